@@ -1,0 +1,46 @@
+# Everything runs in .venv/, which `make setup` builds; PYTHON chooses the interpreter it is built from.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint type check bench wheel clean
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
+
+setup: $(STAMP)  ## build .venv/ with everything the project needs
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "benchbox needs Python 3.11 or newer; choose one with: make PYTHON=/path/to/python3.11 setup" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev -e '.[cpu]'
+	@touch $@
+
+run: $(STAMP)  ## the main job: ShuffleNetV2's second guideline, timed on this CPU
+	$(BIN)/benchbox run g2 --device cpu $(ARGS)
+
+test: $(STAMP)  ## all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)  ## ruff, rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(STAMP)  ## mypy, strict
+	$(BIN)/mypy
+
+check: lint type test  ## lint, type and test
+
+bench: $(STAMP)  ## speed and memory of benchbox itself, as a table
+	$(BIN)/python tests/bench.py $(ARGS)
+
+wheel: $(STAMP)  ## dist/benchbox-*.whl
+	$(BIN)/python -m build --wheel --outdir dist
+
+clean:  ## remove .venv/ and everything built; results stay
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,56 @@
+"""Every error that benchbox raises on purpose, and the exit code each one ends a command with.
+
+    BenchboxError          one line: what is wrong, where, what to do
+    +-- UsageError         2   the command line or a file it names is wrong
+    |   +-- SpecError      2   a spec: unknown name, bad TOML, builder that does not import, [match] violated
+    |   +-- GraphError     2   an .onnx file that is corrupt or cannot be fed
+    |   +-- RecordError    2   a record file that is broken, in use, or of a newer schema
+    +-- CaseError          1   one case cannot be exported, loaded or timed; it becomes a failed row
+    |   +-- AgentError     1   the agent process died, hung or spoke nonsense while it worked on a case
+    +-- DeviceError        6   the device is not there, or not what it is said to be
+    +-- StorageError       1   results or cache cannot be written
+"""
+
+from typing import ClassVar
+
+
+class BenchboxError(Exception):
+    """One line that says what is wrong, where, and what to do; `exit_code` ends the command."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(BenchboxError):
+    """The command line, or a file that it names, is wrong."""
+
+    exit_code = 2
+
+
+class SpecError(UsageError):
+    """A spec that cannot be found, read or built, or whose `[match]` does not hold."""
+
+
+class GraphError(UsageError):
+    """An .onnx file that is corrupt, or whose inputs cannot be made."""
+
+
+class RecordError(UsageError):
+    """A record file that is broken, in use, or of a newer schema."""
+
+
+class CaseError(BenchboxError):
+    """One case cannot be exported, loaded or timed; the others go on."""
+
+
+class AgentError(CaseError):
+    """The agent process died, hung or spoke nonsense."""
+
+
+class DeviceError(BenchboxError):
+    """The device is not there, or not what it is said to be."""
+
+    exit_code = 6
+
+
+class StorageError(BenchboxError):
+    """Results or cache cannot be written."""

@@ -1,0 +1,1 @@
+"""`nn.Module` builders, one file per family; nothing of benchmarking in them."""
