@@ -1,3 +1,3 @@
-"""Hardware-aware latency benchmarks: what a network costs on paper, and what it costs on a device."""
+"""What a network costs on paper, and what it costs on a device."""
 
 __version__ = "0.1.0"

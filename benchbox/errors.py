@@ -1,14 +1,14 @@
 """Every error that benchbox raises on purpose, and the exit code each one ends a command with.
 
-    BenchboxError          one line: what is wrong, where, what to do
-    +-- UsageError         2   the command line or a file it names is wrong
-    |   +-- SpecError      2   a spec: unknown name, bad TOML, builder that does not import, [match] violated
-    |   +-- GraphError     2   an .onnx file that is corrupt or cannot be fed
-    |   +-- RecordError    2   a record file that is broken, in use, or of a newer schema
-    +-- CaseError          1   one case cannot be exported, loaded or timed; it becomes a failed row
-    |   +-- AgentError     1   the agent process died, hung or spoke nonsense while it worked on a case
-    +-- DeviceError        6   the device is not there, or not what it is said to be
-    +-- StorageError       1   results or cache cannot be written
+BenchboxError          one line: what is wrong, where, what to do
++-- UsageError         2   the command line or a file it names is wrong
+|   +-- SpecError      2   a spec: unknown name, bad TOML, broken builder, [match] violated
+|   +-- GraphError     2   an .onnx file that is corrupt or cannot be fed
+|   +-- RecordError    2   a record file that is broken, in use, or of a newer schema
++-- CaseError          1   one case cannot be exported, loaded or timed; it becomes a failed row
+|   +-- AgentError     1   the agent process died, hung or spoke nonsense while it worked on a case
++-- DeviceError        6   the device is not there, or not what it is said to be
++-- StorageError       1   results or cache cannot be written
 """
 
 from typing import ClassVar

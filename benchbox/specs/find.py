@@ -1,0 +1,100 @@
+"""From a name on the command line to its specs: bundled name, path, builder, each optionally
+narrowed by `:key=value,...`; a path never stands for a bundled name, nor the reverse."""
+
+import difflib
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from benchbox.errors import SpecError, UsageError
+from benchbox.specs import onnxfile, toml
+from benchbox.specs.model import BlockSpec, Case, Selection
+
+ALL = "all"
+
+
+def find(name: str) -> list[BlockSpec]:
+    """Return the specs that `name` stands for: one, or every guideline for `all`.
+
+    Raises SpecError for a name that stands for nothing, with the nearest ones.
+    """
+    name, only = _split(name)
+    if name == ALL:
+        found = [spec for spec in map(_bundled, bundled()) if spec.guideline]
+    elif ":" in name:
+        found = [_from_builder(name)]
+    elif name.endswith((".toml", ".onnx")) or "/" in name or "\\" in name:
+        found = [_from_path(Path(name))]
+    elif name in bundled():
+        found = [_bundled(name)]
+    else:
+        raise SpecError(f"unknown name {name!r}{_nearest(name)}; `benchbox list` shows them all")
+    return [replace(spec, only=only) for spec in found]
+
+
+def bundled() -> list[str]:
+    """Return the names of the specs that come with benchbox, sorted."""
+    return sorted(path.stem for path in blocks().glob("*.toml"))
+
+
+@cache
+def blocks() -> Path:
+    """Return the folder of the bundled specs: inside the wheel, or that of the checkout."""
+    installed = Path(str(files("benchbox"))) / "blocks"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "blocks"
+
+
+def _bundled(name: str) -> BlockSpec:
+    return toml.load(blocks() / f"{name}.toml", name)
+
+
+def _split(name: str) -> tuple[str, Mapping[str, str]]:
+    """Split `g2:groups=8,scale=1` into the name and what narrows it."""
+    base, colon, rest = name.rpartition(":")
+    if not colon or "=" not in rest:
+        return name, {}
+    pairs = [part.partition("=") for part in rest.split(",")]
+    if not all(key and equals and value for key, equals, value in pairs):
+        raise UsageError(f"{name!r}: write the selection as key=value,key=value")
+    return base, {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _nearest(name: str) -> str:
+    close = difflib.get_close_matches(name, [*bundled(), ALL], n=2, cutoff=0.4)
+    if close:
+        return f" (did you mean {' or '.join(map(repr, close))}?)"
+    at = [path for path in (Path(f"{name}.toml"), Path(f"{name}.onnx")) if path.is_file()]
+    return f" (for the file write {at[0]})" if at else ""
+
+
+def _from_path(path: Path) -> BlockSpec:
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "there is no such file"
+        raise SpecError(f"{path}: {what}")
+    if path.suffix == ".toml":
+        return toml.load(path, path.stem)
+    if path.suffix == ".onnx":
+        return onnxfile.spec(path)
+    if path.suffix == ".py":
+        raise SpecError(f"{path}: name the callable in it: {path}:build")
+    raise SpecError(f"{path}: expected a .toml spec or an .onnx file")
+
+
+def _from_builder(reference: str) -> BlockSpec:
+    source = toml.builder(reference, Path())
+    name = source.reference.rpartition(":")[2]
+    digest = hashlib.sha256(source.path.read_bytes() if source.path else reference.encode())
+
+    def unfold(selection: Selection) -> list[Case]:
+        if not selection.shapes:
+            raise UsageError(f"{reference}: say what goes in, e.g. --shape x=1x3x224x224")
+        batch = selection.batch or (selection.shapes[0].shape or (1,))[0]
+        inputs = tuple(
+            replace(tensor, shape=(batch, *tensor.shape[1:])) for tensor in selection.shapes
+        )
+        return [Case(name, name, {}, {}, inputs, batch, source)]
+
+    return BlockSpec(name, f"{source.reference}", digest.hexdigest(), unfold)

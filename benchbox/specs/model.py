@@ -1,0 +1,185 @@
+"""The values that a spec is made of, and how it unfolds into cases."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from benchbox.errors import UsageError
+
+Scalar = str | int | float | bool
+Platform = Literal["gpu", "arm"]
+Unit = Literal["images_per_s", "batches_per_s"]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input: its name, its shape with the batch in it, its numpy dtype."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    def __str__(self) -> str:
+        dtype = "" if self.dtype == "float32" else f":{self.dtype}"
+        return f"{self.name}={'x'.join(map(str, self.shape)) or 'scalar'}{dtype}"
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """What returns an nn.Module: `module:callable`, or `file.py:callable` with its path."""
+
+    reference: str
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxFile:
+    """A graph that exists already."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A paper's figures for the cases of one platform, by case name, in `unit`."""
+
+    platform: Platform
+    unit: Unit
+    device: str
+    source: str
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The invariant of a spec: within each group, multiply-accumulates equal the first case's."""
+
+    within: float
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a guideline says: the case `slower` takes longer than the case `than`, in each group.
+
+    `subject` and `than_subject` name the two in a sentence: "8 groups cost 2x the latency of 1".
+    """
+
+    slower: Mapping[str, Scalar]
+    than: Mapping[str, Scalar]
+    subject: str
+    than_subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One point of a sweep: what to build or load, with which arguments, on which input.
+
+    Cases with the same `spec` and `group` are compared with each other; `reference` names the
+    first of them. `printed` holds arguments that the paper prints but that cannot be built so.
+    """
+
+    spec: str
+    name: str
+    labels: Mapping[str, Scalar]
+    args: Mapping[str, Scalar]
+    inputs: tuple[TensorSpec, ...]
+    batch: int
+    source: Builder | OnnxFile
+    group: str = ""
+    reference: str = ""
+    channels: Platform | None = None
+    published: float | None = None
+    printed: Mapping[str, Scalar] = field(default_factory=dict)
+    note: str = ""
+    dtype: str = "float32"
+
+    @property
+    def key(self) -> str:
+        """The name of this case in a run of several specs."""
+        return f"{self.spec}:{self.name}"
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether the others of the group are set beside this one."""
+        return self.name == self.reference
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the command line asks of a spec: which cases, and on which input."""
+
+    channels: Platform = "arm"
+    batch: int | None = None
+    scales: tuple[str, ...] = ()
+    shapes: tuple[TensorSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSpec:
+    """One experiment: `unfold` makes its cases for what the command line selects.
+
+    `sha256` is that of the file behind it, so that a record can say which version was run.
+    """
+
+    name: str
+    title: str
+    sha256: str
+    unfold: Callable[[Selection], list[Case]]
+    guideline: str = ""
+    source: str = ""
+    summary: str = ""
+    assumed: str = ""
+    group_by: str = ""
+    match: Match | None = None
+    published: tuple[Published, ...] = ()
+    claim: Claim | None = None
+    only: Mapping[str, str] = field(default_factory=dict)
+
+    def cases(self, selection: Selection) -> list[Case]:
+        """Return the selected cases, each with its group's reference named.
+
+        Raises UsageError when the selection leaves none.
+        """
+        wanted = dict(self.only)
+        cases = [
+            case
+            for case in self.unfold(selection)
+            if all(label_text(case.labels.get(key)) == text for key, text in wanted.items())
+            and (not selection.scales or label_text(case.labels.get("scale")) in selection.scales)
+        ]
+        if not cases:
+            raise UsageError(f"{self.name}: no case has {_describe(wanted, selection.scales)}")
+        return _with_references(cases)
+
+    def figures(self, platform: Platform | None) -> Published | None:
+        """Return the paper's figures for the platform whose channels were used."""
+        return next((p for p in self.published if p.platform == platform), None)
+
+
+def _describe(wanted: Mapping[str, str], scales: tuple[str, ...]) -> str:
+    parts = [f"{key}={text}" for key, text in wanted.items()]
+    if scales:
+        parts.append(f"scale {' or '.join(scales)}")
+    return ", ".join(parts) or "anything to time"
+
+
+def _with_references(cases: list[Case]) -> list[Case]:
+    from dataclasses import replace
+
+    first: dict[str, str] = {}
+    for case in cases:
+        first.setdefault(case.group, case.name)
+    return [replace(case, reference=first[case.group]) for case in cases]
+
+
+def label_text(value: Scalar | None) -> str:
+    """Return a label as it is printed and typed: yes and no for booleans, as the papers do."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def case_name(labels: Mapping[str, Scalar]) -> str:
+    """Return the name that labels give a case: `groups=8,scale=1`."""
+    return ",".join(f"{key}={label_text(value)}" for key, value in labels.items())

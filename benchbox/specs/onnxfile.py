@@ -1,0 +1,148 @@
+"""An .onnx file as a spec of one case: its inputs read from the file, dynamic sizes filled in."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchbox.agent.inputs import DTYPES
+from benchbox.errors import GraphError, UsageError
+from benchbox.specs.model import BlockSpec, Case, OnnxFile, Selection, TensorSpec
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, TypeProto, ValueInfoProto
+
+Dims = tuple[int | str, ...]  # a name, or "?" for a size that the file leaves open
+
+
+def spec(path: Path) -> BlockSpec:
+    """Return the spec of one .onnx file; raises GraphError when it is no such file."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return BlockSpec(path.stem, path.name, digest, partial(_unfold, path))
+
+
+def read(path: Path) -> "ModelProto":
+    """Return the model without its external data; raises GraphError when it cannot be read."""
+    import onnx
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # protobuf's decode errors have no common base that is public
+        raise GraphError(f"{path.name}: not an ONNX file: {one_line(error)}") from None
+    if not model.graph.node:
+        raise GraphError(f"{path.name}: not an ONNX file, or one with an empty graph")
+    return model
+
+
+def external_files(path: Path) -> list[str]:
+    """Return the names of the files beside an .onnx file that hold its tensors, sorted.
+
+    Raises GraphError when one is missing, or lies outside of the file's own folder.
+    """
+    names = sorted(set(_locations(read(path).graph)))
+    for name in names:
+        place = (path.parent / name).resolve()
+        if not place.is_relative_to(path.parent.resolve()):
+            raise GraphError(f"{path.name}: external data {name!r} lies outside of its folder")
+        if not place.is_file():
+            raise GraphError(f"{path.name}: its external data {name!r} is not beside it")
+    return names
+
+
+def _locations(graph: "GraphProto") -> Iterator[str]:
+    import onnx
+
+    tensors = list(graph.initializer)
+    for node in graph.node:
+        for attribute in node.attribute:
+            tensors += [attribute.t, *attribute.tensors]
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node:
+                    yield from _locations(inner)
+    for tensor in tensors:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            yield from (entry.value for entry in tensor.external_data if entry.key == "location")
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's text as one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _unfold(path: Path, selection: Selection) -> list[Case]:
+    given = {tensor.name: tensor for tensor in selection.shapes}
+    inputs = list(_inputs(path, read(path)))
+    unknown = sorted(set(given) - {name for name, _, _ in inputs})
+    if unknown:
+        names = ", ".join(name for name, _, _ in inputs)
+        raise UsageError(f"{path.name}: --shape {unknown[0]}: the inputs are {names}")
+    tensors = tuple(_fix(path, *each, given.get(each[0]), selection.batch) for each in inputs)
+    batch = tensors[0].shape[0] if tensors and tensors[0].shape else 1
+    return [Case(path.stem, path.stem, {}, {}, tensors, batch, OnnxFile(path.resolve()))]
+
+
+def _inputs(path: Path, model: "ModelProto") -> Iterable[tuple[str, Dims, str]]:
+    """Yield name, dimensions and dtype of every input that is not a constant."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    for value in model.graph.input:
+        if value.name not in constants:
+            yield value.name, _dims(path, value), _dtype(path, value.name, value.type)
+
+
+def _dims(path: Path, value: "ValueInfoProto") -> Dims:
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        raise GraphError(
+            f"{path.name}: input {value.name!r} has no rank; such a graph is not timed"
+        )
+    return tuple(
+        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
+        for dim in tensor.shape.dim
+    )
+
+
+def _dtype(path: Path, name: str, type_: "TypeProto") -> str:
+    import onnx
+
+    if not type_.HasField("tensor_type"):
+        raise GraphError(f"{path.name}: input {name!r} is no tensor; such a graph is not timed")
+    code = type_.tensor_type.elem_type
+    try:
+        dtype = str(onnx.helper.tensor_dtype_to_np_dtype(code))
+    except (KeyError, ValueError, TypeError):
+        dtype = f"type {code}"
+    if dtype not in DTYPES:
+        raise GraphError(
+            f"{path.name}: input {name!r} is of type {dtype}; benchbox can fill {', '.join(DTYPES)}"
+        )
+    return dtype
+
+
+def _fix(
+    path: Path, name: str, dims: Dims, dtype: str, given: TensorSpec | None, batch: int | None
+) -> TensorSpec:
+    """Return the input with every size known; raises UsageError that shows what to type."""
+    if given is not None:
+        if not _fits(dims, given.shape):
+            shape = "x".join(map(str, dims))
+            raise UsageError(f"{path.name}: --shape {given} does not fit the input's {shape}")
+        return TensorSpec(name, given.shape, dtype)
+    sizes = list(dims)
+    if sizes and isinstance(sizes[0], str):
+        sizes[0] = batch or 1
+    elif batch is not None and sizes and sizes[0] != batch:
+        raise UsageError(f"{path.name}: --batch {batch}: the file fixes the batch to {sizes[0]}")
+    if any(isinstance(size, str) for size in sizes):
+        shape = "x".join(map(str, dims))
+        example = "x".join(str(s) if isinstance(s, int) else "224" for s in sizes)
+        raise UsageError(
+            f"{path.name}: input {name!r} has open sizes ({shape}): give --shape {name}={example}"
+        )
+    return TensorSpec(name, tuple(int(size) for size in sizes), dtype)
+
+
+def _fits(dims: Dims, shape: tuple[int, ...]) -> bool:
+    return len(dims) == len(shape) and all(
+        isinstance(dim, str) or dim == size for dim, size in zip(dims, shape, strict=True)
+    )

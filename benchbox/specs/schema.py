@@ -1,0 +1,137 @@
+"""The closed schema of a blocks/*.toml file; what it does not declare is an error."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import ValidationError as Invalid
+
+from benchbox.errors import SpecError
+
+Value = StrictStr | StrictBool | StrictInt | StrictFloat
+Table = dict[StrictStr, Value]
+Size = Annotated[int, Field(strict=True, ge=1)]
+Shape = list[Size | StrictStr]
+
+
+class Closed(BaseModel):
+    """A table that admits only the keys it declares."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class InputTable(Closed):
+    """`[[inputs]]`: shape without the batch; a word in it stands for the case's argument."""
+
+    name: StrictStr
+    shape: Shape
+    dtype: StrictStr = "float32"
+
+
+class PrintedTable(Closed):
+    """`[cases.printed]`: what the paper prints where it cannot be built so."""
+
+    gpu: Table = {}
+    arm: Table = {}
+
+
+class NoteTable(Closed):
+    """`[cases.notes]`: a sentence for the reader of the table, per platform."""
+
+    gpu: StrictStr = ""
+    arm: StrictStr = ""
+
+
+class CaseTable(Closed):
+    """`[[cases]]`: labels identify the case; args, and gpu or arm over them, go to the builder."""
+
+    labels: Table | None = None
+    args: Table = {}
+    gpu: Table | None = None
+    arm: Table | None = None
+    printed: PrintedTable = PrintedTable()
+    notes: NoteTable = NoteTable()
+
+
+class MatchTable(Closed):
+    """`[match]`: within each group, multiply-accumulates equal the first case's."""
+
+    equal: Literal["macs"]
+    within: Annotated[float, Field(ge=0, lt=1)]
+
+
+class PublishedTable(Closed):
+    """`[[published]]`: a paper's figures by case name."""
+
+    platform: Literal["gpu", "arm"]
+    unit: Literal["images_per_s", "batches_per_s"]
+    device: StrictStr
+    source: StrictStr
+    figures: dict[StrictStr, Annotated[float, Field(gt=0)]]
+
+
+class ClaimTable(Closed):
+    """`[claim]`: in each group the case `slower` takes longer than the case `than`."""
+
+    slower: Table
+    than: Table
+    subject: StrictStr
+    than_subject: StrictStr
+
+
+class SpecTable(Closed):
+    """A whole file."""
+
+    title: StrictStr
+    builder: StrictStr
+    cases: Annotated[list[CaseTable], Field(min_length=1)]
+    guideline: StrictStr = ""
+    source: StrictStr = ""
+    summary: StrictStr = ""
+    assumed: StrictStr = ""
+    group_by: StrictStr = ""
+    args: Table = {}
+    input: Shape | None = None
+    inputs: list[InputTable] = []
+    match: MatchTable | None = None
+    published: list[PublishedTable] = []
+    claim: ClaimTable | None = None
+
+
+def read(path: Path, text: bytes) -> SpecTable:
+    """Return the file's tables; raises SpecError that names the file and the key."""
+    try:
+        return SpecTable.model_validate(tomllib.loads(text.decode()))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: not valid TOML: {error}") from None
+    except Invalid as invalid:
+        raise SpecError(f"{path}: {_sentence(invalid)}") from None
+
+
+def _sentence(invalid: Invalid) -> str:
+    """Say the first thing that is wrong, and how many more there are."""
+    errors = invalid.errors(include_url=False)
+    first, more = errors[0], len({_key(e["loc"]) for e in errors}) - 1
+    if first["type"] == "extra_forbidden":
+        what = "unknown key; blocks/README.md lists the known ones"
+    elif first["type"] == "missing":
+        what = "missing"
+    else:
+        expected = first["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+        what = f"expected {expected}, got {first['input']!r}"
+    return f"{_key(first['loc'])}: {what}" + (f" (and {more} more)" if more else "")
+
+
+# What pydantic adds to a location for each branch of a union.
+BRANCHES = {"str", "int", "float", "bool", "constrained-int", "dict[str,union[str,bool,int,float]]"}
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    """Return a location as TOML readers write it: `cases[3].args.c`."""
+    key = ""
+    for part in location:
+        if part in BRANCHES:
+            continue
+        key += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if key else part
+    return key or "the file"

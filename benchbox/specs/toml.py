@@ -1,0 +1,167 @@
+"""A blocks/*.toml file unfolded: TOML -> BlockSpec -> cases."""
+
+import hashlib
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from benchbox.errors import SpecError, UsageError
+from benchbox.specs import schema
+from benchbox.specs.model import (
+    BlockSpec,
+    Builder,
+    Case,
+    Claim,
+    Match,
+    Platform,
+    Published,
+    Scalar,
+    Selection,
+    TensorSpec,
+    case_name,
+    label_text,
+)
+
+
+def load(path: Path, name: str) -> BlockSpec:
+    """Return the spec that the file holds; raises SpecError that names file and key."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
+    table = schema.read(path, text)
+    _check(path, table)
+    return BlockSpec(
+        name=name,
+        title=table.title,
+        sha256=hashlib.sha256(text).hexdigest(),
+        unfold=partial(_unfold, path, name, table),
+        guideline=table.guideline,
+        source=table.source,
+        summary=table.summary,
+        assumed=table.assumed,
+        group_by=table.group_by,
+        match=None if table.match is None else Match(table.match.within),
+        published=tuple(
+            Published(p.platform, p.unit, p.device, p.source, dict(p.figures))
+            for p in table.published
+        ),
+        claim=None if table.claim is None else Claim(**table.claim.model_dump()),
+    )
+
+
+def _check(path: Path, table: schema.SpecTable) -> None:
+    """Raise SpecError for what the schema cannot say: names that must agree across the file."""
+    if (table.input is None) == (not table.inputs):
+        raise SpecError(f"{path}: give either input = [...] or [[inputs]], one of the two")
+    names = [case_name(_labels(table, case)) for case in table.cases]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise SpecError(f"{path}: cases[{index + 1}]: a second case {name!r}; name its labels")
+    for published in table.published:
+        unknown = sorted(set(published.figures) - set(names))
+        if unknown:
+            raise SpecError(f"{path}: published.figures: no case is named {unknown[0]!r}")
+    if table.group_by:
+        missing = [n for n, c in zip(names, table.cases, strict=True) if _group(table, c) is None]
+        if missing:
+            raise SpecError(f"{path}: group_by: case {missing[0]!r} has no {table.group_by!r}")
+    _check_claim(path, table)
+
+
+def _check_claim(path: Path, table: schema.SpecTable) -> None:
+    if table.claim is None:
+        return
+    labels = [_labels(table, case).items() for case in table.cases]
+    for key, wanted in (("slower", table.claim.slower), ("than", table.claim.than)):
+        if not any(wanted.items() <= each for each in labels):
+            raise SpecError(f"{path}: claim.{key}: no case has {case_name(wanted)}")
+
+
+def _labels(table: schema.SpecTable, case: schema.CaseTable) -> dict[str, Scalar]:
+    """Return what identifies a case: its labels, or else its arguments."""
+    if case.labels is not None:
+        return dict(case.labels)
+    return dict(case.args) or dict(case.arm or case.gpu or table.args)
+
+
+def _group(table: schema.SpecTable, case: schema.CaseTable) -> str | None:
+    if not table.group_by:
+        return ""
+    value = _labels(table, case).get(table.group_by)
+    return None if value is None else f"{table.group_by}={label_text(value)}"
+
+
+def _unfold(path: Path, name: str, table: schema.SpecTable, selection: Selection) -> list[Case]:
+    if selection.shapes:
+        raise UsageError(f"{name}: --shape is for .onnx files and builders; a TOML has its input")
+    folder = path.parent
+    return [_case(folder, name, table, index, selection) for index in range(len(table.cases))]
+
+
+def _case(
+    folder: Path, spec: str, table: schema.SpecTable, index: int, selection: Selection
+) -> Case:
+    case = table.cases[index]
+    labels = _labels(table, case)
+    platform: Platform | None = None
+    channels: Mapping[str, Scalar] = {}
+    if case.gpu is not None or case.arm is not None:
+        platform = selection.channels
+        chosen = case.gpu if platform == "gpu" else case.arm
+        if chosen is None:
+            raise SpecError(f"{spec}: cases[{index + 1}] has no {platform!r} channels")
+        channels = chosen
+    args = {**table.args, **case.args, **channels}
+    batch = selection.batch or 1
+    where = f"{spec}: cases[{index + 1}]"
+    figures = next((p.figures for p in table.published if p.platform == platform), {})
+    return Case(
+        spec=spec,
+        name=case_name(labels),
+        labels=labels,
+        args=args,
+        inputs=tuple(_inputs(where, table, args, batch)),
+        batch=batch,
+        source=builder(table.builder, folder),
+        group=_group(table, case) or "",
+        channels=platform,
+        published=figures.get(case_name(labels)),
+        printed=case.printed.gpu if platform == "gpu" else case.printed.arm,
+        note=case.notes.gpu if platform == "gpu" else case.notes.arm,
+    )
+
+
+def _inputs(
+    where: str, table: schema.SpecTable, args: Mapping[str, Scalar], batch: int
+) -> list[TensorSpec]:
+    tables = table.inputs or [schema.InputTable(name="x", shape=table.input or [])]
+    return [
+        TensorSpec(t.name, (batch, *(_size(where, s, args) for s in t.shape)), t.dtype)
+        for t in tables
+    ]
+
+
+def _size(where: str, size: int | str, args: Mapping[str, Scalar]) -> int:
+    """Return a dimension: a number, or the case's argument of that name."""
+    value = args.get(size) if isinstance(size, str) else size
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise SpecError(f"{where}: input: {size!r} is no argument with a positive whole number")
+    return value
+
+
+def builder(reference: str, folder: Path) -> Builder:
+    """Return the builder that `module:callable` or `file.py:callable` names.
+
+    A file is looked for beside the spec that names it. Raises SpecError when the reference is not
+    of that form or the file is not there.
+    """
+    module, colon, name = reference.rpartition(":")
+    if not colon or not module or not name.isidentifier():
+        raise SpecError(f"builder {reference!r}: write module:callable or ./file.py:callable")
+    if not module.endswith(".py"):
+        return Builder(reference)
+    path = (folder / module).resolve()
+    if not path.is_file():
+        raise SpecError(f"builder {reference!r}: there is no file {folder / module}")
+    return Builder(f"{path.name}:{name}", path)
