@@ -1,0 +1,30 @@
+"""Seeded random input arrays: the same on every device, and never zeros."""
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+FLOATS = ("float16", "float32", "float64")
+BYTES = ("int8", "uint8")
+WORDS = ("int16", "int32", "int64", "uint16", "uint32", "uint64")
+DTYPES = (*FLOATS, *BYTES, *WORDS, "bool")
+
+
+def make(name: str, shape: Sequence[int], dtype: str, seed: int) -> NDArray[np.generic]:
+    """Return the array of `shape` for the input `name`.
+
+    Floats are standard normal; 8-bit integers span their range, as pixels do; wider integers are 0
+    or 1, because as indices, lengths or masks these are the values that every graph accepts.
+    Raises ValueError for a dtype that is not in DTYPES.
+    """
+    generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    if dtype in FLOATS:
+        return generator.standard_normal(shape, dtype=np.float32).astype(dtype, copy=False)
+    if dtype in BYTES:
+        info = np.iinfo(dtype)
+        return generator.integers(info.min, info.max, shape, dtype=dtype, endpoint=True)
+    if dtype in WORDS or dtype == "bool":
+        return generator.integers(0, 2, shape).astype(dtype)
+    raise ValueError(f"input {name!r} is of type {dtype}; benchbox can fill {', '.join(DTYPES)}")

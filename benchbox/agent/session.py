@@ -1,0 +1,107 @@
+"""One graph in ONNX Runtime: opened, checked, and bound to its input and output buffers."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import onnxruntime as ort
+
+from benchbox.agent import inputs
+from benchbox.agent.stdio import Message
+
+ERRORS_ONLY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A loaded graph; `call` runs it once on inputs and outputs that were bound beforehand."""
+
+    call: Callable[[], object]
+    load_s: float
+    first_call_s: float
+    finite: bool
+    outputs: list[dict[str, object]]
+
+
+def options(threads: int, cpus: Sequence[int]) -> ort.SessionOptions:
+    """Return the session options of a run; pool threads are bound to all `cpus` but the first."""
+    result = ort.SessionOptions()
+    result.log_severity_level = ERRORS_ONLY
+    result.intra_op_num_threads = threads
+    result.inter_op_num_threads = 1
+    result.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    # Denormals slow some CPUs down by more than ten; no deployed net should be judged by them.
+    result.add_session_config_entry("session.set_denormal_as_zero", "1")
+    if threads > 1 and len(cpus) >= threads:
+        # ONNX Runtime counts processors from 1; the calling thread is the first of the pool.
+        masks = ";".join(str(cpu + 1) for cpu in cpus[1:threads])
+        result.add_session_config_entry("session.intra_op_thread_affinities", masks)
+    return result
+
+
+def load(
+    path: str,
+    provider: str,
+    tensors: Sequence[Message],
+    seed: int,
+    session_options: ort.SessionOptions,
+) -> Session:
+    """Open the graph at `path` and run it once.
+
+    Raises RuntimeError when the session runs on another provider than the one asked for: ONNX
+    Runtime falls back to the CPU without an error. ONNX Runtime's own errors pass through.
+    """
+    start = time.perf_counter()
+    session = ort.InferenceSession(path, session_options, providers=[provider])
+    load_s = time.perf_counter() - start
+    used = session.get_providers()[0]
+    if used != provider:
+        raise RuntimeError(f"the session runs on {used}, not on {provider}")
+    binding = session.io_binding()
+    for tensor in tensors:
+        array = inputs.make(tensor["name"], tensor["shape"], tensor["dtype"], seed)
+        binding.bind_ortvalue_input(tensor["name"], ort.OrtValue.ortvalue_from_numpy(array))
+    start = time.perf_counter()
+    values = _first_call(session, binding)
+    first_call_s = time.perf_counter() - start
+    _bind_outputs(session, binding, values)
+    call = partial(session.run_with_iobinding, binding)
+    call()
+    return Session(call, load_s, first_call_s, _finite(values), _describe(session, values))
+
+
+def _first_call(session: ort.InferenceSession, binding: ort.IOBinding) -> list[ort.OrtValue]:
+    for output in session.get_outputs():
+        binding.bind_output(output.name)
+    session.run_with_iobinding(binding)
+    return list(binding.get_outputs())
+
+
+def _bind_outputs(
+    session: ort.InferenceSession, binding: ort.IOBinding, values: Sequence[ort.OrtValue]
+) -> None:
+    """Keep the first call's output buffers, so that no later call allocates any."""
+    binding.clear_binding_outputs()
+    for output, value in zip(session.get_outputs(), values, strict=True):
+        if value.is_tensor() and not output.type.endswith("(string)"):
+            binding.bind_ortvalue_output(output.name, value)
+        else:
+            binding.bind_output(output.name)
+
+
+def _finite(values: Sequence[ort.OrtValue]) -> bool:
+    arrays = (value.numpy() for value in values if value.is_tensor())
+    return all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f")
+
+
+def _describe(
+    session: ort.InferenceSession, values: Sequence[ort.OrtValue]
+) -> list[dict[str, object]]:
+    return [
+        {"name": output.name, "type": output.type, "shape": list(value.shape())}
+        if value.is_tensor()
+        else {"name": output.name, "type": output.type}
+        for output, value in zip(session.get_outputs(), values, strict=True)
+    ]

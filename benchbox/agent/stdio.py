@@ -1,0 +1,41 @@
+"""JSON Lines on stdin and stdout, for a program whose libraries may print whatever they like."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+Message = Mapping[str, Any]  # what json.loads returned: the one place where types are not known
+
+
+def serve(replies: Callable[[Message], Iterable[Mapping[str, object]]]) -> None:
+    """Answer every line of stdin with the replies to it, until `bye` or the end of input.
+
+    What native libraries print to stdout goes to stderr instead. When nobody listens any more the
+    process leaves at once, without tearing sessions down.
+    """
+    out = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    try:
+        for line in sys.stdin.buffer:
+            request = _parse(line)
+            for reply in replies(request):
+                out.write(json.dumps(reply, separators=(",", ":")).encode() + b"\n")
+            if request.get("op") == "bye":
+                return
+    except (BrokenPipeError, KeyboardInterrupt):
+        os._exit(1)
+
+
+def _parse(line: bytes) -> Message:
+    try:
+        message = json.loads(line)
+    except ValueError:
+        message = None
+    return message if isinstance(message, dict) else {}
+
+
+def sentence(error: BaseException) -> str:
+    """Return an exception as one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

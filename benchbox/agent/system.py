@@ -1,0 +1,114 @@
+"""What machine the agent runs on, and where on it: host facts, affinity, memory."""
+
+import contextlib
+import os
+import platform
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+try:
+    import resource
+except ImportError:  # Windows has no getrusage
+    resource = None  # type: ignore[assignment]
+
+CPUS = Path("/sys/devices/system/cpu")
+TASKS = Path("/proc/self/task")
+
+
+def host() -> dict[str, object]:
+    """Return what identifies the kind of machine; nothing in it names the machine or its user."""
+    facts: dict[str, object] = {
+        "system": platform.system(),
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "cpu": cpu_model(),
+        "cpus": os.cpu_count(),
+        "cpus_usable": len(usable_cpus()),
+        "memory_bytes": memory("MemTotal"),
+        "memory_available_bytes": memory("MemAvailable"),
+        "virtual": _virtual(),
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def cpu_model() -> str | None:
+    """Return the processor's name as the system prints it, None where it does not."""
+    fields = _fields(Path("/proc/cpuinfo"))
+    name = fields.get("model name") or fields.get("Model") or fields.get("Hardware")
+    return name or platform.processor() or None
+
+
+def _virtual() -> bool | None:
+    flags = _fields(Path("/proc/cpuinfo")).get("flags")
+    return None if flags is None else "hypervisor" in flags.split()
+
+
+def memory(field: str) -> int | None:
+    """Return a field of /proc/meminfo in bytes, None where there is none."""
+    value = _fields(Path("/proc/meminfo")).get(field)
+    return int(value.split()[0]) * 1024 if value else None
+
+
+def _fields(path: Path) -> dict[str, str]:
+    """Return the `key : value` lines of a /proc file; the first of each key."""
+    fields: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        for line in path.read_text(errors="replace").splitlines():
+            key, colon, value = line.partition(":")
+            if colon:
+                fields.setdefault(key.strip(), value.strip())
+    return fields
+
+
+def rss_bytes() -> int | None:
+    """Return this process's resident memory in bytes, None where /proc does not say."""
+    value = _fields(Path("/proc/self/status")).get("VmRSS")
+    return int(value.split()[0]) * 1024 if value else None
+
+
+def peak_rss_bytes() -> int | None:
+    """Return the most resident memory that this process ever had, in bytes."""
+    if resource is None:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def usable_cpus() -> list[int]:
+    """Return the processors that this process may run on, ascending."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def choose_cpus(threads: int, usable: Iterable[int]) -> list[int]:
+    """Return the processors to pin `threads` to: the fastest, and of equals the last.
+
+    The first processor is where most systems deliver their interrupts.
+    """
+    return sorted(usable, key=lambda cpu: (-capacity(cpu), -cpu))[:threads]
+
+
+def capacity(cpu: int) -> int:
+    """Return how big a processor is beside the others; 0 where the system does not say."""
+    for name in ("cpu_capacity", "cpufreq/cpuinfo_max_freq"):
+        with contextlib.suppress(OSError, ValueError):
+            return int((CPUS / f"cpu{cpu}" / name).read_text())
+    return 0
+
+
+def pin(cpus: Sequence[int]) -> None:
+    """Bind the calling thread to the first of `cpus`; the others are for the pool's threads."""
+    if hasattr(os, "sched_setaffinity") and cpus:
+        os.sched_setaffinity(0, {cpus[0]})
+
+
+def affinity() -> list[str] | None:
+    """Return the mask of every thread of this process as the kernel prints it, if it does."""
+    masks = []
+    for task in sorted(TASKS.glob("*"), key=lambda path: int(path.name)):
+        mask = _fields(task / "status").get("Cpus_allowed_list")
+        if mask is not None:
+            masks.append(mask)
+    return masks or None
