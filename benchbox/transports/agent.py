@@ -1,0 +1,152 @@
+"""The parent's end of the agent protocol: requests, deadlines, and what a broken agent means."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from benchbox.agent import PROTOCOL
+from benchbox.devices import Device
+from benchbox.errors import AgentError, CaseError, DeviceError
+from benchbox.specs import TensorSpec
+from benchbox.transports.channel import Channel, ChannelClosed, Timeout
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long a reply may take, in seconds, before the agent counts as hung."""
+
+    hello_s: float = 60.0
+    load_s: float = 300.0
+    burst_s: float = 30.0  # the least that a burst is given, whatever it is expected to take
+    patience: float = 20.0  # times the expected duration of a burst
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Calls of one graph in a row: latencies in ns, involuntary context switches, or an error."""
+
+    graph: str
+    latencies_ns: tuple[int, ...] = ()
+    switches: tuple[int, ...] | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the agent reports of a graph that it opened and called once."""
+
+    load_s: float
+    first_call_s: float
+    rss_bytes: int | None
+    peak_rss_bytes: int | None
+    affinity: tuple[str, ...] | None
+
+
+class Agent:
+    """A greeted agent process. A context manager; leaving it ends the process."""
+
+    def __init__(
+        self, channel: Channel, device: Device, deadlines: Deadlines = Deadlines()
+    ) -> None:
+        self._channel = channel
+        self._deadlines = deadlines
+        self._provider = device.provider
+        try:
+            self.hello = self._ask(
+                {
+                    "op": "hello",
+                    "protocol": PROTOCOL,
+                    "threads": device.threads,
+                    "cpus": list(device.cpus) or None,
+                },
+                deadlines.hello_s,
+            )
+        except CaseError as error:
+            channel.close()
+            raise DeviceError(f"device {device.name!r}: no agent starts there: {error}") from None
+
+    def load(self, graph: str, path: str, inputs: Sequence[TensorSpec], seed: int) -> Loaded:
+        """Open a graph on the device and call it once.
+
+        Raises CaseError when it cannot be loaded, AgentError when the agent is lost over it.
+        """
+        tensors = [{"name": i.name, "shape": i.shape, "dtype": i.dtype} for i in inputs]
+        request = {
+            "op": "load",
+            "graph": graph,
+            "path": path,
+            "provider": self._provider,
+            "inputs": tensors,
+            "seed": seed,
+        }
+        reply = self._ask(request, self._deadlines.load_s)
+        if not reply["finite"]:
+            raise CaseError("an output is not finite (NaN or infinity) on this device")
+        affinity = reply.get("affinity")
+        return Loaded(
+            reply["load_s"],
+            reply["first_call_s"],
+            reply.get("rss_bytes"),
+            reply.get("peak_rss_bytes"),
+            None if affinity is None else tuple(affinity),
+        )
+
+    def time(
+        self, bursts: Sequence[tuple[str, int]], expected_s: Sequence[float]
+    ) -> Iterator[Timed]:
+        """Yield the bursts asked for (graph, calls), in order, as they come.
+
+        `expected_s` is what each should take; a burst that takes far longer counts as a hang.
+        Raises AgentError when the agent is lost: the burst after the last one yielded is to blame.
+        """
+        self._send({"op": "time", "bursts": bursts})
+        for expected in expected_s:
+            limits = self._deadlines
+            reply = self._receive(limits.burst_s + limits.patience * expected)
+            burst = reply.get("burst")
+            if burst is None:
+                raise AgentError(f"the agent answered {reply.get('error', reply)!r}")
+            yield Timed(
+                burst["graph"],
+                tuple(burst.get("latencies_ns", ())),
+                None if burst.get("switches") is None else tuple(burst["switches"]),
+                burst.get("error"),
+            )
+        self._receive(self._deadlines.burst_s)
+
+    def close(self) -> None:
+        """End the agent process."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _ask(self, request: dict[str, object], timeout_s: float) -> dict[str, Any]:
+        self._send(request)
+        reply = self._receive(timeout_s)
+        if "error" in reply:
+            raise CaseError(str(reply["error"]))
+        return reply
+
+    def _send(self, request: dict[str, object]) -> None:
+        try:
+            self._channel.send(request)
+        except ChannelClosed as closed:
+            raise AgentError(f"the agent is gone: {closed}") from None
+
+    def _receive(self, timeout_s: float) -> dict[str, Any]:
+        try:
+            return self._channel.receive(timeout_s)
+        except Timeout:
+            raise AgentError(f"the agent gave no answer for {timeout_s:.0f} s") from None
+        except ChannelClosed as closed:
+            raise AgentError(f"the agent is gone: {closed}") from None

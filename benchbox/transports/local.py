@@ -1,0 +1,33 @@
+"""An agent on this machine: a child process of the same Python."""
+
+import os
+import sys
+from pathlib import Path
+
+import benchbox
+from benchbox.transports.channel import ProcessChannel
+
+ROOT = Path(benchbox.__file__).parent.parent
+
+
+def python_child(module: str, **env: str) -> ProcessChannel:
+    """Start `python -m module` of this benchbox, whatever lies in the current folder."""
+    # -P keeps the current folder off sys.path: a random.py there must not become the standard one.
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return ProcessChannel(
+        [sys.executable, "-P", "-m", module], {"PYTHONPATH": path, **env, **SINGLE_THREADED}
+    )
+
+
+# Pools that the agent does not use would only add threads beside the timed one.
+SINGLE_THREADED = {
+    "ORT_DISABLE_TELEMETRY": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+
+
+def open_local() -> ProcessChannel:
+    """Start an agent on this machine."""
+    return python_child("benchbox.agent")
