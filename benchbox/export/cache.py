@@ -1,0 +1,156 @@
+"""The content-addressed store of graphs: a key per case, entries that appear all at once."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from benchbox import costs
+from benchbox.errors import StorageError
+from benchbox.export import sources, worker
+from benchbox.export.graph import MODEL, Graph
+from benchbox.specs import Builder, Case, OnnxFile, onnxfile
+
+FACTS = "graph.json"
+ABANDONED_S = 3600.0  # an unfinished entry this old belongs to a process that is gone
+LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
+
+
+def folder() -> Path:
+    """Return where graphs are kept: $BENCHBOX_CACHE_DIR, or the user's cache folder."""
+    chosen = os.environ.get("BENCHBOX_CACHE_DIR")
+    if chosen:
+        return Path(chosen).expanduser() / "graphs"
+    import platformdirs
+
+    return platformdirs.user_cache_path("benchbox", appauthor=False) / "graphs"
+
+
+def key(case: Case) -> str:
+    """Return the key of a case's graph: a digest of all that decides its bytes and its verdict.
+
+    Raises SpecError or GraphError when its source is not there.
+    """
+    inputs = [[tensor.name, tensor.shape, tensor.dtype] for tensor in case.inputs]
+    if isinstance(case.source, Builder):
+        source = {"builder": case.source.reference, "text": sources.digest(case.source)}
+    else:
+        path = case.source.path
+        source = {"file": digest(path, onnxfile.external_files(path))}
+    parts = {
+        "source": source,
+        "args": dict(case.args),
+        "inputs": inputs,
+        "opset": worker.OPSET,
+        "seed": worker.SEED,
+        "code": _own_code(),
+        "versions": versions(),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that export and verify, without importing them."""
+    found = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+@cache
+def _own_code() -> str:
+    """Return the digest of the modules that export, verify and count."""
+    own = Path(costs.__file__)
+    files = sorted(own.parent.glob("*.py")) if own.name == "__init__.py" else [own]
+    text = b"".join(path.read_bytes() for path in [*files, Path(worker.__file__)])
+    return hashlib.sha256(text).hexdigest()
+
+
+def lookup(key: str, case: Case) -> Graph | None:
+    """Return the graph kept under `key`, None where there is none or its file is not intact."""
+    entry = folder() / key
+    try:
+        facts = json.loads((entry / FACTS).read_text())
+        path = case.source.path if isinstance(case.source, OnnxFile) else entry / MODEL
+        graph = Graph.of(path, facts)
+        return graph if digest(path, graph.beside) == graph.sha256 else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def digest(path: Path, beside: Sequence[str] = ()) -> str:
+    """Return the sha256 of an .onnx file; of it and the files `beside` it where it has any."""
+    own = _sha256(path)
+    if not beside:
+        return own
+    parts = [own, *(_sha256(path.parent / name) for name in beside)]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def new_entry(key: str) -> Iterator[Path]:
+    """Give a folder to fill; it becomes the entry of `key` when the block ends without an error.
+
+    The move is atomic: a process that dies leaves no half entry, and of two that make the same
+    entry one wins and the other's work is dropped. Raises StorageError when the cache cannot be
+    written.
+    """
+    parent = folder()
+    fresh = parent / f"new-{os.getpid()}-{key[:16]}"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir()
+    except OSError as error:
+        raise StorageError(
+            f"{parent}: the cache cannot be written ({error.strerror}); "
+            "set BENCHBOX_CACHE_DIR to a folder that can"
+        ) from None
+    try:
+        yield fresh
+        _sync(fresh)
+        _publish(fresh, parent / key)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    for path in [*folder.iterdir(), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _publish(fresh: Path, entry: Path) -> None:
+    try:
+        fresh.rename(entry)
+    except OSError:  # the entry is there already: another process was first, or it is not intact
+        stale = fresh.with_name(f"{fresh.name}-old")
+        with contextlib.suppress(OSError):
+            entry.rename(stale)
+        with contextlib.suppress(OSError):
+            fresh.rename(entry)
+        shutil.rmtree(stale, ignore_errors=True)
+
+
+def sweep() -> None:
+    """Remove what processes that were killed left unfinished."""
+    for path in folder().glob("new-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,49 @@
+"""A verified ONNX file with its cost, and how it is written beside the file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchbox.costs import Cost
+
+MODEL = "model.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """An ONNX file that ran once, gave finite outputs, and equals its nn.Module where it has one.
+
+    `max_abs_error` is the largest difference between ONNX Runtime's output and torch's, None for a
+    file that came without a module. `batch_norm` says what became of the module's batch norms:
+    "folded" into convolutions, "kept", or "none" where there are none. `beside` names the files in
+    the same folder that hold its external data.
+    """
+
+    path: Path
+    sha256: str
+    cost: Cost
+    size_bytes: int
+    opset: int
+    batch_norm: str
+    max_abs_error: float | None
+    versions: Mapping[str, str]
+    beside: Sequence[str] = ()
+
+    def facts(self) -> dict[str, object]:
+        """Return everything but where the file lies, as JSON types."""
+        return {
+            "sha256": self.sha256,
+            "cost": self.cost.to_json(),
+            "size_bytes": self.size_bytes,
+            "opset": self.opset,
+            "batch_norm": self.batch_norm,
+            "max_abs_error": self.max_abs_error,
+            "versions": dict(self.versions),
+            "beside": list(self.beside),
+        }
+
+    @classmethod
+    def of(cls, path: Path, facts: Mapping[str, Any]) -> "Graph":
+        """Return the graph at `path` with what was written of it."""
+        return cls(path, **{**facts, "cost": Cost.from_json(facts["cost"])})

@@ -1,0 +1,131 @@
+"""Gets every case its graph: from the cache, or exported in processes side by side."""
+
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from benchbox import host
+from benchbox.errors import AgentError, CaseError, SpecError
+from benchbox.export import cache
+from benchbox.export.graph import Graph
+from benchbox.specs import Builder, Case
+from benchbox.transports.channel import ChannelClosed, ProcessChannel, Timeout
+from benchbox.transports.local import python_child
+
+EXPORT_S = 900.0  # an export that takes longer counts as hung
+
+Outcome = Graph | CaseError | SpecError
+
+
+def prepare(
+    cases: Sequence[Case], progress: Callable[[int, int], None] = lambda *_: None
+) -> dict[str, Graph | CaseError]:
+    """Return each case's graph, or why it has none, by case key.
+
+    `progress` hears how many of the missing graphs are done. Raises SpecError when a builder cannot
+    work at all.
+    """
+    keys = {case.key: cache.key(case) for case in cases}
+    missing = {keys[c.key]: c for c in cases if cache.lookup(keys[c.key], c) is None}
+    outcomes = _make(missing, progress) if missing else {}
+    result: dict[str, Graph | CaseError] = {}
+    for case in cases:
+        key = keys[case.key]
+        outcome = outcomes.get(key) or cache.lookup(key, case)
+        if isinstance(outcome, SpecError):
+            raise outcome
+        result[case.key] = outcome or CaseError("its graph vanished from the cache; run again")
+    return result
+
+
+def _make(
+    missing: Mapping[str, Case], progress: Callable[[int, int], None]
+) -> dict[str, CaseError | SpecError]:
+    """Make every missing graph; return why, for those that could not be made."""
+    cache.sweep()
+    jobs: queue.SimpleQueue[tuple[str, Case]] = queue.SimpleQueue()
+    for item in missing.items():
+        jobs.put(item)
+    done: queue.SimpleQueue[tuple[str, CaseError | SpecError | None]] = queue.SimpleQueue()
+    workers = [Worker(jobs, done) for _ in range(min(len(missing), host.usable_cpus()))]
+    failures: dict[str, CaseError | SpecError] = {}
+    try:
+        for worker in workers:
+            worker.start()
+        for count in range(len(missing)):
+            progress(count, len(missing))
+            key, failure = done.get()
+            if failure is not None:
+                failures[key] = failure
+            if isinstance(failure, SpecError):
+                break
+    finally:
+        for worker in workers:
+            worker.stop()
+    progress(len(missing), len(missing))
+    return failures
+
+
+class Worker(threading.Thread):
+    """A thread that feeds one export process, and starts another when that one dies."""
+
+    def __init__(
+        self,
+        jobs: "queue.SimpleQueue[tuple[str, Case]]",
+        done: "queue.SimpleQueue[tuple[str, CaseError | SpecError | None]]",
+    ) -> None:
+        super().__init__(daemon=True)
+        self._jobs = jobs
+        self._done = done
+        self._channel: ProcessChannel | None = None
+        self._stopped = False
+
+    def run(self) -> None:
+        """Work until no job is left."""
+        while not self._stopped:
+            try:
+                key, case = self._jobs.get_nowait()
+            except queue.Empty:
+                return
+            self._done.put((key, self._export(key, case)))
+
+    def stop(self) -> None:
+        """End the process at once; nothing it was at is kept."""
+        self._stopped = True
+        if self._channel is not None:
+            self._channel.kill()
+
+    def _export(self, key: str, case: Case) -> CaseError | SpecError | None:
+        try:
+            if self._channel is None:
+                self._channel = python_child("benchbox.export.worker")
+            self._channel.send(_request(key, case))
+            reply = self._channel.receive(EXPORT_S)
+        except (ChannelClosed, Timeout, OSError) as error:
+            return self._lost(error)
+        if "error" not in reply:
+            return None
+        return (SpecError if reply["kind"] == "spec" else CaseError)(reply["error"])
+
+    def _lost(self, error: Exception) -> AgentError:
+        if self._channel is not None and not self._stopped:
+            self._channel.kill()
+            self._channel = None
+        what = (
+            f"took more than {EXPORT_S:.0f} s" if isinstance(error, Timeout) else f"died: {error}"
+        )
+        return AgentError(f"the export process {what}")
+
+
+def _request(key: str, case: Case) -> dict[str, object]:
+    inputs = [[tensor.name, tensor.shape, tensor.dtype] for tensor in case.inputs]
+    if isinstance(case.source, Builder):
+        return {
+            "op": "build",
+            "key": key,
+            "reference": case.source.reference,
+            "file": None if case.source.path is None else str(case.source.path),
+            "args": dict(case.args),
+            "inputs": inputs,
+        }
+    return {"op": "inspect", "key": key, "file": str(case.source.path), "inputs": inputs}

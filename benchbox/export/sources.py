@@ -1,0 +1,100 @@
+"""The source text behind a builder, found without importing it; cache keys hold its digest."""
+
+import ast
+import hashlib
+import sys
+from collections.abc import Iterator
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from benchbox.errors import SpecError
+from benchbox.specs import Builder
+
+
+def search_path() -> list[str]:
+    """Return where builder modules are looked for: Python's path, and last the current folder."""
+    return [*sys.path, str(Path.cwd())]
+
+
+def digest(builder: Builder) -> str:
+    """Return the sha256 of the builder's module and of every module beside it that it imports.
+
+    Beside it means in the same folder for a file, in the same top-level package for a module; other
+    libraries are told apart by their versions. Raises SpecError when there is no such module.
+    """
+    if builder.path is not None:
+        root, top = builder.path.parent, None
+        start = builder.path
+    else:
+        module = builder.reference.rpartition(":")[0]
+        start = _locate(builder.reference, module)
+        top = module.partition(".")[0]
+        depth = module.count(".") + (start.name == "__init__.py")
+        root = start.parents[depth]
+    result = hashlib.sha256()
+    for path in sorted(_closure(start, root, top)):
+        result.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return result.hexdigest()
+
+
+def _locate(reference: str, module: str) -> Path:
+    """Return a module's file, walking its packages without running them."""
+    path: list[str] | None = search_path()
+    spec = None
+    name = ""
+    for part in module.split("."):
+        name = f"{name}.{part}" if name else part
+        spec = PathFinder.find_spec(name, path)
+        if spec is None:
+            raise SpecError(f"builder {reference!r}: there is no module {name!r}")
+        path = list(spec.submodule_search_locations or [])
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        raise SpecError(f"builder {reference!r}: {module!r} is not a Python source file")
+    return Path(spec.origin)
+
+
+def _closure(start: Path, root: Path, top: str | None) -> set[Path]:
+    """Return `start` and every file below `root` that it imports, directly or not."""
+    seen: set[Path] = set()
+    pending = [start]
+    while pending:
+        path = pending.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        pending += [
+            file
+            for name in _imports(path, root)
+            if top is None or name[0] == top
+            for file in _files(root, name)
+        ]
+    return seen
+
+
+def _imports(path: Path, root: Path) -> Iterator[tuple[str, ...]]:
+    """Yield every module that a file's import statements may mean, as parts from `root` down."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError:
+        return  # it will be reported by the import itself
+    package = path.relative_to(root).parent.parts
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield tuple(alias.name.split("."))
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = (*base, *(node.module.split(".") if node.module else ()))
+            if module:
+                yield module
+            for alias in node.names:
+                yield (*module, alias.name)
+
+
+def _files(root: Path, name: tuple[str, ...]) -> Iterator[Path]:
+    """Yield the files that importing a module runs: its packages' and its own."""
+    for depth in range(1, len(name) + 1):
+        place = root.joinpath(*name[:depth])
+        for file in (place / "__init__.py", place.with_suffix(".py")):
+            if file.is_file():
+                yield file

@@ -1,0 +1,294 @@
+"""The process that imports torch: builds, exports, verifies and counts one case per request.
+
+    {"op": "build", "key": k, "reference": "module:callable", "file": path | null, "args": {...},
+     "inputs": [[name, shape, dtype], ...]}               -> {"reply": "build"}
+    {"op": "inspect", "key": k, "file": path, "inputs": [...]} -> {"reply": "inspect"}
+
+A case that fails is answered by {"error": sentence, "kind": "spec" | "case"}: "spec" when no case
+of that builder can work. The graph itself goes into the cache, under the key.
+"""
+
+import importlib
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchbox import costs
+from benchbox.agent import inputs, stdio
+from benchbox.errors import BenchboxError, CaseError, GraphError, SpecError
+from benchbox.export.graph import MODEL, Graph
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+    import torch
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.generic]
+
+OPSET = 18  # the newest that torch's exporter writes without converting, and every ORT in use reads
+SEED = 0  # of the weights and of the inputs that are compared
+TOLERANCE = 1e-4  # relative and absolute, of ONNX Runtime's output against torch's
+INLINE_BYTES = 1 << 30  # protobuf ends at 2 GiB; larger weights go to a file beside the model
+
+
+def replies(request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
+    """Yield the one reply to a request."""
+    op = request.get("op")
+    try:
+        if op == "build":
+            build(request)
+        elif op == "inspect":
+            inspect(request)
+        yield {"reply": op}
+    except (SpecError, GraphError) as error:
+        yield {"reply": op, "error": str(error), "kind": "spec"}
+    except BenchboxError as error:
+        yield {"reply": op, "error": str(error), "kind": "case"}
+    except Exception as error:  # a user's builder or a runtime may raise anything
+        yield {"reply": op, "error": stdio.sentence(error), "kind": "case"}
+
+
+def build(request: Mapping[str, Any]) -> None:
+    """Build the nn.Module, export it, and keep the graph that equals it.
+
+    Raises SpecError for a builder that does not import or returns no module, CaseError when the
+    output is not finite or the two runtimes disagree.
+    """
+    import torch
+
+    from benchbox.export import cache
+
+    torch.set_num_threads(1)
+    torch.manual_seed(SEED)
+    callable_ = resolve(request["reference"], request["file"])
+    module = callable_(**request["args"])
+    if not isinstance(module, torch.nn.Module):
+        kind = type(module).__name__
+        raise SpecError(f"builder {request['reference']!r} returned {kind}, not an nn.Module")
+    module.eval()
+    feeds = _feeds(request["inputs"])
+    expected = _run_torch(module, list(feeds.values()))
+    with cache.new_entry(request["key"]) as folder:
+        path = folder / MODEL
+        _export(module, feeds, path)
+        model = _load(path)
+        beside = sorted(p.name for p in folder.iterdir() if p.name != MODEL)
+        actual = _run_onnxruntime(path, feeds)
+        graph = Graph(
+            path=path,
+            sha256=cache.digest(path, beside),
+            cost=costs.count(model, {name: array.shape for name, array in feeds.items()}),
+            size_bytes=sum(p.stat().st_size for p in folder.iterdir()),
+            opset=_opset(model),
+            batch_norm=_batch_norm(module, model),
+            max_abs_error=_difference(expected, actual),
+            versions=cache.versions(),
+            beside=beside,
+        )
+        (folder / cache.FACTS).write_text(json.dumps(graph.facts()))
+
+
+def inspect(request: Mapping[str, Any]) -> None:
+    """Run an .onnx file once, count its cost, and keep both facts.
+
+    Raises GraphError for a malformed file, CaseError when an output is not finite.
+    """
+    from benchbox.export import cache
+    from benchbox.specs import onnxfile
+
+    path = Path(request["file"])
+    feeds = _feeds(request["inputs"])
+    model = onnxfile.read(path)
+    shapes = {name: array.shape for name, array in feeds.items()}
+    _check_finite(_run_onnxruntime(path, feeds))
+    observed = _observe(model, path, feeds, costs.unknown_tensors(model, shapes))
+    beside = onnxfile.external_files(path)
+    files = [path, *(path.parent / name for name in beside)]
+    graph = Graph(
+        path=path,
+        sha256=cache.digest(path, beside),
+        cost=costs.count(model, shapes, observed),
+        size_bytes=sum(file.stat().st_size for file in files),
+        opset=_opset(model),
+        batch_norm=_batch_norm(None, model),
+        max_abs_error=None,
+        versions=cache.versions(),
+        beside=beside,
+    )
+    with cache.new_entry(request["key"]) as folder:
+        (folder / cache.FACTS).write_text(json.dumps(graph.facts()))
+
+
+def resolve(reference: str, file: str | None) -> Callable[..., object]:
+    """Import what `module:callable` names; raises SpecError with the import's own reason."""
+    from benchbox.export.sources import search_path
+
+    module_name, _, name = reference.rpartition(":")
+    try:
+        if file is None:
+            sys.path[:] = search_path()
+            module = importlib.import_module(module_name)
+        else:
+            sys.path.append(str(Path(file).parent))
+            spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            sys.modules.setdefault(spec.name, module)  # dataclasses and pickle look it up there
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise SpecError(f"builder {reference!r} does not import: {stdio.sentence(error)}") from None
+    found = getattr(module, name, None)
+    if not callable(found):
+        what = "has no" if found is None else "has no callable"
+        raise SpecError(f"builder {reference!r}: {module_name} {what} {name!r}")
+    return found  # type: ignore[no-any-return]
+
+
+def _feeds(tensors: Sequence[Sequence[Any]]) -> dict[str, "Array"]:
+    return {name: inputs.make(name, shape, dtype, SEED) for name, shape, dtype in tensors}
+
+
+def _run_torch(module: "torch.nn.Module", arrays: Sequence["Array"]) -> list["Array"]:
+    """Return the module's outputs as arrays; raises CaseError unless all are finite."""
+    import torch
+    from torch.utils import _pytree
+
+    with torch.no_grad():
+        result = module(*(torch.from_numpy(array) for array in arrays))
+    leaves = _pytree.tree_leaves(result)
+    outputs = [leaf.numpy() for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    _check_finite(outputs)
+    return outputs
+
+
+def _export(module: "torch.nn.Module", feeds: Mapping[str, "Array"], path: Path) -> None:
+    import torch
+
+    program = torch.onnx.export(
+        module,
+        tuple(torch.from_numpy(array) for array in feeds.values()),
+        dynamo=True,
+        optimize=True,
+        verbose=False,
+        opset_version=OPSET,
+        input_names=list(feeds),
+    )
+    assert program is not None
+    weights = sum(p.numel() * p.element_size() for p in module.state_dict().values())
+    program.save(str(path), external_data=weights > INLINE_BYTES)
+
+
+def _load(path: Path) -> "onnx.ModelProto":
+    import onnx
+
+    return onnx.load(str(path), load_external_data=False)
+
+
+def _run_onnxruntime(path: Path, feeds: Mapping[str, "Array"]) -> list["Array"]:
+    import onnxruntime as ort
+
+    from benchbox.agent import session
+
+    options = session.options(1, [])
+    runtime = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return list(runtime.run(None, dict(feeds)))
+
+
+def _check_finite(outputs: Sequence["Array"]) -> None:
+    import numpy as np
+
+    for index, output in enumerate(outputs):
+        if getattr(output, "dtype", None) is not None and output.dtype.kind == "f":
+            bad = int(np.size(output) - np.isfinite(output).sum())
+            if bad:
+                raise CaseError(
+                    f"output {index + 1} is not finite: {bad} of {output.size} values are NaN or "
+                    "infinite; such a graph is not timed"
+                )
+
+
+def _difference(expected: Sequence["Array"], actual: Sequence["Array"]) -> float:
+    """Return the largest absolute difference; raises CaseError when it is beyond TOLERANCE."""
+    import numpy as np
+
+    if len(expected) != len(actual):
+        raise CaseError(f"the module has {len(expected)} outputs, its graph has {len(actual)}")
+    largest = 0.0
+    for index, (one, other) in enumerate(zip(expected, actual, strict=True)):
+        if one.shape != other.shape:
+            raise CaseError(f"output {index + 1} is {one.shape} in torch, {other.shape} in ORT")
+        difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
+        if difference.size:
+            largest = max(largest, float(difference.max()))
+        if not np.allclose(other, one, rtol=TOLERANCE, atol=TOLERANCE):
+            raise CaseError(
+                f"output {index + 1}: ONNX Runtime differs from torch by {difference.max():.2g}, "
+                f"more than {TOLERANCE:g}; such a graph is not timed"
+            )
+    return largest
+
+
+def _opset(model: "onnx.ModelProto") -> int:
+    return next((int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+
+
+def _batch_norm(module: "torch.nn.Module | None", model: "onnx.ModelProto") -> str:
+    if any(node.op_type == "BatchNormalization" for node in model.graph.node):
+        return "kept"
+    if module is None:
+        return "none"
+    import torch
+
+    norms = torch.nn.modules.batchnorm._BatchNorm
+    return "folded" if any(isinstance(m, norms) for m in module.modules()) else "none"
+
+
+def _observe(
+    model: "onnx.ModelProto", path: Path, feeds: Mapping[str, "Array"], names: Sequence[str]
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors `names`, seen by running the graph with them as outputs.
+
+    What cannot be seen so is left out; its operators are then named as not counted.
+    """
+    if not names:
+        return {}
+    import onnx
+    import onnxruntime as ort
+
+    inside = {output for node in model.graph.node for output in node.output}
+    wanted = [name for name in names if name in inside]
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    present = {output.name for output in probe.graph.output}
+    for name in wanted:
+        if name not in present:
+            probe.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(path.parent)
+    )
+    try:
+        runtime = ort.InferenceSession(
+            probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        values = runtime.run(wanted, dict(feeds))
+    except Exception:  # optional or sequence tensors, or a model beyond protobuf's size
+        return {}
+    return {n: tuple(v.shape) for n, v in zip(wanted, values, strict=True) if hasattr(v, "shape")}
+
+
+def main() -> None:
+    """Serve on stdin and stdout."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    stdio.serve(replies)
+
+
+if __name__ == "__main__":
+    main()
