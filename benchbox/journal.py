@@ -1,0 +1,59 @@
+"""Where a run's records go: its file, or, when that cannot be written any more, a rescue file."""
+
+import tempfile
+from pathlib import Path
+
+from benchbox import records
+from benchbox.errors import StorageError
+from benchbox.records import Context, Record, Run, Writer
+
+
+class Journal:
+    """The records of a run in progress, in memory and on disk.
+
+    A results folder that fails in mid-run must not cost what was measured: everything then goes to
+    a file in the system's temporary folder, and `lost` says so.
+    """
+
+    def __init__(self, folder: Path, context: Context, previous: Run | None = None) -> None:
+        self.context = context if previous is None else previous.context
+        self.records = {record.key: record for record in previous.records} if previous else {}
+        self.warnings = list(previous.warnings) if previous else []
+        self.lost = ""
+        self._writer: Writer | None = (
+            records.create(folder, context) if previous is None else records.reopen(previous)
+        )
+        self.path = self._writer.path
+
+    def append(self, record: Record) -> None:
+        """Keep a record; the last one of a case counts."""
+        self.records[record.key] = record
+        if self._writer is None:
+            return
+        try:
+            self._writer.append(record)
+        except StorageError as error:
+            self._rescue(error)
+
+    def _rescue(self, error: StorageError) -> None:
+        self.close()
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="benchbox-"))
+            self._writer = records.create(folder, self.context)
+            for record in self.records.values():
+                self._writer.append(record)
+            self.lost = f"{error}; all records are in {self._writer.path} instead"
+        except (StorageError, OSError):
+            self.close()
+            self.lost = f"{error}; nor can the temporary folder: export the table from this run"
+
+    @property
+    def run(self) -> Run:
+        """The run as a reader of its file would see it."""
+        return Run(self.path, self.context, records.ordered(self.records.values()), self.warnings)
+
+    def close(self) -> None:
+        """Close the file and give up its lock."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

@@ -1,0 +1,37 @@
+"""Going on with a run that stopped: which file it is, whether it is the same run, what it lacks."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchbox import records
+from benchbox.errors import RecordError, UsageError
+from benchbox.records import Context, Run
+
+# Samples taken under different values of these do not belong in one table.
+SAME = ("device", "provider", "threads", "channels", "seed", "versions")
+SAME_HOST = ("machine", "cpu", "cpus", "kernel")
+
+
+def previous(folder: Path, context: Context) -> Run:
+    """Return the newest run of the same name and device.
+
+    Raises UsageError when there is none, RecordError when it cannot be continued from here.
+    """
+    path = records.latest(folder, context.device, context.name)
+    if path is None:
+        place = folder / context.device
+        raise UsageError(f"--resume: {place} holds no run of {context.name}; run it first")
+    run = records.read(path)
+    differences = [*_differences(run.context, context)]
+    if differences:
+        raise RecordError(f"{path}: cannot be resumed: {'; '.join(differences)}")
+    return run
+
+
+def _differences(old: Context, new: Context) -> Sequence[str]:
+    pairs = [(name, getattr(old, name), getattr(new, name)) for name in SAME]
+    pairs += [(name, old.host.get(name), new.host.get(name)) for name in SAME_HOST]
+    pairs += [(f"spec {spec.name}", old.spec(spec.name).sha256, spec.sha256) for spec in new.specs]
+    pairs += [("batch", old.plan.get("batch"), new.plan.get("batch"))]
+    pairs += [("shapes", old.plan.get("shapes"), new.plan.get("shapes"))]
+    return [f"{name} was {was!r} and is {now!r} now" for name, was, now in pairs if was != now]

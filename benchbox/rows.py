@@ -1,0 +1,77 @@
+"""A case with its graph and samples as a record: nothing in it names this machine or its user."""
+
+import getpass
+import os
+import re
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benchbox import samples, stats
+from benchbox.export import Graph
+from benchbox.records import Record
+from benchbox.samples import Burst
+from benchbox.specs import Case
+from benchbox.transports import Loaded
+
+
+def record(index: int, case: Case, graph: Graph | None) -> Record:
+    """Return the record of a case of which nothing is measured yet."""
+    facts = graph.facts() if graph else {}
+    cost = facts.pop("cost", None)
+    return Record(
+        index=index,
+        spec=case.spec,
+        case=case.name,
+        labels=dict(case.labels),
+        args=dict(case.args),
+        group=case.group,
+        reference=case.reference,
+        batch=case.batch,
+        dtype=case.dtype,
+        inputs=[str(tensor) for tensor in case.inputs],
+        status="skipped",
+        channels=case.channels,
+        published=case.published,
+        printed=dict(case.printed),
+        note=case.note,
+        graph=facts or None,
+        cost=cost,  # type: ignore[arg-type]
+    )
+
+
+def measured(
+    bare: Record, bursts: Sequence[Burst], reference: Sequence[Burst], loaded: Loaded | None
+) -> Record:
+    """Return the record with its samples, their estimate, and the ratio to the reference's."""
+    rounds, others = samples.round_medians(bursts), samples.round_medians(reference)
+    return replace(
+        bare,
+        bursts=bursts,
+        latency=samples.estimate(bursts),
+        relative=stats.ratio_interval(rounds, others),
+        load_s=loaded.load_s if loaded else None,
+        first_call_s=loaded.first_call_s if loaded else None,
+        peak_rss_bytes=loaded.peak_rss_bytes if loaded else None,
+        affinity=loaded.affinity if loaded else None,
+    )
+
+
+def shareable(text: str) -> str:
+    """Return a reason without this machine's folders, its name, or its user's."""
+    for folder in (str(Path.cwd()), os.path.realpath(Path.cwd()), str(Path.home())):
+        if len(folder) > 1:
+            text = text.replace(folder + os.sep, "")
+    text = re.sub(r"(?<![\w.])/(?:[^\s/'\":,]+/)+", "", text)
+    for name in (socket.gethostname(), _user()):
+        if name and name not in ("root", "localhost"):
+            text = re.sub(rf"\b{re.escape(name)}\b", "…", text)
+    return text
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
