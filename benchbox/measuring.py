@@ -1,0 +1,193 @@
+"""All cases of a run timed: memory groups, agents that may crash, a record for each case."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from benchbox import grouping, rows, samples
+from benchbox.devices import Device
+from benchbox.errors import AgentError, CaseError, DeviceError
+from benchbox.export import Graph
+from benchbox.journal import Journal
+from benchbox.records import Record, Status
+from benchbox.samples import Burst
+from benchbox.sampling import Plan, Progress, Sampler, Subject, shortfall
+from benchbox.specs import Case
+from benchbox.transports import Agent, Loaded
+
+CHECKPOINT_S = 30.0  # into a run that the first checkpoint is written; each later one at twice that
+IDLE_CRASHES = 3  # agents lost in a row without a case to blame, before the rest is given up
+
+
+class Watcher(Protocol):
+    """Who wants to see cases being timed."""
+
+    def measuring(self, sampler: Sampler) -> None:
+        """The sampler has new samples."""
+
+    def finished(self, record: Record) -> None:
+        """A case is finished."""
+
+
+class Measurement:
+    """The timing of a run's cases, whatever becomes of the agents that do it."""
+
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        graphs: Mapping[str, Graph | CaseError],
+        device: Device,
+        plan: Plan,
+        journal: Journal,
+        watcher: Watcher,
+        agent: Agent,
+        open_agent: Callable[[Device], Agent],
+    ) -> None:
+        self._cases = {case.key: case for case in cases}
+        self._index = {case.key: index for index, case in enumerate(cases)}
+        self._graphs = {k: g for k, g in graphs.items() if isinstance(g, Graph)}
+        self._unexported = {k: g for k, g in graphs.items() if not isinstance(g, Graph)}
+        self._device, self._plan = device, plan
+        self._journal, self._watcher = journal, watcher
+        self._agent: Agent | None = agent
+        self._open = open_agent
+        self._loaded: dict[str, Loaded] = {}
+        self._failed: set[str] = set()
+        self._kept = {r.key: list(r.bursts) for r in journal.records.values()}
+        self._session = 1 + max((b.session for k in self._kept.values() for b in k), default=-1)
+        self._sampler: Sampler | None = None
+        self._checkpoint_s = CHECKPOINT_S
+        self._elapsed_s = 0.0
+
+    def run(self) -> bool:
+        """Time every case that has no good record yet; return whether Ctrl-C cut it short."""
+        try:
+            for key, error in self._unexported.items():
+                self._failed.add(key)
+                self._write(key, "failed", str(error))
+            groups = self._groups()
+            total = sum(map(len, groups))
+            for group in groups:
+                share = len(group) / total
+                self._time(group, replace(self._plan, max_time_s=self._plan.max_time_s * share))
+        except KeyboardInterrupt:
+            self._interrupted()
+            return True
+        finally:
+            if self._agent is not None:
+                self._agent.close()
+        return False
+
+    def _groups(self) -> list[list[Case]]:
+        """Return the cases still to be timed, with the references that they are set beside."""
+        pending = {
+            key for key, case in self._cases.items() if key in self._graphs and not self._good(key)
+        }
+        wanted = pending | {f"{self._cases[k].spec}:{self._cases[k].reference}" for k in pending}
+        cases = [case for key, case in self._cases.items() if key in wanted & self._graphs.keys()]
+        free = self._agent.hello["host"].get("memory_available_bytes") if self._agent else None
+        return grouping.split(cases, self._graphs, grouping.budget(free))
+
+    def _good(self, key: str) -> bool:
+        record = self._journal.records.get(key)
+        return record is not None and record.status == "ok"
+
+    def _time(self, group: Sequence[Case], plan: Plan) -> None:
+        """Time one memory group, in a fresh agent after each crash."""
+        alive = [case for case in group if case.key not in self._failed]
+        subjects = [Subject(case.key, f"{case.spec}:{case.reference}") for case in alive]
+        sampler = self._sampler = Sampler(subjects, plan, notify=self._notify)
+        idle = 0
+        while sampler.active and sampler.elapsed_s < plan.max_time_s:
+            before = len(sampler.active)
+            try:
+                self._session_of(sampler)
+            except AgentError as error:
+                idle = 0 if len(sampler.active) < before else idle + 1
+                if idle >= IDLE_CRASHES:
+                    self._give_up(sampler, str(error))
+            except DeviceError as error:
+                self._give_up(sampler, str(error))
+        for progress in sampler.active:
+            reason = shortfall(self._bursts(progress.subject.key), plan)
+            self._finish(progress, "imprecise" if reason else "ok", reason)
+        self._elapsed_s += sampler.elapsed_s
+        self._kept.update({key: self._bursts(key) for key in sampler.cases})
+        self._sampler = None
+
+    def _session_of(self, sampler: Sampler) -> None:
+        """Load the unfinished cases into an agent and time them until it, or the sampler, ends."""
+        agent, self._agent = self._agent or self._open(self._device), None
+        session, self._session = self._session, self._session + 1
+        with agent:
+            for progress in sampler.active:
+                self._load(agent, sampler, progress)
+            for progress in sampler.measure(agent, session):
+                self._finish(progress, "failed" if progress.failure else "ok", progress.failure)
+
+    def _load(self, agent: Agent, sampler: Sampler, progress: Progress) -> None:
+        key = progress.subject.key
+        graph, case = self._graphs[key], self._cases[key]
+        try:
+            loaded = agent.load(key, str(graph.path), case.inputs, self._plan.seed)
+        except CaseError as error:
+            sampler.fail(key, str(error))
+            self._finish(progress, "failed", str(error))
+            if isinstance(error, AgentError):
+                raise
+        else:
+            self._loaded.setdefault(key, loaded)
+            progress.latency_s = loaded.first_call_s
+
+    def _give_up(self, sampler: Sampler, reason: str) -> None:
+        for progress in sampler.active:
+            sampler.fail(progress.subject.key, reason)
+            self._finish(progress, "failed", reason)
+
+    def _finish(self, progress: Progress, status: Status, reason: str) -> None:
+        if status == "failed":
+            self._failed.add(progress.subject.key)
+        self._write(progress.subject.key, status, reason)
+
+    def _write(self, key: str, status: Status, reason: str) -> None:
+        record = self._record(key, status, reason)
+        self._journal.append(record)
+        self._watcher.finished(record)
+
+    def _bursts(self, key: str) -> list[Burst]:
+        """Return every sample of a case: of earlier memory groups, and of the one being timed."""
+        running = self._sampler.cases.get(key) if self._sampler else None
+        return [*self._kept.get(key, ()), *(running.bursts if running else ())]
+
+    def _record(self, key: str, status: Status, reason: str) -> Record:
+        bursts = self._bursts(key)
+        running = self._sampler.cases.get(key) if self._sampler else None
+        bare = rows.record(self._index[key], self._cases[key], self._graphs.get(key))
+        if status in ("failed", "skipped"):
+            return replace(bare, status=status, reason=rows.shareable(reason), bursts=bursts)
+        case = self._cases[key]
+        reference = [] if case.is_reference else self._bursts(f"{case.spec}:{case.reference}")
+        return replace(
+            rows.measured(bare, bursts, reference, self._loaded.get(key)),
+            status=status,
+            reason=rows.shareable(reason),
+            warmup_calls=running.warmup_calls if running else None,
+        )
+
+    def _notify(self, sampler: Sampler) -> None:
+        self._watcher.measuring(sampler)
+        if self._elapsed_s + sampler.elapsed_s >= self._checkpoint_s:
+            self._checkpoint_s *= 2
+            for progress in sampler.active:
+                key = progress.subject.key
+                self._journal.append(self._record(key, "imprecise", "still being timed"))
+
+    def _interrupted(self) -> None:
+        """Keep what there is: a row for every case, imprecise with samples, skipped without."""
+        for key in self._cases:
+            if key in self._failed or self._good(key):
+                continue
+            if samples.estimate(self._bursts(key)):
+                self._write(key, "imprecise", "interrupted before its interval was narrow enough")
+            else:
+                self._write(key, "skipped", "interrupted before it was timed")

@@ -1,0 +1,153 @@
+"""The straight line of a run: cases -> graphs -> samples -> records."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from benchbox import __version__, export, matching, records, resuming
+from benchbox.devices import Device
+from benchbox.errors import CaseError, UsageError
+from benchbox.export import Graph
+from benchbox.journal import Journal
+from benchbox.measuring import Measurement
+from benchbox.records import Context, Record, Run, SpecFacts
+from benchbox.sampling import Plan, Sampler
+from benchbox.specs import BlockSpec, Case, Selection
+from benchbox.transports import Agent, open_agent
+
+
+class Watcher(Protocol):
+    """Who wants to see a run happen; every method returns at once."""
+
+    def exporting(self, done: int, total: int) -> None:
+        """`done` of `total` missing graphs are exported."""
+
+    def measuring(self, sampler: Sampler) -> None:
+        """The sampler has new samples."""
+
+    def finished(self, record: Record) -> None:
+        """A case is finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to run: specs narrowed by a selection, on a device, as the plan says, into a folder."""
+
+    name: str
+    specs: Sequence[BlockSpec]
+    selection: Selection
+    device: Device
+    plan: Plan
+    results: Path
+    resume: bool = False
+    open: Callable[[Device], Agent] = open_agent
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A run that ended: its records, whether it was interrupted, and where records were kept.
+
+    `lost` says why records are not in the results folder, and where they are instead.
+    """
+
+    run: Run
+    interrupted: bool
+    lost: str
+
+
+def run(request: Request, watcher: Watcher) -> Outcome:
+    """Prepare, measure and record every case of a request.
+
+    Raises a BenchboxError only before anything was measured; later, a failure is a record.
+    """
+    cases = unfold(request.specs, request.selection)
+    records.check_writable(request.results / request.device.name)
+    graphs = prepare(request.specs, cases, watcher.exporting)
+    agent = request.open(request.device)
+    try:
+        context = _context(request, agent)
+        previous = resuming.previous(request.results, context) if request.resume else None
+        journal = Journal(request.results, context, previous)
+        measurement = Measurement(
+            cases, graphs, request.device, request.plan, journal, watcher, agent, request.open
+        )
+        interrupted = measurement.run()
+    finally:
+        agent.close()
+    journal.close()
+    return Outcome(journal.run, interrupted, journal.lost)
+
+
+def unfold(specs: Sequence[BlockSpec], selection: Selection) -> list[Case]:
+    """Return the cases of all specs; raises UsageError when two of them have one name."""
+    cases = [case for spec in specs for case in spec.cases(selection)]
+    seen: set[str] = set()
+    for case in cases:
+        if case.key in seen:
+            raise UsageError(f"{case.key} is named twice; give each spec and file once")
+        seen.add(case.key)
+    return cases
+
+
+def prepare(
+    specs: Sequence[BlockSpec],
+    cases: Sequence[Case],
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> dict[str, Graph | CaseError]:
+    """Return each case's graph or why it has none, by case key; every `[match]` holds.
+
+    Raises SpecError for a builder that cannot work, and for a `[match]` that does not hold.
+    """
+    outcomes = export.prepare(cases, progress)
+    graphs = {key: graph for key, graph in outcomes.items() if isinstance(graph, Graph)}
+    for spec in specs:
+        matching.verify(spec, [case for case in cases if case.spec == spec.name], graphs)
+    return outcomes
+
+
+def _context(request: Request, agent: Agent) -> Context:
+    device, selection, hello = request.device, request.selection, agent.hello
+    return Context(
+        name=request.name,
+        created=records.now(),
+        benchbox=__version__,
+        device=device.name,
+        provider=device.provider,
+        threads=device.threads,
+        channels=selection.channels,
+        seed=request.plan.seed,
+        plan={
+            **asdict(request.plan),
+            "batch": selection.batch,
+            "shapes": [str(shape) for shape in selection.shapes],
+        },
+        specs=[_facts(spec, selection) for spec in request.specs],
+        host=_shareable(hello["host"]),
+        versions={**export.versions(), **hello["versions"]},
+        cpus=hello["cpus"],
+        affinity=hello["affinity"],
+    )
+
+
+# What changes from minute to minute is no part of what the machine is.
+PASSING = ("memory_available_bytes",)
+
+
+def _shareable(host: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in host.items() if name not in PASSING}
+
+
+def _facts(spec: BlockSpec, selection: Selection) -> SpecFacts:
+    figures = spec.figures(selection.channels)
+    return SpecFacts(
+        name=spec.name,
+        title=spec.title,
+        sha256=spec.sha256,
+        guideline=spec.guideline,
+        source=spec.source,
+        group_by=spec.group_by,
+        claim=None if spec.claim is None else asdict(spec.claim),
+        published_unit=figures.unit if figures else None,
+        published_device=figures.device if figures else "",
+    )
