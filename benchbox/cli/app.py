@@ -1,0 +1,237 @@
+"""The commands and their options; each hands over to a module that is imported only then."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from benchbox import __version__
+from benchbox.errors import BenchboxError
+
+INTERRUPTED = 130
+
+
+class Commands(TyperGroup):
+    """The group of all commands; an error that benchbox raised on purpose ends in one line."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - the type is Typer's own vendored one
+        """Run the command; print what went wrong and exit with its code."""
+        try:
+            return super().invoke(ctx)
+        except BenchboxError as error:
+            typer.secho(f"Error: {error}", fg="red", err=True)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            typer.secho("Interrupted.", fg="red", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            sys.stderr.close()  # whoever read the output has left; there is nobody to tell
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Hardware-aware latency benchmarks: FLOPs against measured latency, on your device.",
+)
+
+
+class Channels(StrEnum):
+    """Which of a paper's channel sets to build."""
+
+    gpu = "gpu"
+    arm = "arm"
+
+
+class Format(StrEnum):
+    """What a report is written as."""
+
+    table = "table"
+    csv = "csv"
+    markdown = "markdown"
+    json = "json"
+
+
+class Section(StrEnum):
+    """What to list."""
+
+    blocks = "blocks"
+    devices = "devices"
+
+
+def _complete_names(incomplete: str) -> list[str]:
+    from benchbox import specs
+
+    return [name for name in [*specs.bundled(), "all"] if name.startswith(incomplete)]
+
+
+def _complete_devices(incomplete: str) -> list[str]:
+    from benchbox import devices
+
+    return [name for name, _ in devices.names() if name.startswith(incomplete)]
+
+
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NAME...",
+        help="g1 to g4, all, a .toml or .onnx file, module:callable or ./file.py:callable; "
+        "narrowed by :key=value as in g2:groups=8,scale=1",
+        autocompletion=_complete_names,
+    ),
+]
+DeviceName = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        "-d",
+        envvar="BENCHBOX_DEVICE",
+        help="cpu, or arm on a machine that is one",
+        autocompletion=_complete_devices,
+    ),
+]
+ChannelSet = Annotated[
+    Channels | None,
+    typer.Option("--channels", help="the paper's channel set [default: that of the device]"),
+]
+Batch = Annotated[int | None, typer.Option("--batch", "-b", min=1, help="images in one call")]
+Scales = Annotated[
+    list[str] | None, typer.Option("--scale", help="only the cases of this scale; repeatable")
+]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape",
+        metavar="NAME=1x3x224x224",
+        help="an input of a builder, or of an .onnx file with open sizes; repeatable",
+    ),
+]
+Results = Annotated[
+    Path, typer.Option("--results", envvar="BENCHBOX_RESULTS", help="folder of the run records")
+]
+Target = Annotated[Path | None, typer.Option(metavar="FILE", help="write it there; - for stdout")]
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"benchbox {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def defaults(
+    ctx: typer.Context,
+    version: Annotated[  # noqa: ARG001 - handled by its callback
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version")
+    ] = False,
+) -> None:
+    """Take defaults of options from ./benchbox.toml, where there is one."""
+    path = Path("benchbox.toml")
+    if path.is_file():
+        from benchbox.cli.config import read
+
+        ctx.default_map = read(path, ctx)
+
+
+@app.command("list")
+def list_(section: Annotated[Section | None, typer.Argument(help="only these")] = None) -> None:
+    """What can be run, and on what."""
+    from benchbox.cli.listing import show
+
+    show(section.value if section else None)
+
+
+@app.command("show")
+def show(
+    names: Names,
+    channels: ChannelSet = None,
+    batch: Batch = None,
+    scale: Scales = None,
+    shape: Shapes = None,
+) -> None:
+    """Cases with their FLOPs, params and memory access; times nothing."""
+    from benchbox.cli.running import selection
+    from benchbox.cli.showing import show
+
+    show(names, selection(channels, "arm", batch, scale, shape))
+
+
+@app.command("run")
+def run(
+    names: Names,
+    device: DeviceName = "cpu",
+    threads: Annotated[
+        int, typer.Option("--threads", "-t", envvar="BENCHBOX_THREADS", help="of one inference")
+    ] = 1,
+    channels: ChannelSet = None,
+    batch: Batch = None,
+    scale: Scales = None,
+    shape: Shapes = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(envvar="BENCHBOX_PRECISION", help="stop at this half-width [default: 1%]"),
+    ] = None,
+    max_time: Annotated[
+        str | None,
+        typer.Option(
+            envvar="BENCHBOX_MAX_TIME", help="stop then at the latest [default: 6s a case]"
+        ),
+    ] = None,
+    quick: Annotated[bool, typer.Option(help="a first look: 5% precision, 0.5s a case")] = False,
+    seed: Annotated[int, typer.Option(help="of inputs and of the order of rounds")] = 0,
+    resume: Annotated[bool, typer.Option(help="go on with the newest run of these names")] = False,
+    results: Results = Path("results"),
+    export_csv: Target = None,
+    export_markdown: Target = None,
+    export_json: Target = None,
+    strict: Annotated[bool, typer.Option(help="exit 5 when a figure is imprecise")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="more columns")] = False,
+) -> None:
+    """Time cases on a device, print FLOPs against latency, and keep the raw samples."""
+    from benchbox.cli.running import Options, run_command, selection
+
+    targets = {"csv": export_csv, "markdown": export_markdown, "json": export_json}
+    options = Options(
+        names, device, threads, precision, max_time, quick, seed, resume, results, strict, verbose
+    )
+    run_command(options, lambda own: selection(channels, own, batch, scale, shape), targets)
+
+
+@app.command("report")
+def report(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN...]", help="files of runs, or names [default: the newest]"),
+    ] = None,
+    format_: Annotated[Format, typer.Option("--format", "-f", help="what to write")] = Format.table,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="file, - for stdout")
+    ] = None,
+    results: Results = Path("results"),
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="more columns")] = False,
+) -> None:
+    """The tables of runs, made again from their records."""
+    from benchbox.cli.reporting import report
+
+    report(runs or [], format_.value, output, results, verbose)
+
+
+@app.command("export")
+def export(
+    names: Names,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="where to")],
+    channels: ChannelSet = None,
+    batch: Batch = None,
+    scale: Scales = None,
+    shape: Shapes = None,
+) -> None:
+    """Write the .onnx files that would be timed, and a manifest."""
+    from benchbox.cli.exporting import export
+    from benchbox.cli.running import selection
+
+    export(names, selection(channels, "arm", batch, scale, shape), output)

@@ -1,0 +1,34 @@
+"""Defaults of options from a benchbox.toml: one table per command, keys as the options' names."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from benchbox.errors import UsageError
+
+
+def read(path: Path, ctx: Any) -> dict[str, dict[str, Any]]:  # noqa: ANN401 - Typer's own type
+    """Return the defaults by command and parameter.
+
+    Raises UsageError for a file that is not TOML, and for a command or option that there is not.
+    """
+    try:
+        tables = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from None
+    defaults = {}
+    for command, table in tables.items():
+        known = ctx.command.commands.get(command)
+        if known is None or not isinstance(table, dict):
+            raise UsageError(f"{path}: {command}: there is no such command to set defaults for")
+        options = {
+            flag.removeprefix("--").replace("-", "_"): parameter.name
+            for parameter in known.params
+            for flag in parameter.opts
+        }
+        named = {key.replace("-", "_"): value for key, value in table.items()}
+        unknown = sorted(named.keys() - options.keys())
+        if unknown:
+            raise UsageError(f"{path}: {command}.{unknown[0]}: there is no such option")
+        defaults[command] = {options[key]: value for key, value in named.items()}
+    return defaults

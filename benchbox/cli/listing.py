@@ -1,0 +1,35 @@
+"""`benchbox list`."""
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from benchbox import devices, specs
+from benchbox.specs import Selection
+
+
+def show(section: str | None) -> None:
+    """Print what can be run and on what, or one of the two."""
+    console = Console(highlight=False, soft_wrap=True)
+    if section in (None, "blocks"):
+        table = _table("name", "cases", "what it times", "source")
+        for name in specs.bundled():
+            (spec,) = specs.find(name)
+            table.add_row(name, str(len(spec.cases(Selection()))), spec.title, spec.source)
+        console.print(table)
+    if section in (None, "devices"):
+        table = _table("device", "what it is")
+        for name, what in devices.names():
+            table.add_row(name, what)
+        console.print(table)
+    if section is None:
+        console.print(
+            "`all` stands for every guideline. Your own .toml, .onnx and builders: README."
+        )
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    return table

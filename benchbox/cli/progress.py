@@ -1,0 +1,108 @@
+"""What a run shows on stderr: a live line on a terminal, one plain line per case when piped."""
+
+import math
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from benchbox import samples
+from benchbox.records import Record
+from benchbox.sampling import Progress as Case
+from benchbox.sampling import Sampler
+
+
+class Live:
+    """The watcher of a run. Nothing runs beside the measurement: it draws when there is news."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console = console
+        self._total = total
+        self._finished: set[str] = set()
+        self._exported = 0
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        if console.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[at]}"),
+            )
+            self._bar = Progress(*columns, console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def exporting(self, done: int, total: int) -> None:
+        """Show how many graphs are exported."""
+        if self._bar is None and done in (0, total):
+            self._console.print(
+                f"exported {done} of {total} graphs"
+                if done
+                else f"exporting {total} graphs, once for each version of them"
+            )
+        self._draw("exporting", done / total, f"{done} of {total} graphs")
+
+    def measuring(self, sampler: Sampler) -> None:
+        """Show the widest interval closing in, and the time left."""
+        active = sampler.active
+        if self._bar is None or not active:
+            return
+        done = self._total - len(active)
+        shares = [_share(case, sampler) for case in active]
+        widths = [i.half_width for case in active if (i := case.interval())]
+        left = max(0.0, sampler.plan.max_time_s - sampler.elapsed_s)
+        text = f"{done} of {self._total} cases"
+        if len(widths) == len(active) and math.isfinite(max(widths)):
+            text += f", widest ±{max(widths):.1%} (±{sampler.plan.precision:.1%} asked)"
+            slowest = min(shares)
+            if slowest > 0:
+                left = min(left, sampler.elapsed_s * (1 - slowest) / slowest)
+        self._draw(
+            "timing", (done + sum(shares)) / self._total, f"{text}, {left:.0f} s left at most"
+        )
+
+    def finished(self, record: Record) -> None:
+        """Say that a case is finished, when there is no live line."""
+        self._finished.add(record.key)
+        if self._bar is not None:
+            return
+        latency = record.latency
+        figure = "" if latency is None else f" {latency.p50_s * 1e3:.4g} ms"
+        if latency is not None and latency.interval is not None:
+            figure += f" ±{latency.interval.half_width:.1%}"
+        reason = f" ({record.reason})" if record.reason else ""
+        status = "" if record.status == "ok" else f" {record.status}"
+        count = f"[{len(self._finished)}/{self._total}]"
+        self._console.print(f"{count} {record.key}{figure}{status}{reason}", markup=False)
+
+    def _draw(self, description: str, share: float, at: str) -> None:
+        if self._bar is None:
+            return
+        if self._task is None:
+            self._task = self._bar.add_task(description, total=1.0, at=at)
+        self._bar.update(self._task, description=description, completed=share, at=at)
+        self._bar.refresh()
+
+
+def _share(case: Case, sampler: Sampler) -> float:
+    """Return how far a case is: its rounds over those that its interval, now, lets expect."""
+    rounds = len(samples.round_medians(case.bursts))
+    interval = case.interval()
+    if interval is None:
+        return min(0.99, rounds / sampler.plan.min_rounds)
+    # The width falls with the square root of the rounds.
+    needed = rounds * (interval.half_width / sampler.plan.precision) ** 2
+    return min(0.99, rounds / max(sampler.plan.min_rounds, needed))

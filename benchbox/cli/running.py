@@ -1,0 +1,161 @@
+"""`benchbox run`."""
+
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import typer
+from rich.console import Console
+
+from benchbox import devices, host, runner, specs
+from benchbox.cli import parsing
+from benchbox.cli.app import INTERRUPTED, Channels
+from benchbox.cli.output import Targets
+from benchbox.cli.progress import Live
+from benchbox.runner import Outcome, Request
+from benchbox.sampling import Plan
+from benchbox.specs import BlockSpec, Platform, Selection
+
+CASE_FAILED = 1
+IMPRECISE = 5
+QUICK = Plan(precision=0.05, min_rounds=7, burst_s=0.02, min_calls=3)
+BUSY_CPUS = 0.3  # of other processes, before the run starts, that are worth a warning
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of `benchbox run` as typed."""
+
+    names: Sequence[str]
+    device: str
+    threads: int
+    precision: str | None
+    max_time: str | None
+    quick: bool
+    seed: int
+    resume: bool
+    results: Path
+    strict: bool
+    verbose: bool
+
+
+def run_command(
+    options: Options,
+    select: Callable[[Platform], Selection],
+    exports: Mapping[str, Path | None],
+) -> None:
+    """Run, print, export; exits 1 for a failed case, 5 for an imprecise one if strict, 130."""
+    targets = Targets(exports)
+    found = find_all(options.names)
+    device = devices.resolve(options.device, options.threads)
+    request = Request(
+        name=run_name(options.names),
+        specs=found,
+        selection=select(device.channels),
+        device=device,
+        plan=plan(options, found, select(device.channels)),
+        results=options.results,
+        resume=options.resume,
+    )
+    stderr = Console(stderr=True, highlight=False)
+    _warn_of_others(stderr)
+    outcome = _run(request, stderr, len(runner.unfold(found, request.selection)))
+    targets.write([outcome.run], verbose=options.verbose)
+    _epilogue(stderr, outcome)
+    code = exit_code(outcome, options.strict)
+    if code:
+        raise typer.Exit(code)
+
+
+def _run(request: Request, stderr: Console, total: int) -> Outcome:
+    # A request to end is treated as Ctrl-C: what was measured is kept.
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with Live(stderr, total) as live:
+            return runner.run(request, live)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def find_all(names: Sequence[str]) -> list[BlockSpec]:
+    """Return the specs of all names, in order."""
+    return [spec for name in names for spec in specs.find(name)]
+
+
+def run_name(names: Sequence[str]) -> str:
+    """Return what a run of these names is called in its file's name: `g1+g2`."""
+    stems = [
+        Path(name.partition(":")[0]).stem if "/" in name or "." in name else name for name in names
+    ]
+    text = "+".join(stems)
+    return (
+        "".join(c if c.isalnum() or c in "+-_.=," else "_" for c in text)[:100].strip(".") or "run"
+    )
+
+
+def selection(
+    channels: Channels | None,
+    own: Platform,
+    batch: int | None,
+    scales: Sequence[str] | None,
+    shapes: Sequence[str] | None,
+) -> Selection:
+    """Return what the options select; `own` is the channel set of the device."""
+    return Selection(
+        channels=channels.value if channels else own,
+        batch=batch,
+        scales=tuple(scales or ()),
+        shapes=tuple(parsing.shape(text) for text in shapes or ()),
+    )
+
+
+def plan(options: Options, found: Sequence[BlockSpec], selected: Selection) -> Plan:
+    """Return the plan that the options ask for; max_time grows with the number of cases."""
+    base = QUICK if options.quick else Plan()
+    count = sum(len(spec.cases(selected)) for spec in found)
+    default_s = max(3.0, 0.5 * count) if options.quick else max(30.0, 6.0 * count)
+    return Plan(
+        precision=parsing.share(options.precision) if options.precision else base.precision,
+        max_time_s=parsing.seconds(options.max_time) if options.max_time else default_s,
+        min_rounds=base.min_rounds,
+        burst_s=base.burst_s,
+        min_calls=base.min_calls,
+        seed=options.seed,
+    )
+
+
+def _warn_of_others(stderr: Console) -> None:
+    busy = host.busy_cpus()
+    if busy > BUSY_CPUS:
+        stderr.print(
+            f"Warning: other processes keep {busy:.1f} of {host.usable_cpus()} processors busy; "
+            "stop them, or expect wide intervals.",
+            style="yellow",
+        )
+
+
+def _epilogue(stderr: Console, outcome: Outcome) -> None:
+    for warning in outcome.run.warnings:
+        stderr.print(f"Warning: {warning}", style="yellow", markup=False)
+    if outcome.lost:
+        stderr.print(f"Error: {outcome.lost}", style="red", markup=False)
+    else:
+        stderr.print(f"Records: {outcome.run.path}", markup=False)
+    if outcome.interrupted:
+        stderr.print("Interrupted; `--resume` goes on from here.", style="yellow")
+
+
+def exit_code(outcome: Outcome, strict: bool) -> int:
+    """Return what the run ends the command with."""
+    statuses = {record.status for record in outcome.run.records}
+    if outcome.interrupted:
+        return INTERRUPTED
+    if outcome.lost or "failed" in statuses:
+        return CASE_FAILED
+    return IMPRECISE if strict and "imprecise" in statuses else 0
