@@ -1,0 +1,224 @@
+"""What a spec's table says in words: whether its guideline holds here, and what to bear in mind."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from benchbox.records import Record, Run, SpecFacts
+from benchbox.render import units
+from benchbox.render.words import by_text, listed
+from benchbox.samples import Latency
+from benchbox.specs.model import label_text
+from benchbox.stats import Interval
+from benchbox.tables import known_macs, uncounted
+
+MARGIN = 1.01  # a case is slower when its whole interval is beyond 1% more than the other's
+EQUAL_FLOPS = 0.005  # FLOPs that differ by less are called equal
+FLOPS_NOTE = "FLOPs are multiply-accumulates, as the papers count them"
+
+Decision = Literal["holds", "fails", "unclear"]
+ALONE: Mapping[Decision, str] = {
+    "holds": "holds here",
+    "fails": "does not hold here",
+    "unclear": "is unclear here",
+}
+AFTER: Mapping[Decision, str] = {"fails": "not at", "unclear": "and is unclear at"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The two cases of one group that a claim is about, and the ratio of their latencies."""
+
+    slower: Record
+    than: Record
+    ratio: Interval
+
+    @property
+    def decision(self) -> Decision:
+        """What the whole interval of the ratio says."""
+        if self.ratio.low > MARGIN:
+            return "holds"
+        return "fails" if self.ratio.high <= MARGIN else "unclear"
+
+    @property
+    def place(self) -> str:
+        """The group without its key: `1` of `scale=1`."""
+        return self.slower.group.partition("=")[2] or self.slower.group
+
+
+def sentence(run: Run, spec_facts: SpecFacts) -> str | None:
+    """Return whether the spec's claim holds in this run, None if no pair of it was measured."""
+    claim = spec_facts.claim
+    pairs = [] if claim is None else _pairs(_records(run, spec_facts), claim)
+    if claim is None or not pairs:
+        return None
+    ratios = listed([units.ratio(p.ratio.value, units.width(p.ratio)) for p in pairs])
+    return (
+        f"{spec_facts.guideline or spec_facts.name} {_verdict(pairs)}: "
+        f"{claim['subject']} cost {ratios} the latency of {claim['than_subject']}"
+        f"{_at_flops(pairs)}{_aside(pairs)}."
+    )
+
+
+def failures(run: Run, spec_facts: SpecFacts) -> list[str]:
+    """Return a line per case that was not measured, with the reason."""
+    return [
+        f"{record.case} {record.status}" + (f": {record.reason}" if record.reason else "")
+        for record in _records(run, spec_facts)
+        if record.status in ("failed", "skipped")
+    ]
+
+
+def notes(run: Run, spec_facts: SpecFacts) -> list[str]:
+    """Return the footnotes of the spec's table, each once."""
+    records = _records(run, spec_facts)
+    names = [record.case for record in records]
+    costs = [record.cost for record in records if record.cost is not None]
+    lines = [FLOPS_NOTE] if costs else []
+    if any(cost.get("memory_access_bytes") is not None for cost in costs):
+        lines.append("memory is what is accessed: every tensor read and written once, with weights")
+    return [
+        *lines,
+        *_paper(records, spec_facts),
+        *by_text(names, [lower_bound(uncounted(record.cost)) for record in records]),
+        *by_text(names, [_not_built(record) for record in records]),
+        *by_text(names, [record.note for record in records]),
+        *by_text(names, [_imprecise(record) for record in records]),
+    ]
+
+
+def platform(record: Record) -> str:
+    """Return the platform whose printed figures the record carries: `ARM`, `GPU` or nothing."""
+    return (record.channels or "").upper()
+
+
+def paper_ratio(record: Record, over: Record) -> float | None:
+    """Return the paper's latency of one case over another's; what it prints is throughput."""
+    if not record.published or not over.published:
+        return None
+    return over.published / record.published
+
+
+def lower_bound(operators: str) -> str:
+    """Return the note for a graph with such uncounted operators, empty if it has none."""
+    return f"FLOPs are a lower bound, not counted are {operators}" if operators else ""
+
+
+def _records(run: Run, spec_facts: SpecFacts) -> list[Record]:
+    return [record for record in run.records if record.spec == spec_facts.name]
+
+
+def _pairs(records: Sequence[Record], claim: Mapping[str, Any]) -> list[Pair]:
+    pairs = []
+    for group in dict.fromkeys(record.group for record in records):
+        members = [record for record in records if record.group == group]
+        slower, than = _find(members, claim["slower"]), _find(members, claim["than"])
+        if slower and than and slower.latency and than.latency:
+            ratio = _paired(slower, than) or _quotient(slower.latency, than.latency)
+            pairs.append(Pair(slower, than, ratio))
+    return pairs
+
+
+def _find(records: Iterable[Record], labels: Mapping[str, Any]) -> Record | None:
+    """Return the first measured record that has these labels."""
+    return next(
+        (
+            record
+            for record in records
+            if labels.items() <= record.labels.items()
+            and record.latency is not None
+            and record.status in ("ok", "imprecise")
+        ),
+        None,
+    )
+
+
+def _paired(slower: Record, than: Record) -> Interval | None:
+    """Return the ratio from the rounds that the two share, if one of them is the reference."""
+    if than.case == slower.reference and slower.relative is not None:
+        return slower.relative
+    if slower.case == than.reference and than.relative is not None:
+        inverse = than.relative
+        return Interval(1 / inverse.value, 1 / inverse.high, 1 / inverse.low)
+    return None
+
+
+def _quotient(slower: Latency, than: Latency) -> Interval:
+    """Return the quotient of two p50s; its ends take each interval at its worst."""
+    value = slower.p50_s / than.p50_s
+    a, b = slower.interval, than.interval
+    if a is None or b is None:
+        return Interval(value, 0.0, math.inf)
+    return Interval(value, a.low / b.high, a.high / b.low)
+
+
+def _verdict(pairs: Sequence[Pair]) -> str:
+    places: dict[Decision, list[str]] = {
+        decision: [pair.place for pair in pairs if pair.decision == decision] for decision in ALONE
+    }
+    (first, at), *rest = [(decision, at) for decision, at in places.items() if at]
+    if not rest:
+        return ALONE[first]
+    clauses = [f"{ALONE[first]} at {_key(pairs)}{listed(at)}"]
+    clauses += [f"{AFTER[decision]} {listed(at)}" for decision, at in rest]
+    return ", ".join(clauses)
+
+
+def _key(pairs: Sequence[Pair]) -> str:
+    """Return what the groups are called, as a prefix: `scale ` of `scale=1`."""
+    key, equals, _ = pairs[0].slower.group.partition("=")
+    return f"{key} " if equals else ""
+
+
+def _at_flops(pairs: Sequence[Pair]) -> str:
+    ratios = []
+    for pair in pairs:
+        slower, than = known_macs(pair.slower.cost), known_macs(pair.than.cost)
+        if slower is None or not than:
+            return ""
+        ratios.append(slower / than)
+    if all(abs(ratio - 1) <= EQUAL_FLOPS for ratio in ratios):
+        return " at equal FLOPs"
+    ends = dict.fromkeys([units.ratio(min(ratios)), units.ratio(max(ratios))])
+    return f" at {' to '.join(ends)} the FLOPs"
+
+
+def _aside(pairs: Sequence[Pair]) -> str:
+    """Return the groups that the ratios belong to, and the paper's ratios."""
+    parts = []
+    if pairs[0].slower.group:
+        parts.append(_key(pairs) + ", ".join(pair.place for pair in pairs))
+    papers = [paper_ratio(pair.slower, pair.than) for pair in pairs]
+    if any(paper is not None for paper in papers):
+        texts = ["no figure" if paper is None else units.ratio(paper) for paper in papers]
+        where = ", ".join(text for text in ("paper", platform(pairs[0].slower)) if text)
+        parts.append(f"{where}: {listed(texts)}")
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _paper(records: Iterable[Record], spec_facts: SpecFacts) -> list[str]:
+    """Return where the paper's figures come from."""
+    if all(record.published is None for record in records):
+        return []
+    unit = units.per_second(spec_facts.published_unit)
+    device = f" on {spec_facts.published_device}" if spec_facts.published_device else ""
+    source = f" ({spec_facts.source})" if spec_facts.source else ""
+    return [f"paper: ratios of its {unit}{device}{source}"]
+
+
+def _not_built(record: Record) -> str:
+    """Return what the paper prints and what was built instead, unless the note says so already."""
+    differing = [
+        (name, f"{name} = {label_text(value)}")
+        for name, value in record.printed.items()
+        if f"{name} = {label_text(value)}" not in record.note
+    ]
+    if not differing:
+        return ""
+    built = listed([f"{name} = {label_text(record.args.get(name))}" for name, _ in differing])
+    return f"built with {built}, the paper prints {listed([text for _, text in differing])}"
+
+
+def _imprecise(record: Record) -> str:
+    return (record.reason or "imprecise") if record.status == "imprecise" else ""

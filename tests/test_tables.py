@@ -1,0 +1,262 @@
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchbox.records import Context, Record, Run, SpecFacts
+from benchbox.samples import Latency
+from benchbox.specs.model import case_name
+from benchbox.stats import Interval
+from benchbox.tables import flops_vs_latency
+
+G2 = SpecFacts(
+    "g2",
+    "G2: group convolution costs memory access",
+    "0" * 64,
+    guideline="G2",
+    source="ShuffleNet V2, Table 2",
+    group_by="scale",
+    claim={
+        "slower": {"groups": 8},
+        "than": {"groups": 1},
+        "subject": "8 groups",
+        "than_subject": "1",
+    },
+    published_unit="images_per_s",
+    published_device="Snapdragon 810, one thread",
+)
+# groups, scale, c, macs, memory access, p50 in ms, ratio to 1 group, the paper's images per second
+G2_CASES = [
+    (1, 1, 64, 128_450_560, 16_220_160, 1.0, None, 40.0),
+    (2, 1, 90, 127_008_000, 22_734_000, 1.42, 1.42, 35.0),
+    (8, 1, 184, 132_715_520, 46_331_520, 2.31, 2.31, 27.8),
+    (1, 2, 128, 513_802_240, 32_768_000, 4.0, None, 10.2),
+    (2, 2, 180, 508_032_000, 45_813_600, 5.2, 1.3, 9.5),
+    (8, 2, 360, 508_032_000, 90_964_800, 7.6, 1.9, 7.5),
+]
+
+
+def cost(macs: int, memory: int | None, *uncounted: str) -> dict[str, Any]:
+    return {
+        "macs": macs,
+        "params": 40_960,
+        "memory_access_bytes": memory,
+        "weight_bytes": 163_840,
+        "peak_activation_bytes": 1_605_632,
+        "ops": {"Conv": 10},
+        "uncounted": list(uncounted),
+    }
+
+
+def latency(p50_ms: float, half: float | None = 0.004) -> Latency:
+    """A p50 with an interval of that relative half-width, None for one without an interval."""
+    p50 = p50_ms / 1e3
+    return Latency(
+        p50_s=p50,
+        ci_low_s=None if half is None else p50 * (1 - half),
+        ci_high_s=None if half is None else p50 * (1 + half),
+        p90_s=p50 * 1.1,
+        p99_s=None,
+        raw_p50_s=p50 * 1.01,
+        min_s=p50 * 0.98,
+        samples=480,
+        quiet_share=0.975,
+        rounds=24,
+    )
+
+
+def ratio(value: float, half: float = 0.01) -> Interval:
+    return Interval(value, value * (1 - half), value * (1 + half))
+
+
+def record(labels: Mapping[str, Any], p50_ms: float | None = 1.0, **changes: Any) -> Record:
+    name = case_name(labels) or "net"
+    bare = Record(
+        index=0,
+        spec="g2",
+        case=name,
+        labels=labels,
+        args=labels,
+        group=f"scale={labels['scale']}" if "scale" in labels else "",
+        reference=name,
+        batch=1,
+        dtype="float32",
+        inputs=["x=1x64x56x56"],
+        status="ok",
+        cost=cost(128_450_560, 16_220_160),
+        latency=None if p50_ms is None else latency(p50_ms),
+    )
+    return replace(bare, **changes)
+
+
+def g2_records() -> list[Record]:
+    return [
+        record(
+            {"groups": groups, "scale": scale},
+            p50,
+            args={"repeat": 10, "groups": groups, "c": c},
+            reference=f"groups=1,scale={scale}",
+            channels="arm",
+            published=paper,
+            cost=cost(macs, memory),
+            relative=None if over is None else ratio(over),
+            load_s=0.0123,
+            first_call_s=0.00456,
+            warmup_calls=25,
+        )
+        for groups, scale, c, macs, memory, p50, over, paper in G2_CASES
+    ]
+
+
+def run_of(records: Sequence[Record], specs: Sequence[SpecFacts] = (G2,), threads: int = 1) -> Run:
+    context = Context(
+        name="g2",
+        created="2026-05-09T10:00:00Z",
+        benchbox="0.1.0",
+        device="cpu",
+        provider="CPUExecutionProvider",
+        threads=threads,
+        channels="arm",
+        seed=0,
+        plan={},
+        specs=list(specs),
+        host={"cpu": "Cortex-A76"},
+        versions={"onnxruntime": "1.29.0"},
+    )
+    return Run(Path("run.jsonl"), context, list(records))
+
+
+def with_changes(case: str, **changes: Any) -> list[Record]:
+    """The six records of G2, the one of that name with these fields instead."""
+    return [replace(r, **changes) if r.case == case else r for r in g2_records()]
+
+
+def test_the_columns_are_the_documented_ones_and_then_labels_before_arguments() -> None:
+    frame = flops_vs_latency([run_of(g2_records())])
+    assert ",".join(frame.columns) == (
+        "spec,case,device,provider,dtype,batch,threads,macs,params,memory_access_bytes,"
+        "latency_p50_ms,latency_ci_low_ms,latency_ci_high_ms,latency_p90_ms,latency_p99_ms,"
+        "images_per_s,batches_per_s,relative_latency,published,samples,quiet_share,status,reason,"
+        "arg_groups,arg_scale,arg_repeat,arg_c"
+    )
+
+
+def test_a_measured_row_has_every_figure() -> None:
+    row = flops_vs_latency([run_of(g2_records())]).iloc[1]
+    assert row.dropna().to_dict() == {
+        "spec": "g2",
+        "case": "groups=2,scale=1",
+        "device": "cpu",
+        "provider": "CPUExecutionProvider",
+        "dtype": "float32",
+        "batch": 1,
+        "threads": 1,
+        "macs": 127_008_000,
+        "params": 40_960,
+        "memory_access_bytes": 22_734_000,
+        "latency_p50_ms": 1.42,
+        "latency_ci_low_ms": 1.41432,
+        "latency_ci_high_ms": 1.42568,
+        "latency_p90_ms": 1.562,
+        "images_per_s": 704.225,
+        "batches_per_s": 704.225,
+        "relative_latency": 1.42,
+        "published": 35.0,
+        "samples": 480,
+        "quiet_share": 0.975,
+        "status": "ok",
+        "reason": "",
+        "arg_groups": "2",
+        "arg_scale": "1",
+        "arg_repeat": "10",
+        "arg_c": "90",
+    }
+
+
+def test_rows_keep_the_order_of_runs_and_records() -> None:
+    first, second = run_of(g2_records()[:2]), run_of(g2_records()[3:4], threads=4)
+    frame = flops_vs_latency([second, first])
+    assert list(frame["case"]) == ["groups=1,scale=2", "groups=1,scale=1", "groups=2,scale=1"]
+    assert list(frame["threads"]) == [4, 1, 1]
+
+
+def test_a_failed_row_keeps_its_batch_and_has_no_figures() -> None:
+    failed = record({"groups": 1}, None, status="failed", reason="no kernel", batch=8, cost=None)
+    row = flops_vs_latency([run_of([failed])]).iloc[0]
+    assert (row["batch"], row["status"], row["reason"]) == (8, "failed", "no kernel")
+    unknown = row["macs":"quiet_share"]  # type: ignore[misc]
+    assert unknown.isna().all()
+
+
+def test_macs_that_are_a_lower_bound_are_unknown_and_the_reason_says_why() -> None:
+    bound = cost(12_300_000, None, "Loop", "MatMulInteger x 3")
+    records = [
+        record({"groups": 1}, cost=bound),
+        record({"groups": 2}, cost=bound, status="imprecise", reason="4% wide, not 1%"),
+    ]
+    frame = flops_vs_latency([run_of(records)])
+    missing = "multiply-accumulates not counted for: Loop, MatMulInteger x 3"
+    assert frame["macs"].isna().all()
+    assert list(frame["reason"]) == [missing, f"4% wide, not 1%; {missing}"]
+    assert list(frame["status"]) == ["ok", "imprecise"]
+
+
+def test_whole_numbers_stay_whole_beside_missing_ones() -> None:
+    large = 2**53 + 1  # no float is this number
+    records = [record({"groups": 1}, cost=cost(large, None)), record({"groups": 2}, cost=None)]
+    macs = flops_vs_latency([run_of(records)])["macs"]
+    assert str(macs.dtype) == "Int64"
+    assert macs[0] == large
+    assert macs[1] is pd.NA
+
+
+def test_throughput_counts_the_images_of_a_batch() -> None:
+    row = flops_vs_latency([run_of([record({"groups": 1}, 2.0, batch=8)])]).iloc[0]
+    assert (row["images_per_s"], row["batches_per_s"]) == (4000.0, 500.0)
+
+
+def test_binary_noise_is_rounded_away() -> None:
+    row = flops_vs_latency([run_of([record({"groups": 1}, 0.1 + 0.2)])]).iloc[0]
+    assert row["latency_p50_ms"] == 0.3
+
+
+def test_the_reference_is_one_only_once_it_is_measured() -> None:
+    records = [record({"groups": 1}), record({"groups": 2}, None, status="failed")]
+    relative = flops_vs_latency([run_of(records)])["relative_latency"]
+    assert relative[0] == 1.0
+    assert relative[1] is pd.NA
+
+
+def test_arguments_are_as_printed_and_missing_where_a_case_has_none() -> None:
+    records = [
+        record({"relu": True, "scale": 0.5}, args={"relu": True, "middle": 12}),
+        record({}, args={"path": "a|b"}),
+    ]
+    frame = flops_vs_latency([run_of(records)])
+    arguments = frame.filter(like="arg_")
+    assert list(arguments.columns) == ["arg_relu", "arg_scale", "arg_middle", "arg_path"]
+    assert arguments.iloc[0].dropna().to_dict() == {
+        "arg_relu": "yes",
+        "arg_scale": "0.5",
+        "arg_middle": "12",
+    }
+    assert arguments.iloc[1].dropna().to_dict() == {"arg_path": "a|b"}
+
+
+def test_no_runs_make_an_empty_table_with_its_columns() -> None:
+    frame = flops_vs_latency([])
+    assert len(frame) == 0
+    assert frame.columns[0] == "spec"
+    assert frame.columns[-1] == "reason"
+
+
+def test_importing_it_imports_neither_pandas_nor_rich() -> None:
+    code = (
+        "import sys, benchbox.tables, benchbox.reading, benchbox.render.export\n"
+        "sys.exit(bool({'pandas', 'rich', 'torch', 'onnxruntime'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
