@@ -1,0 +1,196 @@
+"""The printed tables, cell by cell: what console and Markdown share."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchbox import reading
+from benchbox.records import Context, Record, Run, SpecFacts
+from benchbox.render import units
+from benchbox.tables import rate, relative, uncounted
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: `text` is left-aligned and may wrap; figures never do.
+
+    `drop` says in which order a narrow terminal loses columns, 0 that it always keeps this one.
+    """
+
+    header: str
+    cells: tuple[str, ...]
+    text: bool = False
+    drop: int = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether there is anything in it."""
+        return any(cell != units.UNKNOWN for cell in self.cells)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What is printed about one spec.
+
+    `about` stands under the title, and `groups` has the heading that each row is under. `lines` are
+    the cases without figures, `elsewhere` says how to get a column that was left out.
+    """
+
+    title: str
+    about: tuple[str, ...]
+    columns: tuple[Column, ...]
+    groups: tuple[str, ...]
+    lines: tuple[str, ...] = ()
+    reading: str | None = None
+    notes: tuple[str, ...] = ()
+    elsewhere: str = "--export-csv has all"
+
+
+def sections(groups: Sequence[str], columns: Sequence[Column]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each row's cells, with its heading where a new group begins and else with none."""
+    before = ""
+    for index, group in enumerate(groups):
+        yield group if group != before else "", [column.cells[index] for column in columns]
+        before = group
+
+
+def run_tables(run: Run, *, verbose: bool = False) -> list[Table]:
+    """Return one table per spec that has records."""
+    names = [spec.name for spec in run.context.specs] + [record.spec for record in run.records]
+    facts = [run.context.spec(name) for name in dict.fromkeys(names)]
+    return [
+        _run_table(run, each, verbose)
+        for each in facts
+        if any(record.spec == each.name for record in run.records)
+    ]
+
+
+def printable(text: str) -> str:
+    """Return the text as one line: breaks become spaces, other control characters are spelled."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
+def short_case(case: str, group: str) -> str:
+    """Return a case's name without the label that is in the heading of its group.
+
+    The name of a case without a group is left as it is: it can be that of a file.
+    """
+    parts = case.split(",")
+    if not group or group not in parts or len(parts) == 1:
+        return printable(case)
+    return printable(", ".join(part for part in parts if part != group))
+
+
+def heading(group: str) -> str:
+    """Return `scale 1` for the group `scale=1`."""
+    return printable(group.replace("=", " ", 1))
+
+
+def by_group(groups: Sequence[str]) -> list[int]:
+    """Return the order of rows in which groups stay together."""
+    first = {group: index for index, group in reversed(list(enumerate(groups)))}
+    return sorted(range(len(groups)), key=lambda index: first[groups[index]])
+
+
+def flops(cost: Mapping[str, Any] | None) -> str:
+    """Return FLOPs (M), marked where they are only a lower bound."""
+    if cost is None:
+        return units.UNKNOWN
+    return ("≥ " if uncounted(cost) else "") + units.millions(cost["macs"])
+
+
+def memory(cost: Mapping[str, Any] | None) -> str:
+    """Return the memory access in MB."""
+    return units.millions(cost.get("memory_access_bytes") if cost else None)
+
+
+def _run_table(run: Run, facts: SpecFacts, verbose: bool) -> Table:
+    unordered = [record for record in run.records if record.spec == facts.name]
+    records = [unordered[index] for index in by_group([record.group for record in unordered])]
+    sentence = reading.sentence(run, facts)
+    return Table(
+        title=printable(facts.title),
+        about=(_setting(run.context, records),),
+        columns=tuple(_columns(run, facts, records, verbose)),
+        groups=tuple(heading(record.group) for record in records),
+        lines=tuple(printable(line) for line in reading.failures(run, facts)),
+        reading=None if sentence is None else printable(sentence),
+        notes=tuple(printable(note) for note in reading.notes(run, facts)),
+    )
+
+
+def _setting(context: Context, records: Sequence[Record]) -> str:
+    batches = ", ".join(dict.fromkeys(str(record.batch) for record in records))
+    parts = (context.device, context.provider, units.threads(context.threads), f"batch {batches}")
+    return printable(", ".join(parts))
+
+
+def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: bool) -> list[Column]:
+    def column(header: str, cell: Callable[[Record], str], drop: int = 0) -> Column:
+        return Column(header, tuple(cell(record) for record in records), drop=drop)
+
+    compared = any(record.case != record.reference for record in records)
+    failed = any(record.status != "ok" for record in records)
+    last = 4 + len(DETAILS)  # after the others that can be left out
+    details = [column(*detail, drop=last - i) for i, detail in enumerate(DETAILS)]
+    columns = [
+        Column("case", tuple(short_case(r.case, r.group) for r in records), text=True),
+        column("FLOPs (M)", lambda r: flops(r.cost)),
+        column("memory (MB)", lambda r: memory(r.cost), drop=1),
+        column("p50 (ms)", _p50),
+        column(units.per_second(facts.published_unit), lambda r: _throughput(r, facts), drop=3),
+        *([column("relative", _relative)] if compared else []),
+        *([column(_paper_header(records), lambda r: _paper(run, r), 4)] if compared else []),
+        column("quiet share", _quiet_share, drop=2),
+        *(details if verbose else []),
+        *([Column("status", tuple(r.status for r in records), text=True)] if failed else []),
+    ]
+    return [column for column in columns if column.known or not column.drop]
+
+
+def _p50(record: Record) -> str:
+    if record.latency is None:
+        return units.UNKNOWN
+    p50, interval = record.latency.p50_s, record.latency.interval
+    return units.estimate(p50 * units.MILLI, units.width(interval) * units.MILLI)
+
+
+def _throughput(record: Record, facts: SpecFacts) -> str:
+    if record.latency is None:
+        return units.UNKNOWN
+    count = 1 if facts.published_unit == "batches_per_s" else record.batch
+    interval = rate(record.latency, count)
+    return units.figure(interval.value, units.width(interval))
+
+
+def _relative(record: Record) -> str:
+    interval = relative(record)
+    return units.UNKNOWN if interval is None else units.ratio(interval.value, units.width(interval))
+
+
+def _paper(run: Run, record: Record) -> str:
+    reference = run.record(f"{record.spec}:{record.reference}")
+    ratio = None if reference is None else reading.paper_ratio(record, reference)
+    return units.UNKNOWN if ratio is None else units.ratio(ratio)
+
+
+def _paper_header(records: Sequence[Record]) -> str:
+    platforms = [reading.platform(record) for record in records if record.published is not None]
+    return ", ".join(text for text in ("paper", *platforms[:1]) if text)
+
+
+def _quiet_share(record: Record) -> str:
+    return units.percent(record.latency.quiet_share if record.latency else None)
+
+
+# What --verbose adds; a narrow terminal loses these after the others, from the last one on.
+DETAILS: tuple[tuple[str, Callable[[Record], str]], ...] = (
+    ("p90 (ms)", lambda r: units.milliseconds(r.latency.p90_s if r.latency else None)),
+    ("p99 (ms)", lambda r: units.milliseconds(r.latency.p99_s if r.latency else None)),
+    ("load (s)", lambda r: units.in_seconds(r.load_s)),
+    ("first call (ms)", lambda r: units.milliseconds(r.first_call_s)),
+    ("warmup calls", lambda r: units.whole(r.warmup_calls)),
+    ("samples", lambda r: units.whole(r.latency.samples if r.latency else None)),
+    ("rounds", lambda r: units.whole(r.latency.rounds if r.latency else None)),
+)

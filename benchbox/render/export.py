@@ -1,0 +1,88 @@
+"""The table as a file: CSV and JSON of its rows, Markdown of what the console prints."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from benchbox.records import Context, Run
+from benchbox.render.cells import Table, printable, run_tables, sections
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUOTED = re.compile(r'[,"\r\n]|^[=+\-@]')
+MARKDOWN = re.compile(r"([\\`*<\[|])")
+
+
+def to_csv(frame: "pd.DataFrame") -> str:
+    r"""Return the table as CSV by RFC 4180, but for its line ends, which are \n.
+
+    A cell that a spreadsheet could take for a formula is quoted, and otherwise left as it is.
+    """
+    lines = [[str(name) for name in frame.columns]]
+    lines += [["" if v is None else str(v) for v in row.values()] for row in _rows(frame)]
+    return _encodable("".join(",".join(map(_csv_cell, line)) + "\n" for line in lines))
+
+
+def to_json(frame: "pd.DataFrame") -> str:
+    """Return the table as a list of row objects; what is not known is null."""
+    text = json.dumps(list(_rows(frame)), indent=2, ensure_ascii=False, allow_nan=False)
+    return _encodable(text + "\n")
+
+
+def to_markdown(runs: Sequence[Run]) -> str:
+    """Return the console's tables as Markdown, each with where and by what it was measured."""
+    texts = ["\n".join(_markdown(run.context, t)).strip() for run in runs for t in run_tables(run)]
+    return "\n\n".join(texts) + "\n"
+
+
+def _rows(frame: "pd.DataFrame") -> Iterator[dict[str, object]]:
+    import pandas as pd
+
+    for row in frame.astype(object).to_dict("records"):
+        yield {str(name): None if pd.isna(value) else value for name, value in row.items()}
+
+
+def _encodable(text: str) -> str:
+    """Return the text with lone surrogates spelled: file names can hold bytes that are no UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _csv_cell(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if QUOTED.search(text) else text
+
+
+def _markdown(context: Context, table: Table) -> Iterator[str]:
+    yield f"## {_escaped(table.title)}\n"
+    yield _escaped("; ".join([*table.about, _measured_by(context)])) + "\n"
+    yield _line([column.header for column in table.columns])
+    yield "|" + "|".join(":--" if column.text else "--:" for column in table.columns) + "|"
+    for heading, cells in sections(table.groups, table.columns):
+        if heading:
+            yield f"| **{_escaped(heading)}** |" + " |" * (len(table.columns) - 1)
+        yield _line(cells)
+    yield ""
+    if table.reading:
+        yield _escaped(table.reading) + "\n"
+    yield from (f"- {_escaped(line)}" for line in (*table.lines, *table.notes))
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
+
+
+def _escaped(text: str) -> str:
+    return MARKDOWN.sub(r"\\\1", text)
+
+
+def _measured_by(context: Context) -> str:
+    """Return the processor, the versions and the day."""
+    runtime = context.versions.get("onnxruntime")
+    parts = [
+        str(context.host.get("cpu", "")),
+        f"ONNX Runtime {runtime}" if runtime else "",
+        f"benchbox {context.benchbox}",
+        context.created.partition("T")[0],
+    ]
+    return printable(", ".join(part for part in parts if part))

@@ -1,0 +1,21 @@
+"""Lists and footnotes in English."""
+
+from collections.abc import Sequence
+
+
+def listed(items: Sequence[str]) -> str:
+    """Return `a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def by_text(cases: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """Return each text once, after the names of the cases that it is about; empty ones are none."""
+    about: dict[str, list[str]] = {}
+    for case, text in zip(cases, texts, strict=True):
+        if text:
+            about.setdefault(text, []).append(case)
+    return [f"{_all_or(names, len(cases))}: {text}" for text, names in about.items()]
+
+
+def _all_or(names: Sequence[str], count: int) -> str:
+    return "all cases" if len(names) == count > 1 else listed(names)
