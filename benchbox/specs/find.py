@@ -3,6 +3,7 @@ narrowed by `:key=value,...`; a path never stands for a bundled name, nor the re
 
 import difflib
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from benchbox.errors import SpecError, UsageError
 from benchbox.specs import onnxfile, toml
-from benchbox.specs.model import BlockSpec, Case, Selection
+from benchbox.specs.model import BlockSpec, Case, Selection, TensorSpec
 
 ALL = "all"
 
@@ -53,13 +54,13 @@ def _bundled(name: str) -> BlockSpec:
 
 def _split(name: str) -> tuple[str, Mapping[str, str]]:
     """Split `g2:groups=8,scale=1` into the name and what narrows it."""
-    base, colon, rest = name.rpartition(":")
-    if not colon or "=" not in rest:
+    match = re.fullmatch(r"(.+?):([^:=,/\\]*=.*)", name)  # values may hold colons: ratio=1:12
+    if match is None:
         return name, {}
-    pairs = [part.partition("=") for part in rest.split(",")]
+    pairs = [part.partition("=") for part in match[2].split(",")]
     if not all(key and equals and value for key, equals, value in pairs):
         raise UsageError(f"{name!r}: write the selection as key=value,key=value")
-    return base, {key.strip(): value.strip() for key, _, value in pairs}
+    return match[1], {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _nearest(name: str) -> str:
@@ -91,10 +92,15 @@ def _from_builder(reference: str) -> BlockSpec:
     def unfold(selection: Selection) -> list[Case]:
         if not selection.shapes:
             raise UsageError(f"{reference}: say what goes in, e.g. --shape x=1x3x224x224")
-        batch = selection.batch or (selection.shapes[0].shape or (1,))[0]
-        inputs = tuple(
-            replace(tensor, shape=(batch, *tensor.shape[1:])) for tensor in selection.shapes
-        )
+        inputs = tuple(_with_batch(tensor, selection.batch) for tensor in selection.shapes)
+        batch = (inputs[0].shape or (1,))[0]
         return [Case(name, name, {}, {}, inputs, batch, source)]
 
     return BlockSpec(name, f"{source.reference}", digest.hexdigest(), unfold)
+
+
+def _with_batch(tensor: TensorSpec, batch: int | None) -> TensorSpec:
+    """Return the input with its first size replaced; a scalar has none."""
+    if batch is None or not tensor.shape:
+        return tensor
+    return replace(tensor, shape=(batch, *tensor.shape[1:]))

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchbox.agent.inputs import DTYPES
 from benchbox.errors import GraphError, UsageError
 from benchbox.specs.model import BlockSpec, Case, OnnxFile, Selection, TensorSpec
 
@@ -18,7 +17,10 @@ Dims = tuple[int | str, ...]  # a name, or "?" for a size that the file leaves o
 
 def spec(path: Path) -> BlockSpec:
     """Return the spec of one .onnx file; raises GraphError when it is no such file."""
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise GraphError(f"{path}: cannot be read: {error.strerror}") from None
     return BlockSpec(path.stem, path.name, digest, partial(_unfold, path))
 
 
@@ -79,6 +81,8 @@ def _unfold(path: Path, selection: Selection) -> list[Case]:
         raise UsageError(f"{path.name}: --shape {unknown[0]}: the inputs are {names}")
     tensors = tuple(_fix(path, *each, given.get(each[0]), selection.batch) for each in inputs)
     batch = tensors[0].shape[0] if tensors and tensors[0].shape else 1
+    if selection.batch not in (None, batch):
+        raise UsageError(f"{path.name}: --batch {selection.batch}: its batch is {batch} here")
     return [Case(path.stem, path.stem, {}, {}, tensors, batch, OnnxFile(path.resolve()))]
 
 
@@ -87,7 +91,8 @@ def _inputs(path: Path, model: "ModelProto") -> Iterable[tuple[str, Dims, str]]:
     constants = {tensor.name for tensor in model.graph.initializer}
     for value in model.graph.input:
         if value.name not in constants:
-            yield value.name, _dims(path, value), _dtype(path, value.name, value.type)
+            dtype = _dtype(path, value.name, value.type)
+            yield value.name, _dims(path, value), dtype
 
 
 def _dims(path: Path, value: "ValueInfoProto") -> Dims:
@@ -97,7 +102,7 @@ def _dims(path: Path, value: "ValueInfoProto") -> Dims:
             f"{path.name}: input {value.name!r} has no rank; such a graph is not timed"
         )
     return tuple(
-        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
+        dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?"  # some exporters write -1
         for dim in tensor.shape.dim
     )
 
@@ -108,15 +113,12 @@ def _dtype(path: Path, name: str, type_: "TypeProto") -> str:
     if not type_.HasField("tensor_type"):
         raise GraphError(f"{path.name}: input {name!r} is no tensor; such a graph is not timed")
     code = type_.tensor_type.elem_type
+    if code == onnx.TensorProto.STRING:
+        return "string"
     try:
-        dtype = str(onnx.helper.tensor_dtype_to_np_dtype(code))
-    except (KeyError, ValueError, TypeError):
-        dtype = f"type {code}"
-    if dtype not in DTYPES:
-        raise GraphError(
-            f"{path.name}: input {name!r} is of type {dtype}; benchbox can fill {', '.join(DTYPES)}"
-        )
-    return dtype
+        return str(onnx.helper.tensor_dtype_to_np_dtype(code))
+    except KeyError:
+        raise GraphError(f"{path.name}: input {name!r} has the unknown type {code}") from None
 
 
 def _fix(

@@ -18,7 +18,7 @@ Shape = list[Size | StrictStr]
 class Closed(BaseModel):
     """A table that admits only the keys it declares."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class InputTable(Closed):

@@ -95,14 +95,20 @@ def _group(table: schema.SpecTable, case: schema.CaseTable) -> str | None:
 def _unfold(path: Path, name: str, table: schema.SpecTable, selection: Selection) -> list[Case]:
     if selection.shapes:
         raise UsageError(f"{name}: --shape is for .onnx files and builders; a TOML has its input")
-    folder = path.parent
-    return [_case(folder, name, table, index, selection) for index in range(len(table.cases))]
+    source = builder(table.builder, path.parent, f"{path}: ")
+    return [_case(path, name, table, source, index, selection) for index in range(len(table.cases))]
 
 
 def _case(
-    folder: Path, spec: str, table: schema.SpecTable, index: int, selection: Selection
+    path: Path,
+    spec: str,
+    table: schema.SpecTable,
+    source: Builder,
+    index: int,
+    selection: Selection,
 ) -> Case:
     case = table.cases[index]
+    where = f"{path}: cases[{index + 1}]"
     labels = _labels(table, case)
     platform: Platform | None = None
     channels: Mapping[str, Scalar] = {}
@@ -110,11 +116,10 @@ def _case(
         platform = selection.channels
         chosen = case.gpu if platform == "gpu" else case.arm
         if chosen is None:
-            raise SpecError(f"{spec}: cases[{index + 1}] has no {platform!r} channels")
+            raise SpecError(f"{where} has no {platform!r} channels")
         channels = chosen
     args = {**table.args, **case.args, **channels}
     batch = selection.batch or 1
-    where = f"{spec}: cases[{index + 1}]"
     figures = next((p.figures for p in table.published if p.platform == platform), {})
     return Case(
         spec=spec,
@@ -123,7 +128,7 @@ def _case(
         args=args,
         inputs=tuple(_inputs(where, table, args, batch)),
         batch=batch,
-        source=builder(table.builder, folder),
+        source=source,
         group=_group(table, case) or "",
         channels=platform,
         published=figures.get(case_name(labels)),
@@ -150,18 +155,20 @@ def _size(where: str, size: int | str, args: Mapping[str, Scalar]) -> int:
     return value
 
 
-def builder(reference: str, folder: Path) -> Builder:
+def builder(reference: str, folder: Path, where: str = "") -> Builder:
     """Return the builder that `module:callable` or `file.py:callable` names.
 
-    A file is looked for beside the spec that names it. Raises SpecError when the reference is not
-    of that form or the file is not there.
+    A file is looked for beside the spec that names it. Raises SpecError, which begins with `where`,
+    when the reference is not of that form or the file is not there.
     """
     module, colon, name = reference.rpartition(":")
     if not colon or not module or not name.isidentifier():
-        raise SpecError(f"builder {reference!r}: write module:callable or ./file.py:callable")
+        raise SpecError(
+            f"{where}builder {reference!r}: write module:callable or ./file.py:callable"
+        )
     if not module.endswith(".py"):
         return Builder(reference)
     path = (folder / module).resolve()
     if not path.is_file():
-        raise SpecError(f"builder {reference!r}: there is no file {folder / module}")
+        raise SpecError(f"{where}builder {reference!r}: there is no file {folder / module}")
     return Builder(f"{path.name}:{name}", path)
