@@ -139,7 +139,7 @@ class Writer:
 
     def write_context(self, context: Context) -> None:
         """Write the first line."""
-        self._write({"kind": "context", **_plain(context)})
+        self._write({"kind": "context", "schema": context.schema, **_plain(context)})
 
     def _write(self, line: Mapping[str, object]) -> None:
         data = json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n"
@@ -213,7 +213,7 @@ def check_writable(place: Path) -> None:
 
 def _open_new(place: Path, stem: str) -> tuple[Path, int]:
     for number in range(1, 1000):
-        path = place / (f"{stem}.jsonl" if number == 1 else f"{stem}-{number}.jsonl")
+        path = place / (f"{stem}.jsonl" if number == 1 else f"{stem}~{number}.jsonl")
         with contextlib.suppress(FileExistsError):
             return path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     raise FileExistsError(17, "a thousand runs of that name in one second")
@@ -247,15 +247,15 @@ def _lock(path: Path, descriptor: int) -> None:
         return  # a file system without locks
 
 
-def latest(folder: Path, device: str, name: str) -> Path | None:
-    """Return the newest run of that name on that device, None where there is none."""
-    paths = [p for p in (folder / device).glob(f"*Z-{name}*.jsonl") if _stem_is(p.stem, name)]
+def latest(folder: Path, device: str, name: str | None = None) -> Path | None:
+    """Return the newest run on that device, of that name where one is given; None without any."""
+    paths = [p for p in (folder / device).glob("*Z-*.jsonl") if name in (None, _name(p.stem))]
     return max(paths, key=lambda path: (path.stem[:16], path.stat().st_mtime), default=None)
 
 
-def _stem_is(stem: str, name: str) -> bool:
-    rest = stem.partition("Z-")[2]
-    return rest == name or (rest.startswith(f"{name}-") and rest[len(name) + 1 :].isdigit())
+def _name(stem: str) -> str:
+    """Return the run's name in `20261121T220007Z-g2` or, of two in one second, `...Z-g2~2`."""
+    return stem.partition("Z-")[2].partition("~")[0]
 
 
 def read(path: Path) -> Run:
@@ -312,7 +312,7 @@ def _context(path: Path, data: dict[str, Any]) -> Context:
     try:
         specs = [SpecFacts(**_known(SpecFacts, spec)) for spec in data["specs"]]
         return Context(**{**_known(Context, data), "specs": specs})
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise RecordError(f"{path}: line 1: {_what(error)}") from None
 
 
@@ -327,7 +327,7 @@ def _record(path: Path, number: int, data: dict[str, Any]) -> Record:
                 "bursts": [Burst.from_json(burst) for burst in data.get("bursts", ())],
             }
         )
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise RecordError(f"{path}: line {number}: {_what(error)}") from None
 
 

@@ -97,7 +97,7 @@ DeviceName = Annotated[
 ]
 ChannelSet = Annotated[
     Channels | None,
-    typer.Option("--channels", help="the paper's channel set [default: that of the device]"),
+    typer.Option("--channels", help="the paper's channel set (default: the device's)"),
 ]
 Batch = Annotated[int | None, typer.Option("--batch", "-b", min=1, help="images in one call")]
 Scales = Annotated[
@@ -174,22 +174,28 @@ def run(
     shape: Shapes = None,
     precision: Annotated[
         str | None,
-        typer.Option(envvar="BENCHBOX_PRECISION", help="stop at this half-width [default: 1%]"),
+        typer.Option(envvar="BENCHBOX_PRECISION", help="stop at this half-width (default 1%)"),
     ] = None,
     max_time: Annotated[
         str | None,
         typer.Option(
-            envvar="BENCHBOX_MAX_TIME", help="stop then at the latest [default: 6s a case]"
+            envvar="BENCHBOX_MAX_TIME", help="stop then at the latest (default 6s a case)"
         ),
     ] = None,
-    quick: Annotated[bool, typer.Option(help="a first look: 5% precision, 0.5s a case")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="a first look: 5% precision, 0.5s a case")
+    ] = False,
     seed: Annotated[int, typer.Option(help="of inputs and of the order of rounds")] = 0,
-    resume: Annotated[bool, typer.Option(help="go on with the newest run of these names")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on with the newest run of these names")
+    ] = False,
     results: Results = Path("results"),
     export_csv: Target = None,
     export_markdown: Target = None,
     export_json: Target = None,
-    strict: Annotated[bool, typer.Option(help="exit 5 when a figure is imprecise")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="exit 5 when a figure is imprecise")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="more columns")] = False,
 ) -> None:
     """Time cases on a device, print FLOPs against latency, and keep the raw samples."""
@@ -206,7 +212,7 @@ def run(
 def report(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN...]", help="files of runs, or names [default: the newest]"),
+        typer.Argument(metavar="[RUN...]", help="files of runs, or names (default: the newest)"),
     ] = None,
     format_: Annotated[Format, typer.Option("--format", "-f", help="what to write")] = Format.table,
     output: Annotated[

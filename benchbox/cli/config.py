@@ -13,7 +13,9 @@ def read(path: Path, ctx: Any) -> dict[str, dict[str, Any]]:  # noqa: ANN401 - T
     Raises UsageError for a file that is not TOML, and for a command or option that there is not.
     """
     try:
-        tables = tomllib.loads(path.read_text())
+        tables = tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from None
     defaults = {}

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
 from benchbox import __version__, runner
+from benchbox.cli.output import console
 from benchbox.cli.progress import Live
 from benchbox.cli.running import CASE_FAILED, find_all
 from benchbox.errors import StorageError
@@ -22,7 +22,7 @@ def export(names: Sequence[str], selection: Selection, output: Path) -> None:
     """Write every case's .onnx file and a manifest into `output`; exits 1 when one has none."""
     found = find_all(names)
     cases = runner.unfold(found, selection)
-    stderr = Console(stderr=True, highlight=False)
+    stderr = console(stderr=True)
     with Live(stderr, len(cases)) as live:
         graphs = runner.prepare(found, cases, live.exporting)
     good = [(case, graph) for case in cases if isinstance(graph := graphs[case.key], Graph)]

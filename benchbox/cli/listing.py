@@ -1,29 +1,29 @@
 """`benchbox list`."""
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from benchbox import devices, specs
+from benchbox.cli.output import console
 from benchbox.specs import Selection
 
 
 def show(section: str | None) -> None:
     """Print what can be run and on what, or one of the two."""
-    console = Console(highlight=False, soft_wrap=True)
+    stdout = console()
     if section in (None, "blocks"):
         table = _table("name", "cases", "what it times", "source")
         for name in specs.bundled():
             (spec,) = specs.find(name)
             table.add_row(name, str(len(spec.cases(Selection()))), spec.title, spec.source)
-        console.print(table)
+        stdout.print(table)
     if section in (None, "devices"):
         table = _table("device", "what it is")
         for name, what in devices.names():
             table.add_row(name, what)
-        console.print(table)
+        stdout.print(table)
     if section is None:
-        console.print(
+        stdout.print(
             "`all` stands for every guideline. Your own .toml, .onnx and builders: README."
         )
 

@@ -1,5 +1,6 @@
 """Where tables go: the console, and the files that were asked for."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,15 @@ from benchbox.errors import StorageError, UsageError
 from benchbox.records import Run
 
 STDOUT = Path("-")
+UNBOUNDED = 1000  # columns of a pipe or a file; no line is that long
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console on which numbers are not coloured and only a terminal's width counts."""
+    result = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    if not result.is_terminal:
+        result.width = UNBOUNDED
+    return result
 
 
 class Targets:
@@ -27,9 +37,9 @@ class Targets:
         """Print the tables and write the exports; with one on stdout the tables go to stderr."""
         from benchbox.render.console import show_run
 
-        console = Console(stderr=STDOUT in self._paths.values(), highlight=False)
+        where = console(stderr=STDOUT in self._paths.values())
         for run in runs:
-            show_run(run, console, verbose=verbose)
+            show_run(run, where, verbose=verbose)
         for format_, path in self._paths.items():
             write(path, render(runs, format_))
 
@@ -48,8 +58,6 @@ def render(runs: Sequence[Run], format_: str) -> str:
 def write(path: Path, text: str) -> None:
     """Write text to a file or stdout; raises StorageError when the file cannot be written."""
     if path == STDOUT:
-        import sys
-
         sys.stdout.write(text)
         sys.stdout.flush()
         return

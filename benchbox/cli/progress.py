@@ -47,12 +47,9 @@ class Live:
 
     def exporting(self, done: int, total: int) -> None:
         """Show how many graphs are exported."""
-        if self._bar is None and done in (0, total):
-            self._console.print(
-                f"exported {done} of {total} graphs"
-                if done
-                else f"exporting {total} graphs, once for each version of them"
-            )
+        if self._bar is None and done == 0:
+            what = "graph" if total == 1 else f"{total} graphs"
+            self._console.print(f"exporting {what}, kept for later runs")
         self._draw("exporting", done / total, f"{done} of {total} graphs")
 
     def measuring(self, sampler: Sampler) -> None:

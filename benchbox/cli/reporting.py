@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from benchbox import records
-from benchbox.cli.output import STDOUT, render, write
+from benchbox.cli.output import STDOUT, console, render, write
 from benchbox.errors import RecordError, UsageError
 from benchbox.records import Run
 
@@ -16,7 +14,7 @@ def report(
 ) -> None:
     """Print or write the tables of runs; of the newest one when none is named."""
     read = [records.read(path) for path in _paths(runs, results)]
-    stderr = Console(stderr=True, highlight=False)
+    stderr = console(stderr=True)
     for run in read:
         for warning in run.warnings:
             stderr.print(f"Warning: {warning}", style="yellow", markup=False)
@@ -31,22 +29,22 @@ def report(
 def _print(runs: Sequence[Run], verbose: bool) -> None:
     from benchbox.render.console import show_run
 
-    console = Console(highlight=False)
+    stdout = console()
     for run in runs:
-        show_run(run, console, verbose=verbose)
+        show_run(run, stdout, verbose=verbose)
 
 
 def _paths(runs: Sequence[str], results: Path) -> list[Path]:
     if not runs:
-        return [_newest(results, "*")]
+        return [_newest(results, None)]
     return [Path(run) if run.endswith(".jsonl") else _newest(results, run) for run in runs]
 
 
-def _newest(results: Path, name: str) -> Path:
+def _newest(results: Path, name: str | None) -> Path:
     folders = sorted(path for path in results.glob("*") if path.is_dir())
     found = [records.latest(folder.parent, folder.name, name) for folder in folders]
     paths = [path for path in found if path is not None]
     if not paths:
-        what = "no run" if name == "*" else f"no run of {name!r}"
+        what = "no run" if name is None else f"no run of {name!r}"
         raise RecordError(f"{results}: {what} here; name a .jsonl file, or run something first")
     return max(paths, key=lambda path: path.name[:16])

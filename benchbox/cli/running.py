@@ -12,7 +12,7 @@ from rich.console import Console
 from benchbox import devices, host, runner, specs
 from benchbox.cli import parsing
 from benchbox.cli.app import INTERRUPTED, Channels
-from benchbox.cli.output import Targets
+from benchbox.cli.output import Targets, console
 from benchbox.cli.progress import Live
 from benchbox.runner import Outcome, Request
 from benchbox.sampling import Plan
@@ -21,6 +21,7 @@ from benchbox.specs import BlockSpec, Platform, Selection
 CASE_FAILED = 1
 IMPRECISE = 5
 QUICK = Plan(precision=0.05, min_rounds=7, burst_s=0.02, min_calls=3)
+NAME_CHARACTERS = 100  # of a run in a file name; file systems end at 255
 BUSY_CPUS = 0.3  # of other processes, before the run starts, that are worth a warning
 
 
@@ -59,7 +60,7 @@ def run_command(
         results=options.results,
         resume=options.resume,
     )
-    stderr = Console(stderr=True, highlight=False)
+    stderr = console(stderr=True)
     _warn_of_others(stderr)
     outcome = _run(request, stderr, len(runner.unfold(found, request.selection)))
     targets.write([outcome.run], verbose=options.verbose)
@@ -89,14 +90,14 @@ def find_all(names: Sequence[str]) -> list[BlockSpec]:
 
 
 def run_name(names: Sequence[str]) -> str:
-    """Return what a run of these names is called in its file's name: `g1+g2`."""
-    stems = [
-        Path(name.partition(":")[0]).stem if "/" in name or "." in name else name for name in names
-    ]
-    text = "+".join(stems)
-    return (
-        "".join(c if c.isalnum() or c in "+-_.=," else "_" for c in text)[:100].strip(".") or "run"
-    )
+    """Return what a run of these names is called in its file's name: `g1+g2`, `g2_groups=8`."""
+    parts = []
+    for name in names:
+        found = specs.find(name)
+        narrowed = "".join(f"_{key}={value}" for key, value in found[0].only.items())
+        parts.append((name if len(found) > 1 else found[0].name) + narrowed)
+    text = "+".join(parts)
+    return "".join(c if c.isalnum() or c in "+-_.=," else "-" for c in text)[:NAME_CHARACTERS]
 
 
 def selection(

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 
 import typer
-from rich.console import Console
 
 from benchbox import runner
+from benchbox.cli.output import console
 from benchbox.cli.progress import Live
 from benchbox.cli.running import CASE_FAILED, find_all
 from benchbox.errors import CaseError
 from benchbox.export import Graph
-from benchbox.render.console import CostRow, show_costs
+from benchbox.render.console import show_costs
+from benchbox.render.costs import CostRow
 from benchbox.specs import BlockSpec, Case, Selection
 
 
@@ -18,12 +19,12 @@ def show(names: Sequence[str], selection: Selection) -> None:
     """Print what every case costs; exits 1 when one has no graph."""
     found = find_all(names)
     cases = runner.unfold(found, selection)
-    with Live(Console(stderr=True, highlight=False), len(cases)) as live:
+    with Live(console(stderr=True), len(cases)) as live:
         graphs = runner.prepare(found, cases, live.exporting)
-    console = Console(highlight=False)
+    stdout = console()
     for spec in found:
         own = [case for case in cases if case.spec == spec.name]
-        show_costs(_title(spec), [_row(spec, case, graphs[case.key]) for case in own], console)
+        show_costs(_title(spec), [_row(spec, case, graphs[case.key]) for case in own], stdout)
     if any(isinstance(graph, CaseError) for graph in graphs.values()):
         raise typer.Exit(CASE_FAILED)
 
