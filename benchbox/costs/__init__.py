@@ -1,0 +1,139 @@
+"""Counts what an ONNX graph costs on paper: multiply-accumulates, weights and memory access."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchbox.costs.graph import Graph, read
+from benchbox.costs.inference import infer
+from benchbox.costs.macs import Uncountable, macs
+from benchbox.costs.memory import access_bytes, peak_bytes
+from benchbox.costs.weights import weights
+from benchbox.errors import GraphError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+__all__ = ["Cost", "count", "unknown_tensors"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one inference costs by the papers' formulas, before anything is measured.
+
+    `macs` is a lower bound unless `uncounted` is empty: it names each operator whose
+    multiply-accumulates could not be counted. `memory_access_bytes` and `peak_activation_bytes`
+    are None when some tensor's size is unknown.
+    """
+
+    macs: int
+    params: int
+    memory_access_bytes: int | None
+    weight_bytes: int
+    peak_activation_bytes: int | None
+    ops: dict[str, int]
+    uncounted: tuple[str, ...]
+
+    @property
+    def known_macs(self) -> int | None:
+        """The multiply-accumulates, if all of them could be counted."""
+        return None if self.uncounted else self.macs
+
+    def to_json(self) -> dict[str, Any]:
+        """The cost as plain values."""
+        return asdict(self) | {"uncounted": list(self.uncounted)}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Cost:
+        """The cost that `to_json` wrote."""
+        return cls(**{**plain, "uncounted": tuple(plain["uncounted"])})
+
+
+@contextmanager
+def _refusing_corruption() -> Iterator[None]:
+    """Protobuf decodes a name only when it is read, and bodies can nest without an end."""
+    try:
+        yield
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise GraphError(f"the model is corrupt: {error}") from error
+
+
+@_refusing_corruption()
+def count(
+    model: ModelProto,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    tensor_shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Cost:
+    """Count what `model` costs; raises GraphError if it is malformed.
+
+    `input_shapes` gives dynamic inputs their dimensions; `tensor_shapes` are shapes observed by
+    running, and win over inferred ones. Nothing of `model` changes, and its weights' bytes are not
+    needed. Counting follows ShuffleNetV2 (arXiv 1807.11164, sections 2 and 3):
+
+    - multiply-accumulates of convolutions, matrix products and recurrent layers count; all else is
+      nothing, or is named as uncounted (see `benchbox.costs.macs`);
+    - a parameter is an element of a weight, each weight once (see `benchbox.costs.weights`);
+    - memory access is each operator's inputs read and outputs written once, in bytes (see
+      `benchbox.costs.memory`).
+    """
+    graph = _read(model, input_shapes, tensor_shapes)
+    total, uncounted = _macs(graph)
+    found = weights(graph)
+    return Cost(
+        macs=total,
+        params=sum(weight.size or 0 for weight in found),
+        memory_access_bytes=access_bytes(graph),
+        weight_bytes=sum(weight.nbytes or 0 for weight in found),
+        peak_activation_bytes=peak_bytes(graph),
+        ops=_operators(graph),
+        uncounted=uncounted,
+    )
+
+
+@_refusing_corruption()
+def unknown_tensors(
+    model: ModelProto, input_shapes: Mapping[str, Sequence[int]] | None = None
+) -> list[str]:
+    """Names of tensors of the main graph whose shape only running can tell, in node order.
+
+    Tensors inside of bodies and of functions are left out: nobody outside can observe them.
+    """
+    graph = _read(model, input_shapes, None)
+    observable = {value.name for value in model.graph.input}.union(
+        *(node.output for node in model.graph.node)
+    )
+    made = (tensor for step in graph.steps for tensor in step.outputs)
+    return [
+        tensor.name
+        for tensor in (*graph.inputs, *made)
+        if tensor and tensor.shape is None and not tensor.container and tensor.name in observable
+    ]
+
+
+def _read(
+    model: ModelProto,
+    input_shapes: Mapping[str, Sequence[int]] | None,
+    tensor_shapes: Mapping[str, Sequence[int]] | None,
+) -> Graph:
+    return read(infer(model, input_shapes or {}).graph, tensor_shapes or {})
+
+
+def _macs(graph: Graph) -> tuple[int, tuple[str, ...]]:
+    """Steps inside a body are not added: how often they run shows only while running."""
+    total, uncounted = 0, Counter[str]()
+    for step in graph.steps:
+        try:
+            total += macs(step)
+        except Uncountable as reason:
+            uncounted[str(reason)] += 1
+    names = (name if times == 1 else f"{name} x {times}" for name, times in uncounted.items())
+    return total, tuple(sorted(names))
+
+
+def _operators(graph: Graph) -> dict[str, int]:
+    types = Counter(step.type for step in graph.walk() if step.type != "Constant")
+    return dict(sorted(types.items()))

@@ -1,0 +1,222 @@
+"""Infers the shape of every tensor of a model, on a copy without the weights' bytes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from benchbox.errors import GraphError
+
+if TYPE_CHECKING:
+    from onnx import (
+        AttributeProto,
+        FunctionProto,
+        GraphProto,
+        ModelProto,
+        NodeProto,
+        SparseTensorProto,
+        TensorProto,
+        TensorShapeProto,
+        ValueInfoProto,
+    )
+
+# Inference reads the values of constants such as Reshape targets, which are never larger.
+_KEPT_ELEMENTS = 1024
+
+# Functions that call functions multiply: a few kilobytes could stand for billions of nodes.
+_MOST_NODES = 1_000_000
+
+_TERM = rb"[A-Za-z ]*(\.\.\.[A-Za-z ]*)?"
+_EQUATION = re.compile(rb"%b(,%b)*(->%b)?" % (_TERM, _TERM, _TERM))
+
+
+def infer(model: ModelProto, input_shapes: Mapping[str, Sequence[int]]) -> ModelProto:
+    """A copy of `model` with functions inlined, inputs fixed and shapes inferred.
+
+    The copy has no large weight's bytes: it stays far below protobuf's 2 GB, which inference and
+    inlining cannot go beyond, and external data need not be loaded.
+    """
+    from onnx import inliner, shape_inference
+
+    light = _light_model(model)
+    if light.functions:
+        _check_expansion(light)
+        light = _within_onnx("inline functions", lambda: inliner.inline_local_functions(light))
+        light.ClearField("functions")
+    _check_equations(light.graph)
+    _fix_inputs(light.graph, input_shapes)
+    return _within_onnx(
+        "infer shapes",
+        lambda: shape_inference.infer_shapes(light, strict_mode=False, data_prop=True),
+    )
+
+
+def _within_onnx(task: str, work: Callable[[], ModelProto]) -> ModelProto:
+    try:
+        return work()
+    except Exception as error:  # onnx's C++ does not say which types it raises
+        reason = " ".join(str(error).split())
+        raise GraphError(f"the model is corrupt: onnx cannot {task}: {reason}") from error
+
+
+def _light_model(model: ModelProto) -> ModelProto:
+    from onnx import ModelProto
+
+    light = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    _light_graph(model.graph, light.graph)
+    for function in model.functions:
+        _light_function(function, light.functions.add())
+    return light
+
+
+def _light_function(function: FunctionProto, light: FunctionProto) -> None:
+    light.name, light.domain, light.overload = function.name, function.domain, function.overload
+    light.input.extend(function.input)
+    light.output.extend(function.output)
+    light.attribute.extend(function.attribute)
+    light.attribute_proto.extend(function.attribute_proto)
+    light.opset_import.extend(function.opset_import)
+    for node in function.node:
+        _light_node(node, light.node.add())
+
+
+def _light_graph(graph: GraphProto, light: GraphProto) -> None:
+    light.name = graph.name
+    light.input.extend(graph.input)
+    light.output.extend(graph.output)
+    light.value_info.extend(graph.value_info)
+    light.initializer.extend(map(_light_tensor, graph.initializer))
+    light.initializer.extend(map(_dense, graph.sparse_initializer))
+    for node in graph.node:
+        _light_node(node, light.node.add())
+
+
+def _light_node(node: NodeProto, light: NodeProto) -> None:
+    light.op_type, light.domain = node.op_type, node.domain
+    light.name, light.overload = node.name, node.overload
+    light.input.extend(node.input)
+    light.output.extend(node.output)
+    for attribute in node.attribute:
+        _light_attribute(attribute, light.attribute.add())
+
+
+def _light_attribute(attribute: AttributeProto, light: AttributeProto) -> None:
+    if attribute.HasField("t"):
+        light.name, light.type = attribute.name, attribute.type
+        light.t.CopyFrom(_light_tensor(attribute.t))
+    elif attribute.HasField("g"):
+        light.name, light.type = attribute.name, attribute.type
+        _light_graph(attribute.g, light.g)
+    elif attribute.HasField("sparse_tensor"):
+        light.name, light.type = "value", attribute.TENSOR
+        light.t.CopyFrom(_dense(attribute.sparse_tensor))
+    else:
+        light.CopyFrom(attribute)
+
+
+def _light_tensor(tensor: TensorProto) -> TensorProto:
+    from onnx import TensorProto
+
+    if math.prod(tensor.dims) <= _KEPT_ELEMENTS:
+        return tensor
+    return TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
+
+
+def _dense(tensor: SparseTensorProto) -> TensorProto:
+    """What runtimes make of a sparse constant; inference knows next to nothing of sparse ones."""
+    from onnx import TensorProto
+
+    return TensorProto(name=tensor.values.name, dims=tensor.dims, data_type=tensor.values.data_type)
+
+
+def _check_expansion(model: ModelProto) -> None:
+    """Refuse functions that call themselves, or that inline to more nodes than can be read."""
+    calls = {
+        (function.domain, function.name): Counter(map(_callee, _walk(function.node)))
+        for function in model.functions
+    }
+    sizes: dict[tuple[str, str], int] = {}
+    entered: set[tuple[str, str]] = set()
+
+    def size(key: tuple[str, str]) -> int:
+        if key not in calls or key in sizes:
+            return sizes.get(key, 1)
+        if key in entered:
+            raise GraphError(f"the model is corrupt: its function {key[1]!r} calls itself")
+        entered.add(key)
+        sizes[key] = sum(times * size(called) for called, times in calls[key].items())
+        return sizes[key]
+
+    if sum(size(_callee(node)) for node in _walk(model.graph.node)) > _MOST_NODES:
+        raise GraphError(f"the model's functions inline to more than {_MOST_NODES} nodes")
+
+
+def _callee(node: NodeProto) -> tuple[str, str]:
+    return node.domain, node.op_type
+
+
+def _walk(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            yield from _walk(attribute.g.node)
+
+
+def _check_equations(graph: GraphProto) -> None:
+    """Refuse what is no equation, at which onnx's inference of Einsum would never end."""
+    for node in _walk(graph.node):
+        if node.op_type != "Einsum" or node.domain not in ("", "ai.onnx"):
+            continue
+        for attribute in node.attribute:
+            if attribute.name == "equation" and not _EQUATION.fullmatch(attribute.s):
+                raise GraphError(f"'Einsum' node {node.name!r}: no equation: {attribute.s!r}")
+
+
+def _fix_inputs(graph: GraphProto, input_shapes: Mapping[str, Sequence[int]]) -> None:
+    """Give inputs their shapes, and with them every dimension that goes by the same symbol."""
+    inputs = {value.name: value for value in graph.input}
+    symbols: defaultdict[str, set[int]] = defaultdict(set)
+    for name, shape in input_shapes.items():
+        if name not in inputs:
+            raise GraphError(
+                f"no input is named {name!r}; there are: {', '.join(map(repr, inputs))}"
+            )
+        _fix_input(inputs[name], shape, symbols)
+    for value in chain(graph.input, graph.value_info, graph.output):
+        _fix_symbols(value, symbols)
+
+
+def _fix_input(
+    value: ValueInfoProto, shape: Sequence[int], symbols: defaultdict[str, set[int]]
+) -> None:
+    from onnx import TensorShapeProto
+
+    tensor = value.type.tensor_type
+    unlimited = [TensorShapeProto.Dimension()] * len(shape)
+    declared = tensor.shape.dim if tensor.HasField("shape") else unlimited
+    fits = len(declared) == len(shape) and all(map(_allows, declared, shape))
+    if not fits or not value.type.HasField("tensor_type"):
+        raise GraphError(f"input {value.name!r} cannot have the shape {list(shape)}")
+    for dim, size in zip(declared, shape, strict=True):
+        if dim.dim_param:
+            symbols[dim.dim_param].add(size)
+    dims = [TensorShapeProto.Dimension(dim_value=size) for size in shape]
+    tensor.shape.CopyFrom(TensorShapeProto(dim=dims))
+
+
+def _allows(dim: TensorShapeProto.Dimension, size: int) -> bool:
+    dynamic = not dim.HasField("dim_value") or dim.dim_value < 0
+    return size >= 0 if dynamic else size == dim.dim_value
+
+
+def _fix_symbols(value: ValueInfoProto, symbols: Mapping[str, set[int]]) -> None:
+    for dim in value.type.tensor_type.shape.dim:
+        sizes = symbols.get(dim.dim_param, set())
+        if len(sizes) == 1:
+            (dim.dim_value,) = sizes
+        elif dim.dim_value < 0:  # how some exporters write "unknown"
+            dim.Clear()

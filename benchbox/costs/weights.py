@@ -1,0 +1,131 @@
+"""Tells a graph's weights from its other constants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchbox.costs.graph import Graph, Step, Tensor
+
+# A constant seen through one of these is still the same constant.
+_DEQUANTISING = frozenset({"DequantizeLinear", "com.microsoft:DequantizeLinear"})
+_PASSING = _DEQUANTISING | {
+    "Cast",
+    "CastLike",
+    "Flatten",
+    "Identity",
+    "QuantizeLinear",
+    "Reshape",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+    "com.microsoft:QuantizeLinear",
+}
+
+# A lone element in these is a factor or an offset that the formula has, nothing that was learnt.
+_ARITHMETIC = """
+    Add Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Pow Sub Sum Where
+"""
+_BINARY_MATHS = frozenset(_ARITHMETIC.split())
+
+_ALL_BUT_FACTORS = frozenset({1, 2, 4, 5, 6, 7})
+_ALL_BUT_FIRST = frozenset({1, 2, 3, 4})
+
+# Inputs that hold statistics, limits, scales or states: constants that are no weights.
+_NO_WEIGHT = {
+    "BatchNormalization": frozenset({3, 4}),
+    "Clip": frozenset({1, 2}),
+    "ConvInteger": frozenset({2, 3}),
+    "Dropout": frozenset({1, 2}),
+    "GRU": frozenset({4, 5}),
+    "LSTM": frozenset({4, 5, 6}),
+    "MatMulInteger": frozenset({2, 3}),
+    "NonMaxSuppression": frozenset({2, 3, 4}),
+    "OneHot": frozenset({2}),
+    "Pad": frozenset({1, 2, 3}),
+    "QLinearConv": _ALL_BUT_FACTORS,
+    "QLinearMatMul": _ALL_BUT_FACTORS,
+    "RNN": frozenset({4, 5}),
+    "Resize": frozenset({1, 2, 3}),
+    "Upsample": frozenset({1}),
+    "com.microsoft:DynamicQuantizeMatMul": frozenset({2, 3}),
+    "com.microsoft:MatMulIntegerToFloat": frozenset({2, 3, 4, 5}),
+    "com.microsoft:QGemm": frozenset({1, 2, 4, 5, 7, 8}),
+    "com.microsoft:QLinearAdd": _ALL_BUT_FACTORS,
+    "com.microsoft:QLinearAveragePool": _ALL_BUT_FIRST,
+    "com.microsoft:QLinearConv": _ALL_BUT_FACTORS,
+    "com.microsoft:QLinearGlobalAveragePool": _ALL_BUT_FIRST,
+    "com.microsoft:QLinearLeakyRelu": _ALL_BUT_FIRST,
+    "com.microsoft:QLinearMul": _ALL_BUT_FACTORS,
+    "com.microsoft:QLinearSigmoid": _ALL_BUT_FIRST,
+    "com.microsoft:QLinearSoftmax": _ALL_BUT_FIRST,
+}
+
+# Inputs where integers are weights without a DequantizeLinear between.
+_INTEGER_WEIGHT = {
+    "ConvInteger": frozenset({1}),
+    "MatMulInteger": frozenset({0, 1}),
+    "QLinearConv": frozenset({3, 8}),
+    "QLinearMatMul": frozenset({0, 3}),
+    "com.microsoft:DynamicQuantizeMatMul": frozenset({1}),
+    "com.microsoft:MatMulIntegerToFloat": frozenset({0, 1}),
+    "com.microsoft:QGemm": frozenset({3, 6}),
+    "com.microsoft:QLinearAdd": frozenset({0, 3}),
+    "com.microsoft:QLinearConv": frozenset({3, 8}),
+    "com.microsoft:QLinearMul": frozenset({0, 3}),
+}
+_NONE: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A constant as an operator sees it, and whether its values stand for real numbers by then."""
+
+    constant: Tensor
+    real: bool
+
+
+def weights(graph: Graph) -> list[Tensor]:
+    """The constants that play the role of a weight, each once however often it is used.
+
+    A weight is a floating-point constant of at least one dimension, or an integer one that is
+    dequantised or feeds a quantised operator's weight. Running statistics of batch normalisation,
+    limits, padding, quantisation scales and zero points, shapes, indices and lone elements of
+    element-wise maths are none.
+    """
+    aliases: dict[Tensor, _Seen] = {}
+    found: dict[Tensor, None] = {}
+    for step in graph.walk():
+        if step.type in _PASSING:
+            _pass_on(step, aliases)
+        else:
+            found.update(dict.fromkeys(_weights_of(step, aliases)))
+    return list(found)
+
+
+def _seen(tensor: Tensor | None, aliases: dict[Tensor, _Seen]) -> _Seen | None:
+    if tensor is not None and tensor.constant:
+        return _Seen(tensor, tensor.floating)
+    return aliases.get(tensor) if tensor else None
+
+
+def _pass_on(step: Step, aliases: dict[Tensor, _Seen]) -> None:
+    seen = _seen(step.input(0), aliases)
+    if seen:
+        aliases[step.output(0)] = _Seen(seen.constant, seen.real or step.type in _DEQUANTISING)
+
+
+def _weights_of(step: Step, aliases: dict[Tensor, _Seen]) -> Iterator[Tensor]:
+    for index, tensor in enumerate(step.inputs):
+        seen = _seen(tensor, aliases)
+        if seen and _is_weight(step, index, seen):
+            yield seen.constant
+
+
+def _is_weight(step: Step, index: int, seen: _Seen) -> bool:
+    shape = seen.constant.shape
+    if not shape or index in _NO_WEIGHT.get(step.type, _NONE):
+        return False
+    if seen.constant.size == 1 and step.type in _BINARY_MATHS:
+        return False
+    return seen.real or index in _INTEGER_WEIGHT.get(step.type, _NONE)
