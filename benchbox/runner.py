@@ -23,6 +23,9 @@ class Watcher(Protocol):
     def exporting(self, done: int, total: int) -> None:
         """`done` of `total` missing graphs are exported."""
 
+    def starting(self) -> None:
+        """All graphs are there; the device comes next."""
+
     def measuring(self, sampler: Sampler) -> None:
         """The sampler has new samples."""
 
@@ -64,6 +67,7 @@ def run(request: Request, watcher: Watcher) -> Outcome:
     cases = unfold(request.specs, request.selection)
     records.check_writable(request.results / request.device.name)
     graphs = prepare(request.specs, cases, watcher.exporting)
+    watcher.starting()
     agent = request.open(request.device)
     try:
         context = _context(request, agent)

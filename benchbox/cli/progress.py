@@ -7,10 +7,12 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from benchbox import samples
+from benchbox import host, samples
 from benchbox.records import Record
 from benchbox.sampling import Progress as Case
 from benchbox.sampling import Sampler
+
+BUSY_CPUS = 0.3  # kept busy by others before the first sample that are worth a warning
 
 
 class Live:
@@ -51,6 +53,16 @@ class Live:
             what = "graph" if total == 1 else f"{total} graphs"
             self._console.print(f"exporting {what}, kept for later runs")
         self._draw("exporting", done / total, f"{done} of {total} graphs")
+
+    def starting(self) -> None:
+        """Warn when others keep the machine busy."""
+        busy = host.busy_cpus()
+        if busy > BUSY_CPUS:
+            self._console.print(
+                f"Warning: others keep {busy:.1f} of {host.usable_cpus()} processors busy; "
+                "stop them, or expect wide intervals.",
+                style="yellow",
+            )
 
     def measuring(self, sampler: Sampler) -> None:
         """Show the widest interval closing in, and the time left."""

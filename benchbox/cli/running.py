@@ -9,7 +9,7 @@ from types import FrameType
 import typer
 from rich.console import Console
 
-from benchbox import devices, host, runner, specs
+from benchbox import devices, runner, specs
 from benchbox.cli import parsing
 from benchbox.cli.app import INTERRUPTED, Channels
 from benchbox.cli.output import Targets, console
@@ -22,7 +22,6 @@ CASE_FAILED = 1
 IMPRECISE = 5
 QUICK = Plan(precision=0.05, min_rounds=7, burst_s=0.02, min_calls=3)
 NAME_CHARACTERS = 100  # of a run in a file name; file systems end at 255
-BUSY_CPUS = 0.3  # of other processes, before the run starts, that are worth a warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,6 @@ def run_command(
         resume=options.resume,
     )
     stderr = console(stderr=True)
-    _warn_of_others(stderr)
     outcome = _run(request, stderr, len(runner.unfold(found, request.selection)))
     targets.write([outcome.run], verbose=options.verbose)
     _epilogue(stderr, outcome)
@@ -95,7 +93,7 @@ def run_name(names: Sequence[str]) -> str:
     for name in names:
         found = specs.find(name)
         narrowed = "".join(f"_{key}={value}" for key, value in found[0].only.items())
-        parts.append((name if len(found) > 1 else found[0].name) + narrowed)
+        parts.append((name.partition(":")[0] if len(found) > 1 else found[0].name) + narrowed)
     text = "+".join(parts)
     return "".join(c if c.isalnum() or c in "+-_.=," else "-" for c in text)[:NAME_CHARACTERS]
 
@@ -129,16 +127,6 @@ def plan(options: Options, found: Sequence[BlockSpec], selected: Selection) -> P
         min_calls=base.min_calls,
         seed=options.seed,
     )
-
-
-def _warn_of_others(stderr: Console) -> None:
-    busy = host.busy_cpus()
-    if busy > BUSY_CPUS:
-        stderr.print(
-            f"Warning: other processes keep {busy:.1f} of {host.usable_cpus()} processors busy; "
-            "stop them, or expect wide intervals.",
-            style="yellow",
-        )
 
 
 def _epilogue(stderr: Console, outcome: Outcome) -> None:

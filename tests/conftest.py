@@ -1,0 +1,90 @@
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import onnx
+import pytest
+
+from benchbox.devices import CPU_PROVIDER, Device
+from benchbox.specs import Case, OnnxFile, TensorSpec
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test imports onnxruntime
+
+WriteOnnx = Callable[..., Path]
+HEADER = '<ir_version: 9, opset_import: ["" : 18, "com.microsoft" : 1, "nowhere" : 1]>\n'
+MATMUL = "tiny (float[32,32] x) => (float[32,32] y) { y = MatMul(x, x) }"
+
+
+@pytest.fixture(autouse=True)
+def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test has a cache of its own; `shared_cache` replaces it."""
+    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shared-cache")
+
+
+@pytest.fixture
+def shared_cache(session_cache: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One cache for all tests that ask for it: exports take seconds."""
+    assert cache_dir
+    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(session_cache))
+    return session_cache
+
+
+@pytest.fixture
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The test's current folder, empty."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def two_cpus() -> None:
+    if not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two processors")
+
+
+@pytest.fixture(scope="session")
+def cpu() -> Device:
+    return Device("cpu", CPU_PROVIDER, 1, "arm")
+
+
+@pytest.fixture
+def write_onnx(tmp_path: Path) -> WriteOnnx:
+    """Return a function that writes a graph in ONNX's textual syntax to <name>.onnx."""
+
+    def write(name: str = "tiny", text: str = MATMUL) -> Path:
+        path = tmp_path / f"{name}.onnx"
+        onnx.save(onnx.parser.parse_model(HEADER + text), path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def onnx_cases(write_onnx: WriteOnnx) -> Callable[..., list[Case]]:
+    """Return a function that makes a spec's cases, each a tiny .onnx file of its own."""
+
+    def make(*names: str, spec: str = "tiny", size: int = 24) -> list[Case]:
+        cases = []
+        for index, name in enumerate(names):
+            n = size + 8 * index
+            path = write_onnx(name, f"{name} (float[{n},{n}] x) => (float[{n},{n}] y) {{ y = MatMul(x, x) }}")
+            tensors = (TensorSpec("x", (n, n)),)
+            cases.append(Case(spec, name, {"n": n}, {}, tensors, 1, OnnxFile(path), reference=names[0]))
+        return cases
+
+    return make
+
+
+@pytest.fixture
+def restored_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Undo what a test does to sys.path."""
+    import sys
+
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield

@@ -1,0 +1,312 @@
+"""The command as a user has it: a process, its two streams, its exit code, its files."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchbox import records
+from benchbox.tables import COLUMNS
+
+BENCHBOX = [sys.executable, "-m", "benchbox"]
+SHORT = ["--precision", "90%", "--max-time", "4s", "--quick"]
+FOREVER = ["--precision", "0.0001%", "--max-time", "10m"]
+
+WriteOnnx = Callable[..., Path]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_tmp")]
+
+
+def benchbox(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*BENCHBOX, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def only_run(folder: Path = Path("results")) -> Path:
+    (path,) = folder.glob("*/*.jsonl")
+    return path
+
+
+@pytest.fixture
+def spec(in_tmp: Path) -> Path:
+    """Two cases of one group that need torch for a second, and milliseconds to time."""
+    (in_tmp / "mine.py").write_text(
+        "from torch import nn\n\n"
+        "def conv(width, groups=1):\n"
+        "    return nn.Conv2d(width, width, 1, groups=groups, bias=False)\n"
+    )
+    path = in_tmp / "mine.toml"
+    path.write_text(
+        'title = "Mine"\nbuilder = "./mine.py:conv"\ninput = ["width", 8, 8]\n'
+        "[[cases]]\nargs = { width = 8 }\n[[cases]]\nargs = { width = 16, groups = 2 }\n"
+    )
+    return path
+
+
+def test_help_lists_every_command() -> None:
+    result = benchbox("--help")
+    assert result.returncode == 0
+    assert all(command in result.stdout for command in ("list", "show", "run", "report", "export"))
+
+
+def test_list_names_every_guideline_and_device() -> None:
+    result = benchbox("list")
+    assert [line.split()[0] for line in result.stdout.splitlines() if line[:2] in {"g1", "g4"}] == [
+        "g1",
+        "g4",
+    ]
+    assert "cpu" in result.stdout
+    assert result.stderr == ""
+
+
+def test_a_run_prints_its_table_and_keeps_its_samples(write_onnx: WriteOnnx) -> None:
+    path = write_onnx("tiny")
+    result = benchbox(
+        "run", str(path), *SHORT, "--export-csv", "t.csv", "--export-markdown", "t.md"
+    )
+    assert result.returncode == 0, result.stderr
+    assert "p50 (ms)" in result.stdout
+    assert "Records: " in result.stderr
+    assert "Records: " not in result.stdout
+    (row,) = rows(Path("t.csv").read_text())
+    assert row["status"] == "ok"
+    assert float(row["latency_p50_ms"]) > 0
+    assert "| tiny |" in Path("t.md").read_text()
+    run = records.read(only_run())
+    assert len(run.records[0].bursts) >= 6
+
+
+def test_a_report_is_what_the_run_printed(write_onnx: WriteOnnx) -> None:
+    path = write_onnx("tiny")
+    run = benchbox("run", str(path), *SHORT, "--export-csv", "t.csv")
+    assert benchbox("report").stdout == run.stdout
+    assert benchbox("report", "tiny").stdout == run.stdout
+    again = benchbox("report", str(only_run()), "--format", "csv")
+    assert again.stdout == Path("t.csv").read_text()
+
+
+def test_with_a_dash_nothing_else_goes_to_stdout(write_onnx: WriteOnnx) -> None:
+    result = benchbox("run", str(write_onnx()), *SHORT, "--export-csv", "-")
+    assert list(rows(result.stdout)[0])[: len(COLUMNS)] == list(COLUMNS)
+    assert len(result.stdout.splitlines()) == 2
+    data = json.loads(benchbox("report", "--format", "json", "--output", "-").stdout)
+    assert data[0]["spec"] == "tiny"
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_a_warm_run_never_imports_torch(spec: Path) -> None:
+    cold = benchbox("run", str(spec), *SHORT)
+    assert cold.returncode == 0, cold.stderr
+    poison = spec.parent / "poison"
+    (poison / "torch").mkdir(parents=True)
+    (poison / "torch" / "__init__.py").write_text("raise SystemExit('torch was imported')\n")
+    (poison / "onnxscript.py").write_text("raise SystemExit('onnxscript was imported')\n")
+    warm = benchbox("run", str(spec), *SHORT, PYTHONPATH=str(poison))
+    assert warm.returncode == 0, warm.stderr
+    assert benchbox("show", str(spec), PYTHONPATH=str(poison)).returncode == 0
+    poisoned = benchbox(
+        "show", str(spec), PYTHONPATH=str(poison), BENCHBOX_CACHE_DIR=str(poison / "cache")
+    )
+    assert "torch was imported" in poisoned.stdout  # so the poison works
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_export_writes_what_is_timed_and_a_manifest(spec: Path) -> None:
+    assert benchbox("run", str(spec), *SHORT).returncode == 0
+    result = benchbox("export", str(spec), "--output", "out")
+    assert result.returncode == 0, result.stderr
+    manifest = json.loads(Path("out/manifest.json").read_text())
+    timed = {record.graph["sha256"] for record in records.read(only_run()).records if record.graph}
+    assert {entry["sha256"] for entry in manifest["graphs"]} == timed
+    assert all((Path("out") / entry["file"]).is_file() for entry in manifest["graphs"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["run", "g9"], 2, "did you mean 'g"),
+        (["run", "./missing.toml"], 2, "there is no such file"),
+        (["run", "g2", "--device", "toaster"], 6, "unknown device 'toaster'"),
+        (["run", "g2", "--device", "cuda"], 6, "cuda"),
+        (["run", "g2", "--device", "cup"], 6, "did you mean 'cpu'?"),
+        (["run", "g2", "--threads", "0"], 2, "--threads 0"),
+        (["run", "g2", "--threads", "4096"], 2, "--threads 4096"),
+        (["run", "g2", "--precision", "0"], 2, "--precision"),
+        (["run", "g2", "--max-time", "soon"], 2, "--max-time soon"),
+        (["run", "g2", "--export-csv", "-", "--export-json", "-"], 2, "only one export"),
+        (["run", "g2", "--export-csv", "no/such/folder/t.csv"], 2, "its folder does not exist"),
+        (["run", "g2", "--scale", "3"], 2, "no case has scale 3"),
+        (["run", "g2", "g2"], 2, "named twice"),
+        (["run", "g2", "--results", "/proc/none"], 1, "results cannot be written"),
+        (["show", "os:getcwd"], 2, "--shape"),
+        (["report", "nothing"], 2, "no run of 'nothing'"),
+    ],
+)
+def test_bad_input_gets_one_line_and_its_exit_code(
+    arguments: list[str], code: int, says: str
+) -> None:
+    result = benchbox(*arguments)
+    assert result.returncode == code
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert says in line
+
+
+def test_a_failed_case_is_a_row_and_the_others_are_kept(write_onnx: WriteOnnx) -> None:
+    good = write_onnx("good")
+    lacking = write_onnx("lacking", "g (float[4] x) => (float[4] y) { y = nowhere.Blorp(x) }")
+    result = benchbox("run", str(good), str(lacking), *SHORT, "--export-csv", "-")
+    assert result.returncode == 1
+    by_name = {row["spec"]: row for row in rows(result.stdout)}
+    assert by_name["good"]["status"] == "ok"
+    assert by_name["lacking"]["status"] == "failed"
+    assert "Blorp" in by_name["lacking"]["reason"]
+    assert by_name["lacking"]["macs"] == by_name["lacking"]["latency_p50_ms"] == ""
+
+
+def test_an_imprecise_figure_is_said_and_ends_a_strict_run_with_5(write_onnx: WriteOnnx) -> None:
+    arguments = ["run", str(write_onnx()), "--precision", "0.0001%", "--max-time", "1s"]
+    result = benchbox(*arguments, "--strict")
+    assert result.returncode == 5
+    assert "imprecise" in result.stdout
+    assert "was asked" in result.stdout
+    assert benchbox(*arguments).returncode == 0
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*BENCHBOX, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for_agent(process: subprocess.Popen[str]) -> psutil.Process:
+    """Return the agent once it has been timing for a moment."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for child in psutil.Process(process.pid).children():
+            if "benchbox.agent" in child.cmdline() and child.cpu_times().user > 1.5:
+                return child
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError(f"no agent is timing: {process.communicate()}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_what_it_measured_and_can_be_resumed(
+    write_onnx: WriteOnnx, number: int
+) -> None:
+    names = [str(write_onnx("a")), str(write_onnx("b"))]
+    process = start("run", *names, *FOREVER)
+    agent = wait_for_agent(process)
+    os.killpg(process.pid, number)
+    stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130, stderr
+    assert not agent.is_running()
+    assert "imprecise" in stdout
+    assert "--resume" in stderr
+    run = records.read(only_run())
+    assert [record.status for record in run.records] == ["imprecise", "imprecise"]
+    before = [len(record.bursts) for record in run.records]
+    resumed = benchbox("run", *names, *SHORT, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    run = records.read(only_run())
+    assert [record.status for record in run.records] == ["ok", "ok"]
+    assert all(len(r.bursts) > n for r, n in zip(run.records, before, strict=True))
+
+
+def test_a_killed_run_leaves_no_agent_and_a_file_that_can_be_read(write_onnx: WriteOnnx) -> None:
+    process = start("run", str(write_onnx()), *FOREVER)
+    agent = wait_for_agent(process)
+    process.kill()
+    process.communicate()
+    gone, alive = psutil.wait_procs([agent], timeout=10)
+    assert (len(gone), alive) == (1, [])
+    assert records.read(only_run()).context.name == "tiny"
+
+
+def test_a_killed_agent_costs_one_row(write_onnx: WriteOnnx) -> None:
+    names = [str(write_onnx(name)) for name in "abc"]
+    process = start("run", *names, "--precision", "0.0001%", "--max-time", "6s")
+    wait_for_agent(process).kill()
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1, stderr
+    statuses = sorted(record.status for record in records.read(only_run()).records)
+    assert statuses == ["failed", "imprecise", "imprecise"]
+    assert "SIGKILL" in stdout
+
+
+def test_two_runs_at_once_keep_to_their_own_files(write_onnx: WriteOnnx) -> None:
+    path = str(write_onnx())
+    processes = [start("run", path, *SHORT) for _ in range(2)]
+    for process in processes:
+        process.communicate(timeout=60)
+    assert [process.returncode for process in processes] == [0, 0]
+    runs = [records.read(found) for found in Path("results").glob("*/*.jsonl")]
+    assert [[record.status for record in run.records] for run in runs] == [["ok"], ["ok"]]
+
+
+def test_a_run_that_another_process_writes_cannot_be_resumed(write_onnx: WriteOnnx) -> None:
+    path = str(write_onnx())
+    process = start("run", path, *FOREVER)
+    wait_for_agent(process)
+    result = benchbox("run", path, *SHORT, "--resume")
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=30)
+    assert result.returncode == 2
+    assert "another run is writing to it" in result.stderr
+
+
+def test_results_that_fill_up_go_to_a_rescue_file(write_onnx: WriteOnnx) -> None:
+    limited = f"ulimit -f 2; trap '' XFSZ; exec {sys.executable} -m benchbox run {write_onnx()}"
+    result = subprocess.run(
+        ["/bin/bash", "-c", f"{limited} --precision 0.0001% --max-time 4s"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "TMPDIR": str(Path.cwd())},
+    )
+    assert result.returncode == 1, result.stderr
+    assert "cannot be written" in result.stderr
+    assert "p50 (ms)" in result.stdout  # the table is printed all the same
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
+    process = start("list")
+    assert process.stdout is not None
+    process.stdout.close()
+    process.wait(timeout=30)
+    assert process.stderr is not None
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()
+
+
+def test_defaults_come_from_benchbox_toml_and_the_environment() -> None:
+    Path("benchbox.toml").write_text('[run]\ndevice = "toaster"\n')
+    assert "unknown device 'toaster'" in benchbox("run", "g1").stderr
+    assert "unknown device 'kettle'" in benchbox("run", "g1", BENCHBOX_DEVICE="kettle").stderr
+    Path("benchbox.toml").write_text("[run]\nspeed = 3\n")
+    assert "run.speed: there is no such option" in benchbox("run", "g1").stderr
