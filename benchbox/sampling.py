@@ -65,6 +65,7 @@ class Progress:
     subject: Subject
     latency_s: float = 0.001
     bursts: list[Burst] = field(default_factory=list)
+    medians: list[float] = field(default_factory=list)
     warmup_calls: int = 0
     warm_medians: list[float] = field(default_factory=list)
     finished: bool = False
@@ -80,9 +81,14 @@ class Progress:
         still = all(value >= best * (1 - WARM_GAIN) for value in medians[-WARM_STILL:])
         return still or len(medians) >= WARM_BURSTS
 
+    def add(self, burst: Burst) -> None:
+        """Take in the burst of one round; a round without a quiet sample has no median."""
+        self.bursts.append(burst)
+        self.medians += samples.round_medians([burst]).values()
+
     def interval(self) -> stats.Interval | None:
         """Return the median over rounds with its interval, in seconds."""
-        return stats.median_interval(list(samples.round_medians(self.bursts).values()))
+        return stats.median_interval(self.medians)
 
 
 class Sampler:
@@ -175,7 +181,7 @@ class Sampler:
                 self.fail(timed.graph, timed.error)
                 yield case
             elif not timed.error:
-                case.bursts.append(Burst(index, number, timed.latencies_ns, timed.switches))
+                case.add(Burst(index, number, timed.latencies_ns, timed.switches))
         yield from self._retire()
         self._notify(self)
 
@@ -189,7 +195,7 @@ class Sampler:
                 yield case
 
     def _precise(self, case: Progress) -> bool:
-        return not shortfall(case.bursts, self.plan)
+        return not _lacking(case.medians, self.plan)
 
     def _calls(self, case: Progress, burst_s: float, least: int) -> int:
         if case.latency_s > SLOW_S:
@@ -208,7 +214,10 @@ class Sampler:
 
 def shortfall(bursts: Sequence[Burst], plan: Plan) -> str:
     """Say what the samples of a case lack of the plan; empty when they fulfil it."""
-    medians = list(samples.round_medians(bursts).values())
+    return _lacking(list(samples.round_medians(bursts).values()), plan)
+
+
+def _lacking(medians: Sequence[float], plan: Plan) -> str:
     interval = stats.median_interval(medians)
     if interval is None:
         return (

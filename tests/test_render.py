@@ -159,9 +159,9 @@ def test_rows_of_one_group_stand_together() -> None:
     ("width", "left_out"),
     [
         (120, None),
-        (80, "memory (MB); quiet share"),
-        (60, "memory (MB); quiet share; images/s"),
-        (40, "memory (MB); quiet share; images/s; paper, ARM"),
+        (80, "quiet share; images/s"),
+        (60, "quiet share; images/s; memory (MB)"),
+        (40, "quiet share; images/s; memory (MB); paper, ARM"),
     ],
 )
 def test_a_narrow_terminal_loses_whole_columns_and_is_told_which(

@@ -7,7 +7,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from benchbox import host, samples
+from benchbox import host
 from benchbox.records import Record
 from benchbox.sampling import Progress as Case
 from benchbox.sampling import Sampler
@@ -108,7 +108,7 @@ class Live:
 
 def _share(case: Case, sampler: Sampler) -> float:
     """Return how far a case is: its rounds over those that its interval, now, lets expect."""
-    rounds = len(samples.round_medians(case.bursts))
+    rounds = len(case.medians)
     interval = case.interval()
     if interval is None:
         return min(0.99, rounds / sampler.plan.min_rounds)

@@ -137,12 +137,12 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
     columns = [
         Column("case", tuple(short_case(r.case, r.group) for r in records), text=True),
         column("FLOPs (M)", lambda r: flops(r.cost)),
-        column("memory (MB)", lambda r: memory(r.cost), drop=1),
+        column("memory (MB)", lambda r: memory(r.cost), drop=3),
         column("p50 (ms)", _p50),
-        column(units.per_second(facts.published_unit), lambda r: _throughput(r, facts), drop=3),
+        column(units.per_second(facts.published_unit), lambda r: _throughput(r, facts), drop=2),
         *([column("relative", _relative)] if compared else []),
         *([column(_paper_header(records), lambda r: _paper(run, r), 4)] if compared else []),
-        column("quiet share", _quiet_share, drop=2),
+        column("quiet share", _quiet_share, drop=1),
         *(details if verbose else []),
         *([Column("status", tuple(r.status for r in records), text=True)] if failed else []),
     ]
