@@ -43,7 +43,7 @@ def resolve(name: str, threads: int = 1) -> Device:
             f"device 'arm': this machine is {platform.machine()}, not an ARM one; "
             "run benchbox on the board itself, or time here with --device cpu"
         )
-    _require_onnxruntime()
+    require_onnxruntime()
     _check_threads(threads)
     return Device(name, CPU_PROVIDER, threads, "arm")
 
@@ -53,7 +53,8 @@ def _nearest(name: str) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def _require_onnxruntime() -> None:
+def require_onnxruntime() -> None:
+    """Raise DeviceError, with what to install, unless some ONNX Runtime is there."""
     if importlib.util.find_spec("onnxruntime") is None:
         raise DeviceError(
             "ONNX Runtime is not installed: pip install 'benchbox[cpu]' for processors "

@@ -62,7 +62,7 @@ def shareable(text: str) -> str:
     """Return a reason without this machine's folders, its name, or its user's."""
     for folder in (str(Path.cwd()), os.path.realpath(Path.cwd()), str(Path.home())):
         if len(folder) > 1:
-            text = text.replace(folder + os.sep, "")
+            text = re.sub(rf"(?<![\w.]){re.escape(folder + os.sep)}", "", text)
     text = re.sub(r"(?<![\w.])/(?:[^\s/'\":,]+/)+", "", text)
     for name in (socket.gethostname(), _user()):
         if name and name not in ("root", "localhost"):

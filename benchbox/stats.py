@@ -43,10 +43,14 @@ def median_interval(values: Sequence[float]) -> Interval | None:
         return None
     ordered = sorted(values)
     # The interval between the k-th smallest and the k-th largest covers 1 - 2 P(B < k), B binomial.
-    k, covers = 1, 1 - 2 * 0.5**count
-    tail = 0.5**count
+    # Whole numbers up to the division: a float holds no binomial of more than 1029 rounds.
+    ways, below = 1, 1
+    k, covers = 1, 1 - 2 / 2**count
+    tail = below / 2**count
     while 2 * (k + 1) <= count:
-        tail += math.comb(count, k) * 0.5**count
+        ways = ways * (count - k + 1) // k
+        below += ways
+        tail = below / 2**count
         if 1 - 2 * tail < CONFIDENCE:
             break
         k, covers = k + 1, 1 - 2 * tail

@@ -73,9 +73,13 @@ def onnx_cases(write_onnx: WriteOnnx) -> Callable[..., list[Case]]:
         cases = []
         for index, name in enumerate(names):
             n = size + 8 * index
-            path = write_onnx(name, f"{name} (float[{n},{n}] x) => (float[{n},{n}] y) {{ y = MatMul(x, x) }}")
+            path = write_onnx(
+                name, f"{name} (float[{n},{n}] x) => (float[{n},{n}] y) {{ y = MatMul(x, x) }}"
+            )
             tensors = (TensorSpec("x", (n, n)),)
-            cases.append(Case(spec, name, {"n": n}, {}, tensors, 1, OnnxFile(path), reference=names[0]))
+            cases.append(
+                Case(spec, name, {"n": n}, {}, tensors, 1, OnnxFile(path), reference=names[0])
+            )
         return cases
 
     return make

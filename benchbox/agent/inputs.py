@@ -24,7 +24,14 @@ def make(name: str, shape: Sequence[int], dtype: str, seed: int) -> NDArray[np.g
         return generator.standard_normal(shape, dtype=np.float32).astype(dtype, copy=False)
     if dtype in BYTES:
         info = np.iinfo(dtype)
-        return generator.integers(info.min, info.max, shape, dtype=dtype, endpoint=True)
+        return _some(generator.integers(info.min, info.max, shape, dtype=dtype, endpoint=True))
     if dtype in WORDS or dtype == "bool":
-        return generator.integers(0, 2, shape).astype(dtype)
+        return _some(generator.integers(0, 2, shape).astype(dtype))
     raise ValueError(f"input {name!r} is of type {dtype}; benchbox can fill {', '.join(DTYPES)}")
+
+
+def _some(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return the array with a 1 in front where chance made all of it zero: few values may be."""
+    if array.size and not array.any():
+        array.flat[0] = 1
+    return array

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from benchbox import host
+from benchbox.devices import require_onnxruntime
 from benchbox.errors import AgentError, CaseError, SpecError
 from benchbox.export import cache
 from benchbox.export.graph import Graph
@@ -42,6 +43,7 @@ def _make(
     missing: Mapping[str, Case], progress: Callable[[int, int], None]
 ) -> dict[str, CaseError | SpecError]:
     """Make every missing graph; return why, for those that could not be made."""
+    require_onnxruntime()
     cache.sweep()
     jobs: queue.SimpleQueue[tuple[str, Case]] = queue.SimpleQueue()
     for item in missing.items():
@@ -99,6 +101,8 @@ class Worker(threading.Thread):
         try:
             if self._channel is None:
                 self._channel = python_child("benchbox.export.worker")
+                if self._stopped:  # while it started, when there was nothing to end yet
+                    self._channel.kill()
             self._channel.send(_request(key, case))
             reply = self._channel.receive(EXPORT_S)
         except (ChannelClosed, Timeout, OSError) as error:

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import sys
+import warnings
 from collections.abc import Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -19,8 +20,9 @@ def search_path() -> list[str]:
 def digest(builder: Builder) -> str:
     """Return the sha256 of the builder's module and of every module beside it that it imports.
 
-    Beside it means in the same folder for a file, in the same top-level package for a module; other
-    libraries are told apart by their versions. Raises SpecError when there is no such module.
+    Beside it means in the same top-level package, and in the same folder for a file or a module of
+    no package; other libraries are told apart by their versions. Raises SpecError when there is no
+    such module.
     """
     if builder.path is not None:
         root, top = builder.path.parent, None
@@ -28,8 +30,8 @@ def digest(builder: Builder) -> str:
     else:
         module = builder.reference.rpartition(":")[0]
         start = _locate(builder.reference, module)
-        top = module.partition(".")[0]
         depth = module.count(".") + (start.name == "__init__.py")
+        top = module.partition(".")[0] if depth else None
         root = start.parents[depth]
     result = hashlib.sha256()
     for path in sorted(_closure(start, root, top)):
@@ -54,9 +56,9 @@ def _locate(reference: str, module: str) -> Path:
 
 
 def _closure(start: Path, root: Path, top: str | None) -> set[Path]:
-    """Return `start` and every file below `root` that it imports, directly or not."""
+    """Return `start`, the packages around it, and every file below `root` that these import."""
     seen: set[Path] = set()
-    pending = [start]
+    pending = [start, *_files(root, start.relative_to(root).parent.parts)]
     while pending:
         path = pending.pop()
         if path in seen:
@@ -74,8 +76,9 @@ def _closure(start: Path, root: Path, top: str | None) -> set[Path]:
 def _imports(path: Path, root: Path) -> Iterator[tuple[str, ...]]:
     """Yield every module that a file's import statements may mean, as parts from `root` down."""
     try:
-        tree = ast.parse(path.read_bytes())
-    except SyntaxError:
+        with warnings.catch_warnings(action="ignore"):
+            tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):  # the latter for null bytes
         return  # it will be reported by the import itself
     package = path.relative_to(root).parent.parts
     for node in ast.walk(tree):

@@ -42,9 +42,12 @@ def external_files(path: Path) -> list[str]:
 
     Raises GraphError when one is missing, or lies outside of the file's own folder.
     """
-    names = sorted(set(_locations(read(path).graph)))
-    for name in names:
-        place = (path.parent / name).resolve()
+    try:
+        names = sorted(set(_locations(read(path).graph)))
+        places = [(path.parent / name).resolve() for name in names]
+    except (TypeError, ValueError):  # bytes where protobuf found no UTF-8, or a null byte
+        raise GraphError(f"{path.name}: corrupt: its external data has no readable name") from None
+    for name, place in zip(names, places, strict=True):
         if not place.is_relative_to(path.parent.resolve()):
             raise GraphError(f"{path.name}: external data {name!r} lies outside of its folder")
         if not place.is_file():
@@ -91,6 +94,8 @@ def _inputs(path: Path, model: "ModelProto") -> Iterable[tuple[str, Dims, str]]:
     constants = {tensor.name for tensor in model.graph.initializer}
     for value in model.graph.input:
         if value.name not in constants:
+            if not isinstance(value.name, str):  # bytes where protobuf found no UTF-8
+                raise GraphError(f"{path.name}: corrupt: an input has no readable name")
             dtype = _dtype(path, value.name, value.type)
             yield value.name, _dims(path, value), dtype
 

@@ -135,6 +135,8 @@ class Agent:
         reply = self._receive(timeout_s)
         if "error" in reply:
             raise CaseError(str(reply["error"]))
+        if reply.get("reply") != request["op"]:
+            raise AgentError(f"the agent answered {reply!r}")
         return reply
 
     def _send(self, request: dict[str, object]) -> None:

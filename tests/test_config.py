@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from benchbox.cli.app import app
+
+pytestmark = pytest.mark.usefixtures("in_tmp")
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), prog_name="benchbox")
+
+
+def configure(text: str) -> None:
+    Path("benchbox.toml").write_text(text, encoding="utf-8")
+
+
+def test_without_a_file_the_defaults_are_the_programs() -> None:
+    result = invoke("report")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "Error: results: no run here; name a .jsonl file, or run something first\n",
+    )
+
+
+def test_a_file_sets_the_defaults_of_a_command() -> None:
+    configure('[report]\nresults = "mine"\n')
+    assert invoke("report").stderr.startswith("Error: mine: no run here")
+
+
+def test_an_option_of_several_words_is_written_either_way() -> None:
+    for key in ("max-time", "max_time"):
+        configure(f'[run]\n{key} = "soon"\n')
+        assert invoke("run", "g2").stderr.startswith("Error: --max-time soon: write it as 90s")
+
+
+def test_the_command_line_wins_over_the_environment_and_that_over_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    configure('[report]\nresults = "mine"\n')
+    monkeypatch.setenv("BENCHBOX_RESULTS", "theirs")
+    assert invoke("report").stderr.startswith("Error: theirs: no run here")
+    assert invoke("report", "--results", "here").stderr.startswith("Error: here: no run here")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[run\n", "not valid TOML: "),
+        ('[run]\nspeed = "fast"\n', "run.speed: there is no such option"),
+        ("[race]\nseed = 1\n", "race: there is no such command to set defaults for"),
+        ('device = "cpu"\n', "device: there is no such command to set defaults for"),
+        ('run = "cpu"\n', "run: there is no such command to set defaults for"),
+    ],
+)
+def test_a_file_that_is_wrong_is_an_error_that_names_file_and_key(text: str, sentence: str) -> None:
+    configure(text)
+    result = invoke("list")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: benchbox.toml: {sentence}")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_file_that_is_no_text_is_an_error() -> None:
+    Path("benchbox.toml").write_bytes(b"\xff")
+    assert invoke("list").stderr.startswith("Error: benchbox.toml: not valid TOML: ")
+
+
+def test_a_file_is_utf_8() -> None:
+    configure('[report]\nresults = "größe"\n')
+    assert invoke("report").stderr.startswith("Error: größe: no run here")
+
+
+@pytest.mark.parametrize(
+    "text", ['[run]\nthreads = "many"\n', '[run]\nchannels = "tpu"\n', "[run]\nbatch = 0\n"]
+)
+def test_a_value_of_the_wrong_kind_is_a_usage_error(text: str) -> None:
+    configure(text)
+    assert invoke("run", "g2").exit_code == 2
+
+
+@pytest.mark.parametrize("text", ['[run]\nscale = ["3"]\n', "[run]\nscale = [3]\n"])
+def test_an_option_that_repeats_takes_a_list(text: str) -> None:
+    configure(text)
+    assert invoke("run", "g2").stderr == "Error: g2: no case has scale 3\n"

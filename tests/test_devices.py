@@ -1,0 +1,73 @@
+import platform
+
+import pytest
+
+from benchbox import devices, host
+from benchbox.devices import CPU_PROVIDER, Device
+from benchbox.errors import DeviceError, UsageError
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """What this machine says it is."""
+    name: str = request.param
+    monkeypatch.setattr(platform, "machine", lambda: name)
+    return name
+
+
+def test_cpu_is_this_machine_with_the_channels_of_the_papers_processor() -> None:
+    assert devices.resolve("cpu") == Device("cpu", CPU_PROVIDER, 1, "arm")
+
+
+@pytest.mark.parametrize("machine", ["aarch64", "arm64", "ARM64"], indirect=True)
+def test_arm_is_this_machine_where_it_is_one(machine: str) -> None:
+    assert machine
+    assert devices.resolve("arm").name == "arm"
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "AMD64", "armv7l", "riscv64"], indirect=True)
+def test_arm_is_a_claim_about_the_machine(machine: str) -> None:
+    with pytest.raises(DeviceError) as caught:
+        devices.resolve("arm")
+    assert str(caught.value) == (
+        f"device 'arm': this machine is {machine}, not an ARM one; "
+        "run benchbox on the board itself, or time here with --device cpu"
+    )
+    assert caught.value.exit_code == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("cup", "unknown device 'cup' (did you mean 'cpu'?); benchbox times on: "),
+        ("amr", "unknown device 'amr' (did you mean 'arm'?); benchbox times on: "),
+        ("tpu9000", "unknown device 'tpu9000'; benchbox times on: "),
+        ("CPU", "unknown device 'CPU'; benchbox times on: "),
+        ("", "unknown device ''; benchbox times on: "),
+    ],
+)
+def test_an_unknown_device_names_the_known_ones(name: str, sentence: str) -> None:
+    with pytest.raises(DeviceError) as caught:
+        devices.resolve(name)
+    assert str(caught.value) == sentence + ", ".join(known for known, _ in devices.names())
+
+
+@pytest.mark.parametrize("threads", [-1, 0, 10**6])
+def test_threads_are_no_more_than_the_processors(threads: int) -> None:
+    usable = host.usable_cpus()
+    with pytest.raises(UsageError) as caught:
+        devices.resolve("cpu", threads)
+    assert str(caught.value) == (
+        f"--threads {threads}: choose 1 to {usable}, the processors usable here"
+    )
+
+
+def test_every_processor_can_be_used() -> None:
+    assert devices.resolve("cpu", host.usable_cpus()).threads == host.usable_cpus()
+
+
+def test_a_missing_runtime_says_which_of_two_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.path", [])
+    monkeypatch.delitem(__import__("sys").modules, "onnxruntime", raising=False)
+    with pytest.raises(DeviceError, match=r"pip install 'benchbox\[cpu\]' for processors"):
+        devices.resolve("cpu")

@@ -1,0 +1,470 @@
+import json
+import os
+import queue
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from benchbox import export
+from benchbox.errors import AgentError, CaseError, GraphError, SpecError
+from benchbox.export import cache, worker
+from benchbox.export.graph import Graph
+from benchbox.specs import Builder, Case, OnnxFile, TensorSpec
+from benchbox.transports.channel import ProcessChannel
+from benchbox.transports.local import ROOT, python_child
+
+WriteOnnx = Callable[..., Path]
+Inputs = tuple[TensorSpec, ...]
+IMAGE: Inputs = (TensorSpec("x", (1, 4, 8, 8)),)
+MINE = """
+import os, signal, torch
+from torch import nn
+
+calls = []
+
+def conv(c=4):
+    return nn.Conv2d(4, c, 1)
+
+def normed():
+    return nn.Sequential(nn.Conv2d(4, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU())
+
+def norm_first():
+    return nn.Sequential(nn.ReLU(), nn.BatchNorm2d(4))
+
+class Scale(nn.Module):
+    def __init__(self, by):
+        super().__init__()
+        self.by = by
+
+    def forward(self, x):
+        return x * self.by, x.sum()
+
+def scaled(by):
+    if by < 0:
+        raise ValueError("negative\\nscales do not exist")
+    return Scale(by)
+
+class Embed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(2, 8)
+
+    def forward(self, ids, mask):
+        return self.table(ids) * mask.unsqueeze(-1)
+
+def embed():
+    return Embed()
+
+def no_module():
+    return [1, 2]
+
+not_callable = 3
+
+class Deadly(nn.Module):
+    def forward(self, x):
+        if torch.compiler.is_exporting():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return x + 1
+
+def deadly():
+    return Deadly()
+"""
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("builders") / "mine.py"
+    path.write_text(MINE)
+    return path
+
+
+class Exporter:
+    """One worker process for all tests: importing torch takes seconds."""
+
+    def __init__(self, channel: ProcessChannel, mine: Path) -> None:
+        self.channel, self.mine = channel, mine
+
+    def case(self, name: str, inputs: Inputs = IMAGE, **args: Any) -> Case:
+        return Case("mine", name, {}, args, inputs, 1, Builder(f"mine.py:{name}", self.mine))
+
+    def ask(self, case: Case) -> dict[str, Any]:
+        from benchbox.export.prepare import _request
+
+        self.channel.send(_request(cache.key(case), case))
+        return self.channel.receive(120)
+
+    def graph(self, case: Case) -> Graph:
+        reply = self.ask(case)
+        assert "error" not in reply, reply
+        graph = cache.lookup(cache.key(case), case)
+        assert graph is not None
+        return graph
+
+    def error(self, case: Case) -> tuple[str, str]:
+        reply = self.ask(case)
+        assert cache.lookup(cache.key(case), case) is None
+        return reply["kind"], reply["error"]
+
+
+@pytest.fixture(scope="module")
+def _channel(session_cache: Path) -> Iterator[ProcessChannel]:
+    channel = python_child("benchbox.export.worker", BENCHBOX_CACHE_DIR=str(session_cache))
+    yield channel
+    channel.kill()
+
+
+@pytest.fixture
+def exporter(_channel: ProcessChannel, mine: Path, shared_cache: Path) -> Exporter:
+    assert shared_cache
+    return Exporter(_channel, mine)
+
+
+def file_case(path: Path, *inputs: TensorSpec) -> Case:
+    return Case(path.stem, path.stem, {}, {}, inputs, 1, OnnxFile(path))
+
+
+# a module
+
+
+@pytest.mark.slow
+def test_a_module_becomes_a_graph_that_equals_it(exporter: Exporter) -> None:
+    graph = exporter.graph(exporter.case("conv", c=6))
+    assert (graph.opset, graph.batch_norm, graph.beside) == (18, "none", [])
+    assert graph.max_abs_error is not None
+    assert 0 <= graph.max_abs_error <= 1e-4
+    assert graph.cost.known_macs == 4 * 6 * 8 * 8
+    assert graph.cost.params == 4 * 6 + 6
+    assert graph.versions == cache.versions()
+    assert graph.size_bytes == graph.path.stat().st_size
+    model = onnx.load(graph.path)
+    onnx.checker.check_model(model)
+    assert [i.name for i in model.graph.input] == ["x"]
+    assert model.opset_import[0].version == worker.OPSET
+
+
+@pytest.mark.slow
+def test_the_same_case_gives_the_same_bytes(exporter: Exporter) -> None:
+    graph = exporter.graph(exporter.case("conv", c=5))
+    (graph.path.parent / cache.FACTS).unlink()
+    assert exporter.graph(exporter.case("conv", c=5)).sha256 == graph.sha256
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "what"), [("normed", "folded"), ("norm_first", "kept")])
+def test_what_became_of_batch_norm_is_said(exporter: Exporter, name: str, what: str) -> None:
+    graph = exporter.graph(exporter.case(name))
+    assert graph.batch_norm == what
+    assert ("BatchNormalization" in graph.cost.ops) == (what == "kept")
+
+
+@pytest.mark.slow
+def test_a_module_may_take_several_inputs_of_other_types(exporter: Exporter) -> None:
+    inputs = (TensorSpec("ids", (1, 5), "int64"), TensorSpec("mask", (1, 5), "bool"))
+    graph = exporter.graph(exporter.case("embed", inputs))
+    assert [i.name for i in onnx.load(graph.path).graph.input] == ["ids", "mask"]
+
+
+@pytest.mark.slow
+def test_a_builder_that_raises_fails_its_case_alone(exporter: Exporter) -> None:
+    kind, error = exporter.error(exporter.case("scaled", by=-1.0))
+    assert (kind, error) == ("case", "ValueError: negative scales do not exist")
+    kind, error = exporter.error(exporter.case("scaled", wrong=1))
+    assert kind == "case"
+    assert "unexpected keyword argument 'wrong'" in error
+    assert exporter.graph(exporter.case("scaled", by=2.0)).cost.ops
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", [float("inf"), 3e38])
+def test_outputs_that_are_not_finite_fail_the_case(exporter: Exporter, by: float) -> None:
+    kind, error = exporter.error(exporter.case("scaled", by=by))
+    assert kind == "case"
+    assert "output 1 is not finite" in error
+    assert "of 256 values" in error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("no_module", "builder 'mine.py:no_module' returned list, not an nn.Module"),
+        ("nothing", "has no 'nothing'"),
+        ("not_callable", "has no callable 'not_callable'"),
+    ],
+)
+def test_a_builder_that_can_never_work_is_a_spec_error(
+    exporter: Exporter, name: str, reason: str
+) -> None:
+    kind, error = exporter.error(exporter.case(name))
+    assert kind == "spec"
+    assert reason in error
+
+
+@pytest.mark.slow
+def test_an_unwritable_cache_names_the_variable_to_set(mine: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    child = python_child("benchbox.export.worker", BENCHBOX_CACHE_DIR=str(tmp_path / "file"))
+    kind, error = Exporter(child, mine).error(Exporter(child, mine).case("conv"))
+    child.kill()
+    assert kind == "case"
+    assert "set BENCHBOX_CACHE_DIR to a folder that can" in error
+
+
+@pytest.mark.usefixtures("restored_path")
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("import nowhere_at_all", "ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("def build(:", "SyntaxError"),
+        ("raise SystemExit('usage: me')", "SystemExit: usage: me"),
+        ("1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_a_builder_that_does_not_import_says_why(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / f"broken_{abs(hash(text))}.py"
+    path.write_text(text)
+    with pytest.raises(SpecError, match=f"does not import: .*{reason}"):
+        worker.resolve("broken.py:build", str(path))
+
+
+@pytest.mark.usefixtures("restored_path")
+def test_a_builder_imports_what_lies_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "beside_me.py").write_text("WIDTH = 7")
+    (tmp_path / "lone.py").write_text("from beside_me import WIDTH\ndef build(): return WIDTH")
+    assert worker.resolve("lone.py:build", str(tmp_path / "lone.py"))() == 7
+
+
+@pytest.mark.usefixtures("restored_path")
+def test_a_module_in_the_current_folder_is_found_last(in_tmp: Path) -> None:
+    (in_tmp / "my_blocks.py").write_text("def build(): return 8")
+    (in_tmp / "json.py").write_text("raise SystemExit('the wrong json')")
+    assert worker.resolve("my_blocks:build", None)() == 8
+    assert worker.resolve("json:dumps", None) is json.dumps
+    sys.modules.pop("my_blocks")
+
+
+def test_runtimes_that_disagree_fail_the_case() -> None:
+    one = np.ones((2, 3), np.float32)
+    assert worker._difference([one], [one + 5e-5]) == pytest.approx(5e-5, rel=0.1)
+    with pytest.raises(CaseError, match=r"output 2: ONNX Runtime differs from torch by 0\.001"):
+        worker._difference([one, one], [one, one + 1e-3])
+    with pytest.raises(CaseError, match=r"is \(2, 3\) in torch, \(3,\) in ORT"):
+        worker._difference([one], [one[0]])
+    with pytest.raises(CaseError, match="1 outputs, its graph has 2"):
+        worker._difference([one], [one, one])
+
+
+# a file
+
+
+def test_a_file_is_run_once_and_counted_where_it_lies(
+    exporter: Exporter, write_onnx: WriteOnnx
+) -> None:
+    path = write_onnx()
+    graph = exporter.graph(file_case(path, TensorSpec("x", (32, 32))))
+    assert (graph.path, graph.max_abs_error, graph.batch_norm) == (path, None, "none")
+    assert graph.cost.known_macs == 32**3
+    assert graph.size_bytes == path.stat().st_size
+    assert not list(
+        (cache.folder() / cache.key(file_case(path, TensorSpec("x", (32, 32))))).glob("*.onnx")
+    )
+
+
+def test_open_sizes_are_filled_in(exporter: Exporter, write_onnx: WriteOnnx) -> None:
+    path = write_onnx(
+        "open", "g (float[n,m] x) => (float[n,n] y) { t = Transpose(x) y = MatMul(x, t) }"
+    )
+    macs = [
+        exporter.graph(file_case(path, TensorSpec("x", (n, 8)))).cost.known_macs for n in (2, 3)
+    ]
+    assert macs == [2 * 2 * 8, 3 * 3 * 8]
+
+
+def test_sizes_that_only_a_run_can_tell_are_observed(
+    exporter: Exporter, write_onnx: WriteOnnx
+) -> None:
+    path = write_onnx(
+        "observed",
+        "g (float[4,8] x) => (float[?,?] y) {"
+        " i = NonZero(x) f = Cast<to = 1>(i) t = Transpose(f) y = MatMul(f, t) }",
+    )
+    graph = exporter.graph(file_case(path, TensorSpec("x", (4, 8))))
+    assert graph.cost.known_macs == 2 * 32 * 2
+
+
+def test_a_file_may_take_integers_and_booleans(exporter: Exporter, write_onnx: WriteOnnx) -> None:
+    path = write_onnx(
+        "mixed",
+        "g (int64[4] i, bool[4] m, uint8[4] u) => (int64[4] y) {"
+        " c = Cast<to = 7>(u) s = Add(i, c) y = Where(m, s, i) }",
+    )
+    tensors = [TensorSpec("i", (4,), "int64"), TensorSpec("m", (4,), "bool")]
+    graph = exporter.graph(file_case(path, *tensors, TensorSpec("u", (4,), "uint8")))
+    assert graph.cost.known_macs == 0
+
+
+def test_a_file_with_external_data_counts_and_verifies_it(
+    exporter: Exporter, tmp_path: Path
+) -> None:
+    weight = numpy_helper.from_array(np.eye(64, dtype=np.float32), "w")
+    x, y = (helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1, 64]) for n in "xy")
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    opset = [helper.make_opsetid("", 18)]
+    graph = helper.make_graph([node], "g", [x], [y], [weight])
+    path = tmp_path / "outside.onnx"
+    model = helper.make_model(graph, opset_imports=opset, ir_version=9)
+    onnx.save(model, path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    case = file_case(path, TensorSpec("x", (1, 64)))
+    made = exporter.graph(case)
+    assert made.beside == ["w.bin"]
+    assert made.cost.params == 64 * 64
+    assert made.size_bytes > 64 * 64 * 4
+    key = cache.key(case)
+    (tmp_path / "w.bin").write_bytes(b"\1" * 64 * 64 * 4)
+    assert cache.lookup(key, case) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "reason"),
+    [
+        ("g (float[4] x) => (float[4] y) { y = nowhere.Magic(x) }", "case", "Magic"),
+        ("g (float[4] x) => (float[4] y) { y = Log(x) }", "case", "output 1 is not finite"),
+        ("g (float[4] z) => (float[4] y) { y = Relu(z) }", "case", "z"),
+    ],
+)
+def test_a_file_that_does_not_run_fails_its_case(
+    exporter: Exporter, write_onnx: WriteOnnx, text: str, kind: str, reason: str
+) -> None:
+    found, error = exporter.error(file_case(write_onnx("bad", text), TensorSpec("x", (4,))))
+    assert found == kind
+    assert reason in error
+
+
+# prepare
+
+
+@pytest.mark.slow
+def test_one_of_many_may_fail_or_die_and_the_others_have_their_graphs(
+    exporter: Exporter, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(cache_dir))
+    deadly, good = exporter.case("deadly"), exporter.case("scaled", by=3.0)
+    raising = replace(exporter.case("scaled", by=-2.0), name="raising")
+    heard: list[tuple[int, int]] = []
+    graphs = export.prepare([deadly, raising, good], lambda *count: heard.append(count))
+    died, raised, graph = (graphs[case.key] for case in (deadly, raising, good))
+    assert isinstance(graph, Graph)
+    assert isinstance(raised, CaseError)
+    assert isinstance(died, AgentError)
+    assert "the export process died: it was ended by SIGKILL" in str(died)
+    assert heard[0] == (0, 3)
+    assert heard[-1] == (3, 3)
+    left = [p.name for p in cache.folder().iterdir() if not p.name.startswith("new-")]
+    assert left == [cache.key(good)]
+
+
+@pytest.mark.slow
+def test_two_processes_may_export_one_case_at_once(
+    exporter: Exporter, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(cache_dir))
+    case = exporter.case("scaled", by=4.0)
+    code = f"""
+from pathlib import Path
+from benchbox.export import Graph, prepare
+from benchbox.specs import Builder, Case, TensorSpec
+source = Builder("mine.py:scaled", Path({str(exporter.mine)!r}))
+case = Case("mine", "scaled", {{}}, {{"by": 4.0}}, (TensorSpec("x", (1, 4, 8, 8)),), 1, source)
+(graph,) = prepare([case]).values()
+print(graph.sha256 if isinstance(graph, Graph) else repr(graph))
+"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    both = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    digests = [each.communicate(timeout=120)[0].strip() for each in both]
+    graph = cache.lookup(cache.key(case), case)
+    assert graph is not None
+    assert digests == [graph.sha256] * 2
+    assert [p.name for p in cache.folder().iterdir()] == [cache.key(case)]
+
+
+@pytest.mark.slow
+def test_a_builder_that_can_never_work_stops_everything(
+    exporter: Exporter, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(cache_dir))
+    cases = [exporter.case("nothing"), exporter.case("conv", c=7)]
+    with pytest.raises(SpecError, match="has no 'nothing'"):
+        export.prepare(cases)
+
+
+def test_a_process_that_starts_while_all_are_stopped_is_ended_too(
+    monkeypatch: pytest.MonkeyPatch, mine: Path
+) -> None:
+    module = sys.modules["benchbox.export.prepare"]
+    jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    jobs.put(("k", Case("m", "m", {}, {}, (), 1, Builder("mine.py:conv", mine))))
+    feeder = module.Worker(jobs, queue.SimpleQueue())
+    started: list[ProcessChannel] = []
+
+    def start(_: str) -> ProcessChannel:
+        feeder.stop()
+        started.append(ProcessChannel([sys.executable, "-c", "import time; time.sleep(60)"]))
+        return started[0]
+
+    monkeypatch.setattr(module, "python_child", start)
+    feeder.start()
+    feeder.join(10)
+    assert not feeder.is_alive()
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0].pid, 0)
+
+
+def test_a_flipped_byte_is_exported_again(exporter: Exporter, write_onnx: WriteOnnx) -> None:
+    case = file_case(write_onnx("flipped"), TensorSpec("x", (32, 32)))
+    exporter.graph(case)
+    facts = cache.folder() / cache.key(case) / cache.FACTS
+    facts.write_bytes(facts.read_bytes().replace(b'"sha256": "', b'"sha256": "0', 1))
+    assert cache.lookup(cache.key(case), case) is None
+    (graph,) = export.prepare([case]).values()
+    assert isinstance(graph, Graph)
+
+
+def test_a_warm_cache_starts_no_process_and_never_imports_torch(
+    exporter: Exporter, write_onnx: WriteOnnx
+) -> None:
+    path = write_onnx("warm")
+    exporter.graph(file_case(path, TensorSpec("x", (32, 32))))
+    exporter.graph(exporter.case("conv", c=6))
+    code = f"""
+import subprocess, sys
+from pathlib import Path
+def refuse(*args, **more): raise AssertionError("a process was started")
+subprocess.Popen.__init__ = refuse
+from benchbox.export import Graph, prepare
+from benchbox.specs import Builder, Case, OnnxFile, TensorSpec
+source = Builder("mine.py:conv", Path({str(exporter.mine)!r}))
+cases = [
+    Case("mine", "conv", {{}}, {{"c": 6}}, (TensorSpec("x", (1, 4, 8, 8)),), 1, source),
+    Case("warm", "w", {{}}, {{}}, (TensorSpec("x", (32, 32)),), 1, OnnxFile(Path({str(path)!r}))),
+]
+assert all(isinstance(graph, Graph) for graph in prepare(cases).values())
+assert not {{"torch", "onnxruntime", "pandas"}} & sys.modules.keys()
+"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_file_that_is_no_graph_is_an_error_before_any_process_starts(tmp_path: Path) -> None:
+    (tmp_path / "text.onnx").write_text("no graph")
+    with pytest.raises(GraphError, match="not an ONNX file"):
+        export.prepare([file_case(tmp_path / "text.onnx", TensorSpec("x", (1,)))])

@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchbox import grouping
+from benchbox.costs import Cost
+from benchbox.export import Graph
+from benchbox.specs import Builder, Case
+
+MIB = 1 << 20
+
+
+def make(*weights_of_groups: list[int]) -> tuple[list[Case], dict[str, Graph]]:
+    """Cases with weights of so many MiB; the first of each list is the others' reference."""
+    cases, graphs = [], {}
+    for index, weights in enumerate(weights_of_groups):
+        for number, mib in enumerate(weights):
+            case = Case(
+                "mine",
+                f"{index}.{number}",
+                {},
+                {},
+                (),
+                1,
+                Builder("m:f"),
+                group=str(index),
+                reference=f"{index}.0",
+            )
+            cases.append(case)
+            cost = Cost(0, 0, None, mib * MIB, None, {}, ())
+            graphs[case.key] = Graph(Path("m"), "", cost, 0, 18, "none", None, {})
+    return cases, graphs
+
+
+def split(budget_mib: float, *weights_of_groups: list[int]) -> list[list[str]]:
+    cases, graphs = make(*weights_of_groups)
+    return [
+        [case.name for case in group]
+        for group in grouping.split(cases, graphs, int(budget_mib * MIB))
+    ]
+
+
+def test_what_fits_is_loaded_together() -> None:
+    assert split(1000, [10, 10, 10], [10, 10]) == [["0.0", "0.1", "0.2", "1.0", "1.1"]]
+
+
+def test_a_reference_is_in_every_group_that_needs_it() -> None:
+    assert split(60, [10, 10, 10]) == [["0.0", "0.1"], ["0.0", "0.2"]]
+
+
+def test_what_fits_nowhere_is_alone_with_its_reference() -> None:
+    assert split(0, [10, 10], [10]) == [["0.0"], ["0.0", "0.1"], ["1.0"]]
+
+
+def test_a_case_whose_reference_is_not_timed_stands_for_itself() -> None:
+    cases, graphs = make([10, 10, 10])
+    assert grouping.split(cases[1:], graphs, 1000 * MIB) == [cases[1:]]
+
+
+def test_nothing_makes_no_group() -> None:
+    assert grouping.split([], {}, 1) == []
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=5), max_size=4),
+    st.integers(0, 500),
+)
+def test_every_case_is_timed_with_its_reference_in_memory_that_suffices(
+    weights: list[list[int]], budget_mib: int
+) -> None:
+    cases, graphs = make(*weights)
+    groups = grouping.split(cases, graphs, budget_mib * MIB)
+    assert list(dict.fromkeys(case.key for group in groups for case in group)) == [
+        case.key for case in cases
+    ]
+    for group in groups:
+        names = [case.name for case in group]
+        assert len(names) == len(set(names))
+        assert all(case.reference in names for case in group)
+        size = sum(grouping.session_bytes(graphs[case.key]) for case in group)
+        assert size <= budget_mib * MIB or len(group) <= 2
+
+
+@pytest.mark.parametrize(
+    ("free", "expected"),
+    [
+        (None, grouping.LIMIT_BYTES - grouping.BASE_BYTES),
+        (64 << 30, grouping.LIMIT_BYTES - grouping.BASE_BYTES),
+        (1 << 30, (1 << 29) - grouping.BASE_BYTES),
+        (0, 0),
+    ],
+)
+def test_a_budget_is_half_of_what_is_free_up_to_a_limit(free: int | None, expected: int) -> None:
+    assert grouping.budget(free) == expected

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+
+from benchbox import matching
+from benchbox.costs import Cost
+from benchbox.errors import SpecError
+from benchbox.export import Graph
+from benchbox.specs import BlockSpec, Builder, Case, Match
+
+ONE = ("scale=1", 1000)
+
+
+def cost(macs: int, *uncounted: str) -> Cost:
+    return Cost(macs, 0, None, 0, None, {}, uncounted)
+
+
+def graph(own: Cost) -> Graph:
+    return Graph(Path("model.onnx"), "", own, 0, 18, "none", None, {})
+
+
+def verify(within: float | None, *groups_and_costs: tuple[str, int | Cost | None]) -> None:
+    """Verify cases named a, b, c ... of the groups, with the multiply-accumulates."""
+    cases, graphs = [], {}
+    for name, (group, own) in zip("abcdefgh", groups_and_costs, strict=False):
+        case = Case("mine", name, {}, {}, (), 1, Builder("m:f"), group=group)
+        cases.append(case)
+        if own is not None:
+            graphs[case.key] = graph(own if isinstance(own, Cost) else cost(own))
+    match = None if within is None else Match(within)
+    matching.verify(BlockSpec("mine", "Mine", "", lambda _: cases, match=match), cases, graphs)
+
+
+@pytest.mark.parametrize(
+    ("within", "cases"),
+    [
+        (0.0, [ONE, ("scale=1", 1000)]),
+        (0.1, [ONE, ("scale=1", 1100), ("scale=1", 900)]),
+        (0.0, [ONE, ("scale=2", 4000), ("scale=2", 4000)]),
+        (0.0, [("scale=1", None), ONE, ("scale=1", 1000)]),
+        (0.0, [("scale=1", 0), ("scale=1", 0)]),
+        (0.0, []),
+        (None, [ONE, ("scale=1", 7), ("scale=1", cost(1, "If"))]),
+    ],
+)
+def test_a_match_holds_within_each_group(
+    within: float | None, cases: list[tuple[str, int | Cost | None]]
+) -> None:
+    verify(within, *cases)
+
+
+@pytest.mark.parametrize(
+    ("cases", "sentence"),
+    [
+        ([ONE, ("scale=1", 1200)], "b has +20.00% of the multiply-accumulates of a"),
+        ([ONE, ("scale=1", 800)], "b has -20.00% of the multiply-accumulates of a"),
+        ([("scale=1", 0), ONE], "b has +100.00% of the multiply-accumulates of a"),
+        ([("", None), ("", 1), ("", 2)], "c has +100.00% of the multiply-accumulates of b"),
+    ],
+)
+def test_a_match_that_does_not_hold_says_by_how_much(
+    cases: list[tuple[str, int | Cost | None]], sentence: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        verify(0.1, *cases)
+    assert str(caught.value) == f"mine: [match] allows 10.00%: {sentence}"
+
+
+def test_of_many_that_do_not_match_the_first_are_shown() -> None:
+    with pytest.raises(SpecError, match=r"b has .*; c has .*; d has .* of a \(and 2 more\)$"):
+        verify(0.1, ONE, *[("scale=1", 2000)] * 5)
+
+
+def test_what_cannot_be_counted_cannot_be_compared() -> None:
+    with pytest.raises(SpecError, match=r"^mine: \[match\]: b has operators that cannot be count"):
+        verify(0.1, ONE, ("scale=1", cost(1000, "If")))

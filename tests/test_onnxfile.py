@@ -1,0 +1,254 @@
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from benchbox import specs
+from benchbox.agent import inputs
+from benchbox.cli.parsing import shape
+from benchbox.errors import BenchboxError, GraphError, UsageError
+from benchbox.specs import Case, OnnxFile, Selection, onnxfile
+
+WriteOnnx = Callable[..., Path]
+FIXED = "fixed (float[2,3,8,8] x) => (float[2,3,8,8] y) { y = Relu(x) }"
+BATCHED = "batched (float[N,3,8,8] x) => (float[N,3,8,8] y) { y = Relu(x) }"
+OPEN = "open (float[N,3,H,W] x) => (float[N,3,H,W] y) { y = Relu(x) }"
+TWO = (
+    "two (int64[N,7] ids, bool[N,7] mask, float16[4] k, float s) => (int64[N,7] y) { y = Neg(ids) }"
+)
+
+
+def case_of(path: Path, batch: int | None = None, *shapes: str) -> Case:
+    (spec,) = specs.find(str(path))
+    (case,) = spec.cases(Selection(batch=batch, shapes=tuple(map(shape, shapes))))
+    return case
+
+
+@pytest.mark.parametrize(
+    ("text", "batch", "shapes", "expected"),
+    [
+        (FIXED, None, [], ["x=2x3x8x8"]),
+        (FIXED, 2, [], ["x=2x3x8x8"]),
+        (FIXED, None, ["x=2x3x8x8"], ["x=2x3x8x8"]),
+        (BATCHED, None, [], ["x=1x3x8x8"]),
+        (BATCHED, 16, [], ["x=16x3x8x8"]),
+        (BATCHED, None, ["x=4x3x8x8"], ["x=4x3x8x8"]),
+        (BATCHED, 4, ["x=4x3x8x8"], ["x=4x3x8x8"]),
+        (OPEN, None, ["x=2x3x32x64"], ["x=2x3x32x64"]),
+        (TWO, None, [], ["ids=1x7:int64", "mask=1x7:bool", "k=4:float16", "s=scalar"]),
+        (TWO, None, ["ids=5x7"], ["ids=5x7:int64", "mask=1x7:bool", "k=4:float16", "s=scalar"]),
+    ],
+)
+def test_inputs_come_from_the_file_and_open_sizes_from_the_command_line(
+    write_onnx: WriteOnnx, text: str, batch: int | None, shapes: list[str], expected: list[str]
+) -> None:
+    case = case_of(write_onnx(text=text), batch, *shapes)
+    assert [str(tensor) for tensor in case.inputs] == expected
+    assert case.batch == case.inputs[0].shape[0]
+
+
+def test_a_file_is_a_spec_of_one_case_by_its_name(write_onnx: WriteOnnx) -> None:
+    path = write_onnx("net", FIXED)
+    case = case_of(path)
+    assert (case.key, case.source, case.is_reference) == ("net:net", OnnxFile(path.resolve()), True)
+    assert (case.args, case.labels, case.channels) == ({}, {}, None)
+
+
+def test_the_sha_is_that_of_the_file(write_onnx: WriteOnnx) -> None:
+    shas = {specs.find(str(write_onnx(text=text)))[0].sha256 for text in (FIXED, BATCHED, FIXED)}
+    assert len(shas) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "batch", "shapes", "sentence"),
+    [
+        (FIXED, 4, [], "tiny.onnx: --batch 4: the file fixes the batch to 2"),
+        (
+            FIXED,
+            None,
+            ["x=4x3x8x8"],
+            "tiny.onnx: --shape x=4x3x8x8 does not fit the input's 2x3x8x8",
+        ),
+        (BATCHED, None, ["x=1x3x8"], "tiny.onnx: --shape x=1x3x8 does not fit the input's Nx3x8x8"),
+        (BATCHED, 8, ["x=4x3x8x8"], "tiny.onnx: --batch 8: its batch is 4 here"),
+        (BATCHED, None, ["z=1x3x8x8"], "tiny.onnx: --shape z: the inputs are x"),
+        (TWO, None, ["z=1"], "tiny.onnx: --shape z: the inputs are ids, mask, k, s"),
+        (
+            OPEN,
+            None,
+            [],
+            "tiny.onnx: input 'x' has open sizes (Nx3xHxW): give --shape x=1x3x224x224",
+        ),
+        (
+            OPEN,
+            8,
+            [],
+            "tiny.onnx: input 'x' has open sizes (Nx3xHxW): give --shape x=8x3x224x224",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_file_says_what_to_type(
+    write_onnx: WriteOnnx, text: str, batch: int | None, shapes: list[str], sentence: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        case_of(write_onnx(text=text), batch, *shapes)
+    assert str(caught.value) == sentence
+
+
+def test_constants_that_are_listed_as_inputs_are_not_fed(write_onnx: WriteOnnx) -> None:
+    text = "g (float[2] x, float[2] w) => (float[2] y) <float[2] w = {1, 2}> { y = Add(x, w) }"
+    path = write_onnx(text=text)
+    assert [value.name for value in onnx.load(path).graph.input] == ["x", "w"]
+    assert [tensor.name for tensor in case_of(path).inputs] == ["x"]
+
+
+def test_a_graph_without_inputs_is_one_case(write_onnx: WriteOnnx) -> None:
+    path = write_onnx(text="g () => (float[1] y) { y = Constant <value = float[1] {1}> () }")
+    assert (case_of(path).inputs, case_of(path).batch) == ((), 1)
+    with pytest.raises(UsageError, match="--batch 8: its batch is 1 here"):
+        case_of(path, 8)
+
+
+def save(path: Path, value: onnx.ValueInfoProto) -> Path:
+    node = helper.make_node("Identity", [value.name], ["y"])
+    output = helper.make_value_info("y", onnx.TypeProto())
+    onnx.save(helper.make_model(helper.make_graph([node], "g", [value], [output])), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (helper.make_tensor_value_info("x", TensorProto.FLOAT, None), "input 'x' has no rank; "),
+        (
+            helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, [1]),
+            "input 'x' is no tensor; such a graph is not timed",
+        ),
+        (helper.make_tensor_value_info("x", 0, [1]), "input 'x' has the unknown type 0"),
+    ],
+)
+def test_an_input_that_cannot_be_made_is_refused(
+    tmp_path: Path, value: onnx.ValueInfoProto, sentence: str
+) -> None:
+    with pytest.raises(GraphError, match=f"^odd.onnx: {sentence}"):
+        case_of(save(tmp_path / "odd.onnx", value))
+
+
+@pytest.mark.parametrize("dtype", [TensorProto.STRING, TensorProto.BFLOAT16, TensorProto.COMPLEX64])
+def test_a_dtype_that_cannot_be_filled_is_refused_by_name_when_it_is_to_be_filled(
+    tmp_path: Path, dtype: int
+) -> None:
+    value = helper.make_tensor_value_info("x", dtype, [1])
+    (tensor,) = case_of(save(tmp_path / "odd.onnx", value)).inputs
+    with pytest.raises(ValueError, match=f"input 'x' is of type {tensor.dtype}; benchbox can fill"):
+        inputs.make(tensor.name, tensor.shape, tensor.dtype, 0)
+
+
+@pytest.mark.parametrize("dtype", inputs.DTYPES)
+def test_every_dtype_that_can_be_filled_is_read(tmp_path: Path, dtype: str) -> None:
+    code = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    path = save(tmp_path / "g.onnx", helper.make_tensor_value_info("x", code, [2]))
+    assert [tensor.dtype for tensor in case_of(path).inputs] == [dtype]
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_size_that_is_not_positive_is_open(tmp_path: Path, size: int) -> None:
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [size, 3])
+    assert str(case_of(save(tmp_path / "g.onnx", value), 4).inputs[0]) == "x=4x3"
+
+
+# External data
+
+
+def save_external(path: Path, location: str) -> Path:
+    weight = numpy_helper.from_array(np.ones(4, np.float32), "w")
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value=location)
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [4])
+    node = helper.make_node("Add", ["x", "w"], ["y"])
+    output = helper.make_value_info("y", onnx.TypeProto())
+    graph = helper.make_graph([node], "g", [value], [output], [weight])
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    return path
+
+
+def test_external_data_beside_the_file_is_found(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    for name in ("w.bin", "weights/w.bin"):
+        (tmp_path / name).write_bytes(bytes(16))
+        path = save_external(tmp_path / "g.onnx", name)
+        assert onnxfile.external_files(path) == [name]
+        assert str(case_of(path).inputs[0]) == "x=4"
+
+
+def test_a_file_that_holds_its_tensors_has_none_beside_it(write_onnx: WriteOnnx) -> None:
+    assert onnxfile.external_files(write_onnx()) == []
+
+
+def test_external_data_is_found_inside_of_bodies(tmp_path: Path) -> None:
+    (tmp_path / "w.bin").write_bytes(bytes(16))
+    inner = onnx.load(save_external(tmp_path / "inner.onnx", "w.bin"), load_external_data=False)
+    node = helper.make_node("If", ["c"], ["y"], then_branch=inner.graph, else_branch=inner.graph)
+    value = helper.make_tensor_value_info("c", TensorProto.BOOL, [])
+    output = helper.make_value_info("y", onnx.TypeProto())
+    path = tmp_path / "outer.onnx"
+    onnx.save(helper.make_model(helper.make_graph([node], "g", [value], [output])), path)
+    assert onnxfile.external_files(path) == ["w.bin"]
+
+
+@pytest.mark.parametrize("location", ["../w.bin", "a/../../w.bin", "/etc/hostname", "link.bin"])
+def test_external_data_outside_of_the_folder_is_refused(tmp_path: Path, location: str) -> None:
+    folder = tmp_path / "inside"
+    folder.mkdir()
+    (tmp_path / "w.bin").write_bytes(bytes(16))
+    (folder / "link.bin").symlink_to(tmp_path / "w.bin")
+    path = save_external(folder / "g.onnx", location)
+    with pytest.raises(GraphError) as caught:
+        onnxfile.external_files(path)
+    assert str(caught.value) == f"g.onnx: external data {location!r} lies outside of its folder"
+
+
+def test_external_data_that_is_missing_is_named(tmp_path: Path) -> None:
+    path = save_external(tmp_path / "g.onnx", "w.bin")
+    with pytest.raises(GraphError, match=r"^g.onnx: its external data 'w.bin' is not beside it$"):
+        onnxfile.external_files(path)
+
+
+# Broken files
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"not a model", b"PK\x03\x04" + bytes(64)])
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "g.onnx"
+    path.write_bytes(content)
+    with pytest.raises(GraphError, match=r"^g.onnx: not an ONNX file"):
+        case_of(path)
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(GraphError, match=re.escape(f"{tmp_path}: cannot be read: Is a directory")):
+        onnxfile.spec(tmp_path)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 255))
+def test_a_truncated_or_damaged_file_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, place: int, byte: int
+) -> None:
+    path = tmp_path_factory.mktemp("damaged") / "g.onnx"
+    whole = save_external(path, "w.bin").read_bytes()
+    place %= len(whole)
+    for content in (whole[:place], whole[:place] + bytes([byte]) + whole[place + 1 :]):
+        path.write_bytes(content)
+        try:
+            assert all(isinstance(tensor.name, str) for tensor in case_of(path).inputs)
+            onnxfile.external_files(path)
+        except BenchboxError as error:
+            assert "\n" not in str(error)

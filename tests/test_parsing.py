@@ -1,0 +1,103 @@
+import re
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchbox.agent.inputs import DTYPES
+from benchbox.cli import parsing
+from benchbox.errors import UsageError
+from benchbox.specs import TensorSpec
+
+names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_./:=]{0,12}", fullmatch=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1%", 0.01), ("0.5%", 0.005), (" 2 % ", 0.02), ("0.01", 0.01), (".05", 0.05), ("99%", 0.99)],
+)
+def test_a_share_is_a_percentage_or_a_fraction(text: str, value: float) -> None:
+    assert parsing.share(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "%", "0", "0%", "100%", "1", "1.5", "-1%", "1%%", "one", "nan", "1,5%", "9" * 400]
+)
+def test_what_is_no_share_says_how_to_write_one(text: str) -> None:
+    with pytest.raises(
+        UsageError, match=re.escape(f"--precision {text}: write a share such as 1%")
+    ):
+        parsing.share(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("90s", 90),
+        ("90", 90),
+        ("5m", 300),
+        ("1h", 3600),
+        ("1.5h", 5400),
+        ("250ms", 0.25),
+        (" 2 s ", 2),
+        (".5m", 30),
+    ],
+)
+def test_a_time_has_a_unit_or_is_in_seconds(text: str, value: float) -> None:
+    assert parsing.seconds(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["", "s", "0", "0s", "-5s", "5 minutes", "1d", "1h30m", "inf"])
+def test_what_is_no_time_says_how_to_write_one(text: str) -> None:
+    with pytest.raises(
+        UsageError, match=re.escape(f"--max-time {text}: write it as 90s, 5m or 1h")
+    ):
+        parsing.seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x=1x3x224x224", TensorSpec("x", (1, 3, 224, 224))),
+        ("ids=1x128:int64", TensorSpec("ids", (1, 128), "int64")),
+        ("n=7", TensorSpec("n", (7,))),
+        ("k=scalar", TensorSpec("k", ())),
+        ("k=scalar:bool", TensorSpec("k", (), "bool")),
+        ("serving:0=1x2", TensorSpec("serving:0", (1, 2))),
+        ("a=b=1x2", TensorSpec("a=b", (1, 2))),
+        (" x=1 ", TensorSpec("x", (1,))),
+    ],
+)
+def test_a_shape_names_an_input_its_sizes_and_its_dtype(text: str, expected: TensorSpec) -> None:
+    assert parsing.shape(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "x=", "=1x3", "1x3", "x=1x", "x=ax3", "x=1,3", "x=-1x3", "x=1x3:", "x=1 x 3"]
+)
+def test_what_is_no_shape_says_how_to_write_one(text: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(f"--shape {text}: write name=1x3x224x224")):
+        parsing.shape(text)
+
+
+def test_a_size_of_zero_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"^--shape x=1x0x3: a size must be positive$"):
+        parsing.shape("x=1x0x3")
+
+
+@given(names, st.lists(st.integers(1, 10**6), max_size=5), st.sampled_from(DTYPES))
+def test_an_input_is_read_back_from_how_it_is_printed(
+    name: str, sizes: list[int], dtype: str
+) -> None:
+    tensor = TensorSpec(name, tuple(sizes), dtype)
+    assert parsing.shape(str(tensor)) == tensor
+
+
+@pytest.mark.parametrize("parse", [parsing.share, parsing.seconds, parsing.shape])
+@given(text=st.text(max_size=12))
+def test_any_other_text_is_a_usage_error(parse: Callable[[str], object], text: str) -> None:
+    try:
+        parse(text)
+    except UsageError as error:
+        assert error.exit_code == 2

@@ -1,0 +1,350 @@
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchbox import specs
+from benchbox.errors import SpecError, UsageError
+from benchbox.specs import Builder, Case, Selection, TensorSpec
+from benchbox.specs.model import Scalar, case_name, label_text
+
+VALID = """
+title = "Mine"
+builder = "json:dumps"
+input = ["c", 8, 8]
+args = { repeat = 2 }
+
+[[cases]]
+labels = { kind = "a", scale = 1 }
+args = { c = 4 }
+
+[[cases]]
+labels = { kind = "b", scale = 1 }
+args = { c = 6 }
+"""
+PUBLISHED = '[[published]]\nplatform="arm"\nunit="images_per_s"\ndevice="D"\nsource="T"\n'
+CLAIM = '[claim]\nsubject="s"\nthan_subject="t"\n'
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def to_file(text: str) -> Path:
+        path = tmp_path / "mine.toml"
+        path.write_text(text)
+        return path
+
+    return to_file
+
+
+def cases_of(name: str | Path, selection: Selection | None = None) -> list[Case]:
+    (spec,) = specs.find(str(name))
+    return spec.cases(selection or Selection())
+
+
+def refusal(name: str | Path, selection: Selection | None = None) -> str:
+    with pytest.raises(SpecError) as caught:
+        cases_of(name, selection)
+    return str(caught.value)
+
+
+# A file
+
+
+def test_a_file_unfolds_into_cases(write: Write) -> None:
+    path = write(VALID)
+    (spec,) = specs.find(str(path))
+    first, second = spec.cases(Selection())
+    assert (spec.name, spec.title, len(spec.sha256)) == ("mine", "Mine", 64)
+    assert first == Case(
+        spec="mine",
+        name="kind=a,scale=1",
+        labels={"kind": "a", "scale": 1},
+        args={"repeat": 2, "c": 4},
+        inputs=(TensorSpec("x", (1, 4, 8, 8)),),
+        batch=1,
+        source=Builder("json:dumps"),
+        reference="kind=a,scale=1",
+    )
+    assert (first.key, first.is_reference) == ("mine:kind=a,scale=1", True)
+    assert (second.reference, second.is_reference) == (first.name, False)
+
+
+def test_the_sha_is_that_of_the_text(write: Write) -> None:
+    path = write(VALID)
+    before = specs.find(str(path))[0].sha256
+    assert specs.find(str(path))[0].sha256 == before
+    write(VALID + "# a comment")
+    assert specs.find(str(path))[0].sha256 != before
+
+
+def test_cases_without_labels_are_named_by_their_arguments(write: Write) -> None:
+    path = write('title="t"\nbuilder="m:f"\ninput=[1]\n[[cases]]\nargs={ c = 4, wide = true }\n')
+    assert [case.name for case in cases_of(path)] == ["c=4,wide=yes"]
+
+
+def test_a_cases_own_arguments_win_over_the_files_and_its_channels_over_both(write: Write) -> None:
+    case = "[[cases]]\nlabels={ n = 1 }\nargs={ b = 2, c = 2 }\narm={ c = 3 }\ngpu={ c = 4 }\n"
+    path = write('title="t"\nbuilder="m:f"\ninput=["c"]\nargs={ a = 1, b = 1, c = 1 }\n' + case)
+    (arm,), (gpu,) = cases_of(path), cases_of(path, Selection(channels="gpu"))
+    assert (arm.args, arm.inputs[0].shape) == ({"a": 1, "b": 2, "c": 3}, (1, 3))
+    assert (gpu.args, gpu.inputs[0].shape) == ({"a": 1, "b": 2, "c": 4}, (1, 4))
+
+
+def test_several_inputs_have_names_and_dtypes(write: Write) -> None:
+    inputs = (
+        '[[inputs]]\nname="x"\nshape=["c", 8]\n[[inputs]]\nname="ids"\nshape=[5]\ndtype="int64"\n'
+    )
+    text = VALID.replace('input = ["c", 8, 8]', "") + inputs
+    first = cases_of(write(text), Selection(batch=3))[0]
+    assert [str(tensor) for tensor in first.inputs] == ["x=3x4x8", "ids=3x5:int64"]
+
+
+def test_the_batch_is_the_first_size_of_every_input(write: Write) -> None:
+    first = cases_of(write(VALID), Selection(batch=16))[0]
+    assert (first.batch, first.inputs[0].shape) == (16, (16, 4, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("title =", "titel =", "title: missing (and 1 more)"),
+        ("args = { repeat = 2 }", 'argz = "1"', "argz: unknown key; blocks/README.md lists"),
+        ('title = "Mine"', "title = 1", "title: expected string, got 1"),
+        ('builder = "json:dumps"', "", "builder: missing"),
+        ("args = { c = 6 }", "argss = { c = 6 }", "cases[2].argss: unknown key"),
+        ("args = { c = 6 }", "args = { c = [6] }", "cases[2].args.c: expected "),
+        ("args = { c = 6 }", "args = { c = 1979-05-27 }", "cases[2].args.c: expected "),
+        ("args = { c = 6 }", "args = { c = nan }", "cases[2].args.c: expected "),
+        ("args = { c = 6 }", "args = 6", "cases[2].args: expected dictionary, got 6"),
+        ("args = { c = 6 }", "printed.cpu = { c = 6 }", "cases[2].printed.cpu: unknown key"),
+        ("args = { c = 6 }", "gpu = { c = 6 }", "cases[2] has no 'arm' channels"),
+        ('input = ["c", 8, 8]', "", "give either input = [...] or [[inputs]], one of the two"),
+        ('input = ["c", 8, 8]', "input = [0, 8]", "input[1]: expected "),
+        ('input = ["c", 8, 8]', "input = [1.5]", "input[1]: expected "),
+        ('input = ["c", 8, 8]', 'input = ["d", 8]', "cases[1]: input: 'd' is no argument with"),
+        ('input = ["c", 8, 8]', "input = [true]", "input[1]: expected "),
+        ("args = { c = 6 }", 'args = { c = "6" }', "cases[2]: input: 'c' is no argument with"),
+        ("args = { c = 6 }", "args = { c = true }", "cases[2]: input: 'c' is no argument with"),
+        ('kind = "b"', 'kind = "a"', "cases[2]: a second case 'kind=a,scale=1'; name its labels"),
+        ("[[cases]]", "[cases]", "not valid TOML: "),
+        ('title = "Mine"', "title = ", "not valid TOML: Invalid value (at line 2"),
+        ('builder = "json:dumps"', 'builder = "dumps"', "builder 'dumps': write module:callable"),
+        ('"json:dumps"', '"./no.py:f"', "builder './no.py:f': there is no file "),
+        ("args = { repeat = 2 }", 'group_by = "size"', "group_by: case 'kind=a,scale=1' has no"),
+    ],
+)
+def test_what_the_schema_does_not_admit_names_file_and_key(
+    write: Write, old: str, new: str, sentence: str
+) -> None:
+    assert old in VALID
+    path = write(VALID.replace(old, new))
+    assert refusal(path).startswith(f"{path}: {sentence}")
+
+
+@pytest.mark.parametrize(
+    ("tables", "sentence"),
+    [
+        ('[match]\nequal="flops"\nwithin=0.1', "match.equal: expected 'macs', got 'flops'"),
+        ('[match]\nequal="macs"', "match.within: missing"),
+        ('[match]\nequal="macs"\nwithin=1.5', "match.within: expected less than 1, got 1.5"),
+        ('[match]\nequal="macs"\nwithin=-0.1', "match.within: expected "),
+        (PUBLISHED + "[published.figures]\n'kind=c' = 1", "published.figures: no case is named 'k"),
+        (PUBLISHED + "[published.figures]\n'kind=a,scale=1' = 0", "published[1].figures.kind=a"),
+        (PUBLISHED + "[published.figures]\n'kind=a,scale=1' = inf", "published[1].figures.kind=a"),
+        (PUBLISHED.replace("arm", "cpu") + "figures={}", "published[1].platform: expected "),
+        (PUBLISHED.replace("images_per_s", "fps") + "figures={}", "published[1].unit: expected "),
+        (CLAIM + "slower={kind='c'}\nthan={kind='a'}", "claim.slower: no case has kind=c"),
+        (CLAIM + "slower={kind='b'}\nthan={size='a'}", "claim.than: no case has size=a"),
+        (CLAIM + "slower={kind='b'}", "claim.than: missing"),
+        ('[[inputs]]\nname="x"\nshape=[1]', "give either input = [...] or [[inputs]], one of the"),
+        ("[include]\nfile='g1.toml'", "include: unknown key"),
+    ],
+)
+def test_tables_that_do_not_agree_with_the_cases_are_refused(
+    write: Write, tables: str, sentence: str
+) -> None:
+    path = write(VALID + "\n" + tables)
+    assert refusal(path).startswith(f"{path}: {sentence}")
+
+
+def test_a_file_without_cases_is_refused(write: Write) -> None:
+    path = write(VALID.partition("[[cases]]")[0] + "cases = []\n")
+    assert refusal(path).startswith(f"{path}: cases: expected ")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "binary.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    assert refusal(path).startswith(f"{path}: not valid TOML: ")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(True, "yes"), (False, "no"), (1, "1"), (0.5, "0.5"), (2.0, "2"), ("1:2", "1:2"), (None, "")],
+)
+def test_labels_read_as_they_are_typed(value: Scalar | None, text: str) -> None:
+    assert label_text(value) == text
+
+
+def test_a_name_joins_the_labels() -> None:
+    assert case_name({"relu": True, "scale": 1}) == "relu=yes,scale=1"
+
+
+# A name
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("g5", "unknown name 'g5' (did you mean 'g"),
+        ("al", "unknown name 'al' (did you mean 'all'?); `benchbox list` shows them all"),
+        ("zzzzzzzz", "unknown name 'zzzzzzzz'; `benchbox list` shows them all"),
+        ("./g2", "g2: there is no such file"),
+        ("g2.toml", "g2.toml: there is no such file"),
+        ("blocks/", "blocks: is a folder"),
+        ("folder.onnx", "folder.onnx: is a folder"),
+        ("./block.py", "block.py: name the callable in it: block.py:build"),
+        ("./notes.txt", "notes.txt: expected a .toml spec or an .onnx file"),
+        ("block.py:", "builder 'block.py:': write module:callable or ./file.py:callable"),
+        (":build", "builder ':build': write module:callable or ./file.py:callable"),
+        ("block.py:1st", "builder 'block.py:1st': write module:callable or ./file.py:callable"),
+        ("nowhere.py:build", "builder 'nowhere.py:build': there is no file nowhere.py"),
+    ],
+)
+def test_a_name_that_stands_for_nothing_says_what_would(
+    in_tmp: Path, name: str, sentence: str
+) -> None:
+    (in_tmp / "blocks").mkdir()
+    (in_tmp / "folder.onnx").mkdir()
+    (in_tmp / "block.py").write_text("def build(): ...")
+    (in_tmp / "notes.txt").write_text("")
+    assert refusal(name).startswith(sentence)
+
+
+def test_a_path_never_falls_back_to_a_bundled_name(in_tmp: Path) -> None:
+    for path in ("g2.toml", "./g2.toml", "./g2", "blocks/g2.toml", str(in_tmp / "g2.toml")):
+        assert "there is no such file" in refusal(path)
+
+
+def test_a_bundled_name_never_falls_back_to_a_path(in_tmp: Path) -> None:
+    (in_tmp / "g2.toml").write_text(VALID)
+    (in_tmp / "thing.toml").write_text(VALID)
+    assert specs.find("g2")[0].title.startswith("G2")
+    assert specs.find("./g2.toml")[0].title == specs.find("g2.toml")[0].title == "Mine"
+    assert refusal("thing").startswith("unknown name 'thing' (for the file write thing.toml)")
+
+
+def test_every_bundled_name_is_listed_in_order() -> None:
+    names = specs.bundled()
+    assert names == sorted(names)
+    assert {"g1", "g2", "g3", "g4"} <= set(names)
+
+
+# A selection
+
+
+@pytest.mark.parametrize(
+    ("name", "selection", "expected"),
+    [
+        ("g2:groups=8,scale=1", Selection(), ["groups=8,scale=1"]),
+        ("g2:groups=8", Selection(scales=("1", "4")), ["groups=8,scale=1", "groups=8,scale=4"]),
+        ("g2:scale=2", Selection(), [f"groups={n},scale=2" for n in (1, 2, 4, 8)]),
+        ("g2: groups = 8 , scale=1", Selection(), ["groups=8,scale=1"]),
+        ("g1:ratio=1:12,scale=1", Selection(), ["ratio=1:12,scale=1"]),
+        ("g1:scale=4,ratio=1:12", Selection(), ["ratio=1:12,scale=4"]),
+        ("g4:relu=yes,shortcut=no,scale=1", Selection(), ["relu=yes,shortcut=no,scale=1"]),
+    ],
+)
+def test_a_selection_narrows_the_cases(
+    name: str, selection: Selection, expected: list[str]
+) -> None:
+    assert [case.name for case in cases_of(name, selection)] == expected
+
+
+def test_a_selection_narrows_every_spec_of_all() -> None:
+    found = specs.find("all:scale=1")
+    assert [len(spec.cases(Selection())) for spec in found] == [4, 4, 5, 4]
+
+
+def test_the_first_case_left_is_the_reference() -> None:
+    left = cases_of("g2:groups=8")
+    assert [case.is_reference for case in left] == [True, True, True]
+    assert {case.reference for case in cases_of("g2") if case.group == "scale=2"} == {
+        "groups=1,scale=2"
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "selection", "sentence"),
+    [
+        ("g2:groups=3", Selection(), "g2: no case has groups=3"),
+        ("g2:group=8", Selection(), "g2: no case has group=8"),
+        ("g2:relu=", Selection(), "'g2:relu=': write the selection as key=value,key=value"),
+        ("g2:groups=8,", Selection(), "'g2:groups=8,': write the selection as key=value,key=v"),
+        ("g2:groups=8,scale", Selection(), "'g2:groups=8,scale': write the selection as key=v"),
+        ("g2", Selection(scales=("3", "5")), "g2: no case has scale 3 or 5"),
+        ("g2:groups=8", Selection(scales=("3",)), "g2: no case has groups=8, scale 3"),
+        ("g2", Selection(shapes=(TensorSpec("x", (1,)),)), "g2: --shape is for .onnx files and"),
+    ],
+)
+def test_a_selection_that_leaves_nothing_says_so(
+    name: str, selection: Selection, sentence: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(sentence)):
+        cases_of(name, selection)
+
+
+def test_the_channels_are_those_of_the_platform() -> None:
+    gpu, arm = (cases_of("g2", Selection(channels=platform))[0] for platform in ("gpu", "arm"))
+    assert (gpu.args["c"], gpu.channels, gpu.published) == (128, "gpu", 2451)
+    assert (arm.args["c"], arm.channels, arm.published) == (64, "arm", 40.0)
+
+
+# A builder
+
+
+def test_a_file_beside_the_toml_is_its_builder(in_tmp: Path) -> None:
+    beside = in_tmp / "blocks" / "mine.py"
+    beside.parent.mkdir()
+    beside.write_text("def build(): ...")
+    path = beside.with_name("mine.toml")
+    path.write_text(VALID.replace("json:dumps", "./mine.py:build"))
+    assert cases_of("blocks/mine.toml")[0].source == Builder("mine.py:build", beside.resolve())
+
+
+@pytest.mark.parametrize("reference", ["mine.py:build", "./mine.py:build", "/{tmp}/mine.py:build"])
+def test_a_file_on_the_command_line_is_a_builder(in_tmp: Path, reference: str) -> None:
+    (in_tmp / "mine.py").write_text("def build(): ...")
+    selection = Selection(shapes=(TensorSpec("x", (2, 3)),))
+    (case,) = cases_of(reference.replace("/{tmp}", str(in_tmp)), selection)
+    assert case.source == Builder("mine.py:build", (in_tmp / "mine.py").resolve())
+    assert (case.key, case.batch, case.is_reference) == ("build:build", 2, True)
+
+
+def test_finding_a_builder_runs_nothing_of_it(in_tmp: Path) -> None:
+    (in_tmp / "mine.py").write_text("raise SystemExit('it ran')")
+    assert specs.find("mine.py:build")[0].title == "mine.py:build"
+
+
+def test_a_builders_sha_follows_its_file(in_tmp: Path) -> None:
+    path = in_tmp / "mine.py"
+    path.write_text("def build(): ...")
+    before = specs.find("mine.py:build")[0].sha256
+    path.write_text("def build(): return 1")
+    assert specs.find("mine.py:build")[0].sha256 != before
+
+
+def test_a_builder_needs_to_be_told_its_input() -> None:
+    with pytest.raises(UsageError, match=r"^json:dumps: say what goes in, e.g. --shape x=1x3x224"):
+        cases_of("json:dumps")
+
+
+def test_shapes_stand_as_typed_and_a_batch_goes_over_their_first_size() -> None:
+    shapes = (TensorSpec("x", (2, 3, 8, 8)), TensorSpec("k", ()), TensorSpec("n", (5,), "int64"))
+    (typed,) = cases_of("json:dumps", Selection(shapes=shapes))
+    assert (typed.inputs, typed.batch) == (shapes, 2)
+    (batched,) = cases_of("json:dumps", Selection(shapes=shapes, batch=4))
+    assert [str(tensor) for tensor in batched.inputs] == ["x=4x3x8x8", "k=scalar", "n=4:int64"]
+    assert batched.batch == 4
