@@ -31,7 +31,10 @@ def verify(spec: BlockSpec, cases: Sequence[Case], graphs: Mapping[str, Graph]) 
         name, expected = first.setdefault(case.group, (case.name, macs))
         apart = macs / expected - 1 if expected else float(macs != expected)
         if abs(apart) > spec.match.within * ROUNDING:
-            wrong.append(f"{case.name} has {apart:+.2%} of the multiply-accumulates of {name}")
+            more_or_less = "more" if apart > 0 else "fewer"
+            wrong.append(
+                f"{case.name} has {abs(apart):.2%} {more_or_less} multiply-accumulates than {name}"
+            )
     if wrong:
         more = f" (and {len(wrong) - SHOWN} more)" if len(wrong) > SHOWN else ""
         raise SpecError(

@@ -145,9 +145,12 @@ class Measurement:
             self._finish(progress, "failed", reason)
 
     def _finish(self, progress: Progress, status: Status, reason: str) -> None:
+        key = progress.subject.key
         if status == "failed":
-            self._failed.add(progress.subject.key)
-        self._write(progress.subject.key, status, reason)
+            self._failed.add(key)
+            if self._good(key):
+                return  # a reference timed again for others; what it was before stands
+        self._write(key, status, reason)
 
     def _write(self, key: str, status: Status, reason: str) -> None:
         record = self._record(key, status, reason)

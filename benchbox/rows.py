@@ -60,7 +60,7 @@ def measured(
 
 def shareable(text: str) -> str:
     """Return a reason without this machine's folders, its name, or its user's."""
-    for folder in (str(Path.cwd()), os.path.realpath(Path.cwd()), str(Path.home())):
+    for folder in (str(Path.cwd()), str(Path.home())):
         if len(folder) > 1:
             text = re.sub(rf"(?<![\w.]){re.escape(folder + os.sep)}", "", text)
     text = re.sub(r"(?<![\w.])/(?:[^\s/'\":,]+/)+", "", text)

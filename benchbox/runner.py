@@ -1,6 +1,7 @@
 """The straight line of a run: cases -> graphs -> samples -> records."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -72,14 +73,13 @@ def run(request: Request, watcher: Watcher) -> Outcome:
     try:
         context = _context(request, agent)
         previous = resuming.previous(request.results, context) if request.resume else None
-        journal = Journal(request.results, context, previous)
-        measurement = Measurement(
-            cases, graphs, request.device, request.plan, journal, watcher, agent, request.open
-        )
-        interrupted = measurement.run()
+        with closing(Journal(request.results, context, previous)) as journal:
+            measurement = Measurement(
+                cases, graphs, request.device, request.plan, journal, watcher, agent, request.open
+            )
+            interrupted = measurement.run()
     finally:
         agent.close()
-    journal.close()
     return Outcome(journal.run, interrupted, journal.lost)
 
 

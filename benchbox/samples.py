@@ -1,7 +1,7 @@
 """Raw samples, and the estimate that they give."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -31,13 +31,9 @@ class Burst:
         pairs = zip(self.latencies_ns, self.switches, strict=True)
         return [latency for latency, switches in pairs if switches == 0]
 
-    def to_json(self) -> dict[str, object]:
-        """Return the burst as JSON types."""
-        return asdict(self)
-
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Burst":
-        """Return the burst that `to_json` wrote."""
+        """Return the burst that a record holds."""
         switches = data.get("switches")
         return cls(
             data["session"],
@@ -74,13 +70,9 @@ class Latency:
             return None
         return Interval(self.p50_s, self.ci_low_s, self.ci_high_s)
 
-    def to_json(self) -> dict[str, object]:
-        """Return the estimate as JSON types."""
-        return asdict(self)
-
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Latency":
-        """Return the estimate that `to_json` wrote; fields of a later minor schema are ignored."""
+        """Return the estimate that a record holds; unknown fields are ignored."""
         return cls(**{name: data.get(name) for name in cls.__dataclass_fields__})  # type: ignore[arg-type]
 
 

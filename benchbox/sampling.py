@@ -170,7 +170,7 @@ class Sampler:
         while not order or left > 0:
             members = self.active
             self._random.shuffle(members)
-            calls = [self._calls(case, self.plan.burst_s, self.plan.min_calls) for case in members]
+            calls = self._affordable(members)
             order += [(case.subject.key, n) for case, n in zip(members, calls, strict=True)]
             rounds += [self._round] * len(members)
             self._round += 1
@@ -184,6 +184,13 @@ class Sampler:
                 case.add(Burst(index, number, timed.latencies_ns, timed.switches))
         yield from self._retire()
         self._notify(self)
+
+    def _affordable(self, members: Sequence[Progress]) -> list[int]:
+        """Return each case's calls in a round: fewer where slow cases leave no time for rounds."""
+        calls = [self._calls(case, self.plan.burst_s, self.plan.min_calls) for case in members]
+        expected = sum(c.latency_s * (n + 1) for c, n in zip(members, calls, strict=True))
+        fits = self.plan.max_time_s / self.plan.min_rounds / expected
+        return [max(1, int(n * min(1.0, fits))) for n in calls]
 
     def _retire(self) -> Iterator[Progress]:
         """Finish the cases that are precise; a reference stays until the last that needs it."""

@@ -65,7 +65,8 @@ def startup() -> Iterator[Row]:
         ratio = statistics.median(times[name]) / base
         yield f"benchbox {name} over an empty Typer app", f"{ratio:.2f}x", "<= 2.5x", ratio <= 2.5
         code = f"import sys; sys.argv = ['benchbox', {name!r}]\nfrom benchbox.cli import main\n" + (
-            f"try: main()\nexcept SystemExit: print(sorted({HEAVY} & sys.modules.keys()), file=sys.stderr)"
+            "try: main()\nexcept SystemExit: "
+            f"print(sorted({HEAVY} & sys.modules.keys()), file=sys.stderr)"
         )
         loaded = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -2,6 +2,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import onnx
 import pytest
 
@@ -9,6 +10,10 @@ from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.specs import Case, OnnxFile, TensorSpec
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test imports onnxruntime
+
+# A deadline would be a timed test: this machine may be busy.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 WriteOnnx = Callable[..., Path]
 HEADER = '<ir_version: 9, opset_import: ["" : 18, "com.microsoft" : 1, "nowhere" : 1]>\n'

@@ -243,6 +243,18 @@ def test_a_builder_imports_what_lies_beside_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("restored_path")
+def test_builders_of_two_folders_do_not_share_what_lies_beside_them(tmp_path: Path) -> None:
+    widths = []
+    for name, width in (("a", 8), ("b", 16)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "beside_both.py").write_text(f"WIDTH = {width}")
+        lone = tmp_path / name / "lone.py"
+        lone.write_text("from beside_both import WIDTH\ndef build(): return WIDTH")
+        with worker.own_modules():
+            widths.append(worker.resolve("lone.py:build", str(lone))())
+    assert widths == [8, 16]
+
+
 def test_a_module_in_the_current_folder_is_found_last(in_tmp: Path) -> None:
     (in_tmp / "my_blocks.py").write_text("def build(): return 8")
     (in_tmp / "json.py").write_text("raise SystemExit('the wrong json')")

@@ -13,7 +13,7 @@ from benchbox import specs
 from benchbox.agent import inputs
 from benchbox.cli.parsing import shape
 from benchbox.errors import BenchboxError, GraphError, UsageError
-from benchbox.specs import Case, OnnxFile, Selection, onnxfile
+from benchbox.specs import Case, OnnxFile, Selection, TensorSpec, onnxfile
 
 WriteOnnx = Callable[..., Path]
 FIXED = "fixed (float[2,3,8,8] x) => (float[2,3,8,8] y) { y = Relu(x) }"
@@ -122,10 +122,19 @@ def save(path: Path, value: onnx.ValueInfoProto) -> Path:
     return path
 
 
+def test_an_input_without_a_rank_takes_its_shape_from_the_command_line(tmp_path: Path) -> None:
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, None)
+    spec = onnxfile.spec(save(tmp_path / "m.onnx", value))
+    with pytest.raises(UsageError, match="give --shape x=1x3x224x224"):
+        spec.cases(Selection())
+    given = TensorSpec("x", (2, 5))
+    (case,) = spec.cases(Selection(shapes=(given,)))
+    assert case.inputs == (given,)
+
+
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        (helper.make_tensor_value_info("x", TensorProto.FLOAT, None), "input 'x' has no rank; "),
         (
             helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, [1]),
             "input 'x' is no tensor; such a graph is not timed",

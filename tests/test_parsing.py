@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from benchbox.agent.inputs import DTYPES
 from benchbox.cli import parsing
 from benchbox.errors import UsageError
 from benchbox.specs import TensorSpec
+from benchbox.specs.model import DType
 
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_./:=]{0,12}", fullmatch=True)
 
@@ -101,3 +103,12 @@ def test_any_other_text_is_a_usage_error(parse: Callable[[str], object], text: s
         parse(text)
     except UsageError as error:
         assert error.exit_code == 2
+
+
+def test_the_types_that_may_be_asked_for_are_those_the_agent_can_fill() -> None:
+    assert sorted(get_args(DType)) == sorted(DTYPES)
+
+
+def test_an_unknown_type_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="flaot32 is none of float16, float32"):
+        parsing.shape("x=1x3:flaot32")

@@ -109,7 +109,11 @@ def test_the_batch_is_the_first_size_of_every_input(write: Write) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("title =", "titel =", "title: missing (and 1 more)"),
+        (
+            "title =",
+            "titel =",
+            "titel: unknown key; blocks/README.md lists the known ones (and 1 more)",
+        ),
         ("args = { repeat = 2 }", 'argz = "1"', "argz: unknown key; blocks/README.md lists"),
         ('title = "Mine"', "title = 1", "title: expected string, got 1"),
         ('builder = "json:dumps"', "", "builder: missing"),

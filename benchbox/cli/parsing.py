@@ -1,9 +1,10 @@
 """The values of options, from text: `1%`, `90s`, `x=1x3x224x224:int64`."""
 
 import re
+from typing import get_args
 
 from benchbox.errors import UsageError
-from benchbox.specs.model import TensorSpec
+from benchbox.specs.model import DType, TensorSpec
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
@@ -32,6 +33,9 @@ def shape(text: str) -> TensorSpec:
     if match is None:
         raise UsageError(f"--shape {text}: write name=1x3x224x224, with :int64 or such behind it")
     sizes = () if match[2] == "scalar" else tuple(int(size) for size in match[2].split("x"))
+    dtype = match[3] or "float32"
+    if dtype not in get_args(DType):
+        raise UsageError(f"--shape {text}: {dtype} is none of {', '.join(get_args(DType))}")
     if 0 in sizes:
         raise UsageError(f"--shape {text}: a size must be positive")
-    return TensorSpec(match[1], sizes, match[3] or "float32")
+    return TensorSpec(match[1], sizes, dtype)

@@ -11,7 +11,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchbox import costs
+from benchbox import agent, costs
 from benchbox.errors import StorageError
 from benchbox.export import sources, worker
 from benchbox.export.graph import MODEL, Graph
@@ -70,7 +70,9 @@ def _own_code() -> str:
     """Return the digest of the modules that export, verify and count."""
     own = Path(costs.__file__)
     files = sorted(own.parent.glob("*.py")) if own.name == "__init__.py" else [own]
-    text = b"".join(path.read_bytes() for path in [*files, Path(worker.__file__)])
+    on_device = Path(agent.__file__).parent
+    files += [Path(worker.__file__), on_device / "inputs.py", on_device / "session.py"]
+    text = b"".join(path.read_bytes() for path in files)
     return hashlib.sha256(text).hexdigest()
 
 
@@ -127,6 +129,18 @@ def new_entry(key: str) -> Iterator[Path]:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
+def _same(fresh: Path, entry: Path) -> bool:
+    """Return whether an entry holds what the fresh one does, intact."""
+    try:
+        new, old = (json.loads((place / FACTS).read_text()) for place in (fresh, entry))
+        if new["sha256"] != old["sha256"]:
+            return False
+        built = (fresh / MODEL).exists()
+        return not built or digest(entry / MODEL, old["beside"]) == old["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def _sync(folder: Path) -> None:
     for path in [*folder.iterdir(), folder]:
         descriptor = os.open(path, os.O_RDONLY)
@@ -137,9 +151,11 @@ def _sync(folder: Path) -> None:
 
 
 def _publish(fresh: Path, entry: Path) -> None:
+    if _same(fresh, entry):
+        return  # another process was first; what it made is as good
     try:
         fresh.rename(entry)
-    except OSError:  # the entry is there already: another process was first, or it is not intact
+    except OSError:  # what is there is broken, or came this moment
         stale = fresh.with_name(f"{fresh.name}-old")
         with contextlib.suppress(OSError):
             entry.rename(stale)

@@ -11,6 +11,8 @@ from pathlib import Path
 from benchbox.errors import SpecError
 from benchbox.specs import Builder
 
+LIBRARY_FOLDERS = ("site-packages", "dist-packages")  # what lies in one does not belong together
+
 
 def search_path() -> list[str]:
     """Return where builder modules are looked for: Python's path, and last the current folder."""
@@ -31,8 +33,9 @@ def digest(builder: Builder) -> str:
         module = builder.reference.rpartition(":")[0]
         start = _locate(builder.reference, module)
         depth = module.count(".") + (start.name == "__init__.py")
-        top = module.partition(".")[0] if depth else None
         root = start.parents[depth]
+        alone = not depth and root.name not in LIBRARY_FOLDERS
+        top = None if alone else module.partition(".")[0]
     result = hashlib.sha256()
     for path in sorted(_closure(start, root, top)):
         result.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")

@@ -14,12 +14,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbox import costs
 from benchbox.agent import inputs, stdio
-from benchbox.errors import BenchboxError, CaseError, GraphError, SpecError
+from benchbox.errors import BenchboxError, CaseError, SpecError
 from benchbox.export.graph import MODEL, Graph
 
 if TYPE_CHECKING:
@@ -41,11 +42,12 @@ def replies(request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
     op = request.get("op")
     try:
         if op == "build":
-            build(request)
+            with own_modules():
+                build(request)
         elif op == "inspect":
             inspect(request)
         yield {"reply": op}
-    except (SpecError, GraphError) as error:
+    except SpecError as error:
         yield {"reply": op, "error": str(error), "kind": "spec"}
     except BenchboxError as error:
         yield {"reply": op, "error": str(error), "kind": "case"}
@@ -122,6 +124,23 @@ def inspect(request: Mapping[str, Any]) -> None:
     )
     with cache.new_entry(request["key"]) as folder:
         (folder / cache.FACTS).write_text(json.dumps(graph.facts()))
+
+
+@contextmanager
+def own_modules() -> Iterator[None]:
+    """Forget, after a build, the modules that it imported from outside of Python's own folders.
+
+    Two builders may each have a helper.py beside them; one process builds both.
+    """
+    before, path = set(sys.modules), list(sys.path)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name in set(sys.modules) - before:
+            place = getattr(sys.modules[name], "__file__", None) or ""
+            if place and not place.startswith((sys.prefix, sys.base_prefix, *path)):
+                del sys.modules[name]
 
 
 def resolve(reference: str, file: str | None) -> Callable[..., object]:

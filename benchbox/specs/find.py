@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchbox.errors import SpecError, UsageError
 from benchbox.specs import onnxfile, toml
-from benchbox.specs.model import BlockSpec, Case, Selection, TensorSpec
+from benchbox.specs.model import BlockSpec, Case, Selection, TensorSpec, precision
 
 ALL = "all"
 
@@ -94,7 +94,7 @@ def _from_builder(reference: str) -> BlockSpec:
             raise UsageError(f"{reference}: say what goes in, e.g. --shape x=1x3x224x224")
         inputs = tuple(_with_batch(tensor, selection.batch) for tensor in selection.shapes)
         batch = (inputs[0].shape or (1,))[0]
-        return [Case(name, name, {}, {}, inputs, batch, source)]
+        return [Case(name, name, {}, {}, inputs, batch, source, dtype=precision(inputs))]
 
     return BlockSpec(name, f"{source.reference}", digest.hexdigest(), unfold)
 

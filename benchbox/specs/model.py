@@ -1,6 +1,6 @@
 """The values that a spec is made of, and how it unfolds into cases."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -8,6 +8,20 @@ from typing import Literal
 from benchbox.errors import UsageError
 
 Scalar = str | int | float | bool
+DType = Literal[
+    "float16",
+    "float32",
+    "float64",
+    "int8",
+    "uint8",
+    "int16",
+    "int32",
+    "int64",
+    "uint16",
+    "uint32",
+    "uint64",
+    "bool",
+]  # fmt: skip - those that the agent can fill
 Platform = Literal["gpu", "arm"]
 Unit = Literal["images_per_s", "batches_per_s"]
 
@@ -183,3 +197,9 @@ def label_text(value: Scalar | None) -> str:
 def case_name(labels: Mapping[str, Scalar]) -> str:
     """Return the name that labels give a case: `groups=8,scale=1`."""
     return ",".join(f"{key}={label_text(value)}" for key, value in labels.items())
+
+
+def precision(inputs: Sequence[TensorSpec]) -> str:
+    """Return the type that a graph computes in as its inputs tell: the first float one's."""
+    floats = (tensor.dtype for tensor in inputs if tensor.dtype.startswith("float"))
+    return next(floats, "float32")

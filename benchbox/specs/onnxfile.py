@@ -1,18 +1,18 @@
 """An .onnx file as a spec of one case: its inputs read from the file, dynamic sizes filled in."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchbox.errors import GraphError, UsageError
-from benchbox.specs.model import BlockSpec, Case, OnnxFile, Selection, TensorSpec
+from benchbox.specs.model import BlockSpec, Case, OnnxFile, Selection, TensorSpec, precision
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TypeProto, ValueInfoProto
 
-Dims = tuple[int | str, ...]  # a name, or "?" for a size that the file leaves open
+Dims = tuple[int | str, ...] | None  # a name or "?" for an open size, None for an open rank
 
 
 def spec(path: Path) -> BlockSpec:
@@ -86,7 +86,9 @@ def _unfold(path: Path, selection: Selection) -> list[Case]:
     batch = tensors[0].shape[0] if tensors and tensors[0].shape else 1
     if selection.batch not in (None, batch):
         raise UsageError(f"{path.name}: --batch {selection.batch}: its batch is {batch} here")
-    return [Case(path.stem, path.stem, {}, {}, tensors, batch, OnnxFile(path.resolve()))]
+    source = OnnxFile(path.resolve())
+    dtype = precision(tensors)
+    return [Case(path.stem, path.stem, {}, {}, tensors, batch, source, dtype=dtype)]
 
 
 def _inputs(path: Path, model: "ModelProto") -> Iterable[tuple[str, Dims, str]]:
@@ -97,15 +99,13 @@ def _inputs(path: Path, model: "ModelProto") -> Iterable[tuple[str, Dims, str]]:
             if not isinstance(value.name, str):  # bytes where protobuf found no UTF-8
                 raise GraphError(f"{path.name}: corrupt: an input has no readable name")
             dtype = _dtype(path, value.name, value.type)
-            yield value.name, _dims(path, value), dtype
+            yield value.name, _dims(value), dtype
 
 
-def _dims(path: Path, value: "ValueInfoProto") -> Dims:
+def _dims(value: "ValueInfoProto") -> Dims:
     tensor = value.type.tensor_type
     if not tensor.HasField("shape"):
-        raise GraphError(
-            f"{path.name}: input {value.name!r} has no rank; such a graph is not timed"
-        )
+        return None
     return tuple(
         dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?"  # some exporters write -1
         for dim in tensor.shape.dim
@@ -131,10 +131,14 @@ def _fix(
 ) -> TensorSpec:
     """Return the input with every size known; raises UsageError that shows what to type."""
     if given is not None:
-        if not _fits(dims, given.shape):
+        if dims is not None and not _fits(dims, given.shape):
             shape = "x".join(map(str, dims))
             raise UsageError(f"{path.name}: --shape {given} does not fit the input's {shape}")
         return TensorSpec(name, given.shape, dtype)
+    if dims is None:
+        raise UsageError(
+            f"{path.name}: input {name!r} leaves its shape open: give --shape {name}=1x3x224x224"
+        )
     sizes = list(dims)
     if sizes and isinstance(sizes[0], str):
         sizes[0] = batch or 1
@@ -149,7 +153,7 @@ def _fix(
     return TensorSpec(name, tuple(int(size) for size in sizes), dtype)
 
 
-def _fits(dims: Dims, shape: tuple[int, ...]) -> bool:
+def _fits(dims: Sequence[int | str], shape: tuple[int, ...]) -> bool:
     return len(dims) == len(shape) and all(
         isinstance(dim, str) or dim == size for dim, size in zip(dims, shape, strict=True)
     )

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, Stri
 from pydantic import ValidationError as Invalid
 
 from benchbox.errors import SpecError
+from benchbox.specs.model import DType
 
 Value = StrictStr | StrictBool | StrictInt | StrictFloat
 Table = dict[StrictStr, Value]
@@ -26,7 +27,7 @@ class InputTable(Closed):
 
     name: StrictStr
     shape: Shape
-    dtype: StrictStr = "float32"
+    dtype: DType = "float32"
 
 
 class PrintedTable(Closed):
@@ -111,7 +112,10 @@ def read(path: Path, text: bytes) -> SpecTable:
 
 def _sentence(invalid: Invalid) -> str:
     """Say the first thing that is wrong, and how many more there are."""
-    errors = invalid.errors(include_url=False)
+    # An unknown key first: it is what a missing one was meant to be.
+    errors = sorted(
+        invalid.errors(include_url=False), key=lambda error: error["type"] != "extra_forbidden"
+    )
     first, more = errors[0], len({_key(e["loc"]) for e in errors}) - 1
     if first["type"] == "extra_forbidden":
         what = "unknown key; blocks/README.md lists the known ones"

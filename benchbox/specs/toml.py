@@ -1,7 +1,7 @@
 """A blocks/*.toml file unfolded: TOML -> BlockSpec -> cases."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from benchbox.specs.model import (
     TensorSpec,
     case_name,
     label_text,
+    precision,
 )
 
 
@@ -54,19 +55,25 @@ def _check(path: Path, table: schema.SpecTable) -> None:
     """Raise SpecError for what the schema cannot say: names that must agree across the file."""
     if (table.input is None) == (not table.inputs):
         raise SpecError(f"{path}: give either input = [...] or [[inputs]], one of the two")
-    names = [case_name(_labels(table, case)) for case in table.cases]
+    names = [case_name(_labels(table, case)) or path.stem for case in table.cases]
     for index, name in enumerate(names):
         if name in names[:index]:
             raise SpecError(f"{path}: cases[{index + 1}]: a second case {name!r}; name its labels")
-    for published in table.published:
-        unknown = sorted(set(published.figures) - set(names))
-        if unknown:
-            raise SpecError(f"{path}: published.figures: no case is named {unknown[0]!r}")
     if table.group_by:
         missing = [n for n, c in zip(names, table.cases, strict=True) if _group(table, c) is None]
         if missing:
             raise SpecError(f"{path}: group_by: case {missing[0]!r} has no {table.group_by!r}")
+    _check_published(path, table, names)
     _check_claim(path, table)
+
+
+def _check_published(path: Path, table: schema.SpecTable, names: Sequence[str]) -> None:
+    for published in table.published:
+        unknown = sorted(set(published.figures) - set(names))
+        if unknown:
+            raise SpecError(f"{path}: published.figures: no case is named {unknown[0]!r}")
+        if all(getattr(case, published.platform) is None for case in table.cases):
+            raise SpecError(f"{path}: published.platform: no case has {published.platform!r}")
 
 
 def _check_claim(path: Path, table: schema.SpecTable) -> None:
@@ -121,19 +128,22 @@ def _case(
     args = {**table.args, **case.args, **channels}
     batch = selection.batch or 1
     figures = next((p.figures for p in table.published if p.platform == platform), {})
+    case_is = case_name(labels) or path.stem
+    inputs = tuple(_inputs(where, table, args, batch))
     return Case(
         spec=spec,
-        name=case_name(labels),
+        name=case_is,
         labels=labels,
         args=args,
-        inputs=tuple(_inputs(where, table, args, batch)),
+        inputs=inputs,
         batch=batch,
         source=source,
         group=_group(table, case) or "",
         channels=platform,
-        published=figures.get(case_name(labels)),
+        published=figures.get(case_is),
         printed=case.printed.gpu if platform == "gpu" else case.printed.arm,
         note=case.notes.gpu if platform == "gpu" else case.notes.arm,
+        dtype=precision(inputs),
     )
 
 

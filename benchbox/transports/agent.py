@@ -62,8 +62,10 @@ class Agent:
                 },
                 deadlines.hello_s,
             )
-        except CaseError as error:
+        except BaseException as error:
             channel.close()
+            if not isinstance(error, CaseError):
+                raise
             raise DeviceError(f"device {device.name!r}: no agent starts there: {error}") from None
 
     def load(self, graph: str, path: str, inputs: Sequence[TensorSpec], seed: int) -> Loaded:
