@@ -14,6 +14,7 @@ from benchbox.stats import Interval
 from benchbox.tables import known_macs, uncounted
 
 MARGIN = 1.01  # a case is slower when its whole interval is beyond 1% more than the other's
+FEW = 3  # imprecise cases that are explained one by one
 EQUAL_FLOPS = 0.005  # FLOPs that differ by less are called equal
 FLOPS_NOTE = "FLOPs are multiply-accumulates, as the papers count them"
 
@@ -84,7 +85,7 @@ def notes(run: Run, spec_facts: SpecFacts) -> list[str]:
         *by_text(names, [lower_bound(uncounted(record.cost)) for record in records]),
         *by_text(names, [_not_built(record) for record in records]),
         *by_text(names, [record.note for record in records]),
-        *by_text(names, [_imprecise(record) for record in records]),
+        *_imprecise(records),
     ]
 
 
@@ -220,5 +221,18 @@ def _not_built(record: Record) -> str:
     return f"built with {built}, the paper prints {listed([text for _, text in differing])}"
 
 
-def _imprecise(record: Record) -> str:
-    return (record.reason or "imprecise") if record.status == "imprecise" else ""
+def _imprecise(records: Sequence[Record]) -> list[str]:
+    """Return why cases are imprecise: each reason, or the widest case's where there are many."""
+    wide = [record for record in records if record.status == "imprecise"]
+    reasons = [(r.reason or "imprecise") if r.status == "imprecise" else "" for r in records]
+    lines = by_text([record.case for record in records], reasons)
+    if len(lines) <= FEW:
+        return lines
+    widest = max(wide, key=_half_width)
+    count = f"{len(wide)} of {len(records)} cases are imprecise"
+    return [f"{count}, the widest is {widest.case}: {widest.reason}"]
+
+
+def _half_width(record: Record) -> float:
+    interval = record.latency.interval if record.latency else None
+    return interval.half_width if interval else math.inf

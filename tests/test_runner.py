@@ -157,7 +157,7 @@ def test_multiply_accumulates_that_differ_stop_before_anything_is_timed(
     text = str(raised.value)
     assert text.startswith("tiny: [match] allows 5.00%: ")
     assert "b has 95.31% more" in text  # (40 / 32)**3
-    assert "of a; " in text
+    assert "than a; " in text
     assert "(and 1 more)" in text
     assert runner.prepare([spec_of(cases, Match(10.0))], cases).keys() == {c.key for c in cases}
 

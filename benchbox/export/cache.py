@@ -68,10 +68,9 @@ def versions() -> dict[str, str]:
 @cache
 def _own_code() -> str:
     """Return the digest of the modules that export, verify and count."""
-    own = Path(costs.__file__)
-    files = sorted(own.parent.glob("*.py")) if own.name == "__init__.py" else [own]
-    on_device = Path(agent.__file__).parent
-    files += [Path(worker.__file__), on_device / "inputs.py", on_device / "session.py"]
+    own, here, device = (Path(str(m.__file__)).parent for m in (costs, worker, agent))
+    files = [*sorted(own.glob("*.py")), device / "inputs.py", device / "session.py"]
+    files += [here / name for name in ("worker.py", "builders.py", "verifying.py")]
     text = b"".join(path.read_bytes() for path in files)
     return hashlib.sha256(text).hexdigest()
 

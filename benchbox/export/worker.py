@@ -8,20 +8,18 @@ A case that fails is answered by {"error": sentence, "kind": "spec" | "case"}: "
 of that builder can work. The graph itself goes into the cache, under the key.
 """
 
-import importlib
-import importlib.util
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbox import costs
 from benchbox.agent import inputs, stdio
-from benchbox.errors import BenchboxError, CaseError, SpecError
+from benchbox.errors import BenchboxError, SpecError
+from benchbox.export.builders import own_modules, resolve
 from benchbox.export.graph import MODEL, Graph
+from benchbox.export.verifying import check_finite, difference
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 
 OPSET = 18  # the newest that torch's exporter writes without converting, and every ORT in use reads
 SEED = 0  # of the weights and of the inputs that are compared
-TOLERANCE = 1e-4  # relative and absolute, of ONNX Runtime's output against torch's
 INLINE_BYTES = 1 << 30  # protobuf ends at 2 GiB; larger weights go to a file beside the model
 
 
@@ -88,7 +85,7 @@ def build(request: Mapping[str, Any]) -> None:
             size_bytes=sum(p.stat().st_size for p in folder.iterdir()),
             opset=_opset(model),
             batch_norm=_batch_norm(module, model),
-            max_abs_error=_difference(expected, actual),
+            max_abs_error=difference(expected, actual),
             versions=cache.versions(),
             beside=beside,
         )
@@ -107,7 +104,7 @@ def inspect(request: Mapping[str, Any]) -> None:
     feeds = _feeds(request["inputs"])
     model = onnxfile.read(path)
     shapes = {name: array.shape for name, array in feeds.items()}
-    _check_finite(_run_onnxruntime(path, feeds))
+    check_finite(_run_onnxruntime(path, feeds))
     observed = _observe(model, path, feeds, costs.unknown_tensors(model, shapes))
     beside = onnxfile.external_files(path)
     files = [path, *(path.parent / name for name in beside)]
@@ -126,48 +123,6 @@ def inspect(request: Mapping[str, Any]) -> None:
         (folder / cache.FACTS).write_text(json.dumps(graph.facts()))
 
 
-@contextmanager
-def own_modules() -> Iterator[None]:
-    """Forget, after a build, the modules that it imported from outside of Python's own folders.
-
-    Two builders may each have a helper.py beside them; one process builds both.
-    """
-    before, path = set(sys.modules), list(sys.path)
-    try:
-        yield
-    finally:
-        sys.path[:] = path
-        for name in set(sys.modules) - before:
-            place = getattr(sys.modules[name], "__file__", None) or ""
-            if place and not place.startswith((sys.prefix, sys.base_prefix, *path)):
-                del sys.modules[name]
-
-
-def resolve(reference: str, file: str | None) -> Callable[..., object]:
-    """Import what `module:callable` names; raises SpecError with the import's own reason."""
-    from benchbox.export.sources import search_path
-
-    module_name, _, name = reference.rpartition(":")
-    try:
-        if file is None:
-            sys.path[:] = search_path()
-            module = importlib.import_module(module_name)
-        else:
-            sys.path.append(str(Path(file).parent))
-            spec = importlib.util.spec_from_file_location(Path(file).stem, file)
-            assert spec is not None and spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            sys.modules.setdefault(spec.name, module)  # dataclasses and pickle look it up there
-            spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise SpecError(f"builder {reference!r} does not import: {stdio.sentence(error)}") from None
-    found = getattr(module, name, None)
-    if not callable(found):
-        what = "has no" if found is None else "has no callable"
-        raise SpecError(f"builder {reference!r}: {module_name} {what} {name!r}")
-    return found  # type: ignore[no-any-return]
-
-
 def _feeds(tensors: Sequence[Sequence[Any]]) -> dict[str, "Array"]:
     return {name: inputs.make(name, shape, dtype, SEED) for name, shape, dtype in tensors}
 
@@ -181,7 +136,7 @@ def _run_torch(module: "torch.nn.Module", arrays: Sequence["Array"]) -> list["Ar
         result = module(*(torch.from_numpy(array) for array in arrays))
     leaves = _pytree.tree_leaves(result)
     outputs = [leaf.numpy() for leaf in leaves if isinstance(leaf, torch.Tensor)]
-    _check_finite(outputs)
+    check_finite(outputs)
     return outputs
 
 
@@ -216,40 +171,6 @@ def _run_onnxruntime(path: Path, feeds: Mapping[str, "Array"]) -> list["Array"]:
     options = session.options(1, [])
     runtime = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return list(runtime.run(None, dict(feeds)))
-
-
-def _check_finite(outputs: Sequence["Array"]) -> None:
-    import numpy as np
-
-    for index, output in enumerate(outputs):
-        if getattr(output, "dtype", None) is not None and output.dtype.kind == "f":
-            bad = int(np.size(output) - np.isfinite(output).sum())
-            if bad:
-                raise CaseError(
-                    f"output {index + 1} is not finite: {bad} of {output.size} values are NaN or "
-                    "infinite; such a graph is not timed"
-                )
-
-
-def _difference(expected: Sequence["Array"], actual: Sequence["Array"]) -> float:
-    """Return the largest absolute difference; raises CaseError when it is beyond TOLERANCE."""
-    import numpy as np
-
-    if len(expected) != len(actual):
-        raise CaseError(f"the module has {len(expected)} outputs, its graph has {len(actual)}")
-    largest = 0.0
-    for index, (one, other) in enumerate(zip(expected, actual, strict=True)):
-        if one.shape != other.shape:
-            raise CaseError(f"output {index + 1} is {one.shape} in torch, {other.shape} in ORT")
-        difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
-        if difference.size:
-            largest = max(largest, float(difference.max()))
-        if not np.allclose(other, one, rtol=TOLERANCE, atol=TOLERANCE):
-            raise CaseError(
-                f"output {index + 1}: ONNX Runtime differs from torch by {difference.max():.2g}, "
-                f"more than {TOLERANCE:g}; such a graph is not timed"
-            )
-    return largest
 
 
 def _opset(model: "onnx.ModelProto") -> int:

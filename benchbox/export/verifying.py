@@ -1,0 +1,49 @@
+"""Whether a graph may be timed: its outputs are finite, and those of its nn.Module."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from benchbox.errors import CaseError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.generic]
+
+TOLERANCE = 1e-4  # relative and absolute, of ONNX Runtime's output against torch's
+
+
+def check_finite(outputs: Sequence["Array"]) -> None:
+    """Raise CaseError, with how many, when a value of an output is NaN or infinite."""
+    import numpy as np
+
+    for index, output in enumerate(outputs):
+        if getattr(output, "dtype", None) is not None and output.dtype.kind == "f":
+            bad = int(np.size(output) - np.isfinite(output).sum())
+            if bad:
+                raise CaseError(
+                    f"output {index + 1} is not finite: {bad} of {output.size} values are NaN or "
+                    "infinite; such a graph is not timed"
+                )
+
+
+def difference(expected: Sequence["Array"], actual: Sequence["Array"]) -> float:
+    """Return the largest absolute difference; raises CaseError when it is beyond TOLERANCE."""
+    import numpy as np
+
+    if len(expected) != len(actual):
+        raise CaseError(f"the module has {len(expected)} outputs, its graph has {len(actual)}")
+    largest = 0.0
+    for index, (one, other) in enumerate(zip(expected, actual, strict=True)):
+        if one.shape != other.shape:
+            raise CaseError(f"output {index + 1} is {one.shape} in torch, {other.shape} in ORT")
+        apart = np.abs(one.astype(np.float64) - other.astype(np.float64))
+        if apart.size:
+            largest = max(largest, float(apart.max()))
+        if not np.allclose(other, one, rtol=TOLERANCE, atol=TOLERANCE):
+            raise CaseError(
+                f"output {index + 1}: ONNX Runtime differs from torch by {apart.max():.2g}, "
+                f"more than {TOLERANCE:g}; such a graph is not timed"
+            )
+    return largest

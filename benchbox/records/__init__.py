@@ -1,0 +1,22 @@
+"""Runs on disk: JSON Lines that are only ever appended to, and the values that they hold."""
+
+from benchbox.records.model import SCHEMA, Context, Record, Run, SpecFacts, Status, ordered
+from benchbox.records.reading import latest, read
+from benchbox.records.writing import Writer, check_writable, create, now, reopen
+
+__all__ = [
+    "SCHEMA",
+    "Context",
+    "Record",
+    "Run",
+    "SpecFacts",
+    "Status",
+    "Writer",
+    "check_writable",
+    "create",
+    "latest",
+    "now",
+    "ordered",
+    "read",
+    "reopen",
+]

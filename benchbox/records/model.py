@@ -1,0 +1,118 @@
+"""What a run's file holds: a context, and then one record per case.
+
+Schema history:
+    1.0  context and record lines
+Readers ignore fields they do not know and refuse a newer major version.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from benchbox.samples import Burst, Latency
+from benchbox.stats import Interval
+
+SCHEMA = "1.0"
+Status = Literal["ok", "imprecise", "failed", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class SpecFacts:
+    """What a report needs of a spec, so that it can be made without the spec's file."""
+
+    name: str
+    title: str
+    sha256: str
+    guideline: str = ""
+    source: str = ""
+    group_by: str = ""
+    claim: Mapping[str, Any] | None = None
+    published_unit: str | None = None
+    published_device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What all cases of a run share: program, device, libraries, plan, specs."""
+
+    name: str
+    created: str
+    benchbox: str
+    device: str
+    provider: str
+    threads: int
+    channels: str
+    seed: int
+    plan: Mapping[str, Any]
+    specs: Sequence[SpecFacts]
+    host: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    cpus: Sequence[int] = ()
+    affinity: Sequence[str] | None = None
+    schema: str = SCHEMA
+
+    def spec(self, name: str) -> SpecFacts:
+        """Return the facts of the spec of that name."""
+        return next((spec for spec in self.specs if spec.name == name), SpecFacts(name, name, ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One case of a run: what it was, what it costs, what was measured.
+
+    `cost` is what benchbox.costs counted, as JSON types; None for a case without a graph.
+    `relative` is its latency over that of the group's reference, from the rounds that they share.
+    `index` is the place of the case in its run.
+    """
+
+    index: int
+    spec: str
+    case: str
+    labels: Mapping[str, Any]
+    args: Mapping[str, Any]
+    group: str
+    reference: str
+    batch: int
+    dtype: str
+    inputs: Sequence[str]
+    status: Status
+    reason: str = ""
+    channels: str | None = None
+    published: float | None = None
+    printed: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+    graph: Mapping[str, Any] | None = None
+    cost: Mapping[str, Any] | None = None
+    load_s: float | None = None
+    first_call_s: float | None = None
+    warmup_calls: int | None = None
+    peak_rss_bytes: int | None = None
+    affinity: Sequence[str] | None = None
+    latency: Latency | None = None
+    relative: Interval | None = None
+    bursts: Sequence[Burst] = ()
+
+    @property
+    def key(self) -> str:
+        """The name of this case in a run of several specs."""
+        return f"{self.spec}:{self.case}"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as read from its file: of several records of one case the last one counts."""
+
+    path: Path
+    context: Context
+    records: Sequence[Record]
+    warnings: Sequence[str] = ()
+
+    def record(self, key: str) -> Record | None:
+        """Return the record of the case `key`."""
+        return next((record for record in self.records if record.key == key), None)
+
+
+def ordered(found: Iterable[Record]) -> list[Record]:
+    """Return records in the order of their cases in the run."""
+    return sorted(found, key=lambda record: record.index)

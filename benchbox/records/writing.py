@@ -1,0 +1,156 @@
+"""Runs written: append-only JSON Lines, locked, every record on disk before the next is timed."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import MISSING
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from benchbox.errors import RecordError, StorageError
+from benchbox.records.model import Context, Record, Run
+
+try:
+    import fcntl
+except ImportError:  # Windows has no advisory locks of this kind
+    fcntl = None  # type: ignore[assignment]
+
+ELSEWHERE = "choose another folder with --results"
+
+
+class Writer:
+    """A run's file, locked, open for appending; a record is on disk when `append` returns."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    def append(self, record: Record) -> None:
+        """Write one record; raises StorageError, and then the file ends at the record before."""
+        self._write({"kind": "record", **_plain(record)})
+
+    def write_context(self, context: Context) -> None:
+        """Write the first line."""
+        self._write({"kind": "context", "schema": context.schema, **_plain(context)})
+
+    def _write(self, line: Mapping[str, object]) -> None:
+        data = json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        end = os.lseek(self._descriptor, 0, os.SEEK_END)
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+            os.fsync(self._descriptor)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, end)
+            raise StorageError(f"{self.path}: cannot be written: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Close the file; its lock goes with it."""
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def now() -> str:
+    """Return the time as contexts carry it: UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def create(folder: Path, context: Context) -> Writer:
+    """Make <folder>/<device>/<utc>-<name>.jsonl with its context line.
+
+    Two runs that start in one second get two files. Raises StorageError when it cannot be written.
+    """
+    place = folder / context.device
+    stem = f"{context.created.translate(str.maketrans('', '', '-:'))}-{context.name}"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        path, descriptor = _open_new(place, stem)
+    except OSError as error:
+        raise StorageError(
+            f"{place}: results cannot be written: {error.strerror}; {ELSEWHERE}"
+        ) from None
+    _lock(path, descriptor)
+    writer = Writer(path, descriptor)
+    try:
+        writer.write_context(context)
+    except StorageError:
+        writer.close()
+        path.unlink(missing_ok=True)
+        raise
+    return writer
+
+
+def check_writable(place: Path) -> None:
+    """Raise StorageError unless files can be made in a folder; it is made where it is missing."""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place) as file:
+            file.write(b"benchbox")
+    except OSError as error:
+        raise StorageError(
+            f"{place}: results cannot be written: {error.strerror}; {ELSEWHERE}"
+        ) from None
+
+
+def _open_new(place: Path, stem: str) -> tuple[Path, int]:
+    for number in range(1, 1000):
+        path = place / (f"{stem}.jsonl" if number == 1 else f"{stem}~{number}.jsonl")
+        with contextlib.suppress(FileExistsError):
+            return path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    raise FileExistsError(17, "a thousand runs of that name in one second")
+
+
+def reopen(run: Run) -> Writer:
+    """Open a run's file to append to it; a truncated last line is cut off first.
+
+    Raises RecordError when another process has it open, StorageError when it cannot be written.
+    """
+    try:
+        descriptor = os.open(run.path, os.O_RDWR)
+    except OSError as error:
+        raise StorageError(f"{run.path}: cannot be written: {error.strerror}") from None
+    _lock(run.path, descriptor)
+    with run.path.open("rb") as file:
+        complete = file.read().rfind(b"\n") + 1
+    os.ftruncate(descriptor, complete)
+    return Writer(run.path, descriptor)
+
+
+def _lock(path: Path, descriptor: int) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise RecordError(f"{path}: another run is writing to it; wait for its end") from None
+    except OSError:
+        return  # a file system without locks
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON is whatever the dataclasses hold
+    """Return dataclasses as dicts, all the way down; fields at their default are left out."""
+    if hasattr(value, "__dataclass_fields__"):
+        fields = value.__dataclass_fields__.values()
+        pairs = ((f, getattr(value, f.name)) for f in fields)
+        return {f.name: _plain(v) for f, v in pairs if f.default is MISSING or v != f.default}
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
