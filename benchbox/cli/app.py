@@ -179,7 +179,7 @@ def run(
     max_time: Annotated[
         str | None,
         typer.Option(
-            envvar="BENCHBOX_MAX_TIME", help="stop then at the latest (default 6s a case)"
+            envvar="BENCHBOX_MAX_TIME", help="stop then at the latest (default 5.5s a case)"
         ),
     ] = None,
     quick: Annotated[

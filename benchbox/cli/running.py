@@ -118,7 +118,7 @@ def plan(options: Options, found: Sequence[BlockSpec], selected: Selection) -> P
     """Return the plan that the options ask for; max_time grows with the number of cases."""
     base = QUICK if options.quick else Plan()
     count = sum(len(spec.cases(selected)) for spec in found)
-    default_s = max(3.0, 0.5 * count) if options.quick else max(30.0, 6.0 * count)
+    default_s = max(3.0, 0.5 * count) if options.quick else max(30.0, 5.5 * count)
     return Plan(
         precision=parsing.share(options.precision) if options.precision else base.precision,
         max_time_s=parsing.seconds(options.max_time) if options.max_time else default_s,

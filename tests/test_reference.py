@@ -1,0 +1,41 @@
+"""What is committed as measured is what the records say, and the README shows it."""
+
+from pathlib import Path
+
+import pytest
+
+from benchbox import records, tables
+from benchbox.render import export
+
+ROOT = Path(__file__).parents[1]
+RUNS = sorted((ROOT / "results" / "reference").glob("*/*.jsonl"))
+
+
+def test_there_is_a_reference_run_of_every_guideline() -> None:
+    specs = {spec.name for path in RUNS for spec in records.read(path).context.specs}
+    assert specs >= {"g1", "g2", "g3", "g4"}
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+def test_tables_beside_a_record_are_made_of_it(path: Path) -> None:
+    run = records.read(path)
+    assert run.warnings == []
+    assert path.with_suffix(".csv").read_text() == export.to_csv(tables.flops_vs_latency([run]))
+    assert path.with_suffix(".md").read_text() == export.to_markdown([run])
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+def test_a_record_names_no_folder_user_or_host(path: Path) -> None:
+    text = path.read_text()
+    assert not any(word in text for word in ("/home/", "/root/", "/work/", "/tmp/", "hostname"))
+
+
+def test_the_readme_shows_the_tables_of_a_reference_run() -> None:
+    readme = (ROOT / "README.md").read_text()
+    tables_of = {
+        path.stem: [
+            line for line in path.with_suffix(".md").read_text().splitlines() if "|" in line
+        ]
+        for path in RUNS
+    }
+    assert any(all(line in readme for line in lines) for lines in tables_of.values())
