@@ -150,7 +150,7 @@ class Sampler:
         while cold := [case for case in self.active if not case.warm]:
             if self.elapsed_s >= self.plan.max_time_s:
                 return
-            order = [(case.subject.key, self._calls(case, WARM_S, 2)) for case in cold]
+            order = [(case.subject.key, self._calls(case, WARM_S, 1)) for case in cold]
             for timed in self._time(session, order):
                 case = self.cases[timed.graph]
                 if timed.error:
@@ -166,15 +166,15 @@ class Sampler:
         """Time as many rounds as fit a chunk, then see which cases are done."""
         order: list[tuple[str, int]] = []
         rounds: list[int] = []
-        left = CHUNK_S
-        while not order or left > 0:
+        planned = 0.0
+        while planned < CHUNK_S:
             members = self.active
             self._random.shuffle(members)
-            calls = self._affordable(members)
+            calls = self._affordable(members, planned)
             order += [(case.subject.key, n) for case, n in zip(members, calls, strict=True)]
             rounds += [self._round] * len(members)
             self._round += 1
-            left -= sum(case.latency_s * n for case, n in zip(members, calls, strict=True))
+            planned += _expected_s(members, calls)
         for timed, number in zip(self._time(session, order), rounds, strict=True):
             case = self.cases[timed.graph]
             if timed.error and not case.finished:
@@ -185,11 +185,12 @@ class Sampler:
         yield from self._retire()
         self._notify(self)
 
-    def _affordable(self, members: Sequence[Progress]) -> list[int]:
-        """Return each case's calls in a round: fewer where slow cases leave no time for rounds."""
+    def _affordable(self, members: Sequence[Progress], planned_s: float) -> list[int]:
+        """Return each case's calls in the next round: fewer where time is short for the rounds."""
         calls = [self._calls(case, self.plan.burst_s, self.plan.min_calls) for case in members]
-        expected = sum(c.latency_s * (n + 1) for c, n in zip(members, calls, strict=True))
-        fits = self.plan.max_time_s / self.plan.min_rounds / expected
+        left_s = self.plan.max_time_s - self.elapsed_s - planned_s
+        rounds = max(1, self.plan.min_rounds - self._round)
+        fits = max(0.0, left_s) / rounds / _expected_s(members, calls)
         return [max(1, int(n * min(1.0, fits))) for n in calls]
 
     def _retire(self) -> Iterator[Progress]:
@@ -217,6 +218,11 @@ class Sampler:
         for timed in session.time(order, expected):
             self._in_flight = next(keys, None)
             yield timed
+
+
+def _expected_s(members: Sequence[Progress], calls: Sequence[int]) -> float:
+    """Return how long a round should take, with the call that settles each case."""
+    return sum(case.latency_s * (n + 1) for case, n in zip(members, calls, strict=True))
 
 
 def shortfall(bursts: Sequence[Burst], plan: Plan) -> str:

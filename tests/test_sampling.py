@@ -316,7 +316,7 @@ def breaks(latency_s: float, after: int, error: Exception) -> Model:
     return model
 
 
-@pytest.mark.parametrize("after", [0, 30, 300])
+@pytest.mark.parametrize("after", [0, 30, 150])
 def test_a_burst_that_fails_ends_its_case_alone(after: int) -> None:
     models = {
         "a": lambda _: 0.002,
@@ -331,7 +331,7 @@ def test_a_burst_that_fails_ends_its_case_alone(after: int) -> None:
     assert not shortfall(sampler.cases["c"].bursts, sampler.plan)
 
 
-@pytest.mark.parametrize("after", [0, 25, 300])
+@pytest.mark.parametrize("after", [0, 25, 150])
 def test_a_lost_agent_fails_the_case_in_flight_and_the_next_session_goes_on(after: int) -> None:
     models = {
         "a": noisy(0.002, 0.001),

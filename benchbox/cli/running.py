@@ -9,7 +9,7 @@ from types import FrameType
 import typer
 from rich.console import Console
 
-from benchbox import devices, runner, specs
+from benchbox import devices, runner, specs, stats
 from benchbox.cli import parsing
 from benchbox.cli.app import INTERRUPTED, Channels
 from benchbox.cli.output import Targets, console
@@ -20,7 +20,7 @@ from benchbox.specs import BlockSpec, Platform, Selection
 
 CASE_FAILED = 1
 IMPRECISE = 5
-QUICK = Plan(precision=0.05, min_rounds=7, burst_s=0.02, min_calls=3)
+QUICK = Plan(precision=0.05, min_rounds=stats.MIN_ROUNDS, burst_s=0.02, min_calls=2)
 NAME_CHARACTERS = 100  # of a run in a file name; file systems end at 255
 
 
