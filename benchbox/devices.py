@@ -13,6 +13,7 @@ from benchbox.errors import DeviceError, UsageError
 Channels = Literal["gpu", "arm"]
 CPU_PROVIDER = "CPUExecutionProvider"
 ARM_MACHINES = ("aarch64", "arm64")
+NOT_YET = ("cuda", "ssh", "adb")
 DEVICES = {
     "cpu": "this machine's processor",
     "arm": "this machine's processor, where that is an ARM one",
@@ -36,6 +37,11 @@ def resolve(name: str, threads: int = 1) -> Device:
     Raises DeviceError when there is none here, UsageError when it has fewer processors than
     `threads`.
     """
+    if name.partition(":")[0] in NOT_YET:
+        raise DeviceError(
+            f"device {name!r}: GPUs, ssh:// and adb:// are not supported yet; "
+            "this version times on the processor of the machine it runs on: --device cpu"
+        )
     if name not in DEVICES:
         raise DeviceError(f"unknown device {name!r}{_nearest(name)}; benchbox times on: cpu, arm")
     if name == "arm" and platform.machine().lower() not in ARM_MACHINES:
