@@ -214,7 +214,7 @@ def test_an_unwritable_cache_names_the_variable_to_set(mine: Path, tmp_path: Pat
     child = python_child("benchbox.export.worker", BENCHBOX_CACHE_DIR=str(tmp_path / "file"))
     kind, error = Exporter(child, mine).error(Exporter(child, mine).case("conv"))
     child.kill()
-    assert kind == "case"
+    assert kind == "storage"
     assert "set BENCHBOX_CACHE_DIR to a folder that can" in error
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from benchbox import host
 from benchbox.devices import require_onnxruntime
-from benchbox.errors import AgentError, CaseError, SpecError
+from benchbox.errors import AgentError, CaseError, SpecError, StorageError
 from benchbox.export import cache
 from benchbox.export.graph import Graph
 from benchbox.specs import Builder, Case
@@ -15,7 +15,12 @@ from benchbox.transports.local import python_child
 
 EXPORT_S = 900.0  # an export that takes longer counts as hung
 
-Outcome = Graph | CaseError | SpecError
+Failure = CaseError | SpecError | StorageError
+FAILURES: Mapping[str, type[Failure]] = {
+    "case": CaseError,
+    "spec": SpecError,
+    "storage": StorageError,
+}
 
 
 def prepare(
@@ -24,7 +29,7 @@ def prepare(
     """Return each case's graph, or why it has none, by case key.
 
     `progress` hears how many of the missing graphs are done. Raises SpecError when a builder cannot
-    work at all.
+    work at all, StorageError when the cache cannot be written.
     """
     keys = {case.key: cache.key(case) for case in cases}
     missing = {keys[c.key]: c for c in cases if cache.lookup(keys[c.key], c) is None}
@@ -33,24 +38,22 @@ def prepare(
     for case in cases:
         key = keys[case.key]
         outcome = outcomes.get(key) or cache.lookup(key, case)
-        if isinstance(outcome, SpecError):
+        if isinstance(outcome, SpecError | StorageError):
             raise outcome
         result[case.key] = outcome or CaseError("its graph vanished from the cache; run again")
     return result
 
 
-def _make(
-    missing: Mapping[str, Case], progress: Callable[[int, int], None]
-) -> dict[str, CaseError | SpecError]:
+def _make(missing: Mapping[str, Case], progress: Callable[[int, int], None]) -> dict[str, Failure]:
     """Make every missing graph; return why, for those that could not be made."""
     require_onnxruntime()
     cache.sweep()
     jobs: queue.SimpleQueue[tuple[str, Case]] = queue.SimpleQueue()
     for item in missing.items():
         jobs.put(item)
-    done: queue.SimpleQueue[tuple[str, CaseError | SpecError | None]] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[str, Failure | None]] = queue.SimpleQueue()
     workers = [Worker(jobs, done) for _ in range(min(len(missing), host.usable_cpus()))]
-    failures: dict[str, CaseError | SpecError] = {}
+    failures: dict[str, Failure] = {}
     try:
         for worker in workers:
             worker.start()
@@ -59,7 +62,7 @@ def _make(
             key, failure = done.get()
             if failure is not None:
                 failures[key] = failure
-            if isinstance(failure, SpecError):
+            if isinstance(failure, SpecError | StorageError):
                 break
     finally:
         for worker in workers:
@@ -74,7 +77,7 @@ class Worker(threading.Thread):
     def __init__(
         self,
         jobs: "queue.SimpleQueue[tuple[str, Case]]",
-        done: "queue.SimpleQueue[tuple[str, CaseError | SpecError | None]]",
+        done: "queue.SimpleQueue[tuple[str, Failure | None]]",
     ) -> None:
         super().__init__(daemon=True)
         self._jobs = jobs
@@ -97,7 +100,7 @@ class Worker(threading.Thread):
         if self._channel is not None:
             self._channel.kill()
 
-    def _export(self, key: str, case: Case) -> CaseError | SpecError | None:
+    def _export(self, key: str, case: Case) -> Failure | None:
         try:
             if self._channel is None:
                 self._channel = python_child("benchbox.export.worker")
@@ -109,7 +112,7 @@ class Worker(threading.Thread):
             return self._lost(error)
         if "error" not in reply:
             return None
-        return (SpecError if reply["kind"] == "spec" else CaseError)(reply["error"])
+        return FAILURES[reply["kind"]](reply["error"])
 
     def _lost(self, error: Exception) -> AgentError:
         if self._channel is not None and not self._stopped:

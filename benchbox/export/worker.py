@@ -4,8 +4,9 @@
      "inputs": [[name, shape, dtype], ...]}               -> {"reply": "build"}
     {"op": "inspect", "key": k, "file": path, "inputs": [...]} -> {"reply": "inspect"}
 
-A case that fails is answered by {"error": sentence, "kind": "spec" | "case"}: "spec" when no case
-of that builder can work. The graph itself goes into the cache, under the key.
+A case that fails is answered by {"error": sentence, "kind": "spec" | "storage" | "case"}: "spec"
+when no case of that builder can work, "storage" when the cache cannot be written. The graph itself
+goes into the cache, under the key.
 """
 
 import json
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchbox import costs
 from benchbox.agent import inputs, stdio
-from benchbox.errors import BenchboxError, SpecError
+from benchbox.errors import BenchboxError, SpecError, StorageError
 from benchbox.export.builders import own_modules, resolve
 from benchbox.export.graph import MODEL, Graph
 from benchbox.export.verifying import check_finite, difference
@@ -46,6 +47,8 @@ def replies(request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
         yield {"reply": op}
     except SpecError as error:
         yield {"reply": op, "error": str(error), "kind": "spec"}
+    except StorageError as error:
+        yield {"reply": op, "error": str(error), "kind": "storage"}
     except BenchboxError as error:
         yield {"reply": op, "error": str(error), "kind": "case"}
     except Exception as error:  # a user's builder or a runtime may raise anything
