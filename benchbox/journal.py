@@ -20,6 +20,7 @@ class Journal:
         self.records = {record.key: record for record in previous.records} if previous else {}
         self.warnings = list(previous.warnings) if previous else []
         self.lost = ""
+        self._replaced = False
         self._writer: Writer | None = (
             records.create(folder, context) if previous is None else records.reopen(previous)
         )
@@ -27,6 +28,7 @@ class Journal:
 
     def append(self, record: Record) -> None:
         """Keep a record; the last one of a case counts."""
+        self._replaced |= record.key in self.records
         self.records[record.key] = record
         if self._writer is None:
             return
@@ -36,6 +38,7 @@ class Journal:
             self._rescue(error)
 
     def _rescue(self, error: StorageError) -> None:
+        self._replaced = False  # the file cannot be written, so not anew either
         self.close()
         try:
             folder = Path(tempfile.mkdtemp(prefix="benchbox-"))
@@ -53,7 +56,9 @@ class Journal:
         return Run(self.path, self.context, records.ordered(self.records.values()), self.warnings)
 
     def close(self) -> None:
-        """Close the file and give up its lock."""
+        """Close the file and give up its lock; records that later ones replaced leave it."""
         if self._writer is not None:
+            if self._replaced and not self.lost:
+                records.compact(self.run)
             self._writer.close()
             self._writer = None

@@ -15,7 +15,7 @@ from benchbox.sampling import Plan, Progress, Sampler, Subject, shortfall
 from benchbox.specs import Case
 from benchbox.transports import Agent, Loaded
 
-CHECKPOINT_S = 30.0  # into a run that the first checkpoint is written; each later one at twice that
+CHECKPOINT_S = 10.0  # into a run that the first checkpoint is written; each later one at twice that
 IDLE_CRASHES = 3  # agents lost in a row without a case to blame, before the rest is given up
 
 
@@ -109,8 +109,7 @@ class Measurement:
             except DeviceError as error:
                 self._give_up(sampler, str(error))
         for progress in sampler.active:
-            reason = shortfall(self._bursts(progress.subject.key), plan)
-            self._finish(progress, "imprecise" if reason else "ok", reason)
+            self._conclude(progress, plan)
         self._elapsed_s += sampler.elapsed_s
         self._kept.update({key: self._bursts(key) for key in sampler.cases})
         self._sampler = None
@@ -123,7 +122,10 @@ class Measurement:
             for progress in sampler.active:
                 self._load(agent, sampler, progress)
             for progress in sampler.measure(agent, session):
-                self._finish(progress, "failed" if progress.failure else "ok", progress.failure)
+                if progress.failure:
+                    self._finish(progress, "failed", progress.failure)
+                else:
+                    self._conclude(progress, sampler.plan)
 
     def _load(self, agent: Agent, sampler: Sampler, progress: Progress) -> None:
         key = progress.subject.key
@@ -143,6 +145,11 @@ class Measurement:
         for progress in sampler.active:
             sampler.fail(progress.subject.key, reason)
             self._finish(progress, "failed", reason)
+
+    def _conclude(self, progress: Progress, plan: Plan) -> None:
+        """Finish a case by all of its samples, those of earlier sessions too."""
+        reason = shortfall(self._bursts(progress.subject.key), plan)
+        self._finish(progress, "imprecise" if reason else "ok", reason)
 
     def _finish(self, progress: Progress, status: Status, reason: str) -> None:
         key = progress.subject.key

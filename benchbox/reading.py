@@ -198,9 +198,10 @@ def _aside(pairs: Sequence[Pair]) -> str:
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-def _paper(records: Iterable[Record], spec_facts: SpecFacts) -> list[str]:
+def _paper(records: Sequence[Record], spec_facts: SpecFacts) -> list[str]:
     """Return where the paper's figures come from."""
-    if all(record.published is None for record in records):
+    compared = any(record.case != record.reference for record in records)
+    if not compared or all(record.published is None for record in records):
         return []
     unit = units.per_second(spec_facts.published_unit)
     device = f" on {spec_facts.published_device}" if spec_facts.published_device else ""

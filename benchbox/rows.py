@@ -15,6 +15,8 @@ from benchbox.samples import Burst
 from benchbox.specs import Case
 from benchbox.transports import Loaded
 
+LONGEST = 400  # characters of a reason; what a runtime has to say can fill a page
+
 
 def record(index: int, case: Case, graph: Graph | None) -> Record:
     """Return the record of a case of which nothing is measured yet."""
@@ -63,11 +65,12 @@ def shareable(text: str) -> str:
     for folder in (str(Path.cwd()), str(Path.home())):
         if len(folder) > 1:
             text = re.sub(rf"(?<![\w.]){re.escape(folder + os.sep)}", "", text)
-    text = re.sub(r"(?<![\w.])/(?:[^\s/'\":,]+/)+", "", text)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    text = re.sub(r"(?<![\w.:/])/(?:[^\s/'\":,]+/)+", "", text)
     for name in (socket.gethostname(), _user()):
         if name and name not in ("root", "localhost"):
             text = re.sub(rf"\b{re.escape(name)}\b", "…", text)
-    return text
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _user() -> str:

@@ -14,7 +14,7 @@ from benchbox.journal import Journal
 from benchbox.measuring import Measurement
 from benchbox.records import Context, Record, Run, SpecFacts
 from benchbox.sampling import Plan, Sampler
-from benchbox.specs import BlockSpec, Case, Selection
+from benchbox.specs import BlockSpec, Case, Selection, with_references
 from benchbox.transports import Agent, open_agent
 
 
@@ -84,14 +84,17 @@ def run(request: Request, watcher: Watcher) -> Outcome:
 
 
 def unfold(specs: Sequence[BlockSpec], selection: Selection) -> list[Case]:
-    """Return the cases of all specs; raises UsageError when two of them have one name."""
+    """Return the cases of all specs, each with the first of its group named as its reference.
+
+    Raises UsageError when two of them have one name.
+    """
     cases = [case for spec in specs for case in spec.cases(selection)]
     seen: set[str] = set()
     for case in cases:
         if case.key in seen:
             raise UsageError(f"{case.key} is named twice; give each spec and file once")
         seen.add(case.key)
-    return cases
+    return with_references(cases)  # a run may name one spec twice, narrowed in two ways
 
 
 def prepare(
@@ -105,7 +108,7 @@ def prepare(
     """
     outcomes = export.prepare(cases, progress)
     graphs = {key: graph for key, graph in outcomes.items() if isinstance(graph, Graph)}
-    for spec in specs:
+    for spec in _once(specs):
         matching.verify(spec, [case for case in cases if case.spec == spec.name], graphs)
     return outcomes
 
@@ -126,12 +129,17 @@ def _context(request: Request, agent: Agent) -> Context:
             "batch": selection.batch,
             "shapes": [str(shape) for shape in selection.shapes],
         },
-        specs=[_facts(spec, selection) for spec in request.specs],
+        specs=[_facts(spec, selection) for spec in _once(request.specs)],
         host=_shareable(hello["host"]),
         versions={**export.versions(), **hello["versions"]},
         cpus=hello["cpus"],
         affinity=hello["affinity"],
     )
+
+
+def _once(specs: Sequence[BlockSpec]) -> list[BlockSpec]:
+    """Return each spec once: a run may name one twice, narrowed in two ways."""
+    return list({spec.name: spec for spec in specs}.values())
 
 
 # What changes from minute to minute is no part of what the machine is.

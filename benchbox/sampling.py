@@ -110,6 +110,8 @@ class Sampler:
         self._round = 0
         self._started: float | None = None
         self._in_flight: str | None = None
+        self._heard = 0.0
+        self._lost_s = 0.0
 
     @property
     def active(self) -> list[Progress]:
@@ -118,8 +120,8 @@ class Sampler:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the first session began."""
-        return 0.0 if self._started is None else self._clock() - self._started
+        """Seconds since the first session began, less those that were lost on agents that hung."""
+        return 0.0 if self._started is None else self._clock() - self._started - self._lost_s
 
     def fail(self, key: str, reason: str) -> None:
         """End a case with a reason; its samples stay."""
@@ -132,8 +134,9 @@ class Sampler:
         `index` numbers the session in the samples. Ends when all cases have, or at the plan's
         max_time_s. An AgentError fails the case that was being timed, and is raised again.
         """
+        self._heard = self._clock()
         if self._started is None:
-            self._started = self._clock()
+            self._started = self._heard
         for case in self.active:
             case.warm_medians.clear()
         try:
@@ -141,6 +144,7 @@ class Sampler:
             while self.active and self.elapsed_s < self.plan.max_time_s:
                 yield from self._chunk(session, index)
         except AgentError as error:
+            self._lost_s += self._clock() - self._heard
             if self._in_flight is not None:
                 self.fail(self._in_flight, str(error))
                 yield self.cases[self._in_flight]
@@ -217,6 +221,7 @@ class Sampler:
         self._in_flight = next(keys)
         for timed in session.time(order, expected):
             self._in_flight = next(keys, None)
+            self._heard = self._clock()
             yield timed
 
 

@@ -144,6 +144,7 @@ def parent() -> Iterator[Row]:
                 readings.append((time.monotonic(), times.user + times.system))
             time.sleep(0.1)
         os.close(leader)
+    assert drawn, "the live view was not drawn"
     window = [r for r in readings if readings[0][0] + 3 < r[0] < readings[-1][0] - 1.5]
     share = (window[-1][1] - window[0][1]) / (window[-1][0] - window[0][0])
     yield (
@@ -198,13 +199,16 @@ SECTIONS = {"startup": startup, "overhead": overhead, "parent": parent, "cold": 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], default=list(SECTIONS))
+    parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all by default")
     parser.add_argument("--json", action="store_true", help="print rows as JSON Lines instead")
     chosen = parser.parse_args()
+    unknown = set(chosen.sections) - set(SECTIONS)
+    if unknown:
+        parser.error(f"no section {', '.join(sorted(unknown))}")
     load = os.getloadavg()[0]
     print(f"{system.cpu_model()}, {os.cpu_count()} processors, load {load:.1f} before\n")
     held = True
-    for name in chosen.sections:
+    for name in chosen.sections or SECTIONS:
         for what, measured, limit, ok in SECTIONS[name]():
             held &= ok
             if chosen.json:

@@ -98,7 +98,7 @@ def test_a_report_is_what_the_run_printed(write_onnx: WriteOnnx) -> None:
     path = write_onnx("tiny")
     run = benchbox("run", str(path), *SHORT, "--export-csv", "t.csv")
     assert benchbox("report").stdout == run.stdout
-    assert benchbox("report", "tiny").stdout == run.stdout
+    assert benchbox("report", "tiny.onnx").stdout == run.stdout
     again = benchbox("report", str(only_run()), "--format", "csv")
     assert again.stdout == Path("t.csv").read_text()
 
@@ -244,7 +244,7 @@ def test_a_killed_run_leaves_no_agent_and_a_file_that_can_be_read(write_onnx: Wr
     process.communicate()
     gone, alive = psutil.wait_procs([agent], timeout=10)
     assert (len(gone), alive) == (1, [])
-    assert records.read(only_run()).context.name == "tiny"
+    assert records.read(only_run()).context.name == "tiny.onnx"
 
 
 def test_a_killed_agent_costs_one_row(write_onnx: WriteOnnx) -> None:

@@ -166,10 +166,17 @@ def test_every_dtype_that_can_be_filled_is_read(tmp_path: Path, dtype: str) -> N
     assert [tensor.dtype for tensor in case_of(path).inputs] == [dtype]
 
 
-@pytest.mark.parametrize("size", [0, -1])
-def test_a_size_that_is_not_positive_is_open(tmp_path: Path, size: int) -> None:
-    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [size, 3])
-    assert str(case_of(save(tmp_path / "g.onnx", value), 4).inputs[0]) == "x=4x3"
+def test_a_negative_size_is_open_and_zero_is_a_size(tmp_path: Path) -> None:
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [-1, 0])
+    assert str(case_of(save(tmp_path / "g.onnx", value), 4).inputs[0]) == "x=4x0"
+
+
+def test_only_an_open_size_or_an_image_tells_the_batch(tmp_path: Path) -> None:
+    batches = {"matrix": [8, 64], "images": [8, 3, 4, 4], "open": ["n", 64]}
+    for name, dims in batches.items():
+        save(tmp_path / f"{name}.onnx", helper.make_tensor_value_info("x", TensorProto.FLOAT, dims))
+    found = {name: case_of(tmp_path / f"{name}.onnx").batch for name in batches}
+    assert found == {"matrix": 1, "images": 8, "open": 1}
 
 
 # External data
@@ -261,3 +268,8 @@ def test_a_truncated_or_damaged_file_is_read_or_refused(
             onnxfile.external_files(path)
         except BenchboxError as error:
             assert "\n" not in str(error)
+
+
+def test_a_type_that_is_not_the_inputs_is_refused(write_onnx: WriteOnnx) -> None:
+    with pytest.raises(UsageError, match="the input is of type float32"):
+        case_of(write_onnx("open", OPEN), None, "x=1x3x8x8:int64")

@@ -168,7 +168,7 @@ def test_a_narrow_terminal_loses_whole_columns_and_is_told_which(
     width: int, left_out: str | None
 ) -> None:
     text = printed(run_of(g2_records()), width)
-    note = f"left out at this width: {left_out} (--export-csv has all)"
+    note = f"left out at this width: {left_out} (the CSV has all)"
     assert (note in " ".join(text.split())) == (left_out is not None)
     assert ("left out" in text) == (left_out is not None)
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -12,13 +11,17 @@ Message = Mapping[str, Any]  # what json.loads returned: the one place where typ
 def serve(replies: Callable[[Message], Iterable[Mapping[str, object]]]) -> None:
     """Answer every line of stdin with the replies to it, until `bye` or the end of input.
 
-    What native libraries print to stdout goes to stderr instead. When nobody listens any more the
-    process leaves at once, without tearing sessions down.
+    What libraries print to stdout goes to stderr instead, and what they read of stdin is empty.
+    When nobody listens any more the process leaves at once, without tearing sessions down.
     """
+    requests = os.fdopen(os.dup(0), "rb")
     out = os.fdopen(os.dup(1), "wb", buffering=0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
     os.dup2(2, 1)
     try:
-        for line in sys.stdin.buffer:
+        for line in requests:
             request = _parse(line)
             for reply in replies(request):
                 out.write(json.dumps(reply, separators=(",", ":")).encode() + b"\n")

@@ -12,6 +12,7 @@ from benchbox import __version__
 from benchbox.errors import BenchboxError
 
 INTERRUPTED = 130
+BROKEN_PIPE = 141
 
 
 class Commands(TyperGroup):
@@ -29,6 +30,10 @@ class Commands(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             sys.stderr.close()  # whoever read the output has left; there is nobody to tell
+            raise typer.Exit(BROKEN_PIPE) from None
+        except OSError as error:
+            what = error.strerror or str(error)
+            typer.secho(f"Error: {error.filename or 'the output'}: {what}", fg="red", err=True)
             raise typer.Exit(1) from None
 
 
@@ -185,7 +190,7 @@ def run(
     quick: Annotated[
         bool, typer.Option("--quick", help="a first look: 5% precision, 0.5s a case")
     ] = False,
-    seed: Annotated[int, typer.Option(help="of inputs and of the order of rounds")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of inputs and of the order of rounds")] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="go on with the newest run of these names")
     ] = False,

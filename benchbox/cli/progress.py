@@ -45,8 +45,8 @@ class Live:
         """Show how many graphs are exported."""
         if self._bar is None and done == 0:
             what = "graph" if total == 1 else f"{total} graphs"
-            self._console.print(f"exporting {what}, kept for later runs")
-        self._draw("exporting", done / total, f"{done} of {total} graphs")
+            self._console.print(f"preparing {what}, kept for later runs")
+        self._draw("preparing", done / total, f"{done} of {total} graphs")
 
     def starting(self) -> None:
         """Warn when others keep the machine busy."""

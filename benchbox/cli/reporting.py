@@ -16,7 +16,7 @@ def report(
     read = [records.read(path) for path in _paths(runs, results)]
     stderr = console(stderr=True)
     for run in read:
-        for warning in run.warnings:
+        for warning in [*run.warnings, *_nothing(run)]:
             stderr.print(f"Warning: {warning}", style="yellow", markup=False)
     if format_ != "table":
         write(output or STDOUT, render(read, format_))
@@ -24,6 +24,12 @@ def report(
     if output not in (None, STDOUT):
         raise UsageError("--output needs --format csv, markdown or json")
     _print(read, verbose)
+
+
+def _nothing(run: Run) -> list[str]:
+    if run.records:
+        return []
+    return [f"{run.path}: it stopped before a case was finished; benchbox run --resume goes on"]
 
 
 def _print(runs: Sequence[Run], verbose: bool) -> None:
@@ -37,7 +43,11 @@ def _print(runs: Sequence[Run], verbose: bool) -> None:
 def _paths(runs: Sequence[str], results: Path) -> list[Path]:
     if not runs:
         return [_newest(results, None)]
-    return [Path(run) if run.endswith(".jsonl") else _newest(results, run) for run in runs]
+    return [Path(run) if _is_path(run) else _newest(results, run) for run in runs]
+
+
+def _is_path(run: str) -> bool:
+    return run.endswith(".jsonl") or "/" in run
 
 
 def _newest(results: Path, name: str | None) -> Path:

@@ -14,12 +14,14 @@ from benchbox.cli import parsing
 from benchbox.cli.app import INTERRUPTED, Channels
 from benchbox.cli.output import Targets, console
 from benchbox.cli.progress import Live
+from benchbox.errors import UsageError
 from benchbox.runner import Outcome, Request
 from benchbox.sampling import Plan
 from benchbox.specs import BlockSpec, Platform, Selection
 
 CASE_FAILED = 1
 IMPRECISE = 5
+ENDINGS = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
 QUICK = Plan(precision=0.05, min_rounds=stats.MIN_ROUNDS, burst_s=0.02, min_calls=2)
 NAME_CHARACTERS = 100  # of a run in a file name; file systems end at 255
 
@@ -70,12 +72,13 @@ def run_command(
 
 def _run(request: Request, stderr: Console, total: int) -> Outcome:
     # A request to end is treated as Ctrl-C: what was measured is kept.
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = {number: signal.signal(number, _interrupt) for number in ENDINGS}
     try:
         with Live(stderr, total) as live:
             return runner.run(request, live)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -93,7 +96,10 @@ def run_name(names: Sequence[str]) -> str:
     for name in names:
         found = specs.find(name)
         narrowed = "".join(f"_{key}={value}" for key, value in found[0].only.items())
-        parts.append((name.partition(":")[0] if len(found) > 1 else found[0].name) + narrowed)
+        base = specs.split(name)[0]
+        is_file = base.endswith((".toml", ".onnx"))
+        own = Path(base).name if is_file else found[0].name
+        parts.append((base if len(found) > 1 else own) + narrowed)
     text = "+".join(parts)
     return "".join(c if c.isalnum() or c in "+-_.=," else "-" for c in text)[:NAME_CHARACTERS]
 
@@ -106,11 +112,16 @@ def selection(
     shapes: Sequence[str] | None,
 ) -> Selection:
     """Return what the options select; `own` is the channel set of the device."""
+    tensors = [parsing.shape(text) for text in shapes or ()]
+    names = [tensor.name for tensor in tensors]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UsageError(f"--shape {twice[0]}: given twice")
     return Selection(
         channels=channels.value if channels else own,
         batch=batch,
         scales=tuple(scales or ()),
-        shapes=tuple(parsing.shape(text) for text in shapes or ()),
+        shapes=tuple(tensors),
     )
 
 

@@ -22,7 +22,7 @@ def show(names: Sequence[str], selection: Selection) -> None:
     with Live(console(stderr=True), len(cases)) as live:
         graphs = runner.prepare(found, cases, live.exporting)
     stdout = console()
-    for spec in found:
+    for spec in {spec.name: spec for spec in found}.values():
         own = [case for case in cases if case.spec == spec.name]
         show_costs(_title(spec), [_row(spec, case, graphs[case.key]) for case in own], stdout)
     if any(isinstance(graph, CaseError) for graph in graphs.values()):

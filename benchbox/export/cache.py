@@ -13,8 +13,8 @@ from pathlib import Path
 
 from benchbox import agent, costs
 from benchbox.errors import StorageError
-from benchbox.export import sources, worker
-from benchbox.export.graph import MODEL, Graph
+from benchbox.export import sources
+from benchbox.export.graph import MODEL, OPSET, SEED, Graph
 from benchbox.specs import Builder, Case, OnnxFile, onnxfile
 
 FACTS = "graph.json"
@@ -47,8 +47,8 @@ def key(case: Case) -> str:
         "source": source,
         "args": dict(case.args),
         "inputs": inputs,
-        "opset": worker.OPSET,
-        "seed": worker.SEED,
+        "opset": OPSET,
+        "seed": SEED,
         "code": _own_code(),
         "versions": versions(),
     }
@@ -68,7 +68,8 @@ def versions() -> dict[str, str]:
 @cache
 def _own_code() -> str:
     """Return the digest of the modules that export, verify and count."""
-    own, here, device = (Path(str(m.__file__)).parent for m in (costs, worker, agent))
+    own, device = (Path(str(module.__file__)).parent for module in (costs, agent))
+    here = Path(__file__).parent
     files = [*sorted(own.glob("*.py")), device / "inputs.py", device / "session.py"]
     files += [here / name for name in ("worker.py", "builders.py", "verifying.py")]
     text = b"".join(path.read_bytes() for path in files)

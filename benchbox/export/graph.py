@@ -8,6 +8,8 @@ from typing import Any
 from benchbox.costs import Cost
 
 MODEL = "model.onnx"
+OPSET = 18  # the newest that torch's exporter writes without converting, and every ORT in use reads
+SEED = 0  # of the weights and of the inputs that are compared
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ goes into the cache, under the key.
 """
 
 import json
+import logging
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ from benchbox import costs
 from benchbox.agent import inputs, stdio
 from benchbox.errors import BenchboxError, SpecError, StorageError
 from benchbox.export.builders import own_modules, resolve
-from benchbox.export.graph import MODEL, Graph
+from benchbox.export.graph import MODEL, OPSET, SEED, Graph
 from benchbox.export.verifying import check_finite, difference
 
 if TYPE_CHECKING:
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.generic]
 
-OPSET = 18  # the newest that torch's exporter writes without converting, and every ORT in use reads
-SEED = 0  # of the weights and of the inputs that are compared
 INLINE_BYTES = 1 << 30  # protobuf ends at 2 GiB; larger weights go to a file beside the model
 
 
@@ -145,6 +145,7 @@ def _run_torch(module: "torch.nn.Module", arrays: Sequence["Array"]) -> list["Ar
 
 def _export(module: "torch.nn.Module", feeds: Mapping[str, "Array"], path: Path) -> None:
     import torch
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     program = torch.onnx.export(
         module,
@@ -156,6 +157,8 @@ def _export(module: "torch.nn.Module", feeds: Mapping[str, "Array"], path: Path)
         input_names=list(feeds),
     )
     assert program is not None
+    # The exporter notes source lines with their folders; equal modules must give equal bytes.
+    ClearMetadataAndDocStringPass()(program.model)
     weights = sum(p.numel() * p.element_size() for p in module.state_dict().values())
     program.save(str(path), external_data=weights > INLINE_BYTES)
 
@@ -230,6 +233,9 @@ def _observe(
 def main() -> None:
     """Serve on stdin and stdout."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    # The last line on stderr tells why a process died; the exporter's remarks must not be it.
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
     stdio.serve(replies)
 
 

@@ -2,7 +2,7 @@
 
 from benchbox.records.model import SCHEMA, Context, Record, Run, SpecFacts, Status, ordered
 from benchbox.records.reading import latest, read
-from benchbox.records.writing import Writer, check_writable, create, now, reopen
+from benchbox.records.writing import Writer, check_writable, compact, create, now, reopen
 
 __all__ = [
     "SCHEMA",
@@ -13,6 +13,7 @@ __all__ = [
     "Status",
     "Writer",
     "check_writable",
+    "compact",
     "create",
     "latest",
     "now",

@@ -34,10 +34,10 @@ class Writer:
 
     def write_context(self, context: Context) -> None:
         """Write the first line."""
-        self._write({"kind": "context", "schema": context.schema, **_plain(context)})
+        self._write(_context_line(context))
 
     def _write(self, line: Mapping[str, object]) -> None:
-        data = json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        data = _text(line).encode()
         end = os.lseek(self._descriptor, 0, os.SEEK_END)
         try:
             while data:
@@ -57,6 +57,31 @@ class Writer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def compact(run: Run) -> None:
+    """Write a finished run's file anew without the records that later ones replaced.
+
+    The new file takes the old one's place at once; when it cannot be written the old one stays.
+    """
+    fresh = run.path.with_suffix(".new")
+    lines = [_context_line(run.context), *({"kind": "record", **_plain(r)} for r in run.records)]
+    try:
+        with fresh.open("w") as file:
+            file.writelines(_text(line) for line in lines)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(run.path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+
+
+def _context_line(context: Context) -> dict[str, object]:
+    return {"kind": "context", "schema": context.schema, **_plain(context)}
+
+
+def _text(line: Mapping[str, object]) -> str:
+    return json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n"
 
 
 def now() -> str:

@@ -43,7 +43,7 @@ class Table:
     lines: tuple[str, ...] = ()
     reading: str | None = None
     notes: tuple[str, ...] = ()
-    elsewhere: str = "--export-csv has all"
+    elsewhere: str = "the CSV has all"
 
 
 def sections(groups: Sequence[str], columns: Sequence[Column]) -> Iterator[tuple[str, list[str]]]:

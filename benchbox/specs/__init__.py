@@ -1,6 +1,6 @@
 """What to time: specs (one TOML, .onnx file or builder each) and the cases they hold."""
 
-from benchbox.specs.find import bundled, find
+from benchbox.specs.find import bundled, find, split
 from benchbox.specs.model import (
     BlockSpec,
     Builder,
@@ -13,6 +13,7 @@ from benchbox.specs.model import (
     Scalar,
     Selection,
     TensorSpec,
+    with_references,
 )
 
 __all__ = [
@@ -29,4 +30,6 @@ __all__ = [
     "TensorSpec",
     "bundled",
     "find",
+    "split",
+    "with_references",
 ]

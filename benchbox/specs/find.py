@@ -22,7 +22,7 @@ def find(name: str) -> list[BlockSpec]:
 
     Raises SpecError for a name that stands for nothing, with the nearest ones.
     """
-    name, only = _split(name)
+    name, only = split(name)
     if name == ALL:
         found = [spec for spec in map(_bundled, bundled()) if spec.guideline]
     elif ":" in name:
@@ -52,7 +52,7 @@ def _bundled(name: str) -> BlockSpec:
     return toml.load(blocks() / f"{name}.toml", name)
 
 
-def _split(name: str) -> tuple[str, Mapping[str, str]]:
+def split(name: str) -> tuple[str, Mapping[str, str]]:
     """Split `g2:groups=8,scale=1` into the name and what narrows it."""
     match = re.fullmatch(r"(.+?):([^:=,/\\]*=.*)", name)  # values may hold colons: ratio=1:12
     if match is None:

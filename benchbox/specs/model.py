@@ -1,7 +1,7 @@
 """The values that a spec is made of, and how it unfolds into cases."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -164,7 +164,7 @@ class BlockSpec:
         ]
         if not cases:
             raise UsageError(f"{self.name}: no case has {_describe(wanted, selection.scales)}")
-        return _with_references(cases)
+        return with_references(cases)
 
     def figures(self, platform: Platform | None) -> Published | None:
         """Return the paper's figures for the platform whose channels were used."""
@@ -178,13 +178,12 @@ def _describe(wanted: Mapping[str, str], scales: tuple[str, ...]) -> str:
     return ", ".join(parts) or "anything to time"
 
 
-def _with_references(cases: list[Case]) -> list[Case]:
-    from dataclasses import replace
-
-    first: dict[str, str] = {}
+def with_references(cases: Sequence[Case]) -> list[Case]:
+    """Return the cases with the first one of its spec and group named as the reference of each."""
+    first: dict[tuple[str, str], str] = {}
     for case in cases:
-        first.setdefault(case.group, case.name)
-    return [replace(case, reference=first[case.group]) for case in cases]
+        first.setdefault((case.spec, case.group), case.name)
+    return [replace(case, reference=first[case.spec, case.group]) for case in cases]
 
 
 def label_text(value: Scalar | None) -> str:

@@ -12,6 +12,7 @@ from benchbox.specs.model import BlockSpec, Case, OnnxFile, Selection, TensorSpe
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TypeProto, ValueInfoProto
 
+IMAGE_RANK = 4
 Dims = tuple[int | str, ...] | None  # a name or "?" for an open size, None for an open rank
 
 
@@ -83,12 +84,21 @@ def _unfold(path: Path, selection: Selection) -> list[Case]:
         names = ", ".join(name for name, _, _ in inputs)
         raise UsageError(f"{path.name}: --shape {unknown[0]}: the inputs are {names}")
     tensors = tuple(_fix(path, *each, given.get(each[0]), selection.batch) for each in inputs)
-    batch = tensors[0].shape[0] if tensors and tensors[0].shape else 1
+    batch = _batch(inputs[0][1], tensors[0].shape) if tensors else 1
     if selection.batch not in (None, batch):
         raise UsageError(f"{path.name}: --batch {selection.batch}: its batch is {batch} here")
     source = OnnxFile(path.resolve())
     dtype = precision(tensors)
     return [Case(path.stem, path.stem, {}, {}, tensors, batch, source, dtype=dtype)]
+
+
+def _batch(dims: Dims, shape: tuple[int, ...]) -> int:
+    """Return the images in one call: the first size where it is open, or that of an NCHW input.
+
+    The first size of any other input may be anything: tokens, rows of a matrix.
+    """
+    is_open = dims is None or not dims or isinstance(dims[0], str)
+    return shape[0] if shape and (is_open or len(shape) == IMAGE_RANK) else 1
 
 
 def _inputs(path: Path, model: "ModelProto") -> Iterable[tuple[str, Dims, str]]:
@@ -107,7 +117,7 @@ def _dims(value: "ValueInfoProto") -> Dims:
     if not tensor.HasField("shape"):
         return None
     return tuple(
-        dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?"  # some exporters write -1
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else dim.dim_param or "?"
         for dim in tensor.shape.dim
     )
 
@@ -134,6 +144,8 @@ def _fix(
         if dims is not None and not _fits(dims, given.shape):
             shape = "x".join(map(str, dims))
             raise UsageError(f"{path.name}: --shape {given} does not fit the input's {shape}")
+        if given.dtype not in ("float32", dtype):
+            raise UsageError(f"{path.name}: --shape {given}: the input is of type {dtype}")
         return TensorSpec(name, given.shape, dtype)
     if dims is None:
         raise UsageError(

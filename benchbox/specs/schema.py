@@ -122,7 +122,9 @@ def _sentence(invalid: Invalid) -> str:
     elif first["type"] == "missing":
         what = "missing"
     else:
-        expected = first["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+        alike = [error["msg"] for error in errors if _key(error["loc"]) == _key(first["loc"])]
+        alike = [text.removeprefix("Input should be ").removeprefix("a valid ") for text in alike]
+        expected = " or ".join(dict.fromkeys(alike))
         what = f"expected {expected}, got {first['input']!r}"
     return f"{_key(first['loc'])}: {what}" + (f" (and {more} more)" if more else "")
 
