@@ -561,9 +561,9 @@ def test_a_reason_without_places_stays_as_it_is(text: str) -> None:
 def test_a_folder_that_ends_like_the_current_one_is_dropped_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", "/work")
+    monkeypatch.setenv("HOME", "/jobs")
     monkeypatch.chdir(tmp_path)
-    assert rows.shareable("/data/work/net.onnx is broken") == "net.onnx is broken"
+    assert rows.shareable("/data/jobs/net.onnx is broken") == "net.onnx is broken"
 
 
 @pytest.mark.parametrize("user", ["mary", "o'hara", "a.b"])

@@ -33,7 +33,8 @@ def export(names: Sequence[str], selection: Selection, output: Path) -> None:
         (output / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     except OSError as error:
         raise StorageError(f"{output}: cannot be written: {error.strerror}") from None
-    stderr.print(f"{len(good)} graphs and {MANIFEST} in {output}", markup=False)
+    graphs_are = "1 graph" if len(good) == 1 else f"{len(good)} graphs"
+    stderr.print(f"{graphs_are} and {MANIFEST} in {output}", markup=False)
     for case in cases:
         if not isinstance(graphs[case.key], Graph):
             stderr.print(f"failed: {case.key}: {graphs[case.key]}", style="red", markup=False)
