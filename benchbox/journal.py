@@ -1,6 +1,7 @@
 """Where a run's records go: its file, or, when that cannot be written any more, a rescue file."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from benchbox import records
@@ -16,15 +17,20 @@ class Journal:
     """
 
     def __init__(self, folder: Path, context: Context, previous: Run | None = None) -> None:
-        self.context = context if previous is None else previous.context
-        self.records = {record.key: record for record in previous.records} if previous else {}
-        self.warnings = list(previous.warnings) if previous else []
-        self.lost = ""
-        self._replaced = False
         self._writer: Writer | None = (
             records.create(folder, context) if previous is None else records.reopen(previous)
         )
         self.path = self._writer.path
+        self.context = context
+        self.records: dict[str, Record] = {}
+        self.warnings: list[str] = []
+        self.lost = ""
+        self._replaced = previous is not None  # its context line then has the plan of both
+        if previous is not None:
+            # Read again under the lock: another run may have added to it since.
+            self.records = {record.key: record for record in records.read(self.path).records}
+            self.warnings = list(previous.warnings)
+            self.context = replace(previous.context, plan=context.plan)
 
     def append(self, record: Record) -> None:
         """Keep a record; the last one of a case counts."""

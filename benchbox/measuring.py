@@ -1,5 +1,6 @@
 """All cases of a run timed: memory groups, agents that may crash, a record for each case."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -90,13 +91,19 @@ class Measurement:
 
     def _good(self, key: str) -> bool:
         record = self._journal.records.get(key)
-        return record is not None and record.status == "ok"
+        return (
+            record is not None
+            and record.status == "ok"
+            and not shortfall(record.bursts, self._plan)
+        )
 
     def _time(self, group: Sequence[Case], plan: Plan) -> None:
         """Time one memory group, in a fresh agent after each crash."""
         alive = [case for case in group if case.key not in self._failed]
         subjects = [Subject(case.key, f"{case.spec}:{case.reference}") for case in alive]
         sampler = self._sampler = Sampler(subjects, plan, notify=self._notify)
+        for key, progress in sampler.cases.items():
+            progress.medians += samples.round_medians(self._kept.get(key, ())).values()
         idle = 0
         while sampler.active and sampler.elapsed_s < plan.max_time_s:
             before = len(sampler.active)
@@ -119,8 +126,12 @@ class Measurement:
         agent, self._agent = self._agent or self._open(self._device), None
         session, self._session = self._session, self._session + 1
         with agent:
-            for progress in sampler.active:
-                self._load(agent, sampler, progress)
+            start = time.monotonic()
+            try:
+                for progress in sampler.active:
+                    self._load(agent, sampler, progress)
+            finally:
+                sampler.excuse(time.monotonic() - start)
             for progress in sampler.measure(agent, session):
                 if progress.failure:
                     self._finish(progress, "failed", progress.failure)
@@ -190,14 +201,17 @@ class Measurement:
             self._checkpoint_s *= 2
             for progress in sampler.active:
                 key = progress.subject.key
-                self._journal.append(self._record(key, "imprecise", "still being timed"))
+                if progress.bursts and not self._good(key):
+                    self._journal.append(self._record(key, "imprecise", "still being timed"))
 
     def _interrupted(self) -> None:
         """Keep what there is: a row for every case, imprecise with samples, skipped without."""
         for key in self._cases:
             if key in self._failed or self._good(key):
                 continue
-            if samples.estimate(self._bursts(key)):
+            if not shortfall(self._bursts(key), self._plan):
+                self._write(key, "ok", "")
+            elif samples.estimate(self._bursts(key)):
                 self._write(key, "imprecise", "interrupted before its interval was narrow enough")
             else:
                 self._write(key, "skipped", "interrupted before it was timed")

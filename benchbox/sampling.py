@@ -123,6 +123,11 @@ class Sampler:
         """Seconds since the first session began, less those that were lost on agents that hung."""
         return 0.0 if self._started is None else self._clock() - self._started - self._lost_s
 
+    def excuse(self, seconds: float) -> None:
+        """Leave out of the elapsed time what a session took to get ready."""
+        if self._started is not None:
+            self._lost_s += seconds
+
     def fail(self, key: str, reason: str) -> None:
         """End a case with a reason; its samples stay."""
         self.cases[key].failure = reason
@@ -239,14 +244,14 @@ def _lacking(medians: Sequence[float], plan: Plan) -> str:
     interval = stats.median_interval(medians)
     if interval is None:
         return (
-            f"only {len(medians)} rounds in {plan.max_time_s:.0f} s and an interval needs "
-            f"{stats.MIN_ROUNDS}: give it more with --max-time"
+            f"only {len(medians)} rounds and an interval needs {stats.MIN_ROUNDS}: "
+            "give it more with --max-time"
         )
     if interval.half_width > plan.precision:
         return (
-            f"±{interval.half_width:.1%} after {len(medians)} rounds in {plan.max_time_s:.0f} s, "
+            f"±{interval.half_width:.1%} after {len(medians)} rounds, "
             f"±{plan.precision:.1%} was asked: give it more with --max-time, or quieten the machine"
         )
     if len(medians) < plan.min_rounds:
-        return f"only {len(medians)} of {plan.min_rounds} rounds in {plan.max_time_s:.0f} s"
+        return f"only {len(medians)} of {plan.min_rounds} rounds: give it more with --max-time"
     return ""

@@ -1,3 +1,4 @@
+import importlib
 import json
 import os
 import queue
@@ -253,6 +254,17 @@ def test_builders_of_two_folders_do_not_share_what_lies_beside_them(tmp_path: Pa
         with builders.own_modules():
             widths.append(builders.resolve("lone.py:build", str(lone))())
     assert widths == [8, 16]
+
+
+def test_what_a_builder_brings_along_is_forgotten_even_on_the_search_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "brought_along.py").write_text("")
+    with builders.own_modules():
+        importlib.import_module("brought_along")
+        assert "brought_along" in sys.modules
+    assert "brought_along" not in sys.modules
 
 
 def test_a_module_in_the_current_folder_is_found_last(in_tmp: Path) -> None:

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,19 +15,25 @@ from benchbox.export.sources import search_path
 
 @contextmanager
 def own_modules() -> Iterator[None]:
-    """Forget, after a build, the modules that it imported from outside of Python's own folders.
+    """Forget, after a build, the modules that it imported from outside of Python's libraries.
 
-    Two builders may each have a helper.py beside them; one process builds both.
+    Two builders may each have a helper.py beside them; one process builds both. Packages that were
+    there before, such as torch, keep what they import late.
     """
     before, path = set(sys.modules), list(sys.path)
+    packages = {name.partition(".")[0] for name in before}
     try:
         yield
     finally:
         sys.path[:] = path
         for name in set(sys.modules) - before:
-            place = getattr(sys.modules[name], "__file__", None) or ""
-            if place and not place.startswith((sys.prefix, sys.base_prefix, *path)):
+            place = getattr(sys.modules[name], "__file__", None)
+            if place and name.partition(".")[0] not in packages and not _is_library(Path(place)):
                 del sys.modules[name]
+
+
+def _is_library(place: Path) -> bool:
+    return any(place.is_relative_to(folder) for folder in sysconfig.get_paths().values())
 
 
 def resolve(reference: str, file: str | None) -> Callable[..., object]:

@@ -1,10 +1,12 @@
 """The content-addressed store of graphs: a key per case, entries that appear all at once."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -18,6 +20,7 @@ from benchbox.export.graph import MODEL, OPSET, SEED, Graph
 from benchbox.specs import Builder, Case, OnnxFile, onnxfile
 
 FACTS = "graph.json"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 ABANDONED_S = 3600.0  # an unfinished entry this old belongs to a process that is gone
 LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
 
@@ -111,22 +114,28 @@ def new_entry(key: str) -> Iterator[Path]:
     written.
     """
     parent = folder()
-    fresh = parent / f"new-{os.getpid()}-{key[:16]}"
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir()
+        fresh = Path(tempfile.mkdtemp(prefix="new-", dir=parent))
     except OSError as error:
-        raise StorageError(
-            f"{parent}: the cache cannot be written ({error.strerror}); "
-            "set BENCHBOX_CACHE_DIR to a folder that can"
-        ) from None
+        raise _unwritable(parent, error) from None
     try:
         yield fresh
         _sync(fresh)
         _publish(fresh, parent / key)
+    except OSError as error:
+        if error.errno in FULL:
+            raise _unwritable(parent, error) from None
+        raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _unwritable(parent: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{parent}: the cache cannot be written ({error.strerror}); "
+        "set BENCHBOX_CACHE_DIR to a folder that can"
+    )
 
 
 def _same(fresh: Path, entry: Path) -> bool:

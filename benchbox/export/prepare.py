@@ -108,7 +108,12 @@ class Worker(threading.Thread):
                     self._channel.kill()
             self._channel.send(_request(key, case))
             reply = self._channel.receive(EXPORT_S)
-        except (ChannelClosed, Timeout, OSError) as error:
+        except (
+            ChannelClosed,
+            Timeout,
+            OSError,
+            ValueError,
+        ) as error:
             return self._lost(error)
         if "error" not in reply:
             return None

@@ -40,6 +40,9 @@ def replies(request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
     op = request.get("op")
     try:
         if op == "build":
+            import onnxscript  # noqa: F401 - with torch, before what a build imports is its own
+            import torch  # noqa: F401
+
             with own_modules():
                 build(request)
         elif op == "inspect":

@@ -144,7 +144,10 @@ def reopen(run: Run) -> Writer:
     except OSError as error:
         raise StorageError(f"{run.path}: cannot be written: {error.strerror}") from None
     _lock(run.path, descriptor)
-    with run.path.open("rb") as file:
+    if os.fstat(descriptor).st_ino != run.path.stat().st_ino:
+        os.close(descriptor)
+        raise RecordError(f"{run.path}: another run has just finished it; try again")
+    with os.fdopen(os.dup(descriptor), "rb") as file:
         complete = file.read().rfind(b"\n") + 1
     os.ftruncate(descriptor, complete)
     return Writer(run.path, descriptor)
