@@ -21,7 +21,6 @@ class Live:
         self._console = console
         self._total = total
         self._finished: set[str] = set()
-        self._exported = 0
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         if console.is_terminal:

@@ -25,12 +25,10 @@ from benchbox.export.graph import MODEL, OPSET, SEED, Graph
 from benchbox.export.verifying import check_finite, difference
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
     import torch
-    from numpy.typing import NDArray
 
-    Array = NDArray[np.generic]
+    from benchbox.export.verifying import Array
 
 INLINE_BYTES = 1 << 30  # protobuf ends at 2 GiB; larger weights go to a file beside the model
 

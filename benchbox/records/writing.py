@@ -137,7 +137,8 @@ def _open_new(place: Path, stem: str) -> tuple[Path, int]:
 def reopen(run: Run) -> Writer:
     """Open a run's file to append to it; a truncated last line is cut off first.
 
-    Raises RecordError when another process has it open, StorageError when it cannot be written.
+    Raises RecordError when another process has it open or has just replaced it, StorageError when
+    it cannot be written.
     """
     try:
         descriptor = os.open(run.path, os.O_RDWR)
