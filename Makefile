@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+BENCH_STAMP := .venv/.installed-bench
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -35,8 +36,12 @@ type: $(STAMP)  ## mypy, strict
 
 check: lint type test  ## lint, type and test
 
-bench: $(STAMP)  ## speed and memory of benchbox itself, as a table
-	$(BIN)/python tests/bench.py $(ARGS)
+bench: $(BENCH_STAMP)  ## what benchbox costs, and how well its figures repeat
+	$(BIN)/python -m tests.bench $(ARGS)
+
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group bench
+	@touch $@
 
 wheel: $(STAMP)  ## dist/benchbox-*.whl
 	$(BIN)/python -m build --wheel --outdir dist

@@ -1,11 +1,5 @@
-"""`make bench`: speed and memory of benchbox itself, one row per figure, ratios from one run.
+"""Speed and memory of benchbox itself: starts, the timed call, the parent, exports, whole runs."""
 
-`make bench ARGS="startup overhead"` runs only those sections. Absolute figures depend on the
-machine; what counts is the column "limit".
-"""
-
-import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -21,11 +15,10 @@ import onnxruntime as ort
 import psutil
 
 from benchbox import devices, records
-from benchbox.agent import system
 from benchbox.specs import TensorSpec
 from benchbox.transports import open_agent
+from tests.bench.common import BENCHBOX, Row
 
-BENCHBOX = [sys.executable, "-m", "benchbox"]
 EMPTY_APP = """
 import typer
 app = typer.Typer()
@@ -36,8 +29,6 @@ def two(): print("two")
 app()
 """
 HEAVY = "{'torch', 'onnxruntime', 'pandas'}"
-
-Row = tuple[str, str, str, bool]  # what, measured, limit, held
 
 
 def wall(argv: list[str], **kwargs: object) -> float:
@@ -192,31 +183,3 @@ def warm() -> Iterator[Row]:
     yield "  cases that reached it", f"{good} of {len(run.records)}", "51 of 51", good == 51
     share = timed / seconds
     yield "  share of it inside timed calls", f"{share:.0%}", ">= 75%", share >= 0.75
-
-
-SECTIONS = {"startup": startup, "overhead": overhead, "parent": parent, "cold": cold, "warm": warm}
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all by default")
-    parser.add_argument("--json", action="store_true", help="print rows as JSON Lines instead")
-    chosen = parser.parse_args()
-    unknown = set(chosen.sections) - set(SECTIONS)
-    if unknown:
-        parser.error(f"no section {', '.join(sorted(unknown))}")
-    load = os.getloadavg()[0]
-    print(f"{system.cpu_model()}, {os.cpu_count()} processors, load {load:.1f} before\n")
-    held = True
-    for name in chosen.sections or SECTIONS:
-        for what, measured, limit, ok in SECTIONS[name]():
-            held &= ok
-            if chosen.json:
-                print(json.dumps({"what": what, "measured": measured, "limit": limit, "held": ok}))
-            else:
-                print(f"{'ok  ' if ok else 'MISS'} {what:56} {measured:24} {limit}", flush=True)
-    return 0 if held else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
