@@ -1,0 +1,129 @@
+"""What disturbed a burst, as tags; and in words what was seen and what to do about it."""
+
+import math
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+NS = 1e-9
+US = 1e-6
+
+QUEUED = 0.01  # of the burst: what the precision asked for by default would show
+STEAL = 0.01  # likewise; counted in ticks, so that one tick in 100 ms is already more
+# Of the burst, while any task waited anywhere. Two programs in turns on one of two processors let
+# it grow all the time; a tenth is enough work beside the burst to be felt in caches and memory.
+PRESSURE = 0.1
+CLOCK = 0.03  # more than a clock scatters, less than a step of one, which was seen to be 3.6%
+FAULT_S = 2 * US  # of a minor page fault: 1.7 us on a virtual machine, less without one
+FAULTED = 0.01  # of the burst; a graph whose buffers are bound faults less than once a burst
+
+WORTH_SAYING = 0.05  # share of the bursts below which a cause explains nothing
+EXPLAINED = 0.5  # of the bursts with one cause have another that explains it
+
+Tag = Literal[
+    "throttled",
+    "steal",
+    "preempted",
+    "queued",
+    "hot",
+    "clock",
+    "faulted",
+    "migrated",
+    "collected",
+    "pressure",
+    "slow",
+    "fast",
+]
+TAGS: tuple[Tag, ...] = get_args(Tag)  # of equally frequent ones the first says more
+EXPLAINS: Mapping[str, tuple[Tag, ...]] = {
+    "preempted": ("throttled",),
+    "queued": ("throttled", "preempted"),
+    "migrated": ("preempted", "queued"),
+    "clock": ("hot",),
+    "slow": ("hot", "clock"),
+}
+# What was seen, and what helps; nothing does where it is empty.
+WORDS: Mapping[str, tuple[str, str]] = {
+    "throttled": ("the processor time that its container may use was used up", "raise that limit"),
+    "steal": ("the hypervisor gave its processor away", "use a machine with processors of its own"),
+    "preempted": ("other programs took its processor", "stop them or choose another with --cpus"),
+    "queued": (
+        "its threads waited for a processor",
+        "stop other programs or use fewer --threads",
+    ),
+    "hot": ("the processor was too hot for its clock", "let it cool down"),
+    "clock": ("the clock was below its highest", "ask `benchbox doctor` what holds it down"),
+    "faulted": ("memory was not there and had to be fetched", "free some memory"),
+    "migrated": ("it was moved to another processor", "choose processors with --cpus"),
+    "collected": ("Python's garbage collector ran", ""),
+    "pressure": ("other programs crowded the caches and the memory", "stop them"),
+    "slow": (
+        "the processor was slower than it can be (its clock, or a neighbour on its core)",
+        "measure at a quieter time",
+    ),
+    "fast": ("the processor was faster than it usually is", ""),
+}
+
+
+def tags(
+    seen: Mapping[str, float],
+    duration_s: float,
+    switches: int | None = None,
+    *,
+    slow: bool = False,
+    fast: bool = False,
+    top_khz: float | None = None,
+) -> tuple[Tag, ...]:
+    """Return what disturbed a burst, in the order of TAGS.
+
+    `seen` is what the agent's witness saw between the ends of the burst, `switches` the
+    involuntary context switches in its calls, `slow` and `fast` say whether a sentinel read more or
+    less than in the usual state, `top_khz` is the highest clock of the run; None is not known.
+    """
+
+    def share(name: str, unit_s: float) -> float:
+        return seen.get(name, 0.0) * unit_s / duration_s if duration_s > 0 else 0.0
+
+    taken = seen.get("switches", 0) if switches is None else switches
+    found: dict[Tag, bool] = {
+        "throttled": _any(seen, "throttled_us", "throttled_periods"),
+        "steal": share("steal_s", 1.0) > STEAL,
+        "preempted": taken > 0,
+        "queued": share("queued_ns", NS) > QUEUED,
+        "hot": _any(seen, "thermal_throttles"),
+        "clock": 0 < seen.get("clock_khz", 0.0) < (1 - CLOCK) * (top_khz or 0.0),
+        "faulted": _any(seen, "faults_major") or share("faults_minor", FAULT_S) > FAULTED,
+        "migrated": _any(seen, "migrations", "moved"),
+        "collected": _any(seen, "collections"),
+        "pressure": share("pressure_us", US) > PRESSURE,
+        "slow": slow,
+        "fast": fast,
+    }
+    # What waits while another has this processor is pressure too, and says nothing new.
+    found["pressure"] = found["pressure"] and not (found["preempted"] or found["queued"])
+    return tuple(tag for tag in TAGS if found[tag])
+
+
+def _any(seen: Mapping[str, float], *names: str) -> bool:
+    return any(seen.get(name, 0) > 0 for name in names)
+
+
+def summary(shares: Mapping[str, float], of: str = "bursts") -> tuple[str, str]:
+    """Return the one or two causes that matter most, and what to do; empty where none does.
+
+    `shares` has for each tag the share of the bursts that bear it.
+    """
+    worth = [tag for tag in TAGS if shares.get(tag, 0.0) >= WORTH_SAYING]
+    left = [tag for tag in worth if not _is_explained(tag, shares)]
+    first = sorted(left, key=lambda tag: -shares[tag])[:2]
+    said = [f"{math.floor(shares[tag] * 100 + 1e-9)}%" for tag in first]
+    parts = [
+        f"in {share}{f' of the {of}' if not index else ''} {WORDS[tag][0]}"
+        for index, (share, tag) in enumerate(zip(said, first, strict=True))
+    ]
+    return ", ".join(parts), ", ".join(WORDS[tag][1] for tag in first if WORDS[tag][1])
+
+
+def _is_explained(tag: Tag, shares: Mapping[str, float]) -> bool:
+    """Return whether another cause comes with much of it, which is then the one to name."""
+    enough = max(WORTH_SAYING, EXPLAINED * shares[tag])
+    return any(shares.get(by, 0.0) >= enough for by in EXPLAINS.get(tag, ()))

@@ -1,0 +1,51 @@
+"""How good a place to measure a device is, in plain words, and what would make it a better one."""
+
+from dataclasses import dataclass
+
+from benchbox.doctor import felt, setup
+from benchbox.doctor.watch import Finding, Severity, Watch, gather
+
+__all__ = ["Finding", "Report", "Severity", "Watch", "examine", "gather"]
+
+WORST_FIRST: tuple[Severity, ...] = ("poor", "fair", "good")
+VERDICTS: dict[Severity, str] = {
+    "good": "a good place to measure; figures should repeat",
+    "fair": "a fair place to measure; give runs time, and repeat what must be sure",
+    "poor": "a poor place to measure as it is; runs take long, and figures stay uncertain",
+}
+CHECKS = (
+    felt.speed,
+    felt.interruptions,
+    felt.programs,
+    felt.stolen,
+    felt.throttled,
+    felt.siblings,
+    felt.heat,
+    felt.memory,
+    felt.busy_before,
+    setup.governor,
+    setup.clock_limit,
+    setup.boost,
+    setup.quota,
+    setup.crowded,
+    setup.isolated,
+    setup.power,
+    setup.witnesses,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The findings, worst first, and what they come to."""
+
+    severity: Severity
+    verdict: str
+    findings: tuple[Finding, ...]
+
+
+def examine(watch: Watch) -> Report:
+    """Return what was found; a machine is as good a place as its worst finding lets it be."""
+    found = [finding for check in CHECKS for finding in check(watch)]
+    found.sort(key=lambda finding: WORST_FIRST.index(finding.severity))
+    worst = found[0].severity if found else "good"
+    return Report(worst, f"{watch.named}: {VERDICTS[worst]}", tuple(found))

@@ -1,0 +1,522 @@
+"""What a look brings back, and what the doctor makes of looks; all of it from made-up ones."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count, cycle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchbox import doctor
+from benchbox.agent import looking, settings, system
+from benchbox.doctor import Finding, Report, Watch, examine, gather
+
+Tree = Callable[[Mapping[str, object]], None]
+CPU = "sys/devices/system/cpu"
+CALM: Mapping[str, Any] = {
+    "cpu": 1,
+    "seconds": 1.0,
+    "readings_ns": [[11500.0, 5000]],
+    "gaps": 1,
+    "lost_s": 0.0002,
+    "longest_gap_s": 0.0002,
+    "seen": {"switches": 1, "clock_khz": 2_100_000, "temperature_c": 51.0},
+    "others": [[0, 0.01], [1, 0.0]],
+}
+
+
+def look(**changed: object) -> dict[str, Any]:
+    return {**CALM, **changed}
+
+
+def seen(**changed: float) -> dict[str, Any]:
+    return look(seen={**CALM["seen"], **changed})
+
+
+def report(*looks: Mapping[str, Any], **facts: object) -> Report:
+    return examine(gather(looks or [CALM], facts, usable=(0, 1)))
+
+
+def found(text: str, *looks: Mapping[str, Any], **facts: object) -> Finding:
+    """Return the one finding that has the text in it."""
+    (finding,) = (each for each in report(*looks, **facts).findings if text in each.text)
+    return finding
+
+
+# the verdict
+
+
+def test_a_calm_machine_that_shows_its_clock_is_a_good_place() -> None:
+    result = report()
+    assert result.severity == "good"
+    assert result.verdict.startswith("processor 1: a good place")
+    assert {finding.severity for finding in result.findings} == {"good"}
+
+
+def test_the_worst_finding_decides_and_comes_first() -> None:
+    result = report(seen(thermal_throttles=3), virtual=True)
+    assert result.severity == result.findings[0].severity == "poor"
+    assert "a poor place" in result.verdict
+    order = [doctor.WORST_FIRST.index(finding.severity) for finding in result.findings]
+    assert order == sorted(order)
+
+
+def test_without_any_look_there_is_a_verdict_all_the_same() -> None:
+    assert examine(Watch(cpus=())).severity == "poor"
+    assert examine(gather([], {})).findings
+
+
+# what was felt
+
+
+def test_a_steady_speed_is_good_and_one_that_changes_costs_time() -> None:
+    assert found("at one speed").severity == "good"
+    text = "It ran at one speed for 75% of the time; for 25% it was slower, mostly by 34%."
+    readings = [[10_000.0, 4020], [13_400.0, 1000]]
+    finding = found("at one speed", look(readings_ns=readings))
+    assert finding.text.startswith(text[:-1])
+    assert finding.severity == "fair"
+    readings = [[float(10_000 * 1.05**step), 100] for step in range(12)]
+    assert found("at one speed", look(readings_ns=readings)).severity == "poor"
+
+
+def test_a_rare_boost_is_no_base() -> None:
+    finding = found("at one speed", look(readings_ns=[[9500.0, 100], [11500.0, 4900]]))
+    assert "for 2% it was faster, mostly by 17%" in finding.text
+    assert finding.severity == "good"
+
+
+def test_too_few_readings_are_no_ground_to_judge_on() -> None:
+    assert found("too few readings", look(readings_ns=[[11500.0, 3]])).severity == "poor"
+
+
+def test_programs_that_take_the_processor_are_told_from_the_host_that_does() -> None:
+    lost = {"gaps": 120, "lost_s": 0.5, "longest_gap_s": 0.016}
+    text = "120 times a second, for 50% of the time and for 16 ms at the longest: "
+    assert text + "other programs" in found("took the", look(**lost, seen={"switches": 99})).text
+    assert text + "other guests" in found("took the", look(**lost, seen={"steal_s": 0.4})).text
+    assert text + "neither" in found("took the", look(**lost, seen={})).text
+    assert "0.3 times a second" in found("took the", *[CALM, look(gaps=0), look(gaps=0)]).text
+
+
+def test_a_calmer_processor_is_proposed_where_there_is_one() -> None:
+    lost = {"gaps": 120, "lost_s": 0.5, "seen": {"switches": 99}}
+    busy = look(**lost, others=[[0, 0.02], [1, 0.5]])
+    assert found("took the", busy).command == "benchbox run g2 --cpus 0"
+    assert found("took the", look(**lost, others=[[0, 0.45], [1, 0.5]])).command is None
+    not_usable = gather([busy], {}, usable=(1,))
+    assert all("--cpus 0" not in (each.command or "") for each in examine(not_usable).findings)
+
+
+def test_the_work_of_others_is_said_and_the_busiest_are_named() -> None:
+    programs = [("cc1", 0.831), ("python3", 0.4), ("sshd", 0.01)]
+    busy = look(others=[[0, 0.97], [1, 0.3]])
+    for watched, total in ((busy, "1.3 of 2"), (CALM, "1.2 of 2"), (look(others=[]), "1.2")):
+        findings = examine(gather([watched], {}, programs)).findings
+        (text,) = (each.text for each in findings if "Other programs kept" in each.text)
+        assert f"kept {total} processors busy" in text
+        assert "most of all cc1 (83% of one), python3 (40% of one)." in text
+    assert "busy. Also" in found("programs kept", look(others=[[0, 0.97], [1, 0.2]])).text
+
+
+@pytest.mark.parametrize(
+    ("changed", "text", "severity"),
+    [
+        ({"steal_s": 0.01}, "The hypervisor gave 1% of it", "fair"),
+        ({"steal_s": 0.1}, "The hypervisor gave 10% of it", "poor"),
+        ({"throttled_periods": 3, "throttled_us": 9}, "stopped 3 times", "poor"),
+        ({"throttled_us": 9}, "Its container was stopped", "poor"),
+        ({"memory_pressure_us": 5000}, "waited for memory", "fair"),
+        ({"memory_pressure_us": 50_000}, "waited for memory", "poor"),
+        ({"thermal_throttles": 1, "temperature_c": 99.0}, "for heat, at 99 °C", "poor"),
+        ({"faults_major": 2}, "fetched from a disk 2 times.", "fair"),
+        ({"temperature_c": 93.4}, "It is hot, at 93 °C", "fair"),
+    ],
+)
+def test_what_the_witness_saw_is_said(
+    changed: Mapping[str, float], text: str, severity: str
+) -> None:
+    assert found(text, seen(**changed)).severity == severity
+
+
+def test_memory_that_is_swapped_out_is_said_where_it_was_missed() -> None:
+    facts = {"swap_used_bytes": 1_200_000_000}
+    assert "with 1.2 GB swapped out" in found("from a disk", seen(faults_major=9), **facts).text
+    assert report(seen(faults_major=1), **facts).severity == "good"
+
+
+def test_a_busy_half_of_the_same_core_is_bad_and_a_calm_one_is_not() -> None:
+    cpus = [{"cpu": 1, "siblings": [0]}]
+    assert report(cpus=cpus).severity == "good"
+    finding = found("other half", look(others=[[0, 0.5], [1, 0.0]]), cpus=cpus)
+    assert (finding.severity, "used 50% of it" in finding.text) == ("poor", True)
+    assert finding.command == "echo off | sudo tee /sys/devices/system/cpu/smt/control"
+
+
+def test_two_threads_on_one_core_are_said_once() -> None:
+    cpus = [{"cpu": 0, "siblings": [1]}, {"cpu": 1, "siblings": [0]}]
+    finding = found("halves of one core", CALM, look(cpu=0), cpus=cpus)
+    assert "Processors 0 and 1 are halves" in finding.text
+
+
+def test_a_machine_that_was_busier_before_is_looked_at_again() -> None:
+    assert "1.7 of 2 processors" in found("quiet now", load_5min=1.7).text
+    busy = look(others=[[0, 0.9], [1, 0.8]])
+    assert not any("quiet now" in each.text for each in report(busy, load_5min=1.7).findings)
+
+
+# how it is set up
+
+
+@pytest.mark.parametrize(
+    ("governor", "driver", "severity"),
+    [
+        ("schedutil", "cpufreq-dt", "fair"),
+        ("powersave", "intel_pstate", "fair"),
+        ("powersave", "acpi-cpufreq", "poor"),
+        ("powersave", None, "poor"),
+    ],
+)
+def test_a_governor_that_moves_the_clock_is_to_be_replaced(
+    governor: str, driver: str | None, severity: str
+) -> None:
+    finding = found("governor", cpus=[{"cpu": 1, "governor": governor, "driver": driver}])
+    assert finding.severity == severity
+    assert finding.command is not None
+    assert finding.command.startswith("echo performance | sudo tee /sys/devices/system/cpu/cpu*/")
+
+
+@pytest.mark.parametrize("governor", ["performance", "userspace"])
+def test_a_governor_that_holds_the_clock_needs_no_command(governor: str) -> None:
+    assert report(cpus=[{"cpu": 1, "governor": governor}]).severity == "good"
+
+
+def test_boost_is_named_only_where_the_speed_changed() -> None:
+    unsteady = look(readings_ns=[[10_000.0, 4000], [13_400.0, 1000]])
+    intel = {"on": True, "file": "/sys/devices/system/cpu/intel_pstate/no_turbo"}
+    generic = {"on": True, "file": "/sys/devices/system/cpu/cpufreq/boost"}
+    assert report(boost=intel).severity == "good"
+    command = "echo 1 | sudo tee /sys/devices/system/cpu/intel_pstate/no_turbo"
+    assert found("Boost", unsteady, boost=intel).command == command
+    command = "echo 0 | sudo tee /sys/devices/system/cpu/cpufreq/boost"
+    assert found("Boost", unsteady, boost=generic).command == command
+    off = report(unsteady, boost={**intel, "on": False})
+    assert not any("Boost" in each.text for each in off.findings)
+
+
+@pytest.mark.parametrize(
+    ("facts", "text", "severity"),
+    [
+        ({"quota_cpus": 0.5}, "may use 0.5 processors", "poor"),
+        ({"quota_cpus": 1.5}, "may use 1.5 processors", "fair"),
+        ({"on_battery": True}, "battery", "poor"),
+        ({"profile": "low-power"}, "power profile is low-power", "fair"),
+        ({"isolated": [3, 4]}, "no other work to processors 3 and 4", "fair"),
+        ({"isolated": [1]}, "no other work to processor 1", "good"),
+        ({"virtual": True}, "virtual machine", "fair"),
+        ({"memory_bytes": 100, "memory_available_bytes": 2}, "Only 2% of the memory", "fair"),
+        ({"cpus": [{"limit_khz": 1000000, "top_khz": 3600000}]}, "limited to 1 of 3.6 GHz", "fair"),
+    ],
+)
+def test_what_is_set_is_said(facts: Mapping[str, Any], text: str, severity: str) -> None:
+    assert found(text, **facts).severity == severity
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"quota_cpus": 8.0, "on_battery": False, "profile": "performance", "isolated": []},
+        {"cpus": [{"cpu": 1, "siblings": []}], "load_5min": 0.1, "virtual": False},
+        {"cpus": [{"cpu": 1, "limit_khz": 5, "top_khz": 5}], "boost": {"on": False, "file": "x"}},
+        {"memory_bytes": 100, "memory_available_bytes": 50, "swap_used_bytes": 40},
+    ],
+)
+def test_what_is_in_order_is_no_finding(facts: Mapping[str, Any]) -> None:
+    assert report(**facts) == report()
+
+
+def test_a_machine_that_shows_neither_clock_nor_temperature_has_the_probe_alone() -> None:
+    finding = found("only benchbox's own probe", look(seen={}), virtual=True)
+    assert finding.severity == "fair"
+    assert finding.text.startswith("It is a virtual machine that shows neither")
+    assert "Its temperature can be read." in found("can be read", look(seen=HOT)).text
+
+
+HOT = {"temperature_c": 40.0}
+
+
+def test_threads_that_take_every_processor_leave_none_for_the_system() -> None:
+    watch = gather([CALM, look(cpu=0)], {}, usable=(0, 1))
+    assert any(
+        "every processor that is usable (0 and 1)" in f.text for f in examine(watch).findings
+    )
+    assert examine(watch).verdict.startswith("processors 1 and 0: a fair place")
+
+
+SHARES = st.floats(0, 1)
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "cpu": st.integers(0, 3),
+                "seconds": st.floats(0, 1),
+                "readings_ns": st.lists(
+                    st.tuples(st.floats(1, 1e9), st.integers(1, 50)), max_size=5
+                ),
+                "gaps": st.integers(0, 9999),
+                "lost_s": SHARES,
+                "longest_gap_s": SHARES,
+                "seen": st.dictionaries(
+                    st.sampled_from(["steal_s", "switches", "temperature_c", "clock_khz"]),
+                    st.floats(0, 1e9),
+                ),
+                "others": st.lists(st.tuples(st.integers(0, 3), SHARES), max_size=4),
+            }
+        ),
+        max_size=3,
+    ),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "virtual": st.booleans(),
+            "isolated": st.lists(st.integers(0, 9), max_size=3),
+            "quota_cpus": st.floats(0, 9),
+            "load_5min": st.floats(0, 99),
+            "memory_bytes": st.integers(0, 9),
+            "memory_available_bytes": st.integers(0, 9),
+        },
+    ),
+)
+def test_any_look_has_a_verdict_and_every_finding_is_a_sentence(
+    looks: list[dict[str, Any]], facts: dict[str, Any]
+) -> None:
+    result = examine(gather(looks, facts, [("a", 0.5)], (0, 1)))
+    assert result.severity in doctor.WORST_FIRST
+    for finding in result.findings:
+        assert finding.text[0].isupper()
+        assert finding.text[-1] in ".:"
+        assert (finding.text[-1] == ":") <= (finding.command is not None)
+
+
+# a look
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """Return a function that writes files, by their paths, below the test's own proc and sys."""
+
+    def write(files: Mapping[str, object]) -> None:
+        for name, content in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else f"{content}\n".encode())
+
+    return write
+
+
+@pytest.fixture
+def pinned() -> Iterator[int]:
+    """Return a processor to look at; afterwards this thread runs where it ran before."""
+    before = system.usable_cpus()
+    yield before[-1]
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, before)
+
+
+def test_a_look_has_the_readings_and_can_be_sent(pinned: int) -> None:
+    readings = cycle([11_512, 11_518, 13_000])
+    result = looking.look(lambda: next(readings), pinned, 0.01)
+    assert json.loads(json.dumps(result))["cpu"] == pinned
+    assert {ns for ns, _ in result["readings_ns"]} <= {11_510.0, 11_520.0, 13_000.0}  # type: ignore[attr-defined]
+    assert examine(gather([json.loads(json.dumps(result))], {})).verdict
+
+
+def test_a_look_ends_within_its_time_whatever_was_asked_for(
+    pinned: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "LONGEST_S", 0.01)
+    assert looking.look(lambda: 1, pinned, 1e9)["readings_ns"]
+    assert looking.look(lambda: 1, pinned, 0.0)["readings_ns"] == []
+
+
+def test_time_that_went_missing_in_a_turn_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Turns of 50 us, one of 65 as in a slow state, one of 16 ms in which a program ran.
+    turns = iter([50_000, 65_000, 16_050_000, *[50_000] * 500])
+    now = 0
+
+    def clock() -> int:
+        nonlocal now
+        now += next(turns) if calls else 0
+        return now
+
+    calls: list[int] = []
+    monkeypatch.setattr(looking.time, "perf_counter_ns", clock)
+    readings, lost = looking._spin(lambda: calls.append(1) or 11_500, 0.02)  # type: ignore[func-returns-value]
+    assert (set(readings), lost) == ({11_500}, [16_000_000])
+
+
+def test_a_look_without_proc_and_sys_knows_less(pinned: int, tmp_path: Path) -> None:
+    numbers = count(11_000)
+    result = looking.look(lambda: next(numbers), pinned, 0.005, tmp_path, tmp_path)
+    assert result["others"] == []
+    assert result["readings_ns"]
+    assert settings.read([0], tmp_path, tmp_path) == {
+        "cpus": [{"cpu": 0, "siblings": []}],
+        "isolated": [],
+    }
+
+
+# what is set
+
+
+def facts(tmp_path: Path, cpus: tuple[int, ...] = (1,)) -> dict[str, Any]:
+    return settings.read(cpus, tmp_path / "proc", tmp_path / "sys")
+
+
+SET: Mapping[str, object] = {
+    "proc/cpuinfo": "processor : 0\nflags\t: fpu hypervisor sse",
+    "proc/meminfo": "MemTotal: 100 kB\nMemAvailable: 50 kB\nSwapTotal: 9 kB\nSwapFree: 4 kB",
+    "proc/loadavg": "0.03 0.33 0.68 3/87 3462",
+    "proc/self/cgroup": "0::/box",
+    "sys/fs/cgroup/box/cpu.stat": "",
+    "sys/fs/cgroup/box/cpu.max": "150000 100000",
+    f"{CPU}/isolated": "2-3",
+    f"{CPU}/intel_pstate/no_turbo": 0,
+    f"{CPU}/cpu1/topology/thread_siblings_list": "1,5",
+    f"{CPU}/cpu1/cpufreq/scaling_governor": "powersave",
+    f"{CPU}/cpu1/cpufreq/scaling_driver": "intel_pstate",
+    f"{CPU}/cpu1/cpufreq/scaling_max_freq": 2000000,
+    f"{CPU}/cpu1/cpufreq/cpuinfo_max_freq": 3600000,
+    "sys/class/power_supply/AC/type": "Mains",
+    "sys/class/power_supply/AC/online": 0,
+    "sys/firmware/acpi/platform_profile": "balanced",
+}
+
+
+def test_how_a_machine_is_set_up_is_read(tree: Tree, tmp_path: Path) -> None:
+    tree(SET)
+    assert facts(tmp_path) == {
+        "virtual": True,
+        "cpus": [
+            {
+                "cpu": 1,
+                "siblings": [5],
+                "governor": "powersave",
+                "driver": "intel_pstate",
+                "limit_khz": 2000000,
+                "top_khz": 3600000,
+            }
+        ],
+        "isolated": [2, 3],
+        "boost": {"on": True, "file": str(tmp_path / CPU / "intel_pstate/no_turbo")},
+        "quota_cpus": 1.5,
+        "load_5min": 0.33,
+        "memory_bytes": 102400,
+        "memory_available_bytes": 51200,
+        "swap_used_bytes": 5120,
+        "on_battery": True,
+        "profile": "balanced",
+    }
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"garbage", b"\xff\x00\xfe", b"-1", b"9" * 9999])
+def test_settings_that_hold_nonsense_are_not_known(
+    tree: Tree, tmp_path: Path, content: bytes
+) -> None:
+    tree(dict.fromkeys(SET, content))
+    result = facts(tmp_path)
+    known = {"cpus", "isolated", "profile", "load_5min"}
+    assert result.keys() <= known
+    assert examine(gather([CALM], result)).verdict
+
+
+def test_settings_of_this_machine_can_be_sent_and_judged() -> None:
+    result = json.loads(json.dumps(settings.read(system.usable_cpus())))
+    assert examine(gather([CALM], result)).verdict
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"),
+    [
+        ("0-2,8\n", [0, 1, 2, 8]),
+        ("3", [3]),
+        ("", []),
+        ("(null)", []),
+        ("2-1", []),
+        ("1,x,-,7-", [1]),
+        ("0-99999999999", []),
+    ],
+)
+def test_lists_of_processors_are_read_as_the_kernel_writes_them(text: str, cpus: list[int]) -> None:
+    assert settings.cpu_list(text) == cpus
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"box/cpu.max": "max 100000"}, None),
+        ({"box/cpu.max": "50000 100000", "cpu.max": "300000 100000"}, 0.5),
+        ({"box/cpu.cfs_quota_us": -1, "box/cpu.cfs_period_us": 100000}, None),
+        ({"box/cpu.cfs_quota_us": 200000, "box/cpu.cfs_period_us": 100000}, 2.0),
+        ({"box/cpu.cfs_quota_us": 200000, "box/cpu.cfs_period_us": 0}, None),
+        ({"box/cpu.max": "1"}, None),
+    ],
+)
+def test_the_tightest_limit_of_either_version_counts(
+    tree: Tree, tmp_path: Path, files: Mapping[str, object], quota: float | None
+) -> None:
+    groups = {f"sys/fs/cgroup/{name}": value for name, value in files.items()}
+    stats = {f"sys/fs/cgroup/{name}": "" for name in ("cpu.stat", "box/cpu.stat")}
+    tree({"proc/self/cgroup": "0::/box", **stats, **groups})
+    assert facts(tmp_path).get("quota_cpus") == quota
+
+
+@pytest.mark.parametrize(
+    ("files", "virtual"),
+    [
+        ({"proc/cpuinfo": "flags : fpu sse"}, False),
+        ({"sys/hypervisor/type": "xen"}, True),
+        ({"sys/class/dmi/id/sys_vendor": "Amazon EC2"}, True),
+        (
+            {
+                "sys/class/dmi/id/sys_vendor": "Amazon EC2",
+                "sys/class/dmi/id/product_name": "c7g.metal",
+            },
+            False,
+        ),
+        ({"sys/class/dmi/id/sys_vendor": "LENOVO"}, False),
+        ({"proc/device-tree/compatible": "linux,dummy-virt"}, True),
+        ({"proc/device-tree/compatible": "raspberrypi,4-model-b"}, False),
+        ({}, None),
+    ],
+)
+def test_a_virtual_machine_is_known_by_its_flags_or_its_maker(
+    tree: Tree, tmp_path: Path, files: Mapping[str, object], virtual: bool | None
+) -> None:
+    tree(files)
+    assert facts(tmp_path).get("virtual") is virtual
+
+
+def test_a_machine_with_any_supply_on_line_is_not_on_its_battery(
+    tree: Tree, tmp_path: Path
+) -> None:
+    supply = "sys/class/power_supply/{}/{}"
+    tree({supply.format("AC", "type"): "Mains", supply.format("AC", "online"): 0})
+    tree({supply.format("BAT0", "type"): "Battery"})
+    assert facts(tmp_path)["on_battery"] is True
+    tree({supply.format("usb", "type"): "USB", supply.format("usb", "online"): 1})
+    assert facts(tmp_path)["on_battery"] is False
+
+
+def test_boost_of_any_driver_is_known(tree: Tree, tmp_path: Path) -> None:
+    tree({f"{CPU}/cpufreq/boost": 0})
+    assert facts(tmp_path)["boost"]["on"] is False
+    tree({f"{CPU}/intel_pstate/no_turbo": 1})
+    assert facts(tmp_path)["boost"]["on"] is False
+    assert facts(tmp_path)["boost"]["file"].endswith("no_turbo")

@@ -1,0 +1,141 @@
+"""`benchbox doctor` as a user has it, and the agent's look on the wire."""
+
+import io
+import os
+import subprocess
+import sys
+from typing import Any
+
+import psutil
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from benchbox.agent import PROTOCOL, system
+from benchbox.agent.__main__ import Agent as OnDevice
+from benchbox.cli import doctoring
+from benchbox.devices import Device
+from benchbox.doctor import Finding, Report
+from benchbox.errors import CaseError, DeviceError
+from benchbox.transports import open_agent
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_tmp")]
+
+
+def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchbox", "doctor", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ},
+    )
+
+
+def test_the_verdict_is_the_first_line_and_findings_follow() -> None:
+    result = doctor("--seconds", "0.3")
+    assert (result.returncode, result.stderr) == (0, "watching for 0.3 s\n")
+    first, empty, *findings = result.stdout.splitlines()
+    assert first.startswith("cpu, processor ")
+    assert empty == ""
+    severities = [line[:4] for line in findings if not line.startswith(doctoring.INDENT)]
+    assert severities
+    assert set(severities) <= {"good", "fair", "poor"}
+
+
+@pytest.mark.usefixtures("two_cpus")
+def test_every_processor_that_threads_run_on_is_looked_at() -> None:
+    first, second = system.usable_cpus()[:2]
+    result = doctor("--seconds", "0.2", "--cpus", f"{first},{second}")
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"cpu, processors {first} and {second}: a ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["--device", "nonsense"], 6, "unknown device 'nonsense'"),
+        (["--device", "cuda"], 6, "not supported yet"),
+        (["--threads", "999"], 2, "--threads 999"),
+        (["--cpus", "x"], 2, "--cpus x"),
+        (["--cpus", "9999"], 2, "--cpus 9999"),
+        (["--seconds", "0"], 2, "--seconds"),
+    ],
+)
+def test_what_cannot_be_looked_at_ends_with_one_line(
+    arguments: list[str], code: int, text: str
+) -> None:
+    result = doctor(*arguments)
+    assert (result.returncode, result.stdout) == (code, "")
+    assert text in result.stderr
+
+
+def test_help_says_what_it_does() -> None:
+    from benchbox.cli.app import app
+
+    text = CliRunner().invoke(app, ["doctor", "--help"]).stdout
+    assert "How good a place to measure" in text
+
+
+def test_a_look_reaches_the_agent_and_comes_back(cpu: Device) -> None:
+    with open_agent(cpu) as agent:
+        seen, facts = agent.look(agent.hello["cpus"][0], 0.05)
+        assert seen["cpu"] == agent.hello["cpus"][0]
+        assert seen["seconds"] > 0.04
+        assert [each["cpu"] for each in facts["cpus"]] == agent.hello["cpus"]
+        with pytest.raises(CaseError):
+            agent.look(99_999, 0.05)
+        assert agent.look(agent.hello["cpus"][0], 0.01)[0]["readings_ns"]
+
+
+def test_after_a_look_the_agent_is_where_it_was() -> None:
+    before = system.usable_cpus()
+    agent = OnDevice()
+    try:
+        list(agent.replies({"op": "hello", "protocol": PROTOCOL, "threads": 1}))
+        for cpu in (before[0], 99_999):
+            list(agent.replies({"op": "look", "cpu": cpu, "seconds": 0.01}))
+            assert system.usable_cpus() == (
+                agent.cpus[:1] if hasattr(os, "sched_getaffinity") else before
+            )
+    finally:
+        system.pin(before[:1])
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, before)
+
+
+def test_an_agent_that_is_lost_is_a_device_that_is_not_usable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lost(*_: object) -> Any:
+        raise CaseError("the agent is gone")
+
+    monkeypatch.setattr(doctoring, "_watch", lost)
+    with pytest.raises(DeviceError, match="device 'cpu': the agent is gone"):
+        doctoring.doctor("cpu", None, None, 0.1)
+
+
+def test_a_terminal_is_told_how_far_it_is() -> None:
+    screen = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with doctoring._progress(screen, 10) as show:
+        show(3, 1)
+        assert "processor 1, look 4 of 10" in screen.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_commands_are_whole_lines_on_a_narrow_terminal() -> None:
+    screen = Console(file=io.StringIO(), force_terminal=True, width=20, color_system=None)
+    command = "echo performance | sudo tee /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
+    finding = Finding("fair", "The governor [b]changes[/b] the\x1b clock:", command)
+    doctoring._print("cpu", Report("fair", "a fair place", (finding,)), screen)
+    lines = screen.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert doctoring.INDENT + command in lines
+    assert "[b]changes[/b]" in "".join(lines)
+    assert "\x1b" not in "".join(lines)
+
+
+def test_programs_are_those_of_others_by_name_with_the_busiest_first() -> None:
+    assert psutil.Process().pid not in {pid for pid, _ in doctoring._used()}
+    before = {(1, 0.0): ("a", 5.0), (2, 0.0): ("b", 1.0), (3, 0.0): ("gone", 1.0)}
+    after = {(1, 0.0): ("a", 6.0), (2, 0.0): ("b", 4.0), (4, 9.0): ("b", 1.0)}
+    assert doctoring._busiest(before, after, 2.0) == [("b", 2.0), ("a", 0.5)]

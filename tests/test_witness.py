@@ -1,0 +1,329 @@
+"""What the agent reads of /proc and /sys, against trees of files that hold what a test wants."""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from benchbox.agent import cgroups, counters, witness
+from benchbox.agent.witness import Witness, between
+
+Tree = Callable[[Mapping[str, object]], None]
+TICKS = os.sysconf("SC_CLK_TCK")
+CPU = "sys/devices/system/cpu"
+GROUP = "sys/fs/cgroup"
+OWN = {"collections", "switches", "faults_minor", "faults_major"}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """Return a function that writes files, by their paths, below the test's own proc and sys."""
+
+    def write(files: Mapping[str, object]) -> None:
+        for name, content in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else f"{content}\n".encode())
+
+    return write
+
+
+@pytest.fixture
+def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Witness]:
+    """Return a function that makes a witness of the test's own proc and sys, however slow."""
+    monkeypatch.setattr(witness, "DEAREST_NS", 1e12)
+
+    def make(threads: int = 1, cpus: tuple[int, ...] = (1,)) -> Witness:
+        return Witness(threads, cpus, tmp_path / "proc", tmp_path / "sys")
+
+    return make
+
+
+def stat(processor: object) -> str:
+    """A /proc/thread-self/stat whose program is called `a (b) c`."""
+    return f"42 (a (b) c) R {'0 ' * 35}{processor} 0 0 0"
+
+
+def stolen(ticks: object, cpu: int = 1) -> str:
+    return f"cpu  9 9 9 9 9 9 9 9 9 9\ncpu{cpu} 1 2 3 4 5 6 7 {ticks} 0 0\nintr 77 0 0\n"
+
+
+FULL: Mapping[str, object] = {
+    "proc/thread-self/sched": "head (1, #threads: 1)\n---\nse.nr_migrations   :     3\nprio : 120",
+    "proc/thread-self/stat": stat(1),
+    "proc/thread-self/schedstat": "1000 2000 3",
+    "proc/self/cgroup": "4:cpu,cpuacct:/\n0::/box",
+    "proc/self/task/11/schedstat": "10 100 1",
+    "proc/self/task/12/schedstat": "0 0 0",
+    "proc/stat": stolen(50),
+    "proc/pressure/cpu": "some avg10=0.00 avg60=0.21 avg300=1.57 total=900\nfull avg10=0 total=5",
+    "proc/pressure/memory": "some avg10=0.00 avg60=0.21 avg300=1.57 total=7\n",
+    "proc/pressure/io": "some avg10=0.00 avg60=0.21 avg300=1.57 total=8\n",
+    f"{GROUP}/box/cpu.stat": "usage_usec 5\nnr_periods 9\nnr_throttled 2\nthrottled_usec 30",
+    f"{CPU}/cpu1/cpufreq/scaling_cur_freq": 2100000,
+    f"{CPU}/cpu1/thermal_throttle/core_throttle_count": 4,
+    "sys/class/thermal/thermal_zone0/temp": 51000,
+    "sys/class/thermal/thermal_zone0/type": "x86_pkg_temp",
+}
+
+
+def test_all_that_a_system_tells_is_read(tree: Tree, watch: Callable[..., Witness]) -> None:
+    tree(FULL)
+    with watch() as own:
+        seen = own.look()
+    assert {name: value for name, value in seen.items() if name not in OWN} == {
+        "migrations": 3,
+        "queued_ns": 2000,
+        "steal_s": 50 / TICKS,
+        "pressure_us": 900,
+        "memory_pressure_us": 7,
+        "io_pressure_us": 8,
+        "throttled_periods": 2,
+        "throttled_us": 30,
+        "clock_khz": 2100000,
+        "thermal_throttles": 4,
+        "temperature_c": 51.0,
+    }
+
+
+def test_counters_become_differences_and_of_gauges_the_worse_value_stays(
+    tree: Tree, watch: Callable[..., Witness]
+) -> None:
+    tree(FULL)
+    with watch() as own:
+        before = own.look()
+        tree(
+            {
+                "proc/thread-self/schedstat": "5000 2500 4",
+                "proc/stat": stolen(53),
+                f"{CPU}/cpu1/cpufreq/scaling_cur_freq": 1800000,
+                "sys/class/thermal/thermal_zone0/temp": 49000,
+            }
+        )
+        seen = between(before, own.look())
+    assert (seen["queued_ns"], seen["steal_s"]) == (500, 3 / TICKS)
+    assert (seen["clock_khz"], seen["temperature_c"]) == (1800000, 51.0)
+    assert (seen["migrations"], seen["throttled_us"], seen["pressure_us"]) == (0, 0, 0)
+
+
+def test_a_system_without_proc_sys_and_counters_is_watched_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, watch: Callable[..., Witness]
+) -> None:
+    monkeypatch.setattr(witness, "resource", None)
+    for threads in (1, 2):
+        with watch(threads) as own:
+            before = own.look()
+            assert before.keys() == {"collections"}
+            assert between(before, own.look()) == {"collections": 0}
+
+
+def test_this_system_is_watched_and_nothing_counts_backwards() -> None:
+    with Witness(1, [0]) as one, Witness(2, [0]) as several:
+        for own in (one, several):
+            seen = between(own.look(), own.look())
+            assert seen.keys() >= {"collections"}
+            assert all(value >= 0 for value in seen.values())
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"garbage", b"\xff\x00\xfe", b"-1\n", b"9" * 9999])
+def test_files_that_hold_nonsense_are_as_if_they_were_not_there(
+    tree: Tree, watch: Callable[..., Witness], content: bytes
+) -> None:
+    tree(dict.fromkeys(FULL, content))
+    for threads in (1, 2):
+        with watch(threads) as own:
+            seen = own.look()
+            assert seen.keys() <= OWN
+            assert between(seen, own.look()).keys() <= OWN
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_a_file_that_becomes_empty_takes_only_what_it_said_with_it(
+    tree: Tree, watch: Callable[..., Witness], name: str
+) -> None:
+    tree(FULL)
+    with watch() as own:
+        before = own.look()
+        tree({name: b""})
+        after = own.look()
+    assert len(before.keys() - after.keys()) <= 2
+    assert between(before, after).keys() == after.keys()
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_a_folder_where_a_file_should_be_is_no_file(
+    tree: Tree, watch: Callable[..., Witness], tmp_path: Path, name: str
+) -> None:
+    tree(FULL)
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    with watch() as own:
+        assert own.look().keys() >= {"collections"}
+
+
+def test_a_file_that_takes_long_to_read_is_left_out(
+    tree: Tree, watch: Callable[..., Witness], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(witness, "DEAREST_NS", -1)
+    tree(FULL)
+    with watch() as own:
+        assert own.look().keys() <= OWN
+
+
+def test_nothing_stays_open(tree: Tree, watch: Callable[..., Witness]) -> None:
+    tree(FULL)
+    before = len(list(Path("/dev/fd").iterdir()))
+    for threads in (1, 2):
+        with watch(threads) as own:
+            own.look()
+            assert len(list(Path("/dev/fd").iterdir())) > before
+        own.close()
+    assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+def test_a_counter_that_began_anew_says_nothing() -> None:
+    assert between({"a": 5, "b": 1}, {"a": 4, "b": 3, "c": 9}) == {"b": 2}
+
+
+def test_without_a_count_of_migrations_it_is_said_whether_the_processor_changed(
+    tree: Tree, watch: Callable[..., Witness]
+) -> None:
+    tree({"proc/thread-self/stat": stat(1)})
+    with watch() as own:
+        before = own.look()
+        assert between(before, own.look())["moved"] == 0
+        tree({"proc/thread-self/stat": stat(0)})
+        assert between(before, own.look())["moved"] == 1
+
+
+def test_with_several_threads_all_are_heard_and_those_that_come_and_go_too(
+    tree: Tree, watch: Callable[..., Witness], tmp_path: Path
+) -> None:
+    task = "proc/self/task/{}/schedstat"
+    tree(FULL)
+    with watch(2) as own:
+        assert own.look()["queued_ns"] == 100
+        tree({task.format(12): "5 30 1", task.format(13): "5 7 1"})
+        assert own.look()["queued_ns"] == 137
+        shutil.rmtree(tmp_path / "proc/self/task/11")
+        assert own.look()["queued_ns"] == 137
+        tree({task.format(11): "1 2 1"})  # a thread with the number of one that ended
+        assert own.look()["queued_ns"] == 139
+        shutil.rmtree(tmp_path / "proc/self/task")
+        assert "queued_ns" not in own.look()
+
+
+def test_queues_that_the_kernel_does_not_count_are_absent() -> None:
+    assert counters.queued([b"0 0 0"]) == counters.queued([b"0 55 1"]) == {}
+    assert counters.queued([b"5 0 1"]) == {"queued_ns": 0}
+
+
+def test_steal_is_that_of_all_processors_or_of_none() -> None:
+    both = stolen(20, 0) + stolen(3, 1)
+    assert counters.steal([0, 1], [both.encode()]) == {"steal_s": 23 / TICKS}
+    assert counters.steal([1, 2], [both.encode()]) == {}
+    assert counters.steal([1], [b"cpu1 1 2 3 4 5 6 7\n"]) == {}
+    assert counters.steal([1], [b"cpu10 1 2 3 4 5 6 7 8\n"]) == {}
+
+
+def test_the_work_of_processors_is_without_waits_and_steal() -> None:
+    text = (
+        b"cpu 1 1 1 1 1 1 1 1\ncpu0 1 10 100 5 5 1000 10000 5 5 5\ncpu1 1 2\nintr 0 0 0 0 0 0 0 0"
+    )
+    assert counters.busy_s(text) == {0: 11111 / TICKS}
+
+
+def test_throttling_adds_up_groups_of_either_version() -> None:
+    first = b"nr_periods 0\nnr_throttled 3\nthrottled_time 5999\n"
+    second = b"usage_usec 1\nnr_throttled 4\nthrottled_usec 10\n"
+    root = b"usage_usec 9688554244\nuser_usec 9237682960\n"
+    assert counters.throttling([first]) == {"throttled_periods": 3, "throttled_us": 5}
+    assert counters.throttling([second, second, root]) == {
+        "throttled_periods": 8,
+        "throttled_us": 20,
+    }
+    assert counters.throttling([root]) == {}
+
+
+def test_the_slowest_clock_and_the_hottest_sane_sensor_count() -> None:
+    assert counters.clock([b"2100000\n", b"0\n", b"800000\n"]) == {"clock_khz": 800000}
+    assert counters.temperature([b"45000\n", b"61500\n", b"-273000\n", b"255000\n"]) == {
+        "temperature_c": 61.5
+    }
+    assert counters.temperature([b"62\n", b"45000\n"]) == {"temperature_c": 62}
+    assert counters.temperature([b"0\n"]) == counters.heat([b"3\n", b"x\n"]) == {}
+
+
+def test_sensors_of_a_processor_are_preferred_and_no_more_than_some_are_read(
+    tree: Tree, watch: Callable[..., Witness]
+) -> None:
+    zones = "sys/class/thermal/thermal_zone{}/{}"
+    tree({zones.format(9, "type"): "battery", zones.format(9, "temp"): 80000})
+    with watch() as own:
+        assert own.look()["temperature_c"] == 80
+    for index in range(9):
+        tree({zones.format(index, "type"): "cpu-thermal", zones.format(index, "temp"): 50_000})
+    with watch() as own:
+        assert own.look()["temperature_c"] == 50
+
+
+BYTES = st.binary(max_size=200) | st.text("cpu 0123456789\n:sometal=", max_size=200).map(str.encode)
+
+
+@pytest.mark.parametrize(
+    "parse",
+    [
+        counters.migrations,
+        counters.processor,
+        counters.queued,
+        partial(counters.steal, [0, 1]),
+        partial(counters.pressure, "pressure_us"),
+        counters.throttling,
+        counters.clock,
+        counters.heat,
+        counters.temperature,
+    ],
+)
+@given(st.lists(BYTES, min_size=1, max_size=3))
+@example([b""])
+@example([b"9" * 5000])
+def test_any_bytes_are_read_as_numbers_that_are_not_negative_or_as_nothing(
+    parse: Callable[[list[bytes]], counters.Seen], texts: list[bytes]
+) -> None:
+    assert all(value >= 0 for value in parse(texts).values())
+
+
+@given(BYTES)
+def test_any_bytes_are_read_as_work_or_as_nothing(text: bytes) -> None:
+    assert all(seconds >= 0 for seconds in counters.busy_s(text).values())
+
+
+# control groups
+
+
+@pytest.mark.parametrize(
+    ("lines", "files", "found"),
+    [
+        ("0::/", ["cpu.stat"], [""]),
+        ("0::/a/b", ["a/b/cpu.stat", "a/cpu.stat", "cpu.stat"], ["a/b", "a", ""]),
+        ("0::/a", ["unified/a/cpu.stat"], ["unified/a"]),
+        ("3:cpu,cpuacct:/a", ["cpu,cpuacct/a/cpu.stat"], ["cpu,cpuacct/a"]),
+        ("3:cpuset:/\n2:cpu:/\n1:name=systemd:/x", ["cpu/cpu.stat", "cpuset/x"], ["cpu"]),
+        ("0::/docker/0123", ["cpu.stat"], [""]),  # a container that sees its own tree only
+        ("0::/../outside", ["cpu.stat"], [""]),
+        ("0::/a", [], []),
+        ("", ["cpu.stat"], []),
+        ("nonsense\n::\n0:\n\0:cpu:/\0", ["cpu.stat"], []),
+    ],
+)
+def test_the_groups_that_limit_this_process_are_found(
+    tree: Tree, tmp_path: Path, lines: str, files: list[str], found: list[str]
+) -> None:
+    tree({"proc/self/cgroup": lines, **{f"{GROUP}/{name}": "" for name in files}})
+    folders = cgroups.folders(tmp_path / "proc", tmp_path / "sys")
+    assert folders == [tmp_path / GROUP / name for name in found]
