@@ -31,12 +31,14 @@ class Device:
     cpus: tuple[int, ...] = ()
 
 
-def resolve(name: str, threads: int = 1) -> Device:
+def resolve(name: str, threads: int | None = None, cpus: Sequence[int] = ()) -> Device:
     """Return the device that `name` stands for.
 
-    Raises DeviceError when there is none here, UsageError when it has fewer processors than
-    `threads`.
+    `cpus` are the processors to run on, one for each thread; without `threads` there are as many
+    threads as processors named, else one. Raises DeviceError when there is no such device here,
+    UsageError when it has no such processors.
     """
+    threads = threads if threads is not None else max(1, len(cpus))
     if name.partition(":")[0] in NOT_YET:
         raise DeviceError(
             f"device {name!r}: GPUs, ssh:// and adb:// are not supported yet; "
@@ -50,8 +52,8 @@ def resolve(name: str, threads: int = 1) -> Device:
             "run benchbox on the board itself, or time here with --device cpu"
         )
     require_onnxruntime()
-    _check_threads(threads)
-    return Device(name, CPU_PROVIDER, threads, "arm")
+    _check_threads(threads, cpus)
+    return Device(name, CPU_PROVIDER, threads, "arm", tuple(cpus))
 
 
 def _nearest(name: str) -> str:
@@ -68,10 +70,20 @@ def require_onnxruntime() -> None:
         )
 
 
-def _check_threads(threads: int) -> None:
+def _check_threads(threads: int, cpus: Sequence[int]) -> None:
     usable = host.usable_cpus()
-    if not 1 <= threads <= usable:
-        raise UsageError(f"--threads {threads}: choose 1 to {usable}, the processors usable here")
+    if not 1 <= threads <= len(usable):
+        raise UsageError(
+            f"--threads {threads}: choose 1 to {len(usable)}, the processors usable here"
+        )
+    named = ",".join(map(str, cpus))
+    if cpus and len(cpus) != threads:
+        raise UsageError(f"--cpus {named}: name one processor for each of the {threads} threads")
+    if wrong := sorted(set(cpus) - set(usable)):
+        raise UsageError(
+            f"--cpus {named}: no processor {wrong[0]} usable here; "
+            f"choose from {', '.join(map(str, usable))}"
+        )
 
 
 def names() -> Sequence[tuple[str, str]]:

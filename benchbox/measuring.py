@@ -3,20 +3,27 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
-from benchbox import grouping, rows, samples
+from benchbox import arrivals, grouping, rows
 from benchbox.devices import Device
 from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.export import Graph
 from benchbox.journal import Journal
+from benchbox.pacing import PacedSampler
+from benchbox.planning import Plan, shortfall
 from benchbox.records import Record, Status
 from benchbox.samples import Burst
-from benchbox.sampling import Plan, Progress, Sampler, Subject, shortfall
+from benchbox.sampling import Progress, Sampler, Subject
 from benchbox.specs import Case
+from benchbox.states import Known, Readings
 from benchbox.transports import Agent, Loaded
 
 CHECKPOINT_S = 10.0  # into a run that the first checkpoint is written; each later one at twice that
+# A case with fewer multiply-accumulates to a byte waits for the memory more than it computes: those
+# whose latency was seen to follow the stream probe have 0 to 0.25, those that followed the compute
+# probe 1.6 and more.
+MACS_PER_BYTE = 1.0
 IDLE_CRASHES = 3  # agents lost in a row without a case to blame, before the rest is given up
 
 
@@ -43,6 +50,7 @@ class Measurement:
         watcher: Watcher,
         agent: Agent,
         open_agent: Callable[[Device], Agent],
+        known: Known | None = None,
     ) -> None:
         self._cases = {case.key: case for case in cases}
         self._index = {case.key: index for index, case in enumerate(cases)}
@@ -56,6 +64,11 @@ class Measurement:
         self._failed: set[str] = set()
         self._kept = {r.key: list(r.bursts) for r in journal.records.values()}
         self._session = 1 + max((b.session for k in self._kept.values() for b in k), default=-1)
+        self.readings = Readings(known)
+        for kept in self._kept.values():
+            for burst in kept:
+                self.readings.recall(burst.probe, burst.marks, burst.stream_ns)
+        self.readings.update()
         self._sampler: Sampler | None = None
         self._checkpoint_s = CHECKPOINT_S
         self._elapsed_s = 0.0
@@ -71,8 +84,10 @@ class Measurement:
             for group in groups:
                 share = len(group) / total
                 self._time(group, replace(self._plan, max_time_s=self._plan.max_time_s * share))
+            self._rejudge()
         except KeyboardInterrupt:
             self._interrupted()
+            self._rejudge()
             return True
         finally:
             if self._agent is not None:
@@ -91,21 +106,41 @@ class Measurement:
 
     def _good(self, key: str) -> bool:
         record = self._journal.records.get(key)
-        return (
-            record is not None
-            and record.status == "ok"
-            and not shortfall(record.bursts, self._plan)
-        )
+        return record is not None and record.status == "ok" and not self._lacks(record.bursts)
+
+    def _lacks(self, bursts: Sequence[Burst]) -> str:
+        return shortfall(bursts, self._plan, self.readings.gate)
 
     def _time(self, group: Sequence[Case], plan: Plan) -> None:
-        """Time one memory group, in a fresh agent after each crash."""
+        """Time one memory group, each part of the plan in a fresh agent."""
         alive = [case for case in group if case.key not in self._failed]
-        subjects = [Subject(case.key, f"{case.spec}:{case.reference}") for case in alive]
-        sampler = self._sampler = Sampler(subjects, plan, notify=self._notify)
+        sampler = self._sampler = self._sampler_of([self._subject(case) for case in alive], plan)
         for key, progress in sampler.cases.items():
-            progress.medians += samples.round_medians(self._kept.get(key, ())).values()
+            progress.bursts += self._kept.get(key, ())
+            progress.judge(sampler.gate)
+        for stage in range(plan.sessions):
+            sampler.begin(stage)
+            self._stage(sampler)
+        for progress in sampler.active:
+            self._conclude(progress)
+        self._elapsed_s += sampler.elapsed_s
+        self._kept.update({key: case.bursts for key, case in sampler.cases.items()})
+        self._sampler = None
+
+    def _sampler_of(self, subjects: Sequence[Subject], plan: Plan) -> Sampler:
+        kind = Sampler if plan.arrival_per_s is None else PacedSampler
+        return kind(subjects, plan, readings=self.readings, notify=self._notify)
+
+    def _subject(self, case: Case) -> Subject:
+        cost = self._graphs[case.key].cost
+        macs, memory = cost.known_macs, cost.memory_access_bytes
+        bound = macs is not None and memory is not None and macs < MACS_PER_BYTE * memory
+        return Subject(case.key, f"{case.spec}:{case.reference}", bound)
+
+    def _stage(self, sampler: Sampler) -> None:
+        """Time what belongs to one session, in a fresh agent after each crash."""
         idle = 0
-        while sampler.active and sampler.elapsed_s < plan.max_time_s:
+        while sampler.awake and sampler.in_time:
             before = len(sampler.active)
             try:
                 self._session_of(sampler)
@@ -115,20 +150,15 @@ class Measurement:
                     self._give_up(sampler, str(error))
             except DeviceError as error:
                 self._give_up(sampler, str(error))
-        for progress in sampler.active:
-            self._conclude(progress, plan)
-        self._elapsed_s += sampler.elapsed_s
-        self._kept.update({key: self._bursts(key) for key in sampler.cases})
-        self._sampler = None
 
     def _session_of(self, sampler: Sampler) -> None:
-        """Load the unfinished cases into an agent and time them until it, or the sampler, ends."""
+        """Load the unfinished cases into an agent and time them until it, or the stage, ends."""
+        start = time.monotonic()
         agent, self._agent = self._agent or self._open(self._device), None
         session, self._session = self._session, self._session + 1
         with agent:
-            start = time.monotonic()
             try:
-                for progress in sampler.active:
+                for progress in sampler.awake:
                     self._load(agent, sampler, progress)
             finally:
                 sampler.excuse(time.monotonic() - start)
@@ -136,13 +166,14 @@ class Measurement:
                 if progress.failure:
                     self._finish(progress, "failed", progress.failure)
                 else:
-                    self._conclude(progress, sampler.plan)
+                    self._conclude(progress)
 
     def _load(self, agent: Agent, sampler: Sampler, progress: Progress) -> None:
         key = progress.subject.key
         graph, case = self._graphs[key], self._cases[key]
         try:
-            loaded = agent.load(key, str(graph.path), case.inputs, self._plan.seed)
+            first = key not in self._loaded
+            loaded = agent.load(key, str(graph.path), case.inputs, self._plan.seed, denormals=first)
         except CaseError as error:
             sampler.fail(key, str(error))
             self._finish(progress, "failed", str(error))
@@ -157,9 +188,9 @@ class Measurement:
             sampler.fail(progress.subject.key, reason)
             self._finish(progress, "failed", reason)
 
-    def _conclude(self, progress: Progress, plan: Plan) -> None:
+    def _conclude(self, progress: Progress) -> None:
         """Finish a case by all of its samples, those of earlier sessions too."""
-        reason = shortfall(self._bursts(progress.subject.key), plan)
+        reason = self._lacks(progress.bursts)
         self._finish(progress, "imprecise" if reason else "ok", reason)
 
     def _finish(self, progress: Progress, status: Status, reason: str) -> None:
@@ -170,30 +201,49 @@ class Measurement:
                 return  # a reference timed again for others; what it was before stands
         self._write(key, status, reason)
 
+    def _rejudge(self) -> None:
+        """Write anew what was written under a gate that has moved since."""
+        gate = self.readings.gate
+        for key, record in list(self._journal.records.items()):
+            if key in self._cases and record.status in ("ok", "imprecise") and record.gate != gate:
+                reason = self._lacks(self._bursts(key))
+                self._write(key, "imprecise" if reason else "ok", reason)
+
     def _write(self, key: str, status: Status, reason: str) -> None:
         record = self._record(key, status, reason)
         self._journal.append(record)
         self._watcher.finished(record)
 
     def _bursts(self, key: str) -> list[Burst]:
-        """Return every sample of a case: of earlier memory groups, and of the one being timed."""
+        """Return every sample of a case: of the memory group being timed, or of earlier ones."""
         running = self._sampler.cases.get(key) if self._sampler else None
-        return [*self._kept.get(key, ()), *(running.bursts if running else ())]
+        return running.bursts if running else list(self._kept.get(key, ()))
 
     def _record(self, key: str, status: Status, reason: str) -> Record:
         bursts = self._bursts(key)
-        running = self._sampler.cases.get(key) if self._sampler else None
         bare = rows.record(self._index[key], self._cases[key], self._graphs.get(key))
         if status in ("failed", "skipped"):
             return replace(bare, status=status, reason=rows.shareable(reason), bursts=bursts)
         case = self._cases[key]
         reference = [] if case.is_reference else self._bursts(f"{case.spec}:{case.reference}")
         return replace(
-            rows.measured(bare, bursts, reference, self._loaded.get(key)),
+            rows.measured(bare, bursts, reference, self.readings),
             status=status,
             reason=rows.shareable(reason),
-            warmup_calls=running.warmup_calls if running else None,
+            arrival=arrivals.estimate(bursts, self._plan.arrival_per_s),
+            **self._beginnings(key),
         )
+
+    def _beginnings(self, key: str) -> dict[str, Any]:
+        """Return how a case was loaded and warmed up, in this run or in the one that it resumes."""
+        running = self._sampler.cases.get(key) if self._sampler else None
+        before = self._journal.records.get(key)
+        loaded = self._loaded.get(key) or (before and rows.loaded(before))
+        warmup_calls = running.warmup_calls if running else 0
+        return {
+            **(rows.loading(loaded) if loaded else {}),
+            "warmup_calls": warmup_calls or (before.warmup_calls if before else None),
+        }
 
     def _notify(self, sampler: Sampler) -> None:
         self._watcher.measuring(sampler)
@@ -209,9 +259,9 @@ class Measurement:
         for key in self._cases:
             if key in self._failed or self._good(key):
                 continue
-            if not shortfall(self._bursts(key), self._plan):
+            if not self._lacks(self._bursts(key)):
                 self._write(key, "ok", "")
-            elif samples.estimate(self._bursts(key)):
+            elif self._bursts(key):
                 self._write(key, "imprecise", "interrupted before its interval was narrow enough")
             else:
                 self._write(key, "skipped", "interrupted before it was timed")

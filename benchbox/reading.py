@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from benchbox import telling
 from benchbox.records import Record, Run, SpecFacts
 from benchbox.render import units
 from benchbox.render.words import by_text, listed
@@ -16,6 +17,8 @@ from benchbox.tables import known_macs, uncounted
 MARGIN = 1.01  # a case is slower when its whole interval is beyond 1% more than the other's
 FEW = 3  # imprecise cases that are explained one by one
 EQUAL_FLOPS = 0.005  # FLOPs that differ by less are called equal
+DENORMAL = 1.03  # a case that denormals would slow down by more is told of
+APART = 0.005  # a standard deviation between processes that is worth a word
 FLOPS_NOTE = "FLOPs are multiply-accumulates, as the papers count them"
 
 Decision = Literal["holds", "fails", "unclear"]
@@ -49,17 +52,33 @@ class Pair:
 
 
 def sentence(run: Run, spec_facts: SpecFacts) -> str | None:
-    """Return whether the spec's claim holds in this run, None if no pair of it was measured."""
+    """Return whether the spec's claim holds in this run, None if no pair of it was measured.
+
+    Of a case under continuous load, what became of it.
+    """
+    records = _records(run, spec_facts)
     claim = spec_facts.claim
-    pairs = [] if claim is None else _pairs(_records(run, spec_facts), claim)
+    pairs = [] if claim is None else _pairs(records, claim)
     if claim is None or not pairs:
-        return None
+        return telling.sentence(records)
     ratios = listed([units.ratio(p.ratio.value, units.width(p.ratio)) for p in pairs])
+    about = f"{spec_facts.guideline or spec_facts.name}{telling.at(pairs[0].slower)}"
     return (
-        f"{spec_facts.guideline or spec_facts.name} {_verdict(pairs)}: "
+        f"{about} {_verdict(pairs)}: "
         f"{claim['subject']} cost {ratios} the latency of {claim['than_subject']}"
         f"{_at_flops(pairs)}{_aside(pairs)}."
     )
+
+
+def is_unclear(run: Run) -> bool:
+    """Return whether the interval of some ratio that a claim is about says neither yes nor no."""
+    pairs = [
+        pair
+        for facts in run.context.specs
+        if facts.claim is not None
+        for pair in _pairs(_records(run, facts), facts.claim)
+    ]
+    return any(pair.decision == "unclear" for pair in pairs)
 
 
 def failures(run: Run, spec_facts: SpecFacts) -> list[str]:
@@ -85,6 +104,9 @@ def notes(run: Run, spec_facts: SpecFacts) -> list[str]:
         *by_text(names, [lower_bound(uncounted(record.cost)) for record in records]),
         *by_text(names, [_not_built(record) for record in records]),
         *by_text(names, [record.note for record in records]),
+        *by_text(names, [_denormal(record) for record in records]),
+        *_apart(records),
+        *telling.notes(records),
         *_imprecise(records),
     ]
 
@@ -112,6 +134,8 @@ def _records(run: Run, spec_facts: SpecFacts) -> list[Record]:
 
 def _pairs(records: Sequence[Record], claim: Mapping[str, Any]) -> list[Pair]:
     pairs = []
+    if not telling.compared(records):
+        return []
     for group in dict.fromkeys(record.group for record in records):
         members = [record for record in records if record.group == group]
         slower, than = _find(members, claim["slower"]), _find(members, claim["than"])
@@ -200,8 +224,7 @@ def _aside(pairs: Sequence[Pair]) -> str:
 
 def _paper(records: Sequence[Record], spec_facts: SpecFacts) -> list[str]:
     """Return where the paper's figures come from."""
-    compared = any(record.case != record.reference for record in records)
-    if not compared or all(record.published is None for record in records):
+    if not telling.compared(records) or all(record.published is None for record in records):
         return []
     unit = units.per_second(spec_facts.published_unit)
     device = f" on {spec_facts.published_device}" if spec_facts.published_device else ""
@@ -220,6 +243,40 @@ def _not_built(record: Record) -> str:
         return ""
     built = listed([f"{name} = {label_text(record.args.get(name))}" for name, _ in differing])
     return f"built with {built}, the paper prints {listed([text for _, text in differing])}"
+
+
+def _denormal(record: Record) -> str:
+    """Return how much slower the case would be if denormal numbers were not flushed to zero."""
+    ratio = record.denormal_ratio
+    if ratio is None or ratio <= DENORMAL:
+        return ""
+    return f"denormal numbers in it, flushed to zero here; where they are not, {units.ratio(ratio)}"
+
+
+def _apart(records: Sequence[Record]) -> list[str]:
+    """Return where agent processes differ by more than the intervals, which know rounds only."""
+    lines = [f"{r.case}: {_of_processes(r)}" for r in records if _processes_matter(r)]
+    if len(lines) <= FEW:
+        return lines
+    worst = max(filter(_processes_matter, records), key=_between)
+    count = f"{len(lines)} of {len(records)} cases differ between processes by more than their ±"
+    return [f"{count}, most of all {worst.case}: {_of_processes(worst)}"]
+
+
+def _between(record: Record) -> float:
+    """Return the standard deviation between processes, relative, 0 where none is known."""
+    return (record.latency.between_sd or 0.0) if record.latency else 0.0
+
+
+def _processes_matter(record: Record) -> bool:
+    return _between(record) > max(APART, _half_width(record))
+
+
+def _of_processes(record: Record) -> str:
+    latency = record.latency
+    assert latency is not None, "it has processes"
+    p50s = listed([units.milliseconds(p50) for p50 in latency.sessions_p50_s])
+    return f"p50 was {p50s} ms in {len(latency.sessions_p50_s)} processes"
 
 
 def _imprecise(records: Sequence[Record]) -> list[str]:

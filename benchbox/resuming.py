@@ -9,6 +9,7 @@ from benchbox.records import Context, Run
 
 # Samples taken under different values of these do not belong in one table.
 SAME = ("device", "provider", "threads", "channels", "seed", "versions")
+SAME_PLAN = ("batch", "shapes", "arrival_per_s", "sustained_s")
 SAME_HOST = ("machine", "cpu", "cpus", "kernel")
 
 
@@ -32,6 +33,5 @@ def _differences(old: Context, new: Context) -> Sequence[str]:
     pairs = [(name, getattr(old, name), getattr(new, name)) for name in SAME]
     pairs += [(name, old.host.get(name), new.host.get(name)) for name in SAME_HOST]
     pairs += [(f"spec {spec.name}", old.spec(spec.name).sha256, spec.sha256) for spec in new.specs]
-    pairs += [("batch", old.plan.get("batch"), new.plan.get("batch"))]
-    pairs += [("shapes", old.plan.get("shapes"), new.plan.get("shapes"))]
+    pairs += [(name, old.plan.get(name), new.plan.get(name)) for name in SAME_PLAN]
     return [f"{name} was {was!r} and is {now!r} now" for name, was, now in pairs if was != now]

@@ -5,14 +5,16 @@ import os
 import re
 import socket
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from benchbox import samples, stats
 from benchbox.export import Graph
 from benchbox.records import Record
 from benchbox.samples import Burst
 from benchbox.specs import Case
+from benchbox.states import Readings
 from benchbox.transports import Loaded
 
 LONGEST = 400  # characters of a reason; what a runtime has to say can fill a page
@@ -44,20 +46,36 @@ def record(index: int, case: Case, graph: Graph | None) -> Record:
 
 
 def measured(
-    bare: Record, bursts: Sequence[Burst], reference: Sequence[Burst], loaded: Loaded | None
+    bare: Record,
+    bursts: Sequence[Burst],
+    reference: Sequence[Burst],
+    readings: Readings,
 ) -> Record:
     """Return the record with its samples, their estimate, and the ratio to the reference's."""
-    rounds, others = samples.round_medians(bursts), samples.round_medians(reference)
+    gate = readings.gate
+    rounds, others = samples.round_medians(bursts, gate), samples.round_medians(reference, gate)
     return replace(
         bare,
-        bursts=bursts,
-        latency=samples.estimate(bursts),
+        bursts=samples.tagged(bursts, gate),
+        latency=samples.estimate(bursts, gate),
+        gate=gate,
         relative=stats.ratio_interval(rounds, others),
-        load_s=loaded.load_s if loaded else None,
-        first_call_s=loaded.first_call_s if loaded else None,
-        peak_rss_bytes=loaded.peak_rss_bytes if loaded else None,
-        affinity=loaded.affinity if loaded else None,
     )
+
+
+LOADING = tuple(field.name for field in fields(Loaded) if field.name != "rss_bytes")
+
+
+def loading(loaded: Loaded) -> dict[str, Any]:
+    """Return the fields of a record that say how its graph was loaded."""
+    return {name: getattr(loaded, name) for name in LOADING}
+
+
+def loaded(earlier: Record) -> Loaded | None:
+    """Return how the graph of an earlier record was loaded, None if it was not."""
+    if earlier.load_s is None or earlier.first_call_s is None:
+        return None
+    return Loaded(rss_bytes=None, **{name: getattr(earlier, name) for name in LOADING})
 
 
 def shareable(text: str) -> str:

@@ -6,14 +6,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from benchbox import __version__, export, matching, records, resuming
+from benchbox import __version__, export, history, matching, records, resuming
 from benchbox.devices import Device
 from benchbox.errors import CaseError, UsageError
 from benchbox.export import Graph
 from benchbox.journal import Journal
+from benchbox.lasting import LastingMeasurement
 from benchbox.measuring import Measurement
+from benchbox.planning import Plan
 from benchbox.records import Context, Record, Run, SpecFacts
-from benchbox.sampling import Plan, Sampler
+from benchbox.sampling import Sampler
 from benchbox.specs import BlockSpec, Case, Selection, with_references
 from benchbox.transports import Agent, open_agent
 
@@ -73,11 +75,22 @@ def run(request: Request, watcher: Watcher) -> Outcome:
     try:
         context = _context(request, agent)
         previous = resuming.previous(request.results, context) if request.resume else None
+        states = history.path(context)
         with closing(Journal(request.results, context, previous)) as journal:
-            measurement = Measurement(
-                cases, graphs, request.device, request.plan, journal, watcher, agent, request.open
+            kind = LastingMeasurement if request.plan.sustained_s else Measurement
+            measurement = kind(
+                cases,
+                graphs,
+                request.device,
+                request.plan,
+                journal,
+                watcher,
+                agent,
+                request.open,
+                history.load(states),
             )
             interrupted = measurement.run()
+        history.save(states, measurement.readings.after())
     finally:
         agent.close()
     return Outcome(journal.run, interrupted, journal.lost)

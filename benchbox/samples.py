@@ -1,45 +1,130 @@
-"""Raw samples, and the estimate that they give."""
+"""Raw samples, which of them are quiet, and the estimate that they give."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import compress, pairwise
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
-from benchbox import stats
+from benchbox import causes, stats
+from benchbox.states import Gate, Probe
 from benchbox.stats import Interval
 
 NS = 1e-9
+OPEN = Gate()
+# In a row; at a rate; in a row, to be set beside those of the same case at a rate.
+Kind = Literal["ordinary", "paced", "beside"]
+QUEUED = 0.02  # of a burst, spent by threads of a pool waiting for a processor: twice the precision
 
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """Calls of one case in a row: latencies in ns, and the involuntary context switches in each.
+    """Calls of one case in a row: latencies in ns, and what is known of what disturbed them.
 
-    `session` counts agent processes, `round` passes over the cases; `switches` is None where the
-    system does not count them.
+    `session` counts agent processes, `round` passes over the cases; `switches` are the involuntary
+    context switches in each call, None where the system does not count them. `marks` are readings
+    of a sentinel, each with the number of calls before it, and `probe` says of which; `stream_ns`
+    are those of the stream sentinel before and after the burst, `probed_ns` what all of them took.
+    `pool` says whether several threads worked, `seen` what else the system tells of the burst, and
+    `tags` the causes of disturbance found in all of it. Between calls that come at a rate the
+    processor slept, for `slept_ns` together.
     """
 
     session: int
     round: int
     latencies_ns: tuple[int, ...]
     switches: tuple[int, ...] | None = None
+    marks: tuple[tuple[int, int], ...] = ()
+    probe: Probe = "compute"
+    stream_ns: tuple[int, ...] = ()
+    pool: bool = False
+    probed_ns: int = 0
+    seen: Mapping[str, float] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    kind: Kind = "ordinary"
+    slept_ns: int = 0
 
-    def quiet_ns(self) -> list[int]:
-        """Return the latencies of the calls that nothing is known to have disturbed."""
-        if self.switches is None:
-            return list(self.latencies_ns)
-        pairs = zip(self.latencies_ns, self.switches, strict=True)
-        return [latency for latency, switches in pairs if switches == 0]
+    def quiet_ns(self, gate: Gate = OPEN) -> list[int]:
+        """Return the latencies of the calls that nothing is known to have disturbed.
+
+        No context switch, the sentinels on both sides in the gate's states. Threads of a pool that
+        wake up and then wait for a processor are not switched; a burst in which they did is none.
+        """
+        return list(compress(self.latencies_ns, self.quiet(gate)))
+
+    def quiet(self, gate: Gate = OPEN) -> list[bool]:
+        """Return for each call whether it is quiet."""
+        if self._waited() or not self._level(gate):
+            return [False] * len(self.latencies_ns)
+        counted = self.switches or [0] * len(self.latencies_ns)
+        quiet = [switches == 0 for switches in counted]
+        for first, last in self._out_of_state(gate):
+            quiet[first:last] = [False] * (last - first)
+        return quiet
+
+    def _waited(self) -> bool:
+        """Return whether threads of a pool waited for a processor."""
+        in_a_row = self.kind != "paced"  # else threads wake up for every call
+        queued_ns = self.seen.get("queued_ns", 0)
+        return self.pool and in_a_row and queued_ns > QUEUED * self.duration_ns
+
+    def _level(self, gate: Gate) -> bool:
+        """Return whether the stream sentinel was in the gate's state.
+
+        The level that it shows lasts for seconds, and what disturbs a reading only adds to it, so
+        that the lower of two counts.
+        """
+        return not gate.stream or not self.stream_ns or gate.stream.holds(min(self.stream_ns))
+
+    @property
+    def duration_ns(self) -> int:
+        """What calls and sentinels took together."""
+        return sum(self.latencies_ns) + self.probed_ns
+
+    def _out_of_state(self, gate: Gate) -> Iterator[tuple[int, int]]:
+        """Yield the ranges of calls with a reading beside them that is not of the gate's state."""
+        state = gate.of(self.probe)
+        if state is None:
+            return
+        inside = state.holds
+        for (first, before), (last, after) in pairwise(self.marks):
+            if not (inside(before) and inside(after)):
+                yield first, last
+
+    def tagged(self, gate: Gate, top_khz: float | None) -> "Burst":
+        """Return the burst with the causes of what disturbed it; the run's highest clock helps."""
+        pairs = [(gate.of(self.probe), reading) for _, reading in self.marks]
+        pairs += [(gate.stream, reading) for reading in sorted(self.stream_ns)[:1]]
+        known = [(state, reading) for state, reading in pairs if state]
+        found = causes.tags(
+            self.seen,
+            (self.duration_ns + self.slept_ns) * NS,
+            None if self.switches is None else sum(self.switches),
+            slow=any(reading > state.high_ns for state, reading in known),
+            fast=any(reading < state.low_ns for state, reading in known),
+            top_khz=top_khz,
+        )
+        return replace(self, tags=found)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Burst":
+    def from_json(cls, data: Mapping[str, Any]) -> "Burst":
         """Return the burst that a record holds."""
         switches = data.get("switches")
         return cls(
-            data["session"],
-            data["round"],
-            tuple(data["latencies_ns"]),
-            None if switches is None else tuple(switches),
+            session=data["session"],
+            round=data["round"],
+            latencies_ns=tuple(data["latencies_ns"]),
+            switches=None if switches is None else tuple(switches),
+            marks=tuple((index, reading) for index, reading in data.get("marks", ())),
+            probe=data.get("probe", "compute"),
+            stream_ns=tuple(data.get("stream_ns", ())),
+            pool=data.get("pool", False),
+            probed_ns=data.get("probed_ns", 0),
+            seen=data.get("seen", {}),
+            tags=tuple(data.get("tags", ())),
+            kind=data.get("kind", "ordinary"),
+            slept_ns=data.get("slept_ns", 0),
         )
 
 
@@ -49,7 +134,8 @@ class Latency:
 
     p50 and its interval come from the quiet samples, by medians per round; raw_p50, p90 and p99
     from all of them. A percentile with too few samples for it is None, and so is an interval with
-    too few rounds.
+    too few rounds. `sessions_p50_s` is the p50 of each agent process by itself, `within_sd` and
+    `between_sd` are the relative standard deviations of rounds in a process and of processes.
     """
 
     p50_s: float
@@ -62,6 +148,10 @@ class Latency:
     samples: int
     quiet_share: float | None
     rounds: int
+    quiet_samples: int | None = None
+    sessions_p50_s: tuple[float, ...] = ()
+    within_sd: float | None = None
+    between_sd: float | None = None
 
     @property
     def interval(self) -> Interval | None:
@@ -71,28 +161,49 @@ class Latency:
         return Interval(self.p50_s, self.ci_low_s, self.ci_high_s)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Latency":
+    def from_json(cls, data: Mapping[str, Any]) -> "Latency":
         """Return the estimate that a record holds; unknown fields are ignored."""
-        return cls(**{name: data.get(name) for name in cls.__dataclass_fields__})  # type: ignore[arg-type]
+        known = {name: data.get(name) for name in cls.__dataclass_fields__}
+        known["sessions_p50_s"] = tuple(data.get("sessions_p50_s", ()))
+        return cls(**known)  # type: ignore[arg-type]
 
 
-def round_medians(bursts: Sequence[Burst]) -> dict[tuple[int, int], float]:
+def tagged(bursts: Sequence[Burst], gate: Gate) -> list[Burst]:
+    """Return the bursts with the causes of what disturbed them."""
+    top_khz = max((burst.seen.get("clock_khz", 0.0) for burst in bursts), default=0.0)
+    return [burst.tagged(gate, top_khz or None) for burst in bursts]
+
+
+def disturbances(bursts: Sequence[Burst], gate: Gate) -> dict[str, float]:
+    """Return for each cause the share of the bursts that bear it."""
+    counts = Counter(tag for burst in tagged(bursts, gate) for tag in burst.tags)
+    return {tag: count / len(bursts) for tag, count in counts.items()}
+
+
+def figures(bursts: Sequence[Burst]) -> list[Burst]:
+    """Return those bursts that the figures of a case come from."""
+    return [burst for burst in bursts if burst.kind != "beside"]
+
+
+def round_medians(bursts: Sequence[Burst], gate: Gate = OPEN) -> dict[tuple[int, int], float]:
     """Return the median of the quiet samples of each round, in seconds, by (session, round)."""
     rounds: dict[tuple[int, int], list[int]] = {}
-    for burst in bursts:
-        rounds.setdefault((burst.session, burst.round), []).extend(burst.quiet_ns())
+    for burst in figures(bursts):
+        rounds.setdefault((burst.session, burst.round), []).extend(burst.quiet_ns(gate))
     return {key: median(values) * NS for key, values in rounds.items() if values}
 
 
-def estimate(bursts: Sequence[Burst]) -> Latency | None:
+def estimate(bursts: Sequence[Burst], gate: Gate = OPEN) -> Latency | None:
     """Return what the samples say, None when there is not one quiet sample among them."""
-    medians = round_medians(bursts)
+    bursts = figures(bursts)
     every = [latency * NS for burst in bursts for latency in burst.latencies_ns]
+    medians = round_medians(bursts, gate)
     if not medians:
         return None
     interval = stats.median_interval(list(medians.values()))
-    counted = any(burst.switches is not None for burst in bursts)
-    quiet = sum(len(burst.quiet_ns()) for burst in bursts)
+    quiet = sum(len(burst.quiet_ns(gate)) for burst in bursts)
+    sessions = _by_session(medians)
+    within, between = stats.components(list(sessions.values()))
     return Latency(
         p50_s=interval.value if interval else median(medians.values()),
         ci_low_s=interval.low if interval else None,
@@ -102,6 +213,21 @@ def estimate(bursts: Sequence[Burst]) -> Latency | None:
         raw_p50_s=median(every),
         min_s=min(every),
         samples=len(every),
-        quiet_share=quiet / len(every) if counted else None,
+        quiet_share=quiet / len(every) if any(map(_is_watched, bursts)) else None,
         rounds=len(medians),
+        quiet_samples=quiet,
+        sessions_p50_s=tuple(map(median, sessions.values())),
+        within_sd=within,
+        between_sd=between,
     )
+
+
+def _is_watched(burst: Burst) -> bool:
+    return burst.switches is not None or bool(burst.marks)
+
+
+def _by_session(medians: Mapping[tuple[int, int], float]) -> dict[int, list[float]]:
+    sessions: dict[int, list[float]] = {}
+    for (session, _), value in sorted(medians.items()):
+        sessions.setdefault(session, []).append(value)
+    return sessions

@@ -1,4 +1,4 @@
-"""Interleaved rounds of bursts, warm-up by evidence, and the rule that says when to stop.
+"""Interleaved rounds of bursts, warm-up by evidence, and when a case has enough of them.
 
 Cases of one group take turns in a random order that is new in each round, so that whatever the
 machine does meets all of them alike. This module knows samples, not models: a session is anything
@@ -14,11 +14,13 @@ from typing import Protocol
 
 from benchbox import samples, stats
 from benchbox.errors import AgentError
-from benchbox.samples import NS, Burst
-from benchbox.transports.agent import Timed
+from benchbox.planning import Plan, lacking
+from benchbox.samples import NS, OPEN, Burst, Kind
+from benchbox.states import Gate, Readings
+from benchbox.transports.agent import Ask, Timed, asleep_s
 
 CHUNK_S = 0.5  # rounds are asked for in chunks this long, so that the parent sleeps in between
-MAX_CALLS = 2000
+MAX_CALLS = 50_000  # in a burst; of so many the agent times some
 WARM_S = 0.02
 WARM_BURSTS = 10  # a case that still gets faster after this many bursts is timed all the same
 WARM_GAIN = 0.02  # a burst this much faster than the best before it: not warm yet
@@ -27,49 +29,42 @@ SLOW_S = 0.5  # calls longer than this come one to a burst
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How much to measure: until the interval's half-width is `precision` of p50, or `max_time_s`.
-
-    `burst_s` is the length that a burst aims at, `min_calls` its fewest calls.
-    """
-
-    precision: float = 0.01
-    max_time_s: float = 60.0
-    min_rounds: int = 20
-    burst_s: float = 0.1
-    min_calls: int = 5
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Subject:
-    """A case by key, and the key of the case that it is set beside (its own for a reference)."""
+    """A case by key, and the key of the case that it is set beside (its own for a reference).
+
+    A case that moves much memory for its arithmetic is watched by the stream probe.
+    """
 
     key: str
     reference: str
+    memory_bound: bool = False
 
 
 class Session(Protocol):
     """What times bursts: an agent, or a test's stand-in."""
 
-    def time(
-        self, bursts: Sequence[tuple[str, int]], expected_s: Sequence[float]
-    ) -> Iterator[Timed]:
-        """Yield the timed bursts (graph, calls) in order."""
+    def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
+        """Yield the timed bursts (graph, calls, with stream probe) in order."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """One case on its way: its samples, whether it is warm, and how it ended."""
+    """One case on its way: its samples, whether it is warm, and how it ended.
+
+    `bursts` are all of its samples, those of earlier runs too where there are any.
+    """
 
     subject: Subject
     latency_s: float = 0.001
     bursts: list[Burst] = field(default_factory=list)
-    medians: list[float] = field(default_factory=list)
+    rounds: dict[tuple[int, int], float] = field(default_factory=dict)
     warmup_calls: int = 0
     warm_medians: list[float] = field(default_factory=list)
+    resting: bool = False
     finished: bool = False
     failure: str = ""
+    _gate: Gate = OPEN
+    _judged: int = 0
 
     @property
     def warm(self) -> bool:
@@ -81,14 +76,17 @@ class Progress:
         still = all(value >= best * (1 - WARM_GAIN) for value in medians[-WARM_STILL:])
         return still or len(medians) >= WARM_BURSTS
 
-    def add(self, burst: Burst) -> None:
-        """Take in the burst of one round; a round without a quiet sample has no median."""
-        self.bursts.append(burst)
-        self.medians += samples.round_medians([burst]).values()
+    def judge(self, gate: Gate) -> None:
+        """Take the medians of new rounds, or of all where the gate is another."""
+        if gate != self._gate:
+            self.rounds.clear()
+            self._gate, self._judged = gate, 0
+        self.rounds |= samples.round_medians(self.bursts[self._judged :], gate)
+        self._judged = len(self.bursts)
 
     def interval(self) -> stats.Interval | None:
         """Return the median over rounds with its interval, in seconds."""
-        return stats.median_interval(self.medians)
+        return stats.median_interval(list(self.rounds.values()))
 
 
 class Sampler:
@@ -99,11 +97,15 @@ class Sampler:
         subjects: Sequence[Subject],
         plan: Plan,
         *,
+        readings: Readings | None = None,
         clock: Callable[[], float] = time.monotonic,
         notify: Callable[["Sampler"], None] = lambda _: None,
     ) -> None:
         self.plan = plan
         self.cases = {subject.key: Progress(subject) for subject in subjects}
+        self.readings = readings or Readings()
+        self.stage = 0
+        self._stage_session: int | None = None  # the first of this stage
         self._clock = clock
         self._notify = notify
         self._random = random.Random(plan.seed)
@@ -119,9 +121,31 @@ class Sampler:
         return [case for case in self.cases.values() if not case.finished]
 
     @property
+    def awake(self) -> list[Progress]:
+        """The cases that still want rounds in this stage."""
+        return [case for case in self.active if not case.resting]
+
+    @property
+    def gate(self) -> Gate:
+        """The states of the processor in which samples count."""
+        return self.readings.gate
+
+    @property
     def elapsed_s(self) -> float:
         """Seconds since the first session began, less those that were lost on agents that hung."""
         return 0.0 if self._started is None else self._clock() - self._started - self._lost_s
+
+    @property
+    def in_time(self) -> bool:
+        """Whether this stage has time left."""
+        return self.elapsed_s < self.plan.stage_end_s(self.stage)
+
+    def begin(self, stage: int) -> None:
+        """Begin the part of the plan that belongs to one session; every case is awake again."""
+        self.stage = stage
+        for case in self.active:
+            case.resting = False
+        self._stage_session = None
 
     def excuse(self, seconds: float) -> None:
         """Leave out of the elapsed time what a session took to get ready."""
@@ -136,17 +160,19 @@ class Sampler:
     def measure(self, session: Session, index: int) -> Iterator[Progress]:
         """Warm every case up and time rounds; yield each case as it finishes or fails.
 
-        `index` numbers the session in the samples. Ends when all cases have, or at the plan's
-        max_time_s. An AgentError fails the case that was being timed, and is raised again.
+        `index` numbers the session in the samples. Ends when no case wants more in this stage, or
+        at its time. An AgentError fails the case that was being timed, and is raised again.
         """
         self._heard = self._clock()
         if self._started is None:
             self._started = self._heard
+        if self._stage_session is None:
+            self._stage_session = index
         for case in self.active:
             case.warm_medians.clear()
         try:
             yield from self._warm_up(session)
-            while self.active and self.elapsed_s < self.plan.max_time_s:
+            while self.awake and self.in_time:
                 yield from self._chunk(session, index)
         except AgentError as error:
             self._lost_s += self._clock() - self._heard
@@ -156,11 +182,11 @@ class Sampler:
             raise
 
     def _warm_up(self, session: Session) -> Iterator[Progress]:
-        while cold := [case for case in self.active if not case.warm]:
-            if self.elapsed_s >= self.plan.max_time_s:
+        while cold := [case for case in self.awake if not case.warm]:
+            if not self.in_time:
                 return
-            order = [(case.subject.key, self._calls(case, WARM_S, 1)) for case in cold]
-            for timed in self._time(session, order):
+            asks: list[Ask] = [(c.subject.key, self._calls(c, WARM_S, 1), False) for c in cold]
+            for timed in self._time(session, asks):
                 case = self.cases[timed.graph]
                 if timed.error:
                     self.fail(timed.graph, timed.error)
@@ -172,86 +198,110 @@ class Sampler:
             self._notify(self)
 
     def _chunk(self, session: Session, index: int) -> Iterator[Progress]:
-        """Time as many rounds as fit a chunk, then see which cases are done."""
-        order: list[tuple[str, int]] = []
-        rounds: list[int] = []
+        """Time as many rounds as fit a chunk, then see which cases have enough."""
+        asks: list[Ask] = []
+        labels: list[dict[str, object]] = []
         planned = 0.0
-        while planned < CHUNK_S:
-            members = self.active
+        left_s = self.plan.stage_end_s(self.stage) - self.elapsed_s
+        while planned < min(CHUNK_S, left_s) or not asks:
+            members = self.awake
             self._random.shuffle(members)
-            calls = self._affordable(members, planned)
-            order += [(case.subject.key, n) for case, n in zip(members, calls, strict=True)]
-            rounds += [self._round] * len(members)
+            fresh = self._bursts(members, left_s - planned)
+            asks += [ask for ask, _ in fresh]
+            where = {"session": index, "round": self._round}
+            labels += [{**where, "kind": kind} for _, kind in fresh]
             self._round += 1
-            planned += _expected_s(members, calls)
-        for timed, number in zip(self._time(session, order), rounds, strict=True):
+            planned += sum(self._lasts_s(ask) for ask, _ in fresh)
+        for timed, label in zip(self._time(session, asks), labels, strict=True):
             case = self.cases[timed.graph]
             if timed.error and not case.finished:
                 self.fail(timed.graph, timed.error)
                 yield case
             elif not timed.error:
-                case.add(Burst(index, number, timed.latencies_ns, timed.switches))
+                burst = Burst.from_json({**timed.data, **label})
+                case.bursts.append(burst)
+                self.readings.add(burst.probe, burst.marks, burst.stream_ns)
+        self._judge()
         yield from self._retire()
         self._notify(self)
 
-    def _affordable(self, members: Sequence[Progress], planned_s: float) -> list[int]:
+    def _judge(self) -> None:
+        self.readings.update()
+        for case in self.cases.values():
+            case.judge(self.gate)
+            if self.stage + 1 == self.plan.sessions and not (case.failure or self._enough(case)):
+                case.finished = case.resting = False  # by a gate that has moved since
+
+    def _bursts(self, members: Sequence[Progress], left_s: float) -> list[tuple[Ask, Kind]]:
+        """Return the bursts of one round, which is to fit the time that is left."""
+        calls = self._affordable(members, left_s)
+        pairs = zip(members, calls, strict=True)
+        return [((c.subject.key, n, c.subject.memory_bound), "ordinary") for c, n in pairs]
+
+    def _affordable(self, members: Sequence[Progress], left_s: float) -> list[int]:
         """Return each case's calls in the next round: fewer where time is short for the rounds."""
         calls = [self._calls(case, self.plan.burst_s, self.plan.min_calls) for case in members]
-        left_s = self.plan.max_time_s - self.elapsed_s - planned_s
-        rounds = max(1, self.plan.min_rounds - self._round)
+        first = self._stage_session or 0
+        fewest = min(sum(b.session >= first for b in case.bursts) for case in members)
+        rounds = max(1, self.plan.rounds_each - fewest)
         fits = max(0.0, left_s) / rounds / _expected_s(members, calls)
         return [max(1, int(n * min(1.0, fits))) for n in calls]
 
     def _retire(self) -> Iterator[Progress]:
-        """Finish the cases that are precise; a reference stays until the last that needs it."""
-        precise = {case.subject.key for case in self.active if self._precise(case)}
-        needed = {c.subject.reference for c in self.active if c.subject.key not in precise}
-        for case in self.active:
-            if case.subject.key in precise and case.subject.key not in needed:
-                case.finished = True
-                yield case
+        """Let cases rest that have enough; a reference stays until the last that needs it.
 
-    def _precise(self, case: Progress) -> bool:
-        return not _lacking(case.medians, self.plan)
+        In the last stage they are finished.
+        """
+        enough = {case.subject.key for case in self.awake if self._enough(case)}
+        needed = {c.subject.reference for c in self.awake if c.subject.key not in enough}
+        for case in self.awake:
+            if case.subject.key in enough and case.subject.key not in needed:
+                case.resting = True
+                if self.stage + 1 == self.plan.sessions:
+                    case.finished = True
+                    yield case
+
+    def _enough(self, case: Progress) -> bool:
+        """Return whether a case has what this stage, and all before it, should give it."""
+        if self._rounds_in_stage(case) < self.plan.rounds_each:
+            return False
+        if self.stage + 1 == self.plan.sessions:
+            # That an earlier session gave it nothing can no longer be mended.
+            return not lacking(case.rounds, self.plan) and self._compared(case)
+        interval = case.interval()
+        wanted = self.plan.stage_precision(self.stage)
+        return interval is not None and interval.half_width <= wanted
+
+    def _compared(self, case: Progress) -> bool:
+        """Return whether there are rounds for a ratio; a reference that is gone gives no more."""
+        reference = self.cases.get(case.subject.reference, case)
+        if reference is case or reference.finished:
+            return True
+        return len(case.rounds.keys() & reference.rounds.keys()) >= stats.MIN_ROUNDS
+
+    def _rounds_in_stage(self, case: Progress) -> int:
+        return sum(session >= (self._stage_session or 0) for session, _ in case.rounds)
 
     def _calls(self, case: Progress, burst_s: float, least: int) -> int:
         if case.latency_s > SLOW_S:
             return 1
         return max(least, min(MAX_CALLS, round(burst_s / case.latency_s)))
 
-    def _time(self, session: Session, order: Sequence[tuple[str, int]]) -> Iterator[Timed]:
+    def _time(self, session: Session, asks: Sequence[Ask]) -> Iterator[Timed]:
         """Time bursts, always knowing which one the session is at."""
-        expected = [self.cases[key].latency_s * (calls + 1) for key, calls in order]
-        keys = iter([key for key, _ in order])
+        expected = [self._lasts_s(ask) - asleep_s(ask) for ask in asks]
+        keys = iter([key for key, *_ in asks])
         self._in_flight = next(keys)
-        for timed in session.time(order, expected):
+        for timed in session.time(asks, expected):
             self._in_flight = next(keys, None)
             self._heard = self._clock()
             yield timed
+
+    def _lasts_s(self, ask: Ask) -> float:
+        """Return how long a burst should take, with the call that settles the case."""
+        return self.cases[ask[0]].latency_s * (ask[1] + 1) + asleep_s(ask)
 
 
 def _expected_s(members: Sequence[Progress], calls: Sequence[int]) -> float:
     """Return how long a round should take, with the call that settles each case."""
     return sum(case.latency_s * (n + 1) for case, n in zip(members, calls, strict=True))
-
-
-def shortfall(bursts: Sequence[Burst], plan: Plan) -> str:
-    """Say what the samples of a case lack of the plan; empty when they fulfil it."""
-    return _lacking(list(samples.round_medians(bursts).values()), plan)
-
-
-def _lacking(medians: Sequence[float], plan: Plan) -> str:
-    interval = stats.median_interval(medians)
-    if interval is None:
-        return (
-            f"only {len(medians)} rounds and an interval needs {stats.MIN_ROUNDS}: "
-            "give it more with --max-time"
-        )
-    if interval.half_width > plan.precision:
-        return (
-            f"±{interval.half_width:.1%} after {len(medians)} rounds, "
-            f"±{plan.precision:.1%} was asked: give it more with --max-time, or quieten the machine"
-        )
-    if len(medians) < plan.min_rounds:
-        return f"only {len(medians)} of {plan.min_rounds} rounds: give it more with --max-time"
-    return ""

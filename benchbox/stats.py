@@ -8,12 +8,17 @@ nominal 95% interval from single calls covers 74%, one from 20 round medians 93%
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median, variance
+from typing import Literal
 
 CONFIDENCE = 0.95
 MIN_ROUNDS = 6  # the fewest medians that have a 95% interval: 1 - 2 / 2**6 = 0.97
 P90_SAMPLES = 64  # below these counts a percentile is not known to 99% confidence (binomial)
 P99_SAMPLES = 662
+SD_OF_MAD = 1.4826  # of a normal distribution: its standard deviation over the median deviation
+MARGIN = 0.01  # two latencies closer than this are the same
+
+Verdict = Literal["FASTER", "SLOWER", "SAME", "UNCLEAR"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,46 @@ def ratio_interval(
     if interval is None:
         return None
     return Interval(math.exp(interval.value), math.exp(interval.low), math.exp(interval.high))
+
+
+def verdict(ratio: Interval | None, margin: float = MARGIN) -> Verdict:
+    """Return what an interval of a latency ratio says: of the first case beside the second.
+
+    FASTER and SLOWER only where the whole interval lies beyond the margin, SAME only where all of
+    it lies inside.
+    """
+    if ratio is None:
+        return "UNCLEAR"
+    if ratio.low > 1 + margin:
+        return "SLOWER"
+    if ratio.high < 1 / (1 + margin):
+        return "FASTER"
+    inside = ratio.low >= 1 / (1 + margin) and ratio.high <= 1 + margin
+    return "SAME" if inside else "UNCLEAR"
+
+
+def components(groups: Sequence[Sequence[float]]) -> tuple[float | None, float | None]:
+    """Return the relative standard deviations within groups and between them; values are positive.
+
+    Random effects on logarithms, by medians, since rounds have outliers: within, from the median
+    absolute deviation; between, from what the spread of the groups' medians exceeds what
+    the deviation within explains. None where there is nothing to take it from: no group of two
+    values, no two groups.
+    """
+    if any(value <= 0 for group in groups for value in group):
+        return None, None  # calls shorter than a tick of the clock
+    logs = [[math.log(value) for value in group] for group in groups if group]
+    centres = [median(group) for group in logs]
+    pairs = [(group, c) for group, c in zip(logs, centres, strict=True) if len(group) > 1]
+    apart = [abs(value - centre) for group, centre in pairs for value in group]
+    if not apart:
+        return None, None
+    within = SD_OF_MAD * median(apart)
+    if len(logs) < 2:
+        return within, None
+    # The variance of a median of n normal values is pi / 2 times that of their mean.
+    explained = fmean([math.pi / 2 * within**2 / len(group) for group in logs])
+    return within, math.sqrt(max(0.0, variance(centres) - explained))
 
 
 def percentile(values: Sequence[float], q: float, floor: int) -> float | None:

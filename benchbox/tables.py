@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from benchbox import loads
 from benchbox.records import Context, Record, Run
 from benchbox.samples import Latency
 from benchbox.specs.model import label_text
@@ -44,13 +45,15 @@ COLUMNS = {
 def flops_vs_latency(runs: Sequence[Run]) -> "pd.DataFrame":
     """Return a row per record: COLUMNS, then an `arg_*` column per label and argument.
 
-    A value that is not known is NA.
+    Runs at a rate or under continuous load add columns of their own, at the very end. A value that
+    is not known is NA.
     """
     import pandas as pd
 
     rows = [_row(run.context, record) for run in runs for record in run.records]
-    arguments = _arguments([record for run in runs for record in run.records])
-    dtypes = COLUMNS | {f"arg_{name}": "string" for name in arguments}
+    records = [record for run in runs for record in run.records]
+    dtypes = COLUMNS | {f"arg_{name}": "string" for name in _arguments(records)}
+    dtypes |= dict.fromkeys(loads.columns(records), "Float64")
     # As objects first: pandas would make floats of whole numbers beside a missing one.
     return pd.DataFrame(rows, columns=list(dtypes), dtype=object).astype(dtypes)
 
@@ -102,6 +105,7 @@ def _row(context: Context, record: Record) -> dict[str, object]:
         "status": record.status,
         "reason": _reason(record),
         **{f"arg_{name}": label_text(v) for name, v in {**record.args, **record.labels}.items()},
+        **{name: _rounded(value) for name, value in loads.cells(record).items()},
     }
 
 

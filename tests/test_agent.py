@@ -3,22 +3,29 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from machine import Machine
 from onnx import helper, numpy_helper
 
-from benchbox.agent import PROTOCOL, inputs, stdio, system, timing
+from benchbox.agent import PROTOCOL, denormals, inputs, sentinel, stdio, system, timing
 from benchbox.agent.__main__ import Agent
+from benchbox.agent.sentinel import Sentinel
 from benchbox.devices import CPU_PROVIDER
+from benchbox.samples import Burst
+from benchbox.states import Gate, State
 from benchbox.transports import zipapp
 from benchbox.transports.channel import ProcessChannel
 from benchbox.transports.local import ROOT, open_local
@@ -47,7 +54,7 @@ class Client:
         fields = {"path": str(path), "provider": CPU_PROVIDER, "inputs": chosen, "seed": 0}
         return self.ask("load", graph=graph, **fields)
 
-    def time(self, *bursts: tuple[str, int]) -> list[dict[str, Any]]:
+    def time(self, *bursts: tuple[str, int] | tuple[str, int, bool]) -> list[dict[str, Any]]:
         first = self.ask("time", bursts=bursts)
         return [first["burst"], *(self.channel.receive(30)["burst"] for _ in bursts[1:])]
 
@@ -199,7 +206,9 @@ def test_a_burst_counts_its_calls_and_the_switches_in_each(
     monkeypatch.setattr(timing, "resource", resource)
     calls: list[int] = []
     burst = timing.burst(lambda: calls.append(1), 4, threads)
-    assert (len(calls), len(burst.latencies_ns), burst.switches) == (4, 4, [0, 2, 0, 1])
+    assert (len(burst.latencies_ns), burst.switches) == (4, [0, 2, 0, 1])
+    assert len(calls) == 5  # one settles the graph
+    assert (burst.marks, burst.probed_ns) == ([], 0)
     assert min(burst.latencies_ns) >= 0
     assert set(asked) == {who}
 
@@ -211,13 +220,206 @@ def test_a_system_without_counters_gives_latencies_alone(monkeypatch: pytest.Mon
     assert system.host()
 
 
-@pytest.mark.parametrize(("threads", "least", "most"), [(1, 1, 1), (2, 2, 10**9)])
-def test_settling_is_one_call_or_lasts_until_pools_sleep(
-    threads: int, least: int, most: int
-) -> None:
+def machine(latency_s: float, **more: Any) -> Machine:
+    return Machine({"g": latency_s}, noise=0.0, **more)
+
+
+@given(st.floats(1e-6, 0.3), st.integers(1, 60))
+def test_readings_bracket_every_burst_and_come_in_order(latency_s: float, calls: int) -> None:
+    burst = machine(latency_s).burst("g", calls)
+    before = [index for index, _ in burst["marks"]]
+    assert (before[0], before[-1]) == (0, calls)
+    assert before == sorted(set(before))
+    assert burst["latencies_ns"] == pytest.approx([latency_s * 1e9] * calls, abs=1)
+    assert burst["switches"] == [0] * calls
+
+
+@pytest.mark.parametrize(("latency_s", "calls"), [(0.0001, 400), (0.002, 100), (0.03, 10)])
+def test_the_sentinel_is_read_every_twenty_milliseconds(latency_s: float, calls: int) -> None:
+    marks = machine(latency_s).burst("g", calls)["marks"]
+    gaps = [(later - earlier) * latency_s for (earlier, _), (later, _) in pairwise(marks)]
+    assert max(gaps) < timing.MARK_NS * 1e-9 + 2 * latency_s
+    assert all(gap >= timing.MARK_NS * 1e-9 for gap in gaps[:-1])
+
+
+def test_what_readings_take_is_told_and_in_no_latency() -> None:
+    slow = machine(0.002)
+    burst = slow.burst("g", 100)
+    took = 4 * 12_000 * len(burst["marks"]) + 4 * sum(burst["stream_ns"])
+    assert burst["probed_ns"] == pytest.approx(took, rel=0.01)
+    assert max(burst["latencies_ns"]) <= 2_000_001
+
+
+def test_switches_beside_the_calls_are_not_theirs() -> None:
+    """Whatever hits the sentinel, or the calls that settle, hits no sample."""
+    hit = machine(0.002)
+    hit.interrupt = lambda seconds: (0.001, int(seconds < 0.001))
+    burst = hit.burst("g", 100)
+    assert hit.switches > 0
+    assert burst["switches"] == [0] * 100
+
+
+@pytest.mark.parametrize(("latency_s", "more"), [(0.0001, 1), (0.002, 0)])
+def test_short_calls_settle_again_after_each_reading(latency_s: float, more: int) -> None:
+    short = machine(latency_s)
+    marks = short.burst("g", 600)["marks"]
+    assert short.calls == 600 + 1 + more * (len(marks) - 1)
+
+
+def test_a_probe_that_takes_long_is_read_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = machine(0.002)
+    monkeypatch.setattr(slow, "compute", lambda: slow.sleep(0.01) or 12_000)
+    burst = slow.burst("g", 1000)
+    assert burst["probed_ns"] < 0.03 * 2e9
+    assert len(burst["marks"]) > 2
+
+
+def test_a_graph_settles_by_one_call() -> None:
     calls: list[int] = []
-    timing.settle(lambda: calls.append(1), threads)
-    assert least <= len(calls) <= most
+    timing.settle(lambda: calls.append(1))
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("latencies", "calls"),
+    [([8, 8], 2), ([8, 7, 6, 5, 5], 5), ([8, 9], 2), ([2.0**-n for n in range(99)], 11)],
+)
+def test_a_graph_that_waits_for_memory_settles_until_it_gets_no_faster(
+    latencies: list[float], calls: int
+) -> None:
+    following = iter(latencies)
+    bound = machine(0.0)
+    bound.latencies["g"] = lambda: next(following)
+    with patch.object(timing, "time", bound):
+        last_ns = timing.settle(lambda: bound.call("g"), memory_bound=True)
+    assert bound.calls == calls
+    assert last_ns == pytest.approx(latencies[calls - 1] * 1e9)
+
+
+# the sentinel
+
+
+def test_the_sentinel_reads_whole_nanoseconds() -> None:
+    probe = Sentinel()
+    for reading in (probe.compute(), probe.stream()):
+        assert isinstance(reading, int)
+        assert reading > 0
+
+
+def test_copying_four_megabytes_takes_longer_than_a_small_product() -> None:
+    probe = Sentinel()
+    assert min(probe.stream() for _ in range(5)) > min(probe.compute() for _ in range(5))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs affinities")
+@pytest.mark.usefixtures("two_cpus")
+def test_every_processor_has_a_probe_of_its_own() -> None:
+    before, usable = os.sched_getaffinity(0), system.usable_cpus()
+    probe = Sentinel(usable[:2])
+    assert probe.compute() > 0
+    assert os.sched_getaffinity(0) == before
+    bound = [
+        os.sched_getaffinity(thread.native_id or 0)
+        for thread in threading.enumerate()
+        if thread.name == f"sentinel-{usable[1]}"
+    ]
+    assert bound
+    assert all(mask == {usable[1]} for mask in bound)
+
+
+@pytest.mark.usefixtures("two_cpus")
+def test_the_slowest_processor_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = threading.current_thread()
+    probe = Sentinel(system.usable_cpus()[:2])
+    for here, there in ((5, 9), (9, 5)):
+        readings = {True: here, False: there}
+        monkeypatch.setattr(
+            sentinel, "_compute", lambda _, r=readings: r[threading.current_thread() is mine]
+        )
+        assert probe.compute() == 9
+
+
+def test_of_a_few_calls_the_fastest_but_the_first_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = machine(0.0)
+    following = iter([1e-9, 7e-9, 5e-9, 6e-9])
+    slow.latencies["g"] = lambda: next(following)
+    monkeypatch.setattr(sentinel, "time", slow)
+    assert sentinel._fastest(lambda: slow.call("g"), 4) == 5
+
+
+@pytest.fixture
+def crowded(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine on which the real stream sentinel copies, for 1.2 ms."""
+    there = machine(0.002)
+    there.agent.sentinel = Sentinel()
+    monkeypatch.setattr(there.agent.sentinel, "copy", there.copy)
+    monkeypatch.setattr(there.agent.sentinel, "compute", there.compute)
+    monkeypatch.setattr(sentinel, "time", there)
+    return there
+
+
+def test_copying_takes_no_more_than_its_share_of_the_time(crowded: Machine) -> None:
+    for _ in range(100):
+        crowded.burst("g", 5)
+    assert crowded.now / (100 * 6 * 0.002) < 1 + 2 * sentinel.STREAM_SHARE
+
+
+def test_a_slow_stretch_of_two_bursts_shows_in_the_readings_of_the_stream_probe(
+    crowded: Machine,
+) -> None:
+    crowded.state = lambda now: 1.35 if 0.02 < now < 0.055 else 1.0
+    bursts = [crowded.burst("g", 10, True) for _ in range(3)]
+    gate = Gate(stream=State(300_000, 290_000, 310_000))
+    told = [Burst.from_json({**burst, "session": 0, "round": 0}) for burst in bursts]
+    assert max(ns for burst in told for ns in burst.quiet_ns(gate)) < 2_100_000
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_the_sentinels_take_is_told_once(crowded: Machine, stream: bool) -> None:
+    for _ in range(3):
+        before, calls = crowded.now, crowded.calls
+        burst = crowded.burst("g", 100, stream)
+        beside = crowded.now - before - 0.002 * (crowded.calls - calls)
+        assert burst["probed_ns"] == pytest.approx(beside * 1e9, rel=0.01)
+
+
+def test_a_probe_does_the_same_work_on_pages_of_its_own_in_every_process() -> None:
+    one, other = sentinel._matrices(), sentinel._matrices()
+    for mine, theirs in zip(one, other, strict=True):
+        assert np.array_equal(mine, theirs)
+        assert mine.ctypes.data % sentinel.PAGE == 0
+        assert mine.ctypes.data != theirs.ctypes.data
+
+
+# denormals
+
+
+def test_the_fastest_of_each_kind_are_compared() -> None:
+    assert denormals._of_the_fastest([(4, 2), (9, 1), (5, 3)]) == 4
+    assert denormals._of_the_fastest([(3, 0)]) == 3
+
+
+def test_more_pairs_are_looked_at_when_the_first_ones_differ(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    environment = (None, 0, 0)
+    for ratio, pairs in ((1.0, denormals.PAIRS), (1.5, denormals.PAIRS + denormals.MORE_PAIRS)):
+        looked: list[int] = []
+        monkeypatch.setattr(denormals, "_environment", lambda: environment)
+        monkeypatch.setattr(
+            denormals, "_pair", lambda *_, r=ratio, n=looked: n.append(1) or (int(100 * r), 100)
+        )
+        assert denormals.ratio(lambda: None) == ratio
+        assert len(looked) == pairs
+
+
+def test_a_processor_whose_mode_does_not_flush_says_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Python alone never makes a thread flush denormals."""
+    assert denormals.ratio(lambda: None) is None
+    monkeypatch.setattr(denormals.platform, "machine", lambda: "riscv64")
+    assert denormals._environment() is None
 
 
 # stdio
@@ -287,9 +489,11 @@ def test_each_of_two_threads_has_a_processor_of_its_own(
 ) -> None:
     hello = client.hello(2)
     assert len(hello["cpus"]) == 2
+    second = str(hello["cpus"][1])
+    assert hello["affinity"].count(second) == 1  # the sentinel's
     masks = client.load("g", write_onnx())["affinity"]
     assert masks[0] == str(hello["cpus"][0])
-    assert str(hello["cpus"][1]) in masks
+    assert masks.count(second) == 2
     assert len(client.time(("g", 3))[0]["latencies_ns"]) == 3
 
 
@@ -306,6 +510,53 @@ def test_bursts_come_in_the_order_asked_for_and_a_failing_one_ends_no_other(
     assert client.channel.receive(5)["reply"] == "time"
     assert client.ask("bye") == {"reply": "bye"}
     assert client.channel._process.wait(10) == 0
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.usefixtures("two_cpus")
+def test_a_burst_carries_its_samples_with_what_was_seen_beside_them(
+    client: Client, write_onnx: WriteOnnx, threads: int
+) -> None:
+    client.hello(threads)
+    client.load("g", write_onnx())
+    for burst, probe in zip(
+        client.time(("g", 40), ("g", 3, True)), ("compute", "stream"), strict=True
+    ):
+        calls = len(burst["latencies_ns"])
+        before = [index for index, _ in burst["marks"]]
+        assert (before[0], before[-1]) == (0, calls)
+        assert before == sorted(set(before))
+        assert all(isinstance(reading, int) and reading > 0 for _, reading in burst["marks"])
+        assert burst["probed_ns"] > 0
+        assert (burst["probe"], burst["pool"]) == (probe, threads > 1)
+        assert all(isinstance(value, (int, float)) for value in burst["seen"].values())
+        assert Burst.from_json({**burst, "session": 0, "round": 0}).marks
+
+
+@pytest.mark.usefixtures("two_cpus")
+def test_a_pool_that_is_not_bound_is_an_error(write_onnx: WriteOnnx) -> None:
+    code = f"""
+from benchbox.agent import session
+from benchbox.agent.__main__ import Agent
+bound = session.options
+session.options = lambda threads, cpus: bound(threads, [])
+agent = Agent()
+list(agent.replies(dict(op="hello", protocol={PROTOCOL}, threads=2)))
+(reply,) = agent.replies(dict(op="load", graph="g", path={str(write_onnx())!r},
+                              provider={CPU_PROVIDER!r}, inputs=[{X}], seed=0))
+print(reply.get("error"))
+"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert "no thread of the pool is bound to processor" in done.stdout, done.stderr
+
+
+def test_denormals_are_looked_for_where_asked(client: Client, write_onnx: WriteOnnx) -> None:
+    client.hello()
+    assert client.load("g", write_onnx())["denormal_ratio"] is None
+    fields = {"path": str(write_onnx()), "provider": CPU_PROVIDER, "inputs": [X], "seed": 0}
+    ratio = client.ask("load", graph="h", denormals=True, **fields)["denormal_ratio"]
+    assert ratio is None or ratio > 0
 
 
 def test_a_graph_that_does_not_load_is_an_error_and_the_agent_goes_on(
@@ -362,6 +613,7 @@ def test_unloading_gives_the_memory_back(client: Client, tmp_path: Path) -> None
     reply = client.load("big", tmp_path / "big.onnx", {**X, "shape": [1, 64]})
     assert reply["rss_bytes"] - before > size
     assert reply["peak_rss_bytes"] >= reply["rss_bytes"]
+    assert reply["peak_bytes"] is None or reply["peak_bytes"] > size
     assert client.ask("unload", graph="big") == {"reply": "unload"}
     assert resident() - before < size / 2
     assert "KeyError" in client.time(("big", 1))[0]["error"]

@@ -21,6 +21,7 @@ from benchbox.tables import COLUMNS
 BENCHBOX = [sys.executable, "-m", "benchbox"]
 SHORT = ["--precision", "90%", "--max-time", "4s", "--quick"]
 FOREVER = ["--precision", "0.0001%", "--max-time", "10m"]
+MEASURED = {"ok", "imprecise"}  # which of the two is for the machine to say: it may be busy
 
 WriteOnnx = Callable[..., Path]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_tmp")]
@@ -88,11 +89,36 @@ def test_a_run_prints_its_table_and_keeps_its_samples(write_onnx: WriteOnnx) -> 
     assert "Records: " in result.stderr
     assert "Records: " not in result.stdout
     (row,) = rows(Path("t.csv").read_text())
-    assert row["status"] == "ok"
+    assert row["status"] in MEASURED
     assert float(row["latency_p50_ms"]) > 0
     assert "| tiny |" in Path("t.md").read_text()
     run = records.read(only_run())
     assert len(run.records[0].bursts) >= 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sessions"),
+    [(["--max-time", "6s"], 3), (["--quick"], 1), (["--quick", "--sessions", "2"], 2)],
+)
+def test_a_run_has_three_agents_one_after_the_other_and_a_quick_one_one(
+    write_onnx: WriteOnnx, arguments: list[str], sessions: int
+) -> None:
+    result = benchbox("run", str(write_onnx()), "--precision", "90%", *arguments)
+    assert result.returncode == 0, result.stderr
+    run = records.read(only_run())
+    assert run.context.plan["sessions"] == sessions
+    (record,) = run.records
+    assert {burst.session for burst in record.bursts} == set(range(sessions))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs affinities")
+def test_a_run_stays_on_the_processor_it_was_given(write_onnx: WriteOnnx) -> None:
+    for cpu in sorted(os.sched_getaffinity(0))[:2]:
+        result = benchbox("run", str(write_onnx()), *SHORT, "--cpus", str(cpu), "--results", "r")
+        assert result.returncode == 0, result.stderr
+        run = records.read(max(Path("r").glob("*/*.jsonl"), key=lambda path: path.stat().st_mtime))
+        assert run.context.cpus == [cpu]
+        assert set(run.records[0].affinity or ()) == {str(cpu)}
 
 
 def test_a_report_is_what_the_run_printed(write_onnx: WriteOnnx) -> None:
@@ -150,6 +176,9 @@ def test_export_writes_what_is_timed_and_a_manifest(spec: Path) -> None:
         (["run", "g2", "--device", "cup"], 6, "did you mean 'cpu'?"),
         (["run", "g2", "--threads", "0"], 2, "--threads 0"),
         (["run", "g2", "--threads", "4096"], 2, "--threads 4096"),
+        (["run", "g2", "--cpus", "first"], 2, "--cpus first: write processors as 0,1 or 0-3"),
+        (["run", "g2", "--cpus", "4095"], 2, "--cpus 4095: no processor 4095 usable here"),
+        (["run", "g2", "--cpus", "0", "--threads", "2"], 2, "one processor for each of the 2"),
         (["run", "g2", "--precision", "0"], 2, "--precision"),
         (["run", "g2", "--max-time", "soon"], 2, "--max-time soon"),
         (["run", "g2", "--export-csv", "-", "--export-json", "-"], 2, "only one export"),
@@ -178,7 +207,7 @@ def test_a_failed_case_is_a_row_and_the_others_are_kept(write_onnx: WriteOnnx) -
     result = benchbox("run", str(good), str(lacking), *SHORT, "--export-csv", "-")
     assert result.returncode == 1
     by_name = {row["spec"]: row for row in rows(result.stdout)}
-    assert by_name["good"]["status"] == "ok"
+    assert by_name["good"]["status"] in MEASURED
     assert by_name["lacking"]["status"] == "failed"
     assert "Blorp" in by_name["lacking"]["reason"]
     assert by_name["lacking"]["macs"] == by_name["lacking"]["latency_p50_ms"] == ""
@@ -186,10 +215,11 @@ def test_a_failed_case_is_a_row_and_the_others_are_kept(write_onnx: WriteOnnx) -
 
 def test_an_imprecise_figure_is_said_and_ends_a_strict_run_with_5(write_onnx: WriteOnnx) -> None:
     arguments = ["run", str(write_onnx()), "--precision", "0.0001%", "--max-time", "1s"]
+    arguments += ["--sessions", "1"]
     result = benchbox(*arguments, "--strict")
     assert result.returncode == 5
     assert "imprecise" in result.stdout
-    assert "was asked" in result.stdout
+    assert "give it more with --max-time" in " ".join(result.stdout.split())
     assert benchbox(*arguments).returncode == 0
 
 
@@ -240,15 +270,15 @@ def test_an_interrupted_run_keeps_what_it_measured_and_can_be_resumed(
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130, stderr
     assert has_ended(agent)
-    assert "imprecise" in stdout
+    assert "interrupted" in stdout
     assert "--resume" in stderr
     run = records.read(only_run())
-    assert [record.status for record in run.records] == ["imprecise", "imprecise"]
+    assert all(record.status != "ok" and record.bursts for record in run.records)
     before = [len(record.bursts) for record in run.records]
     resumed = benchbox("run", *names, *SHORT, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     run = records.read(only_run())
-    assert [record.status for record in run.records] == ["ok", "ok"]
+    assert {record.status for record in run.records} <= MEASURED
     assert all(len(r.bursts) > n for r, n in zip(run.records, before, strict=True))
 
 
@@ -263,7 +293,7 @@ def test_a_killed_run_leaves_no_agent_and_a_file_that_can_be_read(write_onnx: Wr
 
 def test_a_killed_agent_costs_one_row(write_onnx: WriteOnnx) -> None:
     names = [str(write_onnx(name)) for name in "abc"]
-    process = start("run", *names, "--precision", "0.0001%", "--max-time", "6s")
+    process = start("run", *names, "--precision", "0.0001%", "--max-time", "6s", "--sessions", "1")
     wait_for_agent(process).kill()
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 1, stderr
@@ -279,7 +309,11 @@ def test_two_runs_at_once_keep_to_their_own_files(write_onnx: WriteOnnx) -> None
         process.communicate(timeout=60)
     assert [process.returncode for process in processes] == [0, 0]
     runs = [records.read(found) for found in Path("results").glob("*/*.jsonl")]
-    assert [[record.status for record in run.records] for run in runs] == [["ok"], ["ok"]]
+    assert len(runs) == 2
+    for run in runs:
+        (record,) = run.records
+        assert record.status in MEASURED
+        assert {burst.session for burst in record.bursts} == {0}
 
 
 def test_a_run_that_another_process_writes_cannot_be_resumed(write_onnx: WriteOnnx) -> None:

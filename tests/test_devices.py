@@ -54,7 +54,7 @@ def test_an_unknown_device_names_the_known_ones(name: str, sentence: str) -> Non
 
 @pytest.mark.parametrize("threads", [-1, 0, 10**6])
 def test_threads_are_no_more_than_the_processors(threads: int) -> None:
-    usable = host.usable_cpus()
+    usable = len(host.usable_cpus())
     with pytest.raises(UsageError) as caught:
         devices.resolve("cpu", threads)
     assert str(caught.value) == (
@@ -63,7 +63,46 @@ def test_threads_are_no_more_than_the_processors(threads: int) -> None:
 
 
 def test_every_processor_can_be_used() -> None:
-    assert devices.resolve("cpu", host.usable_cpus()).threads == host.usable_cpus()
+    assert devices.resolve("cpu", len(host.usable_cpus())).threads == len(host.usable_cpus())
+
+
+@pytest.fixture
+def four_cpus(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The processors that this process may use."""
+    usable = [0, 2, 4, 6]
+    monkeypatch.setattr(host, "usable_cpus", lambda: usable)
+    return usable
+
+
+@pytest.mark.usefixtures("four_cpus")
+@pytest.mark.parametrize(
+    ("threads", "cpus", "expected"),
+    [(None, (), 1), (None, (4,), 1), (None, (4, 0), 2), (2, (4, 0), 2), (3, (), 3)],
+)
+def test_there_are_as_many_threads_as_processors_named(
+    threads: int | None, cpus: tuple[int, ...], expected: int
+) -> None:
+    device = devices.resolve("cpu", threads, cpus)
+    assert (device.threads, device.cpus) == (expected, cpus)
+
+
+@pytest.mark.usefixtures("four_cpus")
+@pytest.mark.parametrize(
+    ("threads", "cpus", "sentence"),
+    [
+        (2, (4,), "--cpus 4: name one processor for each of the 2 threads"),
+        (1, (4, 6), "--cpus 4,6: name one processor for each of the 1 threads"),
+        (None, (0, 1), "--cpus 0,1: no processor 1 usable here; choose from 0, 2, 4, 6"),
+        (None, (9,), "--cpus 9: no processor 9 usable here; choose from 0, 2, 4, 6"),
+        (5, (), "--threads 5: choose 1 to 4, the processors usable here"),
+    ],
+)
+def test_processors_must_be_there_and_as_many_as_threads(
+    threads: int | None, cpus: tuple[int, ...], sentence: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        devices.resolve("cpu", threads, cpus)
+    assert str(caught.value) == sentence
 
 
 def test_a_missing_runtime_says_which_of_two_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,12 +15,25 @@ import benchbox
 ROOT = Path(benchbox.__file__).parent
 LAYERS = (
     ("benchbox", "errors"),
-    ("networks", "costs", "stats", "samples", "host"),
+    (
+        "networks",
+        "costs",
+        "stats",
+        "states",
+        "samples",
+        "causes",
+        "doctor",
+        "host",
+        "arrivals",
+        "knees",
+        "windows",
+    ),
     ("specs", "devices"),
     ("agent", "transports", "export"),
-    ("sampling", "records", "journal", "resuming", "rows", "matching", "grouping"),
-    ("measuring", "runner"),
-    ("tables", "reading", "render"),
+    ("planning", "sampling", "pacing", "sustaining", "records", "history"),
+    ("journal", "resuming", "rows", "matching", "grouping"),
+    ("measuring", "lasting", "runner"),
+    ("tables", "loads", "telling", "reading", "render"),
     ("cli", "__main__"),
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -61,6 +61,53 @@ def test_what_is_no_time_says_how_to_write_one(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("0", (0,)),
+        ("0,1", (0, 1)),
+        ("3,1", (3, 1)),
+        ("0-3", (0, 1, 2, 3)),
+        ("0,2-3", (0, 2, 3)),
+        ("4-5,0-1", (4, 5, 0, 1)),
+        (" 0 , 2 ", (0, 2)),
+        ("7-7", (7,)),
+        ("4095", (4095,)),
+    ],
+)
+def test_processors_are_numbers_and_ranges_in_the_order_given(
+    text: str, expected: tuple[int, ...]
+) -> None:
+    assert parsing.cpus(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", ",", "0,", "a", "-1", "0-", "0..3", "1.5", "0 1", "0x1", "1-2-3", "99999", "²"]
+)
+def test_what_is_no_list_of_processors_says_how_to_write_one(text: str) -> None:
+    with pytest.raises(
+        UsageError, match=re.escape(f"--cpus {text}: write processors as 0,1 or 0-3")
+    ):
+        parsing.cpus(text)
+
+
+@pytest.mark.parametrize("text", ["0,0", "0-3,2", "1-1,1"])
+def test_each_processor_is_named_once(text: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(f"--cpus {text}: name each processor once")):
+        parsing.cpus(text)
+
+
+@pytest.mark.parametrize("text", ["3-1", "0,3-1", " 3-1 ,0"])
+def test_a_range_that_runs_backwards_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(f"--cpus {text}: write 3-1 the other way")):
+        parsing.cpus(text)
+
+
+@given(st.lists(st.integers(0, 9999), min_size=1, max_size=9, unique=True))
+def test_processors_are_read_back_from_a_list(numbers: list[int]) -> None:
+    assert parsing.cpus(",".join(map(str, numbers))) == tuple(numbers)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
         ("x=1x3x224x224", TensorSpec("x", (1, 3, 224, 224))),
         ("ids=1x128:int64", TensorSpec("ids", (1, 128), "int64")),
         ("n=7", TensorSpec("n", (7,))),
@@ -96,7 +143,7 @@ def test_an_input_is_read_back_from_how_it_is_printed(
     assert parsing.shape(str(tensor)) == tensor
 
 
-@pytest.mark.parametrize("parse", [parsing.share, parsing.seconds, parsing.shape])
+@pytest.mark.parametrize("parse", [parsing.share, parsing.seconds, parsing.shape, parsing.cpus])
 @given(text=st.text(max_size=12))
 def test_any_other_text_is_a_usage_error(parse: Callable[[str], object], text: str) -> None:
     try:

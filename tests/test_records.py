@@ -23,6 +23,7 @@ from benchbox.errors import RecordError, StorageError, UsageError
 from benchbox.journal import Journal
 from benchbox.records import Context, Record, Run, SpecFacts
 from benchbox.samples import Burst, Latency
+from benchbox.states import Gate, State
 from benchbox.stats import Interval
 
 CREATED = "2026-11-21T22:00:07Z"
@@ -95,7 +96,19 @@ whole = st.integers(0, 2**63)
 def bursts(draw: st.DrawFn) -> Burst:
     latencies = tuple(draw(st.lists(whole, min_size=1, max_size=4)))
     switches = draw(st.none() | st.just(tuple(range(len(latencies)))))
-    return Burst(draw(whole), draw(whole), latencies, switches)
+    bare = Burst(draw(whole), draw(whole), latencies, switches)
+    return replace(
+        bare,
+        marks=tuple(draw(st.lists(st.tuples(whole, whole), max_size=3))),
+        probe=draw(st.sampled_from(["compute", "stream"])),
+        pool=draw(st.booleans()),
+        probed_ns=draw(whole),
+        seen=draw(st.dictionaries(st.text(), st.integers() | numbers, max_size=2)),
+        tags=tuple(draw(st.lists(st.text(), max_size=2))),
+    )
+
+
+states = st.none() | st.builds(State, numbers, numbers, numbers)
 
 
 latencies = st.builds(
@@ -110,6 +123,10 @@ latencies = st.builds(
     whole,
     optional,
     whole,
+    st.none() | whole,
+    st.lists(numbers, max_size=3).map(tuple),
+    optional,
+    optional,
 )
 any_record = st.builds(
     record,
@@ -126,7 +143,9 @@ any_record = st.builds(
     graph=st.none() | tables,
     peak_rss_bytes=st.none() | whole,
     affinity=st.none() | st.lists(st.text(), max_size=2),
+    denormal_ratio=optional,
     latency=st.none() | latencies,
+    gate=st.builds(Gate, states, states),
     relative=st.none() | st.builds(Interval, numbers, numbers, numbers),
     bursts=st.lists(bursts(), max_size=3),
 )
@@ -259,7 +278,16 @@ def test_a_broken_line_in_the_middle_is_refused_with_its_number(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"latency": 1}, {"bursts": [[1]]}, {"bursts": 1}, {"bursts": [{}]}, {"relative": [1, 2, 3]}],
+    [
+        {"latency": 1},
+        {"bursts": [[1]]},
+        {"bursts": 1},
+        {"bursts": [{}]},
+        {"relative": [1, 2, 3]},
+        {"gate": 1},
+        {"gate": {"compute": 1}},
+        {"gate": {"compute": {"centre_ns": 1.0}}},
+    ],
 )
 def test_a_field_of_the_wrong_kind_is_refused_with_its_line(
     tmp_path: Path, changes: dict[str, object]
@@ -293,6 +321,25 @@ def test_a_newer_minor_schema_with_fields_and_lines_of_its_own_is_read(tmp_path:
     run = records.read(path)
     assert run.context.spec("g").title == "G"
     assert run.records == [record(latency=LATENCY, bursts=[Burst(0, 0, (1,))])]
+
+
+def test_a_record_of_an_earlier_benchbox_has_no_gate(tmp_path: Path) -> None:
+    path = write(tmp_path, record(latency=LATENCY))
+    assert "gate" not in json.loads(path.read_text().splitlines()[1])
+    (read,) = records.read(path).records
+    assert read.gate == Gate()
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        {"compute": {"centre_ns": 2.0, "low_ns": 1.0, "high_ns": 3.0, "share": 0.5}},
+        {"compute": {"centre_ns": 2.0, "low_ns": 1.0, "high_ns": 3.0}, "heat": {"low_c": 1.0}},
+    ],
+)
+def test_a_newer_minor_schema_may_know_more_of_a_gate(tmp_path: Path, gate: object) -> None:
+    path = edit(write(tmp_path, record()), 1, gate=gate)
+    assert records.read(path).records == [record(gate=Gate(State(2.0, 1.0, 3.0)))]
 
 
 def vars_of(facts: SpecFacts) -> dict[str, object]:

@@ -137,9 +137,18 @@ FLOPs are multiply-accumulates, as the papers count them
 def test_verbose_adds_percentiles_and_how_it_was_measured() -> None:
     lines = printed(run_of(g2_records()[:2]), verbose=True).splitlines()
     assert lines[3].endswith(
-        "quiet share  p90 (ms)  load (s)  first call (ms)  warmup calls  samples  rounds"
+        "raw p50 (ms)  p90 (ms)  load (s)  first call (ms)  warmup calls  samples  rounds"
     )
-    assert lines[5].split()[-6:] == ["1.10", "0.0123", "4.56", "25", "480", "24"]
+    assert lines[5].split()[-7:] == ["1.01", "1.10", "0.0123", "4.56", "25", "480", "24"]
+
+
+def test_verbose_says_how_processes_differed_and_what_was_found_in_loading() -> None:
+    processes = replace(latency(1.0), sessions_p50_s=(0.00100, 0.00103, 0.00101))
+    net = record({}, latency=processes, peak_bytes=12_300_000, denormal_ratio=40.0)
+    lines = printed(run_of([net]), verbose=True).splitlines()
+    header = "peak memory (MB)  denormals  between processes  samples  rounds"
+    assert lines[3].endswith(header)
+    assert lines[4].split()[-5:] == ["12.3", "40.0x", "3%", "480", "24"]
 
 
 def test_batches_are_counted_where_the_paper_counts_them() -> None:

@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from machine import Calm, open_calm
 
-from benchbox import records, runner, sampling
+from benchbox import history, records, runner, sampling
 from benchbox.devices import Device
 from benchbox.errors import DeviceError, RecordError, SpecError, StorageError, UsageError
 from benchbox.export import cache
+from benchbox.planning import Plan
 from benchbox.records import Record
 from benchbox.runner import Outcome, Request
-from benchbox.sampling import Plan, Sampler
+from benchbox.sampling import Sampler
 from benchbox.specs import BlockSpec, Case, Selection, find
 from benchbox.specs.model import Match
-from benchbox.transports import Agent
+from benchbox.states import Known
+from benchbox.transports import Agent, open_agent
 from benchbox.transports.local import open_local
 
 MakeCases = Callable[..., list[Case]]
@@ -62,7 +65,7 @@ def request_for(
     assert shared_cache
 
     def make(*specs: BlockSpec, **more: Any) -> Request:
-        fields = {"plan": PLAN, "results": tmp_path / "results"} | more
+        fields = {"plan": PLAN, "results": tmp_path / "results", "open": open_calm} | more
         return Request("tiny", specs, Selection(), cpu, **fields)
 
     return make
@@ -233,13 +236,37 @@ def test_an_agent_that_is_lost_costs_a_row_not_the_run(
     def open_(device: Device) -> Agent:
         channel = open_local()
         pids.append(channel.pid)
-        return Agent(channel, device)
+        return Calm(channel, device)
 
     plan = replace(PLAN, min_rounds=60)
     request = request_for(spec_of(onnx_cases("a", "b", "c")), plan=plan, open=open_)
     outcome = runner.run(request, Watcher(lambda: os.kill(pids[0], signal.SIGKILL)))
     assert sorted(statuses(outcome).values()) == ["failed", "ok", "ok"]
     assert len(pids) == 2
+
+
+def test_a_run_remembers_the_states_of_the_machine_for_the_next(
+    request_for: Callable[..., Request], onnx_cases: MakeCases
+) -> None:
+    plan = replace(PLAN, sessions=2, max_time_s=4)
+    request = request_for(spec_of(onnx_cases("a")), open=open_agent, plan=plan)
+    outcome = runner.run(request, Watcher())
+    known = history.load(history.path(outcome.run.context))
+    (record,) = outcome.run.records
+    assert known.compute.total == pytest.approx(1, abs=0.01)
+    assert record.gate.compute is not None
+    assert known.compute.base_ns == pytest.approx(record.gate.compute.centre_ns)
+    assert {burst.session for burst in record.bursts} == {0, 1}
+    assert outcome.run.context.plan["sessions"] == 2
+    seen: list[Known] = []
+
+    class Curious(Watcher):
+        def measuring(self, sampler: Sampler) -> None:
+            seen.append(sampler.readings.known)
+            interrupt()
+
+    runner.run(request, Curious())
+    assert seen[0] == known
 
 
 def test_the_parent_sleeps_while_the_agent_measures(

@@ -1,14 +1,20 @@
 import json
-from dataclasses import asdict
+import random
+from dataclasses import asdict, replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchbox import samples, stats
+from benchbox.planning import Plan
 from benchbox.samples import Burst, Latency
+from benchbox.states import Gate, State
 
 MS = 1_000_000
+GATE = Gate(State(100.0, 98.0, 102.0), State(1000.0, 950.0, 1050.0))
+MARKS = st.lists(st.sampled_from([98, 100, 102, 135, 83]), min_size=2, max_size=6)
 
 
 def burst(round_: int, *latencies_ms: float, switches: tuple[int, ...] | None = None) -> Burst:
@@ -25,6 +31,155 @@ def test_a_quiet_sample_is_one_without_a_context_switch() -> None:
     assert burst(0, 1, 2, 3, switches=(0, 2, 0)).quiet_ns() == [1 * MS, 3 * MS]
     assert burst(0, 1, 2, 3).quiet_ns() == [1 * MS, 2 * MS, 3 * MS]
     assert burst(0, 1, 2, switches=(1, 1)).quiet_ns() == []
+
+
+def marked(*readings: int, calls: int = 10) -> Burst:
+    """A burst with a reading before every so many calls, and one after the last."""
+    count = calls * (len(readings) - 1)
+    marks = tuple((calls * index, reading) for index, reading in enumerate(readings))
+    return Burst(0, 0, tuple(range(1, count + 1)), (0,) * count, marks)
+
+
+def test_a_call_is_quiet_when_the_readings_on_both_sides_are_in_the_gates_state() -> None:
+    assert marked(100, 101, 99).quiet(GATE) == [True] * 20
+    assert marked(100, 135, 100, 100).quiet(GATE) == [False] * 20 + [True] * 10
+    assert marked(100, 100, 135).quiet(GATE) == [True] * 10 + [False] * 10
+    assert marked(135, 135).quiet_ns(GATE) == []
+
+
+def test_a_rare_faster_state_does_not_count_either() -> None:
+    assert marked(100, 83, 100, 100).quiet(GATE) == [False] * 20 + [True] * 10
+
+
+def test_without_a_gate_every_state_counts() -> None:
+    assert marked(100, 135, 83).quiet() == [True] * 20
+    assert marked(100, 135, 83).quiet(Gate()) == [True] * 20
+
+
+def test_a_burst_without_readings_is_judged_by_its_switches_alone() -> None:
+    assert burst(0, 1, 2, 3, switches=(0, 1, 0)).quiet(GATE) == [True, False, True]
+    assert burst(0, 1, 2).quiet(GATE) == [True, True]
+
+
+def test_a_switch_and_a_reading_each_suffice_to_disturb_a_call() -> None:
+    both = replace(marked(100, 135, 100, 100), switches=(0,) * 25 + (1,) * 5)
+    assert both.quiet(GATE) == [False] * 20 + [True] * 5 + [False] * 5
+
+
+def test_the_stream_probe_is_judged_by_its_own_state() -> None:
+    streamed = replace(marked(1000, 1040, 960), probe="stream")
+    assert streamed.quiet(GATE) == [True] * 20
+    assert streamed.quiet(Gate(compute=GATE.compute)) == [True] * 20
+    assert replace(streamed, probe="compute").quiet(GATE) == [False] * 20
+    assert replace(marked(1000, 1100, 1000, 960), probe="stream").quiet(GATE) == (
+        [False] * 20 + [True] * 10
+    )
+
+
+@pytest.mark.parametrize(
+    ("around", "quiet"),
+    [((1000, 1040), True), ((1000, 9000), True), ((1100, 1200), False), ((900, 1000), False)],
+)
+def test_the_level_of_the_memory_is_the_lower_of_the_readings_around_a_burst(
+    around: tuple[int, int], quiet: bool
+) -> None:
+    found = replace(marked(100, 101, 99), stream_ns=around)
+    assert found.quiet(GATE) == [quiet] * 20
+    assert found.quiet(Gate(GATE.compute)) == [True] * 20
+
+
+@given(MARKS)
+def test_every_call_between_two_good_readings_counts_and_no_other(readings: list[int]) -> None:
+    found = marked(*readings, calls=3)
+    good = [all(98 <= r <= 102 for r in pair) for pair in pairwise(readings)]
+    assert found.quiet(GATE) == [each for each in good for _ in range(3)]
+    assert found.quiet_ns(GATE) == [
+        ns for ns, each in zip(found.latencies_ns, found.quiet(GATE), strict=True) if each
+    ]
+
+
+def test_readings_out_of_the_gates_state_and_switches_are_tagged() -> None:
+    bursts = [marked(100, 101), marked(100, 135), marked(83, 100), burst(0, 1, switches=(2,))]
+    assert [each.tags for each in samples.tagged(bursts, GATE)] == [
+        (),
+        ("slow",),
+        ("fast",),
+        ("preempted",),
+    ]
+    assert samples.disturbances(bursts, GATE) == {"slow": 0.25, "fast": 0.25, "preempted": 0.25}
+    assert samples.disturbances([], GATE) == {}
+    assert samples.tagged(bursts[:3], Gate()) == bursts[:3]
+
+
+def test_a_reading_of_the_stream_probe_is_tagged_by_its_own_state() -> None:
+    (found,) = samples.tagged([replace(marked(1000, 1100), probe="stream")], GATE)
+    assert found.tags == ("slow",)
+
+
+def test_a_clock_below_the_highest_of_a_case_is_tagged() -> None:
+    clocks = [replace(burst(i, 1), seen={"clock_khz": 1000.0 * i}) for i in (28, 30, 0)]
+    assert [each.tags for each in samples.tagged(clocks, GATE)] == [("clock",), (), ()]
+
+
+def test_threads_of_a_pool_that_wait_for_a_processor_make_no_quiet_burst() -> None:
+    waited = burst(0, 1, 1, switches=(0, 0))
+    share = samples.QUEUED * waited.duration_ns
+    for pool, queued, quiet in ((True, 1.01, False), (True, 0.99, True), (False, 9.0, True)):
+        found = replace(waited, pool=pool, seen={"queued_ns": queued * share})
+        assert found.quiet() == [quiet, quiet]
+
+
+def test_estimates_are_of_the_gates_state_and_percentiles_of_all() -> None:
+    fast = [replace(marked(100, 100), round=i, latencies_ns=(1 * MS,) * 10) for i in range(8)]
+    slow = [replace(marked(135, 135), round=i, latencies_ns=(9 * MS,) * 10) for i in range(8, 30)]
+    latency = samples.estimate([*fast, *slow], GATE)
+    assert latency is not None
+    assert latency.p50_s == pytest.approx(0.001)
+    assert (latency.raw_p50_s, latency.p90_s) == pytest.approx((0.009, 0.009))
+    assert (latency.rounds, latency.quiet_samples, latency.samples) == (8, 80, 300)
+    assert latency.quiet_share == pytest.approx(80 / 300)
+    assert samples.estimate(slow, GATE) is None
+
+
+def test_the_p50_of_each_process_is_told_in_order_and_how_far_they_are_apart() -> None:
+    bursts = [
+        Burst(session, index, (latency * MS + index,))
+        for session, latency in ((5, 4), (2, 3), (9, 5))
+        for index in range(8)
+    ]
+    latency = estimate(*bursts)
+    assert latency.sessions_p50_s == pytest.approx((0.003, 0.004, 0.005), rel=1e-4)
+    assert latency.between_sd == pytest.approx(0.256, rel=0.02)
+    assert latency.within_sd is not None
+    assert latency.within_sd < 1e-5
+    one = estimate(*bursts[:8])
+    assert one.between_sd is None
+    assert len(one.sessions_p50_s) == 1
+
+
+def correlated(count: int, rho: float, generator: random.Random) -> list[int]:
+    """Latencies of calls, each one's deviation `rho` of the one before and the rest its own."""
+    deviation, latencies = generator.gauss(0, 1), []
+    for _ in range(count):
+        latencies.append(round(MS * (1 + 0.02 * deviation)))
+        deviation = rho * deviation + (1 - rho**2) ** 0.5 * generator.gauss(0, 1)
+    return latencies
+
+
+@pytest.mark.parametrize("rounds", [20, 30])
+def test_the_interval_covers_the_median_of_correlated_calls(rounds: int) -> None:
+    generator = random.Random(rounds)
+    calls, covered, trials = Plan().min_calls, 0, 400
+    for _ in range(trials):
+        values = correlated(rounds * (calls + 1), 0.6, generator)
+        bursts = [
+            Burst(0, index, tuple(values[first : first + calls]))  # one is left out between two
+            for index, first in enumerate(range(0, len(values), calls + 1))
+        ]
+        interval = estimate(*bursts).interval
+        assert interval is not None
+        covered += interval.low <= 0.001 <= interval.high
+    assert covered / trials >= 0.92
 
 
 def test_a_round_has_the_median_of_its_quiet_samples() -> None:
@@ -82,10 +237,27 @@ def test_without_one_quiet_sample_there_is_no_estimate(bursts: list[Burst]) -> N
     assert samples.estimate(bursts) is None
 
 
+def test_calls_shorter_than_a_tick_of_the_clock_are_no_error() -> None:
+    assert estimate(*(burst(i, 0, 0) for i in range(8))).p50_s == 0
+
+
 @given(st.lists(st.tuples(st.integers(1, 2**60), st.integers(0, 9)), min_size=1), st.booleans())
 def test_bursts_and_estimates_survive_json(pairs: list[tuple[int, int]], counted: bool) -> None:
     latencies, switches = zip(*pairs, strict=True)
-    given_burst = Burst(1, 2, latencies, switches if counted else None)
+    marks = ((0, 12_000), (len(latencies), 12_001))
+    given_burst = Burst(
+        session=1,
+        round=2,
+        latencies_ns=latencies,
+        switches=switches if counted else None,
+        marks=marks,
+        probe="stream",
+        stream_ns=(300_000, 300_001),
+        pool=counted,
+        probed_ns=5,
+        seen={"steal_s": 0.01},
+        tags=("steal", "slow"),
+    )
     assert Burst.from_json(json.loads(json.dumps(asdict(given_burst)))) == given_burst
     latency = samples.estimate([given_burst])
     if latency is not None:
@@ -95,3 +267,9 @@ def test_bursts_and_estimates_survive_json(pairs: list[tuple[int, int]], counted
 def test_fields_of_a_later_schema_are_ignored() -> None:
     plain = asdict(estimate(burst(0, 1)))
     assert Latency.from_json({**plain, "p75_s": 1.0}) == estimate(burst(0, 1))
+
+
+def test_samples_of_an_earlier_benchbox_have_no_readings() -> None:
+    old = {"session": 0, "round": 1, "latencies_ns": [5, 6], "switches": [0, 1]}
+    assert Burst.from_json(old) == Burst(0, 1, (5, 6), (0, 1))
+    assert Burst.from_json(old).quiet_ns(GATE) == [5]

@@ -4,12 +4,15 @@ from itertools import pairwise
 from statistics import median
 
 import pytest
+from machine import Machine, usual
 
 from benchbox import sampling, stats
 from benchbox.errors import AgentError
+from benchbox.planning import Plan, shortfall
 from benchbox.samples import Burst, estimate, round_medians
-from benchbox.sampling import Plan, Progress, Sampler, Subject, shortfall
-from benchbox.transports.agent import Timed
+from benchbox.sampling import Progress, Sampler, Subject
+from benchbox.states import Gate, Readings, State
+from benchbox.transports.agent import Ask, Timed
 
 PLAN = Plan()
 Model = Callable[[float], float]  # seconds since the start -> latency in seconds
@@ -29,18 +32,17 @@ class FakeSession:
     def clock(self) -> float:
         return self.now
 
-    def time(
-        self, bursts: Sequence[tuple[str, int]], expected_s: Sequence[float]
-    ) -> Iterator[Timed]:
-        self.asked.append(list(bursts))
+    def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
+        self.asked.append([(graph, calls) for graph, calls, *_ in bursts])
         self.expected += expected_s
-        for graph, calls in bursts:
+        for graph, calls, *_ in bursts:
             try:
                 latencies = [self.call(graph) for _ in range(calls)]
             except ValueError as error:
                 yield Timed(graph, error=str(error))
             else:
-                yield Timed(graph, tuple(latencies), tuple(self.switches() for _ in latencies))
+                switches = [self.switches() for _ in latencies]
+                yield Timed(graph, {"latencies_ns": latencies, "switches": switches})
 
     def call(self, graph: str) -> int:
         latency = self.models[graph](self.now)
@@ -112,18 +114,6 @@ def test_a_case_that_is_never_quiet_ends_at_max_time_and_says_what_it_lacks() ->
     text = shortfall(sampler.cases["a"].bursts, plan)
     assert "±1.0% was asked" in text
     assert "--max-time" in text
-
-
-def test_shortfall_tells_the_three_ways_to_fall_short_apart() -> None:
-    def bursts(*latencies: int) -> list[Burst]:
-        return [Burst(0, index, (latency,)) for index, latency in enumerate(latencies)]
-
-    plan = Plan(precision=0.01, min_rounds=20)
-    assert "only 5 rounds" in shortfall(bursts(*[1000] * 5), plan)
-    assert str(stats.MIN_ROUNDS) in shortfall(bursts(*[1000] * 5), plan)
-    assert "after 8 rounds" in shortfall(bursts(*[1000, 2000] * 4), plan)
-    assert "only 19 of 20 rounds" in shortfall(bursts(*[1000] * 19), plan)
-    assert shortfall(bursts(*[1000] * 20), plan) == ""
 
 
 def test_max_time_holds_although_the_warm_up_never_ends() -> None:
@@ -298,7 +288,7 @@ def test_a_case_with_no_quiet_call_at_all_gets_no_figure() -> None:
     sampler, _, finished = measure(models, plan, session)
     assert finished == []
     assert estimate(sampler.cases["a"].bursts) is None
-    assert "only 0 rounds" in shortfall(sampler.cases["a"].bursts, plan)
+    assert "only 0 quiet rounds" in shortfall(sampler.cases["a"].bursts, plan)
 
 
 # what goes wrong
@@ -373,9 +363,7 @@ def test_every_session_warms_up_anew() -> None:
 
 def test_an_agent_lost_between_bursts_has_no_case_to_blame() -> None:
     class Fragile(FakeSession):
-        def time(
-            self, bursts: Sequence[tuple[str, int]], expected_s: Sequence[float]
-        ) -> Iterator[Timed]:
+        def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
             yield from super().time(bursts, expected_s)
             raise AgentError("gone after the last burst")
 
@@ -405,3 +393,191 @@ def test_time_counts_from_the_first_session_and_over_all_of_them() -> None:
     assert list(sampler.measure(session, 1)) == []
     assert len(session.asked) == asked
     assert sampler.elapsed_s >= 13
+
+
+# sessions
+
+
+THREE = Plan(sessions=3)
+
+
+def staged(
+    models: Mapping[str, Model], plan: Plan = THREE
+) -> tuple[Sampler, list[tuple[int, list[str]]]]:
+    """Measure in sessions; return which cases finished in each stage."""
+    session = FakeSession(models)
+    sampler = Sampler(
+        [Subject(key, next(iter(models))) for key in models], plan, clock=session.clock
+    )
+    finished = []
+    for stage in range(plan.sessions):
+        sampler.begin(stage)
+        finished.append((stage, [c.subject.key for c in sampler.measure(session, stage)]))
+    return sampler, finished
+
+
+def test_every_session_has_as_many_rounds_of_a_case_and_the_last_finishes_it() -> None:
+    sampler, finished = staged({"a": noisy(0.002, 0.001), "b": noisy(0.004, 0.001, 1)})
+    assert [keys for _, keys in finished[:2]] == [[], []]
+    assert sorted(finished[2][1]) == ["a", "b"]
+    for case in sampler.cases.values():
+        sizes = [sum(b.session == stage for b in case.bursts) for stage in range(3)]
+        assert min(sizes) >= THREE.rounds_each
+        assert max(sizes) - min(sizes) <= 6  # a chunk of rounds is never cut short
+        assert not shortfall(case.bursts, THREE)
+
+
+def test_a_noisy_case_spreads_its_rounds_over_the_sessions() -> None:
+    plan = Plan(sessions=3, precision=0.005, max_time_s=600)
+    sampler, _ = staged({"a": noisy(0.02, 0.1)}, plan)
+    sizes = [sum(b.session == stage for b in sampler.cases["a"].bursts) for stage in range(3)]
+    assert sum(sizes) > 3 * plan.rounds_each
+    assert min(sizes) > sum(sizes) / 6
+
+
+def test_cases_that_have_enough_rest_until_the_next_session() -> None:
+    models = {"ref": lambda _: 0.001, "calm": lambda _: 0.001, "wild": noisy(0.001, 0.3)}
+    session = FakeSession(models)
+    plan = Plan(sessions=3, precision=0.003, max_time_s=600)
+    seen: list[set[str]] = []
+    sampler = Sampler(
+        [Subject(key, "ref") for key in models],
+        plan,
+        clock=session.clock,
+        notify=lambda s: seen.append({case.subject.key for case in s.awake}),
+    )
+    list(sampler.measure(session, 0))
+    assert [sampler.cases[key].resting for key in models] == [True] * 3
+    assert {"ref", "wild"} in seen
+    assert {"ref", "calm"} not in seen
+    assert [case.subject.key for case in sampler.active] == list(models)
+    assert list(sampler.measure(session, 0)) == []
+    sampler.begin(1)
+    assert len(sampler.awake) == 3
+
+
+def test_a_session_ends_at_its_share_of_the_time() -> None:
+    session = FakeSession({"a": noisy(0.002, 0.5)})
+    plan = Plan(sessions=3, max_time_s=9, precision=1e-6)
+    sampler = Sampler([Subject("a", "a")], plan, clock=session.clock)
+    for stage, end in enumerate((3, 6, 9)):
+        sampler.begin(stage)
+        list(sampler.measure(session, stage))
+        assert session.now == pytest.approx(end, abs=0.4)
+        assert not sampler.in_time
+    assert {b.session for b in sampler.cases["a"].bursts} == {0, 1, 2}
+
+
+def test_what_an_early_session_leaves_over_the_later_ones_have() -> None:
+    models = {"a": lambda _: 0.002}
+    session = FakeSession(models)
+    sampler = Sampler([Subject("a", "a")], Plan(sessions=2, max_time_s=60), clock=session.clock)
+    list(sampler.measure(session, 0))
+    assert session.now < 10
+    sampler.begin(1)
+    assert sampler.plan.stage_end_s(sampler.stage) - sampler.elapsed_s > 50
+
+
+def test_getting_ready_takes_nothing_from_the_time() -> None:
+    session = FakeSession({"a": noisy(0.002, 0.5)})
+    plan = Plan(sessions=2, max_time_s=4, precision=1e-6)
+    sampler = Sampler([Subject("a", "a")], plan, clock=session.clock)
+    sampler.excuse(5)  # before the first sample no time passes
+    assert sampler.elapsed_s == 0
+    list(sampler.measure(session, 0))
+    before = sampler.elapsed_s
+    session.now += 7
+    sampler.excuse(7)
+    assert sampler.elapsed_s == pytest.approx(before)
+    sampler.begin(1)
+    assert sampler.in_time
+
+
+def test_a_session_that_takes_over_from_a_lost_one_goes_on_with_its_rounds() -> None:
+    models = {"a": noisy(0.002, 0.001), "bad": breaks(0.002, 150, AgentError("gone"))}
+    session = FakeSession(models)
+    plan = Plan(burst_s=0.02, sessions=2, min_rounds=60)
+    sampler = Sampler([Subject(key, "a") for key in models], plan, clock=session.clock)
+    with pytest.raises(AgentError):
+        list(sampler.measure(session, 0))
+    kept = len(sampler.cases["a"].bursts)
+    assert 0 < kept < plan.rounds_each
+    list(sampler.measure(session, 1))
+    rounds = sampler.cases["a"].rounds
+    assert {number for number, _ in rounds} == {0, 1}
+    assert plan.rounds_each <= len(rounds) < plan.rounds_each + kept + 20
+    assert sampler.cases["a"].resting
+
+
+# states
+
+
+GATE = Gate(State(12_000.0, 11_800.0, 12_200.0))
+
+
+def marked(number: int, latency: int, reading: int) -> Burst:
+    return Burst(0, number, (latency,), (0,), ((0, reading), (1, reading)))
+
+
+def test_new_rounds_are_judged_as_they_come_and_all_of_them_by_a_new_gate() -> None:
+    case = Progress(Subject("a", "a"))
+    case.bursts = [marked(i, 1000, 12_000) for i in range(3)]
+    case.judge(Gate())
+    case.bursts += [marked(i, 1350, 16_200) for i in range(3, 6)]
+    case.judge(Gate())
+    assert len(case.rounds) == 6
+    case.judge(GATE)
+    assert case.rounds == pytest.approx({(0, i): 1e-6 for i in range(3)})
+    case.bursts.append(marked(9, 1000, 12_000))
+    case.judge(GATE)
+    assert (0, 9) in case.rounds
+    case.judge(Gate())
+    assert len(case.rounds) == 7
+
+
+def test_a_case_that_had_enough_by_another_gate_goes_on() -> None:
+    """Fast after a slow beginning: what was enough no longer is."""
+    machine = Machine({"a": 0.002}, lambda _: 1.35)
+    plan = Plan(min_rounds=40)
+    readings = Readings()
+    sampler = Sampler([Subject("a", "a")], plan, readings=readings, clock=machine.perf_counter)
+    first = list(sampler.measure(machine, 0))
+    case = sampler.cases["a"]
+    assert [c.subject.key for c in first] == ["a"]
+    machine.state = usual
+    readings.add("compute", [(0, 12_000)] * 400, [300_000] * 400)
+    sampler._judge()
+    assert not case.finished
+    assert not case.rounds
+    again = list(sampler.measure(machine, 1))
+    assert [c.subject.key for c in again] == ["a"]
+    assert not shortfall(case.bursts, plan, sampler.gate)
+    assert case.interval() is not None
+    assert estimate(case.bursts, sampler.gate).p50_s == pytest.approx(0.002, rel=0.01)  # type: ignore[union-attr]
+
+
+def test_a_case_that_failed_is_not_woken_by_another_gate() -> None:
+    sampler = Sampler([Subject("a", "a")], Plan())
+    sampler.fail("a", "it does not load")
+    sampler._judge()
+    assert sampler.active == []
+
+
+def test_only_what_waits_for_memory_is_watched_by_the_stream_probe() -> None:
+    machine = Machine({"bound": 0.002, "other": 0.002})
+    subjects = [Subject("bound", "bound", memory_bound=True), Subject("other", "bound")]
+    sampler = Sampler(subjects, Plan(), clock=machine.perf_counter)
+    list(sampler.measure(machine, 0))
+    for key, probe in (("bound", "stream"), ("other", "compute")):
+        assert {burst.probe for burst in sampler.cases[key].bursts} == {probe}
+    assert sampler.gate.compute is not None
+    assert sampler.gate.stream is not None
+    assert sampler.gate.stream.centre_ns > 10 * sampler.gate.compute.centre_ns
+
+
+def test_warm_up_readings_tell_nothing_of_the_machines_states() -> None:
+    machine = Machine({"a": 0.002})
+    sampler = Sampler([Subject("a", "a")], Plan(), clock=machine.perf_counter)
+    list(sampler.measure(machine, 0))
+    marks = sum(len(burst.marks) for burst in sampler.cases["a"].bursts)
+    assert sampler.readings.now.compute.total == marks

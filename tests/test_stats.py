@@ -183,6 +183,134 @@ def test_fewer_shared_rounds_than_six_have_no_ratio(shared: int) -> None:
     assert stats.ratio_interval(mine, others) is None
 
 
+# Verdicts
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "says"),
+    [
+        (1.02, 1.5, "SLOWER"),
+        (1.0101, 1.5, "SLOWER"),
+        (1.01, 1.5, "UNCLEAR"),
+        (0.5, 0.98, "FASTER"),
+        (0.5, 0.99, "FASTER"),
+        (0.5, 0.9902, "UNCLEAR"),
+        (0.9902, 1.0099, "SAME"),
+        (1.0, 1.0, "SAME"),
+        (0.98, 1.0, "UNCLEAR"),
+        (1.0, 1.02, "UNCLEAR"),
+        (0.5, 2.0, "UNCLEAR"),
+        (1.002, 1.008, "SAME"),  # surely slower, and not by enough to matter
+    ],
+)
+def test_a_verdict_needs_the_whole_interval_on_its_side(low: float, high: float, says: str) -> None:
+    assert stats.verdict(Interval((low + high) / 2, low, high)) == says
+
+
+def test_without_an_interval_nothing_is_clear() -> None:
+    assert stats.verdict(None) == "UNCLEAR"
+
+
+OPPOSITES = {"FASTER": "SLOWER", "SLOWER": "FASTER", "SAME": "SAME", "UNCLEAR": "UNCLEAR"}
+
+
+@given(st.floats(0.1, 10), st.floats(0, 0.2), st.floats(0, 0.2), st.floats(0, 0.1))
+def test_the_verdict_the_other_way_round_is_the_opposite(
+    value: float, below: float, above: float, margin: float
+) -> None:
+    low, high = value * (1 - below), value * (1 + above)
+    for end in (low, high):  # where rounding could decide
+        assume(abs(math.log(end) - math.log1p(margin)) > 1e-9)
+        assume(abs(math.log(end) + math.log1p(margin)) > 1e-9)
+    there = stats.verdict(Interval(value, low, high), margin)
+    back = stats.verdict(Interval(1 / value, 1 / high, 1 / low), margin)
+    assert back == OPPOSITES[there]
+
+
+@given(st.floats(0.9, 1.1), st.floats(0, 0.05), st.floats(0, 0.2), st.floats(0, 0.2))
+def test_a_wider_margin_never_turns_the_same_into_a_difference(
+    value: float, half: float, one: float, other: float
+) -> None:
+    interval = Interval(value, value - half, value + half)
+    narrow, wide = sorted((one, other))
+    if stats.verdict(interval, narrow) == "SAME":
+        assert stats.verdict(interval, wide) == "SAME"
+
+
+# Where the scatter comes from
+
+
+def groups_of(
+    random: np.random.Generator, sessions: int, rounds: int, within: float, between: float
+) -> list[list[float]]:
+    centres = np.exp(random.normal(0, between, sessions))
+    return [(c * np.exp(random.normal(0, within, rounds))).tolist() for c in centres]
+
+
+@pytest.mark.parametrize(
+    ("within", "between"), [(0.01, 0.02), (0.02, 0.005), (0.005, 0.05), (0.01, 0.0)]
+)
+@pytest.mark.parametrize(("sessions", "rounds"), [(3, 7), (10, 20)])
+def test_components_are_those_of_simulated_random_effects(
+    within: float, between: float, sessions: int, rounds: int
+) -> None:
+    """On average over repetitions, by their variances: a deviation by itself is biased."""
+    random = np.random.default_rng(sessions)
+    found = [
+        stats.components(groups_of(random, sessions, rounds, within, between)) for _ in range(600)
+    ]
+    inside = [each for each, _ in found if each is not None]
+    apart = [each for _, each in found if each is not None]
+    assert len(inside) == len(apart) == 600
+    assert math.sqrt(np.mean(np.square(inside))) == pytest.approx(within, rel=0.2)
+    assert math.sqrt(np.mean(np.square(apart))) == pytest.approx(
+        between, rel=0.15, abs=within / math.sqrt(rounds)
+    )
+
+
+def test_components_leave_outliers_among_the_rounds_alone() -> None:
+    random = np.random.default_rng(0)
+    groups = groups_of(random, 5, 20, 0.01, 0.0)
+    spoilt = [[value * 3 if index < 4 else value for index, value in enumerate(g)] for g in groups]
+    within, between = stats.components(spoilt)
+    assert within is not None
+    assert between is not None
+    assert within < 0.02
+    assert between < 0.02
+
+
+@given(
+    st.lists(st.lists(st.floats(0.5, 2), min_size=2, max_size=9), min_size=2, max_size=6),
+    st.floats(1e-6, 1e6),
+)
+def test_components_are_relative(groups: list[list[float]], scale: float) -> None:
+    scaled = stats.components([[scale * value for value in group] for group in groups])
+    assert scaled == pytest.approx(stats.components(groups), rel=1e-6, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("groups", "known"),
+    [
+        ([], (False, False)),
+        ([[]], (False, False)),
+        ([[1.0]], (False, False)),
+        ([[1.0], [2.0]], (False, False)),
+        ([[1.0, 1.1]], (True, False)),
+        ([[1.0, 1.1], []], (True, False)),
+        ([[1.0, 1.1], [2.0]], (True, True)),
+    ],
+)
+def test_components_need_two_rounds_and_two_sessions(
+    groups: list[list[float]], known: tuple[bool, bool]
+) -> None:
+    found = stats.components(groups)
+    assert tuple(each is not None for each in found) == known
+
+
+def test_equal_rounds_have_no_scatter_at_all() -> None:
+    assert stats.components([[2.0] * 5] * 3) == (0.0, 0.0)
+
+
 # Quantiles
 
 

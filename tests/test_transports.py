@@ -135,8 +135,8 @@ def test_bursts_are_yielded_as_they_come_before_the_agent_is_lost(cpu: Device) -
     channel = Scripted(HELLO, burst("a", 1, 2), burst("b", 3, error="", switches=[4]), Timeout())
     times = Agent(channel, cpu).time([("a", 2), ("b", 1), ("c", 1)], [0.1, 0.2, 0.3])
     first, second = next(times), next(times)
-    assert (first.graph, first.latencies_ns, first.switches) == ("a", (1, 2), None)
-    assert (second.latencies_ns, second.switches) == ((3,), (4,))
+    assert (first.graph, first.latencies_ns, first.data["switches"]) == ("a", (1, 2), None)
+    assert (second.latencies_ns, second.data["switches"]) == ((3,), [4])
     with pytest.raises(AgentError, match="no answer"):
         next(times)
 
@@ -146,6 +146,23 @@ def test_a_burst_may_take_as_long_as_it_is_expected_to_and_far_longer(cpu: Devic
     deadlines = Deadlines(burst_s=10, patience=3)
     assert len(list(Agent(channel, cpu, deadlines).time([("a", 1), ("b", 1)], [0.0, 100.0]))) == 2
     assert channel.waits[1:] == [10, 310, 10]
+
+
+def test_what_a_burst_carries_is_kept_whole(cpu: Device) -> None:
+    told = {"marks": [[0, 12000], [2, 12001]], "probe": "stream", "heat": 3}
+    channel = Scripted(HELLO, burst("a", 1, 2, **told), {"reply": "time"})
+    (timed,) = Agent(channel, cpu).time([("a", 2, True)], [0.1])
+    assert channel.sent[1] == {"op": "time", "bursts": [("a", 2, True)]}
+    assert {name: timed.data[name] for name in told} == told
+    assert timed.error is None
+
+
+def test_denormals_are_looked_for_only_where_asked(cpu: Device) -> None:
+    channel = Scripted(HELLO, LOADED, {**LOADED, "denormal_ratio": 40.0})
+    agent = Agent(channel, cpu)
+    assert agent.load("g", "g.onnx", X, 0).denormal_ratio is None
+    assert agent.load("g", "g.onnx", X, 0, denormals=True).denormal_ratio == 40.0
+    assert [request["denormals"] for request in channel.sent[1:]] == [False, True]
 
 
 def test_a_burst_that_failed_carries_its_reason(cpu: Device) -> None:

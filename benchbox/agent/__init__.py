@@ -8,12 +8,20 @@ stdout, diagnostics on stderr. It ends when stdin closes.
     <- {"reply": "hello", "protocol": 1, "host": {...}, "versions": {...}, "providers": [...],
         "cpus": [...], "affinity": [...] | null, "rss_bytes": n}
     -> {"op": "load", "graph": id, "path": p, "provider": name, "seed": n,
-        "inputs": [{"name", "shape", "dtype"}, ...]}
+        "inputs": [{"name", "shape", "dtype"}, ...],
+        "denormals": whether to look for them}
     <- {"reply": "load", "load_s": s, "first_call_s": s, "finite": bool, "outputs": [...],
-        "affinity": [...] | null, "rss_bytes": n, "peak_rss_bytes": n}
-    -> {"op": "time", "bursts": [[id, calls], ...]}
-    <- {"burst": {"graph": id, "latencies_ns": [...], "switches": [...] | null}}   for each, then
-       {"reply": "time", "peak_rss_bytes": n}
+        "denormal_ratio": x | null, "affinity": [...] | null, "rss_bytes": n, "peak_rss_bytes": n,
+        "peak_bytes": n | null}
+    -> {"op": "time", "bursts": [[id, calls, stream?, period_s?], ...]}
+    <- {"burst": {"graph": id, "latencies_ns": [...], "switches": [...] | null,
+        "probe": "compute" | "stream", "marks": [[calls before it, ns], ...],
+        "stream_ns": [before, after], "probed_ns": n,
+        "pool": whether several threads worked, "seen": {counter: n, ...}}}
+       for each, then {"reply": "time", "peak_rss_bytes": n}; calls that come every period_s have
+       no marks, but "slept_ns": n, the time between them
+    -> {"op": "look", "cpu": i, "seconds": s}
+    <- {"reply": "look", "look": {...}, "facts": {...}}
     -> {"op": "unload", "graph": id}
     <- {"reply": "unload"}
     -> {"op": "bye"}

@@ -4,12 +4,15 @@ import gc
 import os
 import platform
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from benchbox.agent import PROTOCOL, stdio, system, timing
+from benchbox.agent import PROTOCOL, denormals, pacing, stdio, system, timing, witness
 from benchbox.agent.stdio import Message, sentence
+from benchbox.agent.witness import Witness
 
 if TYPE_CHECKING:
+    from benchbox.agent.sentinel import Sentinel
     from benchbox.agent.session import Session
 
 
@@ -20,6 +23,8 @@ class Agent:
         self.sessions: dict[str, Session] = {}
         self.threads = 1
         self.cpus: list[int] = []
+        self.sentinel: Sentinel | None = None
+        self.witness: Witness | None = None
 
     def replies(self, request: Message) -> Iterator[dict[str, object]]:
         """Yield every reply to one request; an error becomes a reply that says so."""
@@ -27,6 +32,7 @@ class Agent:
             "hello": self.hello,
             "load": self.load,
             "time": self.time,
+            "look": self.look,
             "unload": self.unload,
             "bye": self.bye,
         }
@@ -50,6 +56,10 @@ class Agent:
         import numpy as np
         import onnxruntime as ort
 
+        from benchbox.agent.sentinel import Sentinel
+
+        self.sentinel = Sentinel(self.cpus)
+        self.witness = Witness(self.threads, self.cpus)
         yield {
             "reply": "hello",
             "protocol": PROTOCOL,
@@ -70,10 +80,15 @@ class Agent:
         from benchbox.agent import session
 
         options = session.options(self.threads, self.cpus)
+        mark, masks = system.mark_peak(), system.affinity()
         loaded = session.load(
             request["path"], request["provider"], request["inputs"], request["seed"], options
         )
         self.sessions[request["graph"]] = loaded
+        system.check_pool(self.threads, self.cpus, masks)
+        # With more threads the pool's keep their own mode, and no call could tell.
+        looked_for = request.get("denormals") and self.threads == 1
+        denormal_ratio = denormals.ratio(loaded.call) if looked_for else None
         gc.collect()
         gc.freeze()
         yield {
@@ -81,30 +96,56 @@ class Agent:
             "load_s": loaded.load_s,
             "first_call_s": loaded.first_call_s,
             "finite": loaded.finite,
+            "denormal_ratio": denormal_ratio,
             "outputs": loaded.outputs,
             "affinity": system.affinity(),
             "rss_bytes": system.rss_bytes(),
             "peak_rss_bytes": system.peak_rss_bytes(),
+            "peak_bytes": system.peak_since(mark),
         }
 
     def time(self, request: Message) -> Iterator[dict[str, object]]:
         """Time bursts in the order asked for; the garbage collector is off meanwhile."""
         gc.disable()
         try:
-            for graph, calls in request["bursts"]:
-                yield {"burst": self._burst(graph, calls)}
+            for graph, *how in request["bursts"]:
+                yield {"burst": {"graph": graph, **self._burst(graph, *how)}}
         finally:
             gc.enable()
         yield {"reply": "time", "peak_rss_bytes": system.peak_rss_bytes()}
 
-    def _burst(self, graph: str, calls: int) -> dict[str, object]:
+    def _burst(
+        self, graph: str, calls: int, stream: bool = False, period_s: float = 0.0
+    ) -> dict[str, object]:
+        assert self.sentinel is not None and self.witness is not None, "greeted"
+        kind = "stream" if stream else "compute"
+        probe = self.sentinel.copy if stream else self.sentinel.compute
         try:
             call = self.sessions[graph].call
-            timing.settle(call, self.threads)
-            burst = timing.burst(call, calls, self.threads)
+            streams = [] if stream or period_s else [self.sentinel.stream()]
+            before = self.witness.look()
+            if period_s:
+                burst: timing.Burst = pacing.burst(call, calls, self.threads, period_s)
+            else:
+                burst = timing.burst(call, calls, self.threads, probe, memory_bound=stream)
+            seen = witness.between(before, self.witness.look())
+            streams += [self.sentinel.stream() for _ in streams]
         except Exception as error:  # one graph's failure must not end the others' bursts
-            return {"graph": graph, "error": sentence(error)}
-        return {"graph": graph, "latencies_ns": burst.latencies_ns, "switches": burst.switches}
+            return {"error": sentence(error)}
+        facts = {"probe": kind, "stream_ns": streams, "pool": self.threads > 1, "seen": seen}
+        probed_ns = burst.probed_ns + self.sentinel.streamed_ns()
+        return {**asdict(burst), **facts, "probed_ns": probed_ns}
+
+    def look(self, request: Message) -> Iterator[dict[str, object]]:
+        """Watch one processor for a second at most, and say how the machine is set up."""
+        from benchbox.agent import looking, settings
+        from benchbox.agent.sentinel import Sentinel
+
+        try:
+            seen = looking.look(Sentinel().compute, request["cpu"], request["seconds"])
+        finally:
+            system.pin(self.cpus)
+        yield {"reply": "look", "look": seen, "facts": settings.read(self.cpus)}
 
     def unload(self, request: Message) -> Iterator[dict[str, object]]:
         """Forget a graph and give its memory back."""

@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -75,6 +76,21 @@ def peak_rss_bytes() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def mark_peak() -> int | None:
+    """Begin to watch for the most resident memory; return what there is now, None if it cannot."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM
+    except OSError:
+        return None
+    return rss_bytes()
+
+
+def peak_since(mark: int | None) -> int | None:
+    """Return by how many bytes this process has grown at most since it was marked."""
+    value = _fields(Path("/proc/self/status")).get("VmHWM")
+    return None if mark is None or value is None else int(value.split()[0]) * 1024 - mark
+
+
 def usable_cpus() -> list[int]:
     """Return the processors that this process may run on, ascending."""
     if hasattr(os, "sched_getaffinity"):
@@ -102,6 +118,21 @@ def pin(cpus: Sequence[int]) -> None:
     """Bind the calling thread to the first of `cpus`; the others are for the pool's threads."""
     if hasattr(os, "sched_setaffinity") and cpus:
         os.sched_setaffinity(0, {cpus[0]})
+
+
+def check_pool(threads: int, cpus: Sequence[int], before: Sequence[str] | None) -> None:
+    """Raise RuntimeError unless every processor but the first got a thread bound to it alone.
+
+    `before` are the masks of the threads that there were. Where the kernel shows no masks, nothing
+    is known and nothing raised.
+    """
+    masks = affinity()
+    if masks is None or before is None or threads < 2:
+        return
+    fresh = Counter(masks) - Counter(before)
+    loose = [cpu for cpu in cpus[1:threads] if not fresh[str(cpu)]]
+    if loose:
+        raise RuntimeError(f"no thread of the pool is bound to processor {loose[0]}")
 
 
 def affinity() -> list[str] | None:

@@ -2,69 +2,145 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 try:
     import resource
 except ImportError:  # Windows has no getrusage
     resource = None  # type: ignore[assignment]
 
-SPIN_S = 0.005  # ORT's pool threads spin well under a millisecond after a call; then they sleep
+# Samples of calls in a row say the same over and over: of calls of 2 us a minute would fill 100 MB.
+MOST_TIMED = 500
+MOST_CALLS = 10
+STEADY = 0.95
+
+# Between two readings of the sentinel. Slow states were seen to last for a tenth of a second and
+# more; a reading takes 50 us, 0.3% of the time. Where one takes longer they are rarer.
+MARK_NS = 20_000_000
+MARK_SHARE = 0.02
+# A reading displaces what is in the caches, 110 KiB or 8 MiB; for calls that are not much longer
+# than it takes to bring back that is worth one untimed call.
+SHORT = 10  # times a reading
 
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """Latencies of calls in a row, in ns, and the involuntary context switches during each."""
+    """Latencies of calls in a row, in ns, and the involuntary context switches during each.
+
+    `marks` are readings of the sentinel, in ns, each with the number of calls before it; the first
+    is taken before the first call and the last after the last. `probed_ns` is what they took.
+    """
 
     latencies_ns: list[int]
     switches: list[int] | None
+    marks: list[tuple[int, int]] = field(default_factory=list)
+    probed_ns: int = 0
 
 
-def settle(call: Callable[[], object], threads: int) -> None:
-    """Make the untimed calls that follow a switch from another graph.
+def settle(call: Callable[[], object], *, memory_bound: bool = False) -> int:
+    """Make the untimed calls that follow a switch from another graph; return what the last took.
 
-    One call brings the graph's weights back into the caches. With more threads than one, the pool
-    of the graph before still spins on the processors that this one needs, so calls go on until it
-    has gone to sleep.
+    One call brings the graph's weights back into the nearest caches. A graph that waits for the
+    memory comes back by and by: a product with a 64 MB matrix got faster for five calls, by half;
+    so calls go on until one is about as slow as that before.
     """
-    end = time.perf_counter() + (SPIN_S if threads > 1 else 0.0)
+    last_ns = _timed(call)
+    for _ in range(MOST_CALLS if memory_bound else 0):
+        before_ns, last_ns = last_ns, _timed(call)
+        if last_ns > STEADY * before_ns:
+            break
+    return last_ns
+
+
+def _timed(call: Callable[[], object]) -> int:
+    start = time.perf_counter_ns()
     call()
-    while time.perf_counter() < end:
-        call()
+    return time.perf_counter_ns() - start
 
 
-def burst(call: Callable[[], object], calls: int, threads: int) -> Burst:
-    """Time `calls` calls, each alone between two readings of the clock.
+def burst(
+    call: Callable[[], object],
+    calls: int,
+    threads: int,
+    probe: Callable[[], int] | None = None,
+    *,
+    memory_bound: bool = False,
+) -> Burst:
+    """Time a burst of `calls` calls, each alone between two readings of the clock.
 
-    With one thread the calling thread does all the work and its switches are counted; with more,
-    those of the whole process. They are read between calls, outside of the timed window.
+    Of far more than MOST_TIMED only some are timed, evenly spread. With one thread the calling
+    thread does all the work and its switches are counted; with more, those of the whole process.
+    They are read between calls, outside of the timed window, and so is the sentinel `probe`, now
+    and then.
     """
-    if resource is None:
-        return Burst(_latencies(call, calls), None)
-    clock, usage = time.perf_counter_ns, resource.getrusage
-    who = resource.RUSAGE_SELF if threads > 1 else _one_thread()
-    latencies, switches = [0] * calls, [0] * calls
-    seen = usage(who).ru_nivcsw
-    for index in range(calls):
+    clock, count = time.perf_counter_ns, switch_counter(threads)
+    looks = _Looks(call, probe)
+    stride = max(1, calls // MOST_TIMED)
+    timed = calls // stride
+    latencies, switches = [0] * timed, [0] * timed
+    due = looks.within(0, settle(call, memory_bound=memory_bound))
+    seen = count()
+    for index in range(timed):
+        if stride > 1:
+            for _ in range(stride - 1):
+                call()
+            seen = count()
         start = clock()
         call()
-        latencies[index] = clock() - start
-        now = usage(who).ru_nivcsw
+        end = clock()
+        latencies[index] = end - start
+        now = count()
         switches[index] = now - seen
         seen = now
-    return Burst(latencies, switches)
+        if end >= due and index + 1 < timed:
+            due = looks.within(index + 1, end - start)
+            seen = count()
+    looks.take(timed)
+    return Burst(latencies, counted(switches), looks.marks, looks.probed_ns)
 
 
-def _one_thread() -> int:
+class _Looks:
+    """The readings of the sentinel in one burst, each with the number of calls before it."""
+
+    def __init__(self, call: Callable[[], object], probe: Callable[[], int] | None) -> None:
+        self._call, self._probe = call, probe
+        self.marks: list[tuple[int, int]] = []
+        self.probed_ns = 0
+
+    def take(self, calls: int) -> int:
+        """Take a reading, where there is a probe; return the nanoseconds that it took."""
+        if self._probe is None:
+            return 0
+        start = time.perf_counter_ns()
+        self.marks.append((calls, self._probe()))
+        took_ns = time.perf_counter_ns() - start
+        self.probed_ns += took_ns
+        return took_ns
+
+    def within(self, calls: int, last_ns: int) -> float:
+        """Take a reading between calls, of which the last took `last_ns`, and settle again.
+
+        Return when the next one is due, by the clock of the burst.
+        """
+        took_ns = self.take(calls)
+        if self._probe is None:
+            return float("inf")
+        if last_ns < SHORT * took_ns:
+            self._call()
+        return time.perf_counter_ns() + max(MARK_NS, took_ns / MARK_SHARE)
+
+
+def counted(switches: list[int]) -> list[int] | None:
+    """Return the switches of calls, None where the system does not count them."""
+    return switches if resource else None
+
+
+def switch_counter(threads: int) -> Callable[[], int]:
+    """Return what counts involuntary context switches; always 0 where the system does not."""
+    if resource is None:
+        return lambda: 0
+    usage = resource.getrusage
     # Only Linux counts a thread's own switches.
-    return getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
-
-
-def _latencies(call: Callable[[], object], calls: int) -> list[int]:
-    clock = time.perf_counter_ns
-    latencies = [0] * calls
-    for index in range(calls):
-        start = clock()
-        call()
-        latencies[index] = clock() - start
-    return latencies
+    one = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
+    who = resource.RUSAGE_SELF if threads > 1 else one
+    return lambda: usage(who).ru_nivcsw

@@ -100,6 +100,14 @@ DeviceName = Annotated[
         autocompletion=_complete_devices,
     ),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", "-t", envvar="BENCHBOX_THREADS", help="of one inference (default 1)"),
+]
+Cpus = Annotated[
+    str | None,
+    typer.Option(metavar="0,1", help="processors to run on, one for each thread (default: chosen)"),
+]
 ChannelSet = Annotated[
     Channels | None,
     typer.Option("--channels", help="the paper's channel set (default: the device's)"),
@@ -168,11 +176,20 @@ def show(
 
 @app.command("run")
 def run(
+    ctx: typer.Context,
     names: Names,
     device: DeviceName = "cpu",
-    threads: Annotated[
-        int, typer.Option("--threads", "-t", envvar="BENCHBOX_THREADS", help="of one inference")
-    ] = 1,
+    threads: Threads = None,
+    cpus: Cpus = None,
+    sessions: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            envvar="BENCHBOX_SESSIONS",
+            help="agent processes one after the other (default 3, 1 with --quick)",
+        ),
+    ] = None,
     channels: ChannelSet = None,
     batch: Batch = None,
     scale: Scales = None,
@@ -184,8 +201,17 @@ def run(
     max_time: Annotated[
         str | None,
         typer.Option(
-            envvar="BENCHBOX_MAX_TIME", help="stop then at the latest (default 5.5s a case)"
+            envvar="BENCHBOX_MAX_TIME",
+            help="stop then at the latest (default 5.5s a case, but 60s at least)",
         ),
+    ] = None,
+    arrival: Annotated[
+        str | None,
+        typer.Option(metavar="5/s", help="calls come at a rate, the processor sleeps between them"),
+    ] = None,
+    sustained: Annotated[
+        str | None,
+        typer.Option(metavar="10m", help="run each case for so long: latency over time"),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="a first look: 5% precision, 0.5s a case")
@@ -199,18 +225,39 @@ def run(
     export_markdown: Target = None,
     export_json: Target = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="exit 5 when a figure is imprecise")
+        bool,
+        typer.Option("--strict", help="exit 5 if a figure is imprecise, 4 if a claim is unclear"),
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="more columns")] = False,
 ) -> None:
     """Time cases on a device, print FLOPs against latency, and keep the raw samples."""
+    from benchbox.cli.loads import Load
     from benchbox.cli.running import Options, run_command, selection
 
     targets = {"csv": export_csv, "markdown": export_markdown, "json": export_json}
     options = Options(
-        names, device, threads, precision, max_time, quick, seed, resume, results, strict, verbose
+        names,
+        device,
+        threads,
+        cpus,
+        sessions,
+        precision,
+        max_time,
+        quick,
+        seed,
+        resume,
+        results,
+        strict,
+        verbose,
+        Load(arrival, sustained, _typed(ctx)),
     )
     run_command(options, lambda own: selection(channels, own, batch, scale, shape), targets)
+
+
+def _typed(ctx: typer.Context) -> frozenset[str]:
+    """Return the names of the options that stand on the command line itself."""
+    sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
+    return frozenset(n for n, source in sources.items() if source and source.name == "COMMANDLINE")
 
 
 @app.command("report")
@@ -246,3 +293,16 @@ def export(
     from benchbox.cli.running import selection
 
     export(names, selection(channels, "arm", batch, scale, shape), output)
+
+
+@app.command("doctor")
+def doctor(
+    device: DeviceName = "cpu",
+    threads: Threads = None,
+    cpus: Cpus = None,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="how long to watch")] = 10.0,
+) -> None:
+    """How good a place to measure a device is, why, and what would make it better."""
+    from benchbox.cli.doctoring import doctor
+
+    doctor(device, threads, cpus, seconds)

@@ -18,13 +18,38 @@ def share(text: str) -> float:
     return value
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, option: str = "--max-time") -> float:
     """Return `90s`, `5m`, `1h` or `90` in seconds; raises UsageError unless it is positive."""
     match = re.fullmatch(r"\s*(\d*\.?\d+)\s*(ms|s|m|h|)\s*", text)
     value = float(match[1]) * SECONDS[match[2]] if match else 0.0
     if value <= 0:
-        raise UsageError(f"--max-time {text}: write it as 90s, 5m or 1h")
+        raise UsageError(f"{option} {text}: write it as 90s, 5m or 1h")
     return value
+
+
+def rate(text: str) -> float:
+    """Return `5/s`, `30/m` or `10/h` in calls per second; raises UsageError unless positive."""
+    match = re.fullmatch(r"\s*(\d*\.?\d+)\s*/\s*(s|m|h)\s*", text)
+    value = float(match[1]) / SECONDS[match[2]] if match else 0.0
+    if value <= 0:
+        raise UsageError(f"--arrival {text}: write it as 5/s, 30/m or 10/h")
+    return value
+
+
+def cpus(text: str) -> tuple[int, ...]:
+    """Return `0,2-3` as 0, 2 and 3, in that order; raises UsageError otherwise."""
+    result: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", part)
+        if match is None:
+            raise UsageError(f"--cpus {text}: write processors as 0,1 or 0-3")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise UsageError(f"--cpus {text}: write {part.strip()} the other way round")
+        result += range(first, last + 1)
+    if not result or len(set(result)) != len(result):
+        raise UsageError(f"--cpus {text}: name each processor once, as in 0,1 or 0-3")
+    return tuple(result)
 
 
 def shape(text: str) -> TensorSpec:

@@ -6,10 +6,11 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from benchbox import host
+from benchbox import host, telling
 from benchbox.records import Record
 from benchbox.sampling import Progress as Case
 from benchbox.sampling import Sampler
+from benchbox.sustaining import Sustainer
 
 BUSY_CPUS = 0.3  # kept busy by others before the first sample that are worth a warning
 
@@ -52,7 +53,7 @@ class Live:
         busy = host.busy_cpus()
         if busy > BUSY_CPUS:
             self._console.print(
-                f"Warning: others keep {busy:.1f} of {host.usable_cpus()} processors busy; "
+                f"Warning: others keep {busy:.1f} of {len(host.usable_cpus())} processors busy; "
                 "stop them, or expect wide intervals.",
                 style="yellow",
             )
@@ -61,6 +62,11 @@ class Live:
         """Show the widest interval closing in, and the time left."""
         active = sampler.active
         if self._bar is None or not active:
+            return
+        if isinstance(sampler, Sustainer):
+            done = len(self._finished) + sampler.share
+            text = f"{len(self._finished)} of {self._total} cases, {sampler.status}"
+            self._draw("running", done / self._total, text)
             return
         done = self._total - len(active)
         shares = [_share(case, sampler) for case in active]
@@ -85,6 +91,7 @@ class Live:
         figure = "" if latency is None else f" {latency.p50_s * 1e3:.4g} ms"
         if latency is not None and latency.interval is not None:
             figure += f" ±{latency.interval.half_width:.1%}"
+        figure += telling.briefly(record)
         reason = f" ({record.reason})" if record.reason else ""
         status = "" if record.status == "ok" else f" {record.status}"
         count = f"[{len(self._finished)}/{self._total}]"
@@ -101,7 +108,7 @@ class Live:
 
 def _share(case: Case, sampler: Sampler) -> float:
     """Return how far a case is: its rounds over those that its interval, now, lets expect."""
-    rounds = len(case.medians)
+    rounds = len(case.rounds)
     interval = case.interval()
     if interval is None:
         return min(0.99, rounds / sampler.plan.min_rounds)

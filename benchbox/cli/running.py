@@ -2,26 +2,29 @@
 
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 import typer
 from rich.console import Console
 
-from benchbox import devices, runner, specs, stats
-from benchbox.cli import parsing
+from benchbox import devices, reading, runner, specs, stats
+from benchbox.cli import loads, parsing
 from benchbox.cli.app import INTERRUPTED, Channels
+from benchbox.cli.loads import Load
 from benchbox.cli.output import Targets, console
 from benchbox.cli.progress import Live
 from benchbox.errors import UsageError
+from benchbox.planning import Plan
 from benchbox.runner import Outcome, Request
-from benchbox.sampling import Plan
 from benchbox.specs import BlockSpec, Platform, Selection
 
 CASE_FAILED = 1
+UNCLEAR = 4
 IMPRECISE = 5
 ENDINGS = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
+PUBLISHED = Plan(sessions=3)
 QUICK = Plan(precision=0.05, min_rounds=stats.MIN_ROUNDS, burst_s=0.02, min_calls=2)
 NAME_CHARACTERS = 100  # of a run in a file name; file systems end at 255
 
@@ -32,7 +35,9 @@ class Options:
 
     names: Sequence[str]
     device: str
-    threads: int
+    threads: int | None
+    cpus: str | None
+    sessions: int | None
     precision: str | None
     max_time: str | None
     quick: bool
@@ -41,6 +46,7 @@ class Options:
     results: Path
     strict: bool
     verbose: bool
+    load: Load = field(default_factory=Load)
 
 
 def run_command(
@@ -48,10 +54,11 @@ def run_command(
     select: Callable[[Platform], Selection],
     exports: Mapping[str, Path | None],
 ) -> None:
-    """Run, print, export; exits 1 for a failed case, 5 for an imprecise one if strict, 130."""
+    """Run, print, export; exits 1 for a failed case, 130, and if strict 5 or 4."""
     targets = Targets(exports)
     found = find_all(options.names)
-    device = devices.resolve(options.device, options.threads)
+    cpus = parsing.cpus(options.cpus) if options.cpus is not None else ()
+    device = devices.resolve(options.device, options.threads, cpus)
     request = Request(
         name=run_name(options.names),
         specs=found,
@@ -62,7 +69,10 @@ def run_command(
         resume=options.resume,
     )
     stderr = console(stderr=True)
-    outcome = _run(request, stderr, len(runner.unfold(found, request.selection)))
+    count = len(runner.unfold(found, request.selection))
+    if text := loads.announcement(request.plan, count):
+        stderr.print(text, markup=False)
+    outcome = _run(request, stderr, count)
     targets.write([outcome.run], verbose=options.verbose)
     _epilogue(stderr, outcome)
     code = exit_code(outcome, options.strict)
@@ -127,17 +137,21 @@ def selection(
 
 def plan(options: Options, found: Sequence[BlockSpec], selected: Selection) -> Plan:
     """Return the plan that the options ask for; max_time grows with the number of cases."""
-    base = QUICK if options.quick else Plan()
+    base = QUICK if options.quick else PUBLISHED
     count = sum(len(spec.cases(selected)) for spec in found)
-    default_s = max(3.0, 0.5 * count) if options.quick else max(30.0, 5.5 * count)
-    return Plan(
+    default_s = max(3.0, 0.5 * count) if options.quick else max(60.0, 5.5 * count)
+    ordinary = Plan(
         precision=parsing.share(options.precision) if options.precision else base.precision,
         max_time_s=parsing.seconds(options.max_time) if options.max_time else default_s,
         min_rounds=base.min_rounds,
         burst_s=base.burst_s,
         min_calls=base.min_calls,
         seed=options.seed,
+        sessions=options.sessions or base.sessions,
     )
+    precise, timed = options.precision is not None, options.max_time is not None
+    quick = options.quick
+    return loads.adapt(ordinary, options.load, count, precise=precise or quick, timed=timed)
 
 
 def _epilogue(stderr: Console, outcome: Outcome) -> None:
@@ -158,4 +172,6 @@ def exit_code(outcome: Outcome, strict: bool) -> int:
         return INTERRUPTED
     if outcome.lost or "failed" in statuses:
         return CASE_FAILED
-    return IMPRECISE if strict and "imprecise" in statuses else 0
+    if strict and "imprecise" in statuses:
+        return IMPRECISE
+    return UNCLEAR if strict and reading.is_unclear(outcome.run) else 0

@@ -13,7 +13,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchbox import agent, costs
+from benchbox import agent, costs, host
 from benchbox.errors import StorageError
 from benchbox.export import sources
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
@@ -26,13 +26,8 @@ LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
 
 
 def folder() -> Path:
-    """Return where graphs are kept: $BENCHBOX_CACHE_DIR, or the user's cache folder."""
-    chosen = os.environ.get("BENCHBOX_CACHE_DIR")
-    if chosen:
-        return Path(chosen).expanduser() / "graphs"
-    import platformdirs
-
-    return platformdirs.user_cache_path("benchbox", appauthor=False) / "graphs"
+    """Return where graphs are kept."""
+    return host.cache_folder() / "graphs"
 
 
 def key(case: Case) -> str:

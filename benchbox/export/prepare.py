@@ -52,7 +52,7 @@ def _make(missing: Mapping[str, Case], progress: Callable[[int, int], None]) -> 
     for item in missing.items():
         jobs.put(item)
     done: queue.SimpleQueue[tuple[str, Failure | None]] = queue.SimpleQueue()
-    workers = [Worker(jobs, done) for _ in range(min(len(missing), host.usable_cpus()))]
+    workers = [Worker(jobs, done) for _ in range(min(len(missing), len(host.usable_cpus())))]
     failures: dict[str, Failure] = {}
     try:
         for worker in workers:

@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from benchbox.samples import Burst, Latency
+from benchbox.arrivals import Arrival
+from benchbox.samples import OPEN, Burst, Latency
+from benchbox.states import Gate
 from benchbox.stats import Interval
+from benchbox.windows import Sustained
 
 SCHEMA = "1.0"
 Status = Literal["ok", "imprecise", "failed", "skipped"]
@@ -63,7 +66,10 @@ class Record:
 
     `cost` is what benchbox.costs counted, as JSON types; None for a case without a graph.
     `relative` is its latency over that of the group's reference, from the rounds that they share.
-    `index` is the place of the case in its run.
+    With `arrival` its calls came at a rate, which `latency` and `relative` are about; with
+    `sustained` it ran for minutes, and `latency` is its steady state.
+    `gate` holds the states of the processor in which its samples count. `index` is the place of the
+    case in its run.
     """
 
     index: int
@@ -89,8 +95,13 @@ class Record:
     warmup_calls: int | None = None
     peak_rss_bytes: int | None = None
     affinity: Sequence[str] | None = None
+    denormal_ratio: float | None = None
+    peak_bytes: int | None = None
     latency: Latency | None = None
     relative: Interval | None = None
+    gate: Gate = OPEN
+    arrival: Arrival | None = None
+    sustained: Sustained | None = None
     bursts: Sequence[Burst] = ()
 
     @property

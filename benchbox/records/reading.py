@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchbox.arrivals import Arrival
 from benchbox.errors import RecordError
 from benchbox.records.model import SCHEMA, Context, Record, Run, SpecFacts, ordered
 from benchbox.samples import Burst, Latency
+from benchbox.states import Gate
 from benchbox.stats import Interval
+from benchbox.windows import Sustained
 
 
 def latest(folder: Path, device: str, name: str | None = None) -> Path | None:
@@ -78,11 +81,15 @@ def _context(path: Path, data: dict[str, Any]) -> Context:
 def _record(path: Path, number: int, data: dict[str, Any]) -> Record:
     try:
         latency, relative = data.get("latency"), data.get("relative")
+        arrival, sustained = data.get("arrival"), data.get("sustained")
         return Record(
             **{
                 **_known(Record, data),
                 "latency": None if latency is None else Latency.from_json(latency),
                 "relative": None if relative is None else Interval(**relative),
+                "arrival": None if arrival is None else Arrival.from_json(arrival),
+                "sustained": None if sustained is None else Sustained.from_json(sustained),
+                "gate": Gate.from_json(data.get("gate", {})),
                 "bursts": [Burst.from_json(burst) for burst in data.get("bursts", ())],
             }
         )

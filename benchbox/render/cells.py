@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchbox import reading
+from benchbox import reading, telling
 from benchbox.records import Context, Record, Run, SpecFacts
-from benchbox.render import units
+from benchbox.render import loads, units
 from benchbox.tables import rate, relative, uncounted
 
 
@@ -123,23 +123,26 @@ def _run_table(run: Run, facts: SpecFacts, verbose: bool) -> Table:
 def _setting(context: Context, records: Sequence[Record]) -> str:
     batches = ", ".join(dict.fromkeys(str(record.batch) for record in records))
     parts = (context.device, context.provider, units.threads(context.threads), f"batch {batches}")
-    return printable(", ".join(parts))
+    return printable(", ".join([*parts, *telling.setting(records)]))
 
 
 def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: bool) -> list[Column]:
     def column(header: str, cell: Callable[[Record], str], drop: int = 0) -> Column:
         return Column(header, tuple(cell(record) for record in records), drop=drop)
 
-    compared = any(record.case != record.reference for record in records)
+    compared = telling.compared(records)
     failed = any(record.status != "ok" for record in records)
+    paced = any(record.arrival for record in records)
+    images = units.per_second(facts.published_unit)
     last = 4 + len(DETAILS)  # after the others that can be left out
     details = [column(*detail, drop=last - i) for i, detail in enumerate(DETAILS)]
     columns = [
         Column("case", tuple(short_case(r.case, r.group) for r in records), text=True),
         column("FLOPs (M)", lambda r: flops(r.cost)),
         column("memory (MB)", lambda r: memory(r.cost), drop=3),
-        column("p50 (ms)", _p50),
-        column(units.per_second(facts.published_unit), lambda r: _throughput(r, facts), drop=2),
+        column(loads.p50_header(records), _p50),
+        *(column(*load) for load in loads.columns(records)),
+        *([] if paced else [column(images, lambda r: _throughput(r, facts), drop=2)]),
         *([column("relative", _relative)] if compared else []),
         *([column(_paper_header(records), lambda r: _paper(run, r), 4)] if compared else []),
         column("quiet share", _quiet_share, drop=1),
@@ -184,13 +187,26 @@ def _quiet_share(record: Record) -> str:
     return units.percent(record.latency.quiet_share if record.latency else None)
 
 
+def _between(record: Record) -> float | None:
+    """Return by how much p50 differed between agent processes: largest over smallest, less 1."""
+    p50s = record.latency.sessions_p50_s if record.latency else ()
+    return max(p50s) / min(p50s) - 1 if len(p50s) > 1 else None
+
+
 # What --verbose adds; a narrow terminal loses these after the others, from the last one on.
 DETAILS: tuple[tuple[str, Callable[[Record], str]], ...] = (
+    ("raw p50 (ms)", lambda r: units.milliseconds(r.latency.raw_p50_s if r.latency else None)),
     ("p90 (ms)", lambda r: units.milliseconds(r.latency.p90_s if r.latency else None)),
     ("p99 (ms)", lambda r: units.milliseconds(r.latency.p99_s if r.latency else None)),
     ("load (s)", lambda r: units.in_seconds(r.load_s)),
     ("first call (ms)", lambda r: units.milliseconds(r.first_call_s)),
     ("warmup calls", lambda r: units.whole(r.warmup_calls)),
+    ("peak memory (MB)", lambda r: units.millions(r.peak_bytes)),
+    (
+        "denormals",
+        lambda r: units.UNKNOWN if r.denormal_ratio is None else units.ratio(r.denormal_ratio),
+    ),
+    ("between processes", lambda r: units.percent(_between(r))),
     ("samples", lambda r: units.whole(r.latency.samples if r.latency else None)),
     ("rounds", lambda r: units.whole(r.latency.rounds if r.latency else None)),
 )

@@ -87,6 +87,20 @@ def percent(share: float | None) -> str:
     return "<1%" if 0 < share < 0.01 else f"{math.floor(share * 100 + 1e-9)}%"
 
 
+def duration(seconds: float, digits: int = 3) -> str:
+    """Return a duration with the unit that suits it: `200 ms`, `34 s`, `4.6 min`, `2.5 h`."""
+    sizes = ((3600.0, "h", 2), (60.0, "min", 2), (1.0, "s", 1), (1e-3, "ms", 1), (1e-6, "us", 0))
+    size, unit = next((size, unit) for size, unit, least in sizes if seconds >= least * size)
+    return f"{_plain(seconds / size, digits)} {unit}"
+
+
+def per(rate: float) -> str:
+    """Return a rate per second as it is written: `5/s`, `12/m`, `10/h`."""
+    sizes = ((1, "s", 1.0), (60, "m", 1.0), (3600, "h", 0.0))
+    size, unit = next((size, unit) for size, unit, least in sizes if rate * size >= least)
+    return f"{_plain(rate * size, 4)}/{unit}"
+
+
 def threads(count: int) -> str:
     """Return `1 thread`, `4 threads`."""
     return f"{count} thread" if count == 1 else f"{count} threads"
@@ -95,6 +109,11 @@ def threads(count: int) -> str:
 def per_second(unit: str | None) -> str:
     """Return a throughput's unit as it is printed, that of `batches_per_s` or of `images_per_s`."""
     return "batches/s" if unit == "batches_per_s" else "images/s"
+
+
+def _plain(value: float, digits: int) -> str:
+    """Return a value with at most that many digits, and never with an exponent."""
+    return f"{float(f'{value:.{digits}g}'):.10f}".rstrip("0").rstrip(".")
 
 
 def _has_width(value: float, width: float) -> bool:

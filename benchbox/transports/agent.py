@@ -1,7 +1,7 @@
 """The parent's end of the agent protocol: requests, deadlines, and what a broken agent means."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from benchbox.agent import PROTOCOL
@@ -21,14 +21,27 @@ class Deadlines:
     patience: float = 20.0  # times the expected duration of a burst
 
 
+# Graph, calls, whether the stream probe is wanted, seconds between calls that come at a rate.
+Ask = tuple[str, int] | tuple[str, int, bool] | tuple[str, int, bool, float]
+
+
+def asleep_s(ask: Ask) -> float:
+    """Return how long the calls of a burst wait for their turn; 0 for calls in a row."""
+    return ask[1] * ask[3] if len(ask) > 3 else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Calls of one graph in a row: latencies in ns, involuntary context switches, or an error."""
+    """What came back for one burst: its samples as benchbox.samples.Burst has them, or an error."""
 
     graph: str
-    latencies_ns: tuple[int, ...] = ()
-    switches: tuple[int, ...] | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
+
+    @property
+    def latencies_ns(self) -> Sequence[int]:
+        """What each call took."""
+        return tuple(self.data.get("latencies_ns", ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +53,8 @@ class Loaded:
     rss_bytes: int | None
     peak_rss_bytes: int | None
     affinity: tuple[str, ...] | None
+    denormal_ratio: float | None = None
+    peak_bytes: int | None = None
 
 
 class Agent:
@@ -67,8 +82,16 @@ class Agent:
                 raise
             raise DeviceError(f"device {device.name!r}: no agent starts there: {error}") from None
 
-    def load(self, graph: str, path: str, inputs: Sequence[TensorSpec], seed: int) -> Loaded:
-        """Open a graph on the device and call it once.
+    def load(
+        self,
+        graph: str,
+        path: str,
+        inputs: Sequence[TensorSpec],
+        seed: int,
+        *,
+        denormals: bool = False,
+    ) -> Loaded:
+        """Open a graph on the device and call it once; look for `denormals` in it where asked.
 
         Raises CaseError when it cannot be loaded, AgentError when the agent is lost over it.
         """
@@ -80,6 +103,7 @@ class Agent:
             "provider": self._provider,
             "inputs": tensors,
             "seed": seed,
+            "denormals": denormals,
         }
         reply = self._ask(request, self._deadlines.load_s)
         if not reply["finite"]:
@@ -91,30 +115,38 @@ class Agent:
             reply.get("rss_bytes"),
             reply.get("peak_rss_bytes"),
             None if affinity is None else tuple(affinity),
+            reply.get("denormal_ratio"),
+            reply.get("peak_bytes"),
         )
 
-    def time(
-        self, bursts: Sequence[tuple[str, int]], expected_s: Sequence[float]
-    ) -> Iterator[Timed]:
-        """Yield the bursts asked for (graph, calls), in order, as they come.
+    def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
+        """Yield the bursts asked for, in order, as they come.
 
-        `expected_s` is what each should take; a burst that takes far longer counts as a hang.
+        `expected_s` is what each should take without the sleep between calls that come at a rate; a
+        burst that takes far longer counts as a hang.
         Raises AgentError when the agent is lost: the burst after the last one yielded is to blame.
         """
         self._send({"op": "time", "bursts": bursts})
-        for expected in expected_s:
-            limits = self._deadlines
-            reply = self._receive(limits.burst_s + limits.patience * expected)
+        limits = self._deadlines
+        for ask, expected in zip(bursts, expected_s, strict=True):
+            # A call that takes longer than a period waits for another one.
+            slack = limits.patience * expected + 2 * asleep_s(ask)
+            reply = self._receive(limits.burst_s + slack)
             burst = reply.get("burst")
             if burst is None:
                 raise AgentError(f"the agent answered {reply.get('error', reply)!r}")
-            yield Timed(
-                burst["graph"],
-                tuple(burst.get("latencies_ns", ())),
-                None if burst.get("switches") is None else tuple(burst["switches"]),
-                burst.get("error"),
-            )
+            yield Timed(burst["graph"], burst, burst.get("error"))
         self._receive(self._deadlines.burst_s)
+
+    def look(self, cpu: int, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Watch a processor for a second at most.
+
+        Returns what was seen there and how the machine is set up. Raises CaseError when it cannot
+        be done, AgentError when the agent is lost over it.
+        """
+        request = {"op": "look", "cpu": cpu, "seconds": seconds}
+        reply = self._ask(request, self._deadlines.burst_s)
+        return reply["look"], reply["facts"]
 
     def close(self) -> None:
         """End the agent process."""

@@ -1,0 +1,71 @@
+"""What earlier runs saw of a machine's states, kept in the user's cache folder between runs."""
+
+import contextlib
+import hashlib
+import json
+import math
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchbox import host
+from benchbox.records import Context
+from benchbox.states import STEP, Histogram, Known
+
+NEGLIGIBLE = 1e-4  # of all readings: bins below are dropped
+MOST = 1e9  # readings in a bin
+HIGHEST_BIN = 10_000  # a reading of e^50 ns
+
+
+def path(context: Context) -> Path:
+    """Return the file that knows the machine of a run, as the same probe sees it."""
+    keys = ("machine", "cpu", "cpus", "virtual")
+    parts = [
+        STEP,
+        context.device,
+        context.threads,
+        context.versions.get("numpy"),
+        *(context.host.get(key) for key in keys),
+    ]
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return host.cache_folder() / "states" / f"{digest[:32]}.json"
+
+
+def load(file: Path) -> Known:
+    """Return what is known; nothing where there is no file, or one that makes no sense."""
+    try:
+        data = json.loads(file.read_bytes())
+        return Known(_histogram(data["compute"]), _histogram(data["stream"]))
+    except (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return Known()
+    except RecursionError:  # brackets without end
+        return Known()
+
+
+def save(file: Path, known: Known) -> None:
+    """Keep what is known, at once or not at all; a folder that cannot be written keeps nothing."""
+    data = {"compute": _plain(known.compute), "stream": _plain(known.stream)}
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as fresh:
+            json.dump(data, fresh)
+        try:
+            Path(fresh.name).replace(file)
+        except OSError:
+            Path(fresh.name).unlink()
+
+
+def _plain(histogram: Histogram) -> dict[str, object]:
+    least = NEGLIGIBLE * histogram.total
+    bins = {str(i): round(n, 6) for i, n in sorted(histogram.bins.items()) if n > least}
+    return {"bins": bins, "base_ns": histogram.base_ns}
+
+
+def _histogram(data: Mapping[str, Any]) -> Histogram:
+    bins = {int(index): float(weight) for index, weight in data["bins"].items()}
+    base_ns = None if data["base_ns"] is None else float(data["base_ns"])
+    sane = all(0 <= i <= HIGHEST_BIN and 0 < n <= MOST for i, n in bins.items())
+    if not sane or not 0 < (1.0 if base_ns is None else base_ns) < math.exp(STEP * HIGHEST_BIN):
+        raise ValueError("no histogram")
+    return Histogram(bins, base_ns)

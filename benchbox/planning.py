@@ -1,0 +1,80 @@
+"""How much to measure, and what the samples of a case lack of it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from benchbox import causes, samples, stats
+from benchbox.samples import OPEN, Burst
+from benchbox.states import Gate
+
+MORE = "give it more with --max-time"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much to measure: until the interval's half-width is `precision` of p50, or `max_time_s`.
+
+    In `sessions` agent processes one after the other, each for its share of the rounds and the
+    time. `burst_s` is the length that a burst aims at, `min_calls` its fewest calls. With
+    `arrival_per_s` calls come at that rate; with `sustained_s` each case runs for so long instead.
+    """
+
+    precision: float = 0.01
+    max_time_s: float = 60.0
+    min_rounds: int = 20
+    burst_s: float = 0.1
+    min_calls: int = 5
+    seed: int = 0
+    sessions: int = 1
+    arrival_per_s: float | None = None
+    sustained_s: float | None = None
+
+    @property
+    def rounds_each(self) -> int:
+        """The fewest rounds of a case in each session."""
+        return math.ceil(self.min_rounds / self.sessions)
+
+    def stage_precision(self, stage: int) -> float:
+        """Return the half-width that the samples of sessions 0 to `stage` should have reached.
+
+        It falls with the square root of the rounds, so that all sessions get as many.
+        """
+        return self.precision * math.sqrt(self.sessions / (stage + 1))
+
+    def stage_end_s(self, stage: int) -> float:
+        """Return the elapsed time at which a session has to end."""
+        return self.max_time_s * (stage + 1) / self.sessions
+
+
+Rounds = Mapping[tuple[int, int], float]
+
+
+def shortfall(bursts: Sequence[Burst], plan: Plan, gate: Gate = OPEN) -> str:
+    """Say what the samples of a case lack of the plan, and why; empty when they fulfil it."""
+    rounds = samples.round_medians(bursts, gate)
+    text = lacking(rounds, plan) or _too_few_processes(rounds, plan)
+    if not text:
+        return ""
+    why, what_helps = causes.summary(samples.disturbances(bursts, gate))
+    return f"{text}{f': {why}' if why else ''}; {f'{what_helps}, or ' if what_helps else ''}{MORE}"
+
+
+def lacking(rounds: Rounds, plan: Plan) -> str:
+    """Say what the median latencies of the rounds with a quiet sample lack of the plan."""
+    count = len(rounds)
+    interval = stats.median_interval(list(rounds.values()))
+    if interval is None:
+        return f"only {count} quiet rounds and an interval needs {stats.MIN_ROUNDS}"
+    if interval.half_width > plan.precision:
+        return f"±{interval.half_width:.1%} after {count} rounds, ±{plan.precision:.1%} was asked"
+    if count < plan.min_rounds:
+        return f"only {count} of {plan.min_rounds} quiet rounds"
+    return ""
+
+
+def _too_few_processes(rounds: Rounds, plan: Plan) -> str:
+    processes = len({session for session, _ in rounds})
+    if processes < plan.sessions:
+        return f"quiet rounds in only {processes} of {plan.sessions} processes"
+    return ""

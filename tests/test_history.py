@@ -1,0 +1,225 @@
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchbox import history
+from benchbox.records import Context
+from benchbox.states import Histogram, Known, Readings
+
+HOST = {"machine": "x86_64", "cpu": "C", "cpus": 2, "virtual": True, "memory_bytes": 5}
+CONTEXT = Context(
+    name="g2",
+    created="2026-11-21T22:00:07Z",
+    benchbox="0.1",
+    device="cpu",
+    provider="CPUExecutionProvider",
+    threads=1,
+    channels="arm",
+    seed=0,
+    plan={},
+    specs=[],
+    host=HOST,
+    versions={"numpy": "2.1", "onnxruntime": "1.22"},
+)
+
+weights = st.dictionaries(st.integers(0, history.HIGHEST_BIN), st.floats(0.01, 1.0), max_size=20)
+values = st.recursive(
+    st.none() | st.booleans() | st.floats(width=32) | st.text(),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.sampled_from(["compute", "stream", "bins", "base_ns", "5"]), inner)
+    ),
+)
+histograms = st.builds(Histogram, weights, st.none() | st.floats(1.0, 1e9))
+
+
+def known(*readings: float) -> Known:
+    histogram = Histogram()
+    for reading in readings:
+        histogram.add(reading)
+    return Known(histogram.after(Histogram()))
+
+
+def bins(**weights: object) -> dict[str, object]:
+    return {"bins": {name[1:]: weight for name, weight in weights.items()}, "base_ns": None}
+
+
+NOTHING = bins()
+
+
+def written(file: Path, content: object) -> Path:
+    file.write_text(content if isinstance(content, str) else json.dumps(content))
+    return file
+
+
+# a file for each machine
+
+
+def test_it_lies_in_the_cache(cache_dir: Path) -> None:
+    assert history.path(CONTEXT).is_relative_to(cache_dir)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"device": "arm"},
+        {"threads": 2},
+        {"versions": {"numpy": "2.2", "onnxruntime": "1.22"}},
+        {"host": {**HOST, "cpu": "D"}},
+        {"host": {**HOST, "cpus": 4}},
+        {"host": {**HOST, "virtual": False}},
+        {"host": {}},
+    ],
+)
+def test_what_changes_the_readings_makes_another_machine(changes: dict[str, Any]) -> None:
+    assert history.path(replace(CONTEXT, **changes)) != history.path(CONTEXT)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "g1", "created": "2027-01-01T00:00:00Z", "seed": 7, "plan": {"sessions": 1}},
+        {"versions": {"numpy": "2.1", "onnxruntime": "1.23"}},
+        {"host": {**HOST, "memory_bytes": 6}},
+    ],
+)
+def test_what_does_not_change_the_readings_does_not(changes: dict[str, Any]) -> None:
+    assert history.path(replace(CONTEXT, **changes)) == history.path(CONTEXT)
+
+
+def test_the_files_name_does_not_name_the_machine() -> None:
+    name = history.path(replace(CONTEXT, host={**HOST, "cpu": "Zen"})).name
+    assert "Zen" not in name
+    assert name.isascii()
+
+
+# there and back
+
+
+@given(histograms, histograms)
+def test_what_is_kept_is_what_is_known_later(compute: Histogram, stream: Histogram) -> None:
+    data = {"compute": history._plain(compute), "stream": history._plain(stream)}
+    read = json.loads(json.dumps(data))
+    for name, before in (("compute", compute), ("stream", stream)):
+        after = history._histogram(read[name])
+        assert after.base_ns == before.base_ns
+        assert after.bins == pytest.approx(before.bins, abs=1e-6)
+
+
+def test_a_machine_is_known_again_in_the_next_run(cache_dir: Path) -> None:
+    file = history.path(CONTEXT)
+    assert history.load(file) == Known()
+    first = Readings()
+    first.add("compute", [(0, 12_000)] * 30)
+    first.add("stream", [(0, 300_000)] * 30)
+    first.update()
+    history.save(file, first.after())
+    assert Readings(history.load(file)).gate == first.gate
+    assert cache_dir in file.parents
+
+
+def test_what_is_negligible_is_dropped(tmp_path: Path) -> None:
+    file = tmp_path / "states.json"
+    history.save(file, Known(Histogram({1: 0.99995, 2: 0.00005})))
+    assert history.load(file).compute.bins == pytest.approx({1: 1.0}, abs=1e-3)
+
+
+def test_a_file_does_not_grow_from_run_to_run(tmp_path: Path) -> None:
+    file = tmp_path / "states.json"
+    for run in range(40):
+        readings = Readings(history.load(file))
+        readings.add("compute", [(0, 12_000)] * 500 + [(0, 20_000 + 999 * run)])
+        history.save(file, readings.after())
+    assert len(history.load(file).compute.bins) < 20
+
+
+def test_saving_leaves_one_file(tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "states.json"
+    for _ in range(2):
+        history.save(file, known(12_000))
+    assert list(file.parent.iterdir()) == [file]
+
+
+# what cannot be read or written
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "garbage",
+        "\udcff",
+        "3",
+        "null",
+        "[]",
+        '"compute"',
+        {},
+        {"compute": NOTHING},
+        {"compute": NOTHING, "stream": None},
+        {"compute": [1, 2], "stream": NOTHING},
+        {"compute": {"bins": [1, 2], "base_ns": None}, "stream": NOTHING},
+        {"compute": {"bins": {}}, "stream": NOTHING},
+        {"compute": bins(_x=1.0), "stream": NOTHING},
+        {"compute": {"bins": {"-1": 1.0}, "base_ns": None}, "stream": NOTHING},
+        {"compute": bins(_100000=1.0), "stream": NOTHING},
+        {"compute": bins(_5=-1.0), "stream": NOTHING},
+        {"compute": bins(_5=0.0), "stream": NOTHING},
+        {"compute": bins(_5=None), "stream": NOTHING},
+        {"compute": bins(_5=float("nan")), "stream": NOTHING},
+        {"compute": bins(_5=float("inf")), "stream": NOTHING},
+        {"compute": {"bins": {"5": 1.0}, "base_ns": "fast"}, "stream": NOTHING},
+        {"compute": {"bins": {"5": 1.0}, "base_ns": -1}, "stream": NOTHING},
+        {"compute": {"bins": {"5": 1.0}, "base_ns": float("nan")}, "stream": NOTHING},
+    ],
+)
+def test_a_file_that_makes_no_sense_says_nothing(tmp_path: Path, content: object) -> None:
+    file = tmp_path / "states.json"
+    text = content if isinstance(content, str) else json.dumps(content)
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    assert history.load(file) == Known()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 100_000,
+        {"compute": bins(_5=10**400), "stream": NOTHING},
+        {"compute": bins(_5=1e308, _6=1e308), "stream": NOTHING},
+        {"compute": {"bins": {"5": 1.0}, "base_ns": 10**400}, "stream": NOTHING},
+    ],
+    ids=["deep", "large", "together too large", "large base"],
+)
+def test_a_hostile_file_ends_no_run(tmp_path: Path, content: object) -> None:
+    read = history.load(written(tmp_path / "states.json", content))
+    assert Readings(read).gate
+
+
+@given(values)
+def test_whatever_a_file_holds_a_run_can_begin(value: object) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        read = history.load(written(Path(folder) / "states.json", value))
+    assert Readings(read).known is read
+
+
+def test_a_file_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:
+    assert history.load(tmp_path) == Known()
+    assert history.load(tmp_path / "none" / "states.json") == Known()
+
+
+def test_a_folder_that_cannot_be_written_keeps_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    history.save(tmp_path / "file" / "states" / "states.json", known(12_000))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_that_cannot_be_replaced_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "states.json").mkdir()
+    history.save(tmp_path / "states.json", known(12_000))
+    assert history.load(tmp_path / "states.json") == Known()
+    assert [path.name for path in tmp_path.iterdir()] == ["states.json"]

@@ -1,0 +1,194 @@
+import random
+from collections.abc import Callable, Iterator
+from statistics import fmean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchbox import knees
+from benchbox.knees import Course, course
+
+SEEDS = range(20)
+Shape = Callable[[float], float]  # share of the series -> how much slower than at first
+
+
+def flat(_: float) -> float:
+    return 1.0
+
+
+def step(at: float, to: float) -> Shape:
+    return lambda share: to if share >= at else 1.0
+
+
+def ramp(begin: float, end: float, to: float) -> Shape:
+    return lambda share: 1 + (to - 1) * min(1.0, max(0.0, (share - begin) / (end - begin)))
+
+
+def series(shape: Shape, count: int = 600, noise: float = 0.01, seed: int = 0) -> list[float]:
+    generator = random.Random(seed)
+    return [0.002 * shape(i / count) * (1 + generator.gauss(0, noise)) for i in range(count)]
+
+
+def visits(generator: random.Random, stays_s: float, absences_s: float) -> Iterator[bool]:
+    """A slow state that comes and goes, window by window, after such times on average."""
+    slow = False
+    while True:
+        mean = stays_s if slow else absences_s
+        yield from [slow] * (1 + round(generator.expovariate(1 / mean)))
+        slow = not slow
+
+
+def found(values: list[float]) -> Course:
+    result = course(values)
+    assert result is not None
+    return result
+
+
+# nothing happens
+
+
+@pytest.mark.parametrize("count", [20, 60, 600])
+@pytest.mark.parametrize("noise", [0.0, 0.01, 0.05])
+def test_a_level_series_has_no_knee_and_is_steady_from_the_start(count: int, noise: float) -> None:
+    courses = [found(series(flat, count, noise, seed)) for seed in SEEDS]
+    # The noise of twenty windows is not known well.
+    allowed = 2 if count == 20 and noise == 0.05 else 0
+    assert sum(each.knee is not None for each in courses) <= allowed
+    assert fmean(each.ratio for each in courses) == pytest.approx(1.0, abs=0.02)
+    if noise < 0.05:
+        assert all(each.steady_from == 0 for each in courses)
+        assert all(each.drift == 0 for each in courses)
+
+
+def test_a_change_below_the_effect_is_none() -> None:
+    assert all(found(series(step(0.4, 1.02), seed=seed)).knee is None for seed in SEEDS)
+
+
+def test_too_few_windows_say_nothing() -> None:
+    assert course([0.001] * (knees.FEWEST - 1)) is None
+    assert course([0.001] * knees.FEWEST) is not None
+
+
+# it gets slower for good
+
+
+@pytest.mark.parametrize("at", [0.1, 0.23, 0.5, 0.75])
+@pytest.mark.parametrize("to", [1.06, 1.31, 3.0])
+def test_a_step_is_found_where_it_is(at: float, to: float) -> None:
+    for seed in SEEDS:
+        each = found(series(step(at, to), seed=seed))
+        assert each.knee == pytest.approx(600 * at, abs=4)
+        assert each.steady_from == pytest.approx(600 * at, abs=4)
+        assert each.ratio == pytest.approx(to, rel=0.01)
+        assert each.steady.low <= each.steady.value <= each.steady.high
+        assert each.steady.half_width < 0.01
+
+
+def test_a_step_of_a_short_series_is_found() -> None:
+    for seed in SEEDS:
+        each = found(series(step(0.5, 1.3), 30, seed=seed))
+        assert each.knee == pytest.approx(15, abs=2)
+        assert each.ratio == pytest.approx(1.3, rel=0.02)
+
+
+def test_the_interval_of_the_steady_state_covers_it() -> None:
+    inside = 0
+    for seed in range(200):
+        steady = found(series(step(0.3, 1.3), noise=0.03, seed=seed)).steady
+        inside += steady.low <= 0.002 * 1.3 <= steady.high
+    assert inside >= 180
+
+
+def test_a_ramp_begins_where_it_leaves_the_first_level() -> None:
+    for seed in SEEDS:
+        each = found(series(ramp(0.2, 0.6, 1.4), seed=seed))
+        crosses = 600 * (0.2 + 0.4 * knees.EFFECT / 0.4)
+        assert each.knee == pytest.approx(crosses, abs=12)
+        assert 0.53 * 600 <= each.steady_from <= 0.62 * 600
+        assert each.steady.value == pytest.approx(0.0028, rel=0.01)
+        assert each.drift == 0
+
+
+def test_a_ramp_that_has_not_ended_is_said_to_go_on() -> None:
+    for seed in SEEDS:
+        each = found(series(ramp(0, 1, 1.3), seed=seed))
+        assert each.knee == pytest.approx(60, abs=20)
+        assert each.drift > 0
+
+
+def test_a_throttled_processor_that_swings_is_slow_all_the_same() -> None:
+    right = 0
+    for seed in SEEDS:
+        generator = random.Random(seed)
+        levels = visits(generator, 3, 20)  # back at full clock for some seconds now and then
+        values = series(step(0.3, 1.4), seed=seed)
+        values = [v / 1.4 if i >= 180 and next(levels) else v for i, v in enumerate(values)]
+        each = found(values)
+        right += each.knee == pytest.approx(180, abs=40)
+        assert each.ratio == pytest.approx(1.4, rel=0.02)
+    assert right >= 0.9 * len(SEEDS)
+
+
+# what is no knee
+
+
+def test_bursts_of_noise_are_no_knee() -> None:
+    for seed in SEEDS:
+        generator = random.Random(seed)
+        noisy = visits(generator, 2, 20)
+        values = [v * (1.8 if next(noisy) else 1.0) for v in series(flat, seed=seed)]
+        values[: knees.FIRST] = series(flat)[: knees.FIRST]
+        each = found(values)
+        assert each.knee is None
+        assert each.ratio == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("stays_s", "absences_s"), [(5, 10), (20, 40), (20, 20), (40, 20), (40, 60)]
+)
+def test_slow_states_that_come_and_go_are_no_knee(stays_s: float, absences_s: float) -> None:
+    called = 0
+    for seed in range(100):
+        slow = visits(random.Random(seed), stays_s, absences_s)
+        values = [v * (1.4 if next(slow) else 1.0) for v in series(flat, seed=seed)]
+        called += found(values).knee is not None
+    # One that happens to come late and stay until the end cannot be told from a knee.
+    assert called <= 5
+
+
+def test_a_slow_state_that_passed_is_no_knee() -> None:
+    def shape(share: float) -> float:
+        return 1.4 if 0.3 <= share < 0.7 else 1.0
+
+    for seed in SEEDS:
+        each = found(series(shape, seed=seed))
+        assert each.knee is None
+        assert each.ratio == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_change_in_the_last_moments_is_too_late_to_tell() -> None:
+    assert all(found(series(step(0.9, 1.4), seed=seed)).knee is None for seed in SEEDS)
+
+
+def test_a_series_that_gets_faster_has_no_knee_but_a_ratio() -> None:
+    each = found(series(step(0.3, 0.8)))
+    assert each.knee is None
+    assert each.ratio == pytest.approx(0.8, rel=0.01)
+    assert each.steady_from == pytest.approx(180, abs=4)
+
+
+@given(st.lists(st.floats(1e-6, 10), max_size=80), st.floats(0.01, 100))
+def test_any_series_has_an_answer_that_does_not_depend_on_its_unit(
+    values: list[float], unit: float
+) -> None:
+    each = course(values)
+    assert (each is None) == (len(values) < knees.FEWEST)
+    if each is None:
+        return
+    assert each.knee is None or 0 < each.knee < len(values)
+    assert 0 <= each.steady_from < len(values)
+    assert each.steady.low <= each.steady.value <= each.steady.high
+    scaled = course([value * unit for value in values])
+    assert scaled is not None
+    assert scaled.ratio == pytest.approx(each.ratio)

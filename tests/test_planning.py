@@ -1,0 +1,124 @@
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchbox import causes, stats
+from benchbox.planning import MORE, Plan, lacking, shortfall
+from benchbox.samples import Burst, round_medians
+from benchbox.states import Gate, State
+
+PLAN = Plan(precision=0.01, min_rounds=20)
+THREE = replace(PLAN, sessions=3)
+plans = st.builds(
+    Plan,
+    precision=st.floats(0.001, 0.5),
+    max_time_s=st.floats(1.0, 1e4),
+    min_rounds=st.integers(6, 200),
+    sessions=st.integers(1, 20),
+)
+
+
+def bursts(*latencies: int, session: int = 0) -> list[Burst]:
+    return [Burst(session, index, (latency,)) for index, latency in enumerate(latencies)]
+
+
+# the parts of a plan
+
+
+@given(plans)
+def test_the_sessions_together_have_the_rounds_and_the_time(plan: Plan) -> None:
+    assert plan.sessions * plan.rounds_each >= plan.min_rounds
+    assert plan.sessions * (plan.rounds_each - 1) < plan.min_rounds
+    assert plan.stage_end_s(plan.sessions - 1) == pytest.approx(plan.max_time_s)
+
+
+@given(plans)
+def test_each_session_asks_for_more_than_the_one_before_and_the_last_for_all(plan: Plan) -> None:
+    wanted = [plan.stage_precision(stage) for stage in range(plan.sessions)]
+    assert wanted == sorted(wanted, reverse=True)
+    assert wanted[-1] == pytest.approx(plan.precision)
+    ends = [plan.stage_end_s(stage) for stage in range(plan.sessions)]
+    assert ends == sorted(ends)
+
+
+def test_equal_rounds_in_each_session_reach_what_each_stage_asks_for() -> None:
+    """A width that falls with the square root of the rounds meets every stage at its end."""
+    plan = Plan(precision=0.01, sessions=4)
+    for stage in range(4):
+        width = 0.01 * math.sqrt(4 / (stage + 1))
+        assert plan.stage_precision(stage) == pytest.approx(width)
+
+
+def test_a_plan_of_one_session_is_what_it_was_without_sessions() -> None:
+    assert PLAN.rounds_each == PLAN.min_rounds
+    assert PLAN.stage_precision(0) == PLAN.precision
+    assert PLAN.stage_end_s(0) == PLAN.max_time_s
+
+
+# what samples lack of it
+
+
+@pytest.mark.parametrize(
+    ("latencies", "text"),
+    [
+        ([], "only 0 quiet rounds and an interval needs 6"),
+        ([1000] * 5, "only 5 quiet rounds and an interval needs 6"),
+        ([1000, 2000] * 4, "±33.3% after 8 rounds, ±1.0% was asked"),
+        ([1000] * 19, "only 19 of 20 quiet rounds"),
+        ([1000] * 20, ""),
+    ],
+)
+def test_the_ways_to_fall_short_are_told_apart(latencies: list[int], text: str) -> None:
+    assert stats.MIN_ROUNDS == 6
+    assert lacking(round_medians(bursts(*latencies)), PLAN) == text
+    told = shortfall(bursts(*latencies), PLAN)
+    assert told == (f"{text}; {MORE}" if text else "")
+
+
+def test_a_figure_needs_as_many_processes_as_the_plan() -> None:
+    two = [*bursts(*[1000] * 20), *bursts(*[1000] * 20, session=7)]
+    assert shortfall(two, THREE) == f"quiet rounds in only 2 of 3 processes; {MORE}"
+    assert shortfall([*two, *bursts(1000, session=9)], THREE) == ""
+    assert shortfall(two, PLAN) == ""
+
+
+def test_a_process_without_a_quiet_round_does_not_count() -> None:
+    disturbed = Burst(2, 0, (1000,), (1,))
+    told = shortfall([*bursts(*[1000] * 20), *bursts(1000, session=1), disturbed], THREE)
+    assert told.startswith("quiet rounds in only 2 of 3 processes")
+
+
+def test_only_rounds_in_the_gates_state_count() -> None:
+    gate = Gate(State(100.0, 98.0, 102.0))
+    marked = [replace(b, marks=((0, 100), (1, 100))) for b in bursts(*[1000] * 20)]
+    slow = [replace(b, marks=((0, 135), (1, 135))) for b in bursts(*[1350] * 20, session=1)]
+    assert shortfall([*marked, *slow], PLAN, gate) == ""
+    assert shortfall(slow, PLAN, gate).startswith("only 0 quiet rounds")
+    assert shortfall(slow, PLAN) == ""
+
+
+def test_what_disturbed_the_samples_is_said_with_what_helps() -> None:
+    switched = [replace(burst, switches=(1,)) for burst in bursts(*[1000] * 10)]
+    why, what_helps = causes.summary({"preempted": 1.0})
+    assert shortfall(switched, PLAN) == (
+        f"only 0 quiet rounds and an interval needs 6: {why}; {what_helps}, or {MORE}"
+    )
+
+
+def test_readings_out_of_the_gates_state_are_a_cause() -> None:
+    slow = [replace(b, marks=((0, 135), (1, 135))) for b in bursts(*[1350] * 20)]
+    why, _ = causes.summary({"slow": 1.0})
+    assert why in shortfall(slow, PLAN, Gate(State(100.0, 98.0, 102.0)))
+
+
+@given(st.lists(st.integers(1, 10**9), min_size=6, max_size=40), plans)
+def test_what_is_enough_has_the_interval_asked_for(latencies: list[int], plan: Plan) -> None:
+    rounds = round_medians(bursts(*latencies))
+    interval = stats.median_interval(list(rounds.values()))
+    assert interval is not None
+    if not lacking(rounds, plan):
+        assert interval.half_width <= plan.precision
+        assert len(rounds) >= plan.min_rounds

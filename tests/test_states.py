@@ -1,0 +1,294 @@
+import math
+import random
+from collections.abc import Iterable, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchbox import states
+from benchbox.states import Gate, Histogram, Known, Readings, State
+
+USUAL = 12_000.0
+SPREAD = 0.004  # of readings in one state
+REACH = states.REACH["compute"]
+WINDOW = (REACH + 0.5) * states.STEP  # half of the width of a state
+
+readings = st.lists(st.floats(1e3, 1e7), min_size=1, max_size=60)
+
+
+def drawn(*shares: tuple[float, float], count: int = 1000, seed: int = 0) -> list[float]:
+    """Readings of a machine that is in states (slowness, share) one after the other."""
+    generator = random.Random(seed)
+    parts = ([slowness] * round(count * share) for slowness, share in shares)
+    return [USUAL * s * generator.gauss(1, SPREAD) for part in parts for s in part]
+
+
+def histogram(values: Iterable[float], base_ns: float | None = None) -> Histogram:
+    result = Histogram(base_ns=base_ns)
+    for value in values:
+        result.add(value)
+    return result
+
+
+def base_of(values: Iterable[float], base_ns: float | None = None) -> State:
+    state = histogram(values, base_ns).base()
+    assert state is not None
+    return state
+
+
+def slowness(state: State | None) -> float:
+    assert state is not None
+    return state.centre_ns / USUAL
+
+
+def is_about(state: State | None, expected: float) -> bool:
+    return slowness(state) == pytest.approx(expected, rel=2 * states.STEP)
+
+
+def run_of(values: Sequence[float], known: Known | None = None) -> Readings:
+    result = Readings(known)
+    result.add("compute", marks(values))
+    result.update()
+    return result
+
+
+def marks(values: Iterable[float]) -> list[tuple[int, int]]:
+    return [(calls, round(value)) for calls, value in enumerate(values)]
+
+
+# a state
+
+
+def test_a_state_is_as_wide_on_both_sides_and_no_wider_than_half_a_clock_step() -> None:
+    state = base_of([USUAL])
+    assert state.low_ns < USUAL < state.high_ns
+    assert state.centre_ns / state.low_ns == pytest.approx(1 + WINDOW, rel=0.001)
+    assert state.high_ns / state.centre_ns == pytest.approx(1 + WINDOW, rel=0.001)
+    assert WINDOW < 0.02
+
+
+def test_a_state_holds_what_lies_between_its_ends_and_rarer_faster_readings_are_outside() -> None:
+    state = State(100.0, 98.0, 102.0)
+    assert [state.holds(ns) for ns in (97.9, 98, 100, 102, 102.1)] == [0, 1, 1, 1, 0]
+    assert (state.ratio(150), state.ratio(50)) == (1.5, 0.5)
+
+
+def test_nearly_all_readings_of_one_state_are_inside_it() -> None:
+    values = drawn((1.0, 1.0))
+    state = base_of(values)
+    assert sum(map(state.holds, values)) / len(values) > 0.98
+    assert histogram(values).share(state) > 0.98
+
+
+# which one is the base
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        ([(1.0, 1.0)], 1.0),
+        ([(1.0, 0.6), (1.35, 0.4)], 1.0),
+        ([(1.0, 0.25), (1.35, 0.75)], 1.0),  # slow most of the time
+        ([(1.0, 0.15), (1.35, 0.85)], 1.35),  # too rare to be taken
+        ([(0.83, 0.06), (1.0, 0.94)], 1.0),  # a boost
+        ([(0.83, 0.06), (1.0, 0.54), (1.35, 0.4)], 1.0),
+        ([(0.83, 0.3), (1.0, 0.7)], 0.83),  # a boost that is no rare one
+        ([(1.0, 0.3), (1.036, 0.5), (1.35, 0.2)], 1.036),  # of clock steps the commonest
+        ([(1.0, 0.5), (1.036, 0.3), (1.35, 0.2)], 1.0),
+        ([(1.0, 0.10), (1.2, 0.15), (1.4, 0.20), (1.6, 0.55)], 1.4),
+    ],
+)
+def test_the_base_is_the_fastest_common_state_and_of_near_ones_the_commonest(
+    shares: list[tuple[float, float]], expected: float
+) -> None:
+    for seed in range(5):
+        values = drawn(*shares, seed=seed)
+        random.Random(seed).shuffle(values)
+        assert is_about(base_of(values), expected), seed
+
+
+def test_where_no_state_is_common_the_commonest_one_is_taken() -> None:
+    shares = [(1.15**i, 0.18 if i == 3 else 0.08) for i in range(11)]
+    assert is_about(base_of(drawn(*shares)), 1.15**3)
+
+
+def test_a_probe_that_something_took_the_processor_from_makes_no_state() -> None:
+    values = [*drawn((1.0, 0.7)), *(USUAL * random.Random(0).uniform(2, 50) for _ in range(300))]
+    assert is_about(base_of(values), 1.0)
+
+
+def test_what_was_the_base_stays_it_while_it_is_common() -> None:
+    """Else two clock steps of about equal shares would take turns from run to run."""
+    values = drawn((1.0, 0.35), (1.05, 0.65))
+    assert is_about(base_of(values), 1.05)
+    assert is_about(base_of(values, USUAL), 1.0)
+    assert is_about(base_of(drawn((1.0, 0.1), (1.05, 0.9)), USUAL), 1.05)
+
+
+def test_what_was_the_base_stays_it_beside_the_next_step_of_the_clock() -> None:
+    assert is_about(base_of(drawn((1.0, 0.35), (1.036, 0.65)), USUAL), 1.0)
+
+
+def test_what_was_the_base_goes_when_a_much_faster_state_is_common() -> None:
+    values = drawn((1.0, 0.5), (1.35, 0.5))
+    assert is_about(base_of(values, USUAL * 1.35), 1.0)
+
+
+def test_without_a_reading_there_is_no_base() -> None:
+    assert Histogram().base() is None
+
+
+@given(readings)
+def test_the_base_always_holds_some_reading(values: list[float]) -> None:
+    assert any(map(base_of(values).holds, values))
+
+
+@given(readings, st.floats(0.1, 10))
+def test_the_base_of_twice_as_long_readings_is_twice_as_slow(
+    values: list[float], scale: float
+) -> None:
+    """By whole bins it is exact; between them a reading may move to the next."""
+    whole = math.exp(states.STEP * round(math.log(scale) / states.STEP))
+    centred = [states._reading(states._bin(value)) for value in values]
+    scaled = base_of([value * whole for value in centred])
+    assert scaled.centre_ns == pytest.approx(base_of(centred).centre_ns * whole)
+    assert scaled.high_ns / scaled.low_ns == pytest.approx(math.exp((2 * REACH + 1) * states.STEP))
+
+
+@given(readings, st.randoms(use_true_random=False))
+def test_the_order_of_the_readings_does_not_matter(values: list[float], order: object) -> None:
+    before = base_of(values)
+    order.shuffle(values)  # type: ignore[attr-defined]
+    assert base_of(values) == before
+
+
+@given(readings, st.integers(2, 5))
+def test_watching_for_longer_with_the_same_shares_changes_nothing(
+    values: list[float], times: int
+) -> None:
+    assert base_of(values * times) == base_of(values)
+
+
+@given(readings, st.floats(0, 1))
+def test_a_quantile_is_one_of_the_readings(values: list[float], q: float) -> None:
+    found = histogram(values).quantile(q)
+    assert any(abs(math.log(found / value)) <= states.STEP for value in values)
+
+
+# what earlier runs saw
+
+
+@given(readings, readings)
+def test_what_is_known_after_a_run_weighs_one(old: list[float], new: list[float]) -> None:
+    known = histogram(old).after(Histogram())
+    assert known.total == pytest.approx(1)
+    assert histogram(new).after(known).total == pytest.approx(1)
+
+
+def test_a_full_run_counts_as_much_as_all_before_it_and_a_short_one_less() -> None:
+    known = histogram([USUAL]).after(Histogram())
+    slow = State(USUAL * 2, USUAL * 1.9, USUAL * 2.1)
+    full = histogram([USUAL * 2] * states.FULL_RUN)
+    assert full.after(known).share(slow) == pytest.approx(1 - states.FORGET)
+    tenth = histogram([USUAL * 2] * (states.FULL_RUN // 10))
+    assert tenth.after(known).share(slow) == pytest.approx((1 - states.FORGET) / 10)
+    assert Histogram().after(known).bins == known.bins
+
+
+def test_a_run_that_never_sees_the_usual_state_waits_for_it() -> None:
+    known = run_of(drawn((1.0, 1.0))).after()
+    assert is_about(run_of(drawn((1.35, 1.0)), known).gate.compute, 1.0)
+
+
+def test_a_machine_that_is_slower_for_good_has_that_as_its_base_in_the_third_run() -> None:
+    known = run_of(drawn((1.0, 1.0))).after()
+    seen = []
+    for seed in range(4):
+        run = run_of(drawn((1.35, 1.0), seed=seed), known)
+        seen.append(round(slowness(run.gate.compute), 1))
+        known = run.after()
+    assert seen == [1.0, 1.0, 1.4, 1.4] or seen == [1.0, 1.0, 1.3, 1.3]
+
+
+def test_a_machine_that_is_faster_for_good_has_that_as_its_base_at_once() -> None:
+    known = run_of(drawn((1.35, 1.0))).after()
+    assert is_about(run_of(drawn((1.0, 1.0)), known).gate.compute, 1.0)
+
+
+def test_a_slow_hour_is_forgotten() -> None:
+    known = run_of(drawn((1.0, 1.0))).after()
+    for slow in (True, True, False, True, False):
+        known = run_of(drawn((1.35 if slow else 1.0, 1.0)), known).after()
+    assert is_about(run_of(drawn((1.35, 1.0)), known).gate.compute, 1.0)
+
+
+def test_the_base_is_remembered_with_the_readings() -> None:
+    first = run_of(drawn((1.0, 0.6), (1.05, 0.4)))
+    second = run_of(drawn((1.0, 0.25), (1.05, 0.75)), first.after())
+    assert is_about(first.gate.compute, 1.0)
+    assert is_about(second.gate.compute, 1.0)
+
+
+# the gate of a run
+
+
+def test_few_readings_make_no_gate() -> None:
+    few = run_of([USUAL] * (states.MIN_READINGS - 1))
+    assert few.gate == Gate()
+    few.add("compute", marks([USUAL]))
+    assert few.update()
+    assert few.gate.compute is not None
+    assert few.gate.stream is None
+
+
+def test_what_is_known_makes_a_gate_before_the_first_reading() -> None:
+    known = run_of(drawn((1.0, 1.0))).after()
+    assert is_about(Readings(known).gate.compute, 1.0)
+
+
+def test_the_gate_stays_where_it_is_until_it_moves_by_more_than_a_bin() -> None:
+    run = run_of(drawn((1.0, 1.0)))
+    before = run.gate
+    assert not run.update()
+    run.add("compute", marks(drawn((1.003, 1.0), seed=1)))
+    assert not run.update()
+    assert run.gate == before
+    run.add("compute", marks(drawn((0.8, 3.0), seed=2)))
+    assert run.update()
+    assert is_about(run.gate.compute, 0.8)
+
+
+def test_both_probes_have_states_of_their_own() -> None:
+    run = Readings()
+    run.add("compute", marks([12_000] * 30))
+    run.add("stream", marks([300_000] * 30))
+    assert run.update()
+    assert run.gate.compute is not None
+    assert run.gate.stream is not None
+    assert run.gate.compute.holds(12_000)
+    assert run.gate.stream.holds(300_000)
+    assert (run.gate.of("compute"), run.gate.of("stream")) == (run.gate.compute, run.gate.stream)
+    assert run.after().stream.base_ns == run.gate.stream.centre_ns
+
+
+def test_the_stream_probe_scatters_more_and_has_wider_states() -> None:
+    run = Readings()
+    run.add("stream", marks(USUAL * random.Random(0).gauss(1, 0.02) for _ in range(500)))
+    run.update()
+    stream = run.gate.stream
+    assert stream is not None
+    assert run.now.stream.share(stream) > 0.95
+    assert stream.high_ns - stream.low_ns > 2 * (base_of([USUAL]).high_ns - USUAL)
+
+
+@given(readings, readings)
+def test_a_gate_survives_a_record(compute: list[float], stream: list[float]) -> None:
+    one, other = base_of(compute), base_of(stream)
+    plain = {
+        "compute": {"centre_ns": one.centre_ns, "low_ns": one.low_ns, "high_ns": one.high_ns},
+        "stream": None,
+    }
+    assert Gate.from_json(plain) == Gate(one)  # type: ignore[arg-type]
+    assert Gate.from_json({}) == Gate()
+    assert Gate(one, other) != Gate(one)
