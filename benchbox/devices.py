@@ -72,18 +72,19 @@ def require_onnxruntime() -> None:
 
 def _check_threads(threads: int, cpus: Sequence[int]) -> None:
     usable = host.usable_cpus()
-    if not 1 <= threads <= len(usable):
-        raise UsageError(
-            f"--threads {threads}: choose 1 to {len(usable)}, the processors usable here"
-        )
     named = ",".join(map(str, cpus))
-    if cpus and len(cpus) != threads:
-        raise UsageError(f"--cpus {named}: name one processor for each of the {threads} threads")
     if wrong := sorted(set(cpus) - set(usable)):
         raise UsageError(
             f"--cpus {named}: no processor {wrong[0]} usable here; "
             f"choose from {', '.join(map(str, usable))}"
         )
+    if not 1 <= threads <= len(usable):
+        raise UsageError(
+            f"--threads {threads}: choose 1 to {len(usable)}, the processors usable here"
+        )
+    if cpus and len(cpus) != threads:
+        each = "the thread" if threads == 1 else f"each of the {threads} threads"
+        raise UsageError(f"--cpus {named}: name one processor for {each}")
 
 
 def names() -> Sequence[tuple[str, str]]:

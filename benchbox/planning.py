@@ -23,7 +23,7 @@ class Plan:
     precision: float = 0.01
     max_time_s: float = 60.0
     min_rounds: int = 20
-    burst_s: float = 0.1
+    burst_s: float = 0.06
     min_calls: int = 5
     seed: int = 0
     sessions: int = 1

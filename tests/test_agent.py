@@ -694,3 +694,8 @@ def test_a_runtime_error_belongs_to_its_request_alone() -> None:
     (reply,) = agent.replies({"op": "load", "graph": "g"})
     assert reply["error"]
     assert list(agent.replies({"op": "unload", "graph": "never loaded"})) == [{"reply": "unload"}]
+
+
+def test_a_sentinel_without_its_processor_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="processor 4095"):
+        Sentinel([0, 4095])

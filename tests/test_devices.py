@@ -91,7 +91,7 @@ def test_there_are_as_many_threads_as_processors_named(
     ("threads", "cpus", "sentence"),
     [
         (2, (4,), "--cpus 4: name one processor for each of the 2 threads"),
-        (1, (4, 6), "--cpus 4,6: name one processor for each of the 1 threads"),
+        (1, (4, 6), "--cpus 4,6: name one processor for the thread"),
         (None, (0, 1), "--cpus 0,1: no processor 1 usable here; choose from 0, 2, 4, 6"),
         (None, (9,), "--cpus 9: no processor 9 usable here; choose from 0, 2, 4, 6"),
         (5, (), "--threads 5: choose 1 to 4, the processors usable here"),

@@ -104,12 +104,16 @@ class _Other(threading.Thread):
         self._cpu = cpu
         self._asked, self._answered = threading.Semaphore(0), threading.Semaphore(0)
         self._reading = 0
+        self._lost = False
         self.start()
 
     def run(self) -> None:
         """Answer for as long as the process lives."""
         if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, {self._cpu})
+            try:
+                os.sched_setaffinity(0, {self._cpu})
+            except OSError:
+                self._lost = True
         matrices = _matrices()
         while True:
             self._asked.acquire()
@@ -117,9 +121,11 @@ class _Other(threading.Thread):
             self._answered.release()
 
     def compute(self) -> int:
-        """Return one reading, in nanoseconds."""
+        """Return one reading, in nanoseconds; raises RuntimeError without its processor."""
         self._asked.release()
         self._answered.acquire()
+        if self._lost:
+            raise RuntimeError(f"no thread of this process may run on processor {self._cpu}")
         return self._reading
 
 

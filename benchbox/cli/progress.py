@@ -22,6 +22,7 @@ class Live:
         self._console = console
         self._total = total
         self._finished: set[str] = set()
+        self._stage = 0
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         if console.is_terminal:
@@ -61,6 +62,8 @@ class Live:
     def measuring(self, sampler: Sampler) -> None:
         """Show the widest interval closing in, and the time left."""
         active = sampler.active
+        if self._bar is None:
+            self._say_stage(sampler)
         if self._bar is None or not active:
             return
         if isinstance(sampler, Sustainer):
@@ -73,6 +76,8 @@ class Live:
         widths = [i.half_width for case in active if (i := case.interval())]
         left = max(0.0, sampler.plan.max_time_s - sampler.elapsed_s)
         text = f"{done} of {self._total} cases"
+        if sampler.plan.sessions > 1:
+            text += f", process {sampler.stage + 1} of {sampler.plan.sessions}"
         if len(widths) == len(active) and math.isfinite(max(widths)):
             text += f", widest ±{max(widths):.1%} (±{sampler.plan.precision:.1%} asked)"
             slowest = min(shares)
@@ -81,6 +86,12 @@ class Live:
         self._draw(
             "timing", (done + sum(shares)) / self._total, f"{text}, {left:.0f} s left at most"
         )
+
+    def _say_stage(self, sampler: Sampler) -> None:
+        """Say which process it is, when there is no live line and cases finish in the last only."""
+        if sampler.stage != self._stage and sampler.stage:
+            self._console.print(f"process {sampler.stage + 1} of {sampler.plan.sessions}")
+        self._stage = sampler.stage
 
     def finished(self, record: Record) -> None:
         """Say that a case is finished, when there is no live line."""
