@@ -45,7 +45,7 @@ EXPLAINS: Mapping[str, tuple[Tag, ...]] = {
 WORDS: Mapping[str, tuple[str, str]] = {
     "throttled": ("the processor time that its container may use was used up", "raise that limit"),
     "steal": ("the hypervisor gave its processor away", "use a machine with processors of its own"),
-    "preempted": ("other programs took its processor", "stop them or choose another with --cpus"),
+    "preempted": ("other programs took its processor", "stop those or choose another with --cpus"),
     "queued": (
         "its threads waited for a processor",
         "stop other programs or use fewer --threads",
@@ -55,7 +55,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "faulted": ("memory was not there and had to be fetched", "free some memory"),
     "migrated": ("it was moved to another processor", "choose processors with --cpus"),
     "collected": ("Python's garbage collector ran", ""),
-    "pressure": ("other programs crowded the caches and the memory", "stop them"),
+    "pressure": ("other programs crowded the caches and the memory", "stop those"),
     "slow": (
         "the processor was slower than it can be (its clock, or a neighbour on its core)",
         "measure at a quieter time",
@@ -120,7 +120,10 @@ def summary(shares: Mapping[str, float], of: str = "bursts") -> tuple[str, str]:
         f"in {share}{f' of the {of}' if not index else ''} {WORDS[tag][0]}"
         for index, (share, tag) in enumerate(zip(said, first, strict=True))
     ]
-    return ", ".join(parts), ", ".join(WORDS[tag][1] for tag in first if WORDS[tag][1])
+    # "stop those" is said once, by the longer advice that begins with it.
+    helps = [WORDS[tag][1] for tag in first if WORDS[tag][1]]
+    said_once = [do for do in helps if not any(o != do and o.startswith(do) for o in helps)]
+    return ", ".join(parts), ", ".join(said_once)
 
 
 def _is_explained(tag: Tag, shares: Mapping[str, float]) -> bool:

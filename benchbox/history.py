@@ -25,6 +25,7 @@ def path(context: Context) -> Path:
         STEP,
         context.device,
         context.threads,
+        list(context.cpus),
         context.versions.get("numpy"),
         *(context.host.get(key) for key in keys),
     ]

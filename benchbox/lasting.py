@@ -64,7 +64,10 @@ class LastingMeasurement(Measurement):
             if key in self._failed or self._good(key):
                 continue
             if found := self._windows(key):
-                self._write(key, "imprecise", f"interrupted: {lacking(found, self._asked_s)}")
+                reason = lacking(found, self._asked_s)
+                self._write(
+                    key, "imprecise" if reason else "ok", reason and f"interrupted: {reason}"
+                )
             else:
                 self._write(key, "skipped", "interrupted before it was timed")
 

@@ -38,7 +38,8 @@ class PacedSampler(Sampler):
 
     def _warm_up(self, session: Session) -> Iterator[Progress]:
         yield from super()._warm_up(session)
-        yield from self._outrun({case.subject.key: case.latency_s for case in self.awake})
+        fresh = [case for case in self.awake if not case.rounds]
+        yield from self._outrun({case.subject.key: case.latency_s for case in fresh})
 
     def _retire(self) -> Iterator[Progress]:
         known = [case for case in self.awake if len(case.rounds) >= stats.MIN_ROUNDS]

@@ -18,6 +18,7 @@ MARGIN = 1.01  # a case is slower when its whole interval is beyond 1% more than
 FEW = 3  # imprecise cases that are explained one by one
 EQUAL_FLOPS = 0.005  # FLOPs that differ by less are called equal
 DENORMAL = 1.03  # a case that denormals would slow down by more is told of
+SHIFT = 0.02  # of the processor's state against that of earlier runs, which is worth a word
 APART = 0.005  # a standard deviation between processes that is worth a word
 FLOPS_NOTE = "FLOPs are multiply-accumulates, as the papers count them"
 
@@ -105,6 +106,7 @@ def notes(run: Run, spec_facts: SpecFacts) -> list[str]:
         *by_text(names, [_not_built(record) for record in records]),
         *by_text(names, [record.note for record in records]),
         *by_text(names, [_denormal(record) for record in records]),
+        *by_text(names, [_shifted(record) for record in records]),
         *_apart(records),
         *telling.notes(records),
         *_imprecise(records),
@@ -243,6 +245,15 @@ def _not_built(record: Record) -> str:
         return ""
     built = listed([f"{name} = {label_text(record.args.get(name))}" for name, _ in differing])
     return f"built with {built}, the paper prints {listed([text for _, text in differing])}"
+
+
+def _shifted(record: Record) -> str:
+    """Return that the state of the processor is another than that of earlier runs, if it is."""
+    shift = record.state_shift
+    if shift is None or abs(shift - 1) <= SHIFT:
+        return ""
+    than = f"{abs(shift - 1):.0%} {'slower' if shift > 1 else 'faster'}"
+    return f"taken while the processor was {than} than in earlier runs on this machine"
 
 
 def _denormal(record: Record) -> str:

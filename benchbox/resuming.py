@@ -8,7 +8,7 @@ from benchbox.errors import RecordError, UsageError
 from benchbox.records import Context, Run
 
 # Samples taken under different values of these do not belong in one table.
-SAME = ("device", "provider", "threads", "channels", "seed", "versions")
+SAME = ("device", "provider", "threads", "cpus", "channels", "seed", "versions")
 SAME_PLAN = ("batch", "shapes", "arrival_per_s", "sustained_s")
 SAME_HOST = ("machine", "cpu", "cpus", "kernel")
 

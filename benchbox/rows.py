@@ -59,6 +59,7 @@ def measured(
         bursts=samples.tagged(bursts, gate),
         latency=samples.estimate(bursts, gate),
         gate=gate,
+        state_shift=readings.shift,
         relative=stats.ratio_interval(rounds, others),
     )
 

@@ -90,7 +90,8 @@ def run(request: Request, watcher: Watcher) -> Outcome:
                 history.load(states),
             )
             interrupted = measurement.run()
-        history.save(states, measurement.readings.after())
+        if request.plan.arrival_per_s is None:  # else the processor was waking up all the time
+            history.save(states, measurement.readings.after())
     finally:
         agent.close()
     return Outcome(journal.run, interrupted, journal.lost)

@@ -219,6 +219,12 @@ class Readings:
         """Take in the readings of a burst of a run that goes on; what is known has them already."""
         _count(self.now, probe, marks, stream_ns)
 
+    @property
+    def shift(self) -> float | None:
+        """The state that counts over the one of earlier runs; above 1 it is slower."""
+        before, now = self.known.compute.base_ns, self.gate.compute
+        return now.centre_ns / before if before and now else None
+
     def update(self) -> bool:
         """Look for the states anew; return whether the gate has moved by more than a bin."""
         fresh = Gate(self._base("compute"), self._base("stream"))

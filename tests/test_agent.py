@@ -403,7 +403,7 @@ def test_more_pairs_are_looked_at_when_the_first_ones_differ(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     environment = (None, 0, 0)
-    for ratio, pairs in ((1.0, denormals.PAIRS), (1.5, denormals.PAIRS + denormals.MORE_PAIRS)):
+    for ratio, pairs in ((1.0, denormals.PAIRS), (1.5, denormals.MOST_PAIRS)):
         looked: list[int] = []
         monkeypatch.setattr(denormals, "_environment", lambda: environment)
         monkeypatch.setattr(

@@ -112,7 +112,7 @@ def test_a_summary_names_the_two_commonest_causes_with_what_to_do() -> None:
     assert summary(shares) == (
         "in 62% of the bursts other programs took its processor, "
         "in 20% the hypervisor gave its processor away",
-        "stop them or choose another with --cpus, use a machine with processors of its own",
+        "stop those or choose another with --cpus, use a machine with processors of its own",
     )
     assert summary({"migrated": 0.3}, of="calls")[0].startswith("in 30% of the calls it was moved")
 

@@ -87,7 +87,8 @@ class Agent:
         self.sessions[request["graph"]] = loaded
         system.check_pool(self.threads, self.cpus, masks)
         # With more threads the pool's keep their own mode, and no call could tell.
-        looked_for = request.get("denormals") and self.threads == 1
+        is_short = self.threads == 1 and loaded.first_call_s < denormals.LONGEST_S
+        looked_for = request.get("denormals") and is_short
         denormal_ratio = denormals.ratio(loaded.call) if looked_for else None
         gc.collect()
         gc.freeze()

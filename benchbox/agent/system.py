@@ -69,7 +69,10 @@ def rss_bytes() -> int | None:
 
 
 def peak_rss_bytes() -> int | None:
-    """Return the most resident memory that this process ever had, in bytes."""
+    """Return the most resident memory that this process ever had, in bytes.
+
+    Linux counts what its parent had when it started it, too.
+    """
     if resource is None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024
@@ -101,9 +104,22 @@ def usable_cpus() -> list[int]:
 def choose_cpus(threads: int, usable: Iterable[int]) -> list[int]:
     """Return the processors to pin `threads` to: the fastest, and of equals the last.
 
-    The first processor is where most systems deliver their interrupts.
+    The first processor is where most systems deliver their interrupts. Two that share a core are
+    taken only where there are not enough cores.
     """
-    return sorted(usable, key=lambda cpu: (-capacity(cpu), -cpu))[:threads]
+    ordered = sorted(usable, key=lambda cpu: (-capacity(cpu), -cpu))
+    cores: dict[str, int] = {}
+    for cpu in ordered:
+        cores.setdefault(_core(cpu), cpu)
+    alone = list(cores.values())
+    return [*alone, *(cpu for cpu in ordered if cpu not in alone)][:threads]
+
+
+def _core(cpu: int) -> str:
+    """Return the processors that share a core with this one, as the kernel prints them."""
+    with contextlib.suppress(OSError):
+        return (CPUS / f"cpu{cpu}/topology/thread_siblings_list").read_text().strip()
+    return str(cpu)
 
 
 def capacity(cpu: int) -> int:

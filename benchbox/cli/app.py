@@ -102,7 +102,12 @@ DeviceName = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", "-t", envvar="BENCHBOX_THREADS", help="of one inference (default 1)"),
+    typer.Option(
+        "--threads",
+        "-t",
+        envvar="BENCHBOX_THREADS",
+        help="of one inference (default 1, or as many as --cpus)",
+    ),
 ]
 Cpus = Annotated[
     str | None,
@@ -202,7 +207,7 @@ def run(
         str | None,
         typer.Option(
             envvar="BENCHBOX_MAX_TIME",
-            help="stop then at the latest (default 5.5s a case, but 60s at least)",
+            help="stop timing then (default 5.5s a case, 60s at least)",
         ),
     ] = None,
     arrival: Annotated[

@@ -21,7 +21,7 @@ class Live:
     def __init__(self, console: Console, total: int) -> None:
         self._console = console
         self._total = total
-        self._finished: set[str] = set()
+        self._finished: dict[str, str] = {}
         self._stage = 0
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -71,7 +71,7 @@ class Live:
             text = f"{len(self._finished)} of {self._total} cases, {sampler.status}"
             self._draw("running", done / self._total, text)
             return
-        done = self._total - len(active)
+        done = len(self._finished)
         shares = [_share(case, sampler) for case in active]
         widths = [i.half_width for case in active if (i := case.interval())]
         left = max(0.0, sampler.plan.max_time_s - sampler.elapsed_s)
@@ -95,8 +95,9 @@ class Live:
 
     def finished(self, record: Record) -> None:
         """Say that a case is finished, when there is no live line."""
-        self._finished.add(record.key)
-        if self._bar is not None:
+        again = self._finished.get(record.key) == record.status
+        self._finished[record.key] = record.status
+        if self._bar is not None or again:  # judged anew, to the same end
             return
         latency = record.latency
         figure = "" if latency is None else f" {latency.p50_s * 1e3:.4g} ms"

@@ -93,11 +93,12 @@ def stolen(watch: Watch) -> Iterator[Finding]:
 def throttled(watch: Watch) -> Iterator[Finding]:
     """Say whether the container was stopped for using too much."""
     periods = int(watch.seen.get("throttled_periods", 0))
+    times = f" {periods} times" if periods else ""
     if periods or watch.seen.get("throttled_us", 0):
         yield Finding(
             "poor",
-            f"Its container was stopped {periods} times because it had used up its processor "
-            f"time. Start it without such a limit: {UNLIMITED}.",
+            f"Its container was stopped{times} because it had used up its processor time. "
+            f"Start it without such a limit: {UNLIMITED}.",
         )
 
 

@@ -68,8 +68,9 @@ class Record:
     `relative` is its latency over that of the group's reference, from the rounds that they share.
     With `arrival` its calls came at a rate, which `latency` and `relative` are about; with
     `sustained` it ran for minutes, and `latency` is its steady state.
-    `gate` holds the states of the processor in which its samples count. `index` is the place of the
-    case in its run.
+    `gate` holds the states of the processor in which its samples count, `state_shift` is that state
+    over the one of earlier runs on the machine, above 1 where it is slower. `index` is the place of
+    the case in its run.
     """
 
     index: int
@@ -100,6 +101,7 @@ class Record:
     latency: Latency | None = None
     relative: Interval | None = None
     gate: Gate = OPEN
+    state_shift: float | None = None
     arrival: Arrival | None = None
     sustained: Sustained | None = None
     bursts: Sequence[Burst] = ()

@@ -1,6 +1,7 @@
 """Whether figures repeat: whole runs of benchbox beside other ways to time the same graphs.
 
-The spread of a figure is its largest over its smallest value in runs of the same thing.
+The spread of a figure is its largest over its smallest value in runs of the same thing; behind both
+stands how many runs had it, as those of benchbox that said `imprecise` do not count.
 """
 
 import json
@@ -138,7 +139,7 @@ def spread(name: str, runs: Sequence[Figures]) -> float:
 
 def extremes(name: str, runs: Sequence[Figures]) -> str:
     values = [run[name] for run in runs if name in run]
-    return f"({min(values):.3f} .. {max(values):.3f})" if values else "(none)"
+    return f"({min(values):.3f} .. {max(values):.3f}, {len(values)})" if values else "(none)"
 
 
 def imprecise(who: str, runs: Sequence[Figures]) -> Row:
