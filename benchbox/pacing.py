@@ -14,15 +14,15 @@ from benchbox.samples import Kind
 from benchbox.sampling import CHUNK_S, Progress, Sampler, Session
 from benchbox.transports.agent import Ask, Timed, asleep_s
 
-# Times a burst of calls in a row; a clock that governors lower over tenths of a second has come
-# down for most of it.
-LONGER = 10
+# Of a burst at the rate: a clock that governors lower over tenths of a second has come down for
+# most of it.
+PACED_S = 1.0
 SPARE = 1.5  # times the fewest rounds, for the interval to become narrow
 
 
 def calls(plan: Plan) -> int:
     """Return the calls of a burst at the rate of a plan."""
-    return max(1, round(LONGER * plan.burst_s * (plan.arrival_per_s or 0.0)))
+    return max(1, round(PACED_S * (plan.arrival_per_s or 0.0)))
 
 
 def least_s(plan: Plan, cases: int) -> float:

@@ -41,7 +41,7 @@ from benchbox.transports.local import open_local
 from benchbox.windows import Window
 
 NS = 1_000_000_000
-PLAN = Plan(sustained_s=60.0)
+PLAN = Plan(sustained_s=60.0, burst_s=0.1)
 Slowdown = Callable[[float], float]  # seconds of load -> how much slower than at first
 
 
