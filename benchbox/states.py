@@ -81,15 +81,6 @@ class Histogram:
         """How many readings there are, or their weight."""
         return sum(self.bins.values())
 
-    def share(self, state: State) -> float:
-        """Return the share of the readings that belong to a state."""
-        inside = sum(n for index, n in self.bins.items() if state.holds(_reading(index)))
-        return inside / self.total if self.bins else 0.0
-
-    def quantile(self, q: float) -> float:
-        """Return the q-quantile of the readings, in ns; there must be some."""
-        return _reading(_quantile(self.bins, q))
-
     def after(self, known: "Histogram") -> "Histogram":
         """Return what is known after this run, and before it was `known`; the weights add up to 1.
 
