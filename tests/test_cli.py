@@ -90,7 +90,8 @@ def test_a_run_prints_its_table_and_keeps_its_samples(write_onnx: WriteOnnx) -> 
     assert "Records: " not in result.stdout
     (row,) = rows(Path("t.csv").read_text())
     assert row["status"] in MEASURED
-    assert float(row["latency_p50_ms"]) > 0
+    if row["status"] == "ok" or row["latency_p50_ms"]:  # a machine never quiet gives no figure
+        assert float(row["latency_p50_ms"]) > 0
     assert "| tiny |" in Path("t.md").read_text()
     run = records.read(only_run())
     assert len(run.records[0].bursts) >= 6
