@@ -1,0 +1,159 @@
+"""Every network by name: what builds it, and what its authors print of it.
+
+Published figures are those of the papers' own tables (or, where said, of the authors' README):
+millions of params, millions of multiply-accumulates, ImageNet top-1 accuracy in percent. A figure
+that could not be confirmed is left out. Nothing here imports torch.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from benchbox.errors import SpecError
+
+Scalar = str | int | float | bool
+IMAGE = (3, 224, 224)
+STRIDE = 32  # of all of them together; height and width of an image are multiples of it
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a paper prints of a network; None where it prints nothing that could be confirmed."""
+
+    params_m: float | None = None
+    macs_m: float | None = None
+    top1_percent: float | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network by name: `builder` is `module:callable`, called with `args`."""
+
+    name: str
+    builder: str
+    args: Mapping[str, Scalar] = field(default_factory=dict)
+    published: Published = field(default_factory=Published)
+
+
+def _widths(
+    family: str,
+    builder: str,
+    source: str,
+    figures: Mapping[float, tuple[float | None, float | None, float | None]],
+    ending: str = "",
+) -> Iterable[Network]:
+    """Yield the networks of a family, one for each width."""
+    for width, printed in figures.items():
+        name = f"{family}_x{width:.1f}{ending}".replace(".", "_")
+        has_any = any(value is not None for value in printed)
+        published = Published(*printed, source if has_any else "")
+        yield Network(name, f"benchbox.networks.{builder}", {"width": width}, published)
+
+
+def _shufflenetv1() -> Iterable[Network]:
+    builder = "benchbox.networks.shufflenetv1:shufflenetv1"
+    source = "ShuffleNet, arXiv 1707.01083, Table 2; params: the authors' README"
+    figures = {
+        1: (None, 143, 66.4),
+        2: (None, 140, 67.3),
+        3: (1.9, 137, 67.4),
+        4: (None, 133, 67.2),
+        8: (2.4, 137, 67.6),
+    }
+    for groups, printed in figures.items():
+        published = Published(*printed, source)
+        yield Network(f"shufflenetv1_g{groups}", builder, {"groups": groups}, published)
+
+
+NOTHING = (None, None, None)
+SHUFFLENETV2 = {
+    0.5: (1.4, 41, 60.3),
+    1.0: (2.3, 146, 69.4),
+    1.5: (3.5, 299, 72.6),
+    2.0: (7.4, 591, 74.9),
+}
+GHOSTNET = {0.5: (2.6, 42, 66.2), 1.0: (5.2, 141, 73.9), 1.3: (7.3, 226, 75.7)}
+GHOSTNETV2 = {1.0: (None, 167, 75.3), 1.3: (None, 269, 76.9), 1.6: (None, 399, 77.8)}
+GHOSTNETV3 = {0.5: NOTHING, 1.0: (6.1, 170, 77.1), 1.3: (8.9, 269, 79.1), 1.6: (12.3, 400, 80.4)}
+MOBILENETV3_TABLE = "MobileNetV3, arXiv 1905.02244, Table 3"
+
+_ALL = [
+    *_widths(
+        "shufflenetv2",
+        "shufflenetv2:shufflenetv2",
+        "ShuffleNet V2, arXiv 1807.11164, Tables 5 and 8",
+        SHUFFLENETV2,
+    ),
+    *_widths(
+        "shufflenetv2_tv",
+        "shufflenetv2:shufflenetv2_tv",
+        "ShuffleNet V2, arXiv 1807.11164, Tables 5 and 8",
+        SHUFFLENETV2,
+    ),
+    *_shufflenetv1(),
+    *_widths(
+        "ghostnet",
+        "ghostnet:ghostnet",
+        "GhostNet, arXiv 1911.11907, as the PaddleClas model list quotes it",
+        GHOSTNET,
+    ),
+    *_widths(
+        "ghostnetv2", "ghostnetv2:ghostnetv2", "GhostNetV2, arXiv 2211.12905, Figure 1", GHOSTNETV2
+    ),
+    *_widths(
+        "ghostnetv3",
+        "ghostnetv3:ghostnetv3",
+        "GhostNetV3, arXiv 2404.11202, and iFormer, arXiv 2501.15369",
+        GHOSTNETV3,
+    ),
+    *_widths(
+        "ghostnetv3",
+        "ghostnetv3:ghostnetv3_train",
+        "",
+        dict.fromkeys(GHOSTNETV3, NOTHING),  # the papers print the form that is deployed
+        ending="_train",
+    ),
+    *_widths("mobilenetv2", "mobilenetv2:mobilenetv2", MOBILENETV3_TABLE, {1.0: (3.4, 300, 72.0)}),
+    Network(
+        "mobilenetv3_small",
+        "benchbox.networks.mobilenetv3:mobilenetv3_small",
+        published=Published(top1_percent=67.4, source=MOBILENETV3_TABLE),
+    ),
+    Network(
+        "mobilenetv3_large",
+        "benchbox.networks.mobilenetv3:mobilenetv3_large",
+        published=Published(5.4, 219, 75.2, MOBILENETV3_TABLE),
+    ),
+]
+NETWORKS: Mapping[str, Network] = {network.name: network for network in _ALL}
+
+
+def find(name: str) -> Network | None:
+    """Return the network that `name` means, a bare family its x1_0; None for no network's name.
+
+    Raises SpecError for a family without an x1_0, which could be any of its members.
+    """
+    family, train, _ = name.partition("_train")
+    for full in (name, f"{name}_x1_0", f"{family}_x1_0{train}"):
+        if full in NETWORKS:
+            return NETWORKS[full]
+    members = [full for full in NETWORKS if full.startswith(f"{name}_")]
+    if members:
+        raise SpecError(f"{name!r} may be {_either(members)}; name one of them")
+    return None
+
+
+def named(name: str) -> Network:
+    """Return the network of that name; raises SpecError, with the nearest names, for none."""
+    network = find(name)
+    if network is None:
+        close = get_close_matches(name, NETWORKS, n=2, cutoff=0.4)
+        meant = f" (did you mean {_either(close)}?)" if close else ""
+        raise SpecError(f"unknown network {name!r}{meant}; `benchbox list networks` shows them")
+    return network
+
+
+def _either(names: Iterable[str]) -> str:
+    *others, last = map(repr, names)
+    return f"{', '.join(others)} or {last}" if others else last
