@@ -106,10 +106,21 @@ class Measurement:
 
     def _good(self, key: str) -> bool:
         record = self._journal.records.get(key)
-        return record is not None and record.status == "ok" and not self._lacks(record.bursts)
+        if record is None or record.status != "ok":
+            return False
+        return not self._lacks(key, record.bursts)
 
-    def _lacks(self, bursts: Sequence[Burst]) -> str:
-        return shortfall(bursts, self._plan, self.readings.gate)
+    def _lacks(self, key: str, bursts: Sequence[Burst]) -> str:
+        return shortfall(bursts, self._plan, self.readings.gate, self._beside(key))
+
+    def _beside(self, key: str) -> Sequence[Burst] | None:
+        """Return, in a comparison, the samples that those of a case are judged against."""
+        case = self._cases[key]
+        reference = f"{case.spec}:{case.reference}"
+        others = self._cases.keys() - self._failed - {reference}
+        if self._plan.margin is None or reference in self._failed or not others:
+            return None
+        return self._bursts(reference)
 
     def _time(self, group: Sequence[Case], plan: Plan) -> None:
         """Time one memory group, each part of the plan in a fresh agent."""
@@ -190,7 +201,7 @@ class Measurement:
 
     def _conclude(self, progress: Progress) -> None:
         """Finish a case by all of its samples, those of earlier sessions too."""
-        reason = self._lacks(progress.bursts)
+        reason = self._lacks(progress.subject.key, progress.bursts)
         self._finish(progress, "imprecise" if reason else "ok", reason)
 
     def _finish(self, progress: Progress, status: Status, reason: str) -> None:
@@ -206,7 +217,7 @@ class Measurement:
         gate = self.readings.gate
         for key, record in list(self._journal.records.items()):
             if key in self._cases and record.status in ("ok", "imprecise") and record.gate != gate:
-                reason = self._lacks(self._bursts(key))
+                reason = self._lacks(key, self._bursts(key))
                 self._write(key, "imprecise" if reason else "ok", reason)
 
     def _write(self, key: str, status: Status, reason: str) -> None:
@@ -259,7 +270,7 @@ class Measurement:
         for key in self._cases:
             if key in self._failed or self._good(key):
                 continue
-            if not self._lacks(self._bursts(key)):
+            if not self._lacks(key, self._bursts(key)):
                 self._write(key, "ok", "")
             elif self._bursts(key):
                 self._write(key, "imprecise", "interrupted before its interval was narrow enough")

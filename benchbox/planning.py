@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from benchbox import causes, samples, stats
 from benchbox.samples import OPEN, Burst
 from benchbox.states import Gate
+from benchbox.stats import Interval
 
 MORE = "give it more with --max-time"
 
@@ -18,6 +19,9 @@ class Plan:
     In `sessions` agent processes one after the other, each for its share of the rounds and the
     time. `burst_s` is the length that a burst aims at, `min_calls` its fewest calls. With
     `arrival_per_s` calls come at that rate; with `sustained_s` each case runs for so long instead.
+
+    With a `margin` it is a comparison: rounds are mirrored, `precision` is that of the ratios to
+    the reference, and they have to be told from 1 by that margin, or to lie within it.
     """
 
     precision: float = 0.01
@@ -29,6 +33,7 @@ class Plan:
     sessions: int = 1
     arrival_per_s: float | None = None
     sustained_s: float | None = None
+    margin: float | None = None
 
     @property
     def rounds_each(self) -> int:
@@ -50,27 +55,56 @@ class Plan:
 Rounds = Mapping[tuple[int, int], float]
 
 
-def shortfall(bursts: Sequence[Burst], plan: Plan, gate: Gate = OPEN) -> str:
-    """Say what the samples of a case lack of the plan, and why; empty when they fulfil it."""
+def shortfall(
+    bursts: Sequence[Burst],
+    plan: Plan,
+    gate: Gate = OPEN,
+    reference: Sequence[Burst] | None = None,
+) -> str:
+    """Say what the samples of a case lack of the plan, and why; empty when they fulfil it.
+
+    In a comparison `reference` are those of the case that it is set beside, where there is one.
+    """
     rounds = samples.round_medians(bursts, gate)
-    text = lacking(rounds, plan) or _too_few_processes(rounds, plan)
+    beside = None if reference is None else samples.round_medians(reference, gate)
+    text = lacking(rounds, plan, beside) or _too_few_processes(rounds, plan)
     if not text:
         return ""
     why, what_helps = causes.summary(samples.disturbances(bursts, gate))
     return f"{text}{f': {why}' if why else ''}; {f'{what_helps}, or ' if what_helps else ''}{MORE}"
 
 
-def lacking(rounds: Rounds, plan: Plan) -> str:
-    """Say what the median latencies of the rounds with a quiet sample lack of the plan."""
-    count = len(rounds)
-    interval = stats.median_interval(list(rounds.values()))
+def lacking(rounds: Rounds, plan: Plan, beside: Rounds | None = None) -> str:
+    """Say what the median latencies of the rounds with a quiet sample lack of the plan.
+
+    With those of another case `beside` them it is the ratio to it that has to be precise.
+    """
+    shared = rounds.keys() if beside is None else rounds.keys() & beside.keys()
+    count, both = len(shared), "" if beside is None else " of both cases"
+    interval = spread(rounds, beside)
     if interval is None:
-        return f"only {count} quiet rounds and an interval needs {stats.MIN_ROUNDS}"
+        return f"only {count} quiet rounds{both} and an interval needs {stats.MIN_ROUNDS}"
     if interval.half_width > plan.precision:
-        return f"±{interval.half_width:.1%} after {count} rounds, ±{plan.precision:.1%} was asked"
+        reached = f"±{interval.half_width:.1%} after {count} rounds"
+        of_what = "" if beside is None else "the ratio is "
+        return f"{of_what}{reached}, ±{plan.precision:.1%} was asked"
     if count < plan.min_rounds:
-        return f"only {count} of {plan.min_rounds} quiet rounds"
+        return f"only {count} of {plan.min_rounds} quiet rounds{both}"
     return ""
+
+
+def spread(rounds: Rounds, beside: Rounds | None = None) -> Interval | None:
+    """Return the median of the rounds with its interval, of the ratio where there are two cases."""
+    if beside is None:
+        return stats.median_interval(list(rounds.values()))
+    return stats.ratio_interval(rounds, beside)
+
+
+def undecided(rounds: Rounds, plan: Plan, beside: Rounds | None) -> bool:
+    """Return whether a comparison cannot tell yet how the case stands to the one beside it."""
+    if plan.margin is None or beside is None:
+        return False
+    return stats.verdict(stats.ratio_interval(rounds, beside), plan.margin) == "UNCLEAR"
 
 
 def _too_few_processes(rounds: Rounds, plan: Plan) -> str:

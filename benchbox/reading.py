@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from benchbox import telling
+from benchbox import comparing, papers, telling, verdicts
 from benchbox.records import Record, Run, SpecFacts
 from benchbox.render import units
 from benchbox.render.words import by_text, listed
@@ -55,9 +55,11 @@ class Pair:
 def sentence(run: Run, spec_facts: SpecFacts) -> str | None:
     """Return whether the spec's claim holds in this run, None if no pair of it was measured.
 
-    Of a case under continuous load, what became of it.
+    Of a case under continuous load, what became of it; of a comparison, what came out.
     """
     records = _records(run, spec_facts)
+    if compared := comparing.sentence(run, records):
+        return compared
     claim = spec_facts.claim
     pairs = [] if claim is None else _pairs(records, claim)
     if claim is None or not pairs:
@@ -72,7 +74,9 @@ def sentence(run: Run, spec_facts: SpecFacts) -> str | None:
 
 
 def is_unclear(run: Run) -> bool:
-    """Return whether the interval of some ratio that a claim is about says neither yes nor no."""
+    """Return whether some ratio, of a claim or a comparison, says neither yes nor no."""
+    if verdicts.is_unclear(run):
+        return True
     pairs = [
         pair
         for facts in run.context.specs
@@ -101,7 +105,9 @@ def notes(run: Run, spec_facts: SpecFacts) -> list[str]:
         lines.append("memory is what is accessed: every tensor read and written once, with weights")
     return [
         *lines,
+        *comparing.notes(run, records),
         *_paper(records, spec_facts),
+        *papers.notes([record.paper for record in records]),
         *by_text(names, [lower_bound(uncounted(record.cost)) for record in records]),
         *by_text(names, [_not_built(record) for record in records]),
         *by_text(names, [record.note for record in records]),

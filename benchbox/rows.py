@@ -5,7 +5,7 @@ import os
 import re
 import socket
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ def record(index: int, case: Case, graph: Graph | None) -> Record:
         published=case.published,
         printed=dict(case.printed),
         note=case.note,
+        paper={name: value for name, value in asdict(case.paper).items() if value},
         graph=facts or None,
         cost=cost,  # type: ignore[arg-type]
     )

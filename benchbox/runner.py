@@ -16,7 +16,7 @@ from benchbox.measuring import Measurement
 from benchbox.planning import Plan
 from benchbox.records import Context, Record, Run, SpecFacts
 from benchbox.sampling import Sampler
-from benchbox.specs import BlockSpec, Case, Selection, with_references
+from benchbox.specs import BlockSpec, Case, Selection, with_references, with_weights
 from benchbox.transports import Agent, open_agent
 
 
@@ -102,7 +102,9 @@ def unfold(specs: Sequence[BlockSpec], selection: Selection) -> list[Case]:
 
     Raises UsageError when two of them have one name.
     """
-    cases = [case for spec in specs for case in spec.cases(selection)]
+    cases = with_weights(
+        [case for spec in specs for case in spec.cases(selection)], selection.weights
+    )
     seen: set[str] = set()
     for case in cases:
         if case.key in seen:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from benchbox import samples, stats
 from benchbox.errors import AgentError
-from benchbox.planning import Plan, lacking
+from benchbox.planning import Plan, Rounds, lacking, spread, undecided
 from benchbox.samples import NS, OPEN, Burst, Kind
 from benchbox.states import Gate, Readings
 from benchbox.transports.agent import Ask, Timed, asleep_s
@@ -83,10 +83,6 @@ class Progress:
             self._gate, self._judged = gate, 0
         self.rounds |= samples.round_medians(self.bursts[self._judged :], gate)
         self._judged = len(self.bursts)
-
-    def interval(self) -> stats.Interval | None:
-        """Return the median over rounds with its interval, in seconds."""
-        return stats.median_interval(list(self.rounds.values()))
 
 
 class Sampler:
@@ -235,7 +231,9 @@ class Sampler:
     def _bursts(self, members: Sequence[Progress], left_s: float) -> list[tuple[Ask, Kind]]:
         """Return the bursts of one round, which is to fit the time that is left."""
         calls = self._affordable(members, left_s)
-        pairs = zip(members, calls, strict=True)
+        pairs = list(zip(members, calls, strict=True))
+        if self.plan.margin is not None:
+            pairs = _mirrored(pairs)
         return [((c.subject.key, n, c.subject.memory_bound), "ordinary") for c, n in pairs]
 
     def _affordable(self, members: Sequence[Progress], left_s: float) -> list[int]:
@@ -265,12 +263,30 @@ class Sampler:
         """Return whether a case has what this stage, and all before it, should give it."""
         if self._rounds_in_stage(case) < self.plan.rounds_each:
             return False
+        beside = self._beside(case)
         if self.stage + 1 == self.plan.sessions:
             # That an earlier session gave it nothing can no longer be mended.
-            return not lacking(case.rounds, self.plan) and self._compared(case)
-        interval = case.interval()
+            if lacking(case.rounds, self.plan, beside) or not self._compared(case):
+                return False
+            return not undecided(case.rounds, self.plan, beside)
+        interval = self.interval(case)
         wanted = self.plan.stage_precision(self.stage)
         return interval is not None and interval.half_width <= wanted
+
+    def interval(self, case: Progress) -> stats.Interval | None:
+        """Return what is to become precise: p50 in seconds, in a comparison the ratio."""
+        return spread(case.rounds, self._beside(case))
+
+    def _beside(self, case: Progress) -> Rounds | None:
+        """Return, in a comparison, the rounds that a case is judged against; its own for the first.
+
+        None when there is nothing left to compare it with.
+        """
+        if self.plan.margin is None:
+            return None
+        reference = self.cases.get(case.subject.reference, case)
+        others = [c for c in self.cases.values() if c is not reference and not c.failure]
+        return None if reference.failure or not others else reference.rounds
 
     def _compared(self, case: Progress) -> bool:
         """Return whether there are rounds for a ratio; a reference that is gone gives no more."""
@@ -300,6 +316,18 @@ class Sampler:
     def _lasts_s(self, ask: Ask) -> float:
         """Return how long a burst should take, with the call that settles the case."""
         return self.cases[ask[0]].latency_s * (ask[1] + 1) + asleep_s(ask)
+
+
+def _mirrored(pairs: Sequence[tuple[Progress, int]]) -> list[tuple[Progress, int]]:
+    """Return a round in which each case is at the same time on average: A B C B A.
+
+    Whatever changes steadily during the round then changes no ratio. The calls of a case are those
+    of one burst, in two halves.
+    """
+    *first, last = pairs
+    there = [(case, max(1, calls - calls // 2)) for case, calls in first]
+    back = [(case, max(1, calls // 2)) for case, calls in reversed(first)]
+    return [*there, last, *back]
 
 
 def _expected_s(members: Sequence[Progress], calls: Sequence[int]) -> float:

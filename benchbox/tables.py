@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from benchbox import loads
-from benchbox.records import Context, Record, Run
+from benchbox import loads, papers, verdicts
+from benchbox.records import Record, Run
 from benchbox.samples import Latency
 from benchbox.specs.model import label_text
 from benchbox.stats import Interval
@@ -45,15 +45,16 @@ COLUMNS = {
 def flops_vs_latency(runs: Sequence[Run]) -> "pd.DataFrame":
     """Return a row per record: COLUMNS, then an `arg_*` column per label and argument.
 
-    Runs at a rate or under continuous load add columns of their own, at the very end. A value that
-    is not known is NA.
+    Runs at a rate or under continuous load, networks of which a paper prints figures, and
+    comparisons add columns of their own, at the very end. A value that is not known is NA.
     """
     import pandas as pd
 
-    rows = [_row(run.context, record) for run in runs for record in run.records]
+    rows = [_row(run, record) for run in runs for record in run.records]
     records = [record for run in runs for record in run.records]
     dtypes = COLUMNS | {f"arg_{name}": "string" for name in _arguments(records)}
-    dtypes |= dict.fromkeys(loads.columns(records), "Float64")
+    dtypes |= dict.fromkeys([*loads.columns(records), *papers.columns(records)], "Float64")
+    dtypes |= verdicts.columns([run.context for run in runs])
     # As objects first: pandas would make floats of whole numbers beside a missing one.
     return pd.DataFrame(rows, columns=list(dtypes), dtype=object).astype(dtypes)
 
@@ -87,8 +88,9 @@ def _arguments(records: Sequence[Record]) -> list[str]:
     return list(dict.fromkeys([*labels, *(name for record in records for name in record.args)]))
 
 
-def _row(context: Context, record: Record) -> dict[str, object]:
-    interval = relative(record)
+def _row(run: Run, record: Record) -> dict[str, object]:
+    context, interval = run.context, relative(record)
+    further = {**loads.cells(record), **papers.cells(record), **verdicts.cells(run, record)}
     return {
         "spec": record.spec,
         "case": record.case,
@@ -105,7 +107,7 @@ def _row(context: Context, record: Record) -> dict[str, object]:
         "status": record.status,
         "reason": _reason(record),
         **{f"arg_{name}": label_text(v) for name, v in {**record.args, **record.labels}.items()},
-        **{name: _rounded(value) for name, value in loads.cells(record).items()},
+        **{name: _rounded(v) if isinstance(v, float) else v for name, v in further.items()},
     }
 
 

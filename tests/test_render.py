@@ -16,7 +16,7 @@ from test_tables import G2, cost, g2_records, latency, ratio, record, run_of, wi
 from benchbox.records import Run, SpecFacts
 from benchbox.render import units
 from benchbox.render.cells import short_case
-from benchbox.render.console import CostRow, show_costs, show_run
+from benchbox.render.console import CostRow, show_costs, show_runs
 from benchbox.render.export import to_csv, to_json, to_markdown
 from benchbox.render.words import listed
 from benchbox.tables import flops_vs_latency
@@ -30,7 +30,7 @@ def printed(run: Run, width: int | None = None, *, verbose: bool = False) -> str
     file = io.StringIO()
     terminal = width is not None
     console = Console(file=file, force_terminal=terminal, width=width or 80, color_system=None)
-    show_run(run, console, verbose=verbose)
+    show_runs([run], console, verbose=verbose)
     return file.getvalue()
 
 

@@ -3,13 +3,16 @@
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from benchbox import __version__
 from benchbox.errors import BenchboxError
+
+if TYPE_CHECKING:
+    from benchbox.specs import Platform, Selection
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -66,13 +69,16 @@ class Section(StrEnum):
     """What to list."""
 
     blocks = "blocks"
+    networks = "networks"
     devices = "devices"
 
 
 def _complete_names(incomplete: str) -> list[str]:
     from benchbox import specs
+    from benchbox.networks import catalogue
 
-    return [name for name in [*specs.bundled(), "all"] if name.startswith(incomplete)]
+    names = [*specs.bundled(), "all", *catalogue.families(), *catalogue.NETWORKS]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def _complete_devices(incomplete: str) -> list[str]:
@@ -85,7 +91,8 @@ Names = Annotated[
     list[str],
     typer.Argument(
         metavar="NAME...",
-        help="g1 to g4, all, a .toml or .onnx file, module:callable or ./file.py:callable; "
+        help="g1 to g4, all, models and other specs, a network, a .toml or .onnx file, "
+        "module:callable or ./file.py:callable; "
         "narrowed by :key=value as in g2:groups=8,scale=1",
         autocompletion=_complete_names,
     ),
@@ -126,9 +133,40 @@ Shapes = Annotated[
     typer.Option(
         "--shape",
         metavar="NAME=1x3x224x224",
-        help="an input of a builder, or of an .onnx file with open sizes; repeatable",
+        help="an input of a builder, a network, or an .onnx file with open sizes; repeatable",
     ),
 ]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[NETWORK=]FILE",
+        help="a .pth checkpoint of the reference implementation; repeatable",
+    ),
+]
+Sessions = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=100,
+        envvar="BENCHBOX_SESSIONS",
+        help="agent processes one after the other (default 3, 1 with --quick)",
+    ),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(envvar="BENCHBOX_PRECISION", help="stop at this half-width (default 1%)"),
+]
+MaxTime = Annotated[
+    str | None,
+    typer.Option(
+        envvar="BENCHBOX_MAX_TIME",
+        help="stop timing then (default 5.5s a case, 60s at least)",
+    ),
+]
+Quick = Annotated[bool, typer.Option("--quick", help="a first look: 5% precision, 0.5s a case")]
+Seed = Annotated[int, typer.Option(min=0, help="of inputs and of the order of rounds")]
+Resume = Annotated[bool, typer.Option("--resume", help="go on with the newest run of these names")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="more columns")]
 Results = Annotated[
     Path, typer.Option("--results", envvar="BENCHBOX_RESULTS", help="folder of the run records")
 ]
@@ -171,12 +209,13 @@ def show(
     batch: Batch = None,
     scale: Scales = None,
     shape: Shapes = None,
+    weights: Weights = None,
 ) -> None:
     """Cases with their FLOPs, params and memory access; times nothing."""
     from benchbox.cli.running import selection
     from benchbox.cli.showing import show
 
-    show(names, selection(channels, "arm", batch, scale, shape))
+    show(names, selection(channels, "arm", batch, scale, shape, weights))
 
 
 @app.command("run")
@@ -186,30 +225,14 @@ def run(
     device: DeviceName = "cpu",
     threads: Threads = None,
     cpus: Cpus = None,
-    sessions: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=100,
-            envvar="BENCHBOX_SESSIONS",
-            help="agent processes one after the other (default 3, 1 with --quick)",
-        ),
-    ] = None,
+    sessions: Sessions = None,
     channels: ChannelSet = None,
     batch: Batch = None,
     scale: Scales = None,
     shape: Shapes = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(envvar="BENCHBOX_PRECISION", help="stop at this half-width (default 1%)"),
-    ] = None,
-    max_time: Annotated[
-        str | None,
-        typer.Option(
-            envvar="BENCHBOX_MAX_TIME",
-            help="stop timing then (default 5.5s a case, 60s at least)",
-        ),
-    ] = None,
+    weights: Weights = None,
+    precision: Precision = None,
+    max_time: MaxTime = None,
     arrival: Annotated[
         str | None,
         typer.Option(metavar="5/s", help="calls come at a rate, the processor sleeps between them"),
@@ -218,13 +241,9 @@ def run(
         str | None,
         typer.Option(metavar="10m", help="run each case for so long: latency over time"),
     ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="a first look: 5% precision, 0.5s a case")
-    ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="of inputs and of the order of rounds")] = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="go on with the newest run of these names")
-    ] = False,
+    quick: Quick = False,
+    seed: Seed = 0,
+    resume: Resume = False,
     results: Results = Path("results"),
     export_csv: Target = None,
     export_markdown: Target = None,
@@ -233,7 +252,7 @@ def run(
         bool,
         typer.Option("--strict", help="exit 5 if a figure is imprecise, 4 if a claim is unclear"),
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="more columns")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Time cases on a device, print FLOPs against latency, and keep the raw samples."""
     from benchbox.cli.loads import Load
@@ -242,7 +261,7 @@ def run(
     targets = {"csv": export_csv, "markdown": export_markdown, "json": export_json}
     options = Options(
         names,
-        device,
+        [device],
         threads,
         cpus,
         sessions,
@@ -256,7 +275,78 @@ def run(
         verbose,
         Load(arrival, sustained, _typed(ctx)),
     )
-    run_command(options, lambda own: selection(channels, own, batch, scale, shape), targets)
+
+    def select(own: "Platform") -> "Selection":
+        return selection(channels, own, batch, scale, shape, weights)
+
+    run_command(options, select, targets)
+
+
+@app.command("compare")
+def compare(
+    names: Names,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device",
+            "-d",
+            envvar="BENCHBOX_DEVICE",
+            help="cpu, or arm on a machine that is one; repeatable",
+            autocompletion=_complete_devices,
+        ),
+    ] = None,
+    threads: Threads = None,
+    cpus: Cpus = None,
+    sessions: Sessions = None,
+    channels: ChannelSet = None,
+    batch: Batch = None,
+    scale: Scales = None,
+    shape: Shapes = None,
+    weights: Weights = None,
+    margin: Annotated[
+        str, typer.Option(envvar="BENCHBOX_MARGIN", help="what differs by less is the same")
+    ] = "1%",
+    precision: Precision = None,
+    max_time: MaxTime = None,
+    quick: Quick = False,
+    seed: Seed = 0,
+    resume: Resume = False,
+    results: Results = Path("results"),
+    export_csv: Target = None,
+    export_markdown: Target = None,
+    export_json: Target = None,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="exit 5 if a ratio is imprecise, 4 if a verdict is UNCLEAR"),
+    ] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say which is faster: two cases and more in paired rounds, with FLOPs beside latency."""
+    from benchbox.cli.comparing import compare
+    from benchbox.cli.running import Options, selection
+
+    targets = {"csv": export_csv, "markdown": export_markdown, "json": export_json}
+    options = Options(
+        names,
+        device or ["cpu"],
+        threads,
+        cpus,
+        sessions,
+        precision,
+        max_time,
+        quick,
+        seed,
+        resume,
+        results,
+        strict,
+        verbose,
+        margin=margin,
+    )
+
+    def select(own: "Platform") -> "Selection":
+        return selection(channels, own, batch, scale, shape, weights)
+
+    compare(options, select, targets)
 
 
 def _typed(ctx: typer.Context) -> frozenset[str]:
@@ -276,7 +366,7 @@ def report(
         Path | None, typer.Option("--output", "-o", help="file, - for stdout")
     ] = None,
     results: Results = Path("results"),
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="more columns")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """The tables of runs, made again from their records."""
     from benchbox.cli.reporting import report
@@ -292,12 +382,13 @@ def export(
     batch: Batch = None,
     scale: Scales = None,
     shape: Shapes = None,
+    weights: Weights = None,
 ) -> None:
     """Write the .onnx files that would be timed, and a manifest."""
     from benchbox.cli.exporting import export
     from benchbox.cli.running import selection
 
-    export(names, selection(channels, "arm", batch, scale, shape), output)
+    export(names, selection(channels, "arm", batch, scale, shape, weights), output)
 
 
 @app.command("doctor")

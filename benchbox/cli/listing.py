@@ -5,6 +5,8 @@ from rich.table import Table
 
 from benchbox import devices, specs
 from benchbox.cli.output import console
+from benchbox.networks import catalogue
+from benchbox.render import units
 from benchbox.specs import Selection
 
 
@@ -17,6 +19,8 @@ def show(section: str | None) -> None:
             (spec,) = specs.find(name)
             table.add_row(name, str(len(spec.cases(Selection()))), spec.title, spec.source)
         stdout.print(table)
+    if section in (None, "networks"):
+        stdout.print(_networks())
     if section in (None, "devices"):
         table = _table("device", "what it is")
         for name, what in devices.names():
@@ -24,8 +28,19 @@ def show(section: str | None) -> None:
         stdout.print(table)
     if section is None:
         stdout.print(
-            "`all` stands for every guideline. Your own .toml, .onnx and builders: README."
+            "`all` stands for every guideline, a family's bare name (ghostnetv2) for its x1_0. "
+            "Your own .toml, .onnx and builders: README."
         )
+
+
+def _networks() -> Table:
+    """Return the networks with what papers print of them; nothing is built for it."""
+    table = _table("network", "params (M)", "FLOPs (M)", "top-1 (%)", "as published in")
+    for network in catalogue.NETWORKS.values():
+        paper = network.paper
+        sizes = map(units.as_printed, (paper.params_m, paper.macs_m))
+        table.add_row(network.name, *sizes, units.accuracy(paper.top1_percent), paper.source)
+    return table
 
 
 def _table(*headers: str) -> Table:

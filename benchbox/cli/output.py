@@ -35,11 +35,10 @@ class Targets:
 
     def write(self, runs: Sequence[Run], *, verbose: bool) -> None:
         """Print the tables and write the exports; with one on stdout the tables go to stderr."""
-        from benchbox.render.console import show_run
+        from benchbox.render.console import show_runs
 
         where = console(stderr=STDOUT in self._paths.values())
-        for run in runs:
-            show_run(run, where, verbose=verbose)
+        show_runs(runs, where, verbose=verbose)
         for format_, path in self._paths.items():
             write(path, render(runs, format_))
 

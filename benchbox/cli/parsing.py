@@ -1,6 +1,8 @@
 """The values of options, from text: `1%`, `90s`, `x=1x3x224x224:int64`."""
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import get_args
 
 from benchbox.errors import UsageError
@@ -9,12 +11,12 @@ from benchbox.specs.model import DType, TensorSpec
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
 
-def share(text: str) -> float:
+def share(text: str, option: str = "--precision") -> float:
     """Return `1%` or `0.01` as 0.01; raises UsageError unless it lies between 0 and 1."""
     match = re.fullmatch(r"\s*(\d*\.?\d+)\s*(%?)\s*", text)
     value = float(match[1]) / (100 if match[2] else 1) if match else 0.0
     if not 0 < value < 1:
-        raise UsageError(f"--precision {text}: write a share such as 1% or 0.01")
+        raise UsageError(f"{option} {text}: write a share such as 1% or 0.01")
     return value
 
 
@@ -64,3 +66,19 @@ def shape(text: str) -> TensorSpec:
     if 0 in sizes:
         raise UsageError(f"--shape {text}: a size must be positive")
     return TensorSpec(match[1], sizes, dtype)
+
+
+def weights(texts: Sequence[str]) -> dict[str, Path]:
+    """Return `ghostnetv2=file.pth` or `file.pth` as files by network, the latter by no name.
+
+    Raises UsageError for two files of one network.
+    """
+    result: dict[str, Path] = {}
+    for text in texts:
+        name, equals, file = text.partition("=")
+        is_named = equals and name.isidentifier()
+        name, path = (name, Path(file)) if is_named else ("", Path(text))
+        if name in result:
+            raise UsageError(f"--weights {text}: a second file for {name or 'the network'}")
+        result[name] = path
+    return result

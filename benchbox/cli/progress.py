@@ -73,7 +73,7 @@ class Live:
             return
         done = len(self._finished)
         shares = [_share(case, sampler) for case in active]
-        widths = [i.half_width for case in active if (i := case.interval())]
+        widths = [i.half_width for case in active if (i := sampler.interval(case))]
         left = max(0.0, sampler.plan.max_time_s - sampler.elapsed_s)
         text = f"{done} of {self._total} cases"
         if sampler.plan.sessions > 1:
@@ -121,7 +121,7 @@ class Live:
 def _share(case: Case, sampler: Sampler) -> float:
     """Return how far a case is: its rounds over those that its interval, now, lets expect."""
     rounds = len(case.rounds)
-    interval = case.interval()
+    interval = sampler.interval(case)
     if interval is None:
         return min(0.99, rounds / sampler.plan.min_rounds)
     # The width falls with the square root of the rounds.

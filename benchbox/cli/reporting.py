@@ -23,21 +23,15 @@ def report(
         return
     if output not in (None, STDOUT):
         raise UsageError("--output needs --format csv, markdown or json")
-    _print(read, verbose)
+    from benchbox.render.console import show_runs
+
+    show_runs(read, console(), verbose=verbose)
 
 
 def _nothing(run: Run) -> list[str]:
     if run.records:
         return []
     return [f"{run.path}: it stopped before a case was finished; benchbox run --resume goes on"]
-
-
-def _print(runs: Sequence[Run], verbose: bool) -> None:
-    from benchbox.render.console import show_run
-
-    stdout = console()
-    for run in runs:
-        show_run(run, stdout, verbose=verbose)
 
 
 def _paths(runs: Sequence[str], results: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from benchbox.cli.app import INTERRUPTED, Channels
 from benchbox.cli.loads import Load
 from benchbox.cli.output import Targets, console
 from benchbox.cli.progress import Live
+from benchbox.devices import Device
 from benchbox.errors import UsageError
 from benchbox.planning import Plan
 from benchbox.runner import Outcome, Request
@@ -31,10 +32,10 @@ NAME_CHARACTERS = 100  # of a run in a file name; file systems end at 255
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of `benchbox run` as typed."""
+    """The options of `benchbox run` and `benchbox compare` as typed; of the latter, `margin`."""
 
     names: Sequence[str]
-    device: str
+    devices: Sequence[str]
     threads: int | None
     cpus: str | None
     sessions: int | None
@@ -47,6 +48,7 @@ class Options:
     strict: bool
     verbose: bool
     load: Load = field(default_factory=Load)
+    margin: str | None = None
 
 
 def run_command(
@@ -55,29 +57,60 @@ def run_command(
     exports: Mapping[str, Path | None],
 ) -> None:
     """Run, print, export; exits 1 for a failed case, 130, and if strict 5 or 4."""
+    carry_out(options, find_all(options.names), run_name(options.names), select, exports)
+
+
+def carry_out(
+    options: Options,
+    found: Sequence[BlockSpec],
+    name: str,
+    select: Callable[[Platform], Selection],
+    exports: Mapping[str, Path | None],
+) -> None:
+    """Measure specs on every device asked for, print, export, and exit with what came of it."""
     targets = Targets(exports)
-    found = find_all(options.names)
     cpus = parsing.cpus(options.cpus) if options.cpus is not None else ()
-    device = devices.resolve(options.device, options.threads, cpus)
-    request = Request(
-        name=run_name(options.names),
+    places = [devices.resolve(each, options.threads, cpus) for each in options.devices]
+    requests = [_request(options, found, name, select(own), device) for device, own in _own(places)]
+    stderr = console(stderr=True)
+    outcomes: list[Outcome] = []
+    for request in requests:
+        outcomes.append(_announced(request, stderr))
+        if outcomes[-1].interrupted:
+            break
+    targets.write([outcome.run for outcome in outcomes], verbose=options.verbose)
+    for outcome in outcomes:
+        _epilogue(stderr, outcome)
+    code = exit_code(outcomes, options.strict)
+    if code:
+        raise typer.Exit(code)
+
+
+def _own(places: Sequence[Device]) -> list[tuple[Device, Platform]]:
+    """Return each device with the channels to build: of several devices all get the same graphs."""
+    own: Platform = places[0].channels if len({d.channels for d in places}) == 1 else "arm"
+    return [(device, own) for device in places]
+
+
+def _request(
+    options: Options, found: Sequence[BlockSpec], name: str, selected: Selection, device: Device
+) -> Request:
+    return Request(
+        name=name,
         specs=found,
-        selection=select(device.channels),
+        selection=selected,
         device=device,
-        plan=plan(options, found, select(device.channels)),
+        plan=plan(options, found, selected),
         results=options.results,
         resume=options.resume,
     )
-    stderr = console(stderr=True)
-    count = len(runner.unfold(found, request.selection))
+
+
+def _announced(request: Request, stderr: Console) -> Outcome:
+    count = len(runner.unfold(request.specs, request.selection))
     if text := loads.announcement(request.plan, count):
         stderr.print(text, markup=False)
-    outcome = _run(request, stderr, count)
-    targets.write([outcome.run], verbose=options.verbose)
-    _epilogue(stderr, outcome)
-    code = exit_code(outcome, options.strict)
-    if code:
-        raise typer.Exit(code)
+    return _run(request, stderr, count)
 
 
 def _run(request: Request, stderr: Console, total: int) -> Outcome:
@@ -109,6 +142,9 @@ def run_name(names: Sequence[str]) -> str:
         base = specs.split(name)[0]
         is_file = base.endswith((".toml", ".onnx"))
         own = Path(base).name if is_file else found[0].name
+        if specs.is_network(base):
+            own = found[0].only["network"]
+            narrowed = narrowed.replace(f"_network={own}", "")
         parts.append((base if len(found) > 1 else own) + narrowed)
     text = "+".join(parts)
     return "".join(c if c.isalnum() or c in "+-_.=," else "-" for c in text)[:NAME_CHARACTERS]
@@ -120,6 +156,7 @@ def selection(
     batch: int | None,
     scales: Sequence[str] | None,
     shapes: Sequence[str] | None,
+    weights: Sequence[str] | None = None,
 ) -> Selection:
     """Return what the options select; `own` is the channel set of the device."""
     tensors = [parsing.shape(text) for text in shapes or ()]
@@ -132,6 +169,7 @@ def selection(
         batch=batch,
         scales=tuple(scales or ()),
         shapes=tuple(tensors),
+        weights=parsing.weights(weights or ()),
     )
 
 
@@ -148,6 +186,7 @@ def plan(options: Options, found: Sequence[BlockSpec], selected: Selection) -> P
         min_calls=base.min_calls,
         seed=options.seed,
         sessions=options.sessions or base.sessions,
+        margin=None if options.margin is None else parsing.share(options.margin, "--margin"),
     )
     precise, timed = options.precision is not None, options.max_time is not None
     quick = options.quick
@@ -165,13 +204,14 @@ def _epilogue(stderr: Console, outcome: Outcome) -> None:
         stderr.print("Interrupted; `--resume` goes on from here.", style="yellow")
 
 
-def exit_code(outcome: Outcome, strict: bool) -> int:
-    """Return what the run ends the command with."""
-    statuses = {record.status for record in outcome.run.records}
-    if outcome.interrupted:
+def exit_code(outcomes: Sequence[Outcome], strict: bool) -> int:
+    """Return what the runs end the command with."""
+    statuses = {record.status for outcome in outcomes for record in outcome.run.records}
+    if any(outcome.interrupted for outcome in outcomes):
         return INTERRUPTED
-    if outcome.lost or "failed" in statuses:
+    if "failed" in statuses or any(outcome.lost for outcome in outcomes):
         return CASE_FAILED
     if strict and "imprecise" in statuses:
         return IMPRECISE
-    return UNCLEAR if strict and reading.is_unclear(outcome.run) else 0
+    unclear = any(reading.is_unclear(outcome.run) for outcome in outcomes)
+    return UNCLEAR if strict and unclear else 0

@@ -1,6 +1,7 @@
 """`benchbox show`."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import typer
 
@@ -50,6 +51,7 @@ def _row(spec: BlockSpec, case: Case, graph: Graph | CaseError) -> CostRow:
         args=case.args,
         published=case.published,
         published_unit=figures.unit if figures else None,
+        paper={name: value for name, value in asdict(case.paper).items() if value},
         note=case.note,
         reason="" if isinstance(graph, Graph) else str(graph),
     )

@@ -38,6 +38,8 @@ def key(case: Case) -> str:
     inputs = [[tensor.name, tensor.shape, tensor.dtype] for tensor in case.inputs]
     if isinstance(case.source, Builder):
         source = {"builder": case.source.reference, "text": sources.digest(case.source)}
+        if case.source.weights is not None:
+            source |= {"network": case.source.network, "weights": case.source.weights_sha256}
     else:
         path = case.source.path
         source = {"file": digest(path, onnxfile.external_files(path))}

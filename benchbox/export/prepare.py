@@ -139,5 +139,7 @@ def _request(key: str, case: Case) -> dict[str, object]:
             "file": None if case.source.path is None else str(case.source.path),
             "args": dict(case.args),
             "inputs": inputs,
+            "network": case.source.network,
+            "weights": None if case.source.weights is None else str(case.source.weights),
         }
     return {"op": "inspect", "key": key, "file": str(case.source.path), "inputs": inputs}

@@ -1,7 +1,8 @@
 """The process that imports torch: builds, exports, verifies and counts one case per request.
 
     {"op": "build", "key": k, "reference": "module:callable", "file": path | null, "args": {...},
-     "inputs": [[name, shape, dtype], ...]}               -> {"reply": "build"}
+     "inputs": [[name, shape, dtype], ...],
+     "network": name | "", "weights": path | null}        -> {"reply": "build"}
     {"op": "inspect", "key": k, "file": path, "inputs": [...]} -> {"reply": "inspect"}
 
 A case that fails is answered by {"error": sentence, "kind": "spec" | "storage" | "case"}: "spec"
@@ -17,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchbox import costs
+from benchbox import costs, networks
 from benchbox.agent import inputs, stdio
 from benchbox.errors import BenchboxError, SpecError, StorageError
 from benchbox.export.builders import own_modules, resolve
@@ -68,8 +69,7 @@ def build(request: Mapping[str, Any]) -> None:
 
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
-    callable_ = resolve(request["reference"], request["file"])
-    module = callable_(**request["args"])
+    module = _module(request)
     if not isinstance(module, torch.nn.Module):
         kind = type(module).__name__
         raise SpecError(f"builder {request['reference']!r} returned {kind}, not an nn.Module")
@@ -94,6 +94,13 @@ def build(request: Mapping[str, Any]) -> None:
             beside=beside,
         )
         (folder / cache.FACTS).write_text(json.dumps(graph.facts()))
+
+
+def _module(request: Mapping[str, Any]) -> object:
+    """Return what the builder makes, or a network with the weights of a checkpoint."""
+    if request["weights"] is not None:
+        return networks.create(request["network"], Path(request["weights"]))
+    return resolve(request["reference"], request["file"])(**request["args"])
 
 
 def inspect(request: Mapping[str, Any]) -> None:

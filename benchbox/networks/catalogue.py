@@ -17,7 +17,7 @@ STRIDE = 32  # of all of them together; height and width of an image are multipl
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class Paper:
     """What a paper prints of a network; None where it prints nothing that could be confirmed."""
 
     params_m: float | None = None
@@ -33,7 +33,7 @@ class Network:
     name: str
     builder: str
     args: Mapping[str, Scalar] = field(default_factory=dict)
-    published: Published = field(default_factory=Published)
+    paper: Paper = field(default_factory=Paper)
 
 
 def _widths(
@@ -47,8 +47,8 @@ def _widths(
     for width, printed in figures.items():
         name = f"{family}_x{width:.1f}{ending}".replace(".", "_")
         has_any = any(value is not None for value in printed)
-        published = Published(*printed, source if has_any else "")
-        yield Network(name, f"benchbox.networks.{builder}", {"width": width}, published)
+        paper = Paper(*printed, source if has_any else "")
+        yield Network(name, f"benchbox.networks.{builder}", {"width": width}, paper)
 
 
 def _shufflenetv1() -> Iterable[Network]:
@@ -62,8 +62,8 @@ def _shufflenetv1() -> Iterable[Network]:
         8: (2.4, 137, 67.6),
     }
     for groups, printed in figures.items():
-        published = Published(*printed, source)
-        yield Network(f"shufflenetv1_g{groups}", builder, {"groups": groups}, published)
+        paper = Paper(*printed, source)
+        yield Network(f"shufflenetv1_g{groups}", builder, {"groups": groups}, paper)
 
 
 NOTHING = (None, None, None)
@@ -118,15 +118,20 @@ _ALL = [
     Network(
         "mobilenetv3_small",
         "benchbox.networks.mobilenetv3:mobilenetv3_small",
-        published=Published(top1_percent=67.4, source=MOBILENETV3_TABLE),
+        paper=Paper(top1_percent=67.4, source=MOBILENETV3_TABLE),
     ),
     Network(
         "mobilenetv3_large",
         "benchbox.networks.mobilenetv3:mobilenetv3_large",
-        published=Published(5.4, 219, 75.2, MOBILENETV3_TABLE),
+        paper=Paper(5.4, 219, 75.2, MOBILENETV3_TABLE),
     ),
 ]
 NETWORKS: Mapping[str, Network] = {network.name: network for network in _ALL}
+
+
+def families() -> list[str]:
+    """Return the bare names that stand for an x1_0."""
+    return [name.replace("_x1_0", "") for name in NETWORKS if "_x1_0" in name]
 
 
 def find(name: str) -> Network | None:
@@ -148,7 +153,7 @@ def named(name: str) -> Network:
     """Return the network of that name; raises SpecError, with the nearest names, for none."""
     network = find(name)
     if network is None:
-        close = get_close_matches(name, NETWORKS, n=2, cutoff=0.4)
+        close = get_close_matches(name, [*families(), *NETWORKS], n=2, cutoff=0.4)
         meant = f" (did you mean {_either(close)}?)" if close else ""
         raise SpecError(f"unknown network {name!r}{meant}; `benchbox list networks` shows them")
     return network

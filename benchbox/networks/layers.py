@@ -10,7 +10,7 @@ Activation = Callable[[], nn.Module]
 Kernel = int | tuple[int, int]
 Module = TypeVar("Module", bound=nn.Module)
 
-CALIBRATION = (2, 3, 224, 224)  # of the images that batch norms take their statistics from
+CALIBRATION = 2  # images that batch norms take their statistics from
 
 
 def make_divisible(value: float, divisor: int) -> int:
@@ -87,12 +87,17 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     return x.view(n, groups, c // groups, h, w).transpose(1, 2).reshape(n, c, h, w)
 
 
-def calibrated(module: Module) -> Module:
+def calibrated(module: Module, channels: int = 3, size: int = 224) -> Module:
     """Return the module in eval mode, its batch norms holding the statistics of random images.
 
+    The images are (2, channels, size, size).
+
     So activations stay near unit scale at any depth, as in a trained network, and no denormals
-    arise. Weights are drawn first, so that seeding torch decides everything.
+    arise. Weights are drawn first, so that seeding torch decides everything. A module of torch's
+    meta device holds no numbers; it is put into eval mode.
     """
+    if any(parameter.is_meta for parameter in module.parameters()):
+        return module.eval()
     norms = []
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -106,7 +111,8 @@ def calibrated(module: Module) -> Module:
         norm.reset_running_stats()
         norm.momentum = None  # the mean over all batches, here of one
         norm.train()
-    images = torch.randn(CALIBRATION, generator=torch.Generator().manual_seed(0))
+    shape = (CALIBRATION, channels, size, size)
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         module(images)
     for norm, momentum in norms:

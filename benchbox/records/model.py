@@ -66,6 +66,7 @@ class Record:
 
     `cost` is what benchbox.costs counted, as JSON types; None for a case without a graph.
     `relative` is its latency over that of the group's reference, from the rounds that they share.
+    `paper` is what a paper prints of the case as a network, in millions and percent.
     With `arrival` its calls came at a rate, which `latency` and `relative` are about; with
     `sustained` it ran for minutes, and `latency` is its steady state.
     `gate` holds the states of the processor in which its samples count, `state_shift` is that state
@@ -89,6 +90,7 @@ class Record:
     published: float | None = None
     printed: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    paper: Mapping[str, Any] = field(default_factory=dict)
     graph: Mapping[str, Any] | None = None
     cost: Mapping[str, Any] | None = None
     load_s: float | None = None

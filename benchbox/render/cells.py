@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchbox import reading, telling
+from benchbox import comparing, reading, telling, verdicts
 from benchbox.records import Context, Record, Run, SpecFacts
 from benchbox.render import loads, units
 from benchbox.tables import rate, relative, uncounted
@@ -54,12 +54,12 @@ def sections(groups: Sequence[str], columns: Sequence[Column]) -> Iterator[tuple
         before = group
 
 
-def run_tables(run: Run, *, verbose: bool = False) -> list[Table]:
-    """Return one table per spec that has records."""
+def run_tables(run: Run, *, verbose: bool = False, measured: bool = False) -> list[Table]:
+    """Return one table per spec that has records; `measured` says by what and when, too."""
     names = [spec.name for spec in run.context.specs] + [record.spec for record in run.records]
     facts = [run.context.spec(name) for name in dict.fromkeys(names)]
     return [
-        _run_table(run, each, verbose)
+        _run_table(run, each, verbose, measured)
         for each in facts
         if any(record.spec == each.name for record in run.records)
     ]
@@ -105,25 +105,38 @@ def memory(cost: Mapping[str, Any] | None) -> str:
     return units.millions(cost.get("memory_access_bytes") if cost else None)
 
 
-def _run_table(run: Run, facts: SpecFacts, verbose: bool) -> Table:
+def _run_table(run: Run, facts: SpecFacts, verbose: bool, measured: bool) -> Table:
     unordered = [record for record in run.records if record.spec == facts.name]
     records = [unordered[index] for index in by_group([record.group for record in unordered])]
     sentence = reading.sentence(run, facts)
     return Table(
         title=printable(facts.title),
-        about=(_setting(run.context, records),),
+        about=(setting(run.context, records), *([measured_by(run.context)] if measured else [])),
         columns=tuple(_columns(run, facts, records, verbose)),
         groups=tuple(heading(record.group) for record in records),
         lines=tuple(printable(line) for line in reading.failures(run, facts)),
-        reading=None if sentence is None else printable(sentence),
+        reading="\n".join(map(printable, (sentence or "").splitlines())) or None,
         notes=tuple(printable(note) for note in reading.notes(run, facts)),
     )
 
 
-def _setting(context: Context, records: Sequence[Record]) -> str:
+def setting(context: Context, records: Sequence[Record]) -> str:
+    """Return where and how the records were measured."""
     batches = ", ".join(dict.fromkeys(str(record.batch) for record in records))
     parts = (context.device, context.provider, units.threads(context.threads), f"batch {batches}")
     return printable(", ".join([*parts, *telling.setting(records)]))
+
+
+def measured_by(context: Context) -> str:
+    """Return the processor, the versions and the day."""
+    runtime = context.versions.get("onnxruntime")
+    parts = [
+        str(context.host.get("cpu", "")),
+        f"ONNX Runtime {runtime}" if runtime else "",
+        f"benchbox {context.benchbox}",
+        context.created.partition("T")[0],
+    ]
+    return printable(", ".join(part for part in parts if part))
 
 
 def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: bool) -> list[Column]:
@@ -131,6 +144,8 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
         return Column(header, tuple(cell(record) for record in records), drop=drop)
 
     compared = telling.compared(records)
+    versus = verdicts.margin(run.context) is not None
+    verdict = tuple(comparing.verdict(run, record) for record in records)
     failed = any(record.status != "ok" for record in records)
     paced = any(record.arrival for record in records)
     images = units.per_second(facts.published_unit)
@@ -140,11 +155,14 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
         Column("case", tuple(short_case(r.case, r.group) for r in records), text=True),
         column("FLOPs (M)", lambda r: flops(r.cost)),
         column("memory (MB)", lambda r: memory(r.cost), drop=3),
-        column(loads.p50_header(records), _p50),
+        column(loads.p50_header(records), p50),
         *(column(*load) for load in loads.columns(records)),
         *([] if paced else [column(images, lambda r: _throughput(r, facts), drop=2)]),
-        *([column("relative", _relative)] if compared else []),
+        *([column("relative FLOPs", lambda r: _relative_flops(run, r))] if versus else []),
+        *([column("relative", span if versus else relative_latency)] if compared else []),
+        *([Column("verdict", verdict, text=True)] if versus else []),
         *([column(_paper_header(records), lambda r: _paper(run, r), 4)] if compared else []),
+        column("top-1, paper (%)", _top1, drop=4),
         column("quiet share", _quiet_share, drop=1),
         *(details if verbose else []),
         *([Column("status", tuple(r.status for r in records), text=True)] if failed else []),
@@ -152,7 +170,8 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
     return [column for column in columns if column.known or not column.drop]
 
 
-def _p50(record: Record) -> str:
+def p50(record: Record) -> str:
+    """Return the median latency in ms with the half-width of its interval."""
     if record.latency is None:
         return units.UNKNOWN
     p50, interval = record.latency.p50_s, record.latency.interval
@@ -167,9 +186,23 @@ def _throughput(record: Record, facts: SpecFacts) -> str:
     return units.figure(interval.value, units.width(interval))
 
 
-def _relative(record: Record) -> str:
+def span(record: Record) -> str:
+    """Return the latency over the reference's with its interval."""
+    ratio = relative(record)
+    if ratio is None or record.case == record.reference:
+        return relative_latency(record)
+    return f"{units.ratio(ratio.value)} ({units.ratio(ratio.low)} to {units.ratio(ratio.high)})"
+
+
+def relative_latency(record: Record) -> str:
+    """Return the latency over the reference's."""
     interval = relative(record)
     return units.UNKNOWN if interval is None else units.ratio(interval.value, units.width(interval))
+
+
+def _relative_flops(run: Run, record: Record) -> str:
+    macs = verdicts.relative_macs(run, record)
+    return units.UNKNOWN if macs is None else units.ratio(macs)
 
 
 def _paper(run: Run, record: Record) -> str:
@@ -181,6 +214,10 @@ def _paper(run: Run, record: Record) -> str:
 def _paper_header(records: Sequence[Record]) -> str:
     platforms = [reading.platform(record) for record in records if record.published is not None]
     return ", ".join(text for text in ("paper", *platforms[:1]) if text)
+
+
+def _top1(record: Record) -> str:
+    return units.accuracy(record.paper.get("top1_percent"))
 
 
 def _quiet_share(record: Record) -> str:

@@ -13,7 +13,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from benchbox.records import Run
-from benchbox.render.cells import Column, Table, run_tables, sections
+from benchbox.render.across import tables_of
+from benchbox.render.cells import Column, Table, sections
 from benchbox.render.costs import CostRow, cost_table
 
 NARROWEST = 12  # a text column wraps down to this many cells before a whole column is left out
@@ -21,9 +22,9 @@ UNBOUNDED = 10_000  # wider than any table
 STATUS_STYLES = {"failed": "red", "imprecise": "yellow", "skipped": "yellow"}
 
 
-def show_run(run: Run, console: Console, *, verbose: bool = False) -> None:
-    """Print one table per spec of the run, with what it says in words under it."""
-    _show(run_tables(run, verbose=verbose), console)
+def show_runs(runs: Sequence[Run], console: Console, *, verbose: bool = False) -> None:
+    """Print the tables of runs, each with what it says in words under it."""
+    _show(tables_of(runs, verbose=verbose), console)
 
 
 def show_costs(spec_title: str, rows: Sequence[CostRow], console: Console) -> None:
@@ -51,8 +52,8 @@ def _show_words(table: Table, console: Console) -> None:
         _say(console, "")
     for line in table.lines:
         _say(console, line, "red")
-    if table.reading:
-        _say(console, table.reading, "bold")
+    for line in (table.reading or "").splitlines():
+        _say(console, line, "bold")
     for note in table.notes:
         _say(console, note, "dim")
 

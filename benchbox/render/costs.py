@@ -1,10 +1,10 @@
 """What cases cost on paper, as a table: nothing in it was timed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from benchbox import reading
+from benchbox import papers, reading
 from benchbox.render import units
 from benchbox.render.cells import (
     Column,
@@ -20,6 +20,12 @@ from benchbox.render.words import by_text
 from benchbox.specs.model import label_text
 from benchbox.tables import known_macs, uncounted
 
+PAPER = (
+    ("params_m", "paper: params (M)", units.as_printed),
+    ("macs_m", "paper: FLOPs (M)", units.as_printed),
+    ("top1_percent", "paper: top-1 (%)", units.accuracy),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class CostRow:
@@ -33,6 +39,7 @@ class CostRow:
     args: Mapping[str, Any]
     published: float | None = None
     published_unit: str | None = None
+    paper: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     reason: str = ""
 
@@ -67,6 +74,7 @@ def _columns(rows: Sequence[CostRow]) -> list[Column]:
             tuple(_relative(row, references.get(row.reference)) for row in rows),
         ),
         Column(f"paper ({units.per_second(unit)})", tuple(_published(row) for row in rows), drop=5),
+        *_papers(rows),
         Column("operators", tuple(_operators(row) for row in rows), True, 2),
     ]
     return [column for column in columns if column.known or not column.drop]
@@ -83,6 +91,12 @@ def _relative(row: CostRow, reference: int | None) -> str:
 
 def _published(row: CostRow) -> str:
     return units.as_printed(row.published)
+
+
+def _papers(rows: Sequence[CostRow]) -> list[Column]:
+    """Return what papers print of the networks."""
+    cells = [(header, [cell(row.paper.get(name)) for row in rows]) for name, header, cell in PAPER]
+    return [Column(header, tuple(column), drop=6) for header, column in cells]
 
 
 def _operators(row: CostRow) -> str:
@@ -104,4 +118,5 @@ def _notes(rows: Sequence[CostRow]) -> list[str]:
         *first,
         *by_text(names, [reading.lower_bound(uncounted(row.cost)) for row in rows]),
         *by_text(names, [row.note for row in rows]),
+        *papers.notes([row.paper for row in rows]),
     ]

@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from benchbox.records import Context, Run
-from benchbox.render.cells import Table, printable, run_tables, sections
+from benchbox.records import Run
+from benchbox.render.across import tables_of
+from benchbox.render.cells import Table, sections
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,8 @@ def to_json(frame: "pd.DataFrame") -> str:
 
 def to_markdown(runs: Sequence[Run]) -> str:
     """Return the console's tables as Markdown, each with where and by what it was measured."""
-    texts = ["\n".join(_markdown(run.context, t)).strip() for run in runs for t in run_tables(run)]
+    tables = tables_of(runs, measured=True)
+    texts = ["\n".join(_markdown(table)).strip() for table in tables]
     return "\n\n".join(texts) + "\n"
 
 
@@ -53,9 +55,9 @@ def _csv_cell(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if QUOTED.search(text) else text
 
 
-def _markdown(context: Context, table: Table) -> Iterator[str]:
+def _markdown(table: Table) -> Iterator[str]:
     yield f"## {_escaped(table.title)}\n"
-    yield _escaped("; ".join([*table.about, _measured_by(context)])) + "\n"
+    yield _escaped("; ".join(table.about)) + "\n"
     yield _line([column.header for column in table.columns])
     yield "|" + "|".join(":--" if column.text else "--:" for column in table.columns) + "|"
     for heading, cells in sections(table.groups, table.columns):
@@ -63,8 +65,7 @@ def _markdown(context: Context, table: Table) -> Iterator[str]:
             yield f"| **{_escaped(heading)}** |" + " |" * (len(table.columns) - 1)
         yield _line(cells)
     yield ""
-    if table.reading:
-        yield _escaped(table.reading) + "\n"
+    yield from (f"{_escaped(line)}\n" for line in (table.reading or "").splitlines())
     yield from (f"- {_escaped(line)}" for line in (*table.lines, *table.notes))
 
 
@@ -74,15 +75,3 @@ def _line(cells: Sequence[str]) -> str:
 
 def _escaped(text: str) -> str:
     return MARKDOWN.sub(r"\\\1", text)
-
-
-def _measured_by(context: Context) -> str:
-    """Return the processor, the versions and the day."""
-    runtime = context.versions.get("onnxruntime")
-    parts = [
-        str(context.host.get("cpu", "")),
-        f"ONNX Runtime {runtime}" if runtime else "",
-        f"benchbox {context.benchbox}",
-        context.created.partition("T")[0],
-    ]
-    return printable(", ".join(part for part in parts if part))

@@ -80,6 +80,11 @@ def as_printed(figure: float | None) -> str:
     return UNKNOWN if figure is None else f"{figure:g}"
 
 
+def accuracy(percent: float | None) -> str:
+    """Return an accuracy in percent as papers print it, without the sign."""
+    return UNKNOWN if percent is None else f"{percent:.1f}"
+
+
 def percent(share: float | None) -> str:
     """Return a share, rounded down: 100% means all of it, and 0% means nothing."""
     if share is None:

@@ -1,6 +1,8 @@
 """What to time: specs (one TOML, .onnx file or builder each) and the cases they hold."""
 
-from benchbox.specs.find import bundled, find, split
+from benchbox.specs.comparison import NAME as COMPARE
+from benchbox.specs.comparison import comparison
+from benchbox.specs.find import bundled, find, is_network, split
 from benchbox.specs.model import (
     BlockSpec,
     Builder,
@@ -8,6 +10,7 @@ from benchbox.specs.model import (
     Claim,
     Match,
     OnnxFile,
+    Paper,
     Platform,
     Published,
     Scalar,
@@ -15,21 +18,27 @@ from benchbox.specs.model import (
     TensorSpec,
     with_references,
 )
+from benchbox.specs.networks import with_weights
 
 __all__ = [
+    "COMPARE",
     "BlockSpec",
     "Builder",
     "Case",
     "Claim",
     "Match",
     "OnnxFile",
+    "Paper",
     "Platform",
     "Published",
     "Scalar",
     "Selection",
     "TensorSpec",
     "bundled",
+    "comparison",
     "find",
+    "is_network",
     "split",
     "with_references",
+    "with_weights",
 ]

@@ -1,5 +1,5 @@
-"""From a name on the command line to its specs: bundled name, path, builder, each optionally
-narrowed by `:key=value,...`; a path never stands for a bundled name, nor the reverse."""
+"""From a name on the command line to its specs: bundled name, network, path, builder, each
+optionally narrowed by `:key=value,...`; a path never stands for another name, nor the reverse."""
 
 import difflib
 import hashlib
@@ -11,10 +11,12 @@ from importlib.resources import files
 from pathlib import Path
 
 from benchbox.errors import SpecError, UsageError
+from benchbox.networks import catalogue
 from benchbox.specs import onnxfile, toml
 from benchbox.specs.model import BlockSpec, Case, Selection, TensorSpec, precision
 
 ALL = "all"
+MODELS = "models"  # the bundled spec that holds every network
 
 
 def find(name: str) -> list[BlockSpec]:
@@ -31,9 +33,16 @@ def find(name: str) -> list[BlockSpec]:
         found = [_from_path(Path(name))]
     elif name in bundled():
         found = [_bundled(name)]
+    elif network := catalogue.find(name):
+        found, only = [_bundled(MODELS)], {"network": network.name, **only}
     else:
         raise SpecError(f"unknown name {name!r}{_nearest(name)}; `benchbox list` shows them all")
     return [replace(spec, only=only) for spec in found]
+
+
+def is_network(name: str) -> bool:
+    """Return whether `name`, without what narrows it, stands for a network."""
+    return ":" not in name and name not in (*bundled(), ALL) and catalogue.find(name) is not None
 
 
 def bundled() -> list[str]:
@@ -64,7 +73,8 @@ def split(name: str) -> tuple[str, Mapping[str, str]]:
 
 
 def _nearest(name: str) -> str:
-    close = difflib.get_close_matches(name, [*bundled(), ALL], n=2, cutoff=0.4)
+    known = [*bundled(), ALL, *catalogue.families(), *catalogue.NETWORKS]
+    close = difflib.get_close_matches(name, known, n=2, cutoff=0.4)
     if close:
         return f" (did you mean {' or '.join(map(repr, close))}?)"
     at = [path for path in (Path(f"{name}.toml"), Path(f"{name}.onnx")) if path.is_file()]

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 from benchbox.errors import UsageError
+from benchbox.networks import catalogue
 
-Scalar = str | int | float | bool
+Paper = catalogue.Paper
+Scalar = catalogue.Scalar
 DType = Literal[
     "float16",
     "float32",
@@ -41,10 +43,16 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Builder:
-    """What returns an nn.Module: `module:callable`, or `file.py:callable` with its path."""
+    """What returns an nn.Module: `module:callable`, or `file.py:callable` with its path.
+
+    With `weights` it is the network of that name with a checkpoint loaded into it.
+    """
 
     reference: str
     path: Path | None = None
+    network: str = ""
+    weights: Path | None = None
+    weights_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +98,8 @@ class Case:
     """One point of a sweep: what to build or load, with which arguments, on which input.
 
     Cases with the same `spec` and `group` are compared with each other; `reference` names the
-    first of them. `printed` holds arguments that the paper prints but that cannot be built so.
+    first of them. `printed` holds arguments that the paper prints but that cannot be built so,
+    `paper` what it prints of the case as a network. `network` is its name in the catalogue.
     """
 
     spec: str
@@ -107,6 +116,8 @@ class Case:
     printed: Mapping[str, Scalar] = field(default_factory=dict)
     note: str = ""
     dtype: str = "float32"
+    network: str = ""
+    paper: Paper = field(default_factory=Paper)
 
     @property
     def key(self) -> str:
@@ -121,12 +132,16 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What the command line asks of a spec: which cases, and on which input."""
+    """What the command line asks of a spec: which cases, on which input, with which weights.
+
+    `weights` maps names of networks to checkpoints; the empty name is that of the only network.
+    """
 
     channels: Platform = "arm"
     batch: int | None = None
     scales: tuple[str, ...] = ()
     shapes: tuple[TensorSpec, ...] = ()
+    weights: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ Value = StrictStr | StrictBool | StrictInt | StrictFloat
 Table = dict[StrictStr, Value]
 Size = Annotated[int, Field(strict=True, ge=1)]
 Shape = list[Size | StrictStr]
+PositiveFloat = Annotated[float, Field(gt=0)]
 
 
 class Closed(BaseModel):
@@ -44,15 +45,29 @@ class NoteTable(Closed):
     arm: StrictStr = ""
 
 
-class CaseTable(Closed):
-    """`[[cases]]`: labels identify the case; args, and gpu or arm over them, go to the builder."""
+class PaperTable(Closed):
+    """`[cases.paper]`: what a paper prints of a case as a network; millions, and percent."""
 
+    params_m: PositiveFloat | None = None
+    macs_m: PositiveFloat | None = None
+    top1_percent: PositiveFloat | None = None
+    source: StrictStr = ""
+
+
+class CaseTable(Closed):
+    """`[[cases]]`: labels identify the case; args, and gpu or arm over them, go to the builder.
+
+    A case that names a network has its builder and its input from there.
+    """
+
+    network: StrictStr | None = None
     labels: Table | None = None
     args: Table = {}
     gpu: Table | None = None
     arm: Table | None = None
     printed: PrintedTable = PrintedTable()
     notes: NoteTable = NoteTable()
+    paper: PaperTable = PaperTable()
 
 
 class MatchTable(Closed):
@@ -69,7 +84,7 @@ class PublishedTable(Closed):
     unit: Literal["images_per_s", "batches_per_s"]
     device: StrictStr
     source: StrictStr
-    figures: dict[StrictStr, Annotated[float, Field(gt=0)]]
+    figures: dict[StrictStr, PositiveFloat]
 
 
 class ClaimTable(Closed):
@@ -85,7 +100,7 @@ class SpecTable(Closed):
     """A whole file."""
 
     title: StrictStr
-    builder: StrictStr
+    builder: StrictStr | None = None
     cases: Annotated[list[CaseTable], Field(min_length=1)]
     guideline: StrictStr = ""
     source: StrictStr = ""

@@ -6,13 +6,15 @@ from functools import partial
 from pathlib import Path
 
 from benchbox.errors import SpecError, UsageError
-from benchbox.specs import schema
+from benchbox.networks import catalogue
+from benchbox.specs import networks, schema
 from benchbox.specs.model import (
     BlockSpec,
     Builder,
     Case,
     Claim,
     Match,
+    Paper,
     Platform,
     Published,
     Scalar,
@@ -53,9 +55,12 @@ def load(path: Path, name: str) -> BlockSpec:
 
 def _check(path: Path, table: schema.SpecTable) -> None:
     """Raise SpecError for what the schema cannot say: names that must agree across the file."""
-    if (table.input is None) == (not table.inputs):
+    for index, case in enumerate(table.cases):
+        _check_source(f"{path}: cases[{index + 1}]", path, table, case)
+    built = [case for case in table.cases if case.network is None]
+    if (table.input is None) == (not table.inputs) and (built or table.inputs):
         raise SpecError(f"{path}: give either input = [...] or [[inputs]], one of the two")
-    names = [case_name(_labels(table, case)) or path.stem for case in table.cases]
+    names = [_name(path, table, case) for case in table.cases]
     for index, name in enumerate(names):
         if name in names[:index]:
             raise SpecError(f"{path}: cases[{index + 1}]: a second case {name!r}; name its labels")
@@ -67,12 +72,25 @@ def _check(path: Path, table: schema.SpecTable) -> None:
     _check_claim(path, table)
 
 
+def _check_source(where: str, path: Path, table: schema.SpecTable, case: schema.CaseTable) -> None:
+    """Raise SpecError unless a case has a builder, or is a network and says no more."""
+    if case.network is None:
+        if table.builder is None:
+            raise SpecError(f"{path}: builder: missing")
+        return
+    if table.builder is not None or case.args or case.gpu or case.arm:
+        raise SpecError(f"{where}: network: its builder and arguments are known; leave out others")
+    if catalogue.find(case.network) is None:
+        raise SpecError(f"{where}: network: there is no {case.network!r}")
+
+
 def _check_published(path: Path, table: schema.SpecTable, names: Sequence[str]) -> None:
+    has_sets = any(case.gpu is not None or case.arm is not None for case in table.cases)
     for published in table.published:
         unknown = sorted(set(published.figures) - set(names))
         if unknown:
             raise SpecError(f"{path}: published.figures: no case is named {unknown[0]!r}")
-        if all(getattr(case, published.platform) is None for case in table.cases):
+        if has_sets and all(getattr(case, published.platform) is None for case in table.cases):
             raise SpecError(f"{path}: published.platform: no case has {published.platform!r}")
 
 
@@ -86,10 +104,19 @@ def _check_claim(path: Path, table: schema.SpecTable) -> None:
 
 
 def _labels(table: schema.SpecTable, case: schema.CaseTable) -> dict[str, Scalar]:
-    """Return what identifies a case: its labels, or else its arguments."""
+    """Return what identifies a case: its labels, its network, or else its arguments."""
     if case.labels is not None:
         return dict(case.labels)
+    if case.network is not None:
+        return {"network": catalogue.named(case.network).name}
     return dict(case.args) or dict(case.arm or case.gpu or table.args)
+
+
+def _name(path: Path, table: schema.SpecTable, case: schema.CaseTable) -> str:
+    """Return a case's name: that of its network, or what its labels give."""
+    if case.network is not None and case.labels is None:
+        return catalogue.named(case.network).name
+    return case_name(_labels(table, case)) or path.stem
 
 
 def _group(table: schema.SpecTable, case: schema.CaseTable) -> str | None:
@@ -100,51 +127,67 @@ def _group(table: schema.SpecTable, case: schema.CaseTable) -> str | None:
 
 
 def _unfold(path: Path, name: str, table: schema.SpecTable, selection: Selection) -> list[Case]:
-    if selection.shapes:
+    if selection.shapes and any(case.network is None for case in table.cases):
         raise UsageError(f"{name}: --shape is for .onnx files and builders; a TOML has its input")
-    source = builder(table.builder, path.parent, f"{path}: ")
-    return [_case(path, name, table, source, index, selection) for index in range(len(table.cases))]
+    source = builder(table.builder, path.parent, f"{path}: ") if table.builder else None
+    return [
+        _case(f"{path}: cases[{index + 1}]", path, name, table, source, case, selection)
+        for index, case in enumerate(table.cases)
+    ]
 
 
 def _case(
+    where: str,
     path: Path,
     spec: str,
     table: schema.SpecTable,
-    source: Builder,
-    index: int,
+    source: Builder | None,
+    case: schema.CaseTable,
     selection: Selection,
 ) -> Case:
-    case = table.cases[index]
-    where = f"{path}: cases[{index + 1}]"
-    labels = _labels(table, case)
-    platform: Platform | None = None
-    channels: Mapping[str, Scalar] = {}
-    if case.gpu is not None or case.arm is not None:
-        platform = selection.channels
-        chosen = case.gpu if platform == "gpu" else case.arm
-        if chosen is None:
-            raise SpecError(f"{where} has no {platform!r} channels")
-        channels = chosen
-    args = {**table.args, **case.args, **channels}
-    batch = selection.batch or 1
+    platform, channels = _channels(where, table, case, selection.channels)
+    paper = Paper(**case.paper.model_dump())
+    if case.network is not None:
+        network = catalogue.named(case.network)
+        args, source = network.args, Builder(network.builder)
+        inputs: tuple[TensorSpec, ...] = (networks.image(network.name, selection),)
+        paper = network.paper if paper == Paper() else paper
+    else:
+        args = {**table.args, **case.args, **channels}
+        inputs = tuple(_inputs(where, table, args, selection.batch or 1))
+    assert source is not None, "checked when the file was read"
+    name = _name(path, table, case)
     figures = next((p.figures for p in table.published if p.platform == platform), {})
-    case_is = case_name(labels) or path.stem
-    inputs = tuple(_inputs(where, table, args, batch))
+    as_printed = not selection.shapes  # else the paper's figures are of other images
     return Case(
         spec=spec,
-        name=case_is,
-        labels=labels,
+        name=name,
+        labels=_labels(table, case),
         args=args,
         inputs=inputs,
-        batch=batch,
+        batch=inputs[0].shape[0] if case.network is not None else selection.batch or 1,
         source=source,
         group=_group(table, case) or "",
         channels=platform,
-        published=figures.get(case_is),
+        published=figures.get(name) if as_printed else None,
         printed=case.printed.gpu if platform == "gpu" else case.printed.arm,
         note=case.notes.gpu if platform == "gpu" else case.notes.arm,
         dtype=precision(inputs),
+        network=catalogue.named(case.network).name if case.network is not None else "",
+        paper=paper if as_printed else Paper(),
     )
+
+
+def _channels(
+    where: str, table: schema.SpecTable, case: schema.CaseTable, wanted: Platform
+) -> tuple[Platform | None, Mapping[str, Scalar]]:
+    """Return whose figures the case is set beside, and the arguments that only it has there."""
+    if case.gpu is None and case.arm is None:
+        return (wanted if table.published else None), {}
+    chosen = case.gpu if wanted == "gpu" else case.arm
+    if chosen is None:
+        raise SpecError(f"{where} has no {wanted!r} channels")
+    return wanted, chosen
 
 
 def _inputs(

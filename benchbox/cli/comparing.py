@@ -1,0 +1,32 @@
+"""`benchbox compare`."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchbox import specs
+from benchbox.cli.running import NAME_CHARACTERS, Options, carry_out, find_all, run_name
+from benchbox.errors import UsageError
+from benchbox.render.words import listed
+from benchbox.specs import Platform, Selection
+
+
+def compare(
+    options: Options,
+    select: Callable[[Platform], Selection],
+    exports: Mapping[str, Path | None],
+) -> None:
+    """Measure cases beside the first of them, print verdicts, export; exits as `run` does."""
+    twice = [device for device in options.devices if options.devices.count(device) > 1]
+    if twice:
+        raise UsageError(f"--device {twice[0]}: given twice")
+    names = [_label(name) for name in options.names]
+    title = f"{names[0]} against {listed(names[1:])}" if names[1:] else names[0]
+    comparison = specs.comparison(find_all(options.names), title)
+    name = f"{specs.COMPARE}-{run_name(options.names)}"[:NAME_CHARACTERS]
+    carry_out(options, [comparison], name, select, exports)
+
+
+def _label(name: str) -> str:
+    """Return a name as the table's title has it: a network in full."""
+    base = specs.split(name)[0]
+    return specs.find(name)[0].only["network"] if specs.is_network(base) else name

@@ -1,0 +1,75 @@
+"""A comparison in words: FLOPs beside latency, and the verdict."""
+
+from collections.abc import Sequence
+
+from benchbox import verdicts
+from benchbox.records import Record, Run
+from benchbox.render import units
+from benchbox.render.words import listed
+from benchbox.stats import Interval
+
+EQUAL_FLOPS = 0.005  # FLOPs that differ by less are called equal
+
+
+def sentence(run: Run, records: Sequence[Record]) -> str | None:
+    """Return a line per case beside the reference: what FLOPs say, and what was measured.
+
+    None for a run that is no comparison, or in which no two cases were measured together.
+    """
+    if verdicts.margin(run.context) is None:
+        return None
+    lines = [
+        _line(run, record, record.relative)
+        for record in records
+        if record.relative is not None and record.case != record.reference
+    ]
+    return "\n".join(lines) or None
+
+
+def notes(run: Run, records: Sequence[Record]) -> list[str]:
+    """Return what a reader of a comparison has to know of its verdicts."""
+    margin = verdicts.margin(run.context)
+    if margin is None:
+        return []
+    by_graph: dict[str, list[str]] = {}
+    for record in records:
+        if record.graph:
+            by_graph.setdefault(str(record.graph["sha256"]), []).append(record.case)
+    return [
+        f"verdict, by the whole 95% interval of the ratio to {records[0].reference}: "
+        f"{_bounds(margin)}; UNCLEAR where it lies across a bound",
+        *(f"{listed(same)} are one and the same graph" for same in by_graph.values() if same[1:]),
+    ]
+
+
+def verdict(run: Run, record: Record) -> str:
+    """Return the verdict in capitals, a dash for the reference and for a case without figures."""
+    return verdicts.verdict(run.context, record) or units.UNKNOWN
+
+
+def _line(run: Run, record: Record, ratio: Interval) -> str:
+    case, reference, device = record.case, record.reference, run.context.device
+    said = verdict(run, record)
+    if said == "UNCLEAR":
+        said += f": {units.ratio(ratio.low)} to {units.ratio(ratio.high)}"
+    inverse = Interval(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)
+    latency, takes = _times(inverse), f"takes {_times(ratio)} ({said})"
+    macs = verdicts.relative_macs(run, record)
+    if not macs:
+        return f"{reference} has {latency} the latency of {case} on {device}: {case} {takes}."
+    if abs(macs - 1) <= EQUAL_FLOPS:
+        flops, alone = f"the FLOPs of {case}", "they would take the same time"
+    else:
+        flops = f"{units.ratio(1 / macs)} the FLOPs of {case}"
+        alone = f"{case} would take {units.ratio(macs)} the time"
+    has = f"{reference} has {flops} and {latency} its latency on {device}"
+    return f"{has}. By FLOPs alone {alone}; {case if alone.startswith('they') else 'it'} {takes}."
+
+
+def _bounds(margin: float) -> str:
+    low, high = (f"{bound:.4g}x" for bound in (1 / (1 + margin), 1 + margin))
+    return f"FASTER below {low}, SLOWER above {high}, SAME between"
+
+
+def _times(ratio: Interval) -> str:
+    return units.ratio(ratio.value, units.width(ratio))

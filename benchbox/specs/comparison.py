@@ -1,0 +1,83 @@
+"""Cases of any specs set beside each other: a spec of its own, whose reference is the first."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from benchbox.errors import UsageError
+from benchbox.specs.model import BlockSpec, Case, OnnxFile, Selection
+
+NAME = "compare"
+FEWEST = 2
+
+
+def comparison(found: Sequence[BlockSpec], title: str) -> BlockSpec:
+    """Return the spec that compares the cases of all these with the first of them.
+
+    Unfolding it raises UsageError for fewer than two cases, and for one that is named twice.
+    """
+    digest = hashlib.sha256("".join(spec.sha256 for spec in found).encode()).hexdigest()
+    is_one = len({spec.name for spec in found}) == 1
+    return BlockSpec(
+        name=NAME,
+        title=title,
+        sha256=digest,
+        unfold=partial(_unfold, found, is_one),
+        source=found[0].source if is_one else "",
+        published=found[0].published if is_one else (),  # else in units of several papers
+    )
+
+
+def _unfold(found: Sequence[BlockSpec], is_one: bool, selection: Selection) -> list[Case]:
+    members = [case for spec in found for case in spec.cases(selection)]
+    names = _names(members)
+    for index, case in enumerate(members):
+        if any(_same(case, other) for other in members[:index]):
+            raise UsageError(f"{names[index]} is compared with itself; name two different cases")
+    if len(members) < FEWEST:
+        raise UsageError(f"{names[0]}: a comparison needs two cases; name another one")
+    return [
+        replace(
+            case,
+            spec=NAME,
+            name=name,
+            group="",
+            channels=case.channels if is_one else None,
+            published=case.published if is_one else None,
+        )
+        for case, name in zip(members, names, strict=True)
+    ]
+
+
+def _same(case: Case, other: Case) -> bool:
+    """Return whether two cases are the same graph on the same input, by what they are made of."""
+    ours, theirs = ((c.source, dict(c.args), c.inputs) for c in (case, other))
+    if isinstance(case.source, OnnxFile) and isinstance(other.source, OnnxFile):
+        return case.source.path.resolve() == other.source.path.resolve() and (ours[2] == theirs[2])
+    return ours == theirs
+
+
+def _names(members: Sequence[Case]) -> list[str]:
+    """Return a name for each case that no other has: as short as it may be."""
+    names = [_short(case) for case in members]
+    names = _longer(names, [_in_folder(case) for case in members])
+    return _longer(names, [f"{name}#{index + 1}" for index, name in enumerate(names)])
+
+
+def _longer(names: Sequence[str], longer: Sequence[str]) -> list[str]:
+    """Return the longer name where several have one name."""
+    counts = Counter(names)
+    return [long if counts[name] > 1 else name for name, long in zip(names, longer, strict=True)]
+
+
+def _short(case: Case) -> str:
+    return case.name if case.network or case.spec == case.name else case.key
+
+
+def _in_folder(case: Case) -> str:
+    """Return a file's name with that of its folder: `before/model`."""
+    if isinstance(case.source, OnnxFile):
+        return f"{case.source.path.resolve().parent.name}/{case.name}"
+    return _short(case)

@@ -1,0 +1,83 @@
+"""What goes into a network of the catalogue, and the checkpoints that its weights come from."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benchbox.errors import SpecError, UsageError
+from benchbox.networks import catalogue
+from benchbox.specs.model import Builder, Case, Selection, TensorSpec
+
+INPUT = "x"
+DIGITS = 12  # of a checkpoint's sha256 in a note
+
+
+def image(name: str, selection: Selection) -> TensorSpec:
+    """Return the input of a network: what --shape says, else one 3x224x224 image per --batch.
+
+    Raises UsageError for a shape that the network cannot take.
+    """
+    given = {tensor.name: tensor for tensor in selection.shapes}
+    unknown = sorted(set(given) - {INPUT})
+    if unknown:
+        raise UsageError(f"{name}: --shape {unknown[0]}: the input is {INPUT}")
+    tensor = given.get(INPUT)
+    if tensor is None:
+        return TensorSpec(INPUT, (selection.batch or 1, *catalogue.IMAGE))
+    channels = catalogue.IMAGE[0]
+    if len(tensor.shape) != 4 or tensor.shape[1] != channels or tensor.dtype != "float32":
+        raise UsageError(
+            f"{name}: --shape {tensor}: the input is float32 images of {channels} channels, "
+            f"such as {INPUT}=1x3x224x224"
+        )
+    if any(size % catalogue.STRIDE for size in tensor.shape[2:]):
+        raise UsageError(
+            f"{name}: --shape {tensor}: height and width must be multiples of "
+            f"{catalogue.STRIDE}, the network's stride"
+        )
+    batch = tensor.shape[0] if selection.batch is None else selection.batch
+    return TensorSpec(INPUT, (batch, *tensor.shape[1:]))
+
+
+def with_weights(cases: Sequence[Case], weights: Mapping[str, Path]) -> list[Case]:
+    """Return the cases, those networks that `weights` names with their checkpoint.
+
+    The empty name stands for the only network there is. Raises UsageError for a name that is none
+    of the networks, SpecError for a file that cannot be read.
+    """
+    networks = list(dict.fromkeys(case.network for case in cases if case.network))
+    by_network = dict(_by_network(weights, networks))
+    return [
+        _weighed(case, by_network[case.network]) if case.network in by_network else case
+        for case in cases
+    ]
+
+
+def _by_network(weights: Mapping[str, Path], networks: Sequence[str]) -> list[tuple[str, Path]]:
+    pairs = []
+    for name, path in weights.items():
+        if not name and len(networks) != 1:
+            which = "none of them is a network" if not networks else "there are several networks"
+            raise UsageError(f"--weights {path}: {which}; write --weights NAME={path}")
+        network = networks[0] if not name else catalogue.named(name).name
+        if network not in networks:
+            raise UsageError(f"--weights {name}={path}: {network} is not among what is asked for")
+        pairs.append((network, path))
+    return pairs
+
+
+def _weighed(case: Case, path: Path) -> Case:
+    assert isinstance(case.source, Builder), "a network has one"
+    sha = _sha256(path)
+    note = f"weights of {path.name}, sha256 {sha[:DIGITS]}"
+    source = replace(case.source, network=case.network, weights=path.absolute(), weights_sha256=sha)
+    return replace(case, source=source, note="; ".join(t for t in (case.note, note) if t))
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SpecError(f"--weights {path}: cannot be read: {error.strerror}") from None

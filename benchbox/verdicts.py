@@ -1,0 +1,65 @@
+"""What a comparison concludes for each case, as further columns of its table."""
+
+from collections.abc import Sequence
+
+from benchbox import stats
+from benchbox.costs import Cost
+from benchbox.records import Context, Record, Run
+from benchbox.stats import Verdict
+
+COLUMNS = {
+    "relative_ci_low": "Float64",
+    "relative_ci_high": "Float64",
+    "relative_macs": "Float64",
+    "verdict": "string",
+    "margin": "Float64",
+}
+
+
+def margin(context: Context) -> float | None:
+    """Return the margin of a comparison, None for any other run."""
+    value = context.plan.get("margin")
+    return None if value is None else float(value)
+
+
+def columns(contexts: Sequence[Context]) -> dict[str, str]:
+    """Return the columns that these runs need, with their types: all of them or none."""
+    return COLUMNS if any(margin(context) is not None for context in contexts) else {}
+
+
+def cells(run: Run, record: Record) -> dict[str, str | float | None]:
+    """Return the cells of a record, none in a run that is no comparison."""
+    if margin(run.context) is None:
+        return {}
+    ratio = record.relative
+    return {
+        "relative_ci_low": ratio.low if ratio else None,
+        "relative_ci_high": ratio.high if ratio else None,
+        "relative_macs": relative_macs(run, record),
+        "verdict": verdict(run.context, record),
+        "margin": margin(run.context),
+    }
+
+
+def verdict(context: Context, record: Record) -> Verdict | None:
+    """Return how a case stands to the reference; None for that itself and for one not measured."""
+    within = margin(context)
+    if within is None or record.latency is None or record.case == record.reference:
+        return None
+    return stats.verdict(record.relative, within)
+
+
+def is_unclear(run: Run) -> bool:
+    """Return whether a comparison could not tell some case from the reference."""
+    return any(verdict(run.context, record) == "UNCLEAR" for record in run.records)
+
+
+def relative_macs(run: Run, record: Record) -> float | None:
+    """Return the multiply-accumulates over those of the reference, None where not all count."""
+    reference = run.record(f"{record.spec}:{record.reference}")
+    ours, theirs = (_macs(each) for each in (record, reference))
+    return None if ours is None or not theirs else ours / theirs
+
+
+def _macs(record: Record | None) -> int | None:
+    return None if record is None or not record.cost else Cost.from_json(record.cost).known_macs
