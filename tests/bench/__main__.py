@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from benchbox.agent import system
-from tests.bench import program, repeating, simulated, verdicts
+from tests.bench import networks, program, repeating, simulated, verdicts
 from tests.bench.common import Row
 
 SECTIONS = {
@@ -21,6 +21,7 @@ SECTIONS = {
     "parent": program.parent,
     "cold": program.cold,
     "warm": program.warm,
+    "networks": networks.networks,
     "simulated": simulated.simulated,
 }
 REPEATED = {
