@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from benchbox import comparing, papers, telling, verdicts
-from benchbox.records import Record, Run, SpecFacts
+from benchbox.records import Record, Run, SpecFacts, known_macs, uncounted
 from benchbox.render import units
 from benchbox.render.words import by_text, listed
 from benchbox.samples import Latency
 from benchbox.specs.model import label_text
 from benchbox.stats import Interval
-from benchbox.tables import known_macs, uncounted
 
 MARGIN = 1.01  # a case is slower when its whole interval is beyond 1% more than the other's
 FEW = 3  # imprecise cases that are explained one by one
@@ -65,7 +64,8 @@ def sentence(run: Run, spec_facts: SpecFacts) -> str | None:
     if claim is None or not pairs:
         return telling.sentence(records)
     ratios = listed([units.ratio(p.ratio.value, units.width(p.ratio)) for p in pairs])
-    about = f"{spec_facts.guideline or spec_facts.name}{telling.at(pairs[0].slower)}"
+    what = spec_facts.guideline or f"The claim of {spec_facts.name}"
+    about = f"{what}{telling.at(pairs[0].slower)}"
     return (
         f"{about} {_verdict(pairs)}: "
         f"{claim['subject']} cost {ratios} the latency of {claim['than_subject']}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchbox import loads, papers, verdicts
-from benchbox.records import Record, Run
+from benchbox.records import Record, Run, known_macs, uncounted
 from benchbox.samples import Latency
 from benchbox.specs.model import label_text
 from benchbox.stats import Interval
@@ -70,16 +70,6 @@ def rate(latency: Latency, count: int) -> Interval:
     """Return `count` per latency, per second; without an interval all three are the value."""
     span = latency.interval or Interval(latency.p50_s, latency.p50_s, latency.p50_s)
     return Interval(count / span.value, count / span.high, count / span.low)
-
-
-def uncounted(cost: Mapping[str, Any] | None) -> str:
-    """Return the operators whose multiply-accumulates are not in `macs`, empty if all are."""
-    return ", ".join(cost.get("uncounted", ())) if cost else ""
-
-
-def known_macs(cost: Mapping[str, Any] | None) -> int | None:
-    """Return the multiply-accumulates where they are exact, None where they are a lower bound."""
-    return None if not cost or uncounted(cost) else int(cost["macs"])
 
 
 def _arguments(records: Sequence[Record]) -> list[str]:

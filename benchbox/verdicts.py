@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from benchbox import stats
-from benchbox.costs import Cost
-from benchbox.records import Context, Record, Run
+from benchbox.records import Context, Record, Run, known_macs
 from benchbox.stats import Verdict
 
 COLUMNS = {
@@ -57,9 +56,5 @@ def is_unclear(run: Run) -> bool:
 def relative_macs(run: Run, record: Record) -> float | None:
     """Return the multiply-accumulates over those of the reference, None where not all count."""
     reference = run.record(f"{record.spec}:{record.reference}")
-    ours, theirs = (_macs(each) for each in (record, reference))
+    ours, theirs = known_macs(record.cost), known_macs(reference.cost if reference else None)
     return None if ours is None or not theirs else ours / theirs
-
-
-def _macs(record: Record | None) -> int | None:
-    return None if record is None or not record.cost else Cost.from_json(record.cost).known_macs

@@ -15,6 +15,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,7 @@ def build(request: Mapping[str, Any]) -> None:
         graph = Graph(
             path=path,
             sha256=cache.digest(path, beside),
-            cost=costs.count(model, {name: array.shape for name, array in feeds.items()}),
+            cost=_cost(module, model, feeds),
             size_bytes=sum(p.stat().st_size for p in folder.iterdir()),
             opset=_opset(model),
             batch_norm=_batch_norm(module, model),
@@ -101,6 +102,17 @@ def _module(request: Mapping[str, Any]) -> object:
     if request["weights"] is not None:
         return networks.create(request["network"], Path(request["weights"]))
     return resolve(request["reference"], request["file"])(**request["args"])
+
+
+def _cost(
+    module: "torch.nn.Module", model: "onnx.ModelProto", feeds: Mapping[str, "Array"]
+) -> costs.Cost:
+    """Return the graph's cost, its params counted as papers do: those of the module.
+
+    The graph has fewer where batch norms are folded away, and none that are never used.
+    """
+    counted = costs.count(model, {name: array.shape for name, array in feeds.items()})
+    return replace(counted, params=sum(p.numel() for p in module.parameters()))
 
 
 def inspect(request: Mapping[str, Any]) -> None:

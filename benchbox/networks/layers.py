@@ -74,7 +74,7 @@ class SqueezeExcite(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, c, h, w) -> (n, c, h, w)."""
         reduce, expand = (self.get_submodule(name) for name in self._names)
-        weight = self.gate(expand(torch.relu(reduce(x.mean((2, 3), keepdim=True)))))
+        weight: Tensor = self.gate(expand(torch.relu(reduce(x.mean((2, 3), keepdim=True)))))
         return x * weight
 
 

@@ -1,6 +1,16 @@
 """Runs on disk: JSON Lines that are only ever appended to, and the values that they hold."""
 
-from benchbox.records.model import SCHEMA, Context, Record, Run, SpecFacts, Status, ordered
+from benchbox.records.model import (
+    SCHEMA,
+    Context,
+    Record,
+    Run,
+    SpecFacts,
+    Status,
+    known_macs,
+    ordered,
+    uncounted,
+)
 from benchbox.records.reading import latest, read
 from benchbox.records.writing import Writer, check_writable, compact, create, now, reopen
 
@@ -15,9 +25,11 @@ __all__ = [
     "check_writable",
     "compact",
     "create",
+    "known_macs",
     "latest",
     "now",
     "ordered",
     "read",
     "reopen",
+    "uncounted",
 ]

@@ -131,3 +131,13 @@ class Run:
 def ordered(found: Iterable[Record]) -> list[Record]:
     """Return records in the order of their cases in the run."""
     return sorted(found, key=lambda record: record.index)
+
+
+def uncounted(cost: Mapping[str, Any] | None) -> str:
+    """Return the operators whose multiply-accumulates are not in `macs`, empty if all are."""
+    return ", ".join(cost.get("uncounted", ())) if cost else ""
+
+
+def known_macs(cost: Mapping[str, Any] | None) -> int | None:
+    """Return the multiply-accumulates where they are exact, None where they are a lower bound."""
+    return None if not cost or uncounted(cost) else int(cost["macs"])

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchbox import comparing, reading, telling, verdicts
-from benchbox.records import Context, Record, Run, SpecFacts
+from benchbox.records import Context, Record, Run, SpecFacts, uncounted
 from benchbox.render import loads, units
-from benchbox.tables import rate, relative, uncounted
+from benchbox.tables import rate, relative
 
 
 @dataclass(frozen=True, slots=True)

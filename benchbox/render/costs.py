@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchbox import papers, reading
+from benchbox.records import known_macs, uncounted
 from benchbox.render import units
 from benchbox.render.cells import (
     Column,
@@ -18,7 +19,6 @@ from benchbox.render.cells import (
 )
 from benchbox.render.words import by_text
 from benchbox.specs.model import label_text
-from benchbox.tables import known_macs, uncounted
 
 PAPER = (
     ("params_m", "paper: params (M)", units.as_printed),
