@@ -119,7 +119,7 @@ def test_a_spec_without_groups_names_none() -> None:
 
 def test_a_spec_without_a_guideline_goes_by_its_name() -> None:
     text = sentence(run_of(pair(1, ratio(2.0))), replace(G2, guideline=""))
-    assert str(text).startswith("g2 holds here: ")
+    assert str(text).startswith("The claim of g2 holds here: ")
 
 
 @pytest.mark.parametrize(
