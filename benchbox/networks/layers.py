@@ -10,7 +10,7 @@ Activation = Callable[[], nn.Module]
 Kernel = int | tuple[int, int]
 Module = TypeVar("Module", bound=nn.Module)
 
-CALIBRATION = 2  # images that batch norms take their statistics from
+CALIBRATION = 4  # images for the statistics of batch norms; of 2 those of small maps are chance
 
 
 def make_divisible(value: float, divisor: int) -> int:

@@ -1,0 +1,177 @@
+"""Checkpoints of the reference implementations, read without running code that a file may hold.
+
+Tensors belong to those of a network by name, for the networks name theirs as the references do.
+"""
+
+import pickle
+import re
+import zipfile
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchbox import networks
+from benchbox.errors import SpecError
+
+LIMIT = 1 << 30  # bytes, unpacked; the largest of the networks is 70 MB, optimizers keep two more
+WRAPPERS = ("state_dict", "model")
+ANEW = "save it anew by torch.save(model.state_dict(), path)"
+COUNTER = "num_batches_tracked"  # of batches seen in training; some files lack it, none needs it
+
+State = dict[str, Tensor]
+
+
+def load(module: nn.Module, path: Path, name: str) -> None:
+    """Give `module`, the network `name`, the weights of a file that torch.save wrote.
+
+    The file holds a state_dict, alone or as "state_dict" or "model" of a dict, its keys with or
+    without "module." before each, of any floating type. A network that is deployed in another form
+    than it is trained in takes either. Raises SpecError for a file that cannot be read, that holds
+    something else, or whose tensors are not those of the network or not finite.
+    """
+    state = _without_prefix(_tensors(path, _read(path)))
+    differences = _differences(state, module)
+    if not differences:
+        _copy(path, state, module)
+    elif trained := _training_form(state, name):
+        _copy(path, state, trained)
+        _copy(path, networks.fuse(trained).state_dict(), module)
+    else:
+        raise SpecError(f"{path} is no checkpoint of {name}: {differences}; {_fitting(state)}")
+
+
+def _read(path: Path) -> object:
+    """Return what the file holds, built of tensors and Python's plain types only."""
+    if not path.is_file():
+        what = "is not a file" if path.exists() else "is not there"
+        raise SpecError(f"checkpoint {path} {what}; give a .pth file of the network's authors")
+    try:
+        _check(path)
+        # What a training script was called with stands in many files: names and plain values.
+        with torch.serialization.safe_globals([Namespace]):
+            held: object = torch.load(path, map_location="cpu", weights_only=True)
+        return held
+    except OSError as error:
+        raise SpecError(f"checkpoint {path} cannot be read: {error.strerror or error}") from None
+    except SpecError:
+        raise
+    except Exception as error:  # a file of any bytes may make torch raise anything
+        raise SpecError(f"{path} {_reason(error)}") from None
+
+
+def _check(path: Path) -> None:
+    """Raise SpecError for a program, and for what would fill the memory, as it is or unpacked."""
+    size = path.stat().st_size
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+        size = max(size, sum(member.file_size for member in members))
+        if any(member.filename.endswith("/constants.pkl") for member in members):
+            raise SpecError(f"{path} is a TorchScript archive, which is a program; {ANEW}")
+    if size > LIMIT:
+        raise SpecError(
+            f"{path} holds {size / 1e6:.0f} MB, more than any network of benchbox needs; {ANEW}"
+        )
+
+
+def _reason(error: Exception) -> str:
+    """Say why torch refused the file, and what to do."""
+    refused = re.search(r"GLOBAL (\S+)", str(error))
+    if refused and isinstance(error, pickle.UnpicklingError):
+        return f"holds {_quoted(refused[1])}, which is code and is never run here; {ANEW}"
+    return "is no checkpoint that torch.save wrote, or it is damaged; get it again"
+
+
+def _tensors(path: Path, held: object) -> State:
+    """Return the tensors by name; what else stands beside them, such as an epoch, is left out."""
+    if isinstance(held, Mapping):
+        inner = [held[key] for key in WRAPPERS if isinstance(held.get(key), Mapping)]
+        state = {
+            key: value
+            for key, value in (inner or [held])[0].items()
+            if isinstance(key, str) and isinstance(value, Tensor)
+        }
+        if state:
+            return state
+    raise SpecError(f"{path} holds no tensors by name, but a {type(held).__name__}; {ANEW}")
+
+
+def _without_prefix(state: State) -> State:
+    """Return the state without the prefix that a model trained in parallel has on every key."""
+    prefix = "module." if all(key.startswith("module.") for key in state) else ""
+    return {key.removeprefix(prefix): value for key, value in state.items()}
+
+
+def _is_counter(key: str) -> bool:
+    return key.rpartition(".")[2] == COUNTER
+
+
+def _differences(state: State, module: nn.Module) -> str:
+    """Say what the state has, lacks or has in another shape than the module; empty for nothing."""
+    wanted = {k: _shape(v) for k, v in module.state_dict().items() if not _is_counter(k)}
+    found = {key: _form(value) for key, value in state.items() if not _is_counter(key)}
+    other = [
+        f"{_quoted(key)}: {found[key]} in place of {shape}"
+        for key, shape in wanted.items()
+        if found.get(key, shape) != shape
+    ]
+    groups = {
+        "missing": [_quoted(key) for key in wanted if key not in found],
+        "unexpected": [_quoted(key) for key in found if key not in wanted],
+        "of another shape": other,
+    }
+    told = [f"{len(each)} {what} (first {each[0]})" for what, each in groups.items() if each]
+    return ", ".join(told)
+
+
+def _quoted(key: str) -> str:
+    return repr(key[:80])
+
+
+def _shape(tensor: Tensor) -> str:
+    return str(tuple(tensor.shape))
+
+
+def _form(tensor: Tensor) -> str:
+    """Return the shape, alone where the values are floating numbers in memory, one by one."""
+    if tensor.is_nested:
+        return "nested"
+    if tensor.is_floating_point() and tensor.layout is torch.strided and not tensor.is_meta:
+        return _shape(tensor)
+    return f"{_shape(tensor)} of {tensor.dtype}, {tensor.layout}, {tensor.device}"
+
+
+def _copy(path: Path, state: State, module: nn.Module) -> None:
+    """Copy the values, of the module's shapes, into it; raises SpecError unless all are finite."""
+    values = {k: value.to(torch.float32) for k, value in state.items() if not _is_counter(k)}
+    bad = [key for key, value in values.items() if not value.isfinite().all()]
+    if bad:
+        raise SpecError(
+            f"{path}: {len(bad)} of {len(values)} tensors hold NaN or infinite values "
+            f"(first {_quoted(bad[0])}); take another checkpoint"
+        )
+    module.load_state_dict(values, strict=False)
+
+
+def _training_form(state: State, name: str) -> nn.Module | None:
+    """Return the form that the network is trained in, without values, if the state is of it."""
+    trained = f"{name}_train"
+    if trained not in networks.names():
+        return None
+    module = _outline(trained)
+    return None if _differences(state, module) else module.to_empty(device="cpu")
+
+
+def _fitting(state: State) -> str:
+    fitting = (name for name in networks.names() if not _differences(state, _outline(name)))
+    name = next(fitting, None)
+    return f"it fits {name}" if name else "it fits no network of benchbox"
+
+
+def _outline(name: str) -> nn.Module:
+    """Return the network in names and shapes only, without memory for its values."""
+    with torch.device("meta"):
+        return networks.create(name)
