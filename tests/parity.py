@@ -14,10 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchbox import networks
+
 # Two threads on processors that others use wait for each other; one is as fast for these.
 torch.set_num_threads(1)
 
-FOLDER = Path(__file__).parent / "data" / "parity"
+DATA = Path(__file__).parent / "data"
+FOLDER = DATA / "parity"
+# Params, multiply-accumulates, layer counts and stage shapes of every network, by name.
+FACTS: dict[str, dict[str, Any]] = json.loads((DATA / "networks.json").read_text())
 TOLERANCE = 1e-4  # of the standard deviation of the logits
 
 
@@ -107,3 +112,22 @@ def distance(logits: Tensor, expected: dict[str, Any]) -> float:
     moments = [values.mean() - expected["mean"], values.std() - expected["std_ddof0"]]
     largest = abs(np.abs(values).max() - expected["max_abs"])
     return float(max(apart, largest, *map(abs, moments)) / expected["std_ddof0"])
+
+
+@cache
+def created(name: str) -> nn.Module:
+    """A network that no test may change."""
+    return networks.create(name)
+
+
+@cache
+def filled_network(name: str) -> nn.Module:
+    """A network with the weights of its fixture, which no test may leave changed."""
+    module = networks.create(name)
+    fill(module, fixture(name)["hash"]["gain"])
+    return module
+
+
+def random_images(height: int = 224, width: int = 224, count: int = 1) -> Tensor:
+    """Seeded random images, (count, 3, height, width)."""
+    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(7))

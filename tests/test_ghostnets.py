@@ -1,16 +1,14 @@
 """The GhostNets held against the reference implementations, and V3's folding against itself."""
 
 import copy
-import json
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import parity
 import pytest
 import torch
+from parity import FACTS, created, filled_network, random_images
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -20,7 +18,6 @@ from benchbox.networks.ghostnet import GhostNet, ghostnet
 from benchbox.networks.ghostnetv2 import gated_layers, ghostnetv2
 from benchbox.networks.ghostnetv3 import Branched, BranchedGhostModule, ghostnetv3, ghostnetv3_train
 
-FACTS = json.loads((Path(__file__).parent / "data" / "networks.json").read_text())
 NAMES = [name for name in networks.names() if name.startswith("ghostnet")]
 OF_V3 = [name for name in NAMES if name.startswith("ghostnetv3") and not name.endswith("_train")]
 WITH_FIXTURE = ("ghostnet_x1_0", "ghostnetv2_x1_0", "ghostnetv3_x1_0_train")
@@ -40,24 +37,6 @@ def one_thread_without_gradients() -> Iterator[None]:
     with torch.no_grad():
         yield
     torch.set_num_threads(threads)
-
-
-@cache
-def created(name: str) -> nn.Module:
-    """A network that no test may change."""
-    return networks.create(name)
-
-
-@cache
-def filled(name: str) -> nn.Module:
-    """A network with the weights of its fixture, which no test may change."""
-    module = networks.create(name)
-    parity.fill(module, parity.fixture(name)["hash"]["gain"])
-    return module
-
-
-def image(height: int = 224, width: int = 224, count: int = 1) -> Tensor:
-    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(7))
 
 
 def outputs(module: nn.Module, names: list[str], x: Tensor) -> dict[str, Tensor]:
@@ -89,7 +68,7 @@ def millions(build: Callable[..., nn.Module], **args: Any) -> tuple[float, float
     """Params and multiply-accumulates of a network at 224x224, as printed; nothing is computed."""
     with torch.device("meta"):
         module = build(**args)
-        return round(params(module) / 1e6, 3), round(macs(module, image()) / 1e6, 2)
+        return round(params(module) / 1e6, 3), round(macs(module, random_images()) / 1e6, 2)
 
 
 def apart(module: nn.Module, name: str, expected: str = "hash") -> float:
@@ -110,7 +89,7 @@ def test_every_tensor_has_the_name_the_shape_and_the_place_of_the_reference(name
 
 @each_with_fixture
 def test_the_logits_are_those_of_the_reference(name: str) -> None:
-    logits = filled(name)(parity.image())
+    logits = filled_network(name)(parity.image())
     assert logits.shape == (1, 1000)
     assert parity.distance(logits, parity.fixture(name)["hash"]) < parity.TOLERANCE
 
@@ -118,7 +97,7 @@ def test_the_logits_are_those_of_the_reference(name: str) -> None:
 @each_with_fixture
 def test_every_stage_gives_what_the_reference_gives(name: str) -> None:
     expected = parity.fixture(name)["hash"]["stages"]
-    found = outputs(filled(name), list(expected), parity.image())
+    found = outputs(filled_network(name), list(expected), parity.image())
     for key, (shape, mean, std) in expected.items():
         assert list(found[key].shape) == shape, key
         assert float(found[key].double().mean()) == pytest.approx(mean, abs=1e-4 * std), key
@@ -132,7 +111,7 @@ def test_the_counts_are_those_of_the_reference(name: str) -> None:
     depthwise = [layer for layer in convolutions if layer.groups == layer.in_channels > 1]
     assert {
         "params": params(module),
-        "macs": macs(module, image()),
+        "macs": macs(module, random_images()),
         "conv2d": len(convolutions),
         "depthwise": len(depthwise),
         "grouped": sum(layer.groups > 1 for layer in convolutions) - len(depthwise),
@@ -144,7 +123,7 @@ def test_the_counts_are_those_of_the_reference(name: str) -> None:
 @each_network
 def test_the_stages_have_the_shapes_of_the_reference(name: str) -> None:
     stages = list(parity.fixture(WITH_FIXTURE[0])["hash"]["stages"])
-    found = outputs(created(name), stages, image())
+    found = outputs(created(name), stages, random_images())
     assert [list(output.shape) for output in found.values()] == FACTS[name]["stages"]
 
 
@@ -153,7 +132,7 @@ def test_activations_are_near_unit_scale_and_none_is_denormal(name: str) -> None
     module = created(name)
     kinds = nn.Conv2d | nn.BatchNorm2d
     layers = [key for key, layer in module.named_modules() if isinstance(layer, kinds)]
-    for key, output in outputs(module, layers, image()).items():
+    for key, output in outputs(module, layers, random_images()).items():
         # What Squeeze-and-Excitation takes the mean of may be centred, which leaves little.
         assert (0.005 if ".se." in key else 0.05) < float(output.std()) < 20, key
         size = output.abs()
@@ -163,7 +142,7 @@ def test_activations_are_near_unit_scale_and_none_is_denormal(name: str) -> None
 @pytest.mark.parametrize("name", ["ghostnet_x0_5", *WITH_FIXTURE, DEPLOYED])
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (160, 320), (75, 101)])
 def test_other_sizes_and_batches_are_taken(name: str, height: int, width: int) -> None:
-    images = image(height, width, count=2)
+    images = random_images(height, width, count=2)
     both, first = created(name)(images), created(name)(images[:1])
     assert both.shape == (2, 1000)
     torch.testing.assert_close(both[:1], first, atol=1e-4, rtol=1e-4)
@@ -182,7 +161,7 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 def test_a_sigmoid_for_the_hard_one_would_be_seen() -> None:
-    broken = copy.deepcopy(filled("ghostnet_x1_0"))
+    broken = copy.deepcopy(filled_network("ghostnet_x1_0"))
     for layer in broken.modules():
         if hasattr(layer, "gate"):
             layer.gate = nn.Sigmoid()
@@ -203,7 +182,7 @@ def test_other_resizing_would_be_seen(args: dict[str, Any]) -> None:
 @pytest.mark.parametrize("build", [ghostnet, ghostnetv2, ghostnetv3])
 @pytest.mark.parametrize("width", [0.1, 0.75])
 def test_any_width_is_taken(build: Callable[..., GhostNet], width: float) -> None:
-    assert build(width)(image(SMALL, SMALL)).shape == (1, 1000)
+    assert build(width)(random_images(SMALL, SMALL)).shape == (1, 1000)
 
 
 @pytest.mark.parametrize("build", [ghostnet, ghostnetv2, ghostnetv3, ghostnetv3_train])
@@ -307,7 +286,7 @@ def test_the_kernel_is_that_of_every_dfc(kernel: int) -> None:
     "args", [{"sigmoid": "after", "upsample": "bilinear"}, {"pool": "max"}, {"attention": "self"}]
 )
 def test_an_option_changes_the_logits(args: dict[str, Any]) -> None:
-    x = image(SMALL, SMALL)
+    x = random_images(SMALL, SMALL)
     found = []
     for options in ({}, args):
         torch.manual_seed(0)
@@ -317,7 +296,7 @@ def test_an_option_changes_the_logits(args: dict[str, Any]) -> None:
 
 
 def test_the_place_of_the_sigmoid_does_not_matter_to_the_nearest() -> None:
-    x = image(SMALL, SMALL)
+    x = random_images(SMALL, SMALL)
     found = []
     for sigmoid in ("before", "after"):
         torch.manual_seed(0)
@@ -356,7 +335,7 @@ def test_a_range_of_layers() -> None:
 
 
 def test_folded_weights_of_the_reference_give_its_logits() -> None:
-    fused = networks.fuse(filled(TRAINED))
+    fused = networks.fuse(filled_network(TRAINED))
     expected = parity.fixture(TRAINED)["hash"]["after_reparameterize"]
     assert parity.distance(fused(parity.image()), expected) < parity.TOLERANCE
     assert parity.same_state(fused, DEPLOYED) == []
@@ -364,7 +343,7 @@ def test_folded_weights_of_the_reference_give_its_logits() -> None:
 
 @each_width_of_v3
 def test_the_forms_give_the_same_logits(name: str) -> None:
-    x = image()
+    x = random_images()
     trained, deployed = created(f"{name}_train")(x), created(name)(x)
     assert float((trained - deployed).abs().max()) < parity.TOLERANCE * float(trained.std())
 
@@ -440,7 +419,7 @@ def test_folding_keeps_training_mode_and_can_be_repeated() -> None:
 
 @pytest.mark.parametrize("lost", ["_rpr_skip", "_rpr_scale"])
 def test_a_lost_branch_would_be_seen(lost: str) -> None:
-    broken = copy.deepcopy(filled(TRAINED))
+    broken = copy.deepcopy(filled_network(TRAINED))
     for owner in broken.modules():
         for child in [name for name, _ in owner.named_children() if name.endswith(lost)]:
             delattr(owner, child)

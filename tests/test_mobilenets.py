@@ -1,12 +1,9 @@
 """MobileNetV2 and V3 held against the reference implementation's numbers."""
 
-import json
-from functools import cache
-from pathlib import Path
-
 import parity
 import pytest
 import torch
+from parity import FACTS, created, filled_network, random_images
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -14,27 +11,8 @@ from benchbox import networks
 from benchbox.networks.mobilenetv2 import InvertedResidual, mobilenetv2
 from benchbox.networks.mobilenetv3 import mobilenetv3_large, mobilenetv3_small
 
-FACTS = json.loads((Path(__file__).parent / "data" / "networks.json").read_text())
 NAMES = ("mobilenetv2_x1_0", "mobilenetv3_small", "mobilenetv3_large")
 each_network = pytest.mark.parametrize("name", NAMES)
-
-
-@cache
-def created(name: str) -> nn.Module:
-    """A network that no test may change."""
-    return networks.create(name)
-
-
-@cache
-def filled(name: str) -> nn.Module:
-    """A network with the weights of its fixture, which no test may leave changed."""
-    module = networks.create(name)
-    parity.fill(module, parity.fixture(name)["hash"]["gain"])
-    return module
-
-
-def image(height: int = 224, width: int = 224, count: int = 1) -> Tensor:
-    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(7))
 
 
 def outputs(module: nn.Module, layers: dict[str, nn.Module], x: Tensor) -> dict[str, Tensor]:
@@ -59,14 +37,14 @@ def test_every_tensor_has_the_name_the_shape_and_the_place_of_the_reference(name
 @each_network
 def test_the_logits_are_those_of_the_reference(name: str) -> None:
     with torch.no_grad():
-        logits = filled(name)(parity.image())
+        logits = filled_network(name)(parity.image())
     assert parity.distance(logits, parity.fixture(name)["hash"]) < parity.TOLERANCE
 
 
 @each_network
 def test_every_stage_gives_what_the_reference_gives(name: str) -> None:
     expected = parity.fixture(name)["hash"]["stages"]
-    module = filled(name)
+    module = filled_network(name)
     found = outputs(module, {key: module.get_submodule(key) for key in expected}, parity.image())
     for key, (shape, mean, std) in expected.items():
         assert list(found[key].shape) == shape, key
@@ -78,7 +56,7 @@ def test_every_stage_gives_what_the_reference_gives(name: str) -> None:
     ("name", "least"), [("mobilenetv3_small", 0.1), ("mobilenetv3_large", 0.01)]
 )
 def test_another_epsilon_would_be_seen(name: str, least: float) -> None:
-    module = filled(name)
+    module = filled_network(name)
     norms = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
     assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.01)}
     for norm in norms:
@@ -92,7 +70,7 @@ def test_another_epsilon_would_be_seen(name: str, least: float) -> None:
 
 def test_relu_for_relu6_would_be_seen() -> None:
     name = "mobilenetv2_x1_0"
-    module = filled(name)
+    module = filled_network(name)
     activations = [layer for layer in module.modules() if isinstance(layer, nn.ReLU6)]
     assert len(activations) == 35
     for activation in activations:
@@ -109,7 +87,7 @@ def test_the_counts_are_those_of_the_reference(name: str) -> None:
     module, facts = created(name), FACTS[name]
     convolutions = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
     with FlopCounterMode(display=False) as counted, torch.no_grad():
-        module(image())
+        module(random_images())
     assert {
         "params": sum(parameter.numel() for parameter in module.parameters()),
         "macs": counted.get_total_flops() // 2,
@@ -126,7 +104,9 @@ def test_the_stages_have_the_shapes_of_the_reference(name: str) -> None:
     module = created(name)
     layers = {key: layer for key, layer in module.named_modules() if key.count(".") == 1}
     features = {key: layer for key, layer in layers.items() if key.startswith("features.")}
-    found = outputs(module, features | {"classifier": module.get_submodule("classifier")}, image())
+    found = outputs(
+        module, features | {"classifier": module.get_submodule("classifier")}, random_images()
+    )
     assert [list(output.shape) for output in found.values()] == FACTS[name]["stages"]
 
 
@@ -135,7 +115,7 @@ def test_activations_are_near_unit_scale_and_none_is_denormal(name: str) -> None
     module = created(name)
     kinds = nn.Conv2d | nn.BatchNorm2d
     layers = {key: layer for key, layer in module.named_modules() if isinstance(layer, kinds)}
-    for key, output in outputs(module, layers, image()).items():
+    for key, output in outputs(module, layers, random_images()).items():
         assert 0.05 < float(output.std()) < 20, key
         size = output.abs()
         assert not ((size > 0) & (size < torch.finfo(torch.float32).tiny)).any(), key
@@ -144,7 +124,7 @@ def test_activations_are_near_unit_scale_and_none_is_denormal(name: str) -> None
 @each_network
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 96)])
 def test_other_sizes_and_batches_are_taken(name: str, height: int, width: int) -> None:
-    images = image(height, width, count=2)
+    images = random_images(height, width, count=2)
     with torch.no_grad():
         both, first = created(name)(images), created(name)(images[:1])
     assert both.shape == (2, 1000)

@@ -1,23 +1,21 @@
 """ShuffleNet and ShuffleNetV2 held against the reference implementations and the papers' tables."""
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import parity
 import pytest
 import torch
+from parity import FACTS, created, filled_network
 from torch import Tensor, nn
 
 from benchbox import networks
 from benchbox.networks import shufflenetv1, shufflenetv2
 from benchbox.networks.layers import channel_shuffle
 
-FACTS = json.loads((Path(__file__).parent / "data" / "networks.json").read_text())
 NAMES = [name for name in networks.names() if name.startswith("shufflenet")]
 # The families, each with a network that has a fixture; the longest name first.
 FAMILIES = {
@@ -36,20 +34,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@cache
-def created(name: str) -> nn.Module:
-    """A network that no test may change."""
-    return networks.create(name)
-
-
-@cache
-def filled(name: str) -> nn.Module:
-    """A network with the weights of its fixture, which no test may change."""
-    module = networks.create(name)
-    parity.fill(module, parity.fixture(name)["hash"]["gain"])
-    return module
 
 
 @dataclass(frozen=True)
@@ -99,7 +83,7 @@ def family(name: str) -> str:
 
 def distance(name: str) -> float:
     with torch.no_grad():
-        return parity.distance(filled(name)(parity.image()), parity.fixture(name)["hash"])
+        return parity.distance(filled_network(name)(parity.image()), parity.fixture(name)["hash"])
 
 
 def test_there_are_thirteen() -> None:
@@ -108,13 +92,13 @@ def test_there_are_thirteen() -> None:
 
 @pytest.mark.parametrize("name", WITH_FIXTURE)
 def test_a_network_equals_the_reference_implementation(name: str) -> None:
-    assert parity.same_state(filled(name), name) == []
+    assert parity.same_state(filled_network(name), name) == []
     assert distance(name) < parity.TOLERANCE
 
 
 @pytest.mark.parametrize("name", WITH_FIXTURE)
 def test_so_do_its_stages(name: str) -> None:
-    found = outputs(filled(name), parity.image())
+    found = outputs(filled_network(name), parity.image())
     for key, (_, mean, std) in stages(name).items():
         assert found[key].mean == pytest.approx(mean, abs=1e-3 * std), key
         assert found[key].std == pytest.approx(std, rel=1e-3), key
