@@ -22,6 +22,10 @@ stdout, diagnostics on stderr. It ends when stdin closes.
        no marks, but "slept_ns": n, the time between them
     -> {"op": "look", "cpu": i, "seconds": s}
     <- {"reply": "look", "look": {...}, "facts": {...}}
+    -> {"op": "profile", "path": p, "provider": name, "inputs": [...], "seed": n, "most_calls": n}
+    <- {"step": {"share": done, "next_s": s | null}} now and then, and in the end
+       {"reply": "profile", "latencies_ns": {variant: [...]}, "unoptimised_error": sentence | null,
+        "run_us": [...], "gap_us": [...], "nodes": [...]}
     -> {"op": "unload", "graph": id}
     <- {"reply": "unload"}
     -> {"op": "bye"}

@@ -33,6 +33,7 @@ class Agent:
             "load": self.load,
             "time": self.time,
             "look": self.look,
+            "profile": self.profile,
             "unload": self.unload,
             "bye": self.bye,
         }
@@ -147,6 +148,14 @@ class Agent:
         finally:
             system.pin(self.cpus)
         yield {"reply": "look", "look": seen, "facts": settings.read(self.cpus)}
+
+    def profile(self, request: Message) -> Iterator[dict[str, object]]:
+        """Say where the time of a graph goes; it is opened for this alone."""
+        from benchbox.agent import profiling, session
+
+        yield from profiling.profile(
+            request, self.threads, lambda: session.options(self.threads, self.cpus)
+        )
 
     def unload(self, request: Message) -> Iterator[dict[str, object]]:
         """Forget a graph and give its memory back."""

@@ -391,6 +391,37 @@ def export(
     export(names, selection(channels, "arm", batch, scale, shape, weights), output)
 
 
+@app.command("profile")
+def profile(
+    names: Names,
+    device: DeviceName = "cpu",
+    threads: Threads = None,
+    cpus: Cpus = None,
+    channels: ChannelSet = None,
+    batch: Batch = None,
+    scale: Scales = None,
+    shape: Shapes = None,
+    weights: Weights = None,
+    top: Annotated[
+        int | None,
+        typer.Option(min=0, help="slowest nodes shown (default 10, 3 each of several cases)"),
+    ] = None,
+    export_csv: Target = None,
+    export_markdown: Target = None,
+    export_json: Target = None,
+) -> None:
+    """Where the time of a graph goes: by category of operators, and its slowest nodes."""
+    from benchbox.cli.profiling import Options, profile
+    from benchbox.cli.running import selection
+
+    targets = {"csv": export_csv, "markdown": export_markdown, "json": export_json}
+
+    def select(own: "Platform") -> "Selection":
+        return selection(channels, own, batch, scale, shape, weights)
+
+    profile(Options(names, device, threads, cpus, top), select, targets)
+
+
 @app.command("doctor")
 def doctor(
     device: DeviceName = "cpu",

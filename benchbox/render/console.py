@@ -24,15 +24,16 @@ STATUS_STYLES = {"failed": "red", "imprecise": "yellow", "skipped": "yellow"}
 
 def show_runs(runs: Sequence[Run], console: Console, *, verbose: bool = False) -> None:
     """Print the tables of runs, each with what it says in words under it."""
-    _show(tables_of(runs, verbose=verbose), console)
+    show_tables(tables_of(runs, verbose=verbose), console)
 
 
 def show_costs(spec_title: str, rows: Sequence[CostRow], console: Console) -> None:
     """Print what the cases of a spec cost on paper."""
-    _show([cost_table(spec_title, rows)], console)
+    show_tables([cost_table(spec_title, rows)], console)
 
 
-def _show(tables: Sequence[Table], console: Console) -> None:
+def show_tables(tables: Sequence[Table], console: Console) -> None:
+    """Print tables, each with what it says in words under it."""
     for table in tables:
         _say(console, table.title, "bold")
         for line in table.about:

@@ -23,18 +23,23 @@ def to_csv(frame: "pd.DataFrame") -> str:
     """
     lines = [[str(name) for name in frame.columns]]
     lines += [["" if v is None else str(v) for v in row.values()] for row in _rows(frame)]
-    return _encodable("".join(",".join(map(_csv_cell, line)) + "\n" for line in lines))
+    return encodable("".join(",".join(map(_csv_cell, line)) + "\n" for line in lines))
 
 
 def to_json(frame: "pd.DataFrame") -> str:
     """Return the table as a list of row objects; what is not known is null."""
     text = json.dumps(list(_rows(frame)), indent=2, ensure_ascii=False, allow_nan=False)
-    return _encodable(text + "\n")
+    return encodable(text + "\n")
 
 
 def to_markdown(runs: Sequence[Run]) -> str:
     """Return the console's tables as Markdown, each with where and by what it was measured."""
     tables = tables_of(runs, measured=True)
+    return tables_to_markdown(tables)
+
+
+def tables_to_markdown(tables: Sequence[Table]) -> str:
+    """Return tables as Markdown, each with what stands above and below it."""
     texts = ["\n".join(_markdown(table)).strip() for table in tables]
     return "\n\n".join(texts) + "\n"
 
@@ -46,7 +51,7 @@ def _rows(frame: "pd.DataFrame") -> Iterator[dict[str, object]]:
         yield {str(name): None if pd.isna(value) else value for name, value in row.items()}
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """Return the text with lone surrogates spelled: file names can hold bytes that are no UTF-8."""
     return text.encode(errors="backslashreplace").decode()
 

@@ -1,6 +1,6 @@
 """The parent's end of the agent protocol: requests, deadlines, and what a broken agent means."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -61,11 +61,17 @@ class Agent:
     """A greeted agent process. A context manager; leaving it ends the process."""
 
     def __init__(
-        self, channel: Channel, device: Device, deadlines: Deadlines = Deadlines()
+        self,
+        channel: Channel,
+        device: Device,
+        deadlines: Deadlines = Deadlines(),
+        place: Callable[[str], str] = str,
     ) -> None:
+        """Greet the agent; `place` gives the path that a graph here has on the device."""
         self._channel = channel
         self._deadlines = deadlines
         self._provider = device.provider
+        self._place = place
         try:
             self.hello = self._ask(
                 {
@@ -95,13 +101,12 @@ class Agent:
 
         Raises CaseError when it cannot be loaded, AgentError when the agent is lost over it.
         """
-        tensors = [{"name": i.name, "shape": i.shape, "dtype": i.dtype} for i in inputs]
         request = {
             "op": "load",
             "graph": graph,
-            "path": path,
+            "path": self._place(path),
             "provider": self._provider,
-            "inputs": tensors,
+            "inputs": _plain(inputs),
             "seed": seed,
             "denormals": denormals,
         }
@@ -148,6 +153,35 @@ class Agent:
         reply = self._ask(request, self._deadlines.burst_s)
         return reply["look"], reply["facts"]
 
+    def profile(
+        self,
+        path: str,
+        inputs: Sequence[TensorSpec],
+        seed: int,
+        most_calls: int,
+        notify: Callable[[float], None] = lambda _: None,
+    ) -> dict[str, Any]:
+        """Open a graph on the device and say where its time goes, as benchbox.agent.profiling does.
+
+        At most `most_calls` are profiled, where they are short; `notify` hears which share is done.
+        Raises CaseError when it cannot be profiled, AgentError when the agent is lost over it.
+        """
+        request = {
+            "op": "profile",
+            "path": self._place(path),
+            "provider": self._provider,
+            "inputs": _plain(inputs),
+            "seed": seed,
+            "most_calls": most_calls,
+        }
+        self._send(request)
+        limits, limit_s = self._deadlines, self._deadlines.load_s
+        while (step := (reply := self._receive(limit_s)).get("step")) is not None:
+            notify(step["share"])
+            next_s = step["next_s"]
+            limit_s = limits.load_s if next_s is None else limits.burst_s + limits.patience * next_s
+        return _checked(reply, "profile")
+
     def close(self) -> None:
         """End the agent process."""
         self._channel.close()
@@ -160,12 +194,7 @@ class Agent:
 
     def _ask(self, request: dict[str, object], timeout_s: float) -> dict[str, Any]:
         self._send(request)
-        reply = self._receive(timeout_s)
-        if "error" in reply:
-            raise CaseError(str(reply["error"]))
-        if reply.get("reply") != request["op"]:
-            raise AgentError(f"the agent answered {reply!r}")
-        return reply
+        return _checked(self._receive(timeout_s), request["op"])
 
     def _send(self, request: dict[str, object]) -> None:
         try:
@@ -180,3 +209,16 @@ class Agent:
             raise AgentError(f"the agent gave no answer for {timeout_s:.0f} s") from None
         except ChannelClosed as closed:
             raise AgentError(f"the agent is gone: {closed}") from None
+
+
+def _plain(inputs: Sequence[TensorSpec]) -> list[dict[str, object]]:
+    return [{"name": i.name, "shape": i.shape, "dtype": i.dtype} for i in inputs]
+
+
+def _checked(reply: dict[str, Any], op: object) -> dict[str, Any]:
+    """Return the reply to `op`; raises CaseError for an error in it, AgentError for another."""
+    if "error" in reply:
+        raise CaseError(str(reply["error"]))
+    if reply.get("reply") != op:
+        raise AgentError(f"the agent answered {reply!r}")
+    return reply

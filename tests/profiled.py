@@ -1,0 +1,38 @@
+"""Replies of agents that profiled, and what is estimated from them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchbox.profiles import PaperCosts, Profile, estimate
+
+
+def node(name: str, op: str, us: Sequence[float], count: float = 1.0) -> dict[str, Any]:
+    """Return a node as an agent reports it, with what it took in each call."""
+    return {
+        "name": name,
+        "op": op,
+        "provider": "CPUExecutionProvider",
+        "inputs": [],
+        "outputs": [],
+        "count": count,
+        "us": list(us),
+    }
+
+
+def reply(*nodes: dict[str, Any], gap_us: float = 2.0, **latencies_ms: float) -> dict[str, Any]:
+    """Return an agent's reply: nodes are half of each call."""
+    calls = len(nodes[0]["us"])
+    milliseconds = {"default": 1.0, "profiled": 1.5, "unoptimised": 2.0, **latencies_ms}
+    return {
+        "reply": "profile",
+        "latencies_ns": {name: [int(ms * 1e6)] * 20 for name, ms in milliseconds.items()},
+        "unoptimised_error": "",
+        "run_us": [2 * sum(each["us"][at] for each in nodes) for at in range(calls)],
+        "gap_us": [gap_us] * calls,
+        "nodes": list(nodes),
+    }
+
+
+def estimated(*nodes: dict[str, Any], costs: PaperCosts | None = None, **more: float) -> Profile:
+    """Return the profile of an agent's reply; the file has 9 nodes."""
+    return estimate(reply(*nodes, **more), 9, costs or {})
