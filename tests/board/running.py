@@ -1,0 +1,405 @@
+"""Starts boards and ends them."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from tests.board import inside
+from tests.board.files import UID, USER
+from tests.board.setup import Parts, cache_folder, parts
+
+LOOPBACK = "127.0.0.1"
+# For documentation, so of no real machine (RFC 5737); a virtual one may have taken one of them.
+NETWORKS = ("198.51.100", "203.0.113")
+LINK = "benchbox-board"  # of at most 15 characters, as all names of interfaces
+QEMU_CPU = "cortex-a72"  # `max` is ten times slower, and files.FEATURES names what this one can
+ATTEMPTS = 5  # another process may take the free port first
+END_S = 10.0
+SSHD = """\
+Port {port}
+ListenAddress {address}
+HostKey /run/files/host_key
+AuthorizedKeysFile /run/files/authorized_keys
+PidFile none
+UsePAM no
+UseDNS no
+StrictModes no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+PrintMotd no
+MaxStartups 100
+MaxSessions 100
+Subsystem sftp internal-sftp
+SetEnv {env}
+"""
+CLIENT = """\
+Host board
+  HostName {address}
+  Port {port}
+  User {user}
+  IdentityFile {key}
+  IdentitiesOnly yes
+  UserKnownHostsFile {known_hosts}
+  GlobalKnownHostsFile /dev/null
+  StrictHostKeyChecking yes
+  BatchMode yes
+  LogLevel ERROR
+"""
+
+
+class Board:
+    """A running board, and what a client needs to reach it.
+
+    `config` is an ssh configuration that names it `board`. `root` is the board's / as this process
+    sees it, and `home` its user's folder: plant files there; both are gone once it has stopped.
+    """
+
+    user = USER
+
+    def __init__(self, parts: Parts, *, real_proc: bool = False) -> None:
+        self.host, self.port = LOOPBACK, 0
+        self._parts = parts
+        self._real_proc = real_proc
+        self._held = ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+        folder = self._held.enter_context(tempfile.TemporaryDirectory(prefix="benchbox-board-"))
+        self.folder = Path(folder)
+        self.key = self.folder / "key"
+        self.known_hosts = self.folder / "known_hosts"
+        self.config = self.folder / "config"
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The process that holds the board's namespaces."""
+        assert self._process is not None, "stopped"
+        return self._process.pid
+
+    @property
+    def root(self) -> Path:
+        """The board's / as this process sees it."""
+        return self.outside(inside.ROOT if self._parts.root else Path("/"))
+
+    @property
+    def home(self) -> Path:
+        """The home folder of the board's user as this process sees it."""
+        return self.root / "home" / self.user if self._parts.root else self.outside("/run/home")
+
+    def outside(self, path: Path | str) -> Path:
+        """Return where this process sees a path of the board's namespace of mounts."""
+        return Path(f"/proc/{self.pid}/root", str(path).lstrip("/"))
+
+    def ssh(
+        self,
+        command: str,
+        *,
+        given: bytes = b"",
+        timeout_s: float = 60.0,
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a shell command there by this machine's ssh; `given` is its stdin."""
+        done = subprocess.run(
+            self.ssh_argv(command),
+            input=given,
+            capture_output=True,
+            timeout=timeout_s,
+        )
+        out, err = done.stdout.decode(), done.stderr.decode()
+        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+    def ssh_argv(self, *command: str) -> list[str]:
+        """Return the command line that runs a shell command there."""
+        ssh = shutil.which("ssh")
+        assert ssh
+        return [ssh, "-F", str(self.config), "board", *command]
+
+    def pids(self, text: str) -> list[int]:
+        """Return the board's processes that have `text` in their command line."""
+        found = []
+        for path in self.outside("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if text in path.read_bytes().replace(b"\0", b" ").decode(errors="replace"):
+                    found.append(int(path.parent.name))
+        return sorted(found)
+
+    def kill(self, pid: int, number: int = signal.SIGKILL) -> None:
+        """Send a signal to one of the board's processes, by its number there."""
+        self._ask({"kill": [pid, int(number)]})
+
+    def run(self, *argv: str) -> str:
+        """Run a program of this machine in the board's namespaces, as their root."""
+        done = self._ask({"argv": argv, "libraries": self._parts.libraries})
+        if done["code"]:
+            raise RuntimeError(f"{' '.join(argv)}: {done['error']}")
+        return str(done["out"])
+
+    def fill(self, folder: Path, size: str = "64k") -> None:
+        """Put a small disk on a folder under `root` or `home`, which it hides."""
+        folder.mkdir(parents=True, exist_ok=True)
+        there = "/" + str(folder.relative_to(self.outside("/")))
+        self.run("mount", "-t", "tmpfs", "-o", f"size={size},mode=1777", "none", there)
+
+    def stop(self) -> None:
+        """End everything of the board; nothing happens where it has ended already."""
+        process, self._process = self._process, None
+        if process is not None:
+            assert process.stdin is not None and process.stdout is not None
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()  # its child, the first process in there, goes with it
+                process.wait()
+            process.stdout.close()
+        self._held.close()
+
+    def _start(self) -> None:
+        _keygen(self.key)
+        _keygen(self.folder / "host_key")
+        for attempt in range(ATTEMPTS):
+            self.port = self.port if self.port == 22 else _free_port()
+            try:
+                self._open()
+                break
+            except RuntimeError as error:
+                if attempt == ATTEMPTS - 1 or "in use" not in str(error):
+                    raise
+        host_key = " ".join((self.folder / "host_key.pub").read_text().split()[:2])
+        name = self.host if self.port == 22 else f"[{self.host}]:{self.port}"
+        self.known_hosts.write_text(f"{name} {host_key}\n")
+        self.config.write_text(
+            CLIENT.format(
+                address=self.host,
+                port=self.port,
+                user=self.user,
+                key=self.key,
+                known_hosts=self.known_hosts,
+            )
+        )
+
+    def _open(self) -> None:
+        """Start what holds the namespaces, and wait until sshd answers in there."""
+        argv = [sys.executable, "-I", "-S", inside.__file__, json.dumps(self._told())]
+        self._process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+        self._hear("unshared")
+        for kind in ("uid_map", "gid_map"):
+            Path(f"/proc/{self.pid}/{kind}").write_text("0 0 65536\n")
+        self._connect()
+        self._tell({})
+        self._hear("ready")
+
+    def _connect(self) -> None:
+        """Give the namespaces their way to this machine: there is one, it is loopback."""
+
+    def _told(self) -> dict[str, Any]:
+        found = self._parts
+        return {
+            "network": False,
+            "first": [],
+            "address": (self.host, self.port),
+            "root": str(found.root) if found.root else None,
+            "emulator": str(found.emulator),
+            "real_proc": self._real_proc,
+            "sshd": str(found.sshd),
+            "libraries": found.libraries,
+            "user": self.user,
+            "uid": UID,
+            "files": {
+                "passwd": self._passwd(),
+                "group": f"root:*:0:\nnogroup:*:65534:\n{USER}:*:{UID}:\n",
+                "authorized_keys": self.key.with_suffix(".pub").read_text(),
+                "host_key": (self.folder / "host_key").read_text(),
+                "sshd_config": self._sshd_config(),
+            },
+        }
+
+    def _passwd(self) -> str:
+        users = "sshd:*:100:65534::/run/sshd:/usr/sbin/nologin\n"
+        if self._parts.root:
+            return f"root:*:0:0::/root:/bin/sh\n{users}{USER}:*:{UID}:{UID}::/home/{USER}:/bin/sh\n"
+        return f"root:*:0:0::/run/home:/bin/sh\n{users}"
+
+    def _sshd_config(self) -> str:
+        if self._parts.root:
+            env = f"QEMU_CPU={QEMU_CPU} PATH=/usr/local/bin:/usr/bin:/bin"
+            chroot = f"ChrootDirectory {inside.ROOT}\n"
+        else:
+            bin_folder = Path(sys.executable).parent
+            env, chroot = f"PATH={bin_folder}:/usr/local/bin:/usr/bin:/bin", ""
+        return SSHD.format(port=self.port, address=self.host, env=env) + chroot
+
+    def _ask(self, message: dict[str, Any]) -> dict[str, Any]:
+        self._tell(message)
+        answer = self._hear()
+        if "code" not in answer and "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        assert self._process is not None and self._process.stdin is not None, "stopped"
+        self._process.stdin.write(json.dumps(message).encode() + b"\n")
+
+    def _hear(self, key: str = "") -> dict[str, Any]:
+        assert self._process is not None and self._process.stdout is not None, "stopped"
+        line = self._process.stdout.readline()
+        answer: dict[str, Any] = json.loads(line) if line else {"error": "the board is gone"}
+        if key and key not in answer:
+            self._process.kill()
+            self._process.wait()
+            raise RuntimeError(f"the board does not start: {answer.get('error')}")
+        return answer
+
+
+class HostBoard(Board):
+    """This machine behind an sshd, with an empty home: quick, and of its own architecture."""
+
+    user = "root"
+
+
+class NetworkBoard(Board):
+    """A board in a network of its own, on port 22 of an address: its link can fail or be slow.
+
+    `absent` is an address beside it that nobody has.
+    """
+
+    def __init__(self, parts: Parts, network: str) -> None:
+        super().__init__(parts)
+        self.host, self.port = f"{network}.2", 22
+        self.absent = f"{network}.9"  # an address in its network that nobody has
+        self._here = f"{network}.1/24"
+        self.user = USER if parts.root else "root"
+
+    def link_down(self) -> None:
+        """Pull the board's cable: connections hang, new ones find no host after three seconds."""
+        self.run(self._parts.tool("ip"), "link", "set", "eth0", "down")
+
+    def link_up(self) -> None:
+        """Plug the cable in again."""
+        self.run(self._parts.tool("ip"), "link", "set", "eth0", "up")
+
+    def slow(self, kbit: int | None) -> None:
+        """Limit the link to a rate in both directions; None lifts the limit."""
+        tc = self._parts.tool("tc")
+        limit = ["tbf", "rate", f"{kbit}kbit", "burst", "16kb", "latency", "400ms"]
+        for name, run in (("eth0", self.run), (LINK, partial(_run_here, self._parts))):
+            if kbit is None:
+                run(tc, "qdisc", "del", "dev", name, "root")
+            else:
+                run(tc, "qdisc", "replace", "dev", name, "root", *limit)
+
+    def stop(self) -> None:
+        """End everything of the board, and take down this machine's end of the link."""
+        try:
+            if self._process is not None and Path("/sys/class/net", LINK).exists():
+                _run_here(self._parts, self._parts.tool("ip"), "link", "del", LINK)
+        finally:
+            super().stop()
+
+    def _start(self) -> None:
+        self._held.enter_context(_only_one_network())
+        super()._start()
+
+    def _connect(self) -> None:
+        ip = self._parts.tool("ip")
+        if Path("/sys/class/net", LINK).exists():  # the network of one before it goes a bit later
+            _run_here(self._parts, ip, "link", "del", LINK)
+        there = ["peer", "name", "eth0", "netns", str(self.pid)]
+        _run_here(self._parts, ip, "link", "add", LINK, "type", "veth", *there)
+        _run_here(self._parts, ip, "addr", "add", self._here, "dev", LINK)
+        _run_here(self._parts, ip, "link", "set", LINK, "up")
+
+    def _told(self) -> dict[str, Any]:
+        ip = self._parts.tool("ip")
+        first = [
+            [ip, "link", "set", "lo", "up"],
+            [ip, "addr", "add", f"{self.host}/24", "dev", "eth0"],
+            [ip, "link", "set", "eth0", "up"],
+        ]
+        return {**super()._told(), "network": True, "first": first}
+
+
+def board(*, real_proc: bool = False) -> Board:
+    """Return an emulated aarch64 board on a port of loopback.
+
+    It has no /proc but a few plain files, which a test can change; `real_proc` mounts the kernel's
+    there instead.
+    """
+    return Board(parts(emulated=True), real_proc=real_proc)
+
+
+def host_board() -> Board:
+    """Return this machine behind an sshd, with the Python that runs this and an empty home."""
+    return HostBoard(parts(emulated=False))
+
+
+def network_board(*, emulated: bool = False) -> NetworkBoard:
+    """Return a board at an address of its own; a second one on this machine waits for its end."""
+    found = parts(emulated=emulated)
+    return NetworkBoard(found, _free_network(found))
+
+
+def _free_network(found: Parts) -> str:
+    ip = found.tool("ip")
+    shown = _run_here(found, ip, "-4", "-o", "addr") + _run_here(found, ip, "-4", "route")
+    # Our own link says nothing: the one before this may still be there.
+    known = "\n".join(line for line in shown.splitlines() if LINK not in line)
+    free = [network for network in NETWORKS if f"{network}." not in known]
+    if not free:
+        raise RuntimeError("no network is free for a board here")
+    return free[0]
+
+
+def _run_here(found: Parts, *argv: str) -> str:
+    """Run a tool in this machine's own namespaces."""
+    is_ours = argv[0].startswith(str(found.tools))
+    env = os.environ | ({"LD_LIBRARY_PATH": found.libraries} if is_ours else {})
+    done = subprocess.run(argv, env=env, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(argv)}: {done.stderr}")
+    return done.stdout
+
+
+@contextmanager
+def _only_one_network() -> Iterator[None]:
+    with (cache_folder() / "network.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind((LOOPBACK, 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def _keygen(path: Path) -> None:
+    keygen = shutil.which("ssh-keygen")
+    assert keygen
+    argv = [keygen, "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)]
+    subprocess.run(argv, check=True, capture_output=True, stdin=subprocess.DEVNULL)
