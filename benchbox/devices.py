@@ -1,19 +1,20 @@
 """What to time on: a name of the command line resolved to a transport, a provider, threads."""
 
 import difflib
+import hashlib
 import importlib.util
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from benchbox import host
+from benchbox import host, registry
 from benchbox.errors import DeviceError, UsageError
+from benchbox.registry import Entry
 
 Channels = Literal["gpu", "arm"]
 CPU_PROVIDER = "CPUExecutionProvider"
 ARM_MACHINES = ("aarch64", "arm64")
-NOT_YET = ("cuda", "ssh", "adb")
 DEVICES = {
     "cpu": "this machine's processor",
     "arm": "this machine's processor, where that is an ARM one",
@@ -22,42 +23,83 @@ DEVICES = {
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A place to time graphs on; `channels` says which of a paper's channel sets fits it."""
+    """A place to time graphs on; `channels` says which of a paper's channel sets fits it.
+
+    `url` is empty for this machine. It and `python` are for the transport: no record holds them.
+    """
 
     name: str
     provider: str
     threads: int
     channels: Channels
     cpus: tuple[int, ...] = ()
+    url: str = ""
+    python: str = ""
 
 
 def resolve(name: str, threads: int | None = None, cpus: Sequence[int] = ()) -> Device:
     """Return the device that `name` stands for.
 
     `cpus` are the processors to run on, one for each thread; without `threads` there are as many
-    threads as processors named, else one. Raises DeviceError when there is no such device here,
-    UsageError when it has no such processors.
+    threads as processors named, else one. What is not given is taken from a registered device.
+    Raises DeviceError when there is no such device, UsageError when this machine has no such
+    processors; what another machine has is only known when an agent runs there.
     """
+    entry = _entry(name)
+    if not cpus and threads is None:
+        threads, cpus = entry.threads, entry.cpus
+    elif not cpus and threads == entry.threads:
+        cpus = entry.cpus
     threads = threads if threads is not None else max(1, len(cpus))
-    if name.partition(":")[0] in NOT_YET:
-        raise DeviceError(
-            f"device {name!r}: GPUs, ssh:// and adb:// are not supported yet; "
-            "this version times on the processor of the machine it runs on: --device cpu"
+    if entry.url != "local":
+        _check_pairs(threads, cpus)
+        return Device(
+            entry.name, CPU_PROVIDER, threads, "arm", tuple(cpus), entry.url, entry.python
         )
-    if name not in DEVICES:
-        raise DeviceError(f"unknown device {name!r}{_nearest(name)}; benchbox times on: cpu, arm")
-    if name == "arm" and platform.machine().lower() not in ARM_MACHINES:
-        raise DeviceError(
-            f"device 'arm': this machine is {platform.machine()}, not an ARM one; "
-            "run benchbox on the board itself, or time here with --device cpu"
-        )
+    require_arm(entry.name, platform.machine())
     require_onnxruntime()
     _check_threads(threads, cpus)
-    return Device(name, CPU_PROVIDER, threads, "arm", tuple(cpus))
+    return Device(entry.name, CPU_PROVIDER, threads, "arm", tuple(cpus))
 
 
-def _nearest(name: str) -> str:
-    close = difflib.get_close_matches(name, DEVICES, n=1)
+def _entry(name: str) -> Entry:
+    """Return what a name of the command line stands for, registered or not."""
+    if name.startswith("ssh://"):
+        registry.address(name)
+        return Entry(shareable(name), name)
+    if name.partition(":")[0] == "cuda":
+        raise DeviceError(f"device {name!r}: GPUs are not supported yet; time on --device cpu")
+    known = registry.entries()
+    entry = known.get(name)
+    if name.startswith("adb:") or (entry and entry.url.startswith("adb:")):
+        raise DeviceError(
+            f"device {name!r}: adb:// is not supported yet; a phone with Termux and its sshd is "
+            "reached by ssh://user@host:8022"
+        )
+    if entry is not None:
+        return entry
+    if name not in DEVICES:
+        near, choice = _nearest(name, [*DEVICES, *known]), ", ".join([*DEVICES, *known])
+        raise DeviceError(f"unknown device {name!r}{near}; benchbox times on: {choice}")
+    return Entry(name, "local")
+
+
+def shareable(url: str) -> str:
+    """Return a name for an unregistered address that tells neither host nor user."""
+    return "ssh-" + hashlib.sha256(url.encode()).hexdigest()[:6]
+
+
+def require_arm(name: str, machine: str) -> None:
+    """Raise DeviceError where a device named `arm` is none."""
+    if name == "arm" and machine.lower() not in ARM_MACHINES:
+        raise DeviceError(
+            f"device 'arm': this machine is {machine}, not an ARM one; run benchbox on the board "
+            "itself, or `benchbox device add arm ssh://user@host` (a phone: adb://serial)"
+        )
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
@@ -82,11 +124,19 @@ def _check_threads(threads: int, cpus: Sequence[int]) -> None:
         raise UsageError(
             f"--threads {threads}: choose 1 to {len(usable)}, the processors usable here"
         )
+    _check_pairs(threads, cpus)
+
+
+def _check_pairs(threads: int, cpus: Sequence[int]) -> None:
+    named = ",".join(map(str, cpus))
+    if threads < 1:
+        raise UsageError(f"--threads {threads}: choose 1 or more")
     if cpus and len(cpus) != threads:
         each = "the thread" if threads == 1 else f"each of the {threads} threads"
         raise UsageError(f"--cpus {named}: name one processor for {each}")
 
 
 def names() -> Sequence[tuple[str, str]]:
-    """Return every device name with what it is."""
-    return list(DEVICES.items())
+    """Return every device name with what it is; raises UsageError for a file that is wrong."""
+    known = {name: entry.url for name, entry in registry.entries().items()}
+    return list({**DEVICES, **known}.items())

@@ -1,4 +1,6 @@
 import platform
+import re
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +33,8 @@ def test_arm_is_a_claim_about_the_machine(machine: str) -> None:
         devices.resolve("arm")
     assert str(caught.value) == (
         f"device 'arm': this machine is {machine}, not an ARM one; "
-        "run benchbox on the board itself, or time here with --device cpu"
+        "run benchbox on the board itself, or `benchbox device add arm ssh://user@host` "
+        "(a phone: adb://serial)"
     )
     assert caught.value.exit_code == 6
 
@@ -110,3 +113,53 @@ def test_a_missing_runtime_says_which_of_two_to_install(monkeypatch: pytest.Monk
     monkeypatch.delitem(__import__("sys").modules, "onnxruntime", raising=False)
     with pytest.raises(DeviceError, match=r"pip install 'benchbox\[cpu\]' for processors"):
         devices.resolve("cpu")
+
+
+@pytest.fixture
+def registered(in_tmp: Path) -> None:
+    """Devices that the project has."""
+    (in_tmp / "benchbox.toml").write_text(
+        '[devices.pi]\nurl = "ssh://me@pi"\npython = "~/py"\nthreads = 2\ncpus = [2, 3]\n'
+        '[devices.phone]\nurl = "adb://R58"\n'
+        '[devices.arm]\nurl = "ssh://board"\n'
+        '[devices.here]\nurl = "local"\n'
+    )
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_registered_device_brings_what_its_table_says() -> None:
+    assert devices.resolve("pi") == Device(
+        "pi", CPU_PROVIDER, 2, "arm", (2, 3), "ssh://me@pi", "~/py"
+    )
+    assert devices.resolve("pi", 4).cpus == ()
+    assert devices.resolve("pi", 2).cpus == (2, 3)
+    assert devices.resolve("pi", None, (7,)).threads == 1
+    assert devices.resolve("here") == Device("here", CPU_PROVIDER, 1, "arm")
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_registered_arm_comes_before_this_machine() -> None:
+    assert devices.resolve("arm").url == "ssh://board"
+    assert dict(devices.names())["arm"] == "ssh://board"
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("name", ["phone", "adb://R58"])
+def test_adb_is_not_there_yet(name: str) -> None:
+    with pytest.raises(DeviceError, match=r"adb:// is not supported yet.*Termux"):
+        devices.resolve(name)
+
+
+def test_an_address_needs_no_registration_and_its_name_tells_nobody() -> None:
+    device = devices.resolve("ssh://alice@secret-host:22")
+    assert device.url == "ssh://alice@secret-host:22"
+    assert re.fullmatch(r"ssh-[0-9a-f]{6}", device.name)
+    assert device.name == devices.resolve("ssh://alice@secret-host:22").name
+
+
+def test_of_another_machine_only_what_was_typed_is_checked() -> None:
+    assert devices.resolve("ssh://board", 64).threads == 64
+    with pytest.raises(UsageError, match="name one processor for each of the 2 threads"):
+        devices.resolve("ssh://board", 2, (1,))
+    with pytest.raises(UsageError, match="--threads 0"):
+        devices.resolve("ssh://board", 0)

@@ -24,6 +24,8 @@ LAYERS = (
         "causes",
         "doctor",
         "host",
+        "registry",
+        "seen",
         "arrivals",
         "knees",
         "windows",

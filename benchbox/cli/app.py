@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from benchbox import __version__
+from benchbox.cli import device as device_commands
 from benchbox.errors import BenchboxError
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Hardware-aware latency benchmarks: FLOPs against measured latency, on your device.",
 )
+
+
+app.add_typer(device_commands.app, name="device")
 
 
 class Channels(StrEnum):
@@ -103,7 +107,7 @@ DeviceName = Annotated[
         "--device",
         "-d",
         envvar="BENCHBOX_DEVICE",
-        help="cpu, or arm on a machine that is one",
+        help="cpu, arm, a registered name (benchbox device list) or ssh://user@host",
         autocompletion=_complete_devices,
     ),
 ]
@@ -291,7 +295,7 @@ def compare(
             "--device",
             "-d",
             envvar="BENCHBOX_DEVICE",
-            help="cpu, or arm on a machine that is one; repeatable",
+            help="cpu, arm, a registered name or ssh://user@host; repeatable",
             autocompletion=_complete_devices,
         ),
     ] = None,

@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from benchbox import registry
 from benchbox.errors import UsageError
 
 
@@ -19,6 +20,7 @@ def read(path: Path, ctx: Any) -> dict[str, dict[str, Any]]:  # noqa: ANN401 - T
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from None
     defaults = {}
+    tables.pop(registry.TABLE, None)  # who uses a device reads and checks those
     for command, table in tables.items():
         known = ctx.command.commands.get(command)
         if known is None or not isinstance(table, dict):

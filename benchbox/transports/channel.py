@@ -35,40 +35,14 @@ class Channel(Protocol):
         """End the other side, by force where it does not go by itself."""
 
 
-class ProcessChannel:
-    """A channel to a child process's stdin and stdout; its stderr is kept for the post-mortem."""
+class JsonLines:
+    """The receiving end of a channel; who inherits fills the buffer."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the channel
-        # In a session of its own: Ctrl-C is for the parent, which then ends its children in order.
-        self._process = subprocess.Popen(
-            argv,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            start_new_session=True,
-            bufsize=0,
-        )
+    def __init__(self) -> None:
         self._buffer = bytearray()
 
-    @property
-    def pid(self) -> int:
-        """The child's process id."""
-        return self._process.pid
-
-    def send(self, message: Mapping[str, object]) -> None:
-        """Send one message; raises ChannelClosed when the child is gone."""
-        assert self._process.stdin is not None
-        line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
-        try:
-            while line:
-                line = line[self._process.stdin.write(line) :]
-        except (BrokenPipeError, ValueError):
-            raise ChannelClosed(self._epitaph()) from None
-
     def receive(self, timeout_s: float) -> dict[str, Any]:
-        """Return the next message; raises Timeout, or ChannelClosed when the child is gone."""
+        """Return the next message; raises Timeout, or ChannelClosed when the other side is gone."""
         deadline = time.monotonic() + timeout_s
         while (end := self._buffer.find(b"\n")) < 0:
             self._read(deadline)
@@ -83,7 +57,48 @@ class ProcessChannel:
         return message
 
     def _read(self, deadline: float) -> None:
-        """Add what the child wrote to the buffer; sleeps until there is something."""
+        """Add what the other side wrote to the buffer; sleeps until there is something."""
+        raise NotImplementedError
+
+
+def encode(message: Mapping[str, object]) -> bytes:
+    """Return a message as it is sent."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+class ProcessChannel(JsonLines):
+    """A channel to a child process's stdin and stdout; its stderr is kept for the post-mortem."""
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the channel
+        # In a session of its own: Ctrl-C is for the parent, which then ends its children in order.
+        self._process = subprocess.Popen(
+            argv,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            start_new_session=True,
+            bufsize=0,
+        )
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    def send(self, message: Mapping[str, object]) -> None:
+        """Send one message; raises ChannelClosed when the child is gone."""
+        assert self._process.stdin is not None
+        line = encode(message)
+        try:
+            while line:
+                line = line[self._process.stdin.write(line) :]
+        except (BrokenPipeError, ValueError):
+            raise ChannelClosed(self._epitaph()) from None
+
+    def _read(self, deadline: float) -> None:
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
         left = deadline - time.monotonic()

@@ -1,0 +1,128 @@
+"""What `benchbox device` does."""
+
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from benchbox import devices, registry, seen
+from benchbox.cli import parsing
+from benchbox.cli.output import console
+from benchbox.devices import Device
+from benchbox.errors import DeviceError, UsageError
+from benchbox.registry import Entry
+from benchbox.render.cells import printable
+
+MIB = 1 << 20
+LEAST_FREE_BYTES = 256 * MIB  # ONNX Runtime, numpy and some graphs
+HOT_C = 75.0  # most boards begin to throttle at 80 to 85
+
+
+def show() -> None:
+    """Print every device: what it is, and when it was last reached."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for header in ("device", "what it is", "last seen", "from"):
+        table.add_column(header, overflow="fold")
+    known, times = registry.entries(), seen.times()
+    for name, what in devices.names():
+        entry = known.get(name)
+        file = "" if entry is None else str(entry.file)
+        table.add_row(*map(printable, (name, what, times.get(name, ""), file)))
+    console().print(table)
+
+
+def add(name: str, url: str, python: str, threads: int | None, cpus: str | None) -> None:
+    """Register a device."""
+    chosen = () if cpus is None else parsing.cpus(cpus)
+    path = registry.add(Entry(name, url, python, threads, tuple(chosen)))
+    console().print(f"{name} is in {path}; try it: benchbox device check {name}", markup=False)
+
+
+def remove(name: str) -> None:
+    """Forget a device."""
+    path = registry.remove(name)
+    console().print(f"{name} is no longer in {path}", markup=False)
+
+
+def check(name: str, *, install: bool, clean: bool) -> None:
+    """Print what a device is; raises DeviceError when it is not usable."""
+    device = devices.resolve(name)
+    if not device.url:
+        raise UsageError(f"device {name!r} is this machine; benchbox doctor looks at it")
+    facts, hello = _facts(device, console(stderr=True), install=install, clean=clean)
+    missing = _missing(device, facts, hello)
+    stdout = console()
+    for label, value in _rows(facts):
+        stdout.print(Text(f"{label:<13} {printable(value)}"))
+    if missing:
+        raise DeviceError(f"device {device.name!r}: {missing}")
+    stdout.print(f"{device.name} is ready", markup=False)
+
+
+def _facts(
+    device: Device, stderr: Console, *, install: bool, clean: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what the board says of itself, and what its keeper does."""
+    from benchbox.transports import ssh
+
+    if clean:
+        with ssh.Board(device) as board:
+            stderr.print(f"removed {board.clean() / MIB:.0f} MB there")
+    if install:
+        stderr.print("installing ONNX Runtime and numpy there")
+        ssh.install(device)
+    with ssh.Board(device) as board:
+        return board.look(), board.facts
+
+
+def _missing(device: Device, facts: dict[str, Any], hello: dict[str, Any]) -> str:
+    """Return what keeps a board from being used, and what to do."""
+    devices.require_arm(device.name, facts["machine"])
+    if hello["lacks"]:
+        lacks = " and no ".join(hello["lacks"])
+        return f"its Python has no {lacks}; benchbox device check {device.name} --install"
+    if facts["free_bytes"] < LEAST_FREE_BYTES:
+        return f"{facts['free_bytes'] / MIB:.0f} MB are free there; graphs may not fit: --clean"
+    usable = [cpu for cluster in facts["clusters"] for cpu in cluster["cpus"]]
+    absent = sorted(set(device.cpus) - set(usable))
+    if absent or device.threads > len(usable):
+        return (
+            f"it has the processors {_ranges(usable)}; register it with other --threads or --cpus"
+        )
+    return ""
+
+
+def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    rows = [
+        ("model", facts["model"] or "not said"),
+        ("architecture", f"{facts['machine']}, {facts['system']}"),
+        ("software", versions),
+    ]
+    rows += [("processors", _cluster(cluster)) for cluster in facts["clusters"]]
+    if facts["heat_c"] is not None:
+        warm = "; it may throttle soon" if facts["heat_c"] >= HOT_C else ""
+        rows.append(("heat", f"{facts['heat_c']:.0f} °C{warm}"))
+    if facts["throttled"] is not None:
+        rows.append(("throttling", ", ".join(facts["throttled"]) or "none"))
+    return [*rows, ("free space", f"{facts['free_bytes'] / MIB:.0f} MB")]
+
+
+def _cluster(cluster: dict[str, Any]) -> str:
+    parts = [_ranges(cluster["cpus"])]
+    if cluster["khz"] or cluster["top_khz"]:
+        parts.append(f"{cluster['khz'] / 1000:.0f} of {cluster['top_khz'] / 1000:.0f} MHz")
+    if cluster["governor"]:
+        hint = "" if cluster["governor"] == "performance" else " (performance is steadier)"
+        parts.append(f"governor {cluster['governor']}{hint}")
+    return ", ".join(parts)
+
+
+def _ranges(cpus: list[int]) -> str:
+    """Return processors as the kernel prints them: 0-3,6."""
+    starts = [cpu for cpu in cpus if cpu - 1 not in cpus]
+    ends = [cpu for cpu in cpus if cpu + 1 not in cpus]
+    pairs = zip(sorted(starts), sorted(ends), strict=True)
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in pairs)

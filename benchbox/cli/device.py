@@ -1,0 +1,70 @@
+"""The `benchbox device` commands and their options; boards.py does the work."""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Boards and other devices to time on.")
+
+
+def _complete(incomplete: str) -> list[str]:
+    from benchbox import registry
+
+    return [name for name in registry.entries() if name.startswith(incomplete)]
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_complete)]
+
+
+@app.command("list")
+def list_() -> None:
+    """Every device: what it is, and when it was last reached."""
+    from benchbox.cli import boards
+
+    boards.show()
+
+
+@app.command("add")
+def add(
+    name: Name,
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="ssh://[user@]host[:port], adb://serial or local")
+    ],
+    python: Annotated[
+        str, typer.Option(metavar="PATH", help="of Python 3.11 or newer there (default: python3)")
+    ] = "",
+    threads: Annotated[int | None, typer.Option("--threads", "-t", help="of one inference")] = None,
+    cpus: Annotated[
+        str | None, typer.Option(metavar="LIST", help="processors, one for each thread")
+    ] = None,
+) -> None:
+    """Give a device a name; keys and host keys stay with SSH."""
+    from benchbox.cli import boards
+
+    boards.add(name, url, python, threads, cpus)
+
+
+@app.command("remove")
+def remove(name: Name) -> None:
+    """Forget a device; what lies on it stays (`device check --clean` first)."""
+    from benchbox.cli import boards
+
+    boards.remove(name)
+
+
+@app.command("check")
+def check(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="or ssh://...", autocompletion=_complete)
+    ],
+    install: Annotated[
+        bool, typer.Option("--install", help="put ONNX Runtime into benchbox's folder there")
+    ] = False,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="empty benchbox's folder there, then check")
+    ] = False,
+) -> None:
+    """Reach a device, and say what it is and what it lacks; exits 6 for one that is not usable."""
+    from benchbox.cli import boards
+
+    boards.check(name, install=install, clean=clean)

@@ -1,0 +1,71 @@
+"""What is run on a board, as command lines for its shell; nothing given from outside is bare."""
+
+import hashlib
+import json
+import shlex
+from importlib import resources
+
+FOLDER = "$HOME/.cache/benchbox"
+FLOOR = (3, 11)  # of the agent: typing.Self; an older Python would only show a traceback
+# The first line of input is the program; what follows is for that. Any Python can say its version.
+BOOTSTRAP = (
+    "import json, sys\n"
+    f"if sys.version_info >= {FLOOR}:\n"
+    "    exec(json.loads(open(0, 'rb', 0, closefd=False).readline()))\n"
+    "else:\n"
+    "    print(json.dumps({'python': list(sys.version_info[:3])}))\n"
+)
+
+
+def script(name: str) -> bytes:
+    """Return a program of this package as the line that BOOTSTRAP reads."""
+    text = resources.files("benchbox.transports").joinpath(name).read_text(encoding="utf-8")
+    return json.dumps(text).encode() + b"\n"
+
+
+def shell(text: str) -> str:
+    """Return a command line that means the same in any login shell."""
+    return f"exec sh -c {shlex.quote(text)}"
+
+
+def _base(python: str) -> str:
+    """Return shell words that set `$python` to the one asked for."""
+    if python.startswith("~/"):
+        return f'python="$HOME"/{shlex.quote(python[2:])}'
+    return f"python={shlex.quote(python or 'python3')}"
+
+
+def _environment(python: str) -> str:
+    """Return shell words for the folder of the environment that is made from a Python."""
+    own = "-" + hashlib.sha256(python.encode()).hexdigest()[:8] if python else ""
+    return f'"{FOLDER}/venv{own}"'
+
+
+def interpreter(python: str) -> str:
+    """Return shell words that set `$python`: that of the environment made from it, else it."""
+    own = f"{_environment(python)}/bin/python"
+    return f"{_base(python)}; if [ -x {own} ]; then python={own}; fi"
+
+
+def program(python: str) -> str:
+    """Return the command that runs the `script` sent to it first."""
+    return shell(f'{interpreter(python)}; exec "$python" -c {shlex.quote(BOOTSTRAP)}')
+
+
+def agent(python: str, path: str, pid_file: str, settings: dict[str, str]) -> str:
+    """Return the command that starts the agent at `path`; its process id goes to `pid_file`."""
+    words = " ".join(f"{name}={shlex.quote(value)}" for name, value in settings.items())
+    return shell(
+        f"{_base(python)}; echo $$ > {shlex.quote(pid_file)}; "
+        f'exec env {words} "$python" {shlex.quote(path)}'
+    )
+
+
+def install(python: str) -> str:
+    """Return the command that makes an environment with all that the agent needs."""
+    own = _environment(python)
+    return shell(
+        f'{_base(python)}; "$python" -m venv {own} && '
+        f"{own}/bin/python -m pip install --quiet --disable-pip-version-check "
+        "--only-binary=:all: onnxruntime numpy"
+    )

@@ -1,0 +1,43 @@
+"""What of a graph must be on a device: its file and those beside it, their hashes, their bytes."""
+
+import functools
+import hashlib
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from benchbox.specs import onnxfile
+
+CHUNK = 1 << 18
+
+
+def chunks(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """Yield exactly `size` bytes, whatever becomes of the file: the board waits for as many."""
+    while size:
+        chunk = file.read(min(size, CHUNK)) or bytes(min(size, CHUNK))
+        size -= len(chunk)
+        yield chunk
+
+
+def digest(path: Path) -> str:
+    """Return the sha256 of a file."""
+    stat = path.stat()
+    return _sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4096)  # each session asks again
+def _sha256(path: Path, _size: int, _changed_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def beside(path: Path) -> list[str]:
+    """Return the files that must lie beside a graph; onnx is imported only if there may be some."""
+    with path.open("rb") as file:
+        if path.stat().st_size == 0:
+            return []
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if content.find(b"location") < 0:  # the key that names an external file
+                return []
+    return onnxfile.external_files(path)

@@ -1,0 +1,238 @@
+"""The helper on a board: keeps pushed files by their hash, ends an agent that nobody talks to.
+
+Its text is sent to the board's Python, so it imports nothing but the standard library. It talks
+JSON Lines on stdin and stdout; `put` is followed by the bytes of the file, `ping` has no reply.
+
+Its folder has `files/` by sha256, `sets/` of files that must lie beside each other, `run/` with the
+process ids of agents and what is not complete yet, and `venv/`.
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import select
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path("~/.cache/benchbox").expanduser()
+MOST_BYTES = 4 << 30  # of pushed files; those unused for longest go first
+SPARE_BYTES = 32 << 20  # a board whose disk is full does not start again
+SILENCE_S = 30.0  # after which the other end of the link is gone, whatever the system believes
+GRACE_S = 2.0  # an agent ends by itself when its input does
+ABANDONED_S = 3600.0  # an incomplete file this old belongs to a link that is gone
+
+Message = dict[str, Any]
+
+
+class GoneError(Exception):
+    """The other end has closed the link, or has been silent for too long."""
+
+
+class Input:
+    """Lines and bytes of stdin, with an end to waiting for them."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    def _fill(self) -> None:
+        if not select.select([0], [], [], SILENCE_S)[0]:
+            raise GoneError
+        chunk = os.read(0, 1 << 18)
+        if not chunk:
+            raise GoneError
+        self._buffer += chunk
+
+    def line(self) -> bytes:
+        """Return the next line; raises GoneError when none comes."""
+        while b"\n" not in self._buffer:
+            self._fill()
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def chunks(self, size: int) -> Iterator[bytes]:
+        """Yield the next `size` bytes, in parts; raises GoneError when they do not come."""
+        while size:
+            if not self._buffer:
+                self._fill()
+            chunk, self._buffer = self._buffer[:size], self._buffer[size:]
+            size -= len(chunk)
+            yield chunk
+
+
+def hello(_: Message, __: Input) -> Message:
+    """Say what is here; make the folder."""
+    FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in ("files", "sets", "run"):
+        (FOLDER / name).mkdir(mode=0o700, exist_ok=True)
+    for left in (FOLDER / "run").glob("new-*"):
+        if time.time() - left.stat().st_mtime > ABANDONED_S:
+            _drop(left)
+    return {
+        "python": list(sys.version_info[:3]),
+        "program": sys.executable,
+        "machine": platform.machine(),
+        "folder": str(FOLDER),
+        "free_bytes": shutil.disk_usage(FOLDER).free,
+        "lacks": [n for n in ("numpy", "onnxruntime") if importlib.util.find_spec(n) is None],
+    }
+
+
+def have(request: Message, _: Input) -> Message:
+    """Return which of the files are here; they count as used now."""
+    found = []
+    for name in request["files"]:
+        with contextlib.suppress(OSError):
+            os.utime(FOLDER / "files" / name)
+            found.append(name)
+    return {"files": found}
+
+
+def put(request: Message, stdin: Input) -> Message:
+    """Keep a file whose bytes follow; it appears at once, and only with the hash that it has."""
+    problem = _room(request["size"])
+    digest = hashlib.sha256()
+    descriptor, fresh = tempfile.mkstemp(prefix="new-", dir=FOLDER / "run")
+    try:
+        with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+            for chunk in stdin.chunks(request["size"]):  # what has no room must be read, too
+                digest.update(chunk)
+                problem = problem or _written(file.fileno(), chunk)
+            if not problem:
+                os.fsync(file.fileno())
+        if not problem and digest.hexdigest() != request["sha256"]:
+            problem = "a file arrived broken; run it again"
+        if not problem:
+            Path(fresh).replace(FOLDER / "files" / request["name"])
+    finally:
+        Path(fresh).unlink(missing_ok=True)
+    return {"error": problem} if problem else {}
+
+
+def _written(descriptor: int, chunk: bytes) -> str:
+    """Write to a file; return what went wrong."""
+    try:
+        while chunk:
+            chunk = chunk[os.write(descriptor, chunk) :]
+    except OSError as error:
+        return str(error.strerror)
+    return ""
+
+
+def _room(size: int) -> str:
+    """Make room for a file; return what is missing."""
+    files = sorted((p.stat().st_mtime, p.stat().st_size, p) for p in (FOLDER / "files").iterdir())
+    total = size + sum(each for _, each, _ in files)
+    for _, each, path in files:
+        if total <= MOST_BYTES:
+            break
+        path.unlink()
+        total -= each
+        for folder in (FOLDER / "sets").iterdir():  # they hold on to files, and are soon made again
+            _drop(folder)
+    free = shutil.disk_usage(FOLDER).free
+    if size + SPARE_BYTES <= free:
+        return ""
+    needed = -(-(size + SPARE_BYTES) // 2**20)
+    return f"no space left there: {needed} MB needed, {free >> 20} MB free"
+
+
+def gather(request: Message, _: Input) -> Message:
+    """Make a folder of kept files under their own names, and return it."""
+    folder = FOLDER / "sets" / request["name"]
+    if not folder.is_dir():
+        fresh = Path(tempfile.mkdtemp(prefix="new-", dir=FOLDER / "run"))
+        for name, kept in request["files"].items():
+            target = fresh / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(FOLDER / "files" / kept, target)  # a symbolic one leads outside: refused
+            except OSError:
+                shutil.copyfile(FOLDER / "files" / kept, target)
+        try:
+            fresh.rename(folder)
+        except OSError:  # another run was first
+            _drop(fresh)
+    return {"folder": str(folder)}
+
+
+def _drop(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def clean(_: Message, __: Input) -> Message:
+    """Empty the folder; return how much that was."""
+    total = sum(p.lstat().st_size for p in FOLDER.rglob("*") if not p.is_dir())
+    for path in FOLDER.iterdir():
+        _drop(path)
+    return {"bytes": total}
+
+
+HANDLERS: dict[str, Callable[[Message, Input], Message]] = {
+    "hello": hello,
+    "have": have,
+    "put": put,
+    "gather": gather,
+    "clean": clean,
+}
+
+
+def serve() -> None:
+    """Answer requests until the link ends, then end the agents that it leaves behind."""
+    stdin, agents = Input(), set[str]()
+    try:
+        while True:
+            request = json.loads(stdin.line())
+            if request["op"] == "watch":
+                agents.add(request["name"])
+            elif request["op"] != "ping":
+                _answer(request, stdin)
+    except (GoneError, OSError):
+        pass
+    finally:
+        for name in agents:
+            _end(FOLDER / "run" / name)
+
+
+def _answer(request: Message, stdin: Input) -> None:
+    try:
+        reply = HANDLERS[request["op"]](request, stdin)
+    except OSError as error:
+        reply = {"error": f"{error.filename or FOLDER}: {error.strerror}"}
+    os.write(1, json.dumps(reply).encode() + b"\n")
+
+
+def _end(file: Path) -> None:
+    """End the agent whose process id is in a file, unless it has ended by itself."""
+    with contextlib.suppress(OSError, ValueError):
+        pid = int(file.read_text())
+        until = time.monotonic() + GRACE_S
+        while time.monotonic() < until and _is_agent(pid):
+            time.sleep(0.05)
+        if _is_agent(pid):
+            os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(OSError):
+        file.unlink(missing_ok=True)
+
+
+def _is_agent(pid: int) -> bool:
+    """Return whether a process is an agent of this folder; its id may be another's by now."""
+    try:
+        return os.fsencode(FOLDER / "files") in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    serve()

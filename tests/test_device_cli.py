@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from benchbox.cli.app import app
+from benchbox.cli.boards import _cluster, _missing, _ranges, _rows
+from benchbox.devices import CPU_PROVIDER, Device
+from benchbox.errors import DeviceError
+
+pytestmark = pytest.mark.usefixtures("in_tmp", "config")
+FACTS = {
+    "model": "Raspberry Pi 5 Model B",
+    "machine": "aarch64",
+    "system": "Linux 6.6",
+    "clusters": [
+        {"cpus": [0, 1, 2, 3], "top_khz": 2400000, "governor": "ondemand", "khz": 1500000}
+    ],
+    "heat_c": 76.2,
+    "throttled": ["under-voltage now"],
+    "versions": {"Python": "3.11.2", "onnxruntime": "1.31.1"},
+    "free_bytes": 1 << 30,
+}
+PI = Device("pi", CPU_PROVIDER, 1, "arm", (), "ssh://pi")
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCHBOX_CONFIG_DIR", str(tmp_path / "config"))
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["device", *arguments], prog_name="benchbox")
+
+
+def test_a_device_is_added_listed_and_removed() -> None:
+    added = invoke("add", "pi", "ssh://me@pi.local", "--threads", "2", "--cpus", "2-3")
+    assert added.exit_code == 0
+    assert added.stdout.endswith("try it: benchbox device check pi\n")
+    assert "ssh://me@pi.local" in invoke("list").stdout
+    assert invoke("remove", "pi").exit_code == 0
+    assert "pi.local" not in invoke("list").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (("add", "cpu", "ssh://pi"), 2, "a name has a-z"),
+        (("add", "pi", "ssh://me:pw@pi"), 2, "it holds no password"),
+        (("add", "pi", "ssh://pi", "--cpus", "x"), 2, "--cpus x: write processors as"),
+        (("remove", "pi"), 2, "is not registered"),
+        (("check", "pi"), 6, "unknown device 'pi'"),
+        (("check", "cpu"), 2, "benchbox doctor looks at it"),
+        (("check", "adb://x"), 6, "not supported yet"),
+    ],
+)
+def test_what_cannot_be_is_one_line(arguments: tuple[str, ...], code: int, sentence: str) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == code
+    assert result.stderr.startswith("Error: ")
+    assert sentence in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_tables_of_devices_are_no_defaults_of_commands() -> None:
+    Path("benchbox.toml").write_text('[devices.pi]\nurl = "ssh://pi"\n')
+    result = CliRunner().invoke(app, ["list", "devices"], prog_name="benchbox")
+    assert (result.exit_code, "ssh://pi" in result.stdout) == (0, True)
+
+
+def test_what_a_board_says_is_shown() -> None:
+    rows = dict(_rows(FACTS))
+    assert (
+        rows["processors"] == "0-3, 1500 of 2400 MHz, governor ondemand (performance is steadier)"
+    )
+    assert rows["heat"] == "76 °C; it may throttle soon"
+    assert rows["throttling"] == "under-voltage now"
+    assert rows["free space"] == "1024 MB"
+    quiet = dict(_rows({**FACTS, "heat_c": None, "throttled": None, "model": ""}))
+    assert (quiet["model"], "heat" in quiet, "throttling" in quiet) == ("not said", False, False)
+    assert _cluster({"cpus": [4], "khz": 0, "top_khz": 0, "governor": ""}) == "4"
+
+
+def test_what_a_board_lacks_is_said_with_what_to_do() -> None:
+    assert _missing(PI, FACTS, {"lacks": []}) == ""
+    assert "check pi --install" in _missing(PI, FACTS, {"lacks": ["onnxruntime"]})
+    assert "--clean" in _missing(PI, {**FACTS, "free_bytes": 1}, {"lacks": []})
+    many = Device("pi", CPU_PROVIDER, 5, "arm", (), "ssh://pi")
+    assert "it has the processors 0-3" in _missing(many, FACTS, {"lacks": []})
+    with pytest.raises(DeviceError, match="device 'arm': this machine is x86_64"):
+        arm = Device("arm", CPU_PROVIDER, 1, "arm", (), "ssh://pi")
+        _missing(arm, {**FACTS, "machine": "x86_64"}, {"lacks": []})
+
+
+@pytest.mark.parametrize(
+    ("cpus", "text"), [([0], "0"), ([0, 1, 2, 5], "0-2,5"), ([3, 4], "3-4"), ([], "")]
+)
+def test_processors_are_written_as_the_kernel_does(cpus: list[int], text: str) -> None:
+    assert _ranges(cpus) == text

@@ -1,0 +1,220 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from benchbox import registry, seen
+from benchbox.errors import StorageError, UsageError
+from benchbox.registry import Address, Entry
+
+pytestmark = pytest.mark.usefixtures("user_file", "in_tmp")
+
+
+@pytest.fixture
+def user_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's own file, in a folder that there is not yet."""
+    monkeypatch.setenv("BENCHBOX_CONFIG_DIR", str(tmp_path / "config"))
+    return tmp_path / "config" / "benchbox.toml"
+
+
+PI = Entry("pi", "ssh://me@pi.local:2222", "~/py/bin/python", 2, (2, 3))
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("ssh://pi", Address("pi")),
+        ("ssh://me@192.0.2.7", Address("192.0.2.7", "me")),
+        ("ssh://me@pi.local:2222", Address("pi.local", "me", 2222)),
+        ("ssh://me@[fe80::1%eth0]:22/", Address("fe80::1%eth0", "me", 22)),
+    ],
+)
+def test_an_address_has_a_host_and_may_have_a_user_and_a_port(url: str, expected: Address) -> None:
+    assert registry.address(url) == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ssh://",
+        "ssh://-oProxyCommand=x",
+        "ssh://-l@host",
+        "ssh://me@-host",
+        "ssh://me@ho st",
+        "ssh://me@host\n",
+        "ssh://me@host;reboot",
+        "ssh://$(id)@host",
+        "ssh://me@host:0",
+        "ssh://me@host:65536",
+        "ssh://me@host/path",
+        "ssh://me@host\x00",
+    ],
+)
+def test_an_address_is_nothing_else(url: str) -> None:
+    with pytest.raises(UsageError, match=r"write it as ssh://\[user@\]host\[:port\]"):
+        registry.address(url)
+
+
+def test_an_address_holds_no_password() -> None:
+    with pytest.raises(UsageError, match="it holds no password"):
+        registry.address("ssh://me:secret@host")
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda", "all", "", "Pi", "-pi", "a b", "a.b", "ä", "a\n"])
+def test_names_are_plain(name: str) -> None:
+    with pytest.raises(UsageError, match="a name has a-z, 0-9, _ and -"):
+        registry.add(Entry(name, "ssh://pi"))
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        (Entry("pi", "http://pi"), "'http://pi' is no address; write ssh://"),
+        (Entry("pi", "adb://-x"), "is no address"),
+        (Entry("pi", "ssh://pi", "-c x"), "not the path of a program"),
+        (Entry("pi", "ssh://pi", "a\nb"), "not the path of a program"),
+        (Entry("pi", "ssh://pi", threads=0), "threads 0: choose 1 or more"),
+        (Entry("pi", "ssh://pi", cpus=(1, 1)), "name each processor once"),
+        (Entry("pi", "ssh://pi", threads=3, cpus=(1, 2)), "for each of its 3 threads"),
+    ],
+)
+def test_what_is_wrong_with_a_device_is_said(entry: Entry, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        registry.add(entry)
+    assert registry.entries() == {}
+
+
+def test_a_device_comes_back_as_it_was_given(user_file: Path) -> None:
+    assert registry.add(PI) == user_file
+    found = registry.find("pi")
+    assert found == Entry(PI.name, PI.url, PI.python, PI.threads, PI.cpus, user_file)
+    assert user_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_project_with_devices_keeps_its_own(user_file: Path) -> None:
+    project = Path("benchbox.toml")
+    project.write_text("[run]\nseed = 1\n")
+    assert registry.add(PI) == user_file
+    project.write_text('[run]\nseed = 1\n\n[devices.a]\nurl = "local"\n')
+    assert registry.add(Entry("b", "ssh://b")) == project
+    assert list(registry.entries()) == ["a", "b", "pi"]
+
+
+def test_the_projects_device_wins_over_the_users(user_file: Path) -> None:
+    registry.add(PI)
+    assert user_file.is_file()
+    Path("benchbox.toml").write_text('[devices.pi]\nurl = "ssh://other"\n')
+    found = registry.find("pi")
+    assert found is not None
+    assert found.url == "ssh://other"
+
+
+FILE = """# mine
+[run]   # defaults
+seed = 1
+
+[devices.one]  # the first
+url = "ssh://one"
+# about its threads
+threads = 2
+
+# the second
+[devices.two]
+url = "ssh://two"
+cpus = [0,
+  1]
+
+# what follows
+[show]
+batch = 2
+"""
+
+
+def test_comments_and_all_else_survive(user_file: Path) -> None:
+    user_file.parent.mkdir()
+    user_file.write_text(FILE)
+    user_file.chmod(0o644)
+    registry.add(PI)
+    assert user_file.read_text().startswith(FILE + "\n[devices.pi]\n")
+    registry.remove("pi")
+    assert user_file.read_text().rstrip() == FILE.rstrip()
+    registry.remove("one")
+    text = user_file.read_text()
+    assert "one" not in text and "# about" not in text
+    assert all(line in text for line in ("# mine", "# the second", "# what follows", "seed = 1"))
+    registry.remove("two")
+    assert tomllib.loads(user_file.read_text()) == {"run": {"seed": 1}, "show": {"batch": 2}}
+    assert "# what follows" in user_file.read_text()
+    assert user_file.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['devices = {pi = {url = "local"}}\n', '[devices]\npi = {url = "local"}\n'],
+)
+def test_a_table_written_in_another_way_is_left_to_a_person(user_file: Path, text: str) -> None:
+    user_file.parent.mkdir()
+    user_file.write_text(text)
+    with pytest.raises(UsageError, match="edit it by hand"):
+        registry.remove("pi")
+    assert user_file.read_text() == text
+
+
+def test_a_name_is_given_once() -> None:
+    registry.add(PI)
+    with pytest.raises(UsageError, match="already: benchbox device remove pi"):
+        registry.add(PI)
+
+
+def test_what_is_not_there_cannot_be_removed() -> None:
+    with pytest.raises(UsageError, match="'pi' is not registered"):
+        registry.remove("pi")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("devices = 1\n", "devices: not a table of devices"),
+        ("[devices]\npi = 1\n", "devices.pi: not a table"),
+        ("[devices.pi]\n", "devices.pi.url: missing"),
+        ("[devices.pi]\nurl = 1\n", "devices.pi.url: missing, or no text"),
+        ('[devices.pi]\nurl = "local"\npassword = "x"\n', "devices.pi.password: there is no such"),
+        ('[devices.pi]\nurl = "local"\nthreads = true\n', "devices.pi.threads: not a whole"),
+        ('[devices.pi]\nurl = "local"\ncpus = ["1"]\n', "devices.pi.cpus: not a list"),
+        ('[devices.pi]\nurl = "local"\npython = 3\n', "devices.pi.python: not a text"),
+        ('[devices.Pi]\nurl = "local"\n', "device 'Pi': a name has"),
+        ("[devices.pi\n", "not valid TOML"),
+    ],
+)
+def test_a_file_that_is_wrong_names_file_and_key(text: str, sentence: str) -> None:
+    Path("benchbox.toml").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        registry.entries()
+    assert str(caught.value).startswith("benchbox.toml: ")
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_written_says_so(user_file: Path) -> None:
+    user_file.parent.write_text("a file where the folder should be")
+    with pytest.raises(StorageError, match="cannot be written"):
+        registry.add(PI)
+
+
+def test_a_link_to_a_file_stays_one(user_file: Path, tmp_path: Path) -> None:
+    user_file.parent.mkdir()
+    target = tmp_path / "dotfiles.toml"
+    target.write_text("")
+    user_file.symlink_to(target)
+    registry.add(PI)
+    assert user_file.is_symlink()
+    assert "pi" in target.read_text()
+
+
+def test_when_a_device_was_seen_is_kept(cache_dir: Path) -> None:
+    assert seen.times() == {}
+    seen.note("pi")
+    seen.note("nano")
+    assert seen.times().keys() == {"pi", "nano"}
+    (cache_dir / "devices.json").write_text("[")
+    assert seen.times() == {}
