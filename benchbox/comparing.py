@@ -9,6 +9,7 @@ from benchbox.render.words import listed
 from benchbox.stats import Interval
 
 EQUAL_FLOPS = 0.005  # FLOPs that differ by less are called equal
+UNCLEAR_HELP = "UNCLEAR: more time (--max-time) narrows the interval, a wider --margin decides"
 
 
 def sentence(run: Run, records: Sequence[Record]) -> str | None:
@@ -21,7 +22,7 @@ def sentence(run: Run, records: Sequence[Record]) -> str | None:
     lines = [
         _line(run, record, record.relative)
         for record in records
-        if record.relative is not None and record.case != record.reference
+        if record.relative is not None and verdicts.verdict(run, record)
     ]
     return "\n".join(lines) or None
 
@@ -39,19 +40,20 @@ def notes(run: Run, records: Sequence[Record]) -> list[str]:
         f"verdict, by the whole 95% interval of the ratio to {records[0].reference}: "
         f"{_bounds(margin)}; UNCLEAR where it lies across a bound",
         *(f"{listed(same)} are one and the same graph" for same in by_graph.values() if same[1:]),
+        *([UNCLEAR_HELP] if verdicts.is_unclear(run) else []),
     ]
 
 
 def verdict(run: Run, record: Record) -> str:
     """Return the verdict in capitals, a dash for the reference and for a case without figures."""
-    return verdicts.verdict(run.context, record) or units.UNKNOWN
+    return verdicts.verdict(run, record) or units.UNKNOWN
 
 
 def _line(run: Run, record: Record, ratio: Interval) -> str:
     case, reference, device = record.case, record.reference, run.context.device
     said = verdict(run, record)
     if said == "UNCLEAR":
-        said += f": {units.ratio(ratio.low)} to {units.ratio(ratio.high)}"
+        said += f": {units.bounds(ratio)}"
     inverse = Interval(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)
     latency, takes = _times(inverse), f"takes {_times(ratio)} ({said})"
     macs = verdicts.relative_macs(run, record)

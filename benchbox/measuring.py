@@ -11,9 +11,9 @@ from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.export import Graph
 from benchbox.journal import Journal
 from benchbox.pacing import PacedSampler
-from benchbox.planning import Plan, shortfall
+from benchbox.planning import Plan, shortfall, undecided
 from benchbox.records import Record, Status
-from benchbox.samples import Burst
+from benchbox.samples import Burst, round_medians
 from benchbox.sampling import Progress, Sampler, Subject
 from benchbox.specs import Case
 from benchbox.states import Known, Readings
@@ -108,10 +108,18 @@ class Measurement:
         record = self._journal.records.get(key)
         if record is None or record.status != "ok":
             return False
-        return not self._lacks(key, record.bursts)
+        return not self._lacks(key, record.bursts) and not self._unclear(key, record.bursts)
 
     def _lacks(self, key: str, bursts: Sequence[Burst]) -> str:
         return shortfall(bursts, self._plan, self.readings.gate, self._beside(key))
+
+    def _unclear(self, key: str, bursts: Sequence[Burst]) -> bool:
+        """Return whether a comparison cannot tell yet how the case stands to its reference."""
+        beside = self._beside(key)
+        if beside is None:
+            return False
+        ours, theirs = (round_medians(each, self.readings.gate) for each in (bursts, beside))
+        return undecided(ours, self._plan, theirs)
 
     def _beside(self, key: str) -> Sequence[Burst] | None:
         """Return, in a comparison, the samples that those of a case are judged against."""
@@ -270,9 +278,10 @@ class Measurement:
         for key in self._cases:
             if key in self._failed or self._good(key):
                 continue
-            if not self._lacks(key, self._bursts(key)):
+            bursts = self._bursts(key)
+            if not self._lacks(key, bursts) and not self._unclear(key, bursts):
                 self._write(key, "ok", "")
-            elif self._bursts(key):
+            elif bursts:
                 self._write(key, "imprecise", "interrupted before its interval was narrow enough")
             else:
                 self._write(key, "skipped", "interrupted before it was timed")

@@ -80,10 +80,12 @@ def lacking(rounds: Rounds, plan: Plan, beside: Rounds | None = None) -> str:
     With those of another case `beside` them it is the ratio to it that has to be precise.
     """
     shared = rounds.keys() if beside is None else rounds.keys() & beside.keys()
-    count, both = len(shared), "" if beside is None else " of both cases"
+    count = len(shared)
+    both = "" if beside is None or beside == rounds else " of both cases"
     interval = spread(rounds, beside)
     if interval is None:
-        return f"only {count} quiet rounds{both} and an interval needs {stats.MIN_ROUNDS}"
+        plural = "" if count == 1 else "s"
+        return f"only {count} quiet round{plural}{both} and an interval needs {stats.MIN_ROUNDS}"
     if interval.half_width > plan.precision:
         reached = f"±{interval.half_width:.1%} after {count} rounds"
         of_what = "" if beside is None else "the ratio is "

@@ -232,7 +232,10 @@ def _aside(pairs: Sequence[Pair]) -> str:
 
 def _paper(records: Sequence[Record], spec_facts: SpecFacts) -> list[str]:
     """Return where the paper's figures come from."""
-    if not telling.compared(records) or all(record.published is None for record in records):
+    figures = {record.case: record.published for record in records}
+    if not telling.compared(records) or not any(
+        record.published and figures.get(record.reference) for record in records
+    ):
         return []
     unit = units.per_second(spec_facts.published_unit)
     device = f" on {spec_facts.published_device}" if spec_facts.published_device else ""

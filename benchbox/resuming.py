@@ -9,7 +9,7 @@ from benchbox.records import Context, Run
 
 # Samples taken under different values of these do not belong in one table.
 SAME = ("device", "provider", "threads", "cpus", "channels", "seed", "versions")
-SAME_PLAN = ("batch", "shapes", "arrival_per_s", "sustained_s")
+SAME_PLAN = ("batch", "shapes", "weights", "arrival_per_s", "sustained_s")
 SAME_HOST = ("machine", "cpu", "cpus", "kernel")
 
 
@@ -33,5 +33,5 @@ def _differences(old: Context, new: Context) -> Sequence[str]:
     pairs = [(name, getattr(old, name), getattr(new, name)) for name in SAME]
     pairs += [(name, old.host.get(name), new.host.get(name)) for name in SAME_HOST]
     pairs += [(f"spec {spec.name}", old.spec(spec.name).sha256, spec.sha256) for spec in new.specs]
-    pairs += [(name, old.plan.get(name), new.plan.get(name)) for name in SAME_PLAN]
+    pairs += [(name, old.plan.get(name) or None, new.plan.get(name) or None) for name in SAME_PLAN]
     return [f"{name} was {was!r} and is {now!r} now" for name, was, now in pairs if was != now]

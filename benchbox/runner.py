@@ -16,7 +16,7 @@ from benchbox.measuring import Measurement
 from benchbox.planning import Plan
 from benchbox.records import Context, Record, Run, SpecFacts
 from benchbox.sampling import Sampler
-from benchbox.specs import BlockSpec, Case, Selection, with_references, with_weights
+from benchbox.specs import BlockSpec, Builder, Case, Selection, with_references, with_weights
 from benchbox.transports import Agent, open_agent
 
 
@@ -73,7 +73,7 @@ def run(request: Request, watcher: Watcher) -> Outcome:
     watcher.starting()
     agent = request.open(request.device)
     try:
-        context = _context(request, agent)
+        context = _context(request, cases, agent)
         previous = resuming.previous(request.results, context) if request.resume else None
         states = history.path(context)
         with closing(Journal(request.results, context, previous)) as journal:
@@ -129,7 +129,7 @@ def prepare(
     return outcomes
 
 
-def _context(request: Request, agent: Agent) -> Context:
+def _context(request: Request, cases: Sequence[Case], agent: Agent) -> Context:
     device, selection, hello = request.device, request.selection, agent.hello
     return Context(
         name=request.name,
@@ -144,6 +144,7 @@ def _context(request: Request, agent: Agent) -> Context:
             **asdict(request.plan),
             "batch": selection.batch,
             "shapes": [str(shape) for shape in selection.shapes],
+            "weights": _weights(cases),
         },
         specs=[_facts(spec, selection) for spec in _once(request.specs)],
         host=_shareable(hello["host"]),
@@ -151,6 +152,12 @@ def _context(request: Request, agent: Agent) -> Context:
         cpus=hello["cpus"],
         affinity=hello["affinity"],
     )
+
+
+def _weights(cases: Sequence[Case]) -> dict[str, str]:
+    """Return the sha256 of the checkpoint of every network that has one."""
+    sources = {case.network: case.source for case in cases if isinstance(case.source, Builder)}
+    return {name: s.weights_sha256 for name, s in sources.items() if s.weights is not None}
 
 
 def _once(specs: Sequence[BlockSpec]) -> list[BlockSpec]:

@@ -240,9 +240,12 @@ class Sampler:
         """Return each case's calls in the next round: fewer where time is short for the rounds."""
         calls = [self._calls(case, self.plan.burst_s, self.plan.min_calls) for case in members]
         first = self._stage_session or 0
-        fewest = min(sum(b.session >= first for b in case.bursts) for case in members)
+        fewest = min(len({b.round for b in case.bursts if b.session >= first}) for case in members)
         rounds = max(1, self.plan.rounds_each - fewest)
-        fits = max(0.0, left_s) / rounds / _expected_s(members, calls)
+        # A mirrored round has two bursts of each case, and a call before each that settles it.
+        settling = 1 if self.plan.margin is None else 2
+        expected_s = sum(c.latency_s * (n + settling) for c, n in zip(members, calls, strict=True))
+        fits = max(0.0, left_s) / rounds / expected_s
         return [max(1, int(n * min(1.0, fits))) for n in calls]
 
     def _retire(self) -> Iterator[Progress]:
@@ -264,11 +267,11 @@ class Sampler:
         if self._rounds_in_stage(case) < self.plan.rounds_each:
             return False
         beside = self._beside(case)
+        if undecided(case.rounds, self.plan, beside):
+            return False
         if self.stage + 1 == self.plan.sessions:
             # That an earlier session gave it nothing can no longer be mended.
-            if lacking(case.rounds, self.plan, beside) or not self._compared(case):
-                return False
-            return not undecided(case.rounds, self.plan, beside)
+            return not lacking(case.rounds, self.plan, beside) and self._compared(case)
         interval = self.interval(case)
         wanted = self.plan.stage_precision(self.stage)
         return interval is not None and interval.half_width <= wanted
@@ -325,11 +328,6 @@ def _mirrored(pairs: Sequence[tuple[Progress, int]]) -> list[tuple[Progress, int
     of one burst, in two halves.
     """
     *first, last = pairs
-    there = [(case, max(1, calls - calls // 2)) for case, calls in first]
-    back = [(case, max(1, calls // 2)) for case, calls in reversed(first)]
-    return [*there, last, *back]
-
-
-def _expected_s(members: Sequence[Progress], calls: Sequence[int]) -> float:
-    """Return how long a round should take, with the call that settles each case."""
-    return sum(case.latency_s * (n + 1) for case, n in zip(members, calls, strict=True))
+    # Halves of one length: of unequal ones the median would lie in the longer.
+    halves = [(case, (calls + 1) // 2) for case, calls in first]
+    return [*halves, last, *reversed(halves)]

@@ -35,22 +35,25 @@ def cells(run: Run, record: Record) -> dict[str, str | float | None]:
         "relative_ci_low": ratio.low if ratio else None,
         "relative_ci_high": ratio.high if ratio else None,
         "relative_macs": relative_macs(run, record),
-        "verdict": verdict(run.context, record),
+        "verdict": verdict(run, record),
         "margin": margin(run.context),
     }
 
 
-def verdict(context: Context, record: Record) -> Verdict | None:
-    """Return how a case stands to the reference; None for that itself and for one not measured."""
-    within = margin(context)
+def verdict(run: Run, record: Record) -> Verdict | None:
+    """Return how a case stands to the reference; None for that itself, and without one of them."""
+    within = margin(run.context)
     if within is None or record.latency is None or record.case == record.reference:
+        return None
+    reference = run.record(f"{record.spec}:{record.reference}")
+    if reference is None or reference.latency is None:
         return None
     return stats.verdict(record.relative, within)
 
 
 def is_unclear(run: Run) -> bool:
     """Return whether a comparison could not tell some case from the reference."""
-    return any(verdict(run.context, record) == "UNCLEAR" for record in run.records)
+    return any(verdict(run, record) == "UNCLEAR" for record in run.records)
 
 
 def relative_macs(run: Run, record: Record) -> float | None:

@@ -90,7 +90,7 @@ def test_noise_converges_and_stops_at_the_precision_asked_for() -> None:
     )
     assert {case.subject.key for case in finished} == {"a", "b"}
     for case, latency in zip(sampler.cases.values(), (0.002, 0.004), strict=True):
-        interval = case.interval()
+        interval = sampler.interval(case)
         assert interval is not None
         assert interval.half_width <= plan.precision
         assert interval.value == pytest.approx(latency, rel=0.02)
@@ -552,7 +552,7 @@ def test_a_case_that_had_enough_by_another_gate_goes_on() -> None:
     again = list(sampler.measure(machine, 1))
     assert [c.subject.key for c in again] == ["a"]
     assert not shortfall(case.bursts, plan, sampler.gate)
-    assert case.interval() is not None
+    assert sampler.interval(case) is not None
     assert estimate(case.bursts, sampler.gate).p50_s == pytest.approx(0.002, rel=0.01)  # type: ignore[union-attr]
 
 

@@ -6,8 +6,9 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from benchbox import host, telling
+from benchbox import host, specs, telling
 from benchbox.records import Record
+from benchbox.render import units
 from benchbox.sampling import Progress as Case
 from benchbox.sampling import Sampler
 from benchbox.sustaining import Sustainer
@@ -81,7 +82,7 @@ class Live:
         if len(widths) == len(active) and math.isfinite(max(widths)):
             text += f", widest ±{max(widths):.1%} (±{sampler.plan.precision:.1%} asked)"
             slowest = min(shares)
-            if slowest > 0:
+            if slowest > 0 and sampler.plan.margin is None:  # else the verdict decides when it ends
                 left = min(left, sampler.elapsed_s * (1 - slowest) / slowest)
         self._draw(
             "timing", (done + sum(shares)) / self._total, f"{text}, {left:.0f} s left at most"
@@ -103,6 +104,8 @@ class Live:
         figure = "" if latency is None else f" {latency.p50_s * 1e3:.4g} ms"
         if latency is not None and latency.interval is not None:
             figure += f" ±{latency.interval.half_width:.1%}"
+        if record.spec == specs.COMPARE and record.relative and record.case != record.reference:
+            figure += f", {units.ratio(record.relative.value)} ({units.bounds(record.relative)})"
         figure += telling.briefly(record)
         reason = f" ({record.reason})" if record.reason else ""
         status = "" if record.status == "ok" else f" {record.status}"

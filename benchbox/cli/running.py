@@ -1,22 +1,23 @@
 """`benchbox run`."""
 
+import hashlib
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
 import typer
 from rich.console import Console
 
-from benchbox import devices, reading, runner, specs, stats
+from benchbox import devices, reading, records, runner, specs, stats
 from benchbox.cli import loads, parsing
 from benchbox.cli.app import INTERRUPTED, Channels
 from benchbox.cli.loads import Load
 from benchbox.cli.output import Targets, console
 from benchbox.cli.progress import Live
 from benchbox.devices import Device
-from benchbox.errors import UsageError
+from benchbox.errors import DeviceError, UsageError
 from benchbox.planning import Plan
 from benchbox.runner import Outcome, Request
 from benchbox.specs import BlockSpec, Platform, Selection
@@ -28,6 +29,7 @@ ENDINGS = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (sig
 PUBLISHED = Plan(sessions=3)
 QUICK = Plan(precision=0.05, min_rounds=stats.MIN_ROUNDS, burst_s=0.02, min_calls=2)
 NAME_CHARACTERS = 100  # of a run in a file name; file systems end at 255
+DIGEST_CHARACTERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +75,54 @@ def carry_out(
     places = [devices.resolve(each, options.threads, cpus) for each in options.devices]
     requests = [_request(options, found, name, select(own), device) for device, own in _own(places)]
     stderr = console(stderr=True)
-    outcomes: list[Outcome] = []
-    for request in requests:
-        outcomes.append(_announced(request, stderr))
-        if outcomes[-1].interrupted:
-            break
+    outcomes, lost = _on_each(_begun(requests), stderr)
     targets.write([outcome.run for outcome in outcomes], verbose=options.verbose)
     for outcome in outcomes:
         _epilogue(stderr, outcome)
     code = exit_code(outcomes, options.strict)
+    if code != INTERRUPTED and lost is not None:
+        raise lost
     if code:
         raise typer.Exit(code)
+
+
+def _begun(requests: Sequence[Request]) -> list[Request]:
+    """Return the requests, those to be resumed begun anew on devices that have no run of it yet.
+
+    When no device has one, resuming fails as it does on a single device.
+    """
+    has_run = [records.latest(r.results, r.device.name, r.name) is not None for r in requests]
+    if not any(has_run):
+        return list(requests)
+    return [
+        replace(request, resume=request.resume and has)
+        for request, has in zip(requests, has_run, strict=True)
+    ]
+
+
+def _on_each(
+    requests: Sequence[Request], stderr: Console
+) -> tuple[list[Outcome], DeviceError | None]:
+    """Measure on one device after the other; one that fails does not take the others with it.
+
+    Returns the first failure of a device; raises it when nothing was measured.
+    """
+    outcomes: list[Outcome] = []
+    lost: DeviceError | None = None
+    for request in requests:
+        try:
+            outcomes.append(_announced(request, stderr))
+        except DeviceError as error:
+            if len(requests) == 1:
+                raise
+            stderr.print(f"Error: {error}", style="red", markup=False)
+            lost = lost or error
+            continue
+        if outcomes[-1].interrupted:
+            break
+    if lost is not None and not outcomes:
+        raise lost
+    return outcomes, lost
 
 
 def _own(places: Sequence[Device]) -> list[tuple[Device, Platform]]:
@@ -146,8 +185,16 @@ def run_name(names: Sequence[str]) -> str:
             own = found[0].only["network"]
             narrowed = narrowed.replace(f"_network={own}", "")
         parts.append((base if len(found) > 1 else own) + narrowed)
-    text = "+".join(parts)
-    return "".join(c if c.isalnum() or c in "+-_.=," else "-" for c in text)[:NAME_CHARACTERS]
+    return file_name("+".join(parts))
+
+
+def file_name(text: str) -> str:
+    """Return a text as part of a file's name; one that is too long ends in a digest of it."""
+    name = "".join(c if c.isalnum() or c in "+-_.=," else "-" for c in text)
+    if len(name) <= NAME_CHARACTERS:
+        return name
+    digest = hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARACTERS]
+    return f"{name[: NAME_CHARACTERS - DIGEST_CHARACTERS - 1]}-{digest}"
 
 
 def selection(

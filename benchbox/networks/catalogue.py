@@ -139,7 +139,8 @@ def find(name: str) -> Network | None:
 
     Raises SpecError for a family without an x1_0, which could be any of its members.
     """
-    family, train, _ = name.partition("_train")
+    family = name.removesuffix("_train")
+    train = name[len(family) :]
     for full in (name, f"{name}_x1_0", f"{family}_x1_0{train}"):
         if full in NETWORKS:
             return NETWORKS[full]

@@ -32,16 +32,22 @@ def tables_of(runs: Sequence[Run], *, verbose: bool = False, measured: bool = Fa
 def _is_across(runs: Sequence[Run]) -> bool:
     """Return whether these are runs of one comparison, each on a device of its own."""
     devices = {run.context.device for run in runs}
-    names = {run.context.name for run in runs}
     compared = all(verdicts.margin(run.context) is not None and run.records for run in runs)
-    return compared and 1 < len(runs) == len(devices) and len(names) == 1
+    return compared and 1 < len(runs) == len(devices) and len(set(map(_what, runs))) == 1
+
+
+def _what(run: Run) -> tuple[str, ...]:
+    """Return what is compared in a run, and by which margin."""
+    context = run.context
+    plan = [str(context.plan.get(name)) for name in ("margin", "batch", "shapes", "weights")]
+    return (context.name, context.channels, *(spec.sha256 for spec in context.specs), *plan)
 
 
 def _table(runs: Sequence[Run]) -> Table:
     facts = runs[0].context.specs[0]
     keys = list(dict.fromkeys(record.key for run in runs for record in run.records))
     known = [_first(runs, key) for key in keys]
-    notes = [note for run in runs for note in reading.notes(run, facts)]
+    said = [line for run in runs for line in (reading.sentence(run, facts) or "").splitlines()]
     return Table(
         title=printable(facts.title),
         about=tuple(_about(run) for run in runs),
@@ -58,8 +64,8 @@ def _table(runs: Sequence[Run]) -> Table:
             for run in runs
             for line in reading.failures(run, facts)
         ),
-        reading="\n".join(filter(None, (reading.sentence(run, facts) for run in runs))) or None,
-        notes=tuple(map(printable, dict.fromkeys(notes))),
+        reading="\n".join(map(printable, said)) or None,
+        notes=tuple(map(printable, _notes(runs))),
     )
 
 
@@ -72,6 +78,14 @@ def _first(runs: Sequence[Run], key: str) -> Record:
 def _relative_flops(runs: Sequence[Run], record: Record) -> str:
     known = [verdicts.relative_macs(run, record) for run in runs]
     return next((units.ratio(macs) for macs in known if macs is not None), units.UNKNOWN)
+
+
+def _notes(runs: Sequence[Run]) -> list[str]:
+    """Return the footnotes of all runs, each of one device alone with its name."""
+    by_run = [(run, reading.notes(run, run.context.specs[0])) for run in runs]
+    common = [note for note in by_run[0][1] if all(note in notes for _, notes in by_run)]
+    own = [f"{r.context.device}: {n}" for r, notes in by_run for n in notes if n not in common]
+    return [*common, *own]
 
 
 def _about(run: Run) -> str:
@@ -87,5 +101,7 @@ def _cell(run: Run, record: Record | None) -> str:
     if record is None or record.latency is None:
         return units.UNKNOWN if record is None else record.status
     beside = [relative_latency(record), comparing.verdict(run, record)]
-    known = " ".join(text for text in beside if text != units.UNKNOWN)
-    return f"{p50(record)} ({known})" if record.case != record.reference else p50(record)
+    known = [" ".join(text for text in beside if text != units.UNKNOWN)]
+    known = [] if record.case == record.reference else known
+    known += [record.status] if record.status != "ok" else []
+    return f"{p50(record)} ({', '.join(known)})" if known else p50(record)

@@ -191,7 +191,7 @@ def span(record: Record) -> str:
     ratio = relative(record)
     if ratio is None or record.case == record.reference:
         return relative_latency(record)
-    return f"{units.ratio(ratio.value)} ({units.ratio(ratio.low)} to {units.ratio(ratio.high)})"
+    return f"{units.ratio(ratio.value)} ({units.bounds(ratio)})"
 
 
 def relative_latency(record: Record) -> str:

@@ -12,6 +12,7 @@ UNKNOWN = "-"
 MILLI = 1e3
 MEGA = 1e6
 KILO = 1e3
+NEAR_ONE = 1.1
 
 
 def width(interval: Interval | None) -> float:
@@ -40,10 +41,19 @@ def estimate(value: float, width: float = 0.0) -> str:
 
 
 def ratio(value: float, width: float = 0.0) -> str:
-    """Return `2.31x`, with no more than two decimals."""
+    """Return `2.31x`, with no more than two decimals, or two digits where it is below a tenth."""
     certain = _has_width(value, width)
     decimals = _decimals(value, width) if certain else max(0, 2 - _exponent(value))
-    return f"{_rounded(value, min(2, decimals))}x"
+    most = max(2, 1 - _exponent(value)) if value > 0 else 2
+    return f"{_rounded(value, min(most, decimals))}x"
+
+
+def bounds(interval: Interval) -> str:
+    """Return `2.29x to 2.33x`, with a third decimal where the ends are near to 1."""
+    low, high = interval.low, interval.high
+    if low < NEAR_ONE and high > 1 / NEAR_ONE and high / low < NEAR_ONE:
+        return f"{low:.3f}x to {high:.3f}x"
+    return f"{ratio(low)} to {ratio(high)}"
 
 
 def milliseconds(seconds: float | None) -> str:

@@ -1,6 +1,7 @@
 """Cases of any specs set beside each other: a spec of its own, whose reference is the first."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,8 +19,9 @@ def comparison(found: Sequence[BlockSpec], title: str) -> BlockSpec:
 
     Unfolding it raises UsageError for fewer than two cases, and for one that is named twice.
     """
-    digest = hashlib.sha256("".join(spec.sha256 for spec in found).encode()).hexdigest()
-    is_one = len({spec.name for spec in found}) == 1
+    parts = [[spec.sha256, sorted(spec.only.items())] for spec in found]
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    is_one = len({(spec.name, spec.sha256) for spec in found}) == 1
     return BlockSpec(
         name=NAME,
         title=title,
@@ -35,7 +37,7 @@ def _unfold(found: Sequence[BlockSpec], is_one: bool, selection: Selection) -> l
     names = _names(members)
     for index, case in enumerate(members):
         if any(_same(case, other) for other in members[:index]):
-            raise UsageError(f"{names[index]} is compared with itself; name two different cases")
+            raise UsageError(f"{_short(case)} is compared with itself; name two different cases")
     if len(members) < FEWEST:
         raise UsageError(f"{names[0]}: a comparison needs two cases; name another one")
     return [
@@ -63,7 +65,9 @@ def _names(members: Sequence[Case]) -> list[str]:
     """Return a name for each case that no other has: as short as it may be."""
     names = [_short(case) for case in members]
     names = _longer(names, [_in_folder(case) for case in members])
-    return _longer(names, [f"{name}#{index + 1}" for index, name in enumerate(names)])
+    while len(set(names)) < len(names):
+        names = _longer(names, [f"{name}#{index + 1}" for index, name in enumerate(names)])
+    return names
 
 
 def _longer(names: Sequence[str], longer: Sequence[str]) -> list[str]:
@@ -73,7 +77,7 @@ def _longer(names: Sequence[str], longer: Sequence[str]) -> list[str]:
 
 
 def _short(case: Case) -> str:
-    return case.name if case.network or case.spec == case.name else case.key
+    return case.name if case.name in (case.network, case.spec) else case.key
 
 
 def _in_folder(case: Case) -> str:

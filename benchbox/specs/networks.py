@@ -13,7 +13,7 @@ INPUT = "x"
 DIGITS = 12  # of a checkpoint's sha256 in a note
 
 
-def image(name: str, selection: Selection) -> TensorSpec:
+def image(selection: Selection) -> TensorSpec:
     """Return the input of a network: what --shape says, else one 3x224x224 image per --batch.
 
     Raises UsageError for a shape that the network cannot take.
@@ -21,20 +21,20 @@ def image(name: str, selection: Selection) -> TensorSpec:
     given = {tensor.name: tensor for tensor in selection.shapes}
     unknown = sorted(set(given) - {INPUT})
     if unknown:
-        raise UsageError(f"{name}: --shape {unknown[0]}: the input is {INPUT}")
+        raise UsageError(f"--shape {unknown[0]}: the input of a network is {INPUT}")
     tensor = given.get(INPUT)
     if tensor is None:
         return TensorSpec(INPUT, (selection.batch or 1, *catalogue.IMAGE))
     channels = catalogue.IMAGE[0]
     if len(tensor.shape) != 4 or tensor.shape[1] != channels or tensor.dtype != "float32":
         raise UsageError(
-            f"{name}: --shape {tensor}: the input is float32 images of {channels} channels, "
+            f"--shape {tensor}: the input of a network is float32 images of {channels} channels, "
             f"such as {INPUT}=1x3x224x224"
         )
     if any(size % catalogue.STRIDE for size in tensor.shape[2:]):
         raise UsageError(
-            f"{name}: --shape {tensor}: height and width must be multiples of "
-            f"{catalogue.STRIDE}, the network's stride"
+            f"--shape {tensor}: height and width must be multiples of {catalogue.STRIDE}, "
+            "the stride of a network"
         )
     batch = tensor.shape[0] if selection.batch is None else selection.batch
     return TensorSpec(INPUT, (batch, *tensor.shape[1:]))
@@ -55,7 +55,7 @@ def with_weights(cases: Sequence[Case], weights: Mapping[str, Path]) -> list[Cas
 
 
 def _by_network(weights: Mapping[str, Path], networks: Sequence[str]) -> list[tuple[str, Path]]:
-    pairs = []
+    pairs: list[tuple[str, Path]] = []
     for name, path in weights.items():
         if not name and len(networks) != 1:
             which = "none of them is a network" if not networks else "there are several networks"
@@ -63,6 +63,8 @@ def _by_network(weights: Mapping[str, Path], networks: Sequence[str]) -> list[tu
         network = networks[0] if not name else catalogue.named(name).name
         if network not in networks:
             raise UsageError(f"--weights {name}={path}: {network} is not among what is asked for")
+        if network in dict(pairs):
+            raise UsageError(f"--weights {path}: a second file for {network}; give one")
         pairs.append((network, path))
     return pairs
 

@@ -58,7 +58,7 @@ def _check(path: Path, table: schema.SpecTable) -> None:
     for index, case in enumerate(table.cases):
         _check_source(f"{path}: cases[{index + 1}]", path, table, case)
     built = [case for case in table.cases if case.network is None]
-    if (table.input is None) == (not table.inputs) and (built or table.inputs):
+    if built and (table.input is None) == (not table.inputs):
         raise SpecError(f"{path}: give either input = [...] or [[inputs]], one of the two")
     names = [_name(path, table, case) for case in table.cases]
     for index, name in enumerate(names):
@@ -78,10 +78,16 @@ def _check_source(where: str, path: Path, table: schema.SpecTable, case: schema.
         if table.builder is None:
             raise SpecError(f"{path}: builder: missing")
         return
-    if table.builder is not None or case.args or case.gpu or case.arm:
-        raise SpecError(f"{where}: network: its builder and arguments are known; leave out others")
-    if catalogue.find(case.network) is None:
-        raise SpecError(f"{where}: network: there is no {case.network!r}")
+    own = [table.builder, table.args, table.input, table.inputs, case.args, case.gpu, case.arm]
+    if any(own):
+        raise SpecError(
+            f"{where}: network: it brings its builder, arguments and input; "
+            "leave builder, args, gpu, arm, input and inputs out"
+        )
+    try:
+        catalogue.named(case.network)
+    except SpecError as error:
+        raise SpecError(f"{where}: network: {error}") from None
 
 
 def _check_published(path: Path, table: schema.SpecTable, names: Sequence[str]) -> None:
@@ -150,7 +156,7 @@ def _case(
     if case.network is not None:
         network = catalogue.named(case.network)
         args, source = network.args, Builder(network.builder)
-        inputs: tuple[TensorSpec, ...] = (networks.image(network.name, selection),)
+        inputs: tuple[TensorSpec, ...] = (networks.image(selection),)
         paper = network.paper if paper == Paper() else paper
     else:
         args = {**table.args, **case.args, **channels}
