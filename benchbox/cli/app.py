@@ -310,7 +310,12 @@ def compare(
     margin: Annotated[
         str, typer.Option(envvar="BENCHBOX_MARGIN", help="what differs by less is the same")
     ] = "1%",
-    precision: Precision = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            envvar="BENCHBOX_PRECISION", help="of the ratios, stop at this half-width (default 2%)"
+        ),
+    ] = None,
     max_time: MaxTime = None,
     quick: Quick = False,
     seed: Seed = 0,

@@ -34,5 +34,11 @@ def read(path: Path, ctx: Any) -> dict[str, dict[str, Any]]:  # noqa: ANN401 - T
         unknown = sorted(named.keys() - options.keys())
         if unknown:
             raise UsageError(f"{path}: {command}.{unknown[0]}: there is no such option")
-        defaults[command] = {options[key]: value for key, value in named.items()}
+        several = {p.name for p in known.params if getattr(p, "multiple", False)}
+        values = {options[key]: value for key, value in named.items()}
+        # What may be repeated may also be given once, as on the command line.
+        defaults[command] = {
+            name: [value] if name in several and not isinstance(value, list) else value
+            for name, value in values.items()
+        }
     return defaults

@@ -27,6 +27,7 @@ UNCLEAR = 4
 IMPRECISE = 5
 ENDINGS = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
 PUBLISHED = Plan(sessions=3)
+COMPARED = Plan(precision=0.02, sessions=3)  # of ratios, whose interval is always printed
 QUICK = Plan(precision=0.05, min_rounds=stats.MIN_ROUNDS, burst_s=0.02, min_calls=2)
 NAME_CHARACTERS = 100  # of a run in a file name; file systems end at 255
 DIGEST_CHARACTERS = 8
@@ -222,7 +223,8 @@ def selection(
 
 def plan(options: Options, found: Sequence[BlockSpec], selected: Selection) -> Plan:
     """Return the plan that the options ask for; max_time grows with the number of cases."""
-    base = QUICK if options.quick else PUBLISHED
+    published = PUBLISHED if options.margin is None else COMPARED
+    base = QUICK if options.quick else published
     count = sum(len(spec.cases(selected)) for spec in found)
     default_s = max(3.0, 0.5 * count) if options.quick else max(60.0, 5.5 * count)
     ordinary = Plan(

@@ -23,6 +23,7 @@ from benchbox import costs, networks
 from benchbox.agent import inputs, stdio
 from benchbox.errors import BenchboxError, SpecError, StorageError
 from benchbox.export.builders import own_modules, resolve
+from benchbox.export.folding import folded
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
 from benchbox.export.verifying import check_finite, difference
 
@@ -167,9 +168,10 @@ def _export(module: "torch.nn.Module", feeds: Mapping[str, "Array"], path: Path)
     import torch
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
+    arrays = tuple(torch.from_numpy(array) for array in feeds.values())
     program = torch.onnx.export(
-        module,
-        tuple(torch.from_numpy(array) for array in feeds.values()),
+        folded(module, arrays),
+        arrays,
         dynamo=True,
         optimize=True,
         verbose=False,
