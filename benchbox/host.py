@@ -1,6 +1,7 @@
 """What the machine that benchbox itself runs on has, how busy it is, and where its cache lies."""
 
 import os
+import time
 from pathlib import Path
 
 import psutil
@@ -17,9 +18,18 @@ def usable_cpus() -> list[int]:
 
 def busy_cpus() -> float:
     """Return how many processors others keep busy, seen over LOOK_S seconds of our own sleep."""
-    times = psutil.cpu_times_percent(interval=LOOK_S)
-    idle = times.idle + getattr(times, "iowait", 0.0) + getattr(times, "steal", 0.0)
-    return (psutil.cpu_count() or 1) * max(0.0, 1 - idle / 100)
+    start, before_s = time.monotonic(), _worked_s()
+    time.sleep(LOOK_S)
+    return max(0.0, _worked_s() - before_s) / (time.monotonic() - start)
+
+
+def _worked_s() -> float:
+    """Return the seconds that all processors have worked since the system started.
+
+    psutil's own shares take less than a second of all processors together for a whole one.
+    """
+    times = psutil.cpu_times()
+    return float(times.user + times.system + getattr(times, "nice", 0.0))
 
 
 def cache_folder() -> Path:

@@ -118,7 +118,8 @@ class Measurement:
         beside = self._beside(key)
         if beside is None:
             return False
-        ours, theirs = (round_medians(each, self.readings.gate) for each in (bursts, beside))
+        gate = self.readings.gate
+        ours, theirs = (round_medians(each, gate, paired=True) for each in (bursts, beside))
         return undecided(ours, self._plan, theirs)
 
     def _beside(self, key: str) -> Sequence[Burst] | None:
@@ -246,7 +247,9 @@ class Measurement:
         case = self._cases[key]
         reference = [] if case.is_reference else self._bursts(f"{case.spec}:{case.reference}")
         return replace(
-            rows.measured(bare, bursts, reference, self.readings),
+            rows.measured(
+                bare, bursts, reference, self.readings, paired=self._plan.margin is not None
+            ),
             status=status,
             reason=rows.shareable(reason),
             arrival=arrivals.estimate(bursts, self._plan.arrival_per_s),

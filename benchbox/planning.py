@@ -65,8 +65,9 @@ def shortfall(
 
     In a comparison `reference` are those of the case that it is set beside, where there is one.
     """
-    rounds = samples.round_medians(bursts, gate)
-    beside = None if reference is None else samples.round_medians(reference, gate)
+    paired = reference is not None
+    rounds = samples.round_medians(bursts, gate, paired=paired)
+    beside = None if reference is None else samples.round_medians(reference, gate, paired=True)
     text = lacking(rounds, plan, beside) or _too_few_processes(rounds, plan)
     if not text:
         return ""

@@ -51,10 +51,17 @@ def measured(
     bursts: Sequence[Burst],
     reference: Sequence[Burst],
     readings: Readings,
+    *,
+    paired: bool = False,
 ) -> Record:
-    """Return the record with its samples, their estimate, and the ratio to the reference's."""
+    """Return the record with its samples, their estimate, and the ratio to the reference's.
+
+    `paired` says that rounds are mirrored.
+    """
     gate = readings.gate
-    rounds, others = samples.round_medians(bursts, gate), samples.round_medians(reference, gate)
+    rounds, others = (
+        samples.round_medians(each, gate, paired=paired) for each in (bursts, reference)
+    )
     return replace(
         bare,
         bursts=samples.tagged(bursts, gate),

@@ -45,17 +45,19 @@ class Burst:
     kind: Kind = "ordinary"
     slept_ns: int = 0
 
-    def quiet_ns(self, gate: Gate = OPEN) -> list[int]:
+    def quiet_ns(self, gate: Gate = OPEN, *, paired: bool = False) -> list[int]:
         """Return the latencies of the calls that nothing is known to have disturbed.
 
         No context switch, the sentinels on both sides in the gate's states. Threads of a pool that
         wake up and then wait for a processor are not switched; a burst in which they did is none.
+        `paired` calls stand only beside others of their round: the level that the stream sentinel
+        shows is then the same for both.
         """
-        return list(compress(self.latencies_ns, self.quiet(gate)))
+        return list(compress(self.latencies_ns, self.quiet(gate, paired=paired)))
 
-    def quiet(self, gate: Gate = OPEN) -> list[bool]:
+    def quiet(self, gate: Gate = OPEN, *, paired: bool = False) -> list[bool]:
         """Return for each call whether it is quiet."""
-        if self._waited() or not self._level(gate):
+        if self._waited() or not (paired or self._level(gate)):
             return [False] * len(self.latencies_ns)
         counted = self.switches or [0] * len(self.latencies_ns)
         quiet = [switches == 0 for switches in counted]
@@ -185,11 +187,19 @@ def figures(bursts: Sequence[Burst]) -> list[Burst]:
     return [burst for burst in bursts if burst.kind != "beside"]
 
 
-def round_medians(bursts: Sequence[Burst], gate: Gate = OPEN) -> dict[tuple[int, int], float]:
-    """Return the median of the quiet samples of each round, in seconds, by (session, round)."""
+def round_medians(
+    bursts: Sequence[Burst], gate: Gate = OPEN, *, paired: bool = False
+) -> dict[tuple[int, int], float]:
+    """Return the median of the quiet samples of each round, in seconds, by (session, round).
+
+    `paired` ones are for ratios alone. Of two networks in mirrored rounds, the ratio took twice as
+    many rounds and half the time to be as precise without the level of the stream sentinel, which
+    lasts for seconds and so for a whole round, and was the same within its interval.
+    """
     rounds: dict[tuple[int, int], list[int]] = {}
     for burst in figures(bursts):
-        rounds.setdefault((burst.session, burst.round), []).extend(burst.quiet_ns(gate))
+        key = (burst.session, burst.round)
+        rounds.setdefault(key, []).extend(burst.quiet_ns(gate, paired=paired))
     return {key: median(values) * NS for key, values in rounds.items() if values}
 
 

@@ -51,13 +51,15 @@ class Session(Protocol):
 class Progress:
     """One case on its way: its samples, whether it is warm, and how it ended.
 
-    `bursts` are all of its samples, those of earlier runs too where there are any.
+    `bursts` are all of its samples, those of earlier runs too where there are any. `rounds` are the
+    medians that p50 comes from, `paired` those for a ratio.
     """
 
     subject: Subject
     latency_s: float = 0.001
     bursts: list[Burst] = field(default_factory=list)
     rounds: dict[tuple[int, int], float] = field(default_factory=dict)
+    paired: dict[tuple[int, int], float] = field(default_factory=dict)
     warmup_calls: int = 0
     warm_medians: list[float] = field(default_factory=list)
     resting: bool = False
@@ -80,8 +82,11 @@ class Progress:
         """Take the medians of new rounds, or of all where the gate is another."""
         if gate != self._gate:
             self.rounds.clear()
+            self.paired.clear()
             self._gate, self._judged = gate, 0
-        self.rounds |= samples.round_medians(self.bursts[self._judged :], gate)
+        fresh = self.bursts[self._judged :]
+        self.rounds |= samples.round_medians(fresh, gate)
+        self.paired |= samples.round_medians(fresh, gate, paired=True)
         self._judged = len(self.bursts)
 
 
@@ -266,19 +271,23 @@ class Sampler:
         """Return whether a case has what this stage, and all before it, should give it."""
         if self._rounds_in_stage(case) < self.plan.rounds_each:
             return False
-        beside = self._beside(case)
-        if undecided(case.rounds, self.plan, beside):
+        beside, rounds = self._beside(case), self._rounds(case)
+        if undecided(rounds, self.plan, beside):
             return False
         if self.stage + 1 == self.plan.sessions:
             # That an earlier session gave it nothing can no longer be mended.
-            return not lacking(case.rounds, self.plan, beside) and self._compared(case)
+            return not lacking(rounds, self.plan, beside) and self._compared(case)
         interval = self.interval(case)
         wanted = self.plan.stage_precision(self.stage)
         return interval is not None and interval.half_width <= wanted
 
     def interval(self, case: Progress) -> stats.Interval | None:
         """Return what is to become precise: p50 in seconds, in a comparison the ratio."""
-        return spread(case.rounds, self._beside(case))
+        return spread(self._rounds(case), self._beside(case))
+
+    def _rounds(self, case: Progress) -> Rounds:
+        """Return the rounds that a case is judged by."""
+        return case.rounds if self._beside(case) is None else case.paired
 
     def _beside(self, case: Progress) -> Rounds | None:
         """Return, in a comparison, the rounds that a case is judged against; its own for the first.
@@ -289,17 +298,19 @@ class Sampler:
             return None
         reference = self.cases.get(case.subject.reference, case)
         others = [c for c in self.cases.values() if c is not reference and not c.failure]
-        return None if reference.failure or not others else reference.rounds
+        return None if reference.failure or not others else reference.paired
 
     def _compared(self, case: Progress) -> bool:
         """Return whether there are rounds for a ratio; a reference that is gone gives no more."""
         reference = self.cases.get(case.subject.reference, case)
         if reference is case or reference.finished:
             return True
+        if self.plan.margin is not None:
+            return len(case.rounds) >= stats.MIN_ROUNDS  # its p50 stands beside the ratio
         return len(case.rounds.keys() & reference.rounds.keys()) >= stats.MIN_ROUNDS
 
     def _rounds_in_stage(self, case: Progress) -> int:
-        return sum(session >= (self._stage_session or 0) for session, _ in case.rounds)
+        return sum(session >= (self._stage_session or 0) for session, _ in self._rounds(case))
 
     def _calls(self, case: Progress, burst_s: float, least: int) -> int:
         if case.latency_s > SLOW_S:

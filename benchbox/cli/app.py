@@ -313,7 +313,8 @@ def compare(
     precision: Annotated[
         str | None,
         typer.Option(
-            envvar="BENCHBOX_PRECISION", help="of the ratios, stop at this half-width (default 2%)"
+            envvar="BENCHBOX_PRECISION",
+            help="of the ratios, stop at this half-width (default 1.5%)",
         ),
     ] = None,
     max_time: MaxTime = None,

@@ -27,7 +27,7 @@ UNCLEAR = 4
 IMPRECISE = 5
 ENDINGS = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
 PUBLISHED = Plan(sessions=3)
-COMPARED = Plan(precision=0.02, sessions=3)  # of ratios, whose interval is always printed
+COMPARED = Plan(precision=0.015, sessions=3)  # of ratios, whose interval is always printed
 QUICK = Plan(precision=0.05, min_rounds=stats.MIN_ROUNDS, burst_s=0.02, min_calls=2)
 NAME_CHARACTERS = 100  # of a run in a file name; file systems end at 255
 DIGEST_CHARACTERS = 8
