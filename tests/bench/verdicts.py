@@ -24,7 +24,7 @@ from tests.bench.common import UNLIMITED, Row, counted
 from tests.bench.neighbours import busy
 
 MARGIN = 0.01
-PLAN = Plan(precision=0.005, burst_s=0.02)
+PLAN = Plan(precision=0.005, burst_s=0.02, margin=MARGIN)
 COPY_S = 3.0  # to measure a graph and its copy; a hundred times
 COPIES = 10  # such comparisons per repetition
 MORE_S = 18.0  # to measure a graph and one with more work, so that all of it is done in FOUND_S
@@ -100,7 +100,7 @@ def compare(base: Path, other: Path, plan: Plan) -> str:
             sampler.cases[path.stem].latency_s = loaded.first_call_s
         deque(sampler.measure(agent, 0), maxlen=0)
     rounds = {
-        name: samples.round_medians(case.bursts, sampler.gate)
+        name: samples.round_medians(case.bursts, sampler.gate, paired=True)
         for name, case in sampler.cases.items()
     }
     return stats.verdict(stats.ratio_interval(rounds[other.stem], rounds[key]), MARGIN)
