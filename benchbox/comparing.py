@@ -1,5 +1,6 @@
 """A comparison in words: FLOPs beside latency, and the verdict."""
 
+import math
 from collections.abc import Sequence
 
 from benchbox import verdicts
@@ -30,7 +31,7 @@ def sentence(run: Run, records: Sequence[Record]) -> str | None:
 def notes(run: Run, records: Sequence[Record]) -> list[str]:
     """Return what a reader of a comparison has to know of its verdicts."""
     margin = verdicts.margin(run.context)
-    if margin is None:
+    if margin is None or not any(verdicts.verdict(run, record) for record in records):
         return []
     by_graph: dict[str, list[str]] = {}
     for record in records:
@@ -39,7 +40,11 @@ def notes(run: Run, records: Sequence[Record]) -> list[str]:
     return [
         f"verdict, by the whole 95% interval of the ratio to {records[0].reference}: "
         f"{_bounds(margin)}; UNCLEAR where it lies across a bound",
-        *(f"{listed(same)} are one and the same graph" for same in by_graph.values() if same[1:]),
+        *(
+            f"{listed(same)} are the same graph: what differs is chance"
+            for same in by_graph.values()
+            if same[1:]
+        ),
         *([UNCLEAR_HELP] if verdicts.is_unclear(run) else []),
     ]
 
@@ -69,7 +74,8 @@ def _line(run: Run, record: Record, ratio: Interval) -> str:
 
 
 def _bounds(margin: float) -> str:
-    low, high = (f"{bound:.4g}x" for bound in (1 / (1 + margin), 1 + margin))
+    decimals = max(2, 1 - math.floor(math.log10(margin)))
+    low, high = (f"{bound:.{decimals}f}x" for bound in (1 / (1 + margin), 1 + margin))
     return f"FASTER below {low}, SLOWER above {high}, SAME between"
 
 

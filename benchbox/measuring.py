@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from benchbox import arrivals, grouping, rows
+from benchbox import arrivals, emulated, grouping, rows
 from benchbox.devices import Device
 from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.export import Graph
@@ -51,6 +51,8 @@ class Measurement:
         agent: Agent,
         open_agent: Callable[[Device], Agent],
         known: Known | None = None,
+        *,
+        allow_emulated: bool = False,
     ) -> None:
         self._cases = {case.key: case for case in cases}
         self._index = {case.key: index for index, case in enumerate(cases)}
@@ -60,8 +62,10 @@ class Measurement:
         self._journal, self._watcher = journal, watcher
         self._agent: Agent | None = agent
         self._open = open_agent
+        self._no_latency = emulated.reason(agent)
+        self._only_called = bool(self._no_latency) and not allow_emulated
         self._loaded: dict[str, Loaded] = {}
-        self._failed: set[str] = set()
+        self._failed: set[str] = set()  # or called once, where no more can be had
         self._kept = {r.key: list(r.bursts) for r in journal.records.values()}
         self._session = 1 + max((b.session for k in self._kept.values() for b in k), default=-1)
         self.readings = Readings(known)
@@ -182,6 +186,8 @@ class Measurement:
                     self._load(agent, sampler, progress)
             finally:
                 sampler.excuse(time.monotonic() - start)
+            if self._only_called:
+                return
             for progress in sampler.measure(agent, session):
                 if progress.failure:
                     self._finish(progress, "failed", progress.failure)
@@ -202,6 +208,9 @@ class Measurement:
         else:
             self._loaded.setdefault(key, loaded)
             progress.latency_s = loaded.first_call_s
+            if self._only_called:
+                progress.finished = True
+                self._finish(progress, "skipped", self._no_latency)
 
     def _give_up(self, sampler: Sampler, reason: str) -> None:
         for progress in sampler.active:
@@ -215,7 +224,7 @@ class Measurement:
 
     def _finish(self, progress: Progress, status: Status, reason: str) -> None:
         key = progress.subject.key
-        if status == "failed":
+        if status in ("failed", "skipped"):
             self._failed.add(key)
             if self._good(key):
                 return  # a reference timed again for others; what it was before stands
@@ -242,6 +251,8 @@ class Measurement:
     def _record(self, key: str, status: Status, reason: str) -> Record:
         bursts = self._bursts(key)
         bare = rows.record(self._index[key], self._cases[key], self._graphs.get(key))
+        if self._no_latency and status in ("ok", "imprecise"):
+            status, reason = "skipped", self._no_latency
         if status in ("failed", "skipped"):
             return replace(bare, status=status, reason=rows.shareable(reason), bursts=bursts)
         case = self._cases[key]

@@ -69,6 +69,8 @@ def shortfall(
     rounds = samples.round_medians(bursts, gate, paired=paired)
     beside = None if reference is None else samples.round_medians(reference, gate, paired=True)
     text = lacking(rounds, plan, beside) or _too_few_processes(rounds, plan)
+    if paired and not text:
+        text = _too_few_for_p50(len(samples.round_medians(bursts, gate)))
     if not text:
         return ""
     why, what_helps = causes.summary(samples.disturbances(bursts, gate))
@@ -108,6 +110,12 @@ def undecided(rounds: Rounds, plan: Plan, beside: Rounds | None) -> bool:
     if plan.margin is None or beside is None:
         return False
     return stats.verdict(stats.ratio_interval(rounds, beside), plan.margin) == "UNCLEAR"
+
+
+def _too_few_for_p50(count: int) -> str:
+    if count >= stats.MIN_ROUNDS:
+        return ""
+    return f"p50 has only {count} quiet rounds and its interval needs {stats.MIN_ROUNDS}"
 
 
 def _too_few_processes(rounds: Rounds, plan: Plan) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchbox import emulated
 from benchbox.categories import Category, Operation, classify
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import BenchboxError, CaseError, DeviceError
@@ -36,8 +37,8 @@ def outcomes(
     """Profile one case after the other, each in an agent of its own: a crash is of that case alone.
 
     `notify` hears which share of a case is done. Raises DeviceError for a device that is none of
-    processors, whose profiler sees kernels launched and not run, and when no agent starts for the
-    first case; later that is a reason.
+    processors, whose profiler sees kernels launched and not run, for an emulated one, and when no
+    agent starts for the first case; later that is a reason.
     """
     if device.provider != CPU_PROVIDER:
         raise DeviceError(
@@ -52,6 +53,7 @@ def outcomes(
             continue
         try:
             with open_agent(device) as agent:
+                emulated.require_real(agent, device.name, "times to profile")
                 started = True
                 yield Outcome(case, _profile(agent, case, graph, notify), "", agent.hello)
         except DeviceError as error:

@@ -16,7 +16,7 @@ from benchbox.stats import Interval
 MARGIN = 1.01  # a case is slower when its whole interval is beyond 1% more than the other's
 FEW = 3  # imprecise cases that are explained one by one
 EQUAL_FLOPS = 0.005  # FLOPs that differ by less are called equal
-DENORMAL = 1.03  # a case that denormals would slow down by more is told of
+DENORMAL = 1.1  # a case that denormals would slow down by more is told of; a few calls are noisy
 SHIFT = 0.02  # of the processor's state against that of earlier runs, which is worth a word
 APART = 0.005  # a standard deviation between processes that is worth a word
 FLOPS_NOTE = "FLOPs are multiply-accumulates, as the papers count them"

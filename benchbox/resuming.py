@@ -1,6 +1,6 @@
 """Going on with a run that stopped: which file it is, whether it is the same run, what it lacks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchbox import records
@@ -10,7 +10,8 @@ from benchbox.records import Context, Run
 # Samples taken under different values of these do not belong in one table.
 SAME = ("device", "provider", "threads", "cpus", "channels", "seed", "versions")
 SAME_PLAN = ("batch", "shapes", "weights", "arrival_per_s", "sustained_s")
-SAME_HOST = ("machine", "cpu", "cpus", "kernel")
+DIGITS = 12  # of a sha256 in a message
+SAME_HOST = ("machine", "cpu", "cpus", "kernel", "emulated")
 
 
 def previous(folder: Path, context: Context) -> Run:
@@ -34,4 +35,15 @@ def _differences(old: Context, new: Context) -> Sequence[str]:
     pairs += [(name, old.host.get(name), new.host.get(name)) for name in SAME_HOST]
     pairs += [(f"spec {spec.name}", old.spec(spec.name).sha256, spec.sha256) for spec in new.specs]
     pairs += [(name, old.plan.get(name) or None, new.plan.get(name) or None) for name in SAME_PLAN]
-    return [f"{name} was {was!r} and is {now!r} now" for name, was, now in pairs if was != now]
+    return [
+        f"{name} was {_shown(was)} and is {_shown(now)} now"
+        for name, was, now in pairs
+        if was != now
+    ]
+
+
+def _shown(value: object) -> str:
+    """Return a value in a message; of checkpoints the beginning of their sha256."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {str(sha)[:DIGITS]}" for name, sha in value.items())
+    return "none" if value is None else repr(value)

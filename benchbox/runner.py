@@ -47,6 +47,7 @@ class Request:
     plan: Plan
     results: Path
     resume: bool = False
+    allow_emulated: bool = False
     open: Callable[[Device], Agent] = open_agent
 
 
@@ -88,6 +89,7 @@ def run(request: Request, watcher: Watcher) -> Outcome:
                 agent,
                 request.open,
                 history.load(states),
+                allow_emulated=request.allow_emulated,
             )
             interrupted = measurement.run()
         if request.plan.arrival_per_s is None:  # else the processor was waking up all the time

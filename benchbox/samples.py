@@ -15,6 +15,7 @@ NS = 1e-9
 OPEN = Gate()
 # In a row; at a rate; in a row, to be set beside those of the same case at a rate.
 Kind = Literal["ordinary", "paced", "beside"]
+PAIRED = 1 / 3  # of the calls of a round, quiet, for it to count in a ratio
 QUEUED = 0.02  # of a burst, spent by threads of a pool waiting for a processor: twice the precision
 
 
@@ -194,13 +195,21 @@ def round_medians(
 
     `paired` ones are for ratios alone. Of two networks in mirrored rounds, the ratio took twice as
     many rounds and half the time to be as precise without the level of the stream sentinel, which
-    lasts for seconds and so for a whole round, and was the same within its interval.
+    lasts for seconds and so for a whole round, and was the same within its interval. With a quiet
+    call or two among many a round is still a matter of chance; a third of them has to be quiet.
     """
     rounds: dict[tuple[int, int], list[int]] = {}
+    calls: Counter[tuple[int, int]] = Counter()
     for burst in figures(bursts):
         key = (burst.session, burst.round)
         rounds.setdefault(key, []).extend(burst.quiet_ns(gate, paired=paired))
-    return {key: median(values) * NS for key, values in rounds.items() if values}
+        calls[key] += len(burst.latencies_ns)
+    fewest = PAIRED if paired else 0.0
+    return {
+        key: median(values) * NS
+        for key, values in rounds.items()
+        if values and len(values) >= fewest * calls[key]
+    }
 
 
 def estimate(bursts: Sequence[Burst], gate: Gate = OPEN) -> Latency | None:

@@ -302,11 +302,11 @@ class Sampler:
 
     def _compared(self, case: Progress) -> bool:
         """Return whether there are rounds for a ratio; a reference that is gone gives no more."""
+        if self.plan.margin is not None:
+            return len(case.rounds) >= stats.MIN_ROUNDS  # its p50 stands beside the ratio
         reference = self.cases.get(case.subject.reference, case)
         if reference is case or reference.finished:
             return True
-        if self.plan.margin is not None:
-            return len(case.rounds) >= stats.MIN_ROUNDS  # its p50 stands beside the ratio
         return len(case.rounds.keys() & reference.rounds.keys()) >= stats.MIN_ROUNDS
 
     def _rounds_in_stage(self, case: Progress) -> int:

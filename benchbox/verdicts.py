@@ -6,6 +6,7 @@ from benchbox import stats
 from benchbox.records import Context, Record, Run, known_macs
 from benchbox.stats import Verdict
 
+MEASURED = ("ok", "imprecise")
 COLUMNS = {
     "relative_ci_low": "Float64",
     "relative_ci_high": "Float64",
@@ -41,12 +42,12 @@ def cells(run: Run, record: Record) -> dict[str, str | float | None]:
 
 
 def verdict(run: Run, record: Record) -> Verdict | None:
-    """Return how a case stands to the reference; None for that itself, and without one of them."""
+    """Return how a case stands to the reference; None for that itself, and where one failed."""
     within = margin(run.context)
-    if within is None or record.latency is None or record.case == record.reference:
+    if within is None or record.case == record.reference:
         return None
     reference = run.record(f"{record.spec}:{record.reference}")
-    if reference is None or reference.latency is None:
+    if any(each is None or each.status not in MEASURED for each in (record, reference)):
         return None
     return stats.verdict(record.relative, within)
 

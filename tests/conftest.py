@@ -8,6 +8,9 @@ import pytest
 
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.specs import Case, OnnxFile, TensorSpec
+from tests.board.fixtures import boards, emulated_board, linked_board, ssh_board
+
+__all__ = ["boards", "emulated_board", "linked_board", "ssh_board"]  # fixtures of all tests
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test imports onnxruntime
 

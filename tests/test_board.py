@@ -31,12 +31,8 @@ from tests.board import (
 from tests.board.files import plant
 from tests.board.setup import PACKAGES
 
-emulated_board = fixtures.emulated_board
-ssh_board = fixtures.ssh_board
-linked_board = fixtures.linked_board
-
 ROOT = Path(__file__).parent.parent
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not() or "none")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("boards")]
 
 CONVOLUTIONS = """\
 <ir_version: 9, opset_import: ["" : 18]>
@@ -255,6 +251,17 @@ def test_what_cannot_be_fetched_skips_the_test_and_leaves_no_half(
     with pytest.raises(unittest.SkipTest, match="cannot be made"):
         setup.parts(emulated=False)
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
+
+
+def test_where_boards_are_required_a_test_without_one_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(fixtures.REQUIRED, "required")
+    with pytest.raises(pytest.fail.Exception, match="required, and no root"):
+        fixtures._do_without("no root")
+    monkeypatch.delenv(fixtures.REQUIRED)
+    with pytest.raises(pytest.skip.Exception, match="no root"):
+        fixtures._do_without("no root")
 
 
 # what is left

@@ -25,6 +25,7 @@ from benchbox import devices, records, sampling, stats
 from benchbox.cli import running
 from benchbox.cli.app import app
 from benchbox.devices import Device
+from benchbox.errors import DeviceError
 from benchbox.records import Run
 from benchbox.runner import Request
 from benchbox.transports import Agent
@@ -59,15 +60,19 @@ def graphs(in_tmp: Path) -> Path:
 
 class Bench:
     """Runs the command in this process, with agents whose calls all count: what else this machine
-    does then makes no figure imprecise. At the `interrupt_at`-th burst somebody presses Ctrl-C.
+    does then makes no figure imprecise. At the `interrupt_at`-th burst somebody presses Ctrl-C;
+    devices that are `gone` cannot be opened.
     """
 
     def __init__(self) -> None:
         self.bursts = 0
         self.interrupt_at = 0
+        self.gone: set[str] = set()
 
     def open(self, device: Device) -> Agent:
         bench = self
+        if device.name in self.gone:
+            raise DeviceError(f"{device.name} was unplugged")
 
         class Watched(Calm):
             def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
@@ -121,7 +126,7 @@ def only_run(device: str = "cpu") -> Run:
 def test_it_says_what_flops_say_and_what_was_measured(bench: Bench) -> None:
     result = bench.compare("large.onnx", "small.onnx", *SHORT)
     title, where, _, header, first, second, *words = result.stdout.splitlines()
-    assert title == "large.onnx against small.onnx"
+    assert title == "large against small"
     assert where == "cpu, CPUExecutionProvider, 1 thread, batch 1"
     assert re.search(r"p50 \(ms\) .* relative FLOPs +relative +verdict", header)
     assert first.split()[:2] == ["large", "16.8"]
@@ -159,7 +164,7 @@ def test_files_hold_the_ratios_and_the_verdicts(bench: Bench) -> None:
     assert {row["spec"] for row in found.values()} == {"compare"}
     assert [row["verdict"] for row in json.loads(Path("t.json").read_text())] == [None, "SLOWER"]
     markdown = Path("t.md").read_text()
-    assert markdown.startswith("## small.onnx against large.onnx\n")
+    assert markdown.startswith("## small against large\n")
     assert "| relative FLOPs | relative | verdict |" in markdown
     assert "\n\nsmall has " in markdown
 
@@ -206,6 +211,9 @@ def test_files_of_one_name_are_told_apart_by_their_folders(bench: Bench) -> None
     found = rows(result.stdout)
     assert list(found) == ["old/model", "new/model"]
     assert found["new/model"]["verdict"] == "SLOWER"
+    assert result.stderr.splitlines()[-1].startswith("Records: ")
+    assert "model against model" in result.stderr
+    assert "old/model.onnx" not in result.stderr
 
 
 def test_cases_of_any_kind_are_compared(bench: Bench) -> None:
@@ -245,7 +253,7 @@ def test_it_has_as_many_agents_as_an_ordinary_run(
 def test_several_devices_give_a_column_each(bench: Bench, two_devices: list[str]) -> None:
     targets = ["--export-csv", "t.csv", "--export-markdown", "t.md"]
     result = bench.compare("small.onnx", "large.onnx", *SHORT, *two_devices, *targets)
-    assert result.stdout.count("small.onnx against large.onnx") == 1
+    assert result.stdout.count("small against large") == 1
     assert re.search(r"relative FLOPs +cpu \(ms\) +arm \(ms\)", result.stdout)
     (row,) = (line for line in result.stdout.splitlines() if line.startswith("large "))
     assert row.count("SLOWER)") == 2
@@ -262,6 +270,58 @@ def test_several_devices_give_a_column_each(bench: Bench, two_devices: list[str]
     files = [str(only_run(device).path) for device in ("cpu", "arm")]
     assert invoke("report", *files).stdout == result.stdout
     assert invoke("report", files[0]).stdout.count("(ms)") == 1
+
+
+@pytest.mark.parametrize("gone", ["cpu", "arm"])
+def test_a_device_that_fails_leaves_the_table_of_the_other(
+    bench: Bench, two_devices: list[str], gone: str
+) -> None:
+    bench.gone = {gone}
+    options = [*SHORT, *two_devices, "--export-csv", "t.csv"]
+    result = bench.compare("small.onnx", "large.onnx", *options, code=6)
+    left = "arm" if gone == "cpu" else "cpu"
+    assert f"Error: {gone} was unplugged" in result.stderr.splitlines()
+    assert "small against large" in result.stdout
+    assert f"its latency on {left}." in result.stdout
+    table = list(csv.DictReader(io.StringIO(Path("t.csv").read_text())))
+    assert [(row["device"], row["case"]) for row in table] == [(left, "small"), (left, "large")]
+    assert [record.status for record in only_run(left).records] == ["ok", "ok"]
+    assert not list(Path("results").glob(f"{gone}/*.jsonl"))
+
+
+def test_when_all_devices_fail_there_is_no_table(bench: Bench, two_devices: list[str]) -> None:
+    bench.gone = {"cpu", "arm"}
+    options = [*SHORT, *two_devices, "--export-csv", "t.csv"]
+    result = bench.compare("small.onnx", "large.onnx", *options, code=6)
+    assert result.stdout == ""
+    assert result.stderr.splitlines()[-1] == "Error: cpu was unplugged"
+    assert not Path("t.csv").exists()
+
+
+def test_resuming_begins_anew_on_a_device_that_has_no_run(
+    bench: Bench, two_devices: list[str]
+) -> None:
+    names = ["small.onnx", "large.onnx"]
+    bench.interrupt_at = 60
+    bench.compare(*names, "--quick", *FOREVER, *two_devices, code=130)
+    before = len(only_run("cpu").records[1].bursts)
+    result = bench.compare(*names, *SHORT, *two_devices, "--resume")
+    for device in ("cpu", "arm"):
+        assert [record.status for record in only_run(device).records] == ["ok", "ok"]
+        assert f"its latency on {device}." in result.stdout
+    assert len(only_run("cpu").records[1].bursts) >= before
+    timed = bench.bursts
+    again = bench.compare(*names, *SHORT, *two_devices, "--resume")
+    assert bench.bursts == timed
+    assert again.stdout == result.stdout
+
+
+def test_resuming_where_no_device_has_a_run_is_refused(
+    bench: Bench, two_devices: list[str]
+) -> None:
+    result = bench.compare("small.onnx", "large.onnx", *SHORT, *two_devices, "--resume", code=2)
+    assert "holds no run of compare-small.onnx+large.onnx" in result.stderr
+    assert bench.bursts == 0
 
 
 def test_after_ctrl_c_no_further_device_is_begun(bench: Bench, two_devices: list[str]) -> None:
@@ -339,6 +399,23 @@ def test_margin_and_device_have_defaults_from_file_and_environment(
     assert "--margin far" in invoke(*names, "--device", "cpu").stderr
     monkeypatch.setenv("BENCHBOX_DEVICE", "toaster")
     assert "unknown device 'toaster'" in invoke(*names).stderr
+
+
+@pytest.mark.parametrize("device", ['"kettle"', '["kettle"]'])
+def test_a_device_in_the_file_may_be_one_or_a_list(device: str) -> None:
+    Path("benchbox.toml").write_text(f"[compare]\ndevice = {device}\n")
+    result = invoke("compare", "small.onnx", "large.onnx")
+    assert result.exit_code == 6
+    assert "unknown device 'kettle'" in result.stderr
+
+
+def test_one_device_in_the_file_is_the_one_that_is_compared_on(
+    bench: Bench, two_devices: list[str]
+) -> None:
+    assert two_devices
+    Path("benchbox.toml").write_text('[compare]\ndevice = "arm"\n')
+    bench.compare("small.onnx", "large.onnx", *SHORT)
+    assert only_run("arm").context.device == "arm"
 
 
 # a case that fails
@@ -453,6 +530,33 @@ def test_a_file_that_has_changed_cannot_be_gone_on_with(bench: Bench) -> None:
     assert "cannot be resumed: spec compare was" in result.stderr
 
 
+@pytest.mark.parametrize("verdict", ["UNCLEAR", "SLOWER"])
+def test_an_unclear_comparison_is_gone_on_with_and_a_clear_one_is_not(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, verdict: str
+) -> None:
+    names = ["small.onnx", "large.onnx", "--quick", "--precision", "90%", "--max-time", "2s"]
+    bench.compare(*names)
+    timed = bench.bursts
+    monkeypatch.setattr(stats, "verdict", lambda *_: verdict)
+    result = bench.compare(*names, "--resume")
+    assert (bench.bursts > timed) == (verdict == "UNCLEAR")
+    assert ("more time (--max-time)" in result.stdout) == (verdict == "UNCLEAR")
+    assert [record.status for record in only_run().records] == ["ok", "ok"]
+
+
+def test_ctrl_c_while_the_verdict_is_unclear_leaves_a_case_imprecise(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stats, "verdict", lambda *_: "UNCLEAR")
+    bench.interrupt_at = 100
+    options = ["--quick", "--precision", "90%", "--max-time", "60s"]
+    bench.compare("small.onnx", "large.onnx", *options, code=130)
+    (large,) = (record for record in only_run().records if record.case == "large")
+    assert large.relative is not None
+    assert large.relative.half_width < 0.9
+    assert (large.status, large.reason[:18]) == ("imprecise", "interrupted before")
+
+
 # as a process, on this machine as it is
 
 
@@ -466,7 +570,7 @@ def test_a_process_prints_its_table_whatever_the_machine_does() -> None:
         timeout=120,
     )
     assert result.returncode == 0, result.stderr
-    assert "small.onnx against large.onnx" in result.stdout
+    assert "small against large" in result.stdout
     found = rows(Path("t.csv").read_text())
     assert {row["status"] for row in found.values()} <= MEASURED
     if found["large"]["relative_ci_low"]:  # a machine never quiet gives no ratio
@@ -484,7 +588,7 @@ def test_a_process_that_is_asked_to_end_keeps_its_samples() -> None:
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130, stderr
     assert has_ended(agent)
-    assert "small.onnx against large.onnx" in stdout
+    assert "small against large" in stdout
     assert "--resume" in stderr
     run = only_run()
     assert [record.case for record in run.records] == ["small", "large"]

@@ -8,12 +8,14 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from test_measuring import Bench, Simulated, groups_of, interrupt, sessions
+from test_measuring import Bench, Simulated, Watcher, groups_of, interrupt, sessions
 from test_sampling import FakeSession, Model, breaks, noisy, rounds_of
+from test_tables import record as row_of
 
-from benchbox import measuring, records, sampling, stats
+from benchbox import measuring, records, rows, sampling, stats
 from benchbox.devices import Device
 from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.planning import MORE, Plan, lacking, shortfall, spread, undecided
@@ -21,6 +23,7 @@ from benchbox.records import Record
 from benchbox.samples import Burst, round_medians
 from benchbox.sampling import Progress, Sampler, Subject
 from benchbox.specs import Case
+from benchbox.states import Gate, State
 from benchbox.stats import Interval
 
 PLAN = Plan(margin=0.01)
@@ -101,6 +104,18 @@ def test_the_calls_of_a_case_in_a_round_are_those_of_one_burst(
         assert set(together.values()) <= {calls, calls + 1}
 
 
+@pytest.mark.parametrize("calls", [1, 2, 5, 6, 31])
+def test_the_halves_of_a_burst_are_equal(calls: int) -> None:
+    plan = replace(PLAN, min_rounds=6, burst_s=1e-4, min_calls=calls)
+    sampler, _, _ = compare({name: steady(0.002) for name in "abc"}, plan)
+    for case in sampler.cases.values():
+        together: dict[int, list[int]] = {}
+        for burst in case.bursts:
+            together.setdefault(burst.round, []).append(len(burst.latencies_ns))
+        half = (calls + 1) // 2
+        assert {tuple(each) for each in together.values()} == {(half, half), (calls,)}
+
+
 def test_both_ends_of_a_round_have_calls_however_long_they_take() -> None:
     sampler, _, _ = compare({"a": steady(0.7), "b": steady(0.9)}, replace(PLAN, min_rounds=6))
     for number in {burst.round for burst in sampler.cases["a"].bursts}:
@@ -125,15 +140,19 @@ def drifting(latency_s: float, per_s: float) -> Model:
 
 @pytest.mark.parametrize("per_s", [0.02, -0.005])
 @pytest.mark.parametrize("latencies_ms", [(1, 3), (3, 1), (2, 3, 1), (1, 2, 3, 5)])
+@pytest.mark.parametrize("calls", [40, 41])
 def test_a_steady_drift_during_rounds_changes_no_ratio(
-    latencies_ms: tuple[int, ...], per_s: float
+    calls: int, latencies_ms: tuple[int, ...], per_s: float
 ) -> None:
-    """Each round by itself gives the ratio that there would be without it; unmirrored none does."""
+    """Each round by itself gives the ratio that there would be without it; unmirrored none does.
+
+    An odd number of calls is halved evenly too: of unequal halves the median lies in the longer.
+    """
     named = dict(zip("abcd", latencies_ms, strict=False))
     models = {name: drifting(ms / 1e3, per_s) for name, ms in named.items()}
     wrong = {}
     for margin in (0.01, None):
-        plan = Plan(margin=margin, precision=0.5, min_rounds=30, burst_s=1e-4, min_calls=40)
+        plan = Plan(margin=margin, precision=0.5, min_rounds=30, burst_s=1e-4, min_calls=calls)
         sampler, _, _ = compare(models, plan)
         first = round_medians(sampler.cases["a"].bursts)
         wrong[margin] = max(
@@ -262,7 +281,7 @@ def test_the_reference_ends_with_the_last_case_that_needs_it() -> None:
 
 
 @pytest.mark.parametrize("bad", ["a", "b"])
-@pytest.mark.parametrize("after", [0, 40, 400])
+@pytest.mark.parametrize("after", [0, 40, 200])
 def test_when_one_of_two_fails_the_other_is_timed_until_its_own_latency_is_precise(
     bad: str, after: int
 ) -> None:
@@ -359,6 +378,17 @@ def test_an_unclear_verdict_keeps_the_last_session_going_to_the_end() -> None:
     assert finished == [[], [], []]
     assert sampler.elapsed_s >= 30
     assert min(per_session(sampler.cases["b"])) >= THREE.rounds_each
+
+
+def test_a_case_that_is_unclear_gets_as_many_rounds_in_each_session() -> None:
+    """Else all that decides it comes from the last process."""
+    models = {"a": steady(0.002), "far": steady(0.004), "near": near}
+    sampler, _ = staged(models, replace(THREE, max_time_s=30))
+    near_, far = (per_session(sampler.cases[key]) for key in ("near", "far"))
+    assert max(near_) < 1.5 * min(near_)
+    assert min(near_) > 3 * max(far)
+    assert max(far) <= THREE.rounds_each + 2
+    assert per_session(sampler.cases["a"]) == near_
 
 
 # what a plan asks for, by numbers
@@ -641,7 +671,122 @@ def test_groups_of_the_memory_each_have_the_reference(
     ]
 
 
+LEVEL = Gate(State(12_000.0, 11_000.0, 13_000.0), State(300_000.0, 290_000.0, 310_000.0))
+
+
+def on_level(quiet: int, other: int, latency: int) -> list[Burst]:
+    """Rounds at the gate's level of the memory, and others at another level."""
+    levels = [300_000] * quiet + [400_000] * other
+    return [
+        Burst(0, number, (latency,), stream_ns=(level, level))
+        for number, level in enumerate(levels)
+    ]
+
+
+def test_a_ratio_counts_rounds_at_any_level_of_the_memory_and_a_latency_does_not() -> None:
+    case, reference = on_level(4, 16, 2000), on_level(4, 16, 1000)
+    assert len(round_medians(case, LEVEL)) == 4
+    assert len(round_medians(case, LEVEL, paired=True)) == 20
+    assert shortfall(case, PLAN, LEVEL, reference) == ""
+    said = shortfall(case, PLAN, LEVEL)
+    assert said.startswith("only 4 quiet rounds and an interval needs 6")
+
+
+def test_a_ratio_does_not_count_what_disturbs_a_call_at_any_level() -> None:
+    reference = on_level(4, 16, 1000)
+    slow = ((0, 15_000), (1, 15_000))
+    for changes in ({"switches": (1,)}, {"marks": slow}):
+        case = [replace(burst, **changes) for burst in on_level(4, 16, 2000)]
+        assert round_medians(case, LEVEL, paired=True) == {}
+        assert shortfall(case, PLAN, LEVEL, reference).startswith("only 0 quiet rounds")
+
+
+@pytest.mark.parametrize(("paired", "count"), [(True, 20), (False, 8)])
+def test_the_ratio_of_a_record_is_of_all_rounds_only_where_they_are_mirrored(
+    paired: bool, count: int
+) -> None:
+    case, reference = on_level(8, 12, 2000), on_level(8, 12, 1000)
+    case = [*case[:8], *(replace(burst, latencies_ns=(3000,)) for burst in case[8:])]
+    bare = row_of({}, None, spec="tiny", case="b", reference="a")
+    readings: Any = SimpleNamespace(gate=LEVEL, shift=None)
+    found = rows.measured(bare, case, reference, readings, paired=paired)
+    rounds = [round_medians(each, LEVEL, paired=paired) for each in (case, reference)]
+    assert len(rounds[0]) == count
+    assert relative(found).value == pytest.approx(3.0 if paired else 2.0)
+    assert found.latency is not None
+    assert found.latency.p50_s == pytest.approx(2e-6)
+    assert found.latency.rounds == 8
+
+
+def test_a_sampler_keeps_the_rounds_of_a_ratio_beside_those_of_a_latency() -> None:
+    case = Progress(Subject("b", "a"), bursts=on_level(8, 12, 2000))
+    case.judge(LEVEL)
+    assert (len(case.rounds), len(case.paired)) == (8, 20)
+    case.bursts.append(Burst(0, 20, (2000,), stream_ns=(400_000, 400_000)))
+    case.judge(LEVEL)
+    assert (len(case.rounds), len(case.paired)) == (8, 21)
+    case.judge(Gate(LEVEL.compute, State(400_000.0, 390_000.0, 410_000.0)))
+    assert (len(case.rounds), len(case.paired)) == (13, 21)
+
+
+def test_a_gate_that_moves_takes_rounds_from_a_ratio_too() -> None:
+    marked = [replace(each, marks=((0, 12_000), (1, 12_000))) for each in on_level(8, 0, 2000)]
+    case = Progress(Subject("b", "a"), bursts=marked)
+    case.judge(LEVEL)
+    assert (len(case.rounds), len(case.paired)) == (8, 8)
+    case.judge(Gate(State(20_000.0, 19_000.0, 21_000.0), LEVEL.stream))
+    assert (len(case.rounds), len(case.paired)) == (0, 0)
+
+
+def test_the_ratio_in_a_record_is_of_rounds_at_any_level_of_the_memory(
+    bench: Bench, devices: Simulated, onnx_cases: MakeCases
+) -> None:
+    devices.machine.memory = lambda now: 1.5 if int(now) % 3 == 0 else 1.0
+    takes(devices, a=2, b=4)
+    found = bench.measure(onnx_cases("a", "b"), plan=replace(BENCH, min_rounds=60))
+    assert bench.statuses() == {"a": "ok", "b": "ok"}
+    pair = [found["tiny:b"], found["tiny:a"]]
+    quiet = [round_medians(each.bursts, each.gate) for each in pair]
+    paired = [round_medians(each.bursts, each.gate, paired=True) for each in pair]
+    assert len(quiet[0]) < 0.9 * len(paired[0])
+    assert stats.ratio_interval(*quiet) != stats.ratio_interval(*paired)
+    assert relative(found["tiny:b"]) == stats.ratio_interval(*paired)
+    for each, own in zip(pair, quiet, strict=True):
+        assert each.latency is not None
+        assert each.latency.rounds == len(own)
+
+
 # going on
+
+
+def test_ctrl_c_while_a_precise_ratio_is_unclear_leaves_it_imprecise(
+    bench: Bench, devices: Simulated, onnx_cases: MakeCases
+) -> None:
+    takes(devices, a=2, b=2.02, c=4)
+    watcher = Watcher(interrupt, after=80)
+    found = bench.measure(onnx_cases("a", "b", "c"), watcher, plan=BENCH)
+    assert bench.interrupted
+    near_, reference = found["tiny:b"], found["tiny:a"]
+    assert shortfall(near_.bursts, BENCH, near_.gate, reference.bursts) == ""
+    assert stats.verdict(near_.relative, 0.01) == "UNCLEAR"
+    assert bench.statuses() == {"a": "ok", "b": "imprecise", "c": "ok"}
+    assert near_.reason.startswith("interrupted before ")
+
+
+def test_an_unclear_comparison_that_is_resumed_measures_on_and_a_clear_one_does_not(
+    bench: Bench, devices: Simulated, onnx_cases: MakeCases
+) -> None:
+    takes(devices, a=2, b=2.02, c=4)
+    cases, plan = onnx_cases("a", "b", "c"), replace(BENCH, max_time_s=5)
+    first = dict(bench.measure(cases, plan=plan))
+    assert stats.verdict(first["tiny:b"].relative, 0.01) == "UNCLEAR"
+    second = dict(bench.measure(cases, plan=plan))
+    assert sorted(devices.agents[-1].loaded) == ["tiny:a", "tiny:b"]
+    for name, grows in (("a", True), ("b", True), ("c", False)):
+        before, after = (len(each[f"tiny:{name}"].bursts) for each in (first, second))
+        assert after > 1.5 * before if grows else after == before
+    assert dict(bench.measure(cases, plan=replace(plan, margin=0.1))) == second
+    assert devices.agents[-1].loaded == []
 
 
 def test_a_comparison_that_was_cut_short_goes_on_from_its_samples(

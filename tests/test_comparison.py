@@ -1,21 +1,28 @@
 """What a comparison is made of, and what its figures say: verdicts, sentences, tables."""
 
 import csv
+import hashlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import onnx
 import pytest
 from conftest import HEADER, MATMUL
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 from test_tables import cost, g2_records, latency, ratio, record, run_of
 
 from benchbox import comparing, reading, specs, verdicts
+from benchbox.cli import comparing as cli
+from benchbox.cli import running
 from benchbox.errors import UsageError
+from benchbox.networks import catalogue
 from benchbox.records import Record, Run, SpecFacts
 from benchbox.render.across import tables_of
 from benchbox.render.console import show_runs
@@ -315,9 +322,9 @@ def test_the_verdict_is_by_the_whole_interval(
     low: float, high: float, margin: float, verdict: str
 ) -> None:
     measured = two(Interval((low + high) / 2, low, high))
-    context = replace(measured.context, plan={"margin": margin})
-    assert verdicts.verdict(context, measured.records[1]) == verdict
-    assert reading.is_unclear(replace(measured, context=context)) == (verdict == "UNCLEAR")
+    judged = replace(measured, context=replace(measured.context, plan={"margin": margin}))
+    assert verdicts.verdict(judged, judged.records[1]) == verdict
+    assert reading.is_unclear(judged) == (verdict == "UNCLEAR")
 
 
 def test_there_is_no_verdict_on_the_reference_nor_where_nothing_was_measured() -> None:
@@ -326,9 +333,28 @@ def test_there_is_no_verdict_on_the_reference_nor_where_nothing_was_measured() -
     assert not reading.is_unclear(measured)
 
 
+@pytest.mark.parametrize("status", ["failed", "skipped"])
+def test_there_is_no_verdict_beside_a_reference_without_figures(status: Any) -> None:
+    """A ratio may be there all the same, of rounds before the reference failed."""
+    gone = row("a", None, status=status, reason="the agent is gone")
+    measured = run(gone, row("b", relative=TWICE), row("c", relative=ratio(1.0, 0.5)))
+    assert [verdicts.verdict(measured, each) for each in measured.records] == [None] * 3
+    assert [comparing.verdict(measured, each) for each in measured.records] == ["-"] * 3
+    assert comparing.sentence(measured, measured.records) is None
+    assert not reading.is_unclear(measured)
+    assert flops_vs_latency([measured])["verdict"].isna().all()
+    assert [comparing.verdict(run(row("b", relative=TWICE)), measured.records[1])] == ["-"]
+
+
+def test_only_an_unclear_comparison_says_what_helps() -> None:
+    for over, helped in ((ratio(1.0, 0.5), True), (TWICE, False)):
+        measured = two(over)
+        assert (comparing.UNCLEAR_HELP in comparing.notes(measured, measured.records)) == helped
+
+
 def test_no_other_run_has_verdicts() -> None:
     other = run(row("a"), row("b", relative=ratio(1.0, 0.5)), margin=None)
-    assert verdicts.verdict(other.context, other.records[1]) is None
+    assert verdicts.verdict(other, other.records[1]) is None
     assert comparing.sentence(other, other.records) is None
     assert comparing.notes(other, other.records) == []
     assert not reading.is_unclear(other)
@@ -556,6 +582,7 @@ c takes 1.0x (UNCLEAR: 0.50x to 1.50x).
 - memory is what is accessed: every tensor read and written once, with weights
 - verdict, by the whole 95% interval of the ratio to a: FASTER below 0.9901x, SLOWER above 1.01x, \
 SAME between; UNCLEAR where it lies across a bound
+- UNCLEAR: more time (--max-time) narrows the interval, a wider --margin decides
 """
     )
 
@@ -730,6 +757,14 @@ def test_files_have_a_row_for_each_case_on_each_device() -> None:
     assert list(frame["verdict"].dropna()) == ["SLOWER", "FASTER"]
 
 
+def other(**changes: Any) -> SpecFacts:
+    return replace(FACTS, **changes)
+
+
+def planned(device: str, **plan: Any) -> Run:
+    return on(device, *pair(TWICE), plan={"margin": 0.01, **plan})
+
+
 @pytest.mark.parametrize(
     ("runs", "tables"),
     [
@@ -741,6 +776,15 @@ def test_files_have_a_row_for_each_case_on_each_device() -> None:
         ([on("cpu", *pair(TWICE), margin=None), on("arm", *pair(TWICE), margin=None)], 2),
         ([on("cpu", *pair(TWICE)), run_of(g2_records())], 2),
         ([on("cpu", *pair(TWICE)), on("arm")], 1),
+        ([on("cpu", *pair(TWICE)), on("arm", *pair(TWICE), specs=[other(sha256="1" * 64)])], 2),
+        ([on("cpu", *pair(TWICE)), on("arm", *pair(TWICE), channels="gpu")], 2),
+        ([on("cpu", *pair(TWICE)), on("arm", *pair(TWICE), margin=0.05)], 2),
+        ([on("cpu", *pair(TWICE)), planned("arm", batch=8)], 2),
+        ([planned("cpu", batch=8), planned("arm", batch=8)], 1),
+        ([on("cpu", *pair(TWICE)), planned("arm", shapes=["x=1x3x64x64"])], 2),
+        ([planned("cpu", weights={"n": "ab"}), planned("arm", weights={"n": "cd"})], 2),
+        ([planned("cpu", weights={"n": "ab"}), planned("arm", weights={"n": "ab"})], 1),
+        ([on("cpu", *pair(TWICE)), planned("arm", precision=0.1, max_time_s=3)], 1),
         ([on("cpu", *pair(TWICE)), on("arm", *pair(TWICE)), on("pi", *pair(TWICE))], 1),
     ],
 )
@@ -753,3 +797,67 @@ def test_what_is_not_one_comparison_on_several_devices_is_not_made_one(
 def test_latencies_without_an_interval_still_have_a_table() -> None:
     measured = two(TWICE, latency=latency(2.0, None))
     assert "2.00x (1.98x to 2.02x)  SLOWER" in printed(measured)
+
+
+# what a run is called
+
+
+LONG = "a-network-with-a-name-that-does-not-end-"
+
+
+@given(st.text(max_size=300))
+def test_a_file_name_is_short_and_has_no_odd_characters(text: str) -> None:
+    name = running.file_name(text)
+    assert len(name) <= running.NAME_CHARACTERS
+    assert running.file_name(text) == name
+    assert all(each.isalnum() or each in "+-_.=," for each in name)
+
+
+@pytest.mark.parametrize("length", [1, 99, 100])
+def test_a_name_that_fits_stays_as_it_is(length: int) -> None:
+    assert running.file_name("n" * length) == "n" * length
+
+
+def test_a_long_name_ends_in_a_digest_of_all_of_it() -> None:
+    texts = [LONG * 5 + end for end in ("a", "b", "a+b", "a:b", "a/b")]
+    names = [running.file_name(text) for text in texts]
+    assert len(set(names)) == len(texts)
+    for text, name in zip(texts, names, strict=True):
+        assert len(name) == running.NAME_CHARACTERS
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        start, _, end = name.rpartition("-")
+        assert digest.startswith(end)
+        assert len(end) == 8
+        assert text.startswith(start)
+
+
+def test_runs_of_many_networks_that_differ_in_the_last_have_names_of_their_own() -> None:
+    families = ("ghostnetv2", "ghostnetv3", "mobilenetv2", "mobilenetv3_small", "shufflenetv2")
+    first = [name for family in families for name in catalogue.NETWORKS if name.startswith(family)]
+    runs = [running.run_name([*first[:9], last]) for last in first[9:]]
+    assert len(set(runs)) == len(runs) > 1
+    assert all(len(name) == running.NAME_CHARACTERS for name in runs)
+
+
+@pytest.mark.parametrize(
+    ("names", "title"),
+    [
+        (["deep/down/a.onnx", "ghostnetv2"], "a against ghostnetv2_x1_0"),
+        (["{tmp}/deep/down/a.onnx", "b.onnx"], "a against b"),
+        (["b.onnx", "ghostnetv2", "g2:groups=8,scale=1"], "b against ghostnetv2_x1_0 and {g2}"),
+        (["deep/mine.toml:c=2", "deep/mine.toml:c=1"], "mine:c=2 against mine:c=1"),
+    ],
+)
+def test_a_title_has_no_folders(
+    files: Files, in_tmp: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], title: str
+) -> None:
+    files("deep/down/a.onnx", "b.onnx")
+    (in_tmp / "deep/mine.toml").write_text(
+        'title = "Mine"\nbuilder = "json:dumps"\ninput = [1]\n'
+        "[[cases]]\nargs = { c = 1 }\n[[cases]]\nargs = { c = 2 }\n"
+    )
+    made: list[str] = []
+    monkeypatch.setattr(cli, "carry_out", lambda _, found, *__: made.append(found[0].title))
+    spelled = [name.format(tmp=in_tmp) for name in names]
+    cli.compare(SimpleNamespace(names=spelled, devices=["cpu"]), lambda _: ARM, {})  # type: ignore[arg-type]
+    assert made == [title.format(g2="g2:groups=8,scale=1")]

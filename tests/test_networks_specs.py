@@ -25,6 +25,8 @@ from benchbox.tables import flops_vs_latency
 Write = Callable[[str], Path]
 NONE = (
     *("", "g2", "models", "all", "x1_0", "_train", "shufflenet", "shufflenetv2_train"),
+    *("ghostnetv3_training", "ghostnetv3_x1_0_trained", "ghostnetv3_train_train"),
+    *("ghostnetv3_x1_0train", "ghostnetv3_train_x1_0", "ghostnetv2_train"),
     *("ghostnetv2_", "ghostnetv2_x", "ghostnetv2_x1.0", "ghostnetv9", "GhostNetV2"),
 )
 NETWORK = '[[cases]]\nnetwork = "ghostnetv2"\n'
@@ -239,14 +241,19 @@ def test_published_speeds_and_claims_go_by_the_full_name(write: Write) -> None:
     assert "no case is named 'ghostnetv2'" in refusal(write(NETWORK + wrong))
 
 
-KNOWN = "cases[1]: network: its builder and arguments are known; leave out others"
+KNOWN = (
+    "cases[1]: network: it brings its builder, arguments and input; "
+    "leave builder, args, gpu, arm, input and inputs out"
+)
+
+BUILT = 'builder = "json:dumps"\n[[cases]]\nargs = { c = 1 }\n'
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('[[cases]]\nnetwork = "nothing"\n', "cases[1]: network: there is no 'nothing'"),
-        ('[[cases]]\nnetwork = ""\n', "cases[1]: network: there is no ''"),
+        ('[[cases]]\nnetwork = "nothing"\n', "cases[1]: network: unknown network 'nothing'"),
+        ('[[cases]]\nnetwork = ""\n', "cases[1]: network: unknown network ''"),
         ("[[cases]]\nnetwork = 2\n", "cases[1].network: expected string, got 2"),
         (f"{NETWORK}args = {{ width = 2 }}\n", KNOWN),
         (f"{NETWORK}gpu = {{ width = 2 }}\n", KNOWN),
@@ -259,9 +266,13 @@ KNOWN = "cases[1]: network: its builder and arguments are known; leave out other
             "cases[2]: a second case 'ghostnetv2_x1_0'; name its labels",
         ),
         (
-            f'input = [3]\n{NETWORK}[[inputs]]\nname = "x"\nshape = [3]\n',
+            f'input = [3]\n{BUILT}[[inputs]]\nname = "x"\nshape = [3]\n',
             "give either input = [...] or [[inputs]], one of the two",
         ),
+        (f"input = [3]\n{NETWORK}", KNOWN),
+        (f'{NETWORK}[[inputs]]\nname = "x"\nshape = [3]\n', KNOWN),
+        (f"args = {{ width = 2 }}\n{NETWORK}", KNOWN),
+        (f"input = [3]\n{BUILT}{NETWORK}", KNOWN.replace("1", "2")),
         (f"{NETWORK}paper = {{ params_m = 0 }}\n", "cases[1].paper.params_m: expected greater"),
         (f"{NETWORK}paper = {{ macs_m = -1 }}\n", "cases[1].paper.macs_m: expected greater"),
         (f"{NETWORK}paper = {{ macs_m = inf }}\n", "cases[1].paper.macs_m: expected "),
@@ -310,8 +321,8 @@ def test_the_image_is_the_one_asked_for(selection: Selection, shape: tuple[int, 
     assert (case.batch, case.dtype) == (shape[0], "float32")
 
 
-SUCH = "the input is float32 images of 3 channels, such as x=1x3x224x224"
-STRIDE = "height and width must be multiples of 32, the network's stride"
+SUCH = "the input of a network is float32 images of 3 channels, such as x=1x3x224x224"
+STRIDE = "height and width must be multiples of 32, the stride of a network"
 
 
 @pytest.mark.parametrize(
@@ -326,7 +337,7 @@ STRIDE = "height and width must be multiples of 32, the network's stride"
         (shaped(1, 3, 100, 224), f"--shape x=1x3x100x224: {STRIDE}"),
         (shaped(1, 3, 224, 223), f"--shape x=1x3x224x223: {STRIDE}"),
         (shaped(1, 3, 16, 16), f"--shape x=1x3x16x16: {STRIDE}"),
-        (shaped(1, 3, 224, 224, name="input"), "--shape input: the input is x"),
+        (shaped(1, 3, 224, 224, name="input"), "--shape input: the input of a network is x"),
     ],
 )
 def test_a_shape_that_no_network_takes_says_what_would_do(selection: Selection, says: str) -> None:
@@ -336,13 +347,15 @@ def test_a_shape_that_no_network_takes_says_what_would_do(selection: Selection, 
 
 def test_a_second_input_is_refused() -> None:
     tensors = (TensorSpec("x", (1, 3, 32, 32)), TensorSpec("y", (1,)))
-    assert refusal("ghostnetv2", Selection(shapes=tensors)).endswith("--shape y: the input is x")
+    assert refusal("ghostnetv2", Selection(shapes=tensors)).endswith(
+        "--shape y: the input of a network is x"
+    )
 
 
 def test_a_file_of_networks_takes_a_shape_and_one_with_a_builder_does_not(write: Write) -> None:
     assert only(write(NETWORK), shaped(1, 3, 64, 64)).inputs[0].shape == (1, 3, 64, 64)
     built = 'builder = "json:dumps"\ninput = [1]\n[[cases]]\nargs = { c = 1 }\n'
-    assert "--shape is for .onnx files and builders" in refusal(write(built), shaped(1, 3, 64, 64))
+    assert "--shape is for networks, " in refusal(write(built), shaped(1, 3, 64, 64))
 
 
 def test_figures_for_another_image_are_none_of_this_one(write: Write) -> None:
@@ -396,6 +409,21 @@ def test_weights_are_typed_with_a_name_or_without(texts: list[str], files: dict[
 def test_a_second_file_of_one_name_is_refused(texts: list[str], says: str) -> None:
     with pytest.raises(UsageError, match=re.escape(says)):
         parsing.weights(texts)
+
+
+@pytest.mark.parametrize(
+    "names", [("", "ghostnetv2"), ("ghostnetv2", ""), ("ghostnetv2", "ghostnetv2_x1_0")]
+)
+def test_two_files_for_one_network_are_refused_however_it_is_named(
+    names: tuple[str, str], checkpoint: Path
+) -> None:
+    other = checkpoint.with_name("other.pth")
+    other.write_bytes(b"others")
+    files = dict(zip(names, (checkpoint, other), strict=True))
+    with pytest.raises(UsageError) as caught:
+        with_weights([only("ghostnetv2")], files)
+    said = f"--weights {other}: a second file for ghostnetv2_x1_0; give one"
+    assert str(caught.value) == said
 
 
 def source_of(case: Case) -> Builder:

@@ -560,7 +560,8 @@ def test_there_must_be_a_run_to_resume(tmp_path: Path) -> None:
         ({"versions": {"onnxruntime": "9"}}, "versions was {'onnxruntime': '1.22'} and is {"),
         ({"specs": [SpecFacts("g2", "G2", "cd" * 32)]}, "spec g2 was 'abab"),
         ({"plan": {"batch": 8, "shapes": []}}, "batch was None and is 8 now"),
-        ({"plan": {"batch": None, "shapes": ["x=1"]}}, "shapes was [] and is ['x=1'] now"),
+        ({"plan": {"batch": None, "shapes": ["x=1"]}}, "shapes was None and is ['x=1'] now"),
+        ({"plan": {"weights": {"n": "ab"}}}, "weights was None and is {'n': 'ab'} now"),
         ({"host": {"machine": "aarch64"}}, "machine was 'x86_64' and is 'aarch64' now; cpu was"),
     ],
 )
@@ -571,6 +572,18 @@ def test_another_run_is_not_resumed_and_the_difference_is_said(
     with pytest.raises(RecordError) as caught:
         resuming.previous(tmp_path, context(**changes))
     assert str(caught.value).startswith(f"{path}: cannot be resumed: {sentence}")
+
+
+@pytest.mark.parametrize("now", [{}, {"n": "cd"}, {"m": "ab"}, {"n": "ab", "m": "ab"}])
+def test_a_run_with_other_weights_is_not_resumed(tmp_path: Path, now: dict[str, str]) -> None:
+    plan = context().plan
+    before = context(plan={**plan, "weights": {"n": "ab"}})
+    write(tmp_path, record(), of=before)
+    assert resuming.previous(tmp_path, before)
+    with pytest.raises(RecordError) as caught:
+        resuming.previous(tmp_path, replace(before, plan={**plan, "weights": now}))
+    said = f"cannot be resumed: weights was {{'n': 'ab'}} and is {now or None} now"
+    assert str(caught.value).endswith(said)
 
 
 def test_what_changes_from_minute_to_minute_does_not_matter(tmp_path: Path) -> None:

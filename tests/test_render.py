@@ -16,9 +16,11 @@ from test_tables import G2, cost, g2_records, latency, ratio, record, run_of, wi
 from benchbox.records import Run, SpecFacts
 from benchbox.render import units
 from benchbox.render.cells import short_case
-from benchbox.render.console import CostRow, show_costs, show_runs
+from benchbox.render.console import show_costs, show_runs
+from benchbox.render.costs import CostRow
 from benchbox.render.export import to_csv, to_json, to_markdown
 from benchbox.render.words import listed
+from benchbox.stats import Interval
 from benchbox.tables import flops_vs_latency
 
 PLAIN = SpecFacts("g2", "Nothing claimed", "0" * 64)
@@ -415,8 +417,12 @@ def test_digits_follow_the_interval(value: float, width: float) -> None:
 
 
 @given(positive, st.one_of(st.just(0.0), positive))
-def test_a_ratio_never_has_more_than_two_decimals(value: float, width: float) -> None:
-    assert re.fullmatch(r"\d+(\.\d\d?)?x", units.ratio(value, width))
+def test_a_ratio_has_at_most_two_decimals_and_below_a_tenth_two_digits(
+    value: float, width: float
+) -> None:
+    text = units.ratio(value, width)
+    two_decimals, two_digits = r"\d+(\.\d\d?)?x", r"0\.0*([1-9]\d?|10)?x"
+    assert re.fullmatch(two_decimals if value >= 0.0995 else f"{two_decimals}|{two_digits}", text)
 
 
 @pytest.mark.parametrize(
@@ -426,6 +432,15 @@ def test_a_ratio_never_has_more_than_two_decimals(value: float, width: float) ->
         (units.ratio(12.34), "12.3x"),
         (units.ratio(2.312, 0.0004), "2.31x"),
         (units.ratio(2.312, 0.4), "2.3x"),
+        (units.ratio(0.123), "0.12x"),
+        (units.ratio(0.0234), "0.023x"),
+        (units.ratio(0.000244), "0.00024x"),
+        (units.ratio(0.0234, 0.00004), "0.023x"),
+        (units.ratio(0.0234, 0.004), "0.023x"),
+        (units.bounds(Interval(2.31, 2.29, 2.33)), "2.29x to 2.33x"),
+        (units.bounds(Interval(1.011, 1.0052, 1.017)), "1.005x to 1.017x"),
+        (units.bounds(Interval(0.99, 0.9852, 0.9949)), "0.985x to 0.995x"),
+        (units.bounds(Interval(1.0, 0.9, 1.15)), "0.90x to 1.15x"),
         (units.scaled(864), "864"),
         (units.scaled(1_366_792), "1.37 M"),
         (units.scaled(None), "-"),

@@ -86,6 +86,7 @@ def test_the_level_of_the_memory_is_the_lower_of_the_readings_around_a_burst(
     found = replace(marked(100, 101, 99), stream_ns=around)
     assert found.quiet(GATE) == [quiet] * 20
     assert found.quiet(Gate(GATE.compute)) == [True] * 20
+    assert found.quiet(GATE, paired=True) == [True] * 20
 
 
 @given(MARKS)

@@ -290,7 +290,7 @@ def test_the_first_case_left_is_the_reference() -> None:
         ("g2:groups=8,scale", Selection(), "'g2:groups=8,scale': write the selection as key=v"),
         ("g2", Selection(scales=("3", "5")), "g2: no case has scale 3 or 5"),
         ("g2:groups=8", Selection(scales=("3",)), "g2: no case has groups=8, scale 3"),
-        ("g2", Selection(shapes=(TensorSpec("x", (1,)),)), "g2: --shape is for .onnx files and"),
+        ("g2", Selection(shapes=(TensorSpec("x", (1,)),)), "g2: --shape is for networks, "),
     ],
 )
 def test_a_selection_that_leaves_nothing_says_so(

@@ -4,9 +4,12 @@ import contextlib
 import os
 import platform
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from benchbox.agent.emulation import emulator
 
 try:
     import resource
@@ -15,6 +18,8 @@ except ImportError:  # Windows has no getrusage
 
 CPUS = Path("/sys/devices/system/cpu")
 TASKS = Path("/proc/self/task")
+BOARD = Path("/proc/device-tree/model")
+BIND_S = 1.0  # for a new thread to bind itself, on a machine that is busy
 
 
 def host() -> dict[str, object]:
@@ -29,6 +34,7 @@ def host() -> dict[str, object]:
         "memory_bytes": memory("MemTotal"),
         "memory_available_bytes": memory("MemAvailable"),
         "virtual": _virtual(),
+        "emulated": emulator(),
     }
     return {name: value for name, value in facts.items() if value is not None}
 
@@ -37,7 +43,14 @@ def cpu_model() -> str | None:
     """Return the processor's name as the system prints it, None where it does not."""
     fields = _fields(Path("/proc/cpuinfo"))
     name = fields.get("model name") or fields.get("Model") or fields.get("Hardware")
-    return name or platform.processor() or None
+    return name or _board() or platform.processor() or None
+
+
+def _board() -> str | None:
+    """Return the board's model, which stands for its processor where the system names none."""
+    with contextlib.suppress(OSError):
+        return BOARD.read_text(errors="replace").strip("\0 \n")
+    return None
 
 
 def _virtual() -> bool | None:
@@ -142,13 +155,22 @@ def check_pool(threads: int, cpus: Sequence[int], before: Sequence[str] | None) 
     `before` are the masks of the threads that there were. Where the kernel shows no masks, nothing
     is known and nothing raised.
     """
-    masks = affinity()
-    if masks is None or before is None or threads < 2:
+    if before is None or threads < 2:
         return
+    until = time.monotonic() + BIND_S
+    while loose := _unbound(cpus[1:threads], before):
+        if time.monotonic() > until:
+            raise RuntimeError(f"no thread of the pool is bound to processor {loose[0]}")
+        time.sleep(0.01)
+
+
+def _unbound(cpus: Sequence[int], before: Sequence[str]) -> list[int]:
+    """Return those of `cpus` that no thread is bound to which is not in `before`, where known."""
+    masks = affinity()
+    if masks is None:
+        return []
     fresh = Counter(masks) - Counter(before)
-    loose = [cpu for cpu in cpus[1:threads] if not fresh[str(cpu)]]
-    if loose:
-        raise RuntimeError(f"no thread of the pool is bound to processor {loose[0]}")
+    return [cpu for cpu in cpus if not fresh[str(cpu)]]
 
 
 def affinity() -> list[str] | None:

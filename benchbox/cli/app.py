@@ -171,6 +171,13 @@ Quick = Annotated[bool, typer.Option("--quick", help="a first look: 5% precision
 Seed = Annotated[int, typer.Option(min=0, help="of inputs and of the order of rounds")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on with the newest run of these names")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="more columns")]
+AllowEmulated = Annotated[
+    bool,
+    typer.Option(
+        "--allow-emulated",
+        help="time on an emulated processor too: samples are kept, no table has them",
+    ),
+]
 Results = Annotated[
     Path, typer.Option("--results", envvar="BENCHBOX_RESULTS", help="folder of the run records")
 ]
@@ -248,6 +255,7 @@ def run(
     quick: Quick = False,
     seed: Seed = 0,
     resume: Resume = False,
+    allow_emulated: AllowEmulated = False,
     results: Results = Path("results"),
     export_csv: Target = None,
     export_markdown: Target = None,
@@ -278,6 +286,7 @@ def run(
         strict,
         verbose,
         Load(arrival, sustained, _typed(ctx)),
+        allow_emulated=allow_emulated,
     )
 
     def select(own: "Platform") -> "Selection":
@@ -321,6 +330,7 @@ def compare(
     quick: Quick = False,
     seed: Seed = 0,
     resume: Resume = False,
+    allow_emulated: AllowEmulated = False,
     results: Results = Path("results"),
     export_csv: Target = None,
     export_markdown: Target = None,
@@ -351,6 +361,7 @@ def compare(
         strict,
         verbose,
         margin=margin,
+        allow_emulated=allow_emulated,
     )
 
     def select(own: "Platform") -> "Selection":

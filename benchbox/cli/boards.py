@@ -7,13 +7,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchbox import devices, registry, seen
+from benchbox import devices, emulated, registry, seen
 from benchbox.cli import parsing
 from benchbox.cli.output import console
 from benchbox.devices import Device
 from benchbox.errors import DeviceError, UsageError
 from benchbox.registry import Entry
 from benchbox.render.cells import printable
+from benchbox.transports import open_agent
 
 MIB = 1 << 20
 LEAST_FREE_BYTES = 256 * MIB  # ONNX Runtime, numpy and some graphs
@@ -58,6 +59,9 @@ def check(name: str, *, install: bool, clean: bool) -> None:
         stdout.print(Text(f"{label:<13} {printable(value)}"))
     if missing:
         raise DeviceError(f"device {device.name!r}: {missing}")
+    with open_agent(device) as agent:  # that it starts there is the better half of being ready
+        if reason := emulated.reason(agent):
+            stdout.print(Text(f"{'emulation':<13} {printable(reason)}"))
     stdout.print(f"{device.name} is ready", markup=False)
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from benchbox import devices, host
+from benchbox import devices, emulated, host
 from benchbox import doctor as diagnosis
 from benchbox.cli import parsing
 from benchbox.cli.output import console
@@ -29,13 +29,17 @@ def doctor(name: str, threads: int | None, cpus: str | None, seconds: float) -> 
     """Watch a device for some seconds, then print how good a place to measure it is, and why."""
     device = devices.resolve(name, threads, () if cpus is None else parsing.cpus(cpus))
     with open_agent(device) as agent:
+        emulated.require_real(agent, device.name, "speed to watch")
         before = _used()
         try:
             looks, facts = _watch(agent, seconds, console(stderr=True))
         except CaseError as error:
-            raise DeviceError(f"device {name!r}: {error}") from None
+            raise DeviceError(f"device {device.name!r}: {error}") from None
         programs = _busiest(before, _used(), sum(look["seconds"] for look in looks))
-    watch = diagnosis.gather(looks, facts, programs, host.usable_cpus())
+    is_here = not device.url  # of another machine nobody tells which programs run there
+    watch = diagnosis.gather(
+        looks, facts, programs if is_here else (), host.usable_cpus() if is_here else ()
+    )
     _print(device.name, diagnosis.examine(watch), console())
 
 

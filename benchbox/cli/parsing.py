@@ -77,6 +77,8 @@ def weights(texts: Sequence[str]) -> dict[str, Path]:
     for text in texts:
         name, equals, file = text.partition("=")
         is_named = equals and name.isidentifier()
+        if not (file if equals else text):
+            raise UsageError(f"--weights {text}: write FILE, or NETWORK=FILE")
         name, path = (name, Path(file)) if is_named else ("", Path(text))
         if name in result:
             raise UsageError(f"--weights {text}: a second file for {name or 'the network'}")

@@ -50,7 +50,7 @@ def profile(
     selection = select(device.channels)
     cases = runner.unfold(found, selection)
     stderr = console(stderr=True)
-    with Live(stderr, len(cases)) as live:
+    with Live(stderr, len(cases), is_here=not device.url) as live:
         graphs = runner.prepare(found, cases, live.exporting)
         live.starting()
     outcomes: list[Outcome] = []

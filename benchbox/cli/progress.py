@@ -19,9 +19,11 @@ BUSY_CPUS = 0.3  # kept busy by others before the first sample that are worth a 
 class Live:
     """The watcher of a run. Nothing runs beside the measurement: it draws when there is news."""
 
-    def __init__(self, console: Console, total: int) -> None:
+    def __init__(self, console: Console, total: int, *, is_here: bool = True) -> None:
+        """Show `total` cases; `is_here` says that they are timed on this machine."""
         self._console = console
         self._total = total
+        self._is_here = is_here
         self._finished: dict[str, str] = {}
         self._stage = 0
         self._bar: Progress | None = None
@@ -51,8 +53,8 @@ class Live:
         self._draw("preparing", done / total, f"{done} of {total} graphs")
 
     def starting(self) -> None:
-        """Warn when others keep the machine busy."""
-        busy = host.busy_cpus()
+        """Warn when others keep this machine busy, if it is timed on."""
+        busy = host.busy_cpus() if self._is_here else 0.0
         if busy > BUSY_CPUS:
             self._console.print(
                 f"Warning: others keep {busy:.1f} of {len(host.usable_cpus())} processors busy; "

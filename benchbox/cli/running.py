@@ -17,7 +17,7 @@ from benchbox.cli.loads import Load
 from benchbox.cli.output import Targets, console
 from benchbox.cli.progress import Live
 from benchbox.devices import Device
-from benchbox.errors import DeviceError, UsageError
+from benchbox.errors import BenchboxError, UsageError
 from benchbox.planning import Plan
 from benchbox.runner import Outcome, Request
 from benchbox.specs import BlockSpec, Platform, Selection
@@ -52,6 +52,7 @@ class Options:
     verbose: bool
     load: Load = field(default_factory=Load)
     margin: str | None = None
+    allow_emulated: bool = False
 
 
 def run_command(
@@ -72,6 +73,8 @@ def carry_out(
 ) -> None:
     """Measure specs on every device asked for, print, export, and exit with what came of it."""
     targets = Targets(exports)
+    if options.allow_emulated and options.load.sustained:
+        raise UsageError("--allow-emulated: not with --sustained, which keeps figures, no samples")
     cpus = parsing.cpus(options.cpus) if options.cpus is not None else ()
     places = [devices.resolve(each, options.threads, cpus) for each in options.devices]
     requests = [_request(options, found, name, select(own), device) for device, own in _own(places)]
@@ -103,17 +106,17 @@ def _begun(requests: Sequence[Request]) -> list[Request]:
 
 def _on_each(
     requests: Sequence[Request], stderr: Console
-) -> tuple[list[Outcome], DeviceError | None]:
+) -> tuple[list[Outcome], BenchboxError | None]:
     """Measure on one device after the other; one that fails does not take the others with it.
 
     Returns the first failure of a device; raises it when nothing was measured.
     """
     outcomes: list[Outcome] = []
-    lost: DeviceError | None = None
+    lost: BenchboxError | None = None
     for request in requests:
         try:
             outcomes.append(_announced(request, stderr))
-        except DeviceError as error:
+        except BenchboxError as error:
             if len(requests) == 1:
                 raise
             stderr.print(f"Error: {error}", style="red", markup=False)
@@ -143,6 +146,7 @@ def _request(
         plan=plan(options, found, selected),
         results=options.results,
         resume=options.resume,
+        allow_emulated=options.allow_emulated,
     )
 
 
@@ -157,7 +161,7 @@ def _run(request: Request, stderr: Console, total: int) -> Outcome:
     # A request to end is treated as Ctrl-C: what was measured is kept.
     before = {number: signal.signal(number, _interrupt) for number in ENDINGS}
     try:
-        with Live(stderr, total) as live:
+        with Live(stderr, total, is_here=not request.device.url) as live:
             return runner.run(request, live)
     finally:
         for number, handler in before.items():

@@ -6,21 +6,22 @@ hundred that takes most of its time.
 
 import copy
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
-TOLERANCE = 1e-5  # relative and absolute; what is not that equal is exported as it was
+TOLERANCE = 1e-5  # of the largest value; what is not that equal is exported as it was
+
+Pair = tuple[Any, Any]
 
 
 def folded(module: "nn.Module", inputs: "Sequence[Tensor]") -> "nn.Module":
     """Return a copy of a module in eval mode with batch norms folded, equal to it on `inputs`.
 
-    Returns the module itself when there is nothing to fold, and when the copy is not equal to it:
-    a convolution's result may go elsewhere, too.
+    Only those that alone read what a convolution made, both used once. Returns the module itself,
+    which is never called, when there is nothing to fold and when the copy is not equal.
     """
     import torch
 
@@ -29,20 +30,23 @@ def folded(module: "nn.Module", inputs: "Sequence[Tensor]") -> "nn.Module":
     try:
         other = copy.deepcopy(module)
         with torch.no_grad():
-            _fold(other, inputs)
-            return other if _equal(other(*inputs), module(*inputs)) else module
+            expected, pairs = _watched(other, inputs)
+            if not pairs:
+                return module
+            _fold(other, pairs)
+            return other if _equal(other(*inputs), expected) else module
     except Exception:  # a user's module may not let itself be copied, called twice, or changed
         return module
 
 
-def _fold(module: "nn.Module", inputs: "Sequence[Tensor]") -> None:
+def _fold(module: "nn.Module", pairs: Sequence[Pair]) -> None:
     from torch import nn
     from torch.nn.utils.fusion import fuse_conv_bn_weights
 
     names: dict[nn.Module, list[str]] = {}
     for name, each in module.named_modules(remove_duplicate=False):
         names.setdefault(each, []).append(name)
-    for conv, norm in _pairs(module, inputs):
+    for conv, norm in pairs:
         conv.weight, conv.bias = fuse_conv_bn_weights(
             conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps,
             norm.weight, norm.bias,
@@ -52,33 +56,83 @@ def _fold(module: "nn.Module", inputs: "Sequence[Tensor]") -> None:
             setattr(module.get_submodule(parent), child, nn.Identity())
 
 
-def _pairs(module: "nn.Module", inputs: "Sequence[Tensor]") -> list[tuple[Any, Any]]:
-    """Return each convolution with the batch norm that reads its result, both used only once."""
-    from torch import nn
-
-    made: list[tuple[torch.Tensor, nn.Module]] = []  # kept, so that no tensor takes another's place
-    found: list[tuple[nn.Module, nn.Module]] = []
-    calls: Counter[nn.Module] = Counter()
-
-    def note(layer: nn.Module, given: Any, result: Any) -> None:  # noqa: ANN401 - torch's own types
-        calls[layer] += 1
-        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            made.append((result, layer))
-        elif made and made[-1][0] is given[0]:
-            found.append((made[-1][1], layer))
-
-    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_norms())
-    handles = [
-        each.register_forward_hook(note) for each in module.modules() if isinstance(each, kinds)
-    ]
-    module(*inputs)
+def _watched(module: "nn.Module", inputs: "Sequence[Tensor]") -> tuple[object, list[Pair]]:
+    """Call the module; return what it gives, and each convolution with the norm that reads it."""
+    watch = _Watch()
+    layers = [each for each in module.modules() if isinstance(each, (*_convs(), *_norms()))]
+    handles = [each.register_forward_pre_hook(watch.enter) for each in layers]
+    handles += [each.register_forward_hook(watch.leave) for each in layers]
+    with _reading(watch):
+        outputs = module(*inputs)
     for handle in handles:
         handle.remove()
-    return [
-        (conv, norm)
-        for conv, norm in found
-        if calls[conv] == calls[norm] == 1 and getattr(norm, "running_mean", None) is not None
-    ]
+    watch.read(outputs)
+    return outputs, watch.pairs()
+
+
+class _Watch:
+    """Who makes and who reads what the convolutions of a module give, in one call of it."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, Pair] = {}  # tensor and layer, kept so that no id is used again
+        self._found: list[tuple[int, Any, Any]] = []
+        self._calls: Counter[Any] = Counter()
+        self._reads: Counter[int] = Counter()
+        self._inside: list[Any] = []  # layers at work: what is read there is theirs
+
+    def enter(self, layer: "nn.Module", _: object) -> None:
+        """Note that a layer begins."""
+        self._inside.append(layer)
+
+    def leave(self, layer: "nn.Module", given: Sequence[Any], result: object) -> None:
+        """Note what a layer read and made."""
+        self._inside.pop()
+        self._calls[layer] += 1
+        self.read(given)
+        source = id(given[0]) if given else None
+        if isinstance(layer, _convs()):
+            self._made[id(result)] = (result, layer)
+        elif source in self._made:
+            self._found.append((source, self._made[source][1], layer))
+
+    def read(self, values: object) -> None:
+        """Note that something reads these values, unless a layer at work does."""
+        if not self._inside:
+            self._reads.update(id(leaf) for leaf in _leaves(values) if id(leaf) in self._made)
+
+    def pairs(self) -> list[Pair]:
+        """Return each convolution with the norm that alone reads it, both called once."""
+        return [
+            (conv, norm)
+            for tensor, conv, norm in self._found
+            if self._calls[conv] == self._calls[norm] == self._reads[tensor] == 1
+            and getattr(norm, "running_mean", None) is not None
+        ]
+
+
+def _reading(watch: _Watch) -> Any:  # noqa: ANN401 - a mode, whose class torch has
+    from torch.overrides import TorchFunctionMode
+
+    class Reading(TorchFunctionMode):
+        """Tells of everything that a function of torch is given."""
+
+        def __torch_function__(
+            self,
+            func: Callable[..., object],
+            types: object,  # noqa: ARG002 - torch gives it
+            args: Sequence[object] = (),
+            kwargs: Mapping[str, object] | None = None,
+        ) -> object:
+            watch.read((args, kwargs))
+            return func(*args, **(kwargs or {}))
+
+    return Reading()
+
+
+def _convs() -> tuple[type, ...]:
+    from torch import nn
+
+    return (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def _norms() -> tuple[type, ...]:
@@ -87,13 +141,23 @@ def _norms() -> tuple[type, ...]:
     return (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def _equal(ours: object, theirs: object) -> bool:
+def _leaves(values: object) -> "list[Tensor]":
     import torch
     from torch.utils import _pytree
 
-    pairs = zip(_pytree.tree_leaves(ours), _pytree.tree_leaves(theirs), strict=True)
-    return all(
-        torch.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE)
-        for one, other in pairs
-        if isinstance(other, torch.Tensor)
-    )
+    return [leaf for leaf in _pytree.tree_leaves(values) if isinstance(leaf, torch.Tensor)]
+
+
+def _equal(ours: object, theirs: object) -> bool:
+    pairs = zip(_leaves(ours), _leaves(theirs), strict=True)
+    return all(_close(one, other) for one, other in pairs)
+
+
+def _close(one: "Tensor", other: "Tensor") -> bool:
+    import torch
+
+    if one.shape != other.shape or not other.is_floating_point():
+        return torch.equal(one, other)
+    if not other.numel():
+        return True
+    return bool((one - other).abs().max() <= TOLERANCE * other.abs().max())

@@ -1,7 +1,7 @@
 """Every network by name: what builds it, and what its authors print of it.
 
-Published figures are those of the papers' own tables (or, where said, of the authors' README):
-millions of params, millions of multiply-accumulates, ImageNet top-1 accuracy in percent. A figure
+Published figures are those that papers print, some read in a figure or in another's list, as their
+source says: params and multiply-accumulates in millions, ImageNet top-1 accuracy in percent. One
 that could not be confirmed is left out. Nothing here imports torch.
 """
 
@@ -95,11 +95,14 @@ _ALL = [
     *_widths(
         "ghostnet",
         "ghostnet:ghostnet",
-        "GhostNet, arXiv 1911.11907, as the PaddleClas model list quotes it",
+        "GhostNet, arXiv 1911.11907, by PaddleClas' list and GhostNetV2's Figure 1",
         GHOSTNET,
     ),
     *_widths(
-        "ghostnetv2", "ghostnetv2:ghostnetv2", "GhostNetV2, arXiv 2211.12905, Figure 1", GHOSTNETV2
+        "ghostnetv2",
+        "ghostnetv2:ghostnetv2",
+        "GhostNetV2, arXiv 2211.12905, abstract and Figure 1",
+        GHOSTNETV2,
     ),
     *_widths(
         "ghostnetv3",

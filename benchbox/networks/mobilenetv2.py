@@ -90,7 +90,7 @@ class MobileNetV2(nn.Module):
 
     def __init__(self, width: float, attention: str, reduction: int | None) -> None:
         super().__init__()
-        if width <= 0:
+        if not width > 0:
             raise ValueError(f"width is {width}; it must be positive")
         c = make_divisible(32 * width, 8)
         last = make_divisible(1280 * max(1.0, width), 8)

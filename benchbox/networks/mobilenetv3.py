@@ -103,7 +103,7 @@ class MobileNetV3(nn.Module):
 
     def __init__(self, rows: Sequence[Row], hidden: int, width: float) -> None:
         super().__init__()
-        if width <= 0:
+        if not width > 0:
             raise ValueError(f"width is {width}; it must be positive")
         scaled = partial(_scaled, width)
         c = scaled(16)

@@ -145,7 +145,8 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
 
     compared = telling.compared(records)
     versus = verdicts.margin(run.context) is not None
-    verdict = tuple(comparing.verdict(run, record) for record in records)
+    others = [record for record in records if record.case != record.reference]
+    has_paper = compared and any(_paper(run, record) != units.UNKNOWN for record in others)
     failed = any(record.status != "ok" for record in records)
     paced = any(record.arrival for record in records)
     images = units.per_second(facts.published_unit)
@@ -158,10 +159,9 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
         column(loads.p50_header(records), p50),
         *(column(*load) for load in loads.columns(records)),
         *([] if paced else [column(images, lambda r: _throughput(r, facts), drop=2)]),
-        *([column("relative FLOPs", lambda r: _relative_flops(run, r))] if versus else []),
-        *([column("relative", span if versus else relative_latency)] if compared else []),
-        *([Column("verdict", verdict, text=True)] if versus else []),
-        *([column(_paper_header(records), lambda r: _paper(run, r), 4)] if compared else []),
+        *(_comparison(run, records) if versus else []),
+        *([column("relative", relative_latency)] if compared and not versus else []),
+        *([column(_paper_header(records), lambda r: _paper(run, r), 4)] if has_paper else []),
         column("top-1, paper (%)", _top1, drop=4),
         column("quiet share", _quiet_share, drop=1),
         *(details if verbose else []),
@@ -186,18 +186,34 @@ def _throughput(record: Record, facts: SpecFacts) -> str:
     return units.figure(interval.value, units.width(interval))
 
 
-def span(record: Record) -> str:
-    """Return the latency over the reference's with its interval."""
-    ratio = relative(record)
-    if ratio is None or record.case == record.reference:
-        return relative_latency(record)
-    return f"{units.ratio(ratio.value)} ({units.bounds(ratio)})"
-
-
 def relative_latency(record: Record) -> str:
     """Return the latency over the reference's."""
     interval = relative(record)
     return units.UNKNOWN if interval is None else units.ratio(interval.value, units.width(interval))
+
+
+def _comparison(run: Run, records: Sequence[Record]) -> list[Column]:
+    """Return FLOPs and latency over the reference's, and the verdict; none where one failed."""
+    verdict = [comparing.verdict(run, record) for record in records]
+    is_known = [
+        v != units.UNKNOWN or r.case == r.reference for v, r in zip(verdict, records, strict=True)
+    ]
+    ratio = [
+        relative_latency(r) if k else units.UNKNOWN for r, k in zip(records, is_known, strict=True)
+    ]
+    within = [_interval(r) if k else units.UNKNOWN for r, k in zip(records, is_known, strict=True)]
+    return [
+        Column("relative FLOPs", tuple(_relative_flops(run, record) for record in records), drop=5),
+        Column("relative", tuple(ratio)),
+        Column("95% interval", tuple(within), drop=4),
+        Column("verdict", tuple(verdict), text=True),
+    ]
+
+
+def _interval(record: Record) -> str:
+    """Return the ends of the ratio to the reference."""
+    is_reference = record.case == record.reference
+    return units.UNKNOWN if is_reference or not record.relative else units.bounds(record.relative)
 
 
 def _relative_flops(run: Run, record: Record) -> str:

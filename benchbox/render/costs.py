@@ -21,9 +21,9 @@ from benchbox.render.words import by_text
 from benchbox.specs.model import label_text
 
 PAPER = (
-    ("params_m", "paper: params (M)", units.as_printed),
-    ("macs_m", "paper: FLOPs (M)", units.as_printed),
-    ("top1_percent", "paper: top-1 (%)", units.accuracy),
+    ("params_m", "params, paper (M)", units.as_printed),
+    ("macs_m", "FLOPs, paper (M)", units.as_printed),
+    ("top1_percent", "top-1, paper (%)", units.accuracy),
 )
 
 

@@ -37,6 +37,8 @@ def find(name: str) -> list[BlockSpec]:
         found, only = [_bundled(MODELS)], {"network": network.name, **only}
     else:
         raise SpecError(f"unknown name {name!r}{_nearest(name)}; `benchbox list` shows them all")
+    if name == MODELS and (network := catalogue.find(only.get("network", ""))):
+        only = {**only, "network": network.name}
     return [replace(spec, only=only) for spec in found]
 
 

@@ -25,6 +25,7 @@ DType = Literal[
     "bool",
 ]  # fmt: skip - those that the agent can fill
 Platform = Literal["gpu", "arm"]
+SHOWN = 8  # values of a label in a message
 Unit = Literal["images_per_s", "batches_per_s"]
 
 
@@ -174,16 +175,43 @@ class BlockSpec:
         cases = [
             case
             for case in self.unfold(selection)
-            if all(label_text(case.labels.get(key)) == text for key, text in wanted.items())
+            if all(_is(case.labels.get(key), text) for key, text in wanted.items())
             and (not selection.scales or label_text(case.labels.get("scale")) in selection.scales)
         ]
         if not cases:
-            raise UsageError(f"{self.name}: no case has {_describe(wanted, selection.scales)}")
+            every = self.unfold(selection)
+            raise UsageError(
+                f"{self.name}: no case has {_describe(wanted, selection.scales)}; "
+                f"{_has(every, [*wanted, *(['scale'] if selection.scales else [])])}"
+            )
         return with_references(cases)
 
     def figures(self, platform: Platform | None) -> Published | None:
         """Return the paper's figures for the platform whose channels were used."""
         return next((p for p in self.published if p.platform == platform), None)
+
+
+def _is(value: Scalar | None, text: str) -> bool:
+    """Return whether a label is what was typed: 1 is 1.0."""
+    if label_text(value) == text:
+        return True
+    try:
+        return not isinstance(value, str | bool | None) and float(value) == float(text)
+    except ValueError:
+        return False
+
+
+def _has(cases: Sequence[Case], keys: Sequence[str]) -> str:
+    """Return which labels there are, or which values those have that were asked for."""
+    names = list(dict.fromkeys(name for case in cases for name in case.labels))
+    if unknown := [key for key in keys if key not in names]:
+        return f"it has no {unknown[0]}, but {', '.join(names) or 'no labels'}"
+    told = []
+    for key in keys:
+        values = list(dict.fromkeys(label_text(case.labels.get(key)) for case in cases))
+        more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
+        told.append(f"{key} is {', '.join(values[:SHOWN])}{more}")
+    return "; ".join(told)
 
 
 def _describe(wanted: Mapping[str, str], scales: tuple[str, ...]) -> str:

@@ -60,7 +60,10 @@ def _by_network(weights: Mapping[str, Path], networks: Sequence[str]) -> list[tu
         if not name and len(networks) != 1:
             which = "none of them is a network" if not networks else "there are several networks"
             raise UsageError(f"--weights {path}: {which}; write --weights NAME={path}")
-        network = networks[0] if not name else catalogue.named(name).name
+        try:
+            network = networks[0] if not name else catalogue.named(name).name
+        except SpecError as error:
+            raise UsageError(f"--weights {name}={path}: {error}") from None
         if network not in networks:
             raise UsageError(f"--weights {name}={path}: {network} is not among what is asked for")
         if network in dict(pairs):
@@ -73,11 +76,14 @@ def _weighed(case: Case, path: Path) -> Case:
     assert isinstance(case.source, Builder), "a network has one"
     sha = _sha256(path)
     note = f"weights of {path.name}, sha256 {sha[:DIGITS]}"
-    source = replace(case.source, network=case.network, weights=path.absolute(), weights_sha256=sha)
+    source = replace(case.source, network=case.network, weights=path, weights_sha256=sha)
     return replace(case, source=source, note="; ".join(t for t in (case.note, note) if t))
 
 
 def _sha256(path: Path) -> str:
+    if not path.is_file():  # a pipe or a device would be read for ever
+        what = "is not a file" if path.exists() else "is not there"
+        raise SpecError(f"--weights {path} {what}; give a .pth file")
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

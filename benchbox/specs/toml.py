@@ -134,7 +134,9 @@ def _group(table: schema.SpecTable, case: schema.CaseTable) -> str | None:
 
 def _unfold(path: Path, name: str, table: schema.SpecTable, selection: Selection) -> list[Case]:
     if selection.shapes and any(case.network is None for case in table.cases):
-        raise UsageError(f"{name}: --shape is for .onnx files and builders; a TOML has its input")
+        raise UsageError(
+            f"{name}: --shape is for networks, .onnx files and builders; a TOML has its input"
+        )
     source = builder(table.builder, path.parent, f"{path}: ") if table.builder else None
     return [
         _case(f"{path}: cases[{index + 1}]", path, name, table, source, case, selection)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from benchbox.agent import system
-from tests.bench import networks, program, repeating, simulated, verdicts
+from tests.bench import networks, program, repeating, simulated, ssh, verdicts
 from tests.bench.common import Row
 
 SECTIONS = {
@@ -22,6 +22,7 @@ SECTIONS = {
     "cold": program.cold,
     "warm": program.warm,
     "networks": networks.networks,
+    "ssh": ssh.ssh,
     "simulated": simulated.simulated,
 }
 REPEATED = {

@@ -1,0 +1,354 @@
+"""Batch norms folded before the export: which are, which are not, and nothing else changes."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree
+
+from benchbox.export.folding import folded
+
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+IMAGE = (2, 3, 8, 8)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def lived(module: nn.Module) -> nn.Module:
+    """Give batch norms statistics and weights as training leaves them, so that each matters."""
+    for each in module.modules():
+        if isinstance(each, NORMS):
+            if each.running_mean is not None and each.running_var is not None:
+                nn.init.uniform_(each.running_mean, -2, 2)
+                nn.init.uniform_(each.running_var, 0.3, 3)
+            if each.affine:
+                nn.init.uniform_(each.weight, 0.5, 2)
+                nn.init.uniform_(each.bias, -1, 1)
+    return module.eval()
+
+
+def count(module: nn.Module) -> int:
+    return sum(isinstance(each, NORMS) for each in module.modules())
+
+
+def outputs(module: nn.Module, *inputs: Tensor) -> Any:
+    with torch.no_grad():
+        return module(*inputs)
+
+
+def check_equal(ours: object, theirs: object) -> None:
+    """The same nesting, and in it the same figures."""
+    (one, shape), (other, wanted) = (_pytree.tree_flatten(each) for each in (ours, theirs))
+    assert shape == wanted
+    for left, right in zip(one, other, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
+
+
+def fold(module: nn.Module, *inputs: Tensor, left: int = 0) -> nn.Module:
+    """Fold a module; check that so many norms are left, and that nothing else has changed."""
+    before = copy.deepcopy(module)
+    wanted = outputs(before, *inputs)
+    other = folded(module, inputs)
+    assert other is not module
+    assert count(other) == left
+    check_equal(outputs(other, *inputs), wanted)
+    more = [torch.randn_like(each) for each in inputs]
+    check_equal(outputs(other, *more), outputs(before, *more))
+    check_untouched(module, before)
+    assert not any(each._forward_hooks for each in other.modules())
+    return other
+
+
+def check_untouched(module: nn.Module, before: nn.Module) -> None:
+    assert [type(each) for each in module.modules()] == [type(each) for each in before.modules()]
+    now, then = module.state_dict(), before.state_dict()
+    assert list(now) == list(then)
+    for name, tensor in then.items():
+        assert torch.equal(now[name], tensor), name
+    assert not any(each._forward_hooks for each in module.modules())
+    assert not module.training
+
+
+def check_left_alone(module: nn.Module, *inputs: Tensor) -> None:
+    before = copy.deepcopy(module)
+    assert folded(module, inputs) is module
+    check_untouched(module, before)
+
+
+class Block(nn.Module):
+    """A convolution and its norm as attributes; `forward` is what a test gives it."""
+
+    def __init__(self, *, bias: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1, bias=bias)
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.norm(self.conv(x)).relu()
+
+
+# what is folded
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_norm_after_its_convolution_in_a_sequence_is_folded(bias: bool) -> None:
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, bias=bias), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Conv2d(8, 4, 1, bias=bias), nn.BatchNorm2d(4),
+    )  # fmt: skip
+    other = fold(lived(module), torch.randn(IMAGE))
+    assert sum(isinstance(each, nn.Conv2d) for each in other.modules()) == 2
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_norm_and_a_convolution_that_are_attributes_are_folded(bias: bool) -> None:
+    other = fold(lived(Block(bias=bias)), torch.randn(IMAGE))
+    assert isinstance(other.norm, nn.Identity)
+
+
+def test_norms_in_deep_and_in_numbered_places_are_folded() -> None:
+    inner = nn.ModuleDict({"a": nn.Sequential(Block(), Block()), "b": Block()})
+    module = nn.Sequential(*inner.values(), Block())
+    fold(lived(module), torch.randn(IMAGE))
+
+
+@pytest.mark.parametrize(
+    ("conv", "norm", "shape"),
+    [
+        (nn.Conv1d(3, 5, 3), nn.BatchNorm1d(5), (2, 3, 9)),
+        (nn.Conv3d(3, 5, 2), nn.BatchNorm3d(5), (2, 3, 4, 4, 4)),
+        (nn.Conv2d(4, 8, 3, groups=4, stride=2, dilation=2), nn.BatchNorm2d(8), (2, 4, 9, 9)),
+        (nn.Conv2d(3, 5, 3, padding=1, padding_mode="reflect"), nn.BatchNorm2d(5), IMAGE),
+    ],
+)
+def test_convolutions_of_any_dimension_and_kind_are_folded(
+    conv: nn.Module, norm: nn.Module, shape: tuple[int, ...]
+) -> None:
+    fold(lived(nn.Sequential(conv, norm)), torch.randn(shape))
+
+
+def test_a_norm_without_weights_of_its_own_is_folded() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, affine=False))
+    fold(lived(module), torch.randn(IMAGE))
+
+
+def test_a_norm_that_is_reached_under_two_names_is_folded_under_both() -> None:
+    block = Block()
+    block.alias = block.norm
+    other = fold(lived(block), torch.randn(IMAGE))
+    assert isinstance(other.alias, nn.Identity)
+
+
+def test_two_convolutions_of_one_weight_each_get_their_own() -> None:
+    first, second = Block(), Block()
+    second.conv.weight = first.conv.weight
+    fold(lived(nn.Sequential(first, second)), torch.randn(IMAGE))
+
+
+def test_several_inputs_reach_their_own_convolutions() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.right = Block(), Block()
+
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return self.left(x) + self.right(y)  # type: ignore[no-any-return]
+
+    fold(lived(Two()), torch.randn(IMAGE), torch.randn(IMAGE))
+
+
+class Nested(Block):
+    def forward(self, x: Tensor) -> Any:
+        y = super().forward(x)
+        return {"a": (y, [x, {"deep": y * 2}]), "none": None, "b": y.sum()}
+
+
+def test_outputs_may_be_nested() -> None:
+    fold(lived(Nested()), torch.randn(IMAGE))
+
+
+# what is not
+
+
+def test_a_norm_before_its_convolution_stays() -> None:
+    module = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    fold(lived(module), torch.randn(IMAGE), left=1)
+
+
+def test_a_norm_with_something_in_between_stays() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4), Block())
+    module[3].conv = nn.Conv2d(4, 3, 1)
+    fold(lived(module), torch.randn(IMAGE), left=1)
+
+
+def test_a_transposed_convolution_is_left_alone() -> None:
+    module = nn.Sequential(nn.ConvTranspose2d(3, 3, 2), nn.BatchNorm2d(3), Block())
+    fold(lived(module), torch.randn(IMAGE), left=1)
+
+
+def test_a_norm_without_running_statistics_stays() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3, track_running_stats=False))
+    fold(lived(nn.Sequential(module, Block())), torch.randn(IMAGE), left=1)
+
+
+class Twice(Block):
+    """Calls its convolution, its norm, or both twice."""
+
+    def __init__(self, which: str) -> None:
+        super().__init__()
+        self.which = which
+
+    def forward(self, x: Tensor) -> Any:
+        first = self.norm(self.conv(x))
+        if self.which == "conv":
+            return self.conv(first)
+        return self.norm(first) if self.which == "norm" else self.norm(self.conv(first))
+
+
+@pytest.mark.parametrize("which", ["conv", "norm", "both"])
+def test_what_is_called_twice_stays(which: str) -> None:
+    fold(lived(nn.Sequential(Twice(which), Block())), torch.randn(IMAGE), left=1)
+
+
+def test_a_block_that_stands_in_two_places_stays() -> None:
+    block = Block()
+    module = nn.Sequential(block, nn.ReLU(), block, Block())
+    fold(lived(module), torch.randn(IMAGE), left=1)
+
+
+def test_one_norm_after_two_convolutions_stays() -> None:
+    norm = nn.BatchNorm2d(3)
+    module = nn.Sequential(nn.Conv2d(3, 3, 1), norm, nn.Conv2d(3, 3, 1), norm, Block())
+    fold(lived(module), torch.randn(IMAGE), left=1)
+
+
+def test_without_any_norm_the_module_comes_back() -> None:
+    check_left_alone(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval(), torch.randn(IMAGE))
+
+
+class Elsewhere(Block):
+    def forward(self, x: Tensor) -> Any:
+        made = self.conv(x)
+        return self.norm(made) + made
+
+
+class Read(Block):
+    def forward(self, x: Tensor) -> Any:
+        return self.norm(self.conv(x)) * self.conv.weight.sum()
+
+
+class Asked(Block):
+    def forward(self, x: Tensor) -> Any:
+        return self.norm(self.conv(x)) * self.norm.state_dict()["running_var"].sum()
+
+
+@pytest.mark.parametrize("block", [Elsewhere, Read, Asked])
+def test_what_is_used_elsewhere_brings_the_module_back_as_it_is(block: type[Block]) -> None:
+    check_left_alone(lived(block()), torch.randn(IMAGE))
+
+
+# modules that will not have it
+
+
+class Uncopied(Block):
+    def __deepcopy__(self, _: object) -> "Uncopied":
+        raise TypeError("cannot be copied")
+
+
+def test_a_module_that_cannot_be_copied_comes_back() -> None:
+    module = lived(Uncopied())
+    assert folded(module, [torch.randn(IMAGE)]) is module
+    assert count(module) == 1
+
+
+class Once(Block):
+    """Raises when it is called a second time."""
+
+    def __init__(self, calls: int = 1) -> None:
+        super().__init__()
+        self.left = calls
+
+    def forward(self, x: Tensor) -> Any:
+        if not self.left:
+            raise RuntimeError("called again")
+        self.left -= 1
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("calls", [0, 1])
+def test_a_module_that_raises_when_it_is_called_again_comes_back_uncalled(calls: int) -> None:
+    module = lived(Once(calls))
+    assert folded(module, [torch.randn(IMAGE)]) is module
+    assert isinstance(module, Once)
+    assert module.left == calls
+
+
+class Slotted(Block):
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, nn.Identity):
+            raise TypeError("a norm, please")
+        super().__setattr__(name, value)
+
+
+class Keyword(Block):
+    def forward(self, x: Tensor) -> Any:
+        return self.norm(input=self.conv(x))
+
+
+@pytest.mark.parametrize("block", [Slotted, Keyword])
+def test_a_module_that_cannot_be_folded_comes_back(block: type[Block]) -> None:
+    check_left_alone(lived(block()), torch.randn(IMAGE))
+
+
+class Changing(Block):
+    """Adds the number of the call to its result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Any:
+        self.calls += 1
+        return super().forward(x) + self.calls
+
+
+def test_a_module_that_changes_itself_comes_back() -> None:
+    module = lived(Changing())
+    assert folded(module, [torch.randn(IMAGE)]) is module
+    assert count(module) == 1
+
+
+class Noisy(Block):
+    def forward(self, x: Tensor) -> Any:
+        return super().forward(x) + torch.rand(x.shape)
+
+
+def test_a_module_that_is_never_the_same_comes_back() -> None:
+    module = lived(Noisy())
+    assert folded(module, [torch.randn(IMAGE)]) is module
+
+
+def test_results_that_are_not_finite_are_no_evidence() -> None:
+    module = lived(Block())
+    assert isinstance(module, Block)
+    assert module.norm.running_mean is not None
+    module.norm.running_mean.fill_(float("nan"))
+    assert folded(module, [torch.randn(IMAGE)]) is module
+
+
+def test_the_copy_is_what_an_exporter_traces() -> None:
+    """No gradient, no hook and no second norm is in its way."""
+    other = fold(lived(nn.Sequential(Block(), Block())), torch.randn(IMAGE))
+    names = [
+        str(node.target) for node in torch.export.export(other, (torch.randn(IMAGE),)).graph.nodes
+    ]
+    assert not any("batch_norm" in name for name in names)
+    assert sum("conv2d" in name for name in names) == 2
