@@ -119,7 +119,7 @@ def _reading(watch: _Watch) -> Any:  # noqa: ANN401 - a mode, whose class torch 
         def __torch_function__(
             self,
             func: Callable[..., object],
-            types: object,  # noqa: ARG002 - torch gives it
+            types: object,
             args: Sequence[object] = (),
             kwargs: Mapping[str, object] | None = None,
         ) -> object:
