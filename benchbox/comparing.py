@@ -74,7 +74,8 @@ def _line(run: Run, record: Record, ratio: Interval) -> str:
 
 
 def _bounds(margin: float) -> str:
-    decimals = max(2, 1 - math.floor(math.log10(margin)))
+    exact = next((d for d in range(2, 7) if math.isclose(round(margin, d), margin)), 7)
+    decimals = max(exact, 1 - math.floor(math.log10(margin)))
     low, high = (f"{bound:.{decimals}f}x" for bound in (1 / (1 + margin), 1 + margin))
     return f"FASTER below {low}, SLOWER above {high}, SAME between"
 

@@ -684,12 +684,28 @@ def on_level(quiet: int, other: int, latency: int) -> list[Burst]:
 
 
 def test_a_ratio_counts_rounds_at_any_level_of_the_memory_and_a_latency_does_not() -> None:
-    case, reference = on_level(4, 16, 2000), on_level(4, 16, 1000)
+    case = on_level(4, 16, 2000)
     assert len(round_medians(case, LEVEL)) == 4
     assert len(round_medians(case, LEVEL, paired=True)) == 20
-    assert shortfall(case, PLAN, LEVEL, reference) == ""
     said = shortfall(case, PLAN, LEVEL)
     assert said.startswith("only 4 quiet rounds and an interval needs 6")
+
+
+@pytest.mark.parametrize("quiet", [5, 6])
+def test_a_comparison_needs_six_rounds_for_the_p50_beside_its_ratio(quiet: int) -> None:
+    case, reference = [on_level(quiet, 20 - quiet, each) for each in (2000, 1000)]
+    said = shortfall(case, PLAN, LEVEL, reference)
+    needs = "p50 has only 5 quiet rounds and its interval needs 6"
+    assert said.startswith(needs) if quiet == 5 else said == ""
+
+
+@pytest.mark.parametrize(("quiet", "counts"), [(1, False), (2, True), (6, True)])
+def test_a_round_of_a_ratio_has_a_third_of_its_calls_quiet(quiet: int, counts: bool) -> None:
+    slow = ((0, 15_000), (1, 15_000))
+    bursts = [Burst(0, 0, (1000,), stream_ns=(300_000, 300_000)) for _ in range(6)]
+    bursts = [b if i < quiet else replace(b, marks=slow) for i, b in enumerate(bursts)]
+    assert bool(round_medians(bursts, LEVEL, paired=True)) == counts
+    assert len(round_medians(bursts, LEVEL)) == 1
 
 
 def test_a_ratio_does_not_count_what_disturbs_a_call_at_any_level() -> None:

@@ -83,4 +83,4 @@ def test_a_value_of_the_wrong_kind_is_a_usage_error(text: str) -> None:
 @pytest.mark.parametrize("text", ['[run]\nscale = ["3"]\n', "[run]\nscale = [3]\n"])
 def test_an_option_that_repeats_takes_a_list(text: str) -> None:
     configure(text)
-    assert invoke("run", "g2").stderr == "Error: g2: no case has scale 3\n"
+    assert invoke("run", "g2").stderr == "Error: g2: no case has scale 3; scale is 1, 2, 4\n"

@@ -148,7 +148,7 @@ def test_a_real_device_does_not_go_on_with_an_emulated_run(
     cases = onnx_cases("a")
     place.run(cases, allow_emulated=True)
     place.open = lambda device: Calm(open_local(), device)  # type: ignore[method-assign]
-    with pytest.raises(UsageError, match="emulated was 'qemu-user' and is None now"):
+    with pytest.raises(UsageError, match="emulated was 'qemu-user' and is none now"):
         place.run(cases, resume=True)
 
 

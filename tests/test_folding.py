@@ -240,6 +240,84 @@ class Elsewhere(Block):
         return self.norm(made) + made
 
 
+class Beside(Block):
+    """Reads what the convolution made in one more way; none of it shows in the figures."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.inplace = nn.ReLU(inplace=True)
+        self.other = nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Any:
+        made = self.conv(x)
+        made = self.inplace(made) if self.how == "inplace" else made
+        result = self.norm(made)
+        extra = {
+            "operator": lambda: made + 1,
+            "method": lambda: made.mean(),
+            "index": lambda: made[0],
+            "list": lambda: torch.stack([x, made]),
+            "keyword": lambda: torch.relu(input=made),
+            "module": lambda: self.inplace(made),
+            "norm": lambda: self.other(made),
+            "conv": lambda: self.conv.__class__.forward(self.conv, made),
+            "aten": lambda: torch.ops.aten.relu.default(made),
+            "output": lambda: made,
+            "inplace": lambda: x,
+            "nothing": lambda: x,
+        }[self.how]()
+        discrete = (extra.sum() > 1e9).long()
+        return (result > 1e9).long() + discrete, 1e-30 * result.abs()
+
+
+READS = (
+    *("operator", "method", "index", "list", "keyword", "module"),
+    *("norm", "conv", "aten", "output", "inplace"),
+)
+
+
+@pytest.mark.parametrize("how", READS)
+def test_what_is_read_elsewhere_is_not_folded_where_no_figure_shows_it(how: str) -> None:
+    check_left_alone(lived(Beside(how)), torch.randn(IMAGE))
+
+
+def test_it_is_folded_where_only_its_norm_reads_it() -> None:
+    assert count(folded(lived(Beside("nothing")), [torch.randn(IMAGE)])) == 1
+
+
+class Tiny(Elsewhere):
+    def forward(self, x: Tensor) -> Any:
+        return 1e-30 * super().forward(x), super().forward(x).argmax()
+
+
+class Returned(Block):
+    def forward(self, x: Tensor) -> Any:
+        made = self.conv(x)
+        return (self.norm(made) > 1e9).long(), {"made": made}
+
+
+@pytest.mark.parametrize("block", [Tiny, Returned])
+def test_tiny_and_discrete_results_bring_the_module_back(block: type[Block]) -> None:
+    check_left_alone(lived(block()), torch.randn(IMAGE))
+
+
+@pytest.mark.parametrize("block", [Block, Elsewhere])
+def test_the_module_itself_is_never_called(block: type[Block]) -> None:
+    module = lived(block())
+    called: list[nn.Module] = []
+
+    class Told(type(module)):  # type: ignore[misc]
+        def forward(self, x: Tensor) -> Any:
+            called.append(self)
+            return super().forward(x)
+
+    module.__class__ = Told
+    folded(module, [torch.randn(IMAGE)])
+    assert called
+    assert not any(each is module for each in called)
+
+
 class Read(Block):
     def forward(self, x: Tensor) -> Any:
         return self.norm(self.conv(x)) * self.conv.weight.sum()

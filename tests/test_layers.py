@@ -33,7 +33,7 @@ LAYERS = (
         "profiles",
     ),
     ("specs", "devices"),
-    ("agent", "transports", "export"),
+    ("agent", "transports", "export", "emulated"),
     ("planning", "sampling", "pacing", "sustaining", "records", "history"),
     ("journal", "resuming", "rows", "matching", "grouping"),
     ("measuring", "profiling", "lasting", "runner"),

@@ -1,6 +1,7 @@
 """Networks by name: in the catalogue, on the command line, in a TOML file, with a checkpoint."""
 
 import hashlib
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -176,6 +177,10 @@ def test_other_names_are_not_those_of_networks(name: str) -> None:
     assert not specs.is_network(name)
 
 
+def test_a_bare_name_is_a_label_of_the_models_too() -> None:
+    assert only(f"{MODELS}:network=ghostnetv2") == only("ghostnetv2_x1_0")
+
+
 def test_a_file_of_a_networks_name_is_found_by_its_path_alone(in_tmp: Path) -> None:
     (in_tmp / "ghostnetv2.toml").write_text(f'title = "Other"\n{NETWORK}')
     assert specs.find("ghostnetv2")[0].name == MODELS
@@ -185,7 +190,9 @@ def test_a_file_of_a_networks_name_is_found_by_its_path_alone(in_tmp: Path) -> N
 def test_a_selection_that_no_network_has_leaves_nothing() -> None:
     assert refusal("ghostnetv2:width=2").startswith("models: no case has network=ghostnetv2_x1_0,")
     assert refusal("ghostnetv2", Selection(scales=("1",))).startswith("models: no case has network")
-    assert refusal(f"{MODELS}:network=nothing") == "models: no case has network=nothing"
+    assert refusal(f"{MODELS}:network=nothing").startswith(
+        "models: no case has network=nothing; network is shufflenetv2_x0_5, "
+    )
 
 
 # in a file
@@ -411,6 +418,12 @@ def test_a_second_file_of_one_name_is_refused(texts: list[str], says: str) -> No
         parsing.weights(texts)
 
 
+@pytest.mark.parametrize("text", ["", "ghostnetv2="])
+def test_weights_without_a_file_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=f"^--weights {text}: write FILE, or NETWORK=FILE$"):
+        parsing.weights([text])
+
+
 @pytest.mark.parametrize(
     "names", [("", "ghostnetv2"), ("ghostnetv2", ""), ("ghostnetv2", "ghostnetv2_x1_0")]
 )
@@ -490,10 +503,10 @@ def test_every_case_of_a_network_has_its_weights(write: Write, checkpoint: Path)
     assert [source_of(case).weights for case in found] == [checkpoint, checkpoint]
 
 
-def test_a_path_is_kept_from_where_it_was_given(in_tmp: Path) -> None:
+def test_a_path_is_kept_as_it_was_typed(in_tmp: Path) -> None:
     (in_tmp / "here.pth").write_bytes(b"weights")
     (case,) = with_weights(cases_of("ghostnetv2"), {"": Path("here.pth")})
-    assert source_of(case).weights == in_tmp / "here.pth"
+    assert source_of(case).weights == Path("here.pth")
 
 
 @pytest.mark.parametrize(
@@ -523,20 +536,28 @@ def test_weights_that_belong_to_nothing_say_so(
 def test_weights_of_no_network_get_the_nearest_names(
     named: str, says: str, checkpoint: Path
 ) -> None:
-    with pytest.raises(SpecError, match=re.escape(says)):
+    with pytest.raises(UsageError) as caught:
         weighed(["ghostnetv2"], {named: checkpoint})
+    assert str(caught.value).startswith(f"--weights {named}={checkpoint}: {says}")
 
 
 @pytest.mark.parametrize(
-    ("file", "why"), [("missing.pth", "No such file or directory"), ("", "Is a directory")]
+    ("file", "why"),
+    [("missing.pth", "is not there"), ("", "is not a file"), ("pipe", "is not a file")],
 )
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(
     tmp_path: Path, file: str, why: str
 ) -> None:
+    os.mkfifo(tmp_path / "pipe")
     path = tmp_path / file
     with pytest.raises(SpecError) as caught:
         weighed(["ghostnetv2"], {"": path})
-    assert str(caught.value) == f"--weights {path}: cannot be read: {why}"
+    assert str(caught.value) == f"--weights {path} {why}; give a .pth file"
+
+
+def test_a_device_is_no_file_of_weights() -> None:
+    with pytest.raises(SpecError, match=r"^--weights /dev/zero is not a file; give a \.pth file$"):
+        weighed(["ghostnetv2"], {"": Path("/dev/zero")})
 
 
 def test_the_key_of_a_graph_follows_the_content_of_its_weights_and_not_their_path(
@@ -573,7 +594,7 @@ def test_a_record_keeps_the_figures_that_there_are() -> None:
     assert rows.record(0, only("ghostnetv2"), None).paper == {
         "macs_m": 167,
         "top1_percent": 75.3,
-        "source": "GhostNetV2, arXiv 2211.12905, Figure 1",
+        "source": "GhostNetV2, arXiv 2211.12905, abstract and Figure 1",
     }
     assert rows.record(0, only("ghostnetv3_x0_5"), None).paper == {}
 

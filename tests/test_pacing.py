@@ -498,7 +498,7 @@ def test_a_run_at_a_rate_from_end_to_end(tiny: Path) -> None:
     assert any(burst.marks for burst in kept.bursts if burst.kind == "beside")
     refused = CliRunner().invoke(app, ["run", str(tiny), "--quick", "--resume"])
     assert refused.exit_code == 2
-    assert "arrival_per_s was 50.0 and is None now" in refused.output
+    assert "arrival_per_s was 50.0 and is none now" in refused.output
 
 
 @pytest.mark.slow

@@ -100,12 +100,12 @@ def test_rows_that_are_not_ok_say_so_and_why() -> None:
 G2: group convolution costs memory access
 cpu, CPUExecutionProvider, 1 thread, batch 1
 
-case      FLOPs (M)  memory (MB)       p50 (ms)  images/s  relative  paper, ARM  quiet share  status
+case      FLOPs (M)  memory (MB)       p50 (ms)  images/s  relative  quiet share  status
 scale 1
-groups=1        128         16.2  1.000 ± 0.004      1000     1.00x       1.00x          97%  ok
-groups=2     ≥ 12.3            -    1.30 ± 0.05       770     1.30x           -          97%  imprecise
-groups=4        128         16.2              -         -         -           -            -  failed
-groups=8          -            -              -         -         -           -            -  skipped
+groups=1        128         16.2  1.000 ± 0.004      1000     1.00x          97%  ok
+groups=2     ≥ 12.3            -    1.30 ± 0.05       770     1.30x          97%  imprecise
+groups=4        128         16.2              -         -         -            -  failed
+groups=8          -            -              -         -         -            -  skipped
 
 groups=4,scale=1 failed: no kernel for Conv(11) in [red]this[/red] build [/]
 groups=8,scale=1 skipped
@@ -115,7 +115,7 @@ paper: ratios of its images/s on Snapdragon 810, one thread (ShuffleNet V2, Tabl
 groups=2,scale=1: FLOPs are a lower bound, not counted are Loop
 groups=2,scale=1: its interval is 4% wide, 1% was asked for
 
-"""  # noqa: E501 - as wide as it is printed
+"""
     )
 
 
@@ -458,3 +458,10 @@ def test_a_ratio_has_at_most_two_decimals_and_below_a_tenth_two_digits(
 )
 def test_figures_and_lists_as_they_are_printed(made: str, text: str) -> None:
     assert made == text
+
+
+@pytest.mark.parametrize(("ratio", "told"), [(1.1, False), (1.11, True), (None, False)])
+def test_denormals_are_told_of_above_a_tenth(ratio: float | None, told: bool) -> None:
+    net = record({}, 12.5, spec="net", denormal_ratio=ratio)
+    text = printed(run_of([net], [SpecFacts("net", "net.onnx", "")]))
+    assert ("denormal numbers in it" in text) == told

@@ -283,12 +283,12 @@ def test_the_first_case_left_is_the_reference() -> None:
 @pytest.mark.parametrize(
     ("name", "selection", "sentence"),
     [
-        ("g2:groups=3", Selection(), "g2: no case has groups=3"),
-        ("g2:group=8", Selection(), "g2: no case has group=8"),
+        ("g2:groups=3", Selection(), "g2: no case has groups=3; groups is 1, 2, 4, 8"),
+        ("g2:group=8", Selection(), "g2: no case has group=8; it has no group, but groups, scale"),
         ("g2:relu=", Selection(), "'g2:relu=': write the selection as key=value,key=value"),
         ("g2:groups=8,", Selection(), "'g2:groups=8,': write the selection as key=value,key=v"),
         ("g2:groups=8,scale", Selection(), "'g2:groups=8,scale': write the selection as key=v"),
-        ("g2", Selection(scales=("3", "5")), "g2: no case has scale 3 or 5"),
+        ("g2", Selection(scales=("3", "5")), "g2: no case has scale 3 or 5; scale is 1, 2, 4"),
         ("g2:groups=8", Selection(scales=("3",)), "g2: no case has groups=8, scale 3"),
         ("g2", Selection(shapes=(TensorSpec("x", (1,)),)), "g2: --shape is for networks, "),
     ],
@@ -298,6 +298,17 @@ def test_a_selection_that_leaves_nothing_says_so(
 ) -> None:
     with pytest.raises(UsageError, match=re.escape(sentence)):
         cases_of(name, selection)
+
+
+@pytest.mark.parametrize("typed", ["8", "8.0", "08", "8e0"])
+def test_a_label_is_matched_by_its_number(typed: str) -> None:
+    assert cases_of(f"g2:groups={typed}") == cases_of("g2:groups=8")
+
+
+@pytest.mark.parametrize("name", ["g2:groups=8.1", "g2:groups=eight", "g4:relu=1", "g4:relu=nan"])
+def test_what_is_another_number_or_none_matches_no_label(name: str) -> None:
+    with pytest.raises(UsageError, match="no case has"):
+        cases_of(name)
 
 
 def test_the_channels_are_those_of_the_platform() -> None:

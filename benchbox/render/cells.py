@@ -203,9 +203,9 @@ def _comparison(run: Run, records: Sequence[Record]) -> list[Column]:
     ]
     within = [_interval(r) if k else units.UNKNOWN for r, k in zip(records, is_known, strict=True)]
     return [
-        Column("relative FLOPs", tuple(_relative_flops(run, record) for record in records), drop=5),
+        Column("relative FLOPs", tuple(_relative_flops(run, record) for record in records), drop=4),
         Column("relative", tuple(ratio)),
-        Column("95% interval", tuple(within), drop=4),
+        Column("95% interval", tuple(within), drop=5),
         Column("verdict", tuple(verdict), text=True),
     ]
 
