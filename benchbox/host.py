@@ -1,5 +1,6 @@
 """What the machine that benchbox itself runs on has, how busy it is, and where its cache lies."""
 
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -30,6 +31,12 @@ def _worked_s() -> float:
     """
     times = psutil.cpu_times()
     return float(times.user + times.system + getattr(times, "nice", 0.0))
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cache_folder() -> Path:

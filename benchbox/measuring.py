@@ -141,7 +141,7 @@ class Measurement:
         sampler = self._sampler = self._sampler_of([self._subject(case) for case in alive], plan)
         for key, progress in sampler.cases.items():
             progress.bursts += self._kept.get(key, ())
-            progress.judge(sampler.gate)
+            progress.judge(sampler.gate, paired=plan.margin is not None)
         for stage in range(plan.sessions):
             sampler.begin(stage)
             self._stage(sampler)

@@ -78,7 +78,7 @@ class Progress:
         still = all(value >= best * (1 - WARM_GAIN) for value in medians[-WARM_STILL:])
         return still or len(medians) >= WARM_BURSTS
 
-    def judge(self, gate: Gate) -> None:
+    def judge(self, gate: Gate, *, paired: bool = False) -> None:
         """Take the medians of new rounds, or of all where the gate is another."""
         if gate != self._gate:
             self.rounds.clear()
@@ -86,7 +86,8 @@ class Progress:
             self._gate, self._judged = gate, 0
         fresh = self.bursts[self._judged :]
         self.rounds |= samples.round_medians(fresh, gate)
-        self.paired |= samples.round_medians(fresh, gate, paired=True)
+        if paired:
+            self.paired |= samples.round_medians(fresh, gate, paired=True)
         self._judged = len(self.bursts)
 
 
@@ -229,7 +230,7 @@ class Sampler:
     def _judge(self) -> None:
         self.readings.update()
         for case in self.cases.values():
-            case.judge(self.gate)
+            case.judge(self.gate, paired=self.plan.margin is not None)
             if self.stage + 1 == self.plan.sessions and not (case.failure or self._enough(case)):
                 case.finished = case.resting = False  # by a gate that has moved since
 

@@ -736,21 +736,21 @@ def test_the_ratio_of_a_record_is_of_all_rounds_only_where_they_are_mirrored(
 
 def test_a_sampler_keeps_the_rounds_of_a_ratio_beside_those_of_a_latency() -> None:
     case = Progress(Subject("b", "a"), bursts=on_level(8, 12, 2000))
-    case.judge(LEVEL)
+    case.judge(LEVEL, paired=True)
     assert (len(case.rounds), len(case.paired)) == (8, 20)
     case.bursts.append(Burst(0, 20, (2000,), stream_ns=(400_000, 400_000)))
-    case.judge(LEVEL)
+    case.judge(LEVEL, paired=True)
     assert (len(case.rounds), len(case.paired)) == (8, 21)
-    case.judge(Gate(LEVEL.compute, State(400_000.0, 390_000.0, 410_000.0)))
+    case.judge(Gate(LEVEL.compute, State(400_000.0, 390_000.0, 410_000.0)), paired=True)
     assert (len(case.rounds), len(case.paired)) == (13, 21)
 
 
 def test_a_gate_that_moves_takes_rounds_from_a_ratio_too() -> None:
     marked = [replace(each, marks=((0, 12_000), (1, 12_000))) for each in on_level(8, 0, 2000)]
     case = Progress(Subject("b", "a"), bursts=marked)
-    case.judge(LEVEL)
+    case.judge(LEVEL, paired=True)
     assert (len(case.rounds), len(case.paired)) == (8, 8)
-    case.judge(Gate(State(20_000.0, 19_000.0, 21_000.0), LEVEL.stream))
+    case.judge(Gate(State(20_000.0, 19_000.0, 21_000.0), LEVEL.stream), paired=True)
     assert (len(case.rounds), len(case.paired)) == (0, 0)
 
 

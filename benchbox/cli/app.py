@@ -3,7 +3,7 @@
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -11,9 +11,6 @@ from typer.core import TyperGroup
 from benchbox import __version__
 from benchbox.cli import device as device_commands
 from benchbox.errors import BenchboxError
-
-if TYPE_CHECKING:
-    from benchbox.specs import Platform, Selection
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -268,7 +265,7 @@ def run(
 ) -> None:
     """Time cases on a device, print FLOPs against latency, and keep the raw samples."""
     from benchbox.cli.loads import Load
-    from benchbox.cli.running import Options, run_command, selection
+    from benchbox.cli.running import Options, run_command, selecting
 
     targets = {"csv": export_csv, "markdown": export_markdown, "json": export_json}
     options = Options(
@@ -288,10 +285,7 @@ def run(
         Load(arrival, sustained, _typed(ctx)),
         allow_emulated=allow_emulated,
     )
-
-    def select(own: "Platform") -> "Selection":
-        return selection(channels, own, batch, scale, shape, weights)
-
+    select = selecting(channels, batch, scale, shape, weights)
     run_command(options, select, targets)
 
 
@@ -343,7 +337,7 @@ def compare(
 ) -> None:
     """Say which is faster: two cases and more in paired rounds, with FLOPs beside latency."""
     from benchbox.cli.comparing import compare
-    from benchbox.cli.running import Options, selection
+    from benchbox.cli.running import Options, selecting
 
     targets = {"csv": export_csv, "markdown": export_markdown, "json": export_json}
     options = Options(
@@ -363,10 +357,7 @@ def compare(
         margin=margin,
         allow_emulated=allow_emulated,
     )
-
-    def select(own: "Platform") -> "Selection":
-        return selection(channels, own, batch, scale, shape, weights)
-
+    select = selecting(channels, batch, scale, shape, weights)
     compare(options, select, targets)
 
 
@@ -433,13 +424,10 @@ def profile(
 ) -> None:
     """Where the time of a graph goes: by category of operators, and its slowest nodes."""
     from benchbox.cli.profiling import Options, profile
-    from benchbox.cli.running import selection
+    from benchbox.cli.running import selecting
 
     targets = {"csv": export_csv, "markdown": export_markdown, "json": export_json}
-
-    def select(own: "Platform") -> "Selection":
-        return selection(channels, own, batch, scale, shape, weights)
-
+    select = selecting(channels, batch, scale, shape, weights)
     profile(Options(names, device, threads, cpus, top), select, targets)
 
 

@@ -202,6 +202,17 @@ def file_name(text: str) -> str:
     return f"{name[: NAME_CHARACTERS - DIGEST_CHARACTERS - 1]}-{digest}"
 
 
+def selecting(
+    channels: Channels | None,
+    batch: int | None,
+    scales: Sequence[str] | None,
+    shapes: Sequence[str] | None,
+    weights: Sequence[str] | None,
+) -> Callable[[Platform], Selection]:
+    """Return what makes the selection for a device, whose own channel set it is given."""
+    return lambda own: selection(channels, own, batch, scales, shapes, weights)
+
+
 def selection(
     channels: Channels | None,
     own: Platform,

@@ -90,16 +90,11 @@ def lookup(key: str, case: Case) -> Graph | None:
 
 def digest(path: Path, beside: Sequence[str] = ()) -> str:
     """Return the sha256 of an .onnx file; of it and the files `beside` it where it has any."""
-    own = _sha256(path)
+    own = host.sha256(path)
     if not beside:
         return own
-    parts = [own, *(_sha256(path.parent / name) for name in beside)]
+    parts = [own, *(host.sha256(path.parent / name) for name in beside)]
     return hashlib.sha256("".join(parts).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

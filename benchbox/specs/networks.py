@@ -1,10 +1,10 @@
 """What goes into a network of the catalogue, and the checkpoints that its weights come from."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from benchbox import host
 from benchbox.errors import SpecError, UsageError
 from benchbox.networks import catalogue
 from benchbox.specs.model import Builder, Case, Selection, TensorSpec
@@ -85,7 +85,6 @@ def _sha256(path: Path) -> str:
         what = "is not a file" if path.exists() else "is not there"
         raise SpecError(f"--weights {path} {what}; give a .pth file")
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return host.sha256(path)
     except OSError as error:
         raise SpecError(f"--weights {path}: cannot be read: {error.strerror}") from None

@@ -1,12 +1,12 @@
 """What of a graph must be on a device: its file and those beside it, their hashes, their bytes."""
 
 import functools
-import hashlib
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from benchbox import host
 from benchbox.specs import onnxfile
 
 CHUNK = 1 << 18
@@ -28,8 +28,7 @@ def digest(path: Path) -> str:
 
 @functools.lru_cache(maxsize=4096)  # each session asks again
 def _sha256(path: Path, _size: int, _changed_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return host.sha256(path)
 
 
 def beside(path: Path) -> list[str]:
