@@ -19,12 +19,19 @@ FAULTED = 0.01  # of the burst; a graph whose buffers are bound faults less than
 WORTH_SAYING = 0.05  # share of the bursts below which a cause explains nothing
 EXPLAINED = 0.5  # of the bursts with one cause have another that explains it
 
+NOTHING: Mapping[str, str] = {}
+THROTTLED = "throttled"  # of a setting: what a board's firmware says, in words
+
 Tag = Literal[
     "throttled",
     "steal",
     "preempted",
     "queued",
     "hot",
+    "undervoltage",
+    "firmware",
+    "capped",
+    "changed",
     "clock",
     "faulted",
     "migrated",
@@ -34,12 +41,22 @@ Tag = Literal[
     "fast",
 ]
 TAGS: tuple[Tag, ...] = get_args(Tag)  # of equally frequent ones the first says more
+# The bits of a Raspberry Pi's get_throttled that say what it does now, and the words for them in a
+# setting, where only a program tells and so not for each burst.
+NOW: tuple[tuple[Tag, int, tuple[str, ...]], ...] = (
+    ("undervoltage", 0b0001, ("under-voltage now",)),
+    ("capped", 0b0010, ("clock capped now",)),
+    ("firmware", 0b1100, ("throttled now", "near its heat limit now")),
+)
+HELD_DOWN = 0b1111  # any of them
 EXPLAINS: Mapping[str, tuple[Tag, ...]] = {
     "preempted": ("throttled",),
     "queued": ("throttled", "preempted"),
     "migrated": ("preempted", "queued"),
-    "clock": ("hot",),
-    "slow": ("hot", "clock"),
+    "capped": ("undervoltage",),
+    "firmware": ("undervoltage",),
+    "clock": ("hot", "undervoltage", "firmware", "capped", "changed"),
+    "slow": ("hot", "undervoltage", "firmware", "capped", "changed", "clock"),
 }
 # What was seen, and what helps; nothing does where it is empty.
 WORDS: Mapping[str, tuple[str, str]] = {
@@ -51,6 +68,13 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "stop other programs or use fewer --threads",
     ),
     "hot": ("the processor was too hot for its clock", "let it cool down"),
+    "undervoltage": ("the board had too little voltage", "give it a stronger power supply"),
+    "firmware": ("the board's firmware held its clock down for heat", "let it cool down"),
+    "capped": ("the board's firmware capped its clock", "let it cool down"),
+    "changed": (
+        "the device was set otherwise than when the run began",
+        "leave its governor, clock limit and power mode alone",
+    ),
     "clock": ("the clock was below its highest", "ask `benchbox doctor` what holds it down"),
     "faulted": ("memory was not there and had to be fetched", "free some memory"),
     "migrated": ("it was moved to another processor", "choose processors with --cpus"),
@@ -72,13 +96,17 @@ def tags(
     slow: bool = False,
     fast: bool = False,
     top_khz: float | None = None,
+    setting: Mapping[str, str] = NOTHING,
 ) -> tuple[Tag, ...]:
     """Return what disturbed a burst, in the order of TAGS.
 
     `seen` is what the agent's witness saw between the ends of the burst, `switches` the
     involuntary context switches in its calls, `slow` and `fast` say whether a sentinel read more or
-    less than in the usual state, `top_khz` is the highest clock of the run; None is not known.
+    less than in the usual state, `top_khz` is the highest clock of the run, `setting` what of the
+    device was set otherwise than when the run began; None is not known.
     """
+    bits = int(seen.get("throttled_bits", 0))
+    said = setting.get(THROTTLED, "")
 
     def share(name: str, unit_s: float) -> float:
         return seen.get(name, 0.0) * unit_s / duration_s if duration_s > 0 else 0.0
@@ -90,6 +118,11 @@ def tags(
         "preempted": taken > 0,
         "queued": share("queued_ns", NS) > QUEUED,
         "hot": _any(seen, "thermal_throttles"),
+        **{
+            tag: bool(bits & mask) or any(word in said for word in words)
+            for tag, mask, words in NOW
+        },
+        "changed": any(name != THROTTLED for name in setting),
         "clock": 0 < seen.get("clock_khz", 0.0) < (1 - CLOCK) * (top_khz or 0.0),
         "faulted": _any(seen, "faults_major") or share("faults_minor", FAULT_S) > FAULTED,
         "migrated": _any(seen, "migrations", "moved"),

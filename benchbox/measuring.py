@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from benchbox import arrivals, emulated, grouping, rows
+from benchbox.cooling import Cooling
 from benchbox.devices import Device
 from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.export import Graph
@@ -29,6 +30,12 @@ IDLE_CRASHES = 3  # agents lost in a row without a case to blame, before the res
 
 class Watcher(Protocol):
     """Who wants to see cases being timed."""
+
+    def loading(self, done: int, total: int) -> None:
+        """`done` of `total` graphs are loaded on the device."""
+
+    def cooling(self, now_c: float, goal_c: float, left_s: float) -> None:
+        """The device is given time to cool down, `left_s` at most, before the next session."""
 
     def measuring(self, sampler: Sampler) -> None:
         """The sampler has new samples."""
@@ -73,6 +80,9 @@ class Measurement:
             for burst in kept:
                 self.readings.recall(burst.probe, burst.marks, burst.stream_ns)
         self.readings.update()
+        self._setting = journal.context.host.get("setting")
+        waits = [wait for record in journal.records.values() for wait in record.cooldowns]
+        self._cooling = Cooling(plan.cooldown_s, self._cools, done=waits)
         self._sampler: Sampler | None = None
         self._checkpoint_s = CHECKPOINT_S
         self._elapsed_s = 0.0
@@ -182,7 +192,12 @@ class Measurement:
         session, self._session = self._session, self._session + 1
         with agent:
             try:
-                for progress in sampler.awake:
+                if self._setting:
+                    agent.setting = self._setting  # of the run, not of this process
+                self._cooling.before(session, agent)
+                waiting = sampler.awake
+                for done, progress in enumerate(waiting):
+                    self._watcher.loading(done, len(waiting))
                     self._load(agent, sampler, progress)
             finally:
                 sampler.excuse(time.monotonic() - start)
@@ -264,6 +279,7 @@ class Measurement:
             status=status,
             reason=rows.shareable(reason),
             arrival=arrivals.estimate(bursts, self._plan.arrival_per_s),
+            cooldowns=self._cooling.of([b.session for b in bursts] or [self._session - 1]),
             **self._beginnings(key),
         )
 
@@ -277,6 +293,9 @@ class Measurement:
             **(rows.loading(loaded) if loaded else {}),
             "warmup_calls": warmup_calls or (before.warmup_calls if before else None),
         }
+
+    def _cools(self, now_c: float, goal_c: float, left_s: float) -> None:
+        self._watcher.cooling(now_c, goal_c, left_s)
 
     def _notify(self, sampler: Sampler) -> None:
         self._watcher.measuring(sampler)

@@ -22,6 +22,8 @@ class Plan:
 
     With a `margin` it is a comparison: rounds are mirrored, `precision` is that of the ratios to
     the reference, and they have to be told from 1 by that margin, or to lie within it.
+
+    Before each session but the first the device may cool down for `cooldown_s` at most.
     """
 
     precision: float = 0.01
@@ -34,6 +36,7 @@ class Plan:
     arrival_per_s: float | None = None
     sustained_s: float | None = None
     margin: float | None = None
+    cooldown_s: float = 0.0
 
     @property
     def rounds_each(self) -> int:

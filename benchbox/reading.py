@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from benchbox import comparing, papers, telling, verdicts
+from benchbox import comparing, conditions, papers, telling, verdicts
 from benchbox.records import Record, Run, SpecFacts, known_macs, uncounted
 from benchbox.render import units
 from benchbox.render.words import by_text, listed
@@ -111,10 +111,12 @@ def notes(run: Run, spec_facts: SpecFacts) -> list[str]:
         *by_text(names, [lower_bound(uncounted(record.cost)) for record in records]),
         *by_text(names, [_not_built(record) for record in records]),
         *by_text(names, [record.note for record in records]),
+        *_elsewhere(records, run.context.provider),
         *by_text(names, [_denormal(record) for record in records]),
         *by_text(names, [_shifted(record) for record in records]),
         *_apart(records),
         *telling.notes(records),
+        *conditions.notes(run.context, records),
         *_imprecise(records),
     ]
 
@@ -263,6 +265,32 @@ def _shifted(record: Record) -> str:
         return ""
     than = f"{abs(shift - 1):.0%} {'slower' if shift > 1 else 'faster'}"
     return f"taken while the processor was {than} than in earlier runs on this machine"
+
+
+def _elsewhere(records: Sequence[Record], provider: str) -> list[str]:
+    """Return which cases have nodes that the provider asked for did not take."""
+    lines = by_text(
+        [record.case for record in records], [_left(record, provider) for record in records]
+    )
+    if len(lines) <= FEW:
+        return lines
+    some = [record for record in records if _left(record, provider)]
+    most = max(some, key=lambda record: _share_left(record, provider))
+    count = f"{len(some)} of {len(records)} cases have nodes that {provider} did not take"
+    return [f"{count}, most of all {most.case}: {_left(most, provider)}"]
+
+
+def _left(record: Record, provider: str) -> str:
+    """Return how many nodes other providers ran, empty where none did."""
+    nodes = record.nodes or {}
+    others = [f"{count} on {name}" for name, count in nodes.items() if count and name != provider]
+    total = sum(nodes.values())
+    return f"of its {total} nodes {listed(others)}, not on {provider}" if others else ""
+
+
+def _share_left(record: Record, provider: str) -> float:
+    nodes = record.nodes or {}
+    return 1 - nodes.get(provider, 0) / max(1, sum(nodes.values()))
 
 
 def _denormal(record: Record) -> str:

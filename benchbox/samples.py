@@ -28,7 +28,8 @@ class Burst:
     of a sentinel, each with the number of calls before it, and `probe` says of which; `stream_ns`
     are those of the stream sentinel before and after the burst, `probed_ns` what all of them took.
     `pool` says whether several threads worked, `seen` what else the system tells of the burst, and
-    `tags` the causes of disturbance found in all of it. Between calls that come at a rate the
+    `setting` what of the device was set otherwise than when the run began, and `tags` the causes of
+    disturbance found in all of it. Between calls that come at a rate the
     processor slept, for `slept_ns` together.
     """
 
@@ -45,6 +46,7 @@ class Burst:
     tags: tuple[str, ...] = ()
     kind: Kind = "ordinary"
     slept_ns: int = 0
+    setting: Mapping[str, str] = field(default_factory=dict)
 
     def quiet_ns(self, gate: Gate = OPEN, *, paired: bool = False) -> list[int]:
         """Return the latencies of the calls that nothing is known to have disturbed.
@@ -107,6 +109,7 @@ class Burst:
             slow=any(reading > state.high_ns for state, reading in known),
             fast=any(reading < state.low_ns for state, reading in known),
             top_khz=top_khz,
+            setting=self.setting,
         )
         return replace(self, tags=found)
 
@@ -128,6 +131,7 @@ class Burst:
             tags=tuple(data.get("tags", ())),
             kind=data.get("kind", "ordinary"),
             slept_ns=data.get("slept_ns", 0),
+            setting=data.get("setting", {}),
         )
 
 

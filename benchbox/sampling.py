@@ -7,8 +7,8 @@ that times bursts, and the clock is handed in.
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Protocol
 
@@ -214,8 +214,10 @@ class Sampler:
             labels += [{**where, "kind": kind} for _, kind in fresh]
             self._round += 1
             planned += sum(self._lasts_s(ask) for ask, _ in fresh)
+        setting: Mapping[str, str] = {}
         for timed, label in zip(self._time(session, asks), labels, strict=True):
             case = self.cases[timed.graph]
+            setting = timed.data.get("setting", {})
             if timed.error and not case.finished:
                 self.fail(timed.graph, timed.error)
                 yield case
@@ -223,9 +225,21 @@ class Sampler:
                 burst = Burst.from_json({**timed.data, **label})
                 case.bursts.append(burst)
                 self.readings.add(burst.probe, burst.marks, burst.stream_ns)
+        if setting:
+            self._mark(setting, index, {label["round"] for label in labels})
         self._judge()
         yield from self._retire()
         self._notify(self)
+
+    def _mark(self, setting: Mapping[str, str], session: int, rounds: Collection[object]) -> None:
+        """Keep with the bursts of these rounds what was set otherwise when they were over."""
+        for case in self.cases.values():
+            case.bursts[:] = [
+                replace(burst, setting=setting)
+                if burst.session == session and burst.round in rounds
+                else burst
+                for burst in case.bursts
+            ]
 
     def _judge(self) -> None:
         self.readings.update()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from statistics import median
 
+from benchbox import causes
 from benchbox.records import Record
 from benchbox.render import units
 from benchbox.windows import Sustained, Window
@@ -104,6 +105,7 @@ def _why(sustained: Sustained, ratio: float) -> str:
     parts = [
         _fallen(before, after),
         "the processor was too hot for its clock" if _any(after, "thermal_throttles") else "",
+        "its firmware held its clock down" if _throttled(after) else "",
         "its container had used up its processor time" if _any(after, "throttled_us") else "",
         "the hypervisor gave its processor to others" if _stolen(after) > STEAL else "",
         _heated(before, after),
@@ -143,6 +145,10 @@ def _middle(windows: Sequence[Window], name: str) -> float | None:
 
 def _any(windows: Sequence[Window], name: str) -> bool:
     return any(window.seen.get(name, 0) > 0 for window in windows)
+
+
+def _throttled(windows: Sequence[Window]) -> bool:
+    return any(int(window.seen.get("throttled_bits", 0)) & causes.HELD_DOWN for window in windows)
 
 
 def _stolen(windows: Sequence[Window]) -> float:

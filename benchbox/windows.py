@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from statistics import median
 from typing import Any
 
@@ -16,6 +17,7 @@ SHORTEST_S = 0.05
 # Of a window the middle of the bursts, where a burst says how high something was and not how often
 # it happened.
 GAUGES = ("clock_khz", "temperature_c")
+BITS = ("throttled_bits",)  # those of any burst
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,8 @@ def _together(seen: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _of(name: str, values: Sequence[float]) -> float:
+    if name in BITS:
+        return reduce(lambda all_of_them, bits: all_of_them | int(bits), values, 0)
     return median(values) if name in GAUGES else round(sum(values), 9)
 
 

@@ -1,8 +1,15 @@
-"""Machines for tests: one that is simulated, and agents on this one that nothing disturbs."""
+"""Machines for tests: one that is simulated, agents on this one that nothing disturbs, and boards.
 
+A board is what files of /proc and /sys say, and programs on PATH.
+"""
+
+import json
+import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -149,3 +156,114 @@ class Calm(Agent):
 
 def open_calm(device: Device) -> Agent:
     return Calm(open_local(), device)
+
+
+# boards, as files by their paths
+
+CPU = "sys/devices/system/cpu"
+ZONE = "sys/class/thermal/thermal_zone0"
+FIRMWARE = "sys/devices/platform/soc/soc:firmware/get_throttled"
+JETSON_CLOCKS = """\
+SOC family:tegra234  Machine:NVIDIA Jetson Orin Nano Developer Kit
+Online CPUs: 0-1
+cpu0: Online=1 Governor=schedutil MinFreq={low} MaxFreq=1510400 CurrentFreq=1510400 c7=1
+cpu1: Online=1 Governor=schedutil MinFreq={low} MaxFreq=1510400 CurrentFreq=1510400 c7=1
+GPU MinFreq=624750000 MaxFreq=624750000 CurrentFreq=624750000
+EMC MinFreq=204000000 MaxFreq=2133000000 CurrentFreq=2133000000 FreqOverride=1
+NV Power Mode: 15W
+"""
+
+
+def processor(
+    cpu: int, capacity: int | None, top_khz: int, governor: str = "schedutil"
+) -> dict[str, str]:
+    """Return the files of a processor that runs at the half of its highest clock."""
+    own = f"{CPU}/cpu{cpu}"
+    files = {
+        f"{own}/cpufreq/cpuinfo_max_freq": f"{top_khz}\n",
+        f"{own}/cpufreq/scaling_max_freq": f"{top_khz}\n",
+        f"{own}/cpufreq/scaling_cur_freq": f"{top_khz // 2}\n",
+        f"{own}/cpufreq/scaling_governor": f"{governor}\n",
+    }
+    return files if capacity is None else files | {f"{own}/cpu_capacity": f"{capacity}\n"}
+
+
+def cpuinfo(parts: Mapping[int, str], implementer: str = "0x41") -> dict[str, str]:
+    """Return what the kernel says of an Arm machine's cores."""
+    blocks = [
+        f"processor\t: {cpu}\nCPU implementer\t: {implementer}\nCPU part\t: {part}\n"
+        for cpu, part in parts.items()
+    ]
+    return {"proc/cpuinfo": "\n".join(blocks)}
+
+
+def phone() -> dict[str, str]:
+    """Return a phone with four little processors, three big ones and one that is bigger still."""
+    kinds = {
+        **dict.fromkeys(range(4), (250, 1_800_000, "0xd05")),
+        **dict.fromkeys((4, 5, 6), (774, 2_400_000, "0xd41")),
+        7: (1024, 2_900_000, "0xd44"),
+    }
+    files = [processor(cpu, size, khz) for cpu, (size, khz, _) in kinds.items()]
+    merged = {name: text for each in files for name, text in each.items()}
+    return merged | cpuinfo({cpu: part for cpu, (_, _, part) in kinds.items()})
+
+
+def small_phone() -> dict[str, str]:
+    """Return a big processor, 1, and a little one, 0: as many as a machine for tests has."""
+    cores = cpuinfo({0: "0xd03", 1: "0xd08"})
+    return processor(0, 446, 950_000) | processor(1, 1024, 1_200_000) | cores
+
+
+def raspberry(bits: str | None = "0", celsius: float = 50.0) -> dict[str, str]:
+    """Return a Raspberry Pi 5; without bits its kernel has no file for those of the firmware."""
+    files = {
+        **processor(0, None, 2_400_000, "ondemand"),
+        **processor(1, None, 2_400_000, "ondemand"),
+        **cpuinfo({0: "0xd0b", 1: "0xd0b"}),
+        "proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\0",
+        f"{ZONE}/type": "cpu-thermal\n",
+        f"{ZONE}/temp": f"{celsius * 1000:.0f}\n",
+    }
+    return files if bits is None else files | {FIRMWARE: f"{bits}\n"}
+
+
+def program(folder: Path, name: str, prints: str, status: int = 0) -> Path:
+    """Write a program that prints something; return the file with a line for each of its starts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text, starts = folder / f"{name}.txt", folder / f"{name}.starts"
+    text.write_text(prints)
+    starts.write_text("")
+    script = folder / name
+    script.write_text(f"#!/bin/sh\necho $* >> {starts}\n/bin/cat {text}\nexit {status}\n")
+    script.chmod(0o755)
+    return starts
+
+
+class Inside:
+    """A channel to an agent's program in this process, on the board that a folder's files are.
+
+    It runs in a thread of its own, which it binds to a processor and has flush denormals.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._thread = ThreadPoolExecutor(1)
+        self._program = Program(root / "proc", root / "sys")
+        self._replies: Iterator[Mapping[str, object]] = iter(())
+
+    def send(self, message: Mapping[str, object]) -> None:
+        self._replies = self._program.replies(json.loads(json.dumps(message)))
+
+    def receive(self, _timeout_s: float) -> dict[str, Any]:
+        reply: dict[str, Any] = json.loads(
+            json.dumps(self._thread.submit(next, self._replies).result())
+        )
+        return reply
+
+    def mask(self) -> set[int]:
+        """Return the processors that its thread may run on."""
+        return self._thread.submit(os.sched_getaffinity, 0).result()
+
+    def close(self) -> None:
+        self._program.sessions.clear()
+        self._thread.shutdown()

@@ -36,6 +36,10 @@ def test_a_burst_of_which_nothing_is_known_has_no_cause() -> None:
         ({"moved": 1}, "migrated"),
         ({"collections": 1}, "collected"),
         ({"pressure_us": 11_000}, "pressure"),
+        ({"throttled_bits": 0b0001}, "undervoltage"),
+        ({"throttled_bits": 0b0010}, "capped"),
+        ({"throttled_bits": 0b0100}, "firmware"),
+        ({"throttled_bits": 0b1000}, "firmware"),
     ],
 )
 def test_what_the_system_counted_is_a_cause(seen: Mapping[str, float], tag: str) -> None:
@@ -51,6 +55,7 @@ def test_what_the_system_counted_is_a_cause(seen: Mapping[str, float], tag: str)
         {"memory_pressure_us": 90_000},
         {"temperature_c": 99.0},
         {"clock_khz": 800_000},
+        {"throttled_bits": 0xF0000},  # since the board was started
     ],
 )
 def test_what_is_little_or_nobody_compares_with_anything_is_none(seen: Mapping[str, float]) -> None:
@@ -96,6 +101,22 @@ def test_causes_come_in_their_order_once_each(
     assert found == tuple(tag for tag in TAGS if tag in found)
 
 
+def test_what_only_a_program_says_of_a_board_is_a_cause_too() -> None:
+    def found(words: str) -> tuple[str, ...]:
+        return tags({}, BURST_S, setting={"throttled": words})
+
+    assert found("under-voltage now, throttled now") == ("undervoltage", "firmware")
+    assert found("clock capped now") == ("capped",)
+    assert found("near its heat limit now, throttled since it was started") == ("firmware",)
+    assert found("under-voltage since it was started") == ()
+    assert found("none") == ()
+
+
+def test_a_device_that_is_set_otherwise_in_mid_run_is_a_cause() -> None:
+    for name in ("governor", "limit", "nvpmodel", "jetson_clocks"):
+        assert tags({}, BURST_S, setting={name: "something"}) == ("changed",)
+
+
 # words
 
 
@@ -122,6 +143,13 @@ def test_a_cause_that_another_explains_is_not_named() -> None:
     assert "slower" not in summary({"clock": 0.2, "slow": 0.3})[0]
     assert "slower" in summary({"clock": 0.06, "slow": 0.3})[0]
     assert "slower" in summary({"clock": 0.04, "slow": 0.06})[0]
+    too_hot = summary({"firmware": 0.5, "clock": 0.5, "slow": 0.5})
+    assert too_hot == (
+        "in 50% of the bursts the board's firmware held its clock down for heat",
+        "let it cool down",
+    )
+    weak = summary({"undervoltage": 0.5, "firmware": 0.4, "capped": 0.5})
+    assert weak[1] == "give it a stronger power supply"
 
 
 def test_rare_causes_and_none_are_not_worth_a_word() -> None:

@@ -53,12 +53,19 @@ class Watcher:
     def __init__(self, act: Callable[[], object] = lambda: None, after: int = 20) -> None:
         self.act, self.after, self.acted = act, after, False
         self.records: list[Record] = []
+        self.cooled: list[tuple[float, float, float]] = []
 
     def measuring(self, sampler: Sampler) -> None:
         enough = all(len(case.bursts) >= self.after for case in sampler.active)
         if enough and sampler.active and not self.acted:
             self.acted = True
             self.act()
+
+    def loading(self, done: int, total: int) -> None:
+        pass
+
+    def cooling(self, now_c: float, goal_c: float, left_s: float) -> None:
+        self.cooled.append((now_c, goal_c, left_s))
 
     def finished(self, record: Record) -> None:
         self.records.append(record)

@@ -258,6 +258,7 @@ def test_bursts_and_estimates_survive_json(pairs: list[tuple[int, int]], counted
         probed_ns=5,
         seen={"steal_s": 0.01},
         tags=("steal", "slow"),
+        setting={"governor": "powersave"},
     )
     assert Burst.from_json(json.loads(json.dumps(asdict(given_burst)))) == given_burst
     latency = samples.estimate([given_burst])
@@ -273,4 +274,5 @@ def test_fields_of_a_later_schema_are_ignored() -> None:
 def test_samples_of_an_earlier_benchbox_have_no_readings() -> None:
     old = {"session": 0, "round": 1, "latencies_ns": [5, 6], "switches": [0, 1]}
     assert Burst.from_json(old) == Burst(0, 1, (5, 6), (0, 1))
+    assert Burst.from_json(old).setting == {}
     assert Burst.from_json(old).quiet_ns(GATE) == [5]

@@ -148,6 +148,11 @@ def test_a_window_adds_counters_up_and_takes_the_middle_of_gauges() -> None:
     )  # fmt: skip
 
 
+def test_a_window_keeps_what_firmware_did_in_any_of_its_bursts() -> None:
+    bursts = [Burst(0, 0, (10,), seen={"throttled_bits": bits}) for bits in (0, 0x10001, 0x40004)]
+    assert windows.window(bursts, 0, 1).seen == {"throttled_bits": 0x50005}
+
+
 def test_a_window_without_a_quiet_call_has_a_figure_all_the_same() -> None:
     found = windows.window([Burst(0, 0, (10, 20), (1, 1))], 0, 1)
     assert (found.quiet, found.calls) == (0, 2)
@@ -207,6 +212,7 @@ def test_without_a_clock_the_sentence_goes_by_the_sentinel_and_else_gives_no_rea
     ("seen", "says"),
     [
         ({"thermal_throttles": 3}, "the processor was too hot for its clock"),
+        ({"throttled_bits": 0x40004}, "its firmware held its clock down"),
         ({"throttled_us": 3}, "its container had used up its processor time"),
         ({"steal_s": 0.2}, "the hypervisor gave its processor to others"),
     ],
@@ -358,6 +364,10 @@ class Watcher:
 
     def __init__(self, act: Callable[[Sustainer], None] = lambda _: None) -> None:
         self.act = act
+
+    def loading(self, done: int, total: int) -> None: ...
+
+    def cooling(self, now_c: float, goal_c: float, left_s: float) -> None: ...
 
     def measuring(self, sampler: Sampler) -> None:
         assert isinstance(sampler, Sustainer)

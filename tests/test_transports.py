@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from benchbox.devices import Device
+from benchbox import providers
+from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import AgentError, CaseError, DeviceError
+from benchbox.registry import Processors
 from benchbox.specs import TensorSpec
 from benchbox.transports import Agent, open_agent
 from benchbox.transports.agent import Deadlines
@@ -82,7 +84,8 @@ def test_an_agent_that_does_not_greet_makes_the_device_unusable(
 
 
 def test_the_greeting_says_how_many_threads_and_on_which_processors() -> None:
-    for cpus, sent in (((), None), ((2, 3), [2, 3])):
+    asked: list[tuple[Processors, object]] = [((), None), ((2, 3), (2, 3)), ("little", "little")]
+    for cpus, sent in asked:
         channel = Scripted(HELLO)
         agent = Agent(channel, Device("cpu", "CPUExecutionProvider", 2, "arm", cpus))
         assert channel.sent == [{"op": "hello", "protocol": 1, "threads": 2, "cpus": sent}]
@@ -148,6 +151,38 @@ def test_a_burst_may_take_as_long_as_it_is_expected_to_and_far_longer(cpu: Devic
     assert channel.waits[1:] == [10, 310, 10]
 
 
+def test_the_last_burst_says_what_is_set_otherwise_than_at_first(cpu: Device) -> None:
+    hello = {**HELLO, "host": {"setting": {"governor": "performance", "limit": "2400 MHz"}}}
+    now = {"governor": "powersave", "limit": "2400 MHz", "nvpmodel": "MAXN (0)"}
+    ends = {"reply": "time", "setting": now}
+    asked = [("a", 1), ("b", 1)]
+    channel = Scripted(hello, burst("a", 1), burst("b", 1), ends, burst("c", 1), ends)
+    agent = Agent(channel, cpu)
+    first, last = agent.time(asked, [0.1, 0.1])
+    assert ("setting" in first.data, last.data["setting"]) == (False, {"governor": "powersave"})
+    agent.setting = now
+    (alone,) = agent.time([("c", 1)], [0.1])
+    assert "setting" not in alone.data
+
+
+def test_an_agent_that_is_lost_behind_its_last_burst_costs_no_sample(cpu: Device) -> None:
+    times = Agent(Scripted(HELLO, burst("a", 1)), cpu).time([("a", 1)], [0.1])
+    assert next(times).latencies_ns == (1,)
+    with pytest.raises(AgentError, match="nothing more"):
+        next(times)
+
+
+def test_a_device_says_how_it_feels(cpu: Device) -> None:
+    told = {"reply": "health", "temperature_c": 51.5, "setting": {"governor": "ondemand"}}
+    bare = {"reply": "health", "temperature_c": None}
+    agent = Agent(Scripted(HELLO, told, bare, {"reply": "health", "error": "unknown"}), cpu)
+    now = agent.health()
+    assert (now.temperature_c, now.setting) == (51.5, {"governor": "ondemand"})
+    assert agent.health().temperature_c is None
+    with pytest.raises(CaseError, match="unknown"):
+        agent.health()
+
+
 def test_what_a_burst_carries_is_kept_whole(cpu: Device) -> None:
     told = {"marks": [[0, 12000], [2, 12001]], "probe": "stream", "heat": 3}
     channel = Scripted(HELLO, burst("a", 1, 2, **told), {"reply": "time"})
@@ -202,13 +237,25 @@ def test_a_device_that_cannot_be_pinned_to_says_so() -> None:
         open_agent(far)
 
 
-def test_another_provider_than_the_one_asked_for_is_an_error(write_onnx: WriteOnnx) -> None:
-    path = str(write_onnx())
-    with open_agent(Device("cuda", "CUDAExecutionProvider", 1, "gpu")) as agent:
-        if "CUDAExecutionProvider" in agent.hello["providers"]:
-            pytest.skip("CUDA is here")
-        with pytest.raises(CaseError, match="CUDAExecutionProvider"):
-            agent.load("g", path, X, 0)
+def test_a_provider_that_the_build_lacks_is_an_error_before_anything_is_loaded() -> None:
+    xnnpack = Device("cpu", providers.named("xnnpack"), 1, "arm")
+    with pytest.raises(DeviceError) as caught:
+        open_agent(xnnpack)
+    assert str(caught.value).startswith(
+        "device 'cpu': its ONNX Runtime has no XnnpackExecutionProvider, only "
+    )
+
+
+def test_a_provider_that_takes_no_node_of_a_graph_is_an_error(write_onnx: WriteOnnx) -> None:
+    idle = Device("cpu", "AzureExecutionProvider", 1, "arm")  # in the wheel, and runs no node
+    with open_agent(idle) as agent, pytest.raises(CaseError) as caught:
+        agent.load("g", str(write_onnx()), X, 0)
+    assert "nodes runs on AzureExecutionProvider, all on CPUExecutionProvider" in str(caught.value)
+
+
+def test_the_nodes_of_each_provider_are_counted(write_onnx: WriteOnnx) -> None:
+    with open_agent(Device("cpu", CPU_PROVIDER, 1, "arm")) as agent:
+        assert agent.load("g", str(write_onnx()), X, 0).nodes == {CPU_PROVIDER: 1}
 
 
 def test_an_agent_killed_in_mid_burst_is_lost_with_the_bursts_before_it_kept(

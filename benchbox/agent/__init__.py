@@ -4,13 +4,18 @@ It needs Python, numpy and onnxruntime and nothing else, so that a board or a ph
 benchbox it imports only itself. It talks JSON Lines: one request per line on stdin, replies on
 stdout, diagnostics on stderr. It ends when stdin closes.
 
-    -> {"op": "hello", "protocol": 1, "threads": n, "cpus": [i, ...] | null}
-    <- {"reply": "hello", "protocol": 1, "host": {...}, "versions": {...}, "providers": [...],
+    -> {"op": "hello", "protocol": 1, "threads": n,
+        "cpus": [i, ...] | "big" | "middle" | "little" | null}
+    <- {"reply": "hello", "protocol": 1, "versions": {...}, "providers": [...],
+        "host": {..., "clusters": [{"cpus": [...], "capacity"?, "top_khz"?, "core"?}, ...],
+                 "setting": {name: words, ...}},
         "cpus": [...], "affinity": [...] | null, "rss_bytes": n}
+       with the fastest cluster first; benchbox.agent.health tells what a setting is
     -> {"op": "load", "graph": id, "path": p, "provider": name, "seed": n,
         "inputs": [{"name", "shape", "dtype"}, ...],
         "denormals": whether to look for them}
     <- {"reply": "load", "load_s": s, "first_call_s": s, "finite": bool, "outputs": [...],
+        "nodes": {provider: how many of the graph's nodes it runs} | null,
         "denormal_ratio": x | null, "affinity": [...] | null, "rss_bytes": n, "peak_rss_bytes": n,
         "peak_bytes": n | null}
     -> {"op": "time", "bursts": [[id, calls, stream?, period_s?], ...]}
@@ -18,10 +23,12 @@ stdout, diagnostics on stderr. It ends when stdin closes.
         "probe": "compute" | "stream", "marks": [[calls before it, ns], ...],
         "stream_ns": [before, after], "probed_ns": n,
         "pool": whether several threads worked, "seen": {counter: n, ...}}}
-       for each, then {"reply": "time", "peak_rss_bytes": n}; calls that come every period_s have
-       no marks, but "slept_ns": n, the time between them
+       for each, then {"reply": "time", "peak_rss_bytes": n, "setting": {...}}; calls that come
+       every period_s have no marks, but "slept_ns": n, the time between them
     -> {"op": "look", "cpu": i, "seconds": s}
     <- {"reply": "look", "look": {...}, "facts": {...}}
+    -> {"op": "health"}
+    <- {"reply": "health", "temperature_c": x | null, "setting": {...}}
     -> {"op": "profile", "path": p, "provider": name, "inputs": [...], "seed": n, "most_calls": n}
     <- {"step": {"share": done, "next_s": s | null}} now and then, and in the end
        {"reply": "profile", "latencies_ns": {variant: [...]}, "unoptimised_error": sentence | null,
@@ -34,6 +41,8 @@ stdout, diagnostics on stderr. It ends when stdin closes.
 A request that fails is answered by {"reply": op, "error": sentence}; a burst that fails by
 {"burst": {"graph": id, "error": sentence}}, after which the next burst goes on. Readers ignore
 fields they do not know; `protocol` changes when a field they do know changes its meaning.
+
+With `--facts` the program prints what the device is, as benchbox.agent.facts reads it, and ends.
 """
 
 PROTOCOL = 1

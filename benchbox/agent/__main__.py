@@ -1,25 +1,44 @@
 """The agent's loop: JSON requests in, JSON replies out; `bye` or a closed stdin ends it."""
 
 import gc
+import json
 import os
 import platform
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchbox.agent import PROTOCOL, denormals, pacing, stdio, system, timing, witness
+from benchbox.agent import (
+    PROTOCOL,
+    clusters,
+    denormals,
+    pacing,
+    stdio,
+    system,
+    timing,
+    witness,
+)
+from benchbox.agent.clusters import Cluster
+from benchbox.agent.health import Health
 from benchbox.agent.stdio import Message, sentence
-from benchbox.agent.witness import Witness
+from benchbox.agent.witness import PROC, SYS, Witness
 
 if TYPE_CHECKING:
     from benchbox.agent.sentinel import Sentinel
     from benchbox.agent.session import Session
 
+FACTS = "--facts"
+
 
 class Agent:
     """What is held between requests: the loaded graphs, the threads, and where they run."""
 
-    def __init__(self) -> None:
+    def __init__(self, proc: Path = PROC, sys: Path = SYS) -> None:
+        """Serve for the machine that these folders describe."""
+        self._proc, self._sys = proc, sys
+        self.health = Health((), sys)
         self.sessions: dict[str, Session] = {}
         self.threads = 1
         self.cpus: list[int] = []
@@ -33,6 +52,7 @@ class Agent:
             "load": self.load,
             "time": self.time,
             "look": self.look,
+            "health": self.feel,
             "profile": self.profile,
             "unload": self.unload,
             "bye": self.bye,
@@ -51,20 +71,25 @@ class Agent:
             raise ValueError(f"protocol {request['protocol']} asked for, {PROTOCOL} spoken here")
         host = system.host()
         self.threads = int(request["threads"])
-        usable = system.usable_cpus()
-        self.cpus = list(request.get("cpus") or system.choose_cpus(self.threads, usable))
+        found = clusters.read(system.usable_cpus(), self._proc, self._sys)
+        self.cpus = self._chosen(request.get("cpus"), found)
         system.pin(self.cpus)
+        self.health = Health(self.cpus, self._sys)
         import numpy as np
         import onnxruntime as ort
 
         from benchbox.agent.sentinel import Sentinel
 
         self.sentinel = Sentinel(self.cpus)
-        self.witness = Witness(self.threads, self.cpus)
+        self.witness = Witness(self.threads, self.cpus, self._proc, self._sys)
         yield {
             "reply": "hello",
             "protocol": PROTOCOL,
-            "host": host,
+            "host": {
+                **host,
+                "clusters": [each.facts() for each in found],
+                "setting": self.health.setting(),
+            },
             "versions": {
                 "python": platform.python_version(),
                 "numpy": np.__version__,
@@ -76,16 +101,29 @@ class Agent:
             "rss_bytes": system.rss_bytes(),
         }
 
+    def _chosen(self, asked: Sequence[int] | str | None, found: Sequence[Cluster]) -> list[int]:
+        """Return the processors asked for by number or by word, else the fastest."""
+        if isinstance(asked, str):
+            return clusters.choose(asked, self.threads, found, self._sys)
+        usable = [cpu for cluster in found for cpu in cluster.cpus]
+        return list(
+            asked or system.choose_cpus(self.threads, usable, self._sys / system.PROCESSORS)
+        )
+
     def load(self, request: Message) -> Iterator[dict[str, object]]:
         """Open a graph, call it once, and keep it."""
         from benchbox.agent import session
 
         options = session.options(self.threads, self.cpus)
         mark, masks = system.mark_peak(), system.affinity()
-        loaded = session.load(
-            request["path"], request["provider"], request["inputs"], request["seed"], options
-        )
+        provider = request["provider"]
+        own = self.cpus if provider in session.OWN_POOLS else self.cpus[:1]
+        with system.spread(own):  # a pool that binds no threads has the mask of who starts it
+            loaded = session.load(
+                request["path"], provider, request["inputs"], request["seed"], options
+            )
         self.sessions[request["graph"]] = loaded
+        system.check_bound(self.cpus)
         system.check_pool(self.threads, self.cpus, masks)
         # With more threads the pool's keep their own mode, and no call could tell.
         is_short = self.threads == 1 and loaded.first_call_s < denormals.LONGEST_S
@@ -98,6 +136,7 @@ class Agent:
             "load_s": loaded.load_s,
             "first_call_s": loaded.first_call_s,
             "finite": loaded.finite,
+            "nodes": loaded.nodes,
             "denormal_ratio": denormal_ratio,
             "outputs": loaded.outputs,
             "affinity": system.affinity(),
@@ -114,7 +153,11 @@ class Agent:
                 yield {"burst": {"graph": graph, **self._burst(graph, *how)}}
         finally:
             gc.enable()
-        yield {"reply": "time", "peak_rss_bytes": system.peak_rss_bytes()}
+        yield {
+            "reply": "time",
+            "peak_rss_bytes": system.peak_rss_bytes(),
+            "setting": self.health.setting(),
+        }
 
     def _burst(
         self, graph: str, calls: int, stream: bool = False, period_s: float = 0.0
@@ -149,6 +192,14 @@ class Agent:
             system.pin(self.cpus)
         yield {"reply": "look", "look": seen, "facts": settings.read(self.cpus)}
 
+    def feel(self, _: Message) -> Iterator[dict[str, object]]:
+        """Say how warm the device is, and how it is set."""
+        yield {
+            "reply": "health",
+            "temperature_c": self.health.temperature_c(),
+            "setting": self.health.setting(),
+        }
+
     def profile(self, request: Message) -> Iterator[dict[str, object]]:
         """Say where the time of a graph goes; it is opened for this alone."""
         from benchbox.agent import profiling, session
@@ -169,7 +220,12 @@ class Agent:
 
 
 def main() -> None:
-    """Serve on stdin and stdout."""
+    """Serve on stdin and stdout; with `--facts` say on one line what the device is, and end."""
+    if sys.argv[1:] == [FACTS]:
+        from benchbox.agent import facts
+
+        sys.stdout.write(json.dumps(facts.read()) + "\n")
+        return
     # Before onnxruntime is imported: it reports its use over the network unless told not to.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     stdio.serve(Agent().replies)

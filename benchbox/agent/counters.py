@@ -4,11 +4,13 @@ Each takes the contents of the files that it is about, together, and leaves out 
 """
 
 import os
+import re
 from collections.abc import Sequence
 
 STEAL = 8  # column of a processor's line in /proc/stat
 PROCESSOR = 36  # field 39 of /proc/*/stat, counted from 0 behind the program's name
 BUSY = (1, 2, 3, 6, 7)  # columns of it: user, nice, system and interrupts; not waits and steal
+THROTTLED = re.compile(rb"(?:throttled=)?(?:0x)?([0-9a-fA-F]{1,8})\s*")
 CELSIUS = range(1, 150)  # what a sensor can read; broken ones say -273 or 255 degrees
 
 Seen = dict[str, float]
@@ -92,6 +94,12 @@ def temperature(texts: Sequence[bytes]) -> Seen:
     celsius = [value if value in CELSIUS else value / 1000 for value in values]
     sane = [value for value in celsius if CELSIUS.start <= value < CELSIUS.stop]
     return _known("temperature_c", max(sane, default=None))
+
+
+def throttled(texts: Sequence[bytes]) -> Seen:
+    """Return the bits of get_throttled, hexadecimal, as firmware or its program prints them."""
+    match = THROTTLED.fullmatch(texts[0])
+    return _known("throttled_bits", int(match[1], 16) if match else None)
 
 
 def number(text: bytes) -> int | None:

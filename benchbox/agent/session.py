@@ -1,7 +1,8 @@
 """One graph in ONNX Runtime: opened, checked, and bound to its input and output buffers."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,17 +13,24 @@ from benchbox.agent import inputs
 from benchbox.agent.stdio import Message
 
 ERRORS_ONLY = 3
+CPU = "CPUExecutionProvider"
+# Providers with a pool of their own, and the option that sets its size.
+OWN_POOLS = {"XnnpackExecutionProvider": "intra_op_num_threads"}
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A loaded graph; `call` runs it once on inputs and outputs that were bound beforehand."""
+    """A loaded graph; `call` runs it once on inputs and outputs that were bound beforehand.
+
+    `nodes` says how many of its nodes each provider runs, None where ONNX Runtime does not tell.
+    """
 
     call: Callable[[], object]
     load_s: float
     first_call_s: float
     finite: bool
     outputs: list[dict[str, object]]
+    nodes: Mapping[str, int] | None
 
 
 def options(threads: int, cpus: Sequence[int]) -> ort.SessionOptions:
@@ -34,6 +42,7 @@ def options(threads: int, cpus: Sequence[int]) -> ort.SessionOptions:
     result.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     # Denormals slow some CPUs down by more than ten; no deployed net should be judged by them.
     result.add_session_config_entry("session.set_denormal_as_zero", "1")
+    result.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if threads > 1:
         # Without this a pool spins for 40 ms after each call, on processors that the next graph's
         # pool needs: taking turns made calls 1.7 times slower. With it a call of 0.7 ms takes 0.02
@@ -55,15 +64,17 @@ def load(
 ) -> Session:
     """Open the graph at `path` and run it once.
 
-    Raises RuntimeError when the session runs on another provider than the one asked for: ONNX
-    Runtime falls back to the CPU without an error. ONNX Runtime's own errors pass through.
+    Raises RuntimeError when the session runs on another provider than the one asked for, or when
+    that one has none of its nodes: ONNX Runtime falls back to the CPU without an error. ONNX
+    Runtime's own errors pass through.
     """
     start = time.perf_counter()
-    session = ort.InferenceSession(path, session_options, providers=[provider])
+    providers = [provider] if provider == CPU else [provider, CPU]
+    own = _provider_options(provider, session_options)
+    session = ort.InferenceSession(path, session_options, providers, [own, {}][: len(providers)])
     load_s = time.perf_counter() - start
-    used = session.get_providers()[0]
-    if used != provider:
-        raise RuntimeError(f"the session runs on {used}, not on {provider}")
+    nodes = _nodes(session)
+    _require(provider, session.get_providers()[0], nodes)
     binding = session.io_binding()
     for tensor in tensors:
         array = inputs.make(tensor["name"], tensor["shape"], tensor["dtype"], seed)
@@ -74,7 +85,32 @@ def load(
     _bind_outputs(session, binding, values)
     call = partial(session.run_with_iobinding, binding)
     call()
-    return Session(call, load_s, first_call_s, _finite(values), _describe(session, values))
+    outputs = _describe(session, values)
+    return Session(call, load_s, first_call_s, _finite(values), outputs, nodes)
+
+
+def _provider_options(provider: str, session_options: ort.SessionOptions) -> dict[str, str]:
+    size = OWN_POOLS.get(provider)
+    return {size: str(session_options.intra_op_num_threads)} if size else {}
+
+
+def _nodes(session: ort.InferenceSession) -> dict[str, int] | None:
+    """Return how many nodes each provider was given, None where ONNX Runtime does not tell."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):  # as older ones have not
+        return None
+    parts = session.get_provider_graph_assignment_info()
+    counts: Counter[str] = Counter()
+    for part in parts:
+        counts[part.ep_name] += len(part.get_nodes())
+    return dict(counts)
+
+
+def _require(provider: str, used: str, nodes: Mapping[str, int] | None) -> None:
+    if used != provider:
+        raise RuntimeError(f"the session runs on {used}, not on {provider}")
+    if provider != CPU and nodes and not nodes.get(provider):
+        total = sum(nodes.values())
+        raise RuntimeError(f"none of the graph's {total} nodes runs on {provider}, all on {CPU}")
 
 
 def _first_call(session: ort.InferenceSession, binding: ort.IOBinding) -> list[ort.OrtValue]:

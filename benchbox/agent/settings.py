@@ -6,6 +6,7 @@ from pathlib import Path
 
 from benchbox.agent.cgroups import folders
 from benchbox.agent.counters import number
+from benchbox.agent.system import contents
 from benchbox.agent.witness import PROC, SYS
 
 KIBI = 1024
@@ -57,8 +58,8 @@ def _processor(folder: Path, cpu: int) -> dict[str, object]:
         "siblings": [each for each in siblings if each != cpu],
         "governor": _word(own / "cpufreq/scaling_governor"),
         "driver": _word(own / "cpufreq/scaling_driver"),
-        "limit_khz": number(_bytes(own / "cpufreq/scaling_max_freq")),
-        "top_khz": number(_bytes(own / "cpufreq/cpuinfo_max_freq")),
+        "limit_khz": number(contents(own / "cpufreq/scaling_max_freq")),
+        "top_khz": number(contents(own / "cpufreq/cpuinfo_max_freq")),
     }
     return {name: value for name, value in facts.items() if value is not None}
 
@@ -79,8 +80,8 @@ def _quota(groups: Sequence[Path]) -> float | None:
 
 
 def _quotas(group: Path) -> Iterator[float]:
-    second = _bytes(group / "cpu.max").split()
-    first = [_bytes(group / name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
+    second = contents(group / "cpu.max").split()
+    first = [contents(group / name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
     for fields in (second, first):
         quota, period = map(number, fields) if len(fields) == 2 else (None, None)
         if quota is not None and period:
@@ -132,11 +133,4 @@ def _word(path: Path) -> str | None:
 
 
 def _text(path: Path) -> str:
-    return _bytes(path).decode(errors="replace")
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
+    return contents(path).decode(errors="replace")

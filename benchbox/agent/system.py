@@ -6,7 +6,7 @@ import platform
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from benchbox.agent.emulation import emulator
@@ -16,8 +16,10 @@ try:
 except ImportError:  # Windows has no getrusage
     resource = None  # type: ignore[assignment]
 
-CPUS = Path("/sys/devices/system/cpu")
+PROCESSORS = "devices/system/cpu"  # below /sys
+CPUS = Path("/sys") / PROCESSORS
 TASKS = Path("/proc/self/task")
+THREAD = Path("/proc/thread-self")
 BOARD = Path("/proc/device-tree/model")
 BIND_S = 1.0  # for a new thread to bind itself, on a machine that is busy
 
@@ -114,39 +116,96 @@ def usable_cpus() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def choose_cpus(threads: int, usable: Iterable[int]) -> list[int]:
+def choose_cpus(threads: int, usable: Iterable[int], folder: Path | None = None) -> list[int]:
     """Return the processors to pin `threads` to: the fastest, and of equals the last.
 
     The first processor is where most systems deliver their interrupts. Two that share a core are
-    taken only where there are not enough cores.
+    taken only where there are not enough cores, slower ones only where there are not enough of the
+    fastest. `folder` is the one that describes them, the system's where none is given.
     """
-    ordered = sorted(usable, key=lambda cpu: (-capacity(cpu), -cpu))
+    place = folder or CPUS
+    ordered = sorted(usable, key=lambda cpu: (-capacity(cpu, place), -cpu))
     cores: dict[str, int] = {}
     for cpu in ordered:
-        cores.setdefault(_core(cpu), cpu)
+        cores.setdefault(_core(cpu, place), cpu)
     alone = list(cores.values())
     return [*alone, *(cpu for cpu in ordered if cpu not in alone)][:threads]
 
 
-def _core(cpu: int) -> str:
+def _core(cpu: int, folder: Path) -> str:
     """Return the processors that share a core with this one, as the kernel prints them."""
-    with contextlib.suppress(OSError):
-        return (CPUS / f"cpu{cpu}/topology/thread_siblings_list").read_text().strip()
-    return str(cpu)
+    siblings = contents(folder / f"cpu{cpu}/topology/thread_siblings_list")
+    return siblings.decode(errors="replace").strip() or str(cpu)
 
 
-def capacity(cpu: int) -> int:
+def capacity(cpu: int, folder: Path) -> int:
     """Return how big a processor is beside the others; 0 where the system does not say."""
     for name in ("cpu_capacity", "cpufreq/cpuinfo_max_freq"):
-        with contextlib.suppress(OSError, ValueError):
-            return int((CPUS / f"cpu{cpu}" / name).read_text())
+        with contextlib.suppress(ValueError):
+            return int(contents(folder / f"cpu{cpu}" / name))
     return 0
 
 
+def contents(path: Path) -> bytes:
+    """Return what a file says, nothing where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def ranges(cpus: Iterable[int]) -> str:
+    """Return processors as the kernel prints them: 0-3,6."""
+    every = sorted(set(cpus))
+    starts = [cpu for cpu in every if cpu - 1 not in every]
+    ends = [cpu for cpu in every if cpu + 1 not in every]
+    pairs = zip(starts, ends, strict=True)
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in pairs)
+
+
 def pin(cpus: Sequence[int]) -> None:
-    """Bind the calling thread to the first of `cpus`; the others are for the pool's threads."""
+    """Bind the calling thread to the first of `cpus`; the others are for the pool's threads.
+
+    Raises RuntimeError where the system refuses that, or does not do it.
+    """
     if hasattr(os, "sched_setaffinity") and cpus:
-        os.sched_setaffinity(0, {cpus[0]})
+        try:
+            os.sched_setaffinity(0, {cpus[0]})
+        except OSError as error:
+            raise RuntimeError(f"{_not_bound(cpus[0])}: {error.strerror}") from None
+        check_bound(cpus)
+
+
+def check_bound(cpus: Sequence[int]) -> None:
+    """Raise RuntimeError unless the calling thread is bound to the first of `cpus`, as asked.
+
+    Where the system shows no masks, nothing is known and nothing raised.
+    """
+    if cpus and _own_mask() not in (None, str(cpus[0])):
+        raise RuntimeError(_not_bound(cpus[0]))
+
+
+def _not_bound(cpu: int) -> str:
+    return f"the thread is not bound to processor {cpu}, its mask is {_own_mask()}"
+
+
+def _own_mask() -> str | None:
+    """Return the mask of the calling thread as the kernel prints it, None where it shows none."""
+    shown = _fields(THREAD / "status").get("Cpus_allowed_list")
+    if shown is None and hasattr(os, "sched_getaffinity"):
+        return ranges(os.sched_getaffinity(0))
+    return shown
+
+
+@contextlib.contextmanager
+def spread(cpus: Sequence[int]) -> Iterator[None]:
+    """Let the calling thread run on all of `cpus`, as threads do that it starts meanwhile."""
+    if hasattr(os, "sched_setaffinity") and len(cpus) > 1:
+        os.sched_setaffinity(0, set(cpus))
+    try:
+        yield
+    finally:
+        pin(cpus)
 
 
 def check_pool(threads: int, cpus: Sequence[int], before: Sequence[str] | None) -> None:

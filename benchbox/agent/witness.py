@@ -16,6 +16,8 @@ throttled_periods    in which a control group had used up its processor time; th
 thermal_throttles    reductions of the clock for heat
 clock_khz            gauge: the lowest clock of the processors
 temperature_c        gauge: the hottest sensor
+throttled_bits       gauge: what a Raspberry Pi's firmware does to its clock, and did since it was
+                     started, as benchbox.agent.health names the bits; those at either end
 """
 
 import contextlib
@@ -41,7 +43,7 @@ PROC = Path("/proc")
 SYS = Path("/sys")
 LONGEST = 65_536  # bytes of a file that are read; in /proc/stat the processors come first
 SENSORS = 8  # phones have eighty
-PROCESSOR_SENSOR = re.compile("cpu|core|pkg|package|soc", re.IGNORECASE)
+PROCESSOR_SENSOR = re.compile("cpu|core|cluster|pkg|package|soc", re.IGNORECASE)
 # A look takes 33 us on a virtual machine with two processors and neither clock nor temperature,
 # and 120 us when the caches hold something else. Some files are dear elsewhere: /proc/stat beside
 # thousands of interrupts, clocks and sensors that firmware is asked for. One that takes longer than
@@ -49,7 +51,11 @@ PROCESSOR_SENSOR = re.compile("cpu|core|pkg|package|soc", re.IGNORECASE)
 DEAREST_NS = 50_000
 
 Parse = Callable[[Sequence[bytes]], Seen]
-GAUGES: dict[str, Callable[[float, float], float]] = {"clock_khz": min, "temperature_c": max}
+GAUGES: dict[str, Callable[[float, float], float]] = {
+    "clock_khz": min,
+    "temperature_c": max,
+    "throttled_bits": lambda before, after: int(before) | int(after),
+}
 
 
 class Witness:
@@ -136,10 +142,16 @@ def _sources(
     yield [group / "cpu.stat" for group in folders(proc, system)], counters.throttling
     yield [cpu / "cpufreq/scaling_cur_freq" for cpu in each], counters.clock
     yield [cpu / "thermal_throttle/core_throttle_count" for cpu in each], counters.heat
-    yield _sensors(system / "class/thermal"), counters.temperature
+    yield sensors(system / "class/thermal"), counters.temperature
+    yield firmware(system), counters.throttled
 
 
-def _sensors(folder: Path) -> list[Path]:
+def firmware(system: Path) -> list[Path]:
+    """Return the file in which a Raspberry Pi's kernel shows get_throttled, where there is one."""
+    return sorted((system / "devices/platform").glob("soc*/soc*:firmware/get_throttled"))[:1]
+
+
+def sensors(folder: Path) -> list[Path]:
     """Return the files of the processors' sensors, of any where none is known to be one."""
     processors: list[Path] = []
     others: list[Path] = []

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchbox.arrivals import Arrival
+from benchbox.cooling import Cooldown
 from benchbox.samples import OPEN, Burst, Latency
 from benchbox.states import Gate
 from benchbox.stats import Interval
@@ -67,6 +68,8 @@ class Record:
     `cost` is what benchbox.costs counted, as JSON types; None for a case without a graph.
     `relative` is its latency over that of the group's reference, from the rounds that they share.
     `paper` is what a paper prints of the case as a network, in millions and percent.
+    `nodes` says how many nodes of the graph each provider ran, None where that is not told.
+    `cooldowns` are the waits for the device to cool down before the sessions that timed it.
     With `arrival` its calls came at a rate, which `latency` and `relative` are about; with
     `sustained` it ran for minutes, and `latency` is its steady state.
     `gate` holds the states of the processor in which its samples count, `state_shift` is that state
@@ -100,12 +103,14 @@ class Record:
     affinity: Sequence[str] | None = None
     denormal_ratio: float | None = None
     peak_bytes: int | None = None
+    nodes: Mapping[str, int] | None = None
     latency: Latency | None = None
     relative: Interval | None = None
     gate: Gate = OPEN
     state_shift: float | None = None
     arrival: Arrival | None = None
     sustained: Sustained | None = None
+    cooldowns: Sequence[Cooldown] = ()
     bursts: Sequence[Burst] = ()
 
     @property

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbox.arrivals import Arrival
+from benchbox.cooling import Cooldown
 from benchbox.errors import RecordError
 from benchbox.records.model import SCHEMA, Context, Record, Run, SpecFacts, ordered
 from benchbox.samples import Burst, Latency
@@ -89,6 +90,7 @@ def _record(path: Path, number: int, data: dict[str, Any]) -> Record:
                 "relative": None if relative is None else Interval(**relative),
                 "arrival": None if arrival is None else Arrival.from_json(arrival),
                 "sustained": None if sustained is None else Sustained.from_json(sustained),
+                "cooldowns": tuple(map(Cooldown.from_json, data.get("cooldowns", ()))),
                 "gate": Gate.from_json(data.get("gate", {})),
                 "bursts": [Burst.from_json(burst) for burst in data.get("bursts", ())],
             }

@@ -5,7 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import MISSING
+from dataclasses import MISSING, Field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -166,12 +166,16 @@ def _lock(path: Path, descriptor: int) -> None:
         return  # a file system without locks
 
 
+def _default(field: Field[Any]) -> object:
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
 def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON is whatever the dataclasses hold
     """Return dataclasses as dicts, all the way down; fields at their default are left out."""
     if hasattr(value, "__dataclass_fields__"):
         fields = value.__dataclass_fields__.values()
         pairs = ((f, getattr(value, f.name)) for f in fields)
-        return {f.name: _plain(v) for f, v in pairs if f.default is MISSING or v != f.default}
+        return {f.name: _plain(v) for f, v in pairs if v != _default(f)}
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

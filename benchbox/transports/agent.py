@@ -1,7 +1,7 @@
 """The parent's end of the agent protocol: requests, deadlines, and what a broken agent means."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from benchbox.agent import PROTOCOL
@@ -55,6 +55,15 @@ class Loaded:
     affinity: tuple[str, ...] | None
     denormal_ratio: float | None = None
     peak_bytes: int | None = None
+    nodes: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How warm a device is, None without a sensor, and how it is set, in words."""
+
+    temperature_c: float | None
+    setting: Mapping[str, str] = field(default_factory=dict)
 
 
 class Agent:
@@ -72,13 +81,14 @@ class Agent:
         self._deadlines = deadlines
         self._provider = device.provider
         self._place = place
+        self.setting: Mapping[str, str] = {}
         try:
             self.hello = self._ask(
                 {
                     "op": "hello",
                     "protocol": PROTOCOL,
                     "threads": device.threads,
-                    "cpus": list(device.cpus) or None,
+                    "cpus": device.cpus or None,
                 },
                 deadlines.hello_s,
             )
@@ -86,7 +96,8 @@ class Agent:
             channel.close()
             if not isinstance(error, CaseError):
                 raise
-            raise DeviceError(f"device {device.name!r}: no agent starts there: {error}") from None
+            raise DeviceError(f"device {device.name!r}: {_refusal(error)}") from None
+        self.setting = self.hello.get("host", {}).get("setting", {})
 
     def load(
         self,
@@ -122,26 +133,46 @@ class Agent:
             None if affinity is None else tuple(affinity),
             reply.get("denormal_ratio"),
             reply.get("peak_bytes"),
+            reply.get("nodes"),
         )
 
     def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
         """Yield the bursts asked for, in order, as they come.
 
         `expected_s` is what each should take without the sleep between calls that come at a rate; a
-        burst that takes far longer counts as a hang.
+        burst that takes far longer counts as a hang. The last one has as its `setting` what is now
+        set otherwise than `self.setting` says: how it was when greeted, or what a caller put there.
         Raises AgentError when the agent is lost: the burst after the last one yielded is to blame.
         """
         self._send({"op": "time", "bursts": bursts})
-        limits = self._deadlines
+        limits, last = self._deadlines, None
         for ask, expected in zip(bursts, expected_s, strict=True):
+            if last is not None:
+                yield last
             # A call that takes longer than a period waits for another one.
             slack = limits.patience * expected + 2 * asleep_s(ask)
             reply = self._receive(limits.burst_s + slack)
             burst = reply.get("burst")
             if burst is None:
                 raise AgentError(f"the agent answered {reply.get('error', reply)!r}")
-            yield Timed(burst["graph"], burst, burst.get("error"))
-        self._receive(self._deadlines.burst_s)
+            last = Timed(burst["graph"], burst, burst.get("error"))
+        if last is not None:
+            yield from self._completed(last)
+
+    def _completed(self, last: Timed) -> Iterator[Timed]:
+        """Yield the last burst of a request with what has been set otherwise by its end."""
+        try:
+            now = self._receive(self._deadlines.burst_s).get("setting", {})
+        except AgentError:
+            yield last
+            raise
+        changed = {k: v for k, v in now.items() if k in self.setting and v != self.setting[k]}
+        yield replace(last, data={**last.data, "setting": changed}) if changed else last
+
+    def health(self) -> Health:
+        """Return how warm the device is and how it is set; raises CaseError where it cannot say."""
+        reply = self._ask({"op": "health"}, self._deadlines.burst_s)
+        return Health(reply.get("temperature_c"), reply.get("setting", {}))
 
     def look(self, cpu: int, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
         """Watch a processor for a second at most.
@@ -209,6 +240,13 @@ class Agent:
             raise AgentError(f"the agent gave no answer for {timeout_s:.0f} s") from None
         except ChannelClosed as closed:
             raise AgentError(f"the agent is gone: {closed}") from None
+
+
+def _refusal(error: CaseError) -> str:
+    """Return why an agent did not greet; its own sentences about what was asked stand alone."""
+    text = str(error)
+    own = text.removeprefix("ValueError: ")
+    return own if own != text else f"no agent starts there: {text}"
 
 
 def _plain(inputs: Sequence[TensorSpec]) -> list[dict[str, object]]:

@@ -1,0 +1,59 @@
+"""What a board is and how it feels, all at once: for whoever thinks of measuring there."""
+
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from benchbox.agent import clusters, health, system
+from benchbox.agent.clusters import Cluster
+from benchbox.agent.health import Health
+from benchbox.agent.witness import PROC, SYS
+
+NEEDED = ("onnxruntime", "numpy")
+
+
+def read(proc: Path = PROC, sys: Path = SYS) -> dict[str, object]:
+    """Return the facts; nothing that the agent needs besides Python is imported for them.
+
+    `clusters` come the fastest first, each with its `governor`, its `limit` and its clock as
+    `khz`; `setting` is what is set for all of the board. What is not known is absent.
+    """
+    feels = Health((), sys)
+    facts: dict[str, object] = {
+        "model": _model(proc, sys),
+        "machine": platform.machine(),
+        "system": f"{platform.system()} {platform.release()}",
+        "clusters": [
+            _cluster(each, sys) for each in clusters.read(system.usable_cpus(), proc, sys)
+        ],
+        "temperature_c": feels.temperature_c(),
+        "setting": feels.setting(),
+        "versions": _versions(),
+        "free_bytes": shutil.disk_usage(Path.home()).free,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _cluster(cluster: Cluster, sys: Path) -> dict[str, object]:
+    khz = health.clock_khz(cluster.cpus, sys)
+    now = {} if khz is None else {"khz": khz}
+    return {**cluster.facts(), **health.policy(cluster.cpus, sys), **now}
+
+
+def _model(proc: Path, sys: Path) -> str | None:
+    """Return the board's or else the computer's name."""
+    for file in (proc / "device-tree/model", sys / "devices/virtual/dmi/id/product_name"):
+        if name := system.contents(file).decode(errors="replace").strip("\0 \n"):
+            return name
+    return None
+
+
+def _versions() -> dict[str, str]:
+    found = {"Python": platform.python_version()}
+    for name in NEEDED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

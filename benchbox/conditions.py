@@ -1,0 +1,81 @@
+"""What a device was like while it was measured, in words: its processors, its setting, its heat."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from benchbox.agent.system import ranges
+from benchbox.cooling import Cooldown
+from benchbox.records import Context, Record
+
+LABELS = {
+    "governor": "governor",
+    "limit": "clock limit",
+    "throttled": "throttling",
+    "nvpmodel": "power mode",
+    "jetson_clocks": "clocks",
+}
+NOW = " now"  # ends what a board's firmware says of this moment
+
+
+def notes(context: Context, records: Sequence[Record]) -> list[str]:
+    """Return the footnotes that the records of a run need, each once."""
+    setting = context.host.get("setting", {})
+    waits = {each.session: each for record in records for each in record.cooldowns}
+    return [
+        *_unequal(context),
+        *_at_first(setting),
+        *_changes(setting, records),
+        *_warm([waits[session] for session in sorted(waits)]),
+    ]
+
+
+def _unequal(context: Context) -> Iterator[str]:
+    """Say that threads ran on processors that are not alike."""
+    used = context.cpus[: context.threads]
+    parts = []
+    for cluster in context.host.get("clusters", ()):
+        if own := [cpu for cpu in used if cpu in cluster["cpus"]]:
+            parts.append(f"{len(own)} on {_cluster(cluster)}")
+    if len(parts) > 1:
+        yield f"its threads ran on unequal processors, and the slowest decides: {', '.join(parts)}"
+
+
+def _cluster(cluster: Mapping[str, Any]) -> str:
+    core = f" ({cluster['core']})" if "core" in cluster else ""
+    return f"{ranges(cluster['cpus'])}{core}"
+
+
+def _at_first(setting: Mapping[str, str]) -> Iterator[str]:
+    """Say what the board's firmware held down from the beginning."""
+    words = [each for each in setting.get("throttled", "").split(", ") if each.endswith(NOW)]
+    if words:
+        said = ", ".join(each.removesuffix(NOW) for each in words)
+        yield f"when the run began the board's firmware said: {said}"
+
+
+def _changes(setting: Mapping[str, str], records: Sequence[Record]) -> Iterator[str]:
+    """Say what was set otherwise in mid-run."""
+    changed: dict[str, dict[str, None]] = {}
+    for record in records:
+        for burst in record.bursts:
+            for name, words in burst.setting.items():
+                changed.setdefault(name, {})[words] = None
+    for name, later in changed.items():
+        first = f" from {setting[name]}" if name in setting else ""
+        label = LABELS.get(name, name)
+        yield f"while it was timed its {label} changed{first} to {', then to '.join(later)}"
+
+
+def _warm(waits: Sequence[Cooldown]) -> Iterator[str]:
+    """Say where the device did not cool down, or cannot say whether it did."""
+    if any(each.first_c is None for each in waits):
+        yield "it was given no time to cool down: the device shows no temperature"
+    late = [each for each in waits if not each.is_back]
+    if late:
+        worst = max(late, key=lambda each: each.end_c or 0.0)
+        count = len(waits) - 1  # the first has nothing to wait for
+        yield (
+            f"it had not cooled down before {len(late)} of {count} processes: {worst.end_c:.0f} °C "
+            f"after {worst.waited_s:.0f} s, {worst.first_c:.0f} °C before the first; "
+            "give it longer with --cooldown"
+        )

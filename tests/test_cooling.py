@@ -1,0 +1,203 @@
+"""How long a device is waited for, on a clock and a device that are simulated."""
+
+from dataclasses import asdict, dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchbox import conditions
+from benchbox.agent import clusters
+from benchbox.cooling import CLOSE_C, LOOK_S, Cooldown, Cooling
+from benchbox.errors import AgentError, CaseError
+from benchbox.records import Context, Record
+
+
+@dataclass(frozen=True)
+class Feels:
+    temperature_c: float | None
+
+
+class Device:
+    """Cools down by so many degrees in a second, and not below 20."""
+
+    def __init__(self, celsius: float | None, per_s: float = 2.0) -> None:
+        self.celsius, self.per_s, self.now_s = celsius, per_s, 0.0
+        self.error: Exception | None = None
+
+    def clock(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+        if self.celsius is not None:
+            self.celsius = max(20.0, self.celsius - self.per_s * seconds)
+
+    def health(self) -> Feels:
+        if self.error is not None:
+            raise self.error
+        return Feels(self.celsius)
+
+
+def cooling(device: Device, most_s: float = 60.0, **more: object) -> Cooling:
+    return Cooling(most_s, clock=device.clock, sleep=device.sleep, **more)  # type: ignore[arg-type]
+
+
+def after(device: Device, waits: Cooling, celsius: float | None, session: int = 1) -> Cooldown:
+    """A session after the first, before which the device is so warm."""
+    waits.before(0, device)
+    device.celsius = celsius
+    waits.before(session, device)
+    return waits.done[session]
+
+
+def test_the_first_session_waits_for_nothing() -> None:
+    device = Device(80.0)
+    waits = cooling(device)
+    waits.before(0, device)
+    assert waits.done == {0: Cooldown(0, 0.0, 80.0, 80.0, 80.0)}
+    assert device.now_s == 0.0
+
+
+def test_a_later_one_waits_until_it_is_as_cool_as_then() -> None:
+    device = Device(40.0)
+    wait = after(device, cooling(device), 60.0)
+    assert wait == Cooldown(1, 10.0, 40.0, 60.0, 40.0)
+    assert wait.is_back
+
+
+def test_a_degree_more_is_close_enough() -> None:
+    for above_c, waited_s in ((CLOSE_C, 0.0), (CLOSE_C + 0.1, LOOK_S)):
+        device = Device(40.0)
+        assert after(device, cooling(device), 40.0 + above_c).waited_s == waited_s
+
+
+def test_no_longer_than_was_allowed() -> None:
+    device = Device(40.0, per_s=0.1)
+    wait = after(device, cooling(device, 7.5), 60.0)
+    assert (wait.waited_s, wait.is_back) == (7.5, False)
+    assert wait.end_c == pytest.approx(59.25)
+
+
+def test_the_first_of_all_is_what_later_ones_wait_for() -> None:
+    device = Device(40.0, per_s=1.0)
+    waits = cooling(device, 5.0)
+    after(device, waits, 60.0)
+    device.celsius = 50.0
+    waits.before(2, device)
+    assert waits.done[2] == Cooldown(2, 5.0, 40.0, 50.0, 45.0)
+
+
+def test_who_watches_hears_how_warm_it_is_and_how_long_it_may_take() -> None:
+    heard: list[tuple[float, ...]] = []
+    device = Device(40.0, per_s=2.0)
+    after(device, cooling(device, 9.0, notify=lambda *now: heard.append(now)), 44.0)
+    assert heard == [(44.0, 41.0, 9.0), (42.0, 41.0, 8.0)]
+
+
+@pytest.mark.parametrize("error", [None, CaseError("unknown request 'health'")])
+def test_a_device_that_shows_no_temperature_is_not_waited_for(error: Exception | None) -> None:
+    device = Device(None)
+    device.error = error
+    wait = after(device, cooling(device), None)
+    assert (wait, wait.is_back) == (Cooldown(1, 0.0), True)
+
+
+def test_a_sensor_that_fails_meanwhile_ends_the_wait() -> None:
+    device = Device(40.0)
+    waits = cooling(device, notify=lambda *_: setattr(device, "celsius", None))
+    assert after(device, waits, 60.0) == Cooldown(1, 1.0, 40.0, 60.0, None)
+
+
+def test_a_device_that_is_lost_is_not_taken_for_one_without_sensors() -> None:
+    device = Device(40.0)
+    device.error = AgentError("the agent is gone")
+    with pytest.raises(AgentError, match="gone"):
+        cooling(device).before(0, device)
+
+
+def test_without_any_time_for_it_nothing_is_asked() -> None:
+    device = Device(40.0)
+    device.error = AgentError("asked")
+    waits = cooling(device, 0.0)
+    waits.before(0, device)
+    assert waits.of([0]) == ()
+
+
+def test_waits_are_told_by_session_those_of_an_earlier_run_too() -> None:
+    device, earlier = Device(40.0), Cooldown(3, 1.0, 30.0, 35.0, 31.0)
+    waits = cooling(device, done=[earlier])
+    waits.before(4, device)
+    assert [each.session for each in waits.of([4, 3, 9, 4])] == [3, 4]
+    assert waits.of([3]) == (earlier,)
+
+
+@given(st.floats(0, 100), st.floats(0, 120), st.floats(0.01, 100), st.floats(0.1, 5))
+def test_a_wait_ends_in_time_and_says_truly_whether_it_was_enough(
+    first_c: float, later_c: float, most_s: float, per_s: float
+) -> None:
+    device = Device(first_c, per_s)
+    wait = after(device, cooling(device, most_s), later_c)
+    assert 0 <= wait.waited_s <= most_s + 0.001
+    assert device.celsius is not None
+    assert wait.is_back == (device.celsius <= first_c + CLOSE_C)
+    assert wait.is_back or wait.waited_s == pytest.approx(most_s, abs=0.001)
+
+
+@given(st.integers(0, 99), st.floats(0, 1e6), st.none() | st.floats(-50, 200))
+def test_a_wait_survives_being_written(session: int, waited_s: float, celsius: float) -> None:
+    wait = Cooldown(session, waited_s, celsius, celsius, celsius)
+    assert Cooldown.from_json({**asdict(wait), "later": 1}) == wait
+
+
+# in words
+
+
+def context(**more: object) -> Context:
+    fixed = ("tiny", "2026-01-01T00:00:00Z", "0", "cpu", "cpu")
+    given = {"threads": 1, "channels": "arm", "seed": 0, "plan": {}, "specs": []}
+    return Context(*fixed, **{**given, **more})  # type: ignore[arg-type]
+
+
+def record(*waits: Cooldown, index: int = 0) -> Record:
+    named = {"labels": {}, "args": {}, "group": "", "reference": "a", "batch": 1}
+    more = {"dtype": "float32", "inputs": [], "status": "ok", "cooldowns": waits}
+    return Record(index, "s", f"case{index}", **named, **more)  # type: ignore[arg-type]
+
+
+def test_waits_that_were_long_enough_need_no_words() -> None:
+    enough = [record(Cooldown(0, 0.0, 40.0, 40.0, 40.0), Cooldown(1, 9.0, 40.0, 70.0, 41.0))]
+    assert conditions.notes(context(), enough) == []
+
+
+def test_waits_that_were_too_short_are_told_of_once_whatever_the_cases() -> None:
+    waits = [Cooldown(0, 0.0, 40.0, 40.0, 40.0), Cooldown(1, 60.0, 40.0, 80.0, 61.4)]
+    late = [*waits, Cooldown(2, 60.0, 40.0, 80.0, 55.0)]
+    assert conditions.notes(context(), [record(*waits), record(*late, index=1)]) == [
+        "it had not cooled down before 2 of 2 processes: 61 °C after 60 s, 40 °C before the first; "
+        "give it longer with --cooldown"
+    ]
+
+
+def test_a_board_that_was_throttled_from_the_beginning_is_told_of() -> None:
+    said = "under-voltage now, throttled now, throttled since it was started"
+    host = {"setting": {"throttled": said}}
+    assert conditions.notes(context(host=host), []) == [
+        "when the run began the board's firmware said: under-voltage, throttled"
+    ]
+    host = {"setting": {"throttled": "throttled since it was started"}}
+    assert conditions.notes(context(host=host), []) == []
+
+
+def test_threads_on_unequal_processors_are_told_of() -> None:
+    there = [
+        clusters.Cluster((7,), 1024, 2_900_000, "Cortex-X1"),
+        clusters.Cluster((4, 5, 6), 774, 2_400_000),
+    ]
+    host = {"clusters": [cluster.facts() for cluster in there]}
+    assert conditions.notes(context(host=host, cpus=[7, 6, 5], threads=3), []) == [
+        "its threads ran on unequal processors, and the slowest decides: "
+        "1 on 7 (Cortex-X1), 2 on 4-6"
+    ]
+    assert conditions.notes(context(host=host, cpus=[6, 5], threads=2), []) == []
+    assert conditions.notes(context(host=host, cpus=[7, 6], threads=1), []) == []
