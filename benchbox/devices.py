@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from benchbox import host, registry
+from benchbox import host, providers, registry
 from benchbox.errors import DeviceError, UsageError
-from benchbox.registry import Entry
+from benchbox.registry import Entry, Processors
 
 Channels = Literal["gpu", "arm"]
-CPU_PROVIDER = "CPUExecutionProvider"
+CPU_PROVIDER = providers.CPU
+SSH_PORT = 22
 ARM_MACHINES = ("aarch64", "arm64")
 DEVICES = {
     "cpu": "this machine's processor",
@@ -32,34 +33,57 @@ class Device:
     provider: str
     threads: int
     channels: Channels
-    cpus: tuple[int, ...] = ()
+    cpus: Processors = ()
     url: str = ""
     python: str = ""
 
+    @property
+    def hardware(self) -> str:
+        """What two devices share that must not be timed at once, however its address is spelled."""
+        if not self.url.startswith("ssh:"):
+            return self.url
+        where = registry.address(self.url)
+        return f"ssh://{where.host.lower()}:{where.port or SSH_PORT}"
 
-def resolve(name: str, threads: int | None = None, cpus: Sequence[int] = ()) -> Device:
+    @property
+    def claims_arm(self) -> bool:
+        """Whether its name says that it is an ARM one, which is then asserted."""
+        return self.name in ("arm", f"arm-{self.cpus}")
+
+
+def resolve(
+    name: str,
+    threads: int | None = None,
+    cpus: Processors = (),
+    provider: str = CPU_PROVIDER,
+) -> Device:
     """Return the device that `name` stands for.
 
-    `cpus` are the processors to run on, one for each thread; without `threads` there are as many
-    threads as processors named, else one. What is not given is taken from a registered device.
+    `cpus` are the processors to run on, one for each thread, or the cluster of them that is asked
+    for; the device then has the cluster in its name. Without `threads` there are as many threads as
+    processors named, else one. What is not given is taken from a registered device.
     Raises DeviceError when there is no such device, UsageError when this machine has no such
     processors; what another machine has is only known when an agent runs there.
     """
     entry = _entry(name)
+    own = f"{entry.name}-{cpus}" if isinstance(cpus, str) else entry.name
     if not cpus and threads is None:
         threads, cpus = entry.threads, entry.cpus
-    elif not cpus and threads == entry.threads:
+    elif not cpus and (threads == entry.threads or isinstance(entry.cpus, str)):
         cpus = entry.cpus
-    threads = threads if threads is not None else max(1, len(cpus))
-    if entry.url != "local":
-        _check_pairs(threads, cpus)
-        return Device(
-            entry.name, CPU_PROVIDER, threads, "arm", tuple(cpus), entry.url, entry.python
-        )
-    require_arm(entry.name, platform.machine())
-    require_onnxruntime()
-    _check_threads(threads, cpus)
-    return Device(entry.name, CPU_PROVIDER, threads, "arm", tuple(cpus))
+    elif threads is None and isinstance(cpus, str):
+        threads = entry.threads
+    named = () if isinstance(cpus, str) else cpus
+    threads = threads if threads is not None else max(1, len(named))
+    is_here = entry.url == "local"
+    url = "" if is_here else entry.url
+    device = Device(own, provider, threads, "arm", cpus, url, entry.python)
+    if is_here:
+        require_arm(device, platform.machine())
+        require_onnxruntime()
+        _check_threads(threads, named)
+    _check_pairs(threads, named)
+    return device
 
 
 def _entry(name: str) -> Entry:
@@ -67,15 +91,13 @@ def _entry(name: str) -> Entry:
     if name.startswith("ssh://"):
         registry.address(name)
         return Entry(shareable(name), name)
+    if name.startswith("adb:"):
+        registry.serial(name)
+        return Entry(shareable(name), name)
     if name.partition(":")[0] == "cuda":
         raise DeviceError(f"device {name!r}: GPUs are not supported yet; time on --device cpu")
     known = registry.entries()
     entry = known.get(name)
-    if name.startswith("adb:") or (entry and entry.url.startswith("adb:")):
-        raise DeviceError(
-            f"device {name!r}: adb:// is not supported yet; a phone with Termux and its sshd is "
-            "reached by ssh://user@host:8022"
-        )
     if entry is not None:
         return entry
     if name not in DEVICES:
@@ -85,13 +107,13 @@ def _entry(name: str) -> Entry:
 
 
 def shareable(url: str) -> str:
-    """Return a name for an unregistered address that tells neither host nor user."""
-    return "ssh-" + hashlib.sha256(url.encode()).hexdigest()[:6]
+    """Return a name for an unregistered address that tells neither host nor user nor serial."""
+    return f"{url[:3]}-{hashlib.sha256(url.encode()).hexdigest()[:6]}"
 
 
-def require_arm(name: str, machine: str) -> None:
+def require_arm(device: Device, machine: str) -> None:
     """Raise DeviceError where a device named `arm` is none."""
-    if name == "arm" and machine.lower() not in ARM_MACHINES:
+    if device.claims_arm and machine.lower() not in ARM_MACHINES:
         raise DeviceError(
             f"device 'arm': this machine is {machine}, not an ARM one; run benchbox on the board "
             "itself, or `benchbox device add arm ssh://user@host` (a phone: adb://serial)"
@@ -124,7 +146,6 @@ def _check_threads(threads: int, cpus: Sequence[int]) -> None:
         raise UsageError(
             f"--threads {threads}: choose 1 to {len(usable)}, the processors usable here"
         )
-    _check_pairs(threads, cpus)
 
 
 def _check_pairs(threads: int, cpus: Sequence[int]) -> None:

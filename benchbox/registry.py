@@ -8,9 +8,14 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from benchbox.errors import StorageError, UsageError
+
+# Of the processors that differ: the fastest ones, the slowest, and what lies between.
+Cluster = Literal["big", "middle", "little"]
+Processors = tuple[int, ...] | Cluster
+CLUSTERS: tuple[Cluster, ...] = get_args(Cluster)
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 RESERVED = ("cpu", "cuda", "all")
@@ -18,7 +23,7 @@ TABLE = "devices"
 USER = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 HOST = r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?\]"
 SSH = re.compile(rf"ssh://(?:(?P<user>{USER})@)?(?P<host>{HOST})(?::(?P<port>[0-9]{{1,5}}))?/?")
-ADB = re.compile(r"adb://[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+ADB = re.compile(r"adb://([A-Za-z0-9][A-Za-z0-9._:-]{0,127})")
 PYTHON = re.compile(r"(?:~/|/)?[A-Za-z0-9_.][^\x00-\x1f\x7f]{0,255}")
 KEYS = frozenset({"url", "python", "threads", "cpus"})
 FORMS = "ssh://[user@]host[:port], adb://serial or local"
@@ -41,7 +46,7 @@ class Entry:
     url: str
     python: str = ""
     threads: int | None = None
-    cpus: tuple[int, ...] = ()
+    cpus: Processors = ()
     file: Path = Path()
 
 
@@ -53,6 +58,14 @@ def address(url: str) -> Address:
         hint = "; it holds no password" if "@" in url and ":" in url[6:].partition("@")[0] else ""
         raise UsageError(f"device {url!r}: write it as ssh://[user@]host[:port]{hint}")
     return Address(match["host"].strip("[]"), match["user"], port)
+
+
+def serial(url: str) -> str:
+    """Return the serial number, or host:port, of an adb:// address; raises UsageError."""
+    match = ADB.fullmatch(url)
+    if match is None:
+        raise UsageError(f"device {url!r}: write it as adb://serial or adb://host:port")
+    return match[1]
 
 
 def check(entry: Entry) -> None:
@@ -72,10 +85,18 @@ def check(entry: Entry) -> None:
 def _check_processors(entry: Entry, where: str) -> None:
     if entry.threads is not None and entry.threads < 1:
         raise UsageError(f"{where}: threads {entry.threads}: choose 1 or more")
+    if isinstance(entry.cpus, str):
+        if entry.cpus not in CLUSTERS:
+            raise UsageError(f"{where}: cpus {entry.cpus!r}: write a list, or {_words()}")
+        return
     if any(cpu < 0 for cpu in entry.cpus) or len(set(entry.cpus)) < len(entry.cpus):
         raise UsageError(f"{where}: cpus: name each processor once, counted from 0")
     if entry.threads and entry.cpus and len(entry.cpus) != entry.threads:
         raise UsageError(f"{where}: name one processor for each of its {entry.threads} threads")
+
+
+def _words() -> str:
+    return ", ".join(CLUSTERS[:-1]) + f" or {CLUSTERS[-1]}"
 
 
 def user_file() -> Path:
@@ -133,7 +154,9 @@ def _entry(path: Path, name: str, table: object) -> Entry:
     if unknown := sorted(table.keys() - KEYS):
         raise UsageError(f"{where}.{unknown[0]}: there is no such key; {', '.join(sorted(KEYS))}")
     _check_types(where, table)
-    cpus = tuple(table.get("cpus", ()))
+    listed = table.get("cpus", ())
+    # Whether it is the name of a cluster is checked with the rest.
+    cpus: Any = listed if isinstance(listed, str) else tuple(listed)
     entry = Entry(name, table["url"], table.get("python", ""), table.get("threads"), cpus, path)
     try:
         check(entry)
@@ -150,8 +173,9 @@ def _check_types(where: str, table: Mapping[str, Any]) -> None:
     if type(table.get("threads", 1)) is not int:
         raise UsageError(f"{where}.threads: not a whole number")
     cpus = table.get("cpus", [])
-    if not isinstance(cpus, list) or any(type(cpu) is not int for cpu in cpus):
-        raise UsageError(f"{where}.cpus: not a list of whole numbers")
+    is_list = isinstance(cpus, list) and all(type(cpu) is int for cpu in cpus)
+    if not is_list and not isinstance(cpus, str):
+        raise UsageError(f"{where}.cpus: not a list of whole numbers, nor {_words()}")
 
 
 def add(entry: Entry) -> Path:
@@ -175,7 +199,7 @@ def add(entry: Entry) -> Path:
     if entry.threads is not None:
         lines.append(f"threads = {entry.threads}")
     if entry.cpus:
-        lines.append(f"cpus = {list(entry.cpus)}")
+        lines.append(f"cpus = {json.dumps(_plain(entry.cpus))}")
     gap = "" if not text or text.endswith("\n\n") else "\n" if text.endswith("\n") else "\n\n"
     fresh = text + gap + "\n".join(lines) + "\n"
     others = before.get(TABLE, {})
@@ -183,9 +207,17 @@ def add(entry: Entry) -> Path:
     return path
 
 
+def _plain(cpus: Processors) -> str | list[int]:
+    return cpus if isinstance(cpus, str) else list(cpus)
+
+
 def _table(entry: Entry) -> dict[str, Any]:
-    cpus = list(entry.cpus)
-    values = {"url": entry.url, "python": entry.python, "threads": entry.threads, "cpus": cpus}
+    values = {
+        "url": entry.url,
+        "python": entry.python,
+        "threads": entry.threads,
+        "cpus": _plain(entry.cpus),
+    }
     return {key: value for key, value in values.items() if value not in ("", None, [])}
 
 

@@ -29,6 +29,12 @@ class Watcher(Protocol):
     def starting(self) -> None:
         """All graphs are there; the device comes next."""
 
+    def loading(self, done: int, total: int) -> None:
+        """`done` of `total` graphs are loaded on the device, which takes a while on a slow link."""
+
+    def cooling(self, now_c: float, goal_c: float, left_s: float) -> None:
+        """The device is given time to cool down, `left_s` at most, before the next session."""
+
     def measuring(self, sampler: Sampler) -> None:
         """The sampler has new samples."""
 
@@ -68,20 +74,40 @@ def run(request: Request, watcher: Watcher) -> Outcome:
 
     Raises a BenchboxError only before anything was measured; later, a failure is a record.
     """
+    return measure(request, prepared(request, watcher), watcher)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The cases of a request, and of each its graph or why it has none."""
+
+    cases: Sequence[Case]
+    graphs: Mapping[str, Graph | CaseError]
+
+
+def prepared(request: Request, watcher: Watcher) -> Prepared:
+    """Return the cases and graphs of a request, which are the same on every device.
+
+    Raises a BenchboxError where nothing could be recorded, and as `unfold` and `prepare` do.
+    """
     cases = unfold(request.specs, request.selection)
     records.check_writable(request.results / request.device.name)
-    graphs = prepare(request.specs, cases, watcher.exporting)
+    return Prepared(cases, prepare(request.specs, cases, watcher.exporting))
+
+
+def measure(request: Request, ready: Prepared, watcher: Watcher) -> Outcome:
+    """Measure and record every case of a request; raises a BenchboxError as `run` does."""
     watcher.starting()
     agent = request.open(request.device)
     try:
-        context = _context(request, cases, agent)
+        context = _context(request, ready.cases, agent)
         previous = resuming.previous(request.results, context) if request.resume else None
         states = history.path(context)
         with closing(Journal(request.results, context, previous)) as journal:
             kind = LastingMeasurement if request.plan.sustained_s else Measurement
             measurement = kind(
-                cases,
-                graphs,
+                ready.cases,
+                ready.graphs,
                 request.device,
                 request.plan,
                 journal,

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import tempfile
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,11 +23,15 @@ def times() -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
+_one_at_a_time = threading.Lock()  # several devices may be reached at once
+
+
 def note(name: str) -> None:
     """Keep that a device was reached now, where the cache can be written."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    with contextlib.suppress(OSError):
-        _file().parent.mkdir(parents=True, exist_ok=True)
-        fresh = _file().with_suffix(".new")
-        fresh.write_text(json.dumps({**times(), name: now}))
-        fresh.replace(_file())
+    with _one_at_a_time, contextlib.suppress(OSError):
+        folder = _file().parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as fresh:
+            json.dump({**times(), name: now}, fresh)
+        Path(fresh.name).replace(_file())

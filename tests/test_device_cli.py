@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from benchbox.cli.app import app
-from benchbox.cli.boards import _cluster, _missing, _ranges, _rows
+from benchbox.cli.boards import _cluster, _missing, _rows
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import DeviceError
 
@@ -14,10 +14,17 @@ FACTS = {
     "machine": "aarch64",
     "system": "Linux 6.6",
     "clusters": [
-        {"cpus": [0, 1, 2, 3], "top_khz": 2400000, "governor": "ondemand", "khz": 1500000}
+        {
+            "cpus": [0, 1, 2, 3],
+            "core": "Cortex-A76",
+            "top_khz": 2400000,
+            "limit": "2400 MHz",
+            "governor": "ondemand",
+            "khz": 1500000,
+        }
     ],
-    "heat_c": 76.2,
-    "throttled": ["under-voltage now"],
+    "temperature_c": 76.2,
+    "setting": {"throttled": "under-voltage now", "nvpmodel": "MAXN (0)"},
     "versions": {"Python": "3.11.2", "onnxruntime": "1.31.1"},
     "free_bytes": 1 << 30,
 }
@@ -51,7 +58,6 @@ def test_a_device_is_added_listed_and_removed() -> None:
         (("remove", "pi"), 2, "is not registered"),
         (("check", "pi"), 6, "unknown device 'pi'"),
         (("check", "cpu"), 2, "benchbox doctor looks at it"),
-        (("check", "adb://x"), 6, "not supported yet"),
     ],
 )
 def test_what_cannot_be_is_one_line(arguments: tuple[str, ...], code: int, sentence: str) -> None:
@@ -70,15 +76,19 @@ def test_the_tables_of_devices_are_no_defaults_of_commands() -> None:
 
 def test_what_a_board_says_is_shown() -> None:
     rows = dict(_rows(FACTS))
-    assert (
-        rows["processors"] == "0-3, 1500 of 2400 MHz, governor ondemand (performance is steadier)"
+    assert rows["processors"] == (
+        "0-3, Cortex-A76, 1500 of 2400 MHz, governor ondemand (performance is steadier)"
     )
     assert rows["heat"] == "76 °C; it may throttle soon"
     assert rows["throttling"] == "under-voltage now"
     assert rows["free space"] == "1024 MB"
-    quiet = dict(_rows({**FACTS, "heat_c": None, "throttled": None, "model": ""}))
-    assert (quiet["model"], "heat" in quiet, "throttling" in quiet) == ("not said", False, False)
-    assert _cluster({"cpus": [4], "khz": 0, "top_khz": 0, "governor": ""}) == "4"
+    assert rows["power mode"] == "MAXN (0)"
+    told = {"machine", "system", "clusters", "versions", "free_bytes"}
+    quiet = dict(_rows({name: FACTS[name] for name in told}))
+    assert quiet["model"] == "not said"
+    assert quiet.keys().isdisjoint({"heat", "throttling", "power mode", "clocks"})
+    assert _cluster({"cpus": [4]}) == "4"
+    assert _cluster({"cpus": [4], "top_khz": 1_800_000}) == "4, 1800 MHz"
 
 
 def test_what_a_board_lacks_is_said_with_what_to_do() -> None:
@@ -90,10 +100,3 @@ def test_what_a_board_lacks_is_said_with_what_to_do() -> None:
     with pytest.raises(DeviceError, match="device 'arm': this machine is x86_64"):
         arm = Device("arm", CPU_PROVIDER, 1, "arm", (), "ssh://pi")
         _missing(arm, {**FACTS, "machine": "x86_64"}, {"lacks": []})
-
-
-@pytest.mark.parametrize(
-    ("cpus", "text"), [([0], "0"), ([0, 1, 2, 5], "0-2,5"), ([3, 4], "3-4"), ([], "")]
-)
-def test_processors_are_written_as_the_kernel_does(cpus: list[int], text: str) -> None:
-    assert _ranges(cpus) == text

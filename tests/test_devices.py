@@ -7,6 +7,7 @@ import pytest
 from benchbox import devices, host
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import DeviceError, UsageError
+from benchbox.registry import CLUSTERS, Cluster, Processors
 
 
 @pytest.fixture
@@ -144,9 +145,16 @@ def test_a_registered_arm_comes_before_this_machine() -> None:
 
 
 @pytest.mark.usefixtures("registered")
-@pytest.mark.parametrize("name", ["phone", "adb://R58"])
-def test_adb_is_not_there_yet(name: str) -> None:
-    with pytest.raises(DeviceError, match=r"adb:// is not supported yet.*Termux"):
+def test_a_phone_is_a_device_whose_name_tells_no_serial_number() -> None:
+    assert devices.resolve("phone").url == "adb://R58"
+    unnamed = devices.resolve("adb://R58")
+    assert unnamed.url == "adb://R58"
+    assert re.fullmatch(r"adb-[0-9a-f]{6}", unnamed.name)
+
+
+@pytest.mark.parametrize("name", ["adb:R58", "adb://", "adb://a b", "adb://$(x)", "adb://-s"])
+def test_what_is_no_serial_number_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="write it as adb://serial or adb://host:port"):
         devices.resolve(name)
 
 
@@ -163,3 +171,78 @@ def test_of_another_machine_only_what_was_typed_is_checked() -> None:
         devices.resolve("ssh://board", 2, (1,))
     with pytest.raises(UsageError, match="--threads 0"):
         devices.resolve("ssh://board", 0)
+
+
+# clusters of processors
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_a_device_on_a_cluster_has_its_name_and_one_thread(cluster: Cluster) -> None:
+    device = devices.resolve("cpu", None, cluster)
+    assert device == Device(f"cpu-{cluster}", CPU_PROVIDER, 1, "arm", cluster)
+    assert devices.resolve("cpu", 2, cluster).threads == 2
+    unnamed = devices.resolve("ssh://board", 4, cluster)
+    assert re.fullmatch(rf"ssh-[0-9a-f]{{6}}-{cluster}", unnamed.name)
+    assert (unnamed.threads, unnamed.cpus) == (4, cluster)
+
+
+def test_threads_on_a_cluster_are_no_more_than_the_processors() -> None:
+    usable = len(host.usable_cpus())
+    with pytest.raises(UsageError, match=f"choose 1 to {usable}, the processors usable here"):
+        devices.resolve("cpu", usable + 1, "big")
+
+
+@pytest.fixture
+def phones(in_tmp: Path) -> None:
+    """Phones of which some are registered with a cluster."""
+    (in_tmp / "benchbox.toml").write_text(
+        '[devices.small]\nurl = "adb://R1"\ncpus = "little"\n'
+        '[devices.fast]\nurl = "adb://R2"\ncpus = "big"\nthreads = 2\n'
+        '[devices.pair]\nurl = "adb://R3"\ncpus = [6, 7]\nthreads = 2\n'
+        '[devices.four]\nurl = "adb://R4"\nthreads = 4\n'
+        '[devices.arm]\nurl = "ssh://board"\ncpus = "big"\n'
+    )
+
+
+@pytest.mark.usefixtures("phones")
+@pytest.mark.parametrize(
+    ("name", "threads", "cpus", "expected"),
+    [
+        ("small", None, (), ("small", 1, "little")),
+        ("small", 3, (), ("small", 3, "little")),
+        ("small", None, "big", ("small-big", 1, "big")),
+        ("small", None, (0,), ("small", 1, (0,))),
+        ("fast", None, (), ("fast", 2, "big")),
+        ("fast", 1, (), ("fast", 1, "big")),
+        ("fast", None, "little", ("fast-little", 2, "little")),
+        ("pair", None, "big", ("pair-big", 2, "big")),
+        ("pair", 1, "big", ("pair-big", 1, "big")),
+        ("four", None, "big", ("four-big", 4, "big")),
+        ("four", None, (1, 2), ("four", 2, (1, 2))),
+    ],
+)
+def test_what_is_not_asked_for_is_as_it_was_registered(
+    name: str,
+    threads: int | None,
+    cpus: Processors,
+    expected: tuple[str, int, Processors],
+) -> None:
+    device = devices.resolve(name, threads, cpus)
+    assert (device.name, device.threads, device.cpus) == expected
+
+
+@pytest.mark.parametrize("machine", ["x86_64"], indirect=True)
+def test_a_cluster_makes_no_other_machine_an_arm_one(machine: str) -> None:
+    assert machine
+    with pytest.raises(DeviceError, match="device 'arm': this machine is x86_64, not an ARM one"):
+        devices.resolve("arm", None, "big")
+
+
+@pytest.mark.usefixtures("phones")
+def test_a_board_called_arm_is_held_to_be_one_on_each_of_its_clusters() -> None:
+    for cpus in ((), *CLUSTERS, (0,)):
+        device = devices.resolve("arm", None, cpus)
+        devices.require_arm(device, "aarch64")
+        with pytest.raises(DeviceError, match="not an ARM one"):
+            devices.require_arm(device, "x86_64")
+    devices.require_arm(devices.resolve("small", None, "big"), "x86_64")

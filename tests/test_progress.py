@@ -1,6 +1,7 @@
 """How busy the machine is, and the warning of it before anything is measured."""
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -8,9 +9,12 @@ from typing import Any
 import psutil
 import pytest
 from rich.console import Console
+from test_tables import record
 
 from benchbox import host
-from benchbox.cli.progress import BUSY_CPUS, Live
+from benchbox.cli.progress import BUSY_CPUS, Live, Lives
+from benchbox.devices import CPU_PROVIDER, Device
+from benchbox.errors import DeviceError
 
 Times = dict[str, float]
 START = {"user": 900.0, "nice": 5.0, "system": 80.0, "idle": 8000.0, "iowait": 3.0, "steal": 7.0}
@@ -95,3 +99,97 @@ def test_others_that_are_busy_are_warned_of(
     text = console.file.getvalue()
     assert (f"Warning: others keep {busy:.1f} of " in text) == warned
     assert bool(text) == warned
+
+
+def test_a_device_that_cools_down_is_shown_with_how_long_it_may_take() -> None:
+    console = Console(file=io.StringIO(), width=200, force_terminal=True)
+    with Live(console, 1) as live:
+        live.cooling(61.4, 46.0, 41.7)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert "cooling" in text
+    assert "61 °C, 46 °C wanted, 42 s left at most" in text
+
+
+# several devices
+
+BIG = Device("cpu-big", CPU_PROVIDER, 1, "arm", "big")
+LITTLE = Device("cpu-little", CPU_PROVIDER, 1, "arm", "little")
+PI = Device("pi", CPU_PROVIDER, 1, "arm", url="ssh://pi")
+
+
+def shown(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def terminal() -> Console:
+    return Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+
+
+def last_lines(console: Console, count: int) -> list[str]:
+    """Return what the last drawing of the bars shows, without the bars."""
+    drawn = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", shown(console)).replace("\r", "\n")
+    lines = [re.sub(r"[━╸╺]+", "", line).strip() for line in drawn.splitlines() if line.strip()]
+    return [re.sub(r" +", " ", line) for line in lines[-count:]]
+
+
+def test_on_several_devices_each_line_has_the_name_of_its_device() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    with Lives(console, 2, [PI, BIG]) as (pi, big):
+        pi.finished(record({"n": 1}))
+        big.finished(record({"n": 1}))
+        pi.finished(record({"n": 2}, None, status="failed", reason="no [red] kernel"))
+        big.failed(DeviceError("device 'cpu-big': no [big] cluster"))
+    assert shown(console).splitlines() == [
+        "pi [1/2] g2:n=1 1 ms ±0.4%",
+        "cpu-big [1/2] g2:n=1 1 ms ±0.4%",
+        "pi [2/2] g2:n=2 failed (no [red] kernel)",
+        "Error: device 'cpu-big': no [big] cluster",
+    ]
+
+
+def test_a_single_device_is_not_named_and_its_failure_is_for_the_command_to_tell() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    with Lives(console, 1, [PI]) as (pi,):
+        pi.finished(record({"n": 1}))
+        pi.failed(DeviceError("device 'pi': gone"))
+    assert shown(console) == "[1/1] g2:n=1 1 ms ±0.4%\n"
+
+
+def test_on_a_terminal_there_is_a_line_for_each_in_the_order_asked_for() -> None:
+    console = terminal()
+    with Lives(console, 1, [PI, BIG, LITTLE]) as (pi, big, _):
+        assert last_lines(console, 3) == [
+            "pi waiting",
+            "cpu-big waiting",
+            "cpu-little waiting",
+        ]
+        big.loading(0, 4)
+        assert last_lines(console, 3)[1] == "cpu-big loading 0 of 4 graphs"
+        big.cooling(71.6, 48.0, 12.2)
+        assert last_lines(console, 3)[1] == (
+            "cpu-big cooling 72 °C, 48 °C wanted, 12 s left at most"
+        )
+        big.finished(record({"n": 1}))
+        pi.failed(DeviceError("device 'pi': gone"))
+        assert last_lines(console, 3) == [
+            "pi failed",
+            "cpu-big done 1 of 1 cases",
+            "cpu-little waiting",
+        ]
+    assert "Error: device 'pi': gone" in shown(console)
+
+
+@pytest.mark.parametrize(
+    ("places", "warnings"), [([PI, BIG, LITTLE], 1), ([LITTLE, BIG], 1), ([PI], 0), ([PI, BIG], 1)]
+)
+def test_this_machine_is_looked_at_once_and_a_board_is_not(
+    monkeypatch: pytest.MonkeyPatch, places: list[Device], warnings: int
+) -> None:
+    monkeypatch.setattr(host, "busy_cpus", lambda: 2.0)
+    console = Console(file=io.StringIO(), width=200)
+    with Lives(console, 1, places) as lives:
+        for live in lives:
+            live.starting()
+    assert shown(console).count("Warning: others keep 2.0 of ") == warnings

@@ -117,9 +117,39 @@ Threads = Annotated[
         help="of one inference (default 1, or as many as --cpus)",
     ),
 ]
+Devices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--device",
+        "-d",
+        envvar="BENCHBOX_DEVICE",
+        help="cpu, arm, a registered name (benchbox device list), ssh://user@host or adb://serial; "
+        "repeatable: all are timed at the same time",
+        autocompletion=_complete_devices,
+    ),
+]
 Cpus = Annotated[
     str | None,
-    typer.Option(metavar="0,1", help="processors to run on, one for each thread (default: chosen)"),
+    typer.Option(
+        metavar="0,1",
+        help="processors to run on, one for each thread, or a cluster: big, little; big,little "
+        "one after the other (default: chosen from the big one)",
+    ),
+]
+Provider = Annotated[
+    str | None,
+    typer.Option(
+        envvar="BENCHBOX_PROVIDER",
+        help="ONNX Runtime's execution provider: cpu, xnnpack, acl, nnapi and others, where the "
+        "device's build has it (default cpu)",
+    ),
+]
+Cooldown = Annotated[
+    str | None,
+    typer.Option(
+        metavar="60s",
+        help="between processes wait so long at most for the temperature of the start",
+    ),
 ]
 ChannelSet = Annotated[
     Channels | None,
@@ -230,9 +260,11 @@ def show(
 def run(
     ctx: typer.Context,
     names: Names,
-    device: DeviceName = "cpu",
+    device: Devices = None,
     threads: Threads = None,
     cpus: Cpus = None,
+    provider: Provider = None,
+    cooldown: Cooldown = None,
     sessions: Sessions = None,
     channels: ChannelSet = None,
     batch: Batch = None,
@@ -270,9 +302,11 @@ def run(
     targets = {"csv": export_csv, "markdown": export_markdown, "json": export_json}
     options = Options(
         names,
-        [device],
+        device or ["cpu"],
         threads,
         cpus,
+        provider,
+        cooldown,
         sessions,
         precision,
         max_time,
@@ -292,18 +326,11 @@ def run(
 @app.command("compare")
 def compare(
     names: Names,
-    device: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--device",
-            "-d",
-            envvar="BENCHBOX_DEVICE",
-            help="cpu, arm, a registered name or ssh://user@host; repeatable",
-            autocompletion=_complete_devices,
-        ),
-    ] = None,
+    device: Devices = None,
     threads: Threads = None,
     cpus: Cpus = None,
+    provider: Provider = None,
+    cooldown: Cooldown = None,
     sessions: Sessions = None,
     channels: ChannelSet = None,
     batch: Batch = None,
@@ -345,6 +372,8 @@ def compare(
         device or ["cpu"],
         threads,
         cpus,
+        provider,
+        cooldown,
         sessions,
         precision,
         max_time,

@@ -8,17 +8,21 @@ from rich.table import Table
 from rich.text import Text
 
 from benchbox import devices, emulated, registry, seen
+from benchbox.agent.system import ranges
 from benchbox.cli import parsing
 from benchbox.cli.output import console
+from benchbox.conditions import LABELS
 from benchbox.devices import Device
 from benchbox.errors import DeviceError, UsageError
 from benchbox.registry import Entry
 from benchbox.render.cells import printable
-from benchbox.transports import open_agent
+from benchbox.transports import install_runtime, open_agent, open_board
 
 MIB = 1 << 20
 LEAST_FREE_BYTES = 256 * MIB  # ONNX Runtime, numpy and some graphs
 HOT_C = 75.0  # most boards begin to throttle at 80 to 85
+KHZ = 1000  # in a MHz
+OF_ALL = ("throttled", "nvpmodel", "jetson_clocks")  # not of single processors
 
 
 def show() -> None:
@@ -36,8 +40,7 @@ def show() -> None:
 
 def add(name: str, url: str, python: str, threads: int | None, cpus: str | None) -> None:
     """Register a device."""
-    chosen = () if cpus is None else parsing.cpus(cpus)
-    path = registry.add(Entry(name, url, python, threads, tuple(chosen)))
+    path = registry.add(Entry(name, url, python, threads, parsing.one_choice(cpus)))
     console().print(f"{name} is in {path}; try it: benchbox device check {name}", markup=False)
 
 
@@ -69,64 +72,60 @@ def _facts(
     device: Device, stderr: Console, *, install: bool, clean: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what the board says of itself, and what its keeper does."""
-    from benchbox.transports import ssh
-
     if clean:
-        with ssh.Board(device) as board:
+        with open_board(device) as board:
             stderr.print(f"removed {board.clean() / MIB:.0f} MB there")
     if install:
         stderr.print("installing ONNX Runtime and numpy there")
-        ssh.install(device)
-    with ssh.Board(device) as board:
+        install_runtime(device)
+    with open_board(device) as board:
         return board.look(), board.facts
 
 
 def _missing(device: Device, facts: dict[str, Any], hello: dict[str, Any]) -> str:
     """Return what keeps a board from being used, and what to do."""
-    devices.require_arm(device.name, facts["machine"])
+    devices.require_arm(device, facts["machine"])
     if hello["lacks"]:
         lacks = " and no ".join(hello["lacks"])
         return f"its Python has no {lacks}; benchbox device check {device.name} --install"
     if facts["free_bytes"] < LEAST_FREE_BYTES:
         return f"{facts['free_bytes'] / MIB:.0f} MB are free there; graphs may not fit: --clean"
     usable = [cpu for cluster in facts["clusters"] for cpu in cluster["cpus"]]
-    absent = sorted(set(device.cpus) - set(usable))
+    named = set() if isinstance(device.cpus, str) else set(device.cpus)
+    absent = sorted(named - set(usable))
     if absent or device.threads > len(usable):
-        return (
-            f"it has the processors {_ranges(usable)}; register it with other --threads or --cpus"
-        )
+        return f"it has the processors {ranges(usable)}; register it with other --threads or --cpus"
     return ""
 
 
 def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    setting = facts.get("setting", {})
     rows = [
-        ("model", facts["model"] or "not said"),
+        ("model", facts.get("model", "not said")),
         ("architecture", f"{facts['machine']}, {facts['system']}"),
         ("software", versions),
     ]
     rows += [("processors", _cluster(cluster)) for cluster in facts["clusters"]]
-    if facts["heat_c"] is not None:
-        warm = "; it may throttle soon" if facts["heat_c"] >= HOT_C else ""
-        rows.append(("heat", f"{facts['heat_c']:.0f} °C{warm}"))
-    if facts["throttled"] is not None:
-        rows.append(("throttling", ", ".join(facts["throttled"]) or "none"))
+    if (celsius := facts.get("temperature_c")) is not None:
+        warm = "; it may throttle soon" if celsius >= HOT_C else ""
+        rows.append(("heat", f"{celsius:.0f} °C{warm}"))
+    rows += [(LABELS[name], setting[name]) for name in OF_ALL if name in setting]
     return [*rows, ("free space", f"{facts['free_bytes'] / MIB:.0f} MB")]
 
 
 def _cluster(cluster: dict[str, Any]) -> str:
-    parts = [_ranges(cluster["cpus"])]
-    if cluster["khz"] or cluster["top_khz"]:
-        parts.append(f"{cluster['khz'] / 1000:.0f} of {cluster['top_khz'] / 1000:.0f} MHz")
-    if cluster["governor"]:
-        hint = "" if cluster["governor"] == "performance" else " (performance is steadier)"
-        parts.append(f"governor {cluster['governor']}{hint}")
+    khz, top_khz = cluster.get("khz"), cluster.get("top_khz")
+    governor, limit = cluster.get("governor"), cluster.get("limit")
+    parts = [ranges(cluster["cpus"])]
+    if "core" in cluster:
+        parts.append(cluster["core"])
+    if khz or top_khz:
+        clocks = [f"{each / KHZ:.0f}" for each in (khz, top_khz) if each]
+        parts.append(f"{' of '.join(clocks)} MHz")
+    if limit and top_khz and limit != f"{top_khz / KHZ:.0f} MHz":
+        parts.append(f"limited to {limit}")
+    if governor:
+        hint = "" if governor == "performance" else " (performance is steadier)"
+        parts.append(f"governor {governor}{hint}")
     return ", ".join(parts)
-
-
-def _ranges(cpus: list[int]) -> str:
-    """Return processors as the kernel prints them: 0-3,6."""
-    starts = [cpu for cpu in cpus if cpu - 1 not in cpus]
-    ends = [cpu for cpu in cpus if cpu + 1 not in cpus]
-    pairs = zip(sorted(starts), sorted(ends), strict=True)
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in pairs)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from benchbox import specs
 from benchbox.cli.running import Options, carry_out, file_name, find_all, run_name
-from benchbox.errors import UsageError
 from benchbox.render.words import listed
 from benchbox.specs import Platform, Selection
 
@@ -16,9 +15,6 @@ def compare(
     exports: Mapping[str, Path | None],
 ) -> None:
     """Measure cases beside the first of them, print verdicts, export; exits as `run` does."""
-    twice = [device for device in options.devices if options.devices.count(device) > 1]
-    if twice:
-        raise UsageError(f"--device {twice[0]}: given twice")
     names = [_label(name) for name in options.names]
     title = f"{names[0]} against {listed(names[1:])}" if names[1:] else names[0]
     comparison = specs.comparison(find_all(options.names), title)

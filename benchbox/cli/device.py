@@ -35,13 +35,19 @@ def add(
     ] = "",
     threads: Annotated[int | None, typer.Option("--threads", "-t", help="of one inference")] = None,
     cpus: Annotated[
-        str | None, typer.Option(metavar="LIST", help="processors, one for each thread")
+        str | None,
+        typer.Option(metavar="LIST", help="processors, one for each thread, or big or little"),
     ] = None,
+    install: Annotated[
+        bool, typer.Option("--install", help="put ONNX Runtime there and check it, too")
+    ] = False,
 ) -> None:
     """Give a device a name; keys and host keys stay with SSH."""
     from benchbox.cli import boards
 
     boards.add(name, url, python, threads, cpus)
+    if install:
+        boards.check(name, install=True, clean=False)
 
 
 @app.command("remove")

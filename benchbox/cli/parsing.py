@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from benchbox.errors import UsageError
+from benchbox.registry import CLUSTERS, Processors
 from benchbox.specs.model import DType, TensorSpec
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
@@ -52,6 +53,32 @@ def cpus(text: str) -> tuple[int, ...]:
     if not result or len(set(result)) != len(result):
         raise UsageError(f"--cpus {text}: name each processor once, as in 0,1 or 0-3")
     return tuple(result)
+
+
+def processors(text: str | None) -> list[Processors]:
+    """Return what `--cpus` asks for, one after the other: `0,1` once, `big,little` twice.
+
+    Without it that is once, and nothing in particular. Raises UsageError otherwise.
+    """
+    if text is None:
+        return [()]
+    words = [word.strip() for word in text.split(",")]
+    asked: list[Processors] = [cluster for word in words for cluster in CLUSTERS if word == cluster]
+    if not asked and any(map(str.isalpha, words)):
+        raise UsageError(f"--cpus {text}: write processors as 0,1 or 0-3, or big, middle or little")
+    if not asked:
+        return [cpus(text)]
+    if len(asked) < len(words) or len(set(asked)) < len(asked):
+        raise UsageError(f"--cpus {text}: write clusters as big,little or processors as 0,1")
+    return asked
+
+
+def one_choice(text: str | None) -> Processors:
+    """Return what `--cpus` asks for where that can be one thing only; raises UsageError."""
+    first, *others = processors(text)
+    if others:
+        raise UsageError(f"--cpus {text}: choose one cluster here")
+    return first
 
 
 def shape(text: str) -> TensorSpec:

@@ -45,7 +45,7 @@ def profile(
     """Profile every case, print and export; exits 1 for a failed one, 130 when interrupted."""
     Targets(exports)  # an export that cannot be written is told of before anything is profiled
     found = find_all(options.names)
-    cpus = parsing.cpus(options.cpus) if options.cpus is not None else ()
+    cpus = parsing.one_choice(options.cpus)
     device = devices.resolve(options.device, options.threads, cpus)
     selection = select(device.channels)
     cases = runner.unfold(found, selection)

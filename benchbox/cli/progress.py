@@ -1,12 +1,15 @@
 """What a run shows on stderr: a live line on a terminal, one plain line per case when piped."""
 
 import math
+from collections.abc import Sequence
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from benchbox import host, specs, telling
+from benchbox.devices import Device
+from benchbox.errors import BenchboxError
 from benchbox.records import Record
 from benchbox.render import units
 from benchbox.sampling import Progress as Case
@@ -19,22 +22,27 @@ BUSY_CPUS = 0.3  # kept busy by others before the first sample that are worth a 
 class Live:
     """The watcher of a run. Nothing runs beside the measurement: it draws when there is news."""
 
-    def __init__(self, console: Console, total: int, *, is_here: bool = True) -> None:
-        """Show `total` cases; `is_here` says that they are timed on this machine."""
+    def __init__(
+        self,
+        console: Console,
+        total: int,
+        *,
+        is_here: bool = True,
+        name: str = "",
+        bar: Progress | None = None,
+    ) -> None:
+        """Show `total` cases; `is_here` says that they are timed on this machine.
+
+        One of several on a shared `bar` has a `name`.
+        """
         self._console = console
         self._total = total
         self._is_here = is_here
+        self._name = name
         self._finished: dict[str, str] = {}
         self._stage = 0
-        self._bar: Progress | None = None
+        self._bar = bar or _bar(console)
         self._task: TaskID | None = None
-        if console.is_terminal:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.fields[at]}"),
-            )
-            self._bar = Progress(*columns, console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -44,6 +52,17 @@ class Live:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+    def waiting(self) -> None:
+        """Show, where there are several, that its turn is yet to come."""
+        if self._name:
+            self._draw("waiting", 0.0, "")
+
+    def failed(self, error: BenchboxError) -> None:
+        """Say, where there are several, that the device cannot be used."""
+        if self._name:
+            self._console.print(f"Error: {error}", style="red", markup=False)
+            self._draw("failed", 0.0, "")
 
     def exporting(self, done: int, total: int) -> None:
         """Show how many graphs are exported."""
@@ -61,6 +80,16 @@ class Live:
                 "stop them, or expect wide intervals.",
                 style="yellow",
             )
+
+    def loading(self, done: int, total: int) -> None:
+        """Show how many graphs are loaded on the device."""
+        self._draw("loading", done / total, f"{done} of {total} graphs")
+
+    def cooling(self, now_c: float, goal_c: float, left_s: float) -> None:
+        """Show how warm the device is that cools down, and for how long that may take."""
+        done = len(self._finished) / self._total
+        at = f"{now_c:.0f} °C, {goal_c:.0f} °C wanted, {left_s:.0f} s left at most"
+        self._draw("cooling", done, at)
 
     def measuring(self, sampler: Sampler) -> None:
         """Show the widest interval closing in, and the time left."""
@@ -93,13 +122,15 @@ class Live:
     def _say_stage(self, sampler: Sampler) -> None:
         """Say which process it is, when there is no live line and cases finish in the last only."""
         if sampler.stage != self._stage and sampler.stage:
-            self._console.print(f"process {sampler.stage + 1} of {sampler.plan.sessions}")
+            self._say(f"process {sampler.stage + 1} of {sampler.plan.sessions}")
         self._stage = sampler.stage
 
     def finished(self, record: Record) -> None:
         """Say that a case is finished, when there is no live line."""
         again = self._finished.get(record.key) == record.status
         self._finished[record.key] = record.status
+        if self._name and len(self._finished) == self._total:
+            self._draw("done", 1.0, f"{self._total} of {self._total} cases")
         if self._bar is not None or again:  # judged anew, to the same end
             return
         latency = record.latency
@@ -112,15 +143,57 @@ class Live:
         reason = f" ({record.reason})" if record.reason else ""
         status = "" if record.status == "ok" else f" {record.status}"
         count = f"[{len(self._finished)}/{self._total}]"
-        self._console.print(f"{count} {record.key}{figure}{status}{reason}", markup=False)
+        self._say(f"{count} {record.key}{figure}{status}{reason}")
+
+    def _say(self, line: str) -> None:
+        prefix = f"{self._name} " if self._name else ""
+        self._console.print(f"{prefix}{line}", markup=False)
 
     def _draw(self, description: str, share: float, at: str) -> None:
         if self._bar is None:
             return
+        description = f"{self._name} {description}".lstrip()
         if self._task is None:
             self._task = self._bar.add_task(description, total=1.0, at=at)
         self._bar.update(self._task, description=description, completed=share, at=at)
         self._bar.refresh()
+
+
+class Lives:
+    """The watchers of one run on several devices, with a line for each."""
+
+    def __init__(self, console: Console, total: int, devices: Sequence[Device]) -> None:
+        self._bar = _bar(console)
+        here = [device.name for device in devices if not device.url]
+        self._lives = [
+            Live(
+                console,
+                total,
+                is_here=device.name in here[:1],  # one look at this machine is enough
+                name=device.name if len(devices) > 1 else "",
+                bar=self._bar,
+            )
+            for device in devices
+        ]
+
+    def __enter__(self) -> list[Live]:
+        if self._bar is not None:
+            self._bar.start()
+            for live in self._lives:
+                live.waiting()
+        return self._lives
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _bar(console: Console) -> Progress | None:
+    """Return a bar that draws only when told to, None where there is no terminal."""
+    if not console.is_terminal:
+        return None
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[at]}")
+    return Progress(*columns, console=console, auto_refresh=False, transient=True)
 
 
 def _share(case: Case, sampler: Sampler) -> float:

@@ -1,4 +1,4 @@
-"""`benchbox run`."""
+"""`benchbox run`, and what `compare` shares with it."""
 
 import hashlib
 import signal
@@ -10,17 +10,18 @@ from types import FrameType
 import typer
 from rich.console import Console
 
-from benchbox import devices, reading, records, runner, specs, stats
+from benchbox import devices, providers, reading, records, runner, specs, stats, together
 from benchbox.cli import loads, parsing
 from benchbox.cli.app import INTERRUPTED, Channels
 from benchbox.cli.loads import Load
 from benchbox.cli.output import Targets, console
-from benchbox.cli.progress import Live
+from benchbox.cli.progress import Lives
 from benchbox.devices import Device
-from benchbox.errors import BenchboxError, UsageError
+from benchbox.errors import UsageError
 from benchbox.planning import Plan
 from benchbox.runner import Outcome, Request
 from benchbox.specs import BlockSpec, Platform, Selection
+from benchbox.together import Ends
 
 CASE_FAILED = 1
 UNCLEAR = 4
@@ -41,6 +42,8 @@ class Options:
     devices: Sequence[str]
     threads: int | None
     cpus: str | None
+    provider: str | None
+    cooldown: str | None
     sessions: int | None
     precision: str | None
     max_time: str | None
@@ -71,23 +74,51 @@ def carry_out(
     select: Callable[[Platform], Selection],
     exports: Mapping[str, Path | None],
 ) -> None:
-    """Measure specs on every device asked for, print, export, and exit with what came of it."""
+    """Measure specs on every device asked for, print, export, and exit with what came of it.
+
+    A device that cannot be used is told of when that happens, and ends the command with its code.
+    """
     targets = Targets(exports)
     if options.allow_emulated and options.load.sustained:
         raise UsageError("--allow-emulated: not with --sustained, which keeps figures, no samples")
-    cpus = parsing.cpus(options.cpus) if options.cpus is not None else ()
-    places = [devices.resolve(each, options.threads, cpus) for each in options.devices]
-    requests = [_request(options, found, name, select(own), device) for device, own in _own(places)]
+    places = _places(options)
+    selected = select(_channels(places))
+    requests = _begun([_request(options, found, name, selected, device) for device in places])
     stderr = console(stderr=True)
-    outcomes, lost = _on_each(_begun(requests), stderr)
-    targets.write([outcome.run for outcome in outcomes], verbose=options.verbose)
+    ends = _measured(requests, stderr)
+    outcomes = [ends.outcomes[place] for place in sorted(ends.outcomes)]
+    if outcomes:
+        targets.write([outcome.run for outcome in outcomes], verbose=options.verbose)
     for outcome in outcomes:
         _epilogue(stderr, outcome)
-    code = exit_code(outcomes, options.strict)
-    if code != INTERRUPTED and lost is not None:
-        raise lost
-    if code:
+    if ends.interrupted:
+        again = "; `--resume` goes on from here" if outcomes else ""
+        stderr.print(f"Interrupted{again}.", style="yellow")
+        raise typer.Exit(INTERRUPTED)
+    if ends.failures:
+        raise typer.Exit(ends.failures[min(ends.failures)].exit_code)
+    if code := exit_code(outcomes, options.strict):
         raise typer.Exit(code)
+
+
+def _places(options: Options) -> list[Device]:
+    """Return the devices asked for, in each of the clusters asked for."""
+    provider = providers.named(options.provider) if options.provider else providers.CPU
+    choices = parsing.processors(options.cpus)
+    places = [
+        devices.resolve(each, options.threads, cpus, provider)
+        for each in options.devices
+        for cpus in choices
+    ]
+    names = [device.name for device in places]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"--device {twice[0]}: given twice")
+    return places
+
+
+def _channels(places: Sequence[Device]) -> Platform:
+    """Return the channels to build: of several devices all get the same graphs."""
+    return places[0].channels if len({device.channels for device in places}) == 1 else "arm"
 
 
 def _begun(requests: Sequence[Request]) -> list[Request]:
@@ -104,35 +135,20 @@ def _begun(requests: Sequence[Request]) -> list[Request]:
     ]
 
 
-def _on_each(
-    requests: Sequence[Request], stderr: Console
-) -> tuple[list[Outcome], BenchboxError | None]:
-    """Measure on one device after the other; one that fails does not take the others with it.
+def _measured(requests: Sequence[Request], stderr: Console) -> Ends:
+    """Measure on every device, with a live view of all."""
+    count = len(runner.unfold(requests[0].specs, requests[0].selection))
+    if text := loads.announcement(requests[0].plan, count):
+        stderr.print(text, markup=False)
 
-    Returns the first failure of a device; raises it when nothing was measured.
-    """
-    outcomes: list[Outcome] = []
-    lost: BenchboxError | None = None
-    for request in requests:
-        try:
-            outcomes.append(_announced(request, stderr))
-        except BenchboxError as error:
-            if len(requests) == 1:
-                raise
-            stderr.print(f"Error: {error}", style="red", markup=False)
-            lost = lost or error
-            continue
-        if outcomes[-1].interrupted:
-            break
-    if lost is not None and not outcomes:
-        raise lost
-    return outcomes, lost
-
-
-def _own(places: Sequence[Device]) -> list[tuple[Device, Platform]]:
-    """Return each device with the channels to build: of several devices all get the same graphs."""
-    own: Platform = places[0].channels if len({d.channels for d in places}) == 1 else "arm"
-    return [(device, own) for device in places]
+    # A request to end is treated as Ctrl-C: what was measured is kept.
+    before = {number: signal.signal(number, _interrupt) for number in ENDINGS}
+    try:
+        with Lives(stderr, count, [request.device for request in requests]) as lives:
+            return together.run(requests, lives, lambda place, error: lives[place].failed(error))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _request(
@@ -148,24 +164,6 @@ def _request(
         resume=options.resume,
         allow_emulated=options.allow_emulated,
     )
-
-
-def _announced(request: Request, stderr: Console) -> Outcome:
-    count = len(runner.unfold(request.specs, request.selection))
-    if text := loads.announcement(request.plan, count):
-        stderr.print(text, markup=False)
-    return _run(request, stderr, count)
-
-
-def _run(request: Request, stderr: Console, total: int) -> Outcome:
-    # A request to end is treated as Ctrl-C: what was measured is kept.
-    before = {number: signal.signal(number, _interrupt) for number in ENDINGS}
-    try:
-        with Live(stderr, total, is_here=not request.device.url) as live:
-            return runner.run(request, live)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -251,6 +249,7 @@ def plan(options: Options, found: Sequence[BlockSpec], selected: Selection) -> P
         seed=options.seed,
         sessions=options.sessions or base.sessions,
         margin=None if options.margin is None else parsing.share(options.margin, "--margin"),
+        cooldown_s=parsing.seconds(options.cooldown, "--cooldown") if options.cooldown else 0.0,
     )
     precise, timed = options.precision is not None, options.max_time is not None
     quick = options.quick
@@ -264,15 +263,11 @@ def _epilogue(stderr: Console, outcome: Outcome) -> None:
         stderr.print(f"Error: {outcome.lost}", style="red", markup=False)
     else:
         stderr.print(f"Records: {outcome.run.path}", markup=False)
-    if outcome.interrupted:
-        stderr.print("Interrupted; `--resume` goes on from here.", style="yellow")
 
 
 def exit_code(outcomes: Sequence[Outcome], strict: bool) -> int:
     """Return what the runs end the command with."""
     statuses = {record.status for outcome in outcomes for record in outcome.run.records}
-    if any(outcome.interrupted for outcome in outcomes):
-        return INTERRUPTED
     if "failed" in statuses or any(outcome.lost for outcome in outcomes):
         return CASE_FAILED
     if strict and "imprecise" in statuses:

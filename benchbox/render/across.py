@@ -1,14 +1,16 @@
-"""One comparison on several devices: a column per device, the same graphs everywhere."""
+"""One run on several devices: a column per device, the same graphs everywhere."""
 
 from collections.abc import Sequence
 
 from benchbox import comparing, reading, verdicts
-from benchbox.records import Record, Run
+from benchbox.records import Record, Run, SpecFacts
 from benchbox.render import units
 from benchbox.render.cells import (
     Column,
     Table,
+    by_group,
     flops,
+    heading,
     measured_by,
     memory,
     p50,
@@ -16,57 +18,80 @@ from benchbox.render.cells import (
     relative_latency,
     run_tables,
     setting,
+    short_case,
 )
 
 
 def tables_of(runs: Sequence[Run], *, verbose: bool = False, measured: bool = False) -> list[Table]:
-    """Return the tables of runs: one of all where they are one comparison on several devices.
+    """Return the tables of runs: one of all where they are one run on several devices.
 
-    With `measured` they say on which processor, by which versions and when.
+    With `measured` they say on which processor, by which versions and when; with `verbose` the
+    table of each device follows.
     """
-    if _is_across(runs):
-        return [_table(runs)]
-    return [t for run in runs for t in run_tables(run, verbose=verbose, measured=measured)]
+    is_across = _is_across(runs)
+    together = [_table(runs, facts) for facts in _specs(runs)] if is_across else []
+    if together and not verbose:
+        return together
+    own = [table for run in runs for table in run_tables(run, verbose=verbose, measured=measured)]
+    return [*together, *own]
+
+
+def _specs(runs: Sequence[Run]) -> list[SpecFacts]:
+    """Return the facts of every spec that some run has a record of."""
+    found = {record.spec for run in runs for record in run.records}
+    return [facts for facts in runs[0].context.specs if facts.name in found]
 
 
 def _is_across(runs: Sequence[Run]) -> bool:
-    """Return whether these are runs of one comparison, each on a device of its own."""
+    """Return whether these are the same calls in a row, each on a device of its own."""
     devices = {run.context.device for run in runs}
-    compared = all(verdicts.margin(run.context) is not None and run.records for run in runs)
-    return compared and 1 < len(runs) == len(devices) and len(set(map(_what, runs))) == 1
+    differ = 1 < len(runs) == len(devices) and all(run.records for run in runs)
+    lasting = any(r.arrival or r.sustained for run in runs for r in run.records)
+    return differ and not lasting and len(set(map(_what, runs))) == 1
 
 
 def _what(run: Run) -> tuple[str, ...]:
-    """Return what is compared in a run, and by which margin."""
+    """Return what is measured in a run, and by which margin."""
     context = run.context
     plan = [str(context.plan.get(name)) for name in ("margin", "batch", "shapes", "weights")]
     return (context.name, context.channels, *(spec.sha256 for spec in context.specs), *plan)
 
 
-def _table(runs: Sequence[Run]) -> Table:
-    facts = runs[0].context.specs[0]
-    keys = list(dict.fromkeys(record.key for run in runs for record in run.records))
-    known = [_first(runs, key) for key in keys]
-    said = [line for run in runs for line in (reading.sentence(run, facts) or "").splitlines()]
+def _table(runs: Sequence[Run], facts: SpecFacts) -> Table:
+    own = [record for run in runs for record in run.records if record.spec == facts.name]
+    keys = list(dict.fromkeys(record.key for record in own))
+    unordered = [_first(runs, key) for key in keys]
+    known = [unordered[index] for index in by_group([record.group for record in unordered])]
+    keys = [record.key for record in known]
+    is_compared = verdicts.margin(runs[0].context) is not None
+    ratios = [_relative_flops(runs, record) for record in known] if is_compared else []
     return Table(
         title=printable(facts.title),
         about=tuple(_about(run) for run in runs),
         columns=(
-            Column("case", tuple(printable(record.case) for record in known), text=True),
+            Column("case", tuple(short_case(r.case, r.group) for r in known), text=True),
             Column("FLOPs (M)", tuple(flops(record.cost) for record in known)),
             Column("memory (MB)", tuple(memory(record.cost) for record in known), drop=1),
-            Column("relative FLOPs", tuple(_relative_flops(runs, record) for record in known)),
+            *([Column("relative FLOPs", tuple(ratios))] if is_compared else []),
             *(Column(f"{run.context.device} (ms)", _cells(run, keys)) for run in runs),
         ),
-        groups=("",) * len(keys),
+        groups=tuple(heading(record.group) for record in known),
         lines=tuple(
             printable(f"{run.context.device}: {line}")
             for run in runs
             for line in reading.failures(run, facts)
         ),
-        reading="\n".join(map(printable, said)) or None,
-        notes=tuple(map(printable, _notes(runs))),
+        reading="\n".join(printable(line) for run in runs for line in _said(run, facts)) or None,
+        notes=tuple(map(printable, _notes(runs, facts))),
+        elsewhere="--verbose and the CSV have all",
     )
+
+
+def _said(run: Run, facts: SpecFacts) -> list[str]:
+    """Return what a run says in words; a comparison names its device in them itself."""
+    lines = (reading.sentence(run, facts) or "").splitlines()
+    is_named = verdicts.margin(run.context) is not None
+    return lines if is_named else [f"{run.context.device}: {line}" for line in lines]
 
 
 def _first(runs: Sequence[Run], key: str) -> Record:
@@ -80,9 +105,9 @@ def _relative_flops(runs: Sequence[Run], record: Record) -> str:
     return next((units.ratio(macs) for macs in known if macs is not None), units.UNKNOWN)
 
 
-def _notes(runs: Sequence[Run]) -> list[str]:
+def _notes(runs: Sequence[Run], facts: SpecFacts) -> list[str]:
     """Return the footnotes of all runs, each of one device alone with its name."""
-    by_run = [(run, reading.notes(run, run.context.specs[0])) for run in runs]
+    by_run = [(run, reading.notes(run, facts)) for run in runs]
     common = [note for note in by_run[0][1] if all(note in notes for _, notes in by_run)]
     own = [f"{r.context.device}: {n}" for r, notes in by_run for n in notes if n not in common]
     return [*common, *own]
@@ -101,7 +126,10 @@ def _cell(run: Run, record: Record | None) -> str:
     if record is None or record.latency is None:
         return units.UNKNOWN if record is None else record.status
     beside = [relative_latency(record), comparing.verdict(run, record)]
-    known = [" ".join(text for text in beside if text != units.UNKNOWN)]
-    known = [] if record.case == record.reference else known
-    known += [record.status] if record.status != "ok" else []
-    return f"{p50(record)} ({', '.join(known)})" if known else p50(record)
+    words = " ".join(text for text in beside if text != units.UNKNOWN)
+    said = [
+        words if record.case != record.reference else "",
+        record.status if record.status != "ok" else "",
+    ]
+    known = ", ".join(filter(None, said))
+    return f"{p50(record)} ({known})" if known else p50(record)

@@ -18,6 +18,7 @@ from tests.bench.common import Row
 SECTIONS = {
     "startup": program.startup,
     "overhead": program.overhead,
+    "idle": program.idle,
     "parent": program.parent,
     "cold": program.cold,
     "warm": program.warm,

@@ -17,6 +17,7 @@ import psutil
 from benchbox import devices, records
 from benchbox.specs import TensorSpec
 from benchbox.transports import open_agent
+from benchbox.transports.local import SINGLE_THREADED
 from tests.bench.common import BENCHBOX, Row
 
 EMPTY_APP = """
@@ -93,6 +94,35 @@ def overhead() -> Iterator[Row]:
     extra = (statistics.median(there) - statistics.median(here)) / 1e3
     text = f"{extra:+.2f} us ({statistics.median(here) / 1e3:.2f} us bare)"
     yield "timed call through the agent over a bare loop, one node", text, "<= 1 us", extra <= 1
+
+
+WAIT_S = 10.0
+IMPORTS = "import numpy, onnxruntime, sys; print(flush=True); sys.stdin.read()"
+
+
+def idle() -> Iterator[Row]:
+    """What an agent costs that waits, beside what it cannot do without."""
+    argv = [sys.executable, "-c", IMPORTS]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, stdin=pipe, stdout=pipe, env=quiet_env()) as imports:
+        assert imports.stdout is not None, "a pipe"
+        imports.stdout.readline()
+        least = psutil.Process(imports.pid).memory_info().rss / 1e6
+        imports.communicate()
+    with open_agent(devices.resolve("cpu")) as agent:
+        (child,) = psutil.Process().children()
+        before = sum(child.cpu_times()[:2])
+        time.sleep(WAIT_S)
+        spent = sum(child.cpu_times()[:2]) - before
+        rss = child.memory_info().rss / 1e6
+        assert agent.hello["versions"]["onnxruntime"], "it is loaded"
+    text = f"{rss:.1f} MB ({least:.1f} MB imports)"
+    yield "memory of a waiting agent", text, "<= imports + 6 MB", rss <= least + 6
+    yield "processor time of a waiting agent", f"{spent / WAIT_S:.2%}", "0%", spent == 0
+
+
+def quiet_env() -> dict[str, str]:
+    return {**os.environ, **SINGLE_THREADED}
 
 
 def bare_loop(path: Path) -> Callable[[int], list[int]]:
