@@ -1,4 +1,7 @@
 import asyncio
+import contextlib
+import fcntl
+import hashlib
 import json
 import os
 import shlex
@@ -7,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +21,17 @@ from benchbox import devices, registry, seen
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.specs import TensorSpec
-from benchbox.transports import commands, link, open_agent, ssh, zipapp
+from benchbox.transports import (
+    commands,
+    install_runtime,
+    link,
+    open_agent,
+    open_board,
+    remote,
+    zipapp,
+)
 from benchbox.transports.channel import ChannelClosed, Timeout
-from benchbox.transports.ssh import Board
+from benchbox.transports.remote import BoardChannel
 
 pytestmark = pytest.mark.slow
 WriteOnnx = Callable[..., Path]
@@ -150,7 +162,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     folder.mkdir(parents=True, mode=0o700)
     monkeypatch.setenv("HOME", str(folder.parent))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    monkeypatch.setattr(ssh, "_reached", set())
+    monkeypatch.setattr(remote, "_reached", set())
     running.key.write_private_key(str(folder / "id_ed25519"))
     public = running.host_key.export_public_key().decode()
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{running.port} {public}")
@@ -370,7 +382,7 @@ def test_a_killed_agent_is_told_from_a_lost_link(server: Server, device: Device)
 
 @pytest.mark.usefixtures("server")
 def test_an_agent_that_hangs_meets_its_deadline(device: Device) -> None:
-    channel = ssh.open_ssh(device)
+    channel = BoardChannel(open_board(device))
     with pytest.raises(Timeout):
         channel.receive(0.2)
     channel.close()
@@ -393,19 +405,75 @@ def test_a_board_without_room_is_the_cases_error(
         "script",
         lambda name: script(name).replace(b"SPARE_BYTES = 32 << 20", b"SPARE_BYTES = 1 << 60"),
     )
-    with Board(device) as board:
+    with open_board(device) as board:
         with pytest.raises(CaseError, match=r"on the device: no space left there: \d+ MB needed"):
             board.place(str(write_onnx()))
         assert board.push({}) == {}  # the way there is still open
 
 
 def test_a_file_that_arrives_broken_is_not_kept(server: Server, device: Device) -> None:
-    with Board(device) as board:
+    with open_board(device) as board:
         request = {"op": "put", "name": "x.onnx", "sha256": "0" * 64, "size": 3}
         with pytest.raises(CaseError, match="arrived broken"):
-            board._ask(request, [b"abc"])
+            board._ask(request, lambda _: [b"abc"])
     assert not list((server.home / ".cache/benchbox/files").iterdir())
     assert not list((server.home / ".cache/benchbox/run").iterdir())
+
+
+def half_sent(server: Server, name: str, content: bytes) -> Path:
+    """Leave behind what a link that was lost leaves."""
+    part = server.home / ".cache/benchbox/run" / f"part-{name}"
+    part.write_bytes(content)
+    return part
+
+
+def test_what_a_lost_link_left_half_sent_is_gone_on_with(server: Server, device: Device) -> None:
+    content = os.urandom(1 << 20)
+    sha = hashlib.sha256(content).hexdigest()
+    starts = []
+
+    def rest(start: int) -> list[bytes]:
+        starts.append(start)
+        return [content[start:]]
+
+    with open_board(device) as board:
+        half_sent(server, f"{sha}.onnx", content[:700_000])
+        request = {"op": "put", "name": f"{sha}.onnx", "sha256": sha, "size": len(content)}
+        board._ask(request, rest)
+    assert starts == [700_000]
+    assert (server.home / f".cache/benchbox/files/{sha}.onnx").read_bytes() == content
+    assert not list((server.home / ".cache/benchbox/run").iterdir())
+
+
+@pytest.mark.parametrize("left", [b"another", bytes(10_000)])
+def test_what_is_left_of_another_file_does_not_stay(
+    server: Server, device: Device, write_onnx: WriteOnnx, left: bytes
+) -> None:
+    graph = write_onnx()
+    sha = hashlib.sha256(graph.read_bytes()).hexdigest()
+    with open_board(device) as board:
+        half_sent(server, f"{sha}.onnx", left)
+        with contextlib.suppress(CaseError):  # of the same length or shorter: told by its hash
+            board.push({"x": graph})
+        kept = board.push({"x": graph})["x"]
+    there = server.home / ".cache/benchbox/files" / kept
+    assert there.read_bytes() == graph.read_bytes()
+
+
+def test_a_file_that_another_link_is_sending_is_waited_for(
+    server: Server, device: Device, write_onnx: WriteOnnx
+) -> None:
+    graph = write_onnx()
+    sha = hashlib.sha256(graph.read_bytes()).hexdigest()
+    with open_board(device) as board:
+        part = half_sent(server, f"{sha}.onnx", b"")
+        with part.open("rb") as held, ThreadPoolExecutor() as pool:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            pushed = pool.submit(board.push, {"x": graph})
+            time.sleep(0.5)
+            assert not pushed.done()
+            fcntl.flock(held, fcntl.LOCK_UN)
+            assert pushed.result(30) == {"x": f"{sha}.onnx"}
 
 
 def test_what_was_unused_for_longest_makes_room(
@@ -416,7 +484,7 @@ def test_what_was_unused_for_longest_makes_room(
         commands, "script", lambda name: script(name).replace(b"= 4 << 30", b"= 2500")
     )
     files = [tmp_path / f"{letter}.onnx" for letter in "abc"]
-    with Board(device) as board:
+    with open_board(device) as board:
         kept = []
         for file in files:
             file.write_bytes(file.name.encode() * 150)
@@ -427,7 +495,7 @@ def test_what_was_unused_for_longest_makes_room(
 
 
 def test_clean_empties_the_folder(server: Server, device: Device, write_onnx: WriteOnnx) -> None:
-    with Board(device) as board:
+    with open_board(device) as board:
         board.place(str(write_onnx()))
         assert board.clean() > 0
     assert list((server.home / ".cache/benchbox").iterdir()) == []
@@ -451,25 +519,25 @@ def test_the_keeper_leaves_when_nobody_talks_to_it(
 
 def test_pings_keep_it(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     script = commands.script
-    monkeypatch.setattr(ssh, "PING_S", 0.1)
+    monkeypatch.setattr(remote, "PING_S", 0.1)
     monkeypatch.setattr(
         commands,
         "script",
         lambda name: script(name).replace(b"SILENCE_S = 30.0", b"SILENCE_S = 0.6"),
     )
-    with Board(device) as board:
+    with open_board(device) as board:
         time.sleep(1.2)
         assert board.push({}) == {}
 
 
 def test_the_folder_is_for_its_owner_alone(server: Server, device: Device) -> None:
-    with Board(device):
+    with open_board(device):
         pass
     assert (server.home / ".cache/benchbox").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_board_says_what_it_is(device: Device) -> None:
-    with Board(device) as board:
+    with open_board(device) as board:
         facts = board.look()
     assert facts["versions"].keys() == {"Python", "onnxruntime", "numpy"}
     assert [cpu for group in facts["clusters"] for cpu in group["cpus"]]
@@ -498,7 +566,7 @@ def test_the_agent_is_the_same_bytes_each_time(tmp_path: Path) -> None:
 
 
 def test_a_channel_that_is_closed_says_how_it_ended(device: Device) -> None:
-    with Board(device) as board:
+    with open_board(device) as board:
         channel = board.link.start(commands.shell("echo first >&2; echo why >&2; exit 7"))
         with pytest.raises(ChannelClosed, match=r"it ended with code 7 \(why\)"):
             channel.receive(10)
@@ -507,14 +575,14 @@ def test_a_channel_that_is_closed_says_how_it_ended(device: Device) -> None:
 
 
 def test_a_shell_that_talks_is_told_from_an_agent(device: Device) -> None:
-    with Board(device) as board:
+    with open_board(device) as board:
         channel = board.link.start(commands.shell("echo Welcome to your board"))
         with pytest.raises(ChannelClosed, match="something else than JSON lines: b'Welcome"):
             channel.receive(10)
 
 
 def test_long_lines_come_whole(device: Device) -> None:
-    with Board(device) as board:
+    with open_board(device) as board:
         text = json.dumps("x" * 3_000_000)
         code = f"{shlex.quote(PYTHON)} -c 'import json; print(json.dumps(dict(a=\"x\" * 3000000)))'"
         assert json.dumps(board.link.start(commands.shell(code)).receive(20)["a"]) == text
@@ -527,7 +595,7 @@ def test_no_thread_is_left(device: Device) -> None:
 
     before = ours()
     for _ in range(2):
-        with Board(device):
+        with open_board(device):
             pass
     assert ours() == before
 
@@ -543,7 +611,7 @@ def test_install_makes_an_environment_of_its_own(server: Server, device: Device)
         'if [ "$2" = venv ]; then mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; '
         'else echo "$@" > "$HOME/asked"; fi',
     )
-    ssh.install(python)
+    install_runtime(python)
     assert (server.home / "asked").read_text().split()[:3] == ["-m", "pip", "install"]
     assert (server.home / "asked").read_text().endswith("onnxruntime numpy\n")
     assert list((server.home / ".cache/benchbox").glob("venv-*/bin/python"))
@@ -552,4 +620,4 @@ def test_install_makes_an_environment_of_its_own(server: Server, device: Device)
 def test_an_install_that_fails_says_why(server: Server, device: Device) -> None:
     broken = python_of(server, device, "echo no ensurepip here >&2; exit 1")
     with pytest.raises(DeviceError, match=r"nothing installed: .*code 1 \(no ensurepip here\)"):
-        ssh.install(broken)
+        install_runtime(broken)

@@ -18,8 +18,9 @@ from benchbox.cli.app import app
 from benchbox.cli.progress import Live
 from benchbox.records import Run
 from benchbox.sampling import Sampler
-from benchbox.transports import ssh
+from benchbox.transports import remote
 from tests.board import Board, NetworkBoard
+from tests.board.files import LITTLE, plant
 
 WriteOnnx = Callable[..., Path]
 MEASURED = {"ok", "imprecise"}  # which of the two is for the machine to say: it may be busy
@@ -38,7 +39,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     monkeypatch.setenv("BENCHBOX_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    monkeypatch.setattr(ssh, "_reached", set())
+    monkeypatch.setattr(remote, "_reached", set())
     (tmp_path / "user/.ssh").mkdir(parents=True, mode=0o700)
     return tmp_path / "user"
 
@@ -110,6 +111,10 @@ def test_a_board_is_added_checked_and_listed(
     assert said["model"] == "ARM Juno development board (r2)"
     assert said["architecture"].startswith("aarch64, Linux")
     assert "onnxruntime " in said["software"]
+    assert (said["heat"], said["free space"][-3:]) == ("47 °C", " MB")
+    big, little = [line[13:] for line in checked.stdout.splitlines() if line[:10] == "processors"]
+    assert ", Cortex-A72, 1200 of 1200 MHz, governor schedutil" in big
+    assert ", Cortex-A53, 950 of 950 MHz, governor schedutil" in little
     assert said["emulation"] == EMULATED
     assert checked.stdout.endswith("pi is ready\n")
     (line,) = [each for each in benchbox("device", "list").stdout.splitlines() if "pi  " in each]
@@ -154,6 +159,34 @@ def test_what_is_timed_on_an_emulated_board_stays_in_its_record(
     assert run.records[0].latency is None
     reported = benchbox("report", str(run.path), "--format", "csv")
     assert [table(reported.stdout)[0][name] for name in FIGURES] == [""] * len(FIGURES)
+
+
+@pytest.mark.usefixtures("two_cpus")
+def test_a_run_on_the_little_cluster_tells_what_changes_there(
+    emulated_board: Board, reach: Callable[[Board], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its governor changes, and its firmware begins to throttle, as soon as there are samples."""
+    reach(emulated_board)
+    folder = "sys/devices/system/cpu"
+    governors = [f"{folder}/cpu{cpu}/cpufreq/scaling_governor" for cpu in LITTLE]
+    firmware = "sys/devices/platform/soc/soc:firmware/get_throttled"
+    plant(emulated_board.root, {firmware: "0\n"})
+    worse = {**dict.fromkeys(governors, "powersave\n"), firmware: "40004\n"}
+    monkeypatch.setattr(Live, "measuring", once(lambda: plant(emulated_board.root, worse)))
+    options = ("--cpus", "little", "--allow-emulated", "--quick", "--precision", "0.0001%")
+    try:
+        result = benchbox("run", "a.onnx", "-d", "ssh://board", *options, "--max-time", "10s")
+    finally:
+        plant(emulated_board.root, dict.fromkeys(governors, "schedutil\n"))
+        (emulated_board.root / firmware).unlink()
+    assert result.exit_code == 0, result.output
+    run = newest()
+    assert set(run.context.cpus) < set(LITTLE)
+    assert run.context.host["clusters"][1]["core"] == "Cortex-A53"
+    first, *_, last = run.records[0].bursts
+    assert (first.setting, last.setting["governor"]) == ({}, "powersave")
+    assert last.setting["throttled"] == "throttled now, throttled since it was started"
+    assert "its governor changed from schedutil to powersave" in result.stdout
 
 
 # this machine behind an sshd

@@ -1,12 +1,16 @@
 """How to reach an agent: a transport gives a channel of JSON lines, `Agent` speaks over it."""
 
-from benchbox import devices
+from benchbox import devices, providers
 from benchbox.devices import Device
 from benchbox.errors import DeviceError
 from benchbox.transports.agent import Agent, Loaded
 from benchbox.transports.local import open_local
+from benchbox.transports.reach import Link
+from benchbox.transports.remote import Board, BoardChannel, install
 
-__all__ = ["Agent", "Loaded", "open_agent"]
+__all__ = ["Agent", "Loaded", "install_runtime", "open_agent", "open_board"]
+
+ADB = "adb://"
 
 
 def open_agent(device: Device) -> Agent:
@@ -14,12 +18,7 @@ def open_agent(device: Device) -> Agent:
 
     Raises DeviceError when the device cannot be used, or is not what it is said to be.
     """
-    if not device.url:
-        return Agent(open_local(), device)
-    from benchbox.transports.ssh import open_ssh  # asyncssh takes a while to import
-
-    channel = open_ssh(device)
-    agent = Agent(channel, device, place=channel.place)
+    agent = _greeted(device)
     try:
         _check(device, agent)
     except DeviceError:
@@ -28,10 +27,47 @@ def open_agent(device: Device) -> Agent:
     return agent
 
 
+def _greeted(device: Device) -> Agent:
+    if not device.url:
+        return Agent(open_local(), device)
+    channel = _open_channel(device)
+    return Agent(channel, device, place=channel.place)
+
+
+def _open_channel(device: Device) -> BoardChannel:
+    if device.url.startswith(ADB):
+        from benchbox.transports.adb import open_adb
+
+        return open_adb(device)
+    return BoardChannel(open_board(device))
+
+
+def open_board(device: Device) -> Board:
+    """Return a board with its keeper, however it is reached; raises DeviceError."""
+    return Board(device, *_reach(device))
+
+
+def install_runtime(device: Device) -> None:
+    """Make an environment with ONNX Runtime on a board; raises DeviceError when that fails."""
+    install(device, _reach(device)[0])
+
+
+def _reach(device: Device) -> tuple[Link, str]:
+    """Return a link to a board, and what to do where it has no Python."""
+    if device.url.startswith(ADB):
+        from benchbox.transports import adb
+
+        return adb.connect(device), adb.NO_PYTHON
+    from benchbox.transports import ssh  # asyncssh takes a while to import
+
+    return ssh.connect(device), ssh.NO_PYTHON
+
+
 def _check(device: Device, agent: Agent) -> None:
     """Raise DeviceError where a device has less than was asked of it."""
     there = agent.hello["host"]
-    devices.require_arm(device.name, there["machine"])
+    providers.require(device.provider, agent.hello["providers"], device.name)
+    devices.require_arm(device, there["machine"])
     if device.threads > there["cpus_usable"]:
         raise DeviceError(
             f"device {device.name!r}: {device.threads} threads asked for, it has "

@@ -5,7 +5,11 @@ import json
 import shlex
 from importlib import resources
 
-FOLDER = "$HOME/.cache/benchbox"
+# As keeper.py has it: the home folder of Android's shell is / or no folder that can be written.
+FOLDER = (
+    'folder="$HOME/.cache/benchbox"; if [ ! -w "$HOME" ] && [ -w /data/local/tmp ]; '
+    "then folder=/data/local/tmp/benchbox; fi"
+)
 FLOOR = (3, 11)  # of the agent: typing.Self; an older Python would only show a traceback
 # The first line of input is the program; what follows is for that. Any Python can say its version.
 BOOTSTRAP = (
@@ -36,15 +40,15 @@ def _base(python: str) -> str:
 
 
 def _environment(python: str) -> str:
-    """Return shell words for the folder of the environment that is made from a Python."""
+    """Return a shell word for the folder of the environment that is made from a Python."""
     own = "-" + hashlib.sha256(python.encode()).hexdigest()[:8] if python else ""
-    return f'"{FOLDER}/venv{own}"'
+    return f'"$folder/venv{own}"'
 
 
 def interpreter(python: str) -> str:
     """Return shell words that set `$python`: that of the environment made from it, else it."""
     own = f"{_environment(python)}/bin/python"
-    return f"{_base(python)}; if [ -x {own} ]; then python={own}; fi"
+    return f"{FOLDER}; {_base(python)}; if [ -x {own} ]; then python={own}; fi"
 
 
 def program(python: str) -> str:
@@ -61,11 +65,16 @@ def agent(python: str, path: str, pid_file: str, settings: dict[str, str]) -> st
     )
 
 
+def facts(python: str, path: str) -> str:
+    """Return the command that has the agent at `path` say what the board is."""
+    return shell(f'{_base(python)}; exec "$python" {shlex.quote(path)} --facts')
+
+
 def install(python: str) -> str:
     """Return the command that makes an environment with all that the agent needs."""
     own = _environment(python)
     return shell(
-        f'{_base(python)}; "$python" -m venv {own} && '
+        f'{FOLDER}; {_base(python)}; "$python" -m venv {own} && '
         f"{own}/bin/python -m pip install --quiet --disable-pip-version-check "
         "--only-binary=:all: onnxruntime numpy"
     )

@@ -12,8 +12,10 @@ from benchbox.specs import onnxfile
 CHUNK = 1 << 18
 
 
-def chunks(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """Yield exactly `size` bytes, whatever becomes of the file: the board waits for as many."""
+def chunks(file: BinaryIO, size: int, start: int = 0) -> Iterator[bytes]:
+    """Yield the bytes from `start` to `size`, whatever becomes of the file: they are waited for."""
+    file.seek(start)
+    size -= start
     while size:
         chunk = file.read(min(size, CHUNK)) or bytes(min(size, CHUNK))
         size -= len(chunk)

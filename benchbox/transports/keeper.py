@@ -1,15 +1,19 @@
 """The helper on a board: keeps pushed files by their hash, ends an agent that nobody talks to.
 
 Its text is sent to the board's Python, so it imports nothing but the standard library. It talks
-JSON Lines on stdin and stdout; `put` is followed by the bytes of the file, `ping` has no reply.
+JSON Lines on stdin and stdout. `put` is answered by the place `from` which on the file is wanted,
+and again after its bytes; `ping` has no reply.
 
 Its folder has `files/` by sha256, `sets/` of files that must lie beside each other, `run/` with the
 process ids of agents and what is not complete yet, and `venv/`.
 """
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import platform
@@ -23,12 +27,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path("~/.cache/benchbox").expanduser()
+HOME = Path.home()
+SHARED = Path("/data/local/tmp")  # of Android, whose shell may have a home that cannot be written
+IS_SHARED = not os.access(HOME, os.W_OK) and os.access(SHARED, os.W_OK)
+FOLDER = SHARED / "benchbox" if IS_SHARED else HOME / ".cache/benchbox"
 MOST_BYTES = 4 << 30  # of pushed files; those unused for longest go first
 SPARE_BYTES = 32 << 20  # a board whose disk is full does not start again
 SILENCE_S = 30.0  # after which the other end of the link is gone, whatever the system believes
 GRACE_S = 2.0  # an agent ends by itself when its input does
-ABANDONED_S = 3600.0  # an incomplete file this old belongs to a link that is gone
+ABANDONED_S = 24 * 3600.0  # what is incomplete for so long is not gone on with
 
 Message = dict[str, Any]
 
@@ -73,7 +80,7 @@ def hello(_: Message, __: Input) -> Message:
     FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ("files", "sets", "run"):
         (FOLDER / name).mkdir(mode=0o700, exist_ok=True)
-    for left in (FOLDER / "run").glob("new-*"):
+    for left in [*(FOLDER / "run").glob("new-*"), *(FOLDER / "run").glob("part-*")]:
         if time.time() - left.stat().st_mtime > ABANDONED_S:
             _drop(left)
     return {
@@ -97,24 +104,56 @@ def have(request: Message, _: Input) -> Message:
 
 
 def put(request: Message, stdin: Input) -> Message:
-    """Keep a file whose bytes follow; it appears at once, and only with the hash that it has."""
-    problem = _room(request["size"])
-    digest = hashlib.sha256()
-    descriptor, fresh = tempfile.mkstemp(prefix="new-", dir=FOLDER / "run")
-    try:
-        with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
-            for chunk in stdin.chunks(request["size"]):  # what has no room must be read, too
+    """Keep a file whose bytes follow; it appears at once, and only with the hash that it has.
+
+    What a lost link left of it is gone on with.
+    """
+    kept, part = FOLDER / "files" / request["name"], FOLDER / "run" / f"part-{request['name']}"
+    size = request["size"]
+    with _alone(part) as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 18):
+            digest.update(chunk)
+        start = file.tell()
+        if start > size:  # it was another file then
+            digest, start = hashlib.sha256(), file.seek(0)
+            file.truncate()
+        problem = _room(size - start)
+        if not problem:
+            _say({"from": start})
+            for chunk in stdin.chunks(size - start):  # what has no room must be read, too
                 digest.update(chunk)
                 problem = problem or _written(file.fileno(), chunk)
-            if not problem:
-                os.fsync(file.fileno())
-        if not problem and digest.hexdigest() != request["sha256"]:
-            problem = "a file arrived broken; run it again"
-        if not problem:
-            Path(fresh).replace(FOLDER / "files" / request["name"])
-    finally:
-        Path(fresh).unlink(missing_ok=True)
-    return {"error": problem} if problem else {}
+            if not problem and digest.hexdigest() != request["sha256"]:
+                problem = "a file arrived broken; run it again"
+        if problem:
+            part.unlink()
+            return {"error": problem}
+        os.fsync(file.fileno())
+        part.replace(kept)
+    return {}
+
+
+def _alone(part: Path) -> "io.FileIO":
+    """Open an incomplete file that nobody else writes to.
+
+    The keeper of a link that is lost holds on to its file until it knows.
+    """
+    until = time.monotonic() + SILENCE_S + 5.0
+    while True:
+        file = open(os.open(part, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)  # noqa: PTH123, SIM115
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if part.exists() and os.path.samestat(part.stat(), os.fstat(file.fileno())):
+                return file
+        except BlockingIOError:
+            if time.monotonic() > until:
+                file.close()
+                raise OSError(
+                    errno.EBUSY, "another benchbox sends the same file", str(part)
+                ) from None
+            time.sleep(0.1)
+        file.close()
 
 
 def _written(descriptor: int, chunk: bytes) -> str:
@@ -190,6 +229,7 @@ HANDLERS: dict[str, Callable[[Message, Input], Message]] = {
 
 def serve() -> None:
     """Answer requests until the link ends, then end the agents that it leaves behind."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # adbd hangs up on what it has lost the link to
     stdin, agents = Input(), set[str]()
     try:
         while True:
@@ -210,6 +250,10 @@ def _answer(request: Message, stdin: Input) -> None:
         reply = HANDLERS[request["op"]](request, stdin)
     except OSError as error:
         reply = {"error": f"{error.filename or FOLDER}: {error.strerror}"}
+    _say(reply)
+
+
+def _say(reply: Message) -> None:
     os.write(1, json.dumps(reply).encode() + b"\n")
 
 

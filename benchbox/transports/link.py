@@ -5,7 +5,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 import asyncssh
@@ -13,6 +13,7 @@ import asyncssh
 from benchbox.registry import Address
 from benchbox.transports import refusals
 from benchbox.transports.channel import STDERR_TAIL, ChannelClosed, JsonLines, Timeout, encode
+from benchbox.transports.reach import how_ended
 
 KEEPALIVE_S = 1
 MISSES = 3  # unanswered in a row, before the link counts as lost
@@ -82,6 +83,18 @@ class Link:
         """Have the connection's thread make a call; one to a closed link is lost."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call, *arguments)
+
+    def every(self, seconds: float, call: Callable[[], None]) -> None:
+        """Make a call again and again in the connection's thread, until it is closed."""
+        self.call_soon(self._repeat, seconds, call)
+
+    def _repeat(self, seconds: float, call: Callable[[], None]) -> None:
+        async def calls() -> None:
+            while True:
+                await asyncio.sleep(seconds)
+                call()
+
+        self._repeated = asyncio.get_running_loop().create_task(calls())
 
     @property
     def lost(self) -> str:
@@ -202,17 +215,9 @@ class RemoteChannel(JsonLines):
 
     def epitaph(self) -> str:
         """Say how the process ended, with the last line that it wrote to stderr."""
-        signal, status = self._process.exit_signal, self._process.exit_status
-        if signal is not None:
-            how = f"it was ended by SIG{signal[0]}"
-            how += ", as a system out of memory does" if signal[0] == "KILL" else ""
-        elif status is not None and status >= 0:
-            how = f"it ended with code {status}"
-        else:
-            why = self._link.lost
-            return "the link to the device is lost" + (f" ({why})" if why else "")
-        lines = self.stderr_tail().splitlines()
-        return f"{how} ({lines[-1].strip()})" if lines else how
+        signal = self._process.exit_signal
+        name, code = signal and signal[0], self._process.exit_status
+        return how_ended(name, code, self._link.lost, self.stderr_tail())
 
     def wait(self, timeout_s: float) -> int | None:
         """Wait for the process to end; return its exit code, None where it has none."""

@@ -1,0 +1,247 @@
+"""An agent on a board, however that is reached: what it needs is pushed once, and it starts."""
+
+import hashlib
+import secrets
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from benchbox import seen
+from benchbox.devices import Device
+from benchbox.errors import AgentError, CaseError, DeviceError
+from benchbox.transports import commands, zipapp
+from benchbox.transports.channel import ChannelClosed, Timeout
+from benchbox.transports.files import beside, chunks, digest
+from benchbox.transports.local import SINGLE_THREADED
+from benchbox.transports.reach import Link, Remote
+
+REPLY_S = 60.0
+STALLED_S = 30.0  # that nothing of a file is taken, before the link counts as lost
+PING_S = 5.0  # often enough for the keeper, seldom enough for what is timed
+GRACE_S = 2.0
+INSTALL_S = 900.0
+
+_reached: set[str] = set()
+
+
+def was_reached(device: Device) -> bool:
+    """Return whether this is the middle of a run: records keep what goes wrong from here on."""
+    return device.url in _reached
+
+
+class Board:
+    """A connection to a board with a keeper on it."""
+
+    def __init__(self, device: Device, link: Link, no_python: str) -> None:
+        """Start the keeper over a link, which ends with the board.
+
+        `no_python` says what to do where there is none. Raises DeviceError when none starts.
+        """
+        self.device = device
+        self.link = link
+        self._advice = no_python
+        self._turn = threading.Lock()  # a file's bytes must not be cut by a line
+        try:
+            self._keeper = self.link.start(commands.program(device.python))
+            self._keeper.write(commands.script("keeper.py"))
+            self.facts = self._ask({"op": "hello"})
+            self._check_python()
+            self.link.every(PING_S, self._ping)
+        except (ChannelClosed, CaseError) as error:
+            self.link.close()
+            raise DeviceError(self._no_python(error)) from None
+        except BaseException:
+            self.link.close()
+            raise
+        _reached.add(device.url)
+        seen.note(device.name)
+
+    def _no_python(self, error: Exception) -> str:
+        name, python = self.device.name, self.device.python or "python3"
+        if self._keeper.exit_status in (126, 127):
+            return f"device {name!r}: no {python} there; {self._advice}"
+        return f"device {name!r}: {python} does not start there: {error}"
+
+    def _check_python(self) -> None:
+        version = tuple(self.facts["python"])
+        if version[:2] < commands.FLOOR:
+            raise DeviceError(
+                f"device {self.device.name!r}: its Python is {'.'.join(map(str, version))}, the "
+                f"agent needs {'.'.join(map(str, commands.FLOOR))} or newer; install one there, "
+                "then: benchbox device add --python PATH"
+            )
+
+    def _ping(self) -> None:
+        if self._turn.acquire(blocking=False):
+            try:
+                self._keeper.post({"op": "ping"})
+            finally:
+                self._turn.release()
+
+    def require_runtime(self) -> None:
+        """Raise DeviceError unless the board has what the agent needs."""
+        lacks = self.facts["lacks"]
+        if lacks:
+            raise DeviceError(
+                f"device {self.device.name!r}: its Python has no {' and no '.join(lacks)}; "
+                f"benchbox device check {self.device.name} --install"
+            )
+
+    def _ask(
+        self,
+        request: Mapping[str, object],
+        data: Callable[[int], Iterable[bytes]] | None = None,
+    ) -> dict[str, Any]:
+        """Return the keeper's reply; raises CaseError for what it cannot do, ChannelClosed.
+
+        The bytes of `data` follow the request, from the place on that the keeper asks for.
+        """
+        with self._turn:
+            self._keeper.send(request)
+            if data is not None:
+                for chunk in data(int(self._reply()["from"])):
+                    self._keeper.write(chunk)
+                    self._keeper.drain(STALLED_S)
+            return self._reply()
+
+    def _reply(self) -> dict[str, Any]:
+        try:
+            reply = self._keeper.receive(REPLY_S)
+        except Timeout:
+            raise ChannelClosed(f"it gave no answer for {REPLY_S:.0f} s") from None
+        if "error" in reply:
+            raise CaseError(f"on the device: {reply['error']}")
+        return reply
+
+    def push(self, files: Mapping[str, Path]) -> dict[str, str]:
+        """Have files on the board, by any name; return the name that each is kept under there.
+
+        What a lost link left half sent is not sent again.
+        Raises CaseError when the board has no room, ChannelClosed when the link is lost.
+        """
+        digests = {name: digest(path) for name, path in files.items()}
+        kept = {name: digests[name] + path.suffix for name, path in files.items()}
+        there = self._ask({"op": "have", "files": list(kept.values())})["files"]
+        for name, path in files.items():
+            if kept[name] in there:
+                continue
+            request = {"op": "put", "name": kept[name], "sha256": digests[name]}
+            size = path.stat().st_size
+            with path.open("rb") as file:
+                self._ask({**request, "size": size}, partial(chunks, file, size))
+        return kept
+
+    def place(self, path: str) -> str:
+        """Return the path on the board of a graph here, which is pushed if it is not there yet.
+
+        Raises CaseError when that cannot be, AgentError when the link is lost.
+        """
+        graph = Path(path)
+        files = {name: graph.parent / name for name in [graph.name, *beside(graph)]}
+        try:
+            kept = self.push(files)
+            if len(files) == 1:
+                return f"{self.facts['folder']}/files/{kept[graph.name]}"
+            name = hashlib.sha256(repr(sorted(kept.items())).encode()).hexdigest()
+            reply = self._ask({"op": "gather", "name": name, "files": kept})
+        except ChannelClosed as closed:
+            raise AgentError(f"the agent is gone: {closed}") from None
+        except OSError as error:
+            raise CaseError(f"{graph.name}: cannot be read: {error.strerror}") from None
+        return f"{reply['folder']}/{graph.name}"
+
+    def agent(self) -> Remote:
+        """Start an agent; raises ChannelClosed when the link is lost, CaseError without room."""
+        program = self._agent_file()
+        run = f"agent-{secrets.token_hex(8)}"
+        self._keeper.send({"op": "watch", "name": run})
+        return self.link.start(
+            commands.agent(
+                self.facts["program"],
+                program,
+                f"{self.facts['folder']}/run/{run}",
+                SINGLE_THREADED,
+            )
+        )
+
+    def _agent_file(self) -> str:
+        """Return the path on the board of the agent's program, which is pushed where it is not."""
+        with tempfile.TemporaryDirectory() as folder:
+            kept = self.push({"agent": zipapp.build(Path(folder) / "agent.pyz")})
+        return f"{self.facts['folder']}/files/{kept['agent']}"
+
+    def clean(self) -> int:
+        """Empty the cache folder on the board; return how many bytes that were."""
+        return int(self._ask({"op": "clean"})["bytes"])
+
+    def look(self) -> dict[str, Any]:
+        """Return how the board is set up and how it feels, as benchbox.agent.facts says."""
+        try:
+            command = commands.facts(self.facts["program"], self._agent_file())
+            return self.link.start(command).receive(REPLY_S)
+        except (ChannelClosed, CaseError, Timeout) as error:
+            raise DeviceError(
+                f"device {self.device.name!r}: says nothing of itself: {error}"
+            ) from None
+
+    def close(self) -> None:
+        """End the connection, and with it the keeper."""
+        self.link.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class BoardChannel:
+    """The channel to an agent on a board, and the connection that it needs."""
+
+    def __init__(self, board: Board) -> None:
+        """Start an agent on a board, whose connection it closes in the end.
+
+        Raises DeviceError when none can be started.
+        """
+        self._board = board
+        try:
+            board.require_runtime()
+            self._agent = board.agent()
+        except (ChannelClosed, CaseError) as error:
+            board.close()
+            raise DeviceError(
+                f"device {board.device.name!r}: no agent starts there: {error}"
+            ) from None
+        except BaseException:
+            board.close()
+            raise
+        self.place = board.place
+
+    def send(self, message: Mapping[str, object]) -> None:
+        """Send one message; raises ChannelClosed when the agent is gone."""
+        self._agent.send(message)
+
+    def receive(self, timeout_s: float) -> dict[str, Any]:
+        """Return the next message; raises Timeout, or ChannelClosed when the agent is gone."""
+        return self._agent.receive(timeout_s)
+
+    def close(self) -> None:
+        """End the agent, by force where it does not end by itself, and the connection."""
+        self._agent.close()
+        self._agent.wait(GRACE_S)
+        self._board.close()  # the keeper sees to an agent that is still there
+
+
+def install(device: Device, link: Link) -> None:
+    """Make an environment with ONNX Runtime over a link, which it closes; raises DeviceError."""
+    try:
+        channel = link.start(commands.install(device.python))
+        if channel.wait(INSTALL_S) != 0:
+            raise ChannelClosed(channel.epitaph())
+    except ChannelClosed as closed:
+        raise DeviceError(f"device {device.name!r}: nothing installed: {closed}") from None
+    finally:
+        link.close()
