@@ -1,10 +1,13 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from benchbox.agent import clusters, system
 from benchbox.cli.app import app
 
+WriteOnnx = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
@@ -84,3 +87,36 @@ def test_a_value_of_the_wrong_kind_is_a_usage_error(text: str) -> None:
 def test_an_option_that_repeats_takes_a_list(text: str) -> None:
     configure(text)
     assert invoke("run", "g2").stderr == "Error: g2: no case has scale 3; scale is 1, 2, 4\n"
+
+
+def test_a_cluster_may_be_a_default_and_the_command_line_wins(write_onnx: WriteOnnx) -> None:
+    """Which of them there are is for the machine to say; that it was asked for is in the name."""
+    write_onnx()
+    configure('[run]\ncpus = "medium"\n')
+    assert invoke("run", "tiny.onnx").stderr.startswith("Error: --cpus medium: write processors as")
+    configure('[run]\ncpus = "big"\n')
+    assert invoke("run", "tiny.onnx", "--cpus", "4095").stderr.startswith(
+        "Error: --cpus 4095: no processor 4095 usable here"
+    )
+    assert invoke("run", "tiny.onnx", "--threads", "0").stderr.startswith("Error: --threads 0")
+    configure('[run]\ncpus = "big,little"\ndevice = ["cpu", "cpu"]\n')
+    assert invoke("run", "tiny.onnx").stderr == "Error: --device cpu-big: given twice\n"
+    configure('[run]\ncpus = ["big", "little"]\n')
+    assert invoke("run", "tiny.onnx").exit_code == 2
+
+
+@pytest.mark.slow
+def test_among_equal_processors_a_cluster_is_one_line_for_each(write_onnx: WriteOnnx) -> None:
+    if len(clusters.read(system.usable_cpus())) > 1:
+        pytest.skip("the processors of this machine differ")
+    write_onnx()
+    configure('[run]\ncpus = "big,little"\n')
+    result = invoke("run", "tiny.onnx", "--quick")
+    assert (result.exit_code, result.stdout) == (6, "")
+    errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert [line.partition(":")[2].partition(":")[0] for line in errors] == [
+        " device 'cpu-big'",
+        " device 'cpu-little'",
+    ]
+    assert all("--cpus" in line and "has no meaning here" in line for line in errors)
+    assert not list(Path().glob("results/*/*.jsonl"))

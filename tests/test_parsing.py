@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from benchbox.agent.inputs import DTYPES
 from benchbox.cli import parsing
 from benchbox.errors import UsageError
+from benchbox.registry import Processors
 from benchbox.specs import TensorSpec
 from benchbox.specs.model import DType
 
@@ -108,6 +109,49 @@ def test_processors_are_read_back_from_a_list(numbers: list[int]) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        (None, [()]),
+        ("0,2-3", [(0, 2, 3)]),
+        ("big", ["big"]),
+        ("big,little", ["big", "little"]),
+        (" little , middle,big", ["little", "middle", "big"]),
+    ],
+)
+def test_processors_are_asked_for_at_once_and_clusters_one_after_the_other(
+    text: str | None, expected: list[Processors]
+) -> None:
+    assert parsing.processors(text) == expected
+
+
+@pytest.mark.parametrize("text", ["big,0", "0,big", "big,big", "big,", "big little,big", "big,BIG"])
+def test_clusters_are_named_once_and_not_beside_processors(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parsing.processors(text)
+    assert str(caught.value) == (
+        f"--cpus {text}: write clusters as big,little or processors as 0,1"
+    )
+
+
+@pytest.mark.parametrize("text", ["bigg", "Big", "medium", "first", "all", "gold,silver"])
+def test_what_is_no_cluster_says_which_there_are(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parsing.processors(text)
+    assert str(caught.value) == (
+        f"--cpus {text}: write processors as 0,1 or 0-3, or big, middle or little"
+    )
+
+
+@pytest.mark.parametrize(("text", "expected"), [(None, ()), ("little", "little"), ("1", (1,))])
+def test_where_there_is_one_run_only_one_cluster_is_asked_for(
+    text: str | None, expected: Processors
+) -> None:
+    assert parsing.one_choice(text) == expected
+    with pytest.raises(UsageError, match=r"^--cpus big,little: choose one cluster here$"):
+        parsing.one_choice("big,little")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
         ("x=1x3x224x224", TensorSpec("x", (1, 3, 224, 224))),
         ("ids=1x128:int64", TensorSpec("ids", (1, 128), "int64")),
         ("n=7", TensorSpec("n", (7,))),
@@ -143,7 +187,10 @@ def test_an_input_is_read_back_from_how_it_is_printed(
     assert parsing.shape(str(tensor)) == tensor
 
 
-@pytest.mark.parametrize("parse", [parsing.share, parsing.seconds, parsing.shape, parsing.cpus])
+@pytest.mark.parametrize(
+    "parse",
+    [parsing.share, parsing.seconds, parsing.shape, parsing.cpus, parsing.processors],
+)
 @given(text=st.text(max_size=12))
 def test_any_other_text_is_a_usage_error(parse: Callable[[str], object], text: str) -> None:
     try:

@@ -218,3 +218,37 @@ def test_when_a_device_was_seen_is_kept(cache_dir: Path) -> None:
     assert seen.times().keys() == {"pi", "nano"}
     (cache_dir / "devices.json").write_text("[")
     assert seen.times() == {}
+
+
+@pytest.mark.parametrize("cluster", registry.CLUSTERS)
+def test_a_cluster_is_written_and_read_back(cluster: registry.Cluster) -> None:
+    phone = Entry("phone", "adb://R58", cpus=cluster, threads=2)
+    path = registry.add(phone)
+    assert tomllib.loads(path.read_text()) == {
+        "devices": {"phone": {"url": "adb://R58", "threads": 2, "cpus": cluster}}
+    }
+    assert registry.find("phone") == Entry("phone", "adb://R58", "", 2, cluster, path)
+    registry.remove("phone")
+    assert registry.entries() == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ('"medium"', "cpus 'medium': write a list, or big, middle or little"),
+        ('""', "cpus '': write a list, or big, middle or little"),
+        ('"big,little"', "cpus 'big,little': write a list, or big, middle or little"),
+        ('["big"]', "cpus: not a list of whole numbers, nor big, middle or little"),
+        ("1", "cpus: not a list of whole numbers, nor big, middle or little"),
+        ("[true]", "cpus: not a list of whole numbers, nor big, middle or little"),
+        ("{ big = 1 }", "cpus: not a list of whole numbers, nor big, middle or little"),
+    ],
+)
+def test_what_is_neither_a_cluster_nor_a_list_is_an_error_that_names_the_file(
+    value: str, sentence: str
+) -> None:
+    Path("benchbox.toml").write_text(f'[devices.pi]\nurl = "ssh://pi"\ncpus = {value}\n')
+    with pytest.raises(UsageError) as caught:
+        registry.entries()
+    assert str(caught.value).startswith("benchbox.toml: ")
+    assert str(caught.value).endswith(sentence)

@@ -42,6 +42,12 @@ class Watcher:
     def starting(self) -> None:
         self.events.append("starting")
 
+    def loading(self, done: int, total: int) -> None:
+        self.events.append(f"loading {done} of {total}")
+
+    def cooling(self, now_c: float, goal_c: float, left_s: float) -> None:
+        self.events.append(f"cooling from {now_c} to {goal_c}, {left_s} s left")
+
     def measuring(self, sampler: Sampler) -> None:
         if "measuring" not in self.events and all(len(c.bursts) > 9 for c in sampler.active):
             self.events.append("measuring")
@@ -96,7 +102,8 @@ def test_a_run_exports_measures_and_records(
     assert not outcome.interrupted
     assert outcome.lost == ""
     kinds = [event.split()[0] for event in watcher.events]
-    assert kinds.index("starting") < kinds.index("finished")
+    assert kinds.index("starting") < kinds.index("loading") < kinds.index("finished")
+    assert [e for e in watcher.events if "loading" in e] == ["loading 0 of 2", "loading 1 of 2"]
     assert "exporting" not in kinds[kinds.index("starting") :]
     assert list((request.results / "cpu").iterdir()) == [outcome.run.path]
 
