@@ -8,9 +8,27 @@ import pytest
 
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.specs import Case, OnnxFile, TensorSpec
-from tests.board.fixtures import boards, emulated_board, linked_board, ssh_board
+from tests.board.fixtures import (
+    _adb_server,
+    adb_server,
+    boards,
+    emulated_board,
+    emulated_phone,
+    host_phone,
+    linked_board,
+    ssh_board,
+)
 
-__all__ = ["boards", "emulated_board", "linked_board", "ssh_board"]  # fixtures of all tests
+__all__ = [  # fixtures of all tests
+    "_adb_server",
+    "adb_server",
+    "boards",
+    "emulated_board",
+    "emulated_phone",
+    "host_phone",
+    "linked_board",
+    "ssh_board",
+]
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test imports onnxruntime
 

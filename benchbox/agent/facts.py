@@ -4,6 +4,7 @@ import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from sys import argv
 
 from benchbox.agent import clusters, health, system
 from benchbox.agent.clusters import Cluster
@@ -21,27 +22,26 @@ def read(proc: Path = PROC, sys: Path = SYS) -> dict[str, object]:
     """
     feels = Health((), sys)
     facts: dict[str, object] = {
-        "model": _model(proc, sys),
+        "model": model(proc, sys),
         "machine": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
-        "clusters": [
-            _cluster(each, sys) for each in clusters.read(system.usable_cpus(), proc, sys)
-        ],
+        "clusters": [cluster(each, sys) for each in clusters.read(system.usable_cpus(), proc, sys)],
         "temperature_c": feels.temperature_c(),
         "setting": feels.setting(),
         "versions": _versions(),
-        "free_bytes": shutil.disk_usage(Path.home()).free,
+        "free_bytes": shutil.disk_usage(Path(argv[0]).parent).free,  # beside what is pushed
     }
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def _cluster(cluster: Cluster, sys: Path) -> dict[str, object]:
-    khz = health.clock_khz(cluster.cpus, sys)
+def cluster(alike: Cluster, sys: Path) -> dict[str, object]:
+    """Return what is known of processors that are alike, with how they are set and their clock."""
+    khz = health.clock_khz(alike.cpus, sys)
     now = {} if khz is None else {"khz": khz}
-    return {**cluster.facts(), **health.policy(cluster.cpus, sys), **now}
+    return {**alike.facts(), **health.policy(alike.cpus, sys), **now}
 
 
-def _model(proc: Path, sys: Path) -> str | None:
+def model(proc: Path, sys: Path) -> str | None:
     """Return the board's or else the computer's name."""
     for file in (proc / "device-tree/model", sys / "devices/virtual/dmi/id/product_name"):
         if name := system.contents(file).decode(errors="replace").strip("\0 \n"):

@@ -1,5 +1,6 @@
 """What `benchbox device` does."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -55,8 +56,8 @@ def check(name: str, *, install: bool, clean: bool) -> None:
     device = devices.resolve(name)
     if not device.url:
         raise UsageError(f"device {name!r} is this machine; benchbox doctor looks at it")
-    facts, hello = _facts(device, console(stderr=True), install=install, clean=clean)
-    missing = _missing(device, facts, hello)
+    facts, lacks = _facts(device, console(stderr=True), install=install, clean=clean)
+    missing = _missing(device, facts, lacks)
     stdout = console()
     for label, value in _rows(facts):
         stdout.print(Text(f"{label:<13} {printable(value)}"))
@@ -70,23 +71,23 @@ def check(name: str, *, install: bool, clean: bool) -> None:
 
 def _facts(
     device: Device, stderr: Console, *, install: bool, clean: bool
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what the board says of itself, and what its keeper does."""
+) -> tuple[dict[str, Any], Sequence[str]]:
+    """Return what the board says of itself, and what an agent needs and is not there."""
     if clean:
         with open_board(device) as board:
             stderr.print(f"removed {board.clean() / MIB:.0f} MB there")
     if install:
-        stderr.print("installing ONNX Runtime and numpy there")
+        stderr.print("installing what an agent needs there")
         install_runtime(device)
     with open_board(device) as board:
-        return board.look(), board.facts
+        return board.look(), board.lacks
 
 
-def _missing(device: Device, facts: dict[str, Any], hello: dict[str, Any]) -> str:
+def _missing(device: Device, facts: dict[str, Any], lacking: Sequence[str]) -> str:
     """Return what keeps a board from being used, and what to do."""
     devices.require_arm(device, facts["machine"])
-    if hello["lacks"]:
-        lacks = " and no ".join(hello["lacks"])
+    if lacking:
+        lacks = " and no ".join(lacking)
         return f"its Python has no {lacks}; benchbox device check {device.name} --install"
     if facts["free_bytes"] < LEAST_FREE_BYTES:
         return f"{facts['free_bytes'] / MIB:.0f} MB are free there; graphs may not fit: --clean"
@@ -104,7 +105,7 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("model", facts.get("model", "not said")),
         ("architecture", f"{facts['machine']}, {facts['system']}"),
-        ("software", versions),
+        ("software", versions or "no Python: the native runner is pushed"),
     ]
     rows += [("processors", _cluster(cluster)) for cluster in facts["clusters"]]
     if (celsius := facts.get("temperature_c")) is not None:

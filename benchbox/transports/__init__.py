@@ -5,8 +5,8 @@ from benchbox.devices import Device
 from benchbox.errors import DeviceError
 from benchbox.transports.agent import Agent, Loaded
 from benchbox.transports.local import open_local
-from benchbox.transports.reach import Link
-from benchbox.transports.remote import Board, BoardChannel, install
+from benchbox.transports.reach import Reached
+from benchbox.transports.remote import Board, install
 
 __all__ = ["Agent", "Loaded", "install_runtime", "open_agent", "open_board"]
 
@@ -30,37 +30,31 @@ def open_agent(device: Device) -> Agent:
 def _greeted(device: Device) -> Agent:
     if not device.url:
         return Agent(open_local(), device)
-    channel = _open_channel(device)
+    channel = open_board(device).channel()
     return Agent(channel, device, place=channel.place)
 
 
-def _open_channel(device: Device) -> BoardChannel:
-    if device.url.startswith(ADB):
-        from benchbox.transports.adb import open_adb
-
-        return open_adb(device)
-    return BoardChannel(open_board(device))
-
-
-def open_board(device: Device) -> Board:
-    """Return a board with its keeper, however it is reached; raises DeviceError."""
-    return Board(device, *_reach(device))
-
-
-def install_runtime(device: Device) -> None:
-    """Make an environment with ONNX Runtime on a board; raises DeviceError when that fails."""
-    install(device, _reach(device)[0])
-
-
-def _reach(device: Device) -> tuple[Link, str]:
-    """Return a link to a board, and what to do where it has no Python."""
+def open_board(device: Device) -> Reached:
+    """Return another machine that is reached, however that is; raises DeviceError."""
     if device.url.startswith(ADB):
         from benchbox.transports import adb
 
-        return adb.connect(device), adb.NO_PYTHON
+        return adb.reached(device)
     from benchbox.transports import ssh  # asyncssh takes a while to import
 
-    return ssh.connect(device), ssh.NO_PYTHON
+    return Board(device, ssh.connect(device), ssh.NO_PYTHON)
+
+
+def install_runtime(device: Device) -> None:
+    """Put on another machine what an agent needs; raises DeviceError when that fails."""
+    if device.url.startswith(ADB):
+        from benchbox.transports import adb
+
+        adb.install(device)
+        return
+    from benchbox.transports import ssh
+
+    install(device, ssh.connect(device))
 
 
 def _check(device: Device, agent: Agent) -> None:

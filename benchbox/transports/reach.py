@@ -1,7 +1,9 @@
 """What a transport gives: a link to a device, and the processes that are started over it."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, Self
+
+from benchbox.transports.channel import Channel
 
 
 class Remote(Protocol):
@@ -53,6 +55,37 @@ class Link(Protocol):
 
     def close(self) -> None:
         """End the connection and what runs over it; may be called again."""
+
+
+class AgentChannel(Channel, Protocol):
+    """A channel to an agent on another machine."""
+
+    def place(self, path: str) -> str:
+        """Return the path there of a graph here, which is pushed if it is not there yet."""
+
+
+class Reached(Protocol):
+    """A device that a link has reached, and where what is pushed to it stays."""
+
+    @property
+    def lacks(self) -> Sequence[str]:
+        """What an agent needs and is not there."""
+
+    def look(self) -> dict[str, Any]:
+        """Return what the device is, as benchbox.agent.facts has it; raises DeviceError."""
+
+    def clean(self) -> int:
+        """Remove what was pushed; return how many bytes that were."""
+
+    def channel(self) -> AgentChannel:
+        """Start an agent, which the link ends with; raises DeviceError when none starts."""
+
+    def close(self) -> None:
+        """End the link."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
 
 def how_ended(signal: str | None, code: int | None, lost: str, stderr: str) -> str:

@@ -4,7 +4,7 @@ import hashlib
 import secrets
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -81,14 +81,22 @@ class Board:
             finally:
                 self._turn.release()
 
+    @property
+    def lacks(self) -> Sequence[str]:
+        """What of that which the agent needs its Python has not."""
+        return list(self.facts["lacks"])
+
     def require_runtime(self) -> None:
         """Raise DeviceError unless the board has what the agent needs."""
-        lacks = self.facts["lacks"]
-        if lacks:
+        if self.lacks:
             raise DeviceError(
-                f"device {self.device.name!r}: its Python has no {' and no '.join(lacks)}; "
+                f"device {self.device.name!r}: its Python has no {' and no '.join(self.lacks)}; "
                 f"benchbox device check {self.device.name} --install"
             )
+
+    def channel(self) -> "BoardChannel":
+        """Start an agent, with which the connection ends; raises DeviceError."""
+        return BoardChannel(self)
 
     def _ask(
         self,
@@ -218,7 +226,10 @@ class BoardChannel:
         except BaseException:
             board.close()
             raise
-        self.place = board.place
+
+    def place(self, path: str) -> str:
+        """Return the path on the board of a graph here; raises CaseError, AgentError."""
+        return self._board.place(path)
 
     def send(self, message: Mapping[str, object]) -> None:
         """Send one message; raises ChannelClosed when the agent is gone."""

@@ -7,12 +7,13 @@ import os
 import unittest
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
 
 if TYPE_CHECKING:
-    from tests.board import Board, NetworkBoard
+    from tests.board import AdbServer, Board, NetworkBoard, Phone
 
 REQUIRED = "BENCHBOX_TEST_BOARD"  # `required` where nobody would see that a test was skipped
 
@@ -50,6 +51,34 @@ def linked_board(boards: Any) -> "Iterator[NetworkBoard]":
     """This machine behind an sshd at an address of its own, on a link that can fail."""
     with _started(boards.network_board) as b:
         yield b
+
+
+@pytest.fixture(scope="module")
+def host_phone(boards: Any) -> "Iterator[Phone]":
+    """This machine behind an adbd, with Android's shell and storage: quick."""
+    with _started(boards.phone) as p:
+        yield p
+
+
+@pytest.fixture
+def emulated_phone(boards: Any) -> "Iterator[Phone]":
+    """An aarch64 phone that has a Python."""
+    with _started(partial(boards.phone, emulated=True)) as p:
+        yield p
+
+
+@pytest.fixture(scope="module")
+def _adb_server(boards: Any) -> "Iterator[AdbServer]":
+    pytest.importorskip("adbutils")
+    with boards.adb_server() as server:  # it looks for cables for three seconds first
+        yield server
+
+
+@pytest.fixture
+def adb_server(_adb_server: "AdbServer", monkeypatch: pytest.MonkeyPatch) -> "AdbServer":
+    """An adb server of the tests' own, which benchbox finds in place of the user's."""
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(_adb_server.port))
+    return _adb_server
 
 
 @contextmanager

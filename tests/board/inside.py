@@ -23,6 +23,7 @@ PR_SET_PDEATHSIG = 1
 RUN = Path("/run")  # a tmpfs here; the machine's own is out of sight
 ROOT = RUN / "root"
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
+OWN = ("data", "dev", "home", "proc", "run", "storage", "sys", "tmp")  # empty in a mirror
 DEVICES = ("null", "zero", "full", "random", "urandom")
 # The ELF header of an aarch64 program, and which bits of it count; as qemu itself registers it.
 MAGIC = r"\x7fELF\x02\x01\x01" + r"\x00" * 9 + r"\x02\x00\xb7\x00"
@@ -48,12 +49,12 @@ def main() -> None:
         _mounts(told)
         for argv in told["first"]:
             subprocess.run(argv, env=_env(told), check=True, capture_output=True)
-        server = _serve(told)
+        _serve(told)
     except (OSError, subprocess.SubprocessError, RuntimeError) as error:
         _say({"error": f"{error} {getattr(error, 'stderr', '') or ''}"})
         os._exit(1)
     _say({"ready": True})
-    _answer(server)
+    _answer(told)
 
 
 def _mounts(told: dict[str, Any]) -> None:
@@ -73,9 +74,12 @@ def _mounts(told: dict[str, Any]) -> None:
 
 
 def _root(told: dict[str, Any]) -> None:
-    """Lay a root that can be written over the kept one, and have its programs emulated."""
-    layers = f"lowerdir={told['root']},upperdir={RUN}/upper,workdir={RUN}/work,userxattr"
-    _mount("overlay", str(ROOT), "overlay", data=layers)
+    """Lay a root that can be written over the kept one, or make one of this machine's folders."""
+    if told["root"] == "/":
+        _mirror()
+    else:
+        layers = f"lowerdir={told['root']},upperdir={RUN}/upper,workdir={RUN}/work,userxattr"
+        _mount("overlay", str(ROOT), "overlay", data=layers)
     home = ROOT / "home" / told["user"]
     for path in (home, ROOT / "tmp", ROOT / "root", ROOT / "dev/shm", ROOT / "run"):
         path.mkdir(parents=True, exist_ok=True)
@@ -85,31 +89,62 @@ def _root(told: dict[str, Any]) -> None:
         (ROOT / "dev" / name).touch()
         _mount(f"/dev/{name}", f"{ROOT}/dev/{name}", "", MS_BIND)
     _mount("none", str(ROOT / "dev/shm"), "tmpfs", data="mode=1777")
+    _beside(told)
     if told["real_proc"]:
         _mount("proc", f"{ROOT}/proc", "proc")
+    if told["emulator"]:
+        _emulate(told)
+
+
+def _mirror() -> None:
+    """Show this machine's folders of programs; what a program writes elsewhere stays here."""
+    for path in Path("/").iterdir():
+        there = ROOT / path.name
+        if path.is_symlink():
+            there.symlink_to(path.readlink())
+        elif path.is_dir():
+            there.mkdir()
+            if path.name not in OWN:
+                _mount(str(path), str(there), "", MS_BIND | MS_REC)
+
+
+def _beside(told: dict[str, Any]) -> None:
+    """Make the folders that a root lacks, and lay what is asked for over its own."""
+    for name in told["folders"]:
+        (ROOT / name).mkdir(parents=True, exist_ok=True)
+        (ROOT / name).chmod(0o777)
+    for source, target in told["binds"]:
+        there = ROOT / target.lstrip("/")
+        if not there.exists():
+            there.mkdir(parents=True)
+        _mount(source, str(there), "", MS_BIND | MS_REC)
+
+
+def _emulate(told: dict[str, Any]) -> None:
+    if told["real_proc"]:
         _mount(f"{told['root']}/proc/cpuinfo", f"{ROOT}/proc/cpuinfo", "", MS_BIND)
     _mount("none", str(BINFMT), "binfmt_misc")
     # F: opened now, so that it is found inside the root as well. P: argv[0] stays as it is.
     (BINFMT / "register").write_text(f":aarch64:M::{MAGIC}:{MASK}:{told['emulator']}:PF")
 
 
-def _serve(told: dict[str, Any]) -> "subprocess.Popen[bytes]":
-    """Start sshd and wait until it greets; it keeps no more than its log."""
-    argv = [told["sshd"], "-D", "-e", "-f", str(RUN / "files/sshd_config")]
-    log = RUN / "files/log"
+def _serve(told: dict[str, Any]) -> None:
+    """Start the server and wait until it greets; it keeps no more than its log."""
+    log, greeting = RUN / "files/log", told["greeting"].encode()
     with log.open("wb") as errors:
         nothing = subprocess.DEVNULL
-        server = subprocess.Popen(argv, env=_env(told), stdin=nothing, stderr=errors)
+        env = told["server_env"] or _env(told)
+        server = subprocess.Popen(told["server"], env=env, stdin=nothing, stderr=errors)
     until = time.monotonic() + START_S
     while time.monotonic() < until and server.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(told["address"], 1) as there:
-            if there.recv(4) == b"SSH-":
-                return server
+            if there.recv(len(greeting)) == greeting:
+                return
         time.sleep(0.02)
-    raise RuntimeError(f"sshd does not answer: {log.read_text()}")
+    raise RuntimeError(f"the server does not answer: {log.read_text()}")
 
 
-def _answer(server: "subprocess.Popen[bytes]") -> None:
+def _answer(told: dict[str, Any]) -> None:
     """Do what is asked on stdin, and take leave of orphans, until the end of stdin."""
     while True:
         ready, _, _ = select.select([0], [], [], 0.2)
@@ -117,20 +152,22 @@ def _answer(server: "subprocess.Popen[bytes]") -> None:
         if not line:
             os._exit(0)
         if ready:
-            _say(_do(json.loads(line)))
-        server.poll()
+            _say(_do(told, json.loads(line)))
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
 
 
-def _do(asked: dict[str, Any]) -> dict[str, Any]:
+def _do(told: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
     try:
+        if "serve" in asked:
+            _serve(told)
+            return {}
         if "kill" in asked:
             os.kill(*asked["kill"])
             return {}
         done = subprocess.run(asked["argv"], env=_env(asked), capture_output=True, text=True)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         return {"error": str(error)}
     return {"code": done.returncode, "out": done.stdout, "error": done.stderr}
 

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,8 +21,8 @@ from tests.board.files import UID, USER
 from tests.board.setup import Parts, cache_folder, parts
 
 LOOPBACK = "127.0.0.1"
-# For documentation, so of no real machine (RFC 5737); a virtual one may have taken one of them.
-NETWORKS = ("198.51.100", "203.0.113")
+# For tests of networks, so of no real machine (RFC 2544); a virtual one may have taken one of them.
+NETWORKS = ("198.18.77", "198.19.77")
 LINK = "benchbox-board"  # of at most 15 characters, as all names of interfaces
 QEMU_CPU = "cortex-a72"  # `max` is ten times slower, and files.FEATURES names what this one can
 ATTEMPTS = 5  # another process may take the free port first
@@ -180,7 +180,7 @@ class Board:
         _keygen(self.key)
         _keygen(self.folder / "host_key")
         for attempt in range(ATTEMPTS):
-            self.port = self.port if self.port == 22 else _free_port()
+            self.port = _free_port() if self.host == LOOPBACK else self.port
             try:
                 self._open()
                 break
@@ -223,9 +223,13 @@ class Board:
             "first": [],
             "address": (self.host, self.port),
             "root": str(found.root) if found.root else None,
-            "emulator": str(found.emulator),
+            "emulator": str(found.emulator) if found.emulator else None,
             "real_proc": self._real_proc,
-            "sshd": str(found.sshd),
+            "binds": [],
+            "folders": [],
+            "server": [str(found.sshd), "-D", "-e", "-f", f"{inside.RUN}/files/sshd_config"],
+            "server_env": {},
+            "greeting": "SSH-",
             "libraries": found.libraries,
             "user": self.user,
             "uid": UID,
@@ -287,6 +291,8 @@ class NetworkBoard(Board):
     `absent` is an address beside it that nobody has.
     """
 
+    link = LINK
+
     def __init__(self, parts: Parts, network: str) -> None:
         super().__init__(parts)
         self.host, self.port = f"{network}.2", 22
@@ -306,7 +312,7 @@ class NetworkBoard(Board):
         """Limit the link to a rate in both directions; None lifts the limit."""
         tc = self._parts.tool("tc")
         limit = ["tbf", "rate", f"{kbit}kbit", "burst", "16kb", "latency", "400ms"]
-        for name, run in (("eth0", self.run), (LINK, partial(_run_here, self._parts))):
+        for name, run in (("eth0", self.run), (self.link, partial(_run_here, self._parts))):
             if kbit is None:
                 run(tc, "qdisc", "del", "dev", name, "root")
             else:
@@ -315,23 +321,24 @@ class NetworkBoard(Board):
     def stop(self) -> None:
         """End everything of the board, and take down this machine's end of the link."""
         try:
-            if self._process is not None and Path("/sys/class/net", LINK).exists():
-                _run_here(self._parts, self._parts.tool("ip"), "link", "del", LINK)
+            if self._process is not None and Path("/sys/class/net", self.link).exists():
+                with contextlib.suppress(RuntimeError):  # its other end has just gone
+                    _run_here(self._parts, self._parts.tool("ip"), "link", "del", self.link)
         finally:
             super().stop()
 
     def _start(self) -> None:
-        self._held.enter_context(_only_one_network())
+        self._held.enter_context(_only_one_network(self.link))
         super()._start()
 
     def _connect(self) -> None:
         ip = self._parts.tool("ip")
-        if Path("/sys/class/net", LINK).exists():  # the network of one before it goes a bit later
-            _run_here(self._parts, ip, "link", "del", LINK)
+        if Path("/sys/class/net", self.link).exists():  # that of one before it goes a bit later
+            _run_here(self._parts, ip, "link", "del", self.link)
         there = ["peer", "name", "eth0", "netns", str(self.pid)]
-        _run_here(self._parts, ip, "link", "add", LINK, "type", "veth", *there)
-        _run_here(self._parts, ip, "addr", "add", self._here, "dev", LINK)
-        _run_here(self._parts, ip, "link", "set", LINK, "up")
+        _run_here(self._parts, ip, "link", "add", self.link, "type", "veth", *there)
+        _run_here(self._parts, ip, "addr", "add", self._here, "dev", self.link)
+        _run_here(self._parts, ip, "link", "set", self.link, "up")
 
     def _told(self) -> dict[str, Any]:
         ip = self._parts.tool("ip")
@@ -360,15 +367,16 @@ def host_board() -> Board:
 def network_board(*, emulated: bool = False) -> NetworkBoard:
     """Return a board at an address of its own; a second one on this machine waits for its end."""
     found = parts(emulated=emulated)
-    return NetworkBoard(found, _free_network(found))
+    return NetworkBoard(found, free_network(found, NETWORKS, LINK))
 
 
-def _free_network(found: Parts) -> str:
+def free_network(found: Parts, networks: Sequence[str], link: str) -> str:
+    """Return the first of some networks that this machine does not know."""
     ip = found.tool("ip")
     shown = _run_here(found, ip, "-4", "-o", "addr") + _run_here(found, ip, "-4", "route")
     # Our own link says nothing: the one before this may still be there.
-    known = "\n".join(line for line in shown.splitlines() if LINK not in line)
-    free = [network for network in NETWORKS if f"{network}." not in known]
+    known = "\n".join(line for line in shown.splitlines() if link not in line)
+    free = [network for network in networks if f"{network}." not in known]
     if not free:
         raise RuntimeError("no network is free for a board here")
     return free[0]
@@ -385,8 +393,8 @@ def _run_here(found: Parts, *argv: str) -> str:
 
 
 @contextmanager
-def _only_one_network() -> Iterator[None]:
-    with (cache_folder() / "network.lock").open("w") as lock:
+def _only_one_network(link: str) -> Iterator[None]:
+    with (cache_folder() / f"{link}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

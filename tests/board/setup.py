@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import unittest
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -103,7 +103,7 @@ def why_not() -> str:
 def _why_no_namespaces() -> str:
     # In a user namespace of its own binfmt_misc leaves no trace on this machine (Linux 6.7).
     script = "mount -t tmpfs none /run && mount -t binfmt_misc none /proc/sys/fs/binfmt_misc"
-    argv = [_which("unshare"), "-Urm", "--pid", "--fork", "sh", "-c", script]
+    argv = [which("unshare"), "-Urm", "--pid", "--fork", "sh", "-c", script]
     tried = subprocess.run(argv, capture_output=True, text=True)
     if tried.returncode == 0:
         return ""
@@ -120,10 +120,10 @@ def cache_folder() -> Path:
 
 def parts(*, emulated: bool) -> Parts:
     """Return the parts of a board, made first where they are not there yet."""
-    tools = _kept("sshd", _tools(), _make_tools)
+    tools = kept("sshd", _tools(), _make_tools)
     if not emulated:
         return Parts(tools)
-    root = _kept("aarch64", _recipe(), _make_root)
+    root = kept("aarch64", _recipe(), _make_root)
     return Parts(tools, root / "root", root / "usr/bin/qemu-aarch64-static")
 
 
@@ -138,7 +138,7 @@ def _recipe() -> dict[str, object]:
     return {"wheels": {name: version(name) for name in WHEELS}, "sources": sources}
 
 
-def _kept(kind: str, recipe: object, make: Callable[[Path], None]) -> Path:
+def kept(kind: str, recipe: object, make: Callable[[Path], None]) -> Path:
     """Return the folder of what `make` makes of a recipe; two that ask at once make it once."""
     digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
     folder = cache_folder() / f"{kind}-{digest}"
@@ -171,9 +171,13 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _make_tools(folder: Path) -> None:
-    tools = _tools()
-    debs = _fetch(folder / "apt", [f"{name}:amd64" for name in tools])
-    for name, members in tools.items():
+    take(folder, _tools())
+
+
+def take(folder: Path, wanted: Taken, options: Mapping[str, object] | None = None) -> None:
+    """Unpack packages for this machine's architecture into a folder; `options` are apt's."""
+    debs = _fetch(folder / "apt", [f"{name}:amd64" for name in wanted], options or {})
+    for name, members in wanted.items():
         _unpack(debs[name], folder, members)
     shutil.rmtree(folder / "apt")
 
@@ -200,7 +204,9 @@ def _make_root(folder: Path) -> None:
     files.plant(root, files.juno())
 
 
-def _fetch(state: Path, names: Sequence[str]) -> dict[str, Path]:
+def _fetch(
+    state: Path, names: Sequence[str], more: Mapping[str, object] | None = None
+) -> dict[str, Path]:
     """Download packages of two architectures; apt's own state and sources are only read."""
     for name in ("state/lists/partial", "cache/archives/partial", "debs"):
         (state / name).mkdir(parents=True)
@@ -212,10 +218,11 @@ def _fetch(state: Path, names: Sequence[str]) -> dict[str, Path]:
         "Dir::Cache": state / "cache",
         "APT::Sandbox::User": "",
         "Acquire::Languages": "none",
+        **(more or {}),
     }
     given = [f"-o{key}={value}" for key, value in options.items()]
     given += ["-oAPT::Architectures::=amd64", "-oAPT::Architectures::=arm64", "-qq"]
-    apt = [_which("apt-get"), *given]
+    apt = [which("apt-get"), *given]
     _run([*apt, "update"])
     _run([*apt, "download", *names], cwd=state / "debs")
     return {path.name.partition("_")[0]: path for path in (state / "debs").glob("*.deb")}
@@ -225,8 +232,8 @@ def _unpack(deb: Path, folder: Path, members: Sequence[str] = ()) -> None:
     # dpkg-deb -x would put folders where the merged /usr has links.
     unpacked = folder / f".{deb.name}.tar"
     with unpacked.open("wb") as out:
-        subprocess.run([_which("dpkg-deb"), "--fsys-tarfile", str(deb)], stdout=out, check=True)
-    tar = [_which("tar"), "-xf", str(unpacked), "--keep-directory-symlink", "--no-same-owner"]
+        subprocess.run([which("dpkg-deb"), "--fsys-tarfile", str(deb)], stdout=out, check=True)
+    tar = [which("tar"), "-xf", str(unpacked), "--keep-directory-symlink", "--no-same-owner"]
     _run([*tar, "-C", str(folder), *members])
     unpacked.unlink()
 
@@ -263,7 +270,8 @@ def _run(argv: Sequence[str], cwd: Path | None = None) -> None:
         raise NotFetched(f"the stand-in for a board cannot be made: {reason}")
 
 
-def _which(name: str) -> str:
+def which(name: str) -> str:
+    """Return the path of a program of this machine."""
     path = shutil.which(name)
     assert path, f"{name} is not on this machine"
     return path

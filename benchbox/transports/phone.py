@@ -1,0 +1,252 @@
+"""A phone without Python: its own shell keeps files by their hash, and starts what was pushed."""
+
+import contextlib
+import hashlib
+import re
+import secrets
+import shlex
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Self
+
+from benchbox.devices import Device
+from benchbox.errors import AgentError, CaseError, DeviceError
+from benchbox.transports import phone_facts
+from benchbox.transports.adb_link import AdbLink, ShellChannel
+from benchbox.transports.adb_server import exactly
+from benchbox.transports.channel import ChannelClosed
+from benchbox.transports.commands import shell
+from benchbox.transports.files import beside, chunks, digest
+
+if TYPE_CHECKING:
+    from benchbox.transports.native import RunnerChannel
+
+FOLDER = "/data/local/tmp/benchbox"  # where Android's shell may write, and run what it wrote
+MOST_BYTES = 4 << 30  # of pushed files; those unused for longest go first
+SPARE_BYTES = 32 << 20  # a phone whose storage is full cannot be used
+REPLY_S = 60.0  # the hash of a large file takes a while
+GRACE_S = 2.0  # a program ends by itself when its input does
+STALLED_S = 30.0  # that nothing of a file is taken, before the link counts as lost
+MODE = 0o100755  # a file that all may run; a loader must be
+# Four letters and a length: adb's file_sync_protocol.h. A packet of data has 64 KiB at most.
+WORD = struct.Struct("<4sI")
+DATA_BYTES = 1 << 16
+KEPT = re.compile(r"[0-9a-f]{64}(\.[A-Za-z0-9_.-]{1,32})?")
+BROKEN = 9  # an exit code of our own: the file has another hash
+
+
+class Phone:
+    """A phone that is reached by adb; what is pushed to it stays there."""
+
+    def __init__(self, device: Device, link: AdbLink) -> None:
+        """Make the folder there; the link ends with the phone. Raises DeviceError."""
+        self.device, self.link = device, link
+        self._started: list[tuple[ShellChannel, str]] = []
+        try:
+            made = " ".join(f"{FOLDER}/{name}" for name in ("files", "sets", "run"))
+            old = f"find {FOLDER}/run -name 'new-*' -mmin +60 -exec rm -r {{}} +"
+            self.machine = self._ask(
+                f"umask 077; mkdir -p {made} && {{ {old}; uname -m; }}"
+            ).strip()
+        except (ChannelClosed, CaseError) as error:
+            link.close()
+            raise DeviceError(f"device {device.name!r}: {error}") from None
+        except BaseException:
+            link.close()
+            raise
+
+    def _run(self, script: str) -> ShellChannel:
+        """Run a script in the phone's shell to its end; raises ChannelClosed."""
+        channel = self.link.start(shell(script))
+        channel.close()
+        if channel.wait(REPLY_S) is None:
+            raise ChannelClosed(f"its shell gave no answer for {REPLY_S:.0f} s")
+        channel.drop()
+        return channel
+
+    def _ask(self, script: str) -> str:
+        """Return what a script prints; raises CaseError where it fails, ChannelClosed."""
+        channel = self._run(script)
+        if channel.exit_status != 0:
+            last = (channel.stderr_tail().splitlines() or [channel.epitaph()])[-1]
+            raise CaseError(f"on the device: {last}")
+        return channel.output().decode(errors="replace")
+
+    def push(self, files: Mapping[str, Path]) -> dict[str, str]:
+        """Have files on the phone, by any name; return the name that each is kept under there.
+
+        Raises CaseError when the phone has no room, ChannelClosed when the link is lost.
+        """
+        kept = {name: _name(path) for name, path in files.items()}
+        there = self._have(set(kept.values()))
+        for name, path in files.items():
+            if kept[name] not in there:
+                self._put(path, kept[name])
+                there.add(kept[name])
+        return kept
+
+    def _have(self, names: set[str]) -> set[str]:
+        """Return which files are there; they count as used now."""
+        if not names:
+            return set()
+        listed = " ".join(sorted(names))
+        each = 'if [ -f "$n" ]; then touch -c "$n"; echo "$n"; fi'
+        return {*self._ask(f"cd {FOLDER}/files; for n in {listed}; do {each}; done").split()}
+
+    def _put(self, path: Path, name: str) -> None:
+        """Send a file under a name of the moment; it appears at once, with the hash that it has."""
+        self._make_room(path.stat().st_size)
+        fresh = f"{FOLDER}/run/new-{secrets.token_hex(8)}"
+        try:
+            self._send(path, fresh)
+            told = f'set -- $(sha256sum {fresh}); [ "$1" = {name[:64]} ] || exit {BROKEN}; '
+            done = self._run(f"{told}mv -f {fresh} {FOLDER}/files/{name}")
+        except CaseError:
+            self._run(f"rm -f {fresh}")
+            raise
+        if done.exit_status == 0:
+            return
+        last = (done.stderr_tail().splitlines() or [done.epitaph()])[-1]
+        self._run(f"rm -f {fresh}")
+        is_broken = done.exit_status == BROKEN
+        why = "a file arrived broken; run it again" if is_broken else last
+        raise CaseError(f"on the device: {why}")
+
+    def _send(self, path: Path, target: str) -> None:
+        connection = self.link.open("sync:")
+        try:
+            connection.settimeout(STALLED_S)
+            with path.open("rb") as file:
+                _send(connection, "SEND", f"{target},{MODE}".encode())
+                for chunk in chunks(file, path.stat().st_size):
+                    for start in range(0, len(chunk), DATA_BYTES):
+                        _send(connection, "DATA", chunk[start : start + DATA_BYTES])
+            connection.sendall(WORD.pack(b"DONE", int(path.stat().st_mtime) & 0xFFFFFFFF))
+            status, size = WORD.unpack(exactly(connection, WORD.size))
+            if status != b"OKAY":
+                said = exactly(connection, size).decode(errors="replace")
+                raise CaseError(f"on the device: {said}")
+        except (TimeoutError, ConnectionError) as error:
+            raise ChannelClosed(f"the link to the device is lost ({error})") from None
+        finally:
+            connection.close()
+
+    def _make_room(self, size: int) -> None:
+        """Make room for a file; raises CaseError where there is none."""
+        listed = f"cd {FOLDER}/files; for n in *; do [ -f $n ] && stat -c '%Y %s %n' $n; done; "
+        free, *lines = self._ask(f"stat -f -c '%a %S' {FOLDER}; {listed}true").splitlines()
+        files = sorted((int(at), int(each), name) for at, each, name in map(str.split, lines))
+        total = size + sum(each for _, each, _ in files)
+        gone = []
+        for _, each, name in files:
+            if total <= MOST_BYTES:
+                break
+            gone.append(name)
+            total -= each
+        if gone:  # sets hold on to files, and are soon made again
+            names = " ".join(f"{FOLDER}/files/{name}" for name in gone if KEPT.fullmatch(name))
+            self._ask(f"rm -rf {names} {FOLDER}/sets/*")
+            free = self._ask(f"stat -f -c '%a %S' {FOLDER}")
+        blocks, each = map(int, free.split())
+        if size + SPARE_BYTES > blocks * each:
+            needed = -(-(size + SPARE_BYTES) // 2**20)
+            said = f"no space left there: {needed} MB needed, {blocks * each >> 20} MB free"
+            raise CaseError(f"on the device: {said}")
+
+    def gather(self, files: Mapping[str, Path]) -> str:
+        """Return a folder there that has files under their own names, pushed if need be."""
+        kept = self.push(files)
+        name = hashlib.sha256(repr(sorted(kept.items())).encode()).hexdigest()
+        folder = f"{FOLDER}/sets/{name}"
+        self._ask(_gathering(kept, f"{FOLDER}/run/new-{secrets.token_hex(8)}", folder))
+        return folder
+
+    def place(self, path: str) -> str:
+        """Return the path there of a graph here, which is pushed if it is not there yet.
+
+        Raises CaseError when that cannot be, AgentError when the link is lost.
+        """
+        graph = Path(path)
+        files = {name: graph.parent / name for name in [graph.name, *beside(graph)]}
+        try:
+            if len(files) == 1:
+                return f"{FOLDER}/files/{self.push(files)[graph.name]}"
+            return f"{self.gather(files)}/{graph.name}"
+        except ChannelClosed as closed:
+            raise AgentError(f"the agent is gone: {closed}") from None
+        except OSError as error:
+            raise CaseError(f"{graph.name}: cannot be read: {error.strerror}") from None
+
+    def start(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ShellChannel:
+        """Start a program there; it is ended with the phone. Raises ChannelClosed."""
+        words = [f"{name}={shlex.quote(value)}" for name, value in (env or {}).items()]
+        pid = f"{FOLDER}/run/agent-{secrets.token_hex(8)}"
+        line = " ".join(["exec env", *words, *map(shlex.quote, argv)])
+        channel = self.link.start(shell(f"echo $$ > {pid}; {line}"))
+        self._started.append((channel, pid))
+        return channel
+
+    def clean(self) -> int:
+        """Empty the folder there; return how many bytes that were."""
+        told = self._ask(f"du -sk {FOLDER}; rm -rf {FOLDER}/*; true")
+        return int(told.split()[0]) << 10
+
+    @property
+    def lacks(self) -> Sequence[str]:
+        """Nothing: what an agent needs is pushed with it."""
+        return ()
+
+    def look(self) -> dict[str, Any]:
+        """Return what the phone is, as benchbox.agent.facts has it; raises DeviceError."""
+        try:
+            return phone_facts.read(self._ask(phone_facts.SCRIPT), self.machine)
+        except (ChannelClosed, CaseError) as error:
+            raise DeviceError(
+                f"device {self.device.name!r}: says nothing of itself: {error}"
+            ) from None
+
+    def channel(self) -> "RunnerChannel":
+        """Push the native runner and start it; the link ends with it. Raises DeviceError."""
+        from benchbox.transports.native import RunnerChannel  # numpy and what compiles it
+
+        return RunnerChannel(self)
+
+    def close(self) -> None:
+        """End what runs there, by force where it does not end by itself, and the link."""
+        with contextlib.suppress(ChannelClosed):
+            for channel, pid in self._started:
+                channel.close()
+                kill = "" if channel.wait(GRACE_S) is not None else f"kill -9 $(cat {pid}); "
+                self._run(f"{kill}rm -f {pid}")
+        self._started = []
+        self.link.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _name(path: Path) -> str:
+    """Return the name that a file is kept under: its hash, and its suffix where that is plain."""
+    name = digest(path) + path.suffix
+    return name if KEPT.fullmatch(name) else name[:64]
+
+
+def _gathering(kept: Mapping[str, str], fresh: str, folder: str) -> str:
+    """Return a script that makes a folder of kept files under their own names."""
+    steps = [f"[ -d {folder} ] && exit 0", f"mkdir {fresh} || exit"]
+    for name, other in kept.items():
+        source, path = f"{FOLDER}/files/{other}", PurePosixPath(fresh, name)
+        parent, target = shlex.quote(str(path.parent)), shlex.quote(str(path))
+        # Android lets its shell make no hard links.
+        copied = f"ln {source} {target} 2>/dev/null || cp -p {source} {target}"
+        steps.append(f"mkdir -p {parent} && {{ {copied}; }} || exit")
+    return "\n".join([*steps, f"[ -d {folder} ] && rm -rf {fresh} || mv {fresh} {folder}"])
+
+
+def _send(connection: socket.socket, word: str, data: bytes) -> None:
+    connection.sendall(WORD.pack(word.encode(), len(data)) + data)
