@@ -65,11 +65,12 @@ def run(
     requests: Sequence[Request],
     watchers: Sequence[Watcher],
     failed: Failed = lambda *_: None,
+    stopping: Callable[[], None] = lambda: None,
 ) -> Ends:
     """Run requests that differ in their device alone, whatever becomes of each.
 
     The graphs are prepared once. `failed` hears of the device at a place that cannot be used, in
-    any thread.
+    any thread, `stopping` that Ctrl-C was seen and devices are still at something.
     Raises a BenchboxError before any device is reached, and when there is one device only.
     After Ctrl-C every device ends with the burst or the load that it is at; the next is not waited
     for.
@@ -87,7 +88,7 @@ def run(
     if len(groups) == 1:
         _in_turn(groups[0], ready, ends, failed, stop)
     else:
-        _at_once(groups, ready, ends, failed, stop)
+        _at_once(groups, ready, ends, failed, stop, stopping)
     if ends.failures and len(requests) == 1:
         raise ends.failures[0]
     return ends
@@ -99,6 +100,7 @@ def _at_once(
     ends: Ends,
     failed: Failed,
     stop: threading.Event,
+    stopping: Callable[[], None],
 ) -> None:
     bugs: list[BaseException] = []
 
@@ -122,6 +124,8 @@ def _at_once(
     except KeyboardInterrupt:
         ends.interrupted = True
         stop.set()
+        if not all(done.is_set() for done in begun):
+            stopping()
         _wait(begun)
     if bugs:
         raise bugs[0]

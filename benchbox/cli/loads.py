@@ -61,8 +61,16 @@ def _sustained(plan: Plan, text: str, typed: Set[str], cases: int) -> Plan:
     return replace(plan, sustained_s=seconds, sessions=1, max_time_s=cases * seconds)
 
 
-def announcement(plan: Plan, cases: int) -> str:
-    """Return how long a run under a load will take, empty where that is not worth a line."""
+def announcement(plan: Plan, cases: int, turns: int = 1) -> str:
+    """Return how long a run under a load will take, empty where that is not worth a line.
+
+    It is done so many `turns` one after the other, as on two clusters of one device.
+    """
+    said = _announcement(plan, cases)
+    return f"{said}, {turns} times" if said and turns > 1 else said
+
+
+def _announcement(plan: Plan, cases: int) -> str:
     count = "1 case" if cases == 1 else f"{cases} cases"
     if plan.sustained_s is not None:
         each, total = units.duration(plan.sustained_s), units.duration(plan.max_time_s)

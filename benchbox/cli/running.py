@@ -91,6 +91,9 @@ def carry_out(
         targets.write([outcome.run for outcome in outcomes], verbose=options.verbose)
     for outcome in outcomes:
         _epilogue(stderr, outcome)
+    for place in sorted(ends.failures) if outcomes else ():
+        name = requests[place].device.name
+        stderr.print(f"Not measured: {name}, for the reason above", style="red", markup=False)
     if ends.interrupted:
         again = "; `--resume` goes on from here" if outcomes else ""
         stderr.print(f"Interrupted{again}.", style="yellow")
@@ -138,14 +141,21 @@ def _begun(requests: Sequence[Request]) -> list[Request]:
 def _measured(requests: Sequence[Request], stderr: Console) -> Ends:
     """Measure on every device, with a live view of all."""
     count = len(runner.unfold(requests[0].specs, requests[0].selection))
-    if text := loads.announcement(requests[0].plan, count):
+    hardware = [request.device.hardware for request in requests]
+    turns = max(map(hardware.count, hardware))
+    if text := loads.announcement(requests[0].plan, count, turns):
         stderr.print(text, markup=False)
+
+    def stopping() -> None:
+        stderr.print("Interrupted, ending; Ctrl-C again leaves at once.", style="yellow")
 
     # A request to end is treated as Ctrl-C: what was measured is kept.
     before = {number: signal.signal(number, _interrupt) for number in ENDINGS}
     try:
         with Lives(stderr, count, [request.device for request in requests]) as lives:
-            return together.run(requests, lives, lambda place, error: lives[place].failed(error))
+            return together.run(
+                requests, lives, lambda place, error: lives[place].failed(error), stopping
+            )
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
