@@ -276,7 +276,7 @@ def test_a_runner_that_is_killed_is_a_lost_agent(
         next(times)
         (pid,) = there.pids("/libonnxruntime.so")
         there.kill(pid)
-        with pytest.raises(AgentError, match="SIGKILL|code 137"):
+        with pytest.raises(AgentError, match=r"SIGKILL|code 137"):
             next(times)
 
 

@@ -249,7 +249,10 @@ def test_a_killed_agent_costs_one_row(
 
     monkeypatch.setattr(Live, "measuring", once(kill))
     result = benchbox(
-        "run", "a.onnx", "b.onnx", "c.onnx", "-d", "ssh://board", *SHORT, "--precision", "0.01%"
+        "run",
+        *("a.onnx", "b.onnx", "c.onnx"),
+        *("-d", "ssh://board"),
+        *(*SHORT, "--precision", "0.01%", "--max-time", "4s"),  # time for it to happen in
     )
     assert result.exit_code == 1, result.output
     rows = by_case(newest())
