@@ -1,8 +1,10 @@
 """What the machine that benchbox itself runs on has, how busy it is, and where its cache lies."""
 
+import contextlib
 import hashlib
 import os
 import time
+from importlib import metadata
 from pathlib import Path
 
 import psutil
@@ -31,6 +33,14 @@ def _worked_s() -> float:
     """
     times = psutil.cpu_times()
     return float(times.user + times.system + getattr(times, "nice", 0.0))
+
+
+def onnxruntime_version() -> str:
+    """Return the version of the ONNX Runtime that is installed here, empty where none is."""
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    return ""
 
 
 def sha256(path: Path) -> str:

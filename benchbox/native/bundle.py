@@ -8,9 +8,9 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
+from benchbox import host
 from benchbox.native import packages
 from benchbox.native.build import build, cache_folder
 
@@ -52,7 +52,7 @@ def bundle(machine: str) -> Bundle:
 
     Raises UsageError where it cannot be built, DeviceError where its parts cannot be fetched.
     """
-    runner, version = build(machine), _version()
+    runner, version = build(machine), host.onnxruntime_version()
     folder = cache_folder() / f"libraries-{machine}-{version or 'newest'}"
     if not folder.exists():
         with tempfile.TemporaryDirectory(dir=runner.parent) as made:
@@ -74,13 +74,3 @@ def _keep(made: Path, folder: Path) -> None:
         if not folder.exists():
             raise
         shutil.rmtree(made)
-
-
-def _version() -> str:
-    """Return the version of ONNX Runtime that this Python has, empty where it has none."""
-    for name in ("onnxruntime", "onnxruntime-gpu"):
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return ""

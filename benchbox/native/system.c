@@ -193,7 +193,8 @@ bool choose_cluster(const char *word, int threads, int *cpus, int *count) {
         high = capacities[cpus[i]] > high ? capacities[cpus[i]] : high;
     }
     if (low >= high) {
-        return fail("ValueError: all %d processors are equal: --cpus %s has no meaning here", usable, word);
+        return fail("ValueError: all %d processors are equal: --cpus %s has no meaning here",
+                    usable, word);
     }
     for (int i = 0; i < usable; i++) {
         long own = capacities[cpus[i]];
@@ -202,7 +203,8 @@ bool choose_cluster(const char *word, int threads, int *cpus, int *count) {
     }
     if (!kept) return fail("ValueError: it has no such cluster: --cpus %s has no meaning here", word);
     if (threads > kept) {
-        return fail("ValueError: the %s cluster has %d processors, %d threads asked for", word, kept, threads);
+        return fail("ValueError: the %s cluster has %d processors, %d threads asked for", word,
+                    kept, threads);
     }
     order(cpus, kept);
     *count = threads;

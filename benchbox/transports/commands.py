@@ -60,21 +60,26 @@ def agent(python: str, path: str, pid_file: str, settings: dict[str, str]) -> st
     """Return the command that starts the agent at `path`; its process id goes to `pid_file`."""
     words = " ".join(f"{name}={shlex.quote(value)}" for name, value in settings.items())
     return shell(
-        f"{_base(python)}; echo $$ > {shlex.quote(pid_file)}; "
+        f"{interpreter(python)}; echo $$ > {shlex.quote(pid_file)}; "
         f'exec env {words} "$python" {shlex.quote(path)}'
     )
 
 
 def facts(python: str, path: str) -> str:
     """Return the command that has the agent at `path` say what the board is."""
-    return shell(f'{_base(python)}; exec "$python" {shlex.quote(path)} --facts')
+    return shell(f'{interpreter(python)}; exec "$python" {shlex.quote(path)} --facts')
 
 
-def install(python: str) -> str:
-    """Return the command that makes an environment with all that the agent needs."""
+def install(python: str, version: str = "") -> str:
+    """Return the command that makes an environment with all that the agent needs.
+
+    With the `version` of ONNX Runtime asked for, so that figures can be compared, unless there is
+    none of it for the board.
+    """
     own = _environment(python)
-    return shell(
-        f'{FOLDER}; {_base(python)}; "$python" -m venv {own} && '
-        f"{own}/bin/python -m pip install --quiet --disable-pip-version-check "
-        "--only-binary=:all: onnxruntime numpy"
+    pip = (
+        f"{own}/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: "
+        "numpy onnxruntime"
     )
+    same = f"{{ {pip}{shlex.quote(f'=={version}')} || {pip}; }}" if version else pip
+    return shell(f'{FOLDER}; {_base(python)}; "$python" -m venv {own} && {same}')

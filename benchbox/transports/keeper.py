@@ -85,7 +85,6 @@ def hello(_: Message, __: Input) -> Message:
             _drop(left)
     return {
         "python": list(sys.version_info[:3]),
-        "program": sys.executable,
         "machine": platform.machine(),
         "folder": str(FOLDER),
         "free_bytes": shutil.disk_usage(FOLDER).free,

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from benchbox import seen
+from benchbox import host, seen
 from benchbox.devices import Device
 from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.transports import commands, zipapp
@@ -168,7 +168,7 @@ class Board:
         self._keeper.send({"op": "watch", "name": run})
         return self.link.start(
             commands.agent(
-                self.facts["program"],
+                self.device.python,
                 program,
                 f"{self.facts['folder']}/run/{run}",
                 SINGLE_THREADED,
@@ -188,7 +188,7 @@ class Board:
     def look(self) -> dict[str, Any]:
         """Return how the board is set up and how it feels, as benchbox.agent.facts says."""
         try:
-            command = commands.facts(self.facts["program"], self._agent_file())
+            command = commands.facts(self.device.python, self._agent_file())
             return self.link.start(command).receive(REPLY_S)
         except (ChannelClosed, CaseError, Timeout) as error:
             raise DeviceError(
@@ -249,7 +249,7 @@ class BoardChannel:
 def install(device: Device, link: Link) -> None:
     """Make an environment with ONNX Runtime over a link, which it closes; raises DeviceError."""
     try:
-        channel = link.start(commands.install(device.python))
+        channel = link.start(commands.install(device.python, host.onnxruntime_version()))
         if channel.wait(INSTALL_S) != 0:
             raise ChannelClosed(channel.epitaph())
     except ChannelClosed as closed:
