@@ -201,7 +201,7 @@ bool choose_cluster(const char *word, int threads, int *cpus, int *count) {
         const char *cluster = own == high ? "big" : own == low ? "little" : "middle";
         if (!strcmp(cluster, word)) cpus[kept++] = cpus[i];
     }
-    if (!kept) return fail("ValueError: it has no such cluster: --cpus %s has no meaning here", word);
+    if (!kept) return fail("ValueError: it has no cluster --cpus %s could mean", word);
     if (threads > kept) {
         return fail("ValueError: the %s cluster has %d processors, %d threads asked for", word,
                     kept, threads);
