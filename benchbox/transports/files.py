@@ -1,13 +1,15 @@
-"""What of a graph must be on a device: its file and those beside it, their hashes, their bytes."""
+"""What of a graph must be on a device: its file and those beside it, and how they get there."""
 
 import functools
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from benchbox import host
+from benchbox.errors import AgentError, CaseError
 from benchbox.specs import onnxfile
+from benchbox.transports.channel import ChannelClosed
 
 CHUNK = 1 << 18
 
@@ -42,3 +44,26 @@ def beside(path: Path) -> list[str]:
             if content.find(b"location") < 0:  # the key that names an external file
                 return []
     return onnxfile.external_files(path)
+
+
+def placed(
+    graph: Path,
+    folder: str,
+    push: Callable[[Mapping[str, Path]], Mapping[str, str]],
+    gather: Callable[[Mapping[str, Path]], str],
+) -> str:
+    """Return the path on a device of a graph here, which is pushed if it is not there yet.
+
+    `push` keeps files in a folder there and returns their names in it, `gather` gives those that
+    lie beside each other a folder of their own. Raises CaseError when that cannot be, AgentError
+    when the link is lost.
+    """
+    files = {name: graph.parent / name for name in [graph.name, *beside(graph)]}
+    try:
+        if len(files) == 1:
+            return f"{folder}/{push(files)[graph.name]}"
+        return f"{gather(files)}/{graph.name}"
+    except ChannelClosed as closed:
+        raise AgentError(f"the agent is gone: {closed}") from None
+    except OSError as error:
+        raise CaseError(f"{graph.name}: cannot be read: {error.strerror}") from None

@@ -12,13 +12,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
 from benchbox.devices import Device
-from benchbox.errors import AgentError, CaseError, DeviceError
+from benchbox.errors import CaseError, DeviceError
 from benchbox.transports import phone_facts
 from benchbox.transports.adb_link import AdbLink, ShellChannel
 from benchbox.transports.adb_server import exactly
 from benchbox.transports.channel import ChannelClosed
 from benchbox.transports.commands import shell
-from benchbox.transports.files import beside, chunks, digest
+from benchbox.transports.files import chunks, digest, placed
 
 if TYPE_CHECKING:
     from benchbox.transports.native import RunnerChannel
@@ -168,16 +168,7 @@ class Phone:
 
         Raises CaseError when that cannot be, AgentError when the link is lost.
         """
-        graph = Path(path)
-        files = {name: graph.parent / name for name in [graph.name, *beside(graph)]}
-        try:
-            if len(files) == 1:
-                return f"{FOLDER}/files/{self.push(files)[graph.name]}"
-            return f"{self.gather(files)}/{graph.name}"
-        except ChannelClosed as closed:
-            raise AgentError(f"the agent is gone: {closed}") from None
-        except OSError as error:
-            raise CaseError(f"{graph.name}: cannot be read: {error.strerror}") from None
+        return placed(Path(path), f"{FOLDER}/files", self.push, self.gather)
 
     def start(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ShellChannel:
         """Start a program there; it is ended with the phone. Raises ChannelClosed."""

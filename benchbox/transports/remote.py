@@ -11,10 +11,10 @@ from typing import Any, Self
 
 from benchbox import host, seen
 from benchbox.devices import Device
-from benchbox.errors import AgentError, CaseError, DeviceError
+from benchbox.errors import CaseError, DeviceError
 from benchbox.transports import commands, zipapp
 from benchbox.transports.channel import ChannelClosed, Timeout
-from benchbox.transports.files import beside, chunks, digest
+from benchbox.transports.files import chunks, digest, placed
 from benchbox.transports.local import SINGLE_THREADED
 from benchbox.transports.reach import Link, Remote
 
@@ -142,24 +142,18 @@ class Board:
                 self._ask({**request, "size": size}, partial(chunks, file, size))
         return kept
 
+    def gather(self, files: Mapping[str, Path]) -> str:
+        """Return a folder there that has files under their own names, pushed if need be."""
+        kept = self.push(files)
+        name = hashlib.sha256(repr(sorted(kept.items())).encode()).hexdigest()
+        return str(self._ask({"op": "gather", "name": name, "files": kept})["folder"])
+
     def place(self, path: str) -> str:
         """Return the path on the board of a graph here, which is pushed if it is not there yet.
 
         Raises CaseError when that cannot be, AgentError when the link is lost.
         """
-        graph = Path(path)
-        files = {name: graph.parent / name for name in [graph.name, *beside(graph)]}
-        try:
-            kept = self.push(files)
-            if len(files) == 1:
-                return f"{self.facts['folder']}/files/{kept[graph.name]}"
-            name = hashlib.sha256(repr(sorted(kept.items())).encode()).hexdigest()
-            reply = self._ask({"op": "gather", "name": name, "files": kept})
-        except ChannelClosed as closed:
-            raise AgentError(f"the agent is gone: {closed}") from None
-        except OSError as error:
-            raise CaseError(f"{graph.name}: cannot be read: {error.strerror}") from None
-        return f"{reply['folder']}/{graph.name}"
+        return placed(Path(path), f"{self.facts['folder']}/files", self.push, self.gather)
 
     def agent(self) -> Remote:
         """Start an agent; raises ChannelClosed when the link is lost, CaseError without room."""
