@@ -68,9 +68,10 @@ class Cooling:
         """
         self._most_s, self._notify = most_s, notify
         self._clock, self._sleep = clock, sleep
-        self._first_c: float | None = None
-        self._began = False
         self.done = {each.session: each for each in done}
+        first = self.done[min(self.done)] if self.done else None
+        self._first_c = first.first_c if first else None
+        self._began = first is not None
 
     def before(self, session: int, device: Patient) -> None:
         """Wait until the device has cooled down; the first time only see how warm it is.

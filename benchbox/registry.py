@@ -193,9 +193,9 @@ def add(entry: Entry) -> Path:
     project, user = files()
     path = project if tables(project) else user
     text, before = parse(path)
-    lines = [f"[{TABLE}.{entry.name}]", f"url = {json.dumps(entry.url)}"]
+    lines = [f"[{TABLE}.{entry.name}]", f"url = {json.dumps(entry.url, ensure_ascii=False)}"]
     if entry.python:
-        lines.append(f"python = {json.dumps(entry.python)}")
+        lines.append(f"python = {json.dumps(entry.python, ensure_ascii=False)}")
     if entry.threads is not None:
         lines.append(f"threads = {entry.threads}")
     if entry.cpus:

@@ -12,6 +12,7 @@ from benchbox.devices import Device
 from benchbox.errors import BenchboxError
 from benchbox.records import Record
 from benchbox.render import units
+from benchbox.render.cells import printable
 from benchbox.sampling import Progress as Case
 from benchbox.sampling import Sampler
 from benchbox.sustaining import Sustainer
@@ -147,7 +148,7 @@ class Live:
 
     def _say(self, line: str) -> None:
         prefix = f"{self._name} " if self._name else ""
-        self._console.print(f"{prefix}{line}", markup=False)
+        self._console.print(prefix + printable(line), markup=False)
 
     def _draw(self, description: str, share: float, at: str) -> None:
         if self._bar is None:

@@ -3,7 +3,9 @@
 from benchbox import devices, providers
 from benchbox.devices import Device
 from benchbox.errors import DeviceError
+from benchbox.transports import replies
 from benchbox.transports.agent import Agent, Loaded
+from benchbox.transports.channel import ChannelClosed
 from benchbox.transports.local import open_local
 from benchbox.transports.reach import Reached
 from benchbox.transports.remote import Board, install
@@ -59,6 +61,10 @@ def install_runtime(device: Device) -> None:
 
 def _check(device: Device, agent: Agent) -> None:
     """Raise DeviceError where a device has less than was asked of it."""
+    try:
+        replies.check_hello(agent.hello)
+    except ChannelClosed as wrong:
+        raise DeviceError(f"device {device.name!r}: no agent starts there: {wrong}") from None
     there = agent.hello["host"]
     providers.require(device.provider, agent.hello["providers"], device.name)
     devices.require_arm(device, there["machine"])

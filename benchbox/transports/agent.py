@@ -8,6 +8,7 @@ from benchbox.agent import PROTOCOL
 from benchbox.devices import Device
 from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.specs import TensorSpec
+from benchbox.transports import replies
 from benchbox.transports.channel import Channel, ChannelClosed, Timeout
 
 
@@ -97,7 +98,8 @@ class Agent:
             if not isinstance(error, CaseError):
                 raise
             raise DeviceError(f"device {device.name!r}: {_refusal(error)}") from None
-        self.setting = self.hello.get("host", {}).get("setting", {})
+        there = self.hello.get("host")
+        self.setting = there.get("setting", {}) if isinstance(there, dict) else {}
 
     def load(
         self,
@@ -153,9 +155,9 @@ class Agent:
             slack = limits.patience * expected + 2 * asleep_s(ask)
             reply = self._receive(limits.burst_s + slack)
             burst = reply.get("burst")
-            if burst is None:
-                raise AgentError(f"the agent answered {reply.get('error', reply)!r}")
-            last = Timed(burst["graph"], burst, burst.get("error"))
+            if burst is None or not replies.is_burst(burst, ask[0]):
+                raise AgentError(f"the agent answered {replies.line(reply.get('error', reply))}")
+            last = Timed(ask[0], burst, burst.get("error"))
         if last is not None:
             yield from self._completed(last)
 
@@ -244,7 +246,7 @@ class Agent:
 
 def _refusal(error: CaseError) -> str:
     """Return why an agent did not greet; its own sentences about what was asked stand alone."""
-    text = str(error)
+    text = replies.line(error)
     own = text.removeprefix("ValueError: ")
     return own if own != text else f"no agent starts there: {text}"
 
@@ -258,5 +260,5 @@ def _checked(reply: dict[str, Any], op: object) -> dict[str, Any]:
     if "error" in reply:
         raise CaseError(str(reply["error"]))
     if reply.get("reply") != op:
-        raise AgentError(f"the agent answered {reply!r}")
+        raise AgentError(f"the agent answered {replies.line(reply)}")
     return reply

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+MOST_BYTES = 64 << 20  # of a line: a million samples of a burst have 10 MB
 STDERR_TAIL = 2000  # characters of diagnostics that are worth keeping
 GRACE_S = 2.0
 
@@ -44,13 +45,17 @@ class JsonLines:
     def receive(self, timeout_s: float) -> dict[str, Any]:
         """Return the next message; raises Timeout, or ChannelClosed when the other side is gone."""
         deadline = time.monotonic() + timeout_s
-        while (end := self._buffer.find(b"\n")) < 0:
+        known = 0
+        while (end := self._buffer.find(b"\n", known)) < 0:
+            known = len(self._buffer)
+            if known > MOST_BYTES:
+                raise ChannelClosed(f"it wrote {MOST_BYTES >> 20} MB without an end of line")
             self._read(deadline)
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         try:
             message = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict):
             raise ChannelClosed(f"it spoke something else than JSON lines: {line[:80]!r}")

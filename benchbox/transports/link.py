@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import queue
+import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -16,9 +17,14 @@ from benchbox.transports.channel import STDERR_TAIL, ChannelClosed, JsonLines, T
 from benchbox.transports.reach import how_ended
 
 KEEPALIVE_S = 1
-MISSES = 3  # unanswered in a row, before the link counts as lost
+LOST_S = 4  # that nothing arrives of what is sent, before the link counts as lost
+# Answers wait behind a file that is pushed, so where the system itself sees to LOST_S (Linux), a
+# link may be slow: that many unanswered in a row tell of a board that hangs.
+MISSES = 60 if hasattr(socket, "TCP_USER_TIMEOUT") else LOST_S - 1
 CONNECT_S = 15.0
 CLOSE_S = 3.0
+WAITING = 256  # chunks that nobody has received, before no more are taken
+PAUSE_S = 0.05
 END_S = 2.0  # how long the exit status may come after the end of the output
 
 T = TypeVar("T")
@@ -70,6 +76,9 @@ class Link:
             **more,
         )
         assert isinstance(client, _Client)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            raw = connection.get_extra_info("socket")
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_S * 1000)
         return connection, client
 
     def wait(self, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
@@ -166,6 +175,8 @@ class RemoteChannel(JsonLines):
         with contextlib.suppress(OSError, asyncssh.Error):
             while chunk := await self._process.stdout.read(1 << 16):
                 self._chunks.put(chunk)
+                while self._chunks.qsize() > WAITING and not self._process.is_closing():
+                    await asyncio.sleep(PAUSE_S)
         with contextlib.suppress(TimeoutError, OSError, asyncssh.Error):
             await asyncio.wait_for(self._process.wait_closed(), END_S)
         self._chunks.put(None)

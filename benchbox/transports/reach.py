@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, Self
 
+from benchbox.transports import replies
 from benchbox.transports.channel import Channel
 
 
@@ -98,4 +99,4 @@ def how_ended(signal: str | None, code: int | None, lost: str, stderr: str) -> s
     else:
         return "the link to the device is lost" + (f" ({lost})" if lost else "")
     lines = stderr.splitlines()
-    return f"{how} ({lines[-1].strip()})" if lines else how
+    return f"{how} ({replies.line(lines[-1])})" if lines else how

@@ -17,10 +17,18 @@ KNOWN_HOSTS = Path(".ssh/known_hosts")
 def explain(error: BaseException, where: Address, name: str, *, again: bool) -> DeviceError:
     """Return the DeviceError for what connecting raised; `again`, without the host's name."""
     if again:
-        code = error.errno if isinstance(error, OSError) else None
-        kind = os.strerror(code) if code and code > 0 else type(error).__name__
-        return DeviceError(f"device {name!r}: lost, and it cannot be reached again ({kind})")
+        return DeviceError(
+            f"device {name!r}: lost, and it cannot be reached again ({_kind(error)})"
+        )
     return DeviceError(f"device {name!r}: {_reason(error, where)}")
+
+
+def _kind(error: BaseException) -> str:
+    """Return what records may keep of an error: no host, no address."""
+    if isinstance(error, asyncssh.HostKeyNotVerifiable):
+        return "its host key is another one"
+    code = error.errno if isinstance(error, OSError) else None
+    return os.strerror(code) if code and code > 0 else type(error).__name__
 
 
 def _reason(error: BaseException, where: Address) -> str:

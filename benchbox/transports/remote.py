@@ -12,7 +12,7 @@ from typing import Any, Self
 from benchbox import host, seen
 from benchbox.devices import Device
 from benchbox.errors import CaseError, DeviceError
-from benchbox.transports import commands, zipapp
+from benchbox.transports import commands, replies, zipapp
 from benchbox.transports.channel import ChannelClosed, Timeout
 from benchbox.transports.files import chunks, digest, placed
 from benchbox.transports.local import SINGLE_THREADED
@@ -49,6 +49,8 @@ class Board:
             self._keeper.write(commands.script("keeper.py"))
             self.facts = self._ask({"op": "hello"})
             self._check_python()
+            self.folder = replies.path(self.facts, "folder")
+            self.lacks: Sequence[str] = replies.texts(self.facts, "lacks")
             self.link.every(PING_S, self._ping)
         except (ChannelClosed, CaseError) as error:
             self.link.close()
@@ -66,7 +68,7 @@ class Board:
         return f"device {name!r}: {python} does not start there: {error}"
 
     def _check_python(self) -> None:
-        version = tuple(self.facts["python"])
+        version = replies.numbers(self.facts, "python")
         if version[:2] < commands.FLOOR:
             raise DeviceError(
                 f"device {self.device.name!r}: its Python is {'.'.join(map(str, version))}, the "
@@ -80,11 +82,6 @@ class Board:
                 self._keeper.post({"op": "ping"})
             finally:
                 self._turn.release()
-
-    @property
-    def lacks(self) -> Sequence[str]:
-        """What of that which the agent needs its Python has not."""
-        return list(self.facts["lacks"])
 
     def require_runtime(self) -> None:
         """Raise DeviceError unless the board has what the agent needs."""
@@ -100,7 +97,7 @@ class Board:
 
     def _ask(
         self,
-        request: Mapping[str, object],
+        request: Mapping[str, Any],
         data: Callable[[int], Iterable[bytes]] | None = None,
     ) -> dict[str, Any]:
         """Return the keeper's reply; raises CaseError for what it cannot do, ChannelClosed.
@@ -110,7 +107,7 @@ class Board:
         with self._turn:
             self._keeper.send(request)
             if data is not None:
-                for chunk in data(int(self._reply()["from"])):
+                for chunk in data(replies.up_to(self._reply(), "from", request["size"])):
                     self._keeper.write(chunk)
                     self._keeper.drain(STALLED_S)
             return self._reply()
@@ -121,7 +118,7 @@ class Board:
         except Timeout:
             raise ChannelClosed(f"it gave no answer for {REPLY_S:.0f} s") from None
         if "error" in reply:
-            raise CaseError(f"on the device: {reply['error']}")
+            raise CaseError(f"on the device: {replies.line(reply['error'])}")
         return reply
 
     def push(self, files: Mapping[str, Path]) -> dict[str, str]:
@@ -132,7 +129,7 @@ class Board:
         """
         digests = {name: digest(path) for name, path in files.items()}
         kept = {name: digests[name] + path.suffix for name, path in files.items()}
-        there = self._ask({"op": "have", "files": list(kept.values())})["files"]
+        there = replies.texts(self._ask({"op": "have", "files": list(kept.values())}), "files")
         for name, path in files.items():
             if kept[name] in there:
                 continue
@@ -146,14 +143,14 @@ class Board:
         """Return a folder there that has files under their own names, pushed if need be."""
         kept = self.push(files)
         name = hashlib.sha256(repr(sorted(kept.items())).encode()).hexdigest()
-        return str(self._ask({"op": "gather", "name": name, "files": kept})["folder"])
+        return replies.path(self._ask({"op": "gather", "name": name, "files": kept}), "folder")
 
     def place(self, path: str) -> str:
         """Return the path on the board of a graph here, which is pushed if it is not there yet.
 
         Raises CaseError when that cannot be, AgentError when the link is lost.
         """
-        return placed(Path(path), f"{self.facts['folder']}/files", self.push, self.gather)
+        return placed(Path(path), f"{self.folder}/files", self.push, self.gather)
 
     def agent(self) -> Remote:
         """Start an agent; raises ChannelClosed when the link is lost, CaseError without room."""
@@ -164,7 +161,7 @@ class Board:
             commands.agent(
                 self.device.python,
                 program,
-                f"{self.facts['folder']}/run/{run}",
+                f"{self.folder}/run/{run}",
                 SINGLE_THREADED,
             )
         )
@@ -173,11 +170,14 @@ class Board:
         """Return the path on the board of the agent's program, which is pushed where it is not."""
         with tempfile.TemporaryDirectory() as folder:
             kept = self.push({"agent": zipapp.build(Path(folder) / "agent.pyz")})
-        return f"{self.facts['folder']}/files/{kept['agent']}"
+        return f"{self.folder}/files/{kept['agent']}"
 
     def clean(self) -> int:
-        """Empty the cache folder on the board; return how many bytes that were."""
-        return int(self._ask({"op": "clean"})["bytes"])
+        """Empty the cache folder on the board; return how many bytes; raises DeviceError."""
+        try:
+            return replies.field(self._ask({"op": "clean"}), "bytes", int)
+        except (ChannelClosed, CaseError) as error:
+            raise DeviceError(f"device {self.device.name!r}: not emptied: {error}") from None
 
     def look(self) -> dict[str, Any]:
         """Return how the board is set up and how it feels, as benchbox.agent.facts says."""

@@ -155,6 +155,18 @@ class Board:
             raise RuntimeError(f"{' '.join(argv)}: {done['error']}")
         return str(done["out"])
 
+    def reboot(self, *, anew: bool = False) -> None:
+        """Kill all of its processes and start its sshd again; set up `anew`, with another key."""
+        for pid in self.pids(""):
+            with contextlib.suppress(RuntimeError):  # it went with its parent
+                if pid != 1:
+                    self.kill(pid)
+        key = self.folder / ("another_key" if anew else "host_key")
+        if not key.exists():
+            _keygen(key)
+        self.outside(inside.RUN / "files/host_key").write_text(key.read_text())
+        self._ask({"serve": True})
+
     def fill(self, folder: Path, size: str = "64k") -> None:
         """Put a small disk on a folder under `root` or `home`, which it hides."""
         folder.mkdir(parents=True, exist_ok=True)
