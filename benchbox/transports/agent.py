@@ -56,6 +56,7 @@ class Loaded:
     denormal_ratio: float | None = None
     peak_bytes: int | None = None
     nodes: Mapping[str, int] | None = None
+    span_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ class Agent:
                     "protocol": PROTOCOL,
                     "threads": device.threads,
                     "cpus": device.cpus or None,
+                    "provider": device.provider,
+                    "gpu": device.gpu,
                 },
                 deadlines.hello_s,
             )
@@ -107,8 +110,11 @@ class Agent:
         seed: int,
         *,
         denormals: bool = False,
+        module: Mapping[str, object] | None = None,
     ) -> Loaded:
         """Open a graph on the device and call it once; look for `denormals` in it where asked.
+
+        `module` says how the nn.Module is built that is to run instead, and to equal the graph.
 
         Raises CaseError when it cannot be loaded, AgentError when the agent is lost over it.
         """
@@ -120,6 +126,7 @@ class Agent:
             "inputs": _plain(inputs),
             "seed": seed,
             "denormals": denormals,
+            **({"module": module} if module else {}),
         }
         reply = self._ask(request, self._deadlines.load_s)
         if not reply["finite"]:
@@ -134,6 +141,7 @@ class Agent:
             reply.get("denormal_ratio"),
             reply.get("peak_bytes"),
             reply.get("nodes"),
+            reply.get("span_s"),
         )
 
     def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
