@@ -134,7 +134,8 @@ def _entry(name: str) -> Entry:
         return Entry(shareable(name), name)
     if name.partition(":")[0] == "cuda":
         raise DeviceError(
-            f"device {name!r}: ONNX Runtime's GPUs are not supported yet; time on --device cpu, or by --provider torch"
+            f"device {name!r}: ONNX Runtime's GPUs are not supported yet; time on "
+            "--device cpu, or by --provider torch"
         )
     known = registry.entries()
     entry = known.get(name)

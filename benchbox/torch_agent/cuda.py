@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 WARMUPS = 3  # before a capture: libraries allocate and choose their kernels in the first calls
 SPANS = 20
@@ -106,44 +106,42 @@ def span_s(cuda: Cuda, call: Callable[[], object]) -> float:
 class TorchCuda:
     """torch.cuda, which is imported by now."""
 
-    def synchronize(self) -> None:
-        """Wait until the GPU has done all that is queued."""
+    @property
+    def _cuda(self) -> Any:  # noqa: ANN401 - its classes take none but their own kind
         import torch
 
-        torch.cuda.synchronize()
+        return torch.cuda
+
+    def synchronize(self) -> None:
+        """Wait until the GPU has done all that is queued."""
+        self._cuda.synchronize()
 
     def event(self) -> Event:
         """Return a mark that takes the time."""
-        import torch
-
-        return torch.cuda.Event(enable_timing=True)
+        mark: Event = self._cuda.Event(enable_timing=True)
+        return mark
 
     def side_stream(self) -> Stream:
         """Return another queue."""
-        import torch
-
-        return torch.cuda.Stream()
+        stream: Stream = self._cuda.Stream()
+        return stream
 
     def current_stream(self) -> Stream:
         """Return the queue that calls go to."""
-        import torch
-
-        return torch.cuda.current_stream()
+        stream: Stream = self._cuda.current_stream()
+        return stream
 
     def on(self, stream: Stream) -> AbstractContextManager[object]:
         """Let calls go to a queue meanwhile."""
-        import torch
-
-        return torch.cuda.stream(stream)
+        meanwhile: AbstractContextManager[object] = self._cuda.stream(stream)
+        return meanwhile
 
     def new_graph(self) -> Graph:
         """Return a graph to capture into."""
-        import torch
-
-        return torch.cuda.CUDAGraph()
+        graph: Graph = self._cuda.CUDAGraph()
+        return graph
 
     def capturing(self, graph: Graph) -> AbstractContextManager[object]:
         """Capture calls meanwhile, instead of running them."""
-        import torch
-
-        return torch.cuda.graph(graph)
+        meanwhile: AbstractContextManager[object] = self._cuda.graph(graph)
+        return meanwhile

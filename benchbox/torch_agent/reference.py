@@ -1,4 +1,4 @@
-"""What ONNX Runtime gives for a graph, from a process of its own: none of it is in the timed one."""
+"""What ONNX Runtime gives for a graph, from a process of its own, beside the timed one."""
 
 import tempfile
 from collections.abc import Sequence

@@ -87,7 +87,7 @@ class TorchRuntime:
         """Return the versions of torch and of what it compiles with."""
         import torch
 
-        found = {"torch": torch.__version__}
+        found = {"torch": str(torch.__version__)}
         if self._gpu:
             found["cuda"] = str(torch.version.cuda)
         if self._provider == providers.TORCH_COMPILE:
