@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from benchbox import providers
 from benchbox.agent import PROTOCOL
 from benchbox.devices import Device
 from benchbox.errors import AgentError, CaseError, DeviceError
@@ -90,8 +91,7 @@ class Agent:
                     "protocol": PROTOCOL,
                     "threads": device.threads,
                     "cpus": device.cpus or None,
-                    "provider": device.provider,
-                    "gpu": device.gpu,
+                    **_modules(device),
                 },
                 deadlines.hello_s,
             )
@@ -255,6 +255,13 @@ def _refusal(error: CaseError) -> str:
     text = str(error)
     own = text.removeprefix("ValueError: ")
     return own if own != text else f"no agent starts there: {text}"
+
+
+def _modules(device: Device) -> dict[str, object]:
+    """Return how a process that is to run modules runs them; nothing where graphs are run."""
+    if not providers.runs_modules(device.provider):
+        return {}
+    return {"provider": device.provider, "gpu": device.gpu}
 
 
 def _plain(inputs: Sequence[TensorSpec]) -> list[dict[str, object]]:
