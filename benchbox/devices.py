@@ -95,9 +95,7 @@ def resolve(
 
 def _named(name: str, cpus: Processors, provider: str) -> str:
     """Return a device's name with the cluster and the provider in it that are not the default."""
-    cluster = [cpus] if isinstance(cpus, str) else []
-    own = [] if provider == CPU_PROVIDER else [providers.short(provider)]
-    return "-".join([name, *cluster, *own])
+    return providers.beside(f"{name}-{cpus}" if isinstance(cpus, str) else name, provider)
 
 
 def _gpu(name: str, provider: str) -> str:

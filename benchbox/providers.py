@@ -65,6 +65,16 @@ def short(provider: str) -> str:
     return SHORT.get(provider, provider)
 
 
+def beside(name: str, provider: str) -> str:
+    """Return a device's name with its provider, which `cpu` alone does without."""
+    return name if provider == CPU else f"{name}-{short(provider)}"
+
+
+def without(name: str, provider: str) -> str:
+    """Return the name that `beside` was given."""
+    return name if provider == CPU else name.removesuffix(f"-{short(provider)}")
+
+
 def require(provider: str, available: Sequence[str], device: str) -> None:
     """Raise DeviceError unless the ONNX Runtime of a device has a provider."""
     if provider not in available:

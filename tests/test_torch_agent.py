@@ -323,6 +323,11 @@ def test_a_device_has_the_provider_in_its_name() -> None:
     assert devices.resolve("cpu", None, "big", "torch-compile").name == "cpu-big-torch-compile"
 
 
+@pytest.mark.parametrize("provider", [providers.CPU, "torch", providers.named("xnnpack")])
+def test_the_name_without_its_provider_is_that_of_the_device(provider: str) -> None:
+    assert providers.without(providers.beside("cpu-big", provider), provider) == "cpu-big"
+
+
 @pytest.mark.parametrize(("name", "own", "gpu"), [("cuda", "cuda", 0), ("cuda:1", "cuda1", 1)])
 def test_a_gpu_is_torchs_own_device(name: str, own: str, gpu: int) -> None:
     device = devices.resolve(name, provider="torch-cudagraph")
