@@ -34,12 +34,16 @@ import torch
 from torch import nn
 
 
-def norm(c):
+def norm(c=4):
     """Batch norms that change what they are given."""
     layers = nn.Sequential(nn.Conv2d(3, c, 3), nn.BatchNorm2d(c), nn.ReLU())
     layers[1].running_mean.normal_()
     layers[1].running_var.uniform_(0.5, 2)
     return layers
+
+
+def linear(c):
+    return nn.Sequential(nn.Linear(8, c))
 
 
 def chance(c):
@@ -54,7 +58,7 @@ def once(c):
     built.touch()
     return nn.Linear(8, c)
 '''
-SHAPES = {"norm": (1, 3, 16, 16), "chance": (1, 8), "once": (1, 8)}
+SHAPES = {"norm": (1, 3, 16, 16), "linear": (1, 8), "chance": (1, 8), "once": (1, 8)}
 QUICK = ("--quick", "--max-time", "1s", "--sessions", "1")
 
 Ready = tuple[Case, Graph]
@@ -165,7 +169,7 @@ def test_every_thread_of_torch_has_a_processor_of_its_own(ready: Callable[..., R
 
 
 def test_modules_of_one_class_are_each_compiled(ready: Callable[..., Ready]) -> None:
-    pytest.importorskip("torch")
+    """All three are an nn.Sequential, whose one forward method is compiled for each."""
     device = place("torch-compile")
     try:
         compiling.require()
@@ -174,8 +178,8 @@ def test_modules_of_one_class_are_each_compiled(ready: Callable[..., Ready]) -> 
             open_agent(device)
         return
     with open_agent(device) as agent:
-        loads = [load(agent, ready("norm", c)) for c in (4, 6)]
-        timed = list(agent.time([("m:norm4", 3), ("m:norm6", 3)], [0.1, 0.1]))
+        loads = [load(agent, ready(*each)) for each in (("norm", 4), ("linear", 4), ("linear", 6))]
+        timed = list(agent.time([("m:norm4", 3), ("m:linear6", 3)], [0.1, 0.1]))
     assert agent.hello["versions"]["compiler"]
     assert all(each.load_s > each.first_call_s for each in loads), "the compiling is in load_s"
     assert [len(each.latencies_ns) for each in timed] == [3, 3]
@@ -362,7 +366,6 @@ def test_a_refusal_stands_without_the_name_of_an_exception() -> None:
 @pytest.mark.usefixtures("shared_cache")
 def test_one_table_has_a_column_for_each_provider(mine: Path, tmp_path: Path) -> None:
     args = ("run", f"{mine}:norm", "--shape", "x=1x3x16x16", *QUICK, "--export-csv", "t.csv")
-    mine.write_text(MINE.replace("def norm(c)", "def norm(c=4)"))
     done = benchbox(*args, "--provider", "cpu,torch", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     (header,) = [line for line in done.stdout.splitlines() if line.startswith("case")]
@@ -380,7 +383,6 @@ def test_one_table_has_a_column_for_each_provider(mine: Path, tmp_path: Path) ->
 @pytest.mark.usefixtures("shared_cache")
 def test_ctrl_c_keeps_what_there_is_and_leaves_no_process(mine: Path, tmp_path: Path) -> None:
     args = ("run", f"{mine}:norm", "--provider", "torch", "--max-time", "60s")
-    mine.write_text(MINE.replace("def norm(c)", "def norm(c=4)"))
     process = subprocess.Popen(
         command(*args, "--shape", "x=1x3x16x16", "--precision", "0.01%"),
         cwd=tmp_path,
