@@ -168,6 +168,7 @@ def test_every_thread_of_torch_has_a_processor_of_its_own(ready: Callable[..., R
 # torch.compile
 
 
+@pytest.mark.slow
 def test_modules_of_one_class_are_each_compiled(ready: Callable[..., Ready]) -> None:
     """All three are an nn.Sequential, whose one forward method is compiled for each."""
     device = place("torch-compile")
