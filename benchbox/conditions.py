@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from benchbox import providers
 from benchbox.agent.system import ranges
 from benchbox.cooling import Cooldown
 from benchbox.records import Context, Record
@@ -14,6 +15,11 @@ LABELS = {
     "nvpmodel": "power mode",
     "jetson_clocks": "clocks",
 }
+AS_BUILT = {
+    providers.TORCH: "PyTorch's own module in eager mode, default memory layout",
+    providers.TORCH_COMPILE: "PyTorch's own module by torch.compile with its defaults, no freezing",
+    providers.TORCH_CUDAGRAPH: "PyTorch's own module as one captured CUDA graph",
+}
 NOW = " now"  # ends what a board's firmware says of this moment
 
 
@@ -22,11 +28,21 @@ def notes(context: Context, records: Sequence[Record]) -> list[str]:
     setting = context.host.get("setting", {})
     waits = {each.session: each for record in records for each in record.cooldowns}
     return [
+        *_as_built(context, records),
         *_unequal(context),
         *_at_first(setting),
         *_changes(setting, records),
         *_warm([waits[session] for session in sorted(waits)]),
     ]
+
+
+def _as_built(context: Context, records: Sequence[Record]) -> Iterator[str]:
+    """Say in what a module that PyTorch ran differs from its graph."""
+    if context.provider not in AS_BUILT:
+        return
+    yield AS_BUILT[context.provider]
+    if any((record.graph or {}).get("batch_norm") == "folded" for record in records):
+        yield "its batch norms are as in the module; the ONNX graph has them folded away"
 
 
 def _unequal(context: Context) -> Iterator[str]:

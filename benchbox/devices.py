@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import importlib.util
 import platform
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +16,7 @@ from benchbox.registry import Entry, Processors
 Channels = Literal["gpu", "arm"]
 CPU_PROVIDER = providers.CPU
 SSH_PORT = 22
+GPU = re.compile(r"cuda(?::(\d{1,2}))?")
 ARM_MACHINES = ("aarch64", "arm64")
 DEVICES = {
     "cpu": "this machine's processor",
@@ -27,6 +29,7 @@ class Device:
     """A place to time graphs on; `channels` says which of a paper's channel sets fits it.
 
     `url` is empty for this machine. It and `python` are for the transport: no record holds them.
+    `gpu` is the one of this machine that PyTorch is to run on, empty for its processors.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Device:
     cpus: Processors = ()
     url: str = ""
     python: str = ""
+    gpu: str = ""
 
     @property
     def hardware(self) -> str:
@@ -48,7 +52,7 @@ class Device:
     @property
     def claims_arm(self) -> bool:
         """Whether its name says that it is an ARM one, which is then asserted."""
-        return self.name in ("arm", f"arm-{self.cpus}")
+        return self.name in (_named("arm", each, self.provider) for each in ((), self.cpus))
 
 
 def resolve(
@@ -57,7 +61,7 @@ def resolve(
     cpus: Processors = (),
     provider: str = CPU_PROVIDER,
 ) -> Device:
-    """Return the device that `name` stands for.
+    """Return the device that `name` stands for, with the provider in its name unless it is `cpu`.
 
     `cpus` are the processors to run on, one for each thread, or the cluster of them that is asked
     for; the device then has the cluster in its name. Without `threads` there are as many threads as
@@ -65,8 +69,9 @@ def resolve(
     Raises DeviceError when there is no such device, UsageError when this machine has no such
     processors; what another machine has is only known when an agent runs there.
     """
-    entry = _entry(name)
-    own = f"{entry.name}-{cpus}" if isinstance(cpus, str) else entry.name
+    gpu = _gpu(name, provider)
+    entry = Entry(name.replace(":", ""), "local") if gpu else _entry(name)
+    own = _named(entry.name, cpus, provider)
     if not cpus and threads is None:
         threads, cpus = entry.threads, entry.cpus
     elif not cpus and (threads == entry.threads or isinstance(entry.cpus, str)):
@@ -77,13 +82,44 @@ def resolve(
     threads = threads if threads is not None else max(1, len(named))
     is_here = entry.url == "local"
     url = "" if is_here else entry.url
-    device = Device(own, provider, threads, "arm", cpus, url, entry.python)
+    channels: Channels = "gpu" if gpu else "arm"
+    device = Device(own, provider, threads, channels, cpus, url, entry.python, gpu)
+    _check_torch(device)
     if is_here:
         require_arm(device, platform.machine())
         require_onnxruntime()
         _check_threads(threads, named)
     _check_pairs(threads, named)
     return device
+
+
+def _named(name: str, cpus: Processors, provider: str) -> str:
+    """Return a device's name with the cluster and the provider in it that are not the default."""
+    return providers.beside(f"{name}-{cpus}" if isinstance(cpus, str) else name, provider)
+
+
+def _gpu(name: str, provider: str) -> str:
+    """Return the GPU that `cuda` or `cuda:1` stands for, for PyTorch; empty for all else."""
+    match = GPU.fullmatch(name)
+    if match is None or not providers.runs_modules(provider):
+        return ""
+    return f"cuda:{match[1] or 0}"
+
+
+def _check_torch(device: Device) -> None:
+    """Raise DeviceError where PyTorch cannot be timed as it is asked for."""
+    if not providers.runs_modules(device.provider):
+        return
+    if device.url:
+        raise DeviceError(
+            f"device {device.name!r}: torch is timed on the machine that benchbox runs on; run it "
+            "on the board itself, or leave --provider out"
+        )
+    if not device.gpu:
+        try:
+            providers.require_gpu(device.provider)
+        except ValueError as error:
+            raise DeviceError(f"device {device.name!r}: {error}") from None
 
 
 def _entry(name: str) -> Entry:
@@ -95,7 +131,10 @@ def _entry(name: str) -> Entry:
         registry.serial(name)
         return Entry(shareable(name), name)
     if name.partition(":")[0] == "cuda":
-        raise DeviceError(f"device {name!r}: GPUs are not supported yet; time on --device cpu")
+        raise DeviceError(
+            f"device {name!r}: ONNX Runtime's GPUs are not supported yet; time on "
+            "--device cpu, or by --provider torch"
+        )
     known = registry.entries()
     entry = known.get(name)
     if entry is not None:

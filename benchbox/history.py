@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchbox import host
+from benchbox import host, providers
 from benchbox.records import Context
 from benchbox.states import STEP, Histogram, Known
 
@@ -19,11 +19,14 @@ HIGHEST_BIN = 10_000  # a reading of e^50 ns
 
 
 def path(context: Context) -> Path:
-    """Return the file that knows the machine of a run, as the same probe sees it."""
+    """Return the file that knows the machine of a run, as the same probe sees it.
+
+    Whatever runs the graphs: beside ONNX Runtime and PyTorch the probe reads the same.
+    """
     keys = ("machine", "cpu", "cpus", "virtual")
     parts = [
         STEP,
-        context.device,
+        providers.without(context.device, context.provider),
         context.threads,
         list(context.cpus),
         context.versions.get("numpy"),

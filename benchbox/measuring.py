@@ -9,10 +9,11 @@ from benchbox import arrivals, emulated, grouping, rows
 from benchbox.cooling import Cooling
 from benchbox.devices import Device
 from benchbox.errors import AgentError, CaseError, DeviceError
-from benchbox.export import Graph
+from benchbox.export import Graph, recipe
 from benchbox.journal import Journal
 from benchbox.pacing import PacedSampler
 from benchbox.planning import Plan, shortfall, undecided
+from benchbox.providers import runs_modules
 from benchbox.records import Record, Status
 from benchbox.samples import Burst, round_medians
 from benchbox.sampling import Progress, Sampler, Subject
@@ -214,7 +215,10 @@ class Measurement:
         graph, case = self._graphs[key], self._cases[key]
         try:
             first = key not in self._loaded
-            loaded = agent.load(key, str(graph.path), case.inputs, self._plan.seed, denormals=first)
+            module = recipe(case) if runs_modules(self._device.provider) else None
+            loaded = agent.load(
+                key, str(graph.path), case.inputs, self._plan.seed, denormals=first, module=module
+            )
         except CaseError as error:
             sampler.fail(key, str(error))
             self._finish(progress, "failed", str(error))

@@ -1,4 +1,4 @@
-"""ONNX Runtime's execution providers: their short names here, and whether a build has one."""
+"""What runs a graph: ONNX Runtime's execution providers by their short names, and PyTorch."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -18,26 +18,61 @@ NAMES: Mapping[str, str] = {
     "openvino": "OpenVINOExecutionProvider",
     "dnnl": "DnnlExecutionProvider",
 }
+# PyTorch beside ONNX Runtime: as it is called, by torch.compile, and as a captured CUDA graph.
+TORCH, TORCH_COMPILE, TORCH_CUDAGRAPH = "torch", "torch-compile", "torch-cudagraph"
+MODULES = (TORCH, TORCH_COMPILE, TORCH_CUDAGRAPH)
 SHORT = {full: short for short, full in NAMES.items()}
 
 
 def named(text: str) -> str:
-    """Return the provider that `xnnpack` or `XnnpackExecutionProvider` stands for.
+    """Return the provider that `xnnpack`, `XnnpackExecutionProvider` or `torch` stands for.
 
     Raises UsageError for what is neither a name known here nor one as ONNX Runtime writes them.
     """
     if text.lower() in NAMES:
         return NAMES[text.lower()]
+    if text.lower() in MODULES:
+        return text.lower()
     if text.endswith(SUFFIX) and text.isalnum() and text != SUFFIX:
         return text
-    close = difflib.get_close_matches(text.lower(), NAMES, n=1)
+    known = [*NAMES, *MODULES]
+    close = difflib.get_close_matches(text.lower(), known, n=1)
     near = f" (did you mean {close[0]!r}?)" if close else ""
-    raise UsageError(f"--provider {text}: unknown{near}; choose {', '.join(NAMES)}")
+    raise UsageError(f"--provider {text}: unknown{near}; choose {', '.join(known)}")
+
+
+def several(text: str) -> list[str]:
+    """Return the providers that `cpu,torch` stands for; raises UsageError as `named` does."""
+    found = [named(word.strip()) for word in text.split(",")]
+    if twice := [each for each in found if found.count(each) > 1]:
+        raise UsageError(f"--provider {text}: {short(twice[0])} is named twice")
+    return found
+
+
+def runs_modules(provider: str) -> bool:
+    """Return whether a provider runs the nn.Module itself, and not its graph."""
+    return provider in MODULES
+
+
+def require_gpu(provider: str) -> None:
+    """Raise ValueError for a provider that is for GPUs alone."""
+    if provider == TORCH_CUDAGRAPH:
+        raise ValueError("CUDA graphs are captured on GPUs only; choose --provider torch here")
 
 
 def short(provider: str) -> str:
     """Return the short name of a provider, its own where it has none."""
     return SHORT.get(provider, provider)
+
+
+def beside(name: str, provider: str) -> str:
+    """Return a device's name with its provider, which `cpu` alone does without."""
+    return name if provider == CPU else f"{name}-{short(provider)}"
+
+
+def without(name: str, provider: str) -> str:
+    """Return the name that `beside` was given."""
+    return name if provider == CPU else name.removesuffix(f"-{short(provider)}")
 
 
 def require(provider: str, available: Sequence[str], device: str) -> None:

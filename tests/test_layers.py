@@ -35,7 +35,7 @@ LAYERS = (
         "profiles",
     ),
     ("specs", "devices"),
-    ("agent", "native", "transports", "export", "emulated"),
+    ("agent", "torch_agent", "native", "transports", "export", "emulated"),
     ("planning", "sampling", "pacing", "sustaining", "records", "history"),
     ("journal", "resuming", "rows", "matching", "grouping"),
     ("measuring", "profiling", "lasting", "runner", "together"),

@@ -378,7 +378,7 @@ class SimulatedAgent:
         self.closed = False
         self.left = devices.lost_at.get(number, 10**9)
 
-    def load(self, graph: str, *_: object, denormals: bool) -> Loaded:
+    def load(self, graph: str, *_: object, denormals: bool, **_how: object) -> Loaded:
         self.loaded.append(graph)
         self.devices.machine.sleep(self.devices.loading_s)
         self.denormals += [graph] * denormals

@@ -22,12 +22,12 @@ from benchbox.agent import (
 )
 from benchbox.agent.clusters import Cluster
 from benchbox.agent.health import Health
+from benchbox.agent.runtime import OnnxRuntime, Runtime, Session
 from benchbox.agent.stdio import Message, sentence
 from benchbox.agent.witness import PROC, SYS, Witness
 
 if TYPE_CHECKING:
     from benchbox.agent.sentinel import Sentinel
-    from benchbox.agent.session import Session
 
 FACTS = "--facts"
 
@@ -35,9 +35,10 @@ FACTS = "--facts"
 class Agent:
     """What is held between requests: the loaded graphs, the threads, and where they run."""
 
-    def __init__(self, proc: Path = PROC, sys: Path = SYS) -> None:
-        """Serve for the machine that these folders describe."""
+    def __init__(self, proc: Path = PROC, sys: Path = SYS, runtime: Runtime | None = None) -> None:
+        """Serve for the machine that these folders describe, by ONNX Runtime or by another."""
         self._proc, self._sys = proc, sys
+        self._runtime = runtime or OnnxRuntime()
         self.health = Health((), sys)
         self.sessions: dict[str, Session] = {}
         self.threads = 1
@@ -66,7 +67,7 @@ class Agent:
             yield {"reply": op, "error": sentence(error)}
 
     def hello(self, request: Message) -> Iterator[dict[str, object]]:
-        """Pin this process, import ONNX Runtime, and say what is here."""
+        """Pin this process, import what runs graphs, and say what is here."""
         if request["protocol"] != PROTOCOL:
             raise ValueError(f"protocol {request['protocol']} asked for, {PROTOCOL} spoken here")
         host = system.host()
@@ -75,8 +76,8 @@ class Agent:
         self.cpus = self._chosen(request.get("cpus"), found)
         system.pin(self.cpus)
         self.health = Health(self.cpus, self._sys)
+        self._runtime.begin(request, self.cpus)
         import numpy as np
-        import onnxruntime as ort
 
         from benchbox.agent.sentinel import Sentinel
 
@@ -93,9 +94,9 @@ class Agent:
             "versions": {
                 "python": platform.python_version(),
                 "numpy": np.__version__,
-                "onnxruntime": ort.__version__,
+                **self._runtime.versions(),
             },
-            "providers": ort.get_available_providers(),
+            "providers": self._runtime.providers(),
             "cpus": self.cpus,
             "affinity": system.affinity(),
             "rss_bytes": system.rss_bytes(),
@@ -112,19 +113,10 @@ class Agent:
 
     def load(self, request: Message) -> Iterator[dict[str, object]]:
         """Open a graph, call it once, and keep it."""
-        from benchbox.agent import session
-
-        options = session.options(self.threads, self.cpus)
-        mark, masks = system.mark_peak(), system.affinity()
-        provider = request["provider"]
-        own = self.cpus if provider in session.OWN_POOLS else self.cpus[:1]
-        with system.spread(own):  # a pool that binds no threads has the mask of who starts it
-            loaded = session.load(
-                request["path"], provider, request["inputs"], request["seed"], options
-            )
+        mark = system.mark_peak()
+        loaded = self._runtime.load(request)
         self.sessions[request["graph"]] = loaded
         system.check_bound(self.cpus)
-        system.check_pool(self.threads, self.cpus, masks)
         # With more threads the pool's keep their own mode, and no call could tell.
         is_short = self.threads == 1 and loaded.first_call_s < denormals.LONGEST_S
         looked_for = request.get("denormals") and is_short
@@ -139,6 +131,7 @@ class Agent:
             "nodes": loaded.nodes,
             "denormal_ratio": denormal_ratio,
             "outputs": loaded.outputs,
+            "span_s": loaded.span_s,
             "affinity": system.affinity(),
             "rss_bytes": system.rss_bytes(),
             "peak_rss_bytes": system.peak_rss_bytes(),

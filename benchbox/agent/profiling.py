@@ -20,7 +20,7 @@ from benchbox.agent.tracing import Recording
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-    from benchbox.agent.session import Session
+    from benchbox.agent.runtime import Session
 
 ROUNDS = 10
 BURST_S = 0.1

@@ -2,35 +2,20 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
 import onnxruntime as ort
 
 from benchbox.agent import inputs
+from benchbox.agent.runtime import Session
 from benchbox.agent.stdio import Message
 
 ERRORS_ONLY = 3
 CPU = "CPUExecutionProvider"
 # Providers with a pool of their own, and the option that sets its size.
 OWN_POOLS = {"XnnpackExecutionProvider": "intra_op_num_threads"}
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A loaded graph; `call` runs it once on inputs and outputs that were bound beforehand.
-
-    `nodes` says how many of its nodes each provider runs, None where ONNX Runtime does not tell.
-    """
-
-    call: Callable[[], object]
-    load_s: float
-    first_call_s: float
-    finite: bool
-    outputs: list[dict[str, object]]
-    nodes: Mapping[str, int] | None
 
 
 def options(threads: int, cpus: Sequence[int]) -> ort.SessionOptions:

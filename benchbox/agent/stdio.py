@@ -39,6 +39,11 @@ def _parse(line: bytes) -> Message:
     return message if isinstance(message, dict) else {}
 
 
+class Refusal(Exception):  # noqa: N818 - not an error of the program, but what it answers
+    """Why something is not done, in a sentence that needs no name of an exception before it."""
+
+
 def sentence(error: BaseException) -> str:
     """Return an exception as one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    text = str(error) if isinstance(error, Refusal) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())

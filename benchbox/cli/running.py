@@ -105,13 +105,14 @@ def carry_out(
 
 
 def _places(options: Options) -> list[Device]:
-    """Return the devices asked for, in each of the clusters asked for."""
-    provider = providers.named(options.provider) if options.provider else providers.CPU
+    """Return the devices asked for, in each cluster and by each provider asked for."""
+    by = providers.several(options.provider) if options.provider else [providers.CPU]
     choices = parsing.processors(options.cpus)
     places = [
         devices.resolve(each, options.threads, cpus, provider)
         for each in options.devices
         for cpus in choices
+        for provider in by
     ]
     names = [device.name for device in places]
     if twice := [name for name in names if names.count(name) > 1]:

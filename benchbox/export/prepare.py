@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from benchbox import host
 from benchbox.devices import require_onnxruntime
 from benchbox.errors import AgentError, CaseError, SpecError, StorageError
-from benchbox.export import cache
+from benchbox.export import building, cache
 from benchbox.export.graph import Graph
 from benchbox.specs import Builder, Case
 from benchbox.transports.channel import ChannelClosed, ProcessChannel, Timeout
@@ -132,14 +132,5 @@ class Worker(threading.Thread):
 def _request(key: str, case: Case) -> dict[str, object]:
     inputs = [[tensor.name, tensor.shape, tensor.dtype] for tensor in case.inputs]
     if isinstance(case.source, Builder):
-        return {
-            "op": "build",
-            "key": key,
-            "reference": case.source.reference,
-            "file": None if case.source.path is None else str(case.source.path),
-            "args": dict(case.args),
-            "inputs": inputs,
-            "network": case.source.network,
-            "weights": None if case.source.weights is None else str(case.source.weights),
-        }
+        return {"op": "build", "key": key, "inputs": inputs, **building.recipe(case)}
     return {"op": "inspect", "key": key, "file": str(case.source.path), "inputs": inputs}

@@ -28,8 +28,10 @@ def check_finite(outputs: Sequence["Array"]) -> None:
                 )
 
 
-def difference(expected: Sequence["Array"], actual: Sequence["Array"]) -> float:
-    """Return the largest absolute difference; raises CaseError when it is beyond TOLERANCE."""
+def difference(
+    expected: Sequence["Array"], actual: Sequence["Array"], tolerance: float = TOLERANCE
+) -> float:
+    """Return the largest absolute difference; raises CaseError when it is beyond `tolerance`."""
     import numpy as np
 
     if len(expected) != len(actual):
@@ -41,9 +43,9 @@ def difference(expected: Sequence["Array"], actual: Sequence["Array"]) -> float:
         apart = np.abs(one.astype(np.float64) - other.astype(np.float64))
         if apart.size:
             largest = max(largest, float(apart.max()))
-        if not np.allclose(other, one, rtol=TOLERANCE, atol=TOLERANCE):
+        if not np.allclose(other, one, rtol=tolerance, atol=tolerance):
             raise CaseError(
                 f"output {index + 1}: ONNX Runtime differs from torch by {apart.max():.2g}, "
-                f"more than {TOLERANCE:g}; such a graph is not timed"
+                f"more than {tolerance:g}; such a graph is not timed"
             )
     return largest

@@ -4,6 +4,8 @@
      "inputs": [[name, shape, dtype], ...],
      "network": name | "", "weights": path | null}        -> {"reply": "build"}
     {"op": "inspect", "key": k, "file": path, "inputs": [...]} -> {"reply": "inspect"}
+    {"op": "outputs", "file": path, "inputs": [...], "seed": n, "to": path of an .npz}
+                                                              -> {"reply": "outputs"}
 
 A case that fails is answered by {"error": sentence, "kind": "spec" | "storage" | "case"}: "spec"
 when no case of that builder can work, "storage" when the cache cannot be written. The graph itself
@@ -19,10 +21,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchbox import costs, networks
+from benchbox import costs
 from benchbox.agent import inputs, stdio
 from benchbox.errors import BenchboxError, SpecError, StorageError
-from benchbox.export.builders import own_modules, resolve
+from benchbox.export import building
+from benchbox.export.builders import own_modules
 from benchbox.export.folding import folded
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
 from benchbox.export.verifying import check_finite, difference
@@ -48,6 +51,8 @@ def replies(request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
                 build(request)
         elif op == "inspect":
             inspect(request)
+        elif op == "outputs":
+            outputs(request)
         yield {"reply": op}
     except SpecError as error:
         yield {"reply": op, "error": str(error), "kind": "spec"}
@@ -65,19 +70,11 @@ def build(request: Mapping[str, Any]) -> None:
     Raises SpecError for a builder that does not import or returns no module, CaseError when the
     output is not finite or the two runtimes disagree.
     """
-    import torch
-
     from benchbox.export import cache
 
-    torch.set_num_threads(1)
-    torch.manual_seed(SEED)
-    module = _module(request)
-    if not isinstance(module, torch.nn.Module):
-        kind = type(module).__name__
-        raise SpecError(f"builder {request['reference']!r} returned {kind}, not an nn.Module")
-    module.eval()
-    feeds = _feeds(request["inputs"])
-    expected = _run_torch(module, list(feeds.values()))
+    module = building.build(request)
+    feeds = _feeds(request["inputs"], SEED)
+    expected = building.call(module, list(feeds.values()))
     with cache.new_entry(request["key"]) as folder:
         path = folder / MODEL
         _export(module, feeds, path)
@@ -96,13 +93,6 @@ def build(request: Mapping[str, Any]) -> None:
             beside=beside,
         )
         (folder / cache.FACTS).write_text(json.dumps(graph.facts()))
-
-
-def _module(request: Mapping[str, Any]) -> object:
-    """Return what the builder makes, or a network with the weights of a checkpoint."""
-    if request["weights"] is not None:
-        return networks.create(request["network"], Path(request["weights"]))
-    return resolve(request["reference"], request["file"])(**request["args"])
 
 
 def _cost(
@@ -125,7 +115,7 @@ def inspect(request: Mapping[str, Any]) -> None:
     from benchbox.specs import onnxfile
 
     path = Path(request["file"])
-    feeds = _feeds(request["inputs"])
+    feeds = _feeds(request["inputs"], SEED)
     model = onnxfile.read(path)
     shapes = {name: array.shape for name, array in feeds.items()}
     check_finite(_run_onnxruntime(path, feeds))
@@ -147,21 +137,18 @@ def inspect(request: Mapping[str, Any]) -> None:
         (folder / cache.FACTS).write_text(json.dumps(graph.facts()))
 
 
-def _feeds(tensors: Sequence[Sequence[Any]]) -> dict[str, "Array"]:
-    return {name: inputs.make(name, shape, dtype, SEED) for name, shape, dtype in tensors}
+def outputs(request: Mapping[str, Any]) -> None:
+    """Run a graph once and write its outputs in order; raises CaseError unless all are finite."""
+    import numpy as np
+
+    feeds = _feeds(request["inputs"], request["seed"])
+    found = _run_onnxruntime(Path(request["file"]), feeds)
+    check_finite(found)
+    np.savez(request["to"], *found)
 
 
-def _run_torch(module: "torch.nn.Module", arrays: Sequence["Array"]) -> list["Array"]:
-    """Return the module's outputs as arrays; raises CaseError unless all are finite."""
-    import torch
-    from torch.utils import _pytree
-
-    with torch.no_grad():
-        result = module(*(torch.from_numpy(array) for array in arrays))
-    leaves = _pytree.tree_leaves(result)
-    outputs = [leaf.numpy() for leaf in leaves if isinstance(leaf, torch.Tensor)]
-    check_finite(outputs)
-    return outputs
+def _feeds(tensors: Sequence[Sequence[Any]], seed: int) -> dict[str, "Array"]:
+    return {name: inputs.make(name, shape, dtype, seed) for name, shape, dtype in tensors}
 
 
 def _export(module: "torch.nn.Module", feeds: Mapping[str, "Array"], path: Path) -> None:

@@ -69,6 +69,7 @@ class Record:
     `relative` is its latency over that of the group's reference, from the rounds that they share.
     `paper` is what a paper prints of the case as a network, in millions and percent.
     `nodes` says how many nodes of the graph each provider ran, None where that is not told.
+    `span_s` is what a call takes on the GPU itself, None where that is not told.
     `cooldowns` are the waits for the device to cool down before the sessions that timed it.
     With `arrival` its calls came at a rate, which `latency` and `relative` are about; with
     `sustained` it ran for minutes, and `latency` is its steady state.
@@ -104,6 +105,7 @@ class Record:
     denormal_ratio: float | None = None
     peak_bytes: int | None = None
     nodes: Mapping[str, int] | None = None
+    span_s: float | None = None
     latency: Latency | None = None
     relative: Interval | None = None
     gate: Gate = OPEN

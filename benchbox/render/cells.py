@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchbox import comparing, reading, telling, verdicts
+from benchbox.providers import runs_modules
 from benchbox.records import Context, Record, Run, SpecFacts, uncounted
 from benchbox.render import loads, units
 from benchbox.tables import rate, relative
@@ -129,10 +130,13 @@ def setting(context: Context, records: Sequence[Record]) -> str:
 
 def measured_by(context: Context) -> str:
     """Return the processor, the versions and the day."""
-    runtime = context.versions.get("onnxruntime")
+    name, key = (
+        ("torch",) * 2 if runs_modules(context.provider) else ("ONNX Runtime", "onnxruntime")
+    )
+    runtime = context.versions.get(key)
     parts = [
         str(context.host.get("cpu", "")),
-        f"ONNX Runtime {runtime}" if runtime else "",
+        f"{name} {runtime}" if runtime else "",
         f"benchbox {context.benchbox}",
         context.created.partition("T")[0],
     ]
@@ -253,6 +257,7 @@ DETAILS: tuple[tuple[str, Callable[[Record], str]], ...] = (
     ("p99 (ms)", lambda r: units.milliseconds(r.latency.p99_s if r.latency else None)),
     ("load (s)", lambda r: units.in_seconds(r.load_s)),
     ("first call (ms)", lambda r: units.milliseconds(r.first_call_s)),
+    ("GPU alone (ms)", lambda r: units.milliseconds(r.span_s)),
     ("warmup calls", lambda r: units.whole(r.warmup_calls)),
     ("peak memory (MB)", lambda r: units.millions(r.peak_bytes)),
     (

@@ -4,7 +4,7 @@ from benchbox import devices, providers
 from benchbox.devices import Device
 from benchbox.errors import DeviceError
 from benchbox.transports import replies
-from benchbox.transports.agent import Agent, Loaded
+from benchbox.transports.agent import Agent, Deadlines, Loaded
 from benchbox.transports.channel import ChannelClosed
 from benchbox.transports.local import open_local
 from benchbox.transports.reach import Reached
@@ -13,6 +13,7 @@ from benchbox.transports.remote import Board, install
 __all__ = ["Agent", "Loaded", "install_runtime", "open_agent", "open_board"]
 
 ADB = "adb://"
+COMPILING = Deadlines(hello_s=120.0, load_s=1800.0)  # a whole network was seen to take 85 s
 
 
 def open_agent(device: Device) -> Agent:
@@ -30,6 +31,8 @@ def open_agent(device: Device) -> Agent:
 
 
 def _greeted(device: Device) -> Agent:
+    if providers.runs_modules(device.provider):
+        return Agent(open_local("benchbox.torch_agent"), device, COMPILING)
     if not device.url:
         return Agent(open_local(), device)
     channel = open_board(device).channel()

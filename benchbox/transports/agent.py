@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from benchbox import providers
 from benchbox.agent import PROTOCOL
 from benchbox.devices import Device
 from benchbox.errors import AgentError, CaseError, DeviceError
@@ -57,6 +58,7 @@ class Loaded:
     denormal_ratio: float | None = None
     peak_bytes: int | None = None
     nodes: Mapping[str, int] | None = None
+    span_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Agent:
                     "protocol": PROTOCOL,
                     "threads": device.threads,
                     "cpus": device.cpus or None,
+                    **_modules(device),
                 },
                 deadlines.hello_s,
             )
@@ -109,8 +112,11 @@ class Agent:
         seed: int,
         *,
         denormals: bool = False,
+        module: Mapping[str, object] | None = None,
     ) -> Loaded:
         """Open a graph on the device and call it once; look for `denormals` in it where asked.
+
+        `module` says how the nn.Module is built that is to run instead, and to equal the graph.
 
         Raises CaseError when it cannot be loaded, AgentError when the agent is lost over it.
         """
@@ -122,6 +128,7 @@ class Agent:
             "inputs": _plain(inputs),
             "seed": seed,
             "denormals": denormals,
+            **({"module": module} if module else {}),
         }
         reply = self._ask(request, self._deadlines.load_s)
         if not reply["finite"]:
@@ -136,6 +143,7 @@ class Agent:
             reply.get("denormal_ratio"),
             reply.get("peak_bytes"),
             reply.get("nodes"),
+            reply.get("span_s"),
         )
 
     def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
@@ -249,6 +257,13 @@ def _refusal(error: CaseError) -> str:
     text = replies.line(error)
     own = text.removeprefix("ValueError: ")
     return own if own != text else f"no agent starts there: {text}"
+
+
+def _modules(device: Device) -> dict[str, object]:
+    """Return how a process that is to run modules runs them; nothing where graphs are run."""
+    if not providers.runs_modules(device.provider):
+        return {}
+    return {"provider": device.provider, "gpu": device.gpu}
 
 
 def _plain(inputs: Sequence[TensorSpec]) -> list[dict[str, object]]:

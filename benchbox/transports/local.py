@@ -28,6 +28,6 @@ SINGLE_THREADED = {
 }
 
 
-def open_local() -> ProcessChannel:
+def open_local(program: str = "benchbox.agent") -> ProcessChannel:
     """Start an agent on this machine."""
-    return python_child("benchbox.agent")
+    return python_child(program)

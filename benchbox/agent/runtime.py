@@ -1,0 +1,84 @@
+"""What runs graphs on the device: ONNX Runtime here, PyTorch in benchbox.torch_agent."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from benchbox.agent import system
+from benchbox.agent.stdio import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A loaded graph; `call` runs it once on an input that was made beforehand.
+
+    `nodes` says how many of its nodes each provider runs, None where the runtime does not tell.
+    `span_s` is what one call takes on a GPU itself, None on a processor.
+    """
+
+    call: Callable[[], object]
+    load_s: float
+    first_call_s: float
+    finite: bool
+    outputs: list[dict[str, object]]
+    nodes: Mapping[str, int] | None = None
+    span_s: float | None = None
+
+
+class Runtime(Protocol):
+    """A library that runs graphs, and which of its builds this is."""
+
+    def begin(self, request: Message, cpus: Sequence[int]) -> None:
+        """Import the library and make its threads as a `hello` asks; the first runs on `cpus[0]`.
+
+        Raises ValueError where it cannot run here as it is asked to.
+        """
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the library, by name."""
+
+    def providers(self) -> list[str]:
+        """Return what it can run graphs by here."""
+
+    def load(self, request: Message) -> Session:
+        """Open what a `load` asks for and call it; its pool is bound as the session's threads."""
+
+
+class OnnxRuntime:
+    """ONNX Runtime, which has a pool of threads for each graph."""
+
+    def __init__(self) -> None:
+        self._threads = 1
+        self._cpus: Sequence[int] = ()
+
+    def begin(self, request: Message, cpus: Sequence[int]) -> None:
+        """Import it; threads come with each graph."""
+        import onnxruntime  # noqa: F401 - so that no load has to wait for it
+
+        self._threads, self._cpus = int(request["threads"]), cpus
+
+    def versions(self) -> dict[str, str]:
+        """Return its version."""
+        import onnxruntime as ort
+
+        return {"onnxruntime": ort.__version__}
+
+    def providers(self) -> list[str]:
+        """Return the execution providers of this build."""
+        import onnxruntime as ort
+
+        return list(ort.get_available_providers())
+
+    def load(self, request: Message) -> Session:
+        """Open a graph and call it; raises RuntimeError unless its pool is bound as asked."""
+        from benchbox.agent import session
+
+        options, masks = session.options(self._threads, self._cpus), system.affinity()
+        provider = request["provider"]
+        own = self._cpus if provider in session.OWN_POOLS else self._cpus[:1]
+        with system.spread(own):  # a pool that binds no threads has the mask of who starts it
+            loaded = session.load(
+                request["path"], provider, request["inputs"], request["seed"], options
+            )
+        system.check_pool(self._threads, self._cpus, masks)
+        return loaded
