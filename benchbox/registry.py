@@ -6,7 +6,7 @@ import re
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -181,11 +181,14 @@ def _check_types(where: str, table: Mapping[str, Any]) -> None:
 def add(entry: Entry) -> Path:
     """Write a device into the project's file if that has devices, else the user's; return it.
 
-    All else in the file stays as it is. Raises UsageError when there is one of that name already,
-    StorageError when the file cannot be written.
+    All else in the file stays as it is. One that is there already is left as it is. Raises
+    UsageError when there is another one of that name, StorageError when the file cannot be written.
     """
     check(entry)
-    if (known := find(entry.name)) is not None:
+    known = find(entry.name)
+    if known is not None and replace(known, file=entry.file) == entry:
+        return known.file
+    if known is not None:
         raise UsageError(
             f"device {entry.name!r} is registered in {known.file} already: "
             f"benchbox device remove {entry.name}"

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -355,13 +357,30 @@ def test_a_run_whose_phone_is_lost_is_kept_and_resumed(
     assert not [part for part in (there.serial, there.host) if part in text]
 
 
+def test_a_slow_network_is_no_lost_phone(there: "board.Phone", write_onnx: WriteOnnx) -> None:
+    """Answers to signs of life wait behind what is sent for longer than they may take."""
+    path = write_onnx("big")
+    model = onnx.load(path)
+    weights = np.frombuffer(np.random.default_rng(0).bytes(400_000), dtype=np.uint8)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "unused"))
+    onnx.save(model, path)
+    add_phone(there)
+    there.slow(256)
+    try:
+        result = benchbox("run", "big.onnx", "-d", "phone", *SHORT)
+    finally:
+        there.slow(None)
+    assert result.exit_code == 0, result.output
+    assert {status for status, _ in by_case(newest()).values()} <= MEASURED
+
+
 def test_a_phone_without_python_is_checked_and_run_on(
     there: "board.Phone", write_onnx: WriteOnnx
 ) -> None:
     write_onnx("a")
     added = benchbox("device", "add", "phone", there.url, "--install")
     assert added.exit_code == 0, added.output
-    assert "software      no Python: the native runner is pushed\n" in added.stdout
+    assert "software       no Python: the native runner is pushed\n" in added.stdout
     assert added.stdout.endswith("phone is ready\n")
     result = benchbox("run", "a.onnx", "-d", "phone", *SHORT, "--export-csv", "-")
     assert result.exit_code == 0, result.output

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from benchbox import seen
 from benchbox.cli.app import app
 from benchbox.cli.boards import _cluster, _missing, _rows
 from benchbox.devices import CPU_PROVIDER, Device
@@ -57,7 +58,7 @@ def test_a_device_is_added_listed_and_removed() -> None:
         (("add", "pi", "ssh://pi", "--cpus", "x"), 2, "--cpus x: write processors as"),
         (("remove", "pi"), 2, "is not registered"),
         (("check", "pi"), 6, "unknown device 'pi'"),
-        (("check", "cpu"), 2, "benchbox doctor looks at it"),
+        (("check", "cpu", "--clean"), 2, "--install and --clean are for others"),
     ],
 )
 def test_what_cannot_be_is_one_line(arguments: tuple[str, ...], code: int, sentence: str) -> None:
@@ -97,6 +98,39 @@ def test_what_a_board_lacks_is_said_with_what_to_do() -> None:
     assert "--clean" in _missing(PI, {**FACTS, "free_bytes": 1}, [])
     many = Device("pi", CPU_PROVIDER, 5, "arm", (), "ssh://pi")
     assert "it has the processors 0-3" in _missing(many, FACTS, [])
-    with pytest.raises(DeviceError, match="device 'arm': this machine is x86_64"):
+    with pytest.raises(DeviceError, match=r"device 'arm': .*x86_64, not an ARM one"):
         arm = Device("arm", CPU_PROVIDER, 1, "arm", (), "ssh://pi")
         _missing(arm, {**FACTS, "machine": "x86_64"}, [])
+
+
+def test_clusters_have_the_names_that_choose_them() -> None:
+    kinds = ([7], "Cortex-X1"), ([4, 5, 6], "Cortex-A78"), ([0, 1, 2, 3], "Cortex-A55")
+    clusters = [{"cpus": cpus, "core": core} for cpus, core in kinds]
+    rows = _rows({**FACTS, "clusters": clusters})
+    assert [row for row in rows if row[0].endswith("cluster")] == [
+        ("big cluster", "CPU 7, Cortex-X1"),
+        ("middle cluster", "CPU 4-6, Cortex-A78"),
+        ("little cluster", "CPU 0-3, Cortex-A55"),
+    ]
+
+
+@pytest.mark.slow
+def test_this_machine_says_what_it_is_by_any_of_its_names() -> None:
+    invoke("add", "here", "local")
+    for name in ("cpu", "here"):
+        checked = invoke("check", name)
+        assert checked.exit_code == 0, checked.output
+        labels = [line[:14].strip() for line in checked.stdout.splitlines()]
+        assert labels[:3] == ["model", "architecture", "software"]
+        assert checked.stdout.endswith(f"{name} is ready\n")
+
+
+def test_what_a_device_was_is_listed_until_it_is_removed() -> None:
+    invoke("add", "pi", "ssh://pi")
+    seen.note("ssh://pi", seen.describe("Raspberry Pi 5", "aarch64", FACTS["clusters"]))
+    seen.note("ssh://pi")
+    listed = " ".join(invoke("list").stdout.split())
+    assert "Raspberry Pi 5, aarch64, 4 x Cortex-A76" in listed
+    invoke("remove", "pi")
+    invoke("add", "pi", "ssh://pi")
+    assert "Raspberry" not in invoke("list").stdout

@@ -152,6 +152,15 @@ def test_a_slow_link_is_no_lost_one(lan: NetworkBoard) -> None:
     assert record.bursts and all(len(burst.latencies_ns) for burst in record.bursts)
 
 
+def test_what_is_sent_is_told_once_where_it_takes_a_while(lan: NetworkBoard) -> None:
+    grow("big", 1_500_000)
+    lan.slow(None)
+    result = benchbox("run", "a.onnx", "big.onnx", "-d", "ssh://board", *SHORT)
+    assert result.exit_code == 0, result.output
+    said = [line for line in result.stderr.splitlines() if "sending" in line]
+    assert said == ["sending big.onnx, 2 MB"]
+
+
 # what happens in the middle of a run
 
 
@@ -207,7 +216,7 @@ def test_a_board_that_starts_again_costs_one_row_and_another_host_key_all(
         )
         monkeypatch.setattr(remote, "_reached", set())
         said = refused(*arguments)
-        assert f"{lan.host} shows another host key than ~/.ssh/known_hosts has" in said
+        assert f"{lan.host} shows another host key than {lan.known_hosts} has" in said
     finally:
         lan.reboot()
 
@@ -248,18 +257,26 @@ def test_ctrl_c_while_a_graph_is_sent_leaves_nothing_running_there(lan: NetworkB
     assert wait_for(lambda: not lan.pids(KEEPER) and not lan.pids(FILES), 8)
 
 
-def test_two_runs_on_one_board_at_the_same_time_both_have_their_rows(
+def test_of_two_runs_on_one_board_at_the_same_time_the_second_is_refused(
     ssh_board: Board, reach: Callable[[Board], None]
 ) -> None:
     reach(ssh_board)
     argv = [sys.executable, "-m", "benchbox", "run", "a.onnx", "b.onnx", "-d", "ssh://board"]
-    argv += [*SHORT, "--export-csv", "-"]
-    both = [subprocess.Popen(argv, stdout=-1, stderr=-1, text=True) for _ in range(2)]
-    outputs = [process.communicate(timeout=60) for process in both]
-    assert [process.returncode for process in both] == [0, 0], outputs
-    for csv, _ in outputs:
-        assert [row["status"] in MEASURED for row in table(csv)] == [True, True]
-    assert len(list(Path("results").glob("*/*.jsonl"))) == 2
+    endless = [*argv, *ENDLESS, "--max-time", "15s", "--export-csv", "-"]
+    first = subprocess.Popen(endless, stdout=-1, stderr=-1, text=True)
+    try:
+        assert wait_for(lambda: bool(ssh_board.pids(FILES)))
+        said = refused("run", "a.onnx", "-d", "ssh://board")
+        assert said.endswith("another benchbox is timing on it; wait for it to end")
+        checked = benchbox("device", "check", "ssh://board")
+        assert checked.exit_code == 0, checked.output
+        assert checked.stdout.endswith("is in use: another benchbox is timing on it\n")
+        assert "not emptied: another" in refused("device", "check", "ssh://board", "--clean")
+    finally:
+        csv, stderr = first.communicate(timeout=60)
+    assert first.returncode == 0, stderr
+    assert [row["status"] in MEASURED for row in table(csv)] == [True, True]
+    assert benchbox("run", "a.onnx", "-d", "ssh://board", *SHORT).exit_code == 0
     assert list((ssh_board.home / PARTS).iterdir()) == []
 
 

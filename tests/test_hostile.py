@@ -43,7 +43,8 @@ LIAR = """\
 import json, os, sys
 lies = json.load(open({lies!r}))
 hello = {{"python": [3, 11, 7], "machine": "x", "folder": "/run/home/x", "lacks": []}}
-honest = {{"hello": hello, "have": {{"files": []}}, "put": {{"from": 0}}, "clean": {{"bytes": 0}}}}
+honest = {{"hello": hello, "watch": {{}}}}
+honest |= {{"have": {{"files": []}}, "put": {{"from": 0}}, "clean": {{"bytes": 0}}}}
 if "agent" in lies and sys.argv[1] == "-c":
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 stdin = open(0, "rb")

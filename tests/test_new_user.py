@@ -73,6 +73,20 @@ def test_a_board_without_the_runtime_is_installed_run_on_and_cleaned(
     ssh_board.run("rm", "-rf", "/run/home/bare")
 
 
+def test_what_lacks_nothing_is_added_and_nothing_installed(
+    emulated_board: Board, reach: Callable[[Board], None]
+) -> None:
+    reach(emulated_board)
+    for _ in range(2):  # to repeat the line does no harm
+        added = benchbox("device", "add", "pi", "ssh://board", "--install")
+        assert added.exit_code == 0, added.output
+        assert "nothing to install: an agent has what it needs there" in added.stderr
+        assert "try it" not in added.stdout
+        assert added.stdout.endswith("pi is ready\n")
+    folder = emulated_board.home / ".cache/benchbox"
+    assert {path.name for path in folder.iterdir()} == {"files", "sets", "run"}
+
+
 @pytest.mark.usefixtures("shared_cache")
 def test_two_commands_make_a_table_of_an_emulated_board(
     emulated_board: Board, reach: Callable[[Board], None]

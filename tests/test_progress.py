@@ -181,6 +181,19 @@ def test_on_a_terminal_there_is_a_line_for_each_in_the_order_asked_for() -> None
     assert "Error: device 'pi': gone" in shown(console)
 
 
+def test_what_is_sent_is_shown_as_it_goes_and_said_once_without_a_live_line() -> None:
+    console = Console(file=io.StringIO(), width=200, force_terminal=True)
+    with Lives(console, 1, [PI]) as (live,):
+        live.sending("big.onnx", 4_500_000, 12_000_000)
+        assert last_lines(console, 1) == ["sending big.onnx, 4.5 of 12.0 MB"]
+    console = Console(file=io.StringIO(), width=200)
+    with Lives(console, 1, [PI, BIG]) as (live, _):
+        for sent in (0, 6_000_000, 12_000_000):
+            live.sending("big.onnx", sent, 12_000_000)
+            live.sending("small.onnx", 0, 1_000)
+    assert shown(console) == "pi sending big.onnx, 12 MB\n"
+
+
 @pytest.mark.parametrize(
     ("places", "warnings"), [([PI, BIG, LITTLE], 1), ([LITTLE, BIG], 1), ([PI], 0), ([PI, BIG], 1)]
 )

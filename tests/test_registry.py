@@ -160,10 +160,13 @@ def test_a_table_written_in_another_way_is_left_to_a_person(user_file: Path, tex
     assert user_file.read_text() == text
 
 
-def test_a_name_is_given_once() -> None:
-    registry.add(PI)
+def test_a_name_is_given_to_one_device() -> None:
+    file = registry.add(PI)
+    written = file.read_bytes()
+    assert registry.add(PI) == file
+    assert file.read_bytes() == written
     with pytest.raises(UsageError, match="already: benchbox device remove pi"):
-        registry.add(PI)
+        registry.add(Entry(PI.name, "ssh://other"))
 
 
 def test_what_is_not_there_cannot_be_removed() -> None:
@@ -212,12 +215,12 @@ def test_a_link_to_a_file_stays_one(user_file: Path, tmp_path: Path) -> None:
 
 
 def test_when_a_device_was_seen_is_kept(cache_dir: Path) -> None:
-    assert seen.times() == {}
-    seen.note("pi")
-    seen.note("nano")
-    assert seen.times().keys() == {"pi", "nano"}
+    assert seen.last("ssh://pi") == seen.Seen()
+    seen.note("ssh://pi")
+    seen.note("ssh://nano")
+    assert seen.last("ssh://pi").at and seen.last("ssh://nano").at
     (cache_dir / "devices.json").write_text("[")
-    assert seen.times() == {}
+    assert seen.last("ssh://pi") == seen.Seen()
 
 
 @pytest.mark.parametrize("cluster", registry.CLUSTERS)

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import shlex
 import signal
 import socket
@@ -24,7 +25,6 @@ from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.specs import TensorSpec
 from benchbox.transports import (
     commands,
-    install_runtime,
     link,
     open_agent,
     open_board,
@@ -219,7 +219,8 @@ def test_a_graph_is_timed_behind_ssh_and_nothing_is_sent_twice(
     assert server.received - first < first / 2
     assert len(list((server.home / ".cache/benchbox/files").iterdir())) == 2
     assert wait_for(lambda: not agents(server))
-    assert seen.times().keys() == {"board"}
+    last = seen.last(device.url)
+    assert last.at and platform.machine() in last.what
 
 
 def test_the_files_beside_a_graph_come_along(
@@ -337,7 +338,7 @@ def test_a_python_without_the_runtime_says_how_to_get_it(server: Server, device:
 def test_a_device_named_arm_must_be_one(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "ARM_MACHINES", ("riscv64",))
     said = refused(Device("arm", CPU_PROVIDER, 1, "arm", (), device.url, device.python))
-    assert said.startswith("device 'arm': this machine is ")
+    assert said.startswith("device 'arm': ") and "not an ARM one" in said
 
 
 def test_more_threads_than_the_device_has_are_refused(device: Device) -> None:
@@ -394,7 +395,9 @@ def test_an_error_in_the_middle_of_a_run_names_no_host(server: Server, device: D
     server.authorized = ""
     (Path.home() / ".ssh/known_hosts").write_text("")
     said = refused(device)
-    assert said == ("device 'board': lost, and it cannot be reached again (HostKeyNotVerifiable)")
+    assert said == (
+        "device 'board': lost, and it cannot be reached again (its host key is another one)"
+    )
 
 
 def test_a_board_without_room_is_the_cases_error(
@@ -502,6 +505,47 @@ def test_clean_empties_the_folder(server: Server, device: Device, write_onnx: Wr
     assert list((server.home / ".cache/benchbox").iterdir()) == []
 
 
+def test_a_board_that_another_link_has_an_agent_on_is_refused(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "PING_S", 0.2)
+    with open_agent(device) as agent:
+        remote._reached.clear()
+        with pytest.raises(DeviceError) as caught:
+            open_agent(device)
+        assert str(caught.value) == (
+            "device 'board': another benchbox is timing on it; wait for it to end"
+        )
+        with open_board(device) as board:
+            assert board.is_busy
+            with pytest.raises(DeviceError, match="not emptied: another benchbox is timing on it"):
+                board.clean()
+        assert agent.look(0, 0.1)
+    open_agent(device).close()
+    with open_board(device) as board:
+        assert not board.is_busy
+
+
+def test_an_agent_whose_link_is_lost_is_waited_for(
+    server: Server, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its keeper knows nothing of that for a while, and its agent is there for as long."""
+    script = commands.script
+    monkeypatch.setattr(
+        commands,
+        "script",
+        lambda name: script(name).replace(b"SILENCE_S = 30.0", b"SILENCE_S = 2.0"),
+    )
+    monkeypatch.setattr(remote, "PING_S", 1000.0)  # as a link that is lost has it
+    lost = open_agent(device)
+    (before,) = agents(server)
+    remote._reached.clear()
+    with open_agent(device) as agent:
+        assert agents(server) != [before] and len(agents(server)) == 1
+        assert agent.look(0, 0.1)
+    lost.close()
+
+
 def test_the_keeper_leaves_when_nobody_talks_to_it(
     server: Server, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -605,23 +649,98 @@ def test_addresses_have_no_room_for_options() -> None:
     assert registry.address("ssh://me@h:1") == registry.Address("h", "me", 1)
 
 
+VENV = """if [ "$2" = venv ]; then mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; else {rest}; fi"""
+# What Debian's Python says where its package python3-venv is missing.
+NO_ENSUREPIP = """\
+The virtual environment was not created successfully because ensurepip is not
+available.  On Debian/Ubuntu systems, you need to install the python3-venv
+package using the following command.
+
+    apt install python3.11-venv
+
+Failing command: /home/me/.cache/benchbox/venv/bin/python
+"""
+
+
+def install(device: Device) -> None:
+    with open_board(device) as board:
+        board.install()
+
+
+def environments(server: Server) -> list[Path]:
+    return list((server.home / ".cache/benchbox").glob("venv*"))
+
+
 def test_install_makes_an_environment_of_its_own(server: Server, device: Device) -> None:
     python = python_of(
         server,
         device,
-        'if [ "$2" = venv ]; then mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; '
-        'else echo "$@" >> "$HOME/asked"; case "$*" in *==*) exit 1; esac; fi',
+        VENV.format(
+            rest=f'[ "$1" = -m ] || exec {PYTHON} "$@"; echo "$@" >> "$HOME/asked"; '
+            'case "$*" in *==*) exit 1; esac'
+        ),
     )
-    install_runtime(python)
+    install(python)
     asked = [line.split() for line in (server.home / "asked").read_text().splitlines()]
     assert [line[:3] for line in asked] == [["-m", "pip", "install"]] * 2
     same, any_other = (line[-2:] for line in asked)
     assert same == ["numpy", f"onnxruntime=={metadata.version('onnxruntime')}"]
     assert any_other == ["numpy", "onnxruntime"]  # where the board can have no such version
-    assert list((server.home / ".cache/benchbox").glob("venv-*/bin/python"))
+    (made,) = environments(server)
+    (server.home / "python here").write_text("#!/bin/sh\nexit 1\n")
+    with open_board(python) as board:  # it is used in place of what it was made from
+        assert board.look()["versions"]["onnxruntime"]
+    (made / commands.COMPLETE).unlink()
+    with pytest.raises(DeviceError, match="does not start there"):
+        open_board(python)
 
 
-def test_an_install_that_fails_says_why(server: Server, device: Device) -> None:
-    broken = python_of(server, device, "echo no ensurepip here >&2; exit 1")
-    with pytest.raises(DeviceError, match=r"nothing installed: .*code 1 \(no ensurepip here\)"):
-        install_runtime(broken)
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        ("echo ERROR: No matching distribution found; exit 1", "ERROR: No matching distribution"),
+        (f'[ "$1" = -m ] || exec {PYTHON} -S "$@"', "No module named 'numpy'"),
+        ("exit 7", "it ended with code 7"),
+    ],
+)
+def test_an_environment_that_is_half_made_is_removed(
+    server: Server, device: Device, rest: str, said: str
+) -> None:
+    """Its pip fails, or what that has installed cannot be imported."""
+    base = python_of(server, device, VENV.format(rest=rest)).python
+    base = base.removeprefix("~/")
+    there = server.home / base
+    # The one that makes it starts the keeper; the one made is all that fails.
+    there.write_text(
+        '#!/bin/sh\ncase "$0" in *venv*) ;; *) '
+        f'[ "$2" = venv ] || exec {PYTHON} "$@" ;; esac\n' + there.read_text()
+    )
+    broken = Device("board", CPU_PROVIDER, 1, "arm", (), device.url, f"~/{base}")
+    with pytest.raises(DeviceError) as caught:
+        install(broken)
+    assert "nothing installed: " in str(caught.value) and said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert environments(server) == []
+    with open_agent(broken) as agent:
+        assert agent.hello["versions"]
+
+
+def test_a_python_without_ensurepip_is_told_what_to_install_and_stays_usable(
+    server: Server, device: Device
+) -> None:
+    """Debian's says so on stdout, and has made a part of the environment by then."""
+    bare = python_of(
+        server,
+        device,
+        f'if [ "$2" = venv ]; then mkdir -p "$3/bin"; ln -s {PYTHON} "$3/bin/python"; '
+        f"cat <<'EOF'\n{NO_ENSUREPIP}EOF\nexit 1; fi; exec {PYTHON} \"$@\"",
+    )
+    with pytest.raises(DeviceError) as caught:
+        install(bare)
+    assert str(caught.value) == (
+        "device 'board': nothing installed: its Python has no ensurepip; there: sudo apt install "
+        "python3.11-venv, then run this again"
+    )
+    assert environments(server) == []
+    with open_agent(bare) as agent:
+        assert agent.hello["versions"]

@@ -39,15 +39,13 @@ def add(
         typer.Option(metavar="LIST", help="processors, one for each thread, or big or little"),
     ] = None,
     install: Annotated[
-        bool, typer.Option("--install", help="put ONNX Runtime there and check it, too")
+        bool, typer.Option("--install", help="put ONNX Runtime there if it lacks it, and check it")
     ] = False,
 ) -> None:
     """Give a device a name; keys and host keys stay with SSH."""
     from benchbox.cli import boards
 
-    boards.add(name, url, python, threads, cpus)
-    if install:
-        boards.check(name, install=True, clean=False)
+    boards.add(name, url, python, threads, cpus, install=install)
 
 
 @app.command("remove")
@@ -64,10 +62,14 @@ def check(
         str, typer.Argument(metavar="NAME", help="or ssh://...", autocompletion=_complete)
     ],
     install: Annotated[
-        bool, typer.Option("--install", help="put ONNX Runtime into benchbox's folder there")
+        bool,
+        typer.Option("--install", help="put ONNX Runtime into benchbox's folder if it lacks it"),
     ] = False,
     clean: Annotated[
-        bool, typer.Option("--clean", help="empty benchbox's folder there, then check")
+        bool,
+        typer.Option(
+            "--clean", help="empty benchbox's folder there, what --install made with it, then check"
+        ),
     ] = False,
 ) -> None:
     """Reach a device, and say what it is and what it lacks; exits 6 for one that is not usable."""

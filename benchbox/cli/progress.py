@@ -17,6 +17,8 @@ from benchbox.sampling import Progress as Case
 from benchbox.sampling import Sampler
 from benchbox.sustaining import Sustainer
 
+MB = 1_000_000
+WORTH_SAYING = MB  # bytes of a file: a second of a slow link
 BUSY_CPUS = 0.3  # kept busy by others before the first sample that are worth a warning
 
 
@@ -41,6 +43,7 @@ class Live:
         self._is_here = is_here
         self._name = name
         self._finished: dict[str, str] = {}
+        self._sent: set[str] = set()
         self._stage = 0
         self._bar = bar or _bar(console)
         self._task: TaskID | None = None
@@ -85,6 +88,13 @@ class Live:
     def loading(self, done: int, total: int) -> None:
         """Show how many graphs are loaded on the device."""
         self._draw("loading", done / total, f"{done} of {total} graphs")
+
+    def sending(self, name: str, sent: int, size: int) -> None:
+        """Show how much of a file is sent to the device; say it once when there is no live line."""
+        if self._bar is None and size > WORTH_SAYING and name not in self._sent:
+            self._say(f"sending {name}, {size / MB:.0f} MB")
+        self._sent.add(name)
+        self._draw("sending", sent / size if size else 1.0, f"{name}, {_of(sent, size)}")
 
     def cooling(self, now_c: float, goal_c: float, left_s: float) -> None:
         """Show how warm the device is that cools down, and for how long that may take."""
@@ -195,6 +205,10 @@ def _bar(console: Console) -> Progress | None:
         return None
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[at]}")
     return Progress(*columns, console=console, auto_refresh=False, transient=True)
+
+
+def _of(sent: int, size: int) -> str:
+    return f"{sent / MB:.1f} of {size / MB:.1f} MB"
 
 
 def _share(case: Case, sampler: Sampler) -> float:

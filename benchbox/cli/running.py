@@ -4,6 +4,7 @@ import hashlib
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -22,6 +23,7 @@ from benchbox.planning import Plan
 from benchbox.runner import Outcome, Request
 from benchbox.specs import BlockSpec, Platform, Selection
 from benchbox.together import Ends
+from benchbox.transports import open_agent
 
 CASE_FAILED = 1
 UNCLEAR = 4
@@ -154,6 +156,10 @@ def _measured(requests: Sequence[Request], stderr: Console) -> Ends:
     before = {number: signal.signal(number, _interrupt) for number in ENDINGS}
     try:
         with Lives(stderr, count, [request.device for request in requests]) as lives:
+            requests = [
+                replace(request, open=partial(open_agent, sending=live.sending))
+                for request, live in zip(requests, lives, strict=True)
+            ]
             return together.run(
                 requests, lives, lambda place, error: lives[place].failed(error), stopping
             )

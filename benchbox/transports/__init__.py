@@ -1,65 +1,57 @@
 """How to reach an agent: a transport gives a channel of JSON lines, `Agent` speaks over it."""
 
-from benchbox import devices, providers
+from benchbox import devices, providers, seen
 from benchbox.devices import Device
 from benchbox.errors import DeviceError
 from benchbox.transports import replies
 from benchbox.transports.agent import Agent, Deadlines, Loaded
 from benchbox.transports.channel import ChannelClosed
 from benchbox.transports.local import open_local
-from benchbox.transports.reach import Reached
-from benchbox.transports.remote import Board, install
+from benchbox.transports.reach import Reached, Sending, silent
+from benchbox.transports.remote import Board
 
-__all__ = ["Agent", "Loaded", "install_runtime", "open_agent", "open_board"]
+__all__ = ["Agent", "Loaded", "open_agent", "open_board"]
 
 ADB = "adb://"
 COMPILING = Deadlines(hello_s=120.0, load_s=1800.0)  # a whole network was seen to take 85 s
 
 
-def open_agent(device: Device) -> Agent:
-    """Start a fresh agent process on `device` and greet it.
+def open_agent(device: Device, sending: Sending = silent) -> Agent:
+    """Start a fresh agent process on `device` and greet it; `sending` hears of what is pushed.
 
     Raises DeviceError when the device cannot be used, or is not what it is said to be.
     """
-    agent = _greeted(device)
+    agent = _greeted(device, sending)
     try:
         _check(device, agent)
     except DeviceError:
         agent.close()
         raise
+    if device.url:
+        there = agent.hello["host"]
+        what = seen.describe(there.get("cpu"), there["machine"], there.get("clusters"))
+        seen.note(device.url, what)
     return agent
 
 
-def _greeted(device: Device) -> Agent:
+def _greeted(device: Device, sending: Sending) -> Agent:
     if providers.runs_modules(device.provider):
         return Agent(open_local("benchbox.torch_agent"), device, COMPILING)
     if not device.url:
         return Agent(open_local(), device)
-    channel = open_board(device).channel()
+    channel = open_board(device, sending).channel()
     return Agent(channel, device, place=channel.place)
 
 
-def open_board(device: Device) -> Reached:
+def open_board(device: Device, sending: Sending = silent) -> Reached:
     """Return another machine that is reached, however that is; raises DeviceError."""
     if device.url.startswith(ADB):
         from benchbox.transports import adb
 
-        return adb.reached(device)
+        return adb.reached(device, sending)
     from benchbox.transports import ssh  # asyncssh takes a while to import
 
-    return Board(device, ssh.connect(device), ssh.NO_PYTHON)
-
-
-def install_runtime(device: Device) -> None:
-    """Put on another machine what an agent needs; raises DeviceError when that fails."""
-    if device.url.startswith(ADB):
-        from benchbox.transports import adb
-
-        adb.install(device)
-        return
-    from benchbox.transports import ssh
-
-    install(device, ssh.connect(device))
+    return Board(device, ssh.connect(device), ssh.NO_PYTHON, sending)
 
 
 def _check(device: Device, agent: Agent) -> None:

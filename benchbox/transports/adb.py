@@ -9,7 +9,7 @@ from benchbox.transports.adb_server import Refused
 from benchbox.transports.channel import ChannelClosed
 from benchbox.transports.commands import shell
 from benchbox.transports.phone import Phone
-from benchbox.transports.reach import Reached
+from benchbox.transports.reach import Reached, Sending, silent
 from benchbox.transports.remote import Board
 
 LOOK_S = 15.0
@@ -38,7 +38,7 @@ def _refusal(device: Device, error: Exception) -> DeviceError:
     return DeviceError(f"device {device.name!r}: {' '.join(str(error).split())}")
 
 
-def reached(device: Device) -> Reached:
+def reached(device: Device, sending: Sending = silent) -> Reached:
     """Return a phone that is reached, with its Python or without; raises DeviceError.
 
     A phone has a Python where its user named one, or its shell finds one.
@@ -49,18 +49,9 @@ def reached(device: Device) -> Reached:
     except ChannelClosed as closed:
         link.close()
         raise DeviceError(f"device {device.name!r}: {closed}") from None
-    return Board(device, link, NO_PYTHON) if has_python else Phone(device, link)
-
-
-def install(device: Device) -> None:
-    """Put on a phone what an agent needs there; raises DeviceError when that cannot be."""
-    phone = reached(device)
-    if isinstance(phone, Phone):
-        with phone:
-            phone.channel().close()
-        return
-    phone.close()
-    remote.install(device, connect(device))
+    if has_python:
+        return Board(device, link, NO_PYTHON, sending)
+    return Phone(device, link, sending)
 
 
 def _finds(link: AdbLink, program: str) -> bool:

@@ -16,11 +16,13 @@ from benchbox.transports.reach import how_ended
 HEADER = struct.Struct("<BI")
 STDIN, STDOUT, STDERR, EXIT, CLOSE_STDIN = range(5)
 CHUNK = 1 << 16
-STALLED_S = 30.0  # that nothing is taken, before the link counts as lost
+STALLED_S = 60.0  # that nothing is taken, before the link counts as lost
 POST_S = 1.0
 END_S = 2.0  # how long the exit code may come after all else
 ALIVE_S = 1.0
 MISSED_S = 3.0  # that a phone on a network says nothing, before the link counts as lost
+SENDING_S = 60.0  # the same where it has much to take in first: a packet has up to 1 MB
+MUCH_BYTES = 1 << 14
 STAT = struct.pack("<4sI", b"STAT", 1) + b"/"  # adb's file_sync_protocol.h; 16 bytes come back
 SIGNALS = {1: "HUP", 2: "INT", 4: "ILL", 6: "ABRT", 7: "BUS", 9: "KILL", 11: "SEGV", 15: "TERM"}
 
@@ -28,9 +30,13 @@ SIGNALS = {1: "HUP", 2: "INT", 4: "ILL", 6: "ABRT", 7: "BUS", 9: "KILL", 11: "SE
 class ShellChannel(JsonLines):
     """A channel to a process on a phone. It reads when it is asked to, and while it writes."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(
+        self, connection: socket.socket, sending: Callable[[], None] = lambda: None
+    ) -> None:
+        """Take over a connection; `sending` hears of every write that takes a while."""
         super().__init__()
         connection.setblocking(False)
+        self._sending = sending
         self._connection = connection
         self._packets = bytearray()
         self._stderr = b""
@@ -73,6 +79,8 @@ class ShellChannel(JsonLines):
                 except OSError:
                     raise ChannelClosed(self.epitaph()) from None
                 until = time.monotonic() + STALLED_S
+                if len(data) > MUCH_BYTES:
+                    self._sending()
 
     def _ready(self, until: float, *, writing: bool = False) -> tuple[bool, bool]:
         """Wait until something can be done; raises ChannelClosed when nothing can for too long."""
@@ -177,25 +185,42 @@ class AdbLink:
         self._channels: list[ShellChannel] = []
         self._threads: list[threading.Thread] = []
         self._closing = threading.Event()
+        self._sent_at = -SENDING_S
         # adb itself sees the loss of a cable, and not that of a network.
         self._asked = self.open("sync:") if is_networked(serial) else None
         if self._asked is not None:
-            self._asked.settimeout(MISSED_S)
             self.every(ALIVE_S, self._expect_answer)
 
     def _expect_answer(self) -> None:
         assert self._asked is not None
         try:
+            asked_at = time.monotonic()
             self._asked.sendall(STAT)
-            exactly(self._asked, 16)
-        except TimeoutError:
+            is_answered = self._await(self._asked)
+            waited_s = time.monotonic() - asked_at
+            if is_answered:
+                exactly(self._asked, 16)
+                if waited_s < ALIVE_S and self._sent_at < asked_at:  # nothing is in the way now
+                    self._sent_at = -SENDING_S
+                return
             for channel in self._channels:
-                channel.cut(f"no answer for {MISSED_S:.0f} s")
+                channel.cut(f"no answer for {waited_s:.0f} s")
             with contextlib.suppress(Refused, OSError, ValueError):  # else it never tries anew
                 self._server.ask(f"host:disconnect:{self._serial}")
             self._closing.set()
-        except OSError:  # the channels have the same end
+        except (OSError, ValueError):  # the channels have the same end
             self._closing.set()
+
+    def _await(self, asked: socket.socket) -> bool:
+        """Wait for an answer; return whether it has come by when the link counts as lost."""
+        while not select.select([asked], [], [], MISSED_S)[0]:
+            if time.monotonic() - self._sent_at > SENDING_S or self._closing.is_set():
+                return False
+        return True
+
+    def sending(self) -> None:
+        """Note that much is sent, behind which answers wait on a slow network."""
+        self._sent_at = time.monotonic()
 
     def open(self, service: str) -> socket.socket:
         """Return a connection to a service of the phone; raises ChannelClosed."""
@@ -210,7 +235,7 @@ class AdbLink:
 
     def start(self, command: str) -> ShellChannel:
         """Start a shell command; raises ChannelClosed when the link is lost."""
-        channel = ShellChannel(self.open(f"shell,v2,raw:{command}"))
+        channel = ShellChannel(self.open(f"shell,v2,raw:{command}"), self.sending)
         self._channels.append(channel)
         return channel
 

@@ -10,6 +10,7 @@ FOLDER = (
     'folder="$HOME/.cache/benchbox"; if [ ! -w "$HOME" ] && [ -w /data/local/tmp ]; '
     "then folder=/data/local/tmp/benchbox; fi"
 )
+COMPLETE = "complete"  # a file in an environment that has all; one half made is never used
 FLOOR = (3, 11)  # of the agent: typing.Self; an older Python would only show a traceback
 # The first line of input is the program; what follows is for that. Any Python can say its version.
 BOOTSTRAP = (
@@ -47,8 +48,11 @@ def _environment(python: str) -> str:
 
 def interpreter(python: str) -> str:
     """Return shell words that set `$python`: that of the environment made from it, else it."""
-    own = f"{_environment(python)}/bin/python"
-    return f"{FOLDER}; {_base(python)}; if [ -x {own} ]; then python={own}; fi"
+    own = _environment(python)
+    return (
+        f"{FOLDER}; {_base(python)}; "
+        f"if [ -f {own}/{COMPLETE} ] && [ -x {own}/bin/python ]; then python={own}/bin/python; fi"
+    )
 
 
 def program(python: str) -> str:
@@ -65,16 +69,11 @@ def agent(python: str, path: str, pid_file: str, settings: dict[str, str]) -> st
     )
 
 
-def facts(python: str, path: str) -> str:
-    """Return the command that has the agent at `path` say what the board is."""
-    return shell(f'{interpreter(python)}; exec "$python" {shlex.quote(path)} --facts')
-
-
 def install(python: str, version: str = "") -> str:
-    """Return the command that makes an environment with all that the agent needs.
+    """Return the command that makes an environment with all that the agent needs, or none at all.
 
     With the `version` of ONNX Runtime asked for, so that figures can be compared, unless there is
-    none of it for the board.
+    none of it for the board. All that it says comes on stderr.
     """
     own = _environment(python)
     pip = (
@@ -82,4 +81,9 @@ def install(python: str, version: str = "") -> str:
         "numpy onnxruntime"
     )
     same = f"{{ {pip}{shlex.quote(f'=={version}')} || {pip}; }}" if version else pip
-    return shell(f'{FOLDER}; {_base(python)}; "$python" -m venv {own} && {same}')
+    tried = f"{own}/bin/python -c 'import numpy, onnxruntime'"
+    made = f'"$python" -m venv {own} && {same} && {tried} && : > {own}/{COMPLETE}'
+    return shell(
+        f"exec 1>&2; {FOLDER}; {_base(python)}; rm -rf {own}; "
+        f"{{ {made}; }} || {{ code=$?; rm -rf {own}; exit $code; }}"
+    )

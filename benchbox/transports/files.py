@@ -2,7 +2,7 @@
 
 import functools
 import mmap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,6 +10,7 @@ from benchbox import host
 from benchbox.errors import AgentError, CaseError
 from benchbox.specs import onnxfile
 from benchbox.transports.channel import ChannelClosed
+from benchbox.transports.reach import Sending
 
 CHUNK = 1 << 18
 
@@ -22,6 +23,15 @@ def chunks(file: BinaryIO, size: int, start: int = 0) -> Iterator[bytes]:
         chunk = file.read(min(size, CHUNK)) or bytes(min(size, CHUNK))
         size -= len(chunk)
         yield chunk
+
+
+def told(name: str, size: int, start: int, sent: Iterable[bytes], tell: Sending) -> Iterator[bytes]:
+    """Yield what is sent of a file from `start` on, and tell how far that is."""
+    for chunk in sent:
+        tell(name, start, size)
+        yield chunk
+        start += len(chunk)
+    tell(name, size, size)
 
 
 def digest(path: Path) -> str:

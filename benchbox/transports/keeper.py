@@ -2,10 +2,12 @@
 
 Its text is sent to the board's Python, so it imports nothing but the standard library. It talks
 JSON Lines on stdin and stdout. `put` is answered by the place `from` which on the file is wanted,
-and again after its bytes; `ping` has no reply.
+and again after its bytes; `ping` has no reply. `watch` is answered once nobody else times here, or
+with `busy`.
 
 Its folder has `files/` by sha256, `sets/` of files that must lie beside each other, `run/` with the
-process ids of agents and what is not complete yet, and `venv/`.
+process ids of agents and what is not complete yet, and `venv/`. Who has an agent holds a lock on
+`run/`; who wants one puts a question there, which a holder whose own link is alive takes away.
 """
 
 import contextlib
@@ -35,6 +37,9 @@ MOST_BYTES = 4 << 30  # of pushed files; those unused for longest go first
 SPARE_BYTES = 32 << 20  # a board whose disk is full does not start again
 SILENCE_S = 30.0  # after which the other end of the link is gone, whatever the system believes
 GRACE_S = 2.0  # an agent ends by itself when its input does
+RELEASE_S = SILENCE_S + 5.0  # by when the keeper of a link that is lost has ended its agents
+POLL_S = 0.1
+SETTLE_S = 3.0  # a run has another agent so soon after one that ended
 ABANDONED_S = 24 * 3600.0  # what is incomplete for so long is not gone on with
 
 Message = dict[str, Any]
@@ -76,20 +81,87 @@ class Input:
 
 
 def hello(_: Message, __: Input) -> Message:
-    """Say what is here; make the folder."""
-    FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in ("files", "sets", "run"):
-        (FOLDER / name).mkdir(mode=0o700, exist_ok=True)
-    for left in [*(FOLDER / "run").glob("new-*"), *(FOLDER / "run").glob("part-*")]:
+    """Say what is here; make the folder, where there is room for it."""
+    with contextlib.suppress(OSError):  # who wants to keep something is told
+        FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("files", "sets", "run"):
+            (FOLDER / name).mkdir(mode=0o700, exist_ok=True)
+    for left in (p for kind in ("new-*", "part-*", "ask-*") for p in (FOLDER / "run").glob(kind)):
         if time.time() - left.stat().st_mtime > ABANDONED_S:
             _drop(left)
     return {
         "python": list(sys.version_info[:3]),
         "machine": platform.machine(),
         "folder": str(FOLDER),
-        "free_bytes": shutil.disk_usage(FOLDER).free,
+        "timing": _is_timing(),
         "lacks": [n for n in ("numpy", "onnxruntime") if importlib.util.find_spec(n) is None],
     }
+
+
+def _is_timing() -> bool:
+    """Return whether somebody else times here."""
+    with contextlib.suppress(OSError), _locked(fcntl.LOCK_SH) as is_free:
+        return not is_free
+    return False
+
+
+@contextlib.contextmanager
+def _question() -> Iterator[Path]:
+    """Ask whoever times here whether its link is alive: then the file goes."""
+    question = FOLDER / "run" / f"ask-{os.getpid()}"
+    question.touch(0o600)
+    try:
+        yield question
+    finally:
+        question.unlink(missing_ok=True)
+
+
+def _answer_questions() -> None:
+    for question in (FOLDER / "run").glob("ask-*"):
+        question.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(kind: int) -> Iterator[bool]:
+    """Hold the lock on who times here, if it is free; say whether it is."""
+    descriptor = _lock(kind)
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _lock(kind: int) -> int | None:
+    """Return what holds the lock until it is closed, None where somebody else does."""
+    descriptor = os.open(FOLDER / "run", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def watch(request: Message, _: Input) -> Message:
+    """Have the agent ended that is to be started; say `busy` where another link has one.
+
+    The lock ends with this program. That of a link that is lost is waited for; so is, in the
+    middle of a run (`again`), that of its agent before.
+    """
+    if _lock(fcntl.LOCK_EX) is not None:
+        return {}
+    until = time.monotonic() + RELEASE_S
+    with _question() as question:
+        while question.exists() and time.monotonic() < until:
+            time.sleep(POLL_S)
+            with _locked(fcntl.LOCK_EX) as is_free:
+                pass
+            if is_free:  # another run may only be between two of its agents
+                time.sleep(0.0 if request["again"] else SETTLE_S)
+                if _lock(fcntl.LOCK_EX) is not None:
+                    return {}
+    return {"busy": True}
 
 
 def have(request: Message, _: Input) -> Message:
@@ -210,15 +282,19 @@ def _drop(path: Path) -> None:
 
 
 def clean(_: Message, __: Input) -> Message:
-    """Empty the folder; return how much that was."""
-    total = sum(p.lstat().st_size for p in FOLDER.rglob("*") if not p.is_dir())
-    for path in FOLDER.iterdir():
-        _drop(path)
+    """Empty the folder, unless somebody times here; return how much that was."""
+    with _locked(fcntl.LOCK_EX) as is_free:
+        if not is_free:
+            return {"busy": True}
+        total = sum(p.lstat().st_size for p in FOLDER.rglob("*") if not p.is_dir())
+        for path in FOLDER.iterdir():
+            _drop(path)
     return {"bytes": total}
 
 
 HANDLERS: dict[str, Callable[[Message, Input], Message]] = {
     "hello": hello,
+    "watch": watch,
     "have": have,
     "put": put,
     "gather": gather,
@@ -233,10 +309,14 @@ def serve() -> None:
     try:
         while True:
             request = json.loads(stdin.line())
-            if request["op"] == "watch":
+            if agents:
+                _answer_questions()
+            if request["op"] == "ping":
+                continue
+            reply = _answer(request, stdin)
+            if request["op"] == "watch" and not reply:
                 agents.add(request["name"])
-            elif request["op"] != "ping":
-                _answer(request, stdin)
+            _say(reply)
     except (GoneError, OSError):
         pass
     finally:
@@ -244,12 +324,11 @@ def serve() -> None:
             _end(FOLDER / "run" / name)
 
 
-def _answer(request: Message, stdin: Input) -> None:
+def _answer(request: Message, stdin: Input) -> Message:
     try:
-        reply = HANDLERS[request["op"]](request, stdin)
+        return HANDLERS[request["op"]](request, stdin)
     except OSError as error:
-        reply = {"error": f"{error.filename or FOLDER}: {error.strerror}"}
-    _say(reply)
+        return {"error": f"{error.filename or FOLDER}: {error.strerror}"}
 
 
 def _say(reply: Message) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import asyncssh
 
 from benchbox.registry import Address
-from benchbox.transports import refusals
+from benchbox.transports import refusals, ssh_config
 from benchbox.transports.channel import STDERR_TAIL, ChannelClosed, JsonLines, Timeout, encode
 from benchbox.transports.reach import how_ended
 
@@ -59,7 +59,11 @@ class Link:
 
     @staticmethod
     async def _connect(where: Address) -> tuple[asyncssh.SSHClientConnection, _Client]:
-        more: dict[str, Any] = {}
+        resolved = ssh_config.resolve(where)
+        # A key is asked for whatever the configuration says; b"" is no known host at all.
+        more: dict[str, Any] = {"known_hosts": list(resolved.known_hosts) or b""}
+        if resolved.identities is not None:
+            more |= {"client_keys": list(resolved.identities), "ignore_encrypted": True}
         if where.user is not None:
             more["username"] = where.user
         if where.port is not None:
@@ -78,6 +82,8 @@ class Link:
         assert isinstance(client, _Client)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             raw = connection.get_extra_info("socket")
+            if raw is None:  # a ProxyCommand has none
+                return connection, client
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_S * 1000)
         return connection, client
 

@@ -27,7 +27,7 @@ class RunnerChannel:
         except BaseException:
             self.close()
             raise
-        seen.note(phone.device.name)
+        seen.note(phone.device.url)
 
     def place(self, path: str) -> str:
         """Return the path there of a graph here, which is pushed if it is not there yet.

@@ -18,7 +18,8 @@ from benchbox.transports.adb_link import AdbLink, ShellChannel
 from benchbox.transports.adb_server import exactly
 from benchbox.transports.channel import ChannelClosed
 from benchbox.transports.commands import shell
-from benchbox.transports.files import chunks, digest, placed
+from benchbox.transports.files import chunks, digest, placed, told
+from benchbox.transports.reach import Sending, silent
 
 if TYPE_CHECKING:
     from benchbox.transports.native import RunnerChannel
@@ -28,7 +29,7 @@ MOST_BYTES = 4 << 30  # of pushed files; those unused for longest go first
 SPARE_BYTES = 32 << 20  # a phone whose storage is full cannot be used
 REPLY_S = 60.0  # the hash of a large file takes a while
 GRACE_S = 2.0  # a program ends by itself when its input does
-STALLED_S = 30.0  # that nothing of a file is taken, before the link counts as lost
+STALLED_S = 60.0  # that nothing of a file is taken, before the link counts as lost
 MODE = 0o100755  # a file that all may run; a loader must be
 # Four letters and a length: adb's file_sync_protocol.h. A packet of data has 64 KiB at most.
 WORD = struct.Struct("<4sI")
@@ -40,9 +41,9 @@ BROKEN = 9  # an exit code of our own: the file has another hash
 class Phone:
     """A phone that is reached by adb; what is pushed to it stays there."""
 
-    def __init__(self, device: Device, link: AdbLink) -> None:
+    def __init__(self, device: Device, link: AdbLink, sending: Sending = silent) -> None:
         """Make the folder there; the link ends with the phone. Raises DeviceError."""
-        self.device, self.link = device, link
+        self.device, self.link, self._sending = device, link, sending
         self._started: list[tuple[ShellChannel, str]] = []
         try:
             made = " ".join(f"{FOLDER}/{name}" for name in ("files", "sets", "run"))
@@ -83,7 +84,7 @@ class Phone:
         there = self._have(set(kept.values()))
         for name, path in files.items():
             if kept[name] not in there:
-                self._put(path, kept[name])
+                self._put(path, kept[name], name)
                 there.add(kept[name])
         return kept
 
@@ -95,12 +96,12 @@ class Phone:
         each = 'if [ -f "$n" ]; then touch -c "$n"; echo "$n"; fi'
         return {*self._ask(f"cd {FOLDER}/files; for n in {listed}; do {each}; done").split()}
 
-    def _put(self, path: Path, name: str) -> None:
+    def _put(self, path: Path, name: str, shown: str) -> None:
         """Send a file under a name of the moment; it appears at once, with the hash that it has."""
         self._make_room(path.stat().st_size)
         fresh = f"{FOLDER}/run/new-{secrets.token_hex(8)}"
         try:
-            self._send(path, fresh)
+            self._send(path, fresh, shown)
             told = f'set -- $(sha256sum {fresh}); [ "$1" = {name[:64]} ] || exit {BROKEN}; '
             done = self._run(f"{told}mv -f {fresh} {FOLDER}/files/{name}")
         except CaseError:
@@ -114,14 +115,16 @@ class Phone:
         why = "a file arrived broken; run it again" if is_broken else last
         raise CaseError(f"on the device: {why}")
 
-    def _send(self, path: Path, target: str) -> None:
+    def _send(self, path: Path, target: str, shown: str) -> None:
         connection = self.link.open("sync:")
         try:
             connection.settimeout(STALLED_S)
             with path.open("rb") as file:
                 _send(connection, "SEND", f"{target},{MODE}".encode())
-                for chunk in chunks(file, path.stat().st_size):
+                size = path.stat().st_size
+                for chunk in told(shown, size, 0, chunks(file, size), self._sending):
                     for start in range(0, len(chunk), DATA_BYTES):
+                        self.link.sending()
                         _send(connection, "DATA", chunk[start : start + DATA_BYTES])
             connection.sendall(WORD.pack(b"DONE", int(path.stat().st_mtime) & 0xFFFFFFFF))
             status, size = WORD.unpack(exactly(connection, WORD.size))
@@ -188,6 +191,14 @@ class Phone:
     def lacks(self) -> Sequence[str]:
         """Nothing: what an agent needs is pushed with it."""
         return ()
+
+    @property
+    def is_busy(self) -> bool:
+        """Nobody says so there: a native runner holds no lock."""
+        return False
+
+    def install(self) -> None:
+        """Nothing is left to do."""
 
     def look(self) -> dict[str, Any]:
         """Return what the phone is, as benchbox.agent.facts has it; raises DeviceError."""

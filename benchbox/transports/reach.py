@@ -6,6 +6,12 @@ from typing import Any, Protocol, Self
 from benchbox.transports import replies
 from benchbox.transports.channel import Channel
 
+Sending = Callable[[str, int, int], None]  # a file's name, the bytes of it that are sent, its size
+
+
+def silent(_name: str, _sent: int, _size: int) -> None:
+    """Tell nobody that a file is sent."""
+
 
 class Remote(Protocol):
     """A process at the other end of a link, and a channel of JSON lines to it.
@@ -72,8 +78,15 @@ class Reached(Protocol):
     def lacks(self) -> Sequence[str]:
         """What an agent needs and is not there."""
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether another benchbox was timing there when this one came."""
+
     def look(self) -> dict[str, Any]:
         """Return what the device is, as benchbox.agent.facts has it; raises DeviceError."""
+
+    def install(self) -> None:
+        """Put there what an agent needs; raises DeviceError when that fails."""
 
     def clean(self) -> int:
         """Remove what was pushed; return how many bytes that were."""

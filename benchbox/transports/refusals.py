@@ -2,16 +2,18 @@
 
 import errno
 import os
+import re
 import socket
-from pathlib import Path
 
 import asyncssh
 
 from benchbox.errors import DeviceError
 from benchbox.registry import Address
+from benchbox.transports import ssh_config
+from benchbox.transports.ssh_config import KNOWN_HOSTS, Resolved
 
 ABSENT = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EHOSTDOWN)
-KNOWN_HOSTS = Path(".ssh/known_hosts")
+CONFIG = "~/.ssh/config"
 
 
 def explain(error: BaseException, where: Address, name: str, *, again: bool) -> DeviceError:
@@ -34,38 +36,72 @@ def _kind(error: BaseException) -> str:
 def _reason(error: BaseException, where: Address) -> str:
     target = f"{where.user}@{where.host}" if where.user else where.host
     ssh = f"ssh {f'-p {where.port} ' if where.port else ''}{target}"
-    if isinstance(error, asyncssh.HostKeyNotVerifiable):
-        return _host_key(where, ssh)
+    try:
+        resolved = ssh_config.resolve(where)
+    except (OSError, ValueError) as wrong:
+        return f"your SSH configuration cannot be used: {_line(wrong)}; try: {ssh}"
+    if resolved.via and not _is_of_its_end(error, resolved):
+        return f"{where.host} is not reached by {resolved.via}: {_line(error)}; try: {ssh}"
+    if _is_about_its_key(error):
+        return _host_key(where, resolved, ssh)
     if isinstance(error, asyncssh.PermissionDenied):
-        return f"{where.host} accepts none of your keys; ssh-copy-id {ssh[4:]}, then try: {ssh}"
+        return _denied(where, resolved, ssh)
     if isinstance(error, OSError):
-        return _unreachable(error, where)
+        return _unreachable(error, where, resolved)
     if isinstance(error, asyncssh.Error):
         return f"no SSH connection to {where.host}: {_line(error)}; try: {ssh}"
     return f"your SSH configuration cannot be used: {_line(error)}; try: {ssh}"
 
 
-def _host_key(where: Address, ssh: str) -> str:
-    spelled = f"[{where.host}]:{where.port}" if where.port not in (None, 22) else where.host
-    if _is_known(where):
+def _is_of_its_end(error: BaseException, resolved: Resolved) -> bool:
+    """Return whether a host behind others was reached, and has itself refused."""
+    if not isinstance(error, asyncssh.HostKeyNotVerifiable | asyncssh.PermissionDenied):
+        return False
+    last = rf" (?:on|for) host {re.escape(resolved.host)}(?: with alias .*)?$"
+    return re.search(last, str(error)) is not None
+
+
+def _is_about_its_key(error: BaseException) -> bool:
+    """Return whether a host has none of the keys that are known of it."""
+    is_without = isinstance(error, asyncssh.KeyExchangeFailed) and "host key" in str(error)
+    return is_without or isinstance(error, asyncssh.HostKeyNotVerifiable)
+
+
+def _host_key(where: Address, resolved: Resolved, ssh: str) -> str:
+    if known := resolved.known():
+        file, spelled = known
+        named = "" if file == KNOWN_HOSTS else f" -f {file}"
         return (
-            f"{where.host} shows another host key than ~/.ssh/known_hosts has; if you set it up "
-            f"anew: ssh-keygen -R '{spelled}', then connect once by hand: {ssh}"
+            f"{where.host} shows another host key than {file} has; if you set it up anew: "
+            f"ssh-keygen -R '{spelled}'{named}, then connect once by hand: {ssh}"
+        )
+    if not resolved.keeps_keys:
+        return (
+            f"the host key of {where.host} is not known, and benchbox asks for a known one "
+            f"whatever your SSH configuration says; write UserKnownHostsFile {KNOWN_HOSTS} for it "
+            f"in {CONFIG}, then connect once by hand and compare it: {ssh}"
         )
     return f"the host key of {where.host} is not known; connect once by hand and compare it: {ssh}"
 
 
-def _is_known(where: Address) -> bool:
-    try:
-        known = asyncssh.read_known_hosts(str(Path.home() / KNOWN_HOSTS))
-        port = None if where.port in (None, 22) else where.port
-        return bool(known.match(where.host, "", port)[0])
-    except (OSError, ValueError):
-        return False
+def _denied(where: Address, resolved: Resolved, ssh: str) -> str:
+    copy = f"ssh-copy-id {ssh[4:]}, then try: {ssh}"
+    locked = ssh_config.locked(resolved)
+    if locked and not os.environ.get("SSH_AUTH_SOCK"):
+        return (
+            f"your key {locked} has a passphrase, which benchbox does not ask for, and no SSH "
+            f'agent has it: eval "$(ssh-agent)" && ssh-add {locked}'
+        )
+    if locked:
+        return (
+            f"{where.host} accepts no key that your SSH agent has; ssh-add {locked}, which has a "
+            f"passphrase, or {copy}"
+        )
+    return f"{where.host} accepts none of your keys; {copy}"
 
 
-def _unreachable(error: OSError, where: Address) -> str:
-    port = f" at port {where.port or 22}"
+def _unreachable(error: OSError, where: Address, resolved: Resolved) -> str:
+    port = f" at port {resolved.port}"
     if isinstance(error, socket.gaierror):
         return f"no host is called {where.host}; check the name, or give its address"
     if isinstance(error, TimeoutError):

@@ -1,28 +1,34 @@
 """An agent on a board, however that is reached: what it needs is pushed once, and it starts."""
 
 import hashlib
+import re
 import secrets
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from benchbox import host, seen
 from benchbox.devices import Device
 from benchbox.errors import CaseError, DeviceError
 from benchbox.transports import commands, replies, zipapp
 from benchbox.transports.channel import ChannelClosed, Timeout
-from benchbox.transports.files import chunks, digest, placed
+from benchbox.transports.files import chunks, digest, placed, told
 from benchbox.transports.local import SINGLE_THREADED
-from benchbox.transports.reach import Link, Remote
+from benchbox.transports.reach import Link, Remote, Sending, silent
 
 REPLY_S = 60.0
 STALLED_S = 30.0  # that nothing of a file is taken, before the link counts as lost
 PING_S = 5.0  # often enough for the keeper, seldom enough for what is timed
 GRACE_S = 2.0
 INSTALL_S = 900.0
+SAID_LINES = 3  # of what an installation says last
+VENV_PACKAGE = re.compile(r"install (python3[0-9.]*-venv)$", re.MULTILINE)
+
+LOOK = {"main": "benchbox.agent.__main__", "arguments": ["--facts"]}
+BUSY = "another benchbox is timing on it"
 
 _reached: set[str] = set()
 
@@ -35,12 +41,16 @@ def was_reached(device: Device) -> bool:
 class Board:
     """A connection to a board with a keeper on it."""
 
-    def __init__(self, device: Device, link: Link, no_python: str) -> None:
+    def __init__(
+        self, device: Device, link: Link, no_python: str, sending: Sending = silent
+    ) -> None:
         """Start the keeper over a link, which ends with the board.
 
-        `no_python` says what to do where there is none. Raises DeviceError when none starts.
+        `no_python` says what to do where there is none; `sending` hears of what is pushed. Raises
+        DeviceError when none starts.
         """
         self.device = device
+        self._sending = sending
         self.link = link
         self._advice = no_python
         self._turn = threading.Lock()  # a file's bytes must not be cut by a line
@@ -58,8 +68,9 @@ class Board:
         except BaseException:
             self.link.close()
             raise
+        self._was_reached = was_reached(device)
         _reached.add(device.url)
-        seen.note(device.name)
+        seen.note(device.url)
 
     def _no_python(self, error: Exception) -> str:
         name, python = self.device.name, self.device.python or "python3"
@@ -82,6 +93,11 @@ class Board:
                 self._keeper.post({"op": "ping"})
             finally:
                 self._turn.release()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether another benchbox was timing there when this one came."""
+        return self.facts.get("timing") is True
 
     def require_runtime(self) -> None:
         """Raise DeviceError unless the board has what the agent needs."""
@@ -136,8 +152,11 @@ class Board:
             request = {"op": "put", "name": kept[name], "sha256": digests[name]}
             size = path.stat().st_size
             with path.open("rb") as file:
-                self._ask({**request, "size": size}, partial(chunks, file, size))
+                self._ask({**request, "size": size}, partial(self._rest, file, name, size))
         return kept
+
+    def _rest(self, file: BinaryIO, name: str, size: int, start: int) -> Iterator[bytes]:
+        return told(name, size, start, chunks(file, size, start), self._sending)
 
     def gather(self, files: Mapping[str, Path]) -> str:
         """Return a folder there that has files under their own names, pushed if need be."""
@@ -153,10 +172,16 @@ class Board:
         return placed(Path(path), f"{self.folder}/files", self.push, self.gather)
 
     def agent(self) -> Remote:
-        """Start an agent; raises ChannelClosed when the link is lost, CaseError without room."""
+        """Start an agent.
+
+        Raises ChannelClosed when the link is lost, CaseError without room, DeviceError while
+        another benchbox has one.
+        """
         program = self._agent_file()
         run = f"agent-{secrets.token_hex(8)}"
-        self._keeper.send({"op": "watch", "name": run})
+        again = self._was_reached
+        if self._ask({"op": "watch", "name": run, "again": again}).get("busy"):
+            raise DeviceError(f"device {self.device.name!r}: {BUSY}; wait for it to end")
         return self.link.start(
             commands.agent(
                 self.device.python,
@@ -175,15 +200,35 @@ class Board:
     def clean(self) -> int:
         """Empty the cache folder on the board; return how many bytes; raises DeviceError."""
         try:
-            return replies.field(self._ask({"op": "clean"}), "bytes", int)
+            reply = self._ask({"op": "clean"})
+            if reply.get("busy"):
+                raise DeviceError(f"device {self.device.name!r}: not emptied: {BUSY}")
+            return replies.field(reply, "bytes", int)
         except (ChannelClosed, CaseError) as error:
             raise DeviceError(f"device {self.device.name!r}: not emptied: {error}") from None
+
+    def install(self) -> None:
+        """Make an environment with what the agent needs; raises DeviceError, and leaves none then.
+
+        It is used from the next connection on.
+        """
+        command = commands.install(self.device.python, host.onnxruntime_version())
+        try:
+            channel = self.link.start(command)
+            code = channel.wait(INSTALL_S)
+        except ChannelClosed as closed:
+            raise DeviceError(f"device {self.device.name!r}: nothing installed: {closed}") from None
+        if code != 0:
+            why = _why_not_installed(channel.stderr_tail()) or channel.epitaph()
+            raise DeviceError(f"device {self.device.name!r}: nothing installed: {why}")
 
     def look(self) -> dict[str, Any]:
         """Return how the board is set up and how it feels, as benchbox.agent.facts says."""
         try:
-            command = commands.facts(self.device.python, self._agent_file())
-            return self.link.start(command).receive(REPLY_S)
+            looker = self.link.start(commands.program(self.device.python))
+            looker.write(commands.script("looker.py"))
+            looker.send({"sources": _modules(), "folder": self.folder, **LOOK})
+            return looker.receive(REPLY_S)
         except (ChannelClosed, CaseError, Timeout) as error:
             raise DeviceError(
                 f"device {self.device.name!r}: says nothing of itself: {error}"
@@ -240,13 +285,17 @@ class BoardChannel:
         self._board.close()  # the keeper sees to an agent that is still there
 
 
-def install(device: Device, link: Link) -> None:
-    """Make an environment with ONNX Runtime over a link, which it closes; raises DeviceError."""
-    try:
-        channel = link.start(commands.install(device.python, host.onnxruntime_version()))
-        if channel.wait(INSTALL_S) != 0:
-            raise ChannelClosed(channel.epitaph())
-    except ChannelClosed as closed:
-        raise DeviceError(f"device {device.name!r}: nothing installed: {closed}") from None
-    finally:
-        link.close()
+def _modules() -> dict[str, str]:
+    """Return the agent's sources by the names of their modules."""
+    sources = zipapp.sources().items()
+    return {path.removesuffix(".py").replace("/", "."): text for path, text in sources}
+
+
+def _why_not_installed(said: str) -> str:
+    """Return what making an environment said at its end, and what helps where that is known."""
+    if "ensurepip is not" in said:  # as Debian's Python says it, with the name of the package
+        package = VENV_PACKAGE.search(said)
+        name = package[1] if package else "python3-venv"
+        return f"its Python has no ensurepip; there: sudo apt install {name}, then run this again"
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return replies.line(" ".join(lines[-SAID_LINES:]))

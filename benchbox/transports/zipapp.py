@@ -18,11 +18,16 @@ EPOCH = (
 )  # the same sources give the same bytes, so a device can keep them by hash
 
 
+def sources() -> dict[str, str]:
+    """Return the agent's sources by their paths."""
+    package = Path(agent.__file__).parent
+    files = {"benchbox/__init__.py": Path(benchbox.__file__).read_text()}
+    return files | {f"benchbox/agent/{p.name}": p.read_text() for p in sorted(package.glob("*.py"))}
+
+
 def build(path: Path) -> Path:
     """Write the zipapp to `path` and return it; equal sources give equal bytes."""
-    package = Path(agent.__file__).parent
-    files = {"__main__.py": MAIN, "benchbox/__init__.py": Path(benchbox.__file__).read_text()}
-    files |= {f"benchbox/agent/{p.name}": p.read_text() for p in sorted(package.glob("*.py"))}
+    files = {"__main__.py": MAIN, **sources()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in files.items():
             archive.writestr(zipfile.ZipInfo(name, EPOCH), text, zipfile.ZIP_DEFLATED)
