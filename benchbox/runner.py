@@ -173,6 +173,7 @@ def _context(request: Request, cases: Sequence[Case], agent: Agent) -> Context:
             "batch": selection.batch,
             "shapes": [str(shape) for shape in selection.shapes],
             "weights": _weights(cases),
+            **(device.driving.plan() if device.driving else {}),
         },
         specs=[_facts(spec, selection) for spec in _once(request.specs)],
         host=_shareable(hello["host"]),

@@ -134,6 +134,17 @@ class Runtime:
         """Return how many devices there are; raises CudaError where there is none."""
         return self.number("cudaGetDeviceCount")
 
+    def require(self, index: int) -> None:
+        """Raise RuntimeError unless there is a device `index`; makes no context on it."""
+        if index >= (found := self.count()):
+            raise RuntimeError(f"there is no GPU {index}: CUDA sees {found}, counted from 0")
+
+    def bus_id(self, index: int) -> str:
+        """Return where a device is plugged in, by which NVML finds the same one; no context."""
+        text = ctypes.create_string_buffer(BUS_ID_BYTES)
+        self.call("cudaDeviceGetPCIBusId", text, BUS_ID_BYTES, index)
+        return text.value.decode()
+
     def _meaning(self, code: int) -> str:
         text = self._library.cudaGetErrorString(code)
         return text.decode(errors="replace") if text else "unknown error"
@@ -163,9 +174,12 @@ class Device:
     def __init__(self, runtime: Runtime, index: int = 0) -> None:
         """Choose the device `index`; raises CudaError when there is no such one."""
         self.runtime, self.index = runtime, index
-        if index >= (found := runtime.count()):
-            raise RuntimeError(f"there is no GPU {index}: CUDA sees {found}, counted from 0")
-        runtime.call("cudaSetDevice", index)
+        runtime.require(index)
+        self.choose()
+
+    def choose(self) -> None:
+        """Make it the current device of the calling thread; from CUDA 12 on with a context."""
+        self.runtime.call("cudaSetDevice", self.index)
 
     def properties(self) -> Properties:
         """Return what the GPU is."""
@@ -187,12 +201,6 @@ class Device:
     def l2_bytes(self) -> int:
         """Return the size of the second-level cache."""
         return self._attribute(L2_BYTES)
-
-    def bus_id(self) -> str:
-        """Return where the GPU is plugged in, by which NVML finds the same one."""
-        text = ctypes.create_string_buffer(BUS_ID_BYTES)
-        self.runtime.call("cudaDeviceGetPCIBusId", text, BUS_ID_BYTES, self.index)
-        return text.value.decode()
 
     def memory(self) -> tuple[int, int]:
         """Return the free and all bytes of the GPU's memory."""

@@ -4,22 +4,24 @@ Field numbers are those of onnx.proto3; every message here is small, and the gra
 """
 
 IR_VERSION, OPSET = 8, 13
-FLOAT = 1
+FLOAT, FLOAT16 = 1, 10  # TensorProto.DataType
+ELEMENTS = {"float32": FLOAT, "float16": FLOAT16}
 LEFT, RIGHT, PRODUCT = "left", "right", "product"
 
 
-def graph(size: int) -> bytes:
-    """Return the model that multiplies two float32 matrices of `size` by `size`."""
+def graph(size: int, element: int = FLOAT) -> bytes:
+    """Return the model that multiplies two matrices of `size` by `size`, of float32 or float16."""
     node = _text(1, LEFT) + _text(1, RIGHT) + _text(2, PRODUCT) + _text(4, "MatMul")
-    tensors = _field(11, _tensor(LEFT, size)) + _field(11, _tensor(RIGHT, size))
-    body = _field(1, node) + _text(2, "gemm") + tensors + _field(12, _tensor(PRODUCT, size))
+    left, right, product = (_tensor(name, size, element) for name in (LEFT, RIGHT, PRODUCT))
+    tensors = _field(11, left) + _field(11, right) + _field(12, product)
+    body = _field(1, node) + _text(2, "gemm") + tensors
     return _number(1, IR_VERSION) + _field(8, _number(2, OPSET)) + _field(7, body)
 
 
-def _tensor(name: str, size: int) -> bytes:
+def _tensor(name: str, size: int, element: int) -> bytes:
     """Return a ValueInfoProto."""
     dimension = _field(1, _number(1, size))
-    kind = _field(1, _number(1, FLOAT) + _field(2, dimension + dimension))
+    kind = _field(1, _number(1, element) + _field(2, dimension + dimension))
     return _text(1, name) + _field(2, kind)
 
 

@@ -130,6 +130,10 @@ class Marker:
         """Record the last event."""
         self._last.record(self._stream)
 
+    def join(self) -> None:
+        """Let the calling thread use the stream, which another has made."""
+        self._stream.device.choose()
+
     def wait(self) -> None:
         """Wait until the stream is empty."""
         self._stream.synchronize()

@@ -8,7 +8,7 @@ show in them.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Self
 
 from benchbox.agent import gemm, gpuerrors, gpusession, session
@@ -24,14 +24,6 @@ BIG_BYTES = 256 << 20
 NS = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Ceilings:
-    """What the GPU does at best in float32: multiply-accumulates, and bytes read and written."""
-
-    macs_per_s: float
-    bytes_per_s: float
-
-
 class GpuSentinel:
     """The probes of one GPU, on the stream on which its graphs run."""
 
@@ -40,7 +32,7 @@ class GpuSentinel:
         self._stream, self._where = stream, where
         self._marker = Marker(stream)
         self._buffers = _pair(stream, STREAM_BYTES)
-        self._product = self._opened(SIZE)
+        self._product = self._opened(SIZE, where)
         self._spent_ns = 0
         self.compute()
 
@@ -65,13 +57,27 @@ class GpuSentinel:
         target, source = self._buffers
         return self._fastest(lambda: self._stream.copy(target, source))
 
-    def ceilings(self) -> Ceilings:
-        """Return what one big product and one big copy reach; takes a moment, and gives it back."""
-        product_ns = self._fastest(self._opened(BIG_SIZE))
+    def ceilings(self) -> dict[str, float]:
+        """Return what big products and one big copy reach; takes a moment, and gives it back.
+
+        fp32_macs_per_s, tf32_macs_per_s, fp16_macs_per_s   multiply-accumulates
+        bytes_per_s                                         read and written
+        """
+        options = {**self._where.options, "use_tf32": "1"}
+        tf32 = replace(self._where, options=options)
+        kinds = {
+            "fp32": (self._where, "float32"),
+            "tf32": (tf32, "float32"),
+            "fp16": (self._where, "float16"),
+        }
+        found = {
+            f"{name}_macs_per_s": BIG_SIZE**3 * NS / self._fastest(self._opened(BIG_SIZE, *kind))
+            for name, kind in kinds.items()
+        }
         target, source = _pair(self._stream, BIG_BYTES)
         with target, source:
             copy_ns = self._fastest(lambda: self._stream.copy(target, source))
-        return Ceilings(BIG_SIZE**3 * NS / product_ns, 2 * BIG_BYTES * NS / copy_ns)
+        return {**found, "bytes_per_s": 2 * BIG_BYTES * NS / copy_ns}
 
     def close(self) -> None:
         """Give everything on the GPU back."""
@@ -85,14 +91,17 @@ class GpuSentinel:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _opened(self, size: int) -> Callable[[], object]:
+    def _opened(
+        self, size: int, where: gpusession.Place, dtype: str = "float32"
+    ) -> Callable[[], object]:
         """Return what puts a product of matrices into the queue."""
         tensors = [
-            {"name": name, "shape": [size, size], "dtype": "float32"}
+            {"name": name, "shape": [size, size], "dtype": dtype}
             for name in (gemm.LEFT, gemm.RIGHT)
         ]
         options = session.options(1, ())
-        return gpusession.load(gemm.graph(size), tensors, 0, self._where, options).enqueue
+        graph = gemm.graph(size, gemm.ELEMENTS[dtype])
+        return gpusession.load(graph, tensors, 0, where, options).enqueue
 
     def _fastest(self, enqueue: Callable[[], object]) -> int:
         """Return the nanoseconds of the fastest of CALLS calls but the first, on the GPU."""

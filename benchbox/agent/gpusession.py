@@ -5,8 +5,10 @@ counted, and a graph with none on the GPU is refused. `session.disable_cpu_ep_fa
 every such graph, also those where it is a shape that ONNX Runtime computes there by choice.
 """
 
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -15,11 +17,13 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from benchbox.agent import gpuerrors, inputs, session
+from benchbox.agent import gpuerrors, inputs, runtime, session
 from benchbox.agent.gpulibraries import PROVIDER
 from benchbox.agent.stdio import Message
 
 ConvSearch = Literal["EXHAUSTIVE", "HEURISTIC", "DEFAULT"]
+CAPTURE = re.compile("graph capture|captur|cudaStream(Begin|End)Capture", re.IGNORECASE)
+PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 EAGER, CAPTURED = "-1", "1"  # values of gpu_graph_id: not captured, and the one that is
 Array = NDArray[np.generic]
 
@@ -64,8 +68,8 @@ def place(
     return Place(PROVIDER, options, "cuda", index, captured)
 
 
-@dataclass(frozen=True, slots=True)
-class Session(session.Session):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session(runtime.Session):
     """A graph whose tensors lie on the GPU; as benchbox.agent.gputiming.Call wants it.
 
     `call` and `run` are the same: they wait for the outputs, on the GPU. `enqueue` waits for
@@ -90,10 +94,10 @@ def load(
     """Open a graph, by its path or its bytes, and run it once.
 
     Raises RuntimeError when the provider has none of its nodes, when the GPU's memory is too small,
-    or when CUDA fails otherwise; benchbox.agent.gpulibraries says before what is missing here. ONNX
-    Runtime's other errors pass through.
+    when it cannot be captured, or when CUDA fails otherwise; benchbox.agent.gpulibraries says
+    before what is missing here. ONNX Runtime's other errors pass through.
     """
-    with gpuerrors.told():
+    with gpuerrors.told(), _capturing(where):
         start = time.perf_counter()
         opened = _opened(graph, where, session_options)
         load_s = time.perf_counter() - start
@@ -113,7 +117,30 @@ def load(
         finite, outputs = session._finite(values), session._describe(opened, values)
     enqueue = bound.caller(wait=False)
     copies = partial(bound.call_with_copies, call)
-    return Session(call, load_s, first_call_s, finite, outputs, nodes, enqueue, copies)
+    return Session(
+        call,
+        load_s,
+        first_call_s,
+        finite,
+        outputs,
+        nodes,
+        enqueue=enqueue,
+        run_with_copies=copies,
+    )
+
+
+@contextmanager
+def _capturing(where: Place) -> Iterator[None]:
+    """Say what helps where a graph cannot become a CUDA graph."""
+    try:
+        yield
+    except Exception as error:  # ONNX Runtime's have no common ancestor but this
+        if not where.captured or not CAPTURE.search(str(error)):
+            raise
+        why = PREFIX.sub("", " ".join(str(error).split()))
+        raise RuntimeError(
+            f"it cannot be captured as a CUDA graph: {why}; time it with --mode eager"
+        ) from None
 
 
 def _opened(
@@ -122,6 +149,9 @@ def _opened(
     providers, options = [where.provider], [where.options]
     if where.provider != session.CPU:
         providers, options = [*providers, session.CPU], [*options, {}]
+    if not hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"):
+        # An ONNX Runtime that cannot tell which nodes it left to the processor may leave none.
+        session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     # What stands for a session's messages does not stand for its provider's: it warns of its own
     # option device_id.
     ort.set_default_logger_severity(session.ERRORS_ONLY)

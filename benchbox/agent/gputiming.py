@@ -10,12 +10,19 @@ A GPU works through small kernels faster than a program launches them. Were a sp
 that are launched while the GPU already works, it would be the launching that is timed. So the queue
 is held until all of the call is in it; where it could not be held long enough, the span is counted
 as `unheld`. Latency less span is then what launching and waiting cost.
+
+Of a CUDA graph's replay there are versions of ONNX Runtime that wait for its end, though asked not
+to. What would be marked after that is when the host woke up. There a second thread marks the end,
+while the queue is held and the replay is in it already.
 """
 
+import contextlib
+import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
 from benchbox.agent import gpuerrors, timing
 
@@ -24,6 +31,10 @@ HOLD = 2
 HOLD_MORE_NS = 50_000
 # A queue has room for about a thousand kernels; who adds more waits for it to be released.
 LONGEST_HOLD_NS = 20_000_000
+# Of a replay, to see whether putting it into the queue waits for its end; and for a second thread
+# to wake up in, many times over.
+HOLD_TO_SEE_NS = 2_000_000
+NS = 1e-9
 
 
 class Call(Protocol):
@@ -54,6 +65,9 @@ class Queue(Protocol):
     def end(self) -> None:
         """Mark where it ends."""
 
+    def join(self) -> None:
+        """Let the calling thread use the queue, which another has made."""
+
     def wait(self) -> None:
         """Wait until the queue is empty."""
 
@@ -66,9 +80,9 @@ class Burst(timing.Burst):
     """Calls in a row, each timed from outside and then once more on the GPU.
 
     `latencies_ns` and `spans_ns` belong to each other one by one. `enqueues_ns` is what it took to
-    put the calls of the spans into the queue, in host time; `unheld` counts those that took longer
-    than the queue was held, whose spans have gaps in them. `cold` says whether the cache was
-    flushed before each.
+    put the calls of the spans into the queue, in host time, where that does not wait for their end;
+    `unheld` counts those that took longer than the queue was held, whose spans have gaps in them.
+    `cold` says whether the cache was flushed before each.
     """
 
     spans_ns: list[int] = field(default_factory=list)
@@ -80,11 +94,15 @@ class Burst(timing.Burst):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a burst is timed: so many calls, so many with copies, with the cache cold or not."""
+    """How a burst is timed: so many calls, so many with copies, with the cache cold or not.
+
+    `replayed` says that a call is one CUDA graph, which is launched at once.
+    """
 
     calls: int
     copies: int = 0
     cold: bool = False
+    replayed: bool = False
 
 
 def burst(
@@ -103,9 +121,9 @@ def burst(
     burst settles and is thinned out as one on a processor; its switches are those of the calling
     thread, which launches everything.
     """
-    timer = _Timer(call, queue, clock, cold=plan.cold)
+    timer = _Timer(call, queue, clock, cold=plan.cold, replayed=plan.replayed)
     looks = timing.Looks(call.run, probe, clock)
-    with gpuerrors.told():
+    with gpuerrors.told(), timer:
         switches = _timed(timer, looks, plan, memory_bound=memory_bound)
     return timer.burst(timing.counted(switches), looks)
 
@@ -130,11 +148,69 @@ def _timed(timer: "_Timer", looks: timing.Looks, plan: Plan, *, memory_bound: bo
     return switches
 
 
+class _Ender(threading.Thread):
+    """A second thread, which marks the end of spans while the first one waits in the replay."""
+
+    def __init__(self, queue: Queue, clock: Callable[[], int]) -> None:
+        super().__init__(daemon=True, name="span-end")
+        self._queue, self._clock = queue, clock
+        self._asked, self._answered = threading.Semaphore(0), threading.Semaphore(0)
+        self._after_s: float | None = None
+        self._error: BaseException | None = None
+        self._ended_ns = 0
+        self.start()
+
+    def run(self) -> None:
+        """Mark an end whenever asked, until there is nothing more to mark."""
+        with contextlib.suppress(AttributeError, OSError):  # the first has a processor to itself
+            os.sched_setaffinity(0, range(os.cpu_count() or 1))
+        joined = False
+        while self._asked.acquire() and self._after_s is not None:
+            time.sleep(self._after_s)
+            try:
+                if not joined:
+                    self._queue.join()
+                    joined = True
+                self._queue.end()
+            except Exception as error:
+                self._error = error
+            self._ended_ns = self._clock()
+            self._answered.release()
+
+    def mark(self, after_s: float) -> None:
+        """Have the end marked so long after now."""
+        self._after_s = after_s
+        self._asked.release()
+
+    def marked_ns(self) -> int:
+        """Wait for the mark; return when it was made, and raise what went wrong with it."""
+        self._answered.acquire()
+        if self._error is not None:
+            raise self._error
+        return self._ended_ns
+
+    def close(self) -> None:
+        """End the thread."""
+        self._after_s = None
+        self._asked.release()
+        self.join()
+
+
 class _Timer:
     """The figures of one burst, and what takes one of each."""
 
-    def __init__(self, call: Call, queue: Queue, clock: Callable[[], int], *, cold: bool) -> None:
+    def __init__(
+        self,
+        call: Call,
+        queue: Queue,
+        clock: Callable[[], int],
+        *,
+        cold: bool,
+        replayed: bool = False,
+    ) -> None:
         self._call, self._queue, self.clock, self._cold = call, queue, clock, cold
+        self._replayed = replayed
+        self._ender: _Ender | None = None
         self._hold_ns = 0
         self._latencies: list[int] = []
         self._spans: list[int] = []
@@ -148,10 +224,16 @@ class _Timer:
         One more is queued, to see how long the queue has to be held.
         """
         settled_ns = timing.settle(self._call.run, memory_bound=memory_bound)
+        held_ns, more_ns = HOLD_TO_SEE_NS if self._replayed else 0, HOLD_MORE_NS
+        if held_ns:
+            self._queue.hold(held_ns)
         self._queue.start()
         enqueue_ns = self._enqueue()
         self._queue.span_ns()
-        self._hold_ns = min(LONGEST_HOLD_NS, HOLD * enqueue_ns + HOLD_MORE_NS)
+        if held_ns and enqueue_ns >= held_ns:
+            enqueue_ns, more_ns = enqueue_ns - held_ns, held_ns
+            self._ender = _Ender(self._queue, self.clock)
+        self._hold_ns = min(LONGEST_HOLD_NS, HOLD * enqueue_ns + more_ns)
         return settled_ns
 
     def untimed(self, calls: int) -> None:
@@ -174,9 +256,19 @@ class _Timer:
         if self._cold:
             self._queue.flush()
         self._queue.start()
-        self._enqueues.append(self._enqueue())
-        self._unheld += self.clock() - asked >= self._hold_ns
+        if self._ender is not None:
+            ended = self._enqueue_beside(self._ender)
+        else:
+            self._enqueues.append(self._enqueue())
+            ended = self.clock()
+        self._unheld += ended - asked >= self._hold_ns
         self._spans.append(self._queue.span_ns())
+
+    def _enqueue_beside(self, ender: _Ender) -> int:
+        """Put a call into the queue that waits for it; return when the end of its span was."""
+        ender.mark(self._hold_ns / 2 * NS)
+        self._call.enqueue()
+        return ender.marked_ns()
 
     def copies(self) -> None:
         """Time one call with its copies."""
@@ -184,6 +276,13 @@ class _Timer:
         start = self.clock()
         self._call.run_with_copies()
         self._copies.append(self.clock() - start)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._ender is not None:
+            self._ender.close()
 
     def _prepare(self) -> None:
         if self._cold:
