@@ -33,6 +33,9 @@ LAYERS = (
         "windows",
         "categories",
         "profiles",
+        "gpus",
+        "ceilings",
+        "spans",
     ),
     ("specs", "devices"),
     ("agent", "torch_agent", "native", "transports", "export", "emulated"),
@@ -41,6 +44,7 @@ LAYERS = (
     ("measuring", "profiling", "lasting", "runner", "together"),
     (
         "tables",
+        "launching",
         "loads",
         "papers",
         "verdicts",
