@@ -58,10 +58,8 @@ def cells(context: Context, record: Record) -> dict[str, str | float | None]:
 def shown(context: Context, record: Record) -> dict[str, str]:
     """Return the cells of a record in a printed table, by header."""
     spans, bound = record.spans, ceiling(context, record)
-    alone = _alone(record)
-    width = units.width(spans.interval) * units.MILLI if spans else 0.0
     return {
-        "GPU (ms)": units.UNKNOWN if alone is None else units.estimate(alone * units.MILLI, width),
+        "GPU (ms)": alone(record),
         "with copies (ms)": units.milliseconds(spans.copies_s if spans else None),
         "launch share": units.percent(launch_share(record)),
         "of ceiling": units.percent(bound.share if bound else None),
@@ -69,6 +67,15 @@ def shown(context: Context, record: Record) -> dict[str, str]:
 
 
 HEADERS = ("GPU (ms)", "with copies (ms)", "launch share", "of ceiling")
+
+
+def alone(record: Record) -> str:
+    """Return what a call takes on the GPU itself, in ms with the half-width of its interval."""
+    span_s = _alone(record)
+    if span_s is None:
+        return units.UNKNOWN
+    width = units.width(record.spans.interval) if record.spans else 0.0
+    return units.estimate(span_s * units.MILLI, width * units.MILLI)
 
 
 def _alone(record: Record) -> float | None:

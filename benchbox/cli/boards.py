@@ -10,7 +10,7 @@ from rich.text import Text
 
 from benchbox import devices, emulated, registry, seen
 from benchbox.agent.system import ranges
-from benchbox.cli import parsing
+from benchbox.cli import gpucheck, parsing
 from benchbox.cli.output import console
 from benchbox.conditions import LABELS
 from benchbox.devices import Device
@@ -54,6 +54,9 @@ def remove(name: str) -> None:
 def check(name: str, *, install: bool, clean: bool) -> None:
     """Print what a device is; raises DeviceError when it is not usable."""
     device = devices.resolve(name)
+    if device.gpu:
+        gpucheck.check(device, "--install" * install or "--clean" * clean)
+        return
     if not device.url:
         raise UsageError(f"device {name!r} is this machine; benchbox doctor looks at it")
     facts, lacks = _facts(device, console(stderr=True), install=install, clean=clean)

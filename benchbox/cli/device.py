@@ -61,7 +61,7 @@ def remove(name: Name) -> None:
 @app.command("check")
 def check(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="or ssh://...", autocompletion=_complete)
+        str, typer.Argument(metavar="NAME", help="or cuda, ssh://...", autocompletion=_complete)
     ],
     install: Annotated[
         bool, typer.Option("--install", help="put ONNX Runtime into benchbox's folder there")
@@ -70,7 +70,10 @@ def check(
         bool, typer.Option("--clean", help="empty benchbox's folder there, then check")
     ] = False,
 ) -> None:
-    """Reach a device, and say what it is and what it lacks; exits 6 for one that is not usable."""
+    """Reach a device, and say what it is and what it lacks; exits 6 for one that is not usable.
+
+    Of a GPU it measures what that does at best, too, beside which tables set each case.
+    """
     from benchbox.cli import boards
 
     boards.check(name, install=install, clean=clean)

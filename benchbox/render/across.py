@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchbox import comparing, gpus, reading, verdicts
+from benchbox import comparing, gpus, launching, reading, verdicts
 from benchbox.records import Record, Run, SpecFacts
 from benchbox.render import units
 from benchbox.render.cells import (
@@ -82,6 +82,7 @@ def _table(runs: Sequence[Run], facts: SpecFacts) -> Table:
             Column("memory (MB)", tuple(memory(record.cost) for record in known), drop=1),
             *([Column("relative FLOPs", tuple(ratios))] if is_compared else []),
             *(Column(f"{run.context.device} (ms)", _cells(run, keys)) for run in runs),
+            *(column for run in runs if (column := _on_gpu(run, keys)).known),
         ),
         groups=tuple(heading(record.group) for record in known),
         lines=tuple(
@@ -123,6 +124,13 @@ def _notes(runs: Sequence[Run], facts: SpecFacts) -> list[str]:
 
 def _about(run: Run) -> str:
     return printable(f"{setting(run.context, run.records)}; {measured_by(run.context)}")
+
+
+def _on_gpu(run: Run, keys: Sequence[str]) -> Column:
+    """Return what the GPU itself takes, by a device's run."""
+    found = [run.record(key) for key in keys]
+    cells = [launching.alone(record) if record else units.UNKNOWN for record in found]
+    return Column(f"{run.context.device}, GPU (ms)", tuple(cells), drop=2)
 
 
 def _cells(run: Run, keys: Sequence[str]) -> tuple[str, ...]:
