@@ -166,9 +166,12 @@ def _ceilings(context: Context, records: Sequence[Record]) -> list[str]:
         cases = [case for case, bound in bounds.items() if bound == name]
         every = len(cases) == len(bounds)
         parts.append(f"{name} ({'all cases' if every else listed(cases)})")
+    found = [ceiling(context, record) for record in records]
+    cached = any(bound and bound.share > 1 for bound in found)
+    beyond = "; beyond 100% its cache gave what the memory did not have to" if cached else ""
     return [
         f"of ceiling: the least time that what binds a case, {' or '.join(parts)}, takes at the "
-        f"GPU's measured best ({measured}), over its GPU time"
+        f"GPU's measured best ({measured}), over its GPU time{beyond}"
     ]
 
 
