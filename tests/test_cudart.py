@@ -39,8 +39,8 @@ def test_a_device_tells_what_it_is(fake_gpu: Libraries) -> None:
     }
 
 
-def test_the_place_on_the_bus_is_that_of_the_chosen_device(fake_gpu: Libraries) -> None:
-    code = f"{OPEN}result = Device(runtime, 1).bus_id()"
+def test_the_place_on_the_bus_is_told_before_a_device_is_chosen(fake_gpu: Libraries) -> None:
+    code = f"{OPEN}result = runtime.bus_id(1)"
     assert fake_gpu.run(code, cuda="devices 2") == "0000:18:00.0"
 
 

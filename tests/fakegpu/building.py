@@ -67,6 +67,28 @@ class Libraries:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.rpartition("RESULT ")[2])
 
+    def benchbox(
+        self, *arguments: str, cuda: str = "", nvml: str = "", ort: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command line on a stand-in for a GPU; calls are held, and take no time to be."""
+        for name, text in {"cuda": f"no_sleep 1\n{cuda}", "nvml": nvml, "ort": ort}.items():
+            (self.work / name).write_text(text)
+        paths = [str(SOURCES / "site"), str(ROOT), os.environ.get("PYTHONPATH", "")]
+        environment = {
+            **os.environ,
+            "LD_LIBRARY_PATH": str(self.folder),
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            **{f"FAKE_{name.upper()}": str(self.work / name) for name in ("cuda", "nvml", "ort")},
+        }
+        return subprocess.run(
+            [sys.executable, "-m", "benchbox", *arguments],
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=self.work,
+            timeout=120,
+        )
+
     def log(self, name: str) -> list[str]:
         """The calls of the last run, in order."""
         path = self.work / f"{name}.log"
