@@ -1,5 +1,8 @@
 """Bursts on a machine of numbers: a host with a clock, and a GPU that works through a queue."""
 
+import threading
+import time
+
 import pytest
 
 from benchbox.agent import gputiming, timing
@@ -189,3 +192,75 @@ def test_a_gpu_that_is_lost_in_a_burst_is_told_without_the_host_s_name(
         machine.burst(Plan(1))
     assert "illegal memory access" in str(caught.value)
     assert "alice" not in str(caught.value)
+
+
+class Waiting:
+    """A GPU by the real clock whose replays wait for their end, though asked not to."""
+
+    WORK_NS, LAUNCH_NS = 3_000_000, 100_000
+
+    def __init__(self) -> None:
+        self.free = self.first = self.last = 0
+        self.threads: set[str] = set()
+        self.joined: list[str] = []
+
+    def add(self, ns: int) -> None:
+        self.free = max(self.free, time.perf_counter_ns()) + ns
+
+    def wait(self) -> None:
+        while time.perf_counter_ns() < self.free:
+            time.sleep(0.0001)
+
+    def enqueue(self) -> None:
+        time.sleep(self.LAUNCH_NS * 1e-9)
+        self.add(self.WORK_NS)
+        self.wait()
+        time.sleep(0.002)  # until the host has woken up
+
+    run = run_with_copies = enqueue
+
+    def flush(self) -> None:
+        pass
+
+    def hold(self, ns: int) -> None:
+        self.add(ns)
+
+    def start(self) -> None:
+        self.first = max(self.free, time.perf_counter_ns())
+
+    def join(self) -> None:
+        self.joined.append(threading.current_thread().name)
+
+    def end(self) -> None:
+        self.last = max(self.free, time.perf_counter_ns())
+
+    def span_ns(self) -> int:
+        self.wait()
+        return self.last - self.first
+
+
+def test_the_end_of_a_replay_that_waits_is_marked_while_it_waits() -> None:
+    machine = Waiting()
+    burst = gputiming.burst(machine, machine, Plan(3, replayed=True))
+    assert machine.joined == ["span-end"]
+    # Marked after the replay each would be 2 ms longer.
+    assert min(burst.spans_ns) == Waiting.WORK_NS
+    assert all(thread.name != "span-end" for thread in threading.enumerate())
+
+
+def test_the_end_of_a_replay_that_does_not_wait_is_marked_by_who_launched_it() -> None:
+    machine = Machine(1, 10 * US, 300 * US)
+    burst = machine.burst(Plan(3, replayed=True))
+    assert burst.spans_ns == [300 * US] * 3
+    assert burst.unheld == 0
+
+
+def test_what_goes_wrong_in_the_second_thread_is_raised_in_the_first() -> None:
+    class Broken(Waiting):
+        def join(self) -> None:
+            raise RuntimeError("no context here")
+
+    machine = Broken()
+    with pytest.raises(RuntimeError, match="no context here"):
+        gputiming.burst(machine, machine, Plan(1, replayed=True))
+    assert all(thread.name != "span-end" for thread in threading.enumerate())
