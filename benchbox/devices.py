@@ -173,11 +173,16 @@ def shareable(url: str) -> str:
 
 def require_arm(device: Device, machine: str) -> None:
     """Raise DeviceError where a device named `arm` is none."""
-    if device.claims_arm and machine.lower() not in ARM_MACHINES:
+    if not device.claims_arm or machine.lower() in ARM_MACHINES:
+        return
+    if device.url:
         raise DeviceError(
-            f"device 'arm': this machine is {machine}, not an ARM one; run benchbox on the board "
-            "itself, or `benchbox device add arm ssh://user@host` (a phone: adb://serial)"
+            f"device {device.name!r}: it is {machine}, not an ARM one; give it another name"
         )
+    raise DeviceError(
+        f"device 'arm': this machine is {machine}, not an ARM one; run benchbox on the "
+        "board itself, or `benchbox device add arm ssh://user@host` (a phone: adb://serial)"
+    )
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

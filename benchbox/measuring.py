@@ -69,6 +69,7 @@ class Measurement:
         self._device, self._plan = device, plan
         self._journal, self._watcher = journal, watcher
         self._agent: Agent | None = agent
+        self._versions = agent.hello.get("versions", {})
         self._open = open_agent
         self._no_latency = emulated.reason(agent)
         self._only_called = bool(self._no_latency) and not allow_emulated
@@ -189,7 +190,7 @@ class Measurement:
     def _session_of(self, sampler: Sampler) -> None:
         """Load the unfinished cases into an agent and time them until it, or the stage, ends."""
         start = time.monotonic()
-        agent, self._agent = self._agent or self._open(self._device), None
+        agent, self._agent = self._agent or self._opened(), None
         session, self._session = self._session, self._session + 1
         with agent:
             try:
@@ -209,6 +210,19 @@ class Measurement:
                     self._finish(progress, "failed", progress.failure)
                 else:
                     self._conclude(progress)
+
+    def _opened(self) -> Agent:
+        """Return a fresh agent; raises DeviceError for one with other libraries than the first."""
+        agent = self._open(self._device)
+        now = agent.hello.get("versions", {})
+        if now != self._versions:
+            agent.close()
+            changed = sorted(name for name, _ in now.items() ^ self._versions.items())
+            raise DeviceError(
+                f"device {self._device.name!r}: its {', '.join(dict.fromkeys(changed))} changed "
+                "in mid-run; run it again"
+            )
+        return agent
 
     def _load(self, agent: Agent, sampler: Sampler, progress: Progress) -> None:
         key = progress.subject.key

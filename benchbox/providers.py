@@ -61,6 +61,11 @@ def runs_modules(provider: str) -> bool:
     return provider in MODULES
 
 
+def _is_local(provider: str) -> bool:
+    """Return whether a provider runs anything here: that of Azure calls a service."""
+    return provider != "AzureExecutionProvider"
+
+
 def require_gpu(provider: str) -> None:
     """Raise ValueError for a provider that is for GPUs alone."""
     if provider == TORCH_CUDAGRAPH:
@@ -85,8 +90,8 @@ def without(name: str, provider: str) -> str:
 def require(provider: str, available: Sequence[str], device: str) -> None:
     """Raise DeviceError unless the ONNX Runtime of a device has a provider."""
     if provider not in available:
+        there = ", ".join(map(short, filter(_is_local, available)))
         raise DeviceError(
-            f"device {device!r}: its ONNX Runtime has no {provider}, only "
-            f"{', '.join(map(short, available))}; install a build that has it, or leave "
-            "--provider out"
+            f"device {device!r}: its ONNX Runtime has no {provider}, only {there}; "
+            "install a build that has it, or leave --provider out"
         )

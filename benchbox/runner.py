@@ -74,7 +74,10 @@ def run(request: Request, watcher: Watcher) -> Outcome:
 
     Raises a BenchboxError only before anything was measured; later, a failure is a record.
     """
-    return measure(request, prepared(request, watcher), watcher)
+    records.check_writable(request.results / request.device.name)
+    cases = unfold(request.specs, request.selection)
+    with request.open(request.device) as agent:  # told of before exports, which may take minutes
+        return measure(request, prepared(request, cases, watcher), watcher, agent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +88,23 @@ class Prepared:
     graphs: Mapping[str, Graph | CaseError]
 
 
-def prepared(request: Request, watcher: Watcher) -> Prepared:
-    """Return the cases and graphs of a request, which are the same on every device.
+def prepared(request: Request, cases: Sequence[Case], watcher: Watcher) -> Prepared:
+    """Return the cases of a request with their graphs, which are the same on every device.
 
-    Raises a BenchboxError where nothing could be recorded, and as `unfold` and `prepare` do.
+    Raises a BenchboxError as `prepare` does.
     """
-    cases = unfold(request.specs, request.selection)
-    records.check_writable(request.results / request.device.name)
     return Prepared(cases, prepare(request.specs, cases, watcher.exporting))
 
 
-def measure(request: Request, ready: Prepared, watcher: Watcher) -> Outcome:
-    """Measure and record every case of a request; raises a BenchboxError as `run` does."""
+def measure(
+    request: Request, ready: Prepared, watcher: Watcher, agent: Agent | None = None
+) -> Outcome:
+    """Measure and record every case of a request; raises a BenchboxError as `run` does.
+
+    The first process is that of `agent`, which it ends, or one that it opens.
+    """
     watcher.starting()
-    agent = request.open(request.device)
+    agent = agent or request.open(request.device)
     try:
         context = _context(request, ready.cases, agent)
         previous = resuming.previous(request.results, context) if request.resume else None
@@ -195,7 +201,7 @@ def _once(specs: Sequence[BlockSpec]) -> list[BlockSpec]:
 
 
 # What changes from minute to minute is no part of what the machine is.
-PASSING = ("memory_available_bytes",)
+PASSING = ("memory_available_bytes", "boot")
 
 
 def _shareable(host: Mapping[str, object]) -> dict[str, object]:

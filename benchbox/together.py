@@ -3,16 +3,19 @@
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from benchbox import records, runner
 from benchbox.errors import BenchboxError
 from benchbox.records import Record
 from benchbox.runner import Outcome, Prepared, Request, Watcher
 from benchbox.sampling import Sampler
+from benchbox.transports import Agent
 
 LOOK_S = 0.2  # how often the waiting thread wakes up, so that Ctrl-C reaches it
 
-Part = tuple[int, Request, Watcher]  # a request with its place among all
+# With its place among all, and the agent that greeted where that goes on with it.
+Part = tuple[int, Request, Watcher, Agent | None]
 Failed = Callable[[int, BenchboxError], None]
 
 
@@ -71,30 +74,79 @@ def run(
 
     The graphs are prepared once. `failed` hears of the device at a place that cannot be used, in
     any thread, `stopping` that Ctrl-C was seen and devices are still at something.
-    Raises a BenchboxError before any device is reached, and when there is one device only.
+    Every device is reached before anything is exported; what is the same hardware by what it says
+    of itself takes turns, however it is addressed.
+    Raises a BenchboxError for what no device could run, and when there is one device only.
     After Ctrl-C every device ends with the burst or the load that it is at; the next is not waited
     for.
     """
     for request in requests:
         records.check_writable(request.results / request.device.name)
-    ready = runner.prepared(requests[0], watchers[0])
+    cases = runner.unfold(requests[0].specs, requests[0].selection)
     ends, stop = Ends(), threading.Event()
-    by_hardware: dict[str, list[Part]] = {}
-    for place, (request, watcher) in enumerate(zip(requests, watchers, strict=True)):
-        watcher.starting()
-        part = (place, request, _Stoppable(watcher, stop))
-        by_hardware.setdefault(request.device.hardware, []).append(part)
-    groups = list(by_hardware.values())
-    if len(groups) == 1:
-        _in_turn(groups[0], ready, ends, failed, stop)
-    else:
-        _at_once(groups, ready, ends, failed, stop, stopping)
+    agents = _greeted(requests, ends, failed)
+    if ends.failures and len(requests) == 1:
+        raise ends.failures[0]
+    left = [place for place in range(len(requests)) if place not in ends.failures]
+    try:
+        if left:
+            ready = runner.prepared(requests[0], cases, watchers[0])
+            groups: dict[str, list[Part]] = {}
+            for place in left:
+                watchers[place].starting()
+                watcher = _Stoppable(watchers[place], stop)
+                part = (place, requests[place], watcher, agents.pop(place, None))
+                groups.setdefault(_hardware(part), []).append(part)
+            _measured(list(groups.values()), ready, ends, failed, stop, stopping)
+    finally:
+        for agent in agents.values():
+            agent.close()
     if ends.failures and len(requests) == 1:
         raise ends.failures[0]
     return ends
 
 
-def _at_once(
+def _greeted(requests: Sequence[Request], ends: Ends, failed: Failed) -> dict[int, Agent]:
+    """Reach every device, so that one that cannot be used is told of before anything is exported.
+
+    Those that nothing else shares the hardware with keep the agent that greeted.
+    """
+    by_address: dict[str, list[int]] = {}
+    for place, request in enumerate(requests):
+        by_address.setdefault(request.device.hardware, []).append(place)
+    agents: dict[int, Agent] = {}
+
+    def greet(places: Sequence[int]) -> None:
+        for place in places:
+            try:
+                agent = requests[place].open(requests[place].device)
+            except BenchboxError as error:
+                ends.failures[place] = error
+                failed(place, error)
+                continue
+            if len(places) == 1:
+                agents[place] = agent
+            else:
+                agent.close()
+
+    if len(by_address) == 1:
+        greet(next(iter(by_address.values())))
+        return agents
+    crew = _Crew(threading.Event())
+    for places in by_address.values():
+        crew.begin(partial(greet, places))
+    crew.wait()
+    return agents
+
+
+def _hardware(part: Part) -> str:
+    """Return what parts share that must take turns: what the system there says, or its address."""
+    _, request, _, agent = part
+    boot = agent.hello["host"].get("boot") if agent else None
+    return str(boot or request.device.hardware)
+
+
+def _measured(
     groups: Sequence[Sequence[Part]],
     ready: Prepared,
     ends: Ends,
@@ -102,40 +154,60 @@ def _at_once(
     stop: threading.Event,
     stopping: Callable[[], None],
 ) -> None:
-    bugs: list[BaseException] = []
-
-    def work(parts: Sequence[Part], done: threading.Event) -> None:
-        try:
-            _in_turn(parts, ready, ends, failed, stop)
-        except BaseException as error:
-            bugs.append(error)
-            stop.set()  # it is told now, and not when the last device is done
-        finally:
-            done.set()
-
-    begun: list[threading.Event] = []
+    if len(groups) == 1:
+        _in_turn(groups[0], ready, ends, failed, stop)
+        return
+    crew = _Crew(stop)
     try:
-        for parts in groups:
-            done = threading.Event()
-            # Daemons: a second Ctrl-C ends the program whatever a device is at.
-            threading.Thread(target=work, args=(parts, done), daemon=True).start()
-            begun.append(done)
-        _wait(begun)
+        for group in groups:
+            crew.begin(partial(_in_turn, group, ready, ends, failed, stop))
+        crew.wait()
     except KeyboardInterrupt:
         ends.interrupted = True
         stop.set()
-        if not all(done.is_set() for done in begun):
+        if crew.is_busy:
             stopping()
-        _wait(begun)
-    if bugs:
-        raise bugs[0]
+        crew.wait()
 
 
-def _wait(begun: Sequence[threading.Event]) -> None:
-    # Not by Thread.join: until Python 3.13 a thread whose join is interrupted counts as ended.
-    for done in begun:
-        while not done.wait(LOOK_S):
-            pass
+class _Crew:
+    """Calls that are made at the same time, each in a thread."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self._begun: list[threading.Event] = []
+        self._bugs: list[BaseException] = []
+
+    def begin(self, call: Callable[[], None]) -> None:
+        """Make a call in a thread; what it raises is a bug, and ends the others."""
+        done = threading.Event()
+
+        def work() -> None:
+            try:
+                call()
+            except BaseException as error:
+                self._bugs.append(error)
+                self._stop.set()  # it is told now, and not when the last device is done
+            finally:
+                done.set()
+
+        # Daemons: a second Ctrl-C ends the program whatever a device is at.
+        threading.Thread(target=work, daemon=True).start()
+        self._begun.append(done)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether some call is not over."""
+        return not all(done.is_set() for done in self._begun)
+
+    def wait(self) -> None:
+        """Wait for all calls; raises the first bug."""
+        # Not by Thread.join: until Python 3.13 a thread whose join is interrupted counts as ended.
+        for done in self._begun:
+            while not done.wait(LOOK_S):
+                pass
+        if self._bugs:
+            raise self._bugs[0]
 
 
 def _in_turn(
@@ -146,11 +218,11 @@ def _in_turn(
     stop: threading.Event,
 ) -> None:
     """Measure on one device after the other; one that fails does not take the next with it."""
-    for place, request, watcher in parts:
+    for place, request, watcher, agent in parts:
         if stop.is_set():
             return
         try:
-            outcome = runner.measure(request, ready, watcher)
+            outcome = runner.measure(request, ready, watcher, agent)
         except BenchboxError as error:
             ends.failures[place] = error
             failed(place, error)

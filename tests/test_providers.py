@@ -60,7 +60,8 @@ def test_what_is_no_provider_names_those_there_are(text: str, near: str) -> None
         providers.named(text)
     assert str(caught.value) == (
         f"--provider {text}: unknown{near}; "
-        "choose cpu, xnnpack, acl, nnapi, coreml, qnn, openvino, dnnl"
+        "choose cpu, xnnpack, acl, nnapi, coreml, qnn, openvino, dnnl, "
+        "torch, torch-compile, torch-cudagraph"
     )
 
 
@@ -128,7 +129,9 @@ def test_a_build_without_the_provider_is_one_line_before_anything_is_timed(
     result = invoke("run", "tiny.onnx", "--quick")
     assert (result.exit_code, result.stdout) == (6, "")
     error = result.stderr.splitlines()[-1]
-    assert error.startswith("Error: device 'cpu': its ONNX Runtime has no NnapiExecutionProvider")
+    assert error.startswith(
+        "Error: device 'cpu-nnapi': its ONNX Runtime has no NnapiExecutionProvider"
+    )
     assert not list(Path().glob("results/*/*.jsonl"))
 
 
@@ -140,7 +143,7 @@ def test_the_processor_itself_may_be_named(write_onnx: WriteOnnx, provider: str)
     short: list[Any] = ["--quick", "--precision", "90%", "--max-time", "1s"]
     result = invoke("run", "tiny.onnx", "--provider", provider, *short)
     assert result.exit_code == 0, result.output
-    (path,) = Path().glob("results/cpu/*.jsonl")
+    (path,) = Path().glob("results/*/*.jsonl")
     run = records.read(path)
     assert run.context.provider == CPU
     assert run.records[0].nodes == {CPU: 1}
@@ -155,7 +158,7 @@ def test_a_provider_that_takes_no_node_is_a_failed_row_and_not_a_figure_of_anoth
     write_onnx()
     result = invoke("run", "tiny.onnx", "--provider", "AzureExecutionProvider", "--quick")
     assert result.exit_code == 1, result.output
-    (path,) = Path().glob("results/cpu/*.jsonl")
+    (path,) = Path().glob("results/*/*.jsonl")
     (row,) = records.read(path).records
     assert (row.status, row.latency, row.bursts) == ("failed", None, [])
     assert "nodes runs on AzureExecutionProvider" in row.reason

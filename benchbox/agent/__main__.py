@@ -136,6 +136,10 @@ class Agent:
         if isinstance(asked, str):
             return clusters.choose(asked, self.threads, found, self._sys)
         usable = [cpu for cluster in found for cpu in cluster.cpus]
+        if absent := sorted(set(asked or ()) - set(usable)):
+            raise ValueError(
+                f"it has no processor {absent[0]} to run on; choose from {system.ranges(usable)}"
+            )
         return list(
             asked or system.choose_cpus(self.threads, usable, self._sys / system.PROCESSORS)
         )

@@ -1,6 +1,7 @@
 """What machine the agent runs on, and where on it: host facts, affinity, memory."""
 
 import contextlib
+import hashlib
 import os
 import platform
 import sys
@@ -37,8 +38,20 @@ def host() -> dict[str, object]:
         "memory_available_bytes": memory("MemAvailable"),
         "virtual": _virtual(),
         "emulated": emulator(),
+        "boot": _boot(),
     }
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def _boot() -> str | None:
+    """Return what is the same for all who reach this system until it starts again; it names none.
+
+    An emulated processor is another device than the machine that emulates it.
+    """
+    with contextlib.suppress(OSError):
+        text = Path("/proc/sys/kernel/random/boot_id").read_text() + (emulator() or "")
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return None
 
 
 def cpu_model() -> str | None:

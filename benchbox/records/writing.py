@@ -115,10 +115,12 @@ def create(folder: Path, context: Context) -> Writer:
 
 
 def check_writable(place: Path) -> None:
-    """Raise StorageError unless files can be made in a folder; it is made where it is missing."""
+    """Raise StorageError unless files can be made in a folder, or else the folder."""
+    there = place
+    while not there.exists() and there.parent != there:
+        there = there.parent
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=place) as file:
+        with tempfile.TemporaryFile(dir=there) as file:
             file.write(b"benchbox")
     except OSError as error:
         raise StorageError(

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,9 @@ def _mounts(told: dict[str, Any]) -> None:
         path = RUN / "files" / name
         path.write_text(text)
         path.chmod(0o600 if name == "host_key" else 0o644)
+    # As on a machine of its own: whoever reaches it sees no other system than itself.
+    (RUN / "files/boot_id").write_text(f"{uuid.uuid4()}\n")
+    _mount(str(RUN / "files/boot_id"), "/proc/sys/kernel/random/boot_id", "", MS_BIND)
     for name in ("passwd", "group"):
         _mount(str(RUN / "files" / name), f"/etc/{name}", "", MS_BIND)
     if told["root"]:
