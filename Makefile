@@ -6,10 +6,10 @@ BENCH_STAMP := .venv/.installed-bench
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint type check bench wheel clean
+.PHONY: help setup run test test-cuda lint type check bench wheel clean
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
 
 setup: $(STAMP)  ## build .venv/ with everything the project needs
 
@@ -26,6 +26,9 @@ run: $(STAMP)  ## the main job: ShuffleNetV2's second guideline, timed on this C
 
 test: $(STAMP)  ## all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+test-cuda:  ## checks on a real GPU, by $(PYTHON) as it is: no .venv/ is built
+	$(PYTHON) -m tests.cuda $(ARGS)
 
 lint: $(STAMP)  ## ruff, rules and format
 	$(BIN)/ruff check .

@@ -36,9 +36,17 @@ Tag = Literal[
     "faulted",
     "migrated",
     "collected",
+    "gpu_hardware",
+    "gpu_hot",
+    "gpu_power",
+    "gpu_shared",
+    "gpu_clock",
     "pressure",
     "slow",
     "fast",
+    "gpu_slow",
+    "gpu_fast",
+    "unheld",
 ]
 TAGS: tuple[Tag, ...] = get_args(Tag)  # of equally frequent ones the first says more
 # The bits of a Raspberry Pi's get_throttled that say what it does now, and the words for them in a
@@ -49,6 +57,14 @@ NOW: tuple[tuple[Tag, int, tuple[str, ...]], ...] = (
     ("firmware", 0b1100, ("throttled now", "near its heat limit now")),
 )
 HELD_DOWN = 0b1111  # any of them
+# Of a GPU the reasons why its clock is held down, as benchbox.agent.nvml names the bits.
+GPU_REASONS: tuple[tuple[Tag, int], ...] = (
+    ("gpu_hardware", 0x8 | 0x80),
+    ("gpu_hot", 0x20 | 0x40),
+    ("gpu_power", 0x4),
+)
+# Spans with gaps are no disturbance of a latency: a footnote tells of them.
+ASIDE: tuple[Tag, ...] = ("unheld",)
 EXPLAINS: Mapping[str, tuple[Tag, ...]] = {
     "preempted": ("throttled",),
     "queued": ("throttled", "preempted"),
@@ -57,6 +73,8 @@ EXPLAINS: Mapping[str, tuple[Tag, ...]] = {
     "firmware": ("undervoltage",),
     "clock": ("hot", "undervoltage", "firmware", "capped", "changed"),
     "slow": ("hot", "undervoltage", "firmware", "capped", "changed", "clock"),
+    "gpu_clock": ("gpu_hardware", "gpu_hot", "gpu_power"),
+    "gpu_slow": ("gpu_hardware", "gpu_hot", "gpu_power", "gpu_shared", "gpu_clock"),
 }
 # What was seen, and what helps; nothing does where it is empty.
 WORDS: Mapping[str, tuple[str, str]] = {
@@ -85,6 +103,20 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "measure at a quieter time",
     ),
     "fast": ("the processor was faster than it usually is", ""),
+    "gpu_hardware": (
+        "the GPU's hardware slowed its clock down",
+        "look at its power supply and its cooling",
+    ),
+    "gpu_hot": ("the GPU was too hot for its clock", "let it cool down"),
+    "gpu_power": ("the GPU's power limit held its clock down", "give it a higher power limit"),
+    "gpu_shared": ("other processes computed on the GPU", "end those (nvidia-smi lists them)"),
+    "gpu_clock": (
+        "the GPU's clock was below its highest",
+        "lock it with nvidia-smi --lock-gpu-clocks",
+    ),
+    "gpu_slow": ("the GPU was slower than it can be", "measure when it is less busy"),
+    "gpu_fast": ("the GPU was faster than it usually is", ""),
+    "unheld": ("launching took longer than the GPU's queue could be held", ""),
 }
 
 
@@ -97,13 +129,18 @@ def tags(
     fast: bool = False,
     top_khz: float | None = None,
     setting: Mapping[str, str] = NOTHING,
+    on_gpu: bool = False,
+    top_gpu_mhz: float | None = None,
+    unheld: bool = False,
 ) -> tuple[Tag, ...]:
     """Return what disturbed a burst, in the order of TAGS.
 
     `seen` is what the agent's witness saw between the ends of the burst, `switches` the
     involuntary context switches in its calls, `slow` and `fast` say whether a sentinel read more or
     less than in the usual state, `top_khz` is the highest clock of the run, `setting` what of the
-    device was set otherwise than when the run began; None is not known.
+    device was set otherwise than when the run began; None is not known. `on_gpu` says that the
+    sentinel is a GPU's, `top_gpu_mhz` is its highest clock of the run, and `unheld` says that spans
+    have gaps in them.
     """
     bits = int(seen.get("throttled_bits", 0))
     said = setting.get(THROTTLED, "")
@@ -128,12 +165,26 @@ def tags(
         "migrated": _any(seen, "migrations", "moved"),
         "collected": _any(seen, "collections"),
         "pressure": share("pressure_us", US) > PRESSURE,
-        "slow": slow,
-        "fast": fast,
+        "slow": slow and not on_gpu,
+        "fast": fast and not on_gpu,
+        "gpu_slow": slow and on_gpu,
+        "gpu_fast": fast and on_gpu,
+        "unheld": unheld,
+        **_of_gpu(seen, top_gpu_mhz),
     }
     # What waits while another has this processor is pressure too, and says nothing new.
     found["pressure"] = found["pressure"] and not (found["preempted"] or found["queued"])
     return tuple(tag for tag in TAGS if found[tag])
+
+
+def _of_gpu(seen: Mapping[str, float], top_mhz: float | None) -> dict[Tag, bool]:
+    bits = int(seen.get("gpu_throttle_bits", 0))
+    slowest = (1 - CLOCK) * (top_mhz or 0.0)
+    return {
+        **{tag: bool(bits & mask) for tag, mask in GPU_REASONS},
+        "gpu_shared": _any(seen, "gpu_other_processes"),
+        "gpu_clock": 0 < seen.get("gpu_sm_clock_mhz", 0.0) < slowest,
+    }
 
 
 def _any(seen: Mapping[str, float], *names: str) -> bool:
@@ -145,7 +196,8 @@ def summary(shares: Mapping[str, float], of: str = "bursts") -> tuple[str, str]:
 
     `shares` has for each tag the share of the bursts that bear it.
     """
-    worth = [tag for tag in TAGS if shares.get(tag, 0.0) >= WORTH_SAYING]
+    known = [tag for tag in TAGS if tag not in ASIDE]
+    worth = [tag for tag in known if shares.get(tag, 0.0) >= WORTH_SAYING]
     left = [tag for tag in worth if not _is_explained(tag, shares)]
     first = sorted(left, key=lambda tag: -shares[tag])[:2]
     said = [f"{math.floor(shares[tag] * 100 + 1e-9)}%" for tag in first]

@@ -6,11 +6,12 @@ import importlib.util
 import platform
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from benchbox import host, providers, registry
 from benchbox.errors import DeviceError, UsageError
+from benchbox.gpus import Driving
 from benchbox.registry import Entry, Processors
 
 Channels = Literal["gpu", "arm"]
@@ -21,6 +22,7 @@ ARM_MACHINES = ("aarch64", "arm64")
 DEVICES = {
     "cpu": "this machine's processor",
     "arm": "this machine's processor, where that is an ARM one",
+    "cuda": "this machine's first NVIDIA GPU; cuda:1 is its second",
 }
 
 
@@ -29,7 +31,8 @@ class Device:
     """A place to time graphs on; `channels` says which of a paper's channel sets fits it.
 
     `url` is empty for this machine. It and `python` are for the transport: no record holds them.
-    `gpu` is the one of this machine that PyTorch is to run on, empty for its processors.
+    `gpu` is the one of this machine to run on, as `cuda:0`, empty for its processors; `driving`
+    says how ONNX Runtime drives it.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Device:
     url: str = ""
     python: str = ""
     gpu: str = ""
+    driving: Driving | None = None
 
     @property
     def hardware(self) -> str:
@@ -59,19 +63,23 @@ def resolve(
     name: str,
     threads: int | None = None,
     cpus: Processors = (),
-    provider: str = CPU_PROVIDER,
+    provider: str = "",
+    driving: Driving | None = None,
 ) -> Device:
-    """Return the device that `name` stands for, with the provider in its name unless it is `cpu`.
+    """Return the device that `name` stands for, with a provider in its name that is not its own.
 
-    `cpus` are the processors to run on, one for each thread, or the cluster of them that is asked
-    for; the device then has the cluster in its name. Without `threads` there are as many threads as
-    processors named, else one. What is not given is taken from a registered device.
+    Its own is ONNX Runtime's for processors, or for CUDA. `cpus` are the processors to run on, one
+    for each thread, or the cluster of them that is asked for; the device then has the cluster in
+    its name. Without `threads` there are as many threads as processors named, else one. What is not
+    given is taken from a registered device. `driving` is for GPUs alone.
     Raises DeviceError when there is no such device, UsageError when this machine has no such
     processors; what another machine has is only known when an agent runs there.
     """
-    gpu = _gpu(name, provider)
-    entry = Entry(name.replace(":", ""), "local") if gpu else _entry(name)
-    own = _named(entry.name, cpus, provider)
+    gpu = _gpu(name)
+    entry = Entry(name.replace(":", "-"), "local") if gpu else _entry(name)
+    default = providers.CUDA if gpu else CPU_PROVIDER
+    provider = provider or default
+    own = _named(entry.name, cpus, provider, default)
     if not cpus and threads is None:
         threads, cpus = entry.threads, entry.cpus
     elif not cpus and (threads == entry.threads or isinstance(entry.cpus, str)):
@@ -85,6 +93,7 @@ def resolve(
     channels: Channels = "gpu" if gpu else "arm"
     device = Device(own, provider, threads, channels, cpus, url, entry.python, gpu)
     _check_torch(device)
+    device = _driven(device, name, driving)
     if is_here:
         require_arm(device, platform.machine())
         require_onnxruntime()
@@ -93,17 +102,32 @@ def resolve(
     return device
 
 
-def _named(name: str, cpus: Processors, provider: str) -> str:
+def _driven(device: Device, name: str, driving: Driving | None) -> Device:
+    """Return a device with how its GPU is driven; raises UsageError for what does not fit it."""
+    provider = providers.short(device.provider)
+    if not device.gpu and device.provider == providers.CUDA:
+        raise UsageError(f"--provider {provider}: GPUs are timed by --device cuda")
+    if not device.gpu or providers.runs_modules(device.provider):
+        return device
+    if device.provider != providers.CUDA:
+        raise UsageError(f"--provider {provider}: --device {name} runs on CUDA; leave it out")
+    if device.threads != 1:
+        raise UsageError(
+            f"--threads {device.threads}: one thread drives --device {name}; leave it out"
+        )
+    return replace(device, driving=driving or Driving())
+
+
+def _named(name: str, cpus: Processors, provider: str, default: str = CPU_PROVIDER) -> str:
     """Return a device's name with the cluster and the provider in it that are not the default."""
-    return providers.beside(f"{name}-{cpus}" if isinstance(cpus, str) else name, provider)
+    own = f"{name}-{cpus}" if isinstance(cpus, str) else name
+    return own if provider == default else providers.beside(own, provider)
 
 
-def _gpu(name: str, provider: str) -> str:
-    """Return the GPU that `cuda` or `cuda:1` stands for, for PyTorch; empty for all else."""
+def _gpu(name: str) -> str:
+    """Return the GPU that `cuda` or `cuda:1` stands for; empty for all else."""
     match = GPU.fullmatch(name)
-    if match is None or not providers.runs_modules(provider):
-        return ""
-    return f"cuda:{match[1] or 0}"
+    return "" if match is None else f"cuda:{match[1] or 0}"
 
 
 def _check_torch(device: Device) -> None:
@@ -130,11 +154,8 @@ def _entry(name: str) -> Entry:
     if name.startswith("adb:"):
         registry.serial(name)
         return Entry(shareable(name), name)
-    if name.partition(":")[0] == "cuda":
-        raise DeviceError(
-            f"device {name!r}: ONNX Runtime's GPUs are not supported yet; time on "
-            "--device cpu, or by --provider torch"
-        )
+    if name.startswith("cuda:"):
+        raise DeviceError(f"device {name!r}: write cuda, or cuda:1 for the second GPU")
     known = registry.entries()
     entry = known.get(name)
     if entry is not None:

@@ -23,8 +23,15 @@ def path(context: Context) -> Path:
 
     Whatever runs the graphs: beside ONNX Runtime and PyTorch the probe reads the same.
     """
+    gpu = context.host.get("gpu")
+    parts = _processors(context) if gpu is None else _gpu(gpu, context.versions)
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return host.cache_folder() / "states" / f"{digest[:32]}.json"
+
+
+def _processors(context: Context) -> list[object]:
     keys = ("machine", "cpu", "cpus", "virtual")
-    parts = [
+    return [
         STEP,
         providers.without(context.device, context.provider),
         context.threads,
@@ -32,8 +39,12 @@ def path(context: Context) -> Path:
         context.versions.get("numpy"),
         *(context.host.get(key) for key in keys),
     ]
-    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-    return host.cache_folder() / "states" / f"{digest[:32]}.json"
+
+
+def _gpu(facts: Mapping[str, Any], versions: Mapping[str, str]) -> list[object]:
+    """Return what decides a GPU's readings, however calls are made and whichever it is of two."""
+    names = ("name", "driver", "power_limit_w")
+    return [STEP, "gpu", *map(facts.get, names), versions.get("onnxruntime")]
 
 
 def load(file: Path) -> Known:

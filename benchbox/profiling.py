@@ -27,6 +27,15 @@ class Outcome:
     hello: Mapping[str, Any] = field(default_factory=dict)
 
 
+def require_processor(device: Device) -> None:
+    """Raise DeviceError for a device that is none of processors."""
+    if device.provider != CPU_PROVIDER:
+        raise DeviceError(
+            f"device {device.name!r}: only processors can be profiled, not {device.provider}; "
+            "profile with --device cpu"
+        )
+
+
 def outcomes(
     cases: Sequence[Case],
     graphs: Mapping[str, Graph | CaseError],
@@ -40,11 +49,7 @@ def outcomes(
     processors, whose profiler sees kernels launched and not run, for an emulated one, and when no
     agent starts for the first case; later that is a reason.
     """
-    if device.provider != CPU_PROVIDER:
-        raise DeviceError(
-            f"device {device.name!r}: only processors can be profiled, not {device.provider}; "
-            "profile with --device cpu"
-        )
+    require_processor(device)
     started = False
     for case in cases:
         graph = graphs[case.key]

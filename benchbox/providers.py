@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from benchbox.errors import DeviceError, UsageError
 
 CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
 SUFFIX = "ExecutionProvider"
 # Those that run an unchanged graph on the processor or beside it; what each is for.
 NAMES: Mapping[str, str] = {
@@ -18,10 +19,12 @@ NAMES: Mapping[str, str] = {
     "openvino": "OpenVINOExecutionProvider",
     "dnnl": "DnnlExecutionProvider",
 }
+# Others for NVIDIA's GPUs; those are timed by CUDA alone.
+OF_GPUS = ("tensorrt", "nvtensorrtrtx", "rocm", "migraphx")
 # PyTorch beside ONNX Runtime: as it is called, by torch.compile, and as a captured CUDA graph.
 TORCH, TORCH_COMPILE, TORCH_CUDAGRAPH = "torch", "torch-compile", "torch-cudagraph"
 MODULES = (TORCH, TORCH_COMPILE, TORCH_CUDAGRAPH)
-SHORT = {full: short for short, full in NAMES.items()}
+SHORT = {full: short for short, full in NAMES.items()} | {CUDA: "cuda"}
 
 
 def named(text: str) -> str:
@@ -33,6 +36,10 @@ def named(text: str) -> str:
         return NAMES[text.lower()]
     if text.lower() in MODULES:
         return text.lower()
+    if text.lower().removesuffix(SUFFIX.lower()) == SHORT[CUDA]:
+        return CUDA
+    if text.lower().removesuffix(SUFFIX.lower()) in OF_GPUS:
+        raise UsageError(f"--provider {text}: GPUs are timed by CUDA alone; write --device cuda")
     if text.endswith(SUFFIX) and text.isalnum() and text != SUFFIX:
         return text
     known = [*NAMES, *MODULES]

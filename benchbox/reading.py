@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from benchbox import comparing, conditions, papers, telling, verdicts
+from benchbox import comparing, conditions, launching, papers, telling, verdicts
 from benchbox.records import Record, Run, SpecFacts, known_macs, uncounted
 from benchbox.render import units
 from benchbox.render.words import by_text, listed
@@ -116,6 +116,7 @@ def notes(run: Run, spec_facts: SpecFacts) -> list[str]:
         *by_text(names, [_shifted(record) for record in records]),
         *_apart(records),
         *telling.notes(records),
+        *launching.notes(run.context, records),
         *conditions.notes(run.context, records),
         *_imprecise(records),
     ]
@@ -264,7 +265,8 @@ def _shifted(record: Record) -> str:
     if shift is None or abs(shift - 1) <= SHIFT:
         return ""
     than = f"{abs(shift - 1):.0%} {'slower' if shift > 1 else 'faster'}"
-    return f"taken while the processor was {than} than in earlier runs on this machine"
+    what = "GPU" if record.spans else "processor"
+    return f"taken while the {what} was {than} than in earlier runs on this machine"
 
 
 def _elsewhere(records: Sequence[Record], provider: str) -> list[str]:

@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchbox import records
+from benchbox import gpus, records
 from benchbox.errors import RecordError, UsageError
 from benchbox.records import Context, Run
 
 # Samples taken under different values of these do not belong in one table.
 SAME = ("device", "provider", "threads", "cpus", "channels", "seed", "versions")
 SAME_PLAN = ("batch", "shapes", "weights", "arrival_per_s", "sustained_s")
+SAME_DRIVING = tuple(gpus.OPTIONS)
+SAME_GPU = {"name": "GPU", "power_limit_w": "its power limit"}
 DIGITS = 12  # of a sha256 in a message
 SAME_HOST = ("machine", "cpu", "cpus", "kernel", "emulated")
 
@@ -34,7 +36,10 @@ def _differences(old: Context, new: Context) -> Sequence[str]:
     pairs = [(name, getattr(old, name), getattr(new, name)) for name in SAME]
     pairs += [(name, old.host.get(name), new.host.get(name)) for name in SAME_HOST]
     pairs += [(f"spec {spec.name}", old.spec(spec.name).sha256, spec.sha256) for spec in new.specs]
-    pairs += [(name, old.plan.get(name) or None, new.plan.get(name) or None) for name in SAME_PLAN]
+    plans = SAME_PLAN + SAME_DRIVING
+    pairs += [(name, old.plan.get(name) or None, new.plan.get(name) or None) for name in plans]
+    gpu, gpu_now = (each.host.get("gpu", {}) for each in (old, new))
+    pairs += [(label, gpu.get(name), gpu_now.get(name)) for name, label in SAME_GPU.items()]
     return [
         f"{name} was {_shown(was)} and is {_shown(now)} now"
         for name, was, now in pairs

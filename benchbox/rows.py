@@ -9,7 +9,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from benchbox import samples, stats
+from benchbox import samples, spans, stats
 from benchbox.export import Graph
 from benchbox.records import Record
 from benchbox.samples import Burst
@@ -62,10 +62,12 @@ def measured(
     rounds, others = (
         samples.round_medians(each, gate, paired=paired) for each in (bursts, reference)
     )
+    latency = samples.estimate(bursts, gate)
     return replace(
         bare,
         bursts=samples.tagged(bursts, gate),
-        latency=samples.estimate(bursts, gate),
+        latency=latency,
+        spans=spans.estimate(bursts, gate, latency.p50_s if latency else None),
         gate=gate,
         state_shift=readings.shift,
         relative=stats.ratio_interval(rounds, others),

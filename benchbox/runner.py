@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from benchbox import __version__, export, history, matching, records, resuming
+from benchbox import __version__, ceilings, export, history, matching, records, resuming
 from benchbox.devices import Device
 from benchbox.errors import CaseError, UsageError
 from benchbox.export import Graph
@@ -179,9 +179,10 @@ def _context(request: Request, cases: Sequence[Case], agent: Agent) -> Context:
             "batch": selection.batch,
             "shapes": [str(shape) for shape in selection.shapes],
             "weights": _weights(cases),
+            **(device.driving.plan() if device.driving else {}),
         },
         specs=[_facts(spec, selection) for spec in _once(request.specs)],
-        host=_shareable(hello["host"]),
+        host=_with_ceilings(_shareable(hello["host"])),
         versions={**export.versions(), **hello["versions"]},
         cpus=hello["cpus"],
         affinity=hello["affinity"],
@@ -205,6 +206,13 @@ PASSING = ("memory_available_bytes", "boot")
 
 def _shareable(host: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in host.items() if name not in PASSING}
+
+
+def _with_ceilings(host: dict[str, object]) -> dict[str, object]:
+    """Return the facts with what the GPU among them does at best, where that was measured."""
+    gpu = host.get("gpu")
+    known = ceilings.load(gpu) if isinstance(gpu, Mapping) else {}
+    return {**host, "gpu": {**gpu, "ceilings": known}} if known and isinstance(gpu, dict) else host
 
 
 def _facts(spec: BlockSpec, selection: Selection) -> SpecFacts:

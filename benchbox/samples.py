@@ -31,6 +31,11 @@ class Burst:
     `setting` what of the device was set otherwise than when the run began, and `tags` the causes of
     disturbance found in all of it. Between calls that come at a rate the
     processor slept, for `slept_ns` together.
+
+    On a GPU `spans_ns` has for each call what one like it took there by the GPU's own clock,
+    `enqueues_ns` what the host took to launch that, `copies_ns` calls with the copies of inputs and
+    outputs; `unheld` counts the spans with gaps in them, as launching them took too long, and
+    `cold` says whether the GPU's cache was flushed before each.
     """
 
     session: int
@@ -47,6 +52,11 @@ class Burst:
     kind: Kind = "ordinary"
     slept_ns: int = 0
     setting: Mapping[str, str] = field(default_factory=dict)
+    spans_ns: tuple[int, ...] = ()
+    enqueues_ns: tuple[int, ...] = ()
+    copies_ns: tuple[int, ...] = ()
+    unheld: int = 0
+    cold: bool = False
 
     def quiet_ns(self, gate: Gate = OPEN, *, paired: bool = False) -> list[int]:
         """Return the latencies of the calls that nothing is known to have disturbed.
@@ -84,8 +94,12 @@ class Burst:
 
     @property
     def duration_ns(self) -> int:
-        """What calls and sentinels took together."""
-        return sum(self.latencies_ns) + self.probed_ns
+        """What calls, also those of spans and with copies, and sentinels took together."""
+        return sum(map(sum, self._series)) + self.probed_ns
+
+    @property
+    def _series(self) -> tuple[tuple[int, ...], ...]:
+        return self.latencies_ns, self.spans_ns, self.copies_ns
 
     def _out_of_state(self, gate: Gate) -> Iterator[tuple[int, int]]:
         """Yield the ranges of calls with a reading beside them that is not of the gate's state."""
@@ -97,8 +111,10 @@ class Burst:
             if not (inside(before) and inside(after)):
                 yield first, last
 
-    def tagged(self, gate: Gate, top_khz: float | None) -> "Burst":
-        """Return the burst with the causes of what disturbed it; the run's highest clock helps."""
+    def tagged(
+        self, gate: Gate, top_khz: float | None, top_gpu_mhz: float | None = None
+    ) -> "Burst":
+        """Return the burst with the causes of what disturbed it; the run's highest clocks help."""
         pairs = [(gate.of(self.probe), reading) for _, reading in self.marks]
         pairs += [(gate.stream, reading) for reading in sorted(self.stream_ns)[:1]]
         known = [(state, reading) for state, reading in pairs if state]
@@ -110,6 +126,9 @@ class Burst:
             fast=any(reading < state.low_ns for state, reading in known),
             top_khz=top_khz,
             setting=self.setting,
+            on_gpu=bool(self.spans_ns),
+            top_gpu_mhz=top_gpu_mhz,
+            unheld=self.unheld > 0,
         )
         return replace(self, tags=found)
 
@@ -132,6 +151,11 @@ class Burst:
             kind=data.get("kind", "ordinary"),
             slept_ns=data.get("slept_ns", 0),
             setting=data.get("setting", {}),
+            spans_ns=tuple(data.get("spans_ns", ())),
+            enqueues_ns=tuple(data.get("enqueues_ns", ())),
+            copies_ns=tuple(data.get("copies_ns", ())),
+            unheld=data.get("unheld", 0),
+            cold=data.get("cold", False),
         )
 
 
@@ -177,8 +201,12 @@ class Latency:
 
 def tagged(bursts: Sequence[Burst], gate: Gate) -> list[Burst]:
     """Return the bursts with the causes of what disturbed them."""
-    top_khz = max((burst.seen.get("clock_khz", 0.0) for burst in bursts), default=0.0)
-    return [burst.tagged(gate, top_khz or None) for burst in bursts]
+    tops = (
+        max((burst.seen.get(name, 0.0) for burst in bursts), default=0.0) or None
+        for name in ("clock_khz", "gpu_sm_clock_mhz")
+    )
+    top_khz, top_gpu_mhz = tops
+    return [burst.tagged(gate, top_khz, top_gpu_mhz) for burst in bursts]
 
 
 def disturbances(bursts: Sequence[Burst], gate: Gate) -> dict[str, float]:

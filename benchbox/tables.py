@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from benchbox import loads, papers, verdicts
+from benchbox import launching, loads, papers, verdicts
 from benchbox.records import Record, Run, known_macs, uncounted
 from benchbox.samples import Latency
 from benchbox.specs.model import label_text
@@ -45,8 +45,8 @@ COLUMNS = {
 def flops_vs_latency(runs: Sequence[Run]) -> "pd.DataFrame":
     """Return a row per record: COLUMNS, then an `arg_*` column per label and argument.
 
-    Runs at a rate or under continuous load, networks of which a paper prints figures, and
-    comparisons add columns of their own, at the very end. A value that is not known is NA.
+    Runs at a rate or under continuous load, networks of which a paper prints figures, comparisons,
+    and runs on a GPU add columns of their own, at the very end. A value that is not known is NA.
     """
     import pandas as pd
 
@@ -55,6 +55,7 @@ def flops_vs_latency(runs: Sequence[Run]) -> "pd.DataFrame":
     dtypes = COLUMNS | {f"arg_{name}": "string" for name in _arguments(records)}
     dtypes |= dict.fromkeys([*loads.columns(records), *papers.columns(records)], "Float64")
     dtypes |= verdicts.columns([run.context for run in runs])
+    dtypes |= launching.columns(runs)
     # As objects first: pandas would make floats of whole numbers beside a missing one.
     return pd.DataFrame(rows, columns=list(dtypes), dtype=object).astype(dtypes)
 
@@ -81,6 +82,7 @@ def _arguments(records: Sequence[Record]) -> list[str]:
 def _row(run: Run, record: Record) -> dict[str, object]:
     context, interval = run.context, relative(record)
     further = {**loads.cells(record), **papers.cells(record), **verdicts.cells(run, record)}
+    further |= launching.cells(context, record)
     return {
         "spec": record.spec,
         "case": record.case,

@@ -18,13 +18,16 @@ from tests.board.fixtures import (
     linked_board,
     ssh_board,
 )
+from tests.fakegpu.fixtures import built_gpu, fake_gpu
 
 __all__ = [  # fixtures of all tests
     "_adb_server",
     "adb_server",
     "boards",
+    "built_gpu",
     "emulated_board",
     "emulated_phone",
+    "fake_gpu",
     "host_phone",
     "linked_board",
     "ssh_board",

@@ -33,6 +33,9 @@ LAYERS = (
         "windows",
         "categories",
         "profiles",
+        "gpus",
+        "ceilings",
+        "spans",
     ),
     ("specs", "devices"),
     ("agent", "torch_agent", "native", "transports", "export", "emulated"),
@@ -41,6 +44,7 @@ LAYERS = (
     ("measuring", "profiling", "lasting", "runner", "together"),
     (
         "tables",
+        "launching",
         "loads",
         "papers",
         "verdicts",
@@ -54,7 +58,7 @@ LAYERS = (
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 HEAVY = ("torch", "onnxruntime", "onnx", "onnxscript", "pandas")
-ON_THE_DEVICE = {"numpy", "onnxruntime"}
+ON_THE_DEVICE = {"numpy", "onnxruntime", "pynvml"}  # the last where it is installed
 
 
 @cache
@@ -146,7 +150,7 @@ def test_the_agent_needs_nothing_but_python_numpy_and_onnxruntime() -> None:
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     light = ("benchbox.networks", "benchbox.networks.catalogue")
     lazy = {name for name in modules() if part(name) != "networks" or name in light}
-    lazy -= {"benchbox.agent.session"}
+    lazy -= {"benchbox.agent.session", "benchbox.agent.gpusession"}
     for name in lazy:
         tops = {each.partition(".")[0] for each in imports(modules()[name], at_start=True)}
         assert not tops & set(HEAVY), name

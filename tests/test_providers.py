@@ -38,8 +38,8 @@ def test_a_provider_has_a_short_name_and_its_own(name: str, full: str) -> None:
 
 def test_a_provider_that_is_not_known_here_may_be_named_in_full() -> None:
     """A build of ONNX Runtime may have any; whether it does is for the device to say."""
-    assert providers.named("TensorrtExecutionProvider") == "TensorrtExecutionProvider"
-    assert providers.short("TensorrtExecutionProvider") == "TensorrtExecutionProvider"
+    assert providers.named("VitisAIExecutionProvider") == "VitisAIExecutionProvider"
+    assert providers.short("VitisAIExecutionProvider") == "VitisAIExecutionProvider"
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,10 @@ def test_any_text_is_a_provider_or_a_usage_error(text: str) -> None:
 def test_a_device_says_which_providers_its_build_has() -> None:
     providers.require(XNNPACK, [XNNPACK, CPU], "phone")
     with pytest.raises(DeviceError) as caught:
-        providers.require(XNNPACK, ["TensorrtExecutionProvider", CPU], "phone")
+        providers.require(XNNPACK, ["VitisAIExecutionProvider", CPU], "phone")
     assert str(caught.value) == (
         "device 'phone': its ONNX Runtime has no XnnpackExecutionProvider, only "
-        "TensorrtExecutionProvider, cpu; install a build that has it, or leave --provider out"
+        "VitisAIExecutionProvider, cpu; install a build that has it, or leave --provider out"
     )
     assert caught.value.exit_code == 6
 

@@ -5,10 +5,12 @@ benchbox it imports only itself. It talks JSON Lines: one request per line on st
 stdout, diagnostics on stderr. It ends when stdin closes.
 
     -> {"op": "hello", "protocol": 1, "threads": n,
-        "cpus": [i, ...] | "big" | "middle" | "little" | null}
+        "cpus": [i, ...] | "big" | "middle" | "little" | null,
+        "gpu": "cuda:0", "driving": {"mode": "graph" | "eager", "cache": "hot" | "cold",
+            "tf32": bool, "conv_search": "exhaustive" | "heuristic" | "default"} | null}
     <- {"reply": "hello", "protocol": 1, "versions": {...}, "providers": [...],
         "host": {..., "clusters": [{"cpus": [...], "capacity"?, "top_khz"?, "core"?}, ...],
-                 "setting": {name: words, ...}},
+                 "setting": {name: words, ...}, "gpu"?: {"name", "driver", ...}},
         "cpus": [...], "affinity": [...] | null, "rss_bytes": n}
        with the fastest cluster first; benchbox.agent.health tells what a setting is
     -> {"op": "load", "graph": id, "path": p, "provider": name, "seed": n,
@@ -22,13 +24,19 @@ stdout, diagnostics on stderr. It ends when stdin closes.
     <- {"burst": {"graph": id, "latencies_ns": [...], "switches": [...] | null,
         "probe": "compute" | "stream", "marks": [[calls before it, ns], ...],
         "stream_ns": [before, after], "probed_ns": n,
-        "pool": whether several threads worked, "seen": {counter: n, ...}}}
+        "pool": whether several threads worked, "seen": {counter: n, ...},
+        of a GPU "spans_ns": [...], "enqueues_ns": [...], "unheld": n, "copies_ns": [...],
+        "cold": bool}}
        for each, then {"reply": "time", "peak_rss_bytes": n, "setting": {...}}; calls that come
        every period_s have no marks, but "slept_ns": n, the time between them
     -> {"op": "look", "cpu": i, "seconds": s}
     <- {"reply": "look", "look": {...}, "facts": {...}}
     -> {"op": "health"}
     <- {"reply": "health", "temperature_c": x | null, "setting": {...}}
+    -> {"op": "gpu", "index": i}, before any hello
+    <- {"reply": "gpu"} where graphs can be run on it, else an error
+    -> {"op": "ceilings"}
+    <- {"reply": "ceilings", "ceilings": {name: n, ...}, "seen": {...}}
     -> {"op": "profile", "path": p, "provider": name, "inputs": [...], "seed": n, "most_calls": n}
     <- {"step": {"share": done, "next_s": s | null}} now and then, and in the end
        {"reply": "profile", "latencies_ns": {variant: [...]}, "unoptimised_error": sentence | null,

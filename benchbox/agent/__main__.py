@@ -8,12 +8,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from benchbox.agent import (
     PROTOCOL,
     clusters,
     denormals,
+    gpuerrors,
     pacing,
     stdio,
     system,
@@ -21,15 +22,19 @@ from benchbox.agent import (
     witness,
 )
 from benchbox.agent.clusters import Cluster
+from benchbox.agent.counters import Seen
 from benchbox.agent.health import Health
 from benchbox.agent.runtime import OnnxRuntime, Runtime, Session
 from benchbox.agent.stdio import Message, sentence
 from benchbox.agent.witness import PROC, SYS, Witness
 
 if TYPE_CHECKING:
+    from benchbox.agent.gpu import Gpu
+    from benchbox.agent.gpusentinel import GpuSentinel
     from benchbox.agent.sentinel import Sentinel
 
 FACTS = "--facts"
+GPU_LOST = 3  # the exit code
 
 
 class Agent:
@@ -43,7 +48,8 @@ class Agent:
         self.sessions: dict[str, Session] = {}
         self.threads = 1
         self.cpus: list[int] = []
-        self.sentinel: Sentinel | None = None
+        self.sentinel: Sentinel | GpuSentinel | None = None
+        self.gpu: Gpu | None = None
         self.witness: Witness | None = None
 
     def replies(self, request: Message) -> Iterator[dict[str, object]]:
@@ -54,6 +60,8 @@ class Agent:
             "time": self.time,
             "look": self.look,
             "health": self.feel,
+            "gpu": self.require_gpu,
+            "ceilings": self.ceilings,
             "profile": self.profile,
             "unload": self.unload,
             "bye": self.bye,
@@ -63,6 +71,8 @@ class Agent:
             if op not in handlers:
                 raise ValueError(f"unknown request {op!r}")
             yield from handlers[op](request)
+        except gpuerrors.GpuLostError as error:
+            _leave(error)
         except Exception as error:  # whatever a runtime raised belongs to this request alone
             yield {"reply": op, "error": sentence(error)}
 
@@ -72,22 +82,26 @@ class Agent:
             raise ValueError(f"protocol {request['protocol']} asked for, {PROTOCOL} spoken here")
         host = system.host()
         self.threads = int(request["threads"])
-        found = clusters.read(system.usable_cpus(), self._proc, self._sys)
+        usable = system.usable_cpus()
+        found = clusters.read(usable, self._proc, self._sys)
         self.cpus = self._chosen(request.get("cpus"), found)
+        if driving := request.get("driving"):
+            from benchbox.agent.gpu import Gpu
+
+            self._runtime = self.gpu = Gpu(driving, request["gpu"], usable)
         system.pin(self.cpus)
         self.health = Health(self.cpus, self._sys)
         self._runtime.begin(request, self.cpus)
         import numpy as np
 
-        from benchbox.agent.sentinel import Sentinel
-
-        self.sentinel = Sentinel(self.cpus)
+        self.sentinel = self._probes()
         self.witness = Witness(self.threads, self.cpus, self._proc, self._sys)
         yield {
             "reply": "hello",
             "protocol": PROTOCOL,
             "host": {
                 **host,
+                **self._gpu_facts(host),
                 "clusters": [each.facts() for each in found],
                 "setting": self.health.setting(),
             },
@@ -101,6 +115,21 @@ class Agent:
             "affinity": system.affinity(),
             "rss_bytes": system.rss_bytes(),
         }
+
+    def _probes(self) -> "Sentinel | GpuSentinel":
+        if self.gpu is not None:
+            return self.gpu.sentinel
+        from benchbox.agent.sentinel import Sentinel
+
+        return Sentinel(self.cpus)
+
+    def _gpu_facts(self, host: Message) -> dict[str, object]:
+        """Return what the GPU is, and of its free memory and the host's the smaller."""
+        if self.gpu is None:
+            return {}
+        free = self.gpu.free_bytes()
+        smaller = min(free, host.get("memory_available_bytes", free))
+        return {"gpu": self.gpu.facts(), "memory_available_bytes": smaller}
 
     def _chosen(self, asked: Sequence[int] | str | None, found: Sequence[Cluster]) -> list[int]:
         """Return the processors asked for by number or by word, else the fastest."""
@@ -123,7 +152,7 @@ class Agent:
         system.check_bound(self.cpus)
         # With more threads the pool's keep their own mode, and no call could tell.
         is_short = self.threads == 1 and loaded.first_call_s < denormals.LONGEST_S
-        looked_for = request.get("denormals") and is_short
+        looked_for = request.get("denormals") and is_short and self.gpu is None
         denormal_ratio = denormals.ratio(loaded.call) if looked_for else None
         gc.collect()
         gc.freeze()
@@ -159,24 +188,54 @@ class Agent:
     def _burst(
         self, graph: str, calls: int, stream: bool = False, period_s: float = 0.0
     ) -> dict[str, object]:
-        assert self.sentinel is not None and self.witness is not None, "greeted"
+        assert self.sentinel is not None, "greeted"
         kind = "stream" if stream else "compute"
-        probe = self.sentinel.copy if stream else self.sentinel.compute
         try:
-            call = self.sessions[graph].call
             streams = [] if stream or period_s else [self.sentinel.stream()]
-            before = self.witness.look()
-            if period_s:
-                burst: timing.Burst = pacing.burst(call, calls, self.threads, period_s)
-            else:
-                burst = timing.burst(call, calls, self.threads, probe, memory_bound=stream)
-            seen = witness.between(before, self.witness.look())
+            before = self._seen()
+            burst = self._timed(self.sessions[graph], calls, period_s, stream=stream)
+            seen = witness.between(before, self._seen())
             streams += [self.sentinel.stream() for _ in streams]
+        except gpuerrors.GpuLostError as error:
+            _leave(error)
         except Exception as error:  # one graph's failure must not end the others' bursts
             return {"error": sentence(error)}
         facts = {"probe": kind, "stream_ns": streams, "pool": self.threads > 1, "seen": seen}
         probed_ns = burst.probed_ns + self.sentinel.streamed_ns()
         return {**asdict(burst), **facts, "probed_ns": probed_ns}
+
+    def _timed(
+        self, session: Session, calls: int, period_s: float, *, stream: bool
+    ) -> timing.Burst:
+        assert self.sentinel is not None, "greeted"
+        probe = self.sentinel.copy if stream else self.sentinel.compute
+        if period_s:
+            return pacing.burst(session.call, calls, self.threads, period_s)
+        if self.gpu is not None:
+            return self.gpu.burst(session, calls, probe, memory_bound=stream)
+        return timing.burst(session.call, calls, self.threads, probe, memory_bound=stream)
+
+    def _seen(self) -> Seen:
+        """Return what the system, and of a GPU its driver, tells now."""
+        assert self.witness is not None, "greeted"
+        seen = self.witness.look()
+        return seen if self.gpu is None else seen | self.gpu.look()
+
+    def require_gpu(self, request: Message) -> Iterator[dict[str, object]]:
+        """Say whether there is a GPU to use, before anything is done for it."""
+        from benchbox.agent import gpu
+
+        try:
+            gpu.require(int(request["index"]))
+        except RuntimeError as error:
+            raise stdio.Refusal(str(error)) from None
+        yield {"reply": "gpu"}
+
+    def ceilings(self, _: Message) -> Iterator[dict[str, object]]:
+        """Say what the GPU does at best."""
+        if self.gpu is None:
+            raise ValueError("only GPUs have ceilings")
+        yield {"reply": "ceilings", "ceilings": self.gpu.ceilings(), "seen": self.gpu.look()}
 
     def look(self, request: Message) -> Iterator[dict[str, object]]:
         """Watch one processor for a second at most, and say how the machine is set up."""
@@ -193,7 +252,7 @@ class Agent:
         """Say how warm the device is, and how it is set."""
         yield {
             "reply": "health",
-            "temperature_c": self.health.temperature_c(),
+            "temperature_c": (self.gpu or self.health).temperature_c(),
             "setting": self.health.setting(),
         }
 
@@ -214,6 +273,13 @@ class Agent:
     def bye(self, _: Message) -> Iterator[dict[str, object]]:
         """Say goodbye; the loop ends after it."""
         yield {"reply": "bye"}
+
+
+def _leave(error: gpuerrors.GpuLostError) -> NoReturn:
+    """End the process: whoever reads its last words starts one that can use the GPU again."""
+    sys.stderr.write(f"{sentence(error)}\n")
+    sys.stderr.flush()
+    os._exit(GPU_LOST)
 
 
 def main() -> None:

@@ -74,7 +74,7 @@ def burst(
     and then.
     """
     clock, count = time.perf_counter_ns, switch_counter(threads)
-    looks = _Looks(call, probe)
+    looks = Looks(call, probe)
     stride = max(1, calls // MOST_TIMED)
     timed = calls // stride
     latencies, switches = [0] * timed, [0] * timed
@@ -99,11 +99,16 @@ def burst(
     return Burst(latencies, counted(switches), looks.marks, looks.probed_ns)
 
 
-class _Looks:
+class Looks:
     """The readings of the sentinel in one burst, each with the number of calls before it."""
 
-    def __init__(self, call: Callable[[], object], probe: Callable[[], int] | None) -> None:
-        self._call, self._probe = call, probe
+    def __init__(
+        self,
+        call: Callable[[], object],
+        probe: Callable[[], int] | None,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        self._call, self._probe, self._clock = call, probe, clock or time.perf_counter_ns
         self.marks: list[tuple[int, int]] = []
         self.probed_ns = 0
 
@@ -111,9 +116,9 @@ class _Looks:
         """Take a reading, where there is a probe; return the nanoseconds that it took."""
         if self._probe is None:
             return 0
-        start = time.perf_counter_ns()
+        start = self._clock()
         self.marks.append((calls, self._probe()))
-        took_ns = time.perf_counter_ns() - start
+        took_ns = self._clock() - start
         self.probed_ns += took_ns
         return took_ns
 
@@ -127,7 +132,7 @@ class _Looks:
             return float("inf")
         if last_ns < SHORT * took_ns:
             self._call()
-        return time.perf_counter_ns() + max(MARK_NS, took_ns / MARK_SHARE)
+        return self._clock() + max(MARK_NS, took_ns / MARK_SHARE)
 
 
 def counted(switches: list[int]) -> list[int] | None:

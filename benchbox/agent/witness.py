@@ -16,6 +16,7 @@ throttled_periods    in which a control group had used up its processor time; th
 thermal_throttles    reductions of the clock for heat
 clock_khz            gauge: the lowest clock of the processors
 temperature_c        gauge: the hottest sensor
+gpu_...              of a GPU, as benchbox.agent.nvml has them
 throttled_bits       gauge: what a Raspberry Pi's firmware does to its clock, and did since it was
                      started, as benchbox.agent.health names the bits; those at either end
 """
@@ -30,7 +31,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from benchbox.agent import counters
+from benchbox.agent import counters, nvml
 from benchbox.agent.cgroups import folders
 from benchbox.agent.counters import Seen
 
@@ -55,6 +56,7 @@ GAUGES: dict[str, Callable[[float, float], float]] = {
     "clock_khz": min,
     "temperature_c": max,
     "throttled_bits": lambda before, after: int(before) | int(after),
+    **nvml.GAUGES,
 }
 
 

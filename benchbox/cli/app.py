@@ -66,6 +66,21 @@ class Format(StrEnum):
     json = "json"
 
 
+class Cache(StrEnum):
+    """What of a graph the GPU's cache holds when a call begins."""
+
+    hot = "hot"
+    cold = "cold"
+
+
+class ConvSearch(StrEnum):
+    """How cuDNN's algorithms are chosen."""
+
+    exhaustive = "exhaustive"
+    heuristic = "heuristic"
+    default = "default"
+
+
 class Section(StrEnum):
     """What to list."""
 
@@ -104,7 +119,7 @@ DeviceName = Annotated[
         "--device",
         "-d",
         envvar="BENCHBOX_DEVICE",
-        help="cpu, arm, a registered name (benchbox device list) or ssh://user@host",
+        help="cpu, arm, cuda, a registered name (benchbox device list) or ssh://user@host",
         autocompletion=_complete_devices,
     ),
 ]
@@ -123,8 +138,8 @@ Devices = Annotated[
         "--device",
         "-d",
         envvar="BENCHBOX_DEVICE",
-        help="cpu, arm, a registered name (benchbox device list), ssh://user@host or adb://serial; "
-        "repeatable: all are timed at the same time",
+        help="cpu, arm, cuda, cuda:1, a registered name (benchbox device list), ssh://user@host or "
+        "adb://serial; repeatable: all are timed at the same time",
         autocompletion=_complete_devices,
     ),
 ]
@@ -150,6 +165,28 @@ Cooldown = Annotated[
     typer.Option(
         metavar="60s",
         help="between processes wait so long at most for the temperature of the start",
+    ),
+]
+Mode = Annotated[
+    str | None,
+    typer.Option(
+        metavar="graph,eager",
+        help="on a GPU: calls replayed from a CUDA graph, or launched kernel by kernel; both one "
+        "after the other (default graph)",
+    ),
+]
+CacheState = Annotated[
+    Cache | None,
+    typer.Option("--cache", help="on a GPU: what its cache holds before a call (default hot)"),
+]
+TF32 = Annotated[
+    bool, typer.Option("--tf32", help="on a GPU: products rounded to ten bits, faster (default no)")
+]
+Search = Annotated[
+    ConvSearch | None,
+    typer.Option(
+        "--conv-search",
+        help="on a GPU: how cuDNN's algorithms are chosen (default exhaustive)",
     ),
 ]
 ChannelSet = Annotated[
@@ -265,6 +302,10 @@ def run(
     threads: Threads = None,
     cpus: Cpus = None,
     provider: Provider = None,
+    mode: Mode = None,
+    cache: CacheState = None,
+    tf32: TF32 = False,
+    conv_search: Search = None,
     cooldown: Cooldown = None,
     sessions: Sessions = None,
     channels: ChannelSet = None,
@@ -297,6 +338,7 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Time cases on a device, print FLOPs against latency, and keep the raw samples."""
+    from benchbox.cli import gpu
     from benchbox.cli.loads import Load
     from benchbox.cli.running import Options, run_command, selecting
 
@@ -319,6 +361,7 @@ def run(
         verbose,
         Load(arrival, sustained, _typed(ctx)),
         allow_emulated=allow_emulated,
+        gpu=gpu.Asked(mode, cache, tf32, conv_search),
     )
     select = selecting(channels, batch, scale, shape, weights)
     run_command(options, select, targets)
@@ -331,6 +374,10 @@ def compare(
     threads: Threads = None,
     cpus: Cpus = None,
     provider: Provider = None,
+    mode: Mode = None,
+    cache: CacheState = None,
+    tf32: TF32 = False,
+    conv_search: Search = None,
     cooldown: Cooldown = None,
     sessions: Sessions = None,
     channels: ChannelSet = None,
@@ -364,6 +411,7 @@ def compare(
     verbose: Verbose = False,
 ) -> None:
     """Say which is faster: two cases and more in paired rounds, with FLOPs beside latency."""
+    from benchbox.cli import gpu
     from benchbox.cli.comparing import compare
     from benchbox.cli.running import Options, selecting
 
@@ -386,6 +434,7 @@ def compare(
         verbose,
         margin=margin,
         allow_emulated=allow_emulated,
+        gpu=gpu.Asked(mode, cache, tf32, conv_search),
     )
     select = selecting(channels, batch, scale, shape, weights)
     compare(options, select, targets)

@@ -11,7 +11,7 @@ from rich.text import Text
 from benchbox import devices, emulated, registry, seen
 from benchbox.agent import facts
 from benchbox.agent.system import ranges
-from benchbox.cli import parsing
+from benchbox.cli import gpucheck, parsing
 from benchbox.cli.output import console
 from benchbox.conditions import LABELS
 from benchbox.devices import Device
@@ -66,6 +66,9 @@ def remove(name: str) -> None:
 def check(name: str, *, install: bool, clean: bool) -> None:
     """Print what a device is; raises DeviceError when it is not usable."""
     device = devices.resolve(name)
+    if device.gpu:
+        gpucheck.check(device, "--install" * install or "--clean" * clean)
+        return
     if device.url:
         is_busy = _look(device, install=install, clean=clean)
     elif install or clean:

@@ -59,7 +59,7 @@ def remove(name: Name) -> None:
 @app.command("check")
 def check(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="or ssh://...", autocompletion=_complete)
+        str, typer.Argument(metavar="NAME", help="or cuda, ssh://...", autocompletion=_complete)
     ],
     install: Annotated[
         bool,
@@ -72,7 +72,10 @@ def check(
         ),
     ] = False,
 ) -> None:
-    """Reach a device, and say what it is and what it lacks; exits 6 for one that is not usable."""
+    """Reach a device, and say what it is and what it lacks; exits 6 for one that is not usable.
+
+    Of a GPU it measures what that does at best, too, beside which tables set each case.
+    """
     from benchbox.cli import boards
 
     boards.check(name, install=install, clean=clean)

@@ -47,6 +47,7 @@ def profile(
     found = find_all(options.names)
     cpus = parsing.one_choice(options.cpus)
     device = devices.resolve(options.device, options.threads, cpus)
+    profiling.require_processor(device)
     selection = select(device.channels)
     cases = runner.unfold(found, selection)
     stderr = console(stderr=True)

@@ -12,8 +12,9 @@ import typer
 from rich.console import Console
 
 from benchbox import devices, providers, reading, records, runner, specs, stats, together
-from benchbox.cli import loads, parsing
+from benchbox.cli import gpu, loads, parsing
 from benchbox.cli.app import INTERRUPTED, Channels
+from benchbox.cli.gpu import Asked
 from benchbox.cli.loads import Load
 from benchbox.cli.output import Targets, console
 from benchbox.cli.progress import Lives
@@ -58,6 +59,7 @@ class Options:
     load: Load = field(default_factory=Load)
     margin: str | None = None
     allow_emulated: bool = False
+    gpu: Asked = field(default_factory=Asked)
 
 
 def run_command(
@@ -85,6 +87,7 @@ def carry_out(
         raise UsageError("--allow-emulated: not with --sustained, which keeps figures, no samples")
     places = _places(options)
     selected = select(_channels(places))
+    gpu.require(places)
     requests = _begun([_request(options, found, name, selected, device) for device in places])
     stderr = console(stderr=True)
     ends = _measured(requests, stderr)
@@ -108,7 +111,7 @@ def carry_out(
 
 def _places(options: Options) -> list[Device]:
     """Return the devices asked for, in each cluster and by each provider asked for."""
-    by = providers.several(options.provider) if options.provider else [providers.CPU]
+    by = providers.several(options.provider) if options.provider else [""]
     choices = parsing.processors(options.cpus)
     places = [
         devices.resolve(each, options.threads, cpus, provider)
@@ -116,6 +119,7 @@ def _places(options: Options) -> list[Device]:
         for cpus in choices
         for provider in by
     ]
+    places = gpu.driven(places, options.gpu)
     names = [device.name for device in places]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"--device {twice[0]}: given twice")

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from benchbox.arrivals import Arrival
 from benchbox.cooling import Cooldown
 from benchbox.samples import OPEN, Burst, Latency
+from benchbox.spans import Spans
 from benchbox.states import Gate
 from benchbox.stats import Interval
 from benchbox.windows import Sustained
@@ -70,6 +71,7 @@ class Record:
     `paper` is what a paper prints of the case as a network, in millions and percent.
     `nodes` says how many nodes of the graph each provider ran, None where that is not told.
     `span_s` is what a call takes on the GPU itself, None where that is not told.
+    `spans` are its figures on a GPU, where ONNX Runtime ran it there.
     `cooldowns` are the waits for the device to cool down before the sessions that timed it.
     With `arrival` its calls came at a rate, which `latency` and `relative` are about; with
     `sustained` it ran for minutes, and `latency` is its steady state.
@@ -107,6 +109,7 @@ class Record:
     nodes: Mapping[str, int] | None = None
     span_s: float | None = None
     latency: Latency | None = None
+    spans: Spans | None = None
     relative: Interval | None = None
     gate: Gate = OPEN
     state_shift: float | None = None

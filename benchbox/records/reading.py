@@ -10,6 +10,7 @@ from benchbox.cooling import Cooldown
 from benchbox.errors import RecordError
 from benchbox.records.model import SCHEMA, Context, Record, Run, SpecFacts, ordered
 from benchbox.samples import Burst, Latency
+from benchbox.spans import Spans
 from benchbox.states import Gate
 from benchbox.stats import Interval
 from benchbox.windows import Sustained
@@ -83,10 +84,12 @@ def _record(path: Path, number: int, data: dict[str, Any]) -> Record:
     try:
         latency, relative = data.get("latency"), data.get("relative")
         arrival, sustained = data.get("arrival"), data.get("sustained")
+        spans = data.get("spans")
         return Record(
             **{
                 **_known(Record, data),
                 "latency": None if latency is None else Latency.from_json(latency),
+                "spans": None if spans is None else Spans.from_json(spans),
                 "relative": None if relative is None else Interval(**relative),
                 "arrival": None if arrival is None else Arrival.from_json(arrival),
                 "sustained": None if sustained is None else Sustained.from_json(sustained),

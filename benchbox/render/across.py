@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchbox import comparing, reading, verdicts
+from benchbox import comparing, gpus, launching, reading, verdicts
 from benchbox.records import Record, Run, SpecFacts
 from benchbox.render import units
 from benchbox.render.cells import (
@@ -20,6 +20,8 @@ from benchbox.render.cells import (
     setting,
     short_case,
 )
+
+DRIVING = tuple(name for name in gpus.OPTIONS if name != "mode")
 
 
 def tables_of(runs: Sequence[Run], *, verbose: bool = False, measured: bool = False) -> list[Table]:
@@ -47,7 +49,13 @@ def _is_across(runs: Sequence[Run]) -> bool:
     devices = {run.context.device for run in runs}
     differ = 1 < len(runs) == len(devices) and all(run.records for run in runs)
     lasting = any(r.arrival or r.sustained for run in runs for r in run.records)
-    return differ and not lasting and len(set(map(_what, runs))) == 1
+    return differ and not lasting and len(set(map(_what, runs))) == 1 and _driven_alike(runs)
+
+
+def _driven_alike(runs: Sequence[Run]) -> bool:
+    """Return whether the GPUs among the devices differ in their mode alone, which names tell."""
+    plans = [run.context.plan for run in runs if "mode" in run.context.plan]
+    return all(len({plan.get(name) for plan in plans}) <= 1 for name in DRIVING)
 
 
 def _what(run: Run) -> tuple[str, ...]:
@@ -74,6 +82,7 @@ def _table(runs: Sequence[Run], facts: SpecFacts) -> Table:
             Column("memory (MB)", tuple(memory(record.cost) for record in known), drop=1),
             *([Column("relative FLOPs", tuple(ratios))] if is_compared else []),
             *(Column(f"{run.context.device} (ms)", _cells(run, keys)) for run in runs),
+            *(column for run in runs if (column := _on_gpu(run, keys)).known),
         ),
         groups=tuple(heading(record.group) for record in known),
         lines=tuple(
@@ -115,6 +124,13 @@ def _notes(runs: Sequence[Run], facts: SpecFacts) -> list[str]:
 
 def _about(run: Run) -> str:
     return printable(f"{setting(run.context, run.records)}; {measured_by(run.context)}")
+
+
+def _on_gpu(run: Run, keys: Sequence[str]) -> Column:
+    """Return what the GPU itself takes, by a device's run."""
+    found = [run.record(key) for key in keys]
+    cells = [launching.alone(record) if record else units.UNKNOWN for record in found]
+    return Column(f"{run.context.device}, GPU (ms)", tuple(cells), drop=2)
 
 
 def _cells(run: Run, keys: Sequence[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchbox import comparing, reading, telling, verdicts
+from benchbox import comparing, gpus, launching, reading, telling, verdicts
 from benchbox.providers import runs_modules
 from benchbox.records import Context, Record, Run, SpecFacts, uncounted
 from benchbox.render import loads, units
@@ -124,23 +124,32 @@ def _run_table(run: Run, facts: SpecFacts, verbose: bool, measured: bool) -> Tab
 def setting(context: Context, records: Sequence[Record]) -> str:
     """Return where and how the records were measured."""
     batches = ", ".join(dict.fromkeys(str(record.batch) for record in records))
-    parts = (context.device, context.provider, units.threads(context.threads), f"batch {batches}")
+    how = gpus.words(context.plan) or [units.threads(context.threads)]
+    parts = (context.device, context.provider, *how, f"batch {batches}")
     return printable(", ".join([*parts, *telling.setting(records)]))
 
 
 def measured_by(context: Context) -> str:
-    """Return the processor, the versions and the day."""
+    """Return the processor or the GPU, the versions and the day."""
     name, key = (
         ("torch",) * 2 if runs_modules(context.provider) else ("ONNX Runtime", "onnxruntime")
     )
     runtime = context.versions.get(key)
     parts = [
-        str(context.host.get("cpu", "")),
+        _hardware(context),
         f"{name} {runtime}" if runtime else "",
         f"benchbox {context.benchbox}",
         context.created.partition("T")[0],
     ]
     return printable(", ".join(part for part in parts if part))
+
+
+def _hardware(context: Context) -> str:
+    gpu = context.host.get("gpu")
+    if gpu is None:
+        return str(context.host.get("cpu", ""))
+    driver = f", driver {gpu['driver']}" if "driver" in gpu else ""
+    return f"{gpu['name']}{driver}, CUDA {gpu['runtime']}"
 
 
 def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: bool) -> list[Column]:
@@ -168,10 +177,19 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
         *([column(_paper_header(records), lambda r: _paper(run, r), 4)] if has_paper else []),
         column("top-1, paper (%)", _top1, drop=4),
         column("quiet share", _quiet_share, drop=1),
+        *_on_gpu(run, records),
         *(details if verbose else []),
         *([Column("status", tuple(r.status for r in records), text=True)] if failed else []),
     ]
     return [column for column in columns if column.known or not column.drop]
+
+
+def _on_gpu(run: Run, records: Sequence[Record]) -> list[Column]:
+    """Return what is known of the GPU's part in each latency."""
+    rows = [launching.shown(run.context, record) for record in records]
+    return [
+        Column(header, tuple(row[header] for row in rows), drop=1) for header in launching.HEADERS
+    ]
 
 
 def p50(record: Record) -> str:
@@ -257,7 +275,6 @@ DETAILS: tuple[tuple[str, Callable[[Record], str]], ...] = (
     ("p99 (ms)", lambda r: units.milliseconds(r.latency.p99_s if r.latency else None)),
     ("load (s)", lambda r: units.in_seconds(r.load_s)),
     ("first call (ms)", lambda r: units.milliseconds(r.first_call_s)),
-    ("GPU alone (ms)", lambda r: units.milliseconds(r.span_s)),
     ("warmup calls", lambda r: units.whole(r.warmup_calls)),
     ("peak memory (MB)", lambda r: units.millions(r.peak_bytes)),
     (

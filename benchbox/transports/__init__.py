@@ -5,15 +5,36 @@ from benchbox.devices import Device
 from benchbox.errors import DeviceError
 from benchbox.transports import replies
 from benchbox.transports.agent import Agent, Deadlines, Loaded
-from benchbox.transports.channel import ChannelClosed
+from benchbox.transports.channel import ChannelClosed, Timeout
 from benchbox.transports.local import open_local
 from benchbox.transports.reach import Reached, Sending, silent
 from benchbox.transports.remote import Board
 
-__all__ = ["Agent", "Loaded", "open_agent", "open_board"]
+__all__ = ["Agent", "Loaded", "open_agent", "open_board", "require_gpu"]
 
 ADB = "adb://"
 COMPILING = Deadlines(hello_s=120.0, load_s=1800.0)  # a whole network was seen to take 85 s
+
+# A GPU's libraries are a gigabyte; cuDNN tries its algorithms for every convolution.
+OPENING = Deadlines(hello_s=180.0, load_s=900.0)
+LOOK_S = 120.0
+
+
+def require_gpu(device: Device) -> None:
+    """Raise DeviceError, with what helps, unless the GPU of a device can be used from here."""
+    index = int(device.gpu.rpartition(":")[2])
+    channel = open_local()
+    try:
+        channel.send({"op": "gpu", "index": index})
+        reply = channel.receive(LOOK_S)
+    except ChannelClosed as closed:
+        raise DeviceError(f"device {device.name!r}: no agent starts: {closed}") from None
+    except Timeout:
+        raise DeviceError(f"device {device.name!r}: no answer for {LOOK_S:.0f} s") from None
+    finally:
+        channel.close()
+    if "error" in reply:
+        raise DeviceError(f"device {device.name!r}: {reply['error']}")
 
 
 def open_agent(device: Device, sending: Sending = silent) -> Agent:
@@ -38,7 +59,7 @@ def _greeted(device: Device, sending: Sending) -> Agent:
     if providers.runs_modules(device.provider):
         return Agent(open_local("benchbox.torch_agent"), device, COMPILING)
     if not device.url:
-        return Agent(open_local(), device)
+        return Agent(open_local(), device, OPENING if device.gpu else Deadlines())
     channel = open_board(device, sending).channel()
     return Agent(channel, device, place=channel.place)
 

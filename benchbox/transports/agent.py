@@ -93,6 +93,7 @@ class Agent:
                     "threads": device.threads,
                     "cpus": device.cpus or None,
                     **_modules(device),
+                    **_driving(device),
                 },
                 deadlines.hello_s,
             )
@@ -184,6 +185,15 @@ class Agent:
         reply = self._ask({"op": "health"}, self._deadlines.burst_s)
         return Health(reply.get("temperature_c"), reply.get("setting", {}))
 
+    def ceilings(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Measure what the device's GPU does at best.
+
+        Returns that, and what NVML sees right after it. Raises CaseError when it cannot be done,
+        AgentError when the agent is lost over it.
+        """
+        reply = self._ask({"op": "ceilings"}, self._deadlines.load_s)
+        return reply["ceilings"], reply["seen"]
+
     def look(self, cpu: int, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
         """Watch a processor for a second at most.
 
@@ -257,6 +267,13 @@ def _refusal(error: CaseError) -> str:
     text = replies.line(error)
     own = text.removeprefix("ValueError: ")
     return own if own != text else f"no agent starts there: {text}"
+
+
+def _driving(device: Device) -> dict[str, object]:
+    """Return what the agent is told of a GPU, nothing for another device."""
+    if device.driving is None:
+        return {}
+    return {"gpu": device.gpu, "driving": device.driving.plan()}
 
 
 def _modules(device: Device) -> dict[str, object]:

@@ -1,0 +1,157 @@
+"""ONNX Runtime on a GPU as what runs graphs, with what watches the GPU meanwhile.
+
+The order in which things are opened matters. NVML comes before CUDA, so that it can tell this
+process from others by what is new on the GPU. Threads that the driver and cuDNN start inherit the
+processors of whoever starts them; so everything is opened while the calling thread may run
+anywhere, and only afterwards is that thread, which launches and waits, bound to its processor.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from benchbox.agent import cudart, gpulibraries, gputiming, nvml, system
+from benchbox.agent.counters import Seen
+from benchbox.agent.gpuqueue import Marker, Stream
+from benchbox.agent.runtime import Session
+from benchbox.agent.stdio import Message
+
+if TYPE_CHECKING:
+    pass
+
+# Of the calls asked for: each is made twice, and the second time waits for the queue to be held.
+SHARE = 3
+FEWEST = 3
+VERSIONS = {"cuda": "runtime", "driver": "driver"}  # by the names of facts
+COPIES = 3  # calls with copies in a burst
+
+
+def require(index: int) -> None:
+    """Raise RuntimeError, with what helps, unless graphs can be run on the GPU `index`.
+
+    Makes no context there, and so takes a second or two.
+    """
+    _runtime().require(index)
+
+
+def _runtime() -> cudart.Runtime:
+    # The numbers of nvidia-smi instead of an order by speed.
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    return cudart.Runtime(gpulibraries.runtime(gpulibraries.prepare()))
+
+
+class Gpu:
+    """A GPU with its stream, its probes and its graphs; the Runtime of an agent."""
+
+    def __init__(self, driving: Message, gpu: str, usable: Sequence[int]) -> None:
+        """Wait for `begin`; `usable` are all processors that threads of this process may run on."""
+        self._driving = driving
+        self.index = int(gpu.rpartition(":")[2])
+        self._usable = usable
+        self._cpus: Sequence[int] = ()
+        self._nvml: nvml.Nvml | None = None
+        self._blind = ""
+
+    def begin(self, request: Message, cpus: Sequence[int]) -> None:  # noqa: ARG002 - a Runtime's
+        """Open the GPU; raises ValueError where that cannot be done, with what helps."""
+        self._cpus = cpus
+        try:
+            with self._anywhere():
+                self._open(_runtime())
+        except RuntimeError as error:
+            raise ValueError(str(error)) from None
+
+    def _open(self, runtime: cudart.Runtime) -> None:
+        from benchbox.agent import gpusession
+        from benchbox.agent.gpusentinel import GpuSentinel
+
+        runtime.require(self.index)
+        try:
+            self._nvml = nvml.Nvml(runtime.bus_id(self.index))
+        except RuntimeError as error:
+            self._blind = str(error)
+        self._device = cudart.Device(runtime, self.index)
+        self._stream = Stream(self._device)
+        self._marker = Marker(self._stream)
+        probing = gpusession.place(self.index, self._stream.handle)
+        self._place = gpusession.place(
+            self.index,
+            self._stream.handle,
+            self._driving["conv_search"].upper(),
+            tf32=self._driving["tf32"],
+            captured=self._driving["mode"] == "graph",
+        )
+        self.sentinel: GpuSentinel = GpuSentinel(self._stream, probing)
+        if self._nvml:
+            self._nvml.adopt()
+
+    @contextmanager
+    def _anywhere(self) -> Iterator[None]:
+        """Let the calling thread, and what it starts meanwhile, run on all processors."""
+        others = [cpu for cpu in self._usable if cpu not in self._cpus]
+        with system.spread([*self._cpus, *others]):
+            yield
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of ONNX Runtime, CUDA and the driver."""
+        import onnxruntime as ort
+
+        facts = self.facts()
+        told = {name: str(facts[key]) for name, key in VERSIONS.items() if key in facts}
+        return {"onnxruntime": str(ort.__version__), **told}
+
+    def providers(self) -> list[str]:
+        """Return the execution providers of this build."""
+        import onnxruntime as ort
+
+        return list(ort.get_available_providers())
+
+    def facts(self) -> dict[str, object]:
+        """Return what the GPU is and how it is set; `unseen` is why NVML cannot be asked."""
+        properties = asdict(self._device.properties())
+        told = self._nvml.facts() if self._nvml else {"unseen": self._blind}
+        return {**properties, **told}
+
+    def free_bytes(self) -> int:
+        """Return how much of the GPU's memory is free."""
+        return self._device.memory()[0]
+
+    def temperature_c(self) -> float | None:
+        """Return how warm the GPU is, None where nobody tells."""
+        return self.look().get("gpu_temperature_c")
+
+    def look(self) -> Seen:
+        """Return what NVML tells now."""
+        return self._nvml.look() if self._nvml else {}
+
+    def load(self, request: Message) -> Session:
+        """Open a graph and call it, and record it as a CUDA graph where that is asked for."""
+        from benchbox.agent import gpusession, session
+
+        options = session.options(1, ())
+        with self._anywhere():
+            return gpusession.load(
+                request["path"], request["inputs"], request["seed"], self._place, options
+            )
+
+    def burst(
+        self, session: Session, calls: int, probe: Callable[[], int], *, memory_bound: bool
+    ) -> gputiming.Burst:
+        """Time a burst that lasts about as long as so many calls."""
+        from benchbox.agent import gpusession
+
+        assert isinstance(session, gpusession.Session), "loaded here"
+        plan = gputiming.Plan(
+            max(min(calls, FEWEST), calls // SHARE),
+            copies=COPIES,
+            cold=self._driving["cache"] == "cold",
+            replayed=self._place.captured,
+        )
+        return gputiming.burst(session, self._marker, plan, probe, memory_bound=memory_bound)
+
+    def ceilings(self) -> Mapping[str, float]:
+        """Return what the GPU does at best, as GpuSentinel.ceilings measures it."""
+        with self._anywhere():
+            return self.sentinel.ceilings()

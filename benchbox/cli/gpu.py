@@ -1,0 +1,78 @@
+"""The options of `benchbox run` and `compare` that are for GPUs alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from benchbox import providers
+from benchbox.devices import Device
+from benchbox.errors import UsageError
+from benchbox.gpus import CACHES, MODES, OPTIONS, SEARCHES, Driving, Mode
+from benchbox.transports import require_gpu
+
+Choice = TypeVar("Choice", bound=str)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The options as typed; None, or False, is what nobody asked for."""
+
+    mode: str | None = None
+    cache: str | None = None
+    tf32: bool = False
+    conv_search: str | None = None
+
+    def drivings(self) -> list[Driving]:
+        """Return how each GPU is driven, one after the other; raises UsageError."""
+        cache, search = _one(CACHES, self.cache), _one(SEARCHES, self.conv_search)
+        return [Driving(mode, cache, self.tf32, search) for mode in self._modes()]
+
+    def _modes(self) -> list[Mode]:
+        words = [word.strip() for word in (self.mode or MODES[0]).split(",")]
+        modes = [mode for word in words for mode in MODES if mode == word]
+        if len(modes) < len(words) or len(set(modes)) < len(modes):
+            raise UsageError(f"--mode {self.mode}: write {MODES[0]}, {MODES[1]}, or both")
+        return modes
+
+
+def _one(choices: Sequence[Choice], word: str | None) -> Choice:
+    """Return the choice that a word names, the first without any."""
+    return next((choice for choice in choices if choice == word), choices[0])
+
+
+def driven(places: Sequence[Device], asked: Asked) -> list[Device]:
+    """Return the devices, each GPU once for each way in which it is to be driven.
+
+    Raises UsageError for options that a device has no use for.
+    """
+    drivings = asked.drivings()
+    if asked != Asked():
+        _require_gpus(places, asked)
+    result: list[Device] = []
+    for place in places:
+        if place.driving is None:
+            result.append(place)
+        for driving in drivings if place.driving else ():
+            name = f"{place.name}-{driving.mode}" if len(drivings) > 1 else place.name
+            result.append(replace(place, name=name, driving=driving))
+    return result
+
+
+def _require_gpus(places: Sequence[Device], asked: Asked) -> None:
+    first = next(option for name, option in OPTIONS.items() if getattr(asked, name))
+    for place in places:
+        if not place.gpu:
+            raise UsageError(f"{first}: only for GPUs, and device {place.name!r} is none")
+    if all(place.driving is None for place in places):
+        by = ", ".join(dict.fromkeys(providers.short(place.provider) for place in places))
+        raise UsageError(f"{first}: only for ONNX Runtime on GPUs, not for --provider {by}")
+
+
+def require(places: Sequence[Device]) -> None:
+    """Raise DeviceError unless every GPU asked for can be used; nothing is made for it before."""
+    first: dict[str, Device] = {}
+    for place in places:
+        if place.driving is not None:
+            first.setdefault(place.gpu, place)
+    for place in first.values():
+        require_gpu(place)

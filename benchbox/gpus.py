@@ -1,0 +1,52 @@
+"""How a GPU is driven by ONNX Runtime: what of it the command line chooses, and its words."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+Mode = Literal["graph", "eager"]
+Cache = Literal["hot", "cold"]
+ConvSearch = Literal["exhaustive", "heuristic", "default"]
+# The first of each is what nobody has to ask for.
+MODES: tuple[Mode, ...] = get_args(Mode)
+CACHES: tuple[Cache, ...] = get_args(Cache)
+SEARCHES: tuple[ConvSearch, ...] = get_args(ConvSearch)
+OPTIONS = {"mode": "--mode", "cache": "--cache", "tf32": "--tf32", "conv_search": "--conv-search"}
+WORDS: Mapping[str, str] = {
+    "graph": "CUDA graph",
+    "eager": "eager",
+    "hot": "cache hot",
+    "cold": "cache cold",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Driving:
+    """How calls are made: replayed from a CUDA graph or launched kernel by kernel, and so on.
+
+    With a cold `cache` the GPU's second-level cache holds nothing of the graph when a call begins.
+    With `tf32` products of float32 numbers are rounded to ten bits where the GPU can. `conv_search`
+    is how cuDNN's algorithms are chosen, anew in each process.
+    """
+
+    mode: Mode = "graph"
+    cache: Cache = "hot"
+    tf32: bool = False
+    conv_search: ConvSearch = "exhaustive"
+
+    def plan(self) -> dict[str, object]:
+        """Return it as the plan of a run has it."""
+        return asdict(self)
+
+
+def words(plan: Mapping[str, Any]) -> list[str]:
+    """Return how a GPU was driven, in words; nothing for a plan that is of none."""
+    if "mode" not in plan:
+        return []
+    search = plan["conv_search"]
+    return [
+        WORDS[plan["mode"]],
+        WORDS[plan["cache"]],
+        "TF32" if plan["tf32"] else "no TF32",
+        *([] if search == "exhaustive" else [f"{search} choice of convolutions"]),
+    ]

@@ -1,0 +1,195 @@
+"""What a run on a GPU adds to its table: what the GPU itself takes, and what launching it costs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchbox import gpus
+from benchbox.records import Context, Record, Run, known_macs
+from benchbox.render import units
+from benchbox.render.words import listed
+
+BOUND = 0.5  # share of the latency that is launch: from here on a case is launch-bound
+GAPS = 0.05  # share of spans with gaps in them that is worth a word
+FLOATS: Mapping[str, str] = {"float16": "fp16", "float32": "fp32"}
+# Column in a file -> its type for pandas.
+COLUMNS: Mapping[str, str] = {
+    "gpu_p50_ms": "Float64",
+    "gpu_ci_low_ms": "Float64",
+    "gpu_ci_high_ms": "Float64",
+    "with_copies_p50_ms": "Float64",
+    "launch_share": "Float64",
+    "ceiling": "string",
+    "ceiling_share": "Float64",
+    **dict.fromkeys(gpus.OPTIONS, "string"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What binds a case on a GPU that does its best, and the share of it that the case reached."""
+
+    name: str
+    share: float
+
+
+def columns(runs: Sequence[Run]) -> dict[str, str]:
+    """Return the columns that a file of these runs needs: all of them or none."""
+    is_any = any("mode" in run.context.plan for run in runs)
+    return dict(COLUMNS) if is_any or any(_alone(r) for run in runs for r in run.records) else {}
+
+
+def cells(context: Context, record: Record) -> dict[str, str | float | None]:
+    """Return the cells of a record by column."""
+    spans, bound = record.spans, ceiling(context, record)
+    interval = spans.interval if spans else None
+    return {
+        "gpu_p50_ms": _ms(_alone(record)),
+        "gpu_ci_low_ms": _ms(interval.low if interval else None),
+        "gpu_ci_high_ms": _ms(interval.high if interval else None),
+        "with_copies_p50_ms": _ms(spans.copies_s if spans else None),
+        "launch_share": launch_share(record),
+        "ceiling": bound.name if bound else None,
+        "ceiling_share": bound.share if bound else None,
+        **{name: _text(context.plan.get(name)) for name in gpus.OPTIONS},
+    }
+
+
+def shown(context: Context, record: Record) -> dict[str, str]:
+    """Return the cells of a record in a printed table, by header."""
+    spans, bound = record.spans, ceiling(context, record)
+    return {
+        "GPU (ms)": alone(record),
+        "with copies (ms)": units.milliseconds(spans.copies_s if spans else None),
+        "launch share": units.percent(launch_share(record)),
+        "of ceiling": units.percent(bound.share if bound else None),
+    }
+
+
+HEADERS = ("GPU (ms)", "with copies (ms)", "launch share", "of ceiling")
+
+
+def alone(record: Record) -> str:
+    """Return what a call takes on the GPU itself, in ms with the half-width of its interval."""
+    span_s = _alone(record)
+    if span_s is None:
+        return units.UNKNOWN
+    width = units.width(record.spans.interval) if record.spans else 0.0
+    return units.estimate(span_s * units.MILLI, width * units.MILLI)
+
+
+def _alone(record: Record) -> float | None:
+    """Return what a call takes on the GPU itself, in seconds."""
+    return record.spans.span_s if record.spans else record.span_s
+
+
+def launch_share(record: Record) -> float | None:
+    """Return what of a case's latency is launching and waiting, None where nobody knows."""
+    if record.spans is not None:
+        return record.spans.launch_share
+    if record.span_s is None or record.latency is None:
+        return None
+    return max(0.0, 1 - record.span_s / record.latency.p50_s)
+
+
+def ceiling(context: Context, record: Record) -> Ceiling | None:
+    """Return the ceiling that binds a case: its arithmetic's or its memory traffic's.
+
+    None where the GPU's were not measured, or the case's span or cost is not known.
+    """
+    known = context.host.get("gpu", {}).get("ceilings", {})
+    macs = known_macs(record.cost)
+    memory = (record.cost or {}).get("memory_access_bytes")
+    kind = "tf32" if context.plan.get("tf32") else FLOATS.get(record.dtype)
+    per_s, bytes_per_s = known.get(f"{kind}_macs_per_s"), known.get("bytes_per_s")
+    if not (record.spans and macs and memory and per_s and bytes_per_s):
+        return None
+    computing_s, moving_s = macs / per_s, memory / bytes_per_s
+    name = "arithmetic" if computing_s >= moving_s else "memory"
+    return Ceiling(name, max(computing_s, moving_s) / record.spans.span_s)
+
+
+def notes(context: Context, records: Sequence[Record]) -> list[str]:
+    """Return the footnotes of a run on a GPU; none for another."""
+    unseen = context.host.get("gpu", {}).get("unseen")
+    return [
+        *_meaning(records),
+        *_bound(records),
+        *_ceilings(context, records),
+        *_gaps(records),
+        *([f"{unseen}; what slowed it down is not known"] if unseen else []),
+    ]
+
+
+def _meaning(records: Sequence[Record]) -> list[str]:
+    if not any(record.spans for record in records):
+        return []
+    return [
+        "p50 is what a caller waits; GPU is what the GPU itself takes, by its own clock; "
+        "launch share is the rest of p50"
+    ]
+
+
+def _bound(records: Sequence[Record]) -> list[str]:
+    """Say where launching dominates: by group where it does in all cases of it."""
+    shares = {r.key: share for r in records if (share := launch_share(r)) is not None}
+    lines: list[str] = []
+    singles: list[Record] = []
+    for group in dict.fromkeys(record.group for record in records):
+        own = [record for record in records if record.group == group and record.key in shares]
+        slow = [record for record in own if shares[record.key] >= BOUND]
+        if group and slow and len(slow) == len(own):
+            where = f"at {group.replace('=', ' ', 1)} launch-bound"
+            lines.append(f"{where}: {_span([shares[r.key] for r in slow])}")
+        else:
+            singles += slow
+    if singles:
+        names = listed([record.case for record in singles]) if len(singles) <= 3 else "cases"
+        count = "" if len(singles) <= 3 else f"{len(singles)} of {len(records)} "
+        said = _span([shares[record.key] for record in singles])
+        lines.append(f"{count}{names} launch-bound: {said}")
+    return lines
+
+
+def _span(shares: Sequence[float]) -> str:
+    ends = dict.fromkeys(units.percent(each) for each in (min(shares), max(shares)))
+    return f"{' to '.join(ends)} of the host's latency is launch"
+
+
+def _ceilings(context: Context, records: Sequence[Record]) -> list[str]:
+    bounds = {r.case: bound.name for r in records if (bound := ceiling(context, r))}
+    if not bounds:
+        return []
+    measured = str(context.host["gpu"]["ceilings"].get("measured", "")).partition("T")[0]
+    parts = []
+    for name in dict.fromkeys(bounds.values()):
+        cases = [case for case, bound in bounds.items() if bound == name]
+        every = len(cases) == len(bounds)
+        parts.append(f"{name} ({'all cases' if every else listed(cases)})")
+    found = [ceiling(context, record) for record in records]
+    cached = any(bound and bound.share > 1 for bound in found)
+    beyond = "; beyond 100% its cache gave what the memory did not have to" if cached else ""
+    return [
+        f"of ceiling: the least time that what binds a case, {' or '.join(parts)}, takes at the "
+        f"GPU's measured best ({measured}), over its GPU time{beyond}"
+    ]
+
+
+def _gaps(records: Sequence[Record]) -> list[str]:
+    slow = [r for r in records if r.spans and r.spans.unheld_share > GAPS]
+    if not slow:
+        return []
+    worst = max(slow, key=lambda r: r.spans.unheld_share if r.spans else 0.0)
+    share = units.percent(worst.spans.unheld_share if worst.spans else None)
+    return [
+        f"launching took longer than the GPU's queue could be held in {share} of {worst.case}'s "
+        "calls: its GPU time may have gaps in it"
+    ]
+
+
+def _text(value: Any) -> str | None:  # noqa: ANN401 - whatever a plan holds
+    return None if value is None else str(value).lower()
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1e3

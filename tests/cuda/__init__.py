@@ -1,0 +1,1 @@
+"""Checks on a real GPU, for `make test-cuda`: they need benchbox's libraries, and no pytest."""

@@ -1,0 +1,48 @@
+"""Prints how far a GPU's outputs are from the processor's, for each graph and each mode."""
+
+import json
+
+import numpy as np
+
+from benchbox import runner, specs
+from benchbox.agent import cudart, gpulibraries, gpusession, session
+from benchbox.agent.gpuqueue import Stream
+from benchbox.export import Graph
+from benchbox.specs import Case, Selection
+
+NAMES = ("g2:groups=1,scale=1", "g2:groups=8,scale=1", "shufflenetv2_x1_0")
+
+
+def main() -> None:
+    device = cudart.Device(cudart.Runtime(gpulibraries.runtime(gpulibraries.prepare())))
+    stream = Stream(device)
+    found = [spec for name in NAMES for spec in specs.find(name)]
+    cases = runner.unfold(found, Selection(channels="gpu"))
+    graphs = runner.prepare(found, cases)
+    result = {}
+    for case in cases:
+        graph = graphs[case.key]
+        assert isinstance(graph, Graph), graph
+        for mode in ("eager", "graph"):
+            place = gpusession.place(stream=stream.handle, captured=mode == "graph")
+            result[f"{case.key} {mode}"] = apart(case, graph, place)
+    print(json.dumps(result))
+
+
+def apart(case: Case, graph: Graph, place: gpusession.Place) -> float:
+    """The largest difference over 1 plus the size of what is right."""
+    tensors = [{"name": i.name, "shape": i.shape, "dtype": i.dtype} for i in case.inputs]
+    here = gpusession.Place(session.CPU, {}, "cpu", 0, captured=False)
+    outputs = [
+        gpusession.load(
+            str(graph.path), tensors, 0, where, session.options(1, ())
+        ).run_with_copies()
+        for where in (here, place)
+    ]
+    right, other = outputs
+    pairs = zip(right, other, strict=True)  # type: ignore[call-overload]
+    return max(float((np.abs(b - a) / (1 + np.abs(a))).max()) for a, b in pairs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""Runs on a stand-in for a GPU, from the command line to the table and back from the record."""
+
+import json
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from benchbox import records
+from benchbox.cli.app import app
+from tests.conftest import WriteOnnx
+from tests.fakegpu.building import Libraries
+
+RUN = ("--device", "cuda", "--quick", "--max-time", "1s")
+TWO = "two (float[32,32] x) => (float[32,32] y) { a = MatMul(x, x) y = Relu(a) }"
+
+pytestmark = pytest.mark.slow
+
+
+def newest(gpu: Libraries, device: str = "cuda") -> records.Run:
+    path = records.latest(gpu.work / "results", device)
+    assert path is not None
+    return records.read(path)
+
+
+def one_line(ended: CompletedProcess[str]) -> str:
+    (line,) = ended.stderr.strip().splitlines()
+    return line
+
+
+def test_a_run_shows_what_a_caller_waits_and_what_the_gpu_takes(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, "--export-csv", "t.csv")
+    assert ended.returncode == 0, ended.stderr
+    assert "cuda, CUDAExecutionProvider, CUDA graph, cache hot, no TF32, batch 1" in ended.stdout
+    for header in ("p50 (ms)", "GPU (ms)", "with copies (ms)", "launch share"):
+        assert header in ended.stdout
+    assert "launch share is the rest of p50" in ended.stdout
+    run = newest(fake_gpu)
+    (record,) = run.records
+    assert record.spans is not None
+    assert record.latency is not None
+    assert record.spans.span_s == pytest.approx(50e-6)  # 50 MB at 1 us each
+    assert record.spans.launch_share == pytest.approx(1 - 50e-6 / record.latency.p50_s)
+    assert record.nodes == {"CUDAExecutionProvider": 1}
+    assert (fake_gpu.work / "t.csv").read_text().splitlines()[0].endswith("tf32,conv_search")
+
+
+def test_the_record_says_which_gpu_it_was_and_nothing_that_tells_it_from_its_like(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    fake_gpu.benchbox("run", str(write_onnx()), *RUN, "--conv-search", "heuristic", "--tf32")
+    context = newest(fake_gpu).context
+    gpu = context.host["gpu"]
+    assert gpu["name"] == "NVIDIA Stand-in"
+    assert (gpu["driver"], gpu["power_limit_w"]) == ("580.95.05", 700)
+    assert not {"uuid", "serial", "bus_id"} & gpu.keys()
+    driven = {name: context.plan[name] for name in ("mode", "cache", "tf32", "conv_search")}
+    assert driven == {"mode": "graph", "cache": "hot", "tf32": True, "conv_search": "heuristic"}
+    assert context.channels == "gpu"
+
+
+def test_both_modes_are_two_columns(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, "--mode", "graph,eager")
+    assert ended.returncode == 0, ended.stderr
+    for header in ("cuda-graph (ms)", "cuda-eager (ms)", "cuda-eager, GPU (ms)"):
+        assert header in ended.stdout
+    assert newest(fake_gpu, "cuda-eager").context.plan["mode"] == "eager"
+
+
+def test_a_cold_cache_is_flushed_before_calls_and_kept_with_them(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, "--cache", "cold")
+    assert "cache cold" in ended.stdout
+    assert all(burst.cold for burst in newest(fake_gpu).records[0].bursts)
+
+
+def test_nodes_on_the_processor_are_told_of(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
+    path = str(write_onnx("two", TWO))
+    ended = fake_gpu.benchbox("run", path, *RUN, "--mode", "eager", ort="left Relu")
+    assert ended.returncode == 0, ended.stderr
+    assert "of its 2 nodes 1 on CPUExecutionProvider, not on CUDAExecutionProvider" in ended.stdout
+
+
+def test_a_graph_without_a_node_on_the_gpu_has_no_figure(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    path = str(write_onnx("two", TWO))
+    ended = fake_gpu.benchbox("run", path, *RUN, "--mode", "eager", ort="left Relu\nleft MatMul")
+    assert ended.returncode != 0
+    assert all(r.latency is None for r in _records(fake_gpu))
+
+
+def test_a_graph_that_cannot_be_captured_is_a_failed_row_with_what_helps(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    ended = fake_gpu.benchbox("run", str(write_onnx("two", TWO)), *RUN, ort="left Relu")
+    assert ended.returncode == 1
+    (record,) = newest(fake_gpu).records
+    assert record.status == "failed"
+    assert record.reason.startswith("RuntimeError: it cannot be captured as a CUDA graph: This")
+    assert record.reason.endswith("time it with --mode eager")
+
+
+def test_a_case_that_loses_the_gpu_takes_no_other_with_it(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    bad, good = str(write_onnx("two", TWO)), str(write_onnx())
+    ended = fake_gpu.benchbox("run", bad, good, *RUN, ort="lose Relu")
+    assert ended.returncode == 1
+    lost, kept = newest(fake_gpu).records
+    assert (lost.status, kept.latency is not None) == ("failed", True)
+    assert "an illegal memory access was encountered" in lost.reason
+    assert "somewhere" not in lost.reason
+
+
+def test_what_disturbs_the_gpu_is_kept_with_the_samples(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    fake_gpu.benchbox("run", str(write_onnx()), *RUN, nvml="process 999999 1000\nreasons 36")
+    bursts = newest(fake_gpu).records[0].bursts
+    assert all({"gpu_power", "gpu_hot", "gpu_shared"} <= set(burst.tags) for burst in bursts)
+    assert bursts[0].seen["gpu_other_memory_bytes"] == 1000
+
+
+def test_a_run_is_not_resumed_in_another_mode(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
+    path = str(write_onnx())
+    fake_gpu.benchbox("run", path, *RUN, "--mode", "eager")
+    ended = fake_gpu.benchbox("run", path, *RUN, "--cache", "cold", "--resume")
+    assert ended.returncode != 0
+    said = ended.stderr
+    assert "mode was 'eager' and is 'graph' now; cache was 'hot' and is 'cold' now" in said
+
+
+def test_ceilings_are_measured_kept_and_set_beside_the_cases(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    checked = fake_gpu.benchbox("device", "check", "cuda", nvml="process 999999 1000")
+    assert checked.returncode == 0, checked.stderr
+    for text in ("NVIDIA Stand-in", "580.95.05", "700 W", "1 processes", "2000 GB/s", "is ready"):
+        assert text in checked.stdout
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN)
+    assert "of ceiling" in ended.stdout
+    assert "the least time that what binds a case, memory (all cases)" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("cuda", "device", "said"),
+    [
+        ("devices 0", "cuda", "no CUDA-capable device is detected"),
+        ("driver 12000\nfail cudaGetDeviceCount 35", "cuda", "update the driver to 580 or newer"),
+        ("devices 1", "cuda:1", "there is no GPU 1: CUDA sees 1, counted from 0"),
+    ],
+)
+def test_a_gpu_that_is_not_to_be_had_is_one_line_before_any_graph(
+    fake_gpu: Libraries, cuda: str, device: str, said: str
+) -> None:
+    ended = fake_gpu.benchbox("run", "g2", "--device", device, cuda=cuda)
+    assert ended.returncode == 6
+    assert one_line(ended).startswith(f"Error: device '{device.replace(':', '-')}': ")
+    assert said in one_line(ended)
+
+
+def test_a_gpu_without_nvml_is_timed_and_says_what_is_not_known(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, nvml="fail nvmlInitWithFlags 9")
+    assert ended.returncode == 0, ended.stderr
+    assert "the GPU's clock, power and temperature cannot be read" in ended.stdout
+    assert "what slowed it down is not known" in ended.stdout
+
+
+def _records(gpu: Libraries) -> list[Any]:
+    found = (gpu.work / "results").rglob("*.jsonl")
+    return [record for path in found for record in records.read(path).records]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("-d", "cpu", "--provider", "CUDAExecutionProvider"), "GPUs are timed by --device cuda"),
+        (("-d", "cpu", "--provider", "tensorrt"), "write --device cuda"),
+        (("-d", "cuda", "--provider", "xnnpack"), "--device cuda runs on CUDA; leave it out"),
+        (("-d", "cpu", "--mode", "eager"), "--mode: only for GPUs, and device 'cpu' is none"),
+        (("-d", "cpu", "--tf32"), "--tf32: only for GPUs, and device 'cpu' is none"),
+        (("-d", "cuda", "--mode", "fast"), "--mode fast: write graph, eager, or both"),
+        (("-d", "cuda", "--mode", "eager,eager"), "write graph, eager, or both"),
+        (("-d", "cuda", "--threads", "2"), "one thread drives --device cuda; leave it out"),
+    ],
+)
+def test_what_makes_no_sense_on_a_device_is_a_usage_error(
+    options: tuple[str, ...], said: str
+) -> None:
+    result = CliRunner().invoke(app, ["run", "g2", *options])
+    assert result.exit_code == 2
+    assert result.stderr.strip().endswith(said)
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_this_build_without_cuda_is_refused_in_one_line(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["run", "g2", "-d", "cuda", "--results", str(tmp_path)])
+    assert result.exit_code == 6
+    assert "was built without CUDA" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_records_of_a_gpu_are_json_that_reads_back(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    fake_gpu.benchbox("run", str(write_onnx()), *RUN)
+    run = newest(fake_gpu)
+    lines = [json.loads(line) for line in run.path.read_text().splitlines()]
+    burst, kept = lines[1]["bursts"][0], run.records[0].bursts[0]
+    assert kept.spans_ns == tuple(burst["spans_ns"])
+    assert len(kept.spans_ns) == len(kept.enqueues_ns) == len(kept.latencies_ns)
+    assert len(kept.copies_ns) == 3

@@ -1,0 +1,106 @@
+"""What is missing for CUDA, each case with the library or the build that really is missing."""
+
+import importlib.metadata
+from pathlib import Path
+
+import onnxruntime as ort
+import pytest
+
+from benchbox.agent import gpulibraries
+from tests.fakegpu.building import Libraries
+
+# The module of a build for CUDA, of which these names are used; it prints as the real one does.
+BUILD = """
+import sys, types
+ort = types.ModuleType("onnxruntime")
+ort.__version__ = "1.31.1"
+ort.cuda_version = {version!r}
+ort.get_available_providers = lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+ort.preload_dlls = lambda: print("Failed to load libcublasLt.so.13")
+sys.modules["onnxruntime"] = ort
+"""
+PREPARE = """
+from benchbox.agent import gpulibraries
+try:
+    result = gpulibraries.prepare()
+except RuntimeError as error:
+    result = str(error)
+"""
+
+
+def prepared(fake_gpu: Libraries, *broken: str, version: str = "13.0") -> object:
+    """What `prepare` returns or says where some libraries cannot be loaded.
+
+    They are there, as empty files, and so hide those that this machine may have.
+    """
+    folder = fake_gpu.work / "libraries"
+    folder.mkdir()
+    for library in fake_gpu.folder.glob("*.so.*"):
+        if library.name in broken:
+            (folder / library.name).touch()
+        else:
+            (folder / library.name).symlink_to(library)
+    return fake_gpu.run(BUILD.format(version=version) + PREPARE, folders=[folder])
+
+
+def test_where_everything_is_there_it_tells_cuda_s_major_version(fake_gpu: Libraries) -> None:
+    assert prepared(fake_gpu) == 13
+
+
+def test_without_a_driver_nothing_else_is_asked_for(fake_gpu: Libraries) -> None:
+    said = str(prepared(fake_gpu, "libcuda.so.1", "libcublas.so.13"))
+    assert said.startswith("there is no NVIDIA driver here (libcuda.so.1: file too short)")
+    assert "--gpus all" in said
+
+
+@pytest.mark.parametrize(
+    "name", ["libcudart.so.13", "libcublasLt.so.13", "libcurand.so.10", "libcudnn.so.9"]
+)
+def test_a_library_that_is_missing_is_named_with_the_command_that_helps(
+    fake_gpu: Libraries, name: str
+) -> None:
+    said = str(prepared(fake_gpu, name))
+    assert f"({name}: file too short)" in said
+    assert "pip install 'onnxruntime-gpu[cuda,cudnn]'" in said
+
+
+def test_a_library_that_is_not_there_is_told_as_the_loader_tells_it(fake_gpu: Libraries) -> None:
+    code = "from benchbox.agent.gpulibraries import _unloadable\nresult = _unloadable('libno.so.1')"
+    assert fake_gpu.run(code) == (
+        "libno.so.1: cannot open shared object file: No such file or directory"
+    )
+
+
+def test_a_build_for_an_unknown_cuda_is_named(fake_gpu: Libraries) -> None:
+    assert "built for CUDA 11.8" in str(prepared(fake_gpu, version="11.8"))
+
+
+def test_a_build_without_cuda_is_told_with_both_commands() -> None:
+    assert "CUDAExecutionProvider" not in ort.get_available_providers()
+    with pytest.raises(RuntimeError, match=r"built without CUDA: pip uninstall onnxruntime, then"):
+        gpulibraries.prepare()
+
+
+def test_two_builds_in_one_place_are_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "onnxruntime_gpu-1.31.1.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Name: onnxruntime-gpu\nVersion: 1.31.1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert importlib.metadata.version("onnxruntime-gpu") == "1.31.1"
+    with pytest.raises(RuntimeError, match="both installed and overwrite each other"):
+        gpulibraries.prepare()
+
+
+def test_without_onnxruntime_the_command_is_told(fake_gpu: Libraries) -> None:
+    code = f"import sys; sys.modules['onnxruntime'] = None\n{PREPARE}"
+    said = str(fake_gpu.run(code))
+    assert said.startswith("ONNX Runtime cannot be imported")
+    assert said.endswith("pip install 'onnxruntime-gpu[cuda,cudnn]'")
+
+
+def test_what_the_preloading_prints_is_not_shown(fake_gpu: Libraries) -> None:
+    code = f"{BUILD.format(version='13.0')}import contextlib, io\nout = io.StringIO()"
+    code += f"\nwith contextlib.redirect_stdout(out):{PREPARE.replace(chr(10), chr(10) + '    ')}"
+    assert fake_gpu.run(f"{code}\nresult = out.getvalue()") == ""

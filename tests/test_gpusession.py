@@ -1,0 +1,146 @@
+"""Graphs as they are opened for a GPU, opened on the processor: the same calls of ONNX Runtime."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+from benchbox.agent import gemm, gpusession, inputs, session
+from benchbox.agent.gpusession import Place
+from tests.conftest import WriteOnnx
+
+HERE = Place(session.CPU, {}, "cpu", 0, captured=False)
+TENSORS = [{"name": "x", "shape": [32, 32], "dtype": "float32"}]
+
+
+def options() -> ort.SessionOptions:
+    """As the agent's, but for what would stay with this thread: that denormals are flushed."""
+    chosen = session.options(1, ())
+    chosen.add_session_config_entry("session.set_denormal_as_zero", "0")
+    return chosen
+
+
+def load(path: Path, place: Place = HERE) -> gpusession.Session:
+    return gpusession.load(str(path), TENSORS, 0, place, options())
+
+
+def test_a_graph_is_described_as_on_a_processor(write_onnx: WriteOnnx) -> None:
+    path = write_onnx()
+    loaded = load(path)
+    other = session.load(str(path), session.CPU, TENSORS, 0, options())
+    assert loaded.outputs == other.outputs
+    assert loaded.nodes == {session.CPU: 1}
+    assert loaded.finite
+    assert loaded.first_call_s > 0
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_a_call_with_copies_returns_what_the_graph_computes(
+    write_onnx: WriteOnnx, *, captured: bool
+) -> None:
+    place = Place(session.CPU, {}, "cpu", 0, captured)
+    array = inputs.make("x", [32, 32], "float32", 0)
+    (result,) = load(write_onnx(), place).run_with_copies()  # type: ignore[misc]
+    np.testing.assert_allclose(result, array @ array, rtol=1e-4)
+
+
+def test_all_calls_write_into_the_same_output(write_onnx: WriteOnnx) -> None:
+    loaded = load(write_onnx())
+    (first,) = loaded.run_with_copies()  # type: ignore[misc]
+    loaded.enqueue()
+    loaded.run()
+    (last,) = loaded.run_with_copies()  # type: ignore[misc]
+    np.testing.assert_array_equal(first, last)
+
+
+def test_an_output_that_is_not_finite_is_seen(write_onnx: WriteOnnx) -> None:
+    text = "bad (float[32,32] x) => (float[32,32] y) { a = Abs(x) b = Neg(a) y = Log(b) }"
+    assert not load(write_onnx("bad", text)).finite
+
+
+def test_an_output_that_is_no_tensor_is_left_where_it_is(write_onnx: WriteOnnx) -> None:
+    text = (
+        "parts (float[32,32] x) => (seq(float[1,32]) s, float[32,32] y) "
+        "{ s = SplitToSequence <axis=0> (x) y = Abs(x) }"
+    )
+    loaded = load(write_onnx("parts", text))
+    assert [each["name"] for each in loaded.outputs] == ["s", "y"]
+
+
+def test_a_graph_that_would_run_on_the_processor_unasked_is_refused(write_onnx: WriteOnnx) -> None:
+    with (
+        pytest.warns(UserWarning, match="not in available provider names"),
+        pytest.raises(RuntimeError, match="runs on CPUExecutionProvider, not on CUDA"),
+    ):
+        load(write_onnx(), gpusession.place())
+
+
+def test_the_options_are_those_that_were_asked_for() -> None:
+    place = gpusession.place(1, 0x7F00, "HEURISTIC", tf32=True, captured=True)
+    assert place == Place(
+        "CUDAExecutionProvider",
+        {
+            "device_id": "1",
+            "cudnn_conv_algo_search": "HEURISTIC",
+            "use_tf32": "1",
+            "enable_cuda_graph": "1",
+            "user_compute_stream": "32512",
+        },
+        "cuda",
+        1,
+        captured=True,
+    )
+
+
+def test_products_are_in_full_precision_unless_asked_otherwise() -> None:
+    assert gpusession.place().options["use_tf32"] == "0"
+    assert "user_compute_stream" not in gpusession.place().options
+
+
+@pytest.mark.parametrize(
+    ("captured", "wait", "expected"),
+    [
+        (False, True, {}),
+        (False, False, {"disable_synchronize_execution_providers": "1"}),
+        (True, True, {"gpu_graph_id": "1"}),
+        (True, False, {"gpu_graph_id": "1", "disable_synchronize_execution_providers": "1"}),
+    ],
+)
+def test_a_call_names_its_cuda_graph_and_waits_for_the_gpu_only_if_asked(
+    *, captured: bool, wait: bool, expected: dict[str, str]
+) -> None:
+    where = gpusession.place(captured=captured)
+    options = gpusession.run_options(where, gpusession.CAPTURED, wait=wait)
+    names = "gpu_graph_id", "disable_synchronize_execution_providers"
+    found = {name: options.get_run_config_entry(name) for name in names if has(options, name)}
+    assert found == expected
+
+
+def has(options: ort.RunOptions, name: str) -> bool:
+    try:
+        options.get_run_config_entry(name)
+    except RuntimeError:
+        return False
+    return True
+
+
+def test_the_product_s_graph_is_a_valid_model_that_multiplies() -> None:
+    model = onnx.load_from_string(gemm.graph(200))
+    onnx.checker.check_model(model, full_check=True)
+    left, right = (inputs.make(name, [200, 200], "float32", 0) for name in (gemm.LEFT, gemm.RIGHT))
+    fed = {gemm.LEFT: left, gemm.RIGHT: right}
+    (mine,) = ort.InferenceSession(gemm.graph(200), providers=[session.CPU]).run(None, fed)
+    (expected,) = ReferenceEvaluator(model).run(None, fed)
+    np.testing.assert_allclose(mine, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_neither_the_timing_nor_nvml_needs_onnxruntime() -> None:
+    names = "cudart, gemm, gpuerrors, gpulibraries, gpuqueue, gputiming, nvml"
+    ask = f"import sys; from benchbox.agent import {names}; print('onnxruntime' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,0 +1,266 @@
+"""Bursts on a machine of numbers: a host with a clock, and a GPU that works through a queue."""
+
+import threading
+import time
+
+import pytest
+
+from benchbox.agent import gputiming, timing
+from benchbox.agent.gpuerrors import GpuLostError
+from benchbox.agent.gputiming import Burst, Plan
+
+US = 1000
+FLUSH_NS = 30 * US
+WAKE_NS = 5 * US
+COPY_NS = 40 * US
+
+
+class Machine:
+    """A graph of `kernels` that take `launch_ns` each on the host and `work_ns` on the GPU."""
+
+    def __init__(self, kernels: int = 10, launch_ns: int = 4 * US, work_ns: int = US) -> None:
+        self.kernels, self.launch_ns, self.work_ns = kernels, launch_ns, work_ns
+        self.synchronises = False  # whether a call waits in its middle, as one with CPU nodes does
+        self.now = self.free = self.first = self.last = 0
+        self.did: list[str] = []
+
+    def clock(self) -> int:
+        return self.now
+
+    def add(self, ns: int) -> None:
+        self.free = max(self.free, self.now) + ns
+
+    def wait(self) -> None:
+        self.did.append("wait")
+        self.now = max(self.now, self.free) + WAKE_NS
+
+    def enqueue(self) -> None:
+        self.did.append("enqueue")
+        for _ in range(self.kernels):
+            self.now += self.launch_ns
+            self.add(self.work_ns)
+        if self.synchronises:
+            self.wait()
+
+    def run(self) -> None:
+        self.did.append("run")
+        for _ in range(self.kernels):
+            self.now += self.launch_ns
+            self.add(self.work_ns)
+        self.now = max(self.now, self.free) + WAKE_NS
+
+    def run_with_copies(self) -> None:
+        self.now += COPY_NS
+        self.run()
+        self.now += COPY_NS
+
+    def flush(self) -> None:
+        self.did.append("flush")
+        self.add(FLUSH_NS)
+
+    def hold(self, ns: int) -> None:
+        self.did.append("hold")
+        self.add(ns)
+
+    def start(self) -> None:
+        self.did.append("start")
+        self.add(0)
+        self.first = self.free
+
+    def end(self) -> None:
+        self.add(0)
+        self.last = self.free
+
+    def span_ns(self) -> int:
+        self.now = max(self.now, self.last) + WAKE_NS
+        return self.last - self.first
+
+    def probe(self) -> int:
+        self.did.append("probe")
+        self.now += 100 * US
+        return 77
+
+    def burst(self, plan: Plan, *, probe: bool = False) -> Burst:
+        reading = self.probe if probe else None
+        return gputiming.burst(self, self, plan, reading, clock=self.clock)
+
+
+def test_a_latency_is_what_launching_takes_where_kernels_are_small() -> None:
+    burst = Machine(10, 4 * US, 1 * US).burst(Plan(5))
+    assert burst.latencies_ns == [10 * 4 * US + 1 * US + WAKE_NS] * 5
+
+
+def test_a_span_is_what_the_kernels_take_though_launching_them_takes_longer() -> None:
+    burst = Machine(10, 4 * US, 1 * US).burst(Plan(5))
+    assert burst.spans_ns == [10 * US] * 5
+    assert burst.unheld == 0
+
+
+def test_where_kernels_are_large_latency_and_span_are_much_the_same() -> None:
+    burst = Machine(10, 4 * US, 100 * US).burst(Plan(1))
+    assert burst.spans_ns == [1000 * US]
+    assert burst.latencies_ns == [1000 * US + 4 * US + WAKE_NS]
+
+
+def test_what_it_took_to_queue_a_call_is_told() -> None:
+    assert Machine(10, 4 * US).burst(Plan(2)).enqueues_ns == [40 * US] * 2
+
+
+def test_a_call_that_waits_in_its_middle_is_counted_as_not_held() -> None:
+    machine = Machine()
+    machine.synchronises = True
+    assert machine.burst(Plan(3)).unheld == 3
+
+
+def test_a_queue_is_held_no_longer_than_it_has_room_for() -> None:
+    machine = Machine(10_000, 4 * US, 100)
+    assert machine.burst(Plan(1)).unheld == 1
+    assert machine.burst(Plan(1)).spans_ns[0] > 10_000 * 100
+
+
+def test_copies_are_timed_apart_and_last() -> None:
+    machine = Machine()
+    burst = machine.burst(Plan(2, copies=3))
+    assert burst.copies_ns == [burst.latencies_ns[0] + 2 * COPY_NS] * 3
+    assert len(burst.latencies_ns) == len(burst.spans_ns) == 2
+
+
+def test_a_cold_cache_is_flushed_before_each_and_never_within_what_is_timed() -> None:
+    warm, cold = Machine(), Machine()
+    expected, burst = warm.burst(Plan(4, copies=1)), cold.burst(Plan(4, copies=1, cold=True))
+    assert cold.did.count("flush") == 4 + 4 + 1
+    assert "flush" not in warm.did
+    assert burst.cold
+    assert burst.latencies_ns == expected.latencies_ns
+    assert burst.spans_ns == expected.spans_ns
+    assert burst.copies_ns == expected.copies_ns
+
+
+def test_the_flush_has_ended_before_a_latency_starts_and_is_held_before_a_span() -> None:
+    machine = Machine()
+    machine.burst(Plan(1, cold=True))
+    assert machine.did[-7:] == ["flush", "wait", "run", "hold", "flush", "start", "enqueue"]
+
+
+def test_a_burst_settles_and_reads_the_sentinel_at_both_ends() -> None:
+    machine = Machine()
+    burst = machine.burst(Plan(3), probe=True)
+    assert machine.did[0] == "run"
+    assert burst.marks == [(0, 77), (3, 77)]
+    assert burst.probed_ns == 200 * US
+
+
+def test_a_long_burst_reads_the_sentinel_between_its_calls() -> None:
+    machine = Machine(10, 4 * US, 1000 * US)
+    burst = machine.burst(Plan(20), probe=True)
+    assert len(burst.marks) > 3
+    assert [calls for calls, _ in burst.marks] == sorted({calls for calls, _ in burst.marks})
+
+
+def test_without_a_sentinel_there_are_no_marks() -> None:
+    burst = Machine().burst(Plan(3))
+    assert (burst.marks, burst.probed_ns) == ([], 0)
+
+
+def test_every_latency_has_its_switches() -> None:
+    burst = Machine().burst(Plan(6))
+    assert burst.switches is not None
+    assert len(burst.switches) == 6
+
+
+def test_of_very_many_calls_some_are_timed() -> None:
+    machine = Machine(1)
+    burst = machine.burst(Plan(3 * timing.MOST_TIMED))
+    assert len(burst.latencies_ns) == timing.MOST_TIMED
+    assert machine.did.count("run") > 3 * timing.MOST_TIMED
+
+
+@pytest.mark.parametrize("doing", ["run", "enqueue"])
+def test_a_gpu_that_is_lost_in_a_burst_is_told_without_the_host_s_name(
+    doing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine()
+
+    def fail() -> None:
+        raise RuntimeError(
+            "CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; hostname=alice ; "
+            "file=/x/cuda.cc ; line=3 ; expr=cudaStreamSynchronize(stream); "
+        )
+
+    monkeypatch.setattr(machine, doing, fail)
+    with pytest.raises(GpuLostError) as caught:
+        machine.burst(Plan(1))
+    assert "illegal memory access" in str(caught.value)
+    assert "alice" not in str(caught.value)
+
+
+class Waiting:
+    """A GPU by the real clock whose replays wait for their end, though asked not to."""
+
+    WORK_NS, LAUNCH_NS = 3_000_000, 100_000
+
+    def __init__(self) -> None:
+        self.free = self.first = self.last = 0
+        self.threads: set[str] = set()
+        self.joined: list[str] = []
+
+    def add(self, ns: int) -> None:
+        self.free = max(self.free, time.perf_counter_ns()) + ns
+
+    def wait(self) -> None:
+        while time.perf_counter_ns() < self.free:
+            time.sleep(0.0001)
+
+    def enqueue(self) -> None:
+        time.sleep(self.LAUNCH_NS * 1e-9)
+        self.add(self.WORK_NS)
+        self.wait()
+        time.sleep(0.002)  # until the host has woken up
+
+    run = run_with_copies = enqueue
+
+    def flush(self) -> None:
+        pass
+
+    def hold(self, ns: int) -> None:
+        self.add(ns)
+
+    def start(self) -> None:
+        self.first = max(self.free, time.perf_counter_ns())
+
+    def join(self) -> None:
+        self.joined.append(threading.current_thread().name)
+
+    def end(self) -> None:
+        self.last = max(self.free, time.perf_counter_ns())
+
+    def span_ns(self) -> int:
+        self.wait()
+        return self.last - self.first
+
+
+def test_the_end_of_a_replay_that_waits_is_marked_while_it_waits() -> None:
+    machine = Waiting()
+    burst = gputiming.burst(machine, machine, Plan(3, replayed=True))
+    assert machine.joined == ["span-end"]
+    # Marked after the replay each would be 2 ms longer.
+    assert min(burst.spans_ns) == Waiting.WORK_NS
+    assert all(thread.name != "span-end" for thread in threading.enumerate())
+
+
+def test_the_end_of_a_replay_that_does_not_wait_is_marked_by_who_launched_it() -> None:
+    machine = Machine(1, 10 * US, 300 * US)
+    burst = machine.burst(Plan(3, replayed=True))
+    assert burst.spans_ns == [300 * US] * 3
+    assert burst.unheld == 0
+
+
+def test_what_goes_wrong_in_the_second_thread_is_raised_in_the_first() -> None:
+    class Broken(Waiting):
+        def join(self) -> None:
+            raise RuntimeError("no context here")
+
+    machine = Broken()
+    with pytest.raises(RuntimeError, match="no context here"):
+        gputiming.burst(machine, machine, Plan(1, replayed=True))
+    assert all(thread.name != "span-end" for thread in threading.enumerate())

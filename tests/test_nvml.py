@@ -1,0 +1,190 @@
+import pytest
+
+from benchbox.agent import nvml
+from tests.fakegpu.building import Libraries
+
+OPEN = """
+from benchbox.agent.nvml import Nvml
+nvml = Nvml("0000:17:00.0")
+"""
+UNRATIONED = "from benchbox.agent import nvml as module; module.SHARE = 1e12"
+SAID = """
+from benchbox.agent.nvml import Nvml
+try:
+    Nvml({!r})
+    result = None
+except RuntimeError as error:
+    result = str(error)
+"""
+LOOK = {
+    "gpu_sm_clock_mhz": 1755,
+    "gpu_memory_clock_mhz": 2619,
+    "gpu_power_w": 312.5,
+    "gpu_energy_mj": 123456789,
+    "gpu_temperature_c": 41,
+    "gpu_busy_percent": 17,
+    "gpu_throttle_bits": 0,
+    "gpu_other_processes": 0,
+    "gpu_other_memory_bytes": 0,
+}
+
+
+def look(fake_gpu: Libraries, told: str = "", *, old: bool = False) -> dict[str, float]:
+    folders = [fake_gpu.old] if old else None
+    result = fake_gpu.run(f"{OPEN}result = nvml.look()", nvml=told, folders=folders)
+    assert isinstance(result, dict)
+    return result
+
+
+def said(fake_gpu: Libraries, told: str = "", place: str = "0000:17:00.0") -> str:
+    return str(fake_gpu.run(SAID.format(place), nvml=told))
+
+
+def test_a_look_has_every_value_with_its_unit(fake_gpu: Libraries) -> None:
+    assert look(fake_gpu) == LOOK
+
+
+def test_an_older_driver_tells_the_same_by_its_older_functions(fake_gpu: Libraries) -> None:
+    told = "reasons 4\nprocess 1 100"
+    assert look(fake_gpu, told, old=True) == {
+        name: value
+        for name, value in {**LOOK, "gpu_throttle_bits": 4}.items()
+        if not name.startswith("gpu_other")  # which drivers of CUDA 12 and 13 all tell
+    }
+
+
+@pytest.mark.parametrize("code", [3, 4, 13])
+def test_what_a_driver_does_not_tell_is_absent(fake_gpu: Libraries, code: int) -> None:
+    told = f"fail nvmlDeviceGetPowerUsage {code}\nfail nvmlDeviceGetUtilizationRates {code}"
+    seen = look(fake_gpu, told)
+    assert seen.keys() == LOOK.keys() - {"gpu_power_w", "gpu_busy_percent"}
+
+
+def test_what_has_no_answer_is_not_asked_again(fake_gpu: Libraries) -> None:
+    code = f"{UNRATIONED}{OPEN}result = [nvml.look() for _ in range(5)]"
+    fake_gpu.run(code, nvml="fail nvmlDeviceGetPowerUsage 3")
+    assert fake_gpu.log("nvml").count("nvmlDeviceGetPowerUsage") == 1
+    assert fake_gpu.log("nvml").count("nvmlDeviceGetUtilizationRates") == 5
+
+
+def test_what_failed_for_once_is_asked_again(fake_gpu: Libraries) -> None:
+    code = f"""{UNRATIONED}{OPEN}
+import os, pathlib
+first = nvml.look()
+pathlib.Path(os.environ["FAKE_NVML"]).write_text("")
+result = ["gpu_power_w" in first, "gpu_power_w" in nvml.look()]
+"""
+    assert fake_gpu.run(code, nvml="fail nvmlDeviceGetPowerUsage 10") == [False, True]
+
+
+def test_a_question_that_takes_long_is_asked_seldom(fake_gpu: Libraries) -> None:
+    code = f"{OPEN}result = [nvml.look() for _ in range(4)] == [nvml.look()] * 4"
+    assert fake_gpu.run(code, nvml="cost_us 20000") is True
+    assert fake_gpu.log("nvml").count("nvmlDeviceGetPowerUsage") == 1
+
+
+def test_of_others_on_the_gpu_there_is_a_count_and_what_they_hold(fake_gpu: Libraries) -> None:
+    told = "process self 5000\nprocess 71 300\nprocess 72 4000"
+    seen = look(fake_gpu, told)
+    assert (seen["gpu_other_processes"], seen["gpu_other_memory_bytes"]) == (2, 4300)
+
+
+def test_memory_that_is_not_known_is_absent(fake_gpu: Libraries) -> None:
+    seen = look(fake_gpu, "process 71 300\nprocess 72 -1")
+    assert seen["gpu_other_processes"] == 2
+    assert "gpu_other_memory_bytes" not in seen
+
+
+def test_in_a_container_the_one_process_that_is_new_is_this_one(fake_gpu: Libraries) -> None:
+    code = f"""{OPEN}
+import os, pathlib
+pathlib.Path(os.environ["FAKE_NVML"]).write_text("process 71 300\\nprocess 4242 5000")
+nvml.adopt()
+result = nvml.look()["gpu_other_processes"]
+"""
+    assert fake_gpu.run(code, nvml="process 71 300") == 1
+
+
+def test_of_two_new_processes_none_is_taken_for_this_one(fake_gpu: Libraries) -> None:
+    code = f"""{OPEN}
+import os, pathlib
+pathlib.Path(os.environ["FAKE_NVML"]).write_text("process 71 300\\nprocess 4242 5000")
+nvml.adopt()
+result = nvml.look()["gpu_other_processes"]
+"""
+    assert fake_gpu.run(code) == 2
+
+
+def test_the_facts_tell_nothing_that_tells_two_of_a_kind_apart(fake_gpu: Libraries) -> None:
+    assert fake_gpu.run(f"{OPEN}result = nvml.facts()", nvml="power_limit_mw 350000") == {
+        "name": "NVIDIA Stand-in",
+        "driver": "580.95.05",
+        "memory_bytes": 85899345920,
+        "top_sm_clock_mhz": 1980,
+        "top_memory_clock_mhz": 2619,
+        "power_limit_w": 350.0,
+        "pcie_generation": 5,
+        "pcie_lanes": 16,
+        "persistence": True,
+        "ecc": False,
+        "mig": False,
+    }
+    asked = set(fake_gpu.log("nvml"))
+    assert not any("UUID" in name or "Serial" in name for name in asked)
+
+
+def test_a_fact_that_cannot_be_had_is_absent(fake_gpu: Libraries) -> None:
+    told = "fail nvmlDeviceGetEccMode 3\nfail nvmlDeviceGetMigMode 4"
+    facts = fake_gpu.run(f"{OPEN}result = nvml.facts()", nvml=told)
+    assert isinstance(facts, dict)
+    assert not {"ecc", "mig"} & facts.keys()
+    assert facts["persistence"] is True
+
+
+@pytest.mark.parametrize(
+    ("code", "cause", "help_"),
+    [
+        (4, "Insufficient Permissions", "this user may not ask"),
+        (9, "Driver Not Loaded", "nvidia-smi"),
+        (18, "version mismatch", "reboot"),
+    ],
+)
+def test_why_nothing_can_be_read_is_one_sentence(
+    fake_gpu: Libraries, code: int, cause: str, help_: str
+) -> None:
+    sentence = said(fake_gpu, f"fail nvmlInitWithFlags {code}")
+    assert sentence.startswith("the GPU's clock, power and temperature cannot be read: ")
+    assert cause in sentence
+    assert help_ in sentence
+    assert "\n" not in sentence
+
+
+def test_without_the_driver_s_library_the_sentence_names_it(fake_gpu: Libraries) -> None:
+    sentence = fake_gpu.run(SAID.format("0000:17:00.0"), folders=[])
+    assert "libnvidia-ml.so.1 comes with the driver" in str(sentence)
+
+
+def test_without_the_binding_the_sentence_is_the_command_that_helps(fake_gpu: Libraries) -> None:
+    code = f"import sys; sys.modules['pynvml'] = None\n{SAID.format('0000:17:00.0')}"
+    assert str(fake_gpu.run(code)).endswith(": pip install nvidia-ml-py")
+
+
+def test_a_gpu_at_another_place_is_not_taken_for_this_one(fake_gpu: Libraries) -> None:
+    assert said(fake_gpu, place="0000:99:00.0").startswith("the GPU's clock")
+
+
+def test_throttling_is_told_in_words() -> None:
+    assert nvml.words(0) == []
+    assert nvml.words(0x4 | 0x40) == ["power cap", "hardware heat limit"]
+    assert nvml.words(1 << 40) == []
+
+
+def test_an_idle_clock_is_not_one_that_is_held_down() -> None:
+    assert not nvml.HELD_DOWN & 0x1
+    assert nvml.HELD_DOWN & 0x20
+
+
+def test_of_two_looks_the_worse_one_counts() -> None:
+    assert nvml.GAUGES["gpu_sm_clock_mhz"](1980, 1200) == 1200
+    assert nvml.GAUGES["gpu_throttle_bits"](4, 32) == 36
+    assert nvml.GAUGES.keys() == LOOK.keys() - {"gpu_energy_mj"}

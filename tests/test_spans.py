@@ -1,0 +1,133 @@
+"""What a call takes on a GPU, what is left of its latency, and the ceilings beside it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchbox import ceilings, gpus, launching, samples, spans
+from benchbox.history import path as history
+from benchbox.records import Context, Record
+from benchbox.samples import Burst
+from benchbox.spans import Spans
+
+GPU = {"name": "A", "driver": "1", "power_limit_w": 300.0}
+COPIES_S = 130_000 * 1e-9  # as it is computed
+KNOWN = {"fp32_macs_per_s": 1e12, "tf32_macs_per_s": 4e12, "bytes_per_s": 1e11}
+
+
+def burst(number: int, span_ns: int = 40_000, **more: object) -> Burst:
+    timed = Burst(0, number, (100_000,) * 4, (0,) * 4, spans_ns=(span_ns,) * 4)
+    return replace(timed, copies_ns=(130_000,), **more)  # type: ignore[arg-type]
+
+
+def record(name: str = "a", launch: float = 0.2, group: str = "", **more: object) -> Record:
+    found = Record(0, "s", name, {}, {}, group, "a", 1, "float32", (), "ok")
+    figures = Spans(1e-3, launch_share=launch)
+    return replace(found, spans=figures, **more)  # type: ignore[arg-type]
+
+
+def context(**plan: object) -> Context:
+    driven = {**gpus.Driving().plan(), **plan}
+    host = {"gpu": {**GPU, "ceilings": {**KNOWN, "measured": "2026-11-22T08:00:00Z"}}}
+    return Context("n", "now", "0", "cuda", "p", 1, "gpu", 0, driven, (), host)
+
+
+def test_a_span_is_the_median_of_its_rounds_and_launch_is_the_rest() -> None:
+    found = spans.estimate([burst(i, 40_000 + 100 * i) for i in range(7)], latency_s=100e-6)
+    assert found is not None
+    assert found.span_s == pytest.approx(40.3e-6)
+    assert found.low_s is not None
+    assert found.copies_s == pytest.approx(130e-6)
+    assert found.launch_share == pytest.approx(1 - 0.403)
+
+
+def test_spans_with_gaps_count_only_where_there_are_no_others() -> None:
+    gappy = burst(9, 90_000, unheld=4)
+    mixed, alone = spans.estimate([burst(0), gappy]), spans.estimate([gappy])
+    assert mixed == Spans(40e-6, copies_s=COPIES_S, unheld_share=0.5)
+    assert alone == Spans(90e-6, copies_s=COPIES_S, unheld_share=1.0)
+
+
+def test_spans_of_disturbed_calls_do_not_count() -> None:
+    disturbed = replace(burst(0), switches=(0, 1, 1, 1), spans_ns=(40_000, 9, 9, 9))
+    assert spans.estimate([disturbed]) == Spans(40e-6, copies_s=COPIES_S)
+
+
+def test_a_burst_on_a_processor_has_none() -> None:
+    assert spans.estimate([Burst(0, 0, (1, 2))]) is None
+
+
+def test_an_old_record_has_no_spans_and_a_new_one_keeps_them() -> None:
+    old = {"session": 0, "round": 0, "latencies_ns": [1]}
+    assert Burst.from_json(old).spans_ns == ()
+    new = {**old, "spans_ns": [1], "enqueues_ns": [2], "copies_ns": [3], "unheld": 1, "cold": True}
+    read = Burst.from_json(new)
+    assert (read.spans_ns, read.enqueues_ns, read.copies_ns) == ((1,), (2,), (3,))
+    assert (read.unheld, read.cold) == (1, True)
+
+
+def test_what_holds_a_gpu_down_is_a_tag_of_its_own() -> None:
+    slow = {"gpu_throttle_bits": 0x8 | 0x4, "gpu_sm_clock_mhz": 1000.0, "gpu_other_processes": 2}
+    fast = {"gpu_throttle_bits": 0x1, "gpu_sm_clock_mhz": 1500.0, "gpu_other_processes": 0}
+    first, second = samples.tagged([burst(0, seen=slow), burst(1, seen=fast)], samples.OPEN)
+    assert first.tags == ("gpu_hardware", "gpu_power", "gpu_shared", "gpu_clock")
+    assert second.tags == ()
+
+
+def test_spans_with_gaps_are_no_reason_for_a_wide_interval() -> None:
+    (tagged,) = samples.tagged([burst(0, unheld=1)], samples.OPEN)
+    assert tagged.tags == ("unheld",)
+    from benchbox import causes
+
+    assert causes.summary({"unheld": 1.0}) == ("", "")
+
+
+def test_the_ceiling_is_what_binds_the_case() -> None:
+    computing = record(cost={"macs": 500_000_000, "memory_access_bytes": 10_000_000})
+    moving = record(cost={"macs": 100_000_000, "memory_access_bytes": 60_000_000})
+    assert launching.ceiling(context(), computing) == launching.Ceiling("arithmetic", 0.5)
+    assert launching.ceiling(context(), moving) == launching.Ceiling("memory", 0.6)
+    by_tf32 = launching.ceiling(context(tf32=True), computing)
+    assert by_tf32 == launching.Ceiling("arithmetic", 0.125)
+    assert launching.ceiling(context(), record()) is None
+
+
+def test_a_group_that_is_launch_bound_is_said_to_be() -> None:
+    first = [record("a", 0.83, "scale=1"), record("b", 0.6, "scale=1")]
+    other = [record("c", 0.7, "scale=2"), record("d", 0.1, "scale=2")]
+    said = launching.notes(context(), [*first, *other])
+    assert "at scale 1 launch-bound: 60% to 83% of the host's latency is launch" in said
+    assert "c launch-bound: 70% of the host's latency is launch" in said
+
+
+def test_where_launching_does_not_dominate_nothing_is_said_of_it() -> None:
+    assert not any("bound" in note for note in launching.notes(context(), [record()]))
+
+
+def test_files_have_the_columns_of_a_gpu_at_their_end_with_how_it_was_driven() -> None:
+    cells = launching.cells(context(mode="eager"), record())
+    assert list(cells) == list(launching.COLUMNS)
+    assert cells["gpu_p50_ms"] == pytest.approx(1.0)
+    assert (cells["mode"], cells["tf32"]) == ("eager", "false")
+
+
+def test_ceilings_are_kept_by_gpu_and_driver(cache_dir: Path) -> None:
+    ceilings.save(GPU, KNOWN, "now")
+    assert ceilings.load({**GPU, "power_limit_w": 200.0}) == {**KNOWN, "measured": "now"}
+    assert ceilings.load({**GPU, "driver": "2"}) == {}
+    assert cache_dir in ceilings.path(GPU).parents
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"fp32_macs_per_s": -1}', '{"bytes_per_s": "x"}'])
+def test_a_file_that_makes_no_sense_holds_no_ceilings(text: str) -> None:
+    ceilings.path(GPU).parent.mkdir(parents=True)
+    ceilings.path(GPU).write_text(text)
+    assert ceilings.load(GPU) == {}
+
+
+def test_what_is_known_of_a_gpu_is_the_same_however_it_is_driven() -> None:
+    eager = replace(context(mode="eager"), device="cuda-eager")
+    assert history(eager) == history(context())
+    other = replace(context(), host={"gpu": {**GPU, "power_limit_w": 200.0}})
+    assert history(other) != history(context())
