@@ -247,7 +247,7 @@ def test_what_cannot_be_fetched_skips_the_test_and_leaves_no_half(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCHBOX_TEST_CACHE", str(tmp_path))
-    monkeypatch.setattr(setup, "_which", lambda _: shutil.which("false"))
+    monkeypatch.setattr(setup, "which", lambda _: shutil.which("false"))
     with pytest.raises(unittest.SkipTest, match="cannot be made"):
         setup.parts(emulated=False)
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []

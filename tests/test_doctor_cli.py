@@ -56,7 +56,7 @@ def test_every_processor_that_threads_run_on_is_looked_at() -> None:
     ("arguments", "code", "text"),
     [
         (["--device", "nonsense"], 6, "unknown device 'nonsense'"),
-        (["--device", "cuda"], 6, "not supported yet"),
+        (["--device", "cuda"], 6, "built without CUDA"),
         (["--threads", "999"], 2, "--threads 999"),
         (["--cpus", "x"], 2, "--cpus x"),
         (["--cpus", "9999"], 2, "--cpus 9999"),

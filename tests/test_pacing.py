@@ -26,6 +26,7 @@ from benchbox.arrivals import Arrival
 from benchbox.cli import loads, parsing
 from benchbox.cli.app import app
 from benchbox.cli.loads import Load
+from benchbox.devices import Device
 from benchbox.errors import AgentError, RecordError, UsageError
 from benchbox.pacing import PacedSampler
 from benchbox.planning import Plan, shortfall
@@ -311,7 +312,7 @@ def test_time_asleep_is_given_to_the_agent_before_it_counts_as_hung() -> None:
         return hello if len(limits) == 1 else replies[len(limits) - 2]
 
     channel = SimpleNamespace(send=lambda _: None, receive=receive, close=lambda: None)
-    device = SimpleNamespace(name="cpu", provider="p", threads=1, cpus=())
+    device = Device("cpu", "p", 1, "arm")
     agent = Agent(channel, device, Deadlines(burst_s=30, patience=20))  # type: ignore[arg-type]
     list(agent.time([("a", 2, False), ("a", 2, False, 60.0)], [0.01, 0.01]))
     assert limits[1] == pytest.approx(30.2)

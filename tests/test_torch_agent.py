@@ -333,7 +333,7 @@ def test_the_name_without_its_provider_is_that_of_the_device(provider: str) -> N
     assert providers.without(providers.beside("cpu-big", provider), provider) == "cpu-big"
 
 
-@pytest.mark.parametrize(("name", "own", "gpu"), [("cuda", "cuda", 0), ("cuda:1", "cuda1", 1)])
+@pytest.mark.parametrize(("name", "own", "gpu"), [("cuda", "cuda", 0), ("cuda:1", "cuda-1", 1)])
 def test_a_gpu_is_torchs_own_device(name: str, own: str, gpu: int) -> None:
     device = devices.resolve(name, provider="torch-cudagraph")
     assert (device.name, device.gpu) == (f"{own}-torch-cudagraph", f"cuda:{gpu}")

@@ -231,9 +231,9 @@ def test_a_local_agent_loads_and_times(cpu: Device, write_onnx: WriteOnnx) -> No
     assert (timed.graph, len(timed.latencies_ns), timed.error) == ("g", 5, None)
 
 
-def test_a_device_that_cannot_be_pinned_to_says_so() -> None:
+def test_a_processor_that_a_device_has_not_is_told_with_those_it_has() -> None:
     far = Device("cpu", "CPUExecutionProvider", 1, "arm", (4095,))
-    with pytest.raises(DeviceError, match="no agent starts there"):
+    with pytest.raises(DeviceError, match="it has no processor 4095 to run on; choose from 0"):
         open_agent(far)
 
 

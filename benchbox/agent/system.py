@@ -1,7 +1,6 @@
 """What machine the agent runs on, and where on it: host facts, affinity, memory."""
 
 import contextlib
-import hashlib
 import os
 import platform
 import sys
@@ -44,13 +43,12 @@ def host() -> dict[str, object]:
 
 
 def _boot() -> str | None:
-    """Return what is the same for all who reach this system until it starts again; it names none.
+    """Return what is the same for all who reach this system until it starts again.
 
-    An emulated processor is another device than the machine that emulates it.
+    An emulated processor is another device than the machine that emulates it. No record has it.
     """
     with contextlib.suppress(OSError):
-        text = Path("/proc/sys/kernel/random/boot_id").read_text() + (emulator() or "")
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + (emulator() or "")
     return None
 
 

@@ -92,6 +92,16 @@ static void reply_cpu(Reply *reply) {
     free(board);
 }
 
+// What is the same for all who reach this system until it starts again.
+static void reply_boot(Reply *reply) {
+    char value[128], *text = file_text("/proc/sys/kernel/random/boot_id");
+    if (text) {
+        snprintf(value, sizeof value, "%s%s", stripped(text), emulator() ? emulator() : "");
+        reply_text(reply, "boot", value);
+    }
+    free(text);
+}
+
 void host_facts(Reply *reply) {
     struct utsname name;
     int cpus[MOST_CPUS];
@@ -112,6 +122,7 @@ void host_facts(Reply *reply) {
         reply_bool(reply, "virtual", strstr(flags, " hypervisor") != NULL);
     }
     if (emulator()) reply_text(reply, "emulated", emulator());
+    reply_boot(reply);
     reply_close(reply, '}');
 }
 
