@@ -2,7 +2,7 @@ import pytest
 
 from benchbox.agent import gpuerrors
 from benchbox.agent.cudart import CudaError
-from benchbox.agent.gpuerrors import GpuLostError
+from benchbox.agent.runtime import GpuLostError
 
 # As onnxruntime-gpu 1.31.1 raises it, but for the name of the host.
 TOO_OLD = (

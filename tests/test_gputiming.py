@@ -6,8 +6,8 @@ import time
 import pytest
 
 from benchbox.agent import gputiming, timing
-from benchbox.agent.gpuerrors import GpuLostError
 from benchbox.agent.gputiming import Burst, Plan
+from benchbox.agent.runtime import GpuLostError
 
 US = 1000
 FLUSH_NS = 30 * US

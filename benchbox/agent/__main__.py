@@ -14,7 +14,6 @@ from benchbox.agent import (
     PROTOCOL,
     clusters,
     denormals,
-    gpuerrors,
     pacing,
     stdio,
     system,
@@ -24,7 +23,7 @@ from benchbox.agent import (
 from benchbox.agent.clusters import Cluster
 from benchbox.agent.counters import Seen
 from benchbox.agent.health import Health
-from benchbox.agent.runtime import OnnxRuntime, Runtime, Session
+from benchbox.agent.runtime import GpuLostError, OnnxRuntime, Runtime, Session
 from benchbox.agent.stdio import Message, sentence
 from benchbox.agent.witness import PROC, SYS, Witness
 
@@ -71,7 +70,7 @@ class Agent:
             if op not in handlers:
                 raise ValueError(f"unknown request {op!r}")
             yield from handlers[op](request)
-        except gpuerrors.GpuLostError as error:
+        except GpuLostError as error:
             _leave(error)
         except Exception as error:  # whatever a runtime raised belongs to this request alone
             yield {"reply": op, "error": sentence(error)}
@@ -196,7 +195,7 @@ class Agent:
             burst = self._timed(self.sessions[graph], calls, period_s, stream=stream)
             seen = witness.between(before, self._seen())
             streams += [self.sentinel.stream() for _ in streams]
-        except gpuerrors.GpuLostError as error:
+        except GpuLostError as error:
             _leave(error)
         except Exception as error:  # one graph's failure must not end the others' bursts
             return {"error": sentence(error)}
@@ -275,7 +274,7 @@ class Agent:
         yield {"reply": "bye"}
 
 
-def _leave(error: gpuerrors.GpuLostError) -> NoReturn:
+def _leave(error: GpuLostError) -> NoReturn:
     """End the process: whoever reads its last words starts one that can use the GPU again."""
     sys.stderr.write(f"{sentence(error)}\n")
     sys.stderr.flush()

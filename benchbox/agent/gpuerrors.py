@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchbox.agent.cudart import OUT_OF_MEMORY, CudaError
+from benchbox.agent.runtime import GpuLostError
 
 FAILURE = re.compile(
     r"(?P<library>\w+) failure (?P<code>-?\d+): (?P<meaning>.*?) ; GPU=-?\d+ ; hostname=\S* ;"
@@ -20,10 +21,6 @@ HOST = re.compile(r"hostname=\S*")
 CUBLAS_OUT_OF_MEMORY = 3  # CUBLAS_STATUS_ALLOC_FAILED
 # cudaError_t after which "the process must be terminated and relaunched" to use the GPU again.
 LOST = frozenset({214, 220, 226, 700, 702, 709, 710, *range(714, 720), 721})
-
-
-class GpuLostError(RuntimeError):
-    """The GPU cannot be used by this process any more."""
 
 
 @contextmanager

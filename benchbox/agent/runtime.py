@@ -25,6 +25,10 @@ class Session:
     span_s: float | None = None
 
 
+class GpuLostError(RuntimeError):
+    """The GPU cannot be used by this process any more."""
+
+
 class Runtime(Protocol):
     """A library that runs graphs, and which of its builds this is."""
 
