@@ -91,12 +91,16 @@ def run(
     try:
         if left:
             ready = runner.prepared(requests[0], cases, watchers[0])
+            systems = {
+                requests[place].device.hardware: _system(agent) for place, agent in agents.items()
+            }
             groups: dict[str, list[Part]] = {}
             for place in left:
                 watchers[place].starting()
                 watcher = _Stoppable(watchers[place], stop)
                 part = (place, requests[place], watcher, agents.pop(place, None))
-                groups.setdefault(_hardware(part), []).append(part)
+                address = requests[place].device.hardware
+                groups.setdefault(systems.get(address) or address, []).append(part)
             _measured(list(groups.values()), ready, ends, failed, stop, stopping)
     finally:
         for agent in agents.values():
@@ -109,7 +113,7 @@ def run(
 def _greeted(requests: Sequence[Request], ends: Ends, failed: Failed) -> dict[int, Agent]:
     """Reach every device, so that one that cannot be used is told of before anything is exported.
 
-    Those that nothing else shares the hardware with keep the agent that greeted.
+    Of those at one address that is the first, which goes on with the agent that greeted.
     """
     by_address: dict[str, list[int]] = {}
     for place, request in enumerate(requests):
@@ -117,17 +121,12 @@ def _greeted(requests: Sequence[Request], ends: Ends, failed: Failed) -> dict[in
     agents: dict[int, Agent] = {}
 
     def greet(places: Sequence[int]) -> None:
-        for place in places:
-            try:
-                agent = requests[place].open(requests[place].device)
-            except BenchboxError as error:
-                ends.failures[place] = error
-                failed(place, error)
-                continue
-            if len(places) == 1:
-                agents[place] = agent
-            else:
-                agent.close()
+        place = places[0]  # the others are opened when it is their turn
+        try:
+            agents[place] = requests[place].open(requests[place].device)
+        except BenchboxError as error:
+            ends.failures[place] = error
+            failed(place, error)
 
     if len(by_address) == 1:
         greet(next(iter(by_address.values())))
@@ -139,11 +138,9 @@ def _greeted(requests: Sequence[Request], ends: Ends, failed: Failed) -> dict[in
     return agents
 
 
-def _hardware(part: Part) -> str:
-    """Return what parts share that must take turns: what the system there says, or its address."""
-    _, request, _, agent = part
-    boot = agent.hello["host"].get("boot") if agent else None
-    return str(boot or request.device.hardware)
+def _system(agent: Agent) -> str:
+    """Return what tells the system there from others whatever its address; empty if not known."""
+    return str(agent.hello["host"].get("boot") or "")
 
 
 def _measured(

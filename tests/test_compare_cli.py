@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 import onnx
@@ -27,7 +26,6 @@ from benchbox.cli.app import app
 from benchbox.devices import Device
 from benchbox.errors import DeviceError
 from benchbox.records import Run
-from benchbox.runner import Request
 from benchbox.transports import Agent
 from benchbox.transports.agent import Ask, Timed
 from benchbox.transports.local import open_local
@@ -69,7 +67,7 @@ class Bench:
         self.interrupt_at = 0
         self.gone: set[str] = set()
 
-    def open(self, device: Device) -> Agent:
+    def open(self, device: Device, **_: object) -> Agent:
         bench = self
         if device.name in self.gone:
             raise DeviceError(f"{device.name} was unplugged")
@@ -94,7 +92,7 @@ class Bench:
 def bench(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     assert shared_cache
     bench = Bench()
-    monkeypatch.setattr(running, "Request", partial(Request, open=bench.open))
+    monkeypatch.setattr(running, "open_agent", bench.open)
     monkeypatch.setattr(sampling, "CHUNK_S", 0.05)
     return bench
 
