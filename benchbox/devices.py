@@ -156,14 +156,26 @@ def _entry(name: str) -> Entry:
         return Entry(shareable(name), name)
     if name.startswith("cuda:"):
         raise DeviceError(f"device {name!r}: write cuda, or cuda:1 for the second GPU")
-    known = registry.entries()
-    entry = known.get(name)
+    entry = registry.find(name)
     if entry is not None:
         return entry
     if name not in DEVICES:
-        near, choice = _nearest(name, [*DEVICES, *known]), ", ".join([*DEVICES, *known])
-        raise DeviceError(f"unknown device {name!r}{near}; benchbox times on: {choice}")
+        raise DeviceError(_unknown(name))
     return Entry(name, "local")
+
+
+def _unknown(name: str) -> str:
+    """Return what to write instead of a name that no device has."""
+    known = [*DEVICES, *registry.entries()]
+    if ":" in name or "@" in name:
+        return (
+            f"unknown device {name!r}: write an address as ssh://[user@]host[:port] or adb://serial"
+        )
+    own = name if registry.NAME.fullmatch(name) else "NAME"
+    return (
+        f"unknown device {name!r}{_nearest(name, known)}; benchbox times on: {', '.join(known)}; "
+        f"a board gets a name by: benchbox device add {own} ssh://user@host"
+    )
 
 
 def shareable(url: str) -> str:
@@ -225,4 +237,5 @@ def _check_pairs(threads: int, cpus: Sequence[int]) -> None:
 def names() -> Sequence[tuple[str, str]]:
     """Return every device name with what it is; raises UsageError for a file that is wrong."""
     known = {name: entry.url for name, entry in registry.entries().items()}
-    return list({**DEVICES, **known}.items())
+    unusable = {name: f"not usable: {why}" for name, why in registry.wrong().items()}
+    return list({**DEVICES, **known, **unusable}.items())

@@ -114,16 +114,33 @@ def files() -> tuple[Path, Path]:
 
 
 def entries() -> dict[str, Entry]:
-    """Return every registered device; raises UsageError for a file or a table that is wrong."""
-    found: dict[str, Entry] = {}
-    for path in reversed(files()):
-        found |= {name: _entry(path, name, table) for name, table in tables(path).items()}
-    return dict(sorted(found.items()))
+    """Return every registered device whose table is right; raises UsageError for a wrong file."""
+    return {name: read for name, read in _read().items() if isinstance(read, Entry)}
+
+
+def wrong() -> dict[str, str]:
+    """Return what is wrong with the tables that are; raises UsageError for a file that is wrong."""
+    return {name: str(read) for name, read in _read().items() if isinstance(read, UsageError)}
 
 
 def find(name: str) -> Entry | None:
-    """Return the device registered as `name`; raises UsageError for a file that is wrong."""
-    return entries().get(name)
+    """Return the device registered as `name`; raises UsageError where its table is wrong."""
+    read = _read().get(name)
+    if isinstance(read, UsageError):
+        raise read
+    return read
+
+
+def _read() -> dict[str, Entry | UsageError]:
+    """Return every table as a device or as what is wrong with it: the others can be used."""
+    found: dict[str, Entry | UsageError] = {}
+    for path in reversed(files()):
+        for name, table in tables(path).items():
+            try:
+                found[name] = _entry(path, name, table)
+            except UsageError as error:
+                found[name] = error
+    return dict(sorted(found.items()))
 
 
 def parse(path: Path) -> tuple[str, dict[str, Any]]:
@@ -230,16 +247,16 @@ def remove(name: str) -> Path:
     Raises UsageError when there is none, or when it is written so that only a person can take it
     out; StorageError when the file cannot be written.
     """
-    entry = find(name)
-    if entry is None:
+    file = next((path for path in files() if name in tables(path)), None)
+    if file is None:
         raise UsageError(f"device {name!r} is not registered; `benchbox device list` shows all")
-    text, before = parse(entry.file)
+    text, before = parse(file)
     others = {key: value for key, value in before[TABLE].items() if key != name}
     expected = (
         {**before, TABLE: others} if others else {k: before[k] for k in before.keys() - {TABLE}}
     )
-    _replace(entry.file, "".join(_without(text, name)), expected)
-    return entry.file
+    _replace(file, "".join(_without(text, name)), expected)
+    return file
 
 
 def _without(text: str, name: str) -> Iterator[str]:

@@ -75,6 +75,19 @@ def test_the_tables_of_devices_are_no_defaults_of_commands() -> None:
     assert (result.exit_code, "ssh://pi" in result.stdout) == (0, True)
 
 
+def test_a_table_that_is_wrong_costs_its_own_device_alone() -> None:
+    Path("benchbox.toml").write_text('[devices.bad]\nurl = 3\n\n[devices.pi]\nurl = "ssh://pi"\n')
+    listed = invoke("list")
+    assert listed.exit_code == 0, listed.output
+    assert "not usable: benchbox.toml: devices.bad.url: missing, or no text" in listed.stdout
+    assert "ssh://pi" in listed.stdout
+    refused = invoke("check", "bad")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert refused.stderr.startswith("Error: benchbox.toml: devices.bad.url: missing")
+    assert invoke("remove", "bad").exit_code == 0
+    assert "bad" not in invoke("list").stdout
+
+
 def test_what_a_board_says_is_shown() -> None:
     rows = dict(_rows(FACTS))
     assert rows["processors"] == (

@@ -53,7 +53,19 @@ def test_arm_is_a_claim_about_the_machine(machine: str) -> None:
 def test_an_unknown_device_names_the_known_ones(name: str, sentence: str) -> None:
     with pytest.raises(DeviceError) as caught:
         devices.resolve(name)
-    assert str(caught.value) == sentence + ", ".join(known for known, _ in devices.names())
+    known = ", ".join(known for known, _ in devices.names())
+    assert str(caught.value).startswith(f"{sentence}{known}; a board gets a name by: ")
+
+
+@pytest.mark.parametrize("name", ["http://pi", "SSH://pi", "ssh:pi", "pi@board"])
+def test_what_looks_like_an_address_is_told_how_one_is_written(name: str) -> None:
+    with pytest.raises(DeviceError, match=r"write an address as ssh://\[user@\]host\[:port\]"):
+        devices.resolve(name)
+
+
+def test_a_name_that_no_device_has_is_told_how_it_gets_one() -> None:
+    with pytest.raises(DeviceError, match=r"by: benchbox device add tpu9000 ssh://user@host$"):
+        devices.resolve("tpu9000")
 
 
 @pytest.mark.parametrize("threads", [-1, 0, 10**6])

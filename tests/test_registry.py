@@ -1,4 +1,5 @@
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -192,10 +193,24 @@ def test_what_is_not_there_cannot_be_removed() -> None:
 def test_a_file_that_is_wrong_names_file_and_key(text: str, sentence: str) -> None:
     Path("benchbox.toml").write_text(text)
     with pytest.raises(UsageError) as caught:
-        registry.entries()
+        registry.find("Pi" if "Pi" in text else "pi")
     assert str(caught.value).startswith("benchbox.toml: ")
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_table_that_is_wrong_leaves_the_other_devices_as_they_are(user_file: Path) -> None:
+    registry.add(PI)
+    Path("benchbox.toml").write_text('[devices.bad]\nurl = 3\n\n[devices.box]\nurl = "local"\n')
+    assert list(registry.entries()) == ["box", "pi"]
+    assert list(registry.wrong()) == ["bad"]
+    assert registry.find("pi") == replace(PI, file=user_file)
+    with pytest.raises(UsageError, match=r"devices\.bad\.url: missing, or no text"):
+        registry.add(Entry("bad", "ssh://pi"))
+    registry.add(Entry("one", "ssh://one"))
+    assert registry.remove("bad") == Path("benchbox.toml")
+    assert registry.wrong() == {}
+    assert list(registry.entries()) == ["box", "one", "pi"]
 
 
 def test_a_file_that_cannot_be_written_says_so(user_file: Path) -> None:
@@ -252,6 +267,6 @@ def test_what_is_neither_a_cluster_nor_a_list_is_an_error_that_names_the_file(
 ) -> None:
     Path("benchbox.toml").write_text(f'[devices.pi]\nurl = "ssh://pi"\ncpus = {value}\n')
     with pytest.raises(UsageError) as caught:
-        registry.entries()
+        registry.find("pi")
     assert str(caught.value).startswith("benchbox.toml: ")
     assert str(caught.value).endswith(sentence)

@@ -56,7 +56,7 @@ def add(
 
 def remove(name: str) -> None:
     """Forget a device, and what was seen of it."""
-    entry = registry.find(name)
+    entry = registry.entries().get(name)
     path = registry.remove(name)
     if entry is not None:
         seen.forget(entry.url)
@@ -130,7 +130,9 @@ def _missing(device: Device, told: dict[str, Any], lacking: Sequence[str]) -> st
         lacks = " and no ".join(lacking)
         return f"its Python has no {lacks}; benchbox device check {device.name} --install"
     if told["free_bytes"] < LEAST_FREE_BYTES:
-        return f"{told['free_bytes'] / MIB:.0f} MB are free there; graphs may not fit: --clean"
+        least = LEAST_FREE_BYTES // MIB
+        free = f"{told['free_bytes'] / MIB:.0f} MB are free there, {least} MB should be"
+        return f"{free}; free some, or: benchbox device check {device.name} --clean"
     usable = [cpu for cluster in told["clusters"] for cpu in cluster["cpus"]]
     named = set() if isinstance(device.cpus, str) else set(device.cpus)
     absent = sorted(named - set(usable))
