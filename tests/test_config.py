@@ -53,7 +53,12 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(
         ("[run\n", "not valid TOML: "),
         ('[run]\nspeed = "fast"\n', "run.speed: there is no such option"),
         ("[race]\nseed = 1\n", "race: there is no such command to set defaults for"),
-        ('device = "cpu"\n', "device: there is no such command to set defaults for"),
+        ('device = "cpu"\n', "device: its commands take no defaults; write `device` below"),
+        ("[device]\nthreads = 3\n", "device: its commands take no defaults; write `device` below"),
+        (
+            "[device.add]\nthreads = 3\n",
+            "device: its commands take no defaults; write `device` below",
+        ),
         ('run = "cpu"\n', "run: there is no such command to set defaults for"),
     ],
 )

@@ -23,6 +23,11 @@ def read(path: Path, ctx: Any) -> dict[str, dict[str, Any]]:  # noqa: ANN401 - T
     tables.pop(registry.TABLE, None)  # who uses a device reads and checks those
     for command, table in tables.items():
         known = ctx.command.commands.get(command)
+        if hasattr(known, "commands"):
+            raise UsageError(
+                f"{path}: {command}: its commands take no defaults; write `device` below [run], "
+                f"and what a device is below [{registry.TABLE}.NAME]"
+            )
         if known is None or not isinstance(table, dict):
             raise UsageError(f"{path}: {command}: there is no such command to set defaults for")
         options = {
