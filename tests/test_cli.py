@@ -359,3 +359,12 @@ def test_defaults_come_from_benchbox_toml_and_the_environment() -> None:
     assert "unknown device 'kettle'" in benchbox("run", "g1", BENCHBOX_DEVICE="kettle").stderr
     Path("benchbox.toml").write_text("[run]\nspeed = 3\n")
     assert "run.speed: there is no such option" in benchbox("run", "g1").stderr
+
+
+@pytest.mark.parametrize("command", [["doctor"], ["profile", "g1"]])
+def test_several_devices_in_the_environment_are_too_many_for_what_takes_one(
+    command: list[str],
+) -> None:
+    result = benchbox(*command, BENCHBOX_DEVICE="cpu box")
+    said = "Error: --device cpu box: this command takes one; name it with --device\n"
+    assert (result.returncode, result.stderr) == (2, said)

@@ -81,6 +81,13 @@ def one_choice(text: str | None) -> Processors:
     return first
 
 
+def one_device(text: str) -> str:
+    """Return the device of a command that takes one only; raises UsageError for several."""
+    if len(text.split()) > 1:
+        raise UsageError(f"--device {text}: this command takes one; name it with --device")
+    return text
+
+
 def shape(text: str) -> TensorSpec:
     """Return `x=1x3x224x224` or `ids=1x128:int64` as an input; raises UsageError otherwise."""
     match = re.fullmatch(r"(.+)=((?:\d+(?:x\d+)*)|scalar)(?::(\w+))?", text.strip())

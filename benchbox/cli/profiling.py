@@ -46,7 +46,7 @@ def profile(
     Targets(exports)  # an export that cannot be written is told of before anything is profiled
     found = find_all(options.names)
     cpus = parsing.one_choice(options.cpus)
-    device = devices.resolve(options.device, options.threads, cpus)
+    device = devices.resolve(parsing.one_device(options.device), options.threads, cpus)
     profiling.require_processor(device)
     selection = select(device.channels)
     cases = runner.unfold(found, selection)
