@@ -25,7 +25,7 @@ from machine import (
 )
 
 from benchbox import conditions, measuring, records, sampling
-from benchbox.agent import facts, health, witness
+from benchbox.agent import facts, health, system, witness
 from benchbox.agent.health import EVERY_S, Health
 from benchbox.agent.witness import Witness, between
 from benchbox.cli.boards import _rows
@@ -121,6 +121,23 @@ def test_without_the_file_its_program_is_asked_but_seldom(tmp_path: Path, path: 
     assert starts.read_text() == "get_throttled\n" * 2
 
 
+def test_a_program_does_not_run_where_is_measured(tmp_path: Path, path: Path) -> None:
+    usable = system.usable_cpus()
+    if len(usable) < 2:
+        pytest.skip("there is no other processor")
+    program(path, "vcgencmd", "throttled=0x0\n")
+    where = tmp_path / "where.json"
+    (path / "vcgencmd").write_text(
+        f"#!{sys.executable}\nimport json, os\n"
+        f"json.dump(sorted(os.sched_getaffinity(0)), open({str(where)!r}, 'w'))\n"
+        "print('throttled=0x0')\n"
+    )
+    before = os.sched_getaffinity(0)
+    assert feels(tmp_path, usable[0]).setting() == {"throttled": "none"}
+    assert usable[0] not in json.loads(where.read_text())
+    assert os.sched_getaffinity(0) == before
+
+
 @pytest.mark.parametrize(
     ("prints", "status"), [("VCHI initialization failed\n", 255), ("", 0), ("throttled=x\n", 0)]
 )
@@ -211,10 +228,10 @@ def test_a_check_shows_a_phone_with_a_row_for_each_cluster(tmp_path: Path) -> No
     plant(tmp_path, phone() | {f"{CPU}/cpu7/cpufreq/scaling_max_freq": "2000000\n"})
     rows = _rows(facts.read(tmp_path / "proc", tmp_path / "sys"))
     hint = "governor schedutil (performance is steadier)"
-    assert [value for label, value in rows if label == "processors"] == [
-        f"7, Cortex-X1, 1450 of 2900 MHz, limited to 2000 MHz, {hint}",
-        f"4-6, Cortex-A78, 1200 of 2400 MHz, {hint}",
-        f"0-3, Cortex-A55, 900 of 1800 MHz, {hint}",
+    assert [row for row in rows if row[0].endswith("cluster")] == [
+        ("big cluster", f"CPU 7, Cortex-X1, 1450 of 2900 MHz, limited to 2000 MHz, {hint}"),
+        ("middle cluster", f"CPU 4-6, Cortex-A78, 1200 of 2400 MHz, {hint}"),
+        ("little cluster", f"CPU 0-3, Cortex-A55, 900 of 1800 MHz, {hint}"),
     ]
     assert dict(rows)["model"] == "not said"
     assert dict(rows).keys().isdisjoint({"heat", "throttling", "power mode", "clocks"})

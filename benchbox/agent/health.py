@@ -4,6 +4,7 @@ It is read between requests, never beside timed calls. What starts a process is 
 while.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -57,7 +58,7 @@ class Health:
         if self._firmware:
             del asked["throttled"]
         self._programs = {
-            name: _Program(program, argument, parse, clock)
+            name: _Program(program, argument, parse, clock, cpus)
             for name, (program, argument, parse) in asked.items()
         }
 
@@ -132,7 +133,15 @@ def _distinct(texts: Sequence[str]) -> str:
 class _Program:
     """A program that says something of the board; one that fails at first is not asked again."""
 
-    def __init__(self, name: str, argument: str, parse: Parse, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        name: str,
+        argument: str,
+        parse: Parse,
+        clock: Callable[[], float],
+        measured: Sequence[int],
+    ) -> None:
+        self._measured = measured
         path = os.pathsep.join([os.environ.get("PATH", os.defpath), *PLACES])
         self._program = shutil.which(name, path=path)
         self._argument, self._parse, self._clock = argument, parse, clock
@@ -150,14 +159,28 @@ class _Program:
         return self._said
 
     def _ask(self, program: str) -> str | None:
-        try:
-            done = subprocess.run(
-                [program, self._argument],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=LONGEST_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return self._parse(done.stdout.decode(errors="replace"))
+        """Run it from a thread of its own, whose processors it inherits: not those measured."""
+        from concurrent.futures import ThreadPoolExecutor  # most boards have no such program
+
+        with ThreadPoolExecutor(1, initializer=_leave, initargs=(self._measured,)) as asking:
+            said = asking.submit(_run, program, self._argument).result()
+        return None if said is None else self._parse(said.decode(errors="replace"))
+
+
+def _leave(cpus: Sequence[int]) -> None:
+    """Have the calling thread run on other processors than these, where there are some."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.sched_setaffinity(0, set(range(os.cpu_count() or 1)) - set(cpus))
+
+
+def _run(program: str, argument: str) -> bytes | None:
+    try:
+        return subprocess.run(
+            [program, argument],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=LONGEST_S,
+            check=False,
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return None
