@@ -6,7 +6,7 @@ import importlib.util
 import platform
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from benchbox import host, providers, registry
@@ -30,7 +30,8 @@ DEVICES = {
 class Device:
     """A place to time graphs on; `channels` says which of a paper's channel sets fits it.
 
-    `url` is empty for this machine. It and `python` are for the transport: no record holds them.
+    `url` is empty for this machine. It, `python` and `typed`, what a user called it, are for the
+    transport and for what is said to that user: no record holds them.
     `gpu` is the one of this machine to run on, as `cuda:0`, empty for its processors; `driving`
     says how ONNX Runtime drives it.
     """
@@ -44,6 +45,12 @@ class Device:
     python: str = ""
     gpu: str = ""
     driving: Driving | None = None
+    typed: str = field(default="", compare=False)
+
+    @property
+    def command_name(self) -> str:
+        """What commands know it by: an address that has no name stands for itself."""
+        return self.typed or self.name
 
     @property
     def hardware(self) -> str:
@@ -91,7 +98,7 @@ def resolve(
     is_here = entry.url == "local"
     url = "" if is_here else entry.url
     channels: Channels = "gpu" if gpu else "arm"
-    device = Device(own, provider, threads, channels, cpus, url, entry.python, gpu)
+    device = Device(own, provider, threads, channels, cpus, url, entry.python, gpu, typed=name)
     _check_torch(device)
     device = _driven(device, name, driving)
     if is_here:

@@ -286,7 +286,8 @@ def test_a_full_disk_there_is_told_before_or_in_the_row(
                 assert checked.exit_code == 6
                 assert checked.stdout.startswith("model  ")
                 assert "free space     0 MB" in checked.stdout
-                assert "0 MB are free there; graphs may not fit: --clean" in checked.stderr
+                assert "0 MB are free there, 256 MB should be; free some, or: " in checked.stderr
+                assert "benchbox device check ssh://board --clean" in checked.stderr
             else:
                 result = benchbox("run", "big.onnx", "a.onnx", "-d", "ssh://board", *SHORT)
                 assert result.exit_code == 1, result.output
@@ -360,3 +361,40 @@ def test_a_run_whose_link_is_lost_is_kept_and_resumed(
 
     said = refused("run", "a.onnx", "-d", f"ssh://root@{linked_board.absent}")
     assert f"{linked_board.absent} cannot be reached; is it switched on" in said
+
+
+@pytest.mark.parametrize(
+    ("shell", "said"),
+    [
+        ("/bin/bash", "its login shell prints 'Welcome to my board' before any program does; "),
+        ("/bin/false", "python3 does not start there: it ended with code 1; log in and try it"),
+    ],
+)
+def test_a_login_shell_that_talks_or_refuses_is_told_of(
+    ssh_board: Board, reach: Callable[[Board], None], shell: str, said: str
+) -> None:
+    reach(ssh_board)
+    users, greeting = ssh_board.outside("/run/files/passwd"), ssh_board.home / ".bashrc"
+    before = users.read_text()
+    try:
+        users.write_text(before.replace("/run/home:/bin/sh", f"/run/home:{shell}"))
+        greeting.write_text("echo 'Welcome to  my board'\n")
+        assert said in refused("run", "a.onnx", "-d", "ssh://board")
+    finally:
+        users.write_text(before)
+        greeting.unlink()
+
+
+def test_a_home_in_which_nothing_can_be_kept_is_told_of(
+    ssh_board: Board, reach: Callable[[Board], None]
+) -> None:
+    reach(ssh_board)
+    ssh_board.run("rm", "-rf", "/run/home/.cache")
+    cache = ssh_board.home / ".cache"
+    cache.write_text("a file where the folder should be")
+    try:
+        said = refused("run", "a.onnx", "-d", "ssh://board")
+    finally:
+        cache.unlink()
+    where = "/run/home/.cache/benchbox: Not a directory; see to that folder there"
+    assert said.endswith(f"on the device: nothing can be kept in {where}")

@@ -128,11 +128,11 @@ def _missing(device: Device, told: dict[str, Any], lacking: Sequence[str]) -> st
     devices.require_arm(device, told["machine"])
     if lacking:
         lacks = " and no ".join(lacking)
-        return f"its Python has no {lacks}; benchbox device check {device.name} --install"
+        return f"its Python has no {lacks}; benchbox device check {device.command_name} --install"
     if told["free_bytes"] < LEAST_FREE_BYTES:
         least = LEAST_FREE_BYTES // MIB
         free = f"{told['free_bytes'] / MIB:.0f} MB are free there, {least} MB should be"
-        return f"{free}; free some, or: benchbox device check {device.name} --clean"
+        return f"{free}; free some, or: benchbox device check {device.command_name} --clean"
     usable = [cpu for cluster in told["clusters"] for cpu in cluster["cpus"]]
     named = set() if isinstance(device.cpus, str) else set(device.cpus)
     absent = sorted(named - set(usable))

@@ -19,6 +19,14 @@ class ChannelClosed(Exception):  # noqa: N818 - an event that the other side cau
     """The other side is gone; the text says how it ended."""
 
 
+class Noise(ChannelClosed):
+    """The other side speaks something else than JSON lines; `said` is how it begins."""
+
+    def __init__(self, line: bytes) -> None:
+        self.said = " ".join(line[:80].decode(errors="replace").split())
+        super().__init__(f"it spoke something else than JSON lines: {line[:80]!r}")
+
+
 class Timeout(Exception):  # noqa: N818 - see above
     """No reply came within its deadline."""
 
@@ -58,7 +66,7 @@ class JsonLines:
         except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict):
-            raise ChannelClosed(f"it spoke something else than JSON lines: {line[:80]!r}")
+            raise Noise(line)
         return message
 
     def _read(self, deadline: float) -> None:

@@ -328,7 +328,19 @@ def _answer(request: Message, stdin: Input) -> Message:
     try:
         return HANDLERS[request["op"]](request, stdin)
     except OSError as error:
-        return {"error": f"{error.filename or FOLDER}: {error.strerror}"}
+        return {"error": _unwritable() or f"{error.filename or FOLDER}: {error.strerror}"}
+
+
+def _unwritable() -> str:
+    """Return that nothing can be kept here, and why; empty where it can."""
+    try:
+        (FOLDER / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.access(FOLDER / "run", os.W_OK):
+            return ""
+        why = os.strerror(errno.EACCES)
+    except OSError as error:
+        why = str(error.strerror)
+    return f"nothing can be kept in {FOLDER}: {why}; see to that folder there"
 
 
 def _say(reply: Message) -> None:

@@ -14,7 +14,7 @@ from benchbox import host, seen
 from benchbox.devices import Device
 from benchbox.errors import CaseError, DeviceError
 from benchbox.transports import commands, replies, zipapp
-from benchbox.transports.channel import ChannelClosed, Timeout
+from benchbox.transports.channel import ChannelClosed, Noise, Timeout
 from benchbox.transports.files import chunks, digest, placed, told
 from benchbox.transports.local import SINGLE_THREADED
 from benchbox.transports.reach import Link, Remote, Sending, silent
@@ -76,6 +76,13 @@ class Board:
         name, python = self.device.name, self.device.python or "python3"
         if self._keeper.exit_status in (126, 127):
             return f"device {name!r}: no {python} there; {self._advice}"
+        if isinstance(error, Noise):
+            return (
+                f"device {name!r}: its login shell prints {error.said!r} before any program does; "
+                "silence its ~/.bashrc or ~/.profile, or give the user a shell that runs commands"
+            )
+        if self._keeper.exit_status is not None:
+            return f"device {name!r}: {python} does not start there: {error}; log in and try it"
         return f"device {name!r}: {python} does not start there: {error}"
 
     def _check_python(self) -> None:
@@ -102,9 +109,11 @@ class Board:
     def require_runtime(self) -> None:
         """Raise DeviceError unless the board has what the agent needs."""
         if self.lacks:
+            # In the middle of a run a record keeps it, which tells no address.
+            name = self.device.name if self._was_reached else self.device.command_name
             raise DeviceError(
                 f"device {self.device.name!r}: its Python has no {' and no '.join(self.lacks)}; "
-                f"benchbox device check {self.device.name} --install"
+                f"benchbox device check {name} --install"
             )
 
     def channel(self) -> "BoardChannel":
