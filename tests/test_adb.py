@@ -268,6 +268,39 @@ def test_the_runner_is_sent_once(pythonless: Device, there: "board.Phone") -> No
     assert not list(runs.iterdir())
 
 
+def test_of_two_runs_on_a_phone_without_python_the_second_is_refused(
+    pythonless: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phone, "BUSY_S", 1)
+    with open_agent(pythonless):
+        with pytest.raises(DeviceError, match="another benchbox is timing on it; wait for it"):
+            open_agent(pythonless)
+        with Phone(pythonless, adb.connect(pythonless)) as reached:
+            assert reached.is_busy
+            with pytest.raises(DeviceError, match="not emptied: another benchbox is timing"):
+                reached.clean()
+    with Phone(pythonless, adb.connect(pythonless)) as reached:
+        assert not reached.is_busy
+    with open_agent(pythonless) as agent:
+        assert agent.hello["host"]
+
+
+def test_a_phone_that_is_full_from_the_start_is_told_of(
+    pythonless: Device, there: "board.Phone"
+) -> None:
+    there.run("rm", "-rf", "/run/root/data/local/tmp/benchbox")
+    blocked = there.storage / "benchbox"
+    blocked.write_text("a file where the folder should be")
+    try:
+        with pytest.raises(DeviceError) as caught:
+            open_agent(pythonless)
+    finally:
+        blocked.unlink()
+    said = str(caught.value)
+    assert "no folder there for what is sent: on the device: mkdir: " in said
+    assert said.endswith("free some space, and see that its shell may write to /data/local/tmp")
+
+
 def test_a_runner_that_is_killed_is_a_lost_agent(
     pythonless: Device, there: "board.Phone", write_onnx: WriteOnnx
 ) -> None:
@@ -395,7 +428,8 @@ def test_a_run_on_an_emulated_phone_keeps_what_it_times_in_its_record(
 ) -> None:
     assert adb_server.port
     write_onnx("a")
-    arguments = ("run", "a.onnx", "-d", emulated_phone.url, *SHORT, "--allow-emulated")
+    longer = (*SHORT[:-1], "4s")  # for a first burst, on a machine that does other things
+    arguments = ("run", "a.onnx", "-d", emulated_phone.url, *longer, "--allow-emulated")
     result = benchbox(*arguments, "--export-csv", "-")
     assert result.exit_code == 0, result.output
     (row,) = csv.DictReader(io.StringIO(result.stdout))
@@ -493,7 +527,7 @@ def test_a_program_is_started_there_and_ends_with_the_phone(
         assert channel.receive(10) == {"a": "b 'c"}
         bare.start(["/apex/bin/sleep", "1000"])
         assert wait_for(lambda: bool(there.pids("sleep 1000")))
-    assert there.pids("sleep 1000") == []
+    assert wait_for(lambda: there.pids("sleep 1000") == [])
     assert list((there.storage / "benchbox/run").iterdir()) == []
 
 

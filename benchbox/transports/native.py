@@ -23,6 +23,7 @@ class RunnerChannel:
         self._phone = phone
         self._inputs = tempfile.TemporaryDirectory(prefix="benchbox-")
         try:
+            phone.hold()
             self._runner = _start(phone)
         except BaseException:
             self.close()

@@ -16,10 +16,10 @@ from benchbox.errors import CaseError, DeviceError
 from benchbox.transports import phone_facts
 from benchbox.transports.adb_link import AdbLink, ShellChannel
 from benchbox.transports.adb_server import exactly
-from benchbox.transports.channel import ChannelClosed
+from benchbox.transports.channel import ChannelClosed, Timeout
 from benchbox.transports.commands import shell
 from benchbox.transports.files import chunks, digest, placed, told
-from benchbox.transports.reach import Sending, silent
+from benchbox.transports.reach import BUSY, Sending, silent
 
 if TYPE_CHECKING:
     from benchbox.transports.native import RunnerChannel
@@ -35,6 +35,9 @@ MODE = 0o100755  # a file that all may run; a loader must be
 WORD = struct.Struct("<4sI")
 DATA_BYTES = 1 << 16
 KEPT = re.compile(r"[0-9a-f]{64}(\.[A-Za-z0-9_.-]{1,32})?")
+BUSY_S = 5  # that the lock of a link which was lost, or of a run between two runners, may stay
+# Shells keep what `exec` opens from their programs unless it is handed on; a phone may lack flock.
+LOCKED = "{ ! command -v flock >/dev/null || flock -n 9 9<&9; }"
 BROKEN = 9  # an exit code of our own: the file has another hash
 
 
@@ -45,6 +48,7 @@ class Phone:
         """Make the folder there; the link ends with the phone. Raises DeviceError."""
         self.device, self.link, self._sending = device, link, sending
         self._started: list[tuple[ShellChannel, str]] = []
+        self._holder: ShellChannel | None = None
         try:
             made = " ".join(f"{FOLDER}/{name}" for name in ("files", "sets", "run"))
             old = f"find {FOLDER}/run -name 'new-*' -mmin +60 -exec rm -r {{}} +"
@@ -53,7 +57,10 @@ class Phone:
             ).strip()
         except (ChannelClosed, CaseError) as error:
             link.close()
-            raise DeviceError(f"device {device.name!r}: {error}") from None
+            raise DeviceError(
+                f"device {device.name!r}: no folder there for what is sent: {error}; free some "
+                f"space, and see that its shell may write to {Path(FOLDER).parent}"
+            ) from None
         except BaseException:
             link.close()
             raise
@@ -182,9 +189,29 @@ class Phone:
         self._started.append((channel, pid))
         return channel
 
+    def hold(self) -> None:
+        """Hold the lock on who times there until the end of the link; raises DeviceError."""
+        name, last = self.device.name, "{ echo '{\"held\": false}'; exit; }"
+        script = (
+            f"exec 9< {FOLDER}/run; n=0; until {LOCKED}; do [ $n -lt {BUSY_S} ] || {last}; "
+            "n=$((n + 1)); sleep 1; done; echo '{\"held\": true}'; while read -r n; do :; done"
+        )
+        try:
+            self._holder = self.link.start(shell(script))
+            held = self._holder.receive(REPLY_S).get("held") is True
+        except (ChannelClosed, Timeout) as error:
+            raise DeviceError(f"device {name!r}: no runner starts there: {error}") from None
+        if not held:
+            raise DeviceError(f"device {name!r}: {BUSY}; wait for it to end")
+
     def clean(self) -> int:
-        """Empty the folder there; return how many bytes that were."""
-        told = self._ask(f"du -sk {FOLDER}; rm -rf {FOLDER}/*; true")
+        """Empty the folder there; return how many bytes that were; raises DeviceError."""
+        try:
+            if self.is_busy:
+                raise CaseError(BUSY)
+            told = self._ask(f"du -sk {FOLDER}; rm -rf {FOLDER}/*; true")
+        except (ChannelClosed, CaseError) as error:
+            raise DeviceError(f"device {self.device.name!r}: not emptied: {error}") from None
         return int(told.split()[0]) << 10
 
     @property
@@ -194,7 +221,10 @@ class Phone:
 
     @property
     def is_busy(self) -> bool:
-        """Nobody says so there: a native runner holds no lock."""
+        """Whether another benchbox is timing there."""
+        asked = f"exec 9< {FOLDER}/run || exit 0; {LOCKED} || echo busy"
+        with contextlib.suppress(ChannelClosed, CaseError):
+            return bool(self._ask(asked).strip())
         return False
 
     def install(self) -> None:
@@ -222,7 +252,10 @@ class Phone:
                 channel.close()
                 kill = "" if channel.wait(GRACE_S) is not None else f"kill -9 $(cat {pid}); "
                 self._run(f"{kill}rm -f {pid}")
-        self._started = []
+            if self._holder is not None:
+                self._holder.close()
+                self._holder.wait(GRACE_S)
+        self._started, self._holder = [], None
         self.link.close()
 
     def __enter__(self) -> Self:

@@ -6,6 +6,8 @@ from typing import Any, Protocol, Self
 from benchbox.transports import replies
 from benchbox.transports.channel import Channel
 
+BUSY = "another benchbox is timing on it"
+
 Sending = Callable[[str, int, int], None]  # a file's name, the bytes of it that are sent, its size
 
 

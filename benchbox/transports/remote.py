@@ -17,7 +17,7 @@ from benchbox.transports import commands, replies, zipapp
 from benchbox.transports.channel import ChannelClosed, Noise, Timeout
 from benchbox.transports.files import chunks, digest, placed, told
 from benchbox.transports.local import SINGLE_THREADED
-from benchbox.transports.reach import Link, Remote, Sending, silent
+from benchbox.transports.reach import BUSY, Link, Remote, Sending, silent
 
 REPLY_S = 60.0
 STALLED_S = 30.0  # that nothing of a file is taken, before the link counts as lost
@@ -28,7 +28,6 @@ SAID_LINES = 3  # of what an installation says last
 VENV_PACKAGE = re.compile(r"install (python3[0-9.]*-venv)$", re.MULTILINE)
 
 LOOK = {"main": "benchbox.agent.__main__", "arguments": ["--facts"]}
-BUSY = "another benchbox is timing on it"
 
 _reached: set[str] = set()
 

@@ -60,9 +60,9 @@ def host_phone(boards: Any) -> "Iterator[Phone]":
         yield p
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def emulated_phone(boards: Any) -> "Iterator[Phone]":
-    """An aarch64 phone that has a Python."""
+    """An aarch64 phone that has a Python; what a test keeps on it stays until the last one."""
     with _started(partial(boards.phone, emulated=True)) as p:
         yield p
 

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.board import inside, setup
-from tests.board.running import QEMU_CPU, NetworkBoard, free_network
+from tests.board.running import NETWORKS, QEMU_CPU, NetworkBoard, free_network
 from tests.board.setup import LIBRARIES, Parts, Taken
 
 ADBD_RELEASE = "trixie"  # its adbd is 34, and runs without Android around it
-NETWORKS = ("198.19.77", "198.18.77")  # not first what a board takes first
 PORT = 5555
 LINKS = ("benchbox-phone", "benchbox-arm")  # one phone of each kind at a time
 START_S = 10.0
@@ -149,7 +148,9 @@ def phone(*, emulated: bool = False) -> Phone:
     found = setup.parts(emulated=emulated)
     if not emulated:
         found = Parts(found.tools, Path("/"))
-    return Phone(found, adbd, free_network(found, NETWORKS, LINKS[emulated]))
+    first = 2 + emulated  # what neither a board nor the other phone takes first
+    networks = (*NETWORKS[first:], *NETWORKS[:first])
+    return Phone(found, adbd, free_network(found, networks, LINKS[emulated]))
 
 
 def _make_adbd(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Starts boards and ends them."""
 
 import contextlib
-import fcntl
+import errno
 import json
 import os
 import shutil
@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -18,11 +19,11 @@ from typing import Any, Self
 
 from tests.board import inside
 from tests.board.files import UID, USER
-from tests.board.setup import Parts, cache_folder, parts
+from tests.board.setup import Parts, parts
 
 LOOPBACK = "127.0.0.1"
 # For tests of networks, so of no real machine (RFC 2544); a virtual one may have taken one of them.
-NETWORKS = ("198.18.77", "198.19.77")
+NETWORKS = ("198.18.77", "198.18.78", "198.19.77", "198.19.78")
 LINK = "benchbox-board"  # of at most 15 characters, as all names of interfaces
 QEMU_CPU = "cortex-a72"  # `max` is ten times slower, and files.FEATURES names what this one can
 ATTEMPTS = 5  # another process may take the free port first
@@ -346,7 +347,8 @@ class NetworkBoard(Board):
     def _connect(self) -> None:
         ip = self._parts.tool("ip")
         if Path("/sys/class/net", self.link).exists():  # that of one before it goes a bit later
-            _run_here(self._parts, ip, "link", "del", self.link)
+            with contextlib.suppress(RuntimeError):  # it has just gone
+                _run_here(self._parts, ip, "link", "del", self.link)
         there = ["peer", "name", "eth0", "netns", str(self.pid)]
         _run_here(self._parts, ip, "link", "add", self.link, "type", "veth", *there)
         _run_here(self._parts, ip, "addr", "add", self._here, "dev", self.link)
@@ -406,8 +408,19 @@ def _run_here(found: Parts, *argv: str) -> str:
 
 @contextmanager
 def _only_one_network(link: str) -> Iterator[None]:
-    with (cache_folder() / f"{link}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Wait until no other process has the link; its name is one for all who share a network.
+
+    So is that of an abstract socket, which no two processes can bind and none leaves behind.
+    """
+    with socket.socket(socket.AF_UNIX) as lock:
+        while True:
+            try:
+                lock.bind(f"\0{link}")
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            time.sleep(0.1)
         yield
 
 
