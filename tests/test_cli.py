@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -224,9 +224,9 @@ def test_an_imprecise_figure_is_said_and_ends_a_strict_run_with_5(write_onnx: Wr
     assert benchbox(*arguments).returncode == 0
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
+def start(*arguments: str, program: Sequence[str] = BENCHBOX) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*BENCHBOX, *arguments],
+        [*program, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

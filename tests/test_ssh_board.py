@@ -181,7 +181,7 @@ def test_a_run_on_the_little_cluster_tells_what_changes_there(
     monkeypatch.setattr(Live, "measuring", once(lambda: plant(emulated_board.root, worse)))
     options = ("--cpus", "little", "--allow-emulated", "--quick", "--precision", "0.0001%")
     try:
-        result = benchbox("run", "a.onnx", "-d", "ssh://board", *options, "--max-time", "10s")
+        result = benchbox("run", "a.onnx", "-d", "ssh://board", *options, "--max-time", "6s")
     finally:
         plant(emulated_board.root, dict.fromkeys(governors, "schedutil\n"))
         (emulated_board.root / firmware).unlink()

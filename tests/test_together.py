@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -622,8 +623,10 @@ def test_an_interrupted_run_is_kept_on_both_devices_and_both_go_on(box: Board, n
 @pytest.mark.slow
 def test_a_host_that_says_nothing_does_not_keep_the_others_from_being_timed(box: Board) -> None:
     assert box
+    hasty = "from benchbox.transports import link; link.CONNECT_S = 2.0"  # 15 s take long here
+    program = [sys.executable, "-c", f"{hasty}; from benchbox.cli import main; main()"]
     with silent_host() as url:
-        process = start("run", "a.onnx", "-d", "cpu", "-d", url, *FOREVER)
+        process = start("run", "a.onnx", "-d", "cpu", "-d", url, *FOREVER, program=program)
         wait_for(process, lambda: works(process.pid, "benchbox.agent"))
         os.killpg(process.pid, signal.SIGINT)
         _, stderr = process.communicate(timeout=LONG_S)
