@@ -71,7 +71,8 @@ def serial(url: str) -> str:
 def check(entry: Entry) -> None:
     """Raise UsageError, with what to write, for an entry that no table may have."""
     where = f"device {entry.name!r}"
-    if not NAME.fullmatch(entry.name) or entry.name in RESERVED:
+    is_reserved = entry.name in RESERVED or entry.name.startswith("cuda-")  # as GPUs are recorded
+    if not NAME.fullmatch(entry.name) or is_reserved:
         raise UsageError(f"{where}: a name has a-z, 0-9, _ and -, and is not cpu, cuda or all")
     if entry.url.startswith("ssh:"):
         address(entry.url)

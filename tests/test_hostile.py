@@ -91,9 +91,9 @@ HELLO = {"python": [3, 11, 7], "machine": "x", "folder": "/run/home/x", "lacks":
 @pytest.mark.parametrize(
     ("lies", "sentence"),
     [
-        ({"hello": "Welcome to your board\x1b[31m!"}, "something else than JSON lines"),
-        ({"hello": []}, "something else than JSON lines"),
-        ({"hello": "[" * 200_000}, "something else than JSON lines"),
+        ({"hello": "Welcome to your board\x1b[31m!"}, "its login shell prints "),
+        ({"hello": []}, "its login shell prints "),
+        ({"hello": "[" * 200_000}, "its login shell prints "),
         ({"hello": "endless"}, "it wrote 64 MB without an end of line"),
         ({"hello": {}}, "it answered no 'python'"),
         ({"hello": {**HELLO, "python": "new"}}, "it answered no 'python'"),
