@@ -26,7 +26,16 @@ from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.records import Run
 from benchbox.sampling import Sampler
 from benchbox.specs import TensorSpec
-from benchbox.transports import Agent, adb, adb_server, open_agent, open_board, phone, remote
+from benchbox.transports import (
+    Agent,
+    adb,
+    adb_server,
+    open_agent,
+    open_board,
+    phone,
+    phone_lock,
+    remote,
+)
 from benchbox.transports.adb_link import AdbLink
 from benchbox.transports.channel import ChannelClosed, Timeout
 from benchbox.transports.commands import shell
@@ -271,7 +280,7 @@ def test_the_runner_is_sent_once(pythonless: Device, there: "board.Phone") -> No
 def test_of_two_runs_on_a_phone_without_python_the_second_is_refused(
     pythonless: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phone, "BUSY_S", 1)
+    monkeypatch.setattr(phone_lock, "BUSY_S", 1)
     with open_agent(pythonless):
         with pytest.raises(DeviceError, match="another benchbox is timing on it; wait for it"):
             open_agent(pythonless)

@@ -61,7 +61,9 @@ def test_an_address_holds_no_password() -> None:
         registry.address("ssh://me:secret@host")
 
 
-@pytest.mark.parametrize("name", ["cpu", "cuda", "all", "", "Pi", "-pi", "a b", "a.b", "ä", "a\n"])
+@pytest.mark.parametrize(
+    "name", ["cpu", "cuda", "cuda-1", "all", "", "Pi", "-pi", "a b", "a.b", "ä", "a\n"]
+)
 def test_names_are_plain(name: str) -> None:
     with pytest.raises(UsageError, match="a name has a-z, 0-9, _ and -"):
         registry.add(Entry(name, "ssh://pi"))

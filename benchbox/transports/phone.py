@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from benchbox.devices import Device
 from benchbox.errors import CaseError, DeviceError
-from benchbox.transports import phone_facts
+from benchbox.transports import phone_facts, phone_lock
 from benchbox.transports.adb_link import AdbLink, ShellChannel
 from benchbox.transports.adb_server import exactly
 from benchbox.transports.channel import ChannelClosed, Timeout
@@ -35,9 +35,6 @@ MODE = 0o100755  # a file that all may run; a loader must be
 WORD = struct.Struct("<4sI")
 DATA_BYTES = 1 << 16
 KEPT = re.compile(r"[0-9a-f]{64}(\.[A-Za-z0-9_.-]{1,32})?")
-BUSY_S = 5  # that the lock of a link which was lost, or of a run between two runners, may stay
-# Shells keep what `exec` opens from their programs unless it is handed on; a phone may lack flock.
-LOCKED = "{ ! command -v flock >/dev/null || flock -n 9 9<&9; }"
 BROKEN = 9  # an exit code of our own: the file has another hash
 
 
@@ -191,18 +188,15 @@ class Phone:
 
     def hold(self) -> None:
         """Hold the lock on who times there until the end of the link; raises DeviceError."""
-        name, last = self.device.name, "{ echo '{\"held\": false}'; exit; }"
-        script = (
-            f"exec 9< {FOLDER}/run; n=0; until {LOCKED}; do [ $n -lt {BUSY_S} ] || {last}; "
-            "n=$((n + 1)); sleep 1; done; echo '{\"held\": true}'; while read -r n; do :; done"
-        )
         try:
-            self._holder = self.link.start(shell(script))
+            self._holder = self.link.start(shell(phone_lock.holding(f"{FOLDER}/run")))
             held = self._holder.receive(REPLY_S).get("held") is True
         except (ChannelClosed, Timeout) as error:
-            raise DeviceError(f"device {name!r}: no runner starts there: {error}") from None
+            raise DeviceError(
+                f"device {self.device.name!r}: no runner starts there: {error}"
+            ) from None
         if not held:
-            raise DeviceError(f"device {name!r}: {BUSY}; wait for it to end")
+            raise DeviceError(f"device {self.device.name!r}: {BUSY}; wait for it to end")
 
     def clean(self) -> int:
         """Empty the folder there; return how many bytes that were; raises DeviceError."""
@@ -222,9 +216,8 @@ class Phone:
     @property
     def is_busy(self) -> bool:
         """Whether another benchbox is timing there."""
-        asked = f"exec 9< {FOLDER}/run || exit 0; {LOCKED} || echo busy"
         with contextlib.suppress(ChannelClosed, CaseError):
-            return bool(self._ask(asked).strip())
+            return bool(self._ask(phone_lock.asking(f"{FOLDER}/run")).strip())
         return False
 
     def install(self) -> None:
