@@ -10,7 +10,6 @@ from benchbox import host
 from benchbox.errors import AgentError, CaseError
 from benchbox.specs import onnxfile
 from benchbox.transports.channel import ChannelClosed
-from benchbox.transports.reach import Sending
 
 CHUNK = 1 << 18
 
@@ -25,13 +24,15 @@ def chunks(file: BinaryIO, size: int, start: int = 0) -> Iterator[bytes]:
         yield chunk
 
 
-def told(name: str, size: int, start: int, sent: Iterable[bytes], tell: Sending) -> Iterator[bytes]:
-    """Yield what is sent of a file from `start` on, and tell how far that is."""
+def told(
+    size: int, start: int, sent: Iterable[bytes], tell: Callable[[int, int], None]
+) -> Iterator[bytes]:
+    """Yield what is sent of a file from `start` on, and tell how far that is, and its size."""
     for chunk in sent:
-        tell(name, start, size)
+        tell(start, size)
         yield chunk
         start += len(chunk)
-    tell(name, size, size)
+    tell(size, size)
 
 
 def digest(path: Path) -> str:

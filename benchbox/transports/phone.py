@@ -5,20 +5,18 @@ import hashlib
 import re
 import secrets
 import shlex
-import socket
-import struct
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
 from benchbox.devices import Device
 from benchbox.errors import CaseError, DeviceError
-from benchbox.transports import phone_facts, phone_lock
+from benchbox.transports import adb_sync, phone_facts, phone_lock
 from benchbox.transports.adb_link import AdbLink, ShellChannel
-from benchbox.transports.adb_server import exactly
 from benchbox.transports.channel import ChannelClosed, Timeout
 from benchbox.transports.commands import shell
-from benchbox.transports.files import chunks, digest, placed, told
+from benchbox.transports.files import digest, placed
 from benchbox.transports.reach import BUSY, Sending, silent
 
 if TYPE_CHECKING:
@@ -29,11 +27,6 @@ MOST_BYTES = 4 << 30  # of pushed files; those unused for longest go first
 SPARE_BYTES = 32 << 20  # a phone whose storage is full cannot be used
 REPLY_S = 60.0  # the hash of a large file takes a while
 GRACE_S = 2.0  # a program ends by itself when its input does
-STALLED_S = 60.0  # that nothing of a file is taken, before the link counts as lost
-MODE = 0o100755  # a file that all may run; a loader must be
-# Four letters and a length: adb's file_sync_protocol.h. A packet of data has 64 KiB at most.
-WORD = struct.Struct("<4sI")
-DATA_BYTES = 1 << 16
 KEPT = re.compile(r"[0-9a-f]{64}(\.[A-Za-z0-9_.-]{1,32})?")
 BROKEN = 9  # an exit code of our own: the file has another hash
 
@@ -105,7 +98,7 @@ class Phone:
         self._make_room(path.stat().st_size)
         fresh = f"{FOLDER}/run/new-{secrets.token_hex(8)}"
         try:
-            self._send(path, fresh, shown)
+            adb_sync.send(self.link, path, fresh, partial(self._sending, shown))
             told = f'set -- $(sha256sum {fresh}); [ "$1" = {name[:64]} ] || exit {BROKEN}; '
             done = self._run(f"{told}mv -f {fresh} {FOLDER}/files/{name}")
         except CaseError:
@@ -118,27 +111,6 @@ class Phone:
         is_broken = done.exit_status == BROKEN
         why = "a file arrived broken; run it again" if is_broken else last
         raise CaseError(f"on the device: {why}")
-
-    def _send(self, path: Path, target: str, shown: str) -> None:
-        connection = self.link.open("sync:")
-        try:
-            connection.settimeout(STALLED_S)
-            with path.open("rb") as file:
-                _send(connection, "SEND", f"{target},{MODE}".encode())
-                size = path.stat().st_size
-                for chunk in told(shown, size, 0, chunks(file, size), self._sending):
-                    for start in range(0, len(chunk), DATA_BYTES):
-                        self.link.sending()
-                        _send(connection, "DATA", chunk[start : start + DATA_BYTES])
-            connection.sendall(WORD.pack(b"DONE", int(path.stat().st_mtime) & 0xFFFFFFFF))
-            status, size = WORD.unpack(exactly(connection, WORD.size))
-            if status != b"OKAY":
-                said = exactly(connection, size).decode(errors="replace")
-                raise CaseError(f"on the device: {said}")
-        except (TimeoutError, ConnectionError) as error:
-            raise ChannelClosed(f"the link to the device is lost ({error})") from None
-        finally:
-            connection.close()
 
     def _make_room(self, size: int) -> None:
         """Make room for a file; raises CaseError where there is none."""
@@ -274,7 +246,3 @@ def _gathering(kept: Mapping[str, str], fresh: str, folder: str) -> str:
         copied = f"ln {source} {target} 2>/dev/null || cp -p {source} {target}"
         steps.append(f"mkdir -p {parent} && {{ {copied}; }} || exit")
     return "\n".join([*steps, f"[ -d {folder} ] && rm -rf {fresh} || mv {fresh} {folder}"])
-
-
-def _send(connection: socket.socket, word: str, data: bytes) -> None:
-    connection.sendall(WORD.pack(word.encode(), len(data)) + data)

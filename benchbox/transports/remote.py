@@ -164,7 +164,7 @@ class Board:
         return kept
 
     def _rest(self, file: BinaryIO, name: str, size: int, start: int) -> Iterator[bytes]:
-        return told(name, size, start, chunks(file, size, start), self._sending)
+        return told(size, start, chunks(file, size, start), partial(self._sending, name))
 
     def gather(self, files: Mapping[str, Path]) -> str:
         """Return a folder there that has files under their own names, pushed if need be."""
