@@ -31,8 +31,8 @@ from benchbox.transports import (
     remote,
     zipapp,
 )
+from benchbox.transports.board_channel import BoardChannel
 from benchbox.transports.channel import ChannelClosed, Timeout
-from benchbox.transports.remote import BoardChannel
 
 pytestmark = pytest.mark.slow
 WriteOnnx = Callable[..., Path]

@@ -2,14 +2,19 @@
 
 import hashlib
 import json
+import re
 import shlex
 from importlib import resources
+
+from benchbox.transports import replies
 
 # As keeper.py has it: the home folder of Android's shell is / or no folder that can be written.
 FOLDER = (
     'folder="$HOME/.cache/benchbox"; if [ ! -w "$HOME" ] && [ -w /data/local/tmp ]; '
     "then folder=/data/local/tmp/benchbox; fi"
 )
+SAID_LINES = 3  # of what an installation says last
+VENV_PACKAGE = re.compile(r"install (python3[0-9.]*-venv)$", re.MULTILINE)
 COMPLETE = "complete"  # a file in an environment that has all; one half made is never used
 FLOOR = (3, 11)  # of the agent: typing.Self; an older Python would only show a traceback
 # The first line of input is the program; what follows is for that. Any Python can say its version.
@@ -87,3 +92,13 @@ def install(python: str, version: str = "") -> str:
         f"exec 1>&2; {FOLDER}; {_base(python)}; rm -rf {own}; "
         f"{{ {made}; }} || {{ code=$?; rm -rf {own}; exit $code; }}"
     )
+
+
+def why_not_installed(said: str) -> str:
+    """Return what making an environment said at its end, and what helps where that is known."""
+    if "ensurepip is not" in said:  # as Debian's Python says it, with the name of the package
+        package = VENV_PACKAGE.search(said)
+        name = package[1] if package else "python3-venv"
+        return f"its Python has no ensurepip; there: sudo apt install {name}, then run this again"
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return replies.line(" ".join(lines[-SAID_LINES:]))

@@ -1,14 +1,13 @@
 """An agent on a board, however that is reached: what it needs is pushed once, and it starts."""
 
 import hashlib
-import re
 import secrets
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from benchbox import host, seen
 from benchbox.devices import Device
@@ -19,13 +18,13 @@ from benchbox.transports.files import chunks, digest, placed, told
 from benchbox.transports.local import SINGLE_THREADED
 from benchbox.transports.reach import BUSY, Link, Remote, Sending, silent
 
+if TYPE_CHECKING:
+    from benchbox.transports.board_channel import BoardChannel
+
 REPLY_S = 60.0
 STALLED_S = 30.0  # that nothing of a file is taken, before the link counts as lost
 PING_S = 5.0  # often enough for the keeper, seldom enough for what is timed
-GRACE_S = 2.0
 INSTALL_S = 900.0
-SAID_LINES = 3  # of what an installation says last
-VENV_PACKAGE = re.compile(r"install (python3[0-9.]*-venv)$", re.MULTILINE)
 
 LOOK = {"main": "benchbox.agent.__main__", "arguments": ["--facts"]}
 
@@ -80,9 +79,8 @@ class Board:
                 f"device {name!r}: its login shell prints {error.said!r} before any program does; "
                 "silence its ~/.bashrc or ~/.profile, or give the user a shell that runs commands"
             )
-        if self._keeper.exit_status is not None:
-            return f"device {name!r}: {python} does not start there: {error}; log in and try it"
-        return f"device {name!r}: {python} does not start there: {error}"
+        advice = "" if self._keeper.exit_status is None else "; log in and try it"
+        return f"device {name!r}: {python} does not start there: {error}{advice}"
 
     def _check_python(self) -> None:
         version = replies.numbers(self.facts, "python")
@@ -117,6 +115,8 @@ class Board:
 
     def channel(self) -> "BoardChannel":
         """Start an agent, with which the connection ends; raises DeviceError."""
+        from benchbox.transports.board_channel import BoardChannel  # which knows boards
+
         return BoardChannel(self)
 
     def _ask(
@@ -190,13 +190,9 @@ class Board:
         again = self._was_reached
         if self._ask({"op": "watch", "name": run, "again": again}).get("busy"):
             raise DeviceError(f"device {self.device.name!r}: {BUSY}; wait for it to end")
+        pid_file = f"{self.folder}/run/{run}"
         return self.link.start(
-            commands.agent(
-                self.device.python,
-                program,
-                f"{self.folder}/run/{run}",
-                SINGLE_THREADED,
-            )
+            commands.agent(self.device.python, program, pid_file, SINGLE_THREADED)
         )
 
     def _agent_file(self) -> str:
@@ -227,7 +223,7 @@ class Board:
         except ChannelClosed as closed:
             raise DeviceError(f"device {self.device.name!r}: nothing installed: {closed}") from None
         if code != 0:
-            why = _why_not_installed(channel.stderr_tail()) or channel.epitaph()
+            why = commands.why_not_installed(channel.stderr_tail()) or channel.epitaph()
             raise DeviceError(f"device {self.device.name!r}: nothing installed: {why}")
 
     def look(self) -> dict[str, Any]:
@@ -235,12 +231,11 @@ class Board:
         try:
             looker = self.link.start(commands.program(self.device.python))
             looker.write(commands.script("looker.py"))
-            looker.send({"sources": _modules(), "folder": self.folder, **LOOK})
+            looker.send({"sources": zipapp.modules(), "folder": self.folder, **LOOK})
             return looker.receive(REPLY_S)
         except (ChannelClosed, CaseError, Timeout) as error:
-            raise DeviceError(
-                f"device {self.device.name!r}: says nothing of itself: {error}"
-            ) from None
+            said = f"says nothing of itself: {error}"
+            raise DeviceError(f"device {self.device.name!r}: {said}") from None
 
     def close(self) -> None:
         """End the connection, and with it the keeper."""
@@ -251,59 +246,3 @@ class Board:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class BoardChannel:
-    """The channel to an agent on a board, and the connection that it needs."""
-
-    def __init__(self, board: Board) -> None:
-        """Start an agent on a board, whose connection it closes in the end.
-
-        Raises DeviceError when none can be started.
-        """
-        self._board = board
-        try:
-            board.require_runtime()
-            self._agent = board.agent()
-        except (ChannelClosed, CaseError) as error:
-            board.close()
-            raise DeviceError(
-                f"device {board.device.name!r}: no agent starts there: {error}"
-            ) from None
-        except BaseException:
-            board.close()
-            raise
-
-    def place(self, path: str) -> str:
-        """Return the path on the board of a graph here; raises CaseError, AgentError."""
-        return self._board.place(path)
-
-    def send(self, message: Mapping[str, object]) -> None:
-        """Send one message; raises ChannelClosed when the agent is gone."""
-        self._agent.send(message)
-
-    def receive(self, timeout_s: float) -> dict[str, Any]:
-        """Return the next message; raises Timeout, or ChannelClosed when the agent is gone."""
-        return self._agent.receive(timeout_s)
-
-    def close(self) -> None:
-        """End the agent, by force where it does not end by itself, and the connection."""
-        self._agent.close()
-        self._agent.wait(GRACE_S)
-        self._board.close()  # the keeper sees to an agent that is still there
-
-
-def _modules() -> dict[str, str]:
-    """Return the agent's sources by the names of their modules."""
-    sources = zipapp.sources().items()
-    return {path.removesuffix(".py").replace("/", "."): text for path, text in sources}
-
-
-def _why_not_installed(said: str) -> str:
-    """Return what making an environment said at its end, and what helps where that is known."""
-    if "ensurepip is not" in said:  # as Debian's Python says it, with the name of the package
-        package = VENV_PACKAGE.search(said)
-        name = package[1] if package else "python3-venv"
-        return f"its Python has no ensurepip; there: sudo apt install {name}, then run this again"
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return replies.line(" ".join(lines[-SAID_LINES:]))

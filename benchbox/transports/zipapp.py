@@ -34,5 +34,10 @@ def build(path: Path) -> Path:
     return path
 
 
+def modules() -> dict[str, str]:
+    """Return the agent's sources by the names of their modules."""
+    return {path.removesuffix(".py").replace("/", "."): text for path, text in sources().items()}
+
+
 if __name__ == "__main__":
     build(Path(sys.argv[1] if len(sys.argv) > 1 else "agent.pyz"))
