@@ -113,7 +113,8 @@ def run(
 def _greeted(requests: Sequence[Request], ends: Ends, failed: Failed) -> dict[int, Agent]:
     """Reach every device, so that one that cannot be used is told of before anything is exported.
 
-    Of those at one address that is the first, which goes on with the agent that greeted.
+    Of those at one address the first that can be is reached, and goes on with the agent that
+    greeted; the others are opened when it is their turn.
     """
     by_address: dict[str, list[int]] = {}
     for place, request in enumerate(requests):
@@ -121,12 +122,13 @@ def _greeted(requests: Sequence[Request], ends: Ends, failed: Failed) -> dict[in
     agents: dict[int, Agent] = {}
 
     def greet(places: Sequence[int]) -> None:
-        place = places[0]  # the others are opened when it is their turn
-        try:
-            agents[place] = requests[place].open(requests[place].device)
-        except BenchboxError as error:
-            ends.failures[place] = error
-            failed(place, error)
+        for place in places:
+            try:
+                agents[place] = requests[place].open(requests[place].device)
+                return
+            except BenchboxError as error:
+                ends.failures[place] = error
+                failed(place, error)
 
     if len(by_address) == 1:
         greet(next(iter(by_address.values())))

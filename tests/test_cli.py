@@ -234,13 +234,13 @@ def start(*arguments: str, program: Sequence[str] = BENCHBOX) -> subprocess.Pope
     )
 
 
-def wait_for_agent(process: subprocess.Popen[str]) -> psutil.Process:
-    """Return the agent once it has been timing for a moment."""
+def wait_for_agent(process: subprocess.Popen[str], busy_s: float = 1.5) -> psutil.Process:
+    """Return the agent once it has been timing for a moment; to load alone takes it 0.5 s."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with contextlib.suppress(psutil.Error):  # a child that ended between two looks
             for child in psutil.Process(process.pid).children():
-                if "benchbox.agent" in child.cmdline() and child.cpu_times().user > 1.5:
+                if "benchbox.agent" in child.cmdline() and child.cpu_times().user > busy_s:
                     return child
         time.sleep(0.05)
     process.kill()

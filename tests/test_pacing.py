@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
+from test_cli import start, wait_for_agent
 from test_records import context
 from test_tables import G2, ratio, record, run_of
 from test_tables import latency as latency_of
@@ -504,15 +505,9 @@ def test_a_run_at_a_rate_from_end_to_end(tiny: Path) -> None:
 
 @pytest.mark.slow
 def test_an_interrupted_run_at_a_rate_keeps_what_it_measured(tiny: Path) -> None:
-    command = [sys.executable, "-m", "benchbox", "run", str(tiny), "--arrival", "20/s"]
-    process = subprocess.Popen(
-        [*command, "--precision", "0.0001%"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    real_time.sleep(4)
+    process = start("run", str(tiny), "--arrival", "20/s", "--precision", "0.0001%")
+    wait_for_agent(process, 0.8)
+    real_time.sleep(2.5)  # of which it is awake for little
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130, stderr

@@ -5,12 +5,12 @@ import random
 import signal
 import subprocess
 import sys
-import time as real_time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from test_cli import start, wait_for_agent
 from test_records import context
 from test_tables import G2, record, run_of
 from typer.testing import CliRunner
@@ -557,11 +557,8 @@ def test_a_sustained_run_from_end_to_end(write_onnx: Callable[..., Path]) -> Non
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_tmp")
 def test_an_interrupted_sustained_run_ends_with_130(write_onnx: Callable[..., Path]) -> None:
-    command = [sys.executable, "-m", "benchbox", "run", str(write_onnx()), "--sustained", "5m"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    real_time.sleep(4)
+    process = start("run", str(write_onnx()), "--sustained", "5m")
+    wait_for_agent(process, 4)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130, stderr

@@ -294,6 +294,18 @@ def test_a_device_that_is_not_there_costs_no_export(place: Place, onnx_cases: Ma
     assert not place.folder.exists()
 
 
+def test_two_clusters_of_a_device_that_is_not_there_cost_no_export(
+    place: Place, onnx_cases: MakeCases
+) -> None:
+    cases, watchers = onnx_cases("a"), [Watcher(), Watcher()]
+    devices = [place.device(name, "ssh://pi") for name in ("pi-big", "pi-little")]
+    requests = [place.request(cases, device, open=absent) for device in devices]
+    ends = together.run(requests, watchers, place.failed)
+    assert sorted(ends.failures) == [0, 1]
+    assert [watcher.events for watcher in watchers] == [[], []]
+    assert not place.folder.exists()
+
+
 def test_one_system_under_two_addresses_is_timed_in_turn(
     place: Place, onnx_cases: MakeCases
 ) -> None:
