@@ -30,7 +30,8 @@ stdout, diagnostics on stderr. It ends when stdin closes.
        for each, then {"reply": "time", "peak_rss_bytes": n, "setting": {...}}; calls that come
        every period_s have no marks, but "slept_ns": n, the time between them
     -> {"op": "look", "cpu": i, "seconds": s}
-    <- {"reply": "look", "look": {...}, "facts": {...}}
+    <- {"reply": "look", "look": {..., of a GPU "gpu": {"readings_ns": [...], "seen": {...}}},
+        "facts": {...}}
     -> {"op": "health"}
     <- {"reply": "health", "temperature_c": x | null, "setting": {...}}
     -> {"op": "gpu", "index": i}, before any hello

@@ -237,7 +237,7 @@ class Agent:
         yield {"reply": "ceilings", "ceilings": self.gpu.ceilings(), "seen": self.gpu.look()}
 
     def look(self, request: Message) -> Iterator[dict[str, object]]:
-        """Watch one processor for a second at most, and say how the machine is set up."""
+        """Watch a processor, then the GPU, for a second at most; say how the machine is set up."""
         from benchbox.agent import looking, settings
         from benchbox.agent.sentinel import Sentinel
 
@@ -245,7 +245,8 @@ class Agent:
             seen = looking.look(Sentinel().compute, request["cpu"], request["seconds"])
         finally:
             system.pin(self.cpus)
-        yield {"reply": "look", "look": seen, "facts": settings.read(self.cpus)}
+        gpu = {} if self.gpu is None else {"gpu": self.gpu.watch(request["seconds"])}
+        yield {"reply": "look", "look": {**seen, **gpu}, "facts": settings.read(self.cpus)}
 
     def feel(self, _: Message) -> Iterator[dict[str, object]]:
         """Say how warm the device is, and how it is set."""

@@ -42,8 +42,9 @@ class Ended:
 
     @property
     def said(self) -> str:
-        """The end of what stands on stderr, or the code where nothing does."""
-        return " | ".join(self.lines[-LAST_LINES:]) or f"it ended with {self.code}"
+        """The errors on stderr, else its end, or the code where nothing stands there."""
+        errors = [line for line in self.lines if "Error" in line]
+        return " | ".join((errors or self.lines)[-LAST_LINES:]) or f"it ended with {self.code}"
 
 
 @dataclass(frozen=True)

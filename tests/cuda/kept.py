@@ -1,6 +1,6 @@
 """Runs whose records are kept, with the tables made of them, and set beside the paper's figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ NETWORKS = (
 )
 BOTH = ("--mode", "graph,eager")
 FORMATS = {"csv": ".csv", "markdown": ".md"}
-APART = 0.02  # by less two figures are the same
+APART = 0.02  # figures that differ by less are alike
 
 
 def guidelines(bench: Bench) -> str:
@@ -93,28 +93,31 @@ def _of(file: Path) -> str:
 
 
 def order(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say for each spec how many pairs of a group are in the paper's order, by wait and by span."""
-    found: dict[str, list[list[Mapping[str, Any]]]] = {}
+    """Say for each spec how many pairs of a group stand as in the paper, by wait and by span."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for record in records:
         if record.get("published"):
-            groups = found.setdefault(record["spec"], [])
-            own = next((g for g in groups if g[0]["group"] == record["group"]), None)
-            groups.append([record]) if own is None else own.append(record)
+            groups.setdefault((record["spec"], record["group"]), []).append(record)
     said = []
-    for spec, groups in found.items():
-        pairs = [pair for group in groups for pair in combinations(group, 2)]
-        by = {"p50": _wait, "GPU": _span}
-        counts = [f"{sum(_alike(*p, each) for p in pairs)} by {n}" for n, each in by.items()]
-        said.append(f"{spec} of {len(pairs)} pairs in the paper's order {', '.join(counts)}")
+    for spec in dict.fromkeys(spec for spec, _ in groups):
+        own = [each for key, each in groups.items() if key[0] == spec]
+        pairs = [pair for each in own for pair in combinations(each, 2)]
+        counts = [f"{_counted(pairs, by)} by {name}" for name, by in SECONDS.items()]
+        said.append(f"{spec} {' and '.join(counts)}")
     return said
 
 
-def _alike(one: Mapping[str, Any], other: Mapping[str, Any], seconds: Any) -> bool:
-    """Whether the paper's faster one of two is not the slower one here."""
-    if one["published"] < other["published"]:
-        one, other = other, one
-    ours, theirs = seconds(one), seconds(other)
-    return bool(ours and theirs and ours <= theirs * (1 + APART))
+def _counted(
+    pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+    seconds: Callable[[Mapping[str, Any]], float],
+) -> str:
+    """How many pairs are ordered as the paper has them, the other way round, and alike."""
+    as_there = turned = 0
+    for pair in pairs:
+        fast, slow = sorted(pair, key=lambda record: -float(record["published"]))
+        as_there += seconds(slow) > seconds(fast) * (1 + APART)
+        turned += seconds(fast) > seconds(slow) * (1 + APART)
+    return f"{as_there} of {len(pairs)} pairs as the paper, {turned} turned round"
 
 
 def _wait(record: Mapping[str, Any]) -> float:
@@ -123,3 +126,6 @@ def _wait(record: Mapping[str, Any]) -> float:
 
 def _span(record: Mapping[str, Any]) -> float:
     return float((record.get("spans") or {}).get("span_s") or record.get("span_s") or 0.0)
+
+
+SECONDS: Mapping[str, Callable[[Mapping[str, Any]], float]] = {"p50": _wait, "GPU": _span}
