@@ -215,6 +215,9 @@ class Gpu:
     def synchronize(self) -> None:
         self.asked.append("synchronize")
 
+    def hold(self, ns: int) -> None:
+        self.asked.append(f"hold {ns}")
+
     def event(self) -> cuda.Event:
         return Mark(self)
 
@@ -295,8 +298,11 @@ def test_a_capture_follows_calls_in_another_queue_and_is_replayed() -> None:
 
 def test_the_span_is_what_the_gpu_takes_between_two_marks() -> None:
     gpu = Gpu()
-    assert cuda.span_s(gpu, gpu.call) == pytest.approx(0.001)
-    assert gpu.asked == ["record", "call", "record", "synchronize"] * cuda.SPANS
+    assert cuda.span_s(gpu, gpu.call, lambda: len(gpu.asked) * 1000) == pytest.approx(0.001)
+    assert gpu.asked[:2] == ["call", "synchronize"]
+    # As long as it took to queue the call, twice, and some more: all of it is there then.
+    held = ["hold 52000", "record", "call", "record", "synchronize"]
+    assert gpu.asked[2:] == held * cuda.SPANS
 
 
 def test_a_gpu_that_torch_cannot_use_is_told_of_in_one_line() -> None:

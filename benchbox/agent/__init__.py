@@ -19,7 +19,7 @@ stdout, diagnostics on stderr. It ends when stdin closes.
     <- {"reply": "load", "load_s": s, "first_call_s": s, "finite": bool, "outputs": [...],
         "nodes": {provider: how many of the graph's nodes it runs} | null,
         "denormal_ratio": x | null, "affinity": [...] | null, "rss_bytes": n, "peak_rss_bytes": n,
-        "peak_bytes": n | null}
+        "peak_bytes": n | null, "gpu_bytes": n | null}
     -> {"op": "time", "bursts": [[id, calls, stream?, period_s?], ...]}
     <- {"burst": {"graph": id, "latencies_ns": [...], "switches": [...] | null,
         "probe": "compute" | "stream", "marks": [[calls before it, ns], ...],

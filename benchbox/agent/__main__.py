@@ -145,7 +145,7 @@ class Agent:
 
     def load(self, request: Message) -> Iterator[dict[str, object]]:
         """Open a graph, call it once, and keep it."""
-        mark = system.mark_peak()
+        mark, free = system.mark_peak(), self._gpu_free()
         loaded = self._runtime.load(request)
         self.sessions[request["graph"]] = loaded
         system.check_bound(self.cpus)
@@ -164,11 +164,15 @@ class Agent:
             "denormal_ratio": denormal_ratio,
             "outputs": loaded.outputs,
             "span_s": loaded.span_s,
+            "gpu_bytes": None if free is None else max(0, free - (self._gpu_free() or 0)),
             "affinity": system.affinity(),
             "rss_bytes": system.rss_bytes(),
             "peak_rss_bytes": system.peak_rss_bytes(),
             "peak_bytes": system.peak_since(mark),
         }
+
+    def _gpu_free(self) -> int | None:
+        return None if self.gpu is None else self.gpu.free_bytes()
 
     def time(self, request: Message) -> Iterator[dict[str, object]]:
         """Time bursts in the order asked for; the garbage collector is off meanwhile."""
