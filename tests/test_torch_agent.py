@@ -25,6 +25,7 @@ from benchbox.torch_agent import compiling, cuda
 from benchbox.transports import Agent, open_agent
 from benchbox.transports.local import ROOT
 from tests.conftest import WriteOnnx
+from tests.fakegpu.building import Libraries
 
 MINE = '''
 import os
@@ -416,3 +417,22 @@ def until(what: Callable[[], object], seconds: float = 60.0) -> None:
     while not what():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+WATCH = """
+from benchbox.torch_agent.runtime import watcher
+found = watcher(0, {version!r})
+result = found and found.look()["gpu_other_processes"]
+"""
+
+
+def test_nvml_watches_the_gpu_that_torch_runs_on(fake_gpu: Libraries) -> None:
+    told = "process self 1\nprocess 999999 1000"
+    assert fake_gpu.run(WATCH.format(version="13.0"), nvml=told) == 1
+
+
+@pytest.mark.parametrize(("version", "nvml"), [("None", ""), ("13.0", "fail nvmlInitWithFlags 9")])
+def test_torch_runs_on_a_gpu_that_nobody_watches(
+    fake_gpu: Libraries, version: str, nvml: str
+) -> None:
+    assert fake_gpu.run(WATCH.format(version=version), nvml=nvml) is None

@@ -221,8 +221,7 @@ class Agent:
     def _seen(self) -> Seen:
         """Return what the system, and of a GPU its driver, tells now."""
         assert self.witness is not None, "greeted"
-        seen = self.witness.look()
-        return seen if self.gpu is None else seen | self.gpu.look()
+        return self.witness.look() | self._runtime.look()
 
     def require_gpu(self, request: Message) -> Iterator[dict[str, object]]:
         """Say whether there is a GPU to use, before anything is done for it."""

@@ -24,12 +24,12 @@ APART = 0.02  # figures that differ by less are alike
 
 def guidelines(bench: Bench) -> str:
     """`run all --device cuda` as nobody has to ask for more."""
-    return _kept(bench, ("all",), "--sessions", "1", "--max-time", "45s")
+    return _kept(bench, ("all",), "--sessions", "1", "--max-time", "35s")
 
 
 def networks(bench: Bench) -> str:
     """The networks of the paper's Table 8 and some others, at batch 1 and 8."""
-    brief = ("--sessions", "1", "--max-time", "15s")
+    brief = ("--sessions", "1", "--max-time", "12s")
     return _batches(bench, NETWORKS, *brief)
 
 
