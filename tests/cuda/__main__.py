@@ -22,7 +22,7 @@ from tests.cuda.checks import Check
 UNUSABLE, FAILED, INTERRUPTED = 6, 1, 130
 LIMIT_S = 440.0
 ENOUGH_S = 10.0  # that must be left for a check to be begun
-LONGEST_TEXT = 500
+LONGEST_TEXT = 800
 
 
 @dataclass(frozen=True)
