@@ -123,3 +123,5 @@ ort.cuda_version = "13.0"
 ort.get_available_providers = lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
 """
     assert fake_gpu.run(code + PREPARE, folders=[driver]) == 13
+    without_own = f"{code}ort.preload_dlls = lambda directory=None: None\n"
+    assert fake_gpu.run(without_own + PREPARE, folders=[driver]) == 13

@@ -118,8 +118,13 @@ def _preload(major: int) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         ort.preload_dlls()
         if any(map(_unloadable, (*NEEDED[major], CUDNN))):
-            for folder in _wheels():
+            folders = _wheels()
+            for folder in folders:
                 ort.preload_dlls(directory=str(folder))
+            for name in (*NEEDED[major], CUDNN):  # older ones know fewer of them
+                for file in (folder / name for folder in folders):
+                    if file.exists():
+                        _unloadable(str(file))
 
 
 def _wheels() -> list[Path]:
