@@ -1,11 +1,121 @@
-"""The checks of `make test-cuda`, as far as pytest is to run them: only where there is a GPU."""
+"""The checks of `make test-cuda`: how they are made, and where there is a GPU all of them."""
 
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cuda import checks, needs
-from tests.cuda.bench import Bench, NotRun
+from tests.cuda import __main__ as program
+from tests.cuda import checks, kept, needs, profiled
+from tests.cuda.bench import Bench, NotRun, TooLong
+from tests.cuda.checks import Check
+from tests.fakegpu.building import ROOT, SOURCES, Libraries
+
+
+def checked(make: Callable[[Bench], str], left_s: float = 60.0) -> tuple[str, str]:
+    row = program.result(Check("some", make, 60), Bench(Path()).within(left_s))
+    return row.result, row.seen
+
+
+def raising(error: Exception) -> Callable[[Bench], str]:
+    def make(_: Bench) -> str:
+        raise error
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (NotRun("no process list"), ("not run", "no process list")),
+        (TooLong("3 of 8 cases"), ("cut off", "3 of 8 cases")),
+        (AssertionError("1.2x"), ("FAILED", "1.2x")),
+    ],
+)
+def test_whatever_becomes_of_a_check_is_a_row(error: Exception, said: tuple[str, str]) -> None:
+    assert checked(raising(error)) == said
+
+
+def test_a_mistake_in_a_check_is_a_row_that_names_its_line() -> None:
+    result, seen = checked(raising(KeyError("cuda")))
+    assert result == "FAILED"
+    assert seen.startswith("KeyError: 'cuda' (test_cuda.py:")
+
+
+def test_a_check_that_no_time_is_left_for_is_not_begun() -> None:
+    assert checked(raising(KeyError("begun")), left_s=1.0)[0] == "not run"
+
+
+def test_a_program_that_takes_too_long_is_ended_with_all_that_it_started() -> None:
+    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', {!r}])"
+    sleeping = "import time; print('there', flush=True); time.sleep(60)"
+    start = time.monotonic()
+    ended = Bench(Path()).within(0.0).python("-c", child.format(sleeping))
+    assert ended.cut
+    assert time.monotonic() - start < 30
+
+
+def test_spans_of_the_profiler_are_taken_call_by_call() -> None:
+    kernels = [(10.0, 2.0), (13.0, 1.0), (100.0, 2.0), (104.0, 1.5)]
+    events = [{"cat": "kernel", "ts": ts, "dur": dur} for ts, dur in reversed(kernels)]
+    assert profiled.per_call([*events, {"cat": "cuda_runtime", "ts": 1.0}], 2) == [4000, 5500]
+    with pytest.raises(ValueError, match="sees 4 kernels in 3 calls"):
+        profiled.per_call(events, 3)
+    with pytest.raises(ValueError, match="no work on a GPU"):
+        profiled.per_call([], 3)
+
+
+def test_pairs_of_the_paper_are_counted_within_their_groups() -> None:
+    def record(group: str, published: float, p50_s: float) -> dict[str, object]:
+        figures = {"latency": {"p50_s": p50_s}, "spans": {"span_s": 1.0}}
+        return {"spec": "g2", "group": group, "published": published, **figures}
+
+    found = [record("1", 30, 1.0), record("1", 20, 2.0), record("1", 10, 1.5), record("2", 5, 1.0)]
+    (said,) = kept.order(found)
+    assert said == (
+        "g2 2 of 3 pairs as the paper, 1 turned round by p50 and "
+        "0 of 3 pairs as the paper, 0 turned round by GPU"
+    )
+
+
+def stood_in(gpu: Libraries, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The whole program on the stand-ins for a GPU."""
+    for name in ("cuda", "nvml", "ort"):
+        (gpu.work / name).write_text("no_sleep 1\n" if name == "cuda" else "process 999999 1000\n")
+    paths = [str(SOURCES / "site"), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    told = {f"FAKE_{name.upper()}": str(gpu.work / name) for name in ("cuda", "nvml", "ort")}
+    libraries = {"LD_LIBRARY_PATH": str(gpu.folder), "PYTHONPATH": os.pathsep.join(paths)}
+    return subprocess.run(
+        [sys.executable, "-m", "tests.cuda", *arguments, "--results", str(gpu.work / "results")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **libraries, **told},
+        cwd=ROOT,
+        timeout=200,
+    )
+
+
+@pytest.mark.slow
+def test_the_checks_run_on_a_stand_in_and_end_with_a_table(fake_gpu: Libraries) -> None:
+    ended = stood_in(fake_gpu, "outputs", "doctor")
+    table = ended.stdout.partition("\ncheck ")[2].splitlines()
+    assert [line.split()[:2] for line in table[1:3]] == [["outputs", "ok"], ["doctor", "ok"]]
+    assert table[-1].endswith("s together")
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_without_a_gpu_the_checks_end_with_6_and_one_line() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.cuda"], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+    if ended.returncode == 0:
+        pytest.skip("there is a GPU")
+    assert ended.returncode == 6
+    assert len(ended.stderr.strip().splitlines()) == 1
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +128,8 @@ def gpu() -> None:
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("name", checks.CHECKS)
 def test_the_gpu_passes_a_check(name: str, tmp_path: Path) -> None:
+    check = checks.CHECKS[name]
     try:
-        assert checks.CHECKS[name](Bench(tmp_path))
+        assert check.make(Bench(tmp_path).within(check.limit_s))
     except NotRun as reason:
         pytest.skip(str(reason))

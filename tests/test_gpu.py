@@ -46,6 +46,7 @@ def test_a_run_shows_what_a_caller_waits_and_what_the_gpu_takes(
     assert record.spans.span_s == pytest.approx(50e-6)  # 50 MB at 1 us each
     assert record.spans.launch_share == pytest.approx(1 - 50e-6 / record.latency.p50_s)
     assert record.nodes == {"CUDAExecutionProvider": 1}
+    assert record.gpu_bytes == 400 << 20  # what the stand-in takes for a session
     assert (fake_gpu.work / "t.csv").read_text().splitlines()[0].endswith("tf32,conv_search")
 
 
@@ -189,6 +190,19 @@ def _records(gpu: Libraries) -> list[Any]:
         (("-d", "cpu", "--tf32"), "--tf32: only for GPUs, and device 'cpu' is none"),
         (("-d", "cuda", "--mode", "fast"), "--mode fast: write graph, eager, or both"),
         (("-d", "cuda", "--mode", "eager,eager"), "write graph, eager, or both"),
+        (("-d", "cpu", "--cache", "cold"), "--cache: only for GPUs, and device 'cpu' is none"),
+        (
+            ("-d", "cuda", "--arrival", "5/s"),
+            "--arrival: only for processors, and device 'cuda' is a GPU; leave it out",
+        ),
+        (
+            ("-d", "cuda", "--provider", "torch", "--sustained", "1m"),
+            "--sustained: only for processors, and device 'cuda-torch' is a GPU; leave it out",
+        ),
+        (
+            ("-d", "cuda", "--provider", "cuda,torch", "--tf32"),
+            "--tf32: --provider torch is timed without TF32; leave one of them out",
+        ),
         (("-d", "cuda", "--threads", "2"), "one thread drives --device cuda; leave it out"),
     ],
 )

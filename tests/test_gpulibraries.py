@@ -16,7 +16,7 @@ ort = types.ModuleType("onnxruntime")
 ort.__version__ = "1.31.1"
 ort.cuda_version = {version!r}
 ort.get_available_providers = lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
-ort.preload_dlls = lambda: print("Failed to load libcublasLt.so.13")
+ort.preload_dlls = lambda directory=None: print("Failed to load libcublasLt.so.13")
 sys.modules["onnxruntime"] = ort
 """
 PREPARE = """
@@ -104,3 +104,24 @@ def test_what_the_preloading_prints_is_not_shown(fake_gpu: Libraries) -> None:
     code = f"{BUILD.format(version='13.0')}import contextlib, io\nout = io.StringIO()"
     code += f"\nwith contextlib.redirect_stdout(out):{PREPARE.replace(chr(10), chr(10) + '    ')}"
     assert fake_gpu.run(f"{code}\nresult = out.getvalue()") == ""
+
+
+def test_libraries_of_wheels_in_another_folder_than_onnxruntime_s_are_found(
+    fake_gpu: Libraries,
+) -> None:
+    site, driver = fake_gpu.work / "site" / "nvidia", fake_gpu.work / "driver"
+    for library in fake_gpu.folder.glob("*.so.*"):
+        wheel = site / ("cudnn" if "cudnn" in library.name else "cu13") / "lib"
+        folder = driver if "libcuda.so" in library.name else wheel
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / library.name).symlink_to(library)
+    code = f"""
+import sys
+sys.path.insert(0, {str(site.parent)!r})
+import onnxruntime as ort  # whose own function it is that loads them
+ort.cuda_version = "13.0"
+ort.get_available_providers = lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+"""
+    assert fake_gpu.run(code + PREPARE, folders=[driver]) == 13
+    without_own = f"{code}ort.preload_dlls = lambda directory=None: None\n"
+    assert fake_gpu.run(without_own + PREPARE, folders=[driver]) == 13

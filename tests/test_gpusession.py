@@ -144,3 +144,14 @@ def test_neither_the_timing_nor_nvml_needs_onnxruntime() -> None:
     ask = f"import sys; from benchbox.agent import {names}; print('onnxruntime' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")  # which this build has not
+def test_an_onnxruntime_that_cannot_count_nodes_leaves_none_to_the_processor(
+    write_onnx: WriteOnnx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "get_provider_graph_assignment_info"
+    owner = next(each for each in ort.InferenceSession.__mro__ if name in vars(each))
+    monkeypatch.delattr(owner, name)
+    with pytest.raises(Exception, match="fallback to CPU EP has been explicitly disabled"):
+        load(write_onnx(), gpusession.place())

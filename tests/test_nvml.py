@@ -123,6 +123,7 @@ def test_the_facts_tell_nothing_that_tells_two_of_a_kind_apart(fake_gpu: Librari
         "top_sm_clock_mhz": 1980,
         "top_memory_clock_mhz": 2619,
         "power_limit_w": 350.0,
+        "default_power_limit_w": 700.0,
         "pcie_generation": 5,
         "pcie_lanes": 16,
         "persistence": True,

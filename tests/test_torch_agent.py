@@ -25,6 +25,7 @@ from benchbox.torch_agent import compiling, cuda
 from benchbox.transports import Agent, open_agent
 from benchbox.transports.local import ROOT
 from tests.conftest import WriteOnnx
+from tests.fakegpu.building import Libraries
 
 MINE = '''
 import os
@@ -215,6 +216,9 @@ class Gpu:
     def synchronize(self) -> None:
         self.asked.append("synchronize")
 
+    def hold(self, ns: int) -> None:
+        self.asked.append(f"hold {ns}")
+
     def event(self) -> cuda.Event:
         return Mark(self)
 
@@ -295,8 +299,11 @@ def test_a_capture_follows_calls_in_another_queue_and_is_replayed() -> None:
 
 def test_the_span_is_what_the_gpu_takes_between_two_marks() -> None:
     gpu = Gpu()
-    assert cuda.span_s(gpu, gpu.call) == pytest.approx(0.001)
-    assert gpu.asked == ["record", "call", "record", "synchronize"] * cuda.SPANS
+    assert cuda.span_s(gpu, gpu.call, lambda: len(gpu.asked) * 1000) == pytest.approx(0.001)
+    assert gpu.asked[:2] == ["call", "synchronize"]
+    # As long as it took to queue the call, twice, and some more: all of it is there then.
+    held = ["hold 52000", "record", "call", "record", "synchronize"]
+    assert gpu.asked[2:] == held * cuda.SPANS
 
 
 def test_a_gpu_that_torch_cannot_use_is_told_of_in_one_line() -> None:
@@ -410,3 +417,22 @@ def until(what: Callable[[], object], seconds: float = 60.0) -> None:
     while not what():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+WATCH = """
+from benchbox.torch_agent.runtime import watcher
+found = watcher(0, {version!r})
+result = found and found.look()["gpu_other_processes"]
+"""
+
+
+def test_nvml_watches_the_gpu_that_torch_runs_on(fake_gpu: Libraries) -> None:
+    told = "process self 1\nprocess 999999 1000"
+    assert fake_gpu.run(WATCH.format(version="13.0"), nvml=told) == 1
+
+
+@pytest.mark.parametrize(("version", "nvml"), [("None", ""), ("13.0", "fail nvmlInitWithFlags 9")])
+def test_torch_runs_on_a_gpu_that_nobody_watches(
+    fake_gpu: Libraries, version: str, nvml: str
+) -> None:
+    assert fake_gpu.run(WATCH.format(version=version), nvml=nvml) is None

@@ -19,7 +19,7 @@ stdout, diagnostics on stderr. It ends when stdin closes.
     <- {"reply": "load", "load_s": s, "first_call_s": s, "finite": bool, "outputs": [...],
         "nodes": {provider: how many of the graph's nodes it runs} | null,
         "denormal_ratio": x | null, "affinity": [...] | null, "rss_bytes": n, "peak_rss_bytes": n,
-        "peak_bytes": n | null}
+        "peak_bytes": n | null, "gpu_bytes": n | null}
     -> {"op": "time", "bursts": [[id, calls, stream?, period_s?], ...]}
     <- {"burst": {"graph": id, "latencies_ns": [...], "switches": [...] | null,
         "probe": "compute" | "stream", "marks": [[calls before it, ns], ...],
@@ -30,7 +30,8 @@ stdout, diagnostics on stderr. It ends when stdin closes.
        for each, then {"reply": "time", "peak_rss_bytes": n, "setting": {...}}; calls that come
        every period_s have no marks, but "slept_ns": n, the time between them
     -> {"op": "look", "cpu": i, "seconds": s}
-    <- {"reply": "look", "look": {...}, "facts": {...}}
+    <- {"reply": "look", "look": {..., of a GPU "gpu": {"readings_ns": [...], "seen": {...}}},
+        "facts": {...}}
     -> {"op": "health"}
     <- {"reply": "health", "temperature_c": x | null, "setting": {...}}
     -> {"op": "gpu", "index": i}, before any hello

@@ -145,7 +145,7 @@ class Agent:
 
     def load(self, request: Message) -> Iterator[dict[str, object]]:
         """Open a graph, call it once, and keep it."""
-        mark = system.mark_peak()
+        mark, free = system.mark_peak(), self._gpu_free()
         loaded = self._runtime.load(request)
         self.sessions[request["graph"]] = loaded
         system.check_bound(self.cpus)
@@ -164,11 +164,15 @@ class Agent:
             "denormal_ratio": denormal_ratio,
             "outputs": loaded.outputs,
             "span_s": loaded.span_s,
+            "gpu_bytes": None if free is None else max(0, free - (self._gpu_free() or 0)),
             "affinity": system.affinity(),
             "rss_bytes": system.rss_bytes(),
             "peak_rss_bytes": system.peak_rss_bytes(),
             "peak_bytes": system.peak_since(mark),
         }
+
+    def _gpu_free(self) -> int | None:
+        return None if self.gpu is None else self.gpu.free_bytes()
 
     def time(self, request: Message) -> Iterator[dict[str, object]]:
         """Time bursts in the order asked for; the garbage collector is off meanwhile."""
@@ -217,8 +221,7 @@ class Agent:
     def _seen(self) -> Seen:
         """Return what the system, and of a GPU its driver, tells now."""
         assert self.witness is not None, "greeted"
-        seen = self.witness.look()
-        return seen if self.gpu is None else seen | self.gpu.look()
+        return self.witness.look() | self._runtime.look()
 
     def require_gpu(self, request: Message) -> Iterator[dict[str, object]]:
         """Say whether there is a GPU to use, before anything is done for it."""
@@ -237,7 +240,7 @@ class Agent:
         yield {"reply": "ceilings", "ceilings": self.gpu.ceilings(), "seen": self.gpu.look()}
 
     def look(self, request: Message) -> Iterator[dict[str, object]]:
-        """Watch one processor for a second at most, and say how the machine is set up."""
+        """Watch a processor, then the GPU, for a second at most; say how the machine is set up."""
         from benchbox.agent import looking, settings
         from benchbox.agent.sentinel import Sentinel
 
@@ -245,7 +248,8 @@ class Agent:
             seen = looking.look(Sentinel().compute, request["cpu"], request["seconds"])
         finally:
             system.pin(self.cpus)
-        yield {"reply": "look", "look": seen, "facts": settings.read(self.cpus)}
+        gpu = {} if self.gpu is None else {"gpu": self.gpu.watch(request["seconds"])}
+        yield {"reply": "look", "look": {**seen, **gpu}, "facts": settings.read(self.cpus)}
 
     def feel(self, _: Message) -> Iterator[dict[str, object]]:
         """Say how warm the device is, and how it is set."""

@@ -7,6 +7,7 @@ anywhere, and only afterwards is that thread, which launches and waits, bound to
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -125,6 +126,14 @@ class Gpu:
     def look(self) -> Seen:
         """Return what NVML tells now."""
         return self._nvml.look() if self._nvml else {}
+
+    def watch(self, seconds: float) -> dict[str, object]:
+        """Let the GPU work for so long; return the readings in ns, and what NVML tells then."""
+        end = time.monotonic() + seconds
+        readings = [self.sentinel.compute()]
+        while time.monotonic() < end:
+            readings.append(self.sentinel.compute())
+        return {"readings_ns": readings, "seen": self.look()}
 
     def load(self, request: Message) -> Session:
         """Open a graph and call it, and record it as a CUDA graph where that is asked for."""

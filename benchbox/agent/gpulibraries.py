@@ -7,9 +7,11 @@ it runs on the CPU and says so on stderr alone. So everything is looked for befo
 import contextlib
 import ctypes
 import importlib.metadata
+import importlib.util
 import io
 import platform
 import re
+from pathlib import Path
 
 PROVIDER = "CUDAExecutionProvider"
 INSTALL = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
@@ -45,7 +47,7 @@ def prepare() -> int:
             "container, start it with --gpus all"
         )
     major = built_for()
-    _preload()
+    _preload(major)
     for name in (*NEEDED[major], CUDNN):
         if reason := _unloadable(name):
             raise RuntimeError(
@@ -104,13 +106,32 @@ def _installed(distribution: str) -> bool:
     return True
 
 
-def _preload() -> None:
-    """Load what lies in NVIDIA's wheels; what that prints is told better by the check after it."""
+def _preload(major: int) -> None:
+    """Load what lies in NVIDIA's wheels; what that prints is told better by the check after it.
+
+    ONNX Runtime looks for them beside itself alone: it may lie in another folder than they do.
+    """
     import onnxruntime as ort
 
-    if hasattr(ort, "preload_dlls"):  # from 1.21 on
-        with contextlib.redirect_stdout(io.StringIO()):
-            ort.preload_dlls()
+    if not hasattr(ort, "preload_dlls"):  # before 1.21
+        return
+    with contextlib.redirect_stdout(io.StringIO()):
+        ort.preload_dlls()
+        if any(map(_unloadable, (*NEEDED[major], CUDNN))):
+            folders = _wheels()
+            for folder in folders:
+                ort.preload_dlls(directory=str(folder))
+            for name in (*NEEDED[major], CUDNN):  # older ones know fewer of them
+                for file in (folder / name for folder in folders):
+                    if file.exists():
+                        _unloadable(str(file))
+
+
+def _wheels() -> list[Path]:
+    """Return the folders of NVIDIA's wheels that have libraries, wherever Python finds those."""
+    found = importlib.util.find_spec("nvidia")
+    places = found.submodule_search_locations if found else None
+    return sorted(folder for place in places or () for folder in Path(place).glob("*/lib"))
 
 
 def _unloadable(name: str) -> str:

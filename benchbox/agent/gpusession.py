@@ -147,10 +147,12 @@ def _opened(
     graph: str | bytes, where: Place, session_options: ort.SessionOptions
 ) -> ort.InferenceSession:
     providers, options = [where.provider], [where.options]
-    if where.provider != session.CPU:
-        providers, options = [*providers, session.CPU], [*options, {}]
-    if not hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"):
-        # An ONNX Runtime that cannot tell which nodes it left to the processor may leave none.
+    if hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"):
+        if where.provider != session.CPU:
+            providers, options = [*providers, session.CPU], [*options, {}]
+    elif where.provider != session.CPU:
+        # An ONNX Runtime that cannot tell which nodes it left to the processor may leave none;
+        # with the processor's provider named beside, it takes that for a contradiction.
         session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     # What stands for a session's messages does not stand for its provider's: it warns of its own
     # option device_id.

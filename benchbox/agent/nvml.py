@@ -113,6 +113,9 @@ class Nvml:
                 gpu, nvml.NVML_CLOCK_MEM
             ),
             "power_limit_w": lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(gpu) / 1000,
+            "default_power_limit_w": lambda: (
+                nvml.nvmlDeviceGetPowerManagementDefaultLimit(gpu) / 1000
+            ),
             "pcie_generation": lambda: nvml.nvmlDeviceGetMaxPcieLinkGeneration(gpu),
             "pcie_lanes": lambda: nvml.nvmlDeviceGetCurrPcieLinkWidth(gpu),
             "persistence": lambda: bool(nvml.nvmlDeviceGetPersistenceMode(gpu)),

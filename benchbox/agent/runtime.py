@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from benchbox.agent import system
+from benchbox.agent.counters import Seen
 from benchbox.agent.stdio import Message
 
 
@@ -47,6 +48,9 @@ class Runtime(Protocol):
     def load(self, request: Message) -> Session:
         """Open what a `load` asks for and call it; its pool is bound as the session's threads."""
 
+    def look(self) -> Seen:
+        """Return what is seen of a GPU that it runs on, nothing on a processor."""
+
 
 class OnnxRuntime:
     """ONNX Runtime, which has a pool of threads for each graph."""
@@ -72,6 +76,10 @@ class OnnxRuntime:
         import onnxruntime as ort
 
         return list(ort.get_available_providers())
+
+    def look(self) -> Seen:
+        """Return nothing: it runs on processors."""
+        return {}
 
     def load(self, request: Message) -> Session:
         """Open a graph and call it; raises RuntimeError unless its pool is bound as asked."""

@@ -38,7 +38,11 @@ def doctor(name: str, threads: int | None, cpus: str | None, seconds: float) -> 
         programs = _busiest(before, _used(), sum(look["seconds"] for look in looks))
     is_here = not device.url  # of another machine nobody tells which programs run there
     watch = diagnosis.gather(
-        looks, facts, programs if is_here else (), host.usable_cpus() if is_here else ()
+        looks,
+        facts,
+        programs if is_here else (),
+        host.usable_cpus() if is_here else (),
+        agent.hello["host"].get("gpu"),
     )
     _print(device.name, diagnosis.examine(watch), console())
 

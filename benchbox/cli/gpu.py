@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from benchbox import providers
+from benchbox.cli.loads import Load
 from benchbox.devices import Device
 from benchbox.errors import UsageError
 from benchbox.gpus import CACHES, MODES, OPTIONS, SEARCHES, Driving, Mode
@@ -60,12 +61,27 @@ def driven(places: Sequence[Device], asked: Asked) -> list[Device]:
 
 def _require_gpus(places: Sequence[Device], asked: Asked) -> None:
     first = next(option for name, option in OPTIONS.items() if getattr(asked, name))
+    modules = [place for place in places if place.gpu and place.driving is None]
     for place in places:
         if not place.gpu:
             raise UsageError(f"{first}: only for GPUs, and device {place.name!r} is none")
     if all(place.driving is None for place in places):
         by = ", ".join(dict.fromkeys(providers.short(place.provider) for place in places))
         raise UsageError(f"{first}: only for ONNX Runtime on GPUs, not for --provider {by}")
+    if asked.tf32 and modules:
+        by = providers.short(modules[0].provider)
+        raise UsageError(f"--tf32: --provider {by} is timed without TF32; leave one of them out")
+
+
+def refuse_loads(places: Sequence[Device], load: Load) -> None:
+    """Raise UsageError for a load on a GPU: of its time there, only that in a row is measured."""
+    for option, text in (("--arrival", load.arrival), ("--sustained", load.sustained)):
+        for place in places:
+            if text is not None and place.gpu:
+                raise UsageError(
+                    f"{option}: only for processors, and device {place.name!r} is a GPU; leave "
+                    "it out"
+                )
 
 
 def require(places: Sequence[Device]) -> None:

@@ -86,6 +86,7 @@ def carry_out(
     if options.allow_emulated and options.load.sustained:
         raise UsageError("--allow-emulated: not with --sustained, which keeps figures, no samples")
     places = _places(options)
+    gpu.refuse_loads(places, options.load)
     selected = select(_channels(places))
     gpu.require(places)
     requests = _begun([_request(options, found, name, selected, device) for device in places])

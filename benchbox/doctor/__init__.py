@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from benchbox.doctor import felt, setup
+from benchbox.doctor import felt, gpu, setup
 from benchbox.doctor.watch import Finding, Severity, Watch, gather
 
 __all__ = ["Finding", "Report", "Severity", "Watch", "examine", "gather"]
@@ -31,6 +31,15 @@ CHECKS = (
     setup.isolated,
     setup.power,
     setup.witnesses,
+    gpu.others,
+    gpu.held_down,
+    gpu.clock,
+    gpu.steadiness,
+    gpu.heat,
+    gpu.power_limit,
+    gpu.persistence,
+    gpu.parted,
+    gpu.witness,
 )
 
 
@@ -48,4 +57,4 @@ def examine(watch: Watch) -> Report:
     found = [finding for check in CHECKS for finding in check(watch)]
     found.sort(key=lambda finding: WORST_FIRST.index(finding.severity))
     worst = found[0].severity if found else "good"
-    return Report(worst, f"{watch.named}: {VERDICTS[worst]}", tuple(found))
+    return Report(worst, f"{watch.place}: {VERDICTS[worst]}", tuple(found))

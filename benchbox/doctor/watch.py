@@ -42,6 +42,7 @@ class Watch:
 
     `readings_ns` has how often the probe read what; `others` and `programs` what other programs
     took, as shares of a processor; `usable` are the processors that could be chosen, if known.
+    `gpu` is what a GPU is and what was seen of it last, `gpu_readings_ns` what its probe took.
     """
 
     cpus: tuple[int, ...]
@@ -55,6 +56,8 @@ class Watch:
     facts: Mapping[str, Any] = field(default_factory=dict)
     programs: Sequence[tuple[str, float]] = ()
     usable: Sequence[int] = ()
+    gpu: Mapping[str, Any] = field(default_factory=dict)
+    gpu_readings_ns: Sequence[float] = ()
 
     def share(self, name: str, unit_s: float = 1.0) -> float:
         """Return a time that the witness counted as a share of all time; 0 if it counts none."""
@@ -92,14 +95,20 @@ class Watch:
         """The processors: `processor 1`, `processors 0, 1 and 2`."""
         return ("processor " if len(self.cpus) == 1 else "processors ") + listed(self.cpus)
 
+    @property
+    def place(self) -> str:
+        """What was watched: the processors, and the GPU where there is one."""
+        return f"{self.named} and {self.gpu['name']}" if "name" in self.gpu else self.named
+
 
 def gather(
     looks: Sequence[Mapping[str, Any]],
     facts: Mapping[str, Any],
     programs: Sequence[tuple[str, float]] = (),
     usable: Sequence[int] = (),
+    gpu: Mapping[str, Any] | None = None,
 ) -> Watch:
-    """Put together what the agent answered, one look after the other."""
+    """Put together what the agent answered, one look after the other; `gpu` is what a GPU is."""
     readings: dict[float, int] = {}
     seen: dict[str, float] = {}
     others: dict[int, list[float]] = {}
@@ -111,6 +120,7 @@ def gather(
             seen[name] = join(seen[name], float(value)) if name in seen else float(value)
         for cpu, share in look["others"]:
             others.setdefault(cpu, []).append(share)
+    felt = [look["gpu"] for look in looks if "gpu" in look]
     return Watch(
         cpus=tuple(dict.fromkeys(look["cpu"] for look in looks)),
         seconds=sum(look["seconds"] for look in looks),
@@ -123,6 +133,8 @@ def gather(
         facts=facts,
         programs=programs,
         usable=usable,
+        gpu={**(gpu or {}), **(felt[-1]["seen"] if felt else {})},
+        gpu_readings_ns=[ns for each in felt for ns in each["readings_ns"]],
     )
 
 

@@ -71,6 +71,7 @@ class Record:
     `paper` is what a paper prints of the case as a network, in millions and percent.
     `nodes` says how many nodes of the graph each provider ran, None where that is not told.
     `span_s` is what a call takes on the GPU itself, None where that is not told.
+    `gpu_bytes` is what loading it and its first calls took of the GPU's memory.
     `spans` are its figures on a GPU, where ONNX Runtime ran it there.
     `cooldowns` are the waits for the device to cool down before the sessions that timed it.
     With `arrival` its calls came at a rate, which `latency` and `relative` are about; with
@@ -108,6 +109,7 @@ class Record:
     peak_bytes: int | None = None
     nodes: Mapping[str, int] | None = None
     span_s: float | None = None
+    gpu_bytes: int | None = None
     latency: Latency | None = None
     spans: Spans | None = None
     relative: Interval | None = None

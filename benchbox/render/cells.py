@@ -277,6 +277,7 @@ DETAILS: tuple[tuple[str, Callable[[Record], str]], ...] = (
     ("first call (ms)", lambda r: units.milliseconds(r.first_call_s)),
     ("warmup calls", lambda r: units.whole(r.warmup_calls)),
     ("peak memory (MB)", lambda r: units.millions(r.peak_bytes)),
+    ("GPU memory (MB)", lambda r: units.millions(r.gpu_bytes)),
     (
         "denormals",
         lambda r: units.UNKNOWN if r.denormal_ratio is None else units.ratio(r.denormal_ratio),

@@ -1,10 +1,14 @@
 """Calls on a GPU: awaited, captured as one CUDA graph, and timed by the GPU itself."""
 
 import statistics
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
+from benchbox.agent.gputiming import HOLD, HOLD_MORE_NS, LONGEST_HOLD_NS
+
+CYCLES_PER_NS = 3  # of a GPU's clock, which none exceeds; at a lower one it waits longer
 WARMUPS = 3  # before a capture: libraries allocate and choose their kernels in the first calls
 SPANS = 20
 
@@ -40,6 +44,9 @@ class Cuda(Protocol):
 
     def synchronize(self) -> None:
         """Wait until the GPU has done all that is queued."""
+
+    def hold(self, ns: int) -> None:
+        """Let what is queued from now on wait for at least `ns`."""
 
     def event(self) -> Event:
         """Return a mark that takes the time."""
@@ -90,11 +97,22 @@ def captured(cuda: Cuda, call: Callable[[], Result]) -> Callable[[], Result]:
     return replay
 
 
-def span_s(cuda: Cuda, call: Callable[[], object]) -> float:
-    """Return the seconds that the GPU takes for a call that is not awaited: the median of SPANS."""
+def span_s(
+    cuda: Cuda, call: Callable[[], object], clock: Callable[[], int] = time.perf_counter_ns
+) -> float:
+    """Return the seconds that the GPU takes for a call that is not awaited: the median of SPANS.
+
+    As benchbox.agent.gputiming does it: the queue is held until all of the call is in it, else it
+    would be the launching that is timed.
+    """
     spans_ms = []
+    begin = clock()
+    call()
+    hold_ns = min(LONGEST_HOLD_NS, HOLD * (clock() - begin) + HOLD_MORE_NS)
+    cuda.synchronize()
     for _ in range(SPANS):
         start, end = cuda.event(), cuda.event()
+        cuda.hold(hold_ns)
         start.record()
         call()
         end.record()
@@ -115,6 +133,10 @@ class TorchCuda:
     def synchronize(self) -> None:
         """Wait until the GPU has done all that is queued."""
         self._cuda.synchronize()
+
+    def hold(self, ns: int) -> None:
+        """Let a kernel that does nothing run for at least `ns`."""
+        self._cuda._sleep(ns * CYCLES_PER_NS)
 
     def event(self) -> Event:
         """Return a mark that takes the time."""

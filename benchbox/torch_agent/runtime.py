@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from benchbox import providers
-from benchbox.agent import inputs, system
+from benchbox.agent import cudart, gpulibraries, inputs, nvml, system
+from benchbox.agent.counters import Seen
 from benchbox.agent.runtime import Session
 from benchbox.agent.stdio import Message, Refusal
 from benchbox.errors import BenchboxError
@@ -21,9 +22,20 @@ from benchbox.torch_agent.reference import Reference
 if TYPE_CHECKING:
     import torch
 
-# A GPU's convolutions round their factors to 10 bits (TF32) unless told not to.
-GPU_TOLERANCE = 1e-2
+GPU_TOLERANCE = 1e-3  # its libraries sum up in other orders, or transform convolutions
 PARALLEL = 1 << 20  # elements; operations on so many use every thread
+
+
+def watcher(index: int, version: str) -> nvml.Nvml | None:
+    """Return what watches GPU `index` of a PyTorch for this CUDA; None where nothing can.
+
+    Made before the first context, as benchbox.agent.nvml says.
+    """
+    try:
+        library = gpulibraries.runtime(int(version.partition(".")[0]))
+        return nvml.Nvml(cudart.Runtime(library).bus_id(index))
+    except (RuntimeError, ValueError):
+        return None
 
 
 class TorchRuntime:
@@ -37,6 +49,7 @@ class TorchRuntime:
         self._provider, self._gpu = providers.TORCH, ""
         self._threads = 1
         self._cpus: Sequence[int] = ()
+        self._nvml: nvml.Nvml | None = None
 
     def begin(self, request: Message, cpus: Sequence[int]) -> None:
         """Import torch and bind its threads, one to each of `cpus`.
@@ -72,7 +85,16 @@ class TorchRuntime:
                 f"this torch ({torch.__version__}) {why}; install one that has it, or time on "
                 "--device cpu"
             )
-        torch.cuda.set_device(torch.device(self._gpu))
+        index = int(self._gpu.rpartition(":")[2])
+        self._nvml = watcher(index, str(torch.version.cuda))
+        torch.cuda.set_device(index)
+        torch.zeros(1, device=self._gpu)  # so that it has its context there
+        if self._nvml:
+            self._nvml.adopt()
+        # Convolutions would round their factors to ten bits (TF32), which ONNX Runtime here does
+        # only when asked to.
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
 
     def _check_pool(self) -> None:
         """Let every thread work; raises RuntimeError unless each is bound to its processor."""
@@ -97,6 +119,10 @@ class TorchRuntime:
     def providers(self) -> list[str]:
         """Return the one that was asked for: another needs another process."""
         return [self._provider]
+
+    def look(self) -> Seen:
+        """Return what NVML tells of the GPU, nothing on a processor or without NVML."""
+        return self._nvml.look() if self._nvml else {}
 
     def load(self, request: Message) -> Session:
         """Build a module, call it, and compare it with its graph.

@@ -59,6 +59,7 @@ class Loaded:
     peak_bytes: int | None = None
     nodes: Mapping[str, int] | None = None
     span_s: float | None = None
+    gpu_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,7 @@ class Agent:
             reply.get("peak_bytes"),
             reply.get("nodes"),
             reply.get("span_s"),
+            reply.get("gpu_bytes"),
         )
 
     def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:

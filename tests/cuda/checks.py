@@ -1,65 +1,96 @@
 """The checks: each returns what it saw, and raises AssertionError where that is wrong."""
 
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from tests.cuda.bench import Bench, NotRun, failures
+from tests.cuda import kept
+from tests.cuda.bench import Bench, Ended, NotRun, TooLong, failures
 
 THREE = ("g2:groups=1,scale=1", "g2:groups=8,scale=1", "g3:scale=1")
 SOME = ("g2:scale=1",)
-BRIEF = ("--sessions", "1", "--max-time", "8s")
+BRIEF = ("--sessions", "1", "--max-time", "5s")
+CUDA = ("--device", "cuda")
+NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 CLOSE = 1e-3  # of float32 without TF32, summed up in another order
 SPANS_APART = 0.03
 SPREAD = 1.02
 RUNS = 5
+SLOWER = 1.1  # a probe that another process disturbs
+
+REFUSALS: Sequence[tuple[int, tuple[str, ...], Mapping[str, str]]] = (
+    (6, ("run", "g2", "--device", "cuda:99"), {}),
+    (6, ("run", "g2", *CUDA), NO_GPU),
+    (6, ("run", "g2", *CUDA, "--provider", "torch"), NO_GPU),
+    (6, ("device", "check", "cuda"), NO_GPU),
+    (6, ("run", "g2", "--device", "cudda"), {}),
+    (6, ("run", "g2", "--device", "cpu", "--provider", "torch-cudagraph"), {}),
+    (2, ("run", "g2", "--device", "cpu", "--provider", "CUDAExecutionProvider"), {}),
+    (2, ("run", "g2", "--device", "cpu", "--provider", "tensorrt"), {}),
+    (2, ("run", "g2", "--device", "cpu", "--mode", "graph"), {}),
+    (2, ("run", "g2", "--device", "cpu", "--cache", "cold"), {}),
+    (2, ("run", "g2", *CUDA, "--mode", "fast"), {}),
+    (2, ("run", "g2", *CUDA, "--threads", "2"), {}),
+)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check by its name, with the seconds that it may take."""
+
+    name: str
+    make: Callable[[Bench], str]
+    limit_s: float
 
 
 def refusals(bench: Bench) -> str:
     """What cannot be timed is refused in one line, with its exit code."""
-    asked: list[tuple[int, tuple[str, ...], Mapping[str, str]]] = [
-        (6, ("--device", "cuda:99"), {}),
-        (6, ("--device", "cuda"), {"CUDA_VISIBLE_DEVICES": ""}),
-        (2, ("--device", "cpu", "--provider", "CUDAExecutionProvider"), {}),
-        (2, ("--device", "cpu", "--provider", "tensorrt"), {}),
-        (2, ("--device", "cpu", "--mode", "eager"), {}),
-        (2, ("--device", "cuda", "--mode", "fast"), {}),
-        (2, ("--device", "cuda", "--threads", "2"), {}),
+
+    def refused(asked: tuple[int, tuple[str, ...], Mapping[str, str]]) -> Ended:
+        return bench.run(*asked[1], env=asked[2])
+
+    with ThreadPoolExecutor(4) as pool:
+        ended = list(pool.map(refused, REFUSALS))
+    wrong = [
+        f"{' '.join(arguments)} ended with {each.code}, not {code}: {each.error.strip()}"
+        for (code, arguments, _), each in zip(REFUSALS, ended, strict=True)
+        if each.code != code or len(each.lines) != 1 or each.cut
     ]
-    for code, options, env in asked:
-        ended = bench.run("run", "g2", *options, env=env)
-        said = f"{' '.join(options)} ended with {ended.code}: {ended.error.strip()}"
-        assert ended.code == code, said
-        assert len(ended.lines) == 1, said
-    return f"{len(asked)} refusals in one line each"
+    assert not wrong, f"{len(wrong)} of {len(REFUSALS)}: {'; '.join(wrong)}"
+    return f"{len(REFUSALS)} refusals in one line each"
 
 
 def outputs(bench: Bench) -> str:
     """The GPU computes what the processor does, launched kernel by kernel or replayed."""
-    apart: dict[str, float] = bench.answer("outputs")
+    apart: dict[str, Any] = bench.answer("outputs")
+    wrong = [f"{name}: {what}" for name, what in apart.items() if isinstance(what, str)]
+    assert not wrong, "; ".join(wrong)
     worst = max(apart, key=lambda name: apart[name])
     assert apart[worst] <= CLOSE, f"{worst} differs by {apart[worst]:.2g}, {CLOSE:g} is allowed"
     return f"{len(apart)} graphs, the worst is {worst} with {apart[worst]:.1g}"
 
 
 def spans(bench: Bench) -> str:
-    """Spans are what torch's profiler says of the kernels."""
+    """Spans are what torch's profiler says of the same calls."""
     found: dict[str, Any] = bench.answer("profiled")
-    if "not run" in found:
-        raise NotRun(found["not run"])
-    ratios = {name: span / kernel for name, (span, kernel) in found.items()}
-    text = ", ".join(f"{name}: {ratio:.3f}" for name, ratio in ratios.items())
+    ratios = {name: pair[0] / pair[1] for name, pair in found.items() if not isinstance(pair, str)}
+    unseen = [f"{name}: {why}" for name, why in found.items() if isinstance(why, str)]
+    if not ratios:
+        raise NotRun("; ".join(unseen))
+    text = ", ".join([*(f"{name}: {ratio:.3f}" for name, ratio in ratios.items()), *unseen])
     assert all(abs(ratio - 1) <= SPANS_APART for ratio in ratios.values()), text
-    return f"span over kernel time {text}"
+    return f"span over the profiler's {text}"
 
 
 def modes(bench: Bench) -> str:
     """Eager and graph, hot and cold: all on CUDA, and cold is not faster than hot."""
     with tempfile.TemporaryDirectory() as folder:
-        both = ("--device", "cuda", "--mode", "graph,eager", *BRIEF)
+        both = (*CUDA, "--mode", "graph,eager", *BRIEF)
         hot = bench.records(Path(folder) / "hot", *SOME, *both)
         cold = bench.records(Path(folder) / "cold", *SOME, *both, "--cache", "cold")
     found = {
@@ -71,100 +102,156 @@ def modes(bench: Bench) -> str:
             assert record["nodes"] == {"CUDAExecutionProvider": sum(record["nodes"].values())}, name
             assert record["spans"]["span_s"] <= record["latency"]["p50_s"] * SPREAD, name
     spans_s = {name: sum(r["spans"]["span_s"] for r in records) for name, records in found.items()}
-    for mode in ("cuda-graph", "cuda-eager"):
-        assert spans_s[f"{mode} hot"] <= spans_s[f"{mode} cold"] * SPREAD, str(spans_s)
+    unheld = max(r["spans"].get("unheld_share", 0.0) for d in found.values() for r in d)
     waits = {name: sum(r["latency"]["p50_s"] for r in records) for name, records in found.items()}
     saved = waits["cuda-eager hot"] / waits["cuda-graph hot"]
     chill = spans_s["cuda-graph cold"] / spans_s["cuda-graph hot"]
-    return f"eager waits {saved:.2f}x as long as graph; cold spans are {chill:.2f}x hot ones"
+    text = (
+        f"eager waits {saved:.2f}x as long as graph; cold spans are {chill:.2f}x hot ones; "
+        f"at most {unheld:.0%} of spans unheld"
+    )
+    for mode in ("cuda-graph", "cuda-eager"):
+        assert spans_s[f"{mode} hot"] <= spans_s[f"{mode} cold"] * SPREAD, f"{text}; {spans_s}"
+    return text
 
 
 def neighbour(bench: Bench) -> str:
-    """NVML sees another process that computes on the GPU, and the record says so."""
-    busy = subprocess.Popen(
-        [sys.executable, "-m", "tests.cuda.busy"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=bench.environment(),
+    """Another process that computes on the GPU is seen by NVML, or felt by the probes."""
+    asked = (*SOME, *CUDA, "--quick")
+    with tempfile.TemporaryDirectory() as folder:
+        quiet = bench.records(Path(folder) / "quiet", *asked)["cuda"]
+        with bench.started("-m", "tests.cuda.busy") as busy:
+            assert busy.stdout is not None and busy.stderr is not None, "piped"
+            if busy.stdout.readline() != "busy\n":
+                raise AssertionError(f"the second process did not start: {busy.stderr.read()}")
+            shared = bench.records(Path(folder) / "shared", *asked)["cuda"]
+    bursts = [burst for record in shared for burst in record["bursts"]]
+    counted = [b for b in bursts if b.get("seen", {}).get("gpu_other_processes")]
+    told = sum("gpu_shared" in b.get("tags", ()) for b in bursts) / max(1, len(bursts))
+    slower = _probed(shared) / _probed(quiet)
+    shares = [r["latency"]["quiet_share"] for r in shared if r.get("latency")]
+    text = (
+        f"NVML counts others in {len(counted)} of {len(bursts)} bursts, {told:.0%} are tagged; "
+        f"the probe is {slower:.2f}x as slow; {median(shares or [0]):.0%} of the samples are quiet"
     )
-    assert busy.stdin is not None and busy.stdout is not None, "piped"
-    try:
-        assert busy.stdout.readline() == b"busy\n", "the second process did not start"
-        with tempfile.TemporaryDirectory() as folder:
-            found = bench.records(Path(folder), *SOME, "--device", "cuda", "--quick")
-    finally:
-        busy.stdin.close()
-        busy.wait(30)
-    bursts = [burst for record in found["cuda"] for burst in record["bursts"]]
-    told = [burst for burst in bursts if "gpu_other_processes" in burst.get("seen", {})]
-    if not told:
-        raise NotRun("NVML does not tell of processes here")
-    shared = sum("gpu_shared" in burst.get("tags", ()) for burst in bursts) / len(bursts)
-    assert shared > 0.5, f"only {shared:.0%} of the bursts are tagged"
-    return f"{shared:.0%} of the bursts are tagged"
+    assert told > 0.5 or slower > SLOWER, f"unnoticed: {text}"
+    return text
+
+
+def _probed(records: Sequence[Mapping[str, Any]]) -> float:
+    """The middle reading of the probe in some records, in ns."""
+    marks = [ns for r in records for burst in r["bursts"] for _, ns in burst["marks"]]
+    assert marks, "no probe was read"
+    return median(marks)
 
 
 def spread(bench: Bench) -> str:
     """Five whole runs of three graphs agree."""
     p50s: dict[str, list[float]] = {}
-    for _ in range(RUNS):
+    took_s = 0.0
+    for run in range(RUNS):
+        if bench.left_s < took_s * 1.2:
+            raise TooLong(f"{run} of {RUNS} runs; {_spread(p50s)[1]}")
+        begin = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
-            found = bench.records(Path(folder), *THREE, "--device", "cuda", *BRIEF)
-        assert not failures(found["cuda"]), failures(found["cuda"])[0]
-        for record in found["cuda"]:
-            p50s.setdefault(record["case"], []).append(record["latency"]["p50_s"])
+            found = bench.records(Path(folder), *THREE, *CUDA, *BRIEF)["cuda"]
+        assert not failures(found), failures(found)[0]
+        for record in found:
+            if record.get("latency"):
+                key = f"{record['spec']}:{record['case']}"
+                p50s.setdefault(key, []).append(record["latency"]["p50_s"])
+        took_s = time.monotonic() - begin
+    worst, text = _spread(p50s)
+    assert worst <= SPREAD, text
+    return f"{RUNS} runs: {text}"
+
+
+def _spread(p50s: Mapping[str, Sequence[float]]) -> tuple[float, str]:
+    """The largest ratio of two p50s of a case, and that in words."""
     ratios = {case: max(each) / min(each) for case, each in p50s.items()}
+    assert ratios, "no case was timed"
     worst = max(ratios, key=lambda case: ratios[case])
-    text = f"largest over smallest p50 of {RUNS} runs: at most {ratios[worst]:.3f} ({worst})"
-    assert ratios[worst] <= SPREAD, text
-    return text
+    return ratios[worst], (
+        f"largest over smallest p50 at most {ratios[worst]:.3f} ({worst}), "
+        f"median {median(ratios.values()):.3f} of {len(ratios)} cases"
+    )
 
 
 def ceilings(bench: Bench) -> str:
     """The GPU tells what it is, and its best is measured."""
     ended = bench.run("device", "check", "cuda")
-    assert ended.code == 0, ended.error.strip()
+    assert ended.code == 0, ended.said
+    print(ended.out, flush=True)
     lines = ended.out.splitlines()
-    kept = [line for line in lines if line.startswith("GPU") or " best " in line]
-    return "; ".join(" ".join(line.split()) for line in kept)
+    told = [line for line in lines if line.startswith("GPU") or " best " in line]
+    assert len(told) > 1, ended.out
+    return "; ".join(" ".join(line.split()) for line in told)
 
 
-def guidelines(bench: Bench) -> str:
-    """`run all --device cuda`, into the results."""
-    return _kept(bench, "all", "--max-time", "70s")
+def doctor(bench: Bench) -> str:
+    """The GPU is looked at before it is measured on."""
+    ended = bench.run("doctor", *CUDA, "--seconds", "3")
+    assert ended.code == 0, ended.said
+    print(ended.out, flush=True)
+    return ended.out.strip().splitlines()[0]
 
 
-def networks(bench: Bench) -> str:
-    """`run models --device cuda` at batch 1 and 8, into the results."""
-    parts = [_kept(bench, "models", "--batch", batch, "--max-time", "45s") for batch in ("1", "8")]
-    return "; ".join(parts)
+def torch(bench: Bench) -> str:
+    """PyTorch, eager and captured, computes what ONNX Runtime does, and is timed beside it."""
+    return _beside(bench, "cuda", "torch", "torch-cudagraph")
 
 
-def _kept(bench: Bench, name: str, *options: str) -> str:
-    ended = bench.run(
-        "run",
-        name,
-        "--device",
-        "cuda",
-        "--sessions",
-        "1",
-        *options,
-        "--results",
-        str(bench.results),
+def compiled(bench: Bench) -> str:
+    """PyTorch's compiler, likewise."""
+    return _beside(bench, "cuda", "torch-compile")
+
+
+def _beside(bench: Bench, *providers: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        by = ("--provider", ",".join(providers))
+        found = bench.records(Path(folder), *SOME, "g4:scale=1", *CUDA, *by, *BRIEF)
+    assert len(found) == len(providers), f"only {', '.join(found)}"
+    for name, records in found.items():
+        assert not failures(records), f"{name}: {failures(records)[0]}"
+    first, *others = found
+    ours = {r["case"]: r["latency"]["p50_s"] for r in found[first]}
+    ratios = {
+        name: median(r["latency"]["p50_s"] / ours[r["case"]] for r in found[name])
+        for name in others
+    }
+    told = ", ".join(f"{name} {ratio:.2f}x" for name, ratio in ratios.items())
+    return f"p50 over that of {first}, in the middle: {told}"
+
+
+CHECKS: Mapping[str, Check] = {
+    check.name: check
+    for check in (
+        Check("refusals", refusals, 45),
+        Check("ceilings", ceilings, 45),
+        Check("doctor", doctor, 30),
+        Check("outputs", outputs, 60),
+        Check("spans", spans, 60),
+        Check("modes", modes, 70),
+        Check("neighbour", neighbour, 50),
+        Check("guidelines", kept.guidelines, 120),
+        Check("networks", kept.networks, 110),
+        Check("torch", torch, 60),
+        Check("spread", spread, 110),
     )
-    print(ended.out)
-    assert ended.code == 0, "; ".join([f"{name} ended with {ended.code}", *ended.lines[-1:]])
-    return f"{name}: {ended.lines[-1]}"
-
-
-CHECKS: Mapping[str, Callable[[Bench], str]] = {
-    "refusals": refusals,
-    "ceilings": ceilings,
-    "outputs": outputs,
-    "spans": spans,
-    "modes": modes,
-    "neighbour": neighbour,
-    "spread": spread,
-    "guidelines": guidelines,
-    "networks": networks,
 }
+# Only where they are named: each takes some minutes.
+LONGER: Mapping[str, Check] = {
+    check.name: check
+    for check in (
+        Check("all-guidelines", kept.all_guidelines, 560),
+        Check("all-networks", kept.all_networks, 560),
+        Check("all-torch", kept.all_torch, 560),
+        Check("compiled", compiled, 300),
+    )
+}
+
+
+def chosen(names: Sequence[str]) -> list[Check]:
+    """The checks of these names, those of every day where there are none."""
+    every = {**CHECKS, **LONGER}
+    return [every[name] for name in names] if names else list(CHECKS.values())

@@ -97,7 +97,8 @@ int cudaRuntimeGetVersion(int *version) { ENTER; *version = (int)setting("runtim
 
 int cudaGetDeviceCount(int *count) {
     ENTER;
-    *count = (int)setting("devices", 1);
+    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+    *count = visible && !*visible ? 0 : (int)setting("devices", 1);
     return *count ? 0 : NO_DEVICE;
 }
 

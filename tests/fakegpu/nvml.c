@@ -97,6 +97,7 @@ int nvmlDeviceGetMaxClockInfo(void *handle, unsigned type, unsigned *mhz) {
 
 NUMBER(nvmlDeviceGetPowerUsage, unsigned, "power_mw", 312500)
 NUMBER(nvmlDeviceGetEnforcedPowerLimit, unsigned, "power_limit_mw", 700000)
+NUMBER(nvmlDeviceGetPowerManagementDefaultLimit, unsigned, "default_power_limit_mw", 700000)
 NUMBER(nvmlDeviceGetTotalEnergyConsumption, unsigned long long, "energy_mj", 123456789)
 NUMBER(nvmlDeviceGetMaxPcieLinkGeneration, unsigned, "pcie_generation", 5)
 NUMBER(nvmlDeviceGetCurrPcieLinkWidth, unsigned, "pcie_lanes", 16)
