@@ -6,7 +6,7 @@ from typing import Any
 
 from benchbox import gpus
 from benchbox.records import Context, Record, Run, known_macs
-from benchbox.render import units
+from benchbox.render import units, words
 from benchbox.render.words import listed
 
 BOUND = 0.5  # share of the latency that is launch: from here on a case is launch-bound
@@ -139,7 +139,7 @@ def _bound(records: Sequence[Record]) -> list[str]:
         own = [record for record in records if record.group == group and record.key in shares]
         slow = [record for record in own if shares[record.key] >= BOUND]
         if group and slow and len(slow) == len(own):
-            where = f"at {group.replace('=', ' ', 1)} launch-bound"
+            where = f"at {words.group(group)} launch-bound"
             lines.append(f"{where}: {_span([shares[r.key] for r in slow])}")
         else:
             singles += slow

@@ -142,7 +142,8 @@ class Measurement:
         """Return, in a comparison, the samples that those of a case are judged against."""
         case = self._cases[key]
         reference = f"{case.spec}:{case.reference}"
-        others = self._cases.keys() - self._failed - {reference}
+        same = {k for k, c in self._cases.items() if f"{c.spec}:{c.reference}" == reference}
+        others = same - self._failed - {reference}
         if self._plan.margin is None or reference in self._failed or not others:
             return None
         return self._bursts(reference)

@@ -176,7 +176,7 @@ def _context(request: Request, cases: Sequence[Case], agent: Agent) -> Context:
         seed=request.plan.seed,
         plan={
             **asdict(request.plan),
-            "batch": selection.batch,
+            "batch": [*selection.batches] if selection.batches[1:] else selection.batch,
             "shapes": [str(shape) for shape in selection.shapes],
             "weights": _weights(cases),
             **(device.driving.plan() if device.driving else {}),

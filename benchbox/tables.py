@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from benchbox import launching, loads, papers, verdicts
 from benchbox.records import Record, Run, known_macs, uncounted
 from benchbox.samples import Latency
-from benchbox.specs.model import label_text
+from benchbox.specs.labels import label_text
 from benchbox.stats import Interval
 
 if TYPE_CHECKING:

@@ -193,7 +193,12 @@ ChannelSet = Annotated[
     Channels | None,
     typer.Option("--channels", help="the paper's channel set (default: the device's)"),
 ]
-Batch = Annotated[int | None, typer.Option("--batch", "-b", min=1, help="images in one call")]
+Batch = Annotated[
+    str | None,
+    typer.Option(
+        "--batch", "-b", metavar="1,8", help="images in one call; each case at each of several"
+    ),
+]
 Scales = Annotated[
     list[str] | None, typer.Option("--scale", help="only the cases of this scale; repeatable")
 ]

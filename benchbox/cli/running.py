@@ -223,7 +223,7 @@ def file_name(text: str) -> str:
 
 def selecting(
     channels: Channels | None,
-    batch: int | None,
+    batch: str | None,
     scales: Sequence[str] | None,
     shapes: Sequence[str] | None,
     weights: Sequence[str] | None,
@@ -235,7 +235,7 @@ def selecting(
 def selection(
     channels: Channels | None,
     own: Platform,
-    batch: int | None,
+    batch: str | None,
     scales: Sequence[str] | None,
     shapes: Sequence[str] | None,
     weights: Sequence[str] | None = None,
@@ -248,7 +248,7 @@ def selection(
         raise UsageError(f"--shape {twice[0]}: given twice")
     return Selection(
         channels=channels.value if channels else own,
-        batch=batch,
+        batches=parsing.batches(batch),
         scales=tuple(scales or ()),
         shapes=tuple(tensors),
         weights=parsing.weights(weights or ()),
