@@ -1,6 +1,6 @@
 """What a run on a GPU adds to its table: what the GPU itself takes, and what launching it costs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,12 @@ class Ceiling:
 
     name: str
     share: float
+
+
+def types(dtypes: Iterable[str]) -> list[str]:
+    """Return the types that graphs compute in but for float32, as they are called for short."""
+    others = (FLOATS.get(dtype, dtype) for dtype in dtypes if dtype != "float32")
+    return list(dict.fromkeys(others))
 
 
 def columns(runs: Sequence[Run]) -> dict[str, str]:

@@ -232,7 +232,13 @@ class Measurement:
             first = key not in self._loaded
             module = recipe(case) if runs_modules(self._device.provider) else None
             loaded = agent.load(
-                key, str(graph.path), case.inputs, self._plan.seed, denormals=first, module=module
+                key,
+                str(graph.path),
+                case.inputs,
+                self._plan.seed,
+                denormals=first,
+                types=first and case.dtype == "float16",
+                module=module,
             )
         except CaseError as error:
             sampler.fail(key, str(error))

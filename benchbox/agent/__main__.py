@@ -155,7 +155,7 @@ class Agent:
         denormal_ratio = denormals.ratio(loaded.call) if looked_for else None
         gc.collect()
         gc.freeze()
-        yield {
+        reply = {
             "reply": "load",
             "load_s": loaded.load_s,
             "first_call_s": loaded.first_call_s,
@@ -169,6 +169,7 @@ class Agent:
             "peak_rss_bytes": system.peak_rss_bytes(),
             "peak_bytes": system.peak_since(mark),
         }
+        yield reply | ({"types": self._runtime.types(request)} if request.get("types") else {})
 
     def time(self, request: Message) -> Iterator[dict[str, object]]:
         """Time bursts in the order asked for; the garbage collector is off meanwhile."""

@@ -70,6 +70,7 @@ class Record:
     `relative` is its latency over that of the group's reference, from the rounds that they share.
     `paper` is what a paper prints of the case as a network, in millions and percent.
     `nodes` says how many nodes of the graph each provider ran, None where that is not told.
+    `types` says how many nodes of a float16 graph gave which type, None where that is not told.
     `span_s` is what a call takes on the GPU itself, None where that is not told.
     `spans` are its figures on a GPU, where ONNX Runtime ran it there.
     `cooldowns` are the waits for the device to cool down before the sessions that timed it.
@@ -107,6 +108,7 @@ class Record:
     denormal_ratio: float | None = None
     peak_bytes: int | None = None
     nodes: Mapping[str, int] | None = None
+    types: Mapping[str, int] | None = None
     span_s: float | None = None
     latency: Latency | None = None
     spans: Spans | None = None

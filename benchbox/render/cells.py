@@ -126,7 +126,8 @@ def setting(context: Context, records: Sequence[Record]) -> str:
     """Return where and how the records were measured."""
     batches = ", ".join(dict.fromkeys(str(record.batch) for record in records))
     how = gpus.words(context.plan) or [units.threads(context.threads)]
-    parts = (context.device, context.provider, *how, f"batch {batches}")
+    types = launching.types(record.dtype for record in records)
+    parts = (context.device, context.provider, *how, f"batch {batches}", *types)
     return printable(", ".join([*parts, *telling.setting(records)]))
 
 

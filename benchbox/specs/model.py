@@ -27,6 +27,7 @@ DType = Literal[
     "bool",
 ]  # fmt: skip - those that the agent can fill
 Platform = Literal["gpu", "arm"]
+Precision = Literal["fp32", "fp16"]
 Unit = Literal["images_per_s", "batches_per_s"]
 
 
@@ -102,6 +103,7 @@ class Case:
     Cases with the same `spec` and `group` are compared with each other; `reference` names the
     first of them. `printed` holds arguments that the paper prints but that cannot be built so,
     `paper` what it prints of the case as a network. `network` is its name in the catalogue.
+    `halved` says that its graph is made in float32 and then converted to float16.
     """
 
     spec: str
@@ -118,6 +120,7 @@ class Case:
     printed: Mapping[str, Scalar] = field(default_factory=dict)
     note: str = ""
     dtype: str = "float32"
+    halved: bool = False
     network: str = ""
     paper: Paper = field(default_factory=Paper)
 
@@ -145,6 +148,7 @@ class Selection:
     scales: tuple[str, ...] = ()
     shapes: tuple[TensorSpec, ...] = ()
     weights: Mapping[str, Path] = field(default_factory=dict)
+    dtype: Precision | None = None
 
     @property
     def batch(self) -> int | None:
