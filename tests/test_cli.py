@@ -310,6 +310,28 @@ def test_every_case_is_timed_at_every_batch(write_onnx: WriteOnnx) -> None:
     assert "cannot be resumed: batch was [1, 4] and is [1, 2] now" in other.stderr
 
 
+def test_a_run_in_float16_says_so_and_what_computed_it(write_onnx: WriteOnnx) -> None:
+    name = str(write_onnx("tiny"))
+    arguments = [name, *SHORT, "--export-csv", "t.csv"]
+    result = benchbox("run", *arguments, "--dtype", "fp16")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[1].endswith("batch 1, fp16")
+    (row,) = rows(Path("t.csv").read_text())
+    assert row["dtype"] == "float16"
+    run = records.read(only_run())
+    (record,) = run.records
+    assert run.context.plan["dtype"] == "fp16"
+    assert (record.dtype, list(record.inputs)) == ("float16", ["x=32x32:float16"])
+    assert record.types is not None
+    assert sum(record.types.values()) >= 1
+    if record.types.get("float") and record.latency:  # by the machine and how quiet it was
+        assert "computed in float32, between casts" in result.stdout
+        assert "computed in float32" in row["reason"]
+    resumed = benchbox("run", *arguments, "--resume")
+    assert resumed.returncode == 2
+    assert "cannot be resumed: dtype was 'fp16' and is none now" in resumed.stderr
+
+
 def test_a_killed_run_leaves_no_agent_and_a_file_that_can_be_read(write_onnx: WriteOnnx) -> None:
     process = start("run", str(write_onnx()), *FOREVER)
     agent = wait_for_agent(process)
