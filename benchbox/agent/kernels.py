@@ -8,6 +8,7 @@ import gc
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from benchbox.agent.runtime import GpuLostError
 from benchbox.agent.tracing import Recording
 
 if TYPE_CHECKING:
@@ -27,5 +28,7 @@ def types(load: Load, options: "ort.SessionOptions") -> dict[str, int] | None:
             del loaded
             gc.collect()  # the session is gone, and its events are written
             return recording.types()
+    except GpuLostError:
+        raise
     except Exception:  # whatever a runtime raised: the graph itself is loaded and can be timed
         return None
