@@ -33,12 +33,14 @@ def notes(run: Run, records: Sequence[Record]) -> list[str]:
     margin = verdicts.margin(run.context)
     if margin is None or not any(verdicts.verdict(run, record) for record in records):
         return []
-    by_graph: dict[str, list[str]] = {}
+    references = list(dict.fromkeys(record.reference for record in records))
+    by_graph: dict[tuple[str, ...], list[str]] = {}
     for record in records:
         if record.graph:
-            by_graph.setdefault(str(record.graph["sha256"]), []).append(record.case)
+            what = (str(record.graph["sha256"]), *record.inputs)
+            by_graph.setdefault(what, []).append(record.case)
     return [
-        f"verdict, by the whole 95% interval of the ratio to {records[0].reference}: "
+        f"verdict, by the whole 95% interval of the ratio to {' or '.join(references)}: "
         f"{_bounds(margin)}; UNCLEAR where it lies across a bound",
         *(
             f"{listed(same)} are the same graph: what differs is chance"

@@ -7,6 +7,7 @@ from benchbox import providers
 from benchbox.agent.system import ranges
 from benchbox.cooling import Cooldown
 from benchbox.records import Context, Record
+from benchbox.render.words import by_text
 
 LABELS = {
     "governor": "governor",
@@ -20,6 +21,8 @@ AS_BUILT = {
     providers.TORCH_COMPILE: "PyTorch's own module by torch.compile with its defaults, no freezing",
     providers.TORCH_CUDAGRAPH: "PyTorch's own module as one captured CUDA graph",
 }
+FEW = 3  # footnotes of one kind that stand one by one
+SINGLE = "float"  # float32, in ONNX Runtime's words
 NOW = " now"  # ends what a board's firmware says of this moment
 
 
@@ -29,6 +32,7 @@ def notes(context: Context, records: Sequence[Record]) -> list[str]:
     waits = {each.session: each for record in records for each in record.cooldowns}
     return [
         *_as_built(context, records),
+        *_half(context, records),
         *_unequal(context),
         *_at_first(setting),
         *_changes(setting, records),
@@ -43,6 +47,42 @@ def _as_built(context: Context, records: Sequence[Record]) -> Iterator[str]:
     yield AS_BUILT[context.provider]
     if any((record.graph or {}).get("batch_norm") == "folded" for record in records):
         yield "its batch norms are as in the module; the ONNX graph has them folded away"
+
+
+def _half(context: Context, records: Sequence[Record]) -> list[str]:
+    """Say where a float16 graph computed in another type, or that nobody tells."""
+    names = [record.case for record in records]
+    lines = by_text(names, [other_types(context, record) for record in records])
+    if len(lines) <= FEW:
+        return lines
+    worst = max(records, key=_share_single)
+    count = sum(_share_single(record) > 0 for record in records)
+    return [
+        f"{count} of {len(records)} cases compute in float32 here, between casts, for want of "
+        f"float16 kernels; most of all {worst.case}: {other_types(context, worst)}"
+    ]
+
+
+def other_types(context: Context, record: Record) -> str:
+    """Return how much of a float16 graph computed in float32, empty where nothing did."""
+    is_module = providers.runs_modules(context.provider)  # which computes in its own type
+    if record.dtype != "float16" or record.latency is None or is_module:
+        return ""
+    if record.types is None:
+        return "whether float16 or float32 kernels computed it is not told here"
+    single, total = record.types.get(SINGLE, 0), sum(record.types.values())
+    if not single:
+        return ""
+    how_many = "all" if single == total else f"{single} of {total}"
+    whole = ", so this is no latency of fp16 arithmetic" if single * 2 > total else ""
+    return (
+        f"{how_many} nodes computed in float32, between casts, for want of float16 kernels{whole}"
+    )
+
+
+def _share_single(record: Record) -> float:
+    types = record.types or {}
+    return types.get(SINGLE, 0) / max(1, sum(types.values()))
 
 
 def _unequal(context: Context) -> Iterator[str]:

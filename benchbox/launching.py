@@ -1,12 +1,12 @@
 """What a run on a GPU adds to its table: what the GPU itself takes, and what launching it costs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from benchbox import gpus
 from benchbox.records import Context, Record, Run, known_macs
-from benchbox.render import units
+from benchbox.render import units, words
 from benchbox.render.words import listed
 
 BOUND = 0.5  # share of the latency that is launch: from here on a case is launch-bound
@@ -31,6 +31,12 @@ class Ceiling:
 
     name: str
     share: float
+
+
+def types(dtypes: Iterable[str]) -> list[str]:
+    """Return the types that graphs compute in but for float32, as they are called for short."""
+    others = (FLOATS.get(dtype, dtype) for dtype in dtypes if dtype != "float32")
+    return list(dict.fromkeys(others))
 
 
 def columns(runs: Sequence[Run]) -> dict[str, str]:
@@ -139,7 +145,7 @@ def _bound(records: Sequence[Record]) -> list[str]:
         own = [record for record in records if record.group == group and record.key in shares]
         slow = [record for record in own if shares[record.key] >= BOUND]
         if group and slow and len(slow) == len(own):
-            where = f"at {group.replace('=', ' ', 1)} launch-bound"
+            where = f"at {words.group(group)} launch-bound"
             lines.append(f"{where}: {_span([shares[r.key] for r in slow])}")
         else:
             singles += slow

@@ -142,7 +142,8 @@ class Measurement:
         """Return, in a comparison, the samples that those of a case are judged against."""
         case = self._cases[key]
         reference = f"{case.spec}:{case.reference}"
-        others = self._cases.keys() - self._failed - {reference}
+        same = {k for k, c in self._cases.items() if f"{c.spec}:{c.reference}" == reference}
+        others = same - self._failed - {reference}
         if self._plan.margin is None or reference in self._failed or not others:
             return None
         return self._bursts(reference)
@@ -231,7 +232,13 @@ class Measurement:
             first = key not in self._loaded
             module = recipe(case) if runs_modules(self._device.provider) else None
             loaded = agent.load(
-                key, str(graph.path), case.inputs, self._plan.seed, denormals=first, module=module
+                key,
+                str(graph.path),
+                case.inputs,
+                self._plan.seed,
+                denormals=first,
+                types=first and case.dtype == "float16",
+                module=module,
             )
         except CaseError as error:
             sampler.fail(key, str(error))

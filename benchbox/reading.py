@@ -10,7 +10,7 @@ from benchbox.records import Record, Run, SpecFacts, known_macs, uncounted
 from benchbox.render import units
 from benchbox.render.words import by_text, listed
 from benchbox.samples import Latency
-from benchbox.specs.model import label_text
+from benchbox.specs.labels import label_text
 from benchbox.stats import Interval
 
 MARGIN = 1.01  # a case is slower when its whole interval is beyond 1% more than the other's
@@ -46,26 +46,43 @@ class Pair:
         return "fails" if self.ratio.high <= MARGIN else "unclear"
 
     @property
+    def group(self) -> str:
+        """The group of the two, without the batch where that is in it."""
+        labels = self.slower.group.split(",")
+        return ",".join(label for label in labels if label != f"batch={self.slower.batch}")
+
+    @property
     def place(self) -> str:
         """The group without its key: `1` of `scale=1`."""
-        return self.slower.group.partition("=")[2] or self.slower.group
+        return self.group.partition("=")[2] or self.group
 
 
 def sentence(run: Run, spec_facts: SpecFacts) -> str | None:
     """Return whether the spec's claim holds in this run, None if no pair of it was measured.
 
-    Of a case under continuous load, what became of it; of a comparison, what came out.
+    Of several batches a line for each. Of a case under continuous load, what became of it; of a
+    comparison, what came out.
     """
     records = _records(run, spec_facts)
     if compared := comparing.sentence(run, records):
         return compared
+    batches = [
+        [r for r in records if r.batch == b] for b in dict.fromkeys(r.batch for r in records)
+    ]
+    lines = [_claimed(spec_facts, own, several=len(batches) > 1) for own in batches]
+    return "\n".join(filter(None, lines)) or telling.sentence(records)
+
+
+def _claimed(spec_facts: SpecFacts, records: Sequence[Record], *, several: bool) -> str:
+    """Return whether the claim holds for records of one of `several` batches, empty if unknown."""
     claim = spec_facts.claim
     pairs = [] if claim is None else _pairs(records, claim)
     if claim is None or not pairs:
-        return telling.sentence(records)
+        return ""
     ratios = listed([units.ratio(p.ratio.value, units.width(p.ratio)) for p in pairs])
     what = spec_facts.guideline or f"The claim of {spec_facts.name}"
-    about = f"{what}{telling.at(pairs[0].slower)}"
+    at = f" at batch {records[0].batch}" if several else ""
+    about = f"{what}{at}{telling.at(pairs[0].slower)}"
     return (
         f"{about} {_verdict(pairs)}: "
         f"{claim['subject']} cost {ratios} the latency of {claim['than_subject']}"
@@ -203,7 +220,7 @@ def _verdict(pairs: Sequence[Pair]) -> str:
 
 def _key(pairs: Sequence[Pair]) -> str:
     """Return what the groups are called, as a prefix: `scale ` of `scale=1`."""
-    key, equals, _ = pairs[0].slower.group.partition("=")
+    key, equals, _ = pairs[0].group.partition("=")
     return f"{key} " if equals else ""
 
 
@@ -223,7 +240,7 @@ def _at_flops(pairs: Sequence[Pair]) -> str:
 def _aside(pairs: Sequence[Pair]) -> str:
     """Return the groups that the ratios belong to, and the paper's ratios."""
     parts = []
-    if pairs[0].slower.group:
+    if pairs[0].group:
         parts.append(_key(pairs) + ", ".join(pair.place for pair in pairs))
     papers = [paper_ratio(pair.slower, pair.than) for pair in pairs]
     if any(paper is not None for paper in papers):

@@ -9,7 +9,7 @@ from benchbox.records import Context, Run
 
 # Samples taken under different values of these do not belong in one table.
 SAME = ("device", "provider", "threads", "cpus", "channels", "seed", "versions")
-SAME_PLAN = ("batch", "shapes", "weights", "arrival_per_s", "sustained_s")
+SAME_PLAN = ("batch", "shapes", "weights", "dtype", "arrival_per_s", "sustained_s")
 SAME_DRIVING = tuple(gpus.OPTIONS)
 SAME_GPU = {"name": "GPU", "power_limit_w": "its power limit"}
 DIGITS = 12  # of a sha256 in a message

@@ -16,7 +16,15 @@ from benchbox.measuring import Measurement
 from benchbox.planning import Plan
 from benchbox.records import Context, Record, Run, SpecFacts
 from benchbox.sampling import Sampler
-from benchbox.specs import BlockSpec, Builder, Case, Selection, with_references, with_weights
+from benchbox.specs import (
+    BlockSpec,
+    Builder,
+    Case,
+    Selection,
+    with_dtype,
+    with_references,
+    with_weights,
+)
 from benchbox.transports import Agent, open_agent
 
 
@@ -139,6 +147,7 @@ def unfold(specs: Sequence[BlockSpec], selection: Selection) -> list[Case]:
     cases = with_weights(
         [case for spec in specs for case in spec.cases(selection)], selection.weights
     )
+    cases = with_dtype(cases, selection.dtype)
     seen: set[str] = set()
     for case in cases:
         if case.key in seen:
@@ -176,9 +185,10 @@ def _context(request: Request, cases: Sequence[Case], agent: Agent) -> Context:
         seed=request.plan.seed,
         plan={
             **asdict(request.plan),
-            "batch": selection.batch,
+            "batch": [*selection.batches] if selection.batches[1:] else selection.batch,
             "shapes": [str(shape) for shape in selection.shapes],
             "weights": _weights(cases),
+            "dtype": selection.dtype,
             **(device.driving.plan() if device.driving else {}),
         },
         specs=[_facts(spec, selection) for spec in _once(request.specs)],

@@ -312,7 +312,8 @@ class Sampler:
         if self.plan.margin is None:
             return None
         reference = self.cases.get(case.subject.reference, case)
-        others = [c for c in self.cases.values() if c is not reference and not c.failure]
+        same = [c for c in self.cases.values() if c.subject.reference == case.subject.reference]
+        others = [c for c in same if c is not reference and not c.failure]
         return None if reference.failure or not others else reference.paired
 
     def _compared(self, case: Progress) -> bool:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from benchbox import launching, loads, papers, verdicts
-from benchbox.records import Record, Run, known_macs, uncounted
+from benchbox import conditions, launching, loads, papers, verdicts
+from benchbox.records import Context, Record, Run, known_macs, uncounted
 from benchbox.samples import Latency
-from benchbox.specs.model import label_text
+from benchbox.specs.labels import label_text
 from benchbox.stats import Interval
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _row(run: Run, record: Record) -> dict[str, object]:
         "relative_latency": _rounded(interval.value if interval else None),
         "published": record.published,
         "status": record.status,
-        "reason": _reason(record),
+        "reason": _reason(context, record),
         **{f"arg_{name}": label_text(v) for name, v in {**record.args, **record.labels}.items()},
         **{name: _rounded(v) if isinstance(v, float) else v for name, v in further.items()},
     }
@@ -121,10 +121,11 @@ def _latency(latency: Latency, batch: int) -> dict[str, object]:
     }
 
 
-def _reason(record: Record) -> str:
+def _reason(context: Context, record: Record) -> str:
     operators = uncounted(record.cost)
     missing = f"multiply-accumulates not counted for: {operators}" if operators else ""
-    return "; ".join(text for text in (record.reason, missing) if text)
+    types = conditions.other_types(context, record)
+    return "; ".join(text for text in (record.reason, missing, types) if text)
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -283,6 +283,55 @@ def test_an_interrupted_run_keeps_what_it_measured_and_can_be_resumed(
     assert all(len(r.bursts) > n for r, n in zip(run.records, before, strict=True))
 
 
+def test_every_case_is_timed_at_every_batch(write_onnx: WriteOnnx) -> None:
+    text = "open (float[N,3,8,8] x) => (float[N,3,8,8] y) { y = Relu(x) }"
+    path = str(write_onnx("open", text))
+    result = benchbox("run", path, *SHORT, "--batch", "1,4", "--export-csv", "t.csv")
+    assert result.returncode == 0, result.stderr
+    table = result.stdout.splitlines()
+    assert table[1].startswith("cpu, CPUExecutionProvider, 1 thread, batch 1, 4")
+    assert [line for line in table if line.startswith("batch ")] == ["batch 1", "batch 4"]
+    written = rows(Path("t.csv").read_text())
+    assert [(row["case"], row["batch"]) for row in written] == [
+        ("open,batch=1", "1"),
+        ("open,batch=4", "4"),
+    ]
+    memory = [int(row["memory_access_bytes"]) for row in written]
+    assert memory[1] == 4 * memory[0]
+    for row in written:
+        if row["latency_p50_ms"]:  # a machine never quiet gives no figure
+            per_s = [float(row[f"{unit}_per_s"]) for unit in ("images", "batches")]
+            assert per_s[0] == pytest.approx(int(row["batch"]) * per_s[1], rel=1e-4)
+    assert benchbox("report").stdout == result.stdout
+    again = benchbox("run", path, *SHORT, "--batch", "1,4", "--resume")
+    assert again.returncode == 0, again.stderr
+    other = benchbox("run", path, *SHORT, "--batch", "1,2", "--resume")
+    assert other.returncode == 2
+    assert "cannot be resumed: batch was [1, 4] and is [1, 2] now" in other.stderr
+
+
+def test_a_run_in_float16_says_so_and_what_computed_it(write_onnx: WriteOnnx) -> None:
+    name = str(write_onnx("tiny"))
+    arguments = [name, *SHORT, "--export-csv", "t.csv"]
+    result = benchbox("run", *arguments, "--dtype", "fp16")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[1].endswith("batch 1, fp16")
+    (row,) = rows(Path("t.csv").read_text())
+    assert row["dtype"] == "float16"
+    run = records.read(only_run())
+    (record,) = run.records
+    assert run.context.plan["dtype"] == "fp16"
+    assert (record.dtype, list(record.inputs)) == ("float16", ["x=32x32:float16"])
+    assert record.types is not None
+    assert sum(record.types.values()) >= 1
+    if record.types.get("float") and record.latency:  # by the machine and how quiet it was
+        assert "computed in float32, between casts" in result.stdout
+        assert "computed in float32" in row["reason"]
+    resumed = benchbox("run", *arguments, "--resume")
+    assert resumed.returncode == 2
+    assert "cannot be resumed: dtype was 'fp16' and is none now" in resumed.stderr
+
+
 def test_a_killed_run_leaves_no_agent_and_a_file_that_can_be_read(write_onnx: WriteOnnx) -> None:
     process = start("run", str(write_onnx()), *FOREVER)
     agent = wait_for_agent(process)

@@ -133,8 +133,18 @@ def test_a_selection_narrows_the_cases_of_a_comparison() -> None:
     assert all(name.endswith("scale=4") for name in names)
 
 
+def test_of_several_batches_each_has_a_comparison_of_its_own() -> None:
+    cases = compared("ghostnetv2", "shufflenetv2", selection=Selection(batches=(1, 4)))
+    first, second = "ghostnetv2_x1_0", "shufflenetv2_x1_0"
+    assert [(case.name, case.reference, case.group) for case in cases] == [
+        (f"{name},batch={batch}", f"{first},batch={batch}", f"batch={batch}")
+        for batch in (1, 4)
+        for name in (first, second)
+    ]
+
+
 def test_a_batch_is_that_of_all_cases() -> None:
-    cases = compared("ghostnetv2", "g2:groups=8,scale=1", selection=Selection(batch=4))
+    cases = compared("ghostnetv2", "g2:groups=8,scale=1", selection=Selection(batches=(4,)))
     assert {case.inputs[0].shape[0] for case in cases} == {case.batch for case in cases} == {4}
 
 
@@ -517,6 +527,20 @@ def test_cases_of_one_graph_are_named() -> None:
     ]
     notes = [note for note in reading.notes(run(*records), FACTS) if "same graph" in note]
     assert notes == ["a and c are the same graph: what differs is chance"]
+
+
+def test_a_graph_at_two_batches_is_compared_with_others_and_not_with_itself() -> None:
+    graph = {"sha256": "1" * 64}
+    at_8 = {"reference": "a,batch=8", "batch": 8, "inputs": ["x=8x64x56x56"]}
+    records = [
+        row("a", graph=graph),
+        row("b", relative=TWICE),
+        row("a,batch=8", graph=graph, **at_8),
+        row("b,batch=8", relative=HALF, **at_8),
+    ]
+    notes = reading.notes(run(*records), FACTS)
+    assert not any("same graph" in note for note in notes)
+    assert any("of the ratio to a or a,batch=8: " in note for note in notes)
 
 
 def test_what_a_ratio_lacks_is_a_note() -> None:

@@ -10,8 +10,9 @@ import onnxruntime as ort
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from benchbox.agent import gemm, gpusession, inputs, session
+from benchbox.agent import gemm, gpusession, inputs, kernels, session
 from benchbox.agent.gpusession import Place
+from benchbox.agent.runtime import GpuLostError
 from tests.conftest import WriteOnnx
 
 HERE = Place(session.CPU, {}, "cpu", 0, captured=False)
@@ -47,6 +48,24 @@ def test_a_call_with_copies_returns_what_the_graph_computes(
     array = inputs.make("x", [32, 32], "float32", 0)
     (result,) = load(write_onnx(), place).run_with_copies()  # type: ignore[misc]
     np.testing.assert_allclose(result, array @ array, rtol=1e-4)
+
+
+def test_a_profiler_sees_kernels_that_are_launched_one_by_one(write_onnx: WriteOnnx) -> None:
+    captured = gpusession.place(1, 5, captured=True)
+    eager = gpusession.eager(captured)
+    assert (eager.captured, eager.options) == (False, captured.options | {"enable_cuda_graph": "0"})
+    path = write_onnx()
+    assert kernels.types(lambda o: gpusession.load(str(path), TENSORS, 0, HERE, o), options()) == {
+        "float": 1
+    }
+
+
+def test_a_gpu_that_is_lost_while_types_are_looked_at_is_told_of() -> None:
+    def load(_: ort.SessionOptions) -> gpusession.Session:
+        raise GpuLostError("gone")
+
+    with pytest.raises(GpuLostError, match="gone"):
+        kernels.types(load, options())
 
 
 def test_all_calls_write_into_the_same_output(write_onnx: WriteOnnx) -> None:

@@ -315,11 +315,11 @@ def shaped(*shape: int, name: str = "x", dtype: str = "float32", **changes: Any)
     ("selection", "shape"),
     [
         (Selection(), (1, 3, 224, 224)),
-        (Selection(batch=8), (8, 3, 224, 224)),
+        (Selection(batches=(8,)), (8, 3, 224, 224)),
         (shaped(1, 3, 192, 160), (1, 3, 192, 160)),
         (shaped(4, 3, 32, 32), (4, 3, 32, 32)),
-        (shaped(4, 3, 32, 32, batch=2), (2, 3, 32, 32)),
-        (shaped(1, 3, 224, 224, batch=16), (16, 3, 224, 224)),
+        (shaped(4, 3, 32, 32, batches=(2,)), (2, 3, 32, 32)),
+        (shaped(1, 3, 224, 224, batches=(16,)), (16, 3, 224, 224)),
     ],
 )
 def test_the_image_is_the_one_asked_for(selection: Selection, shape: tuple[int, ...]) -> None:

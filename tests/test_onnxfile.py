@@ -26,7 +26,9 @@ TWO = (
 
 def case_of(path: Path, batch: int | None = None, *shapes: str) -> Case:
     (spec,) = specs.find(str(path))
-    (case,) = spec.cases(Selection(batch=batch, shapes=tuple(map(shape, shapes))))
+    (case,) = spec.cases(
+        Selection(batches=(batch,) if batch else (), shapes=tuple(map(shape, shapes)))
+    )
     return case
 
 

@@ -35,6 +35,25 @@ def test_what_is_no_share_says_how_to_write_one(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"), [(None, ()), ("8", (8,)), ("1,8", (1, 8)), (" 8, 1 ", (8, 1))]
+)
+def test_batches_are_numbers_in_the_order_given(text: str | None, expected: object) -> None:
+    assert parsing.batches(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "1,", ",1", "1,,8", "-1", "1.5", "1 8", "x", "9" * 99])
+def test_what_is_no_batch_says_how_to_write_one(text: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(f"--batch {text}: write images in one call")):
+        parsing.batches(text)
+
+
+@pytest.mark.parametrize("text", ["1,1", "8,1,08"])
+def test_each_batch_is_named_once(text: str) -> None:
+    with pytest.raises(UsageError, match="name each batch once"):
+        parsing.batches(text)
+
+
+@pytest.mark.parametrize(
     ("text", "value"),
     [
         ("90s", 90),

@@ -77,6 +77,26 @@ def test_one_percent_is_not_slower(low: float, high: float, verdict: str) -> Non
     assert f"G2 {verdict}: " in str(read(*pair(1, Interval(1.01, low, high))))
 
 
+def test_of_several_batches_each_has_its_sentence() -> None:
+    records = []
+    for batch, over in ((1, HOLDS), (8, FAILS)):
+        at = {"batch": batch, "group": f"scale=1,batch={batch}"}
+        reference, eight = pair(1, over, **at)
+        name = f"{reference.case},batch={batch}"
+        records += [replace(reference, case=name, reference=name, **at)]
+        records += [replace(eight, case=f"{eight.case},batch={batch}", reference=name)]
+    assert str(read(*records)).splitlines() == [
+        "G2 at batch 1 holds here: 8 groups cost 1.50x the latency of 1 at equal FLOPs (scale 1).",
+        "G2 at batch 8 does not hold here: 8 groups cost 0.90x the latency of 1 at equal FLOPs "
+        "(scale 1).",
+    ]
+
+
+def test_a_group_whose_name_ends_like_a_batch_keeps_it() -> None:
+    reference, eight = pair(1, HOLDS, group="minibatch=1")
+    assert str(read(replace(reference, group="minibatch=1"), eight)).endswith("(minibatch 1).")
+
+
 def test_when_the_slower_case_is_the_reference_the_ratio_is_inverted() -> None:
     eight = record({"groups": 8, "scale": 1})
     one = record({"groups": 1, "scale": 1}, reference=eight.case, relative=ratio(0.5))

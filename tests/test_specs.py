@@ -7,7 +7,8 @@ import pytest
 from benchbox import specs
 from benchbox.errors import SpecError, UsageError
 from benchbox.specs import Builder, Case, Selection, TensorSpec
-from benchbox.specs.model import Scalar, case_name, label_text
+from benchbox.specs.labels import case_name, label_text
+from benchbox.specs.model import Scalar
 
 VALID = """
 title = "Mine"
@@ -97,12 +98,29 @@ def test_several_inputs_have_names_and_dtypes(write: Write) -> None:
         '[[inputs]]\nname="x"\nshape=["c", 8]\n[[inputs]]\nname="ids"\nshape=[5]\ndtype="int64"\n'
     )
     text = VALID.replace('input = ["c", 8, 8]', "") + inputs
-    first = cases_of(write(text), Selection(batch=3))[0]
+    first = cases_of(write(text), Selection(batches=(3,)))[0]
     assert [str(tensor) for tensor in first.inputs] == ["x=3x4x8", "ids=3x5:int64"]
 
 
+def test_several_batches_have_cases_and_references_of_their_own(write: Write) -> None:
+    path = write(VALID.replace("title", 'group_by = "scale"\ntitle', 1))
+    cases = cases_of(path, Selection(batches=(8, 1)))
+    at = [f"scale=1,batch={batch}" for batch in (8, 1)]
+    assert [case.name for case in cases] == [f"kind={kind},{b}" for b in at for kind in "ab"]
+    assert [case.group for case in cases] == [at[0], at[0], at[1], at[1]]
+    assert [case.reference for case in cases] == [f"kind=a,{b}" for b in at for _ in "ab"]
+    assert [(case.batch, case.inputs[0].shape[0]) for case in cases] == [(8, 8)] * 2 + [(1, 1)] * 2
+    assert {tuple(case.labels) for case in cases} == {("kind", "scale")}
+
+
+def test_one_batch_changes_no_name(write: Write) -> None:
+    path = write(VALID)
+    names = [case.name for case in cases_of(path)]
+    assert [case.name for case in cases_of(path, Selection(batches=(8,)))] == names
+
+
 def test_the_batch_is_the_first_size_of_every_input(write: Write) -> None:
-    first = cases_of(write(VALID), Selection(batch=16))[0]
+    first = cases_of(write(VALID), Selection(batches=(16,)))[0]
     assert (first.batch, first.inputs[0].shape) == (16, (16, 4, 8, 8))
 
 
@@ -360,6 +378,6 @@ def test_shapes_stand_as_typed_and_a_batch_goes_over_their_first_size() -> None:
     shapes = (TensorSpec("x", (2, 3, 8, 8)), TensorSpec("k", ()), TensorSpec("n", (5,), "int64"))
     (typed,) = cases_of("json:dumps", Selection(shapes=shapes))
     assert (typed.inputs, typed.batch) == (shapes, 2)
-    (batched,) = cases_of("json:dumps", Selection(shapes=shapes, batch=4))
+    (batched,) = cases_of("json:dumps", Selection(shapes=shapes, batches=(4,)))
     assert [str(tensor) for tensor in batched.inputs] == ["x=4x3x8x8", "k=scalar", "n=4:int64"]
     assert batched.batch == 4

@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchbox.records import Context, Record, Run, SpecFacts
 from benchbox.samples import Latency
-from benchbox.specs.model import case_name
+from benchbox.specs.labels import case_name
 from benchbox.stats import Interval
 from benchbox.tables import flops_vs_latency
 

@@ -20,7 +20,7 @@ from benchbox.agent import stdio
 from benchbox.devices import Device
 from benchbox.errors import CaseError, DeviceError, UsageError
 from benchbox.export import Graph
-from benchbox.specs import Builder, Case, OnnxFile, TensorSpec
+from benchbox.specs import Builder, Case, OnnxFile, TensorSpec, with_dtype
 from benchbox.torch_agent import compiling, cuda
 from benchbox.transports import Agent, open_agent
 from benchbox.transports.local import ROOT
@@ -126,6 +126,16 @@ def test_a_module_equals_its_graph_and_is_timed(ready: Callable[..., Ready]) -> 
     assert loaded.first_call_s > 0
     assert loaded.denormal_ratio is None or loaded.denormal_ratio > 0
     assert loaded.span_s is None
+
+
+def test_a_module_in_half_equals_its_float16_graph(ready: Callable[..., Ready]) -> None:
+    (case,) = with_dtype([ready("norm")[0]], "fp16")
+    graph = export.prepare([case])[case.key]
+    assert isinstance(graph, Graph), graph
+    with open_agent(place()) as agent:
+        assert load(agent, (case, graph)).types is None
+        (timed,) = agent.time([("m:norm4", 3)], [0.1])
+    assert len(timed.latencies_ns) == 3
 
 
 def test_a_module_whose_weights_are_others_is_refused(ready: Callable[..., Ready]) -> None:

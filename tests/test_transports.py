@@ -192,6 +192,14 @@ def test_what_a_burst_carries_is_kept_whole(cpu: Device) -> None:
     assert timed.error is None
 
 
+def test_types_are_looked_at_only_where_asked(cpu: Device) -> None:
+    channel = Scripted(HELLO, LOADED, {**LOADED, "types": {"float": 3}})
+    agent = Agent(channel, cpu)
+    assert agent.load("g", "g.onnx", X, 0).types is None
+    assert agent.load("g", "g.onnx", X, 0, types=True).types == {"float": 3}
+    assert [request["types"] for request in channel.sent[1:]] == [False, True]
+
+
 def test_denormals_are_looked_for_only_where_asked(cpu: Device) -> None:
     channel = Scripted(HELLO, LOADED, {**LOADED, "denormal_ratio": 40.0})
     agent = Agent(channel, cpu)

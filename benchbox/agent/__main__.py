@@ -155,7 +155,7 @@ class Agent:
         denormal_ratio = denormals.ratio(loaded.call) if looked_for else None
         gc.collect()
         gc.freeze()
-        yield {
+        reply = {
             "reply": "load",
             "load_s": loaded.load_s,
             "first_call_s": loaded.first_call_s,
@@ -170,6 +170,7 @@ class Agent:
             "peak_rss_bytes": system.peak_rss_bytes(),
             "peak_bytes": system.peak_since(mark),
         }
+        yield reply | ({"types": self._runtime.types(request)} if request.get("types") else {})
 
     def _gpu_free(self) -> int | None:
         return None if self.gpu is None else self.gpu.free_bytes()

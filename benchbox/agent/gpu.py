@@ -145,6 +145,19 @@ class Gpu:
                 request["path"], request["inputs"], request["seed"], self._place, options
             )
 
+    def types(self, request: Message) -> Mapping[str, int] | None:
+        """Return how many nodes of such a graph give which type."""
+        from benchbox.agent import gpusession, kernels, session
+
+        eager = gpusession.eager(self._place)
+        with self._anywhere():
+            return kernels.types(
+                lambda options: gpusession.load(
+                    request["path"], request["inputs"], request["seed"], eager, options
+                ),
+                session.options(1, ()),
+            )
+
     def burst(
         self, session: Session, calls: int, probe: Callable[[], int], *, memory_bound: bool
     ) -> gputiming.Burst:

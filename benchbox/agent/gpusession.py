@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -66,6 +66,11 @@ def place(
     if stream:
         options["user_compute_stream"] = str(stream)
     return Place(PROVIDER, options, "cuda", index, captured)
+
+
+def eager(where: Place) -> Place:
+    """Return the place with every kernel launched in each call, as a profiler has to see them."""
+    return replace(where, captured=False, options={**where.options, "enable_cuda_graph": "0"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

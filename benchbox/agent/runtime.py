@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from benchbox.agent import system
@@ -51,6 +52,9 @@ class Runtime(Protocol):
     def look(self) -> Seen:
         """Return what is seen of a GPU that it runs on, nothing on a processor."""
 
+    def types(self, request: Message) -> Mapping[str, int] | None:
+        """Return how many nodes of such a graph give which type, None where nobody tells."""
+
 
 class OnnxRuntime:
     """ONNX Runtime, which has a pool of threads for each graph."""
@@ -94,3 +98,10 @@ class OnnxRuntime:
             )
         system.check_pool(self._threads, self._cpus, masks)
         return loaded
+
+    def types(self, request: Message) -> Mapping[str, int] | None:
+        """Return how many nodes of such a graph give which type."""
+        from benchbox.agent import kernels, session
+
+        asked = (request["path"], request["provider"], request["inputs"], request["seed"])
+        return kernels.types(partial(session.load, *asked), session.options(1, ()))

@@ -81,6 +81,13 @@ class ConvSearch(StrEnum):
     default = "default"
 
 
+class Dtype(StrEnum):
+    """The type of a graph's weights and activations."""
+
+    fp32 = "fp32"
+    fp16 = "fp16"
+
+
 class Section(StrEnum):
     """What to list."""
 
@@ -193,7 +200,20 @@ ChannelSet = Annotated[
     Channels | None,
     typer.Option("--channels", help="the paper's channel set (default: the device's)"),
 ]
-Batch = Annotated[int | None, typer.Option("--batch", "-b", min=1, help="images in one call")]
+Batch = Annotated[
+    str | None,
+    typer.Option(
+        "--batch", "-b", metavar="1,8", help="images in one call; each case at each of several"
+    ),
+]
+FloatType = Annotated[
+    Dtype | None,
+    typer.Option(
+        "--dtype",
+        help="of weights, activations, inputs and outputs; fp16 converts the graph (default: as "
+        "the graph is, which is fp32 for what benchbox builds)",
+    ),
+]
 Scales = Annotated[
     list[str] | None, typer.Option("--scale", help="only the cases of this scale; repeatable")
 ]
@@ -283,6 +303,7 @@ def show(
     names: Names,
     channels: ChannelSet = None,
     batch: Batch = None,
+    dtype: FloatType = None,
     scale: Scales = None,
     shape: Shapes = None,
     weights: Weights = None,
@@ -291,7 +312,7 @@ def show(
     from benchbox.cli.running import selection
     from benchbox.cli.showing import show
 
-    show(names, selection(channels, "arm", batch, scale, shape, weights))
+    show(names, selection(channels, "arm", batch, scale, shape, weights, dtype))
 
 
 @app.command("run")
@@ -310,6 +331,7 @@ def run(
     sessions: Sessions = None,
     channels: ChannelSet = None,
     batch: Batch = None,
+    dtype: FloatType = None,
     scale: Scales = None,
     shape: Shapes = None,
     weights: Weights = None,
@@ -363,7 +385,7 @@ def run(
         allow_emulated=allow_emulated,
         gpu=gpu.Asked(mode, cache, tf32, conv_search),
     )
-    select = selecting(channels, batch, scale, shape, weights)
+    select = selecting(channels, batch, scale, shape, weights, dtype)
     run_command(options, select, targets)
 
 
@@ -382,6 +404,7 @@ def compare(
     sessions: Sessions = None,
     channels: ChannelSet = None,
     batch: Batch = None,
+    dtype: FloatType = None,
     scale: Scales = None,
     shape: Shapes = None,
     weights: Weights = None,
@@ -436,7 +459,7 @@ def compare(
         allow_emulated=allow_emulated,
         gpu=gpu.Asked(mode, cache, tf32, conv_search),
     )
-    select = selecting(channels, batch, scale, shape, weights)
+    select = selecting(channels, batch, scale, shape, weights, dtype)
     compare(options, select, targets)
 
 
@@ -471,6 +494,7 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="where to")],
     channels: ChannelSet = None,
     batch: Batch = None,
+    dtype: FloatType = None,
     scale: Scales = None,
     shape: Shapes = None,
     weights: Weights = None,
@@ -479,7 +503,7 @@ def export(
     from benchbox.cli.exporting import export
     from benchbox.cli.running import selection
 
-    export(names, selection(channels, "arm", batch, scale, shape, weights), output)
+    export(names, selection(channels, "arm", batch, scale, shape, weights, dtype), output)
 
 
 @app.command("profile")
@@ -490,6 +514,7 @@ def profile(
     cpus: Cpus = None,
     channels: ChannelSet = None,
     batch: Batch = None,
+    dtype: FloatType = None,
     scale: Scales = None,
     shape: Shapes = None,
     weights: Weights = None,
@@ -506,7 +531,7 @@ def profile(
     from benchbox.cli.running import selecting
 
     targets = {"csv": export_csv, "markdown": export_markdown, "json": export_json}
-    select = selecting(channels, batch, scale, shape, weights)
+    select = selecting(channels, batch, scale, shape, weights, dtype)
     profile(Options(names, device, threads, cpus, top), select, targets)
 
 

@@ -41,9 +41,15 @@ def read(path: Path, ctx: Any) -> dict[str, dict[str, Any]]:  # noqa: ANN401 - T
             raise UsageError(f"{path}: {command}.{unknown[0]}: there is no such option")
         several = {p.name for p in known.params if getattr(p, "multiple", False)}
         values = {options[key]: value for key, value in named.items()}
-        # What may be repeated may also be given once, as on the command line.
-        defaults[command] = {
-            name: [value] if name in several and not isinstance(value, list) else value
-            for name, value in values.items()
-        }
+        defaults[command] = {n: _as_typed(v, n in several) for n, v in values.items()}
     return defaults
+
+
+def _as_typed(value: Any, is_several: bool) -> Any:  # noqa: ANN401 - whatever TOML has
+    """Return a value as the command line gives it: what may be repeated as a list, else a text.
+
+    What may be repeated may also be given once, and `[1, 8]` stands for what is typed as `1,8`.
+    """
+    if is_several:
+        return value if isinstance(value, list) else [value]
+    return ",".join(map(str, value)) if isinstance(value, list) else value

@@ -44,7 +44,8 @@ def export(names: Sequence[str], selection: Selection, output: Path) -> None:
 
 def _copy(case: Case, graph: Graph, output: Path) -> dict[str, object]:
     """Copy a graph and what lies beside it; return its entry in the manifest."""
-    stem = "".join(c if c.isalnum() or c in "-_.=," else "-" for c in f"{case.spec}-{case.name}")
+    name = f"{case.spec}-{case.name}{'-fp16' if case.halved else ''}"
+    stem = "".join(c if c.isalnum() or c in "-_.=," else "-" for c in name)
     # Graphs with external data name it from inside, so they keep their file names in a folder each.
     target = output / stem / graph.path.name if graph.beside else output / f"{stem}.onnx"
     target.parent.mkdir(exist_ok=True)

@@ -73,6 +73,19 @@ def processors(text: str | None) -> list[Processors]:
     return asked
 
 
+def batches(text: str | None) -> tuple[int, ...]:
+    """Return `1,8` as 1 and 8, none without a text; raises UsageError otherwise."""
+    if text is None:
+        return ()
+    words = [word.strip() for word in text.split(",")]
+    if not all(re.fullmatch(r"0*[1-9]\d{0,8}", word) for word in words):
+        raise UsageError(f"--batch {text}: write images in one call as 8, or several as 1,8")
+    result = tuple(map(int, words))
+    if len(set(result)) < len(result):
+        raise UsageError(f"--batch {text}: name each batch once")
+    return result
+
+
 def one_choice(text: str | None) -> Processors:
     """Return what `--cpus` asks for where that can be one thing only; raises UsageError."""
     first, *others = processors(text)

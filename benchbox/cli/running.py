@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchbox import devices, providers, reading, records, runner, specs, stats, together
 from benchbox.cli import gpu, loads, parsing
-from benchbox.cli.app import INTERRUPTED, Channels
+from benchbox.cli.app import INTERRUPTED, Channels, Dtype
 from benchbox.cli.gpu import Asked
 from benchbox.cli.loads import Load
 from benchbox.cli.output import Targets, console
@@ -224,22 +224,24 @@ def file_name(text: str) -> str:
 
 def selecting(
     channels: Channels | None,
-    batch: int | None,
+    batch: str | None,
     scales: Sequence[str] | None,
     shapes: Sequence[str] | None,
     weights: Sequence[str] | None,
+    dtype: Dtype | None = None,
 ) -> Callable[[Platform], Selection]:
     """Return what makes the selection for a device, whose own channel set it is given."""
-    return lambda own: selection(channels, own, batch, scales, shapes, weights)
+    return lambda own: selection(channels, own, batch, scales, shapes, weights, dtype)
 
 
 def selection(
     channels: Channels | None,
     own: Platform,
-    batch: int | None,
+    batch: str | None,
     scales: Sequence[str] | None,
     shapes: Sequence[str] | None,
     weights: Sequence[str] | None = None,
+    dtype: Dtype | None = None,
 ) -> Selection:
     """Return what the options select; `own` is the channel set of the device."""
     tensors = [parsing.shape(text) for text in shapes or ()]
@@ -249,10 +251,11 @@ def selection(
         raise UsageError(f"--shape {twice[0]}: given twice")
     return Selection(
         channels=channels.value if channels else own,
-        batch=batch,
+        batches=parsing.batches(batch),
         scales=tuple(scales or ()),
         shapes=tuple(tensors),
         weights=parsing.weights(weights or ()),
+        dtype=dtype.value if dtype else None,
     )
 
 

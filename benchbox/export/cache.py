@@ -52,6 +52,8 @@ def key(case: Case) -> str:
         "code": _own_code(),
         "versions": versions(),
     }
+    if case.halved:
+        parts["dtype"] = case.dtype
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -71,7 +73,7 @@ def _own_code() -> str:
     own, device = (Path(str(module.__file__)).parent for module in (costs, agent))
     here = Path(__file__).parent
     files = [*sorted(own.glob("*.py")), device / "inputs.py", device / "session.py"]
-    names = ("worker.py", "building.py", "builders.py", "folding.py", "verifying.py")
+    names = ("worker.py", "building.py", "builders.py", "folding.py", "halving.py", "verifying.py")
     files += [here / name for name in names]
     text = b"".join(path.read_bytes() for path in files)
     return hashlib.sha256(text).hexdigest()
@@ -82,7 +84,9 @@ def lookup(key: str, case: Case) -> Graph | None:
     entry = folder() / key
     try:
         facts = json.loads((entry / FACTS).read_text())
-        path = case.source.path if isinstance(case.source, OnnxFile) else entry / MODEL
+        path = entry / MODEL
+        if isinstance(case.source, OnnxFile) and not case.halved:
+            path = case.source.path
         graph = Graph.of(path, facts)
         return graph if digest(path, graph.beside) == graph.sha256 else None
     except (OSError, ValueError, KeyError, TypeError):

@@ -133,4 +133,5 @@ def _request(key: str, case: Case) -> dict[str, object]:
     inputs = [[tensor.name, tensor.shape, tensor.dtype] for tensor in case.inputs]
     if isinstance(case.source, Builder):
         return {"op": "build", "key": key, "inputs": inputs, **building.recipe(case)}
-    return {"op": "inspect", "key": key, "file": str(case.source.path), "inputs": inputs}
+    file = {"file": str(case.source.path), "halved": case.halved}
+    return {"op": "inspect", "key": key, "inputs": inputs, **file}

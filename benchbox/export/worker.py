@@ -2,8 +2,9 @@
 
     {"op": "build", "key": k, "reference": "module:callable", "file": path | null, "args": {...},
      "inputs": [[name, shape, dtype], ...],
-     "network": name | "", "weights": path | null}        -> {"reply": "build"}
-    {"op": "inspect", "key": k, "file": path, "inputs": [...]} -> {"reply": "inspect"}
+     "network": name | "", "weights": path | null, "halved": bool} -> {"reply": "build"}
+    {"op": "inspect", "key": k, "file": path, "inputs": [...], "halved": bool}
+                                                              -> {"reply": "inspect"}
     {"op": "outputs", "file": path, "inputs": [...], "seed": n, "to": path of an .npz}
                                                               -> {"reply": "outputs"}
 
@@ -15,6 +16,7 @@ goes into the cache, under the key.
 import json
 import logging
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -24,11 +26,11 @@ from typing import TYPE_CHECKING, Any
 from benchbox import costs
 from benchbox.agent import inputs, stdio
 from benchbox.errors import BenchboxError, SpecError, StorageError
-from benchbox.export import building
+from benchbox.export import building, halving
 from benchbox.export.builders import own_modules
 from benchbox.export.folding import folded
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
-from benchbox.export.verifying import check_finite, difference
+from benchbox.export.verifying import check_finite, difference, half_difference
 
 if TYPE_CHECKING:
     import onnx
@@ -73,14 +75,18 @@ def build(request: Mapping[str, Any]) -> None:
     from benchbox.export import cache
 
     module = building.build(request)
-    feeds = _feeds(request["inputs"], SEED)
+    given = _feeds(request["inputs"], SEED)
+    feeds = halving.single(given) if request["halved"] else given
     expected = building.call(module, list(feeds.values()))
-    with cache.new_entry(request["key"]) as folder:
+    with cache.new_entry(request["key"]) as folder, tempfile.TemporaryDirectory() as scratch:
         path = folder / MODEL
-        _export(module, feeds, path)
+        first = Path(scratch) / MODEL if request["halved"] else path
+        _export(module, feeds, first)
+        error = difference(expected, _run_onnxruntime(first, feeds))
+        if request["halved"]:
+            error = _halve(first, path, given)
         model = _load(path)
         beside = sorted(p.name for p in folder.iterdir() if p.name != MODEL)
-        actual = _run_onnxruntime(path, feeds)
         graph = Graph(
             path=path,
             sha256=cache.digest(path, beside),
@@ -88,11 +94,22 @@ def build(request: Mapping[str, Any]) -> None:
             size_bytes=sum(p.stat().st_size for p in folder.iterdir()),
             opset=_opset(model),
             batch_norm=_batch_norm(module, model),
-            max_abs_error=difference(expected, actual),
+            max_abs_error=error,
             versions=cache.versions(),
             beside=beside,
         )
         (folder / cache.FACTS).write_text(json.dumps(graph.facts()))
+
+
+def _halve(source: Path, target: Path, given: Mapping[str, "Array"]) -> float:
+    """Convert a graph to float16; return by how much its outputs differ at most.
+
+    Raises CaseError where they are not finite, or too far from those of the float32 graph.
+    """
+    halving.halve(source, target)
+    outputs = _run_onnxruntime(target, given)
+    check_finite(outputs, " in float16, which ends at 65504")
+    return half_difference(_run_onnxruntime(source, halving.single(given)), outputs)
 
 
 def _cost(
@@ -107,34 +124,43 @@ def _cost(
 
 
 def inspect(request: Mapping[str, Any]) -> None:
-    """Run an .onnx file once, count its cost, and keep both facts.
+    """Run an .onnx file once, or what it is in float16, count its cost, and keep both facts.
 
     Raises GraphError for a malformed file, CaseError when an output is not finite.
     """
     from benchbox.export import cache
+
+    path, feeds = Path(request["file"]), _feeds(request["inputs"], SEED)
+    with cache.new_entry(request["key"]) as folder:
+        error = None
+        if request["halved"]:
+            path, source = folder / MODEL, path
+            error = _halve(source, path, feeds)
+        graph = _inspected(path, feeds, error)
+        (folder / cache.FACTS).write_text(json.dumps(graph.facts()))
+
+
+def _inspected(path: Path, feeds: Mapping[str, "Array"], error: float | None) -> Graph:
+    from benchbox.export import cache
     from benchbox.specs import onnxfile
 
-    path = Path(request["file"])
-    feeds = _feeds(request["inputs"], SEED)
     model = onnxfile.read(path)
     shapes = {name: array.shape for name, array in feeds.items()}
     check_finite(_run_onnxruntime(path, feeds))
     observed = _observe(model, path, feeds, costs.unknown_tensors(model, shapes))
     beside = onnxfile.external_files(path)
     files = [path, *(path.parent / name for name in beside)]
-    graph = Graph(
+    return Graph(
         path=path,
         sha256=cache.digest(path, beside),
         cost=costs.count(model, shapes, observed),
         size_bytes=sum(file.stat().st_size for file in files),
         opset=_opset(model),
         batch_norm=_batch_norm(None, model),
-        max_abs_error=None,
+        max_abs_error=error,
         versions=cache.versions(),
         beside=beside,
     )
-    with cache.new_entry(request["key"]) as folder:
-        (folder / cache.FACTS).write_text(json.dumps(graph.facts()))
 
 
 def outputs(request: Mapping[str, Any]) -> None:

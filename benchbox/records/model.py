@@ -70,6 +70,7 @@ class Record:
     `relative` is its latency over that of the group's reference, from the rounds that they share.
     `paper` is what a paper prints of the case as a network, in millions and percent.
     `nodes` says how many nodes of the graph each provider ran, None where that is not told.
+    `types` says how many nodes of a float16 graph gave which type, None where that is not told.
     `span_s` is what a call takes on the GPU itself, None where that is not told.
     `gpu_bytes` is what loading it and its first calls took of the GPU's memory.
     `spans` are its figures on a GPU, where ONNX Runtime ran it there.
@@ -108,6 +109,7 @@ class Record:
     denormal_ratio: float | None = None
     peak_bytes: int | None = None
     nodes: Mapping[str, int] | None = None
+    types: Mapping[str, int] | None = None
     span_s: float | None = None
     gpu_bytes: int | None = None
     latency: Latency | None = None

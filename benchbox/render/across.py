@@ -21,6 +21,7 @@ from benchbox.render.cells import (
     short_case,
 )
 
+PLANNED = ("margin", "batch", "shapes", "weights", "dtype")
 DRIVING = tuple(name for name in gpus.OPTIONS if name != "mode")
 
 
@@ -61,7 +62,7 @@ def _driven_alike(runs: Sequence[Run]) -> bool:
 def _what(run: Run) -> tuple[str, ...]:
     """Return what is measured in a run, and by which margin."""
     context = run.context
-    plan = [str(context.plan.get(name)) for name in ("margin", "batch", "shapes", "weights")]
+    plan = [str(context.plan.get(name)) for name in PLANNED]
     return (context.name, context.channels, *(spec.sha256 for spec in context.specs), *plan)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from benchbox import comparing, gpus, launching, reading, telling, verdicts
 from benchbox.providers import runs_modules
 from benchbox.records import Context, Record, Run, SpecFacts, uncounted
-from benchbox.render import loads, units
+from benchbox.render import loads, units, words
 from benchbox.tables import rate, relative
 
 
@@ -73,19 +73,20 @@ def printable(text: str) -> str:
 
 
 def short_case(case: str, group: str) -> str:
-    """Return a case's name without the label that is in the heading of its group.
+    """Return a case's name without the labels that are in the heading of its group.
 
     The name of a case without a group is left as it is: it can be that of a file.
     """
-    parts = case.split(",")
-    if not group or group not in parts or len(parts) == 1:
+    parts, labels = case.split(","), group.split(",")
+    own = [part for part in parts if part not in labels]
+    if not group or not own or len(own) == len(parts):
         return printable(case)
-    return printable(", ".join(part for part in parts if part != group))
+    return printable(", ".join(own))
 
 
 def heading(group: str) -> str:
     """Return `scale 1` for the group `scale=1`."""
-    return printable(group.replace("=", " ", 1))
+    return printable(words.group(group))
 
 
 def by_group(groups: Sequence[str]) -> list[int]:
@@ -125,7 +126,8 @@ def setting(context: Context, records: Sequence[Record]) -> str:
     """Return where and how the records were measured."""
     batches = ", ".join(dict.fromkeys(str(record.batch) for record in records))
     how = gpus.words(context.plan) or [units.threads(context.threads)]
-    parts = (context.device, context.provider, *how, f"batch {batches}")
+    types = launching.types(record.dtype for record in records)
+    parts = (context.device, context.provider, *how, f"batch {batches}", *types)
     return printable(", ".join([*parts, *telling.setting(records)]))
 
 

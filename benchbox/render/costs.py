@@ -18,7 +18,7 @@ from benchbox.render.cells import (
     short_case,
 )
 from benchbox.render.words import by_text
-from benchbox.specs.model import label_text
+from benchbox.specs.labels import label_text
 
 PAPER = (
     ("params_m", "params, paper (M)", units.as_printed),

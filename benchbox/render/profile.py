@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchbox import __version__
+from benchbox import __version__, launching
 from benchbox.categories import CATEGORIES, Category, kernel
 from benchbox.devices import Device
 from benchbox.profiles import Node, Part, Profile
@@ -177,4 +177,5 @@ def _about(report: Report, *cases: Case) -> tuple[str, ...]:
         report.created.partition("T")[0],
     ]
     where += [f"batch {batches}"] if batches else []
+    where += launching.types(case.dtype for case in cases)
     return printable(", ".join(where)), printable(", ".join(filter(None, what)))

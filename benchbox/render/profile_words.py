@@ -11,6 +11,7 @@ from benchbox.render.words import by_text, listed
 WORTH_A_WORD = 0.01  # of the latency
 DISTURBED = 1.15  # median latency over the undisturbed one
 HARMED = 1.05  # latency over that without optimisation
+INSERTED = "InsertedPrecisionFreeCast_"  # begins the names of casts that ONNX Runtime adds
 LAYOUT_NOTE = (
     "ReorderInput and ReorderOutput, to and from the blocks of channels (NCHWc) that convolutions "
     "compute in; it is data movement"
@@ -68,6 +69,7 @@ def notes(profile: Profile) -> list[str]:
         *NOTES,
         _of_other([profile]),
         _of_layout(profile),
+        _of_casts(profile),
         _of_profiler([profile]),
         _of_harm(profile),
         _of_disturbance(profile),
@@ -88,7 +90,7 @@ def notes_of_many(profiled: Sequence[tuple[str, Profile]]) -> list[str]:
         _of_other(profiles),
         _of_profiler(profiles),
     ]
-    own = (_of_harm, _of_disturbance)
+    own = (_of_casts, _of_harm, _of_disturbance)
     return [
         *(text for text in texts if text),
         *(line for text in own for line in by_text(labels, list(map(text, profiles)))),
@@ -98,6 +100,15 @@ def notes_of_many(profiled: Sequence[tuple[str, Profile]]) -> list[str]:
 def layout_share(profile: Profile) -> float:
     """Return the share of the latency that conversions of layouts take."""
     return sum(node.share for node in profile.nodes if node.operation.type in LAYOUT)
+
+
+def _of_casts(profile: Profile) -> str:
+    """Say that ONNX Runtime added casts to float32, which it names so."""
+    casts = [n for n in profile.nodes if n.operation.type == "Cast" and n.name.startswith(INSERTED)]
+    if not casts:
+        return ""
+    share = _percent(sum(node.share for node in casts))
+    return f"nodes without float16 kernels computed in float32; the casts around them take {share}"
 
 
 def _beside(profile: Profile) -> str:

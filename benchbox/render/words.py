@@ -8,6 +8,11 @@ def listed(items: Sequence[str]) -> str:
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
+def group(name: str) -> str:
+    """Return `scale 1, batch 8` for the group `scale=1,batch=8`."""
+    return ", ".join(part.replace("=", " ", 1) for part in name.split(","))
+
+
 def by_text(cases: Sequence[str], texts: Sequence[str]) -> list[str]:
     """Return each text once, after the names of the cases that it is about; empty ones are none."""
     about: dict[str, list[str]] = {}

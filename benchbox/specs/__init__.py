@@ -3,6 +3,7 @@
 from benchbox.specs.comparison import NAME as COMPARE
 from benchbox.specs.comparison import comparison
 from benchbox.specs.find import bundled, find, is_network, split
+from benchbox.specs.halving import with_dtype
 from benchbox.specs.model import (
     BlockSpec,
     Builder,
@@ -12,6 +13,7 @@ from benchbox.specs.model import (
     OnnxFile,
     Paper,
     Platform,
+    Precision,
     Published,
     Scalar,
     Selection,
@@ -30,6 +32,7 @@ __all__ = [
     "OnnxFile",
     "Paper",
     "Platform",
+    "Precision",
     "Published",
     "Scalar",
     "Selection",
@@ -39,6 +42,7 @@ __all__ = [
     "find",
     "is_network",
     "split",
+    "with_dtype",
     "with_references",
     "with_weights",
 ]

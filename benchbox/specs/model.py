@@ -7,6 +7,8 @@ from typing import Literal
 
 from benchbox.errors import UsageError
 from benchbox.networks import catalogue
+from benchbox.specs import labels
+from benchbox.specs.labels import label_text
 
 Paper = catalogue.Paper
 Scalar = catalogue.Scalar
@@ -25,7 +27,7 @@ DType = Literal[
     "bool",
 ]  # fmt: skip - those that the agent can fill
 Platform = Literal["gpu", "arm"]
-SHOWN = 8  # values of a label in a message
+Precision = Literal["fp32", "fp16"]
 Unit = Literal["images_per_s", "batches_per_s"]
 
 
@@ -101,6 +103,7 @@ class Case:
     Cases with the same `spec` and `group` are compared with each other; `reference` names the
     first of them. `printed` holds arguments that the paper prints but that cannot be built so,
     `paper` what it prints of the case as a network. `network` is its name in the catalogue.
+    `halved` says that its graph is made in float32 and then converted to float16.
     """
 
     spec: str
@@ -117,6 +120,7 @@ class Case:
     printed: Mapping[str, Scalar] = field(default_factory=dict)
     note: str = ""
     dtype: str = "float32"
+    halved: bool = False
     network: str = ""
     paper: Paper = field(default_factory=Paper)
 
@@ -136,13 +140,24 @@ class Selection:
     """What the command line asks of a spec: which cases, on which input, with which weights.
 
     `weights` maps names of networks to checkpoints; the empty name is that of the only network.
+    With several `batches` every case is there at each of them.
     """
 
     channels: Platform = "arm"
-    batch: int | None = None
+    batches: tuple[int, ...] = ()
     scales: tuple[str, ...] = ()
     shapes: tuple[TensorSpec, ...] = ()
     weights: Mapping[str, Path] = field(default_factory=dict)
+    dtype: Precision | None = None
+
+    @property
+    def batch(self) -> int | None:
+        """The first batch, which is the only one where cases are made; None for a spec's own."""
+        return self.batches[0] if self.batches else None
+
+    def by_batch(self) -> list["Selection"]:
+        """Return a selection of each batch alone."""
+        return [replace(self, batches=(batch,)) for batch in self.batches] or [self]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,56 +184,41 @@ class BlockSpec:
     def cases(self, selection: Selection) -> list[Case]:
         """Return the selected cases, each with its group's reference named.
 
-        Raises UsageError when the selection leaves none.
+        Of several batches each has cases and groups of its own, which are called by it. Raises
+        UsageError when the selection leaves none.
         """
+        cases = [case for each in selection.by_batch() for case in self._of_one_batch(each)]
+        if len(selection.batches) > 1:
+            cases = [_called_by_batch(case) for case in cases]
+        return with_references(cases)
+
+    def _of_one_batch(self, selection: Selection) -> list[Case]:
         wanted = dict(self.only)
         cases = [
             case
             for case in self.unfold(selection)
-            if all(_is(case.labels.get(key), text) for key, text in wanted.items())
+            if all(labels.is_typed(case.labels.get(key), text) for key, text in wanted.items())
             and (not selection.scales or label_text(case.labels.get("scale")) in selection.scales)
         ]
         if not cases:
-            every = self.unfold(selection)
+            every = [case.labels for case in self.unfold(selection)]
+            asked = [*wanted, *(["scale"] if selection.scales else [])]
             raise UsageError(
-                f"{self.name}: no case has {_describe(wanted, selection.scales)}; "
-                f"{_has(every, [*wanted, *(['scale'] if selection.scales else [])])}"
+                f"{self.name}: no case has {labels.described(wanted, selection.scales)}; "
+                f"{labels.told(every, asked)}"
             )
-        return with_references(cases)
+        return cases
 
     def figures(self, platform: Platform | None) -> Published | None:
         """Return the paper's figures for the platform whose channels were used."""
         return next((p for p in self.published if p.platform == platform), None)
 
 
-def _is(value: Scalar | None, text: str) -> bool:
-    """Return whether a label is what was typed: 1 is 1.0."""
-    if label_text(value) == text:
-        return True
-    try:
-        return not isinstance(value, str | bool | None) and float(value) == float(text)
-    except ValueError:
-        return False
-
-
-def _has(cases: Sequence[Case], keys: Sequence[str]) -> str:
-    """Return which labels there are, or which values those have that were asked for."""
-    names = list(dict.fromkeys(name for case in cases for name in case.labels))
-    if unknown := [key for key in keys if key not in names]:
-        return f"it has no {unknown[0]}, but {', '.join(names) or 'no labels'}"
-    told = []
-    for key in keys:
-        values = list(dict.fromkeys(label_text(case.labels.get(key)) for case in cases))
-        more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
-        told.append(f"{key} is {', '.join(values[:SHOWN])}{more}")
-    return "; ".join(told)
-
-
-def _describe(wanted: Mapping[str, str], scales: tuple[str, ...]) -> str:
-    parts = [f"{key}={text}" for key, text in wanted.items()]
-    if scales:
-        parts.append(f"scale {' or '.join(scales)}")
-    return ", ".join(parts) or "anything to time"
+def _called_by_batch(case: Case) -> Case:
+    """Return a case of one batch among several: `groups=8,scale=1,batch=2` in `scale=1,batch=2`."""
+    at = f"batch={case.batch}"
+    group = f"{case.group},{at}" if case.group else at
+    return replace(case, name=f"{case.name},{at}", group=group)
 
 
 def with_references(cases: Sequence[Case]) -> list[Case]:
@@ -227,18 +227,6 @@ def with_references(cases: Sequence[Case]) -> list[Case]:
     for case in cases:
         first.setdefault((case.spec, case.group), case.name)
     return [replace(case, reference=first[case.spec, case.group]) for case in cases]
-
-
-def label_text(value: Scalar | None) -> str:
-    """Return a label as it is printed and typed: yes and no for booleans, as the papers do."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def case_name(labels: Mapping[str, Scalar]) -> str:
-    """Return the name that labels give a case: `groups=8,scale=1`."""
-    return ",".join(f"{key}={label_text(value)}" for key, value in labels.items())
 
 
 def precision(inputs: Sequence[TensorSpec]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from benchbox.errors import SpecError, UsageError
 from benchbox.networks import catalogue
 from benchbox.specs import networks, schema
+from benchbox.specs.labels import case_name, label_text
 from benchbox.specs.model import (
     BlockSpec,
     Builder,
@@ -20,8 +21,6 @@ from benchbox.specs.model import (
     Scalar,
     Selection,
     TensorSpec,
-    case_name,
-    label_text,
     precision,
 )
 

@@ -15,12 +15,14 @@ from benchbox.agent.stdio import Message, Refusal
 from benchbox.errors import BenchboxError
 from benchbox.export import building
 from benchbox.export.builders import own_modules
-from benchbox.export.verifying import TOLERANCE, difference
+from benchbox.export.verifying import TOLERANCE, difference, half_difference
 from benchbox.torch_agent import compiling, cuda
 from benchbox.torch_agent.reference import Reference
 
 if TYPE_CHECKING:
     import torch
+
+    from benchbox.export.verifying import Array
 
 GPU_TOLERANCE = 1e-3  # its libraries sum up in other orders, or transform convolutions
 PARALLEL = 1 << 20  # elements; operations on so many use every thread
@@ -135,6 +137,9 @@ class TorchRuntime:
         except BenchboxError as error:
             raise Refusal(str(error)) from None
 
+    def types(self, _: Message) -> None:
+        """Tell nothing: the module is in the type that was asked for."""
+
     def _load(self, request: Message) -> Session:
         start = time.perf_counter()
         call = self._call(request)
@@ -144,7 +149,7 @@ class TorchRuntime:
         outputs = building.arrays(run())
         first_call_s = time.perf_counter() - start
         expected = self._reference.outputs(request["path"], request["inputs"], request["seed"])
-        difference(outputs, expected, GPU_TOLERANCE if self._gpu else TOLERANCE)
+        self._compare(request, outputs, expected)
         return Session(
             call=run,
             load_s=load_s,
@@ -154,12 +159,22 @@ class TorchRuntime:
             span_s=cuda.span_s(self._cuda, call) if self._gpu else None,
         )
 
+    def _compare(
+        self, request: Message, outputs: "Sequence[Array]", expected: "Sequence[Array]"
+    ) -> None:
+        if request["module"].get("halved"):
+            half_difference(expected, outputs)
+        else:
+            difference(outputs, expected, GPU_TOLERANCE if self._gpu else TOLERANCE)
+
     def _call(self, request: Message) -> Callable[[], object]:
         """Return what calls the module, ready: compiled, or captured, where that is asked for."""
         import torch
 
         with torch.inference_mode(False):  # as an export does
             module = building.build(request["module"])
+            if request["module"].get("halved"):
+                module = module.half()
         torch.set_num_threads(self._threads)
         torch.set_flush_denormal(True)
         device = torch.device(self._gpu or "cpu")

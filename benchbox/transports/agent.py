@@ -60,6 +60,7 @@ class Loaded:
     nodes: Mapping[str, int] | None = None
     span_s: float | None = None
     gpu_bytes: int | None = None
+    types: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +115,12 @@ class Agent:
         seed: int,
         *,
         denormals: bool = False,
+        types: bool = False,
         module: Mapping[str, object] | None = None,
     ) -> Loaded:
         """Open a graph on the device and call it once; look for `denormals` in it where asked.
+
+        With `types` say too in which its nodes compute.
 
         `module` says how the nn.Module is built that is to run instead, and to equal the graph.
 
@@ -130,6 +134,7 @@ class Agent:
             "inputs": _plain(inputs),
             "seed": seed,
             "denormals": denormals,
+            "types": types,
             **({"module": module} if module else {}),
         }
         reply = self._ask(request, self._deadlines.load_s)
@@ -147,6 +152,7 @@ class Agent:
             reply.get("nodes"),
             reply.get("span_s"),
             reply.get("gpu_bytes"),
+            reply.get("types"),
         )
 
     def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
