@@ -73,8 +73,8 @@ def _own_code() -> str:
     own, device = (Path(str(module.__file__)).parent for module in (costs, agent))
     here = Path(__file__).parent
     files = [*sorted(own.glob("*.py")), device / "inputs.py", device / "session.py"]
-    names = ("worker.py", "building.py", "builders.py", "folding.py", "halving.py", "verifying.py")
-    files += [here / name for name in names]
+    names = ("worker.py", "building.py", "builders.py", "calling.py", "folding.py", "halving.py")
+    files += [here / name for name in (*names, "verifying.py")]
     text = b"".join(path.read_bytes() for path in files)
     return hashlib.sha256(text).hexdigest()
 

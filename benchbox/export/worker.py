@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from benchbox import costs
 from benchbox.agent import inputs, stdio
 from benchbox.errors import BenchboxError, SpecError, StorageError
-from benchbox.export import building, halving
+from benchbox.export import building, calling, halving
 from benchbox.export.builders import own_modules
 from benchbox.export.folding import folded
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
@@ -82,7 +82,7 @@ def build(request: Mapping[str, Any]) -> None:
         path = folder / MODEL
         first = Path(scratch) / MODEL if request["halved"] else path
         _export(module, feeds, first)
-        error = difference(expected, _run_onnxruntime(first, feeds))
+        error = difference(expected, calling.run(first, feeds))
         if request["halved"]:
             error = _halve(first, path, given)
         model = _load(path)
@@ -107,9 +107,9 @@ def _halve(source: Path, target: Path, given: Mapping[str, "Array"]) -> float:
     Raises CaseError where they are not finite, or too far from those of the float32 graph.
     """
     halving.halve(source, target)
-    outputs = _run_onnxruntime(target, given)
+    outputs = calling.run(target, given)
     check_finite(outputs, " in float16, which ends at 65504")
-    return half_difference(_run_onnxruntime(source, halving.single(given)), outputs)
+    return half_difference(calling.run(source, halving.single(given)), outputs)
 
 
 def _cost(
@@ -146,8 +146,8 @@ def _inspected(path: Path, feeds: Mapping[str, "Array"], error: float | None) ->
 
     model = onnxfile.read(path)
     shapes = {name: array.shape for name, array in feeds.items()}
-    check_finite(_run_onnxruntime(path, feeds))
-    observed = _observe(model, path, feeds, costs.unknown_tensors(model, shapes))
+    check_finite(calling.run(path, feeds))
+    observed = calling.observe(model, path, feeds, costs.unknown_tensors(model, shapes))
     beside = onnxfile.external_files(path)
     files = [path, *(path.parent / name for name in beside)]
     return Graph(
@@ -168,7 +168,7 @@ def outputs(request: Mapping[str, Any]) -> None:
     import numpy as np
 
     feeds = _feeds(request["inputs"], request["seed"])
-    found = _run_onnxruntime(Path(request["file"]), feeds)
+    found = calling.run(Path(request["file"]), feeds)
     check_finite(found)
     np.savez(request["to"], *found)
 
@@ -204,16 +204,6 @@ def _load(path: Path) -> "onnx.ModelProto":
     return onnx.load(str(path), load_external_data=False)
 
 
-def _run_onnxruntime(path: Path, feeds: Mapping[str, "Array"]) -> list["Array"]:
-    import onnxruntime as ort
-
-    from benchbox.agent import session
-
-    options = session.options(1, [])
-    runtime = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return list(runtime.run(None, dict(feeds)))
-
-
 def _opset(model: "onnx.ModelProto") -> int:
     return next((int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
 
@@ -227,42 +217,6 @@ def _batch_norm(module: "torch.nn.Module | None", model: "onnx.ModelProto") -> s
 
     norms = torch.nn.modules.batchnorm._BatchNorm
     return "folded" if any(isinstance(m, norms) for m in module.modules()) else "none"
-
-
-def _observe(
-    model: "onnx.ModelProto", path: Path, feeds: Mapping[str, "Array"], names: Sequence[str]
-) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the tensors `names`, seen by running the graph with them as outputs.
-
-    What cannot be seen so is left out; its operators are then named as not counted.
-    """
-    if not names:
-        return {}
-    import onnx
-    import onnxruntime as ort
-
-    inside = {output for node in model.graph.node for output in node.output}
-    wanted = [name for name in names if name in inside]
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    present = {output.name for output in probe.graph.output}
-    for name in wanted:
-        if name not in present:
-            probe.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    options.add_session_config_entry(
-        "session.model_external_initializers_file_folder_path", str(path.parent)
-    )
-    try:
-        runtime = ort.InferenceSession(
-            probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        values = runtime.run(wanted, dict(feeds))
-    except Exception:  # optional or sequence tensors, or a model beyond protobuf's size
-        return {}
-    return {n: tuple(v.shape) for n, v in zip(wanted, values, strict=True) if hasattr(v, "shape")}
 
 
 def main() -> None:
