@@ -24,7 +24,7 @@ from tests.board.files import LITTLE, plant
 
 WriteOnnx = Callable[..., Path]
 MEASURED = {"ok", "imprecise"}  # which of the two is for the machine to say: it may be busy
-SHORT = ("--quick", "--precision", "90%", "--max-time", "1s")
+SHORT = ("--quick", "--precision", "90%", "--max-time", "5s")
 ENDLESS = ("--quick", "--precision", "0.0001%", "--max-time", "60s")
 EMULATED = "emulated (qemu-user): a figure taken here is no latency"
 FIGURES = ("latency_p50_ms", "latency_ci_low_ms", "latency_p90_ms", "images_per_s", "samples")
