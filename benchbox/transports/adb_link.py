@@ -31,12 +31,19 @@ class ShellChannel(JsonLines):
     """A channel to a process on a phone. It reads when it is asked to, and while it writes."""
 
     def __init__(
-        self, connection: socket.socket, sending: Callable[[], None] = lambda: None
+        self,
+        connection: socket.socket,
+        sending: Callable[[], None] = lambda: None,
+        answered: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take over a connection; `sending` hears of every write that takes a while."""
+        """Take over a connection.
+
+        `sending` hears of every write that takes a while, `answered` of what the process says.
+        """
         super().__init__()
         connection.setblocking(False)
         self._sending = sending
+        self._answered = answered
         self._connection = connection
         self._packets = bytearray()
         self._stderr = b""
@@ -114,6 +121,8 @@ class ShellChannel(JsonLines):
             del self._packets[:end]
 
     def _sort(self, kind: int, data: bytes) -> None:
+        if kind in (STDOUT, EXIT):
+            self._answered()
         if kind == STDOUT:
             self._buffer += data
         elif kind == STDERR:
@@ -200,8 +209,6 @@ class AdbLink:
             waited_s = time.monotonic() - asked_at
             if is_answered:
                 exactly(self._asked, 16)
-                if waited_s < ALIVE_S and self._sent_at < asked_at:  # nothing is in the way now
-                    self._sent_at = -SENDING_S
                 return
             for channel in self._channels:
                 channel.cut(f"no answer for {waited_s:.0f} s")
@@ -222,6 +229,13 @@ class AdbLink:
         """Note that much is sent, behind which answers wait on a slow network."""
         self._sent_at = time.monotonic()
 
+    def answered(self) -> None:
+        """Note that there is an answer to what was sent: no more of it is on its way.
+
+        A quick sign of life says less: adb sends in packets, and it can come between two of them.
+        """
+        self._sent_at = -SENDING_S
+
     def open(self, service: str) -> socket.socket:
         """Return a connection to a service of the phone; raises ChannelClosed."""
         if self._closing.is_set():
@@ -235,7 +249,7 @@ class AdbLink:
 
     def start(self, command: str) -> ShellChannel:
         """Start a shell command; raises ChannelClosed when the link is lost."""
-        channel = ShellChannel(self.open(f"shell,v2,raw:{command}"), self.sending)
+        channel = ShellChannel(self.open(f"shell,v2,raw:{command}"), self.sending, self.answered)
         self._channels.append(channel)
         return channel
 

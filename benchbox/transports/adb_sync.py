@@ -35,6 +35,7 @@ def send(link: AdbLink, path: Path, target: str, tell: Callable[[int, int], None
                     _packet(connection, "DATA", chunk[start : start + DATA_BYTES])
         connection.sendall(WORD.pack(b"DONE", int(path.stat().st_mtime) & 0xFFFFFFFF))
         status, size = WORD.unpack(exactly(connection, WORD.size))
+        link.answered()
         if status != b"OKAY":
             said = exactly(connection, size).decode(errors="replace")
             raise CaseError(f"on the device: {said}")
