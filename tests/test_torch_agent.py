@@ -410,7 +410,9 @@ def test_ctrl_c_keeps_what_there_is_and_leaves_no_process(mine: Path, tmp_path: 
         text=True,
     )
     try:
-        until(lambda: list(tmp_path.glob("results/cpu-torch/*.jsonl")))
+        until(
+            lambda: any("latencies_ns" in f.read_text() for f in tmp_path.glob("results/*/*.jsonl"))
+        )
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)

@@ -57,8 +57,15 @@ class Link:
                 raise refusals.explain(error, where, name, again=again) from None
             raise
 
+    async def _connect(self, where: Address) -> tuple[asyncssh.SSHClientConnection, _Client]:
+        try:
+            return await self._connect_once(where)
+        except asyncssh.ConnectionLost:
+            # A host with too many callers hangs up, and one can hang up before it is read why.
+            return await self._connect_once(where)
+
     @staticmethod
-    async def _connect(where: Address) -> tuple[asyncssh.SSHClientConnection, _Client]:
+    async def _connect_once(where: Address) -> tuple[asyncssh.SSHClientConnection, _Client]:
         resolved = ssh_config.resolve(where)
         # A key is asked for whatever the configuration says; b"" is no known host at all.
         more: dict[str, Any] = {"known_hosts": list(resolved.known_hosts) or b""}
