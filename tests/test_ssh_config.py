@@ -4,6 +4,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import asyncssh
@@ -29,10 +30,10 @@ while chunk := sys.stdin.buffer.raw.read(65536):
 """
 
 
-def configure(server: Server, *lines: str) -> Path:
-    """Have `alias` lead to the server; return the folder of the user's SSH files."""
+def configure(server: Server, *lines: str, port: int = 0) -> Path:
+    """Have `alias` lead to the server, or to a port; return the folder of the user's SSH files."""
     folder = Path.home() / ".ssh"
-    text = ["Host alias", "HostName 127.0.0.1", f"Port {server.port}", *lines]
+    text = ["Host alias", "HostName 127.0.0.1", f"Port {port or server.port}", *lines]
     (folder / "config").write_text("\n".join(text))
     return folder
 
@@ -128,6 +129,25 @@ def test_a_board_behind_a_proxy_command_is_reached(server: Server, tmp_path: Pat
     (tmp_path / "relay.py").write_text(RELAY)
     configure(server, f"ProxyCommand {sys.executable} {tmp_path}/relay.py %h %p")
     assert is_usable()
+
+
+def test_a_connection_that_is_hung_up_at_once_is_tried_a_second_time(server: Server) -> None:
+    met: list[object] = []
+    with socket.create_server(("127.0.0.1", 0)) as rude:
+        rude.settimeout(9)
+
+        def hang_up() -> None:
+            for _ in range(2):
+                connection, caller = rude.accept()
+                connection.close()
+                met.append(caller)
+
+        thread = threading.Thread(target=hang_up, daemon=True)
+        thread.start()
+        configure(server, port=rude.getsockname()[1])
+        assert "connection to alias" in refused(BOARD)
+        thread.join(9)
+    assert len(met) == 2
 
 
 @pytest.mark.parametrize("command", ["/no/such/program", "false"])

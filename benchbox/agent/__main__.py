@@ -164,7 +164,7 @@ class Agent:
             "denormal_ratio": denormal_ratio,
             "outputs": loaded.outputs,
             "span_s": loaded.span_s,
-            "gpu_bytes": None if free is None else max(0, free - (self._gpu_free() or 0)),
+            "gpu_bytes": None if self.gpu is None else max(0, free - self._gpu_free()),
             "affinity": system.affinity(),
             "rss_bytes": system.rss_bytes(),
             "peak_rss_bytes": system.peak_rss_bytes(),
@@ -172,8 +172,8 @@ class Agent:
         }
         yield reply | ({"types": self._runtime.types(request)} if request.get("types") else {})
 
-    def _gpu_free(self) -> int | None:
-        return None if self.gpu is None else self.gpu.free_bytes()
+    def _gpu_free(self) -> int:
+        return 0 if self.gpu is None else self.gpu.free_bytes()
 
     def time(self, request: Message) -> Iterator[dict[str, object]]:
         """Time bursts in the order asked for; the garbage collector is off meanwhile."""

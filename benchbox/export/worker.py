@@ -82,9 +82,10 @@ def build(request: Mapping[str, Any]) -> None:
         path = folder / MODEL
         first = Path(scratch) / MODEL if request["halved"] else path
         _export(module, feeds, first)
-        error = difference(expected, calling.run(first, feeds))
+        actual = calling.run(first, feeds)
+        error = difference(expected, actual)
         if request["halved"]:
-            error = _halve(first, path, given)
+            error = _halve(first, path, given, actual)
         model = _load(path)
         beside = sorted(p.name for p in folder.iterdir() if p.name != MODEL)
         graph = Graph(
@@ -101,15 +102,17 @@ def build(request: Mapping[str, Any]) -> None:
         (folder / cache.FACTS).write_text(json.dumps(graph.facts()))
 
 
-def _halve(source: Path, target: Path, given: Mapping[str, "Array"]) -> float:
-    """Convert a graph to float16; return by how much its outputs differ at most.
+def _halve(
+    source: Path, target: Path, given: Mapping[str, "Array"], expected: Sequence["Array"]
+) -> float:
+    """Convert a graph to float16; return how far its outputs are from the `expected` at most.
 
     Raises CaseError where they are not finite, or too far from those of the float32 graph.
     """
     halving.halve(source, target)
     outputs = calling.run(target, given)
     check_finite(outputs, " in float16, which ends at 65504")
-    return half_difference(calling.run(source, halving.single(given)), outputs)
+    return half_difference(expected, outputs)
 
 
 def _cost(
@@ -135,7 +138,7 @@ def inspect(request: Mapping[str, Any]) -> None:
         error = None
         if request["halved"]:
             path, source = folder / MODEL, path
-            error = _halve(source, path, feeds)
+            error = _halve(source, path, feeds, calling.run(source, halving.single(feeds)))
         graph = _inspected(path, feeds, error)
         (folder / cache.FACTS).write_text(json.dumps(graph.facts()))
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 # Operators on numbers of eight bits and fewer, of ONNX and of ONNX Runtime.
 QUANTISED = re.compile(r"Quantize|^QLinear|^QGemm|^QAttention|Integer|NBits|Bnb4")
-TYPES = {"fp32": "float32", "fp16": "float16"}
 
 
 def with_dtype(cases: Sequence[Case], asked: Precision | None) -> list[Case]:
@@ -62,7 +61,7 @@ def _require_float32_file(path: Path, asked: Precision) -> None:
     floats = dict.fromkeys(_floats(model))
     if list(floats) != ["float32"]:
         holds = f"holds {' and '.join(floats)}" if floats else "holds no floats"
-        already = " already" if list(floats) == [TYPES[asked]] else ""
+        already = " already" if asked == "fp16" and list(floats) == ["float16"] else ""
         raise UsageError(f"{path.name}: --dtype {asked}: it {holds}{already}; leave --dtype out")
 
 

@@ -9,7 +9,6 @@ What is timed is the nn.Module in eval mode under inference_mode, in torch's def
 with its batch norms as they are, on a GPU without TF32; `torch-compile` is torch.compile with its
 defaults, for fixed shapes and as one graph; `torch-cudagraph` replays one captured CUDA graph. A
 module is timed only if its output equals ONNX Runtime's of the graph at "path", which another
-process runs. "load_s" is
-what building the module, moving it and compiling or capturing it take; a module that was compiled
-before comes from the compiler's cache.
+process runs. "load_s" is what building the module, moving it and compiling or capturing it take; a
+module that was compiled before comes from the compiler's cache.
 """

@@ -205,11 +205,10 @@ class AdbLink:
         try:
             asked_at = time.monotonic()
             self._asked.sendall(STAT)
-            is_answered = self._await(self._asked)
-            waited_s = time.monotonic() - asked_at
-            if is_answered:
+            if self._await(self._asked):
                 exactly(self._asked, 16)
                 return
+            waited_s = time.monotonic() - asked_at
             for channel in self._channels:
                 channel.cut(f"no answer for {waited_s:.0f} s")
             with contextlib.suppress(Refused, OSError, ValueError):  # else it never tries anew

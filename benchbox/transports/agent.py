@@ -118,10 +118,9 @@ class Agent:
         types: bool = False,
         module: Mapping[str, object] | None = None,
     ) -> Loaded:
-        """Open a graph on the device and call it once; look for `denormals` in it where asked.
+        """Open a graph on the device and call it once.
 
-        With `types` say too in which its nodes compute.
-
+        Where asked, look for `denormals` in it, and see the `types` in which its nodes compute.
         `module` says how the nn.Module is built that is to run instead, and to equal the graph.
 
         Raises CaseError when it cannot be loaded, AgentError when the agent is lost over it.

@@ -60,7 +60,7 @@ class Link:
     async def _connect(self, where: Address) -> tuple[asyncssh.SSHClientConnection, _Client]:
         try:
             return await self._connect_once(where)
-        except asyncssh.ConnectionLost:
+        except (asyncssh.ConnectionLost, ConnectionResetError):
             # A host with too many callers hangs up, and one can hang up before it is read why.
             return await self._connect_once(where)
 
@@ -166,7 +166,16 @@ class Link:
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
+        # A ProxyCommand that was ended: who waits for its exit, in a thread, tells the loop of it.
+        until = time.monotonic() + CLOSE_S
+        while time.monotonic() < until and any(map(_waits_for_exit, threading.enumerate())):
+            await asyncio.sleep(PAUSE_S / 5)
         await asyncio.get_running_loop().shutdown_default_executor()  # names were looked up in it
+
+
+def _waits_for_exit(thread: threading.Thread) -> bool:
+    """Return whether it is a thread of asyncio's that waits for a process."""
+    return thread.name.startswith("asyncio-waitpid")
 
 
 class RemoteChannel(JsonLines):
