@@ -255,6 +255,20 @@ def test_the_end_of_a_replay_that_does_not_wait_is_marked_by_who_launched_it() -
     assert burst.unheld == 0
 
 
+def test_a_host_that_stalls_once_is_not_taken_for_a_replay_that_waits() -> None:
+    class Stalled(Machine):
+        stalls = 2
+
+        def enqueue(self) -> None:
+            self.now += 3_000 * US if self.stalls else 0
+            self.stalls = max(0, self.stalls - 1)
+            super().enqueue()
+
+    burst = Stalled(1, 10 * US, 300 * US).burst(Plan(3, replayed=True))
+    assert burst.enqueues_ns == [10 * US] * 3
+    assert burst.spans_ns == [300 * US] * 3
+
+
 def test_what_goes_wrong_in_the_second_thread_is_raised_in_the_first() -> None:
     class Broken(Waiting):
         def join(self) -> None:

@@ -1,4 +1,4 @@
-"""Boards for all tests, which conftest.py imports: one of each kind in a session.
+"""Boards for all tests, which conftest.py imports: one of each kind for a file of tests.
 
 A test is skipped where this machine cannot have one, and fails instead where they are required.
 """
@@ -32,14 +32,14 @@ def boards() -> Any:
     return made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def emulated_board(boards: Any) -> "Iterator[Board]":
-    """An aarch64 board; what a test plants there stays until the last test."""
+    """An aarch64 board; what a test plants there stays until the last one of its file."""
     with _started(boards.board) as b:
         yield b
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ssh_board(boards: Any) -> "Iterator[Board]":
     """This machine behind an sshd, with a home of its own: quick."""
     with _started(boards.host_board) as b:
