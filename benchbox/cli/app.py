@@ -1,9 +1,11 @@
 """The commands and their options; each hands over to a module that is imported only then."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -14,28 +16,54 @@ from benchbox.errors import BenchboxError
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+PYDANTIC = "Value error, "  # with which Typer lets its checks begin
+
+
+# What a word is that no option takes: its class has the same place in Typer and in Click.
+WrongWord: Any = typer.BadParameter.__base__
 
 
 class Commands(TyperGroup):
     """The group of all commands; an error that benchbox raised on purpose ends in one line."""
 
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Typer's own
+        """Read what stands before the command; print what is wrong with it and exit."""
+        with _one_line():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - the type is Typer's own vendored one
         """Run the command; print what went wrong and exit with its code."""
-        try:
+        with _one_line():
             return super().invoke(ctx)
-        except BenchboxError as error:
-            typer.secho(f"Error: {error}", fg="red", err=True)
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            typer.secho("Interrupted.", fg="red", err=True)
-            raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:
-            sys.stderr.close()  # whoever read the output has left; there is nobody to tell
-            raise typer.Exit(BROKEN_PIPE) from None
-        except OSError as error:
-            what = error.strerror or str(error)
-            typer.secho(f"Error: {error.filename or 'the output'}: {what}", fg="red", err=True)
-            raise typer.Exit(1) from None
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Print an error in one line, and exit with its code."""
+    try:
+        yield
+    except WrongWord as error:
+        said = error.format_message().removesuffix(".")
+        if not said or "\n" in said:  # the help, where there was no command
+            raise
+        said = said[:1].lower() + said[1:].replace(PYDANTIC, "")
+        of = f" (see {error.ctx.command_path} -h)" if error.ctx else ""
+        _ended(f"{said}{of}", error.exit_code)
+    except BenchboxError as error:
+        _ended(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        typer.secho("Interrupted.", fg="red", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read the output has left; there is nobody to tell
+        raise typer.Exit(BROKEN_PIPE) from None
+    except OSError as error:
+        _ended(f"{error.filename or 'the output'}: {error.strerror or error}", 1)
+
+
+def _ended(what: str, code: int) -> NoReturn:
+    typer.secho(f"Error: {what}", fg="red", err=True)
+    raise typer.Exit(code) from None
 
 
 app = typer.Typer(
