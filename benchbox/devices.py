@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from benchbox import host, providers, registry
+from benchbox import gpus, host, providers, registry
 from benchbox.errors import DeviceError, UsageError
 from benchbox.gpus import Driving
 from benchbox.registry import Entry, Processors
@@ -33,7 +33,7 @@ class Device:
     `url` is empty for this machine. It, `python` and `typed`, what a user called it, are for the
     transport and for what is said to that user: no record holds them.
     `gpu` is the one of this machine to run on, as `cuda:0`, empty for its processors; `driving`
-    says how ONNX Runtime drives it.
+    says how it is driven.
     """
 
     name: str
@@ -114,15 +114,15 @@ def _driven(device: Device, name: str, driving: Driving | None) -> Device:
     provider = providers.short(device.provider)
     if not device.gpu and device.provider == providers.CUDA:
         raise UsageError(f"--provider {provider}: GPUs are timed by --device cuda")
-    if not device.gpu or providers.runs_modules(device.provider):
+    if not device.gpu:
         return device
-    if device.provider != providers.CUDA:
+    if device.provider != providers.CUDA and not providers.runs_modules(device.provider):
         raise UsageError(f"--provider {provider}: --device {name} runs on CUDA; leave it out")
     if device.threads != 1:
         raise UsageError(
             f"--threads {device.threads}: one thread drives --device {name}; leave it out"
         )
-    return replace(device, driving=driving or Driving())
+    return replace(device, driving=gpus.fitting(device.provider, driving or Driving()))
 
 
 def _named(name: str, cpus: Processors, provider: str, default: str = CPU_PROVIDER) -> str:

@@ -1,20 +1,23 @@
-"""How a GPU is driven by ONNX Runtime: what of it the command line chooses, and its words."""
+"""How a GPU is driven: what of it the command line chooses, and its words."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-Mode = Literal["graph", "eager"]
+from benchbox import providers
+
+Mode = Literal["graph", "eager", "compiled"]
 Cache = Literal["hot", "cold"]
 ConvSearch = Literal["exhaustive", "heuristic", "default"]
-# The first of each is what nobody has to ask for.
-MODES: tuple[Mode, ...] = get_args(Mode)
+# The first of each is what nobody has to ask for; nothing of ONNX Runtime's is compiled.
+MODES: tuple[Mode, ...] = ("graph", "eager")
 CACHES: tuple[Cache, ...] = get_args(Cache)
 SEARCHES: tuple[ConvSearch, ...] = get_args(ConvSearch)
 OPTIONS = {"mode": "--mode", "cache": "--cache", "tf32": "--tf32", "conv_search": "--conv-search"}
 WORDS: Mapping[str, str] = {
     "graph": "CUDA graph",
     "eager": "eager",
+    "compiled": "compiled",
     "hot": "cache hot",
     "cold": "cache cold",
 }
@@ -26,7 +29,8 @@ class Driving:
 
     With a cold `cache` the GPU's second-level cache holds nothing of the graph when a call begins.
     With `tf32` products of float32 numbers are rounded to ten bits where the GPU can. `conv_search`
-    is how cuDNN's algorithms are chosen, anew in each process.
+    is how cuDNN's algorithms are chosen, anew in each process. Only the cache is a choice where
+    PyTorch makes the calls: its provider says the rest.
     """
 
     mode: Mode = "graph"
@@ -37,6 +41,22 @@ class Driving:
     def plan(self) -> dict[str, object]:
         """Return it as the plan of a run has it."""
         return asdict(self)
+
+
+# By which torch itself has convolutions chosen, unless told to try all of them.
+TORCH_SEARCH: ConvSearch = "heuristic"
+TORCH_MODES: Mapping[str, Mode] = {
+    providers.TORCH: "eager",
+    providers.TORCH_COMPILE: "compiled",
+    providers.TORCH_CUDAGRAPH: "graph",
+}
+
+
+def fitting(provider: str, driving: Driving) -> Driving:
+    """Return how a provider drives a GPU that is asked to be driven so."""
+    if provider not in TORCH_MODES:
+        return driving
+    return Driving(TORCH_MODES[provider], driving.cache, tf32=False, conv_search=TORCH_SEARCH)
 
 
 def words(plan: Mapping[str, Any]) -> list[str]:
