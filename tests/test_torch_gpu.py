@@ -1,6 +1,5 @@
 """PyTorch on a stand-in for a GPU: the same loop, probes and table as ONNX Runtime has there."""
 
-
 import pandas as pd
 import pytest
 

@@ -55,8 +55,8 @@ def _begun(device: cudart.Device) -> tuple[Stream, Products]:
 
     torch.cuda.set_device(device.index)
     # Convolutions would round their factors to ten bits (TF32), which ONNX Runtime here does only
-    # when asked to. By the older names of the two switches: torch.compile reads them by those, and
-    # fails where they were set by the newer.
+    # when asked to. By the older names of the two switches: what is set by the newer ones, some
+    # versions of torch.compile fail to read.
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     own = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # as torch has it
@@ -128,9 +128,8 @@ def captured(call: Callable[[], Result]) -> Callable[[], Result]:
     for _ in range(WARMUPS):
         call()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(
-        graph
-    ):  # which waits for those calls, and captures in a stream of its own
+    # In the stream of those calls, which it waits for: libraries keep handles for each stream.
+    with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
         result = call()
 
     def replay() -> Result:

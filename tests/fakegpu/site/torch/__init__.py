@@ -1,6 +1,6 @@
 """Stands in for a build of torch with CUDA: the real one for processors, told to pretend.
 
-It pretends in the agent that times torch, and nowhere else. What is moved to the GPU stays in the
+It pretends in the processes that time torch, and in no other. What is moved to the GPU stays in the
 host's memory; calls of a module that was moved compute there, and add work to the current stream
 of the stand-in for CUDA's runtime, as a product does that has a place for its result. FAKE_TORCH
 names a text file with lines:
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[1]
-AGENT = "benchbox.torch_agent"
+TIMING = {"benchbox.torch_agent", "tests.cuda.profiled"}
 NON_BLOCKING = 1
 NS_PER_MB = 1000  # of the stand-in for CUDA's runtime, as long as it is not told otherwise
 CALL_MB, PRODUCT_MB = 50, 36
@@ -99,7 +99,8 @@ class CUDAGraph:
 
 
 @contextlib.contextmanager
-def capture(graph):
+def capture(graph, stream):
+    assert stream is gpu.current, "what is replayed there"
     gpu.capturing = graph
     yield
     gpu.capturing = None
@@ -131,10 +132,11 @@ def product(left, right, *, out=None):
     return out
 
 
-if AGENT in sys.orig_argv:
+if TIMING & set(sys.orig_argv):
     real_to, real_product = torch.Tensor.to, torch.mm
     torch.version.cuda = "13.0"
     torch.cuda.is_available = lambda: True
+    torch.cuda.init = lambda: None
     torch.cuda.set_device = set_device
     torch.cuda.current_device = lambda: gpu.index
     torch.cuda.Stream = Stream
