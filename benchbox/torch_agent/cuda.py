@@ -122,14 +122,22 @@ def with_copies(
 
 
 def captured(call: Callable[[], Result]) -> Callable[[], Result]:
-    """Return what replays the call from one CUDA graph; its result lies where it always does."""
+    """Return what replays the call from one CUDA graph; its result lies where it always does.
+
+    It is captured in a stream of its own, where its first calls were made, as libraries keep
+    handles and workspaces by stream: with a graph that is given up some versions of torch give back
+    cuBLAS's workspace of its stream, whatever other graph was captured there.
+    """
     import torch
 
-    for _ in range(WARMUPS):
-        call()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # as torch has it
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(WARMUPS):
+            call()
+    torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    # In the stream of those calls, which it waits for: libraries keep handles for each stream.
-    with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
+    with torch.cuda.graph(graph, stream=side):
         result = call()
 
     def replay() -> Result:
