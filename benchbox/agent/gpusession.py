@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -32,7 +32,8 @@ Array = NDArray[np.generic]
 class Place:
     """Where graphs run and how: a provider, its options, and the device that holds their tensors.
 
-    `captured` says whether calls replay a CUDA graph, which the first call recorded.
+    `captured` says whether calls replay a CUDA graph, which the first call recorded. `rest` are the
+    providers, with their options, of the nodes that it has no kernels for, before the processor's.
     """
 
     provider: str
@@ -40,6 +41,7 @@ class Place:
     device: str
     index: int
     captured: bool
+    rest: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def place(
@@ -151,10 +153,9 @@ def _capturing(where: Place) -> Iterator[None]:
 def _opened(
     graph: str | bytes, where: Place, session_options: ort.SessionOptions
 ) -> ort.InferenceSession:
-    providers, options = [where.provider], [where.options]
+    asked = {where.provider: where.options}
     if hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"):
-        if where.provider != session.CPU:
-            providers, options = [*providers, session.CPU], [*options, {}]
+        asked |= {**where.rest, session.CPU: {}}
     elif where.provider != session.CPU:
         # An ONNX Runtime that cannot tell which nodes it left to the processor may leave none;
         # with the processor's provider named beside, it takes that for a contradiction.
@@ -164,7 +165,9 @@ def _opened(
     ort.set_default_logger_severity(session.ERRORS_ONLY)
     # Else Python's part of ONNX Runtime opens the graph on the processor when CUDA fails, and
     # prints why instead of raising it.
-    return ort.InferenceSession(graph, session_options, providers, options, enable_fallback=0)
+    return ort.InferenceSession(
+        graph, session_options, [*asked], [*asked.values()], enable_fallback=0
+    )
 
 
 def run_options(where: Place, graph: str, *, wait: bool) -> ort.RunOptions:
