@@ -88,7 +88,11 @@ def stood_in(gpu: Libraries, *arguments: str) -> subprocess.CompletedProcess[str
         (gpu.work / name).write_text("no_sleep 1\n" if name == "cuda" else "process 999999 1000\n")
     paths = [str(SOURCES / "site"), str(ROOT), os.environ.get("PYTHONPATH", "")]
     told = {f"FAKE_{name.upper()}": str(gpu.work / name) for name in ("cuda", "nvml", "ort")}
-    libraries = {"LD_LIBRARY_PATH": str(gpu.folder), "PYTHONPATH": os.pathsep.join(paths)}
+    libraries = {
+        "LD_LIBRARY_PATH": str(gpu.folder),
+        "PYTHONPATH": os.pathsep.join(paths),
+        "FAKE_ORT_HOME": str(gpu.folder / "onnxruntime"),
+    }
     return subprocess.run(
         [sys.executable, "-m", "tests.cuda", *arguments, "--results", str(gpu.work / "results")],
         capture_output=True,

@@ -18,7 +18,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from benchbox.agent import gpuerrors, inputs, runtime, session
-from benchbox.agent.gpulibraries import PROVIDER
+from benchbox.agent.gpulibraries import PROVIDER, TENSORRT
 from benchbox.agent.stdio import Message
 
 ConvSearch = Literal["EXHAUSTIVE", "HEURISTIC", "DEFAULT"]
@@ -110,6 +110,7 @@ def load(
         load_s = time.perf_counter() - start
         nodes = session._nodes(opened)
         session._require(where.provider, opened.get_providers()[0], nodes)
+        _require_whole(opened, where)
         arrays = {
             each["name"]: inputs.make(each["name"], each["shape"], each["dtype"], seed)
             for each in tensors
@@ -134,6 +135,15 @@ def load(
         enqueue=enqueue,
         run_with_copies=copies,
     )
+
+
+def _require_whole(opened: ort.InferenceSession, where: Place) -> None:
+    """Raise RuntimeError where of several engines ONNX Runtime would record the first alone."""
+    if where.provider != TENSORRT or not where.captured or session._nodes(opened) is None:
+        return
+    parts = opened.get_provider_graph_assignment_info()
+    if (engines := sum(part.ep_name == TENSORRT for part in parts)) > 1:
+        raise RuntimeError(f"graph capture takes one of its {engines} engines alone")
 
 
 @contextmanager
