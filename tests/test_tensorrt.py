@@ -8,6 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from benchbox import records
+from benchbox.agent import gpusession, gputensorrt
+from benchbox.agent.gpusession import Place
 from benchbox.cli.app import app
 from tests.conftest import WriteOnnx
 from tests.fakegpu.building import Libraries
@@ -65,46 +67,51 @@ def test_a_run_by_tensorrt_has_the_figures_of_a_gpu_and_says_by_what(
     assert run.context.plan["conv_search"] is None
     header, row = (fake_gpu.work / "t.csv").read_text().splitlines()[:2]
     assert (header.rpartition(",")[2], row.rpartition(",")[2]) == ("conv_search", "")
-
-
-@slow
-def test_the_provider_is_asked_for_no_cache_no_float16_and_no_tf32(
-    fake_gpu: Libraries, write_onnx: WriteOnnx
-) -> None:
-    fake_gpu.benchbox("run", str(write_onnx()), *RUN)
     (opened,) = sessions(fake_gpu)
-    assert list(opened["asked"]) == [TENSORRT, CUDA, CPU]
-    assert opened["tf32"] == "0"
-    asked = opened["asked"][TENSORRT]
-    stream = asked.pop("user_compute_stream")
-    assert asked == {
-        "device_id": "0",
+    options = run.context.host["gpu"]["options"]
+    assert opened["asked"][TENSORRT].items() > options.items()
+    assert options == {
         "trt_cuda_graph_enable": "True",
         "trt_engine_cache_enable": "False",
         "trt_timing_cache_enable": "False",
-        "trt_fp16_enable": "False",
     }
-    left = opened["asked"][CUDA]
-    assert (left["user_compute_stream"], left["enable_cuda_graph"]) == (stream, "0")
-    kept = newest(fake_gpu).context.host["gpu"]["options"]
-    assert kept == {n: v for n, v in asked.items() if n not in ("device_id", "trt_fp16_enable")}
-    assert not list(fake_gpu.work.glob("**/*.engine"))
+    assert (opened["tf32"], opened["asked"][TENSORRT]["trt_fp16_enable"]) == ("0", "False")
+    assert list(fake_gpu.work.glob("**/*.engine")) == []
 
 
 @slow
-def test_tf32_and_float16_are_for_those_who_ask_for_them(
+def test_tf32_float16_and_eager_calls_are_for_those_who_ask_for_them(
     fake_gpu: Libraries, write_onnx: WriteOnnx
 ) -> None:
-    path = str(write_onnx())
-    fake_gpu.benchbox("run", path, *RUN, "--tf32", "--mode", "eager")
+    asked = ("--tf32", "--mode", "eager", "--dtype", "fp16")
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, *asked)
+    assert ended.returncode == 0, ended.stderr
     (opened,) = sessions(fake_gpu)
     assert opened["tf32"] is None
-    assert opened["asked"][TENSORRT]["trt_cuda_graph_enable"] == "False"
+    options = opened["asked"][TENSORRT]
+    assert (options["trt_cuda_graph_enable"], options["trt_fp16_enable"]) == ("False", "True")
     assert opened["asked"][CUDA]["use_tf32"] == "1"
-    ended = fake_gpu.benchbox("run", path, *RUN, "--dtype", "fp16")
-    assert ended.returncode == 0, ended.stderr
-    assert sessions(fake_gpu)[-1]["asked"][TENSORRT]["trt_fp16_enable"] == "True"
     assert "whether float16 or float32 kernels computed it is not told here" in ended.stdout
+
+
+@pytest.mark.parametrize(("dtype", "half"), [("float32", "False"), ("float16", "True")])
+def test_what_tensorrt_leaves_goes_to_cuda_on_the_same_stream(dtype: str, half: str) -> None:
+    place = gputensorrt.place(1, 0x7F00, captured=True)
+    assert gputensorrt.typed(place, [{"name": "x", "shape": [1], "dtype": dtype}]) == Place(
+        TENSORRT,
+        {
+            "device_id": "1",
+            "trt_cuda_graph_enable": "True",
+            "trt_engine_cache_enable": "False",
+            "trt_timing_cache_enable": "False",
+            "user_compute_stream": "32512",
+            "trt_fp16_enable": half,
+        },
+        "cuda",
+        1,
+        captured=True,
+        rest={CUDA: gpusession.place(1, 0x7F00).options},
+    )
 
 
 @slow
