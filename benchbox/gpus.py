@@ -38,7 +38,7 @@ class Driving:
     conv_search: ConvSearch | None = "exhaustive"
 
     def by(self, provider: str) -> "Driving":
-        """Return it as it is for a provider."""
+        """Return it without what a provider has no use for."""
         return replace(self, conv_search=None) if provider == TENSORRT else self
 
     def plan(self) -> dict[str, object]:

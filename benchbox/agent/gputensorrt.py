@@ -18,9 +18,9 @@ def place(index: int = 0, stream: int = 0, *, tf32: bool = False, captured: bool
     """Return the place that is TensorRT on GPU `index`, on the CUDA stream given, if one is.
 
     Names are those of OrtTensorRTProviderOptionsV2; of flags ONNX Runtime's Python takes the words
-    True and False alone, and no has_user_compute_stream, which the stream stands for. Nothing is
-    kept in files: an engine from a cache would be as old as that is. For
-    TensorRT itself `tf32` is in the environment: see gpulibraries.choose_tf32.
+    True and False alone, and no has_user_compute_stream, which the stream stands for. No engine is
+    kept in a file or taken from one. `tf32` is what is asked of CUDA; TensorRT itself reads it from
+    the environment, which gpulibraries.choose_tf32 sets.
     """
     options = {
         "device_id": str(index),
