@@ -4,7 +4,7 @@ All of torch's calls go to one stream, which is not the default one, and all tha
 into the same stream by CUDA's runtime library, the one that torch has loaded.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from benchbox.agent import cudart, gemm, gpulibraries, inputs
@@ -49,7 +49,7 @@ def opened(index: int, driving: Message) -> Card:
         raise ValueError(str(error)) from None
 
 
-def _begun(device: cudart.Device) -> tuple[Stream, Products]:
+def _begun(device: cudart.Device) -> tuple[Stream, Products, Mapping[str, str]]:
     """Choose the device, full precision, and a stream; raises RuntimeError where torch does not."""
     import torch
 
@@ -67,7 +67,12 @@ def _begun(device: cudart.Device) -> tuple[Stream, Products]:
             f"torch's calls go to {used}, not to the stream that is timed, {own} of GPU "
             f"{device.index}: its figures would be wrong"
         )
-    return Stream(device, own.cuda_stream), product
+    options = {
+        "cudnn.allow_tf32": str(False),
+        "cuda.matmul.allow_tf32": str(False),
+        "cudnn.benchmark": str(torch.backends.cudnn.benchmark),
+    }
+    return Stream(device, own.cuda_stream), product, options
 
 
 def product(size: int, dtype: str, *, tf32: bool) -> Callable[[], object]:
