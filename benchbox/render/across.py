@@ -24,17 +24,16 @@ from benchbox.render.cells import (
 PLANNED = ("margin", "batch", "shapes", "weights", "dtype")
 
 
-def tables_of(runs: Sequence[Run], *, verbose: bool = False, measured: bool = False) -> list[Table]:
+def tables_of(runs: Sequence[Run], *, verbose: bool = False) -> list[Table]:
     """Return the tables of runs: one of all where they are one run on several devices.
 
-    With `measured` they say on which processor, by which versions and when; with `verbose` the
-    table of each device follows.
+    With `verbose` the table of each device follows.
     """
     is_across = _is_across(runs)
     together = [_table(runs, facts) for facts in _specs(runs)] if is_across else []
     if together and not verbose:
         return together
-    own = [table for run in runs for table in run_tables(run, verbose=verbose, measured=measured)]
+    own = [table for run in runs for table in run_tables(run, verbose=verbose)]
     return [*together, *own]
 
 
