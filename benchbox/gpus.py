@@ -1,7 +1,7 @@
 """How a GPU is driven: what of it the command line chooses, and its words."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from benchbox import providers
@@ -21,28 +21,6 @@ WORDS: Mapping[str, str] = {
     "hot": "cache hot",
     "cold": "cache cold",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Driving:
-    """How calls are made: replayed from a CUDA graph or launched kernel by kernel, and so on.
-
-    With a cold `cache` the GPU's second-level cache holds nothing of the graph when a call begins.
-    With `tf32` products of float32 numbers are rounded to ten bits where the GPU can. `conv_search`
-    is how cuDNN's algorithms are chosen, anew in each process. Only the cache is a choice where
-    PyTorch makes the calls: its provider says the rest.
-    """
-
-    mode: Mode = "graph"
-    cache: Cache = "hot"
-    tf32: bool = False
-    conv_search: ConvSearch = "exhaustive"
-
-    def plan(self) -> dict[str, object]:
-        """Return it as the plan of a run has it."""
-        return asdict(self)
-
-
 # By which torch itself has convolutions chosen, unless told to try all of them.
 TORCH_SEARCH: ConvSearch = "heuristic"
 TORCH_MODES: Mapping[str, Mode] = {
@@ -52,11 +30,31 @@ TORCH_MODES: Mapping[str, Mode] = {
 }
 
 
-def fitting(provider: str, driving: Driving) -> Driving:
-    """Return how a provider drives a GPU that is asked to be driven so."""
-    if provider not in TORCH_MODES:
-        return driving
-    return Driving(TORCH_MODES[provider], driving.cache, tf32=False, conv_search=TORCH_SEARCH)
+@dataclass(frozen=True, slots=True)
+class Driving:
+    """How calls are made: replayed from a CUDA graph or launched kernel by kernel, and so on.
+
+    With a cold `cache` the GPU's second-level cache holds nothing of the graph when a call begins.
+    With `tf32` products of float32 numbers are rounded to ten bits where the GPU can. `conv_search`
+    is how cuDNN's algorithms are chosen, anew in each process; None for TensorRT, which times its
+    own kernels. Only the cache is a choice where PyTorch makes the calls: its provider says the
+    rest.
+    """
+
+    mode: Mode = "graph"
+    cache: Cache = "hot"
+    tf32: bool = False
+    conv_search: ConvSearch | None = "exhaustive"
+
+    def by(self, provider: str) -> "Driving":
+        """Return it without what a provider has no use for, or does in a way of its own."""
+        if provider in TORCH_MODES:
+            return Driving(TORCH_MODES[provider], self.cache, False, TORCH_SEARCH)
+        return replace(self, conv_search=None) if provider == providers.TENSORRT else self
+
+    def plan(self) -> dict[str, object]:
+        """Return it as the plan of a run has it."""
+        return asdict(self)
 
 
 def words(plan: Mapping[str, Any]) -> list[str]:
@@ -68,5 +66,5 @@ def words(plan: Mapping[str, Any]) -> list[str]:
         WORDS[plan["mode"]],
         WORDS[plan["cache"]],
         "TF32" if plan["tf32"] else "no TF32",
-        *([] if search == "exhaustive" else [f"{search} choice of convolutions"]),
+        *([] if search in ("exhaustive", None) else [f"{search} choice of convolutions"]),
     ]

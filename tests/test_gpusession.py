@@ -159,7 +159,7 @@ def test_the_product_s_graph_is_a_valid_model_that_multiplies() -> None:
 
 
 def test_neither_the_timing_nor_nvml_needs_onnxruntime() -> None:
-    names = "cudart, gemm, gpuerrors, gpulibraries, gpuqueue, gputiming, nvml"
+    names = "cudart, gemm, gpucard, gpuerrors, gpulibraries, gpuqueue, gpusentinel, gputiming, nvml"
     ask = f"import sys; from benchbox.agent import {names}; print('onnxruntime' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

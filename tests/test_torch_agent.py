@@ -16,6 +16,7 @@ import pytest
 
 from benchbox import devices, export, providers
 from benchbox.agent import stdio
+from benchbox.cli.gpu import Asked, driven
 from benchbox.devices import Device
 from benchbox.errors import CaseError, DeviceError, UsageError
 from benchbox.export import Graph
@@ -248,6 +249,23 @@ def test_a_gpu_is_torchs_own_device(name: str, own: str, gpu: int) -> None:
     device = devices.resolve(name, provider="torch-cudagraph")
     assert (device.name, device.gpu) == (f"{own}-torch-cudagraph", f"cuda:{gpu}")
     assert device.channels == "gpu"
+
+
+@pytest.mark.parametrize(
+    ("provider", "mode"),
+    [("torch", "eager"), ("torch-compile", "compiled"), ("torch-cudagraph", "graph")],
+)
+def test_on_a_gpu_the_provider_says_how_calls_are_made_and_the_cache_is_a_choice(
+    provider: str, mode: str
+) -> None:
+    places = [devices.resolve("cuda"), devices.resolve("cuda", provider=provider)]
+    asked = Asked(mode="graph,eager", cache="cold", conv_search="default")
+    *graphs, module = driven(places, asked)
+    assert [each.name for each in graphs] == ["cuda-graph", "cuda-eager"]
+    assert module.name == f"cuda-{provider}"
+    assert module.driving is not None
+    expected = {"mode": mode, "cache": "cold", "tf32": False, "conv_search": "heuristic"}
+    assert module.driving.plan() == expected
 
 
 def test_cuda_graphs_are_refused_on_a_processor() -> None:

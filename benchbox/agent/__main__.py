@@ -88,7 +88,7 @@ class Agent:
         if driving and isinstance(self._runtime, OnnxRuntime):
             from benchbox.agent.gpu import Gpu
 
-            self._runtime = Gpu(driving, request["gpu"], usable)
+            self._runtime = Gpu(driving, request["gpu"], request["provider"], usable)
         system.pin(self.cpus)
         self.health = Health(self.cpus, self._sys)
         self._runtime.begin(request, self.cpus)
@@ -228,7 +228,7 @@ class Agent:
         from benchbox.agent import gpu
 
         try:
-            gpu.require(int(request["index"]))
+            gpu.require(int(request["index"]), request["provider"])
         except RuntimeError as error:
             raise stdio.Refusal(str(error)) from None
         yield {"reply": "gpu"}

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from benchbox.agent import cudart, gpulibraries, system
 from benchbox.agent.counters import Seen
@@ -18,29 +19,34 @@ from benchbox.agent.gpusentinel import Products
 from benchbox.agent.runtime import GpuSession
 from benchbox.agent.stdio import Message
 
+if TYPE_CHECKING:
+    from benchbox.agent.gpusession import Place
 
-def require(index: int) -> None:
-    """Raise RuntimeError, with what helps, unless graphs can be run on the GPU `index`.
+OF_HERE = ("device_id", "user_compute_stream")  # options that mean nothing in another process
+
+
+def require(index: int, provider: str) -> None:
+    """Raise RuntimeError, with what helps, unless a provider can run graphs on the GPU `index`.
 
     Makes no context there, and so takes a second or two.
     """
-    _runtime().require(index)
+    _runtime(provider).require(index)
 
 
-def _runtime() -> cudart.Runtime:
+def _runtime(provider: str) -> cudart.Runtime:
     # The numbers of nvidia-smi instead of an order by speed.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    return cudart.Runtime(gpulibraries.runtime(gpulibraries.prepare()))
+    return cudart.Runtime(gpulibraries.runtime(gpulibraries.prepare(provider)))
 
 
 class Gpu:
-    """ONNX Runtime's CUDA provider and its graphs; the Runtime of an agent."""
+    """ONNX Runtime's CUDA or TensorRT provider and its graphs; the Runtime of an agent."""
 
     gpu: Card
 
-    def __init__(self, driving: Message, gpu: str, usable: Sequence[int]) -> None:
+    def __init__(self, driving: Message, gpu: str, provider: str, usable: Sequence[int]) -> None:
         """Wait for `begin`; `usable` are all processors that threads of this process may run on."""
-        self._driving = driving
+        self._driving, self._provider = driving, provider
         self.index = int(gpu.rpartition(":")[2])
         self._usable = usable
         self._cpus: Sequence[int] = ()
@@ -50,28 +56,43 @@ class Gpu:
         self._cpus = cpus
         try:
             with self._anywhere():
-                self.gpu = Card(_runtime(), self.index, self._opened, self._driving)
+                if self._provider == gpulibraries.TENSORRT:
+                    gpulibraries.choose_tf32(on=self._driving["tf32"])
+                runtime = _runtime(self._provider)
+                self.gpu = Card(runtime, self.index, self._opened, self._driving)
         except RuntimeError as error:
             raise ValueError(str(error)) from None
 
-    def _opened(self, device: cudart.Device) -> tuple[Stream, Products]:
+    def _opened(self, device: cudart.Device) -> tuple[Stream, Products, Mapping[str, str]]:
         from benchbox.agent import gpuproducts, gpusession
 
         stream = Stream(device)
         probing = gpusession.place(self.index, stream.handle)
-        self._place = gpusession.place(
-            self.index,
-            stream.handle,
-            self._driving["conv_search"].upper(),
-            tf32=self._driving["tf32"],
-            captured=self._driving["mode"] == "graph",
-        )
+        self._place = self._asked_for(stream)
 
         def product(size: int, dtype: str, *, tf32: bool) -> Callable[[], object]:
             with self._anywhere():
                 return gpuproducts.product(probing, size, dtype, tf32=tf32)
 
-        return stream, product
+        options = {name: to for name, to in self._place.options.items() if name not in OF_HERE}
+        return stream, product, options
+
+    def _asked_for(self, stream: Stream) -> "Place":
+        from benchbox.agent import gpusession, gputensorrt
+
+        tf32, captured = self._driving["tf32"], self._driving["mode"] == "graph"
+        where = self.index, stream.handle
+        if self._provider == gpulibraries.TENSORRT:
+            return gputensorrt.place(*where, tf32=tf32, captured=captured)
+        search = self._driving["conv_search"].upper()
+        return gpusession.place(*where, search, tf32=tf32, captured=captured)
+
+    def _place_of(self, request: Message) -> "Place":
+        """Return the place for the graph of a request."""
+        from benchbox.agent import gputensorrt
+
+        is_tensorrt = self._provider == gpulibraries.TENSORRT
+        return gputensorrt.typed(self._place, request["inputs"]) if is_tensorrt else self._place
 
     @contextmanager
     def _anywhere(self) -> Iterator[None]:
@@ -81,10 +102,13 @@ class Gpu:
             yield
 
     def versions(self) -> dict[str, str]:
-        """Return the versions of ONNX Runtime, CUDA and the driver."""
+        """Return the versions of ONNX Runtime, CUDA, the driver, and TensorRT where that runs."""
         import onnxruntime as ort
 
-        return {"onnxruntime": str(ort.__version__), **self.gpu.versions()}
+        told = self.gpu.versions()
+        if self._provider == gpulibraries.TENSORRT:
+            told["tensorrt"] = gpulibraries.tensorrt_version()
+        return {"onnxruntime": str(ort.__version__), **told}
 
     def providers(self) -> list[str]:
         """Return the execution providers of this build."""
@@ -102,15 +126,18 @@ class Gpu:
 
         options, free = session.options(1, ()), self.gpu.free_bytes()
         with self._anywhere():
+            where = self._place_of(request)
             loaded = gpusession.load(
-                request["path"], request["inputs"], request["seed"], self._place, options
+                request["path"], request["inputs"], request["seed"], where, options
             )
         return replace(loaded, gpu_bytes=max(0, free - self.gpu.free_bytes()))
 
     def types(self, request: Message) -> Mapping[str, int] | None:
-        """Return how many nodes of such a graph give which type."""
+        """Return how many nodes of such a graph give which type; an engine does not tell."""
         from benchbox.agent import gpusession, kernels, session
 
+        if self._provider == gpulibraries.TENSORRT:
+            return None
         eager = gpusession.eager(self._place)
         with self._anywhere():
             return kernels.types(

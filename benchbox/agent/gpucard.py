@@ -22,7 +22,8 @@ FEWEST = 3
 COPIES = 3  # calls with copies in a burst
 VERSIONS = {"cuda": "runtime", "driver": "driver"}  # by the names of facts
 
-Opened = Callable[[cudart.Device], tuple[Stream, Products]]
+# Of a library: its stream, products in that, and the options that calls are made by.
+Opened = Callable[[cudart.Device], tuple[Stream, Products, Mapping[str, str]]]
 
 
 class Card:
@@ -31,7 +32,7 @@ class Card:
     def __init__(
         self, runtime: cudart.Runtime, index: int, opened: Opened, driving: Message
     ) -> None:
-        """Open the GPU; `opened` then gives the stream, and products on it for the probes.
+        """Open the GPU; `opened` then says how a library uses it.
 
         `driving` says how calls are made, as benchbox.agent has it. Raises RuntimeError where that
         cannot be done, with what helps.
@@ -39,7 +40,7 @@ class Card:
         runtime.require(index)
         self._nvml, self._blind = _watcher(runtime, index)
         self._device = cudart.Device(runtime, index)
-        self._stream, products = opened(self._device)
+        self._stream, products, self._options = opened(self._device)
         self._marker = Marker(self._stream)
         self._cold, self._replayed = driving["cache"] == "cold", driving["mode"] == "graph"
         self.sentinel = GpuSentinel(self._stream, products)
@@ -47,10 +48,13 @@ class Card:
             self._nvml.adopt()
 
     def facts(self) -> dict[str, object]:
-        """Return what the GPU is and how it is set; `unseen` is why NVML cannot be asked."""
+        """Return what the GPU is and how it is set; `unseen` is why NVML cannot be asked.
+
+        `options` are the library's that is timed.
+        """
         properties = asdict(self._device.properties())
         told = self._nvml.facts() if self._nvml else {"unseen": self._blind}
-        return {**properties, **told}
+        return {**properties, **told, "options": self._options}
 
     def versions(self) -> dict[str, str]:
         """Return the versions of CUDA and, where it is known, of the driver."""

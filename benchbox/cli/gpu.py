@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from benchbox import gpus, providers
+from benchbox import providers
 from benchbox.cli.loads import Load
 from benchbox.devices import Device
 from benchbox.errors import UsageError
@@ -56,8 +56,7 @@ def driven(places: Sequence[Device], asked: Asked) -> list[Device]:
             result.append(place)
         for driving in ways if place.driving else ():
             name = f"{place.name}-{driving.mode}" if len(ways) > 1 else place.name
-            fitting = gpus.fitting(place.provider, driving)
-            result.append(replace(place, name=name, driving=fitting))
+            result.append(replace(place, name=name, driving=driving.by(place.provider)))
     return result
 
 
@@ -74,6 +73,10 @@ def _require_gpus(places: Sequence[Device], asked: Asked) -> None:
     if asked.tf32 and modules:
         by = providers.short(modules[0].provider)
         raise UsageError(f"--tf32: --provider {by} is timed without TF32; leave one of them out")
+    if asked.conv_search and any(place.provider == providers.TENSORRT for place in places):
+        raise UsageError(
+            "--conv-search: --provider tensorrt times its own kernels; leave one of them out"
+        )
 
 
 def _options(asked: Asked) -> list[str]:
@@ -93,9 +96,9 @@ def refuse_loads(places: Sequence[Device], load: Load) -> None:
 
 def require(places: Sequence[Device]) -> None:
     """Raise DeviceError unless every GPU asked for can be used; nothing is made for it before."""
-    first: dict[str, Device] = {}
+    first: dict[tuple[str, str], Device] = {}
     for place in places:
         if place.driving is not None and not providers.runs_modules(place.provider):
-            first.setdefault(place.gpu, place)
+            first.setdefault((place.gpu, place.provider), place)
     for place in first.values():
         require_gpu(place)

@@ -56,11 +56,15 @@ def _driven_alike(runs: Sequence[Run]) -> bool:
     """Return whether the GPUs among the devices differ in nothing but what their names tell.
 
     That is their mode, and whether PyTorch makes the calls, by its own choice of convolutions.
+    What an option means nothing to is as good as any: it has None there.
     """
     driven = [run.context for run in runs if "mode" in run.context.plan]
     by_graph = [each for each in driven if not providers.runs_modules(each.provider)]
     alike = {"cache": driven, "tf32": driven, "conv_search": by_graph}
-    return all(len({c.plan.get(name) for c in own}) <= 1 for name, own in alike.items())
+    return all(
+        len({context.plan.get(name) for context in own} - {None}) <= 1
+        for name, own in alike.items()
+    )
 
 
 def _what(run: Run) -> tuple[str, ...]:

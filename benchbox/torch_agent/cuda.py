@@ -4,7 +4,7 @@ All of torch's calls go to one stream, which is not the default one, and all tha
 into the same stream by CUDA's runtime library, the one that torch has loaded.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from benchbox.agent import cudart, gemm, gpulibraries, inputs
@@ -49,7 +49,7 @@ def opened(index: int, driving: Message) -> Card:
         raise ValueError(str(error)) from None
 
 
-def _begun(device: cudart.Device) -> tuple[Stream, Products]:
+def _begun(device: cudart.Device) -> tuple[Stream, Products, Mapping[str, str]]:
     """Choose the device, full precision, and a stream; raises RuntimeError where torch does not."""
     import torch
 
@@ -67,7 +67,12 @@ def _begun(device: cudart.Device) -> tuple[Stream, Products]:
             f"torch's calls go to {used}, not to the stream that is timed, {own} of GPU "
             f"{device.index}: its figures would be wrong"
         )
-    return Stream(device, own.cuda_stream), product
+    options = {
+        "cudnn.allow_tf32": str(False),
+        "cuda.matmul.allow_tf32": str(False),
+        "cudnn.benchmark": str(torch.backends.cudnn.benchmark),
+    }
+    return Stream(device, own.cuda_stream), product, options
 
 
 def product(size: int, dtype: str, *, tf32: bool) -> Callable[[], object]:
@@ -122,14 +127,22 @@ def with_copies(
 
 
 def captured(call: Callable[[], Result]) -> Callable[[], Result]:
-    """Return what replays the call from one CUDA graph; its result lies where it always does."""
+    """Return what replays the call from one CUDA graph; its result lies where it always does.
+
+    It is captured in a stream of its own, where its first calls were made, as libraries keep
+    handles and workspaces by stream: with a graph that is given up some versions of torch give back
+    cuBLAS's workspace of its stream, whatever other graph was captured there.
+    """
     import torch
 
-    for _ in range(WARMUPS):
-        call()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # as torch has it
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(WARMUPS):
+            call()
+    torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    # In the stream of those calls, which it waits for: libraries keep handles for each stream.
-    with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
+    with torch.cuda.graph(graph, stream=side):
         result = call()
 
     def replay() -> Result:

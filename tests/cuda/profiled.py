@@ -75,7 +75,7 @@ def _session(stream: Stream, case: Case, graph: Graph, *, captured: bool) -> Gpu
 def _module(case: Case, provider: str) -> GpuSession:
     """The module of a case, in the stream that torch's calls go to from now on."""
     cuda.require()
-    cuda.opened(0, gpus.fitting(provider, gpus.Driving()).plan())
+    cuda.opened(0, gpus.Driving().by(provider).plan())
     module = building.build(building.recipe(case)).to("cuda")
     arrays = [inputs.make(i.name, i.shape, i.dtype, 0) for i in case.inputs]
     sources = [torch.from_numpy(array) for array in arrays]

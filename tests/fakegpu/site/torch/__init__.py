@@ -49,6 +49,7 @@ class Gpu:
         self.runtime = ctypes.CDLL("libcudart.so.13")
         self.current = self.capturing = None
         self.index = 0
+        self.filled = ctypes.create_string_buffer(1 << 20)  # of which no more is really filled
 
     def add(self, megabytes):
         if self.capturing is None:
@@ -64,9 +65,8 @@ class Stream:
     """One of the stand-in for CUDA's runtime; who waits for it does so by the real clock too."""
 
     def __init__(self):
-        self._handle, self._buffer = ctypes.c_void_p(), ctypes.c_void_p()
+        self._handle = ctypes.c_void_p()
         gpu.runtime.cudaStreamCreateWithFlags(ctypes.byref(self._handle), NON_BLOCKING)
-        gpu.runtime.cudaMalloc(ctypes.byref(self._buffer), ctypes.c_size_t(1 << 20))
         self._busy_ns = 0
 
     @property
@@ -78,8 +78,11 @@ class Stream:
 
     def add(self, megabytes):
         size = ctypes.c_size_t(megabytes * 1_000_000)
-        gpu.runtime.cudaMemsetAsync(self._buffer, 0, size, self._handle)
+        gpu.runtime.cudaMemsetAsync(gpu.filled, 0, size, self._handle)
         self._busy_ns = max(self._busy_ns, time.perf_counter_ns()) + megabytes * NS_PER_MB
+
+    def wait_stream(self, other):
+        self._busy_ns = max(self._busy_ns, other._busy_ns)
 
     def synchronize(self):
         if gpu.runtime.cudaStreamSynchronize(self._handle):
@@ -99,8 +102,15 @@ class CUDAGraph:
 
 
 @contextlib.contextmanager
+def on(stream):
+    before, gpu.current = gpu.current, stream
+    yield
+    gpu.current = before
+
+
+@contextlib.contextmanager
 def capture(graph, stream):
-    assert stream is gpu.current, "what is replayed there"
+    assert stream is not gpu.current, "where others are captured too"
     gpu.capturing = graph
     yield
     gpu.capturing = None
@@ -140,6 +150,7 @@ if TIMING & set(sys.orig_argv):
     torch.cuda.set_device = set_device
     torch.cuda.current_device = lambda: gpu.index
     torch.cuda.Stream = Stream
+    torch.cuda.stream = on
     torch.cuda.set_stream = set_stream
     torch.cuda.current_stream = lambda: gpu.current
     torch.cuda.CUDAGraph = CUDAGraph
