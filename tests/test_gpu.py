@@ -35,7 +35,9 @@ def test_a_run_shows_what_a_caller_waits_and_what_the_gpu_takes(
 ) -> None:
     ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, "--export-csv", "t.csv")
     assert ended.returncode == 0, ended.stderr
-    assert "cuda, CUDAExecutionProvider, CUDA graph, cache hot, no TF32, batch 1" in ended.stdout
+    about = ended.stdout.splitlines()[1:3]
+    assert about[0] == "cuda, CUDAExecutionProvider, CUDA graph, cache hot, no TF32, batch 1"
+    assert about[1].startswith("NVIDIA Stand-in, driver 580.95.05, CUDA 13.0, ONNX Runtime ")
     for header in ("p50 (ms)", "GPU (ms)", "with copies (ms)", "launch share"):
         assert header in ended.stdout
     assert "launch share is the rest of p50" in ended.stdout
@@ -67,8 +69,10 @@ def test_the_record_says_which_gpu_it_was_and_nothing_that_tells_it_from_its_lik
 def test_both_modes_are_two_columns(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
     ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, "--mode", "graph,eager")
     assert ended.returncode == 0, ended.stderr
-    for header in ("cuda-graph (ms)", "cuda-eager (ms)", "cuda-eager, GPU (ms)"):
+    own = [f"cuda-{mode}{part}" for mode in ("graph", "eager") for part in ("", ", GPU")]
+    for header in (*(f"{name} (ms)" for name in own), "cuda-eager, launch share"):
         assert header in ended.stdout
+    assert "cuda: launched kernel by kernel a call took " in ended.stdout
     assert newest(fake_gpu, "cuda-eager").context.plan["mode"] == "eager"
 
 

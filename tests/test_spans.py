@@ -93,6 +93,25 @@ def test_the_ceiling_is_what_binds_the_case() -> None:
     assert launching.ceiling(context(), record()) is None
 
 
+@pytest.mark.parametrize(
+    ("cache", "cost", "said"),
+    [
+        ("hot", (1, 2e8), "; beyond 100% its cache gave what the memory did not have to"),
+        ("cold", (1, 2e8), "; beyond 100% its cache, empty when a call began, kept tensors"),
+        ("cold", (1, 1e7), "over its GPU time"),
+        ("hot", (2e9, 1), "; beyond 100% of arithmetic it did with fewer multiplications"),
+    ],
+)
+def test_what_is_beyond_a_ceiling_is_explained_by_what_bound_it(
+    cache: str, cost: tuple[float, float], said: str
+) -> None:
+    macs, accessed = map(int, cost)
+    beyond = record(cost={"macs": macs, "memory_access_bytes": accessed})
+    (note,) = (n for n in launching.notes(context(cache=cache), [beyond]) if "of ceiling" in n)
+    assert said in note
+    assert note.count("beyond") == ("beyond" in said)
+
+
 def test_a_group_that_is_launch_bound_is_said_to_be() -> None:
     first = [record("a", 0.83, "scale=1"), record("b", 0.6, "scale=1")]
     other = [record("c", 0.7, "scale=2"), record("d", 0.1, "scale=2")]
