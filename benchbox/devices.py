@@ -112,17 +112,18 @@ def resolve(
 def _driven(device: Device, name: str, driving: Driving | None) -> Device:
     """Return a device with how its GPU is driven; raises UsageError for what does not fit it."""
     provider = providers.short(device.provider)
-    if not device.gpu and device.provider == providers.CUDA:
+    is_known = device.provider in providers.GPUS.values()
+    if not device.gpu and is_known:
         raise UsageError(f"--provider {provider}: GPUs are timed by --device cuda")
     if not device.gpu or providers.runs_modules(device.provider):
         return device
-    if device.provider != providers.CUDA:
-        raise UsageError(f"--provider {provider}: --device {name} runs on CUDA; leave it out")
+    if not is_known:
+        raise UsageError(f"--provider {provider}: not on GPUs; choose cuda, tensorrt or torch")
     if device.threads != 1:
         raise UsageError(
             f"--threads {device.threads}: one thread drives --device {name}; leave it out"
         )
-    return replace(device, driving=driving or Driving())
+    return replace(device, driving=(driving or Driving()).by(device.provider))
 
 
 def _named(name: str, cpus: Processors, provider: str, default: str = CPU_PROVIDER) -> str:

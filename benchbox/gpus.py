@@ -1,8 +1,10 @@
 """How a GPU is driven by ONNX Runtime: what of it the command line chooses, and its words."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
+
+from benchbox.providers import TENSORRT
 
 Mode = Literal["graph", "eager"]
 Cache = Literal["hot", "cold"]
@@ -26,13 +28,18 @@ class Driving:
 
     With a cold `cache` the GPU's second-level cache holds nothing of the graph when a call begins.
     With `tf32` products of float32 numbers are rounded to ten bits where the GPU can. `conv_search`
-    is how cuDNN's algorithms are chosen, anew in each process.
+    is how cuDNN's algorithms are chosen, anew in each process; None for TensorRT, which times its
+    own kernels.
     """
 
     mode: Mode = "graph"
     cache: Cache = "hot"
     tf32: bool = False
-    conv_search: ConvSearch = "exhaustive"
+    conv_search: ConvSearch | None = "exhaustive"
+
+    def by(self, provider: str) -> "Driving":
+        """Return it without what a provider has no use for."""
+        return replace(self, conv_search=None) if provider == TENSORRT else self
 
     def plan(self) -> dict[str, object]:
         """Return it as the plan of a run has it."""
@@ -48,5 +55,5 @@ def words(plan: Mapping[str, Any]) -> list[str]:
         WORDS[plan["mode"]],
         WORDS[plan["cache"]],
         "TF32" if plan["tf32"] else "no TF32",
-        *([] if search == "exhaustive" else [f"{search} choice of convolutions"]),
+        *([] if search in ("exhaustive", None) else [f"{search} choice of convolutions"]),
     ]

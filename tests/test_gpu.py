@@ -184,8 +184,8 @@ def _records(gpu: Libraries) -> list[Any]:
     ("options", "said"),
     [
         (("-d", "cpu", "--provider", "CUDAExecutionProvider"), "GPUs are timed by --device cuda"),
-        (("-d", "cpu", "--provider", "tensorrt"), "write --device cuda"),
-        (("-d", "cuda", "--provider", "xnnpack"), "--device cuda runs on CUDA; leave it out"),
+        (("-d", "cpu", "--provider", "rocm"), "write --device cuda"),
+        (("-d", "cuda", "--provider", "xnnpack"), "not on GPUs; choose cuda, tensorrt or torch"),
         (("-d", "cpu", "--mode", "eager"), "--mode: only for GPUs, and device 'cpu' is none"),
         (("-d", "cpu", "--tf32"), "--tf32: only for GPUs, and device 'cpu' is none"),
         (("-d", "cuda", "--mode", "fast"), "--mode fast: write graph, eager, or both"),

@@ -87,7 +87,7 @@ class Agent:
         if driving := request.get("driving"):
             from benchbox.agent.gpu import Gpu
 
-            self._runtime = self.gpu = Gpu(driving, request["gpu"], usable)
+            self._runtime = self.gpu = Gpu(driving, request["gpu"], request["provider"], usable)
         system.pin(self.cpus)
         self.health = Health(self.cpus, self._sys)
         self._runtime.begin(request, self.cpus)
@@ -229,7 +229,7 @@ class Agent:
         from benchbox.agent import gpu
 
         try:
-            gpu.require(int(request["index"]))
+            gpu.require(int(request["index"]), request["provider"])
         except RuntimeError as error:
             raise stdio.Refusal(str(error)) from None
         yield {"reply": "gpu"}

@@ -20,35 +20,36 @@ from benchbox.agent.runtime import Session
 from benchbox.agent.stdio import Message
 
 if TYPE_CHECKING:
-    pass
+    from benchbox.agent.gpusession import Place
 
 # Of the calls asked for: each is made twice, and the second time waits for the queue to be held.
 SHARE = 3
 FEWEST = 3
 VERSIONS = {"cuda": "runtime", "driver": "driver"}  # by the names of facts
+OF_HERE = ("device_id", "user_compute_stream")  # options that mean nothing in another process
 COPIES = 3  # calls with copies in a burst
 
 
-def require(index: int) -> None:
-    """Raise RuntimeError, with what helps, unless graphs can be run on the GPU `index`.
+def require(index: int, provider: str) -> None:
+    """Raise RuntimeError, with what helps, unless a provider can run graphs on the GPU `index`.
 
     Makes no context there, and so takes a second or two.
     """
-    _runtime().require(index)
+    _runtime(provider).require(index)
 
 
-def _runtime() -> cudart.Runtime:
+def _runtime(provider: str) -> cudart.Runtime:
     # The numbers of nvidia-smi instead of an order by speed.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    return cudart.Runtime(gpulibraries.runtime(gpulibraries.prepare()))
+    return cudart.Runtime(gpulibraries.runtime(gpulibraries.prepare(provider)))
 
 
 class Gpu:
     """A GPU with its stream, its probes and its graphs; the Runtime of an agent."""
 
-    def __init__(self, driving: Message, gpu: str, usable: Sequence[int]) -> None:
+    def __init__(self, driving: Message, gpu: str, provider: str, usable: Sequence[int]) -> None:
         """Wait for `begin`; `usable` are all processors that threads of this process may run on."""
-        self._driving = driving
+        self._driving, self._provider = driving, provider
         self.index = int(gpu.rpartition(":")[2])
         self._usable = usable
         self._cpus: Sequence[int] = ()
@@ -60,7 +61,9 @@ class Gpu:
         self._cpus = cpus
         try:
             with self._anywhere():
-                self._open(_runtime())
+                if self._provider == gpulibraries.TENSORRT:
+                    gpulibraries.choose_tf32(on=self._driving["tf32"])
+                self._open(_runtime(self._provider))
         except RuntimeError as error:
             raise ValueError(str(error)) from None
 
@@ -77,16 +80,27 @@ class Gpu:
         self._stream = Stream(self._device)
         self._marker = Marker(self._stream)
         probing = gpusession.place(self.index, self._stream.handle)
-        self._place = gpusession.place(
-            self.index,
-            self._stream.handle,
-            self._driving["conv_search"].upper(),
-            tf32=self._driving["tf32"],
-            captured=self._driving["mode"] == "graph",
-        )
+        self._place = self._asked_for()
         self.sentinel: GpuSentinel = GpuSentinel(self._stream, probing)
         if self._nvml:
             self._nvml.adopt()
+
+    def _asked_for(self) -> "Place":
+        from benchbox.agent import gpusession, gputensorrt
+
+        tf32, captured = self._driving["tf32"], self._driving["mode"] == "graph"
+        where = self.index, self._stream.handle
+        if self._provider == gpulibraries.TENSORRT:
+            return gputensorrt.place(*where, tf32=tf32, captured=captured)
+        search = self._driving["conv_search"].upper()
+        return gpusession.place(*where, search, tf32=tf32, captured=captured)
+
+    def _place_of(self, request: Message) -> "Place":
+        """Return the place for the graph of a request."""
+        from benchbox.agent import gputensorrt
+
+        is_tensorrt = self._provider == gpulibraries.TENSORRT
+        return gputensorrt.typed(self._place, request["inputs"]) if is_tensorrt else self._place
 
     @contextmanager
     def _anywhere(self) -> Iterator[None]:
@@ -96,11 +110,13 @@ class Gpu:
             yield
 
     def versions(self) -> dict[str, str]:
-        """Return the versions of ONNX Runtime, CUDA and the driver."""
+        """Return the versions of ONNX Runtime, CUDA, the driver, and TensorRT where that runs."""
         import onnxruntime as ort
 
         facts = self.facts()
         told = {name: str(facts[key]) for name, key in VERSIONS.items() if key in facts}
+        if self._provider == gpulibraries.TENSORRT:
+            told["tensorrt"] = gpulibraries.tensorrt_version()
         return {"onnxruntime": str(ort.__version__), **told}
 
     def providers(self) -> list[str]:
@@ -110,10 +126,14 @@ class Gpu:
         return list(ort.get_available_providers())
 
     def facts(self) -> dict[str, object]:
-        """Return what the GPU is and how it is set; `unseen` is why NVML cannot be asked."""
+        """Return what the GPU is and how it is set; `unseen` is why NVML cannot be asked.
+
+        `options` are those of the provider, but for the device's and the stream's.
+        """
         properties = asdict(self._device.properties())
         told = self._nvml.facts() if self._nvml else {"unseen": self._blind}
-        return {**properties, **told}
+        options = {name: to for name, to in self._place.options.items() if name not in OF_HERE}
+        return {**properties, **told, "options": options}
 
     def free_bytes(self) -> int:
         """Return how much of the GPU's memory is free."""
@@ -141,14 +161,17 @@ class Gpu:
 
         options = session.options(1, ())
         with self._anywhere():
+            where = self._place_of(request)
             return gpusession.load(
-                request["path"], request["inputs"], request["seed"], self._place, options
+                request["path"], request["inputs"], request["seed"], where, options
             )
 
     def types(self, request: Message) -> Mapping[str, int] | None:
-        """Return how many nodes of such a graph give which type."""
+        """Return how many nodes of such a graph give which type; an engine does not tell."""
         from benchbox.agent import gpusession, kernels, session
 
+        if self._provider == gpulibraries.TENSORRT:
+            return None
         eager = gpusession.eager(self._place)
         with self._anywhere():
             return kernels.types(

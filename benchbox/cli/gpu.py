@@ -55,7 +55,7 @@ def driven(places: Sequence[Device], asked: Asked) -> list[Device]:
             result.append(place)
         for driving in drivings if place.driving else ():
             name = f"{place.name}-{driving.mode}" if len(drivings) > 1 else place.name
-            result.append(replace(place, name=name, driving=driving))
+            result.append(replace(place, name=name, driving=driving.by(place.provider)))
     return result
 
 
@@ -71,6 +71,10 @@ def _require_gpus(places: Sequence[Device], asked: Asked) -> None:
     if asked.tf32 and modules:
         by = providers.short(modules[0].provider)
         raise UsageError(f"--tf32: --provider {by} is timed without TF32; leave one of them out")
+    if asked.conv_search and any(place.provider == providers.TENSORRT for place in places):
+        raise UsageError(
+            "--conv-search: --provider tensorrt times its own kernels; leave one of them out"
+        )
 
 
 def refuse_loads(places: Sequence[Device], load: Load) -> None:
@@ -86,9 +90,9 @@ def refuse_loads(places: Sequence[Device], load: Load) -> None:
 
 def require(places: Sequence[Device]) -> None:
     """Raise DeviceError unless every GPU asked for can be used; nothing is made for it before."""
-    first: dict[str, Device] = {}
+    first: dict[tuple[str, str], Device] = {}
     for place in places:
         if place.driving is not None:
-            first.setdefault(place.gpu, place)
+            first.setdefault((place.gpu, place.provider), place)
     for place in first.values():
         require_gpu(place)

@@ -54,9 +54,12 @@ def _is_across(runs: Sequence[Run]) -> bool:
 
 
 def _driven_alike(runs: Sequence[Run]) -> bool:
-    """Return whether the GPUs among the devices differ in their mode alone, which names tell."""
+    """Return whether the GPUs among the devices differ in their mode alone, which names tell.
+
+    What an option means nothing to is as good as any: it has None there.
+    """
     plans = [run.context.plan for run in runs if "mode" in run.context.plan]
-    return all(len({plan.get(name) for plan in plans}) <= 1 for name in DRIVING)
+    return all(len({plan.get(name) for plan in plans} - {None}) <= 1 for name in DRIVING)
 
 
 def _what(run: Run) -> tuple[str, ...]:

@@ -280,7 +280,7 @@ def _driving(device: Device) -> dict[str, object]:
     """Return what the agent is told of a GPU, nothing for another device."""
     if device.driving is None:
         return {}
-    return {"gpu": device.gpu, "driving": device.driving.plan()}
+    return {"gpu": device.gpu, "provider": device.provider, "driving": device.driving.plan()}
 
 
 def _modules(device: Device) -> dict[str, object]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.cuda import kept
+from tests.cuda import engines, kept
 from tests.cuda.bench import Bench, Ended, NotRun, TooLong, failures
 
 THREE = ("g2:groups=1,scale=1", "g2:groups=8,scale=1", "g3:scale=1")
@@ -17,7 +17,6 @@ SOME = ("g2:scale=1",)
 BRIEF = ("--sessions", "1", "--max-time", "5s")
 CUDA = ("--device", "cuda")
 NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
-CLOSE = 1e-3  # of float32 without TF32, summed up in another order
 SPANS_APART = 0.03
 SPREAD = 1.02
 RUNS = 5
@@ -36,6 +35,7 @@ REFUSALS: Sequence[tuple[int, tuple[str, ...], Mapping[str, str]]] = (
     (2, ("run", "g2", "--device", "cpu", "--cache", "cold"), {}),
     (2, ("run", "g2", *CUDA, "--mode", "fast"), {}),
     (2, ("run", "g2", *CUDA, "--threads", "2"), {}),
+    (2, ("run", "g2", *CUDA, "--provider", "tensorrt", "--conv-search", "default"), {}),
 )
 
 
@@ -67,12 +67,7 @@ def refusals(bench: Bench) -> str:
 
 def outputs(bench: Bench) -> str:
     """The GPU computes what the processor does, launched kernel by kernel or replayed."""
-    apart: dict[str, Any] = bench.answer("outputs")
-    wrong = [f"{name}: {what}" for name, what in apart.items() if isinstance(what, str)]
-    assert not wrong, "; ".join(wrong)
-    worst = max(apart, key=lambda name: apart[name])
-    assert apart[worst] <= CLOSE, f"{worst} differs by {apart[worst]:.2g}, {CLOSE:g} is allowed"
-    return f"{len(apart)} graphs, the worst is {worst} with {apart[worst]:.1g}"
+    return engines.alike(bench)
 
 
 def spans(bench: Bench) -> str:
@@ -247,6 +242,7 @@ LONGER: Mapping[str, Check] = {
         Check("all-networks", kept.all_networks, 560),
         Check("all-torch", kept.all_torch, 560),
         Check("compiled", compiled, 300),
+        Check("tensorrt", engines.tensorrt, 400),
     )
 }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent
 ROOT = SOURCES.parents[1]
+TENSORRT = "libnvinfer.so.10", "libnvonnxparser.so.10"
 EMPTY = "libcuda.so.1", "libcublasLt.so.13", "libcublas.so.13", "libcurand.so.10", "libcudnn.so.9"
 
 
@@ -54,6 +55,7 @@ class Libraries:
             "FAKE_CUDA_LOG": str(self.work / "cuda.log"),
             "FAKE_NVML": str(self.work / "nvml"),
             "FAKE_NVML_LOG": str(self.work / "nvml.log"),
+            "FAKE_ORT": str(self.work / "ort"),
         }
         program = f"import json\n{code}\nprint('RESULT', json.dumps(result))"
         done = subprocess.run(
@@ -78,6 +80,7 @@ class Libraries:
             **os.environ,
             "LD_LIBRARY_PATH": str(self.folder),
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "FAKE_ORT_HOME": str(self.folder / "onnxruntime"),
             **{f"FAKE_{name.upper()}": str(self.work / name) for name in ("cuda", "nvml", "ort")},
         }
         return subprocess.run(
