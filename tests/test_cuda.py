@@ -83,12 +83,13 @@ def test_pairs_of_the_paper_are_counted_within_their_groups() -> None:
     )
 
 
-def stood_in(gpu: Libraries, *arguments: str) -> subprocess.CompletedProcess[str]:
+def stood_in(gpu: Libraries, *arguments: str, ort: str = "") -> subprocess.CompletedProcess[str]:
     """The whole program on the stand-ins for a GPU."""
-    for name in ("cuda", "nvml", "ort"):
-        (gpu.work / name).write_text("no_sleep 1\n" if name == "cuda" else "process 999999 1000\n")
+    told = {"cuda": "no_sleep 1\n", "nvml": "process 999999 1000\n", "ort": ort}
+    for name, text in told.items():
+        (gpu.work / name).write_text(text)
     paths = [str(SOURCES / "site"), str(ROOT), os.environ.get("PYTHONPATH", "")]
-    told = {f"FAKE_{name.upper()}": str(gpu.work / name) for name in ("cuda", "nvml", "ort")}
+    files = {f"FAKE_{name.upper()}": str(gpu.work / name) for name in told}
     libraries = {
         "LD_LIBRARY_PATH": str(gpu.folder),
         "PYTHONPATH": os.pathsep.join(paths),
@@ -98,7 +99,7 @@ def stood_in(gpu: Libraries, *arguments: str) -> subprocess.CompletedProcess[str
         [sys.executable, "-m", "tests.cuda", *arguments, "--results", str(gpu.work / "results")],
         capture_output=True,
         text=True,
-        env={**os.environ, **libraries, **told},
+        env={**os.environ, **libraries, **files},
         cwd=ROOT,
         timeout=200,
     )
@@ -112,6 +113,26 @@ def test_the_checks_run_on_a_stand_in_and_end_with_a_table(fake_gpu: Libraries) 
     assert [line.split()[:2] for line in table[1:3]] == [[name, "ok"] for name in names], table
     assert table[-1].endswith("s together")
     assert ended.returncode == 0, ended.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shared_cache")
+@pytest.mark.parametrize(
+    ("told", "seen"),
+    [
+        ("idle Conv", "does not compute output"),
+        ("wrong Conv", "0.001 is allowed"),
+        ("", "6 graphs, the worst is"),
+    ],
+)
+def test_what_is_computed_wrongly_or_not_at_all_fails_the_check_of_outputs(
+    fake_gpu: Libraries, told: str, seen: str
+) -> None:
+    ended = stood_in(fake_gpu, "outputs", ort=told)
+    row = ended.stdout.partition("\ncheck ")[2].splitlines()[1]
+    assert row.split()[:2] == ["outputs", "FAILED" if told else "ok"]
+    assert seen in row
+    assert ended.returncode == (1 if told else 0)
 
 
 def test_without_a_gpu_the_checks_end_with_6_and_one_line() -> None:

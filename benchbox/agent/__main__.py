@@ -147,7 +147,6 @@ class Agent:
         """Open a graph, call it once, and keep it."""
         mark, free = system.mark_peak(), self._gpu_free()
         loaded = self._runtime.load(request)
-        self.sessions[request["graph"]] = loaded
         system.check_bound(self.cpus)
         # With more threads the pool's keep their own mode, and no call could tell.
         is_short = self.threads == 1 and loaded.first_call_s < denormals.LONGEST_S
@@ -170,6 +169,9 @@ class Agent:
             "peak_rss_bytes": system.peak_rss_bytes(),
             "peak_bytes": system.peak_since(mark),
         }
+        if self.gpu is not None and request.get("compare"):
+            self.gpu.compare(request, loaded)
+        self.sessions[request["graph"]] = loaded
         yield reply | ({"types": self._runtime.types(request)} if request.get("types") else {})
 
     def _gpu_free(self) -> int:

@@ -166,6 +166,16 @@ class Gpu:
                 request["path"], request["inputs"], request["seed"], where, options
             )
 
+    def compare(self, request: Message, loaded: Session) -> None:
+        """Raise Refusal unless the graph gives what it gives on the processor."""
+        from benchbox.agent import gpuoutputs, gpusession, likeness
+
+        assert isinstance(loaded, gpusession.Session), "loaded here"
+        rounded = request["compare"] == "half" or self._driving["tf32"]
+        tolerance = likeness.HALF_TOLERANCE if rounded else likeness.TOLERANCE
+        with self._anywhere():
+            gpuoutputs.compare(request, loaded, tolerance, len(self._usable))
+
     def types(self, request: Message) -> Mapping[str, int] | None:
         """Return how many nodes of such a graph give which type; an engine does not tell."""
         from benchbox.agent import gpusession, kernels, session
