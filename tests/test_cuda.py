@@ -6,15 +6,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from benchbox import providers
+from benchbox.agent import gputiming
 from tests.cuda import __main__ as program
 from tests.cuda import checks, engines, kept, needs, profiled
-from tests.cuda.bench import Bench, NotRun, TooLong
+from tests.cuda.bench import BLIND, Bench, NotRun, TooLong
 from tests.cuda.checks import Check
 from tests.fakegpu.building import ROOT, SOURCES, Libraries
+from tests.test_gputiming import Machine, Waiting
 
 
 def checked(make: Callable[[Bench], str], left_s: float = 60.0) -> tuple[str, str]:
@@ -68,6 +71,45 @@ def test_spans_of_the_profiler_are_taken_call_by_call() -> None:
         profiled.per_call(events, 3)
     with pytest.raises(ValueError, match="no work on a GPU"):
         profiled.per_call([], 3)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_the_calls_of_spans_are_told_from_those_before_however_many_it_takes_to_settle(
+    *, waits: bool
+) -> None:
+    machine = Waiting() if waits else Machine()
+    counted = profiled.Counted(machine)
+    gputiming.burst(counted, machine, gputiming.Plan(3, replayed=True), clock=machine.clock)
+    looks = gputiming.LOOKS_TO_SEE if waits else 1
+    assert counted.queued == [False, *[True] * looks, *[False, True] * 3]
+    assert counted.last(3) == [looks + 2, looks + 4, looks + 6]
+
+
+class Said(Bench):
+    """A bench whose programs all say the same."""
+
+    said: ClassVar[dict[str, object]]
+
+    def answer(self, *_: str) -> dict[str, object]:
+        return self.said
+
+
+@pytest.mark.parametrize(
+    ("said", "result"),
+    [
+        ({"g1 eager": [101, 100], "g3 graph": [99, 100]}, "ok"),
+        ({"g1 eager": [101, 100], "g3 graph": [90, 100]}, "FAILED"),
+        ({"g1 eager": [101, 100], "g3 graph": "sees 7 kernels in 44 calls"}, "FAILED"),
+        ({"g1 eager": [101, 100], "g3 graph": BLIND}, "FAILED"),
+        ({"g1 eager": BLIND, "g3 graph": BLIND}, "not run"),
+    ],
+)
+def test_spans_are_checked_only_where_all_of_them_are_seen(
+    said: dict[str, object], result: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Said, "said", said, raising=False)
+    row = program.result(Check("spans", checks.spans, 60), Said(Path()))
+    assert row.result == result
 
 
 def test_pairs_of_the_paper_are_counted_within_their_groups() -> None:
