@@ -14,6 +14,7 @@ from tests.conftest import WriteOnnx
 from tests.fakegpu.building import Libraries
 
 RUN = ("--device", "cuda", "--quick", "--max-time", "1s")
+ONE = "one (float[32,32] x) => (float[32,32] y) { y = Relu(x) }"
 TWO = "two (float[32,32] x) => (float[32,32] y) { a = MatMul(x, x) y = Relu(a) }"
 
 pytestmark = pytest.mark.slow
@@ -94,10 +95,63 @@ def test_nodes_on_the_processor_are_told_of(fake_gpu: Libraries, write_onnx: Wri
 def test_a_graph_without_a_node_on_the_gpu_has_no_figure(
     fake_gpu: Libraries, write_onnx: WriteOnnx
 ) -> None:
-    path = str(write_onnx("two", TWO))
-    ended = fake_gpu.benchbox("run", path, *RUN, "--mode", "eager", ort="left Relu\nleft MatMul")
-    assert ended.returncode != 0
-    assert all(r.latency is None for r in _records(fake_gpu))
+    path = str(write_onnx("one", ONE))
+    ended = fake_gpu.benchbox("run", path, *RUN, "--mode", "eager", ort="left Relu")
+    assert ended.returncode == 1
+    (record,) = newest(fake_gpu, "cuda").records
+    assert (record.status, record.latency) == ("failed", None)
+    assert "none of the graph's 1 nodes runs on CUDAExecutionProvider" in record.reason
+
+
+def test_a_graph_of_constants_has_no_figure(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
+    text = "c (float[32,32] x) => (float[2] y) <float[2] a = {1, 2}> { y = Relu(a) }"
+    ended = fake_gpu.benchbox("run", str(write_onnx("c", text)), *RUN, "--mode", "eager")
+    assert ended.returncode == 1
+    (record,) = newest(fake_gpu, "cuda").records
+    assert (record.status, record.latency) == ("failed", None)
+    assert "no node left to run" in record.reason
+
+
+def test_a_provider_that_falls_back_to_the_processor_is_no_gpu(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, ort="falls back")
+    assert ended.returncode == 6
+    assert "runs on CPUExecutionProvider, not on CUDAExecutionProvider" in one_line(ended)
+    assert not _records(fake_gpu)
+
+
+@pytest.mark.parametrize(
+    ("told", "options", "said"),
+    [
+        ("idle Relu", (), "its CUDA graph does not compute output 'y' as the first call did"),
+        ("wrong Relu", (), "output 'y' on the GPU is "),
+        ("wrong Relu", ("--mode", "eager", "--tf32"), "output 'y' on the GPU is "),
+    ],
+)
+def test_a_graph_with_wrong_outputs_has_no_figure(
+    fake_gpu: Libraries, write_onnx: WriteOnnx, told: str, options: tuple[str, ...], said: str
+) -> None:
+    path = str(write_onnx("one", ONE))
+    ended = fake_gpu.benchbox("run", path, *RUN, *options, ort=told)
+    assert ended.returncode == 1
+    (record,) = newest(fake_gpu).records
+    assert (record.status, record.latency) == ("failed", None)
+    assert said in record.reason
+    assert "not timed" in record.reason
+
+
+def test_a_constant_beside_what_a_replay_computes_is_no_wrong_output(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    text = (
+        "two (float[32,32] x) => (float[32,32] y, float[32,32] z) "
+        "{ y = Relu(x) a = ConstantOfShape(s) z = Exp(a) }"
+    ).replace("{", "<int64[2] s = {32, 32}> {")
+    ended = fake_gpu.benchbox("run", str(write_onnx("two", text)), *RUN, ort="fixed 1")
+    assert ended.returncode == 0, ended.stderr
+    (record,) = newest(fake_gpu).records
+    assert record.latency is not None
 
 
 def test_a_graph_that_cannot_be_captured_is_a_failed_row_with_what_helps(
