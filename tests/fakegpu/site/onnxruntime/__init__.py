@@ -6,8 +6,11 @@ runtime; a call that waits takes as long as that work. FAKE_ORT names a text fil
   capture fails      recording a CUDA graph fails
   lose OP            a call of a graph with such a node loses the GPU
   work_mb N          work of a call, as memory filled on the GPU
+  slow_every MS      for every other so many milliseconds the host takes twice as long, for a call
+                     that waits as for a power
 """
 
+import builtins
 import ctypes
 import importlib
 import os
@@ -29,6 +32,9 @@ def told(key):
     return [line.split()[1] for line in lines if line.split()[0] == key]
 
 
+PERIOD_NS = int((told("slow_every") or ["0"])[0]) * 1_000_000  # read once: it must cost nothing
+
+
 def real():
     """The installed package, in the place of this one."""
     sys.path[:] = [each for each in sys.path if Path(each or ".").resolve() != Path(FOLDER)]
@@ -37,6 +43,20 @@ def real():
 
 
 ort = real()
+
+
+def slowness():
+    """How long the host takes now, over what it takes else."""
+    return 1 + time.monotonic_ns() // PERIOD_NS % 2 if PERIOD_NS else 1
+
+
+def slowed(work):
+    def run(*arguments, **more):
+        for _ in range(slowness()):
+            result = work(*arguments, **more)
+        return result
+
+    return run
 
 
 class Session(ort.InferenceSession):
@@ -100,7 +120,7 @@ class Session(ort.InferenceSession):
         self._cuda.cudaMemsetAsync(self._buffer, 0, size, stream)
         if not waits_not(run_options):
             self._cuda.cudaStreamSynchronize(stream)
-            while time.perf_counter_ns() < start + megabytes * NS_PER_MB:
+            while time.perf_counter_ns() < start + slowness() * megabytes * NS_PER_MB:
                 pass
         return None
 
@@ -130,3 +150,5 @@ ort.get_available_providers = lambda: [CUDA, CPU]
 ort.InferenceSession = Session
 ort.OrtValue.ortvalue_from_numpy = staticmethod(on_the_processor(ort.OrtValue.ortvalue_from_numpy))
 Session.io_binding = io_binding
+if PERIOD_NS:
+    builtins.pow = slowed(pow)
