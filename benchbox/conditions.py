@@ -20,6 +20,8 @@ AS_BUILT = {
     providers.TORCH: "PyTorch's own module in eager mode, default memory layout",
     providers.TORCH_COMPILE: "PyTorch's own module by torch.compile with its defaults, no freezing",
     providers.TORCH_CUDAGRAPH: "PyTorch's own module as one captured CUDA graph",
+    providers.TENSORRT: "its nodes are fused to engines, which each process builds anew, by timing "
+    "kernels: another process may choose others",
 }
 FEW = 3  # footnotes of one kind that stand one by one
 SINGLE = "float"  # float32, in ONNX Runtime's words
@@ -41,11 +43,12 @@ def notes(context: Context, records: Sequence[Record]) -> list[str]:
 
 
 def _as_built(context: Context, records: Sequence[Record]) -> Iterator[str]:
-    """Say in what a module that PyTorch ran differs from its graph."""
+    """Say in what that which ran differs from the graph."""
     if context.provider not in AS_BUILT:
         return
     yield AS_BUILT[context.provider]
-    if any((record.graph or {}).get("batch_norm") == "folded" for record in records):
+    folded = any((record.graph or {}).get("batch_norm") == "folded" for record in records)
+    if folded and providers.runs_modules(context.provider):
         yield "its batch norms are as in the module; the ONNX graph has them folded away"
 
 

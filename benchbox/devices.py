@@ -33,7 +33,7 @@ class Device:
     `url` is empty for this machine. It, `python` and `typed`, what a user called it, are for the
     transport and for what is said to that user: no record holds them.
     `gpu` is the one of this machine to run on, as `cuda:0`, empty for its processors; `driving`
-    says how ONNX Runtime drives it.
+    says how it is driven.
     """
 
     name: str
@@ -112,17 +112,18 @@ def resolve(
 def _driven(device: Device, name: str, driving: Driving | None) -> Device:
     """Return a device with how its GPU is driven; raises UsageError for what does not fit it."""
     provider = providers.short(device.provider)
-    if not device.gpu and device.provider == providers.CUDA:
+    is_known = device.provider in providers.GPUS.values()
+    if not device.gpu and is_known:
         raise UsageError(f"--provider {provider}: GPUs are timed by --device cuda")
-    if not device.gpu or providers.runs_modules(device.provider):
+    if not device.gpu:
         return device
-    if device.provider != providers.CUDA:
-        raise UsageError(f"--provider {provider}: --device {name} runs on CUDA; leave it out")
+    if not is_known and not providers.runs_modules(device.provider):
+        raise UsageError(f"--provider {provider}: not on GPUs; choose cuda, tensorrt or torch")
     if device.threads != 1:
         raise UsageError(
             f"--threads {device.threads}: one thread drives --device {name}; leave it out"
         )
-    return replace(device, driving=driving or Driving())
+    return replace(device, driving=(driving or Driving()).by(device.provider))
 
 
 def _named(name: str, cpus: Processors, provider: str, default: str = CPU_PROVIDER) -> str:

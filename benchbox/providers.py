@@ -7,6 +7,7 @@ from benchbox.errors import DeviceError, UsageError
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
 SUFFIX = "ExecutionProvider"
 # Those that run an unchanged graph on the processor or beside it; what each is for.
 NAMES: Mapping[str, str] = {
@@ -19,12 +20,13 @@ NAMES: Mapping[str, str] = {
     "openvino": "OpenVINOExecutionProvider",
     "dnnl": "DnnlExecutionProvider",
 }
-# Others for NVIDIA's GPUs; those are timed by CUDA alone.
-OF_GPUS = ("tensorrt", "nvtensorrtrtx", "rocm", "migraphx")
+# Those for NVIDIA's GPUs, and others for GPUs, by which nothing is timed.
+GPUS: Mapping[str, str] = {"cuda": CUDA, "tensorrt": TENSORRT}
+OF_GPUS = ("nvtensorrtrtx", "rocm", "migraphx")
 # PyTorch beside ONNX Runtime: as it is called, by torch.compile, and as a captured CUDA graph.
 TORCH, TORCH_COMPILE, TORCH_CUDAGRAPH = "torch", "torch-compile", "torch-cudagraph"
 MODULES = (TORCH, TORCH_COMPILE, TORCH_CUDAGRAPH)
-SHORT = {full: short for short, full in NAMES.items()} | {CUDA: "cuda"}
+SHORT = {full: short for short, full in {**NAMES, **GPUS}.items()}
 
 
 def named(text: str) -> str:
@@ -36,13 +38,16 @@ def named(text: str) -> str:
         return NAMES[text.lower()]
     if text.lower() in MODULES:
         return text.lower()
-    if text.lower().removesuffix(SUFFIX.lower()) == SHORT[CUDA]:
-        return CUDA
-    if text.lower().removesuffix(SUFFIX.lower()) in OF_GPUS:
-        raise UsageError(f"--provider {text}: GPUs are timed by CUDA alone; write --device cuda")
+    bare = text.lower().removesuffix(SUFFIX.lower())
+    if bare in GPUS:
+        return GPUS[bare]
+    if bare in OF_GPUS:
+        raise UsageError(
+            f"--provider {text}: GPUs are timed by cuda, tensorrt or torch; write --device cuda"
+        )
     if text.endswith(SUFFIX) and text.isalnum() and text != SUFFIX:
         return text
-    known = [*NAMES, *MODULES]
+    known = [*NAMES, *GPUS, *MODULES]
     close = difflib.get_close_matches(text.lower(), known, n=1)
     near = f" (did you mean {close[0]!r}?)" if close else ""
     raise UsageError(f"--provider {text}: unknown{near}; choose {', '.join(known)}")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from benchbox import providers
 from tests.cuda import __main__ as program
-from tests.cuda import checks, kept, needs, profiled
+from tests.cuda import checks, engines, kept, needs, profiled
 from tests.cuda.bench import Bench, NotRun, TooLong
 from tests.cuda.checks import Check
 from tests.fakegpu.building import ROOT, SOURCES, Libraries
@@ -88,7 +89,11 @@ def stood_in(gpu: Libraries, *arguments: str) -> subprocess.CompletedProcess[str
         (gpu.work / name).write_text("no_sleep 1\n" if name == "cuda" else "process 999999 1000\n")
     paths = [str(SOURCES / "site"), str(ROOT), os.environ.get("PYTHONPATH", "")]
     told = {f"FAKE_{name.upper()}": str(gpu.work / name) for name in ("cuda", "nvml", "ort")}
-    libraries = {"LD_LIBRARY_PATH": str(gpu.folder), "PYTHONPATH": os.pathsep.join(paths)}
+    libraries = {
+        "LD_LIBRARY_PATH": str(gpu.folder),
+        "PYTHONPATH": os.pathsep.join(paths),
+        "FAKE_ORT_HOME": str(gpu.folder / "onnxruntime"),
+    }
     return subprocess.run(
         [sys.executable, "-m", "tests.cuda", *arguments, "--results", str(gpu.work / "results")],
         capture_output=True,
@@ -101,9 +106,10 @@ def stood_in(gpu: Libraries, *arguments: str) -> subprocess.CompletedProcess[str
 
 @pytest.mark.slow
 def test_the_checks_run_on_a_stand_in_and_end_with_a_table(fake_gpu: Libraries) -> None:
-    ended = stood_in(fake_gpu, "outputs", "doctor")
+    names = ["doctor", "tensorrt"]
+    ended = stood_in(fake_gpu, *names)
     table = ended.stdout.partition("\ncheck ")[2].splitlines()
-    assert [line.split()[:2] for line in table[1:3]] == [["outputs", "ok"], ["doctor", "ok"]]
+    assert [line.split()[:2] for line in table[1:3]] == [[name, "ok"] for name in names], table
     assert table[-1].endswith("s together")
     assert ended.returncode == 0, ended.stdout
 
@@ -116,6 +122,13 @@ def test_without_a_gpu_the_checks_end_with_6_and_one_line() -> None:
         pytest.skip("there is a GPU")
     assert ended.returncode == 6
     assert len(ended.stderr.strip().splitlines()) == 1
+
+
+def test_a_check_of_a_provider_that_is_missing_is_not_run() -> None:
+    if not needs.missing(providers.TENSORRT):
+        pytest.skip("there is TensorRT")
+    result, seen = checked(engines.tensorrt)
+    assert (result, len(seen.splitlines())) == ("not run", 1)
 
 
 @pytest.fixture(scope="module")

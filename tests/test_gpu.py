@@ -202,8 +202,8 @@ def _records(gpu: Libraries) -> list[Any]:
     ("options", "said"),
     [
         (("-d", "cpu", "--provider", "CUDAExecutionProvider"), "GPUs are timed by --device cuda"),
-        (("-d", "cpu", "--provider", "tensorrt"), "write --device cuda"),
-        (("-d", "cuda", "--provider", "xnnpack"), "--device cuda runs on CUDA; leave it out"),
+        (("-d", "cpu", "--provider", "rocm"), "write --device cuda"),
+        (("-d", "cuda", "--provider", "xnnpack"), "not on GPUs; choose cuda, tensorrt or torch"),
         (("-d", "cpu", "--mode", "eager"), "--mode: only for GPUs, and device 'cpu' is none"),
         (("-d", "cpu", "--tf32"), "--tf32: only for GPUs, and device 'cpu' is none"),
         (("-d", "cuda", "--mode", "fast"), "--mode fast: write graph, eager, or both"),
@@ -222,6 +222,14 @@ def _records(gpu: Libraries) -> list[Any]:
             "--tf32: --provider torch is timed without TF32; leave one of them out",
         ),
         (("-d", "cuda", "--threads", "2"), "one thread drives --device cuda; leave it out"),
+        (
+            ("-d", "cuda", "--provider", "torch", "--threads", "2"),
+            "one thread drives --device cuda; leave it out",
+        ),
+        (
+            ("-d", "cuda", "--provider", "torch", "--cache", "cold", "--mode", "eager"),
+            "--mode: only for ONNX Runtime on GPUs, not for --provider torch",
+        ),
     ],
 )
 def test_what_makes_no_sense_on_a_device_is_a_usage_error(

@@ -125,3 +125,83 @@ ort.get_available_providers = lambda: ["CUDAExecutionProvider", "CPUExecutionPro
     assert fake_gpu.run(code + PREPARE, folders=[driver]) == 13
     without_own = f"{code}ort.preload_dlls = lambda directory=None: None\n"
     assert fake_gpu.run(without_own + PREPARE, folders=[driver]) == 13
+
+
+PREPARE_TENSORRT = PREPARE.replace("prepare()", "prepare(gpulibraries.TENSORRT)")
+BUILD_TENSORRT = """
+ort.get_available_providers = lambda: [
+    "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"
+]
+ort.__file__ = {home!r} + "/__init__.py"
+"""
+
+
+def prepared_tensorrt(
+    fake_gpu: Libraries, *missing: str, home: str = "onnxruntime", more: str = ""
+) -> object:
+    """The same of TensorRT; what is missing is nowhere, so that a wheel may have it."""
+    folder = fake_gpu.work / "libraries"
+    folder.mkdir()
+    for library in fake_gpu.folder.glob("*.so.*"):
+        if library.name not in missing:
+            (folder / library.name).symlink_to(library)
+    build = BUILD.format(version="13.0") + BUILD_TENSORRT.format(home=str(fake_gpu.folder / home))
+    return fake_gpu.run(build + more + PREPARE_TENSORRT, folders=[folder])
+
+
+def wheel(fake_gpu: Libraries, version: int) -> str:
+    """Put TensorRT's libraries of a version into a wheel; return what lets Python find it."""
+    folder = fake_gpu.work / "site" / "tensorrt_libs"
+    folder.mkdir(parents=True)
+    for name in ("libnvinfer", "libnvonnxparser"):
+        (folder / f"{name}.so.{version}").symlink_to(fake_gpu.folder / f"{name}.so.10")
+    return f"sys.path.insert(0, {str(folder.parent)!r})\n"
+
+
+def test_tensorrt_is_there_with_its_version(fake_gpu: Libraries) -> None:
+    version = "\nif result == 13: result = gpulibraries.tensorrt_version()\n"
+    folders = [fake_gpu.folder]
+    build = BUILD.format(version="13.0") + BUILD_TENSORRT.format(home=f"{folders[0]}/onnxruntime")
+    assert fake_gpu.run(build + PREPARE_TENSORRT + version, folders=folders) == "10.16.1"
+
+
+@pytest.mark.parametrize("name", ["libnvinfer.so.10", "libnvonnxparser.so.10"])
+def test_a_library_of_tensorrt_that_is_missing_is_named_with_its_major_version(
+    fake_gpu: Libraries, name: str
+) -> None:
+    said = str(prepared_tensorrt(fake_gpu, name))
+    assert said.startswith(
+        f"this ONNX Runtime needs TensorRT 10, of which a library is missing ({name}: "
+    )
+    assert "pip install 'tensorrt-cu13-libs==10.*'" in said
+
+
+def test_libraries_of_tensorrt_s_wheel_are_found(fake_gpu: Libraries) -> None:
+    more = wheel(fake_gpu, 10)
+    assert prepared_tensorrt(fake_gpu, "libnvinfer.so.10", "libnvonnxparser.so.10", more=more) == 13
+
+
+def test_a_tensorrt_that_is_too_new_is_told_of(fake_gpu: Libraries) -> None:
+    said = str(prepared_tensorrt(fake_gpu, "libnvinfer.so.10", more=wheel(fake_gpu, 11)))
+    assert "No such file or directory; there is libnvinfer.so.11): pip install" in said
+
+
+def test_a_build_that_lists_tensorrt_without_its_part_is_told_of(fake_gpu: Libraries) -> None:
+    said = str(prepared_tensorrt(fake_gpu, home="elsewhere"))
+    assert "lists TensorRT and lacks its part for it, libonnxruntime_providers_tensorrt.so" in said
+
+
+def test_a_build_without_tensorrt_is_told_with_both_commands(fake_gpu: Libraries) -> None:
+    code = BUILD.format(version="13.0") + PREPARE_TENSORRT
+    said = str(fake_gpu.run(code))
+    assert "was built without TensorRT: pip uninstall onnxruntime-gpu, then pip install" in said
+
+
+@pytest.mark.parametrize(("on", "override"), [(False, "0"), (True, None)])
+def test_tensorrt_rounds_to_tf32_only_where_it_is_asked_to(
+    fake_gpu: Libraries, override: str | None, *, on: bool
+) -> None:
+    code = "import os\nfrom benchbox.agent import gpulibraries\n"
+    code += "os.environ['NVIDIA_TF32_OVERRIDE'] = '0' if {on} else '1'\n"
+    code += "gpulibraries.choose_tf32(on={on})\nresult = os.environ.get('NVIDIA_TF32_OVERRIDE')"
+    assert fake_gpu.run(code.format(on=on)) == override

@@ -15,7 +15,7 @@ from benchbox import providers, records, rows
 from benchbox.cli.app import app
 from benchbox.devices import Device
 from benchbox.errors import DeviceError, UsageError
-from benchbox.providers import CPU, NAMES
+from benchbox.providers import CPU, GPUS, NAMES
 from benchbox.records import create
 from benchbox.specs import TensorSpec
 from benchbox.transports import open_agent
@@ -28,7 +28,7 @@ def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments), prog_name="benchbox")
 
 
-@pytest.mark.parametrize(("name", "full"), NAMES.items())
+@pytest.mark.parametrize(("name", "full"), [*NAMES.items(), *GPUS.items()])
 def test_a_provider_has_a_short_name_and_its_own(name: str, full: str) -> None:
     assert providers.named(name) == providers.named(name.upper()) == full
     assert providers.named(full) == full
@@ -60,8 +60,17 @@ def test_what_is_no_provider_names_those_there_are(text: str, near: str) -> None
         providers.named(text)
     assert str(caught.value) == (
         f"--provider {text}: unknown{near}; "
-        "choose cpu, xnnpack, acl, nnapi, coreml, qnn, openvino, dnnl, "
+        "choose cpu, xnnpack, acl, nnapi, coreml, qnn, openvino, dnnl, cuda, tensorrt, "
         "torch, torch-compile, torch-cudagraph"
+    )
+
+
+@pytest.mark.parametrize("text", ["nvtensorrtrtx", "ROCMExecutionProvider", "migraphx"])
+def test_another_provider_of_gpus_is_told_what_times_them(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        providers.named(text)
+    assert str(caught.value) == (
+        f"--provider {text}: GPUs are timed by cuda, tensorrt or torch; write --device cuda"
     )
 
 

@@ -6,8 +6,9 @@ stdout, diagnostics on stderr. It ends when stdin closes.
 
     -> {"op": "hello", "protocol": 1, "threads": n,
         "cpus": [i, ...] | "big" | "middle" | "little" | null,
-        "gpu": "cuda:0", "driving": {"mode": "graph" | "eager", "cache": "hot" | "cold",
-            "tf32": bool, "conv_search": "exhaustive" | "heuristic" | "default"} | null}
+        "gpu": "cuda:0", "provider": name,
+        "driving": {"mode": "graph" | "eager", "cache": "hot" | "cold",
+            "tf32": bool, "conv_search": "exhaustive" | "heuristic" | "default" | null} | null}
     <- {"reply": "hello", "protocol": 1, "versions": {...}, "providers": [...],
         "host": {..., "clusters": [{"cpus": [...], "capacity"?, "top_khz"?, "core"?}, ...],
                  "setting": {name: words, ...}, "gpu"?: {"name", "driver", ...}},
@@ -35,7 +36,7 @@ stdout, diagnostics on stderr. It ends when stdin closes.
         "facts": {...}}
     -> {"op": "health"}
     <- {"reply": "health", "temperature_c": x | null, "setting": {...}}
-    -> {"op": "gpu", "index": i}, before any hello
+    -> {"op": "gpu", "index": i, "provider": name}, before any hello
     <- {"reply": "gpu"} where graphs can be run on it, else an error
     -> {"op": "ceilings"}
     <- {"reply": "ceilings", "ceilings": {name: n, ...}, "seen": {...}}

@@ -1,6 +1,6 @@
-"""What ONNX Runtime needs for CUDA, found and loaded; where something is missing, what helps.
+"""What ONNX Runtime needs for CUDA, and for TensorRT, found and loaded; else what helps.
 
-ONNX Runtime lists the CUDA provider whenever it was built with it, and a session that cannot have
+ONNX Runtime lists a GPU's provider whenever it was built with it, and a session that cannot have
 it runs on the CPU and says so on stderr alone. So everything is looked for before.
 """
 
@@ -9,11 +9,15 @@ import ctypes
 import importlib.metadata
 import importlib.util
 import io
+import os
 import platform
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 PROVIDER = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
+WORDS = {PROVIDER: "CUDA", TENSORRT: "TensorRT"}
 INSTALL = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
 DRIVER = "libcuda.so.1"
 # What the provider is linked with, in CUDA 12 with cuFFT as well; cuDNN it opens when it convolves.
@@ -28,19 +32,25 @@ NEEDED = {
     ),
 }
 CUDNN = "libcudnn.so.9"
+# What the provider for TensorRT is linked with beside CUDA's; plugins it opens where there are any.
+TENSORRT_NEEDED, TENSORRT_PLUGINS = ("nvinfer", "nvonnxparser"), "nvinfer_plugin"
+TENSORRT_LIBRARY = "libonnxruntime_providers_tensorrt.so"
+TENSORRT_WHEEL = "tensorrt_libs"  # the module of its libraries
+TF32 = "NVIDIA_TF32_OVERRIDE"  # in the environment, for all of NVIDIA's libraries
+LINKED = re.compile(rb"libnvinfer\.so\.(\d+)\0")
 FOLDERS = re.compile(r"\S*/(?=\S)")  # which a record must not have
 # With the first driver of each that runs it, on Linux.
 OLDEST_DRIVERS = {13: "580", 12: "525"}
 
 
-def prepare() -> int:
-    """Load the libraries and return CUDA's major version.
+def prepare(provider: str = PROVIDER) -> int:
+    """Load the libraries of a provider for GPUs and return CUDA's major version.
 
     Raises RuntimeError with the one thing that is missing first, and with what helps.
     """
     if platform.system() != "Linux":
         raise RuntimeError(f"GPUs are timed on Linux, not on {platform.system()}")
-    _require_build()
+    _require_build(provider)
     if reason := _unloadable(DRIVER):
         raise RuntimeError(
             f"there is no NVIDIA driver here ({reason}): install the driver of the GPU; in a "
@@ -54,7 +64,67 @@ def prepare() -> int:
                 f"a CUDA {major} library of ONNX Runtime is missing ({reason}): {INSTALL}, or put "
                 "its folder on LD_LIBRARY_PATH"
             )
+    if provider == TENSORRT:
+        _prepare_tensorrt(major)
     return major
+
+
+def _prepare_tensorrt(cuda: int) -> None:
+    """Load TensorRT's libraries; raises RuntimeError as `prepare`."""
+    major = tensorrt_built_for()
+    needed = [_tensorrt_library(name, major) for name in TENSORRT_NEEDED]
+    folders = _places(TENSORRT_WHEEL)
+    if any(map(_unloadable, needed)):
+        _load_from(folders, [needed[0], _tensorrt_library(TENSORRT_PLUGINS, major), *needed[1:]])
+    for name in needed:
+        if reason := _unloadable(name):
+            others = {each.name for folder in folders for each in folder.glob("libnvinfer.so.*")}
+            there = f"; there is {', '.join(sorted(others))}" if others else ""
+            raise RuntimeError(
+                f"this ONNX Runtime needs TensorRT {major}, of which a library is missing "
+                f"({reason}{there}): pip install 'tensorrt-cu{cuda}-libs=={major}.*', or put its "
+                "folder on LD_LIBRARY_PATH"
+            )
+
+
+def choose_tf32(*, on: bool) -> None:
+    """Let TensorRT round to TF32 or not, in this process; comes before `prepare`.
+
+    It does by default, and ONNX Runtime's provider for it has no option for that.
+    """
+    if on:
+        os.environ.pop(TF32, None)
+    else:
+        os.environ[TF32] = "0"
+
+
+def tensorrt_built_for() -> int:
+    """Return the major version of TensorRT that ONNX Runtime was linked with.
+
+    Raises RuntimeError where its part for TensorRT is not beside it.
+    """
+    import onnxruntime as ort
+
+    file = Path(ort.__file__).parent / "capi" / TENSORRT_LIBRARY
+    linked = LINKED.search(file.read_bytes()) if file.exists() else None
+    if linked is None:
+        raise RuntimeError(
+            f"this ONNX Runtime {ort.__version__} lists TensorRT and lacks its part for it, "
+            f"{TENSORRT_LIBRARY}: pip uninstall onnxruntime-gpu, then {INSTALL}"
+        )
+    return int(linked[1])
+
+
+def tensorrt_version() -> str:
+    """Return the version of TensorRT, which is loaded already."""
+    library = ctypes.CDLL(_tensorrt_library(TENSORRT_NEEDED[0], tensorrt_built_for()))
+    number = int(library.getInferLibVersion())
+    unit = 10_000 if number >= 100_000 else 1_000  # of the major version: 101601, before 10 8601
+    return f"{number // unit}.{number % unit // 100}.{number % 100}"
+
+
+def _tensorrt_library(name: str, major: int) -> str:
+    return f"lib{name}.so.{major}"
 
 
 def built_for() -> int:
@@ -79,22 +149,25 @@ def runtime(major: int) -> str:
     return f"libcudart.so.{major}"
 
 
-def _require_build() -> None:
-    """Raise RuntimeError unless the ONNX Runtime here is one for CUDA."""
+def _require_build(provider: str) -> None:
+    """Raise RuntimeError unless the ONNX Runtime here is one for CUDA, and with a provider."""
     try:
         import onnxruntime as ort
     except ImportError as error:
         raise RuntimeError(f"ONNX Runtime cannot be imported ({error}): {INSTALL}") from None
-    if PROVIDER in ort.get_available_providers():
+    lacking = {PROVIDER, provider} - {*ort.get_available_providers()}
+    if not lacking:
         return
     if _installed("onnxruntime") and _installed("onnxruntime-gpu"):
         raise RuntimeError(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: "
             f"pip uninstall onnxruntime onnxruntime-gpu, then {INSTALL}"
         )
+    wrong = "onnxruntime" if PROVIDER in lacking else "onnxruntime-gpu"
+    what = " and ".join(words for name, words in WORDS.items() if name in lacking)
     raise RuntimeError(
-        f"this ONNX Runtime {ort.__version__} was built without CUDA: "
-        f"pip uninstall onnxruntime, then {INSTALL}"
+        f"this ONNX Runtime {ort.__version__} was built without {what}: "
+        f"pip uninstall {wrong}, then {INSTALL}"
     )
 
 
@@ -118,20 +191,24 @@ def _preload(major: int) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         ort.preload_dlls()
         if any(map(_unloadable, (*NEEDED[major], CUDNN))):
-            folders = _wheels()
+            folders = sorted(each for place in _places("nvidia") for each in place.glob("*/lib"))
             for folder in folders:
                 ort.preload_dlls(directory=str(folder))
-            for name in (*NEEDED[major], CUDNN):  # older ones know fewer of them
-                for file in (folder / name for folder in folders):
-                    if file.exists():
-                        _unloadable(str(file))
+            _load_from(folders, (*NEEDED[major], CUDNN))  # older ones know fewer of them
 
 
-def _wheels() -> list[Path]:
-    """Return the folders of NVIDIA's wheels that have libraries, wherever Python finds those."""
-    found = importlib.util.find_spec("nvidia")
-    places = found.submodule_search_locations if found else None
-    return sorted(folder for place in places or () for folder in Path(place).glob("*/lib"))
+def _load_from(folders: Sequence[Path], names: Sequence[str]) -> None:
+    """Load libraries from the folders that have them; who asks for them by name then finds them."""
+    for name in names:
+        for file in (folder / name for folder in folders):
+            if file.exists():
+                _unloadable(str(file))
+
+
+def _places(module: str) -> list[Path]:
+    """Return the folders of a module of NVIDIA's wheels, wherever Python finds those."""
+    found = importlib.util.find_spec(module)
+    return [Path(place) for place in (found.submodule_search_locations if found else None) or ()]
 
 
 def _unloadable(name: str) -> str:

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -17,8 +17,9 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from benchbox.agent import gpuerrors, inputs, runtime, session
-from benchbox.agent.gpulibraries import PROVIDER
+from benchbox.agent import gpuerrors, inputs, session
+from benchbox.agent.gpulibraries import PROVIDER, TENSORRT
+from benchbox.agent.runtime import GpuSession
 from benchbox.agent.stdio import Message
 
 ConvSearch = Literal["EXHAUSTIVE", "HEURISTIC", "DEFAULT"]
@@ -32,7 +33,8 @@ Array = NDArray[np.generic]
 class Place:
     """Where graphs run and how: a provider, its options, and the device that holds their tensors.
 
-    `captured` says whether calls replay a CUDA graph, which the first call recorded.
+    `captured` says whether calls replay a CUDA graph, which the first call recorded. `rest` are the
+    providers, with their options, of the nodes that it has no kernels for, before the processor's.
     """
 
     provider: str
@@ -40,6 +42,7 @@ class Place:
     device: str
     index: int
     captured: bool
+    rest: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def place(
@@ -73,29 +76,13 @@ def eager(where: Place) -> Place:
     return replace(where, captured=False, options={**where.options, "enable_cuda_graph": "0"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session(runtime.Session):
-    """A graph whose tensors lie on the GPU; as benchbox.agent.gputiming.Call wants it.
-
-    `call` and `run` are the same: they wait for the outputs, on the GPU. `enqueue` waits for
-    nothing; `run_with_copies` begins and ends in the host's memory.
-    """
-
-    enqueue: Callable[[], object]
-    run_with_copies: Callable[[], object]
-
-    def run(self) -> object:
-        """Call the graph and wait for its outputs, on the GPU."""
-        return self.call()
-
-
 def load(
     graph: str | bytes,
     tensors: Sequence[Message],
     seed: int,
     where: Place,
     session_options: ort.SessionOptions,
-) -> Session:
+) -> GpuSession:
     """Open a graph, by its path or its bytes, and run it once.
 
     Raises RuntimeError when the provider has none of its nodes, when the GPU's memory is too small,
@@ -108,6 +95,7 @@ def load(
         load_s = time.perf_counter() - start
         nodes = session._nodes(opened)
         session._require(where.provider, opened.get_providers()[0], nodes)
+        _require_whole(opened, where)
         arrays = {
             each["name"]: inputs.make(each["name"], each["shape"], each["dtype"], seed)
             for each in tensors
@@ -122,7 +110,7 @@ def load(
         finite, outputs = session._finite(values), session._describe(opened, values)
     enqueue = bound.caller(wait=False)
     copies = partial(bound.call_with_copies, call)
-    return Session(
+    return GpuSession(
         call,
         load_s,
         first_call_s,
@@ -132,6 +120,15 @@ def load(
         enqueue=enqueue,
         run_with_copies=copies,
     )
+
+
+def _require_whole(opened: ort.InferenceSession, where: Place) -> None:
+    """Raise RuntimeError where of several engines ONNX Runtime would record the first alone."""
+    if where.provider != TENSORRT or not where.captured or session._nodes(opened) is None:
+        return
+    parts = opened.get_provider_graph_assignment_info()
+    if (engines := sum(part.ep_name == TENSORRT for part in parts)) > 1:
+        raise RuntimeError(f"graph capture takes one of its {engines} engines alone")
 
 
 @contextmanager
@@ -151,10 +148,9 @@ def _capturing(where: Place) -> Iterator[None]:
 def _opened(
     graph: str | bytes, where: Place, session_options: ort.SessionOptions
 ) -> ort.InferenceSession:
-    providers, options = [where.provider], [where.options]
+    asked = {where.provider: where.options}
     if hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"):
-        if where.provider != session.CPU:
-            providers, options = [*providers, session.CPU], [*options, {}]
+        asked |= {**where.rest, session.CPU: {}}
     elif where.provider != session.CPU:
         # An ONNX Runtime that cannot tell which nodes it left to the processor may leave none;
         # with the processor's provider named beside, it takes that for a contradiction.
@@ -164,7 +160,9 @@ def _opened(
     ort.set_default_logger_severity(session.ERRORS_ONLY)
     # Else Python's part of ONNX Runtime opens the graph on the processor when CUDA fails, and
     # prints why instead of raising it.
-    return ort.InferenceSession(graph, session_options, providers, options, enable_fallback=0)
+    return ort.InferenceSession(
+        graph, session_options, [*asked], [*asked.values()], enable_fallback=0
+    )
 
 
 def run_options(where: Place, graph: str, *, wait: bool) -> ort.RunOptions:

@@ -94,8 +94,10 @@ def _require(provider: str, used: str, nodes: Mapping[str, int] | None) -> None:
     if used != provider:
         raise RuntimeError(f"the session runs on {used}, not on {provider}")
     if provider != CPU and nodes and not nodes.get(provider):
-        total = sum(nodes.values())
-        raise RuntimeError(f"none of the graph's {total} nodes runs on {provider}, all on {CPU}")
+        total, elsewhere = sum(nodes.values()), " or ".join(nodes)
+        raise RuntimeError(
+            f"none of the graph's {total} nodes runs on {provider}, all on {elsewhere}"
+        )
 
 
 def _first_call(session: ort.InferenceSession, binding: ort.IOBinding) -> list[ort.OrtValue]:

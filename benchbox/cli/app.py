@@ -191,8 +191,8 @@ Provider = Annotated[
     typer.Option(
         envvar="BENCHBOX_PROVIDER",
         help="ONNX Runtime's execution provider: cpu, xnnpack, acl, nnapi and others, where the "
-        "device's build has it; or torch, torch-compile, torch-cudagraph; cpu,torch one after the "
-        "other (default cpu)",
+        "device's build has it; on a GPU cuda, tensorrt; or torch, torch-compile, torch-cudagraph; "
+        "cpu,torch one after the other (default cpu, on a GPU cuda)",
     ),
 ]
 Cooldown = Annotated[

@@ -136,10 +136,11 @@ def measured_by(context: Context) -> str:
     name, key = (
         ("torch",) * 2 if runs_modules(context.provider) else ("ONNX Runtime", "onnxruntime")
     )
-    runtime = context.versions.get(key)
+    runtime, engines = (context.versions.get(each) for each in (key, "tensorrt"))
     parts = [
         _hardware(context),
         f"{name} {runtime}" if runtime else "",
+        f"TensorRT {engines}" if engines else "",
         f"benchbox {context.benchbox}",
         context.created.partition("T")[0],
     ]

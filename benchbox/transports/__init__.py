@@ -17,6 +17,8 @@ COMPILING = Deadlines(hello_s=120.0, load_s=1800.0)  # a whole network was seen 
 
 # A GPU's libraries are a gigabyte; cuDNN tries its algorithms for every convolution.
 OPENING = Deadlines(hello_s=180.0, load_s=900.0)
+# TensorRT times kernels for every part of an engine, of whole networks for minutes.
+BUILDING = Deadlines(hello_s=180.0, load_s=1800.0)
 LOOK_S = 120.0
 
 
@@ -25,7 +27,7 @@ def require_gpu(device: Device) -> None:
     index = int(device.gpu.rpartition(":")[2])
     channel = open_local()
     try:
-        channel.send({"op": "gpu", "index": index})
+        channel.send({"op": "gpu", "index": index, "provider": device.provider})
         reply = channel.receive(LOOK_S)
     except ChannelClosed as closed:
         raise DeviceError(f"device {device.name!r}: no agent starts: {closed}") from None
@@ -59,9 +61,15 @@ def _greeted(device: Device, sending: Sending) -> Agent:
     if providers.runs_modules(device.provider):
         return Agent(open_local("benchbox.torch_agent"), device, COMPILING)
     if not device.url:
-        return Agent(open_local(), device, OPENING if device.gpu else Deadlines())
+        return Agent(open_local(), device, _deadlines(device))
     channel = open_board(device, sending).channel()
     return Agent(channel, device, place=channel.place)
+
+
+def _deadlines(device: Device) -> Deadlines:
+    if device.provider == providers.TENSORRT:
+        return BUILDING
+    return OPENING if device.gpu else Deadlines()
 
 
 def open_board(device: Device, sending: Sending = silent) -> Reached:

@@ -19,8 +19,8 @@ MODULES = {
 }
 
 
-def missing() -> str:
-    """Return what is missing, in one line with what helps; empty where there is a GPU to use."""
+def missing(provider: str = "") -> str:
+    """Return what is missing, in one line with what helps; empty where a GPU can be used by it."""
     lacking = [what for name, what in MODULES.items() if importlib.util.find_spec(name) is None]
     if lacking:
         return f"not installed: pip install {' '.join(repr(what) for what in lacking)}"
@@ -28,7 +28,7 @@ def missing() -> str:
     from benchbox.errors import BenchboxError
 
     try:
-        transports.require_gpu(devices.resolve("cuda"))
+        transports.require_gpu(devices.resolve("cuda", provider=provider))
     except BenchboxError as error:
         return str(error)
     return ""

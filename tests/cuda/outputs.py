@@ -1,11 +1,15 @@
-"""Prints how far a GPU's outputs are from the processor's, or why not, by graph and mode."""
+"""Prints how far a GPU's outputs are from the processor's, or why not, by graph and mode.
+
+With `tensorrt` as its argument those of TensorRT.
+"""
 
 import json
+import sys
 
 import numpy as np
 
 from benchbox import runner, specs
-from benchbox.agent import cudart, gpulibraries, gpusession, session
+from benchbox.agent import cudart, gpulibraries, gpusession, gputensorrt, session
 from benchbox.agent.gpuqueue import Stream
 from benchbox.export import Graph
 from benchbox.specs import Case, Selection
@@ -14,8 +18,11 @@ NAMES = ("g2:groups=1,scale=1", "g2:groups=8,scale=1", "shufflenetv2_x1_0")
 
 
 def main() -> None:
-    device = cudart.Device(cudart.Runtime(gpulibraries.runtime(gpulibraries.prepare())))
+    provider = gpulibraries.TENSORRT if sys.argv[1:] == ["tensorrt"] else gpulibraries.PROVIDER
+    gpulibraries.choose_tf32(on=False)
+    device = cudart.Device(cudart.Runtime(gpulibraries.runtime(gpulibraries.prepare(provider))))
     stream = Stream(device)
+    place = gpusession.place if provider == gpulibraries.PROVIDER else gputensorrt.place
     found = [spec for name in NAMES for spec in specs.find(name)]
     cases = runner.unfold(found, Selection(channels="gpu"))
     graphs = runner.prepare(found, cases)
@@ -24,9 +31,9 @@ def main() -> None:
         graph = graphs[case.key]
         assert isinstance(graph, Graph), graph
         for mode in ("eager", "graph"):
-            place = gpusession.place(stream=stream.handle, captured=mode == "graph")
+            there = place(stream=stream.handle, captured=mode == "graph")
             try:
-                result[f"{case.key} {mode}"] = apart(case, graph, place)
+                result[f"{case.key} {mode}"] = apart(case, graph, there)
             except Exception as error:  # ONNX Runtime's have no common ancestor but this
                 result[f"{case.key} {mode}"] = f"{type(error).__name__}: {error}"
     print(json.dumps(result))

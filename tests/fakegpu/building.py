@@ -12,6 +12,7 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent
 ROOT = SOURCES.parents[1]
+TENSORRT = "libnvinfer.so.10", "libnvonnxparser.so.10"
 EMPTY = "libcuda.so.1", "libcublasLt.so.13", "libcublas.so.13", "libcurand.so.10", "libcudnn.so.9"
 
 
@@ -54,6 +55,7 @@ class Libraries:
             "FAKE_CUDA_LOG": str(self.work / "cuda.log"),
             "FAKE_NVML": str(self.work / "nvml"),
             "FAKE_NVML_LOG": str(self.work / "nvml.log"),
+            "FAKE_ORT": str(self.work / "ort"),
         }
         program = f"import json\n{code}\nprint('RESULT', json.dumps(result))"
         done = subprocess.run(
@@ -68,17 +70,19 @@ class Libraries:
         return json.loads(done.stdout.rpartition("RESULT ")[2])
 
     def benchbox(
-        self, *arguments: str, cuda: str = "", nvml: str = "", ort: str = ""
+        self, *arguments: str, cuda: str = "", nvml: str = "", ort: str = "", torch: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """Run the command line on a stand-in for a GPU; calls are held, and take no time to be."""
-        for name, text in {"cuda": f"no_sleep 1\n{cuda}", "nvml": nvml, "ort": ort}.items():
+        files = {"cuda": f"no_sleep 1\n{cuda}", "nvml": nvml, "ort": ort, "torch": torch}
+        for name, text in files.items():
             (self.work / name).write_text(text)
         paths = [str(SOURCES / "site"), str(ROOT), os.environ.get("PYTHONPATH", "")]
         environment = {
             **os.environ,
             "LD_LIBRARY_PATH": str(self.folder),
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            **{f"FAKE_{name.upper()}": str(self.work / name) for name in ("cuda", "nvml", "ort")},
+            "FAKE_ORT_HOME": str(self.folder / "onnxruntime"),
+            **{f"FAKE_{name.upper()}": str(self.work / name) for name in files},
         }
         return subprocess.run(
             [sys.executable, "-m", "benchbox", *arguments],

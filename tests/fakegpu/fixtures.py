@@ -22,6 +22,14 @@ def built_gpu(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     building.build(cc, empty, old / "libcudart.so.13")
     for name in building.EMPTY:
         building.build(cc, empty, new / name)
+    engines = new / "engines.c"
+    engines.write_text("int getInferLibVersion(void) { return 101601; }\n")
+    tensorrt = [new / name for name in building.TENSORRT]
+    for library in tensorrt:
+        building.build(cc, engines, library)
+    part = new / "onnxruntime" / "capi" / "libonnxruntime_providers_tensorrt.so"
+    part.parent.mkdir(parents=True)
+    building.build(cc, empty, part, "-Wl,--no-as-needed", *map(str, tensorrt))
     return new, old
 
 

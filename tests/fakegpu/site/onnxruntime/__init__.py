@@ -1,18 +1,24 @@
-"""Stands in for a build of ONNX Runtime with CUDA: the real one for processors, told to pretend.
+"""Stands in for a build of ONNX Runtime with CUDA and TensorRT: the real one, told to pretend.
 
-A session for CUDA computes on the processor, and adds work to its stream of the stand-in for CUDA's
-runtime; a call that waits takes as long as that work. FAKE_ORT names a text file with lines:
+A session for a GPU computes on the processor, and adds work to its stream of the stand-in for
+CUDA's runtime; a call that waits takes as long as that work. FAKE_ORT_HOME is the folder that it
+pretends to lie in. FAKE_ORT names a text file with lines:
   left OP            nodes of that type are left to the processor, "left all" all of them
+  untaken OP         TensorRT leaves nodes of that type to CUDA, "untaken all" all of them
+  engines N          TensorRT makes so many of the nodes that it takes
+  without NAME       the build has no such provider
   capture fails      recording a CUDA graph fails
   lose OP            a call of a graph with such a node loses the GPU
   work_mb N          work of a call, as memory filled on the GPU
   slow_every MS      for every other so many milliseconds the host takes twice as long, for a call
                      that waits as for a power
+Beside it, with ".log" at its end, every session for TensorRT is noted, as JSON.
 """
 
 import builtins
 import ctypes
 import importlib
+import json
 import os
 import sys
 import time
@@ -20,16 +26,35 @@ from pathlib import Path
 from types import SimpleNamespace
 
 FOLDER = str(Path(__file__).parents[1])
-CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+TENSORRT, CUDA, CPU = "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"
 WAITING = "disable_synchronize_execution_providers"
 NS_PER_MB = 1000  # of the stand-in for CUDA's runtime, as long as it is not told otherwise
 ALLOCATED_MB = 400
+REFUSED = "This session cannot use the graph capture feature as requested by the user "
+UNCAPTURED = {
+    CUDA: f"{REFUSED} as all compute graph nodes have not been partitioned to the ",
+    TENSORRT: f"{REFUSED}as all the graph nodes have not been assigned to ",
+}
+# What the real one takes from Python for TensorRT, of what is of use here.
+FLAGS = {
+    "trt_fp16_enable",
+    "trt_cuda_graph_enable",
+    "trt_engine_cache_enable",
+    "trt_timing_cache_enable",
+}
+OTHERS = {"device_id", "user_compute_stream", "trt_builder_optimization_level"}
 
 
 def told(key):
     path = os.environ.get("FAKE_ORT")
     lines = Path(path).read_text().splitlines() if path and Path(path).exists() else []
     return [line.split()[1] for line in lines if line.split()[0] == key]
+
+
+def named(key, names):
+    """Those of the names that lines with this key have; "all" stands for each."""
+    chosen = set(names) if "all" in told(key) else set(told(key))
+    return [name for name in names if name in chosen]
 
 
 PERIOD_NS = int((told("slow_every") or ["0"])[0]) * 1_000_000  # read once: it must cost nothing
@@ -59,49 +84,79 @@ def slowed(work):
     return run
 
 
+def check_tensorrt(options):
+    """Refuse options as the real one does, which takes flags as words alone."""
+    for name, value in options.items():
+        if name not in FLAGS | OTHERS:
+            raise RuntimeError(f"Invalid TensorRT EP option: {name}")
+        if name in FLAGS and value not in ("True", "False"):
+            raise RuntimeError(
+                f"[ERROR] [TensorRT] The value for the key '{name}' should be 'True' or 'False'."
+            )
+
+
+def note(providers, options):
+    override = os.environ.get("NVIDIA_TF32_OVERRIDE")
+    with Path(os.environ["FAKE_ORT"] + ".log").open("a") as file:
+        asked = dict(zip(providers, options, strict=True))
+        print(json.dumps({"asked": asked, "tf32": override}), file=file)
+
+
 class Session(ort.InferenceSession):
     def __init__(self, graph, options=None, providers=None, provider_options=None, **more):
         providers = [each if isinstance(each, str) else each[0] for each in providers or ()]
-        self._on_cuda = providers[:1] == [CUDA]
-        if not self._on_cuda:
+        self._gpu = [each for each in providers if each in (TENSORRT, CUDA)]
+        if not self._gpu:
             super().__init__(graph, options, providers or None, provider_options, **more)
             return
         self._own, self._called = provider_options[0], False
+        if self._gpu[0] == TENSORRT:
+            check_tensorrt(self._own)
+            note(providers, provider_options)
         self._probe = isinstance(graph, bytes)
         super().__init__(graph, options, [CPU], [{}], **more)
-        names = [n.op_type for p in self._parts() for n in p.get_nodes()]
-        left = set(names) if "all" in told("left") else set(told("left"))
-        self._left = [name for name in names if name in left]
-        self._names = names
-        if self._own["enable_cuda_graph"] == "1" and (self._left or told("capture")):
-            raise RuntimeError(
-                "[ONNXRuntimeError] : 1 : FAIL : This session cannot use the graph capture feature "
-                "as requested by the user  as all compute graph nodes have not been partitioned to "
-                f"the {CUDA}"
-            )
+        self._names = [n.op_type for p in self._parts() for n in p.get_nodes()]
+        self._parts_by = self._shared_out()
+        self._check_capture()
         self._cuda = ctypes.CDLL("libcudart.so.13")
         self._buffer = ctypes.c_void_p()
         self._cuda.cudaMalloc(ctypes.byref(self._buffer), ctypes.c_size_t(ALLOCATED_MB << 20))
+
+    def _shared_out(self):
+        """Who takes which nodes, in one part or in several."""
+        left = named("left", self._names)
+        kept = [name for name in self._names if name not in left]
+        if self._gpu[0] == CUDA:
+            return [(CUDA, kept), (CPU, left)]
+        untaken = named("untaken", kept)
+        taken = [name for name in kept if name not in untaken]
+        count = int((told("engines") or ["1"])[0])
+        engines = [(TENSORRT, taken[i::count]) for i in range(count)]
+        return [*engines, (CUDA if CUDA in self._gpu else CPU, untaken), (CPU, left)]
+
+    def _check_capture(self):
+        first, others = self._gpu[0], {name for name, nodes in self._parts_by if nodes}
+        captured = "trt_cuda_graph_enable" if first == TENSORRT else "enable_cuda_graph"
+        if self._own[captured] in ("1", "True") and (others != {first} or told("capture")):
+            raise RuntimeError(f"[ONNXRuntimeError] : 1 : FAIL : {UNCAPTURED[first]}{first}")
 
     def _parts(self):
         return super().get_provider_graph_assignment_info()
 
     def get_providers(self):
-        return [CUDA, CPU] if self._on_cuda else super().get_providers()
+        return [*self._gpu, CPU] if self._gpu else super().get_providers()
 
     def get_provider_graph_assignment_info(self):
-        if not self._on_cuda:
+        if not self._gpu:
             return self._parts()
-        kept = [name for name in self._names if name not in self._left]
-        pairs = ((CUDA, kept), (CPU, self._left))
         return [
             SimpleNamespace(ep_name=name, get_nodes=lambda nodes=nodes: nodes)
-            for name, nodes in pairs
+            for name, nodes in self._parts_by
             if nodes
         ]
 
     def run_with_iobinding(self, binding, run_options=None):
-        if not self._on_cuda:
+        if not self._gpu:
             return super().run_with_iobinding(binding, run_options)
         start = time.perf_counter_ns()
         if set(told("lose")) & set(self._names):
@@ -145,10 +200,16 @@ def io_binding(session):
     return Binding(session)
 
 
+def available():
+    return [each for each in (TENSORRT, CUDA, CPU) if each not in told("without")]
+
+
 ort.cuda_version = "13.0"
-ort.get_available_providers = lambda: [CUDA, CPU]
+ort.get_available_providers = available
 ort.InferenceSession = Session
 ort.OrtValue.ortvalue_from_numpy = staticmethod(on_the_processor(ort.OrtValue.ortvalue_from_numpy))
 Session.io_binding = io_binding
 if PERIOD_NS:
     builtins.pow = slowed(pow)
+if home := os.environ.get("FAKE_ORT_HOME"):
+    ort.__file__ = str(Path(home) / "__init__.py")

@@ -1,0 +1,246 @@
+"""TensorRT on a stand-in for a GPU: what is asked of it, who takes which nodes, what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from benchbox import records
+from benchbox.agent import gpusession, gputensorrt
+from benchbox.agent.gpusession import Place
+from benchbox.cli.app import app
+from tests.conftest import WriteOnnx
+from tests.fakegpu.building import Libraries
+
+TENSORRT, CUDA = "TensorrtExecutionProvider", "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+RUN = ("--device", "cuda", "--provider", "tensorrt", "--quick", "--max-time", "1s")
+TWO = "two (float[32,32] x) => (float[32,32] y) { a = MatMul(x, x) y = Relu(a) }"
+
+# Opens a graph as an agent does, and returns who runs how many of its nodes, or why not.
+LOAD = """
+import os, sys
+sys.path.insert(0, os.path.join("tests", "fakegpu", "site"))
+from benchbox.agent import cudart, gpuqueue, gpusession, gputensorrt, session
+tensors = [dict(name="x", shape=[32, 32], dtype="float32")]
+stream = gpuqueue.Stream(cudart.Device(cudart.Runtime("libcudart.so.13")))
+place = gputensorrt.typed(gputensorrt.place(0, stream.handle, captured={captured}), tensors)
+try:
+    result = gpusession.load({path!r}, tensors, 0, place, session.options(1, ())).nodes
+except RuntimeError as error:
+    result = str(error)
+"""
+
+slow = pytest.mark.slow
+
+
+def newest(gpu: Libraries, device: str = "cuda-tensorrt") -> records.Run:
+    path = records.latest(gpu.work / "results", device)
+    assert path is not None
+    return records.read(path)
+
+
+def sessions(gpu: Libraries) -> list[dict[str, Any]]:
+    """The sessions for TensorRT that were opened, in order: what was asked, and TF32's override."""
+    return [json.loads(line) for line in (gpu.work / "ort.log").read_text().splitlines()]
+
+
+@slow
+def test_a_run_by_tensorrt_has_the_figures_of_a_gpu_and_says_by_what(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, "--export-csv", "t.csv")
+    assert ended.returncode == 0, ended.stderr
+    said = "cuda-tensorrt, TensorrtExecutionProvider, CUDA graph, cache hot, no TF32, batch 1"
+    assert said in ended.stdout
+    for words in ("p50 (ms)", "GPU (ms)", "with copies (ms)", "launch share"):
+        assert words in ended.stdout
+    assert "its nodes are fused to engines, which each process builds anew" in ended.stdout
+    run = newest(fake_gpu)
+    (record,) = run.records
+    assert record.spans is not None
+    assert record.spans.span_s == pytest.approx(50e-6)  # 50 MB at 1 us each
+    assert record.nodes == {TENSORRT: 1}
+    assert run.context.versions["tensorrt"] == "10.16.1"
+    assert run.context.plan["conv_search"] is None
+    header, row = (fake_gpu.work / "t.csv").read_text().splitlines()[:2]
+    assert (header.rpartition(",")[2], row.rpartition(",")[2]) == ("conv_search", "")
+    (opened,) = sessions(fake_gpu)
+    options = run.context.host["gpu"]["options"]
+    assert opened["asked"][TENSORRT].items() > options.items()
+    assert options == {
+        "trt_cuda_graph_enable": "True",
+        "trt_engine_cache_enable": "False",
+        "trt_timing_cache_enable": "False",
+    }
+    assert (opened["tf32"], opened["asked"][TENSORRT]["trt_fp16_enable"]) == ("0", "False")
+    assert list(fake_gpu.work.glob("**/*.engine")) == []
+
+
+@slow
+def test_tf32_float16_and_eager_calls_are_for_those_who_ask_for_them(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    asked = ("--tf32", "--mode", "eager", "--dtype", "fp16")
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, *asked)
+    assert ended.returncode == 0, ended.stderr
+    (opened,) = sessions(fake_gpu)
+    assert opened["tf32"] is None
+    options = opened["asked"][TENSORRT]
+    assert (options["trt_cuda_graph_enable"], options["trt_fp16_enable"]) == ("False", "True")
+    assert opened["asked"][CUDA]["use_tf32"] == "1"
+    assert "whether float16 or float32 kernels computed it is not told here" in ended.stdout
+
+
+@pytest.mark.parametrize(("dtype", "half"), [("float32", "False"), ("float16", "True")])
+def test_what_tensorrt_leaves_goes_to_cuda_on_the_same_stream(dtype: str, half: str) -> None:
+    place = gputensorrt.place(1, 0x7F00, captured=True)
+    assert gputensorrt.typed(place, [{"name": "x", "shape": [1], "dtype": dtype}]) == Place(
+        TENSORRT,
+        {
+            "device_id": "1",
+            "trt_cuda_graph_enable": "True",
+            "trt_engine_cache_enable": "False",
+            "trt_timing_cache_enable": "False",
+            "user_compute_stream": "32512",
+            "trt_fp16_enable": half,
+        },
+        "cuda",
+        1,
+        captured=True,
+        rest={CUDA: gpusession.place(1, 0x7F00).options},
+    )
+
+
+@slow
+def test_nodes_that_tensorrt_leaves_are_told_of(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
+    path = str(write_onnx("two", TWO))
+    ended = fake_gpu.benchbox("run", path, *RUN, "--mode", "eager", ort="untaken Relu")
+    assert ended.returncode == 0, ended.stderr
+    assert f"of its 2 nodes 1 on {CUDA}, not on {TENSORRT}" in ended.stdout
+    assert newest(fake_gpu).records[0].nodes == {TENSORRT: 1, CUDA: 1}
+
+
+@pytest.mark.parametrize(
+    ("told", "captured", "said"),
+    [
+        ("", True, {TENSORRT: 2}),
+        ("engines 2", False, {TENSORRT: 2}),
+        ("left Relu", False, {TENSORRT: 1, CPU: 1}),
+        ("untaken all", False, f"none of the graph's 2 nodes runs on {TENSORRT}, all on {CUDA}"),
+        (
+            "untaken MatMul\nleft Relu",
+            False,
+            f"none of the graph's 2 nodes runs on {TENSORRT}, all on {CUDA} or {CPU}",
+        ),
+        (
+            "untaken Relu",
+            True,
+            "it cannot be captured as a CUDA graph: This session cannot use the graph capture "
+            f"feature as requested by the user as all the graph nodes have not been assigned to "
+            f"{TENSORRT}; time it with --mode eager",
+        ),
+        (
+            "engines 2",
+            True,
+            "it cannot be captured as a CUDA graph: graph capture takes one of its 2 engines "
+            "alone; time it with --mode eager",
+        ),
+    ],
+)
+def test_a_graph_is_loaded_with_its_nodes_counted_or_refused(
+    fake_gpu: Libraries, write_onnx: WriteOnnx, told: str, said: object, *, captured: bool
+) -> None:
+    """What would be no figure of TensorRT, or of a part of the graph alone, is refused."""
+    (fake_gpu.work / "ort").write_text(told)
+    assert fake_gpu.run(LOAD.format(path=str(write_onnx("two", TWO)), captured=captured)) == said
+
+
+@slow
+def test_a_case_without_a_node_on_tensorrt_is_a_failed_row(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    path = str(write_onnx("two", TWO))
+    ended = fake_gpu.benchbox("run", path, *RUN, "--mode", "eager", ort="untaken all")
+    assert ended.returncode == 1
+    (record,) = newest(fake_gpu).records
+    assert (record.status, record.latency) == ("failed", None)
+    assert record.reason.startswith("RuntimeError: none of the graph's 2 nodes runs on Tensorrt")
+
+
+@slow
+def test_cuda_and_tensorrt_are_two_columns(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
+    asked = ("--device", "cuda", "--provider", "cuda,tensorrt", "--quick", "--max-time", "1s")
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *asked)
+    assert ended.returncode == 0, ended.stderr
+    for header in ("cuda (ms)", "cuda-tensorrt (ms)", "cuda-tensorrt, GPU (ms)"):
+        assert header in ended.stdout
+    assert "TensorRT 10.16.1" in ended.stdout
+    assert newest(fake_gpu, "cuda").records[0].nodes == {CUDA: 1}
+    assert newest(fake_gpu).records[0].nodes == {TENSORRT: 1}
+
+
+@pytest.mark.parametrize(
+    ("told", "libraries", "said"),
+    [
+        (f"without {TENSORRT}", {}, "was built without TensorRT: pip uninstall onnxruntime-gpu"),
+        ("", {"cuda": "devices 0"}, "no CUDA-capable device is detected"),
+    ],
+)
+def test_tensorrt_that_is_not_to_be_had_is_one_line_before_any_graph(
+    fake_gpu: Libraries, told: str, libraries: dict[str, str], said: str
+) -> None:
+    ended = fake_gpu.benchbox("run", "g2", *RUN, ort=told, **libraries)
+    assert ended.returncode == 6
+    (line,) = ended.stderr.strip().splitlines()
+    assert line.startswith("Error: device 'cuda-tensorrt': ")
+    assert said in line
+
+
+def test_without_tensorrt_s_libraries_nothing_is_timed_in_its_place(
+    fake_gpu: Libraries, tmp_path: Path
+) -> None:
+    folder = tmp_path / "without"
+    folder.mkdir()
+    for library in fake_gpu.folder.iterdir():
+        (folder / library.name).symlink_to(library)
+    (folder / "libnvinfer.so.10").unlink()
+    (folder / "libnvinfer.so.10").touch()  # hides one that this machine may have
+    gpu = Libraries(folder, fake_gpu.old, fake_gpu.work)
+    ended = gpu.benchbox("run", "g2", *RUN)
+    assert ended.returncode == 6
+    (line,) = ended.stderr.strip().splitlines()
+    assert "needs TensorRT 10, of which a library is missing (libnvinfer.so.10: " in line
+    assert "pip install 'tensorrt-cu13-libs==10.*'" in line
+    assert not (gpu.work / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("-d", "cpu", "--provider", "tensorrt"), "GPUs are timed by --device cuda"),
+        (("--provider", TENSORRT), "GPUs are timed by --device cuda"),
+        (("-d", "ssh://board", "--provider", "tensorrt"), "GPUs are timed by --device cuda"),
+        (
+            ("-d", "cuda", "--provider", "tensorrt", "--conv-search", "heuristic"),
+            "--conv-search: --provider tensorrt times its own kernels; leave one of them out",
+        ),
+        (
+            ("-d", "cuda", "--provider", "cuda,tensorrt", "--conv-search", "default"),
+            "--conv-search: --provider tensorrt times its own kernels; leave one of them out",
+        ),
+        (
+            ("-d", "cuda", "--provider", "tensorrt", "--threads", "2"),
+            "one thread drives --device cuda; leave it out",
+        ),
+    ],
+)
+def test_what_makes_no_sense_for_tensorrt_is_a_usage_error(
+    options: tuple[str, ...], said: str
+) -> None:
+    result = CliRunner().invoke(app, ["run", "g2", *options])
+    assert result.exit_code == 2
+    (line,) = result.stderr.strip().splitlines()
+    assert line.endswith(said)
