@@ -115,6 +115,7 @@ class Agent:
             "cpus": self.cpus,
             "affinity": system.affinity(),
             "rss_bytes": system.rss_bytes(),
+            **({} if self.gpu is None else {"seen": self.gpu.look()}),
         }
 
     def _probes(self) -> "Sentinel | GpuSentinel":
