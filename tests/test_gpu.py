@@ -17,6 +17,13 @@ RUN = ("--device", "cuda", "--quick", "--max-time", "1s")
 ONE = "one (float[32,32] x) => (float[32,32] y) { y = Relu(x) }"
 TWO = "two (float[32,32] x) => (float[32,32] y) { a = MatMul(x, x) y = Relu(a) }"
 
+WORDS = {
+    "the GPU's hardware slowed its clock down": "look at its power supply and its cooling",
+    "the GPU was too hot for its clock": "let it cool down",
+    "the GPU's power limit held its clock down": "give it a higher power limit",
+    "other processes computed on the GPU": "end those (nvidia-smi lists them)",
+}
+
 pytestmark = pytest.mark.slow
 
 
@@ -180,10 +187,42 @@ def test_a_case_that_loses_the_gpu_takes_no_other_with_it(
 def test_what_disturbs_the_gpu_is_kept_with_the_samples(
     fake_gpu: Libraries, write_onnx: WriteOnnx
 ) -> None:
-    fake_gpu.benchbox("run", str(write_onnx()), *RUN, nvml="process 999999 1000\nreasons 36")
+    under = "process 999999 1000\nprocess 999998 1000\nreasons 44"
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, nvml=under)
     bursts = newest(fake_gpu).records[0].bursts
-    assert all({"gpu_power", "gpu_hot", "gpu_shared"} <= set(burst.tags) for burst in bursts)
-    assert bursts[0].seen["gpu_other_memory_bytes"] == 1000
+    all_of_it = {"gpu_hardware", "gpu_power", "gpu_hot", "gpu_shared"}
+    assert all(all_of_it <= set(burst.tags) for burst in bursts)
+    assert bursts[0].seen["gpu_other_memory_bytes"] == 2000
+    for cause, help_ in WORDS.items():
+        assert f"in 100% of the bursts that count {cause}; {help_}" in ended.stdout
+        now = cause.replace("other processes", "2 other processes")
+        assert f"Warning: when the run began {now}; {help_}" in ended.stderr
+
+
+def test_of_a_gpu_that_nothing_slows_down_nothing_is_said(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN)
+    assert "when the run began" not in ended.stderr
+    assert "of the bursts that count" not in ended.stdout
+
+
+def test_a_host_that_is_slow_by_turns_is_seen_and_is_no_latency(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    run = ("run", str(write_onnx()), "--device", "cuda", "--quick", "--max-time", "2s")
+    ended = fake_gpu.benchbox(*run, ort="slow_every 150")
+    assert ended.returncode == 0, ended.stderr
+    (record,) = newest(fake_gpu).records
+    assert record.gate.host is not None
+    kept = [burst for burst in record.bursts if any(burst.quiet(record.gate))]
+    slow = [burst for burst in record.bursts if "slow" in burst.tags]
+    assert len(slow) > len(record.bursts) / 5
+    assert all(record.gate.host.holds(burst.host_marks[0][1]) for burst in kept if not slow)
+    assert record.latency is None or record.latency.quiet_share < 0.9
+    assert record.spans is not None
+    assert record.spans.span_s == pytest.approx(50e-6)  # it is none of the GPU's business
+    assert not any("gpu_slow" in burst.tags for burst in record.bursts)
 
 
 def test_a_run_is_not_resumed_in_another_mode(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
