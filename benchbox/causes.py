@@ -65,6 +65,7 @@ GPU_REASONS: tuple[tuple[Tag, int], ...] = (
 )
 # What a GPU may be under all the time, so that no call shows it by being slower than others.
 LASTING: tuple[Tag, ...] = ("gpu_hardware", "gpu_hot", "gpu_power", "gpu_shared")
+ONE_OTHER = "1 other process computed on the GPU; end it (nvidia-smi lists it)"
 # Spans with gaps are no disturbance of a latency: a footnote tells of them.
 ASIDE: tuple[Tag, ...] = ("unheld",)
 EXPLAINS: Mapping[str, tuple[Tag, ...]] = {
@@ -192,11 +193,12 @@ def _of_gpu(seen: Mapping[str, float], top_mhz: float | None) -> dict[Tag, bool]
 
 def of_gpu(seen: Mapping[str, float]) -> list[str]:
     """Return in words what NVML tells of LASTING causes on a GPU, each with what helps."""
-    count = int(seen.get("gpu_other_processes", 0))
-    others = f"{count} other process{'' if count == 1 else 'es'}"
     found = _of_gpu(seen, None)
-    words = ["; ".join(WORDS[tag]) for tag in LASTING if found[tag]]
-    return [each.replace("other processes", others) for each in words]
+    said = {tag: "; ".join(WORDS[tag]) for tag in LASTING if found[tag]}
+    if "gpu_shared" in said:
+        count = int(seen["gpu_other_processes"])
+        said["gpu_shared"] = ONE_OTHER if count == 1 else f"{count} {said['gpu_shared']}"
+    return list(said.values())
 
 
 def _any(seen: Mapping[str, float], *names: str) -> bool:

@@ -29,6 +29,18 @@ TORCH_MODES: Mapping[str, Mode] = {
     providers.TORCH_CUDAGRAPH: "graph",
 }
 
+# What decides how fast a GPU is; of a divided one the parts differ in the last three.
+IDENTITY = ("name", "driver", "power_limit_w", "multiprocessors", "l2_bytes", "memory_bytes")
+
+
+def identity(facts: Mapping[str, Any], provider: str, versions: Mapping[str, str]) -> list[object]:
+    """Return what decides a GPU's readings and its best, however calls are made on it.
+
+    It is the same for two GPUs that are alike. Probes are products by the library that is timed.
+    """
+    library = "torch" if providers.runs_modules(provider) else "onnxruntime"
+    return [*map(facts.get, IDENTITY), library, versions.get(library)]
+
 
 @dataclass(frozen=True, slots=True)
 class Driving:

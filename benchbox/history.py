@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchbox import host, providers
+from benchbox import gpus, host, providers
 from benchbox.records import Context
 from benchbox.states import STEP, Histogram, Known
 
@@ -25,7 +25,9 @@ def path(context: Context) -> Path:
     On a processor whatever runs the graphs: beside ONNX Runtime and PyTorch it reads the same.
     """
     gpu = context.host.get("gpu")
-    return _file(_processors(context) if gpu is None else _gpu(gpu, context))
+    if gpu is None:
+        return _file(_processors(context))
+    return _file([STEP, "gpu", *gpus.identity(gpu, context.provider, context.versions)])
 
 
 def beside(context: Context) -> Path | None:
@@ -50,16 +52,6 @@ def _processors(context: Context) -> list[object]:
 def _processor(context: Context) -> list[object]:
     keys = ("machine", "cpu", "cpus", "virtual")
     return [context.host.get(key) for key in keys]
-
-
-def _gpu(facts: Mapping[str, Any], context: Context) -> list[object]:
-    """Return what decides a GPU's readings, however calls are made and whichever it is of two.
-
-    The probe there is a product by the library that is timed.
-    """
-    names = ("name", "driver", "power_limit_w")
-    library = "torch" if providers.runs_modules(context.provider) else "onnxruntime"
-    return [STEP, "gpu", *map(facts.get, names), library, context.versions.get(library)]
 
 
 def load(file: Path, beside: Path | None = None) -> Known:

@@ -102,7 +102,8 @@ def ceiling(context: Context, record: Record) -> Ceiling | None:
     known = context.host.get("gpu", {}).get("ceilings", {})
     macs = known_macs(record.cost)
     memory = (record.cost or {}).get("memory_access_bytes")
-    kind = "tf32" if context.plan.get("tf32") else FLOATS.get(record.dtype)
+    rounded = context.plan.get("tf32") and record.dtype == "float32"
+    kind = "tf32" if rounded else FLOATS.get(record.dtype)
     per_s, bytes_per_s = known.get(f"{kind}_macs_per_s"), known.get("bytes_per_s")
     if not (record.spans and macs and memory and per_s and bytes_per_s):
         return None

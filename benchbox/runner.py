@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from benchbox import __version__, ceilings, export, history, matching, records, resuming
+from benchbox import __version__, ceilings, export, gpus, history, matching, records, resuming
 from benchbox.devices import Device
 from benchbox.errors import CaseError, UsageError
 from benchbox.export import Graph
@@ -197,7 +197,7 @@ def _context(request: Request, cases: Sequence[Case], agent: Agent) -> Context:
             **(device.driving.plan() if device.driving else {}),
         },
         specs=[_facts(spec, selection) for spec in _once(request.specs)],
-        host=_with_ceilings(_shareable(hello["host"])),
+        host=_with_ceilings(_shareable(hello["host"]), device.provider, hello["versions"]),
         versions={**export.versions(), **hello["versions"]},
         cpus=hello["cpus"],
         affinity=hello["affinity"],
@@ -223,11 +223,15 @@ def _shareable(host: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in host.items() if name not in PASSING}
 
 
-def _with_ceilings(host: dict[str, object]) -> dict[str, object]:
+def _with_ceilings(
+    host: dict[str, object], provider: str, versions: Mapping[str, str]
+) -> dict[str, object]:
     """Return the facts with what the GPU among them does at best, where that was measured."""
     gpu = host.get("gpu")
-    known = ceilings.load(gpu) if isinstance(gpu, Mapping) else {}
-    return {**host, "gpu": {**gpu, "ceilings": known}} if known and isinstance(gpu, dict) else host
+    if not isinstance(gpu, dict):
+        return host
+    known = ceilings.load(gpus.identity(gpu, provider, versions))
+    return {**host, "gpu": {**gpu, "ceilings": known}} if known else host
 
 
 def _facts(spec: BlockSpec, selection: Selection) -> SpecFacts:

@@ -13,9 +13,19 @@ from benchbox.spans import Spans
 from benchbox.states import Gate, State
 
 GPU = {"name": "A", "driver": "1", "power_limit_w": 300.0}
+VERSIONS = {"onnxruntime": "1", "torch": "2"}
 COPIES_S = 130_000 * 1e-9  # as it is computed
 GATE = Gate(compute=State(100, 98, 102), host=State(50, 49, 51))
-KNOWN = {"fp32_macs_per_s": 1e12, "tf32_macs_per_s": 4e12, "bytes_per_s": 1e11}
+KNOWN = {
+    "fp32_macs_per_s": 1e12,
+    "tf32_macs_per_s": 4e12,
+    "fp16_macs_per_s": 2e12,
+    "bytes_per_s": 1e11,
+}
+
+
+def identity(**facts: object) -> list[object]:
+    return gpus.identity({**GPU, **facts}, "p", VERSIONS)
 
 
 def burst(number: int, span_ns: int = 40_000, **more: object) -> Burst:
@@ -135,8 +145,10 @@ def test_other_processes_are_counted_and_not_named() -> None:
     hot = {"gpu_other_processes": 1, "gpu_throttle_bits": 0x40}
     assert causes.of_gpu(hot) == [
         "the GPU was too hot for its clock; let it cool down",
-        "1 other process computed on the GPU; end those (nvidia-smi lists them)",
+        "1 other process computed on the GPU; end it (nvidia-smi lists it)",
     ]
+    several = causes.of_gpu({"gpu_other_processes": 3})
+    assert several == ["3 other processes computed on the GPU; end those (nvidia-smi lists them)"]
     assert causes.of_gpu({"gpu_other_processes": 0, "gpu_throttle_bits": 0x1}) == []
 
 
@@ -153,6 +165,8 @@ def test_the_ceiling_is_what_binds_the_case() -> None:
     assert launching.ceiling(context(), moving) == launching.Ceiling("memory", 0.6)
     by_tf32 = launching.ceiling(context(tf32=True), computing)
     assert by_tf32 == launching.Ceiling("arithmetic", 0.125)
+    halved = launching.ceiling(context(tf32=True), replace(computing, dtype="float16"))
+    assert halved == launching.Ceiling("arithmetic", 0.25)
     assert launching.ceiling(context(), record()) is None
 
 
@@ -194,18 +208,41 @@ def test_files_have_the_columns_of_a_gpu_at_their_end_with_how_it_was_driven() -
     assert (cells["mode"], cells["tf32"]) == ("eager", "false")
 
 
-def test_ceilings_are_kept_by_gpu_and_driver(cache_dir: Path) -> None:
-    ceilings.save(GPU, KNOWN, "now")
-    assert ceilings.load({**GPU, "power_limit_w": 200.0}) == {**KNOWN, "measured": "now"}
-    assert ceilings.load({**GPU, "driver": "2"}) == {}
-    assert cache_dir in ceilings.path(GPU).parents
+def test_ceilings_are_kept_by_what_decides_them(cache_dir: Path) -> None:
+    known = identity()
+    assert ceilings.save(known, KNOWN, "now")
+    assert ceilings.load(identity(mig=False)) == {**KNOWN, "measured": "now"}
+    assert cache_dir in ceilings.path(known).parents
+
+
+@pytest.mark.parametrize("fact", gpus.IDENTITY)
+def test_another_gpu_or_a_part_of_it_has_ceilings_and_states_of_its_own(fact: str) -> None:
+    ceilings.save(identity(), KNOWN, "now")
+    assert ceilings.load(identity(**{fact: "another"})) == {}
+    part = replace(context(), host={"gpu": {**GPU, fact: "another"}})
+    assert history(part) != history(context())
+
+
+def test_another_library_or_version_of_it_has_ceilings_of_its_own() -> None:
+    ceilings.save(identity(), KNOWN, "now")
+    assert ceilings.load(gpus.identity(GPU, "p", {**VERSIONS, "onnxruntime": "2"})) == {}
+    assert ceilings.load(gpus.identity(GPU, "torch", VERSIONS)) == {}
+    assert ceilings.load(gpus.identity(GPU, "p", {**VERSIONS, "torch": "3"})) != {}
+
+
+def test_a_cache_that_cannot_be_written_keeps_no_ceilings_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BENCHBOX_CACHE_DIR", "/proc/nope")
+    assert not ceilings.save(identity(), KNOWN, "now")
+    assert ceilings.load(identity()) == {}
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"fp32_macs_per_s": -1}', '{"bytes_per_s": "x"}'])
 def test_a_file_that_makes_no_sense_holds_no_ceilings(text: str) -> None:
-    ceilings.path(GPU).parent.mkdir(parents=True)
-    ceilings.path(GPU).write_text(text)
-    assert ceilings.load(GPU) == {}
+    ceilings.path(identity()).parent.mkdir(parents=True)
+    ceilings.path(identity()).write_text(text)
+    assert ceilings.load(identity()) == {}
 
 
 def test_what_is_known_of_a_gpu_is_the_same_however_it_is_driven() -> None:

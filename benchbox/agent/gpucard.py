@@ -50,11 +50,12 @@ class Card:
     def facts(self) -> dict[str, object]:
         """Return what the GPU is and how it is set; `unseen` is why NVML cannot be asked.
 
+        Of a part of a divided GPU CUDA tells its own name and memory, NVML those of the whole.
         `options` are the library's that is timed.
         """
         properties = asdict(self._device.properties())
         told = self._nvml.facts() if self._nvml else {"unseen": self._blind}
-        return {**properties, **told, "options": self._options}
+        return {**told, **properties, "options": self._options}
 
     def versions(self) -> dict[str, str]:
         """Return the versions of CUDA and, where it is known, of the driver."""
