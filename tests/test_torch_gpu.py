@@ -63,6 +63,8 @@ def _timed_there(run: records.Run) -> None:
     assert record.gpu_bytes == 300 << 20  # what the stand-in takes for a module
     marks = [ns for burst in record.bursts for _, ns in burst.marks]
     assert set(marks) == {36_000}, "the product on the GPU, by its clock"
+    assert all(len(burst.host_marks) == len(burst.marks) for burst in record.bursts)
+    assert record.gate.host is not None
     assert {len(burst.copies_ns) for burst in record.bursts} == {3}
     assert run.context.versions["driver"] == "580.95.05"
     assert run.context.host["gpu"]["name"] == "NVIDIA Stand-in"

@@ -15,7 +15,7 @@ pretends to lie in. FAKE_ORT names a text file with lines:
   falls back         sessions run on the processor, as where the provider's library does not load
   work_mb N          work of a call, as memory filled on the GPU
   slow_every MS      for every other so many milliseconds the host takes twice as long, for a call
-                     that waits as for a power
+                     that waits as for a power by a modulus, which else takes always the same
 Beside it, with ".log" at its end, every session for TensorRT is noted, as JSON.
 """
 
@@ -32,6 +32,7 @@ from types import SimpleNamespace
 FOLDER = str(Path(__file__).parents[1])
 TENSORRT, CUDA, CPU = "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"
 WAITING, CAPTURED = "disable_synchronize_execution_providers", ("gpu_graph_id", "1")
+POWER_NS = 50_000  # more than a power takes by which the host's sentinel is read
 NS_PER_MB = 1000  # of the stand-in for CUDA's runtime, as long as it is not told otherwise
 ALLOCATED_MB = 400
 FULL = (
@@ -85,13 +86,13 @@ def slowness():
     return 1 + time.monotonic_ns() // PERIOD_NS % 2 if PERIOD_NS else 1
 
 
-def slowed(work):
-    def run(*arguments, **more):
-        for _ in range(slowness()):
-            result = work(*arguments, **more)
-        return result
-
-    return run
+def power(base, exponent, modulus=None):
+    """A power, of which one by a modulus takes the same time whatever the machine is at."""
+    start = time.perf_counter_ns()
+    result = real_power(base, exponent, modulus)
+    while modulus and time.perf_counter_ns() < start + slowness() * POWER_NS:
+        pass
+    return result
 
 
 def check_tensorrt(options):
@@ -252,7 +253,6 @@ ort.InferenceSession = Session
 ort.OrtValue.update_inplace = noted(ort.OrtValue.update_inplace)
 ort.OrtValue.ortvalue_from_numpy = staticmethod(on_the_processor(ort.OrtValue.ortvalue_from_numpy))
 Session.io_binding = io_binding
-if PERIOD_NS:
-    builtins.pow = slowed(pow)
+real_power, builtins.pow = pow, power
 if home := os.environ.get("FAKE_ORT_HOME"):
     ort.__file__ = str(Path(home) / "__init__.py")
