@@ -51,6 +51,7 @@ def _launch(records: Sequence[Mapping[str, Any]]) -> str:
 def _measured_there(name: str, record: Mapping[str, Any]) -> None:
     """A row of PyTorch's has all that one of ONNX Runtime's has."""
     case, spans = f"{name}: {record['case']}", record.get("spans")
+    assert record.get("latency"), f"{case} has no latency: {record['reason']}"
     assert record["gpu_bytes"] is not None, f"{case}: its memory is not known"
     for figure in ("spans_ns", "copies_ns", "marks"):
         assert all(burst[figure] for burst in record["bursts"]), f"{case}: no {figure}"
