@@ -72,7 +72,7 @@ def _require_gpus(places: Sequence[Device], asked: Asked) -> None:
         if not place.gpu:
             first = _options(asked)[0]
             raise UsageError(f"{first}: only for GPUs, and device {place.name!r} is none")
-    own = _options(replace(asked, cache=None))
+    own = _options(replace(asked, cache=None, conv_search=None))
     if own and len(modules) == len(places):
         by = ", ".join(dict.fromkeys(providers.short(place.provider) for place in places))
         raise UsageError(f"{own[0]}: only for ONNX Runtime on GPUs, not for --provider {by}")
