@@ -129,7 +129,8 @@ def tags(
     fast: bool = False,
     top_khz: float | None = None,
     setting: Mapping[str, str] = NOTHING,
-    on_gpu: bool = False,
+    gpu_slow: bool = False,
+    gpu_fast: bool = False,
     top_gpu_mhz: float | None = None,
     unheld: bool = False,
 ) -> tuple[Tag, ...]:
@@ -138,9 +139,9 @@ def tags(
     `seen` is what the agent's witness saw between the ends of the burst, `switches` the
     involuntary context switches in its calls, `slow` and `fast` say whether a sentinel read more or
     less than in the usual state, `top_khz` is the highest clock of the run, `setting` what of the
-    device was set otherwise than when the run began; None is not known. `on_gpu` says that the
-    sentinel is a GPU's, `top_gpu_mhz` is its highest clock of the run, and `unheld` says that spans
-    have gaps in them.
+    device was set otherwise than when the run began; None is not known. `gpu_slow` and `gpu_fast`
+    say it of a GPU's sentinels, `top_gpu_mhz` is its highest clock of the run, and `unheld` says
+    that spans have gaps in them.
     """
     bits = int(seen.get("throttled_bits", 0))
     said = setting.get(THROTTLED, "")
@@ -165,10 +166,10 @@ def tags(
         "migrated": _any(seen, "migrations", "moved"),
         "collected": _any(seen, "collections"),
         "pressure": share("pressure_us", US) > PRESSURE,
-        "slow": slow and not on_gpu,
-        "fast": fast and not on_gpu,
-        "gpu_slow": slow and on_gpu,
-        "gpu_fast": fast and on_gpu,
+        "slow": slow,
+        "fast": fast,
+        "gpu_slow": gpu_slow,
+        "gpu_fast": gpu_fast,
         "unheld": unheld,
         **_of_gpu(seen, top_gpu_mhz),
     }

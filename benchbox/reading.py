@@ -84,7 +84,7 @@ def _claimed(spec_facts: SpecFacts, records: Sequence[Record], *, several: bool)
     at = f" at batch {records[0].batch}" if several else ""
     about = f"{what}{at}{telling.at(pairs[0].slower)}"
     return (
-        f"{about} {_verdict(pairs)}: "
+        f"{about} {_verdict(pairs)}{_though(pairs)}: "
         f"{claim['subject']} cost {ratios} the latency of {claim['than_subject']}"
         f"{_at_flops(pairs)}{_aside(pairs)}."
     )
@@ -223,6 +223,13 @@ def _verdict(pairs: Sequence[Pair]) -> str:
     return ", ".join(clauses)
 
 
+def _though(pairs: Sequence[Pair]) -> str:
+    """Return that a decision comes from cases of which one at least is imprecise, if it does."""
+    decided = [pair for pair in pairs if pair.decision != "unclear"]
+    statuses = {each.status for pair in decided for each in (pair.slower, pair.than)}
+    return ", though by imprecise figures" if "imprecise" in statuses else ""
+
+
 def _key(pairs: Sequence[Pair]) -> str:
     """Return what the groups are called, as a prefix: `scale ` of `scale=1`."""
     key, equals, _ = pairs[0].group.partition("=")
@@ -290,13 +297,15 @@ def _not_built(record: Record) -> str:
 
 
 def _shifted(record: Record) -> str:
-    """Return that the state of the processor is another than that of earlier runs, if it is."""
-    shift = record.state_shift
-    if shift is None or abs(shift - 1) <= SHIFT:
-        return ""
-    than = f"{abs(shift - 1):.0%} {'slower' if shift > 1 else 'faster'}"
-    what = "GPU" if record.spans else "processor"
-    return f"taken while the {what} was {than} than in earlier runs on this machine"
+    """Return that a state, of the processor or the GPU, is another than in earlier runs, if so."""
+    first = "GPU" if record.spans else "processor"
+    shifts = {first: record.state_shift, "host's processor": record.host_shift}
+    said = [
+        f"the {what} was {abs(shift - 1):.0%} {'slower' if shift > 1 else 'faster'}"
+        for what, shift in shifts.items()
+        if shift is not None and abs(shift - 1) > SHIFT
+    ]
+    return f"taken while {listed(said)} than in earlier runs on this machine" if said else ""
 
 
 def _elsewhere(records: Sequence[Record], provider: str) -> list[str]:

@@ -116,7 +116,7 @@ def measure(
     try:
         context = _context(request, ready.cases, agent)
         previous = resuming.previous(request.results, context) if request.resume else None
-        states = history.path(context)
+        states, beside = history.path(context), history.beside(context)
         with closing(Journal(request.results, context, previous)) as journal:
             kind = LastingMeasurement if request.plan.sustained_s else Measurement
             measurement = kind(
@@ -128,12 +128,12 @@ def measure(
                 watcher,
                 agent,
                 request.open,
-                history.load(states),
+                history.load(states, beside),
                 allow_emulated=request.allow_emulated,
             )
             interrupted = measurement.run()
         if request.plan.arrival_per_s is None:  # else the processor was waking up all the time
-            history.save(states, measurement.readings.after())
+            history.save(states, measurement.readings.after(), beside)
     finally:
         agent.close()
     return Outcome(journal.run, interrupted, journal.lost)

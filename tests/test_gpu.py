@@ -132,6 +132,24 @@ def test_what_disturbs_the_gpu_is_kept_with_the_samples(
     assert bursts[0].seen["gpu_other_memory_bytes"] == 1000
 
 
+def test_a_host_that_is_slow_by_turns_is_seen_and_is_no_latency(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    run = ("run", str(write_onnx()), "--device", "cuda", "--quick", "--max-time", "2s")
+    ended = fake_gpu.benchbox(*run, ort="slow_every 150")
+    assert ended.returncode == 0, ended.stderr
+    (record,) = newest(fake_gpu).records
+    assert record.gate.host is not None
+    kept = [burst for burst in record.bursts if any(burst.quiet(record.gate))]
+    slow = [burst for burst in record.bursts if "slow" in burst.tags]
+    assert len(slow) > len(record.bursts) / 5
+    assert all(record.gate.host.holds(burst.host_marks[0][1]) for burst in kept if not slow)
+    assert record.latency is None or record.latency.quiet_share < 0.9
+    assert record.spans is not None
+    assert record.spans.span_s == pytest.approx(50e-6)  # it is none of the GPU's business
+    assert not any("gpu_slow" in burst.tags for burst in record.bursts)
+
+
 def test_a_run_is_not_resumed_in_another_mode(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
     path = str(write_onnx())
     fake_gpu.benchbox("run", path, *RUN, "--mode", "eager")

@@ -10,15 +10,17 @@ from benchbox.history import path as history
 from benchbox.records import Context, Record
 from benchbox.samples import Burst
 from benchbox.spans import Spans
+from benchbox.states import Gate, State
 
 GPU = {"name": "A", "driver": "1", "power_limit_w": 300.0}
 COPIES_S = 130_000 * 1e-9  # as it is computed
+GATE = Gate(compute=State(100, 98, 102), host=State(50, 49, 51))
 KNOWN = {"fp32_macs_per_s": 1e12, "tf32_macs_per_s": 4e12, "bytes_per_s": 1e11}
 
 
 def burst(number: int, span_ns: int = 40_000, **more: object) -> Burst:
     timed = Burst(0, number, (100_000,) * 4, (0,) * 4, spans_ns=(span_ns,) * 4)
-    return replace(timed, copies_ns=(130_000,), **more)  # type: ignore[arg-type]
+    return replace(timed, **{"copies_ns": (130_000,), **more})  # type: ignore[arg-type]
 
 
 def record(name: str = "a", launch: float = 0.2, group: str = "", **more: object) -> Record:
@@ -49,9 +51,32 @@ def test_spans_with_gaps_count_only_where_there_are_no_others() -> None:
     assert alone == Spans(90e-6, copies_s=COPIES_S, unheld_share=1.0)
 
 
-def test_spans_of_disturbed_calls_do_not_count() -> None:
-    disturbed = replace(burst(0), switches=(0, 1, 1, 1), spans_ns=(40_000, 9, 9, 9))
-    assert spans.estimate([disturbed]) == Spans(40e-6, copies_s=COPIES_S)
+def test_spans_beside_which_the_gpu_was_slow_do_not_count() -> None:
+    marks = (0, 100), (1, 100), (4, 200)
+    slowed = replace(burst(0), marks=marks, spans_ns=(40_000, 9, 9, 9))
+    assert spans.estimate([slowed], GATE) == Spans(40e-6)  # nor do the copies at the end
+    assert len(slowed.quiet_ns(GATE)) == 1
+
+
+def test_a_processor_that_is_slow_disturbs_latencies_and_copies_and_no_span() -> None:
+    steady, slow = ((0, 50), (4, 50)), ((0, 50), (1, 50), (4, 100))
+    bursts = [burst(0, host_marks=steady), burst(1, host_marks=slow, copies_ns=(260_000,))]
+    assert [len(each.quiet_ns(GATE)) for each in bursts] == [4, 1]
+    assert spans.estimate(bursts, GATE) == Spans(40e-6, copies_s=COPIES_S)
+    assert [each.tags for each in samples.tagged(bursts, GATE)] == [(), ("slow",)]
+
+
+def test_a_preempted_call_is_not_quiet_and_the_span_after_it_counts() -> None:
+    preempted = replace(burst(0), switches=(1, 1, 1, 1))
+    assert samples.estimate([preempted]) is None
+    assert spans.estimate([preempted]) == Spans(40e-6, copies_s=COPIES_S)
+
+
+def test_a_slow_gpu_and_a_slow_processor_are_two_causes() -> None:
+    both = burst(0, marks=((0, 200), (4, 200)), host_marks=((0, 100), (4, 100)))
+    gpu, host = replace(both, host_marks=()), replace(both, marks=())
+    found = [each.tags for each in samples.tagged([both, gpu, host], GATE)]
+    assert found == [("slow", "gpu_slow"), ("gpu_slow",), ("slow",)]
 
 
 def test_a_burst_on_a_processor_has_none() -> None:

@@ -10,9 +10,12 @@ pretends to lie in. FAKE_ORT names a text file with lines:
   capture fails      recording a CUDA graph fails
   lose OP            a call of a graph with such a node loses the GPU
   work_mb N          work of a call, as memory filled on the GPU
+  slow_every MS      for every other so many milliseconds the host takes twice as long, for a call
+                     that waits as for a power
 Beside it, with ".log" at its end, every session for TensorRT is noted, as JSON.
 """
 
+import builtins
 import ctypes
 import importlib
 import json
@@ -54,6 +57,9 @@ def named(key, names):
     return [name for name in names if name in chosen]
 
 
+PERIOD_NS = int((told("slow_every") or ["0"])[0]) * 1_000_000  # read once: it must cost nothing
+
+
 def real():
     """The installed package, in the place of this one."""
     sys.path[:] = [each for each in sys.path if Path(each or ".").resolve() != Path(FOLDER)]
@@ -62,6 +68,20 @@ def real():
 
 
 ort = real()
+
+
+def slowness():
+    """How long the host takes now, over what it takes else."""
+    return 1 + time.monotonic_ns() // PERIOD_NS % 2 if PERIOD_NS else 1
+
+
+def slowed(work):
+    def run(*arguments, **more):
+        for _ in range(slowness()):
+            result = work(*arguments, **more)
+        return result
+
+    return run
 
 
 def check_tensorrt(options):
@@ -155,7 +175,7 @@ class Session(ort.InferenceSession):
         self._cuda.cudaMemsetAsync(self._buffer, 0, size, stream)
         if not waits_not(run_options):
             self._cuda.cudaStreamSynchronize(stream)
-            while time.perf_counter_ns() < start + megabytes * NS_PER_MB:
+            while time.perf_counter_ns() < start + slowness() * megabytes * NS_PER_MB:
                 pass
         return None
 
@@ -189,5 +209,7 @@ ort.get_available_providers = available
 ort.InferenceSession = Session
 ort.OrtValue.ortvalue_from_numpy = staticmethod(on_the_processor(ort.OrtValue.ortvalue_from_numpy))
 Session.io_binding = io_binding
+if PERIOD_NS:
+    builtins.pow = slowed(pow)
 if home := os.environ.get("FAKE_ORT_HOME"):
     ort.__file__ = str(Path(home) / "__init__.py")
