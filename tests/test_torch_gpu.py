@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from benchbox import records
+from tests import explained
 from tests.fakegpu.building import Libraries
 
 MINE = """
@@ -56,6 +57,7 @@ def test_torch_is_timed_as_onnx_runtime_is(fake_gpu: Libraries, mine: tuple[str,
 
 def _timed_there(run: records.Run) -> None:
     (record,) = run.records
+    assert explained.unexplained(run.path) == set()
     assert record.spans is not None
     assert record.latency is not None
     assert record.spans.span_s == pytest.approx(50e-6), "one call alone, in the timed stream"
