@@ -63,6 +63,8 @@ GPU_REASONS: tuple[tuple[Tag, int], ...] = (
     ("gpu_hot", 0x20 | 0x40),
     ("gpu_power", 0x4),
 )
+# What a GPU may be under all the time, so that no call shows it by being slower than others.
+LASTING: tuple[Tag, ...] = ("gpu_hardware", "gpu_hot", "gpu_power", "gpu_shared")
 # Spans with gaps are no disturbance of a latency: a footnote tells of them.
 ASIDE: tuple[Tag, ...] = ("unheld",)
 EXPLAINS: Mapping[str, tuple[Tag, ...]] = {
@@ -186,6 +188,15 @@ def _of_gpu(seen: Mapping[str, float], top_mhz: float | None) -> dict[Tag, bool]
         "gpu_shared": _any(seen, "gpu_other_processes"),
         "gpu_clock": 0 < seen.get("gpu_sm_clock_mhz", 0.0) < slowest,
     }
+
+
+def of_gpu(seen: Mapping[str, float]) -> list[str]:
+    """Return in words what NVML tells of LASTING causes on a GPU, each with what helps."""
+    count = int(seen.get("gpu_other_processes", 0))
+    others = f"{count} other process{'' if count == 1 else 'es'}"
+    found = _of_gpu(seen, None)
+    words = ["; ".join(WORDS[tag]) for tag in LASTING if found[tag]]
+    return [each.replace("other processes", others) for each in words]
 
 
 def _any(seen: Mapping[str, float], *names: str) -> bool:

@@ -37,6 +37,9 @@ class Watcher(Protocol):
     def starting(self) -> None:
         """All graphs are there; the device comes next."""
 
+    def greeted(self, seen: Mapping[str, float]) -> None:
+        """The first process on a GPU has come up, and this is what NVML tells then."""
+
     def loading(self, done: int, total: int) -> None:
         """`done` of `total` graphs are loaded on the device, which takes a while on a slow link."""
 
@@ -114,6 +117,8 @@ def measure(
     watcher.starting()
     agent = agent or request.open(request.device)
     try:
+        if seen := agent.hello.get("seen"):
+            watcher.greeted(seen)
         context = _context(request, ready.cases, agent)
         previous = resuming.previous(request.results, context) if request.resume else None
         states, beside = history.path(context), history.beside(context)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchbox import ceilings, gpus, launching, samples, spans
+from benchbox import causes, ceilings, conditions, gpus, launching, samples, spans
 from benchbox.history import path as history
 from benchbox.records import Context, Record
 from benchbox.samples import Burst
@@ -100,11 +100,49 @@ def test_what_holds_a_gpu_down_is_a_tag_of_its_own() -> None:
     assert second.tags == ()
 
 
+def under(name: str, *shared: int, **more: object) -> Record:
+    """A record of bursts in which so many other processes computed on the GPU."""
+    bursts = [burst(i, seen={"gpu_other_processes": n}) for i, n in enumerate(shared)]
+    return record(name, bursts=samples.tagged(bursts, GATE), gate=GATE, **more)
+
+
+SHARED = "of the bursts that count other processes computed on the GPU; "
+SHARED += "end those (nvidia-smi lists them)"
+
+
+def test_what_a_gpu_was_under_is_said_of_precise_rows_too() -> None:
+    both = [under("a", 1, 1), under("b", 2, 2, status="imprecise")]
+    assert conditions.notes(context(), both) == [f"all cases: in 100% {SHARED}"]
+    one = [under("a", 1, 0), under("b", 0)]
+    assert conditions.notes(context(), one) == [f"a: in 50% {SHARED}"]
+    many = [under(str(i), *[1] * i, *[0] * (9 - i)) for i in range(6)]
+    assert conditions.notes(context(), many) == [f"5 of 6 cases: in 11% to 56% {SHARED}"]
+
+
+def test_what_a_gpu_was_under_in_a_few_bursts_is_not_worth_a_word() -> None:
+    assert conditions.notes(context(), [under("a", 1, *[0] * 24)]) == []
+    assert conditions.notes(context(), [under("a", 1, *[0] * 19)]) == [f"a: in 5% {SHARED}"]
+
+
+def test_bursts_that_do_not_count_are_left_out_of_what_a_gpu_was_under() -> None:
+    found = under("a", 1, 0)
+    slow = replace(found.bursts[0], marks=((0, 200), (4, 200)))
+    kept = replace(found, bursts=[slow, found.bursts[1]])
+    assert conditions.notes(context(), [kept]) == []
+
+
+def test_other_processes_are_counted_and_not_named() -> None:
+    hot = {"gpu_other_processes": 1, "gpu_throttle_bits": 0x40}
+    assert causes.of_gpu(hot) == [
+        "the GPU was too hot for its clock; let it cool down",
+        "1 other process computed on the GPU; end those (nvidia-smi lists them)",
+    ]
+    assert causes.of_gpu({"gpu_other_processes": 0, "gpu_throttle_bits": 0x1}) == []
+
+
 def test_spans_with_gaps_are_no_reason_for_a_wide_interval() -> None:
     (tagged,) = samples.tagged([burst(0, unheld=1)], samples.OPEN)
     assert tagged.tags == ("unheld",)
-    from benchbox import causes
-
     assert causes.summary({"unheld": 1.0}) == ("", "")
 
 

@@ -115,6 +115,7 @@ class Agent:
             "cpus": self.cpus,
             "affinity": system.affinity(),
             "rss_bytes": system.rss_bytes(),
+            **({} if self.gpu is None else {"seen": self.gpu.look()}),
         }
 
     def _probes(self) -> "Sentinel | GpuSentinel":
@@ -149,7 +150,6 @@ class Agent:
         """Open a graph, call it once, and keep it."""
         mark = system.mark_peak()
         loaded = self._runtime.load(request)
-        self.sessions[request["graph"]] = loaded
         system.check_bound(self.cpus)
         # With more threads the pool's keep their own mode, and no call could tell.
         is_short = self.threads == 1 and loaded.first_call_s < denormals.LONGEST_S
@@ -171,6 +171,9 @@ class Agent:
             "peak_rss_bytes": system.peak_rss_bytes(),
             "peak_bytes": system.peak_since(mark),
         }
+        if request.get("compare"):
+            self._runtime.compare(request, loaded)
+        self.sessions[request["graph"]] = loaded
         yield reply | ({"types": self._runtime.types(request)} if request.get("types") else {})
 
     def time(self, request: Message) -> Iterator[dict[str, object]]:

@@ -16,7 +16,7 @@ from benchbox.agent.counters import Seen
 from benchbox.agent.gpucard import Card
 from benchbox.agent.gpuqueue import Stream
 from benchbox.agent.gpusentinel import Products
-from benchbox.agent.runtime import GpuSession
+from benchbox.agent.runtime import GpuSession, Session
 from benchbox.agent.stdio import Message
 
 if TYPE_CHECKING:
@@ -131,6 +131,16 @@ class Gpu:
                 request["path"], request["inputs"], request["seed"], where, options
             )
         return replace(loaded, gpu_bytes=max(0, free - self.gpu.free_bytes()))
+
+    def compare(self, request: Message, loaded: Session) -> None:
+        """Raise Refusal unless the graph gives what it gives on the processor."""
+        from benchbox.agent import gpuoutputs, likeness
+
+        assert isinstance(loaded, GpuSession), "loaded here"
+        rounded = request["compare"] == "half" or self._driving["tf32"]
+        tolerance = likeness.HALF_TOLERANCE if rounded else likeness.TOLERANCE
+        with self._anywhere():
+            gpuoutputs.compare(request, loaded, tolerance, len(self._usable))
 
     def types(self, request: Message) -> Mapping[str, int] | None:
         """Return how many nodes of such a graph give which type; an engine does not tell."""

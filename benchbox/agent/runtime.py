@@ -11,6 +11,7 @@ from benchbox.agent.stdio import Message
 
 if TYPE_CHECKING:
     from benchbox.agent.gpucard import Card
+    from benchbox.agent.likeness import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class GpuSession(Session):
     """
 
     enqueue: Callable[[], object]
-    run_with_copies: Callable[[], object]
+    run_with_copies: "Callable[[], Sequence[Array]]"
 
     def run(self) -> object:
         """Call the graph and wait for its outputs, on the GPU."""
@@ -77,6 +78,9 @@ class Runtime(Protocol):
 
     def look(self) -> Seen:
         """Return what is seen of a GPU that it runs on, nothing on a processor."""
+
+    def compare(self, request: Message, loaded: Session) -> None:
+        """Raise Refusal unless a graph gives on a GPU what it gives on the processor."""
 
     def types(self, request: Message) -> Mapping[str, int] | None:
         """Return how many nodes of such a graph give which type, None where nobody tells."""
@@ -126,6 +130,9 @@ class OnnxRuntime:
             )
         system.check_pool(self._threads, self._cpus, masks)
         return loaded
+
+    def compare(self, request: Message, loaded: Session) -> None:
+        """Leave it: this is the processor."""
 
     def types(self, request: Message) -> Mapping[str, int] | None:
         """Return how many nodes of such a graph give which type."""

@@ -18,6 +18,8 @@ from benchbox.export import building
 if TYPE_CHECKING:
     import torch
 
+    from benchbox.agent.likeness import Array
+
 WARMUPS = 3  # before a capture: libraries allocate and choose their kernels in the first calls
 
 Result = TypeVar("Result")
@@ -125,13 +127,13 @@ def with_copies(
     call: Callable[[], object],
     tensors: "Sequence[torch.Tensor]",
     sources: "Sequence[torch.Tensor]",
-) -> Callable[[], object]:
+) -> "Callable[[], list[Array]]":
     """Return the call with its input copied from `sources` on the host, its output back there."""
 
-    def run() -> object:
+    def run() -> "list[Array]":
         for tensor, source in zip(tensors, sources, strict=True):
             tensor.copy_(source)
-        return [each.cpu() for each in building.tensors(call())]
+        return [each.cpu().numpy() for each in building.tensors(call())]
 
     return run
 

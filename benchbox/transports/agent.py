@@ -115,11 +115,14 @@ class Agent:
         *,
         denormals: bool = False,
         types: bool = False,
+        compare: str | None = None,
         module: Mapping[str, object] | None = None,
     ) -> Loaded:
         """Open a graph on the device and call it once.
 
         Where asked, look for `denormals` in it, and see the `types` in which its nodes compute.
+        On a GPU `compare` its outputs with the processor's: "single", or "half" for what may
+        compute in less than float32.
         `module` says how the nn.Module is built that is to run instead, and to equal the graph.
 
         Raises CaseError when it cannot be loaded, AgentError when the agent is lost over it.
@@ -133,6 +136,7 @@ class Agent:
             "seed": seed,
             "denormals": denormals,
             "types": types,
+            **({"compare": compare} if compare else {}),
             **({"module": module} if module else {}),
         }
         reply = self._ask(request, self._deadlines.load_s)

@@ -21,6 +21,7 @@ from benchbox.agent.runtime import GpuSession
 from benchbox.export import Graph, building
 from benchbox.specs import Case, Selection
 from benchbox.torch_agent import cuda
+from tests.cuda.bench import BLIND
 
 # Long enough for what an event itself takes, one or two microseconds, to be nothing.
 CASES = (
@@ -32,9 +33,32 @@ CASES = (
 )
 REPLAYED = ("graph", providers.TORCH_CUDAGRAPH)
 CALLS = 20
-BEFORE = 2  # calls of a burst before those that are timed
 SETTLING_S = 1.0  # until the GPU's clock has settled
 WORK = ("kernel", "gpu_memset", "gpu_memcpy")
+
+
+class Counted:
+    """A graph that is called as another is, and knows of its calls whether they were waited for."""
+
+    def __init__(self, call: gputiming.Call) -> None:
+        self._call = call
+        self.queued: list[bool] = []
+
+    def run(self) -> object:
+        self.queued.append(False)
+        return self._call.run()
+
+    def enqueue(self) -> object:
+        self.queued.append(True)
+        return self._call.enqueue()
+
+    def run_with_copies(self) -> object:
+        self.queued.append(False)
+        return self._call.run_with_copies()
+
+    def last(self, count: int) -> list[int]:
+        """Which of all calls are the last so many that were queued: the others were to settle."""
+        return [at for at, queued in enumerate(self.queued) if queued][-count:]
 
 
 def main() -> None:
@@ -92,16 +116,20 @@ def both(call: GpuSession, stream: Stream, *, replayed: bool) -> list[float]:
     until = time.monotonic() + SETTLING_S
     while time.monotonic() < until:
         call.run()
+    counted = Counted(call)
     activities = list(torch.profiler.supported_activities())
     with torch.profiler.profile(activities=activities) as profile:
-        burst = gputiming.burst(call, Marker(stream), gputiming.Plan(CALLS, replayed=replayed))
+        burst = gputiming.burst(counted, Marker(stream), gputiming.Plan(CALLS, replayed=replayed))
         stream.synchronize()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "trace.json"
         profile.export_chrome_trace(str(file))
         trace = json.loads(file.read_text())
-    calls = per_call(trace["traceEvents"], BEFORE + 2 * len(burst.spans_ns))
-    return [median(burst.spans_ns), median(calls[BEFORE + 1 :: 2])]
+    calls = per_call(trace["traceEvents"], len(counted.queued))
+    return [
+        median(burst.spans_ns),
+        median(calls[at] for at in counted.last(len(burst.spans_ns))),
+    ]
 
 
 def per_call(events: Sequence[Mapping[str, Any]], calls: int) -> list[float]:
@@ -111,7 +139,7 @@ def per_call(events: Sequence[Mapping[str, Any]], calls: int) -> list[float]:
     """
     work = sorted((e["ts"], e["ts"] + e["dur"]) for e in events if e.get("cat") in WORK)
     if not work:
-        raise ValueError("torch's profiler sees no work on a GPU")
+        raise ValueError(BLIND)
     if len(work) % calls:
         raise ValueError(f"torch's profiler sees {len(work)} kernels in {calls} calls")
     each = len(work) // calls
