@@ -28,7 +28,7 @@ Used = dict[tuple[int, float], tuple[str, float]]  # by pid and start: name, pro
 def doctor(name: str, threads: int | None, cpus: str | None, seconds: float) -> None:
     """Watch a device for some seconds, then print how good a place to measure it is, and why."""
     device = devices.resolve(parsing.one_device(name), threads, parsing.one_choice(cpus))
-    with open_agent(device) as agent:
+    with open_agent(device, python_for="doctor") as agent:
         emulated.require_real(agent, device.name, "speed to watch")
         before = _used()
         try:
