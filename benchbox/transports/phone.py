@@ -36,7 +36,7 @@ class Phone:
 
     def __init__(self, device: Device, link: AdbLink, sending: Sending = silent) -> None:
         """Make the folder there; the link ends with the phone. Raises DeviceError."""
-        self.device, self.link, self._sending = device, link, sending
+        self.device, self.link, self.sending = device, link, sending
         self._started: list[tuple[ShellChannel, str]] = []
         self._holder: ShellChannel | None = None
         try:
@@ -68,8 +68,7 @@ class Phone:
         """Return what a script prints; raises CaseError where it fails, ChannelClosed."""
         channel = self._run(script)
         if channel.exit_status != 0:
-            last = (channel.stderr_tail().splitlines() or [channel.epitaph()])[-1]
-            raise CaseError(f"on the device: {last}")
+            raise CaseError(f"on the device: {_last(channel)}")
         return channel.output().decode(errors="replace")
 
     def push(self, files: Mapping[str, Path]) -> dict[str, str]:
@@ -98,19 +97,17 @@ class Phone:
         self._make_room(path.stat().st_size)
         fresh = f"{FOLDER}/run/new-{secrets.token_hex(8)}"
         try:
-            adb_sync.send(self.link, path, fresh, partial(self._sending, shown))
+            adb_sync.send(self.link, path, fresh, partial(self.sending, shown))
             told = f'set -- $(sha256sum {fresh}); [ "$1" = {name[:64]} ] || exit {BROKEN}; '
             done = self._run(f"{told}mv -f {fresh} {FOLDER}/files/{name}")
-        except CaseError:
-            self._run(f"rm -f {fresh}")
+            if done.exit_status != 0:
+                is_broken = done.exit_status == BROKEN
+                why = "a file arrived broken; run it again" if is_broken else _last(done)
+                raise CaseError(f"on the device: {why}")
+        except BaseException:  # Ctrl-C, too: what adb has sent of a file cannot be gone on with
+            with contextlib.suppress(ChannelClosed):
+                self._run(f"rm -f {fresh}")
             raise
-        if done.exit_status == 0:
-            return
-        last = (done.stderr_tail().splitlines() or [done.epitaph()])[-1]
-        self._run(f"rm -f {fresh}")
-        is_broken = done.exit_status == BROKEN
-        why = "a file arrived broken; run it again" if is_broken else last
-        raise CaseError(f"on the device: {why}")
 
     def _make_room(self, size: int) -> None:
         """Make room for a file; raises CaseError where there is none."""
@@ -186,6 +183,11 @@ class Phone:
         return ()
 
     @property
+    def brings_runtime(self) -> bool:
+        """Always: there is no Python to install anything for."""
+        return True
+
+    @property
     def is_busy(self) -> bool:
         """Whether another benchbox is timing there."""
         with contextlib.suppress(ChannelClosed, CaseError):
@@ -228,6 +230,11 @@ class Phone:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _last(channel: ShellChannel) -> str:
+    """Return the last line that a script wrote to stderr, or else how it ended."""
+    return (channel.stderr_tail().splitlines() or [channel.epitaph()])[-1]
 
 
 def _name(path: Path) -> str:
