@@ -39,6 +39,7 @@ if [ "$(cat ../whole/$n 2>/dev/null)" != "$now" ]; then
 fi
 touch -ac $n
 echo $n"""
+LISTED = re.compile(rf"([0-9]{{1,12}}) ([0-9]{{1,15}}) ({KEPT.pattern})")  # used at, size, name
 BROKEN = 9  # an exit code of our own: the file has another hash
 
 
@@ -71,7 +72,8 @@ class Phone:
         channel = self.link.start(shell(script))
         channel.close()
         if channel.wait(REPLY_S) is None:
-            raise ChannelClosed(f"its shell gave no answer for {REPLY_S:.0f} s")
+            nothing = f"its shell gave no answer for {REPLY_S:.0f} s"
+            raise ChannelClosed(channel.epitaph() if channel.has_ended else nothing)
         channel.drop()
         return channel
 
@@ -122,8 +124,9 @@ class Phone:
     def _make_room(self, size: int) -> None:
         """Make room for a file; raises CaseError where there is none."""
         listed = f"cd {FOLDER}/files; for n in *; do [ -f $n ] && stat -c '%X %s %n' $n; done; "
-        free, *lines = self._ask(f"stat -f -c '%a %S' {FOLDER}; {listed}true").splitlines()
-        files = sorted((int(at), int(each), name) for at, each, name in map(str.split, lines))
+        free, *lines = self._ask(f"stat -f -c '%a %S' {FOLDER}; {listed}true").split("\n")
+        told = filter(None, map(LISTED.fullmatch, lines))
+        files = sorted((int(match[1]), int(match[2]), match[3]) for match in told)
         total = size + sum(each for _, each, _ in files)
         gone = []
         for _, each, name in files:
@@ -132,14 +135,13 @@ class Phone:
             gone.append(name)
             total -= each
         if gone:  # sets hold on to files, and are soon made again
-            names = " ".join(name for name in gone if KEPT.fullmatch(name))
-            dropped = f"for n in {names}; do rm -f files/$n whole/$n; done"
+            dropped = f"for n in {' '.join(gone)}; do rm -f files/$n whole/$n; done"
             self._ask(f"cd {FOLDER}; {dropped}; rm -rf sets/*")
             free = self._ask(f"stat -f -c '%a %S' {FOLDER}")
-        blocks, each = map(int, free.split())
-        if size + SPARE_BYTES > blocks * each:
+        left = phone_facts.free_bytes(free)
+        if size + SPARE_BYTES > left:
             needed = -(-(size + SPARE_BYTES) // 2**20)
-            said = f"no space left there: {needed} MB needed, {blocks * each >> 20} MB free"
+            said = f"no space left there: {needed} MB needed, {left >> 20} MB free"
             raise CaseError(f"on the device: {said}")
 
     def gather(self, files: Mapping[str, Path]) -> str:
@@ -186,7 +188,8 @@ class Phone:
             told = self._ask(f"du -sk {FOLDER}; rm -rf {FOLDER}/*; true")
         except (ChannelClosed, CaseError) as error:
             raise DeviceError(f"device {self.device.name!r}: not emptied: {error}") from None
-        return int(told.split()[0]) << 10
+        kib = re.match("[0-9]{1,15}", told)
+        return int(kib[0]) << 10 if kib else 0
 
     @property
     def lacks(self) -> Sequence[str]:
@@ -211,8 +214,9 @@ class Phone:
     def look(self) -> dict[str, Any]:
         """Return what the phone is, as benchbox.agent.facts has it; raises DeviceError."""
         try:
-            return phone_facts.read(self._ask(phone_facts.SCRIPT), self.machine)
-        except (ChannelClosed, CaseError) as error:
+            mark = secrets.token_hex(8)
+            return phone_facts.read(self._ask(phone_facts.script(mark)), mark, self.machine)
+        except (ChannelClosed, CaseError, OSError, ValueError) as error:
             raise DeviceError(
                 f"device {self.device.name!r}: says nothing of itself: {error}"
             ) from None
