@@ -33,7 +33,7 @@ def doctor(
     name, asked = parsing.one_device(name), Place(threads, [parsing.one_choice(cpus)], [""])
     own = fitting(asked, name, typed)
     device = devices.resolve(name, own.threads, own.cpus[0])
-    with open_agent(device) as agent:
+    with open_agent(device, python_for="doctor") as agent:
         emulated.require_real(agent, device.name, "speed to watch")
         before = _used()
         try:
