@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from benchbox import records
 from benchbox.cli.app import app
+from tests import explained
 from tests.conftest import WriteOnnx
 from tests.fakegpu.building import Libraries
 
@@ -360,3 +361,4 @@ def test_records_of_a_gpu_are_json_that_reads_back(
     assert kept.spans_ns == tuple(burst["spans_ns"])
     assert len(kept.spans_ns) == len(kept.enqueues_ns) == len(kept.latencies_ns)
     assert len(kept.copies_ns) == 3
+    assert explained.unexplained(run.path) == set()
