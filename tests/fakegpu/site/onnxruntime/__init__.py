@@ -2,7 +2,7 @@
 
 A session for a GPU computes on the processor, and adds work to its stream of the stand-in for
 CUDA's runtime; a call that waits takes as long as that work. FAKE_ORT_HOME is the folder that it
-pretends to lie in. FAKE_ORT names a text file with lines:
+pretends to lie in. The processor looks undisturbed. FAKE_ORT names a text file with lines:
   left OP            nodes of that type are left to the processor, "left all" all of them
   untaken OP         TensorRT leaves nodes of that type to CUDA, "untaken all" all of them
   engines N          TensorRT makes so many of the nodes that it takes
@@ -15,7 +15,7 @@ pretends to lie in. FAKE_ORT names a text file with lines:
   falls back         sessions run on the processor, as where the provider's library does not load
   work_mb N          work of a call, as memory filled on the GPU
   slow_every MS      for every other so many milliseconds the host takes twice as long, for a call
-                     that waits as for a power by a modulus, which else takes always the same
+                     that waits as for a power
 Beside it, with ".log" at its end, every session for TensorRT is noted, as JSON.
 """
 
@@ -32,9 +32,9 @@ from types import SimpleNamespace
 FOLDER = str(Path(__file__).parents[1])
 TENSORRT, CUDA, CPU = "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"
 WAITING, CAPTURED = "disable_synchronize_execution_providers", ("gpu_graph_id", "1")
-POWER_NS = 50_000  # more than a power takes by which the host's sentinel is read
 NS_PER_MB = 1000  # of the stand-in for CUDA's runtime, as long as it is not told otherwise
 ALLOCATED_MB = 400
+POWER_NS = 100_000  # by which the processor is watched; several times what it takes
 FULL = (
     "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Exception during initialization: "
     "/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:376 void* "
@@ -86,13 +86,17 @@ def slowness():
     return 1 + time.monotonic_ns() // PERIOD_NS % 2 if PERIOD_NS else 1
 
 
-def power(base, exponent, modulus=None):
-    """A power, of which one by a modulus takes the same time whatever the machine is at."""
-    start = time.perf_counter_ns()
-    result = real_power(base, exponent, modulus)
-    while modulus and time.perf_counter_ns() < start + slowness() * POWER_NS:
-        pass
-    return result
+def steady(power):
+    """A power of whole numbers that takes as long, whatever else keeps the processor busy."""
+
+    def run(*arguments):
+        start = time.perf_counter_ns()
+        result = power(*arguments)
+        while len(arguments) > 2 and time.perf_counter_ns() < start + slowness() * POWER_NS:
+            pass
+        return result
+
+    return run
 
 
 def check_tensorrt(options):
@@ -253,6 +257,6 @@ ort.InferenceSession = Session
 ort.OrtValue.update_inplace = noted(ort.OrtValue.update_inplace)
 ort.OrtValue.ortvalue_from_numpy = staticmethod(on_the_processor(ort.OrtValue.ortvalue_from_numpy))
 Session.io_binding = io_binding
-real_power, builtins.pow = pow, power
+builtins.pow = steady(pow)
 if home := os.environ.get("FAKE_ORT_HOME"):
     ort.__file__ = str(Path(home) / "__init__.py")
