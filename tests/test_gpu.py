@@ -217,18 +217,16 @@ def test_a_host_that_is_slow_by_turns_is_seen_and_is_no_latency(
     (record,) = newest(fake_gpu).records
     host = record.gate.host
     assert host is not None
-    readings = [[ns for _, ns in burst.host_marks] for burst in record.bursts]
-    assert max(map(min, readings)) > 1.5 * min(map(max, readings))
-    outside = [not any(map(host.holds, each)) for each in readings]
-    assert sum(outside) > len(outside) / 5
-    for burst, out in zip(record.bursts, outside, strict=True):
-        if out:
-            assert not any(burst.quiet(record.gate))
-            assert {"slow", "fast"} & set(burst.tags)
+    readings = [ns for burst in record.bursts for _, ns in burst.host_marks]
+    assert max(readings) > 1.5 * min(readings)
+    outside = [ns for ns in readings if not host.holds(ns)]
+    assert len(outside) > len(readings) / 10
+    told = [burst for burst in record.bursts if {"slow", "fast"} & set(burst.tags)]
+    assert len(told) > len(record.bursts) / 10
     assert record.latency is None or record.latency.quiet_share < 0.9
     assert record.spans is not None
     assert record.spans.span_s == pytest.approx(50e-6)  # it is none of the GPU's business
-    assert sum("gpu_slow" in burst.tags for burst in record.bursts) < sum(outside)
+    assert sum("gpu_slow" in burst.tags for burst in record.bursts) < len(told)
 
 
 def test_a_run_is_not_resumed_in_another_mode(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
