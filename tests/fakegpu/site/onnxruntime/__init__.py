@@ -19,7 +19,6 @@ pretends to lie in. The processor looks undisturbed. FAKE_ORT names a text file 
 Beside it, with ".log" at its end, every session for TensorRT is noted, as JSON.
 """
 
-import builtins
 import ctypes
 import importlib
 import json
@@ -29,12 +28,13 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import calm
+
 FOLDER = str(Path(__file__).parents[1])
 TENSORRT, CUDA, CPU = "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"
 WAITING, CAPTURED = "disable_synchronize_execution_providers", ("gpu_graph_id", "1")
 NS_PER_MB = 1000  # of the stand-in for CUDA's runtime, as long as it is not told otherwise
 ALLOCATED_MB = 400
-POWER_NS = 100_000  # by which the processor is watched; several times what it takes
 FULL = (
     "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Exception during initialization: "
     "/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:376 void* "
@@ -79,24 +79,6 @@ def real():
 
 
 ort = real()
-
-
-def slowness():
-    """How long the host takes now, over what it takes else."""
-    return 1 + time.monotonic_ns() // PERIOD_NS % 2 if PERIOD_NS else 1
-
-
-def steady(power):
-    """A power of whole numbers that takes as long, whatever else keeps the processor busy."""
-
-    def run(*arguments):
-        start = time.perf_counter_ns()
-        result = power(*arguments)
-        while len(arguments) > 2 and time.perf_counter_ns() < start + slowness() * POWER_NS:
-            pass
-        return result
-
-    return run
 
 
 def check_tensorrt(options):
@@ -196,7 +178,7 @@ class Session(ort.InferenceSession):
         self._cuda.cudaMemsetAsync(self._buffer, 0, size, stream)
         if entry(run_options, WAITING) != "1":
             self._cuda.cudaStreamSynchronize(stream)
-            while time.perf_counter_ns() < start + slowness() * megabytes * NS_PER_MB:
+            while time.perf_counter_ns() < start + calm.slowness(PERIOD_NS) * megabytes * NS_PER_MB:
                 pass
         return None
 
@@ -257,6 +239,6 @@ ort.InferenceSession = Session
 ort.OrtValue.update_inplace = noted(ort.OrtValue.update_inplace)
 ort.OrtValue.ortvalue_from_numpy = staticmethod(on_the_processor(ort.OrtValue.ortvalue_from_numpy))
 Session.io_binding = io_binding
-builtins.pow = steady(pow)
+calm.keep(PERIOD_NS)
 if home := os.environ.get("FAKE_ORT_HOME"):
     ort.__file__ = str(Path(home) / "__init__.py")
