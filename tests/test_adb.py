@@ -240,7 +240,8 @@ def test_the_shell_and_the_keeper_agree_on_the_folder(link: AdbLink, device: Dev
 
 @pytest.mark.parametrize("python", ["$(touch /tmp/hit)", "a'; touch /tmp/hit; '", "~/x; touch hit"])
 def test_the_path_of_python_is_never_run_as_a_command(there: "board.Phone", python: str) -> None:
-    with pytest.raises(DeviceError, match=r"no .* there; name one with"):
+    again = rf"name one with: benchbox device add NAME {there.url} --python PATH, or run Termux"
+    with pytest.raises(DeviceError, match=rf"no .* there; {again}"):
         open_agent(Device("phone", CPU_PROVIDER, 1, "arm", (), there.url, python))
     assert not (there.root / "tmp/hit").exists()
     assert not (there.root / "hit").exists()
