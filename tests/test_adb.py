@@ -526,6 +526,21 @@ def test_what_a_killed_program_has_left_is_removed_before_the_next_one_times(
     assert left.isdisjoint({"new-1", "agent-1"}) and len(left) == 1, left
 
 
+def test_a_file_that_changed_on_the_phone_is_sent_anew(
+    bare: Phone, there: "board.Phone", tmp_path: Path
+) -> None:
+    path = tmp_path / "x.onnx"
+    path.write_bytes(b"abc")
+    name, folder = bare.push({"x": path})["x"], bare.gather({"one/x": path})
+    kept, made = there.storage / "benchbox/files" / name, there.root / folder[1:] / "one/x"
+    kept.write_bytes(b"abd")
+    assert bare.push({"x": path}) == {"x": name}
+    assert kept.read_bytes() == b"abc"
+    made.write_bytes(b"abd")
+    assert bare.gather({"one/x": path}) == folder
+    assert made.read_bytes() == kept.read_bytes() == b"abc"
+
+
 def test_a_phone_without_room_is_the_cases_error(
     bare: Phone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,13 +1,13 @@
 """What a run shows on stderr: a live line on a terminal, one plain line per case when piped."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from benchbox import host, specs, telling
+from benchbox import causes, host, specs, telling
 from benchbox.devices import Device
 from benchbox.errors import BenchboxError
 from benchbox.records import Record
@@ -84,6 +84,14 @@ class Live:
                 f"Warning: others keep {busy:.1f} of {len(host.usable_cpus())} processors busy; "
                 "stop them, or expect wide intervals.",
                 style="yellow",
+            )
+
+    def greeted(self, seen: Mapping[str, float]) -> None:
+        """Warn of what slows a GPU down from the beginning."""
+        where = f"{self._name}: " if self._name else ""
+        for words in causes.of_gpu(seen):
+            self._console.print(
+                f"Warning: {where}when the run began {words}", style="yellow", markup=False
             )
 
     def loading(self, done: int, total: int) -> None:
