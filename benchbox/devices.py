@@ -181,7 +181,7 @@ def _entry(name: str) -> Entry:
 
 def _unknown(name: str) -> str:
     """Return what to write instead of a name that no device has."""
-    known = [*DEVICES, *registry.entries()]
+    known = list(dict.fromkeys([*DEVICES, *registry.entries()]))
     if ":" in name or "@" in name:
         return (
             f"unknown device {name!r}: write an address as ssh://[user@]host[:port] or adb://serial"
@@ -196,6 +196,14 @@ def _unknown(name: str) -> str:
 def shareable(url: str) -> str:
     """Return a name for an unregistered address that tells neither host nor user nor serial."""
     return f"{url[:3]}-{hashlib.sha256(url.encode()).hexdigest()[:6]}"
+
+
+def naming_python(device: Device, *, addressed: bool = True) -> str:
+    """Return the command that names another Python of a device, with or without its address."""
+    if not addressed:
+        return "benchbox device add NAME URL --python PATH"
+    known = registry.find(device.command_name) or Entry("NAME", device.url)
+    return registry.command(replace(known, python="PATH"))
 
 
 def require_arm(device: Device, machine: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from benchbox import comparing, conditions, launching, papers, telling, verdicts
 from benchbox.records import Record, Run, SpecFacts, known_macs, uncounted
 from benchbox.render import units
-from benchbox.render.words import by_text, listed
+from benchbox.render.words import by_text, grouped, listed
 from benchbox.samples import Latency
 from benchbox.specs.labels import label_text
 from benchbox.stats import Interval
@@ -104,12 +104,16 @@ def is_unclear(run: Run) -> bool:
 
 
 def failures(run: Run, spec_facts: SpecFacts) -> list[str]:
-    """Return a line per case that was not measured, with the reason."""
-    return [
-        f"{record.case} {record.status}" + (f": {record.reason}" if record.reason else "")
-        for record in _records(run, spec_facts)
+    """Return the cases that were not measured, in a line for each reason."""
+    records = _records(run, spec_facts)
+    ends = [
+        record.status + (f": {record.reason}" if record.reason else "")
         if record.status in ("failed", "skipped")
+        else ""
+        for record in records
     ]
+    names = [record.case for record in records]
+    return [f"{which} {end}" for which, end in grouped(names, ends)]
 
 
 def notes(

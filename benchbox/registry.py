@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from benchbox import providers
 from benchbox.errors import StorageError, UsageError
 
 # Of the processors that differ: the fastest ones, the slowest, and what lies between.
@@ -19,6 +21,10 @@ CLUSTERS: tuple[Cluster, ...] = get_args(Cluster)
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 RESERVED = ("cpu", "cuda", "all")
+# What a run with these options puts behind a device's name, by the option.
+BEHIND = dict.fromkeys(CLUSTERS, "--cpus") | {
+    word: "--provider" for word in (*providers.NAMES, *providers.MODULES) if word != "cpu"
+}
 TABLE = "devices"
 USER = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 HOST = r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?\]"
@@ -74,10 +80,15 @@ def check(entry: Entry) -> None:
     is_reserved = entry.name in RESERVED or entry.name.startswith("cuda-")  # as GPUs are recorded
     if not NAME.fullmatch(entry.name) or is_reserved:
         raise UsageError(f"{where}: a name has a-z, 0-9, _ and -, and is not cpu, cuda or all")
+    if word := next((each for each in BEHIND if entry.name.endswith(f"-{each}")), ""):
+        taken = f"-d {entry.name.removesuffix(f'-{word}')} {BEHIND[word]} {word}"
+        raise UsageError(f"{where}: that is what {taken} is recorded as; choose another name")
     if entry.url.startswith("ssh:"):
         address(entry.url)
     elif entry.url != "local" and not ADB.fullmatch(entry.url):
         raise UsageError(f"{where}: {entry.url!r} is no address; write {FORMS}")
+    if entry.python and entry.url == "local":
+        raise UsageError(f"{where}: this machine is timed by the Python of benchbox; no --python")
     if entry.python and not PYTHON.fullmatch(entry.python):
         raise UsageError(f"{where}: --python {entry.python!r}: not the path of a program")
     _check_processors(entry, where)
@@ -199,21 +210,25 @@ def _check_types(where: str, table: Mapping[str, Any]) -> None:
 def add(entry: Entry) -> Path:
     """Write a device into the project's file if that has devices, else the user's; return it.
 
-    All else in the file stays as it is. One that is there already is left as it is. Raises
-    UsageError when there is another one of that name, StorageError when the file cannot be written.
+    All else in the file stays as it is. One that is there already is left as it is, with other
+    options at the same address replaced. Raises UsageError when there is one of that name at
+    another address, StorageError when the file cannot be written.
     """
     check(entry)
     known = find(entry.name)
     if known is not None and replace(known, file=entry.file) == entry:
         return known.file
-    if known is not None:
+    if known is not None and known.url != entry.url:
         raise UsageError(
-            f"device {entry.name!r} is registered in {known.file} already: "
-            f"benchbox device remove {entry.name}"
+            f"device {entry.name!r} is registered in {known.file} already, at {known.url}: "
+            f"benchbox device remove {entry.name} && {command(entry)}"
         )
     project, user = files()
-    path = project if tables(project) else user
+    path = known.file if known is not None else project if tables(project) else user
     text, before = parse(path)
+    if known is not None:
+        text = "".join(_without(text, entry.name)).rstrip("\n")
+        text += "\n" * bool(text)
     lines = [f"[{TABLE}.{entry.name}]", f"url = {json.dumps(entry.url, ensure_ascii=False)}"]
     if entry.python:
         lines.append(f"python = {json.dumps(entry.python, ensure_ascii=False)}")
@@ -226,6 +241,19 @@ def add(entry: Entry) -> Path:
     others = before.get(TABLE, {})
     _replace(path, fresh, {**before, TABLE: {**others, entry.name: _table(entry)}})
     return path
+
+
+def command(entry: Entry) -> str:
+    """Return the command that registers a device so."""
+    words = ["benchbox", "device", "add", entry.name, entry.url]
+    if entry.python:
+        words += ["--python", entry.python]
+    if entry.threads is not None:
+        words += ["--threads", str(entry.threads)]
+    if entry.cpus:
+        cpus = entry.cpus if isinstance(entry.cpus, str) else ",".join(map(str, entry.cpus))
+        words += ["--cpus", cpus]
+    return " ".join(map(shlex.quote, words))
 
 
 def _plain(cpus: Processors) -> str | list[int]:

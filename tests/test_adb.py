@@ -240,7 +240,8 @@ def test_the_shell_and_the_keeper_agree_on_the_folder(link: AdbLink, device: Dev
 
 @pytest.mark.parametrize("python", ["$(touch /tmp/hit)", "a'; touch /tmp/hit; '", "~/x; touch hit"])
 def test_the_path_of_python_is_never_run_as_a_command(there: "board.Phone", python: str) -> None:
-    with pytest.raises(DeviceError, match=r"no .* there; name one with"):
+    again = rf"name one with: benchbox device add NAME {there.url} --python PATH, or run Termux"
+    with pytest.raises(DeviceError, match=rf"no .* there; {again}"):
         open_agent(Device("phone", CPU_PROVIDER, 1, "arm", (), there.url, python))
     assert not (there.root / "tmp/hit").exists()
     assert not (there.root / "hit").exists()
@@ -516,13 +517,12 @@ def test_a_file_whose_sending_is_interrupted_leaves_nothing_there(
 def test_what_a_killed_program_has_left_is_removed_before_the_next_one_times(
     pythonless: Device, there: "board.Phone"
 ) -> None:
-    with Phone(pythonless, adb.connect(pythonless)):
+    with Phone(pythonless, adb.connect(pythonless)) as reached:
         folder = there.storage / "benchbox/run"
-    for name in ("new-1", "agent-1"):
-        (folder / name).write_text("1")
-    with open_agent(pythonless):
-        left = {path.name for path in folder.iterdir()}
-    assert left.isdisjoint({"new-1", "agent-1"}) and len(left) == 1, left
+        for name in ("new-1", "agent-1", "part-1"):
+            (folder / name).write_text("1")
+        reached.hold()
+        assert [path.name for path in folder.iterdir()] == ["part-1"]
 
 
 def test_a_file_that_changed_on_the_phone_is_sent_anew(

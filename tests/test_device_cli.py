@@ -1,9 +1,10 @@
+import platform
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from benchbox import seen
+from benchbox import registry, seen
 from benchbox.cli.app import app
 from benchbox.cli.boards import _cluster, _missing, _rows
 from benchbox.devices import CPU_PROVIDER, Device
@@ -56,18 +57,37 @@ def test_a_device_is_added_listed_and_removed() -> None:
         (("add", "cpu", "ssh://pi"), 2, "a name has a-z"),
         (("add", "pi", "ssh://me:pw@pi"), 2, "it holds no password"),
         (("add", "pi", "ssh://pi", "--cpus", "x"), 2, "--cpus x: write processors as"),
+        (("add", "arm", "local"), 6, "this machine is x86_64, not an ARM one"),
+        (("add", "box", "local", "--python", "/usr/bin/python3"), 2, "no --python"),
+        (("add", "box", "local", "--install"), 2, "is this machine; --install is for others"),
+        (("add", "pi-big", "ssh://pi"), 2, "that is what -d pi --cpus big is recorded as"),
         (("remove", "pi"), 2, "is not registered"),
         (("check", "pi"), 6, "unknown device 'pi'"),
         (("check", "cpu", "--clean"), 2, "--install and --clean are for others"),
         (("check", "cpu", "--provider", "torch"), 2, "only for GPUs, and device 'cpu' is none"),
     ],
 )
-def test_what_cannot_be_is_one_line(arguments: tuple[str, ...], code: int, sentence: str) -> None:
+def test_what_cannot_be_is_one_line(
+    arguments: tuple[str, ...], code: int, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     result = invoke(*arguments)
     assert result.exit_code == code
     assert result.stderr.startswith("Error: ")
     assert sentence in result.stderr
     assert result.stderr.count("\n") == 1
+    assert not Path("config").exists()
+
+
+def test_a_device_is_given_other_options_by_adding_it_again() -> None:
+    invoke("add", "pi", "ssh://pi", "--threads", "2", "--cpus", "2-3")
+    again = invoke("add", "pi", "ssh://pi", "--python", "~/py/bin/python")
+    assert again.exit_code == 0, again.output
+    assert again.stderr == "in place of: benchbox device add pi ssh://pi --threads 2 --cpus 2,3\n"
+    found = registry.find("pi")
+    assert found is not None
+    assert (found.python, found.threads, found.cpus) == ("~/py/bin/python", None, ())
+    assert invoke("add", "pi", "ssh://pi", "--python", "~/py/bin/python").stderr == ""
 
 
 def test_the_tables_of_devices_are_no_defaults_of_commands() -> None:
@@ -109,7 +129,9 @@ def test_what_a_board_says_is_shown() -> None:
 def test_what_a_board_lacks_is_said_with_what_to_do() -> None:
     assert _missing(PI, FACTS, []) == ""
     assert "check pi --install" in _missing(PI, FACTS, ["onnxruntime"])
-    assert "--clean" in _missing(PI, {**FACTS, "free_bytes": 1}, [])
+    assert dict(_rows({**FACTS, "free_bytes": 40 << 20}))["free space"] == (
+        "40 MB; large graphs may not fit"
+    )
     many = Device("pi", CPU_PROVIDER, 5, "arm", (), "ssh://pi")
     assert "it has the processors 0-3" in _missing(many, FACTS, [])
     with pytest.raises(DeviceError, match=r"device 'arm': .*x86_64, not an ARM one"):

@@ -140,6 +140,25 @@ def registered(in_tmp: Path) -> None:
 
 
 @pytest.mark.usefixtures("registered")
+def test_a_device_that_is_registered_is_named_once() -> None:
+    with pytest.raises(DeviceError) as caught:
+        devices.resolve("box")
+    assert str(caught.value).count(" arm,") == 1
+
+
+@pytest.mark.usefixtures("registered")
+def test_the_command_for_another_python_is_whole() -> None:
+    named, unnamed = devices.resolve("pi"), devices.resolve("ssh://me@pi")
+    assert devices.naming_python(named) == (
+        "benchbox device add pi ssh://me@pi --python PATH --threads 2 --cpus 2,3"
+    )
+    assert devices.naming_python(unnamed) == "benchbox device add NAME ssh://me@pi --python PATH"
+    assert devices.naming_python(named, addressed=False) == (
+        "benchbox device add NAME URL --python PATH"
+    )
+
+
+@pytest.mark.usefixtures("registered")
 def test_a_registered_device_brings_what_its_table_says() -> None:
     assert devices.resolve("pi") == Device(
         "pi", CPU_PROVIDER, 2, "arm", (2, 3), "ssh://me@pi", "~/py"

@@ -149,6 +149,18 @@ def test_on_several_devices_each_line_has_the_name_of_its_device() -> None:
     ]
 
 
+def test_a_reason_is_said_of_the_first_case_and_then_only_referred_to() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    with Lives(console, 3, [PI]) as (pi,):
+        for n, why in ((1, "emulated"), (2, "emulated"), (3, "another")):
+            pi.finished(record({"n": n}, None, status="skipped", reason=why))
+    assert shown(console).splitlines() == [
+        "[1/3] g2:n=1 skipped (emulated)",
+        "[2/3] g2:n=2 skipped (as above)",
+        "[3/3] g2:n=3 skipped (another)",
+    ]
+
+
 def test_a_single_device_is_not_named_and_its_failure_is_for_the_command_to_tell() -> None:
     console = Console(file=io.StringIO(), width=200)
     with Lives(console, 1, [PI]) as (pi,):

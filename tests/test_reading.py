@@ -234,6 +234,16 @@ def test_failures_name_the_case_and_the_reason() -> None:
     ]
 
 
+def test_cases_that_failed_alike_share_a_line() -> None:
+    skipped = [
+        record({"groups": n}, None, status="skipped", reason="emulated") for n in (1, 2, 4, 8)
+    ]
+    assert failures(run_of(skipped), G2) == ["all cases skipped: emulated"]
+    assert failures(run_of([record({"groups": 16}), *skipped[:2], *skipped[3:]]), G2) == [
+        "groups=1, groups=2 and groups=8 skipped: emulated"
+    ]
+
+
 def test_records_of_other_specs_are_not_mixed_in() -> None:
     other = record({"groups": 2}, None, spec="g3", status="failed", reason="no", note="n")
     run = run_of([other, *pair(1, ratio(2.0))])

@@ -168,8 +168,40 @@ def test_a_name_is_given_to_one_device() -> None:
     written = file.read_bytes()
     assert registry.add(PI) == file
     assert file.read_bytes() == written
-    with pytest.raises(UsageError, match="already: benchbox device remove pi"):
-        registry.add(Entry(PI.name, "ssh://other"))
+    again = "benchbox device remove pi && benchbox device add pi ssh://other --cpus big"
+    with pytest.raises(UsageError, match=rf"already, at {PI.url}: {again}$"):
+        registry.add(Entry(PI.name, "ssh://other", cpus="big"))
+
+
+def test_other_options_take_the_place_of_those_that_were(user_file: Path) -> None:
+    user_file.parent.mkdir()
+    user_file.write_text(FILE)
+    registry.add(Entry("two", "ssh://two", threads=3))
+    text = user_file.read_text()
+    assert registry.find("two") == Entry("two", "ssh://two", threads=3, file=user_file)
+    assert text.count("[devices.two]") == 1
+    assert all(line in text for line in ("# mine", "[devices.one]", "# what follows", "seed = 1"))
+
+
+def test_a_devices_options_are_replaced_where_they_stand(user_file: Path) -> None:
+    registry.add(PI)
+    Path("benchbox.toml").write_text('[devices.box]\nurl = "local"\n')
+    assert registry.add(replace(PI, threads=None)) == user_file
+    assert "pi" not in Path("benchbox.toml").read_text()
+
+
+@pytest.mark.parametrize("behind", ["big", "middle", "little", "xnnpack", "torch", "torch-compile"])
+def test_a_name_is_none_that_a_run_on_another_device_is_recorded_as(behind: str) -> None:
+    with pytest.raises(UsageError, match=rf"that is what -d pi --\w+ {behind} is recorded as"):
+        registry.add(Entry(f"pi-{behind}", "ssh://pi"))
+    registry.add(Entry(f"pi{behind}", "ssh://pi"))
+
+
+def test_a_command_is_one_that_can_be_pasted() -> None:
+    assert registry.command(replace(PI, python="/opt/my python")) == (
+        "benchbox device add pi ssh://me@pi.local:2222 --python '/opt/my python' "
+        "--threads 2 --cpus 2,3"
+    )
 
 
 def test_what_is_not_there_cannot_be_removed() -> None:

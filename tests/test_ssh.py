@@ -320,7 +320,10 @@ def python_of(server: Server, device: Device, text: str) -> Device:
 
 def test_a_board_without_python_says_so(device: Device) -> None:
     absent = Device("board", CPU_PROVIDER, 1, "arm", (), device.url, "/no/python")
-    assert "no /no/python there; install Python 3.11 or newer" in refused(absent)
+    assert refused(absent).endswith(
+        "no /no/python there; install Python 3.11 or newer, or name one with: "
+        f"benchbox device add NAME {device.url} --python PATH"
+    )
 
 
 def test_an_old_python_is_called_too_old(server: Server, device: Device) -> None:

@@ -633,6 +633,30 @@ def test_an_interrupted_run_is_kept_on_both_devices_and_both_go_on(box: Board, n
 
 
 @pytest.mark.slow
+def test_a_second_ctrl_c_says_where_what_was_measured_is(box: Board) -> None:
+    """The board's agent is stuck, so that the first one cannot end what it is at."""
+    process = start("run", "a.onnx", *BOTH, *FOREVER)
+    wait_for(process, lambda: works(process.pid, "benchbox.agent") and works(box.pid, FILES))
+    for pid in box.pids(FILES):
+        box.kill(pid, signal.SIGSTOP)
+    assert process.stderr is not None
+    os.killpg(process.pid, signal.SIGINT)
+    for line in process.stderr:
+        if line.startswith("cpu [1/1] "):
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=LONG_S)
+    assert process.returncode == 130, stderr
+    kept = [f"Records so far: {newest(name).path}" for name in ("cpu", "box")]
+    assert stderr.splitlines()[-3:] == [*kept, "Interrupted; `--resume` goes on from here."]
+    assert [record.status for record in newest("cpu").records] == ["imprecise"]
+    deadline = time.monotonic() + LONG_S
+    while box.pids(FILES) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not box.pids(FILES)
+
+
+@pytest.mark.slow
 def test_a_host_that_says_nothing_does_not_keep_the_others_from_being_timed(box: Board) -> None:
     assert box
     hasty = "from benchbox.transports import link; link.CONNECT_S = 2.0"  # 15 s take long here

@@ -1,6 +1,7 @@
 """What `benchbox device` does."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -22,7 +23,7 @@ from benchbox.render.cells import printable
 from benchbox.transports import open_agent, open_board
 
 MIB = 1 << 20
-LEAST_FREE_BYTES = 256 * MIB  # ONNX Runtime, numpy and some graphs
+LITTLE_FREE_BYTES = 256 * MIB  # ONNX Runtime, numpy and some graphs need less
 HOT_C = 75.0  # most boards begin to throttle at 80 to 85
 KHZ = 1000  # in a MHz
 LABEL = 14  # characters
@@ -48,7 +49,15 @@ def add(
     name: str, url: str, python: str, threads: int | None, cpus: str | None, *, install: bool
 ) -> None:
     """Register a device; with `install`, put there what it lacks, and check it."""
-    path = registry.add(Entry(name, url, python, threads, parsing.one_choice(cpus)))
+    entry = Entry(name, url, python, threads, parsing.one_choice(cpus))
+    if url == "local" and install:
+        raise UsageError(f"device {name!r} is this machine; --install is for others")
+    if url == "local" and name in devices.DEVICES:
+        devices.resolve(name)  # `arm` is a claim about this machine
+    known = registry.entries().get(name)
+    path = registry.add(entry)
+    if known is not None and replace(known, file=entry.file) != entry:
+        console(stderr=True).print(f"in place of: {registry.command(known)}", markup=False)
     advice = "" if install else f"; try it: benchbox device check {name}"
     console().print(f"{name} is in {path}{advice}", markup=False)
     if install:
@@ -105,10 +114,16 @@ def _look(device: Device, *, install: bool, clean: bool) -> bool:
 
     Raises DeviceError where it lacks something.
     """
-    _prepare(device, console(stderr=True), install=install, clean=clean)
+    stderr = console(stderr=True)
+    _prepare(device, stderr, install=install, clean=clean)
     with open_board(device) as board:
         told, lacks, is_busy = board.look(), board.lacks, board.is_busy
     _print(_rows(told))
+    if told["free_bytes"] < LITTLE_FREE_BYTES and not clean:
+        stderr.print(
+            f"little space: benchbox device check {device.command_name} --clean makes some",
+            markup=False,
+        )
     what = seen.describe(told.get("model"), told["machine"], told["clusters"])
     seen.note(device.url, what)
     if missing := _missing(device, told, lacks):
@@ -139,10 +154,6 @@ def _missing(device: Device, told: dict[str, Any], lacking: Sequence[str]) -> st
     if lacking:
         lacks = " and no ".join(lacking)
         return f"its Python has no {lacks}; benchbox device check {device.command_name} --install"
-    if told["free_bytes"] < LEAST_FREE_BYTES:
-        least = LEAST_FREE_BYTES // MIB
-        free = f"{told['free_bytes'] / MIB:.0f} MB are free there, {least} MB should be"
-        return f"{free}; free some, or: benchbox device check {device.command_name} --clean"
     usable = [cpu for cluster in told["clusters"] for cpu in cluster["cpus"]]
     named = set() if isinstance(device.cpus, str) else set(device.cpus)
     absent = sorted(named - set(usable))
@@ -165,7 +176,8 @@ def _rows(told: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("heat", f"{celsius:.0f} °C{warm}"))
     rows += [(LABELS[name], setting[name]) for name in OF_ALL if name in setting]
     if (free := told.get("free_bytes")) is not None:
-        rows.append(("free space", f"{free / MIB:.0f} MB"))
+        little = "; large graphs may not fit" if free < LITTLE_FREE_BYTES else ""
+        rows.append(("free space", f"{free / MIB:.0f} MB{little}"))
     return rows
 
 

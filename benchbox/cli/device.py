@@ -36,13 +36,15 @@ def add(
     threads: Annotated[int | None, typer.Option("--threads", "-t", help="of one inference")] = None,
     cpus: Annotated[
         str | None,
-        typer.Option(metavar="LIST", help="processors, one for each thread, or big or little"),
+        typer.Option(
+            metavar="LIST", help="processors, one for each thread, or big, middle or little"
+        ),
     ] = None,
     install: Annotated[
         bool, typer.Option("--install", help="put ONNX Runtime there if it lacks it, and check it")
     ] = False,
 ) -> None:
-    """Give a device a name; keys and host keys stay with SSH."""
+    """Give a device a name, or one at the same address other options; keys stay with SSH."""
     from benchbox.cli import boards
 
     boards.add(name, url, python, threads, cpus, install=install)

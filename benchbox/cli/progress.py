@@ -44,6 +44,7 @@ class Live:
         self._name = name
         self._finished: dict[str, str] = {}
         self._sent: set[str] = set()
+        self._reasons: set[str] = set()
         self._stage = 0
         self._bar = bar or _bar(console)
         self._task: TaskID | None = None
@@ -172,10 +173,17 @@ class Live:
         if record.spec == specs.COMPARE and record.relative and record.case != record.reference:
             figure += f", {units.ratio(record.relative.value)} ({units.bounds(record.relative)})"
         figure += telling.briefly(record)
-        reason = f" ({record.reason})" if record.reason else ""
+        reason = f" ({self._once(record.reason)})" if record.reason else ""
         status = "" if record.status == "ok" else f" {record.status}"
         count = f"[{len(self._finished)}/{self._total}]"
         self._say(f"{count} {record.key}{figure}{status}{reason}")
+
+    def _once(self, reason: str) -> str:
+        """Return a reason, or where it was said of another case, that it is the same."""
+        if reason in self._reasons:
+            return "as above"
+        self._reasons.add(reason)
+        return reason
 
     def _say(self, line: str) -> None:
         prefix = f"{self._name} " if self._name else ""

@@ -144,7 +144,7 @@ def _begun(requests: Sequence[Request]) -> list[Request]:
 
     When no device has one, resuming fails as it does on a single device.
     """
-    has_run = [records.latest(r.results, r.device.name, r.name) is not None for r in requests]
+    has_run = [_newest(request) is not None for request in requests]
     if not any(has_run):
         return list(requests)
     return [
@@ -166,6 +166,7 @@ def _measured(requests: Sequence[Request], stderr: Console) -> Ends:
 
     # A request to end is treated as Ctrl-C: what was measured is kept.
     before = {number: signal.signal(number, _interrupt) for number in ENDINGS}
+    known = [_newest(request) for request in requests]
     try:
         with Lives(stderr, count, [request.device for request in requests]) as lives:
             requests = [
@@ -175,9 +176,29 @@ def _measured(requests: Sequence[Request], stderr: Console) -> Ends:
             return together.run(
                 requests, lives, lambda place, error: lives[place].failed(error), stopping
             )
+    except KeyboardInterrupt:  # before there was anything, or for the second time
+        kept = [path for r, was in zip(requests, known, strict=True) if (path := _kept(r, was))]
+        if not kept:
+            raise
+        for path in kept:
+            stderr.print(f"Records so far: {path}", markup=False)
+        stderr.print("Interrupted; `--resume` goes on from here.", style="yellow")
+        raise typer.Exit(INTERRUPTED) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _newest(request: Request) -> Path | None:
+    return records.latest(request.results, request.device.name, request.name)
+
+
+def _kept(request: Request, before: Path | None) -> Path | None:
+    """Return the file of a run that has no end, where it has one; `before` was there before it."""
+    path = _newest(request)
+    if path is None or (path == before and not request.resume):
+        return None
+    return path
 
 
 def _request(

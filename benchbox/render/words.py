@@ -15,11 +15,16 @@ def group(name: str) -> str:
 
 def by_text(cases: Sequence[str], texts: Sequence[str]) -> list[str]:
     """Return each text once, after the names of the cases that it is about; empty ones are none."""
+    return [f"{names}: {text}" for names, text in grouped(cases, texts)]
+
+
+def grouped(cases: Sequence[str], texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each text that is not empty, after the names of the cases that it is about."""
     about: dict[str, list[str]] = {}
     for case, text in zip(cases, texts, strict=True):
         if text:
             about.setdefault(text, []).append(case)
-    return [f"{_all_or(names, len(cases))}: {text}" for text, names in about.items()]
+    return [(_all_or(names, len(cases)), text) for text, names in about.items()]
 
 
 def _all_or(names: Sequence[str], count: int) -> str:

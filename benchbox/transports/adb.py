@@ -14,7 +14,7 @@ from benchbox.transports.remote import Board
 
 LOOK_S = 15.0
 NO_PYTHON = (
-    "name one with: benchbox device add --python PATH, or run Termux and its sshd there: "
+    "name one with: {}, or run Termux and its sshd there: "
     "ssh://user@phone:8022 (by cable: adb forward tcp:8022 tcp:8022, then "
     "ssh://user@127.0.0.1:8022)"
 )

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
-from benchbox import host, seen
+from benchbox import devices, host, seen
 from benchbox.devices import Device
 from benchbox.errors import CaseError, DeviceError
 from benchbox.transports import commands, replies, zipapp
@@ -44,8 +44,8 @@ class Board:
     ) -> None:
         """Start the keeper over a link, which ends with the board.
 
-        `no_python` says what to do where there is none; `sending` hears of what is pushed. Raises
-        DeviceError when none starts.
+        `no_python` says what to do where there is none, with {} for how one is named; `sending`
+        hears of what is pushed. Raises DeviceError when none starts.
         """
         self.device = device
         self._sending = sending
@@ -73,7 +73,7 @@ class Board:
     def _no_python(self, error: Exception) -> str:
         name, python = self.device.name, self.device.python or "python3"
         if self._keeper.exit_status in (126, 127):
-            return f"device {name!r}: no {python} there; {self._advice}"
+            return f"device {name!r}: no {python} there; {self._advice.format(self._naming())}"
         if isinstance(error, Noise):
             return (
                 f"device {name!r}: its login shell prints {error.said!r} before any program does; "
@@ -82,13 +82,17 @@ class Board:
         advice = "" if self._keeper.exit_status is None else "; log in and try it"
         return f"device {name!r}: {python} does not start there: {error}{advice}"
 
+    def _naming(self) -> str:
+        """Return how its user names another Python; a record of a run's middle has no address."""
+        return devices.naming_python(self.device, addressed=not was_reached(self.device))
+
     def _check_python(self) -> None:
         version = replies.numbers(self.facts, "python")
         if version[:2] < commands.FLOOR:
             raise DeviceError(
                 f"device {self.device.name!r}: its Python is {'.'.join(map(str, version))}, the "
                 f"agent needs {'.'.join(map(str, commands.FLOOR))} or newer; install one there, "
-                "then: benchbox device add --python PATH"
+                f"then: {self._naming()}"
             )
 
     def _ping(self) -> None:

@@ -5,7 +5,7 @@ from benchbox.devices import Device
 from benchbox.transports import remote
 from benchbox.transports.link import Link
 
-NO_PYTHON = "install Python 3.11 or newer, or name one with: benchbox device add --python"
+NO_PYTHON = "install Python 3.11 or newer, or name one with: {}"
 
 
 def connect(device: Device) -> Link:
