@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+WHOLE = "answer"  # stands for the name of a part, where all is wrong
 LARGEST = 1 << 63
 Count = Annotated[int, Field(ge=0, lt=LARGEST)]
 Change = Annotated[int, Field(gt=-LARGEST, lt=LARGEST)]
@@ -277,5 +278,5 @@ def wrong(kind: type[Part], said: object) -> str:
     try:
         kind.model_validate(said)
     except ValidationError as error:
-        return ".".join(map(str, error.errors(include_url=False)[0]["loc"])) or "answer"
+        return ".".join(map(str, error.errors(include_url=False)[0]["loc"])) or WHOLE
     return ""
