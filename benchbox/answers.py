@@ -122,7 +122,7 @@ class Burst(Part):
     probed_ns: Count = 0
     seen: Seen = {}
     slept_ns: Change = 0
-    spans_ns: Times = []
+    spans_ns: list[Count] = []
     enqueues_ns: list[Count] = []
     copies_ns: list[Count] = []
     unheld: Count = 0

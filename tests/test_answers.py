@@ -113,7 +113,7 @@ def lying(reply: Mapping[str, Any], name: str, lie: object) -> dict[str, Any]:
         (time, burst("a", 1, marks=[[0, "x"]]), "marks.0.1"),
         (time, burst("a", 1, stream_ns=5), "stream_ns"),
         (time, burst("a", 1, pool="yes"), "pool"),
-        (time, burst("a", 1, spans_ns=[0]), "spans_ns.0"),
+        (time, burst("a", 1, spans_ns=[-1]), "spans_ns.0"),
         (time, {"burst": {"graph": "a", "error": ["boom"]}}, "error"),
         (Agent.health, {"reply": "health", "temperature_c": "warm"}, "temperature_c"),
         (Agent.health, {"reply": "health", "temperature_c": 50, "setting": None}, "setting"),
