@@ -10,7 +10,7 @@ from benchbox.errors import BenchboxError
 from benchbox.records import Record
 from benchbox.runner import Outcome, Prepared, Request, Watcher
 from benchbox.sampling import Sampler
-from benchbox.transports import Agent
+from benchbox.transports import Agent, replies
 
 LOOK_S = 0.2  # how often the waiting thread wakes up, so that Ctrl-C reaches it
 
@@ -21,11 +21,31 @@ Failed = Callable[[int, BenchboxError], None]
 
 @dataclass(slots=True)
 class Ends:
-    """What became of requests, by their place; one that was never begun is in neither."""
+    """What became of requests, by their place; one that was never begun is in neither.
+
+    `bugs` are the errors behind failures that benchbox did not raise on purpose.
+    """
 
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     failures: dict[int, BenchboxError] = field(default_factory=dict)
     interrupted: bool = False
+    bugs: dict[int, Exception] = field(default_factory=dict)
+
+    def fail(self, place: int, name: str, error: Exception) -> BenchboxError:
+        """Keep why the device at a place failed; return it as one line."""
+        if isinstance(error, BenchboxError):
+            told = error
+        else:
+            self.bugs[place] = error
+            said = replies.line(f"{type(error).__name__}: {error}")
+            told = BenchboxError(f"device {name!r}: a bug in benchbox: {said}")
+        self.failures[place] = told
+        return told
+
+    def single(self) -> None:
+        """Raise why the only device failed, where it did."""
+        for place, failure in self.failures.items():
+            raise self.bugs.get(place, failure)
 
 
 class _Stoppable:
@@ -79,7 +99,8 @@ def run(
     any thread, `stopping` that Ctrl-C was seen and devices are still at something.
     Every device is reached before anything is exported; what is the same hardware by what it says
     of itself takes turns, however it is addressed.
-    Raises a BenchboxError for what no device could run, and when there is one device only.
+    Raises a BenchboxError for what no device could run, and when there is one device only. A bug in
+    what is done for one of several devices is kept for who tells of the others first.
     After Ctrl-C every device ends with the burst or the load that it is at; the next is not waited
     for.
     """
@@ -88,8 +109,8 @@ def run(
     cases = runner.unfold(requests[0].specs, requests[0].selection)
     ends, stop = Ends(), threading.Event()
     agents = _greeted(requests, ends, failed)
-    if ends.failures and len(requests) == 1:
-        raise ends.failures[0]
+    if len(requests) == 1:
+        ends.single()
     left = [place for place in range(len(requests)) if place not in ends.failures]
     try:
         if left:
@@ -108,8 +129,8 @@ def run(
     finally:
         for agent in agents.values():
             agent.close()
-    if ends.failures and len(requests) == 1:
-        raise ends.failures[0]
+    if len(requests) == 1:
+        ends.single()
     return ends
 
 
@@ -129,9 +150,8 @@ def _greeted(requests: Sequence[Request], ends: Ends, failed: Failed) -> dict[in
             try:
                 agents[place] = requests[place].open(requests[place].device)
                 return
-            except BenchboxError as error:
-                ends.failures[place] = error
-                failed(place, error)
+            except Exception as error:  # a bug, too, is of one device
+                failed(place, ends.fail(place, requests[place].device.name, error))
 
     if len(by_address) == 1:
         greet(next(iter(by_address.values())))
@@ -225,9 +245,8 @@ def _in_turn(
             return
         try:
             outcome = runner.measure(request, ready, watcher, agent)
-        except BenchboxError as error:
-            ends.failures[place] = error
-            failed(place, error)
+        except Exception as error:  # a bug, too, takes no other device's rows with it
+            failed(place, ends.fail(place, request.device.name, error))
             continue
         except KeyboardInterrupt:  # before its first sample
             if not ends.outcomes and not stop.is_set():

@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 from benchbox.agent import pacing, timing
 from benchbox.agent.__main__ import Agent as Program
-from benchbox.devices import Device
+from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.transports import Agent
 from benchbox.transports.agent import Ask, Loaded, Timed
 from benchbox.transports.local import open_local
@@ -28,6 +28,10 @@ STREAM_NS = 300_000
 TOP_KHZ = 3_000_000
 MEMORY_SHARE = 1 / 3  # of what slows a copy down
 NS = 1e-9
+
+# What the least of agents says of itself.
+HOST = {"machine": "x86_64", "cpus_usable": 2}
+HELLO = {"reply": "hello", "host": HOST, "providers": [CPU_PROVIDER], "versions": {}, "cpus": [0]}
 
 State = Callable[[float], float]  # seconds since the start -> how much slower than usual it is
 Interrupt = Callable[[float], tuple[float, int]]  # seconds of work -> seconds lost, switches

@@ -170,3 +170,16 @@ def test_what_a_device_was_is_listed_until_it_is_removed() -> None:
     invoke("remove", "pi")
     invoke("add", "pi", "ssh://pi")
     assert "Raspberry" not in invoke("list").stdout
+
+
+def test_brackets_in_what_is_shown_of_devices_are_shown() -> None:
+    Path("benchbox.toml").write_text("[devices]\npi = 3\n[devices.nano]\nurl = 'nope://[/x]'\n")
+    for shown in (invoke("list"), CliRunner().invoke(app, ["list", "devices"])):
+        assert shown.exit_code == 0, shown.output
+        assert "write [devices.pi] and url = below it" in shown.stdout
+        assert "nope://[/x]" in shown.stdout and "ssh://[user@]host[:port]" in shown.stdout
+
+
+def test_the_help_of_add_shows_how_an_address_is_written() -> None:
+    shown = CliRunner().invoke(app, ["device", "add", "--help"], env={"COLUMNS": "120"})
+    assert "ssh://[user@]host[:port], adb://serial or local" in shown.stdout

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from benchbox.cli.app import app
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import CaseError, DeviceError
 from benchbox.transports import adb_link, adb_sync, open_board, phone_facts
@@ -230,3 +232,13 @@ def test_why_a_file_is_not_taken_is_short_and_printable(
         adb_sync.send(link, path, "/x", lambda *_: None)
     link.close()
     assert str(caught.value).isprintable() and "\\x1b[2Jno" in str(caught.value)
+
+
+def test_brackets_in_a_phones_name_are_no_markup(phone: Callable[..., Device]) -> None:
+    phone("==/product\nPixel [/9] Pro [red] :skull:\n==/free\n1000000 4096\n")
+    runner = CliRunner()
+    assert runner.invoke(app, ["device", "add", "odd", URL]).exit_code == 0
+    checked = runner.invoke(app, ["device", "check", "odd"])
+    assert "model          Pixel [/9] Pro [red] :skull:\n" in checked.output
+    listed = runner.invoke(app, ["device", "list"])
+    assert listed.exit_code == 0 and "Pixel [/9] Pro [red] :skull:" in listed.output

@@ -21,6 +21,7 @@ LAYERS = (
         "stats",
         "states",
         "samples",
+        "answers",
         "causes",
         "doctor",
         "host",

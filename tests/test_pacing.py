@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
+from machine import HELLO
 from test_cli import start, wait_for_agent
 from test_records import context
 from test_tables import G2, ratio, record, run_of
@@ -306,11 +307,10 @@ def test_sessions_share_the_rounds() -> None:
 def test_time_asleep_is_given_to_the_agent_before_it_counts_as_hung() -> None:
     limits: list[float] = []
     replies = [{"burst": {"graph": "a", "latencies_ns": [1]}}] * 2 + [{"reply": "time"}]
-    hello = {"reply": "hello"}
 
     def receive(timeout_s: float) -> dict[str, object]:
         limits.append(timeout_s)
-        return hello if len(limits) == 1 else replies[len(limits) - 2]
+        return HELLO if len(limits) == 1 else replies[len(limits) - 2]
 
     channel = SimpleNamespace(send=lambda _: None, receive=receive, close=lambda: None)
     device = Device("cpu", "p", 1, "arm")

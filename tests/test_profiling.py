@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from machine import HELLO
 from onnx import TensorProto, helper, numpy_helper
 from profiled import estimated, node, reply
 
@@ -37,7 +38,6 @@ from benchbox.transports.local import open_local
 
 X = (TensorSpec("x", (1, 32, 16, 16)),)
 TINY = (TensorSpec("x", (32, 32)),)
-HELLO = {"reply": "hello", "protocol": 1, "host": {}, "versions": {}, "cpus": [0]}
 SHORT = Deadlines(hello_s=10, load_s=0.3, burst_s=0.2, patience=2)
 
 

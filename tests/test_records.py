@@ -296,6 +296,13 @@ def test_a_broken_line_in_the_middle_is_refused_with_its_number(
         {"gate": 1},
         {"gate": {"compute": 1}},
         {"gate": {"compute": {"centre_ns": 1.0}}},
+        {"bursts": [{"session": 0, "round": 0, "latencies_ns": ["x"]}]},
+        {"bursts": [{"session": 0, "round": 0, "latencies_ns": [1], "seen": "x"}]},
+        {"bursts": [{"session": 0, "round": 0, "latencies_ns": [1], "probed_ns": "x"}]},
+        {"load_s": "x"},
+        {"nodes": ["p"]},
+        {"status": "fine"},
+        {"batch": "x"},
     ],
 )
 def test_a_field_of_the_wrong_kind_is_refused_with_its_line(
@@ -303,6 +310,41 @@ def test_a_field_of_the_wrong_kind_is_refused_with_its_line(
 ) -> None:
     path = edit(write(tmp_path, record()), 1, **changes)
     with pytest.raises(RecordError, match="line 2: "):
+        records.read(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"host": {"clusters": None}}, "host.clusters"),
+        ({"host": {"clusters": [{"cpus": "x"}]}}, "host.clusters.0.cpus"),
+        ({"host": {"setting": [1]}}, "host.setting"),
+        ({"host": {"gpu": {"name": 5}}}, "host.gpu.name"),
+        ({"host": 5}, "host"),
+        ({"versions": ["a"]}, "versions"),
+        ({"cpus": "abc"}, "cpus"),
+        ({"threads": "x"}, "threads"),
+        ({"plan": None}, "plan"),
+    ],
+)
+def test_a_context_of_the_wrong_kind_is_refused_with_the_part(
+    tmp_path: Path, changes: dict[str, object], part: str
+) -> None:
+    path = edit(write(tmp_path, record()), 0, **changes)
+    with pytest.raises(RecordError) as caught:
+        records.read(path)
+    assert str(caught.value) == f"{path}: line 1: {part!r} is of a wrong type"
+
+
+def test_a_name_that_is_no_utf8_is_read(tmp_path: Path) -> None:
+    path = edit(write(tmp_path, record()), 1, case="caf\udce9")
+    assert records.read(path).records[0].case == "caf\udce9"
+
+
+def test_brackets_without_end_are_no_run(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_text("[" * 200_000 + "\n")
+    with pytest.raises(RecordError, match="line 1 is not JSON"):
         records.read(path)
 
 

@@ -224,30 +224,42 @@ def test_a_single_device_that_is_not_there_is_an_error(place: Place, onnx_cases:
         together.run([request], [Watcher()])
 
 
-def test_a_bug_is_raised_at_once_and_what_others_measured_is_kept(
+@pytest.mark.parametrize("urls", [("", "ssh://box"), ("", "")])
+def test_a_bug_on_one_device_takes_no_row_of_another_and_is_told_of(
+    place: Place, onnx_cases: MakeCases, urls: tuple[str, str]
+) -> None:
+    def open_(_: Device) -> Agent:
+        raise ZeroDivisionError("two\nlines\x1b[2J")
+
+    cases, plan = onnx_cases("a"), replace(PLAN, sessions=2)
+    bad = place.device("bad", urls[1])
+    requests = [
+        place.request(cases, bad, open=at_first(open_), plan=plan),
+        place.request(cases, place.device("good", urls[0])),
+    ]
+    ends = together.run(requests, [Watcher(), Watcher()], place.failed)
+    told = "device 'bad': a bug in benchbox: ZeroDivisionError: two lines\\x1b[2J"
+    assert place.heard == [(0, told)]
+    assert isinstance(ends.bugs[0], ZeroDivisionError)
+    assert statuses(ends.outcomes[1]) == {"a": "ok"}
+
+
+def test_a_bug_while_devices_are_reached_is_of_one_device(
     place: Place, onnx_cases: MakeCases
 ) -> None:
-    """The other device would go on for a minute."""
-    measuring = threading.Event()
-
-    def open_(_: Device) -> Agent:
-        assert measuring.wait(LONG_S)
-        raise ZeroDivisionError("a bug")
-
     cases = onnx_cases("a")
     requests = [
-        place.request(cases, place.device(*CPU), plan=ENDLESS),
-        place.request(
-            cases, place.device(*BOX), open=at_first(open_), plan=replace(PLAN, sessions=2)
-        ),
+        place.request(cases, place.device(*CPU)),
+        place.request(cases, place.device(*BOX), open=broken),
     ]
+    ends = together.run(requests, [Watcher(), Watcher()], place.failed)
+    assert (statuses(ends.outcomes[0]), list(ends.bugs)) == ({"a": "ok"}, [1])
+
+
+def test_a_bug_on_the_only_device_is_raised_as_it_is(place: Place, onnx_cases: MakeCases) -> None:
+    request = place.request(onnx_cases("a"), place.device(*CPU), open=broken)
     with pytest.raises(ZeroDivisionError):
-        together.run(requests, [Watcher(measuring.set), Watcher()], place.failed)
-    assert place.heard == []
-    (path,) = place.folder.glob("cpu/*.jsonl")
-    (record,) = records.read(path).records
-    assert record.bursts
-    assert record.reason.startswith("interrupted")
+        together.run([request], [Watcher()], place.failed)
 
 
 def test_results_that_cannot_be_written_for_one_stop_all_before_anything_is_exported(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from machine import HELLO, HOST
 
 from benchbox import providers
 from benchbox.devices import CPU_PROVIDER, Device
@@ -21,7 +22,6 @@ from benchbox.transports.local import ROOT, open_local, python_child
 
 WriteOnnx = Callable[..., Path]
 X = (TensorSpec("x", (32, 32)),)
-HELLO = {"reply": "hello", "protocol": 1, "host": {}, "versions": {}, "cpus": [0]}
 LOADED = {"reply": "load", "load_s": 0.1, "first_call_s": 0.2, "finite": True}
 SHORT = Deadlines(hello_s=10, load_s=0.3, burst_s=0.3, patience=2)
 
@@ -50,7 +50,7 @@ class Scripted:
 
 
 def burst(graph: str, *latencies: int, **more: object) -> dict[str, Any]:
-    return {"burst": {"graph": graph, "latencies_ns": latencies, "switches": None, **more}}
+    return {"burst": {"graph": graph, "latencies_ns": [*latencies], "switches": None, **more}}
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_a_burst_may_take_as_long_as_it_is_expected_to_and_far_longer(cpu: Devic
 
 
 def test_the_last_burst_says_what_is_set_otherwise_than_at_first(cpu: Device) -> None:
-    hello = {**HELLO, "host": {"setting": {"governor": "performance", "limit": "2400 MHz"}}}
+    hello = {**HELLO, "host": {**HOST, "setting": {"governor": "performance", "limit": "2400 MHz"}}}
     now = {"governor": "powersave", "limit": "2400 MHz", "nvpmodel": "MAXN (0)"}
     ends = {"reply": "time", "setting": now}
     asked = [("a", 1), ("b", 1)]

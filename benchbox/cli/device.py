@@ -28,7 +28,7 @@ def list_() -> None:
 def add(
     name: Name,
     url: Annotated[
-        str, typer.Argument(metavar="URL", help="ssh://[user@]host[:port], adb://serial or local")
+        str, typer.Argument(metavar="URL", help=r"ssh://\[user@]host[:port], adb://serial or local")
     ],
     python: Annotated[
         str, typer.Option(metavar="PATH", help="of Python 3.11 or newer there (default: python3)")

@@ -76,7 +76,11 @@ def _progress(stderr: Console, count: int) -> Iterator[Callable[[int, int], None
     if not stderr.is_terminal:
         yield lambda _done, _cpu: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[at]}"))
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[at]}", markup=False),
+    )
     with Progress(*columns, console=stderr, auto_refresh=False, transient=True) as bar:
         task = bar.add_task("watching", total=count, at="")
 

@@ -14,8 +14,11 @@ UNBOUNDED = 1000  # columns of a pipe or a file; no line is that long
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console on which numbers are not coloured and only a terminal's width counts."""
-    result = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    """Return a console on which text is what it is, and only a terminal's width counts.
+
+    Names come from devices, files and users: brackets in them are no markup, nothing is an emoji.
+    """
+    result = Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
     if not result.is_terminal:
         result.width = UNBOUNDED
     return result

@@ -90,7 +90,11 @@ def _progress(stderr: Console, count: int) -> Iterator[Show]:
     if not stderr.is_terminal:
         yield lambda _case, _share: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[at]}"))
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[at]}", markup=False),
+    )
     with Progress(*columns, console=stderr, auto_refresh=False, transient=True) as bar:
         task = bar.add_task("profiling", total=count, at="")
         begun: list[str] = []

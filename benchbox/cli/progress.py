@@ -232,7 +232,11 @@ def _bar(console: Console) -> Progress | None:
     """Return a bar that draws only when told to, None where there is no terminal."""
     if not console.is_terminal:
         return None
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[at]}")
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[at]}", markup=False),
+    )
     return Progress(*columns, console=console, auto_refresh=False, transient=True)
 
 

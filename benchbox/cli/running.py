@@ -106,13 +106,20 @@ def carry_out(
     for place in sorted(ends.failures) if outcomes else ():
         name = requests[place].device.name
         stderr.print(f"Not measured: {name}, for the reason above", style="red", markup=False)
+    _end(ends, outcomes, stderr, strict=options.strict)
+
+
+def _end(ends: Ends, outcomes: Sequence[Outcome], stderr: Console, *, strict: bool) -> None:
+    """End the command with what came of it; all that was measured is shown by now."""
     if ends.interrupted:
         again = "; `--resume` goes on from here" if outcomes else ""
         stderr.print(f"Interrupted{again}.", style="yellow")
         raise typer.Exit(INTERRUPTED)
+    for bug in ends.bugs.values():
+        raise bug
     if ends.failures:
         raise typer.Exit(ends.failures[min(ends.failures)].exit_code)
-    if code := exit_code(outcomes, options.strict):
+    if code := exit_code(outcomes, strict):
         raise typer.Exit(code)
 
 

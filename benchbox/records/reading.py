@@ -2,9 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from benchbox import answers
 from benchbox.arrivals import Arrival
 from benchbox.cooling import Cooldown
 from benchbox.errors import RecordError
@@ -46,8 +50,10 @@ def read(path: Path) -> Run:
         data = _parse(path, number, line)
         if number == 1:
             context = _context(path, data)
+            _check(path, number, Context, line)
         elif data.get("kind") == "record":
             record = _record(path, number, data)
+            _check(path, number, Record, line)
             records[record.key] = record
     if context is None:
         raise RecordError(f"{path}: not a run: it has no context line")
@@ -57,7 +63,7 @@ def read(path: Path) -> Run:
 def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         data = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{path}: line {number} is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise RecordError(f"{path}: line {number} is not a JSON object")
@@ -74,6 +80,9 @@ def _context(path: Path, data: dict[str, Any]) -> Context:
             f"use the benchbox that wrote it ({data.get('benchbox', 'unknown')}) or a newer one"
         )
     try:
+        if name := answers.wrong(answers.Host, data.get("host", {})):
+            part = "host" if name == answers.WHOLE else f"host.{name}"
+            raise TypeError(f"{part!r} is of a wrong type")
         specs = [SpecFacts(**_known(SpecFacts, spec)) for spec in data["specs"]]
         return Context(**{**_known(Context, data), "specs": specs})
     except (AttributeError, KeyError, TypeError) as error:
@@ -100,6 +109,23 @@ def _record(path: Path, number: int, data: dict[str, Any]) -> Record:
         )
     except (AttributeError, KeyError, TypeError) as error:
         raise RecordError(f"{path}: line {number}: {_what(error)}") from None
+
+
+@cache
+def _types(cls: type) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
+
+
+def _check(path: Path, number: int, cls: type, line: bytes) -> None:
+    """Raise RecordError unless a line holds what the fields of a class are annotated with."""
+    try:
+        _types(cls).validate_json(line, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        # Half a surrogate pair, of a file's name that is no UTF-8, is JSON for Python alone.
+        if first["type"] != "json_invalid":
+            name = ".".join(map(str, first["loc"]))
+            raise RecordError(f"{path}: line {number}: {name!r} is of a wrong type") from None
 
 
 def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from benchbox import devices, providers, seen
 from benchbox.devices import Device
 from benchbox.errors import DeviceError
-from benchbox.transports import replies
 from benchbox.transports.agent import Agent, Deadlines, Loaded
 from benchbox.transports.channel import ChannelClosed, Timeout
 from benchbox.transports.local import open_local
@@ -93,10 +92,6 @@ def open_board(device: Device, sending: Sending = silent) -> Reached:
 
 def _check(device: Device, agent: Agent) -> None:
     """Raise DeviceError where a device has less than was asked of it."""
-    try:
-        replies.check_hello(agent.hello)
-    except ChannelClosed as wrong:
-        raise DeviceError(f"device {device.name!r}: no agent starts there: {wrong}") from None
     there = agent.hello["host"]
     providers.require(device.provider, agent.hello["providers"], device.name)
     devices.require_arm(device, there["machine"])

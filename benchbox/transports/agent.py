@@ -12,6 +12,8 @@ from benchbox.specs import TensorSpec
 from benchbox.transports import replies
 from benchbox.transports.channel import Channel, ChannelClosed, Timeout
 
+BROKEN = "the agent is broken"
+
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
@@ -103,8 +105,7 @@ class Agent:
             if not isinstance(error, CaseError):
                 raise
             raise DeviceError(f"device {device.name!r}: {_refusal(error)}") from None
-        there = self.hello.get("host")
-        self.setting = there.get("setting", {}) if isinstance(there, dict) else {}
+        self.setting = self.hello["host"].get("setting", {})
 
     def load(
         self,
@@ -173,8 +174,12 @@ class Agent:
             slack = limits.patience * expected + 2 * asleep_s(ask)
             reply = self._receive(limits.burst_s + slack)
             burst = reply.get("burst")
-            if burst is None or not replies.is_burst(burst, ask[0]):
+            if burst is None:
                 raise AgentError(f"the agent answered {replies.line(reply.get('error', reply))}")
+            try:
+                replies.check_burst(burst, *ask[:2])
+            except ChannelClosed as wrong:
+                raise AgentError(f"{BROKEN}: {wrong}") from None
             last = Timed(ask[0], burst, burst.get("error"))
         if last is not None:
             yield from self._completed(last)
@@ -182,7 +187,7 @@ class Agent:
     def _completed(self, last: Timed) -> Iterator[Timed]:
         """Yield the last burst of a request with what has been set otherwise by its end."""
         try:
-            now = self._receive(self._deadlines.burst_s).get("setting", {})
+            now = _sound(self._receive(self._deadlines.burst_s), "time").get("setting", {})
         except AgentError:
             yield last
             raise
@@ -237,6 +242,7 @@ class Agent:
         self._send(request)
         limits, limit_s = self._deadlines, self._deadlines.load_s
         while (step := (reply := self._receive(limit_s)).get("step")) is not None:
+            _sound(step, "step")
             notify(step["share"])
             next_s = step["next_s"]
             limit_s = limits.load_s if next_s is None else limits.burst_s + limits.patience * next_s
@@ -302,4 +308,13 @@ def _checked(reply: dict[str, Any], op: object) -> dict[str, Any]:
         raise CaseError(str(reply["error"]))
     if reply.get("reply") != op:
         raise AgentError(f"the agent answered {replies.line(reply)}")
+    return _sound(reply, op)
+
+
+def _sound(reply: dict[str, Any], op: object) -> dict[str, Any]:
+    """Return a reply that has the parts of one to `op`; raises AgentError."""
+    try:
+        replies.check_op(op, reply)
+    except ChannelClosed as wrong:
+        raise AgentError(f"{BROKEN}: {wrong}") from None
     return reply

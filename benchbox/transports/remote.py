@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
-from benchbox import devices, host, seen
+from benchbox import answers, devices, host, seen
 from benchbox.devices import Device
 from benchbox.errors import CaseError, DeviceError
 from benchbox.transports import commands, replies, zipapp
@@ -241,7 +241,9 @@ class Board:
             looker = self.link.start(commands.program(self.device.python))
             looker.write(commands.script("looker.py"))
             looker.send({"sources": zipapp.modules(), "folder": self.folder, **LOOK})
-            return looker.receive(REPLY_S)
+            told = looker.receive(REPLY_S)
+            replies.check(answers.Facts, told)
+            return told
         except (ChannelClosed, CaseError, Timeout) as error:
             said = f"says nothing of itself: {error}"
             raise DeviceError(f"device {self.device.name!r}: {said}") from None

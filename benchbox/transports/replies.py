@@ -1,8 +1,11 @@
 """What a board answers, held to the types that it should have: it may be anything."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from benchbox import answers
+from benchbox.answers import Part
 from benchbox.transports.channel import ChannelClosed
 
 MOST_TEXT = 300  # characters of another machine's sentence that are shown
@@ -50,22 +53,44 @@ def path(reply: Mapping[str, Any], name: str) -> str:
     return found
 
 
-def check_hello(reply: Mapping[str, Any]) -> None:
-    """Raise ChannelClosed for a greeting that lacks what is asked of every agent."""
-    host = field(reply, "host", dict)
-    texts(reply, "providers")
-    field(host, "machine", str)
-    field(host, "cpus_usable", int)
+def check(kind: type[Part], said: object) -> None:
+    """Raise ChannelClosed unless something has the parts of an answer of that kind."""
+    if name := answers.wrong(kind, said):
+        raise lacking(name)
 
 
-def is_burst(said: object, graph: str) -> bool:
-    """Return whether something is a burst of a graph, or the error of one."""
-    if not isinstance(said, dict) or said.get("graph") != graph:
-        return False
-    if "error" in said:
-        return isinstance(said["error"], str)
-    taken = said.get("latencies_ns", ())
-    return isinstance(taken, list | tuple) and all(isinstance(each, int) for each in taken)
+def check_op(op: object, reply: Mapping[str, Any]) -> None:
+    """Raise ChannelClosed unless a reply has the parts that one to `op` has."""
+    if op in answers.REPLIES:
+        check(answers.REPLIES[op], reply)
+    if op == "hello":  # a record keeps what is said of the host, and that is JSON
+        try:
+            json.dumps(reply, allow_nan=False)
+        except ValueError:
+            raise lacking("host") from None
+    if op == "profile":
+        calls = len(reply["run_us"])
+        if any(len(node["us"]) != calls for node in reply["nodes"]):
+            raise lacking("nodes.us")
+
+
+def check_burst(said: object, graph: str, calls: int) -> None:
+    """Raise ChannelClosed unless something is a burst of a graph, or the error of one.
+
+    It has as many calls as were asked for at most.
+    """
+    burst = said if isinstance(said, dict) and said.get("graph") == graph else None
+    if burst is None:
+        raise lacking("burst")
+    if burst.get("error"):
+        field(burst, "error", str)
+        return
+    check(answers.Burst, burst)
+    timed, switches = len(burst["latencies_ns"]), burst.get("switches")
+    if timed > calls:
+        raise lacking("latencies_ns")
+    if switches is not None and len(switches) != timed:
+        raise lacking("switches")
 
 
 def lacking(name: str) -> ChannelClosed:

@@ -1,0 +1,282 @@
+"""What agents and boards answer, part by part: the schema it is held to, as it may be anything.
+
+Parts that are not declared are left alone: a newer agent says more.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+WHOLE = "answer"  # stands for the name of a part, where all is wrong
+LARGEST = 1 << 63
+Count = Annotated[int, Field(ge=0, lt=LARGEST)]
+Change = Annotated[int, Field(gt=-LARGEST, lt=LARGEST)]
+Amount = Annotated[float, Field(ge=0, lt=LARGEST)]
+Number = Annotated[float, Field(gt=-LARGEST, lt=LARGEST)]
+Text = Annotated[str, Field(max_length=4000)]
+Processors = list[Annotated[int, Field(ge=0, lt=1 << 16)]]
+Times = list[Annotated[int, Field(gt=0, lt=LARGEST)]]  # nanoseconds
+Pair = Annotated[list[Amount], Field(min_length=2, max_length=2)]
+Setting = dict[Text, Text]
+Seen = dict[Text, Number]
+Shapes = list[list[Change] | None]
+
+
+class Part(BaseModel):
+    """A part of an answer. What is None may be absent."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, frozen=True)
+
+
+class Cluster(Part):
+    """Processors that are alike."""
+
+    cpus: Annotated[Processors, Field(min_length=1)]
+    capacity: Count | None = None
+    top_khz: Amount | None = None
+    khz: Amount | None = None
+    core: Text | None = None
+    governor: Text | None = None
+    limit: Text | None = None
+
+
+class Gpu(Part):
+    """What a GPU is and how it is set."""
+
+    name: Text | None = None
+    capability: Text | None = None
+    runtime: Text | None = None
+    driver: Text | None = None
+    driver_cuda: Text | None = None
+    memory_bytes: Count | None = None
+    top_sm_clock_mhz: Amount | None = None
+    top_memory_clock_mhz: Amount | None = None
+    power_limit_w: Amount | None = None
+    persistence: bool | None = None
+    unseen: Text | None = None
+
+
+class Host(Part):
+    """What a machine is, as records keep it."""
+
+    system: Text | None = None
+    kernel: Text | None = None
+    machine: Text | None = None
+    cpu: Text | None = None
+    cpus: Count | None = None
+    cpus_usable: Count | None = None
+    memory_bytes: Count | None = None
+    memory_available_bytes: Count | None = None
+    virtual: bool | None = None
+    emulated: Text | None = None
+    boot: Text | None = None
+    clusters: list[Cluster] = []
+    setting: Setting = {}
+    gpu: Gpu = Gpu()
+
+
+class Greeted(Host):
+    """What a machine is, with what every agent says of it."""
+
+    machine: Text
+    cpus_usable: Count
+
+
+class Hello(Part):
+    """The answer to a greeting."""
+
+    host: Greeted
+    providers: list[Text]
+    versions: dict[Text, Text]
+    cpus: Processors
+    affinity: list[Text] | None = None
+
+
+class Load(Part):
+    """The answer to a graph that is opened and called once."""
+
+    load_s: Amount
+    first_call_s: Annotated[float, Field(gt=0, lt=LARGEST)]
+    finite: bool
+    nodes: dict[Text, Count] | None = None
+    types: dict[Text, Count] | None = None
+    denormal_ratio: Amount | None = None
+    span_s: Amount | None = None
+    gpu_bytes: Count | None = None
+    affinity: list[Text] | None = None
+    rss_bytes: Count | None = None
+    peak_rss_bytes: Count | None = None
+    peak_bytes: Change | None = None
+
+
+class Burst(Part):
+    """Timed calls in a row, with the evidence of what disturbed them."""
+
+    latencies_ns: Annotated[Times, Field(min_length=1)]
+    switches: list[Count] | None = None
+    marks: list[Pair] = []
+    probe: Text = ""
+    stream_ns: list[Amount] = []
+    pool: bool = False
+    probed_ns: Count = 0
+    seen: Seen = {}
+    slept_ns: Change = 0
+    spans_ns: list[Count] = []
+    enqueues_ns: list[Count] = []
+    copies_ns: list[Count] = []
+    unheld: Count = 0
+    cold: bool = False
+
+
+class Health(Part):
+    """How warm a device is, and how it is set."""
+
+    temperature_c: Number | None = None
+    setting: Setting = {}
+
+
+class Timed(Part):
+    """What follows the last burst of a request."""
+
+    setting: Setting = {}
+
+
+class Ceilings(Part):
+    """What a GPU does at best."""
+
+    ceilings: dict[Text, Amount]
+    seen: Seen
+
+
+class Processor(Part):
+    """How a processor is set."""
+
+    cpu: Count
+    siblings: Processors = []
+    governor: Text | None = None
+    driver: Text | None = None
+    limit_khz: Count | None = None
+    top_khz: Count | None = None
+
+
+class Boost(Part):
+    """Whether the clock may exceed its nominal value."""
+
+    on: bool
+    file: Text
+
+
+class Machine(Part):
+    """How a machine is set up."""
+
+    virtual: bool | None = None
+    cpus: list[Processor] = []
+    isolated: Processors = []
+    boost: Boost | None = None
+    quota_cpus: Amount | None = None
+    load_5min: Amount | None = None
+    memory_bytes: Count | None = None
+    memory_available_bytes: Count | None = None
+    swap_used_bytes: Change | None = None
+    on_battery: bool | None = None
+    profile: Text | None = None
+
+
+class Felt(Part):
+    """What was seen of a GPU."""
+
+    readings_ns: list[Amount]
+    seen: Seen
+
+
+class Watched(Part):
+    """What was seen on a processor."""
+
+    cpu: Count
+    seconds: Annotated[float, Field(gt=0, lt=LARGEST)]
+    readings_ns: list[Pair]
+    gaps: Count
+    lost_s: Amount
+    longest_gap_s: Amount
+    seen: Seen
+    others: list[Pair]
+    gpu: Felt | None = None
+
+
+class Look(Part):
+    """The answer to a look at a machine."""
+
+    look: Watched
+    facts: Machine
+
+
+class Node(Part):
+    """A node of a graph, with what it took in every profiled call."""
+
+    name: Text
+    op: Text
+    provider: Text
+    count: Amount
+    us: Annotated[list[Number], Field(min_length=1)]
+    inputs: Shapes
+    outputs: Shapes
+
+
+class Variants(Part):
+    """What the calls of a graph took, as it is timed, and profiled."""
+
+    default: Annotated[Times, Field(min_length=1)]
+    profiled: Annotated[Times, Field(min_length=1)]
+    unoptimised: Annotated[Times, Field(min_length=1)] | None = None
+
+
+class Profile(Part):
+    """Where the time of a graph goes."""
+
+    latencies_ns: Variants
+    unoptimised_error: str
+    run_us: Annotated[list[Number], Field(min_length=1)]
+    gap_us: Annotated[list[Number], Field(min_length=1)]
+    nodes: list[Node]
+
+
+class Step(Part):
+    """How far a profile is, and how long its next step takes."""
+
+    share: Annotated[float, Field(ge=0, le=1)]
+    next_s: Annotated[float, Field(ge=0, le=3600)] | None = None
+
+
+class Facts(Part):
+    """What a board is and how it feels, without an agent."""
+
+    machine: Text
+    system: Text
+    clusters: list[Cluster]
+    versions: dict[Text, Text]
+    free_bytes: Count
+    model: Text | None = None
+    temperature_c: Number | None = None
+    setting: Setting = {}
+
+
+REPLIES: Mapping[object, type[Part]] = {
+    "hello": Hello,
+    "load": Load,
+    "time": Timed,
+    "health": Health,
+    "ceilings": Ceilings,
+    "look": Look,
+    "profile": Profile,
+    "step": Step,
+}
+
+
+def wrong(kind: type[Part], said: object) -> str:
+    """Return the name of the first part that is missing or no such thing, empty if all is well."""
+    try:
+        kind.model_validate(said)
+    except ValidationError as error:
+        return ".".join(map(str, error.errors(include_url=False)[0]["loc"])) or WHOLE
+    return ""
