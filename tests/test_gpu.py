@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from benchbox import records
 from benchbox.cli.app import app
 from tests.conftest import WriteOnnx
+from tests.fakegpu import building
 from tests.fakegpu.building import Libraries
 
 RUN = ("--device", "cuda", "--quick", "--max-time", "1s")
@@ -115,6 +116,24 @@ def test_a_provider_that_falls_back_to_the_processor_is_no_gpu(
     assert ended.returncode == 6
     assert "runs on CPUExecutionProvider, not on CUDAExecutionProvider" in one_line(ended)
     assert not _records(fake_gpu)
+
+
+def test_why_a_provider_s_library_does_not_load_is_told(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    cc = building.compiler()
+    assert cc is not None, "the fixture has one"
+    part = fake_gpu.folder / "onnxruntime" / "capi" / "libonnxruntime_providers_cuda.so"
+    source = fake_gpu.work / "part.c"
+    source.write_text("int cudaMallocHost(void); int part(void) { return cudaMallocHost(); }\n")
+    building.build(cc, source, part)
+    try:
+        ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, ort="falls back")
+    finally:
+        part.unlink()
+    assert ended.returncode == 6
+    why = f"({part.name}: undefined symbol: cudaMallocHost)"
+    assert f"ONNX Runtime's part for CUDA cannot be loaded {why}: pip install" in one_line(ended)
 
 
 @pytest.mark.parametrize(
