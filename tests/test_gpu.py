@@ -192,6 +192,25 @@ def test_a_case_that_loses_the_gpu_takes_no_other_with_it(
     assert "somewhere" not in lost.reason
 
 
+@pytest.mark.parametrize(
+    ("memory", "sessions", "latencies"),
+    [(1.6e9, [0, 0, 1], 3), (1.2e9, [0, 3, 2], 3), (0.9e9, [], 0)],
+)
+def test_cases_that_do_not_fit_a_gpu_together_are_timed_one_after_the_other(
+    fake_gpu: Libraries, write_onnx: WriteOnnx, memory: float, sessions: list[int], latencies: int
+) -> None:
+    paths = [str(write_onnx(name, ONE.replace("one", name))) for name in ("a", "b", "c")]
+    told = f"memory {memory:.0f}"
+    how = ("--device", "cuda", "--quick", "--sessions", "1", "--max-time", "3s")
+    ended = fake_gpu.benchbox("compare", *paths, *how, cuda=told)
+    found = newest(fake_gpu).records
+    assert sum(record.latency is not None for record in found) == latencies, ended.stderr
+    assert [min(b.session for b in r.bursts) for r in found if r.bursts] == sessions
+    if not latencies:
+        assert {record.status for record in found} == {"failed"}
+        assert all("the GPU's memory is full" in record.reason for record in found)
+
+
 def test_what_disturbs_the_gpu_is_kept_with_the_samples(
     fake_gpu: Libraries, write_onnx: WriteOnnx
 ) -> None:

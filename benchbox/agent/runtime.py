@@ -7,7 +7,7 @@ from typing import Protocol
 
 from benchbox.agent import system
 from benchbox.agent.counters import Seen
-from benchbox.agent.stdio import Message
+from benchbox.agent.stdio import Message, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,10 @@ class Session:
 
 class GpuLostError(RuntimeError):
     """The GPU cannot be used by this process any more."""
+
+
+class GpuFullError(RuntimeError, Refusal):
+    """The GPU's memory is full; with less loaded there, a graph may fit."""
 
 
 class Runtime(Protocol):
