@@ -33,7 +33,7 @@ class Device:
     `url` is empty for this machine. It, `python` and `typed`, what a user called it, are for the
     transport and for what is said to that user: no record holds them.
     `gpu` is the one of this machine to run on, as `cuda:0`, empty for its processors; `driving`
-    says how ONNX Runtime drives it.
+    says how it is driven.
     """
 
     name: str
@@ -115,9 +115,9 @@ def _driven(device: Device, name: str, driving: Driving | None) -> Device:
     is_known = device.provider in providers.GPUS.values()
     if not device.gpu and is_known:
         raise UsageError(f"--provider {provider}: GPUs are timed by --device cuda")
-    if not device.gpu or providers.runs_modules(device.provider):
+    if not device.gpu:
         return device
-    if not is_known:
+    if not is_known and not providers.runs_modules(device.provider):
         raise UsageError(f"--provider {provider}: not on GPUs; choose cuda, tensorrt or torch")
     if device.threads != 1:
         raise UsageError(

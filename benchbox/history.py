@@ -21,10 +21,10 @@ HIGHEST_BIN = 10_000  # a reading of e^50 ns
 def path(context: Context) -> Path:
     """Return the file that knows the machine of a run, as the same probe sees it.
 
-    Whatever runs the graphs: beside ONNX Runtime and PyTorch the probe reads the same.
+    On a processor whatever runs the graphs: beside ONNX Runtime and PyTorch it reads the same.
     """
     gpu = context.host.get("gpu")
-    parts = _processors(context) if gpu is None else _gpu(gpu, context.versions)
+    parts = _processors(context) if gpu is None else _gpu(gpu, context)
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     return host.cache_folder() / "states" / f"{digest[:32]}.json"
 
@@ -41,10 +41,14 @@ def _processors(context: Context) -> list[object]:
     ]
 
 
-def _gpu(facts: Mapping[str, Any], versions: Mapping[str, str]) -> list[object]:
-    """Return what decides a GPU's readings, however calls are made and whichever it is of two."""
+def _gpu(facts: Mapping[str, Any], context: Context) -> list[object]:
+    """Return what decides a GPU's readings, however calls are made and whichever it is of two.
+
+    The probe there is a product by the library that is timed.
+    """
     names = ("name", "driver", "power_limit_w")
-    return [STEP, "gpu", *map(facts.get, names), versions.get("onnxruntime")]
+    library = "torch" if providers.runs_modules(context.provider) else "onnxruntime"
+    return [STEP, "gpu", *map(facts.get, names), library, context.versions.get(library)]
 
 
 def load(file: Path) -> Known:

@@ -41,8 +41,7 @@ def types(dtypes: Iterable[str]) -> list[str]:
 
 def columns(runs: Sequence[Run]) -> dict[str, str]:
     """Return the columns that a file of these runs needs: all of them or none."""
-    is_any = any("mode" in run.context.plan for run in runs)
-    return dict(COLUMNS) if is_any or any(_alone(r) for run in runs for r in run.records) else {}
+    return dict(COLUMNS) if any("mode" in run.context.plan for run in runs) else {}
 
 
 def cells(context: Context, record: Record) -> dict[str, str | float | None]:
@@ -86,16 +85,12 @@ def alone(record: Record) -> str:
 
 def _alone(record: Record) -> float | None:
     """Return what a call takes on the GPU itself, in seconds."""
-    return record.spans.span_s if record.spans else record.span_s
+    return record.spans.span_s if record.spans else None
 
 
 def launch_share(record: Record) -> float | None:
     """Return what of a case's latency is launching and waiting, None where nobody knows."""
-    if record.spans is not None:
-        return record.spans.launch_share
-    if record.span_s is None or record.latency is None:
-        return None
-    return max(0.0, 1 - record.span_s / record.latency.p50_s)
+    return record.spans.launch_share if record.spans else None
 
 
 def ceiling(context: Context, record: Record) -> Ceiling | None:

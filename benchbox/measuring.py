@@ -258,6 +258,7 @@ class Measurement:
         try:
             first = key not in self._loaded
             module = recipe(case) if runs_modules(self._device.provider) else None
+            on_gpu = self._device.driving and module is None
             loaded = agent.load(
                 key,
                 str(graph.path),
@@ -265,7 +266,7 @@ class Measurement:
                 self._plan.seed,
                 denormals=first,
                 types=first and case.dtype == "float16",
-                compare=_least_type(case) if first and self._device.driving else None,
+                compare=_least_type(case) if first and on_gpu else None,
                 module=module,
             )
         except CaseError as error:

@@ -210,6 +210,16 @@ def test_runs_that_differ_in_more_than_the_device_are_tables_of_their_own(other:
     assert len(tables_of([on("cpu"), other])) == 2
 
 
+def test_gpus_are_one_table_where_their_names_tell_how_they_were_driven() -> None:
+    plan = {"mode": "graph", "cache": "hot", "tf32": False, "conv_search": "exhaustive"}
+    torch = {**plan, "mode": "eager", "conv_search": "heuristic"}
+    own = on("cuda", plan=plan)
+    assert len(tables_of([own, on("cuda-torch", plan=torch, provider="torch")])) == 1
+    assert len(tables_of([own, on("cuda-1", plan=torch)])) == 2
+    cold = {**torch, "cache": "cold"}
+    assert len(tables_of([own, on("cuda-torch", plan=cold, provider="torch")])) == 2
+
+
 def test_how_precisely_each_was_measured_is_no_difference() -> None:
     plans = [{"precision": 0.01, "max_time_s": 60.0}, {"precision": 0.05, "cooldown_s": 60.0}]
     runs = [on(name, plan=plan) for name, plan in zip(("cpu", "pi"), plans, strict=True)]

@@ -296,6 +296,14 @@ def _records(gpu: Libraries) -> list[Any]:
             "--tf32: --provider torch is timed without TF32; leave one of them out",
         ),
         (("-d", "cuda", "--threads", "2"), "one thread drives --device cuda; leave it out"),
+        (
+            ("-d", "cuda", "--provider", "torch", "--threads", "2"),
+            "one thread drives --device cuda; leave it out",
+        ),
+        (
+            ("-d", "cuda", "--provider", "torch", "--cache", "cold", "--mode", "eager"),
+            "--mode: only for ONNX Runtime on GPUs, not for --provider torch",
+        ),
     ],
 )
 def test_what_makes_no_sense_on_a_device_is_a_usage_error(

@@ -12,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 from benchbox.agent import gemm, gpubinding, gpuoutputs, gpusession, inputs, kernels, session
 from benchbox.agent.gpusession import Place
-from benchbox.agent.runtime import GpuLostError
+from benchbox.agent.runtime import GpuLostError, GpuSession
 from benchbox.agent.stdio import Refusal
 from tests.conftest import WriteOnnx
 
@@ -27,7 +27,7 @@ def options() -> ort.SessionOptions:
     return chosen
 
 
-def load(path: Path, place: Place = HERE) -> gpusession.Session:
+def load(path: Path, place: Place = HERE) -> GpuSession:
     return gpusession.load(str(path), TENSORS, 0, place, options())
 
 
@@ -62,7 +62,7 @@ def test_a_profiler_sees_kernels_that_are_launched_one_by_one(write_onnx: WriteO
 
 
 def test_a_gpu_that_is_lost_while_types_are_looked_at_is_told_of() -> None:
-    def load(_: ort.SessionOptions) -> gpusession.Session:
+    def load(_: ort.SessionOptions) -> GpuSession:
         raise GpuLostError("gone")
 
     with pytest.raises(GpuLostError, match="gone"):
@@ -189,7 +189,7 @@ def test_the_product_s_graph_is_a_valid_model_that_multiplies() -> None:
 
 
 def test_neither_the_timing_nor_nvml_needs_onnxruntime() -> None:
-    names = "cudart, gemm, gpuerrors, gpulibraries, gpuqueue, gputiming, nvml"
+    names = "cudart, gemm, gpucard, gpuerrors, gpulibraries, gpuqueue, gpusentinel, gputiming, nvml"
     ask = f"import sys; from benchbox.agent import {names}; print('onnxruntime' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -93,6 +93,17 @@ def test_what_does_not_change_the_readings_does_not(changes: dict[str, Any]) -> 
     assert history.path(replace(CONTEXT, **changes)) == history.path(CONTEXT)
 
 
+def test_a_gpu_is_another_machine_for_each_library_whose_product_is_its_probe() -> None:
+    versions = {"onnxruntime": "1.31", "torch": "2.13"}
+    cuda, torch, captured = (
+        history.path(
+            replace(CONTEXT, provider=each, host={"gpu": {"name": "G"}}, versions=versions)
+        )
+        for each in ("CUDAExecutionProvider", "torch", "torch-cudagraph")
+    )
+    assert torch == captured != cuda
+
+
 def test_the_files_name_does_not_name_the_machine() -> None:
     name = history.path(replace(CONTEXT, host={**HOST, "cpu": "Zen"})).name
     assert "Zen" not in name

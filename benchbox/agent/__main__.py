@@ -23,12 +23,19 @@ from benchbox.agent import (
 from benchbox.agent.clusters import Cluster
 from benchbox.agent.counters import Seen
 from benchbox.agent.health import Health
-from benchbox.agent.runtime import GpuFullError, GpuLostError, OnnxRuntime, Runtime, Session
+from benchbox.agent.runtime import (
+    GpuFullError,
+    GpuLostError,
+    GpuSession,
+    OnnxRuntime,
+    Runtime,
+    Session,
+)
 from benchbox.agent.stdio import Message, sentence
 from benchbox.agent.witness import PROC, SYS, Witness
 
 if TYPE_CHECKING:
-    from benchbox.agent.gpu import Gpu
+    from benchbox.agent.gpucard import Card
     from benchbox.agent.gpusentinel import GpuSentinel
     from benchbox.agent.sentinel import Sentinel
 
@@ -48,7 +55,7 @@ class Agent:
         self.threads = 1
         self.cpus: list[int] = []
         self.sentinel: Sentinel | GpuSentinel | None = None
-        self.gpu: Gpu | None = None
+        self.gpu: Card | None = None
         self.witness: Witness | None = None
 
     def replies(self, request: Message) -> Iterator[dict[str, object]]:
@@ -85,13 +92,15 @@ class Agent:
         usable = system.usable_cpus()
         found = clusters.read(usable, self._proc, self._sys)
         self.cpus = self._chosen(request.get("cpus"), found)
-        if driving := request.get("driving"):
+        driving = request.get("driving")
+        if driving and isinstance(self._runtime, OnnxRuntime):
             from benchbox.agent.gpu import Gpu
 
-            self._runtime = self.gpu = Gpu(driving, request["gpu"], request["provider"], usable)
+            self._runtime = Gpu(driving, request["gpu"], request["provider"], usable)
         system.pin(self.cpus)
         self.health = Health(self.cpus, self._sys)
         self._runtime.begin(request, self.cpus)
+        self.gpu = self._runtime.gpu
         import numpy as np
 
         self.sentinel = self._probes()
@@ -147,7 +156,7 @@ class Agent:
     def load(self, request: Message) -> Iterator[dict[str, object]]:
         """Open a graph, call it once, and keep it."""
         gc.collect()  # what a graph that failed has left on a GPU is free again
-        mark, free = system.mark_peak(), self._gpu_free()
+        mark = system.mark_peak()
         loaded = self._runtime.load(request)
         system.check_bound(self.cpus)
         # With more threads the pool's keep their own mode, and no call could tell.
@@ -164,20 +173,16 @@ class Agent:
             "nodes": loaded.nodes,
             "denormal_ratio": denormal_ratio,
             "outputs": loaded.outputs,
-            "span_s": loaded.span_s,
-            "gpu_bytes": None if self.gpu is None else max(0, free - self._gpu_free()),
+            "gpu_bytes": loaded.gpu_bytes,
             "affinity": system.affinity(),
             "rss_bytes": system.rss_bytes(),
             "peak_rss_bytes": system.peak_rss_bytes(),
             "peak_bytes": system.peak_since(mark),
         }
-        if self.gpu is not None and request.get("compare"):
-            self.gpu.compare(request, loaded)
+        if loaded.check is not None:
+            loaded.check()
         self.sessions[request["graph"]] = loaded
         yield reply | ({"types": self._runtime.types(request)} if request.get("types") else {})
-
-    def _gpu_free(self) -> int:
-        return 0 if self.gpu is None else self.gpu.free_bytes()
 
     def time(self, request: Message) -> Iterator[dict[str, object]]:
         """Time bursts in the order asked for; the garbage collector is off meanwhile."""
@@ -220,6 +225,7 @@ class Agent:
         if period_s:
             return pacing.burst(session.call, calls, self.threads, period_s)
         if self.gpu is not None:
+            assert isinstance(session, GpuSession), "loaded there"
             return self.gpu.burst(session, calls, probe, memory_bound=stream)
         return timing.burst(session.call, calls, self.threads, probe, memory_bound=stream)
 

@@ -1,12 +1,15 @@
 """Whether a graph gives on a GPU what it gives on the processor, by ONNX Runtime on both."""
 
+from collections.abc import Sequence
+from typing import cast
+
 from benchbox.agent import gpuerrors, inputs, likeness
-from benchbox.agent.gpusession import Session
 from benchbox.agent.likeness import Array
+from benchbox.agent.runtime import GpuSession
 from benchbox.agent.stdio import Message, Refusal
 
 
-def compare(request: Message, loaded: Session, tolerance: float, threads: int) -> None:
+def compare(request: Message, loaded: GpuSession, tolerance: float, threads: int) -> None:
     """Call what a `load` asked for on the processor, and compare its outputs with the GPU's.
 
     Raises Refusal where they are further apart than `tolerance`, a share of the output's root mean
@@ -25,7 +28,7 @@ def compare(request: Message, loaded: Session, tolerance: float, threads: int) -
     }
     right = beside.run(None, feeds)
     with gpuerrors.told():
-        given = loaded.run_with_copies()
+        given = cast("Sequence[Array]", loaded.run_with_copies())
     for output, one, other in zip(beside.get_outputs(), right, given, strict=True):
         if one.dtype.kind != "f":
             continue

@@ -7,7 +7,7 @@ every such graph, also those where it is a shape that ONNX Runtime computes ther
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,10 +15,10 @@ from typing import Literal
 
 import onnxruntime as ort
 
-from benchbox.agent import gpuerrors, gpulibraries, inputs, runtime, session
+from benchbox.agent import gpuerrors, gpulibraries, inputs, session
 from benchbox.agent.gpubinding import Bound
 from benchbox.agent.gpulibraries import PROVIDER, TENSORRT
-from benchbox.agent.likeness import Array
+from benchbox.agent.runtime import GpuSession
 from benchbox.agent.stdio import Message
 
 ConvSearch = Literal["EXHAUSTIVE", "HEURISTIC", "DEFAULT"]
@@ -73,29 +73,13 @@ def eager(where: Place) -> Place:
     return replace(where, captured=False, options={**where.options, "enable_cuda_graph": "0"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session(runtime.Session):
-    """A graph whose tensors lie on the GPU; as benchbox.agent.gputiming.Call wants it.
-
-    `call` and `run` are the same: they wait for the outputs, on the GPU. `enqueue` waits for
-    nothing; `run_with_copies` begins and ends in the host's memory.
-    """
-
-    enqueue: Callable[[], object]
-    run_with_copies: Callable[[], Sequence[Array]]
-
-    def run(self) -> object:
-        """Call the graph and wait for its outputs, on the GPU."""
-        return self.call()
-
-
 def load(
     graph: str | bytes,
     tensors: Sequence[Message],
     seed: int,
     where: Place,
     session_options: ort.SessionOptions,
-) -> Session:
+) -> GpuSession:
     """Open a graph, by its path or its bytes, and run it once.
 
     Raises RuntimeError when the provider has none of its nodes, when the GPU's memory is too small,
@@ -128,7 +112,7 @@ def load(
             bound.require_again(right)
     enqueue = bound.caller(wait=False)
     copies = partial(bound.call_with_copies, call)
-    return Session(
+    return GpuSession(
         call,
         load_s,
         first_call_s,

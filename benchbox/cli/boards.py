@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchbox import devices, emulated, registry, seen
+from benchbox import devices, emulated, providers, registry, seen
 from benchbox.agent import facts
 from benchbox.agent.system import ranges
 from benchbox.cli import gpucheck, parsing
@@ -51,7 +51,7 @@ def add(
     advice = "" if install else f"; try it: benchbox device check {name}"
     console().print(f"{name} is in {path}{advice}", markup=False)
     if install:
-        check(name, install=True, clean=False)
+        check(name, "", install=True, clean=False)
 
 
 def remove(name: str) -> None:
@@ -63,9 +63,14 @@ def remove(name: str) -> None:
     console().print(f"{name} is no longer in {path}", markup=False)
 
 
-def check(name: str, *, install: bool, clean: bool) -> None:
-    """Print what a device is; raises DeviceError when it is not usable."""
-    device = devices.resolve(name)
+def check(name: str, provider: str, *, install: bool, clean: bool) -> None:
+    """Print what a device is; raises DeviceError when it is not usable.
+
+    A `provider` that is named measures what a GPU does at best.
+    """
+    device = devices.resolve(name, provider=providers.named(provider) if provider else "")
+    if provider and not device.gpu:
+        raise UsageError(f"--provider: only for GPUs, and device {name!r} is none")
     if device.gpu:
         gpucheck.check(device, "--install" * install or "--clean" * clean)
         return

@@ -51,23 +51,25 @@ def driven(places: Sequence[Device], asked: Asked) -> list[Device]:
         _require_gpus(places, asked)
     result: list[Device] = []
     for place in places:
+        ways = drivings[:1] if providers.runs_modules(place.provider) else drivings
         if place.driving is None:
             result.append(place)
-        for driving in drivings if place.driving else ():
-            name = f"{place.name}-{driving.mode}" if len(drivings) > 1 else place.name
+        for driving in ways if place.driving else ():
+            name = f"{place.name}-{driving.mode}" if len(ways) > 1 else place.name
             result.append(replace(place, name=name, driving=driving.by(place.provider)))
     return result
 
 
 def _require_gpus(places: Sequence[Device], asked: Asked) -> None:
-    first = next(option for name, option in OPTIONS.items() if getattr(asked, name))
-    modules = [place for place in places if place.gpu and place.driving is None]
+    modules = [place for place in places if providers.runs_modules(place.provider)]
     for place in places:
         if not place.gpu:
+            first = _options(asked)[0]
             raise UsageError(f"{first}: only for GPUs, and device {place.name!r} is none")
-    if all(place.driving is None for place in places):
+    own = _options(replace(asked, cache=None))
+    if own and len(modules) == len(places):
         by = ", ".join(dict.fromkeys(providers.short(place.provider) for place in places))
-        raise UsageError(f"{first}: only for ONNX Runtime on GPUs, not for --provider {by}")
+        raise UsageError(f"{own[0]}: only for ONNX Runtime on GPUs, not for --provider {by}")
     if asked.tf32 and modules:
         by = providers.short(modules[0].provider)
         raise UsageError(f"--tf32: --provider {by} is timed without TF32; leave one of them out")
@@ -75,6 +77,10 @@ def _require_gpus(places: Sequence[Device], asked: Asked) -> None:
         raise UsageError(
             "--conv-search: --provider tensorrt times its own kernels; leave one of them out"
         )
+
+
+def _options(asked: Asked) -> list[str]:
+    return [option for name, option in OPTIONS.items() if getattr(asked, name)]
 
 
 def refuse_loads(places: Sequence[Device], load: Load) -> None:
@@ -92,7 +98,7 @@ def require(places: Sequence[Device]) -> None:
     """Raise DeviceError unless every GPU asked for can be used; nothing is made for it before."""
     first: dict[tuple[str, str], Device] = {}
     for place in places:
-        if place.driving is not None:
+        if place.driving is not None and not providers.runs_modules(place.provider):
             first.setdefault((place.gpu, place.provider), place)
     for place in first.values():
         require_gpu(place)

@@ -71,9 +71,8 @@ class Record:
     `paper` is what a paper prints of the case as a network, in millions and percent.
     `nodes` says how many nodes of the graph each provider ran, None where that is not told.
     `types` says how many nodes of a float16 graph gave which type, None where that is not told.
-    `span_s` is what a call takes on the GPU itself, None where that is not told.
     `gpu_bytes` is what loading it and its first calls took of the GPU's memory.
-    `spans` are its figures on a GPU, where ONNX Runtime ran it there.
+    `spans` are its figures on a GPU, where it ran there.
     `cooldowns` are the waits for the device to cool down before the sessions that timed it.
     With `arrival` its calls came at a rate, which `latency` and `relative` are about; with
     `sustained` it ran for minutes, and `latency` is its steady state.
@@ -110,7 +109,6 @@ class Record:
     peak_bytes: int | None = None
     nodes: Mapping[str, int] | None = None
     types: Mapping[str, int] | None = None
-    span_s: float | None = None
     gpu_bytes: int | None = None
     latency: Latency | None = None
     spans: Spans | None = None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchbox import comparing, gpus, launching, reading, verdicts
+from benchbox import comparing, launching, providers, reading, verdicts
 from benchbox.records import Record, Run, SpecFacts
 from benchbox.render import units
 from benchbox.render.cells import (
@@ -22,7 +22,6 @@ from benchbox.render.cells import (
 )
 
 PLANNED = ("margin", "batch", "shapes", "weights", "dtype")
-DRIVING = tuple(name for name in gpus.OPTIONS if name != "mode")
 
 
 def tables_of(runs: Sequence[Run], *, verbose: bool = False, measured: bool = False) -> list[Table]:
@@ -54,12 +53,18 @@ def _is_across(runs: Sequence[Run]) -> bool:
 
 
 def _driven_alike(runs: Sequence[Run]) -> bool:
-    """Return whether the GPUs among the devices differ in their mode alone, which names tell.
+    """Return whether the GPUs among the devices differ in nothing but what their names tell.
 
+    That is their mode, and whether PyTorch makes the calls, by its own choice of convolutions.
     What an option means nothing to is as good as any: it has None there.
     """
-    plans = [run.context.plan for run in runs if "mode" in run.context.plan]
-    return all(len({plan.get(name) for plan in plans} - {None}) <= 1 for name in DRIVING)
+    driven = [run.context for run in runs if "mode" in run.context.plan]
+    by_graph = [each for each in driven if not providers.runs_modules(each.provider)]
+    alike = {"cache": driven, "tf32": driven, "conv_search": by_graph}
+    return all(
+        len({context.plan.get(name) for context in own} - {None}) <= 1
+        for name, own in alike.items()
+    )
 
 
 def _what(run: Run) -> tuple[str, ...]:

@@ -58,7 +58,6 @@ class Loaded:
     denormal_ratio: float | None = None
     peak_bytes: int | None = None
     nodes: Mapping[str, int] | None = None
-    span_s: float | None = None
     gpu_bytes: int | None = None
     types: Mapping[str, int] | None = None
 
@@ -154,7 +153,6 @@ class Agent:
             reply.get("denormal_ratio"),
             reply.get("peak_bytes"),
             reply.get("nodes"),
-            reply.get("span_s"),
             reply.get("gpu_bytes"),
             reply.get("types"),
         )
@@ -292,7 +290,7 @@ def _modules(device: Device) -> dict[str, object]:
     """Return how a process that is to run modules runs them; nothing where graphs are run."""
     if not providers.runs_modules(device.provider):
         return {}
-    return {"provider": device.provider, "gpu": device.gpu}
+    return {"provider": device.provider}
 
 
 def _plain(inputs: Sequence[TensorSpec]) -> list[dict[str, object]]:
