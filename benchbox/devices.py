@@ -109,6 +109,13 @@ def resolve(
     return device
 
 
+def takes(device: Device, provider: str) -> bool:
+    """Return whether a device of this kind can be timed by a provider at all."""
+    if providers.runs_modules(provider):
+        return not device.url and (bool(device.gpu) or provider != providers.TORCH_CUDAGRAPH)
+    return bool(device.gpu) == (provider in providers.GPUS.values())
+
+
 def _driven(device: Device, name: str, driving: Driving | None) -> Device:
     """Return a device with how its GPU is driven; raises UsageError for what does not fit it."""
     provider = providers.short(device.provider)

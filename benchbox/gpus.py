@@ -21,8 +21,6 @@ WORDS: Mapping[str, str] = {
     "hot": "cache hot",
     "cold": "cache cold",
 }
-# By which torch itself has convolutions chosen, unless told to try all of them.
-TORCH_SEARCH: ConvSearch = "heuristic"
 TORCH_MODES: Mapping[str, Mode] = {
     providers.TORCH: "eager",
     providers.TORCH_COMPILE: "compiled",
@@ -37,8 +35,8 @@ class Driving:
     With a cold `cache` the GPU's second-level cache holds nothing of the graph when a call begins.
     With `tf32` products of float32 numbers are rounded to ten bits where the GPU can. `conv_search`
     is how cuDNN's algorithms are chosen, anew in each process; None for TensorRT, which times its
-    own kernels. Only the cache is a choice where PyTorch makes the calls: its provider says the
-    rest.
+    own kernels. Where PyTorch makes the calls its provider says the mode, and algorithms are all
+    tried or chosen by cuDNN's heuristics.
     """
 
     mode: Mode = "graph"
@@ -49,7 +47,8 @@ class Driving:
     def by(self, provider: str) -> "Driving":
         """Return it without what a provider has no use for, or does in a way of its own."""
         if provider in TORCH_MODES:
-            return Driving(TORCH_MODES[provider], self.cache, False, TORCH_SEARCH)
+            tried: ConvSearch = "exhaustive" if self.conv_search == "exhaustive" else "heuristic"
+            return Driving(TORCH_MODES[provider], self.cache, False, tried)
         return replace(self, conv_search=None) if provider == providers.TENSORRT else self
 
     def plan(self) -> dict[str, object]:

@@ -81,7 +81,7 @@ class Measurement:
         self.readings = Readings(known)
         for kept in self._kept.values():
             for burst in kept:
-                self.readings.recall(burst.probe, burst.marks, burst.stream_ns)
+                self.readings.recall(burst.probe, burst.marks, burst.stream_ns, burst.host_marks)
         self.readings.update()
         self._setting = journal.context.host.get("setting")
         waits = [wait for record in journal.records.values() for wait in record.cooldowns]

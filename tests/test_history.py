@@ -135,6 +135,34 @@ def test_a_machine_is_known_again_in_the_next_run(cache_dir: Path) -> None:
     assert cache_dir in file.parents
 
 
+def test_a_gpu_and_the_processor_beside_it_are_known_apart(cache_dir: Path) -> None:
+    gpu = replace(CONTEXT, device="cuda", host={**HOST, "gpu": {"name": "A", "driver": "1"}})
+    file, beside = history.path(gpu), history.beside(gpu)
+    assert beside is not None
+    assert cache_dir in beside.parents
+    run = Readings()
+    run.add("compute", [(0, 36_000)] * 30, (), [(0, 12_000)] * 30)
+    run.update()
+    history.save(file, run.after(), beside)
+    assert Readings(history.load(file, beside)).gate == run.gate
+    other = replace(gpu, host={**gpu.host, "gpu": {"name": "B", "driver": "1"}})
+    assert (history.path(other), history.beside(other)) != (file, beside)
+    assert history.beside(other) == beside
+    assert history.beside(replace(gpu, device="cuda-eager")) == beside
+
+
+@pytest.mark.parametrize(
+    "changes", [{"versions": {"python": "3.9"}}, {"cpus": [3]}, {"host": {**HOST, "gpu": {}}}]
+)
+def test_another_processor_or_python_beside_a_gpu_is_known_anew(changes: dict[str, Any]) -> None:
+    gpu = replace(CONTEXT, host={**HOST, "cpu": "D", "gpu": {}})
+    assert history.beside(replace(gpu, **changes)) != history.beside(gpu)
+
+
+def test_a_processor_without_a_gpu_is_beside_none() -> None:
+    assert history.beside(CONTEXT) is None
+
+
 def test_what_is_negligible_is_dropped(tmp_path: Path) -> None:
     file = tmp_path / "states.json"
     history.save(file, Known(Histogram({1: 0.99995, 2: 0.00005})))

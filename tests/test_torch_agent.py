@@ -252,19 +252,23 @@ def test_a_gpu_is_torchs_own_device(name: str, own: str, gpu: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "mode"),
-    [("torch", "eager"), ("torch-compile", "compiled"), ("torch-cudagraph", "graph")],
+    ("provider", "mode", "search", "tried"),
+    [
+        ("torch", "eager", None, "exhaustive"),
+        ("torch-compile", "compiled", "heuristic", "heuristic"),
+        ("torch-cudagraph", "graph", "default", "heuristic"),
+    ],
 )
-def test_on_a_gpu_the_provider_says_how_calls_are_made_and_the_cache_is_a_choice(
-    provider: str, mode: str
+def test_on_a_gpu_the_provider_says_how_calls_are_made_and_algorithms_are_chosen_alike(
+    provider: str, mode: str, search: str | None, tried: str
 ) -> None:
     places = [devices.resolve("cuda"), devices.resolve("cuda", provider=provider)]
-    asked = Asked(mode="graph,eager", cache="cold", conv_search="default")
+    asked = Asked(mode="graph,eager", cache="cold", conv_search=search)
     *graphs, module = driven(places, asked)
     assert [each.name for each in graphs] == ["cuda-graph", "cuda-eager"]
     assert module.name == f"cuda-{provider}"
     assert module.driving is not None
-    expected = {"mode": mode, "cache": "cold", "tf32": False, "conv_search": "heuristic"}
+    expected = {"mode": mode, "cache": "cold", "tf32": False, "conv_search": tried}
     assert module.driving.plan() == expected
 
 

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from benchbox import records
+from tests import explained
 from tests.fakegpu.building import Libraries
 
 MINE = """
@@ -40,7 +41,7 @@ def test_torch_is_timed_as_onnx_runtime_is(fake_gpu: Libraries, mine: tuple[str,
         *mine, "--provider", "torch,torch-cudagraph", "--export-csv", "t.csv", "--verbose"
     )
     assert ended.returncode == 0, ended.stderr
-    about = "cache hot, no TF32, heuristic choice of convolutions, batch 1"
+    about = "cache hot, no TF32, batch 1"
     assert f"cuda-torch, torch, eager, {about}" in ended.stdout
     assert f"cuda-torch-cudagraph, torch-cudagraph, CUDA graph, {about}" in ended.stdout
     for header in ("GPU (ms)", "with copies (ms)", "launch share", "of ceiling"):
@@ -56,6 +57,7 @@ def test_torch_is_timed_as_onnx_runtime_is(fake_gpu: Libraries, mine: tuple[str,
 
 def _timed_there(run: records.Run) -> None:
     (record,) = run.records
+    assert explained.unexplained(run.path) == set()
     assert record.spans is not None
     assert record.latency is not None
     assert record.spans.span_s == pytest.approx(50e-6), "one call alone, in the timed stream"
@@ -66,15 +68,21 @@ def _timed_there(run: records.Run) -> None:
     assert {len(burst.copies_ns) for burst in record.bursts} == {3}
     assert run.context.versions["driver"] == "580.95.05"
     assert run.context.host["gpu"]["name"] == "NVIDIA Stand-in"
+    assert run.context.plan["conv_search"] == "exhaustive"
+    assert run.context.host["gpu"]["options"]["cudnn.benchmark"] == "True"
+    assert run.context.host["gpu"]["options"]["cudnn.benchmark_limit"] == "0"
 
 
 def test_torch_meets_a_cold_cache_and_what_disturbs_the_gpu(
     fake_gpu: Libraries, mine: tuple[str, ...]
 ) -> None:
     told = "process self 1\nprocess 999999 1000\nreasons 36"
-    ended = fake_gpu.benchbox(*mine, "--provider", "torch", "--cache", "cold", nvml=told)
-    assert "cache cold" in ended.stdout
-    bursts = newest(fake_gpu, "cuda-torch").records[0].bursts
+    asked = ("--provider", "torch", "--cache", "cold", "--conv-search", "heuristic")
+    ended = fake_gpu.benchbox(*mine, *asked, nvml=told)
+    assert "cache cold, no TF32, heuristic choice of convolutions" in ended.stdout
+    run = newest(fake_gpu, "cuda-torch")
+    assert run.context.host["gpu"]["options"]["cudnn.benchmark"] == "False"
+    bursts = run.records[0].bursts
     assert all(burst.cold for burst in bursts)
     assert all({"gpu_power", "gpu_hot", "gpu_shared"} <= set(burst.tags) for burst in bursts)
     assert {burst.seen["gpu_other_processes"] for burst in bursts} == {1}

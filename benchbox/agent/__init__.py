@@ -12,7 +12,7 @@ stdout, diagnostics on stderr. It ends when stdin closes.
     <- {"reply": "hello", "protocol": 1, "versions": {...}, "providers": [...],
         "host": {..., "clusters": [{"cpus": [...], "capacity"?, "top_khz"?, "core"?}, ...],
                  "setting": {name: words, ...}, "gpu"?: {"name", "driver", ...}},
-        "cpus": [...], "affinity": [...] | null, "rss_bytes": n}
+        "cpus": [...], "affinity": [...] | null, "rss_bytes": n, of a GPU "seen": {...}}
        with the fastest cluster first; benchbox.agent.health tells what a setting is
     -> {"op": "load", "graph": id, "path": p, "provider": name, "seed": n,
         "inputs": [{"name", "shape", "dtype"}, ...],

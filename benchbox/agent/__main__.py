@@ -123,6 +123,7 @@ class Agent:
             "cpus": self.cpus,
             "affinity": system.affinity(),
             "rss_bytes": system.rss_bytes(),
+            **({} if self.gpu is None else {"seen": self.gpu.look()}),
         }
 
     def _probes(self) -> "Sentinel | GpuSentinel":
@@ -179,8 +180,8 @@ class Agent:
             "peak_rss_bytes": system.peak_rss_bytes(),
             "peak_bytes": system.peak_since(mark),
         }
-        if loaded.check is not None:
-            loaded.check()
+        if request.get("compare"):
+            self._runtime.compare(request, loaded)
         self.sessions[request["graph"]] = loaded
         yield reply | ({"types": self._runtime.types(request)} if request.get("types") else {})
 
@@ -206,7 +207,7 @@ class Agent:
         try:
             streams = [] if stream or period_s else [self.sentinel.stream()]
             before = self._seen()
-            burst = self._timed(self.sessions[graph], calls, period_s, stream=stream)
+            burst, host = self._timed(self.sessions[graph], calls, period_s, stream=stream)
             seen = witness.between(before, self._seen())
             streams += [self.sentinel.stream() for _ in streams]
         except GpuLostError as error:
@@ -215,19 +216,37 @@ class Agent:
             return {"error": sentence(error)}
         facts = {"probe": kind, "stream_ns": streams, "pool": self.threads > 1, "seen": seen}
         probed_ns = burst.probed_ns + self.sentinel.streamed_ns()
-        return {**asdict(burst), **facts, "probed_ns": probed_ns}
+        return {**asdict(burst), **facts, **host, "probed_ns": probed_ns}
 
     def _timed(
         self, session: Session, calls: int, period_s: float, *, stream: bool
-    ) -> timing.Burst:
+    ) -> tuple[timing.Burst, dict[str, object]]:
+        """Return a burst and, of a GPU, what the host's processor read meanwhile."""
         assert self.sentinel is not None, "greeted"
         probe = self.sentinel.copy if stream else self.sentinel.compute
         if period_s:
-            return pacing.burst(session.call, calls, self.threads, period_s)
+            return pacing.burst(session.call, calls, self.threads, period_s), {}
         if self.gpu is not None:
             assert isinstance(session, GpuSession), "loaded there"
-            return self.gpu.burst(session, calls, probe, memory_bound=stream)
-        return timing.burst(session.call, calls, self.threads, probe, memory_bound=stream)
+            return self._on_gpu(self.gpu, session, calls, probe, stream=stream)
+        burst = timing.burst(session.call, calls, self.threads, probe, memory_bound=stream)
+        return burst, {}
+
+    def _on_gpu(
+        self,
+        gpu: "Card",
+        session: GpuSession,
+        calls: int,
+        probe: Callable[[], int],
+        *,
+        stream: bool,
+    ) -> tuple[timing.Burst, dict[str, object]]:
+        """Watch the processor too: it launches what the GPU is to do, and shows in latencies."""
+        from benchbox.agent.hostsentinel import Beside
+
+        beside = Beside(probe)
+        burst = gpu.burst(session, calls, beside.read, memory_bound=stream)
+        return burst, {"host_marks": beside.marks(burst.marks)}
 
     def _seen(self) -> Seen:
         """Return what the system, and of a GPU its driver, tells now."""

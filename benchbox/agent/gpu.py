@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from benchbox.agent import cudart, gpulibraries, system
@@ -17,7 +16,7 @@ from benchbox.agent.counters import Seen
 from benchbox.agent.gpucard import Card
 from benchbox.agent.gpuqueue import Stream
 from benchbox.agent.gpusentinel import Products
-from benchbox.agent.runtime import GpuSession
+from benchbox.agent.runtime import GpuSession, Session
 from benchbox.agent.stdio import Message
 
 if TYPE_CHECKING:
@@ -131,13 +130,13 @@ class Gpu:
             loaded = gpusession.load(
                 request["path"], request["inputs"], request["seed"], where, options
             )
-        check = partial(self._compare, request, loaded) if request.get("compare") else None
-        return replace(loaded, gpu_bytes=max(0, free - self.gpu.free_bytes()), check=check)
+        return replace(loaded, gpu_bytes=max(0, free - self.gpu.free_bytes()))
 
-    def _compare(self, request: Message, loaded: GpuSession) -> None:
+    def compare(self, request: Message, loaded: Session) -> None:
         """Raise Refusal unless the graph gives what it gives on the processor."""
         from benchbox.agent import gpuoutputs, likeness
 
+        assert isinstance(loaded, GpuSession), "loaded here"
         rounded = request["compare"] == "half" or self._driving["tf32"]
         tolerance = likeness.HALF_TOLERANCE if rounded else likeness.TOLERANCE
         with self._anywhere():

@@ -11,6 +11,7 @@ from benchbox.agent.stdio import Message, Refusal
 
 if TYPE_CHECKING:
     from benchbox.agent.gpucard import Card
+    from benchbox.agent.likeness import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +19,6 @@ class Session:
     """A loaded graph; `call` runs it once on an input that was made beforehand.
 
     `nodes` says how many of its nodes each provider runs, None where the runtime does not tell.
-    `check`, where there is one, raises Refusal unless its outputs are right; it takes memory that
-    is not the graph's, and so comes after what is read of a load.
     `gpu_bytes` is what loading it and its first calls took of a GPU's memory, None on a processor.
     """
 
@@ -30,7 +29,6 @@ class Session:
     outputs: list[dict[str, object]]
     nodes: Mapping[str, int] | None = None
     gpu_bytes: int | None = None
-    check: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +40,7 @@ class GpuSession(Session):
     """
 
     enqueue: Callable[[], object]
-    run_with_copies: Callable[[], object]
+    run_with_copies: "Callable[[], Sequence[Array]]"
 
     def run(self) -> object:
         """Call the graph and wait for its outputs, on the GPU."""
@@ -84,6 +82,9 @@ class Runtime(Protocol):
 
     def look(self) -> Seen:
         """Return what is seen of a GPU that it runs on, nothing on a processor."""
+
+    def compare(self, request: Message, loaded: Session) -> None:
+        """Raise Refusal unless a graph gives on a GPU what it gives on the processor."""
 
     def types(self, request: Message) -> Mapping[str, int] | None:
         """Return how many nodes of such a graph give which type, None where nobody tells."""
@@ -133,6 +134,9 @@ class OnnxRuntime:
             )
         system.check_pool(self._threads, self._cpus, masks)
         return loaded
+
+    def compare(self, request: Message, loaded: Session) -> None:
+        """Leave it: this is the processor."""
 
     def types(self, request: Message) -> Mapping[str, int] | None:
         """Return how many nodes of such a graph give which type."""

@@ -13,6 +13,7 @@ from benchbox.agent import facts
 from benchbox.agent.system import ranges
 from benchbox.cli import gpucheck, parsing
 from benchbox.cli.output import console
+from benchbox.cli.progress import Live
 from benchbox.conditions import LABELS
 from benchbox.devices import Device
 from benchbox.errors import DeviceError, UsageError
@@ -86,7 +87,9 @@ def check(name: str, provider: str, *, install: bool, clean: bool) -> None:
     if is_busy:
         stdout.print(f"{device.name} is in use: another benchbox is timing on it", markup=False)
         return
-    with open_agent(device) as agent:  # that it starts there is the better half of being ready
+    with Live(console(stderr=True), 1) as live:
+        agent = open_agent(device, live.sending)
+    with agent:  # that it starts there is the better half of being ready
         if reason := emulated.reason(agent):
             _print([("emulation", reason)])
     stdout.print(f"{device.name} is ready", markup=False)
@@ -124,6 +127,8 @@ def _prepare(device: Device, stderr: Console, *, install: bool, clean: bool) -> 
         if board.lacks:
             stderr.print("installing what an agent needs there")
             board.install()
+        elif board.brings_runtime:
+            stderr.print("nothing to install: no Python there, so that the native runner is sent")
         else:
             stderr.print("nothing to install: an agent has what it needs there")
 

@@ -77,8 +77,8 @@ class Record:
     With `arrival` its calls came at a rate, which `latency` and `relative` are about; with
     `sustained` it ran for minutes, and `latency` is its steady state.
     `gate` holds the states of the processor in which its samples count, `state_shift` is that state
-    over the one of earlier runs on the machine, above 1 where it is slower. `index` is the place of
-    the case in its run.
+    over the one of earlier runs on the machine, above 1 where it is slower. On a GPU it is of the
+    GPU, and `host_shift` of the processor beside it. `index` is the place of the case in its run.
     """
 
     index: int
@@ -115,6 +115,7 @@ class Record:
     relative: Interval | None = None
     gate: Gate = OPEN
     state_shift: float | None = None
+    host_shift: float | None = None
     arrival: Arrival | None = None
     sustained: Sustained | None = None
     cooldowns: Sequence[Cooldown] = ()

@@ -5,6 +5,7 @@ into the same stream by CUDA's runtime library, the one that torch has loaded.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from benchbox.agent import cudart, gemm, gpulibraries, inputs
@@ -16,6 +17,8 @@ from benchbox.export import building
 
 if TYPE_CHECKING:
     import torch
+
+    from benchbox.agent.likeness import Array
 
 WARMUPS = 3  # before a capture: libraries allocate and choose their kernels in the first calls
 
@@ -44,16 +47,24 @@ def opened(index: int, driving: Message) -> Card:
     major = int(str(torch.version.cuda).partition(".")[0])
     try:
         runtime = cudart.Runtime(gpulibraries.runtime(major))
-        return Card(runtime, index, _begun, driving)
+        every = driving["conv_search"] == "exhaustive"
+        return Card(runtime, index, partial(_begun, every_algorithm=every), driving)
     except RuntimeError as error:
         raise ValueError(str(error)) from None
 
 
-def _begun(device: cudart.Device) -> tuple[Stream, Products, Mapping[str, str]]:
-    """Choose the device, full precision, and a stream; raises RuntimeError where torch does not."""
+def _begun(
+    device: cudart.Device, *, every_algorithm: bool
+) -> tuple[Stream, Products, Mapping[str, str]]:
+    """Choose the device, full precision, and a stream; raises RuntimeError where torch does not.
+
+    With `every_algorithm` of cuDNN's tried for each convolution, and else by its heuristics.
+    """
     import torch
 
     torch.cuda.set_device(device.index)
+    torch.backends.cudnn.benchmark = every_algorithm
+    torch.backends.cudnn.benchmark_limit = 0  # none; torch would try the first ten
     # Convolutions would round their factors to ten bits (TF32), which ONNX Runtime here does only
     # when asked to. By the older names of the two switches: what is set by the newer ones, some
     # versions of torch.compile fail to read.
@@ -71,6 +82,7 @@ def _begun(device: cudart.Device) -> tuple[Stream, Products, Mapping[str, str]]:
         "cudnn.allow_tf32": str(False),
         "cuda.matmul.allow_tf32": str(False),
         "cudnn.benchmark": str(torch.backends.cudnn.benchmark),
+        "cudnn.benchmark_limit": str(torch.backends.cudnn.benchmark_limit),
     }
     return Stream(device, own.cuda_stream), product, options
 
@@ -115,13 +127,13 @@ def with_copies(
     call: Callable[[], object],
     tensors: "Sequence[torch.Tensor]",
     sources: "Sequence[torch.Tensor]",
-) -> Callable[[], object]:
+) -> "Callable[[], list[Array]]":
     """Return the call with its input copied from `sources` on the host, its output back there."""
 
-    def run() -> object:
+    def run() -> "list[Array]":
         for tensor, source in zip(tensors, sources, strict=True):
             tensor.copy_(source)
-        return [each.cpu() for each in building.tensors(call())]
+        return [each.cpu().numpy() for each in building.tensors(call())]
 
     return run
 

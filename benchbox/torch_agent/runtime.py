@@ -129,6 +129,9 @@ class TorchRuntime:
         except BenchboxError as error:
             raise Refusal(str(error)) from None
 
+    def compare(self, request: Message, loaded: Session) -> None:
+        """Leave it: `load` has compared the module with the graph."""
+
     def types(self, _: Message) -> None:
         """Tell nothing: the module is in the type that was asked for."""
 

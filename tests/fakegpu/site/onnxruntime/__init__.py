@@ -2,7 +2,7 @@
 
 A session for a GPU computes on the processor, and adds work to its stream of the stand-in for
 CUDA's runtime; a call that waits takes as long as that work. FAKE_ORT_HOME is the folder that it
-pretends to lie in. FAKE_ORT names a text file with lines:
+pretends to lie in. The processor looks undisturbed. FAKE_ORT names a text file with lines:
   left OP            nodes of that type are left to the processor, "left all" all of them
   untaken OP         TensorRT leaves nodes of that type to CUDA, "untaken all" all of them
   engines N          TensorRT makes so many of the nodes that it takes
@@ -14,6 +14,8 @@ pretends to lie in. FAKE_ORT names a text file with lines:
   wrong OP           a call of a graph with such a node gives other outputs
   falls back         sessions run on the processor, as where the provider's library does not load
   work_mb N          work of a call, as memory filled on the GPU
+  slow_every MS      for every other so many milliseconds the host takes twice as long, for a call
+                     that waits as for a power
 Beside it, with ".log" at its end, every session for TensorRT is noted, as JSON.
 """
 
@@ -25,6 +27,8 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+
+import calm
 
 FOLDER = str(Path(__file__).parents[1])
 TENSORRT, CUDA, CPU = "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"
@@ -62,6 +66,9 @@ def named(key, names):
     """Those of the names that lines with this key have; "all" stands for each."""
     chosen = set(names) if "all" in told(key) else set(told(key))
     return [name for name in names if name in chosen]
+
+
+PERIOD_NS = int((told("slow_every") or ["0"])[0]) * 1_000_000  # read once: it must cost nothing
 
 
 def real():
@@ -171,7 +178,7 @@ class Session(ort.InferenceSession):
         self._cuda.cudaMemsetAsync(self._buffer, 0, size, stream)
         if entry(run_options, WAITING) != "1":
             self._cuda.cudaStreamSynchronize(stream)
-            while time.perf_counter_ns() < start + megabytes * NS_PER_MB:
+            while time.perf_counter_ns() < start + calm.slowness(PERIOD_NS) * megabytes * NS_PER_MB:
                 pass
         return None
 
@@ -233,5 +240,6 @@ ort.InferenceSession = Session
 ort.OrtValue.update_inplace = noted(ort.OrtValue.update_inplace)
 ort.OrtValue.ortvalue_from_numpy = staticmethod(on_the_processor(ort.OrtValue.ortvalue_from_numpy))
 Session.io_binding = io_binding
+calm.keep(PERIOD_NS)
 if home := os.environ.get("FAKE_ORT_HOME"):
     ort.__file__ = str(Path(home) / "__init__.py")
