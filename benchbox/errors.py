@@ -7,6 +7,7 @@ BenchboxError          one line: what is wrong, where, what to do
 |   +-- RecordError    2   a record file that is broken, in use, or of a newer schema
 +-- CaseError          1   one case cannot be exported, loaded or timed; it becomes a failed row
 |   +-- AgentError     1   the agent process died, hung or spoke nonsense while it worked on a case
+|   +-- FullError      1   a GPU's memory is full; alone the case may fit
 +-- DeviceError        6   the device is not there, or not what it is said to be
 +-- StorageError       1   results or cache cannot be written
 """
@@ -44,6 +45,10 @@ class CaseError(BenchboxError):
 
 class AgentError(CaseError):
     """The agent process died, hung or spoke nonsense."""
+
+
+class FullError(CaseError):
+    """A GPU's memory is full of what is loaded there, and of this case."""
 
 
 class DeviceError(BenchboxError):

@@ -1,6 +1,10 @@
-"""Which cases are loaded together: as many as fit the memory, each with its reference."""
+"""Which cases are loaded together: as many as fit the memory, each with its reference.
 
-from collections.abc import Mapping, Sequence
+Beforehand that is known of a host's memory alone. Of a GPU's it is seen while they are loaded.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from benchbox.export import Graph
 from benchbox.specs import Case
@@ -50,3 +54,61 @@ def split(
         members += fresh
         used += size
     return [*groups, members] if members else groups
+
+
+@dataclass(slots=True)
+class Room:
+    """A GPU's memory for the graphs of one agent: `taken_bytes` by case, of `budget_bytes`.
+
+    The budget is None where nobody tells. What ONNX Runtime finds free decides how cuDNN convolves,
+    so that it is not to be filled up. `closed` says that it was full already.
+    """
+
+    budget_bytes: int | None = None
+    taken_bytes: dict[str, int] = field(default_factory=dict)
+    closed: bool = False
+
+    def has_for(self, case: Case) -> bool:
+        """Return whether a case is to be loaded: one with nothing but its reference always is."""
+        if self.closed:
+            return False
+        taken = sum(self.taken_bytes.values()) if self.beside_others(case) else 0
+        return self.budget_bytes is None or taken <= self.budget_bytes
+
+    def beside_others(self, case: Case) -> bool:
+        """Return whether more is loaded than the reference of a case."""
+        return bool(self.taken_bytes.keys() - {case.key, reference_key(case)})
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A case for which a GPU had no room, and the seconds that are left for it.
+
+    `alone` says that it did not fit beside its reference.
+    """
+
+    case: Case
+    most_s: float
+    alone: bool
+
+
+def reference_key(case: Case) -> str:
+    """Return the key of the case that a case is set beside."""
+    return f"{case.spec}:{case.reference}"
+
+
+def again(
+    put_off: Sequence[Later], cases: Mapping[str, Case]
+) -> Iterator[tuple[list[Case], float]]:
+    """Yield the cases that were put off, in groups with their seconds.
+
+    Each stands after its reference, so that of a group at least the first has room beside it.
+    """
+    together = [later for later in put_off if not later.alone]
+    members: dict[str, Case] = {}
+    for later in together:
+        reference = cases.get(reference_key(later.case), later.case)
+        members |= {reference.key: reference, later.case.key: later.case}
+    if members:
+        yield list(members.values()), sum(later.most_s for later in together)
+    yield from (([later.case], later.most_s) for later in put_off if later.alone)

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 from benchbox import arrivals, emulated, grouping, rows
 from benchbox.cooling import Cooling
 from benchbox.devices import Device
-from benchbox.errors import AgentError, CaseError, DeviceError
+from benchbox.errors import AgentError, CaseError, DeviceError, FullError
 from benchbox.export import Graph, recipe
+from benchbox.grouping import Later, Room
 from benchbox.journal import Journal
 from benchbox.pacing import PacedSampler
 from benchbox.planning import Plan, shortfall, undecided
@@ -85,6 +86,7 @@ class Measurement:
         self._setting = journal.context.host.get("setting")
         waits = [wait for record in journal.records.values() for wait in record.cooldowns]
         self._cooling = Cooling(plan.cooldown_s, self._cools, done=waits)
+        self._put_off: list[Later] = []
         self._sampler: Sampler | None = None
         self._checkpoint_s = CHECKPOINT_S
         self._elapsed_s = 0.0
@@ -97,9 +99,13 @@ class Measurement:
                 self._write(key, "failed", str(error))
             groups = self._groups()
             total = sum(map(len, groups))
-            for group in groups:
-                share = len(group) / total
-                self._time(group, replace(self._plan, max_time_s=self._plan.max_time_s * share))
+            waiting = [(group, self._plan.max_time_s * len(group) / total) for group in groups]
+            while waiting:
+                group, most_s = waiting.pop(0)
+                self._time(group, replace(self._plan, max_time_s=most_s))
+                exported = {k: c for k, c in self._cases.items() if k in self._graphs}
+                waiting[:0] = grouping.again(self._put_off, exported)
+                self._put_off.clear()
             self._rejudge()
         except KeyboardInterrupt:
             self._interrupted()
@@ -198,10 +204,7 @@ class Measurement:
                 if self._setting:
                     agent.setting = self._setting  # of the run, not of this process
                 self._cooling.before(session, agent)
-                waiting = sampler.awake
-                for done, progress in enumerate(waiting):
-                    self._watcher.loading(done, len(waiting))
-                    self._load(agent, sampler, progress)
+                self._load_all(agent, sampler)
             finally:
                 sampler.excuse(time.monotonic() - start)
             if self._only_called:
@@ -225,12 +228,37 @@ class Measurement:
             )
         return agent
 
-    def _load(self, agent: Agent, sampler: Sampler, progress: Progress) -> None:
+    def _load_all(self, agent: Agent, sampler: Sampler) -> None:
+        """Load what waits for the agent; what a GPU has no room for is put off."""
+        room, waiting = Room(self._free_bytes(agent)), sampler.awake
+        for done, progress in enumerate(waiting):
+            case = self._cases[progress.subject.key]
+            if not room.has_for(case):
+                self._postpone(sampler, case)
+                continue
+            self._watcher.loading(done, len(waiting))
+            try:
+                self._load(agent, sampler, progress, room)
+            except FullError:
+                room.closed = True
+                self._postpone(sampler, case, alone=not room.beside_others(case))
+
+    def _postpone(self, sampler: Sampler, case: Case, *, alone: bool = False) -> None:
+        self._kept[case.key] = sampler.cases[case.key].bursts
+        self._put_off.append(Later(case, sampler.put_off(case.key), alone))
+
+    def _free_bytes(self, agent: Agent) -> int | None:
+        """Return how much of a GPU's memory graphs may take, None where there is none."""
+        free = agent.hello["host"].get("memory_available_bytes") if self._device.driving else None
+        return None if free is None else int(free * grouping.SHARE)
+
+    def _load(self, agent: Agent, sampler: Sampler, progress: Progress, room: Room) -> None:
         key = progress.subject.key
         graph, case = self._graphs[key], self._cases[key]
         try:
             first = key not in self._loaded
             module = recipe(case) if runs_modules(self._device.provider) else None
+            on_gpu = self._device.driving and module is None
             loaded = agent.load(
                 key,
                 str(graph.path),
@@ -238,16 +266,19 @@ class Measurement:
                 self._plan.seed,
                 denormals=first,
                 types=first and case.dtype == "float16",
-                compare=_least_type(case) if first and self._device.driving else None,
+                compare=_least_type(case) if first and on_gpu else None,
                 module=module,
             )
         except CaseError as error:
+            if isinstance(error, FullError) and room.taken_bytes:
+                raise
             sampler.fail(key, str(error))
             self._finish(progress, "failed", str(error))
             if isinstance(error, AgentError):
                 raise
         else:
             self._loaded.setdefault(key, loaded)
+            room.taken_bytes[key] = loaded.gpu_bytes or 0
             progress.latency_s = loaded.first_call_s
             if self._only_called:
                 progress.finished = True

@@ -159,6 +159,18 @@ class Sampler:
         self.cases[key].failure = reason
         self.cases[key].finished = True
 
+    def put_off(self, key: str) -> float:
+        """Leave a case to another sampler, with its share of the time, in seconds.
+
+        A case without samples shares it with others that have none.
+        """
+        fresh = [other for other in self.cases.values() if not other.bursts]
+        sharing = len(self.cases) if self.cases[key].bursts else len(fresh)
+        share_s = self.plan.max_time_s / sharing
+        self.plan = replace(self.plan, max_time_s=self.plan.max_time_s - share_s)
+        del self.cases[key]
+        return share_s
+
     def measure(self, session: Session, index: int) -> Iterator[Progress]:
         """Warm every case up and time rounds; yield each case as it finishes or fails.
 

@@ -36,7 +36,7 @@ def raising(error: Exception) -> Callable[[Bench], str]:
     ("error", "said"),
     [
         (NotRun("no process list"), ("not run", "no process list")),
-        (TooLong("3 of 8 cases"), ("cut off", "3 of 8 cases")),
+        (TooLong("3 of 8 cases"), ("cut off", "3 of 8 cases; it had 60 of 60 s")),
         (AssertionError("1.2x"), ("FAILED", "1.2x")),
     ],
 )
@@ -52,6 +52,41 @@ def test_a_mistake_in_a_check_is_a_row_that_names_its_line() -> None:
 
 def test_a_check_that_no_time_is_left_for_is_not_begun() -> None:
     assert checked(raising(KeyError("begun")), left_s=1.0)[0] == "not run"
+
+
+def test_what_a_check_does_not_use_of_the_time_is_for_all_that_follow() -> None:
+    some = [Check(name, raising(KeyError()), limit_s) for name, limit_s in (("a", 60), ("b", 20))]
+    assert checks.shares([*some, some[1]]) == [0.6, 0.5, 1.0]
+
+
+def test_the_graphs_are_made_before_the_checks_share_the_time() -> None:
+    bench = Bench(Path()).within(program.LIMIT_S)
+    first, *others = [(check.name, alone.left_s) for check, alone in program._begun(bench, [])]
+    assert first[0] == "graphs"
+    assert [name for name, _ in others] == [*checks.CHECKS]
+    assert all(left_s > program.ENOUGH_S for _, left_s in others)
+    ((name, left_s),) = [(c.name, b.left_s) for c, b in program._begun(bench, ["spread"])]
+    assert name == "spread"
+    assert left_s > checks.CHECKS["spread"].limit_s
+
+
+class Recorded(Bench):
+    """A bench whose runs all give the same records."""
+
+    found: ClassVar[dict[str, list[dict[str, object]]]]
+
+    def records(self, _: Path, *__: str) -> dict[str, list[dict[str, object]]]:
+        return self.found
+
+
+def test_a_row_without_a_latency_fails_the_check_of_modes_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row = {"case": "groups=1", "status": "imprecise", "reason": "only 2 quiet rounds"}
+    monkeypatch.setattr(Recorded, "found", {"cuda-graph": [row]}, raising=False)
+    ended = program.result(Check("modes", checks.modes, 60), Recorded(Path()))
+    said = "cuda-graph hot: groups=1 has no latency: only 2 quiet rounds"
+    assert (ended.result, ended.seen) == ("FAILED", said)
 
 
 def test_a_program_that_takes_too_long_is_ended_with_all_that_it_started() -> None:

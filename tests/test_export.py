@@ -362,6 +362,11 @@ def test_a_file_with_external_data_counts_and_verifies_it(
         ("g (float[4] x) => (float[4] y) { y = nowhere.Magic(x) }", "case", "Magic"),
         ("g (float[4] x) => (float[4] y) { y = Log(x) }", "case", "output 1 is not finite"),
         ("g (float[4] z) => (float[4] y) { y = Relu(z) }", "case", "z"),
+        (
+            "g (float[4] x) => (seq(float[4]) s) { s = SequenceConstruct(x) }",
+            "case",
+            "output 's' is no tensor but of the kind sequence",
+        ),
     ],
 )
 def test_a_file_that_does_not_run_fails_its_case(

@@ -12,6 +12,7 @@ from benchbox import records
 from benchbox.cli.app import app
 from tests import explained
 from tests.conftest import WriteOnnx
+from tests.fakegpu import building
 from tests.fakegpu.building import Libraries
 
 RUN = ("--device", "cuda", "--quick", "--max-time", "1s")
@@ -129,6 +130,24 @@ def test_a_provider_that_falls_back_to_the_processor_is_no_gpu(
     assert not _records(fake_gpu)
 
 
+def test_why_a_provider_s_library_does_not_load_is_told(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    cc = building.compiler()
+    assert cc is not None, "the fixture has one"
+    part = fake_gpu.folder / "onnxruntime" / "capi" / "libonnxruntime_providers_cuda.so"
+    source = fake_gpu.work / "part.c"
+    source.write_text("int cudaMallocHost(void); int part(void) { return cudaMallocHost(); }\n")
+    building.build(cc, source, part)
+    try:
+        ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, ort="falls back")
+    finally:
+        part.unlink()
+    assert ended.returncode == 6
+    why = f"({part.name}: undefined symbol: cudaMallocHost)"
+    assert f"ONNX Runtime's part for CUDA cannot be loaded {why}: pip install" in one_line(ended)
+
+
 @pytest.mark.parametrize(
     ("told", "options", "said"),
     [
@@ -183,6 +202,25 @@ def test_a_case_that_loses_the_gpu_takes_no_other_with_it(
     assert (lost.status, kept.latency is not None) == ("failed", True)
     assert "an illegal memory access was encountered" in lost.reason
     assert "somewhere" not in lost.reason
+
+
+@pytest.mark.parametrize(
+    ("memory", "sessions", "latencies"),
+    [(1.6e9, [0, 0, 1], 3), (1.2e9, [0, 3, 2], 3), (0.9e9, [], 0)],
+)
+def test_cases_that_do_not_fit_a_gpu_together_are_timed_one_after_the_other(
+    fake_gpu: Libraries, write_onnx: WriteOnnx, memory: float, sessions: list[int], latencies: int
+) -> None:
+    paths = [str(write_onnx(name, ONE.replace("one", name))) for name in ("a", "b", "c")]
+    told = f"memory {memory:.0f}"
+    how = ("--device", "cuda", "--quick", "--sessions", "1", "--max-time", "3s")
+    ended = fake_gpu.benchbox("compare", *paths, *how, cuda=told)
+    found = newest(fake_gpu).records
+    assert sum(record.latency is not None for record in found) == latencies, ended.stderr
+    assert [min(b.session for b in r.bursts) for r in found if r.bursts] == sessions
+    if not latencies:
+        assert {record.status for record in found} == {"failed"}
+        assert all("the GPU's memory is full" in record.reason for record in found)
 
 
 def test_what_disturbs_the_gpu_is_kept_with_the_samples(

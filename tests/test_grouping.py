@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from benchbox import grouping
 from benchbox.costs import Cost
 from benchbox.export import Graph
+from benchbox.grouping import Later, Room
 from benchbox.specs import Builder, Case
 
 MIB = 1 << 20
@@ -52,6 +53,29 @@ def test_a_reference_is_in_every_group_that_needs_it() -> None:
 
 def test_what_fits_nowhere_is_alone_with_its_reference() -> None:
     assert split(0, [10, 10], [10]) == [["0.0"], ["0.0", "0.1"], ["1.0"]]
+
+
+def test_a_gpu_has_room_until_what_is_loaded_takes_more_than_it_may() -> None:
+    (first, second, third), _ = make([10, 10, 10])
+    room = Room(5)
+    assert room.has_for(first)
+    room.taken_bytes[first.key] = 6
+    assert room.has_for(second)  # beside nothing but its reference
+    room.taken_bytes[second.key] = 6
+    assert not room.has_for(third)
+    assert Room(None, room.taken_bytes).has_for(third)
+    assert not Room(None, closed=True).has_for(third)
+
+
+def test_what_was_put_off_comes_again_after_its_reference_or_alone() -> None:
+    cases, _ = make([1, 1, 1, 1], [1, 1])
+    put_off = [Later(cases[1], 5.0, alone=True), Later(cases[3], 2.0, alone=False)]
+    put_off += [Later(cases[4], 2.0, alone=False), Later(cases[5], 3.0, alone=False)]
+    groups = list(grouping.again(put_off, {case.key: case for case in cases}))
+    assert [([case.name for case in group], most_s) for group, most_s in groups] == [
+        (["0.0", "0.3", "1.0", "1.1"], 7.0),
+        (["0.1"], 5.0),
+    ]
 
 
 def test_a_case_whose_reference_is_not_timed_stands_for_itself() -> None:

@@ -275,3 +275,20 @@ def test_a_truncated_or_damaged_file_is_read_or_refused(
 def test_a_type_that_is_not_the_inputs_is_refused(write_onnx: WriteOnnx) -> None:
     with pytest.raises(UsageError, match="the input is of type float32"):
         case_of(write_onnx("open", OPEN), None, "x=1x3x8x8:int64")
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [("sequence_type", "sequence"), ("optional_type", "optional"), ("map_type", "map")],
+)
+def test_an_output_that_grows_with_every_call_is_refused(kind: str, what: str) -> None:
+    type_ = onnx.TypeProto()
+    getattr(type_, kind).SetInParent()
+    output = helper.make_value_info("s", type_)
+    node = helper.make_node("SequenceConstruct", ["x"], ["s"])
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    model = helper.make_model(helper.make_graph([node], "g", [value], [output]))
+    with pytest.raises(
+        GraphError, match=f"^g.onnx: output 's' is no tensor but of the kind {what}, which"
+    ):
+        onnxfile.require_tensors(Path("g.onnx"), model)

@@ -1,5 +1,6 @@
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from statistics import median
 
@@ -476,6 +477,14 @@ def test_what_an_early_session_leaves_over_the_later_ones_have() -> None:
     assert session.now < 10
     sampler.begin(1)
     assert sampler.plan.stage_end_s(sampler.stage) - sampler.elapsed_s > 50
+
+
+def test_a_case_that_is_put_off_takes_its_share_of_the_time_with_it() -> None:
+    sampler = Sampler([Subject(key, "a") for key in "abc"], replace(PLAN, max_time_s=30.0))
+    assert sampler.put_off("c") == 10.0
+    assert (sampler.plan.max_time_s, list(sampler.cases)) == (20.0, ["a", "b"])
+    sampler.cases["a"].bursts.append(Burst(0, 0, (1000,), (0,)))
+    assert sampler.put_off("b") == 20.0
 
 
 def test_getting_ready_takes_nothing_from_the_time() -> None:

@@ -51,7 +51,8 @@ stdout, diagnostics on stderr. It ends when stdin closes.
     -> {"op": "bye"}
     <- {"reply": "bye"}, and the program ends
 
-A request that fails is answered by {"reply": op, "error": sentence}; a burst that fails by
+A request that fails is answered by {"reply": op, "error": sentence, "full"?: whether a GPU's memory
+was}; a burst that fails by
 {"burst": {"graph": id, "error": sentence}}, after which the next burst goes on. Readers ignore
 fields they do not know; `protocol` changes when a field they do know changes its meaning.
 

@@ -23,7 +23,14 @@ from benchbox.agent import (
 from benchbox.agent.clusters import Cluster
 from benchbox.agent.counters import Seen
 from benchbox.agent.health import Health
-from benchbox.agent.runtime import GpuLostError, GpuSession, OnnxRuntime, Runtime, Session
+from benchbox.agent.runtime import (
+    GpuFullError,
+    GpuLostError,
+    GpuSession,
+    OnnxRuntime,
+    Runtime,
+    Session,
+)
 from benchbox.agent.stdio import Message, sentence
 from benchbox.agent.witness import PROC, SYS, Witness
 
@@ -73,7 +80,8 @@ class Agent:
         except GpuLostError as error:
             _leave(error)
         except Exception as error:  # whatever a runtime raised belongs to this request alone
-            yield {"reply": op, "error": sentence(error)}
+            full = {"full": True} if isinstance(error, GpuFullError) else {}
+            yield {"reply": op, "error": sentence(error), **full}
 
     def hello(self, request: Message) -> Iterator[dict[str, object]]:
         """Pin this process, import what runs graphs, and say what is here."""
@@ -148,6 +156,7 @@ class Agent:
 
     def load(self, request: Message) -> Iterator[dict[str, object]]:
         """Open a graph, call it once, and keep it."""
+        gc.collect()  # what a graph that failed has left on a GPU is free again
         mark = system.mark_peak()
         loaded = self._runtime.load(request)
         system.check_bound(self.cpus)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchbox.agent.cudart import OUT_OF_MEMORY, CudaError
-from benchbox.agent.runtime import GpuLostError
+from benchbox.agent.runtime import GpuFullError, GpuLostError
 
 FAILURE = re.compile(
     r"(?P<library>\w+) failure (?P<code>-?\d+): (?P<meaning>.*?) ; GPU=-?\d+ ; hostname=\S* ;"
@@ -43,16 +43,16 @@ def told() -> Iterator[None]:
 def explain(message: str) -> RuntimeError | None:
     """Return the error for a message of the provider, None if nothing in it is to be changed."""
     if size := ALLOCATION.search(message):
-        return RuntimeError(_full(f"{int(size[1]):,} bytes more were asked for"))
+        return GpuFullError(_full(f"{int(size[1]):,} bytes more were asked for"))
     if size := TORCH_ALLOCATION.search(message):
-        return RuntimeError(_full(f"{size[1]} more were asked for"))
+        return GpuFullError(_full(f"{size[1]} more were asked for"))
     failure = FAILURE.search(message)
     if failure is None:
         return RuntimeError(HOST.sub("", message)) if HOST.search(message) else None
     library, code = failure["library"], int(failure["code"])
     text = f"{failure['call'] or library}: {failure['meaning']} ({library} error {code})"
     if (library, code) in (("CUDA", OUT_OF_MEMORY), ("CUBLAS", CUBLAS_OUT_OF_MEMORY)):
-        return RuntimeError(_full(text))
+        return GpuFullError(_full(text))
     return GpuLostError(_lost(text)) if library == "CUDA" and code in LOST else RuntimeError(text)
 
 

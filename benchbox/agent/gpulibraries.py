@@ -34,7 +34,11 @@ NEEDED = {
 CUDNN = "libcudnn.so.9"
 # What the provider for TensorRT is linked with beside CUDA's; plugins it opens where there are any.
 TENSORRT_NEEDED, TENSORRT_PLUGINS = ("nvinfer", "nvonnxparser"), "nvinfer_plugin"
-TENSORRT_LIBRARY = "libonnxruntime_providers_tensorrt.so"
+SHARED = "libonnxruntime_providers_shared.so"
+PARTS = {
+    PROVIDER: "libonnxruntime_providers_cuda.so",
+    TENSORRT: "libonnxruntime_providers_tensorrt.so",
+}
 TENSORRT_WHEEL = "tensorrt_libs"  # the module of its libraries
 TF32 = "NVIDIA_TF32_OVERRIDE"  # in the environment, for all of NVIDIA's libraries
 LINKED = re.compile(rb"libnvinfer\.so\.(\d+)\0")
@@ -105,12 +109,12 @@ def tensorrt_built_for() -> int:
     """
     import onnxruntime as ort
 
-    file = Path(ort.__file__).parent / "capi" / TENSORRT_LIBRARY
+    file = _part(PARTS[TENSORRT])
     linked = LINKED.search(file.read_bytes()) if file.exists() else None
     if linked is None:
         raise RuntimeError(
             f"this ONNX Runtime {ort.__version__} lists TensorRT and lacks its part for it, "
-            f"{TENSORRT_LIBRARY}: pip uninstall onnxruntime-gpu, then {INSTALL}"
+            f"{PARTS[TENSORRT]}: pip uninstall onnxruntime-gpu, then {INSTALL}"
         )
     return int(linked[1])
 
@@ -121,6 +125,27 @@ def tensorrt_version() -> str:
     number = int(library.getInferLibVersion())
     unit = 10_000 if number >= 100_000 else 1_000  # of the major version: 101601, before 10 8601
     return f"{number // unit}.{number % unit // 100}.{number % 100}"
+
+
+def require_part(provider: str) -> None:
+    """Raise RuntimeError, with why, where ONNX Runtime's own library for a provider cannot be had.
+
+    Comes after ONNX Runtime has tried: it has to be there first, to make itself known to it.
+    """
+    _unloadable(str(_part(SHARED)), ctypes.RTLD_GLOBAL)
+    file = _part(PARTS[provider])
+    if file.exists() and (reason := _unloadable(str(file))):
+        raise RuntimeError(
+            f"ONNX Runtime's part for {WORDS[provider]} cannot be loaded ({reason}): {INSTALL}, "
+            "and take folders with other libraries of NVIDIA off LD_LIBRARY_PATH"
+        )
+
+
+def _part(name: str) -> Path:
+    """Return where a library of ONNX Runtime's own lies."""
+    import onnxruntime as ort
+
+    return Path(ort.__file__).parent / "capi" / name
 
 
 def _tensorrt_library(name: str, major: int) -> str:
@@ -211,10 +236,10 @@ def _places(module: str) -> list[Path]:
     return [Path(place) for place in (found.submodule_search_locations if found else None) or ()]
 
 
-def _unloadable(name: str) -> str:
+def _unloadable(name: str, mode: int = ctypes.DEFAULT_MODE) -> str:
     """Return why a library cannot be loaded, nothing if it can."""
     try:
-        ctypes.CDLL(name)
+        ctypes.CDLL(name, mode)
     except OSError as error:
         return FOLDERS.sub("", str(error))
     return ""

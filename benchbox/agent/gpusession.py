@@ -15,7 +15,7 @@ from typing import Literal
 
 import onnxruntime as ort
 
-from benchbox.agent import gpuerrors, inputs, session
+from benchbox.agent import gpuerrors, gpulibraries, inputs, session
 from benchbox.agent.gpubinding import Bound
 from benchbox.agent.gpulibraries import PROVIDER, TENSORRT
 from benchbox.agent.runtime import GpuSession
@@ -91,6 +91,8 @@ def load(
         start = time.perf_counter()
         opened = _opened(graph, where, session_options)
         load_s = time.perf_counter() - start
+        if where.provider not in opened.get_providers():
+            gpulibraries.require_part(where.provider)
         nodes = session._nodes(opened)
         session._require(where.provider, opened.get_providers()[0], nodes)
         _require_whole(opened, where)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from benchbox.agent import system
 from benchbox.agent.counters import Seen
-from benchbox.agent.stdio import Message
+from benchbox.agent.stdio import Message, Refusal
 
 if TYPE_CHECKING:
     from benchbox.agent.gpucard import Card
@@ -49,6 +49,10 @@ class GpuSession(Session):
 
 class GpuLostError(RuntimeError):
     """The GPU cannot be used by this process any more."""
+
+
+class GpuFullError(RuntimeError, Refusal):
+    """The GPU's memory is full; with less loaded there, a graph may fit."""
 
 
 class Runtime(Protocol):

@@ -129,10 +129,13 @@ def _cost(
 def inspect(request: Mapping[str, Any]) -> None:
     """Run an .onnx file once, or what it is in float16, count its cost, and keep both facts.
 
-    Raises GraphError for a malformed file, CaseError when an output is not finite.
+    Raises GraphError for a malformed file, or one with an output that is no tensor, CaseError when
+    an output is not finite.
     """
     from benchbox.export import cache
+    from benchbox.specs import onnxfile
 
+    onnxfile.require_tensors(Path(request["file"]), onnxfile.read(Path(request["file"])))
     path, feeds = Path(request["file"]), _feeds(request["inputs"], SEED)
     with cache.new_entry(request["key"]) as folder:
         error = None

@@ -56,6 +56,21 @@ def external_files(path: Path) -> list[str]:
     return names
 
 
+def require_tensors(path: Path, model: "ModelProto") -> None:
+    """Raise GraphError unless all outputs are tensors.
+
+    Into a sequence that is bound, ONNX Runtime puts more with every call, which takes ever longer.
+    """
+    for value in model.graph.output:
+        kind = value.type.WhichOneof("value")
+        if kind not in ("tensor_type", None):
+            what = kind.removesuffix("_type").replace("_", " ")
+            raise GraphError(
+                f"{path.name}: output {value.name!r} is no tensor but of the kind {what}, which "
+                "every call would add to; such a graph is not timed: leave that output out"
+            )
+
+
 def _locations(graph: "GraphProto") -> Iterator[str]:
     import onnx
 

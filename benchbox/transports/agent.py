@@ -7,7 +7,7 @@ from typing import Any, Self
 from benchbox import providers
 from benchbox.agent import PROTOCOL
 from benchbox.devices import Device
-from benchbox.errors import AgentError, CaseError, DeviceError
+from benchbox.errors import AgentError, CaseError, DeviceError, FullError
 from benchbox.specs import TensorSpec
 from benchbox.transports import replies
 from benchbox.transports.channel import Channel, ChannelClosed, Timeout
@@ -126,7 +126,8 @@ class Agent:
         compute in less than float32.
         `module` says how the nn.Module is built that is to run instead, and to equal the graph.
 
-        Raises CaseError when it cannot be loaded, AgentError when the agent is lost over it.
+        Raises CaseError when it cannot be loaded, FullError where a GPU's memory is full for it,
+        AgentError when the agent is lost over it.
         """
         request = {
             "op": "load",
@@ -305,7 +306,7 @@ def _plain(inputs: Sequence[TensorSpec]) -> list[dict[str, object]]:
 def _checked(reply: dict[str, Any], op: object) -> dict[str, Any]:
     """Return the reply to `op`; raises CaseError for an error in it, AgentError for another."""
     if "error" in reply:
-        raise CaseError(str(reply["error"]))
+        raise (FullError if reply.get("full") else CaseError)(str(reply["error"]))
     if reply.get("reply") != op:
         raise AgentError(f"the agent answered {replies.line(reply)}")
     return _sound(reply, op)

@@ -95,6 +95,9 @@ def modes(bench: Bench) -> str:
     for name, records in found.items():
         assert not failures(records), f"{name}: {failures(records)[0]}"
         for record in records:
+            case = f"{name}: {record['case']}"
+            assert record.get("latency"), f"{case} has no latency: {record.get('reason')}"
+            assert record.get("spans"), f"{case} has no spans"
             assert record["nodes"] == {"CUDAExecutionProvider": sum(record["nodes"].values())}, name
             assert record["spans"]["span_s"] <= record["latency"]["p50_s"] * SPREAD, name
     spans_s = {name: sum(r["spans"]["span_s"] for r in records) for name, records in found.items()}
@@ -197,6 +200,8 @@ def doctor(bench: Bench) -> str:
     return ended.out.strip().splitlines()[0]
 
 
+# Before those of every day; what it leaves of the time is theirs.
+PREPARING = Check("graphs", kept.graphs, 240)
 CHECKS: Mapping[str, Check] = {
     check.name: check
     for check in (
@@ -224,6 +229,15 @@ LONGER: Mapping[str, Check] = {
         Check("tensorrt", engines.tensorrt, 400),
     )
 }
+
+
+def shares(checks: Sequence[Check]) -> list[float]:
+    """The share of each in the time that is left when it begins: by its limit among those to come.
+
+    What a check does not use is so for all that follow.
+    """
+    limits = [check.limit_s for check in checks]
+    return [limit / sum(limits[at:]) for at, limit in enumerate(limits)]
 
 
 def chosen(names: Sequence[str]) -> list[Check]:

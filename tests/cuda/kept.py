@@ -22,6 +22,16 @@ FORMATS = {"csv": ".csv", "markdown": ".md"}
 APART = 0.02  # figures that differ by less are alike
 
 
+def graphs(bench: Bench) -> str:
+    """All graphs of the checks of every day are made, on the processors, before the GPU is used."""
+    for asked in (("all", "--channels", "gpu"), (*NETWORKS, "--batch", "1,8")):
+        ended = bench.run("show", *asked)
+        if ended.cut:
+            raise TooLong(f"not all graphs of {asked[0]} and others are made")
+        assert ended.code == 0, ended.said
+    return "all graphs are in the cache"
+
+
 def guidelines(bench: Bench) -> str:
     """`run all --device cuda` as nobody has to ask for more."""
     return _kept(bench, ("all",), "--sessions", "1", "--max-time", "35s")

@@ -215,8 +215,9 @@ changes = []  # of inputs and outputs, so that a session computes only where it 
 
 def noted(update):
     def noting(value, array):
-        changes.append(1)
-        update(value, array)
+        if value.numpy().tobytes() != array.tobytes():
+            changes.append(1)
+            update(value, array)
 
     return noting
 
