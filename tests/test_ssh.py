@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -710,15 +710,17 @@ def test_install_makes_an_environment_of_its_own(server: Server, device: Device)
         device,
         VENV.format(
             rest=f'[ "$1" = -m ] || exec {PYTHON} "$@"; echo "$@" >> "$HOME/asked"; '
-            'case "$*" in *==*) exit 1; esac'
+            'case "$*" in *==*) echo ERROR: No matching distribution found; exit 1; esac'
         ),
     )
     install(python)
     asked = [line.split() for line in (server.home / "asked").read_text().splitlines()]
+    (server.home / "asked").unlink()
     assert [line[:3] for line in asked] == [["-m", "pip", "install"]] * 2
     same, any_other = (line[-2:] for line in asked)
     assert same == ["numpy", f"onnxruntime=={metadata.version('onnxruntime')}"]
     assert any_other == ["numpy", "onnxruntime"]  # where the board can have no such version
+    install(python)  # in place of the one before
     (made,) = environments(server)
     (server.home / "python here").write_text("#!/bin/sh\nexit 1\n")
     with open_board(python) as board:  # it is used in place of what it was made from
@@ -777,3 +779,108 @@ def test_a_python_without_ensurepip_is_told_what_to_install_and_stays_usable(
     assert environments(server) == []
     with open_agent(bare) as agent:
         assert agent.hello["versions"]
+
+
+def test_what_pip_says_twice_is_told_once_and_no_version_is_blamed_for_it(
+    server: Server, device: Device
+) -> None:
+    full = python_of(
+        server,
+        device,
+        VENV.format(
+            rest=f'[ "$1" = -m ] || exec {PYTHON} "$@"; echo "$@" >> "$HOME/asked"; '
+            'for n in 1 2; do echo "ERROR: Could not install" >&2; done; exit 1'
+        ),
+    )
+    with pytest.raises(DeviceError) as caught:
+        install(full)
+    assert str(caught.value) == ("device 'board': nothing installed: ERROR: Could not install")
+    assert len((server.home / "asked").read_text().splitlines()) == 1
+    said = commands.why_not_installed("OSError(28, 'No space left on device')\n  at line 7")
+    assert said.startswith("no space left there: ")
+
+
+@pytest.fixture
+def slow_pip(server: Server, device: Device) -> Device:
+    """A device whose pip says something, and takes a minute as long as there is a file `slow`."""
+    (server.home / "slow").touch()
+    return python_of(
+        server,
+        device,
+        VENV.format(
+            rest=f'[ "$1" = -m ] || exec {PYTHON} "$@"; echo "Collecting numpy"; '
+            'if [ -f "$HOME/slow" ]; then sleep 60; fi'
+        ),
+    )
+
+
+def begin(pool: ThreadPoolExecutor, board: Any) -> "Future[None]":
+    """Begin an installation, and return once its pip runs."""
+    told: list[str] = []
+    future = pool.submit(board.install, lambda _, said: told.append(said))
+    assert wait_for(lambda: "Collecting numpy" in told), told
+    return future
+
+
+def pips(server: Server) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            line = path.read_bytes().decode(errors="replace")
+            if "\0pip\0" in line and str(server.home) in line:
+                found.append(line)
+    return found
+
+
+@pytest.mark.parametrize("ending", ["closed", "cut"])
+def test_an_installation_ends_with_its_link_and_the_next_one_begins_at_once(
+    server: Server, slow_pip: Device, ending: str
+) -> None:
+    with ThreadPoolExecutor() as pool:
+        with open_board(slow_pip) as board:
+            future = begin(pool, board)
+            assert pips(server)
+            if ending == "cut":
+                server.cut()
+        with pytest.raises(DeviceError, match="nothing installed: "):
+            future.result(10)
+        (server.home / "slow").unlink()
+        install(slow_pip)
+    assert not pips(server)
+    (made,) = environments(server)
+    assert (made / commands.COMPLETE).exists()
+
+
+def test_a_second_installation_leaves_the_first_one_alone(
+    server: Server, slow_pip: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = commands.script
+    monkeypatch.setattr(
+        commands, "script", lambda name: script(name).replace(b"ENDING_S = 15.0", b"ENDING_S = 0.2")
+    )
+    with ThreadPoolExecutor() as pool, open_board(slow_pip) as first:
+        begin(pool, first)
+        with pytest.raises(DeviceError, match="nothing installed: another benchbox installs there"):
+            install(slow_pip)
+        with pytest.raises(DeviceError, match="not emptied: on the device: another benchbox inst"):
+            first.clean()
+        assert pips(server)
+        assert len(environments(server)) == 1
+
+
+def test_an_installation_that_nobody_asks_after_ends(
+    server: Server, slow_pip: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that is lost may look open to the board for hours."""
+    script = commands.script
+    monkeypatch.setattr(
+        commands,
+        "script",
+        lambda name: script(name).replace(b"SILENCE_S = 30.0", b"SILENCE_S = 1.0"),
+    )
+    with ThreadPoolExecutor() as pool, open_board(slow_pip) as board:
+        future = begin(pool, board)
+        with pytest.raises(DeviceError, match="nothing installed: "):
+            future.result(15)
+    assert wait_for(lambda: not pips(server))
+    assert wait_for(lambda: environments(server) == [])

@@ -12,6 +12,7 @@ from benchbox import devices, emulated, registry, seen
 from benchbox.agent import facts
 from benchbox.agent.system import ranges
 from benchbox.cli import gpucheck, parsing
+from benchbox.cli.clock import Clock
 from benchbox.cli.output import console
 from benchbox.conditions import LABELS
 from benchbox.devices import Device
@@ -118,7 +119,8 @@ def _prepare(device: Device, stderr: Console, *, install: bool, clean: bool) -> 
     with open_board(device) as board:
         if board.lacks:
             stderr.print("installing what an agent needs there")
-            board.install()
+            with Clock(stderr) as clock:
+                board.install(clock.show)
         else:
             stderr.print("nothing to install: an agent has what it needs there")
 

@@ -135,9 +135,9 @@ def _locked(kind: int) -> Iterator[bool]:
             os.close(descriptor)
 
 
-def _lock(kind: int) -> int | None:
+def _lock(kind: int, folder: Path | None = None) -> int | None:
     """Return what holds the lock until it is closed, None where somebody else does."""
-    descriptor = os.open(FOLDER / "run", os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(folder or FOLDER / "run", os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -317,9 +317,13 @@ def clean(_: Message, __: Input) -> Message:
     with _locked(fcntl.LOCK_EX) as is_free:
         if not is_free:
             return {"busy": True}
+        installing = _lock(fcntl.LOCK_EX, FOLDER)
+        if installing is None:
+            return {"error": "another benchbox installs there; wait for it to end"}
         total = sum(p.lstat().st_size for p in FOLDER.rglob("*") if not p.is_dir())
         for path in FOLDER.iterdir():
             _drop(path)
+        os.close(installing)
     return {"bytes": total}
 
 

@@ -9,10 +9,15 @@ from benchbox.transports.channel import Channel
 BUSY = "another benchbox is timing on it"
 
 Sending = Callable[[str, int, int], None]  # a file's name, the bytes of it that are sent, its size
+Telling = Callable[[float, str], None]  # the seconds that something took so far, what it said last
 
 
 def silent(_name: str, _sent: int, _size: int) -> None:
     """Tell nobody that a file is sent."""
+
+
+def untold(_taken_s: float, _said: str) -> None:
+    """Tell nobody that something takes a while."""
 
 
 class Remote(Protocol):
@@ -87,7 +92,7 @@ class Reached(Protocol):
     def look(self) -> dict[str, Any]:
         """Return what the device is, as benchbox.agent.facts has it; raises DeviceError."""
 
-    def install(self) -> None:
+    def install(self, telling: Telling = untold) -> None:
         """Put there what an agent needs; raises DeviceError when that fails."""
 
     def clean(self) -> int:
