@@ -8,6 +8,7 @@ import platform
 import shlex
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -61,6 +62,7 @@ class Server:
         self.authorized = str(folder / "authorized")
         self.connections: list[asyncssh.SSHServerConnection] = []
         self.commands: list[str] = []
+        self.terminals: set[str | None] = set()
         self.received = 0
         self.env = {
             "HOME": str(self.home),
@@ -89,6 +91,7 @@ class Server:
 
     async def serve(self, process: Any) -> None:
         self.commands.append(process.command)
+        self.terminals.add(process.term_type)
         child = await asyncio.create_subprocess_exec(
             "sh",
             "-c",
@@ -191,6 +194,17 @@ def agents(server: Server) -> list[int]:
             continue
         if os.fsencode(server.home / ".cache/benchbox/files") in line:
             found.append(int(path.parent.name))
+    return found
+
+
+def running(server: Server, text: str) -> list[int]:
+    """The programs with a text in their command line that were started at home behind a server."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if text in line and (path / "cwd").resolve() == server.home:
+                found.append(int(path.name))
     return found
 
 
@@ -559,6 +573,25 @@ def test_a_board_that_another_link_has_an_agent_on_is_refused(
         assert not board.is_busy
 
 
+def test_an_agent_that_outlives_its_keeper_keeps_others_away(
+    server: Server, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system out of memory may end the keeper alone; what is timed goes on."""
+    script = commands.script
+    release = b"RELEASE_S = SILENCE_S + 5.0"
+    monkeypatch.setattr(
+        commands, "script", lambda name: script(name).replace(release, b"RELEASE_S = 0.5")
+    )
+    with open_agent(device) as agent:
+        (keeper,) = running(server, "json.loads(open(0")
+        os.kill(keeper, signal.SIGKILL)
+        remote._reached.clear()
+        assert "another benchbox is timing on it; wait for it to end" in refused(device)
+        assert agent.look(0, 0.1)
+    assert wait_for(lambda: not agents(server))
+    open_agent(device).close()
+
+
 def test_an_agent_whose_link_is_lost_is_waited_for(
     server: Server, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -636,6 +669,17 @@ def test_every_word_is_quoted() -> None:
     shell, dash_c, text = shlex.split(line.removeprefix("exec "))
     assert (shell, dash_c) == ("sh", "-c")
     assert "python='/p y'" in text and "'/run/$x'" in text and "A='b c'" in text
+
+
+@pytest.mark.parametrize("python", ["", "~/a!b/it's", "!!"])
+def test_csh_takes_nothing_in_a_command_for_an_old_one_or_for_its_end(python: str) -> None:
+    """It knows no newline within quotes, and an event after `!` in any but by a backslash."""
+    for line in (commands.program(python), commands.agent(python, "/a!", "/run/!", {})):
+        assert "\n" not in line
+        assert line.count("!") == line.count("'\\!'") > 0
+        text = shlex.split(line)[-1]
+        assert subprocess.run(["/bin/sh", "-n", "-c", text], check=False).returncode == 0
+        assert shlex.quote(python.removeprefix("~/") or "python3") in text
 
 
 def test_the_agent_is_the_same_bytes_each_time(tmp_path: Path) -> None:
@@ -822,16 +866,6 @@ def begin(pool: ThreadPoolExecutor, board: Any) -> "Future[None]":
     return future
 
 
-def pips(server: Server) -> list[str]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            line = path.read_bytes().decode(errors="replace")
-            if "\0pip\0" in line and str(server.home) in line:
-                found.append(line)
-    return found
-
-
 @pytest.mark.parametrize("ending", ["closed", "cut"])
 def test_an_installation_ends_with_its_link_and_the_next_one_begins_at_once(
     server: Server, slow_pip: Device, ending: str
@@ -839,14 +873,14 @@ def test_an_installation_ends_with_its_link_and_the_next_one_begins_at_once(
     with ThreadPoolExecutor() as pool:
         with open_board(slow_pip) as board:
             future = begin(pool, board)
-            assert pips(server)
+            assert running(server, "-m pip ")
             if ending == "cut":
                 server.cut()
         with pytest.raises(DeviceError, match="nothing installed: "):
             future.result(10)
         (server.home / "slow").unlink()
         install(slow_pip)
-    assert not pips(server)
+    assert not running(server, "-m pip ")
     (made,) = environments(server)
     assert (made / commands.COMPLETE).exists()
 
@@ -864,7 +898,7 @@ def test_a_second_installation_leaves_the_first_one_alone(
             install(slow_pip)
         with pytest.raises(DeviceError, match="not emptied: on the device: another benchbox inst"):
             first.clean()
-        assert pips(server)
+        assert running(server, "-m pip ")
         assert len(environments(server)) == 1
 
 
@@ -882,5 +916,5 @@ def test_an_installation_that_nobody_asks_after_ends(
         future = begin(pool, board)
         with pytest.raises(DeviceError, match="nothing installed: "):
             future.result(15)
-    assert wait_for(lambda: not pips(server))
+    assert wait_for(lambda: not running(server, "-m pip "))
     assert wait_for(lambda: environments(server) == [])

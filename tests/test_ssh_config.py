@@ -175,3 +175,9 @@ def test_a_jump_host_that_fails_is_named_and_the_board_behind_one_is_not(server:
 def test_a_configuration_that_cannot_be_read_is_told(server: Server) -> None:
     configure(server, "Port many")
     assert "your SSH configuration cannot be used: " in refused(BOARD)
+
+
+def test_no_terminal_is_asked_for_whatever_the_configuration_says(server: Server) -> None:
+    configure(server, "RequestTTY force", "ForwardX11 yes", "ForwardAgent yes")
+    assert is_usable()
+    assert server.terminals == {None}

@@ -21,11 +21,9 @@ COMPLETE = "complete"  # a file in an environment that has all; one half made is
 FLOOR = (3, 11)  # of the agent: typing.Self; an older Python would only show a traceback
 # The first line of input is the program; what follows is for that. Any Python can say its version.
 BOOTSTRAP = (
-    "import json, sys\n"
-    f"if sys.version_info >= {FLOOR}:\n"
-    "    exec(json.loads(open(0, 'rb', 0, closefd=False).readline()))\n"
-    "else:\n"
-    "    print(json.dumps({'python': list(sys.version_info[:3])}))\n"
+    "import json, sys; exec(json.loads(open(0, 'rb', 0, closefd=False).readline()) "
+    f"if sys.version_info >= {FLOOR} else "
+    "\"print(json.dumps({'python': list(sys.version_info[:3])}))\")"
 )
 
 
@@ -36,8 +34,11 @@ def script(name: str) -> bytes:
 
 
 def shell(text: str) -> str:
-    """Return a command line that means the same in any login shell."""
-    return f"exec sh -c {shlex.quote(text)}"
+    """Return a command line that means the same in any login shell.
+
+    In csh that is so of a text without a newline; it takes `!` for an old command in quotes, too.
+    """
+    return f"exec sh -c {shlex.quote(text)}".replace("!", "'\\!'")
 
 
 def _base(python: str) -> str:

@@ -126,10 +126,10 @@ def _answer_questions() -> None:
 
 @contextlib.contextmanager
 def _locked(kind: int) -> Iterator[bool]:
-    """Hold the lock on who times here, if it is free; say whether it is."""
+    """Hold the lock on who times here, if it is free; say whether nobody does."""
     descriptor = _lock(kind)
     try:
-        yield descriptor is not None
+        yield descriptor is not None and not _runs_on()
     finally:
         if descriptor is not None:
             os.close(descriptor)
@@ -146,13 +146,27 @@ def _lock(kind: int, folder: Path | None = None) -> int | None:
     return descriptor
 
 
+def _runs_on() -> bool:
+    """Return whether there is an agent whose keeper is gone, and with that the lock."""
+    return any(_is_agent(_pid(file)) for file in (FOLDER / "run").glob("agent-*"))
+
+
+def _hold() -> bool:
+    """Hold the lock on who times here until this program ends; return whether nobody else does."""
+    descriptor = _lock(fcntl.LOCK_EX)
+    if descriptor is not None and _runs_on():
+        os.close(descriptor)
+        return False
+    return descriptor is not None
+
+
 def watch(request: Message, _: Input) -> Message:
     """Have the agent ended that is to be started; say `busy` where another link has one.
 
     The lock ends with this program. That of a link that is lost is waited for; so is, in the
-    middle of a run (`again`), that of its agent before.
+    middle of a run (`again`), that of its agent before; and an agent that outlived its keeper.
     """
-    if _lock(fcntl.LOCK_EX) is not None:
+    if _hold():
         return {}
     until = time.monotonic() + RELEASE_S
     with _question() as question:
@@ -162,7 +176,7 @@ def watch(request: Message, _: Input) -> Message:
                 pass
             if is_free:  # another run may only be between two of its agents
                 time.sleep(0.0 if request["again"] else SETTLE_S)
-                if _lock(fcntl.LOCK_EX) is not None:
+                if _hold():
                     return {}
     return {"busy": True}
 
@@ -384,8 +398,8 @@ def _say(reply: Message) -> None:
 
 def _end(file: Path) -> None:
     """End the agent whose process id is in a file, unless it has ended by itself."""
-    with contextlib.suppress(OSError, ValueError):
-        pid = int(file.read_text())
+    with contextlib.suppress(OSError):
+        pid = _pid(file)
         until = time.monotonic() + GRACE_S
         while time.monotonic() < until and _is_agent(pid):
             time.sleep(0.05)
@@ -393,6 +407,14 @@ def _end(file: Path) -> None:
             os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(OSError):
         file.unlink(missing_ok=True)
+
+
+def _pid(file: Path) -> int:
+    """Return the process id in a file, 0 where there is none."""
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def _is_agent(pid: int) -> bool:
