@@ -37,6 +37,9 @@ class Watcher(Protocol):
     def starting(self) -> None:
         """All graphs are there; the device comes next."""
 
+    def greeted(self, seen: Mapping[str, float]) -> None:
+        """The first process on a GPU has come up, and this is what NVML tells then."""
+
     def loading(self, done: int, total: int) -> None:
         """`done` of `total` graphs are loaded on the device, which takes a while on a slow link."""
 
@@ -114,9 +117,11 @@ def measure(
     watcher.starting()
     agent = agent or request.open(request.device)
     try:
+        if seen := agent.hello.get("seen"):
+            watcher.greeted(seen)
         context = _context(request, ready.cases, agent)
         previous = resuming.previous(request.results, context) if request.resume else None
-        states = history.path(context)
+        states, beside = history.path(context), history.beside(context)
         with closing(Journal(request.results, context, previous)) as journal:
             kind = LastingMeasurement if request.plan.sustained_s else Measurement
             measurement = kind(
@@ -128,12 +133,12 @@ def measure(
                 watcher,
                 agent,
                 request.open,
-                history.load(states),
+                history.load(states, beside),
                 allow_emulated=request.allow_emulated,
             )
             interrupted = measurement.run()
         if request.plan.arrival_per_s is None:  # else the processor was waking up all the time
-            history.save(states, measurement.readings.after())
+            history.save(states, measurement.readings.after(), beside)
     finally:
         agent.close()
     return Outcome(journal.run, interrupted, journal.lost)

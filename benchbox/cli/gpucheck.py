@@ -9,6 +9,7 @@ from benchbox import ceilings, records
 from benchbox.cli.output import console
 from benchbox.devices import Device
 from benchbox.errors import CaseError, DeviceError, UsageError
+from benchbox.providers import runs_modules
 from benchbox.render.cells import printable
 from benchbox.transports import open_agent, require_gpu
 
@@ -22,7 +23,8 @@ def check(device: Device, option: str) -> None:
     """Print what a GPU is, measure its ceilings, print and keep them; raises DeviceError."""
     if option:
         raise UsageError(f"{option}: for boards; of device {device.name!r} nothing is installed")
-    require_gpu(device)
+    if not runs_modules(device.provider):
+        require_gpu(device)
     stdout = console()
     with open_agent(device) as agent:
         facts = agent.hello["host"]["gpu"]

@@ -9,13 +9,21 @@ import time
 from collections.abc import Callable, Mapping
 
 from benchbox.transports.adb_server import Refused, Server, exactly, is_networked
-from benchbox.transports.channel import STDERR_TAIL, ChannelClosed, JsonLines, Timeout, encode
+from benchbox.transports.channel import (
+    MOST_BYTES,
+    STDERR_TAIL,
+    ChannelClosed,
+    JsonLines,
+    Timeout,
+    encode,
+)
 from benchbox.transports.reach import how_ended
 
 # Kind of a packet and length of what follows: adb's shell_protocol.h.
 HEADER = struct.Struct("<BI")
 STDIN, STDOUT, STDERR, EXIT, CLOSE_STDIN = range(5)
 CHUNK = 1 << 16
+MOST_OF_PACKET = 1 << 20  # adb sends no longer ones: its MAX_PAYLOAD
 STALLED_S = 60.0  # that nothing is taken, before the link counts as lost
 POST_S = 1.0
 END_S = 2.0  # how long the exit code may come after all else
@@ -114,6 +122,9 @@ class ShellChannel(JsonLines):
         self._packets += chunk
         while len(self._packets) >= HEADER.size:
             kind, size = HEADER.unpack_from(self._packets)
+            if size > MOST_OF_PACKET:
+                self._give_up(f"it sent a packet of {size} bytes, which adb does not")
+                return
             end = HEADER.size + size
             if len(self._packets) < end:
                 break
@@ -125,10 +136,19 @@ class ShellChannel(JsonLines):
             self._answered()
         if kind == STDOUT:
             self._buffer += data
+            if len(self._buffer) > MOST_BYTES:
+                self._give_up(f"it wrote more than {MOST_BYTES >> 20} MB that nobody took")
         elif kind == STDERR:
             self._stderr = (self._stderr + data)[-STDERR_TAIL:]
         elif kind == EXIT:
-            self._code, self._ended = data[0], True
+            self._code, self._ended = data[0] if data else None, True
+
+    def _give_up(self, why: str) -> None:
+        """End the connection, as what comes there is no process's output."""
+        self._lost = why
+        self._packets.clear()
+        self._buffer.clear()
+        self.drop()
 
     def _read(self, deadline: float) -> None:
         if self._ended:
@@ -151,6 +171,11 @@ class ShellChannel(JsonLines):
             if self._ready(until)[0]:
                 self._take()
         return self._code
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no more comes: the process has ended, or the connection has."""
+        return self._ended
 
     @property
     def exit_status(self) -> int | None:

@@ -10,6 +10,7 @@ from benchbox.transports.adb_link import AdbLink
 from benchbox.transports.adb_server import exactly
 from benchbox.transports.channel import ChannelClosed
 from benchbox.transports.files import chunks, told
+from benchbox.transports.replies import MOST_TEXT, line
 
 STALLED_S = 60.0  # that nothing of a file is taken, before the link counts as lost
 MODE = 0o100755  # a file that all may run; a loader must be
@@ -37,8 +38,8 @@ def send(link: AdbLink, path: Path, target: str, tell: Callable[[int, int], None
         status, size = WORD.unpack(exactly(connection, WORD.size))
         link.answered()
         if status != b"OKAY":
-            said = exactly(connection, size).decode(errors="replace")
-            raise CaseError(f"on the device: {said}")
+            said = exactly(connection, min(size, MOST_TEXT)).decode(errors="replace")
+            raise CaseError(f"on the device: {line(said)}")
     except (TimeoutError, ConnectionError) as error:
         raise ChannelClosed(f"the link to the device is lost ({error})") from None
     finally:

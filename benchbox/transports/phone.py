@@ -39,6 +39,7 @@ if [ "$(cat ../whole/$n 2>/dev/null)" != "$now" ]; then
 fi
 touch -ac $n
 echo $n"""
+LISTED = re.compile(rf"([0-9]{{1,12}}) ([0-9]{{1,15}}) ({KEPT.pattern})")  # used at, size, name
 BROKEN = 9  # an exit code of our own: the file has another hash
 
 
@@ -47,7 +48,7 @@ class Phone:
 
     def __init__(self, device: Device, link: AdbLink, sending: Sending = silent) -> None:
         """Make the folder there; the link ends with the phone. Raises DeviceError."""
-        self.device, self.link, self._sending = device, link, sending
+        self.device, self.link, self.sending = device, link, sending
         self._started: list[tuple[ShellChannel, str]] = []
         self._holder: ShellChannel | None = None
         try:
@@ -71,7 +72,8 @@ class Phone:
         channel = self.link.start(shell(script))
         channel.close()
         if channel.wait(REPLY_S) is None:
-            raise ChannelClosed(f"its shell gave no answer for {REPLY_S:.0f} s")
+            nothing = f"its shell gave no answer for {REPLY_S:.0f} s"
+            raise ChannelClosed(channel.epitaph() if channel.has_ended else nothing)
         channel.drop()
         return channel
 
@@ -79,8 +81,7 @@ class Phone:
         """Return what a script prints; raises CaseError where it fails, ChannelClosed."""
         channel = self._run(script)
         if channel.exit_status != 0:
-            last = (channel.stderr_tail().splitlines() or [channel.epitaph()])[-1]
-            raise CaseError(f"on the device: {last}")
+            raise CaseError(f"on the device: {_last(channel)}")
         return channel.output().decode(errors="replace")
 
     def push(self, files: Mapping[str, Path]) -> dict[str, str]:
@@ -108,25 +109,24 @@ class Phone:
         self._make_room(path.stat().st_size)
         fresh = f"{FOLDER}/run/new-{secrets.token_hex(8)}"
         try:
-            adb_sync.send(self.link, path, fresh, partial(self._sending, shown))
+            adb_sync.send(self.link, path, fresh, partial(self.sending, shown))
             told = f'set -- $(sha256sum {fresh}); [ "$1" = {name[:64]} ] || exit {BROKEN}; '
             done = self._run(f"{told}mv -f {fresh} {FOLDER}/files/{name}")
-        except CaseError:
-            self._run(f"rm -f {fresh}")
+            if done.exit_status != 0:
+                is_broken = done.exit_status == BROKEN
+                why = "a file arrived broken; run it again" if is_broken else _last(done)
+                raise CaseError(f"on the device: {why}")
+        except BaseException:  # Ctrl-C, too: what adb has sent of a file cannot be gone on with
+            with contextlib.suppress(ChannelClosed):
+                self._run(f"rm -f {fresh}")
             raise
-        if done.exit_status == 0:
-            return
-        last = (done.stderr_tail().splitlines() or [done.epitaph()])[-1]
-        self._run(f"rm -f {fresh}")
-        is_broken = done.exit_status == BROKEN
-        why = "a file arrived broken; run it again" if is_broken else last
-        raise CaseError(f"on the device: {why}")
 
     def _make_room(self, size: int) -> None:
         """Make room for a file; raises CaseError where there is none."""
         listed = f"cd {FOLDER}/files; for n in *; do [ -f $n ] && stat -c '%X %s %n' $n; done; "
-        free, *lines = self._ask(f"stat -f -c '%a %S' {FOLDER}; {listed}true").splitlines()
-        files = sorted((int(at), int(each), name) for at, each, name in map(str.split, lines))
+        free, *lines = self._ask(f"stat -f -c '%a %S' {FOLDER}; {listed}true").split("\n")
+        told = filter(None, map(LISTED.fullmatch, lines))
+        files = sorted((int(match[1]), int(match[2]), match[3]) for match in told)
         total = size + sum(each for _, each, _ in files)
         gone = []
         for _, each, name in files:
@@ -135,14 +135,13 @@ class Phone:
             gone.append(name)
             total -= each
         if gone:  # sets hold on to files, and are soon made again
-            names = " ".join(name for name in gone if KEPT.fullmatch(name))
-            dropped = f"for n in {names}; do rm -f files/$n whole/$n; done"
+            dropped = f"for n in {' '.join(gone)}; do rm -f files/$n whole/$n; done"
             self._ask(f"cd {FOLDER}; {dropped}; rm -rf sets/*")
             free = self._ask(f"stat -f -c '%a %S' {FOLDER}")
-        blocks, each = map(int, free.split())
-        if size + SPARE_BYTES > blocks * each:
+        left = phone_facts.free_bytes(free)
+        if size + SPARE_BYTES > left:
             needed = -(-(size + SPARE_BYTES) // 2**20)
-            said = f"no space left there: {needed} MB needed, {blocks * each >> 20} MB free"
+            said = f"no space left there: {needed} MB needed, {left >> 20} MB free"
             raise CaseError(f"on the device: {said}")
 
     def gather(self, files: Mapping[str, Path]) -> str:
@@ -189,12 +188,18 @@ class Phone:
             told = self._ask(f"du -sk {FOLDER}; rm -rf {FOLDER}/*; true")
         except (ChannelClosed, CaseError) as error:
             raise DeviceError(f"device {self.device.name!r}: not emptied: {error}") from None
-        return int(told.split()[0]) << 10
+        kib = re.match("[0-9]{1,15}", told)
+        return int(kib[0]) << 10 if kib else 0
 
     @property
     def lacks(self) -> Sequence[str]:
         """Nothing: what an agent needs is pushed with it."""
         return ()
+
+    @property
+    def brings_runtime(self) -> bool:
+        """Always: there is no Python to install anything for."""
+        return True
 
     @property
     def is_busy(self) -> bool:
@@ -209,8 +214,9 @@ class Phone:
     def look(self) -> dict[str, Any]:
         """Return what the phone is, as benchbox.agent.facts has it; raises DeviceError."""
         try:
-            return phone_facts.read(self._ask(phone_facts.SCRIPT), self.machine)
-        except (ChannelClosed, CaseError) as error:
+            mark = secrets.token_hex(8)
+            return phone_facts.read(self._ask(phone_facts.script(mark)), mark, self.machine)
+        except (ChannelClosed, CaseError, OSError, ValueError) as error:
             raise DeviceError(
                 f"device {self.device.name!r}: says nothing of itself: {error}"
             ) from None
@@ -239,6 +245,11 @@ class Phone:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _last(channel: ShellChannel) -> str:
+    """Return the last line that a script wrote to stderr, or else how it ended."""
+    return (channel.stderr_tail().splitlines() or [channel.epitaph()])[-1]
 
 
 def _name(path: Path) -> str:
