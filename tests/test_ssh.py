@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import fcntl
 import hashlib
+import io
 import json
 import os
 import platform
@@ -19,8 +20,10 @@ from typing import Any
 
 import asyncssh
 import pytest
+from rich.console import Console
 
 from benchbox import devices, registry, seen
+from benchbox.cli import boards
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.specs import TensorSpec
@@ -347,6 +350,36 @@ def test_a_python_without_the_runtime_says_how_to_get_it(server: Server, device:
     bare = python_of(server, device, f'exec {PYTHON} -S "$@"')
     said = refused(bare)
     assert "has no numpy and no onnxruntime; benchbox device check board --install" in said
+
+
+def test_a_system_of_32_bits_on_a_kernel_of_64_is_told_what_helps(
+    server: Server, device: Device
+) -> None:
+    pretend = "import ctypes, struct, sys; struct.calcsize = lambda _: 4; exec(sys.argv[1])"
+    narrow = python_of(server, device, f'exec {PYTHON} -S -c "{pretend}" "$2"')
+    said = "its Python is 32-bit, and ONNX Runtime has 64-bit wheels only; use a 64-bit system"
+    assert said in refused(narrow)
+    with open_board(narrow) as board:
+        with pytest.raises(DeviceError, match=f"nothing installed: {said}"):
+            board.install()
+        assert board.look()["bits"] == 32
+
+
+def test_a_runtime_that_is_broken_is_told_of_and_replaced(server: Server, device: Device) -> None:
+    (server.home / "broken/numpy").mkdir(parents=True)
+    (server.home / "broken/numpy/__init__.py").write_text("raise ImportError('libopenblas.so.0')")
+    script = VENV.format(rest=f'[ "$2" = pip ] || exec {PYTHON} "$@"')
+    path = 'case "$0" in *venv*) unset PYTHONPATH ;; *) export PYTHONPATH="$HOME/broken" ;; esac\n'
+    broken = python_of(server, device, path + script)
+    said = refused(broken)
+    assert "no agent starts there: ImportError: " in said
+    assert said.endswith("; benchbox device check board --install")
+    stderr = Console(file=io.StringIO(), width=100)
+    for each in ("installing what", "nothing to install: "):
+        boards._prepare(broken, stderr, install=True, clean=False)
+        assert each in stderr.file.getvalue()
+    with open_agent(broken) as agent:
+        assert agent.hello["versions"]
 
 
 def test_a_device_named_arm_must_be_one(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:

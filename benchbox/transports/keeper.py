@@ -23,6 +23,8 @@ import platform
 import select
 import shutil
 import signal
+import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -43,6 +45,8 @@ POLL_S = 0.1
 SETTLE_S = 3.0  # a run has another agent so soon after one that ended
 ABANDONED_S = 24 * 3600.0  # what is incomplete for so long is not gone on with
 
+NEEDED = ("numpy", "onnxruntime")
+TRY_S = 45.0  # to import them, from a slow card
 KEPT = ("files", "whole", "sets", "run")
 
 Message = dict[str, Any]
@@ -94,11 +98,27 @@ def hello(_: Message, __: Input) -> Message:
             _drop(left)
     return {
         "python": list(sys.version_info[:3]),
-        "machine": platform.machine(),
+        "machine": platform.machine(),  # of a system of 32 bits, too, whose kernel has 64
+        "bits": struct.calcsize("P") * 8,
         "folder": str(FOLDER),
         "timing": _is_timing(),
-        "lacks": [n for n in ("numpy", "onnxruntime") if importlib.util.find_spec(n) is None],
+        "lacks": [n for n in NEEDED if importlib.util.find_spec(n) is None],
     }
+
+
+def try_runtime(_: Message, __: Input) -> Message:
+    """Say why what an agent needs cannot be imported; nothing where it can."""
+    argv = [sys.executable, "-c", f"import {', '.join(NEEDED)}"]
+    try:
+        subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=TRY_S
+        )
+    except subprocess.TimeoutExpired:
+        return {"broken": f"its import takes more than {TRY_S:.0f} s"}
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip().splitlines()
+        return {"broken": said[-1] if said else f"its import ends with code {error.returncode}"}
+    return {"broken": ""}
 
 
 def _is_timing() -> bool:
@@ -343,6 +363,7 @@ def clean(_: Message, __: Input) -> Message:
 
 HANDLERS: dict[str, Callable[[Message, Input], Message]] = {
     "hello": hello,
+    "try": try_runtime,
     "watch": watch,
     "have": have,
     "put": put,

@@ -17,7 +17,17 @@ from benchbox.transports import commands, replies, zipapp
 from benchbox.transports.channel import ChannelClosed, Noise, Timeout
 from benchbox.transports.files import chunks, digest, placed, told
 from benchbox.transports.local import SINGLE_THREADED
-from benchbox.transports.reach import BUSY, Link, Remote, Sending, Telling, silent, untold
+from benchbox.transports.reach import (
+    BUSY,
+    NARROW,
+    Link,
+    Remote,
+    Sending,
+    Telling,
+    lacking,
+    silent,
+    untold,
+)
 
 if TYPE_CHECKING:
     from benchbox.transports.board_channel import BoardChannel
@@ -119,8 +129,7 @@ class Board:
             # In the middle of a run a record keeps it, which tells no address.
             name = self.device.name if self._was_reached else self.device.command_name
             raise DeviceError(
-                f"device {self.device.name!r}: its Python has no {' and no '.join(self.lacks)}; "
-                f"benchbox device check {name} --install"
+                f"device {self.device.name!r}: {lacking(self.lacks, self.facts.get('bits'), name)}"
             )
 
     def channel(self) -> "BoardChannel":
@@ -229,9 +238,18 @@ class Board:
         try:
             if self.is_busy:  # whose figures it would spoil
                 raise CaseError(f"{BUSY}; wait for it to end")
+            if self.facts.get("bits") == 32:
+                raise CaseError(NARROW)
             self._install(telling)
         except (ChannelClosed, CaseError) as error:
             raise DeviceError(f"device {self.device.name!r}: nothing installed: {error}") from None
+
+    def broken(self) -> str:
+        """Return why what an agent needs is there and cannot be imported; raises DeviceError."""
+        try:
+            return replies.line(replies.field(self._ask({"op": "try"}), "broken", str))
+        except (ChannelClosed, CaseError) as error:
+            raise DeviceError(f"device {self.device.name!r}: {error}") from None
 
     def _install(self, telling: Telling) -> None:
         python = self.device.python
