@@ -278,7 +278,7 @@ def _refusal(error: CaseError, device: Device) -> str:
     if own != text:
         return own
     # Records keep it, so that an address without a name is not told.
-    name = "ssh://..." if device.typed else device.name
+    name = "ssh://..." if "://" in device.command_name else device.command_name
     is_broken = device.url and ("ImportError" in text or "ModuleNotFoundError" in text)
     advice = f"; benchbox device check {name} --install" if is_broken else ""
     return f"no agent starts there: {text}{advice}"
