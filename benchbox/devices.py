@@ -183,7 +183,10 @@ def _unknown(name: str) -> str:
     """Return what to write instead of a name that no device has."""
     known = [*DEVICES, *registry.entries()]
     if ":" in name or "@" in name:
-        return f"unknown device {registry.masked(name)!r}: write an address as ssh://[user@]host[:port] or adb://serial"
+        return (
+            f"unknown device {registry.masked(name)!r}: write an address as "
+            "ssh://[user@]host[:port] or adb://serial"
+        )
     own = name if registry.NAME.fullmatch(name) else "NAME"
     return (
         f"unknown device {name!r}{_nearest(name, known)}; benchbox times on: {', '.join(known)}; "

@@ -66,7 +66,7 @@ def test_an_address_holds_no_password() -> None:
         with pytest.raises(UsageError, match="it holds no password") as caught:
             registry.address(f"ssh://me:{password}@host")
         assert "'ssh://me:***@host'" in str(caught.value)
-    with pytest.raises(UsageError, match="'sftp://me:[*]{3}@host' is no address"):
+    with pytest.raises(UsageError, match=r"'sftp://me:\*\*\*@host' is no address"):
         registry.check(Entry("pi", "sftp://me:secret@host"))
 
 
