@@ -151,6 +151,7 @@ def _make(request: Message, lock: int, fresh: Path) -> None:
     def run(*argv: str) -> None:
         Step([*argv], lock, scratch).run()
 
+    _say({"said": "making an environment"})
     run(os.path.expanduser(request["python"]), "-m", "venv", str(made))  # noqa: PTH111 - or a name
     try:
         run(python, *PIP, f"onnxruntime=={request['version']}")
