@@ -184,7 +184,8 @@ def _unknown(name: str) -> str:
     known = list(dict.fromkeys([*DEVICES, *registry.entries()]))
     if ":" in name or "@" in name:
         return (
-            f"unknown device {name!r}: write an address as ssh://[user@]host[:port] or adb://serial"
+            f"unknown device {registry.masked(name)!r}: write an address as "
+            "ssh://[user@]host[:port] or adb://serial"
         )
     own = name if registry.NAME.fullmatch(name) else "NAME"
     return (

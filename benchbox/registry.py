@@ -27,8 +27,11 @@ BEHIND = dict.fromkeys(CLUSTERS, "--cpus") | {
 }
 TABLE = "devices"
 USER = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
-HOST = r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?\]"
+LABEL = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}"  # of a name: RFC 1035, section 2.3.4, as are its 253
+NAMED = rf"(?!_)(?![A-Za-z0-9._-]{{254}}){LABEL}(?:\.{LABEL})*\.?"
+HOST = NAMED + r"|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?\]"
 SSH = re.compile(rf"ssh://(?:(?P<user>{USER})@)?(?P<host>{HOST})(?::(?P<port>[0-9]{{1,5}}))?/?")
+PASSWORD = re.compile(r"(//[^:@/]*:).*@", re.DOTALL)
 ADB = re.compile(r"adb://([A-Za-z0-9][A-Za-z0-9._:-]{0,127})")
 PYTHON = re.compile(r"(?:~/|/)?[A-Za-z0-9_.][^\x00-\x1f\x7f]{0,255}")
 KEYS = frozenset({"url", "python", "threads", "cpus"})
@@ -62,8 +65,13 @@ def address(url: str) -> Address:
     port = int(match["port"]) if match and match["port"] else None
     if match is None or (port is not None and not 1 <= port <= 65535):
         hint = "; it holds no password" if "@" in url and ":" in url[6:].partition("@")[0] else ""
-        raise UsageError(f"device {url!r}: write it as ssh://[user@]host[:port]{hint}")
+        raise UsageError(f"device {masked(url)!r}: write it as ssh://[user@]host[:port]{hint}")
     return Address(match["host"].strip("[]"), match["user"], port)
+
+
+def masked(url: str) -> str:
+    """Return what is no address as it is shown: without a password."""
+    return PASSWORD.sub(r"\1***@", url)
 
 
 def serial(url: str) -> str:
@@ -89,6 +97,7 @@ def check(entry: Entry) -> None:
         raise UsageError(f"{where}: {entry.url!r} is no address; write {FORMS}")
     if entry.python and entry.url == "local":
         raise UsageError(f"{where}: this machine is timed by the Python of benchbox; no --python")
+        raise UsageError(f"{where}: {masked(entry.url)!r} is no address; write {FORMS}")
     if entry.python and not PYTHON.fullmatch(entry.python):
         raise UsageError(f"{where}: --python {entry.python!r}: not the path of a program")
     _check_processors(entry, where)

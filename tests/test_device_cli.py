@@ -132,6 +132,11 @@ def test_what_a_board_lacks_is_said_with_what_to_do() -> None:
     assert dict(_rows({**FACTS, "free_bytes": 40 << 20}))["free space"] == (
         "40 MB; large graphs may not fit"
     )
+    narrow = {**FACTS, "bits": 32}
+    assert _missing(PI, narrow, []) == ""  # with an ONNX Runtime that somebody built for it
+    assert _missing(PI, narrow, ["onnxruntime"]).startswith("its Python is 32-bit, and ONNX ")
+    assert dict(_rows(narrow))["architecture"].endswith(", 32-bit Python")
+    assert "32" not in dict(_rows({**FACTS, "bits": 64}))["architecture"]
     many = Device("pi", CPU_PROVIDER, 5, "arm", (), "ssh://pi")
     assert "it has the processors 0-3" in _missing(many, FACTS, [])
     with pytest.raises(DeviceError, match=r"device 'arm': .*x86_64, not an ARM one"):

@@ -27,6 +27,7 @@ PI = Entry("pi", "ssh://me@pi.local:2222", "~/py/bin/python", 2, (2, 3))
         ("ssh://pi", Address("pi")),
         ("ssh://me@192.0.2.7", Address("192.0.2.7", "me")),
         ("ssh://me@pi.local:2222", Address("pi.local", "me", 2222)),
+        ("ssh://my_pi.a-b.local.", Address("my_pi.a-b.local.")),
         ("ssh://me@[fe80::1%eth0]:22/", Address("fe80::1%eth0", "me", 22)),
     ],
 )
@@ -49,6 +50,10 @@ def test_an_address_has_a_host_and_may_have_a_user_and_a_port(url: str, expected
         "ssh://me@host:65536",
         "ssh://me@host/path",
         "ssh://me@host\x00",
+        "ssh://a..b",
+        "ssh://.a",
+        f"ssh://{'a' * 64}.local",
+        f"ssh://{'a.' * 130}b",
     ],
 )
 def test_an_address_is_nothing_else(url: str) -> None:
@@ -57,8 +62,12 @@ def test_an_address_is_nothing_else(url: str) -> None:
 
 
 def test_an_address_holds_no_password() -> None:
-    with pytest.raises(UsageError, match="it holds no password"):
-        registry.address("ssh://me:secret@host")
+    for password in ("secret", "sec@ret", "sec/ret", "sec:ret"):
+        with pytest.raises(UsageError, match="it holds no password") as caught:
+            registry.address(f"ssh://me:{password}@host")
+        assert "'ssh://me:***@host'" in str(caught.value)
+    with pytest.raises(UsageError, match=r"'sftp://me:\*\*\*@host' is no address"):
+        registry.check(Entry("pi", "sftp://me:secret@host"))
 
 
 @pytest.mark.parametrize(

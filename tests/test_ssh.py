@@ -2,24 +2,28 @@ import asyncio
 import contextlib
 import fcntl
 import hashlib
+import io
 import json
 import os
 import platform
 import shlex
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 import pytest
+from rich.console import Console
 
 from benchbox import devices, registry, seen
+from benchbox.cli import boards
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.specs import TensorSpec
@@ -61,6 +65,7 @@ class Server:
         self.authorized = str(folder / "authorized")
         self.connections: list[asyncssh.SSHServerConnection] = []
         self.commands: list[str] = []
+        self.terminals: set[str | None] = set()
         self.received = 0
         self.env = {
             "HOME": str(self.home),
@@ -89,6 +94,7 @@ class Server:
 
     async def serve(self, process: Any) -> None:
         self.commands.append(process.command)
+        self.terminals.add(process.term_type)
         child = await asyncio.create_subprocess_exec(
             "sh",
             "-c",
@@ -191,6 +197,17 @@ def agents(server: Server) -> list[int]:
             continue
         if os.fsencode(server.home / ".cache/benchbox/files") in line:
             found.append(int(path.parent.name))
+    return found
+
+
+def running(server: Server, text: str) -> list[int]:
+    """The programs with a text in their command line that were started at home behind a server."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if text in line and (path / "cwd").resolve() == server.home:
+                found.append(int(path.name))
     return found
 
 
@@ -336,6 +353,36 @@ def test_a_python_without_the_runtime_says_how_to_get_it(server: Server, device:
     bare = python_of(server, device, f'exec {PYTHON} -S "$@"')
     said = refused(bare)
     assert "has no numpy and no onnxruntime; benchbox device check board --install" in said
+
+
+def test_a_system_of_32_bits_on_a_kernel_of_64_is_told_what_helps(
+    server: Server, device: Device
+) -> None:
+    pretend = "import ctypes, struct, sys; struct.calcsize = lambda _: 4; exec(sys.argv[1])"
+    narrow = python_of(server, device, f'exec {PYTHON} -S -c "{pretend}" "$2"')
+    said = "its Python is 32-bit, and ONNX Runtime has 64-bit wheels only; use a 64-bit system"
+    assert said in refused(narrow)
+    with open_board(narrow) as board:
+        with pytest.raises(DeviceError, match=f"nothing installed: {said}"):
+            board.install()
+        assert board.look()["bits"] == 32
+
+
+def test_a_runtime_that_is_broken_is_told_of_and_replaced(server: Server, device: Device) -> None:
+    (server.home / "broken/numpy").mkdir(parents=True)
+    (server.home / "broken/numpy/__init__.py").write_text("raise ImportError('libopenblas.so.0')")
+    script = VENV.format(rest=f'[ "$2" = pip ] || exec {PYTHON} "$@"')
+    path = 'case "$0" in *venv*) unset PYTHONPATH ;; *) export PYTHONPATH="$HOME/broken" ;; esac\n'
+    broken = python_of(server, device, path + script)
+    said = refused(broken)
+    assert "no agent starts there: ImportError: " in said
+    assert said.endswith("; benchbox device check board --install")
+    stderr = Console(file=io.StringIO(), width=100)
+    for each in ("installing what", "nothing to install: "):
+        boards._prepare(broken, stderr, install=True, clean=False)
+        assert each in stderr.file.getvalue()
+    with open_agent(broken) as agent:
+        assert agent.hello["versions"]
 
 
 def test_a_device_named_arm_must_be_one(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -562,6 +609,25 @@ def test_a_board_that_another_link_has_an_agent_on_is_refused(
         assert not board.is_busy
 
 
+def test_an_agent_that_outlives_its_keeper_keeps_others_away(
+    server: Server, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system out of memory may end the keeper alone; what is timed goes on."""
+    script = commands.script
+    release = b"RELEASE_S = SILENCE_S + 5.0"
+    monkeypatch.setattr(
+        commands, "script", lambda name: script(name).replace(release, b"RELEASE_S = 0.5")
+    )
+    with open_agent(device) as agent:
+        (keeper,) = running(server, "json.loads(open(0")
+        os.kill(keeper, signal.SIGKILL)
+        remote._reached.clear()
+        assert "another benchbox is timing on it; wait for it to end" in refused(device)
+        assert agent.look(0, 0.1)
+    assert wait_for(lambda: not agents(server))
+    open_agent(device).close()
+
+
 def test_an_agent_whose_link_is_lost_is_waited_for(
     server: Server, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -641,6 +707,17 @@ def test_every_word_is_quoted() -> None:
     assert "python='/p y'" in text and "'/run/$x'" in text and "A='b c'" in text
 
 
+@pytest.mark.parametrize("python", ["", "~/a!b/it's", "!!"])
+def test_csh_takes_nothing_in_a_command_for_an_old_one_or_for_its_end(python: str) -> None:
+    """It knows no newline within quotes, and an event after `!` in any but by a backslash."""
+    for line in (commands.program(python), commands.agent(python, "/a!", "/run/!", {})):
+        assert "\n" not in line
+        assert line.count("!") == line.count("'\\!'") > 0
+        text = shlex.split(line)[-1]
+        assert subprocess.run(["/bin/sh", "-n", "-c", text], check=False).returncode == 0
+        assert shlex.quote(python.removeprefix("~/") or "python3") in text
+
+
 def test_the_agent_is_the_same_bytes_each_time(tmp_path: Path) -> None:
     one, two = zipapp.build(tmp_path / "1"), zipapp.build(tmp_path / "2")
     assert one.read_bytes() == two.read_bytes()
@@ -713,15 +790,17 @@ def test_install_makes_an_environment_of_its_own(server: Server, device: Device)
         device,
         VENV.format(
             rest=f'[ "$1" = -m ] || exec {PYTHON} "$@"; echo "$@" >> "$HOME/asked"; '
-            'case "$*" in *==*) exit 1; esac'
+            'case "$*" in *==*) echo ERROR: No matching distribution found; exit 1; esac'
         ),
     )
     install(python)
     asked = [line.split() for line in (server.home / "asked").read_text().splitlines()]
+    (server.home / "asked").unlink()
     assert [line[:3] for line in asked] == [["-m", "pip", "install"]] * 2
     same, any_other = (line[-2:] for line in asked)
     assert same == ["numpy", f"onnxruntime=={metadata.version('onnxruntime')}"]
     assert any_other == ["numpy", "onnxruntime"]  # where the board can have no such version
+    install(python)  # in place of the one before
     (made,) = environments(server)
     (server.home / "python here").write_text("#!/bin/sh\nexit 1\n")
     with open_board(python) as board:  # it is used in place of what it was made from
@@ -780,3 +859,98 @@ def test_a_python_without_ensurepip_is_told_what_to_install_and_stays_usable(
     assert environments(server) == []
     with open_agent(bare) as agent:
         assert agent.hello["versions"]
+
+
+def test_what_pip_says_twice_is_told_once_and_no_version_is_blamed_for_it(
+    server: Server, device: Device
+) -> None:
+    full = python_of(
+        server,
+        device,
+        VENV.format(
+            rest=f'[ "$1" = -m ] || exec {PYTHON} "$@"; echo "$@" >> "$HOME/asked"; '
+            'for n in 1 2; do echo "ERROR: Could not install" >&2; done; exit 1'
+        ),
+    )
+    with pytest.raises(DeviceError) as caught:
+        install(full)
+    assert str(caught.value) == ("device 'board': nothing installed: ERROR: Could not install")
+    assert len((server.home / "asked").read_text().splitlines()) == 1
+    said = commands.why_not_installed("OSError(28, 'No space left on device')\n  at line 7")
+    assert said.startswith("no space left there: ")
+
+
+@pytest.fixture
+def slow_pip(server: Server, device: Device) -> Device:
+    """A device whose pip says something, and takes a minute as long as there is a file `slow`."""
+    (server.home / "slow").touch()
+    return python_of(
+        server,
+        device,
+        VENV.format(
+            rest=f'[ "$1" = -m ] || exec {PYTHON} "$@"; echo "Collecting numpy"; '
+            'if [ -f "$HOME/slow" ]; then sleep 60; fi'
+        ),
+    )
+
+
+def begin(pool: ThreadPoolExecutor, board: Any) -> "Future[None]":
+    """Begin an installation, and return once its pip runs."""
+    told: list[str] = []
+    future = pool.submit(board.install, lambda _, said: told.append(said))
+    assert wait_for(lambda: "Collecting numpy" in told), told
+    return future
+
+
+@pytest.mark.parametrize("ending", ["closed", "cut"])
+def test_an_installation_ends_with_its_link_and_the_next_one_begins_at_once(
+    server: Server, slow_pip: Device, ending: str
+) -> None:
+    with ThreadPoolExecutor() as pool:
+        with open_board(slow_pip) as board:
+            future = begin(pool, board)
+            assert running(server, "-m pip ")
+            if ending == "cut":
+                server.cut()
+        with pytest.raises(DeviceError, match="nothing installed: "):
+            future.result(10)
+        (server.home / "slow").unlink()
+        install(slow_pip)
+    assert not running(server, "-m pip ")
+    (made,) = environments(server)
+    assert (made / commands.COMPLETE).exists()
+
+
+def test_a_second_installation_leaves_the_first_one_alone(
+    server: Server, slow_pip: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = commands.script
+    monkeypatch.setattr(
+        commands, "script", lambda name: script(name).replace(b"ENDING_S = 15.0", b"ENDING_S = 0.2")
+    )
+    with ThreadPoolExecutor() as pool, open_board(slow_pip) as first:
+        begin(pool, first)
+        with pytest.raises(DeviceError, match="nothing installed: another benchbox installs there"):
+            install(slow_pip)
+        with pytest.raises(DeviceError, match="not emptied: on the device: another benchbox inst"):
+            first.clean()
+        assert running(server, "-m pip ")
+        assert len(environments(server)) == 1
+
+
+def test_an_installation_that_nobody_asks_after_ends(
+    server: Server, slow_pip: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that is lost may look open to the board for hours."""
+    script = commands.script
+    monkeypatch.setattr(
+        commands,
+        "script",
+        lambda name: script(name).replace(b"SILENCE_S = 30.0", b"SILENCE_S = 1.0"),
+    )
+    with ThreadPoolExecutor() as pool, open_board(slow_pip) as board:
+        future = begin(pool, board)
+        with pytest.raises(DeviceError, match="nothing installed: "):
+            future.result(15)
+    assert wait_for(lambda: not running(server, "-m pip "))
+    assert wait_for(lambda: environments(server) == [])

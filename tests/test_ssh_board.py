@@ -329,7 +329,7 @@ def test_a_board_that_cannot_be_reached_is_one_line(
     (home / "nobody").write_text("")
     config.write_text(config.read_text().replace(str(ssh_board.known_hosts), f"{home}/nobody"))
     said = refused("run", "a.onnx", "-d", "ssh://board")
-    assert "the host key of board is not known; connect once by hand" in said
+    assert "the host key of board is not known; with StrictHostKeyChecking yes" in said
     assert not list(Path().glob("results/*/*.jsonl"))
 
 

@@ -93,7 +93,8 @@ def test_a_key_that_changed_behind_an_alias_is_told_by_the_name_it_is_kept_under
     named = "" if file.endswith("known_hosts") else f" -f {file}"
     assert refused(BOARD) == (
         f"device 'board': alias shows another host key than {file} has; if you set it up anew: "
-        f"ssh-keygen -R '{name}'{named}, then connect once by hand: ssh me@alias"
+        f"ssh-keygen -R '{name}'{named}, then connect once by hand and compare it: "
+        "ssh me@alias"
     )
 
 
@@ -175,3 +176,31 @@ def test_a_jump_host_that_fails_is_named_and_the_board_behind_one_is_not(server:
 def test_a_configuration_that_cannot_be_read_is_told(server: Server) -> None:
     configure(server, "Port many")
     assert "your SSH configuration cannot be used: " in refused(BOARD)
+
+
+def test_no_terminal_is_asked_for_whatever_the_configuration_says(server: Server) -> None:
+    configure(server, "RequestTTY force", "ForwardX11 yes", "ForwardAgent yes")
+    assert is_usable()
+    assert server.terminals == {None}
+
+
+def test_a_key_that_ssh_does_not_ask_for_is_fetched_by_hand(server: Server) -> None:
+    folder = configure(server, "StrictHostKeyChecking yes")
+    (folder / "known_hosts").write_text("")
+    assert refused(BOARD) == (
+        "device 'board': the host key of alias is not known; with StrictHostKeyChecking yes, ssh "
+        f"does not ask: ssh-keyscan -p {server.port} 127.0.0.1 prints it; compare it with "
+        "/etc/ssh/ssh_host_*_key.pub there and put it into ~/.ssh/known_hosts"
+    )
+    configure(server, "StrictHostKeyChecking yes", "HostKeyAlias pi")
+    assert refused(BOARD).endswith("put it into ~/.ssh/known_hosts as that of pi")
+    configure(server, "StrictHostKeyChecking ask")
+    assert "connect once by hand and compare it: ssh me@alias" in refused(BOARD)
+
+
+def test_a_kind_of_address_that_a_host_has_not_is_told_from_no_host(server: Server) -> None:
+    configure(server, "AddressFamily inet6")
+    assert refused(BOARD) == (
+        "device 'board': alias has no IPv6 address, and AddressFamily in ~/.ssh/config asks for "
+        "one; take that out for it"
+    )

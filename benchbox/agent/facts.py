@@ -2,6 +2,7 @@
 
 import platform
 import shutil
+import struct
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from sys import argv
@@ -24,6 +25,7 @@ def read(proc: Path = PROC, sys: Path = SYS) -> dict[str, object]:
     facts: dict[str, object] = {
         "model": model(proc, sys),
         "machine": platform.machine(),
+        "bits": struct.calcsize("P") * 8,  # of Python: a kernel of 64 runs systems of 32
         "system": f"{platform.system()} {platform.release()}",
         "clusters": [cluster(each, sys) for each in clusters.read(system.usable_cpus(), proc, sys)],
         "temperature_c": feels.temperature_c(),

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import struct
 import sys
 import time
 from collections import Counter
@@ -21,6 +22,7 @@ CPUS = Path("/sys") / PROCESSORS
 TASKS = Path("/proc/self/task")
 THREAD = Path("/proc/thread-self")
 BOARD = Path("/proc/device-tree/model")
+IS_64_BIT = struct.calcsize("P") == 8
 BIND_S = 1.0  # for a new thread to bind itself, on a machine that is busy
 
 
@@ -30,6 +32,7 @@ def host() -> dict[str, object]:
         "system": platform.system(),
         "kernel": platform.release(),
         "machine": platform.machine(),
+        "bits": None if IS_64_BIT else 32,  # of the process, whatever the kernel has
         "cpu": cpu_model(),
         "cpus": os.cpu_count(),
         "cpus_usable": len(usable_cpus()),

@@ -13,6 +13,7 @@ from benchbox import devices, emulated, providers, registry, seen
 from benchbox.agent import facts
 from benchbox.agent.system import ranges
 from benchbox.cli import gpucheck, parsing
+from benchbox.cli.clock import Clock
 from benchbox.cli.output import console
 from benchbox.cli.progress import Live
 from benchbox.conditions import LABELS
@@ -21,6 +22,7 @@ from benchbox.errors import DeviceError, UsageError
 from benchbox.registry import Entry
 from benchbox.render.cells import printable
 from benchbox.transports import open_agent, open_board
+from benchbox.transports.reach import lacking
 
 MIB = 1 << 20
 LITTLE_FREE_BYTES = 256 * MIB  # ONNX Runtime, numpy and some graphs need less
@@ -139,21 +141,21 @@ def _prepare(device: Device, stderr: Console, *, install: bool, clean: bool) -> 
     if not install:
         return
     with open_board(device) as board:
-        if board.lacks:
+        if board.lacks or board.broken():
             stderr.print("installing what an agent needs there")
-            board.install()
+            with Clock(stderr) as clock:
+                board.install(clock.show)
         elif board.brings_runtime:
             stderr.print("nothing to install: no Python there, so that the native runner is sent")
         else:
             stderr.print("nothing to install: an agent has what it needs there")
 
 
-def _missing(device: Device, told: dict[str, Any], lacking: Sequence[str]) -> str:
+def _missing(device: Device, told: dict[str, Any], lacks: Sequence[str]) -> str:
     """Return what keeps a board from being used, and what to do."""
     devices.require_arm(device, told["machine"])
-    if lacking:
-        lacks = " and no ".join(lacking)
-        return f"its Python has no {lacks}; benchbox device check {device.command_name} --install"
+    if lacks:
+        return lacking(lacks, told.get("bits"), device.command_name)
     usable = [cpu for cluster in told["clusters"] for cpu in cluster["cpus"]]
     named = set() if isinstance(device.cpus, str) else set(device.cpus)
     absent = sorted(named - set(usable))
@@ -165,9 +167,10 @@ def _missing(device: Device, told: dict[str, Any], lacking: Sequence[str]) -> st
 def _rows(told: dict[str, Any]) -> list[tuple[str, str]]:
     versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
     setting = told.get("setting", {})
+    narrow = ", 32-bit Python" if told.get("bits") == 32 else ""
     rows = [
         ("model", told.get("model", "not said")),
-        ("architecture", f"{told['machine']}, {told['system']}"),
+        ("architecture", f"{told['machine']}, {told['system']}{narrow}"),
         ("software", versions or "no Python: the native runner is pushed"),
     ]
     rows += _clusters(told["clusters"])

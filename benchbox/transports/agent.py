@@ -104,7 +104,7 @@ class Agent:
             channel.close()
             if not isinstance(error, CaseError):
                 raise
-            raise DeviceError(f"device {device.name!r}: {_refusal(error)}") from None
+            raise DeviceError(f"device {device.name!r}: {_refusal(error, device)}") from None
         self.setting = self.hello["host"].get("setting", {})
 
     def load(
@@ -278,11 +278,17 @@ class Agent:
             raise AgentError(f"the agent is gone: {closed}") from None
 
 
-def _refusal(error: CaseError) -> str:
+def _refusal(error: CaseError, device: Device) -> str:
     """Return why an agent did not greet; its own sentences about what was asked stand alone."""
     text = replies.line(error)
     own = text.removeprefix("ValueError: ")
-    return own if own != text else f"no agent starts there: {text}"
+    if own != text:
+        return own
+    # Records keep it, so that an address without a name is not told.
+    name = "ssh://..." if "://" in device.command_name else device.command_name
+    is_broken = device.url and ("ImportError" in text or "ModuleNotFoundError" in text)
+    advice = f"; benchbox device check {name} --install" if is_broken else ""
+    return f"no agent starts there: {text}{advice}"
 
 
 def _driving(device: Device) -> dict[str, object]:

@@ -1,7 +1,9 @@
 """What is run on a board, as command lines for its shell; nothing given from outside is bare."""
 
+import errno
 import hashlib
 import json
+import os
 import re
 import shlex
 from importlib import resources
@@ -19,11 +21,9 @@ COMPLETE = "complete"  # a file in an environment that has all; one half made is
 FLOOR = (3, 11)  # of the agent: typing.Self; an older Python would only show a traceback
 # The first line of input is the program; what follows is for that. Any Python can say its version.
 BOOTSTRAP = (
-    "import json, sys\n"
-    f"if sys.version_info >= {FLOOR}:\n"
-    "    exec(json.loads(open(0, 'rb', 0, closefd=False).readline()))\n"
-    "else:\n"
-    "    print(json.dumps({'python': list(sys.version_info[:3])}))\n"
+    "import json, sys; exec(json.loads(open(0, 'rb', 0, closefd=False).readline()) "
+    f"if sys.version_info >= {FLOOR} else "
+    "\"print(json.dumps({'python': list(sys.version_info[:3])}))\")"
 )
 
 
@@ -34,8 +34,11 @@ def script(name: str) -> bytes:
 
 
 def shell(text: str) -> str:
-    """Return a command line that means the same in any login shell."""
-    return f"exec sh -c {shlex.quote(text)}"
+    """Return a command line that means the same in any login shell.
+
+    In csh that is so of a text without a newline; it takes `!` for an old command in quotes, too.
+    """
+    return f"exec sh -c {shlex.quote(text)}".replace("!", "'\\!'")
 
 
 def _base(python: str) -> str:
@@ -46,14 +49,13 @@ def _base(python: str) -> str:
 
 
 def _environment(python: str) -> str:
-    """Return a shell word for the folder of the environment that is made from a Python."""
-    own = "-" + hashlib.sha256(python.encode()).hexdigest()[:8] if python else ""
-    return f'"$folder/venv{own}"'
+    """Return the name of the folder of the environment that is made from a Python."""
+    return "venv-" + hashlib.sha256(python.encode()).hexdigest()[:8] if python else "venv"
 
 
 def interpreter(python: str) -> str:
     """Return shell words that set `$python`: that of the environment made from it, else it."""
-    own = _environment(python)
+    own = f'"$folder/{_environment(python)}"'
     return (
         f"{FOLDER}; {_base(python)}; "
         f"if [ -f {own}/{COMPLETE} ] && [ -x {own}/bin/python ]; then python={own}/bin/python; fi"
@@ -74,24 +76,18 @@ def agent(python: str, path: str, pid_file: str, settings: dict[str, str]) -> st
     )
 
 
-def install(python: str, version: str = "") -> str:
-    """Return the command that makes an environment with all that the agent needs, or none at all.
+def installation(python: str, folder: str, version: str) -> dict[str, str]:
+    """Return what installer.py is asked for: an environment from a Python, in a folder there.
 
     With the `version` of ONNX Runtime asked for, so that figures can be compared, unless there is
-    none of it for the board. All that it says comes on stderr.
+    none of it for the board.
     """
-    own = _environment(python)
-    pip = (
-        f"{own}/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: "
-        "numpy onnxruntime"
-    )
-    same = f"{{ {pip}{shlex.quote(f'=={version}')} || {pip}; }}" if version else pip
-    tried = f"{own}/bin/python -c 'import numpy, onnxruntime'"
-    made = f'"$python" -m venv {own} && {same} && {tried} && : > {own}/{COMPLETE}'
-    return shell(
-        f"exec 1>&2; {FOLDER}; {_base(python)}; rm -rf {own}; "
-        f"{{ {made}; }} || {{ code=$?; rm -rf {own}; exit $code; }}"
-    )
+    return {
+        "python": python or "python3",
+        "folder": folder,
+        "name": _environment(python),
+        "version": version,
+    }
 
 
 def why_not_installed(said: str) -> str:
@@ -100,5 +96,7 @@ def why_not_installed(said: str) -> str:
         package = VENV_PACKAGE.search(said)
         name = package[1] if package else "python3-venv"
         return f"its Python has no ensurepip; there: sudo apt install {name}, then run this again"
+    if os.strerror(errno.ENOSPC) in said:
+        return "no space left there: 250 MB are needed; free some, then run this again"
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return replies.line(" ".join(lines[-SAID_LINES:]))
+    return replies.line(" ".join(dict.fromkeys(lines[-SAID_LINES:])))

@@ -23,6 +23,8 @@ import platform
 import select
 import shutil
 import signal
+import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -43,6 +45,8 @@ POLL_S = 0.1
 SETTLE_S = 3.0  # a run has another agent so soon after one that ended
 ABANDONED_S = 24 * 3600.0  # what is incomplete for so long is not gone on with
 
+NEEDED = ("numpy", "onnxruntime")
+TRY_S = 45.0  # to import them, from a slow card
 KEPT = ("files", "whole", "sets", "run")
 
 Message = dict[str, Any]
@@ -94,11 +98,27 @@ def hello(_: Message, __: Input) -> Message:
             _drop(left)
     return {
         "python": list(sys.version_info[:3]),
-        "machine": platform.machine(),
+        "machine": platform.machine(),  # of a system of 32 bits, too, whose kernel has 64
+        "bits": struct.calcsize("P") * 8,
         "folder": str(FOLDER),
         "timing": _is_timing(),
-        "lacks": [n for n in ("numpy", "onnxruntime") if importlib.util.find_spec(n) is None],
+        "lacks": [n for n in NEEDED if importlib.util.find_spec(n) is None],
     }
+
+
+def try_runtime(_: Message, __: Input) -> Message:
+    """Say why what an agent needs cannot be imported; nothing where it can."""
+    argv = [sys.executable, "-c", f"import {', '.join(NEEDED)}"]
+    try:
+        subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=TRY_S
+        )
+    except subprocess.TimeoutExpired:
+        return {"broken": f"its import takes more than {TRY_S:.0f} s"}
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip().splitlines()
+        return {"broken": said[-1] if said else f"its import ends with code {error.returncode}"}
+    return {"broken": ""}
 
 
 def _is_timing() -> bool:
@@ -126,18 +146,18 @@ def _answer_questions() -> None:
 
 @contextlib.contextmanager
 def _locked(kind: int) -> Iterator[bool]:
-    """Hold the lock on who times here, if it is free; say whether it is."""
+    """Hold the lock on who times here, if it is free; say whether nobody does."""
     descriptor = _lock(kind)
     try:
-        yield descriptor is not None
+        yield descriptor is not None and not _runs_on()
     finally:
         if descriptor is not None:
             os.close(descriptor)
 
 
-def _lock(kind: int) -> int | None:
+def _lock(kind: int, folder: Path | None = None) -> int | None:
     """Return what holds the lock until it is closed, None where somebody else does."""
-    descriptor = os.open(FOLDER / "run", os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(folder or FOLDER / "run", os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -146,13 +166,27 @@ def _lock(kind: int) -> int | None:
     return descriptor
 
 
+def _runs_on() -> bool:
+    """Return whether there is an agent whose keeper is gone, and with that the lock."""
+    return any(_is_agent(_pid(file)) for file in (FOLDER / "run").glob("agent-*"))
+
+
+def _hold() -> bool:
+    """Hold the lock on who times here until this program ends; return whether nobody else does."""
+    descriptor = _lock(fcntl.LOCK_EX)
+    if descriptor is not None and _runs_on():
+        os.close(descriptor)
+        return False
+    return descriptor is not None
+
+
 def watch(request: Message, _: Input) -> Message:
     """Have the agent ended that is to be started; say `busy` where another link has one.
 
     The lock ends with this program. That of a link that is lost is waited for; so is, in the
-    middle of a run (`again`), that of its agent before.
+    middle of a run (`again`), that of its agent before; and an agent that outlived its keeper.
     """
-    if _lock(fcntl.LOCK_EX) is not None:
+    if _hold():
         return {}
     until = time.monotonic() + RELEASE_S
     with _question() as question:
@@ -162,7 +196,7 @@ def watch(request: Message, _: Input) -> Message:
                 pass
             if is_free:  # another run may only be between two of its agents
                 time.sleep(0.0 if request["again"] else SETTLE_S)
-                if _lock(fcntl.LOCK_EX) is not None:
+                if _hold():
                     return {}
     return {"busy": True}
 
@@ -317,14 +351,19 @@ def clean(_: Message, __: Input) -> Message:
     with _locked(fcntl.LOCK_EX) as is_free:
         if not is_free:
             return {"busy": True}
+        installing = _lock(fcntl.LOCK_EX, FOLDER)
+        if installing is None:
+            return {"error": "another benchbox installs there; wait for it to end"}
         total = sum(p.lstat().st_size for p in FOLDER.rglob("*") if not p.is_dir())
         for path in FOLDER.iterdir():
             _drop(path)
+        os.close(installing)
     return {"bytes": total}
 
 
 HANDLERS: dict[str, Callable[[Message, Input], Message]] = {
     "hello": hello,
+    "try": try_runtime,
     "watch": watch,
     "have": have,
     "put": put,
@@ -380,8 +419,8 @@ def _say(reply: Message) -> None:
 
 def _end(file: Path) -> None:
     """End the agent whose process id is in a file, unless it has ended by itself."""
-    with contextlib.suppress(OSError, ValueError):
-        pid = int(file.read_text())
+    with contextlib.suppress(OSError):
+        pid = _pid(file)
         until = time.monotonic() + GRACE_S
         while time.monotonic() < until and _is_agent(pid):
             time.sleep(0.05)
@@ -389,6 +428,14 @@ def _end(file: Path) -> None:
             os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(OSError):
         file.unlink(missing_ok=True)
+
+
+def _pid(file: Path) -> int:
+    """Return the process id in a file, 0 where there is none."""
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def _is_agent(pid: int) -> bool:

@@ -82,6 +82,7 @@ class Link:
             keepalive_count_max=MISSES,
             connect_timeout=CONNECT_S,
             login_timeout=CONNECT_S,
+            agent_forwarding=False,
             # Nobody is asked for anything: a question in the middle of a run is a hang.
             preferred_auth=("gssapi-with-mic", "hostbased", "publickey"),
             **more,
@@ -136,7 +137,10 @@ class Link:
     async def _create(
         connection: asyncssh.SSHClientConnection, command: str
     ) -> "asyncssh.SSHClientProcess[bytes]":
-        return await connection.create_process(command, encoding=None)
+        # A terminal, which a user's configuration may ask for, echoes and rewrites messages.
+        return await connection.create_process(
+            command, encoding=None, request_pty=False, x11_forwarding=False
+        )
 
     def close(self) -> None:
         """End the connection and its thread; may be called again."""

@@ -17,7 +17,7 @@ from benchbox.transports.adb_link import AdbLink, ShellChannel
 from benchbox.transports.channel import ChannelClosed, Timeout
 from benchbox.transports.commands import shell
 from benchbox.transports.files import digest, placed
-from benchbox.transports.reach import BUSY, Sending, silent
+from benchbox.transports.reach import BUSY, Sending, Telling, silent, untold
 
 if TYPE_CHECKING:
     from benchbox.transports.native import RunnerChannel
@@ -208,7 +208,11 @@ class Phone:
             return bool(self._ask(phone_lock.asking(f"{FOLDER}/run")).strip())
         return False
 
-    def install(self) -> None:
+    def broken(self) -> str:
+        """Return nothing: what an agent needs is pushed with it."""
+        return ""
+
+    def install(self, telling: Telling = untold) -> None:
         """Nothing is left to do."""
 
     def look(self) -> dict[str, Any]:

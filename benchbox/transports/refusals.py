@@ -10,7 +10,7 @@ import asyncssh
 from benchbox.errors import DeviceError
 from benchbox.registry import Address
 from benchbox.transports import ssh_config
-from benchbox.transports.ssh_config import KNOWN_HOSTS, Resolved
+from benchbox.transports.ssh_config import KNOWN_HOSTS, NOWHERE, Resolved
 
 ABSENT = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EHOSTDOWN)
 CONFIG = "~/.ssh/config"
@@ -73,7 +73,7 @@ def _host_key(where: Address, resolved: Resolved, ssh: str) -> str:
         named = "" if file == KNOWN_HOSTS else f" -f {file}"
         return (
             f"{where.host} shows another host key than {file} has; if you set it up anew: "
-            f"ssh-keygen -R '{spelled}'{named}, then connect once by hand: {ssh}"
+            f"ssh-keygen -R '{spelled}'{named}, then {_by_hand(resolved, ssh)}"
         )
     if not resolved.keeps_keys:
         return (
@@ -81,7 +81,22 @@ def _host_key(where: Address, resolved: Resolved, ssh: str) -> str:
             f"whatever your SSH configuration says; write UserKnownHostsFile {KNOWN_HOSTS} for it "
             f"in {CONFIG}, then connect once by hand and compare it: {ssh}"
         )
-    return f"the host key of {where.host} is not known; connect once by hand and compare it: {ssh}"
+    by_hand = _by_hand(resolved, ssh)
+    return f"the host key of {where.host} is not known; {by_hand}"
+
+
+def _by_hand(resolved: Resolved, ssh: str) -> str:
+    """Return how a key gets known: OpenSSH asks whether it is right, or is told not to ask."""
+    if not resolved.strict:
+        return f"connect once by hand and compare it: {ssh}"
+    port = f"-p {resolved.port} " if resolved.port != ssh_config.PORT else ""
+    file = next((file for file in resolved.known_hosts if file != NOWHERE), KNOWN_HOSTS)
+    renamed = f" as that of {resolved.known_as}" if resolved.known_as != resolved.host else ""
+    return (
+        f"with StrictHostKeyChecking yes, ssh does not ask: ssh-keyscan {port}{resolved.host} "
+        f"prints it; compare it with /etc/ssh/ssh_host_*_key.pub there and put it into "
+        f"{file}{renamed}"
+    )
 
 
 def _denied(where: Address, resolved: Resolved, ssh: str) -> str:
@@ -103,6 +118,11 @@ def _denied(where: Address, resolved: Resolved, ssh: str) -> str:
 def _unreachable(error: OSError, where: Address, resolved: Resolved) -> str:
     port = f" at port {resolved.port}"
     if isinstance(error, socket.gaierror):
+        if resolved.family and _has_address(resolved.host):
+            return (
+                f"{where.host} has no {resolved.family} address, and AddressFamily in {CONFIG} "
+                "asks for one; take that out for it"
+            )
         return f"no host is called {where.host}; check the name, or give its address"
     if isinstance(error, TimeoutError):
         return f"{where.host} does not answer{port}; is it switched on and on this network?"
@@ -111,6 +131,13 @@ def _unreachable(error: OSError, where: Address, resolved: Resolved) -> str:
     if error.errno in ABSENT:
         return f"{where.host} cannot be reached; is it switched on and on this network?"
     return f"no connection to {where.host}{port}: {_line(error)}"
+
+
+def _has_address(host: str) -> bool:
+    try:
+        return bool(socket.getaddrinfo(host, None))
+    except OSError:
+        return False
 
 
 def _line(error: BaseException) -> str:

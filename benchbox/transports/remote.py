@@ -4,6 +4,7 @@ import hashlib
 import secrets
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,17 @@ from benchbox.transports import commands, replies, zipapp
 from benchbox.transports.channel import ChannelClosed, Noise, Timeout
 from benchbox.transports.files import chunks, digest, placed, told
 from benchbox.transports.local import SINGLE_THREADED
-from benchbox.transports.reach import BUSY, Link, Remote, Sending, silent
+from benchbox.transports.reach import (
+    BUSY,
+    NARROW,
+    Link,
+    Remote,
+    Sending,
+    Telling,
+    lacking,
+    silent,
+    untold,
+)
 
 if TYPE_CHECKING:
     from benchbox.transports.board_channel import BoardChannel
@@ -25,6 +36,7 @@ REPLY_S = 60.0
 STALLED_S = 30.0  # that nothing of a file is taken, before the link counts as lost
 PING_S = 5.0  # often enough for the keeper, seldom enough for what is timed
 INSTALL_S = 900.0
+TICK_S = 1.0  # of the clock of what takes a while
 
 LOOK = {"main": "benchbox.agent.__main__", "arguments": ["--facts"]}
 
@@ -51,6 +63,7 @@ class Board:
         self._sending = sending
         self.link = link
         self._advice = no_python
+        self._installer: Remote | None = None
         self._turn = threading.Lock()  # a file's bytes must not be cut by a line
         try:
             self._keeper = self.link.start(commands.program(device.python))
@@ -101,6 +114,8 @@ class Board:
                 self._keeper.post({"op": "ping"})
             finally:
                 self._turn.release()
+        if self._installer is not None:
+            self._installer.post({"op": "ping"})
 
     @property
     def brings_runtime(self) -> bool:
@@ -118,8 +133,7 @@ class Board:
             # In the middle of a run a record keeps it, which tells no address.
             name = self.device.name if self._was_reached else self.device.command_name
             raise DeviceError(
-                f"device {self.device.name!r}: its Python has no {' and no '.join(self.lacks)}; "
-                f"benchbox device check {name} --install"
+                f"device {self.device.name!r}: {lacking(self.lacks, self.facts.get('bits'), name)}"
             )
 
     def channel(self) -> "BoardChannel":
@@ -220,20 +234,43 @@ class Board:
         except (ChannelClosed, CaseError) as error:
             raise DeviceError(f"device {self.device.name!r}: not emptied: {error}") from None
 
-    def install(self) -> None:
+    def install(self, telling: Telling = untold) -> None:
         """Make an environment with what the agent needs; raises DeviceError, and leaves none then.
 
-        It is used from the next connection on.
+        It is used from the next connection on, and ends with this one where it is not complete.
         """
-        command = commands.install(self.device.python, host.onnxruntime_version())
         try:
-            channel = self.link.start(command)
-            code = channel.wait(INSTALL_S)
-        except ChannelClosed as closed:
-            raise DeviceError(f"device {self.device.name!r}: nothing installed: {closed}") from None
-        if code != 0:
-            why = commands.why_not_installed(channel.stderr_tail()) or channel.epitaph()
-            raise DeviceError(f"device {self.device.name!r}: nothing installed: {why}")
+            if self.is_busy:  # whose figures it would spoil
+                raise CaseError(f"{BUSY}; wait for it to end")
+            if self.facts.get("bits") == 32:
+                raise CaseError(NARROW)
+            self._install(telling)
+        except (ChannelClosed, CaseError) as error:
+            raise DeviceError(f"device {self.device.name!r}: nothing installed: {error}") from None
+
+    def broken(self) -> str:
+        """Return why what an agent needs is there and cannot be imported; raises DeviceError."""
+        try:
+            return replies.line(replies.field(self._ask({"op": "try"}), "broken", str))
+        except (ChannelClosed, CaseError) as error:
+            raise DeviceError(f"device {self.device.name!r}: {error}") from None
+
+    def _install(self, telling: Telling) -> None:
+        python = self.device.python
+        self._installer = self.link.start(commands.program(python))
+        self._installer.write(commands.script("installer.py"))
+        self._installer.send(commands.installation(python, self.folder, host.onnxruntime_version()))
+        started, said = time.monotonic(), ""
+        while (taken := time.monotonic() - started) < INSTALL_S:
+            telling(taken, said)
+            try:
+                reply = self._installer.receive(TICK_S)
+            except Timeout:
+                continue
+            if "said" not in reply:
+                return _check_installed(reply)
+            said = replies.line(reply["said"])
+        raise CaseError(f"it took longer than {INSTALL_S / 60:.0f} minutes; {said}")
 
     def look(self) -> dict[str, Any]:
         """Return how the board is set up and how it feels, as benchbox.agent.facts says."""
@@ -257,3 +294,11 @@ class Board:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _check_installed(reply: Mapping[str, Any]) -> None:
+    """Raise CaseError for the last answer of installer.py that tells of no success."""
+    if reply.get("busy"):
+        raise CaseError("another benchbox installs there; wait for it to end")
+    if "error" in reply:
+        raise CaseError(commands.why_not_installed(str(reply["error"])))

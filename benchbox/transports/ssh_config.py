@@ -1,6 +1,7 @@
 """What the user's SSH configuration makes of an address, as far as asyncssh does not do it so."""
 
 import getpass
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,27 @@ NOWHERE = "/dev/null"
 IDENTITIES = ("id_ed25519", "id_ecdsa", "id_rsa")  # that are tried where none is named
 
 
+FAMILIES: dict[object, str] = {socket.AF_INET: "IPv4", socket.AF_INET6: "IPv6"}
+
+
+class _Config(SSHClientConfig):
+    """Reads what asyncssh has no use for, too."""
+
+    _handlers = {  # noqa: RUF012 - as in its base
+        **SSHClientConfig._handlers,
+        "stricthostkeychecking": ("StrictHostKeyChecking", SSHClientConfig._set_string),
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """Where an address leads to, and what vouches for both ends.
 
     `known_as` is the name that the host's key is kept under, in the files `known_hosts`; of these
     and of the `identities` those are left out that do not exist, as OpenSSH does. `identities` is
-    None where none is named. `via` is the ProxyJump or ProxyCommand, and empty without.
+    None where none is named. A `strict` one has OpenSSH refuse a host without asking for its key;
+    `family` is the kind of address that is asked for, None for any. `via` is the ProxyJump or
+    ProxyCommand, and empty without.
     """
 
     host: str
@@ -30,6 +45,8 @@ class Resolved:
     known_hosts: tuple[str, ...]
     identities: tuple[str, ...] | None
     via: str
+    strict: bool
+    family: str | None
 
     @property
     def keeps_keys(self) -> bool:
@@ -55,7 +72,7 @@ class Resolved:
 def resolve(where: Address) -> Resolved:
     """Read the user's configuration; raises OSError, ValueError for one that cannot be read."""
     path = Path("~/.ssh/config").expanduser()
-    found = SSHClientConfig.load(
+    found = _Config.load(
         None,
         [path] if path.exists() else [],
         *(False, False, False),  # reload, canonical, final
@@ -75,6 +92,8 @@ def resolve(where: Address) -> Resolved:
         _existing([*_words(hosts), *_words(found.get("GlobalKnownHostsFile", []))]),
         None if named is None else _existing(_words(named)),
         via,
+        str(found.get("StrictHostKeyChecking", "")).lower() in ("yes", "true"),
+        FAMILIES.get(found.get("AddressFamily")),
     )
 
 

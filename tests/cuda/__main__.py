@@ -20,7 +20,7 @@ from tests.cuda.bench import Bench, NotRun, TooLong
 from tests.cuda.checks import Check
 
 UNUSABLE, FAILED, INTERRUPTED = 6, 1, 130
-LIMIT_S = 540.0
+LIMIT_S = 450.0
 ENOUGH_S = 10.0  # that must be left for a check to be begun
 LONGEST_TEXT = 800
 
