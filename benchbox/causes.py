@@ -63,6 +63,9 @@ GPU_REASONS: tuple[tuple[Tag, int], ...] = (
     ("gpu_hot", 0x20 | 0x40),
     ("gpu_power", 0x4),
 )
+# What a GPU may be under all the time, so that no call shows it by being slower than others.
+LASTING: tuple[Tag, ...] = ("gpu_hardware", "gpu_hot", "gpu_power", "gpu_shared")
+ONE_OTHER = "1 other process computed on the GPU; end it (nvidia-smi lists it)"
 # Spans with gaps are no disturbance of a latency: a footnote tells of them.
 ASIDE: tuple[Tag, ...] = ("unheld",)
 EXPLAINS: Mapping[str, tuple[Tag, ...]] = {
@@ -129,7 +132,8 @@ def tags(
     fast: bool = False,
     top_khz: float | None = None,
     setting: Mapping[str, str] = NOTHING,
-    on_gpu: bool = False,
+    gpu_slow: bool = False,
+    gpu_fast: bool = False,
     top_gpu_mhz: float | None = None,
     unheld: bool = False,
 ) -> tuple[Tag, ...]:
@@ -138,9 +142,9 @@ def tags(
     `seen` is what the agent's witness saw between the ends of the burst, `switches` the
     involuntary context switches in its calls, `slow` and `fast` say whether a sentinel read more or
     less than in the usual state, `top_khz` is the highest clock of the run, `setting` what of the
-    device was set otherwise than when the run began; None is not known. `on_gpu` says that the
-    sentinel is a GPU's, `top_gpu_mhz` is its highest clock of the run, and `unheld` says that spans
-    have gaps in them.
+    device was set otherwise than when the run began; None is not known. `gpu_slow` and `gpu_fast`
+    say it of a GPU's sentinels, `top_gpu_mhz` is its highest clock of the run, and `unheld` says
+    that spans have gaps in them.
     """
     bits = int(seen.get("throttled_bits", 0))
     said = setting.get(THROTTLED, "")
@@ -165,10 +169,10 @@ def tags(
         "migrated": _any(seen, "migrations", "moved"),
         "collected": _any(seen, "collections"),
         "pressure": share("pressure_us", US) > PRESSURE,
-        "slow": slow and not on_gpu,
-        "fast": fast and not on_gpu,
-        "gpu_slow": slow and on_gpu,
-        "gpu_fast": fast and on_gpu,
+        "slow": slow,
+        "fast": fast,
+        "gpu_slow": gpu_slow,
+        "gpu_fast": gpu_fast,
         "unheld": unheld,
         **_of_gpu(seen, top_gpu_mhz),
     }
@@ -185,6 +189,16 @@ def _of_gpu(seen: Mapping[str, float], top_mhz: float | None) -> dict[Tag, bool]
         "gpu_shared": _any(seen, "gpu_other_processes"),
         "gpu_clock": 0 < seen.get("gpu_sm_clock_mhz", 0.0) < slowest,
     }
+
+
+def of_gpu(seen: Mapping[str, float]) -> list[str]:
+    """Return in words what NVML tells of LASTING causes on a GPU, each with what helps."""
+    found = _of_gpu(seen, None)
+    said = {tag: "; ".join(WORDS[tag]) for tag in LASTING if found[tag]}
+    if "gpu_shared" in said:
+        count = int(seen["gpu_other_processes"])
+        said["gpu_shared"] = ONE_OTHER if count == 1 else f"{count} {said['gpu_shared']}"
+    return list(said.values())
 
 
 def _any(seen: Mapping[str, float], *names: str) -> bool:

@@ -1,28 +1,25 @@
 """What GPUs do at best, measured by `benchbox device check` and kept in the user's cache folder."""
 
-import contextlib
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchbox import host
 
-KEYS = ("name", "driver")  # of the facts of a GPU: another driver, other kernels
 
-
-def path(gpu: Mapping[str, Any]) -> Path:
-    """Return the file that has the ceilings of such a GPU."""
-    digest = hashlib.sha256(json.dumps([gpu.get(key) for key in KEYS]).encode()).hexdigest()
+def path(identity: Sequence[object]) -> Path:
+    """Return the file that has the ceilings of such a GPU, as benchbox.gpus.identity names it."""
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     return host.cache_folder() / "ceilings" / f"{digest[:32]}.json"
 
 
-def load(gpu: Mapping[str, Any]) -> dict[str, Any]:
+def load(identity: Sequence[object]) -> dict[str, Any]:
     """Return the ceilings of a GPU with when they were `measured`; nothing where they were not."""
     try:
-        found = json.loads(path(gpu).read_bytes())
+        found = json.loads(path(identity).read_bytes())
     except (OSError, ValueError):
         return {}
     is_sane = isinstance(found, dict) and all(
@@ -36,11 +33,14 @@ def _is_positive(value: object) -> bool:
     return isinstance(value, int | float) and value > 0
 
 
-def save(gpu: Mapping[str, Any], measured: Mapping[str, float], when: str) -> None:
-    """Keep what was measured, at once or not at all, where the cache can be written."""
-    file = path(gpu)
-    with contextlib.suppress(OSError):
+def save(identity: Sequence[object], measured: Mapping[str, float], when: str) -> bool:
+    """Keep what was measured, at once or not at all; return whether the cache can be written."""
+    file = path(identity)
+    try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as fresh:
             json.dump({**measured, "measured": when}, fresh)
         Path(fresh.name).replace(file)
+    except OSError:
+        return False
+    return True

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from benchbox import providers
+from benchbox import causes, providers
 from benchbox.agent.system import ranges
 from benchbox.cooling import Cooldown
 from benchbox.records import Context, Record
 from benchbox.render.words import by_text
+from benchbox.samples import figures
 
 LABELS = {
     "governor": "governor",
@@ -38,6 +39,7 @@ def notes(context: Context, records: Sequence[Record]) -> list[str]:
         *_unequal(context),
         *_at_first(setting),
         *_changes(setting, records),
+        *_lasting(records),
         *_warm([waits[session] for session in sorted(waits)]),
     ]
 
@@ -123,6 +125,28 @@ def _changes(setting: Mapping[str, str], records: Sequence[Record]) -> Iterator[
         first = f" from {setting[name]}" if name in setting else ""
         label = LABELS.get(name, name)
         yield f"while it was timed its {label} changed{first} to {', then to '.join(later)}"
+
+
+def _lasting(records: Sequence[Record]) -> Iterator[str]:
+    """Say what a GPU was under while samples that count were taken, however precise they are."""
+    for tag in causes.LASTING:
+        shares = {record.case: _share_under(tag, record) for record in records}
+        worth = {case: share for case, share in shares.items() if share >= causes.WORTH_SAYING}
+        if not worth:
+            continue
+        ends = dict.fromkeys(f"{end:.0%}" for end in (min(worth.values()), max(worth.values())))
+        seen, help_ = causes.WORDS[tag]
+        text = f"in {' to '.join(ends)} of the bursts that count {seen}; {help_}"
+        if len(shares) > len(worth) > FEW:
+            yield f"{len(worth)} of {len(shares)} cases: {text}"
+        else:
+            yield from by_text(list(shares), [text if case in worth else "" for case in shares])
+
+
+def _share_under(tag: causes.Tag, record: Record) -> float:
+    """Return of the bursts in which the GPU was in its usual state the share that bear a cause."""
+    kept = [b for b in figures(record.bursts) if any(b.steady(record.gate, host=False))]
+    return sum(tag in burst.tags for burst in kept) / max(1, len(kept))
 
 
 def _warm(waits: Sequence[Cooldown]) -> Iterator[str]:

@@ -33,7 +33,7 @@ class Device:
     `url` is empty for this machine. It, `python` and `typed`, what a user called it, are for the
     transport and for what is said to that user: no record holds them.
     `gpu` is the one of this machine to run on, as `cuda:0`, empty for its processors; `driving`
-    says how ONNX Runtime drives it.
+    says how it is driven.
     """
 
     name: str
@@ -109,15 +109,22 @@ def resolve(
     return device
 
 
+def takes(device: Device, provider: str) -> bool:
+    """Return whether a device of this kind can be timed by a provider at all."""
+    if providers.runs_modules(provider):
+        return not device.url and (bool(device.gpu) or provider != providers.TORCH_CUDAGRAPH)
+    return bool(device.gpu) == (provider in providers.GPUS.values())
+
+
 def _driven(device: Device, name: str, driving: Driving | None) -> Device:
     """Return a device with how its GPU is driven; raises UsageError for what does not fit it."""
     provider = providers.short(device.provider)
     is_known = device.provider in providers.GPUS.values()
     if not device.gpu and is_known:
         raise UsageError(f"--provider {provider}: GPUs are timed by --device cuda")
-    if not device.gpu or providers.runs_modules(device.provider):
+    if not device.gpu:
         return device
-    if not is_known:
+    if not is_known and not providers.runs_modules(device.provider):
         raise UsageError(f"--provider {provider}: not on GPUs; choose cuda, tensorrt or torch")
     if device.threads != 1:
         raise UsageError(

@@ -6,10 +6,11 @@ import json
 import math
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchbox import host, providers
+from benchbox import gpus, host, providers
 from benchbox.records import Context
 from benchbox.states import STEP, Histogram, Known
 
@@ -21,34 +22,47 @@ HIGHEST_BIN = 10_000  # a reading of e^50 ns
 def path(context: Context) -> Path:
     """Return the file that knows the machine of a run, as the same probe sees it.
 
-    Whatever runs the graphs: beside ONNX Runtime and PyTorch the probe reads the same.
+    On a processor whatever runs the graphs: beside ONNX Runtime and PyTorch it reads the same.
     """
     gpu = context.host.get("gpu")
-    parts = _processors(context) if gpu is None else _gpu(gpu, context.versions)
+    if gpu is None:
+        return _file(_processors(context))
+    return _file([STEP, "gpu", *gpus.identity(gpu, context.provider, context.versions)])
+
+
+def beside(context: Context) -> Path | None:
+    """Return the file that knows the processor beside the GPU of a run, None where it has none."""
+    if context.host.get("gpu") is None:
+        return None
+    python = context.versions.get("python")
+    return _file([STEP, "host", list(context.cpus), python, *_processor(context)])
+
+
+def _file(parts: list[object]) -> Path:
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     return host.cache_folder() / "states" / f"{digest[:32]}.json"
 
 
 def _processors(context: Context) -> list[object]:
+    device = providers.without(context.device, context.provider)
+    numpy = context.versions.get("numpy")
+    return [STEP, device, context.threads, list(context.cpus), numpy, *_processor(context)]
+
+
+def _processor(context: Context) -> list[object]:
     keys = ("machine", "cpu", "cpus", "virtual")
-    return [
-        STEP,
-        providers.without(context.device, context.provider),
-        context.threads,
-        list(context.cpus),
-        context.versions.get("numpy"),
-        *(context.host.get(key) for key in keys),
-    ]
+    return [context.host.get(key) for key in keys]
 
 
-def _gpu(facts: Mapping[str, Any], versions: Mapping[str, str]) -> list[object]:
-    """Return what decides a GPU's readings, however calls are made and whichever it is of two."""
-    names = ("name", "driver", "power_limit_w")
-    return [STEP, "gpu", *map(facts.get, names), versions.get("onnxruntime")]
+def load(file: Path, beside: Path | None = None) -> Known:
+    """Return what is known, also of the processor beside a GPU, which has a file of its own.
+
+    Nothing where there is no file, or one that makes no sense.
+    """
+    return replace(_read(file), host=_read(beside).compute) if beside else _read(file)
 
 
-def load(file: Path) -> Known:
-    """Return what is known; nothing where there is no file, or one that makes no sense."""
+def _read(file: Path) -> Known:
     try:
         data = json.loads(file.read_bytes())
         return Known(_histogram(data["compute"]), _histogram(data["stream"]))
@@ -58,8 +72,17 @@ def load(file: Path) -> Known:
         return Known()
 
 
-def save(file: Path, known: Known) -> None:
-    """Keep what is known, at once or not at all; a folder that cannot be written keeps nothing."""
+def save(file: Path, known: Known, beside: Path | None = None) -> None:
+    """Keep what is known, as `load` finds it.
+
+    At once or not at all; a folder that cannot be written keeps nothing.
+    """
+    _write(file, known)
+    if beside:
+        _write(beside, Known(known.host))
+
+
+def _write(file: Path, known: Known) -> None:
     data = {"compute": _plain(known.compute), "stream": _plain(known.stream)}
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)

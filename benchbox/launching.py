@@ -1,6 +1,6 @@
 """What a run on a GPU adds to its table: what the GPU itself takes, and what launching it costs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,8 +41,7 @@ def types(dtypes: Iterable[str]) -> list[str]:
 
 def columns(runs: Sequence[Run]) -> dict[str, str]:
     """Return the columns that a file of these runs needs: all of them or none."""
-    is_any = any("mode" in run.context.plan for run in runs)
-    return dict(COLUMNS) if is_any or any(_alone(r) for run in runs for r in run.records) else {}
+    return dict(COLUMNS) if any("mode" in run.context.plan for run in runs) else {}
 
 
 def cells(context: Context, record: Record) -> dict[str, str | float | None]:
@@ -65,14 +64,15 @@ def shown(context: Context, record: Record) -> dict[str, str]:
     """Return the cells of a record in a printed table, by header."""
     spans, bound = record.spans, ceiling(context, record)
     return {
-        "GPU (ms)": alone(record),
-        "with copies (ms)": units.milliseconds(spans.copies_s if spans else None),
-        "launch share": units.percent(launch_share(record)),
-        "of ceiling": units.percent(bound.share if bound else None),
+        SPAN: alone(record),
+        COPIES: units.milliseconds(spans.copies_s if spans else None),
+        SHARE: units.percent(launch_share(record)),
+        CEILING: units.percent(bound.share if bound else None),
     }
 
 
-HEADERS = ("GPU (ms)", "with copies (ms)", "launch share", "of ceiling")
+SPAN, COPIES, SHARE, CEILING = "GPU (ms)", "with copies (ms)", "launch share", "of ceiling"
+HEADERS = (SPAN, COPIES, SHARE, CEILING)
 
 
 def alone(record: Record) -> str:
@@ -86,16 +86,12 @@ def alone(record: Record) -> str:
 
 def _alone(record: Record) -> float | None:
     """Return what a call takes on the GPU itself, in seconds."""
-    return record.spans.span_s if record.spans else record.span_s
+    return record.spans.span_s if record.spans else None
 
 
 def launch_share(record: Record) -> float | None:
     """Return what of a case's latency is launching and waiting, None where nobody knows."""
-    if record.spans is not None:
-        return record.spans.launch_share
-    if record.span_s is None or record.latency is None:
-        return None
-    return max(0.0, 1 - record.span_s / record.latency.p50_s)
+    return record.spans.launch_share if record.spans else None
 
 
 def ceiling(context: Context, record: Record) -> Ceiling | None:
@@ -106,7 +102,8 @@ def ceiling(context: Context, record: Record) -> Ceiling | None:
     known = context.host.get("gpu", {}).get("ceilings", {})
     macs = known_macs(record.cost)
     memory = (record.cost or {}).get("memory_access_bytes")
-    kind = "tf32" if context.plan.get("tf32") else FLOATS.get(record.dtype)
+    rounded = context.plan.get("tf32") and record.dtype == "float32"
+    kind = "tf32" if rounded else FLOATS.get(record.dtype)
     per_s, bytes_per_s = known.get(f"{kind}_macs_per_s"), known.get("bytes_per_s")
     if not (record.spans and macs and memory and per_s and bytes_per_s):
         return None
@@ -115,13 +112,15 @@ def ceiling(context: Context, record: Record) -> Ceiling | None:
     return Ceiling(name, max(computing_s, moving_s) / record.spans.span_s)
 
 
-def notes(context: Context, records: Sequence[Record]) -> list[str]:
-    """Return the footnotes of a run on a GPU; none for another."""
+def notes(
+    context: Context, records: Sequence[Record], headers: Collection[str] = HEADERS
+) -> list[str]:
+    """Return the footnotes of a run on a GPU, of columns with such headers; none for another."""
     unseen = context.host.get("gpu", {}).get("unseen")
     return [
         *_meaning(records),
         *_bound(records),
-        *_ceilings(context, records),
+        *(_ceilings(context, records) if CEILING in headers else []),
         *_gaps(records),
         *([f"{unseen}; what slowed it down is not known"] if unseen else []),
     ]
@@ -134,6 +133,27 @@ def _meaning(records: Sequence[Record]) -> list[str]:
         "p50 is what a caller waits; GPU is what the GPU itself takes, by its own clock; "
         "launch share is the rest of p50"
     ]
+
+
+def in_both_modes(graph: Run, eager: Run, spec: str) -> str:
+    """Return what launching kernel by kernel costs the cases of a spec, empty if not known."""
+    ratios = [
+        (a.latency.p50_s / b.latency.p50_s, a.spans.span_s / b.spans.span_s)
+        for a in eager.records
+        if a.spec == spec and (b := graph.record(a.key)) and a.latency and b.latency
+        if a.spans and b.spans
+    ]
+    if not ratios:
+        return ""
+    host, gpu = map(_from_to, zip(*ratios, strict=True))
+    return (
+        f"launched kernel by kernel a call took {host} as long as replayed from one CUDA graph, "
+        f"and {gpu} the GPU time."
+    )
+
+
+def _from_to(ratios: Sequence[float]) -> str:
+    return " to ".join(dict.fromkeys(units.ratio(each) for each in (min(ratios), max(ratios))))
 
 
 def _bound(records: Sequence[Record]) -> list[str]:
@@ -172,13 +192,22 @@ def _ceilings(context: Context, records: Sequence[Record]) -> list[str]:
         cases = [case for case, bound in bounds.items() if bound == name]
         every = len(cases) == len(bounds)
         parts.append(f"{name} ({'all cases' if every else listed(cases)})")
-    found = [ceiling(context, record) for record in records]
-    cached = any(bound and bound.share > 1 for bound in found)
-    beyond = "; beyond 100% its cache gave what the memory did not have to" if cached else ""
     return [
         f"of ceiling: the least time that what binds a case, {' or '.join(parts)}, takes at the "
-        f"GPU's measured best ({measured}), over its GPU time{beyond}"
+        f"GPU's measured best ({measured}), over its GPU time{''.join(_beyond(context, records))}"
     ]
+
+
+def _beyond(context: Context, records: Sequence[Record]) -> Iterator[str]:
+    """Say how cases can do better than the ceiling that binds them."""
+    found = [ceiling(context, record) for record in records]
+    names = {bound.name for bound in found if bound and bound.share > 1}
+    if "memory" in names and context.plan.get("cache") == "cold":
+        yield "; beyond 100% its cache, empty when a call began, kept tensors between operators"
+    elif "memory" in names:
+        yield "; beyond 100% its cache gave what the memory did not have to"
+    if "arithmetic" in names:
+        yield "; beyond 100% of arithmetic it did with fewer multiplications than are counted"
 
 
 def _gaps(records: Sequence[Record]) -> list[str]:

@@ -17,7 +17,7 @@ from benchbox.providers import runs_modules
 from benchbox.records import Record, Status
 from benchbox.samples import Burst, round_medians
 from benchbox.sampling import Progress, Sampler, Subject
-from benchbox.specs import Case
+from benchbox.specs import Builder, Case
 from benchbox.states import Known, Readings
 from benchbox.transports import Agent, Loaded
 
@@ -80,7 +80,7 @@ class Measurement:
         self.readings = Readings(known)
         for kept in self._kept.values():
             for burst in kept:
-                self.readings.recall(burst.probe, burst.marks, burst.stream_ns)
+                self.readings.recall(burst.probe, burst.marks, burst.stream_ns, burst.host_marks)
         self.readings.update()
         self._setting = journal.context.host.get("setting")
         waits = [wait for record in journal.records.values() for wait in record.cooldowns]
@@ -238,6 +238,7 @@ class Measurement:
                 self._plan.seed,
                 denormals=first,
                 types=first and case.dtype == "float16",
+                compare=_least_type(case) if first and self._device.driving else None,
                 module=module,
             )
         except CaseError as error:
@@ -343,3 +344,11 @@ class Measurement:
                 self._write(key, "imprecise", "interrupted before its interval was narrow enough")
             else:
                 self._write(key, "skipped", "interrupted before it was timed")
+
+
+def _least_type(case: Case) -> str:
+    """Return the type in which a case computes at least; what an .onnx file has inside may be any.
+
+    That is "single" or "half".
+    """
+    return "single" if isinstance(case.source, Builder) and case.dtype == "float32" else "half"

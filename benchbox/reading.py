@@ -1,7 +1,7 @@
 """What a spec's table says in words: whether its guideline holds here, and what to bear in mind."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -84,7 +84,7 @@ def _claimed(spec_facts: SpecFacts, records: Sequence[Record], *, several: bool)
     at = f" at batch {records[0].batch}" if several else ""
     about = f"{what}{at}{telling.at(pairs[0].slower)}"
     return (
-        f"{about} {_verdict(pairs)}: "
+        f"{about} {_verdict(pairs)}{_though(pairs)}: "
         f"{claim['subject']} cost {ratios} the latency of {claim['than_subject']}"
         f"{_at_flops(pairs)}{_aside(pairs)}."
     )
@@ -112,8 +112,13 @@ def failures(run: Run, spec_facts: SpecFacts) -> list[str]:
     ]
 
 
-def notes(run: Run, spec_facts: SpecFacts) -> list[str]:
-    """Return the footnotes of the spec's table, each once."""
+def notes(
+    run: Run, spec_facts: SpecFacts, on_gpu: Collection[str] = launching.HEADERS
+) -> list[str]:
+    """Return the footnotes of the spec's table, each once.
+
+    `on_gpu` are the headers of the columns that the table has of a GPU's part.
+    """
     records = _records(run, spec_facts)
     names = [record.case for record in records]
     costs = [record.cost for record in records if record.cost is not None]
@@ -133,7 +138,7 @@ def notes(run: Run, spec_facts: SpecFacts) -> list[str]:
         *by_text(names, [_shifted(record) for record in records]),
         *_apart(records),
         *telling.notes(records),
-        *launching.notes(run.context, records),
+        *launching.notes(run.context, records, on_gpu),
         *conditions.notes(run.context, records),
         *_imprecise(records),
     ]
@@ -218,6 +223,13 @@ def _verdict(pairs: Sequence[Pair]) -> str:
     return ", ".join(clauses)
 
 
+def _though(pairs: Sequence[Pair]) -> str:
+    """Return that a decision comes from cases of which one at least is imprecise, if it does."""
+    decided = [pair for pair in pairs if pair.decision != "unclear"]
+    statuses = {each.status for pair in decided for each in (pair.slower, pair.than)}
+    return ", though by imprecise figures" if "imprecise" in statuses else ""
+
+
 def _key(pairs: Sequence[Pair]) -> str:
     """Return what the groups are called, as a prefix: `scale ` of `scale=1`."""
     key, equals, _ = pairs[0].group.partition("=")
@@ -238,16 +250,24 @@ def _at_flops(pairs: Sequence[Pair]) -> str:
 
 
 def _aside(pairs: Sequence[Pair]) -> str:
-    """Return the groups that the ratios belong to, and the paper's ratios."""
+    """Return the groups that the ratios belong to, those on the GPU itself, and the paper's."""
     parts = []
     if pairs[0].group:
         parts.append(_key(pairs) + ", ".join(pair.place for pair in pairs))
+    if spans := [text for pair in pairs if (text := _span_ratio(pair))]:
+        parts.append(f"GPU time alone: {listed(spans)}")
     papers = [paper_ratio(pair.slower, pair.than) for pair in pairs]
     if any(paper is not None for paper in papers):
         texts = ["no figure" if paper is None else units.ratio(paper) for paper in papers]
         where = ", ".join(text for text in ("paper", platform(pairs[0].slower)) if text)
         parts.append(f"{where}: {listed(texts)}")
     return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _span_ratio(pair: Pair) -> str:
+    """Return the ratio of what the two take on the GPU itself, empty where that is not known."""
+    slower, than = pair.slower.spans, pair.than.spans
+    return units.ratio(slower.span_s / than.span_s) if slower and than else ""
 
 
 def _paper(records: Sequence[Record], spec_facts: SpecFacts) -> list[str]:
@@ -277,13 +297,15 @@ def _not_built(record: Record) -> str:
 
 
 def _shifted(record: Record) -> str:
-    """Return that the state of the processor is another than that of earlier runs, if it is."""
-    shift = record.state_shift
-    if shift is None or abs(shift - 1) <= SHIFT:
-        return ""
-    than = f"{abs(shift - 1):.0%} {'slower' if shift > 1 else 'faster'}"
-    what = "GPU" if record.spans else "processor"
-    return f"taken while the {what} was {than} than in earlier runs on this machine"
+    """Return that a state, of the processor or the GPU, is another than in earlier runs, if so."""
+    first = "GPU" if record.spans else "processor"
+    shifts = {first: record.state_shift, "host's processor": record.host_shift}
+    said = [
+        f"the {what} was {abs(shift - 1):.0%} {'slower' if shift > 1 else 'faster'}"
+        for what, shift in shifts.items()
+        if shift is not None and abs(shift - 1) > SHIFT
+    ]
+    return f"taken while {listed(said)} than in earlier runs on this machine" if said else ""
 
 
 def _elsewhere(records: Sequence[Record], provider: str) -> list[str]:

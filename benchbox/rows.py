@@ -70,6 +70,7 @@ def measured(
         spans=spans.estimate(bursts, gate, latency.p50_s if latency else None),
         gate=gate,
         state_shift=readings.shift,
+        host_shift=readings.host_shift,
         relative=stats.ratio_interval(rounds, others),
     )
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from benchbox import __version__, ceilings, export, history, matching, records, resuming
+from benchbox import __version__, ceilings, export, gpus, history, matching, records, resuming
 from benchbox.devices import Device
 from benchbox.errors import CaseError, UsageError
 from benchbox.export import Graph
@@ -36,6 +36,9 @@ class Watcher(Protocol):
 
     def starting(self) -> None:
         """All graphs are there; the device comes next."""
+
+    def greeted(self, seen: Mapping[str, float]) -> None:
+        """The first process on a GPU has come up, and this is what NVML tells then."""
 
     def loading(self, done: int, total: int) -> None:
         """`done` of `total` graphs are loaded on the device, which takes a while on a slow link."""
@@ -114,9 +117,11 @@ def measure(
     watcher.starting()
     agent = agent or request.open(request.device)
     try:
+        if seen := agent.hello.get("seen"):
+            watcher.greeted(seen)
         context = _context(request, ready.cases, agent)
         previous = resuming.previous(request.results, context) if request.resume else None
-        states = history.path(context)
+        states, beside = history.path(context), history.beside(context)
         with closing(Journal(request.results, context, previous)) as journal:
             kind = LastingMeasurement if request.plan.sustained_s else Measurement
             measurement = kind(
@@ -128,12 +133,12 @@ def measure(
                 watcher,
                 agent,
                 request.open,
-                history.load(states),
+                history.load(states, beside),
                 allow_emulated=request.allow_emulated,
             )
             interrupted = measurement.run()
         if request.plan.arrival_per_s is None:  # else the processor was waking up all the time
-            history.save(states, measurement.readings.after())
+            history.save(states, measurement.readings.after(), beside)
     finally:
         agent.close()
     return Outcome(journal.run, interrupted, journal.lost)
@@ -192,7 +197,7 @@ def _context(request: Request, cases: Sequence[Case], agent: Agent) -> Context:
             **(device.driving.plan() if device.driving else {}),
         },
         specs=[_facts(spec, selection) for spec in _once(request.specs)],
-        host=_with_ceilings(_shareable(hello["host"])),
+        host=_with_ceilings(_shareable(hello["host"]), device.provider, hello["versions"]),
         versions={**export.versions(), **hello["versions"]},
         cpus=hello["cpus"],
         affinity=hello["affinity"],
@@ -218,11 +223,15 @@ def _shareable(host: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in host.items() if name not in PASSING}
 
 
-def _with_ceilings(host: dict[str, object]) -> dict[str, object]:
+def _with_ceilings(
+    host: dict[str, object], provider: str, versions: Mapping[str, str]
+) -> dict[str, object]:
     """Return the facts with what the GPU among them does at best, where that was measured."""
     gpu = host.get("gpu")
-    known = ceilings.load(gpu) if isinstance(gpu, Mapping) else {}
-    return {**host, "gpu": {**gpu, "ceilings": known}} if known and isinstance(gpu, dict) else host
+    if not isinstance(gpu, dict):
+        return host
+    known = ceilings.load(gpus.identity(gpu, provider, versions))
+    return {**host, "gpu": {**gpu, "ceilings": known}} if known else host
 
 
 def _facts(spec: BlockSpec, selection: Selection) -> SpecFacts:

@@ -1,14 +1,14 @@
 """Raw samples, which of them are quiet, and the estimate that they give."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress, pairwise
 from statistics import median
 from typing import Any, Literal
 
 from benchbox import causes, stats
-from benchbox.states import Gate, Probe
+from benchbox.states import Gate, Marks, Probe, State
 from benchbox.stats import Interval
 
 NS = 1e-9
@@ -35,7 +35,8 @@ class Burst:
     On a GPU `spans_ns` has for each call what one like it took there by the GPU's own clock,
     `enqueues_ns` what the host took to launch that, `copies_ns` calls with the copies of inputs and
     outputs; `unheld` counts the spans with gaps in them, as launching them took too long, and
-    `cold` says whether the GPU's cache was flushed before each.
+    `cold` says whether the GPU's cache was flushed before each. `marks` and `stream_ns` are then
+    the GPU's, and `host_marks` those of the compute sentinel of the processor that launches.
     """
 
     session: int
@@ -57,6 +58,7 @@ class Burst:
     copies_ns: tuple[int, ...] = ()
     unheld: int = 0
     cold: bool = False
+    host_marks: tuple[tuple[int, int], ...] = ()
 
     def quiet_ns(self, gate: Gate = OPEN, *, paired: bool = False) -> list[int]:
         """Return the latencies of the calls that nothing is known to have disturbed.
@@ -70,13 +72,25 @@ class Burst:
 
     def quiet(self, gate: Gate = OPEN, *, paired: bool = False) -> list[bool]:
         """Return for each call whether it is quiet."""
-        if self._waited() or not (paired or self._level(gate)):
+        if self._waited():
             return [False] * len(self.latencies_ns)
         counted = self.switches or [0] * len(self.latencies_ns)
-        quiet = [switches == 0 for switches in counted]
-        for first, last in self._out_of_state(gate):
-            quiet[first:last] = [False] * (last - first)
-        return quiet
+        steady = self.steady(gate, paired=paired)
+        return [calm and switches == 0 for calm, switches in zip(steady, counted, strict=True)]
+
+    def steady(self, gate: Gate, *, paired: bool = False, host: bool = True) -> list[bool]:
+        """Return for each call whether the sentinels beside it were in the gate's states.
+
+        Without the `host` only those of the GPU count: what it does by itself no processor slows.
+        """
+        level = paired or self._level(gate)
+        steady = [level] * len(self.latencies_ns)
+        watched = [(gate.of(self.probe), self.marks)]
+        watched += [(gate.host, self.host_marks)] if host else []
+        for state, marks in watched:
+            for first, last in _out_of(state, marks):
+                steady[first:last] = [False] * (last - first)
+        return steady
 
     def _waited(self) -> bool:
         """Return whether threads of a pool waited for a processor."""
@@ -101,32 +115,24 @@ class Burst:
     def _series(self) -> tuple[tuple[int, ...], ...]:
         return self.latencies_ns, self.spans_ns, self.copies_ns
 
-    def _out_of_state(self, gate: Gate) -> Iterator[tuple[int, int]]:
-        """Yield the ranges of calls with a reading beside them that is not of the gate's state."""
-        state = gate.of(self.probe)
-        if state is None:
-            return
-        inside = state.holds
-        for (first, before), (last, after) in pairwise(self.marks):
-            if not (inside(before) and inside(after)):
-                yield first, last
-
     def tagged(
         self, gate: Gate, top_khz: float | None, top_gpu_mhz: float | None = None
     ) -> "Burst":
         """Return the burst with the causes of what disturbed it; the run's highest clocks help."""
-        pairs = [(gate.of(self.probe), reading) for _, reading in self.marks]
-        pairs += [(gate.stream, reading) for reading in sorted(self.stream_ns)[:1]]
-        known = [(state, reading) for state, reading in pairs if state]
+        own = _sides(gate.of(self.probe), [reading for _, reading in self.marks])
+        own |= _sides(gate.stream, sorted(self.stream_ns)[:1])
+        host = _sides(gate.host, [reading for _, reading in self.host_marks])
+        on_gpu = bool(self.spans_ns)
         found = causes.tags(
             self.seen,
             (self.duration_ns + self.slept_ns) * NS,
             None if self.switches is None else sum(self.switches),
-            slow=any(reading > state.high_ns for state, reading in known),
-            fast=any(reading < state.low_ns for state, reading in known),
+            slow="slow" in (host if on_gpu else own),
+            fast="fast" in (host if on_gpu else own),
             top_khz=top_khz,
             setting=self.setting,
-            on_gpu=bool(self.spans_ns),
+            gpu_slow=on_gpu and "slow" in own,
+            gpu_fast=on_gpu and "fast" in own,
             top_gpu_mhz=top_gpu_mhz,
             unheld=self.unheld > 0,
         )
@@ -156,7 +162,26 @@ class Burst:
             copies_ns=tuple(data.get("copies_ns", ())),
             unheld=data.get("unheld", 0),
             cold=data.get("cold", False),
+            host_marks=tuple((index, reading) for index, reading in data.get("host_marks", ())),
         )
+
+
+def _out_of(state: State | None, marks: Marks) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of calls with a reading beside them that is not of this state."""
+    if state is None:
+        return
+    inside = state.holds
+    for (first, before), (last, after) in pairwise(marks):
+        if not (inside(before) and inside(after)):
+            yield first, last
+
+
+def _sides(state: State | None, readings: Iterable[int]) -> set[Literal["slow", "fast"]]:
+    """Return to which sides of a state there are readings."""
+    if state is None:
+        return set()
+    outside = [reading for reading in readings if not state.holds(reading)]
+    return {"slow" if reading > state.high_ns else "fast" for reading in outside}
 
 
 @dataclass(frozen=True, slots=True)

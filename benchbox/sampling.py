@@ -224,7 +224,7 @@ class Sampler:
             elif not timed.error:
                 burst = Burst.from_json({**timed.data, **label})
                 case.bursts.append(burst)
-                self.readings.add(burst.probe, burst.marks, burst.stream_ns)
+                self.readings.add(burst.probe, burst.marks, burst.stream_ns, burst.host_marks)
         if setting:
             self._mark(setting, index, {label["round"] for label in labels})
         self._judge()

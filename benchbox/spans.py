@@ -19,9 +19,10 @@ class Spans:
     """Figures of one case on a GPU, in seconds.
 
     `span_s` is from the first to the last moment of a call's work there, by the GPU's clock, with
-    its interval, from medians per round of the quiet calls. `copies_s` is a call with its inputs
-    copied to the GPU and its outputs back. `launch_share` is what of the latency is not span, and
-    `unheld_share` the share of the spans that have gaps in them.
+    its interval, from medians per round of the calls beside which the GPU was in its usual state.
+    `copies_s` is a call with its inputs copied to the GPU and its outputs back, which take the
+    processor too: of bursts at whose end that was in its usual state as well. `launch_share` is
+    what of the latency is not span, and `unheld_share` the share of the spans with gaps in them.
     """
 
     span_s: float
@@ -54,10 +55,10 @@ def estimate(
     timed = [burst for burst in bursts if burst.spans_ns and burst.kind != "beside"]
     total = sum(len(burst.spans_ns) for burst in timed)
     held = [burst for burst in timed if not burst.unheld] or timed
-    spans = _medians((burst, _quiet(burst, gate)) for burst in held)
+    spans = _medians((burst, _steady(burst, gate)) for burst in held)
     if not spans:
         return None
-    copies = _medians((burst, burst.copies_ns) for burst in timed)
+    copies = _medians((burst, burst.copies_ns) for burst in timed if all(burst.steady(gate)[-1:]))
     interval = stats.median_interval(spans)
     span_s = interval.value if interval else median(spans)
     return Spans(
@@ -70,8 +71,8 @@ def estimate(
     )
 
 
-def _quiet(burst: Burst, gate: Gate) -> Sequence[int]:
-    return list(compress(burst.spans_ns, burst.quiet(gate)))
+def _steady(burst: Burst, gate: Gate) -> Sequence[int]:
+    return list(compress(burst.spans_ns, burst.steady(gate, host=False)))
 
 
 def _medians(series: Iterable[tuple[Burst, Sequence[int]]]) -> list[float]:

@@ -12,19 +12,23 @@ Seen on a shared virtual machine, in us: 9.5 (up to 6% of the readings), 10.75 (
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import Literal
+from typing import Literal, get_args
 
 STEP = 0.005  # width of a bin of the histogram, as a share of the reading
 # Bins to each side of a peak that belong to it. Of the compute probe 1.75%, half of a clock step of
 # 3.6%; of the stream probe, which has no steps, 4.25%: latencies follow it by a third, or 1.4%.
-REACH = {"compute": 3, "stream": 8}
+REACH = {"compute": 3, "stream": 8, "host": 3}
 NEAR = 0.1  # of two common states closer than this the commoner counts: steps of one clock
 COMMON = 0.2  # share of the readings that makes a state one to take figures in
 MIN_READINGS = 20  # fewer show no peak
 FORGET = 0.5  # weight of what was known before, after one more run
 Probe = Literal["compute", "stream"]
+# Of a GPU those two are its own; that of the processor which launches is the host's compute probe.
+Part = Literal["compute", "stream", "host"]
+PARTS: tuple[Part, ...] = get_args(Part)
+Marks = Sequence[tuple[int, int]]  # calls before each reading, and the reading in ns
 FULL_RUN = 500  # readings that make a run count in full against what was known before
 
 
@@ -47,10 +51,14 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The states in which samples count, by the compute and by the stream probe; None takes all."""
+    """The states in which samples count, by the compute and by the stream probe; None takes all.
+
+    On a GPU both are its own, and `host` is by the compute probe of the processor that launches.
+    """
 
     compute: State | None = None
     stream: State | None = None
+    host: State | None = None
 
     def of(self, probe: Probe) -> State | None:
         """Return the state in which samples beside this probe count."""
@@ -173,14 +181,18 @@ def _weighted(bins: Mapping[int, float], weight: float) -> dict[int, float]:
 
 @dataclass(slots=True)
 class Known:
-    """Histograms of the compute and of the stream probe, of earlier runs on this machine."""
+    """Histograms of the compute and of the stream probe, of earlier runs on this machine.
+
+    As in a gate, `host` is the processor's beside a GPU.
+    """
 
     compute: Histogram = field(default_factory=Histogram)
     stream: Histogram = field(default_factory=Histogram)
+    host: Histogram = field(default_factory=Histogram)
 
-    def of(self, probe: Probe) -> Histogram:
+    def of(self, part: Part) -> Histogram:
         """Return the histogram of a probe."""
-        return self.compute if probe == "compute" else self.stream
+        return {"compute": self.compute, "stream": self.stream, "host": self.host}[part]
 
 
 class Readings:
@@ -190,7 +202,7 @@ class Readings:
         self.known = known or Known()
         self.now = Known()
         self._fresh = Known()
-        self._gate = Gate(self._base("compute"), self._base("stream"))
+        self._gate = self._bases()
 
     @property
     def gate(self) -> Gate:
@@ -198,54 +210,84 @@ class Readings:
         return self._gate
 
     def add(
-        self, probe: Probe, marks: Sequence[tuple[int, int]], stream_ns: Sequence[int] = ()
+        self,
+        probe: Probe,
+        marks: Marks,
+        stream_ns: Sequence[int] = (),
+        host_marks: Marks = (),
     ) -> None:
-        """Take in the readings of a burst: those between calls, and of the stream probe around."""
-        self.recall(probe, marks, stream_ns)
-        _count(self._fresh, probe, marks, stream_ns)
+        """Take in the readings of a burst: those between calls, and of the stream probe around.
+
+        `host_marks` are of the processor's compute probe, where the others are of a GPU.
+        """
+        self.recall(probe, marks, stream_ns, host_marks)
+        _count(self._fresh, probe, marks, stream_ns, host_marks)
 
     def recall(
-        self, probe: Probe, marks: Sequence[tuple[int, int]], stream_ns: Sequence[int] = ()
+        self,
+        probe: Probe,
+        marks: Marks,
+        stream_ns: Sequence[int] = (),
+        host_marks: Marks = (),
     ) -> None:
         """Take in the readings of a burst of a run that goes on; what is known has them already."""
-        _count(self.now, probe, marks, stream_ns)
+        _count(self.now, probe, marks, stream_ns, host_marks)
 
     @property
     def shift(self) -> float | None:
         """The state that counts over the one of earlier runs; above 1 it is slower."""
-        before, now = self.known.compute.base_ns, self.gate.compute
-        return now.centre_ns / before if before and now else None
+        return _shift(self.known.compute, self.gate.compute)
+
+    @property
+    def host_shift(self) -> float | None:
+        """The same of the processor beside a GPU."""
+        return _shift(self.known.host, self.gate.host)
 
     def update(self) -> bool:
         """Look for the states anew; return whether the gate has moved by more than a bin."""
-        fresh = Gate(self._base("compute"), self._base("stream"))
-        if _near(fresh.compute, self._gate.compute) and _near(fresh.stream, self._gate.stream):
+        fresh = self._bases()
+        if all(_near(getattr(fresh, part), getattr(self._gate, part)) for part in PARTS):
             return False
         self._gate = fresh
         return True
 
     def after(self) -> Known:
         """Return what is known of the machine after this run."""
-        compute = self._fresh.compute.after(self.known.compute)
-        stream = self._fresh.stream.after(self.known.stream)
-        for histogram, state in ((compute, self.gate.compute), (stream, self.gate.stream)):
-            histogram.base_ns = state.centre_ns if state else histogram.base_ns
-        return Known(compute, stream)
+        return Known(
+            *(
+                _based(self._fresh.of(part).after(self.known.of(part)), getattr(self.gate, part))
+                for part in PARTS
+            )
+        )
 
-    def _base(self, probe: Probe) -> State | None:
-        now, known = self.now.of(probe), self.known.of(probe)
+    def _bases(self) -> Gate:
+        return Gate(*map(self._base, PARTS))
+
+    def _base(self, part: Part) -> State | None:
+        now, known = self.now.of(part), self.known.of(part)
         if now.total < MIN_READINGS and not known.bins:
             return None
-        return now.after(known).base(REACH[probe])
+        return now.after(known).base(REACH[part])
+
+
+def _based(histogram: Histogram, state: State | None) -> Histogram:
+    """Return the histogram with this state as its base, where there is one."""
+    return replace(histogram, base_ns=state.centre_ns) if state else histogram
+
+
+def _shift(known: Histogram, now: State | None) -> float | None:
+    return now.centre_ns / known.base_ns if known.base_ns and now else None
 
 
 def _count(
-    known: Known, probe: Probe, marks: Sequence[tuple[int, int]], stream_ns: Sequence[int]
+    known: Known, probe: Probe, marks: Marks, stream_ns: Sequence[int], host_marks: Marks
 ) -> None:
     for _, reading in marks:
         known.of(probe).add(reading)
     for reading in stream_ns:
         known.stream.add(reading)
+    for _, reading in host_marks:
+        known.host.add(reading)
 
 
 def _near(one: State | None, other: State | None) -> bool:

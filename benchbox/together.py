@@ -1,7 +1,7 @@
 """One run on several devices: at the same time, but in turn where they are the same hardware."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -63,6 +63,9 @@ class _Stoppable:
 
     def starting(self) -> None:
         self._check()
+
+    def greeted(self, seen: Mapping[str, float]) -> None:
+        self._watcher.greeted(seen)
 
     def loading(self, done: int, total: int) -> None:
         self._check()

@@ -12,12 +12,13 @@ from rich.cells import cell_len
 from rich.console import Console
 from test_tables import G2, g2_records, latency, ratio, record, run_of, with_changes
 
-from benchbox import providers
+from benchbox import gpus, providers
 from benchbox.records import Record, Run, SpecFacts
 from benchbox.render.across import tables_of
 from benchbox.render.cells import Table
 from benchbox.render.console import show_runs
 from benchbox.render.export import to_csv, to_markdown
+from benchbox.spans import Spans
 from benchbox.tables import flops_vs_latency
 
 G1 = SpecFacts("g1", "G1: equal channel widths", "1" * 64)
@@ -210,6 +211,16 @@ def test_runs_that_differ_in_more_than_the_device_are_tables_of_their_own(other:
     assert len(tables_of([on("cpu"), other])) == 2
 
 
+def test_gpus_are_one_table_where_their_names_tell_how_they_were_driven() -> None:
+    plan = {"mode": "graph", "cache": "hot", "tf32": False, "conv_search": "exhaustive"}
+    torch = {**plan, "mode": "eager", "conv_search": "heuristic"}
+    own = on("cuda", plan=plan)
+    assert len(tables_of([own, on("cuda-torch", plan=torch, provider="torch")])) == 1
+    assert len(tables_of([own, on("cuda-1", plan=torch)])) == 2
+    cold = {**torch, "cache": "cold"}
+    assert len(tables_of([own, on("cuda-torch", plan=cold, provider="torch")])) == 2
+
+
 def test_how_precisely_each_was_measured_is_no_difference() -> None:
     plans = [{"precision": 0.01, "max_time_s": 60.0}, {"precision": 0.05, "cooldown_s": 60.0}]
     runs = [on(name, plan=plan) for name, plan in zip(("cpu", "pi"), plans, strict=True)]
@@ -218,6 +229,65 @@ def test_how_precisely_each_was_measured_is_no_difference() -> None:
 
 def test_a_run_without_a_record_leaves_the_others_as_they_were() -> None:
     assert tables_of([on("cpu"), on("pi", [])]) == tables_of([on("cpu")])
+
+
+# a GPU in both modes
+
+
+def on_gpu(mode: gpus.Mode, host: float, spans_ms: Sequence[float], **plan: Any) -> Run:
+    """G2 on a GPU whose best is known, with such spans and `host` times their latencies."""
+    records = [
+        replace(
+            r,
+            latency=latency(host * ms),
+            spans=Spans(ms * 1e-3, copies_s=1.0, launch_share=1 - 1 / host),
+            relative=ratio(ms / spans_ms[index // 3 * 3]),
+        )
+        for index, (r, ms) in enumerate(zip(g2_records(), spans_ms, strict=True))
+    ]
+    run = on(f"cuda-{mode}", records, plan={**gpus.Driving(mode).plan(), **plan})
+    best = {"fp32_macs_per_s": 1e12, "bytes_per_s": 1e11, "measured": "2026-11-22T08:00:00Z"}
+    gpu = {"name": "A", "driver": "1", "runtime": "13.0", "ceilings": best}
+    return replace(run, context=replace(run.context, host={"cpu": "B", "gpu": gpu}))
+
+
+SPANS = 0.1, 0.2, 0.3, 0.1, 0.1, 0.4
+
+
+def test_both_modes_of_a_gpu_show_side_by_side_what_launching_costs() -> None:
+    runs = [on_gpu("graph", 1.25, SPANS), on_gpu("eager", 5.0, SPANS)]
+    (table,) = tables_of(runs)
+    shown = {column.header: column.cells[0] for column in table.columns[5:]}
+    assert shown == {
+        "cuda-graph, GPU (ms)": "0.100",
+        "cuda-graph, launch share": "20%",
+        "cuda-eager, GPU (ms)": "0.100",
+        "cuda-eager, launch share": "80%",
+    }
+    assert "cuda-eager: at scale 1 launch-bound: 80% of the host's latency is launch" in table.notes
+    assert not [note for note in table.notes if note.startswith("cuda-graph: at scale")]
+    assert (table.reading or "").splitlines()[-1] == (
+        "cuda: launched kernel by kernel a call took 4.00x as long as replayed from one CUDA "
+        "graph, and 1.00x the GPU time."
+    )
+    assert "(scale 1, 2; GPU time alone: 3.00x and 4.00x; paper" in (table.reading or "")
+
+
+def test_a_table_across_has_notes_on_its_own_columns_alone() -> None:
+    runs = [on_gpu("graph", 1.25, SPANS), on_gpu("eager", 5.0, SPANS)]
+    (across,), (single,) = tables_of(runs), tables_of(runs[1:])
+    assert [note for note in single.notes if note.startswith("of ceiling")]
+    for table in (across, single):
+        headers = " ".join(column.header for column in table.columns)
+        assert ("of ceiling" in headers) == any("of ceiling" in note for note in table.notes)
+        assert "launch share" in headers
+        assert any("launch share is" in note for note in table.notes)
+
+
+def test_one_mode_beside_a_processor_says_nothing_of_two() -> None:
+    (table,) = tables_of([on("cpu"), on_gpu("eager", 5.0, SPANS)])
+    assert "kernel by kernel" not in (table.reading or "")
+    assert "cuda-eager, launch share" in [column.header for column in table.columns]
 
 
 # nodes that another provider ran

@@ -424,12 +424,19 @@ def test_a_phone_without_python_is_checked_and_run_on(
     assert added.exit_code == 0, added.output
     assert "software       no Python: the native runner is pushed\n" in added.stdout
     assert added.stdout.endswith("phone is ready\n")
+    first, *sent = [line for line in added.stderr.splitlines() if "building" not in line]
+    assert first == "nothing to install: no Python there, so that the native runner is sent"
+    assert [line for line in sent if re.fullmatch(r"sending libonnxruntime\.so, \d+ MB", line)]
     result = benchbox("run", "a.onnx", "-d", "phone", *SHORT, "--export-csv", "-")
     assert result.exit_code == 0, result.output
     (row,) = csv.DictReader(io.StringIO(result.stdout))
     assert row["status"] in MEASURED and float(row["latency_p50_ms"]) > 0
-    profiled = benchbox("profile", "a.onnx", "-d", "phone")
-    assert profiled.exit_code == 1 and "with Python" in profiled.output
+    for command in (("profile", "a.onnx"), ("doctor",)):
+        refused = benchbox(*command, "-d", "phone")
+        assert (refused.exit_code, refused.stdout) == (6, "")
+        *before, last = refused.stderr.splitlines()
+        assert f"no Python there, and the native runner has no {command[0]}" in last
+        assert "watching" not in "".join(before)
 
 
 def test_a_run_on_an_emulated_phone_keeps_what_it_times_in_its_record(
@@ -487,6 +494,50 @@ def test_a_file_that_arrives_broken_is_not_kept(
         bare.push({"x": tmp_path / "x.onnx"})
     assert not list((there.storage / "benchbox/files").iterdir())
     assert not list((there.storage / "benchbox/run").iterdir())
+
+
+def test_a_file_whose_sending_is_interrupted_leaves_nothing_there(
+    device: Device, there: "board.Phone", tmp_path: Path
+) -> None:
+    (tmp_path / "x.onnx").write_bytes(os.urandom(3_000_000))
+    folder = there.storage / "benchbox/run"
+
+    def sending(_name: str, sent: int, _size: int | None) -> None:
+        if sent > 1_000_000:
+            assert wait_for(lambda: bool(list(folder.iterdir())))
+            raise KeyboardInterrupt
+
+    with Phone(device, adb.connect(device), sending) as bare:
+        with pytest.raises(KeyboardInterrupt):
+            bare.push({"x": tmp_path / "x.onnx"})
+        assert list(folder.iterdir()) == []
+
+
+def test_what_a_killed_program_has_left_is_removed_before_the_next_one_times(
+    pythonless: Device, there: "board.Phone"
+) -> None:
+    with Phone(pythonless, adb.connect(pythonless)):
+        folder = there.storage / "benchbox/run"
+    for name in ("new-1", "agent-1"):
+        (folder / name).write_text("1")
+    with open_agent(pythonless):
+        left = {path.name for path in folder.iterdir()}
+    assert left.isdisjoint({"new-1", "agent-1"}) and len(left) == 1, left
+
+
+def test_a_file_that_changed_on_the_phone_is_sent_anew(
+    bare: Phone, there: "board.Phone", tmp_path: Path
+) -> None:
+    path = tmp_path / "x.onnx"
+    path.write_bytes(b"abc")
+    name, folder = bare.push({"x": path})["x"], bare.gather({"one/x": path})
+    kept, made = there.storage / "benchbox/files" / name, there.root / folder[1:] / "one/x"
+    kept.write_bytes(b"abd")
+    assert bare.push({"x": path}) == {"x": name}
+    assert kept.read_bytes() == b"abc"
+    made.write_bytes(b"abd")
+    assert bare.gather({"one/x": path}) == folder
+    assert made.read_bytes() == kept.read_bytes() == b"abc"
 
 
 def test_a_phone_without_room_is_the_cases_error(

@@ -344,7 +344,7 @@ def test_of_a_few_calls_the_fastest_but_the_first_is_read(monkeypatch: pytest.Mo
     following = iter([1e-9, 7e-9, 5e-9, 6e-9])
     slow.latencies["g"] = lambda: next(following)
     monkeypatch.setattr(sentinel, "time", slow)
-    assert sentinel._fastest(lambda: slow.call("g"), 4) == 5
+    assert sentinel.fastest(lambda: slow.call("g"), 4) == 5
 
 
 @pytest.fixture

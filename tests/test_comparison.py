@@ -578,6 +578,7 @@ def test_a_pipe_gets_the_table_the_failures_and_then_the_sentence() -> None:
         == """\
 a against b
 cpu, CPUExecutionProvider, 1 thread, batch 1
+Cortex-A76, ONNX Runtime 1.29.0, benchbox 0.1.0, 2026-05-09
 
 case  FLOPs (M)  memory (MB)       p50 (ms)  images/s  relative FLOPs  relative    95% interval  \
 verdict  top-1, paper (%)  quiet share  status
@@ -661,7 +662,7 @@ def test_a_table_that_fits_stays_within_the_terminal() -> None:
 
 
 def test_verbose_adds_its_columns_to_a_comparison() -> None:
-    header = printed(three_cases(), verbose=True).splitlines()[3]
+    header = printed(three_cases(), verbose=True).splitlines()[4]
     assert "raw p50 (ms)  p90 (ms)" in header
     assert "verdict" in header
 

@@ -1,11 +1,17 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from benchbox import devices, providers
 from benchbox.agent import clusters, system
 from benchbox.cli.app import app
+from benchbox.cli.defaults import Place, fitting
+from benchbox.cli.gpu import Asked, driven
+from benchbox.errors import UsageError
+from benchbox.gpus import Driving
 
 WriteOnnx = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -116,6 +122,60 @@ def test_a_cluster_may_be_a_default_and_the_command_line_wins(write_onnx: WriteO
     for both in ('"big,little"', '["big", "little"]'):
         configure(f'[run]\ncpus = {both}\ndevice = ["cpu", "cpu"]\n')
         assert invoke("run", "tiny.onnx").stderr == "Error: --device cpu-big: given twice\n"
+
+
+@pytest.mark.parametrize(
+    ("device", "key", "value"),
+    [
+        ("cpu", "mode", "eager"),
+        ("cpu", "cache", "cold"),
+        ("cpu", "tf32", ""),
+        ("cpu", "conv-search", "heuristic"),
+        ("cpu", "provider", "tensorrt"),
+        ("cpu", "provider", "torch-cudagraph"),
+        ("cuda", "threads", "2"),
+        ("cuda", "provider", "xnnpack"),
+        ("cuda", "arrival", "5/s"),
+        ("cuda", "sustained", "10m"),
+    ],
+)
+def test_a_default_that_a_device_has_no_use_for_is_left_out_and_what_is_typed_is_refused(
+    write_onnx: WriteOnnx, device: str, key: str, value: str
+) -> None:
+    write_onnx()
+    command = ("run", "tiny.onnx", "-d", device)
+    refused = invoke(*command, *filter(None, (f"--{key}", value)))
+    assert (refused.exit_code, refused.stdout) in ((2, ""), (6, ""))
+    configure(f'[run]\n{key} = "{value}"\n' if value else f"[run]\n{key} = true\n")
+    left_out = invoke(*command, "--resume")
+    expected = {"cpu": "--resume: results/cpu holds no run", "cuda": "was built without CUDA"}
+    assert expected[device] in left_out.stderr
+    assert expected[device] not in refused.stderr
+
+
+def test_what_is_left_of_defaults_is_what_fits_the_device() -> None:
+    xnnpack, cuda = providers.named("xnnpack"), providers.CUDA
+    asked = Place(2, [(0, 1), "big"], [xnnpack, cuda, "torch"])
+    none: frozenset[str] = frozenset()
+    assert fitting(asked, "cuda", none) == Place(None, ["big"], [cuda, "torch"])
+    assert fitting(asked, "cpu", none) == Place(2, [(0, 1), "big"], [xnnpack, "torch"])
+    assert fitting(asked, "ssh://pi@board", none).providers == [xnnpack]
+    assert fitting(Place(2, [(0, 1)], [xnnpack]), "cuda", none) == Place(None, [()], [""])
+    assert fitting(Place(None, [(3,)], [""]), "cuda:1", none) == Place(None, [(3,)], [""])
+    for device in ("cpu", "cuda"):
+        assert fitting(asked, device, {"threads", "cpus", "provider"}) == asked
+
+
+def test_how_a_gpu_is_driven_by_default_does_not_concern_a_processor_beside_it() -> None:
+    places = [devices.resolve("cpu"), devices.resolve("cuda", provider="torch")]
+    asked = Asked(mode="graph,eager", cache="cold", tf32=True)
+    processor, module = driven(places, asked, frozenset())
+    assert processor == places[0]
+    assert module.driving == replace(places[1].driving or Driving(), cache="cold")
+    with pytest.raises(UsageError, match="--cache: only for GPUs"):
+        driven(places, asked, {"cache"})
+    with pytest.raises(UsageError, match="--tf32: only for ONNX Runtime on GPUs"):
+        driven(places[1:], asked, {"tf32"})
 
 
 @pytest.mark.slow

@@ -6,15 +6,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from benchbox import providers
+from benchbox.agent import gputiming
 from tests.cuda import __main__ as program
 from tests.cuda import checks, engines, kept, needs, profiled
-from tests.cuda.bench import Bench, NotRun, TooLong
+from tests.cuda.bench import BLIND, Bench, NotRun, TooLong
 from tests.cuda.checks import Check
 from tests.fakegpu.building import ROOT, SOURCES, Libraries
+from tests.test_gputiming import Machine, Waiting
 
 
 def checked(make: Callable[[Bench], str], left_s: float = 60.0) -> tuple[str, str]:
@@ -70,6 +73,45 @@ def test_spans_of_the_profiler_are_taken_call_by_call() -> None:
         profiled.per_call([], 3)
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_the_calls_of_spans_are_told_from_those_before_however_many_it_takes_to_settle(
+    *, waits: bool
+) -> None:
+    machine = Waiting() if waits else Machine()
+    counted = profiled.Counted(machine)
+    gputiming.burst(counted, machine, gputiming.Plan(3, replayed=True), clock=machine.clock)
+    looks = gputiming.LOOKS_TO_SEE if waits else 1
+    assert counted.queued == [False, *[True] * looks, *[False, True] * 3]
+    assert counted.last(3) == [looks + 2, looks + 4, looks + 6]
+
+
+class Said(Bench):
+    """A bench whose programs all say the same."""
+
+    said: ClassVar[dict[str, object]]
+
+    def answer(self, *_: str) -> dict[str, object]:
+        return self.said
+
+
+@pytest.mark.parametrize(
+    ("said", "result"),
+    [
+        ({"g1 eager": [101, 100], "g3 graph": [99, 100]}, "ok"),
+        ({"g1 eager": [101, 100], "g3 graph": [90, 100]}, "FAILED"),
+        ({"g1 eager": [101, 100], "g3 graph": "sees 7 kernels in 44 calls"}, "FAILED"),
+        ({"g1 eager": [101, 100], "g3 graph": BLIND}, "FAILED"),
+        ({"g1 eager": BLIND, "g3 graph": BLIND}, "not run"),
+    ],
+)
+def test_spans_are_checked_only_where_all_of_them_are_seen(
+    said: dict[str, object], result: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Said, "said", said, raising=False)
+    row = program.result(Check("spans", checks.spans, 60), Said(Path()))
+    assert row.result == result
+
+
 def test_pairs_of_the_paper_are_counted_within_their_groups() -> None:
     def record(group: str, published: float, p50_s: float) -> dict[str, object]:
         figures = {"latency": {"p50_s": p50_s}, "spans": {"span_s": 1.0}}
@@ -83,12 +125,13 @@ def test_pairs_of_the_paper_are_counted_within_their_groups() -> None:
     )
 
 
-def stood_in(gpu: Libraries, *arguments: str) -> subprocess.CompletedProcess[str]:
+def stood_in(gpu: Libraries, *arguments: str, ort: str = "") -> subprocess.CompletedProcess[str]:
     """The whole program on the stand-ins for a GPU."""
-    for name in ("cuda", "nvml", "ort"):
-        (gpu.work / name).write_text("no_sleep 1\n" if name == "cuda" else "process 999999 1000\n")
+    told = {"cuda": "no_sleep 1\n", "nvml": "process 999999 1000\n", "ort": ort}
+    for name, text in told.items():
+        (gpu.work / name).write_text(text)
     paths = [str(SOURCES / "site"), str(ROOT), os.environ.get("PYTHONPATH", "")]
-    told = {f"FAKE_{name.upper()}": str(gpu.work / name) for name in ("cuda", "nvml", "ort")}
+    files = {f"FAKE_{name.upper()}": str(gpu.work / name) for name in told}
     libraries = {
         "LD_LIBRARY_PATH": str(gpu.folder),
         "PYTHONPATH": os.pathsep.join(paths),
@@ -98,7 +141,7 @@ def stood_in(gpu: Libraries, *arguments: str) -> subprocess.CompletedProcess[str
         [sys.executable, "-m", "tests.cuda", *arguments, "--results", str(gpu.work / "results")],
         capture_output=True,
         text=True,
-        env={**os.environ, **libraries, **told},
+        env={**os.environ, **libraries, **files},
         cwd=ROOT,
         timeout=200,
     )
@@ -112,6 +155,26 @@ def test_the_checks_run_on_a_stand_in_and_end_with_a_table(fake_gpu: Libraries) 
     assert [line.split()[:2] for line in table[1:3]] == [[name, "ok"] for name in names], table
     assert table[-1].endswith("s together")
     assert ended.returncode == 0, ended.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shared_cache")
+@pytest.mark.parametrize(
+    ("told", "seen"),
+    [
+        ("idle Conv", "does not compute output"),
+        ("wrong Conv", "0.001 is allowed"),
+        ("", "6 graphs, the worst is"),
+    ],
+)
+def test_what_is_computed_wrongly_or_not_at_all_fails_the_check_of_outputs(
+    fake_gpu: Libraries, told: str, seen: str
+) -> None:
+    ended = stood_in(fake_gpu, "outputs", ort=told)
+    row = ended.stdout.partition("\ncheck ")[2].splitlines()[1]
+    assert row.split()[:2] == ["outputs", "FAILED" if told else "ok"]
+    assert seen in row
+    assert ended.returncode == (1 if told else 0)
 
 
 def test_without_a_gpu_the_checks_end_with_6_and_one_line() -> None:

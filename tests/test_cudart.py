@@ -165,6 +165,20 @@ result = [before[0] - taken, device.memory() == before, stream.handle]
     assert fake_gpu.log("cuda")[1:] == ["destroy event", "free", "destroy stream"]
 
 
+def test_a_stream_that_another_library_lent_is_used_and_stays_its_own(fake_gpu: Libraries) -> None:
+    code = f"""{OPEN}
+device = Device(runtime)
+with Stream(device) as theirs:
+    with Stream(device, theirs.handle) as lent:
+        result = lent.handle == theirs.handle
+        lent.synchronize()
+    theirs.synchronize()
+"""
+    assert fake_gpu.run(code) is True
+    calls = ["stream flags=1", "synchronize", "synchronize", "destroy stream"]
+    assert fake_gpu.log("cuda") == calls
+
+
 def test_a_copy_is_made_within_the_device(fake_gpu: Libraries) -> None:
     code = f"""{OPEN}
 import ctypes

@@ -59,6 +59,7 @@ def test_a_device_is_added_listed_and_removed() -> None:
         (("remove", "pi"), 2, "is not registered"),
         (("check", "pi"), 6, "unknown device 'pi'"),
         (("check", "cpu", "--clean"), 2, "--install and --clean are for others"),
+        (("check", "cpu", "--provider", "torch"), 2, "only for GPUs, and device 'cpu' is none"),
     ],
 )
 def test_what_cannot_be_is_one_line(arguments: tuple[str, ...], code: int, sentence: str) -> None:

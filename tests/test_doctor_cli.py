@@ -113,7 +113,7 @@ def test_an_agent_that_is_lost_is_a_device_that_is_not_usable(
 
     monkeypatch.setattr(doctoring, "_watch", lost)
     with pytest.raises(DeviceError, match="device 'cpu': the agent is gone"):
-        doctoring.doctor("cpu", None, None, 0.1)
+        doctoring.doctor("cpu", None, None, 0.1, frozenset())
 
 
 def test_a_terminal_is_told_how_far_it_is() -> None:

@@ -4,7 +4,7 @@ import csv
 import io
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,8 @@ class Watcher:
     def exporting(self, done: int, total: int) -> None: ...
 
     def starting(self) -> None: ...
+
+    def greeted(self, seen: Mapping[str, float]) -> None: ...
 
     def loading(self, done: int, total: int) -> None: ...
 

@@ -10,11 +10,20 @@ from typer.testing import CliRunner
 
 from benchbox import records
 from benchbox.cli.app import app
+from tests import explained
 from tests.conftest import WriteOnnx
 from tests.fakegpu.building import Libraries
 
 RUN = ("--device", "cuda", "--quick", "--max-time", "1s")
+ONE = "one (float[32,32] x) => (float[32,32] y) { y = Relu(x) }"
 TWO = "two (float[32,32] x) => (float[32,32] y) { a = MatMul(x, x) y = Relu(a) }"
+
+WORDS = {
+    "the GPU's hardware slowed its clock down": "look at its power supply and its cooling",
+    "the GPU was too hot for its clock": "let it cool down",
+    "the GPU's power limit held its clock down": "give it a higher power limit",
+    "other processes computed on the GPU": "end those (nvidia-smi lists them)",
+}
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +44,9 @@ def test_a_run_shows_what_a_caller_waits_and_what_the_gpu_takes(
 ) -> None:
     ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, "--export-csv", "t.csv")
     assert ended.returncode == 0, ended.stderr
-    assert "cuda, CUDAExecutionProvider, CUDA graph, cache hot, no TF32, batch 1" in ended.stdout
+    about = ended.stdout.splitlines()[1:3]
+    assert about[0] == "cuda, CUDAExecutionProvider, CUDA graph, cache hot, no TF32, batch 1"
+    assert about[1].startswith("NVIDIA Stand-in, driver 580.95.05, CUDA 13.0, ONNX Runtime ")
     for header in ("p50 (ms)", "GPU (ms)", "with copies (ms)", "launch share"):
         assert header in ended.stdout
     assert "launch share is the rest of p50" in ended.stdout
@@ -67,8 +78,10 @@ def test_the_record_says_which_gpu_it_was_and_nothing_that_tells_it_from_its_lik
 def test_both_modes_are_two_columns(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
     ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, "--mode", "graph,eager")
     assert ended.returncode == 0, ended.stderr
-    for header in ("cuda-graph (ms)", "cuda-eager (ms)", "cuda-eager, GPU (ms)"):
+    own = [f"cuda-{mode}{part}" for mode in ("graph", "eager") for part in ("", ", GPU")]
+    for header in (*(f"{name} (ms)" for name in own), "cuda-eager, launch share"):
         assert header in ended.stdout
+    assert "cuda: launched kernel by kernel a call took " in ended.stdout
     assert newest(fake_gpu, "cuda-eager").context.plan["mode"] == "eager"
 
 
@@ -90,10 +103,63 @@ def test_nodes_on_the_processor_are_told_of(fake_gpu: Libraries, write_onnx: Wri
 def test_a_graph_without_a_node_on_the_gpu_has_no_figure(
     fake_gpu: Libraries, write_onnx: WriteOnnx
 ) -> None:
-    path = str(write_onnx("two", TWO))
-    ended = fake_gpu.benchbox("run", path, *RUN, "--mode", "eager", ort="left Relu\nleft MatMul")
-    assert ended.returncode != 0
-    assert all(r.latency is None for r in _records(fake_gpu))
+    path = str(write_onnx("one", ONE))
+    ended = fake_gpu.benchbox("run", path, *RUN, "--mode", "eager", ort="left Relu")
+    assert ended.returncode == 1
+    (record,) = newest(fake_gpu, "cuda").records
+    assert (record.status, record.latency) == ("failed", None)
+    assert "none of the graph's 1 nodes runs on CUDAExecutionProvider" in record.reason
+
+
+def test_a_graph_of_constants_has_no_figure(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
+    text = "c (float[32,32] x) => (float[2] y) <float[2] a = {1, 2}> { y = Relu(a) }"
+    ended = fake_gpu.benchbox("run", str(write_onnx("c", text)), *RUN, "--mode", "eager")
+    assert ended.returncode == 1
+    (record,) = newest(fake_gpu, "cuda").records
+    assert (record.status, record.latency) == ("failed", None)
+    assert "no node left to run" in record.reason
+
+
+def test_a_provider_that_falls_back_to_the_processor_is_no_gpu(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, ort="falls back")
+    assert ended.returncode == 6
+    assert "runs on CPUExecutionProvider, not on CUDAExecutionProvider" in one_line(ended)
+    assert not _records(fake_gpu)
+
+
+@pytest.mark.parametrize(
+    ("told", "options", "said"),
+    [
+        ("idle Relu", (), "its CUDA graph does not compute output 'y' as the first call did"),
+        ("wrong Relu", (), "output 'y' on the GPU is "),
+        ("wrong Relu", ("--mode", "eager", "--tf32"), "output 'y' on the GPU is "),
+    ],
+)
+def test_a_graph_with_wrong_outputs_has_no_figure(
+    fake_gpu: Libraries, write_onnx: WriteOnnx, told: str, options: tuple[str, ...], said: str
+) -> None:
+    path = str(write_onnx("one", ONE))
+    ended = fake_gpu.benchbox("run", path, *RUN, *options, ort=told)
+    assert ended.returncode == 1
+    (record,) = newest(fake_gpu).records
+    assert (record.status, record.latency) == ("failed", None)
+    assert said in record.reason
+    assert "not timed" in record.reason
+
+
+def test_a_constant_beside_what_a_replay_computes_is_no_wrong_output(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    text = (
+        "two (float[32,32] x) => (float[32,32] y, float[32,32] z) "
+        "{ y = Relu(x) a = ConstantOfShape(s) z = Exp(a) }"
+    ).replace("{", "<int64[2] s = {32, 32}> {")
+    ended = fake_gpu.benchbox("run", str(write_onnx("two", text)), *RUN, ort="fixed 1")
+    assert ended.returncode == 0, ended.stderr
+    (record,) = newest(fake_gpu).records
+    assert record.latency is not None
 
 
 def test_a_graph_that_cannot_be_captured_is_a_failed_row_with_what_helps(
@@ -122,10 +188,45 @@ def test_a_case_that_loses_the_gpu_takes_no_other_with_it(
 def test_what_disturbs_the_gpu_is_kept_with_the_samples(
     fake_gpu: Libraries, write_onnx: WriteOnnx
 ) -> None:
-    fake_gpu.benchbox("run", str(write_onnx()), *RUN, nvml="process 999999 1000\nreasons 36")
+    under = "process 999999 1000\nprocess 999998 1000\nreasons 44"
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, nvml=under)
     bursts = newest(fake_gpu).records[0].bursts
-    assert all({"gpu_power", "gpu_hot", "gpu_shared"} <= set(burst.tags) for burst in bursts)
-    assert bursts[0].seen["gpu_other_memory_bytes"] == 1000
+    all_of_it = {"gpu_hardware", "gpu_power", "gpu_hot", "gpu_shared"}
+    assert all(all_of_it <= set(burst.tags) for burst in bursts)
+    assert bursts[0].seen["gpu_other_memory_bytes"] == 2000
+    for cause, help_ in WORDS.items():
+        assert f"in 100% of the bursts that count {cause}; {help_}" in ended.stdout
+        now = cause.replace("other processes", "2 other processes")
+        assert f"Warning: when the run began {now}; {help_}" in ended.stderr
+
+
+def test_of_a_gpu_that_nothing_slows_down_nothing_is_said(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN)
+    assert "when the run began" not in ended.stderr
+    assert "of the bursts that count" not in ended.stdout
+
+
+def test_a_host_that_is_slow_by_turns_is_seen_and_is_no_latency(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    run = ("run", str(write_onnx()), "--device", "cuda", "--quick", "--max-time", "2s")
+    ended = fake_gpu.benchbox(*run, ort="slow_every 150")
+    assert ended.returncode == 0, ended.stderr
+    (record,) = newest(fake_gpu).records
+    host = record.gate.host
+    assert host is not None
+    readings = [ns for burst in record.bursts for _, ns in burst.host_marks]
+    assert max(readings) > 1.5 * min(readings)
+    outside = [ns for ns in readings if not host.holds(ns)]
+    assert len(outside) > len(readings) / 10
+    told = [burst for burst in record.bursts if {"slow", "fast"} & set(burst.tags)]
+    assert len(told) > len(record.bursts) / 10
+    assert record.latency is None or record.latency.quiet_share < 0.9
+    assert record.spans is not None
+    assert record.spans.span_s == pytest.approx(50e-6)  # it is none of the GPU's business
+    assert sum("gpu_slow" in burst.tags for burst in record.bursts) < len(told)
 
 
 def test_a_run_is_not_resumed_in_another_mode(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
@@ -142,11 +243,28 @@ def test_ceilings_are_measured_kept_and_set_beside_the_cases(
 ) -> None:
     checked = fake_gpu.benchbox("device", "check", "cuda", nvml="process 999999 1000")
     assert checked.returncode == 0, checked.stderr
-    for text in ("NVIDIA Stand-in", "580.95.05", "700 W", "1 processes", "2000 GB/s", "is ready"):
+    for text in ("NVIDIA Stand-in", "580.95.05", "700 W", "1 process; end it first", "2000 GB/s"):
         assert text in checked.stdout
+    assert checked.stdout.endswith("is ready; tables now show each case's share of these\n")
     ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN)
     assert "of ceiling" in ended.stdout
     assert "the least time that what binds a case, memory (all cases)" in ended.stdout
+    part = fake_gpu.benchbox("run", str(write_onnx()), *RUN, cuda="memory 20000000000")
+    assert "of ceiling" not in part.stdout  # those of the whole are no measure for it
+    assert newest(fake_gpu).context.host["gpu"]["memory_bytes"] == 20_000_000_000
+
+
+def test_ceilings_that_cannot_be_kept_are_not_promised(
+    fake_gpu: Libraries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCHBOX_CACHE_DIR", "/proc/nope")
+    under = "reasons 128\nprocess 999999 1\nprocess 999998 1"
+    checked = fake_gpu.benchbox("device", "check", "cuda", nvml=under)
+    assert checked.returncode == 0, checked.stderr
+    assert "held down by  the power brake of its hardware\n" in checked.stdout
+    assert "2 processes; end them first" in checked.stdout
+    said = "tables cannot show each case's share of these, as /proc/nope cannot be written\n"
+    assert checked.stdout.endswith(said)
 
 
 @pytest.mark.parametrize(
@@ -204,6 +322,14 @@ def _records(gpu: Libraries) -> list[Any]:
             "--tf32: --provider torch is timed without TF32; leave one of them out",
         ),
         (("-d", "cuda", "--threads", "2"), "one thread drives --device cuda; leave it out"),
+        (
+            ("-d", "cuda", "--provider", "torch", "--threads", "2"),
+            "one thread drives --device cuda; leave it out",
+        ),
+        (
+            ("-d", "cuda", "--provider", "torch", "--cache", "cold", "--mode", "eager"),
+            "--mode: only for ONNX Runtime on GPUs, not for --provider torch",
+        ),
     ],
 )
 def test_what_makes_no_sense_on_a_device_is_a_usage_error(
@@ -233,3 +359,4 @@ def test_records_of_a_gpu_are_json_that_reads_back(
     assert kept.spans_ns == tuple(burst["spans_ns"])
     assert len(kept.spans_ns) == len(kept.enqueues_ns) == len(kept.latencies_ns)
     assert len(kept.copies_ns) == 3
+    assert explained.unexplained(run.path) == set()

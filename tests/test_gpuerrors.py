@@ -14,6 +14,12 @@ TOO_OLD = (
     "; hostname=alices-laptop ; file=/onnxruntime_src/onnxruntime/core/providers/cuda/"
     "cuda_execution_provider.cc ; line=355 ; expr=cudaSetDevice(info_.device_id); \n\n"
 )
+# As torch raises it, but shorter.
+TORCH_FULL = (
+    "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 79.10 GiB of "
+    "which 1.20 GiB is free. Process 4711 has 77.90 GiB memory in use. See documentation for "
+    "Memory Management"
+)
 
 
 def failure(library: str, code: int, meaning: str) -> str:
@@ -42,6 +48,7 @@ def test_a_failure_is_one_sentence_without_sources_and_without_the_host() -> Non
         failure("CUDA", 2, "out of memory"),
         failure("CUBLAS", 3, "CUBLAS_STATUS_ALLOC_FAILED"),
         "bfc_arena.cc:359 Failed to allocate memory for requested buffer of size 1073741824",
+        TORCH_FULL,
     ],
 )
 def test_memory_that_ran_out_is_told_with_what_helps(message: str) -> None:
@@ -52,6 +59,11 @@ def test_memory_that_ran_out_is_told_with_what_helps(message: str) -> None:
 def test_a_buffer_that_could_not_be_had_is_told_with_its_size() -> None:
     message = "Failed to allocate memory for requested buffer of size 1073741824"
     assert "1,073,741,824 bytes more" in str(told(message))
+
+
+def test_torch_s_words_for_it_lose_what_they_tell_of_other_processes() -> None:
+    assert "(2.50 GiB more were asked for)" in str(told(TORCH_FULL))
+    assert "4711" not in str(told(TORCH_FULL))
 
 
 @pytest.mark.parametrize("code", [214, 700, 715, 719])

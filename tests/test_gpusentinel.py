@@ -3,7 +3,8 @@
 from tests.fakegpu.building import Libraries
 
 OPEN = """
-from benchbox.agent import gpusentinel, session
+from functools import partial
+from benchbox.agent import gpuproducts, gpusentinel, session
 from benchbox.agent.cudart import Device, Runtime
 from benchbox.agent.gpuqueue import Stream
 from benchbox.agent.gpusession import Place
@@ -11,7 +12,8 @@ gpusentinel.SIZE, gpusentinel.BIG_SIZE = 64, 128
 device = Device(Runtime("libcudart.so.13"))
 before = device.memory()
 stream = Stream(device)
-sentinel = gpusentinel.GpuSentinel(stream, Place(session.CPU, {}, "cpu", 0, False))
+here = Place(session.CPU, {}, "cpu", 0, False)
+sentinel = gpusentinel.GpuSentinel(stream, partial(gpuproducts.product, here))
 """
 
 

@@ -10,9 +10,10 @@ import onnxruntime as ort
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from benchbox.agent import gemm, gpusession, inputs, kernels, session
+from benchbox.agent import gemm, gpubinding, gpuoutputs, gpusession, inputs, kernels, session
 from benchbox.agent.gpusession import Place
-from benchbox.agent.runtime import GpuLostError
+from benchbox.agent.runtime import GpuLostError, GpuSession
+from benchbox.agent.stdio import Refusal
 from tests.conftest import WriteOnnx
 
 HERE = Place(session.CPU, {}, "cpu", 0, captured=False)
@@ -26,7 +27,7 @@ def options() -> ort.SessionOptions:
     return chosen
 
 
-def load(path: Path, place: Place = HERE) -> gpusession.Session:
+def load(path: Path, place: Place = HERE) -> GpuSession:
     return gpusession.load(str(path), TENSORS, 0, place, options())
 
 
@@ -61,7 +62,7 @@ def test_a_profiler_sees_kernels_that_are_launched_one_by_one(write_onnx: WriteO
 
 
 def test_a_gpu_that_is_lost_while_types_are_looked_at_is_told_of() -> None:
-    def load(_: ort.SessionOptions) -> gpusession.Session:
+    def load(_: ort.SessionOptions) -> GpuSession:
         raise GpuLostError("gone")
 
     with pytest.raises(GpuLostError, match="gone"):
@@ -89,6 +90,35 @@ def test_an_output_that_is_no_tensor_is_left_where_it_is(write_onnx: WriteOnnx) 
     )
     loaded = load(write_onnx("parts", text))
     assert [each["name"] for each in loaded.outputs] == ["s", "y"]
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_a_graph_that_draws_random_numbers_is_opened(
+    write_onnx: WriteOnnx, *, captured: bool
+) -> None:
+    text = "r (float[32,32] x) => (float[32,32] y) { a = RandomNormalLike(x) y = Add(a, x) }"
+    place = Place(session.CPU, {}, "cpu", 0, captured)
+    assert load(write_onnx("r", text), place).finite
+
+
+def test_outputs_are_compared_with_those_of_the_processor(write_onnx: WriteOnnx) -> None:
+    text = (
+        "r (float[32,32] x) => (float[32,32] y, float[32,32] z, int64[32] i) "
+        "{ a = RandomNormalLike(x) y = Add(a, x) z = Relu(x) i = ArgMax<axis=1, keepdims=0>(y) }"
+    )
+    path = write_onnx("r", text)
+    request = {"path": str(path), "inputs": TENSORS, "seed": 0}
+    gpuoutputs.compare(request, load(path), 0.01, threads=2)
+    with pytest.raises(Refusal, match=r"output 'z' on the GPU is 1\.\d* times its size off"):
+        gpuoutputs.compare({**request, "seed": 1}, load(path), 0.01, threads=1)
+
+
+def test_outputs_of_another_shape_are_wrong(write_onnx: WriteOnnx) -> None:
+    text = "s (float[N,32] x) => (float[M,32] y) { y = Relu(x) }"
+    path = write_onnx("s", text)
+    request = {"path": str(path), "inputs": [{**TENSORS[0], "shape": [2, 32]}], "seed": 0}
+    with pytest.raises(Refusal, match="output 'y' on the GPU is 32x32, on the processor 2x32"):
+        gpuoutputs.compare(request, load(path), 0.01, threads=1)
 
 
 def test_a_graph_that_would_run_on_the_processor_unasked_is_refused(write_onnx: WriteOnnx) -> None:
@@ -134,7 +164,7 @@ def test_a_call_names_its_cuda_graph_and_waits_for_the_gpu_only_if_asked(
     *, captured: bool, wait: bool, expected: dict[str, str]
 ) -> None:
     where = gpusession.place(captured=captured)
-    options = gpusession.run_options(where, gpusession.CAPTURED, wait=wait)
+    options = gpubinding.run_options(where, gpubinding.CAPTURED, wait=wait)
     names = "gpu_graph_id", "disable_synchronize_execution_providers"
     found = {name: options.get_run_config_entry(name) for name in names if has(options, name)}
     assert found == expected
@@ -159,7 +189,7 @@ def test_the_product_s_graph_is_a_valid_model_that_multiplies() -> None:
 
 
 def test_neither_the_timing_nor_nvml_needs_onnxruntime() -> None:
-    names = "cudart, gemm, gpuerrors, gpulibraries, gpuqueue, gputiming, nvml"
+    names = "cudart, gemm, gpucard, gpuerrors, gpulibraries, gpuqueue, gpusentinel, gputiming, nvml"
     ask = f"import sys; from benchbox.agent import {names}; print('onnxruntime' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -204,6 +204,8 @@ class Waiting:
         self.threads: set[str] = set()
         self.joined: list[str] = []
 
+    clock = staticmethod(time.perf_counter_ns)
+
     def add(self, ns: int) -> None:
         self.free = max(self.free, time.perf_counter_ns()) + ns
 

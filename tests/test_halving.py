@@ -59,6 +59,7 @@ def test_floats_become_halves_and_other_inputs_stay() -> None:
     (half,) = with_dtype([plain], "fp16")
     assert [str(tensor) for tensor in half.inputs] == ["x=1x64x56x56:float16"]
     assert (half.dtype, half.halved, half.name) == ("float16", True, plain.name)
+    assert (plain.published, half.published) == (40.0, None), "the paper's speed is of float32"
     assert with_dtype([plain], None) == with_dtype([plain], "fp32") == [plain]
     with pytest.raises(UsageError, match=r"--dtype fp32: its input is x=.*:float16"):
         with_dtype([half], "fp32")

@@ -93,6 +93,17 @@ def test_what_does_not_change_the_readings_does_not(changes: dict[str, Any]) -> 
     assert history.path(replace(CONTEXT, **changes)) == history.path(CONTEXT)
 
 
+def test_a_gpu_is_another_machine_for_each_library_whose_product_is_its_probe() -> None:
+    versions = {"onnxruntime": "1.31", "torch": "2.13"}
+    cuda, torch, captured = (
+        history.path(
+            replace(CONTEXT, provider=each, host={"gpu": {"name": "G"}}, versions=versions)
+        )
+        for each in ("CUDAExecutionProvider", "torch", "torch-cudagraph")
+    )
+    assert torch == captured != cuda
+
+
 def test_the_files_name_does_not_name_the_machine() -> None:
     name = history.path(replace(CONTEXT, host={**HOST, "cpu": "Zen"})).name
     assert "Zen" not in name
@@ -122,6 +133,34 @@ def test_a_machine_is_known_again_in_the_next_run(cache_dir: Path) -> None:
     history.save(file, first.after())
     assert Readings(history.load(file)).gate == first.gate
     assert cache_dir in file.parents
+
+
+def test_a_gpu_and_the_processor_beside_it_are_known_apart(cache_dir: Path) -> None:
+    gpu = replace(CONTEXT, device="cuda", host={**HOST, "gpu": {"name": "A", "driver": "1"}})
+    file, beside = history.path(gpu), history.beside(gpu)
+    assert beside is not None
+    assert cache_dir in beside.parents
+    run = Readings()
+    run.add("compute", [(0, 36_000)] * 30, (), [(0, 12_000)] * 30)
+    run.update()
+    history.save(file, run.after(), beside)
+    assert Readings(history.load(file, beside)).gate == run.gate
+    other = replace(gpu, host={**gpu.host, "gpu": {"name": "B", "driver": "1"}})
+    assert (history.path(other), history.beside(other)) != (file, beside)
+    assert history.beside(other) == beside
+    assert history.beside(replace(gpu, device="cuda-eager")) == beside
+
+
+@pytest.mark.parametrize(
+    "changes", [{"versions": {"python": "3.9"}}, {"cpus": [3]}, {"host": {**HOST, "gpu": {}}}]
+)
+def test_another_processor_or_python_beside_a_gpu_is_known_anew(changes: dict[str, Any]) -> None:
+    gpu = replace(CONTEXT, host={**HOST, "cpu": "D", "gpu": {}})
+    assert history.beside(replace(gpu, **changes)) != history.beside(gpu)
+
+
+def test_a_processor_without_a_gpu_is_beside_none() -> None:
+    assert history.beside(CONTEXT) is None
 
 
 def test_what_is_negligible_is_dropped(tmp_path: Path) -> None:

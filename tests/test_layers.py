@@ -151,7 +151,7 @@ def test_the_agent_needs_nothing_but_python_numpy_and_onnxruntime() -> None:
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     light = ("benchbox.networks", "benchbox.networks.catalogue")
     lazy = {name for name in modules() if part(name) != "networks" or name in light}
-    lazy -= {"benchbox.agent.session", "benchbox.agent.gpusession"}
+    lazy -= {f"benchbox.agent.{name}" for name in ("session", "gpubinding", "gpusession")}
     for name in lazy:
         tops = {each.partition(".")[0] for each in imports(modules()[name], at_start=True)}
         assert not tops & set(HEAVY), name

@@ -445,8 +445,18 @@ def test_a_runner_compiles_without_a_warning(machine: str, tmp_path: Path) -> No
 
 def test_a_runner_is_built_once(binary: Path) -> None:
     changed = binary.stat().st_mtime_ns
-    assert native.build(platform.machine()) == binary
+    assert native.build(platform.machine(), lambda: pytest.fail("built again")) == binary
     assert binary.stat().st_mtime_ns == changed
+
+
+@pytest.mark.usefixtures("binary")
+def test_what_waits_for_a_runner_hears_that_it_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path / "empty"))
+    heard: list[bool] = []
+    native.build(platform.machine(), lambda: heard.append(True))
+    assert heard == [True]
 
 
 def test_there_is_no_runner_for_another_processor() -> None:

@@ -84,7 +84,7 @@ def test_what_lacks_nothing_is_added_and_nothing_installed(
         assert "try it" not in added.stdout
         assert added.stdout.endswith("pi is ready\n")
     folder = emulated_board.home / ".cache/benchbox"
-    assert {path.name for path in folder.iterdir()} == {"files", "sets", "run"}
+    assert {path.name for path in folder.iterdir()} == {"files", "whole", "sets", "run"}
 
 
 @pytest.mark.usefixtures("shared_cache")

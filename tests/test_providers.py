@@ -1,9 +1,10 @@
 """Execution providers by name: what is asked for, what a device has, and what really ran."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -12,10 +13,10 @@ from test_tables import record, run_of
 from typer.testing import CliRunner, Result
 
 from benchbox import providers, records, rows
-from benchbox.cli.app import app
+from benchbox.cli.app import Provider, app
 from benchbox.devices import Device
 from benchbox.errors import DeviceError, UsageError
-from benchbox.providers import CPU, GPUS, NAMES
+from benchbox.providers import CPU, GPUS, MODULES, NAMES
 from benchbox.records import create
 from benchbox.specs import TensorSpec
 from benchbox.transports import open_agent
@@ -171,3 +172,11 @@ def test_a_provider_that_takes_no_node_is_a_failed_row_and_not_a_figure_of_anoth
     (row,) = records.read(path).records
     assert (row.status, row.latency, row.bursts) == ("failed", None, [])
     assert "nodes runs on AzureExecutionProvider" in row.reason
+
+
+def test_the_help_names_what_a_gpu_is_timed_by_and_the_readme_shows_it_beside_torch() -> None:
+    (option,) = get_args(Provider)[1:]
+    words = re.findall(r"[\w-]+", option.help)
+    assert {*GPUS, *MODULES} <= set(words)
+    readme = Path(__file__).parents[1] / "README.md"
+    assert "-d cuda --provider cuda,torch" in readme.read_text()

@@ -6,6 +6,7 @@ from test_tables import G2, cost, g2_records, latency, ratio, record, run_of, wi
 
 from benchbox.reading import failures, notes, sentence
 from benchbox.records import Record
+from benchbox.spans import Spans
 from benchbox.stats import Interval
 
 
@@ -24,6 +25,38 @@ def test_it_says_what_was_measured_beside_what_the_paper_measured() -> None:
     assert sentence(run_of(g2_records()), G2) == (
         "G2 holds here: 8 groups cost 2.31x and 1.90x the latency of 1 at 0.99x to 1.03x the FLOPs "
         "(scale 1, 2; paper, ARM: 1.44x and 1.36x)."
+    )
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_verdict_from_an_imprecise_case_says_so(which: int) -> None:
+    records = pair(1, ratio(2.0))
+    records[which] = replace(records[which], status="imprecise")
+    said = read(*records)
+    assert said is not None
+    assert said.startswith("G2 holds here, though by imprecise figures: 8 groups cost 2.00x")
+
+
+def test_what_is_unclear_is_no_clearer_by_imprecise_figures() -> None:
+    said = read(*pair(1, ratio(1.01), status="imprecise"))
+    assert said is not None
+    assert said.startswith("G2 is unclear here: ")
+
+
+@pytest.mark.parametrize(
+    ("shift", "host_shift", "said"),
+    [
+        (1.2, None, "the GPU was 20% slower"),
+        (1.0, 1.3, "the host's processor was 30% slower"),
+        (0.9, 1.3, "the GPU was 10% faster and the host's processor was 30% slower"),
+    ],
+)
+def test_the_states_of_a_gpu_and_of_its_host_are_set_beside_earlier_runs(
+    shift: float, host_shift: float | None, said: str
+) -> None:
+    one = record({"groups": 1}, spans=Spans(1e-3), state_shift=shift, host_shift=host_shift)
+    assert f"{one.case}: taken while {said} than in earlier runs on this machine" in notes(
+        run_of([one]), G2
     )
 
 

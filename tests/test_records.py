@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchbox import records, resuming, rows
+from benchbox.agent import witness
+from benchbox.agent.cudart import Properties
+from benchbox.arrivals import Arrival
+from benchbox.cooling import Cooldown
 from benchbox.errors import RecordError, StorageError, UsageError
+from benchbox.gpus import Driving
 from benchbox.journal import Journal
+from benchbox.planning import Plan
 from benchbox.records import Context, Record, Run, SpecFacts
 from benchbox.samples import Burst, Latency
+from benchbox.spans import Spans
 from benchbox.states import Gate, State
 from benchbox.stats import Interval
+from benchbox.windows import Sustained, Window
+from tests import explained
 
 CREATED = "2026-11-21T22:00:07Z"
 LATENCY = Latency(0.002, 0.0019, 0.0021, 0.003, None, 0.002, 0.001, 64, 0.9, 20)
@@ -676,3 +685,22 @@ def test_a_folder_that_ends_like_the_current_one_is_dropped_whole(
 def test_a_user_is_left_out_by_name(user: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", user)
     assert user not in rows.shareable(f"denied to {user}, says the system")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(Context, Record, SpecFacts, Burst, Latency, Spans, Gate, State, Interval),
+        *(Plan, Driving, Properties, Arrival, Sustained, Window, Cooldown),
+    ],
+)
+def test_every_field_that_a_record_may_have_is_explained(kind: type) -> None:
+    own = {field.name for field in fields(kind)}
+    assert own
+    assert own <= explained.names()
+
+
+def test_what_is_seen_of_a_burst_is_explained() -> None:
+    with witness.Witness(2, [0]) as own:
+        seen = own.look().keys() - {"processor"}
+    assert {*witness.GAUGES, *seen, "moved"} <= explained.names()

@@ -8,6 +8,7 @@ import pytest
 
 from benchbox import records, tables
 from benchbox.render import export
+from tests import explained
 
 ROOT = Path(__file__).parents[1]
 RUNS = sorted((ROOT / "results" / "reference").glob("*/*.jsonl"))
@@ -31,6 +32,11 @@ def test_a_record_names_no_folder_user_or_host(path: Path) -> None:
     text = path.read_text()
     assert re.search(r"(?<![\w.])/\w+/", text) is None
     assert socket.gethostname() not in text
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+def test_every_field_of_a_record_is_explained_beside_it(path: Path) -> None:
+    assert explained.unexplained(path) == set()
 
 
 def test_the_readme_shows_the_tables_of_the_reference_runs() -> None:

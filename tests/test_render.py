@@ -72,6 +72,7 @@ def test_a_pipe_gets_the_whole_table_as_plain_text() -> None:
         == """\
 G2: group convolution costs memory access
 cpu, CPUExecutionProvider, 1 thread, batch 1
+Cortex-A76, ONNX Runtime 1.29.0, benchbox 0.1.0, 2026-05-09
 
 case      FLOPs (M)  memory (MB)       p50 (ms)  images/s  relative  paper, ARM  quiet share
 scale 1
@@ -99,6 +100,7 @@ def test_rows_that_are_not_ok_say_so_and_why() -> None:
         == """\
 G2: group convolution costs memory access
 cpu, CPUExecutionProvider, 1 thread, batch 1
+Cortex-A76, ONNX Runtime 1.29.0, benchbox 0.1.0, 2026-05-09
 
 case      FLOPs (M)  memory (MB)       p50 (ms)  images/s  relative  quiet share  status
 scale 1
@@ -126,6 +128,7 @@ def test_a_single_graph_without_labels_is_one_lean_row() -> None:
         == """\
 net.onnx
 cpu, CPUExecutionProvider, 4 threads, batch 1
+Cortex-A76, ONNX Runtime 1.29.0, benchbox 0.1.0, 2026-05-09
 
 case  FLOPs (M)      p50 (ms)  images/s  quiet share
 net         300  12.50 ± 0.05      80.0          97%
@@ -138,10 +141,10 @@ FLOPs are multiply-accumulates, as the papers count them
 
 def test_verbose_adds_percentiles_and_how_it_was_measured() -> None:
     lines = printed(run_of(g2_records()[:2]), verbose=True).splitlines()
-    assert lines[3].endswith(
+    assert lines[4].endswith(
         "raw p50 (ms)  p90 (ms)  load (s)  first call (ms)  warmup calls  samples  rounds"
     )
-    assert lines[5].split()[-7:] == ["1.01", "1.10", "0.0123", "4.56", "25", "480", "24"]
+    assert lines[6].split()[-7:] == ["1.01", "1.10", "0.0123", "4.56", "25", "480", "24"]
 
 
 def test_verbose_says_how_processes_differed_and_what_was_found_in_loading() -> None:
@@ -149,8 +152,8 @@ def test_verbose_says_how_processes_differed_and_what_was_found_in_loading() -> 
     net = record({}, latency=processes, peak_bytes=12_300_000, denormal_ratio=40.0)
     lines = printed(run_of([net]), verbose=True).splitlines()
     header = "peak memory (MB)  denormals  between processes  samples  rounds"
-    assert lines[3].endswith(header)
-    assert lines[4].split()[-5:] == ["12.3", "40.0x", "3%", "480", "24"]
+    assert lines[4].endswith(header)
+    assert lines[5].split()[-5:] == ["12.3", "40.0x", "3%", "480", "24"]
 
 
 def test_batches_are_counted_where_the_paper_counts_them() -> None:
@@ -205,7 +208,7 @@ def test_a_long_name_wraps_and_is_not_cut() -> None:
     name = "a_very_long_name_of_a_network_that_somebody_exported_from_somewhere_x1_0"
     net = record({}, spec=name, case=name, reference=name)
     table = printed(run_of([net], [SpecFacts(name, "T", "")]), 60).partition("left out")[0]
-    first = [line.split()[0] for line in table.splitlines()[5:] if line.strip()]
+    first = [line.split()[0] for line in table.splitlines()[6:] if line.strip()]
     assert "".join(first) == name
 
 

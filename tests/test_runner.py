@@ -1,7 +1,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,9 @@ class Watcher:
 
     def starting(self) -> None:
         self.events.append("starting")
+
+    def greeted(self, seen: Mapping[str, float]) -> None:
+        self.events.append(f"greeted by {sorted(seen)}")
 
     def loading(self, done: int, total: int) -> None:
         self.events.append(f"loading {done} of {total}")

@@ -5,20 +5,32 @@ from pathlib import Path
 
 import pytest
 
-from benchbox import ceilings, gpus, launching, samples, spans
+from benchbox import causes, ceilings, conditions, gpus, launching, samples, spans
 from benchbox.history import path as history
 from benchbox.records import Context, Record
 from benchbox.samples import Burst
 from benchbox.spans import Spans
+from benchbox.states import Gate, State
 
 GPU = {"name": "A", "driver": "1", "power_limit_w": 300.0}
+VERSIONS = {"onnxruntime": "1", "torch": "2"}
 COPIES_S = 130_000 * 1e-9  # as it is computed
-KNOWN = {"fp32_macs_per_s": 1e12, "tf32_macs_per_s": 4e12, "bytes_per_s": 1e11}
+GATE = Gate(compute=State(100, 98, 102), host=State(50, 49, 51))
+KNOWN = {
+    "fp32_macs_per_s": 1e12,
+    "tf32_macs_per_s": 4e12,
+    "fp16_macs_per_s": 2e12,
+    "bytes_per_s": 1e11,
+}
+
+
+def identity(**facts: object) -> list[object]:
+    return gpus.identity({**GPU, **facts}, "p", VERSIONS)
 
 
 def burst(number: int, span_ns: int = 40_000, **more: object) -> Burst:
     timed = Burst(0, number, (100_000,) * 4, (0,) * 4, spans_ns=(span_ns,) * 4)
-    return replace(timed, copies_ns=(130_000,), **more)  # type: ignore[arg-type]
+    return replace(timed, **{"copies_ns": (130_000,), **more})  # type: ignore[arg-type]
 
 
 def record(name: str = "a", launch: float = 0.2, group: str = "", **more: object) -> Record:
@@ -49,9 +61,32 @@ def test_spans_with_gaps_count_only_where_there_are_no_others() -> None:
     assert alone == Spans(90e-6, copies_s=COPIES_S, unheld_share=1.0)
 
 
-def test_spans_of_disturbed_calls_do_not_count() -> None:
-    disturbed = replace(burst(0), switches=(0, 1, 1, 1), spans_ns=(40_000, 9, 9, 9))
-    assert spans.estimate([disturbed]) == Spans(40e-6, copies_s=COPIES_S)
+def test_spans_beside_which_the_gpu_was_slow_do_not_count() -> None:
+    marks = (0, 100), (1, 100), (4, 200)
+    slowed = replace(burst(0), marks=marks, spans_ns=(40_000, 9, 9, 9))
+    assert spans.estimate([slowed], GATE) == Spans(40e-6)  # nor do the copies at the end
+    assert len(slowed.quiet_ns(GATE)) == 1
+
+
+def test_a_processor_that_is_slow_disturbs_latencies_and_copies_and_no_span() -> None:
+    steady, slow = ((0, 50), (4, 50)), ((0, 50), (1, 50), (4, 100))
+    bursts = [burst(0, host_marks=steady), burst(1, host_marks=slow, copies_ns=(260_000,))]
+    assert [len(each.quiet_ns(GATE)) for each in bursts] == [4, 1]
+    assert spans.estimate(bursts, GATE) == Spans(40e-6, copies_s=COPIES_S)
+    assert [each.tags for each in samples.tagged(bursts, GATE)] == [(), ("slow",)]
+
+
+def test_a_preempted_call_is_not_quiet_and_the_span_after_it_counts() -> None:
+    preempted = replace(burst(0), switches=(1, 1, 1, 1))
+    assert samples.estimate([preempted]) is None
+    assert spans.estimate([preempted]) == Spans(40e-6, copies_s=COPIES_S)
+
+
+def test_a_slow_gpu_and_a_slow_processor_are_two_causes() -> None:
+    both = burst(0, marks=((0, 200), (4, 200)), host_marks=((0, 100), (4, 100)))
+    gpu, host = replace(both, host_marks=()), replace(both, marks=())
+    found = [each.tags for each in samples.tagged([both, gpu, host], GATE)]
+    assert found == [("slow", "gpu_slow"), ("gpu_slow",), ("slow",)]
 
 
 def test_a_burst_on_a_processor_has_none() -> None:
@@ -75,11 +110,51 @@ def test_what_holds_a_gpu_down_is_a_tag_of_its_own() -> None:
     assert second.tags == ()
 
 
+def under(name: str, *shared: int, **more: object) -> Record:
+    """A record of bursts in which so many other processes computed on the GPU."""
+    bursts = [burst(i, seen={"gpu_other_processes": n}) for i, n in enumerate(shared)]
+    return record(name, bursts=samples.tagged(bursts, GATE), gate=GATE, **more)
+
+
+SHARED = "of the bursts that count other processes computed on the GPU; "
+SHARED += "end those (nvidia-smi lists them)"
+
+
+def test_what_a_gpu_was_under_is_said_of_precise_rows_too() -> None:
+    both = [under("a", 1, 1), under("b", 2, 2, status="imprecise")]
+    assert conditions.notes(context(), both) == [f"all cases: in 100% {SHARED}"]
+    one = [under("a", 1, 0), under("b", 0)]
+    assert conditions.notes(context(), one) == [f"a: in 50% {SHARED}"]
+    many = [under(str(i), *[1] * i, *[0] * (9 - i)) for i in range(6)]
+    assert conditions.notes(context(), many) == [f"5 of 6 cases: in 11% to 56% {SHARED}"]
+
+
+def test_what_a_gpu_was_under_in_a_few_bursts_is_not_worth_a_word() -> None:
+    assert conditions.notes(context(), [under("a", 1, *[0] * 24)]) == []
+    assert conditions.notes(context(), [under("a", 1, *[0] * 19)]) == [f"a: in 5% {SHARED}"]
+
+
+def test_bursts_that_do_not_count_are_left_out_of_what_a_gpu_was_under() -> None:
+    found = under("a", 1, 0)
+    slow = replace(found.bursts[0], marks=((0, 200), (4, 200)))
+    kept = replace(found, bursts=[slow, found.bursts[1]])
+    assert conditions.notes(context(), [kept]) == []
+
+
+def test_other_processes_are_counted_and_not_named() -> None:
+    hot = {"gpu_other_processes": 1, "gpu_throttle_bits": 0x40}
+    assert causes.of_gpu(hot) == [
+        "the GPU was too hot for its clock; let it cool down",
+        "1 other process computed on the GPU; end it (nvidia-smi lists it)",
+    ]
+    several = causes.of_gpu({"gpu_other_processes": 3})
+    assert several == ["3 other processes computed on the GPU; end those (nvidia-smi lists them)"]
+    assert causes.of_gpu({"gpu_other_processes": 0, "gpu_throttle_bits": 0x1}) == []
+
+
 def test_spans_with_gaps_are_no_reason_for_a_wide_interval() -> None:
     (tagged,) = samples.tagged([burst(0, unheld=1)], samples.OPEN)
     assert tagged.tags == ("unheld",)
-    from benchbox import causes
-
     assert causes.summary({"unheld": 1.0}) == ("", "")
 
 
@@ -90,7 +165,28 @@ def test_the_ceiling_is_what_binds_the_case() -> None:
     assert launching.ceiling(context(), moving) == launching.Ceiling("memory", 0.6)
     by_tf32 = launching.ceiling(context(tf32=True), computing)
     assert by_tf32 == launching.Ceiling("arithmetic", 0.125)
+    halved = launching.ceiling(context(tf32=True), replace(computing, dtype="float16"))
+    assert halved == launching.Ceiling("arithmetic", 0.25)
     assert launching.ceiling(context(), record()) is None
+
+
+@pytest.mark.parametrize(
+    ("cache", "cost", "said"),
+    [
+        ("hot", (1, 2e8), "; beyond 100% its cache gave what the memory did not have to"),
+        ("cold", (1, 2e8), "; beyond 100% its cache, empty when a call began, kept tensors"),
+        ("cold", (1, 1e7), "over its GPU time"),
+        ("hot", (2e9, 1), "; beyond 100% of arithmetic it did with fewer multiplications"),
+    ],
+)
+def test_what_is_beyond_a_ceiling_is_explained_by_what_bound_it(
+    cache: str, cost: tuple[float, float], said: str
+) -> None:
+    macs, accessed = map(int, cost)
+    beyond = record(cost={"macs": macs, "memory_access_bytes": accessed})
+    (note,) = (n for n in launching.notes(context(cache=cache), [beyond]) if "of ceiling" in n)
+    assert said in note
+    assert note.count("beyond") == ("beyond" in said)
 
 
 def test_a_group_that_is_launch_bound_is_said_to_be() -> None:
@@ -112,18 +208,41 @@ def test_files_have_the_columns_of_a_gpu_at_their_end_with_how_it_was_driven() -
     assert (cells["mode"], cells["tf32"]) == ("eager", "false")
 
 
-def test_ceilings_are_kept_by_gpu_and_driver(cache_dir: Path) -> None:
-    ceilings.save(GPU, KNOWN, "now")
-    assert ceilings.load({**GPU, "power_limit_w": 200.0}) == {**KNOWN, "measured": "now"}
-    assert ceilings.load({**GPU, "driver": "2"}) == {}
-    assert cache_dir in ceilings.path(GPU).parents
+def test_ceilings_are_kept_by_what_decides_them(cache_dir: Path) -> None:
+    known = identity()
+    assert ceilings.save(known, KNOWN, "now")
+    assert ceilings.load(identity(mig=False)) == {**KNOWN, "measured": "now"}
+    assert cache_dir in ceilings.path(known).parents
+
+
+@pytest.mark.parametrize("fact", gpus.IDENTITY)
+def test_another_gpu_or_a_part_of_it_has_ceilings_and_states_of_its_own(fact: str) -> None:
+    ceilings.save(identity(), KNOWN, "now")
+    assert ceilings.load(identity(**{fact: "another"})) == {}
+    part = replace(context(), host={"gpu": {**GPU, fact: "another"}})
+    assert history(part) != history(context())
+
+
+def test_another_library_or_version_of_it_has_ceilings_of_its_own() -> None:
+    ceilings.save(identity(), KNOWN, "now")
+    assert ceilings.load(gpus.identity(GPU, "p", {**VERSIONS, "onnxruntime": "2"})) == {}
+    assert ceilings.load(gpus.identity(GPU, "torch", VERSIONS)) == {}
+    assert ceilings.load(gpus.identity(GPU, "p", {**VERSIONS, "torch": "3"})) != {}
+
+
+def test_a_cache_that_cannot_be_written_keeps_no_ceilings_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BENCHBOX_CACHE_DIR", "/proc/nope")
+    assert not ceilings.save(identity(), KNOWN, "now")
+    assert ceilings.load(identity()) == {}
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"fp32_macs_per_s": -1}', '{"bytes_per_s": "x"}'])
 def test_a_file_that_makes_no_sense_holds_no_ceilings(text: str) -> None:
-    ceilings.path(GPU).parent.mkdir(parents=True)
-    ceilings.path(GPU).write_text(text)
-    assert ceilings.load(GPU) == {}
+    ceilings.path(identity()).parent.mkdir(parents=True)
+    ceilings.path(identity()).write_text(text)
+    assert ceilings.load(identity()) == {}
 
 
 def test_what_is_known_of_a_gpu_is_the_same_however_it_is_driven() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from benchbox import specs
 from benchbox.errors import SpecError, UsageError
-from benchbox.specs import Builder, Case, Selection, TensorSpec
+from benchbox.specs import Builder, Case, Platform, Selection, TensorSpec
 from benchbox.specs.labels import case_name, label_text
 from benchbox.specs.model import Scalar
 
@@ -176,6 +176,7 @@ def test_what_the_schema_does_not_admit_names_file_and_key(
         (PUBLISHED + "[published.figures]\n'kind=a,scale=1' = 0", "published[1].figures.kind=a"),
         (PUBLISHED + "[published.figures]\n'kind=a,scale=1' = inf", "published[1].figures.kind=a"),
         (PUBLISHED.replace("arm", "cpu") + "figures={}", "published[1].platform: expected "),
+        (PUBLISHED + "batch=0\nfigures={}", "published[1].batch: "),
         (PUBLISHED.replace("images_per_s", "fps") + "figures={}", "published[1].unit: expected "),
         (CLAIM + "slower={kind='c'}\nthan={kind='a'}", "claim.slower: no case has kind=c"),
         (CLAIM + "slower={kind='b'}\nthan={size='a'}", "claim.than: no case has size=a"),
@@ -333,6 +334,25 @@ def test_the_channels_are_those_of_the_platform() -> None:
     gpu, arm = (cases_of("g2", Selection(channels=platform))[0] for platform in ("gpu", "arm"))
     assert (gpu.args["c"], gpu.channels, gpu.published) == (128, "gpu", 2451)
     assert (arm.args["c"], arm.channels, arm.published) == (64, "arm", 40.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "platform", "batches", "figures"),
+    [
+        ("g1:ratio=1:1,scale=1", "gpu", (), [1480]),
+        ("g1:ratio=1:1,scale=1", "gpu", (8,), [None]),
+        ("g1:ratio=1:1,scale=1", "gpu", (1, 8), [1480, None]),
+        ("models:network=shufflenetv2_x1_0", "gpu", (), [None]),
+        ("models:network=shufflenetv2_x1_0", "gpu", (1, 8), [None, 341]),
+        ("models:network=shufflenetv2_x1_0", "arm", (1, 8), [24.4, None]),
+    ],
+)
+def test_a_papers_figure_stands_beside_the_batch_that_it_is_of_and_no_other(
+    name: str, platform: Platform, batches: tuple[int, ...], figures: list[float | None]
+) -> None:
+    """Tables 1 to 4 are of single images, Table 8 of 8 on the GPU and of 1 on ARM."""
+    found = cases_of(name, Selection(channels=platform, batches=batches))
+    assert [case.published for case in found] == figures
 
 
 # A builder

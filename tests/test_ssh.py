@@ -424,6 +424,39 @@ def test_a_file_that_arrives_broken_is_not_kept(server: Server, device: Device) 
     assert not list((server.home / ".cache/benchbox/run").iterdir())
 
 
+@pytest.mark.parametrize("spoil", [b"garbage", b""])
+def test_a_file_that_changed_on_the_board_is_sent_anew(
+    device: Device, write_onnx: WriteOnnx, tmp_path: Path, spoil: bytes
+) -> None:
+    """Of the same size, too: what is timed is what has the hash that is recorded."""
+    graph, data = write_onnx(), tmp_path / "beside.bin"
+    data.write_bytes(b"weights")
+    sent = graph.read_bytes()
+    with open_board(device) as board:
+        there = Path(board.place(str(graph)))
+        folder = Path(board.gather({"g": graph, "beside.bin": data}))
+        there.write_bytes(spoil or sent[:-1] + b"x")
+        (folder / "beside.bin").write_bytes(b"nothing")
+    with open_board(device) as board:
+        assert Path(board.place(str(graph))).read_bytes() == sent
+        again = Path(board.gather({"g": graph, "beside.bin": data}))
+    assert ((again / "g").read_bytes(), (again / "beside.bin").read_bytes()) == (sent, b"weights")
+
+
+def test_a_file_that_is_known_to_be_whole_is_not_read_again(
+    server: Server, device: Device, write_onnx: WriteOnnx
+) -> None:
+    graph = write_onnx()
+    with open_board(device) as board:
+        there = Path(board.place(str(graph)))
+        looks = there.stat()
+        there.write_bytes(bytes(looks.st_size))  # which nobody does and sets the time back
+        os.utime(there, ns=(looks.st_atime_ns, looks.st_mtime_ns))
+        assert there.read_bytes() == Path(board.place(str(graph))).read_bytes()
+        (server.home / ".cache/benchbox/whole" / there.name).unlink()
+        assert Path(board.place(str(graph))).read_bytes() == graph.read_bytes()
+
+
 def half_sent(server: Server, name: str, content: bytes) -> Path:
     """Leave behind what a link that was lost leaves."""
     part = server.home / ".cache/benchbox/run" / f"part-{name}"

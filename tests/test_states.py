@@ -272,6 +272,30 @@ def test_both_probes_have_states_of_their_own() -> None:
     assert run.after().stream.base_ns == run.gate.stream.centre_ns
 
 
+def test_a_gpu_and_the_processor_beside_it_have_states_of_their_own() -> None:
+    run = Readings()
+    run.add("compute", marks([36_000] * 30), host_marks=marks([12_000] * 30))
+    assert run.update()
+    assert run.gate.compute is not None
+    assert run.gate.host is not None
+    assert run.gate.compute.holds(36_000)
+    assert run.gate.host.holds(12_000)
+    again = Readings(run.after())
+    assert again.gate.host == run.gate.host
+    slower = Readings(Known(host=Histogram(base_ns=10_000.0)))
+    slower.add("compute", marks([36_000] * 30), host_marks=marks([12_000] * 30))
+    slower.update()
+    assert slower.shift is None
+    assert slower.host_shift == pytest.approx(1.2, rel=2 * states.STEP)
+
+
+def test_without_a_gpu_the_host_has_no_state() -> None:
+    run = run_of([USUAL] * 30)
+    assert run.gate.host is None
+    assert run.host_shift is None
+    assert not run.after().host.bins
+
+
 def test_the_stream_probe_scatters_more_and_has_wider_states() -> None:
     run = Readings()
     run.add("stream", marks(USUAL * random.Random(0).gauss(1, 0.02) for _ in range(500)))

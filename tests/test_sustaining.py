@@ -491,10 +491,11 @@ def test_a_long_series_is_written_down_now_and_then(
 def adapted(text: str, *typed: str) -> Plan:
     return loads.adapt(
         Plan(sessions=3),
-        Load(sustained=text, typed=frozenset(typed)),
+        Load(sustained=text),
         2,
         precise=False,
         timed=False,
+        typed=frozenset(typed),
     )
 
 

@@ -1,4 +1,4 @@
-"""PyTorch beside ONNX Runtime: real modules in real processes; a GPU's calls by a scripted one."""
+"""PyTorch beside ONNX Runtime: real modules in real processes."""
 
 import os
 import re
@@ -6,8 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,15 @@ import pytest
 
 from benchbox import devices, export, providers
 from benchbox.agent import stdio
+from benchbox.cli.gpu import Asked, driven
 from benchbox.devices import Device
 from benchbox.errors import CaseError, DeviceError, UsageError
 from benchbox.export import Graph
 from benchbox.specs import Builder, Case, OnnxFile, TensorSpec, with_dtype
-from benchbox.torch_agent import compiling, cuda
+from benchbox.torch_agent import compiling
 from benchbox.transports import Agent, open_agent
 from benchbox.transports.local import ROOT
 from tests.conftest import WriteOnnx
-from tests.fakegpu.building import Libraries
 
 MINE = '''
 import os
@@ -125,7 +124,7 @@ def test_a_module_equals_its_graph_and_is_timed(ready: Callable[..., Ready]) -> 
     assert loaded.load_s > 0
     assert loaded.first_call_s > 0
     assert loaded.denormal_ratio is None or loaded.denormal_ratio > 0
-    assert loaded.span_s is None
+    assert loaded.gpu_bytes is None
 
 
 def test_a_module_in_half_equals_its_float16_graph(ready: Callable[..., Ready]) -> None:
@@ -208,112 +207,7 @@ def test_without_a_compiler_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch)
     assert compiling.compiler_version() == ""
 
 
-# a GPU
-
-
-class Gpu:
-    """Writes down what is asked of it; every call between two marks takes a millisecond."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.now_ms = 0.0
-
-    def call(self) -> str:
-        self.asked.append("call")
-        self.now_ms += 1.0
-        return "result"
-
-    def synchronize(self) -> None:
-        self.asked.append("synchronize")
-
-    def hold(self, ns: int) -> None:
-        self.asked.append(f"hold {ns}")
-
-    def event(self) -> cuda.Event:
-        return Mark(self)
-
-    def side_stream(self) -> cuda.Stream:
-        return Queue(self, "side")
-
-    def current_stream(self) -> cuda.Stream:
-        return Queue(self, "current")
-
-    def on(self, stream: cuda.Stream) -> Any:
-        return self._meanwhile(f"on {stream}")
-
-    def new_graph(self) -> cuda.Graph:
-        return Replayed(self)
-
-    def capturing(self, graph: cuda.Graph) -> Any:
-        assert isinstance(graph, Replayed)
-        return self._meanwhile("capture")
-
-    @contextmanager
-    def _meanwhile(self, what: str) -> Iterator[None]:
-        self.asked.append(what)
-        yield
-        self.asked.append("end")
-
-
-class Mark:
-    def __init__(self, gpu: Gpu) -> None:
-        self.gpu, self.at_ms = gpu, 0.0
-
-    def record(self) -> None:
-        self.gpu.asked.append("record")
-        self.at_ms = self.gpu.now_ms
-
-    def elapsed_time(self, end: cuda.Event) -> float:
-        assert isinstance(end, Mark)
-        assert self.gpu.asked[-1] == "synchronize", "both marks must be reached"
-        return end.at_ms - self.at_ms
-
-
-class Queue:
-    def __init__(self, gpu: Gpu, name: str) -> None:
-        self.gpu, self.name = gpu, name
-
-    def __str__(self) -> str:
-        return self.name
-
-    def wait_stream(self, stream: cuda.Stream) -> None:
-        self.gpu.asked.append(f"{self} waits for {stream}")
-
-
-class Replayed:
-    def __init__(self, gpu: Gpu) -> None:
-        self.gpu = gpu
-
-    def replay(self) -> None:
-        self.gpu.asked.append("replay")
-
-
-def test_a_call_on_a_gpu_ends_when_the_gpu_is_done() -> None:
-    gpu = Gpu()
-    assert cuda.awaited(gpu, gpu.call)() == "result"
-    assert gpu.asked == ["call", "synchronize"]
-
-
-def test_a_capture_follows_calls_in_another_queue_and_is_replayed() -> None:
-    gpu = Gpu()
-    replay = cuda.captured(gpu, gpu.call)
-    warm = ["call"] * cuda.WARMUPS
-    assert gpu.asked == [
-        *("side waits for current", "on side", *warm, "end", "current waits for side"),
-        *("capture", "call", "end"),
-    ]
-    gpu.asked.clear()
-    assert [replay(), replay()] == ["result", "result"]
-    assert gpu.asked == ["replay", "replay"]
-
-
-def test_the_span_is_what_the_gpu_takes_between_two_marks() -> None:
-    gpu = Gpu()
-    assert cuda.span_s(gpu, gpu.call, lambda: len(gpu.asked) * 1000) == pytest.approx(0.001)
-    assert gpu.asked[:2] == ["call", "synchronize"]
-    # As long as it took to queue the call, twice, and some more: all of it is there then.
-    held = ["hold 52000", "record", "call", "record", "synchronize"]
-    assert gpu.asked[2:] == held * cuda.SPANS
+# a GPU; what it is timed by there is in test_torch_gpu.py
 
 
 def test_a_gpu_that_torch_cannot_use_is_told_of_in_one_line() -> None:
@@ -355,6 +249,27 @@ def test_a_gpu_is_torchs_own_device(name: str, own: str, gpu: int) -> None:
     device = devices.resolve(name, provider="torch-cudagraph")
     assert (device.name, device.gpu) == (f"{own}-torch-cudagraph", f"cuda:{gpu}")
     assert device.channels == "gpu"
+
+
+@pytest.mark.parametrize(
+    ("provider", "mode", "search", "tried"),
+    [
+        ("torch", "eager", None, "exhaustive"),
+        ("torch-compile", "compiled", "heuristic", "heuristic"),
+        ("torch-cudagraph", "graph", "default", "heuristic"),
+    ],
+)
+def test_on_a_gpu_the_provider_says_how_calls_are_made_and_algorithms_are_chosen_alike(
+    provider: str, mode: str, search: str | None, tried: str
+) -> None:
+    places = [devices.resolve("cuda"), devices.resolve("cuda", provider=provider)]
+    asked = Asked(mode="graph,eager", cache="cold", conv_search=search)
+    *graphs, module = driven(places, asked)
+    assert [each.name for each in graphs] == ["cuda-graph", "cuda-eager"]
+    assert module.name == f"cuda-{provider}"
+    assert module.driving is not None
+    expected = {"mode": mode, "cache": "cold", "tf32": False, "conv_search": tried}
+    assert module.driving.plan() == expected
 
 
 def test_cuda_graphs_are_refused_on_a_processor() -> None:
@@ -429,22 +344,3 @@ def until(what: Callable[[], object], seconds: float = 60.0) -> None:
     while not what():
         assert time.monotonic() < end
         time.sleep(0.05)
-
-
-WATCH = """
-from benchbox.torch_agent.runtime import watcher
-found = watcher(0, {version!r})
-result = found and found.look()["gpu_other_processes"]
-"""
-
-
-def test_nvml_watches_the_gpu_that_torch_runs_on(fake_gpu: Libraries) -> None:
-    told = "process self 1\nprocess 999999 1000"
-    assert fake_gpu.run(WATCH.format(version="13.0"), nvml=told) == 1
-
-
-@pytest.mark.parametrize(("version", "nvml"), [("None", ""), ("13.0", "fail nvmlInitWithFlags 9")])
-def test_torch_runs_on_a_gpu_that_nobody_watches(
-    fake_gpu: Libraries, version: str, nvml: str
-) -> None:
-    assert fake_gpu.run(WATCH.format(version=version), nvml=nvml) is None

@@ -12,11 +12,13 @@ stdout, diagnostics on stderr. It ends when stdin closes.
     <- {"reply": "hello", "protocol": 1, "versions": {...}, "providers": [...],
         "host": {..., "clusters": [{"cpus": [...], "capacity"?, "top_khz"?, "core"?}, ...],
                  "setting": {name: words, ...}, "gpu"?: {"name", "driver", ...}},
-        "cpus": [...], "affinity": [...] | null, "rss_bytes": n}
+        "cpus": [...], "affinity": [...] | null, "rss_bytes": n, of a GPU "seen": {...}}
        with the fastest cluster first; benchbox.agent.health tells what a setting is
     -> {"op": "load", "graph": id, "path": p, "provider": name, "seed": n,
         "inputs": [{"name", "shape", "dtype"}, ...],
-        "denormals": whether to look for them, "types": whether to say in which it computes}
+        "denormals": whether to look for them, "types": whether to say in which it computes,
+        "compare": "single" | "half" | null, the type in which it computes at least, where its
+            outputs on a GPU are to be compared with the processor's}
     <- {"reply": "load", "load_s": s, "first_call_s": s, "finite": bool, "outputs": [...],
         "nodes": {provider: how many of the graph's nodes it runs} | null,
         "denormal_ratio": x | null, "affinity": [...] | null, "rss_bytes": n, "peak_rss_bytes": n,

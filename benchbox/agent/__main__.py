@@ -23,12 +23,12 @@ from benchbox.agent import (
 from benchbox.agent.clusters import Cluster
 from benchbox.agent.counters import Seen
 from benchbox.agent.health import Health
-from benchbox.agent.runtime import GpuLostError, OnnxRuntime, Runtime, Session
+from benchbox.agent.runtime import GpuLostError, GpuSession, OnnxRuntime, Runtime, Session
 from benchbox.agent.stdio import Message, sentence
 from benchbox.agent.witness import PROC, SYS, Witness
 
 if TYPE_CHECKING:
-    from benchbox.agent.gpu import Gpu
+    from benchbox.agent.gpucard import Card
     from benchbox.agent.gpusentinel import GpuSentinel
     from benchbox.agent.sentinel import Sentinel
 
@@ -48,7 +48,7 @@ class Agent:
         self.threads = 1
         self.cpus: list[int] = []
         self.sentinel: Sentinel | GpuSentinel | None = None
-        self.gpu: Gpu | None = None
+        self.gpu: Card | None = None
         self.witness: Witness | None = None
 
     def replies(self, request: Message) -> Iterator[dict[str, object]]:
@@ -84,13 +84,15 @@ class Agent:
         usable = system.usable_cpus()
         found = clusters.read(usable, self._proc, self._sys)
         self.cpus = self._chosen(request.get("cpus"), found)
-        if driving := request.get("driving"):
+        driving = request.get("driving")
+        if driving and isinstance(self._runtime, OnnxRuntime):
             from benchbox.agent.gpu import Gpu
 
-            self._runtime = self.gpu = Gpu(driving, request["gpu"], request["provider"], usable)
+            self._runtime = Gpu(driving, request["gpu"], request["provider"], usable)
         system.pin(self.cpus)
         self.health = Health(self.cpus, self._sys)
         self._runtime.begin(request, self.cpus)
+        self.gpu = self._runtime.gpu
         import numpy as np
 
         self.sentinel = self._probes()
@@ -113,6 +115,7 @@ class Agent:
             "cpus": self.cpus,
             "affinity": system.affinity(),
             "rss_bytes": system.rss_bytes(),
+            **({} if self.gpu is None else {"seen": self.gpu.look()}),
         }
 
     def _probes(self) -> "Sentinel | GpuSentinel":
@@ -145,9 +148,8 @@ class Agent:
 
     def load(self, request: Message) -> Iterator[dict[str, object]]:
         """Open a graph, call it once, and keep it."""
-        mark, free = system.mark_peak(), self._gpu_free()
+        mark = system.mark_peak()
         loaded = self._runtime.load(request)
-        self.sessions[request["graph"]] = loaded
         system.check_bound(self.cpus)
         # With more threads the pool's keep their own mode, and no call could tell.
         is_short = self.threads == 1 and loaded.first_call_s < denormals.LONGEST_S
@@ -163,17 +165,16 @@ class Agent:
             "nodes": loaded.nodes,
             "denormal_ratio": denormal_ratio,
             "outputs": loaded.outputs,
-            "span_s": loaded.span_s,
-            "gpu_bytes": None if self.gpu is None else max(0, free - self._gpu_free()),
+            "gpu_bytes": loaded.gpu_bytes,
             "affinity": system.affinity(),
             "rss_bytes": system.rss_bytes(),
             "peak_rss_bytes": system.peak_rss_bytes(),
             "peak_bytes": system.peak_since(mark),
         }
+        if request.get("compare"):
+            self._runtime.compare(request, loaded)
+        self.sessions[request["graph"]] = loaded
         yield reply | ({"types": self._runtime.types(request)} if request.get("types") else {})
-
-    def _gpu_free(self) -> int:
-        return 0 if self.gpu is None else self.gpu.free_bytes()
 
     def time(self, request: Message) -> Iterator[dict[str, object]]:
         """Time bursts in the order asked for; the garbage collector is off meanwhile."""
@@ -197,7 +198,7 @@ class Agent:
         try:
             streams = [] if stream or period_s else [self.sentinel.stream()]
             before = self._seen()
-            burst = self._timed(self.sessions[graph], calls, period_s, stream=stream)
+            burst, host = self._timed(self.sessions[graph], calls, period_s, stream=stream)
             seen = witness.between(before, self._seen())
             streams += [self.sentinel.stream() for _ in streams]
         except GpuLostError as error:
@@ -206,18 +207,37 @@ class Agent:
             return {"error": sentence(error)}
         facts = {"probe": kind, "stream_ns": streams, "pool": self.threads > 1, "seen": seen}
         probed_ns = burst.probed_ns + self.sentinel.streamed_ns()
-        return {**asdict(burst), **facts, "probed_ns": probed_ns}
+        return {**asdict(burst), **facts, **host, "probed_ns": probed_ns}
 
     def _timed(
         self, session: Session, calls: int, period_s: float, *, stream: bool
-    ) -> timing.Burst:
+    ) -> tuple[timing.Burst, dict[str, object]]:
+        """Return a burst and, of a GPU, what the host's processor read meanwhile."""
         assert self.sentinel is not None, "greeted"
         probe = self.sentinel.copy if stream else self.sentinel.compute
         if period_s:
-            return pacing.burst(session.call, calls, self.threads, period_s)
+            return pacing.burst(session.call, calls, self.threads, period_s), {}
         if self.gpu is not None:
-            return self.gpu.burst(session, calls, probe, memory_bound=stream)
-        return timing.burst(session.call, calls, self.threads, probe, memory_bound=stream)
+            assert isinstance(session, GpuSession), "loaded there"
+            return self._on_gpu(self.gpu, session, calls, probe, stream=stream)
+        burst = timing.burst(session.call, calls, self.threads, probe, memory_bound=stream)
+        return burst, {}
+
+    def _on_gpu(
+        self,
+        gpu: "Card",
+        session: GpuSession,
+        calls: int,
+        probe: Callable[[], int],
+        *,
+        stream: bool,
+    ) -> tuple[timing.Burst, dict[str, object]]:
+        """Watch the processor too: it launches what the GPU is to do, and shows in latencies."""
+        from benchbox.agent.hostsentinel import Beside
+
+        beside = Beside(probe)
+        burst = gpu.burst(session, calls, beside.read, memory_bound=stream)
+        return burst, {"host_marks": beside.marks(burst.marks)}
 
     def _seen(self) -> Seen:
         """Return what the system, and of a GPU its driver, tells now."""

@@ -1,7 +1,7 @@
-"""What ONNX Runtime's CUDA provider says when it fails, as one sentence without the host's name.
+"""What ONNX Runtime's CUDA provider, or torch, says when it fails, in one sentence of ours.
 
-Its messages carry the name of the function template that made them, places in its sources, and the
-name of the host, which no record may have.
+The provider's messages carry the name of the function template that made them, places in its
+sources, and the name of the host, which no record may have; torch's the numbers of processes.
 """
 
 import re
@@ -17,6 +17,7 @@ FAILURE = re.compile(
     re.DOTALL,
 )
 ALLOCATION = re.compile(r"Failed to allocate memory for requested buffer of size (\d+)")
+TORCH_ALLOCATION = re.compile(r"CUDA out of memory\. Tried to allocate (\d[\d.]* \w+)")
 HOST = re.compile(r"hostname=\S*")
 CUBLAS_OUT_OF_MEMORY = 3  # CUBLAS_STATUS_ALLOC_FAILED
 # cudaError_t after which "the process must be terminated and relaunched" to use the GPU again.
@@ -43,6 +44,8 @@ def explain(message: str) -> RuntimeError | None:
     """Return the error for a message of the provider, None if nothing in it is to be changed."""
     if size := ALLOCATION.search(message):
         return RuntimeError(_full(f"{int(size[1]):,} bytes more were asked for"))
+    if size := TORCH_ALLOCATION.search(message):
+        return RuntimeError(_full(f"{size[1]} more were asked for"))
     failure = FAILURE.search(message)
     if failure is None:
         return RuntimeError(HOST.sub("", message)) if HOST.search(message) else None

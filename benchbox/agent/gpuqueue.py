@@ -12,7 +12,7 @@ NS_PER_US = 1000
 
 
 class _Owned:
-    """Something of CUDA's that is given back once."""
+    """Something of CUDA's that is given back once, and never where nothing undoes it."""
 
     def __init__(self, device: Device, handle: int, undo: str) -> None:
         self.device, self.handle, self._undo = device, handle, undo
@@ -20,7 +20,7 @@ class _Owned:
     def close(self) -> None:
         """Give it back; a second time is nothing."""
         handle, self.handle = self.handle, 0
-        if handle:
+        if handle and self._undo:
             self.device.runtime.call(self._undo, handle)
 
     def __enter__(self) -> Self:
@@ -47,9 +47,10 @@ class Buffer(_Owned):
 class Stream(_Owned):
     """A queue of work that runs in order and waits for no other; all calls here only add to it."""
 
-    def __init__(self, device: Device) -> None:
-        handle = device.runtime.handle("cudaStreamCreateWithFlags", NON_BLOCKING)
-        super().__init__(device, handle, "cudaStreamDestroy")
+    def __init__(self, device: Device, lent: int = 0) -> None:
+        """Make one, or take the one at the address `lent`, which stays another library's."""
+        handle = lent or device.runtime.handle("cudaStreamCreateWithFlags", NON_BLOCKING)
+        super().__init__(device, handle, "" if lent else "cudaStreamDestroy")
         self._call = device.runtime.call
         self._sleep = _usleep()
 

@@ -8,10 +8,9 @@ show in them.
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Self
+from typing import Protocol, Self
 
-from benchbox.agent import gemm, gpuerrors, gpusession, session
+from benchbox.agent import gpuerrors
 from benchbox.agent.gpuqueue import Buffer, Marker, Stream
 
 SIZE = 1024  # of the matrices: 12 MiB together
@@ -24,15 +23,25 @@ BIG_BYTES = 256 << 20
 NS = 1_000_000_000
 
 
+class Products(Protocol):
+    """Products of two square matrices, by the library whose graphs are timed beside them."""
+
+    def __call__(self, size: int, dtype: str, *, tf32: bool) -> Callable[[], object]:
+        """Return what puts one of `size` x `size` into the stream on which the graphs run.
+
+        With `tf32` its factors in float32 are rounded to ten bits where the GPU can.
+        """
+
+
 class GpuSentinel:
     """The probes of one GPU, on the stream on which its graphs run."""
 
-    def __init__(self, stream: Stream, where: gpusession.Place) -> None:
+    def __init__(self, stream: Stream, products: Products) -> None:
         """Load the probes; raises RuntimeError when the GPU cannot hold them."""
-        self._stream, self._where = stream, where
+        self._stream, self._products = stream, products
         self._marker = Marker(stream)
         self._buffers = _pair(stream, STREAM_BYTES)
-        self._product = self._opened(SIZE, where)
+        self._product = products(SIZE, "float32", tf32=False)
         self._spent_ns = 0
         self.compute()
 
@@ -63,17 +72,11 @@ class GpuSentinel:
         fp32_macs_per_s, tf32_macs_per_s, fp16_macs_per_s   multiply-accumulates
         bytes_per_s                                         read and written
         """
-        options = {**self._where.options, "use_tf32": "1"}
-        tf32 = replace(self._where, options=options)
-        kinds = {
-            "fp32": (self._where, "float32"),
-            "tf32": (tf32, "float32"),
-            "fp16": (self._where, "float16"),
-        }
-        found = {
-            f"{name}_macs_per_s": BIG_SIZE**3 * NS / self._fastest(self._opened(BIG_SIZE, *kind))
-            for name, kind in kinds.items()
-        }
+        kinds = {"fp32": ("float32", False), "tf32": ("float32", True), "fp16": ("float16", False)}
+        found = {}
+        for name, (dtype, tf32) in kinds.items():
+            product_ns = self._fastest(self._products(BIG_SIZE, dtype, tf32=tf32))
+            found[f"{name}_macs_per_s"] = BIG_SIZE**3 * NS / product_ns
         target, source = _pair(self._stream, BIG_BYTES)
         with target, source:
             copy_ns = self._fastest(lambda: self._stream.copy(target, source))
@@ -90,18 +93,6 @@ class GpuSentinel:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _opened(
-        self, size: int, where: gpusession.Place, dtype: str = "float32"
-    ) -> Callable[[], object]:
-        """Return what puts a product of matrices into the queue."""
-        tensors = [
-            {"name": name, "shape": [size, size], "dtype": dtype}
-            for name in (gemm.LEFT, gemm.RIGHT)
-        ]
-        options = session.options(1, ())
-        graph = gemm.graph(size, gemm.ELEMENTS[dtype])
-        return gpusession.load(graph, tensors, 0, where, options).enqueue
 
     def _fastest(self, enqueue: Callable[[], object]) -> int:
         """Return the nanoseconds of the fastest of CALLS calls but the first, on the GPU."""

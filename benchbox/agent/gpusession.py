@@ -7,25 +7,23 @@ every such graph, also those where it is a shape that ONNX Runtime computes ther
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
-import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
-from benchbox.agent import gpuerrors, inputs, runtime, session
+from benchbox.agent import gpuerrors, inputs, session
+from benchbox.agent.gpubinding import Bound
 from benchbox.agent.gpulibraries import PROVIDER, TENSORRT
+from benchbox.agent.runtime import GpuSession
 from benchbox.agent.stdio import Message
 
 ConvSearch = Literal["EXHAUSTIVE", "HEURISTIC", "DEFAULT"]
 CAPTURE = re.compile("graph capture|captur|cudaStream(Begin|End)Capture", re.IGNORECASE)
 PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
-EAGER, CAPTURED = "-1", "1"  # values of gpu_graph_id: not captured, and the one that is
-Array = NDArray[np.generic]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,34 +73,19 @@ def eager(where: Place) -> Place:
     return replace(where, captured=False, options={**where.options, "enable_cuda_graph": "0"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session(runtime.Session):
-    """A graph whose tensors lie on the GPU; as benchbox.agent.gputiming.Call wants it.
-
-    `call` and `run` are the same: they wait for the outputs, on the GPU. `enqueue` waits for
-    nothing; `run_with_copies` begins and ends in the host's memory.
-    """
-
-    enqueue: Callable[[], object]
-    run_with_copies: Callable[[], object]
-
-    def run(self) -> object:
-        """Call the graph and wait for its outputs, on the GPU."""
-        return self.call()
-
-
 def load(
     graph: str | bytes,
     tensors: Sequence[Message],
     seed: int,
     where: Place,
     session_options: ort.SessionOptions,
-) -> Session:
+) -> GpuSession:
     """Open a graph, by its path or its bytes, and run it once.
 
     Raises RuntimeError when the provider has none of its nodes, when the GPU's memory is too small,
-    when it cannot be captured, or when CUDA fails otherwise; benchbox.agent.gpulibraries says
-    before what is missing here. ONNX Runtime's other errors pass through.
+    when it cannot be captured, when a later call, or a replay, does not give what the first one
+    did, or when CUDA fails otherwise; benchbox.agent.gpulibraries says before what is missing here.
+    ONNX Runtime's other errors pass through.
     """
     with gpuerrors.told(), _capturing(where):
         start = time.perf_counter()
@@ -115,17 +98,19 @@ def load(
             each["name"]: inputs.make(each["name"], each["shape"], each["dtype"], seed)
             for each in tensors
         }
-        bound = _Bound(opened, where, arrays)
+        bound = Bound(opened, where, arrays)
         start = time.perf_counter()
         values = bound.first_call()
         first_call_s = time.perf_counter() - start
-        bound.keep(values)
+        finite, outputs = session._finite(values), session._describe(opened, values)
+        right = bound.keep(values)
         call = bound.caller(wait=True)
         call()
-        finite, outputs = session._finite(values), session._describe(opened, values)
+        if finite:
+            bound.require_again(right)
     enqueue = bound.caller(wait=False)
     copies = partial(bound.call_with_copies, call)
-    return Session(
+    return GpuSession(
         call,
         load_s,
         first_call_s,
@@ -178,72 +163,3 @@ def _opened(
     return ort.InferenceSession(
         graph, session_options, [*asked], [*asked.values()], enable_fallback=0
     )
-
-
-def run_options(where: Place, graph: str, *, wait: bool) -> ort.RunOptions:
-    """Return the options of a call: which CUDA graph, where there are any, and whether it waits."""
-    options = ort.RunOptions()
-    options.log_severity_level = session.ERRORS_ONLY
-    if where.captured:
-        options.add_run_config_entry("gpu_graph_id", graph)
-    if not wait:
-        options.add_run_config_entry("disable_synchronize_execution_providers", "1")
-    return options
-
-
-class _Bound:
-    """A session with its inputs and outputs bound."""
-
-    def __init__(
-        self, opened: ort.InferenceSession, where: Place, arrays: dict[str, Array]
-    ) -> None:
-        self._session, self._where, self._arrays = opened, where, arrays
-        self._binding = opened.io_binding()
-        self._values = {
-            name: ort.OrtValue.ortvalue_from_numpy(array, where.device, where.index)
-            for name, array in arrays.items()
-        }
-        for name, value in self._values.items():
-            self._binding.bind_ortvalue_input(name, value)
-
-    def first_call(self) -> list[ort.OrtValue]:
-        """Call the graph with outputs that ONNX Runtime allocates, and return them.
-
-        It records no CUDA graph: that may only be done once the outputs have their places.
-        """
-        for output in self._session.get_outputs():
-            self._bind_somewhere(output)
-        self._session.run_with_iobinding(self._binding, run_options(self._where, EAGER, wait=True))
-        return list(self._binding.get_outputs())
-
-    def keep(self, values: Sequence[ort.OrtValue]) -> None:
-        """Bind the outputs to these for good."""
-        self._binding.clear_binding_outputs()
-        for output, value in zip(self._session.get_outputs(), values, strict=True):
-            if _on_device(output):
-                self._binding.bind_ortvalue_output(output.name, value)
-            else:
-                self._bind_somewhere(output)
-
-    def caller(self, *, wait: bool) -> Callable[[], object]:
-        """Return what calls the graph, and waits for the GPU or does not."""
-        options = run_options(self._where, CAPTURED, wait=wait)
-        return partial(self._session.run_with_iobinding, self._binding, options)
-
-    def call_with_copies(self, call: Callable[[], object]) -> object:
-        """Bring the inputs to the device, call the graph, and return the outputs as arrays."""
-        for name, value in self._values.items():
-            value.update_inplace(self._arrays[name])
-        call()
-        return self._binding.copy_outputs_to_cpu()
-
-    def _bind_somewhere(self, output: ort.NodeArg) -> None:
-        if _on_device(output):
-            self._binding.bind_output(output.name, self._where.device, self._where.index)
-        else:
-            self._binding.bind_output(output.name)
-
-
-def _on_device(output: ort.NodeArg) -> bool:
-    """Return whether an output is a tensor that a GPU can hold: sequences and strings are not."""
-    return bool(output.type.startswith("tensor(") and not output.type.endswith("(string)"))

@@ -3,11 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from benchbox.agent import system
 from benchbox.agent.counters import Seen
 from benchbox.agent.stdio import Message
+
+if TYPE_CHECKING:
+    from benchbox.agent.gpucard import Card
+    from benchbox.agent.likeness import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +19,7 @@ class Session:
     """A loaded graph; `call` runs it once on an input that was made beforehand.
 
     `nodes` says how many of its nodes each provider runs, None where the runtime does not tell.
-    `span_s` is what one call takes on a GPU itself, None on a processor.
+    `gpu_bytes` is what loading it and its first calls took of a GPU's memory, None on a processor.
     """
 
     call: Callable[[], object]
@@ -24,7 +28,23 @@ class Session:
     finite: bool
     outputs: list[dict[str, object]]
     nodes: Mapping[str, int] | None = None
-    span_s: float | None = None
+    gpu_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuSession(Session):
+    """A graph whose tensors lie on the GPU; as benchbox.agent.gputiming.Call wants it.
+
+    `call` and `run` are the same: they wait for the outputs, on the GPU. `enqueue` waits for
+    nothing; `run_with_copies` begins and ends in the host's memory.
+    """
+
+    enqueue: Callable[[], object]
+    run_with_copies: "Callable[[], Sequence[Array]]"
+
+    def run(self) -> object:
+        """Call the graph and wait for its outputs, on the GPU."""
+        return self.call()
 
 
 class GpuLostError(RuntimeError):
@@ -32,7 +52,14 @@ class GpuLostError(RuntimeError):
 
 
 class Runtime(Protocol):
-    """A library that runs graphs, and which of its builds this is."""
+    """A library that runs graphs, and which of its builds this is.
+
+    `gpu` is what it runs them on from `begin` on, None on a processor.
+    """
+
+    @property
+    def gpu(self) -> "Card | None":
+        """The GPU, opened."""
 
     def begin(self, request: Message, cpus: Sequence[int]) -> None:
         """Import the library and make its threads as a `hello` asks; the first runs on `cpus[0]`.
@@ -52,12 +79,17 @@ class Runtime(Protocol):
     def look(self) -> Seen:
         """Return what is seen of a GPU that it runs on, nothing on a processor."""
 
+    def compare(self, request: Message, loaded: Session) -> None:
+        """Raise Refusal unless a graph gives on a GPU what it gives on the processor."""
+
     def types(self, request: Message) -> Mapping[str, int] | None:
         """Return how many nodes of such a graph give which type, None where nobody tells."""
 
 
 class OnnxRuntime:
     """ONNX Runtime, which has a pool of threads for each graph."""
+
+    gpu = None
 
     def __init__(self) -> None:
         self._threads = 1
@@ -98,6 +130,9 @@ class OnnxRuntime:
             )
         system.check_pool(self._threads, self._cpus, masks)
         return loaded
+
+    def compare(self, request: Message, loaded: Session) -> None:
+        """Leave it: this is the processor."""
 
     def types(self, request: Message) -> Mapping[str, int] | None:
         """Return how many nodes of such a graph give which type."""

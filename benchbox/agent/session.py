@@ -93,11 +93,12 @@ def _nodes(session: ort.InferenceSession) -> dict[str, int] | None:
 def _require(provider: str, used: str, nodes: Mapping[str, int] | None) -> None:
     if used != provider:
         raise RuntimeError(f"the session runs on {used}, not on {provider}")
-    if provider != CPU and nodes and not nodes.get(provider):
-        total, elsewhere = sum(nodes.values()), " or ".join(nodes)
-        raise RuntimeError(
-            f"none of the graph's {total} nodes runs on {provider}, all on {elsewhere}"
-        )
+    if provider == CPU or nodes is None or nodes.get(provider):
+        return
+    if not nodes:
+        raise RuntimeError("the graph has no node left to run: its outputs are constants")
+    total, elsewhere = sum(nodes.values()), " or ".join(nodes)
+    raise RuntimeError(f"none of the graph's {total} nodes runs on {provider}, all on {elsewhere}")
 
 
 def _first_call(session: ort.InferenceSession, binding: ort.IOBinding) -> list[ort.OrtValue]:

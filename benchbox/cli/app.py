@@ -409,9 +409,10 @@ def run(
         results,
         strict,
         verbose,
-        Load(arrival, sustained, _typed(ctx)),
+        Load(arrival, sustained),
         allow_emulated=allow_emulated,
         gpu=gpu.Asked(mode, cache, tf32, conv_search),
+        typed=_typed(ctx),
     )
     select = selecting(channels, batch, scale, shape, weights, dtype)
     run_command(options, select, targets)
@@ -419,6 +420,7 @@ def run(
 
 @app.command("compare")
 def compare(
+    ctx: typer.Context,
     names: Names,
     device: Devices = None,
     threads: Threads = None,
@@ -486,6 +488,7 @@ def compare(
         margin=margin,
         allow_emulated=allow_emulated,
         gpu=gpu.Asked(mode, cache, tf32, conv_search),
+        typed=_typed(ctx),
     )
     select = selecting(channels, batch, scale, shape, weights, dtype)
     compare(options, select, targets)
@@ -565,6 +568,7 @@ def profile(
 
 @app.command("doctor")
 def doctor(
+    ctx: typer.Context,
     device: DeviceName = "cpu",
     threads: Threads = None,
     cpus: Cpus = None,
@@ -573,4 +577,4 @@ def doctor(
     """How good a place to measure a device is, why, and what would make it better."""
     from benchbox.cli.doctoring import doctor
 
-    doctor(device, threads, cpus, seconds)
+    doctor(device, threads, cpus, seconds, _typed(ctx))

@@ -8,11 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchbox import devices, emulated, registry, seen
+from benchbox import devices, emulated, providers, registry, seen
 from benchbox.agent import facts
 from benchbox.agent.system import ranges
 from benchbox.cli import gpucheck, parsing
 from benchbox.cli.output import console
+from benchbox.cli.progress import Live
 from benchbox.conditions import LABELS
 from benchbox.devices import Device
 from benchbox.errors import DeviceError, UsageError
@@ -51,7 +52,7 @@ def add(
     advice = "" if install else f"; try it: benchbox device check {name}"
     console().print(f"{name} is in {path}{advice}", markup=False)
     if install:
-        check(name, install=True, clean=False)
+        check(name, "", install=True, clean=False)
 
 
 def remove(name: str) -> None:
@@ -63,9 +64,14 @@ def remove(name: str) -> None:
     console().print(f"{name} is no longer in {path}", markup=False)
 
 
-def check(name: str, *, install: bool, clean: bool) -> None:
-    """Print what a device is; raises DeviceError when it is not usable."""
-    device = devices.resolve(name)
+def check(name: str, provider: str, *, install: bool, clean: bool) -> None:
+    """Print what a device is; raises DeviceError when it is not usable.
+
+    A `provider` that is named measures what a GPU does at best.
+    """
+    device = devices.resolve(name, provider=providers.named(provider) if provider else "")
+    if provider and not device.gpu:
+        raise UsageError(f"--provider: only for GPUs, and device {name!r} is none")
     if device.gpu:
         gpucheck.check(device, "--install" * install or "--clean" * clean)
         return
@@ -81,7 +87,9 @@ def check(name: str, *, install: bool, clean: bool) -> None:
     if is_busy:
         stdout.print(f"{device.name} is in use: another benchbox is timing on it", markup=False)
         return
-    with open_agent(device) as agent:  # that it starts there is the better half of being ready
+    with Live(console(stderr=True), 1) as live:
+        agent = open_agent(device, live.sending)
+    with agent:  # that it starts there is the better half of being ready
         if reason := emulated.reason(agent):
             _print([("emulation", reason)])
     stdout.print(f"{device.name} is ready", markup=False)
@@ -119,6 +127,8 @@ def _prepare(device: Device, stderr: Console, *, install: bool, clean: bool) -> 
         if board.lacks:
             stderr.print("installing what an agent needs there")
             board.install()
+        elif board.brings_runtime:
+            stderr.print("nothing to install: no Python there, so that the native runner is sent")
         else:
             stderr.print("nothing to install: an agent has what it needs there")
 

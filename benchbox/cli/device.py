@@ -71,6 +71,12 @@ def check(
             "--clean", help="empty benchbox's folder there, what --install made with it, then check"
         ),
     ] = False,
+    provider: Annotated[
+        str,
+        typer.Option(
+            "--provider", help="of a GPU: torch, where ONNX Runtime has no CUDA (default cuda)"
+        ),
+    ] = "",
 ) -> None:
     """Reach a device, and say what it is and what it lacks; exits 6 for one that is not usable.
 
@@ -78,4 +84,4 @@ def check(
     """
     from benchbox.cli import boards
 
-    boards.check(name, install=install, clean=clean)
+    boards.check(name, provider, install=install, clean=clean)

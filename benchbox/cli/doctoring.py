@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from itertools import cycle, islice
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.text import Text
 from benchbox import devices, emulated, host
 from benchbox import doctor as diagnosis
 from benchbox.cli import parsing
+from benchbox.cli.defaults import Place, fitting
 from benchbox.cli.output import console
 from benchbox.errors import CaseError, DeviceError
 from benchbox.render.cells import printable
@@ -25,10 +26,14 @@ INDENT = "      "  # the width of a severity, and two
 Used = dict[tuple[int, float], tuple[str, float]]  # by pid and start: name, processor time in s
 
 
-def doctor(name: str, threads: int | None, cpus: str | None, seconds: float) -> None:
+def doctor(
+    name: str, threads: int | None, cpus: str | None, seconds: float, typed: Set[str]
+) -> None:
     """Watch a device for some seconds, then print how good a place to measure it is, and why."""
-    device = devices.resolve(parsing.one_device(name), threads, parsing.one_choice(cpus))
-    with open_agent(device) as agent:
+    name, asked = parsing.one_device(name), Place(threads, [parsing.one_choice(cpus)], [""])
+    own = fitting(asked, name, typed)
+    device = devices.resolve(name, own.threads, own.cpus[0])
+    with open_agent(device, python_for="doctor") as agent:
         emulated.require_real(agent, device.name, "speed to watch")
         before = _used()
         try:

@@ -1,6 +1,6 @@
 """The options of `benchbox run` and `compare` that are for GPUs alone."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ Choice = TypeVar("Choice", bound=str)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The options as typed; None, or False, is what nobody asked for."""
+    """The options; None, or False, is what nobody asked for."""
 
     mode: str | None = None
     cache: str | None = None
@@ -27,6 +27,10 @@ class Asked:
         """Return how each GPU is driven, one after the other; raises UsageError."""
         cache, search = _one(CACHES, self.cache), _one(SEARCHES, self.conv_search)
         return [Driving(mode, cache, self.tf32, search) for mode in self._modes()]
+
+    def among(self, names: Set[str]) -> "Asked":
+        """Return those of the options that have such names."""
+        return Asked(**{name: getattr(self, name) for name in OPTIONS if name in names})
 
     def _modes(self) -> list[Mode]:
         words = [word.strip() for word in (self.mode or MODES[0]).split(",")]
@@ -41,33 +45,37 @@ def _one(choices: Sequence[Choice], word: str | None) -> Choice:
     return next((choice for choice in choices if choice == word), choices[0])
 
 
-def driven(places: Sequence[Device], asked: Asked) -> list[Device]:
+def driven(
+    places: Sequence[Device], asked: Asked, typed: Set[str] = frozenset(OPTIONS)
+) -> list[Device]:
     """Return the devices, each GPU once for each way in which it is to be driven.
 
-    Raises UsageError for options that a device has no use for.
+    Raises UsageError for options that a device has no use for and that were `typed`.
     """
     drivings = asked.drivings()
-    if asked != Asked():
-        _require_gpus(places, asked)
+    if asked.among(typed) != Asked():
+        _require_gpus(places, asked.among(typed))
     result: list[Device] = []
     for place in places:
+        ways = drivings[:1] if providers.runs_modules(place.provider) else drivings
         if place.driving is None:
             result.append(place)
-        for driving in drivings if place.driving else ():
-            name = f"{place.name}-{driving.mode}" if len(drivings) > 1 else place.name
+        for driving in ways if place.driving else ():
+            name = f"{place.name}-{driving.mode}" if len(ways) > 1 else place.name
             result.append(replace(place, name=name, driving=driving.by(place.provider)))
     return result
 
 
 def _require_gpus(places: Sequence[Device], asked: Asked) -> None:
-    first = next(option for name, option in OPTIONS.items() if getattr(asked, name))
-    modules = [place for place in places if place.gpu and place.driving is None]
+    modules = [place for place in places if providers.runs_modules(place.provider)]
     for place in places:
         if not place.gpu:
+            first = _options(asked)[0]
             raise UsageError(f"{first}: only for GPUs, and device {place.name!r} is none")
-    if all(place.driving is None for place in places):
+    own = _options(replace(asked, cache=None, conv_search=None))
+    if own and len(modules) == len(places):
         by = ", ".join(dict.fromkeys(providers.short(place.provider) for place in places))
-        raise UsageError(f"{first}: only for ONNX Runtime on GPUs, not for --provider {by}")
+        raise UsageError(f"{own[0]}: only for ONNX Runtime on GPUs, not for --provider {by}")
     if asked.tf32 and modules:
         by = providers.short(modules[0].provider)
         raise UsageError(f"--tf32: --provider {by} is timed without TF32; leave one of them out")
@@ -77,13 +85,17 @@ def _require_gpus(places: Sequence[Device], asked: Asked) -> None:
         )
 
 
-def refuse_loads(places: Sequence[Device], load: Load) -> None:
+def _options(asked: Asked) -> list[str]:
+    return [option for name, option in OPTIONS.items() if getattr(asked, name)]
+
+
+def refuse_loads(places: Sequence[Device], load: Load, typed: Set[str]) -> None:
     """Raise UsageError for a load on a GPU: of its time there, only that in a row is measured."""
-    for option, text in (("--arrival", load.arrival), ("--sustained", load.sustained)):
+    for name in ("arrival", "sustained"):
         for place in places:
-            if text is not None and place.gpu:
+            if getattr(load, name) is not None and place.gpu and name in typed:
                 raise UsageError(
-                    f"{option}: only for processors, and device {place.name!r} is a GPU; leave "
+                    f"--{name}: only for processors, and device {place.name!r} is a GPU; leave "
                     "it out"
                 )
 
@@ -92,7 +104,7 @@ def require(places: Sequence[Device]) -> None:
     """Raise DeviceError unless every GPU asked for can be used; nothing is made for it before."""
     first: dict[tuple[str, str], Device] = {}
     for place in places:
-        if place.driving is not None:
+        if place.driving is not None and not providers.runs_modules(place.provider):
             first.setdefault((place.gpu, place.provider), place)
     for place in first.values():
         require_gpu(place)

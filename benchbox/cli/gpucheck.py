@@ -5,36 +5,53 @@ from typing import Any
 
 from rich.text import Text
 
-from benchbox import ceilings, records
+from benchbox import ceilings, gpus, host, records
 from benchbox.cli.output import console
 from benchbox.devices import Device
 from benchbox.errors import CaseError, DeviceError, UsageError
+from benchbox.providers import runs_modules
 from benchbox.render.cells import printable
 from benchbox.transports import open_agent, require_gpu
 
 GIB = 1 << 30
 TERA, GIGA = 1e12, 1e9
 PRODUCTS = {"fp32": "float32", "tf32": "TF32", "fp16": "float16"}
-HELD = {0x4: "its power limit", 0x8: "hardware slowdown", 0x20: "heat", 0x40: "heat"}
+# Of gpu_throttle_bits, as benchbox.agent.nvml has them.
+HELD = {
+    0x4: "its power limit",
+    0x8: "hardware slowdown",
+    0x20: "heat",
+    0x40: "heat",
+    0x80: "the power brake of its hardware",
+}
 
 
 def check(device: Device, option: str) -> None:
     """Print what a GPU is, measure its ceilings, print and keep them; raises DeviceError."""
     if option:
         raise UsageError(f"{option}: for boards; of device {device.name!r} nothing is installed")
-    require_gpu(device)
+    if not runs_modules(device.provider):
+        require_gpu(device)
     stdout = console()
     with open_agent(device) as agent:
-        facts = agent.hello["host"]["gpu"]
+        facts, versions = agent.hello["host"]["gpu"], agent.hello["versions"]
         try:
             measured, seen = agent.ceilings()
         except CaseError as error:
             raise DeviceError(f"device {device.name!r}: {error}") from None
     for label, value in [*_facts(facts), *_now(seen), *_ceilings(measured)]:
         stdout.print(Text(f"{label:<13} {printable(value)}"))
-    ceilings.save(facts, measured, records.now())
-    stdout.print(
-        f"{device.name} is ready; tables now show each case's share of these", markup=False
+    identity = gpus.identity(facts, device.provider, versions)
+    is_kept = ceilings.save(identity, measured, records.now())
+    stdout.print(f"{device.name} is ready; {_shown(is_kept)}", markup=False)
+
+
+def _shown(is_kept: bool) -> str:
+    """Return whether tables will show the ceilings."""
+    if is_kept:
+        return "tables now show each case's share of these"
+    return (
+        f"tables cannot show each case's share of these, as {host.cache_folder()} cannot be written"
     )
 
 
@@ -70,8 +87,14 @@ def _now(seen: Mapping[str, float]) -> list[tuple[str, str]]:
         rows.append(("held down by", ", ".join(held)))
     if "gpu_other_processes" in seen:
         count = int(seen["gpu_other_processes"])
-        rows.append(("others on it", f"{count} processes; end them first" if count else "none"))
+        rows.append(("others on it", _others(count)))
     return rows
+
+
+def _others(count: int) -> str:
+    if not count:
+        return "none"
+    return "1 process; end it first" if count == 1 else f"{count} processes; end them first"
 
 
 def _ceilings(measured: Mapping[str, float]) -> list[tuple[str, str]]:

@@ -17,27 +17,30 @@ MEANINGLESS = {"quick": "--quick", "precision": "--precision", "max_time": "--ma
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The two options as typed; `typed` names all options that stand on the command line.
-
-    Others have their value from the environment or from benchbox.toml, where they may be meant for
-    ordinary runs.
-    """
+    """The two options, as text."""
 
     arrival: str | None = None
     sustained: str | None = None
-    typed: Set[str] = frozenset()
 
 
-def adapt(plan: Plan, load: Load, cases: int, *, precise: bool, timed: bool) -> Plan:
+def adapt(
+    plan: Plan,
+    load: Load,
+    cases: int,
+    *,
+    precise: bool,
+    timed: bool,
+    typed: Set[str] = frozenset(),
+) -> Plan:
     """Return the plan of so many cases under a load.
 
-    `precise` and `timed` tell whether precision and longest time were asked for. Raises UsageError
-    for options that exclude each other.
+    `precise` and `timed` tell whether precision and longest time were asked for, `typed` which
+    options stand on the command line. Raises UsageError for those that exclude each other.
     """
     if load.arrival is not None and load.sustained is not None:
         raise UsageError("--arrival and --sustained exclude each other: choose one")
     if load.sustained is not None:
-        return _sustained(plan, load.sustained, load.typed, cases)
+        return _sustained(plan, load.sustained, typed, cases)
     if load.arrival is None:
         return plan
     paced = replace(

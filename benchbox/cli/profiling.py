@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -72,9 +73,10 @@ def _collect(
     stderr: Console,
 ) -> bool:
     """Add what becomes of every case; return whether Ctrl-C cut it short."""
+    opening = partial(open_agent, python_for="profile")
     try:
         with _progress(stderr, len(cases)) as show:
-            for outcome in profiling.outcomes(cases, graphs, device, open_agent, show):
+            for outcome in profiling.outcomes(cases, graphs, device, opening, show):
                 outcomes.append(outcome)
                 _say(outcome, len(outcomes), len(cases), stderr)
     except KeyboardInterrupt:

@@ -1,13 +1,13 @@
 """What a run shows on stderr: a live line on a terminal, one plain line per case when piped."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from benchbox import host, specs, telling
+from benchbox import causes, host, specs, telling
 from benchbox.devices import Device
 from benchbox.errors import BenchboxError
 from benchbox.records import Record
@@ -85,16 +85,37 @@ class Live:
                 style="yellow",
             )
 
+    def greeted(self, seen: Mapping[str, float]) -> None:
+        """Warn of what slows a GPU down from the beginning."""
+        where = f"{self._name}: " if self._name else ""
+        for words in causes.of_gpu(seen):
+            self._console.print(
+                f"Warning: {where}when the run began {words}", style="yellow", markup=False
+            )
+
     def loading(self, done: int, total: int) -> None:
         """Show how many graphs are loaded on the device."""
         self._draw("loading", done / total, f"{done} of {total} graphs")
 
-    def sending(self, name: str, sent: int, size: int) -> None:
-        """Show how much of a file is sent to the device; say it once when there is no live line."""
+    def sending(self, name: str, sent: int, size: int | None) -> None:
+        """Show how much of a file is sent to the device; say it once when there is no live line.
+
+        It has no size while it is yet being made here.
+        """
+        if size is None:
+            self._making(name)
+            return
         if self._bar is None and size > WORTH_SAYING and name not in self._sent:
             self._say(f"sending {name}, {size / MB:.0f} MB")
         self._sent.add(name)
         self._draw("sending", sent / size if size else 1.0, f"{name}, {_of(sent, size)}")
+
+    def _making(self, name: str) -> None:
+        what = f"{name}, kept for later runs"
+        if self._bar is None and name not in self._sent:
+            self._say(f"building {what}")
+        self._sent.add(name)
+        self._draw("building", 0.0, what)
 
     def cooling(self, now_c: float, goal_c: float, left_s: float) -> None:
         """Show how warm the device is that cools down, and for how long that may take."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from rich.console import Console
 from benchbox import devices, providers, reading, records, runner, specs, stats, together
 from benchbox.cli import gpu, loads, parsing
 from benchbox.cli.app import INTERRUPTED, Channels, Dtype
+from benchbox.cli.defaults import Place, fitting
 from benchbox.cli.gpu import Asked
 from benchbox.cli.loads import Load
 from benchbox.cli.output import Targets, console
@@ -39,7 +40,11 @@ DIGEST_CHARACTERS = 8
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of `benchbox run` and `benchbox compare` as typed; of the latter, `margin`."""
+    """The options of `benchbox run` and `benchbox compare`; of the latter, `margin`.
+
+    `typed` names those that stand on the command line. Others have their value from the environment
+    or from benchbox.toml, where they may be meant for other runs.
+    """
 
     names: Sequence[str]
     devices: Sequence[str]
@@ -60,6 +65,7 @@ class Options:
     margin: str | None = None
     allow_emulated: bool = False
     gpu: Asked = field(default_factory=Asked)
+    typed: Set[str] = frozenset()
 
 
 def run_command(
@@ -86,7 +92,7 @@ def carry_out(
     if options.allow_emulated and options.load.sustained:
         raise UsageError("--allow-emulated: not with --sustained, which keeps figures, no samples")
     places = _places(options)
-    gpu.refuse_loads(places, options.load)
+    gpu.refuse_loads(places, options.load, options.typed)
     selected = select(_channels(places))
     gpu.require(places)
     requests = _begun([_request(options, found, name, selected, device) for device in places])
@@ -120,14 +126,15 @@ def _end(ends: Ends, outcomes: Sequence[Outcome], stderr: Console, *, strict: bo
 def _places(options: Options) -> list[Device]:
     """Return the devices asked for, in each cluster and by each provider asked for."""
     by = providers.several(options.provider) if options.provider else [""]
-    choices = parsing.processors(options.cpus)
+    asked = Place(options.threads, parsing.processors(options.cpus), by)
+    wanted = [(each, fitting(asked, each, options.typed)) for each in options.devices]
     places = [
-        devices.resolve(each, options.threads, cpus, provider)
-        for each in options.devices
-        for cpus in choices
-        for provider in by
+        devices.resolve(each, own.threads, cpus, provider)
+        for each, own in wanted
+        for cpus in own.cpus
+        for provider in own.providers
     ]
-    places = gpu.driven(places, options.gpu)
+    places = gpu.driven(places, options.gpu, options.typed)
     names = [device.name for device in places]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"--device {twice[0]}: given twice")
@@ -188,7 +195,7 @@ def _request(
         specs=found,
         selection=selected,
         device=device,
-        plan=plan(options, found, selected),
+        plan=plan(options, found, selected, is_gpu=bool(device.gpu)),
         results=options.results,
         resume=options.resume,
         allow_emulated=options.allow_emulated,
@@ -266,8 +273,13 @@ def selection(
     )
 
 
-def plan(options: Options, found: Sequence[BlockSpec], selected: Selection) -> Plan:
-    """Return the plan that the options ask for; max_time grows with the number of cases."""
+def plan(
+    options: Options, found: Sequence[BlockSpec], selected: Selection, *, is_gpu: bool = False
+) -> Plan:
+    """Return the plan that the options ask for; max_time grows with the number of cases.
+
+    A load that is no more than a default is none on a GPU.
+    """
     published = PUBLISHED if options.margin is None else COMPARED
     base = QUICK if options.quick else published
     count = sum(len(spec.cases(selected)) for spec in found)
@@ -284,8 +296,8 @@ def plan(options: Options, found: Sequence[BlockSpec], selected: Selection) -> P
         cooldown_s=parsing.seconds(options.cooldown, "--cooldown") if options.cooldown else 0.0,
     )
     precise, timed = options.precision is not None, options.max_time is not None
-    quick = options.quick
-    return loads.adapt(ordinary, options.load, count, precise=precise or quick, timed=timed)
+    load, precise = Load() if is_gpu else options.load, precise or options.quick
+    return loads.adapt(ordinary, load, count, precise=precise, timed=timed, typed=options.typed)
 
 
 def _epilogue(stderr: Console, outcome: Outcome) -> None:

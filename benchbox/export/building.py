@@ -60,13 +60,17 @@ def _module(request: Mapping[str, Any]) -> object:
 
 def arrays(result: object) -> list["Array"]:
     """Return the tensors in what a module gave, as arrays; raises CaseError unless finite."""
+    outputs: list[Array] = [tensor.cpu().numpy() for tensor in tensors(result)]
+    check_finite(outputs)
+    return outputs
+
+
+def tensors(result: object) -> list["torch.Tensor"]:
+    """Return the tensors in what a module gave, in order."""
     import torch
     from torch.utils import _pytree
 
-    leaves = _pytree.tree_leaves(result)
-    outputs = [leaf.cpu().numpy() for leaf in leaves if isinstance(leaf, torch.Tensor)]
-    check_finite(outputs)
-    return outputs
+    return [leaf for leaf in _pytree.tree_leaves(result) if isinstance(leaf, torch.Tensor)]
 
 
 def call(module: "torch.nn.Module", feeds: Sequence["Array"]) -> list["Array"]:

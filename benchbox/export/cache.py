@@ -72,7 +72,8 @@ def _own_code() -> str:
     """Return the digest of the modules that export, verify and count."""
     own, device = (Path(str(module.__file__)).parent for module in (costs, agent))
     here = Path(__file__).parent
-    files = [*sorted(own.glob("*.py")), device / "inputs.py", device / "session.py"]
+    shared = [device / name for name in ("inputs.py", "likeness.py", "session.py")]
+    files = [*sorted(own.glob("*.py")), *shared]
     names = ("worker.py", "building.py", "builders.py", "calling.py", "folding.py", "halving.py")
     files += [here / name for name in (*names, "verifying.py")]
     text = b"".join(path.read_bytes() for path in files)

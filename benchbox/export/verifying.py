@@ -12,10 +12,6 @@ if TYPE_CHECKING:
     Array = NDArray[np.generic]
 
 TOLERANCE = 1e-4  # relative and absolute, of ONNX Runtime's output against torch's
-# Of a float16 output's root mean square. Each value is rounded by 5e-4 at most, which 131 graphs of
-# benchbox with random weights let grow to 0.2 to 8%, most of all coordinate attention; what has
-# nothing to do with the float32 output is apart by 100% and more.
-HALF_TOLERANCE = 0.2
 
 
 def check_finite(outputs: Sequence["Array"], where: str = "") -> None:
@@ -55,9 +51,11 @@ def difference(
 def half_difference(expected: Sequence["Array"], actual: Sequence["Array"]) -> float:
     """Return the largest absolute difference of float16 outputs to the `expected` ones.
 
-    Raises CaseError when they are apart by more than HALF_TOLERANCE.
+    Raises CaseError when they are apart by more than benchbox.agent.likeness.HALF_TOLERANCE.
     """
     import numpy as np
+
+    from benchbox.agent import likeness
 
     _require_alike(expected, actual)
     largest = 0.0
@@ -66,12 +64,11 @@ def half_difference(expected: Sequence["Array"], actual: Sequence["Array"]) -> f
         if not apart.size:
             continue
         largest = max(largest, float(apart.max()))
-        size = float(np.sqrt(np.square(one.astype(np.float64)).mean()))
-        share = float(np.sqrt(np.square(apart).mean())) / size if size else float(apart.max() > 0)
-        if share > HALF_TOLERANCE:
+        off = likeness.share(one, other)
+        if off > likeness.HALF_TOLERANCE:
             raise CaseError(
-                f"output {index + 1} in float16 is {share:.0%} off that in float32, more than "
-                f"{HALF_TOLERANCE:.0%}; such a graph is not timed"
+                f"output {index + 1} in float16 is {off:.0%} off that in float32, more than "
+                f"{likeness.HALF_TOLERANCE:.0%}; such a graph is not timed"
             )
     return largest
 

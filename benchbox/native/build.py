@@ -4,7 +4,7 @@ import hashlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -18,9 +18,10 @@ FLAGS = ("-std=gnu17", "-O2", "-Wall", "-Wextra", "-pthread")
 LIBRARIES = ("-ldl", "-lm")
 
 
-def build(machine: str) -> Path:
+def build(machine: str, making: Callable[[], None] = lambda: None) -> Path:
     """Return the runner for a machine, compiled now where the cache has none of these sources.
 
+    `making` is called first where it is compiled.
     Raises UsageError where there is no compiler, DeviceError where there is no runner for it.
     """
     if machine not in MACHINES:
@@ -30,6 +31,7 @@ def build(machine: str) -> Path:
         )
     runner = cache_folder() / f"runner-{machine}-{_digest()}"
     if not runner.exists():
+        making()
         runner.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=runner.parent) as folder:
             compile_to(Path(folder, runner.name), machine, ("-s",)).replace(runner)

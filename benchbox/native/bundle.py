@@ -6,7 +6,7 @@ with it, and its loader starts the runner: nothing of the device is used but its
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,14 +47,16 @@ class Bundle:
         return [loader, "--library-path", folder, runner, library]
 
 
-def bundle(machine: str) -> Bundle:
+def bundle(machine: str, making: Callable[[], None] = lambda: None) -> Bundle:
     """Return the runner for a machine, as uname calls it, with the ONNX Runtime that is used here.
 
+    `making` hears of what the cache lacks before that is compiled or fetched, which takes a while.
     Raises UsageError where it cannot be built, DeviceError where its parts cannot be fetched.
     """
-    runner, version = build(machine), host.onnxruntime_version()
+    runner, version = build(machine, making), host.onnxruntime_version()
     folder = cache_folder() / f"libraries-{machine}-{version or 'newest'}"
     if not folder.exists():
+        making()
         with tempfile.TemporaryDirectory(dir=runner.parent) as made:
             unfinished = Path(made, "made")
             unfinished.mkdir()

@@ -71,15 +71,14 @@ class Record:
     `paper` is what a paper prints of the case as a network, in millions and percent.
     `nodes` says how many nodes of the graph each provider ran, None where that is not told.
     `types` says how many nodes of a float16 graph gave which type, None where that is not told.
-    `span_s` is what a call takes on the GPU itself, None where that is not told.
     `gpu_bytes` is what loading it and its first calls took of the GPU's memory.
-    `spans` are its figures on a GPU, where ONNX Runtime ran it there.
+    `spans` are its figures on a GPU, where it ran there.
     `cooldowns` are the waits for the device to cool down before the sessions that timed it.
     With `arrival` its calls came at a rate, which `latency` and `relative` are about; with
     `sustained` it ran for minutes, and `latency` is its steady state.
     `gate` holds the states of the processor in which its samples count, `state_shift` is that state
-    over the one of earlier runs on the machine, above 1 where it is slower. `index` is the place of
-    the case in its run.
+    over the one of earlier runs on the machine, above 1 where it is slower. On a GPU it is of the
+    GPU, and `host_shift` of the processor beside it. `index` is the place of the case in its run.
     """
 
     index: int
@@ -110,13 +109,13 @@ class Record:
     peak_bytes: int | None = None
     nodes: Mapping[str, int] | None = None
     types: Mapping[str, int] | None = None
-    span_s: float | None = None
     gpu_bytes: int | None = None
     latency: Latency | None = None
     spans: Spans | None = None
     relative: Interval | None = None
     gate: Gate = OPEN
     state_shift: float | None = None
+    host_shift: float | None = None
     arrival: Arrival | None = None
     sustained: Sustained | None = None
     cooldowns: Sequence[Cooldown] = ()

@@ -1,8 +1,8 @@
 """One run on several devices: a column per device, the same graphs everywhere."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from benchbox import comparing, gpus, launching, reading, verdicts
+from benchbox import comparing, launching, providers, reading, verdicts
 from benchbox.records import Record, Run, SpecFacts
 from benchbox.render import units
 from benchbox.render.cells import (
@@ -22,20 +22,19 @@ from benchbox.render.cells import (
 )
 
 PLANNED = ("margin", "batch", "shapes", "weights", "dtype")
-DRIVING = tuple(name for name in gpus.OPTIONS if name != "mode")
+ON_GPU = (launching.SPAN, launching.SHARE)
 
 
-def tables_of(runs: Sequence[Run], *, verbose: bool = False, measured: bool = False) -> list[Table]:
+def tables_of(runs: Sequence[Run], *, verbose: bool = False) -> list[Table]:
     """Return the tables of runs: one of all where they are one run on several devices.
 
-    With `measured` they say on which processor, by which versions and when; with `verbose` the
-    table of each device follows.
+    With `verbose` the table of each device follows.
     """
     is_across = _is_across(runs)
     together = [_table(runs, facts) for facts in _specs(runs)] if is_across else []
     if together and not verbose:
         return together
-    own = [table for run in runs for table in run_tables(run, verbose=verbose, measured=measured)]
+    own = [table for run in runs for table in run_tables(run, verbose=verbose)]
     return [*together, *own]
 
 
@@ -54,12 +53,18 @@ def _is_across(runs: Sequence[Run]) -> bool:
 
 
 def _driven_alike(runs: Sequence[Run]) -> bool:
-    """Return whether the GPUs among the devices differ in their mode alone, which names tell.
+    """Return whether the GPUs among the devices differ in nothing but what their names tell.
 
+    That is their mode, and whether PyTorch makes the calls, by its own choice of convolutions.
     What an option means nothing to is as good as any: it has None there.
     """
-    plans = [run.context.plan for run in runs if "mode" in run.context.plan]
-    return all(len({plan.get(name) for plan in plans} - {None}) <= 1 for name in DRIVING)
+    driven = [run.context for run in runs if "mode" in run.context.plan]
+    by_graph = [each for each in driven if not providers.runs_modules(each.provider)]
+    alike = {"cache": driven, "tf32": driven, "conv_search": by_graph}
+    return all(
+        len({context.plan.get(name) for context in own} - {None}) <= 1
+        for name, own in alike.items()
+    )
 
 
 def _what(run: Run) -> tuple[str, ...]:
@@ -86,7 +91,7 @@ def _table(runs: Sequence[Run], facts: SpecFacts) -> Table:
             Column("memory (MB)", tuple(memory(record.cost) for record in known), drop=1),
             *([Column("relative FLOPs", tuple(ratios))] if is_compared else []),
             *(Column(f"{run.context.device} (ms)", _cells(run, keys)) for run in runs),
-            *(column for run in runs if (column := _on_gpu(run, keys)).known),
+            *(column for run in runs for column in _on_gpu(run, keys) if column.known),
         ),
         groups=tuple(heading(record.group) for record in known),
         lines=tuple(
@@ -94,10 +99,32 @@ def _table(runs: Sequence[Run], facts: SpecFacts) -> Table:
             for run in runs
             for line in reading.failures(run, facts)
         ),
-        reading="\n".join(printable(line) for run in runs for line in _said(run, facts)) or None,
+        reading="\n".join(map(printable, _all_said(runs, facts))) or None,
         notes=tuple(map(printable, _notes(runs, facts))),
         elsewhere="--verbose and the CSV have all",
     )
+
+
+def _all_said(runs: Sequence[Run], facts: SpecFacts) -> list[str]:
+    """Return what each run says in words, then what launching costs where a GPU has two modes."""
+    return [
+        *(line for run in runs for line in _said(run, facts)),
+        *(
+            f"{name}: {said}"
+            for name, graph, eager in _in_both_modes(runs)
+            if (said := launching.in_both_modes(graph, eager, facts.name))
+        ),
+    ]
+
+
+def _in_both_modes(runs: Sequence[Run]) -> Iterator[tuple[str, Run, Run]]:
+    """Yield the name of each GPU that is there in both modes, and its runs in them."""
+    by_device = {run.context.device: run for run in runs if "mode" in run.context.plan}
+    for device, run in by_device.items():
+        name = device.removesuffix("-graph")
+        eager = by_device.get(f"{name}-eager")
+        if name != device and eager is not None:
+            yield name, run, eager
 
 
 def _said(run: Run, facts: SpecFacts) -> list[str]:
@@ -120,7 +147,7 @@ def _relative_flops(runs: Sequence[Run], record: Record) -> str:
 
 def _notes(runs: Sequence[Run], facts: SpecFacts) -> list[str]:
     """Return the footnotes of all runs, each of one device alone with its name."""
-    by_run = [(run, reading.notes(run, facts)) for run in runs]
+    by_run = [(run, reading.notes(run, facts, ON_GPU)) for run in runs]
     common = [note for note in by_run[0][1] if all(note in notes for _, notes in by_run)]
     own = [f"{r.context.device}: {n}" for r, notes in by_run for n in notes if n not in common]
     return [*common, *own]
@@ -130,11 +157,18 @@ def _about(run: Run) -> str:
     return printable(f"{setting(run.context, run.records)}; {measured_by(run.context)}")
 
 
-def _on_gpu(run: Run, keys: Sequence[str]) -> Column:
-    """Return what the GPU itself takes, by a device's run."""
+def _on_gpu(run: Run, keys: Sequence[str]) -> list[Column]:
+    """Return the GPU's part in each latency, by a device's run."""
     found = [run.record(key) for key in keys]
-    cells = [launching.alone(record) if record else units.UNKNOWN for record in found]
-    return Column(f"{run.context.device}, GPU (ms)", tuple(cells), drop=2)
+    rows = [launching.shown(run.context, record) if record else {} for record in found]
+    return [
+        Column(
+            f"{run.context.device}, {header}",
+            tuple(row.get(header, units.UNKNOWN) for row in rows),
+            drop=2 + index,
+        )
+        for index, header in enumerate(ON_GPU)
+    ]
 
 
 def _cells(run: Run, keys: Sequence[str]) -> tuple[str, ...]:

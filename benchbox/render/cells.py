@@ -55,12 +55,12 @@ def sections(groups: Sequence[str], columns: Sequence[Column]) -> Iterator[tuple
         before = group
 
 
-def run_tables(run: Run, *, verbose: bool = False, measured: bool = False) -> list[Table]:
-    """Return one table per spec that has records; `measured` says by what and when, too."""
+def run_tables(run: Run, *, verbose: bool = False) -> list[Table]:
+    """Return one table per spec that has records."""
     names = [spec.name for spec in run.context.specs] + [record.spec for record in run.records]
     facts = [run.context.spec(name) for name in dict.fromkeys(names)]
     return [
-        _run_table(run, each, verbose, measured)
+        _run_table(run, each, verbose)
         for each in facts
         if any(record.spec == each.name for record in run.records)
     ]
@@ -107,13 +107,13 @@ def memory(cost: Mapping[str, Any] | None) -> str:
     return units.millions(cost.get("memory_access_bytes") if cost else None)
 
 
-def _run_table(run: Run, facts: SpecFacts, verbose: bool, measured: bool) -> Table:
+def _run_table(run: Run, facts: SpecFacts, verbose: bool) -> Table:
     unordered = [record for record in run.records if record.spec == facts.name]
     records = [unordered[index] for index in by_group([record.group for record in unordered])]
     sentence = reading.sentence(run, facts)
     return Table(
         title=printable(facts.title),
-        about=(setting(run.context, records), *([measured_by(run.context)] if measured else [])),
+        about=(setting(run.context, records), measured_by(run.context)),
         columns=tuple(_columns(run, facts, records, verbose)),
         groups=tuple(heading(record.group) for record in records),
         lines=tuple(printable(line) for line in reading.failures(run, facts)),

@@ -34,8 +34,7 @@ def to_json(frame: "pd.DataFrame") -> str:
 
 def to_markdown(runs: Sequence[Run]) -> str:
     """Return the console's tables as Markdown, each with where and by what it was measured."""
-    tables = tables_of(runs, measured=True)
-    return tables_to_markdown(tables)
+    return tables_to_markdown(tables_of(runs))
 
 
 def tables_to_markdown(tables: Sequence[Table]) -> str:

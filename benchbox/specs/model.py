@@ -67,13 +67,17 @@ class OnnxFile:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A paper's figures for the cases of one platform, by case name, in `unit`."""
+    """A paper's figures for the cases of one platform, by case name, in `unit`.
+
+    They are of calls with `batch` images, and stand beside no others.
+    """
 
     platform: Platform
     unit: Unit
     device: str
     source: str
     figures: Mapping[str, float]
+    batch: int = 1
 
 
 @dataclass(frozen=True, slots=True)

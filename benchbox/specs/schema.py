@@ -78,12 +78,13 @@ class MatchTable(Closed):
 
 
 class PublishedTable(Closed):
-    """`[[published]]`: a paper's figures by case name."""
+    """`[[published]]`: a paper's figures by case name, of calls with `batch` images."""
 
     platform: Literal["gpu", "arm"]
     unit: Literal["images_per_s", "batches_per_s"]
     device: StrictStr
     source: StrictStr
+    batch: Annotated[StrictInt, Field(ge=1)] = 1
     figures: dict[StrictStr, PositiveFloat]
 
 

@@ -45,7 +45,7 @@ def load(path: Path, name: str) -> BlockSpec:
         group_by=table.group_by,
         match=None if table.match is None else Match(table.match.within),
         published=tuple(
-            Published(p.platform, p.unit, p.device, p.source, dict(p.figures))
+            Published(p.platform, p.unit, p.device, p.source, dict(p.figures), p.batch)
             for p in table.published
         ),
         claim=None if table.claim is None else Claim(**table.claim.model_dump()),
@@ -164,19 +164,21 @@ def _case(
         inputs = tuple(_inputs(where, table, args, selection.batch or 1))
     assert source is not None, "checked when the file was read"
     name = _name(path, table, case)
-    figures = next((p.figures for p in table.published if p.platform == platform), {})
+    batch = inputs[0].shape[0] if case.network is not None else selection.batch or 1
     as_printed = not selection.shapes  # else the paper's figures are of other images
+    printed = [p for p in table.published if p.platform == platform and p.batch == batch]
+    figures = printed[0].figures if printed and as_printed else {}
     return Case(
         spec=spec,
         name=name,
         labels=_labels(table, case),
         args=args,
         inputs=inputs,
-        batch=inputs[0].shape[0] if case.network is not None else selection.batch or 1,
+        batch=batch,
         source=source,
         group=_group(table, case) or "",
         channels=platform,
-        published=figures.get(name) if as_printed else None,
+        published=figures.get(name),
         printed=case.printed.gpu if platform == "gpu" else case.printed.arm,
         note=case.notes.gpu if platform == "gpu" else case.notes.arm,
         dtype=precision(inputs),

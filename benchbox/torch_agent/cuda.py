@@ -1,93 +1,160 @@
-"""Calls on a GPU: awaited, captured as one CUDA graph, and timed by the GPU itself."""
+"""What is torch's own on a GPU; clock, probes and loop are those of ONNX Runtime's calls there.
 
-import statistics
-import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+All of torch's calls go to one stream, which is not the default one, and all that times them is put
+into the same stream by CUDA's runtime library, the one that torch has loaded.
+"""
 
-from benchbox.agent.gputiming import HOLD, HOLD_MORE_NS, LONGEST_HOLD_NS
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
-CYCLES_PER_NS = 3  # of a GPU's clock, which none exceeds; at a lower one it waits longer
+from benchbox.agent import cudart, gemm, gpulibraries, inputs
+from benchbox.agent.gpucard import Card
+from benchbox.agent.gpuqueue import Stream
+from benchbox.agent.gpusentinel import Products
+from benchbox.agent.stdio import Message
+from benchbox.export import building
+
+if TYPE_CHECKING:
+    import torch
+
+    from benchbox.agent.likeness import Array
+
 WARMUPS = 3  # before a capture: libraries allocate and choose their kernels in the first calls
-SPANS = 20
 
 Result = TypeVar("Result")
 
 
-class Event(Protocol):
-    """A mark in the GPU's queue."""
+def require() -> None:
+    """Raise ValueError, with what to do, unless this torch finds a GPU."""
+    import torch
 
-    def record(self) -> None:
-        """Put the mark behind what is queued."""
-
-    def elapsed_time(self, end: "Event") -> float:
-        """Return the milliseconds from this mark to `end`, both reached."""
-
-
-class Stream(Protocol):
-    """A queue of the GPU."""
-
-    def wait_stream(self, stream: "Stream") -> None:
-        """Let this queue wait for what is in the other now."""
+    if torch.version.cuda and torch.cuda.is_available():
+        return
+    why = "finds no GPU" if torch.version.cuda else "is built without CUDA"
+    raise ValueError(
+        f"this torch ({torch.__version__}) {why}; install one that has it, or time on --device cpu"
+    )
 
 
-class Graph(Protocol):
-    """A captured CUDA graph."""
+def opened(index: int, driving: Message) -> Card:
+    """Return the GPU `index`, with the stream that torch's calls in this thread go to from now on.
 
-    def replay(self) -> None:
-        """Queue all that was captured."""
+    Raises ValueError where it cannot be used.
+    """
+    import torch
 
-
-class Cuda(Protocol):
-    """What of torch.cuda is used here; it works on the current device."""
-
-    def synchronize(self) -> None:
-        """Wait until the GPU has done all that is queued."""
-
-    def hold(self, ns: int) -> None:
-        """Let what is queued from now on wait for at least `ns`."""
-
-    def event(self) -> Event:
-        """Return a mark that takes the time."""
-
-    def side_stream(self) -> Stream:
-        """Return another queue."""
-
-    def current_stream(self) -> Stream:
-        """Return the queue that calls go to."""
-
-    def on(self, stream: Stream) -> AbstractContextManager[object]:
-        """Let calls go to a queue meanwhile."""
-
-    def new_graph(self) -> Graph:
-        """Return a graph to capture into."""
-
-    def capturing(self, graph: Graph) -> AbstractContextManager[object]:
-        """Capture calls meanwhile, instead of running them."""
+    major = int(str(torch.version.cuda).partition(".")[0])
+    try:
+        runtime = cudart.Runtime(gpulibraries.runtime(major))
+        every = driving["conv_search"] == "exhaustive"
+        return Card(runtime, index, partial(_begun, every_algorithm=every), driving)
+    except RuntimeError as error:
+        raise ValueError(str(error)) from None
 
 
-def awaited(cuda: Cuda, call: Callable[[], Result]) -> Callable[[], Result]:
+def _begun(
+    device: cudart.Device, *, every_algorithm: bool
+) -> tuple[Stream, Products, Mapping[str, str]]:
+    """Choose the device, full precision, and a stream; raises RuntimeError where torch does not.
+
+    With `every_algorithm` of cuDNN's tried for each convolution, and else by its heuristics.
+    """
+    import torch
+
+    torch.cuda.set_device(device.index)
+    torch.backends.cudnn.benchmark = every_algorithm
+    torch.backends.cudnn.benchmark_limit = 0  # none; torch would try the first ten
+    # Convolutions would round their factors to ten bits (TF32), which ONNX Runtime here does only
+    # when asked to. By the older names of the two switches: what is set by the newer ones, some
+    # versions of torch.compile fail to read.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    own = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # as torch has it
+    torch.cuda.set_stream(own)
+    used = torch.cuda.current_stream()
+    if torch.cuda.current_device() != device.index or used.cuda_stream != own.cuda_stream:
+        raise RuntimeError(
+            f"torch's calls go to {used}, not to the stream that is timed, {own} of GPU "
+            f"{device.index}: its figures would be wrong"
+        )
+    options = {
+        "cudnn.allow_tf32": str(False),
+        "cuda.matmul.allow_tf32": str(False),
+        "cudnn.benchmark": str(torch.backends.cudnn.benchmark),
+        "cudnn.benchmark_limit": str(torch.backends.cudnn.benchmark_limit),
+    }
+    return Stream(device, own.cuda_stream), product, options
+
+
+def product(size: int, dtype: str, *, tf32: bool) -> Callable[[], object]:
+    """Return what puts a product of two matrices into torch's stream.
+
+    It is a Products of benchbox.agent.gpusentinel.
+    """
+    import torch
+
+    matmul = torch.backends.cuda.matmul
+    left, right = (
+        torch.from_numpy(inputs.make(name, [size, size], dtype, 0)).to("cuda")
+        for name in (gemm.LEFT, gemm.RIGHT)
+    )
+    target = torch.empty_like(left)
+
+    def enqueue() -> None:
+        matmul.allow_tf32 = tf32
+        torch.mm(left, right, out=target)
+        matmul.allow_tf32 = False
+
+    return enqueue
+
+
+def awaited(call: Callable[[], Result]) -> Callable[[], Result]:
     """Return the call with the wait until the GPU is done, which is what a user waits for."""
+    import torch
+
+    wait = torch.cuda.current_stream().synchronize
 
     def run() -> Result:
         result = call()
-        cuda.synchronize()
+        wait()
         return result
 
     return run
 
 
-def captured(cuda: Cuda, call: Callable[[], Result]) -> Callable[[], Result]:
-    """Return what replays the call from one CUDA graph; its result lies where it always does."""
-    side = cuda.side_stream()
-    side.wait_stream(cuda.current_stream())
-    with cuda.on(side):
+def with_copies(
+    call: Callable[[], object],
+    tensors: "Sequence[torch.Tensor]",
+    sources: "Sequence[torch.Tensor]",
+) -> "Callable[[], list[Array]]":
+    """Return the call with its input copied from `sources` on the host, its output back there."""
+
+    def run() -> "list[Array]":
+        for tensor, source in zip(tensors, sources, strict=True):
+            tensor.copy_(source)
+        return [each.cpu().numpy() for each in building.tensors(call())]
+
+    return run
+
+
+def captured(call: Callable[[], Result]) -> Callable[[], Result]:
+    """Return what replays the call from one CUDA graph; its result lies where it always does.
+
+    It is captured in a stream of its own, where its first calls were made, as libraries keep
+    handles and workspaces by stream: with a graph that is given up some versions of torch give back
+    cuBLAS's workspace of its stream, whatever other graph was captured there.
+    """
+    import torch
+
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # as torch has it
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
         for _ in range(WARMUPS):
             call()
-    cuda.current_stream().wait_stream(side)
-    graph = cuda.new_graph()
-    with cuda.capturing(graph):
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=side):
         result = call()
 
     def replay() -> Result:
@@ -97,73 +164,8 @@ def captured(cuda: Cuda, call: Callable[[], Result]) -> Callable[[], Result]:
     return replay
 
 
-def span_s(
-    cuda: Cuda, call: Callable[[], object], clock: Callable[[], int] = time.perf_counter_ns
-) -> float:
-    """Return the seconds that the GPU takes for a call that is not awaited: the median of SPANS.
+def release() -> None:
+    """Give back what torch keeps of the GPU's memory and does not use."""
+    import torch
 
-    As benchbox.agent.gputiming does it: the queue is held until all of the call is in it, else it
-    would be the launching that is timed.
-    """
-    spans_ms = []
-    begin = clock()
-    call()
-    hold_ns = min(LONGEST_HOLD_NS, HOLD * (clock() - begin) + HOLD_MORE_NS)
-    cuda.synchronize()
-    for _ in range(SPANS):
-        start, end = cuda.event(), cuda.event()
-        cuda.hold(hold_ns)
-        start.record()
-        call()
-        end.record()
-        cuda.synchronize()
-        spans_ms.append(start.elapsed_time(end))
-    return statistics.median(spans_ms) / 1e3
-
-
-class TorchCuda:
-    """torch.cuda, which is imported by now."""
-
-    @property
-    def _cuda(self) -> Any:  # noqa: ANN401 - its classes take none but their own kind
-        import torch
-
-        return torch.cuda
-
-    def synchronize(self) -> None:
-        """Wait until the GPU has done all that is queued."""
-        self._cuda.synchronize()
-
-    def hold(self, ns: int) -> None:
-        """Let a kernel that does nothing run for at least `ns`."""
-        self._cuda._sleep(ns * CYCLES_PER_NS)
-
-    def event(self) -> Event:
-        """Return a mark that takes the time."""
-        mark: Event = self._cuda.Event(enable_timing=True)
-        return mark
-
-    def side_stream(self) -> Stream:
-        """Return another queue."""
-        stream: Stream = self._cuda.Stream()
-        return stream
-
-    def current_stream(self) -> Stream:
-        """Return the queue that calls go to."""
-        stream: Stream = self._cuda.current_stream()
-        return stream
-
-    def on(self, stream: Stream) -> AbstractContextManager[object]:
-        """Let calls go to a queue meanwhile."""
-        meanwhile: AbstractContextManager[object] = self._cuda.stream(stream)
-        return meanwhile
-
-    def new_graph(self) -> Graph:
-        """Return a graph to capture into."""
-        graph: Graph = self._cuda.CUDAGraph()
-        return graph
-
-    def capturing(self, graph: Graph) -> AbstractContextManager[object]:
-        """Capture calls meanwhile, instead of running them."""
-        meanwhile: AbstractContextManager[object] = self._cuda.graph(graph)
-        return meanwhile
+    torch.cuda.empty_cache()

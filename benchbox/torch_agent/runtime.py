@@ -3,14 +3,17 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from benchbox import providers
-from benchbox.agent import cudart, gpulibraries, inputs, nvml, system
+from benchbox.agent import inputs, system
 from benchbox.agent.counters import Seen
-from benchbox.agent.runtime import Session
+from benchbox.agent.gpucard import Card
+from benchbox.agent.runtime import GpuSession, Session
 from benchbox.agent.stdio import Message, Refusal
 from benchbox.errors import BenchboxError
 from benchbox.export import building
@@ -28,30 +31,27 @@ GPU_TOLERANCE = 1e-3  # its libraries sum up in other orders, or transform convo
 PARALLEL = 1 << 20  # elements; operations on so many use every thread
 
 
-def watcher(index: int, version: str) -> nvml.Nvml | None:
-    """Return what watches GPU `index` of a PyTorch for this CUDA; None where nothing can.
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What calls a module, its input where it runs, and the same in the host's memory."""
 
-    Made before the first context, as benchbox.agent.nvml says.
-    """
-    try:
-        library = gpulibraries.runtime(int(version.partition(".")[0]))
-        return nvml.Nvml(cudart.Runtime(library).bus_id(index))
-    except (RuntimeError, ValueError):
-        return None
+    call: Callable[[], object]
+    tensors: "list[torch.Tensor]"
+    sources: "list[torch.Tensor]"
 
 
 class TorchRuntime:
     """PyTorch in eager mode, compiled, or captured, on a processor or on a GPU."""
 
-    def __init__(self, gpus: cuda.Cuda | None = None) -> None:
-        """Wait for a `hello`; `gpus` takes the place of torch.cuda."""
-        self._cuda = gpus or cuda.TorchCuda()
+    def __init__(self) -> None:
+        """Wait for a `hello`."""
+        self.gpu: Card | None = None
         self._reference = Reference()
         self._modes = contextlib.ExitStack()
         self._provider, self._gpu = providers.TORCH, ""
         self._threads = 1
         self._cpus: Sequence[int] = ()
-        self._nvml: nvml.Nvml | None = None
+        self._usable = system.usable_cpus()
 
     def begin(self, request: Message, cpus: Sequence[int]) -> None:
         """Import torch and bind its threads, one to each of `cpus`.
@@ -71,32 +71,24 @@ class TorchRuntime:
 
             torch.set_num_interop_threads(1)
             torch.set_num_threads(self._threads)
-            self._require_gpu()
-        self._check_pool()
         self._modes.enter_context(torch.inference_mode())
+        self._open(request)
+        self._check_pool()
 
-    def _require_gpu(self) -> None:
-        import torch
-
+    def _open(self, request: Message) -> None:
         if not self._gpu:
             providers.require_gpu(self._provider)
             return
-        if not torch.cuda.is_available():
-            why = "finds no GPU" if torch.version.cuda else "is built without CUDA"
-            raise ValueError(
-                f"this torch ({torch.__version__}) {why}; install one that has it, or time on "
-                "--device cpu"
-            )
-        index = int(self._gpu.rpartition(":")[2])
-        self._nvml = watcher(index, str(torch.version.cuda))
-        torch.cuda.set_device(index)
-        torch.zeros(1, device=self._gpu)  # so that it has its context there
-        if self._nvml:
-            self._nvml.adopt()
-        # Convolutions would round their factors to ten bits (TF32), which ONNX Runtime here does
-        # only when asked to.
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
+        cuda.require()
+        with self._anywhere():
+            self.gpu = cuda.opened(int(self._gpu.rpartition(":")[2]), request["driving"])
+
+    @contextmanager
+    def _anywhere(self) -> Iterator[None]:
+        """Let threads that a GPU's driver starts meanwhile run on all processors."""
+        others = [cpu for cpu in self._usable if cpu not in self._cpus]
+        with system.spread([*self._cpus, *others]):
+            yield
 
     def _check_pool(self) -> None:
         """Let every thread work; raises RuntimeError unless each is bound to its processor."""
@@ -112,8 +104,8 @@ class TorchRuntime:
         import torch
 
         found = {"torch": str(torch.__version__)}
-        if self._gpu:
-            found["cuda"] = str(torch.version.cuda)
+        if self.gpu:
+            found |= self.gpu.versions()
         if self._provider == providers.TORCH_COMPILE:
             found["compiler"] = compiling.compiler_version()
         return found
@@ -124,7 +116,7 @@ class TorchRuntime:
 
     def look(self) -> Seen:
         """Return what NVML tells of the GPU, nothing on a processor or without NVML."""
-        return self._nvml.look() if self._nvml else {}
+        return self.gpu.look() if self.gpu else {}
 
     def load(self, request: Message) -> Session:
         """Build a module, call it, and compare it with its graph.
@@ -133,31 +125,40 @@ class TorchRuntime:
         """
         try:
             with own_modules():
-                return self._load(request)
+                return self._load(request) if self.gpu is None else self._placed(self.gpu, request)
         except BenchboxError as error:
             raise Refusal(str(error)) from None
+
+    def compare(self, request: Message, loaded: Session) -> None:
+        """Leave it: `load` has compared the module with the graph."""
 
     def types(self, _: Message) -> None:
         """Tell nothing: the module is in the type that was asked for."""
 
+    def _placed(self, gpu: Card, request: Message) -> GpuSession:
+        """Load a module on a GPU."""
+        cuda.release()
+        free = gpu.free_bytes()
+        with self._anywhere(), gpu.telling():
+            loaded = self._load(request)
+        assert isinstance(loaded, GpuSession), "on a GPU"
+        return replace(loaded, gpu_bytes=max(0, free - gpu.free_bytes()))
+
     def _load(self, request: Message) -> Session:
         start = time.perf_counter()
-        call = self._call(request)
+        bound = self._bound(request)
         load_s = time.perf_counter() - start
-        run = cuda.awaited(self._cuda, call) if self._gpu else call
+        run = cuda.awaited(bound.call) if self.gpu else bound.call
         start = time.perf_counter()
         outputs = building.arrays(run())
         first_call_s = time.perf_counter() - start
         expected = self._reference.outputs(request["path"], request["inputs"], request["seed"])
         self._compare(request, outputs, expected)
-        return Session(
-            call=run,
-            load_s=load_s,
-            first_call_s=first_call_s,
-            finite=True,
-            outputs=[{"type": str(each.dtype), "shape": list(each.shape)} for each in outputs],
-            span_s=cuda.span_s(self._cuda, call) if self._gpu else None,
-        )
+        told: list[dict[str, object]] = [
+            {"type": str(each.dtype), "shape": list(each.shape)} for each in outputs
+        ]
+        loaded = Session(run, load_s, first_call_s, finite=True, outputs=told)
+        return _on_gpu(loaded, bound) if self.gpu else loaded
 
     def _compare(
         self, request: Message, outputs: "Sequence[Array]", expected: "Sequence[Array]"
@@ -167,8 +168,8 @@ class TorchRuntime:
         else:
             difference(outputs, expected, GPU_TOLERANCE if self._gpu else TOLERANCE)
 
-    def _call(self, request: Message) -> Callable[[], object]:
-        """Return what calls the module, ready: compiled, or captured, where that is asked for."""
+    def _bound(self, request: Message) -> Bound:
+        """Return the module, ready: compiled, or captured, where that is asked for."""
         import torch
 
         with torch.inference_mode(False):  # as an export does
@@ -178,17 +179,31 @@ class TorchRuntime:
         torch.set_num_threads(self._threads)
         torch.set_flush_denormal(True)
         device = torch.device(self._gpu or "cpu")
-        tensors = [self._tensor(each, request["seed"], device) for each in request["inputs"]]
+        sources = [_tensor(each, request["seed"]) for each in request["inputs"]]
+        tensors = [each.to(device) for each in sources]
         call = partial(module.to(device), *tensors)
         if self._provider == providers.TORCH_COMPILE:
             call = partial(compiling.compiled(module), *tensors)
             call()
         if self._provider == providers.TORCH_CUDAGRAPH:
-            return cuda.captured(self._cuda, call)
-        return call
+            return Bound(cuda.captured(call), tensors, sources)
+        return Bound(call, tensors, sources)
 
-    def _tensor(self, tensor: Message, seed: int, device: "torch.device") -> "torch.Tensor":
-        import torch
 
-        array = inputs.make(tensor["name"], tensor["shape"], tensor["dtype"], seed)
-        return torch.from_numpy(array).to(device)
+def _on_gpu(loaded: Session, bound: Bound) -> GpuSession:
+    return GpuSession(
+        loaded.call,
+        loaded.load_s,
+        loaded.first_call_s,
+        loaded.finite,
+        loaded.outputs,
+        enqueue=bound.call,
+        run_with_copies=cuda.with_copies(bound.call, bound.tensors, bound.sources),
+    )
+
+
+def _tensor(tensor: Message, seed: int) -> "torch.Tensor":
+    import torch
+
+    array = inputs.make(tensor["name"], tensor["shape"], tensor["dtype"], seed)
+    return torch.from_numpy(array)

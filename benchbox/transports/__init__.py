@@ -38,12 +38,13 @@ def require_gpu(device: Device) -> None:
         raise DeviceError(f"device {device.name!r}: {reply['error']}")
 
 
-def open_agent(device: Device, sending: Sending = silent) -> Agent:
+def open_agent(device: Device, sending: Sending = silent, python_for: str = "") -> Agent:
     """Start a fresh agent process on `device` and greet it; `sending` hears of what is pushed.
 
-    Raises DeviceError when the device cannot be used, or is not what it is said to be.
+    Raises DeviceError when the device cannot be used, or is not what it is said to be; where
+    `python_for` says what is wanted that the native runner cannot do, for a device without Python.
     """
-    agent = _greeted(device, sending)
+    agent = _greeted(device, sending, python_for)
     try:
         _check(device, agent)
     except DeviceError:
@@ -56,12 +57,19 @@ def open_agent(device: Device, sending: Sending = silent) -> Agent:
     return agent
 
 
-def _greeted(device: Device, sending: Sending) -> Agent:
+def _greeted(device: Device, sending: Sending, python_for: str) -> Agent:
     if providers.runs_modules(device.provider):
         return Agent(open_local("benchbox.torch_agent"), device, COMPILING)
     if not device.url:
         return Agent(open_local(), device, _deadlines(device))
-    channel = open_board(device, sending).channel()
+    board = open_board(device, sending)
+    if python_for and board.brings_runtime:
+        board.close()
+        raise DeviceError(
+            f"device {device.name!r}: no Python there, and the native runner has no {python_for}; "
+            "use a device with Python and onnxruntime, as a phone with Termux is"
+        )
+    channel = board.channel()
     return Agent(channel, device, place=channel.place)
 
 

@@ -60,7 +60,6 @@ class Loaded:
     denormal_ratio: float | None = None
     peak_bytes: int | None = None
     nodes: Mapping[str, int] | None = None
-    span_s: float | None = None
     gpu_bytes: int | None = None
     types: Mapping[str, int] | None = None
 
@@ -117,11 +116,14 @@ class Agent:
         *,
         denormals: bool = False,
         types: bool = False,
+        compare: str | None = None,
         module: Mapping[str, object] | None = None,
     ) -> Loaded:
         """Open a graph on the device and call it once.
 
         Where asked, look for `denormals` in it, and see the `types` in which its nodes compute.
+        On a GPU `compare` its outputs with the processor's: "single", or "half" for what may
+        compute in less than float32.
         `module` says how the nn.Module is built that is to run instead, and to equal the graph.
 
         Raises CaseError when it cannot be loaded, AgentError when the agent is lost over it.
@@ -135,6 +137,7 @@ class Agent:
             "seed": seed,
             "denormals": denormals,
             "types": types,
+            **({"compare": compare} if compare else {}),
             **({"module": module} if module else {}),
         }
         reply = self._ask(request, self._deadlines.load_s)
@@ -150,7 +153,6 @@ class Agent:
             reply.get("denormal_ratio"),
             reply.get("peak_bytes"),
             reply.get("nodes"),
-            reply.get("span_s"),
             reply.get("gpu_bytes"),
             reply.get("types"),
         )
@@ -293,7 +295,7 @@ def _modules(device: Device) -> dict[str, object]:
     """Return how a process that is to run modules runs them; nothing where graphs are run."""
     if not providers.runs_modules(device.provider):
         return {}
-    return {"provider": device.provider, "gpu": device.gpu}
+    return {"provider": device.provider}
 
 
 def _plain(inputs: Sequence[TensorSpec]) -> list[dict[str, object]]:

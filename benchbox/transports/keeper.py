@@ -5,9 +5,10 @@ JSON Lines on stdin and stdout. `put` is answered by the place `from` which on t
 and again after its bytes; `ping` has no reply. `watch` is answered once nobody else times here, or
 with `busy`.
 
-Its folder has `files/` by sha256, `sets/` of files that must lie beside each other, `run/` with the
-process ids of agents and what is not complete yet, and `venv/`. Who has an agent holds a lock on
-`run/`; who wants one puts a question there, which a holder whose own link is alive takes away.
+Its folder has `files/` by sha256, `whole/` with what those looked like when they had it, `sets/` of
+files that must lie beside each other, `run/` with the process ids of agents and what is not
+complete yet, and `venv/`. Who has an agent holds a lock on `run/`; who wants one puts a question
+there, which a holder whose own link is alive takes away.
 """
 
 import contextlib
@@ -41,6 +42,8 @@ RELEASE_S = SILENCE_S + 5.0  # by when the keeper of a link that is lost has end
 POLL_S = 0.1
 SETTLE_S = 3.0  # a run has another agent so soon after one that ended
 ABANDONED_S = 24 * 3600.0  # what is incomplete for so long is not gone on with
+
+KEPT = ("files", "whole", "sets", "run")
 
 Message = dict[str, Any]
 
@@ -84,7 +87,7 @@ def hello(_: Message, __: Input) -> Message:
     """Say what is here; make the folder, where there is room for it."""
     with contextlib.suppress(OSError):  # who wants to keep something is told
         FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in ("files", "sets", "run"):
+        for name in KEPT:
             (FOLDER / name).mkdir(mode=0o700, exist_ok=True)
     for left in (p for kind in ("new-*", "part-*", "ask-*") for p in (FOLDER / "run").glob(kind)):
         if time.time() - left.stat().st_mtime > ABANDONED_S:
@@ -165,13 +168,38 @@ def watch(request: Message, _: Input) -> Message:
 
 
 def have(request: Message, _: Input) -> Message:
-    """Return which of the files are here; they count as used now."""
-    found = []
-    for name in request["files"]:
-        with contextlib.suppress(OSError):
-            os.utime(FOLDER / "files" / name)
-            found.append(name)
-    return {"files": found}
+    """Return which of the files are here, as they were sent; they count as used now."""
+    return {"files": [name for name in request["files"] if _is_whole(FOLDER / "files" / name)]}
+
+
+def _is_whole(path: Path, name: str = "") -> bool:
+    """Return whether a file has the hash that it is kept under, by `name` where it has another.
+
+    Its content is read only where it has changed since that was last seen.
+    """
+    note = FOLDER / "whole" / (name or path.name)
+    try:
+        seen = path.stat()
+        os.utime(path, ns=(time.time_ns(), seen.st_mtime_ns))
+        if note.exists() and note.read_text() == _looks(seen):
+            return True
+        with path.open("rb") as file:
+            is_whole = hashlib.file_digest(file, "sha256").hexdigest() == note.name[:64]
+    except OSError:
+        return False
+    if is_whole and not name:
+        _note(path)
+    return is_whole
+
+
+def _note(path: Path) -> None:
+    """Remember what a file looks like that is kept under the hash it has."""
+    with contextlib.suppress(OSError):  # without room it is read once more
+        (FOLDER / "whole" / path.name).write_text(_looks(path.stat()))
+
+
+def _looks(seen: os.stat_result) -> str:
+    return f"{seen.st_size} {seen.st_mtime_ns} {seen.st_ino}"
 
 
 def put(request: Message, stdin: Input) -> Message:
@@ -202,6 +230,7 @@ def put(request: Message, stdin: Input) -> Message:
             return {"error": problem}
         os.fsync(file.fileno())
         part.replace(kept)
+    _note(kept)
     return {}
 
 
@@ -239,12 +268,13 @@ def _written(descriptor: int, chunk: bytes) -> str:
 
 def _room(size: int) -> str:
     """Make room for a file; return what is missing."""
-    files = sorted((p.stat().st_mtime, p.stat().st_size, p) for p in (FOLDER / "files").iterdir())
+    files = sorted((p.stat().st_atime, p.stat().st_size, p) for p in (FOLDER / "files").iterdir())
     total = size + sum(each for _, each, _ in files)
     for _, each, path in files:
         if total <= MOST_BYTES:
             break
         path.unlink()
+        (FOLDER / "whole" / path.name).unlink(missing_ok=True)
         total -= each
         for folder in (FOLDER / "sets").iterdir():  # they hold on to files, and are soon made again
             _drop(folder)
@@ -258,7 +288,8 @@ def _room(size: int) -> str:
 def gather(request: Message, _: Input) -> Message:
     """Make a folder of kept files under their own names, and return it."""
     folder = FOLDER / "sets" / request["name"]
-    if not folder.is_dir():
+    if not all(_is_whole(folder / name, kept) for name, kept in request["files"].items()):
+        _drop(folder)
         fresh = Path(tempfile.mkdtemp(prefix="new-", dir=FOLDER / "run"))
         for name, kept in request["files"].items():
             target = fresh / name

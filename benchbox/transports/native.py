@@ -11,6 +11,8 @@ from benchbox.transports.adb_link import ShellChannel
 from benchbox.transports.channel import ChannelClosed
 from benchbox.transports.phone import Phone
 
+RUNNER = "the native runner"
+
 
 class RunnerChannel:
     """The channel to a native runner on a phone, and the connection that it needs."""
@@ -63,7 +65,7 @@ class RunnerChannel:
 def _start(phone: Phone) -> ShellChannel:
     name = phone.device.name
     try:
-        bundle = native.bundle(phone.machine)
+        bundle = native.bundle(phone.machine, lambda: phone.sending(RUNNER, 0, None))
         folder = phone.gather(bundle.files)
         return phone.start(bundle.command(folder))
     except (DeviceError, UsageError) as error:

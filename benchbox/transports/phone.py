@@ -28,6 +28,17 @@ SPARE_BYTES = 32 << 20  # a phone whose storage is full cannot be used
 REPLY_S = 60.0  # the hash of a large file takes a while
 GRACE_S = 2.0  # a program ends by itself when its input does
 KEPT = re.compile(r"[0-9a-f]{64}(\.[A-Za-z0-9_.-]{1,32})?")
+# Its content is read only where it has changed since that was last seen to have its hash.
+WHOLE = """\
+[ -f $n ] || continue
+now=$(stat -c '%s %y %i' $n)
+if [ "$(cat ../whole/$n 2>/dev/null)" != "$now" ]; then
+  set -- $(sha256sum $n)
+  [ "$1" = "${n%%.*}" ] || continue
+  echo "$now" > ../whole/$n
+fi
+touch -ac $n
+echo $n"""
 LISTED = re.compile(rf"([0-9]{{1,12}}) ([0-9]{{1,15}}) ({KEPT.pattern})")  # used at, size, name
 BROKEN = 9  # an exit code of our own: the file has another hash
 
@@ -37,11 +48,11 @@ class Phone:
 
     def __init__(self, device: Device, link: AdbLink, sending: Sending = silent) -> None:
         """Make the folder there; the link ends with the phone. Raises DeviceError."""
-        self.device, self.link, self._sending = device, link, sending
+        self.device, self.link, self.sending = device, link, sending
         self._started: list[tuple[ShellChannel, str]] = []
         self._holder: ShellChannel | None = None
         try:
-            made = " ".join(f"{FOLDER}/{name}" for name in ("files", "sets", "run"))
+            made = " ".join(f"{FOLDER}/{name}" for name in ("files", "whole", "sets", "run"))
             old = f"find {FOLDER}/run -name 'new-*' -mmin +60 -exec rm -r {{}} +"
             self.machine = self._ask(
                 f"umask 077; mkdir -p {made} && {{ {old}; uname -m; }}"
@@ -70,8 +81,7 @@ class Phone:
         """Return what a script prints; raises CaseError where it fails, ChannelClosed."""
         channel = self._run(script)
         if channel.exit_status != 0:
-            last = (channel.stderr_tail().splitlines() or [channel.epitaph()])[-1]
-            raise CaseError(f"on the device: {last}")
+            raise CaseError(f"on the device: {_last(channel)}")
         return channel.output().decode(errors="replace")
 
     def push(self, files: Mapping[str, Path]) -> dict[str, str]:
@@ -88,35 +98,32 @@ class Phone:
         return kept
 
     def _have(self, names: set[str]) -> set[str]:
-        """Return which files are there; they count as used now."""
+        """Return which files are there, as they were sent; they count as used now."""
         if not names:
             return set()
         listed = " ".join(sorted(names))
-        each = 'if [ -f "$n" ]; then touch -c "$n"; echo "$n"; fi'
-        return {*self._ask(f"cd {FOLDER}/files; for n in {listed}; do {each}; done").split()}
+        return {*self._ask(f"cd {FOLDER}/files; for n in {listed}; do {WHOLE}; done").split()}
 
     def _put(self, path: Path, name: str, shown: str) -> None:
         """Send a file under a name of the moment; it appears at once, with the hash that it has."""
         self._make_room(path.stat().st_size)
         fresh = f"{FOLDER}/run/new-{secrets.token_hex(8)}"
         try:
-            adb_sync.send(self.link, path, fresh, partial(self._sending, shown))
+            adb_sync.send(self.link, path, fresh, partial(self.sending, shown))
             told = f'set -- $(sha256sum {fresh}); [ "$1" = {name[:64]} ] || exit {BROKEN}; '
             done = self._run(f"{told}mv -f {fresh} {FOLDER}/files/{name}")
-        except CaseError:
-            self._run(f"rm -f {fresh}")
+            if done.exit_status != 0:
+                is_broken = done.exit_status == BROKEN
+                why = "a file arrived broken; run it again" if is_broken else _last(done)
+                raise CaseError(f"on the device: {why}")
+        except BaseException:  # Ctrl-C, too: what adb has sent of a file cannot be gone on with
+            with contextlib.suppress(ChannelClosed):
+                self._run(f"rm -f {fresh}")
             raise
-        if done.exit_status == 0:
-            return
-        last = (done.stderr_tail().splitlines() or [done.epitaph()])[-1]
-        self._run(f"rm -f {fresh}")
-        is_broken = done.exit_status == BROKEN
-        why = "a file arrived broken; run it again" if is_broken else last
-        raise CaseError(f"on the device: {why}")
 
     def _make_room(self, size: int) -> None:
         """Make room for a file; raises CaseError where there is none."""
-        listed = f"cd {FOLDER}/files; for n in *; do [ -f $n ] && stat -c '%Y %s %n' $n; done; "
+        listed = f"cd {FOLDER}/files; for n in *; do [ -f $n ] && stat -c '%X %s %n' $n; done; "
         free, *lines = self._ask(f"stat -f -c '%a %S' {FOLDER}; {listed}true").split("\n")
         told = filter(None, map(LISTED.fullmatch, lines))
         files = sorted((int(match[1]), int(match[2]), match[3]) for match in told)
@@ -128,8 +135,8 @@ class Phone:
             gone.append(name)
             total -= each
         if gone:  # sets hold on to files, and are soon made again
-            names = " ".join(f"{FOLDER}/files/{name}" for name in gone)
-            self._ask(f"rm -rf {names} {FOLDER}/sets/*")
+            dropped = f"for n in {' '.join(gone)}; do rm -f files/$n whole/$n; done"
+            self._ask(f"cd {FOLDER}; {dropped}; rm -rf sets/*")
             free = self._ask(f"stat -f -c '%a %S' {FOLDER}")
         left = phone_facts.free_bytes(free)
         if size + SPARE_BYTES > left:
@@ -190,6 +197,11 @@ class Phone:
         return ()
 
     @property
+    def brings_runtime(self) -> bool:
+        """Always: there is no Python to install anything for."""
+        return True
+
+    @property
     def is_busy(self) -> bool:
         """Whether another benchbox is timing there."""
         with contextlib.suppress(ChannelClosed, CaseError):
@@ -235,6 +247,11 @@ class Phone:
         self.close()
 
 
+def _last(channel: ShellChannel) -> str:
+    """Return the last line that a script wrote to stderr, or else how it ended."""
+    return (channel.stderr_tail().splitlines() or [channel.epitaph()])[-1]
+
+
 def _name(path: Path) -> str:
     """Return the name that a file is kept under: its hash, and its suffix where that is plain."""
     name = digest(path) + path.suffix
@@ -243,11 +260,14 @@ def _name(path: Path) -> str:
 
 def _gathering(kept: Mapping[str, str], fresh: str, folder: str) -> str:
     """Return a script that makes a folder of kept files under their own names."""
-    steps = [f"[ -d {folder} ] && exit 0", f"mkdir {fresh} || exit"]
+    same, steps = [f"[ -d {folder} ]"], [f"rm -rf {folder}; mkdir {fresh} || exit"]
     for name, other in kept.items():
+        made = shlex.quote(str(PurePosixPath(folder, name)))
+        same.append(f"cmp -s {FOLDER}/files/{other} {made}")
         source, path = f"{FOLDER}/files/{other}", PurePosixPath(fresh, name)
         parent, target = shlex.quote(str(path.parent)), shlex.quote(str(path))
         # Android lets its shell make no hard links.
         copied = f"ln {source} {target} 2>/dev/null || cp -p {source} {target}"
         steps.append(f"mkdir -p {parent} && {{ {copied}; }} || exit")
-    return "\n".join([*steps, f"[ -d {folder} ] && rm -rf {fresh} || mv {fresh} {folder}"])
+    is_made = f"{' && '.join(same)} && exit 0"
+    return "\n".join([is_made, *steps, f"[ -d {folder} ] && rm -rf {fresh} || mv {fresh} {folder}"])

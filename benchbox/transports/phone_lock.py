@@ -8,11 +8,13 @@ LOCKED = "{ ! command -v flock >/dev/null || flock -n 9 9<&9; }"
 def holding(folder: str) -> str:
     """Return a script that holds the lock on a folder until its input ends.
 
-    It says `{"held": true}` once it has it, or false where another keeps it for BUSY_S.
+    It says `{"held": true}` once it has it, or false where another keeps it for BUSY_S. Who has it
+    is alone there, and removes what a program that was killed has left; without flock nobody is.
     """
     refused = "{ echo '{\"held\": false}'; exit; }"
     waiting = f"until {LOCKED}; do [ $n -lt {BUSY_S} ] || {refused}; n=$((n + 1)); sleep 1; done"
-    kept = "echo '{\"held\": true}'; while read -r n; do :; done"
+    swept = f"! command -v flock >/dev/null || rm -rf {folder}/new-* {folder}/agent-*"
+    kept = f"{swept}; echo '{{\"held\": true}}'; while read -r n; do :; done"
     return f"exec 9< {folder}; n=0; {waiting}; {kept}"
 
 

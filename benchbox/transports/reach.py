@@ -8,10 +8,11 @@ from benchbox.transports.channel import Channel
 
 BUSY = "another benchbox is timing on it"
 
-Sending = Callable[[str, int, int], None]  # a file's name, the bytes of it that are sent, its size
+# A file's name, the bytes of it that are sent, its size: None while it is yet being made here.
+Sending = Callable[[str, int, int | None], None]
 
 
-def silent(_name: str, _sent: int, _size: int) -> None:
+def silent(_name: str, _sent: int, _size: int | None) -> None:
     """Tell nobody that a file is sent."""
 
 
@@ -79,6 +80,10 @@ class Reached(Protocol):
     @property
     def lacks(self) -> Sequence[str]:
         """What an agent needs and is not there."""
+
+    @property
+    def brings_runtime(self) -> bool:
+        """Whether all that an agent needs is sent with it: the native runner, without Python."""
 
     @property
     def is_busy(self) -> bool:

@@ -99,6 +99,11 @@ class Board:
                 self._turn.release()
 
     @property
+    def brings_runtime(self) -> bool:
+        """Never: the agent runs by what is installed there."""
+        return False
+
+    @property
     def is_busy(self) -> bool:
         """Whether another benchbox was timing there when this one came."""
         return self.facts.get("timing") is True

@@ -15,6 +15,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 FEWEST_S = 1.0  # that a program is given, however little is left
 ENDING_S = 20.0  # that benchbox has to keep what it measured, when its time is over
+BLIND = "torch's profiler sees no work on a GPU"
 LAST_LINES = 3  # of what a program said, told of one that failed
 
 

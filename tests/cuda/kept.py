@@ -125,7 +125,7 @@ def _wait(record: Mapping[str, Any]) -> float:
 
 
 def _span(record: Mapping[str, Any]) -> float:
-    return float((record.get("spans") or {}).get("span_s") or record.get("span_s") or 0.0)
+    return float((record.get("spans") or {}).get("span_s") or 0.0)
 
 
 SECONDS: Mapping[str, Callable[[Mapping[str, Any]], float]] = {"p50": _wait, "GPU": _span}

@@ -6,43 +6,79 @@ What is compared is from the start of a call's first kernel to the end of its la
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 
-from benchbox import runner, specs
-from benchbox.agent import cudart, gpulibraries, gpusession, gputiming, session
+from benchbox import gpus, providers, runner, specs
+from benchbox.agent import cudart, gpulibraries, gpusession, gputiming, inputs, session
 from benchbox.agent.gpuqueue import Marker, Stream
-from benchbox.export import Graph
+from benchbox.agent.runtime import GpuSession
+from benchbox.export import Graph, building
 from benchbox.specs import Case, Selection
+from benchbox.torch_agent import cuda
+from tests.cuda.bench import BLIND
 
 # Long enough for what an event itself takes, one or two microseconds, to be nothing.
-CASES = {
-    "g1:ratio=1:1,scale=4": "eager",
-    "g2:groups=8,scale=4": "eager",
-    "g3:structure=4-fragment-series,scale=4": "graph",
-}
+CASES = (
+    ("g1:ratio=1:1,scale=4", "eager"),
+    ("g2:groups=8,scale=4", "eager"),
+    ("g3:structure=4-fragment-series,scale=4", "graph"),
+    ("g1:ratio=1:1,scale=4", providers.TORCH),
+    ("g3:structure=4-fragment-series,scale=4", providers.TORCH_CUDAGRAPH),
+)
+REPLAYED = ("graph", providers.TORCH_CUDAGRAPH)
 CALLS = 20
-BEFORE = 2  # calls of a burst before those that are timed
 SETTLING_S = 1.0  # until the GPU's clock has settled
 WORK = ("kernel", "gpu_memset", "gpu_memcpy")
+
+
+class Counted:
+    """A graph that is called as another is, and knows of its calls whether they were waited for."""
+
+    def __init__(self, call: gputiming.Call) -> None:
+        self._call = call
+        self.queued: list[bool] = []
+
+    def run(self) -> object:
+        self.queued.append(False)
+        return self._call.run()
+
+    def enqueue(self) -> object:
+        self.queued.append(True)
+        return self._call.enqueue()
+
+    def run_with_copies(self) -> object:
+        self.queued.append(False)
+        return self._call.run_with_copies()
+
+    def last(self, count: int) -> list[int]:
+        """Which of all calls are the last so many that were queued: the others were to settle."""
+        return [at for at, queued in enumerate(self.queued) if queued][-count:]
 
 
 def main() -> None:
     if torch.cuda.is_available():
         torch.cuda.init()
+    torch.set_grad_enabled(False)
     device = cudart.Device(cudart.Runtime(gpulibraries.runtime(gpulibraries.prepare())))
-    stream = Stream(device)
+    own = Stream(device)
     found: dict[str, object] = {}
-    for name, mode in CASES.items():
+    for name, by in CASES:
         case, graph = _one(name)
         try:
-            found[f"{case.key} {mode}"] = both(stream, case, graph, captured=mode == "graph")
+            if providers.runs_modules(by):
+                call = _module(case, by)
+                stream = Stream(device, torch.cuda.current_stream().cuda_stream)
+            else:
+                call, stream = _session(own, case, graph, captured=by == "graph"), own
+            found[f"{case.key} {by}"] = both(call, stream, replayed=by in REPLAYED)
         except ValueError as reason:
-            found[f"{case.key} {mode}"] = str(reason)
+            found[f"{case.key} {by}"] = str(reason)
     print(json.dumps(found))
 
 
@@ -54,24 +90,46 @@ def _one(name: str) -> tuple[Case, Graph]:
     return case, graph
 
 
-def both(stream: Stream, case: Case, graph: Graph, *, captured: bool) -> list[float]:
-    """The median span of a case, and what the profiler says of the same calls."""
+def _session(stream: Stream, case: Case, graph: Graph, *, captured: bool) -> GpuSession:
     tensors = [{"name": i.name, "shape": i.shape, "dtype": i.dtype} for i in case.inputs]
     place = gpusession.place(stream=stream.handle, captured=captured)
-    loaded = gpusession.load(str(graph.path), tensors, 0, place, session.options(1, ()))
+    return gpusession.load(str(graph.path), tensors, 0, place, session.options(1, ()))
+
+
+def _module(case: Case, provider: str) -> GpuSession:
+    """The module of a case, in the stream that torch's calls go to from now on."""
+    cuda.require()
+    cuda.opened(0, gpus.Driving().by(provider).plan())
+    module = building.build(building.recipe(case)).to("cuda")
+    arrays = [inputs.make(i.name, i.shape, i.dtype, 0) for i in case.inputs]
+    sources = [torch.from_numpy(array) for array in arrays]
+    tensors = [source.to("cuda") for source in sources]
+    call: Callable[[], object] = partial(module, *tensors)
+    if provider == providers.TORCH_CUDAGRAPH:
+        call = cuda.captured(call)
+    run, copies = cuda.awaited(call), cuda.with_copies(call, tensors, sources)
+    return GpuSession(run, 0.0, 0.0, True, [], enqueue=call, run_with_copies=copies)
+
+
+def both(call: GpuSession, stream: Stream, *, replayed: bool) -> list[float]:
+    """The median span of a call, and what the profiler says of the same calls."""
     until = time.monotonic() + SETTLING_S
     while time.monotonic() < until:
-        loaded.run()
+        call.run()
+    counted = Counted(call)
     activities = list(torch.profiler.supported_activities())
     with torch.profiler.profile(activities=activities) as profile:
-        burst = gputiming.burst(loaded, Marker(stream), gputiming.Plan(CALLS, replayed=captured))
+        burst = gputiming.burst(counted, Marker(stream), gputiming.Plan(CALLS, replayed=replayed))
         stream.synchronize()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "trace.json"
         profile.export_chrome_trace(str(file))
         trace = json.loads(file.read_text())
-    calls = per_call(trace["traceEvents"], BEFORE + 2 * len(burst.spans_ns))
-    return [median(burst.spans_ns), median(calls[BEFORE + 1 :: 2])]
+    calls = per_call(trace["traceEvents"], len(counted.queued))
+    return [
+        median(burst.spans_ns),
+        median(calls[at] for at in counted.last(len(burst.spans_ns))),
+    ]
 
 
 def per_call(events: Sequence[Mapping[str, Any]], calls: int) -> list[float]:
@@ -81,7 +139,7 @@ def per_call(events: Sequence[Mapping[str, Any]], calls: int) -> list[float]:
     """
     work = sorted((e["ts"], e["ts"] + e["dur"]) for e in events if e.get("cat") in WORK)
     if not work:
-        raise ValueError("torch's profiler sees no work on a GPU")
+        raise ValueError(BLIND)
     if len(work) % calls:
         raise ValueError(f"torch's profiler sees {len(work)} kernels in {calls} calls")
     each = len(work) // calls

@@ -70,10 +70,11 @@ class Libraries:
         return json.loads(done.stdout.rpartition("RESULT ")[2])
 
     def benchbox(
-        self, *arguments: str, cuda: str = "", nvml: str = "", ort: str = ""
+        self, *arguments: str, cuda: str = "", nvml: str = "", ort: str = "", torch: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """Run the command line on a stand-in for a GPU; calls are held, and take no time to be."""
-        for name, text in {"cuda": f"no_sleep 1\n{cuda}", "nvml": nvml, "ort": ort}.items():
+        files = {"cuda": f"no_sleep 1\n{cuda}", "nvml": nvml, "ort": ort, "torch": torch}
+        for name, text in files.items():
             (self.work / name).write_text(text)
         paths = [str(SOURCES / "site"), str(ROOT), os.environ.get("PYTHONPATH", "")]
         environment = {
@@ -81,7 +82,7 @@ class Libraries:
             "LD_LIBRARY_PATH": str(self.folder),
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
             "FAKE_ORT_HOME": str(self.folder / "onnxruntime"),
-            **{f"FAKE_{name.upper()}": str(self.work / name) for name in ("cuda", "nvml", "ort")},
+            **{f"FAKE_{name.upper()}": str(self.work / name) for name in files},
         }
         return subprocess.run(
             [sys.executable, "-m", "benchbox", *arguments],
