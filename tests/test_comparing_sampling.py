@@ -724,7 +724,7 @@ def test_the_ratio_of_a_record_is_of_all_rounds_only_where_they_are_mirrored(
     case, reference = on_level(8, 12, 2000), on_level(8, 12, 1000)
     case = [*case[:8], *(replace(burst, latencies_ns=(3000,)) for burst in case[8:])]
     bare = row_of({}, None, spec="tiny", case="b", reference="a")
-    readings: Any = SimpleNamespace(gate=LEVEL, shift=None)
+    readings: Any = SimpleNamespace(gate=LEVEL, shift=None, host_shift=None)
     found = rows.measured(bare, case, reference, readings, paired=paired)
     rounds = [round_medians(each, LEVEL, paired=paired) for each in (case, reference)]
     assert len(rounds[0]) == count
