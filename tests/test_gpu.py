@@ -15,7 +15,7 @@ from tests.conftest import WriteOnnx
 from tests.fakegpu import building
 from tests.fakegpu.building import Libraries
 
-RUN = ("--device", "cuda", "--quick", "--max-time", "1s")
+RUN = ("--device", "cuda", "--quick", "--max-time", "3s")
 ONE = "one (float[32,32] x) => (float[32,32] y) { y = Relu(x) }"
 TWO = "two (float[32,32] x) => (float[32,32] y) { a = MatMul(x, x) y = Relu(a) }"
 

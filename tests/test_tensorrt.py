@@ -16,7 +16,7 @@ from tests.fakegpu.building import Libraries
 
 TENSORRT, CUDA = "TensorrtExecutionProvider", "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
-RUN = ("--device", "cuda", "--provider", "tensorrt", "--quick", "--max-time", "1s")
+RUN = ("--device", "cuda", "--provider", "tensorrt", "--quick", "--max-time", "3s")
 TWO = "two (float[32,32] x) => (float[32,32] y) { a = MatMul(x, x) y = Relu(a) }"
 
 # Opens a graph as an agent does, and returns who runs how many of its nodes, or why not.
@@ -172,7 +172,7 @@ def test_a_case_without_a_node_on_tensorrt_is_a_failed_row(
 
 @slow
 def test_cuda_and_tensorrt_are_two_columns(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
-    asked = ("--device", "cuda", "--provider", "cuda,tensorrt", "--quick", "--max-time", "1s")
+    asked = ("--device", "cuda", "--provider", "cuda,tensorrt", "--quick", "--max-time", "3s")
     ended = fake_gpu.benchbox("run", str(write_onnx()), *asked)
     assert ended.returncode == 0, ended.stderr
     for header in ("cuda (ms)", "cuda-tensorrt (ms)", "cuda-tensorrt, GPU (ms)"):

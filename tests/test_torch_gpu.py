@@ -14,7 +14,7 @@ from torch import nn
 def layer(c=4):
     return nn.Sequential(nn.Conv2d(3, c, 3), nn.ReLU())
 """
-RUN = ("--device", "cuda", "--quick", "--max-time", "1s", "--sessions", "1")
+RUN = ("--device", "cuda", "--quick", "--max-time", "3s", "--sessions", "1")
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_cache")]
 
