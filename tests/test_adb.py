@@ -40,7 +40,7 @@ from benchbox.transports.adb_link import AdbLink
 from benchbox.transports.channel import ChannelClosed, Timeout
 from benchbox.transports.commands import shell
 from benchbox.transports.phone import Phone
-from tests import board
+from tests import board, sent
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("user")]
 WriteOnnx = Callable[..., Path]
@@ -204,13 +204,8 @@ def test_a_phone_that_is_gone_is_told_as_a_lost_link(there: "board.Phone", devic
 
 
 def test_pings_keep_the_keeper(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = remote.commands.script
     monkeypatch.setattr(remote, "PING_S", 0.1)
-    monkeypatch.setattr(
-        remote.commands,
-        "script",
-        lambda name: script(name).replace(b"SILENCE_S = 30.0", b"SILENCE_S = 0.6"),
-    )
+    sent.change(monkeypatch, "keeper.py", "SILENCE_S = 30.0", "SILENCE_S = 0.6")
     with open_board(device) as opened:
         time.sleep(1.2)
         assert opened.push({}) == {}

@@ -29,12 +29,6 @@ WORDS = {
 pytestmark = pytest.mark.slow
 
 
-def newest(gpu: Libraries, device: str = "cuda") -> records.Run:
-    path = records.latest(gpu.work / "results", device)
-    assert path is not None
-    return records.read(path)
-
-
 def one_line(ended: CompletedProcess[str]) -> str:
     (line,) = ended.stderr.strip().splitlines()
     return line
@@ -51,7 +45,7 @@ def test_a_run_shows_what_a_caller_waits_and_what_the_gpu_takes(
     for header in ("p50 (ms)", "GPU (ms)", "with copies (ms)", "launch share"):
         assert header in ended.stdout
     assert "launch share is the rest of p50" in ended.stdout
-    run = newest(fake_gpu)
+    run = fake_gpu.newest("cuda")
     (record,) = run.records
     assert record.spans is not None
     assert record.latency is not None
@@ -66,7 +60,7 @@ def test_the_record_says_which_gpu_it_was_and_nothing_that_tells_it_from_its_lik
     fake_gpu: Libraries, write_onnx: WriteOnnx
 ) -> None:
     fake_gpu.benchbox("run", str(write_onnx()), *RUN, "--conv-search", "heuristic", "--tf32")
-    context = newest(fake_gpu).context
+    context = fake_gpu.newest("cuda").context
     gpu = context.host["gpu"]
     assert gpu["name"] == "NVIDIA Stand-in"
     assert (gpu["driver"], gpu["power_limit_w"]) == ("580.95.05", 700)
@@ -83,7 +77,7 @@ def test_both_modes_are_two_columns(fake_gpu: Libraries, write_onnx: WriteOnnx) 
     for header in (*(f"{name} (ms)" for name in own), "cuda-eager, launch share"):
         assert header in ended.stdout
     assert "cuda: launched kernel by kernel a call took " in ended.stdout
-    assert newest(fake_gpu, "cuda-eager").context.plan["mode"] == "eager"
+    assert fake_gpu.newest("cuda-eager").context.plan["mode"] == "eager"
 
 
 def test_a_cold_cache_is_flushed_before_calls_and_kept_with_them(
@@ -91,7 +85,7 @@ def test_a_cold_cache_is_flushed_before_calls_and_kept_with_them(
 ) -> None:
     ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, "--cache", "cold")
     assert "cache cold" in ended.stdout
-    assert all(burst.cold for burst in newest(fake_gpu).records[0].bursts)
+    assert all(burst.cold for burst in fake_gpu.newest("cuda").records[0].bursts)
 
 
 def test_nodes_on_the_processor_are_told_of(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
@@ -107,7 +101,7 @@ def test_a_graph_without_a_node_on_the_gpu_has_no_figure(
     path = str(write_onnx("one", ONE))
     ended = fake_gpu.benchbox("run", path, *RUN, "--mode", "eager", ort="left Relu")
     assert ended.returncode == 1
-    (record,) = newest(fake_gpu, "cuda").records
+    (record,) = fake_gpu.newest("cuda").records
     assert (record.status, record.latency) == ("failed", None)
     assert "none of the graph's 1 nodes runs on CUDAExecutionProvider" in record.reason
 
@@ -116,7 +110,7 @@ def test_a_graph_of_constants_has_no_figure(fake_gpu: Libraries, write_onnx: Wri
     text = "c (float[32,32] x) => (float[2] y) <float[2] a = {1, 2}> { y = Relu(a) }"
     ended = fake_gpu.benchbox("run", str(write_onnx("c", text)), *RUN, "--mode", "eager")
     assert ended.returncode == 1
-    (record,) = newest(fake_gpu, "cuda").records
+    (record,) = fake_gpu.newest("cuda").records
     assert (record.status, record.latency) == ("failed", None)
     assert "no node left to run" in record.reason
 
@@ -162,7 +156,7 @@ def test_a_graph_with_wrong_outputs_has_no_figure(
     path = str(write_onnx("one", ONE))
     ended = fake_gpu.benchbox("run", path, *RUN, *options, ort=told)
     assert ended.returncode == 1
-    (record,) = newest(fake_gpu).records
+    (record,) = fake_gpu.newest("cuda").records
     assert (record.status, record.latency) == ("failed", None)
     assert said in record.reason
     assert "not timed" in record.reason
@@ -177,7 +171,7 @@ def test_a_constant_beside_what_a_replay_computes_is_no_wrong_output(
     ).replace("{", "<int64[2] s = {32, 32}> {")
     ended = fake_gpu.benchbox("run", str(write_onnx("two", text)), *RUN, ort="fixed 1")
     assert ended.returncode == 0, ended.stderr
-    (record,) = newest(fake_gpu).records
+    (record,) = fake_gpu.newest("cuda").records
     assert record.latency is not None
 
 
@@ -186,7 +180,7 @@ def test_a_graph_that_cannot_be_captured_is_a_failed_row_with_what_helps(
 ) -> None:
     ended = fake_gpu.benchbox("run", str(write_onnx("two", TWO)), *RUN, ort="left Relu")
     assert ended.returncode == 1
-    (record,) = newest(fake_gpu).records
+    (record,) = fake_gpu.newest("cuda").records
     assert record.status == "failed"
     assert record.reason.startswith("RuntimeError: it cannot be captured as a CUDA graph: This")
     assert record.reason.endswith("time it with --mode eager")
@@ -198,7 +192,7 @@ def test_a_case_that_loses_the_gpu_takes_no_other_with_it(
     bad, good = str(write_onnx("two", TWO)), str(write_onnx())
     ended = fake_gpu.benchbox("run", bad, good, *RUN, ort="lose Relu")
     assert ended.returncode == 1
-    lost, kept = newest(fake_gpu).records
+    lost, kept = fake_gpu.newest("cuda").records
     assert (lost.status, kept.latency is not None) == ("failed", True)
     assert "an illegal memory access was encountered" in lost.reason
     assert "somewhere" not in lost.reason
@@ -215,7 +209,7 @@ def test_cases_that_do_not_fit_a_gpu_together_are_timed_one_after_the_other(
     told = f"memory {memory:.0f}"
     how = ("--device", "cuda", "--quick", "--sessions", "1", "--max-time", "3s")
     ended = fake_gpu.benchbox("compare", *paths, *how, cuda=told)
-    found = newest(fake_gpu).records
+    found = fake_gpu.newest("cuda").records
     assert sum(record.latency is not None for record in found) == latencies, ended.stderr
     assert [min(b.session for b in r.bursts) for r in found if r.bursts] == sessions
     if not latencies:
@@ -228,7 +222,7 @@ def test_what_disturbs_the_gpu_is_kept_with_the_samples(
 ) -> None:
     under = "process 999999 1000\nprocess 999998 1000\nreasons 44"
     ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, nvml=under)
-    bursts = newest(fake_gpu).records[0].bursts
+    bursts = fake_gpu.newest("cuda").records[0].bursts
     all_of_it = {"gpu_hardware", "gpu_power", "gpu_hot", "gpu_shared"}
     assert all(all_of_it <= set(burst.tags) for burst in bursts)
     assert bursts[0].seen["gpu_other_memory_bytes"] == 2000
@@ -252,7 +246,7 @@ def test_a_host_that_is_slow_by_turns_is_seen_and_is_no_latency(
     run = ("run", str(write_onnx()), "--device", "cuda", "--quick", "--max-time", "2s")
     ended = fake_gpu.benchbox(*run, ort="slow_every 150")
     assert ended.returncode == 0, ended.stderr
-    (record,) = newest(fake_gpu).records
+    (record,) = fake_gpu.newest("cuda").records
     host = record.gate.host
     assert host is not None
     readings = [ns for burst in record.bursts for _, ns in burst.host_marks]
@@ -289,7 +283,7 @@ def test_ceilings_are_measured_kept_and_set_beside_the_cases(
     assert "the least time that what binds a case, memory (all cases)" in ended.stdout
     part = fake_gpu.benchbox("run", str(write_onnx()), *RUN, cuda="memory 20000000000")
     assert "of ceiling" not in part.stdout  # those of the whole are no measure for it
-    assert newest(fake_gpu).context.host["gpu"]["memory_bytes"] == 20_000_000_000
+    assert fake_gpu.newest("cuda").context.host["gpu"]["memory_bytes"] == 20_000_000_000
 
 
 def test_ceilings_that_cannot_be_kept_are_not_promised(
@@ -368,6 +362,21 @@ def _records(gpu: Libraries) -> list[Any]:
             ("-d", "cuda", "--provider", "torch", "--cache", "cold", "--mode", "eager"),
             "--mode: only for ONNX Runtime on GPUs, not for --provider torch",
         ),
+        (("-d", "cpu", "--provider", "tensorrt"), "GPUs are timed by --device cuda"),
+        (("--provider", "TensorrtExecutionProvider"), "GPUs are timed by --device cuda"),
+        (("-d", "ssh://board", "--provider", "tensorrt"), "GPUs are timed by --device cuda"),
+        (
+            ("-d", "cuda", "--provider", "tensorrt", "--conv-search", "heuristic"),
+            "--conv-search: --provider tensorrt times its own kernels; leave one of them out",
+        ),
+        (
+            ("-d", "cuda", "--provider", "cuda,tensorrt", "--conv-search", "default"),
+            "--conv-search: --provider tensorrt times its own kernels; leave one of them out",
+        ),
+        (
+            ("-d", "cuda", "--provider", "tensorrt", "--threads", "2"),
+            "one thread drives --device cuda; leave it out",
+        ),
     ],
 )
 def test_what_makes_no_sense_on_a_device_is_a_usage_error(
@@ -391,7 +400,7 @@ def test_records_of_a_gpu_are_json_that_reads_back(
     fake_gpu: Libraries, write_onnx: WriteOnnx
 ) -> None:
     fake_gpu.benchbox("run", str(write_onnx()), *RUN)
-    run = newest(fake_gpu)
+    run = fake_gpu.newest("cuda")
     lines = [json.loads(line) for line in run.path.read_text().splitlines()]
     burst, kept = lines[1]["bursts"][0], run.records[0].bursts[0]
     assert kept.spans_ns == tuple(burst["spans_ns"])

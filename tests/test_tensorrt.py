@@ -5,12 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from benchbox import records
 from benchbox.agent import gpusession, gputensorrt
 from benchbox.agent.gpusession import Place
-from benchbox.cli.app import app
 from tests.conftest import WriteOnnx
 from tests.fakegpu.building import Libraries
 
@@ -36,12 +33,6 @@ except RuntimeError as error:
 slow = pytest.mark.slow
 
 
-def newest(gpu: Libraries, device: str = "cuda-tensorrt") -> records.Run:
-    path = records.latest(gpu.work / "results", device)
-    assert path is not None
-    return records.read(path)
-
-
 def sessions(gpu: Libraries) -> list[dict[str, Any]]:
     """The sessions for TensorRT that were opened, in order: what was asked, and TF32's override."""
     return [json.loads(line) for line in (gpu.work / "ort.log").read_text().splitlines()]
@@ -58,7 +49,7 @@ def test_a_run_by_tensorrt_has_the_figures_of_a_gpu_and_says_by_what(
     for words in ("p50 (ms)", "GPU (ms)", "with copies (ms)", "launch share"):
         assert words in ended.stdout
     assert "its nodes are fused to engines, which each process builds anew" in ended.stdout
-    run = newest(fake_gpu)
+    run = fake_gpu.newest("cuda-tensorrt")
     (record,) = run.records
     assert record.spans is not None
     assert record.spans.span_s == pytest.approx(50e-6)  # 50 MB at 1 us each
@@ -120,7 +111,7 @@ def test_nodes_that_tensorrt_leaves_are_told_of(fake_gpu: Libraries, write_onnx:
     ended = fake_gpu.benchbox("run", path, *RUN, "--mode", "eager", ort="untaken Relu")
     assert ended.returncode == 0, ended.stderr
     assert f"of its 2 nodes 1 on {CUDA}, not on {TENSORRT}" in ended.stdout
-    assert newest(fake_gpu).records[0].nodes == {TENSORRT: 1, CUDA: 1}
+    assert fake_gpu.newest("cuda-tensorrt").records[0].nodes == {TENSORRT: 1, CUDA: 1}
 
 
 @pytest.mark.parametrize(
@@ -165,7 +156,7 @@ def test_a_case_without_a_node_on_tensorrt_is_a_failed_row(
     path = str(write_onnx("two", TWO))
     ended = fake_gpu.benchbox("run", path, *RUN, "--mode", "eager", ort="untaken all")
     assert ended.returncode == 1
-    (record,) = newest(fake_gpu).records
+    (record,) = fake_gpu.newest("cuda-tensorrt").records
     assert (record.status, record.latency) == ("failed", None)
     assert record.reason.startswith("RuntimeError: none of the graph's 2 nodes runs on Tensorrt")
 
@@ -178,8 +169,8 @@ def test_cuda_and_tensorrt_are_two_columns(fake_gpu: Libraries, write_onnx: Writ
     for header in ("cuda (ms)", "cuda-tensorrt (ms)", "cuda-tensorrt, GPU (ms)"):
         assert header in ended.stdout
     assert "TensorRT 10.16.1" in ended.stdout
-    assert newest(fake_gpu, "cuda").records[0].nodes == {CUDA: 1}
-    assert newest(fake_gpu).records[0].nodes == {TENSORRT: 1}
+    assert fake_gpu.newest("cuda").records[0].nodes == {CUDA: 1}
+    assert fake_gpu.newest("cuda-tensorrt").records[0].nodes == {TENSORRT: 1}
 
 
 @pytest.mark.parametrize(
@@ -215,32 +206,3 @@ def test_without_tensorrt_s_libraries_nothing_is_timed_in_its_place(
     assert "needs TensorRT 10, of which a library is missing (libnvinfer.so.10: " in line
     assert "pip install 'tensorrt-cu13-libs==10.*'" in line
     assert not (gpu.work / "results").exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (("-d", "cpu", "--provider", "tensorrt"), "GPUs are timed by --device cuda"),
-        (("--provider", TENSORRT), "GPUs are timed by --device cuda"),
-        (("-d", "ssh://board", "--provider", "tensorrt"), "GPUs are timed by --device cuda"),
-        (
-            ("-d", "cuda", "--provider", "tensorrt", "--conv-search", "heuristic"),
-            "--conv-search: --provider tensorrt times its own kernels; leave one of them out",
-        ),
-        (
-            ("-d", "cuda", "--provider", "cuda,tensorrt", "--conv-search", "default"),
-            "--conv-search: --provider tensorrt times its own kernels; leave one of them out",
-        ),
-        (
-            ("-d", "cuda", "--provider", "tensorrt", "--threads", "2"),
-            "one thread drives --device cuda; leave it out",
-        ),
-    ],
-)
-def test_what_makes_no_sense_for_tensorrt_is_a_usage_error(
-    options: tuple[str, ...], said: str
-) -> None:
-    result = CliRunner().invoke(app, ["run", "g2", *options])
-    assert result.exit_code == 2
-    (line,) = result.stderr.strip().splitlines()
-    assert line.endswith(said)

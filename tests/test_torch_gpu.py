@@ -26,12 +26,6 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     return ("run", f"{path}:layer", "--shape", "x=1x3x8x8", *RUN)
 
 
-def newest(gpu: Libraries, device: str) -> records.Run:
-    path = records.latest(gpu.work / "results", device)
-    assert path is not None
-    return records.read(path)
-
-
 def test_torch_is_timed_as_onnx_runtime_is(fake_gpu: Libraries, mine: tuple[str, ...]) -> None:
     checked = fake_gpu.benchbox("device", "check", "cuda", "--provider", "torch")
     assert checked.returncode == 0, checked.stderr
@@ -52,7 +46,7 @@ def test_torch_is_timed_as_onnx_runtime_is(fake_gpu: Libraries, mine: tuple[str,
     assert (rows["ceiling_share"] > 0).all()
     assert (rows["with_copies_p50_ms"] > 0).all()
     for device in rows["device"]:
-        _timed_there(newest(fake_gpu, device))
+        _timed_there(fake_gpu.newest(device))
 
 
 def _timed_there(run: records.Run) -> None:
@@ -82,7 +76,7 @@ def test_torch_meets_a_cold_cache_and_what_disturbs_the_gpu(
     asked = ("--provider", "torch", "--cache", "cold", "--conv-search", "heuristic")
     ended = fake_gpu.benchbox(*mine, *asked, nvml=told)
     assert "cache cold, no TF32, heuristic choice of convolutions" in ended.stdout
-    run = newest(fake_gpu, "cuda-torch")
+    run = fake_gpu.newest("cuda-torch")
     assert run.context.host["gpu"]["options"]["cudnn.benchmark"] == "False"
     bursts = run.records[0].bursts
     assert all(burst.cold for burst in bursts)
@@ -96,7 +90,7 @@ def test_a_module_that_loses_the_gpu_is_a_failed_row(
     lost = "fail cudaStreamSynchronize 700"
     ended = fake_gpu.benchbox(*mine, "--provider", "torch", cuda=lost)
     assert ended.returncode == 1
-    (record,) = newest(fake_gpu, "cuda-torch").records
+    (record,) = fake_gpu.newest("cuda-torch").records
     assert record.status == "failed"
     assert "an illegal memory access was encountered" in record.reason
     assert "only a new one can use it" in record.reason

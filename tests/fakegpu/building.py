@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchbox import records
+
 SOURCES = Path(__file__).parent
 ROOT = SOURCES.parents[1]
 TENSORRT = "libnvinfer.so.10", "libnvonnxparser.so.10"
@@ -92,6 +94,12 @@ class Libraries:
             cwd=self.work,
             timeout=120,
         )
+
+    def newest(self, device: str) -> records.Run:
+        """The latest run on a device."""
+        path = records.latest(self.work / "results", device)
+        assert path is not None
+        return records.read(path)
 
     def log(self, name: str) -> list[str]:
         """The calls of the last run, in order."""
