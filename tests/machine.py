@@ -15,11 +15,13 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 from unittest.mock import patch
 
-from benchbox.agent import pacing, timing
 from benchbox.agent.__main__ import Agent as Program
+from benchbox.agent.timing import arrival
+from benchbox.agent.timing import burst as timing_burst
 from benchbox.devices import CPU_PROVIDER, Device
+from benchbox.sampling.session import Ask, Timed
 from benchbox.transports import Agent
-from benchbox.transports.agent import Ask, Loaded, Timed
+from benchbox.transports.client import Loaded
 from benchbox.transports.local import open_local
 
 PROBE_NS = 12_000  # of the sentinel in the usual state
@@ -145,8 +147,8 @@ class Machine:
 
     def burst(self, graph: str, *how: Any) -> dict[str, Any]:
         with (
-            patch.multiple(timing, time=self, resource=self),
-            patch.object(pacing, "time", self),
+            patch.multiple(timing_burst, time=self, resource=self),
+            patch.object(arrival, "time", self),
         ):
             return self.agent._burst(graph, *how)
 

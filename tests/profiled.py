@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from benchbox.profiles import PaperCosts, Profile, estimate
+from benchbox.analysis.profile import PaperCosts, Profile, estimate
 
 
 def node(name: str, op: str, us: Sequence[float], count: float = 1.0) -> dict[str, Any]:

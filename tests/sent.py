@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchbox.transports import commands
+from benchbox.transports.board import commands
 
 
 def change(monkeypatch: pytest.MonkeyPatch, program: str, old: str, new: str) -> None:

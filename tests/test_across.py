@@ -12,14 +12,14 @@ from rich.cells import cell_len
 from rich.console import Console
 from test_tables import G2, g2_records, latency, ratio, record, run_of, with_changes
 
-from benchbox import gpus, providers
+from benchbox.analysis.gpu_time import Spans
+from benchbox.devices import gpu_options, providers
 from benchbox.records import Record, Run, SpecFacts
-from benchbox.render.across import tables_of
-from benchbox.render.cells import Table
-from benchbox.render.console import show_runs
-from benchbox.render.export import to_csv, to_markdown
-from benchbox.spans import Spans
-from benchbox.tables import flops_vs_latency
+from benchbox.report.console import show_runs
+from benchbox.report.files import to_csv, to_markdown
+from benchbox.report.multi_device import tables_of
+from benchbox.report.rows import flops_vs_latency
+from benchbox.report.tables import Table
 
 G1 = SpecFacts("g1", "G1: equal channel widths", "1" * 64)
 
@@ -234,7 +234,7 @@ def test_a_run_without_a_record_leaves_the_others_as_they_were() -> None:
 # a GPU in both modes
 
 
-def on_gpu(mode: gpus.Mode, host: float, spans_ms: Sequence[float], **plan: Any) -> Run:
+def on_gpu(mode: gpu_options.Mode, host: float, spans_ms: Sequence[float], **plan: Any) -> Run:
     """G2 on a GPU whose best is known, with such spans and `host` times their latencies."""
     records = [
         replace(
@@ -245,7 +245,7 @@ def on_gpu(mode: gpus.Mode, host: float, spans_ms: Sequence[float], **plan: Any)
         )
         for index, (r, ms) in enumerate(zip(g2_records(), spans_ms, strict=True))
     ]
-    run = on(f"cuda-{mode}", records, plan={**gpus.Driving(mode).plan(), **plan})
+    run = on(f"cuda-{mode}", records, plan={**gpu_options.Driving(mode).plan(), **plan})
     best = {"fp32_macs_per_s": 1e12, "bytes_per_s": 1e11, "measured": "2026-11-22T08:00:00Z"}
     gpu = {"name": "A", "driver": "1", "runtime": "13.0", "ceilings": best}
     return replace(run, context=replace(run.context, host={"cpu": "B", "gpu": gpu}))

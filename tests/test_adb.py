@@ -24,22 +24,16 @@ from benchbox.cli.progress import Live
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.records import Run
-from benchbox.sampling import Sampler
+from benchbox.sampling.sampler import Sampler
 from benchbox.specs import TensorSpec
-from benchbox.transports import (
-    Agent,
-    adb,
-    adb_server,
-    open_agent,
-    open_board,
-    phone,
-    phone_lock,
-    remote,
-)
-from benchbox.transports.adb_link import AdbLink
+from benchbox.transports import Agent, open_agent, open_board
+from benchbox.transports.adb import connect, lock, phone
+from benchbox.transports.adb import server as adb_server
+from benchbox.transports.adb.phone import Phone
+from benchbox.transports.adb.shell import AdbLink
+from benchbox.transports.board import board as board_board
+from benchbox.transports.board.commands import shell
 from benchbox.transports.channel import ChannelClosed, Timeout
-from benchbox.transports.commands import shell
-from benchbox.transports.phone import Phone
 from tests import board, sent
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("user")]
@@ -57,7 +51,7 @@ FILES = "/data/local/tmp/benchbox/files"
 def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user whom no phone has met."""
     monkeypatch.setenv("BENCHBOX_CONFIG_DIR", str(tmp_path / "config"))
-    monkeypatch.setattr(remote, "_reached", set())
+    monkeypatch.setattr(board_board, "_reached", set())
     monkeypatch.chdir(tmp_path)
 
 
@@ -78,7 +72,7 @@ def device(there: "board.Phone") -> Device:
 
 @pytest.fixture
 def link(device: Device) -> Iterator[AdbLink]:
-    connected = adb.connect(device)
+    connected = connect.connect(device)
     yield connected
     connected.close()
 
@@ -204,7 +198,7 @@ def test_a_phone_that_is_gone_is_told_as_a_lost_link(there: "board.Phone", devic
 
 
 def test_pings_keep_the_keeper(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "PING_S", 0.1)
+    monkeypatch.setattr(board_board, "PING_S", 0.1)
     sent.change(monkeypatch, "keeper.py", "SILENCE_S = 30.0", "SILENCE_S = 0.6")
     with open_board(device) as opened:
         time.sleep(1.2)
@@ -224,11 +218,11 @@ def test_the_shell_and_the_keeper_agree_on_the_folder(link: AdbLink, device: Dev
         ("/storage", "/data/local/tmp/benchbox"),
         ("/tmp", "/tmp/.cache/benchbox"),  # noqa: S108 - the phone's own
     ):
-        found = link.start(shell(f'HOME={home}; {remote.commands.FOLDER}; echo "$folder"'))
+        found = link.start(shell(f'HOME={home}; {board_board.commands.FOLDER}; echo "$folder"'))
         found.wait(10)
-        line = remote.commands.program(device.python)
+        line = board_board.commands.program(device.python)
         keeper = link.start(f"export HOME={home}; {line}")
-        keeper.write(remote.commands.script("keeper.py"))
+        keeper.write(board_board.commands.script("keeper.py"))
         keeper.send({"op": "hello"})
         assert keeper.receive(20)["folder"] == folder == found.output().decode().strip()
 
@@ -276,15 +270,15 @@ def test_the_runner_is_sent_once(pythonless: Device, there: "board.Phone") -> No
 def test_of_two_runs_on_a_phone_without_python_the_second_is_refused(
     pythonless: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phone_lock, "BUSY_S", 1)
+    monkeypatch.setattr(lock, "BUSY_S", 1)
     with open_agent(pythonless):
         with pytest.raises(DeviceError, match="another benchbox is timing on it; wait for it"):
             open_agent(pythonless)
-        with Phone(pythonless, adb.connect(pythonless)) as reached:
+        with Phone(pythonless, connect.connect(pythonless)) as reached:
             assert reached.is_busy
             with pytest.raises(DeviceError, match="not emptied: another benchbox is timing"):
                 reached.clean()
-    with Phone(pythonless, adb.connect(pythonless)) as reached:
+    with Phone(pythonless, connect.connect(pythonless)) as reached:
         assert not reached.is_busy
     with open_agent(pythonless) as agent:
         assert agent.hello["host"]
@@ -334,7 +328,7 @@ def test_the_runner_on_another_processor_answers_as_here(
 ) -> None:
     assert adb_server.port
     little = Device("phone", CPU_PROVIDER, 1, "arm", "little", emulated_phone.url)
-    channel = Phone(little, adb.connect(little)).channel()
+    channel = Phone(little, connect.connect(little)).channel()
     with Agent(channel, little, place=channel.place) as agent:
         assert agent.hello["host"]["machine"] == "aarch64"
         assert agent.hello["host"]["emulated"] == "qemu-user"
@@ -460,7 +454,7 @@ def test_a_run_on_an_emulated_phone_keeps_what_it_times_in_its_record(
 
 @pytest.fixture
 def bare(device: Device) -> Iterator[Phone]:
-    with Phone(device, adb.connect(device)) as opened:
+    with Phone(device, connect.connect(device)) as opened:
         yield opened
 
 
@@ -503,7 +497,7 @@ def test_a_file_whose_sending_is_interrupted_leaves_nothing_there(
             assert wait_for(lambda: bool(list(folder.iterdir())))
             raise KeyboardInterrupt
 
-    with Phone(device, adb.connect(device), sending) as bare:
+    with Phone(device, connect.connect(device), sending) as bare:
         with pytest.raises(KeyboardInterrupt):
             bare.push({"x": tmp_path / "x.onnx"})
         assert list(folder.iterdir()) == []
@@ -512,7 +506,7 @@ def test_a_file_whose_sending_is_interrupted_leaves_nothing_there(
 def test_what_a_killed_program_has_left_is_removed_before_the_next_one_times(
     pythonless: Device, there: "board.Phone"
 ) -> None:
-    with Phone(pythonless, adb.connect(pythonless)) as reached:
+    with Phone(pythonless, connect.connect(pythonless)) as reached:
         folder = there.storage / "benchbox/run"
         for name in ("new-1", "agent-1", "part-1"):
             (folder / name).write_text("1")
@@ -577,7 +571,7 @@ def test_a_folder_of_files_has_their_own_names(
 def test_a_program_is_started_there_and_ends_with_the_phone(
     device: Device, there: "board.Phone"
 ) -> None:
-    with Phone(device, adb.connect(device)) as bare:
+    with Phone(device, connect.connect(device)) as bare:
         channel = bare.start(["/apex/bin/sh", "-c", 'echo "{\\"a\\": \\"$A\\"}"'], {"A": "b 'c"})
         assert channel.receive(10) == {"a": "b 'c"}
         bare.start(["/apex/bin/sleep", "1000"])
@@ -746,7 +740,7 @@ def test_what_is_no_adb_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_error_in_the_middle_of_a_run_names_no_serial_number(
     says: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "_reached", {"adb://R58"})
+    monkeypatch.setattr(board_board, "_reached", {"adb://R58"})
     assert says("") == ("device 'phone': lost, and it cannot be reached again (not attached)")
     said = says("R58\toffline\n")
     assert said.startswith("device 'phone': lost, and it cannot be reached again (")

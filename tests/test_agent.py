@@ -20,20 +20,24 @@ from hypothesis import strategies as st
 from machine import Machine
 from onnx import helper, numpy_helper
 
-from benchbox.agent import PROTOCOL, denormals, inputs, sentinel, stdio, system, timing
+from benchbox.agent import PROTOCOL, stdio
 from benchbox.agent.__main__ import Agent
-from benchbox.agent.sentinel import Sentinel
+from benchbox.agent.host import machine as host_machine
+from benchbox.agent.ort import inputs
+from benchbox.agent.timing import burst as timing_burst
+from benchbox.agent.timing import denormals, sentinel
+from benchbox.agent.timing.sentinel import Sentinel
+from benchbox.analysis.samples import Burst
+from benchbox.analysis.states import Gate, State
 from benchbox.devices import CPU_PROVIDER
-from benchbox.samples import Burst
-from benchbox.states import Gate, State
-from benchbox.transports import zipapp
+from benchbox.transports.board import zipapp
 from benchbox.transports.channel import ProcessChannel
 from benchbox.transports.local import ROOT, open_local
 
 WriteOnnx = Callable[..., Path]
 Connect = Callable[[ProcessChannel], "Client"]
 X = {"name": "x", "shape": [32, 32], "dtype": "float32"}
-ONE_THREAD = pytest.mark.skipif(not system.TASKS.exists(), reason="needs /proc")
+ONE_THREAD = pytest.mark.skipif(not host_machine.TASKS.exists(), reason="needs /proc")
 
 
 class Client:
@@ -138,7 +142,7 @@ def test_a_dtype_that_cannot_be_filled_is_named() -> None:
 @pytest.fixture
 def cpus_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return a function that makes a /sys/devices/system/cpu with `name` holding `values`."""
-    monkeypatch.setattr(system, "CPUS", tmp_path)
+    monkeypatch.setattr(host_machine, "CPUS", tmp_path)
 
     def make(name: str, *values: object) -> None:
         for index, value in enumerate(values):
@@ -151,31 +155,31 @@ def cpus_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
 def test_the_biggest_cluster_is_chosen(cpus_folder: Callable[..., None]) -> None:
     cpus_folder("cpu_capacity", 446, 446, 1024, 871)
-    assert system.choose_cpus(1, range(4)) == [2]
-    assert system.choose_cpus(3, range(4)) == [2, 3, 1]
-    assert system.choose_cpus(1, [0, 1]) == [1]
+    assert host_machine.choose_cpus(1, range(4)) == [2]
+    assert host_machine.choose_cpus(3, range(4)) == [2, 3, 1]
+    assert host_machine.choose_cpus(1, [0, 1]) == [1]
 
 
 def test_without_capacities_the_clock_decides_and_of_equals_the_last(
     cpus_folder: Callable[..., None],
 ) -> None:
     cpus_folder("cpufreq/cpuinfo_max_freq", 3000000, 4000000, 4000000, 3000000)
-    assert system.choose_cpus(2, range(4)) == [2, 1]
+    assert host_machine.choose_cpus(2, range(4)) == [2, 1]
 
 
 def test_a_system_that_says_nothing_gets_its_last_processors(
     cpus_folder: Callable[..., None],
 ) -> None:
     cpus_folder("cpu_capacity", "nonsense", "", "nonsense")
-    assert system.choose_cpus(2, range(8)) == [7, 6]
-    assert system.choose_cpus(4, [0, 5]) == [5, 0]
+    assert host_machine.choose_cpus(2, range(8)) == [7, 6]
+    assert host_machine.choose_cpus(4, [0, 5]) == [5, 0]
 
 
 def test_host_facts_do_not_name_the_machine_or_its_user() -> None:
     import getpass
     import socket
 
-    host = system.host()
+    host = host_machine.host()
     assert {"system", "machine", "cpus", "cpus_usable"} <= host.keys()
     assert None not in host.values()
     text = str(host)
@@ -203,9 +207,9 @@ def test_a_burst_counts_its_calls_and_the_switches_in_each(
     monkeypatch: pytest.MonkeyPatch, threads: int, who: int
 ) -> None:
     resource, asked = counting([5, 5, 7, 7, 8])
-    monkeypatch.setattr(timing, "resource", resource)
+    monkeypatch.setattr(timing_burst, "resource", resource)
     calls: list[int] = []
-    burst = timing.burst(lambda: calls.append(1), 4, threads)
+    burst = timing_burst.burst(lambda: calls.append(1), 4, threads)
     assert (len(burst.latencies_ns), burst.switches) == (4, [0, 2, 0, 1])
     assert len(calls) == 5  # one settles the graph
     assert (burst.marks, burst.probed_ns) == ([], 0)
@@ -214,10 +218,10 @@ def test_a_burst_counts_its_calls_and_the_switches_in_each(
 
 
 def test_a_system_without_counters_gives_latencies_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "resource", None)
-    burst = timing.burst(lambda: None, 3, 1)
+    monkeypatch.setattr(timing_burst, "resource", None)
+    burst = timing_burst.burst(lambda: None, 3, 1)
     assert (len(burst.latencies_ns), burst.switches) == (3, None)
-    assert system.host()
+    assert host_machine.host()
 
 
 def machine(latency_s: float, **more: Any) -> Machine:
@@ -238,8 +242,8 @@ def test_readings_bracket_every_burst_and_come_in_order(latency_s: float, calls:
 def test_the_sentinel_is_read_every_twenty_milliseconds(latency_s: float, calls: int) -> None:
     marks = machine(latency_s).burst("g", calls)["marks"]
     gaps = [(later - earlier) * latency_s for (earlier, _), (later, _) in pairwise(marks)]
-    assert max(gaps) < timing.MARK_NS * 1e-9 + 2 * latency_s
-    assert all(gap >= timing.MARK_NS * 1e-9 for gap in gaps[:-1])
+    assert max(gaps) < timing_burst.MARK_NS * 1e-9 + 2 * latency_s
+    assert all(gap >= timing_burst.MARK_NS * 1e-9 for gap in gaps[:-1])
 
 
 def test_what_readings_take_is_told_and_in_no_latency() -> None:
@@ -276,7 +280,7 @@ def test_a_probe_that_takes_long_is_read_less_often(monkeypatch: pytest.MonkeyPa
 
 def test_a_graph_settles_by_one_call() -> None:
     calls: list[int] = []
-    timing.settle(lambda: calls.append(1))
+    timing_burst.settle(lambda: calls.append(1))
     assert len(calls) == 1
 
 
@@ -290,8 +294,8 @@ def test_a_graph_that_waits_for_memory_settles_until_it_gets_no_faster(
     following = iter(latencies)
     bound = machine(0.0)
     bound.latencies["g"] = lambda: next(following)
-    with patch.object(timing, "time", bound):
-        last_ns = timing.settle(lambda: bound.call("g"), memory_bound=True)
+    with patch.object(timing_burst, "time", bound):
+        last_ns = timing_burst.settle(lambda: bound.call("g"), memory_bound=True)
     assert bound.calls == calls
     assert last_ns == pytest.approx(latencies[calls - 1] * 1e9)
 
@@ -314,7 +318,7 @@ def test_copying_four_megabytes_takes_longer_than_a_small_product() -> None:
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs affinities")
 @pytest.mark.usefixtures("two_cpus")
 def test_every_processor_has_a_probe_of_its_own() -> None:
-    before, usable = os.sched_getaffinity(0), system.usable_cpus()
+    before, usable = os.sched_getaffinity(0), host_machine.usable_cpus()
     probe = Sentinel(usable[:2])
     assert probe.compute() > 0
     assert os.sched_getaffinity(0) == before
@@ -330,7 +334,7 @@ def test_every_processor_has_a_probe_of_its_own() -> None:
 @pytest.mark.usefixtures("two_cpus")
 def test_the_slowest_processor_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     mine = threading.current_thread()
-    probe = Sentinel(system.usable_cpus()[:2])
+    probe = Sentinel(host_machine.usable_cpus()[:2])
     for here, there in ((5, 9), (9, 5)):
         readings = {True: here, False: there}
         monkeypatch.setattr(
@@ -476,7 +480,7 @@ def test_another_protocol_is_refused(client: Client) -> None:
 
 @ONE_THREAD
 def test_one_thread_stays_on_one_processor(client: Client, write_onnx: WriteOnnx) -> None:
-    usable = system.usable_cpus()
+    usable = host_machine.usable_cpus()
     hello = client.hello(1, [usable[0]])
     assert (hello["cpus"], set(hello["affinity"])) == ([usable[0]], {str(usable[0])})
     assert set(client.load("g", write_onnx())["affinity"]) == {str(usable[0])}
@@ -606,7 +610,7 @@ def test_unloading_gives_the_memory_back(client: Client, tmp_path: Path) -> None
     onnx.save(model, tmp_path / "big.onnx")
 
     def resident() -> int:
-        status = system._fields(Path(f"/proc/{client.channel.pid}/status"))
+        status = host_machine._fields(Path(f"/proc/{client.channel.pid}/status"))
         return int(status["VmRSS"].split()[0]) * 1024
 
     before = client.hello()["rss_bytes"]

@@ -7,10 +7,9 @@ import pytest
 from machine import HELLO, HOST
 from test_transports import LOADED, SHORT, Scripted, X, burst
 
-from benchbox import answers
 from benchbox.devices import Device
 from benchbox.errors import AgentError, DeviceError
-from benchbox.transports import Agent
+from benchbox.transports import Agent, reply_schema
 
 NAN, HUGE = float("nan"), 10**27
 WATCHED = {"cpu": 0, "seconds": 1.0, "readings_ns": [[12000, 5]], "gaps": 0, "lost_s": 0.0}
@@ -172,5 +171,5 @@ def test_what_is_set_at_the_end_of_a_request_is_looked_at_too(cpu: Device) -> No
     ],
 )
 def test_what_a_board_is_without_an_agent_is_looked_at(lie: dict[str, Any], part: str) -> None:
-    assert answers.wrong(answers.Facts, FACTS) == ""
-    assert answers.wrong(answers.Facts, FACTS | lie) == part
+    assert reply_schema.wrong(reply_schema.Facts, FACTS) == ""
+    assert reply_schema.wrong(reply_schema.Facts, FACTS | lie) == part

@@ -16,7 +16,7 @@ import onnx
 import pytest
 
 from benchbox.devices import CPU_PROVIDER
-from benchbox.transports import zipapp
+from benchbox.transports.board import zipapp
 from benchbox.transports.channel import ProcessChannel
 from tests.board import (
     Board,

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from machine import Inside, cpuinfo, phone, processor, small_phone
 
-from benchbox.agent import PROTOCOL, clusters, system
-from benchbox.agent.clusters import Cluster
+from benchbox.agent import PROTOCOL
+from benchbox.agent.host import clusters, machine
+from benchbox.agent.host.clusters import Cluster
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import DeviceError
 from benchbox.transports import Agent
@@ -108,10 +109,10 @@ def test_of_two_clusters_none_is_the_middle(tmp_path: Path) -> None:
 
 def test_threads_leave_the_fastest_cluster_only_when_it_is_full(tmp_path: Path) -> None:
     plant(tmp_path, phone())
-    folder = tmp_path / "sys" / system.PROCESSORS
-    assert system.choose_cpus(1, range(8), folder) == [7]
-    assert system.choose_cpus(4, range(8), folder) == [7, 6, 5, 4]
-    assert system.choose_cpus(3, range(7), folder) == [6, 5, 4]
+    folder = tmp_path / "sys" / machine.PROCESSORS
+    assert machine.choose_cpus(1, range(8), folder) == [7]
+    assert machine.choose_cpus(4, range(8), folder) == [7, 6, 5, 4]
+    assert machine.choose_cpus(3, range(7), folder) == [6, 5, 4]
 
 
 # the agent
@@ -148,9 +149,9 @@ def test_a_word_without_a_meaning_ends_the_greeting(inside: Inside) -> None:
 
 @pytest.mark.usefixtures("mask")
 def test_a_processor_that_is_refused_is_an_error_that_names_the_mask() -> None:
-    have = system.ranges(os.sched_getaffinity(0))
+    have = machine.ranges(os.sched_getaffinity(0))
     with pytest.raises(RuntimeError) as raised:
-        system.pin([4000])
+        machine.pin([4000])
     sentence = f"the thread is not bound to processor 4000, its mask is {have}: Invalid argument"
     assert str(raised.value) == sentence
 
@@ -162,24 +163,24 @@ def test_a_system_that_ignores_the_request_is_found_out(
 ) -> None:
     """By the mask that the kernel shows, and by what it answers where it shows none."""
     if not shown:
-        monkeypatch.setattr(system, "THREAD", tmp_path)
-    have = system.ranges(os.sched_getaffinity(0))
+        monkeypatch.setattr(machine, "THREAD", tmp_path)
+    have = machine.ranges(os.sched_getaffinity(0))
     monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)
     with pytest.raises(RuntimeError) as raised:
-        system.pin([0])
+        machine.pin([0])
     assert str(raised.value) == f"the thread is not bound to processor 0, its mask is {have}"
 
 
 def test_a_system_without_masks_is_taken_at_its_word(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(system, "THREAD", tmp_path)
+    monkeypatch.setattr(machine, "THREAD", tmp_path)
     monkeypatch.delattr(os, "sched_getaffinity")
-    system.check_bound([3])
+    machine.check_bound([3])
 
 
 @pytest.mark.parametrize(
     ("cpus", "text"), [([0], "0"), ([0, 1, 2, 5], "0-2,5"), ([4, 3], "3-4"), ([], "")]
 )
 def test_processors_are_written_as_the_kernel_does(cpus: list[int], text: str) -> None:
-    assert system.ranges(cpus) == text
+    assert machine.ranges(cpus) == text

@@ -20,14 +20,16 @@ from machine import Calm
 from test_cli import FOREVER, MEASURED, has_ended, start, wait_for_agent
 from typer.testing import CliRunner, Result
 
-from benchbox import devices, records, sampling, stats
-from benchbox.cli import running
+from benchbox import devices, records
+from benchbox.analysis import stats
+from benchbox.cli import run as cli_run
 from benchbox.cli.app import app
 from benchbox.devices import Device
 from benchbox.errors import DeviceError
 from benchbox.records import Run
+from benchbox.sampling import sampler
+from benchbox.sampling.session import Ask, Timed
 from benchbox.transports import Agent
-from benchbox.transports.agent import Ask, Timed
 from benchbox.transports.local import open_local
 
 SHORT = ["--quick", "--precision", "90%", "--max-time", "20s"]
@@ -92,8 +94,8 @@ class Bench:
 def bench(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     assert shared_cache
     bench = Bench()
-    monkeypatch.setattr(running, "open_agent", bench.open)
-    monkeypatch.setattr(sampling, "CHUNK_S", 0.05)
+    monkeypatch.setattr(cli_run, "open_agent", bench.open)
+    monkeypatch.setattr(sampler, "CHUNK_S", 0.05)
     return bench
 
 

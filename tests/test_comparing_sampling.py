@@ -15,16 +15,20 @@ from test_measuring import Bench, Simulated, Watcher, groups_of, interrupt, sess
 from test_sampling import FakeSession, Model, breaks, noisy, rounds_of
 from test_tables import record as row_of
 
-from benchbox import measuring, records, rows, sampling, stats
+from benchbox import records
+from benchbox.analysis import stats
+from benchbox.analysis.samples import Burst, round_medians
+from benchbox.analysis.states import Gate, State
+from benchbox.analysis.stats import Interval
 from benchbox.devices import Device
 from benchbox.errors import AgentError, CaseError, DeviceError
-from benchbox.planning import MORE, Plan, lacking, shortfall, spread, undecided
 from benchbox.records import Record
-from benchbox.samples import Burst, round_medians
-from benchbox.sampling import Progress, Sampler, Subject
+from benchbox.runner import measurement
+from benchbox.runner import record as runner_record
+from benchbox.sampling import sampler as sampling_sampler
+from benchbox.sampling.plan import MORE, Plan, lacking, shortfall, spread, undecided
+from benchbox.sampling.sampler import Progress, Sampler, Subject
 from benchbox.specs import Case
-from benchbox.states import Gate, State
-from benchbox.stats import Interval
 
 PLAN = Plan(margin=0.01)
 MakeCases = Callable[..., list[Case]]
@@ -517,9 +521,9 @@ def bench(
     tmp_path: Path, cpu: Device, monkeypatch: pytest.MonkeyPatch, devices: Simulated
 ) -> Bench:
     clock = devices.machine.perf_counter
-    monkeypatch.setattr(sampling, "CHUNK_S", 0.1)
-    monkeypatch.setattr(measuring, "Sampler", partial(Sampler, clock=clock))
-    monkeypatch.setattr(measuring, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(sampling_sampler, "CHUNK_S", 0.1)
+    monkeypatch.setattr(measurement, "Sampler", partial(Sampler, clock=clock))
+    monkeypatch.setattr(measurement, "time", SimpleNamespace(monotonic=clock))
     return Bench(tmp_path / "results", cpu, devices)
 
 
@@ -725,7 +729,7 @@ def test_the_ratio_of_a_record_is_of_all_rounds_only_where_they_are_mirrored(
     case = [*case[:8], *(replace(burst, latencies_ns=(3000,)) for burst in case[8:])]
     bare = row_of({}, None, spec="tiny", case="b", reference="a")
     readings: Any = SimpleNamespace(gate=LEVEL, shift=None, host_shift=None)
-    found = rows.measured(bare, case, reference, readings, paired=paired)
+    found = runner_record.measured(bare, case, reference, readings, paired=paired)
     rounds = [round_medians(each, LEVEL, paired=paired) for each in (case, reference)]
     assert len(rounds[0]) == count
     assert relative(found).value == pytest.approx(3.0 if paired else 2.0)

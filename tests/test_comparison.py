@@ -18,18 +18,20 @@ from rich.cells import cell_len
 from rich.console import Console
 from test_tables import cost, g2_records, latency, ratio, record, run_of
 
-from benchbox import comparing, reading, specs, verdicts
-from benchbox.cli import comparing as cli
-from benchbox.cli import running
+from benchbox import specs
+from benchbox.analysis.stats import Interval
+from benchbox.cli import compare as cli
+from benchbox.cli import run as cli_run
 from benchbox.errors import UsageError
 from benchbox.networks import catalogue
 from benchbox.records import Record, Run, SpecFacts
-from benchbox.render.across import tables_of
-from benchbox.render.console import show_runs
-from benchbox.render.export import to_csv, to_json, to_markdown
+from benchbox.report import claims, comparison_text
+from benchbox.report import comparison as report_comparison
+from benchbox.report.console import show_runs
+from benchbox.report.files import to_csv, to_json, to_markdown
+from benchbox.report.multi_device import tables_of
+from benchbox.report.rows import flops_vs_latency
 from benchbox.specs import BlockSpec, Builder, Case, OnnxFile, Selection, TensorSpec
-from benchbox.stats import Interval
-from benchbox.tables import flops_vs_latency
 
 ARM = Selection(channels="arm")
 IMAGE = Selection(shapes=(TensorSpec("x", (1, 3, 8, 8)),))
@@ -307,7 +309,7 @@ def two(over: Interval | None, macs: int = MACS, **changes: Any) -> Run:
 
 
 def said(of: Run) -> str | None:
-    return reading.sentence(of, FACTS)
+    return claims.sentence(of, FACTS)
 
 
 @pytest.mark.parametrize(
@@ -333,14 +335,14 @@ def test_the_verdict_is_by_the_whole_interval(
 ) -> None:
     measured = two(Interval((low + high) / 2, low, high))
     judged = replace(measured, context=replace(measured.context, plan={"margin": margin}))
-    assert verdicts.verdict(judged, judged.records[1]) == verdict
-    assert reading.is_unclear(judged) == (verdict == "UNCLEAR")
+    assert report_comparison.verdict(judged, judged.records[1]) == verdict
+    assert claims.is_unclear(judged) == (verdict == "UNCLEAR")
 
 
 def test_there_is_no_verdict_on_the_reference_nor_where_nothing_was_measured() -> None:
     measured = run(row("a"), row("b", None, status="failed"), row("c", None, status="skipped"))
-    assert [comparing.verdict(measured, r) for r in measured.records] == ["-", "-", "-"]
-    assert not reading.is_unclear(measured)
+    assert [comparison_text.verdict(measured, r) for r in measured.records] == ["-", "-", "-"]
+    assert not claims.is_unclear(measured)
 
 
 @pytest.mark.parametrize("status", ["failed", "skipped"])
@@ -348,12 +350,12 @@ def test_there_is_no_verdict_beside_a_reference_without_figures(status: Any) -> 
     """A ratio may be there all the same, of rounds before the reference failed."""
     gone = row("a", None, status=status, reason="the agent is gone")
     measured = run(gone, row("b", relative=TWICE), row("c", relative=ratio(1.0, 0.5)))
-    assert [verdicts.verdict(measured, each) for each in measured.records] == [None] * 3
-    assert [comparing.verdict(measured, each) for each in measured.records] == ["-"] * 3
-    assert comparing.sentence(measured, measured.records) is None
-    assert not reading.is_unclear(measured)
+    assert [report_comparison.verdict(measured, each) for each in measured.records] == [None] * 3
+    assert [comparison_text.verdict(measured, each) for each in measured.records] == ["-"] * 3
+    assert comparison_text.sentence(measured, measured.records) is None
+    assert not claims.is_unclear(measured)
     assert flops_vs_latency([measured])["verdict"].isna().all()
-    assert [comparing.verdict(run(row("b", relative=TWICE)), measured.records[1])] == ["-"]
+    assert [comparison_text.verdict(run(row("b", relative=TWICE)), measured.records[1])] == ["-"]
 
 
 @pytest.mark.parametrize("lacking", ["a", "b"])
@@ -364,7 +366,7 @@ def test_a_known_ratio_has_a_verdict_without_the_p50_of_a_case(lacking: str) -> 
         for r in measured.records
     ]
     judged = run(*records)
-    assert verdicts.verdict(judged, judged.records[1]) == "SLOWER"
+    assert report_comparison.verdict(judged, judged.records[1]) == "SLOWER"
     assert "b takes 2.00x (SLOWER)." in str(said(judged)).replace("it takes", "b takes")
     assert "2.00x  1.98x to 2.02x  SLOWER" in printed(judged)
 
@@ -372,23 +374,25 @@ def test_a_known_ratio_has_a_verdict_without_the_p50_of_a_case(lacking: str) -> 
 def test_without_any_verdict_no_note_says_what_they_mean() -> None:
     same = {"sha256": "1" * 64}
     failed = row("b", None, status="failed", graph=same, relative=TWICE)
-    assert comparing.notes(run(row("a", graph=same), failed), []) == []
-    notes = reading.notes(run(row("a", graph=same), failed), FACTS)
+    assert comparison_text.notes(run(row("a", graph=same), failed), []) == []
+    notes = claims.notes(run(row("a", graph=same), failed), FACTS)
     assert not any("verdict" in note or "same graph" in note for note in notes)
 
 
 def test_only_an_unclear_comparison_says_what_helps() -> None:
     for over, helped in ((ratio(1.0, 0.5), True), (TWICE, False)):
         measured = two(over)
-        assert (comparing.UNCLEAR_HELP in comparing.notes(measured, measured.records)) == helped
+        assert (
+            comparison_text.UNCLEAR_HELP in comparison_text.notes(measured, measured.records)
+        ) == helped
 
 
 def test_no_other_run_has_verdicts() -> None:
     other = run(row("a"), row("b", relative=ratio(1.0, 0.5)), margin=None)
-    assert verdicts.verdict(other, other.records[1]) is None
-    assert comparing.sentence(other, other.records) is None
-    assert comparing.notes(other, other.records) == []
-    assert not reading.is_unclear(other)
+    assert report_comparison.verdict(other, other.records[1]) is None
+    assert comparison_text.sentence(other, other.records) is None
+    assert comparison_text.notes(other, other.records) == []
+    assert not claims.is_unclear(other)
 
 
 HALF, TWICE = ratio(0.5), ratio(2.0)
@@ -474,7 +478,7 @@ def test_a_case_that_failed_is_no_part_of_the_sentence() -> None:
     assert said(run(row("a"), failed)) is None
     three = run(row("a"), failed, row("c", relative=TWICE))
     assert str(said(three)).count("\n") == 0
-    assert reading.failures(three, FACTS) == ["b failed: no kernel"]
+    assert claims.failures(three, FACTS) == ["b failed: no kernel"]
 
 
 def test_a_reference_that_failed_leaves_nothing_to_say() -> None:
@@ -494,7 +498,7 @@ def test_the_device_is_named() -> None:
 
 
 def test_a_note_says_what_the_verdicts_mean() -> None:
-    assert reading.notes(two(TWICE), FACTS) == [
+    assert claims.notes(two(TWICE), FACTS) == [
         "FLOPs are multiply-accumulates, as the papers count them",
         "memory is what is accessed: every tensor read and written once, with weights",
         "verdict, by the whole 95% interval of the ratio to a: FASTER below 0.990x, "
@@ -513,7 +517,7 @@ def test_a_note_says_what_the_verdicts_mean() -> None:
 )
 def test_the_bounds_are_those_of_the_margin(margin: float, bounds: str) -> None:
     measured = run(row("a"), row("b", relative=TWICE), margin=margin)
-    assert any(bounds in note for note in reading.notes(measured, FACTS))
+    assert any(bounds in note for note in claims.notes(measured, FACTS))
 
 
 def test_cases_of_one_graph_are_named() -> None:
@@ -525,7 +529,7 @@ def test_cases_of_one_graph_are_named() -> None:
         row("d", None, status="failed", graph=None),
         row("e", None, status="failed", graph=None),
     ]
-    notes = [note for note in reading.notes(run(*records), FACTS) if "same graph" in note]
+    notes = [note for note in claims.notes(run(*records), FACTS) if "same graph" in note]
     assert notes == ["a and c are the same graph: what differs is chance"]
 
 
@@ -538,14 +542,14 @@ def test_a_graph_at_two_batches_is_compared_with_others_and_not_with_itself() ->
         row("a,batch=8", graph=graph, **at_8),
         row("b,batch=8", relative=HALF, **at_8),
     ]
-    notes = reading.notes(run(*records), FACTS)
+    notes = claims.notes(run(*records), FACTS)
     assert not any("same graph" in note for note in notes)
     assert any("of the ratio to a or a,batch=8: " in note for note in notes)
 
 
 def test_what_a_ratio_lacks_is_a_note() -> None:
     lacking = "the ratio is ±3.0% after 24 rounds, ±1.0% was asked; give it more with --max-time"
-    notes = reading.notes(two(ratio(1.2, 0.03), status="imprecise", reason=lacking), FACTS)
+    notes = claims.notes(two(ratio(1.2, 0.03), status="imprecise", reason=lacking), FACTS)
     assert notes[-1] == f"b: {lacking}"
 
 
@@ -867,23 +871,23 @@ LONG = "a-network-with-a-name-that-does-not-end-"
 
 @given(st.text(max_size=300))
 def test_a_file_name_is_short_and_has_no_odd_characters(text: str) -> None:
-    name = running.file_name(text)
-    assert len(name) <= running.NAME_CHARACTERS
-    assert running.file_name(text) == name
+    name = cli_run.file_name(text)
+    assert len(name) <= cli_run.NAME_CHARACTERS
+    assert cli_run.file_name(text) == name
     assert all(each.isalnum() or each in "+-_.=," for each in name)
 
 
 @pytest.mark.parametrize("length", [1, 99, 100])
 def test_a_name_that_fits_stays_as_it_is(length: int) -> None:
-    assert running.file_name("n" * length) == "n" * length
+    assert cli_run.file_name("n" * length) == "n" * length
 
 
 def test_a_long_name_ends_in_a_digest_of_all_of_it() -> None:
     texts = [LONG * 5 + end for end in ("a", "b", "a+b", "a:b", "a/b")]
-    names = [running.file_name(text) for text in texts]
+    names = [cli_run.file_name(text) for text in texts]
     assert len(set(names)) == len(texts)
     for text, name in zip(texts, names, strict=True):
-        assert len(name) == running.NAME_CHARACTERS
+        assert len(name) == cli_run.NAME_CHARACTERS
         digest = hashlib.sha256(text.encode()).hexdigest()
         start, _, end = name.rpartition("-")
         assert digest.startswith(end)
@@ -894,9 +898,9 @@ def test_a_long_name_ends_in_a_digest_of_all_of_it() -> None:
 def test_runs_of_many_networks_that_differ_in_the_last_have_names_of_their_own() -> None:
     families = ("ghostnetv2", "ghostnetv3", "mobilenetv2", "mobilenetv3_small", "shufflenetv2")
     first = [name for family in families for name in catalogue.NETWORKS if name.startswith(family)]
-    runs = [running.run_name([*first[:9], last]) for last in first[9:]]
+    runs = [cli_run.run_name([*first[:9], last]) for last in first[9:]]
     assert len(set(runs)) == len(runs) > 1
-    assert all(len(name) == running.NAME_CHARACTERS for name in runs)
+    assert all(len(name) == cli_run.NAME_CHARACTERS for name in runs)
 
 
 @pytest.mark.parametrize(

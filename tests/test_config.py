@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from benchbox import devices, providers
-from benchbox.agent import clusters, system
+from benchbox import devices
+from benchbox.agent.host import clusters, machine
 from benchbox.cli.app import app
 from benchbox.cli.defaults import Place, fitting
-from benchbox.cli.gpu import Asked, driven
+from benchbox.cli.gpu_options import Asked, driven
+from benchbox.devices import providers
+from benchbox.devices.gpu_options import Driving
 from benchbox.errors import UsageError
-from benchbox.gpus import Driving
 
 WriteOnnx = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -180,7 +181,7 @@ def test_how_a_gpu_is_driven_by_default_does_not_concern_a_processor_beside_it()
 
 @pytest.mark.slow
 def test_among_equal_processors_a_cluster_is_one_line_for_each(write_onnx: WriteOnnx) -> None:
-    if len(clusters.read(system.usable_cpus())) > 1:
+    if len(clusters.read(machine.usable_cpus())) > 1:
         pytest.skip("the processors of this machine differ")
     write_onnx()
     configure('[run]\ncpus = "big,little"\n')

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchbox import conditions
-from benchbox.agent import clusters
-from benchbox.cooling import CLOSE_C, LOOK_S, Cooldown, Cooling
+from benchbox.agent.host import clusters
 from benchbox.errors import AgentError, CaseError
 from benchbox.records import Context, Record
+from benchbox.records.cooldown import CLOSE_C, Cooldown
+from benchbox.report import conditions
+from benchbox.runner.cooldown import LOOK_S, Cooling
 
 
 @dataclass(frozen=True)

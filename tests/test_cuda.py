@@ -10,8 +10,8 @@ from typing import ClassVar
 
 import pytest
 
-from benchbox import providers
-from benchbox.agent import gputiming
+from benchbox.agent.gpu import burst
+from benchbox.devices import providers
 from tests.cuda import __main__ as program
 from tests.cuda import checks, engines, kept, needs, profiled
 from tests.cuda.bench import BLIND, Bench, NotRun, TooLong
@@ -114,8 +114,8 @@ def test_the_calls_of_spans_are_told_from_those_before_however_many_it_takes_to_
 ) -> None:
     machine = Waiting() if waits else Machine()
     counted = profiled.Counted(machine)
-    gputiming.burst(counted, machine, gputiming.Plan(3, replayed=True), clock=machine.clock)
-    looks = gputiming.LOOKS_TO_SEE if waits else 1
+    burst.burst(counted, machine, burst.Plan(3, replayed=True), clock=machine.clock)
+    looks = burst.LOOKS_TO_SEE if waits else 1
     assert counted.queued == [False, *[True] * looks, *[False, True] * 3]
     assert counted.last(3) == [looks + 2, looks + 4, looks + 6]
 

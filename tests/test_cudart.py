@@ -98,7 +98,7 @@ def test_a_library_that_is_not_there_is_an_error_with_the_command_that_helps(
 
 
 def test_a_library_without_a_function_is_an_error_that_names_it(fake_gpu: Libraries) -> None:
-    code = f"from benchbox.agent.cudart import Runtime{FAILING}result = said(lambda: Runtime("
+    code = f"from benchbox.agent.gpu.cudart import Runtime{FAILING}result = said(lambda: Runtime("
     result = fake_gpu.run(f"{code}'libcudart.so.13'))", folders=[fake_gpu.old])
     assert result == [
         "RuntimeError",

@@ -4,10 +4,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from benchbox import registry, seen
 from benchbox.cli.app import app
-from benchbox.cli.boards import _cluster, _missing, _rows
-from benchbox.devices import CPU_PROVIDER, Device
+from benchbox.cli.device_actions import _cluster, _missing, _rows
+from benchbox.devices import CPU_PROVIDER, Device, last_seen, registry
 from benchbox.errors import DeviceError
 
 pytestmark = pytest.mark.usefixtures("in_tmp", "config")
@@ -168,8 +167,8 @@ def test_this_machine_says_what_it_is_by_any_of_its_names() -> None:
 
 def test_what_a_device_was_is_listed_until_it_is_removed() -> None:
     invoke("add", "pi", "ssh://pi")
-    seen.note("ssh://pi", seen.describe("Raspberry Pi 5", "aarch64", FACTS["clusters"]))
-    seen.note("ssh://pi")
+    last_seen.note("ssh://pi", last_seen.describe("Raspberry Pi 5", "aarch64", FACTS["clusters"]))
+    last_seen.note("ssh://pi")
     listed = " ".join(invoke("list").stdout.split())
     assert "Raspberry Pi 5, aarch64, 4 x Cortex-A76" in listed
     invoke("remove", "pi")

@@ -6,8 +6,8 @@ import pytest
 
 from benchbox import devices, host
 from benchbox.devices import CPU_PROVIDER, Device
+from benchbox.devices.registry import CLUSTERS, Cluster, Processors
 from benchbox.errors import DeviceError, UsageError
-from benchbox.registry import CLUSTERS, Cluster, Processors
 
 
 @pytest.fixture

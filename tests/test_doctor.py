@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchbox import doctor
-from benchbox.agent import looking, settings, system
-from benchbox.doctor import Finding, Report, Watch, examine, gather
+from benchbox.agent.host import machine, settings
+from benchbox.agent.host import watch as host_watch
+from benchbox.analysis import doctor
+from benchbox.analysis.doctor import Finding, Report, Watch, examine, gather
 
 Tree = Callable[[Mapping[str, object]], None]
 CPU = "sys/devices/system/cpu"
@@ -323,7 +324,7 @@ def tree(tmp_path: Path) -> Tree:
 @pytest.fixture
 def pinned() -> Iterator[int]:
     """Return a processor to look at; afterwards this thread runs where it ran before."""
-    before = system.usable_cpus()
+    before = machine.usable_cpus()
     yield before[-1]
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, before)
@@ -331,7 +332,7 @@ def pinned() -> Iterator[int]:
 
 def test_a_look_has_the_readings_and_can_be_sent(pinned: int) -> None:
     readings = cycle([11_512, 11_518, 13_000])
-    result = looking.look(lambda: next(readings), pinned, 0.01)
+    result = host_watch.look(lambda: next(readings), pinned, 0.01)
     assert json.loads(json.dumps(result))["cpu"] == pinned
     assert {ns for ns, _ in result["readings_ns"]} <= {11_510.0, 11_520.0, 13_000.0}  # type: ignore[attr-defined]
     assert examine(gather([json.loads(json.dumps(result))], {})).verdict
@@ -340,9 +341,9 @@ def test_a_look_has_the_readings_and_can_be_sent(pinned: int) -> None:
 def test_a_look_ends_within_its_time_whatever_was_asked_for(
     pinned: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looking, "LONGEST_S", 0.01)
-    assert looking.look(lambda: 1, pinned, 1e9)["readings_ns"]
-    assert looking.look(lambda: 1, pinned, 0.0)["readings_ns"] == []
+    monkeypatch.setattr(host_watch, "LONGEST_S", 0.01)
+    assert host_watch.look(lambda: 1, pinned, 1e9)["readings_ns"]
+    assert host_watch.look(lambda: 1, pinned, 0.0)["readings_ns"] == []
 
 
 def test_time_that_went_missing_in_a_turn_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,14 +357,14 @@ def test_time_that_went_missing_in_a_turn_is_lost(monkeypatch: pytest.MonkeyPatc
         return now
 
     calls: list[int] = []
-    monkeypatch.setattr(looking.time, "perf_counter_ns", clock)
-    readings, lost = looking._spin(lambda: calls.append(1) or 11_500, 0.02)  # type: ignore[func-returns-value]
+    monkeypatch.setattr(host_watch.time, "perf_counter_ns", clock)
+    readings, lost = host_watch._spin(lambda: calls.append(1) or 11_500, 0.02)  # type: ignore[func-returns-value]
     assert (set(readings), lost) == ({11_500}, [16_000_000])
 
 
 def test_a_look_without_proc_and_sys_knows_less(pinned: int, tmp_path: Path) -> None:
     numbers = count(11_000)
-    result = looking.look(lambda: next(numbers), pinned, 0.005, tmp_path, tmp_path)
+    result = host_watch.look(lambda: next(numbers), pinned, 0.005, tmp_path, tmp_path)
     assert result["others"] == []
     assert result["readings_ns"]
     assert settings.read([0], tmp_path, tmp_path) == {
@@ -437,7 +438,7 @@ def test_settings_that_hold_nonsense_are_not_known(
 
 
 def test_settings_of_this_machine_can_be_sent_and_judged() -> None:
-    result = json.loads(json.dumps(settings.read(system.usable_cpus())))
+    result = json.loads(json.dumps(settings.read(machine.usable_cpus())))
     assert examine(gather([CALM], result)).verdict
 
 

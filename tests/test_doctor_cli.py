@@ -11,11 +11,12 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from benchbox.agent import PROTOCOL, system
+from benchbox.agent import PROTOCOL
 from benchbox.agent.__main__ import Agent as OnDevice
-from benchbox.cli import doctoring
+from benchbox.agent.host import machine
+from benchbox.analysis.doctor import Finding, Report
+from benchbox.cli import doctor as cli_doctor
 from benchbox.devices import Device
-from benchbox.doctor import Finding, Report
 from benchbox.errors import CaseError, DeviceError
 from benchbox.transports import open_agent
 
@@ -39,14 +40,14 @@ def test_the_verdict_is_the_first_line_and_findings_follow() -> None:
     first, empty, *findings = result.stdout.splitlines()
     assert first.startswith("cpu, processor ")
     assert empty == ""
-    severities = [line[:4] for line in findings if not line.startswith(doctoring.INDENT)]
+    severities = [line[:4] for line in findings if not line.startswith(cli_doctor.INDENT)]
     assert severities
     assert set(severities) <= {"good", "fair", "poor"}
 
 
 @pytest.mark.usefixtures("two_cpus")
 def test_every_processor_that_threads_run_on_is_looked_at() -> None:
-    first, second = system.usable_cpus()[:2]
+    first, second = machine.usable_cpus()[:2]
     result = doctor("--seconds", "0.2", "--cpus", f"{first},{second}")
     assert result.returncode == 0
     assert result.stdout.startswith(f"cpu, processors {first} and {second}: a ")
@@ -90,17 +91,17 @@ def test_a_look_reaches_the_agent_and_comes_back(cpu: Device) -> None:
 
 
 def test_after_a_look_the_agent_is_where_it_was() -> None:
-    before = system.usable_cpus()
+    before = machine.usable_cpus()
     agent = OnDevice()
     try:
         list(agent.replies({"op": "hello", "protocol": PROTOCOL, "threads": 1}))
         for cpu in (before[0], 99_999):
             list(agent.replies({"op": "look", "cpu": cpu, "seconds": 0.01}))
-            assert system.usable_cpus() == (
+            assert machine.usable_cpus() == (
                 agent.cpus[:1] if hasattr(os, "sched_getaffinity") else before
             )
     finally:
-        system.pin(before[:1])
+        machine.pin(before[:1])
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, before)
 
@@ -111,14 +112,14 @@ def test_an_agent_that_is_lost_is_a_device_that_is_not_usable(
     def lost(*_: object) -> Any:
         raise CaseError("the agent is gone")
 
-    monkeypatch.setattr(doctoring, "_watch", lost)
+    monkeypatch.setattr(cli_doctor, "_watch", lost)
     with pytest.raises(DeviceError, match="device 'cpu': the agent is gone"):
-        doctoring.doctor("cpu", None, None, 0.1, frozenset())
+        cli_doctor.doctor("cpu", None, None, 0.1, frozenset())
 
 
 def test_a_terminal_is_told_how_far_it_is() -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, width=100)
-    with doctoring._progress(screen, 10) as show:
+    with cli_doctor._progress(screen, 10) as show:
         show(3, 1)
         assert "processor 1, look 4 of 10" in screen.file.getvalue()  # type: ignore[attr-defined]
 
@@ -127,15 +128,15 @@ def test_commands_are_whole_lines_on_a_narrow_terminal() -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, width=20, color_system=None)
     command = "echo performance | sudo tee /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
     finding = Finding("fair", "The governor [b]changes[/b] the\x1b clock:", command)
-    doctoring._print("cpu", Report("fair", "a fair place", (finding,)), screen)
+    cli_doctor._print("cpu", Report("fair", "a fair place", (finding,)), screen)
     lines = screen.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    assert doctoring.INDENT + command in lines
+    assert cli_doctor.INDENT + command in lines
     assert "[b]changes[/b]" in "".join(lines)
     assert "\x1b" not in "".join(lines)
 
 
 def test_programs_are_those_of_others_by_name_with_the_busiest_first() -> None:
-    assert psutil.Process().pid not in {pid for pid, _ in doctoring._used()}
+    assert psutil.Process().pid not in {pid for pid, _ in cli_doctor._used()}
     before = {(1, 0.0): ("a", 5.0), (2, 0.0): ("b", 1.0), (3, 0.0): ("gone", 1.0)}
     after = {(1, 0.0): ("a", 6.0), (2, 0.0): ("b", 4.0), (4, 9.0): ("b", 1.0)}
-    assert doctoring._busiest(before, after, 2.0) == [("b", 2.0), ("a", 0.5)]
+    assert cli_doctor._busiest(before, after, 2.0) == [("b", 2.0), ("a", 0.5)]

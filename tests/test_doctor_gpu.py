@@ -2,9 +2,9 @@
 
 import pytest
 
-from benchbox import doctor
-from benchbox.doctor import gpu
-from benchbox.doctor.watch import Watch
+from benchbox.analysis import doctor
+from benchbox.analysis.doctor import gpu
+from benchbox.analysis.doctor.observation import Watch
 from tests.fakegpu.building import Libraries
 
 FINE = {

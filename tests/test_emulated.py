@@ -13,22 +13,24 @@ import pytest
 from machine import Calm
 from typer.testing import CliRunner
 
-from benchbox import emulated, profiling, records, runner, sampling, tables
-from benchbox.agent import system
+from benchbox import records, runner
+from benchbox.agent.host import machine
 from benchbox.cli.app import app
 from benchbox.devices import Device
 from benchbox.errors import DeviceError, UsageError
-from benchbox.planning import Plan
 from benchbox.records import Record
-from benchbox.render import export
-from benchbox.runner import Outcome, Request
-from benchbox.sampling import Sampler
+from benchbox.report import files
+from benchbox.report import rows as report_rows
+from benchbox.runner import Outcome, Request, profile
+from benchbox.sampling import sampler as sampling_sampler
+from benchbox.sampling.plan import Plan
+from benchbox.sampling.sampler import Sampler
 from benchbox.specs import BlockSpec, Case, Selection
-from benchbox.transports import Agent
+from benchbox.transports import Agent, client
 from benchbox.transports.local import open_local
 
 REASON = "emulated (qemu-user): a figure taken here is no latency"
-FIGURES = [name for name in tables.COLUMNS if name.startswith("latency_")]
+FIGURES = [name for name in report_rows.COLUMNS if name.startswith("latency_")]
 FIGURES += ["images_per_s", "batches_per_s", "relative_latency", "samples", "quiet_share"]
 MakeCases = Callable[..., list[Case]]
 PLAN = Plan(precision=0.9, max_time_s=20, min_rounds=6, burst_s=0.002, min_calls=2)
@@ -99,7 +101,7 @@ def place(
     tmp_path: Path, cpu: Device, monkeypatch: pytest.MonkeyPatch, shared_cache: Path
 ) -> Place:
     assert shared_cache
-    monkeypatch.setattr(sampling, "CHUNK_S", 0.05)
+    monkeypatch.setattr(sampling_sampler, "CHUNK_S", 0.05)
     return Place(tmp_path / "results", cpu)
 
 
@@ -109,7 +111,7 @@ def told(outcome: Outcome) -> list[tuple[str, str, str]]:
 
 
 def no_figure(outcome: Outcome) -> bool:
-    rows = csv.DictReader(io.StringIO(export.to_csv(tables.flops_vs_latency([outcome.run]))))
+    rows = csv.DictReader(io.StringIO(files.to_csv(report_rows.flops_vs_latency([outcome.run]))))
     return all(row[name] == "" for row in rows for name in FIGURES)
 
 
@@ -163,28 +165,28 @@ def test_nothing_is_learnt_of_its_speed(place: Place, onnx_cases: MakeCases) -> 
     graphs = runner.prepare([BlockSpec("tiny", "Tiny", "0" * 64, lambda _: cases)], cases)
     sentence = r"device 'cpu' is emulated \(qemu-user\) and has no times to profile; use the real"
     with pytest.raises(DeviceError, match=sentence):
-        list(profiling.outcomes([case], graphs, place.device, place.open))
+        list(profile.outcomes([case], graphs, place.device, place.open))
     with place.open(place.device) as agent, pytest.raises(DeviceError, match="no speed to watch"):
-        emulated.require_real(agent, "cpu", "speed to watch")
+        client.require_real(agent, "cpu", "speed to watch")
     with Calm(open_local(), place.device) as agent:
-        assert emulated.reason(agent) == ""
-        emulated.require_real(agent, "cpu", "speed to watch")
+        assert client.reason(agent) == ""
+        client.require_real(agent, "cpu", "speed to watch")
 
 
 def test_an_agent_says_what_emulates_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(system, "emulator", lambda: "qemu-user")
-    assert system.host()["emulated"] == "qemu-user"
-    monkeypatch.setattr(system, "emulator", lambda: None)
-    assert "emulated" not in system.host()
+    monkeypatch.setattr(machine, "emulator", lambda: "qemu-user")
+    assert machine.host()["emulated"] == "qemu-user"
+    monkeypatch.setattr(machine, "emulator", lambda: None)
+    assert "emulated" not in machine.host()
 
 
 def test_a_board_stands_for_a_processor_without_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(system, "_fields", lambda _: {})
-    monkeypatch.setattr(system, "BOARD", tmp_path / "model")
+    monkeypatch.setattr(machine, "_fields", lambda _: {})
+    monkeypatch.setattr(machine, "BOARD", tmp_path / "model")
     (tmp_path / "model").write_bytes(b"NVIDIA Jetson Orin Nano\0")
-    assert system.cpu_model() == "NVIDIA Jetson Orin Nano"
+    assert machine.cpu_model() == "NVIDIA Jetson Orin Nano"
 
 
 def test_load_that_lasts_keeps_no_samples_to_be_allowed(in_tmp: Path, write_onnx: Any) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchbox.agent import emulation
+from benchbox.agent.host import emulation
 from tests.board import Board, board, fixtures, why_not
 
 emulated_board = fixtures.emulated_board

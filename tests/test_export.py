@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 
 from benchbox import export
 from benchbox.errors import AgentError, CaseError, GraphError, SpecError
-from benchbox.export import builders, cache, verifying, worker
+from benchbox.export import cache, user_builder, verify, worker
 from benchbox.export.graph import Graph
 from benchbox.specs import Builder, Case, OnnxFile, TensorSpec
 from benchbox.transports.channel import ProcessChannel
@@ -233,14 +233,14 @@ def test_a_builder_that_does_not_import_says_why(tmp_path: Path, text: str, reas
     path = tmp_path / f"broken_{abs(hash(text))}.py"
     path.write_text(text)
     with pytest.raises(SpecError, match=f"does not import: .*{reason}"):
-        builders.resolve("broken.py:build", str(path))
+        user_builder.resolve("broken.py:build", str(path))
 
 
 @pytest.mark.usefixtures("restored_path")
 def test_a_builder_imports_what_lies_beside_it(tmp_path: Path) -> None:
     (tmp_path / "beside_me.py").write_text("WIDTH = 7")
     (tmp_path / "lone.py").write_text("from beside_me import WIDTH\ndef build(): return WIDTH")
-    assert builders.resolve("lone.py:build", str(tmp_path / "lone.py"))() == 7
+    assert user_builder.resolve("lone.py:build", str(tmp_path / "lone.py"))() == 7
 
 
 @pytest.mark.usefixtures("restored_path")
@@ -251,8 +251,8 @@ def test_builders_of_two_folders_do_not_share_what_lies_beside_them(tmp_path: Pa
         (tmp_path / name / "beside_both.py").write_text(f"WIDTH = {width}")
         lone = tmp_path / name / "lone.py"
         lone.write_text("from beside_both import WIDTH\ndef build(): return WIDTH")
-        with builders.own_modules():
-            widths.append(builders.resolve("lone.py:build", str(lone))())
+        with user_builder.own_modules():
+            widths.append(user_builder.resolve("lone.py:build", str(lone))())
     assert widths == [8, 16]
 
 
@@ -261,7 +261,7 @@ def test_what_a_builder_brings_along_is_forgotten_even_on_the_search_path(
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "brought_along.py").write_text("")
-    with builders.own_modules():
+    with user_builder.own_modules():
         importlib.import_module("brought_along")
         assert "brought_along" in sys.modules
     assert "brought_along" not in sys.modules
@@ -270,20 +270,20 @@ def test_what_a_builder_brings_along_is_forgotten_even_on_the_search_path(
 def test_a_module_in_the_current_folder_is_found_last(in_tmp: Path) -> None:
     (in_tmp / "my_blocks.py").write_text("def build(): return 8")
     (in_tmp / "json.py").write_text("raise SystemExit('the wrong json')")
-    assert builders.resolve("my_blocks:build", None)() == 8
-    assert builders.resolve("json:dumps", None) is json.dumps
+    assert user_builder.resolve("my_blocks:build", None)() == 8
+    assert user_builder.resolve("json:dumps", None) is json.dumps
     sys.modules.pop("my_blocks")
 
 
 def test_runtimes_that_disagree_fail_the_case() -> None:
     one = np.ones((2, 3), np.float32)
-    assert verifying.difference([one], [one + 5e-5]) == pytest.approx(5e-5, rel=0.1)
+    assert verify.difference([one], [one + 5e-5]) == pytest.approx(5e-5, rel=0.1)
     with pytest.raises(CaseError, match=r"output 2: ONNX Runtime differs from torch by 0\.001"):
-        verifying.difference([one, one], [one, one + 1e-3])
+        verify.difference([one, one], [one, one + 1e-3])
     with pytest.raises(CaseError, match=r"is \(2, 3\) in torch, \(3,\) in ORT"):
-        verifying.difference([one], [one[0]])
+        verify.difference([one], [one[0]])
     with pytest.raises(CaseError, match="1 outputs, its graph has 2"):
-        verifying.difference([one], [one, one])
+        verify.difference([one], [one, one])
 
 
 # a file

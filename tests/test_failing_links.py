@@ -31,7 +31,7 @@ from test_ssh_board import (
 )
 
 from benchbox.cli.progress import Live
-from benchbox.transports import remote
+from benchbox.transports.board import board
 from tests.board import Board, NetworkBoard
 
 __all__ = ["graphs", "home", "reach"]  # fixtures
@@ -214,7 +214,7 @@ def test_a_board_that_starts_again_costs_one_row_and_another_host_key_all(
         assert all(
             "cannot be reached again (its host key is another one)" in r for r in reasons[:2]
         )
-        monkeypatch.setattr(remote, "_reached", set())
+        monkeypatch.setattr(board, "_reached", set())
         said = refused(*arguments)
         assert f"{lan.host} shows another host key than {lan.known_hosts} has" in said
     finally:

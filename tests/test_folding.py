@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree
 
-from benchbox.export.folding import folded
+from benchbox.export.batch_norm import folded
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 IMAGE = (2, 3, 8, 8)

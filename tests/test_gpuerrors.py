@@ -1,7 +1,7 @@
 import pytest
 
-from benchbox.agent import gpuerrors
-from benchbox.agent.cudart import CudaError
+from benchbox.agent.gpu import errors
+from benchbox.agent.gpu.cudart import CudaError
 from benchbox.agent.runtime import GpuLostError
 
 # As onnxruntime-gpu 1.31.1 raises it, but for the name of the host.
@@ -30,7 +30,7 @@ def failure(library: str, code: int, meaning: str) -> str:
 
 
 def told(message: str) -> RuntimeError:
-    error = gpuerrors.explain(message)
+    error = errors.explain(message)
     assert error is not None
     return error
 
@@ -80,15 +80,15 @@ def test_a_host_s_name_is_left_out_of_whatever_else_has_one() -> None:
 
 
 def test_an_error_that_has_nothing_of_the_kind_passes_through() -> None:
-    with pytest.raises(KeyError), gpuerrors.told():
+    with pytest.raises(KeyError), errors.told():
         raise KeyError("x")
 
 
 def test_an_error_of_the_runtime_that_loses_the_gpu_says_so() -> None:
-    with pytest.raises(GpuLostError, match="has lost the GPU"), gpuerrors.told():
+    with pytest.raises(GpuLostError, match="has lost the GPU"), errors.told():
         raise CudaError(719, "cudaEventSynchronize", "unspecified launch failure", "")
 
 
 def test_another_error_of_the_runtime_keeps_its_help() -> None:
-    with pytest.raises(CudaError, match="smaller batch"), gpuerrors.told():
+    with pytest.raises(CudaError, match="smaller batch"), errors.told():
         raise CudaError(2, "cudaMalloc", "out of memory", "use a smaller batch")

@@ -6,7 +6,7 @@ from pathlib import Path
 import onnxruntime as ort
 import pytest
 
-from benchbox.agent import gpulibraries
+from benchbox.agent.gpu import libraries
 from tests.fakegpu.building import Libraries
 
 # The module of a build for CUDA, of which these names are used; it prints as the real one does.
@@ -65,7 +65,9 @@ def test_a_library_that_is_missing_is_named_with_the_command_that_helps(
 
 
 def test_a_library_that_is_not_there_is_told_as_the_loader_tells_it(fake_gpu: Libraries) -> None:
-    code = "from benchbox.agent.gpulibraries import _unloadable\nresult = _unloadable('libno.so.1')"
+    code = (
+        "from benchbox.agent.gpu.libraries import _unloadable\nresult = _unloadable('libno.so.1')"
+    )
     assert fake_gpu.run(code) == (
         "libno.so.1: cannot open shared object file: No such file or directory"
     )
@@ -78,7 +80,7 @@ def test_a_build_for_an_unknown_cuda_is_named(fake_gpu: Libraries) -> None:
 def test_a_build_without_cuda_is_told_with_both_commands() -> None:
     assert "CUDAExecutionProvider" not in ort.get_available_providers()
     with pytest.raises(RuntimeError, match=r"built without CUDA: pip uninstall onnxruntime, then"):
-        gpulibraries.prepare()
+        libraries.prepare()
 
 
 def test_two_builds_in_one_place_are_told_as_such(
@@ -90,7 +92,7 @@ def test_two_builds_in_one_place_are_told_as_such(
     monkeypatch.syspath_prepend(str(tmp_path))
     assert importlib.metadata.version("onnxruntime-gpu") == "1.31.1"
     with pytest.raises(RuntimeError, match="both installed and overwrite each other"):
-        gpulibraries.prepare()
+        libraries.prepare()
 
 
 def test_without_onnxruntime_the_command_is_told(fake_gpu: Libraries) -> None:

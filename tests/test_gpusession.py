@@ -10,8 +10,10 @@ import onnxruntime as ort
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from benchbox.agent import gemm, gpubinding, gpuoutputs, gpusession, inputs, kernels, session
-from benchbox.agent.gpusession import Place
+from benchbox.agent.gpu import binding, check_outputs
+from benchbox.agent.gpu import session as gpu_session
+from benchbox.agent.gpu.session import Place
+from benchbox.agent.ort import inputs, matmul_graph, node_types, session
 from benchbox.agent.runtime import GpuLostError, GpuSession
 from benchbox.agent.stdio import Refusal
 from tests.conftest import WriteOnnx
@@ -28,7 +30,7 @@ def options() -> ort.SessionOptions:
 
 
 def load(path: Path, place: Place = HERE) -> GpuSession:
-    return gpusession.load(str(path), TENSORS, 0, place, options())
+    return gpu_session.load(str(path), TENSORS, 0, place, options())
 
 
 def test_a_graph_is_described_as_on_a_processor(write_onnx: WriteOnnx) -> None:
@@ -52,13 +54,13 @@ def test_a_call_with_copies_returns_what_the_graph_computes(
 
 
 def test_a_profiler_sees_kernels_that_are_launched_one_by_one(write_onnx: WriteOnnx) -> None:
-    captured = gpusession.place(1, 5, captured=True)
-    eager = gpusession.eager(captured)
+    captured = gpu_session.place(1, 5, captured=True)
+    eager = gpu_session.eager(captured)
     assert (eager.captured, eager.options) == (False, captured.options | {"enable_cuda_graph": "0"})
     path = write_onnx()
-    assert kernels.types(lambda o: gpusession.load(str(path), TENSORS, 0, HERE, o), options()) == {
-        "float": 1
-    }
+    assert node_types.types(
+        lambda o: gpu_session.load(str(path), TENSORS, 0, HERE, o), options()
+    ) == {"float": 1}
 
 
 def test_a_gpu_that_is_lost_while_types_are_looked_at_is_told_of() -> None:
@@ -66,7 +68,7 @@ def test_a_gpu_that_is_lost_while_types_are_looked_at_is_told_of() -> None:
         raise GpuLostError("gone")
 
     with pytest.raises(GpuLostError, match="gone"):
-        kernels.types(load, options())
+        node_types.types(load, options())
 
 
 def test_all_calls_write_into_the_same_output(write_onnx: WriteOnnx) -> None:
@@ -108,9 +110,9 @@ def test_outputs_are_compared_with_those_of_the_processor(write_onnx: WriteOnnx)
     )
     path = write_onnx("r", text)
     request = {"path": str(path), "inputs": TENSORS, "seed": 0}
-    gpuoutputs.compare(request, load(path), 0.01, threads=2)
+    check_outputs.compare(request, load(path), 0.01, threads=2)
     with pytest.raises(Refusal, match=r"output 'z' on the GPU is 1\.\d* times its size off"):
-        gpuoutputs.compare({**request, "seed": 1}, load(path), 0.01, threads=1)
+        check_outputs.compare({**request, "seed": 1}, load(path), 0.01, threads=1)
 
 
 def test_outputs_of_another_shape_are_wrong(write_onnx: WriteOnnx) -> None:
@@ -118,7 +120,7 @@ def test_outputs_of_another_shape_are_wrong(write_onnx: WriteOnnx) -> None:
     path = write_onnx("s", text)
     request = {"path": str(path), "inputs": [{**TENSORS[0], "shape": [2, 32]}], "seed": 0}
     with pytest.raises(Refusal, match="output 'y' on the GPU is 32x32, on the processor 2x32"):
-        gpuoutputs.compare(request, load(path), 0.01, threads=1)
+        check_outputs.compare(request, load(path), 0.01, threads=1)
 
 
 def test_a_graph_that_would_run_on_the_processor_unasked_is_refused(write_onnx: WriteOnnx) -> None:
@@ -126,11 +128,11 @@ def test_a_graph_that_would_run_on_the_processor_unasked_is_refused(write_onnx: 
         pytest.warns(UserWarning, match="not in available provider names"),
         pytest.raises(RuntimeError, match="runs on CPUExecutionProvider, not on CUDA"),
     ):
-        load(write_onnx(), gpusession.place())
+        load(write_onnx(), gpu_session.place())
 
 
 def test_the_options_are_those_that_were_asked_for() -> None:
-    place = gpusession.place(1, 0x7F00, "HEURISTIC", tf32=True, captured=True)
+    place = gpu_session.place(1, 0x7F00, "HEURISTIC", tf32=True, captured=True)
     assert place == Place(
         "CUDAExecutionProvider",
         {
@@ -147,8 +149,8 @@ def test_the_options_are_those_that_were_asked_for() -> None:
 
 
 def test_products_are_in_full_precision_unless_asked_otherwise() -> None:
-    assert gpusession.place().options["use_tf32"] == "0"
-    assert "user_compute_stream" not in gpusession.place().options
+    assert gpu_session.place().options["use_tf32"] == "0"
+    assert "user_compute_stream" not in gpu_session.place().options
 
 
 @pytest.mark.parametrize(
@@ -163,8 +165,8 @@ def test_products_are_in_full_precision_unless_asked_otherwise() -> None:
 def test_a_call_names_its_cuda_graph_and_waits_for_the_gpu_only_if_asked(
     *, captured: bool, wait: bool, expected: dict[str, str]
 ) -> None:
-    where = gpusession.place(captured=captured)
-    options = gpubinding.run_options(where, gpubinding.CAPTURED, wait=wait)
+    where = gpu_session.place(captured=captured)
+    options = binding.run_options(where, binding.CAPTURED, wait=wait)
     names = "gpu_graph_id", "disable_synchronize_execution_providers"
     found = {name: options.get_run_config_entry(name) for name in names if has(options, name)}
     assert found == expected
@@ -179,11 +181,14 @@ def has(options: ort.RunOptions, name: str) -> bool:
 
 
 def test_the_product_s_graph_is_a_valid_model_that_multiplies() -> None:
-    model = onnx.load_from_string(gemm.graph(200))
+    model = onnx.load_from_string(matmul_graph.graph(200))
     onnx.checker.check_model(model, full_check=True)
-    left, right = (inputs.make(name, [200, 200], "float32", 0) for name in (gemm.LEFT, gemm.RIGHT))
-    fed = {gemm.LEFT: left, gemm.RIGHT: right}
-    (mine,) = ort.InferenceSession(gemm.graph(200), providers=[session.CPU]).run(None, fed)
+    left, right = (
+        inputs.make(name, [200, 200], "float32", 0)
+        for name in (matmul_graph.LEFT, matmul_graph.RIGHT)
+    )
+    fed = {matmul_graph.LEFT: left, matmul_graph.RIGHT: right}
+    (mine,) = ort.InferenceSession(matmul_graph.graph(200), providers=[session.CPU]).run(None, fed)
     (expected,) = ReferenceEvaluator(model).run(None, fed)
     np.testing.assert_allclose(mine, expected, rtol=1e-3, atol=1e-3)
 
@@ -203,4 +208,4 @@ def test_an_onnxruntime_that_cannot_count_nodes_leaves_none_to_the_processor(
     owner = next(each for each in ort.InferenceSession.__mro__ if name in vars(each))
     monkeypatch.delattr(owner, name)
     with pytest.raises(Exception, match="fallback to CPU EP has been explicitly disabled"):
-        load(write_onnx(), gpusession.place())
+        load(write_onnx(), gpu_session.place())

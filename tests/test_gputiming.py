@@ -5,9 +5,10 @@ import time
 
 import pytest
 
-from benchbox.agent import gputiming, timing
-from benchbox.agent.gputiming import Burst, Plan
+from benchbox.agent.gpu import burst as gpu_burst
+from benchbox.agent.gpu.burst import Burst, Plan
 from benchbox.agent.runtime import GpuLostError
+from benchbox.agent.timing import burst as timing_burst
 
 US = 1000
 FLUSH_NS = 30 * US
@@ -82,7 +83,7 @@ class Machine:
 
     def burst(self, plan: Plan, *, probe: bool = False) -> Burst:
         reading = self.probe if probe else None
-        return gputiming.burst(self, self, plan, reading, clock=self.clock)
+        return gpu_burst.burst(self, self, plan, reading, clock=self.clock)
 
 
 def test_a_latency_is_what_launching_takes_where_kernels_are_small() -> None:
@@ -170,9 +171,9 @@ def test_every_latency_has_its_switches() -> None:
 
 def test_of_very_many_calls_some_are_timed() -> None:
     machine = Machine(1)
-    burst = machine.burst(Plan(3 * timing.MOST_TIMED))
-    assert len(burst.latencies_ns) == timing.MOST_TIMED
-    assert machine.did.count("run") > 3 * timing.MOST_TIMED
+    burst = machine.burst(Plan(3 * timing_burst.MOST_TIMED))
+    assert len(burst.latencies_ns) == timing_burst.MOST_TIMED
+    assert machine.did.count("run") > 3 * timing_burst.MOST_TIMED
 
 
 @pytest.mark.parametrize("doing", ["run", "enqueue"])
@@ -243,7 +244,7 @@ class Waiting:
 
 def test_the_end_of_a_replay_that_waits_is_marked_while_it_waits() -> None:
     machine = Waiting()
-    burst = gputiming.burst(machine, machine, Plan(3, replayed=True))
+    burst = gpu_burst.burst(machine, machine, Plan(3, replayed=True))
     assert machine.joined == ["span-end"]
     # Marked after the replay each would be 2 ms longer.
     assert min(burst.spans_ns) == Waiting.WORK_NS
@@ -278,5 +279,5 @@ def test_what_goes_wrong_in_the_second_thread_is_raised_in_the_first() -> None:
 
     machine = Broken()
     with pytest.raises(RuntimeError, match="no context here"):
-        gputiming.burst(machine, machine, Plan(1, replayed=True))
+        gpu_burst.burst(machine, machine, Plan(1, replayed=True))
     assert all(thread.name != "span-end" for thread in threading.enumerate())

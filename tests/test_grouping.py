@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchbox import grouping
 from benchbox.costs import Cost
 from benchbox.export import Graph
-from benchbox.grouping import Later, Room
+from benchbox.runner import memory_groups
+from benchbox.runner.memory_groups import Later, Room
 from benchbox.specs import Builder, Case
 
 MIB = 1 << 20
@@ -39,7 +39,7 @@ def split(budget_mib: float, *weights_of_groups: list[int]) -> list[list[str]]:
     cases, graphs = make(*weights_of_groups)
     return [
         [case.name for case in group]
-        for group in grouping.split(cases, graphs, int(budget_mib * MIB))
+        for group in memory_groups.split(cases, graphs, int(budget_mib * MIB))
     ]
 
 
@@ -71,7 +71,7 @@ def test_what_was_put_off_comes_again_after_its_reference_or_alone() -> None:
     cases, _ = make([1, 1, 1, 1], [1, 1])
     put_off = [Later(cases[1], 5.0, alone=True), Later(cases[3], 2.0, alone=False)]
     put_off += [Later(cases[4], 2.0, alone=False), Later(cases[5], 3.0, alone=False)]
-    groups = list(grouping.again(put_off, {case.key: case for case in cases}))
+    groups = list(memory_groups.again(put_off, {case.key: case for case in cases}))
     assert [([case.name for case in group], most_s) for group, most_s in groups] == [
         (["0.0", "0.3", "1.0", "1.1"], 7.0),
         (["0.1"], 5.0),
@@ -80,11 +80,11 @@ def test_what_was_put_off_comes_again_after_its_reference_or_alone() -> None:
 
 def test_a_case_whose_reference_is_not_timed_stands_for_itself() -> None:
     cases, graphs = make([10, 10, 10])
-    assert grouping.split(cases[1:], graphs, 1000 * MIB) == [cases[1:]]
+    assert memory_groups.split(cases[1:], graphs, 1000 * MIB) == [cases[1:]]
 
 
 def test_nothing_makes_no_group() -> None:
-    assert grouping.split([], {}, 1) == []
+    assert memory_groups.split([], {}, 1) == []
 
 
 @given(
@@ -95,7 +95,7 @@ def test_every_case_is_timed_with_its_reference_in_memory_that_suffices(
     weights: list[list[int]], budget_mib: int
 ) -> None:
     cases, graphs = make(*weights)
-    groups = grouping.split(cases, graphs, budget_mib * MIB)
+    groups = memory_groups.split(cases, graphs, budget_mib * MIB)
     assert list(dict.fromkeys(case.key for group in groups for case in group)) == [
         case.key for case in cases
     ]
@@ -103,18 +103,18 @@ def test_every_case_is_timed_with_its_reference_in_memory_that_suffices(
         names = [case.name for case in group]
         assert len(names) == len(set(names))
         assert all(case.reference in names for case in group)
-        size = sum(grouping.session_bytes(graphs[case.key]) for case in group)
+        size = sum(memory_groups.session_bytes(graphs[case.key]) for case in group)
         assert size <= budget_mib * MIB or len(group) <= 2
 
 
 @pytest.mark.parametrize(
     ("free", "expected"),
     [
-        (None, grouping.LIMIT_BYTES - grouping.BASE_BYTES),
-        (64 << 30, grouping.LIMIT_BYTES - grouping.BASE_BYTES),
-        (1 << 30, (1 << 29) - grouping.BASE_BYTES),
+        (None, memory_groups.LIMIT_BYTES - memory_groups.BASE_BYTES),
+        (64 << 30, memory_groups.LIMIT_BYTES - memory_groups.BASE_BYTES),
+        (1 << 30, (1 << 29) - memory_groups.BASE_BYTES),
         (0, 0),
     ],
 )
 def test_a_budget_is_half_of_what_is_free_up_to_a_limit(free: int | None, expected: int) -> None:
-    assert grouping.budget(free) == expected
+    assert memory_groups.budget(free) == expected

@@ -10,16 +10,17 @@ import onnx
 import pytest
 from test_tables import G2, record, run_of
 
-from benchbox import conditions, reading, specs
+from benchbox import specs
 from benchbox.agent.runtime import OnnxRuntime
 from benchbox.errors import CaseError, UsageError
 from benchbox.export import Graph, cache, worker
 from benchbox.export.prepare import _request
-from benchbox.export.verifying import half_difference
+from benchbox.export.verify import half_difference
 from benchbox.records import Record
-from benchbox.render.cells import setting
+from benchbox.report import claims, conditions
+from benchbox.report.rows import flops_vs_latency
+from benchbox.report.tables import setting
 from benchbox.specs import Case, Selection, with_dtype
-from benchbox.tables import flops_vs_latency
 
 WriteOnnx = Callable[..., Path]
 NET = (
@@ -185,7 +186,7 @@ def test_a_float16_figure_says_what_computed_it(
     types: dict[str, int] | None, said: str | None
 ) -> None:
     run = run_of(halves(types))
-    notes = [note for note in reading.notes(run, G2) if "float16" in note]
+    notes = [note for note in claims.notes(run, G2) if "float16" in note]
     reason = flops_vs_latency([run]).reason[0]
     if said is None:
         assert (notes, reason) == ([], "")

@@ -24,23 +24,28 @@ from machine import (
     small_phone,
 )
 
-from benchbox import conditions, measuring, records, sampling
-from benchbox.agent import facts, health, system, witness
-from benchbox.agent.health import EVERY_S, Health
-from benchbox.agent.witness import Witness, between
-from benchbox.cli.boards import _rows
-from benchbox.cooling import Cooldown, Cooling
+from benchbox import records
+from benchbox.agent.host import disturbances, facts, health, machine
+from benchbox.agent.host.disturbances import Witness, between
+from benchbox.agent.host.health import EVERY_S, Health
+from benchbox.analysis.samples import Burst
+from benchbox.cli.device_actions import _rows
 from benchbox.costs import Cost
 from benchbox.devices import Device
 from benchbox.export import Graph
-from benchbox.journal import Journal
-from benchbox.measuring import Measurement
-from benchbox.planning import Plan
 from benchbox.records import Context, Record, Run
-from benchbox.samples import Burst
-from benchbox.sampling import Sampler
+from benchbox.records.cooldown import Cooldown
+from benchbox.records.journal import Journal
+from benchbox.report import conditions
+from benchbox.runner import measurement
+from benchbox.runner.cooldown import Cooling
+from benchbox.runner.measurement import Measurement
+from benchbox.sampling import sampler as sampling_sampler
+from benchbox.sampling.plan import Plan
+from benchbox.sampling.sampler import Sampler
 from benchbox.specs import Case, OnnxFile
-from benchbox.transports import Agent, zipapp
+from benchbox.transports import Agent
+from benchbox.transports.board import zipapp
 from tests.board.files import plant
 
 MakeCases = Callable[..., list[Case]]
@@ -122,7 +127,7 @@ def test_without_the_file_its_program_is_asked_but_seldom(tmp_path: Path, path: 
 
 
 def test_a_program_does_not_run_where_is_measured(tmp_path: Path, path: Path) -> None:
-    usable = system.usable_cpus()
+    usable = machine.usable_cpus()
     if len(usable) < 2:
         pytest.skip("there is no other processor")
     program(path, "vcgencmd", "throttled=0x0\n")
@@ -195,7 +200,7 @@ def test_every_bit_has_its_words(bits: int) -> None:
 def test_the_bits_of_both_ends_of_a_burst_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(witness, "DEAREST_NS", 1e12)
+    monkeypatch.setattr(disturbances, "DEAREST_NS", 1e12)
     plant(tmp_path, raspberry("10001"))
     with Witness(1, [0], tmp_path / "proc", tmp_path / "sys") as own:
         before = own.look()
@@ -208,7 +213,7 @@ def test_the_bits_of_both_ends_of_a_burst_are_kept(
 def test_a_file_that_asks_the_firmware_for_long_is_only_read_between_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(witness, "DEAREST_NS", -1)
+    monkeypatch.setattr(disturbances, "DEAREST_NS", -1)
     plant(tmp_path, raspberry("1"))
     with Witness(1, [0], tmp_path / "proc", tmp_path / "sys") as own:
         assert "throttled_bits" not in own.look()
@@ -337,8 +342,8 @@ class Lab:
 
 @pytest.fixture
 def lab(tmp_path: Path, cpu: Device, onnx_cases: MakeCases, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    monkeypatch.setattr(sampling, "CHUNK_S", 0.02)
-    monkeypatch.setattr(witness, "DEAREST_NS", 1e12)
+    monkeypatch.setattr(sampling_sampler, "CHUNK_S", 0.02)
+    monkeypatch.setattr(disturbances, "DEAREST_NS", 1e12)
     (case,) = onnx_cases("a")
     return Lab(tmp_path, cpu, case)
 
@@ -460,7 +465,7 @@ def test_a_run_waits_for_a_board_to_cool_down_and_records_it(
         warm(-5.0 * seconds)
 
     cooling = partial(Cooling, clock=lambda: now_s[0], sleep=sleep)
-    monkeypatch.setattr(measuring, "Cooling", cooling)
+    monkeypatch.setattr(measurement, "Cooling", cooling)
     plant(lab.root, raspberry("0"))
     opened = lab.open
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchbox import history
+from benchbox.analysis.states import Histogram, Known, Readings
 from benchbox.records import Context
-from benchbox.states import Histogram, Known, Readings
+from benchbox.runner import known_states
 
 HOST = {"machine": "x86_64", "cpu": "C", "cpus": 2, "virtual": True, "memory_bytes": 5}
 CONTEXT = Context(
@@ -28,7 +28,9 @@ CONTEXT = Context(
     versions={"numpy": "2.1", "onnxruntime": "1.22"},
 )
 
-weights = st.dictionaries(st.integers(0, history.HIGHEST_BIN), st.floats(0.01, 1.0), max_size=20)
+weights = st.dictionaries(
+    st.integers(0, known_states.HIGHEST_BIN), st.floats(0.01, 1.0), max_size=20
+)
 values = st.recursive(
     st.none() | st.booleans() | st.floats(width=32) | st.text(),
     lambda inner: (
@@ -62,7 +64,7 @@ def written(file: Path, content: object) -> Path:
 
 
 def test_it_lies_in_the_cache(cache_dir: Path) -> None:
-    assert history.path(CONTEXT).is_relative_to(cache_dir)
+    assert known_states.path(CONTEXT).is_relative_to(cache_dir)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,7 @@ def test_it_lies_in_the_cache(cache_dir: Path) -> None:
     ],
 )
 def test_what_changes_the_readings_makes_another_machine(changes: dict[str, Any]) -> None:
-    assert history.path(replace(CONTEXT, **changes)) != history.path(CONTEXT)
+    assert known_states.path(replace(CONTEXT, **changes)) != known_states.path(CONTEXT)
 
 
 @pytest.mark.parametrize(
@@ -90,13 +92,13 @@ def test_what_changes_the_readings_makes_another_machine(changes: dict[str, Any]
     ],
 )
 def test_what_does_not_change_the_readings_does_not(changes: dict[str, Any]) -> None:
-    assert history.path(replace(CONTEXT, **changes)) == history.path(CONTEXT)
+    assert known_states.path(replace(CONTEXT, **changes)) == known_states.path(CONTEXT)
 
 
 def test_a_gpu_is_another_machine_for_each_library_whose_product_is_its_probe() -> None:
     versions = {"onnxruntime": "1.31", "torch": "2.13"}
     cuda, torch, captured = (
-        history.path(
+        known_states.path(
             replace(CONTEXT, provider=each, host={"gpu": {"name": "G"}}, versions=versions)
         )
         for each in ("CUDAExecutionProvider", "torch", "torch-cudagraph")
@@ -105,7 +107,7 @@ def test_a_gpu_is_another_machine_for_each_library_whose_product_is_its_probe() 
 
 
 def test_the_files_name_does_not_name_the_machine() -> None:
-    name = history.path(replace(CONTEXT, host={**HOST, "cpu": "Zen"})).name
+    name = known_states.path(replace(CONTEXT, host={**HOST, "cpu": "Zen"})).name
     assert "Zen" not in name
     assert name.isascii()
 
@@ -115,40 +117,40 @@ def test_the_files_name_does_not_name_the_machine() -> None:
 
 @given(histograms, histograms)
 def test_what_is_kept_is_what_is_known_later(compute: Histogram, stream: Histogram) -> None:
-    data = {"compute": history._plain(compute), "stream": history._plain(stream)}
+    data = {"compute": known_states._plain(compute), "stream": known_states._plain(stream)}
     read = json.loads(json.dumps(data))
     for name, before in (("compute", compute), ("stream", stream)):
-        after = history._histogram(read[name])
+        after = known_states._histogram(read[name])
         assert after.base_ns == before.base_ns
         assert after.bins == pytest.approx(before.bins, abs=1e-6)
 
 
 def test_a_machine_is_known_again_in_the_next_run(cache_dir: Path) -> None:
-    file = history.path(CONTEXT)
-    assert history.load(file) == Known()
+    file = known_states.path(CONTEXT)
+    assert known_states.load(file) == Known()
     first = Readings()
     first.add("compute", [(0, 12_000)] * 30)
     first.add("stream", [(0, 300_000)] * 30)
     first.update()
-    history.save(file, first.after())
-    assert Readings(history.load(file)).gate == first.gate
+    known_states.save(file, first.after())
+    assert Readings(known_states.load(file)).gate == first.gate
     assert cache_dir in file.parents
 
 
 def test_a_gpu_and_the_processor_beside_it_are_known_apart(cache_dir: Path) -> None:
     gpu = replace(CONTEXT, device="cuda", host={**HOST, "gpu": {"name": "A", "driver": "1"}})
-    file, beside = history.path(gpu), history.beside(gpu)
+    file, beside = known_states.path(gpu), known_states.beside(gpu)
     assert beside is not None
     assert cache_dir in beside.parents
     run = Readings()
     run.add("compute", [(0, 36_000)] * 30, (), [(0, 12_000)] * 30)
     run.update()
-    history.save(file, run.after(), beside)
-    assert Readings(history.load(file, beside)).gate == run.gate
+    known_states.save(file, run.after(), beside)
+    assert Readings(known_states.load(file, beside)).gate == run.gate
     other = replace(gpu, host={**gpu.host, "gpu": {"name": "B", "driver": "1"}})
-    assert (history.path(other), history.beside(other)) != (file, beside)
-    assert history.beside(other) == beside
-    assert history.beside(replace(gpu, device="cuda-eager")) == beside
+    assert (known_states.path(other), known_states.beside(other)) != (file, beside)
+    assert known_states.beside(other) == beside
+    assert known_states.beside(replace(gpu, device="cuda-eager")) == beside
 
 
 @pytest.mark.parametrize(
@@ -156,32 +158,32 @@ def test_a_gpu_and_the_processor_beside_it_are_known_apart(cache_dir: Path) -> N
 )
 def test_another_processor_or_python_beside_a_gpu_is_known_anew(changes: dict[str, Any]) -> None:
     gpu = replace(CONTEXT, host={**HOST, "cpu": "D", "gpu": {}})
-    assert history.beside(replace(gpu, **changes)) != history.beside(gpu)
+    assert known_states.beside(replace(gpu, **changes)) != known_states.beside(gpu)
 
 
 def test_a_processor_without_a_gpu_is_beside_none() -> None:
-    assert history.beside(CONTEXT) is None
+    assert known_states.beside(CONTEXT) is None
 
 
 def test_what_is_negligible_is_dropped(tmp_path: Path) -> None:
     file = tmp_path / "states.json"
-    history.save(file, Known(Histogram({1: 0.99995, 2: 0.00005})))
-    assert history.load(file).compute.bins == pytest.approx({1: 1.0}, abs=1e-3)
+    known_states.save(file, Known(Histogram({1: 0.99995, 2: 0.00005})))
+    assert known_states.load(file).compute.bins == pytest.approx({1: 1.0}, abs=1e-3)
 
 
 def test_a_file_does_not_grow_from_run_to_run(tmp_path: Path) -> None:
     file = tmp_path / "states.json"
     for run in range(40):
-        readings = Readings(history.load(file))
+        readings = Readings(known_states.load(file))
         readings.add("compute", [(0, 12_000)] * 500 + [(0, 20_000 + 999 * run)])
-        history.save(file, readings.after())
-    assert len(history.load(file).compute.bins) < 20
+        known_states.save(file, readings.after())
+    assert len(known_states.load(file).compute.bins) < 20
 
 
 def test_saving_leaves_one_file(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "states.json"
     for _ in range(2):
-        history.save(file, known(12_000))
+        known_states.save(file, known(12_000))
     assert list(file.parent.iterdir()) == [file]
 
 
@@ -221,7 +223,7 @@ def test_a_file_that_makes_no_sense_says_nothing(tmp_path: Path, content: object
     file = tmp_path / "states.json"
     text = content if isinstance(content, str) else json.dumps(content)
     file.write_bytes(text.encode(errors="surrogateescape"))
-    assert history.load(file) == Known()
+    assert known_states.load(file) == Known()
 
 
 @pytest.mark.parametrize(
@@ -235,30 +237,30 @@ def test_a_file_that_makes_no_sense_says_nothing(tmp_path: Path, content: object
     ids=["deep", "large", "together too large", "large base"],
 )
 def test_a_hostile_file_ends_no_run(tmp_path: Path, content: object) -> None:
-    read = history.load(written(tmp_path / "states.json", content))
+    read = known_states.load(written(tmp_path / "states.json", content))
     assert Readings(read).gate
 
 
 @given(values)
 def test_whatever_a_file_holds_a_run_can_begin(value: object) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        read = history.load(written(Path(folder) / "states.json", value))
+        read = known_states.load(written(Path(folder) / "states.json", value))
     assert Readings(read).known is read
 
 
 def test_a_file_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:
-    assert history.load(tmp_path) == Known()
-    assert history.load(tmp_path / "none" / "states.json") == Known()
+    assert known_states.load(tmp_path) == Known()
+    assert known_states.load(tmp_path / "none" / "states.json") == Known()
 
 
 def test_a_folder_that_cannot_be_written_keeps_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    history.save(tmp_path / "file" / "states" / "states.json", known(12_000))
+    known_states.save(tmp_path / "file" / "states" / "states.json", known(12_000))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_file_that_cannot_be_replaced_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "states.json").mkdir()
-    history.save(tmp_path / "states.json", known(12_000))
-    assert history.load(tmp_path / "states.json") == Known()
+    known_states.save(tmp_path / "states.json", known(12_000))
+    assert known_states.load(tmp_path / "states.json") == Known()
     assert [path.name for path in tmp_path.iterdir()] == ["states.json"]

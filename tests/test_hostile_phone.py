@@ -16,9 +16,12 @@ from typer.testing import CliRunner
 from benchbox.cli.app import app
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import CaseError, DeviceError
-from benchbox.transports import adb_link, adb_sync, open_board, phone_facts
-from benchbox.transports.adb_link import AdbLink
-from benchbox.transports.adb_server import Server
+from benchbox.transports import open_board
+from benchbox.transports.adb import facts as adb_facts
+from benchbox.transports.adb import shell as adb_shell
+from benchbox.transports.adb import sync
+from benchbox.transports.adb.server import Server
+from benchbox.transports.adb.shell import AdbLink
 from benchbox.transports.channel import ChannelClosed
 
 pytestmark = pytest.mark.usefixtures("user")
@@ -145,13 +148,13 @@ def test_a_file_that_was_not_asked_for_is_refused_and_written_nowhere(
     outside = tmp_path / "home/authorized_keys"
     named = name.format(outside=outside)
     with pytest.raises(CaseError, match="not asked for"):
-        phone_facts.read(f"{MARK}{named}\nkey\n{MARK}/proc/cpuinfo\nx\n", MARK, "aarch64")
+        adb_facts.read(f"{MARK}{named}\nkey\n{MARK}/proc/cpuinfo\nx\n", MARK, "aarch64")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_file_holds_is_not_taken_for_another_file() -> None:
     said = f"{MARK}/product\nPixel\n==/system\nforged\n/free\n{MARK}/free\n1000 4096\n"
-    found = phone_facts.read(said, MARK, "aarch64")
+    found = adb_facts.read(said, MARK, "aarch64")
     assert found["model"] == "Pixel ==/system forged /free"
     assert (found["system"], found["free_bytes"]) == ("", 4_096_000)
 
@@ -172,12 +175,12 @@ def test_the_mark_of_files_is_another_one_each_time(phone: Callable[..., Device]
 def test_more_files_than_a_phone_has_are_refused() -> None:
     files = (f"{MARK}/sys/class/thermal/thermal_zone{i}/temp\n1\n" for i in range(5000))
     with pytest.raises(CaseError, match="5000 files"):
-        phone_facts.read("".join(files), MARK, "aarch64")
+        adb_facts.read("".join(files), MARK, "aarch64")
 
 
 @pytest.mark.parametrize("free", ["² 4096", "9" * 5000 + " 4096", "-1 4096", "many", ""])
 def test_free_space_that_is_no_number_is_none(free: str) -> None:
-    assert phone_facts.free_bytes(free) == 0
+    assert adb_facts.free_bytes(free) == 0
 
 
 def test_a_phone_writes_no_file_here(phone: Callable[..., Device], tmp_path: Path) -> None:
@@ -200,7 +203,7 @@ def test_a_phone_fills_no_memory(
     shell: Callable[[], Chunks],
     why: str,
 ) -> None:
-    monkeypatch.setattr(adb_link, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(adb_shell, "MOST_BYTES", 1 << 20)
 
     def says(asked: str) -> Chunks:
         return iter([packet(EXIT, b"\1")]) if "command -v" in asked else shell()
@@ -212,7 +215,7 @@ def test_a_phone_fills_no_memory(
 def test_an_agent_that_writes_without_end_is_given_up(
     phone: Callable[..., Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adb_link, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(adb_shell, "MOST_BYTES", 1 << 20)
     phone(says=lambda _: flood())
     link = linked()
     channel = link.start("agent")
@@ -229,7 +232,7 @@ def test_why_a_file_is_not_taken_is_short_and_printable(
     path.write_bytes(b"")
     link = linked()
     with pytest.raises(CaseError) as caught:
-        adb_sync.send(link, path, "/x", lambda *_: None)
+        sync.send(link, path, "/x", lambda *_: None)
     link.close()
     assert str(caught.value).isprintable() and "\\x1b[2Jno" in str(caught.value)
 

@@ -8,13 +8,14 @@ from itertools import count
 import pytest
 from test_gputiming import US, WAKE_NS, Machine
 
-from benchbox import samples, spans
-from benchbox.agent import gputiming, hostsentinel
-from benchbox.agent.gputiming import Plan
-from benchbox.agent.hostsentinel import Beside
+from benchbox.agent.gpu import burst as gpu_burst
+from benchbox.agent.gpu import host_sentinel
+from benchbox.agent.gpu.burst import Plan
+from benchbox.agent.gpu.host_sentinel import Beside
 from benchbox.agent.stdio import Message
-from benchbox.samples import Burst, Latency
-from benchbox.states import Gate, Readings
+from benchbox.analysis import gpu_time, samples
+from benchbox.analysis.samples import Burst, Latency
+from benchbox.analysis.states import Gate, Readings
 
 HOST_NS = 12_000
 FAST_NS = 10 * 4 * US + US + WAKE_NS  # of a call that is launched by a processor in its usual state
@@ -34,7 +35,7 @@ class SlowHost(Machine):
     def watched(self) -> Message:
         """A burst as an agent sends it; no other program runs on this machine."""
         beside = Beside(self.probe, self.host)
-        burst = gputiming.burst(self, self, Plan(4, copies=1), beside.read, clock=self.clock)
+        burst = gpu_burst.burst(self, self, Plan(4, copies=1), beside.read, clock=self.clock)
         return {**asdict(burst), "switches": [0] * 4, "host_marks": beside.marks(burst.marks)}
 
 
@@ -90,10 +91,10 @@ def test_a_case_that_met_the_slow_host_more_often_is_no_slower_than_another() ->
 def test_a_slow_host_is_the_cause_and_no_span_is_lost_to_it() -> None:
     bursts, gate = measured(half_slow())
     assert samples.disturbances(bursts, gate) == {"slow": 0.5}
-    found = spans.estimate(bursts, gate)
+    found = gpu_time.estimate(bursts, gate)
     assert found is not None
     assert found.span_s == pytest.approx(10 * US * 1e-9)
-    everything = spans.estimate(bursts)
+    everything = gpu_time.estimate(bursts)
     assert everything is not None
     assert found.copies_s is not None
     assert everything.copies_s is not None
@@ -110,6 +111,6 @@ def test_readings_belong_to_the_marks_they_were_taken_at() -> None:
 
 
 def test_it_reads_whole_nanoseconds() -> None:
-    reading = hostsentinel.compute()
+    reading = host_sentinel.compute()
     assert isinstance(reading, int)
     assert reading > 0

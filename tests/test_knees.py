@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchbox import knees
-from benchbox.knees import Course, course
+from benchbox.analysis import changepoint
+from benchbox.analysis.changepoint import Course, course
 
 SEEDS = range(20)
 Shape = Callable[[float], float]  # share of the series -> how much slower than at first
@@ -66,8 +66,8 @@ def test_a_change_below_the_effect_is_none() -> None:
 
 
 def test_too_few_windows_say_nothing() -> None:
-    assert course([0.001] * (knees.FEWEST - 1)) is None
-    assert course([0.001] * knees.FEWEST) is not None
+    assert course([0.001] * (changepoint.FEWEST - 1)) is None
+    assert course([0.001] * changepoint.FEWEST) is not None
 
 
 # it gets slower for good
@@ -103,7 +103,7 @@ def test_the_interval_of_the_steady_state_covers_it() -> None:
 def test_a_ramp_begins_where_it_leaves_the_first_level() -> None:
     for seed in SEEDS:
         each = found(series(ramp(0.2, 0.6, 1.4), seed=seed))
-        crosses = 600 * (0.2 + 0.4 * knees.EFFECT / 0.4)
+        crosses = 600 * (0.2 + 0.4 * changepoint.EFFECT / 0.4)
         assert each.knee == pytest.approx(crosses, abs=12)
         assert 0.53 * 600 <= each.steady_from <= 0.62 * 600
         assert each.steady.value == pytest.approx(0.0028, rel=0.01)
@@ -138,7 +138,7 @@ def test_bursts_of_noise_are_no_knee() -> None:
         generator = random.Random(seed)
         noisy = visits(generator, 2, 20)
         values = [v * (1.8 if next(noisy) else 1.0) for v in series(flat, seed=seed)]
-        values[: knees.FIRST] = series(flat)[: knees.FIRST]
+        values[: changepoint.FIRST] = series(flat)[: changepoint.FIRST]
         each = found(values)
         assert each.knee is None
         assert each.ratio == pytest.approx(1.0, abs=0.02)
@@ -183,7 +183,7 @@ def test_any_series_has_an_answer_that_does_not_depend_on_its_unit(
     values: list[float], unit: float
 ) -> None:
     each = course(values)
-    assert (each is None) == (len(values) < knees.FEWEST)
+    assert (each is None) == (len(values) < changepoint.FEWEST)
     if each is None:
         return
     assert each.knee is None or 0 < each.knee < len(values)

@@ -13,51 +13,18 @@ from typer.testing import CliRunner
 import benchbox
 
 ROOT = Path(benchbox.__file__).parent
-LAYERS = (
-    ("benchbox", "errors"),
-    (
-        "networks",
-        "costs",
-        "stats",
-        "states",
-        "samples",
-        "answers",
-        "causes",
-        "doctor",
-        "host",
-        "providers",
-        "registry",
-        "seen",
-        "arrivals",
-        "cooling",
-        "knees",
-        "windows",
-        "categories",
-        "profiles",
-        "gpus",
-        "ceilings",
-        "spans",
-    ),
-    ("specs", "devices"),
-    ("agent", "torch_agent", "native", "transports", "export", "emulated"),
-    ("planning", "sampling", "pacing", "sustaining", "records", "history"),
-    ("journal", "resuming", "rows", "matching", "grouping"),
-    ("measuring", "profiling", "lasting", "runner", "together"),
-    (
-        "tables",
-        "launching",
-        "loads",
-        "papers",
-        "verdicts",
-        "telling",
-        "conditions",
-        "comparing",
-        "reading",
-        "render",
-    ),
-    ("cli", "__main__"),
+FLOORS = (
+    ("agent", "analysis", "errors", "host", "benchbox"),
+    ("sampling", "devices", "costs", "networks"),
+    ("specs",),
+    ("transports",),
+    ("export", "records"),
+    ("runner",),
+    ("report",),
+    ("cli",),
+    ("__main__",),
 )
-LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+LEVEL = {part: level for level, parts in enumerate(FLOORS) for part in parts}
 HEAVY = ("torch", "onnxruntime", "onnx", "onnxscript", "pandas")
 ON_THE_DEVICE = {"numpy", "onnxruntime", "pynvml"}  # the last where it is installed
 
@@ -151,7 +118,7 @@ def test_the_agent_needs_nothing_but_python_numpy_and_onnxruntime() -> None:
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     light = ("benchbox.networks", "benchbox.networks.catalogue")
     lazy = {name for name in modules() if part(name) != "networks" or name in light}
-    lazy -= {f"benchbox.agent.{name}" for name in ("session", "gpubinding", "gpusession")}
+    lazy -= {f"benchbox.agent.{name}" for name in ("ort.session", "gpu.binding", "gpu.session")}
     for name in lazy:
         tops = {each.partition(".")[0] for each in imports(modules()[name], at_start=True)}
         assert not tops & set(HEAVY), name
@@ -171,7 +138,7 @@ def test_nothing_but_an_export_imports_what_builds_networks() -> None:
     "code",
     [
         "import benchbox.cli.app",
-        "import benchbox.cli.running, benchbox.cli.showing, benchbox.cli.reporting",
+        "import benchbox.cli.run, benchbox.cli.show, benchbox.cli.report",
         "from benchbox import specs; [s.cases(specs.Selection()) for s in specs.find('all')]",
     ],
 )
@@ -201,7 +168,7 @@ def test_only_the_command_line_prints() -> None:
 
 def test_importing_a_module_sets_no_environment() -> None:
     ask = (
-        "import os; before = dict(os.environ); import benchbox.runner, benchbox.cli.running;"
+        "import os; before = dict(os.environ); import benchbox.runner, benchbox.cli.run;"
         "print(dict(os.environ) == before)"
     )
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)

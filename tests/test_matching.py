@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from benchbox import matching
 from benchbox.costs import Cost
 from benchbox.errors import SpecError
 from benchbox.export import Graph
+from benchbox.runner import match as runner_match
 from benchbox.specs import BlockSpec, Builder, Case, Match
 
 ONE = ("scale=1", 1000)
@@ -28,7 +28,7 @@ def verify(within: float | None, *groups_and_costs: tuple[str, int | Cost | None
         if own is not None:
             graphs[case.key] = graph(own if isinstance(own, Cost) else cost(own))
     match = None if within is None else Match(within)
-    matching.verify(BlockSpec("mine", "Mine", "", lambda _: cases, match=match), cases, graphs)
+    runner_match.verify(BlockSpec("mine", "Mine", "", lambda _: cases, match=match), cases, graphs)
 
 
 @pytest.mark.parametrize(

@@ -9,21 +9,24 @@ from types import SimpleNamespace
 import pytest
 from machine import Calm, Machine
 
-from benchbox import grouping, measuring, records, sampling
+from benchbox import records
+from benchbox.analysis.samples import round_medians
+from benchbox.analysis.states import Known
 from benchbox.costs import Cost
 from benchbox.devices import Device
 from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.export import Graph
-from benchbox.journal import Journal
-from benchbox.measuring import Measurement
-from benchbox.planning import Plan
 from benchbox.records import Context, Record
-from benchbox.samples import round_medians
-from benchbox.sampling import Sampler
+from benchbox.records.journal import Journal
+from benchbox.runner import measurement, memory_groups
+from benchbox.runner.measurement import Measurement
+from benchbox.sampling import sampler as sampling_sampler
+from benchbox.sampling.plan import Plan
+from benchbox.sampling.sampler import Sampler
+from benchbox.sampling.session import Ask, Timed
 from benchbox.specs import Case, OnnxFile
-from benchbox.states import Known
 from benchbox.transports import Agent, Loaded
-from benchbox.transports.agent import Ask, Deadlines, Timed
+from benchbox.transports.client import Deadlines
 from benchbox.transports.local import open_local
 
 MakeCases = Callable[..., list[Case]]
@@ -116,7 +119,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr(sampling, "CHUNK_S", 0.05)
+    monkeypatch.setattr(sampling_sampler, "CHUNK_S", 0.05)
     return Bench(tmp_path / "results", cpu, Devices())
 
 
@@ -222,7 +225,7 @@ def test_agents_that_die_without_a_case_to_blame_are_given_up(
     monkeypatch.setattr(bench.devices, "open", open_)
     found = bench.measure(onnx_cases("a", "b"), plan=ENDLESS)
     assert {record.reason for record in found.values()} == {"lost between requests"}
-    assert len(bench.devices.pids) == measuring.IDLE_CRASHES
+    assert len(bench.devices.pids) == measurement.IDLE_CRASHES
 
 
 def test_a_case_too_noisy_for_its_precision_is_imprecise_and_says_so(
@@ -287,8 +290,8 @@ def test_cases_beyond_the_memory_are_timed_in_groups_with_their_reference(
     bench: Bench, onnx_cases: MakeCases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cases = onnx_cases("a", "b", "c", "d")
-    size = grouping.session_bytes(graph_of(cases[0]))
-    monkeypatch.setattr(grouping, "LIMIT_BYTES", grouping.BASE_BYTES + int(2.5 * size))
+    size = memory_groups.session_bytes(graph_of(cases[0]))
+    monkeypatch.setattr(memory_groups, "LIMIT_BYTES", memory_groups.BASE_BYTES + int(2.5 * size))
     found = bench.measure(cases)
     assert set(bench.statuses().values()) == {"ok"}
     assert len(bench.devices.pids) == 3
@@ -303,9 +306,9 @@ def test_cases_beyond_the_memory_are_timed_in_groups_with_their_reference(
 def test_groups_hold_each_case_once_and_its_reference_always(onnx_cases: MakeCases) -> None:
     cases = [*onnx_cases("a", "b", "c"), *onnx_cases("p", "q", spec="other")]
     graphs = {case.key: graph_of(case) for case in cases}
-    size = grouping.session_bytes(graphs[cases[0].key])
+    size = memory_groups.session_bytes(graphs[cases[0].key])
     for budget in (0, size, 2 * size, 3 * size, 4 * size, 99 * size):
-        groups = grouping.split(cases, graphs, budget)
+        groups = memory_groups.split(cases, graphs, budget)
         for group in groups:
             keys = [case.key for case in group]
             assert len(set(keys)) == len(keys)
@@ -314,21 +317,21 @@ def test_groups_hold_each_case_once_and_its_reference_always(onnx_cases: MakeCas
             assert fits or sum(not case.is_reference for case in group) <= 1
         together = [case.key for group in groups for case in group if not case.is_reference]
         assert together == ["tiny:b", "tiny:c", "other:q"]
-    assert len(grouping.split(cases, graphs, 99 * size)) == 1
-    assert grouping.split([], {}, 0) == []
+    assert len(memory_groups.split(cases, graphs, 99 * size)) == 1
+    assert memory_groups.split([], {}, 0) == []
 
 
 def test_the_budget_follows_the_memory_that_is_free() -> None:
-    assert grouping.budget(None) == grouping.LIMIT_BYTES - grouping.BASE_BYTES
-    assert grouping.budget(1 << 60) == grouping.budget(None)
-    assert 0 < grouping.budget(1 << 30) < grouping.budget(None)
-    assert grouping.budget(0) == 0
+    assert memory_groups.budget(None) == memory_groups.LIMIT_BYTES - memory_groups.BASE_BYTES
+    assert memory_groups.budget(1 << 60) == memory_groups.budget(None)
+    assert 0 < memory_groups.budget(1 << 30) < memory_groups.budget(None)
+    assert memory_groups.budget(0) == 0
 
 
 def test_checkpoints_are_written_meanwhile_and_superseded(
     bench: Bench, onnx_cases: MakeCases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "CHECKPOINT_S", 0.1)
+    monkeypatch.setattr(measurement, "CHECKPOINT_S", 0.1)
     seen: list[dict[str, str]] = []
     watcher = Watcher(lambda: seen.append(bench.statuses()), after=100)
     plan = replace(PLAN, min_rounds=150)
@@ -416,17 +419,17 @@ def simulated(
     tmp_path: Path, cpu: Device, monkeypatch: pytest.MonkeyPatch, devices: Simulated
 ) -> Bench:
     clock = devices.machine.perf_counter
-    monkeypatch.setattr(sampling, "CHUNK_S", 0.1)
-    monkeypatch.setattr(measuring, "Sampler", partial(Sampler, clock=clock))
-    monkeypatch.setattr(measuring, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(sampling_sampler, "CHUNK_S", 0.1)
+    monkeypatch.setattr(measurement, "Sampler", partial(Sampler, clock=clock))
+    monkeypatch.setattr(measurement, "time", SimpleNamespace(monotonic=clock))
     return Bench(tmp_path / "results", cpu, devices)
 
 
 def groups_of(count: int, cases: list[Case], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let so many cases fit the memory of an agent, and half of another."""
-    size = grouping.session_bytes(graph_of(cases[0]))
-    limit = grouping.BASE_BYTES + int((count + 0.5) * size)
-    monkeypatch.setattr(grouping, "LIMIT_BYTES", limit)
+    size = memory_groups.session_bytes(graph_of(cases[0]))
+    limit = memory_groups.BASE_BYTES + int((count + 0.5) * size)
+    monkeypatch.setattr(memory_groups, "LIMIT_BYTES", limit)
 
 
 def test_a_figure_comes_from_as_many_processes_as_the_plan_says(
@@ -597,7 +600,7 @@ def test_checkpoints_of_a_later_session_hold_the_samples_of_the_earlier_ones(
     onnx_cases: MakeCases,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(measuring, "CHECKPOINT_S", -1.0)  # at once, and at each news after that
+    monkeypatch.setattr(measurement, "CHECKPOINT_S", -1.0)  # at once, and at each news after that
     seen: list[dict[str, Record]] = []
     devices.opening = lambda number: number == 2 and seen.append(dict(simulated.journal.records))
     simulated.measure(onnx_cases("a", "b"), plan=THREE)

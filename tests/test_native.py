@@ -18,17 +18,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchbox import native
-from benchbox.agent import inputs, stdio
+from benchbox.agent import stdio
+from benchbox.agent.ort import inputs
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import AgentError, CaseError, DeviceError, UsageError
-from benchbox.native import packages
-from benchbox.native.build import SOURCES, compile_to
-from benchbox.native.bundle import ONNXRUNTIME, RUNNER
 from benchbox.specs import TensorSpec
-from benchbox.transports import Agent
+from benchbox.transports import Agent, native
 from benchbox.transports.channel import ChannelClosed, ProcessChannel
 from benchbox.transports.local import open_local
+from benchbox.transports.native import download
+from benchbox.transports.native.build import SOURCES, compile_to
+from benchbox.transports.native.bundle import ONNXRUNTIME, RUNNER
 from tests.board.fixtures import _do_without
 
 WriteOnnx = Callable[..., Path]
@@ -488,11 +488,11 @@ def test_without_a_network_the_ways_out_are_named(
     )
     monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
     with pytest.raises(DeviceError, match=r"cannot be fetched: E: .*; run benchbox once on Debian"):
-        packages.c_libraries("aarch64", ("libc.so.6",), tmp_path)
+        download.c_libraries("aarch64", ("libc.so.6",), tmp_path)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     with pytest.raises(DeviceError, match=r"cannot be fetched: ERROR: .*onnxruntime"):
-        packages.onnxruntime("aarch64", "1.0", tmp_path / "library")
+        download.onnxruntime("aarch64", "1.0", tmp_path / "library")
 
 
 @pytest.fixture
@@ -503,7 +503,7 @@ def no_tools(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_tools")
 def test_without_apt_the_ways_out_are_named(cache_dir: Path) -> None:
     with pytest.raises(DeviceError, match=r"comes by apt-get, which .* not; .*Termux"):
-        packages.c_libraries("aarch64", ("libc.so.6",), cache_dir)
+        download.c_libraries("aarch64", ("libc.so.6",), cache_dir)
 
 
 @pytest.fixture

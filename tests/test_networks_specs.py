@@ -12,16 +12,17 @@ import pytest
 from test_tables import record, run_of
 from typer.testing import CliRunner
 
-from benchbox import rows, specs
+from benchbox import specs
 from benchbox.cli import parsing
 from benchbox.cli.app import app
 from benchbox.errors import SpecError, UsageError
 from benchbox.export import cache
 from benchbox.networks import catalogue
 from benchbox.networks.catalogue import Paper
+from benchbox.report.rows import flops_vs_latency
+from benchbox.runner import record as runner_record
 from benchbox.specs import Builder, Case, OnnxFile, Selection, TensorSpec, with_weights
 from benchbox.specs.find import MODELS
-from benchbox.tables import flops_vs_latency
 
 Write = Callable[[str], Path]
 NONE = (
@@ -582,7 +583,7 @@ def test_the_key_of_a_graph_follows_the_content_of_its_weights_and_not_their_pat
 
 def test_a_record_names_the_weights_and_not_their_folder(checkpoint: Path) -> None:
     (case,) = with_weights(cases_of("ghostnetv2"), {"": checkpoint})
-    made = rows.record(0, case, None)
+    made = runner_record.record(0, case, None)
     assert made.note.startswith("weights of best.pth, sha256 ")
     assert str(checkpoint.parent) not in repr(made)
 
@@ -591,19 +592,19 @@ def test_a_record_names_the_weights_and_not_their_folder(checkpoint: Path) -> No
 
 
 def test_a_record_keeps_the_figures_that_there_are() -> None:
-    assert rows.record(0, only("ghostnetv2"), None).paper == {
+    assert runner_record.record(0, only("ghostnetv2"), None).paper == {
         "macs_m": 167,
         "top1_percent": 75.3,
         "source": "GhostNetV2, arXiv 2211.12905, abstract and Figure 1",
     }
-    assert rows.record(0, only("ghostnetv3_x0_5"), None).paper == {}
+    assert runner_record.record(0, only("ghostnetv3_x0_5"), None).paper == {}
 
 
 COLUMNS = ["published_params_m", "published_macs_m", "published_top1_percent"]
 
 
 def test_networks_have_columns_of_their_own_in_files() -> None:
-    networks = [rows.record(0, only(n), None) for n in ("ghostnetv2", "ghostnetv3_x0_5")]
+    networks = [runner_record.record(0, only(n), None) for n in ("ghostnetv2", "ghostnetv3_x0_5")]
     frame = flops_vs_latency([run_of([*networks, record({"groups": 1})])])
     assert list(frame.columns[-3:]) == COLUMNS
     assert [str(frame[name].dtype) for name in COLUMNS] == ["Float64"] * 3
@@ -615,7 +616,7 @@ def test_networks_have_columns_of_their_own_in_files() -> None:
 
 
 def test_without_any_figure_there_are_no_such_columns() -> None:
-    frame = flops_vs_latency([run_of([rows.record(0, only("ghostnetv3_x0_5"), None)])])
+    frame = flops_vs_latency([run_of([runner_record.record(0, only("ghostnetv3_x0_5"), None)])])
     assert not set(COLUMNS) & set(frame.columns)
 
 

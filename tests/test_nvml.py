@@ -1,6 +1,6 @@
 import pytest
 
-from benchbox.agent import nvml
+from benchbox.agent.gpu import nvml
 from tests.fakegpu.building import Libraries
 
 OPEN = """

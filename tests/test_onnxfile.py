@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from benchbox import specs
-from benchbox.agent import inputs
+from benchbox.agent.ort import inputs
 from benchbox.cli.parsing import shape
 from benchbox.errors import BenchboxError, GraphError, UsageError
-from benchbox.specs import Case, OnnxFile, Selection, TensorSpec, onnxfile
+from benchbox.specs import Case, OnnxFile, Selection, TensorSpec, onnx_file
 
 WriteOnnx = Callable[..., Path]
 FIXED = "fixed (float[2,3,8,8] x) => (float[2,3,8,8] y) { y = Relu(x) }"
@@ -126,7 +126,7 @@ def save(path: Path, value: onnx.ValueInfoProto) -> Path:
 
 def test_an_input_without_a_rank_takes_its_shape_from_the_command_line(tmp_path: Path) -> None:
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, None)
-    spec = onnxfile.spec(save(tmp_path / "m.onnx", value))
+    spec = onnx_file.spec(save(tmp_path / "m.onnx", value))
     with pytest.raises(UsageError, match="give --shape x=1x3x224x224"):
         spec.cases(Selection())
     given = TensorSpec("x", (2, 5))
@@ -202,12 +202,12 @@ def test_external_data_beside_the_file_is_found(tmp_path: Path) -> None:
     for name in ("w.bin", "weights/w.bin"):
         (tmp_path / name).write_bytes(bytes(16))
         path = save_external(tmp_path / "g.onnx", name)
-        assert onnxfile.external_files(path) == [name]
+        assert onnx_file.external_files(path) == [name]
         assert str(case_of(path).inputs[0]) == "x=4"
 
 
 def test_a_file_that_holds_its_tensors_has_none_beside_it(write_onnx: WriteOnnx) -> None:
-    assert onnxfile.external_files(write_onnx()) == []
+    assert onnx_file.external_files(write_onnx()) == []
 
 
 def test_external_data_is_found_inside_of_bodies(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_external_data_is_found_inside_of_bodies(tmp_path: Path) -> None:
     output = helper.make_value_info("y", onnx.TypeProto())
     path = tmp_path / "outer.onnx"
     onnx.save(helper.make_model(helper.make_graph([node], "g", [value], [output])), path)
-    assert onnxfile.external_files(path) == ["w.bin"]
+    assert onnx_file.external_files(path) == ["w.bin"]
 
 
 @pytest.mark.parametrize("location", ["../w.bin", "a/../../w.bin", "/etc/hostname", "link.bin"])
@@ -229,14 +229,14 @@ def test_external_data_outside_of_the_folder_is_refused(tmp_path: Path, location
     (folder / "link.bin").symlink_to(tmp_path / "w.bin")
     path = save_external(folder / "g.onnx", location)
     with pytest.raises(GraphError) as caught:
-        onnxfile.external_files(path)
+        onnx_file.external_files(path)
     assert str(caught.value) == f"g.onnx: external data {location!r} lies outside of its folder"
 
 
 def test_external_data_that_is_missing_is_named(tmp_path: Path) -> None:
     path = save_external(tmp_path / "g.onnx", "w.bin")
     with pytest.raises(GraphError, match=r"^g.onnx: its external data 'w.bin' is not beside it$"):
-        onnxfile.external_files(path)
+        onnx_file.external_files(path)
 
 
 # Broken files
@@ -252,7 +252,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: bytes) -> No
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GraphError, match=re.escape(f"{tmp_path}: cannot be read: Is a directory")):
-        onnxfile.spec(tmp_path)
+        onnx_file.spec(tmp_path)
 
 
 @settings(deadline=None)
@@ -267,7 +267,7 @@ def test_a_truncated_or_damaged_file_is_read_or_refused(
         path.write_bytes(content)
         try:
             assert all(isinstance(tensor.name, str) for tensor in case_of(path).inputs)
-            onnxfile.external_files(path)
+            onnx_file.external_files(path)
         except BenchboxError as error:
             assert "\n" not in str(error)
 
@@ -291,4 +291,4 @@ def test_an_output_that_grows_with_every_call_is_refused(kind: str, what: str) -
     with pytest.raises(
         GraphError, match=f"^g.onnx: output 's' is no tensor but of the kind {what}, which"
     ):
-        onnxfile.require_tensors(Path("g.onnx"), model)
+        onnx_file.require_tensors(Path("g.onnx"), model)

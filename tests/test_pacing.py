@@ -21,25 +21,30 @@ from test_tables import G2, ratio, record, run_of
 from test_tables import latency as latency_of
 from typer.testing import CliRunner
 
-from benchbox import arrivals, pacing, records, resuming, samples
-from benchbox.agent import pacing as agent_pacing
-from benchbox.agent import timing
-from benchbox.arrivals import Arrival
-from benchbox.cli import loads, parsing
+from benchbox import records
+from benchbox.agent.timing import arrival as agent_pacing
+from benchbox.agent.timing import burst as timing_burst
+from benchbox.analysis import arrival as analysis_arrival
+from benchbox.analysis import samples
+from benchbox.analysis.arrival import Arrival
+from benchbox.analysis.samples import Burst
+from benchbox.analysis.states import Gate, State
+from benchbox.cli import load_options, parsing
 from benchbox.cli.app import app
-from benchbox.cli.loads import Load
+from benchbox.cli.load_options import Load
 from benchbox.devices import Device
 from benchbox.errors import AgentError, RecordError, UsageError
-from benchbox.pacing import PacedSampler
-from benchbox.planning import Plan, shortfall
-from benchbox.reading import notes, sentence
-from benchbox.render import units
-from benchbox.render.export import to_csv, to_markdown
-from benchbox.samples import Burst
-from benchbox.sampling import Progress, Subject
-from benchbox.states import Gate, State
-from benchbox.tables import COLUMNS, flops_vs_latency
-from benchbox.transports.agent import Agent, Ask, Deadlines, Timed, asleep_s
+from benchbox.records import resume
+from benchbox.report import formatting
+from benchbox.report.claims import notes, sentence
+from benchbox.report.files import to_csv, to_markdown
+from benchbox.report.rows import COLUMNS, flops_vs_latency
+from benchbox.sampling import arrival as sampling_arrival
+from benchbox.sampling.arrival import PacedSampler
+from benchbox.sampling.plan import Plan, shortfall
+from benchbox.sampling.sampler import Progress, Subject
+from benchbox.sampling.session import Ask, Timed, asleep_s
+from benchbox.transports.client import Agent, Deadlines
 
 PLAN = Plan(precision=0.05, arrival_per_s=5.0, max_time_s=300, burst_s=0.1)
 NS = 1_000_000_000
@@ -74,9 +79,9 @@ class Machine:
 
     def burst(self, calls: int, period_s: float) -> agent_pacing.Burst:
         with ExitStack() as stack:
-            for module in (timing, agent_pacing):
+            for module in (timing_burst, agent_pacing):
                 stack.enter_context(patch.object(module, "time", self))
-            stack.enter_context(patch.object(timing, "resource", self))
+            stack.enter_context(patch.object(timing_burst, "resource", self))
             return agent_pacing.burst(self.call, calls, 1, period_s)
 
 
@@ -188,7 +193,7 @@ def test_each_round_has_both_kinds_of_every_case() -> None:
 def test_the_figures_are_those_at_the_rate_and_the_others_stand_beside_them() -> None:
     sampler, _ = measure(Naps({"a": 0.002}))
     bursts = sampler.cases["a"].bursts
-    latency, arrival = samples.estimate(bursts), arrivals.estimate(bursts, 5.0)
+    latency, arrival = samples.estimate(bursts), analysis_arrival.estimate(bursts, 5.0)
     assert latency is not None
     assert arrival is not None
     assert arrival.back_to_back is not None
@@ -208,7 +213,7 @@ def test_the_ratio_holds_although_the_processor_is_slow_by_turns() -> None:
         for kind, latency_s in (("beside", 0.002), ("paced", 0.003)):
             data = {"latencies_ns": [round(latency_s * slow * NS)] * 5, "kind": kind}
             bursts.append(Burst.from_json({**data, "session": 0, "round": number}))
-    arrival = arrivals.estimate(bursts, 5.0)
+    arrival = analysis_arrival.estimate(bursts, 5.0)
     assert arrival is not None
     assert arrival.ratio is not None
     assert arrival.ratio.low == arrival.ratio.high == pytest.approx(1.5)
@@ -221,21 +226,21 @@ def test_both_kinds_are_judged_by_switches_alone() -> None:
     ]
     gate = Gate(State(10_000, 9_000, 11_000))
     assert not any(burst.quiet_ns(gate) for burst in bursts)
-    arrival = arrivals.estimate(bursts, 5.0)
+    arrival = analysis_arrival.estimate(bursts, 5.0)
     assert arrival is not None
     assert arrival.back_to_back is not None
     assert samples.estimate(bursts, gate) is None
 
 
 def test_ordinary_runs_have_no_arrival() -> None:
-    assert arrivals.estimate([], None) is None
+    assert analysis_arrival.estimate([], None) is None
 
 
 @pytest.mark.parametrize(
     ("per_s", "calls"), [(5.0, 5), (100.0, 100), (1.0, 1), (0.01, 1), (2.4, 2)]
 )
 def test_a_burst_at_the_rate_lasts_about_a_second(per_s: float, calls: int) -> None:
-    assert pacing.calls(replace(PLAN, arrival_per_s=per_s)) == calls
+    assert sampling_arrival.calls(replace(PLAN, arrival_per_s=per_s)) == calls
 
 
 def test_a_case_that_calls_come_too_fast_for_fails_at_once() -> None:
@@ -259,7 +264,7 @@ def test_calls_that_outlast_their_period_now_and_then_are_counted() -> None:
         Burst.from_json({"session": 0, "round": n, "latencies_ns": [latency], "kind": "paced"})
         for n, latency in enumerate([5_000_000] * 9 + [11_000_000])
     ]
-    arrival = arrivals.estimate(bursts, 100.0)
+    arrival = analysis_arrival.estimate(bursts, 100.0)
     assert arrival is not None
     assert arrival.late_share == pytest.approx(0.1)
 
@@ -329,7 +334,7 @@ def test_time_asleep_is_given_to_the_agent_before_it_counts_as_hung() -> None:
 )
 def test_a_rate_is_calls_per_second_minute_or_hour(text: str, per_s: float) -> None:
     assert parsing.rate(text) == pytest.approx(per_s)
-    assert parsing.rate(units.per(per_s)) == pytest.approx(per_s, rel=1e-3)
+    assert parsing.rate(formatting.per(per_s)) == pytest.approx(per_s, rel=1e-3)
 
 
 @pytest.mark.parametrize("text", ["", "5", "5/", "/s", "0/s", "-1/s", "1/10s", "5/d", "5 per s"])
@@ -343,7 +348,7 @@ def test_what_is_no_rate_is_refused(text: str) -> None:
     [(5, "5/s"), (0.5, "30/m"), (1 / 60, "1/m"), (1 / 360, "10/h"), (2.5, "2.5/s")],
 )
 def test_a_rate_is_written_as_it_is_read(rate: float, text: str) -> None:
-    assert units.per(rate) == text
+    assert formatting.per(rate) == text
 
 
 @pytest.mark.parametrize(
@@ -360,12 +365,12 @@ def test_a_rate_is_written_as_it_is_read(rate: float, text: str) -> None:
     ],
 )
 def test_a_duration_has_the_unit_that_suits_it(seconds: float, text: str) -> None:
-    assert units.duration(seconds) == text
+    assert formatting.duration(seconds) == text
 
 
 def adapted(text: str, plan: Plan | None = None, **asked: bool) -> Plan:
     asked = {"precise": False, "timed": False} | asked
-    return loads.adapt(plan or Plan(sessions=3, burst_s=0.1), Load(arrival=text), 4, **asked)
+    return load_options.adapt(plan or Plan(sessions=3, burst_s=0.1), Load(arrival=text), 4, **asked)
 
 
 def test_the_longest_time_fits_the_rate_unless_it_was_given() -> None:
@@ -381,16 +386,16 @@ def test_the_precision_is_wider_unless_it_was_given() -> None:
 
 
 def test_a_run_that_takes_minutes_says_so_and_a_short_one_does_not() -> None:
-    assert loads.announcement(adapted("5/s"), 4) == "4 cases at 5/s: 92 s to 2.3 min"
+    assert load_options.announcement(adapted("5/s"), 4) == "4 cases at 5/s: 92 s to 2.3 min"
     short = adapted("5/s", Plan(max_time_s=10, sessions=3, burst_s=0.1), timed=True)
-    assert loads.announcement(short, 4) == "4 cases at 5/s need 92 s, and get 10 s only"
-    assert loads.announcement(adapted("100/s", Plan(max_time_s=9, min_rounds=6)), 1) == ""
-    assert loads.announcement(Plan(max_time_s=500), 4) == ""
+    assert load_options.announcement(short, 4) == "4 cases at 5/s need 92 s, and get 10 s only"
+    assert load_options.announcement(adapted("100/s", Plan(max_time_s=9, min_rounds=6)), 1) == ""
+    assert load_options.announcement(Plan(max_time_s=500), 4) == ""
 
 
 def test_the_two_modes_exclude_each_other() -> None:
     with pytest.raises(UsageError, match="exclude each other"):
-        loads.adapt(Plan(), Load("5/s", "10m"), 1, precise=False, timed=False)
+        load_options.adapt(Plan(), Load("5/s", "10m"), 1, precise=False, timed=False)
     result = CliRunner().invoke(app, ["run", "g1", "--arrival", "fast"])
     assert result.exit_code == 2
     assert "--arrival fast: write it as 5/s" in result.output
@@ -401,10 +406,10 @@ def test_a_run_at_another_rate_is_not_resumed(tmp_path: Path) -> None:
         return context(plan={"arrival_per_s": rate, "sustained_s": None})
 
     records.create(tmp_path, of(5.0)).close()
-    assert resuming.previous(tmp_path, of(5.0)).context.plan["arrival_per_s"] == 5.0
+    assert resume.previous(tmp_path, of(5.0)).context.plan["arrival_per_s"] == 5.0
     for other in (6.0, None):
         with pytest.raises(RecordError, match=r"arrival_per_s was 5\.0"):
-            resuming.previous(tmp_path, of(other))
+            resume.previous(tmp_path, of(other))
 
 
 # what is kept and shown

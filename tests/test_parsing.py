@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchbox.agent.inputs import DTYPES
+from benchbox.agent.ort.inputs import DTYPES
 from benchbox.cli import parsing
+from benchbox.devices.registry import Processors
 from benchbox.errors import UsageError
-from benchbox.registry import Processors
 from benchbox.specs import TensorSpec
 from benchbox.specs.model import DType
 

@@ -17,11 +17,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from benchbox import __version__
-from benchbox.cli import profiling as command
+from benchbox.cli import profile as command
 from benchbox.devices import Device
 from benchbox.errors import StorageError
-from benchbox.profiling import Outcome
-from benchbox.render import profile, profile_export
+from benchbox.report import profile, profile_files
+from benchbox.runner.profile import Outcome
 from benchbox.specs import Case
 
 BENCHBOX = [sys.executable, "-m", "benchbox", "profile"]
@@ -215,9 +215,9 @@ def test_few_nodes_are_shown_of_many_cases_and_none_where_none_are_wanted(
 
 def test_an_interrupt_before_any_case_leaves_empty_exports() -> None:
     nothing = report()
-    assert json.loads(profile_export.to_json(nothing))["profiles"] == []
-    assert profile_export.to_csv(nothing).startswith("spec,case,device")
-    assert "share by category" in profile_export.to_markdown(nothing)
+    assert json.loads(profile_files.to_json(nothing))["profiles"] == []
+    assert profile_files.to_csv(nothing).startswith("spec,case,device")
+    assert "share by category" in profile_files.to_markdown(nothing)
 
 
 def test_a_terminal_is_told_how_far_it_is(onnx_cases: Callable[..., list[Case]]) -> None:

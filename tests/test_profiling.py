@@ -20,20 +20,21 @@ from machine import HELLO
 from onnx import TensorProto, helper, numpy_helper
 from profiled import estimated, node, reply
 
-from benchbox import export, profiling
-from benchbox.agent import profiling as on_device
-from benchbox.agent import tracing
-from benchbox.categories import CATEGORIES, OPERATORS, Operation, classify, kernel
+from benchbox import export
+from benchbox.agent.ort import profile as on_device
+from benchbox.agent.ort import trace
+from benchbox.analysis.operators import CATEGORIES, OPERATORS, Operation, classify, kernel
+from benchbox.analysis.profile import PaperCosts, estimate, midmean
 from benchbox.costs.macs import COUNTED, FREE
 from benchbox.devices import Device
 from benchbox.errors import AgentError, CaseError, DeviceError
-from benchbox.profiles import PaperCosts, estimate, midmean
-from benchbox.render import profile_words
-from benchbox.render.profile import shape, share
+from benchbox.report import profile_text
+from benchbox.report.profile import shape, share
+from benchbox.runner import profile as runner_profile
 from benchbox.specs import Case, OnnxFile, TensorSpec
 from benchbox.transports import Agent, open_agent
-from benchbox.transports.agent import Deadlines
 from benchbox.transports.channel import ChannelClosed, ProcessChannel, Timeout
+from benchbox.transports.client import Deadlines
 from benchbox.transports.local import open_local
 
 X = (TensorSpec("x", (1, 32, 16, 16)),)
@@ -307,7 +308,7 @@ def test_the_sentence_sets_time_beside_flops() -> None:
         node("c", "Add", [22] * 8),
         costs=costs,
     )
-    first, second = profile_words.sentences(found)
+    first, second = profile_text.sentences(found)
     assert first == (
         "Convolutions have 90% of the FLOPs and take 60% of the time, depthwise ones 10% and 20%; "
         "what has no FLOPs takes 20% (element-wise 20%)."
@@ -320,14 +321,14 @@ def test_the_sentence_sets_time_beside_flops() -> None:
 
 def test_without_flops_the_sentence_says_where_the_time_goes() -> None:
     found = estimated(node("a", "Conv", [32] * 8), node("b", "Gemm", [12] * 8))
-    assert profile_words.sentences(found)[0] == ("The time goes to convolution 75% and other 25%.")
-    assert "other is Gemm 25%" in profile_words.notes(found)
+    assert profile_text.sentences(found)[0] == ("The time goes to convolution 75% and other 25%.")
+    assert "other is Gemm 25%" in profile_text.notes(found)
 
 
 def test_optimisation_that_costs_time_is_said_to() -> None:
     found = estimated(node("a", "Conv", [32] * 8), unoptimised=0.5)
-    assert "add 50% of the time: 1.00 ms with them, 0.500 ms" in profile_words.sentences(found)[1]
-    assert any("makes it slower" in note for note in profile_words.notes(found))
+    assert "add 50% of the time: 1.00 ms with them, 0.500 ms" in profile_text.sentences(found)[1]
+    assert any("makes it slower" in note for note in profile_text.notes(found))
 
 
 def test_a_graph_that_does_not_run_unoptimised_says_why() -> None:
@@ -336,7 +337,7 @@ def test_a_graph_that_does_not_run_unoptimised_says_why() -> None:
     answer["unoptimised_error"] = "Fail: no kernel"
     found = estimate(answer, 1, {})
     assert found.unoptimised_s is None
-    assert profile_words.sentences(found)[1].endswith(
+    assert profile_text.sentences(found)[1].endswith(
         "without optimisation it does not: Fail: no kernel."
     )
 
@@ -345,14 +346,14 @@ def test_notes_tell_of_layout_and_of_a_disturbed_machine() -> None:
     answer = reply(node("a", "Conv", [32] * 8), node("b", "ReorderOutput", [12] * 8))
     answer["latencies_ns"]["default"] = [1_000_000] * 4 + [3_000_000] * 16
     found = estimate(answer, 1, {})
-    alone = " ".join(profile_words.notes(found))
+    alone = " ".join(profile_text.notes(found))
     assert "layout takes 25% of the time" in alone
     assert "disturbed" in alone
     calm = estimated(node("a", "Conv", [32] * 8))
-    both = profile_words.notes_of_many([("p", found), ("q", calm)])
+    both = profile_text.notes_of_many([("p", found), ("q", calm)])
     assert any(note.startswith("layout is ReorderInput") for note in both)
     assert any(note.startswith("p: the machine is disturbed") for note in both)
-    assert profile_words.notes_of_many([]) == []
+    assert profile_text.notes_of_many([]) == []
 
 
 def test_shapes_and_shares_are_short() -> None:
@@ -374,9 +375,9 @@ def event(name: str, ts: int, dur: int, cat: str = "Node", **args: Any) -> dict[
     return {"cat": cat, "name": name, "ts": ts, "dur": dur, "args": args}
 
 
-def recorded(text: str) -> tracing.Recording:
+def recorded(text: str) -> trace.Recording:
     """A recording whose session has written `text`."""
-    recording = tracing.Recording()
+    recording = trace.Recording()
     (Path(recording._folder.name) / "profile.json").write_text(text)
     recording.hide()
     return recording
@@ -430,7 +431,7 @@ def test_nothing_lies_in_the_temporary_folder_once_a_session_has_its_profile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    recording = tracing.Recording()
+    recording = trace.Recording()
     assert len(list(tmp_path.iterdir())) == 1
     (Path(recording._folder.name) / "profile.json").write_text("[]")
     recording.hide()
@@ -443,7 +444,7 @@ def test_a_recording_that_ends_early_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(OSError, match="no such graph"), tracing.Recording():
+    with pytest.raises(OSError, match="no such graph"), trace.Recording():
         raise OSError("no such graph")
     assert list(tmp_path.iterdir()) == []
 
@@ -452,15 +453,13 @@ def test_folders_of_killed_agents_are_removed_when_they_are_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    old, young, others = (
-        tmp_path / name for name in (f"{tracing.PREFIX}1", f"{tracing.PREFIX}2", "x")
-    )
+    old, young, others = (tmp_path / name for name in (f"{trace.PREFIX}1", f"{trace.PREFIX}2", "x"))
     for folder in (old, young, others):
         folder.mkdir()
         (folder / "profile.json").touch()
     for folder in (old, others):
         os.utime(folder, (0, 0))
-    with tracing.Recording():
+    with trace.Recording():
         assert [each.exists() for each in (old, young, others)] == [False, True, True]
 
 
@@ -585,7 +584,7 @@ def agent(cpu: Device) -> Iterator[Agent]:
 def test_a_network_is_profiled_node_by_node(private_tmp: Path, agent: Agent, network: Path) -> None:
     graph = export.prepare([case_of(network)])[case_of(network).key]
     assert isinstance(graph, export.Graph)
-    costs = profiling.paper_costs(case_of(network), graph)
+    costs = runner_profile.paper_costs(case_of(network), graph)
     found = estimate(agent.profile(str(network), X, 0, 400), 12, costs)
     assert sum(part.share for part in found.parts) == pytest.approx(1.0)
     assert sum(each.time_s for each in found.nodes) == pytest.approx(found.latency_s)
@@ -610,7 +609,7 @@ def test_costs_on_paper_are_split_as_the_file_has_them(network: Path) -> None:
     case = case_of(network)
     graph = export.prepare([case])[case.key]
     assert isinstance(graph, export.Graph)
-    costs = profiling.paper_costs(case, graph)
+    costs = runner_profile.paper_costs(case, graph)
     pixels = 16 * 16
     assert {category: macs for category, (macs, _) in costs.items()} == {
         "convolution": pixels * 32 * (32 + 8),
@@ -631,8 +630,8 @@ def test_costs_that_do_not_add_up_to_what_was_counted_are_left_out(network: Path
     graph = export.prepare([case])[case.key]
     assert isinstance(graph, export.Graph)
     other = replace(graph, cost=replace(graph.cost, macs=1))
-    assert profiling.paper_costs(case, graph)
-    assert profiling.paper_costs(case, other) == {}
+    assert runner_profile.paper_costs(case, graph)
+    assert runner_profile.paper_costs(case, other) == {}
 
 
 @pytest.mark.slow
@@ -648,7 +647,7 @@ def test_costs_that_only_running_could_tell_are_left_out(
     case = case_of(path, (TensorSpec("x", (4, 4)),))
     graph = export.prepare([case])[case.key]
     assert isinstance(graph, export.Graph)
-    assert profiling.paper_costs(case, graph) == {}
+    assert runner_profile.paper_costs(case, graph) == {}
 
 
 @pytest.mark.slow
@@ -753,7 +752,7 @@ def test_a_case_that_fails_leaves_the_others(
             raise answer
         return answer
 
-    found = list(profiling.outcomes(cases, graphs, cpu, open_next))
+    found = list(runner_profile.outcomes(cases, graphs, cpu, open_next))
     assert [outcome.case.name for outcome in found] == ["a", "b", "c", "d", "e"]
     assert [outcome.profile is not None for outcome in found] == [True, *[False] * 4]
     reasons = [outcome.reason for outcome in found]
@@ -770,10 +769,10 @@ def test_a_device_without_an_agent_or_without_a_processor_is_not_usable(
     cases = onnx_cases("a")
     graphs = export.prepare(cases)
     with pytest.raises(DeviceError, match="no agent starts"):
-        list(profiling.outcomes(cases, graphs, cpu, lost))
+        list(runner_profile.outcomes(cases, graphs, cpu, lost))
     gpu = Device("cuda", "CUDAExecutionProvider", 1, "gpu")
     with pytest.raises(DeviceError, match="only processors can be profiled"):
-        list(profiling.outcomes(cases, graphs, gpu, lost))
+        list(runner_profile.outcomes(cases, graphs, gpu, lost))
 
 
 HANGS = (
@@ -795,7 +794,7 @@ def test_an_agent_that_hangs_is_a_failed_case(
         return Agent(channels[-1], device, SHORT)
 
     cases = onnx_cases("a")
-    (found,) = profiling.outcomes(cases, export.prepare(cases), cpu, hanging)
+    (found,) = runner_profile.outcomes(cases, export.prepare(cases), cpu, hanging)
     assert found.profile is None
     assert "no answer" in found.reason
     with pytest.raises(ProcessLookupError):
@@ -803,6 +802,8 @@ def test_an_agent_that_hangs_is_a_failed_case(
 
 
 def test_the_agent_needs_no_onnx_to_profile() -> None:
-    ask = "import sys; import benchbox.agent.profiling; print({'onnx', 'torch'} & set(sys.modules))"
+    ask = (
+        "import sys; import benchbox.agent.ort.profile; print({'onnx', 'torch'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from test_tables import record, run_of
 from typer.testing import CliRunner, Result
 
-from benchbox import providers, records, rows
+from benchbox import records
 from benchbox.cli.app import Provider, app
-from benchbox.devices import Device
+from benchbox.devices import Device, providers
+from benchbox.devices.providers import CPU, GPUS, MODULES, NAMES
 from benchbox.errors import DeviceError, UsageError
-from benchbox.providers import CPU, GPUS, MODULES, NAMES
 from benchbox.records import create
+from benchbox.runner import record as runner_record
 from benchbox.specs import TensorSpec
 from benchbox.transports import open_agent
 
@@ -109,8 +110,8 @@ def test_they_are_part_of_how_a_graph_was_loaded(cpu: Device, write_onnx: WriteO
     with open_agent(cpu) as agent:
         loaded = agent.load("g", str(write_onnx("g", two)), [TensorSpec("x", (4, 4))], 0)
     assert loaded.nodes == {CPU: 2}
-    before = replace(record({"n": 1}), **rows.loading(loaded))
-    again = rows.loaded(before)
+    before = replace(record({"n": 1}), **runner_record.loading(loaded))
+    again = runner_record.loaded(before)
     assert again is not None
     assert again.nodes == loaded.nodes
 

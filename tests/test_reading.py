@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 from test_tables import G2, cost, g2_records, latency, ratio, record, run_of, with_changes
 
-from benchbox.reading import failures, notes, sentence
+from benchbox.analysis.gpu_time import Spans
+from benchbox.analysis.stats import Interval
 from benchbox.records import Record
-from benchbox.spans import Spans
-from benchbox.stats import Interval
+from benchbox.report.claims import failures, notes, sentence
 
 
 def pair(scale: int, over: Interval | None, **changes: Any) -> list[Record]:

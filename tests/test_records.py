@@ -18,21 +18,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchbox import records, resuming, rows
-from benchbox.agent import witness
-from benchbox.agent.cudart import Properties
-from benchbox.arrivals import Arrival
-from benchbox.cooling import Cooldown
+from benchbox import records
+from benchbox.agent.gpu.cudart import Properties
+from benchbox.agent.host import disturbances
+from benchbox.analysis.arrival import Arrival
+from benchbox.analysis.gpu_time import Spans
+from benchbox.analysis.samples import Burst, Latency
+from benchbox.analysis.states import Gate, State
+from benchbox.analysis.stats import Interval
+from benchbox.analysis.sustained import Sustained, Window
+from benchbox.devices.gpu_options import Driving
 from benchbox.errors import RecordError, StorageError, UsageError
-from benchbox.gpus import Driving
-from benchbox.journal import Journal
-from benchbox.planning import Plan
-from benchbox.records import Context, Record, Run, SpecFacts
-from benchbox.samples import Burst, Latency
-from benchbox.spans import Spans
-from benchbox.states import Gate, State
-from benchbox.stats import Interval
-from benchbox.windows import Sustained, Window
+from benchbox.records import Context, Record, Run, SpecFacts, resume
+from benchbox.records.cooldown import Cooldown
+from benchbox.records.journal import Journal
+from benchbox.runner import record as runner_record
+from benchbox.sampling.plan import Plan
 from tests import explained
 
 CREATED = "2026-11-21T22:00:07Z"
@@ -591,14 +592,14 @@ def test_closing_a_journal_gives_up_its_lock(tmp_path: Path) -> None:
 
 def test_a_run_is_resumed_by_the_same_context(tmp_path: Path) -> None:
     path = write(tmp_path, record())
-    run = resuming.previous(tmp_path, context(created="2030-01-01T00:00:00Z", benchbox="0.2"))
+    run = resume.previous(tmp_path, context(created="2030-01-01T00:00:00Z", benchbox="0.2"))
     assert isinstance(run, Run)
     assert (run.path, len(run.records)) == (path, 1)
 
 
 def test_there_must_be_a_run_to_resume(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--resume: .*cpu holds no run of g2; run it first"):
-        resuming.previous(tmp_path, context())
+        resume.previous(tmp_path, context())
 
 
 @pytest.mark.parametrize(
@@ -624,7 +625,7 @@ def test_another_run_is_not_resumed_and_the_difference_is_said(
 ) -> None:
     path = write(tmp_path, record())
     with pytest.raises(RecordError) as caught:
-        resuming.previous(tmp_path, context(**changes))
+        resume.previous(tmp_path, context(**changes))
     assert str(caught.value).startswith(f"{path}: cannot be resumed: {sentence}")
 
 
@@ -633,9 +634,9 @@ def test_a_run_with_other_weights_is_not_resumed(tmp_path: Path, now: dict[str, 
     plan = context().plan
     before = context(plan={**plan, "weights": {"n": "ab"}})
     write(tmp_path, record(), of=before)
-    assert resuming.previous(tmp_path, before)
+    assert resume.previous(tmp_path, before)
     with pytest.raises(RecordError) as caught:
-        resuming.previous(tmp_path, replace(before, plan={**plan, "weights": now}))
+        resume.previous(tmp_path, replace(before, plan={**plan, "weights": now}))
     shown = ", ".join(f"{name} {sha}" for name, sha in now.items()) or "none"
     said = f"cannot be resumed: weights was n ab and is {shown} now"
     assert str(caught.value).endswith(said)
@@ -645,7 +646,7 @@ def test_what_changes_from_minute_to_minute_does_not_matter(tmp_path: Path) -> N
     write(tmp_path)
     host = {**context().host, "memory_bytes": 6}
     plan = {**context().plan, "precision": 0.05}
-    assert resuming.previous(tmp_path, context(host=host, plan=plan))
+    assert resume.previous(tmp_path, context(host=host, plan=plan))
 
 
 # A reason that can be shared
@@ -657,7 +658,7 @@ def test_a_reason_names_neither_folders_nor_machine_nor_user(in_tmp: Path) -> No
         f"{here}/models/net.onnx: {home}/.cache/x.py, line 3; '/opt/lib/a.so' "
         f"(/usr/lib/b.so) on {socket.gethostname()} by {getpass.getuser()}"
     )
-    shared = rows.shareable(text)
+    shared = runner_record.shareable(text)
     assert shared.startswith("models/net.onnx: .cache/x.py, line 3; 'a.so' (b.so) on ")
     for secret in (str(home) + "/", str(here), "/opt", "/usr"):
         assert secret not in shared
@@ -670,7 +671,7 @@ def test_a_reason_names_neither_folders_nor_machine_nor_user(in_tmp: Path) -> No
     ["ONNX Runtime differs by 3.1e-05", "a/b of 1/2", "./mine.py:build has no 'c'", "8x8: too big"],
 )
 def test_a_reason_without_places_stays_as_it_is(text: str) -> None:
-    assert rows.shareable(text) == text
+    assert runner_record.shareable(text) == text
 
 
 def test_a_folder_that_ends_like_the_current_one_is_dropped_whole(
@@ -678,13 +679,13 @@ def test_a_folder_that_ends_like_the_current_one_is_dropped_whole(
 ) -> None:
     monkeypatch.setenv("HOME", "/jobs")
     monkeypatch.chdir(tmp_path)
-    assert rows.shareable("/data/jobs/net.onnx is broken") == "net.onnx is broken"
+    assert runner_record.shareable("/data/jobs/net.onnx is broken") == "net.onnx is broken"
 
 
 @pytest.mark.parametrize("user", ["mary", "o'hara", "a.b"])
 def test_a_user_is_left_out_by_name(user: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", user)
-    assert user not in rows.shareable(f"denied to {user}, says the system")
+    assert user not in runner_record.shareable(f"denied to {user}, says the system")
 
 
 @pytest.mark.parametrize(
@@ -701,6 +702,6 @@ def test_every_field_that_a_record_may_have_is_explained(kind: type) -> None:
 
 
 def test_what_is_seen_of_a_burst_is_explained() -> None:
-    with witness.Witness(2, [0]) as own:
+    with disturbances.Witness(2, [0]) as own:
         seen = own.look().keys() - {"processor"}
-    assert {*witness.GAUGES, *seen, "moved"} <= explained.names()
+    assert {*disturbances.GAUGES, *seen, "moved"} <= explained.names()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchbox import records, tables
-from benchbox.render import export
+from benchbox import records
+from benchbox.report import files, rows
 from tests import explained
 
 ROOT = Path(__file__).parents[1]
@@ -23,8 +23,8 @@ def test_there_is_a_reference_run_of_every_guideline_and_of_the_networks() -> No
 def test_tables_beside_a_record_are_made_of_it(path: Path) -> None:
     run = records.read(path)
     assert run.warnings == []
-    assert path.with_suffix(".csv").read_text() == export.to_csv(tables.flops_vs_latency([run]))
-    assert path.with_suffix(".md").read_text() == export.to_markdown([run])
+    assert path.with_suffix(".csv").read_text() == files.to_csv(rows.flops_vs_latency([run]))
+    assert path.with_suffix(".md").read_text() == files.to_markdown([run])
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)

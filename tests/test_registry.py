@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from benchbox import registry, seen
+from benchbox.devices import last_seen, registry
+from benchbox.devices.registry import Address, Entry
 from benchbox.errors import StorageError, UsageError
-from benchbox.registry import Address, Entry
 
 pytestmark = pytest.mark.usefixtures("user_file", "in_tmp")
 
@@ -273,12 +273,12 @@ def test_a_link_to_a_file_stays_one(user_file: Path, tmp_path: Path) -> None:
 
 
 def test_when_a_device_was_seen_is_kept(cache_dir: Path) -> None:
-    assert seen.last("ssh://pi") == seen.Seen()
-    seen.note("ssh://pi")
-    seen.note("ssh://nano")
-    assert seen.last("ssh://pi").at and seen.last("ssh://nano").at
+    assert last_seen.last("ssh://pi") == last_seen.Seen()
+    last_seen.note("ssh://pi")
+    last_seen.note("ssh://nano")
+    assert last_seen.last("ssh://pi").at and last_seen.last("ssh://nano").at
     (cache_dir / "devices.json").write_text("[")
-    assert seen.last("ssh://pi") == seen.Seen()
+    assert last_seen.last("ssh://pi") == last_seen.Seen()
 
 
 @pytest.mark.parametrize("cluster", registry.CLUSTERS)

@@ -13,15 +13,15 @@ from rich.cells import cell_len
 from rich.console import Console
 from test_tables import G2, cost, g2_records, latency, ratio, record, run_of, with_changes
 
+from benchbox.analysis.stats import Interval
 from benchbox.records import Run, SpecFacts
-from benchbox.render import units
-from benchbox.render.cells import short_case
-from benchbox.render.console import show_costs, show_runs
-from benchbox.render.costs import CostRow
-from benchbox.render.export import to_csv, to_json, to_markdown
-from benchbox.render.words import listed
-from benchbox.stats import Interval
-from benchbox.tables import flops_vs_latency
+from benchbox.report import formatting
+from benchbox.report.console import show_costs, show_runs
+from benchbox.report.costs import CostRow
+from benchbox.report.files import to_csv, to_json, to_markdown
+from benchbox.report.rows import flops_vs_latency
+from benchbox.report.tables import short_case
+from benchbox.report.text import listed
 
 PLAIN = SpecFacts("g2", "Nothing claimed", "0" * 64)
 FIGURE = re.compile(r"\d+\.\d+ ± \d+\.\d+")
@@ -387,7 +387,7 @@ def test_markdown_gives_any_name_back(name: str) -> None:
     ],
 )
 def test_an_estimate_ends_where_its_interval_does(value: float, width: float, text: str) -> None:
-    assert units.estimate(value, width) == text
+    assert formatting.estimate(value, width) == text
 
 
 positive = st.floats(1e-9, 1e9)
@@ -409,8 +409,8 @@ def test_a_case_is_named_by_what_its_group_does_not_say(case: str, group: str, t
 
 @given(positive, positive)
 def test_digits_follow_the_interval(value: float, width: float) -> None:
-    figure, _, half = units.estimate(value, width).partition(" ± ")
-    assert figure == units.figure(value, width)
+    figure, _, half = formatting.estimate(value, width).partition(" ± ")
+    assert figure == formatting.figure(value, width)
     step = 10.0 ** -len(figure.partition(".")[2])
     assert len(figure.partition(".")[2]) == len(half.partition(".")[2])
     assert abs(float(figure) - value) <= max(step, width) / 2 * (1 + 1e-6)
@@ -423,7 +423,7 @@ def test_digits_follow_the_interval(value: float, width: float) -> None:
 def test_a_ratio_has_at_most_two_decimals_and_below_a_tenth_two_digits(
     value: float, width: float
 ) -> None:
-    text = units.ratio(value, width)
+    text = formatting.ratio(value, width)
     two_decimals, two_digits = r"\d+(\.\d\d?)?x", r"0\.0*([1-9]\d?|10)?x"
     assert re.fullmatch(two_decimals if value >= 0.0995 else f"{two_decimals}|{two_digits}", text)
 
@@ -431,29 +431,29 @@ def test_a_ratio_has_at_most_two_decimals_and_below_a_tenth_two_digits(
 @pytest.mark.parametrize(
     ("made", "text"),
     [
-        (units.ratio(1.0), "1.00x"),
-        (units.ratio(12.34), "12.3x"),
-        (units.ratio(2.312, 0.0004), "2.31x"),
-        (units.ratio(2.312, 0.4), "2.3x"),
-        (units.ratio(0.123), "0.12x"),
-        (units.ratio(0.0234), "0.023x"),
-        (units.ratio(0.000244), "0.00024x"),
-        (units.ratio(0.0234, 0.00004), "0.023x"),
-        (units.ratio(0.0234, 0.004), "0.023x"),
-        (units.bounds(Interval(2.31, 2.29, 2.33)), "2.29x to 2.33x"),
-        (units.bounds(Interval(1.011, 1.0052, 1.017)), "1.005x to 1.017x"),
-        (units.bounds(Interval(0.99, 0.9852, 0.9949)), "0.985x to 0.995x"),
-        (units.bounds(Interval(1.0, 0.9, 1.15)), "0.90x to 1.15x"),
-        (units.scaled(864), "864"),
-        (units.scaled(1_366_792), "1.37 M"),
-        (units.scaled(None), "-"),
-        (units.millions(12_300), "0.0123"),
-        (units.millions(0), "0.00"),
-        (units.percent(0.9999), "99%"),
-        (units.percent(1.0), "100%"),
-        (units.percent(0.29), "29%"),
-        (units.percent(0.004), "<1%"),
-        (units.percent(None), "-"),
+        (formatting.ratio(1.0), "1.00x"),
+        (formatting.ratio(12.34), "12.3x"),
+        (formatting.ratio(2.312, 0.0004), "2.31x"),
+        (formatting.ratio(2.312, 0.4), "2.3x"),
+        (formatting.ratio(0.123), "0.12x"),
+        (formatting.ratio(0.0234), "0.023x"),
+        (formatting.ratio(0.000244), "0.00024x"),
+        (formatting.ratio(0.0234, 0.00004), "0.023x"),
+        (formatting.ratio(0.0234, 0.004), "0.023x"),
+        (formatting.bounds(Interval(2.31, 2.29, 2.33)), "2.29x to 2.33x"),
+        (formatting.bounds(Interval(1.011, 1.0052, 1.017)), "1.005x to 1.017x"),
+        (formatting.bounds(Interval(0.99, 0.9852, 0.9949)), "0.985x to 0.995x"),
+        (formatting.bounds(Interval(1.0, 0.9, 1.15)), "0.90x to 1.15x"),
+        (formatting.scaled(864), "864"),
+        (formatting.scaled(1_366_792), "1.37 M"),
+        (formatting.scaled(None), "-"),
+        (formatting.millions(12_300), "0.0123"),
+        (formatting.millions(0), "0.00"),
+        (formatting.percent(0.9999), "99%"),
+        (formatting.percent(1.0), "100%"),
+        (formatting.percent(0.29), "29%"),
+        (formatting.percent(0.004), "<1%"),
+        (formatting.percent(None), "-"),
         (listed(["a"]), "a"),
         (listed(["a", "b"]), "a and b"),
         (listed(["a", "b", "c"]), "a, b and c"),

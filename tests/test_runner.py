@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 from machine import Calm, open_calm
 
-from benchbox import history, records, runner, sampling
+from benchbox import records, runner
+from benchbox.analysis.states import Known
 from benchbox.devices import Device
 from benchbox.errors import DeviceError, RecordError, SpecError, StorageError, UsageError
 from benchbox.export import cache
-from benchbox.planning import Plan
 from benchbox.records import Record
-from benchbox.runner import Outcome, Request
-from benchbox.sampling import Sampler
+from benchbox.runner import Outcome, Request, known_states
+from benchbox.sampling import sampler as sampling_sampler
+from benchbox.sampling.plan import Plan
+from benchbox.sampling.sampler import Sampler
 from benchbox.specs import BlockSpec, Case, Selection, find
 from benchbox.specs.model import Match
-from benchbox.states import Known
 from benchbox.transports import Agent, open_agent
 from benchbox.transports.local import open_local
 
@@ -70,7 +71,7 @@ def spec_of(cases: list[Case], match: Match | None = None) -> BlockSpec:
 def request_for(
     tmp_path: Path, cpu: Device, monkeypatch: pytest.MonkeyPatch, shared_cache: Path
 ) -> Callable[..., Request]:
-    monkeypatch.setattr(sampling, "CHUNK_S", 0.05)
+    monkeypatch.setattr(sampling_sampler, "CHUNK_S", 0.05)
     assert shared_cache
 
     def make(*specs: BlockSpec, **more: Any) -> Request:
@@ -262,7 +263,7 @@ def test_a_run_remembers_the_states_of_the_machine_for_the_next(
     plan = replace(PLAN, sessions=2, max_time_s=4)
     request = request_for(spec_of(onnx_cases("a")), open=open_agent, plan=plan)
     outcome = runner.run(request, Watcher())
-    known = history.load(history.path(outcome.run.context))
+    known = known_states.load(known_states.path(outcome.run.context))
     (record,) = outcome.run.records
     assert known.compute.total == pytest.approx(1, abs=0.01)
     assert record.gate.compute is not None
@@ -286,7 +287,7 @@ def test_the_parent_sleeps_while_the_agent_measures(
     request = request_for(
         spec_of(onnx_cases("a", size=256)), plan=Plan(precision=1e-9, max_time_s=2.5)
     )
-    monkeypatch.setattr(sampling, "CHUNK_S", 0.5)
+    monkeypatch.setattr(sampling_sampler, "CHUNK_S", 0.5)
     times: list[tuple[float, float]] = []
 
     class Clock(Watcher):

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchbox import samples, stats
-from benchbox.planning import Plan
-from benchbox.samples import Burst, Latency
-from benchbox.states import Gate, State
+from benchbox.analysis import samples, stats
+from benchbox.analysis.samples import Burst, Latency
+from benchbox.analysis.states import Gate, State
+from benchbox.sampling.plan import Plan
 
 MS = 1_000_000
 GATE = Gate(State(100.0, 98.0, 102.0), State(1000.0, 950.0, 1050.0))

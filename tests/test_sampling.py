@@ -7,13 +7,14 @@ from statistics import median
 import pytest
 from machine import Machine, usual
 
-from benchbox import sampling, stats
+from benchbox.analysis import stats
+from benchbox.analysis.samples import Burst, estimate, round_medians
+from benchbox.analysis.states import Gate, Readings, State
 from benchbox.errors import AgentError
-from benchbox.planning import Plan, shortfall
-from benchbox.samples import Burst, estimate, round_medians
-from benchbox.sampling import Progress, Sampler, Subject
-from benchbox.states import Gate, Readings, State
-from benchbox.transports.agent import Ask, Timed
+from benchbox.sampling import sampler as sampling_sampler
+from benchbox.sampling.plan import Plan, shortfall
+from benchbox.sampling.sampler import Progress, Sampler, Subject
+from benchbox.sampling.session import Ask, Timed
 
 PLAN = Plan()
 Model = Callable[[float], float]  # seconds since the start -> latency in seconds
@@ -197,7 +198,7 @@ def test_a_burst_lasts_as_long_as_the_plan_says() -> None:
 
 def test_a_burst_never_has_more_calls_than_the_cap() -> None:
     sampler, _, _ = measure({"a": lambda _: 1e-6})
-    assert {len(b.latencies_ns) for b in sampler.cases["a"].bursts} == {sampling.MAX_CALLS}
+    assert {len(b.latencies_ns) for b in sampler.cases["a"].bursts} == {sampling_sampler.MAX_CALLS}
 
 
 def test_calls_that_take_long_come_one_to_a_burst() -> None:
@@ -239,9 +240,9 @@ def test_warm_up_goes_on_while_bursts_get_faster() -> None:
 
     sampler, _, _ = measure({"a": warming, "b": lambda _: 0.005})
     medians = sampler.cases["a"].warm_medians
-    assert len(sampler.cases["b"].warm_medians) == sampling.WARM_STILL + 1
-    assert sampling.WARM_STILL + 1 < len(medians) < sampling.WARM_BURSTS
-    assert min(medians[-2:]) >= medians[-3] * (1 - sampling.WARM_GAIN)
+    assert len(sampler.cases["b"].warm_medians) == sampling_sampler.WARM_STILL + 1
+    assert sampling_sampler.WARM_STILL + 1 < len(medians) < sampling_sampler.WARM_BURSTS
+    assert min(medians[-2:]) >= medians[-3] * (1 - sampling_sampler.WARM_GAIN)
     assert median(sampler.cases["a"].bursts[0].latencies_ns) == pytest.approx(5e6, rel=0.05)
     assert sampler.cases["a"].warmup_calls > sampler.cases["b"].warmup_calls > 0
 
@@ -249,7 +250,7 @@ def test_warm_up_goes_on_while_bursts_get_faster() -> None:
 def test_warm_up_of_a_case_that_gets_ever_faster_is_capped() -> None:
     latency = iter(0.02 * 0.99**n for n in range(10**9))
     sampler, _, _ = measure({"a": lambda _: max(next(latency), 1e-5)}, Plan(max_time_s=5))
-    assert len(sampler.cases["a"].warm_medians) <= sampling.WARM_BURSTS
+    assert len(sampler.cases["a"].warm_medians) <= sampling_sampler.WARM_BURSTS
     assert sampler.cases["a"].bursts
 
 
@@ -359,7 +360,7 @@ def test_every_session_warms_up_anew() -> None:
     list(sampler.measure(session, 1))
     assert sampler.cases["a"].warmup_calls > warm
     assert all(key == "a" for key, _ in session.asked[requests])
-    assert len(sampler.cases["a"].warm_medians) == sampling.WARM_STILL + 1
+    assert len(sampler.cases["a"].warm_medians) == sampling_sampler.WARM_STILL + 1
 
 
 def test_an_agent_lost_between_bursts_has_no_case_to_blame() -> None:

@@ -14,11 +14,11 @@ from statistics import median
 import pytest
 from machine import Interrupt, Latency, Machine, State, nothing, usual
 
-from benchbox import samples, stats
-from benchbox.planning import Plan, shortfall
-from benchbox.samples import Burst
-from benchbox.sampling import Sampler, Subject
-from benchbox.states import Known, Readings
+from benchbox.analysis import samples, stats
+from benchbox.analysis.samples import Burst
+from benchbox.analysis.states import Known, Readings
+from benchbox.sampling.plan import Plan, shortfall
+from benchbox.sampling.sampler import Sampler, Subject
 
 PLAN = Plan(sessions=3)
 CASES: Mapping[str, Latency] = {"one": 0.002, "other": 0.005}

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from benchbox.errors import SpecError
-from benchbox.export import sources
+from benchbox.export import source_digest
 from benchbox.specs import Builder
 
 BUILD = "def build(): ...\n"
@@ -17,7 +17,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 
 def of_file(folder: Path, name: str = "mine.py") -> str:
-    return sources.digest(Builder(f"{name}:build", folder / name))
+    return source_digest.digest(Builder(f"{name}:build", folder / name))
 
 
 FILES = {
@@ -82,9 +82,9 @@ def test_the_digest_changes_with_what_a_module_imports_from_its_own_package(
     in_tmp: Path, reference: str, used: set[str], name: str
 ) -> None:
     write(in_tmp, MODULES)
-    before = sources.digest(Builder(reference))
+    before = source_digest.digest(Builder(reference))
     write(in_tmp, {name: MODULES[name] + "# changed\n"})
-    assert (sources.digest(Builder(reference)) != before) == (name in used)
+    assert (source_digest.digest(Builder(reference)) != before) == (name in used)
 
 
 def test_a_digest_does_not_depend_on_where_the_files_lie(tmp_path: Path) -> None:
@@ -121,12 +121,12 @@ def test_a_module_that_has_no_source_is_refused(
     write(in_tmp, MODULES)
     (in_tmp / "empty").mkdir()
     with pytest.raises(SpecError) as caught:
-        sources.digest(Builder(reference))
+        source_digest.digest(Builder(reference))
     assert str(caught.value) == f"builder {reference!r}: {sentence}"
 
 
 def test_a_bundled_builder_is_found() -> None:
-    assert len(sources.digest(Builder("benchbox.networks.guidelines:fragments"))) == 64
+    assert len(source_digest.digest(Builder("benchbox.networks.guidelines:fragments"))) == 64
 
 
 def test_no_module_is_run_to_find_its_source(in_tmp: Path) -> None:
@@ -135,7 +135,7 @@ def test_no_module_is_run_to_find_its_source(in_tmp: Path) -> None:
         in_tmp,
         {"loud/__init__.py": bomb, "loud/net.py": bomb + BUILD, "mine.py": "import loud\n" + bomb},
     )
-    sources.digest(Builder("loud.net:build"))
+    source_digest.digest(Builder("loud.net:build"))
     of_file(in_tmp)
     assert not (in_tmp / "it_ran").exists()
 

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from benchbox import causes, ceilings, conditions, gpus, launching, samples, spans
-from benchbox.history import path as history
+from benchbox.analysis import disturbances, gpu_time, samples
+from benchbox.analysis.gpu_time import Spans
+from benchbox.analysis.samples import Burst
+from benchbox.analysis.states import Gate, State
+from benchbox.devices import gpu_ceilings, gpu_options
 from benchbox.records import Context, Record
-from benchbox.samples import Burst
-from benchbox.spans import Spans
-from benchbox.states import Gate, State
+from benchbox.report import conditions
+from benchbox.report import gpu as report_gpu
+from benchbox.runner.known_states import path as history
 
 GPU = {"name": "A", "driver": "1", "power_limit_w": 300.0}
 VERSIONS = {"onnxruntime": "1", "torch": "2"}
@@ -25,7 +28,7 @@ KNOWN = {
 
 
 def identity(**facts: object) -> list[object]:
-    return gpus.identity({**GPU, **facts}, "p", VERSIONS)
+    return gpu_options.identity({**GPU, **facts}, "p", VERSIONS)
 
 
 def burst(number: int, span_ns: int = 40_000, **more: object) -> Burst:
@@ -40,13 +43,13 @@ def record(name: str = "a", launch: float = 0.2, group: str = "", **more: object
 
 
 def context(**plan: object) -> Context:
-    driven = {**gpus.Driving().plan(), **plan}
+    driven = {**gpu_options.Driving().plan(), **plan}
     host = {"gpu": {**GPU, "ceilings": {**KNOWN, "measured": "2026-11-22T08:00:00Z"}}}
     return Context("n", "now", "0", "cuda", "p", 1, "gpu", 0, driven, (), host)
 
 
 def test_a_span_is_the_median_of_its_rounds_and_launch_is_the_rest() -> None:
-    found = spans.estimate([burst(i, 40_000 + 100 * i) for i in range(7)], latency_s=100e-6)
+    found = gpu_time.estimate([burst(i, 40_000 + 100 * i) for i in range(7)], latency_s=100e-6)
     assert found is not None
     assert found.span_s == pytest.approx(40.3e-6)
     assert found.low_s is not None
@@ -56,7 +59,7 @@ def test_a_span_is_the_median_of_its_rounds_and_launch_is_the_rest() -> None:
 
 def test_spans_with_gaps_count_only_where_there_are_no_others() -> None:
     gappy = burst(9, 90_000, unheld=4)
-    mixed, alone = spans.estimate([burst(0), gappy]), spans.estimate([gappy])
+    mixed, alone = gpu_time.estimate([burst(0), gappy]), gpu_time.estimate([gappy])
     assert mixed == Spans(40e-6, copies_s=COPIES_S, unheld_share=0.5)
     assert alone == Spans(90e-6, copies_s=COPIES_S, unheld_share=1.0)
 
@@ -64,7 +67,7 @@ def test_spans_with_gaps_count_only_where_there_are_no_others() -> None:
 def test_spans_beside_which_the_gpu_was_slow_do_not_count() -> None:
     marks = (0, 100), (1, 100), (4, 200)
     slowed = replace(burst(0), marks=marks, spans_ns=(40_000, 9, 9, 9))
-    assert spans.estimate([slowed], GATE) == Spans(40e-6)  # nor do the copies at the end
+    assert gpu_time.estimate([slowed], GATE) == Spans(40e-6)  # nor do the copies at the end
     assert len(slowed.quiet_ns(GATE)) == 1
 
 
@@ -72,14 +75,14 @@ def test_a_processor_that_is_slow_disturbs_latencies_and_copies_and_no_span() ->
     steady, slow = ((0, 50), (4, 50)), ((0, 50), (1, 50), (4, 100))
     bursts = [burst(0, host_marks=steady), burst(1, host_marks=slow, copies_ns=(260_000,))]
     assert [len(each.quiet_ns(GATE)) for each in bursts] == [4, 1]
-    assert spans.estimate(bursts, GATE) == Spans(40e-6, copies_s=COPIES_S)
+    assert gpu_time.estimate(bursts, GATE) == Spans(40e-6, copies_s=COPIES_S)
     assert [each.tags for each in samples.tagged(bursts, GATE)] == [(), ("slow",)]
 
 
 def test_a_preempted_call_is_not_quiet_and_the_span_after_it_counts() -> None:
     preempted = replace(burst(0), switches=(1, 1, 1, 1))
     assert samples.estimate([preempted]) is None
-    assert spans.estimate([preempted]) == Spans(40e-6, copies_s=COPIES_S)
+    assert gpu_time.estimate([preempted]) == Spans(40e-6, copies_s=COPIES_S)
 
 
 def test_a_slow_gpu_and_a_slow_processor_are_two_causes() -> None:
@@ -90,7 +93,7 @@ def test_a_slow_gpu_and_a_slow_processor_are_two_causes() -> None:
 
 
 def test_a_burst_on_a_processor_has_none() -> None:
-    assert spans.estimate([Burst(0, 0, (1, 2))]) is None
+    assert gpu_time.estimate([Burst(0, 0, (1, 2))]) is None
 
 
 def test_an_old_record_has_no_spans_and_a_new_one_keeps_them() -> None:
@@ -143,31 +146,31 @@ def test_bursts_that_do_not_count_are_left_out_of_what_a_gpu_was_under() -> None
 
 def test_other_processes_are_counted_and_not_named() -> None:
     hot = {"gpu_other_processes": 1, "gpu_throttle_bits": 0x40}
-    assert causes.of_gpu(hot) == [
+    assert disturbances.of_gpu(hot) == [
         "the GPU was too hot for its clock; let it cool down",
         "1 other process computed on the GPU; end it (nvidia-smi lists it)",
     ]
-    several = causes.of_gpu({"gpu_other_processes": 3})
+    several = disturbances.of_gpu({"gpu_other_processes": 3})
     assert several == ["3 other processes computed on the GPU; end those (nvidia-smi lists them)"]
-    assert causes.of_gpu({"gpu_other_processes": 0, "gpu_throttle_bits": 0x1}) == []
+    assert disturbances.of_gpu({"gpu_other_processes": 0, "gpu_throttle_bits": 0x1}) == []
 
 
 def test_spans_with_gaps_are_no_reason_for_a_wide_interval() -> None:
     (tagged,) = samples.tagged([burst(0, unheld=1)], samples.OPEN)
     assert tagged.tags == ("unheld",)
-    assert causes.summary({"unheld": 1.0}) == ("", "")
+    assert disturbances.summary({"unheld": 1.0}) == ("", "")
 
 
 def test_the_ceiling_is_what_binds_the_case() -> None:
     computing = record(cost={"macs": 500_000_000, "memory_access_bytes": 10_000_000})
     moving = record(cost={"macs": 100_000_000, "memory_access_bytes": 60_000_000})
-    assert launching.ceiling(context(), computing) == launching.Ceiling("arithmetic", 0.5)
-    assert launching.ceiling(context(), moving) == launching.Ceiling("memory", 0.6)
-    by_tf32 = launching.ceiling(context(tf32=True), computing)
-    assert by_tf32 == launching.Ceiling("arithmetic", 0.125)
-    halved = launching.ceiling(context(tf32=True), replace(computing, dtype="float16"))
-    assert halved == launching.Ceiling("arithmetic", 0.25)
-    assert launching.ceiling(context(), record()) is None
+    assert report_gpu.ceiling(context(), computing) == report_gpu.Ceiling("arithmetic", 0.5)
+    assert report_gpu.ceiling(context(), moving) == report_gpu.Ceiling("memory", 0.6)
+    by_tf32 = report_gpu.ceiling(context(tf32=True), computing)
+    assert by_tf32 == report_gpu.Ceiling("arithmetic", 0.125)
+    halved = report_gpu.ceiling(context(tf32=True), replace(computing, dtype="float16"))
+    assert halved == report_gpu.Ceiling("arithmetic", 0.25)
+    assert report_gpu.ceiling(context(), record()) is None
 
 
 @pytest.mark.parametrize(
@@ -184,7 +187,7 @@ def test_what_is_beyond_a_ceiling_is_explained_by_what_bound_it(
 ) -> None:
     macs, accessed = map(int, cost)
     beyond = record(cost={"macs": macs, "memory_access_bytes": accessed})
-    (note,) = (n for n in launching.notes(context(cache=cache), [beyond]) if "of ceiling" in n)
+    (note,) = (n for n in report_gpu.notes(context(cache=cache), [beyond]) if "of ceiling" in n)
     assert said in note
     assert note.count("beyond") == ("beyond" in said)
 
@@ -192,57 +195,57 @@ def test_what_is_beyond_a_ceiling_is_explained_by_what_bound_it(
 def test_a_group_that_is_launch_bound_is_said_to_be() -> None:
     first = [record("a", 0.83, "scale=1"), record("b", 0.6, "scale=1")]
     other = [record("c", 0.7, "scale=2"), record("d", 0.1, "scale=2")]
-    said = launching.notes(context(), [*first, *other])
+    said = report_gpu.notes(context(), [*first, *other])
     assert "at scale 1 launch-bound: 60% to 83% of the host's latency is launch" in said
     assert "c launch-bound: 70% of the host's latency is launch" in said
 
 
 def test_where_launching_does_not_dominate_nothing_is_said_of_it() -> None:
-    assert not any("bound" in note for note in launching.notes(context(), [record()]))
+    assert not any("bound" in note for note in report_gpu.notes(context(), [record()]))
 
 
 def test_files_have_the_columns_of_a_gpu_at_their_end_with_how_it_was_driven() -> None:
-    cells = launching.cells(context(mode="eager"), record())
-    assert list(cells) == list(launching.COLUMNS)
+    cells = report_gpu.cells(context(mode="eager"), record())
+    assert list(cells) == list(report_gpu.COLUMNS)
     assert cells["gpu_p50_ms"] == pytest.approx(1.0)
     assert (cells["mode"], cells["tf32"]) == ("eager", "false")
 
 
 def test_ceilings_are_kept_by_what_decides_them(cache_dir: Path) -> None:
     known = identity()
-    assert ceilings.save(known, KNOWN, "now")
-    assert ceilings.load(identity(mig=False)) == {**KNOWN, "measured": "now"}
-    assert cache_dir in ceilings.path(known).parents
+    assert gpu_ceilings.save(known, KNOWN, "now")
+    assert gpu_ceilings.load(identity(mig=False)) == {**KNOWN, "measured": "now"}
+    assert cache_dir in gpu_ceilings.path(known).parents
 
 
-@pytest.mark.parametrize("fact", gpus.IDENTITY)
+@pytest.mark.parametrize("fact", gpu_options.IDENTITY)
 def test_another_gpu_or_a_part_of_it_has_ceilings_and_states_of_its_own(fact: str) -> None:
-    ceilings.save(identity(), KNOWN, "now")
-    assert ceilings.load(identity(**{fact: "another"})) == {}
+    gpu_ceilings.save(identity(), KNOWN, "now")
+    assert gpu_ceilings.load(identity(**{fact: "another"})) == {}
     part = replace(context(), host={"gpu": {**GPU, fact: "another"}})
     assert history(part) != history(context())
 
 
 def test_another_library_or_version_of_it_has_ceilings_of_its_own() -> None:
-    ceilings.save(identity(), KNOWN, "now")
-    assert ceilings.load(gpus.identity(GPU, "p", {**VERSIONS, "onnxruntime": "2"})) == {}
-    assert ceilings.load(gpus.identity(GPU, "torch", VERSIONS)) == {}
-    assert ceilings.load(gpus.identity(GPU, "p", {**VERSIONS, "torch": "3"})) != {}
+    gpu_ceilings.save(identity(), KNOWN, "now")
+    assert gpu_ceilings.load(gpu_options.identity(GPU, "p", {**VERSIONS, "onnxruntime": "2"})) == {}
+    assert gpu_ceilings.load(gpu_options.identity(GPU, "torch", VERSIONS)) == {}
+    assert gpu_ceilings.load(gpu_options.identity(GPU, "p", {**VERSIONS, "torch": "3"})) != {}
 
 
 def test_a_cache_that_cannot_be_written_keeps_no_ceilings_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("BENCHBOX_CACHE_DIR", "/proc/nope")
-    assert not ceilings.save(identity(), KNOWN, "now")
-    assert ceilings.load(identity()) == {}
+    assert not gpu_ceilings.save(identity(), KNOWN, "now")
+    assert gpu_ceilings.load(identity()) == {}
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"fp32_macs_per_s": -1}', '{"bytes_per_s": "x"}'])
 def test_a_file_that_makes_no_sense_holds_no_ceilings(text: str) -> None:
-    ceilings.path(identity()).parent.mkdir(parents=True)
-    ceilings.path(identity()).write_text(text)
-    assert ceilings.load(identity()) == {}
+    gpu_ceilings.path(identity()).parent.mkdir(parents=True)
+    gpu_ceilings.path(identity()).write_text(text)
+    assert gpu_ceilings.load(identity()) == {}
 
 
 def test_what_is_known_of_a_gpu_is_the_same_however_it_is_driven() -> None:

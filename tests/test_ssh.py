@@ -22,21 +22,17 @@ import asyncssh
 import pytest
 from rich.console import Console
 
-from benchbox import devices, registry, seen
-from benchbox.cli import boards
-from benchbox.devices import CPU_PROVIDER, Device
+from benchbox import devices
+from benchbox.cli import device_actions
+from benchbox.devices import CPU_PROVIDER, Device, last_seen, registry
 from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.specs import TensorSpec
-from benchbox.transports import (
-    commands,
-    link,
-    open_agent,
-    open_board,
-    remote,
-    zipapp,
-)
-from benchbox.transports.board_channel import BoardChannel
+from benchbox.transports import open_agent, open_board
+from benchbox.transports.board import board as board_board
+from benchbox.transports.board import commands, zipapp
+from benchbox.transports.board.board import BoardChannel
 from benchbox.transports.channel import ChannelClosed, Timeout
+from benchbox.transports.ssh import link
 from tests import sent
 
 pytestmark = pytest.mark.slow
@@ -170,7 +166,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     folder.mkdir(parents=True, mode=0o700)
     monkeypatch.setenv("HOME", str(folder.parent))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    monkeypatch.setattr(remote, "_reached", set())
+    monkeypatch.setattr(board_board, "_reached", set())
     running.key.write_private_key(str(folder / "id_ed25519"))
     public = running.host_key.export_public_key().decode()
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{running.port} {public}")
@@ -237,7 +233,7 @@ def test_a_graph_is_timed_behind_ssh_and_nothing_is_sent_twice(
     assert server.received - first < first / 2
     assert len(list((server.home / ".cache/benchbox/files").iterdir())) == 2
     assert wait_for(lambda: not agents(server))
-    last = seen.last(device.url)
+    last = last_seen.last(device.url)
     assert last.at and platform.machine() in last.what
 
 
@@ -380,7 +376,7 @@ def test_a_runtime_that_is_broken_is_told_of_and_replaced(server: Server, device
     assert said.endswith("; benchbox device check board --install")
     stderr = Console(file=io.StringIO(), width=100)
     for each in ("installing what", "nothing to install: "):
-        boards._prepare(broken, stderr, install=True, clean=False)
+        device_actions._prepare(broken, stderr, install=True, clean=False)
         assert each in stderr.file.getvalue()
     with open_agent(broken) as agent:
         assert agent.hello["versions"]
@@ -584,9 +580,9 @@ def test_clean_empties_the_folder(server: Server, device: Device, write_onnx: Wr
 def test_a_board_that_another_link_has_an_agent_on_is_refused(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "PING_S", 0.2)
+    monkeypatch.setattr(board_board, "PING_S", 0.2)
     with open_agent(device) as agent:
-        remote._reached.clear()
+        board_board._reached.clear()
         with pytest.raises(DeviceError) as caught:
             open_agent(device)
         assert str(caught.value) == (
@@ -610,7 +606,7 @@ def test_an_agent_that_outlives_its_keeper_keeps_others_away(
     with open_agent(device) as agent:
         (keeper,) = running(server, "json.loads(open(0")
         os.kill(keeper, signal.SIGKILL)
-        remote._reached.clear()
+        board_board._reached.clear()
         assert "another benchbox is timing on it; wait for it to end" in refused(device)
         assert agent.look(0, 0.1)
     assert wait_for(lambda: not agents(server))
@@ -622,10 +618,10 @@ def test_an_agent_whose_link_is_lost_is_waited_for(
 ) -> None:
     """Its keeper knows nothing of that for a while, and its agent is there for as long."""
     sent.change(monkeypatch, "keeper.py", "SILENCE_S = 30.0", "SILENCE_S = 2.0")
-    monkeypatch.setattr(remote, "PING_S", 1000.0)  # as a link that is lost has it
+    monkeypatch.setattr(board_board, "PING_S", 1000.0)  # as a link that is lost has it
     lost = open_agent(device)
     (before,) = agents(server)
-    remote._reached.clear()
+    board_board._reached.clear()
     with open_agent(device) as agent:
         assert agents(server) != [before] and len(agents(server)) == 1
         assert agent.look(0, 0.1)
@@ -644,7 +640,7 @@ def test_the_keeper_leaves_when_nobody_talks_to_it(
 
 
 def test_pings_keep_it(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "PING_S", 0.1)
+    monkeypatch.setattr(board_board, "PING_S", 0.1)
     sent.change(monkeypatch, "keeper.py", "SILENCE_S = 30.0", "SILENCE_S = 0.6")
     with open_board(device) as board:
         time.sleep(1.2)

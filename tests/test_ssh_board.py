@@ -17,8 +17,8 @@ from benchbox import records
 from benchbox.cli.app import app
 from benchbox.cli.progress import Live
 from benchbox.records import Run
-from benchbox.sampling import Sampler
-from benchbox.transports import remote
+from benchbox.sampling.sampler import Sampler
+from benchbox.transports.board import board
 from tests.board import Board, NetworkBoard
 from tests.board.files import LITTLE, plant
 
@@ -39,7 +39,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     monkeypatch.setenv("BENCHBOX_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    monkeypatch.setattr(remote, "_reached", set())
+    monkeypatch.setattr(board, "_reached", set())
     (tmp_path / "user/.ssh").mkdir(parents=True, mode=0o700)
     return tmp_path / "user"
 
@@ -309,7 +309,7 @@ def test_the_doctor_looks_at_the_board_and_not_at_this_machine(
     ssh_board: Board, reach: Callable[[Board], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reach(ssh_board)
-    monkeypatch.setattr("benchbox.cli.doctoring._busiest", lambda *_: [("ours-alone", 0.9)])
+    monkeypatch.setattr("benchbox.cli.doctor._busiest", lambda *_: [("ours-alone", 0.9)])
     result = benchbox("doctor", "-d", "ssh://board", "--seconds", "0.3")
     assert result.exit_code == 0, result.output
     assert "ours-alone" not in result.stdout

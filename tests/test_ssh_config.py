@@ -12,7 +12,8 @@ import pytest
 from test_ssh import PYTHON, Server, refused, server
 
 from benchbox.devices import CPU_PROVIDER, Device
-from benchbox.transports import open_agent, remote
+from benchbox.transports import open_agent
+from benchbox.transports.board import board
 
 __all__ = ["server"]  # fixture
 
@@ -122,7 +123,7 @@ def test_an_identity_that_does_not_exist_is_skipped(server: Server) -> None:
     (folder / "id_ed25519").rename(folder / "mine")
     assert is_usable()
     (folder / "mine").unlink()
-    remote._reached.clear()
+    board._reached.clear()
     assert "alias accepts none of your keys" in refused(BOARD)
 
 

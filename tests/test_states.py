@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchbox import states
-from benchbox.states import Gate, Histogram, Known, Readings, State
+from benchbox.analysis import states
+from benchbox.analysis.states import Gate, Histogram, Known, Readings, State
 
 USUAL = 12_000.0
 SPREAD = 0.004  # of readings in one state

@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchbox import stats
-from benchbox.stats import Interval
+from benchbox.analysis import stats
+from benchbox.analysis.stats import Interval
 
 Values = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], Values]

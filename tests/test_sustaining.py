@@ -15,30 +15,32 @@ from test_records import context
 from test_tables import G2, record, run_of
 from typer.testing import CliRunner
 
-from benchbox import knees, records, resuming, runner, windows
-from benchbox.cli import loads
+from benchbox import records, runner
+from benchbox.analysis import changepoint
+from benchbox.analysis import sustained as analysis_sustained
+from benchbox.analysis.samples import Burst
+from benchbox.analysis.sustained import Window
+from benchbox.cli import load_options
 from benchbox.cli.app import app
-from benchbox.cli.loads import Load
+from benchbox.cli.load_options import Load
 from benchbox.costs import Cost
 from benchbox.devices import Device
 from benchbox.errors import AgentError, CaseError, RecordError, UsageError
 from benchbox.export import Graph
-from benchbox.journal import Journal
-from benchbox.lasting import LastingMeasurement
-from benchbox.planning import Plan
-from benchbox.reading import notes, sentence
-from benchbox.records import Record
-from benchbox.render.export import to_csv, to_markdown
-from benchbox.render.loads import BARS, over_time
-from benchbox.samples import Burst
-from benchbox.sampling import Progress, Sampler, Subject
+from benchbox.records import Record, resume
+from benchbox.records.journal import Journal
+from benchbox.report.claims import notes, sentence
+from benchbox.report.files import to_csv, to_markdown
+from benchbox.report.load_cells import BARS, over_time
+from benchbox.report.rows import COLUMNS, flops_vs_latency
+from benchbox.runner.sustained import LastingMeasurement
+from benchbox.sampling.plan import Plan
+from benchbox.sampling.sampler import Progress, Sampler, Subject
+from benchbox.sampling.session import Ask, Timed
+from benchbox.sampling.sustained import Sustainer, lacking
 from benchbox.specs import Case, OnnxFile
-from benchbox.sustaining import Sustainer, lacking
-from benchbox.tables import COLUMNS, flops_vs_latency
 from benchbox.transports import Agent
-from benchbox.transports.agent import Ask, Timed
 from benchbox.transports.local import open_local
-from benchbox.windows import Window
 
 NS = 1_000_000_000
 PLAN = Plan(sustained_s=60.0, burst_s=0.1)
@@ -117,7 +119,7 @@ def test_the_series_begins_when_the_case_is_warm() -> None:
 def test_there_are_at_most_600_windows_and_of_short_series_some(
     asked_s: float, length_s: float
 ) -> None:
-    assert windows.length_s(asked_s) == pytest.approx(length_s)
+    assert analysis_sustained.length_s(asked_s) == pytest.approx(length_s)
     sampler, _ = sustain(Oven(latency_s=0.02), replace(PLAN, sustained_s=asked_s))
     assert 16 <= len(sampler.windows) <= 610
 
@@ -141,7 +143,7 @@ def test_a_window_adds_counters_up_and_takes_the_middle_of_gauges() -> None:
         Burst(0, 0, (10, 20, 90), (0, 0, 1), ((0, 5), (3, 7)), seen={"steal_s": 1, "clock_khz": k})
         for k in (1, 2, 9)
     ]
-    found = windows.window(bursts, 1.0, 0.5)
+    found = analysis_sustained.window(bursts, 1.0, 0.5)
     assert found == Window(
         1.0, 0.5, pytest.approx(15e-9), pytest.approx(90e-9), pytest.approx(10e-9), 9, 6, 6,
         {"clock_khz": 2, "steal_s": 3},
@@ -150,11 +152,11 @@ def test_a_window_adds_counters_up_and_takes_the_middle_of_gauges() -> None:
 
 def test_a_window_keeps_what_firmware_did_in_any_of_its_bursts() -> None:
     bursts = [Burst(0, 0, (10,), seen={"throttled_bits": bits}) for bits in (0, 0x10001, 0x40004)]
-    assert windows.window(bursts, 0, 1).seen == {"throttled_bits": 0x50005}
+    assert analysis_sustained.window(bursts, 0, 1).seen == {"throttled_bits": 0x50005}
 
 
 def test_a_window_without_a_quiet_call_has_a_figure_all_the_same() -> None:
-    found = windows.window([Burst(0, 0, (10, 20), (1, 1))], 0, 1)
+    found = analysis_sustained.window([Burst(0, 0, (10, 20), (1, 1))], 0, 1)
     assert (found.quiet, found.calls) == (0, 2)
     assert found.p50_s == pytest.approx(15e-9)
 
@@ -169,9 +171,9 @@ def hot(at_s: float = 25.0, times: float = 1.31) -> Slowdown:
 def series_of(oven: Oven, plan: Plan = PLAN) -> Record:
     sampler, _ = sustain(oven, plan)
     assert plan.sustained_s is not None
-    sustained = windows.estimate(sampler.windows, plan.sustained_s)
+    sustained = analysis_sustained.estimate(sampler.windows, plan.sustained_s)
     name = {"groups": 1, "scale": 1}
-    return record(name, None, sustained=sustained, latency=windows.latency(sustained))
+    return record(name, None, sustained=sustained, latency=analysis_sustained.latency(sustained))
 
 
 def test_heat_shows_as_a_knee_and_the_figure_is_the_steady_state() -> None:
@@ -198,13 +200,13 @@ def test_without_a_clock_the_sentence_goes_by_the_sentinel_and_else_gives_no_rea
     kept = series_of(Oven(slowdown=hot()))
     assert kept.sustained is not None
     blind = [replace(window, seen={}) for window in kept.sustained.windows]
-    told = replace(kept, sustained=windows.estimate(blind, 60.0))
+    told = replace(kept, sustained=analysis_sustained.estimate(blind, 60.0))
     assert sentence(run_of([told]), G2) == (
         "from 25 s on 1.31x slower: the processor itself, as the sentinel took 1.31x as long; "
         "its clock cannot be read."
     )
     deaf = [replace(window, probe_ns=10_000.0) for window in blind]
-    silent = replace(kept, sustained=windows.estimate(deaf, 60.0))
+    silent = replace(kept, sustained=analysis_sustained.estimate(deaf, 60.0))
     assert sentence(run_of([silent]), G2) == "from 25 s on 1.31x slower."
 
 
@@ -221,7 +223,7 @@ def test_counters_that_moved_are_the_reason(seen: dict[str, float], says: str) -
     kept = series_of(Oven(slowdown=hot()))
     assert kept.sustained is not None
     found = [replace(w, seen=seen if w.at_s > 25 else {}) for w in kept.sustained.windows]
-    told = replace(kept, sustained=windows.estimate(found, 60.0))
+    told = replace(kept, sustained=analysis_sustained.estimate(found, 60.0))
     assert sentence(run_of([told]), G2) == f"from 25 s on 1.31x slower: {says}."
 
 
@@ -231,7 +233,7 @@ def test_the_temperature_is_told_where_it_rose() -> None:
     found = [
         replace(w, seen={"temperature_c": min(82, 45 + w.at_s)}) for w in kept.sustained.windows
     ]
-    told = replace(kept, sustained=windows.estimate(found, 60.0))
+    told = replace(kept, sustained=analysis_sustained.estimate(found, 60.0))
     said = sentence(run_of([told]), G2)
     assert said == "from 25 s on 1.31x slower: the temperature rose from 45 to 82 °C."
 
@@ -347,10 +349,10 @@ def test_what_a_short_series_lacks_is_said() -> None:
     assert lacking(found, 600.0) == "only 34 of 600 s"
     assert lacking((), 600.0) == "only 0 of 600 s"
     assert "too few to see a trend" in lacking(found[:10], 10.0)
-    latency = windows.latency(windows.estimate(found[:3], 600.0))
+    latency = analysis_sustained.latency(analysis_sustained.estimate(found[:3], 600.0))
     assert latency is not None
     assert latency.interval is None
-    assert windows.latency(windows.estimate((), 600.0)) is None
+    assert analysis_sustained.latency(analysis_sustained.estimate((), 600.0)) is None
 
 
 # with real agents
@@ -416,8 +418,8 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr("benchbox.sustaining.REQUEST_S", 0.2)
-    monkeypatch.setattr(knees, "FEWEST", 6)  # this machine may be busy
+    monkeypatch.setattr("benchbox.sampling.sustained.REQUEST_S", 0.2)
+    monkeypatch.setattr(changepoint, "FEWEST", 6)  # this machine may be busy
     return Bench(tmp_path / "results", cpu)
 
 
@@ -470,7 +472,7 @@ def test_ctrl_c_keeps_the_windows_and_a_resumed_run_begins_the_case_anew(
 def test_a_long_series_is_written_down_now_and_then(
     bench: Bench, onnx_cases: MakeCases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchbox.measuring.CHECKPOINT_S", 0.5)
+    monkeypatch.setattr("benchbox.runner.measurement.CHECKPOINT_S", 0.5)
     kept: list[str] = []
     append = bench.journal.append
 
@@ -489,7 +491,7 @@ def test_a_long_series_is_written_down_now_and_then(
 
 
 def adapted(text: str, *typed: str) -> Plan:
-    return loads.adapt(
+    return load_options.adapt(
         Plan(sessions=3),
         Load(sustained=text),
         2,
@@ -504,8 +506,11 @@ def test_the_plan_of_a_sustained_load_is_one_process_for_each_case() -> None:
     assert plan.sustained_s == 600
     assert plan.sessions == 1
     assert plan.max_time_s == 1200
-    assert loads.announcement(plan, 2) == "2 cases, 10 min of continuous load each, 20 min together"
-    assert loads.announcement(plan, 1).startswith("1 case, 10 min of continuous load")
+    assert (
+        load_options.announcement(plan, 2)
+        == "2 cases, 10 min of continuous load each, 20 min together"
+    )
+    assert load_options.announcement(plan, 1).startswith("1 case, 10 min of continuous load")
 
 
 @pytest.mark.parametrize("name", ["quick", "precision", "max_time", "sessions"])
@@ -532,7 +537,7 @@ def test_the_command_line_knows_what_was_typed(monkeypatch: pytest.MonkeyPatch) 
 def test_a_run_of_another_length_is_not_resumed(tmp_path: Path) -> None:
     records.create(tmp_path, context(plan={"sustained_s": 60.0})).close()
     with pytest.raises(RecordError, match=r"sustained_s was 60\.0"):
-        resuming.previous(tmp_path, context(plan={"sustained_s": 600.0}))
+        resume.previous(tmp_path, context(plan={"sustained_s": 600.0}))
 
 
 # all of it

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from benchbox.analysis.samples import Latency
+from benchbox.analysis.stats import Interval
 from benchbox.records import Context, Record, Run, SpecFacts
-from benchbox.samples import Latency
+from benchbox.report.rows import flops_vs_latency
 from benchbox.specs.labels import case_name
-from benchbox.stats import Interval
-from benchbox.tables import flops_vs_latency
 
 G2 = SpecFacts(
     "g2",
@@ -256,7 +256,7 @@ def test_no_runs_make_an_empty_table_with_its_columns() -> None:
 
 def test_importing_it_imports_neither_pandas_nor_rich() -> None:
     code = (
-        "import sys, benchbox.tables, benchbox.reading, benchbox.render.export\n"
+        "import sys, benchbox.report.rows, benchbox.report.claims, benchbox.report.files\n"
         "sys.exit(bool({'pandas', 'rich', 'torch', 'onnxruntime'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from benchbox.agent import gpusession, gputensorrt
-from benchbox.agent.gpusession import Place
+from benchbox.agent.gpu import session, tensorrt
+from benchbox.agent.gpu.session import Place
 from tests.conftest import WriteOnnx
 from tests.fakegpu.building import Libraries
 
@@ -87,8 +87,8 @@ def test_tf32_float16_and_eager_calls_are_for_those_who_ask_for_them(
 
 @pytest.mark.parametrize(("dtype", "half"), [("float32", "False"), ("float16", "True")])
 def test_what_tensorrt_leaves_goes_to_cuda_on_the_same_stream(dtype: str, half: str) -> None:
-    place = gputensorrt.place(1, 0x7F00, captured=True)
-    assert gputensorrt.typed(place, [{"name": "x", "shape": [1], "dtype": dtype}]) == Place(
+    place = tensorrt.place(1, 0x7F00, captured=True)
+    assert tensorrt.typed(place, [{"name": "x", "shape": [1], "dtype": dtype}]) == Place(
         TENSORRT,
         {
             "device_id": "1",
@@ -101,7 +101,7 @@ def test_what_tensorrt_leaves_goes_to_cuda_on_the_same_stream(dtype: str, half: 
         "cuda",
         1,
         captured=True,
-        rest={CUDA: gpusession.place(1, 0x7F00).options},
+        rest={CUDA: session.place(1, 0x7F00).options},
     )
 
 

@@ -21,11 +21,12 @@ from machine import Calm, open_calm
 from test_cli import BENCHBOX, FOREVER, MEASURED, benchbox, start
 from test_runner import ENDLESS, PLAN, Watcher, spec_of, statuses
 
-from benchbox import records, sampling, seen, together
-from benchbox.devices import Device
+from benchbox import records
+from benchbox.devices import Device, last_seen
 from benchbox.errors import BenchboxError, DeviceError, RecordError, StorageError
 from benchbox.records import Run
-from benchbox.runner import Request
+from benchbox.runner import Request, several_devices
+from benchbox.sampling import sampler
 from benchbox.specs import Case, Selection
 from benchbox.transports import Agent
 from benchbox.transports.local import open_local
@@ -72,7 +73,7 @@ def place(
     tmp_path: Path, cpu: Device, monkeypatch: pytest.MonkeyPatch, shared_cache: Path
 ) -> Place:
     assert shared_cache
-    monkeypatch.setattr(sampling, "CHUNK_S", 0.05)
+    monkeypatch.setattr(sampler, "CHUNK_S", 0.05)
     return Place(tmp_path / "results", cpu)
 
 
@@ -111,7 +112,7 @@ def test_two_devices_are_timed_at_the_same_time(place: Place, onnx_cases: MakeCa
 
     cases = onnx_cases("a", "b")
     requests = [place.request(cases, place.device(*each), open=open_) for each in (CPU, BOX)]
-    ends = together.run(requests, [Watcher(measured.wait), Watcher(measured.wait)])
+    ends = several_devices.run(requests, [Watcher(measured.wait), Watcher(measured.wait)])
     assert (ends.failures, ends.interrupted) == ({}, False)
     assert [statuses(ends.outcomes[i]) for i in (0, 1)] == [{"a": "ok", "b": "ok"}] * 2
     assert [ends.outcomes[i].run.context.device for i in (0, 1)] == ["cpu", "box"]
@@ -162,7 +163,7 @@ def test_what_is_the_same_hardware_is_timed_in_turn(
         place.request(cases, place.device("other", "ssh://other"), plan=plan),
         place.request(cases, little, open=Alone, plan=plan),
     ]
-    ends = together.run(requests, [Watcher() for _ in requests])
+    ends = several_devices.run(requests, [Watcher() for _ in requests])
     assert ends.failures == {}
     assert sorted(ends.outcomes) == [0, 1, 2]
     assert Alone.names == ["big", "big", "little", "little"]
@@ -190,7 +191,7 @@ def test_a_device_that_is_not_there_leaves_the_others_their_rows(
     cases = onnx_cases("a")
     requests = [place.request(cases, place.device(*each)) for each in (CPU, BOX)]
     requests[lacking] = replace(requests[lacking], open=absent)
-    ends = together.run(requests, [Watcher(), Watcher()], place.failed)
+    ends = several_devices.run(requests, [Watcher(), Watcher()], place.failed)
     name = requests[lacking].device.name
     assert place.heard == [(lacking, f"device {name!r}: nobody is there")]
     assert {i: str(error) for i, error in ends.failures.items()} == dict(place.heard)
@@ -206,14 +207,14 @@ def test_of_the_same_hardware_too_the_next_is_timed(place: Place, onnx_cases: Ma
         place.request(cases, place.device("big", ""), open=absent),
         place.request(cases, place.device("little", "")),
     ]
-    ends = together.run(requests, [Watcher(), Watcher()], place.failed)
+    ends = several_devices.run(requests, [Watcher(), Watcher()], place.failed)
     assert (list(ends.failures), list(ends.outcomes)) == ([0], [1])
 
 
 def test_when_none_is_there_each_is_told_of(place: Place, onnx_cases: MakeCases) -> None:
     cases = onnx_cases("a")
     requests = [place.request(cases, place.device(*each), open=absent) for each in (CPU, BOX)]
-    ends = together.run(requests, [Watcher(), Watcher()], place.failed)
+    ends = several_devices.run(requests, [Watcher(), Watcher()], place.failed)
     assert sorted(i for i, _ in place.heard) == sorted(ends.failures) == [0, 1]
     assert ends.outcomes == {}
 
@@ -221,7 +222,7 @@ def test_when_none_is_there_each_is_told_of(place: Place, onnx_cases: MakeCases)
 def test_a_single_device_that_is_not_there_is_an_error(place: Place, onnx_cases: MakeCases) -> None:
     request = place.request(onnx_cases("a"), place.device(*CPU), open=absent)
     with pytest.raises(DeviceError, match="nobody is there"):
-        together.run([request], [Watcher()])
+        several_devices.run([request], [Watcher()])
 
 
 @pytest.mark.parametrize("urls", [("", "ssh://box"), ("", "")])
@@ -237,7 +238,7 @@ def test_a_bug_on_one_device_takes_no_row_of_another_and_is_told_of(
         place.request(cases, bad, open=at_first(open_), plan=plan),
         place.request(cases, place.device("good", urls[0])),
     ]
-    ends = together.run(requests, [Watcher(), Watcher()], place.failed)
+    ends = several_devices.run(requests, [Watcher(), Watcher()], place.failed)
     told = "device 'bad': a bug in benchbox: ZeroDivisionError: two lines\\x1b[2J"
     assert place.heard == [(0, told)]
     assert isinstance(ends.bugs[0], ZeroDivisionError)
@@ -252,14 +253,14 @@ def test_a_bug_while_devices_are_reached_is_of_one_device(
         place.request(cases, place.device(*CPU)),
         place.request(cases, place.device(*BOX), open=broken),
     ]
-    ends = together.run(requests, [Watcher(), Watcher()], place.failed)
+    ends = several_devices.run(requests, [Watcher(), Watcher()], place.failed)
     assert (statuses(ends.outcomes[0]), list(ends.bugs)) == ({"a": "ok"}, [1])
 
 
 def test_a_bug_on_the_only_device_is_raised_as_it_is(place: Place, onnx_cases: MakeCases) -> None:
     request = place.request(onnx_cases("a"), place.device(*CPU), open=broken)
     with pytest.raises(ZeroDivisionError):
-        together.run([request], [Watcher()], place.failed)
+        several_devices.run([request], [Watcher()], place.failed)
 
 
 def test_results_that_cannot_be_written_for_one_stop_all_before_anything_is_exported(
@@ -272,7 +273,7 @@ def test_results_that_cannot_be_written_for_one_stop_all_before_anything_is_expo
         watchers = [Watcher(), Watcher()]
         requests = [place.request(cases, place.device(*each), open=broken) for each in order]
         with pytest.raises(StorageError, match="box: results cannot be written"):
-            together.run(requests, watchers, place.failed)
+            several_devices.run(requests, watchers, place.failed)
         assert [watcher.events for watcher in watchers] == [[], []]
 
 
@@ -289,7 +290,7 @@ def test_every_device_is_reached_before_anything_is_exported_and_that_happens_on
     cases = onnx_cases("a", size=200)
     devices = [place.device(*each) for each in (CPU, BOX, ("cpu-2", ""))]
     requests = [place.request(cases, device, open=open_) for device in devices]
-    together.run(requests, watchers)
+    several_devices.run(requests, watchers)
     assert events[:2] == [[], []]
     assert len(events) == 3  # what takes turns with another is opened in its turn
     assert events[2].count("starting") == 3
@@ -301,7 +302,7 @@ def test_a_device_that_is_not_there_costs_no_export(place: Place, onnx_cases: Ma
     watcher = Watcher()
     request = place.request(onnx_cases("a"), place.device(*BOX), open=absent)
     with pytest.raises(DeviceError):
-        together.run([request], [watcher])
+        several_devices.run([request], [watcher])
     assert watcher.events == []
     assert not place.folder.exists()
 
@@ -312,7 +313,7 @@ def test_two_clusters_of_a_device_that_is_not_there_cost_no_export(
     cases, watchers = onnx_cases("a"), [Watcher(), Watcher()]
     devices = [place.device(name, "ssh://pi") for name in ("pi-big", "pi-little")]
     requests = [place.request(cases, device, open=absent) for device in devices]
-    ends = together.run(requests, watchers, place.failed)
+    ends = several_devices.run(requests, watchers, place.failed)
     assert sorted(ends.failures) == [0, 1]
     assert [watcher.events for watcher in watchers] == [[], []]
     assert not place.folder.exists()
@@ -333,7 +334,7 @@ def test_one_system_under_two_addresses_is_timed_in_turn(
 
     cases = onnx_cases("a", "b")
     requests = [place.request(cases, device, open=open_) for device in devices]
-    ends = together.run(requests, [Watching(device.name) for device in devices])
+    ends = several_devices.run(requests, [Watching(device.name) for device in devices])
     assert sorted(ends.outcomes) == [0, 1]
     assert there == sorted(there, key=["pi", "other"].index)
 
@@ -349,14 +350,14 @@ def test_ctrl_c_keeps_what_was_measured_on_all_and_each_goes_on_from_there(
     cases = onnx_cases("a", "b")
     devices = [place.device(*CPU), place.device(*BOX)]
     requests = [place.request(cases, device, plan=ENDLESS) for device in devices]
-    first = together.run(requests, [Watcher(both.wait), Watcher(both.wait)])
+    first = several_devices.run(requests, [Watcher(both.wait), Watcher(both.wait)])
     assert first.interrupted
     assert [first.outcomes[i].interrupted for i in (0, 1)] == [True, True]
     for outcome in first.outcomes.values():
         assert statuses(outcome) == {"a": "imprecise", "b": "imprecise"}
         assert all(record.bursts for record in outcome.run.records)
     again = [place.request(cases, device, resume=True) for device in devices]
-    second = together.run(again, [Watcher(), Watcher()])
+    second = several_devices.run(again, [Watcher(), Watcher()])
     assert not second.interrupted
     for i, outcome in second.outcomes.items():
         assert outcome.run.path == first.outcomes[i].run.path
@@ -378,7 +379,7 @@ def test_after_ctrl_c_what_waits_for_its_turn_is_not_begun(
         place.request(cases, place.device("little", ""), open=broken),
         place.request(cases, place.device(*BOX), plan=ENDLESS),
     ]
-    ends = together.run(requests, [Watcher(measuring), Watcher(), Watcher(others.set)])
+    ends = several_devices.run(requests, [Watcher(measuring), Watcher(), Watcher(others.set)])
     assert ends.interrupted
     assert (sorted(ends.outcomes), ends.failures) == ([0, 2], {})
 
@@ -411,7 +412,7 @@ def test_after_ctrl_c_a_device_that_was_done_keeps_its_run(
             plan=plan,
         ),
     ]
-    ends = together.run(requests, [Done(), Watcher()])
+    ends = several_devices.run(requests, [Done(), Watcher()])
     assert ends.interrupted
     assert statuses(ends.outcomes[0]) == {"a": "ok"}
     assert ends.failures == {}
@@ -425,7 +426,7 @@ def test_ctrl_c_before_there_is_anything_is_ctrl_c(place: Place, onnx_cases: Mak
 
     request = place.request(onnx_cases("a"), place.device(*CPU), open=open_)
     with pytest.raises(KeyboardInterrupt):
-        together.run([request], [Watcher()])
+        several_devices.run([request], [Watcher()])
 
 
 def test_a_run_that_cannot_go_on_does_not_keep_another_from_it(
@@ -433,10 +434,12 @@ def test_a_run_that_cannot_go_on_does_not_keep_another_from_it(
 ) -> None:
     cases = onnx_cases("a")
     devices = [place.device(*CPU), place.device(*BOX)]
-    together.run([place.request(cases, device) for device in devices], [Watcher(), Watcher()])
+    several_devices.run(
+        [place.request(cases, device) for device in devices], [Watcher(), Watcher()]
+    )
     again = [place.request(cases, device, resume=True) for device in devices]
     again[1] = replace(again[1], device=replace(devices[1], threads=2))
-    ends = together.run(again, [Watcher(), Watcher()], place.failed)
+    ends = several_devices.run(again, [Watcher(), Watcher()], place.failed)
     assert [type(error) for error in ends.failures.values()] == [RecordError]
     assert statuses(ends.outcomes[0]) == {"a": "ok"}
     assert "threads was 1 and is 2 now" in place.heard[0][1]
@@ -459,20 +462,20 @@ def test_an_agent_that_is_lost_on_one_device_is_nothing_to_the_other(
         place.request(cases, place.device(*BOX), plan=plan),
     ]
     watchers = [Watcher(lambda: os.kill(pids[0], signal.SIGKILL)), Watcher()]
-    ends = together.run(requests, watchers)
+    ends = several_devices.run(requests, watchers)
     assert sorted(statuses(ends.outcomes[0]).values()) == ["failed", "ok"]
     assert statuses(ends.outcomes[1]) == {"a": "ok", "b": "ok"}
 
 
 def test_devices_that_are_reached_at_once_are_all_remembered() -> None:
     names = [f"board-{i}" for i in range(20)]
-    threads = [threading.Thread(target=seen.note, args=(name,)) for name in names]
+    threads = [threading.Thread(target=last_seen.note, args=(name,)) for name in names]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(seen.last(name).at for name in names)
-    assert [path.name for path in seen._file().parent.iterdir()] == [seen._file().name]
+    assert all(last_seen.last(name).at for name in names)
+    assert [path.name for path in last_seen._file().parent.iterdir()] == [last_seen._file().name]
 
 
 # the command, on this machine and on this machine behind an sshd

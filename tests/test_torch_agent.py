@@ -14,14 +14,14 @@ import pandas as pd
 import psutil
 import pytest
 
-from benchbox import devices, export, providers
+from benchbox import devices, export
 from benchbox.agent import stdio
-from benchbox.cli.gpu import Asked, driven
-from benchbox.devices import Device
+from benchbox.cli.gpu_options import Asked, driven
+from benchbox.devices import Device, providers
 from benchbox.errors import CaseError, DeviceError, UsageError
 from benchbox.export import Graph
+from benchbox.export.torch_agent import torch_compile
 from benchbox.specs import Builder, Case, OnnxFile, TensorSpec, with_dtype
-from benchbox.torch_agent import compiling
 from benchbox.transports import Agent, open_agent
 from benchbox.transports.local import ROOT
 from tests.conftest import WriteOnnx
@@ -183,7 +183,7 @@ def test_modules_of_one_class_are_each_compiled(ready: Callable[..., Ready]) -> 
     """All three are an nn.Sequential, whose one forward method is compiled for each."""
     device = place("torch-compile")
     try:
-        compiling.require()
+        torch_compile.require()
     except ValueError as error:
         with pytest.raises(DeviceError, match=str(error)):
             open_agent(device)
@@ -204,7 +204,7 @@ def test_without_a_compiler_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch)
         "device 'cpu-torch-compile': torch.compile needs a C++ compiler, and there is no "
         "no-such-compiler; install one, or name one in CXX"
     )
-    assert compiling.compiler_version() == ""
+    assert torch_compile.compiler_version() == ""
 
 
 # a GPU; what it is timed by there is in test_torch_gpu.py

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 from machine import HELLO, HOST
 
-from benchbox import providers
-from benchbox.devices import CPU_PROVIDER, Device
+from benchbox.devices import CPU_PROVIDER, Device, providers
+from benchbox.devices.registry import Processors
 from benchbox.errors import AgentError, CaseError, DeviceError
-from benchbox.registry import Processors
 from benchbox.specs import TensorSpec
 from benchbox.transports import Agent, open_agent
-from benchbox.transports.agent import Deadlines
 from benchbox.transports.channel import ChannelClosed, ProcessChannel, Timeout
+from benchbox.transports.client import Deadlines
 from benchbox.transports.local import ROOT, open_local, python_child
 
 WriteOnnx = Callable[..., Path]

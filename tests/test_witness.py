@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from benchbox.agent import cgroups, counters, witness
-from benchbox.agent.witness import Witness, between
+from benchbox.agent.host import cgroups, counters, disturbances
+from benchbox.agent.host.disturbances import Witness, between
 
 Tree = Callable[[Mapping[str, object]], None]
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -36,7 +36,7 @@ def tree(tmp_path: Path) -> Tree:
 @pytest.fixture
 def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Witness]:
     """Return a function that makes a witness of the test's own proc and sys, however slow."""
-    monkeypatch.setattr(witness, "DEAREST_NS", 1e12)
+    monkeypatch.setattr(disturbances, "DEAREST_NS", 1e12)
 
     def make(threads: int = 1, cpus: tuple[int, ...] = (1,)) -> Witness:
         return Witness(threads, cpus, tmp_path / "proc", tmp_path / "sys")
@@ -114,7 +114,7 @@ def test_counters_become_differences_and_of_gauges_the_worse_value_stays(
 def test_a_system_without_proc_sys_and_counters_is_watched_all_the_same(
     monkeypatch: pytest.MonkeyPatch, watch: Callable[..., Witness]
 ) -> None:
-    monkeypatch.setattr(witness, "resource", None)
+    monkeypatch.setattr(disturbances, "resource", None)
     for threads in (1, 2):
         with watch(threads) as own:
             before = own.look()
@@ -169,7 +169,7 @@ def test_a_folder_where_a_file_should_be_is_no_file(
 def test_a_file_that_takes_long_to_read_is_left_out(
     tree: Tree, watch: Callable[..., Witness], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(witness, "DEAREST_NS", -1)
+    monkeypatch.setattr(disturbances, "DEAREST_NS", -1)
     tree(FULL)
     with watch() as own:
         assert own.look().keys() <= OWN

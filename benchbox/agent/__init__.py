@@ -13,7 +13,7 @@ stdout, diagnostics on stderr. It ends when stdin closes.
         "host": {..., "clusters": [{"cpus": [...], "capacity"?, "top_khz"?, "core"?}, ...],
                  "setting": {name: words, ...}, "gpu"?: {"name", "driver", ...}},
         "cpus": [...], "affinity": [...] | null, "rss_bytes": n, of a GPU "seen": {...}}
-       with the fastest cluster first; benchbox.agent.health tells what a setting is
+       with the fastest cluster first; benchbox.agent.host.health tells what a setting is
     -> {"op": "load", "graph": id, "path": p, "provider": name, "seed": n,
         "inputs": [{"name", "shape", "dtype"}, ...],
         "denormals": whether to look for them, "types": whether to say in which it computes,
@@ -56,7 +56,7 @@ was}; a burst that fails by
 {"burst": {"graph": id, "error": sentence}}, after which the next burst goes on. Readers ignore
 fields they do not know; `protocol` changes when a field they do know changes its meaning.
 
-With `--facts` the program prints what the device is, as benchbox.agent.facts reads it, and ends.
+With `--facts` the program prints what the device is, as benchbox.agent.host.facts reads it, and ends.
 """
 
 PROTOCOL = 1

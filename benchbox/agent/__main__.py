@@ -10,19 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from benchbox.agent import (
-    PROTOCOL,
-    clusters,
-    denormals,
-    pacing,
-    stdio,
-    system,
-    timing,
-    witness,
-)
-from benchbox.agent.clusters import Cluster
-from benchbox.agent.counters import Seen
-from benchbox.agent.health import Health
+from benchbox.agent import PROTOCOL, stdio
+from benchbox.agent.host import clusters, disturbances, machine
+from benchbox.agent.host.clusters import Cluster
+from benchbox.agent.host.counters import Seen
+from benchbox.agent.host.disturbances import PROC, SYS, Witness
+from benchbox.agent.host.health import Health
 from benchbox.agent.runtime import (
     GpuFullError,
     GpuLostError,
@@ -32,12 +25,13 @@ from benchbox.agent.runtime import (
     Session,
 )
 from benchbox.agent.stdio import Message, sentence
-from benchbox.agent.witness import PROC, SYS, Witness
+from benchbox.agent.timing import arrival, denormals
+from benchbox.agent.timing import burst as timing_burst
 
 if TYPE_CHECKING:
-    from benchbox.agent.gpucard import Card
-    from benchbox.agent.gpusentinel import GpuSentinel
-    from benchbox.agent.sentinel import Sentinel
+    from benchbox.agent.gpu.device import Card
+    from benchbox.agent.gpu.sentinel import GpuSentinel
+    from benchbox.agent.timing.sentinel import Sentinel
 
 FACTS = "--facts"
 GPU_LOST = 3  # the exit code
@@ -87,17 +81,17 @@ class Agent:
         """Pin this process, import what runs graphs, and say what is here."""
         if request["protocol"] != PROTOCOL:
             raise ValueError(f"protocol {request['protocol']} asked for, {PROTOCOL} spoken here")
-        host = system.host()
+        host = machine.host()
         self.threads = int(request["threads"])
-        usable = system.usable_cpus()
+        usable = machine.usable_cpus()
         found = clusters.read(usable, self._proc, self._sys)
         self.cpus = self._chosen(request.get("cpus"), found)
         driving = request.get("driving")
         if driving and isinstance(self._runtime, OnnxRuntime):
-            from benchbox.agent.gpu import Gpu
+            from benchbox.agent.gpu.runtime import Gpu
 
             self._runtime = Gpu(driving, request["gpu"], request["provider"], usable)
-        system.pin(self.cpus)
+        machine.pin(self.cpus)
         self.health = Health(self.cpus, self._sys)
         self._runtime.begin(request, self.cpus)
         self.gpu = self._runtime.gpu
@@ -121,15 +115,15 @@ class Agent:
             },
             "providers": self._runtime.providers(),
             "cpus": self.cpus,
-            "affinity": system.affinity(),
-            "rss_bytes": system.rss_bytes(),
+            "affinity": machine.affinity(),
+            "rss_bytes": machine.rss_bytes(),
             **({} if self.gpu is None else {"seen": self.gpu.look()}),
         }
 
     def _probes(self) -> "Sentinel | GpuSentinel":
         if self.gpu is not None:
             return self.gpu.sentinel
-        from benchbox.agent.sentinel import Sentinel
+        from benchbox.agent.timing.sentinel import Sentinel
 
         return Sentinel(self.cpus)
 
@@ -148,18 +142,18 @@ class Agent:
         usable = [cpu for cluster in found for cpu in cluster.cpus]
         if absent := sorted(set(asked or ()) - set(usable)):
             raise ValueError(
-                f"it has no processor {absent[0]} to run on; choose from {system.ranges(usable)}"
+                f"it has no processor {absent[0]} to run on; choose from {machine.ranges(usable)}"
             )
         return list(
-            asked or system.choose_cpus(self.threads, usable, self._sys / system.PROCESSORS)
+            asked or machine.choose_cpus(self.threads, usable, self._sys / machine.PROCESSORS)
         )
 
     def load(self, request: Message) -> Iterator[dict[str, object]]:
         """Open a graph, call it once, and keep it."""
         gc.collect()  # what a graph that failed has left on a GPU is free again
-        mark = system.mark_peak()
+        mark = machine.mark_peak()
         loaded = self._runtime.load(request)
-        system.check_bound(self.cpus)
+        machine.check_bound(self.cpus)
         # With more threads the pool's keep their own mode, and no call could tell.
         is_short = self.threads == 1 and loaded.first_call_s < denormals.LONGEST_S
         looked_for = request.get("denormals") and is_short and self.gpu is None
@@ -175,10 +169,10 @@ class Agent:
             "denormal_ratio": denormal_ratio,
             "outputs": loaded.outputs,
             "gpu_bytes": loaded.gpu_bytes,
-            "affinity": system.affinity(),
-            "rss_bytes": system.rss_bytes(),
-            "peak_rss_bytes": system.peak_rss_bytes(),
-            "peak_bytes": system.peak_since(mark),
+            "affinity": machine.affinity(),
+            "rss_bytes": machine.rss_bytes(),
+            "peak_rss_bytes": machine.peak_rss_bytes(),
+            "peak_bytes": machine.peak_since(mark),
         }
         if request.get("compare"):
             self._runtime.compare(request, loaded)
@@ -195,7 +189,7 @@ class Agent:
             gc.enable()
         yield {
             "reply": "time",
-            "peak_rss_bytes": system.peak_rss_bytes(),
+            "peak_rss_bytes": machine.peak_rss_bytes(),
             "setting": self.health.setting(),
         }
 
@@ -208,7 +202,7 @@ class Agent:
             streams = [] if stream or period_s else [self.sentinel.stream()]
             before = self._seen()
             burst, host = self._timed(self.sessions[graph], calls, period_s, stream=stream)
-            seen = witness.between(before, self._seen())
+            seen = disturbances.between(before, self._seen())
             streams += [self.sentinel.stream() for _ in streams]
         except GpuLostError as error:
             _leave(error)
@@ -220,16 +214,16 @@ class Agent:
 
     def _timed(
         self, session: Session, calls: int, period_s: float, *, stream: bool
-    ) -> tuple[timing.Burst, dict[str, object]]:
+    ) -> tuple[timing_burst.Burst, dict[str, object]]:
         """Return a burst and, of a GPU, what the host's processor read meanwhile."""
         assert self.sentinel is not None, "greeted"
         probe = self.sentinel.copy if stream else self.sentinel.compute
         if period_s:
-            return pacing.burst(session.call, calls, self.threads, period_s), {}
+            return arrival.burst(session.call, calls, self.threads, period_s), {}
         if self.gpu is not None:
             assert isinstance(session, GpuSession), "loaded there"
             return self._on_gpu(self.gpu, session, calls, probe, stream=stream)
-        burst = timing.burst(session.call, calls, self.threads, probe, memory_bound=stream)
+        burst = timing_burst.burst(session.call, calls, self.threads, probe, memory_bound=stream)
         return burst, {}
 
     def _on_gpu(
@@ -240,9 +234,9 @@ class Agent:
         probe: Callable[[], int],
         *,
         stream: bool,
-    ) -> tuple[timing.Burst, dict[str, object]]:
+    ) -> tuple[timing_burst.Burst, dict[str, object]]:
         """Watch the processor too: it launches what the GPU is to do, and shows in latencies."""
-        from benchbox.agent.hostsentinel import Beside
+        from benchbox.agent.gpu.host_sentinel import Beside
 
         beside = Beside(probe)
         burst = gpu.burst(session, calls, beside.read, memory_bound=stream)
@@ -255,10 +249,10 @@ class Agent:
 
     def require_gpu(self, request: Message) -> Iterator[dict[str, object]]:
         """Say whether there is a GPU to use, before anything is done for it."""
-        from benchbox.agent import gpu
+        from benchbox.agent.gpu.runtime import require
 
         try:
-            gpu.require(int(request["index"]), request["provider"])
+            require(int(request["index"]), request["provider"])
         except RuntimeError as error:
             raise stdio.Refusal(str(error)) from None
         yield {"reply": "gpu"}
@@ -271,13 +265,13 @@ class Agent:
 
     def look(self, request: Message) -> Iterator[dict[str, object]]:
         """Watch a processor, then the GPU, for a second at most; say how the machine is set up."""
-        from benchbox.agent import looking, settings
-        from benchbox.agent.sentinel import Sentinel
+        from benchbox.agent.host import settings, watch
+        from benchbox.agent.timing.sentinel import Sentinel
 
         try:
-            seen = looking.look(Sentinel().compute, request["cpu"], request["seconds"])
+            seen = watch.look(Sentinel().compute, request["cpu"], request["seconds"])
         finally:
-            system.pin(self.cpus)
+            machine.pin(self.cpus)
         gpu = {} if self.gpu is None else {"gpu": self.gpu.watch(request["seconds"])}
         yield {"reply": "look", "look": {**seen, **gpu}, "facts": settings.read(self.cpus)}
 
@@ -291,9 +285,10 @@ class Agent:
 
     def profile(self, request: Message) -> Iterator[dict[str, object]]:
         """Say where the time of a graph goes; it is opened for this alone."""
-        from benchbox.agent import profiling, session
+        from benchbox.agent.ort import profile as ort_profile
+        from benchbox.agent.ort import session
 
-        yield from profiling.profile(
+        yield from ort_profile.profile(
             request, self.threads, lambda: session.options(self.threads, self.cpus)
         )
 
@@ -318,7 +313,7 @@ def _leave(error: GpuLostError) -> NoReturn:
 def main() -> None:
     """Serve on stdin and stdout; with `--facts` say on one line what the device is, and end."""
     if sys.argv[1:] == [FACTS]:
-        from benchbox.agent import facts
+        from benchbox.agent.host import facts
 
         sys.stdout.write(json.dumps(facts.read()) + "\n")
         return

@@ -1,17 +1,17 @@
-"""What runs graphs on the device: ONNX Runtime here, PyTorch in benchbox.torch_agent."""
+"""What runs graphs on the device: ONNX Runtime here, PyTorch in benchbox.export.torch_agent."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from benchbox.agent import system
-from benchbox.agent.counters import Seen
+from benchbox.agent.host import machine
+from benchbox.agent.host.counters import Seen
 from benchbox.agent.stdio import Message, Refusal
 
 if TYPE_CHECKING:
-    from benchbox.agent.gpucard import Card
-    from benchbox.agent.likeness import Array
+    from benchbox.agent.gpu.device import Card
+    from benchbox.agent.ort.compare import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuSession(Session):
-    """A graph whose tensors lie on the GPU; as benchbox.agent.gputiming.Call wants it.
+    """A graph whose tensors lie on the GPU; as benchbox.agent.gpu.burst.Call wants it.
 
     `call` and `run` are the same: they wait for the outputs, on the GPU. `enqueue` waits for
     nothing; `run_with_copies` begins and ends in the host's memory.
@@ -123,16 +123,16 @@ class OnnxRuntime:
 
     def load(self, request: Message) -> Session:
         """Open a graph and call it; raises RuntimeError unless its pool is bound as asked."""
-        from benchbox.agent import session
+        from benchbox.agent.ort import session
 
-        options, masks = session.options(self._threads, self._cpus), system.affinity()
+        options, masks = session.options(self._threads, self._cpus), machine.affinity()
         provider = request["provider"]
         own = self._cpus if provider in session.OWN_POOLS else self._cpus[:1]
-        with system.spread(own):  # a pool that binds no threads has the mask of who starts it
+        with machine.spread(own):  # a pool that binds no threads has the mask of who starts it
             loaded = session.load(
                 request["path"], provider, request["inputs"], request["seed"], options
             )
-        system.check_pool(self._threads, self._cpus, masks)
+        machine.check_pool(self._threads, self._cpus, masks)
         return loaded
 
     def compare(self, request: Message, loaded: Session) -> None:
@@ -140,7 +140,7 @@ class OnnxRuntime:
 
     def types(self, request: Message) -> Mapping[str, int] | None:
         """Return how many nodes of such a graph give which type."""
-        from benchbox.agent import kernels, session
+        from benchbox.agent.ort import node_types, session
 
         asked = (request["path"], request["provider"], request["inputs"], request["seed"])
-        return kernels.types(partial(session.load, *asked), session.options(1, ()))
+        return node_types.types(partial(session.load, *asked), session.options(1, ()))

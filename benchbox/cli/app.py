@@ -321,7 +321,7 @@ def defaults(
 @app.command("list")
 def list_(section: Annotated[Section | None, typer.Argument(help="only these")] = None) -> None:
     """What can be run, and on what."""
-    from benchbox.cli.listing import show
+    from benchbox.cli.list import show
 
     show(section.value if section else None)
 
@@ -337,8 +337,8 @@ def show(
     weights: Weights = None,
 ) -> None:
     """Cases with their FLOPs, params and memory access; times nothing."""
-    from benchbox.cli.running import selection
-    from benchbox.cli.showing import show
+    from benchbox.cli.run import selection
+    from benchbox.cli.show import show
 
     show(names, selection(channels, "arm", batch, scale, shape, weights, dtype))
 
@@ -388,9 +388,9 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Time cases on a device, print FLOPs against latency, and keep the raw samples."""
-    from benchbox.cli import gpu
-    from benchbox.cli.loads import Load
-    from benchbox.cli.running import Options, run_command, selecting
+    from benchbox.cli.gpu_options import Asked
+    from benchbox.cli.load_options import Load
+    from benchbox.cli.run import Options, run_command, selecting
 
     targets = {"csv": export_csv, "markdown": export_markdown, "json": export_json}
     options = Options(
@@ -411,7 +411,7 @@ def run(
         verbose,
         Load(arrival, sustained),
         allow_emulated=allow_emulated,
-        gpu=gpu.Asked(mode, cache, tf32, conv_search),
+        gpu=Asked(mode, cache, tf32, conv_search),
         typed=_typed(ctx),
     )
     select = selecting(channels, batch, scale, shape, weights, dtype)
@@ -464,9 +464,9 @@ def compare(
     verbose: Verbose = False,
 ) -> None:
     """Say which is faster: two cases and more in paired rounds, with FLOPs beside latency."""
-    from benchbox.cli import gpu
-    from benchbox.cli.comparing import compare
-    from benchbox.cli.running import Options, selecting
+    from benchbox.cli.compare import compare
+    from benchbox.cli.gpu_options import Asked
+    from benchbox.cli.run import Options, selecting
 
     targets = {"csv": export_csv, "markdown": export_markdown, "json": export_json}
     options = Options(
@@ -487,7 +487,7 @@ def compare(
         verbose,
         margin=margin,
         allow_emulated=allow_emulated,
-        gpu=gpu.Asked(mode, cache, tf32, conv_search),
+        gpu=Asked(mode, cache, tf32, conv_search),
         typed=_typed(ctx),
     )
     select = selecting(channels, batch, scale, shape, weights, dtype)
@@ -514,7 +514,7 @@ def report(
     verbose: Verbose = False,
 ) -> None:
     """The tables of runs, made again from their records."""
-    from benchbox.cli.reporting import report
+    from benchbox.cli.report import report
 
     report(runs or [], format_.value, output, results, verbose)
 
@@ -531,8 +531,8 @@ def export(
     weights: Weights = None,
 ) -> None:
     """Write the .onnx files that would be timed, and a manifest."""
-    from benchbox.cli.exporting import export
-    from benchbox.cli.running import selection
+    from benchbox.cli.export import export
+    from benchbox.cli.run import selection
 
     export(names, selection(channels, "arm", batch, scale, shape, weights, dtype), output)
 
@@ -558,8 +558,8 @@ def profile(
     export_json: Target = None,
 ) -> None:
     """Where the time of a graph goes: by category of operators, and its slowest nodes."""
-    from benchbox.cli.profiling import Options, profile
-    from benchbox.cli.running import selecting
+    from benchbox.cli.profile import Options, profile
+    from benchbox.cli.run import selecting
 
     targets = {"csv": export_csv, "markdown": export_markdown, "json": export_json}
     select = selecting(channels, batch, scale, shape, weights, dtype)
@@ -575,6 +575,6 @@ def doctor(
     seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="how long to watch")] = 10.0,
 ) -> None:
     """How good a place to measure a device is, why, and what would make it better."""
-    from benchbox.cli.doctoring import doctor
+    from benchbox.cli.doctor import doctor
 
     doctor(device, threads, cpus, seconds, _typed(ctx))

@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from benchbox import registry
+from benchbox.devices import registry
 from benchbox.errors import UsageError
 
 

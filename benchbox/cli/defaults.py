@@ -8,7 +8,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from benchbox import devices
-from benchbox.registry import Processors
+from benchbox.devices.registry import Processors
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ app = typer.Typer(no_args_is_help=True, help="Boards and other devices to time o
 
 
 def _complete(incomplete: str) -> list[str]:
-    from benchbox import registry
+    from benchbox.devices import registry
 
     return [name for name in registry.entries() if name.startswith(incomplete)]
 
@@ -19,9 +19,9 @@ Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_complete)]
 @app.command("list")
 def list_() -> None:
     """Every device: what it is, and when it was last reached."""
-    from benchbox.cli import boards
+    from benchbox.cli import device_actions
 
-    boards.show()
+    device_actions.show()
 
 
 @app.command("add")
@@ -45,17 +45,17 @@ def add(
     ] = False,
 ) -> None:
     """Give a device a name, or one at the same address other options; keys stay with SSH."""
-    from benchbox.cli import boards
+    from benchbox.cli import device_actions
 
-    boards.add(name, url, python, threads, cpus, install=install)
+    device_actions.add(name, url, python, threads, cpus, install=install)
 
 
 @app.command("remove")
 def remove(name: Name) -> None:
     """Forget a device; what lies on it stays (`device check --clean` first)."""
-    from benchbox.cli import boards
+    from benchbox.cli import device_actions
 
-    boards.remove(name)
+    device_actions.remove(name)
 
 
 @app.command("check")
@@ -84,6 +84,6 @@ def check(
 
     Of a GPU it measures what that does at best, too, beside which tables set each case.
     """
-    from benchbox.cli import boards
+    from benchbox.cli import device_actions
 
-    boards.check(name, provider, install=install, clean=clean)
+    device_actions.check(name, provider, install=install, clean=clean)

@@ -38,7 +38,7 @@ class Targets:
 
     def write(self, runs: Sequence[Run], *, verbose: bool) -> None:
         """Print the tables and write the exports; with one on stdout the tables go to stderr."""
-        from benchbox.render.console import show_runs
+        from benchbox.report.console import show_runs
 
         where = console(stderr=STDOUT in self._paths.values())
         show_runs(runs, where, verbose=verbose)
@@ -48,13 +48,12 @@ class Targets:
 
 def render(runs: Sequence[Run], format_: str) -> str:
     """Return runs as csv, markdown or json."""
-    from benchbox import tables
-    from benchbox.render import export
+    from benchbox.report import files, rows
 
     if format_ == "markdown":
-        return export.to_markdown(runs)
-    frame = tables.flops_vs_latency(runs)
-    return export.to_csv(frame) if format_ == "csv" else export.to_json(frame)
+        return files.to_markdown(runs)
+    frame = rows.flops_vs_latency(runs)
+    return files.to_csv(frame) if format_ == "csv" else files.to_json(frame)
 
 
 def write(path: Path, text: str) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+from benchbox.devices.registry import CLUSTERS, Processors
 from benchbox.errors import UsageError
-from benchbox.registry import CLUSTERS, Processors
 from benchbox.specs.model import DType, TensorSpec
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}

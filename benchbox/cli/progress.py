@@ -5,17 +5,20 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 from rich.console import Console
+from rich.live import Live as RichLive
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
 
-from benchbox import causes, host, specs, telling
+from benchbox import host, specs
+from benchbox.analysis import disturbances
 from benchbox.devices import Device
 from benchbox.errors import BenchboxError
 from benchbox.records import Record
-from benchbox.render import units
-from benchbox.render.cells import printable
-from benchbox.sampling import Progress as Case
-from benchbox.sampling import Sampler
-from benchbox.sustaining import Sustainer
+from benchbox.report import formatting, load_text
+from benchbox.report.tables import printable
+from benchbox.sampling.sampler import Progress as Case
+from benchbox.sampling.sampler import Sampler
+from benchbox.sampling.sustained import Sustainer
 
 MB = 1_000_000
 WORTH_SAYING = MB  # bytes of a file: a second of a slow link
@@ -89,7 +92,7 @@ class Live:
     def greeted(self, seen: Mapping[str, float]) -> None:
         """Warn of what slows a GPU down from the beginning."""
         where = f"{self._name}: " if self._name else ""
-        for words in causes.of_gpu(seen):
+        for words in disturbances.of_gpu(seen):
             self._console.print(
                 f"Warning: {where}when the run began {words}", style="yellow", markup=False
             )
@@ -171,8 +174,8 @@ class Live:
         if latency is not None and latency.interval is not None:
             figure += f" ±{latency.interval.half_width:.1%}"
         if record.spec == specs.COMPARE and record.relative and record.case != record.reference:
-            figure += f", {units.ratio(record.relative.value)} ({units.bounds(record.relative)})"
-        figure += telling.briefly(record)
+            figure += f", {formatting.ratio(record.relative.value)} ({formatting.bounds(record.relative)})"
+        figure += load_text.briefly(record)
         reason = f" ({self._once(record.reason)})" if record.reason else ""
         status = "" if record.status == "ok" else f" {record.status}"
         count = f"[{len(self._finished)}/{self._total}]"
@@ -253,3 +256,30 @@ def _share(case: Case, sampler: Sampler) -> float:
     # The width falls with the square root of the rounds.
     needed = rounds * (interval.half_width / sampler.plan.precision) ** 2
     return min(0.99, rounds / max(sampler.plan.min_rounds, needed))
+
+
+class Clock:
+    """A line with the seconds that passed and what was said last; nothing when piped."""
+
+    def __init__(self, console: Console) -> None:
+        self._line = (
+            RichLive(console=console, auto_refresh=False, transient=True)
+            if console.is_terminal
+            else None
+        )
+
+    def __enter__(self) -> Self:
+        if self._line is not None:
+            self._line.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._line is not None:
+            self._line.stop()
+
+    def show(self, taken_s: float, said: str) -> None:
+        """Show the seconds that passed and what was said last."""
+        if self._line is not None:
+            minutes, seconds = divmod(int(taken_s), 60)
+            text = f"{minutes}:{seconds:02d} {printable(said)}"
+            self._line.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)

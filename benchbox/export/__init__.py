@@ -1,8 +1,8 @@
 """From a case to the one ONNX file that every device times: exported, verified, counted, cached."""
 
-from benchbox.export.building import recipe
 from benchbox.export.cache import versions
 from benchbox.export.graph import Graph
+from benchbox.export.modules import recipe
 from benchbox.export.prepare import prepare
 
 __all__ = ["Graph", "prepare", "recipe", "versions"]

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from benchbox import agent, costs, host
 from benchbox.errors import StorageError
-from benchbox.export import sources
+from benchbox.export import source_digest
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
-from benchbox.specs import Builder, Case, OnnxFile, onnxfile
+from benchbox.specs import Builder, Case, OnnxFile, onnx_file
 
 FACTS = "graph.json"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -37,12 +37,12 @@ def key(case: Case) -> str:
     """
     inputs = [[tensor.name, tensor.shape, tensor.dtype] for tensor in case.inputs]
     if isinstance(case.source, Builder):
-        source = {"builder": case.source.reference, "text": sources.digest(case.source)}
+        source = {"builder": case.source.reference, "text": source_digest.digest(case.source)}
         if case.source.weights is not None:
             source |= {"network": case.source.network, "weights": case.source.weights_sha256}
     else:
         path = case.source.path
-        source = {"file": digest(path, onnxfile.external_files(path))}
+        source = {"file": digest(path, onnx_file.external_files(path))}
     parts = {
         "source": source,
         "args": dict(case.args),
@@ -72,10 +72,9 @@ def _own_code() -> str:
     """Return the digest of the modules that export, verify and count."""
     own, device = (Path(str(module.__file__)).parent for module in (costs, agent))
     here = Path(__file__).parent
-    shared = [device / name for name in ("inputs.py", "likeness.py", "session.py")]
-    files = [*sorted(own.glob("*.py")), *shared]
-    names = ("worker.py", "building.py", "builders.py", "calling.py", "folding.py", "halving.py")
-    files += [here / name for name in (*names, "verifying.py")]
+    files = (
+        sorted(own.glob("*.py")) + sorted((device / "ort").glob("*.py")) + sorted(here.glob("*.py"))
+    )
     text = b"".join(path.read_bytes() for path in files)
     return hashlib.sha256(text).hexdigest()
 

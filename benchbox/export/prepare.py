@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from benchbox import host
 from benchbox.devices import require_onnxruntime
 from benchbox.errors import AgentError, CaseError, SpecError, StorageError
-from benchbox.export import building, cache
+from benchbox.export import cache, modules
 from benchbox.export.graph import Graph
 from benchbox.specs import Builder, Case
 from benchbox.transports.channel import ChannelClosed, ProcessChannel, Timeout
@@ -132,6 +132,6 @@ class Worker(threading.Thread):
 def _request(key: str, case: Case) -> dict[str, object]:
     inputs = [[tensor.name, tensor.shape, tensor.dtype] for tensor in case.inputs]
     if isinstance(case.source, Builder):
-        return {"op": "build", "key": key, "inputs": inputs, **building.recipe(case)}
+        return {"op": "build", "key": key, "inputs": inputs, **modules.recipe(case)}
     file = {"file": str(case.source.path), "halved": case.halved}
     return {"op": "inspect", "key": key, "inputs": inputs, **file}

@@ -24,19 +24,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbox import costs
-from benchbox.agent import inputs, stdio
+from benchbox.agent import stdio
+from benchbox.agent.ort import inputs
 from benchbox.errors import BenchboxError, SpecError, StorageError
-from benchbox.export import building, calling, halving
-from benchbox.export.builders import own_modules
-from benchbox.export.folding import folded
+from benchbox.export import float16, modules, ort_call
+from benchbox.export.batch_norm import folded
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
-from benchbox.export.verifying import check_finite, difference, half_difference
+from benchbox.export.user_builder import own_modules
+from benchbox.export.verify import check_finite, difference, half_difference
 
 if TYPE_CHECKING:
     import onnx
     import torch
 
-    from benchbox.export.verifying import Array
+    from benchbox.export.verify import Array
 
 INLINE_BYTES = 1 << 30  # protobuf ends at 2 GiB; larger weights go to a file beside the model
 
@@ -74,15 +75,15 @@ def build(request: Mapping[str, Any]) -> None:
     """
     from benchbox.export import cache
 
-    module = building.build(request)
+    module = modules.build(request)
     given = _feeds(request["inputs"], SEED)
-    feeds = halving.single(given) if request["halved"] else given
-    expected = building.call(module, list(feeds.values()))
+    feeds = float16.single(given) if request["halved"] else given
+    expected = modules.call(module, list(feeds.values()))
     with cache.new_entry(request["key"]) as folder, tempfile.TemporaryDirectory() as scratch:
         path = folder / MODEL
         first = Path(scratch) / MODEL if request["halved"] else path
         _export(module, feeds, first)
-        actual = calling.run(first, feeds)
+        actual = ort_call.run(first, feeds)
         error = difference(expected, actual)
         if request["halved"]:
             error = _halve(first, path, given, actual)
@@ -109,8 +110,8 @@ def _halve(
 
     Raises CaseError where they are not finite, or too far from those of the float32 graph.
     """
-    halving.halve(source, target)
-    outputs = calling.run(target, given)
+    float16.halve(source, target)
+    outputs = ort_call.run(target, given)
     check_finite(outputs, " in float16, which ends at 65504")
     return half_difference(expected, outputs)
 
@@ -133,28 +134,28 @@ def inspect(request: Mapping[str, Any]) -> None:
     an output is not finite.
     """
     from benchbox.export import cache
-    from benchbox.specs import onnxfile
+    from benchbox.specs import onnx_file
 
-    onnxfile.require_tensors(Path(request["file"]), onnxfile.read(Path(request["file"])))
+    onnx_file.require_tensors(Path(request["file"]), onnx_file.read(Path(request["file"])))
     path, feeds = Path(request["file"]), _feeds(request["inputs"], SEED)
     with cache.new_entry(request["key"]) as folder:
         error = None
         if request["halved"]:
             path, source = folder / MODEL, path
-            error = _halve(source, path, feeds, calling.run(source, halving.single(feeds)))
+            error = _halve(source, path, feeds, ort_call.run(source, float16.single(feeds)))
         graph = _inspected(path, feeds, error)
         (folder / cache.FACTS).write_text(json.dumps(graph.facts()))
 
 
 def _inspected(path: Path, feeds: Mapping[str, "Array"], error: float | None) -> Graph:
     from benchbox.export import cache
-    from benchbox.specs import onnxfile
+    from benchbox.specs import onnx_file
 
-    model = onnxfile.read(path)
+    model = onnx_file.read(path)
     shapes = {name: array.shape for name, array in feeds.items()}
-    check_finite(calling.run(path, feeds))
-    observed = calling.observe(model, path, feeds, costs.unknown_tensors(model, shapes))
-    beside = onnxfile.external_files(path)
+    check_finite(ort_call.run(path, feeds))
+    observed = ort_call.observe(model, path, feeds, costs.unknown_tensors(model, shapes))
+    beside = onnx_file.external_files(path)
     files = [path, *(path.parent / name for name in beside)]
     return Graph(
         path=path,
@@ -174,7 +175,7 @@ def outputs(request: Mapping[str, Any]) -> None:
     import numpy as np
 
     feeds = _feeds(request["inputs"], request["seed"])
-    found = calling.run(Path(request["file"]), feeds)
+    found = ort_call.run(Path(request["file"]), feeds)
     check_finite(found)
     np.savez(request["to"], *found)
 

@@ -11,8 +11,8 @@ from benchbox.records.model import (
     ordered,
     uncounted,
 )
-from benchbox.records.reading import latest, read
-from benchbox.records.writing import Writer, check_writable, compact, create, now, reopen
+from benchbox.records.reader import latest, read
+from benchbox.records.writer import Writer, check_writable, compact, create, now, reopen
 
 __all__ = [
     "SCHEMA",

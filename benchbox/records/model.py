@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from benchbox.arrivals import Arrival
-from benchbox.cooling import Cooldown
-from benchbox.samples import OPEN, Burst, Latency
-from benchbox.spans import Spans
-from benchbox.states import Gate
-from benchbox.stats import Interval
-from benchbox.windows import Sustained
+from benchbox.analysis.arrival import Arrival
+from benchbox.analysis.gpu_time import Spans
+from benchbox.analysis.samples import OPEN, Burst, Latency
+from benchbox.analysis.states import Gate
+from benchbox.analysis.stats import Interval
+from benchbox.analysis.sustained import Sustained
+from benchbox.records.cooldown import Cooldown
 
 SCHEMA = "1.0"
 Status = Literal["ok", "imprecise", "failed", "skipped"]

@@ -3,7 +3,7 @@
 from benchbox.specs.comparison import NAME as COMPARE
 from benchbox.specs.comparison import comparison
 from benchbox.specs.find import bundled, find, is_network, split
-from benchbox.specs.halving import with_dtype
+from benchbox.specs.float16 import with_dtype
 from benchbox.specs.model import (
     BlockSpec,
     Builder,
@@ -20,7 +20,7 @@ from benchbox.specs.model import (
     TensorSpec,
     with_references,
 )
-from benchbox.specs.networks import with_weights
+from benchbox.specs.network_input import with_weights
 
 __all__ = [
     "COMPARE",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchbox.errors import SpecError, UsageError
 from benchbox.networks import catalogue
-from benchbox.specs import onnxfile, toml
+from benchbox.specs import onnx_file, toml
 from benchbox.specs.model import BlockSpec, Case, Selection, TensorSpec, precision
 
 ALL = "all"
@@ -90,7 +90,7 @@ def _from_path(path: Path) -> BlockSpec:
     if path.suffix == ".toml":
         return toml.load(path, path.stem)
     if path.suffix == ".onnx":
-        return onnxfile.spec(path)
+        return onnx_file.spec(path)
     if path.suffix == ".py":
         raise SpecError(f"{path}: name the callable in it: {path}:build")
     raise SpecError(f"{path}: expected a .toml spec or an .onnx file")

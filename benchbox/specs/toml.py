@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchbox.errors import SpecError, UsageError
 from benchbox.networks import catalogue
-from benchbox.specs import networks, schema
+from benchbox.specs import network_input, schema
 from benchbox.specs.labels import case_name, label_text
 from benchbox.specs.model import (
     BlockSpec,
@@ -157,7 +157,7 @@ def _case(
     if case.network is not None:
         network = catalogue.named(case.network)
         args, source = network.args, Builder(network.builder)
-        inputs: tuple[TensorSpec, ...] = (networks.image(selection),)
+        inputs: tuple[TensorSpec, ...] = (network_input.image(selection),)
         paper = network.paper if paper == Paper() else paper
     else:
         args = {**table.args, **case.args, **channels}

@@ -1,13 +1,13 @@
 """How to reach an agent: a transport gives a channel of JSON lines, `Agent` speaks over it."""
 
-from benchbox import devices, providers, seen
-from benchbox.devices import Device
+from benchbox import devices
+from benchbox.devices import Device, last_seen, providers
 from benchbox.errors import DeviceError
-from benchbox.transports.agent import Agent, Deadlines, Loaded
+from benchbox.transports.board.board import Board
 from benchbox.transports.channel import ChannelClosed, Timeout
+from benchbox.transports.client import Agent, Deadlines, Loaded
 from benchbox.transports.local import open_local
-from benchbox.transports.reach import Reached, Sending, silent
-from benchbox.transports.remote import Board
+from benchbox.transports.protocols import Reached, Sending, silent
 
 __all__ = ["Agent", "Loaded", "open_agent", "open_board", "require_gpu"]
 
@@ -52,14 +52,14 @@ def open_agent(device: Device, sending: Sending = silent, python_for: str = "") 
         raise
     if device.url:
         there = agent.hello["host"]
-        what = seen.describe(there.get("cpu"), there["machine"], there.get("clusters"))
-        seen.note(device.url, what)
+        what = last_seen.describe(there.get("cpu"), there["machine"], there.get("clusters"))
+        last_seen.note(device.url, what)
     return agent
 
 
 def _greeted(device: Device, sending: Sending, python_for: str) -> Agent:
     if providers.runs_modules(device.provider):
-        return Agent(open_local("benchbox.torch_agent"), device, COMPILING)
+        return Agent(open_local("benchbox.export.torch_agent"), device, COMPILING)
     if not device.url:
         return Agent(open_local(), device, _deadlines(device))
     board = open_board(device, sending)
@@ -82,12 +82,13 @@ def _deadlines(device: Device) -> Deadlines:
 def open_board(device: Device, sending: Sending = silent) -> Reached:
     """Return another machine that is reached, however that is; raises DeviceError."""
     if device.url.startswith(ADB):
-        from benchbox.transports import adb
+        from benchbox.transports.adb.connect import reached
 
-        return adb.reached(device, sending)
-    from benchbox.transports import ssh  # asyncssh takes a while to import
+        return reached(device, sending)
+    # asyncssh takes a while to import
+    from benchbox.transports.ssh.connect import NO_PYTHON, connect
 
-    return Board(device, ssh.connect(device), ssh.NO_PYTHON, sending)
+    return Board(device, connect(device), NO_PYTHON, sending)
 
 
 def _check(device: Device, agent: Agent) -> None:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from benchbox import host
 from benchbox.errors import AgentError, CaseError
-from benchbox.specs import onnxfile
+from benchbox.specs import onnx_file
 from benchbox.transports.channel import ChannelClosed
 
 CHUNK = 1 << 18
@@ -54,7 +54,7 @@ def beside(path: Path) -> list[str]:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             if content.find(b"location") < 0:  # the key that names an external file
                 return []
-    return onnxfile.external_files(path)
+    return onnx_file.external_files(path)
 
 
 def placed(

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from benchbox import answers
-from benchbox.answers import Part
+from benchbox.transports import reply_schema
 from benchbox.transports.channel import ChannelClosed
+from benchbox.transports.reply_schema import Part
 
 MOST_TEXT = 300  # characters of another machine's sentence that are shown
 
@@ -55,14 +55,14 @@ def path(reply: Mapping[str, Any], name: str) -> str:
 
 def check(kind: type[Part], said: object) -> None:
     """Raise ChannelClosed unless something has the parts of an answer of that kind."""
-    if name := answers.wrong(kind, said):
+    if name := reply_schema.wrong(kind, said):
         raise lacking(name)
 
 
 def check_op(op: object, reply: Mapping[str, Any]) -> None:
     """Raise ChannelClosed unless a reply has the parts that one to `op` has."""
-    if op in answers.REPLIES:
-        check(answers.REPLIES[op], reply)
+    if op in reply_schema.REPLIES:
+        check(reply_schema.REPLIES[op], reply)
     if op == "hello":  # a record keeps what is said of the host, and that is JSON
         try:
             json.dumps(reply, allow_nan=False)
@@ -85,7 +85,7 @@ def check_burst(said: object, graph: str, calls: int) -> None:
     if burst.get("error"):
         field(burst, "error", str)
         return
-    check(answers.Burst, burst)
+    check(reply_schema.Burst, burst)
     timed, switches = len(burst["latencies_ns"]), burst.get("switches")
     if timed > calls:
         raise lacking("latencies_ns")

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from benchbox.agent import system
+from benchbox.agent.host import machine
 from tests.bench import networks, program, repeating, simulated, ssh, verdicts
 from tests.bench.common import Row
 
@@ -52,7 +52,7 @@ def main() -> int:
     if chosen.repetitions < 1:
         parser.error("--repetitions: 1 or more")
     load = os.getloadavg()[0]
-    print(f"{system.cpu_model()}, {os.cpu_count()} processors, load {load:.1f} before\n")
+    print(f"{machine.cpu_model()}, {os.cpu_count()} processors, load {load:.1f} before\n")
     held = True
     for name in chosen.sections or NAMES:
         for row in section(name, chosen.repetitions)():

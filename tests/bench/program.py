@@ -17,11 +17,11 @@ import onnx
 import onnxruntime as ort
 import psutil
 
-from benchbox import devices, native, records
+from benchbox import devices, records
 from benchbox.agent import PROTOCOL
 from benchbox.errors import BenchboxError
 from benchbox.specs import TensorSpec
-from benchbox.transports import open_agent
+from benchbox.transports import native, open_agent
 from benchbox.transports.channel import ProcessChannel
 from benchbox.transports.local import SINGLE_THREADED
 from tests.bench.common import BENCHBOX, Row

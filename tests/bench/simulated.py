@@ -6,10 +6,10 @@ from statistics import median
 
 from test_sampling import FakeSession, noisy
 
-from benchbox import samples
-from benchbox.planning import Plan
-from benchbox.samples import Burst
-from benchbox.sampling import Sampler, Subject
+from benchbox.analysis import samples
+from benchbox.analysis.samples import Burst
+from benchbox.sampling.plan import Plan
+from benchbox.sampling.sampler import Sampler, Subject
 from tests.bench.common import UNLIMITED, Row
 
 CV = 0.02

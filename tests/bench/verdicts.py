@@ -15,9 +15,10 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from benchbox import costs, devices, samples, stats
-from benchbox.planning import Plan
-from benchbox.sampling import Sampler, Subject
+from benchbox import costs, devices
+from benchbox.analysis import samples, stats
+from benchbox.sampling.plan import Plan
+from benchbox.sampling.sampler import Sampler, Subject
 from benchbox.specs import TensorSpec
 from benchbox.transports import open_agent
 from tests.bench.common import UNLIMITED, Row, counted

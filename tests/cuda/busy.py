@@ -3,20 +3,22 @@
 import select
 import sys
 
-from benchbox.agent import cudart, gemm, gpulibraries, gpusession, session
-from benchbox.agent.gpuqueue import Stream
+from benchbox.agent.gpu import cudart, libraries
+from benchbox.agent.gpu import session as gpu_session
+from benchbox.agent.gpu.stream import Stream
+from benchbox.agent.ort import matmul_graph, session
 
 SIZE = 4096
 
 
 def main() -> None:
-    device = cudart.Device(cudart.Runtime(gpulibraries.runtime(gpulibraries.prepare())))
-    place = gpusession.place(stream=Stream(device).handle)
+    device = cudart.Device(cudart.Runtime(libraries.runtime(libraries.prepare())))
+    place = gpu_session.place(stream=Stream(device).handle)
     tensors = [
         {"name": name, "shape": [SIZE, SIZE], "dtype": "float32"}
-        for name in (gemm.LEFT, gemm.RIGHT)
+        for name in (matmul_graph.LEFT, matmul_graph.RIGHT)
     ]
-    loaded = gpusession.load(gemm.graph(SIZE), tensors, 0, place, session.options(1, ()))
+    loaded = gpu_session.load(matmul_graph.graph(SIZE), tensors, 0, place, session.options(1, ()))
     print("busy", flush=True)
     while not select.select([sys.stdin], [], [], 0)[0]:
         loaded.run()

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchbox import providers
+from benchbox.devices import providers
 from tests.cuda import needs
 from tests.cuda.bench import Bench, NotRun, failures
 

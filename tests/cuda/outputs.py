@@ -9,8 +9,10 @@ import sys
 import numpy as np
 
 from benchbox import runner, specs
-from benchbox.agent import cudart, gpulibraries, gpusession, gputensorrt, session
-from benchbox.agent.gpuqueue import Stream
+from benchbox.agent.gpu import cudart, libraries, tensorrt
+from benchbox.agent.gpu import session as gpu_session
+from benchbox.agent.gpu.stream import Stream
+from benchbox.agent.ort import session
 from benchbox.export import Graph
 from benchbox.specs import Case, Selection
 
@@ -18,11 +20,11 @@ NAMES = ("g2:groups=1,scale=1", "g2:groups=8,scale=1", "shufflenetv2_x1_0")
 
 
 def main() -> None:
-    provider = gpulibraries.TENSORRT if sys.argv[1:] == ["tensorrt"] else gpulibraries.PROVIDER
-    gpulibraries.choose_tf32(on=False)
-    device = cudart.Device(cudart.Runtime(gpulibraries.runtime(gpulibraries.prepare(provider))))
+    provider = libraries.TENSORRT if sys.argv[1:] == ["tensorrt"] else libraries.PROVIDER
+    libraries.choose_tf32(on=False)
+    device = cudart.Device(cudart.Runtime(libraries.runtime(libraries.prepare(provider))))
     stream = Stream(device)
-    place = gpusession.place if provider == gpulibraries.PROVIDER else gputensorrt.place
+    place = gpu_session.place if provider == libraries.PROVIDER else tensorrt.place
     found = [spec for name in NAMES for spec in specs.find(name)]
     cases = runner.unfold(found, Selection(channels="gpu"))
     graphs = runner.prepare(found, cases)
@@ -39,12 +41,12 @@ def main() -> None:
     print(json.dumps(result))
 
 
-def apart(case: Case, graph: Graph, place: gpusession.Place) -> float:
+def apart(case: Case, graph: Graph, place: gpu_session.Place) -> float:
     """The largest difference over 1 plus the size of what is right."""
     tensors = [{"name": i.name, "shape": i.shape, "dtype": i.dtype} for i in case.inputs]
-    here = gpusession.Place(session.CPU, {}, "cpu", 0, captured=False)
+    here = gpu_session.Place(session.CPU, {}, "cpu", 0, captured=False)
     outputs = [
-        gpusession.load(
+        gpu_session.load(
             str(graph.path), tensors, 0, where, session.options(1, ())
         ).run_with_copies()
         for where in (here, place)

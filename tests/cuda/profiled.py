@@ -14,13 +14,17 @@ from typing import Any
 
 import torch
 
-from benchbox import gpus, providers, runner, specs
-from benchbox.agent import cudart, gpulibraries, gpusession, gputiming, inputs, session
-from benchbox.agent.gpuqueue import Marker, Stream
+from benchbox import runner, specs
+from benchbox.agent.gpu import burst as gpu_burst
+from benchbox.agent.gpu import cudart, libraries
+from benchbox.agent.gpu import session as gpu_session
+from benchbox.agent.gpu.stream import Marker, Stream
+from benchbox.agent.ort import inputs, session
 from benchbox.agent.runtime import GpuSession
-from benchbox.export import Graph, building
+from benchbox.devices import gpu_options, providers
+from benchbox.export import Graph, modules
+from benchbox.export.torch_agent import cuda
 from benchbox.specs import Case, Selection
-from benchbox.torch_agent import cuda
 from tests.cuda.bench import BLIND
 
 # Long enough for what an event itself takes, one or two microseconds, to be nothing.
@@ -40,7 +44,7 @@ WORK = ("kernel", "gpu_memset", "gpu_memcpy")
 class Counted:
     """A graph that is called as another is, and knows of its calls whether they were waited for."""
 
-    def __init__(self, call: gputiming.Call) -> None:
+    def __init__(self, call: gpu_burst.Call) -> None:
         self._call = call
         self.queued: list[bool] = []
 
@@ -65,7 +69,7 @@ def main() -> None:
     if torch.cuda.is_available():
         torch.cuda.init()
     torch.set_grad_enabled(False)
-    device = cudart.Device(cudart.Runtime(gpulibraries.runtime(gpulibraries.prepare())))
+    device = cudart.Device(cudart.Runtime(libraries.runtime(libraries.prepare())))
     own = Stream(device)
     found: dict[str, object] = {}
     for name, by in CASES:
@@ -92,15 +96,15 @@ def _one(name: str) -> tuple[Case, Graph]:
 
 def _session(stream: Stream, case: Case, graph: Graph, *, captured: bool) -> GpuSession:
     tensors = [{"name": i.name, "shape": i.shape, "dtype": i.dtype} for i in case.inputs]
-    place = gpusession.place(stream=stream.handle, captured=captured)
-    return gpusession.load(str(graph.path), tensors, 0, place, session.options(1, ()))
+    place = gpu_session.place(stream=stream.handle, captured=captured)
+    return gpu_session.load(str(graph.path), tensors, 0, place, session.options(1, ()))
 
 
 def _module(case: Case, provider: str) -> GpuSession:
     """The module of a case, in the stream that torch's calls go to from now on."""
     cuda.require()
-    cuda.opened(0, gpus.Driving().by(provider).plan())
-    module = building.build(building.recipe(case)).to("cuda")
+    cuda.opened(0, gpu_options.Driving().by(provider).plan())
+    module = modules.build(modules.recipe(case)).to("cuda")
     arrays = [inputs.make(i.name, i.shape, i.dtype, 0) for i in case.inputs]
     sources = [torch.from_numpy(array) for array in arrays]
     tensors = [source.to("cuda") for source in sources]
@@ -119,7 +123,7 @@ def both(call: GpuSession, stream: Stream, *, replayed: bool) -> list[float]:
     counted = Counted(call)
     activities = list(torch.profiler.supported_activities())
     with torch.profiler.profile(activities=activities) as profile:
-        burst = gputiming.burst(counted, Marker(stream), gputiming.Plan(CALLS, replayed=replayed))
+        burst = gpu_burst.burst(counted, Marker(stream), gpu_burst.Plan(CALLS, replayed=replayed))
         stream.synchronize()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "trace.json"

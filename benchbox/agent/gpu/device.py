@@ -1,0 +1,122 @@
+"""A GPU as calls are timed on it: its stream, its probes, and what watches it meanwhile.
+
+The order in which things are opened matters. NVML comes before CUDA, so that it can tell this
+process from others by what is new on the GPU. Threads that the driver starts inherit the processors
+of whoever starts them; who opens a GPU may run anywhere meanwhile, and is bound afterwards.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from benchbox.agent.gpu import burst as gpu_burst
+from benchbox.agent.gpu import cudart, errors, nvml
+from benchbox.agent.gpu.sentinel import GpuSentinel, Products
+from benchbox.agent.gpu.stream import Marker, Stream
+from benchbox.agent.host.counters import Seen
+from benchbox.agent.stdio import Message
+
+# Of the calls asked for: each is made twice, and the second time waits for the queue to be held.
+SHARE = 3
+FEWEST = 3
+COPIES = 3  # calls with copies in a burst
+VERSIONS = {"cuda": "runtime", "driver": "driver"}  # by the names of facts
+
+# Of a library: its stream, products in that, and the options that calls are made by.
+Opened = Callable[[cudart.Device], tuple[Stream, Products, Mapping[str, str]]]
+
+
+class Card:
+    """One GPU and the stream of it on which everything is timed, whichever library fills that."""
+
+    def __init__(
+        self, runtime: cudart.Runtime, index: int, opened: Opened, driving: Message
+    ) -> None:
+        """Open the GPU; `opened` then says how a library uses it.
+
+        `driving` says how calls are made, as benchbox.agent has it. Raises RuntimeError where that
+        cannot be done, with what helps.
+        """
+        runtime.require(index)
+        self._nvml, self._blind = _watcher(runtime, index)
+        self._device = cudart.Device(runtime, index)
+        self._stream, products, self._options = opened(self._device)
+        self._marker = Marker(self._stream)
+        self._cold, self._replayed = driving["cache"] == "cold", driving["mode"] == "graph"
+        self.sentinel = GpuSentinel(self._stream, products)
+        if self._nvml:
+            self._nvml.adopt()
+
+    def facts(self) -> dict[str, object]:
+        """Return what the GPU is and how it is set; `unseen` is why NVML cannot be asked.
+
+        Of a part of a divided GPU CUDA tells its own name and memory, NVML those of the whole.
+        `options` are the library's that is timed.
+        """
+        properties = asdict(self._device.properties())
+        told = self._nvml.facts() if self._nvml else {"unseen": self._blind}
+        return {**told, **properties, "options": self._options}
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of CUDA and, where it is known, of the driver."""
+        facts = self.facts()
+        return {name: str(facts[key]) for name, key in VERSIONS.items() if key in facts}
+
+    def free_bytes(self) -> int:
+        """Return how much of the GPU's memory is free."""
+        return self._device.memory()[0]
+
+    def temperature_c(self) -> float | None:
+        """Return how warm the GPU is, None where nobody tells."""
+        return self.look().get("gpu_temperature_c")
+
+    def look(self) -> Seen:
+        """Return what NVML tells now."""
+        return self._nvml.look() if self._nvml else {}
+
+    def watch(self, seconds: float) -> dict[str, object]:
+        """Let the GPU work for so long; return the readings in ns, and what NVML tells then."""
+        end = time.monotonic() + seconds
+        readings = [self.sentinel.compute()]
+        while time.monotonic() < end:
+            readings.append(self.sentinel.compute())
+        return {"readings_ns": readings, "seen": self.look()}
+
+    def ceilings(self) -> Mapping[str, float]:
+        """Return what the GPU does at best, as GpuSentinel.ceilings measures it."""
+        return self.sentinel.ceilings()
+
+    def burst(
+        self, call: gpu_burst.Call, calls: int, probe: Callable[[], int], *, memory_bound: bool
+    ) -> gpu_burst.Burst:
+        """Time a burst that lasts about as long as so many calls."""
+        plan = gpu_burst.Plan(
+            max(min(calls, FEWEST), calls // SHARE),
+            copies=COPIES,
+            cold=self._cold,
+            replayed=self._replayed,
+        )
+        with self.telling():
+            return gpu_burst.burst(call, self._marker, plan, probe, memory_bound=memory_bound)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Raise GpuLostError for an error after which this process cannot use the GPU any more.
+
+        Libraries say that in words of their own; CUDA repeats it to whoever asks for anything.
+        """
+        with errors.told():
+            try:
+                yield
+            except Exception:
+                self._stream.synchronize()
+                raise
+
+
+def _watcher(runtime: cudart.Runtime, index: int) -> tuple[nvml.Nvml | None, str]:
+    """Return what watches a GPU, or why nothing can; to be made before the first context."""
+    try:
+        return nvml.Nvml(runtime.bus_id(index)), ""
+    except RuntimeError as error:
+        return None, str(error)

@@ -1,0 +1,34 @@
+"""In which types the nodes of a graph compute: a provider may have no kernels for float16.
+
+ONNX Runtime then casts to float32 and back, without a word. Its profiler tells the types of what
+each node gave, so that one call is made with it, in a session of its own.
+"""
+
+import gc
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from benchbox.agent.ort.trace import Recording
+from benchbox.agent.runtime import GpuLostError
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+    from benchbox.agent.runtime import Session
+
+Load = Callable[["ort.SessionOptions"], "Session"]
+
+
+def types(load: Load, options: "ort.SessionOptions") -> dict[str, int] | None:
+    """Return how many nodes gave which type, casts left out; None where that cannot be seen."""
+    try:
+        with Recording() as recording:
+            loaded = load(recording.attach(options))
+            recording.hide()
+            del loaded
+            gc.collect()  # the session is gone, and its events are written
+            return recording.types()
+    except GpuLostError:
+        raise
+    except Exception:  # whatever a runtime raised: the graph itself is loaded and can be timed
+        return None

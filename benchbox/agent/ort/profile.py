@@ -1,0 +1,136 @@
+"""Where the time of a graph goes: ONNX Runtime's own profiler, beside the graph without it.
+
+A profiled call is no call that anybody makes. To write a node down takes some 5 us within the
+node's own time, and as much again between nodes: ShuffleNetV2 x1.0, 168 nodes in 5 ms, takes 1.4
+times as long. So the same graph is timed in turn without the profiler, to know what to take off;
+and without optimisation, to know what that is worth.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import compress
+from typing import TYPE_CHECKING
+
+from benchbox.agent.ort.trace import Recording
+from benchbox.agent.stdio import Message, sentence
+from benchbox.agent.timing import burst as timing_burst
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+    from benchbox.agent.runtime import Session
+
+ROUNDS = 10
+BURST_S = 0.1
+LEAST_CALLS = 2  # in a burst
+LONGEST_S = 120.0  # after which no further round is begun
+LOADING_CALLS = 2  # of a session before it is handed over
+CALIBRATING_CALLS = 3  # to see how long one takes, of which a disturbed one tells nothing
+READ_S = 1.0  # that writing and reading the events should take
+
+Options = Callable[[], "ort.SessionOptions"]
+
+
+def profile(request: Message, threads: int, options: Options) -> Iterator[dict[str, object]]:
+    """Yield a step whenever something is done, with what the next should take; then the reply.
+
+    Three variants of the graph take turns: as it is timed, profiled, and without optimisation. The
+    reply has all latencies in ns by variant, and of each profiled call what it took by
+    the profiler, the median gap between its nodes, and every node.
+    """
+    from benchbox.agent.ort import session
+
+    asked = (request["path"], request["provider"], request["inputs"], request["seed"])
+    load = partial(session.load, *asked)
+    with Recording() as recording:
+        calls = {"default": load(options()).call}
+        yield _step(0.0)
+        calls["profiled"] = load(recording.attach(options())).call
+        recording.hide()
+        yield _step(0.0)
+        reason = _add_unoptimised(calls, load, options())
+        bursts = Bursts(calls, threads, request["most_calls"])
+        yield from bursts.take()
+        calls.clear()
+        gc.collect()  # the session is gone, and its events are written
+        runs = list(compress(recording.runs(), bursts.belongs))
+        nodes = recording.nodes(runs)
+    yield {
+        "reply": "profile",
+        "latencies_ns": bursts.latencies_ns,
+        "unoptimised_error": reason,
+        "run_us": [run.us for run in runs],
+        "gap_us": [run.gap_us for run in runs],
+        "nodes": nodes,
+    }
+
+
+def _step(share: float, next_s: float | None = None) -> dict[str, object]:
+    """Say how much is done, and how long the next step should take; None for opening a graph."""
+    return {"step": {"share": share, "next_s": next_s}}
+
+
+def _add_unoptimised(
+    calls: dict[str, Callable[[], object]],
+    load: "Callable[[ort.SessionOptions], Session]",
+    options: "ort.SessionOptions",
+) -> str:
+    """Add the graph as its file has it; return why it does not run so: some need a fusion."""
+    import onnxruntime as ort
+
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        calls["unoptimised"] = load(options).call
+    except Exception as error:  # whatever a runtime raised: the others run all the same
+        return sentence(error)
+    return ""
+
+
+class Bursts:
+    """Bursts of variants in turn, so that a drift of the processor is the same for all.
+
+    `latencies_ns` has those of every variant; `belongs` says of each call of the profiled session
+    whether it is one of them.
+    """
+
+    def __init__(
+        self, calls: dict[str, Callable[[], object]], threads: int, most_profiled: int
+    ) -> None:
+        self._calls = calls
+        self._threads = threads
+        self._counts: dict[str, int] = {}
+        self._round_s = 0.0
+        for name, call in calls.items():
+            call_s = max(1, min(timing_burst.settle(call) for _ in range(CALIBRATING_CALLS))) / 1e9
+            most = most_profiled // ROUNDS if name == "profiled" else timing_burst.MOST_TIMED
+            most = min(most, timing_burst.MOST_TIMED)
+            count = self._counts[name] = max(LEAST_CALLS, min(most, int(BURST_S / call_s)))
+            self._round_s += (1 + count) * call_s
+        self.latencies_ns: dict[str, list[int]] = {name: [] for name in calls}
+        self.belongs = [False] * (LOADING_CALLS + CALIBRATING_CALLS)
+
+    def take(self) -> Iterator[dict[str, object]]:
+        """Take a burst of every variant in each round, and yield a step for it."""
+        end = time.monotonic() + LONGEST_S
+        order = list(self._calls)
+        gc.disable()
+        try:
+            for index in range(ROUNDS):
+                yield _step(index / ROUNDS, self._round_s)
+                for name in order:
+                    self._burst(name)
+                order.reverse()
+                if time.monotonic() > end:
+                    break
+        finally:
+            gc.enable()
+        yield _step(1.0, READ_S)
+
+    def _burst(self, name: str) -> None:
+        burst = timing_burst.burst(self._calls[name], self._counts[name], self._threads)
+        self.latencies_ns[name] += burst.latencies_ns
+        if name == "profiled":
+            # The first call of a burst only brings the graph back into the caches.
+            self.belongs += [False] + [True] * self._counts[name]

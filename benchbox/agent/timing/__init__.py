@@ -1,0 +1,1 @@
+"""Timed calls on a processor: bursts, arrivals, and the sentinel between them."""

@@ -1,0 +1,1 @@
+"""Numbers from numbers: statistics, states, disturbances, change points, profile shares."""

@@ -1,0 +1,73 @@
+"""What calls that come at a rate take, beside calls in a row: the price of a processor asleep."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from benchbox.analysis import samples, stats
+from benchbox.analysis.samples import NS, Burst, Latency
+from benchbox.analysis.stats import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A case whose calls come `per_s` times a second.
+
+    `back_to_back` is its latency in the bursts of calls in a row that stand beside those at the
+    rate, `ratio` the latency at the rate over it, from the rounds that have both. `late_share` of
+    the calls at the rate took longer than a period.
+    """
+
+    per_s: float
+    back_to_back: Latency | None = None
+    ratio: Interval | None = None
+    late_share: float = 0.0
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Arrival":
+        """Return what a record holds."""
+        latency, ratio = data.get("back_to_back"), data.get("ratio")
+        return cls(
+            data["per_s"],
+            None if latency is None else Latency.from_json(latency),
+            None if ratio is None else Interval(**ratio),
+            data.get("late_share", 0.0),
+        )
+
+
+Rounds = dict[tuple[int, int], float]
+
+
+def shared(bursts: Sequence[Burst]) -> set[tuple[int, int]]:
+    """Return the rounds that have quiet calls at the rate and in a row."""
+    paced, beside = _rounds(bursts)
+    return paced.keys() & beside.keys()
+
+
+def _rounds(bursts: Sequence[Burst]) -> tuple[Rounds, Rounds]:
+    """Return the median latency of each round, in seconds, at the rate and in a row."""
+    return samples.round_medians(bursts), samples.round_medians(in_a_row(bursts))
+
+
+def in_a_row(bursts: Sequence[Burst]) -> list[Burst]:
+    """Return the bursts beside those at the rate, as ordinary ones."""
+    return [replace(burst, kind="ordinary") for burst in bursts if burst.kind == "beside"]
+
+
+def estimate(bursts: Sequence[Burst], per_s: float | None) -> Arrival | None:
+    """Return what the bursts of a case say of a rate; None where calls came at none.
+
+    No sentinel can run beside calls at a rate, so that slow states of the processor are in their
+    figures. Both kinds are judged alike here, by context switches alone: else the ratio would have
+    the slow states in it as well.
+    """
+    if per_s is None:
+        return None
+    every = [latency * NS for burst in samples.figures(bursts) for latency in burst.latencies_ns]
+    late = sum(latency > 1 / per_s for latency in every)
+    return Arrival(
+        per_s,
+        samples.estimate(in_a_row(bursts)),
+        stats.ratio_interval(*_rounds(bursts)),
+        late / len(every) if every else 0.0,
+    )

@@ -1,0 +1,60 @@
+"""How good a place to measure a device is, in plain words, and what would make it a better one."""
+
+from dataclasses import dataclass
+
+from benchbox.analysis.doctor import gpu, processor, settings
+from benchbox.analysis.doctor.observation import Finding, Severity, Watch, gather
+
+__all__ = ["Finding", "Report", "Severity", "Watch", "examine", "gather"]
+
+WORST_FIRST: tuple[Severity, ...] = ("poor", "fair", "good")
+VERDICTS: dict[Severity, str] = {
+    "good": "a good place to measure; figures should repeat",
+    "fair": "a fair place to measure; give runs time, and repeat what must be sure",
+    "poor": "a poor place to measure as it is; runs take long, and figures stay uncertain",
+}
+CHECKS = (
+    processor.speed,
+    processor.interruptions,
+    processor.programs,
+    processor.stolen,
+    processor.throttled,
+    processor.siblings,
+    processor.heat,
+    processor.memory,
+    processor.busy_before,
+    settings.governor,
+    settings.clock_limit,
+    settings.boost,
+    settings.quota,
+    settings.crowded,
+    settings.isolated,
+    settings.power,
+    settings.witnesses,
+    gpu.others,
+    gpu.held_down,
+    gpu.clock,
+    gpu.steadiness,
+    gpu.heat,
+    gpu.power_limit,
+    gpu.persistence,
+    gpu.parted,
+    gpu.witness,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The findings, worst first, and what they come to."""
+
+    severity: Severity
+    verdict: str
+    findings: tuple[Finding, ...]
+
+
+def examine(watch: Watch) -> Report:
+    """Return what was found; a machine is as good a place as its worst finding lets it be."""
+    found = [finding for check in CHECKS for finding in check(watch)]
+    found.sort(key=lambda finding: WORST_FIRST.index(finding.severity))
+    worst = found[0].severity if found else "good"
+    return Report(worst, f"{watch.place}: {VERDICTS[worst]}", tuple(found))

@@ -1,0 +1,129 @@
+"""Findings from how a machine is set up: clock, limits, power, what it lets be seen."""
+
+from collections.abc import Iterator
+
+from benchbox.analysis.doctor.observation import Finding, Watch, listed
+from benchbox.analysis.doctor.processor import UNLIMITED, UNSTEADY
+
+STEADY_GOVERNORS = ("performance", "userspace")
+LOWEST = "powersave"
+# To these drivers that governor is a hint about the whole range of clocks; to others it is the
+# lowest clock.
+OWN_RANGE = ("intel_pstate", "amd-pstate-epp")
+CPUFREQ = "/sys/devices/system/cpu/cpu*/cpufreq"
+PROFILE = "/sys/firmware/acpi/platform_profile"
+SLOW_PROFILES = ("low-power", "quiet", "cool")
+
+
+def governor(watch: Watch) -> Iterator[Finding]:
+    """Say what sets the clock, unless it holds it."""
+    changing = {
+        (each["governor"], each.get("driver"))
+        for each in watch.facts.get("cpus", ())
+        if each.get("governor", STEADY_GOVERNORS[0]) not in STEADY_GOVERNORS
+    }
+    for name, driver in sorted(changing, key=str):
+        lowest = name == LOWEST and driver not in OWN_RANGE
+        does = "holds the lowest clock" if lowest else "changes the clock with the load"
+        yield Finding(
+            "poor" if lowest else "fair",
+            f"The {name} governor {does}. Until the next start of the machine:",
+            f"echo performance | sudo tee {CPUFREQ}/scaling_governor",
+        )
+
+
+def clock_limit(watch: Watch) -> Iterator[Finding]:
+    """Say that the clock may not go as high as it could."""
+    for each in watch.facts.get("cpus", ()):
+        limit, top = each.get("limit_khz"), each.get("top_khz")
+        if limit and top and limit < top:
+            yield Finding(
+                "fair",
+                f"The clock is limited to {limit / 1e6:.3g} of {top / 1e6:.3g} GHz: steady, but "
+                "slower than the machine is. To lift that:",
+                f"echo {top} | sudo tee {CPUFREQ}/scaling_max_freq",
+            )
+            return
+
+
+def boost(watch: Watch) -> Iterator[Finding]:
+    """Say that boost can be turned off, where the speed was seen to change."""
+    found = watch.facts.get("boost", {})
+    unsteady = watch.speed is not None and 1 - watch.speed.steady > UNSTEADY[0]
+    if found.get("on") and unsteady:
+        off = "1" if found["file"].endswith("no_turbo") else "0"
+        yield Finding(
+            "fair",
+            "Boost is on, and how far it goes changes with heat and with what other cores do. "
+            "Without it figures are steadier, and slower than what users get:",
+            f"echo {off} | sudo tee {found['file']}",
+        )
+
+
+def quota(watch: Watch) -> Iterator[Finding]:
+    """Say what the container may use, where that is little."""
+    limit = watch.facts.get("quota_cpus")
+    if limit is not None and limit < len(watch.cpus) + 1:
+        yield Finding(
+            "poor" if limit < len(watch.cpus) else "fair",
+            f"Its container may use {limit:g} processors, and is stopped when it used more. Start "
+            f"it without such a limit: {UNLIMITED}.",
+        )
+
+
+def crowded(watch: Watch) -> Iterator[Finding]:
+    """Say that nothing is left for the rest of the system."""
+    if watch.usable and len(watch.usable) <= len(watch.cpus):
+        yield Finding(
+            "fair",
+            f"Its threads take every processor that is usable ({listed(watch.usable)}): whatever "
+            "else runs takes one of them.",
+        )
+
+
+def isolated(watch: Watch) -> Iterator[Finding]:
+    """Say that there are processors that the system leaves alone."""
+    free = watch.facts.get("isolated", ())
+    if not free:
+        return
+    if set(watch.cpus) <= set(free):
+        yield Finding("good", f"The system gives no other work to {watch.named}.")
+    elif len(free) >= len(watch.cpus):
+        chosen = ",".join(map(str, free[: len(watch.cpus)]))
+        yield Finding(
+            "fair",
+            f"The system gives no other work to processors {listed(free)}. To run there:",
+            f"benchbox run g2 --cpus {chosen}",
+        )
+
+
+def power(watch: Watch) -> Iterator[Finding]:
+    """Say that the machine saves power."""
+    if watch.facts.get("on_battery"):
+        yield Finding("poor", "It runs on its battery. Plug it in.")
+    profile = watch.facts.get("profile")
+    if profile in SLOW_PROFILES:
+        yield Finding(
+            "fair",
+            f"Its power profile is {profile}. Until the next start of the machine:",
+            f"echo performance | sudo tee {PROFILE}",
+        )
+
+
+def witnesses(watch: Watch) -> Iterator[Finding]:
+    """Say what of the clock and the temperature can be known."""
+    gauges = {"clock": "clock_khz", "temperature": "temperature_c"}
+    hidden = [name for name, key in gauges.items() if key not in watch.seen]
+    virtual = watch.facts.get("virtual")
+    what = "It is a virtual machine" if virtual else "It is a machine"
+    if len(hidden) == len(gauges):
+        yield Finding(
+            "fair",
+            f"{what} that shows neither clock nor temperature: why its speed changes cannot be "
+            "told, and only benchbox's own probe tells that it does.",
+        )
+    elif virtual:
+        yield Finding("fair", f"{what}: what its neighbours on the host do is not seen.")
+    else:
+        shown = [name for name in gauges if name not in hidden]
+        yield Finding("good", f"Its {' and '.join(shown)} can be read.")

@@ -1,0 +1,310 @@
+"""Raw samples, which of them are quiet, and the estimate that they give."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import compress, pairwise
+from statistics import median
+from typing import Any, Literal
+
+from benchbox.analysis import disturbances as analysis_disturbances
+from benchbox.analysis import stats
+from benchbox.analysis.states import Gate, Marks, Probe, State
+from benchbox.analysis.stats import Interval
+
+NS = 1e-9
+OPEN = Gate()
+# In a row; at a rate; in a row, to be set beside those of the same case at a rate.
+Kind = Literal["ordinary", "paced", "beside"]
+PAIRED = 1 / 3  # of the calls of a round, quiet, for it to count in a ratio
+QUEUED = 0.02  # of a burst, spent by threads of a pool waiting for a processor: twice the precision
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """Calls of one case in a row: latencies in ns, and what is known of what disturbed them.
+
+    `session` counts agent processes, `round` passes over the cases; `switches` are the involuntary
+    context switches in each call, None where the system does not count them. `marks` are readings
+    of a sentinel, each with the number of calls before it, and `probe` says of which; `stream_ns`
+    are those of the stream sentinel before and after the burst, `probed_ns` what all of them took.
+    `pool` says whether several threads worked, `seen` what else the system tells of the burst, and
+    `setting` what of the device was set otherwise than when the run began, and `tags` the causes of
+    disturbance found in all of it. Between calls that come at a rate the
+    processor slept, for `slept_ns` together.
+
+    On a GPU `spans_ns` has for each call what one like it took there by the GPU's own clock,
+    `enqueues_ns` what the host took to launch that, `copies_ns` calls with the copies of inputs and
+    outputs; `unheld` counts the spans with gaps in them, as launching them took too long, and
+    `cold` says whether the GPU's cache was flushed before each. `marks` and `stream_ns` are then
+    the GPU's, and `host_marks` those of the compute sentinel of the processor that launches.
+    """
+
+    session: int
+    round: int
+    latencies_ns: tuple[int, ...]
+    switches: tuple[int, ...] | None = None
+    marks: tuple[tuple[int, int], ...] = ()
+    probe: Probe = "compute"
+    stream_ns: tuple[int, ...] = ()
+    pool: bool = False
+    probed_ns: int = 0
+    seen: Mapping[str, float] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    kind: Kind = "ordinary"
+    slept_ns: int = 0
+    setting: Mapping[str, str] = field(default_factory=dict)
+    spans_ns: tuple[int, ...] = ()
+    enqueues_ns: tuple[int, ...] = ()
+    copies_ns: tuple[int, ...] = ()
+    unheld: int = 0
+    cold: bool = False
+    host_marks: tuple[tuple[int, int], ...] = ()
+
+    def quiet_ns(self, gate: Gate = OPEN, *, paired: bool = False) -> list[int]:
+        """Return the latencies of the calls that nothing is known to have disturbed.
+
+        No context switch, the sentinels on both sides in the gate's states. Threads of a pool that
+        wake up and then wait for a processor are not switched; a burst in which they did is none.
+        `paired` calls stand only beside others of their round: the level that the stream sentinel
+        shows is then the same for both.
+        """
+        return list(compress(self.latencies_ns, self.quiet(gate, paired=paired)))
+
+    def quiet(self, gate: Gate = OPEN, *, paired: bool = False) -> list[bool]:
+        """Return for each call whether it is quiet."""
+        if self._waited():
+            return [False] * len(self.latencies_ns)
+        counted = self.switches or [0] * len(self.latencies_ns)
+        steady = self.steady(gate, paired=paired)
+        return [calm and switches == 0 for calm, switches in zip(steady, counted, strict=True)]
+
+    def steady(self, gate: Gate, *, paired: bool = False, host: bool = True) -> list[bool]:
+        """Return for each call whether the sentinels beside it were in the gate's states.
+
+        Without the `host` only those of the GPU count: what it does by itself no processor slows.
+        """
+        level = paired or self._level(gate)
+        steady = [level] * len(self.latencies_ns)
+        watched = [(gate.of(self.probe), self.marks)]
+        watched += [(gate.host, self.host_marks)] if host else []
+        for state, marks in watched:
+            for first, last in _out_of(state, marks):
+                steady[first:last] = [False] * (last - first)
+        return steady
+
+    def _waited(self) -> bool:
+        """Return whether threads of a pool waited for a processor."""
+        in_a_row = self.kind != "paced"  # else threads wake up for every call
+        queued_ns = self.seen.get("queued_ns", 0)
+        return self.pool and in_a_row and queued_ns > QUEUED * self.duration_ns
+
+    def _level(self, gate: Gate) -> bool:
+        """Return whether the stream sentinel was in the gate's state.
+
+        The level that it shows lasts for seconds, and what disturbs a reading only adds to it, so
+        that the lower of two counts.
+        """
+        return not gate.stream or not self.stream_ns or gate.stream.holds(min(self.stream_ns))
+
+    @property
+    def duration_ns(self) -> int:
+        """What calls, also those of spans and with copies, and sentinels took together."""
+        return sum(map(sum, self._series)) + self.probed_ns
+
+    @property
+    def _series(self) -> tuple[tuple[int, ...], ...]:
+        return self.latencies_ns, self.spans_ns, self.copies_ns
+
+    def tagged(
+        self, gate: Gate, top_khz: float | None, top_gpu_mhz: float | None = None
+    ) -> "Burst":
+        """Return the burst with the causes of what disturbed it; the run's highest clocks help."""
+        own = _sides(gate.of(self.probe), [reading for _, reading in self.marks])
+        own |= _sides(gate.stream, sorted(self.stream_ns)[:1])
+        host = _sides(gate.host, [reading for _, reading in self.host_marks])
+        on_gpu = bool(self.spans_ns)
+        found = analysis_disturbances.tags(
+            self.seen,
+            (self.duration_ns + self.slept_ns) * NS,
+            None if self.switches is None else sum(self.switches),
+            slow="slow" in (host if on_gpu else own),
+            fast="fast" in (host if on_gpu else own),
+            top_khz=top_khz,
+            setting=self.setting,
+            gpu_slow=on_gpu and "slow" in own,
+            gpu_fast=on_gpu and "fast" in own,
+            top_gpu_mhz=top_gpu_mhz,
+            unheld=self.unheld > 0,
+        )
+        return replace(self, tags=found)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Burst":
+        """Return the burst that a record holds."""
+        switches = data.get("switches")
+        return cls(
+            session=data["session"],
+            round=data["round"],
+            latencies_ns=tuple(data["latencies_ns"]),
+            switches=None if switches is None else tuple(switches),
+            marks=tuple((index, reading) for index, reading in data.get("marks", ())),
+            probe=data.get("probe", "compute"),
+            stream_ns=tuple(data.get("stream_ns", ())),
+            pool=data.get("pool", False),
+            probed_ns=data.get("probed_ns", 0),
+            seen=data.get("seen", {}),
+            tags=tuple(data.get("tags", ())),
+            kind=data.get("kind", "ordinary"),
+            slept_ns=data.get("slept_ns", 0),
+            setting=data.get("setting", {}),
+            spans_ns=tuple(data.get("spans_ns", ())),
+            enqueues_ns=tuple(data.get("enqueues_ns", ())),
+            copies_ns=tuple(data.get("copies_ns", ())),
+            unheld=data.get("unheld", 0),
+            cold=data.get("cold", False),
+            host_marks=tuple((index, reading) for index, reading in data.get("host_marks", ())),
+        )
+
+
+def _out_of(state: State | None, marks: Marks) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of calls with a reading beside them that is not of this state."""
+    if state is None:
+        return
+    inside = state.holds
+    for (first, before), (last, after) in pairwise(marks):
+        if not (inside(before) and inside(after)):
+            yield first, last
+
+
+def _sides(state: State | None, readings: Iterable[int]) -> set[Literal["slow", "fast"]]:
+    """Return to which sides of a state there are readings."""
+    if state is None:
+        return set()
+    outside = [reading for reading in readings if not state.holds(reading)]
+    return {"slow" if reading > state.high_ns else "fast" for reading in outside}
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """What the samples of one case say, in seconds.
+
+    p50 and its interval come from the quiet samples, by medians per round; raw_p50, p90 and p99
+    from all of them. A percentile with too few samples for it is None, and so is an interval with
+    too few rounds. `sessions_p50_s` is the p50 of each agent process by itself, `within_sd` and
+    `between_sd` are the relative standard deviations of rounds in a process and of processes.
+    """
+
+    p50_s: float
+    ci_low_s: float | None
+    ci_high_s: float | None
+    p90_s: float | None
+    p99_s: float | None
+    raw_p50_s: float
+    min_s: float
+    samples: int
+    quiet_share: float | None
+    rounds: int
+    quiet_samples: int | None = None
+    sessions_p50_s: tuple[float, ...] = ()
+    within_sd: float | None = None
+    between_sd: float | None = None
+
+    @property
+    def interval(self) -> Interval | None:
+        """The interval of p50, in seconds."""
+        if self.ci_low_s is None or self.ci_high_s is None:
+            return None
+        return Interval(self.p50_s, self.ci_low_s, self.ci_high_s)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Latency":
+        """Return the estimate that a record holds; unknown fields are ignored."""
+        known = {name: data.get(name) for name in cls.__dataclass_fields__}
+        known["sessions_p50_s"] = tuple(data.get("sessions_p50_s", ()))
+        return cls(**known)  # type: ignore[arg-type]
+
+
+def tagged(bursts: Sequence[Burst], gate: Gate) -> list[Burst]:
+    """Return the bursts with the causes of what disturbed them."""
+    tops = (
+        max((burst.seen.get(name, 0.0) for burst in bursts), default=0.0) or None
+        for name in ("clock_khz", "gpu_sm_clock_mhz")
+    )
+    top_khz, top_gpu_mhz = tops
+    return [burst.tagged(gate, top_khz, top_gpu_mhz) for burst in bursts]
+
+
+def disturbances(bursts: Sequence[Burst], gate: Gate) -> dict[str, float]:
+    """Return for each cause the share of the bursts that bear it."""
+    counts = Counter(tag for burst in tagged(bursts, gate) for tag in burst.tags)
+    return {tag: count / len(bursts) for tag, count in counts.items()}
+
+
+def figures(bursts: Sequence[Burst]) -> list[Burst]:
+    """Return those bursts that the figures of a case come from."""
+    return [burst for burst in bursts if burst.kind != "beside"]
+
+
+def round_medians(
+    bursts: Sequence[Burst], gate: Gate = OPEN, *, paired: bool = False
+) -> dict[tuple[int, int], float]:
+    """Return the median of the quiet samples of each round, in seconds, by (session, round).
+
+    `paired` ones are for ratios alone. Of two networks in mirrored rounds, the ratio took twice as
+    many rounds and half the time to be as precise without the level of the stream sentinel, which
+    lasts for seconds and so for a whole round, and was the same within its interval. With a quiet
+    call or two among many a round is still a matter of chance; a third of them has to be quiet.
+    """
+    rounds: dict[tuple[int, int], list[int]] = {}
+    calls: Counter[tuple[int, int]] = Counter()
+    for burst in figures(bursts):
+        key = (burst.session, burst.round)
+        rounds.setdefault(key, []).extend(burst.quiet_ns(gate, paired=paired))
+        calls[key] += len(burst.latencies_ns)
+    fewest = PAIRED if paired else 0.0
+    return {
+        key: median(values) * NS
+        for key, values in rounds.items()
+        if values and len(values) >= fewest * calls[key]
+    }
+
+
+def estimate(bursts: Sequence[Burst], gate: Gate = OPEN) -> Latency | None:
+    """Return what the samples say, None when there is not one quiet sample among them."""
+    bursts = figures(bursts)
+    every = [latency * NS for burst in bursts for latency in burst.latencies_ns]
+    medians = round_medians(bursts, gate)
+    if not medians:
+        return None
+    interval = stats.median_interval(list(medians.values()))
+    quiet = sum(len(burst.quiet_ns(gate)) for burst in bursts)
+    sessions = _by_session(medians)
+    within, between = stats.components(list(sessions.values()))
+    return Latency(
+        p50_s=interval.value if interval else median(medians.values()),
+        ci_low_s=interval.low if interval else None,
+        ci_high_s=interval.high if interval else None,
+        p90_s=stats.percentile(every, 0.90, stats.P90_SAMPLES),
+        p99_s=stats.percentile(every, 0.99, stats.P99_SAMPLES),
+        raw_p50_s=median(every),
+        min_s=min(every),
+        samples=len(every),
+        quiet_share=quiet / len(every) if any(map(_is_watched, bursts)) else None,
+        rounds=len(medians),
+        quiet_samples=quiet,
+        sessions_p50_s=tuple(map(median, sessions.values())),
+        within_sd=within,
+        between_sd=between,
+    )
+
+
+def _is_watched(burst: Burst) -> bool:
+    return burst.switches is not None or bool(burst.marks)
+
+
+def _by_session(medians: Mapping[tuple[int, int], float]) -> dict[int, list[float]]:
+    sessions: dict[int, list[float]] = {}
+    for (session, _), value in sorted(medians.items()):
+        sessions.setdefault(session, []).append(value)
+    return sessions

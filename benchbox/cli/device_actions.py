@@ -1,0 +1,211 @@
+"""What `benchbox device` does."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from benchbox import devices
+from benchbox.agent.host import facts
+from benchbox.agent.host.machine import ranges
+from benchbox.cli import gpu_check, parsing
+from benchbox.cli.output import console
+from benchbox.cli.progress import Clock, Live
+from benchbox.devices import Device, last_seen, providers, registry
+from benchbox.devices.registry import Entry
+from benchbox.errors import DeviceError, UsageError
+from benchbox.report.conditions import LABELS
+from benchbox.report.tables import printable
+from benchbox.transports import client, open_agent, open_board
+from benchbox.transports.protocols import lacking
+
+MIB = 1 << 20
+LITTLE_FREE_BYTES = 256 * MIB  # ONNX Runtime, numpy and some graphs need less
+HOT_C = 75.0  # most boards begin to throttle at 80 to 85
+KHZ = 1000  # in a MHz
+LABEL = 14  # characters
+OF_ALL = ("throttled", "nvpmodel", "jetson_clocks")  # not of single processors
+
+
+def show() -> None:
+    """Print every device: what it is, and when it was last reached."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for header in ("device", "what it is", "last seen", "from"):
+        table.add_column(header, overflow="fold")
+    known = registry.entries()
+    for name, what in devices.names():
+        entry = known.get(name)
+        last = last_seen.last(entry.url) if entry else last_seen.Seen()
+        told = "\n".join(printable(each) for each in (what, last.what) if each)
+        file = "" if entry is None else str(entry.file)
+        table.add_row(printable(name), told, printable(last.at), printable(file))
+    console().print(table)
+
+
+def add(
+    name: str, url: str, python: str, threads: int | None, cpus: str | None, *, install: bool
+) -> None:
+    """Register a device; with `install`, put there what it lacks, and check it."""
+    entry = Entry(name, url, python, threads, parsing.one_choice(cpus))
+    if url == "local" and install:
+        raise UsageError(f"device {name!r} is this machine; --install is for others")
+    if url == "local" and name in devices.DEVICES:
+        devices.resolve(name)  # `arm` is a claim about this machine
+    known = registry.entries().get(name)
+    path = registry.add(entry)
+    if known is not None and replace(known, file=entry.file) != entry:
+        console(stderr=True).print(f"in place of: {registry.command(known)}", markup=False)
+    advice = "" if install else f"; try it: benchbox device check {name}"
+    console().print(f"{name} is in {path}{advice}", markup=False)
+    if install:
+        check(name, "", install=True, clean=False)
+
+
+def remove(name: str) -> None:
+    """Forget a device, and what was seen of it."""
+    entry = registry.entries().get(name)
+    path = registry.remove(name)
+    if entry is not None:
+        last_seen.forget(entry.url)
+    console().print(f"{name} is no longer in {path}", markup=False)
+
+
+def check(name: str, provider: str, *, install: bool, clean: bool) -> None:
+    """Print what a device is; raises DeviceError when it is not usable.
+
+    A `provider` that is named measures what a GPU does at best.
+    """
+    device = devices.resolve(name, provider=providers.named(provider) if provider else "")
+    if provider and not device.gpu:
+        raise UsageError(f"--provider: only for GPUs, and device {name!r} is none")
+    if device.gpu:
+        gpu_check.check(device, "--install" * install or "--clean" * clean)
+        return
+    if device.url:
+        is_busy = _look(device, install=install, clean=clean)
+    elif install or clean:
+        raise UsageError(f"device {name!r} is this machine; --install and --clean are for others")
+    else:
+        is_busy = False
+        here = {key: value for key, value in facts.read().items() if key != "free_bytes"}
+        _print(_rows(here))
+    stdout = console()
+    if is_busy:
+        stdout.print(f"{device.name} is in use: another benchbox is timing on it", markup=False)
+        return
+    with Live(console(stderr=True), 1) as live:
+        agent = open_agent(device, live.sending)
+    with agent:  # that it starts there is the better half of being ready
+        if reason := client.reason(agent):
+            _print([("emulation", reason)])
+    stdout.print(f"{device.name} is ready", markup=False)
+
+
+def _print(rows: Sequence[tuple[str, str]]) -> None:
+    for label, value in rows:
+        console().print(Text(f"{label:<{LABEL}} {printable(value)}"))
+
+
+def _look(device: Device, *, install: bool, clean: bool) -> bool:
+    """Print what a board says of itself; return whether another benchbox is timing on it.
+
+    Raises DeviceError where it lacks something.
+    """
+    stderr = console(stderr=True)
+    _prepare(device, stderr, install=install, clean=clean)
+    with open_board(device) as board:
+        told, lacks, is_busy = board.look(), board.lacks, board.is_busy
+    _print(_rows(told))
+    if told["free_bytes"] < LITTLE_FREE_BYTES and not clean:
+        stderr.print(
+            f"little space: benchbox device check {device.command_name} --clean makes some",
+            markup=False,
+        )
+    what = last_seen.describe(told.get("model"), told["machine"], told["clusters"])
+    last_seen.note(device.url, what)
+    if missing := _missing(device, told, lacks):
+        raise DeviceError(f"device {device.name!r}: {missing}")
+    return is_busy
+
+
+def _prepare(device: Device, stderr: Console, *, install: bool, clean: bool) -> None:
+    """Empty a board's folder, and put there what an agent needs, where asked for."""
+    if clean:
+        with open_board(device) as board:
+            stderr.print(f"removed {board.clean() / MIB:.0f} MB there")
+    if not install:
+        return
+    with open_board(device) as board:
+        if board.lacks or board.broken():
+            stderr.print("installing what an agent needs there")
+            with Clock(stderr) as clock:
+                board.install(clock.show)
+        elif board.brings_runtime:
+            stderr.print("nothing to install: no Python there, so that the native runner is sent")
+        else:
+            stderr.print("nothing to install: an agent has what it needs there")
+
+
+def _missing(device: Device, told: dict[str, Any], lacks: Sequence[str]) -> str:
+    """Return what keeps a board from being used, and what to do."""
+    devices.require_arm(device, told["machine"])
+    if lacks:
+        return lacking(lacks, told.get("bits"), device.command_name)
+    usable = [cpu for cluster in told["clusters"] for cpu in cluster["cpus"]]
+    named = set() if isinstance(device.cpus, str) else set(device.cpus)
+    absent = sorted(named - set(usable))
+    if absent or device.threads > len(usable):
+        return f"it has the processors {ranges(usable)}; register it with other --threads or --cpus"
+    return ""
+
+
+def _rows(told: dict[str, Any]) -> list[tuple[str, str]]:
+    versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
+    setting = told.get("setting", {})
+    narrow = ", 32-bit Python" if told.get("bits") == 32 else ""
+    rows = [
+        ("model", told.get("model", "not said")),
+        ("architecture", f"{told['machine']}, {told['system']}{narrow}"),
+        ("software", versions or "no Python: the native runner is pushed"),
+    ]
+    rows += _clusters(told["clusters"])
+    if (celsius := told.get("temperature_c")) is not None:
+        warm = "; it may throttle soon" if celsius >= HOT_C else ""
+        rows.append(("heat", f"{celsius:.0f} °C{warm}"))
+    rows += [(LABELS[name], setting[name]) for name in OF_ALL if name in setting]
+    if (free := told.get("free_bytes")) is not None:
+        little = "; large graphs may not fit" if free < LITTLE_FREE_BYTES else ""
+        rows.append(("free space", f"{free / MIB:.0f} MB{little}"))
+    return rows
+
+
+def _clusters(found: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return a row for each cluster, by the word that --cpus has for it; the fastest come first."""
+    if len(found) < 2:
+        return [("processors", _cluster(each)) for each in found]
+    words = ["big", *["middle"] * (len(found) - 2), "little"]
+    return [
+        (f"{word} cluster", f"CPU {_cluster(each)}")
+        for word, each in zip(words, found, strict=True)
+    ]
+
+
+def _cluster(cluster: dict[str, Any]) -> str:
+    khz, top_khz = cluster.get("khz"), cluster.get("top_khz")
+    governor, limit = cluster.get("governor"), cluster.get("limit")
+    parts = [ranges(cluster["cpus"])]
+    if "core" in cluster:
+        parts.append(cluster["core"])
+    if khz or top_khz:
+        clocks = [f"{each / KHZ:.0f}" for each in (khz, top_khz) if each]
+        parts.append(f"{' of '.join(clocks)} MHz")
+    if limit and top_khz and limit != f"{top_khz / KHZ:.0f} MHz":
+        parts.append(f"limited to {limit}")
+    if governor:
+        hint = "" if governor == "performance" else " (performance is steadier)"
+        parts.append(f"governor {governor}{hint}")
+    return ", ".join(parts)

@@ -1,0 +1,130 @@
+"""`benchbox doctor`."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Set
+from itertools import cycle, islice
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+from benchbox import devices, host
+from benchbox.analysis import doctor as diagnosis
+from benchbox.cli import parsing
+from benchbox.cli.defaults import Place, fitting
+from benchbox.cli.output import console
+from benchbox.errors import CaseError, DeviceError
+from benchbox.report.tables import printable
+from benchbox.transports import Agent, client, open_agent
+
+STYLES = {"good": "green", "fair": "yellow", "poor": "red"}
+INDENT = "      "  # the width of a severity, and two
+
+Used = dict[tuple[int, float], tuple[str, float]]  # by pid and start: name, processor time in s
+
+
+def doctor(
+    name: str, threads: int | None, cpus: str | None, seconds: float, typed: Set[str]
+) -> None:
+    """Watch a device for some seconds, then print how good a place to measure it is, and why."""
+    name, asked = parsing.one_device(name), Place(threads, [parsing.one_choice(cpus)], [""])
+    own = fitting(asked, name, typed)
+    device = devices.resolve(name, own.threads, own.cpus[0])
+    with open_agent(device, python_for="doctor") as agent:
+        client.require_real(agent, device.name, "speed to watch")
+        before = _used()
+        try:
+            looks, facts = _watch(agent, seconds, console(stderr=True))
+        except CaseError as error:
+            raise DeviceError(f"device {device.name!r}: {error}") from None
+        programs = _busiest(before, _used(), sum(look["seconds"] for look in looks))
+    is_here = not device.url  # of another machine nobody tells which programs run there
+    watch = diagnosis.gather(
+        looks,
+        facts,
+        programs if is_here else (),
+        host.usable_cpus() if is_here else (),
+        agent.hello["host"].get("gpu"),
+    )
+    _print(device.name, diagnosis.examine(watch), console())
+
+
+def _watch(
+    agent: Agent, seconds: float, stderr: Console
+) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
+    """Look at the agent's processors in turn, for a second at most each time."""
+    cpus = agent.hello["cpus"]
+    count = max(len(cpus), math.ceil(seconds))
+    looks: list[Mapping[str, Any]] = []
+    facts: Mapping[str, Any] = {}
+    if not stderr.is_terminal:
+        stderr.print(f"watching for {seconds:g} s")
+    with _progress(stderr, count) as show:
+        for cpu in islice(cycle(cpus), count):
+            show(len(looks), cpu)
+            look, facts = agent.look(cpu, seconds / count)
+            looks.append(look)
+    return looks, facts
+
+
+@contextlib.contextmanager
+def _progress(stderr: Console, count: int) -> Iterator[Callable[[int, int], None]]:
+    """Give what shows how far it is; nothing is drawn but then, as that would be felt."""
+    if not stderr.is_terminal:
+        yield lambda _done, _cpu: None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[at]}", markup=False),
+    )
+    with Progress(*columns, console=stderr, auto_refresh=False, transient=True) as bar:
+        task = bar.add_task("watching", total=count, at="")
+
+        def show(done: int, cpu: int) -> None:
+            bar.update(task, completed=done, at=f"processor {cpu}, look {done + 1} of {count}")
+            bar.refresh()
+
+        yield show
+
+
+def _used() -> Used:
+    """Return what every program but benchbox has used of the processors."""
+    own = psutil.Process()
+    ours = {own.pid, *(child.pid for child in own.children(recursive=True))}
+    used: Used = {}
+    for process in psutil.process_iter(["name", "cpu_times", "create_time"]):
+        info = process.info
+        if process.pid not in ours and info["cpu_times"] is not None:
+            times = info["cpu_times"]
+            key = process.pid, info["create_time"] or 0.0
+            used[key] = info["name"] or str(process.pid), times.user + times.system
+    return used
+
+
+def _busiest(before: Used, after: Used, seconds: float) -> list[tuple[str, float]]:
+    """Return the names of programs with their shares of one processor, the largest first."""
+    shares: dict[str, float] = {}
+    for key, (name, now) in after.items():
+        used = now - before.get(key, (name, 0.0))[1]
+        shares[name] = shares.get(name, 0.0) + max(0.0, used) / seconds
+    return sorted(shares.items(), key=lambda item: -item[1])
+
+
+def _print(device: str, report: diagnosis.Report, stdout: Console) -> None:
+    """Print the verdict, then the findings; a command stands on a line of its own."""
+
+    def say(text: Text) -> None:
+        stdout.print(text, soft_wrap=not stdout.is_terminal)
+
+    say(Text(f"{device}, {report.verdict}", f"bold {STYLES[report.severity]}"))
+    say(Text(""))
+    for finding in report.findings:
+        label = (finding.severity, STYLES[finding.severity])
+        say(Text.assemble(label, "  ", printable(finding.text)))
+        if finding.command:
+            # Wrapped by the terminal alone, so that it can be copied in one piece.
+            stdout.print(Text(INDENT + finding.command), soft_wrap=True)

@@ -1,0 +1,64 @@
+"""`benchbox export`."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from benchbox import __version__, runner
+from benchbox.cli.output import console
+from benchbox.cli.progress import Live
+from benchbox.cli.run import CASE_FAILED, find_all
+from benchbox.errors import StorageError
+from benchbox.export import Graph
+from benchbox.specs import Case, Selection
+
+MANIFEST = "manifest.json"
+
+
+def export(names: Sequence[str], selection: Selection, output: Path) -> None:
+    """Write every case's .onnx file and a manifest into `output`; exits 1 when one has none."""
+    found = find_all(names)
+    cases = runner.unfold(found, selection)
+    stderr = console(stderr=True)
+    with Live(stderr, len(cases)) as live:
+        graphs = runner.prepare(found, cases, live.exporting)
+    good = [(case, graph) for case in cases if isinstance(graph := graphs[case.key], Graph)]
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        entries = [_copy(case, graph, output) for case, graph in good]
+        manifest = {"benchbox": __version__, "graphs": entries}
+        (output / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    except OSError as error:
+        raise StorageError(f"{output}: cannot be written: {error.strerror}") from None
+    graphs_are = "1 graph" if len(good) == 1 else f"{len(good)} graphs"
+    stderr.print(f"{graphs_are} and {MANIFEST} in {output}", markup=False)
+    for case in cases:
+        if not isinstance(graphs[case.key], Graph):
+            stderr.print(f"failed: {case.key}: {graphs[case.key]}", style="red", markup=False)
+    if len(good) < len(cases):
+        raise typer.Exit(CASE_FAILED)
+
+
+def _copy(case: Case, graph: Graph, output: Path) -> dict[str, object]:
+    """Copy a graph and what lies beside it; return its entry in the manifest."""
+    name = f"{case.spec}-{case.name}{'-fp16' if case.halved else ''}"
+    stem = "".join(c if c.isalnum() or c in "-_.=," else "-" for c in name)
+    # Graphs with external data name it from inside, so they keep their file names in a folder each.
+    target = output / stem / graph.path.name if graph.beside else output / f"{stem}.onnx"
+    target.parent.mkdir(exist_ok=True)
+    for source in [graph.path.parent / name for name in graph.beside]:
+        shutil.copyfile(source, target.parent / source.name)
+    partial = target.with_suffix(".partial")
+    shutil.copyfile(graph.path, partial)
+    partial.replace(target)
+    return {
+        "file": str(target.relative_to(output)),
+        "spec": case.spec,
+        "case": case.name,
+        "args": dict(case.args),
+        "inputs": [str(tensor) for tensor in case.inputs],
+        **graph.facts(),
+    }

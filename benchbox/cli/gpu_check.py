@@ -1,0 +1,106 @@
+"""`benchbox device check` of a GPU: what it is, and what it does at best."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.text import Text
+
+from benchbox import host, records
+from benchbox.cli.output import console
+from benchbox.devices import Device, gpu_ceilings, gpu_options
+from benchbox.devices.providers import runs_modules
+from benchbox.errors import CaseError, DeviceError, UsageError
+from benchbox.report.tables import printable
+from benchbox.transports import open_agent, require_gpu
+
+GIB = 1 << 30
+TERA, GIGA = 1e12, 1e9
+PRODUCTS = {"fp32": "float32", "tf32": "TF32", "fp16": "float16"}
+# Of gpu_throttle_bits, as benchbox.agent.gpu.nvml has them.
+HELD = {
+    0x4: "its power limit",
+    0x8: "hardware slowdown",
+    0x20: "heat",
+    0x40: "heat",
+    0x80: "the power brake of its hardware",
+}
+
+
+def check(device: Device, option: str) -> None:
+    """Print what a GPU is, measure its ceilings, print and keep them; raises DeviceError."""
+    if option:
+        raise UsageError(f"{option}: for boards; of device {device.name!r} nothing is installed")
+    if not runs_modules(device.provider):
+        require_gpu(device)
+    stdout = console()
+    with open_agent(device) as agent:
+        facts, versions = agent.hello["host"]["gpu"], agent.hello["versions"]
+        try:
+            measured, seen = agent.ceilings()
+        except CaseError as error:
+            raise DeviceError(f"device {device.name!r}: {error}") from None
+    for label, value in [*_facts(facts), *_now(seen), *_ceilings(measured)]:
+        stdout.print(Text(f"{label:<13} {printable(value)}"))
+    identity = gpu_options.identity(facts, device.provider, versions)
+    is_kept = gpu_ceilings.save(identity, measured, records.now())
+    stdout.print(f"{device.name} is ready; {_shown(is_kept)}", markup=False)
+
+
+def _shown(is_kept: bool) -> str:
+    """Return whether tables will show the ceilings."""
+    if is_kept:
+        return "tables now show each case's share of these"
+    return (
+        f"tables cannot show each case's share of these, as {host.cache_folder()} cannot be written"
+    )
+
+
+def _facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    driver = f"driver {facts['driver']}, " if "driver" in facts else ""
+    rows = [
+        ("GPU", f"{facts['name']}, compute capability {facts['capability']}"),
+        ("software", f"{driver}CUDA {facts['runtime']} (the driver has {facts['driver_cuda']})"),
+        ("memory", f"{facts['memory_bytes'] / GIB:.1f} GiB"),
+    ]
+    if "top_sm_clock_mhz" in facts:
+        clocks = f"up to {facts['top_sm_clock_mhz']} MHz"
+        rows.append(("clocks", f"{clocks}, memory {facts.get('top_memory_clock_mhz', '?')} MHz"))
+    if "power_limit_w" in facts:
+        rows.append(("power limit", f"{facts['power_limit_w']:.0f} W"))
+    if "persistence" in facts:
+        off = "off: it starts anew for every program (nvidia-smi -pm 1)"
+        rows.append(("persistence", "on" if facts["persistence"] else off))
+    if "unseen" in facts:
+        rows.append(("not seen", facts["unseen"]))
+    return rows
+
+
+def _now(seen: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Return how the GPU is right after it was measured."""
+    rows = []
+    if "gpu_sm_clock_mhz" in seen:
+        rows.append(("clock now", f"{seen['gpu_sm_clock_mhz']:.0f} MHz"))
+    if "gpu_temperature_c" in seen:
+        rows.append(("heat", f"{seen['gpu_temperature_c']:.0f} °C"))
+    bits = int(seen.get("gpu_throttle_bits", 0))
+    if held := list(dict.fromkeys(word for bit, word in HELD.items() if bits & bit)):
+        rows.append(("held down by", ", ".join(held)))
+    if "gpu_other_processes" in seen:
+        count = int(seen["gpu_other_processes"])
+        rows.append(("others on it", _others(count)))
+    return rows
+
+
+def _others(count: int) -> str:
+    if not count:
+        return "none"
+    return "1 process; end it first" if count == 1 else f"{count} processes; end them first"
+
+
+def _ceilings(measured: Mapping[str, float]) -> list[tuple[str, str]]:
+    products = [
+        (f"{words} best", f"{measured[f'{name}_macs_per_s'] / TERA:.1f} T multiply-accumulates/s")
+        for name, words in PRODUCTS.items()
+    ]
+    moved = f"{measured['bytes_per_s'] / GIGA:.0f} GB/s read and written"
+    return [*products, ("memory best", moved)]

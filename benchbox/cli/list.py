@@ -1,0 +1,50 @@
+"""`benchbox list`."""
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from benchbox import devices, specs
+from benchbox.cli.output import console
+from benchbox.networks import catalogue
+from benchbox.report import formatting
+from benchbox.specs import Selection
+
+
+def show(section: str | None) -> None:
+    """Print what can be run and on what, or one of the two."""
+    stdout = console()
+    if section in (None, "blocks"):
+        table = _table("name", "cases", "what it times", "source")
+        for name in specs.bundled():
+            (spec,) = specs.find(name)
+            table.add_row(name, str(len(spec.cases(Selection()))), spec.title, spec.source)
+        stdout.print(table)
+    if section in (None, "networks"):
+        stdout.print(_networks())
+    if section in (None, "devices"):
+        table = _table("device", "what it is")
+        for name, what in devices.names():
+            table.add_row(name, what)
+        stdout.print(table)
+    if section is None:
+        stdout.print(
+            "`all` stands for every guideline, a family's bare name (ghostnetv2) for its x1_0. "
+            "Your own .toml, .onnx and builders: README."
+        )
+
+
+def _networks() -> Table:
+    """Return the networks with what papers print of them; nothing is built for it."""
+    table = _table("network", "params (M)", "FLOPs (M)", "top-1 (%)", "as published in")
+    for network in catalogue.NETWORKS.values():
+        paper = network.paper
+        sizes = map(formatting.as_printed, (paper.params_m, paper.macs_m))
+        table.add_row(network.name, *sizes, formatting.accuracy(paper.top1_percent), paper.source)
+    return table
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    return table

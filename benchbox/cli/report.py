@@ -1,0 +1,54 @@
+"""`benchbox report`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchbox import records
+from benchbox.cli.output import STDOUT, console, render, write
+from benchbox.errors import RecordError, UsageError
+from benchbox.records import Run
+
+
+def report(
+    runs: Sequence[str], format_: str, output: Path | None, results: Path, verbose: bool
+) -> None:
+    """Print or write the tables of runs; of the newest one when none is named."""
+    read = [records.read(path) for path in _paths(runs, results)]
+    stderr = console(stderr=True)
+    for run in read:
+        for warning in [*run.warnings, *_nothing(run)]:
+            stderr.print(f"Warning: {warning}", style="yellow", markup=False)
+    if format_ != "table":
+        write(output or STDOUT, render(read, format_))
+        return
+    if output not in (None, STDOUT):
+        raise UsageError("--output needs --format csv, markdown or json")
+    from benchbox.report.console import show_runs
+
+    show_runs(read, console(), verbose=verbose)
+
+
+def _nothing(run: Run) -> list[str]:
+    if run.records:
+        return []
+    return [f"{run.path}: it stopped before a case was finished; benchbox run --resume goes on"]
+
+
+def _paths(runs: Sequence[str], results: Path) -> list[Path]:
+    if not runs:
+        return [_newest(results, None)]
+    return [Path(run) if _is_path(run) else _newest(results, run) for run in runs]
+
+
+def _is_path(run: str) -> bool:
+    return run.endswith(".jsonl") or "/" in run
+
+
+def _newest(results: Path, name: str | None) -> Path:
+    folders = sorted(path for path in results.glob("*") if path.is_dir())
+    found = [records.latest(folder.parent, folder.name, name) for folder in folders]
+    paths = [path for path in found if path is not None]
+    if not paths:
+        what = "no run" if name is None else f"no run of {name!r}"
+        raise RecordError(f"{results}: {what} here; name a .jsonl file, or run something first")
+    return max(paths, key=lambda path: path.name[:16])

@@ -1,0 +1,57 @@
+"""`benchbox show`."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import typer
+
+from benchbox import runner
+from benchbox.cli.output import console
+from benchbox.cli.progress import Live
+from benchbox.cli.run import CASE_FAILED, find_all
+from benchbox.errors import CaseError
+from benchbox.export import Graph
+from benchbox.report.console import show_costs
+from benchbox.report.costs import CostRow
+from benchbox.specs import BlockSpec, Case, Selection
+
+
+def show(names: Sequence[str], selection: Selection) -> None:
+    """Print what every case costs; exits 1 when one has no graph."""
+    found = find_all(names)
+    cases = runner.unfold(found, selection)
+    with Live(console(stderr=True), len(cases)) as live:
+        graphs = runner.prepare(found, cases, live.exporting)
+    stdout = console()
+    for spec in {spec.name: spec for spec in found}.values():
+        own = [case for case in cases if case.spec == spec.name]
+        show_costs(_title(spec), [_row(spec, case, graphs[case.key]) for case in own], stdout)
+    if any(isinstance(graph, CaseError) for graph in graphs.values()):
+        raise typer.Exit(CASE_FAILED)
+
+
+def _title(spec: BlockSpec) -> str:
+    parts = [
+        spec.title,
+        spec.summary,
+        spec.source,
+        f"Assumed: {spec.assumed}" if spec.assumed else "",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _row(spec: BlockSpec, case: Case, graph: Graph | CaseError) -> CostRow:
+    figures = spec.figures(case.channels)
+    return CostRow(
+        case=case.name,
+        group=case.group,
+        reference=case.reference,
+        inputs=[str(tensor) for tensor in case.inputs],
+        cost=graph.cost.to_json() if isinstance(graph, Graph) else None,
+        args=case.args,
+        published=case.published,
+        published_unit=figures.unit if figures else None,
+        paper={name: value for name, value in asdict(case.paper).items() if value},
+        note=case.note,
+        reason="" if isinstance(graph, Graph) else str(graph),
+    )

@@ -1,0 +1,266 @@
+"""What to time on: a name of the command line resolved to a transport, a provider, threads."""
+
+import difflib
+import hashlib
+import importlib.util
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from benchbox import host
+from benchbox.devices import providers, registry
+from benchbox.devices.gpu_options import Driving
+from benchbox.devices.registry import Entry, Processors
+from benchbox.errors import DeviceError, UsageError
+
+Channels = Literal["gpu", "arm"]
+CPU_PROVIDER = providers.CPU
+SSH_PORT = 22
+GPU = re.compile(r"cuda(?::(\d{1,2}))?")
+ARM_MACHINES = ("aarch64", "arm64")
+DEVICES = {
+    "cpu": "this machine's processor",
+    "arm": "this machine's processor, where that is an ARM one",
+    "cuda": "this machine's first NVIDIA GPU; cuda:1 is its second",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A place to time graphs on; `channels` says which of a paper's channel sets fits it.
+
+    `url` is empty for this machine. It, `python` and `typed`, what a user called it, are for the
+    transport and for what is said to that user: no record holds them.
+    `gpu` is the one of this machine to run on, as `cuda:0`, empty for its processors; `driving`
+    says how it is driven.
+    """
+
+    name: str
+    provider: str
+    threads: int
+    channels: Channels
+    cpus: Processors = ()
+    url: str = ""
+    python: str = ""
+    gpu: str = ""
+    driving: Driving | None = None
+    typed: str = field(default="", compare=False)
+
+    @property
+    def command_name(self) -> str:
+        """What commands know it by: an address that has no name stands for itself."""
+        return self.typed or self.name
+
+    @property
+    def hardware(self) -> str:
+        """What two devices share that must not be timed at once, however its address is spelled."""
+        if not self.url.startswith("ssh:"):
+            return self.url
+        where = registry.address(self.url)
+        return f"ssh://{where.host.lower()}:{where.port or SSH_PORT}"
+
+    @property
+    def claims_arm(self) -> bool:
+        """Whether its name says that it is an ARM one, which is then asserted."""
+        return self.name in (_named("arm", each, self.provider) for each in ((), self.cpus))
+
+
+def resolve(
+    name: str,
+    threads: int | None = None,
+    cpus: Processors = (),
+    provider: str = "",
+    driving: Driving | None = None,
+) -> Device:
+    """Return the device that `name` stands for, with a provider in its name that is not its own.
+
+    Its own is ONNX Runtime's for processors, or for CUDA. `cpus` are the processors to run on, one
+    for each thread, or the cluster of them that is asked for; the device then has the cluster in
+    its name. Without `threads` there are as many threads as processors named, else one. What is not
+    given is taken from a registered device. `driving` is for GPUs alone.
+    Raises DeviceError when there is no such device, UsageError when this machine has no such
+    processors; what another machine has is only known when an agent runs there.
+    """
+    gpu = _gpu(name)
+    entry = Entry(name.replace(":", "-"), "local") if gpu else _entry(name)
+    default = providers.CUDA if gpu else CPU_PROVIDER
+    provider = provider or default
+    own = _named(entry.name, cpus, provider, default)
+    if not cpus and threads is None:
+        threads, cpus = entry.threads, entry.cpus
+    elif not cpus and (threads == entry.threads or isinstance(entry.cpus, str)):
+        cpus = entry.cpus
+    elif threads is None and isinstance(cpus, str):
+        threads = entry.threads
+    named = () if isinstance(cpus, str) else cpus
+    threads = threads if threads is not None else max(1, len(named))
+    is_here = entry.url == "local"
+    url = "" if is_here else entry.url
+    channels: Channels = "gpu" if gpu else "arm"
+    device = Device(own, provider, threads, channels, cpus, url, entry.python, gpu, typed=name)
+    _check_torch(device)
+    device = _driven(device, name, driving)
+    if is_here:
+        require_arm(device, platform.machine())
+        require_onnxruntime()
+        _check_threads(threads, named)
+    _check_pairs(threads, named)
+    return device
+
+
+def takes(device: Device, provider: str) -> bool:
+    """Return whether a device of this kind can be timed by a provider at all."""
+    if providers.runs_modules(provider):
+        return not device.url and (bool(device.gpu) or provider != providers.TORCH_CUDAGRAPH)
+    return bool(device.gpu) == (provider in providers.GPUS.values())
+
+
+def _driven(device: Device, name: str, driving: Driving | None) -> Device:
+    """Return a device with how its GPU is driven; raises UsageError for what does not fit it."""
+    provider = providers.short(device.provider)
+    is_known = device.provider in providers.GPUS.values()
+    if not device.gpu and is_known:
+        raise UsageError(f"--provider {provider}: GPUs are timed by --device cuda")
+    if not device.gpu:
+        return device
+    if not is_known and not providers.runs_modules(device.provider):
+        raise UsageError(f"--provider {provider}: not on GPUs; choose cuda, tensorrt or torch")
+    if device.threads != 1:
+        raise UsageError(
+            f"--threads {device.threads}: one thread drives --device {name}; leave it out"
+        )
+    return replace(device, driving=(driving or Driving()).by(device.provider))
+
+
+def _named(name: str, cpus: Processors, provider: str, default: str = CPU_PROVIDER) -> str:
+    """Return a device's name with the cluster and the provider in it that are not the default."""
+    own = f"{name}-{cpus}" if isinstance(cpus, str) else name
+    return own if provider == default else providers.beside(own, provider)
+
+
+def _gpu(name: str) -> str:
+    """Return the GPU that `cuda` or `cuda:1` stands for; empty for all else."""
+    match = GPU.fullmatch(name)
+    return "" if match is None else f"cuda:{match[1] or 0}"
+
+
+def _check_torch(device: Device) -> None:
+    """Raise DeviceError where PyTorch cannot be timed as it is asked for."""
+    if not providers.runs_modules(device.provider):
+        return
+    if device.url:
+        raise DeviceError(
+            f"device {device.name!r}: torch is timed on the machine that benchbox runs on; run it "
+            "on the board itself, or leave --provider out"
+        )
+    if not device.gpu:
+        try:
+            providers.require_gpu(device.provider)
+        except ValueError as error:
+            raise DeviceError(f"device {device.name!r}: {error}") from None
+
+
+def _entry(name: str) -> Entry:
+    """Return what a name of the command line stands for, registered or not."""
+    if name.startswith("ssh://"):
+        registry.address(name)
+        return Entry(shareable(name), name)
+    if name.startswith("adb:"):
+        registry.serial(name)
+        return Entry(shareable(name), name)
+    if name.startswith("cuda:"):
+        raise DeviceError(f"device {name!r}: write cuda, or cuda:1 for the second GPU")
+    entry = registry.find(name)
+    if entry is not None:
+        return entry
+    if name not in DEVICES:
+        raise DeviceError(_unknown(name))
+    return Entry(name, "local")
+
+
+def _unknown(name: str) -> str:
+    """Return what to write instead of a name that no device has."""
+    known = list(dict.fromkeys([*DEVICES, *registry.entries()]))
+    if ":" in name or "@" in name:
+        return (
+            f"unknown device {registry.masked(name)!r}: write an address as "
+            "ssh://[user@]host[:port] or adb://serial"
+        )
+    own = name if registry.NAME.fullmatch(name) else "NAME"
+    return (
+        f"unknown device {name!r}{_nearest(name, known)}; benchbox times on: {', '.join(known)}; "
+        f"a board gets a name by: benchbox device add {own} ssh://user@host"
+    )
+
+
+def shareable(url: str) -> str:
+    """Return a name for an unregistered address that tells neither host nor user nor serial."""
+    return f"{url[:3]}-{hashlib.sha256(url.encode()).hexdigest()[:6]}"
+
+
+def naming_python(device: Device, *, addressed: bool = True) -> str:
+    """Return the command that names another Python of a device, with or without its address."""
+    if not addressed:
+        return "benchbox device add NAME URL --python PATH"
+    known = registry.find(device.command_name) or Entry("NAME", device.url)
+    return registry.command(replace(known, python="PATH"))
+
+
+def require_arm(device: Device, machine: str) -> None:
+    """Raise DeviceError where a device named `arm` is none."""
+    if not device.claims_arm or machine.lower() in ARM_MACHINES:
+        return
+    if device.url:
+        raise DeviceError(
+            f"device {device.name!r}: it is {machine}, not an ARM one; give it another name"
+        )
+    raise DeviceError(
+        f"device 'arm': this machine is {machine}, not an ARM one; run benchbox on the "
+        "board itself, or `benchbox device add arm ssh://user@host` (a phone: adb://serial)"
+    )
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def require_onnxruntime() -> None:
+    """Raise DeviceError, with what to install, unless some ONNX Runtime is there."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise DeviceError(
+            "ONNX Runtime is not installed: pip install 'benchbox[cpu]' for processors "
+            "or 'benchbox[cuda]' for NVIDIA GPUs, one of the two"
+        )
+
+
+def _check_threads(threads: int, cpus: Sequence[int]) -> None:
+    usable = host.usable_cpus()
+    named = ",".join(map(str, cpus))
+    if wrong := sorted(set(cpus) - set(usable)):
+        raise UsageError(
+            f"--cpus {named}: no processor {wrong[0]} usable here; "
+            f"choose from {', '.join(map(str, usable))}"
+        )
+    if not 1 <= threads <= len(usable):
+        raise UsageError(
+            f"--threads {threads}: choose 1 to {len(usable)}, the processors usable here"
+        )
+
+
+def _check_pairs(threads: int, cpus: Sequence[int]) -> None:
+    named = ",".join(map(str, cpus))
+    if threads < 1:
+        raise UsageError(f"--threads {threads}: choose 1 or more")
+    if cpus and len(cpus) != threads:
+        each = "the thread" if threads == 1 else f"each of the {threads} threads"
+        raise UsageError(f"--cpus {named}: name one processor for {each}")
+
+
+def names() -> Sequence[tuple[str, str]]:
+    """Return every device name with what it is; raises UsageError for a file that is wrong."""
+    known = {name: entry.url for name, entry in registry.entries().items()}
+    unusable = {name: f"not usable: {why}" for name, why in registry.wrong().items()}
+    return list({**DEVICES, **known, **unusable}.items())

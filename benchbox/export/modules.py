@@ -1,0 +1,81 @@
+"""A case's nn.Module, built as a request says: equal requests give equal weights."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchbox import networks
+from benchbox.errors import CaseError, SpecError
+from benchbox.export.graph import SEED
+from benchbox.export.user_builder import resolve
+from benchbox.export.verify import check_finite
+from benchbox.specs import Builder, Case
+
+if TYPE_CHECKING:
+    import torch
+
+    from benchbox.export.verify import Array
+
+
+def recipe(case: Case) -> dict[str, object]:
+    """Return how the module of a case is built, as JSON types.
+
+    Raises CaseError for a case that is an .onnx file.
+    """
+    source = case.source
+    if not isinstance(source, Builder):
+        raise CaseError(f"{source.path.name} has no module; only ONNX Runtime runs an .onnx file")
+    return {
+        "reference": source.reference,
+        "file": None if source.path is None else str(source.path),
+        "args": dict(case.args),
+        "network": source.network,
+        "weights": None if source.weights is None else str(source.weights),
+        "halved": case.halved,
+    }
+
+
+def build(request: Mapping[str, Any]) -> "torch.nn.Module":
+    """Return the module of a `recipe` in eval mode, its weights drawn by one thread and one seed.
+
+    Raises SpecError for a builder that does not import or returns no module.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(SEED)
+    module = _module(request)
+    if not isinstance(module, torch.nn.Module):
+        kind = type(module).__name__
+        raise SpecError(f"builder {request['reference']!r} returned {kind}, not an nn.Module")
+    return module.eval()
+
+
+def _module(request: Mapping[str, Any]) -> object:
+    """Return what the builder makes, or a network with the weights of a checkpoint."""
+    if request["weights"] is not None:
+        return networks.create(request["network"], Path(request["weights"]))
+    return resolve(request["reference"], request["file"])(**request["args"])
+
+
+def arrays(result: object) -> list["Array"]:
+    """Return the tensors in what a module gave, as arrays; raises CaseError unless finite."""
+    outputs: list[Array] = [tensor.cpu().numpy() for tensor in tensors(result)]
+    check_finite(outputs)
+    return outputs
+
+
+def tensors(result: object) -> list["torch.Tensor"]:
+    """Return the tensors in what a module gave, in order."""
+    import torch
+    from torch.utils import _pytree
+
+    return [leaf for leaf in _pytree.tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+
+
+def call(module: "torch.nn.Module", feeds: Sequence["Array"]) -> list["Array"]:
+    """Return the module's outputs as arrays; raises CaseError unless all are finite."""
+    import torch
+
+    with torch.no_grad():
+        return arrays(module(*(torch.from_numpy(array) for array in feeds)))

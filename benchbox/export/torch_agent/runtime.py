@@ -1,0 +1,210 @@
+"""PyTorch as what runs graphs: its threads, and modules built, checked and bound to their input."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from benchbox.agent.gpu.device import Card
+from benchbox.agent.host import machine
+from benchbox.agent.host.counters import Seen
+from benchbox.agent.ort import inputs
+from benchbox.agent.runtime import GpuSession, Session
+from benchbox.agent.stdio import Message, Refusal
+from benchbox.devices import providers
+from benchbox.errors import BenchboxError
+from benchbox.export import modules
+from benchbox.export.torch_agent import cuda, torch_compile
+from benchbox.export.torch_agent.reference import Reference
+from benchbox.export.user_builder import own_modules
+from benchbox.export.verify import TOLERANCE, difference, half_difference
+
+if TYPE_CHECKING:
+    import torch
+
+    from benchbox.export.verify import Array
+
+GPU_TOLERANCE = 1e-3  # its libraries sum up in other orders, or transform convolutions
+PARALLEL = 1 << 20  # elements; operations on so many use every thread
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What calls a module, its input where it runs, and the same in the host's memory."""
+
+    call: Callable[[], object]
+    tensors: "list[torch.Tensor]"
+    sources: "list[torch.Tensor]"
+
+
+class TorchRuntime:
+    """PyTorch in eager mode, compiled, or captured, on a processor or on a GPU."""
+
+    def __init__(self) -> None:
+        """Wait for a `hello`."""
+        self.gpu: Card | None = None
+        self._reference = Reference()
+        self._modes = contextlib.ExitStack()
+        self._provider, self._gpu = providers.TORCH, ""
+        self._threads = 1
+        self._cpus: Sequence[int] = ()
+        self._usable = machine.usable_cpus()
+
+    def begin(self, request: Message, cpus: Sequence[int]) -> None:
+        """Import torch and bind its threads, one to each of `cpus`.
+
+        Raises ValueError where the provider or the GPU asked for cannot be had, RuntimeError where
+        a thread is not bound.
+        """
+        self._provider, self._gpu = request["provider"], request.get("gpu") or ""
+        self._threads, self._cpus = int(request["threads"]), cpus
+        if self._provider == providers.TORCH_COMPILE:
+            torch_compile.require()
+        # OpenMP makes and ends threads as operations need them; only it can bind each of them.
+        os.environ["OMP_PLACES"] = ",".join(f"{{{cpu}}}" for cpu in cpus)
+        os.environ["OMP_PROC_BIND"] = "close"
+        with machine.spread(cpus):  # it takes no place that whoever loads it may not run on
+            import torch
+
+            torch.set_num_interop_threads(1)
+            torch.set_num_threads(self._threads)
+        self._modes.enter_context(torch.inference_mode())
+        self._open(request)
+        self._check_pool()
+
+    def _open(self, request: Message) -> None:
+        if not self._gpu:
+            providers.require_gpu(self._provider)
+            return
+        cuda.require()
+        with self._anywhere():
+            self.gpu = cuda.opened(int(self._gpu.rpartition(":")[2]), request["driving"])
+
+    @contextmanager
+    def _anywhere(self) -> Iterator[None]:
+        """Let threads that a GPU's driver starts meanwhile run on all processors."""
+        others = [cpu for cpu in self._usable if cpu not in self._cpus]
+        with machine.spread([*self._cpus, *others]):
+            yield
+
+    def _check_pool(self) -> None:
+        """Let every thread work; raises RuntimeError unless each is bound to its processor."""
+        import torch
+
+        # As ONNX Runtime is told to; a thread has the mode of the one that made it.
+        torch.set_flush_denormal(True)
+        torch.zeros(PARALLEL).add_(1.0)
+        machine.check_pool(self._threads, self._cpus, [])
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of torch and of what it compiles with."""
+        import torch
+
+        found = {"torch": str(torch.__version__)}
+        if self.gpu:
+            found |= self.gpu.versions()
+        if self._provider == providers.TORCH_COMPILE:
+            found["compiler"] = torch_compile.compiler_version()
+        return found
+
+    def providers(self) -> list[str]:
+        """Return the one that was asked for: another needs another process."""
+        return [self._provider]
+
+    def look(self) -> Seen:
+        """Return what NVML tells of the GPU, nothing on a processor or without NVML."""
+        return self.gpu.look() if self.gpu else {}
+
+    def load(self, request: Message) -> Session:
+        """Build a module, call it, and compare it with its graph.
+
+        Raises Refusal when it cannot be built or is not equal; torch's own errors pass through.
+        """
+        try:
+            with own_modules():
+                return self._load(request) if self.gpu is None else self._placed(self.gpu, request)
+        except BenchboxError as error:
+            raise Refusal(str(error)) from None
+
+    def compare(self, request: Message, loaded: Session) -> None:
+        """Leave it: `load` has compared the module with the graph."""
+
+    def types(self, _: Message) -> None:
+        """Tell nothing: the module is in the type that was asked for."""
+
+    def _placed(self, gpu: Card, request: Message) -> GpuSession:
+        """Load a module on a GPU."""
+        cuda.release()
+        free = gpu.free_bytes()
+        with self._anywhere(), gpu.telling():
+            loaded = self._load(request)
+        assert isinstance(loaded, GpuSession), "on a GPU"
+        return replace(loaded, gpu_bytes=max(0, free - gpu.free_bytes()))
+
+    def _load(self, request: Message) -> Session:
+        start = time.perf_counter()
+        bound = self._bound(request)
+        load_s = time.perf_counter() - start
+        run = cuda.awaited(bound.call) if self.gpu else bound.call
+        start = time.perf_counter()
+        outputs = modules.arrays(run())
+        first_call_s = time.perf_counter() - start
+        expected = self._reference.outputs(request["path"], request["inputs"], request["seed"])
+        self._compare(request, outputs, expected)
+        told: list[dict[str, object]] = [
+            {"type": str(each.dtype), "shape": list(each.shape)} for each in outputs
+        ]
+        loaded = Session(run, load_s, first_call_s, finite=True, outputs=told)
+        return _on_gpu(loaded, bound) if self.gpu else loaded
+
+    def _compare(
+        self, request: Message, outputs: "Sequence[Array]", expected: "Sequence[Array]"
+    ) -> None:
+        if request["module"].get("halved"):
+            half_difference(expected, outputs)
+        else:
+            difference(outputs, expected, GPU_TOLERANCE if self._gpu else TOLERANCE)
+
+    def _bound(self, request: Message) -> Bound:
+        """Return the module, ready: compiled, or captured, where that is asked for."""
+        import torch
+
+        with torch.inference_mode(False):  # as an export does
+            module = modules.build(request["module"])
+            if request["module"].get("halved"):
+                module = module.half()
+        torch.set_num_threads(self._threads)
+        torch.set_flush_denormal(True)
+        device = torch.device(self._gpu or "cpu")
+        sources = [_tensor(each, request["seed"]) for each in request["inputs"]]
+        tensors = [each.to(device) for each in sources]
+        call = partial(module.to(device), *tensors)
+        if self._provider == providers.TORCH_COMPILE:
+            call = partial(torch_compile.compiled(module), *tensors)
+            call()
+        if self._provider == providers.TORCH_CUDAGRAPH:
+            return Bound(cuda.captured(call), tensors, sources)
+        return Bound(call, tensors, sources)
+
+
+def _on_gpu(loaded: Session, bound: Bound) -> GpuSession:
+    return GpuSession(
+        loaded.call,
+        loaded.load_s,
+        loaded.first_call_s,
+        loaded.finite,
+        loaded.outputs,
+        enqueue=bound.call,
+        run_with_copies=cuda.with_copies(bound.call, bound.tensors, bound.sources),
+    )
+
+
+def _tensor(tensor: Message, seed: int) -> "torch.Tensor":
+    import torch
+
+    array = inputs.make(tensor["name"], tensor["shape"], tensor["dtype"], seed)
+    return torch.from_numpy(array)

@@ -1,0 +1,55 @@
+"""Going on with a run that stopped: which file it is, whether it is the same run, what it lacks."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchbox import records
+from benchbox.devices import gpu_options
+from benchbox.errors import RecordError, UsageError
+from benchbox.records import Context, Run
+
+# Samples taken under different values of these do not belong in one table.
+SAME = ("device", "provider", "threads", "cpus", "channels", "seed", "versions")
+SAME_PLAN = ("batch", "shapes", "weights", "dtype", "arrival_per_s", "sustained_s")
+SAME_DRIVING = tuple(gpu_options.OPTIONS)
+SAME_GPU = {"name": "GPU", "power_limit_w": "its power limit"}
+DIGITS = 12  # of a sha256 in a message
+SAME_HOST = ("machine", "cpu", "cpus", "kernel", "emulated")
+
+
+def previous(folder: Path, context: Context) -> Run:
+    """Return the newest run of the same name and device.
+
+    Raises UsageError when there is none, RecordError when it cannot be continued from here.
+    """
+    path = records.latest(folder, context.device, context.name)
+    if path is None:
+        place = folder / context.device
+        raise UsageError(f"--resume: {place} holds no run of {context.name}; run it first")
+    run = records.read(path)
+    differences = [*_differences(run.context, context)]
+    if differences:
+        raise RecordError(f"{path}: cannot be resumed: {'; '.join(differences)}")
+    return run
+
+
+def _differences(old: Context, new: Context) -> Sequence[str]:
+    pairs = [(name, getattr(old, name), getattr(new, name)) for name in SAME]
+    pairs += [(name, old.host.get(name), new.host.get(name)) for name in SAME_HOST]
+    pairs += [(f"spec {spec.name}", old.spec(spec.name).sha256, spec.sha256) for spec in new.specs]
+    plans = SAME_PLAN + SAME_DRIVING
+    pairs += [(name, old.plan.get(name) or None, new.plan.get(name) or None) for name in plans]
+    gpu, gpu_now = (each.host.get("gpu", {}) for each in (old, new))
+    pairs += [(label, gpu.get(name), gpu_now.get(name)) for name, label in SAME_GPU.items()]
+    return [
+        f"{name} was {_shown(was)} and is {_shown(now)} now"
+        for name, was, now in pairs
+        if was != now
+    ]
+
+
+def _shown(value: object) -> str:
+    """Return a value in a message; of checkpoints the beginning of their sha256."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {str(sha)[:DIGITS]}" for name, sha in value.items())
+    return "none" if value is None else repr(value)

@@ -1,0 +1,64 @@
+"""Columns that a comparison adds to its table: ratio, interval, FLOPs and verdict."""
+
+from collections.abc import Sequence
+
+from benchbox.analysis import stats
+from benchbox.analysis.stats import Verdict
+from benchbox.records import Context, Record, Run, known_macs
+
+MEASURED = ("ok", "imprecise")
+COLUMNS = {
+    "relative_ci_low": "Float64",
+    "relative_ci_high": "Float64",
+    "relative_macs": "Float64",
+    "verdict": "string",
+    "margin": "Float64",
+}
+
+
+def margin(context: Context) -> float | None:
+    """Return the margin of a comparison, None for any other run."""
+    value = context.plan.get("margin")
+    return None if value is None else float(value)
+
+
+def columns(contexts: Sequence[Context]) -> dict[str, str]:
+    """Return the columns that these runs need, with their types: all of them or none."""
+    return COLUMNS if any(margin(context) is not None for context in contexts) else {}
+
+
+def cells(run: Run, record: Record) -> dict[str, str | float | None]:
+    """Return the cells of a record, none in a run that is no comparison."""
+    if margin(run.context) is None:
+        return {}
+    ratio = record.relative
+    return {
+        "relative_ci_low": ratio.low if ratio else None,
+        "relative_ci_high": ratio.high if ratio else None,
+        "relative_macs": relative_macs(run, record),
+        "verdict": verdict(run, record),
+        "margin": margin(run.context),
+    }
+
+
+def verdict(run: Run, record: Record) -> Verdict | None:
+    """Return how a case stands to the reference; None for that itself, and where one failed."""
+    within = margin(run.context)
+    if within is None or record.case == record.reference:
+        return None
+    reference = run.record(f"{record.spec}:{record.reference}")
+    if any(each is None or each.status not in MEASURED for each in (record, reference)):
+        return None
+    return stats.verdict(record.relative, within)
+
+
+def is_unclear(run: Run) -> bool:
+    """Return whether a comparison could not tell some case from the reference."""
+    return any(verdict(run, record) == "UNCLEAR" for record in run.records)
+
+
+def relative_macs(run: Run, record: Record) -> float | None:
+    """Return the multiply-accumulates over those of the reference, None where not all count."""
+    reference = run.record(f"{record.spec}:{record.reference}")
+    ours, theirs = known_macs(record.cost), known_macs(reference.cost if reference else None)
+    return None if ours is None or not theirs else ours / theirs

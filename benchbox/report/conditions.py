@@ -1,0 +1,167 @@
+"""What a device was like while it was measured, in words: its processors, its setting, its heat."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from benchbox.agent.host.machine import ranges
+from benchbox.analysis import disturbances
+from benchbox.analysis.samples import figures
+from benchbox.devices import providers
+from benchbox.records import Context, Record
+from benchbox.records.cooldown import Cooldown
+from benchbox.report.text import by_text
+
+LABELS = {
+    "governor": "governor",
+    "limit": "clock limit",
+    "throttled": "throttling",
+    "nvpmodel": "power mode",
+    "jetson_clocks": "clocks",
+}
+AS_BUILT = {
+    providers.TORCH: "PyTorch's own module in eager mode, default memory layout",
+    providers.TORCH_COMPILE: "PyTorch's own module by torch.compile with its defaults, no freezing",
+    providers.TORCH_CUDAGRAPH: "PyTorch's own module as one captured CUDA graph",
+    providers.TENSORRT: "its nodes are fused to engines, which each process builds anew, by timing "
+    "kernels: another process may choose others",
+}
+FEW = 3  # footnotes of one kind that stand one by one
+SINGLE = "float"  # float32, in ONNX Runtime's words
+NOW = " now"  # ends what a board's firmware says of this moment
+
+
+def notes(context: Context, records: Sequence[Record]) -> list[str]:
+    """Return the footnotes that the records of a run need, each once."""
+    setting = context.host.get("setting", {})
+    waits = {each.session: each for record in records for each in record.cooldowns}
+    return [
+        *_as_built(context, records),
+        *_half(context, records),
+        *_unequal(context),
+        *_at_first(setting),
+        *_changes(setting, records),
+        *_lasting(records),
+        *_warm([waits[session] for session in sorted(waits)]),
+    ]
+
+
+def _as_built(context: Context, records: Sequence[Record]) -> Iterator[str]:
+    """Say in what that which ran differs from the graph."""
+    if context.provider not in AS_BUILT:
+        return
+    yield AS_BUILT[context.provider]
+    folded = any((record.graph or {}).get("batch_norm") == "folded" for record in records)
+    if folded and providers.runs_modules(context.provider):
+        yield "its batch norms are as in the module; the ONNX graph has them folded away"
+
+
+def _half(context: Context, records: Sequence[Record]) -> list[str]:
+    """Say where a float16 graph computed in another type, or that nobody tells."""
+    names = [record.case for record in records]
+    lines = by_text(names, [other_types(context, record) for record in records])
+    if len(lines) <= FEW:
+        return lines
+    worst = max(records, key=_share_single)
+    count = sum(_share_single(record) > 0 for record in records)
+    return [
+        f"{count} of {len(records)} cases compute in float32 here, between casts, for want of "
+        f"float16 kernels; most of all {worst.case}: {other_types(context, worst)}"
+    ]
+
+
+def other_types(context: Context, record: Record) -> str:
+    """Return how much of a float16 graph computed in float32, empty where nothing did."""
+    is_module = providers.runs_modules(context.provider)  # which computes in its own type
+    if record.dtype != "float16" or record.latency is None or is_module:
+        return ""
+    if record.types is None:
+        return "whether float16 or float32 kernels computed it is not told here"
+    single, total = record.types.get(SINGLE, 0), sum(record.types.values())
+    if not single:
+        return ""
+    how_many = "all" if single == total else f"{single} of {total}"
+    whole = ", so this is no latency of fp16 arithmetic" if single * 2 > total else ""
+    return (
+        f"{how_many} nodes computed in float32, between casts, for want of float16 kernels{whole}"
+    )
+
+
+def _share_single(record: Record) -> float:
+    types = record.types or {}
+    return types.get(SINGLE, 0) / max(1, sum(types.values()))
+
+
+def _unequal(context: Context) -> Iterator[str]:
+    """Say that threads ran on processors that are not alike."""
+    used = context.cpus[: context.threads]
+    parts = []
+    for cluster in context.host.get("clusters", ()):
+        if own := [cpu for cpu in used if cpu in cluster["cpus"]]:
+            parts.append(f"{len(own)} on {_cluster(cluster)}")
+    if len(parts) > 1:
+        yield f"its threads ran on unequal processors, and the slowest decides: {', '.join(parts)}"
+
+
+def _cluster(cluster: Mapping[str, Any]) -> str:
+    core = f" ({cluster['core']})" if "core" in cluster else ""
+    return f"{ranges(cluster['cpus'])}{core}"
+
+
+def _at_first(setting: Mapping[str, str]) -> Iterator[str]:
+    """Say what the board's firmware held down from the beginning."""
+    words = [each for each in setting.get("throttled", "").split(", ") if each.endswith(NOW)]
+    if words:
+        said = ", ".join(each.removesuffix(NOW) for each in words)
+        yield f"when the run began the board's firmware said: {said}"
+
+
+def _changes(setting: Mapping[str, str], records: Sequence[Record]) -> Iterator[str]:
+    """Say what was set otherwise in mid-run."""
+    changed: dict[str, dict[str, None]] = {}
+    for record in records:
+        for burst in record.bursts:
+            for name, words in burst.setting.items():
+                changed.setdefault(name, {})[words] = None
+    for name, later in changed.items():
+        first = f" from {setting[name]}" if name in setting else ""
+        label = LABELS.get(name, name)
+        yield f"while it was timed its {label} changed{first} to {', then to '.join(later)}"
+
+
+def _lasting(records: Sequence[Record]) -> Iterator[str]:
+    """Say what a GPU was under while samples that count were taken, however precise they are."""
+    for tag in disturbances.LASTING:
+        shares = {record.case: _share_under(tag, record) for record in records}
+        worth = {
+            case: share for case, share in shares.items() if share >= disturbances.WORTH_SAYING
+        }
+        if not worth:
+            continue
+        ends = dict.fromkeys(f"{end:.0%}" for end in (min(worth.values()), max(worth.values())))
+        seen, help_ = disturbances.WORDS[tag]
+        text = f"in {' to '.join(ends)} of the bursts that count {seen}; {help_}"
+        if len(shares) > len(worth) > FEW:
+            yield f"{len(worth)} of {len(shares)} cases: {text}"
+        else:
+            yield from by_text(list(shares), [text if case in worth else "" for case in shares])
+
+
+def _share_under(tag: disturbances.Tag, record: Record) -> float:
+    """Return of the bursts in which the GPU was in its usual state the share that bear a cause."""
+    kept = [b for b in figures(record.bursts) if any(b.steady(record.gate, host=False))]
+    return sum(tag in burst.tags for burst in kept) / max(1, len(kept))
+
+
+def _warm(waits: Sequence[Cooldown]) -> Iterator[str]:
+    """Say where the device did not cool down, or cannot say whether it did."""
+    if len(waits) > 1 and any(each.first_c is None for each in waits):
+        yield "it was given no time to cool down: the device shows no temperature"
+    late = [each for each in waits if not each.is_back]
+    if late:
+        worst = max(late, key=lambda each: each.end_c or 0.0)
+        count = len(waits) - 1  # the first has nothing to wait for
+        yield (
+            f"it had not cooled down before {len(late)} of {count} processes: {worst.end_c:.0f} °C "
+            f"after {worst.waited_s:.0f} s, {worst.first_c:.0f} °C before the first; "
+            "give it longer with --cooldown"
+        )

@@ -1,0 +1,81 @@
+"""The table as a file: CSV and JSON of its rows, Markdown of what the console prints."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from benchbox.records import Run
+from benchbox.report.multi_device import tables_of
+from benchbox.report.tables import Table, sections
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUOTED = re.compile(r'[,"\r\n]|^[=+\-@]')
+MARKDOWN = re.compile(r"([\\`*<\[|])")
+
+
+def to_csv(frame: "pd.DataFrame") -> str:
+    r"""Return the table as CSV by RFC 4180, but for its line ends, which are \n.
+
+    A cell that a spreadsheet could take for a formula is quoted, and otherwise left as it is.
+    """
+    lines = [[str(name) for name in frame.columns]]
+    lines += [["" if v is None else str(v) for v in row.values()] for row in _rows(frame)]
+    return encodable("".join(",".join(map(_csv_cell, line)) + "\n" for line in lines))
+
+
+def to_json(frame: "pd.DataFrame") -> str:
+    """Return the table as a list of row objects; what is not known is null."""
+    text = json.dumps(list(_rows(frame)), indent=2, ensure_ascii=False, allow_nan=False)
+    return encodable(text + "\n")
+
+
+def to_markdown(runs: Sequence[Run]) -> str:
+    """Return the console's tables as Markdown, each with where and by what it was measured."""
+    return tables_to_markdown(tables_of(runs))
+
+
+def tables_to_markdown(tables: Sequence[Table]) -> str:
+    """Return tables as Markdown, each with what stands above and below it."""
+    texts = ["\n".join(_markdown(table)).strip() for table in tables]
+    return "\n\n".join(texts) + "\n"
+
+
+def _rows(frame: "pd.DataFrame") -> Iterator[dict[str, object]]:
+    import pandas as pd
+
+    for row in frame.astype(object).to_dict("records"):
+        yield {str(name): None if pd.isna(value) else value for name, value in row.items()}
+
+
+def encodable(text: str) -> str:
+    """Return the text with lone surrogates spelled: file names can hold bytes that are no UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _csv_cell(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if QUOTED.search(text) else text
+
+
+def _markdown(table: Table) -> Iterator[str]:
+    yield f"## {_escaped(table.title)}\n"
+    yield _escaped("; ".join(table.about)) + "\n"
+    yield _line([column.header for column in table.columns])
+    yield "|" + "|".join(":--" if column.text else "--:" for column in table.columns) + "|"
+    for heading, cells in sections(table.groups, table.columns):
+        if heading:
+            yield f"| **{_escaped(heading)}** |" + " |" * (len(table.columns) - 1)
+        yield _line(cells)
+    yield ""
+    yield from (f"{_escaped(line)}\n" for line in (table.reading or "").splitlines())
+    yield from (f"- {_escaped(line)}" for line in (*table.lines, *table.notes))
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
+
+
+def _escaped(text: str) -> str:
+    return MARKDOWN.sub(r"\\\1", text)

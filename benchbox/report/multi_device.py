@@ -1,0 +1,189 @@
+"""One run on several devices: a column per device, the same graphs everywhere."""
+
+from collections.abc import Iterator, Sequence
+
+from benchbox.devices import providers
+from benchbox.records import Record, Run, SpecFacts
+from benchbox.report import claims, comparison, comparison_text, formatting, gpu
+from benchbox.report.tables import (
+    Column,
+    Table,
+    by_group,
+    flops,
+    heading,
+    measured_by,
+    memory,
+    p50,
+    printable,
+    relative_latency,
+    run_tables,
+    setting,
+    short_case,
+)
+
+PLANNED = ("margin", "batch", "shapes", "weights", "dtype")
+ON_GPU = (gpu.SPAN, gpu.SHARE)
+
+
+def tables_of(runs: Sequence[Run], *, verbose: bool = False) -> list[Table]:
+    """Return the tables of runs: one of all where they are one run on several devices.
+
+    With `verbose` the table of each device follows.
+    """
+    is_across = _is_across(runs)
+    together = [_table(runs, facts) for facts in _specs(runs)] if is_across else []
+    if together and not verbose:
+        return together
+    own = [table for run in runs for table in run_tables(run, verbose=verbose)]
+    return [*together, *own]
+
+
+def _specs(runs: Sequence[Run]) -> list[SpecFacts]:
+    """Return the facts of every spec that some run has a record of."""
+    found = {record.spec for run in runs for record in run.records}
+    return [facts for facts in runs[0].context.specs if facts.name in found]
+
+
+def _is_across(runs: Sequence[Run]) -> bool:
+    """Return whether these are the same calls in a row, each on a device of its own."""
+    devices = {run.context.device for run in runs}
+    differ = 1 < len(runs) == len(devices) and all(run.records for run in runs)
+    lasting = any(r.arrival or r.sustained for run in runs for r in run.records)
+    return differ and not lasting and len(set(map(_what, runs))) == 1 and _driven_alike(runs)
+
+
+def _driven_alike(runs: Sequence[Run]) -> bool:
+    """Return whether the GPUs among the devices differ in nothing but what their names tell.
+
+    That is their mode, and whether PyTorch makes the calls, by its own choice of convolutions.
+    What an option means nothing to is as good as any: it has None there.
+    """
+    driven = [run.context for run in runs if "mode" in run.context.plan]
+    by_graph = [each for each in driven if not providers.runs_modules(each.provider)]
+    alike = {"cache": driven, "tf32": driven, "conv_search": by_graph}
+    return all(
+        len({context.plan.get(name) for context in own} - {None}) <= 1
+        for name, own in alike.items()
+    )
+
+
+def _what(run: Run) -> tuple[str, ...]:
+    """Return what is measured in a run, and by which margin."""
+    context = run.context
+    plan = [str(context.plan.get(name)) for name in PLANNED]
+    return (context.name, context.channels, *(spec.sha256 for spec in context.specs), *plan)
+
+
+def _table(runs: Sequence[Run], facts: SpecFacts) -> Table:
+    own = [record for run in runs for record in run.records if record.spec == facts.name]
+    keys = list(dict.fromkeys(record.key for record in own))
+    unordered = [_first(runs, key) for key in keys]
+    known = [unordered[index] for index in by_group([record.group for record in unordered])]
+    keys = [record.key for record in known]
+    is_compared = comparison.margin(runs[0].context) is not None
+    ratios = [_relative_flops(runs, record) for record in known] if is_compared else []
+    return Table(
+        title=printable(facts.title),
+        about=tuple(_about(run) for run in runs),
+        columns=(
+            Column("case", tuple(short_case(r.case, r.group) for r in known), text=True),
+            Column("FLOPs (M)", tuple(flops(record.cost) for record in known)),
+            Column("memory (MB)", tuple(memory(record.cost) for record in known), drop=1),
+            *([Column("relative FLOPs", tuple(ratios))] if is_compared else []),
+            *(Column(f"{run.context.device} (ms)", _cells(run, keys)) for run in runs),
+            *(column for run in runs for column in _on_gpu(run, keys) if column.known),
+        ),
+        groups=tuple(heading(record.group) for record in known),
+        lines=tuple(
+            printable(f"{run.context.device}: {line}")
+            for run in runs
+            for line in claims.failures(run, facts)
+        ),
+        reading="\n".join(map(printable, _all_said(runs, facts))) or None,
+        notes=tuple(map(printable, _notes(runs, facts))),
+        elsewhere="--verbose and the CSV have all",
+    )
+
+
+def _all_said(runs: Sequence[Run], facts: SpecFacts) -> list[str]:
+    """Return what each run says in words, then what launching costs where a GPU has two modes."""
+    return [
+        *(line for run in runs for line in _said(run, facts)),
+        *(
+            f"{name}: {said}"
+            for name, graph, eager in _in_both_modes(runs)
+            if (said := gpu.in_both_modes(graph, eager, facts.name))
+        ),
+    ]
+
+
+def _in_both_modes(runs: Sequence[Run]) -> Iterator[tuple[str, Run, Run]]:
+    """Yield the name of each GPU that is there in both modes, and its runs in them."""
+    by_device = {run.context.device: run for run in runs if "mode" in run.context.plan}
+    for device, run in by_device.items():
+        name = device.removesuffix("-graph")
+        eager = by_device.get(f"{name}-eager")
+        if name != device and eager is not None:
+            yield name, run, eager
+
+
+def _said(run: Run, facts: SpecFacts) -> list[str]:
+    """Return what a run says in words; a comparison names its device in them itself."""
+    lines = (claims.sentence(run, facts) or "").splitlines()
+    is_named = comparison.margin(run.context) is not None
+    return lines if is_named else [f"{run.context.device}: {line}" for line in lines]
+
+
+def _first(runs: Sequence[Run], key: str) -> Record:
+    """Return the record of a case from the first run that has one with a cost, else any."""
+    found = [record for run in runs if (record := run.record(key)) is not None]
+    return next((record for record in found if record.cost is not None), found[0])
+
+
+def _relative_flops(runs: Sequence[Run], record: Record) -> str:
+    known = [comparison.relative_macs(run, record) for run in runs]
+    return next((formatting.ratio(macs) for macs in known if macs is not None), formatting.UNKNOWN)
+
+
+def _notes(runs: Sequence[Run], facts: SpecFacts) -> list[str]:
+    """Return the footnotes of all runs, each of one device alone with its name."""
+    by_run = [(run, claims.notes(run, facts, ON_GPU)) for run in runs]
+    common = [note for note in by_run[0][1] if all(note in notes for _, notes in by_run)]
+    own = [f"{r.context.device}: {n}" for r, notes in by_run for n in notes if n not in common]
+    return [*common, *own]
+
+
+def _about(run: Run) -> str:
+    return printable(f"{setting(run.context, run.records)}; {measured_by(run.context)}")
+
+
+def _on_gpu(run: Run, keys: Sequence[str]) -> list[Column]:
+    """Return the GPU's part in each latency, by a device's run."""
+    found = [run.record(key) for key in keys]
+    rows = [gpu.shown(run.context, record) if record else {} for record in found]
+    return [
+        Column(
+            f"{run.context.device}, {header}",
+            tuple(row.get(header, formatting.UNKNOWN) for row in rows),
+            drop=2 + index,
+        )
+        for index, header in enumerate(ON_GPU)
+    ]
+
+
+def _cells(run: Run, keys: Sequence[str]) -> tuple[str, ...]:
+    return tuple(_cell(run, run.record(key)) for key in keys)
+
+
+def _cell(run: Run, record: Record | None) -> str:
+    """Return p50, the ratio to the reference, and the verdict."""
+    if record is None or record.latency is None:
+        return formatting.UNKNOWN if record is None else record.status
+    beside = [relative_latency(record), comparison_text.verdict(run, record)]
+    words = " ".join(text for text in beside if text != formatting.UNKNOWN)
+    said = [
+        words if record.case != record.reference else "",
+        record.status if record.status != "ok" else "",
+    ]
+    known = ", ".join(filter(None, said))
+    return f"{p50(record)} ({known})" if known else p50(record)

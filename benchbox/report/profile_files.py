@@ -1,0 +1,129 @@
+"""Profiles as files: categories as CSV, the printed tables as Markdown, and all of it as JSON."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from benchbox import __version__
+from benchbox.analysis.profile import Node, Part, Profile
+from benchbox.report import files
+from benchbox.report.profile import Report, tables
+from benchbox.runner.profile import Outcome
+
+MILLI = 1e3
+HOST = ("system", "machine", "cpu")
+COLUMNS = (
+    "spec",
+    "case",
+    "device",
+    "provider",
+    "dtype",
+    "batch",
+    "threads",
+    "status",
+    "reason",
+    "category",
+    "nodes",
+    "time_ms",
+    "time_share",
+    "macs",
+    "macs_share",
+    "memory_access_bytes",
+    "memory_share",
+)
+
+
+def to_csv(report: Report) -> str:
+    """Return a row for each category of each case, and one for each case that has no profile."""
+    import pandas as pd
+
+    return files.to_csv(pd.DataFrame(_rows(report), columns=list(COLUMNS)))
+
+
+def to_markdown(report: Report) -> str:
+    """Return the printed tables as Markdown."""
+    return files.tables_to_markdown(tables(report))
+
+
+def to_json(report: Report) -> str:
+    """Return every node of every case, beside its categories; what is not known is null."""
+    hello: Mapping[str, Any] = next((each.hello for each in report.outcomes if each.hello), {})
+    document = {
+        "benchbox": __version__,
+        "created": report.created,
+        "device": report.device.name,
+        "provider": report.device.provider,
+        "threads": report.device.threads,
+        "cpus": hello.get("cpus"),
+        "host": {name: hello.get("host", {}).get(name) for name in HOST},
+        "versions": dict(hello.get("versions", {})),
+        "profiles": [_case(outcome) | _profile(outcome.profile) for outcome in report.outcomes],
+    }
+    return files.encodable(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def _rows(report: Report) -> Iterator[dict[str, object]]:
+    device = report.device
+    where = {"device": device.name, "provider": device.provider, "threads": device.threads}
+    for outcome in report.outcomes:
+        common = _case(outcome) | where
+        parts = outcome.profile.parts if outcome.profile else ()
+        yield from ([common | _part(part) for part in parts] or [common])
+
+
+def _case(outcome: Outcome) -> dict[str, object]:
+    case = outcome.case
+    return {
+        "spec": case.spec,
+        "case": case.name,
+        "dtype": case.dtype,
+        "batch": case.batch,
+        "status": "ok" if outcome.profile else "failed",
+        "reason": outcome.reason or None,
+    }
+
+
+def _profile(profile: Profile | None) -> dict[str, object]:
+    if profile is None:
+        return {}
+    without = profile.unoptimised_s
+    return {
+        "latency_ms": profile.latency_s * MILLI,
+        "unoptimised_latency_ms": None if without is None else without * MILLI,
+        "unoptimised_reason": profile.unoptimised_error or None,
+        "profiled_calls": profile.calls,
+        "profiler_slowdown": profile.slowdown,
+        "profiler_overhead_us_per_node": profile.overhead_s * 1e6,
+        "nodes_share_of_profiled_call": profile.covered,
+        "median_over_undisturbed_latency": profile.disturbance,
+        "nodes_in_file": profile.file_nodes,
+        "categories": [_part(part) for part in profile.parts],
+        "nodes": [_node(node) for node in profile.nodes],
+    }
+
+
+def _part(part: Part) -> dict[str, object]:
+    return {
+        "category": part.category,
+        "nodes": part.nodes,
+        "time_ms": part.time_s * MILLI,
+        "time_share": part.share,
+        "macs": part.macs,
+        "macs_share": part.macs_share,
+        "memory_access_bytes": part.memory_access_bytes,
+        "memory_share": part.memory_share,
+    }
+
+
+def _node(node: Node) -> dict[str, object]:
+    return {
+        "name": node.name,
+        "operator": node.operation.type,
+        "category": node.category,
+        "provider": node.provider,
+        "inputs": [list(each or ()) for each in node.operation.inputs],
+        "outputs": [list(each or ()) for each in node.operation.outputs],
+        "runs_per_call": node.count,
+        "time_ms": node.time_s * MILLI,
+        "time_share": node.share,
+    }

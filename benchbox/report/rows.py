@@ -1,0 +1,142 @@
+"""Records -> the FLOPs-vs-latency table, a row per case."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from benchbox.analysis.samples import Latency
+from benchbox.analysis.stats import Interval
+from benchbox.records import Context, Record, Run, known_macs, uncounted
+from benchbox.report import comparison, conditions, gpu, load_columns, published
+from benchbox.specs.labels import label_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DIGITS = 6  # of a figure in a file: more than any latency has, fewer than binary noise shows in
+
+# Column -> pandas dtype; nullable ones, so that unknown stays empty and whole numbers stay whole.
+COLUMNS = {
+    "spec": "string",
+    "case": "string",
+    "device": "string",
+    "provider": "string",
+    "dtype": "string",
+    "batch": "Int64",
+    "threads": "Int64",
+    "macs": "Int64",
+    "params": "Int64",
+    "memory_access_bytes": "Int64",
+    "latency_p50_ms": "Float64",
+    "latency_ci_low_ms": "Float64",
+    "latency_ci_high_ms": "Float64",
+    "latency_p90_ms": "Float64",
+    "latency_p99_ms": "Float64",
+    "images_per_s": "Float64",
+    "batches_per_s": "Float64",
+    "relative_latency": "Float64",
+    "published": "Float64",
+    "samples": "Int64",
+    "quiet_share": "Float64",
+    "status": "string",
+    "reason": "string",
+}
+
+
+def flops_vs_latency(runs: Sequence[Run]) -> "pd.DataFrame":
+    """Return a row per record: COLUMNS, then an `arg_*` column per label and argument.
+
+    Runs at a rate or under continuous load, networks of which a paper prints figures, comparisons,
+    and runs on a GPU add columns of their own, at the very end. A value that is not known is NA.
+    """
+    import pandas as pd
+
+    rows = [_row(run, record) for run in runs for record in run.records]
+    records = [record for run in runs for record in run.records]
+    dtypes = COLUMNS | {f"arg_{name}": "string" for name in _arguments(records)}
+    dtypes |= dict.fromkeys(
+        [*load_columns.columns(records), *published.columns(records)], "Float64"
+    )
+    dtypes |= comparison.columns([run.context for run in runs])
+    dtypes |= gpu.columns(runs)
+    # As objects first: pandas would make floats of whole numbers beside a missing one.
+    return pd.DataFrame(rows, columns=list(dtypes), dtype=object).astype(dtypes)
+
+
+def relative(record: Record) -> Interval | None:
+    """Return the latency over that of the group's reference, which itself is 1 once measured."""
+    if record.case == record.reference:
+        return None if record.latency is None else Interval(1.0, 1.0, 1.0)
+    return record.relative
+
+
+def rate(latency: Latency, count: int) -> Interval:
+    """Return `count` per latency, per second; without an interval all three are the value."""
+    span = latency.interval or Interval(latency.p50_s, latency.p50_s, latency.p50_s)
+    return Interval(count / span.value, count / span.high, count / span.low)
+
+
+def _arguments(records: Sequence[Record]) -> list[str]:
+    """Return the names of all labels and then of all other arguments, in the order they appear."""
+    labels = [name for record in records for name in record.labels]
+    return list(dict.fromkeys([*labels, *(name for record in records for name in record.args)]))
+
+
+def _row(run: Run, record: Record) -> dict[str, object]:
+    context, interval = run.context, relative(record)
+    further = {
+        **load_columns.cells(record),
+        **published.cells(record),
+        **comparison.cells(run, record),
+    }
+    further |= gpu.cells(context, record)
+    return {
+        "spec": record.spec,
+        "case": record.case,
+        "device": context.device,
+        "provider": context.provider,
+        "dtype": record.dtype,
+        "batch": record.batch,
+        "threads": context.threads,
+        "macs": known_macs(record.cost),
+        **_cost(record.cost or {}),
+        **({} if record.latency is None else _latency(record.latency, record.batch)),
+        "relative_latency": _rounded(interval.value if interval else None),
+        "published": record.published,
+        "status": record.status,
+        "reason": _reason(context, record),
+        **{f"arg_{name}": label_text(v) for name, v in {**record.args, **record.labels}.items()},
+        **{name: _rounded(v) if isinstance(v, float) else v for name, v in further.items()},
+    }
+
+
+def _cost(cost: Mapping[str, Any]) -> dict[str, object]:
+    return {name: cost.get(name) for name in ("params", "memory_access_bytes")}
+
+
+def _latency(latency: Latency, batch: int) -> dict[str, object]:
+    return {
+        "latency_p50_ms": _ms(latency.p50_s),
+        "latency_ci_low_ms": _ms(latency.ci_low_s),
+        "latency_ci_high_ms": _ms(latency.ci_high_s),
+        "latency_p90_ms": _ms(latency.p90_s),
+        "latency_p99_ms": _ms(latency.p99_s),
+        "images_per_s": _rounded(rate(latency, batch).value),
+        "batches_per_s": _rounded(rate(latency, 1).value),
+        "samples": latency.samples,
+        "quiet_share": _rounded(latency.quiet_share),
+    }
+
+
+def _reason(context: Context, record: Record) -> str:
+    operators = uncounted(record.cost)
+    missing = f"multiply-accumulates not counted for: {operators}" if operators else ""
+    types = conditions.other_types(context, record)
+    return "; ".join(text for text in (record.reason, missing, types) if text)
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else _rounded(seconds * 1e3)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.{DIGITS}g}")

@@ -1,0 +1,309 @@
+"""The printed tables, cell by cell: what console and Markdown share."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchbox.devices import gpu_options
+from benchbox.devices.providers import runs_modules
+from benchbox.records import Context, Record, Run, SpecFacts, uncounted
+from benchbox.report import claims, comparison, comparison_text, formatting, load_cells, load_text
+from benchbox.report import gpu as report_gpu
+from benchbox.report import text as report_text
+from benchbox.report.rows import rate, relative
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: `text` is left-aligned and may wrap; figures never do.
+
+    `drop` says in which order a narrow terminal loses columns, 0 that it always keeps this one.
+    """
+
+    header: str
+    cells: tuple[str, ...]
+    text: bool = False
+    drop: int = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether there is anything in it."""
+        return any(cell != formatting.UNKNOWN for cell in self.cells)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What is printed about one spec.
+
+    `about` stands under the title, and `groups` has the heading that each row is under. `lines` are
+    the cases without figures, `elsewhere` says how to get a column that was left out.
+    """
+
+    title: str
+    about: tuple[str, ...]
+    columns: tuple[Column, ...]
+    groups: tuple[str, ...]
+    lines: tuple[str, ...] = ()
+    reading: str | None = None
+    notes: tuple[str, ...] = ()
+    elsewhere: str = "the CSV has all"
+
+
+def sections(groups: Sequence[str], columns: Sequence[Column]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each row's cells, with its heading where a new group begins and else with none."""
+    before = ""
+    for index, group in enumerate(groups):
+        yield group if group != before else "", [column.cells[index] for column in columns]
+        before = group
+
+
+def run_tables(run: Run, *, verbose: bool = False) -> list[Table]:
+    """Return one table per spec that has records."""
+    names = [spec.name for spec in run.context.specs] + [record.spec for record in run.records]
+    facts = [run.context.spec(name) for name in dict.fromkeys(names)]
+    return [
+        _run_table(run, each, verbose)
+        for each in facts
+        if any(record.spec == each.name for record in run.records)
+    ]
+
+
+def printable(text: str) -> str:
+    """Return the text as one line: breaks become spaces, other control characters are spelled."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
+def short_case(case: str, group: str) -> str:
+    """Return a case's name without the labels that are in the heading of its group.
+
+    The name of a case without a group is left as it is: it can be that of a file.
+    """
+    parts, labels = case.split(","), group.split(",")
+    own = [part for part in parts if part not in labels]
+    if not group or not own or len(own) == len(parts):
+        return printable(case)
+    return printable(", ".join(own))
+
+
+def heading(group: str) -> str:
+    """Return `scale 1` for the group `scale=1`."""
+    return printable(report_text.group(group))
+
+
+def by_group(groups: Sequence[str]) -> list[int]:
+    """Return the order of rows in which groups stay together."""
+    first = {group: index for index, group in reversed(list(enumerate(groups)))}
+    return sorted(range(len(groups)), key=lambda index: first[groups[index]])
+
+
+def flops(cost: Mapping[str, Any] | None) -> str:
+    """Return FLOPs (M), marked where they are only a lower bound."""
+    if cost is None:
+        return formatting.UNKNOWN
+    return ("≥ " if uncounted(cost) else "") + formatting.millions(cost["macs"])
+
+
+def memory(cost: Mapping[str, Any] | None) -> str:
+    """Return the memory access in MB."""
+    return formatting.millions(cost.get("memory_access_bytes") if cost else None)
+
+
+def _run_table(run: Run, facts: SpecFacts, verbose: bool) -> Table:
+    unordered = [record for record in run.records if record.spec == facts.name]
+    records = [unordered[index] for index in by_group([record.group for record in unordered])]
+    sentence = claims.sentence(run, facts)
+    return Table(
+        title=printable(facts.title),
+        about=(setting(run.context, records), measured_by(run.context)),
+        columns=tuple(_columns(run, facts, records, verbose)),
+        groups=tuple(heading(record.group) for record in records),
+        lines=tuple(printable(line) for line in claims.failures(run, facts)),
+        reading="\n".join(map(printable, (sentence or "").splitlines())) or None,
+        notes=tuple(printable(note) for note in claims.notes(run, facts)),
+    )
+
+
+def setting(context: Context, records: Sequence[Record]) -> str:
+    """Return where and how the records were measured."""
+    batches = ", ".join(dict.fromkeys(str(record.batch) for record in records))
+    how = gpu_options.words(context.plan) or [formatting.threads(context.threads)]
+    types = report_gpu.types(record.dtype for record in records)
+    parts = (context.device, context.provider, *how, f"batch {batches}", *types)
+    return printable(", ".join([*parts, *load_text.setting(records)]))
+
+
+def measured_by(context: Context) -> str:
+    """Return the processor or the GPU, the versions and the day."""
+    name, key = (
+        ("torch",) * 2 if runs_modules(context.provider) else ("ONNX Runtime", "onnxruntime")
+    )
+    runtime, engines = (context.versions.get(each) for each in (key, "tensorrt"))
+    parts = [
+        _hardware(context),
+        f"{name} {runtime}" if runtime else "",
+        f"TensorRT {engines}" if engines else "",
+        f"benchbox {context.benchbox}",
+        context.created.partition("T")[0],
+    ]
+    return printable(", ".join(part for part in parts if part))
+
+
+def _hardware(context: Context) -> str:
+    gpu = context.host.get("gpu")
+    if gpu is None:
+        return str(context.host.get("cpu", ""))
+    driver = f", driver {gpu['driver']}" if "driver" in gpu else ""
+    return f"{gpu['name']}{driver}, CUDA {gpu['runtime']}"
+
+
+def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: bool) -> list[Column]:
+    def column(header: str, cell: Callable[[Record], str], drop: int = 0) -> Column:
+        return Column(header, tuple(cell(record) for record in records), drop=drop)
+
+    compared = load_text.compared(records)
+    versus = comparison.margin(run.context) is not None
+    others = [record for record in records if record.case != record.reference]
+    has_paper = compared and any(_paper(run, record) != formatting.UNKNOWN for record in others)
+    failed = any(record.status != "ok" for record in records)
+    paced = any(record.arrival for record in records)
+    images = formatting.per_second(facts.published_unit)
+    last = 4 + len(DETAILS)  # after the others that can be left out
+    details = [column(*detail, drop=last - i) for i, detail in enumerate(DETAILS)]
+    columns = [
+        Column("case", tuple(short_case(r.case, r.group) for r in records), text=True),
+        column("FLOPs (M)", lambda r: flops(r.cost)),
+        column("memory (MB)", lambda r: memory(r.cost), drop=3),
+        column(load_cells.p50_header(records), p50),
+        *(column(*load) for load in load_cells.columns(records)),
+        *([] if paced else [column(images, lambda r: _throughput(r, facts), drop=2)]),
+        *(_comparison(run, records) if versus else []),
+        *([column("relative", relative_latency)] if compared and not versus else []),
+        *([column(_paper_header(records), lambda r: _paper(run, r), 4)] if has_paper else []),
+        column("top-1, paper (%)", _top1, drop=4),
+        column("quiet share", _quiet_share, drop=1),
+        *_on_gpu(run, records),
+        *(details if verbose else []),
+        *([Column("status", tuple(r.status for r in records), text=True)] if failed else []),
+    ]
+    return [column for column in columns if column.known or not column.drop]
+
+
+def _on_gpu(run: Run, records: Sequence[Record]) -> list[Column]:
+    """Return what is known of the GPU's part in each latency."""
+    rows = [report_gpu.shown(run.context, record) for record in records]
+    return [
+        Column(header, tuple(row[header] for row in rows), drop=1) for header in report_gpu.HEADERS
+    ]
+
+
+def p50(record: Record) -> str:
+    """Return the median latency in ms with the half-width of its interval."""
+    if record.latency is None:
+        return formatting.UNKNOWN
+    p50, interval = record.latency.p50_s, record.latency.interval
+    return formatting.estimate(
+        p50 * formatting.MILLI, formatting.width(interval) * formatting.MILLI
+    )
+
+
+def _throughput(record: Record, facts: SpecFacts) -> str:
+    if record.latency is None:
+        return formatting.UNKNOWN
+    count = 1 if facts.published_unit == "batches_per_s" else record.batch
+    interval = rate(record.latency, count)
+    return formatting.figure(interval.value, formatting.width(interval))
+
+
+def relative_latency(record: Record) -> str:
+    """Return the latency over the reference's."""
+    interval = relative(record)
+    return (
+        formatting.UNKNOWN
+        if interval is None
+        else formatting.ratio(interval.value, formatting.width(interval))
+    )
+
+
+def _comparison(run: Run, records: Sequence[Record]) -> list[Column]:
+    """Return FLOPs and latency over the reference's, and the verdict; none where one failed."""
+    verdict = [comparison_text.verdict(run, record) for record in records]
+    is_known = [
+        v != formatting.UNKNOWN or r.case == r.reference
+        for v, r in zip(verdict, records, strict=True)
+    ]
+    ratio = [
+        relative_latency(r) if k else formatting.UNKNOWN
+        for r, k in zip(records, is_known, strict=True)
+    ]
+    within = [
+        _interval(r) if k else formatting.UNKNOWN for r, k in zip(records, is_known, strict=True)
+    ]
+    return [
+        Column("relative FLOPs", tuple(_relative_flops(run, record) for record in records), drop=4),
+        Column("relative", tuple(ratio)),
+        Column("95% interval", tuple(within), drop=5),
+        Column("verdict", tuple(verdict), text=True),
+    ]
+
+
+def _interval(record: Record) -> str:
+    """Return the ends of the ratio to the reference."""
+    is_reference = record.case == record.reference
+    return (
+        formatting.UNKNOWN
+        if is_reference or not record.relative
+        else formatting.bounds(record.relative)
+    )
+
+
+def _relative_flops(run: Run, record: Record) -> str:
+    macs = comparison.relative_macs(run, record)
+    return formatting.UNKNOWN if macs is None else formatting.ratio(macs)
+
+
+def _paper(run: Run, record: Record) -> str:
+    reference = run.record(f"{record.spec}:{record.reference}")
+    ratio = None if reference is None else claims.paper_ratio(record, reference)
+    return formatting.UNKNOWN if ratio is None else formatting.ratio(ratio)
+
+
+def _paper_header(records: Sequence[Record]) -> str:
+    platforms = [claims.platform(record) for record in records if record.published is not None]
+    return ", ".join(text for text in ("paper", *platforms[:1]) if text)
+
+
+def _top1(record: Record) -> str:
+    return formatting.accuracy(record.paper.get("top1_percent"))
+
+
+def _quiet_share(record: Record) -> str:
+    return formatting.percent(record.latency.quiet_share if record.latency else None)
+
+
+def _between(record: Record) -> float | None:
+    """Return by how much p50 differed between agent processes: largest over smallest, less 1."""
+    p50s = record.latency.sessions_p50_s if record.latency else ()
+    return max(p50s) / min(p50s) - 1 if len(p50s) > 1 else None
+
+
+# What --verbose adds; a narrow terminal loses these after the others, from the last one on.
+DETAILS: tuple[tuple[str, Callable[[Record], str]], ...] = (
+    ("raw p50 (ms)", lambda r: formatting.milliseconds(r.latency.raw_p50_s if r.latency else None)),
+    ("p90 (ms)", lambda r: formatting.milliseconds(r.latency.p90_s if r.latency else None)),
+    ("p99 (ms)", lambda r: formatting.milliseconds(r.latency.p99_s if r.latency else None)),
+    ("load (s)", lambda r: formatting.in_seconds(r.load_s)),
+    ("first call (ms)", lambda r: formatting.milliseconds(r.first_call_s)),
+    ("warmup calls", lambda r: formatting.whole(r.warmup_calls)),
+    ("peak memory (MB)", lambda r: formatting.millions(r.peak_bytes)),
+    ("GPU memory (MB)", lambda r: formatting.millions(r.gpu_bytes)),
+    (
+        "denormals",
+        lambda r: (
+            formatting.UNKNOWN if r.denormal_ratio is None else formatting.ratio(r.denormal_ratio)
+        ),
+    ),
+    ("between processes", lambda r: formatting.percent(_between(r))),
+    ("samples", lambda r: formatting.whole(r.latency.samples if r.latency else None)),
+    ("rounds", lambda r: formatting.whole(r.latency.rounds if r.latency else None)),
+)

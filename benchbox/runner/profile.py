@@ -1,0 +1,110 @@
+"""Profiles of cases: each in an agent of its own, beside what its operators cost on paper."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchbox.analysis.operators import Category, Operation, classify
+from benchbox.analysis.profile import PaperCosts, Profile, estimate
+from benchbox.devices import CPU_PROVIDER, Device
+from benchbox.errors import BenchboxError, CaseError, DeviceError
+from benchbox.export import Graph
+from benchbox.specs import Case, onnx_file
+from benchbox.transports import Agent, client
+
+SEED = 0  # of the inputs
+MOST_EVENTS = 40_000  # ONNX Runtime holds them all in memory, with 2 KB each
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A case with its profile, or why it has none; `hello` is what the agent said of the device."""
+
+    case: Case
+    profile: Profile | None
+    reason: str = ""
+    hello: Mapping[str, Any] = field(default_factory=dict)
+
+
+def require_processor(device: Device) -> None:
+    """Raise DeviceError for a device that is none of processors."""
+    if device.provider != CPU_PROVIDER:
+        raise DeviceError(
+            f"device {device.name!r}: only processors can be profiled, not {device.provider}; "
+            "profile with --device cpu"
+        )
+
+
+def outcomes(
+    cases: Sequence[Case],
+    graphs: Mapping[str, Graph | CaseError],
+    device: Device,
+    open_agent: Callable[[Device], Agent],
+    notify: Callable[[Case, float], None] = lambda *_: None,
+) -> Iterator[Outcome]:
+    """Profile one case after the other, each in an agent of its own: a crash is of that case alone.
+
+    `notify` hears which share of a case is done. Raises DeviceError for a device that is none of
+    processors, whose profiler sees kernels launched and not run, for an emulated one, and when no
+    agent starts for the first case; later that is a reason.
+    """
+    require_processor(device)
+    started = False
+    for case in cases:
+        graph = graphs[case.key]
+        if isinstance(graph, CaseError):
+            yield Outcome(case, None, str(graph))
+            continue
+        try:
+            with open_agent(device) as agent:
+                client.require_real(agent, device.name, "times to profile")
+                started = True
+                yield Outcome(case, _profile(agent, case, graph, notify), "", agent.hello)
+        except DeviceError as error:
+            if not started:
+                raise
+            yield Outcome(case, None, str(error))
+        except CaseError as error:
+            yield Outcome(case, None, str(error))
+
+
+def _profile(
+    agent: Agent, case: Case, graph: Graph, notify: Callable[[Case, float], None]
+) -> Profile:
+    nodes = sum(graph.cost.ops.values())
+    most_calls = MOST_EVENTS // max(1, nodes)
+    reply = agent.profile(
+        str(graph.path), case.inputs, SEED, most_calls, lambda share: notify(case, share)
+    )
+    if not reply["nodes"]:
+        raise CaseError("the profiler wrote down no node: optimisation left none to run")
+    return estimate(reply, nodes, paper_costs(case, graph))
+
+
+def paper_costs(case: Case, graph: Graph) -> PaperCosts:
+    """Return what the operators of each category cost by the file, empty where not all is known."""
+    from benchbox.costs.graph import Graph as Steps
+    from benchbox.costs.graph import Step, read
+    from benchbox.costs.inference import infer
+    from benchbox.costs.macs import Uncountable, macs
+    from benchbox.costs.memory import access_bytes
+
+    try:
+        model = onnx_file.read(graph.path)
+        steps = read(infer(model, {t.name: t.shape for t in case.inputs}).graph, {}).steps
+        by_category: dict[Category, list[Step]] = {}
+        for step, category in zip(steps, classify([_operation(s) for s in steps]), strict=True):
+            by_category.setdefault(category, []).append(step)
+        costs = {
+            category: (sum(map(macs, own)), access_bytes(Steps((), (), tuple(own))))
+            for category, own in by_category.items()
+        }
+    except (BenchboxError, Uncountable):
+        return {}
+    is_all = sum(count for count, _ in costs.values()) == graph.cost.known_macs
+    return costs if is_all else {}
+
+
+def _operation(step: Any) -> Operation:  # noqa: ANN401 - a Step, whose module is imported late
+    shapes = [[None if t is None else t.shape for t in ts] for ts in (step.inputs, step.outputs)]
+    return Operation(step.type.rpartition(":")[2], *shapes)

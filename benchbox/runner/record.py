@@ -1,0 +1,110 @@
+"""A case with its graph and samples as a record: nothing in it names this machine or its user."""
+
+import getpass
+import os
+import re
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+from benchbox.analysis import gpu_time, samples, stats
+from benchbox.analysis.samples import Burst
+from benchbox.analysis.states import Readings
+from benchbox.export import Graph
+from benchbox.records import Record
+from benchbox.specs import Case
+from benchbox.transports import Loaded
+
+LONGEST = 400  # characters of a reason; what a runtime has to say can fill a page
+
+
+def record(index: int, case: Case, graph: Graph | None) -> Record:
+    """Return the record of a case of which nothing is measured yet."""
+    facts = graph.facts() if graph else {}
+    cost = facts.pop("cost", None)
+    return Record(
+        index=index,
+        spec=case.spec,
+        case=case.name,
+        labels=dict(case.labels),
+        args=dict(case.args),
+        group=case.group,
+        reference=case.reference,
+        batch=case.batch,
+        dtype=case.dtype,
+        inputs=[str(tensor) for tensor in case.inputs],
+        status="skipped",
+        channels=case.channels,
+        published=case.published,
+        printed=dict(case.printed),
+        note=case.note,
+        paper={name: value for name, value in asdict(case.paper).items() if value},
+        graph=facts or None,
+        cost=cost,  # type: ignore[arg-type]
+    )
+
+
+def measured(
+    bare: Record,
+    bursts: Sequence[Burst],
+    reference: Sequence[Burst],
+    readings: Readings,
+    *,
+    paired: bool = False,
+) -> Record:
+    """Return the record with its samples, their estimate, and the ratio to the reference's.
+
+    `paired` says that rounds are mirrored.
+    """
+    gate = readings.gate
+    rounds, others = (
+        samples.round_medians(each, gate, paired=paired) for each in (bursts, reference)
+    )
+    latency = samples.estimate(bursts, gate)
+    return replace(
+        bare,
+        bursts=samples.tagged(bursts, gate),
+        latency=latency,
+        spans=gpu_time.estimate(bursts, gate, latency.p50_s if latency else None),
+        gate=gate,
+        state_shift=readings.shift,
+        host_shift=readings.host_shift,
+        relative=stats.ratio_interval(rounds, others),
+    )
+
+
+LOADING = tuple(field.name for field in fields(Loaded) if field.name != "rss_bytes")
+
+
+def loading(loaded: Loaded) -> dict[str, Any]:
+    """Return the fields of a record that say how its graph was loaded."""
+    return {name: getattr(loaded, name) for name in LOADING}
+
+
+def loaded(earlier: Record) -> Loaded | None:
+    """Return how the graph of an earlier record was loaded, None if it was not."""
+    if earlier.load_s is None or earlier.first_call_s is None:
+        return None
+    return Loaded(rss_bytes=None, **{name: getattr(earlier, name) for name in LOADING})
+
+
+def shareable(text: str) -> str:
+    """Return a reason without this machine's folders, its name, or its user's."""
+    for folder in (str(Path.cwd()), str(Path.home())):
+        if len(folder) > 1:
+            text = re.sub(rf"(?<![\w.]){re.escape(folder + os.sep)}", "", text)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    text = re.sub(r"(?<![\w.:/])/(?:[^\s/'\":,]+/)+", "", text)
+    for name in (socket.gethostname(), _user()):
+        if name and name not in ("root", "localhost"):
+            text = re.sub(rf"\b{re.escape(name)}\b", "…", text)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""

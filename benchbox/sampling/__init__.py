@@ -1,0 +1,1 @@
+"""Rounds, warm-up and stopping rules over a session and a clock that are handed in."""

@@ -1,0 +1,372 @@
+"""Interleaved rounds of bursts, warm-up by evidence, and when a case has enough of them.
+
+Cases of one group take turns in a random order that is new in each round, so that whatever the
+machine does meets all of them alike. This module knows samples, not models: a session is anything
+that times bursts, and the clock is handed in.
+"""
+
+import random
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import Protocol
+
+from benchbox.analysis import samples, stats
+from benchbox.analysis.samples import NS, OPEN, Burst, Kind
+from benchbox.analysis.states import Gate, Readings
+from benchbox.errors import AgentError
+from benchbox.sampling.plan import Plan, Rounds, lacking, spread, undecided
+from benchbox.sampling.session import Ask, Timed, asleep_s
+
+CHUNK_S = 0.5  # rounds are asked for in chunks this long, so that the parent sleeps in between
+MAX_CALLS = 50_000  # in a burst; of so many the agent times some
+WARM_S = 0.02
+WARM_BURSTS = 10  # a case that still gets faster after this many bursts is timed all the same
+WARM_GAIN = 0.02  # a burst this much faster than the best before it: not warm yet
+WARM_STILL = 2  # bursts in a row that must not be faster
+SLOW_S = 0.5  # calls longer than this come one to a burst
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A case by key, and the key of the case that it is set beside (its own for a reference).
+
+    A case that moves much memory for its arithmetic is watched by the stream probe.
+    """
+
+    key: str
+    reference: str
+    memory_bound: bool = False
+
+
+class Session(Protocol):
+    """What times bursts: an agent, or a test's stand-in."""
+
+    def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
+        """Yield the timed bursts (graph, calls, with stream probe) in order."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """One case on its way: its samples, whether it is warm, and how it ended.
+
+    `bursts` are all of its samples, those of earlier runs too where there are any. `rounds` are the
+    medians that p50 comes from, `paired` those for a ratio.
+    """
+
+    subject: Subject
+    latency_s: float = 0.001
+    bursts: list[Burst] = field(default_factory=list)
+    rounds: dict[tuple[int, int], float] = field(default_factory=dict)
+    paired: dict[tuple[int, int], float] = field(default_factory=dict)
+    warmup_calls: int = 0
+    warm_medians: list[float] = field(default_factory=list)
+    resting: bool = False
+    finished: bool = False
+    failure: str = ""
+    _gate: Gate = OPEN
+    _judged: int = 0
+
+    @property
+    def warm(self) -> bool:
+        """Whether the last bursts have stopped getting faster."""
+        medians = self.warm_medians
+        if len(medians) <= WARM_STILL:
+            return False
+        best = min(medians[:-WARM_STILL])
+        still = all(value >= best * (1 - WARM_GAIN) for value in medians[-WARM_STILL:])
+        return still or len(medians) >= WARM_BURSTS
+
+    def judge(self, gate: Gate, *, paired: bool = False) -> None:
+        """Take the medians of new rounds, or of all where the gate is another."""
+        if gate != self._gate:
+            self.rounds.clear()
+            self.paired.clear()
+            self._gate, self._judged = gate, 0
+        fresh = self.bursts[self._judged :]
+        self.rounds |= samples.round_medians(fresh, gate)
+        if paired:
+            self.paired |= samples.round_medians(fresh, gate, paired=True)
+        self._judged = len(self.bursts)
+
+
+class Sampler:
+    """The state of measuring some subjects; it outlives the session, which may crash."""
+
+    def __init__(
+        self,
+        subjects: Sequence[Subject],
+        plan: Plan,
+        *,
+        readings: Readings | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        notify: Callable[["Sampler"], None] = lambda _: None,
+    ) -> None:
+        self.plan = plan
+        self.cases = {subject.key: Progress(subject) for subject in subjects}
+        self.readings = readings or Readings()
+        self.stage = 0
+        self._stage_session: int | None = None  # the first of this stage
+        self._clock = clock
+        self._notify = notify
+        self._random = random.Random(plan.seed)
+        self._round = 0
+        self._started: float | None = None
+        self._in_flight: str | None = None
+        self._heard = 0.0
+        self._lost_s = 0.0
+
+    @property
+    def active(self) -> list[Progress]:
+        """The cases that are not finished."""
+        return [case for case in self.cases.values() if not case.finished]
+
+    @property
+    def awake(self) -> list[Progress]:
+        """The cases that still want rounds in this stage."""
+        return [case for case in self.active if not case.resting]
+
+    @property
+    def gate(self) -> Gate:
+        """The states of the processor in which samples count."""
+        return self.readings.gate
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the first session began, less those that were lost on agents that hung."""
+        return 0.0 if self._started is None else self._clock() - self._started - self._lost_s
+
+    @property
+    def in_time(self) -> bool:
+        """Whether this stage has time left."""
+        return self.elapsed_s < self.plan.stage_end_s(self.stage)
+
+    def begin(self, stage: int) -> None:
+        """Begin the part of the plan that belongs to one session; every case is awake again."""
+        self.stage = stage
+        for case in self.active:
+            case.resting = False
+        self._stage_session = None
+
+    def excuse(self, seconds: float) -> None:
+        """Leave out of the elapsed time what a session took to get ready."""
+        if self._started is not None:
+            self._lost_s += seconds
+
+    def fail(self, key: str, reason: str) -> None:
+        """End a case with a reason; its samples stay."""
+        self.cases[key].failure = reason
+        self.cases[key].finished = True
+
+    def put_off(self, key: str) -> float:
+        """Leave a case to another sampler, with its share of the time, in seconds.
+
+        A case without samples shares it with others that have none.
+        """
+        fresh = [other for other in self.cases.values() if not other.bursts]
+        sharing = len(self.cases) if self.cases[key].bursts else len(fresh)
+        share_s = self.plan.max_time_s / sharing
+        self.plan = replace(self.plan, max_time_s=self.plan.max_time_s - share_s)
+        del self.cases[key]
+        return share_s
+
+    def measure(self, session: Session, index: int) -> Iterator[Progress]:
+        """Warm every case up and time rounds; yield each case as it finishes or fails.
+
+        `index` numbers the session in the samples. Ends when no case wants more in this stage, or
+        at its time. An AgentError fails the case that was being timed, and is raised again.
+        """
+        self._heard = self._clock()
+        if self._started is None:
+            self._started = self._heard
+        if self._stage_session is None:
+            self._stage_session = index
+        for case in self.active:
+            case.warm_medians.clear()
+        try:
+            yield from self._warm_up(session)
+            while self.awake and self.in_time:
+                yield from self._chunk(session, index)
+        except AgentError as error:
+            self._lost_s += self._clock() - self._heard
+            if self._in_flight is not None:
+                self.fail(self._in_flight, str(error))
+                yield self.cases[self._in_flight]
+            raise
+
+    def _warm_up(self, session: Session) -> Iterator[Progress]:
+        while cold := [case for case in self.awake if not case.warm]:
+            if not self.in_time:
+                return
+            asks: list[Ask] = [(c.subject.key, self._calls(c, WARM_S, 1), False) for c in cold]
+            for timed in self._time(session, asks):
+                case = self.cases[timed.graph]
+                if timed.error:
+                    self.fail(timed.graph, timed.error)
+                    yield case
+                    continue
+                case.latency_s = median(timed.latencies_ns) * NS
+                case.warm_medians.append(case.latency_s)
+                case.warmup_calls += len(timed.latencies_ns)
+            self._notify(self)
+
+    def _chunk(self, session: Session, index: int) -> Iterator[Progress]:
+        """Time as many rounds as fit a chunk, then see which cases have enough."""
+        asks: list[Ask] = []
+        labels: list[dict[str, object]] = []
+        planned = 0.0
+        left_s = self.plan.stage_end_s(self.stage) - self.elapsed_s
+        while planned < min(CHUNK_S, left_s) or not asks:
+            members = self.awake
+            self._random.shuffle(members)
+            fresh = self._bursts(members, left_s - planned)
+            asks += [ask for ask, _ in fresh]
+            where = {"session": index, "round": self._round}
+            labels += [{**where, "kind": kind} for _, kind in fresh]
+            self._round += 1
+            planned += sum(self._lasts_s(ask) for ask, _ in fresh)
+        setting: Mapping[str, str] = {}
+        for timed, label in zip(self._time(session, asks), labels, strict=True):
+            case = self.cases[timed.graph]
+            setting = timed.data.get("setting", {})
+            if timed.error and not case.finished:
+                self.fail(timed.graph, timed.error)
+                yield case
+            elif not timed.error:
+                burst = Burst.from_json({**timed.data, **label})
+                case.bursts.append(burst)
+                self.readings.add(burst.probe, burst.marks, burst.stream_ns, burst.host_marks)
+        if setting:
+            self._mark(setting, index, {label["round"] for label in labels})
+        self._judge()
+        yield from self._retire()
+        self._notify(self)
+
+    def _mark(self, setting: Mapping[str, str], session: int, rounds: Collection[object]) -> None:
+        """Keep with the bursts of these rounds what was set otherwise when they were over."""
+        for case in self.cases.values():
+            case.bursts[:] = [
+                replace(burst, setting=setting)
+                if burst.session == session and burst.round in rounds
+                else burst
+                for burst in case.bursts
+            ]
+
+    def _judge(self) -> None:
+        self.readings.update()
+        for case in self.cases.values():
+            case.judge(self.gate, paired=self.plan.margin is not None)
+            if self.stage + 1 == self.plan.sessions and not (case.failure or self._enough(case)):
+                case.finished = case.resting = False  # by a gate that has moved since
+
+    def _bursts(self, members: Sequence[Progress], left_s: float) -> list[tuple[Ask, Kind]]:
+        """Return the bursts of one round, which is to fit the time that is left."""
+        calls = self._affordable(members, left_s)
+        pairs = list(zip(members, calls, strict=True))
+        if self.plan.margin is not None:
+            pairs = _mirrored(pairs)
+        return [((c.subject.key, n, c.subject.memory_bound), "ordinary") for c, n in pairs]
+
+    def _affordable(self, members: Sequence[Progress], left_s: float) -> list[int]:
+        """Return each case's calls in the next round: fewer where time is short for the rounds."""
+        calls = [self._calls(case, self.plan.burst_s, self.plan.min_calls) for case in members]
+        first = self._stage_session or 0
+        fewest = min(len({b.round for b in case.bursts if b.session >= first}) for case in members)
+        rounds = max(1, self.plan.rounds_each - fewest)
+        # A mirrored round has two bursts of each case, and a call before each that settles it.
+        settling = 1 if self.plan.margin is None else 2
+        expected_s = sum(c.latency_s * (n + settling) for c, n in zip(members, calls, strict=True))
+        fits = max(0.0, left_s) / rounds / expected_s
+        return [max(1, int(n * min(1.0, fits))) for n in calls]
+
+    def _retire(self) -> Iterator[Progress]:
+        """Let cases rest that have enough; a reference stays until the last that needs it.
+
+        In the last stage they are finished.
+        """
+        enough = {case.subject.key for case in self.awake if self._enough(case)}
+        needed = {c.subject.reference for c in self.awake if c.subject.key not in enough}
+        for case in self.awake:
+            if case.subject.key in enough and case.subject.key not in needed:
+                case.resting = True
+                if self.stage + 1 == self.plan.sessions:
+                    case.finished = True
+                    yield case
+
+    def _enough(self, case: Progress) -> bool:
+        """Return whether a case has what this stage, and all before it, should give it."""
+        if self._rounds_in_stage(case) < self.plan.rounds_each:
+            return False
+        beside, rounds = self._beside(case), self._rounds(case)
+        if undecided(rounds, self.plan, beside):
+            return False
+        if self.stage + 1 == self.plan.sessions:
+            # That an earlier session gave it nothing can no longer be mended.
+            return not lacking(rounds, self.plan, beside) and self._compared(case)
+        interval = self.interval(case)
+        wanted = self.plan.stage_precision(self.stage)
+        return interval is not None and interval.half_width <= wanted
+
+    def interval(self, case: Progress) -> stats.Interval | None:
+        """Return what is to become precise: p50 in seconds, in a comparison the ratio."""
+        return spread(self._rounds(case), self._beside(case))
+
+    def _rounds(self, case: Progress) -> Rounds:
+        """Return the rounds that a case is judged by."""
+        return case.rounds if self._beside(case) is None else case.paired
+
+    def _beside(self, case: Progress) -> Rounds | None:
+        """Return, in a comparison, the rounds that a case is judged against; its own for the first.
+
+        None when there is nothing left to compare it with.
+        """
+        if self.plan.margin is None:
+            return None
+        reference = self.cases.get(case.subject.reference, case)
+        same = [c for c in self.cases.values() if c.subject.reference == case.subject.reference]
+        others = [c for c in same if c is not reference and not c.failure]
+        return None if reference.failure or not others else reference.paired
+
+    def _compared(self, case: Progress) -> bool:
+        """Return whether there are rounds for a ratio; a reference that is gone gives no more."""
+        if self.plan.margin is not None:
+            return len(case.rounds) >= stats.MIN_ROUNDS  # its p50 stands beside the ratio
+        reference = self.cases.get(case.subject.reference, case)
+        if reference is case or reference.finished:
+            return True
+        return len(case.rounds.keys() & reference.rounds.keys()) >= stats.MIN_ROUNDS
+
+    def _rounds_in_stage(self, case: Progress) -> int:
+        return sum(session >= (self._stage_session or 0) for session, _ in self._rounds(case))
+
+    def _calls(self, case: Progress, burst_s: float, least: int) -> int:
+        if case.latency_s > SLOW_S:
+            return 1
+        return max(least, min(MAX_CALLS, round(burst_s / case.latency_s)))
+
+    def _time(self, session: Session, asks: Sequence[Ask]) -> Iterator[Timed]:
+        """Time bursts, always knowing which one the session is at."""
+        expected = [self._lasts_s(ask) - asleep_s(ask) for ask in asks]
+        keys = iter([key for key, *_ in asks])
+        self._in_flight = next(keys)
+        for timed in session.time(asks, expected):
+            self._in_flight = next(keys, None)
+            self._heard = self._clock()
+            yield timed
+
+    def _lasts_s(self, ask: Ask) -> float:
+        """Return how long a burst should take, with the call that settles the case."""
+        return self.cases[ask[0]].latency_s * (ask[1] + 1) + asleep_s(ask)
+
+
+def _mirrored(pairs: Sequence[tuple[Progress, int]]) -> list[tuple[Progress, int]]:
+    """Return a round in which each case is at the same time on average: A B C B A.
+
+    Whatever changes steadily during the round then changes no ratio. The calls of a case are those
+    of one burst, in two halves.
+    """
+    *first, last = pairs
+    # Halves of one length: of unequal ones the median would lie in the longer.
+    halves = [(case, (calls + 1) // 2) for case, calls in first]
+    return [*halves, last, *reversed(halves)]

@@ -1,0 +1,27 @@
+"""Session: what times bursts for a sampler; what it is asked, and what comes back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+# Graph, calls, whether the stream probe is wanted, seconds between calls that come at a rate.
+Ask = tuple[str, int] | tuple[str, int, bool] | tuple[str, int, bool, float]
+
+
+def asleep_s(ask: Ask) -> float:
+    """Return how long the calls of a burst wait for their turn; 0 for calls in a row."""
+    return ask[1] * ask[3] if len(ask) > 3 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """What came back for one burst: its samples as benchbox.analysis.samples.Burst has them, or an error."""
+
+    graph: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def latencies_ns(self) -> Sequence[int]:
+        """What each call took."""
+        return tuple(self.data.get("latencies_ns", ()))

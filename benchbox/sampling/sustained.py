@@ -1,0 +1,119 @@
+"""One case under continuous load: calls in a row for as long as asked, kept as windows of time.
+
+Phones throttle within a minute, boards and laptops within some; what a short run shows is then the
+speed of a cool processor. Raw samples of minutes would be millions, so that windows are kept.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from statistics import median
+
+from benchbox.analysis import sustained
+from benchbox.analysis.samples import NS, Burst
+from benchbox.analysis.sustained import Window
+from benchbox.sampling.plan import Plan
+from benchbox.sampling.sampler import Progress, Sampler, Session, Subject
+from benchbox.sampling.session import Ask
+
+REQUEST_S = 1.0  # the processor is idle between requests, for a few milliseconds
+FIRST_S = 0.2  # of the first, before it is known how long a burst takes with all that belongs to it
+
+
+class Sustainer(Sampler):
+    """A sampler of one case, which begins once it is warm and ends when its time has passed."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        plan: Plan,
+        clock: Callable[[], float],
+        notify: Callable[[Sampler], None] = lambda _: None,
+    ) -> None:
+        super().__init__([subject], plan, clock=clock, notify=notify)
+        assert plan.sustained_s is not None, "a plan for a load that lasts"
+        self.asked_s = plan.sustained_s
+        self.windows: list[Window] = []
+        self.done_s = 0.0
+        self._began: float | None = None
+        self._burst_s: float | None = None  # with its sentinels, and until it is read
+        self._opened_s = 0.0  # when the window that is being filled began
+        self._filling: list[Burst] = []
+
+    @property
+    def in_time(self) -> bool:
+        """Whether there is time left: the case itself knows."""
+        return True
+
+    @property
+    def share(self) -> float:
+        """How much of its time has passed."""
+        return min(0.99, self.done_s / self.asked_s)
+
+    @property
+    def status(self) -> str:
+        """Where it is: the time, and the latency over that of the first window."""
+        text = f"{self.done_s:.0f} of {self.asked_s:.0f} s"
+        if not self.windows:
+            return text
+        now, first = self.windows[-1].p50_s, self.windows[0].p50_s
+        return f"{text}, {now * 1e3:.3g} ms ({now / first:.2f}x the first)"
+
+    def measure(self, session: Session, index: int) -> Iterator[Progress]:
+        """Warm the case up and keep it running; yield it when it finishes or fails.
+
+        In a session after one that was lost it begins anew, as the processor has cooled down.
+        """
+        self.windows.clear()
+        self._filling.clear()
+        self._began = None
+        yield from super().measure(session, index)
+
+    def _chunk(self, session: Session, index: int) -> Iterator[Progress]:
+        (case,) = self.awake
+        if self._began is None:
+            self._began, self.done_s, self._opened_s = self._clock(), 0.0, 0.0
+            self._burst_s = None
+        asks, before_s = self._asks(case), self.done_s
+        for timed in self._time(session, asks):
+            if timed.error and not case.failure:
+                self.fail(timed.graph, timed.error)
+                yield case
+            elif not timed.error:
+                self.done_s = self._clock() - self._began
+                burst = Burst.from_json({**timed.data, "session": index, "round": 0})
+                case.latency_s = median(burst.latencies_ns) * NS
+                self._filling.append(burst)
+                # As near to its length as whole bursts come.
+                self._close(sustained.length_s(self.asked_s) - sum(burst.latencies_ns) * NS / 2)
+        self._burst_s = (self.done_s - before_s) / len(asks)
+        if self.done_s >= self.asked_s and not case.failure:
+            self._close(sustained.length_s(self.asked_s) / 2)
+            case.finished = True
+            yield case
+        self._notify(self)
+
+    def _asks(self, case: Progress) -> list[Ask]:
+        """Return the bursts of one request; a window has one at least."""
+        burst_s = min(self.plan.burst_s, sustained.length_s(self.asked_s))
+        calls = self._calls(case, burst_s, 1)
+        left_s = max(0.0, self.asked_s - self.done_s)
+        request_s = REQUEST_S if self._burst_s else FIRST_S
+        count = round(min(request_s, left_s) / (self._burst_s or case.latency_s * calls))
+        return [(case.subject.key, calls, case.subject.memory_bound)] * max(1, count)
+
+    def _close(self, least_s: float) -> None:
+        """Make a window of the bursts since the last one if they took that long."""
+        lasted_s = self.done_s - self._opened_s
+        if self._filling and lasted_s >= least_s:
+            self.windows.append(sustained.window(self._filling, self._opened_s, lasted_s))
+            self._filling.clear()
+            self._opened_s = self.done_s
+
+
+def lacking(found: Sequence[Window], asked_s: float) -> str:
+    """Say what a series lacks; empty when it is whole."""
+    done_s = found[-1].at_s + found[-1].lasts_s if found else 0.0
+    if done_s < asked_s - sustained.length_s(asked_s):
+        return f"only {done_s:.0f} of {asked_s:.0f} s"
+    if sustained.estimate(found, asked_s).steady is None:
+        return f"only {len(found)} windows, too few to see a trend; give it a longer --sustained"
+    return ""

@@ -1,0 +1,84 @@
+"""`--dtype`: cases whose float32 graph is to be converted to float16, and those that cannot be."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchbox.errors import UsageError
+from benchbox.specs import onnx_file
+from benchbox.specs.model import Case, OnnxFile, Precision, TensorSpec
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+# Operators on numbers of eight bits and fewer, of ONNX and of ONNX Runtime.
+QUANTISED = re.compile(r"Quantize|^QLinear|^QGemm|^QAttention|Integer|NBits|Bnb4")
+
+
+def with_dtype(cases: Sequence[Case], asked: Precision | None) -> list[Case]:
+    """Return the cases in the precision asked for, as they are without one.
+
+    fp16 is a float32 graph converted: weights, activations, float inputs and outputs. Raises
+    UsageError for a case that is in another precision already.
+    """
+    if asked is None:
+        return list(cases)
+    for case in cases:
+        _require_float32(case, asked)
+    return list(cases) if asked == "fp32" else [_halved(case) for case in cases]
+
+
+def _halved(case: Case) -> Case:
+    inputs = tuple(
+        replace(tensor, dtype="float16") if tensor.dtype == "float32" else tensor
+        for tensor in case.inputs
+    )
+    # The paper's speed is of float32.
+    return replace(case, inputs=inputs, dtype="float16", halved=True, published=None)
+
+
+def _require_float32(case: Case, asked: Precision) -> None:
+    if isinstance(case.source, OnnxFile):
+        _require_float32_file(case.source.path, asked)
+    elif others := [tensor for tensor in case.inputs if _is_other_float(tensor)]:
+        raise UsageError(
+            f"{case.key}: --dtype {asked}: its input is {others[0]}; fp32 and fp16 are for float32 "
+            "inputs, so leave --dtype out, or the type of the input"
+        )
+
+
+def _is_other_float(tensor: TensorSpec) -> bool:
+    return tensor.dtype in ("float16", "float64")
+
+
+def _require_float32_file(path: Path, asked: Precision) -> None:
+    model = onnx_file.read(path)
+    if operator := next((o for o in _operators(model) if QUANTISED.search(o)), ""):
+        raise UsageError(
+            f"{path.name}: --dtype {asked}: it is quantised ({operator}); leave --dtype out"
+        )
+    floats = dict.fromkeys(_floats(model))
+    if list(floats) != ["float32"]:
+        holds = f"holds {' and '.join(floats)}" if floats else "holds no floats"
+        already = " already" if asked == "fp16" and list(floats) == ["float16"] else ""
+        raise UsageError(f"{path.name}: --dtype {asked}: it {holds}{already}; leave --dtype out")
+
+
+def _operators(model: "ModelProto") -> Iterator[str]:
+    yield from (node.op_type for node in model.graph.node)
+    yield from (node.op_type for function in model.functions for node in function.node)
+
+
+def _floats(model: "ModelProto") -> Iterator[str]:
+    """Yield the float types of a graph's inputs, outputs and weights."""
+    import onnx
+
+    values = [*model.graph.input, *model.graph.output]
+    codes = [value.type.tensor_type.elem_type for value in values]
+    codes += [tensor.data_type for tensor in model.graph.initializer]
+    for code in codes:
+        name = onnx.TensorProto.DataType.Name(code).lower()
+        if "float" in name or name == "double":
+            yield {"float": "float32", "double": "float64"}.get(name, name)

@@ -1,0 +1,1 @@
+"""Phones reached by adb."""

@@ -1,0 +1,59 @@
+"""How a phone is reached by adb."""
+
+from benchbox.devices import Device, registry
+from benchbox.errors import DeviceError
+from benchbox.transports.adb import server as adb_server
+from benchbox.transports.adb.phone import Phone
+from benchbox.transports.adb.server import Refused
+from benchbox.transports.adb.shell import AdbLink
+from benchbox.transports.board import board
+from benchbox.transports.board.board import Board
+from benchbox.transports.board.commands import shell
+from benchbox.transports.channel import ChannelClosed
+from benchbox.transports.protocols import Reached, Sending, silent
+
+LOOK_S = 15.0
+NO_PYTHON = (
+    "name one with: {}, or run Termux and its sshd there: "
+    "ssh://user@phone:8022 (by cable: adb forward tcp:8022 tcp:8022, then "
+    "ssh://user@127.0.0.1:8022)"
+)
+
+
+def connect(device: Device) -> AdbLink:
+    """Return a link to a phone; raises DeviceError when there can be none."""
+    serial = registry.serial(device.url)
+    try:
+        server = adb_server.running()
+        adb_server.require(server, serial)
+        return AdbLink(server, serial)
+    except (Refused, ChannelClosed, OSError, ValueError) as error:
+        raise _refusal(device, error) from None
+
+
+def _refusal(device: Device, error: Exception) -> DeviceError:
+    if board.was_reached(device):  # in the middle of a run it names no serial: records keep it
+        kind = error.kind if isinstance(error, Refused) else type(error).__name__
+        return DeviceError(f"device {device.name!r}: lost, and it cannot be reached again ({kind})")
+    return DeviceError(f"device {device.name!r}: {' '.join(str(error).split())}")
+
+
+def reached(device: Device, sending: Sending = silent) -> Reached:
+    """Return a phone that is reached, with its Python or without; raises DeviceError.
+
+    A phone has a Python where its user named one, or its shell finds one.
+    """
+    link = connect(device)
+    try:
+        has_python = bool(device.python) or _finds(link, "python3")
+    except ChannelClosed as closed:
+        link.close()
+        raise DeviceError(f"device {device.name!r}: {closed}") from None
+    if has_python:
+        return Board(device, link, NO_PYTHON, sending)
+    return Phone(device, link, sending)
+
+
+def _finds(link: AdbLink, program: str) -> bool:
+    """Return whether the phone's shell knows a program."""
+    return link.start(shell(f"command -v {program}")).wait(LOOK_S) == 0

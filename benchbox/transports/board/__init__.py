@@ -1,0 +1,1 @@
+"""Devices with Python: what is kept, sent and started there."""

@@ -1,0 +1,319 @@
+"""The parent's end of the agent protocol: requests, deadlines, and what a broken agent means."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from benchbox.agent import PROTOCOL
+from benchbox.devices import Device, providers
+from benchbox.errors import AgentError, CaseError, DeviceError, FullError
+from benchbox.sampling.session import Ask, Timed, asleep_s
+from benchbox.specs import TensorSpec
+from benchbox.transports import replies
+from benchbox.transports.channel import Channel, ChannelClosed, Timeout
+
+BROKEN = "the agent is broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long a reply may take, in seconds, before the agent counts as hung."""
+
+    hello_s: float = 60.0
+    load_s: float = 300.0
+    burst_s: float = 30.0  # the least that a burst is given, whatever it is expected to take
+    patience: float = 20.0  # times the expected duration of a burst
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the agent reports of a graph that it opened and called once."""
+
+    load_s: float
+    first_call_s: float
+    rss_bytes: int | None
+    peak_rss_bytes: int | None
+    affinity: tuple[str, ...] | None
+    denormal_ratio: float | None = None
+    peak_bytes: int | None = None
+    nodes: Mapping[str, int] | None = None
+    gpu_bytes: int | None = None
+    types: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How warm a device is, None without a sensor, and how it is set, in words."""
+
+    temperature_c: float | None
+    setting: Mapping[str, str] = field(default_factory=dict)
+
+
+class Agent:
+    """A greeted agent process. A context manager; leaving it ends the process."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        device: Device,
+        deadlines: Deadlines = Deadlines(),
+        place: Callable[[str], str] = str,
+    ) -> None:
+        """Greet the agent; `place` gives the path that a graph here has on the device."""
+        self._channel = channel
+        self._deadlines = deadlines
+        self._provider = device.provider
+        self._place = place
+        self.setting: Mapping[str, str] = {}
+        try:
+            self.hello = self._ask(
+                {
+                    "op": "hello",
+                    "protocol": PROTOCOL,
+                    "threads": device.threads,
+                    "cpus": device.cpus or None,
+                    **_modules(device),
+                    **_driving(device),
+                },
+                deadlines.hello_s,
+            )
+        except BaseException as error:
+            channel.close()
+            if not isinstance(error, CaseError):
+                raise
+            raise DeviceError(f"device {device.name!r}: {_refusal(error, device)}") from None
+        self.setting = self.hello["host"].get("setting", {})
+
+    def load(
+        self,
+        graph: str,
+        path: str,
+        inputs: Sequence[TensorSpec],
+        seed: int,
+        *,
+        denormals: bool = False,
+        types: bool = False,
+        compare: str | None = None,
+        module: Mapping[str, object] | None = None,
+    ) -> Loaded:
+        """Open a graph on the device and call it once.
+
+        Where asked, look for `denormals` in it, and see the `types` in which its nodes compute.
+        On a GPU `compare` its outputs with the processor's: "single", or "half" for what may
+        compute in less than float32.
+        `module` says how the nn.Module is built that is to run instead, and to equal the graph.
+
+        Raises CaseError when it cannot be loaded, FullError where a GPU's memory is full for it,
+        AgentError when the agent is lost over it.
+        """
+        request = {
+            "op": "load",
+            "graph": graph,
+            "path": self._place(path),
+            "provider": self._provider,
+            "inputs": _plain(inputs),
+            "seed": seed,
+            "denormals": denormals,
+            "types": types,
+            **({"compare": compare} if compare else {}),
+            **({"module": module} if module else {}),
+        }
+        reply = self._ask(request, self._deadlines.load_s)
+        if not reply["finite"]:
+            raise CaseError("an output is not finite (NaN or infinity) on this device")
+        affinity = reply.get("affinity")
+        return Loaded(
+            reply["load_s"],
+            reply["first_call_s"],
+            reply.get("rss_bytes"),
+            reply.get("peak_rss_bytes"),
+            None if affinity is None else tuple(affinity),
+            reply.get("denormal_ratio"),
+            reply.get("peak_bytes"),
+            reply.get("nodes"),
+            reply.get("gpu_bytes"),
+            reply.get("types"),
+        )
+
+    def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
+        """Yield the bursts asked for, in order, as they come.
+
+        `expected_s` is what each should take without the sleep between calls that come at a rate; a
+        burst that takes far longer counts as a hang. The last one has as its `setting` what is now
+        set otherwise than `self.setting` says: how it was when greeted, or what a caller put there.
+        Raises AgentError when the agent is lost: the burst after the last one yielded is to blame.
+        """
+        self._send({"op": "time", "bursts": bursts})
+        limits, last = self._deadlines, None
+        for ask, expected in zip(bursts, expected_s, strict=True):
+            if last is not None:
+                yield last
+            # A call that takes longer than a period waits for another one.
+            slack = limits.patience * expected + 2 * asleep_s(ask)
+            reply = self._receive(limits.burst_s + slack)
+            burst = reply.get("burst")
+            if burst is None:
+                raise AgentError(f"the agent answered {replies.line(reply.get('error', reply))}")
+            try:
+                replies.check_burst(burst, *ask[:2])
+            except ChannelClosed as wrong:
+                raise AgentError(f"{BROKEN}: {wrong}") from None
+            last = Timed(ask[0], burst, burst.get("error"))
+        if last is not None:
+            yield from self._completed(last)
+
+    def _completed(self, last: Timed) -> Iterator[Timed]:
+        """Yield the last burst of a request with what has been set otherwise by its end."""
+        try:
+            now = _sound(self._receive(self._deadlines.burst_s), "time").get("setting", {})
+        except AgentError:
+            yield last
+            raise
+        changed = {k: v for k, v in now.items() if k in self.setting and v != self.setting[k]}
+        yield replace(last, data={**last.data, "setting": changed}) if changed else last
+
+    def health(self) -> Health:
+        """Return how warm the device is and how it is set; raises CaseError where it cannot say."""
+        reply = self._ask({"op": "health"}, self._deadlines.burst_s)
+        return Health(reply.get("temperature_c"), reply.get("setting", {}))
+
+    def ceilings(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Measure what the device's GPU does at best.
+
+        Returns that, and what NVML sees right after it. Raises CaseError when it cannot be done,
+        AgentError when the agent is lost over it.
+        """
+        reply = self._ask({"op": "ceilings"}, self._deadlines.load_s)
+        return reply["ceilings"], reply["seen"]
+
+    def look(self, cpu: int, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Watch a processor for a second at most.
+
+        Returns what was seen there and how the machine is set up. Raises CaseError when it cannot
+        be done, AgentError when the agent is lost over it.
+        """
+        request = {"op": "look", "cpu": cpu, "seconds": seconds}
+        reply = self._ask(request, self._deadlines.burst_s)
+        return reply["look"], reply["facts"]
+
+    def profile(
+        self,
+        path: str,
+        inputs: Sequence[TensorSpec],
+        seed: int,
+        most_calls: int,
+        notify: Callable[[float], None] = lambda _: None,
+    ) -> dict[str, Any]:
+        """Open a graph on the device and say where its time goes, as benchbox.agent.ort.profile does.
+
+        At most `most_calls` are profiled, where they are short; `notify` hears which share is done.
+        Raises CaseError when it cannot be profiled, AgentError when the agent is lost over it.
+        """
+        request = {
+            "op": "profile",
+            "path": self._place(path),
+            "provider": self._provider,
+            "inputs": _plain(inputs),
+            "seed": seed,
+            "most_calls": most_calls,
+        }
+        self._send(request)
+        limits, limit_s = self._deadlines, self._deadlines.load_s
+        while (step := (reply := self._receive(limit_s)).get("step")) is not None:
+            _sound(step, "step")
+            notify(step["share"])
+            next_s = step["next_s"]
+            limit_s = limits.load_s if next_s is None else limits.burst_s + limits.patience * next_s
+        return _checked(reply, "profile")
+
+    def close(self) -> None:
+        """End the agent process."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, request: dict[str, object], timeout_s: float) -> dict[str, Any]:
+        self._send(request)
+        return _checked(self._receive(timeout_s), request["op"])
+
+    def _send(self, request: dict[str, object]) -> None:
+        try:
+            self._channel.send(request)
+        except ChannelClosed as closed:
+            raise AgentError(f"the agent is gone: {closed}") from None
+
+    def _receive(self, timeout_s: float) -> dict[str, Any]:
+        try:
+            return self._channel.receive(timeout_s)
+        except Timeout:
+            raise AgentError(f"the agent gave no answer for {timeout_s:.0f} s") from None
+        except ChannelClosed as closed:
+            raise AgentError(f"the agent is gone: {closed}") from None
+
+
+def _refusal(error: CaseError, device: Device) -> str:
+    """Return why an agent did not greet; its own sentences about what was asked stand alone."""
+    text = replies.line(error)
+    own = text.removeprefix("ValueError: ")
+    if own != text:
+        return own
+    # Records keep it, so that an address without a name is not told.
+    name = "ssh://..." if "://" in device.command_name else device.command_name
+    is_broken = device.url and ("ImportError" in text or "ModuleNotFoundError" in text)
+    advice = f"; benchbox device check {name} --install" if is_broken else ""
+    return f"no agent starts there: {text}{advice}"
+
+
+def _driving(device: Device) -> dict[str, object]:
+    """Return what the agent is told of a GPU, nothing for another device."""
+    if device.driving is None:
+        return {}
+    return {"gpu": device.gpu, "provider": device.provider, "driving": device.driving.plan()}
+
+
+def _modules(device: Device) -> dict[str, object]:
+    """Return how a process that is to run modules runs them; nothing where graphs are run."""
+    if not providers.runs_modules(device.provider):
+        return {}
+    return {"provider": device.provider}
+
+
+def _plain(inputs: Sequence[TensorSpec]) -> list[dict[str, object]]:
+    return [{"name": i.name, "shape": i.shape, "dtype": i.dtype} for i in inputs]
+
+
+def _checked(reply: dict[str, Any], op: object) -> dict[str, Any]:
+    """Return the reply to `op`; raises CaseError for an error in it, AgentError for another."""
+    if "error" in reply:
+        raise (FullError if reply.get("full") else CaseError)(str(reply["error"]))
+    if reply.get("reply") != op:
+        raise AgentError(f"the agent answered {replies.line(reply)}")
+    return _sound(reply, op)
+
+
+def _sound(reply: dict[str, Any], op: object) -> dict[str, Any]:
+    """Return a reply that has the parts of one to `op`; raises AgentError."""
+    try:
+        replies.check_op(op, reply)
+    except ChannelClosed as wrong:
+        raise AgentError(f"{BROKEN}: {wrong}") from None
+    return reply
+
+
+def reason(agent: Agent) -> str:
+    """Return why no figure may come from an agent's device, empty where it is a real one."""
+    by = agent.hello["host"].get("emulated")
+    return f"emulated ({by}): a figure taken here is no latency" if by else ""
+
+
+def require_real(agent: Agent, name: str, what: str) -> None:
+    """Raise DeviceError where a device is emulated; `what` was to be learnt of it."""
+    by = agent.hello["host"].get("emulated")
+    if by:
+        raise DeviceError(
+            f"device {name!r} is emulated ({by}) and has no {what}; use the real device"
+        )
