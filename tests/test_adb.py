@@ -199,7 +199,7 @@ def test_a_phone_that_is_gone_is_told_as_a_lost_link(there: "board.Phone", devic
 
 def test_pings_keep_the_keeper(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(board_board, "PING_S", 0.1)
-    sent.change(monkeypatch, "keeper.py", "SILENCE_S = 30.0", "SILENCE_S = 0.6")
+    sent.change(monkeypatch, "remote_keeper.py", "SILENCE_S = 30.0", "SILENCE_S = 0.6")
     with open_board(device) as opened:
         time.sleep(1.2)
         assert opened.push({}) == {}
@@ -222,7 +222,7 @@ def test_the_shell_and_the_keeper_agree_on_the_folder(link: AdbLink, device: Dev
         found.wait(10)
         line = board_board.commands.program(device.python)
         keeper = link.start(f"export HOME={home}; {line}")
-        keeper.write(board_board.commands.script("keeper.py"))
+        keeper.write(board_board.commands.script("remote_keeper.py"))
         keeper.send({"op": "hello"})
         assert keeper.receive(20)["folder"] == folder == found.output().decode().strip()
 

@@ -119,7 +119,7 @@ def test_wide_integers_are_valid_indices_and_narrow_ones_span_their_range() -> N
 
 def test_inputs_are_the_same_in_every_process() -> None:
     code = (
-        "import hashlib; from benchbox.agent import inputs; h = hashlib.sha256()\n"
+        "import hashlib; from benchbox.agent.ort import inputs; h = hashlib.sha256()\n"
         "for d in inputs.DTYPES: h.update(inputs.make('x', (3, 5), d, 7).tobytes())\n"
         "print(h.hexdigest())"
     )
@@ -540,7 +540,7 @@ def test_a_burst_carries_its_samples_with_what_was_seen_beside_them(
 @pytest.mark.usefixtures("two_cpus")
 def test_a_pool_that_is_not_bound_is_an_error(write_onnx: WriteOnnx) -> None:
     code = f"""
-from benchbox.agent import session
+from benchbox.agent.ort import session
 from benchbox.agent.__main__ import Agent
 bound = session.options
 session.options = lambda threads, cpus: bound(threads, [])

@@ -3,8 +3,8 @@ import pytest
 from tests.fakegpu.building import Libraries
 
 OPEN = """
-from benchbox.agent.cudart import Device, Runtime
-from benchbox.agent.gpuqueue import Buffer, Event, Marker, Stream
+from benchbox.agent.gpu.cudart import Device, Runtime
+from benchbox.agent.gpu.stream import Buffer, Event, Marker, Stream
 runtime = Runtime("libcudart.so.13")
 """
 FAILING = """

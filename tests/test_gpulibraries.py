@@ -20,7 +20,7 @@ ort.preload_dlls = lambda directory=None: print("Failed to load libcublasLt.so.1
 sys.modules["onnxruntime"] = ort
 """
 PREPARE = """
-from benchbox.agent import gpulibraries
+from benchbox.agent.gpu import libraries as gpulibraries
 try:
     result = gpulibraries.prepare()
 except RuntimeError as error:
@@ -203,7 +203,7 @@ def test_a_build_without_tensorrt_is_told_with_both_commands(fake_gpu: Libraries
 def test_tensorrt_rounds_to_tf32_only_where_it_is_asked_to(
     fake_gpu: Libraries, override: str | None, *, on: bool
 ) -> None:
-    code = "import os\nfrom benchbox.agent import gpulibraries\n"
+    code = "import os\nfrom benchbox.agent.gpu import libraries as gpulibraries\n"
     code += "os.environ['NVIDIA_TF32_OVERRIDE'] = '0' if {on} else '1'\n"
     code += "gpulibraries.choose_tf32(on={on})\nresult = os.environ.get('NVIDIA_TF32_OVERRIDE')"
     assert fake_gpu.run(code.format(on=on)) == override

@@ -4,10 +4,10 @@ from tests.fakegpu.building import Libraries
 
 OPEN = """
 from functools import partial
-from benchbox.agent import gpuproducts, gpusentinel, session
-from benchbox.agent.cudart import Device, Runtime
-from benchbox.agent.gpuqueue import Stream
-from benchbox.agent.gpusession import Place
+from benchbox.agent.gpu import matmul as gpuproducts, sentinel as gpusentinel; from benchbox.agent.ort import session
+from benchbox.agent.gpu.cudart import Device, Runtime
+from benchbox.agent.gpu.stream import Stream
+from benchbox.agent.gpu.session import Place
 gpusentinel.SIZE, gpusentinel.BIG_SIZE = 64, 128
 device = Device(Runtime("libcudart.so.13"))
 before = device.memory()

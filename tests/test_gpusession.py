@@ -194,8 +194,11 @@ def test_the_product_s_graph_is_a_valid_model_that_multiplies() -> None:
 
 
 def test_neither_the_timing_nor_nvml_needs_onnxruntime() -> None:
-    names = "cudart, gemm, gpucard, gpuerrors, gpulibraries, gpuqueue, gpusentinel, gputiming, nvml"
-    ask = f"import sys; from benchbox.agent import {names}; print('onnxruntime' in sys.modules)"
+    modules = ["ort.matmul_graph"]
+    modules += [f"gpu.{each}" for each in ("cudart", "device", "errors", "libraries", "stream")]
+    modules += [f"gpu.{each}" for each in ("sentinel", "burst", "nvml")]
+    imports = ", ".join(f"benchbox.agent.{each}" for each in modules)
+    ask = f"import sys; import {imports}; print('onnxruntime' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

@@ -4,12 +4,12 @@ from benchbox.agent.gpu import nvml
 from tests.fakegpu.building import Libraries
 
 OPEN = """
-from benchbox.agent.nvml import Nvml
+from benchbox.agent.gpu.nvml import Nvml
 nvml = Nvml("0000:17:00.0")
 """
-UNRATIONED = "from benchbox.agent import nvml as module; module.SHARE = 1e12"
+UNRATIONED = "from benchbox.agent.gpu.runtime import nvml as module; module.SHARE = 1e12"
 SAID = """
-from benchbox.agent.nvml import Nvml
+from benchbox.agent.gpu.nvml import Nvml
 try:
     Nvml({!r})
     result = None

@@ -450,7 +450,7 @@ def test_an_error_in_the_middle_of_a_run_names_no_host(server: Server, device: D
 def test_a_board_without_room_is_the_cases_error(
     device: Device, write_onnx: WriteOnnx, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent.change(monkeypatch, "keeper.py", "SPARE_BYTES = 32 << 20", "SPARE_BYTES = 1 << 60")
+    sent.change(monkeypatch, "remote_keeper.py", "SPARE_BYTES = 32 << 20", "SPARE_BYTES = 1 << 60")
     with open_board(device) as board:
         with pytest.raises(CaseError, match=r"on the device: no space left there: \d+ MB needed"):
             board.place(str(write_onnx()))
@@ -558,7 +558,7 @@ def test_a_file_that_another_link_is_sending_is_waited_for(
 def test_what_was_unused_for_longest_makes_room(
     server: Server, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent.change(monkeypatch, "keeper.py", "= 4 << 30", "= 2500")
+    sent.change(monkeypatch, "remote_keeper.py", "= 4 << 30", "= 2500")
     files = [tmp_path / f"{letter}.onnx" for letter in "abc"]
     with open_board(device) as board:
         kept = []
@@ -602,7 +602,7 @@ def test_an_agent_that_outlives_its_keeper_keeps_others_away(
     server: Server, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A system out of memory may end the keeper alone; what is timed goes on."""
-    sent.change(monkeypatch, "keeper.py", "RELEASE_S = SILENCE_S + 5.0", "RELEASE_S = 0.5")
+    sent.change(monkeypatch, "remote_keeper.py", "RELEASE_S = SILENCE_S + 5.0", "RELEASE_S = 0.5")
     with open_agent(device) as agent:
         (keeper,) = running(server, "json.loads(open(0")
         os.kill(keeper, signal.SIGKILL)
@@ -617,7 +617,7 @@ def test_an_agent_whose_link_is_lost_is_waited_for(
     server: Server, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its keeper knows nothing of that for a while, and its agent is there for as long."""
-    sent.change(monkeypatch, "keeper.py", "SILENCE_S = 30.0", "SILENCE_S = 2.0")
+    sent.change(monkeypatch, "remote_keeper.py", "SILENCE_S = 30.0", "SILENCE_S = 2.0")
     monkeypatch.setattr(board_board, "PING_S", 1000.0)  # as a link that is lost has it
     lost = open_agent(device)
     (before,) = agents(server)
@@ -631,7 +631,7 @@ def test_an_agent_whose_link_is_lost_is_waited_for(
 def test_the_keeper_leaves_when_nobody_talks_to_it(
     server: Server, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent.change(monkeypatch, "keeper.py", "SILENCE_S = 30.0", "SILENCE_S = 0.5")
+    sent.change(monkeypatch, "remote_keeper.py", "SILENCE_S = 30.0", "SILENCE_S = 0.5")
     agent = open_agent(device)
     (pid,) = agents(server)
     os.kill(pid, signal.SIGSTOP)
@@ -641,7 +641,7 @@ def test_the_keeper_leaves_when_nobody_talks_to_it(
 
 def test_pings_keep_it(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(board_board, "PING_S", 0.1)
-    sent.change(monkeypatch, "keeper.py", "SILENCE_S = 30.0", "SILENCE_S = 0.6")
+    sent.change(monkeypatch, "remote_keeper.py", "SILENCE_S = 30.0", "SILENCE_S = 0.6")
     with open_board(device) as board:
         time.sleep(1.2)
         assert board.push({}) == {}
@@ -894,7 +894,7 @@ def test_an_installation_ends_with_its_link_and_the_next_one_begins_at_once(
 def test_a_second_installation_leaves_the_first_one_alone(
     server: Server, slow_pip: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent.change(monkeypatch, "installer.py", "ENDING_S = 15.0", "ENDING_S = 0.2")
+    sent.change(monkeypatch, "remote_installer.py", "ENDING_S = 15.0", "ENDING_S = 0.2")
     with ThreadPoolExecutor() as pool, open_board(slow_pip) as first:
         begin(pool, first)
         with pytest.raises(DeviceError, match="nothing installed: another benchbox installs there"):
@@ -909,7 +909,7 @@ def test_an_installation_that_nobody_asks_after_ends(
     server: Server, slow_pip: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A link that is lost may look open to the board for hours."""
-    sent.change(monkeypatch, "installer.py", "SILENCE_S = 30.0", "SILENCE_S = 1.0")
+    sent.change(monkeypatch, "remote_installer.py", "SILENCE_S = 30.0", "SILENCE_S = 1.0")
     with ThreadPoolExecutor() as pool, open_board(slow_pip) as board:
         future = begin(pool, board)
         with pytest.raises(DeviceError, match="nothing installed: "):

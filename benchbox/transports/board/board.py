@@ -65,7 +65,7 @@ class Board:
         self._turn = threading.Lock()  # a file's bytes must not be cut by a line
         try:
             self._keeper = self.link.start(commands.program(device.python))
-            self._keeper.write(commands.script("keeper.py"))
+            self._keeper.write(commands.script("remote_keeper.py"))
             self.facts = self._ask({"op": "hello"})
             self._check_python()
             self.folder = replies.path(self.facts, "folder")
@@ -254,7 +254,7 @@ class Board:
     def _install(self, telling: Telling) -> None:
         python = self.device.python
         self._installer = self.link.start(commands.program(python))
-        self._installer.write(commands.script("installer.py"))
+        self._installer.write(commands.script("remote_installer.py"))
         self._installer.send(commands.installation(python, self.folder, host.onnxruntime_version()))
         started, said = time.monotonic(), ""
         while (taken := time.monotonic() - started) < INSTALL_S:
@@ -272,7 +272,7 @@ class Board:
         """Return how the board is set up and how it feels, as benchbox.agent.host.facts says."""
         try:
             looker = self.link.start(commands.program(self.device.python))
-            looker.write(commands.script("looker.py"))
+            looker.write(commands.script("remote_facts.py"))
             looker.send({"sources": zipapp.modules(), "folder": self.folder, **LOOK})
             told = looker.receive(REPLY_S)
             replies.check(reply_schema.Facts, told)
@@ -293,7 +293,7 @@ class Board:
 
 
 def _check_installed(reply: Mapping[str, Any]) -> None:
-    """Raise CaseError for the last answer of installer.py that tells of no success."""
+    """Raise CaseError for the last answer of remote_installer.py that tells of no success."""
     if reply.get("busy"):
         raise CaseError("another benchbox installs there; wait for it to end")
     if "error" in reply:

@@ -10,7 +10,7 @@ from importlib import resources
 
 from benchbox.transports import replies
 
-# As keeper.py has it: the home folder of Android's shell is / or no folder that can be written.
+# As remote_keeper.py has it: the home folder of Android's shell is / or no folder that can be written.
 FOLDER = (
     'folder="$HOME/.cache/benchbox"; if [ ! -w "$HOME" ] && [ -w /data/local/tmp ]; '
     "then folder=/data/local/tmp/benchbox; fi"
@@ -29,7 +29,7 @@ BOOTSTRAP = (
 
 def script(name: str) -> bytes:
     """Return a program of this package as the line that BOOTSTRAP reads."""
-    text = resources.files("benchbox.transports").joinpath(name).read_text(encoding="utf-8")
+    text = resources.files("benchbox.transports.board").joinpath(name).read_text(encoding="utf-8")
     return json.dumps(text).encode() + b"\n"
 
 
@@ -77,7 +77,7 @@ def agent(python: str, path: str, pid_file: str, settings: dict[str, str]) -> st
 
 
 def installation(python: str, folder: str, version: str) -> dict[str, str]:
-    """Return what installer.py is asked for: an environment from a Python, in a folder there.
+    """Return what remote_installer.py is asked for: an environment from a Python, in a folder there.
 
     With the `version` of ONNX Runtime asked for, so that figures can be compared, unless there is
     none of it for the board.
