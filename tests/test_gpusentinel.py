@@ -4,7 +4,8 @@ from tests.fakegpu.building import Libraries
 
 OPEN = """
 from functools import partial
-from benchbox.agent.gpu import matmul as gpuproducts, sentinel as gpusentinel; from benchbox.agent.ort import session
+from benchbox.agent.gpu import matmul, sentinel as gpusentinel
+from benchbox.agent.ort import session
 from benchbox.agent.gpu.cudart import Device, Runtime
 from benchbox.agent.gpu.stream import Stream
 from benchbox.agent.gpu.session import Place
@@ -13,7 +14,7 @@ device = Device(Runtime("libcudart.so.13"))
 before = device.memory()
 stream = Stream(device)
 here = Place(session.CPU, {}, "cpu", 0, False)
-sentinel = gpusentinel.GpuSentinel(stream, partial(gpuproducts.product, here))
+sentinel = gpusentinel.GpuSentinel(stream, partial(matmul.product, here))
 """
 
 

@@ -7,7 +7,7 @@ OPEN = """
 from benchbox.agent.gpu.nvml import Nvml
 nvml = Nvml("0000:17:00.0")
 """
-UNRATIONED = "from benchbox.agent.gpu.runtime import nvml as module; module.SHARE = 1e12"
+UNRATIONED = "from benchbox.agent.gpu import nvml as module; module.SHARE = 1e12"
 SAID = """
 from benchbox.agent.gpu.nvml import Nvml
 try:

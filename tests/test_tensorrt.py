@@ -20,7 +20,9 @@ TWO = "two (float[32,32] x) => (float[32,32] y) { a = MatMul(x, x) y = Relu(a) }
 LOAD = """
 import os, sys
 sys.path.insert(0, os.path.join("tests", "fakegpu", "site"))
-from benchbox.agent.gpu import cudart, stream as gpuqueue, session as gpusession, tensorrt as gputensorrt; from benchbox.agent.ort import session
+from benchbox.agent.gpu import cudart, session as gpusession, stream as gpuqueue
+from benchbox.agent.gpu import tensorrt as gputensorrt
+from benchbox.agent.ort import session
 tensors = [dict(name="x", shape=[32, 32], dtype="float32")]
 stream = gpuqueue.Stream(cudart.Device(cudart.Runtime("libcudart.so.13")))
 place = gputensorrt.typed(gputensorrt.place(0, stream.handle, captured={captured}), tensors)

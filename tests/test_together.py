@@ -674,7 +674,8 @@ def test_a_second_ctrl_c_says_where_what_was_measured_is(box: Board) -> None:
 @pytest.mark.slow
 def test_a_host_that_says_nothing_does_not_keep_the_others_from_being_timed(box: Board) -> None:
     assert box
-    hasty = "from benchbox.transports.ssh.connect import link; link.CONNECT_S = 2.0"  # 15 s take long here
+    # 15 s take long here
+    hasty = "from benchbox.transports.ssh import link; link.CONNECT_S = 2.0"
     program = [sys.executable, "-c", f"{hasty}; from benchbox.cli import main; main()"]
     with silent_host() as url:
         process = start("run", "a.onnx", "-d", "cpu", "-d", url, *FOREVER, program=program)

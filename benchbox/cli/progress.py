@@ -174,7 +174,8 @@ class Live:
         if latency is not None and latency.interval is not None:
             figure += f" ±{latency.interval.half_width:.1%}"
         if record.spec == specs.COMPARE and record.relative and record.case != record.reference:
-            figure += f", {formatting.ratio(record.relative.value)} ({formatting.bounds(record.relative)})"
+            ratio = formatting.ratio(record.relative.value)
+            figure += f", {ratio} ({formatting.bounds(record.relative)})"
         figure += load_text.briefly(record)
         reason = f" ({self._once(record.reason)})" if record.reason else ""
         status = "" if record.status == "ok" else f" {record.status}"

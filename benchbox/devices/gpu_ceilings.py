@@ -11,7 +11,7 @@ from benchbox import host
 
 
 def path(identity: Sequence[object]) -> Path:
-    """Return the file that has the ceilings of such a GPU, as benchbox.devices.gpu_options.identity names it."""
+    """Return the file that has the ceilings of a GPU of this identity (`gpu_options.identity`)."""
     digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     return host.cache_folder() / "ceilings" / f"{digest[:32]}.json"
 

@@ -348,7 +348,8 @@ def _denormal(record: Record) -> str:
     ratio = record.denormal_ratio
     if ratio is None or ratio <= DENORMAL:
         return ""
-    return f"denormal numbers in it, flushed to zero here; where they are not, {formatting.ratio(ratio)}"
+    times = formatting.ratio(ratio)
+    return f"denormal numbers in it, flushed to zero here; where they are not, {times}"
 
 
 def _apart(records: Sequence[Record]) -> list[str]:

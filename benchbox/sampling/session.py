@@ -15,7 +15,7 @@ def asleep_s(ask: Ask) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """What came back for one burst: its samples as benchbox.analysis.samples.Burst has them, or an error."""
+    """Reply to one burst: its samples, as `analysis.samples.Burst` has them, or an error."""
 
     graph: str
     data: Mapping[str, Any] = field(default_factory=dict)

@@ -204,7 +204,7 @@ class Agent:
         most_calls: int,
         notify: Callable[[float], None] = lambda _: None,
     ) -> dict[str, Any]:
-        """Open a graph on the device and say where its time goes, as benchbox.agent.ort.profile does.
+        """Open a graph on the device and say where its time goes (benchbox.agent.ort.profile).
 
         At most `most_calls` are profiled, where they are short; `notify` hears which share is done.
         Raises CaseError when it cannot be profiled, AgentError when the agent is lost over it.

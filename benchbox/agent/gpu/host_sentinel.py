@@ -2,9 +2,9 @@
 
 What a caller waits for a small network on a GPU is mostly launching, which is this processor's
 work; the GPU's probes, timed on the GPU, show nothing of it. A product of matrices, which
-benchbox.agent.timing.sentinel times, is no good measure here: launching has no vectors in it, and vector
-units that slept while a call was awaited wake up slowly (the first product then took 47 us, the
-second 18, the fourth 13.8).
+benchbox.agent.timing.sentinel times, is no good measure here: launching has no vectors in it, and
+vector units that slept while a call was awaited wake up slowly (the first product then took 47 us,
+the second 18, the fourth 13.8).
 
 Seen on a shared two-processor x86 virtual machine, beside 20 calls of a graph of 120 tiny nodes (40
 us, 76 in slow states) with waits of up to 0.8 ms between them:

@@ -1,9 +1,9 @@
 """Fixed probes of a GPU, timed beside the bursts: its clock, and the traffic of its memory.
 
-As benchbox.agent.timing.sentinel is for processors. A GPU's clock follows its load, its heat and its power
-limit, and others may work on it; the driver tells of that only now and then. Both probes are timed
-on the GPU, by events, with the queue held until all of them is in it, so that a busy host does not
-show in them.
+As benchbox.agent.timing.sentinel is for processors. A GPU's clock follows its load, its heat and
+its power limit, and others may work on it; the driver tells of that only now and then. Both probes
+are timed on the GPU, by events, with the queue held until all of them is in it, so that a busy host
+does not show in them.
 """
 
 import time

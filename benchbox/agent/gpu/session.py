@@ -85,7 +85,7 @@ def load(
 
     Raises RuntimeError when the provider has none of its nodes, when the GPU's memory is too small,
     when it cannot be captured, when a later call, or a replay, does not give what the first one
-    did, or when CUDA fails otherwise; benchbox.agent.gpu.libraries says before what is missing here.
+    did, or when CUDA fails otherwise; benchbox.agent.gpu.libraries says before what is missing.
     ONNX Runtime's other errors pass through.
     """
     with errors.told(), _capturing(where):

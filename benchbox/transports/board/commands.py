@@ -10,7 +10,7 @@ from importlib import resources
 
 from benchbox.transports import replies
 
-# As remote_keeper.py has it: the home folder of Android's shell is / or no folder that can be written.
+# As in remote_keeper.py: the home folder of Android's shell is /, or cannot be written.
 FOLDER = (
     'folder="$HOME/.cache/benchbox"; if [ ! -w "$HOME" ] && [ -w /data/local/tmp ]; '
     "then folder=/data/local/tmp/benchbox; fi"
@@ -77,7 +77,7 @@ def agent(python: str, path: str, pid_file: str, settings: dict[str, str]) -> st
 
 
 def installation(python: str, folder: str, version: str) -> dict[str, str]:
-    """Return what remote_installer.py is asked for: an environment from a Python, in a folder there.
+    """Request to remote_installer.py: an environment from a Python, in a folder there.
 
     With the `version` of ONNX Runtime asked for, so that figures can be compared, unless there is
     none of it for the board.
