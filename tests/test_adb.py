@@ -34,6 +34,7 @@ from benchbox.transports.adb.shell import AdbLink
 from benchbox.transports.board import board as board_board
 from benchbox.transports.board.commands import shell
 from benchbox.transports.channel import ChannelClosed, Timeout
+from benchbox.transports.native.channel import RunnerChannel
 from tests import board, sent
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("user")]
@@ -328,7 +329,7 @@ def test_the_runner_on_another_processor_answers_as_here(
 ) -> None:
     assert adb_server.port
     little = Device("phone", CPU_PROVIDER, 1, "arm", "little", emulated_phone.url)
-    channel = Phone(little, connect.connect(little)).channel()
+    channel = RunnerChannel(Phone(little, connect.connect(little)))
     with Agent(channel, little, place=channel.place) as agent:
         assert agent.hello["host"]["machine"] == "aarch64"
         assert agent.hello["host"]["emulated"] == "qemu-user"

@@ -2,7 +2,7 @@ import pytest
 
 from benchbox.agent.gpu import errors
 from benchbox.agent.gpu.cudart import CudaError
-from benchbox.agent.runtime import GpuLostError
+from benchbox.agent.gpu_errors import GpuLostError
 
 # As onnxruntime-gpu 1.31.1 raises it, but for the name of the host.
 TOO_OLD = (

@@ -8,7 +8,7 @@ from benchbox.agent.gpu import matmul, sentinel as gpusentinel
 from benchbox.agent.ort import session
 from benchbox.agent.gpu.cudart import Device, Runtime
 from benchbox.agent.gpu.stream import Stream
-from benchbox.agent.gpu.session import Place
+from benchbox.agent.gpu.place import Place
 gpusentinel.SIZE, gpusentinel.BIG_SIZE = 64, 128
 device = Device(Runtime("libcudart.so.13"))
 before = device.memory()

@@ -12,9 +12,10 @@ from onnx.reference import ReferenceEvaluator
 
 from benchbox.agent.gpu import binding, check_outputs
 from benchbox.agent.gpu import session as gpu_session
-from benchbox.agent.gpu.session import Place
+from benchbox.agent.gpu.place import Place
+from benchbox.agent.gpu_errors import GpuLostError
 from benchbox.agent.ort import inputs, matmul_graph, node_types, session
-from benchbox.agent.runtime import GpuLostError, GpuSession
+from benchbox.agent.runtime import GpuSession
 from benchbox.agent.stdio import Refusal
 from tests.conftest import WriteOnnx
 

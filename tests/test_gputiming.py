@@ -7,7 +7,7 @@ import pytest
 
 from benchbox.agent.gpu import burst as gpu_burst
 from benchbox.agent.gpu.burst import Burst, Plan
-from benchbox.agent.runtime import GpuLostError
+from benchbox.agent.gpu_errors import GpuLostError
 from benchbox.agent.timing import burst as timing_burst
 
 US = 1000

@@ -11,7 +11,7 @@ import pytest
 from test_tables import G2, record, run_of
 
 from benchbox import specs
-from benchbox.agent.runtime import OnnxRuntime
+from benchbox.agent.ort.runtime import OnnxRuntime
 from benchbox.errors import CaseError, UsageError
 from benchbox.export import Graph, cache, worker
 from benchbox.export.prepare import _request

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchbox.agent.gpu import session, tensorrt
-from benchbox.agent.gpu.session import Place
+from benchbox.agent.gpu.place import Place
 from tests.conftest import WriteOnnx
 from tests.fakegpu.building import Libraries
 

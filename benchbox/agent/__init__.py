@@ -56,7 +56,7 @@ was}; a burst that fails by
 {"burst": {"graph": id, "error": sentence}}, after which the next burst goes on. Readers ignore
 fields they do not know; `protocol` changes when a field they do know changes its meaning.
 
-With `--facts` the program prints what the device is, as benchbox.agent.host.facts reads it, and ends.
+With `--facts` the program prints what the device is (benchbox.agent.host.facts), and ends.
 """
 
 PROTOCOL = 1

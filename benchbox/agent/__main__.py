@@ -11,19 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from benchbox.agent import PROTOCOL, stdio
+from benchbox.agent.gpu_errors import GpuFullError, GpuLostError
 from benchbox.agent.host import clusters, disturbances, machine
 from benchbox.agent.host.clusters import Cluster
 from benchbox.agent.host.counters import Seen
 from benchbox.agent.host.disturbances import PROC, SYS, Witness
 from benchbox.agent.host.health import Health
-from benchbox.agent.runtime import (
-    GpuFullError,
-    GpuLostError,
-    GpuSession,
-    OnnxRuntime,
-    Runtime,
-    Session,
-)
+from benchbox.agent.ort.runtime import OnnxRuntime
+from benchbox.agent.runtime import GpuSession, Runtime, Session
 from benchbox.agent.stdio import Message, sentence
 from benchbox.agent.timing import arrival, denormals
 from benchbox.agent.timing import burst as timing_burst

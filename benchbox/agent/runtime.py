@@ -1,13 +1,11 @@
-"""What runs graphs on the device: ONNX Runtime here, PyTorch in benchbox.export.torch_agent."""
+"""Runtime and Session: protocol of the library that runs graphs, ONNX Runtime or PyTorch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from benchbox.agent.host import machine
 from benchbox.agent.host.counters import Seen
-from benchbox.agent.stdio import Message, Refusal
+from benchbox.agent.stdio import Message
 
 if TYPE_CHECKING:
     from benchbox.agent.gpu.device import Card
@@ -47,14 +45,6 @@ class GpuSession(Session):
         return self.call()
 
 
-class GpuLostError(RuntimeError):
-    """The GPU cannot be used by this process any more."""
-
-
-class GpuFullError(RuntimeError, Refusal):
-    """The GPU's memory is full; with less loaded there, a graph may fit."""
-
-
 class Runtime(Protocol):
     """A library that runs graphs, and which of its builds this is.
 
@@ -88,59 +78,3 @@ class Runtime(Protocol):
 
     def types(self, request: Message) -> Mapping[str, int] | None:
         """Return how many nodes of such a graph give which type, None where nobody tells."""
-
-
-class OnnxRuntime:
-    """ONNX Runtime, which has a pool of threads for each graph."""
-
-    gpu = None
-
-    def __init__(self) -> None:
-        self._threads = 1
-        self._cpus: Sequence[int] = ()
-
-    def begin(self, request: Message, cpus: Sequence[int]) -> None:
-        """Import it; threads come with each graph."""
-        import onnxruntime  # noqa: F401 - so that no load has to wait for it
-
-        self._threads, self._cpus = int(request["threads"]), cpus
-
-    def versions(self) -> dict[str, str]:
-        """Return its version."""
-        import onnxruntime as ort
-
-        return {"onnxruntime": ort.__version__}
-
-    def providers(self) -> list[str]:
-        """Return the execution providers of this build."""
-        import onnxruntime as ort
-
-        return list(ort.get_available_providers())
-
-    def look(self) -> Seen:
-        """Return nothing: it runs on processors."""
-        return {}
-
-    def load(self, request: Message) -> Session:
-        """Open a graph and call it; raises RuntimeError unless its pool is bound as asked."""
-        from benchbox.agent.ort import session
-
-        options, masks = session.options(self._threads, self._cpus), machine.affinity()
-        provider = request["provider"]
-        own = self._cpus if provider in session.OWN_POOLS else self._cpus[:1]
-        with machine.spread(own):  # a pool that binds no threads has the mask of who starts it
-            loaded = session.load(
-                request["path"], provider, request["inputs"], request["seed"], options
-            )
-        machine.check_pool(self._threads, self._cpus, masks)
-        return loaded
-
-    def compare(self, request: Message, loaded: Session) -> None:
-        """Leave it: this is the processor."""
-
-    def types(self, request: Message) -> Mapping[str, int] | None:
-        """Return how many nodes of such a graph give which type."""
-        from benchbox.agent.ort import node_types, session
-
-        asked = (request["path"], request["provider"], request["inputs"], request["seed"])
-        return node_types.types(partial(session.load, *asked), session.options(1, ()))

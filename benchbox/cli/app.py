@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -12,10 +11,10 @@ from typer.core import TyperGroup
 
 from benchbox import __version__
 from benchbox.cli import device as device_commands
+from benchbox.cli.choices import Cache, Channels, ConvSearch, Dtype, Format, Section
+from benchbox.cli.exits import BROKEN_PIPE, INTERRUPTED
 from benchbox.errors import BenchboxError
 
-INTERRUPTED = 130
-BROKEN_PIPE = 141
 PYDANTIC = "Value error, "  # with which Typer lets its checks begin
 
 
@@ -76,52 +75,6 @@ app = typer.Typer(
 
 
 app.add_typer(device_commands.app, name="device")
-
-
-class Channels(StrEnum):
-    """Which of a paper's channel sets to build."""
-
-    gpu = "gpu"
-    arm = "arm"
-
-
-class Format(StrEnum):
-    """What a report is written as."""
-
-    table = "table"
-    csv = "csv"
-    markdown = "markdown"
-    json = "json"
-
-
-class Cache(StrEnum):
-    """What of a graph the GPU's cache holds when a call begins."""
-
-    hot = "hot"
-    cold = "cold"
-
-
-class ConvSearch(StrEnum):
-    """How cuDNN's algorithms are chosen."""
-
-    exhaustive = "exhaustive"
-    heuristic = "heuristic"
-    default = "default"
-
-
-class Dtype(StrEnum):
-    """The type of a graph's weights and activations."""
-
-    fp32 = "fp32"
-    fp16 = "fp16"
-
-
-class Section(StrEnum):
-    """What to list."""
-
-    blocks = "blocks"
-    networks = "networks"
-    devices = "devices"
 
 
 def _complete_names(incomplete: str) -> list[str]:

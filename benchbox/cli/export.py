@@ -8,9 +8,10 @@ from pathlib import Path
 import typer
 
 from benchbox import __version__, runner
+from benchbox.cli.exits import CASE_FAILED
 from benchbox.cli.output import console
 from benchbox.cli.progress import Live
-from benchbox.cli.run import CASE_FAILED, find_all
+from benchbox.cli.run import find_all
 from benchbox.errors import StorageError
 from benchbox.export import Graph
 from benchbox.specs import Case, Selection

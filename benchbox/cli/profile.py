@@ -12,10 +12,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from benchbox import devices, records, runner
 from benchbox.cli import parsing
-from benchbox.cli.app import INTERRUPTED
+from benchbox.cli.exits import CASE_FAILED, INTERRUPTED
 from benchbox.cli.output import STDOUT, Targets, console
 from benchbox.cli.progress import Live
-from benchbox.cli.run import CASE_FAILED, find_all
+from benchbox.cli.run import find_all
 from benchbox.devices import Device
 from benchbox.errors import CaseError, StorageError
 from benchbox.export import Graph

@@ -14,8 +14,9 @@ from rich.console import Console
 from benchbox import devices, records, runner, specs
 from benchbox.analysis import stats
 from benchbox.cli import gpu_options, load_options, parsing
-from benchbox.cli.app import INTERRUPTED, Channels, Dtype
+from benchbox.cli.choices import Channels, Dtype
 from benchbox.cli.defaults import Place, fitting
+from benchbox.cli.exits import CASE_FAILED, IMPRECISE, INTERRUPTED, UNCLEAR
 from benchbox.cli.gpu_options import Asked
 from benchbox.cli.load_options import Load
 from benchbox.cli.output import Targets, console
@@ -29,9 +30,6 @@ from benchbox.sampling.plan import Plan
 from benchbox.specs import BlockSpec, Platform, Selection
 from benchbox.transports import open_agent
 
-CASE_FAILED = 1
-UNCLEAR = 4
-IMPRECISE = 5
 ENDINGS = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
 PUBLISHED = Plan(sessions=3)
 COMPARED = Plan(precision=0.015, sessions=3)  # of ratios, whose interval is always printed

@@ -6,9 +6,10 @@ from dataclasses import asdict
 import typer
 
 from benchbox import runner
+from benchbox.cli.exits import CASE_FAILED
 from benchbox.cli.output import console
 from benchbox.cli.progress import Live
-from benchbox.cli.run import CASE_FAILED, find_all
+from benchbox.cli.run import find_all
 from benchbox.errors import CaseError
 from benchbox.export import Graph
 from benchbox.report.console import show_costs

@@ -3,11 +3,11 @@
 from benchbox import devices
 from benchbox.devices import Device, last_seen, providers
 from benchbox.errors import DeviceError
-from benchbox.transports.board.board import Board
+from benchbox.transports.board.board import Board, BoardChannel
 from benchbox.transports.channel import ChannelClosed, Timeout
 from benchbox.transports.client import Agent, Deadlines, Loaded
 from benchbox.transports.local import open_local
-from benchbox.transports.protocols import Reached, Sending, silent
+from benchbox.transports.protocols import AgentChannel, Reached, Sending, silent
 
 __all__ = ["Agent", "Loaded", "open_agent", "open_board", "require_gpu"]
 
@@ -69,8 +69,19 @@ def _greeted(device: Device, sending: Sending, python_for: str) -> Agent:
             f"device {device.name!r}: no Python there, and the native runner has no {python_for}; "
             "use a device with Python and onnxruntime, as a phone with Termux is"
         )
-    channel = board.channel()
+    channel = _started(board)
     return Agent(channel, device, place=channel.place)
+
+
+def _started(reached: Reached) -> AgentChannel:
+    """Start an agent, which the link ends with; raises DeviceError when none starts."""
+    if isinstance(reached, Board):
+        return BoardChannel(reached)
+    from benchbox.transports.adb.phone import Phone
+    from benchbox.transports.native.channel import RunnerChannel  # numpy and what compiles it
+
+    assert isinstance(reached, Phone), reached
+    return RunnerChannel(reached)
 
 
 def _deadlines(device: Device) -> Deadlines:

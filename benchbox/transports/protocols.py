@@ -117,9 +117,6 @@ class Reached(Protocol):
     def clean(self) -> int:
         """Remove what was pushed; return how many bytes that were."""
 
-    def channel(self) -> AgentChannel:
-        """Start an agent, which the link ends with; raises DeviceError when none starts."""
-
     def close(self) -> None:
         """End the link."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchbox.agent.gpu.cudart import OUT_OF_MEMORY, CudaError
-from benchbox.agent.runtime import GpuFullError, GpuLostError
+from benchbox.agent.gpu_errors import GpuFullError, GpuLostError
 
 FAILURE = re.compile(
     r"(?P<library>\w+) failure (?P<code>-?\d+): (?P<meaning>.*?) ; GPU=-?\d+ ; hostname=\S* ;"

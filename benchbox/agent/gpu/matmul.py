@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from benchbox.agent.gpu import session as gpu_session
+from benchbox.agent.gpu.place import Place
 from benchbox.agent.ort import matmul_graph, session
 
 
-def product(where: gpu_session.Place, size: int, dtype: str, *, tf32: bool) -> Callable[[], object]:
+def product(where: Place, size: int, dtype: str, *, tf32: bool) -> Callable[[], object]:
     """Return what puts a product of two matrices into the stream of a place.
 
     Raises RuntimeError when the GPU cannot hold it. With its place given it is a Products of

@@ -21,7 +21,7 @@ from benchbox.agent.runtime import GpuSession, Session
 from benchbox.agent.stdio import Message
 
 if TYPE_CHECKING:
-    from benchbox.agent.gpu.session import Place
+    from benchbox.agent.gpu.place import Place
 
 OF_HERE = ("device_id", "user_compute_stream")  # options that mean nothing in another process
 

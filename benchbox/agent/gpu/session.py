@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -18,6 +18,7 @@ import onnxruntime as ort
 from benchbox.agent.gpu import errors, libraries
 from benchbox.agent.gpu.binding import Bound
 from benchbox.agent.gpu.libraries import PROVIDER, TENSORRT
+from benchbox.agent.gpu.place import Place
 from benchbox.agent.ort import inputs, session
 from benchbox.agent.runtime import GpuSession
 from benchbox.agent.stdio import Message
@@ -25,22 +26,6 @@ from benchbox.agent.stdio import Message
 ConvSearch = Literal["EXHAUSTIVE", "HEURISTIC", "DEFAULT"]
 CAPTURE = re.compile("graph capture|captur|cudaStream(Begin|End)Capture", re.IGNORECASE)
 PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where graphs run and how: a provider, its options, and the device that holds their tensors.
-
-    `captured` says whether calls replay a CUDA graph, which the first call recorded. `rest` are the
-    providers, with their options, of the nodes that it has no kernels for, before the processor's.
-    """
-
-    provider: str
-    options: dict[str, str]
-    device: str
-    index: int
-    captured: bool
-    rest: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def place(

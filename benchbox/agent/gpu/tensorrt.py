@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from benchbox.agent.gpu import session
 from benchbox.agent.gpu.libraries import TENSORRT
-from benchbox.agent.gpu.session import Place
+from benchbox.agent.gpu.place import Place
 from benchbox.agent.stdio import Message
 
 

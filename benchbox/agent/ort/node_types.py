@@ -8,8 +8,8 @@ import gc
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from benchbox.agent.gpu_errors import GpuLostError
 from benchbox.agent.ort.trace import Recording
-from benchbox.agent.runtime import GpuLostError
 
 if TYPE_CHECKING:
     import onnxruntime as ort

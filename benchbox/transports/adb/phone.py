@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from benchbox.devices import Device
 from benchbox.errors import CaseError, DeviceError
@@ -18,9 +18,6 @@ from benchbox.transports.board.commands import shell
 from benchbox.transports.channel import ChannelClosed, Timeout
 from benchbox.transports.files import digest, placed
 from benchbox.transports.protocols import BUSY, Sending, Telling, silent, untold
-
-if TYPE_CHECKING:
-    from benchbox.transports.native.channel import RunnerChannel
 
 FOLDER = "/data/local/tmp/benchbox"  # where Android's shell may write, and run what it wrote
 MOST_BYTES = 4 << 30  # of pushed files; those unused for longest go first
@@ -224,12 +221,6 @@ class Phone:
             raise DeviceError(
                 f"device {self.device.name!r}: says nothing of itself: {error}"
             ) from None
-
-    def channel(self) -> "RunnerChannel":
-        """Push the native runner and start it; the link ends with it. Raises DeviceError."""
-        from benchbox.transports.native.channel import RunnerChannel  # numpy and what compiles it
-
-        return RunnerChannel(self)
 
     def close(self) -> None:
         """End what runs there, by force where it does not end by itself, and the link."""

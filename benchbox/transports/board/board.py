@@ -134,10 +134,6 @@ class Board:
                 f"device {self.device.name!r}: {lacking(self.lacks, self.facts.get('bits'), name)}"
             )
 
-    def channel(self) -> "BoardChannel":
-        """Start an agent, with which the connection ends; raises DeviceError."""
-        return BoardChannel(self)
-
     def _ask(
         self,
         request: Mapping[str, Any],

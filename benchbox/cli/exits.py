@@ -1,0 +1,7 @@
+"""Exit codes of the commands; usage errors (2) and devices (6) carry theirs in `errors`."""
+
+CASE_FAILED = 1
+UNCLEAR = 4  # only with --strict
+IMPRECISE = 5  # likewise
+INTERRUPTED = 130
+BROKEN_PIPE = 141
