@@ -676,7 +676,7 @@ def test_the_zipapp_holds_the_agent_alone_and_equal_sources_give_equal_bytes(
     names = zipfile.ZipFile(one).namelist()
     own = [n for n in names if n not in ("__main__.py", "benchbox/__init__.py")]
     assert all(n.startswith("benchbox/agent/") for n in own)
-    assert len(own) == len(list((ROOT / "benchbox" / "agent").glob("*.py")))
+    assert len(own) == len(list((ROOT / "benchbox" / "agent").rglob("*.py")))
 
 
 def test_the_zipapp_serves_from_anywhere(
