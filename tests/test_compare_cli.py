@@ -20,7 +20,7 @@ from machine import Calm
 from test_cli import FOREVER, MEASURED, has_ended, start, wait_for_agent
 from typer.testing import CliRunner, Result
 
-from benchbox import devices, records
+from benchbox import records
 from benchbox.analysis import stats
 from benchbox.cli import run as cli_run
 from benchbox.cli.app import app
@@ -102,7 +102,7 @@ def bench(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 @pytest.fixture
 def two_devices(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Options for two devices, both of them this machine."""
-    monkeypatch.setattr(devices, "ARM_MACHINES", (platform.machine().lower(),))
+    monkeypatch.setattr("benchbox.devices.device.ARM_MACHINES", (platform.machine().lower(),))
     return ["--device", "cpu", "--device", "arm"]
 
 

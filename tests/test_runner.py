@@ -16,6 +16,7 @@ from benchbox.errors import DeviceError, RecordError, SpecError, StorageError, U
 from benchbox.export import cache
 from benchbox.records import Record
 from benchbox.runner import Outcome, Request, known_states
+from benchbox.runner.match import verify
 from benchbox.sampling import sampler as sampling_sampler
 from benchbox.sampling.plan import Plan
 from benchbox.sampling.sampler import Sampler
@@ -194,7 +195,7 @@ def test_an_operator_that_cannot_be_counted_cannot_match(
     assert isinstance(graph, cache.Graph)
     unknown = replace(graph, cost=replace(graph.cost, uncounted=("Magic",)))
     with pytest.raises(SpecError, match="a has operators that cannot be counted"):
-        runner.matching.verify(spec_of([case], Match(0.1)), [case], {case.key: unknown})
+        verify(spec_of([case], Match(0.1)), [case], {case.key: unknown})
 
 
 def test_a_case_named_twice_is_a_usage_error(onnx_cases: MakeCases) -> None:

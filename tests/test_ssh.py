@@ -22,7 +22,6 @@ import asyncssh
 import pytest
 from rich.console import Console
 
-from benchbox import devices
 from benchbox.cli import device_actions
 from benchbox.devices import CPU_PROVIDER, Device, last_seen, registry
 from benchbox.errors import AgentError, CaseError, DeviceError
@@ -383,7 +382,7 @@ def test_a_runtime_that_is_broken_is_told_of_and_replaced(server: Server, device
 
 
 def test_a_device_named_arm_must_be_one(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "ARM_MACHINES", ("riscv64",))
+    monkeypatch.setattr("benchbox.devices.device.ARM_MACHINES", ("riscv64",))
     said = refused(Device("arm", CPU_PROVIDER, 1, "arm", (), device.url, device.python))
     assert said.startswith("device 'arm': ") and "not an ARM one" in said
 
