@@ -8,6 +8,7 @@ from machine import HELLO, HOST
 from test_transports import LOADED, SHORT, Scripted, X, burst
 
 from benchbox.devices import Device
+from benchbox.devices.host_schema import wrong
 from benchbox.errors import AgentError, DeviceError
 from benchbox.transports import Agent, reply_schema
 
@@ -171,5 +172,5 @@ def test_what_is_set_at_the_end_of_a_request_is_looked_at_too(cpu: Device) -> No
     ],
 )
 def test_what_a_board_is_without_an_agent_is_looked_at(lie: dict[str, Any], part: str) -> None:
-    assert reply_schema.wrong(reply_schema.Facts, FACTS) == ""
-    assert reply_schema.wrong(reply_schema.Facts, FACTS | lie) == part
+    assert wrong(reply_schema.Facts, FACTS) == ""
+    assert wrong(reply_schema.Facts, FACTS | lie) == part

@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -119,9 +120,10 @@ def test_an_agent_that_is_lost_is_a_device_that_is_not_usable(
 
 def test_a_terminal_is_told_how_far_it_is() -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, width=100)
-    with cli_doctor._progress(screen, 10) as show:
-        show(3, 1)
-        assert "processor 1, look 4 of 10" in screen.file.getvalue()  # type: ignore[attr-defined]
+    agent = SimpleNamespace(hello={"cpus": [1]}, look=lambda cpu, seconds: ({"cpu": cpu}, {}))
+    looks, _ = cli_doctor._watch(agent, 4.0, screen)  # type: ignore[arg-type]
+    assert looks == [{"cpu": 1}] * 4
+    assert "processor 1, look 4 of 4" in screen.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_commands_are_whole_lines_on_a_narrow_terminal() -> None:

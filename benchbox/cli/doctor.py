@@ -1,14 +1,12 @@
 """`benchbox doctor`."""
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Mapping, Set
 from itertools import cycle, islice
 from typing import Any
 
 import psutil
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from benchbox import devices, host
@@ -16,6 +14,7 @@ from benchbox.analysis import doctor as diagnosis
 from benchbox.cli import parsing
 from benchbox.cli.defaults import Place, fitting
 from benchbox.cli.output import console
+from benchbox.cli.progress import bar
 from benchbox.errors import CaseError, DeviceError
 from benchbox.report.tables import printable
 from benchbox.transports import Agent, client, open_agent
@@ -62,33 +61,12 @@ def _watch(
     facts: Mapping[str, Any] = {}
     if not stderr.is_terminal:
         stderr.print(f"watching for {seconds:g} s")
-    with _progress(stderr, count) as show:
+    with bar(stderr, "watching", count) as show:
         for cpu in islice(cycle(cpus), count):
-            show(len(looks), cpu)
+            show(len(looks), f"processor {cpu}, look {len(looks) + 1} of {count}")
             look, facts = agent.look(cpu, seconds / count)
             looks.append(look)
     return looks, facts
-
-
-@contextlib.contextmanager
-def _progress(stderr: Console, count: int) -> Iterator[Callable[[int, int], None]]:
-    """Give what shows how far it is; nothing is drawn but then, as that would be felt."""
-    if not stderr.is_terminal:
-        yield lambda _done, _cpu: None
-        return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[at]}", markup=False),
-    )
-    with Progress(*columns, console=stderr, auto_refresh=False, transient=True) as bar:
-        task = bar.add_task("watching", total=count, at="")
-
-        def show(done: int, cpu: int) -> None:
-            bar.update(task, completed=done, at=f"processor {cpu}, look {done + 1} of {count}")
-            bar.refresh()
-
-        yield show
 
 
 def _used() -> Used:

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
 from benchbox import devices, records, runner
 from benchbox.cli import parsing
 from benchbox.cli.exits import CASE_FAILED, INTERRUPTED
 from benchbox.cli.output import STDOUT, Targets, console
-from benchbox.cli.progress import Live
+from benchbox.cli.progress import Live, bar
 from benchbox.cli.run import find_all
 from benchbox.devices import Device
 from benchbox.errors import CaseError, StorageError
@@ -87,24 +86,14 @@ def _collect(
 
 @contextmanager
 def _progress(stderr: Console, count: int) -> Iterator[Show]:
-    """Give what shows how far it is; nothing is drawn but between bursts."""
-    if not stderr.is_terminal:
-        yield lambda _case, _share: None
-        return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[at]}", markup=False),
-    )
-    with Progress(*columns, console=stderr, auto_refresh=False, transient=True) as bar:
-        task = bar.add_task("profiling", total=count, at="")
-        begun: list[str] = []
+    """Give what shows which case is profiled, and which share of it is done."""
+    begun: list[str] = []
+    with bar(stderr, "profiling", count) as draw:
 
         def show(case: Case, share: float) -> None:
             if case.key not in begun:
                 begun.append(case.key)
-            bar.update(task, completed=len(begun) - 1 + share, at=case.key)
-            bar.refresh()
+            draw(len(begun) - 1 + share, case.key)
 
         yield show
 

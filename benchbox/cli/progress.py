@@ -1,7 +1,8 @@
 """What a run shows on stderr: a live line on a terminal, one plain line per case when piped."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Self
 
 from rich.console import Console
@@ -257,6 +258,30 @@ def _share(case: Case, sampler: Sampler) -> float:
     # The width falls with the square root of the rounds.
     needed = rounds * (interval.half_width / sampler.plan.precision) ** 2
     return min(0.99, rounds / max(sampler.plan.min_rounds, needed))
+
+
+@contextmanager
+def bar(console: Console, what: str, total: int) -> Iterator[Callable[[float, str], None]]:
+    """Progress bar that is drawn only when its `show(done, at)` is called; nothing when piped.
+
+    Drawing between the calls would be felt by what is timed.
+    """
+    if not console.is_terminal:
+        yield lambda _done, _at: None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[at]}", markup=False),
+    )
+    with Progress(*columns, console=console, auto_refresh=False, transient=True) as progress:
+        task = progress.add_task(what, total=total, at="")
+
+        def show(done: float, at: str) -> None:
+            progress.update(task, completed=done, at=at)
+            progress.refresh()
+
+        yield show
 
 
 class Clock:

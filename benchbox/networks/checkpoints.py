@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchbox import networks
 from benchbox.errors import SpecError
+from benchbox.networks.build import build, fuse, names
 
 LIMIT = 1 << 30  # bytes, unpacked; the largest of the networks is 70 MB, optimizers keep two more
 WRAPPERS = ("state_dict", "model")
@@ -38,7 +38,7 @@ def load(module: nn.Module, path: Path, name: str) -> None:
         _copy(path, state, module)
     elif trained := _training_form(state, name):
         _copy(path, state, trained)
-        _copy(path, networks.fuse(trained).state_dict(), module)
+        _copy(path, fuse(trained).state_dict(), module)
     else:
         raise SpecError(f"{path} is no checkpoint of {name}: {differences}; {_fitting(state)}")
 
@@ -159,14 +159,14 @@ def _copy(path: Path, state: State, module: nn.Module) -> None:
 def _training_form(state: State, name: str) -> nn.Module | None:
     """Return the form that the network is trained in, without values, if the state is of it."""
     trained = f"{name}_train"
-    if trained not in networks.names():
+    if trained not in names():
         return None
     module = _outline(trained)
     return None if _differences(state, module) else module.to_empty(device="cpu")
 
 
 def _fitting(state: State) -> str:
-    fitting = (name for name in networks.names() if not _differences(state, _outline(name)))
+    fitting = (name for name in names() if not _differences(state, _outline(name)))
     name = next(fitting, None)
     return f"it fits {name}" if name else "it fits no network of benchbox"
 
@@ -174,4 +174,4 @@ def _fitting(state: State) -> str:
 def _outline(name: str) -> nn.Module:
     """Return the network in names and shapes only, without memory for its values."""
     with torch.device("meta"):
-        return networks.create(name)
+        return build(name)

@@ -14,10 +14,10 @@ from benchbox.analysis.samples import Burst, Latency
 from benchbox.analysis.states import Gate
 from benchbox.analysis.stats import Interval
 from benchbox.analysis.sustained import Sustained
+from benchbox.devices import host_schema
 from benchbox.errors import RecordError
 from benchbox.records.cooldown import Cooldown
 from benchbox.records.model import SCHEMA, Context, Record, Run, SpecFacts, ordered
-from benchbox.transports import reply_schema
 
 
 def latest(folder: Path, device: str, name: str | None = None) -> Path | None:
@@ -80,8 +80,8 @@ def _context(path: Path, data: dict[str, Any]) -> Context:
             f"use the benchbox that wrote it ({data.get('benchbox', 'unknown')}) or a newer one"
         )
     try:
-        if name := reply_schema.wrong(reply_schema.Host, data.get("host", {})):
-            part = "host" if name == reply_schema.WHOLE else f"host.{name}"
+        if name := host_schema.wrong(host_schema.Host, data.get("host", {})):
+            part = "host" if name == host_schema.WHOLE else f"host.{name}"
             raise TypeError(f"{part!r} is of a wrong type")
         specs = [SpecFacts(**_known(SpecFacts, spec)) for spec in data["specs"]]
         return Context(**{**_known(Context, data), "specs": specs})

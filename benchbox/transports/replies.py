@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from benchbox.devices.host_schema import Part, wrong
 from benchbox.transports import reply_schema
 from benchbox.transports.channel import ChannelClosed
-from benchbox.transports.reply_schema import Part
 
 MOST_TEXT = 300  # characters of another machine's sentence that are shown
 
@@ -55,7 +55,7 @@ def path(reply: Mapping[str, Any], name: str) -> str:
 
 def check(kind: type[Part], said: object) -> None:
     """Raise ChannelClosed unless something has the parts of an answer of that kind."""
-    if name := reply_schema.wrong(kind, said):
+    if name := wrong(kind, said):
         raise lacking(name)
 
 

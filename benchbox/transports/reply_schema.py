@@ -1,4 +1,4 @@
-"""What agents and boards answer, part by part: the schema it is held to, as it may be anything.
+"""Schemas that validate the replies of agents and boards.
 
 Parts that are not declared are left alone: a newer agent says more.
 """
@@ -6,74 +6,26 @@ Parts that are not declared are left alone: a newer agent says more.
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-WHOLE = "answer"  # stands for the name of a part, where all is wrong
-LARGEST = 1 << 63
-Count = Annotated[int, Field(ge=0, lt=LARGEST)]
+from benchbox.devices.host_schema import (
+    LARGEST,
+    Amount,
+    Cluster,
+    Count,
+    Host,
+    Part,
+    Processors,
+    Setting,
+    Text,
+)
+
 Change = Annotated[int, Field(gt=-LARGEST, lt=LARGEST)]
-Amount = Annotated[float, Field(ge=0, lt=LARGEST)]
 Number = Annotated[float, Field(gt=-LARGEST, lt=LARGEST)]
-Text = Annotated[str, Field(max_length=4000)]
-Processors = list[Annotated[int, Field(ge=0, lt=1 << 16)]]
 Times = list[Annotated[int, Field(gt=0, lt=LARGEST)]]  # nanoseconds
 Pair = Annotated[list[Amount], Field(min_length=2, max_length=2)]
-Setting = dict[Text, Text]
 Seen = dict[Text, Number]
 Shapes = list[list[Change] | None]
-
-
-class Part(BaseModel):
-    """A part of an answer. What is None may be absent."""
-
-    model_config = ConfigDict(strict=True, allow_inf_nan=False, frozen=True)
-
-
-class Cluster(Part):
-    """Processors that are alike."""
-
-    cpus: Annotated[Processors, Field(min_length=1)]
-    capacity: Count | None = None
-    top_khz: Amount | None = None
-    khz: Amount | None = None
-    core: Text | None = None
-    governor: Text | None = None
-    limit: Text | None = None
-
-
-class Gpu(Part):
-    """What a GPU is and how it is set."""
-
-    name: Text | None = None
-    capability: Text | None = None
-    runtime: Text | None = None
-    driver: Text | None = None
-    driver_cuda: Text | None = None
-    memory_bytes: Count | None = None
-    top_sm_clock_mhz: Amount | None = None
-    top_memory_clock_mhz: Amount | None = None
-    power_limit_w: Amount | None = None
-    persistence: bool | None = None
-    unseen: Text | None = None
-
-
-class Host(Part):
-    """What a machine is, as records keep it."""
-
-    system: Text | None = None
-    kernel: Text | None = None
-    machine: Text | None = None
-    cpu: Text | None = None
-    cpus: Count | None = None
-    cpus_usable: Count | None = None
-    memory_bytes: Count | None = None
-    memory_available_bytes: Count | None = None
-    virtual: bool | None = None
-    emulated: Text | None = None
-    boot: Text | None = None
-    clusters: list[Cluster] = []
-    setting: Setting = {}
-    gpu: Gpu = Gpu()
 
 
 class Greeted(Host):
@@ -271,12 +223,3 @@ REPLIES: Mapping[object, type[Part]] = {
     "profile": Profile,
     "step": Step,
 }
-
-
-def wrong(kind: type[Part], said: object) -> str:
-    """Return the name of the first part that is missing or no such thing, empty if all is well."""
-    try:
-        kind.model_validate(said)
-    except ValidationError as error:
-        return ".".join(map(str, error.errors(include_url=False)[0]["loc"])) or WHOLE
-    return ""

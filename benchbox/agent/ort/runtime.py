@@ -5,7 +5,6 @@ from functools import partial
 
 from benchbox.agent.host import machine
 from benchbox.agent.host.counters import Seen
-from benchbox.agent.ort import node_types
 from benchbox.agent.runtime import Session
 from benchbox.agent.stdio import Message
 
@@ -60,7 +59,7 @@ class OnnxRuntime:
 
     def types(self, request: Message) -> Mapping[str, int] | None:
         """Return how many nodes of such a graph give which type."""
-        from benchbox.agent.ort import session
+        from benchbox.agent.ort import node_types, session
 
         asked = (request["path"], request["provider"], request["inputs"], request["seed"])
         return node_types.types(partial(session.load, *asked), session.options(1, ()))

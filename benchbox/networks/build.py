@@ -1,0 +1,42 @@
+"""Builder of networks by name, with seeded weights; torch is imported when one is built."""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from benchbox.networks import catalogue
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SEED = 0
+
+
+def names() -> list[str]:
+    """Return the name of every network."""
+    return list(catalogue.NETWORKS)
+
+
+def build(name: str) -> "nn.Module":
+    """Return the network of that name in eval mode, with seeded random weights.
+
+    Raises SpecError for an unknown name.
+    """
+    import torch
+
+    network = catalogue.named(name)
+    module_name, _, builder = network.builder.partition(":")
+    builds = getattr(importlib.import_module(module_name), builder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        module: nn.Module = builds(**network.args)
+    return module
+
+
+def fuse(module: "nn.Module") -> "nn.Module":
+    """Return a copy in which every re-parameterised layer is one convolution, equal in eval mode.
+
+    A module without such layers is copied as it is.
+    """
+    from benchbox.networks.ghostnetv3 import fuse
+
+    return fuse(module)
