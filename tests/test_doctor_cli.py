@@ -120,7 +120,7 @@ def test_an_agent_that_is_lost_is_a_device_that_is_not_usable(
 
 def test_a_terminal_is_told_how_far_it_is() -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, width=100)
-    agent = SimpleNamespace(hello={"cpus": [1]}, look=lambda cpu, seconds: ({"cpu": cpu}, {}))
+    agent = SimpleNamespace(hello={"cpus": [1]}, look=lambda cpu, _: ({"cpu": cpu}, {}))
     looks, _ = cli_doctor._watch(agent, 4.0, screen)  # type: ignore[arg-type]
     assert looks == [{"cpu": 1}] * 4
     assert "processor 1, look 4 of 4" in screen.file.getvalue()  # type: ignore[attr-defined]
