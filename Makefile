@@ -28,7 +28,7 @@ test: $(STAMP)  ## all tests, in two processes
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 test-cuda:  ## checks on a real GPU, by $(PYTHON) as it is: no .venv/ is built
-	$(PYTHON) -m tests.cuda $(ARGS)
+	$(PYTHON) -m tools.cuda $(ARGS)
 
 lint: $(STAMP)  ## ruff, rules and format
 	$(BIN)/ruff check .
@@ -40,7 +40,7 @@ type: $(STAMP)  ## mypy, strict
 check: lint type test  ## lint, type and test
 
 bench: $(BENCH_STAMP)  ## what benchbox costs, and how well its figures repeat
-	$(BIN)/python -m tests.bench $(ARGS)
+	$(BIN)/python -m tools.bench $(ARGS)
 
 $(BENCH_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group bench

@@ -18,7 +18,7 @@ from pathlib import Path
 import calm
 
 FOLDER = Path(__file__).parents[1]
-TIMING = {"benchbox.export.torch_agent", "tests.cuda.profiled"}
+TIMING = {"benchbox.export.torch_agent", "tools.cuda.profiled"}
 NON_BLOCKING = 1
 NS_PER_MB = 1000  # of the stand-in for CUDA's runtime, as long as it is not told otherwise
 CALL_MB, PRODUCT_MB = 50, 36

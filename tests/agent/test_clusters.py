@@ -1,0 +1,186 @@
+"""Which processors are alike, what a word names, and whether a thread really runs there."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchbox.agent import PROTOCOL
+from benchbox.agent.host import clusters, machine
+from benchbox.agent.host.clusters import Cluster
+from benchbox.devices import CPU_PROVIDER, Device
+from benchbox.errors import DeviceError
+from benchbox.transports import Agent
+from tests.board.files import plant
+from tests.helpers.machine import Inside, cpuinfo, phone, processor, small_phone
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinities")
+
+
+@pytest.fixture
+def mask() -> Iterator[set[int]]:
+    """The processors of this thread, which has them again after the test."""
+    before = os.sched_getaffinity(0)
+    yield before
+    os.sched_setaffinity(0, before)
+
+
+def read(root: Path, count: int) -> list[Cluster]:
+    return clusters.read(range(count), root / "proc", root / "sys")
+
+
+def test_the_clusters_of_a_phone_come_the_fastest_first(tmp_path: Path) -> None:
+    plant(tmp_path, phone())
+    assert read(tmp_path, 8) == [
+        Cluster((7,), 1024, 2_900_000, "Cortex-X1"),
+        Cluster((4, 5, 6), 774, 2_400_000, "Cortex-A78"),
+        Cluster((0, 1, 2, 3), 250, 1_800_000, "Cortex-A55"),
+    ]
+    assert read(tmp_path, 2) == [Cluster((0, 1), 250, 1_800_000, "Cortex-A55")]
+
+
+def test_without_capacities_the_highest_clock_tells_clusters_apart(tmp_path: Path) -> None:
+    plant(tmp_path, processor(0, None, 1_400_000) | processor(1, None, 2_000_000))
+    assert read(tmp_path, 2) == [Cluster((1,), None, 2_000_000), Cluster((0,), None, 1_400_000)]
+
+
+def test_processors_of_which_nothing_is_known_are_one_cluster(tmp_path: Path) -> None:
+    assert read(tmp_path, 4) == [Cluster((0, 1, 2, 3))]
+    assert read(tmp_path, 4)[0].facts() == {"cpus": [0, 1, 2, 3]}
+
+
+def test_a_core_that_is_not_known_keeps_its_numbers(tmp_path: Path) -> None:
+    plant(tmp_path, cpuinfo({0: "0xd08"}, implementer="0x99"))
+    assert read(tmp_path, 1)[0].core == "0x99 0xd08"
+    plant(tmp_path, {"proc/cpuinfo": "processor : 0\nmodel name : Intel\n\n\0\xff\nnonsense\n"})
+    assert read(tmp_path, 1)[0].core is None
+
+
+@pytest.mark.parametrize(
+    ("word", "threads", "cpus"),
+    [
+        ("big", 1, [7]),
+        ("middle", 1, [6]),
+        ("middle", 3, [6, 5, 4]),
+        ("little", 2, [3, 2]),
+        ("little", 4, [3, 2, 1, 0]),
+    ],
+)
+def test_a_word_names_processors_of_one_cluster(
+    tmp_path: Path, word: str, threads: int, cpus: list[int]
+) -> None:
+    plant(tmp_path, phone())
+    found = read(tmp_path, 8)
+    assert clusters.choose(word, threads, found, tmp_path / "sys") == cpus
+
+
+@pytest.mark.parametrize(
+    ("word", "threads", "sentence"),
+    [
+        ("little", 5, "the little cluster has the processors 0-3, 5 threads asked for"),
+        ("big", 2, "the big cluster has the processor 7, 2 threads asked for"),
+        ("huge", 1, "--cpus huge: write processors as 0,1 or one of big, middle, little"),
+    ],
+)
+def test_a_word_that_cannot_be_met_is_refused(
+    tmp_path: Path, word: str, threads: int, sentence: str
+) -> None:
+    plant(tmp_path, phone())
+    with pytest.raises(ValueError) as raised:
+        clusters.choose(word, threads, read(tmp_path, 8), tmp_path / "sys")
+    assert str(raised.value) == sentence
+
+
+@pytest.mark.parametrize("word", clusters.WORDS)
+def test_among_equals_no_word_has_a_meaning(tmp_path: Path, word: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        clusters.choose(word, 1, read(tmp_path, 4), tmp_path)
+    assert str(raised.value) == (f"all 4 processors are equal: --cpus {word} has no meaning here")
+
+
+def test_of_two_clusters_none_is_the_middle(tmp_path: Path) -> None:
+    plant(tmp_path, small_phone())
+    with pytest.raises(
+        ValueError, match=r"^it has the clusters big \(1\) and little \(0\): --cpus"
+    ):
+        clusters.choose("middle", 1, read(tmp_path, 2), tmp_path / "sys")
+
+
+def test_threads_leave_the_fastest_cluster_only_when_it_is_full(tmp_path: Path) -> None:
+    plant(tmp_path, phone())
+    folder = tmp_path / "sys" / machine.PROCESSORS
+    assert machine.choose_cpus(1, range(8), folder) == [7]
+    assert machine.choose_cpus(4, range(8), folder) == [7, 6, 5, 4]
+    assert machine.choose_cpus(3, range(7), folder) == [6, 5, 4]
+
+
+# the agent
+
+
+@pytest.fixture
+def inside(tmp_path: Path) -> Iterator[Inside]:
+    """An agent on a phone with two processors."""
+    plant(tmp_path, small_phone())
+    channel = Inside(tmp_path)
+    yield channel
+    channel.close()
+
+
+@pytest.mark.usefixtures("two_cpus")
+@pytest.mark.parametrize(("asked", "cpu"), [("big", 1), ("little", 0), (None, 1), ([0], 0)])
+def test_the_agent_runs_where_it_was_asked_to(inside: Inside, asked: object, cpu: int) -> None:
+    inside.send({"op": "hello", "protocol": PROTOCOL, "threads": 1, "cpus": asked})
+    reply = inside.receive(60)
+    assert reply["cpus"] == [cpu]
+    assert inside.mask() == {cpu}
+    assert reply["host"]["clusters"] == [
+        {"cpus": [1], "capacity": 1024, "top_khz": 1_200_000, "core": "Cortex-A72"},
+        {"cpus": [0], "capacity": 446, "top_khz": 950_000, "core": "Cortex-A53"},
+    ]
+
+
+@pytest.mark.usefixtures("two_cpus")
+def test_a_word_without_a_meaning_ends_the_greeting(inside: Inside) -> None:
+    device = Device("phone", CPU_PROVIDER, 1, "arm", "middle")
+    with pytest.raises(DeviceError, match=r"it has the clusters big \(1\) and little \(0\)"):
+        Agent(inside, device)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("mask")
+def test_a_processor_that_is_refused_is_an_error_that_names_the_mask() -> None:
+    have = machine.ranges(os.sched_getaffinity(0))
+    with pytest.raises(RuntimeError) as raised:
+        machine.pin([4000])
+    sentence = f"the thread is not bound to processor 4000, its mask is {have}: Invalid argument"
+    assert str(raised.value) == sentence
+
+
+@pytest.mark.usefixtures("two_cpus", "mask")
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_system_that_ignores_the_request_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shown: bool
+) -> None:
+    """By the mask that the kernel shows, and by what it answers where it shows none."""
+    if not shown:
+        monkeypatch.setattr(machine, "THREAD", tmp_path)
+    have = machine.ranges(os.sched_getaffinity(0))
+    monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)
+    with pytest.raises(RuntimeError) as raised:
+        machine.pin([0])
+    assert str(raised.value) == f"the thread is not bound to processor 0, its mask is {have}"
+
+
+def test_a_system_without_masks_is_taken_at_its_word(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(machine, "THREAD", tmp_path)
+    monkeypatch.delattr(os, "sched_getaffinity")
+    machine.check_bound([3])
+
+
+@pytest.mark.parametrize(
+    ("cpus", "text"), [([0], "0"), ([0, 1, 2, 5], "0-2,5"), ([4, 3], "3-4"), ([], "")]
+)
+def test_processors_are_written_as_the_kernel_does(cpus: list[int], text: str) -> None:
+    assert machine.ranges(cpus) == text

@@ -1,0 +1,116 @@
+"""A GPU's host that is slow for a while: seen by its own sentinel, and kept out of latencies."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import asdict
+from itertools import count
+
+import pytest
+
+from benchbox.agent.gpu import burst as gpu_burst
+from benchbox.agent.gpu import host_sentinel
+from benchbox.agent.gpu.burst import Plan
+from benchbox.agent.gpu.host_sentinel import Beside
+from benchbox.agent.stdio import Message
+from benchbox.analysis import gpu_time, samples
+from benchbox.analysis.samples import Burst, Latency
+from benchbox.analysis.states import Gate, Readings
+from tests.agent.test_gpu_burst import US, WAKE_NS, Machine
+
+HOST_NS = 12_000
+FAST_NS = 10 * 4 * US + US + WAKE_NS  # of a call that is launched by a processor in its usual state
+
+
+class SlowHost(Machine):
+    """A machine whose processor is `slowness` times as slow; the GPU is what it always is."""
+
+    def __init__(self, slowness: int) -> None:
+        super().__init__(launch_ns=4 * US * slowness)
+        self.slowness = slowness
+
+    def host(self) -> int:
+        self.did.append("host")
+        return HOST_NS * self.slowness
+
+    def watched(self) -> Message:
+        """A burst as an agent sends it; no other program runs on this machine."""
+        beside = Beside(self.probe, self.host)
+        burst = gpu_burst.burst(self, self, Plan(4, copies=1), beside.read, clock=self.clock)
+        return {**asdict(burst), "switches": [0] * 4, "host_marks": beside.marks(burst.marks)}
+
+
+def measured(slownesses: Iterable[int]) -> tuple[list[Burst], Gate]:
+    """Bursts on a processor that is so slow in each, and the gate that their readings make."""
+    readings, bursts = Readings(), []
+    for number, slowness in enumerate(slownesses):
+        where = {"session": 0, "round": number}
+        burst = Burst.from_json({**SlowHost(slowness).watched(), **where})
+        readings.add(burst.probe, burst.marks, burst.stream_ns, burst.host_marks)
+        bursts.append(burst)
+    readings.update()
+    return bursts, readings.gate
+
+
+def estimated(bursts: list[Burst], gate: Gate) -> Latency:
+    found = samples.estimate(bursts, gate)
+    assert found is not None
+    return found
+
+
+def half_slow(rounds: int = 40) -> list[int]:
+    slownesses = [1, 2] * (rounds // 2)
+    random.Random(3).shuffle(slownesses)
+    return slownesses
+
+
+def test_both_sentinels_are_read_at_every_mark() -> None:
+    machine = SlowHost(1)
+    burst = machine.watched()
+    assert burst["marks"] == [(0, 77), (4, 77)]
+    assert burst["host_marks"] == [(0, HOST_NS), (4, HOST_NS)]
+    assert "host probe" in " ".join(machine.did)
+
+
+def test_what_the_host_took_while_it_was_slow_is_no_latency() -> None:
+    bursts, gate = measured(half_slow())
+    found, unwatched = (estimated(bursts, each) for each in (gate, Gate(compute=gate.compute)))
+    assert unwatched.interval is not None
+    assert unwatched.interval.high > 1.5 * unwatched.interval.low  # of either state by chance
+    assert found.p50_s == pytest.approx(FAST_NS * 1e-9)
+    assert found.quiet_share == 0.5
+    assert found.rounds == len(bursts) // 2
+
+
+def test_a_case_that_met_the_slow_host_more_often_is_no_slower_than_another() -> None:
+    first, gate = measured([1, 1, 1, 1, 2] * 8)
+    second, _ = measured([2, 2, 1, 2, 2] * 8)
+    assert estimated(second, gate).p50_s == estimated(first, gate).p50_s
+    assert estimated(second, Gate()).p50_s > 1.5 * estimated(first, Gate()).p50_s
+
+
+def test_a_slow_host_is_the_cause_and_no_span_is_lost_to_it() -> None:
+    bursts, gate = measured(half_slow())
+    assert samples.disturbances(bursts, gate) == {"slow": 0.5}
+    found = gpu_time.estimate(bursts, gate)
+    assert found is not None
+    assert found.span_s == pytest.approx(10 * US * 1e-9)
+    everything = gpu_time.estimate(bursts)
+    assert everything is not None
+    assert found.copies_s is not None
+    assert everything.copies_s is not None
+    assert found.copies_s < everything.copies_s
+
+
+def test_readings_belong_to_the_marks_they_were_taken_at() -> None:
+    numbers = count(1)
+    beside = Beside(lambda: 77, lambda: next(numbers))
+    assert [beside.read() for _ in range(3)] == [77] * 3
+    assert beside.marks([(0, 77), (5, 77), (9, 77)]) == [(0, 1), (5, 2), (9, 3)]
+    with pytest.raises(ValueError, match="shorter"):
+        beside.marks([(0, 77), (5, 77), (9, 77), (12, 77)])
+
+
+def test_it_reads_whole_nanoseconds() -> None:
+    reading = host_sentinel.compute()
+    assert isinstance(reading, int)
+    assert reading > 0

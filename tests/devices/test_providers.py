@@ -1,0 +1,183 @@
+"""Execution providers by name: what is asked for, what a device has, and what really ran."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner, Result
+
+from benchbox import records
+from benchbox.cli.app import Provider, app
+from benchbox.devices import Device, providers
+from benchbox.devices.providers import CPU, GPUS, MODULES, NAMES
+from benchbox.errors import DeviceError, UsageError
+from benchbox.records import create
+from benchbox.runner import record as runner_record
+from benchbox.specs import TensorSpec
+from benchbox.transports import open_agent
+from tests.report.test_tables import record, run_of
+
+WriteOnnx = Callable[..., Path]
+XNNPACK = NAMES["xnnpack"]
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), prog_name="benchbox")
+
+
+@pytest.mark.parametrize(("name", "full"), [*NAMES.items(), *GPUS.items()])
+def test_a_provider_has_a_short_name_and_its_own(name: str, full: str) -> None:
+    assert providers.named(name) == providers.named(name.upper()) == full
+    assert providers.named(full) == full
+    assert providers.short(full) == name
+    assert full.endswith(providers.SUFFIX)
+
+
+def test_a_provider_that_is_not_known_here_may_be_named_in_full() -> None:
+    """A build of ONNX Runtime may have any; whether it does is for the device to say."""
+    assert providers.named("VitisAIExecutionProvider") == "VitisAIExecutionProvider"
+    assert providers.short("VitisAIExecutionProvider") == "VitisAIExecutionProvider"
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("xnpack", " (did you mean 'xnnpack'?)"),
+        ("XNNPAC", " (did you mean 'xnnpack'?)"),
+        ("nnap", " (did you mean 'nnapi'?)"),
+        ("gpu", " (did you mean 'cpu'?)"),
+        ("ExecutionProvider", ""),
+        ("XNNPACK ExecutionProvider", ""),
+        ("../ExecutionProvider", ""),
+        ("zzz", ""),
+    ],
+)
+def test_what_is_no_provider_names_those_there_are(text: str, near: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        providers.named(text)
+    assert str(caught.value) == (
+        f"--provider {text}: unknown{near}; "
+        "choose cpu, xnnpack, acl, nnapi, coreml, qnn, openvino, dnnl, cuda, tensorrt, "
+        "torch, torch-compile, torch-cudagraph"
+    )
+
+
+@pytest.mark.parametrize("text", ["nvtensorrtrtx", "ROCMExecutionProvider", "migraphx"])
+def test_another_provider_of_gpus_is_told_what_times_them(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        providers.named(text)
+    assert str(caught.value) == (
+        f"--provider {text}: GPUs are timed by cuda, tensorrt or torch; write --device cuda"
+    )
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_provider_or_a_usage_error(text: str) -> None:
+    try:
+        assert providers.named(text).endswith(providers.SUFFIX)
+    except UsageError as error:
+        assert error.exit_code == 2
+
+
+def test_a_device_says_which_providers_its_build_has() -> None:
+    providers.require(XNNPACK, [XNNPACK, CPU], "phone")
+    with pytest.raises(DeviceError) as caught:
+        providers.require(XNNPACK, ["VitisAIExecutionProvider", CPU], "phone")
+    assert str(caught.value) == (
+        "device 'phone': its ONNX Runtime has no XnnpackExecutionProvider, only "
+        "VitisAIExecutionProvider, cpu; install a build that has it, or leave --provider out"
+    )
+    assert caught.value.exit_code == 6
+
+
+def test_how_many_nodes_each_provider_ran_is_kept_in_the_record(tmp_path: Path) -> None:
+    nodes = {XNNPACK: 20, CPU: 4}
+    run = run_of([])
+    with create(tmp_path, run.context) as writer:
+        writer.append(record({"n": 1}, nodes=nodes))
+        writer.append(record({"n": 2}))
+    kept = records.read(writer.path).records
+    assert [each.nodes for each in kept] == [nodes, None]
+
+
+def test_they_are_part_of_how_a_graph_was_loaded(cpu: Device, write_onnx: WriteOnnx) -> None:
+    two = "g (float[4,4] x) => (float[4,4] y) { t = MatMul(x, x)\n y = Softmax(t) }"
+    with open_agent(cpu) as agent:
+        loaded = agent.load("g", str(write_onnx("g", two)), [TensorSpec("x", (4, 4))], 0)
+    assert loaded.nodes == {CPU: 2}
+    before = replace(record({"n": 1}), **runner_record.loading(loaded))
+    again = runner_record.loaded(before)
+    assert again is not None
+    assert again.nodes == loaded.nodes
+
+
+# the command
+
+
+@pytest.mark.usefixtures("in_tmp")
+@pytest.mark.parametrize("command", [("run", "tiny.onnx"), ("compare", "tiny.onnx", "other.onnx")])
+def test_a_near_miss_is_one_line(write_onnx: WriteOnnx, command: tuple[str, ...]) -> None:
+    write_onnx()
+    write_onnx("other")
+    result = invoke(*command, "--provider", "xnpack")
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: --provider xnpack: unknown (did you mean 'xnnpack'?); choose ")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_tmp")
+def test_a_build_without_the_provider_is_one_line_before_anything_is_timed(
+    write_onnx: WriteOnnx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_onnx()
+    monkeypatch.setenv("BENCHBOX_PROVIDER", "nnapi")
+    result = invoke("run", "tiny.onnx", "--quick")
+    assert (result.exit_code, result.stdout) == (6, "")
+    error = result.stderr.splitlines()[-1]
+    assert error.startswith(
+        "Error: device 'cpu-nnapi': its ONNX Runtime has no NnapiExecutionProvider"
+    )
+    assert not list(Path().glob("results/*/*.jsonl"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_tmp")
+@pytest.mark.parametrize("provider", ["cpu", "CPU", CPU])
+def test_the_processor_itself_may_be_named(write_onnx: WriteOnnx, provider: str) -> None:
+    write_onnx()
+    short: list[Any] = ["--quick", "--precision", "90%", "--max-time", "1s"]
+    result = invoke("run", "tiny.onnx", "--provider", provider, *short)
+    assert result.exit_code == 0, result.output
+    (path,) = Path().glob("results/*/*.jsonl")
+    run = records.read(path)
+    assert run.context.provider == CPU
+    assert run.records[0].nodes == {CPU: 1}
+    assert "not on" not in result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_tmp")
+def test_a_provider_that_takes_no_node_is_a_failed_row_and_not_a_figure_of_another(
+    write_onnx: WriteOnnx,
+) -> None:
+    write_onnx()
+    result = invoke("run", "tiny.onnx", "--provider", "AzureExecutionProvider", "--quick")
+    assert result.exit_code == 1, result.output
+    (path,) = Path().glob("results/*/*.jsonl")
+    (row,) = records.read(path).records
+    assert (row.status, row.latency, row.bursts) == ("failed", None, [])
+    assert "nodes runs on AzureExecutionProvider" in row.reason
+
+
+def test_the_help_names_what_a_gpu_is_timed_by_and_the_readme_shows_it_beside_torch() -> None:
+    (option,) = get_args(Provider)[1:]
+    words = re.findall(r"[\w-]+", option.help)
+    assert {*GPUS, *MODULES} <= set(words)
+    readme = Path(__file__).parents[2] / "README.md"
+    assert "-d cuda --provider cuda,torch" in readme.read_text()

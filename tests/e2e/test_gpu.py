@@ -1,0 +1,409 @@
+"""Runs on a stand-in for a GPU, from the command line to the table and back from the record."""
+
+import json
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from benchbox import records
+from benchbox.cli.app import app
+from tests.conftest import WriteOnnx
+from tests.fakegpu import building
+from tests.fakegpu.building import Libraries
+from tests.helpers import explained
+
+RUN = ("--device", "cuda", "--quick", "--max-time", "3s")
+ONE = "one (float[32,32] x) => (float[32,32] y) { y = Relu(x) }"
+TWO = "two (float[32,32] x) => (float[32,32] y) { a = MatMul(x, x) y = Relu(a) }"
+
+WORDS = {
+    "the GPU's hardware slowed its clock down": "look at its power supply and its cooling",
+    "the GPU was too hot for its clock": "let it cool down",
+    "the GPU's power limit held its clock down": "give it a higher power limit",
+    "other processes computed on the GPU": "end those (nvidia-smi lists them)",
+}
+
+pytestmark = pytest.mark.slow
+
+
+def one_line(ended: CompletedProcess[str]) -> str:
+    (line,) = ended.stderr.strip().splitlines()
+    return line
+
+
+def test_a_run_shows_what_a_caller_waits_and_what_the_gpu_takes(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, "--export-csv", "t.csv")
+    assert ended.returncode == 0, ended.stderr
+    about = ended.stdout.splitlines()[1:3]
+    assert about[0] == "cuda, CUDAExecutionProvider, CUDA graph, cache hot, no TF32, batch 1"
+    assert about[1].startswith("NVIDIA Stand-in, driver 580.95.05, CUDA 13.0, ONNX Runtime ")
+    for header in ("p50 (ms)", "GPU (ms)", "with copies (ms)", "launch share"):
+        assert header in ended.stdout
+    assert "launch share is the rest of p50" in ended.stdout
+    run = fake_gpu.newest("cuda")
+    (record,) = run.records
+    assert record.spans is not None
+    assert record.latency is not None
+    assert record.spans.span_s == pytest.approx(50e-6)  # 50 MB at 1 us each
+    assert record.spans.launch_share == pytest.approx(1 - 50e-6 / record.latency.p50_s)
+    assert record.nodes == {"CUDAExecutionProvider": 1}
+    assert record.gpu_bytes == 400 << 20  # what the stand-in takes for a session
+    assert (fake_gpu.work / "t.csv").read_text().splitlines()[0].endswith("tf32,conv_search")
+
+
+def test_the_record_says_which_gpu_it_was_and_nothing_that_tells_it_from_its_like(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    fake_gpu.benchbox("run", str(write_onnx()), *RUN, "--conv-search", "heuristic", "--tf32")
+    context = fake_gpu.newest("cuda").context
+    gpu = context.host["gpu"]
+    assert gpu["name"] == "NVIDIA Stand-in"
+    assert (gpu["driver"], gpu["power_limit_w"]) == ("580.95.05", 700)
+    assert not {"uuid", "serial", "bus_id"} & gpu.keys()
+    driven = {name: context.plan[name] for name in ("mode", "cache", "tf32", "conv_search")}
+    assert driven == {"mode": "graph", "cache": "hot", "tf32": True, "conv_search": "heuristic"}
+    assert context.channels == "gpu"
+
+
+def test_both_modes_are_two_columns(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, "--mode", "graph,eager")
+    assert ended.returncode == 0, ended.stderr
+    own = [f"cuda-{mode}{part}" for mode in ("graph", "eager") for part in ("", ", GPU")]
+    for header in (*(f"{name} (ms)" for name in own), "cuda-eager, launch share"):
+        assert header in ended.stdout
+    assert "cuda: launched kernel by kernel a call took " in ended.stdout
+    assert fake_gpu.newest("cuda-eager").context.plan["mode"] == "eager"
+
+
+def test_a_cold_cache_is_flushed_before_calls_and_kept_with_them(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, "--cache", "cold")
+    assert "cache cold" in ended.stdout
+    assert all(burst.cold for burst in fake_gpu.newest("cuda").records[0].bursts)
+
+
+def test_nodes_on_the_processor_are_told_of(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
+    path = str(write_onnx("two", TWO))
+    ended = fake_gpu.benchbox("run", path, *RUN, "--mode", "eager", ort="left Relu")
+    assert ended.returncode == 0, ended.stderr
+    assert "of its 2 nodes 1 on CPUExecutionProvider, not on CUDAExecutionProvider" in ended.stdout
+
+
+def test_a_graph_without_a_node_on_the_gpu_has_no_figure(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    path = str(write_onnx("one", ONE))
+    ended = fake_gpu.benchbox("run", path, *RUN, "--mode", "eager", ort="left Relu")
+    assert ended.returncode == 1
+    (record,) = fake_gpu.newest("cuda").records
+    assert (record.status, record.latency) == ("failed", None)
+    assert "none of the graph's 1 nodes runs on CUDAExecutionProvider" in record.reason
+
+
+def test_a_graph_of_constants_has_no_figure(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
+    text = "c (float[32,32] x) => (float[2] y) <float[2] a = {1, 2}> { y = Relu(a) }"
+    ended = fake_gpu.benchbox("run", str(write_onnx("c", text)), *RUN, "--mode", "eager")
+    assert ended.returncode == 1
+    (record,) = fake_gpu.newest("cuda").records
+    assert (record.status, record.latency) == ("failed", None)
+    assert "no node left to run" in record.reason
+
+
+def test_a_provider_that_falls_back_to_the_processor_is_no_gpu(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, ort="falls back")
+    assert ended.returncode == 6
+    assert "runs on CPUExecutionProvider, not on CUDAExecutionProvider" in one_line(ended)
+    assert not _records(fake_gpu)
+
+
+def test_why_a_provider_s_library_does_not_load_is_told(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    cc = building.compiler()
+    assert cc is not None, "the fixture has one"
+    part = fake_gpu.folder / "onnxruntime" / "capi" / "libonnxruntime_providers_cuda.so"
+    source = fake_gpu.work / "part.c"
+    source.write_text("int cudaMallocHost(void); int part(void) { return cudaMallocHost(); }\n")
+    building.build(cc, source, part)
+    try:
+        ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, ort="falls back")
+    finally:
+        part.unlink()
+    assert ended.returncode == 6
+    why = f"({part.name}: undefined symbol: cudaMallocHost)"
+    assert f"ONNX Runtime's part for CUDA cannot be loaded {why}: pip install" in one_line(ended)
+
+
+@pytest.mark.parametrize(
+    ("told", "options", "said"),
+    [
+        ("idle Relu", (), "its CUDA graph does not compute output 'y' as the first call did"),
+        ("wrong Relu", (), "output 'y' on the GPU is "),
+        ("wrong Relu", ("--mode", "eager", "--tf32"), "output 'y' on the GPU is "),
+    ],
+)
+def test_a_graph_with_wrong_outputs_has_no_figure(
+    fake_gpu: Libraries, write_onnx: WriteOnnx, told: str, options: tuple[str, ...], said: str
+) -> None:
+    path = str(write_onnx("one", ONE))
+    ended = fake_gpu.benchbox("run", path, *RUN, *options, ort=told)
+    assert ended.returncode == 1
+    (record,) = fake_gpu.newest("cuda").records
+    assert (record.status, record.latency) == ("failed", None)
+    assert said in record.reason
+    assert "not timed" in record.reason
+
+
+def test_a_constant_beside_what_a_replay_computes_is_no_wrong_output(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    text = (
+        "two (float[32,32] x) => (float[32,32] y, float[32,32] z) "
+        "{ y = Relu(x) a = ConstantOfShape(s) z = Exp(a) }"
+    ).replace("{", "<int64[2] s = {32, 32}> {")
+    ended = fake_gpu.benchbox("run", str(write_onnx("two", text)), *RUN, ort="fixed 1")
+    assert ended.returncode == 0, ended.stderr
+    (record,) = fake_gpu.newest("cuda").records
+    assert record.latency is not None
+
+
+def test_a_graph_that_cannot_be_captured_is_a_failed_row_with_what_helps(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    ended = fake_gpu.benchbox("run", str(write_onnx("two", TWO)), *RUN, ort="left Relu")
+    assert ended.returncode == 1
+    (record,) = fake_gpu.newest("cuda").records
+    assert record.status == "failed"
+    assert record.reason.startswith("RuntimeError: it cannot be captured as a CUDA graph: This")
+    assert record.reason.endswith("time it with --mode eager")
+
+
+def test_a_case_that_loses_the_gpu_takes_no_other_with_it(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    bad, good = str(write_onnx("two", TWO)), str(write_onnx())
+    ended = fake_gpu.benchbox("run", bad, good, *RUN, ort="lose Relu")
+    assert ended.returncode == 1
+    lost, kept = fake_gpu.newest("cuda").records
+    assert (lost.status, kept.latency is not None) == ("failed", True)
+    assert "an illegal memory access was encountered" in lost.reason
+    assert "somewhere" not in lost.reason
+
+
+@pytest.mark.parametrize(
+    ("memory", "sessions", "latencies"),
+    [(1.6e9, [0, 0, 1], 3), (1.2e9, [0, 3, 2], 3), (0.9e9, [], 0)],
+)
+def test_cases_that_do_not_fit_a_gpu_together_are_timed_one_after_the_other(
+    fake_gpu: Libraries, write_onnx: WriteOnnx, memory: float, sessions: list[int], latencies: int
+) -> None:
+    paths = [str(write_onnx(name, ONE.replace("one", name))) for name in ("a", "b", "c")]
+    told = f"memory {memory:.0f}"
+    how = ("--device", "cuda", "--quick", "--sessions", "1", "--max-time", "3s")
+    ended = fake_gpu.benchbox("compare", *paths, *how, cuda=told)
+    found = fake_gpu.newest("cuda").records
+    assert sum(record.latency is not None for record in found) == latencies, ended.stderr
+    assert [min(b.session for b in r.bursts) for r in found if r.bursts] == sessions
+    if not latencies:
+        assert {record.status for record in found} == {"failed"}
+        assert all("the GPU's memory is full" in record.reason for record in found)
+
+
+def test_what_disturbs_the_gpu_is_kept_with_the_samples(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    under = "process 999999 1000\nprocess 999998 1000\nreasons 44"
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, nvml=under)
+    bursts = fake_gpu.newest("cuda").records[0].bursts
+    all_of_it = {"gpu_hardware", "gpu_power", "gpu_hot", "gpu_shared"}
+    assert all(all_of_it <= set(burst.tags) for burst in bursts)
+    assert bursts[0].seen["gpu_other_memory_bytes"] == 2000
+    for cause, help_ in WORDS.items():
+        assert f"in 100% of the bursts that count {cause}; {help_}" in ended.stdout
+        now = cause.replace("other processes", "2 other processes")
+        assert f"Warning: when the run began {now}; {help_}" in ended.stderr
+
+
+def test_of_a_gpu_that_nothing_slows_down_nothing_is_said(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN)
+    assert "when the run began" not in ended.stderr
+    assert "of the bursts that count" not in ended.stdout
+
+
+def test_a_host_that_is_slow_by_turns_is_seen_and_is_no_latency(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    run = ("run", str(write_onnx()), "--device", "cuda", "--quick", "--max-time", "2s")
+    ended = fake_gpu.benchbox(*run, ort="slow_every 150")
+    assert ended.returncode == 0, ended.stderr
+    (record,) = fake_gpu.newest("cuda").records
+    host = record.gate.host
+    assert host is not None
+    readings = [ns for burst in record.bursts for _, ns in burst.host_marks]
+    assert max(readings) > 1.5 * min(readings)
+    outside = [ns for ns in readings if not host.holds(ns)]
+    assert len(outside) > len(readings) / 10
+    told = [burst for burst in record.bursts if {"slow", "fast"} & set(burst.tags)]
+    assert len(told) > len(record.bursts) / 10
+    assert record.latency is None or record.latency.quiet_share < 0.9
+    assert record.spans is not None
+    assert record.spans.span_s == pytest.approx(50e-6)  # it is none of the GPU's business
+    assert sum("gpu_slow" in burst.tags for burst in record.bursts) < len(told)
+
+
+def test_a_run_is_not_resumed_in_another_mode(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
+    path = str(write_onnx())
+    fake_gpu.benchbox("run", path, *RUN, "--mode", "eager")
+    ended = fake_gpu.benchbox("run", path, *RUN, "--cache", "cold", "--resume")
+    assert ended.returncode != 0
+    said = ended.stderr
+    assert "mode was 'eager' and is 'graph' now; cache was 'hot' and is 'cold' now" in said
+
+
+def test_ceilings_are_measured_kept_and_set_beside_the_cases(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    checked = fake_gpu.benchbox("device", "check", "cuda", nvml="process 999999 1000")
+    assert checked.returncode == 0, checked.stderr
+    for text in ("NVIDIA Stand-in", "580.95.05", "700 W", "1 process; end it first", "2000 GB/s"):
+        assert text in checked.stdout
+    assert checked.stdout.endswith("is ready; tables now show each case's share of these\n")
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN)
+    assert "of ceiling" in ended.stdout
+    assert "the least time that what binds a case, memory (all cases)" in ended.stdout
+    part = fake_gpu.benchbox("run", str(write_onnx()), *RUN, cuda="memory 20000000000")
+    assert "of ceiling" not in part.stdout  # those of the whole are no measure for it
+    assert fake_gpu.newest("cuda").context.host["gpu"]["memory_bytes"] == 20_000_000_000
+
+
+def test_ceilings_that_cannot_be_kept_are_not_promised(
+    fake_gpu: Libraries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCHBOX_CACHE_DIR", "/proc/nope")
+    under = "reasons 128\nprocess 999999 1\nprocess 999998 1"
+    checked = fake_gpu.benchbox("device", "check", "cuda", nvml=under)
+    assert checked.returncode == 0, checked.stderr
+    assert "held down by  the power brake of its hardware\n" in checked.stdout
+    assert "2 processes; end them first" in checked.stdout
+    said = "tables cannot show each case's share of these, as /proc/nope cannot be written\n"
+    assert checked.stdout.endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "device", "said"),
+    [
+        ("devices 0", "cuda", "no CUDA-capable device is detected"),
+        ("driver 12000\nfail cudaGetDeviceCount 35", "cuda", "update the driver to 580 or newer"),
+        ("devices 1", "cuda:1", "there is no GPU 1: CUDA sees 1, counted from 0"),
+    ],
+)
+def test_a_gpu_that_is_not_to_be_had_is_one_line_before_any_graph(
+    fake_gpu: Libraries, cuda: str, device: str, said: str
+) -> None:
+    ended = fake_gpu.benchbox("run", "g2", "--device", device, cuda=cuda)
+    assert ended.returncode == 6
+    assert one_line(ended).startswith(f"Error: device '{device.replace(':', '-')}': ")
+    assert said in one_line(ended)
+
+
+def test_a_gpu_without_nvml_is_timed_and_says_what_is_not_known(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, nvml="fail nvmlInitWithFlags 9")
+    assert ended.returncode == 0, ended.stderr
+    assert "the GPU's clock, power and temperature cannot be read" in ended.stdout
+    assert "what slowed it down is not known" in ended.stdout
+
+
+def _records(gpu: Libraries) -> list[Any]:
+    found = (gpu.work / "results").rglob("*.jsonl")
+    return [record for path in found for record in records.read(path).records]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("-d", "cpu", "--provider", "CUDAExecutionProvider"), "GPUs are timed by --device cuda"),
+        (("-d", "cpu", "--provider", "rocm"), "write --device cuda"),
+        (("-d", "cuda", "--provider", "xnnpack"), "not on GPUs; choose cuda, tensorrt or torch"),
+        (("-d", "cpu", "--mode", "eager"), "--mode: only for GPUs, and device 'cpu' is none"),
+        (("-d", "cpu", "--tf32"), "--tf32: only for GPUs, and device 'cpu' is none"),
+        (("-d", "cuda", "--mode", "fast"), "--mode fast: write graph, eager, or both"),
+        (("-d", "cuda", "--mode", "eager,eager"), "write graph, eager, or both"),
+        (("-d", "cpu", "--cache", "cold"), "--cache: only for GPUs, and device 'cpu' is none"),
+        (
+            ("-d", "cuda", "--arrival", "5/s"),
+            "--arrival: only for processors, and device 'cuda' is a GPU; leave it out",
+        ),
+        (
+            ("-d", "cuda", "--provider", "torch", "--sustained", "1m"),
+            "--sustained: only for processors, and device 'cuda-torch' is a GPU; leave it out",
+        ),
+        (
+            ("-d", "cuda", "--provider", "cuda,torch", "--tf32"),
+            "--tf32: --provider torch is timed without TF32; leave one of them out",
+        ),
+        (("-d", "cuda", "--threads", "2"), "one thread drives --device cuda; leave it out"),
+        (
+            ("-d", "cuda", "--provider", "torch", "--threads", "2"),
+            "one thread drives --device cuda; leave it out",
+        ),
+        (
+            ("-d", "cuda", "--provider", "torch", "--cache", "cold", "--mode", "eager"),
+            "--mode: only for ONNX Runtime on GPUs, not for --provider torch",
+        ),
+        (("-d", "cpu", "--provider", "tensorrt"), "GPUs are timed by --device cuda"),
+        (("--provider", "TensorrtExecutionProvider"), "GPUs are timed by --device cuda"),
+        (("-d", "ssh://board", "--provider", "tensorrt"), "GPUs are timed by --device cuda"),
+        (
+            ("-d", "cuda", "--provider", "tensorrt", "--conv-search", "heuristic"),
+            "--conv-search: --provider tensorrt times its own kernels; leave one of them out",
+        ),
+        (
+            ("-d", "cuda", "--provider", "cuda,tensorrt", "--conv-search", "default"),
+            "--conv-search: --provider tensorrt times its own kernels; leave one of them out",
+        ),
+        (
+            ("-d", "cuda", "--provider", "tensorrt", "--threads", "2"),
+            "one thread drives --device cuda; leave it out",
+        ),
+    ],
+)
+def test_what_makes_no_sense_on_a_device_is_a_usage_error(
+    options: tuple[str, ...], said: str
+) -> None:
+    result = CliRunner().invoke(app, ["run", "g2", *options])
+    assert result.exit_code == 2
+    assert result.stderr.strip().endswith(said)
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_this_build_without_cuda_is_refused_in_one_line(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["run", "g2", "-d", "cuda", "--results", str(tmp_path)])
+    assert result.exit_code == 6
+    assert "was built without CUDA" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_records_of_a_gpu_are_json_that_reads_back(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    fake_gpu.benchbox("run", str(write_onnx()), *RUN)
+    run = fake_gpu.newest("cuda")
+    lines = [json.loads(line) for line in run.path.read_text().splitlines()]
+    burst, kept = lines[1]["bursts"][0], run.records[0].bursts[0]
+    assert kept.spans_ns == tuple(burst["spans_ns"])
+    assert len(kept.spans_ns) == len(kept.enqueues_ns) == len(kept.latencies_ns)
+    assert len(kept.copies_ns) == 3
+    assert explained.unexplained(run.path) == set()

@@ -1,0 +1,448 @@
+"""The GhostNets held against the reference implementations, and V3's folding against itself."""
+
+import copy
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchbox import networks, specs
+from benchbox.networks.dfc import DFC
+from benchbox.networks.ghostnet import GhostNet, ghostnet
+from benchbox.networks.ghostnetv2 import gated_layers, ghostnetv2
+from benchbox.networks.ghostnetv3 import Branched, BranchedGhostModule, ghostnetv3, ghostnetv3_train
+from tests.helpers import parity
+from tests.helpers.parity import FACTS, created, filled_network, random_images
+
+NAMES = [name for name in networks.names() if name.startswith("ghostnet")]
+OF_V3 = [name for name in NAMES if name.startswith("ghostnetv3") and not name.endswith("_train")]
+WITH_FIXTURE = ("ghostnet_x1_0", "ghostnetv2_x1_0", "ghostnetv3_x1_0_train")
+TRAINED, DEPLOYED = "ghostnetv3_x1_0_train", "ghostnetv3_x1_0"
+SMALL = 64  # pixels of an image where its size does not matter
+
+each_network = pytest.mark.parametrize("name", NAMES)
+each_with_fixture = pytest.mark.parametrize("name", WITH_FIXTURE)
+each_width_of_v3 = pytest.mark.parametrize("name", OF_V3)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread_without_gradients() -> Iterator[None]:
+    """Threads that wait for each other take many times as long where others are at work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.no_grad():
+        yield
+    torch.set_num_threads(threads)
+
+
+def outputs(module: nn.Module, names: list[str], x: Tensor) -> dict[str, Tensor]:
+    """What layers give; copies, for an activation may work in place."""
+    found: dict[str, Tensor] = {}
+    handles = [
+        module.get_submodule(name).register_forward_hook(
+            lambda *call, name=name: found.update({name: call[2].clone()})
+        )
+        for name in names
+    ]
+    module(x)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def params(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def macs(module: nn.Module, x: Tensor) -> int:
+    with FlopCounterMode(display=False) as counted:
+        module(x)
+    return int(counted.get_total_flops()) // 2
+
+
+def millions(build: Callable[..., nn.Module], **args: Any) -> tuple[float, float]:
+    """Params and multiply-accumulates of a network at 224x224, as printed; nothing is computed."""
+    with torch.device("meta"):
+        module = build(**args)
+        return round(params(module) / 1e6, 3), round(macs(module, random_images()) / 1e6, 2)
+
+
+def apart(module: nn.Module, name: str, expected: str = "hash") -> float:
+    """How far a module is from a fixture when it is given the fixture's weights."""
+    copied = copy.deepcopy(module)
+    parity.fill(copied, parity.fixture(name)["hash"]["gain"])
+    return parity.distance(copied(parity.image()), parity.fixture(name)[expected])
+
+
+def test_there_are_fourteen() -> None:
+    assert len(NAMES) == 14
+
+
+@pytest.mark.parametrize("name", [*WITH_FIXTURE, DEPLOYED])
+def test_every_tensor_has_the_name_the_shape_and_the_place_of_the_reference(name: str) -> None:
+    assert parity.same_state(created(name), name) == []
+
+
+@each_with_fixture
+def test_the_logits_are_those_of_the_reference(name: str) -> None:
+    logits = filled_network(name)(parity.image())
+    assert logits.shape == (1, 1000)
+    assert parity.distance(logits, parity.fixture(name)["hash"]) < parity.TOLERANCE
+
+
+@each_with_fixture
+def test_every_stage_gives_what_the_reference_gives(name: str) -> None:
+    expected = parity.fixture(name)["hash"]["stages"]
+    found = outputs(filled_network(name), list(expected), parity.image())
+    for key, (shape, mean, std) in expected.items():
+        assert list(found[key].shape) == shape, key
+        assert float(found[key].double().mean()) == pytest.approx(mean, abs=1e-4 * std), key
+        assert float(found[key].double().std(correction=0)) == pytest.approx(std, rel=1e-4), key
+
+
+@each_network
+def test_the_counts_are_those_of_the_reference(name: str) -> None:
+    module, facts = created(name), FACTS[name]
+    convolutions = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+    depthwise = [layer for layer in convolutions if layer.groups == layer.in_channels > 1]
+    assert {
+        "params": params(module),
+        "macs": macs(module, random_images()),
+        "conv2d": len(convolutions),
+        "depthwise": len(depthwise),
+        "grouped": sum(layer.groups > 1 for layer in convolutions) - len(depthwise),
+        "batch_norms": sum(isinstance(layer, nn.BatchNorm2d) for layer in module.modules()),
+        "linear": sum(isinstance(layer, nn.Linear) for layer in module.modules()),
+    } == {key: value for key, value in facts.items() if key != "stages"}
+
+
+@each_network
+def test_the_stages_have_the_shapes_of_the_reference(name: str) -> None:
+    stages = list(parity.fixture(WITH_FIXTURE[0])["hash"]["stages"])
+    found = outputs(created(name), stages, random_images())
+    assert [list(output.shape) for output in found.values()] == FACTS[name]["stages"]
+
+
+@each_network
+def test_activations_are_near_unit_scale_and_none_is_denormal(name: str) -> None:
+    module = created(name)
+    kinds = nn.Conv2d | nn.BatchNorm2d
+    layers = [key for key, layer in module.named_modules() if isinstance(layer, kinds)]
+    for key, output in outputs(module, layers, random_images()).items():
+        # What Squeeze-and-Excitation takes the mean of may be centred, which leaves little.
+        assert (0.005 if ".se." in key else 0.05) < float(output.std()) < 20, key
+        size = output.abs()
+        assert not ((size > 0) & (size < torch.finfo(torch.float32).tiny)).any(), key
+
+
+@pytest.mark.parametrize("name", ["ghostnet_x0_5", *WITH_FIXTURE, DEPLOYED])
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (160, 320), (75, 101)])
+def test_other_sizes_and_batches_are_taken(name: str, height: int, width: int) -> None:
+    images = random_images(height, width, count=2)
+    both, first = created(name)(images), created(name)(images[:1])
+    assert both.shape == (2, 1000)
+    torch.testing.assert_close(both[:1], first, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["ghostnet_x0_5", "ghostnetv2_x1_3", "ghostnetv3_x0_5"])
+def test_a_network_is_the_same_each_time_and_in_eval_mode(name: str) -> None:
+    torch.manual_seed(11)
+    again = networks.create(name)
+    assert not any(module.training for module in again.modules())
+    assert equal(again.state_dict(), created(name).state_dict())
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return list(one) == list(other) and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_sigmoid_for_the_hard_one_would_be_seen() -> None:
+    broken = copy.deepcopy(filled_network("ghostnet_x1_0"))
+    for layer in broken.modules():
+        if hasattr(layer, "gate"):
+            layer.gate = nn.Sigmoid()
+    assert apart(broken, "ghostnet_x1_0") > 0.1
+
+
+@pytest.mark.parametrize(
+    "args",
+    [{"upsample": "bilinear"}, {"pool": "max"}, {"sigmoid": "after", "upsample": "bilinear"}],
+)
+def test_other_resizing_would_be_seen(args: dict[str, Any]) -> None:
+    assert apart(ghostnetv2(**args), "ghostnetv2_x1_0") > 0.05
+
+
+# Widths
+
+
+@pytest.mark.parametrize("build", [ghostnet, ghostnetv2, ghostnetv3])
+@pytest.mark.parametrize("width", [0.1, 0.75])
+def test_any_width_is_taken(build: Callable[..., GhostNet], width: float) -> None:
+    assert build(width)(random_images(SMALL, SMALL)).shape == (1, 1000)
+
+
+@pytest.mark.parametrize("build", [ghostnet, ghostnetv2, ghostnetv3, ghostnetv3_train])
+@pytest.mark.parametrize("width", [0, -1, float("nan")])
+def test_a_width_that_is_not_positive_is_refused(
+    build: Callable[..., GhostNet], width: float
+) -> None:
+    with pytest.raises(ValueError, match=f"width is {width}; it must be positive"):
+        build(width)
+
+
+def test_channels_at_a_width_are_multiples_of_4_and_those_of_the_head_stay() -> None:
+    with torch.device("meta"):
+        module = ghostnet(1.3)
+    convolutions = {k: m for k, m in module.named_modules() if isinstance(m, nn.Conv2d)}
+    halves = {k: m.out_channels for k, m in convolutions.items() if "primary_conv" in k}
+    assert all(half % 2 == 0 for half in halves.values())
+    # Expanded and output channels of the layers, halved.
+    assert list(halves.values())[:8] == [10, 10, 32, 16, 46, 16, 46, 26]
+    squeezed = [m.out_channels for k, m in convolutions.items() if k.endswith("conv_reduce")]
+    assert squeezed == [24, 40, 156, 220, 220, 312, 312]
+    assert convolutions["conv_head"].out_channels == 1280
+
+
+# GhostNetV2's options
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ({"layers": "none"}, (5.183, 141.15)),
+        ({}, (6.157, 167.05)),
+        ({"layers": "2-4"}, (5.195, 146.16)),
+        ({"layers": "3-4"}, (5.192, 144.25)),
+        ({"layers": "5-10"}, (5.383, 152.14)),
+        ({"layers": "11-15"}, (5.944, 151.04)),
+        ({"layers": "0-15"}, (6.159, 172.27)),
+        ({"placed": "ghost2"}, (6.131, 160.68)),
+        ({"placed": "both"}, (7.105, 186.58)),
+    ],
+)
+def test_a_place_of_dfc_costs_what_it_costs_the_reference(
+    args: dict[str, Any], expected: tuple[float, float]
+) -> None:
+    assert millions(ghostnetv2, **args) == expected
+
+
+def test_without_dfc_it_is_ghostnet() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(networks.SEED)
+        without = ghostnetv2(layers="none")
+    assert equal(without.state_dict(), created("ghostnet_x1_0").state_dict())
+
+
+def test_self_attention_costs_what_dfc_does_within_1_percent() -> None:
+    _, attention = millions(ghostnetv2, attention="self")
+    assert attention * 1e6 == pytest.approx(FACTS["ghostnetv2_x1_0"]["macs"], rel=0.01)
+    assert attention * 1e6 == pytest.approx(1.2 * FACTS["ghostnet_x1_0"]["macs"], rel=0.02)
+
+
+def gated(module: nn.Module) -> list[str]:
+    """Which ghost modules have a gate: `2.ghost1`, counted over the bottlenecks."""
+    found = []
+    assert isinstance(module, GhostNet)
+    bottlenecks = [block for stage in list(module.blocks)[:-1] for block in stage]
+    for index, bottleneck in enumerate(bottlenecks):
+        for place in ("ghost1", "ghost2"):
+            if hasattr(bottleneck.get_submodule(place), "short_conv"):
+                found.append(f"{index}.{place}")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ({"layers": "none", "placed": "both"}, []),
+        ({"layers": "3"}, ["3.ghost1"]),
+        ({"layers": "3-4", "placed": "ghost2"}, ["3.ghost2", "4.ghost2"]),
+        ({"layers": "15", "placed": "both"}, ["15.ghost1", "15.ghost2"]),
+        ({}, [f"{index}.ghost1" for index in range(2, 16)]),
+    ],
+)
+def test_the_layers_and_places_that_are_named_are_gated(
+    args: dict[str, Any], expected: list[str]
+) -> None:
+    with torch.device("meta"):
+        assert gated(ghostnetv2(**args)) == expected
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+def test_the_kernel_is_that_of_every_dfc(kernel: int) -> None:
+    with torch.device("meta"):
+        module = ghostnetv2(kernel=kernel)
+    gates = [layer for layer in module.modules() if isinstance(layer, DFC)]
+    assert len(gates) == 14
+    kernels = {tuple(conv.kernel_size for conv in gate[::2]) for gate in map(list, gates)}
+    assert kernels == {((1, 1), (1, kernel), (kernel, 1))}
+
+
+@pytest.mark.parametrize(
+    "args", [{"sigmoid": "after", "upsample": "bilinear"}, {"pool": "max"}, {"attention": "self"}]
+)
+def test_an_option_changes_the_logits(args: dict[str, Any]) -> None:
+    x = random_images(SMALL, SMALL)
+    found = []
+    for options in ({}, args):
+        torch.manual_seed(0)
+        found.append(ghostnetv2(**options)(x))
+    assert found[1].isfinite().all()
+    assert float((found[1] - found[0]).abs().max()) > 0.1 * float(found[0].std())
+
+
+def test_the_place_of_the_sigmoid_does_not_matter_to_the_nearest() -> None:
+    x = random_images(SMALL, SMALL)
+    found = []
+    for sigmoid in ("before", "after"):
+        torch.manual_seed(0)
+        found.append(ghostnetv2(sigmoid=sigmoid)(x))
+    torch.testing.assert_close(found[0], found[1], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"layers": "all"}, "layers is 'all'; it must be 'none' or a range within '0-15'"),
+        ({"layers": "2-16"}, "layers is '2-16'; "),
+        ({"layers": "4-3"}, "layers is '4-3'; "),
+        ({"layers": ""}, "layers is ''; "),
+        ({"kernel": 4}, "kernel is 4; it must be 3, 5 or 7"),
+        ({"placed": "ghost3"}, "placed is 'ghost3'; it must be 'ghost1', 'ghost2' or 'both'"),
+        ({"sigmoid": "never"}, "sigmoid is 'never'; it must be 'before' or 'after'"),
+        ({"pool": "mean"}, "pool is 'mean'; it must be 'average' or 'max'"),
+        ({"upsample": "cubic"}, "upsample is 'cubic'; it must be 'nearest' or 'bilinear'"),
+        ({"attention": "se"}, "attention is 'se'; it must be 'dfc' or 'self'"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_refused(args: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)), torch.device("meta"):
+        ghostnetv2(**args)
+    if "layers" not in args:
+        with pytest.raises(ValueError, match=re.escape(message)), torch.device("meta"):
+            ghostnetv2(layers="none", **args)
+
+
+def test_a_range_of_layers() -> None:
+    assert [gated_layers(text) for text in ("none", "7", "0-15")] == [(0, -1), (7, 7), (0, 15)]
+
+
+# GhostNetV3's folding
+
+
+def test_folded_weights_of_the_reference_give_its_logits() -> None:
+    fused = networks.fuse(filled_network(TRAINED))
+    expected = parity.fixture(TRAINED)["hash"]["after_reparameterize"]
+    assert parity.distance(fused(parity.image()), expected) < parity.TOLERANCE
+    assert parity.same_state(fused, DEPLOYED) == []
+
+
+@each_width_of_v3
+def test_the_forms_give_the_same_logits(name: str) -> None:
+    x = random_images()
+    trained, deployed = created(f"{name}_train")(x), created(name)(x)
+    assert float((trained - deployed).abs().max()) < parity.TOLERANCE * float(trained.std())
+
+
+@each_width_of_v3
+def test_folding_leaves_the_original_and_gives_what_is_deployed(name: str) -> None:
+    module = created(f"{name}_train")
+    before = copy.deepcopy(module.state_dict())
+    fused = networks.fuse(module)
+    assert equal(module.state_dict(), before)
+    assert equal(fused.state_dict(), created(name).state_dict())
+    assert not any(layer.training for layer in fused.modules())
+    assert all(p.is_leaf and p.requires_grad for p in fused.parameters())
+
+
+@pytest.mark.parametrize("name", ["ghostnet_x0_5", "ghostnetv2_x1_0", DEPLOYED])
+def test_what_has_no_branches_is_copied(name: str) -> None:
+    module = created(name)
+    fused = networks.fuse(module)
+    assert equal(fused.state_dict(), module.state_dict())
+    assert not {id(p) for p in fused.parameters()} & {id(p) for p in module.parameters()}
+    assert str(fused) == str(module)
+
+
+def branched(c_in: int, c_out: int, kernel: int, *, stride: int = 1, groups: int = 1) -> Branched:
+    """A layer in branches with statistics and weights of its own."""
+    owner = Branched()
+    owner.add_layer("dw", c_in, c_out, kernel, stride=stride, groups=groups)
+    generator = torch.Generator().manual_seed(3)
+    for value in owner.state_dict().values():
+        if value.is_floating_point():
+            value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
+    return owner.eval()
+
+
+@pytest.mark.parametrize(
+    ("c_in", "c_out", "kernel", "stride", "groups", "branches"),
+    [
+        (6, 4, 1, 1, 1, 3),
+        (6, 6, 1, 1, 1, 4),
+        (6, 6, 3, 1, 6, 5),
+        (6, 6, 5, 2, 6, 4),
+        (6, 6, 3, 1, 2, 5),
+    ],
+)
+def test_a_layer_in_branches_is_folded_into_the_convolution_that_equals_it(
+    c_in: int, c_out: int, kernel: int, stride: int, groups: int, branches: int
+) -> None:
+    owner = branched(c_in, c_out, kernel, stride=stride, groups=groups)
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in owner.modules()) == branches
+    x = torch.randn(2, c_in, 9, 8, generator=torch.Generator().manual_seed(1))
+    expected = owner.layer("dw", x)
+    owner.fold()
+    assert list(owner.state_dict()) == ["conv_dw.weight", "conv_dw.bias"]
+    torch.testing.assert_close(owner.layer("dw", x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_folding_keeps_the_type_and_spares_the_weights_of_a_float64_module() -> None:
+    owner = branched(6, 6, 3, groups=6).double()
+    x = torch.randn(1, 6, 5, 5, dtype=torch.float64)
+    fused = networks.fuse(owner)
+    assert {value.dtype for value in fused.state_dict().values()} == {torch.float64}
+    assert isinstance(fused, Branched)
+    torch.testing.assert_close(fused.layer("dw", x), owner.layer("dw", x))
+
+
+def test_folding_keeps_training_mode_and_can_be_repeated() -> None:
+    module = BranchedGhostModule(4, 8, nn.ReLU(), None).train()
+    once = networks.fuse(module)
+    assert all(layer.training for layer in once.modules())
+    assert equal(networks.fuse(once).state_dict(), once.state_dict())
+
+
+@pytest.mark.parametrize("lost", ["_rpr_skip", "_rpr_scale"])
+def test_a_lost_branch_would_be_seen(lost: str) -> None:
+    broken = copy.deepcopy(filled_network(TRAINED))
+    for owner in broken.modules():
+        for child in [name for name, _ in owner.named_children() if name.endswith(lost)]:
+            delattr(owner, child)
+    found = broken(parity.image())
+    assert parity.distance(found, parity.fixture(TRAINED)["hash"]) > 0.1
+
+
+# The bundled experiments
+
+
+def test_every_case_of_the_dfc_block_is_a_network_and_changes_one_thing() -> None:
+    (spec,) = specs.find("dfc")
+    found = spec.cases(specs.Selection())
+    assert found[0].args == {"layers": "none"}
+    assert all(len(case.args) == 1 for case in found)
+    assert len({case.group for case in found}) == 1
+    assert len({tuple(case.args.items()) for case in found}) == len(found) == 13
+    with torch.device("meta"):
+        for case in found:
+            ghostnetv2(**case.args)
+
+
+def test_the_reparam_block_sets_each_training_form_beside_what_is_deployed() -> None:
+    (spec,) = specs.find("reparam")
+    found = [case.network for case in spec.cases(specs.Selection())]
+    assert found == [form for name in OF_V3 for form in (name, f"{name}_train")]

@@ -1,0 +1,260 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from benchbox.analysis.gpu_time import Spans
+from benchbox.analysis.stats import Interval
+from benchbox.records import Record
+from benchbox.report.claims import failures, notes, sentence
+from tests.report.test_tables import (
+    G2,
+    cost,
+    g2_records,
+    latency,
+    ratio,
+    record,
+    run_of,
+    with_changes,
+)
+
+
+def pair(scale: int, over: Interval | None, **changes: Any) -> list[Record]:
+    """1 and 8 groups at one scale, with equal FLOPs and that ratio of latencies."""
+    reference = record({"groups": 1, "scale": scale})
+    eight = record({"groups": 8, "scale": scale}, relative=over, reference=reference.case)
+    return [reference, replace(eight, **changes)]
+
+
+def read(*records: Record) -> str | None:
+    return sentence(run_of(records), G2)
+
+
+def test_it_says_what_was_measured_beside_what_the_paper_measured() -> None:
+    assert sentence(run_of(g2_records()), G2) == (
+        "G2 holds here: 8 groups cost 2.31x and 1.90x the latency of 1 at 0.99x to 1.03x the FLOPs "
+        "(scale 1, 2; paper, ARM: 1.44x and 1.36x)."
+    )
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_verdict_from_an_imprecise_case_says_so(which: int) -> None:
+    records = pair(1, ratio(2.0))
+    records[which] = replace(records[which], status="imprecise")
+    said = read(*records)
+    assert said is not None
+    assert said.startswith("G2 holds here, though by imprecise figures: 8 groups cost 2.00x")
+
+
+def test_what_is_unclear_is_no_clearer_by_imprecise_figures() -> None:
+    said = read(*pair(1, ratio(1.01), status="imprecise"))
+    assert said is not None
+    assert said.startswith("G2 is unclear here: ")
+
+
+@pytest.mark.parametrize(
+    ("shift", "host_shift", "said"),
+    [
+        (1.2, None, "the GPU was 20% slower"),
+        (1.0, 1.3, "the host's processor was 30% slower"),
+        (0.9, 1.3, "the GPU was 10% faster and the host's processor was 30% slower"),
+    ],
+)
+def test_the_states_of_a_gpu_and_of_its_host_are_set_beside_earlier_runs(
+    shift: float, host_shift: float | None, said: str
+) -> None:
+    one = record({"groups": 1}, spans=Spans(1e-3), state_shift=shift, host_shift=host_shift)
+    assert f"{one.case}: taken while {said} than in earlier runs on this machine" in notes(
+        run_of([one]), G2
+    )
+
+
+def test_without_the_papers_figures_it_stands_alone() -> None:
+    assert read(*pair(1, ratio(2.0))) == (
+        "G2 holds here: 8 groups cost 2.00x the latency of 1 at equal FLOPs (scale 1)."
+    )
+
+
+def test_a_group_that_the_paper_does_not_print_says_so() -> None:
+    records = with_changes("groups=8,scale=2", published=None)
+    text = sentence(run_of(records), G2)
+    assert text is not None
+    assert text.endswith("paper, ARM: 1.44x and no figure).")
+
+
+HOLDS, FAILS, UNCLEAR = ratio(1.5), ratio(0.9), ratio(1.01)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "verdict"),
+    [
+        ([HOLDS, HOLDS, HOLDS], "G2 holds here: "),
+        ([FAILS, FAILS], "G2 does not hold here: "),
+        ([UNCLEAR], "G2 is unclear here: "),
+        ([HOLDS, HOLDS, FAILS], "G2 holds here at scale 1 and 2, not at 4: "),
+        ([FAILS, HOLDS, FAILS], "G2 holds here at scale 2, not at 1 and 4: "),
+        ([HOLDS, UNCLEAR, UNCLEAR], "G2 holds here at scale 1, and is unclear at 2 and 4: "),
+        ([FAILS, UNCLEAR], "G2 does not hold here at scale 1, and is unclear at 2: "),
+        ([HOLDS, FAILS, UNCLEAR], "G2 holds here at scale 1, not at 2, and is unclear at 4: "),
+    ],
+)
+def test_the_verdict_is_that_of_each_group(ratios: list[Interval], verdict: str) -> None:
+    scales = (1, 2, 4)[: len(ratios)]
+    records = [r for s, over in zip(scales, ratios, strict=True) for r in pair(s, over)]
+    text = read(*records)
+    assert text is not None
+    assert text.startswith(verdict)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (1.0101, 1.5, "holds here"),
+        (1.01, 1.5, "is unclear here"),
+        (0.5, 1.01, "does not hold here"),
+        (0.5, 1.0101, "is unclear here"),
+    ],
+)
+def test_one_percent_is_not_slower(low: float, high: float, verdict: str) -> None:
+    assert f"G2 {verdict}: " in str(read(*pair(1, Interval(1.01, low, high))))
+
+
+def test_of_several_batches_each_has_its_sentence() -> None:
+    records = []
+    for batch, over in ((1, HOLDS), (8, FAILS)):
+        at = {"batch": batch, "group": f"scale=1,batch={batch}"}
+        reference, eight = pair(1, over, **at)
+        name = f"{reference.case},batch={batch}"
+        records += [replace(reference, case=name, reference=name, **at)]
+        records += [replace(eight, case=f"{eight.case},batch={batch}", reference=name)]
+    assert str(read(*records)).splitlines() == [
+        "G2 at batch 1 holds here: 8 groups cost 1.50x the latency of 1 at equal FLOPs (scale 1).",
+        "G2 at batch 8 does not hold here: 8 groups cost 0.90x the latency of 1 at equal FLOPs "
+        "(scale 1).",
+    ]
+
+
+def test_a_group_whose_name_ends_like_a_batch_keeps_it() -> None:
+    reference, eight = pair(1, HOLDS, group="minibatch=1")
+    assert str(read(replace(reference, group="minibatch=1"), eight)).endswith("(minibatch 1).")
+
+
+def test_when_the_slower_case_is_the_reference_the_ratio_is_inverted() -> None:
+    eight = record({"groups": 8, "scale": 1})
+    one = record({"groups": 1, "scale": 1}, reference=eight.case, relative=ratio(0.5))
+    assert "holds here: 8 groups cost 2.00x the latency" in str(read(eight, one))
+
+
+def test_when_neither_is_the_reference_the_quotient_takes_both_intervals_at_their_worst() -> None:
+    other = record({"groups": 2, "scale": 1})
+    one = record({"groups": 1, "scale": 1}, 1.0, reference=other.case, latency=latency(1, 0.05))
+    wide = record({"groups": 8, "scale": 1}, reference=other.case, latency=latency(1.09, 0.05))
+    assert "is unclear here: 8 groups cost 1.09x" in str(read(other, one, wide))
+    sure = replace(wide, latency=latency(1.2, 0.05))
+    assert "holds here: 8 groups cost 1.20x" in str(read(other, one, sure))
+
+
+def test_latencies_without_an_interval_decide_nothing() -> None:
+    one, eight = pair(1, None, latency=latency(3.0, None))
+    assert "is unclear here: 8 groups cost 3.00x" in str(read(one, eight))
+
+
+def test_a_ratio_has_the_digits_of_its_interval() -> None:
+    assert "cost 2.3x the latency" in str(read(*pair(1, ratio(2.312, 0.15))))
+
+
+@pytest.mark.parametrize("status", ["failed", "skipped"])
+def test_a_group_with_a_case_that_was_not_measured_is_left_out(status: str) -> None:
+    records = [*pair(1, ratio(2.0)), *pair(2, None, status=status, latency=None)]
+    assert "(scale 1)" in str(read(*records))
+    assert read(*records[2:]) is None
+
+
+def test_a_spec_without_a_claim_has_no_sentence() -> None:
+    assert sentence(run_of(g2_records()), replace(G2, claim=None)) is None
+
+
+def test_a_spec_without_groups_names_none() -> None:
+    records = [replace(r, group="") for r in pair(1, ratio(2.0))]
+    assert str(read(*records)).endswith("cost 2.00x the latency of 1 at equal FLOPs.")
+
+
+def test_a_spec_without_a_guideline_goes_by_its_name() -> None:
+    text = sentence(run_of(pair(1, ratio(2.0))), replace(G2, guideline=""))
+    assert str(text).startswith("The claim of g2 holds here: ")
+
+
+@pytest.mark.parametrize(
+    ("macs", "says"),
+    [
+        (128_900_000, "of 1 at equal FLOPs ("),
+        (122_000_000, "of 1 at 0.95x the FLOPs ("),
+        (None, "of 1 (scale 1)"),
+    ],
+)
+def test_equal_flops_are_claimed_only_where_they_were_counted(macs: int | None, says: str) -> None:
+    counted = cost(1, None, "Loop") if macs is None else cost(macs, None)
+    assert says in str(read(*pair(1, ratio(2.0), cost=counted)))
+
+
+def test_notes_explain_the_columns_first() -> None:
+    assert notes(run_of(g2_records()), G2) == [
+        "FLOPs are multiply-accumulates, as the papers count them",
+        "memory is what is accessed: every tensor read and written once, with weights",
+        "paper: ratios of its images/s on Snapdragon 810, one thread (ShuffleNet V2, Table 2)",
+    ]
+
+
+def test_a_run_without_costs_or_figures_has_no_notes() -> None:
+    assert notes(run_of([record({}, None, status="failed", cost=None)]), G2) == []
+
+
+def test_each_case_has_its_notes_and_each_text_is_said_once() -> None:
+    bound = cost(1, None, "Loop")
+    records = [
+        record({"groups": 1}, cost=bound, note="first in series"),
+        record({"groups": 2}, cost=bound, args={"c": 92}, printed={"c": 90}),
+        record({"groups": 4}, cost=bound, status="imprecise", reason="4% wide, 1% asked"),
+        record({"groups": 8}, note="the paper prints c = 180", printed={"c": 180}),
+    ]
+    assert notes(run_of(records), G2)[2:] == [
+        "groups=1, groups=2 and groups=4: FLOPs are a lower bound, not counted are Loop",
+        "groups=2: built with c = 92, the paper prints c = 90",
+        "groups=1: first in series",
+        "groups=8: the paper prints c = 180",
+        "groups=4: 4% wide, 1% asked",
+    ]
+
+
+def test_what_is_true_of_all_cases_names_none() -> None:
+    records = [record({"groups": n}, note="no shuffle") for n in (1, 2)]
+    assert notes(run_of(records), G2)[-1] == "all cases: no shuffle"
+
+
+def test_failures_name_the_case_and_the_reason() -> None:
+    records = [
+        record({"groups": 1}),
+        record({"groups": 2}, None, status="failed", reason="no kernel for Conv"),
+        record({"groups": 4}, None, status="skipped"),
+    ]
+    assert failures(run_of(records), G2) == [
+        "groups=2 failed: no kernel for Conv",
+        "groups=4 skipped",
+    ]
+
+
+def test_cases_that_failed_alike_share_a_line() -> None:
+    skipped = [
+        record({"groups": n}, None, status="skipped", reason="emulated") for n in (1, 2, 4, 8)
+    ]
+    assert failures(run_of(skipped), G2) == ["all cases skipped: emulated"]
+    assert failures(run_of([record({"groups": 16}), *skipped[:2], *skipped[3:]]), G2) == [
+        "groups=1, groups=2 and groups=8 skipped: emulated"
+    ]
+
+
+def test_records_of_other_specs_are_not_mixed_in() -> None:
+    other = record({"groups": 2}, None, spec="g3", status="failed", reason="no", note="n")
+    run = run_of([other, *pair(1, ratio(2.0))])
+    assert failures(run, G2) == []
+    assert len(notes(run, G2)) == 2

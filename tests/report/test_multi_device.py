@@ -1,0 +1,342 @@
+"""The table of one run on several devices: a column for each, and what stands under it."""
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from benchbox.analysis.gpu_time import Spans
+from benchbox.devices import gpu_options, providers
+from benchbox.records import Record, Run, SpecFacts
+from benchbox.report.console import show_runs
+from benchbox.report.files import to_csv, to_markdown
+from benchbox.report.multi_device import tables_of
+from benchbox.report.rows import flops_vs_latency
+from benchbox.report.tables import Table
+from tests.report.test_tables import G2, g2_records, latency, ratio, record, run_of, with_changes
+
+G1 = SpecFacts("g1", "G1: equal channel widths", "1" * 64)
+
+
+def on(
+    device: str,
+    records: Sequence[Record] | None = None,
+    specs: Sequence[SpecFacts] = (G2,),
+    **changes: Any,
+) -> Run:
+    bare = run_of(g2_records() if records is None else records, specs)
+    host = {"cpu": f"{device} chip"}
+    return replace(bare, context=replace(bare.context, device=device, host=host, **changes))
+
+
+def slower(times: float) -> list[Record]:
+    """The same cases, all slower by as much."""
+    return [
+        replace(r, latency=latency(r.latency.p50_s * 1e3 * times))
+        for r in g2_records()
+        if r.latency is not None
+    ]
+
+
+def printed(*runs: Run, width: int | None = None, verbose: bool = False) -> str:
+    file = io.StringIO()
+    console = Console(
+        file=file, force_terminal=width is not None, width=width or 80, color_system=None
+    )
+    show_runs(runs, console, verbose=verbose)
+    return file.getvalue()
+
+
+def cells_of(table: Table) -> list[list[str]]:
+    return [list(cells) for cells in zip(*(column.cells for column in table.columns), strict=True)]
+
+
+def test_a_run_on_two_devices_is_one_table_with_the_groups_of_its_cases() -> None:
+    assert (
+        printed(on("cpu"), on("pi", slower(10)))
+        == """\
+G2: group convolution costs memory access
+cpu, CPUExecutionProvider, 1 thread, batch 1; cpu chip, ONNX Runtime 1.29.0, benchbox 0.1.0, \
+2026-05-09
+pi, CPUExecutionProvider, 1 thread, batch 1; pi chip, ONNX Runtime 1.29.0, benchbox 0.1.0, \
+2026-05-09
+
+case      FLOPs (M)  memory (MB)               cpu (ms)               pi (ms)
+scale 1
+groups=1        128         16.2          1.000 ± 0.004          10.00 ± 0.04
+groups=2        127         22.7  1.420 ± 0.006 (1.42x)  14.20 ± 0.06 (1.42x)
+groups=8        133         46.3  2.310 ± 0.009 (2.31x)  23.10 ± 0.09 (2.31x)
+scale 2
+groups=1        514         32.8          4.000 ± 0.016          40.00 ± 0.16
+groups=2        508         45.8    5.20 ± 0.02 (1.30x)    52.0 ± 0.2 (1.30x)
+groups=8        508         91.0    7.60 ± 0.03 (1.90x)    76.0 ± 0.3 (1.90x)
+
+cpu: G2 holds here: 8 groups cost 2.31x and 1.90x the latency of 1 at 0.99x to 1.03x the FLOPs \
+(scale 1, 2; paper, ARM: 1.44x and 1.36x).
+pi: G2 holds here: 8 groups cost 2.31x and 1.90x the latency of 1 at 0.99x to 1.03x the FLOPs \
+(scale 1, 2; paper, ARM: 1.44x and 1.36x).
+FLOPs are multiply-accumulates, as the papers count them
+memory is what is accessed: every tensor read and written once, with weights
+paper: ratios of its images/s on Snapdragon 810, one thread (ShuffleNet V2, Table 2)
+
+"""
+    )
+
+
+def test_what_failed_or_is_imprecise_on_one_device_says_so_in_its_column() -> None:
+    wide = with_changes(
+        "groups=2,scale=1", status="imprecise", reason="4% wide", latency=latency(1.42, 0.04)
+    )
+    lacking = with_changes(
+        "groups=8,scale=2", status="failed", reason="no kernel", latency=None, relative=None
+    )
+    (table,) = tables_of([on("cpu", wide), on("pi", lacking)])
+    rows = {
+        (group, cells[0]): cells for group, cells in zip(table.groups, cells_of(table), strict=True)
+    }
+    assert rows["scale 1", "groups=2"][-2:] == [
+        "1.42 ± 0.06 (1.42x, imprecise)",
+        "1.420 ± 0.006 (1.42x)",
+    ]
+    assert rows["scale 2", "groups=8"][-2:] == ["7.60 ± 0.03 (1.90x)", "failed"]
+    assert table.lines == ("pi: groups=8,scale=2 failed: no kernel",)
+    assert "cpu: groups=2,scale=1: 4% wide" in table.notes
+    assert not [note for note in table.notes if note.startswith("pi: ")]
+
+
+def test_an_imprecise_case_that_is_its_own_reference_has_its_mark_alone() -> None:
+    alone = [record({}, 1.0, status="imprecise", reason="wide")]
+    (table,) = tables_of([on("cpu", alone), on("pi", [record({}, 3.0)])])
+    assert cells_of(table)[0][-2:] == ["1.000 ± 0.004 (imprecise)", "3.000 ± 0.012"]
+
+
+@pytest.mark.parametrize("half", [None, 0.01])
+def test_there_are_no_empty_parentheses(half: float | None) -> None:
+    """Cases of one kind each: with and without interval, ratio, samples, cost."""
+    bare = [
+        record({"groups": 1}, None, latency=latency(1.0, half)),
+        record({"groups": 2}, None, latency=latency(2.0, half), reference="groups=1"),
+        record({"groups": 4}, 3.0, reference="groups=1", relative=ratio(3.0), status="imprecise"),
+        record({"groups": 8}, None, status="skipped", cost=None),
+        record({"groups": 9}, None, status="imprecise", reason="no quiet round", cost=None),
+    ]
+    text = printed(on("cpu", bare), on("pi", bare[:1]), on("phone", bare[3:]))
+    assert not re.search(r"\(\s*[),]|,\s*\)", text)
+    assert "None" not in text
+
+
+def test_a_case_that_only_another_device_has_is_a_dash() -> None:
+    first, *others = g2_records()
+    (table,) = tables_of([on("cpu", [first]), on("pi", [first, *others])])
+    assert [cells[-2] for cells in cells_of(table)] == ["1.000 ± 0.004", *["-"] * 5]
+    assert table.groups == ("scale 1",) * 3 + ("scale 2",) * 3
+
+
+def test_groups_stay_together_where_devices_have_different_cases() -> None:
+    records = g2_records()
+    (table,) = tables_of([on("cpu", records[::2]), on("pi", records[1::2])])
+    assert [group for group, _ in groupby(table.groups)] == ["scale 1", "scale 2"]
+    assert sorted(cells[0] for cells in cells_of(table)) == sorted(
+        ["groups=1", "groups=2"] * 2 + ["groups=8"] * 2
+    )
+
+
+def test_each_spec_of_a_run_has_its_table() -> None:
+    ones = [replace(r, spec="g1") for r in g2_records()[:2]]
+    runs = [on(name, [*ones, *g2_records()], (G1, G2)) for name in ("cpu", "pi")]
+    assert [table.title for table in tables_of(runs)] == [G1.title, G2.title]
+
+
+def test_verbose_adds_the_table_of_each_device() -> None:
+    runs = [on("cpu"), on("pi", slower(10))]
+    both, *own = tables_of(runs, verbose=True)
+    assert both == tables_of(runs)[0]
+    assert [table.about[0].partition(",")[0] for table in own] == ["cpu", "pi"]
+    assert all("samples" in [c.header for c in table.columns] for table in own)
+    text = printed(*runs, verbose=True)
+    assert text.count(G2.title) == 3
+
+
+def test_in_markdown_it_is_one_table_that_says_what_was_measured_on() -> None:
+    text = to_markdown([on("cpu"), on("pi", slower(10))])
+    assert text.count("\n## ") + text.startswith("## ") == 1
+    assert "| case | FLOPs (M) | memory (MB) | cpu (ms) | pi (ms) |" in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in rows}) == 1
+    assert "| groups=8 | 133 | 46.3 | 2.310 ± 0.009 (2.31x) | 23.10 ± 0.09 (2.31x) |" in rows
+    assert "cpu chip" in text
+    assert "pi chip" in text
+
+
+def test_the_csv_has_a_row_for_each_case_on_each_device_in_the_order_of_runs() -> None:
+    frame = flops_vs_latency([on("pi", slower(10)), on("cpu")])
+    assert list(frame["device"]) == ["pi"] * 6 + ["cpu"] * 6
+    assert len(to_csv(frame).splitlines()) == 13
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_a_narrow_terminal_loses_columns_but_no_device(width: int) -> None:
+    runs = [on("cpu"), on("a-board-with-a-long-name", slower(10)), on("phone", slower(3))]
+    text = printed(*runs, width=width)
+    lines = text.splitlines()
+    for name in ("cpu (ms)", "a-board-with-a-long-name (ms)", "phone (ms)"):
+        assert [line for line in lines if name in line]
+    assert len(re.findall(r"\d ± \d", text)) == 18
+    narrowest = max(
+        cell_len(line) for line in printed(*runs, width=10).splitlines() if " ± " in line
+    )
+    widest = max(cell_len(line) for line in lines if " ± " in line)
+    assert widest <= max(width, narrowest)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        on("cpu"),
+        on("pi", name="g2+g1"),
+        on("pi", channels="gpu"),
+        on("pi", plan={"batch": 8}),
+        on("pi", plan={"shapes": ["x=1x3x64x64"]}),
+        on("pi", plan={"weights": {"n": "ab"}}),
+        on("pi", specs=(replace(G2, sha256="2" * 64),)),
+    ],
+)
+def test_runs_that_differ_in_more_than_the_device_are_tables_of_their_own(other: Run) -> None:
+    assert len(tables_of([on("cpu"), other])) == 2
+
+
+def test_gpus_are_one_table_where_their_names_tell_how_they_were_driven() -> None:
+    plan = {"mode": "graph", "cache": "hot", "tf32": False, "conv_search": "exhaustive"}
+    torch = {**plan, "mode": "eager", "conv_search": "heuristic"}
+    own = on("cuda", plan=plan)
+    assert len(tables_of([own, on("cuda-torch", plan=torch, provider="torch")])) == 1
+    assert len(tables_of([own, on("cuda-1", plan=torch)])) == 2
+    cold = {**torch, "cache": "cold"}
+    assert len(tables_of([own, on("cuda-torch", plan=cold, provider="torch")])) == 2
+
+
+def test_how_precisely_each_was_measured_is_no_difference() -> None:
+    plans = [{"precision": 0.01, "max_time_s": 60.0}, {"precision": 0.05, "cooldown_s": 60.0}]
+    runs = [on(name, plan=plan) for name, plan in zip(("cpu", "pi"), plans, strict=True)]
+    assert len(tables_of(runs)) == 1
+
+
+def test_a_run_without_a_record_leaves_the_others_as_they_were() -> None:
+    assert tables_of([on("cpu"), on("pi", [])]) == tables_of([on("cpu")])
+
+
+# a GPU in both modes
+
+
+def on_gpu(mode: gpu_options.Mode, host: float, spans_ms: Sequence[float], **plan: Any) -> Run:
+    """G2 on a GPU whose best is known, with such spans and `host` times their latencies."""
+    records = [
+        replace(
+            r,
+            latency=latency(host * ms),
+            spans=Spans(ms * 1e-3, copies_s=1.0, launch_share=1 - 1 / host),
+            relative=ratio(ms / spans_ms[index // 3 * 3]),
+        )
+        for index, (r, ms) in enumerate(zip(g2_records(), spans_ms, strict=True))
+    ]
+    run = on(f"cuda-{mode}", records, plan={**gpu_options.Driving(mode).plan(), **plan})
+    best = {"fp32_macs_per_s": 1e12, "bytes_per_s": 1e11, "measured": "2026-11-22T08:00:00Z"}
+    gpu = {"name": "A", "driver": "1", "runtime": "13.0", "ceilings": best}
+    return replace(run, context=replace(run.context, host={"cpu": "B", "gpu": gpu}))
+
+
+SPANS = 0.1, 0.2, 0.3, 0.1, 0.1, 0.4
+
+
+def test_both_modes_of_a_gpu_show_side_by_side_what_launching_costs() -> None:
+    runs = [on_gpu("graph", 1.25, SPANS), on_gpu("eager", 5.0, SPANS)]
+    (table,) = tables_of(runs)
+    shown = {column.header: column.cells[0] for column in table.columns[5:]}
+    assert shown == {
+        "cuda-graph, GPU (ms)": "0.100",
+        "cuda-graph, launch share": "20%",
+        "cuda-eager, GPU (ms)": "0.100",
+        "cuda-eager, launch share": "80%",
+    }
+    assert "cuda-eager: at scale 1 launch-bound: 80% of the host's latency is launch" in table.notes
+    assert not [note for note in table.notes if note.startswith("cuda-graph: at scale")]
+    assert (table.reading or "").splitlines()[-1] == (
+        "cuda: launched kernel by kernel a call took 4.00x as long as replayed from one CUDA "
+        "graph, and 1.00x the GPU time."
+    )
+    assert "(scale 1, 2; GPU time alone: 3.00x and 4.00x; paper" in (table.reading or "")
+
+
+def test_a_table_across_has_notes_on_its_own_columns_alone() -> None:
+    runs = [on_gpu("graph", 1.25, SPANS), on_gpu("eager", 5.0, SPANS)]
+    (across,), (single,) = tables_of(runs), tables_of(runs[1:])
+    assert [note for note in single.notes if note.startswith("of ceiling")]
+    for table in (across, single):
+        headers = " ".join(column.header for column in table.columns)
+        assert ("of ceiling" in headers) == any("of ceiling" in note for note in table.notes)
+        assert "launch share" in headers
+        assert any("launch share is" in note for note in table.notes)
+
+
+def test_one_mode_beside_a_processor_says_nothing_of_two() -> None:
+    (table,) = tables_of([on("cpu"), on_gpu("eager", 5.0, SPANS)])
+    assert "kernel by kernel" not in (table.reading or "")
+    assert "cuda-eager, launch share" in [column.header for column in table.columns]
+
+
+# nodes that another provider ran
+
+XNNPACK = providers.named("xnnpack")
+
+
+def partly(share: Sequence[dict[str, int] | None], provider: str = XNNPACK) -> Run:
+    records = [replace(r, nodes=n) for r, n in zip(g2_records(), share, strict=False)]
+    return on("pi", records, provider=provider)
+
+
+def about_nodes(run: Run) -> list[str]:
+    (table,) = tables_of([run])
+    return [note for note in table.notes if "nodes" in note]
+
+
+def test_nodes_that_the_provider_did_not_take_are_told_of() -> None:
+    mixed = {XNNPACK: 20, providers.CPU: 4}
+    assert about_nodes(partly([mixed, {XNNPACK: 24}, None])) == [
+        f"groups=1,scale=1: of its 24 nodes 4 on {providers.CPU}, not on {XNNPACK}"
+    ]
+    assert about_nodes(partly([mixed] * 6)) == [
+        f"all cases: of its 24 nodes 4 on {providers.CPU}, not on {XNNPACK}"
+    ]
+
+
+def test_many_cases_with_such_nodes_are_one_note_about_the_worst() -> None:
+    shares = [{XNNPACK: 20, providers.CPU: n} for n in (1, 2, 3, 30, 4, 5)]
+    assert about_nodes(partly(shares)) == [
+        f"6 of 6 cases have nodes that {XNNPACK} did not take, most of all groups=1,scale=2: "
+        f"of its 50 nodes 30 on {providers.CPU}, not on {XNNPACK}"
+    ]
+
+
+@pytest.mark.parametrize("nodes", [None, {}, {providers.CPU: 24}, {providers.CPU: 24, XNNPACK: 0}])
+def test_a_run_wholly_on_its_provider_has_no_such_note(nodes: dict[str, int] | None) -> None:
+    assert about_nodes(partly([nodes] * 6, providers.CPU)) == []
+
+
+def test_where_two_devices_differ_in_it_the_note_has_the_name_of_its_device() -> None:
+    own = partly([{XNNPACK: 20, providers.CPU: 4}])
+    (table,) = tables_of([on("cpu"), own])
+    assert [note for note in table.notes if "nodes" in note] == [
+        f"pi: groups=1,scale=1: of its 24 nodes 4 on {providers.CPU}, not on {XNNPACK}"
+    ]
+
+
+def test_costs_that_no_device_knows_are_a_dash() -> None:
+    unknown = [replace(r, cost=None) for r in g2_records()]
+    (table,) = tables_of([on("cpu", unknown), on("pi", unknown)])
+    assert {cells[1] for cells in cells_of(table)} == {"-"}

@@ -1,0 +1,301 @@
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchbox import records, runner
+from benchbox.analysis.states import Known
+from benchbox.devices import Device
+from benchbox.errors import DeviceError, RecordError, SpecError, StorageError, UsageError
+from benchbox.export import cache
+from benchbox.records import Record
+from benchbox.runner import Outcome, Request, known_states
+from benchbox.runner.match import verify
+from benchbox.sampling import sampler as sampling_sampler
+from benchbox.sampling.plan import Plan
+from benchbox.sampling.sampler import Sampler
+from benchbox.specs import BlockSpec, Case, Selection, find
+from benchbox.specs.model import Match
+from benchbox.transports import Agent, open_agent
+from benchbox.transports.local import open_local
+from tests.helpers.machine import Calm, open_calm
+
+MakeCases = Callable[..., list[Case]]
+PLAN = Plan(precision=0.9, max_time_s=20, min_rounds=6, burst_s=0.002, min_calls=2)
+ENDLESS = replace(PLAN, precision=1e-9, max_time_s=60)
+
+
+class Watcher:
+    """Notes what happens, in order; does something once, after the first samples."""
+
+    def __init__(self, act: Callable[[], object] = lambda: None) -> None:
+        self.act = act
+        self.events: list[str] = []
+        self.records: list[Record] = []
+
+    def exporting(self, done: int, total: int) -> None:
+        self.events.append(f"exporting {done} of {total}")
+
+    def starting(self) -> None:
+        self.events.append("starting")
+
+    def greeted(self, seen: Mapping[str, float]) -> None:
+        self.events.append(f"greeted by {sorted(seen)}")
+
+    def loading(self, done: int, total: int) -> None:
+        self.events.append(f"loading {done} of {total}")
+
+    def cooling(self, now_c: float, goal_c: float, left_s: float) -> None:
+        self.events.append(f"cooling from {now_c} to {goal_c}, {left_s} s left")
+
+    def measuring(self, sampler: Sampler) -> None:
+        if "measuring" not in self.events and all(len(c.bursts) > 9 for c in sampler.active):
+            self.events.append("measuring")
+            self.act()
+
+    def finished(self, record: Record) -> None:
+        self.events.append("finished")
+        self.records.append(record)
+
+
+def spec_of(cases: list[Case], match: Match | None = None) -> BlockSpec:
+    name = cases[0].spec
+    return BlockSpec(name, name.title(), "0" * 64, lambda _: cases, match=match)
+
+
+@pytest.fixture
+def request_for(
+    tmp_path: Path, cpu: Device, monkeypatch: pytest.MonkeyPatch, shared_cache: Path
+) -> Callable[..., Request]:
+    monkeypatch.setattr(sampling_sampler, "CHUNK_S", 0.05)
+    assert shared_cache
+
+    def make(*specs: BlockSpec, **more: Any) -> Request:
+        fields = {"plan": PLAN, "results": tmp_path / "results", "open": open_calm} | more
+        return Request("tiny", specs, Selection(), cpu, **fields)
+
+    return make
+
+
+def statuses(outcome: Outcome) -> dict[str, str]:
+    """Return what a reader of the file sees, which is what the run itself says."""
+    found = records.read(outcome.run.path).records
+    fields = [f for f in Record.__dataclass_fields__ if f != "affinity"]  # a tuple, read as a list
+    for name in fields:
+        assert [getattr(r, name) for r in found] == [
+            getattr(r, name) for r in outcome.run.records
+        ], name
+    return {record.case: record.status for record in found}
+
+
+def never(_: Device) -> Agent:
+    raise AssertionError("nothing may be opened")
+
+
+def test_a_run_exports_measures_and_records(
+    request_for: Callable[..., Request], onnx_cases: MakeCases
+) -> None:
+    watcher = Watcher()
+    request = request_for(spec_of(onnx_cases("a", "b")))
+    outcome = runner.run(request, watcher)
+    assert statuses(outcome) == {"a": "ok", "b": "ok"}
+    assert not outcome.interrupted
+    assert outcome.lost == ""
+    kinds = [event.split()[0] for event in watcher.events]
+    assert kinds.index("starting") < kinds.index("loading") < kinds.index("finished")
+    assert [e for e in watcher.events if "loading" in e] == ["loading 0 of 2", "loading 1 of 2"]
+    assert "exporting" not in kinds[kinds.index("starting") :]
+    assert list((request.results / "cpu").iterdir()) == [outcome.run.path]
+
+
+def test_the_context_says_what_ran_and_where_without_naming_the_machine(
+    request_for: Callable[..., Request], onnx_cases: MakeCases, tmp_path: Path
+) -> None:
+    outcome = runner.run(request_for(spec_of(onnx_cases("a"))), Watcher())
+    context = outcome.run.context
+    assert (context.name, context.device, context.threads) == ("tiny", "cpu", 1)
+    assert context.versions["onnxruntime"]
+    assert context.plan["min_rounds"] == PLAN.min_rounds
+    assert context.spec("tiny").sha256 == "0" * 64
+    assert "memory_available_bytes" not in context.host
+    if Path("/proc/self/task").exists():
+        assert set(context.affinity or ()) == {str(context.cpus[0])}
+    assert str(tmp_path) not in outcome.run.path.read_text()
+
+
+@pytest.mark.slow
+def test_a_network_of_benchbox_goes_all_the_way(request_for: Callable[..., Request]) -> None:
+    """One real block, exported by torch."""
+    (spec,) = find("g2:groups=1,scale=1")
+    outcome = runner.run(request_for(spec), Watcher())
+    (record,) = outcome.run.records
+    assert record.status == "ok"
+    assert record.graph is not None
+    assert record.graph["max_abs_error"] <= 1e-4
+
+
+def test_results_that_cannot_be_written_stop_before_anything_is_exported(
+    request_for: Callable[..., Request], onnx_cases: MakeCases, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    watcher = Watcher()
+    request = request_for(spec_of(onnx_cases("a")), results=tmp_path / "file", open=never)
+    with pytest.raises(StorageError, match="--results"):
+        runner.run(request, watcher)
+    assert watcher.events == []
+
+
+def test_a_device_that_is_not_there_stops_before_a_file_is_made(
+    request_for: Callable[..., Request], onnx_cases: MakeCases
+) -> None:
+    def absent(_: Device) -> Agent:
+        raise DeviceError("no device")
+
+    request = request_for(spec_of(onnx_cases("a")), open=absent)
+    with pytest.raises(DeviceError):
+        runner.run(request, Watcher())
+    assert list(request.results.rglob("*.jsonl")) == []
+
+
+def test_multiply_accumulates_that_differ_stop_before_anything_is_timed(
+    request_for: Callable[..., Request], onnx_cases: MakeCases
+) -> None:
+    cases = onnx_cases("a", "b", "c", "d", "e", size=32)
+    request = request_for(spec_of(cases, Match(0.05)))
+    with pytest.raises(SpecError) as raised:
+        runner.run(request, Watcher())
+    assert not request.results.exists()
+    text = str(raised.value)
+    assert text.startswith("tiny: [match] allows 5.00%: ")
+    assert "b has 95.31% more" in text  # (40 / 32)**3
+    assert "than a; " in text
+    assert "(and 1 more)" in text
+    assert runner.prepare([spec_of(cases, Match(10.0))], cases).keys() == {c.key for c in cases}
+
+
+def test_cases_of_other_groups_need_not_match(
+    request_for: Callable[..., Request], onnx_cases: MakeCases
+) -> None:
+    request_for()
+    cases = [replace(case, group=case.name) for case in onnx_cases("a", "b")]
+    assert runner.prepare([spec_of(cases, Match(0.0))], cases)
+
+
+def test_an_operator_that_cannot_be_counted_cannot_match(
+    request_for: Callable[..., Request], onnx_cases: MakeCases
+) -> None:
+    request_for()
+    (case,) = onnx_cases("a")
+    graph = runner.prepare([spec_of([case])], [case])[case.key]
+    assert isinstance(graph, cache.Graph)
+    unknown = replace(graph, cost=replace(graph.cost, uncounted=("Magic",)))
+    with pytest.raises(SpecError, match="a has operators that cannot be counted"):
+        verify(spec_of([case], Match(0.1)), [case], {case.key: unknown})
+
+
+def test_a_case_named_twice_is_a_usage_error(onnx_cases: MakeCases) -> None:
+    spec = spec_of(onnx_cases("a"))
+    with pytest.raises(UsageError, match="tiny:a is named twice"):
+        runner.unfold([spec, spec], Selection())
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_is_resumed_where_it_stopped(
+    request_for: Callable[..., Request], onnx_cases: MakeCases
+) -> None:
+    spec = spec_of(onnx_cases("a", "b"))
+    first = runner.run(request_for(spec, plan=ENDLESS), Watcher(interrupt))
+    assert first.interrupted
+    assert statuses(first) == {"a": "imprecise", "b": "imprecise"}
+    second = runner.run(request_for(spec, resume=True), Watcher())
+    assert second.run.path == first.run.path
+    assert statuses(second) == {"a": "ok", "b": "ok"}
+    watcher = Watcher()
+    third = runner.run(request_for(spec, resume=True), watcher)
+    assert statuses(third) == {"a": "ok", "b": "ok"}
+    assert watcher.records == []
+
+
+def test_a_run_that_was_never_started_cannot_be_resumed(
+    request_for: Callable[..., Request], onnx_cases: MakeCases
+) -> None:
+    with pytest.raises(UsageError, match="holds no run of tiny"):
+        runner.run(request_for(spec_of(onnx_cases("a")), resume=True), Watcher())
+
+
+def test_a_run_of_another_spec_is_not_mixed_in(
+    request_for: Callable[..., Request], onnx_cases: MakeCases
+) -> None:
+    spec = spec_of(onnx_cases("a"))
+    runner.run(request_for(spec), Watcher())
+    changed = replace(spec, sha256="1" * 64)
+    with pytest.raises(RecordError, match="cannot be resumed: spec tiny was"):
+        runner.run(request_for(changed, resume=True), Watcher())
+
+
+def test_an_agent_that_is_lost_costs_a_row_not_the_run(
+    request_for: Callable[..., Request], onnx_cases: MakeCases
+) -> None:
+    pids: list[int] = []
+
+    def open_(device: Device) -> Agent:
+        channel = open_local()
+        pids.append(channel.pid)
+        return Calm(channel, device)
+
+    plan = replace(PLAN, min_rounds=60)
+    request = request_for(spec_of(onnx_cases("a", "b", "c")), plan=plan, open=open_)
+    outcome = runner.run(request, Watcher(lambda: os.kill(pids[0], signal.SIGKILL)))
+    assert sorted(statuses(outcome).values()) == ["failed", "ok", "ok"]
+    assert len(pids) == 2
+
+
+def test_a_run_remembers_the_states_of_the_machine_for_the_next(
+    request_for: Callable[..., Request], onnx_cases: MakeCases
+) -> None:
+    plan = replace(PLAN, sessions=2, max_time_s=4)
+    request = request_for(spec_of(onnx_cases("a")), open=open_agent, plan=plan)
+    outcome = runner.run(request, Watcher())
+    known = known_states.load(known_states.path(outcome.run.context))
+    (record,) = outcome.run.records
+    assert known.compute.total == pytest.approx(1, abs=0.01)
+    assert record.gate.compute is not None
+    assert known.compute.base_ns == pytest.approx(record.gate.compute.centre_ns)
+    assert {burst.session for burst in record.bursts} == {0, 1}
+    assert outcome.run.context.plan["sessions"] == 2
+    seen: list[Known] = []
+
+    class Curious(Watcher):
+        def measuring(self, sampler: Sampler) -> None:
+            seen.append(sampler.readings.known)
+            interrupt()
+
+    runner.run(request, Curious())
+    assert seen[0] == known
+
+
+def test_the_parent_sleeps_while_the_agent_measures(
+    request_for: Callable[..., Request], onnx_cases: MakeCases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = request_for(
+        spec_of(onnx_cases("a", size=256)), plan=Plan(precision=1e-9, max_time_s=2.5)
+    )
+    monkeypatch.setattr(sampling_sampler, "CHUNK_S", 0.5)
+    times: list[tuple[float, float]] = []
+
+    class Clock(Watcher):
+        def measuring(self, _: Sampler) -> None:
+            times.append((time.monotonic(), time.process_time()))
+
+    runner.run(request, Clock())
+    (wall, used), (wall_end, used_end) = times[0], times[-1]
+    assert wall_end - wall > 1
+    assert (used_end - used) / (wall_end - wall) < 0.25

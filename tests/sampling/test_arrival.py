@@ -1,0 +1,523 @@
+import csv
+import io
+import random
+import signal
+import subprocess
+import sys
+import time as real_time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
+
+import pytest
+from typer.testing import CliRunner
+
+from benchbox import records
+from benchbox.agent.timing import arrival as agent_pacing
+from benchbox.agent.timing import burst as timing_burst
+from benchbox.analysis import arrival as analysis_arrival
+from benchbox.analysis import samples
+from benchbox.analysis.arrival import Arrival
+from benchbox.analysis.samples import Burst
+from benchbox.analysis.states import Gate, State
+from benchbox.cli import load_options, parsing
+from benchbox.cli.app import app
+from benchbox.cli.load_options import Load
+from benchbox.devices import Device
+from benchbox.errors import AgentError, RecordError, UsageError
+from benchbox.records import resume
+from benchbox.report import formatting
+from benchbox.report.claims import notes, sentence
+from benchbox.report.files import to_csv, to_markdown
+from benchbox.report.rows import COLUMNS, flops_vs_latency
+from benchbox.sampling import arrival as sampling_arrival
+from benchbox.sampling.arrival import PacedSampler
+from benchbox.sampling.plan import Plan, shortfall
+from benchbox.sampling.sampler import Progress, Subject
+from benchbox.sampling.session import Ask, Timed, asleep_s
+from benchbox.transports.client import Agent, Deadlines
+from tests.e2e.test_cli import start, wait_for_agent
+from tests.helpers.machine import HELLO
+from tests.records.test_records import context
+from tests.report.test_tables import G2, ratio, record, run_of
+from tests.report.test_tables import latency as latency_of
+
+PLAN = Plan(precision=0.05, arrival_per_s=5.0, max_time_s=300, burst_s=0.1)
+NS = 1_000_000_000
+
+
+class Machine:
+    """A clock that calls and sleeps let go on, and who waits too little now and then."""
+
+    RUSAGE_SELF = RUSAGE_THREAD = 0
+
+    def __init__(self, latency_s: Callable[[float], float], overshoot_s: float = 0.0) -> None:
+        self.latency_s, self.overshoot_s = latency_s, overshoot_s
+        self.now_ns = 0
+        self.begun: list[float] = []
+        self.slept: list[float] = []
+        self.switches = 0
+
+    def perf_counter_ns(self) -> int:
+        return self.now_ns
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.slept.append(seconds)
+        self.now_ns += round((seconds + self.overshoot_s) * NS)
+
+    def getrusage(self, _: int) -> SimpleNamespace:
+        return SimpleNamespace(ru_nivcsw=self.switches)
+
+    def call(self) -> None:
+        self.begun.append(self.now_ns / NS)
+        self.now_ns += round(self.latency_s(self.now_ns / NS) * NS)
+
+    def burst(self, calls: int, period_s: float) -> agent_pacing.Burst:
+        with ExitStack() as stack:
+            for module in (timing_burst, agent_pacing):
+                stack.enter_context(patch.object(module, "time", self))
+            stack.enter_context(patch.object(timing_burst, "resource", self))
+            return agent_pacing.burst(self.call, calls, 1, period_s)
+
+
+# the loop in the agent
+
+
+def test_calls_begin_a_period_apart_after_an_untimed_one() -> None:
+    machine = Machine(lambda _: 0.002)
+    burst = machine.burst(5, 0.2)
+    assert burst.latencies_ns == [2_000_000] * 5
+    assert burst.switches == [0] * 5
+    assert burst.marks == []
+    assert burst.probed_ns == 0
+    assert [b - a for a, b in pairwise(machine.begun)] == pytest.approx([0.202] + [0.2] * 4)
+    assert burst.slept_ns == pytest.approx(5 * 0.2 * NS - 4 * 2_000_000)
+
+
+def test_waking_up_late_adds_nothing_to_the_schedule() -> None:
+    machine = Machine(lambda _: 0.001, overshoot_s=0.003)
+    machine.burst(50, 0.01)
+    assert machine.begun[-1] == pytest.approx(machine.begun[0] + 0.001 + 50 * 0.01 + 0.003)
+
+
+def test_a_late_call_waits_for_the_next_moment_and_no_burst_follows() -> None:
+    machine = Machine(lambda now: 0.035 if 0.02 < now < 0.03 else 0.001)
+    machine.burst(6, 0.01)
+    gaps = [b - a for a, b in pairwise(machine.begun)]
+    assert gaps == pytest.approx([0.011, 0.01, 0.04, 0.01, 0.01, 0.01])
+    assert min(machine.slept) > 0.004
+
+
+def test_a_call_longer_than_the_period_skips_moments() -> None:
+    machine = Machine(lambda _: 0.012)
+    machine.burst(4, 0.01)
+    assert [b - a for a, b in pairwise(machine.begun)] == pytest.approx([0.022, 0.02, 0.02, 0.02])
+
+
+def test_switches_count_in_the_call_and_not_in_the_sleep() -> None:
+    machine = Machine(lambda _: 0.001)
+    sleep = machine.sleep
+
+    def disturbed(seconds: float) -> None:
+        machine.switches += 7
+        sleep(seconds)
+
+    machine.sleep = disturbed  # type: ignore[method-assign]
+    assert machine.burst(3, 0.1).switches == [0, 0, 0]
+
+
+# rounds
+
+
+class Naps:
+    """Times bursts on a clock of its own: a call after a sleep takes `waking` times as long."""
+
+    def __init__(
+        self, latencies_s: Mapping[str, float], waking: float = 1.5, noise: float = 0.01
+    ) -> None:
+        self.latencies_s, self.waking, self.noise = latencies_s, waking, noise
+        self.now = 0.0
+        self.asked: list[list[Ask]] = []
+        self.fails_at: float | None = None
+        self._random = random.Random(0)
+
+    def clock(self) -> float:
+        return self.now
+
+    def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
+        self.asked.append(list(bursts))
+        for ask, _ in zip(bursts, expected_s, strict=True):
+            if self.fails_at is not None and self.now >= self.fails_at:
+                raise AgentError("gone")
+            paced = len(ask) > 3
+            usual = self.latencies_s[ask[0]] * (self.waking if paced else 1.0)
+            taken = [usual * (1 + self._random.gauss(0, self.noise)) for _ in range(ask[1])]
+            self.now += asleep_s(ask) if paced else sum(taken)
+            data: dict[str, object] = {"latencies_ns": [round(t * NS) for t in taken]}
+            yield Timed(ask[0], {**data, "switches": [0] * ask[1], "probe": "compute"})
+
+
+def measure(
+    session: Naps, plan: Plan = PLAN, notify: Callable[[object], None] = lambda _: None
+) -> tuple[PacedSampler, list[Progress]]:
+    subjects = [Subject(key, next(iter(session.latencies_s))) for key in session.latencies_s]
+    sampler = PacedSampler(subjects, plan, clock=session.clock, notify=notify)
+    return sampler, list(sampler.measure(session, 0))
+
+
+def bursts_of(sampler: PacedSampler, key: str, kind: str) -> list[Burst]:
+    return [burst for burst in sampler.cases[key].bursts if burst.kind == kind]
+
+
+def test_each_round_has_both_kinds_of_every_case() -> None:
+    session = Naps({"a": 0.002, "b": 0.004})
+    sampler, finished = measure(session)
+    assert {case.subject.key for case in finished} == {"a", "b"}
+    for key in "ab":
+        paced, beside = bursts_of(sampler, key, "paced"), bursts_of(sampler, key, "beside")
+        assert len(paced) == len(beside) >= PLAN.min_rounds
+        assert {b.round for b in paced} == {b.round for b in beside}
+        assert {len(b.latencies_ns) for b in paced} == {5}
+        assert not shortfall(sampler.cases[key].bursts, PLAN)
+    rounds = [request for request in session.asked if any(len(ask) > 3 for ask in request)]
+    assert {len(request) for request in rounds} == {4}
+    assert len({tuple(ask[0] for ask in request) for request in rounds}) == 2
+    assert all(one[0] == two[0] for r in rounds for one, two in (r[:2], r[2:]))
+
+
+def test_the_figures_are_those_at_the_rate_and_the_others_stand_beside_them() -> None:
+    sampler, _ = measure(Naps({"a": 0.002}))
+    bursts = sampler.cases["a"].bursts
+    latency, arrival = samples.estimate(bursts), analysis_arrival.estimate(bursts, 5.0)
+    assert latency is not None
+    assert arrival is not None
+    assert arrival.back_to_back is not None
+    assert arrival.ratio is not None
+    assert latency.p50_s == pytest.approx(0.003, rel=0.01)
+    assert latency.samples == 5 * len(bursts_of(sampler, "a", "paced"))
+    assert arrival.back_to_back.p50_s == pytest.approx(0.002, rel=0.01)
+    assert arrival.ratio.low < 1.5 < arrival.ratio.high
+    assert arrival.ratio.half_width < 0.01
+    assert arrival.late_share == 0.0
+
+
+def test_the_ratio_holds_although_the_processor_is_slow_by_turns() -> None:
+    bursts = []
+    for number in range(40):
+        slow = 1.45 if number % 3 == 0 else 1.0
+        for kind, latency_s in (("beside", 0.002), ("paced", 0.003)):
+            data = {"latencies_ns": [round(latency_s * slow * NS)] * 5, "kind": kind}
+            bursts.append(Burst.from_json({**data, "session": 0, "round": number}))
+    arrival = analysis_arrival.estimate(bursts, 5.0)
+    assert arrival is not None
+    assert arrival.ratio is not None
+    assert arrival.ratio.low == arrival.ratio.high == pytest.approx(1.5)
+
+
+def test_both_kinds_are_judged_by_switches_alone() -> None:
+    marked = {"marks": [[0, 99_000], [1, 99_000]], "latencies_ns": [1000], "switches": [0]}
+    bursts = [
+        Burst.from_json({**marked, "session": 0, "round": n, "kind": "beside"}) for n in range(8)
+    ]
+    gate = Gate(State(10_000, 9_000, 11_000))
+    assert not any(burst.quiet_ns(gate) for burst in bursts)
+    arrival = analysis_arrival.estimate(bursts, 5.0)
+    assert arrival is not None
+    assert arrival.back_to_back is not None
+    assert samples.estimate(bursts, gate) is None
+
+
+def test_ordinary_runs_have_no_arrival() -> None:
+    assert analysis_arrival.estimate([], None) is None
+
+
+@pytest.mark.parametrize(
+    ("per_s", "calls"), [(5.0, 5), (100.0, 100), (1.0, 1), (0.01, 1), (2.4, 2)]
+)
+def test_a_burst_at_the_rate_lasts_about_a_second(per_s: float, calls: int) -> None:
+    assert sampling_arrival.calls(replace(PLAN, arrival_per_s=per_s)) == calls
+
+
+def test_a_case_that_calls_come_too_fast_for_fails_at_once() -> None:
+    session = Naps({"quick": 0.002, "slow": 0.026}, noise=0.0)
+    sampler, finished = measure(session, replace(PLAN, arrival_per_s=100.0))
+    failed = {case.subject.key: case.failure for case in finished if case.failure}
+    assert failed == {"slow": "takes 26 ms, calls come every 10 ms"}
+    assert bursts_of(sampler, "slow", "paced") == []
+    assert len(bursts_of(sampler, "quick", "paced")) >= PLAN.min_rounds
+
+
+def test_a_case_that_is_too_slow_only_when_woken_fails_too() -> None:
+    session = Naps({"a": 0.008}, waking=1.5)
+    sampler, (case,) = measure(session, replace(PLAN, arrival_per_s=100.0))
+    assert case.failure.startswith("takes 12 ms, calls come every 10 ms")
+    assert len(bursts_of(sampler, "a", "paced")) < PLAN.min_rounds
+
+
+def test_calls_that_outlast_their_period_now_and_then_are_counted() -> None:
+    bursts = [
+        Burst.from_json({"session": 0, "round": n, "latencies_ns": [latency], "kind": "paced"})
+        for n, latency in enumerate([5_000_000] * 9 + [11_000_000])
+    ]
+    arrival = analysis_arrival.estimate(bursts, 100.0)
+    assert arrival is not None
+    assert arrival.late_share == pytest.approx(0.1)
+
+
+def test_short_time_is_spent_on_rounds_rather_than_on_calls() -> None:
+    session = Naps({"a": 0.002, "b": 0.002}, noise=0.3)
+    sampler, finished = measure(session, replace(PLAN, max_time_s=20.0, precision=1e-6))
+    assert finished == []
+    paced = bursts_of(sampler, "a", "paced")
+    assert len(paced) >= 10
+    assert min(len(burst.latencies_ns) for burst in paced) == 1
+    assert session.now < 22.0
+
+
+def test_every_long_burst_is_heard_of_and_short_rounds_are_not() -> None:
+    heard: list[float] = []
+    session = Naps({"a": 0.002, "b": 0.002})
+    measure(session, replace(PLAN, arrival_per_s=0.5), lambda _: heard.append(session.now))
+    assert max(b - a for a, b in pairwise(heard)) < 2.5
+
+
+def test_an_agent_lost_at_a_rate_costs_the_case_in_flight_alone() -> None:
+    session = Naps({"a": 0.002, "b": 0.002})
+    session.fails_at = 5.0
+    subjects = [Subject(key, "a") for key in "ab"]
+    sampler = PacedSampler(subjects, PLAN, clock=session.clock)
+    with pytest.raises(AgentError):
+        list(sampler.measure(session, 0))
+    assert sum(bool(case.failure) for case in sampler.cases.values()) == 1
+    session.fails_at = None
+    assert [case.failure for case in sampler.measure(session, 1)] == [""]
+
+
+def test_sessions_share_the_rounds() -> None:
+    session = Naps({"a": 0.002})
+    sampler = PacedSampler([Subject("a", "a")], replace(PLAN, sessions=3), clock=session.clock)
+    for stage in range(3):
+        sampler.begin(stage)
+        list(sampler.measure(session, stage))
+    paced = bursts_of(sampler, "a", "paced")
+    assert [sum(b.session == stage for b in paced) for stage in range(3)] == [7, 7, 7]
+    assert sampler.cases["a"].finished
+
+
+def test_time_asleep_is_given_to_the_agent_before_it_counts_as_hung() -> None:
+    limits: list[float] = []
+    replies = [{"burst": {"graph": "a", "latencies_ns": [1]}}] * 2 + [{"reply": "time"}]
+
+    def receive(timeout_s: float) -> dict[str, object]:
+        limits.append(timeout_s)
+        return HELLO if len(limits) == 1 else replies[len(limits) - 2]
+
+    channel = SimpleNamespace(send=lambda _: None, receive=receive, close=lambda: None)
+    device = Device("cpu", "p", 1, "arm")
+    agent = Agent(channel, device, Deadlines(burst_s=30, patience=20))  # type: ignore[arg-type]
+    list(agent.time([("a", 2, False), ("a", 2, False, 60.0)], [0.01, 0.01]))
+    assert limits[1] == pytest.approx(30.2)
+    assert limits[2] > 30.2 + 120
+
+
+# what is asked for
+
+
+@pytest.mark.parametrize(
+    ("text", "per_s"),
+    [("5/s", 5.0), ("0.5/s", 0.5), ("30/m", 0.5), (" 10 / h ", 1 / 360), ("1000/s", 1000.0)],
+)
+def test_a_rate_is_calls_per_second_minute_or_hour(text: str, per_s: float) -> None:
+    assert parsing.rate(text) == pytest.approx(per_s)
+    assert parsing.rate(formatting.per(per_s)) == pytest.approx(per_s, rel=1e-3)
+
+
+@pytest.mark.parametrize("text", ["", "5", "5/", "/s", "0/s", "-1/s", "1/10s", "5/d", "5 per s"])
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--arrival"):
+        parsing.rate(text)
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [(5, "5/s"), (0.5, "30/m"), (1 / 60, "1/m"), (1 / 360, "10/h"), (2.5, "2.5/s")],
+)
+def test_a_rate_is_written_as_it_is_read(rate: float, text: str) -> None:
+    assert formatting.per(rate) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (2e-4, "200 us"),
+        (0.2, "200 ms"),
+        (1.5, "1.5 s"),
+        (90, "90 s"),
+        (276, "4.6 min"),
+        (3600, "60 min"),
+        (9000, "2.5 h"),
+        (1e6, "278 h"),
+    ],
+)
+def test_a_duration_has_the_unit_that_suits_it(seconds: float, text: str) -> None:
+    assert formatting.duration(seconds) == text
+
+
+def adapted(text: str, plan: Plan | None = None, **asked: bool) -> Plan:
+    asked = {"precise": False, "timed": False} | asked
+    return load_options.adapt(plan or Plan(sessions=3, burst_s=0.1), Load(arrival=text), 4, **asked)
+
+
+def test_the_longest_time_fits_the_rate_unless_it_was_given() -> None:
+    assert adapted("5/s").max_time_s == pytest.approx(1.5 * 4 * 21 * 1.1)
+    assert adapted("1000/s").max_time_s >= Plan().max_time_s
+    assert adapted("5/s", Plan(max_time_s=10), timed=True).max_time_s == 10
+
+
+def test_the_precision_is_wider_unless_it_was_given() -> None:
+    assert adapted("5/s").precision == 0.05
+    assert adapted("5/s", Plan(precision=0.02), precise=True).precision == 0.02
+    assert adapted("5/s").arrival_per_s == 5.0
+
+
+def test_a_run_that_takes_minutes_says_so_and_a_short_one_does_not() -> None:
+    assert load_options.announcement(adapted("5/s"), 4) == "4 cases at 5/s: 92 s to 2.3 min"
+    short = adapted("5/s", Plan(max_time_s=10, sessions=3, burst_s=0.1), timed=True)
+    assert load_options.announcement(short, 4) == "4 cases at 5/s need 92 s, and get 10 s only"
+    assert load_options.announcement(adapted("100/s", Plan(max_time_s=9, min_rounds=6)), 1) == ""
+    assert load_options.announcement(Plan(max_time_s=500), 4) == ""
+
+
+def test_the_two_modes_exclude_each_other() -> None:
+    with pytest.raises(UsageError, match="exclude each other"):
+        load_options.adapt(Plan(), Load("5/s", "10m"), 1, precise=False, timed=False)
+    result = CliRunner().invoke(app, ["run", "g1", "--arrival", "fast"])
+    assert result.exit_code == 2
+    assert "--arrival fast: write it as 5/s" in result.output
+
+
+def test_a_run_at_another_rate_is_not_resumed(tmp_path: Path) -> None:
+    def of(rate: float | None) -> records.Context:
+        return context(plan={"arrival_per_s": rate, "sustained_s": None})
+
+    records.create(tmp_path, of(5.0)).close()
+    assert resume.previous(tmp_path, of(5.0)).context.plan["arrival_per_s"] == 5.0
+    for other in (6.0, None):
+        with pytest.raises(RecordError, match=r"arrival_per_s was 5\.0"):
+            resume.previous(tmp_path, of(other))
+
+
+# what is kept and shown
+
+
+def paced_records() -> list[records.Record]:
+    arrival = Arrival(5.0, latency_of(1.0), ratio(1.42, 0.03))
+    return [
+        record({"groups": 1, "scale": 1}, 1.42, arrival=arrival, published=40.0, channels="arm"),
+        record(
+            {"groups": 8, "scale": 1},
+            2.84,
+            reference="groups=1,scale=1",
+            relative=ratio(2.0),
+            arrival=replace(arrival, late_share=0.034),
+        ),
+    ]
+
+
+def test_the_csv_has_the_figures_at_the_rate_and_further_columns_at_its_end() -> None:
+    ordinary = record({"groups": 1, "scale": 2}, 3.0)
+    frame = flops_vs_latency([run_of([*paced_records(), ordinary])])
+    names = list(frame.columns)
+    assert names[: len(COLUMNS)] == list(COLUMNS)
+    assert names[-7] == "arrival_per_s"
+    rows = list(csv.DictReader(io.StringIO(to_csv(frame))))
+    assert [row["arrival_per_s"] for row in rows] == ["5.0", "5.0", ""]
+    assert [row["latency_p50_ms"] for row in rows] == ["1.42", "2.84", "3.0"]
+    assert [row["back_to_back_p50_ms"] for row in rows] == ["1.0", "1.0", ""]
+    assert float(rows[0]["back_to_back_ratio"]) == 1.42
+    assert rows[0]["back_to_back_ratio_low"] == "1.3774"
+    assert [bool(row["images_per_s"]) for row in rows] == [False, False, True]
+    assert "arrival_per_s" not in flops_vs_latency([run_of([ordinary])]).columns
+
+
+def test_the_table_shows_both_latencies_and_their_ratio() -> None:
+    run = run_of(paced_records())
+    text = to_markdown([run])
+    header = next(line for line in text.splitlines() if line.startswith("| case"))
+    assert "| p50 at 5/s (ms) | back to back (ms) | over back to back |" in header
+    assert "images/s" not in header
+    assert "a call every 200 ms" in text
+    assert "| 1.420 ± 0.006 | 1.000 ± 0.004 | 1.42x (1.38x to 1.46x) |" in text
+    said = sentence(run, G2)
+    assert said is not None
+    assert said.startswith("G2 at 5/s holds here: 8 groups cost 2.00x")
+    assert "groups=8,scale=1: 3% of the calls were not over when the next was due" in notes(run, G2)
+
+
+def test_records_keep_the_rate_and_the_kinds(tmp_path: Path) -> None:
+    (first, _) = paced_records()
+    paced = Burst(0, 0, (1, 2), (0, 0), kind="paced", slept_ns=7)
+    kept = replace(first, bursts=[paced, replace(paced, kind="beside", slept_ns=0)])
+    with records.create(tmp_path, context()) as writer:
+        writer.append(kept)
+    (read,) = records.read(writer.path).records
+    assert read.arrival == kept.arrival
+    assert list(read.bursts) == kept.bursts
+
+
+# all of it
+
+
+@pytest.fixture
+def tiny(write_onnx: Callable[..., Path], in_tmp: Path) -> Path:
+    assert in_tmp.is_dir()
+    return write_onnx()
+
+
+@pytest.mark.slow
+def test_a_run_at_a_rate_from_end_to_end(tiny: Path) -> None:
+    command = [sys.executable, "-m", "benchbox", "run", str(tiny), "--arrival", "50/s", "--quick"]
+    done = subprocess.run(
+        [*command, "--precision", "90%", "--export-csv", "-"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = csv.DictReader(io.StringIO(done.stdout))
+    assert row["status"] == "ok"
+    assert row["arrival_per_s"] == "50.0"
+    assert float(row["latency_p50_ms"]) > 0
+    assert float(row["back_to_back_p50_ms"]) > 0
+    (path,) = Path("results").glob("*/*.jsonl")
+    run = records.read(path)
+    assert run.context.plan["arrival_per_s"] == 50.0
+    (kept,) = run.records
+    paced = [burst for burst in kept.bursts if burst.kind == "paced"]
+    assert all(burst.marks == () for burst in paced)
+    assert all(burst.slept_ns > 0.9 * len(burst.latencies_ns) * NS / 50 for burst in paced)
+    assert any(burst.marks for burst in kept.bursts if burst.kind == "beside")
+    refused = CliRunner().invoke(app, ["run", str(tiny), "--quick", "--resume"])
+    assert refused.exit_code == 2
+    assert "arrival_per_s was 50.0 and is none now" in refused.output
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_at_a_rate_keeps_what_it_measured(tiny: Path) -> None:
+    process = start("run", str(tiny), "--arrival", "20/s", "--precision", "0.0001%")
+    wait_for_agent(process, 0.8)
+    real_time.sleep(2.5)  # of which it is awake for little
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130, stderr
+    assert "p50 at 20/s (ms)" in stdout
+    (path,) = Path("results").glob("*/*.jsonl")
+    (kept,) = records.read(path).records
+    assert kept.status == "imprecise"
+    assert {burst.kind for burst in kept.bursts} == {"paced", "beside"}

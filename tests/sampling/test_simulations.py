@@ -1,0 +1,475 @@
+"""Machines whose every disturbance is known, measured by what measures real ones.
+
+Nothing here is timed: clock, processor and sentinel are simulated, the timed loop, the rounds, the
+gate and the stopping rule are benchbox's own.
+"""
+
+import math
+import random
+from bisect import bisect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import pytest
+
+from benchbox.analysis import samples, stats
+from benchbox.analysis.samples import Burst
+from benchbox.analysis.states import Known, Readings
+from benchbox.sampling.plan import Plan, shortfall
+from benchbox.sampling.sampler import Sampler, Subject
+from tests.helpers.machine import Interrupt, Latency, Machine, State, nothing, usual
+
+PLAN = Plan(sessions=3)
+CASES: Mapping[str, Latency] = {"one": 0.002, "other": 0.005}
+RATIO = 2.5
+SLOW = 1.35
+SEEDS = range(4)
+LONGEST_S = 1000.0
+FEW = 0.02
+
+
+@dataclass
+class Measured:
+    """What a run says of the cases of a simulated machine, set beside the first of them."""
+
+    machine: Machine
+    sampler: Sampler
+
+    def bursts(self, case: str) -> list[Burst]:
+        return self.sampler.cases[case].bursts
+
+    def latency(self, case: str) -> samples.Latency | None:
+        return samples.estimate(self.bursts(case), self.sampler.gate)
+
+    def slowness(self, case: str) -> float:
+        """The figure over the truth in the usual state."""
+        latency = self.latency(case)
+        assert latency is not None
+        return latency.p50_s / true(case)
+
+    def raw_slowness(self, case: str) -> float:
+        latency = self.latency(case)
+        assert latency is not None
+        return latency.raw_p50_s / true(case)
+
+    def lacks(self, case: str) -> str:
+        return shortfall(self.bursts(case), self.sampler.plan, self.sampler.gate)
+
+    def gate(self) -> float:
+        """How slow the state is in which samples count, by a probe in the usual one."""
+        assert self.sampler.gate.compute is not None
+        quiet = Machine({})
+        usual_ns = median(quiet.compute() for _ in range(500))
+        return self.sampler.gate.compute.centre_ns / usual_ns
+
+    def ratio(self) -> float:
+        one, other = (samples.round_medians(self.bursts(case), self.sampler.gate) for case in CASES)
+        interval = stats.ratio_interval(other, one)
+        assert interval is not None
+        return interval.value
+
+    def tags(self, case: str = "other") -> set[str]:
+        """The causes that are found in more than a few of a case's bursts."""
+        found = samples.disturbances(self.bursts(case), self.sampler.gate)
+        return {tag for tag, share in found.items() if share > FEW}
+
+
+def true(case: str) -> float:
+    latency = CASES[case]
+    assert isinstance(latency, float)
+    return latency
+
+
+def run(
+    state: State = usual,
+    interrupt: Interrupt = nothing,
+    *,
+    plan: Plan = PLAN,
+    known: Known | None = None,
+    seed: int = 0,
+    tells: Sequence[str] = (),
+    memory: State = usual,
+    begin: Callable[[Machine, int], object] = lambda *_: None,
+) -> Measured:
+    """Measure the cases on a machine, each part of the plan after `begin`."""
+    machine = Machine(CASES, state, interrupt, seed=seed, tells=tells, memory=memory)
+    subjects = [Subject(case, next(iter(CASES))) for case in CASES]
+    readings = Readings(known)
+    sampler = Sampler(subjects, plan, readings=readings, clock=machine.perf_counter)
+    for stage in range(plan.sessions):
+        begin(machine, stage)
+        sampler.begin(stage)
+        list(sampler.measure(machine, stage))
+    return Measured(machine, sampler)
+
+
+# what machines do
+
+
+def stretches(
+    slowness: float, share: float, seed: int = 0, shortest_s: float = 0.2, longest_s: float = 2.0
+) -> State:
+    """Slower, or faster, in stretches that make up that share of the time."""
+    generator = random.Random(seed)
+    starts: list[float] = []
+    ends: list[float] = []
+    now = 0.0
+    while now < LONGEST_S:
+        length = generator.uniform(shortest_s, longest_s)
+        now += length * (1 / share - 1) * generator.uniform(0.5, 1.5)
+        starts.append(now)
+        now += length
+        ends.append(now)
+
+    def state(at: float) -> float:
+        index = bisect(starts, at) - 1
+        return slowness if index >= 0 and at < ends[index] else 1.0
+
+    return state
+
+
+def step(slowness: float, at_s: float) -> State:
+    """A clock that is throttled from some moment on."""
+    return lambda now: slowness if now >= at_s else 1.0
+
+
+def warming(slowness: float, over_s: float) -> State:
+    """A clock that falls bit by bit."""
+    return lambda now: 1 + (slowness - 1) * min(1.0, now / over_s)
+
+
+def restless(most: float, every_s: float, seed: int = 0) -> State:
+    """Another state, from anywhere, every so often."""
+    generator = random.Random(seed)
+    states = [
+        math.exp(generator.uniform(0, math.log(most))) for _ in range(int(LONGEST_S / every_s))
+    ]
+    return lambda now: states[int(now / every_s)]
+
+
+def taken(rate: float, shortest_s: float, longest_s: float, switches: int, seed: int) -> Interrupt:
+    """Something takes the processor so many times a second, and the system may count it."""
+    generator = random.Random(seed)
+
+    def interrupt(seconds: float) -> tuple[float, int]:
+        lost, times = 0.0, 0
+        while (gap := generator.expovariate(rate)) < seconds:
+            seconds -= gap
+            lost += generator.uniform(shortest_s, longest_s)
+            times += switches
+        return lost, times
+
+    return interrupt
+
+
+def preempted(seed: int) -> Interrupt:
+    """Two busy neighbours: of two calls of the longer case more than one is hit."""
+    return taken(250, 0.001, 0.004, 1, seed)
+
+
+def stolen(seed: int) -> Interrupt:
+    return taken(30, 0.0005, 0.005, 0, seed)
+
+
+def assert_true(found: Measured, error: float) -> None:
+    for case in CASES:
+        assert found.lacks(case) == ""
+        assert found.slowness(case) == pytest.approx(1, rel=error)
+        latency = found.latency(case)
+        assert latency is not None
+        assert latency.interval is not None
+        assert latency.interval.half_width <= PLAN.precision
+
+
+def assert_no_figure(found: Measured) -> None:
+    """The time is over, and what is lacking is said."""
+    assert found.sampler.elapsed_s >= PLAN.max_time_s
+    for case in CASES:
+        assert "--max-time" in found.lacks(case)
+        latency = found.latency(case)
+        width = latency.interval.half_width if latency and latency.interval else math.inf
+        assert width > PLAN.precision
+
+
+# each by itself
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_machine_that_nothing_disturbs_is_measured_in_seconds(seed: int) -> None:
+    found = run(seed=seed)
+    assert_true(found, 0.002)
+    assert found.machine.now < PLAN.max_time_s / 4
+    for case in CASES:
+        latency = found.latency(case)
+        assert latency is not None
+        assert latency.quiet_share is not None
+        assert latency.quiet_share > 0.8
+        assert len(latency.sessions_p50_s) == PLAN.sessions
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_preemption_lengthens_most_calls_and_leaves_the_figure_alone(seed: int) -> None:
+    found = run(interrupt=preempted(seed), seed=seed)
+    assert_true(found, 0.005)
+    assert found.raw_slowness("other") > 1.2
+
+
+@pytest.mark.parametrize("share", [0.4, 0.7])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_slow_state_is_left_out_though_nothing_counts_a_switch(share: float, seed: int) -> None:
+    found = run(stretches(SLOW, share, seed), seed=seed)
+    assert_true(found, 0.015)
+    if share > 0.5:
+        assert found.raw_slowness("other") > 1.3
+
+
+def test_slow_stretches_make_more_time_not_another_figure() -> None:
+    calm, slow = run(), run(stretches(SLOW, 0.4))
+    assert slow.machine.now > calm.machine.now
+    assert slow.slowness("one") == pytest.approx(calm.slowness("one"), rel=0.005)
+
+
+@pytest.mark.parametrize("at_s", [0.0, 1.0, 7.0])
+def test_a_throttled_clock_gives_the_figure_of_one_of_its_two_states(at_s: float) -> None:
+    found = run(step(1.15, at_s))
+    expected = 1.15 if at_s < 5 else 1.0
+    assert found.gate() == pytest.approx(expected, rel=0.01)
+    for case in CASES:
+        assert found.lacks(case) == ""
+        assert found.slowness(case) == pytest.approx(expected, rel=0.005)
+
+
+@pytest.mark.parametrize("at_s", [2.0, 3.0, 5.0])
+def test_a_clock_that_is_throttled_late_costs_no_more_than_beginning_anew(at_s: float) -> None:
+    found = run(step(1.15, at_s))
+    assert found.machine.now < PLAN.max_time_s / 2
+
+
+@pytest.mark.parametrize("state", [warming(1.1, 60), warming(1.15, 4), warming(1.3, 20)])
+def test_a_clock_that_falls_gives_a_figure_of_the_state_that_counts(state: State) -> None:
+    found = run(state)
+    for case in CASES:
+        assert found.slowness(case) == pytest.approx(found.gate(), rel=0.015)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_time_stolen_without_a_trace_leaves_the_figure_alone(seed: int) -> None:
+    found = run(interrupt=stolen(seed), seed=seed)
+    assert_true(found, 0.005)
+    latency = found.latency("other")
+    assert latency is not None
+    assert latency.p90_s is not None
+    assert latency.p90_s > 1.03 * latency.p50_s
+
+
+@pytest.mark.parametrize("share", [0.4, 0.7])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_neighbour_that_floods_the_memory_is_left_out_though_no_product_is_slower(
+    share: float, seed: int
+) -> None:
+    found = run(memory=stretches(1.15, share, seed, 1.0, 4.0), seed=seed)
+    assert_true(found, 0.005)
+    assert found.gate() == pytest.approx(1, rel=0.01)
+    if share > 0.5:
+        assert found.raw_slowness("other") > 1.03
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_preemption_slow_stretches_and_a_boost_at_once(seed: int) -> None:
+    slow, fast = stretches(SLOW, 0.3, seed), stretches(0.83, 0.05, seed + 1, 0.1, 0.5)
+    found = run(lambda now: min(slow(now), fast(now)), taken(60, 0.001, 0.004, 1, seed), seed=seed)
+    assert_true(found, 0.015)
+
+
+# never quiet
+
+
+def test_where_every_call_is_interrupted_there_is_no_figure() -> None:
+    found = run(interrupt=lambda seconds: (seconds / 10, 1))
+    assert_no_figure(found)
+    for case in CASES:
+        assert found.latency(case) is None
+        assert found.lacks(case).startswith("only 0 quiet rounds")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_where_states_change_from_call_to_call_no_figure_is_called_precise(seed: int) -> None:
+    found = run(restless(3.0, 0.004, seed), seed=seed)
+    assert_no_figure(found)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_where_states_wander_a_figure_is_of_the_state_that_counts(seed: int) -> None:
+    found = run(restless(1.8, 0.3, seed), seed=seed)
+    for case in CASES:
+        latency = found.latency(case)
+        if latency is not None and latency.interval is not None:
+            assert found.slowness(case) == pytest.approx(found.gate(), rel=0.02)
+
+
+# the state that counts
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_rare_boost_is_not_taken_for_the_usual_state(seed: int) -> None:
+    found = run(stretches(0.83, 0.06, seed, 0.1, 0.6), seed=seed)
+    assert_true(found, 0.005)
+    assert found.gate() == pytest.approx(1, rel=0.01)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nor_is_a_boost_that_a_run_begins_with(seed: int) -> None:
+    rare = stretches(0.83, 0.06, seed, 0.1, 0.6)
+    assert_true(run(lambda now: 0.83 if now < 0.4 else rare(now), seed=seed), 0.005)
+
+
+def test_a_run_that_never_sees_the_usual_state_of_a_known_machine_has_no_figure() -> None:
+    known = run().sampler.readings.after()
+    found = run(lambda _: SLOW, known=known)
+    assert_no_figure(found)
+    assert all(found.latency(case) is None for case in CASES)
+
+
+def test_a_known_machine_waits_for_its_usual_state() -> None:
+    known = run().sampler.readings.after()
+    found = run(lambda now: SLOW if now < 10 else 1.0, known=known)
+    assert_true(found, 0.005)
+
+
+def test_a_machine_that_stays_slow_is_believed_in_the_third_run() -> None:
+    known = run().sampler.readings.after()
+    figures = []
+    for seed in range(3):
+        found = run(lambda _: SLOW, known=known, seed=seed)
+        figures.append(found.latency("one") and round(found.slowness("one"), 2))
+        known = found.sampler.readings.after()
+    assert figures == [None, None, SLOW]
+
+
+def test_a_quick_run_on_a_known_machine_ends_by_its_state_too() -> None:
+    known = run().sampler.readings.after()
+    plan = Plan(precision=0.05, max_time_s=3, min_rounds=6, burst_s=0.02, min_calls=2)
+    found = run(stretches(SLOW, 0.5), plan=plan, known=known)
+    assert found.slowness("one") == pytest.approx(1, rel=0.015)
+
+
+# two cases beside each other
+
+
+@pytest.mark.parametrize(
+    ("state", "interrupt"),
+    [
+        (usual, nothing),
+        (stretches(SLOW, 0.4), nothing),
+        (stretches(SLOW, 0.7), nothing),
+        (step(1.15, 1.0), nothing),
+        (step(1.15, 5.0), nothing),
+        (warming(1.15, 4), nothing),
+        (warming(1.3, 20), nothing),
+        (lambda now: 1 + 0.05 * math.sin(now), nothing),
+        (usual, preempted(0)),
+        (usual, stolen(0)),
+        (stretches(SLOW, 0.4), stolen(1)),
+    ],
+)
+def test_whatever_meets_both_cases_leaves_their_ratio_alone(
+    state: State, interrupt: Interrupt
+) -> None:
+    assert run(state, interrupt).ratio() == pytest.approx(RATIO, rel=0.01)
+
+
+def test_cases_that_are_precise_have_a_ratio() -> None:
+    for seed in range(10):
+        generator = random.Random(seed)
+        states = [generator.choice([1.0, SLOW]) for _ in range(int(LONGEST_S / 0.02))]
+        plan = Plan(precision=0.05, max_time_s=10, min_rounds=6, burst_s=0.02, min_calls=2)
+        found = run(lambda now, states=states: states[int(now / 0.02)], plan=plan, seed=seed)
+        if not any(found.lacks(case) for case in CASES):
+            assert found.ratio()
+
+
+# sessions
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_differs_from_process_to_process_is_told(seed: int) -> None:
+    def shift(machine: Machine, stage: int) -> None:
+        machine.latencies["other"] = true("other") * (1.02, 0.98, 1.0)[stage]
+
+    found = run(seed=seed, begin=shift)
+    shifted, still = found.latency("other"), found.latency("one")
+    assert shifted is not None
+    assert still is not None
+    assert shifted.between_sd == pytest.approx(0.02, rel=0.2)
+    assert still.between_sd is not None
+    assert still.between_sd < 0.004
+    assert shifted.sessions_p50_s == pytest.approx((0.0051, 0.0049, 0.005), rel=0.003)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_does_not_is_not_made_up(seed: int) -> None:
+    found = run(stretches(SLOW, 0.4, seed), seed=seed)
+    for case in CASES:
+        latency = found.latency(case)
+        assert latency is not None
+        assert latency.between_sd is not None
+        assert latency.between_sd < 0.004
+
+
+# how many samples it takes
+
+
+def accepted(seed: int) -> int:
+    """How many samples the rule takes for 1% at 2% of noise, one to a round."""
+    plan = Plan(precision=0.01, max_time_s=1e6, burst_s=0.0, min_calls=1)
+    machine = Machine({"one": 0.5}, noise=0.0)
+    generator = random.Random(seed)
+    machine.latencies["one"] = lambda: 0.5 * generator.gauss(1, 0.02)
+    sampler = Sampler([Subject("one", "one")], plan, clock=machine.perf_counter)
+    (case,) = sampler.measure(machine, 0)
+    return sum(len(burst.quiet_ns(sampler.gate)) for burst in case.bursts)
+
+
+def test_the_rule_stops_after_no_more_than_a_hundred_samples() -> None:
+    counts = [accepted(seed) for seed in range(60)]
+    assert median(counts) <= 100
+    assert min(counts) >= Plan().min_rounds
+
+
+# what the causes say
+
+
+LONGER = Plan(min_rounds=80)
+
+
+@pytest.mark.parametrize(
+    ("state", "interrupt", "tells", "tags"),
+    [
+        (usual, nothing, ("steal_s", "clock_khz"), set()),
+        (usual, preempted(0), ("steal_s", "clock_khz"), {"preempted"}),
+        (stretches(SLOW, 0.4), nothing, ("steal_s",), {"slow"}),
+        (stretches(SLOW, 0.4), nothing, ("steal_s", "clock_khz"), {"slow", "clock"}),
+        (stretches(0.83, 0.1, 0, 0.3, 0.6), nothing, (), {"fast"}),
+        (usual, stolen(0), ("steal_s", "clock_khz"), {"steal"}),
+        (usual, stolen(0), (), set()),
+    ],
+)
+def test_what_a_machine_did_is_found_in_its_bursts(
+    state: State, interrupt: Interrupt, tells: Sequence[str], tags: set[str]
+) -> None:
+    assert run(state, interrupt, plan=LONGER, tells=tells).tags() == tags
+
+
+@pytest.mark.parametrize(
+    ("state", "interrupt", "says"),
+    [
+        (usual, lambda seconds: (seconds / 10, 1), "other programs took its processor"),
+        (restless(3.0, 0.004), nothing, "the processor was slower"),
+    ],
+)
+def test_what_kept_a_figure_from_being_precise_is_said(
+    state: State, interrupt: Interrupt, says: str
+) -> None:
+    found = run(state, interrupt)
+    assert all(says in found.lacks(case) for case in CASES)

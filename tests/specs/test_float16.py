@@ -1,0 +1,219 @@
+"""--dtype: which graphs are made float16, what comes of it, and where it is not what computed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from benchbox import specs
+from benchbox.agent.ort.runtime import OnnxRuntime
+from benchbox.errors import CaseError, UsageError
+from benchbox.export import Graph, cache, worker
+from benchbox.export.prepare import _request
+from benchbox.export.verify import half_difference
+from benchbox.records import Record
+from benchbox.report import claims, conditions
+from benchbox.report.rows import flops_vs_latency
+from benchbox.report.tables import setting
+from benchbox.specs import Case, Selection, with_dtype
+from tests.report.test_tables import G2, record, run_of
+
+WriteOnnx = Callable[..., Path]
+NET = (
+    "g (float[N,3,16,16] x, int64[4] s) => (float[N,3,A,B] y) "
+    "<float lo={0.0}, float hi={3.4e38}, float[3] c={1.0,2.0,0.5}, float[3] m={0.1,0.2,0.3}, "
+    "float[3] v={1.0,2.0,3.0}, float[4] z={1.0,1.0,2.0,2.0}> "
+    "{ a = Clip(x, lo, hi)  b = BatchNormalization(a, c, m, m, v)  r = Resize(b, , z) "
+    "k = Max(r, lo)  q = Cast<to=1>(s)  t = ReduceSum<keepdims=0>(q)  y = Mul(k, t) }"
+)
+BOXES = "g (float[1,6,4] b, float[1,1,6] s) => (int64[M,3] y) { y = NonMaxSuppression(b, s) }"
+LARGE = "g (float[1,64] x) => (float[1,64] y) <float k={60000.0}> { y = Mul(x, k) }"
+CONV = "g (float[1,4,8,8] x, float[6,4,1,1] w) => (float[1,6,8,8] y) { y = Conv(x, w) }"
+RELU = "g (float[4] x) => (float[4] y) { a = Relu(x) b = Cast<to=11>(a) y = CastLike(b, x) }"
+X = {"name": "x", "shape": [4], "dtype": "float32"}
+LOADING = {"provider": "CPUExecutionProvider", "seed": 0, "types": True}
+
+
+def case_of(path: Path, dtype: Any = "fp16") -> Case:
+    (spec,) = specs.find(str(path))
+    (case,) = with_dtype(spec.cases(Selection()), dtype)
+    return case
+
+
+def inspected(case: Case) -> Graph:
+    worker.inspect(_request(cache.key(case), case))
+    graph = cache.lookup(cache.key(case), case)
+    assert graph is not None
+    return graph
+
+
+# which cases
+
+
+def test_floats_become_halves_and_other_inputs_stay() -> None:
+    (spec,) = specs.find("g2:groups=1,scale=1")
+    (plain,) = spec.cases(Selection())
+    (half,) = with_dtype([plain], "fp16")
+    assert [str(tensor) for tensor in half.inputs] == ["x=1x64x56x56:float16"]
+    assert (half.dtype, half.halved, half.name) == ("float16", True, plain.name)
+    assert (plain.published, half.published) == (40.0, None), "the paper's speed is of float32"
+    assert with_dtype([plain], None) == with_dtype([plain], "fp32") == [plain]
+    with pytest.raises(UsageError, match=r"--dtype fp32: its input is x=.*:float16"):
+        with_dtype([half], "fp32")
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "sentence"),
+    [
+        ("(float16[2] x) => (float16[2] y) { y = Relu(x) }", "fp16", "it holds float16 already"),
+        ("(float16[2] x) => (float16[2] y) { y = Relu(x) }", "fp32", "it holds float16; leave"),
+        ("(double[2] x) => (double[2] y) { y = Relu(x) }", "fp16", "it holds float64; leave"),
+        ("(int64[2] x) => (int64[2] y) { y = Neg(x) }", "fp16", "it holds no floats; leave"),
+        ("(float[2] x) => (float16[2] y) { y = Cast<to=10>(x) }", "fp16", "float32 and float16"),
+        (
+            "(float[2] x) => (uint8[2] y) <float s={0.1}> { y = QuantizeLinear(x, s) }",
+            "fp16",
+            r"it is quantised \(QuantizeLinear\); leave --dtype out",
+        ),
+    ],
+)
+def test_a_file_in_another_precision_is_told_of_and_left_alone(
+    write_onnx: WriteOnnx, text: str, asked: str, sentence: str
+) -> None:
+    path = write_onnx("mine", f"g {text}")
+    with pytest.raises(UsageError, match=f"mine.onnx: --dtype {asked}: .*{sentence}"):
+        case_of(path, asked)
+
+
+# what comes of it
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_a_file_becomes_a_graph_of_halves_without_a_cast(write_onnx: WriteOnnx) -> None:
+    path = write_onnx("net", NET)
+    before = path.read_bytes()
+    case = case_of(path)
+    graph = inspected(case)
+    model = onnx.load(graph.path)
+    onnx.checker.check_model(model, full_check=True)
+    types = {
+        v.name: v.type.tensor_type.elem_type for v in [*model.graph.input, *model.graph.output]
+    }
+    half = onnx.TensorProto.FLOAT16
+    assert types == {"x": half, "s": onnx.TensorProto.INT64, "y": half}
+    weights = {each.name: each.data_type for each in model.graph.initializer}
+    assert weights.pop("z") == onnx.TensorProto.FLOAT  # scales of Resize are defined as such
+    assert set(weights.values()) == {half}
+    operators = [node.op_type for node in model.graph.node]
+    assert operators == [node.op_type for node in onnx.load(path).graph.node]
+    assert path.read_bytes() == before
+    assert graph.max_abs_error is not None
+    assert 0 < graph.max_abs_error < 0.01
+    assert graph.sha256 == cache.digest(graph.path) != cache.digest(path)
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_halves_have_the_same_flops_and_half_the_memory(write_onnx: WriteOnnx) -> None:
+    path = write_onnx("conv", CONV)
+    single, half = (inspected(case_of(path, dtype)) for dtype in (None, "fp16"))
+    assert single.cost.known_macs == half.cost.known_macs == 4 * 6 * 8 * 8
+    assert single.cost.memory_access_bytes == 2 * (half.cost.memory_access_bytes or 0)
+    assert half.path != single.path == path
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_what_onnx_has_for_float32_only_stays_between_casts(write_onnx: WriteOnnx) -> None:
+    model = onnx.load(inspected(case_of(write_onnx("boxes", BOXES))).path)
+    assert [node.op_type for node in model.graph.node] == ["Cast", "Cast", "NonMaxSuppression"]
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_values_beyond_float16_fail_the_case(write_onnx: WriteOnnx) -> None:
+    case = case_of(write_onnx("large", LARGE))
+    with pytest.raises(CaseError, match="output 1 is not finite in float16, which ends at 65504"):
+        inspected(case)
+    assert cache.lookup(cache.key(case), case) is None
+
+
+def test_halves_may_be_rounded_and_no_more() -> None:
+    single = np.linspace(-4, 4, 101, dtype=np.float32)
+    assert 0 < half_difference([single], [single.astype(np.float16)]) < 0.002
+    with pytest.raises(CaseError, match="output 1 in float16 is 25% off that in float32"):
+        half_difference([single], [(single * 1.25).astype(np.float16)])
+    with pytest.raises(CaseError, match="output 1 in float16 is 100% off"):
+        half_difference([np.zeros(3)], [np.ones(3)])
+    assert half_difference([np.zeros(3), np.zeros(0)], [np.zeros(3), np.zeros(0)]) == 0.0
+
+
+# what computed
+
+
+def test_the_agent_tells_in_which_types_nodes_computed(write_onnx: WriteOnnx) -> None:
+    single = LOADING | {"path": str(write_onnx("single", RELU)), "inputs": [X]}
+    assert OnnxRuntime().types(single) == {"float": 1}
+    path = write_onnx("half", RELU.replace("float", "float16"))
+    half = LOADING | {"path": str(path), "inputs": [{**X, "dtype": "float16"}]}
+    types = OnnxRuntime().types(half)
+    assert types is not None
+    assert types.keys() <= {"float", "float16"}
+    assert sum(types.values()) == 1  # the casts of the file and of ONNX Runtime are no arithmetic
+    assert OnnxRuntime().types(single | {"path": "gone.onnx"}) is None
+
+
+def halves(*counts: dict[str, int] | None, **changes: Any) -> list[Record]:
+    found = [record({"groups": n, "scale": 1}, dtype="float16") for n in range(len(counts))]
+    return [replace(r, types=t, **changes) for r, t in zip(found, counts, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("types", "said"),
+    [
+        ({"float16": 5}, None),
+        (
+            {"float": 5},
+            "all nodes computed in float32, between casts, for want of float16 kernels, ",
+        ),
+        ({"float": 3, "float16": 2}, "3 of 5 nodes computed in float32, "),
+        ({"float": 1, "float16": 4}, "1 of 5 nodes computed in float32, "),
+        (None, "whether float16 or float32 kernels computed it is not told here"),
+    ],
+)
+def test_a_float16_figure_says_what_computed_it(
+    types: dict[str, int] | None, said: str | None
+) -> None:
+    run = run_of(halves(types))
+    notes = [note for note in claims.notes(run, G2) if "float16" in note]
+    reason = flops_vs_latency([run]).reason[0]
+    if said is None:
+        assert (notes, reason) == ([], "")
+        return
+    assert [note.partition(": ")[2][: len(said)] for note in notes] == [said]
+    assert reason.startswith(said)
+    assert ("no latency of fp16" in reason) == (types in ({"float": 5}, {"float": 3, "float16": 2}))
+
+
+def test_many_cases_that_differ_are_told_of_by_the_worst() -> None:
+    run = run_of(halves(*({"float": n, "float16": 10 - n} for n in (0, 2, 9, 4, 5))))
+    (note,) = (note for note in conditions.notes(run.context, run.records))
+    assert note.startswith("4 of 5 cases compute in float32 here, ")
+    assert "most of all groups=2,scale=1: 9 of 10 nodes" in note
+
+
+def test_nothing_is_said_of_float32_of_modules_and_of_what_has_no_figure() -> None:
+    single = [replace(each, dtype="float32") for each in halves({"float": 5}, None)]
+    run = run_of(single)
+    assert conditions.notes(run.context, single) == []
+    assert conditions.notes(run.context, halves(None, latency=None)) == []
+    torch = replace(run.context, provider="torch")
+    assert not any("float" in note for note in conditions.notes(torch, halves(None)))
+
+
+def test_the_precision_is_in_the_heading_where_it_is_not_float32() -> None:
+    run = run_of(halves(None))
+    assert setting(run.context, run.records).endswith("batch 1, fp16")
+    single = [replace(each, dtype="float32") for each in run.records]
+    assert setting(run.context, single).endswith("batch 1")

@@ -1,0 +1,1 @@
+"""`make bench`: what benchbox costs, and how well its figures repeat."""
