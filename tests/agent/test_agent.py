@@ -6,6 +6,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from unittest.mock import patch
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ from onnx import helper, numpy_helper
 from benchbox.agent import PROTOCOL, stdio
 from benchbox.agent.__main__ import Agent
 from benchbox.agent.host import machine as host_machine
-from benchbox.agent.ort import inputs
+from benchbox.agent.ort import inputs, matmul_graph, session
 from benchbox.agent.timing import burst as timing_burst
 from benchbox.agent.timing import denormals, sentinel
 from benchbox.agent.timing.sentinel import Sentinel
@@ -398,26 +400,47 @@ def test_a_probe_does_the_same_work_on_pages_of_its_own_in_every_process() -> No
 # denormals
 
 
-def test_the_fastest_of_each_kind_are_compared() -> None:
-    assert denormals._of_the_fastest([(4, 2), (9, 1), (5, 3)]) == 4
-    assert denormals._of_the_fastest([(3, 0)]) == 3
-
-
-def test_more_pairs_are_looked_at_when_the_first_ones_differ(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("times", "ratio"),
+    [
+        ([10, 440, 11, 450, 12, 460, 10], 44.0),
+        ([10, 440, 11, 450, 12, 12, 12], 1.0),  # a trial without a difference
+        ([10, 10, 10], 1.0),
+        ([10, 16, 15], 1.0),  # a slower state begins
+        ([0, 3, 0, 3, 0, 3, 0], 3.0),
+    ],
+)
+def test_denormals_cost_what_every_trial_shows(
+    times: list[int], ratio: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment = (None, 0, 0)
-    for ratio, pairs in ((1.0, denormals.PAIRS), (1.5, denormals.MOST_PAIRS)):
-        looked: list[int] = []
-        monkeypatch.setattr(denormals, "_environment", lambda: environment)
-        monkeypatch.setattr(
-            denormals, "_pair", lambda *_, r=ratio, n=looked: n.append(1) or (int(100 * r), 100)
-        )
-        assert denormals.ratio(lambda: None) == ratio
-        assert len(looked) == pairs
+    left = list(times)
+    monkeypatch.setattr(denormals, "_environment", lambda: ())
+    monkeypatch.setattr(denormals, "_denormals_kept", contextlib.nullcontext)
+    monkeypatch.setattr(denormals, "_processor_ns", lambda _: left.pop(0))
+    assert denormals.ratio(lambda: None) == ratio
+    assert not left
 
 
-def test_a_processor_whose_mode_does_not_flush_says_nothing(
+def test_a_thread_that_flushes_denormals_keeps_them_for_a_while() -> None:
+    def products() -> list[bool]:
+        environment = denormals._environment()
+        tiny = np.full(8, 1e-20, np.float32)
+        if environment is None:  # Python alone never makes a thread flush
+            options = session.options(1, ())
+            ort.InferenceSession(matmul_graph.graph(2), options, providers=[CPU_PROVIDER])
+            environment = denormals._environment()
+        if environment is None:
+            pytest.skip("the mode cannot be switched here")
+        found = [(tiny * tiny).any()]
+        with denormals._denormals_kept(*environment):
+            found.append((tiny * tiny).any())
+        return [*found, (tiny * tiny).any()]
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(products).result() == [False, True, False]
+
+
+def test_a_processor_whose_mode_does_not_flush_has_no_ratio(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Python alone never makes a thread flush denormals; sessions of other tests do, in theirs."""

@@ -1,48 +1,48 @@
-"""How much slower a graph is when denormal numbers are computed with instead of flushed to zero.
+"""Denormal numbers: a check of how much slower a graph is where they are not flushed to zero.
 
 ONNX Runtime is told to flush them, by a mode of the processor that belongs to the calling thread.
 An untrained deep net can shrink its activations into denormals; then that mode hides what another
-program would pay: 44 times the latency, on a graph made for it. So it is switched off for a few
-calls.
+program would pay: 44 times the latency, on a graph made for it. So the mode is switched off for a
+few calls when a graph is loaded.
 """
 
 import ctypes
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 # Of glibc's fenv_t, as 32-bit words: which word holds the mode, and the bits in it that flush.
 FENV_WORDS = 8
 MODES = {"x86_64": (7, 0x8040), "aarch64": (0, 1 << 24)}
-PAIRS = 3
-MOST_PAIRS = 12  # when the first ones differ; the fastest of many is what noise leaves alone
-LONGEST_S = 1.0  # after which no further pair is begun
-SUSPECT = 1.02
+LONGEST_S = 1.0  # after which no further trial is begun
+TRIALS = 3  # which all have to show it
+LEAST = 1.1  # a smaller ratio is noise
+
+Call = Callable[[], object]
+Environment = tuple[ctypes.CDLL, int, int]
 
 
-def ratio(call: Callable[[], object]) -> float | None:
-    """Return the latency with denormals over that without; below 1.03 it has none to speak of.
+def ratio(call: Call) -> float | None:
+    """Latency with denormals over latency without; 1.0 unless every trial shows a difference.
 
-    None where this processor's mode cannot be switched from here, or does not flush to begin with.
+    None where this processor's mode cannot be switched from here or does not flush to begin with.
     """
     environment = _environment()
     if environment is None:
         return None
-    end = time.monotonic() + LONGEST_S
-    pairs = [_pair(call, environment)]
-    while time.monotonic() < end and len(pairs) < (
-        MOST_PAIRS if _of_the_fastest(pairs) > SUSPECT else PAIRS
-    ):
-        pairs.append(_pair(call, environment))
-    return _of_the_fastest(pairs)
-
-
-Environment = tuple[ctypes.CDLL, int, int]
+    end, kept, flushed = time.monotonic() + LONGEST_S, list[int](), [_processor_ns(call)]
+    while len(kept) < TRIALS and time.monotonic() < end:
+        with _denormals_kept(*environment):
+            kept.append(_processor_ns(call))
+        flushed.append(_processor_ns(call))
+        if kept[-1] < LEAST * max(flushed[-2:]):  # of the calls right before and after it
+            return 1.0
+    return min(kept) / max(1, min(flushed))
 
 
 def _environment() -> Environment | None:
-    """Return the library that switches modes, and the word and bits of the one that flushes."""
+    """Library that switches modes, and the word and bits of the one that flushes."""
     if platform.machine() not in MODES or platform.libc_ver()[0] != "glibc":
         return None
     word, bits = MODES[platform.machine()]
@@ -60,8 +60,8 @@ def _read(library: ctypes.CDLL) -> "ctypes.Array[ctypes.c_uint32]":
 
 
 @contextmanager
-def _kept(library: ctypes.CDLL, word: int, bits: int) -> Iterator[None]:
-    """Let the calling thread compute with denormals."""
+def _denormals_kept(library: ctypes.CDLL, word: int, bits: int) -> Iterator[None]:
+    """Have the calling thread compute with denormals."""
     before = _read(library)
     changed = _read(library)
     changed[word] &= ~bits
@@ -72,18 +72,8 @@ def _kept(library: ctypes.CDLL, word: int, bits: int) -> Iterator[None]:
         library.fesetenv(before)
 
 
-def _pair(call: Callable[[], object], environment: Environment) -> tuple[int, int]:
-    with _kept(*environment):
-        with_them = _timed(call)
-    return with_them, _timed(call)
-
-
-def _of_the_fastest(pairs: Sequence[tuple[int, int]]) -> float:
-    with_them, without = zip(*pairs, strict=True)
-    return float(min(with_them) / max(1, min(without)))
-
-
-def _timed(call: Callable[[], object]) -> int:
-    start = time.perf_counter_ns()
+def _processor_ns(call: Call) -> int:
+    """Time a call by the processor time of its thread, which leaves other programs' turns out."""
+    start = time.thread_time_ns()
     call()
-    return time.perf_counter_ns() - start
+    return time.thread_time_ns() - start
