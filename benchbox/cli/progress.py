@@ -73,12 +73,13 @@ class Live:
             self._console.print(f"Error: {error}", style="red", markup=False)
             self._draw("failed", 0.0, "")
 
-    def exporting(self, done: int, total: int) -> None:
-        """Show how many graphs are exported."""
+    def exporting(self, done: int, total: int, name: str) -> None:
+        """Show how many graphs are exported, and the key of a case whose graph is being made."""
         if self._bar is None and done == 0:
             what = "graph" if total == 1 else f"{total} graphs"
             self._console.print(f"preparing {what}, kept for later runs")
-        self._draw("preparing", done / total, f"{done} of {total} graphs")
+        at = f", {printable(name)}" if name else ""
+        self._draw("preparing", done / total, f"{done} of {total} graphs{at}")
 
     def starting(self) -> None:
         """Warn when others keep this machine busy, if it is timed on."""

@@ -15,6 +15,7 @@ from benchbox.transports.local import python_child
 
 EXPORT_S = 900.0  # an export that takes longer counts as hung
 
+Progress = Callable[[int, int, str], None]  # done, total, name
 Failure = CaseError | SpecError | StorageError
 FAILURES: Mapping[str, type[Failure]] = {
     "case": CaseError,
@@ -24,12 +25,13 @@ FAILURES: Mapping[str, type[Failure]] = {
 
 
 def prepare(
-    cases: Sequence[Case], progress: Callable[[int, int], None] = lambda *_: None
+    cases: Sequence[Case], progress: Progress = lambda *_: None
 ) -> dict[str, Graph | CaseError]:
-    """Return each case's graph, or why it has none, by case key.
+    """Each case's graph, or why it has none, by case key.
 
-    `progress` hears how many of the missing graphs are done. Raises SpecError when a builder cannot
-    work at all, StorageError when the cache cannot be written.
+    `progress` gets how many of the missing graphs are done, how many there are, and the key of a
+    case that is being exported, empty at the end. Raises SpecError when a builder cannot work at
+    all, StorageError when the cache cannot be written.
     """
     keys = {case.key: cache.key(case) for case in cases}
     missing = {keys[c.key]: c for c in cases if cache.lookup(keys[c.key], c) is None}
@@ -44,8 +46,8 @@ def prepare(
     return result
 
 
-def _make(missing: Mapping[str, Case], progress: Callable[[int, int], None]) -> dict[str, Failure]:
-    """Make every missing graph; return why, for those that could not be made."""
+def _make(missing: Mapping[str, Case], progress: Progress) -> dict[str, Failure]:
+    """Make every missing graph; return the failures of those that could not be made."""
     require_onnxruntime()
     cache.sweep()
     jobs: queue.SimpleQueue[tuple[str, Case]] = queue.SimpleQueue()
@@ -57,9 +59,12 @@ def _make(missing: Mapping[str, Case], progress: Callable[[int, int], None]) -> 
     try:
         for worker in workers:
             worker.start()
-        for count in range(len(missing)):
-            progress(count, len(missing))
+        pending = dict(missing)
+        while pending:
+            oldest = next(iter(pending.values()))  # jobs are taken in order: it has been taken
+            progress(len(missing) - len(pending), len(missing), oldest.key)
             key, failure = done.get()
+            del pending[key]
             if failure is not None:
                 failures[key] = failure
             if isinstance(failure, SpecError | StorageError):
@@ -67,7 +72,7 @@ def _make(missing: Mapping[str, Case], progress: Callable[[int, int], None]) -> 
     finally:
         for worker in workers:
             worker.stop()
-    progress(len(missing), len(missing))
+    progress(len(missing), len(missing), "")
     return failures
 
 

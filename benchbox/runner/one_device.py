@@ -33,8 +33,8 @@ from benchbox.transports import Agent, open_agent
 class Watcher(Protocol):
     """Who wants to see a run happen; every method returns at once."""
 
-    def exporting(self, done: int, total: int) -> None:
-        """`done` of `total` missing graphs are exported."""
+    def exporting(self, done: int, total: int, name: str) -> None:
+        """`done` of `total` missing graphs are exported, now that of the case `name`."""
 
     def starting(self) -> None:
         """All graphs are there; the device comes next."""
@@ -166,7 +166,7 @@ def unfold(specs: Sequence[BlockSpec], selection: Selection) -> list[Case]:
 def prepare(
     specs: Sequence[BlockSpec],
     cases: Sequence[Case],
-    progress: Callable[[int, int], None] = lambda *_: None,
+    progress: Callable[[int, int, str], None] = lambda *_: None,
 ) -> dict[str, Graph | CaseError]:
     """Return each case's graph or why it has none, by case key; every `[match]` holds.
 

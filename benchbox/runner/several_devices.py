@@ -58,8 +58,8 @@ class _Stoppable:
     def __init__(self, watcher: Watcher, stop: threading.Event) -> None:
         self._watcher, self._stop = watcher, stop
 
-    def exporting(self, done: int, total: int) -> None:
-        self._watcher.exporting(done, total)
+    def exporting(self, done: int, total: int, name: str) -> None:
+        self._watcher.exporting(done, total, name)
 
     def starting(self) -> None:
         self._check()

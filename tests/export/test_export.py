@@ -387,15 +387,15 @@ def test_one_of_many_may_fail_or_die_and_the_others_have_their_graphs(
     monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(cache_dir))
     deadly, good = exporter.case("deadly"), exporter.case("scaled", by=3.0)
     raising = replace(exporter.case("scaled", by=-2.0), name="raising")
-    heard: list[tuple[int, int]] = []
-    graphs = export.prepare([deadly, raising, good], lambda *count: heard.append(count))
+    heard: list[tuple[int, int, str]] = []
+    graphs = export.prepare([deadly, raising, good], lambda *news: heard.append(news))
     died, raised, graph = (graphs[case.key] for case in (deadly, raising, good))
     assert isinstance(graph, Graph)
     assert isinstance(raised, CaseError)
     assert isinstance(died, AgentError)
     assert "the export process died: it was ended by SIGKILL" in str(died)
-    assert heard[0] == (0, 3)
-    assert heard[-1] == (3, 3)
+    assert heard[0] == (0, 3, deadly.key)
+    assert heard[-1] == (3, 3, "")
     left = [p.name for p in cache.folder().iterdir() if not p.name.startswith("new-")]
     assert left == [cache.key(good)]
 

@@ -38,8 +38,8 @@ class Watcher:
         self.events: list[str] = []
         self.records: list[Record] = []
 
-    def exporting(self, done: int, total: int) -> None:
-        self.events.append(f"exporting {done} of {total}")
+    def exporting(self, done: int, total: int, name: str) -> None:
+        self.events.append(f"exporting {name}: {done} of {total}")
 
     def starting(self) -> None:
         self.events.append("starting")
