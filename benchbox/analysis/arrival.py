@@ -1,8 +1,7 @@
 """What calls that come at a rate take, beside calls in a row: the price of a processor asleep."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from benchbox.analysis import samples, stats
 from benchbox.analysis.samples import NS, Burst, Latency
@@ -22,17 +21,6 @@ class Arrival:
     back_to_back: Latency | None = None
     ratio: Interval | None = None
     late_share: float = 0.0
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Arrival":
-        """Return what a record holds."""
-        latency, ratio = data.get("back_to_back"), data.get("ratio")
-        return cls(
-            data["per_s"],
-            None if latency is None else Latency.from_json(latency),
-            None if ratio is None else Interval(**ratio),
-            data.get("late_share", 0.0),
-        )
 
 
 Rounds = dict[tuple[int, int], float]

@@ -1,10 +1,9 @@
 """What a call takes on the GPU itself, and what is left of its latency: launching and waiting."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from statistics import median
-from typing import Any
 
 from benchbox.analysis import stats
 from benchbox.analysis.samples import NS, OPEN, Burst
@@ -38,11 +37,6 @@ class Spans:
         if self.low_s is None or self.high_s is None:
             return None
         return Interval(self.span_s, self.low_s, self.high_s)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Spans":
-        """Return the figures that a record holds; unknown fields are ignored."""
-        return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
 
 
 def estimate(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress, pairwise
 from statistics import median
-from typing import Any, Literal
+from typing import Literal
 
 from benchbox.analysis import disturbances as analysis_disturbances
 from benchbox.analysis import stats
@@ -49,7 +49,7 @@ class Burst:
     stream_ns: tuple[int, ...] = ()
     pool: bool = False
     probed_ns: int = 0
-    seen: Mapping[str, float] = field(default_factory=dict)
+    seen: Mapping[str, int | float] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     kind: Kind = "ordinary"
     slept_ns: int = 0
@@ -139,33 +139,6 @@ class Burst:
         )
         return replace(self, tags=found)
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Burst":
-        """Return the burst that a record holds."""
-        switches = data.get("switches")
-        return cls(
-            session=data["session"],
-            round=data["round"],
-            latencies_ns=tuple(data["latencies_ns"]),
-            switches=None if switches is None else tuple(switches),
-            marks=tuple((index, reading) for index, reading in data.get("marks", ())),
-            probe=data.get("probe", "compute"),
-            stream_ns=tuple(data.get("stream_ns", ())),
-            pool=data.get("pool", False),
-            probed_ns=data.get("probed_ns", 0),
-            seen=data.get("seen", {}),
-            tags=tuple(data.get("tags", ())),
-            kind=data.get("kind", "ordinary"),
-            slept_ns=data.get("slept_ns", 0),
-            setting=data.get("setting", {}),
-            spans_ns=tuple(data.get("spans_ns", ())),
-            enqueues_ns=tuple(data.get("enqueues_ns", ())),
-            copies_ns=tuple(data.get("copies_ns", ())),
-            unheld=data.get("unheld", 0),
-            cold=data.get("cold", False),
-            host_marks=tuple((index, reading) for index, reading in data.get("host_marks", ())),
-        )
-
 
 def _out_of(state: State | None, marks: Marks) -> Iterator[tuple[int, int]]:
     """Yield the ranges of calls with a reading beside them that is not of this state."""
@@ -216,13 +189,6 @@ class Latency:
         if self.ci_low_s is None or self.ci_high_s is None:
             return None
         return Interval(self.p50_s, self.ci_low_s, self.ci_high_s)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Latency":
-        """Return the estimate that a record holds; unknown fields are ignored."""
-        known = {name: data.get(name) for name in cls.__dataclass_fields__}
-        known["sessions_p50_s"] = tuple(data.get("sessions_p50_s", ()))
-        return cls(**known)  # type: ignore[arg-type]
 
 
 def tagged(bursts: Sequence[Burst], gate: Gate) -> list[Burst]:

@@ -64,13 +64,6 @@ class Gate:
         """Return the state in which samples beside this probe count."""
         return self.compute if probe == "compute" else self.stream
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Mapping[str, float]]) -> "Gate":
-        """Return the gate that a record holds."""
-        states = {name: data.get(name) for name in cls.__dataclass_fields__}
-        names = State.__dataclass_fields__
-        return cls(**{k: State(**{n: v[n] for n in names}) for k, v in states.items() if v})
-
 
 @dataclass(slots=True)
 class Histogram:

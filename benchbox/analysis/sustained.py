@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from statistics import median
-from typing import Any
 
 from benchbox.analysis import changepoint, stats
 from benchbox.analysis.samples import NS, Burst, Latency
@@ -36,13 +35,8 @@ class Window:
     min_s: float
     calls: int
     quiet: int
-    probe_ns: float | None = None
-    seen: Mapping[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Window":
-        """Return the window that a record holds; unknown fields are ignored."""
-        return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
+    probe_ns: int | float | None = None
+    seen: Mapping[str, int | float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +67,6 @@ class Sustained:
         """The windows of the steady part, all where none is known."""
         begin = self.steady_from_s or 0.0
         return [window for window in self.windows if window.at_s >= begin]
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Sustained":
-        """Return what a record holds."""
-        known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
-        known["windows"] = [Window.from_json(window) for window in data["windows"]]
-        steady = data.get("steady")
-        known["steady"] = None if steady is None else Interval(**steady)
-        return cls(**known)
 
 
 def length_s(asked_s: float) -> float:

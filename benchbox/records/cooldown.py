@@ -1,8 +1,6 @@
 """Cooldown of a record: how long a process waited for the device to cool, and to what."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 CLOSE_C = 1.0  # above the first session's temperature that counts as back
 
@@ -24,8 +22,3 @@ class Cooldown:
     def is_back(self) -> bool:
         """Whether it was as cool in the end as at first; not known counts as yes."""
         return self.end_c is None or self.first_c is None or self.end_c <= self.first_c + CLOSE_C
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Cooldown":
-        """Return what a record holds; unknown fields are ignored."""
-        return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})

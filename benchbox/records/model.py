@@ -118,7 +118,7 @@ class Record:
     host_shift: float | None = None
     arrival: Arrival | None = None
     sustained: Sustained | None = None
-    cooldowns: Sequence[Cooldown] = ()
+    cooldowns: tuple[Cooldown, ...] = ()
     bursts: Sequence[Burst] = ()
 
     @property

@@ -1,23 +1,27 @@
-"""Runs found and read."""
+"""Runs found and read: the newest of a folder, and a file line by line."""
 
 import json
-from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from benchbox.analysis.arrival import Arrival
-from benchbox.analysis.gpu_time import Spans
-from benchbox.analysis.samples import Burst, Latency
-from benchbox.analysis.states import Gate
-from benchbox.analysis.stats import Interval
-from benchbox.analysis.sustained import Sustained
 from benchbox.devices import host_schema
 from benchbox.errors import RecordError
-from benchbox.records.cooldown import Cooldown
-from benchbox.records.model import SCHEMA, Context, Record, Run, SpecFacts, ordered
+from benchbox.records.model import SCHEMA, Context, Record, Run, ordered
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The fields of a line that decide whether and as what it is read."""
+
+    kind: Any = None
+    schema: Any = ""
+    benchbox: Any = "unknown"
 
 
 def latest(folder: Path, device: str, name: str | None = None) -> Path | None:
@@ -42,95 +46,69 @@ def read(path: Path) -> Run:
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
     warnings = []
-    if lines[-1]:
+    if lines.pop():
         warnings.append(f"{path}: the last line is truncated and was left out")
-    context: Context | None = None
-    records: dict[str, Record] = {}
-    for number, line in enumerate(lines[:-1], start=1):
-        data = _parse(path, number, line)
-        if number == 1:
-            context = _context(path, data)
-            _check(path, number, Context, line)
-        elif data.get("kind") == "record":
-            record = _record(path, number, data)
-            _check(path, number, Record, line)
-            records[record.key] = record
-    if context is None:
+    if not lines:
         raise RecordError(f"{path}: not a run: it has no context line")
+    context = _context(path, lines[0])
+    records: dict[str, Record] = {}
+    for number, line in enumerate(lines[1:], start=2):
+        place = f"{path}: line {number}"
+        if _parse(place, Head, line).kind == "record":
+            record = _parse(place, Record, line)
+            records[record.key] = record
     return Run(path, context, ordered(records.values()), warnings)
 
 
-def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    try:
-        data = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{path}: line {number} is not JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise RecordError(f"{path}: line {number} is not a JSON object")
-    return data
-
-
-def _context(path: Path, data: dict[str, Any]) -> Context:
-    if data.get("kind") != "context":
+def _context(path: Path, line: bytes) -> Context:
+    place = f"{path}: line 1"
+    head = _parse(place, Head, line)
+    if head.kind != "context":
         raise RecordError(f"{path}: not a run: its first line is no context")
-    schema = str(data.get("schema", ""))
+    schema = str(head.schema)
     if schema.split(".")[0] != SCHEMA.split(".")[0]:
         raise RecordError(
             f"{path}: schema {schema}, this benchbox reads {SCHEMA}; "
-            f"use the benchbox that wrote it ({data.get('benchbox', 'unknown')}) or a newer one"
+            f"use the benchbox that wrote it ({head.benchbox}) or a newer one"
         )
-    try:
-        if name := host_schema.wrong(host_schema.Host, data.get("host", {})):
-            part = "host" if name == host_schema.WHOLE else f"host.{name}"
-            raise TypeError(f"{part!r} is of a wrong type")
-        specs = [SpecFacts(**_known(SpecFacts, spec)) for spec in data["specs"]]
-        return Context(**{**_known(Context, data), "specs": specs})
-    except (AttributeError, KeyError, TypeError) as error:
-        raise RecordError(f"{path}: line 1: {_what(error)}") from None
-
-
-def _record(path: Path, number: int, data: dict[str, Any]) -> Record:
-    try:
-        latency, relative = data.get("latency"), data.get("relative")
-        arrival, sustained = data.get("arrival"), data.get("sustained")
-        spans = data.get("spans")
-        return Record(
-            **{
-                **_known(Record, data),
-                "latency": None if latency is None else Latency.from_json(latency),
-                "spans": None if spans is None else Spans.from_json(spans),
-                "relative": None if relative is None else Interval(**relative),
-                "arrival": None if arrival is None else Arrival.from_json(arrival),
-                "sustained": None if sustained is None else Sustained.from_json(sustained),
-                "cooldowns": tuple(map(Cooldown.from_json, data.get("cooldowns", ()))),
-                "gate": Gate.from_json(data.get("gate", {})),
-                "bursts": [Burst.from_json(burst) for burst in data.get("bursts", ())],
-            }
-        )
-    except (AttributeError, KeyError, TypeError) as error:
-        raise RecordError(f"{path}: line {number}: {_what(error)}") from None
+    context = _parse(place, Context, line)
+    if name := host_schema.wrong(host_schema.Host, context.host):
+        raise RecordError(f"{place}: 'host.{name}' is of a wrong type")
+    return context
 
 
 @cache
-def _types(cls: type) -> TypeAdapter[Any]:
+def _adapter(cls: type) -> TypeAdapter[Any]:
     return TypeAdapter(cls)
 
 
-def _check(path: Path, number: int, cls: type, line: bytes) -> None:
-    """Raise RecordError unless a line holds what the fields of a class are annotated with."""
+def _parse(place: str, cls: type[T], line: bytes) -> T:
+    """Parse a line of JSON; raises RecordError with the first field that is missing or wrong."""
+    adapter: TypeAdapter[T] = _adapter(cls)  # type: ignore[arg-type]  # a class is hashable
     try:
-        _types(cls).validate_json(line, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        try:
+            return adapter.validate_json(line, strict=True)
+        except ValidationError as error:
+            if error.errors(include_url=False)[0]["type"] != "json_invalid":
+                raise
         # Half a surrogate pair, of a file's name that is no UTF-8, is JSON for Python alone.
-        if first["type"] != "json_invalid":
-            name = ".".join(map(str, first["loc"]))
-            raise RecordError(f"{path}: line {number}: {name!r} is of a wrong type") from None
+        return adapter.validate_python(_loads(place, line))
+    except ValidationError as error:
+        raise RecordError(f"{place}{_first(error)}") from None
 
 
-def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: data[name] for name in cls.__dataclass_fields__ if name in data}  # type: ignore[attr-defined]
+def _loads(place: str, line: bytes) -> object:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{place} is not JSON: {error}") from None
 
 
-def _what(error: Exception) -> str:
-    return f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+def _first(error: ValidationError) -> str:
+    """Say which field of a line is wrong, and how."""
+    first = error.errors(include_url=False)[0]
+    if not first["loc"]:
+        return " is not a JSON object"
+    what = "is missing" if first["type"] == "missing" else "is of a wrong type"
+    field = ".".join(map(str, first["loc"])).removesuffix(".int")  # of `int | float` the first
+    return f": {field!r} {what}"

@@ -1,7 +1,7 @@
 """Waiting between sessions until a device is as cool as it was when the first one began."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from benchbox.errors import AgentError, CaseError
@@ -62,7 +62,7 @@ class Cooling:
         waited_s = round(self._clock() - started_s, 3)
         self.done[session] = Cooldown(session, waited_s, self._first_c, start_c, end_c)
 
-    def of(self, sessions: Iterable[int]) -> Sequence[Cooldown]:
+    def of(self, sessions: Iterable[int]) -> tuple[Cooldown, ...]:
         """Return the waits before these sessions, in order."""
         return tuple(self.done[each] for each in sorted(set(sessions)) if each in self.done)
 

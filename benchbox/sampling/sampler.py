@@ -234,7 +234,7 @@ class Sampler:
                 self.fail(timed.graph, timed.error)
                 yield case
             elif not timed.error:
-                burst = Burst.from_json({**timed.data, **label})
+                burst = timed.burst(**label)
                 case.bursts.append(burst)
                 self.readings.add(burst.probe, burst.marks, burst.stream_ns, burst.host_marks)
         if setting:

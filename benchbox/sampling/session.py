@@ -2,7 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
+
+from pydantic import TypeAdapter
+
+from benchbox.analysis.samples import Burst
 
 # Graph, calls, whether the stream probe is wanted, seconds between calls that come at a rate.
 Ask = tuple[str, int] | tuple[str, int, bool] | tuple[str, int, bool, float]
@@ -25,3 +30,12 @@ class Timed:
     def latencies_ns(self) -> Sequence[int]:
         """What each call took."""
         return tuple(self.data.get("latencies_ns", ()))
+
+    def burst(self, **where: object) -> Burst:
+        """The samples as a burst, with its `session`, `round` and, if not ordinary, its `kind`."""
+        return _adapter().validate_python({**self.data, **where})
+
+
+@cache
+def _adapter() -> TypeAdapter[Burst]:
+    return TypeAdapter(Burst)

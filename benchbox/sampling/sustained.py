@@ -79,7 +79,7 @@ class Sustainer(Sampler):
                 yield case
             elif not timed.error:
                 self.done_s = self._clock() - self._began
-                burst = Burst.from_json({**timed.data, "session": index, "round": 0})
+                burst = timed.burst(session=index, round=0)
                 case.latency_s = median(burst.latencies_ns) * NS
                 self._filling.append(burst)
                 # As near to its length as whole bursts come.

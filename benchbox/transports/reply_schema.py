@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from benchbox.analysis.states import Probe
 from benchbox.devices.host_schema import (
     LARGEST,
     Amount,
@@ -24,6 +25,7 @@ Change = Annotated[int, Field(gt=-LARGEST, lt=LARGEST)]
 Number = Annotated[float, Field(gt=-LARGEST, lt=LARGEST)]
 Times = list[Annotated[int, Field(gt=0, lt=LARGEST)]]  # nanoseconds
 Pair = Annotated[list[Amount], Field(min_length=2, max_length=2)]
+Mark = Annotated[list[Count], Field(min_length=2, max_length=2)]  # calls before it, nanoseconds
 Seen = dict[Text, Number]
 Shapes = list[list[Change] | None]
 
@@ -67,9 +69,9 @@ class Burst(Part):
 
     latencies_ns: Annotated[Times, Field(min_length=1)]
     switches: list[Count] | None = None
-    marks: list[Pair] = []
-    probe: Text = ""
-    stream_ns: list[Amount] = []
+    marks: list[Mark] = []
+    probe: Probe = "compute"
+    stream_ns: list[Count] = []
     pool: bool = False
     probed_ns: Count = 0
     seen: Seen = {}
@@ -77,6 +79,7 @@ class Burst(Part):
     spans_ns: list[Count] = []
     enqueues_ns: list[Count] = []
     copies_ns: list[Count] = []
+    host_marks: list[Mark] = []
     unheld: Count = 0
     cold: bool = False
 

@@ -28,9 +28,9 @@ from benchbox.agent.ort import inputs, matmul_graph, session
 from benchbox.agent.timing import burst as timing_burst
 from benchbox.agent.timing import denormals, sentinel
 from benchbox.agent.timing.sentinel import Sentinel
-from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Gate, State
 from benchbox.devices import CPU_PROVIDER
+from benchbox.sampling.session import Timed
 from benchbox.transports.board import zipapp
 from benchbox.transports.channel import ProcessChannel
 from benchbox.transports.local import ROOT, open_local
@@ -376,7 +376,7 @@ def test_a_slow_stretch_of_two_bursts_shows_in_the_readings_of_the_stream_probe(
     crowded.state = lambda now: 1.35 if 0.02 < now < 0.055 else 1.0
     bursts = [crowded.burst("g", 10, True) for _ in range(3)]
     gate = Gate(stream=State(300_000, 290_000, 310_000))
-    told = [Burst.from_json({**burst, "session": 0, "round": 0}) for burst in bursts]
+    told = [Timed("g", burst).burst(session=0, round=0) for burst in bursts]
     assert max(ns for burst in told for ns in burst.quiet_ns(gate)) < 2_100_000
 
 
@@ -559,7 +559,7 @@ def test_a_burst_carries_its_samples_with_what_was_seen_beside_them(
         assert burst["probed_ns"] > 0
         assert (burst["probe"], burst["pool"]) == (probe, threads > 1)
         assert all(isinstance(value, (int, float)) for value in burst["seen"].values())
-        assert Burst.from_json({**burst, "session": 0, "round": 0}).marks
+        assert Timed("g", burst).burst(session=0, round=0).marks
 
 
 @pytest.mark.usefixtures("two_cpus")

@@ -15,6 +15,7 @@ from benchbox.agent.stdio import Message
 from benchbox.analysis import gpu_time, samples
 from benchbox.analysis.samples import Burst, Latency
 from benchbox.analysis.states import Gate, Readings
+from benchbox.sampling.session import Timed
 from tests.agent.test_gpu_burst import US, WAKE_NS, Machine
 
 HOST_NS = 12_000
@@ -43,8 +44,7 @@ def measured(slownesses: Iterable[int]) -> tuple[list[Burst], Gate]:
     """Bursts on a processor that is so slow in each, and the gate that their readings make."""
     readings, bursts = Readings(), []
     for number, slowness in enumerate(slownesses):
-        where = {"session": 0, "round": number}
-        burst = Burst.from_json({**SlowHost(slowness).watched(), **where})
+        burst = Timed("g", SlowHost(slowness).watched()).burst(session=0, round=number)
         readings.add(burst.probe, burst.marks, burst.stream_ns, burst.host_marks)
         bursts.append(burst)
     readings.update()

@@ -1,6 +1,5 @@
-import json
 import random
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -240,39 +239,3 @@ def test_without_one_quiet_sample_there_is_no_estimate(bursts: list[Burst]) -> N
 
 def test_calls_shorter_than_a_tick_of_the_clock_are_no_error() -> None:
     assert estimate(*(burst(i, 0, 0) for i in range(8))).p50_s == 0
-
-
-@given(st.lists(st.tuples(st.integers(1, 2**60), st.integers(0, 9)), min_size=1), st.booleans())
-def test_bursts_and_estimates_survive_json(pairs: list[tuple[int, int]], counted: bool) -> None:
-    latencies, switches = zip(*pairs, strict=True)
-    marks = ((0, 12_000), (len(latencies), 12_001))
-    given_burst = Burst(
-        session=1,
-        round=2,
-        latencies_ns=latencies,
-        switches=switches if counted else None,
-        marks=marks,
-        probe="stream",
-        stream_ns=(300_000, 300_001),
-        pool=counted,
-        probed_ns=5,
-        seen={"steal_s": 0.01},
-        tags=("steal", "slow"),
-        setting={"governor": "powersave"},
-    )
-    assert Burst.from_json(json.loads(json.dumps(asdict(given_burst)))) == given_burst
-    latency = samples.estimate([given_burst])
-    if latency is not None:
-        assert Latency.from_json(json.loads(json.dumps(asdict(latency)))) == latency
-
-
-def test_fields_of_a_later_schema_are_ignored() -> None:
-    plain = asdict(estimate(burst(0, 1)))
-    assert Latency.from_json({**plain, "p75_s": 1.0}) == estimate(burst(0, 1))
-
-
-def test_samples_of_an_earlier_benchbox_have_no_readings() -> None:
-    old = {"session": 0, "round": 1, "latencies_ns": [5, 6], "switches": [0, 1]}
-    assert Burst.from_json(old) == Burst(0, 1, (5, 6), (0, 1))
-    assert Burst.from_json(old).setting == {}
-    assert Burst.from_json(old).quiet_ns(GATE) == [5]

@@ -304,15 +304,3 @@ def test_the_stream_probe_scatters_more_and_has_wider_states() -> None:
     assert stream is not None
     assert share(run.now.stream, stream) > 0.95
     assert stream.high_ns - stream.low_ns > 2 * (base_of([USUAL]).high_ns - USUAL)
-
-
-@given(readings, readings)
-def test_a_gate_survives_a_record(compute: list[float], stream: list[float]) -> None:
-    one, other = base_of(compute), base_of(stream)
-    plain = {
-        "compute": {"centre_ns": one.centre_ns, "low_ns": one.low_ns, "high_ns": one.high_ns},
-        "stream": None,
-    }
-    assert Gate.from_json(plain) == Gate(one)  # type: ignore[arg-type]
-    assert Gate.from_json({}) == Gate()
-    assert Gate(one, other) != Gate(one)

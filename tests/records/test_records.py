@@ -109,6 +109,10 @@ def bursts(draw: st.DrawFn) -> Burst:
     bare = Burst(draw(whole), draw(whole), latencies, switches)
     return replace(
         bare,
+        kind=draw(st.sampled_from(["ordinary", "paced", "beside"])),
+        setting=draw(st.dictionaries(st.text(), st.text(), max_size=1)),
+        spans_ns=tuple(draw(st.lists(whole, max_size=2))),
+        host_marks=tuple(draw(st.lists(st.tuples(whole, whole), max_size=2))),
         marks=tuple(draw(st.lists(st.tuples(whole, whole), max_size=3))),
         probe=draw(st.sampled_from(["compute", "stream"])),
         pool=draw(st.booleans()),
@@ -138,8 +142,21 @@ latencies = st.builds(
     optional,
     optional,
 )
+intervals = st.builds(Interval, numbers, numbers, numbers)
+counted = st.dictionaries(st.text(), st.integers() | numbers, max_size=2)
+windows = st.builds(
+    Window, numbers, numbers, numbers, numbers, numbers, whole, whole, optional | whole, counted
+)
 any_record = st.builds(
     record,
+    spans=st.none() | st.builds(Spans, numbers, optional, optional, optional, optional, numbers),
+    arrival=st.none()
+    | st.builds(Arrival, numbers, st.none() | latencies, st.none() | intervals, numbers),
+    sustained=st.none()
+    | st.builds(
+        Sustained, numbers, st.lists(windows, max_size=2), optional, optional, st.none() | intervals
+    ),
+    cooldowns=st.lists(st.builds(Cooldown, whole, numbers, optional), max_size=2).map(tuple),
     index=whole,
     case=st.text(),
     labels=tables,
@@ -156,7 +173,7 @@ any_record = st.builds(
     denormal_ratio=optional,
     latency=st.none() | latencies,
     gate=st.builds(Gate, states, states),
-    relative=st.none() | st.builds(Interval, numbers, numbers, numbers),
+    relative=st.none() | intervals,
     bursts=st.lists(bursts(), max_size=3),
 )
 any_context = st.builds(
@@ -252,7 +269,7 @@ def test_an_append_after_a_truncated_line_cuts_it_off(tmp_path: Path) -> None:
         (b"\xff\xfe\n", "line 1 is not JSON: "),
         (b"[1]\n", "line 1 is not a JSON object"),
         (b'{"kind":"record"}\n', "not a run: its first line is no context"),
-        (b'{"kind":"context","schema":"1.0"}\n', "line 1: 'specs' is missing"),
+        (b'{"kind":"context","schema":"1.0"}\n', "line 1: 'name' is missing"),
         (b'{"kind":"context","schema":"1.0","specs":[]}\n', "line 1: "),
         (b'{"kind":"context","schema":"1.0","specs":[1]}\n', "line 1: "),
         (b'{"kind":"context","schema":"1.0","specs":1}\n', "line 1: "),

@@ -96,15 +96,6 @@ def test_a_burst_on_a_processor_has_none() -> None:
     assert gpu_time.estimate([Burst(0, 0, (1, 2))]) is None
 
 
-def test_an_old_record_has_no_spans_and_a_new_one_keeps_them() -> None:
-    old = {"session": 0, "round": 0, "latencies_ns": [1]}
-    assert Burst.from_json(old).spans_ns == ()
-    new = {**old, "spans_ns": [1], "enqueues_ns": [2], "copies_ns": [3], "unheld": 1, "cold": True}
-    read = Burst.from_json(new)
-    assert (read.spans_ns, read.enqueues_ns, read.copies_ns) == ((1,), (2,), (3,))
-    assert (read.unheld, read.cold) == (1, True)
-
-
 def test_what_holds_a_gpu_down_is_a_tag_of_its_own() -> None:
     slow = {"gpu_throttle_bits": 0x8 | 0x4, "gpu_sm_clock_mhz": 1000.0, "gpu_other_processes": 2}
     fast = {"gpu_throttle_bits": 0x1, "gpu_sm_clock_mhz": 1500.0, "gpu_other_processes": 0}

@@ -211,8 +211,7 @@ def test_the_ratio_holds_although_the_processor_is_slow_by_turns() -> None:
     for number in range(40):
         slow = 1.45 if number % 3 == 0 else 1.0
         for kind, latency_s in (("beside", 0.002), ("paced", 0.003)):
-            data = {"latencies_ns": [round(latency_s * slow * NS)] * 5, "kind": kind}
-            bursts.append(Burst.from_json({**data, "session": 0, "round": number}))
+            bursts.append(Burst(0, number, (round(latency_s * slow * NS),) * 5, kind=kind))
     arrival = analysis_arrival.estimate(bursts, 5.0)
     assert arrival is not None
     assert arrival.ratio is not None
@@ -220,10 +219,8 @@ def test_the_ratio_holds_although_the_processor_is_slow_by_turns() -> None:
 
 
 def test_both_kinds_are_judged_by_switches_alone() -> None:
-    marked = {"marks": [[0, 99_000], [1, 99_000]], "latencies_ns": [1000], "switches": [0]}
-    bursts = [
-        Burst.from_json({**marked, "session": 0, "round": n, "kind": "beside"}) for n in range(8)
-    ]
+    marks = ((0, 99_000), (1, 99_000))
+    bursts = [Burst(0, n, (1000,), (0,), marks=marks, kind="beside") for n in range(8)]
     gate = Gate(State(10_000, 9_000, 11_000))
     assert not any(burst.quiet_ns(gate) for burst in bursts)
     arrival = analysis_arrival.estimate(bursts, 5.0)
@@ -261,7 +258,7 @@ def test_a_case_that_is_too_slow_only_when_woken_fails_too() -> None:
 
 def test_calls_that_outlast_their_period_now_and_then_are_counted() -> None:
     bursts = [
-        Burst.from_json({"session": 0, "round": n, "latencies_ns": [latency], "kind": "paced"})
+        Burst(0, n, (latency,), kind="paced")
         for n, latency in enumerate([5_000_000] * 9 + [11_000_000])
     ]
     arrival = analysis_arrival.estimate(bursts, 100.0)

@@ -110,7 +110,8 @@ def lying(reply: Mapping[str, Any], name: str, lie: object) -> dict[str, Any]:
         (time, burst("a", 1, seen={"clock_khz": NAN}), "seen.clock_khz"),
         (time, burst("a", 1, probed_ns="x"), "probed_ns"),
         (time, burst("a", 1, marks=[[0]]), "marks.0"),
-        (time, burst("a", 1, marks=[[0, "x"]]), "marks.0.1"),
+        (time, burst("a", 1, marks=[[0, 12000.5]]), "marks.0.1"),
+        (time, burst("a", 1, probe="none"), "probe"),
         (time, burst("a", 1, stream_ns=5), "stream_ns"),
         (time, burst("a", 1, pool="yes"), "pool"),
         (time, burst("a", 1, spans_ns=[-1]), "spans_ns.0"),
@@ -142,7 +143,7 @@ def test_a_wrong_answer_is_an_agent_error_that_names_its_part(
     ("ask", "answer"),
     [
         (load, LOADED | {"denormal_ratio": None, "outputs": [5], "unheard_of": NAN}),
-        (time, burst("a", 1, unheard_of=[NAN], marks=[[0, 12000.5]], seen={"moved": 1})),
+        (time, burst("a", 1, unheard_of=[NAN], marks=[[0, 12000]], seen={"moved": 1.5})),
         (Agent.health, {"reply": "health", "temperature_c": None}),
         (look, {"reply": "look", "look": WATCHED, "facts": {"virtual": True, "new": "x"}}),
         (profile, PROFILE),
