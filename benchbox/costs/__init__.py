@@ -1,4 +1,4 @@
-"""Counts what an ONNX graph costs on paper: multiply-accumulates, weights and memory access."""
+"""Cost of an ONNX graph on paper: multiply-accumulates, weights and memory access."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Cost", "count", "unknown_tensors"]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one inference costs by the papers' formulas, before anything is measured.
+    """Cost of one inference by the papers' formulas, before anything is measured.
 
     `macs` is a lower bound unless `uncounted` is empty: it names each operator whose
     multiply-accumulates could not be counted. `memory_access_bytes` and `peak_activation_bytes`
@@ -55,10 +55,10 @@ class Cost:
 
 @contextmanager
 def _refusing_corruption() -> Iterator[None]:
-    """Protobuf decodes a name only when it is read, and bodies can nest without an end."""
+    """Raise GraphError for a name that is no UTF-8: protobuf decodes it only when it is read."""
     try:
         yield
-    except (UnicodeDecodeError, RecursionError) as error:
+    except UnicodeDecodeError as error:
         raise GraphError(f"the model is corrupt: {error}") from error
 
 
@@ -75,7 +75,7 @@ def count(
     needed. Counting follows ShuffleNetV2 (arXiv 1807.11164, sections 2 and 3):
 
     - multiply-accumulates of convolutions, matrix products and recurrent layers count; all else is
-      nothing, or is named as uncounted (see `benchbox.costs.macs`);
+      free, or named as uncounted (see `benchbox.costs.macs`);
     - a parameter is an element of a weight, each weight once (see `benchbox.costs.weights`);
     - memory access is each operator's inputs read and outputs written once, in bytes (see
       `benchbox.costs.memory`).
@@ -98,7 +98,7 @@ def count(
 def unknown_tensors(
     model: ModelProto, input_shapes: Mapping[str, Sequence[int]] | None = None
 ) -> list[str]:
-    """Names of tensors of the main graph whose shape only running can tell, in node order.
+    """Names of the main graph's tensors whose shapes cannot be inferred, in node order.
 
     Tensors inside of bodies and of functions are left out: nobody outside can observe them.
     """
@@ -123,7 +123,7 @@ def _read(
 
 
 def _macs(graph: Graph) -> tuple[int, tuple[str, ...]]:
-    """Steps inside a body are not added: how often they run shows only while running."""
+    """Sum over the main graph's steps; how often those of bodies run shows only at run time."""
     total, uncounted = 0, Counter[str]()
     for step in graph.steps:
         try:

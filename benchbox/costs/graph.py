@@ -1,4 +1,4 @@
-"""Reads an ONNX graph whose shapes are inferred into steps that hold their tensors."""
+"""Graph, Step and Tensor: an ONNX graph with inferred shapes, read into plain values."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """What the names of one graph stand for, with those that it captures from around it."""
+    """Tensors of one graph by name, with those that it captures from the graphs around it."""
 
     tensors: ChainMap[str, Tensor]
     types: Mapping[str, TypeProto]

@@ -1,11 +1,10 @@
-"""Infers the shape of every tensor of a model, on a copy without the weights' bytes."""
+"""Shape inference for every tensor of a model, on a copy without the weights' bytes."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -27,12 +26,6 @@ if TYPE_CHECKING:
 # Inference reads the values of constants such as Reshape targets, which are never larger.
 _KEPT_ELEMENTS = 1024
 
-# Functions that call functions multiply: a few kilobytes could stand for billions of nodes.
-_MOST_NODES = 1_000_000
-
-_TERM = rb"[A-Za-z ]*(\.\.\.[A-Za-z ]*)?"
-_EQUATION = re.compile(rb"%b(,%b)*(->%b)?" % (_TERM, _TERM, _TERM))
-
 
 def infer(model: ModelProto, input_shapes: Mapping[str, Sequence[int]]) -> ModelProto:
     """A copy of `model` with functions inlined, inputs fixed and shapes inferred.
@@ -44,10 +37,8 @@ def infer(model: ModelProto, input_shapes: Mapping[str, Sequence[int]]) -> Model
 
     light = _light_model(model)
     if light.functions:
-        _check_expansion(light)
         light = _within_onnx("inline functions", lambda: inliner.inline_local_functions(light))
         light.ClearField("functions")
-    _check_equations(light.graph)
     _fix_inputs(light.graph, input_shapes)
     return _within_onnx(
         "infer shapes",
@@ -127,53 +118,10 @@ def _light_tensor(tensor: TensorProto) -> TensorProto:
 
 
 def _dense(tensor: SparseTensorProto) -> TensorProto:
-    """What runtimes make of a sparse constant; inference knows next to nothing of sparse ones."""
+    """The dense form of a sparse constant, of which inference knows next to nothing."""
     from onnx import TensorProto
 
     return TensorProto(name=tensor.values.name, dims=tensor.dims, data_type=tensor.values.data_type)
-
-
-def _check_expansion(model: ModelProto) -> None:
-    """Refuse functions that call themselves, or that inline to more nodes than can be read."""
-    calls = {
-        (function.domain, function.name): Counter(map(_callee, _walk(function.node)))
-        for function in model.functions
-    }
-    sizes: dict[tuple[str, str], int] = {}
-    entered: set[tuple[str, str]] = set()
-
-    def size(key: tuple[str, str]) -> int:
-        if key not in calls or key in sizes:
-            return sizes.get(key, 1)
-        if key in entered:
-            raise GraphError(f"the model is corrupt: its function {key[1]!r} calls itself")
-        entered.add(key)
-        sizes[key] = sum(times * size(called) for called, times in calls[key].items())
-        return sizes[key]
-
-    if sum(size(_callee(node)) for node in _walk(model.graph.node)) > _MOST_NODES:
-        raise GraphError(f"the model's functions inline to more than {_MOST_NODES} nodes")
-
-
-def _callee(node: NodeProto) -> tuple[str, str]:
-    return node.domain, node.op_type
-
-
-def _walk(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            yield from _walk(attribute.g.node)
-
-
-def _check_equations(graph: GraphProto) -> None:
-    """Refuse what is no equation, at which onnx's inference of Einsum would never end."""
-    for node in _walk(graph.node):
-        if node.op_type != "Einsum" or node.domain not in ("", "ai.onnx"):
-            continue
-        for attribute in node.attribute:
-            if attribute.name == "equation" and not _EQUATION.fullmatch(attribute.s):
-                raise GraphError(f"'Einsum' node {node.name!r}: no equation: {attribute.s!r}")
 
 
 def _fix_inputs(graph: GraphProto, input_shapes: Mapping[str, Sequence[int]]) -> None:

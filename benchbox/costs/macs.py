@@ -1,9 +1,9 @@
-"""Counts the multiply-accumulates of one operator, as the papers count them.
+"""Multiply-accumulates of one operator, as the papers count them.
 
 The convention is ShuffleNetV2's (arXiv 1807.11164, section 2): what counts is the multiplications
 of data by weights or by other data that are summed up, in convolutions, matrix products and
 recurrent layers. Biases, activations, normalisation, pooling, element-wise maths and all movement
-of data count as nothing. An operator that is in neither table below is never taken for free: it
+of data are free. An operator that is in neither table below is never taken for free: it
 raises Uncountable, which names it.
 """
 
@@ -62,7 +62,7 @@ class Uncountable(Exception):  # noqa: N818  (no error: a fact about the operato
 
 
 def macs(step: Step) -> int:
-    """The multiply-accumulates of `step`; raises Uncountable where nobody can tell."""
+    """The multiply-accumulates of `step`; raises Uncountable where it is unknown."""
     if is_free(step):
         return 0
     if step.bodies:

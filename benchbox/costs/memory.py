@@ -1,4 +1,4 @@
-"""Counts the bytes that a graph moves, and those of its activations that are alive at once."""
+"""Memory access of a graph in bytes, and the peak of its activations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells a graph's weights from its other constants."""
+"""Weights of a graph, told apart from its other constants."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ _NONE: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """A constant as an operator sees it, and whether its values stand for real numbers by then."""
+class _View:
+    """A constant as an operator receives it, and whether its values are real numbers by then."""
 
     constant: Tensor
     real: bool
@@ -93,7 +93,7 @@ def weights(graph: Graph) -> list[Tensor]:
     limits, padding, quantisation scales and zero points, shapes, indices and lone elements of
     element-wise maths are none.
     """
-    aliases: dict[Tensor, _Seen] = {}
+    aliases: dict[Tensor, _View] = {}
     found: dict[Tensor, None] = {}
     for step in graph.walk():
         if step.type in _PASSING:
@@ -103,29 +103,29 @@ def weights(graph: Graph) -> list[Tensor]:
     return list(found)
 
 
-def _seen(tensor: Tensor | None, aliases: dict[Tensor, _Seen]) -> _Seen | None:
+def _view(tensor: Tensor | None, aliases: dict[Tensor, _View]) -> _View | None:
     if tensor is not None and tensor.constant:
-        return _Seen(tensor, tensor.floating)
+        return _View(tensor, tensor.floating)
     return aliases.get(tensor) if tensor else None
 
 
-def _pass_on(step: Step, aliases: dict[Tensor, _Seen]) -> None:
-    seen = _seen(step.input(0), aliases)
-    if seen:
-        aliases[step.output(0)] = _Seen(seen.constant, seen.real or step.type in _DEQUANTISING)
+def _pass_on(step: Step, aliases: dict[Tensor, _View]) -> None:
+    view = _view(step.input(0), aliases)
+    if view:
+        aliases[step.output(0)] = _View(view.constant, view.real or step.type in _DEQUANTISING)
 
 
-def _weights_of(step: Step, aliases: dict[Tensor, _Seen]) -> Iterator[Tensor]:
+def _weights_of(step: Step, aliases: dict[Tensor, _View]) -> Iterator[Tensor]:
     for index, tensor in enumerate(step.inputs):
-        seen = _seen(tensor, aliases)
-        if seen and _is_weight(step, index, seen):
-            yield seen.constant
+        view = _view(tensor, aliases)
+        if view and _is_weight(step, index, view):
+            yield view.constant
 
 
-def _is_weight(step: Step, index: int, seen: _Seen) -> bool:
-    shape = seen.constant.shape
+def _is_weight(step: Step, index: int, view: _View) -> bool:
+    shape = view.constant.shape
     if not shape or index in _NO_WEIGHT.get(step.type, _NONE):
         return False
-    if seen.constant.size == 1 and step.type in _BINARY_MATHS:
+    if view.constant.size == 1 and step.type in _BINARY_MATHS:
         return False
-    return seen.real or index in _INTEGER_WEIGHT.get(step.type, _NONE)
+    return view.real or index in _INTEGER_WEIGHT.get(step.type, _NONE)
