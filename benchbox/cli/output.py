@@ -48,12 +48,13 @@ class Targets:
 
 def render(runs: Sequence[Run], format_: str) -> str:
     """Return runs as csv, markdown or json."""
-    from benchbox.report import files, rows
+    from benchbox.report import files
+    from benchbox.report.frame import to_frame
 
     if format_ == "markdown":
         return files.to_markdown(runs)
-    frame = rows.flops_vs_latency(runs)
-    return files.to_csv(frame) if format_ == "csv" else files.to_json(frame)
+    table = to_frame(runs)
+    return files.to_csv(table) if format_ == "csv" else files.to_json(table)
 
 
 def write(path: Path, text: str) -> None:

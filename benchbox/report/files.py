@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from benchbox.records import Run
 from benchbox.report.multi_device import tables_of
@@ -17,18 +17,19 @@ MARKDOWN = re.compile(r"([\\`*<\[|])")
 
 
 def to_csv(frame: "pd.DataFrame") -> str:
-    r"""Return the table as CSV by RFC 4180, but for its line ends, which are \n.
+    r"""Write a table as CSV by RFC 4180, but for its line ends, which are \n.
 
-    A cell that a spreadsheet could take for a formula is quoted, and otherwise left as it is.
+    A cell that a spreadsheet could take for a formula is quoted, and otherwise left as it is; it is
+    for this, and for a lone \r, which the csv module leaves bare, that pandas does not write it.
     """
-    lines = [[str(name) for name in frame.columns]]
-    lines += [["" if v is None else str(v) for v in row.values()] for row in _rows(frame)]
-    return encodable("".join(",".join(map(_csv_cell, line)) + "\n" for line in lines))
+    rows = [["" if value is None else str(value) for value in row.values()] for row in _rows(frame)]
+    lines = [",".join(map(_csv_cell, row)) + "\n" for row in [list(frame.columns), *rows]]
+    return encodable("".join(lines))
 
 
 def to_json(frame: "pd.DataFrame") -> str:
     """Return the table as a list of row objects; what is not known is null."""
-    text = json.dumps(list(_rows(frame)), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_rows(frame), indent=2, ensure_ascii=False, allow_nan=False)
     return encodable(text + "\n")
 
 
@@ -43,11 +44,8 @@ def tables_to_markdown(tables: Sequence[Table]) -> str:
     return "\n\n".join(texts) + "\n"
 
 
-def _rows(frame: "pd.DataFrame") -> Iterator[dict[str, object]]:
-    import pandas as pd
-
-    for row in frame.astype(object).to_dict("records"):
-        yield {str(name): None if pd.isna(value) else value for name, value in row.items()}
+def _rows(frame: "pd.DataFrame") -> list[dict[Hashable, Any]]:
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
 def encodable(text: str) -> str:

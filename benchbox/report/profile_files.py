@@ -12,32 +12,34 @@ from benchbox.runner.profile import Outcome
 
 MILLI = 1e3
 HOST = ("system", "machine", "cpu")
-COLUMNS = (
-    "spec",
-    "case",
-    "device",
-    "provider",
-    "dtype",
-    "batch",
-    "threads",
-    "status",
-    "reason",
-    "category",
-    "nodes",
-    "time_ms",
-    "time_share",
-    "macs",
-    "macs_share",
-    "memory_access_bytes",
-    "memory_share",
-)
+# Column -> pandas dtype, nullable as in the table of a run.
+COLUMNS = {
+    "spec": "string",
+    "case": "string",
+    "device": "string",
+    "provider": "string",
+    "dtype": "string",
+    "batch": "Int64",
+    "threads": "Int64",
+    "status": "string",
+    "reason": "string",
+    "category": "string",
+    "nodes": "Int64",
+    "time_ms": "Float64",
+    "time_share": "Float64",
+    "macs": "Int64",
+    "macs_share": "Float64",
+    "memory_access_bytes": "Int64",
+    "memory_share": "Float64",
+}
 
 
 def to_csv(report: Report) -> str:
     """Return a row for each category of each case, and one for each case that has no profile."""
     import pandas as pd
 
-    return files.to_csv(pd.DataFrame(_rows(report), columns=list(COLUMNS)))
+    frame = pd.DataFrame(_rows(report), columns=list(COLUMNS), dtype=object)
+    return files.to_csv(frame.astype(COLUMNS))
 
 
 def to_markdown(report: Report) -> str:

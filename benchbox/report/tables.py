@@ -10,7 +10,7 @@ from benchbox.records import Context, Record, Run, SpecFacts, uncounted
 from benchbox.report import claims, comparison, comparison_text, formatting, load_cells, load_text
 from benchbox.report import gpu as report_gpu
 from benchbox.report import text as report_text
-from benchbox.report.rows import rate, relative
+from benchbox.report.frame import rate, relative
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from benchbox import records
-from benchbox.report.rows import COLUMNS
+from benchbox.report.frame import COLUMNS
 
 BENCHBOX = [sys.executable, "-m", "benchbox"]
 SHORT = ["--precision", "90%", "--max-time", "4s", "--quick"]

@@ -19,7 +19,7 @@ from benchbox.devices import Device
 from benchbox.errors import DeviceError, UsageError
 from benchbox.records import Record
 from benchbox.report import files
-from benchbox.report import rows as report_rows
+from benchbox.report.frame import COLUMNS, to_frame
 from benchbox.runner import Outcome, Request, profile
 from benchbox.sampling import sampler as sampling_sampler
 from benchbox.sampling.plan import Plan
@@ -30,7 +30,7 @@ from benchbox.transports.local import open_local
 from tests.helpers.machine import Calm
 
 REASON = "emulated (qemu-user): a figure taken here is no latency"
-FIGURES = [name for name in report_rows.COLUMNS if name.startswith("latency_")]
+FIGURES = [name for name in COLUMNS if name.startswith("latency_")]
 FIGURES += ["images_per_s", "batches_per_s", "relative_latency", "samples", "quiet_share"]
 MakeCases = Callable[..., list[Case]]
 PLAN = Plan(precision=0.9, max_time_s=20, min_rounds=6, burst_s=0.002, min_calls=2)
@@ -111,7 +111,7 @@ def told(outcome: Outcome) -> list[tuple[str, str, str]]:
 
 
 def no_figure(outcome: Outcome) -> bool:
-    rows = csv.DictReader(io.StringIO(files.to_csv(report_rows.flops_vs_latency([outcome.run]))))
+    rows = csv.DictReader(io.StringIO(files.to_csv(to_frame([outcome.run]))))
     return all(row[name] == "" for row in rows for name in FIGURES)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchbox import records
-from benchbox.report import files, rows
+from benchbox.report import files, frame
 from tests.helpers import explained
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ def test_there_is_a_reference_run_of_every_guideline_and_of_the_networks() -> No
 def test_tables_beside_a_record_are_made_of_it(path: Path) -> None:
     run = records.read(path)
     assert run.warnings == []
-    assert path.with_suffix(".csv").read_text() == files.to_csv(rows.flops_vs_latency([run]))
+    assert path.with_suffix(".csv").read_text() == files.to_csv(frame.to_frame([run]))
     assert path.with_suffix(".md").read_text() == files.to_markdown([run])
 
 

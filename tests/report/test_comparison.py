@@ -27,8 +27,8 @@ from benchbox.report import claims, comparison_text
 from benchbox.report import comparison as report_comparison
 from benchbox.report.console import show_runs
 from benchbox.report.files import to_csv, to_json, to_markdown
+from benchbox.report.frame import to_frame
 from benchbox.report.multi_device import tables_of
-from benchbox.report.rows import flops_vs_latency
 from benchbox.specs import BlockSpec, Builder, Case, OnnxFile, Selection, TensorSpec
 from tests.conftest import HEADER, MATMUL
 from tests.report.test_tables import cost, g2_records, latency, ratio, record, run_of
@@ -354,7 +354,7 @@ def test_there_is_no_verdict_beside_a_reference_without_figures(status: Any) -> 
     assert [comparison_text.verdict(measured, each) for each in measured.records] == ["-"] * 3
     assert comparison_text.sentence(measured, measured.records) is None
     assert not claims.is_unclear(measured)
-    assert flops_vs_latency([measured])["verdict"].isna().all()
+    assert to_frame([measured])["verdict"].isna().all()
     assert [comparison_text.verdict(run(row("b", relative=TWICE)), measured.records[1])] == ["-"]
 
 
@@ -679,20 +679,20 @@ PUBLISHED = ["published_params_m", "published_macs_m", "published_top1_percent"]
 
 
 def test_a_comparison_adds_its_columns_at_the_very_end() -> None:
-    columns = list(flops_vs_latency([three_cases()]).columns)
+    columns = list(to_frame([three_cases()]).columns)
     assert columns[-8:] == [*PUBLISHED, *FIGURES]
     assert columns[-9] == "reason"
     labelled = run(row("a"), row("b", relative=TWICE, labels={"n": 1}, args={"c": 2}))
-    assert list(flops_vs_latency([labelled]).columns)[-7:] == ["arg_n", "arg_c", *FIGURES]
+    assert list(to_frame([labelled]).columns)[-7:] == ["arg_n", "arg_c", *FIGURES]
 
 
 def test_no_other_run_has_the_columns_of_comparisons() -> None:
-    assert not set(FIGURES) & set(flops_vs_latency([run_of(g2_records())]).columns)
-    assert not set(PUBLISHED) & set(flops_vs_latency([run_of(g2_records())]).columns)
+    assert not set(FIGURES) & set(to_frame([run_of(g2_records())]).columns)
+    assert not set(PUBLISHED) & set(to_frame([run_of(g2_records())]).columns)
 
 
 def test_each_row_has_its_ratio_its_flops_and_its_verdict() -> None:
-    frame = flops_vs_latency([three_cases()])
+    frame = to_frame([three_cases()])
     assert [frame.iloc[i][FIGURES].dropna().to_dict() for i in range(3)] == [
         {"relative_macs": 1.0, "margin": 0.01},
         {
@@ -713,20 +713,20 @@ def test_each_row_has_its_ratio_its_flops_and_its_verdict() -> None:
 
 
 def test_beside_a_comparison_other_runs_have_empty_cells() -> None:
-    frame = flops_vs_latency([run_of(g2_records()), three_cases()])
+    frame = to_frame([run_of(g2_records()), three_cases()])
     assert frame[FIGURES].iloc[: len(g2_records())].isna().all().all()
     assert list(frame["verdict"].dropna()) == ["FASTER"]
 
 
 def test_figures_in_files_are_rounded_and_verdicts_are_not() -> None:
     measured = two(Interval(1 / 3, 0.1 + 0.2, 2 / 3), macs=MACS // 3)
-    header, _, cells = csv.reader(io.StringIO(to_csv(flops_vs_latency([measured]))))
+    header, _, cells = csv.reader(io.StringIO(to_csv(to_frame([measured]))))
     known = dict(zip(header, cells, strict=True))
     assert [known[name] for name in FIGURES] == ["0.3", "0.666667", "0.333333", "FASTER", "0.01"]
 
 
 def test_json_has_null_where_there_is_no_verdict() -> None:
-    text = to_json(flops_vs_latency([three_cases()]))
+    text = to_json(to_frame([three_cases()]))
     assert text.count('"verdict": null') == 2
     assert '"verdict": "FASTER"' in text
 
@@ -811,7 +811,7 @@ def test_the_costs_are_of_a_device_that_knows_them() -> None:
 
 
 def test_files_have_a_row_for_each_case_on_each_device() -> None:
-    frame = flops_vs_latency([on("cpu", *pair(TWICE)), on("arm", *pair(HALF))])
+    frame = to_frame([on("cpu", *pair(TWICE)), on("arm", *pair(HALF))])
     assert list(zip(frame["device"], frame["case"], strict=True)) == [
         ("cpu", "a"),
         ("cpu", "b"),

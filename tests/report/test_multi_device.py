@@ -16,8 +16,8 @@ from benchbox.devices import gpu_options, providers
 from benchbox.records import Record, Run, SpecFacts
 from benchbox.report.console import show_runs
 from benchbox.report.files import to_csv, to_markdown
+from benchbox.report.frame import to_frame
 from benchbox.report.multi_device import tables_of
-from benchbox.report.rows import flops_vs_latency
 from benchbox.report.tables import Table
 from tests.report.test_tables import G2, g2_records, latency, ratio, record, run_of, with_changes
 
@@ -175,7 +175,7 @@ def test_in_markdown_it_is_one_table_that_says_what_was_measured_on() -> None:
 
 
 def test_the_csv_has_a_row_for_each_case_on_each_device_in_the_order_of_runs() -> None:
-    frame = flops_vs_latency([on("pi", slower(10)), on("cpu")])
+    frame = to_frame([on("pi", slower(10)), on("cpu")])
     assert list(frame["device"]) == ["pi"] * 6 + ["cpu"] * 6
     assert len(to_csv(frame).splitlines()) == 13
 

@@ -18,7 +18,7 @@ from benchbox.report import formatting
 from benchbox.report.console import show_costs, show_runs
 from benchbox.report.costs import CostRow
 from benchbox.report.files import to_csv, to_json, to_markdown
-from benchbox.report.rows import flops_vs_latency
+from benchbox.report.frame import to_frame
 from benchbox.report.tables import short_case
 from benchbox.report.text import listed
 from tests.report.test_tables import (
@@ -295,7 +295,7 @@ def csv_rows(text: str) -> list[list[str]]:
 
 
 def test_csv_has_empty_cells_for_what_is_not_known() -> None:
-    header, *rows = csv_rows(to_csv(flops_vs_latency([mixed_run()])))
+    header, *rows = csv_rows(to_csv(to_frame([mixed_run()])))
     skipped = dict(zip(header, rows[3], strict=True))
     assert skipped["status"] == "skipped"
     assert skipped["batch"] == "1"
@@ -305,7 +305,7 @@ def test_csv_has_empty_cells_for_what_is_not_known() -> None:
 
 
 def test_csv_prints_whole_numbers_whole_and_floats_without_noise() -> None:
-    text = to_csv(flops_vs_latency([run_of([record({"groups": 1}, 0.1 + 0.2)])]))
+    text = to_csv(to_frame([run_of([record({"groups": 1}, 0.1 + 0.2)])]))
     assert text.splitlines()[1] == (
         "g2,groups=1,cpu,CPUExecutionProvider,float32,1,1,128450560,40960,16220160,"
         "0.3,0.2988,0.3012,0.33,,3333.33,3333.33,1.0,,480,0.975,ok,,1"
@@ -315,7 +315,7 @@ def test_csv_prints_whole_numbers_whole_and_floats_without_noise() -> None:
 @given(st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=3))
 def test_csv_and_json_give_any_text_back(reasons: Sequence[str]) -> None:
     records = [record({"n": i}, reason=text) for i, text in enumerate(reasons)]
-    frame = flops_vs_latency([run_of(records)])
+    frame = to_frame([run_of(records)])
     header, *rows = csv_rows(to_csv(frame))
     place = header.index("reason")
     assert [row[place] for row in rows] == list(reasons)
@@ -324,19 +324,19 @@ def test_csv_and_json_give_any_text_back(reasons: Sequence[str]) -> None:
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)"])
 def test_csv_quotes_what_a_spreadsheet_could_take_for_a_formula(name: str) -> None:
-    text = to_csv(flops_vs_latency([run_of([record({}, case=name)])]))
+    text = to_csv(to_frame([run_of([record({}, case=name)])]))
     assert f'g2,"{name}",cpu' in text
 
 
 def test_json_has_null_for_what_is_not_known() -> None:
-    rows = json.loads(to_json(flops_vs_latency([mixed_run()])))
+    rows = json.loads(to_json(to_frame([mixed_run()])))
     assert rows[0]["macs"] == 128_450_560
     assert rows[1]["macs"] is None
     assert rows[3]["latency_p50_ms"] is None
 
 
 def test_files_can_be_written_whatever_bytes_a_name_had() -> None:
-    frame = flops_vs_latency([run_of([record({}, case="a\udc80")])])
+    frame = to_frame([run_of([record({}, case="a\udc80")])])
     to_csv(frame).encode()
     assert json.loads(to_json(frame))[0]["case"] == "a\udc80"
 

@@ -1,16 +1,23 @@
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 
+import benchbox
+from benchbox import records
 from benchbox.analysis.samples import Latency
 from benchbox.analysis.stats import Interval
+from benchbox.devices import gpu_options
 from benchbox.records import Context, Record, Run, SpecFacts
-from benchbox.report.rows import flops_vs_latency
+from benchbox.report import comparison, gpu, load_columns, published
+from benchbox.report.frame import COLUMNS, read, to_frame
 from benchbox.specs.labels import case_name
 
 G2 = SpecFacts(
@@ -136,7 +143,7 @@ def with_changes(case: str, **changes: Any) -> list[Record]:
 
 
 def test_the_columns_are_the_documented_ones_and_then_labels_before_arguments() -> None:
-    frame = flops_vs_latency([run_of(g2_records())])
+    frame = to_frame([run_of(g2_records())])
     assert ",".join(frame.columns) == (
         "spec,case,device,provider,dtype,batch,threads,macs,params,memory_access_bytes,"
         "latency_p50_ms,latency_ci_low_ms,latency_ci_high_ms,latency_p90_ms,latency_p99_ms,"
@@ -146,7 +153,7 @@ def test_the_columns_are_the_documented_ones_and_then_labels_before_arguments() 
 
 
 def test_a_measured_row_has_every_figure() -> None:
-    row = flops_vs_latency([run_of(g2_records())]).iloc[1]
+    row = to_frame([run_of(g2_records())]).iloc[1]
     assert row.dropna().to_dict() == {
         "spec": "g2",
         "case": "groups=2,scale=1",
@@ -179,14 +186,14 @@ def test_a_measured_row_has_every_figure() -> None:
 
 def test_rows_keep_the_order_of_runs_and_records() -> None:
     first, second = run_of(g2_records()[:2]), run_of(g2_records()[3:4], threads=4)
-    frame = flops_vs_latency([second, first])
+    frame = to_frame([second, first])
     assert list(frame["case"]) == ["groups=1,scale=2", "groups=1,scale=1", "groups=2,scale=1"]
     assert list(frame["threads"]) == [4, 1, 1]
 
 
 def test_a_failed_row_keeps_its_batch_and_has_no_figures() -> None:
     failed = record({"groups": 1}, None, status="failed", reason="no kernel", batch=8, cost=None)
-    row = flops_vs_latency([run_of([failed])]).iloc[0]
+    row = to_frame([run_of([failed])]).iloc[0]
     assert (row["batch"], row["status"], row["reason"]) == (8, "failed", "no kernel")
     unknown = row["macs":"quiet_share"]  # type: ignore[misc]
     assert unknown.isna().all()
@@ -198,7 +205,7 @@ def test_macs_that_are_a_lower_bound_are_unknown_and_the_reason_says_why() -> No
         record({"groups": 1}, cost=bound),
         record({"groups": 2}, cost=bound, status="imprecise", reason="4% wide, not 1%"),
     ]
-    frame = flops_vs_latency([run_of(records)])
+    frame = to_frame([run_of(records)])
     missing = "multiply-accumulates not counted for: Loop, MatMulInteger x 3"
     assert frame["macs"].isna().all()
     assert list(frame["reason"]) == [missing, f"4% wide, not 1%; {missing}"]
@@ -208,25 +215,25 @@ def test_macs_that_are_a_lower_bound_are_unknown_and_the_reason_says_why() -> No
 def test_whole_numbers_stay_whole_beside_missing_ones() -> None:
     large = 2**53 + 1  # no float is this number
     records = [record({"groups": 1}, cost=cost(large, None)), record({"groups": 2}, cost=None)]
-    macs = flops_vs_latency([run_of(records)])["macs"]
+    macs = to_frame([run_of(records)])["macs"]
     assert str(macs.dtype) == "Int64"
     assert macs[0] == large
     assert macs[1] is pd.NA
 
 
 def test_throughput_counts_the_images_of_a_batch() -> None:
-    row = flops_vs_latency([run_of([record({"groups": 1}, 2.0, batch=8)])]).iloc[0]
+    row = to_frame([run_of([record({"groups": 1}, 2.0, batch=8)])]).iloc[0]
     assert (row["images_per_s"], row["batches_per_s"]) == (4000.0, 500.0)
 
 
 def test_binary_noise_is_rounded_away() -> None:
-    row = flops_vs_latency([run_of([record({"groups": 1}, 0.1 + 0.2)])]).iloc[0]
+    row = to_frame([run_of([record({"groups": 1}, 0.1 + 0.2)])]).iloc[0]
     assert row["latency_p50_ms"] == 0.3
 
 
 def test_the_reference_is_one_only_once_it_is_measured() -> None:
     records = [record({"groups": 1}), record({"groups": 2}, None, status="failed")]
-    relative = flops_vs_latency([run_of(records)])["relative_latency"]
+    relative = to_frame([run_of(records)])["relative_latency"]
     assert relative[0] == 1.0
     assert relative[1] is pd.NA
 
@@ -236,7 +243,7 @@ def test_arguments_are_as_printed_and_missing_where_a_case_has_none() -> None:
         record({"relu": True, "scale": 0.5}, args={"relu": True, "middle": 12}),
         record({}, args={"path": "a|b"}),
     ]
-    frame = flops_vs_latency([run_of(records)])
+    frame = to_frame([run_of(records)])
     arguments = frame.filter(like="arg_")
     assert list(arguments.columns) == ["arg_relu", "arg_scale", "arg_middle", "arg_path"]
     assert arguments.iloc[0].dropna().to_dict() == {
@@ -248,7 +255,7 @@ def test_arguments_are_as_printed_and_missing_where_a_case_has_none() -> None:
 
 
 def test_no_runs_make_an_empty_table_with_its_columns() -> None:
-    frame = flops_vs_latency([])
+    frame = to_frame([])
     assert len(frame) == 0
     assert frame.columns[0] == "spec"
     assert frame.columns[-1] == "reason"
@@ -256,7 +263,32 @@ def test_no_runs_make_an_empty_table_with_its_columns() -> None:
 
 def test_importing_it_imports_neither_pandas_nor_rich() -> None:
     code = (
-        "import sys, benchbox.report.rows, benchbox.report.claims, benchbox.report.files\n"
+        "import sys, benchbox.report.frame, benchbox.report.claims, benchbox.report.files\n"
         "sys.exit(bool({'pandas', 'rich', 'torch', 'onnxruntime'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_benchbox_reads_files_into_one_table(tmp_path: Path) -> None:
+    paths = []
+    for device in ("cpu", "pi"):
+        run = run_of(g2_records()[:2])
+        with records.create(tmp_path, replace(run.context, device=device)) as writer:
+            for each in run.records:
+                writer.append(each)
+        paths.append(writer.path)
+    frame = benchbox.read(paths)
+    assert list(frame["device"]) == ["cpu", "cpu", "pi", "pi"]
+    assert frame.iloc[:2].equals(benchbox.read(str(paths[0])))
+    paths[0].write_bytes(paths[0].read_bytes()[:-1])
+    with pytest.warns(UserWarning, match="the last line is truncated"):
+        assert len(benchbox.read(paths)) == 3
+
+
+def test_every_column_is_explained() -> None:
+    words = re.findall(r"[\w*]+", read.__doc__ or "")
+    every = [*COLUMNS, *comparison.COLUMNS, *published.COLUMNS, *load_columns.ARRIVAL]
+    every += [*load_columns.SUSTAINED, *gpu.COLUMNS]
+    options = set(gpu_options.OPTIONS)
+    missing = [name for name in every if not any(fnmatchcase(name, word) for word in words)]
+    assert set(missing) <= options

@@ -28,8 +28,8 @@ from benchbox.records import Record, resume
 from benchbox.records.journal import Journal
 from benchbox.report.claims import notes, sentence
 from benchbox.report.files import to_csv, to_markdown
+from benchbox.report.frame import COLUMNS, to_frame
 from benchbox.report.load_cells import BARS, over_time
-from benchbox.report.rows import COLUMNS, flops_vs_latency
 from benchbox.runner.sustained import LastingMeasurement
 from benchbox.sampling.plan import Plan
 from benchbox.sampling.sampler import Progress, Sampler, Subject
@@ -277,7 +277,7 @@ def test_a_series_is_drawn_as_bars_and_noise_is_drawn_flat() -> None:
 
 
 def test_the_csv_has_the_steady_state_and_further_columns_at_its_end() -> None:
-    frame = flops_vs_latency([run_of([series_of(Oven(slowdown=hot()))])])
+    frame = to_frame([run_of([series_of(Oven(slowdown=hot()))])])
     assert list(frame.columns)[: len(COLUMNS)] == list(COLUMNS)
     (row,) = csv.DictReader(io.StringIO(to_csv(frame)))
     assert float(row["latency_p50_ms"]) == pytest.approx(6.55, rel=0.01)
@@ -286,7 +286,7 @@ def test_the_csv_has_the_steady_state_and_further_columns_at_its_end() -> None:
     assert float(row["steady_ratio"]) == pytest.approx(1.31, rel=0.01)
     assert row["sustained_s"] == "60.0"
     assert row["latency_p90_ms"] == row["relative_latency"] == ""
-    flat = flops_vs_latency([run_of([series_of(Oven())])])
+    flat = to_frame([run_of([series_of(Oven())])])
     assert to_csv(flat).splitlines()[1].split(",")[-3] == ""
 
 

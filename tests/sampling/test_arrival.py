@@ -33,7 +33,7 @@ from benchbox.records import resume
 from benchbox.report import formatting
 from benchbox.report.claims import notes, sentence
 from benchbox.report.files import to_csv, to_markdown
-from benchbox.report.rows import COLUMNS, flops_vs_latency
+from benchbox.report.frame import COLUMNS, to_frame
 from benchbox.sampling import arrival as sampling_arrival
 from benchbox.sampling.arrival import PacedSampler
 from benchbox.sampling.plan import Plan, shortfall
@@ -428,7 +428,7 @@ def paced_records() -> list[records.Record]:
 
 def test_the_csv_has_the_figures_at_the_rate_and_further_columns_at_its_end() -> None:
     ordinary = record({"groups": 1, "scale": 2}, 3.0)
-    frame = flops_vs_latency([run_of([*paced_records(), ordinary])])
+    frame = to_frame([run_of([*paced_records(), ordinary])])
     names = list(frame.columns)
     assert names[: len(COLUMNS)] == list(COLUMNS)
     assert names[-7] == "arrival_per_s"
@@ -439,7 +439,7 @@ def test_the_csv_has_the_figures_at_the_rate_and_further_columns_at_its_end() ->
     assert float(rows[0]["back_to_back_ratio"]) == 1.42
     assert rows[0]["back_to_back_ratio_low"] == "1.3774"
     assert [bool(row["images_per_s"]) for row in rows] == [False, False, True]
-    assert "arrival_per_s" not in flops_vs_latency([run_of([ordinary])]).columns
+    assert "arrival_per_s" not in to_frame([run_of([ordinary])]).columns
 
 
 def test_the_table_shows_both_latencies_and_their_ratio() -> None:

@@ -17,7 +17,7 @@ from benchbox.export.prepare import _request
 from benchbox.export.verify import half_difference
 from benchbox.records import Record
 from benchbox.report import claims, conditions
-from benchbox.report.rows import flops_vs_latency
+from benchbox.report.frame import to_frame
 from benchbox.report.tables import setting
 from benchbox.specs import Case, Selection, with_dtype
 from tests.report.test_tables import G2, record, run_of
@@ -187,7 +187,7 @@ def test_a_float16_figure_says_what_computed_it(
 ) -> None:
     run = run_of(halves(types))
     notes = [note for note in claims.notes(run, G2) if "float16" in note]
-    reason = flops_vs_latency([run]).reason[0]
+    reason = to_frame([run]).reason[0]
     if said is None:
         assert (notes, reason) == ([], "")
         return

@@ -18,7 +18,7 @@ from benchbox.errors import SpecError, UsageError
 from benchbox.export import cache
 from benchbox.networks import catalogue
 from benchbox.networks.catalogue import Paper
-from benchbox.report.rows import flops_vs_latency
+from benchbox.report.frame import to_frame
 from benchbox.runner import record as runner_record
 from benchbox.specs import Builder, Case, OnnxFile, Selection, TensorSpec, with_weights
 from benchbox.specs.find import MODELS
@@ -605,7 +605,7 @@ COLUMNS = ["published_params_m", "published_macs_m", "published_top1_percent"]
 
 def test_networks_have_columns_of_their_own_in_files() -> None:
     networks = [runner_record.record(0, only(n), None) for n in ("ghostnetv2", "ghostnetv3_x0_5")]
-    frame = flops_vs_latency([run_of([*networks, record({"groups": 1})])])
+    frame = to_frame([run_of([*networks, record({"groups": 1})])])
     assert list(frame.columns[-3:]) == COLUMNS
     assert [str(frame[name].dtype) for name in COLUMNS] == ["Float64"] * 3
     assert [frame.iloc[i][COLUMNS].dropna().to_dict() for i in range(3)] == [
@@ -616,7 +616,7 @@ def test_networks_have_columns_of_their_own_in_files() -> None:
 
 
 def test_without_any_figure_there_are_no_such_columns() -> None:
-    frame = flops_vs_latency([run_of([runner_record.record(0, only("ghostnetv3_x0_5"), None)])])
+    frame = to_frame([run_of([runner_record.record(0, only("ghostnetv3_x0_5"), None)])])
     assert not set(COLUMNS) & set(frame.columns)
 
 

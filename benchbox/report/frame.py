@@ -1,8 +1,11 @@
-"""Records -> the FLOPs-vs-latency table, a row per case."""
+"""Data frame of runs: FLOPs beside latency, one row per case."""
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchbox import records
 from benchbox.analysis.samples import Latency
 from benchbox.analysis.stats import Interval
 from benchbox.records import Context, Record, Run, known_macs, uncounted
@@ -42,7 +45,45 @@ COLUMNS = {
 }
 
 
-def flops_vs_latency(runs: Sequence[Run]) -> "pd.DataFrame":
+def read(paths: str | Path | Iterable[str | Path]) -> "pd.DataFrame":
+    """Read runs into one table with a row per case, in the order of the files.
+
+    Columns, with nullable dtypes; what is not known is NA:
+
+    - `spec`, `case`, `device`, `provider`, `dtype`, `batch`, `threads`: what ran, and where
+    - `macs`, `params`: multiply-accumulates (the papers' FLOPs) and parameters of one call;
+      `macs` is NA where it is only a lower bound
+    - `memory_access_bytes`: every tensor read and written once, with weights
+    - `latency_p50_ms`, `latency_ci_low_ms`, `latency_ci_high_ms`: median and its 95% interval
+    - `latency_p90_ms`, `latency_p99_ms`: percentiles of all calls
+    - `images_per_s`, `batches_per_s`: throughput by p50
+    - `relative_latency`: over the reference of the case's group
+    - `published`: the paper's throughput, in the unit of the spec
+    - `samples`, `quiet_share`: timed calls, and the share of them that nothing disturbed
+    - `status`, `reason`: `ok`, `imprecise`, `failed` or `skipped`, and why
+    - `arg_*`: labels and arguments of the case, as text
+
+    and, where some run needs them:
+
+    - `arrival_per_s`, `back_to_back_*_ms`, `back_to_back_ratio*`: calls at a rate, beside calls in
+      a row
+    - `sustained_s`, `first_p50_ms`, `slower_from_s`, `steady_from_s`, `steady_ratio`: continuous
+      load
+    - `published_params_m`, `published_macs_m` (millions), `published_top1_percent`: a paper's
+    - `relative_ci_low`, `relative_ci_high`, `relative_macs`, `verdict`, `margin`: comparisons
+    - `gpu_*_ms`, `with_copies_p50_ms`, `launch_share`, `ceiling`, `ceiling_share`: GPUs, and how
+      they were driven
+
+    Raises `benchbox.errors.RecordError` for a file that is no run; warns of a truncated last line.
+    """
+    several = [paths] if isinstance(paths, (str, Path)) else paths
+    runs = [records.read(Path(path)) for path in several]
+    for text in (text for run in runs for text in run.warnings):
+        warnings.warn(text, stacklevel=2)
+    return to_frame(runs)
+
+
+def to_frame(runs: Sequence[Run]) -> "pd.DataFrame":
     """Return a row per record: COLUMNS, then an `arg_*` column per label and argument.
 
     Runs at a rate or under continuous load, networks of which a paper prints figures, comparisons,
@@ -51,11 +92,9 @@ def flops_vs_latency(runs: Sequence[Run]) -> "pd.DataFrame":
     import pandas as pd
 
     rows = [_row(run, record) for run in runs for record in run.records]
-    records = [record for run in runs for record in run.records]
-    dtypes = COLUMNS | {f"arg_{name}": "string" for name in _arguments(records)}
-    dtypes |= dict.fromkeys(
-        [*load_columns.columns(records), *published.columns(records)], "Float64"
-    )
+    found = [record for run in runs for record in run.records]
+    dtypes = COLUMNS | {f"arg_{name}": "string" for name in _arguments(found)}
+    dtypes |= dict.fromkeys([*load_columns.columns(found), *published.columns(found)], "Float64")
     dtypes |= comparison.columns([run.context for run in runs])
     dtypes |= gpu.columns(runs)
     # As objects first: pandas would make floats of whole numbers beside a missing one.
