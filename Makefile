@@ -6,7 +6,7 @@ BENCH_STAMP := .venv/.installed-bench
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-cuda lint type check bench wheel clean
+.PHONY: help setup run test test-cuda lint type check docs bench wheel clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
@@ -38,6 +38,9 @@ type: $(STAMP)  ## mypy, strict
 	$(BIN)/mypy
 
 check: lint type test  ## lint, type and test
+
+docs: $(STAMP)  ## the generated parts of README and docs: picture, tables, commands
+	$(BIN)/python -m tools.docs
 
 bench: $(BENCH_STAMP)  ## what benchbox costs, and how well its figures repeat
 	$(BIN)/python -m tools.bench $(ARGS)

@@ -1,4 +1,4 @@
-"""What is committed as measured is what the records say, and the README shows it."""
+"""Reference runs: complete, anonymous, explained, and with the tables that their records give."""
 
 import re
 import socket
@@ -37,17 +37,3 @@ def test_a_record_names_no_folder_user_or_host(path: Path) -> None:
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
 def test_every_field_of_a_record_is_explained_beside_it(path: Path) -> None:
     assert explained.unexplained(path) == set()
-
-
-def test_the_readme_shows_the_tables_of_the_reference_runs() -> None:
-    readme = (ROOT / "README.md").read_text()
-    tables_of = {
-        path.stem: [
-            line for line in path.with_suffix(".md").read_text().splitlines() if "|" in line
-        ]
-        for path in RUNS
-    }
-    missing = {
-        stem: [line for line in lines if line not in readme] for stem, lines in tables_of.items()
-    }
-    assert not any(missing.values()), missing

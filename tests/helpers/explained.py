@@ -1,11 +1,11 @@
-"""Which keys of a record results/README.md leaves unexplained."""
+"""Keys of a record that docs/records.md leaves unexplained."""
 
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-README = Path(__file__).parents[2] / "results" / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "records.md"
 # Their keys are data: labels and arguments of cases, operators, libraries, networks, switches.
 OPEN = {
     "args",
@@ -23,14 +23,14 @@ OPEN = {
 
 
 def names() -> set[str]:
-    """What stands in the README as code, of `host.gpu` both words."""
+    """The words that the page has as code, of `host.gpu` both words."""
     return {
-        name for text in re.findall(r"`([\w.]+)`", README.read_text()) for name in text.split(".")
+        name for text in re.findall(r"`([\w.]+)`", PAGE.read_text()) for name in text.split(".")
     }
 
 
 def unexplained(run: Path) -> set[str]:
-    """The keys in the lines of a run's file that the README does not name."""
+    """The keys in the lines of a run's file that the page does not name."""
     lines = [json.loads(line) for line in run.read_text().splitlines()]
     return {key for line in lines for key in _keys(line)} - names()
 

@@ -1,0 +1,1 @@
+"""Generated parts of the documentation: the picture, the command page and the tables of records."""
