@@ -6,6 +6,7 @@ from typing import Any
 from rich.text import Text
 
 from benchbox import host, records
+from benchbox.analysis.disturbances import clock_reasons
 from benchbox.cli.output import console
 from benchbox.devices import Device, gpu_ceilings, gpu_options
 from benchbox.devices.providers import runs_modules
@@ -16,14 +17,6 @@ from benchbox.transports import open_agent, require_gpu
 GIB = 1 << 30
 TERA, GIGA = 1e12, 1e9
 PRODUCTS = {"fp32": "float32", "tf32": "TF32", "fp16": "float16"}
-# Of gpu_throttle_bits, as benchbox.agent.gpu.nvml has them.
-HELD = {
-    0x4: "its power limit",
-    0x8: "hardware slowdown",
-    0x20: "heat",
-    0x40: "heat",
-    0x80: "the power brake of its hardware",
-}
 
 
 def check(device: Device, option: str) -> None:
@@ -82,8 +75,7 @@ def _now(seen: Mapping[str, float]) -> list[tuple[str, str]]:
         rows.append(("clock now", f"{seen['gpu_sm_clock_mhz']:.0f} MHz"))
     if "gpu_temperature_c" in seen:
         rows.append(("heat", f"{seen['gpu_temperature_c']:.0f} °C"))
-    bits = int(seen.get("gpu_throttle_bits", 0))
-    if held := list(dict.fromkeys(word for bit, word in HELD.items() if bits & bit)):
+    if held := [reason.name for reason in clock_reasons(seen) if reason.tag]:
         rows.append(("held down by", ", ".join(held)))
     if "gpu_other_processes" in seen:
         count = int(seen["gpu_other_processes"])

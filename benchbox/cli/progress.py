@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from benchbox import host, specs
-from benchbox.analysis import disturbances
+from benchbox.analysis import disturbance_text
 from benchbox.devices import Device
 from benchbox.errors import BenchboxError
 from benchbox.records import Record
@@ -94,7 +94,7 @@ class Live:
     def greeted(self, seen: Mapping[str, float]) -> None:
         """Warn of what slows a GPU down from the beginning."""
         where = f"{self._name}: " if self._name else ""
-        for words in disturbances.of_gpu(seen):
+        for words in disturbance_text.of_gpu(seen):
             self._console.print(
                 f"Warning: {where}when the run began {words}", style="yellow", markup=False
             )

@@ -137,8 +137,12 @@ class Run:
     warnings: Sequence[str] = ()
 
     def record(self, key: str) -> Record | None:
-        """Return the record of the case `key`."""
+        """The record of the case `key`, None where there is none."""
         return next((record for record in self.records if record.key == key), None)
+
+    def of_spec(self, name: str) -> list[Record]:
+        """The records of one spec."""
+        return [record for record in self.records if record.spec == name]
 
 
 def ordered(found: Iterable[Record]) -> list[Record]:

@@ -1,32 +1,23 @@
-"""What a spec's table says in words: whether its guideline holds here, and what to bear in mind."""
+"""Sentence under a spec's table: whether its guideline holds on this device."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from benchbox.analysis.samples import Latency
 from benchbox.analysis.stats import Interval
-from benchbox.records import Record, Run, SpecFacts, known_macs, uncounted
+from benchbox.records import Record, Run, SpecFacts, known_macs
 from benchbox.report import (
     comparison,
     comparison_text,
-    conditions,
     formatting,
-    gpu,
     load_text,
-    published,
 )
-from benchbox.report.text import by_text, grouped, listed
-from benchbox.specs.labels import label_text
+from benchbox.report.text import listed
 
 MARGIN = 1.01  # a case is slower when its whole interval is beyond 1% more than the other's
-FEW = 3  # imprecise cases that are explained one by one
 EQUAL_FLOPS = 0.005  # FLOPs that differ by less are called equal
-DENORMAL = 1.1  # a case that denormals would slow down by more is told of; a few calls are noisy
-SHIFT = 0.02  # of the processor's state against that of earlier runs, which is worth a word
-APART = 0.005  # a standard deviation between processes that is worth a word
-FLOPS_NOTE = "FLOPs are multiply-accumulates, as the papers count them"
 
 Decision = Literal["holds", "fails", "unclear"]
 ALONE: Mapping[Decision, str] = {
@@ -70,7 +61,7 @@ def sentence(run: Run, spec_facts: SpecFacts) -> str | None:
     Of several batches a line for each. Of a case under continuous load, what became of it; of a
     comparison, what came out.
     """
-    records = _records(run, spec_facts)
+    records = run.of_spec(spec_facts.name)
     if compared := comparison_text.sentence(run, records):
         return compared
     batches = [
@@ -105,52 +96,9 @@ def is_unclear(run: Run) -> bool:
         pair
         for facts in run.context.specs
         if facts.claim is not None
-        for pair in _pairs(_records(run, facts), facts.claim)
+        for pair in _pairs(run.of_spec(facts.name), facts.claim)
     ]
     return any(pair.decision == "unclear" for pair in pairs)
-
-
-def failures(run: Run, spec_facts: SpecFacts) -> list[str]:
-    """Return the cases that were not measured, in a line for each reason."""
-    records = _records(run, spec_facts)
-    ends = [
-        record.status + (f": {record.reason}" if record.reason else "")
-        if record.status in ("failed", "skipped")
-        else ""
-        for record in records
-    ]
-    names = [record.case for record in records]
-    return [f"{which} {end}" for which, end in grouped(names, ends)]
-
-
-def notes(run: Run, spec_facts: SpecFacts, on_gpu: Collection[str] = gpu.HEADERS) -> list[str]:
-    """Return the footnotes of the spec's table, each once.
-
-    `on_gpu` are the headers of the columns that the table has of a GPU's part.
-    """
-    records = _records(run, spec_facts)
-    names = [record.case for record in records]
-    costs = [record.cost for record in records if record.cost is not None]
-    lines = [FLOPS_NOTE] if costs else []
-    if any(cost.get("memory_access_bytes") is not None for cost in costs):
-        lines.append("memory is what is accessed: every tensor read and written once, with weights")
-    return [
-        *lines,
-        *comparison_text.notes(run, records),
-        *_paper(records, spec_facts),
-        *published.notes([record.paper for record in records]),
-        *by_text(names, [lower_bound(uncounted(record.cost)) for record in records]),
-        *by_text(names, [_not_built(record) for record in records]),
-        *by_text(names, [record.note for record in records]),
-        *_elsewhere(records, run.context.provider),
-        *by_text(names, [_denormal(record) for record in records]),
-        *by_text(names, [_shifted(record) for record in records]),
-        *_apart(records),
-        *load_text.notes(records),
-        *gpu.notes(run.context, records, on_gpu),
-        *conditions.notes(run.context, records),
-        *_imprecise(records),
-    ]
 
 
 def platform(record: Record) -> str:
@@ -163,15 +111,6 @@ def paper_ratio(record: Record, over: Record) -> float | None:
     if not record.published or not over.published:
         return None
     return over.published / record.published
-
-
-def lower_bound(operators: str) -> str:
-    """Return the note for a graph with such uncounted operators, empty if it has none."""
-    return f"FLOPs are a lower bound, not counted are {operators}" if operators else ""
-
-
-def _records(run: Run, spec_facts: SpecFacts) -> list[Record]:
-    return [record for record in run.records if record.spec == spec_facts.name]
 
 
 def _pairs(records: Sequence[Record], claim: Mapping[str, Any]) -> list[Pair]:
@@ -277,119 +216,3 @@ def _span_ratio(pair: Pair) -> str:
     """Return the ratio of what the two take on the GPU itself, empty where that is not known."""
     slower, than = pair.slower.spans, pair.than.spans
     return formatting.ratio(slower.span_s / than.span_s) if slower and than else ""
-
-
-def _paper(records: Sequence[Record], spec_facts: SpecFacts) -> list[str]:
-    """Return where the paper's figures come from."""
-    figures = {record.case: record.published for record in records}
-    if not load_text.compared(records) or not any(
-        record.published and figures.get(record.reference) for record in records
-    ):
-        return []
-    unit = formatting.per_second(spec_facts.published_unit)
-    device = f" on {spec_facts.published_device}" if spec_facts.published_device else ""
-    source = f" ({spec_facts.source})" if spec_facts.source else ""
-    return [f"paper: ratios of its {unit}{device}{source}"]
-
-
-def _not_built(record: Record) -> str:
-    """Return what the paper prints and what was built instead, unless the note says so already."""
-    differing = [
-        (name, f"{name} = {label_text(value)}")
-        for name, value in record.printed.items()
-        if f"{name} = {label_text(value)}" not in record.note
-    ]
-    if not differing:
-        return ""
-    built = listed([f"{name} = {label_text(record.args.get(name))}" for name, _ in differing])
-    return f"built with {built}, the paper prints {listed([text for _, text in differing])}"
-
-
-def _shifted(record: Record) -> str:
-    """Return that a state, of the processor or the GPU, is another than in earlier runs, if so."""
-    first = "GPU" if record.spans else "processor"
-    shifts = {first: record.state_shift, "host's processor": record.host_shift}
-    said = [
-        f"the {what} was {abs(shift - 1):.0%} {'slower' if shift > 1 else 'faster'}"
-        for what, shift in shifts.items()
-        if shift is not None and abs(shift - 1) > SHIFT
-    ]
-    return f"taken while {listed(said)} than in earlier runs on this machine" if said else ""
-
-
-def _elsewhere(records: Sequence[Record], provider: str) -> list[str]:
-    """Return which cases have nodes that the provider asked for did not take."""
-    lines = by_text(
-        [record.case for record in records], [_left(record, provider) for record in records]
-    )
-    if len(lines) <= FEW:
-        return lines
-    some = [record for record in records if _left(record, provider)]
-    most = max(some, key=lambda record: _share_left(record, provider))
-    count = f"{len(some)} of {len(records)} cases have nodes that {provider} did not take"
-    return [f"{count}, most of all {most.case}: {_left(most, provider)}"]
-
-
-def _left(record: Record, provider: str) -> str:
-    """Return how many nodes other providers ran, empty where none did."""
-    nodes = record.nodes or {}
-    others = [f"{count} on {name}" for name, count in nodes.items() if count and name != provider]
-    total = sum(nodes.values())
-    return f"of its {total} nodes {listed(others)}, not on {provider}" if others else ""
-
-
-def _share_left(record: Record, provider: str) -> float:
-    nodes = record.nodes or {}
-    return 1 - nodes.get(provider, 0) / max(1, sum(nodes.values()))
-
-
-def _denormal(record: Record) -> str:
-    """Return how much slower the case would be if denormal numbers were not flushed to zero."""
-    ratio = record.denormal_ratio
-    if ratio is None or ratio <= DENORMAL:
-        return ""
-    times = formatting.ratio(ratio)
-    return f"denormal numbers in it, flushed to zero here; where they are not, {times}"
-
-
-def _apart(records: Sequence[Record]) -> list[str]:
-    """Return where agent processes differ by more than the intervals, which know rounds only."""
-    lines = [f"{r.case}: {_of_processes(r)}" for r in records if _processes_matter(r)]
-    if len(lines) <= FEW:
-        return lines
-    worst = max(filter(_processes_matter, records), key=_between)
-    count = f"{len(lines)} of {len(records)} cases differ between processes by more than their ±"
-    return [f"{count}, most of all {worst.case}: {_of_processes(worst)}"]
-
-
-def _between(record: Record) -> float:
-    """Return the standard deviation between processes, relative, 0 where none is known."""
-    return (record.latency.between_sd or 0.0) if record.latency else 0.0
-
-
-def _processes_matter(record: Record) -> bool:
-    return _between(record) > max(APART, _half_width(record))
-
-
-def _of_processes(record: Record) -> str:
-    latency = record.latency
-    assert latency is not None, "it has processes"
-    p50s = listed([formatting.milliseconds(p50) for p50 in latency.sessions_p50_s])
-    return f"p50 was {p50s} ms in {len(latency.sessions_p50_s)} processes"
-
-
-def _imprecise(records: Sequence[Record]) -> list[str]:
-    """Return why cases are imprecise: each reason, or the widest case's where there are many."""
-    wide = [record for record in records if record.status == "imprecise"]
-    reasons = [(r.reason or "imprecise") if r.status == "imprecise" else "" for r in records]
-    lines = by_text([record.case for record in records], reasons)
-    if len(lines) <= FEW:
-        return lines
-    widest = max(wide, key=_half_width)
-    count = f"{len(wide)} of {len(records)} cases are imprecise"
-    return [f"{count}, the widest is {widest.case}: {widest.reason}"]
-
-
-def _half_width(record: Record) -> float:
-    interval = record.latency.interval if record.latency else None
-    return interval.half_width if interval else math.inf

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchbox.agent.host.machine import ranges
-from benchbox.analysis import disturbances
+from benchbox.analysis import disturbance_text
+from benchbox.analysis.disturbances import Tag
 from benchbox.analysis.samples import figures
 from benchbox.devices import providers
 from benchbox.records import Context, Record
@@ -130,15 +131,15 @@ def _changes(setting: Mapping[str, str], records: Sequence[Record]) -> Iterator[
 
 def _lasting(records: Sequence[Record]) -> Iterator[str]:
     """Say what a GPU was under while samples that count were taken, however precise they are."""
-    for tag in disturbances.LASTING:
+    for tag in disturbance_text.LASTING:
         shares = {record.case: _share_under(tag, record) for record in records}
         worth = {
-            case: share for case, share in shares.items() if share >= disturbances.WORTH_SAYING
+            case: share for case, share in shares.items() if share >= disturbance_text.WORTH_SAYING
         }
         if not worth:
             continue
         ends = dict.fromkeys(f"{end:.0%}" for end in (min(worth.values()), max(worth.values())))
-        seen, help_ = disturbances.WORDS[tag]
+        seen, help_ = disturbance_text.WORDS[tag]
         text = f"in {' to '.join(ends)} of the bursts that count {seen}; {help_}"
         if len(shares) > len(worth) > FEW:
             yield f"{len(worth)} of {len(shares)} cases: {text}"
@@ -146,7 +147,7 @@ def _lasting(records: Sequence[Record]) -> Iterator[str]:
             yield from by_text(list(shares), [text if case in worth else "" for case in shares])
 
 
-def _share_under(tag: disturbances.Tag, record: Record) -> float:
+def _share_under(tag: Tag, record: Record) -> float:
     """Return of the bursts in which the GPU was in its usual state the share that bear a cause."""
     kept = [b for b in figures(record.bursts) if any(b.steady(record.gate, host=False))]
     return sum(tag in burst.tags for burst in kept) / max(1, len(kept))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchbox.records import known_macs, uncounted
-from benchbox.report import claims, formatting
+from benchbox.report import footnotes, formatting
 from benchbox.report import published as report_published
 from benchbox.report.tables import (
     Column,
@@ -116,11 +116,11 @@ def _arguments(row: CostRow) -> str:
 
 
 def _notes(rows: Sequence[CostRow]) -> list[str]:
-    first = [claims.FLOPS_NOTE] if any(row.cost is not None for row in rows) else []
+    first = [footnotes.FLOPS_NOTE] if any(row.cost is not None for row in rows) else []
     names = [row.case for row in rows]
     return [
         *first,
-        *by_text(names, [claims.lower_bound(uncounted(row.cost)) for row in rows]),
+        *by_text(names, [footnotes.lower_bound(uncounted(row.cost)) for row in rows]),
         *by_text(names, [row.note for row in rows]),
         *report_published.notes([row.paper for row in rows]),
     ]

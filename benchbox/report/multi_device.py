@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from benchbox.devices import providers
 from benchbox.records import Record, Run, SpecFacts
-from benchbox.report import claims, comparison, comparison_text, formatting, gpu
+from benchbox.report import claims, comparison, comparison_text, footnotes, formatting, gpu
 from benchbox.report.tables import (
     Column,
     Table,
@@ -75,7 +75,7 @@ def _what(run: Run) -> tuple[str, ...]:
 
 
 def _table(runs: Sequence[Run], facts: SpecFacts) -> Table:
-    own = [record for run in runs for record in run.records if record.spec == facts.name]
+    own = [record for run in runs for record in run.of_spec(facts.name)]
     keys = list(dict.fromkeys(record.key for record in own))
     unordered = [_first(runs, key) for key in keys]
     known = [unordered[index] for index in by_group([record.group for record in unordered])]
@@ -97,7 +97,7 @@ def _table(runs: Sequence[Run], facts: SpecFacts) -> Table:
         lines=tuple(
             printable(f"{run.context.device}: {line}")
             for run in runs
-            for line in claims.failures(run, facts)
+            for line in footnotes.failures(run, facts)
         ),
         reading="\n".join(map(printable, _all_said(runs, facts))) or None,
         notes=tuple(map(printable, _notes(runs, facts))),
@@ -147,7 +147,7 @@ def _relative_flops(runs: Sequence[Run], record: Record) -> str:
 
 def _notes(runs: Sequence[Run], facts: SpecFacts) -> list[str]:
     """Return the footnotes of all runs, each of one device alone with its name."""
-    by_run = [(run, claims.notes(run, facts, ON_GPU)) for run in runs]
+    by_run = [(run, footnotes.notes(run, facts, ON_GPU)) for run in runs]
     common = [note for note in by_run[0][1] if all(note in notes for _, notes in by_run)]
     own = [f"{r.context.device}: {n}" for r, notes in by_run for n in notes if n not in common]
     return [*common, *own]

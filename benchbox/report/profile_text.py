@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from benchbox.analysis.operators import LAYOUT, Category
 from benchbox.analysis.profile import Part, Profile
 from benchbox.report import formatting
-from benchbox.report.claims import FLOPS_NOTE
+from benchbox.report.footnotes import FLOPS_NOTE
 from benchbox.report.text import by_text, listed
 
 WORTH_A_WORD = 0.01  # of the latency

@@ -7,7 +7,15 @@ from typing import Any
 from benchbox.devices import gpu_options
 from benchbox.devices.providers import runs_modules
 from benchbox.records import Context, Record, Run, SpecFacts, uncounted
-from benchbox.report import claims, comparison, comparison_text, formatting, load_cells, load_text
+from benchbox.report import (
+    claims,
+    comparison,
+    comparison_text,
+    footnotes,
+    formatting,
+    load_cells,
+    load_text,
+)
 from benchbox.report import gpu as report_gpu
 from benchbox.report import text as report_text
 from benchbox.report.frame import rate, relative
@@ -110,7 +118,7 @@ def memory(cost: Mapping[str, Any] | None) -> str:
 
 
 def _run_table(run: Run, facts: SpecFacts, verbose: bool) -> Table:
-    unordered = [record for record in run.records if record.spec == facts.name]
+    unordered = run.of_spec(facts.name)
     records = [unordered[index] for index in by_group([record.group for record in unordered])]
     sentence = claims.sentence(run, facts)
     return Table(
@@ -118,9 +126,9 @@ def _run_table(run: Run, facts: SpecFacts, verbose: bool) -> Table:
         about=(setting(run.context, records), measured_by(run.context)),
         columns=tuple(_columns(run, facts, records, verbose)),
         groups=tuple(heading(record.group) for record in records),
-        lines=tuple(printable(line) for line in claims.failures(run, facts)),
+        lines=tuple(printable(line) for line in footnotes.failures(run, facts)),
         reading="\n".join(map(printable, (sentence or "").splitlines())) or None,
-        notes=tuple(printable(note) for note in claims.notes(run, facts)),
+        notes=tuple(printable(note) for note in footnotes.notes(run, facts)),
     )
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchbox.analysis import disturbances, samples, stats
+from benchbox.analysis import disturbance_text, samples, stats
 from benchbox.analysis.samples import OPEN, Burst
 from benchbox.analysis.states import Gate
 from benchbox.analysis.stats import Interval
@@ -76,7 +76,7 @@ def shortfall(
         text = _too_few_for_p50(len(samples.round_medians(bursts, gate)))
     if not text:
         return ""
-    why, what_helps = disturbances.summary(samples.disturbances(bursts, gate))
+    why, what_helps = disturbance_text.summary(samples.disturbances(bursts, gate))
     return f"{text}{f': {why}' if why else ''}; {f'{what_helps}, or ' if what_helps else ''}{MORE}"
 
 

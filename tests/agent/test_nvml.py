@@ -174,17 +174,6 @@ def test_a_gpu_at_another_place_is_not_taken_for_this_one(fake_gpu: Libraries) -
     assert said(fake_gpu, place="0000:99:00.0").startswith("the GPU's clock")
 
 
-def test_throttling_is_told_in_words() -> None:
-    assert nvml.words(0) == []
-    assert nvml.words(0x4 | 0x40) == ["power cap", "hardware heat limit"]
-    assert nvml.words(1 << 40) == []
-
-
-def test_an_idle_clock_is_not_one_that_is_held_down() -> None:
-    assert not nvml.HELD_DOWN & 0x1
-    assert nvml.HELD_DOWN & 0x20
-
-
 def test_of_two_looks_the_worse_one_counts() -> None:
     assert nvml.GAUGES["gpu_sm_clock_mhz"](1980, 1200) == 1200
     assert nvml.GAUGES["gpu_throttle_bits"](4, 32) == 36

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchbox.analysis import disturbances
-from benchbox.analysis.disturbances import TAGS, summary, tags
+from benchbox.analysis import disturbance_text
+from benchbox.analysis.disturbance_text import summary
+from benchbox.analysis.disturbances import TAGS, tags
 
 BURST_S = 0.1
 NAMES = (
@@ -125,7 +126,7 @@ def test_a_cause_of_a_later_version_is_passed_over() -> None:
 
 
 def test_the_words_know_no_other_causes() -> None:
-    assert disturbances.WORDS.keys() == set(TAGS) >= disturbances.EXPLAINS.keys()
+    assert disturbance_text.WORDS.keys() == set(TAGS) >= disturbance_text.EXPLAINS.keys()
 
 
 def test_a_summary_names_the_two_commonest_causes_with_what_to_do() -> None:
@@ -161,5 +162,5 @@ def test_a_summary_is_one_line_about_two_causes_at_most(shares: dict[str, float]
     text, _ = summary(shares)
     assert "\n" not in text
     assert text.count("% ") <= 2
-    worth = [tag for tag, share in shares.items() if share >= disturbances.WORTH_SAYING]
-    assert bool(text) == any(tag not in disturbances.ASIDE for tag in worth)
+    worth = [tag for tag, share in shares.items() if share >= disturbance_text.WORTH_SAYING]
+    assert bool(text) == any(tag not in disturbance_text.ASIDE for tag in worth)

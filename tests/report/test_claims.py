@@ -6,7 +6,8 @@ import pytest
 from benchbox.analysis.gpu_time import Spans
 from benchbox.analysis.stats import Interval
 from benchbox.records import Record
-from benchbox.report.claims import failures, notes, sentence
+from benchbox.report.claims import sentence
+from benchbox.report.footnotes import failures, notes
 from tests.report.test_tables import (
     G2,
     cost,

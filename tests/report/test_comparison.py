@@ -23,7 +23,7 @@ from benchbox.cli import run as cli_run
 from benchbox.errors import UsageError
 from benchbox.networks import catalogue
 from benchbox.records import Record, Run, SpecFacts
-from benchbox.report import claims, comparison_text
+from benchbox.report import claims, comparison_text, footnotes
 from benchbox.report import comparison as report_comparison
 from benchbox.report.console import show_runs
 from benchbox.report.files import to_csv, to_json, to_markdown
@@ -375,7 +375,7 @@ def test_without_any_verdict_no_note_says_what_they_mean() -> None:
     same = {"sha256": "1" * 64}
     failed = row("b", None, status="failed", graph=same, relative=TWICE)
     assert comparison_text.notes(run(row("a", graph=same), failed), []) == []
-    notes = claims.notes(run(row("a", graph=same), failed), FACTS)
+    notes = footnotes.notes(run(row("a", graph=same), failed), FACTS)
     assert not any("verdict" in note or "same graph" in note for note in notes)
 
 
@@ -478,7 +478,7 @@ def test_a_case_that_failed_is_no_part_of_the_sentence() -> None:
     assert said(run(row("a"), failed)) is None
     three = run(row("a"), failed, row("c", relative=TWICE))
     assert str(said(three)).count("\n") == 0
-    assert claims.failures(three, FACTS) == ["b failed: no kernel"]
+    assert footnotes.failures(three, FACTS) == ["b failed: no kernel"]
 
 
 def test_a_reference_that_failed_leaves_nothing_to_say() -> None:
@@ -498,7 +498,7 @@ def test_the_device_is_named() -> None:
 
 
 def test_a_note_says_what_the_verdicts_mean() -> None:
-    assert claims.notes(two(TWICE), FACTS) == [
+    assert footnotes.notes(two(TWICE), FACTS) == [
         "FLOPs are multiply-accumulates, as the papers count them",
         "memory is what is accessed: every tensor read and written once, with weights",
         "verdict, by the whole 95% interval of the ratio to a: FASTER below 0.990x, "
@@ -517,7 +517,7 @@ def test_a_note_says_what_the_verdicts_mean() -> None:
 )
 def test_the_bounds_are_those_of_the_margin(margin: float, bounds: str) -> None:
     measured = run(row("a"), row("b", relative=TWICE), margin=margin)
-    assert any(bounds in note for note in claims.notes(measured, FACTS))
+    assert any(bounds in note for note in footnotes.notes(measured, FACTS))
 
 
 def test_cases_of_one_graph_are_named() -> None:
@@ -529,7 +529,7 @@ def test_cases_of_one_graph_are_named() -> None:
         row("d", None, status="failed", graph=None),
         row("e", None, status="failed", graph=None),
     ]
-    notes = [note for note in claims.notes(run(*records), FACTS) if "same graph" in note]
+    notes = [note for note in footnotes.notes(run(*records), FACTS) if "same graph" in note]
     assert notes == ["a and c are the same graph: what differs is chance"]
 
 
@@ -542,14 +542,14 @@ def test_a_graph_at_two_batches_is_compared_with_others_and_not_with_itself() ->
         row("a,batch=8", graph=graph, **at_8),
         row("b,batch=8", relative=HALF, **at_8),
     ]
-    notes = claims.notes(run(*records), FACTS)
+    notes = footnotes.notes(run(*records), FACTS)
     assert not any("same graph" in note for note in notes)
     assert any("of the ratio to a or a,batch=8: " in note for note in notes)
 
 
 def test_what_a_ratio_lacks_is_a_note() -> None:
     lacking = "the ratio is ±3.0% after 24 rounds, ±1.0% was asked; give it more with --max-time"
-    notes = claims.notes(two(ratio(1.2, 0.03), status="imprecise", reason=lacking), FACTS)
+    notes = footnotes.notes(two(ratio(1.2, 0.03), status="imprecise", reason=lacking), FACTS)
     assert notes[-1] == f"b: {lacking}"
 
 

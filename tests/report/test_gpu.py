@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchbox.analysis import disturbances, gpu_time, samples
+from benchbox.analysis import disturbance_text, gpu_time, samples
 from benchbox.analysis.gpu_time import Spans
 from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Gate, State
@@ -137,19 +137,19 @@ def test_bursts_that_do_not_count_are_left_out_of_what_a_gpu_was_under() -> None
 
 def test_other_processes_are_counted_and_not_named() -> None:
     hot = {"gpu_other_processes": 1, "gpu_throttle_bits": 0x40}
-    assert disturbances.of_gpu(hot) == [
+    assert disturbance_text.of_gpu(hot) == [
         "the GPU was too hot for its clock; let it cool down",
         "1 other process computed on the GPU; end it (nvidia-smi lists it)",
     ]
-    several = disturbances.of_gpu({"gpu_other_processes": 3})
+    several = disturbance_text.of_gpu({"gpu_other_processes": 3})
     assert several == ["3 other processes computed on the GPU; end those (nvidia-smi lists them)"]
-    assert disturbances.of_gpu({"gpu_other_processes": 0, "gpu_throttle_bits": 0x1}) == []
+    assert disturbance_text.of_gpu({"gpu_other_processes": 0, "gpu_throttle_bits": 0x1}) == []
 
 
 def test_spans_with_gaps_are_no_reason_for_a_wide_interval() -> None:
     (tagged,) = samples.tagged([burst(0, unheld=1)], samples.OPEN)
     assert tagged.tags == ("unheld",)
-    assert disturbances.summary({"unheld": 1.0}) == ("", "")
+    assert disturbance_text.summary({"unheld": 1.0}) == ("", "")
 
 
 def test_the_ceiling_is_what_binds_the_case() -> None:

@@ -26,8 +26,9 @@ from benchbox.errors import AgentError, CaseError, RecordError, UsageError
 from benchbox.export import Graph
 from benchbox.records import Record, resume
 from benchbox.records.journal import Journal
-from benchbox.report.claims import notes, sentence
+from benchbox.report.claims import sentence
 from benchbox.report.files import to_csv, to_markdown
+from benchbox.report.footnotes import notes
 from benchbox.report.frame import COLUMNS, to_frame
 from benchbox.report.load_cells import BARS, over_time
 from benchbox.runner.sustained import LastingMeasurement

@@ -31,8 +31,9 @@ from benchbox.devices import Device
 from benchbox.errors import AgentError, RecordError, UsageError
 from benchbox.records import resume
 from benchbox.report import formatting
-from benchbox.report.claims import notes, sentence
+from benchbox.report.claims import sentence
 from benchbox.report.files import to_csv, to_markdown
+from benchbox.report.footnotes import notes
 from benchbox.report.frame import COLUMNS, to_frame
 from benchbox.sampling import arrival as sampling_arrival
 from benchbox.sampling.arrival import PacedSampler

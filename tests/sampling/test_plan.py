@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchbox.analysis import disturbances, stats
+from benchbox.analysis import disturbance_text, stats
 from benchbox.analysis.samples import Burst, round_medians
 from benchbox.analysis.states import Gate, State
 from benchbox.sampling.plan import MORE, Plan, lacking, shortfall
@@ -102,7 +102,7 @@ def test_only_rounds_in_the_gates_state_count() -> None:
 
 def test_what_disturbed_the_samples_is_said_with_what_helps() -> None:
     switched = [replace(burst, switches=(1,)) for burst in bursts(*[1000] * 10)]
-    why, what_helps = disturbances.summary({"preempted": 1.0})
+    why, what_helps = disturbance_text.summary({"preempted": 1.0})
     assert shortfall(switched, PLAN) == (
         f"only 0 quiet rounds and an interval needs 6: {why}; {what_helps}, or {MORE}"
     )
@@ -110,7 +110,7 @@ def test_what_disturbed_the_samples_is_said_with_what_helps() -> None:
 
 def test_readings_out_of_the_gates_state_are_a_cause() -> None:
     slow = [replace(b, marks=((0, 135), (1, 135))) for b in bursts(*[1350] * 20)]
-    why, _ = disturbances.summary({"slow": 1.0})
+    why, _ = disturbance_text.summary({"slow": 1.0})
     assert why in shortfall(slow, PLAN, Gate(State(100.0, 98.0, 102.0)))
 
 

@@ -16,7 +16,7 @@ from benchbox.export import Graph, cache, worker
 from benchbox.export.prepare import _request
 from benchbox.export.verify import half_difference
 from benchbox.records import Record
-from benchbox.report import claims, conditions
+from benchbox.report import conditions, footnotes
 from benchbox.report.frame import to_frame
 from benchbox.report.tables import setting
 from benchbox.specs import Case, Selection, with_dtype
@@ -186,7 +186,7 @@ def test_a_float16_figure_says_what_computed_it(
     types: dict[str, int] | None, said: str | None
 ) -> None:
     run = run_of(halves(types))
-    notes = [note for note in claims.notes(run, G2) if "float16" in note]
+    notes = [note for note in footnotes.notes(run, G2) if "float16" in note]
     reason = to_frame([run]).reason[0]
     if said is None:
         assert (notes, reason) == ([], "")

@@ -8,7 +8,7 @@ gpu_power_w                                 drawn, averaged by the driver over u
 gpu_energy_mj                               counter: used since the driver was loaded
 gpu_temperature_c                           of the chip
 gpu_busy_percent                            share of the driver's last period with a kernel running
-gpu_throttle_bits                           why the clock is below its highest; `words` names them
+gpu_throttle_bits                           nvmlClocksEventReasons, why its clock is lower
 gpu_other_processes, gpu_other_memory_bytes of others that compute on it, and what they hold
 
 Neither serial numbers nor identifiers are read, and of other processes no names.
@@ -23,20 +23,6 @@ from typing import Any, Self, TypeVar
 
 from benchbox.agent.host.counters import Seen
 
-# nvmlClocksEventReasons, each with the word for it.
-REASONS: Mapping[int, str] = {
-    0x1: "idle",
-    0x2: "clock set by the user",
-    0x4: "power cap",
-    0x8: "hardware slowdown",
-    0x10: "sync boost",
-    0x20: "software heat limit",
-    0x40: "hardware heat limit",
-    0x80: "power brake",
-    0x100: "clock set for the display",
-}
-# Those that slow a call down; an idle clock is what lies between calls, a set one is a choice.
-HELD_DOWN = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
 # Of two looks at both ends of a burst, which value stands for it; what is not here is a counter.
 GAUGES: Mapping[str, Callable[[float, float], float]] = {
     "gpu_sm_clock_mhz": min,
@@ -217,11 +203,6 @@ class _Query:
             if error.value in NEVER:
                 self._stands_until = float("inf")
         return {}
-
-
-def words(bits: int) -> list[str]:
-    """Return the reasons in gpu_throttle_bits as words; a bit that has none is left out."""
-    return [word for bit, word in REASONS.items() if bits & bit]
 
 
 def _binding() -> ModuleType:

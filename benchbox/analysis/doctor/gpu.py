@@ -3,15 +3,9 @@
 from collections.abc import Iterator
 from statistics import median
 
-from benchbox.analysis.doctor.observation import Finding, Severity, Watch, percent, severity
+from benchbox.analysis.disturbances import clock_reasons
+from benchbox.analysis.doctor.observation import Finding, Watch, percent, severity
 
-# Bits of NVML's reasons for a lower clock, with how bad they are and what helps.
-HELD: tuple[tuple[int, Severity, str], ...] = (
-    (0x8 | 0x80, "poor", "its hardware slows it down: look at its power supply and its cooling"),
-    (0x20 | 0x40, "poor", "it is too hot: let it cool, and see to its fans"),
-    (0x4, "fair", "its power limit holds it down: the more it works, the slower it is"),
-    (0x2, "good", "someone set it: it is steady, though not what users get"),
-)
 BELOW = 0.95  # of its highest clock, under the probe
 SLOWER = 1.05  # than the probe's usual reading
 UNSTEADY = (0.02, 0.2)  # shares of readings that are slower
@@ -35,17 +29,15 @@ def _hold(count: int) -> str:
 
 def held_down(watch: Watch) -> Iterator[Finding]:
     """Say what held its clock down while it worked."""
-    bits = int(watch.gpu.get("gpu_throttle_bits", 0))
-    for mask, bad, why in HELD:
-        if bits & mask:
-            yield Finding(bad, f"The GPU's clock is below its highest because {why}.")
+    reasons = {reason.advice: reason.severity for reason in clock_reasons(watch.gpu)}
+    for advice, bad in reasons.items():
+        yield Finding(bad, f"The GPU's clock is below its highest because {advice}.")
 
 
 def clock(watch: Watch) -> Iterator[Finding]:
     """Say that its clock was low while it worked, where nothing tells why."""
     now, top = watch.gpu.get("gpu_sm_clock_mhz"), watch.gpu.get("top_sm_clock_mhz")
-    told = any(int(watch.gpu.get("gpu_throttle_bits", 0)) & mask for mask, _, _ in HELD)
-    if now and top and now < BELOW * top and not told:
+    if now and top and now < BELOW * top and not clock_reasons(watch.gpu):
         yield Finding(
             "fair",
             f"The GPU ran at {now:.0f} of {top:.0f} MHz, and nothing tells why: it may not have "
