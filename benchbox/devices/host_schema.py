@@ -16,7 +16,7 @@ Setting = dict[Text, Text]
 class Part(BaseModel):
     """A part of an answer. What is None may be absent."""
 
-    model_config = ConfigDict(strict=True, allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, frozen=True, defer_build=True)
 
 
 class Cluster(Part):

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,14 +30,20 @@ def folder() -> Path:
     return host.cache_folder() / "graphs"
 
 
-def key(case: Case) -> str:
-    """Return the key of a case's graph: a digest of all that decides its bytes and its verdict.
+def keys(cases: Sequence[Case]) -> dict[str, str]:
+    """The key of each case's graph by case key; sources that cases share are read once."""
+    digest_of = cache(source_digest.digest)
+    return {case.key: key(case, digest_of) for case in cases}
+
+
+def key(case: Case, digest_of: Callable[[Builder], str] = source_digest.digest) -> str:
+    """The key of a case's graph: a digest of all that decides its bytes and its verdict.
 
     Raises SpecError or GraphError when its source is not there.
     """
     inputs = [[tensor.name, tensor.shape, tensor.dtype] for tensor in case.inputs]
     if isinstance(case.source, Builder):
-        source = {"builder": case.source.reference, "text": source_digest.digest(case.source)}
+        source = {"builder": case.source.reference, "text": digest_of(case.source)}
         if case.source.weights is not None:
             source |= {"network": case.source.network, "weights": case.source.weights_sha256}
     else:

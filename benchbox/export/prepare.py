@@ -33,13 +33,14 @@ def prepare(
     case that is being exported, empty at the end. Raises SpecError when a builder cannot work at
     all, StorageError when the cache cannot be written.
     """
-    keys = {case.key: cache.key(case) for case in cases}
-    missing = {keys[c.key]: c for c in cases if cache.lookup(keys[c.key], c) is None}
-    outcomes = _make(missing, progress) if missing else {}
+    keys = cache.keys(cases)
+    found = {keys[case.key]: cache.lookup(keys[case.key], case) for case in cases}
+    missing = {keys[case.key]: case for case in cases if found[keys[case.key]] is None}
+    failures = _make(missing, progress) if missing else {}
     result: dict[str, Graph | CaseError] = {}
     for case in cases:
         key = keys[case.key]
-        outcome = outcomes.get(key) or cache.lookup(key, case)
+        outcome = failures.get(key) or found[key] or cache.lookup(key, case)
         if isinstance(outcome, SpecError | StorageError):
             raise outcome
         result[case.key] = outcome or CaseError("its graph vanished from the cache; run again")

@@ -4,7 +4,8 @@ import ast
 import hashlib
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -78,23 +79,29 @@ def _closure(start: Path, root: Path, top: str | None) -> set[Path]:
 
 def _imports(path: Path, root: Path) -> Iterator[tuple[str, ...]]:
     """Yield every module that a file's import statements may mean, as parts from `root` down."""
+    package = path.relative_to(root).parent.parts
+    for level, name in _import_statements(path.read_bytes()):
+        base = package[: len(package) - level + 1] if level else ()
+        if base or name:
+            yield (*base, *name)
+
+
+@lru_cache(maxsize=1024)  # many cases share their builders' files
+def _import_statements(text: bytes) -> Sequence[tuple[int, tuple[str, ...]]]:
+    """The dots before each module that is imported in a source text, and the parts of its name."""
     try:
         with warnings.catch_warnings(action="ignore"):
-            tree = ast.parse(path.read_bytes())
+            tree = ast.parse(text)
     except (SyntaxError, ValueError):  # the latter for null bytes
-        return  # it will be reported by the import itself
-    package = path.relative_to(root).parent.parts
+        return []  # it will be reported by the import itself
+    found: list[tuple[int, tuple[str, ...]]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield tuple(alias.name.split("."))
+            found += [(0, tuple(alias.name.split("."))) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else ()
-            module = (*base, *(node.module.split(".") if node.module else ()))
-            if module:
-                yield module
-            for alias in node.names:
-                yield (*module, alias.name)
+            module = tuple(node.module.split(".")) if node.module else ()
+            found += [(node.level, module), *((node.level, (*module, a.name)) for a in node.names)]
+    return found
 
 
 def _files(root: Path, name: tuple[str, ...]) -> Iterator[Path]:

@@ -20,7 +20,9 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 class Closed(BaseModel):
     """A table that admits only the keys it declares."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True
+    )
 
 
 class InputTable(Closed):
