@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from typer.main import get_command
@@ -28,30 +29,42 @@ def _subcommands(group: Any, context: Any) -> Iterator[str]:
 def _command(command: Any, context: Any) -> Iterator[str]:
     yield f"## {context.command_path}\n"
     yield f"{inspect.cleandoc(command.help)}\n"
-    usage = " ".join(command.collect_usage_pieces(context))
-    yield f"```text\n{context.command_path} {usage}\n```\n"
-    rows = [row for parameter in command.params if (row := _row(parameter, context))]
-    for panel in dict.fromkeys(panel for panel, *_ in rows):
+    parameters = [each for each in command.params if each.name != "help"]
+    arguments = [_name(each) for each in parameters if _is_argument(each)]
+    yield f"```text\n{' '.join([context.command_path, *arguments, '[OPTIONS]'])}\n```\n"
+    panels = [_panel(each) for each in parameters]
+    for panel in dict.fromkeys(panels):
         yield f"| {panel} | |\n|:--|:--|"
-        yield from (f"| {name} | {text} |" for own, name, text in rows if own == panel)
+        for parameter, own in zip(parameters, panels, strict=True):
+            if own == panel:
+                yield f"| `{_cell(_name(parameter))}` | {_cell(_meaning(parameter))} |"
         yield ""
     if command.epilog:
         yield f"```text\n{inspect.cleandoc(command.epilog)}\n```\n"
 
 
-def _row(parameter: Any, context: Any) -> tuple[str, str, str] | None:
-    """Panel, name and meaning of an option or argument; None for --help."""
-    found = parameter.get_help_record(context)
-    if found is None or "--help" in parameter.opts:
-        return None
-    name, text = found
-    is_option = parameter.param_type_name == "option"
-    panel = getattr(parameter, "rich_help_panel", None)
-    return panel or ("Options" if is_option else "Arguments"), _code(name), _cell(text)
+def _is_argument(parameter: Any) -> bool:
+    return bool(parameter.param_type_name == "argument")
 
 
-def _code(text: str) -> str:
-    return f"`{_cell(text)}`"
+def _panel(parameter: Any) -> str:
+    own = "Arguments" if _is_argument(parameter) else "Options"
+    return getattr(parameter, "rich_help_panel", None) or own
+
+
+def _name(parameter: Any) -> str:
+    """The spellings of an option and the word for its value, or the word for an argument."""
+    if _is_argument(parameter):
+        return str(parameter.metavar or parameter.name.upper())
+    spellings = ", ".join(sorted(parameter.opts, key=len))
+    return spellings if parameter.is_flag else f"{spellings} {parameter.metavar or 'VALUE'}"
+
+
+def _meaning(parameter: Any) -> str:
+    text, default = parameter.help or "", parameter.default
+    if "default" not in text and isinstance(default, str | int | float | Path) and default:
+        text += f" (default {default})"
+    return f"{text}; `{parameter.envvar}`" if parameter.envvar else text
 
 
 def _cell(text: str) -> str:
