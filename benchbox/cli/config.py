@@ -1,4 +1,4 @@
-"""Defaults of options from a benchbox.toml: one table per command, keys as the options' names."""
+"""Reader of benchbox.toml: one table of defaults per command, with options as keys."""
 
 import tomllib
 from pathlib import Path
@@ -9,9 +9,9 @@ from benchbox.errors import UsageError
 
 
 def read(path: Path, ctx: Any) -> dict[str, dict[str, Any]]:  # noqa: ANN401 - Typer's own type
-    """Return the defaults by command and parameter.
+    """The defaults by command and parameter.
 
-    Raises UsageError for a file that is not TOML, and for a command or option that there is not.
+    Raises UsageError for a file that is not TOML, and for an unknown command or option.
     """
     try:
         tables = tomllib.loads(path.read_bytes().decode())
@@ -20,7 +20,7 @@ def read(path: Path, ctx: Any) -> dict[str, dict[str, Any]]:  # noqa: ANN401 - T
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from None
     defaults = {}
-    tables.pop(registry.TABLE, None)  # who uses a device reads and checks those
+    tables.pop(registry.TABLE, None)  # checked when a device is used
     for command, table in tables.items():
         known = ctx.command.commands.get(command)
         if hasattr(known, "commands"):
@@ -46,9 +46,9 @@ def read(path: Path, ctx: Any) -> dict[str, dict[str, Any]]:  # noqa: ANN401 - T
 
 
 def _as_typed(value: Any, is_several: bool) -> Any:  # noqa: ANN401 - whatever TOML has
-    """Return a value as the command line gives it: what may be repeated as a list, else a text.
+    """A value as if typed: a list for an option that repeats, else text.
 
-    What may be repeated may also be given once, and `[1, 8]` stands for what is typed as `1,8`.
+    An option that repeats may also be given once, and `[1, 8]` stands for `1,8`.
     """
     if is_several:
         return value if isinstance(value, list) else [value]

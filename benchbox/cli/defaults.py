@@ -1,7 +1,6 @@
-"""Options that nobody typed, which hold where they have a meaning, and are left out elsewhere.
+"""Defaults of options, from the environment or benchbox.toml: left out where they do not apply.
 
-Their values are from the environment or from benchbox.toml, where they are meant for the runs that
-they fit. What is typed is for the commands themselves to refuse.
+They may be meant for other runs. An option that is typed is refused by the commands themselves.
 """
 
 from collections.abc import Sequence, Set
@@ -12,16 +11,16 @@ from benchbox.devices.registry import Processors
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """What the command line asks of one device: threads, processors, providers."""
+class DeviceOptions:
+    """The threads, processors and providers that are asked for on one device."""
 
     threads: int | None
     cpus: Sequence[Processors]
     providers: Sequence[str]
 
 
-def fitting(asked: Place, name: str, typed: Set[str]) -> Place:
-    """Return what is asked of the device `name`, less what has no meaning there; `typed` stays.
+def fitting(asked: DeviceOptions, name: str, typed: Set[str]) -> DeviceOptions:
+    """The options for the device `name`, without defaults that do not apply; `typed` ones stay.
 
     One thread drives a GPU, and some providers are for one kind of device alone.
     """
@@ -33,4 +32,4 @@ def fitting(asked: Place, name: str, typed: Set[str]) -> Place:
         cpus = [each for each in cpus if isinstance(each, str) or len(each) <= 1]
     if "provider" not in typed:
         providers = [each for each in providers if devices.takes(device, each)]
-    return Place(threads, cpus or [()], providers or [""])
+    return DeviceOptions(threads, cpus or [()], providers or [""])

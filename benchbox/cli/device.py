@@ -1,88 +1,91 @@
-"""The `benchbox device` commands and their options; boards.py does the work."""
+"""The `benchbox device` commands and their options."""
 
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Boards and other devices to time on.")
+from benchbox.cli.help import HelpCommand, HelpGroup
+from benchbox.cli.options import RegisteredName, complete_registered
+
+app = typer.Typer(
+    cls=HelpGroup, no_args_is_help=True, help="Register, check and list boards and other devices."
+)
 
 
-def _complete(incomplete: str) -> list[str]:
-    from benchbox.devices import registry
-
-    return [name for name in registry.entries() if name.startswith(incomplete)]
-
-
-Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_complete)]
-
-
-@app.command("list")
+@app.command("list", cls=HelpCommand)
 def list_() -> None:
-    """Every device: what it is, and when it was last reached."""
+    """List every device: what it is, and when it was last reached."""
     from benchbox.cli import device_actions
 
     device_actions.show()
 
 
-@app.command("add")
+@app.command("add", cls=HelpCommand)
 def add(
-    name: Name,
+    name: RegisteredName,
     url: Annotated[
-        str, typer.Argument(metavar="URL", help=r"ssh://\[user@]host[:port], adb://serial or local")
+        str, typer.Argument(metavar="URL", help="ssh://[user@]host[:port], adb://serial or local")
     ],
     python: Annotated[
-        str, typer.Option(metavar="PATH", help="of Python 3.11 or newer there (default: python3)")
+        str,
+        typer.Option(metavar="PATH", help="path of Python 3.11 or newer there (default python3)"),
     ] = "",
-    threads: Annotated[int | None, typer.Option("--threads", "-t", help="of one inference")] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", "-t", metavar="N", help="threads of one inference")
+    ] = None,
     cpus: Annotated[
         str | None,
-        typer.Option(
-            metavar="LIST", help="processors, one for each thread, or big, middle or little"
-        ),
+        typer.Option(metavar="LIST", help="processors such as 0,1, or big, middle or little"),
     ] = None,
     install: Annotated[
-        bool, typer.Option("--install", help="put ONNX Runtime there if it lacks it, and check it")
+        bool,
+        typer.Option("--install", help="install ONNX Runtime there if it is missing, and check"),
     ] = False,
 ) -> None:
-    """Give a device a name, or one at the same address other options; keys stay with SSH."""
+    """Register a device under a name, or change its options; keys stay with SSH."""
     from benchbox.cli import device_actions
 
     device_actions.add(name, url, python, threads, cpus, install=install)
 
 
-@app.command("remove")
-def remove(name: Name) -> None:
-    """Forget a device; what lies on it stays (`device check --clean` first)."""
+@app.command("remove", cls=HelpCommand)
+def remove(name: RegisteredName) -> None:
+    """Forget a device; files on it stay (`device check --clean` first)."""
     from benchbox.cli import device_actions
 
     device_actions.remove(name)
 
 
-@app.command("check")
+@app.command("check", cls=HelpCommand)
 def check(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="or cuda, ssh://...", autocompletion=_complete)
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="a registered name, cuda, ssh://... or adb://...",
+            autocompletion=complete_registered,
+        ),
     ],
     install: Annotated[
         bool,
-        typer.Option("--install", help="put ONNX Runtime into benchbox's folder if it lacks it"),
+        typer.Option("--install", help="install ONNX Runtime in benchbox's folder if missing"),
     ] = False,
     clean: Annotated[
         bool,
-        typer.Option(
-            "--clean", help="empty benchbox's folder there, what --install made with it, then check"
-        ),
+        typer.Option("--clean", help="empty benchbox's folder, installation included, and check"),
     ] = False,
     provider: Annotated[
         str,
         typer.Option(
-            "--provider", help="of a GPU: torch, where ONNX Runtime has no CUDA (default cuda)"
+            "--provider",
+            metavar="NAME",
+            help="torch, for a GPU without ONNX Runtime's CUDA (default cuda)",
         ),
     ] = "",
 ) -> None:
-    """Reach a device, and say what it is and what it lacks; exits 6 for one that is not usable.
+    """Reach a device, and print what it is and what it lacks; exits 6 if it is not usable.
 
-    Of a GPU it measures what that does at best, too, beside which tables set each case.
+    On a GPU it also measures the ceilings of which tables show each case's share.
     """
     from benchbox.cli import device_actions
 

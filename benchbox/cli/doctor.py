@@ -1,4 +1,4 @@
-"""`benchbox doctor`."""
+"""The `benchbox doctor` command: how good a place to measure a device is."""
 
 import math
 from collections.abc import Mapping, Set
@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.text import Text
 
 from benchbox import devices, host
-from benchbox.analysis import doctor as diagnosis
+from benchbox.analysis.doctor import Report, examine, gather
 from benchbox.cli import parsing
-from benchbox.cli.defaults import Place, fitting
+from benchbox.cli.defaults import DeviceOptions, fitting
+from benchbox.cli.options import ProcessorOptions
 from benchbox.cli.output import console
 from benchbox.cli.progress import bar
 from benchbox.errors import CaseError, DeviceError
@@ -25,36 +26,35 @@ INDENT = "      "  # the width of a severity, and two
 Used = dict[tuple[int, float], tuple[str, float]]  # by pid and start: name, processor time in s
 
 
-def doctor(
-    name: str, threads: int | None, cpus: str | None, seconds: float, typed: Set[str]
-) -> None:
-    """Watch a device for some seconds, then print how good a place to measure it is, and why."""
-    name, asked = parsing.one_device(name), Place(threads, [parsing.one_choice(cpus)], [""])
+def doctor(name: str, processors: ProcessorOptions, seconds: float, typed: Set[str]) -> None:
+    """Observe a device for some seconds, then print how good a place to measure it is, and why."""
+    name, cpus = parsing.one_device(name), [parsing.one_choice(processors.cpus)]
+    asked = DeviceOptions(processors.threads, cpus, [""])
     own = fitting(asked, name, typed)
     device = devices.resolve(name, own.threads, own.cpus[0])
     with open_agent(device, python_for="doctor") as agent:
         client.require_real(agent, device.name, "speed to watch")
         before = _used()
         try:
-            looks, facts = _watch(agent, seconds, console(stderr=True))
+            looks, facts = _observe(agent, seconds, console(stderr=True))
         except CaseError as error:
             raise DeviceError(f"device {device.name!r}: {error}") from None
         programs = _busiest(before, _used(), sum(look["seconds"] for look in looks))
-    is_here = not device.url  # of another machine nobody tells which programs run there
-    watch = diagnosis.gather(
+    is_here = not device.url  # the programs of another machine are not known
+    observed = gather(
         looks,
         facts,
         programs if is_here else (),
         host.usable_cpus() if is_here else (),
         agent.hello["host"].get("gpu"),
     )
-    _print(device.name, diagnosis.examine(watch), console())
+    _print(device.name, examine(observed), console())
 
 
-def _watch(
+def _observe(
     agent: Agent, seconds: float, stderr: Console
 ) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
-    """Look at the agent's processors in turn, for a second at most each time."""
+    """Observe the agent's processors in turn, for a second at most each time."""
     cpus = agent.hello["cpus"]
     count = max(len(cpus), math.ceil(seconds))
     looks: list[Mapping[str, Any]] = []
@@ -70,7 +70,7 @@ def _watch(
 
 
 def _used() -> Used:
-    """Return what every program but benchbox has used of the processors."""
+    """The processor time that every program but benchbox has used."""
     own = psutil.Process()
     ours = {own.pid, *(child.pid for child in own.children(recursive=True))}
     used: Used = {}
@@ -84,7 +84,7 @@ def _used() -> Used:
 
 
 def _busiest(before: Used, after: Used, seconds: float) -> list[tuple[str, float]]:
-    """Return the names of programs with their shares of one processor, the largest first."""
+    """The names of programs with their shares of one processor, the largest first."""
     shares: dict[str, float] = {}
     for key, (name, now) in after.items():
         used = now - before.get(key, (name, 0.0))[1]
@@ -92,17 +92,17 @@ def _busiest(before: Used, after: Used, seconds: float) -> list[tuple[str, float
     return sorted(shares.items(), key=lambda item: -item[1])
 
 
-def _print(device: str, report: diagnosis.Report, stdout: Console) -> None:
-    """Print the verdict, then the findings; a command stands on a line of its own."""
+def _print(device: str, report: Report, stdout: Console) -> None:
+    """Print the verdict, then the findings, each command on a line of its own."""
 
-    def say(text: Text) -> None:
+    def write(text: Text) -> None:
         stdout.print(text, soft_wrap=not stdout.is_terminal)
 
-    say(Text(f"{device}, {report.verdict}", f"bold {STYLES[report.severity]}"))
-    say(Text(""))
+    write(Text(f"{device}, {report.verdict}", f"bold {STYLES[report.severity]}"))
+    write(Text(""))
     for finding in report.findings:
         label = (finding.severity, STYLES[finding.severity])
-        say(Text.assemble(label, "  ", printable(finding.text)))
+        write(Text.assemble(label, "  ", printable(finding.text)))
         if finding.command:
             # Wrapped by the terminal alone, so that it can be copied in one piece.
             stdout.print(Text(INDENT + finding.command), soft_wrap=True)

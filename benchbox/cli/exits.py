@@ -2,6 +2,6 @@
 
 CASE_FAILED = 1
 UNCLEAR = 4  # only with --strict
-IMPRECISE = 5  # likewise
+IMPRECISE = 5  # only with --strict
 INTERRUPTED = 130
 BROKEN_PIPE = 141

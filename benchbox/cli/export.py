@@ -1,31 +1,27 @@
-"""`benchbox export`."""
+"""The `benchbox export` command: graphs as .onnx files, with a manifest."""
 
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 
-from benchbox import __version__, runner
+from benchbox import __version__
 from benchbox.cli.exits import CASE_FAILED
+from benchbox.cli.options import CaseOptions
 from benchbox.cli.output import console
-from benchbox.cli.progress import Live
-from benchbox.cli.run import find_all
+from benchbox.cli.selection import prepared
 from benchbox.errors import StorageError
 from benchbox.export import Graph
-from benchbox.specs import Case, Selection
+from benchbox.specs import Case
 
 MANIFEST = "manifest.json"
 
 
-def export(names: Sequence[str], selection: Selection, output: Path) -> None:
+def export(options: CaseOptions, output: Path) -> None:
     """Write every case's .onnx file and a manifest into `output`; exits 1 when one has none."""
-    found = find_all(names)
-    cases = runner.unfold(found, selection)
     stderr = console(stderr=True)
-    with Live(stderr, len(cases)) as live:
-        graphs = runner.prepare(found, cases, live.exporting)
+    _, cases, graphs = prepared(options, stderr)
     good = [(case, graph) for case in cases if isinstance(graph := graphs[case.key], Graph)]
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -44,7 +40,7 @@ def export(names: Sequence[str], selection: Selection, output: Path) -> None:
 
 
 def _copy(case: Case, graph: Graph, output: Path) -> dict[str, object]:
-    """Copy a graph and what lies beside it; return its entry in the manifest."""
+    """Copy a graph and its external data; return its entry in the manifest."""
     name = f"{case.spec}-{case.name}{'-fp16' if case.halved else ''}"
     stem = "".join(c if c.isalnum() or c in "-_.=," else "-" for c in name)
     # Graphs with external data name it from inside, so they keep their file names in a folder each.

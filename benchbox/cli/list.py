@@ -1,4 +1,4 @@
-"""`benchbox list`."""
+"""The `benchbox list` command: blocks, networks and devices."""
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -11,7 +11,7 @@ from benchbox.specs import Selection
 
 
 def show(section: str | None) -> None:
-    """Print what can be run and on what, or one of the two."""
+    """Print blocks, networks and devices, or one section of them."""
     stdout = console()
     if section in (None, "blocks"):
         table = _table("name", "cases", "what it times", "source")
@@ -34,7 +34,7 @@ def show(section: str | None) -> None:
 
 
 def _networks() -> Table:
-    """Return the networks with what papers print of them; nothing is built for it."""
+    """The networks with the figures of their papers; nothing is built for it."""
     table = _table("network", "params (M)", "FLOPs (M)", "top-1 (%)", "as published in")
     for network in catalogue.NETWORKS.values():
         paper = network.paper

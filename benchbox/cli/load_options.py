@@ -1,12 +1,13 @@
-"""The two options of `benchbox run` that say how the load is: --arrival and --sustained."""
+"""Plans of runs under a load, which --arrival and --sustained ask for."""
 
 from collections.abc import Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from benchbox.cli import parsing
+from benchbox.cli.options import LoadOptions
 from benchbox.errors import UsageError
 from benchbox.report import formatting
-from benchbox.sampling import arrival as sampling_arrival
+from benchbox.sampling.arrival import SPARE, least_s
 from benchbox.sampling.plan import Plan
 
 PRECISION = 0.05  # a round at a rate takes ten times as long as one of calls in a row, and more
@@ -15,27 +16,19 @@ LONG_S = 60.0  # a run that takes longer says so before it begins
 MEANINGLESS = {"quick": "--quick", "precision": "--precision", "max_time": "--max-time"}
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """The two options, as text."""
-
-    arrival: str | None = None
-    sustained: str | None = None
-
-
 def adapt(
     plan: Plan,
-    load: Load,
+    load: LoadOptions,
     cases: int,
     *,
     precise: bool,
     timed: bool,
     typed: Set[str] = frozenset(),
 ) -> Plan:
-    """Return the plan of so many cases under a load.
+    """The plan of a number of cases under a load.
 
-    `precise` and `timed` tell whether precision and longest time were asked for, `typed` which
-    options stand on the command line. Raises UsageError for those that exclude each other.
+    `precise` and `timed` tell whether --precision and --max-time were given, `typed` which options
+    stand on the command line. Raises UsageError for those that exclude each other.
     """
     if load.arrival is not None and load.sustained is not None:
         raise UsageError("--arrival and --sustained exclude each other: choose one")
@@ -48,7 +41,7 @@ def adapt(
         arrival_per_s=parsing.rate(load.arrival),
         precision=plan.precision if precise else PRECISION,
     )
-    enough_s = max(plan.max_time_s, sampling_arrival.SPARE * sampling_arrival.least_s(paced, cases))
+    enough_s = max(plan.max_time_s, SPARE * least_s(paced, cases))
     return paced if timed else replace(paced, max_time_s=enough_s)
 
 
@@ -65,12 +58,12 @@ def _sustained(plan: Plan, text: str, typed: Set[str], cases: int) -> Plan:
 
 
 def announcement(plan: Plan, cases: int, turns: int = 1) -> str:
-    """Return how long a run under a load will take, empty where that is not worth a line.
+    """The time that a run under a load will take, empty where that is not worth a line.
 
-    It is done so many `turns` one after the other, as on two clusters of one device.
+    It is done `turns` times one after the other, as on two clusters of one device.
     """
-    said = _announcement(plan, cases)
-    return f"{said}, {turns} times" if said and turns > 1 else said
+    text = _announcement(plan, cases)
+    return f"{text}, {turns} times" if text and turns > 1 else text
 
 
 def _announcement(plan: Plan, cases: int) -> str:
@@ -79,10 +72,10 @@ def _announcement(plan: Plan, cases: int) -> str:
         each, total = formatting.duration(plan.sustained_s), formatting.duration(plan.max_time_s)
         together = "" if cases == 1 else f", {total} together"
         return f"{count}, {each} of continuous load{' each' if cases > 1 else ''}{together}"
-    least_s = sampling_arrival.least_s(plan, cases)
-    if plan.arrival_per_s is None or max(least_s, plan.max_time_s) < LONG_S:
+    shortest_s = least_s(plan, cases)
+    if plan.arrival_per_s is None or max(shortest_s, plan.max_time_s) < LONG_S:
         return ""
-    least, most = formatting.duration(least_s, 2), formatting.duration(plan.max_time_s, 2)
-    if plan.max_time_s < least_s:
+    least, most = formatting.duration(shortest_s, 2), formatting.duration(plan.max_time_s, 2)
+    if plan.max_time_s < shortest_s:
         return f"{count} at {formatting.per(plan.arrival_per_s)} need {least}, and get {most} only"
     return f"{count} at {formatting.per(plan.arrival_per_s)}: {least} to {most}"

@@ -1,7 +1,7 @@
-"""Where tables go: the console, and the files that were asked for."""
+"""Output of tables: to the console, and to the files that were asked for."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,11 +10,12 @@ from benchbox.errors import StorageError, UsageError
 from benchbox.records import Run
 
 STDOUT = Path("-")
+REPORT = "the records are kept, `benchbox report` makes the table again"
 UNBOUNDED = 1000  # columns of a pipe or a file; no line is that long
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console on which text is what it is, and only a terminal's width counts.
+    """A console that prints text as it is, wrapped only by a terminal.
 
     Names come from devices, files and users: brackets in them are no markup, nothing is an emoji.
     """
@@ -24,11 +25,11 @@ def console(*, stderr: bool = False) -> Console:
     return result
 
 
-class Targets:
-    """The exports of a command, by format; at most one of them is stdout."""
+class Exports:
+    """The files to export to, by format; at most one of them is stdout."""
 
-    def __init__(self, paths: Mapping[str, Path | None]) -> None:
-        self._paths = {format_: path for format_, path in paths.items() if path is not None}
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        self._paths = paths
         if list(self._paths.values()).count(STDOUT) > 1:
             raise UsageError("only one export can go to stdout (-)")
         for format_, path in self._paths.items():
@@ -36,18 +37,18 @@ class Targets:
                 what = "is a folder" if path.is_dir() else "its folder does not exist"
                 raise UsageError(f"--export-{format_} {path}: {what}")
 
-    def write(self, runs: Sequence[Run], *, verbose: bool) -> None:
-        """Print the tables and write the exports; with one on stdout the tables go to stderr."""
-        from benchbox.report.console import show_runs
+    def console(self) -> Console:
+        """The console for tables: stderr where an export goes to stdout."""
+        return console(stderr=STDOUT in self._paths.values())
 
-        where = console(stderr=STDOUT in self._paths.values())
-        show_runs(runs, where, verbose=verbose)
+    def write(self, render: Callable[[str], str], advice: str = REPORT) -> None:
+        """Write the exports, each as `render` gives its format."""
         for format_, path in self._paths.items():
-            write(path, render(runs, format_))
+            write(path, render(format_), advice)
 
 
 def render(runs: Sequence[Run], format_: str) -> str:
-    """Return runs as csv, markdown or json."""
+    """Runs as csv, markdown or json."""
     from benchbox.report import files
     from benchbox.report.frame import to_frame
 
@@ -57,7 +58,7 @@ def render(runs: Sequence[Run], format_: str) -> str:
     return files.to_csv(table) if format_ == "csv" else files.to_json(table)
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, text: str, advice: str = REPORT) -> None:
     """Write text to a file or stdout; raises StorageError when the file cannot be written."""
     if path == STDOUT:
         sys.stdout.write(text)
@@ -66,7 +67,4 @@ def write(path: Path, text: str) -> None:
     try:
         path.write_text(text)
     except OSError as error:
-        raise StorageError(
-            f"{path}: cannot be written: {error.strerror}; the records are kept, "
-            "`benchbox report` makes the table again"
-        ) from None
+        raise StorageError(f"{path}: cannot be written: {error.strerror}; {advice}") from None

@@ -1,4 +1,4 @@
-"""The values of options, from text: `1%`, `90s`, `x=1x3x224x224:int64`."""
+"""Parsers of option values: `1%`, `90s`, `x=1x3x224x224:int64`."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
 
 def share(text: str, option: str = "--precision") -> float:
-    """Return `1%` or `0.01` as 0.01; raises UsageError unless it lies between 0 and 1."""
+    """Parse `1%` or `0.01` as 0.01; raises UsageError unless it lies between 0 and 1."""
     match = re.fullmatch(r"\s*(\d*\.?\d+)\s*(%?)\s*", text)
     value = float(match[1]) / (100 if match[2] else 1) if match else 0.0
     if not 0 < value < 1:
@@ -22,7 +22,7 @@ def share(text: str, option: str = "--precision") -> float:
 
 
 def seconds(text: str, option: str = "--max-time") -> float:
-    """Return `90s`, `5m`, `1h` or `90` in seconds; raises UsageError unless it is positive."""
+    """Parse `90s`, `5m`, `1h` or `90` as seconds; raises UsageError unless it is positive."""
     match = re.fullmatch(r"\s*(\d*\.?\d+)\s*(ms|s|m|h|)\s*", text)
     value = float(match[1]) * SECONDS[match[2]] if match else 0.0
     if value <= 0:
@@ -31,7 +31,7 @@ def seconds(text: str, option: str = "--max-time") -> float:
 
 
 def rate(text: str) -> float:
-    """Return `5/s`, `30/m` or `10/h` in calls per second; raises UsageError unless positive."""
+    """Parse `5/s`, `30/m` or `10/h` as calls per second; raises UsageError unless positive."""
     match = re.fullmatch(r"\s*(\d*\.?\d+)\s*/\s*(s|m|h)\s*", text)
     value = float(match[1]) / SECONDS[match[2]] if match else 0.0
     if value <= 0:
@@ -40,7 +40,7 @@ def rate(text: str) -> float:
 
 
 def cpus(text: str) -> tuple[int, ...]:
-    """Return `0,2-3` as 0, 2 and 3, in that order; raises UsageError otherwise."""
+    """Parse `0,2-3` as 0, 2 and 3, in that order; raises UsageError otherwise."""
     result: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", part)
@@ -56,9 +56,9 @@ def cpus(text: str) -> tuple[int, ...]:
 
 
 def processors(text: str | None) -> list[Processors]:
-    """Return what `--cpus` asks for, one after the other: `0,1` once, `big,little` twice.
+    """Parse `--cpus` as choices to time on in turn: `0,1` is one, `big,little` are two.
 
-    Without it that is once, and nothing in particular. Raises UsageError otherwise.
+    Without the option it is one empty choice. Raises UsageError for anything else.
     """
     if text is None:
         return [()]
@@ -74,7 +74,7 @@ def processors(text: str | None) -> list[Processors]:
 
 
 def batches(text: str | None) -> tuple[int, ...]:
-    """Return `1,8` as 1 and 8, none without a text; raises UsageError otherwise."""
+    """Parse `1,8` as 1 and 8, an empty tuple without text; raises UsageError otherwise."""
     if text is None:
         return ()
     words = [word.strip() for word in text.split(",")]
@@ -87,7 +87,7 @@ def batches(text: str | None) -> tuple[int, ...]:
 
 
 def one_choice(text: str | None) -> Processors:
-    """Return what `--cpus` asks for where that can be one thing only; raises UsageError."""
+    """Parse `--cpus` of a command that takes one choice; raises UsageError for several."""
     first, *others = processors(text)
     if others:
         raise UsageError(f"--cpus {text}: choose one cluster here")
@@ -95,14 +95,14 @@ def one_choice(text: str | None) -> Processors:
 
 
 def one_device(text: str) -> str:
-    """Return the device of a command that takes one only; raises UsageError for several."""
+    """The device of a command that takes one only; raises UsageError for several."""
     if len(text.split()) > 1:
         raise UsageError(f"--device {text}: this command takes one; name it with --device")
     return text
 
 
 def shape(text: str) -> TensorSpec:
-    """Return `x=1x3x224x224` or `ids=1x128:int64` as an input; raises UsageError otherwise."""
+    """Parse `x=1x3x224x224` or `ids=1x128:int64` as an input; raises UsageError otherwise."""
     match = re.fullmatch(r"(.+)=((?:\d+(?:x\d+)*)|scalar)(?::(\w+))?", text.strip())
     if match is None:
         raise UsageError(f"--shape {text}: write name=1x3x224x224, with :int64 or such behind it")
@@ -116,7 +116,7 @@ def shape(text: str) -> TensorSpec:
 
 
 def weights(texts: Sequence[str]) -> dict[str, Path]:
-    """Return `ghostnetv2=file.pth` or `file.pth` as files by network, the latter by no name.
+    """Parse `ghostnetv2=file.pth` or `file.pth` as files by network, the latter under "".
 
     Raises UsageError for two files of one network.
     """

@@ -1,4 +1,4 @@
-"""`benchbox report`."""
+"""The `benchbox report` command: tables of runs from their records."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from benchbox import records
 from benchbox.cli.output import STDOUT, console, render, write
 from benchbox.errors import RecordError, UsageError
 from benchbox.records import Run
+from benchbox.report.console import show_runs
 
 
 def report(
@@ -16,19 +17,17 @@ def report(
     read = [records.read(path) for path in _paths(runs, results)]
     stderr = console(stderr=True)
     for run in read:
-        for warning in [*run.warnings, *_nothing(run)]:
+        for warning in [*run.warnings, *_empty(run)]:
             stderr.print(f"Warning: {warning}", style="yellow", markup=False)
     if format_ != "table":
         write(output or STDOUT, render(read, format_))
         return
     if output not in (None, STDOUT):
         raise UsageError("--output needs --format csv, markdown or json")
-    from benchbox.report.console import show_runs
-
     show_runs(read, console(), verbose=verbose)
 
 
-def _nothing(run: Run) -> list[str]:
+def _empty(run: Run) -> list[str]:
     if run.records:
         return []
     return [f"{run.path}: it stopped before a case was finished; benchbox run --resume goes on"]

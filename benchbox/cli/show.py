@@ -1,28 +1,23 @@
-"""`benchbox show`."""
+"""The `benchbox show` command: what cases cost, without timing them."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 
 import typer
 
-from benchbox import runner
 from benchbox.cli.exits import CASE_FAILED
+from benchbox.cli.options import CaseOptions
 from benchbox.cli.output import console
-from benchbox.cli.progress import Live
-from benchbox.cli.run import find_all
+from benchbox.cli.selection import prepared
 from benchbox.errors import CaseError
 from benchbox.export import Graph
 from benchbox.report.console import show_costs
 from benchbox.report.costs import CostRow
-from benchbox.specs import BlockSpec, Case, Selection
+from benchbox.specs import BlockSpec, Case
 
 
-def show(names: Sequence[str], selection: Selection) -> None:
+def show(options: CaseOptions) -> None:
     """Print what every case costs; exits 1 when one has no graph."""
-    found = find_all(names)
-    cases = runner.unfold(found, selection)
-    with Live(console(stderr=True), len(cases)) as live:
-        graphs = runner.prepare(found, cases, live.exporting)
+    found, cases, graphs = prepared(options, console(stderr=True))
     stdout = console()
     for spec in {spec.name: spec for spec in found}.values():
         own = [case for case in cases if case.spec == spec.name]

@@ -8,8 +8,9 @@ from typer.testing import CliRunner, Result
 from benchbox import devices
 from benchbox.agent.host import clusters, machine
 from benchbox.cli.app import app
-from benchbox.cli.defaults import Place, fitting
-from benchbox.cli.gpu_options import Asked, driven
+from benchbox.cli.defaults import DeviceOptions, fitting
+from benchbox.cli.gpu_options import in_modes
+from benchbox.cli.options import GpuOptions
 from benchbox.devices import providers
 from benchbox.devices.gpu_options import Driving
 from benchbox.errors import UsageError
@@ -156,27 +157,28 @@ def test_a_default_that_a_device_has_no_use_for_is_left_out_and_what_is_typed_is
 
 def test_what_is_left_of_defaults_is_what_fits_the_device() -> None:
     xnnpack, cuda = providers.named("xnnpack"), providers.CUDA
-    asked = Place(2, [(0, 1), "big"], [xnnpack, cuda, "torch"])
+    asked = DeviceOptions(2, [(0, 1), "big"], [xnnpack, cuda, "torch"])
     none: frozenset[str] = frozenset()
-    assert fitting(asked, "cuda", none) == Place(None, ["big"], [cuda, "torch"])
-    assert fitting(asked, "cpu", none) == Place(2, [(0, 1), "big"], [xnnpack, "torch"])
+    assert fitting(asked, "cuda", none) == DeviceOptions(None, ["big"], [cuda, "torch"])
+    assert fitting(asked, "cpu", none) == DeviceOptions(2, [(0, 1), "big"], [xnnpack, "torch"])
     assert fitting(asked, "ssh://pi@board", none).providers == [xnnpack]
-    assert fitting(Place(2, [(0, 1)], [xnnpack]), "cuda", none) == Place(None, [()], [""])
-    assert fitting(Place(None, [(3,)], [""]), "cuda:1", none) == Place(None, [(3,)], [""])
+    several, one = DeviceOptions(2, [(0, 1)], [xnnpack]), DeviceOptions(None, [(3,)], [""])
+    assert fitting(several, "cuda", none) == DeviceOptions(None, [()], [""])
+    assert fitting(one, "cuda:1", none) == one
     for device in ("cpu", "cuda"):
         assert fitting(asked, device, {"threads", "cpus", "provider"}) == asked
 
 
 def test_how_a_gpu_is_driven_by_default_does_not_concern_a_processor_beside_it() -> None:
     places = [devices.resolve("cpu"), devices.resolve("cuda", provider="torch")]
-    asked = Asked(mode="graph,eager", cache="cold", tf32=True)
-    processor, module = driven(places, asked, frozenset())
+    asked = GpuOptions(mode="graph,eager", cache="cold", tf32=True)
+    processor, module = in_modes(places, asked, frozenset())
     assert processor == places[0]
     assert module.driving == replace(places[1].driving or Driving(), cache="cold")
     with pytest.raises(UsageError, match="--cache: only for GPUs"):
-        driven(places, asked, {"cache"})
+        in_modes(places, asked, {"cache"})
     with pytest.raises(UsageError, match="--tf32: only for ONNX Runtime on GPUs"):
-        driven(places[1:], asked, {"tf32"})
+        in_modes(places[1:], asked, {"tf32"})
 
 
 @pytest.mark.slow

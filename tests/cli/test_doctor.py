@@ -17,6 +17,7 @@ from benchbox.agent.__main__ import Agent as OnDevice
 from benchbox.agent.host import machine
 from benchbox.analysis.doctor import Finding, Report
 from benchbox.cli import doctor as cli_doctor
+from benchbox.cli.options import ProcessorOptions
 from benchbox.devices import Device
 from benchbox.errors import CaseError, DeviceError
 from benchbox.transports import open_agent
@@ -77,7 +78,7 @@ def test_help_says_what_it_does() -> None:
     from benchbox.cli.app import app
 
     text = CliRunner().invoke(app, ["doctor", "--help"]).stdout
-    assert "How good a place to measure" in text
+    assert "how good a place to measure" in text
 
 
 def test_a_look_reaches_the_agent_and_comes_back(cpu: Device) -> None:
@@ -113,15 +114,15 @@ def test_an_agent_that_is_lost_is_a_device_that_is_not_usable(
     def lost(*_: object) -> Any:
         raise CaseError("the agent is gone")
 
-    monkeypatch.setattr(cli_doctor, "_watch", lost)
+    monkeypatch.setattr(cli_doctor, "_observe", lost)
     with pytest.raises(DeviceError, match="device 'cpu': the agent is gone"):
-        cli_doctor.doctor("cpu", None, None, 0.1, frozenset())
+        cli_doctor.doctor("cpu", ProcessorOptions(), 0.1, frozenset())
 
 
 def test_a_terminal_is_told_how_far_it_is() -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, width=100)
     agent = SimpleNamespace(hello={"cpus": [1]}, look=lambda cpu, _: ({"cpu": cpu}, {}))
-    looks, _ = cli_doctor._watch(agent, 4.0, screen)  # type: ignore[arg-type]
+    looks, _ = cli_doctor._observe(agent, 4.0, screen)  # type: ignore[arg-type]
     assert looks == [{"cpu": 1}] * 4
     assert "processor 1, look 4 of 4" in screen.file.getvalue()  # type: ignore[attr-defined]
 

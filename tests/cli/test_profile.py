@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from benchbox import __version__
 from benchbox.cli import profile as command
+from benchbox.cli.output import Exports
 from benchbox.devices import Device
 from benchbox.errors import StorageError
 from benchbox.report import profile, profile_files
@@ -235,5 +236,5 @@ def test_an_export_that_cannot_be_written_says_so(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(StorageError, match="cannot be written: No space left"):
-        command._write_file(tmp_path / "p.csv", "")
+    with pytest.raises(StorageError, match=r"cannot be written: No space left .*; profile again"):
+        command._write(report(), Exports({"csv": tmp_path / "p.csv"}))

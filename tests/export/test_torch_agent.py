@@ -16,7 +16,8 @@ import pytest
 
 from benchbox import devices, export
 from benchbox.agent import stdio
-from benchbox.cli.gpu_options import Asked, driven
+from benchbox.cli.gpu_options import in_modes
+from benchbox.cli.options import GpuOptions
 from benchbox.devices import Device, providers
 from benchbox.errors import CaseError, DeviceError, UsageError
 from benchbox.export import Graph
@@ -263,8 +264,8 @@ def test_on_a_gpu_the_provider_says_how_calls_are_made_and_algorithms_are_chosen
     provider: str, mode: str, search: str | None, tried: str
 ) -> None:
     places = [devices.resolve("cuda"), devices.resolve("cuda", provider=provider)]
-    asked = Asked(mode="graph,eager", cache="cold", conv_search=search)
-    *graphs, module = driven(places, asked)
+    asked = GpuOptions(mode="graph,eager", cache="cold", conv_search=search)
+    *graphs, module = in_modes(places, asked)
     assert [each.name for each in graphs] == ["cuda-graph", "cuda-eager"]
     assert module.name == f"cuda-{provider}"
     assert module.driving is not None

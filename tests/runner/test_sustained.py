@@ -19,7 +19,7 @@ from benchbox.analysis.samples import Burst
 from benchbox.analysis.sustained import Window
 from benchbox.cli import load_options
 from benchbox.cli.app import app
-from benchbox.cli.load_options import Load
+from benchbox.cli.options import LoadOptions
 from benchbox.costs import Cost
 from benchbox.devices import Device
 from benchbox.errors import AgentError, CaseError, RecordError, UsageError
@@ -494,7 +494,7 @@ def test_a_long_series_is_written_down_now_and_then(
 def adapted(text: str, *typed: str) -> Plan:
     return load_options.adapt(
         Plan(sessions=3),
-        Load(sustained=text),
+        LoadOptions(sustained=text),
         2,
         precise=False,
         timed=False,

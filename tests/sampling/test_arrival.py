@@ -26,7 +26,7 @@ from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Gate, State
 from benchbox.cli import load_options, parsing
 from benchbox.cli.app import app
-from benchbox.cli.load_options import Load
+from benchbox.cli.options import LoadOptions
 from benchbox.devices import Device
 from benchbox.errors import AgentError, RecordError, UsageError
 from benchbox.records import resume
@@ -368,7 +368,9 @@ def test_a_duration_has_the_unit_that_suits_it(seconds: float, text: str) -> Non
 
 def adapted(text: str, plan: Plan | None = None, **asked: bool) -> Plan:
     asked = {"precise": False, "timed": False} | asked
-    return load_options.adapt(plan or Plan(sessions=3, burst_s=0.1), Load(arrival=text), 4, **asked)
+    return load_options.adapt(
+        plan or Plan(sessions=3, burst_s=0.1), LoadOptions(arrival=text), 4, **asked
+    )
 
 
 def test_the_longest_time_fits_the_rate_unless_it_was_given() -> None:
@@ -393,7 +395,7 @@ def test_a_run_that_takes_minutes_says_so_and_a_short_one_does_not() -> None:
 
 def test_the_two_modes_exclude_each_other() -> None:
     with pytest.raises(UsageError, match="exclude each other"):
-        load_options.adapt(Plan(), Load("5/s", "10m"), 1, precise=False, timed=False)
+        load_options.adapt(Plan(), LoadOptions("5/s", "10m"), 1, precise=False, timed=False)
     result = CliRunner().invoke(app, ["run", "g1", "--arrival", "fast"])
     assert result.exit_code == 2
     assert "--arrival fast: write it as 5/s" in result.output

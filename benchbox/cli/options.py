@@ -1,0 +1,457 @@
+"""Options of the commands, each declared once, in groups that are the panels of the help."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Set
+from copy import copy
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from enum import StrEnum
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, get_args, get_origin
+
+import typer
+
+
+class Channels(StrEnum):
+    """The channel sets of a paper."""
+
+    gpu = "gpu"
+    arm = "arm"
+
+
+class Format(StrEnum):
+    """The formats of a report."""
+
+    table = "table"
+    csv = "csv"
+    markdown = "markdown"
+    json = "json"
+
+
+class Cache(StrEnum):
+    """The state of a GPU's cache when a call begins."""
+
+    hot = "hot"
+    cold = "cold"
+
+
+class ConvSearch(StrEnum):
+    """The ways in which cuDNN chooses its algorithms."""
+
+    exhaustive = "exhaustive"
+    heuristic = "heuristic"
+    default = "default"
+
+
+class Dtype(StrEnum):
+    """The types of a graph's weights and activations."""
+
+    fp32 = "fp32"
+    fp16 = "fp16"
+
+
+class Section(StrEnum):
+    """The parts of `benchbox list`."""
+
+    blocks = "blocks"
+    networks = "networks"
+    devices = "devices"
+
+
+def _complete_names(incomplete: str) -> list[str]:
+    from benchbox import specs
+    from benchbox.networks import catalogue
+
+    names = [*specs.bundled(), "all", *catalogue.families(), *catalogue.NETWORKS]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _complete_devices(incomplete: str) -> list[str]:
+    from benchbox import devices
+
+    return [name for name, _ in devices.names() if name.startswith(incomplete)]
+
+
+def complete_registered(incomplete: str) -> list[str]:
+    """The registered devices whose names begin so."""
+    from benchbox.devices import registry
+
+    return [name for name in registry.entries() if name.startswith(incomplete)]
+
+
+@dataclass(frozen=True, slots=True)
+class CaseOptions:
+    """The names of what to run, and what of it."""
+
+    panel: ClassVar[str] = "What to run"
+
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...",
+            help="g1 to g4, models, all, g2:scale=1, a network, a .toml or .onnx file, "
+            "module:callable or ./file.py:callable",
+            autocompletion=_complete_names,
+        ),
+    ]
+    channels: Annotated[
+        Channels | None,
+        typer.Option(
+            "--channels",
+            metavar="gpu|arm",
+            help="the paper's channel set (default: the device's)",
+        ),
+    ] = None
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            "--batch", "-b", metavar="1,8", help="images per call; each case is run at each of them"
+        ),
+    ] = None
+    dtype: Annotated[
+        Dtype | None,
+        typer.Option(
+            "--dtype",
+            metavar="fp32|fp16",
+            help="number type; fp16 converts the graph (default: as is)",
+        ),
+    ] = None
+    scale: Annotated[
+        list[str] | None,
+        typer.Option("--scale", metavar="SCALE", help="only cases of this scale; repeatable"),
+    ] = None
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--shape",
+            metavar="NAME=1x3x224x224",
+            help="an input of a builder, network or graph; repeatable",
+        ),
+    ] = None
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NETWORK=]FILE",
+            help=".pth checkpoint of the reference code; repeatable",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorOptions:
+    """The threads and processors of a device."""
+
+    panel: ClassVar[str] = "Where"
+
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads",
+            "-t",
+            metavar="N",
+            envvar="BENCHBOX_THREADS",
+            help="per call (default 1, or one for each of --cpus)",
+        ),
+    ] = None
+    cpus: Annotated[
+        str | None,
+        typer.Option(
+            metavar="0,1",
+            help="processors, or clusters in turn: big,middle,little",
+        ),
+    ] = None
+
+
+DEVICE = "cpu, arm, cuda, cuda:1, ssh://user@host, adb://serial or a registered name"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhereOptions:
+    """The devices of a run."""
+
+    panel: ClassVar[str] = "Where"
+
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device",
+            "-d",
+            metavar="NAME",
+            envvar="BENCHBOX_DEVICE",
+            help=f"{DEVICE}; repeatable",
+            autocompletion=_complete_devices,
+        ),
+    ] = None
+    processors: ProcessorOptions
+    provider: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            envvar="BENCHBOX_PROVIDER",
+            help="cpu, xnnpack, acl, nnapi, cuda, tensorrt, torch, torch-compile, "
+            "torch-cudagraph; several as cpu,torch",
+        ),
+    ] = None
+    allow_emulated: Annotated[
+        bool,
+        typer.Option("--allow-emulated", help="time an emulated processor too; no table shows it"),
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class TimingOptions:
+    """The effort of a run."""
+
+    panel: ClassVar[str] = "How long"
+
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="1%",
+            envvar="BENCHBOX_PRECISION",
+            help="stop at this half-width (default 1%; of ratios 1.5%)",
+        ),
+    ] = None
+    max_time: Annotated[
+        str | None,
+        typer.Option(
+            metavar="60s",
+            envvar="BENCHBOX_MAX_TIME",
+            help="stop timing then (5.5s per case, at least 60s)",
+        ),
+    ] = None
+    sessions: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            metavar="N",
+            envvar="BENCHBOX_SESSIONS",
+            help="agent processes in turn (default 3; 1 with --quick)",
+        ),
+    ] = None
+    quick: Annotated[
+        bool, typer.Option("--quick", help="a first look: 5% precision, 0.5s per case")
+    ] = False
+    cooldown: Annotated[
+        str | None,
+        typer.Option(
+            metavar="60s",
+            help="maximum wait before each further process until the device is as cool as at "
+            "the start",
+        ),
+    ] = None
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            show_default=False,
+            help="seed of inputs and the order of rounds (default 0)",
+        ),
+    ] = 0
+    resume: Annotated[
+        bool, typer.Option("--resume", help="continue the newest run of these names")
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """The load of a run that is not one call right after the other."""
+
+    panel: ClassVar[str] = TimingOptions.panel
+
+    arrival: Annotated[
+        str | None,
+        typer.Option(metavar="5/s", help="calls arrive at this rate, with sleep between them"),
+    ] = None
+    sustained: Annotated[
+        str | None,
+        typer.Option(metavar="10m", help="run each case this long: latency over time"),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class GpuOptions:
+    """The way in which calls are made on a GPU; None, or False, is the default."""
+
+    panel: ClassVar[str] = "GPU"
+
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            metavar="graph,eager",
+            help="replay a CUDA graph (default), or launch each kernel",
+        ),
+    ] = None
+    cache: Annotated[
+        Cache | None,
+        typer.Option(
+            "--cache", metavar="hot|cold", help="the GPU's cache before each call (default hot)"
+        ),
+    ] = None
+    tf32: Annotated[
+        bool, typer.Option("--tf32", help="round products to ten bits, which is faster")
+    ] = False
+    conv_search: Annotated[
+        ConvSearch | None,
+        typer.Option(
+            "--conv-search",
+            metavar="WORD",
+            help="cuDNN: exhaustive (default), heuristic or default",
+        ),
+    ] = None
+
+
+Results = Annotated[
+    Path,
+    typer.Option(
+        "--results",
+        metavar="DIR",
+        envvar="BENCHBOX_RESULTS",
+        show_default=False,
+        help="folder of the records (default results)",
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="show more columns")]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """The files to which tables are written."""
+
+    panel: ClassVar[str] = "Output"
+
+    export_csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write CSV; - for stdout")
+    ] = None
+    export_markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write Markdown; - for stdout")
+    ] = None
+    export_json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write JSON; - for stdout")
+    ] = None
+
+    def paths(self) -> dict[str, Path]:
+        """The files to write, by format."""
+        paths = {"csv": self.export_csv, "markdown": self.export_markdown, "json": self.export_json}
+        return {format_: path for format_, path in paths.items() if path is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions:
+    """The records and tables of a run."""
+
+    panel: ClassVar[str] = "Output"
+
+    exports: ExportOptions
+    results: Results = Path("results")
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="exit 4 for unclear claims, 5 for imprecise figures"),
+    ] = False
+    verbose: Verbose = False
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of `run` and `compare`.
+
+    Those without a default are options of both. A command itself fills in the others: `load` is of
+    `run`, `margin` of `compare`, and `typed` names the options that stand on the command line. The
+    rest have their values from the environment or benchbox.toml, where they may be meant for other
+    runs.
+    """
+
+    cases: CaseOptions
+    where: WhereOptions
+    timing: TimingOptions
+    gpu: GpuOptions
+    output: OutputOptions
+    load: LoadOptions = LoadOptions()
+    margin: str | None = None
+    typed: Set[str] = frozenset()
+
+
+DeviceName = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        "-d",
+        metavar="NAME",
+        envvar="BENCHBOX_DEVICE",
+        help=DEVICE,
+        autocompletion=_complete_devices,
+        rich_help_panel=ProcessorOptions.panel,
+    ),
+]
+Margin = Annotated[
+    str,
+    typer.Option(
+        metavar="1%",
+        envvar="BENCHBOX_MARGIN",
+        help="a smaller difference counts as the same",
+        rich_help_panel=TimingOptions.panel,
+    ),
+]
+RegisteredName = Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_registered)]
+
+
+Command = Callable[..., None]
+
+
+def grouped(command: Command) -> Command:
+    """Have Typer read each parameter that is a group of options as the options in it."""
+    signature = inspect.signature(command)
+    parameters = [
+        each
+        for parameter in signature.parameters.values()
+        for each in (
+            _options(parameter.annotation)
+            if is_dataclass(parameter.annotation)
+            else [parameter.replace(kind=parameter.KEYWORD_ONLY)]
+        )
+    ]
+
+    @wraps(command)
+    def flat(**values: Any) -> None:  # noqa: ANN401 - each option has a type of its own
+        command(
+            **{
+                name: _group(each.annotation, values)
+                if is_dataclass(each.annotation)
+                else values[name]
+                for name, each in signature.parameters.items()
+            }
+        )
+
+    flat.__annotations__ = {each.name: each.annotation for each in parameters}
+    flat.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return flat
+
+
+def _options(group: Any) -> Iterator[inspect.Parameter]:  # noqa: ANN401 - any dataclass
+    """The options of a group and of the groups in it, marked with the panel."""
+    for field in fields(group):
+        if _is_group(field):
+            yield from _options(field.type)
+        elif get_origin(field.type) is Annotated:
+            base, info = get_args(field.type)
+            info = copy(info)
+            info.rich_help_panel = group.panel
+            yield inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if field.default is MISSING else field.default,
+                annotation=Annotated[base, info],
+            )
+
+
+def _group(group: Any, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any dataclass
+    """The group with the values of its options."""
+    own = {field.name: values[field.name] for field in fields(group) if field.name in values}
+    groups = {f.name: _group(f.type, values) for f in fields(group) if _is_group(f)}
+    return group(**own, **groups)
+
+
+def _is_group(field: Field[Any]) -> bool:
+    return is_dataclass(field.type) and field.default is MISSING

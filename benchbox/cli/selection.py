@@ -1,0 +1,76 @@
+"""Selection of the cases that the options of a command name, and the name of their run."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from benchbox import runner, specs
+from benchbox.cli import parsing
+from benchbox.cli.options import CaseOptions
+from benchbox.cli.progress import Live
+from benchbox.errors import CaseError, UsageError
+from benchbox.export import Graph
+from benchbox.specs import BlockSpec, Case, Platform, Selection
+
+NAME_CHARACTERS = 100  # of a run in a file name; file systems end at 255
+DIGEST_CHARACTERS = 8
+
+
+def find_all(names: Sequence[str]) -> list[BlockSpec]:
+    """The specs of all names, in order."""
+    return [spec for name in names for spec in specs.find(name)]
+
+
+def selection(options: CaseOptions, device_channels: Platform) -> Selection:
+    """The selection that options ask for, with the device's channel set unless they name one."""
+    tensors = [parsing.shape(text) for text in options.shape or ()]
+    names = [tensor.name for tensor in tensors]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UsageError(f"--shape {twice[0]}: given twice")
+    return Selection(
+        channels=options.channels.value if options.channels else device_channels,
+        batches=parsing.batches(options.batch),
+        scales=tuple(options.scale or ()),
+        shapes=tuple(tensors),
+        weights=parsing.weights(options.weights or ()),
+        dtype=options.dtype.value if options.dtype else None,
+    )
+
+
+def run_name(names: Sequence[str]) -> str:
+    """The name of a run in the name of its file: `g1+g2`, `g2_groups=8`."""
+    parts = []
+    for name in names:
+        found = specs.find(name)
+        narrowed = "".join(f"_{key}={value}" for key, value in found[0].only.items())
+        base = specs.split(name)[0]
+        is_file = base.endswith((".toml", ".onnx"))
+        own = Path(base).name if is_file else found[0].name
+        if specs.is_network(base):
+            own = found[0].only["network"]
+            narrowed = narrowed.replace(f"_network={own}", "")
+        parts.append((base if len(found) > 1 else own) + narrowed)
+    return file_name("+".join(parts))
+
+
+def file_name(text: str) -> str:
+    """A text as part of a file name; the end of one that is too long becomes a digest of it."""
+    name = "".join(c if c.isalnum() or c in "+-_.=," else "-" for c in text)
+    if len(name) <= NAME_CHARACTERS:
+        return name
+    digest = hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARACTERS]
+    return f"{name[: NAME_CHARACTERS - DIGEST_CHARACTERS - 1]}-{digest}"
+
+
+def prepared(
+    options: CaseOptions, stderr: Console
+) -> tuple[list[BlockSpec], list[Case], dict[str, Graph | CaseError]]:
+    """The specs, cases and graphs of a command that times nothing."""
+    found = find_all(options.names)
+    cases = runner.unfold(found, selection(options, "arm"))
+    with Live(stderr, len(cases)) as live:
+        graphs = runner.prepare(found, cases, live.exporting)
+    return found, cases, graphs
