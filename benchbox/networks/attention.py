@@ -59,7 +59,7 @@ class CoordinateAttention(nn.Module):
 
 
 class GatedLayer(nn.Module):
-    """What `layer` makes of x, weighed by what `gate` makes of it; both of one shape."""
+    """The output of `layer` times that of `gate`; both have the same shape."""
 
     def __init__(self, layer: nn.Module, gate: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Every network by name: what builds it, and what its authors print of it.
+"""Catalogue of the networks: each name with its builder and its published figures.
 
 Published figures are those that papers print, some read in a figure or in another's list, as their
 source says: params and multiply-accumulates in millions, ImageNet top-1 accuracy in percent. One
@@ -18,7 +18,7 @@ STRIDE = 32  # of all of them together; height and width of an image are multipl
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """What a paper prints of a network; None where it prints nothing that could be confirmed."""
+    """Published figures of a network; None for one that could not be confirmed."""
 
     params_m: float | None = None
     macs_m: float | None = None

@@ -44,7 +44,7 @@ def load(module: nn.Module, path: Path, name: str) -> None:
 
 
 def _read(path: Path) -> object:
-    """Return what the file holds, built of tensors and Python's plain types only."""
+    """Load the file's content; only tensors and plain Python types are ever built."""
     if not path.is_file():
         what = "is not a file" if path.exists() else "is not there"
         raise SpecError(f"checkpoint {path} {what}; give a .pth file of the network's authors")
@@ -78,7 +78,7 @@ def _check(path: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Say why torch refused the file, and what to do."""
+    """Explain why torch refused the file, and what to do."""
     refused = re.search(r"GLOBAL (\S+)", str(error))
     if refused and isinstance(error, pickle.UnpicklingError):
         return f"holds {_quoted(refused[1])}, which is code and is never run here; {ANEW}"
@@ -110,7 +110,7 @@ def _is_counter(key: str) -> bool:
 
 
 def _differences(state: State, module: nn.Module) -> str:
-    """Say what the state has, lacks or has in another shape than the module; empty for nothing."""
+    """Summary of missing, unexpected and misshapen tensors; empty where there are none."""
     wanted = {k: _shape(v) for k, v in module.state_dict().items() if not _is_counter(k)}
     found = {key: _form(value) for key, value in state.items() if not _is_counter(key)}
     other = [
@@ -123,8 +123,8 @@ def _differences(state: State, module: nn.Module) -> str:
         "unexpected": [_quoted(key) for key in found if key not in wanted],
         "of another shape": other,
     }
-    told = [f"{len(each)} {what} (first {each[0]})" for what, each in groups.items() if each]
-    return ", ".join(told)
+    summary = [f"{len(each)} {what} (first {each[0]})" for what, each in groups.items() if each]
+    return ", ".join(summary)
 
 
 def _quoted(key: str) -> str:
@@ -136,7 +136,7 @@ def _shape(tensor: Tensor) -> str:
 
 
 def _form(tensor: Tensor) -> str:
-    """Return the shape, alone where the values are floating numbers in memory, one by one."""
+    """Describe a tensor: the bare shape of a dense floating one, else type and layout as well."""
     if tensor.is_nested:
         return "nested"
     if tensor.is_floating_point() and tensor.layout is torch.strided and not tensor.is_meta:
@@ -157,7 +157,7 @@ def _copy(path: Path, state: State, module: nn.Module) -> None:
 
 
 def _training_form(state: State, name: str) -> nn.Module | None:
-    """Return the form that the network is trained in, without values, if the state is of it."""
+    """Return the network's training form without values, if the state fits it."""
     trained = f"{name}_train"
     if trained not in names():
         return None
@@ -172,6 +172,6 @@ def _fitting(state: State) -> str:
 
 
 def _outline(name: str) -> nn.Module:
-    """Return the network in names and shapes only, without memory for its values."""
+    """Build the network on the meta device: names and shapes without values."""
     with torch.device("meta"):
         return build(name)

@@ -1,4 +1,4 @@
-"""GhostNet (arXiv 1911.11907), and the skeleton that GhostNetV2 and V3 share with it.
+"""GhostNet (arXiv 1911.11907), and the skeleton that it shares with GhostNetV2 and V3.
 
 A ghost module computes half of its channels with a 1x1 convolution and the other half from those
 with a cheap depthwise one. Names in the state_dict are those of the authors' implementation.

@@ -1,4 +1,4 @@
-"""The micro-networks of ShuffleNetV2's guidelines G1 to G4 (arXiv 1807.11164, Tables 1-4).
+"""Micro-networks of ShuffleNetV2's guidelines G1 to G4 (arXiv 1807.11164, Tables 1-4).
 
 Each is a stack of `repeat` equal blocks. Convolutions are bare, without bias or normalisation: the
 paper's text and figures show none. Weights are drawn so that activations keep unit scale from block

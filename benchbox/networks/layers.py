@@ -1,4 +1,4 @@
-"""The pieces that several families share, each in the one form that all of them use."""
+"""Layers that several families share."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -89,8 +89,6 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
 
 def calibrated(module: Module, channels: int = 3, size: int = 224) -> Module:
     """Return the module in eval mode, its batch norms holding the statistics of random images.
-
-    The images are (2, channels, size, size).
 
     So activations stay near unit scale at any depth, as in a trained network, and no denormals
     arise. Weights are drawn first, so that seeding torch decides everything. A module of torch's

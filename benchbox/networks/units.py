@@ -1,4 +1,4 @@
-"""Units of four networks, stacked alone: ShuffleNetV2's appendix, Table 1b (arXiv 1807.11164).
+"""Units of four networks, each in a stack: ShuffleNetV2's appendix, Table 1b (arXiv 1807.11164).
 
 All have stride 1 and keep their c channels, with batch norms and activations as in the networks.
 `size` is the height and width of the images that the batch norms take their statistics from; the

@@ -6,15 +6,20 @@ weights filled in that order by a rule of integers (`hash`), the statistics of i
 
 import json
 import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchbox import networks
+from benchbox.networks.mobilenetv2 import mobilenetv2
+
+T = TypeVar("T", bound=nn.Module)
 
 # Two threads on processors that others use wait for each other; one is as fast for these.
 torch.set_num_threads(1)
@@ -23,6 +28,22 @@ DATA = Path(__file__).parents[1] / "data"
 FOLDER = DATA / "parity"
 # Params, multiply-accumulates, layer counts and stage shapes of every network, by name.
 FACTS: dict[str, dict[str, Any]] = json.loads((DATA / "networks.json").read_text())
+# Families, each with a network whose fixture names its stages; the longest name first.
+FAMILIES = {
+    "shufflenetv2_tv": "shufflenetv2_tv_x1_0",
+    "shufflenetv2": "shufflenetv2_x1_0",
+    "shufflenetv1": "shufflenetv1_g3",
+    "ghostnet": "ghostnet_x1_0",
+}
+# MobileNetV2 with attention: millions of params and multiply-accumulates, as published. DFC keeps
+# the odd row and column of a 7x7 map.
+VARIANTS = {
+    "mobilenetv2+none": (3.505, 300.8),
+    "mobilenetv2+se": (3.891, 301.2),
+    "mobilenetv2+cbam": (3.890, 303.8),
+    "mobilenetv2+ca": (3.952, 306.8),
+    "mobilenetv2+dfc": (4.370, 343.4),
+}
 TOLERANCE = 1e-4  # of the standard deviation of the logits
 
 
@@ -114,10 +135,19 @@ def distance(logits: Tensor, expected: dict[str, Any]) -> float:
     return float(max(apart, largest, *map(abs, moments)) / expected["std_ddof0"])
 
 
+def create(name: str) -> nn.Module:
+    """A network by its name, or MobileNetV2 with the attention after the `+`."""
+    if name not in VARIANTS:
+        return networks.create(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(networks.SEED)
+        return mobilenetv2(attention=name.partition("+")[2])
+
+
 @cache
 def created(name: str) -> nn.Module:
     """A network that no test may change."""
-    return networks.create(name)
+    return create(name)
 
 
 @cache
@@ -131,3 +161,92 @@ def filled_network(name: str) -> nn.Module:
 def random_images(height: int = 224, width: int = 224, count: int = 1) -> Tensor:
     """Seeded random images, (count, 3, height, width)."""
     return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(7))
+
+
+@dataclass(frozen=True)
+class Output:
+    """Shape and statistics of what a layer gives."""
+
+    shape: list[int]
+    mean: float
+    std: float
+    has_denormals: bool
+    elements: int  # of all calls
+
+
+def layer_outputs(
+    module: nn.Module, names: Iterable[str], x: Tensor
+) -> tuple[dict[str, Output], Tensor]:
+    """What layers give, by name, when the module is called with x; and what it gives itself."""
+    found: dict[str, Output] = {}
+
+    def note(name: str, y: Tensor) -> None:
+        wide = y.double()
+        denormal = (wide != 0) & (wide.abs() < torch.finfo(torch.float32).tiny)
+        mean, std = float(wide.mean()), float(wide.std(correction=0))
+        elements = y.numel() + (found[name].elements if name in found else 0)
+        found[name] = Output(list(y.shape), mean, std, bool(denormal.any()), elements)
+
+    handles = [
+        module.get_submodule(name).register_forward_hook(
+            lambda *call, name=name: note(name, call[2])
+        )
+        for name in names
+    ]
+    with torch.no_grad():
+        result = module(x)
+    for handle in handles:
+        handle.remove()
+    return found, result
+
+
+@cache
+def observed(name: str) -> dict[str, Output]:
+    """What every layer of a network gives for one random image."""
+    module = created(name)
+    names = [key for key, _ in module.named_modules() if key]
+    return layer_outputs(module, names, random_images())[0]
+
+
+def stages(name: str) -> list[str]:
+    """The layers whose output shapes the facts of a network have, in order."""
+    if name.startswith("mobilenet"):
+        features = [
+            f"features.{key}" for key, _ in created(name).get_submodule("features").named_children()
+        ]
+        return [*features, "classifier"]
+    family = next(each for each in FAMILIES if name.startswith(each))
+    return [key.partition(" ")[0] for key in fixture(FAMILIES[family])["hash"]["stages"]]
+
+
+def layers(module: nn.Module, kind: type[T]) -> list[T]:
+    """The layers of that type."""
+    return [layer for layer in module.modules() if isinstance(layer, kind)]
+
+
+def counts(name: str) -> dict[str, int]:
+    """Params, layers, and the multiply-accumulates that one image takes.
+
+    Each output of a layer is a sum over one row of its weights.
+    """
+    module = created(name)
+    convolutions = layers(module, nn.Conv2d)
+    depthwise = [each for each in convolutions if each.groups == each.in_channels > 1]
+    return {
+        "params": sum(parameter.numel() for parameter in module.parameters()),
+        "macs": sum(
+            observed(name)[key].elements * layer.weight[0].numel()
+            for key, layer in module.named_modules()
+            if isinstance(layer, nn.Conv2d | nn.Linear)
+        ),
+        "conv2d": len(convolutions),
+        "depthwise": len(depthwise),
+        "grouped": sum(each.groups > 1 for each in convolutions) - len(depthwise),
+        "batch_norms": len(layers(module, nn.BatchNorm2d)),
+        "linear": len(layers(module, nn.Linear)),
+    }
+
+
+def equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Whether two states have the same tensors in the same order."""
+    return list(one) == list(other) and all(torch.equal(one[key], other[key]) for key in one)

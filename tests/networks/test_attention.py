@@ -1,54 +1,25 @@
-"""The attention blocks, and MobileNetV2 with each of them, held against the published sizes."""
+"""Attention blocks written out, and where MobileNetV2 has them; test_parity.py has its sizes."""
 
 import importlib
-from functools import cache
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchbox import specs
 from benchbox.networks.attention import CBAM, CoordinateAttention, GatedLayer
 from benchbox.networks.layers import SqueezeExcite
 from benchbox.networks.mobilenetv2 import AFTER_DEPTHWISE, InvertedResidual, mobilenetv2
 from benchbox.specs import BlockSpec, Builder, Case, Selection
+from tests.helpers import parity
+from tests.helpers.parity import created
 
-# Millions of params and of multiply-accumulates. DFC keeps the odd row and column of a 7x7 map.
-SIZES = {
-    "none": (3.505, 300.8),
-    "se": (3.891, 301.2),
-    "cbam": (3.890, 303.8),
-    "ca": (3.952, 306.8),
-    "dfc": (4.370, 343.4),
-}
 KINDS = {"se": SqueezeExcite, "cbam": CBAM, "ca": CoordinateAttention, "dfc": GatedLayer}
-each_attention = pytest.mark.parametrize("attention", SIZES)
-each_block = pytest.mark.parametrize("attention", KINDS)
-
-
-@cache
-def created(attention: str) -> nn.Module:
-    """A network that no test may change."""
-    torch.manual_seed(0)
-    return mobilenetv2(attention=attention)
-
-
-def image(height: int = 224, width: int = 224, count: int = 1) -> Tensor:
-    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(7))
+SIZES = {name.partition("+")[2]: size for name, size in parity.VARIANTS.items()}
 
 
 def params_m(module: nn.Module) -> float:
     return sum(parameter.numel() for parameter in module.parameters()) / 1e6
-
-
-@each_attention
-def test_a_variant_has_the_published_size(attention: str) -> None:
-    module = created(attention)
-    with FlopCounterMode(display=False) as counted, torch.no_grad():
-        module(image())
-    macs_m = counted.get_total_flops() / 2e6
-    assert (round(params_m(module), 3), round(macs_m, 1)) == SIZES[attention]
 
 
 @pytest.mark.parametrize(
@@ -62,9 +33,9 @@ def test_other_reductions_miss_the_published_size(
         assert round(params_m(mobilenetv2(attention=attention, reduction=reduction)), 3) == size
 
 
-@each_block
+@pytest.mark.parametrize("attention", KINDS)
 def test_a_block_stands_where_it_belongs(attention: str) -> None:
-    first, *others = [m for m in created(attention).modules() if isinstance(m, InvertedResidual)]
+    first, *others = parity.layers(created(f"mobilenetv2+{attention}"), InvertedResidual)
     kind = KINDS[attention]
     if attention == "dfc":
         assert not any(isinstance(layer, kind) for layer in first.modules())
@@ -73,45 +44,6 @@ def test_a_block_stands_where_it_belongs(attention: str) -> None:
         assert isinstance(first.conv[0][-1], kind)
         assert all(isinstance(block.conv[1][-1], kind) for block in others)
         assert all(isinstance(block.conv[1][-2], nn.ReLU6) for block in others)
-
-
-@each_block
-def test_activations_are_near_unit_scale_and_none_is_denormal(attention: str) -> None:
-    found: dict[str, Tensor] = {}
-    module = created(attention)
-    handles = [
-        layer.register_forward_hook(lambda *call, key=key: found.update({key: call[2].clone()}))
-        for key, layer in module.named_modules()
-        if isinstance(layer, nn.Conv2d | nn.BatchNorm2d)
-    ]
-    with torch.no_grad():
-        module(image())
-    for handle in handles:
-        handle.remove()
-    assert len(found) == len(handles)
-    for key, output in found.items():
-        is_of_one = key.startswith("features.1.conv.0.3.shared")  # CBAM's 32 / 24: it may be cut
-        assert is_of_one or 0.05 < float(output.std()) < 20, key
-        size = output.abs()
-        assert not ((size > 0) & (size < torch.finfo(torch.float32).tiny)).any(), key
-
-
-@each_block
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 96)])
-def test_other_sizes_and_batches_are_taken(attention: str, height: int, width: int) -> None:
-    images = image(height, width, count=2)
-    with torch.no_grad():
-        both, first = created(attention)(images), created(attention)(images[:1])
-    assert both.shape == (2, 1000)
-    # Random weights enlarge rounding errors from block to block.
-    assert float((both[:1] - first).abs().max()) < 0.02 * float(first.std())
-
-
-@each_block
-def test_a_variant_is_the_same_each_time(attention: str) -> None:
-    torch.manual_seed(0)
-    again = mobilenetv2(attention=attention).state_dict()
-    assert all(torch.equal(again[k], v) for k, v in created(attention).state_dict().items())
 
 
 def random(module: nn.Module) -> nn.Module:

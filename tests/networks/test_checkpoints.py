@@ -63,7 +63,7 @@ Save = Callable[..., Path]
 def candidates(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The networks among which the one that a checkpoint fits is looked for: a few, for speed."""
     found = [NAME, "mobilenetv3_large", "shufflenetv2_x0_5", "shufflenetv2_tv_x0_5"]
-    monkeypatch.setattr(networks, "names", lambda: found)
+    monkeypatch.setattr(checkpoints, "names", lambda: found)
     return found
 
 

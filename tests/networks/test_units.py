@@ -1,7 +1,6 @@
 """The units alone, and their spec, held against ShuffleNetV2's appendix, Table 1b."""
 
 import inspect
-from collections.abc import Iterator
 from functools import cache
 
 import pytest
@@ -39,15 +38,6 @@ ARITHMETIC = {
     "mobilenetv2": lambda c: 2 * c * 6 * c + 9 * 6 * c,
     "xception": lambda c: 2 * c * (c // 4) + 9 * c // 4,
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other take many times as long where others are at work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def cases(platform: Platform = "arm") -> list[Case]:

@@ -1,0 +1,208 @@
+"""Every network held against the reference implementations' numbers, and against its own rules.
+
+Counts and stage shapes of all networks are in `tests/data/networks.json`; those of FIXTURES have
+weights, outputs and the statistics of their stages besides.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from unittest.mock import patch
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchbox import networks
+from benchbox.networks import shufflenetv1, shufflenetv2
+from benchbox.networks.ghostnetv2 import ghostnetv2
+from benchbox.networks.layers import channel_shuffle
+from tests.helpers import parity
+from tests.helpers.parity import FACTS, created, filled_network, layer_outputs, observed
+
+# How far the stages' means and deviations may be from the reference's, as a share of the deviation.
+FIXTURES = {
+    "shufflenetv2_x1_0": 1e-3,
+    "shufflenetv2_tv_x0_5": 1e-3,
+    "shufflenetv2_tv_x1_0": 1e-3,
+    "shufflenetv1_g1": 1e-3,
+    "shufflenetv1_g3": 1e-3,
+    "ghostnet_x1_0": 1e-4,
+    "ghostnetv2_x1_0": 1e-4,
+    "ghostnetv3_x1_0_train": 1e-4,
+    "mobilenetv2_x1_0": 1e-4,
+    "mobilenetv3_small": 1e-4,
+    "mobilenetv3_large": 1e-4,
+}
+DEPLOYED = "ghostnetv3_x1_0"  # of it there is the state_dict alone
+VARIANTS = tuple(parity.VARIANTS)  # MobileNetV2 with attention
+each_with_fixture = pytest.mark.parametrize("name", FIXTURES)
+
+
+def distance(module: nn.Module, name: str) -> float:
+    with torch.no_grad():
+        return parity.distance(module(parity.image()), parity.fixture(name)["hash"])
+
+
+def test_every_network_has_facts() -> None:
+    assert list(FACTS) == networks.names()
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_a_network_has_the_layers_params_macs_and_stages_of_the_reference(name: str) -> None:
+    stages = [observed(name)[key].shape for key in parity.stages(name)]
+    expected = FACTS[name]["stages"]
+    if name.startswith("shufflenet"):  # the reference keeps two sizes of 1 after its global mean
+        expected = [[1, *(size for size in shape[1:] if size > 1)] for shape in expected]
+    assert {**parity.counts(name), "stages": stages} == {**FACTS[name], "stages": expected}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_an_attention_has_the_published_size(name: str) -> None:
+    counts = parity.counts(name)
+    sizes = round(counts["params"] / 1e6, 3), round(counts["macs"] / 1e6, 1)
+    assert sizes == parity.VARIANTS[name]
+
+
+@pytest.mark.parametrize("name", [*FACTS, *VARIANTS])
+def test_activations_are_near_unit_scale_and_none_is_denormal(name: str) -> None:
+    kinds = nn.Conv2d | nn.BatchNorm2d | nn.Linear
+    layers = [key for key, layer in created(name).named_modules() if isinstance(layer, kinds)]
+    for key in layers:
+        # What Squeeze-and-Excitation takes the mean of may be centred, which leaves little; CBAM's
+        # first has 32 / 24 channels, one, which may be cut off.
+        least = 0.005 if ".se." in key else 0.0 if "features.1.conv.0.3.shared" in key else 0.05
+        assert least <= observed(name)[key].std < 20, key
+        assert not observed(name)[key].has_denormals, key
+
+
+@pytest.mark.parametrize("name", [*FIXTURES, DEPLOYED])
+def test_every_tensor_has_the_name_the_shape_and_the_place_of_the_reference(name: str) -> None:
+    assert parity.same_state(created(name), name) == []
+    norms = {layer.eps for layer in created(name).modules() if isinstance(layer, nn.BatchNorm2d)}
+    assert norms == set(parity.fixture(name).get("bn_eps", norms))
+
+
+@each_with_fixture
+def test_logits_and_stages_are_those_of_the_reference(name: str) -> None:
+    expected, tolerance = parity.fixture(name)["hash"], FIXTURES[name]
+    keys = {key.partition(" ")[0]: stage for key, stage in expected["stages"].items()}
+    found, logits = layer_outputs(filled_network(name), keys, parity.image())
+    assert logits.shape == (1, 1000)
+    assert parity.distance(logits, expected) < parity.TOLERANCE
+    for key, (shape, mean, std) in keys.items():
+        squeezed = [1, *(size for size in shape[1:] if size > 1)]
+        assert found[key].shape in (shape, squeezed), key
+        assert found[key].mean == pytest.approx(mean, abs=tolerance * std), key
+        assert found[key].std == pytest.approx(std, rel=tolerance), key
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "height", "width"),
+    [
+        *((name, *size) for name in (*FIXTURES, *VARIANTS) for size in ((64, 96), (160, 160))),
+        *((name, 75, 101) for name in ("ghostnet_x0_5", "ghostnetv2_x1_0", DEPLOYED)),
+        *((name, 32, 32) for name in ("ghostnet_x1_0", "mobilenetv2_x1_0", *VARIANTS)),
+        ("shufflenetv2_x1_0", 320, 320),
+    ],
+)
+def test_other_sizes_and_batches_are_taken(name: str, height: int, width: int) -> None:
+    images = parity.random_images(height, width, count=2)
+    both, first = created(name)(images), created(name)(images[:1])
+    assert both.shape == (2, 1000)
+    assert 0.05 <= float(both.std()) <= 20
+    # Random weights enlarge rounding errors from block to block.
+    least = 0.02 * float(first.std()) if name in VARIANTS else 1e-4
+    torch.testing.assert_close(both[:1], first, atol=least, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", [*FIXTURES, "ghostnet_x0_5", "ghostnetv3_x0_5", *VARIANTS])
+def test_a_network_is_the_same_each_time_in_eval_mode_and_leaves_the_generator(name: str) -> None:
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    again = parity.create(name)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not any(module.training for module in again.modules())
+    assert parity.equal(again.state_dict(), created(name).state_dict())
+
+
+# What is wrong in a network shows in its logits.
+
+
+def other_epsilon(module: nn.Module) -> None:
+    for norm in parity.layers(module, nn.BatchNorm2d):
+        assert (norm.eps, norm.momentum) == (1e-3, 0.01)
+        norm.eps = 1e-5
+
+
+def relu_for_relu6(module: nn.Module) -> None:
+    activations = parity.layers(module, nn.ReLU6)
+    assert len(activations) == 35
+    for activation in activations:
+        activation.max_val = float("inf")
+
+
+def soft_gates(module: nn.Module) -> None:
+    for layer in [layer for layer in module.modules() if hasattr(layer, "gate")]:
+        layer.gate = nn.Sigmoid()
+
+
+def lose(branch: str) -> Callable[[nn.Module], None]:
+    def lose_branches(module: nn.Module) -> None:
+        for owner in module.modules():
+            for child in [name for name, _ in owner.named_children() if name.endswith(branch)]:
+                delattr(owner, child)
+
+    return lose_branches
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "least"),
+    [
+        ("mobilenetv3_small", other_epsilon, 0.1),
+        ("mobilenetv3_large", other_epsilon, 0.01),
+        ("mobilenetv2_x1_0", relu_for_relu6, 1),
+        ("ghostnet_x1_0", soft_gates, 0.1),
+        ("ghostnetv3_x1_0_train", lose("_rpr_skip"), 0.1),
+        ("ghostnetv3_x1_0_train", lose("_rpr_scale"), 0.1),
+    ],
+)
+def test_a_wrong_layer_is_noticed(
+    name: str, spoil: Callable[[nn.Module], None], least: float
+) -> None:
+    spoilt = deepcopy(filled_network(name))
+    spoil(spoilt)
+    assert distance(spoilt, name) > least
+
+
+@pytest.mark.parametrize(
+    "args",
+    [{"upsample": "bilinear"}, {"pool": "max"}, {"sigmoid": "after", "upsample": "bilinear"}],
+)
+def test_other_resizing_is_noticed(args: dict[str, str]) -> None:
+    name = "ghostnetv2_x1_0"
+    module = ghostnetv2(**args)
+    parity.fill(module, parity.fixture(name)["hash"]["gain"])
+    assert distance(module, name) > 0.05
+
+
+def unshuffled(x: Tensor, groups: int) -> Tensor:
+    assert groups
+    return x
+
+
+def inverted(x: Tensor, groups: int) -> Tensor:
+    return channel_shuffle(x, x.shape[1] // groups)
+
+
+@pytest.mark.parametrize("name", ["shufflenetv2_x1_0", "shufflenetv2_tv_x1_0", "shufflenetv1_g3"])
+@pytest.mark.parametrize("broken", [unshuffled, inverted])
+def test_a_wrong_shuffle_is_noticed(name: str, broken: Callable[[Tensor, int], Tensor]) -> None:
+    wrong = [patch.object(each, "channel_shuffle", broken) for each in (shufflenetv1, shufflenetv2)]
+    with wrong[0], wrong[1]:
+        assert distance(filled_network(name), name) > 1000 * parity.TOLERANCE
+
+
+def test_one_group_is_not_shuffled() -> None:
+    with patch.object(shufflenetv1, "channel_shuffle", None):
+        assert distance(filled_network("shufflenetv1_g1"), "shufflenetv1_g1") < parity.TOLERANCE
