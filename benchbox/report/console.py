@@ -4,11 +4,11 @@ Nothing here is parsed as markup: titles, names and reasons come from files.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -18,7 +18,8 @@ from benchbox.report.multi_device import tables_of
 from benchbox.report.tables import Column, Table, sections
 
 NARROWEST = 12  # a text column wraps down to this many cells before a whole column is left out
-UNBOUNDED = 10_000  # wider than any table
+WORD = 24  # the longest word that is not broken before a whole column is left out
+GAP = 3  # cells between two columns
 STATUS_STYLES = {"failed": "red", "imprecise": "yellow", "skipped": "yellow"}
 
 
@@ -88,33 +89,47 @@ def _gaps(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
 def _show_boxed(table: Table, console: Console) -> None:
     """Print the table without those columns that this terminal is too narrow for."""
     columns, left_out = list(table.columns), []
-    boxed = _boxed(table.groups, columns)
-    while _needed(boxed, console) > console.width and any(column.drop for column in columns):
+    while _least(columns) > console.width and any(column.drop for column in columns):
         dropped = min((column for column in columns if column.drop), key=lambda each: each.drop)
         columns.remove(dropped)
         left_out.append(dropped.header)
-        boxed = _boxed(table.groups, columns)
-    if _needed(boxed, console) > console.width:
-        boxed.width = _needed(boxed, console)
+    if _least(columns) > console.width:
+        columns = [_broken(column) for column in columns]
+    boxed = _boxed(table.groups, columns)
+    if _least(columns) > console.width:
+        boxed.width = _least(columns)
     console.print(boxed, crop=False)
     if left_out:
         _say(console, f"left out at this width: {'; '.join(left_out)} ({table.elsewhere})", "dim")
 
 
-def _needed(boxed: RichTable, console: Console) -> int:
-    """Return the width below which something would be cut."""
-    options = console.options.update(width=UNBOUNDED)
-    return Measurement.get(console, options, boxed).minimum
+def _least(columns: Sequence[Column]) -> int:
+    """Return the width of a table below which something would be cut."""
+    return sum(map(_narrowest, columns)) + GAP * (len(columns) - 1)
+
+
+def _narrowest(column: Column) -> int:
+    lines = [line for text in (column.header, *column.cells) for line in text.split("\n")]
+    widest = max(map(cell_len, lines))
+    longest_word = max((cell_len(word) for line in lines for word in line.split()), default=0)
+    return min(widest, max(NARROWEST, min(longest_word, WORD))) if column.text else widest
+
+
+def _broken(column: Column) -> Column:
+    """Return a column of figures with what stands in brackets on a line of its own."""
+    if column.text:
+        return column
+    header, *cells = (text.replace(" (", "\n(") for text in (column.header, *column.cells))
+    return replace(column, header=header, cells=tuple(cells))
 
 
 def _boxed(groups: Sequence[str], columns: Sequence[Column]) -> RichTable:
     boxed = RichTable(box=box.HORIZONTALS, show_edge=False, pad_edge=False)
     for column in columns:
-        widest = max(map(cell_len, (column.header, *column.cells)))
         boxed.add_column(
             Text(column.header),
             justify="left" if column.text else "right",
-            min_width=min(widest, NARROWEST) if column.text else widest,
+            min_width=_narrowest(column),
             no_wrap=not column.text,
             overflow="fold",
         )

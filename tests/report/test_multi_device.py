@@ -185,7 +185,7 @@ def test_a_narrow_terminal_loses_columns_but_no_device(width: int) -> None:
     runs = [on("cpu"), on("a-board-with-a-long-name", slower(10)), on("phone", slower(3))]
     text = printed(*runs, width=width)
     lines = text.splitlines()
-    for name in ("cpu (ms)", "a-board-with-a-long-name (ms)", "phone (ms)"):
+    for name in ("cpu", "a-board-with-a-long-name", "phone"):
         assert [line for line in lines if name in line]
     assert len(re.findall(r"\d ± \d", text)) == 18
     narrowest = max(
