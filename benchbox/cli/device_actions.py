@@ -39,7 +39,7 @@ def show() -> None:
     known = registry.entries()
     for name, what in devices.names():
         entry = known.get(name)
-        last = last_seen.last(entry.url) if entry else last_seen.Seen()
+        last = last_seen.last(entry.url) if entry else last_seen.LastSeen()
         told = "\n".join(printable(each) for each in (what, last.what) if each)
         file = "" if entry is None else str(entry.file)
         table.add_row(printable(name), told, printable(last.at), printable(file))

@@ -11,6 +11,7 @@ from typing import Literal
 
 from benchbox import host
 from benchbox.devices import providers, registry
+from benchbox.devices.address import adb_serial, masked, ssh_address
 from benchbox.devices.gpu_options import Driving
 from benchbox.devices.registry import Entry, Processors
 from benchbox.errors import DeviceError, UsageError
@@ -58,7 +59,7 @@ class Device:
         """What two devices share that must not be timed at once, however its address is spelled."""
         if not self.url.startswith("ssh:"):
             return self.url
-        where = registry.address(self.url)
+        where = ssh_address(self.url)
         return f"ssh://{where.host.lower()}:{where.port or SSH_PORT}"
 
     @property
@@ -165,10 +166,10 @@ def _check_torch(device: Device) -> None:
 def _entry(name: str) -> Entry:
     """Return what a name of the command line stands for, registered or not."""
     if name.startswith("ssh://"):
-        registry.address(name)
+        ssh_address(name)
         return Entry(shareable(name), name)
     if name.startswith("adb:"):
-        registry.serial(name)
+        adb_serial(name)
         return Entry(shareable(name), name)
     if name.startswith("cuda:"):
         raise DeviceError(f"device {name!r}: write cuda, or cuda:1 for the second GPU")
@@ -185,7 +186,7 @@ def _unknown(name: str) -> str:
     known = list(dict.fromkeys([*DEVICES, *registry.entries()]))
     if ":" in name or "@" in name:
         return (
-            f"unknown device {registry.masked(name)!r}: write an address as "
+            f"unknown device {masked(name)!r}: write an address as "
             "ssh://[user@]host[:port] or adb://serial"
         )
     own = name if registry.NAME.fullmatch(name) else "NAME"

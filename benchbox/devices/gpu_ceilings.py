@@ -1,8 +1,7 @@
-"""What GPUs do at best, measured by `benchbox device check` and kept in the user's cache folder."""
+"""Ceilings of GPUs: the best rates that `benchbox device check` measured, in the cache folder."""
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,13 @@ from benchbox import host
 
 
 def path(identity: Sequence[object]) -> Path:
-    """Return the file that has the ceilings of a GPU of this identity (`gpu_options.identity`)."""
+    """The file with the ceilings of a GPU of this identity (`gpu_options.identity`)."""
     digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     return host.cache_folder() / "ceilings" / f"{digest[:32]}.json"
 
 
 def load(identity: Sequence[object]) -> dict[str, Any]:
-    """Return the ceilings of a GPU with when they were `measured`; nothing where they were not."""
+    """The ceilings of a GPU and when they were `measured`; empty where they were not."""
     try:
         found = json.loads(path(identity).read_bytes())
     except (OSError, ValueError):
@@ -34,13 +33,9 @@ def _is_positive(value: object) -> bool:
 
 
 def save(identity: Sequence[object], measured: Mapping[str, float], when: str) -> bool:
-    """Keep what was measured, at once or not at all; return whether the cache can be written."""
-    file = path(identity)
+    """Keep what was measured; false where the cache cannot be written."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as fresh:
-            json.dump({**measured, "measured": when}, fresh)
-        Path(fresh.name).replace(file)
+        host.write(path(identity), json.dumps({**measured, "measured": when}))
     except OSError:
         return False
     return True

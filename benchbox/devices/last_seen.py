@@ -1,9 +1,8 @@
-"""When devices were last reached, and what they were then; no record holds it."""
+"""Cache of when each device was last reached and its one-line description; never in records."""
 
 import contextlib
 import hashlib
 import json
-import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,8 +13,8 @@ from benchbox import host
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """When a device was last reached, and what it is in a few words; empty where not known."""
+class LastSeen:
+    """When a device was last reached, and its description; empty where not known."""
 
     at: str = ""
     what: str = ""
@@ -29,55 +28,51 @@ def _key(url: str) -> str:
     return hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
-def _all() -> dict[str, Seen]:
+def _all() -> dict[str, LastSeen]:
     try:
         found = json.loads(_file().read_text())
     except (OSError, ValueError):
         return {}
-    told = found.items() if isinstance(found, dict) else ()
+    items = found.items() if isinstance(found, dict) else ()
     return {
-        key: Seen(str(each.get("at", "")), str(each.get("what", "")))
-        for key, each in told
+        key: LastSeen(str(each.get("at", "")), str(each.get("what", "")))
+        for key, each in items
         if isinstance(each, dict)
     }
 
 
-def last(url: str) -> Seen:
-    """Return what is kept of the device at an address; all is empty for one never reached."""
-    return _all().get(_key(url), Seen())
+def last(url: str) -> LastSeen:
+    """What the cache has of the device at an address; empty for one never reached."""
+    return _all().get(_key(url), LastSeen())
 
 
 _one_at_a_time = threading.Lock()  # several devices may be reached at once
 
 
 def note(url: str, what: str = "") -> None:
-    """Keep that a device was reached now, and `what` it is, where the cache can be written."""
+    """Record that a device was reached now, and `what` it is, if the cache can be written."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with _one_at_a_time:
         known = _all()
-        before = known.get(_key(url), Seen())
-        _write({**known, _key(url): Seen(now, what or before.what)})
+        before = known.get(_key(url), LastSeen())
+        _write({**known, _key(url): LastSeen(now, what or before.what)})
 
 
 def forget(url: str) -> None:
-    """Keep nothing of the device at an address."""
+    """Remove the device at an address from the cache."""
     with _one_at_a_time:
         known = _all()
         if known.pop(_key(url), None) is not None:
             _write(known)
 
 
-def _write(known: Mapping[str, Seen]) -> None:
+def _write(known: Mapping[str, LastSeen]) -> None:
     with contextlib.suppress(OSError):
-        folder = _file().parent
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as fresh:
-            json.dump({key: asdict(each) for key, each in known.items()}, fresh)
-        Path(fresh.name).replace(_file())
+        host.write(_file(), json.dumps({key: asdict(each) for key, each in known.items()}))
 
 
 def describe(model: object, machine: object, clusters: object) -> str:
-    """Say in a few words what a device is; what is no list of clusters is left out."""
+    """Describe a device in a few words; clusters that are not a list are left out."""
     listed = clusters if isinstance(clusters, list) else []
     kinds = [_kind(each) for each in listed if isinstance(each, dict)]
     parts = (str(model or ""), str(machine or ""), " + ".join(filter(None, kinds)))

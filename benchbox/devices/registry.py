@@ -1,17 +1,20 @@
-"""The devices that were given names: `[devices.NAME]` tables in a benchbox.toml."""
+"""Registry of named devices: `[devices.NAME]` tables in a benchbox.toml, read and written."""
 
 import json
 import os
 import re
 import shlex
-import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from benchbox import host
 from benchbox.devices import providers
+from benchbox.devices.address import ADB, FORMS, masked, ssh_address
 from benchbox.errors import StorageError, UsageError
 
 # Of the processors that differ: the fastest ones, the slowest, and what lies between.
@@ -26,25 +29,14 @@ BEHIND = dict.fromkeys(CLUSTERS, "--cpus") | {
     word: "--provider" for word in (*providers.NAMES, *providers.MODULES) if word != "cpu"
 }
 TABLE = "devices"
-USER = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
-LABEL = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}"  # of a name: RFC 1035, section 2.3.4, as are its 253
-NAMED = rf"(?!_)(?![A-Za-z0-9._-]{{254}}){LABEL}(?:\.{LABEL})*\.?"
-HOST = NAMED + r"|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?\]"
-SSH = re.compile(rf"ssh://(?:(?P<user>{USER})@)?(?P<host>{HOST})(?::(?P<port>[0-9]{{1,5}}))?/?")
-PASSWORD = re.compile(r"(//[^:@/]*:).*@", re.DOTALL)
-ADB = re.compile(r"adb://([A-Za-z0-9][A-Za-z0-9._:-]{0,127})")
 PYTHON = re.compile(r"(?:~/|/)?[A-Za-z0-9_.][^\x00-\x1f\x7f]{0,255}")
-KEYS = frozenset({"url", "python", "threads", "cpus"})
-FORMS = "ssh://[user@]host[:port], adb://serial or local"
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where an ssh:// device is; what is None is for the user's own ssh configuration to say."""
-
-    host: str
-    user: str | None = None
-    port: int | None = None
+CLUSTER_NAMES = ", ".join(CLUSTERS[:-1]) + f" or {CLUSTERS[-1]}"
+EXPECTED = {
+    "url": f"missing, or no text; write {FORMS}",
+    "python": "not a text",
+    "threads": "not a whole number",
+    "cpus": f"not a list of whole numbers, nor {CLUSTER_NAMES}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +51,8 @@ class Entry:
     file: Path = Path()
 
 
-def address(url: str) -> Address:
-    """Return the parts of an ssh:// address; raises UsageError for what is none."""
-    match = SSH.fullmatch(url)
-    port = int(match["port"]) if match and match["port"] else None
-    if match is None or (port is not None and not 1 <= port <= 65535):
-        hint = "; it holds no password" if "@" in url and ":" in url[6:].partition("@")[0] else ""
-        raise UsageError(f"device {masked(url)!r}: write it as ssh://[user@]host[:port]{hint}")
-    return Address(match["host"].strip("[]"), match["user"], port)
-
-
-def masked(url: str) -> str:
-    """Return what is no address as it is shown: without a password."""
-    return PASSWORD.sub(r"\1***@", url)
-
-
-def serial(url: str) -> str:
-    """Return the serial number, or host:port, of an adb:// address; raises UsageError."""
-    match = ADB.fullmatch(url)
-    if match is None:
-        raise UsageError(f"device {url!r}: write it as adb://serial or adb://host:port")
-    return match[1]
-
-
 def check(entry: Entry) -> None:
-    """Raise UsageError, with what to write, for an entry that no table may have."""
+    """Raise UsageError, with what to write, for an entry with a value that is not allowed."""
     where = f"device {entry.name!r}"
     is_reserved = entry.name in RESERVED or entry.name.startswith("cuda-")  # as GPUs are recorded
     if not NAME.fullmatch(entry.name) or is_reserved:
@@ -92,7 +61,7 @@ def check(entry: Entry) -> None:
         taken = f"-d {entry.name.removesuffix(f'-{word}')} {BEHIND[word]} {word}"
         raise UsageError(f"{where}: that is what {taken} is recorded as; choose another name")
     if entry.url.startswith("ssh:"):
-        address(entry.url)
+        ssh_address(entry.url)
     elif entry.url != "local" and not ADB.fullmatch(entry.url):
         raise UsageError(f"{where}: {masked(entry.url)!r} is no address; write {FORMS}")
     if entry.python and entry.url == "local":
@@ -107,16 +76,12 @@ def _check_processors(entry: Entry, where: str) -> None:
         raise UsageError(f"{where}: threads {entry.threads}: choose 1 or more")
     if isinstance(entry.cpus, str):
         if entry.cpus not in CLUSTERS:
-            raise UsageError(f"{where}: cpus {entry.cpus!r}: write a list, or {_words()}")
+            raise UsageError(f"{where}: cpus {entry.cpus!r}: write a list, or {CLUSTER_NAMES}")
         return
     if any(cpu < 0 for cpu in entry.cpus) or len(set(entry.cpus)) < len(entry.cpus):
         raise UsageError(f"{where}: cpus: name each processor once, counted from 0")
     if entry.threads and entry.cpus and len(entry.cpus) != entry.threads:
         raise UsageError(f"{where}: name one processor for each of its {entry.threads} threads")
-
-
-def _words() -> str:
-    return ", ".join(CLUSTERS[:-1]) + f" or {CLUSTERS[-1]}"
 
 
 def user_file() -> Path:
@@ -184,35 +149,36 @@ def tables(path: Path) -> Mapping[str, Any]:
     return found
 
 
+class DeviceTable(BaseModel):
+    """A `[devices.NAME]` table; `check` looks at its values."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
+
+    url: str
+    python: str = ""
+    threads: int | None = None
+    cpus: str | list[int] = []
+
+
 def _entry(path: Path, name: str, table: object) -> Entry:
     where = f"{path}: {TABLE}.{name}"
     if not isinstance(table, dict):
         raise UsageError(f"{where}: not a table; write [{TABLE}.{name}] and url = below it")
-    if unknown := sorted(table.keys() - KEYS):
-        raise UsageError(f"{where}.{unknown[0]}: there is no such key; {', '.join(sorted(KEYS))}")
-    _check_types(where, table)
-    listed = table.get("cpus", ())
+    try:
+        read = DeviceTable.model_validate(table)
+    except ValidationError as invalid:
+        wrong = {str(error["loc"][0]) for error in invalid.errors(include_url=False)}
+        key = min(wrong - EXPECTED.keys(), default="") or next(k for k in EXPECTED if k in wrong)
+        unknown = f"there is no such key; {', '.join(sorted(EXPECTED))}"
+        raise UsageError(f"{where}.{key}: {EXPECTED.get(key, unknown)}") from None
     # Whether it is the name of a cluster is checked with the rest.
-    cpus: Any = listed if isinstance(listed, str) else tuple(listed)
-    entry = Entry(name, table["url"], table.get("python", ""), table.get("threads"), cpus, path)
+    cpus: Any = read.cpus if isinstance(read.cpus, str) else tuple(read.cpus)
+    entry = Entry(name, read.url, read.python, read.threads, cpus, path)
     try:
         check(entry)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
     return entry
-
-
-def _check_types(where: str, table: Mapping[str, Any]) -> None:
-    if not isinstance(table.get("url"), str):
-        raise UsageError(f"{where}.url: missing, or no text; write {FORMS}")
-    if not isinstance(table.get("python", ""), str):
-        raise UsageError(f"{where}.python: not a text")
-    if type(table.get("threads", 1)) is not int:
-        raise UsageError(f"{where}.threads: not a whole number")
-    cpus = table.get("cpus", [])
-    is_list = isinstance(cpus, list) and all(type(cpu) is int for cpu in cpus)
-    if not is_list and not isinstance(cpus, str):
-        raise UsageError(f"{where}.cpus: not a list of whole numbers, nor {_words()}")
 
 
 def add(entry: Entry) -> Path:
@@ -237,17 +203,12 @@ def add(entry: Entry) -> Path:
     if known is not None:
         text = "".join(_without(text, entry.name)).rstrip("\n")
         text += "\n" * bool(text)
-    lines = [f"[{TABLE}.{entry.name}]", f"url = {json.dumps(entry.url, ensure_ascii=False)}"]
-    if entry.python:
-        lines.append(f"python = {json.dumps(entry.python, ensure_ascii=False)}")
-    if entry.threads is not None:
-        lines.append(f"threads = {entry.threads}")
-    if entry.cpus:
-        lines.append(f"cpus = {json.dumps(_plain(entry.cpus))}")
+    table = _table(entry)
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()]
     gap = "" if not text or text.endswith("\n\n") else "\n" if text.endswith("\n") else "\n\n"
-    fresh = text + gap + "\n".join(lines) + "\n"
+    fresh = text + gap + "\n".join([f"[{TABLE}.{entry.name}]", *lines]) + "\n"
     others = before.get(TABLE, {})
-    _replace(path, fresh, {**before, TABLE: {**others, entry.name: _table(entry)}})
+    _replace(path, fresh, {**before, TABLE: {**others, entry.name: table}})
     return path
 
 
@@ -264,16 +225,13 @@ def command(entry: Entry) -> str:
     return " ".join(map(shlex.quote, words))
 
 
-def _plain(cpus: Processors) -> str | list[int]:
-    return cpus if isinstance(cpus, str) else list(cpus)
-
-
 def _table(entry: Entry) -> dict[str, Any]:
+    """The table of a device; keys without a value are left out."""
     values = {
         "url": entry.url,
         "python": entry.python,
         "threads": entry.threads,
-        "cpus": _plain(entry.cpus),
+        "cpus": entry.cpus if isinstance(entry.cpus, str) else list(entry.cpus),
     }
     return {key: value for key, value in values.items() if value not in ("", None, [])}
 
@@ -316,24 +274,15 @@ def _without(text: str, name: str) -> Iterator[str]:
 
 
 def _replace(path: Path, text: str, expected: Mapping[str, Any]) -> None:
-    """Put a file in place of `path` at once, with its mode, if it says what is `expected`."""
+    """Replace a file by this text; raises UsageError unless it reads as `expected`."""
     try:
         written = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         written = {}
     if {k: v for k, v in written.items() if k != TABLE or v} != expected:
         raise UsageError(f"{path}: its [{TABLE}] cannot be changed without harm; edit it by hand")
-    target = path.resolve()  # a link to a file elsewhere stays one
-    fresh = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        mode = target.stat().st_mode & 0o777 if target.exists() else 0o600
-        descriptor, fresh = tempfile.mkstemp(prefix=".benchbox-", dir=target.parent)
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor has no path
-            file.write(text.encode())
-        Path(fresh).chmod(mode)
-        Path(fresh).replace(target)
+        path.resolve().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        host.write(path, text)
     except OSError as error:
-        if fresh is not None:
-            Path(fresh).unlink(missing_ok=True)
         raise StorageError(f"{path}: cannot be written: {error.strerror}") from None

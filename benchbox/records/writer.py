@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from benchbox import host
 from benchbox.errors import RecordError, StorageError
 from benchbox.records.model import Context, Record, Run
 
@@ -62,18 +63,11 @@ class Writer:
 def compact(run: Run) -> None:
     """Write a finished run's file anew without the records that later ones replaced.
 
-    The new file takes the old one's place at once; when it cannot be written the old one stays.
+    When it cannot be written the old one stays.
     """
-    fresh = run.path.with_suffix(".new")
     lines = [_context_line(run.context), *({"kind": "record", **_plain(r)} for r in run.records)]
-    try:
-        with fresh.open("w") as file:
-            file.writelines(_text(line) for line in lines)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(run.path)
-    except OSError:
-        fresh.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        host.write(run.path, "".join(map(_text, lines)))
 
 
 def _context_line(context: Context) -> dict[str, object]:

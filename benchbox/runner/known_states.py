@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import math
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -86,13 +85,7 @@ def save(file: Path, known: Known, beside: Path | None = None) -> None:
 def _write(file: Path, known: Known) -> None:
     data = {"compute": _plain(known.compute), "stream": _plain(known.stream)}
     with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as fresh:
-            json.dump(data, fresh)
-        try:
-            Path(fresh.name).replace(file)
-        except OSError:
-            Path(fresh.name).unlink()
+        host.write(file, json.dumps(data))
 
 
 def _plain(histogram: Histogram) -> dict[str, object]:

@@ -31,7 +31,7 @@ def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., float]:
             clock.now += seconds * late
 
         def cpu_times(*_: Any, **__: Any) -> SimpleNamespace:
-            share = (clock.now - 1000.0) / (host.LOOK_S * late)
+            share = (clock.now - 1000.0) / (host.OBSERVED_S * late)
             each = {name: START[name] + worked.get(name, 0.0) * share for name in names}
             return SimpleNamespace(**each)
 
@@ -43,7 +43,7 @@ def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., float]:
     return busy
 
 
-LOOK = host.LOOK_S
+LOOK = host.OBSERVED_S
 
 
 @pytest.mark.parametrize("cpus", [1, 4, 64])

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchbox.devices import last_seen, registry
-from benchbox.devices.registry import Address, Entry
+from benchbox.devices.address import Address, ssh_address
+from benchbox.devices.registry import Entry
 from benchbox.errors import StorageError, UsageError
 
 pytestmark = pytest.mark.usefixtures("user_file", "in_tmp")
@@ -32,7 +33,7 @@ PI = Entry("pi", "ssh://me@pi.local:2222", "~/py/bin/python", 2, (2, 3))
     ],
 )
 def test_an_address_has_a_host_and_may_have_a_user_and_a_port(url: str, expected: Address) -> None:
-    assert registry.address(url) == expected
+    assert ssh_address(url) == expected
 
 
 @pytest.mark.parametrize(
@@ -58,13 +59,13 @@ def test_an_address_has_a_host_and_may_have_a_user_and_a_port(url: str, expected
 )
 def test_an_address_is_nothing_else(url: str) -> None:
     with pytest.raises(UsageError, match=r"write it as ssh://\[user@\]host\[:port\]"):
-        registry.address(url)
+        ssh_address(url)
 
 
 def test_an_address_holds_no_password() -> None:
     for password in ("secret", "sec@ret", "sec/ret", "sec:ret"):
         with pytest.raises(UsageError, match="it holds no password") as caught:
-            registry.address(f"ssh://me:{password}@host")
+            ssh_address(f"ssh://me:{password}@host")
         assert "'ssh://me:***@host'" in str(caught.value)
     with pytest.raises(UsageError, match=r"'sftp://me:\*\*\*@host' is no address"):
         registry.check(Entry("pi", "sftp://me:secret@host"))
@@ -273,12 +274,12 @@ def test_a_link_to_a_file_stays_one(user_file: Path, tmp_path: Path) -> None:
 
 
 def test_when_a_device_was_seen_is_kept(cache_dir: Path) -> None:
-    assert last_seen.last("ssh://pi") == last_seen.Seen()
+    assert last_seen.last("ssh://pi") == last_seen.LastSeen()
     last_seen.note("ssh://pi")
     last_seen.note("ssh://nano")
     assert last_seen.last("ssh://pi").at and last_seen.last("ssh://nano").at
     (cache_dir / "devices.json").write_text("[")
-    assert last_seen.last("ssh://pi") == last_seen.Seen()
+    assert last_seen.last("ssh://pi") == last_seen.LastSeen()
 
 
 @pytest.mark.parametrize("cluster", registry.CLUSTERS)

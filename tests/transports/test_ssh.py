@@ -23,7 +23,7 @@ import pytest
 from rich.console import Console
 
 from benchbox.cli import device_actions
-from benchbox.devices import CPU_PROVIDER, Device, last_seen, registry
+from benchbox.devices import CPU_PROVIDER, Device, last_seen
 from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.specs import TensorSpec
 from benchbox.transports import open_agent, open_board
@@ -725,10 +725,6 @@ def test_no_thread_is_left(device: Device) -> None:
         with open_board(device):
             pass
     assert ours() == before
-
-
-def test_addresses_have_no_room_for_options() -> None:
-    assert registry.address("ssh://me@h:1") == registry.Address("h", "me", 1)
 
 
 VENV = """if [ "$2" = venv ]; then mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; else {rest}; fi"""

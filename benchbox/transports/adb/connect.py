@@ -1,6 +1,7 @@
 """How a phone is reached by adb."""
 
-from benchbox.devices import Device, registry
+from benchbox.devices import Device
+from benchbox.devices.address import adb_serial
 from benchbox.errors import DeviceError
 from benchbox.transports.adb import server as adb_server
 from benchbox.transports.adb.phone import Phone
@@ -22,7 +23,7 @@ NO_PYTHON = (
 
 def connect(device: Device) -> AdbLink:
     """Return a link to a phone; raises DeviceError when there can be none."""
-    serial = registry.serial(device.url)
+    serial = adb_serial(device.url)
     try:
         server = adb_server.running()
         adb_server.require(server, serial)

@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncssh
 from asyncssh.config import SSHClientConfig
 
-from benchbox.devices.registry import Address
+from benchbox.devices.address import Address
 
 PORT = 22
 KNOWN_HOSTS = "~/.ssh/known_hosts"

@@ -1,6 +1,7 @@
 """How a board is reached by SSH."""
 
-from benchbox.devices import Device, registry
+from benchbox.devices import Device
+from benchbox.devices.address import ssh_address
 from benchbox.transports.board import board
 from benchbox.transports.ssh.link import Link
 
@@ -9,5 +10,5 @@ NO_PYTHON = "install Python 3.11 or newer, or name one with: {}"
 
 def connect(device: Device) -> Link:
     """Return a link to a board; raises DeviceError when there can be none."""
-    where = registry.address(device.url)
+    where = ssh_address(device.url)
     return Link(where, device.name, again=board.was_reached(device))

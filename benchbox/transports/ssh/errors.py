@@ -7,7 +7,7 @@ import socket
 
 import asyncssh
 
-from benchbox.devices.registry import Address
+from benchbox.devices.address import Address
 from benchbox.errors import DeviceError
 from benchbox.transports.ssh import config
 from benchbox.transports.ssh.config import KNOWN_HOSTS, NOWHERE, Resolved

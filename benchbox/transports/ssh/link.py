@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import asyncssh
 
-from benchbox.devices.registry import Address
+from benchbox.devices.address import Address
 from benchbox.transports.channel import STDERR_TAIL, ChannelClosed, JsonLines, Timeout, encode
 from benchbox.transports.protocols import how_ended
 from benchbox.transports.ssh import config, errors
