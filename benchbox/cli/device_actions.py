@@ -21,6 +21,7 @@ from benchbox.errors import DeviceError, UsageError
 from benchbox.report.conditions import LABELS
 from benchbox.report.tables import printable
 from benchbox.transports import client, open_agent, open_board
+from benchbox.transports.board.board import Board
 from benchbox.transports.protocols import lacking
 
 MIB = 1 << 20
@@ -117,9 +118,10 @@ def _look(device: Device, *, install: bool, clean: bool) -> bool:
     """
     stderr = console(stderr=True)
     _prepare(device, stderr, install=install, clean=clean)
-    with open_board(device) as board:
+    with _opened(device) as board:
         told, lacks, is_busy = board.look(), board.lacks, board.is_busy
-    _print(_rows(told))
+        is_sent = board.brings_python
+    _print(_rows(told, is_sent=is_sent))
     if told["free_bytes"] < LITTLE_FREE_BYTES and not clean:
         stderr.print(
             f"little space: benchbox device check {device.command_name} --clean makes some",
@@ -132,20 +134,26 @@ def _look(device: Device, *, install: bool, clean: bool) -> bool:
     return is_busy
 
 
+def _opened(device: Device) -> Board:
+    """Reach a board; what is sent there for that is shown."""
+    with Live(console(stderr=True), 1) as live:
+        return open_board(device, live.sending)
+
+
 def _prepare(device: Device, stderr: Console, *, install: bool, clean: bool) -> None:
     """Empty a board's folder, and put there what an agent needs, where asked for."""
     if clean:
-        with open_board(device) as board:
+        with _opened(device) as board:
             stderr.print(f"removed {board.clean() / MIB:.0f} MB there")
     if not install:
         return
-    with open_board(device) as board:
+    with _opened(device) as board:
         if board.lacks or board.broken():
             stderr.print("installing what an agent needs there")
             with Clock(stderr) as clock:
                 board.install(clock.show)
-        elif board.brings_runtime:
-            stderr.print("nothing to install: no Python there, so that the native runner is sent")
+        elif board.brings_python:
+            stderr.print("nothing to install: no Python there, so that one is sent")
         else:
             stderr.print("nothing to install: an agent has what it needs there")
 
@@ -163,14 +171,14 @@ def _missing(device: Device, told: dict[str, Any], lacks: Sequence[str]) -> str:
     return ""
 
 
-def _rows(told: dict[str, Any]) -> list[tuple[str, str]]:
+def _rows(told: dict[str, Any], *, is_sent: bool = False) -> list[tuple[str, str]]:
     versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
     setting = told.get("setting", {})
     narrow = ", 32-bit Python" if told.get("bits") == 32 else ""
     rows = [
         ("model", told.get("model", "not said")),
         ("architecture", f"{told['machine']}, {told['system']}{narrow}"),
-        ("software", versions or "no Python: the native runner is pushed"),
+        ("software", f"no Python; sent: {versions}" if is_sent else versions),
     ]
     rows += _clusters(told["clusters"])
     if (celsius := told.get("temperature_c")) is not None:

@@ -32,7 +32,7 @@ def doctor(name: str, processors: ProcessorOptions, seconds: float, typed: Set[s
     asked = DeviceOptions(processors.threads, cpus, [""])
     own = fitting(asked, name, typed)
     device = devices.resolve(name, own.threads, own.cpus[0])
-    with open_agent(device, python_for="doctor") as agent:
+    with open_agent(device) as agent:
         client.require_real(agent, device.name, "speed to watch")
         before = _used()
         try:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 import typer
 from rich.console import Console
@@ -62,10 +61,9 @@ def _collect(
     stderr: Console,
 ) -> bool:
     """Add the outcome of every case; return whether Ctrl-C cut it short."""
-    opening = partial(open_agent, python_for="profile")
     try:
         with _progress(stderr, len(cases)) as show:
-            for outcome in outcomes(cases, graphs, device, opening, show):
+            for outcome in outcomes(cases, graphs, device, open_agent, show):
                 done.append(outcome)
                 _print_line(outcome, len(done), len(cases), stderr)
     except KeyboardInterrupt:

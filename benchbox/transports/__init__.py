@@ -7,7 +7,7 @@ from benchbox.transports.board.board import Board, BoardChannel
 from benchbox.transports.channel import ChannelClosed, Timeout
 from benchbox.transports.client import Agent, Deadlines, Loaded
 from benchbox.transports.local import open_local
-from benchbox.transports.protocols import AgentChannel, Reached, Sending, silent
+from benchbox.transports.protocols import Sending, silent
 
 __all__ = ["Agent", "Loaded", "open_agent", "open_board", "require_gpu"]
 
@@ -38,13 +38,12 @@ def require_gpu(device: Device) -> None:
         raise DeviceError(f"device {device.name!r}: {reply['error']}")
 
 
-def open_agent(device: Device, sending: Sending = silent, python_for: str = "") -> Agent:
+def open_agent(device: Device, sending: Sending = silent) -> Agent:
     """Start a fresh agent process on `device` and greet it; `sending` hears of what is pushed.
 
-    Raises DeviceError when the device cannot be used, or is not what it is said to be; where
-    `python_for` says what is wanted that the native runner cannot do, for a device without Python.
+    Raises DeviceError when the device cannot be used, or is not what it is said to be.
     """
-    agent = _greeted(device, sending, python_for)
+    agent = _greeted(device, sending)
     try:
         _check(device, agent)
     except DeviceError:
@@ -57,31 +56,13 @@ def open_agent(device: Device, sending: Sending = silent, python_for: str = "") 
     return agent
 
 
-def _greeted(device: Device, sending: Sending, python_for: str) -> Agent:
+def _greeted(device: Device, sending: Sending) -> Agent:
     if providers.runs_modules(device.provider):
         return Agent(open_local("benchbox.export.torch_agent"), device, COMPILING)
     if not device.url:
         return Agent(open_local(), device, _deadlines(device))
-    board = open_board(device, sending)
-    if python_for and board.brings_runtime:
-        board.close()
-        raise DeviceError(
-            f"device {device.name!r}: no Python there, and the native runner has no {python_for}; "
-            "use a device with Python and onnxruntime, as a phone with Termux is"
-        )
-    channel = _started(board)
+    channel = BoardChannel(open_board(device, sending))
     return Agent(channel, device, place=channel.place)
-
-
-def _started(reached: Reached) -> AgentChannel:
-    """Start an agent, which the link ends with; raises DeviceError when none starts."""
-    if isinstance(reached, Board):
-        return BoardChannel(reached)
-    from benchbox.transports.adb.phone import Phone
-    from benchbox.transports.native.channel import RunnerChannel  # numpy and what compiles it
-
-    assert isinstance(reached, Phone), reached
-    return RunnerChannel(reached)
 
 
 def _deadlines(device: Device) -> Deadlines:
@@ -90,7 +71,7 @@ def _deadlines(device: Device) -> Deadlines:
     return OPENING if device.gpu else Deadlines()
 
 
-def open_board(device: Device, sending: Sending = silent) -> Reached:
+def open_board(device: Device, sending: Sending = silent) -> Board:
     """Return another machine that is reached, however that is; raises DeviceError."""
     if device.url.startswith(ADB):
         from benchbox.transports.adb.connect import reached

@@ -1,10 +1,9 @@
 """What a transport gives: a link to a device, and the processes that are started over it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from benchbox.transports import replies
-from benchbox.transports.channel import Channel
 
 BUSY = "another benchbox is timing on it"
 NARROW = (
@@ -81,48 +80,6 @@ class Link(Protocol):
 
     def close(self) -> None:
         """End the connection and what runs over it; may be called again."""
-
-
-class AgentChannel(Channel, Protocol):
-    """A channel to an agent on another machine."""
-
-    def place(self, path: str) -> str:
-        """Return the path there of a graph here, which is pushed if it is not there yet."""
-
-
-class Reached(Protocol):
-    """A device that a link has reached, and where what is pushed to it stays."""
-
-    @property
-    def lacks(self) -> Sequence[str]:
-        """What an agent needs and is not there."""
-
-    @property
-    def brings_runtime(self) -> bool:
-        """Whether all that an agent needs is sent with it: the native runner, without Python."""
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether another benchbox was timing there when this one came."""
-
-    def look(self) -> dict[str, Any]:
-        """Return what the device is, as benchbox.agent.host.facts has it; raises DeviceError."""
-
-    def broken(self) -> str:
-        """Return why what an agent needs is there and cannot be imported, empty where it can."""
-
-    def install(self, telling: Telling = untold) -> None:
-        """Put there what an agent needs; raises DeviceError when that fails."""
-
-    def clean(self) -> int:
-        """Remove what was pushed; return how many bytes that were."""
-
-    def close(self) -> None:
-        """End the link."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *_: object) -> None: ...
 
 
 def how_ended(signal: str | None, code: int | None, lost: str, stderr: str) -> str:

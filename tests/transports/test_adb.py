@@ -26,15 +26,14 @@ from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.records import Run
 from benchbox.sampling.sampler import Sampler
 from benchbox.specs import TensorSpec
-from benchbox.transports import Agent, open_agent, open_board
-from benchbox.transports.adb import connect, lock, phone
+from benchbox.transports import open_agent, open_board
+from benchbox.transports.adb import connect, phone
 from benchbox.transports.adb import server as adb_server
 from benchbox.transports.adb.phone import Phone
 from benchbox.transports.adb.shell import AdbLink
 from benchbox.transports.board import board as board_board
 from benchbox.transports.board.commands import shell
 from benchbox.transports.channel import ChannelClosed, Timeout
-from benchbox.transports.native.channel import RunnerChannel
 from tests import board
 from tests.helpers import sent
 
@@ -244,100 +243,6 @@ def pythonless(there: "board.Phone") -> Device:
     return Device("phone", CPU_PROVIDER, 1, "arm", (), there.url)
 
 
-def test_a_phone_without_python_is_timed_by_the_runner(
-    pythonless: Device, write_onnx: WriteOnnx
-) -> None:
-    graph = str(write_onnx())
-    with open_agent(pythonless) as agent:
-        assert "python" not in agent.hello["versions"]
-        loaded = agent.load("g", graph, X, 0)
-        (timed,) = agent.time([("g", 20)], [0.01])
-    assert len(timed.latencies_ns) == 20 and min(timed.latencies_ns) > 0
-    assert loaded.affinity is not None and loaded.affinity[0].isdigit()
-
-
-def test_the_runner_is_sent_once(pythonless: Device, there: "board.Phone") -> None:
-    with open_agent(pythonless):
-        pass
-    sent = {path: path.stat().st_ctime_ns for path in (there.storage / "benchbox/files").iterdir()}
-    assert sent
-    with open_agent(pythonless):
-        pass
-    later = {path: path.stat().st_ctime_ns for path in (there.storage / "benchbox/files").iterdir()}
-    assert later.keys() == sent.keys()
-    (runs,) = (there.storage / "benchbox").glob("run")
-    assert not list(runs.iterdir())
-
-
-def test_of_two_runs_on_a_phone_without_python_the_second_is_refused(
-    pythonless: Device, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lock, "BUSY_S", 1)
-    with open_agent(pythonless):
-        with pytest.raises(DeviceError, match="another benchbox is timing on it; wait for it"):
-            open_agent(pythonless)
-        with Phone(pythonless, connect.connect(pythonless)) as reached:
-            assert reached.is_busy
-            with pytest.raises(DeviceError, match="not emptied: another benchbox is timing"):
-                reached.clean()
-    with Phone(pythonless, connect.connect(pythonless)) as reached:
-        assert not reached.is_busy
-    with open_agent(pythonless) as agent:
-        assert agent.hello["host"]
-
-
-def test_a_phone_that_is_full_from_the_start_is_told_of(
-    pythonless: Device, there: "board.Phone"
-) -> None:
-    there.run("rm", "-rf", "/run/root/data/local/tmp/benchbox")
-    blocked = there.storage / "benchbox"
-    blocked.write_text("a file where the folder should be")
-    try:
-        with pytest.raises(DeviceError) as caught:
-            open_agent(pythonless)
-    finally:
-        blocked.unlink()
-    said = str(caught.value)
-    assert "no folder there for what is sent: on the device: mkdir: " in said
-    assert said.endswith("free some space, and see that its shell may write to /data/local/tmp")
-
-
-def test_a_runner_that_is_killed_is_a_lost_agent(
-    pythonless: Device, there: "board.Phone", write_onnx: WriteOnnx
-) -> None:
-    with open_agent(pythonless) as agent:
-        agent.load("g", str(write_onnx()), X, 0)
-        times = agent.time([("g", 1), ("g", 10**8)], [0.001, 60])
-        next(times)
-        (pid,) = there.pids("/libonnxruntime.so")
-        there.kill(pid)
-        with pytest.raises(AgentError, match=r"SIGKILL|code 137"):
-            next(times)
-
-
-def test_a_graph_that_the_runner_cannot_fill_is_the_cases_error(
-    pythonless: Device, write_onnx: WriteOnnx
-) -> None:
-    graph = str(write_onnx())
-    with open_agent(pythonless) as agent:
-        with pytest.raises(CaseError, match="complex64"):
-            agent.load("g", graph, [TensorSpec("x", (32, 32), "complex64")], 0)  # type: ignore[arg-type]
-        assert agent.load("g", graph, X, 0).first_call_s > 0
-
-
-def test_the_runner_on_another_processor_answers_as_here(
-    emulated_phone: "board.Phone", adb_server: "board.AdbServer", write_onnx: WriteOnnx
-) -> None:
-    assert adb_server.port
-    little = Device("phone", CPU_PROVIDER, 1, "arm", "little", emulated_phone.url)
-    channel = RunnerChannel(Phone(little, connect.connect(little)))
-    with Agent(channel, little, place=channel.place) as agent:
-        assert agent.hello["host"]["machine"] == "aarch64"
-        assert agent.hello["host"]["emulated"] == "qemu-user"
-        assert agent.hello["cpus"] == [0]
-        assert agent.load("g", str(write_onnx()), X, 0).first_call_s > 0
-
-
 # the command
 
 
@@ -406,29 +311,6 @@ def test_a_slow_network_is_no_lost_phone(there: "board.Phone", write_onnx: Write
         there.slow(None)
     assert result.exit_code == 0, result.output
     assert {status for status, _ in by_case(newest()).values()} <= MEASURED
-
-
-def test_a_phone_without_python_is_checked_and_run_on(
-    there: "board.Phone", write_onnx: WriteOnnx
-) -> None:
-    write_onnx("a")
-    added = benchbox("device", "add", "phone", there.url, "--install")
-    assert added.exit_code == 0, added.output
-    assert "software       no Python: the native runner is pushed\n" in added.stdout
-    assert added.stdout.endswith("phone is ready\n")
-    first, *sent = [line for line in added.stderr.splitlines() if "building" not in line]
-    assert first == "nothing to install: no Python there, so that the native runner is sent"
-    assert [line for line in sent if re.fullmatch(r"sending libonnxruntime\.so, \d+ MB", line)]
-    result = benchbox("run", "a.onnx", "-d", "phone", *SHORT, "--export-csv", "-")
-    assert result.exit_code == 0, result.output
-    (row,) = csv.DictReader(io.StringIO(result.stdout))
-    assert row["status"] in MEASURED and float(row["latency_p50_ms"]) > 0
-    for command in (("profile", "a.onnx"), ("doctor",)):
-        refused = benchbox(*command, "-d", "phone")
-        assert (refused.exit_code, refused.stdout) == (6, "")
-        *before, last = refused.stderr.splitlines()
-        assert f"no Python there, and the native runner has no {command[0]}" in last
-        assert "watching" not in "".join(before)
 
 
 def test_a_run_on_an_emulated_phone_keeps_what_it_times_in_its_record(

@@ -8,18 +8,20 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from benchbox.cli import device_actions
 from benchbox.cli.app import app
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import CaseError, DeviceError
-from benchbox.transports import open_board
 from benchbox.transports.adb import facts as adb_facts
 from benchbox.transports.adb import shell as adb_shell
 from benchbox.transports.adb import sync
+from benchbox.transports.adb.phone import Phone
 from benchbox.transports.adb.server import Server
 from benchbox.transports.adb.shell import AdbLink
 from benchbox.transports.channel import ChannelClosed
@@ -119,6 +121,10 @@ def linked() -> AdbLink:
     return AdbLink(Server(int(os.environ["ANDROID_ADB_SERVER_PORT"])), "odd")
 
 
+def reached(device: Device) -> Phone:
+    return Phone(device, linked())
+
+
 def refused(act: Callable[[], Any]) -> str:
     with pytest.raises(DeviceError) as caught:
         act()
@@ -166,7 +172,7 @@ def test_the_mark_of_files_is_another_one_each_time(phone: Callable[..., Device]
         asked.extend(re.findall('echo "([0-9a-f]+)/system"', script))
         yield from printed("aarch64\n") if "command -v" not in script else [packet(EXIT, b"\1")]
 
-    with open_board(phone(says=shell)) as board:
+    with reached(phone(says=shell)) as board:
         board.look()
         board.look()
     assert len(set(asked)) == 2
@@ -185,7 +191,7 @@ def test_free_space_that_is_no_number_is_none(free: str) -> None:
 
 def test_a_phone_writes_no_file_here(phone: Callable[..., Device], tmp_path: Path) -> None:
     device = phone(f"==/{tmp_path}/pwned/authorized_keys\nkey\n==/proc/cpuinfo\nx\n")
-    with open_board(device) as board:
+    with reached(device) as board:
         assert "says nothing of itself: the phone sent" in refused(board.look)
     assert not (tmp_path / "pwned").exists()
 
@@ -209,7 +215,7 @@ def test_a_phone_fills_no_memory(
         return iter([packet(EXIT, b"\1")]) if "command -v" in asked else shell()
 
     device = phone(says=says)
-    assert why in refused(lambda: open_board(device))
+    assert why in refused(lambda: reached(device))
 
 
 def test_an_agent_that_writes_without_end_is_given_up(
@@ -237,11 +243,17 @@ def test_why_a_file_is_not_taken_is_short_and_printable(
     assert str(caught.value).isprintable() and "\\x1b[2Jno" in str(caught.value)
 
 
-def test_brackets_in_a_phones_name_are_no_markup(phone: Callable[..., Device]) -> None:
-    phone("==/product\nPixel [/9] Pro [red] :skull:\n==/free\n1000000 4096\n")
+def test_brackets_in_a_phones_name_are_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "Pixel [/9] Pro [red] :skull:"
+    facts = {"model": name, "machine": "aarch64", "system": "Linux 6.1", "versions": {}}
+    facts |= {"clusters": [{"cpus": [0]}], "free_bytes": 1 << 30}
+    board = contextlib.nullcontext(
+        SimpleNamespace(look=lambda: facts, lacks=["numpy"], is_busy=False, brings_python=False)
+    )
+    monkeypatch.setattr(device_actions, "open_board", lambda *_: board)
     runner = CliRunner()
     assert runner.invoke(app, ["device", "add", "odd", URL]).exit_code == 0
     checked = runner.invoke(app, ["device", "check", "odd"])
-    assert "model          Pixel [/9] Pro [red] :skull:\n" in checked.output
+    assert f"model          {name}\n" in checked.output
     listed = runner.invoke(app, ["device", "list"])
-    assert listed.exit_code == 0 and "Pixel [/9] Pro [red] :skull:" in listed.output
+    assert listed.exit_code == 0 and name in listed.output

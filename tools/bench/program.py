@@ -1,15 +1,12 @@
 """Speed and memory of benchbox itself: starts, the timed call, the parent, exports, whole runs."""
 
 import os
-import platform
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +15,8 @@ import onnxruntime as ort
 import psutil
 
 from benchbox import devices, records
-from benchbox.agent import PROTOCOL
-from benchbox.errors import BenchboxError
 from benchbox.specs import TensorSpec
-from benchbox.transports import native, open_agent
-from benchbox.transports.channel import ProcessChannel
+from benchbox.transports import open_agent
 from benchbox.transports.local import SINGLE_THREADED
 from tools.bench.common import BENCHBOX, Row
 
@@ -125,25 +119,6 @@ def idle() -> Iterator[Row]:
     text = f"{rss:.1f} MB ({least:.1f} MB imports)"
     yield "memory of a waiting agent", text, "<= imports + 6 MB", rss <= least + 6
     yield "processor time of a waiting agent", f"{spent / WAIT_S:.2%}", "0%", spent == 0
-    yield from idle_runner()
-
-
-def idle_runner() -> Iterator[Row]:
-    """The same of the native runner, which phones without Python have."""
-    what = "memory of a waiting native runner"
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            bundle = native.bundle(platform.machine())
-        except BenchboxError as error:
-            yield what, "not measured", str(error), True
-            return
-        for name, path in bundle.files.items():
-            shutil.copy2(path, Path(folder, name))
-        with closing(ProcessChannel(bundle.command(folder))) as channel:
-            channel.send({"op": "hello", "protocol": PROTOCOL, "threads": 1})
-            assert channel.receive(10)["versions"]["onnxruntime"], "it is loaded"
-            rss = psutil.Process(channel.pid).memory_info().rss / 1e6
-    yield what, f"{rss:.1f} MB", "<= 40 MB", rss <= 40
 
 
 def quiet_env() -> dict[str, str]:

@@ -3,6 +3,7 @@
 import platform
 import shutil
 import struct
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from sys import argv
@@ -46,11 +47,22 @@ def cluster(alike: Cluster, sys: Path) -> dict[str, object]:
 
 
 def model(proc: Path, sys: Path) -> str | None:
-    """Return the board's or else the computer's name."""
+    """Return the phone's, the board's or else the computer's name."""
+    if name := _phone():
+        return name
     for file in (proc / "device-tree/model", sys / "devices/virtual/dmi/id/product_name"):
         if name := machine.contents(file).decode(errors="replace").strip("\0 \n"):
             return name
     return None
+
+
+def _phone() -> str | None:
+    """Maker and model as Android says them, None elsewhere."""
+    if not (getprop := shutil.which("getprop")):
+        return None
+    names = ("ro.product.manufacturer", "ro.product.model")
+    said = [subprocess.run([getprop, name], capture_output=True).stdout for name in names]
+    return " ".join(b" ".join(said).decode(errors="replace").split()) or None
 
 
 def _versions() -> dict[str, str]:

@@ -4,14 +4,14 @@ from benchbox.devices import Device
 from benchbox.devices.address import adb_serial
 from benchbox.errors import DeviceError
 from benchbox.transports.adb import server as adb_server
-from benchbox.transports.adb.phone import Phone
 from benchbox.transports.adb.server import Refused
 from benchbox.transports.adb.shell import AdbLink
 from benchbox.transports.board import board
 from benchbox.transports.board.board import Board
 from benchbox.transports.board.commands import shell
+from benchbox.transports.bundle.install import install
 from benchbox.transports.channel import ChannelClosed
-from benchbox.transports.protocols import Reached, Sending, silent
+from benchbox.transports.protocols import Sending, silent
 
 LOOK_S = 15.0
 NO_PYTHON = (
@@ -39,20 +39,22 @@ def _refusal(device: Device, error: Exception) -> DeviceError:
     return DeviceError(f"device {device.name!r}: {' '.join(str(error).split())}")
 
 
-def reached(device: Device, sending: Sending = silent) -> Reached:
-    """Return a phone that is reached, with its Python or without; raises DeviceError.
+def reached(device: Device, sending: Sending = silent) -> Board:
+    """Reach a phone, with its Python or one that is sent there; raises DeviceError.
 
     A phone has a Python where its user named one, or its shell finds one.
     """
     link = connect(device)
     try:
         has_python = bool(device.python) or _finds(link, "python3")
+        sent_python = "" if has_python else install(device, link, sending)
     except ChannelClosed as closed:
         link.close()
         raise DeviceError(f"device {device.name!r}: {closed}") from None
-    if has_python:
-        return Board(device, link, NO_PYTHON, sending)
-    return Phone(device, link, sending)
+    except BaseException:
+        link.close()
+        raise
+    return Board(device, link, NO_PYTHON, sending, sent_python)
 
 
 def _finds(link: AdbLink, program: str) -> bool:

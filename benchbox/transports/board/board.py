@@ -50,21 +50,29 @@ class Board:
     """A connection to a board with a keeper on it."""
 
     def __init__(
-        self, device: Device, link: Link, no_python: str, sending: Sending = silent
+        self,
+        device: Device,
+        link: Link,
+        no_python: str,
+        sending: Sending = silent,
+        sent_python: str = "",
     ) -> None:
         """Start the keeper over a link, which ends with the board.
 
         `no_python` says what to do where there is none, with {} for how one is named; `sending`
-        hears of what is pushed. Raises DeviceError when none starts.
+        hears of what is pushed; `sent_python` is the path of one that was sent there for want of
+        another. Raises DeviceError when none starts.
         """
         self.device = device
         self._sending = sending
         self.link = link
         self._advice = no_python
+        self._python = sent_python or device.python
+        self.brings_python = bool(sent_python)
         self._installer: Remote | None = None
         self._turn = threading.Lock()  # a file's bytes must not be cut by a line
         try:
-            self._keeper = self.link.start(commands.program(device.python))
+            self._keeper = self.link.start(commands.program(self._python))
             self._keeper.write(commands.script("remote_keeper.py"))
             self.facts = self._ask({"op": "hello"})
             self._check_python()
@@ -114,11 +122,6 @@ class Board:
                 self._turn.release()
         if self._installer is not None:
             self._installer.post({"op": "ping"})
-
-    @property
-    def brings_runtime(self) -> bool:
-        """Never: the agent runs by what is installed there."""
-        return False
 
     @property
     def is_busy(self) -> bool:
@@ -206,9 +209,7 @@ class Board:
         if self._ask({"op": "watch", "name": run, "again": again}).get("busy"):
             raise DeviceError(f"device {self.device.name!r}: {BUSY}; wait for it to end")
         pid_file = f"{self.folder}/run/{run}"
-        return self.link.start(
-            commands.agent(self.device.python, program, pid_file, SINGLE_THREADED)
-        )
+        return self.link.start(commands.agent(self._python, program, pid_file, SINGLE_THREADED))
 
     def _agent_file(self) -> str:
         """Return the path on the board of the agent's program, which is pushed where it is not."""
@@ -248,7 +249,7 @@ class Board:
             raise DeviceError(f"device {self.device.name!r}: {error}") from None
 
     def _install(self, telling: Telling) -> None:
-        python = self.device.python
+        python = self._python
         self._installer = self.link.start(commands.program(python))
         self._installer.write(commands.script("remote_installer.py"))
         self._installer.send(commands.installation(python, self.folder, host.onnxruntime_version()))
@@ -267,7 +268,7 @@ class Board:
     def look(self) -> dict[str, Any]:
         """Return how the board is set up and how it feels, as benchbox.agent.host.facts says."""
         try:
-            looker = self.link.start(commands.program(self.device.python))
+            looker = self.link.start(commands.program(self._python))
             looker.write(commands.script("remote_facts.py"))
             looker.send({"sources": zipapp.modules(), "folder": self.folder, **LOOK})
             told = looker.receive(REPLY_S)

@@ -109,9 +109,10 @@ def hello(_: Message, __: Input) -> Message:
 def try_runtime(_: Message, __: Input) -> Message:
     """Say why what an agent needs cannot be imported; nothing where it can."""
     argv = [sys.executable, "-c", f"import {', '.join(NEEDED)}"]
+    env = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}  # or it would keep an id in the user's cache
     try:
         subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=TRY_S
+            argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=TRY_S
         )
     except subprocess.TimeoutExpired:
         return {"broken": f"its import takes more than {TRY_S:.0f} s"}
