@@ -1,1 +1,1 @@
-"""Numbers from numbers: statistics, states, disturbances, change points, profile shares."""
+"""Analysis of numbers: statistics, states, disturbances, change points, profile shares."""

@@ -1,4 +1,4 @@
-"""What calls that come at a rate take, beside calls in a row: the price of a processor asleep."""
+"""Latency of calls at a rate beside calls in a row: the cost of a sleeping processor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,23 +27,23 @@ Rounds = dict[tuple[int, int], float]
 
 
 def shared(bursts: Sequence[Burst]) -> set[tuple[int, int]]:
-    """Return the rounds that have quiet calls at the rate and in a row."""
+    """The rounds that have quiet calls at the rate and in a row."""
     paced, beside = _rounds(bursts)
     return paced.keys() & beside.keys()
 
 
 def _rounds(bursts: Sequence[Burst]) -> tuple[Rounds, Rounds]:
-    """Return the median latency of each round, in seconds, at the rate and in a row."""
+    """The median latency of each round, in seconds, at the rate and in a row."""
     return samples.round_medians(bursts), samples.round_medians(in_a_row(bursts))
 
 
 def in_a_row(bursts: Sequence[Burst]) -> list[Burst]:
-    """Return the bursts beside those at the rate, as ordinary ones."""
+    """The bursts beside those at the rate, as ordinary ones."""
     return [replace(burst, kind="ordinary") for burst in bursts if burst.kind == "beside"]
 
 
 def estimate(bursts: Sequence[Burst], per_s: float | None) -> Arrival | None:
-    """Return what the bursts of a case say of a rate; None where calls came at none.
+    """Estimate calls at a rate from the bursts of a case; None where calls came at none.
 
     No sentinel can run beside calls at a rate, so that slow states of the processor are in their
     figures. Both kinds are judged alike here, by context switches alone: else the ratio would have

@@ -1,4 +1,4 @@
-"""Where a series of latencies under continuous load left its first level for good.
+"""Change-point detection: the window from which latency stays above its first level.
 
 A function of numbers, one per window of time, evenly spaced. The method is simple on purpose:
 
@@ -41,7 +41,7 @@ DRIFT = 0.02  # from the first to the last third of the steady part: still on it
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How a series went.
+    """Levels of a series, and its change point.
 
     `first` is its first level, `knee` the index of the window from which on it was slower for good,
     None if it never was. From window `steady_from` on it stayed at `steady`, a median with its
@@ -61,7 +61,7 @@ class Course:
 
 
 def course(series: Sequence[float]) -> Course | None:
-    """Return how a series of positive values went; None for fewer than FEWEST."""
+    """Find levels and change point of positive values; None for fewer than FEWEST."""
     if len(series) < FEWEST:
         return None
     smooth = _smooth(series)
@@ -98,7 +98,7 @@ def _knee(smooth: Sequence[float], limit: float, tail: int) -> int | None:
 
 
 def _split(flags: Sequence[bool]) -> int:
-    """Return the index with the fewest true flags before it and false ones from it on."""
+    """The index with the fewest true flags before it and false ones from it on."""
     wrong = best = sum(not flag for flag in flags)
     place = 0
     for index, flag in enumerate(flags, start=1):
@@ -114,7 +114,7 @@ def _smooth(series: Sequence[float]) -> list[float]:
 
 
 def _scatter(series: Sequence[float]) -> float:
-    """Return the relative standard deviation of single windows, by differences of neighbours.
+    """The relative standard deviation of single windows, by differences of neighbours.
 
     These know nothing of steps, and their median nothing of bursts.
     """
@@ -124,19 +124,19 @@ def _scatter(series: Sequence[float]) -> float:
 
 
 def _first(count: int) -> int:
-    """Return how many windows make the first level."""
+    """The number of windows that make the first level."""
     return max(5, min(FIRST, count // 10))
 
 
 def _blocks(part: Sequence[float]) -> list[float]:
-    """Return medians of up to BLOCKS stretches; of short parts the values themselves."""
+    """Medians of up to BLOCKS stretches; of short parts the values themselves."""
     count = min(BLOCKS, len(part))
     ends = [index * len(part) // count for index in range(count + 1)]
     return [median(part[a:b]) for a, b in pairwise(ends)]
 
 
 def _drift(part: Sequence[float]) -> float:
-    """Return the relative change from the first to the last third, 0 where it is small."""
+    """The relative change from the first to the last third, 0 where it is small."""
     third = max(1, len(part) // 3)
     change = median(part[-third:]) / median(part[:third]) - 1
     return change if abs(change) > DRIFT else 0.0

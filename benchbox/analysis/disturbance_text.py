@@ -69,7 +69,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
 
 
 def of_gpu(seen: Mapping[str, float]) -> list[str]:
-    """Return in words what NVML tells of LASTING causes on a GPU, each with what helps."""
+    """LASTING causes on a GPU by NVML in words, each with advice."""
     found = gpu_tags(seen)
     said = {tag: "; ".join(WORDS[tag]) for tag in LASTING if found[tag]}
     if "gpu_shared" in said:
@@ -79,7 +79,7 @@ def of_gpu(seen: Mapping[str, float]) -> list[str]:
 
 
 def summary(shares: Mapping[str, float], of: str = "bursts") -> tuple[str, str]:
-    """Return the one or two causes that matter most, and what to do; empty where none does.
+    """The one or two causes that matter most, and advice; empty where none does.
 
     `shares` has for each tag the share of the bursts that bear it.
     """
@@ -99,6 +99,6 @@ def summary(shares: Mapping[str, float], of: str = "bursts") -> tuple[str, str]:
 
 
 def _is_explained(tag: Tag, shares: Mapping[str, float]) -> bool:
-    """Return whether another cause comes with much of it, which is then the one to name."""
+    """Whether another cause comes with much of it, which is then the one to name."""
     enough = max(WORTH_SAYING, EXPLAINED * shares[tag])
     return any(shares.get(by, 0.0) >= enough for by in EXPLAINS.get(tag, ()))

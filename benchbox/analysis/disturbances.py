@@ -111,9 +111,9 @@ def tags(
     top_gpu_mhz: float | None = None,
     unheld: bool = False,
 ) -> tuple[Tag, ...]:
-    """Return what disturbed a burst, in the order of TAGS.
+    """The tags of a burst's disturbances, in the order of TAGS.
 
-    `seen` is what the agent's witness saw between the ends of the burst, `switches` the
+    `seen` has the agent's counters between the ends of the burst, `switches` the
     involuntary context switches in its calls, `slow` and `fast` say whether a sentinel read more or
     less than in the usual state, `top_khz` is the highest clock of the run, `setting` what of the
     device was set otherwise than when the run began; None is not known. `gpu_slow` and `gpu_fast`

@@ -1,4 +1,4 @@
-"""What a call takes on the GPU itself, and what is left of its latency: launching and waiting."""
+"""Device time of calls on a GPU, and the launch share that is left of their latency."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Spans:
 def estimate(
     bursts: Sequence[Burst], gate: Gate = OPEN, latency_s: float | None = None
 ) -> Spans | None:
-    """Return the figures of a case with such bursts and latency; None where nothing was on a GPU.
+    """Estimate the device time of a case; None where nothing was on a GPU.
 
     Spans with gaps count only where there are no others.
     """
@@ -70,7 +70,7 @@ def _steady(burst: Burst, gate: Gate) -> Sequence[int]:
 
 
 def _medians(series: Iterable[tuple[Burst, Sequence[int]]]) -> list[float]:
-    """Return the median of each round that has values, in seconds."""
+    """The median of each round that has values, in seconds."""
     rounds: Rounds = {}
     for burst, values in series:
         rounds.setdefault((burst.session, burst.round), []).extend(values)

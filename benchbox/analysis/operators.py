@@ -1,7 +1,7 @@
-"""Which category of operators a node belongs to: those of Figure 2 of ShuffleNetV2, 1807.11164.
+"""Categories of operators, those of Figure 2 of ShuffleNetV2, 1807.11164.
 
 The paper splits the run time of a network into convolution, data movement, element-wise operators,
-channel shuffle and others. Depthwise convolutions are told from the rest here: they have few FLOPs
+channel shuffle and others. Depthwise convolutions are separate here: they have few FLOPs
 and wait for the memory. Everything is decided by the type of an operator and the shapes of its
 tensors, which a profile of the optimised graph has as well as the file of the original one; names
 and attributes do not survive optimisation.
@@ -65,16 +65,16 @@ class Operation:
     outputs: Sequence[Shape] = ()
 
     def input(self, index: int) -> Sequence[int]:
-        """Return the shape of an input; empty where it is not there or not known."""
+        """The shape of an input; empty where it is not there or not known."""
         return (self.inputs[index] or ()) if index < len(self.inputs) else ()
 
     def output(self) -> Sequence[int]:
-        """Return the shape of the first result; empty where it is not there or not known."""
+        """The shape of the first result; empty where it is not there or not known."""
         return (self.outputs[0] or ()) if self.outputs else ()
 
 
 def classify(operations: Sequence[Operation]) -> list[Category]:
-    """Return the category of each operation; they are in an order in which they can run."""
+    """The category of each operation; they must be in an order in which they can run."""
     shuffles = {index for found in _shuffles(operations) for index in found}
     return [
         "shuffle" if index in shuffles else _category(operation)
@@ -83,7 +83,7 @@ def classify(operations: Sequence[Operation]) -> list[Category]:
 
 
 def kernel(operation: Operation) -> Sequence[int]:
-    """Return the size of a convolution's kernel, empty for what is none."""
+    """The size of a convolution's kernel, empty for what is none."""
     return operation.input(_CONVOLUTIONS.get(operation.type, len(operation.inputs)))[2:]
 
 
@@ -92,7 +92,7 @@ def _category(operation: Operation) -> Category:
 
 
 def _is_depthwise(operation: Operation) -> bool:
-    """Return whether each filter sees one channel of several: as many groups as channels."""
+    """Whether each filter sees one channel of several: as many groups as channels."""
     if operation.type not in _CONVOLUTIONS:
         return False
     data, weights = operation.input(0), operation.input(_CONVOLUTIONS[operation.type])
@@ -131,7 +131,7 @@ def _nearest(
     made: Sequence[int] = (),
     of: Sequence[int] = (),
 ) -> int | None:
-    """Return the first unused Reshape that has `made` a shape, or is `of` one."""
+    """The first unused Reshape that has `made` a shape, or is `of` one."""
     for index in indices:
         each = operations[index]
         if each.type == "Reshape" and index not in used:
@@ -143,7 +143,7 @@ def _nearest(
 
 
 def _deals_channels_out(image: Sequence[int], transpose: Operation) -> bool:
-    """Return whether two parts of the channels change places, and every plane stays as it is.
+    """Whether two parts of the channels change places, and every plane stays as it is.
 
     `image` is (n, c, h, w), in any number of dimensions. The batch may be part of the first of the
     two, as where the halves that a shuffle leads to are what the second counts.

@@ -1,10 +1,10 @@
-"""Where the time of a graph went: nodes and categories of operators, from what a profiler wrote.
+"""Profile of a graph: its time by node and by category of operators.
 
-A node's time is the midmean (the mean of the middle half) of what the profiler wrote down over all
-calls; its share is its part of the sum over nodes. Each node is trimmed on its own, as a program
-that takes the processor away falls into few nodes of a call. On two processors with five programs
-the share of convolutions in ShuffleNetV2 x1.0 was 51 to 53% so in six processes, and 44 to 65% from
-the mean of the fastest quarter of calls. On a quiet machine it is 57.2 to 57.6% in five, what the
+A node's time is the midmean (the mean of the middle half) of the profiler's times over all calls;
+its share is its part of the sum over nodes. Each node is trimmed on its own, as a program that
+takes the processor away falls into few nodes of a call. On two processors with five programs the
+share of convolutions in ShuffleNetV2 x1.0 was 51 to 53% so in six processes, and 44 to 65% from the
+mean of the fastest quarter of calls. On a quiet machine it is 57.2 to 57.6% in five, what the
 profiler adds taken off; from load to load it moves by four points, as states of the machine do not
 slow all operators down alike.
 
@@ -63,7 +63,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Where the time of one graph went.
+    """Time of one graph by node and category.
 
     `latency_s` is that of undisturbed calls without the profiler, `unoptimised_s` the same with
     every optimisation off, or None and why. `slowdown` is what the profiler makes of a call,
@@ -84,13 +84,13 @@ class Profile:
     disturbance: float
 
     def part(self, category: Category) -> Part:
-        """Return one category, with nothing in it where the graph has none of it."""
+        """One category, with nothing in it where the graph has none of it."""
         found = (part for part in self.parts if part.category == category)
         return next(found, Part(category, 0, 0.0, 0.0))
 
 
 def estimate(reply: Mapping[str, Any], file_nodes: int, costs: PaperCosts) -> Profile:
-    """Return the profile that an agent's reply tells of; see the module for how."""
+    """Estimate the profile from an agent's reply, as the module describes."""
     raw = [midmean(node["us"]) for node in reply["nodes"]]
     counts = [node["count"] for node in reply["nodes"]]
     overhead = _overhead(raw, counts, midmean(reply["gap_us"]))
@@ -117,13 +117,13 @@ def estimate(reply: Mapping[str, Any], file_nodes: int, costs: PaperCosts) -> Pr
 
 
 def midmean(values: Sequence[float]) -> float:
-    """Return the mean of the middle half of the values, which are not none."""
+    """The mean of the middle half of the values, of which there must be one."""
     ordered, cut = sorted(values), len(values) // 4
     return fmean(ordered[cut : len(ordered) - cut])
 
 
 def _overhead(raw: Sequence[float], counts: Sequence[float], gap: float) -> float:
-    """Return what of each node is the profiler's own; nodes that a branch may leave out tell no."""
+    """The profiler's own part of each node's time, from nodes that run in every call."""
     each = [us / count for us, count in zip(raw, counts, strict=True) if count >= 1]
     return min(gap, OWN_SHARE * min(each, default=0.0))
 
@@ -153,7 +153,7 @@ def _nodes(
 
 
 def _parts(nodes: Sequence[Node], costs: PaperCosts) -> tuple[Part, ...]:
-    """Return the categories that ran, or that the file has."""
+    """The categories that ran, or that the file has."""
     all_macs = sum(macs for macs, _ in costs.values())
     memories = [memory for _, memory in costs.values()]
     all_memory = None if None in memories else sum(memory or 0 for memory in memories)

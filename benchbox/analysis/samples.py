@@ -1,4 +1,4 @@
-"""Raw samples, which of them are quiet, and the estimate that they give."""
+"""Samples of bursts, the rule for quiet ones, and the latency estimated from them."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,8 +7,7 @@ from itertools import compress, pairwise
 from statistics import median
 from typing import Literal
 
-from benchbox.analysis import disturbances as analysis_disturbances
-from benchbox.analysis import stats
+from benchbox.analysis import disturbances, stats
 from benchbox.analysis.states import Gate, Marks, Probe, State
 from benchbox.analysis.stats import Interval
 
@@ -22,7 +21,7 @@ QUEUED = 0.02  # of a burst, spent by threads of a pool waiting for a processor:
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """Calls of one case in a row: latencies in ns, and what is known of what disturbed them.
+    """Calls of one case in a row: latencies in ns, with the evidence of disturbances.
 
     `session` counts agent processes, `round` passes over the cases; `switches` are the involuntary
     context switches in each call, None where the system does not count them. `marks` are readings
@@ -62,7 +61,7 @@ class Burst:
     host_marks: tuple[tuple[int, int], ...] = ()
 
     def quiet_ns(self, gate: Gate = OPEN, *, paired: bool = False) -> list[int]:
-        """Return the latencies of the calls that nothing is known to have disturbed.
+        """The latencies of the calls that nothing is known to have disturbed.
 
         No context switch, the sentinels on both sides in the gate's states. Threads of a pool that
         wake up and then wait for a processor are not switched; a burst in which they did is none.
@@ -72,7 +71,7 @@ class Burst:
         return list(compress(self.latencies_ns, self.quiet(gate, paired=paired)))
 
     def quiet(self, gate: Gate = OPEN, *, paired: bool = False) -> list[bool]:
-        """Return for each call whether it is quiet."""
+        """For each call whether it is quiet."""
         if self._waited():
             return [False] * len(self.latencies_ns)
         counted = self.switches or [0] * len(self.latencies_ns)
@@ -80,7 +79,7 @@ class Burst:
         return [calm and switches == 0 for calm, switches in zip(steady, counted, strict=True)]
 
     def steady(self, gate: Gate, *, paired: bool = False, host: bool = True) -> list[bool]:
-        """Return for each call whether the sentinels beside it were in the gate's states.
+        """For each call whether the sentinels beside it were in the gate's states.
 
         Without the `host` only those of the GPU count: what it does by itself no processor slows.
         """
@@ -94,13 +93,13 @@ class Burst:
         return steady
 
     def _waited(self) -> bool:
-        """Return whether threads of a pool waited for a processor."""
+        """Whether threads of a pool waited for a processor."""
         in_a_row = self.kind != "paced"  # else threads wake up for every call
         queued_ns = self.seen.get("queued_ns", 0)
         return self.pool and in_a_row and queued_ns > QUEUED * self.duration_ns
 
     def _level(self, gate: Gate) -> bool:
-        """Return whether the stream sentinel was in the gate's state.
+        """Whether the stream sentinel was in the gate's state.
 
         The level that it shows lasts for seconds, and what disturbs a reading only adds to it, so
         that the lower of two counts.
@@ -109,7 +108,7 @@ class Burst:
 
     @property
     def duration_ns(self) -> int:
-        """What calls, also those of spans and with copies, and sentinels took together."""
+        """The time of all calls, those of spans and with copies too, and of the sentinels."""
         return sum(map(sum, self._series)) + self.probed_ns
 
     @property
@@ -119,12 +118,12 @@ class Burst:
     def tagged(
         self, gate: Gate, top_khz: float | None, top_gpu_mhz: float | None = None
     ) -> "Burst":
-        """Return the burst with the causes of what disturbed it; the run's highest clocks help."""
+        """The burst with the tags of its disturbances, by the run's highest clocks too."""
         own = _sides(gate.of(self.probe), [reading for _, reading in self.marks])
         own |= _sides(gate.stream, sorted(self.stream_ns)[:1])
         host = _sides(gate.host, [reading for _, reading in self.host_marks])
         on_gpu = bool(self.spans_ns)
-        found = analysis_disturbances.tags(
+        found = disturbances.tags(
             self.seen,
             (self.duration_ns + self.slept_ns) * NS,
             None if self.switches is None else sum(self.switches),
@@ -151,7 +150,7 @@ def _out_of(state: State | None, marks: Marks) -> Iterator[tuple[int, int]]:
 
 
 def _sides(state: State | None, readings: Iterable[int]) -> set[Literal["slow", "fast"]]:
-    """Return to which sides of a state there are readings."""
+    """The sides of a state on which there are readings."""
     if state is None:
         return set()
     outside = [reading for reading in readings if not state.holds(reading)]
@@ -160,7 +159,7 @@ def _sides(state: State | None, readings: Iterable[int]) -> set[Literal["slow", 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """What the samples of one case say, in seconds.
+    """Estimate of one case from its samples, in seconds.
 
     p50 and its interval come from the quiet samples, by medians per round; raw_p50, p90 and p99
     from all of them. A percentile with too few samples for it is None, and so is an interval with
@@ -192,7 +191,7 @@ class Latency:
 
 
 def tagged(bursts: Sequence[Burst], gate: Gate) -> list[Burst]:
-    """Return the bursts with the causes of what disturbed them."""
+    """The bursts with the tags of their disturbances."""
     tops = (
         max((burst.seen.get(name, 0.0) for burst in bursts), default=0.0) or None
         for name in ("clock_khz", "gpu_sm_clock_mhz")
@@ -201,21 +200,21 @@ def tagged(bursts: Sequence[Burst], gate: Gate) -> list[Burst]:
     return [burst.tagged(gate, top_khz, top_gpu_mhz) for burst in bursts]
 
 
-def disturbances(bursts: Sequence[Burst], gate: Gate) -> dict[str, float]:
-    """Return for each cause the share of the bursts that bear it."""
+def tag_shares(bursts: Sequence[Burst], gate: Gate) -> dict[str, float]:
+    """The share of the bursts that bear each tag."""
     counts = Counter(tag for burst in tagged(bursts, gate) for tag in burst.tags)
     return {tag: count / len(bursts) for tag, count in counts.items()}
 
 
 def figures(bursts: Sequence[Burst]) -> list[Burst]:
-    """Return those bursts that the figures of a case come from."""
+    """The bursts that the figures of a case come from."""
     return [burst for burst in bursts if burst.kind != "beside"]
 
 
 def round_medians(
     bursts: Sequence[Burst], gate: Gate = OPEN, *, paired: bool = False
 ) -> dict[tuple[int, int], float]:
-    """Return the median of the quiet samples of each round, in seconds, by (session, round).
+    """The median of the quiet samples of each round, in seconds, by (session, round).
 
     `paired` ones are for ratios alone. Of two networks in mirrored rounds, the ratio took twice as
     many rounds and half the time to be as precise without the level of the stream sentinel, which
@@ -237,7 +236,7 @@ def round_medians(
 
 
 def estimate(bursts: Sequence[Burst], gate: Gate = OPEN) -> Latency | None:
-    """Return what the samples say, None when there is not one quiet sample among them."""
+    """Estimate the latency, None when there is not one quiet sample."""
     bursts = figures(bursts)
     every = [latency * NS for burst in bursts for latency in burst.latencies_ns]
     medians = round_medians(bursts, gate)

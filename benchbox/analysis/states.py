@@ -1,4 +1,4 @@
-"""The states of a processor as sentinel readings show them, and the one that figures are taken in.
+"""States of a processor, found in sentinel readings, and the one in which samples count.
 
 A processor has few states, each a narrow peak in the readings of a probe that is always the same
 work: steps of its clock, a rare boost, a slow one while a neighbour uses its core. Figures that
@@ -41,11 +41,11 @@ class State:
     high_ns: float
 
     def holds(self, reading_ns: float) -> bool:
-        """Return whether a reading belongs to this state."""
+        """Whether a reading belongs to this state."""
         return self.low_ns <= reading_ns <= self.high_ns
 
     def ratio(self, reading_ns: float) -> float:
-        """Return a reading over that of this state: above 1 the processor was slower."""
+        """A reading over that of this state: above 1 the processor was slower."""
         return reading_ns / self.centre_ns
 
 
@@ -61,7 +61,7 @@ class Gate:
     host: State | None = None
 
     def of(self, probe: Probe) -> State | None:
-        """Return the state in which samples beside this probe count."""
+        """The state in which samples beside this probe count."""
         return self.compute if probe == "compute" else self.stream
 
 
@@ -79,11 +79,11 @@ class Histogram:
 
     @property
     def total(self) -> float:
-        """How many readings there are, or their weight."""
+        """The number of readings, or their weight."""
         return sum(self.bins.values())
 
     def after(self, known: "Histogram") -> "Histogram":
-        """Return what is known after this run, and before it was `known`; the weights add up to 1.
+        """The history after this run, from `known` before it; the weights add up to 1.
 
         Half of it is this run's, less for a run with few readings.
         """
@@ -96,7 +96,7 @@ class Histogram:
         return Histogram(both, known.base_ns)
 
     def base(self, reach: int = REACH["compute"]) -> State | None:
-        """Return the state to take figures in, `reach` bins to each side; None without a reading.
+        """The state to take figures in, `reach` bins to each side; None without a reading.
 
         It is the one that it was before, unless that has become rare or a much faster one common;
         else the fastest common one, or a commoner one near it; the commonest where none is common.
@@ -104,7 +104,7 @@ class Histogram:
         if not self.bins:
             return None
         around = self._around(reach)
-        if self.base_ns is not None and self._is_still(_bin(self.base_ns), around, reach):
+        if self.base_ns is not None and self._is_still_base(_bin(self.base_ns), around, reach):
             return _state(_bin(self.base_ns), reach)
         peaks = [index for index in around if _is_peak(around, index, reach)]
         common = [index for index in peaks if around[index] >= COMMON * self.total]
@@ -115,7 +115,7 @@ class Histogram:
         return _state(_quantile(middle, 0.5), reach)
 
     def _around(self, reach: int) -> dict[int, float]:
-        """Return for every bin, in order, the readings up to `reach` bins away from it."""
+        """For every bin, in order, the readings up to `reach` bins away from it."""
         first, last = min(self.bins) - reach, max(self.bins) + reach
         sums = list(
             accumulate((self.bins.get(i, 0.0) for i in range(first, last + 1)), initial=0.0)
@@ -125,8 +125,8 @@ class Histogram:
             for i in range(first, last + 1)
         }
 
-    def _is_still(self, base: int, around: Mapping[int, float], reach: int) -> bool:
-        """Return whether the bin that was the base is common still, and nothing much faster is."""
+    def _is_still_base(self, base: int, around: Mapping[int, float], reach: int) -> bool:
+        """Whether the bin that was the base is common still, and nothing much faster is."""
         least = COMMON * self.total
         much_faster = (i for i in around if (base - i) * STEP > NEAR and around[i] >= least)
         return around.get(base, 0.0) >= least and not any(
@@ -144,7 +144,7 @@ def _quantile(bins: Mapping[int, float], q: float) -> int:
 
 
 def _is_peak(around: Mapping[int, float], index: int, reach: int) -> bool:
-    """Return whether no window that overlaps this one holds more; of equal ones the first."""
+    """Whether no window that overlaps this one holds more; of equal ones the first."""
     value = around[index]
     before = max(around.get(i, 0.0) for i in range(index - reach, index))
     after = max(around.get(i, 0.0) for i in range(index, index + reach + 1))
@@ -184,7 +184,7 @@ class Known:
     host: Histogram = field(default_factory=Histogram)
 
     def of(self, part: Part) -> Histogram:
-        """Return the histogram of a probe."""
+        """The histogram of a probe."""
         return {"compute": self.compute, "stream": self.stream, "host": self.host}[part]
 
 
@@ -209,7 +209,7 @@ class Readings:
         stream_ns: Sequence[int] = (),
         host_marks: Marks = (),
     ) -> None:
-        """Take in the readings of a burst: those between calls, and of the stream probe around.
+        """Add the readings of a burst: those between calls, and of the stream probe around.
 
         `host_marks` are of the processor's compute probe, where the others are of a GPU.
         """
@@ -223,7 +223,7 @@ class Readings:
         stream_ns: Sequence[int] = (),
         host_marks: Marks = (),
     ) -> None:
-        """Take in the readings of a burst of a run that goes on; what is known has them already."""
+        """Add readings of a resumed run without counting them again in the saved history."""
         _count(self.now, probe, marks, stream_ns, host_marks)
 
     @property
@@ -237,7 +237,7 @@ class Readings:
         return _shift(self.known.host, self.gate.host)
 
     def update(self) -> bool:
-        """Look for the states anew; return whether the gate has moved by more than a bin."""
+        """Find the states anew; return whether the gate has moved by more than a bin."""
         fresh = self._bases()
         if all(_near(getattr(fresh, part), getattr(self._gate, part)) for part in PARTS):
             return False
@@ -245,7 +245,7 @@ class Readings:
         return True
 
     def after(self) -> Known:
-        """Return what is known of the machine after this run."""
+        """The histograms of the machine after this run."""
         return Known(
             *(
                 _based(self._fresh.of(part).after(self.known.of(part)), getattr(self.gate, part))
@@ -264,7 +264,7 @@ class Readings:
 
 
 def _based(histogram: Histogram, state: State | None) -> Histogram:
-    """Return the histogram with this state as its base, where there is one."""
+    """The histogram with this state as its base, where there is one."""
     return replace(histogram, base_ns=state.centre_ns) if state else histogram
 
 

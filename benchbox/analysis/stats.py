@@ -1,4 +1,4 @@
-"""From latencies to estimates: the median with its interval, percentiles, paired ratios.
+"""Statistics of latencies: the median with its interval, percentiles, paired ratios.
 
 Everything here is a function of numbers. Latencies of calls in a row are correlated, so intervals
 come from one median per round, never from single calls: on simulated AR(1) samples (rho 0.6) a
@@ -23,7 +23,7 @@ Verdict = Literal["FASTER", "SLOWER", "SAME", "UNCLEAR"]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate with its 95% interval, in the unit of what was estimated."""
+    """An estimate with its 95% interval, in one unit."""
 
     value: float
     low: float
@@ -38,7 +38,7 @@ class Interval:
 
 
 def median_interval(values: Sequence[float]) -> Interval | None:
-    """Return the median and its distribution-free 95% interval, None for fewer than MIN_ROUNDS.
+    """The median and its distribution-free 95% interval, None for fewer than MIN_ROUNDS.
 
     The interval lies between order statistics, interpolated to the nominal confidence
     (Hettmansperger and Sheather 1986, Statistics and Probability Letters 4).
@@ -72,7 +72,7 @@ def _between(outer: float, inner: float, weight: float) -> float:
 
 
 def quantile(values: Sequence[float], q: float) -> float:
-    """Return the q-quantile, linear between the two nearest values; `values` must not be empty."""
+    """The q-quantile, linear between the two nearest values; `values` must not be empty."""
     ordered = sorted(values)
     place = q * (len(ordered) - 1)
     below = math.floor(place)
@@ -83,7 +83,7 @@ def quantile(values: Sequence[float], q: float) -> float:
 def ratio_interval(
     rounds: Mapping[tuple[int, int], float], reference: Mapping[tuple[int, int], float]
 ) -> Interval | None:
-    """Return the ratio of two cases from the rounds they share, by the median of log ratios.
+    """The ratio of two cases from the rounds they share, by the median of log ratios.
 
     Both map a round to the median latency in it. Drift from round to round cancels. None for fewer
     than MIN_ROUNDS shared rounds.
@@ -97,7 +97,7 @@ def ratio_interval(
 
 
 def verdict(ratio: Interval | None, margin: float = MARGIN) -> Verdict:
-    """Return what an interval of a latency ratio says: of the first case beside the second.
+    """The verdict on the first of two cases by the interval of their latency ratio.
 
     FASTER and SLOWER only where the whole interval lies beyond the margin, SAME only where all of
     it lies inside.
@@ -113,7 +113,7 @@ def verdict(ratio: Interval | None, margin: float = MARGIN) -> Verdict:
 
 
 def components(groups: Sequence[Sequence[float]]) -> tuple[float | None, float | None]:
-    """Return the relative standard deviations within groups and between them; values are positive.
+    """The relative standard deviations within groups and between them; values are positive.
 
     Random effects on logarithms, by medians, since rounds have outliers: within, from the median
     absolute deviation; between, from what the spread of the groups' medians exceeds what
@@ -137,5 +137,5 @@ def components(groups: Sequence[Sequence[float]]) -> tuple[float | None, float |
 
 
 def percentile(values: Sequence[float], q: float, floor: int) -> float | None:
-    """Return the q-quantile, None when there are fewer values than it needs."""
+    """The q-quantile, None when there are fewer values than it needs."""
     return quantile(values, q) if len(values) >= floor else None

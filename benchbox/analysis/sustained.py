@@ -1,4 +1,4 @@
-"""Latency over time under continuous load: windows of it, and what they add up to."""
+"""Latency over time under continuous load: windows, and the steady state that they reach."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -70,13 +70,13 @@ class Sustained:
 
 
 def length_s(asked_s: float) -> float:
-    """Return how long each window of a series should be."""
+    """The length of each window of a series."""
     longest = WINDOW_S if asked_s >= SHORT * WINDOW_S else asked_s / SHORT
     return max(SHORTEST_S, longest, asked_s / MOST)
 
 
 def window(bursts: Sequence[Burst], at_s: float, lasts_s: float) -> Window:
-    """Return a window of bursts, of which there must be one."""
+    """Make a window of bursts, of which there must be one."""
     every = [latency for burst in bursts for latency in burst.latencies_ns]
     quiet = [latency for burst in bursts for latency in burst.quiet_ns()]
     readings = [reading for burst in bursts for _, reading in burst.marks]
@@ -105,7 +105,7 @@ def _of(name: str, values: Sequence[float]) -> float:
 
 
 def estimate(found: Sequence[Window], asked_s: float) -> Sustained:
-    """Return what a series of windows says."""
+    """Find the steady state of a series of windows."""
     course = changepoint.course([each.p50_s for each in found])
     if course is None:
         return Sustained(asked_s, found)
@@ -121,7 +121,7 @@ def estimate(found: Sequence[Window], asked_s: float) -> Sustained:
 
 
 def latency(sustained: Sustained) -> Latency | None:
-    """Return the steady state as an estimate, of all windows where none is known.
+    """The latency of the steady state, of all windows where none is known.
 
     Percentiles of the calls are not known any more.
     """

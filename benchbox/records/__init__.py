@@ -1,4 +1,4 @@
-"""Runs on disk: JSON Lines that are only ever appended to, and the values that they hold."""
+"""Records: runs as JSON Lines files that are only ever appended to."""
 
 from benchbox.records.model import (
     SCHEMA,

@@ -1,4 +1,4 @@
-"""Cooldown of a record: how long a process waited for the device to cool, and to what."""
+"""Cooldown of a record: how long a process waited for the device to cool, and how far it did."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ CLOSE_C = 1.0  # above the first session's temperature that counts as back
 
 @dataclass(frozen=True, slots=True)
 class Cooldown:
-    """What came of one session's wait: how long it was, and the temperatures around it.
+    """Wait of one session: its length, and the temperatures before and after it.
 
     `first_c` is that at the beginning of the first session. Without a sensor all are None.
     """

@@ -1,4 +1,4 @@
-"""Where a run's records go: its file, or, when that cannot be written any more, a rescue file."""
+"""Journal of a run: its file or, once that cannot be written any more, a rescue file."""
 
 import tempfile
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a run's file holds: a context, and then one record per case.
+"""Values of a run's file: a context, then one record per case.
 
 Schema history:
     1.0  context and record lines
@@ -24,7 +24,7 @@ Status = Literal["ok", "imprecise", "failed", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class SpecFacts:
-    """What a report needs of a spec, so that it can be made without the spec's file."""
+    """The facts of a spec that a report needs, so that it can be made without the spec's file."""
 
     name: str
     title: str
@@ -39,7 +39,7 @@ class SpecFacts:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What all cases of a run share: program, device, libraries, plan, specs."""
+    """Facts that all cases of a run share: program, device, libraries, plan, specs."""
 
     name: str
     created: str
@@ -58,20 +58,20 @@ class Context:
     schema: str = SCHEMA
 
     def spec(self, name: str) -> SpecFacts:
-        """Return the facts of the spec of that name."""
+        """The facts of the spec of that name."""
         return next((spec for spec in self.specs if spec.name == name), SpecFacts(name, name, ""))
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One case of a run: what it was, what it costs, what was measured.
+    """One case of a run: its labels, its cost and its measurements.
 
-    `cost` is what benchbox.costs counted, as JSON types; None for a case without a graph.
+    `cost` comes from benchbox.costs, as JSON types; None for a case without a graph.
     `relative` is its latency over that of the group's reference, from the rounds that they share.
-    `paper` is what a paper prints of the case as a network, in millions and percent.
-    `nodes` says how many nodes of the graph each provider ran, None where that is not told.
-    `types` says how many nodes of a float16 graph gave which type, None where that is not told.
-    `gpu_bytes` is what loading it and its first calls took of the GPU's memory.
+    `paper` has the published figures of the case as a network, in millions and percent.
+    `nodes` counts the nodes of the graph that each provider ran, None where that is not known.
+    `types` counts the nodes of a float16 graph by result type, None where that is not known.
+    `gpu_bytes` is the GPU memory that loading and the first calls took.
     `spans` are its figures on a GPU, where it ran there.
     `cooldowns` are the waits for the device to cool down before the sessions that timed it.
     With `arrival` its calls came at a rate, which `latency` and `relative` are about; with
@@ -146,15 +146,15 @@ class Run:
 
 
 def ordered(found: Iterable[Record]) -> list[Record]:
-    """Return records in the order of their cases in the run."""
+    """Sort records in the order of their cases in the run."""
     return sorted(found, key=lambda record: record.index)
 
 
 def uncounted(cost: Mapping[str, Any] | None) -> str:
-    """Return the operators whose multiply-accumulates are not in `macs`, empty if all are."""
+    """The operators whose multiply-accumulates are not in `macs`, empty if all are."""
     return ", ".join(cost.get("uncounted", ())) if cost else ""
 
 
 def known_macs(cost: Mapping[str, Any] | None) -> int | None:
-    """Return the multiply-accumulates where they are exact, None where they are a lower bound."""
+    """The multiply-accumulates where they are exact, None where they are a lower bound."""
     return None if not cost or uncounted(cost) else int(cost["macs"])

@@ -1,4 +1,4 @@
-"""Runs found and read: the newest of a folder, and a file line by line."""
+"""Reader of runs: finds the newest in a folder, and validates a file line by line."""
 
 import json
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ class Head:
 
 
 def latest(folder: Path, device: str, name: str | None = None) -> Path | None:
-    """Return the newest run on that device, of that name where one is given; None without any."""
+    """The newest run on a device, of that name where one is given; None without any."""
     paths = [p for p in (folder / device).glob("*Z-*.jsonl") if name in (None, _name(p.stem))]
     return max(paths, key=lambda path: (path.stem[:16], path.stat().st_mtime), default=None)
 
 
 def _name(stem: str) -> str:
-    """Return the run's name in `20261121T220007Z-g2` or, of two in one second, `...Z-g2~2`."""
+    """The run's name in `20261121T220007Z-g2` or, of two in one second, `...Z-g2~2`."""
     return stem.partition("Z-")[2].partition("~")[0]
 
 
@@ -105,7 +105,7 @@ def _loads(place: str, line: bytes) -> object:
 
 
 def _first(error: ValidationError) -> str:
-    """Say which field of a line is wrong, and how."""
+    """The first error of a line in words, with its field."""
     first = error.errors(include_url=False)[0]
     if not first["loc"]:
         return " is not a JSON object"

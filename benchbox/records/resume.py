@@ -1,4 +1,4 @@
-"""Going on with a run that stopped: which file it is, whether it is the same run, what it lacks."""
+"""Resuming: finds the run that stopped, and checks that its samples fit those to come."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ SAME_HOST = ("machine", "cpu", "cpus", "kernel", "emulated")
 
 
 def previous(folder: Path, context: Context) -> Run:
-    """Return the newest run of the same name and device.
+    """The newest run of the same name and device.
 
     Raises UsageError when there is none, RecordError when it cannot be continued from here.
     """
@@ -49,7 +49,7 @@ def _differences(old: Context, new: Context) -> Sequence[str]:
 
 
 def _shown(value: object) -> str:
-    """Return a value in a message; of checkpoints the beginning of their sha256."""
+    """Format a value for a message; of checkpoints the beginning of their sha256."""
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {str(sha)[:DIGITS]}" for name, sha in value.items())
     return "none" if value is None else repr(value)

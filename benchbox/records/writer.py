@@ -1,4 +1,4 @@
-"""Runs written: append-only JSON Lines, locked, every record on disk before the next is timed."""
+"""Writer of runs: append-only JSON Lines, locked, each record on disk before the next is timed."""
 
 import contextlib
 import json
@@ -79,7 +79,7 @@ def _text(line: Mapping[str, object]) -> str:
 
 
 def now() -> str:
-    """Return the time as contexts carry it: UTC, to the second."""
+    """The time as contexts carry it: UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -167,7 +167,7 @@ def _default(field: Field[Any]) -> object:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON is whatever the dataclasses hold
-    """Return dataclasses as dicts, all the way down; fields at their default are left out."""
+    """Convert dataclasses to dicts, all the way down, without fields at their default."""
     if hasattr(value, "__dataclass_fields__"):
         fields = value.__dataclass_fields__.values()
         pairs = ((f, getattr(value, f.name)) for f in fields)

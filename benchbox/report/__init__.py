@@ -1,1 +1,1 @@
-"""From records to what people and programs read: console, CSV, Markdown, JSON."""
+"""Reports of records: tables on the console, CSV, Markdown and JSON, with their sentences."""

@@ -38,7 +38,7 @@ class Pair:
 
     @property
     def decision(self) -> Decision:
-        """What the whole interval of the ratio says."""
+        """The decision by the whole interval of the ratio."""
         if self.ratio.low > MARGIN:
             return "holds"
         return "fails" if self.ratio.high <= MARGIN else "unclear"
@@ -56,10 +56,10 @@ class Pair:
 
 
 def sentence(run: Run, spec_facts: SpecFacts) -> str | None:
-    """Return whether the spec's claim holds in this run, None if no pair of it was measured.
+    """The sentence on the spec's claim in this run, None if no pair of it was measured.
 
-    Of several batches a line for each. Of a case under continuous load, what became of it; of a
-    comparison, what came out.
+    Several batches get a line each. A case under continuous load gets a sentence on its slowdown,
+    a comparison its verdicts.
     """
     records = run.of_spec(spec_facts.name)
     if compared := comparison_text.sentence(run, records):
@@ -67,12 +67,12 @@ def sentence(run: Run, spec_facts: SpecFacts) -> str | None:
     batches = [
         [r for r in records if r.batch == b] for b in dict.fromkeys(r.batch for r in records)
     ]
-    lines = [_claimed(spec_facts, own, several=len(batches) > 1) for own in batches]
+    lines = [_claim(spec_facts, own, several=len(batches) > 1) for own in batches]
     return "\n".join(filter(None, lines)) or load_text.sentence(records)
 
 
-def _claimed(spec_facts: SpecFacts, records: Sequence[Record], *, several: bool) -> str:
-    """Return whether the claim holds for records of one of `several` batches, empty if unknown."""
+def _claim(spec_facts: SpecFacts, records: Sequence[Record], *, several: bool) -> str:
+    """The sentence for the records of one of `several` batches, empty if no pair was measured."""
     claim = spec_facts.claim
     pairs = [] if claim is None else _pairs(records, claim)
     if claim is None or not pairs:
@@ -82,14 +82,14 @@ def _claimed(spec_facts: SpecFacts, records: Sequence[Record], *, several: bool)
     at = f" at batch {records[0].batch}" if several else ""
     about = f"{what}{at}{load_text.at(pairs[0].slower)}"
     return (
-        f"{about} {_verdict(pairs)}{_though(pairs)}: "
+        f"{about} {_verdict(pairs)}{_reservation(pairs)}: "
         f"{claim['subject']} cost {ratios} the latency of {claim['than_subject']}"
-        f"{_at_flops(pairs)}{_aside(pairs)}."
+        f"{_at_flops(pairs)}{_details(pairs)}."
     )
 
 
 def is_unclear(run: Run) -> bool:
-    """Return whether some ratio, of a claim or a comparison, says neither yes nor no."""
+    """Whether some ratio, of a claim or a comparison, is undecided."""
     if comparison.is_unclear(run):
         return True
     pairs = [
@@ -102,12 +102,12 @@ def is_unclear(run: Run) -> bool:
 
 
 def platform(record: Record) -> str:
-    """Return the platform whose printed figures the record carries: `ARM`, `GPU` or nothing."""
+    """The platform whose printed figures the record carries: `ARM`, `GPU` or nothing."""
     return (record.channels or "").upper()
 
 
 def paper_ratio(record: Record, over: Record) -> float | None:
-    """Return the paper's latency of one case over another's; what it prints is throughput."""
+    """The paper's latency of one case over another's, from the throughput that it prints."""
     if not record.published or not over.published:
         return None
     return over.published / record.published
@@ -127,7 +127,7 @@ def _pairs(records: Sequence[Record], claim: Mapping[str, Any]) -> list[Pair]:
 
 
 def _find(records: Iterable[Record], labels: Mapping[str, Any]) -> Record | None:
-    """Return the first measured record that has these labels."""
+    """The first measured record that has these labels."""
     return next(
         (
             record
@@ -141,7 +141,7 @@ def _find(records: Iterable[Record], labels: Mapping[str, Any]) -> Record | None
 
 
 def _paired(slower: Record, than: Record) -> Interval | None:
-    """Return the ratio from the rounds that the two share, if one of them is the reference."""
+    """The ratio from the rounds that the two share, if one of them is the reference."""
     if than.case == slower.reference and slower.relative is not None:
         return slower.relative
     if slower.case == than.reference and than.relative is not None:
@@ -151,7 +151,7 @@ def _paired(slower: Record, than: Record) -> Interval | None:
 
 
 def _quotient(slower: Latency, than: Latency) -> Interval:
-    """Return the quotient of two p50s; its ends take each interval at its worst."""
+    """The quotient of two p50s; its ends take each interval at its worst."""
     value = slower.p50_s / than.p50_s
     a, b = slower.interval, than.interval
     if a is None or b is None:
@@ -171,15 +171,15 @@ def _verdict(pairs: Sequence[Pair]) -> str:
     return ", ".join(clauses)
 
 
-def _though(pairs: Sequence[Pair]) -> str:
-    """Return that a decision comes from cases of which one at least is imprecise, if it does."""
+def _reservation(pairs: Sequence[Pair]) -> str:
+    """A reservation where a decision comes from an imprecise case."""
     decided = [pair for pair in pairs if pair.decision != "unclear"]
     statuses = {each.status for pair in decided for each in (pair.slower, pair.than)}
     return ", though by imprecise figures" if "imprecise" in statuses else ""
 
 
 def _key(pairs: Sequence[Pair]) -> str:
-    """Return what the groups are called, as a prefix: `scale ` of `scale=1`."""
+    """The key of the groups as a prefix: `scale ` of `scale=1`."""
     key, equals, _ = pairs[0].group.partition("=")
     return f"{key} " if equals else ""
 
@@ -197,8 +197,8 @@ def _at_flops(pairs: Sequence[Pair]) -> str:
     return f" at {' to '.join(ends)} the FLOPs"
 
 
-def _aside(pairs: Sequence[Pair]) -> str:
-    """Return the groups that the ratios belong to, those on the GPU itself, and the paper's."""
+def _details(pairs: Sequence[Pair]) -> str:
+    """In brackets the groups of the ratios, the ratios of GPU time, and the paper's."""
     parts = []
     if pairs[0].group:
         parts.append(_key(pairs) + ", ".join(pair.place for pair in pairs))
@@ -213,6 +213,6 @@ def _aside(pairs: Sequence[Pair]) -> str:
 
 
 def _span_ratio(pair: Pair) -> str:
-    """Return the ratio of what the two take on the GPU itself, empty where that is not known."""
+    """The ratio of device times, empty where they are not known."""
     slower, than = pair.slower.spans, pair.than.spans
     return formatting.ratio(slower.span_s / than.span_s) if slower and than else ""

@@ -1,4 +1,4 @@
-"""Columns that a comparison adds to its table: ratio, interval, FLOPs and verdict."""
+"""Columns of `benchbox compare`: interval of the ratio, relative FLOPs, verdict."""
 
 from collections.abc import Sequence
 
@@ -17,18 +17,18 @@ COLUMNS = {
 
 
 def margin(context: Context) -> float | None:
-    """Return the margin of a comparison, None for any other run."""
+    """The margin of a comparison, None for any other run."""
     value = context.plan.get("margin")
     return None if value is None else float(value)
 
 
 def columns(contexts: Sequence[Context]) -> dict[str, str]:
-    """Return the columns that these runs need, with their types: all of them or none."""
+    """The columns that these runs need, with their dtypes: all of them or none."""
     return COLUMNS if any(margin(context) is not None for context in contexts) else {}
 
 
 def cells(run: Run, record: Record) -> dict[str, str | float | None]:
-    """Return the cells of a record, none in a run that is no comparison."""
+    """The cells of a record, none in a run that is no comparison."""
     if margin(run.context) is None:
         return {}
     ratio = record.relative
@@ -42,7 +42,7 @@ def cells(run: Run, record: Record) -> dict[str, str | float | None]:
 
 
 def verdict(run: Run, record: Record) -> Verdict | None:
-    """Return how a case stands to the reference; None for that itself, and where one failed."""
+    """The verdict on a case against its reference; None for that itself, and where one failed."""
     within = margin(run.context)
     if within is None or record.case == record.reference:
         return None
@@ -53,12 +53,12 @@ def verdict(run: Run, record: Record) -> Verdict | None:
 
 
 def is_unclear(run: Run) -> bool:
-    """Return whether a comparison could not tell some case from the reference."""
+    """Whether a comparison could not tell some case from the reference."""
     return any(verdict(run, record) == "UNCLEAR" for record in run.records)
 
 
 def relative_macs(run: Run, record: Record) -> float | None:
-    """Return the multiply-accumulates over those of the reference, None where not all count."""
+    """Multiply-accumulates over those of the reference, None where either is a lower bound."""
     reference = run.record(f"{record.spec}:{record.reference}")
     ours, theirs = known_macs(record.cost), known_macs(reference.cost if reference else None)
     return None if ours is None or not theirs else ours / theirs

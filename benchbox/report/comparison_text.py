@@ -13,7 +13,7 @@ UNCLEAR_HELP = "UNCLEAR: more time (--max-time) narrows the interval, a wider --
 
 
 def sentence(run: Run, records: Sequence[Record]) -> str | None:
-    """Return a line per case beside the reference: what FLOPs say, and what was measured.
+    """A line per case but the reference: its latency by FLOPs, and as measured.
 
     None for a run that is no comparison, or in which no two cases were measured together.
     """
@@ -28,7 +28,7 @@ def sentence(run: Run, records: Sequence[Record]) -> str | None:
 
 
 def notes(run: Run, records: Sequence[Record]) -> list[str]:
-    """Return what a reader of a comparison has to know of its verdicts."""
+    """The footnotes on verdicts."""
     margin = comparison.margin(run.context)
     if margin is None or not any(comparison.verdict(run, record) for record in records):
         return []
@@ -51,7 +51,7 @@ def notes(run: Run, records: Sequence[Record]) -> list[str]:
 
 
 def verdict(run: Run, record: Record) -> str:
-    """Return the verdict in capitals, a dash for the reference and for a case without figures."""
+    """The verdict in capitals, a dash for the reference and for a case without figures."""
     return comparison.verdict(run, record) or formatting.UNKNOWN
 
 

@@ -1,4 +1,4 @@
-"""What a device was like while it was measured, in words: its processors, its setting, its heat."""
+"""Footnotes on the device while it was measured: its processors, settings and temperature."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -32,7 +32,7 @@ NOW = " now"  # ends what a board's firmware says of this moment
 
 
 def notes(context: Context, records: Sequence[Record]) -> list[str]:
-    """Return the footnotes that the records of a run need, each once."""
+    """The footnotes on the device for the records of a run, each once."""
     setting = context.host.get("setting", {})
     waits = {each.session: each for record in records for each in record.cooldowns}
     return [
@@ -47,7 +47,7 @@ def notes(context: Context, records: Sequence[Record]) -> list[str]:
 
 
 def _as_built(context: Context, records: Sequence[Record]) -> Iterator[str]:
-    """Say in what that which ran differs from the graph."""
+    """Differences between the graph and the program that ran."""
     if context.provider not in AS_BUILT:
         return
     yield AS_BUILT[context.provider]
@@ -57,7 +57,7 @@ def _as_built(context: Context, records: Sequence[Record]) -> Iterator[str]:
 
 
 def _half(context: Context, records: Sequence[Record]) -> list[str]:
-    """Say where a float16 graph computed in another type, or that nobody tells."""
+    """Notes on float16 graphs that computed in another type, or whose types are not known."""
     names = [record.case for record in records]
     lines = by_text(names, [other_types(context, record) for record in records])
     if len(lines) <= FEW:
@@ -71,7 +71,7 @@ def _half(context: Context, records: Sequence[Record]) -> list[str]:
 
 
 def other_types(context: Context, record: Record) -> str:
-    """Return how much of a float16 graph computed in float32, empty where nothing did."""
+    """The part of a float16 graph that computed in float32, empty where nothing did."""
     is_module = providers.runs_modules(context.provider)  # which computes in its own type
     if record.dtype != "float16" or record.latency is None or is_module:
         return ""
@@ -93,7 +93,7 @@ def _share_single(record: Record) -> float:
 
 
 def _unequal(context: Context) -> Iterator[str]:
-    """Say that threads ran on processors that are not alike."""
+    """The note for threads on unequal processors."""
     used = context.cpus[: context.threads]
     parts = []
     for cluster in context.host.get("clusters", ()):
@@ -109,7 +109,7 @@ def _cluster(cluster: Mapping[str, Any]) -> str:
 
 
 def _at_first(setting: Mapping[str, str]) -> Iterator[str]:
-    """Say what the board's firmware held down from the beginning."""
+    """The note on a board whose firmware held its clock down from the beginning."""
     words = [each for each in setting.get("throttled", "").split(", ") if each.endswith(NOW)]
     if words:
         said = ", ".join(each.removesuffix(NOW) for each in words)
@@ -117,7 +117,7 @@ def _at_first(setting: Mapping[str, str]) -> Iterator[str]:
 
 
 def _changes(setting: Mapping[str, str], records: Sequence[Record]) -> Iterator[str]:
-    """Say what was set otherwise in mid-run."""
+    """Notes on settings that changed during the run."""
     changed: dict[str, dict[str, None]] = {}
     for record in records:
         for burst in record.bursts:
@@ -130,7 +130,7 @@ def _changes(setting: Mapping[str, str], records: Sequence[Record]) -> Iterator[
 
 
 def _lasting(records: Sequence[Record]) -> Iterator[str]:
-    """Say what a GPU was under while samples that count were taken, however precise they are."""
+    """Notes on disturbances of a GPU during samples that count, however precise they are."""
     for tag in disturbance_text.LASTING:
         shares = {record.case: _share_under(tag, record) for record in records}
         worth = {
@@ -148,13 +148,13 @@ def _lasting(records: Sequence[Record]) -> Iterator[str]:
 
 
 def _share_under(tag: Tag, record: Record) -> float:
-    """Return of the bursts in which the GPU was in its usual state the share that bear a cause."""
+    """The share of bursts that bear a tag, of those with the GPU in its usual state."""
     kept = [b for b in figures(record.bursts) if any(b.steady(record.gate, host=False))]
     return sum(tag in burst.tags for burst in kept) / max(1, len(kept))
 
 
 def _warm(waits: Sequence[Cooldown]) -> Iterator[str]:
-    """Say where the device did not cool down, or cannot say whether it did."""
+    """Notes on a device that did not cool down, or does not show whether it did."""
     if len(waits) > 1 and any(each.first_c is None for each in waits):
         yield "it was given no time to cool down: the device shows no temperature"
     late = [each for each in waits if not each.is_back]

@@ -24,17 +24,17 @@ STATUS_STYLES = {"failed": "red", "imprecise": "yellow", "skipped": "yellow"}
 
 
 def show_runs(runs: Sequence[Run], console: Console, *, verbose: bool = False) -> None:
-    """Print the tables of runs, each with what it says in words under it."""
+    """Print the tables of runs with their sentences and footnotes."""
     show_tables(tables_of(runs, verbose=verbose), console)
 
 
 def show_costs(spec_title: str, rows: Sequence[CostRow], console: Console) -> None:
-    """Print what the cases of a spec cost on paper."""
+    """Print the cost of a spec's cases on paper."""
     show_tables([cost_table(spec_title, rows)], console)
 
 
 def show_tables(tables: Sequence[Table], console: Console) -> None:
-    """Print tables, each with what it says in words under it."""
+    """Print tables, each with its sentences and footnotes."""
     for table in tables:
         _say(console, table.title, "bold")
         for line in table.about:
@@ -45,11 +45,11 @@ def show_tables(tables: Sequence[Table], console: Console) -> None:
         else:
             for line in _plain(table):
                 _say(console, line)
-        _show_words(table, console)
+        _show_text(table, console)
         _say(console, "")  # an empty line ends every table, as more may follow
 
 
-def _show_words(table: Table, console: Console) -> None:
+def _show_text(table: Table, console: Console) -> None:
     if table.lines or table.reading or table.notes:
         _say(console, "")
     for line in table.lines:
@@ -66,7 +66,7 @@ def _say(console: Console, line: str, style: str = "") -> None:
 
 
 def _plain(table: Table) -> list[str]:
-    """Return the table as lines without a box; no column is left out and nothing wraps."""
+    """Format a table as lines without a box; no column is left out and nothing wraps."""
     widths = [max(map(cell_len, (column.header, *column.cells))) for column in table.columns]
 
     def line(cells: Sequence[str]) -> str:
@@ -104,7 +104,7 @@ def _show_boxed(table: Table, console: Console) -> None:
 
 
 def _least(columns: Sequence[Column]) -> int:
-    """Return the width of a table below which something would be cut."""
+    """The width of a table below which something would be cut."""
     return sum(map(_narrowest, columns)) + GAP * (len(columns) - 1)
 
 
@@ -116,7 +116,7 @@ def _narrowest(column: Column) -> int:
 
 
 def _broken(column: Column) -> Column:
-    """Return a column of figures with what stands in brackets on a line of its own."""
+    """Put brackets in a column of figures on a line of their own."""
     if column.text:
         return column
     header, *cells = (text.replace(" (", "\n(") for text in (column.header, *column.cells))

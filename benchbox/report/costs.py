@@ -1,12 +1,11 @@
-"""What cases cost on paper, as a table: nothing in it was timed."""
+"""Table of `benchbox show`: the cost of cases on paper, nothing timed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from benchbox.records import known_macs, uncounted
-from benchbox.report import footnotes, formatting
-from benchbox.report import published as report_published
+from benchbox.report import footnotes, formatting, published
 from benchbox.report.tables import (
     Column,
     Table,
@@ -45,7 +44,7 @@ class CostRow:
 
 
 def cost_table(title: str, rows: Sequence[CostRow]) -> Table:
-    """Return the table of what each case costs; further lines of `title` stand under its first."""
+    """The table of costs; further lines of `title` stand under its first."""
     first, *about = title.splitlines() or [""]
     ordered = [rows[index] for index in by_group([row.group for row in rows])]
     return Table(
@@ -98,7 +97,7 @@ def _published(row: CostRow) -> str:
 
 
 def _papers(rows: Sequence[CostRow]) -> list[Column]:
-    """Return what papers print of the networks."""
+    """Columns of the networks' published figures."""
     cells = [(header, [cell(row.paper.get(name)) for row in rows]) for name, header, cell in PAPER]
     return [Column(header, tuple(column), drop=6) for header, column in cells]
 
@@ -109,7 +108,7 @@ def _operators(row: CostRow) -> str:
 
 
 def _arguments(row: CostRow) -> str:
-    """Return the arguments that the case's name does not say already."""
+    """The arguments that are not part of the case's name."""
     named = row.case.split(",")
     texts = (f"{name}={label_text(value)}" for name, value in row.args.items())
     return printable(", ".join(text for text in texts if text not in named)) or formatting.UNKNOWN
@@ -122,5 +121,5 @@ def _notes(rows: Sequence[CostRow]) -> list[str]:
         *first,
         *by_text(names, [footnotes.lower_bound(uncounted(row.cost)) for row in rows]),
         *by_text(names, [row.note for row in rows]),
-        *report_published.notes([row.paper for row in rows]),
+        *published.notes([row.paper for row in rows]),
     ]

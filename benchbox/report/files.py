@@ -1,4 +1,4 @@
-"""The table as a file: CSV and JSON of its rows, Markdown of what the console prints."""
+"""Files of a run: CSV and JSON of the data frame, Markdown of the printed tables."""
 
 import json
 import re
@@ -28,18 +28,18 @@ def to_csv(frame: "pd.DataFrame") -> str:
 
 
 def to_json(frame: "pd.DataFrame") -> str:
-    """Return the table as a list of row objects; what is not known is null."""
+    """Write a table as a list of row objects; what is not known is null."""
     text = json.dumps(_rows(frame), indent=2, ensure_ascii=False, allow_nan=False)
     return encodable(text + "\n")
 
 
 def to_markdown(runs: Sequence[Run]) -> str:
-    """Return the console's tables as Markdown, each with where and by what it was measured."""
+    """Write the printed tables of runs as Markdown."""
     return tables_to_markdown(tables_of(runs))
 
 
 def tables_to_markdown(tables: Sequence[Table]) -> str:
-    """Return tables as Markdown, each with what stands above and below it."""
+    """Write tables as Markdown, each with the text above and below it."""
     texts = ["\n".join(_markdown(table)).strip() for table in tables]
     return "\n\n".join(texts) + "\n"
 
@@ -49,7 +49,7 @@ def _rows(frame: "pd.DataFrame") -> list[dict[Hashable, Any]]:
 
 
 def encodable(text: str) -> str:
-    """Return the text with lone surrogates spelled: file names can hold bytes that are no UTF-8."""
+    """Spell lone surrogates: file names can hold bytes that are no UTF-8."""
     return text.encode(errors="backslashreplace").decode()
 
 

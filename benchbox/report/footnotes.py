@@ -16,14 +16,14 @@ from benchbox.report.text import by_text, grouped, listed
 from benchbox.specs.labels import label_text
 
 FEW = 3  # imprecise cases that are explained one by one
-DENORMAL = 1.1  # a case that denormals would slow down by more is told of; a few calls are noisy
-SHIFT = 0.02  # of the processor's state against that of earlier runs, which is worth a word
-APART = 0.005  # a standard deviation between processes that is worth a word
+DENORMAL = 1.1  # a case that denormals would slow down by more gets a note; a few calls are noisy
+SHIFT = 0.02  # of the processor's state against that of earlier runs, which is worth a note
+APART = 0.005  # a standard deviation between processes that is worth a note
 FLOPS_NOTE = "FLOPs are multiply-accumulates, as the papers count them"
 
 
 def failures(run: Run, spec_facts: SpecFacts) -> list[str]:
-    """Return the cases that were not measured, in a line for each reason."""
+    """A line per reason for the cases that were not measured."""
     records = run.of_spec(spec_facts.name)
     ends = [
         record.status + (f": {record.reason}" if record.reason else "")
@@ -36,7 +36,7 @@ def failures(run: Run, spec_facts: SpecFacts) -> list[str]:
 
 
 def notes(run: Run, spec_facts: SpecFacts, on_gpu: Collection[str] = gpu.HEADERS) -> list[str]:
-    """Return the footnotes of the spec's table, each once.
+    """The footnotes of the spec's table, each once.
 
     `on_gpu` are the headers of the columns that the table has of a GPU's part.
     """
@@ -54,7 +54,7 @@ def notes(run: Run, spec_facts: SpecFacts, on_gpu: Collection[str] = gpu.HEADERS
         *by_text(names, [lower_bound(uncounted(record.cost)) for record in records]),
         *by_text(names, [_not_built(record) for record in records]),
         *by_text(names, [record.note for record in records]),
-        *_elsewhere(records, run.context.provider),
+        *_other_providers(records, run.context.provider),
         *by_text(names, [_denormal(record) for record in records]),
         *by_text(names, [_shifted(record) for record in records]),
         *_apart(records),
@@ -66,12 +66,12 @@ def notes(run: Run, spec_facts: SpecFacts, on_gpu: Collection[str] = gpu.HEADERS
 
 
 def lower_bound(operators: str) -> str:
-    """Return the note for a graph with such uncounted operators, empty if it has none."""
+    """The note for a graph with uncounted operators, empty if it has none."""
     return f"FLOPs are a lower bound, not counted are {operators}" if operators else ""
 
 
 def _paper(records: Sequence[Record], spec_facts: SpecFacts) -> list[str]:
-    """Return where the paper's figures come from."""
+    """The source of the paper's figures."""
     figures = {record.case: record.published for record in records}
     if not load_text.compared(records) or not any(
         record.published and figures.get(record.reference) for record in records
@@ -84,7 +84,7 @@ def _paper(records: Sequence[Record], spec_facts: SpecFacts) -> list[str]:
 
 
 def _not_built(record: Record) -> str:
-    """Return what the paper prints and what was built instead, unless the note says so already."""
+    """Arguments that differ from the paper's, unless the spec's note has them already."""
     differing = [
         (name, f"{name} = {label_text(value)}")
         for name, value in record.printed.items()
@@ -97,7 +97,7 @@ def _not_built(record: Record) -> str:
 
 
 def _shifted(record: Record) -> str:
-    """Return that a state, of the processor or the GPU, is another than in earlier runs, if so."""
+    """The note on a processor or GPU in another state than in earlier runs."""
     first = "GPU" if record.spans else "processor"
     shifts = {first: record.state_shift, "host's processor": record.host_shift}
     said = [
@@ -108,8 +108,8 @@ def _shifted(record: Record) -> str:
     return f"taken while {listed(said)} than in earlier runs on this machine" if said else ""
 
 
-def _elsewhere(records: Sequence[Record], provider: str) -> list[str]:
-    """Return which cases have nodes that the provider asked for did not take."""
+def _other_providers(records: Sequence[Record], provider: str) -> list[str]:
+    """Cases with nodes that another provider than the one asked for ran."""
     lines = by_text(
         [record.case for record in records], [_left(record, provider) for record in records]
     )
@@ -122,7 +122,7 @@ def _elsewhere(records: Sequence[Record], provider: str) -> list[str]:
 
 
 def _left(record: Record, provider: str) -> str:
-    """Return how many nodes other providers ran, empty where none did."""
+    """The number of nodes that other providers ran, empty where none did."""
     nodes = record.nodes or {}
     others = [f"{count} on {name}" for name, count in nodes.items() if count and name != provider]
     total = sum(nodes.values())
@@ -135,7 +135,7 @@ def _share_left(record: Record, provider: str) -> float:
 
 
 def _denormal(record: Record) -> str:
-    """Return how much slower the case would be if denormal numbers were not flushed to zero."""
+    """The slowdown of the case if denormal numbers were not flushed to zero."""
     ratio = record.denormal_ratio
     if ratio is None or ratio <= DENORMAL:
         return ""
@@ -144,7 +144,7 @@ def _denormal(record: Record) -> str:
 
 
 def _apart(records: Sequence[Record]) -> list[str]:
-    """Return where agent processes differ by more than the intervals, which know rounds only."""
+    """Cases whose processes differ by more than their intervals, which cover rounds only."""
     lines = [f"{r.case}: {_of_processes(r)}" for r in records if _processes_matter(r)]
     if len(lines) <= FEW:
         return lines
@@ -154,7 +154,7 @@ def _apart(records: Sequence[Record]) -> list[str]:
 
 
 def _between(record: Record) -> float:
-    """Return the standard deviation between processes, relative, 0 where none is known."""
+    """The standard deviation between processes, relative, 0 where none is known."""
     return (record.latency.between_sd or 0.0) if record.latency else 0.0
 
 
@@ -170,7 +170,7 @@ def _of_processes(record: Record) -> str:
 
 
 def _imprecise(records: Sequence[Record]) -> list[str]:
-    """Return why cases are imprecise: each reason, or the widest case's where there are many."""
+    """Reasons of imprecise cases: each reason, or the widest case's where there are many."""
     wide = [record for record in records if record.status == "imprecise"]
     reasons = [(r.reason or "imprecise") if r.status == "imprecise" else "" for r in records]
     lines = by_text([record.case for record in records], reasons)

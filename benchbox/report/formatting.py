@@ -1,4 +1,4 @@
-"""The only place where numbers become text: digits, units, the sign of a ratio.
+"""Formatting of numbers: digits, units, the sign of a ratio; no other module does it.
 
 A figure ends where its 95% interval says that it is uncertain. `width` is always the absolute
 half-width of that interval, and 0 stands for a figure that has none.
@@ -16,24 +16,24 @@ NEAR_ONE = 1.1
 
 
 def width(interval: Interval | None) -> float:
-    """Return the half-width of an interval in the unit of its value, 0 where there is none."""
+    """The half-width of an interval in the unit of its value, 0 where there is none."""
     return 0.0 if interval is None else interval.half_width * interval.value
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """Return the value with that many digits, and never fewer than its whole part has."""
+    """The value with that many digits, and never fewer than its whole part has."""
     return f"{value:.{max(0, digits - 1 - _exponent(value))}f}"
 
 
 def figure(value: float, width: float = 0.0) -> str:
-    """Return the value to the digit that its half-width leaves certain, else with 3 digits."""
+    """The value to the digit that its half-width leaves certain, else with 3 digits."""
     if not _has_width(value, width):
         return significant(value)
     return _rounded(value, _decimals(value, width))
 
 
 def estimate(value: float, width: float = 0.0) -> str:
-    """Return `1.234 ± 0.008`, or the value alone where there is no interval."""
+    """`1.234 ± 0.008`, or the value alone where there is no interval."""
     if not _has_width(value, width):
         return significant(value)
     decimals = _decimals(value, width)
@@ -41,7 +41,7 @@ def estimate(value: float, width: float = 0.0) -> str:
 
 
 def ratio(value: float, width: float = 0.0) -> str:
-    """Return `2.31x`, with no more than two decimals, or two digits where it is below a tenth."""
+    """`2.31x`, with no more than two decimals, or two digits where it is below a tenth."""
     certain = _has_width(value, width)
     decimals = _decimals(value, width) if certain else max(0, 2 - _exponent(value))
     most = max(2, 1 - _exponent(value)) if value > 0 else 2
@@ -49,7 +49,7 @@ def ratio(value: float, width: float = 0.0) -> str:
 
 
 def bounds(interval: Interval) -> str:
-    """Return `2.29x to 2.33x`, with a third decimal where the ends are near to 1."""
+    """`2.29x to 2.33x`, with a third decimal where the ends are near to 1."""
     low, high = interval.low, interval.high
     if low < NEAR_ONE and high > 1 / NEAR_ONE and high / low < NEAR_ONE:
         return f"{low:.3f}x to {high:.3f}x"
@@ -57,22 +57,22 @@ def bounds(interval: Interval) -> str:
 
 
 def milliseconds(seconds: float | None) -> str:
-    """Return seconds as milliseconds, without their unit."""
+    """Seconds as milliseconds, without their unit."""
     return UNKNOWN if seconds is None else significant(seconds * MILLI)
 
 
 def in_seconds(seconds: float | None) -> str:
-    """Return seconds, without their unit."""
+    """Seconds, without their unit."""
     return UNKNOWN if seconds is None else significant(seconds)
 
 
 def millions(count: float | None) -> str:
-    """Return a count in millions, or bytes in MB, without the unit."""
+    """A count in millions, or bytes in MB, without the unit."""
     return UNKNOWN if count is None else significant(count / MEGA)
 
 
 def scaled(count: float | None) -> str:
-    """Return a count with M or K, as fits: `1.37 M`, `41.0 K`, `864`."""
+    """A count with M or K, as fits: `1.37 M`, `41.0 K`, `864`."""
     if count is None:
         return UNKNOWN
     if count >= MEGA:
@@ -81,53 +81,53 @@ def scaled(count: float | None) -> str:
 
 
 def whole(count: int | None) -> str:
-    """Return a whole number."""
+    """A whole number."""
     return UNKNOWN if count is None else str(count)
 
 
 def as_printed(figure: float | None) -> str:
-    """Return a figure with the digits that its source printed."""
+    """A figure with the digits that its source printed."""
     return UNKNOWN if figure is None else f"{figure:g}"
 
 
 def accuracy(percent: float | None) -> str:
-    """Return an accuracy in percent as papers print it, without the sign."""
+    """An accuracy in percent as papers print it, without the sign."""
     return UNKNOWN if percent is None else f"{percent:.1f}"
 
 
 def percent(share: float | None) -> str:
-    """Return a share, rounded down: 100% means all of it, and 0% means nothing."""
+    """A share, rounded down: 100% means all of it, and 0% means nothing."""
     if share is None:
         return UNKNOWN
     return "<1%" if 0 < share < 0.01 else f"{math.floor(share * 100 + 1e-9)}%"
 
 
 def duration(seconds: float, digits: int = 3) -> str:
-    """Return a duration with the unit that suits it: `200 ms`, `34 s`, `4.6 min`, `2.5 h`."""
+    """A duration with the unit that suits it: `200 ms`, `34 s`, `4.6 min`, `2.5 h`."""
     sizes = ((3600.0, "h", 2), (60.0, "min", 2), (1.0, "s", 1), (1e-3, "ms", 1), (1e-6, "us", 0))
     size, unit = next((size, unit) for size, unit, least in sizes if seconds >= least * size)
     return f"{_plain(seconds / size, digits)} {unit}"
 
 
 def per(rate: float) -> str:
-    """Return a rate per second as it is written: `5/s`, `12/m`, `10/h`."""
+    """A rate per second as it is written: `5/s`, `12/m`, `10/h`."""
     sizes = ((1, "s", 1.0), (60, "m", 1.0), (3600, "h", 0.0))
     size, unit = next((size, unit) for size, unit, least in sizes if rate * size >= least)
     return f"{_plain(rate * size, 4)}/{unit}"
 
 
 def threads(count: int) -> str:
-    """Return `1 thread`, `4 threads`."""
+    """`1 thread`, `4 threads`."""
     return f"{count} thread" if count == 1 else f"{count} threads"
 
 
 def per_second(unit: str | None) -> str:
-    """Return a throughput's unit as it is printed, that of `batches_per_s` or of `images_per_s`."""
+    """A throughput's unit as it is printed, that of `batches_per_s` or of `images_per_s`."""
     return "batches/s" if unit == "batches_per_s" else "images/s"
 
 
 def _plain(value: float, digits: int) -> str:
-    """Return a value with at most that many digits, and never with an exponent."""
+    """A value with at most that many digits, and never with an exponent."""
     return f"{float(f'{value:.{digits}g}'):.10f}".rstrip("0").rstrip(".")
 
 
@@ -136,12 +136,12 @@ def _has_width(value: float, width: float) -> bool:
 
 
 def _exponent(value: float) -> int:
-    """Return the power of ten of the value's first digit."""
+    """The power of ten of the value's first digit."""
     return int(f"{value:.2e}".partition("e")[2])
 
 
 def _decimals(value: float, width: float) -> int:
-    """Return after how many decimals the figure ends; negative for tens, hundreds and so on.
+    """After how many decimals the figure ends; negative for tens, hundreds and so on.
 
     That is the first digit of the half-width, or its second where the first is a 1 (rounding a 1 to
     one digit changes it by up to half) or where nothing would be left of the value.

@@ -84,7 +84,7 @@ def read(paths: str | Path | Iterable[str | Path]) -> "pd.DataFrame":
 
 
 def to_frame(runs: Sequence[Run]) -> "pd.DataFrame":
-    """Return a row per record: COLUMNS, then an `arg_*` column per label and argument.
+    """Make a row per record: COLUMNS, then an `arg_*` column per label and argument.
 
     Runs at a rate or under continuous load, networks of which a paper prints figures, comparisons,
     and runs on a GPU add columns of their own, at the very end. A value that is not known is NA.
@@ -102,20 +102,20 @@ def to_frame(runs: Sequence[Run]) -> "pd.DataFrame":
 
 
 def relative(record: Record) -> Interval | None:
-    """Return the latency over that of the group's reference, which itself is 1 once measured."""
+    """The latency over that of the group's reference, which itself is 1 once measured."""
     if record.case == record.reference:
         return None if record.latency is None else Interval(1.0, 1.0, 1.0)
     return record.relative
 
 
 def rate(latency: Latency, count: int) -> Interval:
-    """Return `count` per latency, per second; without an interval all three are the value."""
+    """`count` per latency, per second; without an interval all three are the value."""
     span = latency.interval or Interval(latency.p50_s, latency.p50_s, latency.p50_s)
     return Interval(count / span.value, count / span.high, count / span.low)
 
 
 def _arguments(records: Sequence[Record]) -> list[str]:
-    """Return the names of all labels and then of all other arguments, in the order they appear."""
+    """The names of all labels and then of all other arguments, in the order they appear."""
     labels = [name for record in records for name in record.labels]
     return list(dict.fromkeys([*labels, *(name for record in records for name in record.args)]))
 

@@ -1,4 +1,4 @@
-"""What a run on a GPU adds to its table: what the GPU itself takes, and what launching it costs."""
+"""GPU columns and footnotes: device time, copies, launch share, share of the measured ceiling."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,29 +27,29 @@ COLUMNS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """What binds a case on a GPU that does its best, and the share of it that the case reached."""
+    """The measured limit that binds a case, and the share of it that the case reached."""
 
     name: str
     share: float
 
 
 def types(dtypes: Iterable[str]) -> list[str]:
-    """Return the types that graphs compute in but for float32, as they are called for short."""
+    """Short names of the types that graphs compute in, but for float32."""
     others = (FLOATS.get(dtype, dtype) for dtype in dtypes if dtype != "float32")
     return list(dict.fromkeys(others))
 
 
 def columns(runs: Sequence[Run]) -> dict[str, str]:
-    """Return the columns that a file of these runs needs: all of them or none."""
+    """The columns that a file of these runs needs: all of them or none."""
     return dict(COLUMNS) if any("mode" in run.context.plan for run in runs) else {}
 
 
 def cells(context: Context, record: Record) -> dict[str, str | float | None]:
-    """Return the cells of a record by column."""
+    """The cells of a record in a file, by column."""
     spans, bound = record.spans, ceiling(context, record)
     interval = spans.interval if spans else None
     return {
-        "gpu_p50_ms": _ms(_alone(record)),
+        "gpu_p50_ms": _ms(_device_s(record)),
         "gpu_ci_low_ms": _ms(interval.low if interval else None),
         "gpu_ci_high_ms": _ms(interval.high if interval else None),
         "with_copies_p50_ms": _ms(spans.copies_s if spans else None),
@@ -60,11 +60,11 @@ def cells(context: Context, record: Record) -> dict[str, str | float | None]:
     }
 
 
-def shown(context: Context, record: Record) -> dict[str, str]:
-    """Return the cells of a record in a printed table, by header."""
+def printed_cells(context: Context, record: Record) -> dict[str, str]:
+    """The cells of a record in a printed table, by header."""
     spans, bound = record.spans, ceiling(context, record)
     return {
-        SPAN: alone(record),
+        SPAN: device_time(record),
         COPIES: formatting.milliseconds(spans.copies_s if spans else None),
         SHARE: formatting.percent(launch_share(record)),
         CEILING: formatting.percent(bound.share if bound else None),
@@ -75,27 +75,27 @@ SPAN, COPIES, SHARE, CEILING = "GPU (ms)", "with copies (ms)", "launch share", "
 HEADERS = (SPAN, COPIES, SHARE, CEILING)
 
 
-def alone(record: Record) -> str:
-    """Return what a call takes on the GPU itself, in ms with the half-width of its interval."""
-    span_s = _alone(record)
+def device_time(record: Record) -> str:
+    """The device time of a call, in ms with the half-width of its interval."""
+    span_s = _device_s(record)
     if span_s is None:
         return formatting.UNKNOWN
     width = formatting.width(record.spans.interval) if record.spans else 0.0
     return formatting.estimate(span_s * formatting.MILLI, width * formatting.MILLI)
 
 
-def _alone(record: Record) -> float | None:
-    """Return what a call takes on the GPU itself, in seconds."""
+def _device_s(record: Record) -> float | None:
+    """The device time of a call, in seconds."""
     return record.spans.span_s if record.spans else None
 
 
 def launch_share(record: Record) -> float | None:
-    """Return what of a case's latency is launching and waiting, None where nobody knows."""
+    """The share of a case's latency that is launching and waiting, None where it is not known."""
     return record.spans.launch_share if record.spans else None
 
 
 def ceiling(context: Context, record: Record) -> Ceiling | None:
-    """Return the ceiling that binds a case: its arithmetic's or its memory traffic's.
+    """The ceiling that binds a case: its arithmetic's or its memory traffic's.
 
     None where the GPU's were not measured, or the case's span or cost is not known.
     """
@@ -115,7 +115,7 @@ def ceiling(context: Context, record: Record) -> Ceiling | None:
 def notes(
     context: Context, records: Sequence[Record], headers: Collection[str] = HEADERS
 ) -> list[str]:
-    """Return the footnotes of a run on a GPU, of columns with such headers; none for another."""
+    """The footnotes of a run on a GPU, of columns with such headers; none for another."""
     unseen = context.host.get("gpu", {}).get("unseen")
     return [
         *_meaning(records),
@@ -136,7 +136,7 @@ def _meaning(records: Sequence[Record]) -> list[str]:
 
 
 def in_both_modes(graph: Run, eager: Run, spec: str) -> str:
-    """Return what launching kernel by kernel costs the cases of a spec, empty if not known."""
+    """The sentence on the cost of launching kernel by kernel, empty if it is not known."""
     ratios = [
         (a.latency.p50_s / b.latency.p50_s, a.spans.span_s / b.spans.span_s)
         for a in eager.records
@@ -157,7 +157,7 @@ def _from_to(ratios: Sequence[float]) -> str:
 
 
 def _bound(records: Sequence[Record]) -> list[str]:
-    """Say where launching dominates: by group where it does in all cases of it."""
+    """Footnotes on launch-bound cases, by group where all of its cases are."""
     shares = {r.key: share for r in records if (share := launch_share(r)) is not None}
     lines: list[str] = []
     singles: list[Record] = []
@@ -199,7 +199,7 @@ def _ceilings(context: Context, records: Sequence[Record]) -> list[str]:
 
 
 def _beyond(context: Context, records: Sequence[Record]) -> Iterator[str]:
-    """Say how cases can do better than the ceiling that binds them."""
+    """Footnotes on a share above 100%: cache reuse, Winograd."""
     found = [ceiling(context, record) for record in records]
     names = {bound.name for bound in found if bound and bound.share > 1}
     if "memory" in names and context.plan.get("cache") == "cold":

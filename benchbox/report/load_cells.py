@@ -16,7 +16,7 @@ Cell = tuple[str, Callable[[Record], str], int]
 
 
 def p50_header(records: Sequence[Record]) -> str:
-    """Return what the column of latencies is called."""
+    """The header of the latencies."""
     if any(record.sustained for record in records):
         return "steady p50 (ms)"
     rate = next((load_text.at(record) for record in records if record.arrival), "")
@@ -24,14 +24,14 @@ def p50_header(records: Sequence[Record]) -> str:
 
 
 def columns(records: Sequence[Record]) -> list[Cell]:
-    """Return the columns that stand behind the latency; none for calls in a row."""
+    """The columns behind the latency; none for calls in a row."""
     if any(record.sustained for record in records):
         return list(SUSTAINED)
     return list(ARRIVAL) if any(record.arrival for record in records) else []
 
 
 def over_time(record: Record) -> str:
-    """Return a bar for each stretch of a series, from the lowest to the highest p50."""
+    """Draw a bar for each stretch of a series, from the lowest to the highest p50."""
     p50s = [window.p50_s for window in record.sustained.windows] if record.sustained else []
     if not p50s:
         return formatting.UNKNOWN

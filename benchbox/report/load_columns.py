@@ -1,4 +1,4 @@
-"""Columns that runs at a rate or under continuous load add to the table, when there are any.
+"""File columns of `--arrival` and `--sustained` runs.
 
 The ordinary columns of such a row hold its figures at the rate, or its steady state.
 """
@@ -29,14 +29,14 @@ Cells = Mapping[str, float | None]
 
 
 def columns(records: Sequence[Record]) -> list[str]:
-    """Return the names of the columns that these records need, in order."""
+    """The names of the columns that these records need, in order."""
     arrival = ARRIVAL if any(record.arrival for record in records) else ()
     sustained = SUSTAINED if any(record.sustained for record in records) else ()
     return [*arrival, *sustained]
 
 
 def cells(record: Record) -> dict[str, float | None]:
-    """Return the cells of a record; none for calls in a row."""
+    """The cells of a record; none for calls in a row."""
     arrival = _arrival(record.arrival) if record.arrival else {}
     return {**arrival, **(_sustained(record.sustained) if record.sustained else {})}
 

@@ -1,4 +1,4 @@
-"""What runs at a rate and under continuous load say in words."""
+"""Sentences and footnotes of `--arrival` and `--sustained` runs."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -16,7 +16,7 @@ CHANGED = 0.03  # a steady state this far from the first level without a knee
 
 
 def setting(records: Sequence[Record]) -> list[str]:
-    """Return what load the records were measured under, none for calls in a row."""
+    """Describe the load, with nothing for calls in a row."""
     rates = {r.arrival.per_s: None for r in records if r.arrival}
     loads = {r.sustained.asked_s: None for r in records if r.sustained}
     each = " each" if len(records) > 1 else ""
@@ -27,18 +27,18 @@ def setting(records: Sequence[Record]) -> list[str]:
 
 
 def compared(records: Sequence[Record]) -> bool:
-    """Return whether cases stand beside a reference: not those that ran one after the other."""
+    """Whether cases compare to a reference, which those that ran one after the other do not."""
     beside = any(record.case != record.reference for record in records)
     return beside and not any(record.sustained for record in records)
 
 
 def at(record: Record) -> str:
-    """Return ` at 5/s` for a record of calls at a rate, else nothing."""
+    """` at 5/s` for a record of calls at a rate, else nothing."""
     return f" at {formatting.per(record.arrival.per_s)}" if record.arrival else ""
 
 
 def briefly(record: Record) -> str:
-    """Return what stands behind a case's latency in one line of progress."""
+    """The addition to a latency in a line of progress."""
     if record.arrival and record.arrival.ratio:
         return f"{at(record)}, {formatting.ratio(record.arrival.ratio.value)} back to back"
     if record.sustained and record.sustained.ratio:
@@ -47,7 +47,7 @@ def briefly(record: Record) -> str:
 
 
 def notes(records: Sequence[Record]) -> list[str]:
-    """Return the footnotes that such records need."""
+    """The footnotes of such records."""
     rates = [r for r in records if r.arrival]
     lines = []
     if rates:
@@ -64,7 +64,7 @@ def notes(records: Sequence[Record]) -> list[str]:
 
 
 def sentence(records: Sequence[Record]) -> str | None:
-    """Return what one case under continuous load did; None for several, which notes tell of."""
+    """The sentence on one case under continuous load; None for several, which have footnotes."""
     held = [r.sustained for r in records if r.sustained and r.sustained.steady]
     return f"{_lasting(held[0])}." if len(held) == 1 else None
 
@@ -76,7 +76,7 @@ def _late(record: Record) -> str:
 
 
 def _lasting(sustained: Sustained) -> str:
-    """Return when a case became slower, by how much, and why, as far as the record shows it."""
+    """When a case became slower, by how much, and why, as far as the record shows it."""
     ratio = sustained.ratio or 1.0
     times = formatting.ratio(ratio)
     if sustained.knee_s is not None:
@@ -98,7 +98,7 @@ def _drifting(drift: float) -> str:
 
 
 def _why(sustained: Sustained, ratio: float) -> str:
-    """Return what the system or else the sentinel says of a slowdown; empty where nothing does."""
+    """The cause of a slowdown by the counters or else the sentinel; empty if there is none."""
     knee_s = sustained.knee_s or 0.0
     before = [window for window in sustained.windows if window.at_s < knee_s]
     after = sustained.steady_windows
@@ -129,7 +129,7 @@ def _heated(before: Sequence[Window], after: Sequence[Window]) -> str:
 
 
 def _probed(before: Sequence[Window], after: Sequence[Window], ratio: float) -> str:
-    """Return whether work that is always the same became slower too."""
+    """Whether fixed work became slower too, as a cause."""
     was = [window.probe_ns for window in before if window.probe_ns]
     now = [window.probe_ns for window in after if window.probe_ns]
     if not was or not now or median(now) / median(was) < ratio**HALF:

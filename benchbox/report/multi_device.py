@@ -26,7 +26,7 @@ ON_GPU = (gpu.SPAN, gpu.SHARE)
 
 
 def tables_of(runs: Sequence[Run], *, verbose: bool = False) -> list[Table]:
-    """Return the tables of runs: one of all where they are one run on several devices.
+    """The tables of runs: one of all where they are one run on several devices.
 
     With `verbose` the table of each device follows.
     """
@@ -39,24 +39,24 @@ def tables_of(runs: Sequence[Run], *, verbose: bool = False) -> list[Table]:
 
 
 def _specs(runs: Sequence[Run]) -> list[SpecFacts]:
-    """Return the facts of every spec that some run has a record of."""
+    """The specs that some run has a record of."""
     found = {record.spec for run in runs for record in run.records}
     return [facts for facts in runs[0].context.specs if facts.name in found]
 
 
 def _is_across(runs: Sequence[Run]) -> bool:
-    """Return whether these are the same calls in a row, each on a device of its own."""
+    """Whether these are the same calls in a row, each on a device of its own."""
     devices = {run.context.device for run in runs}
     differ = 1 < len(runs) == len(devices) and all(run.records for run in runs)
     lasting = any(r.arrival or r.sustained for run in runs for r in run.records)
-    return differ and not lasting and len(set(map(_what, runs))) == 1 and _driven_alike(runs)
+    return differ and not lasting and len(set(map(_measured, runs))) == 1 and _driven_alike(runs)
 
 
 def _driven_alike(runs: Sequence[Run]) -> bool:
-    """Return whether the GPUs among the devices differ in nothing but what their names tell.
+    """Whether the GPUs among the devices are driven alike but for what their names show.
 
-    That is their mode, and whether PyTorch makes the calls, by its own choice of convolutions.
-    What an option means nothing to is as good as any: it has None there.
+    Names show the mode, and whether PyTorch makes the calls, by its own choice of convolutions. An
+    option is None where it has no meaning, which agrees with any value.
     """
     driven = [run.context for run in runs if "mode" in run.context.plan]
     by_graph = [each for each in driven if not providers.runs_modules(each.provider)]
@@ -67,8 +67,8 @@ def _driven_alike(runs: Sequence[Run]) -> bool:
     )
 
 
-def _what(run: Run) -> tuple[str, ...]:
-    """Return what is measured in a run, and by which margin."""
+def _measured(run: Run) -> tuple[str, ...]:
+    """The graphs and the margin of a run, which must be the same on every device."""
     context = run.context
     plan = [str(context.plan.get(name)) for name in PLANNED]
     return (context.name, context.channels, *(spec.sha256 for spec in context.specs), *plan)
@@ -99,16 +99,16 @@ def _table(runs: Sequence[Run], facts: SpecFacts) -> Table:
             for run in runs
             for line in footnotes.failures(run, facts)
         ),
-        reading="\n".join(map(printable, _all_said(runs, facts))) or None,
+        reading="\n".join(map(printable, _all_sentences(runs, facts))) or None,
         notes=tuple(map(printable, _notes(runs, facts))),
         elsewhere="--verbose and the CSV have all",
     )
 
 
-def _all_said(runs: Sequence[Run], facts: SpecFacts) -> list[str]:
-    """Return what each run says in words, then what launching costs where a GPU has two modes."""
+def _all_sentences(runs: Sequence[Run], facts: SpecFacts) -> list[str]:
+    """The sentences of each run, then the cost of launching for a GPU in both modes."""
     return [
-        *(line for run in runs for line in _said(run, facts)),
+        *(line for run in runs for line in _sentences(run, facts)),
         *(
             f"{name}: {said}"
             for name, graph, eager in _in_both_modes(runs)
@@ -127,15 +127,15 @@ def _in_both_modes(runs: Sequence[Run]) -> Iterator[tuple[str, Run, Run]]:
             yield name, run, eager
 
 
-def _said(run: Run, facts: SpecFacts) -> list[str]:
-    """Return what a run says in words; a comparison names its device in them itself."""
+def _sentences(run: Run, facts: SpecFacts) -> list[str]:
+    """The sentences of a run with its device, which those of a comparison name already."""
     lines = (claims.sentence(run, facts) or "").splitlines()
     is_named = comparison.margin(run.context) is not None
     return lines if is_named else [f"{run.context.device}: {line}" for line in lines]
 
 
 def _first(runs: Sequence[Run], key: str) -> Record:
-    """Return the record of a case from the first run that has one with a cost, else any."""
+    """The record of a case from the first run that has one with a cost, else any."""
     found = [record for run in runs if (record := run.record(key)) is not None]
     return next((record for record in found if record.cost is not None), found[0])
 
@@ -146,7 +146,7 @@ def _relative_flops(runs: Sequence[Run], record: Record) -> str:
 
 
 def _notes(runs: Sequence[Run], facts: SpecFacts) -> list[str]:
-    """Return the footnotes of all runs, each of one device alone with its name."""
+    """The footnotes of all runs, those of one device with its name."""
     by_run = [(run, footnotes.notes(run, facts, ON_GPU)) for run in runs]
     common = [note for note in by_run[0][1] if all(note in notes for _, notes in by_run)]
     own = [f"{r.context.device}: {n}" for r, notes in by_run for n in notes if n not in common]
@@ -158,9 +158,9 @@ def _about(run: Run) -> str:
 
 
 def _on_gpu(run: Run, keys: Sequence[str]) -> list[Column]:
-    """Return the GPU's part in each latency, by a device's run."""
+    """Columns of the GPU's part in the latencies of a run."""
     found = [run.record(key) for key in keys]
-    rows = [gpu.shown(run.context, record) if record else {} for record in found]
+    rows = [gpu.printed_cells(run.context, record) if record else {} for record in found]
     return [
         Column(
             f"{run.context.device}, {header}",
@@ -176,7 +176,7 @@ def _cells(run: Run, keys: Sequence[str]) -> tuple[str, ...]:
 
 
 def _cell(run: Run, record: Record | None) -> str:
-    """Return p50, the ratio to the reference, and the verdict."""
+    """p50, the ratio to the reference, and the verdict."""
     if record is None or record.latency is None:
         return formatting.UNKNOWN if record is None else record.status
     beside = [relative_latency(record), comparison_text.verdict(run, record)]

@@ -18,7 +18,7 @@ ELSEWHERE = "a wider terminal, a pipe and --export-json have all"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of a command: an outcome per case, on a device, at an ISO 8601 `created`.
+    """Profiles of a command: an outcome per case, on a device, at an ISO 8601 `created`.
 
     `top` is how many of the slowest nodes are shown, None for a number that suits.
     """
@@ -30,12 +30,12 @@ class Report:
 
     @property
     def profiled(self) -> list[tuple[Case, Profile]]:
-        """Return the cases that have a profile."""
+        """The cases that have a profile."""
         return [(each.case, each.profile) for each in self.outcomes if each.profile is not None]
 
 
 def tables(report: Report) -> list[Table]:
-    """Return the table of the one case, or of all of them, and then their slowest nodes."""
+    """The table of the one case, or of all of them, and then their slowest nodes."""
     profiled = report.profiled
     single = len(report.outcomes) == 1 == len(profiled)
     first = _of_one(report, *profiled[0]) if single else _of_many(report)
@@ -44,12 +44,12 @@ def tables(report: Report) -> list[Table]:
 
 
 def label(case: Case) -> str:
-    """Return what a case is called beside others: that of a file or a network by its name alone."""
+    """A case's name among others: of a file or a network without its spec."""
     return case.name if case.network or case.name == case.spec else case.key
 
 
 def share(value: float | None) -> str:
-    """Return a share as a whole percentage; profiles of one graph differ by a point."""
+    """Format a share as a whole percentage; profiles of one graph differ by a point."""
     if value is None:
         return formatting.UNKNOWN
     return "<1%" if 0 < value < 0.005 else f"{value * 100:.0f}%"
@@ -78,7 +78,7 @@ def _of_one(report: Report, case: Case, profile: Profile) -> Table:
 
 
 def _of_many(report: Report) -> Table:
-    """Return a row per case: Figure 2 of the paper as a table."""
+    """A row per case: Figure 2 of the paper as a table."""
     profiled = report.profiled
     known = [c for c in CATEGORIES if any(profile.part(c).nodes for _, profile in profiled)]
     failed = [outcome for outcome in report.outcomes if outcome.profile is None]
@@ -96,7 +96,7 @@ def _of_many(report: Report) -> Table:
         ),
         groups=tuple(heading(case.group) for case in cases),
         lines=tuple(printable(f"{label(each.case)} failed: {each.reason}") for each in failed),
-        reading="\n".join(printable(profile_text.beside(label(c), p)) for c, p in profiled),
+        reading="\n".join(printable(profile_text.labelled(label(c), p)) for c, p in profiled),
         notes=tuple(
             map(printable, profile_text.notes_of_many([(label(c), p) for c, p in profiled]))
         ),
@@ -107,20 +107,20 @@ def _of_many(report: Report) -> Table:
 def _category_column(
     category: Category, profiled: Sequence[tuple[Case, Profile]], index: int
 ) -> Column:
-    """Return a category's shares; a narrow terminal loses the last of them first."""
+    """A category's shares; a narrow terminal loses the last of them first."""
     shares = tuple(share(profile.part(category).share) for _, profile in profiled)
     return Column(category, shares, drop=3 + len(CATEGORIES) - index)
 
 
 def _name(case: Case, cases: Sequence[Case]) -> str:
-    """Return a case's name without its group, and with its spec where there are several."""
+    """A case's name without its group, and with its spec where there are several."""
     if len({each.spec for each in cases}) > 1:
         return printable(label(case))
     return short_case(case.name, case.group)
 
 
 def _unoptimised(profile: Profile) -> str:
-    """Return what the latency without optimisation is of that with it."""
+    """The latency without optimisation over that with it."""
     if profile.unoptimised_s is None:
         return formatting.UNKNOWN
     return formatting.ratio(profile.unoptimised_s / profile.latency_s)
@@ -145,7 +145,7 @@ def _slowest(case: Case, profile: Profile, top: int) -> Table:
 
 
 def shape(node: Node) -> str:
-    """Return `1x58x28x28 -> 1x58x14x14, 3x3`: the first input, the first result, the kernel."""
+    """Format `1x58x28x28 -> 1x58x14x14, 3x3`: the first input, the first result, the kernel."""
     sizes = [_sizes(each) for each in (node.operation.input(0), node.operation.output())]
     texts = [" -> ".join(filter(None, sizes)), _sizes(kernel(node.operation))]
     return ", ".join(filter(None, texts)) or formatting.UNKNOWN
@@ -160,7 +160,7 @@ def _flops(part: Part) -> str:
 
 
 def _milliseconds(seconds: float) -> str:
-    """Return milliseconds to a microsecond: the profiler's clock has no finer steps."""
+    """Format milliseconds to a microsecond: the profiler's clock has no finer steps."""
     return f"{seconds * formatting.MILLI:.3f}"
 
 

@@ -1,4 +1,4 @@
-"""Profiles as files: categories as CSV, the printed tables as Markdown, and all of it as JSON."""
+"""Files of `benchbox profile`: categories as CSV, tables as Markdown, every node as JSON."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -35,7 +35,7 @@ COLUMNS = {
 
 
 def to_csv(report: Report) -> str:
-    """Return a row for each category of each case, and one for each case that has no profile."""
+    """A row for each category of each case, and one for each case that has no profile."""
     import pandas as pd
 
     frame = pd.DataFrame(_rows(report), columns=list(COLUMNS), dtype=object)
@@ -43,12 +43,12 @@ def to_csv(report: Report) -> str:
 
 
 def to_markdown(report: Report) -> str:
-    """Return the printed tables as Markdown."""
+    """The printed tables as Markdown."""
     return files.tables_to_markdown(tables(report))
 
 
 def to_json(report: Report) -> str:
-    """Return every node of every case, beside its categories; what is not known is null."""
+    """Every node of every case and its categories; null where something is not known."""
     hello: Mapping[str, Any] = next((each.hello for each in report.outcomes if each.hello), {})
     document = {
         "benchbox": __version__,

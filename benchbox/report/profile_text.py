@@ -1,4 +1,4 @@
-"""What profiles say in words: time beside FLOPs, what optimisation is worth, what to mind."""
+"""Sentences and footnotes of `benchbox profile`."""
 
 from collections.abc import Sequence
 
@@ -34,17 +34,17 @@ NOTES = (
 
 
 def sentences(profile: Profile) -> list[str]:
-    """Return what the table of one case says."""
-    return [f"{_capital(_beside(profile))}.", f"{_capital(optimisation(profile))}."]
+    """The sentences under the table of one case."""
+    return [f"{_capital(_time_and_flops(profile))}.", f"{_capital(optimisation(profile))}."]
 
 
-def beside(label: str, profile: Profile) -> str:
-    """Return the time beside the FLOPs of one case of several."""
-    return f"{label}: {_beside(profile)}."
+def labelled(label: str, profile: Profile) -> str:
+    """The sentence on one case of several."""
+    return f"{label}: {_time_and_flops(profile)}."
 
 
 def optimisation(profile: Profile) -> str:
-    """Return how many nodes optimisation leaves, and what it is worth with the profiler off."""
+    """The nodes that optimisation leaves, and the time that it saves with the profiler off."""
     ran = len(profile.nodes)
     nodes = (
         f"ONNX Runtime runs {ran} {'node' if ran == 1 else 'nodes'} for the file's "
@@ -64,7 +64,7 @@ def optimisation(profile: Profile) -> str:
 
 
 def notes(profile: Profile) -> list[str]:
-    """Return the footnotes of one case's table."""
+    """The footnotes of one case's table."""
     texts = [
         *NOTES,
         _of_other([profile]),
@@ -78,7 +78,7 @@ def notes(profile: Profile) -> list[str]:
 
 
 def notes_of_many(profiled: Sequence[tuple[str, Profile]]) -> list[str]:
-    """Return the footnotes of the table of several cases, each with its label."""
+    """The footnotes of the table of several cases, each with its label."""
     if not profiled:
         return []
     labels, profiles = [label for label, _ in profiled], [profile for _, profile in profiled]
@@ -98,12 +98,12 @@ def notes_of_many(profiled: Sequence[tuple[str, Profile]]) -> list[str]:
 
 
 def layout_share(profile: Profile) -> float:
-    """Return the share of the latency that conversions of layouts take."""
+    """The share of the latency that conversions of layouts take."""
     return sum(node.share for node in profile.nodes if node.operation.type in LAYOUT)
 
 
 def _of_casts(profile: Profile) -> str:
-    """Say that ONNX Runtime added casts to float32, which it names so."""
+    """The note on casts to float32 that ONNX Runtime added, recognised by their names."""
     casts = [n for n in profile.nodes if n.operation.type == "Cast" and n.name.startswith(INSERTED)]
     if not casts:
         return ""
@@ -111,10 +111,10 @@ def _of_casts(profile: Profile) -> str:
     return f"nodes without float16 kernels computed in float32; the casts around them take {share}"
 
 
-def _beside(profile: Profile) -> str:
-    """Return `convolutions have 88% of the FLOPs and take 56% of the time, depthwise ones ...`."""
+def _time_and_flops(profile: Profile) -> str:
+    """`convolutions have 88% of the FLOPs and take 56% of the time, depthwise ones ...`."""
     counted = [part for part in profile.parts if part.macs_share]
-    texts = [_what_rest_takes(profile)]
+    texts = [_rest(profile)]
     if counted:
         first, *others = counted
         texts[:0] = [
@@ -128,8 +128,8 @@ def _beside(profile: Profile) -> str:
     return "; ".join(filter(None, texts))
 
 
-def _what_rest_takes(profile: Profile) -> str:
-    """Return what the categories without FLOPs take; all of them where FLOPs are not known."""
+def _rest(profile: Profile) -> str:
+    """The time of categories without FLOPs; of all where FLOPs are not known."""
     rest = [part for part in profile.parts if not part.macs_share]
     named = listed([f"{p.category} {_percent(p.share)}" for p in rest if p.share >= WORTH_A_WORD])
     if not named:
@@ -152,7 +152,7 @@ def _capital(text: str) -> str:
 
 
 def _of_other(profiles: Sequence[Profile]) -> str:
-    """Return what `other` holds, of one case with shares."""
+    """The operators in `other`, of one case with shares."""
     operators: dict[str, float] = {}
     for node in (node for profile in profiles for node in profile.nodes):
         if node.category == "other":
@@ -184,7 +184,7 @@ def _range(texts: Sequence[str]) -> str:
 
 
 def _of_harm(profile: Profile) -> str:
-    """Return what is to be said where optimisation costs more than it brings."""
+    """The note for a case that optimisation makes slower."""
     if profile.unoptimised_s is None or profile.latency_s < HARMED * profile.unoptimised_s:
         return ""
     return (

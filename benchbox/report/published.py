@@ -1,11 +1,11 @@
-"""What papers print of networks, as further columns of a table when there is any."""
+"""Columns of the figures that papers publish of networks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchbox.records import Record
 
-# Column in a file -> field of what a paper prints.
+# Column in a file -> field of a record's `paper`.
 COLUMNS = {
     "published_params_m": "params_m",
     "published_macs_m": "macs_m",
@@ -14,16 +14,16 @@ COLUMNS = {
 
 
 def columns(records: Sequence[Record]) -> list[str]:
-    """Return the columns that these records need: all of them or none."""
+    """The columns that these records need: all of them or none."""
     return list(COLUMNS) if any(record.paper for record in records) else []
 
 
 def cells(record: Record) -> dict[str, float | None]:
-    """Return the cells of a record."""
+    """The cells of a record."""
     return {column: record.paper.get(name) for column, name in COLUMNS.items()}
 
 
 def notes(papers: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return where the figures come from."""
+    """The footnote with the sources."""
     sources = dict.fromkeys(str(paper["source"]) for paper in papers if paper.get("source"))
     return [f"published figures: {'; '.join(sources)}"] if sources else []

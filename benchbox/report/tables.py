@@ -1,4 +1,4 @@
-"""The printed tables, cell by cell: what console and Markdown share."""
+"""Printed tables, cell by cell, for console and Markdown."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from benchbox.report import (
     comparison_text,
     footnotes,
     formatting,
+    gpu,
     load_cells,
     load_text,
+    text,
 )
-from benchbox.report import gpu as report_gpu
-from benchbox.report import text as report_text
 from benchbox.report.frame import rate, relative
 
 
@@ -41,7 +41,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What is printed about one spec.
+    """A spec's table, with the text above and below it.
 
     `about` stands under the title, and `groups` has the heading that each row is under. `lines` are
     the cases without figures, `elsewhere` says how to get a column that was left out.
@@ -66,7 +66,7 @@ def sections(groups: Sequence[str], columns: Sequence[Column]) -> Iterator[tuple
 
 
 def run_tables(run: Run, *, verbose: bool = False) -> list[Table]:
-    """Return one table per spec that has records."""
+    """One table per spec that has records."""
     names = [spec.name for spec in run.context.specs] + [record.spec for record in run.records]
     facts = [run.context.spec(name) for name in dict.fromkeys(names)]
     return [
@@ -76,14 +76,14 @@ def run_tables(run: Run, *, verbose: bool = False) -> list[Table]:
     ]
 
 
-def printable(text: str) -> str:
-    """Return the text as one line: breaks become spaces, other control characters are spelled."""
-    line = " ".join(text.split())
+def printable(words: str) -> str:
+    """The text as one line: breaks become spaces, other control characters are spelled."""
+    line = " ".join(words.split())
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def short_case(case: str, group: str) -> str:
-    """Return a case's name without the labels that are in the heading of its group.
+    """A case's name without the labels that are in the heading of its group.
 
     The name of a case without a group is left as it is: it can be that of a file.
     """
@@ -95,25 +95,25 @@ def short_case(case: str, group: str) -> str:
 
 
 def heading(group: str) -> str:
-    """Return `scale 1` for the group `scale=1`."""
-    return printable(report_text.group(group))
+    """`scale 1` for the group `scale=1`."""
+    return printable(text.group(group))
 
 
 def by_group(groups: Sequence[str]) -> list[int]:
-    """Return the order of rows in which groups stay together."""
+    """The order of rows in which groups stay together."""
     first = {group: index for index, group in reversed(list(enumerate(groups)))}
     return sorted(range(len(groups)), key=lambda index: first[groups[index]])
 
 
 def flops(cost: Mapping[str, Any] | None) -> str:
-    """Return FLOPs (M), marked where they are only a lower bound."""
+    """FLOPs (M), marked where they are only a lower bound."""
     if cost is None:
         return formatting.UNKNOWN
     return ("≥ " if uncounted(cost) else "") + formatting.millions(cost["macs"])
 
 
 def memory(cost: Mapping[str, Any] | None) -> str:
-    """Return the memory access in MB."""
+    """The memory access in MB."""
     return formatting.millions(cost.get("memory_access_bytes") if cost else None)
 
 
@@ -133,16 +133,16 @@ def _run_table(run: Run, facts: SpecFacts, verbose: bool) -> Table:
 
 
 def setting(context: Context, records: Sequence[Record]) -> str:
-    """Return where and how the records were measured."""
+    """Device, provider, threads, batch and load of the records."""
     batches = ", ".join(dict.fromkeys(str(record.batch) for record in records))
     how = gpu_options.words(context.plan) or [formatting.threads(context.threads)]
-    types = report_gpu.types(record.dtype for record in records)
+    types = gpu.types(record.dtype for record in records)
     parts = (context.device, context.provider, *how, f"batch {batches}", *types)
     return printable(", ".join([*parts, *load_text.setting(records)]))
 
 
 def measured_by(context: Context) -> str:
-    """Return the processor or the GPU, the versions and the day."""
+    """The processor or the GPU, the versions and the day."""
     name, key = (
         ("torch",) * 2 if runs_modules(context.provider) else ("ONNX Runtime", "onnxruntime")
     )
@@ -158,11 +158,11 @@ def measured_by(context: Context) -> str:
 
 
 def _hardware(context: Context) -> str:
-    gpu = context.host.get("gpu")
-    if gpu is None:
+    facts = context.host.get("gpu")
+    if facts is None:
         return str(context.host.get("cpu", ""))
-    driver = f", driver {gpu['driver']}" if "driver" in gpu else ""
-    return f"{gpu['name']}{driver}, CUDA {gpu['runtime']}"
+    driver = f", driver {facts['driver']}" if "driver" in facts else ""
+    return f"{facts['name']}{driver}, CUDA {facts['runtime']}"
 
 
 def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: bool) -> list[Column]:
@@ -198,15 +198,13 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
 
 
 def _on_gpu(run: Run, records: Sequence[Record]) -> list[Column]:
-    """Return what is known of the GPU's part in each latency."""
-    rows = [report_gpu.shown(run.context, record) for record in records]
-    return [
-        Column(header, tuple(row[header] for row in rows), drop=1) for header in report_gpu.HEADERS
-    ]
+    """Columns of the GPU's part in each latency."""
+    rows = [gpu.printed_cells(run.context, record) for record in records]
+    return [Column(header, tuple(row[header] for row in rows), drop=1) for header in gpu.HEADERS]
 
 
 def p50(record: Record) -> str:
-    """Return the median latency in ms with the half-width of its interval."""
+    """The median latency in ms with the half-width of its interval."""
     if record.latency is None:
         return formatting.UNKNOWN
     p50, interval = record.latency.p50_s, record.latency.interval
@@ -224,7 +222,7 @@ def _throughput(record: Record, facts: SpecFacts) -> str:
 
 
 def relative_latency(record: Record) -> str:
-    """Return the latency over the reference's."""
+    """The latency over the reference's."""
     interval = relative(record)
     return (
         formatting.UNKNOWN
@@ -234,7 +232,7 @@ def relative_latency(record: Record) -> str:
 
 
 def _comparison(run: Run, records: Sequence[Record]) -> list[Column]:
-    """Return FLOPs and latency over the reference's, and the verdict; none where one failed."""
+    """FLOPs and latency over the reference's, and the verdict; none where one failed."""
     verdict = [comparison_text.verdict(run, record) for record in records]
     is_known = [
         v != formatting.UNKNOWN or r.case == r.reference
@@ -256,7 +254,7 @@ def _comparison(run: Run, records: Sequence[Record]) -> list[Column]:
 
 
 def _interval(record: Record) -> str:
-    """Return the ends of the ratio to the reference."""
+    """The ends of the ratio to the reference."""
     is_reference = record.case == record.reference
     return (
         formatting.UNKNOWN
@@ -278,7 +276,7 @@ def _paper(run: Run, record: Record) -> str:
 
 def _paper_header(records: Sequence[Record]) -> str:
     platforms = [claims.platform(record) for record in records if record.published is not None]
-    return ", ".join(text for text in ("paper", *platforms[:1]) if text)
+    return ", ".join(["paper", *filter(None, platforms[:1])])
 
 
 def _top1(record: Record) -> str:
@@ -290,7 +288,7 @@ def _quiet_share(record: Record) -> str:
 
 
 def _between(record: Record) -> float | None:
-    """Return by how much p50 differed between agent processes: largest over smallest, less 1."""
+    """The difference of p50 between agent processes: largest over smallest, less 1."""
     p50s = record.latency.sessions_p50_s if record.latency else ()
     return max(p50s) / min(p50s) - 1 if len(p50s) > 1 else None
 

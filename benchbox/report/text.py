@@ -1,25 +1,25 @@
-"""Lists and footnotes in English."""
+"""English lists, and texts with the cases that they are about."""
 
 from collections.abc import Sequence
 
 
 def listed(items: Sequence[str]) -> str:
-    """Return `a`, `a and b`, `a, b and c`."""
+    """`a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def group(name: str) -> str:
-    """Return `scale 1, batch 8` for the group `scale=1,batch=8`."""
+    """`scale 1, batch 8` for the group `scale=1,batch=8`."""
     return ", ".join(part.replace("=", " ", 1) for part in name.split(","))
 
 
 def by_text(cases: Sequence[str], texts: Sequence[str]) -> list[str]:
-    """Return each text once, after the names of the cases that it is about; empty ones are none."""
+    """Each text once, after the names of the cases that it is about; empty ones are none."""
     return [f"{names}: {text}" for names, text in grouped(cases, texts)]
 
 
 def grouped(cases: Sequence[str], texts: Sequence[str]) -> list[tuple[str, str]]:
-    """Return each text that is not empty, after the names of the cases that it is about."""
+    """Each text that is not empty, after the names of the cases that it is about."""
     about: dict[str, list[str]] = {}
     for case, text in zip(cases, texts, strict=True):
         if text:

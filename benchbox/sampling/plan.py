@@ -76,7 +76,7 @@ def shortfall(
         text = _too_few_for_p50(len(samples.round_medians(bursts, gate)))
     if not text:
         return ""
-    why, what_helps = disturbance_text.summary(samples.disturbances(bursts, gate))
+    why, what_helps = disturbance_text.summary(samples.tag_shares(bursts, gate))
     return f"{text}{f': {why}' if why else ''}; {f'{what_helps}, or ' if what_helps else ''}{MORE}"
 
 

@@ -90,7 +90,7 @@ def test_a_case_that_met_the_slow_host_more_often_is_no_slower_than_another() ->
 
 def test_a_slow_host_is_the_cause_and_no_span_is_lost_to_it() -> None:
     bursts, gate = measured(half_slow())
-    assert samples.disturbances(bursts, gate) == {"slow": 0.5}
+    assert samples.tag_shares(bursts, gate) == {"slow": 0.5}
     found = gpu_time.estimate(bursts, gate)
     assert found is not None
     assert found.span_s == pytest.approx(10 * US * 1e-9)

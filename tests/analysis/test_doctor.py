@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from benchbox.agent.host import machine, settings
 from benchbox.agent.host import watch as host_watch
 from benchbox.analysis import doctor
-from benchbox.analysis.doctor import Finding, Report, Watch, examine, gather
+from benchbox.analysis.doctor import Finding, Observation, Report, examine, gather
 
 Tree = Callable[[Mapping[str, object]], None]
 CPU = "sys/devices/system/cpu"
@@ -67,7 +67,7 @@ def test_the_worst_finding_decides_and_comes_first() -> None:
 
 
 def test_without_any_look_there_is_a_verdict_all_the_same() -> None:
-    assert examine(Watch(cpus=())).severity == "poor"
+    assert examine(Observation(cpus=())).severity == "poor"
     assert examine(gather([], {})).findings
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from benchbox.analysis import doctor
 from benchbox.analysis.doctor import gpu
-from benchbox.analysis.doctor.observation import Watch
+from benchbox.analysis.doctor.observation import Observation
 from tests.fakegpu.building import Libraries
 
 FINE = {
@@ -23,7 +23,7 @@ CHECKS = [check for check in doctor.CHECKS if check.__module__ == gpu.__name__]
 
 
 def found(readings: tuple[float, ...] = (40_000.0,) * 50, **seen: object) -> list[tuple[str, str]]:
-    watch = Watch((0,), gpu={**FINE, **seen}, gpu_readings_ns=readings)
+    watch = Observation((0,), gpu={**FINE, **seen}, gpu_readings_ns=readings)
     return [(each.severity, each.text) for check in CHECKS for each in check(watch)]
 
 
@@ -59,7 +59,7 @@ def test_a_probe_that_is_often_slower_is_told() -> None:
 
 
 def test_a_machine_without_a_gpu_has_none_of_these_findings() -> None:
-    assert not [each for check in CHECKS for each in check(Watch((0,)))]
+    assert not [each for check in CHECKS for each in check(Observation((0,)))]
 
 
 @pytest.mark.slow

@@ -106,8 +106,8 @@ def test_readings_out_of_the_gates_state_and_switches_are_tagged() -> None:
         ("fast",),
         ("preempted",),
     ]
-    assert samples.disturbances(bursts, GATE) == {"slow": 0.25, "fast": 0.25, "preempted": 0.25}
-    assert samples.disturbances([], GATE) == {}
+    assert samples.tag_shares(bursts, GATE) == {"slow": 0.25, "fast": 0.25, "preempted": 0.25}
+    assert samples.tag_shares([], GATE) == {}
     assert samples.tagged(bursts[:3], Gate()) == bursts[:3]
 
 

@@ -71,7 +71,7 @@ class Measured:
 
     def tags(self, case: str = "other") -> set[str]:
         """The causes that are found in more than a few of a case's bursts."""
-        found = samples.disturbances(self.bursts(case), self.sampler.gate)
+        found = samples.tag_shares(self.bursts(case), self.sampler.gate)
         return {tag for tag, share in found.items() if share > FEW}
 
 

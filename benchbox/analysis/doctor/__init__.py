@@ -1,11 +1,11 @@
-"""How good a place to measure a device is, in plain words, and what would make it a better one."""
+"""`benchbox doctor`: findings on a device as a place to measure, and advice."""
 
 from dataclasses import dataclass
 
 from benchbox.analysis.doctor import gpu, processor, settings
-from benchbox.analysis.doctor.observation import Finding, Severity, Watch, gather
+from benchbox.analysis.doctor.observation import Finding, Observation, Severity, gather
 
-__all__ = ["Finding", "Report", "Severity", "Watch", "examine", "gather"]
+__all__ = ["Finding", "Observation", "Report", "Severity", "examine", "gather"]
 
 WORST_FIRST: tuple[Severity, ...] = ("poor", "fair", "good")
 VERDICTS: dict[Severity, str] = {
@@ -30,7 +30,7 @@ CHECKS = (
     settings.crowded,
     settings.isolated,
     settings.power,
-    settings.witnesses,
+    settings.visibility,
     gpu.others,
     gpu.held_down,
     gpu.clock,
@@ -39,22 +39,22 @@ CHECKS = (
     gpu.power_limit,
     gpu.persistence,
     gpu.parted,
-    gpu.witness,
+    gpu.visibility,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The findings, worst first, and what they come to."""
+    """The findings, worst first, and the verdict on all of them."""
 
     severity: Severity
     verdict: str
     findings: tuple[Finding, ...]
 
 
-def examine(watch: Watch) -> Report:
-    """Return what was found; a machine is as good a place as its worst finding lets it be."""
-    found = [finding for check in CHECKS for finding in check(watch)]
+def examine(observed: Observation) -> Report:
+    """Run all checks; a machine is as good a place as its worst finding."""
+    found = [finding for check in CHECKS for finding in check(observed)]
     found.sort(key=lambda finding: WORST_FIRST.index(finding.severity))
     worst = found[0].severity if found else "good"
-    return Report(worst, f"{watch.place}: {VERDICTS[worst]}", tuple(found))
+    return Report(worst, f"{observed.place}: {VERDICTS[worst]}", tuple(found))

@@ -1,4 +1,4 @@
-"""Looks at the processors of a device, put together, and the measures taken from them."""
+"""Observation of a device by doctor: replies of the agent put together, and measures of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ JOINED = {"clock_khz": min, "temperature_c": max}  # the others are counts, whic
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that was seen, how bad it is, and the command that mends it, where there is one."""
+    """A finding, how bad it is, and the command that mends it, where there is one."""
 
     severity: Severity
     text: str
@@ -37,12 +37,12 @@ class Speed:
 
 
 @dataclass(frozen=True)
-class Watch:
-    """What several looks showed.
+class Observation:
+    """Several observations put together.
 
     `readings_ns` has how often the probe read what; `others` and `programs` what other programs
     took, as shares of a processor; `usable` are the processors that could be chosen, if known.
-    `gpu` is what a GPU is and what was seen of it last, `gpu_readings_ns` what its probe took.
+    `gpu` has the facts of a GPU with its last counters, `gpu_readings_ns` the times of its probe.
     """
 
     cpus: tuple[int, ...]
@@ -60,7 +60,7 @@ class Watch:
     gpu_readings_ns: Sequence[float] = ()
 
     def share(self, name: str, unit_s: float = 1.0) -> float:
-        """Return a time that the witness counted as a share of all time; 0 if it counts none."""
+        """A counted time as a share of all time; 0 if it is not counted."""
         return self.seen.get(name, 0.0) * unit_s / self.seconds if self.seconds > 0 else 0.0
 
     @property
@@ -70,7 +70,7 @@ class Watch:
 
     @cached_property
     def speed(self) -> Speed | None:
-        """How steady the processor was, None with too few readings."""
+        """The steadiness of the processor, None with too few readings."""
         histogram = Histogram()
         for reading, count in self.readings_ns.items():
             for _ in range(count):
@@ -97,7 +97,7 @@ class Watch:
 
     @property
     def place(self) -> str:
-        """What was watched: the processors, and the GPU where there is one."""
+        """The processors observed, and the GPU where there is one."""
         return f"{self.named} and {self.gpu['name']}" if "name" in self.gpu else self.named
 
 
@@ -107,8 +107,8 @@ def gather(
     programs: Sequence[tuple[str, float]] = (),
     usable: Sequence[int] = (),
     gpu: Mapping[str, Any] | None = None,
-) -> Watch:
-    """Put together what the agent answered, one look after the other; `gpu` is what a GPU is."""
+) -> Observation:
+    """Put the replies of the agent together; `gpu` has the facts of a GPU."""
     readings: dict[float, int] = {}
     seen: dict[str, float] = {}
     others: dict[int, list[float]] = {}
@@ -120,8 +120,8 @@ def gather(
             seen[name] = join(seen[name], float(value)) if name in seen else float(value)
         for cpu, share in look["others"]:
             others.setdefault(cpu, []).append(share)
-    felt = [look["gpu"] for look in looks if "gpu" in look]
-    return Watch(
+    on_gpu = [look["gpu"] for look in looks if "gpu" in look]
+    return Observation(
         cpus=tuple(dict.fromkeys(look["cpu"] for look in looks)),
         seconds=sum(look["seconds"] for look in looks),
         readings_ns=readings,
@@ -133,30 +133,30 @@ def gather(
         facts=facts,
         programs=programs,
         usable=usable,
-        gpu={**(gpu or {}), **(felt[-1]["seen"] if felt else {})},
-        gpu_readings_ns=[ns for each in felt for ns in each["readings_ns"]],
+        gpu={**(gpu or {}), **(on_gpu[-1]["seen"] if on_gpu else {})},
+        gpu_readings_ns=[ns for each in on_gpu for ns in each["readings_ns"]],
     )
 
 
 def severity(value: float, limits: Limits) -> Severity:
-    """Return how bad a value is of which less is better."""
+    """Rate a value of which less is better."""
     if value <= limits[0]:
         return "good"
     return "fair" if value <= limits[1] else "poor"
 
 
 def percent(share: float) -> str:
-    """Return a share in words that never round something to nothing."""
+    """Format a share so that something never rounds to nothing."""
     return "less than 1%" if 0 < share < 0.01 else f"{share:.0%}"
 
 
 def figure(value: float) -> str:
-    """Return a number with one decimal where it is small: `0.3`, `4.5`, `122`."""
+    """Format a number with one decimal where it is small: `0.3`, `4.5`, `122`."""
     return f"{value:.1f}" if value < 10 else f"{value:.0f}"
 
 
 def listed(items: Sequence[object]) -> str:
-    """Return `0`, `0 and 1`, `0, 1 and 2`."""
+    """Join as `0`, `0 and 1`, `0, 1 and 2`."""
     names = [str(item) for item in items]
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 

@@ -1,8 +1,8 @@
-"""Findings from how a machine is set up: clock, limits, power, what it lets be seen."""
+"""Findings on the set-up of a machine: clock, limits, power, readable sensors."""
 
 from collections.abc import Iterator
 
-from benchbox.analysis.doctor.observation import Finding, Watch, listed
+from benchbox.analysis.doctor.observation import Finding, Observation, listed
 from benchbox.analysis.doctor.processor import UNLIMITED, UNSTEADY
 
 STEADY_GOVERNORS = ("performance", "userspace")
@@ -15,11 +15,11 @@ PROFILE = "/sys/firmware/acpi/platform_profile"
 SLOW_PROFILES = ("low-power", "quiet", "cool")
 
 
-def governor(watch: Watch) -> Iterator[Finding]:
-    """Say what sets the clock, unless it holds it."""
+def governor(observed: Observation) -> Iterator[Finding]:
+    """A governor that changes the clock."""
     changing = {
         (each["governor"], each.get("driver"))
-        for each in watch.facts.get("cpus", ())
+        for each in observed.facts.get("cpus", ())
         if each.get("governor", STEADY_GOVERNORS[0]) not in STEADY_GOVERNORS
     }
     for name, driver in sorted(changing, key=str):
@@ -32,9 +32,9 @@ def governor(watch: Watch) -> Iterator[Finding]:
         )
 
 
-def clock_limit(watch: Watch) -> Iterator[Finding]:
-    """Say that the clock may not go as high as it could."""
-    for each in watch.facts.get("cpus", ()):
+def clock_limit(observed: Observation) -> Iterator[Finding]:
+    """A clock limit below the highest clock."""
+    for each in observed.facts.get("cpus", ()):
         limit, top = each.get("limit_khz"), each.get("top_khz")
         if limit and top and limit < top:
             yield Finding(
@@ -46,10 +46,10 @@ def clock_limit(watch: Watch) -> Iterator[Finding]:
             return
 
 
-def boost(watch: Watch) -> Iterator[Finding]:
-    """Say that boost can be turned off, where the speed was seen to change."""
-    found = watch.facts.get("boost", {})
-    unsteady = watch.speed is not None and 1 - watch.speed.steady > UNSTEADY[0]
+def boost(observed: Observation) -> Iterator[Finding]:
+    """Boost, where the speed was unsteady."""
+    found = observed.facts.get("boost", {})
+    unsteady = observed.speed is not None and 1 - observed.speed.steady > UNSTEADY[0]
     if found.get("on") and unsteady:
         off = "1" if found["file"].endswith("no_turbo") else "0"
         yield Finding(
@@ -60,36 +60,36 @@ def boost(watch: Watch) -> Iterator[Finding]:
         )
 
 
-def quota(watch: Watch) -> Iterator[Finding]:
-    """Say what the container may use, where that is little."""
-    limit = watch.facts.get("quota_cpus")
-    if limit is not None and limit < len(watch.cpus) + 1:
+def quota(observed: Observation) -> Iterator[Finding]:
+    """A quota of the container that is near to the threads."""
+    limit = observed.facts.get("quota_cpus")
+    if limit is not None and limit < len(observed.cpus) + 1:
         yield Finding(
-            "poor" if limit < len(watch.cpus) else "fair",
+            "poor" if limit < len(observed.cpus) else "fair",
             f"Its container may use {limit:g} processors, and is stopped when it used more. Start "
             f"it without such a limit: {UNLIMITED}.",
         )
 
 
-def crowded(watch: Watch) -> Iterator[Finding]:
-    """Say that nothing is left for the rest of the system."""
-    if watch.usable and len(watch.usable) <= len(watch.cpus):
+def crowded(observed: Observation) -> Iterator[Finding]:
+    """Threads that take every usable processor."""
+    if observed.usable and len(observed.usable) <= len(observed.cpus):
         yield Finding(
             "fair",
-            f"Its threads take every processor that is usable ({listed(watch.usable)}): whatever "
-            "else runs takes one of them.",
+            f"Its threads take every processor that is usable ({listed(observed.usable)}): "
+            "whatever else runs takes one of them.",
         )
 
 
-def isolated(watch: Watch) -> Iterator[Finding]:
-    """Say that there are processors that the system leaves alone."""
-    free = watch.facts.get("isolated", ())
+def isolated(observed: Observation) -> Iterator[Finding]:
+    """Isolated processors."""
+    free = observed.facts.get("isolated", ())
     if not free:
         return
-    if set(watch.cpus) <= set(free):
-        yield Finding("good", f"The system gives no other work to {watch.named}.")
-    elif len(free) >= len(watch.cpus):
-        chosen = ",".join(map(str, free[: len(watch.cpus)]))
+    if set(observed.cpus) <= set(free):
+        yield Finding("good", f"The system gives no other work to {observed.named}.")
+    elif len(free) >= len(observed.cpus):
+        chosen = ",".join(map(str, free[: len(observed.cpus)]))
         yield Finding(
             "fair",
             f"The system gives no other work to processors {listed(free)}. To run there:",
@@ -97,11 +97,11 @@ def isolated(watch: Watch) -> Iterator[Finding]:
         )
 
 
-def power(watch: Watch) -> Iterator[Finding]:
-    """Say that the machine saves power."""
-    if watch.facts.get("on_battery"):
+def power(observed: Observation) -> Iterator[Finding]:
+    """Battery and slow power profiles."""
+    if observed.facts.get("on_battery"):
         yield Finding("poor", "It runs on its battery. Plug it in.")
-    profile = watch.facts.get("profile")
+    profile = observed.facts.get("profile")
     if profile in SLOW_PROFILES:
         yield Finding(
             "fair",
@@ -110,11 +110,11 @@ def power(watch: Watch) -> Iterator[Finding]:
         )
 
 
-def witnesses(watch: Watch) -> Iterator[Finding]:
-    """Say what of the clock and the temperature can be known."""
+def visibility(observed: Observation) -> Iterator[Finding]:
+    """Whether clock and temperature can be read."""
     gauges = {"clock": "clock_khz", "temperature": "temperature_c"}
-    hidden = [name for name, key in gauges.items() if key not in watch.seen]
-    virtual = watch.facts.get("virtual")
+    hidden = [name for name, key in gauges.items() if key not in observed.seen]
+    virtual = observed.facts.get("virtual")
     what = "It is a virtual machine" if virtual else "It is a machine"
     if len(hidden) == len(gauges):
         yield Finding(
