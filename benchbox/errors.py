@@ -1,4 +1,4 @@
-"""Every error that benchbox raises on purpose, and the exit code each one ends a command with.
+"""Errors that benchbox raises on purpose, and the exit code of each.
 
 BenchboxError          one line: what is wrong, where, what to do
 +-- UsageError         2   the command line or a file it names is wrong

@@ -1,4 +1,4 @@
-"""What to time on: a name of the command line resolved to a transport, a provider, threads."""
+"""Device: a name from the command line resolved to an address, a provider and threads."""
 
 import difflib
 import hashlib
@@ -32,8 +32,8 @@ DEVICES = {
 class Device:
     """A place to time graphs on; `channels` says which of a paper's channel sets fits it.
 
-    `url` is empty for this machine. It, `python` and `typed`, what a user called it, are for the
-    transport and for what is said to that user: no record holds them.
+    `url` is empty for this machine. It, `python` and `typed` (the name that the user typed) are for
+    the transport and for messages to that user: no record holds them.
     `gpu` is the one of this machine to run on, as `cuda:0`, empty for its processors; `driving`
     says how it is driven.
     """
@@ -51,12 +51,12 @@ class Device:
 
     @property
     def command_name(self) -> str:
-        """What commands know it by: an address that has no name stands for itself."""
+        """Its name in commands: an unregistered address stands for itself."""
         return self.typed or self.name
 
     @property
     def hardware(self) -> str:
-        """What two devices share that must not be timed at once, however its address is spelled."""
+        """The machine behind it, however its address is spelled; one run at a time uses it."""
         if not self.url.startswith("ssh:"):
             return self.url
         where = ssh_address(self.url)
@@ -75,14 +75,13 @@ def resolve(
     provider: str = "",
     driving: Driving | None = None,
 ) -> Device:
-    """Return the device that `name` stands for, with a provider in its name that is not its own.
+    """Resolve a name; a provider that is not the default becomes part of the device's name.
 
-    Its own is ONNX Runtime's for processors, or for CUDA. `cpus` are the processors to run on, one
-    for each thread, or the cluster of them that is asked for; the device then has the cluster in
-    its name. Without `threads` there are as many threads as processors named, else one. What is not
-    given is taken from a registered device. `driving` is for GPUs alone.
-    Raises DeviceError when there is no such device, UsageError when this machine has no such
-    processors; what another machine has is only known when an agent runs there.
+    The default is ONNX Runtime's for processors or CUDA. `cpus` are the processors to run on, one
+    for each thread, or a cluster of them, which becomes part of the name. Without `threads` there
+    are as many threads as processors named, else one. Defaults come from a registered device.
+    `driving` is for GPUs alone. Raises DeviceError when there is no such device, UsageError when
+    this machine has no such processors; another machine's are checked by its agent.
     """
     gpu = _gpu(name)
     entry = Entry(name.replace(":", "-"), "local") if gpu else _entry(name)
@@ -102,7 +101,7 @@ def resolve(
     channels: Channels = "gpu" if gpu else "arm"
     device = Device(own, provider, threads, channels, cpus, url, entry.python, gpu, typed=name)
     _check_torch(device)
-    device = _driven(device, name, driving)
+    device = _with_gpu_options(device, name, driving)
     if is_here:
         require_arm(device, platform.machine())
         require_onnxruntime()
@@ -112,14 +111,14 @@ def resolve(
 
 
 def takes(device: Device, provider: str) -> bool:
-    """Return whether a device of this kind can be timed by a provider at all."""
+    """Whether a provider can run on a device of this kind."""
     if providers.runs_modules(provider):
         return not device.url and (bool(device.gpu) or provider != providers.TORCH_CUDAGRAPH)
     return bool(device.gpu) == (provider in providers.GPUS.values())
 
 
-def _driven(device: Device, name: str, driving: Driving | None) -> Device:
-    """Return a device with how its GPU is driven; raises UsageError for what does not fit it."""
+def _with_gpu_options(device: Device, name: str, driving: Driving | None) -> Device:
+    """Add GPU options to a device; raises UsageError for those that do not fit it."""
     provider = providers.short(device.provider)
     is_known = device.provider in providers.GPUS.values()
     if not device.gpu and is_known:
@@ -136,13 +135,13 @@ def _driven(device: Device, name: str, driving: Driving | None) -> Device:
 
 
 def _named(name: str, cpus: Processors, provider: str, default: str = CPU_PROVIDER) -> str:
-    """Return a device's name with the cluster and the provider in it that are not the default."""
+    """A device's name with its cluster and provider, where they are not the default."""
     own = f"{name}-{cpus}" if isinstance(cpus, str) else name
-    return own if provider == default else providers.beside(own, provider)
+    return own if provider == default else providers.with_provider(own, provider)
 
 
 def _gpu(name: str) -> str:
-    """Return the GPU that `cuda` or `cuda:1` stands for; empty for all else."""
+    """The GPU that `cuda` or `cuda:1` stands for; empty for any other name."""
     match = GPU.fullmatch(name)
     return "" if match is None else f"cuda:{match[1] or 0}"
 
@@ -164,7 +163,7 @@ def _check_torch(device: Device) -> None:
 
 
 def _entry(name: str) -> Entry:
-    """Return what a name of the command line stands for, registered or not."""
+    """The entry for a name from the command line, registered or not."""
     if name.startswith("ssh://"):
         ssh_address(name)
         return Entry(shareable(name), name)
@@ -182,7 +181,7 @@ def _entry(name: str) -> Entry:
 
 
 def _unknown(name: str) -> str:
-    """Return what to write instead of a name that no device has."""
+    """The message for an unknown device, with what to write instead."""
     known = list(dict.fromkeys([*DEVICES, *registry.entries()]))
     if ":" in name or "@" in name:
         return (
@@ -197,7 +196,7 @@ def _unknown(name: str) -> str:
 
 
 def shareable(url: str) -> str:
-    """Return a name for an unregistered address that tells neither host nor user nor serial."""
+    """A name for an unregistered address that reveals neither host nor user nor serial."""
     return f"{url[:3]}-{hashlib.sha256(url.encode()).hexdigest()[:6]}"
 
 
@@ -261,7 +260,7 @@ def _check_pairs(threads: int, cpus: Sequence[int]) -> None:
 
 
 def names() -> Sequence[tuple[str, str]]:
-    """Return every device name with what it is; raises UsageError for a file that is wrong."""
+    """Every device name with its address or description; raises UsageError for a broken file."""
     known = {name: entry.url for name, entry in registry.entries().items()}
     unusable = {name: f"not usable: {why}" for name, why in registry.wrong().items()}
     return list({**DEVICES, **known, **unusable}.items())

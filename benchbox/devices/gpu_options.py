@@ -1,4 +1,4 @@
-"""How a GPU is driven: what of it the command line chooses, and its words."""
+"""GPU options: mode, cache, TF32 and convolution search, and their words."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -32,9 +32,9 @@ IDENTITY = ("name", "driver", "power_limit_w", "multiprocessors", "l2_bytes", "m
 
 
 def identity(facts: Mapping[str, Any], provider: str, versions: Mapping[str, str]) -> list[object]:
-    """Return what decides a GPU's readings and its best, however calls are made on it.
+    """The facts that decide a GPU's sentinel readings and ceilings in any mode.
 
-    It is the same for two GPUs that are alike. Probes are products by the library that is timed.
+    They are equal for two equal GPUs. The sentinel is a product by the library that is timed.
     """
     library = "torch" if providers.runs_modules(provider) else "onnxruntime"
     return [*map(facts.get, IDENTITY), library, versions.get(library)]
@@ -57,19 +57,19 @@ class Driving:
     conv_search: ConvSearch | None = "exhaustive"
 
     def by(self, provider: str) -> "Driving":
-        """Return it without what a provider has no use for, or does in a way of its own."""
+        """The options without those that a provider ignores or sets itself."""
         if provider in TORCH_MODES:
             tried: ConvSearch = "exhaustive" if self.conv_search == "exhaustive" else "heuristic"
             return Driving(TORCH_MODES[provider], self.cache, False, tried)
         return replace(self, conv_search=None) if provider == providers.TENSORRT else self
 
     def plan(self) -> dict[str, object]:
-        """Return it as the plan of a run has it."""
+        """The options as they stand in the plan of a run."""
         return asdict(self)
 
 
 def words(plan: Mapping[str, Any]) -> list[str]:
-    """Return how a GPU was driven, in words; nothing for a plan that is of none."""
+    """The GPU options of a plan in words; empty for a plan without any."""
     if "mode" not in plan:
         return []
     search = plan["conv_search"]

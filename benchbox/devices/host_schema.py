@@ -1,10 +1,10 @@
-"""Schema of a host: what an agent says a machine is, and what records keep of it."""
+"""Host schema: the machine as an agent reports it and as records keep it."""
 
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-WHOLE = "answer"  # stands for the name of a part, where all is wrong
+WHOLE = "answer"  # the name where the whole reply is wrong
 LARGEST = 1 << 63
 Count = Annotated[int, Field(ge=0, lt=LARGEST)]
 Amount = Annotated[float, Field(ge=0, lt=LARGEST)]
@@ -14,13 +14,13 @@ Setting = dict[Text, Text]
 
 
 class Part(BaseModel):
-    """A part of an answer. What is None may be absent."""
+    """A part of a reply; fields that may be None may be absent."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False, frozen=True, defer_build=True)
 
 
 class Cluster(Part):
-    """Processors that are alike."""
+    """Processors of one kind."""
 
     cpus: Annotated[Processors, Field(min_length=1)]
     capacity: Count | None = None
@@ -32,7 +32,7 @@ class Cluster(Part):
 
 
 class Gpu(Part):
-    """What a GPU is and how it is set."""
+    """A GPU and its settings."""
 
     name: Text | None = None
     capability: Text | None = None
@@ -48,7 +48,7 @@ class Gpu(Part):
 
 
 class Host(Part):
-    """What a machine is, as records keep it."""
+    """A machine, as records keep it."""
 
     system: Text | None = None
     kernel: Text | None = None
@@ -66,10 +66,10 @@ class Host(Part):
     gpu: Gpu = Gpu()
 
 
-def wrong(kind: type[Part], said: object) -> str:
-    """Return the name of the first part that is missing or no such thing, empty if all is well."""
+def wrong(kind: type[Part], reply: object) -> str:
+    """The name of the first field that is missing or invalid; empty where all is valid."""
     try:
-        kind.model_validate(said)
+        kind.model_validate(reply)
     except ValidationError as error:
         return ".".join(map(str, error.errors(include_url=False)[0]["loc"])) or WHOLE
     return ""

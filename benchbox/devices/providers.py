@@ -1,4 +1,4 @@
-"""What runs a graph: ONNX Runtime's execution providers by their short names, and PyTorch."""
+"""Providers: ONNX Runtime's execution providers by short name, and PyTorch in three modes."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -62,12 +62,12 @@ def several(text: str) -> list[str]:
 
 
 def runs_modules(provider: str) -> bool:
-    """Return whether a provider runs the nn.Module itself, and not its graph."""
+    """Whether a provider runs the nn.Module itself, not its graph."""
     return provider in MODULES
 
 
 def _is_local(provider: str) -> bool:
-    """Return whether a provider runs anything here: that of Azure calls a service."""
+    """Whether a provider computes on this device: Azure's calls a service."""
     return provider != "AzureExecutionProvider"
 
 
@@ -82,13 +82,13 @@ def short(provider: str) -> str:
     return SHORT.get(provider, provider)
 
 
-def beside(name: str, provider: str) -> str:
-    """Return a device's name with its provider, which `cpu` alone does without."""
+def with_provider(name: str, provider: str) -> str:
+    """A device's name with its provider, which is left out for `cpu`."""
     return name if provider == CPU else f"{name}-{short(provider)}"
 
 
-def without(name: str, provider: str) -> str:
-    """Return the name that `beside` was given."""
+def without_provider(name: str, provider: str) -> str:
+    """A device's name without the provider that `with_provider` added."""
     return name if provider == CPU else name.removesuffix(f"-{short(provider)}")
 
 

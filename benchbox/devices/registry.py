@@ -94,17 +94,17 @@ def user_file() -> Path:
 
 
 def files() -> tuple[Path, Path]:
-    """Return where devices are looked for: the project's file wins over the user's."""
+    """The files with devices: the project's, which wins, and the user's."""
     return Path("benchbox.toml"), user_file()
 
 
 def entries() -> dict[str, Entry]:
-    """Return every registered device whose table is right; raises UsageError for a wrong file."""
+    """Every registered device with a valid table; raises UsageError for a broken file."""
     return {name: read for name, read in _read().items() if isinstance(read, Entry)}
 
 
 def wrong() -> dict[str, str]:
-    """Return what is wrong with the tables that are; raises UsageError for a file that is wrong."""
+    """The error of each invalid table by name; raises UsageError for a broken file."""
     return {name: str(read) for name, read in _read().items() if isinstance(read, UsageError)}
 
 
@@ -117,7 +117,7 @@ def find(name: str) -> Entry | None:
 
 
 def _read() -> dict[str, Entry | UsageError]:
-    """Return every table as a device or as what is wrong with it: the others can be used."""
+    """Every table as a device or as its error, so that the others can be used."""
     found: dict[str, Entry | UsageError] = {}
     for path in reversed(files()):
         for name, table in tables(path).items():
@@ -129,7 +129,7 @@ def _read() -> dict[str, Entry | UsageError]:
 
 
 def parse(path: Path) -> tuple[str, dict[str, Any]]:
-    """Return a file's text and tables, both empty where there is none."""
+    """A file's text and tables, both empty where there is no file."""
     try:
         text = path.read_bytes().decode()
         return text, tomllib.loads(text)
@@ -142,7 +142,7 @@ def parse(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def tables(path: Path) -> Mapping[str, Any]:
-    """Return the `[devices.NAME]` tables of a file; raises UsageError where it is wrong."""
+    """The `[devices.NAME]` tables of a file; raises UsageError for a broken one."""
     found = parse(path)[1].get(TABLE, {})
     if not isinstance(found, dict):
         raise UsageError(f"{path}: {TABLE}: not a table of devices; write [{TABLE}.NAME]")
@@ -213,7 +213,7 @@ def add(entry: Entry) -> Path:
 
 
 def command(entry: Entry) -> str:
-    """Return the command that registers a device so."""
+    """The command that registers a device like this."""
     words = ["benchbox", "device", "add", entry.name, entry.url]
     if entry.python:
         words += ["--python", entry.python]
@@ -255,7 +255,7 @@ def remove(name: str) -> Path:
 
 
 def _without(text: str, name: str) -> Iterator[str]:
-    """Yield the lines of a file without a device's table; comments above the next one stay."""
+    """Yield the lines of a file without a device's table; comments above the next table stay."""
     header = re.compile(rf"\s*\[\s*{TABLE}\s*\.\s*[\"']?{re.escape(name)}[\"']?\s*\]\s*(#.*)?")
     inside = False
     held: list[str] = []

@@ -1,4 +1,4 @@
-"""From a case to the one ONNX file that every device times: exported, verified, counted, cached."""
+"""Exports of cases: the one ONNX file that every device times, verified, counted and cached."""
 
 from benchbox.export.cache import versions
 from benchbox.export.graph import Graph

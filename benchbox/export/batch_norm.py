@@ -1,4 +1,4 @@
-"""Batch norms folded into the convolutions before them, as every deployed network has them.
+"""Batch-norm folding into the convolutions before them, as in every deployed network.
 
 The exporter folds them too, but only after it has traced and lowered each; of a network with three
 hundred that takes most of its time.
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-TOLERANCE = 1e-5  # of the largest value; what is not that equal is exported as it was
+TOLERANCE = 1e-5  # of the largest value; beyond it the module is exported as it was
 
 Pair = tuple[Any, Any]
 
 
 def folded(module: "nn.Module", inputs: "Sequence[Tensor]") -> "nn.Module":
-    """Return a copy of a module in eval mode with batch norms folded, equal to it on `inputs`.
+    """Copy a module in eval mode with its batch norms folded; its output on `inputs` is the same.
 
-    Only those that alone read what a convolution made, both used once. Returns the module itself,
-    which is never called, when there is nothing to fold and when the copy is not equal.
+    A norm is folded if nothing else reads the convolution's output and both are called once.
+    Returns the module itself, never called, if there is nothing to fold or the copy is not equal.
     """
     import torch
 
@@ -30,7 +30,7 @@ def folded(module: "nn.Module", inputs: "Sequence[Tensor]") -> "nn.Module":
     try:
         other = copy.deepcopy(module)
         with torch.no_grad():
-            expected, pairs = _watched(other, inputs)
+            expected, pairs = _traced(other, inputs)
             if not pairs:
                 return module
             _fold(other, pairs)
@@ -56,52 +56,52 @@ def _fold(module: "nn.Module", pairs: Sequence[Pair]) -> None:
             setattr(module.get_submodule(parent), child, nn.Identity())
 
 
-def _watched(module: "nn.Module", inputs: "Sequence[Tensor]") -> tuple[object, list[Pair]]:
-    """Call the module; return what it gives, and each convolution with the norm that reads it."""
-    watch = _Watch()
+def _traced(module: "nn.Module", inputs: "Sequence[Tensor]") -> tuple[object, list[Pair]]:
+    """Call the module; return its output, and each convolution with the norm that reads it."""
+    trace = _Trace()
     layers = [each for each in module.modules() if isinstance(each, (*_convs(), *_norms()))]
-    handles = [each.register_forward_pre_hook(watch.enter) for each in layers]
-    handles += [each.register_forward_hook(watch.leave) for each in layers]
-    with _reading(watch):
+    handles = [each.register_forward_pre_hook(trace.enter) for each in layers]
+    handles += [each.register_forward_hook(trace.leave) for each in layers]
+    with _reading(trace):
         outputs = module(*inputs)
     for handle in handles:
         handle.remove()
-    watch.read(outputs)
-    return outputs, watch.pairs()
+    trace.read(outputs)
+    return outputs, trace.pairs()
 
 
-class _Watch:
-    """Who makes and who reads what the convolutions of a module give, in one call of it."""
+class _Trace:
+    """Producers and readers of the convolutions' outputs in one call of a module."""
 
     def __init__(self) -> None:
         self._made: dict[int, Pair] = {}  # tensor and layer, kept so that no id is used again
         self._found: list[tuple[int, Any, Any]] = []
         self._calls: Counter[Any] = Counter()
         self._reads: Counter[int] = Counter()
-        self._inside: list[Any] = []  # layers at work: what is read there is theirs
+        self._inside: list[Any] = []  # layers being called: what they read inside is their own
 
     def enter(self, layer: "nn.Module", _: object) -> None:
-        """Note that a layer begins."""
+        """Record that a layer starts."""
         self._inside.append(layer)
 
-    def leave(self, layer: "nn.Module", given: Sequence[Any], result: object) -> None:
-        """Note what a layer read and made."""
+    def leave(self, layer: "nn.Module", args: Sequence[Any], result: object) -> None:
+        """Record a layer's inputs and output."""
         self._inside.pop()
         self._calls[layer] += 1
-        self.read(given)
-        source = id(given[0]) if given else None
+        self.read(args)
+        source = id(args[0]) if args else None
         if isinstance(layer, _convs()):
             self._made[id(result)] = (result, layer)
         elif source in self._made:
             self._found.append((source, self._made[source][1], layer))
 
     def read(self, values: object) -> None:
-        """Note that something reads these values, unless a layer at work does."""
+        """Record that these values are read, unless inside a layer that is being called."""
         if not self._inside:
             self._reads.update(id(leaf) for leaf in _leaves(values) if id(leaf) in self._made)
 
     def pairs(self) -> list[Pair]:
-        """Return each convolution with the norm that alone reads it, both called once."""
+        """Each convolution with the norm that is its only reader, both called once."""
         return [
             (conv, norm)
             for tensor, conv, norm in self._found
@@ -110,11 +110,11 @@ class _Watch:
         ]
 
 
-def _reading(watch: _Watch) -> Any:  # noqa: ANN401 - a mode, whose class torch has
+def _reading(trace: _Trace) -> Any:  # noqa: ANN401 - a mode, whose class torch has
     from torch.overrides import TorchFunctionMode
 
     class Reading(TorchFunctionMode):
-        """Tells of everything that a function of torch is given."""
+        """Reports the arguments of every torch function."""
 
         def __torch_function__(
             self,
@@ -123,7 +123,7 @@ def _reading(watch: _Watch) -> Any:  # noqa: ANN401 - a mode, whose class torch 
             args: Sequence[object] = (),
             kwargs: Mapping[str, object] | None = None,
         ) -> object:
-            watch.read((args, kwargs))
+            trace.read((args, kwargs))
             return func(*args, **(kwargs or {}))
 
     return Reading()

@@ -1,4 +1,4 @@
-"""The content-addressed store of graphs: a key per case, entries that appear all at once."""
+"""Content-addressed cache of graphs: one key per case, entries written atomically."""
 
 import contextlib
 import errno
@@ -26,7 +26,7 @@ LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
 
 
 def folder() -> Path:
-    """Return where graphs are kept."""
+    """The folder of the cached graphs."""
     return host.cache_folder() / "graphs"
 
 
@@ -110,7 +110,7 @@ def digest(path: Path, beside: Sequence[str] = ()) -> str:
 
 @contextlib.contextmanager
 def new_entry(key: str) -> Iterator[Path]:
-    """Give a folder to fill; it becomes the entry of `key` when the block ends without an error.
+    """A folder to fill that becomes the entry of `key` when the block ends without an error.
 
     The move is atomic: a process that dies leaves no half entry, and of two that make the same
     entry one wins and the other's work is dropped. Raises StorageError when the cache cannot be
@@ -142,7 +142,7 @@ def _unwritable(parent: Path, error: OSError) -> StorageError:
 
 
 def _same(fresh: Path, entry: Path) -> bool:
-    """Return whether an entry holds what the fresh one does, intact."""
+    """Whether an entry is intact and has the same graph as the fresh one."""
     try:
         new, old = (json.loads((place / FACTS).read_text()) for place in (fresh, entry))
         if new["sha256"] != old["sha256"]:

@@ -1,4 +1,4 @@
-"""A float32 graph as one of float16: weights, activations, inputs and outputs."""
+"""Conversion of a float32 graph to float16: weights, activations, inputs and outputs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from benchbox.export.verify import Array
 
-SMALLEST, LARGEST = 5.96e-8, 65504.0  # of float16: what a weight is rounded up or down to
+SMALLEST, LARGEST = 5.96e-8, 65504.0  # of float16: weights are clipped to them
 # ONNX defines these for float16 and GPUs have kernels for it; the converter, which keeps them in
 # float32 unless told, is older than those.
 DEFINED = frozenset({"Max", "Min", "TopK", "Upsample"})

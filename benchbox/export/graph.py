@@ -1,4 +1,4 @@
-"""A verified ONNX file with its cost, and how it is written beside the file."""
+"""Graph: a verified ONNX file with its cost, and the facts that the cache keeps of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Graph:
     beside: Sequence[str] = ()
 
     def facts(self) -> dict[str, object]:
-        """Return everything but where the file lies, as JSON types."""
+        """All fields but the path, as JSON types."""
         return {
             "sha256": self.sha256,
             "cost": self.cost.to_json(),
@@ -48,5 +48,5 @@ class Graph:
 
     @classmethod
     def of(cls, path: Path, facts: Mapping[str, Any]) -> "Graph":
-        """Return the graph at `path` with what was written of it."""
+        """The graph at `path` from the facts that `facts` returned."""
         return cls(path, **{**facts, "cost": Cost.from_json(facts["cost"])})

@@ -1,4 +1,4 @@
-"""A case's nn.Module, built as a request says: equal requests give equal weights."""
+"""nn.Module of a case, built from its recipe: equal recipes give equal weights."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def recipe(case: Case) -> dict[str, object]:
-    """Return how the module of a case is built, as JSON types.
+    """The recipe that builds a case's module, as JSON types.
 
     Raises CaseError for a case that is an .onnx file.
     """
@@ -52,21 +52,21 @@ def build(request: Mapping[str, Any]) -> "torch.nn.Module":
 
 
 def _module(request: Mapping[str, Any]) -> object:
-    """Return what the builder makes, or a network with the weights of a checkpoint."""
+    """Call the builder, or create a network with the weights of a checkpoint."""
     if request["weights"] is not None:
         return networks.create(request["network"], Path(request["weights"]))
     return resolve(request["reference"], request["file"])(**request["args"])
 
 
 def arrays(result: object) -> list["Array"]:
-    """Return the tensors in what a module gave, as arrays; raises CaseError unless finite."""
+    """The tensors in a module's result as arrays; raises CaseError unless all are finite."""
     outputs: list[Array] = [tensor.cpu().numpy() for tensor in tensors(result)]
     check_finite(outputs)
     return outputs
 
 
 def tensors(result: object) -> list["torch.Tensor"]:
-    """Return the tensors in what a module gave, in order."""
+    """The tensors in a module's result, in order."""
     import torch
     from torch.utils import _pytree
 

@@ -1,4 +1,4 @@
-"""A graph called once by ONNX Runtime on the processor: its outputs, or shapes inside of it."""
+"""ONNX Runtime calls on the processor: a graph's outputs, or the shapes inside it, from one run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,9 +24,9 @@ def run(path: Path, feeds: Mapping[str, "Array"]) -> list["Array"]:
 def observe(
     model: "onnx.ModelProto", path: Path, feeds: Mapping[str, "Array"], names: Sequence[str]
 ) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the tensors `names`, seen by running the graph with them as outputs.
+    """The shapes of the tensors `names`, from a run of the graph with them as outputs.
 
-    What cannot be seen so is left out; its operators are then named as not counted.
+    Tensors whose shape no run can show are left out; their operators count as not counted.
     """
     if not names:
         return {}

@@ -1,4 +1,4 @@
-"""Gets every case its graph: from the cache, or exported in processes side by side."""
+"""Preparation of graphs: each case's from the cache, or exported by parallel worker processes."""
 
 import queue
 import threading

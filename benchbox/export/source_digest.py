@@ -1,4 +1,4 @@
-"""The source text behind a builder, found without importing it; cache keys hold its digest."""
+"""Digest of the source files behind a builder, found without importing it; part of cache keys."""
 
 import ast
 import hashlib
@@ -16,7 +16,7 @@ LIBRARY_FOLDERS = ("site-packages", "dist-packages")  # what lies in one does no
 
 
 def search_path() -> list[str]:
-    """Return where builder modules are looked for: Python's path, and last the current folder."""
+    """The folders where builder modules are looked for: Python's path, then the current folder."""
     return [*sys.path, str(Path.cwd())]
 
 
@@ -24,7 +24,7 @@ def digest(builder: Builder) -> str:
     """Return the sha256 of the builder's module and of every module beside it that it imports.
 
     Beside it means in the same top-level package, and in the same folder for a file or a module of
-    no package; other libraries are told apart by their versions. Raises SpecError when there is no
+    no package; of other libraries the key has the versions. Raises SpecError when there is no
     such module.
     """
     if builder.path is not None:
@@ -60,21 +60,21 @@ def _locate(reference: str, module: str) -> Path:
 
 
 def _closure(start: Path, root: Path, top: str | None) -> set[Path]:
-    """Return `start`, the packages around it, and every file below `root` that these import."""
-    seen: set[Path] = set()
+    """`start`, the packages around it, and every file below `root` that these import."""
+    found: set[Path] = set()
     pending = [start, *_files(root, start.relative_to(root).parent.parts)]
     while pending:
         path = pending.pop()
-        if path in seen:
+        if path in found:
             continue
-        seen.add(path)
+        found.add(path)
         pending += [
             file
             for name in _imports(path, root)
             if top is None or name[0] == top
             for file in _files(root, name)
         ]
-    return seen
+    return found
 
 
 def _imports(path: Path, root: Path) -> Iterator[tuple[str, ...]]:

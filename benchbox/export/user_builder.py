@@ -1,4 +1,4 @@
-"""The user's builders, imported and called: whatever they raise becomes a sentence."""
+"""Import of users' builders; whatever they raise becomes a one-line SpecError."""
 
 import importlib
 import importlib.util
@@ -15,7 +15,7 @@ from benchbox.export.source_digest import search_path
 
 @contextmanager
 def own_modules() -> Iterator[None]:
-    """Forget, after a build, the modules that it imported from outside of Python's libraries.
+    """Remove the modules that a build imported from sys.modules, except those of libraries.
 
     Two builders may each have a helper.py beside them; one process builds both. Packages that were
     there before, such as torch, keep what they import late.

@@ -1,4 +1,4 @@
-"""Whether a graph may be timed: its outputs are finite, and those of its nn.Module."""
+"""Verification of a graph before it is timed: finite outputs that equal its nn.Module's."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

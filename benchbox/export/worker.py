@@ -1,4 +1,4 @@
-"""The process that imports torch: builds, exports, verifies and counts one case per request.
+"""Export worker, the process that imports torch: builds, exports, verifies and counts a case.
 
     {"op": "build", "key": k, "reference": "module:callable", "file": path | null, "args": {...},
      "inputs": [[name, shape, dtype], ...],
@@ -71,14 +71,14 @@ def replies(request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
 
 
 def build(request: Mapping[str, Any]) -> None:
-    """Build the nn.Module, export it, and keep the graph that equals it.
+    """Build the nn.Module, export it, and keep the graph if its output equals the module's.
 
     Raises SpecError for a builder that does not import or returns no module, CaseError when the
     output is not finite or the two runtimes disagree.
     """
     module = modules.build(request)
-    given = _feeds(request["inputs"], SEED)
-    feeds = float16.single(given) if request["halved"] else given
+    final_feeds = _feeds(request["inputs"], SEED)
+    feeds = float16.single(final_feeds) if request["halved"] else final_feeds
     expected = modules.call(module, list(feeds.values()))
     with cache.new_entry(request["key"]) as folder, tempfile.TemporaryDirectory() as scratch:
         path = folder / MODEL
@@ -87,7 +87,7 @@ def build(request: Mapping[str, Any]) -> None:
         actual = ort_call.run(first, feeds)
         error = difference(expected, actual)
         if request["halved"]:
-            error = _halve(first, path, given, actual)
+            error = _halve(first, path, final_feeds, actual)
         model = _load(path)
         beside = sorted(p.name for p in folder.iterdir() if p.name != MODEL)
         graph = Graph(
@@ -105,14 +105,14 @@ def build(request: Mapping[str, Any]) -> None:
 
 
 def _halve(
-    source: Path, target: Path, given: Mapping[str, "Array"], expected: Sequence["Array"]
+    source: Path, target: Path, feeds: Mapping[str, "Array"], expected: Sequence["Array"]
 ) -> float:
-    """Convert a graph to float16; return how far its outputs are from the `expected` at most.
+    """Convert a graph to float16; return the largest difference of its outputs to `expected`.
 
     Raises CaseError where they are not finite, or too far from those of the float32 graph.
     """
     float16.halve(source, target)
-    outputs = ort_call.run(target, given)
+    outputs = ort_call.run(target, feeds)
     check_finite(outputs, " in float16, which ends at 65504")
     return half_difference(expected, outputs)
 
@@ -120,7 +120,7 @@ def _halve(
 def _cost(
     module: "torch.nn.Module", model: "onnx.ModelProto", feeds: Mapping[str, "Array"]
 ) -> costs.Cost:
-    """Return the graph's cost, its params counted as papers do: those of the module.
+    """The cost of a graph, with the params of its module, as papers count them.
 
     The graph has fewer where batch norms are folded away, and none that are never used.
     """
@@ -129,7 +129,7 @@ def _cost(
 
 
 def inspect(request: Mapping[str, Any]) -> None:
-    """Run an .onnx file once, or what it is in float16, count its cost, and keep both facts.
+    """Run an .onnx file or its float16 version once, count its cost, and cache these facts.
 
     Raises GraphError for a malformed file, or one with an output that is no tensor, CaseError when
     an output is not finite.

@@ -44,7 +44,7 @@ def _file(parts: list[object]) -> Path:
 
 
 def _processors(context: Context) -> list[object]:
-    device = providers.without(context.device, context.provider)
+    device = providers.without_provider(context.device, context.provider)
     numpy = context.versions.get("numpy")
     return [STEP, device, context.threads, list(context.cpus), numpy, *_processor(context)]
 

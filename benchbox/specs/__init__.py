@@ -1,4 +1,4 @@
-"""What to time: specs (one TOML, .onnx file or builder each) and the cases they hold."""
+"""Specs (one TOML, .onnx file or builder each) and the cases they hold: what is timed."""
 
 from benchbox.specs.comparison import NAME as COMPARE
 from benchbox.specs.comparison import comparison

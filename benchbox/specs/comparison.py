@@ -1,4 +1,4 @@
-"""Cases of any specs set beside each other: a spec of its own, whose reference is the first."""
+"""Comparison of cases of any specs: a spec of its own whose reference is the first case."""
 
 import hashlib
 import json
@@ -54,7 +54,7 @@ def _unfold(found: Sequence[BlockSpec], is_one: bool, selection: Selection) -> l
 
 
 def _same(case: Case, other: Case) -> bool:
-    """Return whether two cases are the same graph on the same input, by what they are made of."""
+    """Whether two cases have the same source, arguments and input."""
     ours, theirs = ((c.source, dict(c.args), c.inputs) for c in (case, other))
     if isinstance(case.source, OnnxFile) and isinstance(other.source, OnnxFile):
         return case.source.path.resolve() == other.source.path.resolve() and (ours[2] == theirs[2])
@@ -62,7 +62,7 @@ def _same(case: Case, other: Case) -> bool:
 
 
 def _names(members: Sequence[Case]) -> list[str]:
-    """Return a name for each case that no other has: as short as it may be."""
+    """The shortest unique name of each case."""
     names = [_short(case) for case in members]
     names = _longer(names, [_in_folder(case) for case in members])
     while len(set(names)) < len(names):
@@ -81,7 +81,7 @@ def _short(case: Case) -> str:
 
 
 def _in_folder(case: Case) -> str:
-    """Return a file's name with that of its folder: `before/model`."""
+    """A file's name with its folder: `before/model`."""
     if isinstance(case.source, OnnxFile):
         return f"{case.source.path.resolve().parent.name}/{case.name}"
     return _short(case)

@@ -1,5 +1,5 @@
-"""From a name on the command line to its specs: bundled name, network, path, builder, each
-optionally narrowed by `:key=value,...`; a path never stands for another name, nor the reverse."""
+"""Lookup of specs by name: bundled spec, network, path or builder, each optionally narrowed by
+`:key=value,...`; a path never stands for another name, nor the reverse."""
 
 import difflib
 import hashlib
@@ -43,7 +43,7 @@ def find(name: str) -> list[BlockSpec]:
 
 
 def is_network(name: str) -> bool:
-    """Return whether `name`, without what narrows it, stands for a network."""
+    """Whether `name`, without a selection, stands for a network."""
     return ":" not in name and name not in (*bundled(), ALL) and catalogue.find(name) is not None
 
 
@@ -64,7 +64,7 @@ def _bundled(name: str) -> BlockSpec:
 
 
 def split(name: str) -> tuple[str, Mapping[str, str]]:
-    """Split `g2:groups=8,scale=1` into the name and what narrows it."""
+    """Split `g2:groups=8,scale=1` into the name and its selection."""
     match = re.fullmatch(r"(.+?):([^:=,/\\]*=.*)", name)  # values may hold colons: ratio=1:12
     if match is None:
         return name, {}

@@ -1,4 +1,4 @@
-"""`--dtype`: cases whose float32 graph is to be converted to float16, and those that cannot be."""
+"""Float16 cases: `--dtype` marks float32 graphs for conversion and refuses others."""
 
 import re
 from collections.abc import Iterator, Sequence

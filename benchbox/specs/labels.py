@@ -1,4 +1,4 @@
-"""The labels that tell cases apart: as they are typed, printed, and told of in a message."""
+"""Labels of cases: as they are typed, printed, and listed in messages."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ SHOWN = 8  # values of a label in a message
 
 
 def label_text(value: Scalar | None) -> str:
-    """Return a label as it is printed and typed: yes and no for booleans, as the papers do."""
+    """Format a label as it is printed and typed: yes and no for booleans, as in the papers."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
@@ -20,7 +20,7 @@ def case_name(labels: Mapping[str, Scalar]) -> str:
 
 
 def is_typed(value: Scalar | None, text: str) -> bool:
-    """Return whether a label is what was typed: 1 is 1.0."""
+    """Whether a label equals the typed text: 1 is 1.0."""
     if label_text(value) == text:
         return True
     try:
@@ -29,21 +29,21 @@ def is_typed(value: Scalar | None, text: str) -> bool:
         return False
 
 
-def told(found: Sequence[Mapping[str, Scalar]], keys: Sequence[str]) -> str:
-    """Return which labels there are, or which values those have that were asked for."""
+def available(found: Sequence[Mapping[str, Scalar]], keys: Sequence[str]) -> str:
+    """List the values of the labels `keys`, or all labels where one of `keys` is none."""
     names = list(dict.fromkeys(name for labels in found for name in labels))
     if unknown := [key for key in keys if key not in names]:
         return f"it has no {unknown[0]}, but {', '.join(names) or 'no labels'}"
-    told = []
+    parts = []
     for key in keys:
         values = list(dict.fromkeys(label_text(labels.get(key)) for labels in found))
         more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
-        told.append(f"{key} is {', '.join(values[:SHOWN])}{more}")
-    return "; ".join(told)
+        parts.append(f"{key} is {', '.join(values[:SHOWN])}{more}")
+    return "; ".join(parts)
 
 
-def described(wanted: Mapping[str, str], scales: tuple[str, ...]) -> str:
-    """Return what was asked for: `groups=8, scale 1 or 2`."""
+def requested(wanted: Mapping[str, str], scales: tuple[str, ...]) -> str:
+    """Format a selection: `groups=8, scale 1 or 2`."""
     parts = [f"{key}={text}" for key, text in wanted.items()]
     if scales:
         parts.append(f"scale {' or '.join(scales)}")

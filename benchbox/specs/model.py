@@ -1,4 +1,4 @@
-"""The values that a spec is made of, and how it unfolds into cases."""
+"""Spec model: BlockSpec, Case, Selection and their parts; a spec unfolds into cases."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -102,7 +102,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One point of a sweep: what to build or load, with which arguments, on which input.
+    """One point of a sweep: a builder or file, its arguments, and its input.
 
     Cases with the same `spec` and `group` are compared with each other; `reference` names the
     first of them. `printed` holds arguments that the paper prints but that cannot be built so,
@@ -141,7 +141,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What the command line asks of a spec: which cases, on which input, with which weights.
+    """The command line's choice from a spec: which cases, on which input, with which weights.
 
     `weights` maps names of networks to checkpoints; the empty name is that of the only network.
     With several `batches` every case is there at each of them.
@@ -160,7 +160,7 @@ class Selection:
         return self.batches[0] if self.batches else None
 
     def by_batch(self) -> list["Selection"]:
-        """Return a selection of each batch alone."""
+        """One selection for each batch."""
         return [replace(self, batches=(batch,)) for batch in self.batches] or [self]
 
 
@@ -188,12 +188,12 @@ class BlockSpec:
     def cases(self, selection: Selection) -> list[Case]:
         """Return the selected cases, each with its group's reference named.
 
-        Of several batches each has cases and groups of its own, which are called by it. Raises
+        With several batches each has its own cases and groups, named by it. Raises
         UsageError when the selection leaves none.
         """
         cases = [case for each in selection.by_batch() for case in self._of_one_batch(each)]
         if len(selection.batches) > 1:
-            cases = [_called_by_batch(case) for case in cases]
+            cases = [_named_by_batch(case) for case in cases]
         return with_references(cases)
 
     def _of_one_batch(self, selection: Selection) -> list[Case]:
@@ -208,8 +208,8 @@ class BlockSpec:
             every = [case.labels for case in self.unfold(selection)]
             asked = [*wanted, *(["scale"] if selection.scales else [])]
             raise UsageError(
-                f"{self.name}: no case has {labels.described(wanted, selection.scales)}; "
-                f"{labels.told(every, asked)}"
+                f"{self.name}: no case has {labels.requested(wanted, selection.scales)}; "
+                f"{labels.available(every, asked)}"
             )
         return cases
 
@@ -218,8 +218,8 @@ class BlockSpec:
         return next((p for p in self.published if p.platform == platform), None)
 
 
-def _called_by_batch(case: Case) -> Case:
-    """Return a case of one batch among several: `groups=8,scale=1,batch=2` in `scale=1,batch=2`."""
+def _named_by_batch(case: Case) -> Case:
+    """Name a case by its batch: `groups=8,scale=1,batch=2` in the group `scale=1,batch=2`."""
     at = f"batch={case.batch}"
     group = f"{case.group},{at}" if case.group else at
     return replace(case, name=f"{case.name},{at}", group=group)
@@ -234,6 +234,6 @@ def with_references(cases: Sequence[Case]) -> list[Case]:
 
 
 def precision(inputs: Sequence[TensorSpec]) -> str:
-    """Return the type that a graph computes in as its inputs tell: the first float one's."""
+    """The type that a graph computes in, by its inputs: that of the first float one."""
     floats = (tensor.dtype for tensor in inputs if tensor.dtype.startswith("float"))
     return next(floats, "float32")

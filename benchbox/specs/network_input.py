@@ -1,4 +1,4 @@
-"""What goes into a network of the catalogue, and the checkpoints that its weights come from."""
+"""Input image and checkpoint of networks: `--shape` and `--weights` for the catalogue."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

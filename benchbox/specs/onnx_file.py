@@ -1,4 +1,4 @@
-"""An .onnx file as a spec of one case: its inputs read from the file, dynamic sizes filled in."""
+"""ONNX file as a spec of one case: inputs read from the file, dynamic sizes filled in."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -87,7 +87,7 @@ def _locations(graph: "GraphProto") -> Iterator[str]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's text as one line."""
+    """An error's text as one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

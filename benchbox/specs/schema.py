@@ -1,4 +1,4 @@
-"""The closed schema of a blocks/*.toml file; what it does not declare is an error."""
+"""Schema of a blocks/*.toml file; keys that it does not declare are errors."""
 
 import tomllib
 from pathlib import Path
@@ -129,7 +129,7 @@ def read(path: Path, text: bytes) -> SpecTable:
 
 
 def _sentence(invalid: Invalid) -> str:
-    """Say the first thing that is wrong, and how many more there are."""
+    """Describe the first error, and how many more there are."""
     # An unknown key first: it is what a missing one was meant to be.
     errors = sorted(
         invalid.errors(include_url=False), key=lambda error: error["type"] != "extra_forbidden"
@@ -152,7 +152,7 @@ BRANCHES = {"str", "int", "float", "bool", "constrained-int", "dict[str,union[st
 
 
 def _key(location: tuple[int | str, ...]) -> str:
-    """Return a location as TOML readers write it: `cases[3].args.c`."""
+    """Format a location as in TOML, counted from 1: `cases[3].args.c`."""
     key = ""
     for part in location:
         if part in BRANCHES:

@@ -1,4 +1,4 @@
-"""A blocks/*.toml file unfolded: TOML -> BlockSpec -> cases."""
+"""TOML specs: a blocks/*.toml file becomes a BlockSpec, which unfolds into cases."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def load(path: Path, name: str) -> BlockSpec:
 
 
 def _check(path: Path, table: schema.SpecTable) -> None:
-    """Raise SpecError for what the schema cannot say: names that must agree across the file."""
+    """Raise SpecError for names that do not agree across the file, which no schema can check."""
     for index, case in enumerate(table.cases):
         _check_source(f"{path}: cases[{index + 1}]", path, table, case)
     built = [case for case in table.cases if case.network is None]
@@ -109,7 +109,7 @@ def _check_claim(path: Path, table: schema.SpecTable) -> None:
 
 
 def _labels(table: schema.SpecTable, case: schema.CaseTable) -> dict[str, Scalar]:
-    """Return what identifies a case: its labels, its network, or else its arguments."""
+    """The labels that identify a case: its own, its network, or else its arguments."""
     if case.labels is not None:
         return dict(case.labels)
     if case.network is not None:
@@ -118,7 +118,7 @@ def _labels(table: schema.SpecTable, case: schema.CaseTable) -> dict[str, Scalar
 
 
 def _name(path: Path, table: schema.SpecTable, case: schema.CaseTable) -> str:
-    """Return a case's name: that of its network, or what its labels give."""
+    """A case's name: its network's, or else made from its labels."""
     if case.network is not None and case.labels is None:
         return catalogue.named(case.network).name
     return case_name(_labels(table, case)) or path.stem
@@ -190,7 +190,7 @@ def _case(
 def _channels(
     where: str, table: schema.SpecTable, case: schema.CaseTable, wanted: Platform
 ) -> tuple[Platform | None, Mapping[str, Scalar]]:
-    """Return whose figures the case is set beside, and the arguments that only it has there."""
+    """The platform whose figures the case is compared with, and the case's arguments there."""
     if case.gpu is None and case.arm is None:
         return (wanted if table.published else None), {}
     chosen = case.gpu if wanted == "gpu" else case.arm

@@ -242,7 +242,10 @@ def test_a_device_has_the_provider_in_its_name() -> None:
 
 @pytest.mark.parametrize("provider", [providers.CPU, "torch", providers.named("xnnpack")])
 def test_the_name_without_its_provider_is_that_of_the_device(provider: str) -> None:
-    assert providers.without(providers.beside("cpu-big", provider), provider) == "cpu-big"
+    assert (
+        providers.without_provider(providers.with_provider("cpu-big", provider), provider)
+        == "cpu-big"
+    )
 
 
 @pytest.mark.parametrize(("name", "own", "gpu"), [("cuda", "cuda", 0), ("cuda:1", "cuda-1", 1)])

@@ -103,7 +103,7 @@ def _session(stream: Stream, case: Case, graph: Graph, *, captured: bool) -> Gpu
 def _module(case: Case, provider: str) -> GpuSession:
     """The module of a case, in the stream that torch's calls go to from now on."""
     cuda.require()
-    cuda.opened(0, gpu_options.Driving().by(provider).plan())
+    cuda.open_gpu(0, gpu_options.Driving().by(provider).plan())
     module = modules.build(modules.recipe(case)).to("cuda")
     arrays = [inputs.make(i.name, i.shape, i.dtype, 0) for i in case.inputs]
     sources = [torch.from_numpy(array) for array in arrays]
@@ -111,7 +111,7 @@ def _module(case: Case, provider: str) -> GpuSession:
     call: Callable[[], object] = partial(module, *tensors)
     if provider == providers.TORCH_CUDAGRAPH:
         call = cuda.captured(call)
-    run, copies = cuda.awaited(call), cuda.with_copies(call, tensors, sources)
+    run, copies = cuda.synchronized(call), cuda.with_copies(call, tensors, sources)
     return GpuSession(run, 0.0, 0.0, True, [], enqueue=call, run_with_copies=copies)
 
 

@@ -1,4 +1,4 @@
-"""The agent's loop with PyTorch in it; `bye` or a closed stdin ends it."""
+"""Entry point of the PyTorch agent; `bye` or a closed stdin ends it."""
 
 import logging
 import os

@@ -1,7 +1,7 @@
-"""What is torch's own on a GPU; clock, probes and loop are those of ONNX Runtime's calls there.
+"""CUDA for PyTorch: stream, sentinel, copies and graph capture; the timing loop is the agent's own.
 
-All of torch's calls go to one stream, which is not the default one, and all that times them is put
-into the same stream by CUDA's runtime library, the one that torch has loaded.
+All of torch's calls go to one stream, which is not the default one; timing events are put into the
+same stream through the CUDA runtime library that torch has loaded.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,8 +38,8 @@ def require() -> None:
     )
 
 
-def opened(index: int, driving: Message) -> Card:
-    """Return the GPU `index`, with the stream that torch's calls in this thread go to from now on.
+def open_gpu(index: int, driving: Message) -> Card:
+    """Open GPU `index` with a stream that torch's calls in this thread go to from now on.
 
     Raises ValueError where it cannot be used.
     """
@@ -49,17 +49,17 @@ def opened(index: int, driving: Message) -> Card:
     try:
         runtime = cudart.Runtime(libraries.runtime(major))
         every = driving["conv_search"] == "exhaustive"
-        return Card(runtime, index, partial(_begun, every_algorithm=every), driving)
+        return Card(runtime, index, partial(_set_up, every_algorithm=every), driving)
     except RuntimeError as error:
         raise ValueError(str(error)) from None
 
 
-def _begun(
+def _set_up(
     device: cudart.Device, *, every_algorithm: bool
 ) -> tuple[Stream, Products, Mapping[str, str]]:
-    """Choose the device, full precision, and a stream; raises RuntimeError where torch does not.
+    """Set the device, full precision and a stream; raises RuntimeError if torch ignores one.
 
-    With `every_algorithm` of cuDNN's tried for each convolution, and else by its heuristics.
+    With `every_algorithm` cuDNN tries all for each convolution, else it uses its heuristics.
     """
     import torch
 
@@ -89,7 +89,7 @@ def _begun(
 
 
 def product(size: int, dtype: str, *, tf32: bool) -> Callable[[], object]:
-    """Return what puts a product of two matrices into torch's stream.
+    """A function that puts a product of two matrices into torch's stream.
 
     It is a Products of benchbox.agent.gpu.sentinel.
     """
@@ -110,8 +110,8 @@ def product(size: int, dtype: str, *, tf32: bool) -> Callable[[], object]:
     return enqueue
 
 
-def awaited(call: Callable[[], Result]) -> Callable[[], Result]:
-    """Return the call with the wait until the GPU is done, which is what a user waits for."""
+def synchronized(call: Callable[[], Result]) -> Callable[[], Result]:
+    """The call followed by a wait until the GPU is done, which is the latency a user sees."""
     import torch
 
     wait = torch.cuda.current_stream().synchronize
@@ -129,7 +129,7 @@ def with_copies(
     tensors: "Sequence[torch.Tensor]",
     sources: "Sequence[torch.Tensor]",
 ) -> "Callable[[], list[Array]]":
-    """Return the call with its input copied from `sources` on the host, its output back there."""
+    """The call with its input copied from `sources` on the host and its output copied back."""
 
     def run() -> "list[Array]":
         for tensor, source in zip(tensors, sources, strict=True):
@@ -140,7 +140,7 @@ def with_copies(
 
 
 def captured(call: Callable[[], Result]) -> Callable[[], Result]:
-    """Return what replays the call from one CUDA graph; its result lies where it always does.
+    """Capture the call; return a function that replays it, with its result always in one place.
 
     It is captured in a stream of its own, where its first calls were made, as libraries keep
     handles and workspaces by stream: with a graph that is given up some versions of torch give back
@@ -166,7 +166,7 @@ def captured(call: Callable[[], Result]) -> Callable[[], Result]:
 
 
 def release() -> None:
-    """Give back what torch keeps of the GPU's memory and does not use."""
+    """Free the GPU memory that torch keeps but does not use."""
     import torch
 
     torch.cuda.empty_cache()

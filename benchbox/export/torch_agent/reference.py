@@ -1,4 +1,4 @@
-"""What ONNX Runtime gives for a graph, from a process of its own, beside the timed one."""
+"""Reference outputs of a graph by ONNX Runtime, from a process other than the timed one."""
 
 import tempfile
 from collections.abc import Sequence

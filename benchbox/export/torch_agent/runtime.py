@@ -1,4 +1,4 @@
-"""PyTorch as what runs graphs: its threads, and modules built, checked and bound to their input."""
+"""PyTorch runtime of the agent: threads, and modules built, checked and bound to their input."""
 
 import contextlib
 import os
@@ -34,7 +34,7 @@ PARALLEL = 1 << 20  # elements; operations on so many use every thread
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What calls a module, its input where it runs, and the same in the host's memory."""
+    """The call of a module, its input on the device, and the same input in host memory."""
 
     call: Callable[[], object]
     tensors: "list[torch.Tensor]"
@@ -82,7 +82,7 @@ class TorchRuntime:
             return
         cuda.require()
         with self._anywhere():
-            self.gpu = cuda.opened(int(self._gpu.rpartition(":")[2]), request["driving"])
+            self.gpu = cuda.open_gpu(int(self._gpu.rpartition(":")[2]), request["driving"])
 
     @contextmanager
     def _anywhere(self) -> Iterator[None]:
@@ -116,7 +116,7 @@ class TorchRuntime:
         return [self._provider]
 
     def look(self) -> Seen:
-        """Return what NVML tells of the GPU, nothing on a processor or without NVML."""
+        """NVML's counters of the GPU; empty on a processor or without NVML."""
         return self.gpu.look() if self.gpu else {}
 
     def load(self, request: Message) -> Session:
@@ -134,7 +134,7 @@ class TorchRuntime:
         """Leave it: `load` has compared the module with the graph."""
 
     def types(self, _: Message) -> None:
-        """Tell nothing: the module is in the type that was asked for."""
+        """None: the module computes in the type that was asked for."""
 
     def _placed(self, gpu: Card, request: Message) -> GpuSession:
         """Load a module on a GPU."""
@@ -149,16 +149,16 @@ class TorchRuntime:
         start = time.perf_counter()
         bound = self._bound(request)
         load_s = time.perf_counter() - start
-        run = cuda.awaited(bound.call) if self.gpu else bound.call
+        run = cuda.synchronized(bound.call) if self.gpu else bound.call
         start = time.perf_counter()
         outputs = modules.arrays(run())
         first_call_s = time.perf_counter() - start
         expected = self._reference.outputs(request["path"], request["inputs"], request["seed"])
         self._compare(request, outputs, expected)
-        told: list[dict[str, object]] = [
+        described: list[dict[str, object]] = [
             {"type": str(each.dtype), "shape": list(each.shape)} for each in outputs
         ]
-        loaded = Session(run, load_s, first_call_s, finite=True, outputs=told)
+        loaded = Session(run, load_s, first_call_s, finite=True, outputs=described)
         return _on_gpu(loaded, bound) if self.gpu else loaded
 
     def _compare(

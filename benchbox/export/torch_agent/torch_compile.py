@@ -1,4 +1,4 @@
-"""torch.compile: what it needs on the machine, and a module compiled by it."""
+"""torch.compile: its requirements, its compiler's version, and compiled modules."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ VERSION_S = 10.0
 
 
 def compiler() -> str:
-    """Return the C++ compiler that inductor calls, by the rule that it has."""
+    """The C++ compiler that inductor calls, by inductor's own rule."""
     return os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
 
 
@@ -35,7 +35,7 @@ def require() -> None:
 
 
 def compiler_version() -> str:
-    """Return the first line that the compiler says of itself, nothing where it says none."""
+    """The first line of the compiler's --version; empty where there is none."""
     try:
         done = subprocess.run(
             [compiler(), "--version"], capture_output=True, text=True, timeout=VERSION_S
@@ -46,10 +46,10 @@ def compiler_version() -> str:
 
 
 def compiled(module: "nn.Module") -> "Callable[..., object]":
-    """Return the module as torch.compile makes it, compiled with its first call.
+    """The module under torch.compile, compiled at its first call.
 
-    As one graph, else an error: what torch leaves to eager mode would be timed as compiled. For
-    fixed shapes: else the second case of a spec would be compiled for many at once.
+    As one graph, or else an error: parts left to eager mode would be timed as compiled. For fixed
+    shapes, or else the second case of a spec would be compiled for many shapes at once.
     """
     import torch
 
