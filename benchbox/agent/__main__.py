@@ -14,17 +14,18 @@ from benchbox.agent import PROTOCOL, stdio
 from benchbox.agent.gpu_errors import GpuFullError, GpuLostError
 from benchbox.agent.host import clusters, disturbances, machine
 from benchbox.agent.host.clusters import Cluster
-from benchbox.agent.host.counters import Seen
-from benchbox.agent.host.disturbances import PROC, SYS, Witness
-from benchbox.agent.host.health import Health
+from benchbox.agent.host.counters import Counters
+from benchbox.agent.host.disturbances import PROC, SYS, CounterReader
+from benchbox.agent.host.health import HealthReader
 from benchbox.agent.ort.runtime import OnnxRuntime
-from benchbox.agent.runtime import GpuSession, Runtime, Session
+from benchbox.agent.runtime import GpuGraph, LoadedGraph, Runtime
 from benchbox.agent.stdio import Message, sentence
-from benchbox.agent.timing import arrival, denormals
-from benchbox.agent.timing import burst as timing_burst
+from benchbox.agent.timing import denormals
+from benchbox.agent.timing.arrival import time_arrivals
+from benchbox.agent.timing.burst import TimedBurst, time_calls
 
 if TYPE_CHECKING:
-    from benchbox.agent.gpu.device import Card
+    from benchbox.agent.gpu.device import GpuDevice
     from benchbox.agent.gpu.sentinel import GpuSentinel
     from benchbox.agent.timing.sentinel import Sentinel
 
@@ -32,20 +33,20 @@ FACTS = "--facts"
 GPU_LOST = 3  # the exit code
 
 
-class Agent:
+class AgentProgram:
     """What is held between requests: the loaded graphs, the threads, and where they run."""
 
     def __init__(self, proc: Path = PROC, sys: Path = SYS, runtime: Runtime | None = None) -> None:
         """Serve for the machine that these folders describe, by ONNX Runtime or by another."""
         self._proc, self._sys = proc, sys
         self._runtime = runtime or OnnxRuntime()
-        self.health = Health((), sys)
-        self.sessions: dict[str, Session] = {}
+        self.health = HealthReader((), sys)
+        self.sessions: dict[str, LoadedGraph] = {}
         self.threads = 1
         self.cpus: list[int] = []
         self.sentinel: Sentinel | GpuSentinel | None = None
-        self.gpu: Card | None = None
-        self.witness: Witness | None = None
+        self.gpu: GpuDevice | None = None
+        self.counters: CounterReader | None = None
 
     def replies(self, request: Message) -> Iterator[dict[str, object]]:
         """Yield every reply to one request; an error becomes a reply that says so."""
@@ -54,7 +55,7 @@ class Agent:
             "load": self.load,
             "time": self.time,
             "look": self.look,
-            "health": self.feel,
+            "health": self.report_health,
             "gpu": self.require_gpu,
             "ceilings": self.ceilings,
             "profile": self.profile,
@@ -83,17 +84,17 @@ class Agent:
         self.cpus = self._chosen(request.get("cpus"), found)
         driving = request.get("driving")
         if driving and isinstance(self._runtime, OnnxRuntime):
-            from benchbox.agent.gpu.runtime import Gpu
+            from benchbox.agent.gpu.runtime import GpuOnnxRuntime
 
-            self._runtime = Gpu(driving, request["gpu"], request["provider"], usable)
+            self._runtime = GpuOnnxRuntime(driving, request["gpu"], request["provider"], usable)
         machine.pin(self.cpus)
-        self.health = Health(self.cpus, self._sys)
+        self.health = HealthReader(self.cpus, self._sys)
         self._runtime.begin(request, self.cpus)
         self.gpu = self._runtime.gpu
         import numpy as np
 
         self.sentinel = self._probes()
-        self.witness = Witness(self.threads, self.cpus, self._proc, self._sys)
+        self.counters = CounterReader(self.threads, self.cpus, self._proc, self._sys)
         yield {
             "reply": "hello",
             "protocol": PROTOCOL,
@@ -112,7 +113,7 @@ class Agent:
             "cpus": self.cpus,
             "affinity": machine.affinity(),
             "rss_bytes": machine.rss_bytes(),
-            **({} if self.gpu is None else {"seen": self.gpu.look()}),
+            **({} if self.gpu is None else {"seen": self.gpu.read_counters()}),
         }
 
     def _probes(self) -> "Sentinel | GpuSentinel":
@@ -195,9 +196,9 @@ class Agent:
         kind = "stream" if stream else "compute"
         try:
             streams = [] if stream or period_s else [self.sentinel.stream()]
-            before = self._seen()
+            before = self._read_counters()
             burst, host = self._timed(self.sessions[graph], calls, period_s, stream=stream)
-            seen = disturbances.between(before, self._seen())
+            seen = disturbances.between(before, self._read_counters())
             streams += [self.sentinel.stream() for _ in streams]
         except GpuLostError as error:
             _leave(error)
@@ -208,39 +209,39 @@ class Agent:
         return {**asdict(burst), **facts, **host, "probed_ns": probed_ns}
 
     def _timed(
-        self, session: Session, calls: int, period_s: float, *, stream: bool
-    ) -> tuple[timing_burst.Burst, dict[str, object]]:
+        self, session: LoadedGraph, calls: int, period_s: float, *, stream: bool
+    ) -> tuple[TimedBurst, dict[str, object]]:
         """Return a burst and, of a GPU, what the host's processor read meanwhile."""
         assert self.sentinel is not None, "greeted"
         probe = self.sentinel.copy if stream else self.sentinel.compute
         if period_s:
-            return arrival.burst(session.call, calls, self.threads, period_s), {}
+            return time_arrivals(session.call, calls, self.threads, period_s), {}
         if self.gpu is not None:
-            assert isinstance(session, GpuSession), "loaded there"
+            assert isinstance(session, GpuGraph), "loaded there"
             return self._on_gpu(self.gpu, session, calls, probe, stream=stream)
-        burst = timing_burst.burst(session.call, calls, self.threads, probe, memory_bound=stream)
+        burst = time_calls(session.call, calls, self.threads, probe, memory_bound=stream)
         return burst, {}
 
     def _on_gpu(
         self,
-        gpu: "Card",
-        session: GpuSession,
+        gpu: "GpuDevice",
+        session: GpuGraph,
         calls: int,
         probe: Callable[[], int],
         *,
         stream: bool,
-    ) -> tuple[timing_burst.Burst, dict[str, object]]:
+    ) -> tuple[TimedBurst, dict[str, object]]:
         """Watch the processor too: it launches what the GPU is to do, and shows in latencies."""
-        from benchbox.agent.gpu.host_sentinel import Beside
+        from benchbox.agent.gpu.host_sentinel import PairedProbe
 
-        beside = Beside(probe)
+        beside = PairedProbe(probe)
         burst = gpu.burst(session, calls, beside.read, memory_bound=stream)
         return burst, {"host_marks": beside.marks(burst.marks)}
 
-    def _seen(self) -> Seen:
+    def _read_counters(self) -> Counters:
         """Return what the system, and of a GPU its driver, tells now."""
-        assert self.witness is not None, "greeted"
-        return self.witness.look() | self._runtime.look()
+        assert self.counters is not None, "greeted"
+        return self.counters.read_counters() | self._runtime.read_counters()
 
     def require_gpu(self, request: Message) -> Iterator[dict[str, object]]:
         """Say whether there is a GPU to use, before anything is done for it."""
@@ -256,7 +257,11 @@ class Agent:
         """Say what the GPU does at best."""
         if self.gpu is None:
             raise ValueError("only GPUs have ceilings")
-        yield {"reply": "ceilings", "ceilings": self.gpu.ceilings(), "seen": self.gpu.look()}
+        yield {
+            "reply": "ceilings",
+            "ceilings": self.gpu.ceilings(),
+            "seen": self.gpu.read_counters(),
+        }
 
     def look(self, request: Message) -> Iterator[dict[str, object]]:
         """Watch a processor, then the GPU, for a second at most; say how the machine is set up."""
@@ -264,13 +269,13 @@ class Agent:
         from benchbox.agent.timing.sentinel import Sentinel
 
         try:
-            seen = watch.look(Sentinel().compute, request["cpu"], request["seconds"])
+            seen = watch.observe(Sentinel().compute, request["cpu"], request["seconds"])
         finally:
             machine.pin(self.cpus)
         gpu = {} if self.gpu is None else {"gpu": self.gpu.watch(request["seconds"])}
         yield {"reply": "look", "look": {**seen, **gpu}, "facts": settings.read(self.cpus)}
 
-    def feel(self, _: Message) -> Iterator[dict[str, object]]:
+    def report_health(self, _: Message) -> Iterator[dict[str, object]]:
         """Say how warm the device is, and how it is set."""
         yield {
             "reply": "health",
@@ -314,7 +319,7 @@ def main() -> None:
         return
     # Before onnxruntime is imported: it reports its use over the network unless told not to.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    stdio.serve(Agent().replies)
+    stdio.serve(AgentProgram().replies)
 
 
 if __name__ == "__main__":

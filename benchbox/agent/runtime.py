@@ -1,19 +1,19 @@
-"""Runtime and Session: protocol of the library that runs graphs, ONNX Runtime or PyTorch."""
+"""Runtime and LoadedGraph: protocol of the library that runs graphs, ONNX Runtime or PyTorch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from benchbox.agent.host.counters import Seen
+from benchbox.agent.host.counters import Counters
 from benchbox.agent.stdio import Message
 
 if TYPE_CHECKING:
-    from benchbox.agent.gpu.device import Card
+    from benchbox.agent.gpu.device import GpuDevice
     from benchbox.agent.ort.compare import Array
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class LoadedGraph:
     """A loaded graph; `call` runs it once on an input that was made beforehand.
 
     `nodes` says how many of its nodes each provider runs, None where the runtime does not tell.
@@ -30,8 +30,8 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GpuSession(Session):
-    """A graph whose tensors lie on the GPU; as benchbox.agent.gpu.burst.Call wants it.
+class GpuGraph(LoadedGraph):
+    """A graph whose tensors lie on the GPU; as benchbox.agent.gpu.burst.GpuCall wants it.
 
     `call` and `run` are the same: they wait for the outputs, on the GPU. `enqueue` waits for
     nothing; `run_with_copies` begins and ends in the host's memory.
@@ -52,7 +52,7 @@ class Runtime(Protocol):
     """
 
     @property
-    def gpu(self) -> "Card | None":
+    def gpu(self) -> "GpuDevice | None":
         """The GPU, opened."""
 
     def begin(self, request: Message, cpus: Sequence[int]) -> None:
@@ -67,13 +67,13 @@ class Runtime(Protocol):
     def providers(self) -> list[str]:
         """Return what it can run graphs by here."""
 
-    def load(self, request: Message) -> Session:
+    def load(self, request: Message) -> LoadedGraph:
         """Open what a `load` asks for and call it; its pool is bound as the session's threads."""
 
-    def look(self) -> Seen:
+    def read_counters(self) -> Counters:
         """Return what is seen of a GPU that it runs on, nothing on a processor."""
 
-    def compare(self, request: Message, loaded: Session) -> None:
+    def compare(self, request: Message, loaded: LoadedGraph) -> None:
         """Raise Refusal unless a graph gives on a GPU what it gives on the processor."""
 
     def types(self, request: Message) -> Mapping[str, int] | None:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from benchbox.agent import PROTOCOL, stdio
-from benchbox.agent.__main__ import Agent
+from benchbox.agent.__main__ import AgentProgram
 from benchbox.agent.host import machine as host_machine
 from benchbox.agent.ort import inputs, matmul_graph, session
 from benchbox.agent.timing import burst as timing_burst
@@ -211,7 +211,7 @@ def test_a_burst_counts_its_calls_and_the_switches_in_each(
     resource, asked = counting([5, 5, 7, 7, 8])
     monkeypatch.setattr(timing_burst, "resource", resource)
     calls: list[int] = []
-    burst = timing_burst.burst(lambda: calls.append(1), 4, threads)
+    burst = timing_burst.time_calls(lambda: calls.append(1), 4, threads)
     assert (len(burst.latencies_ns), burst.switches) == (4, [0, 2, 0, 1])
     assert len(calls) == 5  # one settles the graph
     assert (burst.marks, burst.probed_ns) == ([], 0)
@@ -221,7 +221,7 @@ def test_a_burst_counts_its_calls_and_the_switches_in_each(
 
 def test_a_system_without_counters_gives_latencies_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing_burst, "resource", None)
-    burst = timing_burst.burst(lambda: None, 3, 1)
+    burst = timing_burst.time_calls(lambda: None, 3, 1)
     assert (len(burst.latencies_ns), burst.switches) == (3, None)
     assert host_machine.host()
 
@@ -566,10 +566,10 @@ def test_a_burst_carries_its_samples_with_what_was_seen_beside_them(
 def test_a_pool_that_is_not_bound_is_an_error(write_onnx: WriteOnnx) -> None:
     code = f"""
 from benchbox.agent.ort import session
-from benchbox.agent.__main__ import Agent
+from benchbox.agent.__main__ import AgentProgram
 bound = session.options
 session.options = lambda threads, cpus: bound(threads, [])
-agent = Agent()
+agent = AgentProgram()
 list(agent.replies(dict(op="hello", protocol={PROTOCOL}, threads=2)))
 (reply,) = agent.replies(dict(op="load", graph="g", path={str(write_onnx())!r},
                               provider={CPU_PROVIDER!r}, inputs=[{X}], seed=0))
@@ -654,8 +654,8 @@ def test_unloading_gives_the_memory_back(client: Client, tmp_path: Path) -> None
 def test_the_agent_needs_nothing_of_benchbox_but_itself(write_onnx: WriteOnnx) -> None:
     code = f"""
 import sys
-from benchbox.agent.__main__ import Agent
-agent = Agent()
+from benchbox.agent.__main__ import AgentProgram
+agent = AgentProgram()
 for request in (
     dict(op="hello", protocol={PROTOCOL}, threads=1),
     dict(op="load", graph="g", path={str(write_onnx())!r}, provider={CPU_PROVIDER!r},
@@ -719,7 +719,7 @@ def test_the_zipapp_serves_from_anywhere(
 
 
 def test_a_runtime_error_belongs_to_its_request_alone() -> None:
-    agent = Agent()
+    agent = AgentProgram()
     (reply,) = agent.replies({"op": "load", "graph": "g"})
     assert reply["error"]
     assert list(agent.replies({"op": "unload", "graph": "never loaded"})) == [{"reply": "unload"}]

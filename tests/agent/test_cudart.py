@@ -3,9 +3,9 @@ import pytest
 from tests.fakegpu.building import Libraries
 
 OPEN = """
-from benchbox.agent.gpu.cudart import Device, Runtime
+from benchbox.agent.gpu.cudart import CudaDevice, CudaRuntime
 from benchbox.agent.gpu.stream import Buffer, Event, Marker, Stream
-runtime = Runtime("libcudart.so.13")
+runtime = CudaRuntime("libcudart.so.13")
 """
 FAILING = """
 def said(doing):
@@ -24,7 +24,9 @@ def failure(fake_gpu: Libraries, doing: str, cuda: str) -> list[str]:
 
 
 def test_a_device_tells_what_it_is(fake_gpu: Libraries) -> None:
-    code = f"{OPEN}from dataclasses import asdict\nresult = asdict(Device(runtime).properties())"
+    code = (
+        f"{OPEN}from dataclasses import asdict\nresult = asdict(CudaDevice(runtime).properties())"
+    )
     assert fake_gpu.run(code) == {
         "name": "NVIDIA Stand-in",
         "capability": "9.0",
@@ -45,12 +47,12 @@ def test_the_place_on_the_bus_is_told_before_a_device_is_chosen(fake_gpu: Librar
 
 
 def test_a_device_that_is_not_there_is_named_with_how_many_are(fake_gpu: Libraries) -> None:
-    kind, said = failure(fake_gpu, "Device(runtime, 2)", "devices 2")
+    kind, said = failure(fake_gpu, "CudaDevice(runtime, 2)", "devices 2")
     assert (kind, said) == ("RuntimeError", "there is no GPU 2: CUDA sees 2, counted from 0")
 
 
 def test_no_device_at_all_points_to_nvidia_smi(fake_gpu: Libraries) -> None:
-    kind, said = failure(fake_gpu, "Device(runtime)", "devices 0")
+    kind, said = failure(fake_gpu, "CudaDevice(runtime)", "devices 0")
     assert kind == "CudaError"
     assert said.startswith("cudaGetDeviceCount: no CUDA-capable device is detected")
     assert "nvidia-smi" in said
@@ -67,20 +69,20 @@ def test_no_device_at_all_points_to_nvidia_smi(fake_gpu: Libraries) -> None:
 def test_a_driver_that_is_too_old_is_told_from_none(
     fake_gpu: Libraries, cuda: str, help_: str
 ) -> None:
-    _, said = failure(fake_gpu, "Device(runtime)", f"fail cudaGetDeviceCount 35\n{cuda}")
+    _, said = failure(fake_gpu, "CudaDevice(runtime)", f"fail cudaGetDeviceCount 35\n{cuda}")
     assert "driver version is insufficient" in said
     assert help_ in said
 
 
 def test_any_other_error_is_told_in_the_words_of_the_library(fake_gpu: Libraries) -> None:
-    _, said = failure(fake_gpu, "Stream(Device(runtime))", "fail cudaStreamCreateWithFlags 700")
+    _, said = failure(fake_gpu, "Stream(CudaDevice(runtime))", "fail cudaStreamCreateWithFlags 700")
     assert said == (
         "cudaStreamCreateWithFlags: an illegal memory access was encountered (CUDA error 700)"
     )
 
 
 def test_memory_that_is_not_there_is_an_error_with_what_helps(fake_gpu: Libraries) -> None:
-    kind, said = failure(fake_gpu, "Buffer(Device(runtime), 1 << 20)", "memory 1000000")
+    kind, said = failure(fake_gpu, "Buffer(CudaDevice(runtime), 1 << 20)", "memory 1000000")
     assert kind == "CudaError"
     assert said == (
         "cudaMalloc: out of memory (CUDA error 2); "
@@ -91,14 +93,16 @@ def test_memory_that_is_not_there_is_an_error_with_what_helps(fake_gpu: Librarie
 def test_a_library_that_is_not_there_is_an_error_with_the_command_that_helps(
     fake_gpu: Libraries,
 ) -> None:
-    kind, said = failure(fake_gpu, "Runtime('libcudart.so.99')", "")
+    kind, said = failure(fake_gpu, "CudaRuntime('libcudart.so.99')", "")
     assert kind == "RuntimeError"
     assert "libcudart.so.99" in said
     assert "pip install 'onnxruntime-gpu[cuda,cudnn]'" in said
 
 
 def test_a_library_without_a_function_is_an_error_that_names_it(fake_gpu: Libraries) -> None:
-    code = f"from benchbox.agent.gpu.cudart import Runtime{FAILING}result = said(lambda: Runtime("
+    code = (
+        f"from benchbox.agent.gpu import cudart{FAILING}result = said(lambda: cudart.CudaRuntime("
+    )
     result = fake_gpu.run(f"{code}'libcudart.so.13'))", folders=[fake_gpu.old])
     assert result == [
         "RuntimeError",
@@ -109,7 +113,7 @@ def test_a_library_without_a_function_is_an_error_that_names_it(fake_gpu: Librar
 def test_a_span_is_what_the_gpu_worked_and_not_what_the_host_did(fake_gpu: Libraries) -> None:
     code = f"""{OPEN}
 import time
-device = Device(runtime)
+device = CudaDevice(runtime)
 with Stream(device) as stream, Buffer(device, 8_000_000) as buffer:
     start, end = Event(device), Event(device)
     stream.fill(buffer)
@@ -127,7 +131,7 @@ with Stream(device) as stream, Buffer(device, 8_000_000) as buffer:
 def test_a_queue_that_is_held_has_no_gap_though_the_host_is_slow(fake_gpu: Libraries) -> None:
     code = f"""{OPEN}
 import time
-device = Device(runtime)
+device = CudaDevice(runtime)
 stream, buffer = Stream(device), Buffer(device, 1_000_000)
 marker = Marker(stream)
 def span(hold_ns):
@@ -148,13 +152,13 @@ marker.close()
 
 
 def test_a_stream_waits_for_no_other(fake_gpu: Libraries) -> None:
-    fake_gpu.run(f"{OPEN}Stream(Device(runtime)).close()\nresult = 0")
+    fake_gpu.run(f"{OPEN}Stream(CudaDevice(runtime)).close()\nresult = 0")
     assert fake_gpu.log("cuda")[0] == "stream flags=1"
 
 
 def test_everything_is_given_back_once(fake_gpu: Libraries) -> None:
     code = f"""{OPEN}
-device = Device(runtime)
+device = CudaDevice(runtime)
 before = device.memory()
 with Stream(device) as stream, Buffer(device, 1000) as buffer, Event(device) as event:
     taken = device.memory()[0]
@@ -167,7 +171,7 @@ result = [before[0] - taken, device.memory() == before, stream.handle]
 
 def test_a_stream_that_another_library_lent_is_used_and_stays_its_own(fake_gpu: Libraries) -> None:
     code = f"""{OPEN}
-device = Device(runtime)
+device = CudaDevice(runtime)
 with Stream(device) as theirs:
     with Stream(device, theirs.handle) as lent:
         result = lent.handle == theirs.handle
@@ -182,7 +186,7 @@ with Stream(device) as theirs:
 def test_a_copy_is_made_within_the_device(fake_gpu: Libraries) -> None:
     code = f"""{OPEN}
 import ctypes
-device = Device(runtime)
+device = CudaDevice(runtime)
 stream = Stream(device)
 source, target = Buffer(device, 64), Buffer(device, 16)
 stream.fill(source, 7)
@@ -194,12 +198,12 @@ result = list(ctypes.string_at(target.handle, 16))
 
 
 def test_a_flush_fills_as_much_as_the_cache_holds(fake_gpu: Libraries) -> None:
-    code = f"{OPEN}Marker(Stream(Device(runtime))).flush()\nresult = 0"
+    code = f"{OPEN}Marker(Stream(CudaDevice(runtime))).flush()\nresult = 0"
     fake_gpu.run(code, cuda="l2 4096")
     assert "fill 4096" in fake_gpu.log("cuda")
 
 
 def test_a_gpu_whose_cache_has_no_known_size_is_not_flushed(fake_gpu: Libraries) -> None:
-    code = f"{OPEN}m = Marker(Stream(Device(runtime)))\nm.flush()\nm.close()\nresult = 0"
+    code = f"{OPEN}m = Marker(Stream(CudaDevice(runtime)))\nm.flush()\nm.close()\nresult = 0"
     fake_gpu.run(code, cuda="l2 0")
     assert not any(line.startswith("fill") for line in fake_gpu.log("cuda"))

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchbox.agent.host import cgroups, counters, disturbances
-from benchbox.agent.host.disturbances import Witness, between
+from benchbox.agent.host.disturbances import CounterReader, between
 
 Tree = Callable[[Mapping[str, object]], None]
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -34,12 +34,12 @@ def tree(tmp_path: Path) -> Tree:
 
 
 @pytest.fixture
-def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Witness]:
+def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., CounterReader]:
     """Return a function that makes a witness of the test's own proc and sys, however slow."""
     monkeypatch.setattr(disturbances, "DEAREST_NS", 1e12)
 
-    def make(threads: int = 1, cpus: tuple[int, ...] = (1,)) -> Witness:
-        return Witness(threads, cpus, tmp_path / "proc", tmp_path / "sys")
+    def make(threads: int = 1, cpus: tuple[int, ...] = (1,)) -> CounterReader:
+        return CounterReader(threads, cpus, tmp_path / "proc", tmp_path / "sys")
 
     return make
 
@@ -72,10 +72,10 @@ FULL: Mapping[str, object] = {
 }
 
 
-def test_all_that_a_system_tells_is_read(tree: Tree, watch: Callable[..., Witness]) -> None:
+def test_all_that_a_system_tells_is_read(tree: Tree, watch: Callable[..., CounterReader]) -> None:
     tree(FULL)
     with watch() as own:
-        seen = own.look()
+        seen = own.read_counters()
     assert {name: value for name, value in seen.items() if name not in OWN} == {
         "migrations": 3,
         "queued_ns": 2000,
@@ -92,11 +92,11 @@ def test_all_that_a_system_tells_is_read(tree: Tree, watch: Callable[..., Witnes
 
 
 def test_counters_become_differences_and_of_gauges_the_worse_value_stays(
-    tree: Tree, watch: Callable[..., Witness]
+    tree: Tree, watch: Callable[..., CounterReader]
 ) -> None:
     tree(FULL)
     with watch() as own:
-        before = own.look()
+        before = own.read_counters()
         tree(
             {
                 "proc/thread-self/schedstat": "5000 2500 4",
@@ -105,82 +105,82 @@ def test_counters_become_differences_and_of_gauges_the_worse_value_stays(
                 "sys/class/thermal/thermal_zone0/temp": 49000,
             }
         )
-        seen = between(before, own.look())
+        seen = between(before, own.read_counters())
     assert (seen["queued_ns"], seen["steal_s"]) == (500, 3 / TICKS)
     assert (seen["clock_khz"], seen["temperature_c"]) == (1800000, 51.0)
     assert (seen["migrations"], seen["throttled_us"], seen["pressure_us"]) == (0, 0, 0)
 
 
 def test_a_system_without_proc_sys_and_counters_is_watched_all_the_same(
-    monkeypatch: pytest.MonkeyPatch, watch: Callable[..., Witness]
+    monkeypatch: pytest.MonkeyPatch, watch: Callable[..., CounterReader]
 ) -> None:
     monkeypatch.setattr(disturbances, "resource", None)
     for threads in (1, 2):
         with watch(threads) as own:
-            before = own.look()
+            before = own.read_counters()
             assert before.keys() == {"collections"}
-            assert between(before, own.look()) == {"collections": 0}
+            assert between(before, own.read_counters()) == {"collections": 0}
 
 
 def test_this_system_is_watched_and_nothing_counts_backwards() -> None:
-    with Witness(1, [0]) as one, Witness(2, [0]) as several:
+    with CounterReader(1, [0]) as one, CounterReader(2, [0]) as several:
         for own in (one, several):
-            seen = between(own.look(), own.look())
+            seen = between(own.read_counters(), own.read_counters())
             assert seen.keys() >= {"collections"}
             assert all(value >= 0 for value in seen.values())
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"garbage", b"\xff\x00\xfe", b"-1\n", b"9" * 9999])
 def test_files_that_hold_nonsense_are_as_if_they_were_not_there(
-    tree: Tree, watch: Callable[..., Witness], content: bytes
+    tree: Tree, watch: Callable[..., CounterReader], content: bytes
 ) -> None:
     tree(dict.fromkeys(FULL, content))
     for threads in (1, 2):
         with watch(threads) as own:
-            seen = own.look()
+            seen = own.read_counters()
             assert seen.keys() <= OWN
-            assert between(seen, own.look()).keys() <= OWN
+            assert between(seen, own.read_counters()).keys() <= OWN
 
 
 @pytest.mark.parametrize("name", FULL)
 def test_a_file_that_becomes_empty_takes_only_what_it_said_with_it(
-    tree: Tree, watch: Callable[..., Witness], name: str
+    tree: Tree, watch: Callable[..., CounterReader], name: str
 ) -> None:
     tree(FULL)
     with watch() as own:
-        before = own.look()
+        before = own.read_counters()
         tree({name: b""})
-        after = own.look()
+        after = own.read_counters()
     assert len(before.keys() - after.keys()) <= 2
     assert between(before, after).keys() == after.keys()
 
 
 @pytest.mark.parametrize("name", FULL)
 def test_a_folder_where_a_file_should_be_is_no_file(
-    tree: Tree, watch: Callable[..., Witness], tmp_path: Path, name: str
+    tree: Tree, watch: Callable[..., CounterReader], tmp_path: Path, name: str
 ) -> None:
     tree(FULL)
     (tmp_path / name).unlink()
     (tmp_path / name).mkdir()
     with watch() as own:
-        assert own.look().keys() >= {"collections"}
+        assert own.read_counters().keys() >= {"collections"}
 
 
 def test_a_file_that_takes_long_to_read_is_left_out(
-    tree: Tree, watch: Callable[..., Witness], monkeypatch: pytest.MonkeyPatch
+    tree: Tree, watch: Callable[..., CounterReader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disturbances, "DEAREST_NS", -1)
     tree(FULL)
     with watch() as own:
-        assert own.look().keys() <= OWN
+        assert own.read_counters().keys() <= OWN
 
 
-def test_nothing_stays_open(tree: Tree, watch: Callable[..., Witness]) -> None:
+def test_nothing_stays_open(tree: Tree, watch: Callable[..., CounterReader]) -> None:
     tree(FULL)
     before = len(list(Path("/dev/fd").iterdir()))
     for threads in (1, 2):
         with watch(threads) as own:
-            own.look()
+            own.read_counters()
             assert len(list(Path("/dev/fd").iterdir())) > before
         own.close()
     assert len(list(Path("/dev/fd").iterdir())) == before
@@ -191,31 +191,31 @@ def test_a_counter_that_began_anew_says_nothing() -> None:
 
 
 def test_without_a_count_of_migrations_it_is_said_whether_the_processor_changed(
-    tree: Tree, watch: Callable[..., Witness]
+    tree: Tree, watch: Callable[..., CounterReader]
 ) -> None:
     tree({"proc/thread-self/stat": stat(1)})
     with watch() as own:
-        before = own.look()
-        assert between(before, own.look())["moved"] == 0
+        before = own.read_counters()
+        assert between(before, own.read_counters())["moved"] == 0
         tree({"proc/thread-self/stat": stat(0)})
-        assert between(before, own.look())["moved"] == 1
+        assert between(before, own.read_counters())["moved"] == 1
 
 
 def test_with_several_threads_all_are_heard_and_those_that_come_and_go_too(
-    tree: Tree, watch: Callable[..., Witness], tmp_path: Path
+    tree: Tree, watch: Callable[..., CounterReader], tmp_path: Path
 ) -> None:
     task = "proc/self/task/{}/schedstat"
     tree(FULL)
     with watch(2) as own:
-        assert own.look()["queued_ns"] == 100
+        assert own.read_counters()["queued_ns"] == 100
         tree({task.format(12): "5 30 1", task.format(13): "5 7 1"})
-        assert own.look()["queued_ns"] == 137
+        assert own.read_counters()["queued_ns"] == 137
         shutil.rmtree(tmp_path / "proc/self/task/11")
-        assert own.look()["queued_ns"] == 137
+        assert own.read_counters()["queued_ns"] == 137
         tree({task.format(11): "1 2 1"})  # a thread with the number of one that ended
-        assert own.look()["queued_ns"] == 139
+        assert own.read_counters()["queued_ns"] == 139
         shutil.rmtree(tmp_path / "proc/self/task")
-        assert "queued_ns" not in own.look()
+        assert "queued_ns" not in own.read_counters()
 
 
 def test_queues_that_the_kernel_does_not_count_are_absent() -> None:
@@ -260,16 +260,16 @@ def test_the_slowest_clock_and_the_hottest_sane_sensor_count() -> None:
 
 
 def test_sensors_of_a_processor_are_preferred_and_no_more_than_some_are_read(
-    tree: Tree, watch: Callable[..., Witness]
+    tree: Tree, watch: Callable[..., CounterReader]
 ) -> None:
     zones = "sys/class/thermal/thermal_zone{}/{}"
     tree({zones.format(9, "type"): "battery", zones.format(9, "temp"): 80000})
     with watch() as own:
-        assert own.look()["temperature_c"] == 80
+        assert own.read_counters()["temperature_c"] == 80
     for index in range(9):
         tree({zones.format(index, "type"): "cpu-thermal", zones.format(index, "temp"): 50_000})
     with watch() as own:
-        assert own.look()["temperature_c"] == 50
+        assert own.read_counters()["temperature_c"] == 50
 
 
 BYTES = st.binary(max_size=200) | st.text("cpu 0123456789\n:sometal=", max_size=200).map(str.encode)
@@ -293,7 +293,7 @@ BYTES = st.binary(max_size=200) | st.text("cpu 0123456789\n:sometal=", max_size=
 @example([b""])
 @example([b"9" * 5000])
 def test_any_bytes_are_read_as_numbers_that_are_not_negative_or_as_nothing(
-    parse: Callable[[list[bytes]], counters.Seen], texts: list[bytes]
+    parse: Callable[[list[bytes]], counters.Counters], texts: list[bytes]
 ) -> None:
     assert all(value >= 0 for value in parse(texts).values())
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from benchbox.agent.gpu import burst as gpu_burst
-from benchbox.agent.gpu.burst import Burst, Plan
+from benchbox.agent.gpu.burst import BurstPlan, GpuBurst
 from benchbox.agent.gpu_errors import GpuLostError
 from benchbox.agent.timing import burst as timing_burst
 
@@ -81,54 +81,57 @@ class Machine:
         self.now += 100 * US
         return 77
 
-    def burst(self, plan: Plan, *, probe: bool = False) -> Burst:
+    def burst(self, plan: BurstPlan, *, probe: bool = False) -> GpuBurst:
         reading = self.probe if probe else None
-        return gpu_burst.burst(self, self, plan, reading, clock=self.clock)
+        return gpu_burst.time_gpu_calls(self, self, plan, reading, clock=self.clock)
 
 
 def test_a_latency_is_what_launching_takes_where_kernels_are_small() -> None:
-    burst = Machine(10, 4 * US, 1 * US).burst(Plan(5))
+    burst = Machine(10, 4 * US, 1 * US).burst(BurstPlan(5))
     assert burst.latencies_ns == [10 * 4 * US + 1 * US + WAKE_NS] * 5
 
 
 def test_a_span_is_what_the_kernels_take_though_launching_them_takes_longer() -> None:
-    burst = Machine(10, 4 * US, 1 * US).burst(Plan(5))
+    burst = Machine(10, 4 * US, 1 * US).burst(BurstPlan(5))
     assert burst.spans_ns == [10 * US] * 5
     assert burst.unheld == 0
 
 
 def test_where_kernels_are_large_latency_and_span_are_much_the_same() -> None:
-    burst = Machine(10, 4 * US, 100 * US).burst(Plan(1))
+    burst = Machine(10, 4 * US, 100 * US).burst(BurstPlan(1))
     assert burst.spans_ns == [1000 * US]
     assert burst.latencies_ns == [1000 * US + 4 * US + WAKE_NS]
 
 
 def test_what_it_took_to_queue_a_call_is_told() -> None:
-    assert Machine(10, 4 * US).burst(Plan(2)).enqueues_ns == [40 * US] * 2
+    assert Machine(10, 4 * US).burst(BurstPlan(2)).enqueues_ns == [40 * US] * 2
 
 
 def test_a_call_that_waits_in_its_middle_is_counted_as_not_held() -> None:
     machine = Machine()
     machine.synchronises = True
-    assert machine.burst(Plan(3)).unheld == 3
+    assert machine.burst(BurstPlan(3)).unheld == 3
 
 
 def test_a_queue_is_held_no_longer_than_it_has_room_for() -> None:
     machine = Machine(10_000, 4 * US, 100)
-    assert machine.burst(Plan(1)).unheld == 1
-    assert machine.burst(Plan(1)).spans_ns[0] > 10_000 * 100
+    assert machine.burst(BurstPlan(1)).unheld == 1
+    assert machine.burst(BurstPlan(1)).spans_ns[0] > 10_000 * 100
 
 
 def test_copies_are_timed_apart_and_last() -> None:
     machine = Machine()
-    burst = machine.burst(Plan(2, copies=3))
+    burst = machine.burst(BurstPlan(2, copies=3))
     assert burst.copies_ns == [burst.latencies_ns[0] + 2 * COPY_NS] * 3
     assert len(burst.latencies_ns) == len(burst.spans_ns) == 2
 
 
 def test_a_cold_cache_is_flushed_before_each_and_never_within_what_is_timed() -> None:
     warm, cold = Machine(), Machine()
-    expected, burst = warm.burst(Plan(4, copies=1)), cold.burst(Plan(4, copies=1, cold=True))
+    expected, burst = (
+        warm.burst(BurstPlan(4, copies=1)),
+        cold.burst(BurstPlan(4, copies=1, cold=True)),
+    )
     assert cold.did.count("flush") == 4 + 4 + 1
     assert "flush" not in warm.did
     assert burst.cold
@@ -139,13 +142,13 @@ def test_a_cold_cache_is_flushed_before_each_and_never_within_what_is_timed() ->
 
 def test_the_flush_has_ended_before_a_latency_starts_and_is_held_before_a_span() -> None:
     machine = Machine()
-    machine.burst(Plan(1, cold=True))
+    machine.burst(BurstPlan(1, cold=True))
     assert machine.did[-7:] == ["flush", "wait", "run", "hold", "flush", "start", "enqueue"]
 
 
 def test_a_burst_settles_and_reads_the_sentinel_at_both_ends() -> None:
     machine = Machine()
-    burst = machine.burst(Plan(3), probe=True)
+    burst = machine.burst(BurstPlan(3), probe=True)
     assert machine.did[0] == "run"
     assert burst.marks == [(0, 77), (3, 77)]
     assert burst.probed_ns == 200 * US
@@ -153,25 +156,25 @@ def test_a_burst_settles_and_reads_the_sentinel_at_both_ends() -> None:
 
 def test_a_long_burst_reads_the_sentinel_between_its_calls() -> None:
     machine = Machine(10, 4 * US, 1000 * US)
-    burst = machine.burst(Plan(20), probe=True)
+    burst = machine.burst(BurstPlan(20), probe=True)
     assert len(burst.marks) > 3
     assert [calls for calls, _ in burst.marks] == sorted({calls for calls, _ in burst.marks})
 
 
 def test_without_a_sentinel_there_are_no_marks() -> None:
-    burst = Machine().burst(Plan(3))
+    burst = Machine().burst(BurstPlan(3))
     assert (burst.marks, burst.probed_ns) == ([], 0)
 
 
 def test_every_latency_has_its_switches() -> None:
-    burst = Machine().burst(Plan(6))
+    burst = Machine().burst(BurstPlan(6))
     assert burst.switches is not None
     assert len(burst.switches) == 6
 
 
 def test_of_very_many_calls_some_are_timed() -> None:
     machine = Machine(1)
-    burst = machine.burst(Plan(3 * timing_burst.MOST_TIMED))
+    burst = machine.burst(BurstPlan(3 * timing_burst.MOST_TIMED))
     assert len(burst.latencies_ns) == timing_burst.MOST_TIMED
     assert machine.did.count("run") > 3 * timing_burst.MOST_TIMED
 
@@ -190,7 +193,7 @@ def test_a_gpu_that_is_lost_in_a_burst_is_told_without_the_host_s_name(
 
     monkeypatch.setattr(machine, doing, fail)
     with pytest.raises(GpuLostError) as caught:
-        machine.burst(Plan(1))
+        machine.burst(BurstPlan(1))
     assert "illegal memory access" in str(caught.value)
     assert "alice" not in str(caught.value)
 
@@ -244,7 +247,7 @@ class Waiting:
 
 def test_the_end_of_a_replay_that_waits_is_marked_while_it_waits() -> None:
     machine = Waiting()
-    burst = gpu_burst.burst(machine, machine, Plan(3, replayed=True))
+    burst = gpu_burst.time_gpu_calls(machine, machine, BurstPlan(3, replayed=True))
     assert machine.joined == ["span-end"]
     # Marked after the replay each would be 2 ms longer.
     assert min(burst.spans_ns) == Waiting.WORK_NS
@@ -253,7 +256,7 @@ def test_the_end_of_a_replay_that_waits_is_marked_while_it_waits() -> None:
 
 def test_the_end_of_a_replay_that_does_not_wait_is_marked_by_who_launched_it() -> None:
     machine = Machine(1, 10 * US, 300 * US)
-    burst = machine.burst(Plan(3, replayed=True))
+    burst = machine.burst(BurstPlan(3, replayed=True))
     assert burst.spans_ns == [300 * US] * 3
     assert burst.unheld == 0
 
@@ -267,7 +270,7 @@ def test_a_host_that_stalls_once_is_not_taken_for_a_replay_that_waits() -> None:
             self.stalls = max(0, self.stalls - 1)
             super().enqueue()
 
-    burst = Stalled(1, 10 * US, 300 * US).burst(Plan(3, replayed=True))
+    burst = Stalled(1, 10 * US, 300 * US).burst(BurstPlan(3, replayed=True))
     assert burst.enqueues_ns == [10 * US] * 3
     assert burst.spans_ns == [300 * US] * 3
 
@@ -279,5 +282,5 @@ def test_what_goes_wrong_in_the_second_thread_is_raised_in_the_first() -> None:
 
     machine = Broken()
     with pytest.raises(RuntimeError, match="no context here"):
-        gpu_burst.burst(machine, machine, Plan(1, replayed=True))
+        gpu_burst.time_gpu_calls(machine, machine, BurstPlan(1, replayed=True))
     assert all(thread.name != "span-end" for thread in threading.enumerate())

@@ -80,15 +80,15 @@ def test_a_host_s_name_is_left_out_of_whatever_else_has_one() -> None:
 
 
 def test_an_error_that_has_nothing_of_the_kind_passes_through() -> None:
-    with pytest.raises(KeyError), errors.told():
+    with pytest.raises(KeyError), errors.translate_errors():
         raise KeyError("x")
 
 
 def test_an_error_of_the_runtime_that_loses_the_gpu_says_so() -> None:
-    with pytest.raises(GpuLostError, match="has lost the GPU"), errors.told():
+    with pytest.raises(GpuLostError, match="has lost the GPU"), errors.translate_errors():
         raise CudaError(719, "cudaEventSynchronize", "unspecified launch failure", "")
 
 
 def test_another_error_of_the_runtime_keeps_its_help() -> None:
-    with pytest.raises(CudaError, match="smaller batch"), errors.told():
+    with pytest.raises(CudaError, match="smaller batch"), errors.translate_errors():
         raise CudaError(2, "cudaMalloc", "out of memory", "use a smaller batch")

@@ -6,14 +6,14 @@ OPEN = """
 from functools import partial
 from benchbox.agent.gpu import matmul, sentinel as gpusentinel
 from benchbox.agent.ort import session
-from benchbox.agent.gpu.cudart import Device, Runtime
+from benchbox.agent.gpu.cudart import CudaDevice, CudaRuntime
 from benchbox.agent.gpu.stream import Stream
-from benchbox.agent.gpu.place import Place
+from benchbox.agent.gpu.placement import Placement
 gpusentinel.SIZE, gpusentinel.BIG_SIZE = 64, 128
-device = Device(Runtime("libcudart.so.13"))
+device = CudaDevice(CudaRuntime("libcudart.so.13"))
 before = device.memory()
 stream = Stream(device)
-here = Place(session.CPU, {}, "cpu", 0, False)
+here = Placement(session.CPU, {}, "cpu", 0, False)
 sentinel = gpusentinel.GpuSentinel(stream, partial(matmul.product, here))
 """
 

@@ -12,14 +12,14 @@ from onnx.reference import ReferenceEvaluator
 
 from benchbox.agent.gpu import binding, check_outputs
 from benchbox.agent.gpu import session as gpu_session
-from benchbox.agent.gpu.place import Place
+from benchbox.agent.gpu.placement import Placement
 from benchbox.agent.gpu_errors import GpuLostError
 from benchbox.agent.ort import inputs, matmul_graph, node_types, session
-from benchbox.agent.runtime import GpuSession
+from benchbox.agent.runtime import GpuGraph
 from benchbox.agent.stdio import Refusal
 from tests.conftest import WriteOnnx
 
-HERE = Place(session.CPU, {}, "cpu", 0, captured=False)
+HERE = Placement(session.CPU, {}, "cpu", 0, captured=False)
 TENSORS = [{"name": "x", "shape": [32, 32], "dtype": "float32"}]
 
 
@@ -30,7 +30,7 @@ def options() -> ort.SessionOptions:
     return chosen
 
 
-def load(path: Path, place: Place = HERE) -> GpuSession:
+def load(path: Path, place: Placement = HERE) -> GpuGraph:
     return gpu_session.load(str(path), TENSORS, 0, place, options())
 
 
@@ -48,14 +48,14 @@ def test_a_graph_is_described_as_on_a_processor(write_onnx: WriteOnnx) -> None:
 def test_a_call_with_copies_returns_what_the_graph_computes(
     write_onnx: WriteOnnx, *, captured: bool
 ) -> None:
-    place = Place(session.CPU, {}, "cpu", 0, captured)
+    place = Placement(session.CPU, {}, "cpu", 0, captured)
     array = inputs.make("x", [32, 32], "float32", 0)
     (result,) = load(write_onnx(), place).run_with_copies()  # type: ignore[misc]
     np.testing.assert_allclose(result, array @ array, rtol=1e-4)
 
 
 def test_a_profiler_sees_kernels_that_are_launched_one_by_one(write_onnx: WriteOnnx) -> None:
-    captured = gpu_session.place(1, 5, captured=True)
+    captured = gpu_session.placement(1, 5, captured=True)
     eager = gpu_session.eager(captured)
     assert (eager.captured, eager.options) == (False, captured.options | {"enable_cuda_graph": "0"})
     path = write_onnx()
@@ -65,7 +65,7 @@ def test_a_profiler_sees_kernels_that_are_launched_one_by_one(write_onnx: WriteO
 
 
 def test_a_gpu_that_is_lost_while_types_are_looked_at_is_told_of() -> None:
-    def load(_: ort.SessionOptions) -> GpuSession:
+    def load(_: ort.SessionOptions) -> GpuGraph:
         raise GpuLostError("gone")
 
     with pytest.raises(GpuLostError, match="gone"):
@@ -100,7 +100,7 @@ def test_a_graph_that_draws_random_numbers_is_opened(
     write_onnx: WriteOnnx, *, captured: bool
 ) -> None:
     text = "r (float[32,32] x) => (float[32,32] y) { a = RandomNormalLike(x) y = Add(a, x) }"
-    place = Place(session.CPU, {}, "cpu", 0, captured)
+    place = Placement(session.CPU, {}, "cpu", 0, captured)
     assert load(write_onnx("r", text), place).finite
 
 
@@ -129,12 +129,12 @@ def test_a_graph_that_would_run_on_the_processor_unasked_is_refused(write_onnx: 
         pytest.warns(UserWarning, match="not in available provider names"),
         pytest.raises(RuntimeError, match="runs on CPUExecutionProvider, not on CUDA"),
     ):
-        load(write_onnx(), gpu_session.place())
+        load(write_onnx(), gpu_session.placement())
 
 
 def test_the_options_are_those_that_were_asked_for() -> None:
-    place = gpu_session.place(1, 0x7F00, "HEURISTIC", tf32=True, captured=True)
-    assert place == Place(
+    place = gpu_session.placement(1, 0x7F00, "HEURISTIC", tf32=True, captured=True)
+    assert place == Placement(
         "CUDAExecutionProvider",
         {
             "device_id": "1",
@@ -150,8 +150,8 @@ def test_the_options_are_those_that_were_asked_for() -> None:
 
 
 def test_products_are_in_full_precision_unless_asked_otherwise() -> None:
-    assert gpu_session.place().options["use_tf32"] == "0"
-    assert "user_compute_stream" not in gpu_session.place().options
+    assert gpu_session.placement().options["use_tf32"] == "0"
+    assert "user_compute_stream" not in gpu_session.placement().options
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_products_are_in_full_precision_unless_asked_otherwise() -> None:
 def test_a_call_names_its_cuda_graph_and_waits_for_the_gpu_only_if_asked(
     *, captured: bool, wait: bool, expected: dict[str, str]
 ) -> None:
-    where = gpu_session.place(captured=captured)
+    where = gpu_session.placement(captured=captured)
     options = binding.run_options(where, binding.CAPTURED, wait=wait)
     names = "gpu_graph_id", "disable_synchronize_execution_providers"
     found = {name: options.get_run_config_entry(name) for name in names if has(options, name)}
@@ -212,4 +212,4 @@ def test_an_onnxruntime_that_cannot_count_nodes_leaves_none_to_the_processor(
     owner = next(each for each in ort.InferenceSession.__mro__ if name in vars(each))
     monkeypatch.delattr(owner, name)
     with pytest.raises(Exception, match="fallback to CPU EP has been explicitly disabled"):
-        load(write_onnx(), gpu_session.place())
+        load(write_onnx(), gpu_session.placement())

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from benchbox import records
 from benchbox.agent.host import disturbances, facts, health, machine
-from benchbox.agent.host.disturbances import Witness, between
-from benchbox.agent.host.health import EVERY_S, Health
+from benchbox.agent.host.disturbances import CounterReader, between
+from benchbox.agent.host.health import EVERY_S, HealthReader
 from benchbox.analysis.samples import Burst
 from benchbox.cli.device_actions import _rows
 from benchbox.costs import Cost
@@ -59,8 +59,8 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "bin"
 
 
-def feels(root: Path, *cpus: int, clock: Callable[[], float] = lambda: 0.0) -> Health:
-    return Health(cpus, root / "sys", clock)
+def feels(root: Path, *cpus: int, clock: Callable[[], float] = lambda: 0.0) -> HealthReader:
+    return HealthReader(cpus, root / "sys", clock)
 
 
 # what is read
@@ -202,10 +202,10 @@ def test_the_bits_of_both_ends_of_a_burst_are_kept(
 ) -> None:
     monkeypatch.setattr(disturbances, "DEAREST_NS", 1e12)
     plant(tmp_path, raspberry("10001"))
-    with Witness(1, [0], tmp_path / "proc", tmp_path / "sys") as own:
-        before = own.look()
+    with CounterReader(1, [0], tmp_path / "proc", tmp_path / "sys") as own:
+        before = own.read_counters()
         plant(tmp_path, {FIRMWARE: "40004\n"})
-        seen = between(before, own.look())
+        seen = between(before, own.read_counters())
     assert seen["throttled_bits"] == 0x50005
     assert (seen["clock_khz"], seen["temperature_c"]) == (1_200_000, 50.0)
 
@@ -215,8 +215,8 @@ def test_a_file_that_asks_the_firmware_for_long_is_only_read_between_requests(
 ) -> None:
     monkeypatch.setattr(disturbances, "DEAREST_NS", -1)
     plant(tmp_path, raspberry("1"))
-    with Witness(1, [0], tmp_path / "proc", tmp_path / "sys") as own:
-        assert "throttled_bits" not in own.look()
+    with CounterReader(1, [0], tmp_path / "proc", tmp_path / "sys") as own:
+        assert "throttled_bits" not in own.read_counters()
     assert feels(tmp_path, 0).setting()["throttled"] == "under-voltage now"
 
 

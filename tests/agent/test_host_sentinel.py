@@ -9,8 +9,8 @@ import pytest
 
 from benchbox.agent.gpu import burst as gpu_burst
 from benchbox.agent.gpu import host_sentinel
-from benchbox.agent.gpu.burst import Plan
-from benchbox.agent.gpu.host_sentinel import Beside
+from benchbox.agent.gpu.burst import BurstPlan
+from benchbox.agent.gpu.host_sentinel import PairedProbe
 from benchbox.agent.stdio import Message
 from benchbox.analysis import gpu_time, samples
 from benchbox.analysis.samples import Burst, Latency
@@ -35,8 +35,10 @@ class SlowHost(Machine):
 
     def watched(self) -> Message:
         """A burst as an agent sends it; no other program runs on this machine."""
-        beside = Beside(self.probe, self.host)
-        burst = gpu_burst.burst(self, self, Plan(4, copies=1), beside.read, clock=self.clock)
+        beside = PairedProbe(self.probe, self.host)
+        burst = gpu_burst.time_gpu_calls(
+            self, self, BurstPlan(4, copies=1), beside.read, clock=self.clock
+        )
         return {**asdict(burst), "switches": [0] * 4, "host_marks": beside.marks(burst.marks)}
 
 
@@ -103,7 +105,7 @@ def test_a_slow_host_is_the_cause_and_no_span_is_lost_to_it() -> None:
 
 def test_readings_belong_to_the_marks_they_were_taken_at() -> None:
     numbers = count(1)
-    beside = Beside(lambda: 77, lambda: next(numbers))
+    beside = PairedProbe(lambda: 77, lambda: next(numbers))
     assert [beside.read() for _ in range(3)] == [77] * 3
     assert beside.marks([(0, 77), (5, 77), (9, 77)]) == [(0, 1), (5, 2), (9, 3)]
     with pytest.raises(ValueError, match="shorter"):

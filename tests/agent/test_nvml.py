@@ -31,7 +31,7 @@ LOOK = {
 
 def look(fake_gpu: Libraries, told: str = "", *, old: bool = False) -> dict[str, float]:
     folders = [fake_gpu.old] if old else None
-    result = fake_gpu.run(f"{OPEN}result = nvml.look()", nvml=told, folders=folders)
+    result = fake_gpu.run(f"{OPEN}result = nvml.read_counters()", nvml=told, folders=folders)
     assert isinstance(result, dict)
     return result
 
@@ -61,7 +61,7 @@ def test_what_a_driver_does_not_tell_is_absent(fake_gpu: Libraries, code: int) -
 
 
 def test_what_has_no_answer_is_not_asked_again(fake_gpu: Libraries) -> None:
-    code = f"{UNRATIONED}{OPEN}result = [nvml.look() for _ in range(5)]"
+    code = f"{UNRATIONED}{OPEN}result = [nvml.read_counters() for _ in range(5)]"
     fake_gpu.run(code, nvml="fail nvmlDeviceGetPowerUsage 3")
     assert fake_gpu.log("nvml").count("nvmlDeviceGetPowerUsage") == 1
     assert fake_gpu.log("nvml").count("nvmlDeviceGetUtilizationRates") == 5
@@ -70,15 +70,15 @@ def test_what_has_no_answer_is_not_asked_again(fake_gpu: Libraries) -> None:
 def test_what_failed_for_once_is_asked_again(fake_gpu: Libraries) -> None:
     code = f"""{UNRATIONED}{OPEN}
 import os, pathlib
-first = nvml.look()
+first = nvml.read_counters()
 pathlib.Path(os.environ["FAKE_NVML"]).write_text("")
-result = ["gpu_power_w" in first, "gpu_power_w" in nvml.look()]
+result = ["gpu_power_w" in first, "gpu_power_w" in nvml.read_counters()]
 """
     assert fake_gpu.run(code, nvml="fail nvmlDeviceGetPowerUsage 10") == [False, True]
 
 
 def test_a_question_that_takes_long_is_asked_seldom(fake_gpu: Libraries) -> None:
-    code = f"{OPEN}result = [nvml.look() for _ in range(4)] == [nvml.look()] * 4"
+    code = f"{OPEN}result = [nvml.read_counters() for _ in range(4)] == [nvml.read_counters()] * 4"
     assert fake_gpu.run(code, nvml="cost_us 20000") is True
     assert fake_gpu.log("nvml").count("nvmlDeviceGetPowerUsage") == 1
 
@@ -100,7 +100,7 @@ def test_in_a_container_the_one_process_that_is_new_is_this_one(fake_gpu: Librar
 import os, pathlib
 pathlib.Path(os.environ["FAKE_NVML"]).write_text("process 71 300\\nprocess 4242 5000")
 nvml.adopt()
-result = nvml.look()["gpu_other_processes"]
+result = nvml.read_counters()["gpu_other_processes"]
 """
     assert fake_gpu.run(code, nvml="process 71 300") == 1
 
@@ -110,7 +110,7 @@ def test_of_two_new_processes_none_is_taken_for_this_one(fake_gpu: Libraries) ->
 import os, pathlib
 pathlib.Path(os.environ["FAKE_NVML"]).write_text("process 71 300\\nprocess 4242 5000")
 nvml.adopt()
-result = nvml.look()["gpu_other_processes"]
+result = nvml.read_counters()["gpu_other_processes"]
 """
     assert fake_gpu.run(code) == 2
 

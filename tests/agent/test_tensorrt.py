@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchbox.agent.gpu import session, tensorrt
-from benchbox.agent.gpu.place import Place
+from benchbox.agent.gpu.placement import Placement
 from tests.conftest import WriteOnnx
 from tests.fakegpu.building import Libraries
 
@@ -24,8 +24,8 @@ from benchbox.agent.gpu import cudart, session as gpusession, stream as gpuqueue
 from benchbox.agent.gpu import tensorrt as gputensorrt
 from benchbox.agent.ort import session
 tensors = [dict(name="x", shape=[32, 32], dtype="float32")]
-stream = gpuqueue.Stream(cudart.Device(cudart.Runtime("libcudart.so.13")))
-place = gputensorrt.typed(gputensorrt.place(0, stream.handle, captured={captured}), tensors)
+stream = gpuqueue.Stream(cudart.CudaDevice(cudart.CudaRuntime("libcudart.so.13")))
+place = gputensorrt.typed(gputensorrt.placement(0, stream.handle, captured={captured}), tensors)
 try:
     result = gpusession.load({path!r}, tensors, 0, place, session.options(1, ())).nodes
 except RuntimeError as error:
@@ -89,8 +89,8 @@ def test_tf32_float16_and_eager_calls_are_for_those_who_ask_for_them(
 
 @pytest.mark.parametrize(("dtype", "half"), [("float32", "False"), ("float16", "True")])
 def test_what_tensorrt_leaves_goes_to_cuda_on_the_same_stream(dtype: str, half: str) -> None:
-    place = tensorrt.place(1, 0x7F00, captured=True)
-    assert tensorrt.typed(place, [{"name": "x", "shape": [1], "dtype": dtype}]) == Place(
+    place = tensorrt.placement(1, 0x7F00, captured=True)
+    assert tensorrt.typed(place, [{"name": "x", "shape": [1], "dtype": dtype}]) == Placement(
         TENSORRT,
         {
             "device_id": "1",
@@ -103,7 +103,7 @@ def test_what_tensorrt_leaves_goes_to_cuda_on_the_same_stream(dtype: str, half: 
         "cuda",
         1,
         captured=True,
-        rest={CUDA: session.place(1, 0x7F00).options},
+        rest={CUDA: session.placement(1, 0x7F00).options},
     )
 
 

@@ -332,7 +332,7 @@ def pinned() -> Iterator[int]:
 
 def test_a_look_has_the_readings_and_can_be_sent(pinned: int) -> None:
     readings = cycle([11_512, 11_518, 13_000])
-    result = host_watch.look(lambda: next(readings), pinned, 0.01)
+    result = host_watch.observe(lambda: next(readings), pinned, 0.01)
     assert json.loads(json.dumps(result))["cpu"] == pinned
     assert {ns for ns, _ in result["readings_ns"]} <= {11_510.0, 11_520.0, 13_000.0}  # type: ignore[attr-defined]
     assert examine(gather([json.loads(json.dumps(result))], {})).verdict
@@ -342,8 +342,8 @@ def test_a_look_ends_within_its_time_whatever_was_asked_for(
     pinned: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(host_watch, "LONGEST_S", 0.01)
-    assert host_watch.look(lambda: 1, pinned, 1e9)["readings_ns"]
-    assert host_watch.look(lambda: 1, pinned, 0.0)["readings_ns"] == []
+    assert host_watch.observe(lambda: 1, pinned, 1e9)["readings_ns"]
+    assert host_watch.observe(lambda: 1, pinned, 0.0)["readings_ns"] == []
 
 
 def test_time_that_went_missing_in_a_turn_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,7 +364,7 @@ def test_time_that_went_missing_in_a_turn_is_lost(monkeypatch: pytest.MonkeyPatc
 
 def test_a_look_without_proc_and_sys_knows_less(pinned: int, tmp_path: Path) -> None:
     numbers = count(11_000)
-    result = host_watch.look(lambda: next(numbers), pinned, 0.005, tmp_path, tmp_path)
+    result = host_watch.observe(lambda: next(numbers), pinned, 0.005, tmp_path, tmp_path)
     assert result["others"] == []
     assert result["readings_ns"]
     assert settings.read([0], tmp_path, tmp_path) == {

@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from benchbox.agent import PROTOCOL
-from benchbox.agent.__main__ import Agent as OnDevice
+from benchbox.agent.__main__ import AgentProgram as OnDevice
 from benchbox.agent.host import machine
 from benchbox.analysis.doctor import Finding, Report
 from benchbox.cli import doctor as cli_doctor

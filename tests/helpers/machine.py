@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 from unittest.mock import patch
 
-from benchbox.agent.__main__ import Agent as Program
+from benchbox.agent.__main__ import AgentProgram as Program
 from benchbox.agent.timing import arrival
 from benchbox.agent.timing import burst as timing_burst
 from benchbox.devices import CPU_PROVIDER, Device
@@ -77,7 +77,7 @@ class Machine:
         self.calls = 0
         self._random = random.Random(seed)
         self.agent = Program()
-        self.agent.sentinel = self.agent.witness = self  # type: ignore[assignment]
+        self.agent.sentinel = self.agent.counters = self  # type: ignore[assignment]
         for graph in self.latencies:
             call = partial(self.call, graph)
             self.agent.sessions[graph] = SimpleNamespace(call=call)  # type: ignore[assignment]
@@ -99,8 +99,8 @@ class Machine:
         self.switches += switches
         self.stolen += 0.0 if switches else lost
 
-    def look(self) -> dict[str, float]:
-        """The witness."""
+    def read_counters(self) -> dict[str, float]:
+        """The counters of the system."""
         told = {"steal_s": self.stolen, "clock_khz": TOP_KHZ / self.state(self.now)}
         return {name: value for name, value in told.items() if name in self.tells}
 

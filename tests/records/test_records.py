@@ -719,6 +719,6 @@ def test_every_field_that_a_record_may_have_is_explained(kind: type) -> None:
 
 
 def test_what_is_seen_of_a_burst_is_explained() -> None:
-    with disturbances.Witness(2, [0]) as own:
-        seen = own.look().keys() - {"processor"}
+    with disturbances.CounterReader(2, [0]) as own:
+        seen = own.read_counters().keys() - {"processor"}
     assert {*disturbances.GAUGES, *seen, "moved"} <= explained.names()

@@ -78,12 +78,12 @@ class Machine:
         self.begun.append(self.now_ns / NS)
         self.now_ns += round(self.latency_s(self.now_ns / NS) * NS)
 
-    def burst(self, calls: int, period_s: float) -> agent_pacing.Burst:
+    def burst(self, calls: int, period_s: float) -> agent_pacing.ArrivalBurst:
         with ExitStack() as stack:
             for module in (timing_burst, agent_pacing):
                 stack.enter_context(patch.object(module, "time", self))
             stack.enter_context(patch.object(timing_burst, "resource", self))
-            return agent_pacing.burst(self.call, calls, 1, period_s)
+            return agent_pacing.time_arrivals(self.call, calls, 1, period_s)
 
 
 # the loop in the agent

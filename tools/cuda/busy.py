@@ -12,8 +12,8 @@ SIZE = 4096
 
 
 def main() -> None:
-    device = cudart.Device(cudart.Runtime(libraries.runtime(libraries.prepare())))
-    place = gpu_session.place(stream=Stream(device).handle)
+    device = cudart.CudaDevice(cudart.CudaRuntime(libraries.runtime(libraries.prepare())))
+    place = gpu_session.placement(stream=Stream(device).handle)
     tensors = [
         {"name": name, "shape": [SIZE, SIZE], "dtype": "float32"}
         for name in (matmul_graph.LEFT, matmul_graph.RIGHT)

@@ -22,7 +22,7 @@ NAMES = ("g2:groups=1,scale=1", "g2:groups=8,scale=1", "shufflenetv2_x1_0")
 def main() -> None:
     provider = libraries.TENSORRT if sys.argv[1:] == ["tensorrt"] else libraries.PROVIDER
     libraries.choose_tf32(on=False)
-    device = cudart.Device(cudart.Runtime(libraries.runtime(libraries.prepare(provider))))
+    device = cudart.CudaDevice(cudart.CudaRuntime(libraries.runtime(libraries.prepare(provider))))
     stream = Stream(device)
     place = gpu_session.place if provider == libraries.PROVIDER else tensorrt.place
     found = [spec for name in NAMES for spec in specs.find(name)]
@@ -41,10 +41,10 @@ def main() -> None:
     print(json.dumps(result))
 
 
-def apart(case: Case, graph: Graph, place: gpu_session.Place) -> float:
+def apart(case: Case, graph: Graph, place: gpu_session.Placement) -> float:
     """The largest difference over 1 plus the size of what is right."""
     tensors = [{"name": i.name, "shape": i.shape, "dtype": i.dtype} for i in case.inputs]
-    here = gpu_session.Place(session.CPU, {}, "cpu", 0, captured=False)
+    here = gpu_session.Placement(session.CPU, {}, "cpu", 0, captured=False)
     outputs = [
         gpu_session.load(
             str(graph.path), tensors, 0, where, session.options(1, ())

@@ -20,7 +20,7 @@ from benchbox.agent.gpu import cudart, libraries
 from benchbox.agent.gpu import session as gpu_session
 from benchbox.agent.gpu.stream import Marker, Stream
 from benchbox.agent.ort import inputs, session
-from benchbox.agent.runtime import GpuSession
+from benchbox.agent.runtime import GpuGraph
 from benchbox.devices import gpu_options, providers
 from benchbox.export import Graph, modules
 from benchbox.export.torch_agent import cuda
@@ -69,7 +69,7 @@ def main() -> None:
     if torch.cuda.is_available():
         torch.cuda.init()
     torch.set_grad_enabled(False)
-    device = cudart.Device(cudart.Runtime(libraries.runtime(libraries.prepare())))
+    device = cudart.CudaDevice(cudart.CudaRuntime(libraries.runtime(libraries.prepare())))
     own = Stream(device)
     found: dict[str, object] = {}
     for name, by in CASES:
@@ -94,13 +94,13 @@ def _one(name: str) -> tuple[Case, Graph]:
     return case, graph
 
 
-def _session(stream: Stream, case: Case, graph: Graph, *, captured: bool) -> GpuSession:
+def _session(stream: Stream, case: Case, graph: Graph, *, captured: bool) -> GpuGraph:
     tensors = [{"name": i.name, "shape": i.shape, "dtype": i.dtype} for i in case.inputs]
-    place = gpu_session.place(stream=stream.handle, captured=captured)
+    place = gpu_session.placement(stream=stream.handle, captured=captured)
     return gpu_session.load(str(graph.path), tensors, 0, place, session.options(1, ()))
 
 
-def _module(case: Case, provider: str) -> GpuSession:
+def _module(case: Case, provider: str) -> GpuGraph:
     """The module of a case, in the stream that torch's calls go to from now on."""
     cuda.require()
     cuda.open_gpu(0, gpu_options.Driving().by(provider).plan())
@@ -112,10 +112,10 @@ def _module(case: Case, provider: str) -> GpuSession:
     if provider == providers.TORCH_CUDAGRAPH:
         call = cuda.captured(call)
     run, copies = cuda.synchronized(call), cuda.with_copies(call, tensors, sources)
-    return GpuSession(run, 0.0, 0.0, True, [], enqueue=call, run_with_copies=copies)
+    return GpuGraph(run, 0.0, 0.0, True, [], enqueue=call, run_with_copies=copies)
 
 
-def both(call: GpuSession, stream: Stream, *, replayed: bool) -> list[float]:
+def both(call: GpuGraph, stream: Stream, *, replayed: bool) -> list[float]:
     """The median span of a call, and what the profiler says of the same calls."""
     until = time.monotonic() + SETTLING_S
     while time.monotonic() < until:
@@ -123,7 +123,9 @@ def both(call: GpuSession, stream: Stream, *, replayed: bool) -> list[float]:
     counted = Counted(call)
     activities = list(torch.profiler.supported_activities())
     with torch.profiler.profile(activities=activities) as profile:
-        burst = gpu_burst.burst(counted, Marker(stream), gpu_burst.Plan(CALLS, replayed=replayed))
+        burst = gpu_burst.time_gpu_calls(
+            counted, Marker(stream), gpu_burst.BurstPlan(CALLS, replayed=replayed)
+        )
         stream.synchronize()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "trace.json"

@@ -6,14 +6,14 @@ from functools import partial
 import numpy as np
 import onnxruntime as ort
 
-from benchbox.agent.gpu.place import Place
+from benchbox.agent.gpu.placement import Placement
 from benchbox.agent.ort import compare, session
 from benchbox.agent.ort.compare import Array
 
 EAGER, CAPTURED = "-1", "1"  # values of gpu_graph_id: not captured, and the one that is
 
 
-def run_options(where: Place, graph: str, *, wait: bool) -> ort.RunOptions:
+def run_options(where: Placement, graph: str, *, wait: bool) -> ort.RunOptions:
     """Return the options of a call: which CUDA graph, where there are any, and whether it waits."""
     options = ort.RunOptions()
     options.log_severity_level = session.ERRORS_ONLY
@@ -24,11 +24,11 @@ def run_options(where: Place, graph: str, *, wait: bool) -> ort.RunOptions:
     return options
 
 
-class Bound:
+class BoundSession:
     """A session with its inputs and outputs bound."""
 
     def __init__(
-        self, opened: ort.InferenceSession, where: Place, arrays: dict[str, Array]
+        self, opened: ort.InferenceSession, where: Placement, arrays: dict[str, Array]
     ) -> None:
         """Bring the inputs to the device."""
         self._session, self._where, self._arrays = opened, where, arrays

@@ -25,7 +25,14 @@ from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 from benchbox.agent.gpu import errors
-from benchbox.agent.timing import burst as timing_burst
+from benchbox.agent.timing.burst import (
+    MOST_TIMED,
+    SentinelReadings,
+    TimedBurst,
+    counted,
+    settle,
+    switch_counter,
+)
 
 # Of the time that queueing the call took before: launching it again may take longer than once.
 HOLD = 2
@@ -39,7 +46,7 @@ LOOKS_TO_SEE = 3  # a replay that waits does so each time; a host that stalls se
 NS = 1e-9
 
 
-class Call(Protocol):
+class GpuCall(Protocol):
     """A graph that is ready to be called on a GPU."""
 
     def run(self) -> object:
@@ -78,7 +85,7 @@ class Queue(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Burst(timing_burst.Burst):
+class GpuBurst(TimedBurst):
     """Calls in a row, each timed from outside and then once more on the GPU.
 
     `latencies_ns` and `spans_ns` belong to each other one by one. `enqueues_ns` is what it took to
@@ -95,7 +102,7 @@ class Burst(timing_burst.Burst):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BurstPlan:
     """How a burst is timed: so many calls, so many with copies, with the cache cold or not.
 
     `replayed` says that a call is one CUDA graph, which is launched at once.
@@ -107,15 +114,15 @@ class Plan:
     replayed: bool = False
 
 
-def burst(
-    call: Call,
+def time_gpu_calls(
+    call: GpuCall,
     queue: Queue,
-    plan: Plan,
+    plan: BurstPlan,
     probe: Callable[[], int] | None = None,
     *,
     memory_bound: bool = False,
     clock: Callable[[], int] = time.perf_counter_ns,
-) -> Burst:
+) -> GpuBurst:
     """Time a burst of calls, each first by its latency, then by its span; copies come last.
 
     Between the two nothing else happens, so that both see one state of the GPU. The cache is
@@ -124,20 +131,20 @@ def burst(
     thread, which launches everything.
     """
     timer = _Timer(call, queue, clock, cold=plan.cold, replayed=plan.replayed)
-    looks = timing_burst.Looks(call.run, probe, clock)
-    with errors.told(), timer:
-        switches = _timed(timer, looks, plan, memory_bound=memory_bound)
-    return timer.burst(timing_burst.counted(switches), looks)
+    readings = SentinelReadings(call.run, probe, clock)
+    with errors.translate_errors(), timer:
+        switches = _timed(timer, readings, plan, memory_bound=memory_bound)
+    return timer.burst(counted(switches), readings)
 
 
 def _timed(
-    timer: "_Timer", looks: timing_burst.Looks, plan: Plan, *, memory_bound: bool
+    timer: "_Timer", readings: SentinelReadings, plan: BurstPlan, *, memory_bound: bool
 ) -> list[int]:
     """Take all figures of a burst; return the context switches during each latency."""
-    count = timing_burst.switch_counter(1)
-    stride = max(1, plan.calls // timing_burst.MOST_TIMED)
+    count = switch_counter(1)
+    stride = max(1, plan.calls // MOST_TIMED)
     timed, switches = plan.calls // stride, list[int]()
-    due = looks.within(0, timer.settle(memory_bound=memory_bound))
+    due = readings.within(0, timer.settle(memory_bound=memory_bound))
     for index in range(timed):
         timer.untimed(stride - 1)
         seen = count()
@@ -145,10 +152,10 @@ def _timed(
         switches.append(count() - seen)
         timer.span()
         if timer.clock() >= due and index + 1 < timed:
-            due = looks.within(index + 1, latency_ns)
+            due = readings.within(index + 1, latency_ns)
     for _ in range(plan.copies):
         timer.copies()
-    looks.take(timed)
+    readings.take(timed)
     return switches
 
 
@@ -205,7 +212,7 @@ class _Timer:
 
     def __init__(
         self,
-        call: Call,
+        call: GpuCall,
         queue: Queue,
         clock: Callable[[], int],
         *,
@@ -227,7 +234,7 @@ class _Timer:
 
         One more is queued, to see how long the queue has to be held.
         """
-        settled_ns = timing_burst.settle(self._call.run, memory_bound=memory_bound)
+        settled_ns = settle(self._call.run, memory_bound=memory_bound)
         held_ns, more_ns = HOLD_TO_SEE_NS if self._replayed else 0, HOLD_MORE_NS
         enqueue_ns = self._enqueue_held(held_ns)
         for _ in range(LOOKS_TO_SEE - 1):
@@ -308,13 +315,13 @@ class _Timer:
         self._queue.end()
         return self.clock() - start
 
-    def burst(self, switches: list[int] | None, looks: timing_burst.Looks) -> Burst:
+    def burst(self, switches: list[int] | None, readings: SentinelReadings) -> GpuBurst:
         """Return what was timed."""
-        return Burst(
+        return GpuBurst(
             self._latencies,
             switches,
-            looks.marks,
-            looks.probed_ns,
+            readings.marks,
+            readings.probed_ns,
             self._spans,
             self._enqueues,
             self._unheld,

@@ -4,11 +4,11 @@ from benchbox.agent.gpu import errors
 from benchbox.agent.ort import compare as ort_compare
 from benchbox.agent.ort import inputs
 from benchbox.agent.ort.compare import Array
-from benchbox.agent.runtime import GpuSession
+from benchbox.agent.runtime import GpuGraph
 from benchbox.agent.stdio import Message, Refusal
 
 
-def compare(request: Message, loaded: GpuSession, tolerance: float, threads: int) -> None:
+def compare(request: Message, loaded: GpuGraph, tolerance: float, threads: int) -> None:
     """Call what a `load` asked for on the processor, and compare its outputs with the GPU's.
 
     Raises Refusal where they are further apart than `tolerance`, a share of the output's root mean
@@ -26,7 +26,7 @@ def compare(request: Message, loaded: GpuSession, tolerance: float, threads: int
         for each in request["inputs"]
     }
     right = beside.run(None, feeds)
-    with errors.told():
+    with errors.translate_errors():
         given = loaded.run_with_copies()
     for output, one, other in zip(beside.get_outputs(), right, given, strict=True):
         if one.dtype.kind != "f":

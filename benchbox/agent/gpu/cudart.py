@@ -86,7 +86,7 @@ class Properties:
     driver_cuda: str
 
 
-class Runtime:
+class CudaRuntime:
     """The library, with its functions typed."""
 
     def __init__(self, name: str) -> None:
@@ -168,10 +168,10 @@ def _version(number: int) -> str:
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
-class Device:
+class CudaDevice:
     """One GPU, made the current one of the calling thread."""
 
-    def __init__(self, runtime: Runtime, index: int = 0) -> None:
+    def __init__(self, runtime: CudaRuntime, index: int = 0) -> None:
         """Choose the device `index`; raises CudaError when there is no such one."""
         self.runtime, self.index = runtime, index
         runtime.require(index)

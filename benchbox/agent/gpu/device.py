@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from benchbox.agent.gpu import burst as gpu_burst
 from benchbox.agent.gpu import cudart, errors, nvml
-from benchbox.agent.gpu.sentinel import GpuSentinel, Products
+from benchbox.agent.gpu.burst import BurstPlan, GpuBurst, GpuCall, time_gpu_calls
+from benchbox.agent.gpu.sentinel import GpuSentinel, MatmulFactory
 from benchbox.agent.gpu.stream import Marker, Stream
-from benchbox.agent.host.counters import Seen
+from benchbox.agent.host.counters import Counters
 from benchbox.agent.stdio import Message
 
 # Of the calls asked for: each is made twice, and the second time waits for the queue to be held.
@@ -24,14 +24,14 @@ COPIES = 3  # calls with copies in a burst
 VERSIONS = {"cuda": "runtime", "driver": "driver"}  # by the names of facts
 
 # Of a library: its stream, products in that, and the options that calls are made by.
-Opened = Callable[[cudart.Device], tuple[Stream, Products, Mapping[str, str]]]
+Opened = Callable[[cudart.CudaDevice], tuple[Stream, MatmulFactory, Mapping[str, str]]]
 
 
-class Card:
+class GpuDevice:
     """One GPU and the stream of it on which everything is timed, whichever library fills that."""
 
     def __init__(
-        self, runtime: cudart.Runtime, index: int, opened: Opened, driving: Message
+        self, runtime: cudart.CudaRuntime, index: int, opened: Opened, driving: Message
     ) -> None:
         """Open the GPU; `opened` then says how a library uses it.
 
@@ -40,7 +40,7 @@ class Card:
         """
         runtime.require(index)
         self._nvml, self._blind = _watcher(runtime, index)
-        self._device = cudart.Device(runtime, index)
+        self._device = cudart.CudaDevice(runtime, index)
         self._stream, products, self._options = opened(self._device)
         self._marker = Marker(self._stream)
         self._cold, self._replayed = driving["cache"] == "cold", driving["mode"] == "graph"
@@ -69,11 +69,11 @@ class Card:
 
     def temperature_c(self) -> float | None:
         """Return how warm the GPU is, None where nobody tells."""
-        return self.look().get("gpu_temperature_c")
+        return self.read_counters().get("gpu_temperature_c")
 
-    def look(self) -> Seen:
+    def read_counters(self) -> Counters:
         """Return what NVML tells now."""
-        return self._nvml.look() if self._nvml else {}
+        return self._nvml.read_counters() if self._nvml else {}
 
     def watch(self, seconds: float) -> dict[str, object]:
         """Let the GPU work for so long; return the readings in ns, and what NVML tells then."""
@@ -81,32 +81,32 @@ class Card:
         readings = [self.sentinel.compute()]
         while time.monotonic() < end:
             readings.append(self.sentinel.compute())
-        return {"readings_ns": readings, "seen": self.look()}
+        return {"readings_ns": readings, "seen": self.read_counters()}
 
     def ceilings(self) -> Mapping[str, float]:
         """Return what the GPU does at best, as GpuSentinel.ceilings measures it."""
         return self.sentinel.ceilings()
 
     def burst(
-        self, call: gpu_burst.Call, calls: int, probe: Callable[[], int], *, memory_bound: bool
-    ) -> gpu_burst.Burst:
+        self, call: GpuCall, calls: int, probe: Callable[[], int], *, memory_bound: bool
+    ) -> GpuBurst:
         """Time a burst that lasts about as long as so many calls."""
-        plan = gpu_burst.Plan(
+        plan = BurstPlan(
             max(min(calls, FEWEST), calls // SHARE),
             copies=COPIES,
             cold=self._cold,
             replayed=self._replayed,
         )
-        with self.telling():
-            return gpu_burst.burst(call, self._marker, plan, probe, memory_bound=memory_bound)
+        with self.translate_errors():
+            return time_gpu_calls(call, self._marker, plan, probe, memory_bound=memory_bound)
 
     @contextmanager
-    def telling(self) -> Iterator[None]:
+    def translate_errors(self) -> Iterator[None]:
         """Raise GpuLostError for an error after which this process cannot use the GPU any more.
 
         Libraries say that in words of their own; CUDA repeats it to whoever asks for anything.
         """
-        with errors.told():
+        with errors.translate_errors():
             try:
                 yield
             except Exception:
@@ -114,7 +114,7 @@ class Card:
                 raise
 
 
-def _watcher(runtime: cudart.Runtime, index: int) -> tuple[nvml.Nvml | None, str]:
+def _watcher(runtime: cudart.CudaRuntime, index: int) -> tuple[nvml.Nvml | None, str]:
     """Return what watches a GPU, or why nothing can; to be made before the first context."""
     try:
         return nvml.Nvml(runtime.bus_id(index)), ""

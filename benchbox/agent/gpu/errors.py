@@ -25,7 +25,7 @@ LOST = frozenset({214, 220, 226, 700, 702, 709, 710, *range(714, 720), 721})
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Raise what the provider raises as an error that says what is wrong and what to do."""
     try:
         yield

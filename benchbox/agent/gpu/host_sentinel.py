@@ -30,7 +30,7 @@ def compute() -> int:
     return sentinel.fastest(lambda: pow(BASE, EXPONENT, MODULUS), CALLS)
 
 
-class Beside:
+class PairedProbe:
     """A probe of the GPU that reads the processor's, too, each time."""
 
     def __init__(self, probe: Callable[[], int], host: Callable[[], int] = compute) -> None:

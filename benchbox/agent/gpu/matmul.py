@@ -1,17 +1,17 @@
-"""Products of matrices by ONNX Runtime on a GPU, for the probes and the ceilings."""
+"""Matrix products by ONNX Runtime on a GPU, for the probes and the ceilings."""
 
 from collections.abc import Callable
 from dataclasses import replace
 
 from benchbox.agent.gpu import session as gpu_session
-from benchbox.agent.gpu.place import Place
+from benchbox.agent.gpu.placement import Placement
 from benchbox.agent.ort import matmul_graph, session
 
 
-def product(where: Place, size: int, dtype: str, *, tf32: bool) -> Callable[[], object]:
+def product(where: Placement, size: int, dtype: str, *, tf32: bool) -> Callable[[], object]:
     """Return what puts a product of two matrices into the stream of a place.
 
-    Raises RuntimeError when the GPU cannot hold it. With its place given it is a Products of
+    Raises RuntimeError when the GPU cannot hold it. With its place given it is a MatmulFactory of
     benchbox.agent.gpu.sentinel.
     """
     place = replace(where, options={**where.options, "use_tf32": str(int(tf32))})

@@ -21,7 +21,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any, Self, TypeVar
 
-from benchbox.agent.host.counters import Seen
+from benchbox.agent.host.counters import Counters
 
 # Of two looks at both ends of a burst, which value stands for it; what is not here is a counter.
 GAUGES: Mapping[str, Callable[[float, float], float]] = {
@@ -80,9 +80,9 @@ class Nvml:
         if os.getpid() not in pids and len(new) == 1:
             self._own |= new
 
-    def look(self) -> Seen:
+    def read_counters(self) -> Counters:
         """Return what can be read now."""
-        seen: Seen = {}
+        seen: Counters = {}
         for query in self._queries:
             seen.update(query.answer())
         return seen

@@ -12,16 +12,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchbox.agent.gpu import cudart, libraries
-from benchbox.agent.gpu.device import Card
-from benchbox.agent.gpu.sentinel import Products
+from benchbox.agent.gpu.device import GpuDevice
+from benchbox.agent.gpu.sentinel import MatmulFactory
 from benchbox.agent.gpu.stream import Stream
 from benchbox.agent.host import machine
-from benchbox.agent.host.counters import Seen
-from benchbox.agent.runtime import GpuSession, Session
+from benchbox.agent.host.counters import Counters
+from benchbox.agent.runtime import GpuGraph, LoadedGraph
 from benchbox.agent.stdio import Message
 
 if TYPE_CHECKING:
-    from benchbox.agent.gpu.place import Place
+    from benchbox.agent.gpu.placement import Placement
 
 OF_HERE = ("device_id", "user_compute_stream")  # options that mean nothing in another process
 
@@ -34,16 +34,16 @@ def require(index: int, provider: str) -> None:
     _runtime(provider).require(index)
 
 
-def _runtime(provider: str) -> cudart.Runtime:
+def _runtime(provider: str) -> cudart.CudaRuntime:
     # The numbers of nvidia-smi instead of an order by speed.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    return cudart.Runtime(libraries.runtime(libraries.prepare(provider)))
+    return cudart.CudaRuntime(libraries.runtime(libraries.prepare(provider)))
 
 
-class Gpu:
+class GpuOnnxRuntime:
     """ONNX Runtime's CUDA or TensorRT provider and its graphs; the Runtime of an agent."""
 
-    gpu: Card
+    gpu: GpuDevice
 
     def __init__(self, driving: Message, gpu: str, provider: str, usable: Sequence[int]) -> None:
         """Wait for `begin`; `usable` are all processors that threads of this process may run on."""
@@ -60,16 +60,16 @@ class Gpu:
                 if self._provider == libraries.TENSORRT:
                     libraries.choose_tf32(on=self._driving["tf32"])
                 runtime = _runtime(self._provider)
-                self.gpu = Card(runtime, self.index, self._opened, self._driving)
+                self.gpu = GpuDevice(runtime, self.index, self._opened, self._driving)
         except RuntimeError as error:
             raise ValueError(str(error)) from None
 
-    def _opened(self, device: cudart.Device) -> tuple[Stream, Products, Mapping[str, str]]:
+    def _opened(self, device: cudart.CudaDevice) -> tuple[Stream, MatmulFactory, Mapping[str, str]]:
         from benchbox.agent.gpu import matmul
         from benchbox.agent.gpu import session as gpu_session
 
         stream = Stream(device)
-        probing = gpu_session.place(self.index, stream.handle)
+        probing = gpu_session.placement(self.index, stream.handle)
         self._place = self._asked_for(stream)
 
         def product(size: int, dtype: str, *, tf32: bool) -> Callable[[], object]:
@@ -79,18 +79,18 @@ class Gpu:
         options = {name: to for name, to in self._place.options.items() if name not in OF_HERE}
         return stream, product, options
 
-    def _asked_for(self, stream: Stream) -> "Place":
+    def _asked_for(self, stream: Stream) -> "Placement":
         from benchbox.agent.gpu import session as gpu_session
         from benchbox.agent.gpu import tensorrt
 
         tf32, captured = self._driving["tf32"], self._driving["mode"] == "graph"
         where = self.index, stream.handle
         if self._provider == libraries.TENSORRT:
-            return tensorrt.place(*where, tf32=tf32, captured=captured)
+            return tensorrt.placement(*where, tf32=tf32, captured=captured)
         search = self._driving["conv_search"].upper()
-        return gpu_session.place(*where, search, tf32=tf32, captured=captured)
+        return gpu_session.placement(*where, search, tf32=tf32, captured=captured)
 
-    def _place_of(self, request: Message) -> "Place":
+    def _place_of(self, request: Message) -> "Placement":
         """Return the place for the graph of a request."""
         from benchbox.agent.gpu import tensorrt
 
@@ -119,11 +119,11 @@ class Gpu:
 
         return list(ort.get_available_providers())
 
-    def look(self) -> Seen:
+    def read_counters(self) -> Counters:
         """Return what NVML tells now."""
-        return self.gpu.look()
+        return self.gpu.read_counters()
 
-    def load(self, request: Message) -> GpuSession:
+    def load(self, request: Message) -> GpuGraph:
         """Open a graph and call it, and record it as a CUDA graph where that is asked for."""
         from benchbox.agent.gpu import session as gpu_session
         from benchbox.agent.ort import session
@@ -136,12 +136,12 @@ class Gpu:
             )
         return replace(loaded, gpu_bytes=max(0, free - self.gpu.free_bytes()))
 
-    def compare(self, request: Message, loaded: Session) -> None:
+    def compare(self, request: Message, loaded: LoadedGraph) -> None:
         """Raise Refusal unless the graph gives what it gives on the processor."""
         from benchbox.agent.gpu import check_outputs
         from benchbox.agent.ort import compare as ort_compare
 
-        assert isinstance(loaded, GpuSession), "loaded here"
+        assert isinstance(loaded, GpuGraph), "loaded here"
         rounded = request["compare"] == "half" or self._driving["tf32"]
         tolerance = ort_compare.HALF_TOLERANCE if rounded else ort_compare.TOLERANCE
         with self._anywhere():

@@ -23,8 +23,8 @@ BIG_BYTES = 256 << 20
 NS = 1_000_000_000
 
 
-class Products(Protocol):
-    """Products of two square matrices, by the library whose graphs are timed beside them."""
+class MatmulFactory(Protocol):
+    """Maker of products of two square matrices, by the library whose graphs are timed."""
 
     def __call__(self, size: int, dtype: str, *, tf32: bool) -> Callable[[], object]:
         """Return what puts one of `size` x `size` into the stream on which the graphs run.
@@ -36,7 +36,7 @@ class Products(Protocol):
 class GpuSentinel:
     """The probes of one GPU, on the stream on which its graphs run."""
 
-    def __init__(self, stream: Stream, products: Products) -> None:
+    def __init__(self, stream: Stream, products: MatmulFactory) -> None:
         """Load the probes; raises RuntimeError when the GPU cannot hold them."""
         self._stream, self._products = stream, products
         self._marker = Marker(stream)
@@ -97,7 +97,7 @@ class GpuSentinel:
     def _fastest(self, enqueue: Callable[[], object]) -> int:
         """Return the nanoseconds of the fastest of CALLS calls but the first, on the GPU."""
         readings = []
-        with errors.told():
+        with errors.translate_errors():
             for _ in range(CALLS):
                 self._marker.hold(HOLD_NS)
                 self._marker.start()

@@ -16,11 +16,11 @@ from typing import Literal
 import onnxruntime as ort
 
 from benchbox.agent.gpu import errors, libraries
-from benchbox.agent.gpu.binding import Bound
+from benchbox.agent.gpu.binding import BoundSession
 from benchbox.agent.gpu.libraries import PROVIDER, TENSORRT
-from benchbox.agent.gpu.place import Place
+from benchbox.agent.gpu.placement import Placement
 from benchbox.agent.ort import inputs, session
-from benchbox.agent.runtime import GpuSession
+from benchbox.agent.runtime import GpuGraph
 from benchbox.agent.stdio import Message
 
 ConvSearch = Literal["EXHAUSTIVE", "HEURISTIC", "DEFAULT"]
@@ -28,14 +28,14 @@ CAPTURE = re.compile("graph capture|captur|cudaStream(Begin|End)Capture", re.IGN
 PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
 
-def place(
+def placement(
     index: int = 0,
     stream: int = 0,
     conv_search: ConvSearch = "EXHAUSTIVE",
     *,
     tf32: bool = False,
     captured: bool = False,
-) -> Place:
+) -> Placement:
     """Return the place that is GPU `index`; everything runs on the CUDA stream given, if one is.
 
     With `tf32` products of float32 numbers are rounded to ten bits where the GPU can, ONNX
@@ -51,10 +51,10 @@ def place(
     }
     if stream:
         options["user_compute_stream"] = str(stream)
-    return Place(PROVIDER, options, "cuda", index, captured)
+    return Placement(PROVIDER, options, "cuda", index, captured)
 
 
-def eager(where: Place) -> Place:
+def eager(where: Placement) -> Placement:
     """Return the place with every kernel launched in each call, as a profiler has to see them."""
     return replace(where, captured=False, options={**where.options, "enable_cuda_graph": "0"})
 
@@ -63,9 +63,9 @@ def load(
     graph: str | bytes,
     tensors: Sequence[Message],
     seed: int,
-    where: Place,
+    where: Placement,
     session_options: ort.SessionOptions,
-) -> GpuSession:
+) -> GpuGraph:
     """Open a graph, by its path or its bytes, and run it once.
 
     Raises RuntimeError when the provider has none of its nodes, when the GPU's memory is too small,
@@ -73,7 +73,7 @@ def load(
     did, or when CUDA fails otherwise; benchbox.agent.gpu.libraries says before what is missing.
     ONNX Runtime's other errors pass through.
     """
-    with errors.told(), _capturing(where):
+    with errors.translate_errors(), _capturing(where):
         start = time.perf_counter()
         opened = _opened(graph, where, session_options)
         load_s = time.perf_counter() - start
@@ -86,7 +86,7 @@ def load(
             each["name"]: inputs.make(each["name"], each["shape"], each["dtype"], seed)
             for each in tensors
         }
-        bound = Bound(opened, where, arrays)
+        bound = BoundSession(opened, where, arrays)
         start = time.perf_counter()
         values = bound.first_call()
         first_call_s = time.perf_counter() - start
@@ -98,7 +98,7 @@ def load(
             bound.require_again(right)
     enqueue = bound.caller(wait=False)
     copies = partial(bound.call_with_copies, call)
-    return GpuSession(
+    return GpuGraph(
         call,
         load_s,
         first_call_s,
@@ -110,7 +110,7 @@ def load(
     )
 
 
-def _require_whole(opened: ort.InferenceSession, where: Place) -> None:
+def _require_whole(opened: ort.InferenceSession, where: Placement) -> None:
     """Raise RuntimeError where of several engines ONNX Runtime would record the first alone."""
     if where.provider != TENSORRT or not where.captured or session._nodes(opened) is None:
         return
@@ -120,7 +120,7 @@ def _require_whole(opened: ort.InferenceSession, where: Place) -> None:
 
 
 @contextmanager
-def _capturing(where: Place) -> Iterator[None]:
+def _capturing(where: Placement) -> Iterator[None]:
     """Say what helps where a graph cannot become a CUDA graph."""
     try:
         yield
@@ -134,7 +134,7 @@ def _capturing(where: Place) -> Iterator[None]:
 
 
 def _opened(
-    graph: str | bytes, where: Place, session_options: ort.SessionOptions
+    graph: str | bytes, where: Placement, session_options: ort.SessionOptions
 ) -> ort.InferenceSession:
     asked = {where.provider: where.options}
     if hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"):

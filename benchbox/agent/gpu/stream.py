@@ -6,7 +6,7 @@ from ctypes import byref, c_float, c_void_p
 from types import TracebackType
 from typing import Self
 
-from benchbox.agent.gpu.cudart import DEVICE_TO_DEVICE, NON_BLOCKING, NS_PER_MS, Device
+from benchbox.agent.gpu.cudart import DEVICE_TO_DEVICE, NON_BLOCKING, NS_PER_MS, CudaDevice
 
 NS_PER_US = 1000
 
@@ -14,7 +14,7 @@ NS_PER_US = 1000
 class _Owned:
     """Something of CUDA's that is given back once, and never where nothing undoes it."""
 
-    def __init__(self, device: Device, handle: int, undo: str) -> None:
+    def __init__(self, device: CudaDevice, handle: int, undo: str) -> None:
         self.device, self.handle, self._undo = device, handle, undo
 
     def close(self) -> None:
@@ -38,7 +38,7 @@ class _Owned:
 class Buffer(_Owned):
     """Bytes of the GPU's memory."""
 
-    def __init__(self, device: Device, size: int) -> None:
+    def __init__(self, device: CudaDevice, size: int) -> None:
         """Take `size` bytes; raises CudaError when so many are not free."""
         super().__init__(device, device.runtime.handle("cudaMalloc", size), "cudaFree")
         self.size = size
@@ -47,7 +47,7 @@ class Buffer(_Owned):
 class Stream(_Owned):
     """A queue of work that runs in order and waits for no other; all calls here only add to it."""
 
-    def __init__(self, device: Device, lent: int = 0) -> None:
+    def __init__(self, device: CudaDevice, lent: int = 0) -> None:
         """Make one, or take the one at the address `lent`, which stays another library's."""
         handle = lent or device.runtime.handle("cudaStreamCreateWithFlags", NON_BLOCKING)
         super().__init__(device, handle, "" if lent else "cudaStreamDestroy")
@@ -82,7 +82,7 @@ class Stream(_Owned):
 class Event(_Owned):
     """A moment of a stream, by the GPU's clock; CUDA promises half a microsecond's resolution."""
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: CudaDevice) -> None:
         super().__init__(device, device.runtime.handle("cudaEventCreate"), "cudaEventDestroy")
 
     def record(self, stream: Stream) -> None:

@@ -10,11 +10,13 @@ from dataclasses import replace
 
 from benchbox.agent.gpu import session
 from benchbox.agent.gpu.libraries import TENSORRT
-from benchbox.agent.gpu.place import Place
+from benchbox.agent.gpu.placement import Placement
 from benchbox.agent.stdio import Message
 
 
-def place(index: int = 0, stream: int = 0, *, tf32: bool = False, captured: bool = False) -> Place:
+def placement(
+    index: int = 0, stream: int = 0, *, tf32: bool = False, captured: bool = False
+) -> Placement:
     """Return the place that is TensorRT on GPU `index`, on the CUDA stream given, if one is.
 
     Names are those of OrtTensorRTProviderOptionsV2; of flags ONNX Runtime's Python takes the words
@@ -30,11 +32,11 @@ def place(index: int = 0, stream: int = 0, *, tf32: bool = False, captured: bool
     }
     if stream:
         options["user_compute_stream"] = str(stream)
-    rest = session.place(index, stream, tf32=tf32)
-    return Place(TENSORRT, options, rest.device, index, captured, {rest.provider: rest.options})
+    rest = session.placement(index, stream, tf32=tf32)
+    return Placement(TENSORRT, options, rest.device, index, captured, {rest.provider: rest.options})
 
 
-def typed(where: Place, tensors: Sequence[Message]) -> Place:
+def typed(where: Placement, tensors: Sequence[Message]) -> Placement:
     """Return the place for a graph with these inputs.
 
     TensorRT refuses float16 graphs unless it may use float16, and if it may, computes float32 ones

@@ -13,29 +13,29 @@ BUSY = (1, 2, 3, 6, 7)  # columns of it: user, nice, system and interrupts; not 
 THROTTLED = re.compile(rb"(?:throttled=)?(?:0x)?([0-9a-fA-F]{1,8})\s*")
 CELSIUS = range(1, 150)  # what a sensor can read; broken ones say -273 or 255 degrees
 
-Seen = dict[str, float]
+Counters = dict[str, float]
 
 
-def migrations(texts: Sequence[bytes]) -> Seen:
+def migrations(texts: Sequence[bytes]) -> Counters:
     """Read /proc/thread-self/sched, which few kernels have."""
     line = texts[0].partition(b"nr_migrations")[2].partition(b"\n")[0]
     return _known("migrations", number(line.partition(b":")[2]))
 
 
-def processor(texts: Sequence[bytes]) -> Seen:
+def processor(texts: Sequence[bytes]) -> Counters:
     """Read from /proc/thread-self/stat where the thread ran last."""
     fields = texts[0].rpartition(b")")[2].split()  # a program's name may hold spaces and brackets
     return _known("processor", number(fields[PROCESSOR]) if len(fields) > PROCESSOR else None)
 
 
-def queued(texts: Sequence[bytes]) -> Seen:
+def queued(texts: Sequence[bytes]) -> Counters:
     """Read from a schedstat `ran ns, waited ns, times`; kernels that do not count write zeros."""
     fields = texts[0].split()
     ran, waited = (number(fields[0]), number(fields[1])) if len(fields) == 3 else (None, None)
     return _known("queued_ns", waited) if ran else {}
 
 
-def steal(cpus: Sequence[int], texts: Sequence[bytes]) -> Seen:
+def steal(cpus: Sequence[int], texts: Sequence[bytes]) -> Counters:
     """Read from /proc/stat what the processors lost, together."""
     wanted = {b"cpu%d" % cpu for cpu in cpus}
     lines = [line.split() for line in texts[0].splitlines() if line.startswith(b"cpu")]
@@ -56,15 +56,15 @@ def busy_s(text: bytes) -> dict[int, float]:
     return busy
 
 
-def pressure(name: str, texts: Sequence[bytes]) -> Seen:
+def pressure(name: str, texts: Sequence[bytes]) -> Counters:
     """Read a file of /proc/pressure: how long at least one task waited."""
     some = texts[0].partition(b"\n")[0]
     return _known(name, number(some.partition(b"total=")[2])) if some.startswith(b"some ") else {}
 
 
-def throttling(texts: Sequence[bytes]) -> Seen:
+def throttling(texts: Sequence[bytes]) -> Counters:
     """Add up the cpu.stat of groups; the second version counts microseconds, the first ns."""
-    seen: Seen = {}
+    seen: Counters = {}
     for text in texts:
         lines = [line.split() for line in text.splitlines()]
         values = {line[0]: number(line[1]) for line in lines if len(line) == 2}
@@ -78,17 +78,17 @@ def throttling(texts: Sequence[bytes]) -> Seen:
     return seen
 
 
-def clock(texts: Sequence[bytes]) -> Seen:
+def clock(texts: Sequence[bytes]) -> Counters:
     """Return the lowest of some scaling_cur_freq; 0 is what a processor says that is off."""
     return _known("clock_khz", min(filter(None, map(number, texts)), default=None))
 
 
-def heat(texts: Sequence[bytes]) -> Seen:
+def heat(texts: Sequence[bytes]) -> Counters:
     """Add up some core_throttle_count."""
     return _known("thermal_throttles", _sum([number(text) for text in texts]))
 
 
-def temperature(texts: Sequence[bytes]) -> Seen:
+def temperature(texts: Sequence[bytes]) -> Counters:
     """Return the hottest sensor; they give thousandths of a degree, a few whole degrees."""
     values = [value for text in texts if (value := number(text)) is not None]
     celsius = [value if value in CELSIUS else value / 1000 for value in values]
@@ -96,7 +96,7 @@ def temperature(texts: Sequence[bytes]) -> Seen:
     return _known("temperature_c", max(sane, default=None))
 
 
-def throttled(texts: Sequence[bytes]) -> Seen:
+def throttled(texts: Sequence[bytes]) -> Counters:
     """Return the bits of get_throttled, hexadecimal, as firmware or its program prints them."""
     match = THROTTLED.fullmatch(texts[0])
     return _known("throttled_bits", int(match[1], 16) if match else None)
@@ -116,5 +116,5 @@ def _sum(values: Sequence[int | None]) -> int | None:
     return sum(known) if known and len(known) == len(values) else None
 
 
-def _known(name: str, value: float | None) -> Seen:
+def _known(name: str, value: float | None) -> Counters:
     return {} if value is None else {name: value}

@@ -34,7 +34,7 @@ from typing import Self
 from benchbox.agent.gpu import nvml
 from benchbox.agent.host import counters
 from benchbox.agent.host.cgroups import folders
-from benchbox.agent.host.counters import Seen
+from benchbox.agent.host.counters import Counters
 
 try:
     import resource
@@ -52,7 +52,7 @@ PROCESSOR_SENSOR = re.compile("cpu|core|cluster|pkg|package|soc", re.IGNORECASE)
 # this is left out.
 DEAREST_NS = 50_000
 
-Parse = Callable[[Sequence[bytes]], Seen]
+Parse = Callable[[Sequence[bytes]], Counters]
 GAUGES: dict[str, Callable[[float, float], float]] = {
     "clock_khz": min,
     "temperature_c": max,
@@ -61,7 +61,7 @@ GAUGES: dict[str, Callable[[float, float], float]] = {
 }
 
 
-class Witness:
+class CounterReader:
     """The files that this system has, held open. It belongs to the thread that makes it."""
 
     def __init__(
@@ -75,7 +75,7 @@ class Witness:
             if files:
                 self._sources.append((files, parse))
 
-    def look(self) -> Seen:
+    def read_counters(self) -> Counters:
         """Return the counters, each since a beginning of its own, and the gauges."""
         seen = _own(self._threads)
         if self._threads > 1:
@@ -99,12 +99,12 @@ class Witness:
         self.close()
 
 
-def between(before: Mapping[str, float], after: Mapping[str, float]) -> Seen:
+def between(before: Mapping[str, float], after: Mapping[str, float]) -> Counters:
     """Return what happened between two looks: counters as differences, of gauges the worse one.
 
     A counter that went backwards began anew; it is left out.
     """
-    seen: Seen = {}
+    seen: Counters = {}
     for name in sorted(before.keys() & after.keys()):
         if name == "processor":
             seen["moved"] = int(before[name] != after[name])
@@ -115,9 +115,9 @@ def between(before: Mapping[str, float], after: Mapping[str, float]) -> Seen:
     return seen
 
 
-def _own(threads: int) -> Seen:
+def _own(threads: int) -> Counters:
     """Return what Python and the C library know of this process."""
-    seen: Seen = {"collections": sum(each["collections"] for each in gc.get_stats())}
+    seen: Counters = {"collections": sum(each["collections"] for each in gc.get_stats())}
     if resource is not None:
         # Only Linux counts for a thread alone.
         one = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
@@ -209,7 +209,7 @@ class _Queues:
         self._waited_ns: dict[str, float] = {}
         self._total_ns: float = 0
 
-    def seen(self) -> Seen:
+    def seen(self) -> Counters:
         self._follow()
         told = False
         for thread, file in self._files.items():

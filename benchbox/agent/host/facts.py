@@ -11,7 +11,7 @@ from sys import argv
 from benchbox.agent.host import clusters, health, machine
 from benchbox.agent.host.clusters import Cluster
 from benchbox.agent.host.disturbances import PROC, SYS
-from benchbox.agent.host.health import Health
+from benchbox.agent.host.health import HealthReader
 
 NEEDED = ("onnxruntime", "numpy")
 
@@ -22,7 +22,7 @@ def read(proc: Path = PROC, sys: Path = SYS) -> dict[str, object]:
     `clusters` come the fastest first, each with its `governor`, its `limit` and its clock as
     `khz`; `setting` is what is set for all of the board. What is not known is absent.
     """
-    feels = Health((), sys)
+    feels = HealthReader((), sys)
     facts: dict[str, object] = {
         "model": model(proc, sys),
         "machine": platform.machine(),

@@ -38,7 +38,7 @@ MHZ = 1000  # kHz
 Parse = Callable[[str], str | None]
 
 
-class Health:
+class HealthReader:
     """How a board is set and feels, for whoever uses some of its processors."""
 
     def __init__(

@@ -7,28 +7,28 @@ from pathlib import Path
 from statistics import median
 
 from benchbox.agent.host import counters, machine
-from benchbox.agent.host.disturbances import PROC, SYS, Witness, between
+from benchbox.agent.host.disturbances import PROC, SYS, CounterReader, between
 
 LONGEST_S = 1.0  # of one look, so that whoever asked can show how far it is
 GAP_NS = 100_000  # between two probes: longer than an interrupt, shorter than a program's turn
 DIGITS = 4  # of a reading: finer than readings of one state scatter
 
 
-def look(
+def observe(
     probe: Callable[[], int], cpu: int, seconds: float, proc: Path = PROC, sys: Path = SYS
 ) -> dict[str, object]:
     """Spin on a processor and return what was seen; the calling thread stays bound to it.
 
     `probe` does the same work every time and returns its nanoseconds. The reply has the readings as
-    [ns, how many], what was lost between them, what the witness saw, and as [processor, share] what
+    [ns, how many], what was lost between them, what the reader saw, and as [processor, share] what
     other programs took of each.
     """
     machine.pin([cpu])
-    with Witness(1, [cpu], proc, sys) as witness:
+    with CounterReader(1, [cpu], proc, sys) as reader:
         busy, own = _busy_s(proc), time.process_time()
-        start, before = time.perf_counter(), witness.look()
+        start, before = time.perf_counter(), reader.read_counters()
         readings, lost = _spin(probe, min(seconds, LONGEST_S))
-        after, elapsed = witness.look(), time.perf_counter() - start
+        after, elapsed = reader.read_counters(), time.perf_counter() - start
         used, busy_after = time.process_time() - own, _busy_s(proc)
     others = {
         each: max(0.0, busy_after[each] - busy[each] - (used if each == cpu else 0.0)) / elapsed

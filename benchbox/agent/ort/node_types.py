@@ -14,9 +14,9 @@ from benchbox.agent.ort.trace import Recording
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-    from benchbox.agent.runtime import Session
+    from benchbox.agent.runtime import LoadedGraph
 
-Load = Callable[["ort.SessionOptions"], "Session"]
+Load = Callable[["ort.SessionOptions"], "LoadedGraph"]
 
 
 def types(load: Load, options: "ort.SessionOptions") -> dict[str, int] | None:

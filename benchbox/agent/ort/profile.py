@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from benchbox.agent.ort.trace import Recording
 from benchbox.agent.stdio import Message, sentence
-from benchbox.agent.timing import burst as timing_burst
+from benchbox.agent.timing.burst import MOST_TIMED, settle, time_calls
 
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-    from benchbox.agent.runtime import Session
+    from benchbox.agent.runtime import LoadedGraph
 
 ROUNDS = 10
 BURST_S = 0.1
@@ -74,7 +74,7 @@ def _step(share: float, next_s: float | None = None) -> dict[str, object]:
 
 def _add_unoptimised(
     calls: dict[str, Callable[[], object]],
-    load: "Callable[[ort.SessionOptions], Session]",
+    load: "Callable[[ort.SessionOptions], LoadedGraph]",
     options: "ort.SessionOptions",
 ) -> str:
     """Add the graph as its file has it; return why it does not run so: some need a fusion."""
@@ -103,9 +103,9 @@ class Bursts:
         self._counts: dict[str, int] = {}
         self._round_s = 0.0
         for name, call in calls.items():
-            call_s = max(1, min(timing_burst.settle(call) for _ in range(CALIBRATING_CALLS))) / 1e9
-            most = most_profiled // ROUNDS if name == "profiled" else timing_burst.MOST_TIMED
-            most = min(most, timing_burst.MOST_TIMED)
+            call_s = max(1, min(settle(call) for _ in range(CALIBRATING_CALLS))) / 1e9
+            most = most_profiled // ROUNDS if name == "profiled" else MOST_TIMED
+            most = min(most, MOST_TIMED)
             count = self._counts[name] = max(LEAST_CALLS, min(most, int(BURST_S / call_s)))
             self._round_s += (1 + count) * call_s
         self.latencies_ns: dict[str, list[int]] = {name: [] for name in calls}
@@ -129,7 +129,7 @@ class Bursts:
         yield _step(1.0, READ_S)
 
     def _burst(self, name: str) -> None:
-        burst = timing_burst.burst(self._calls[name], self._counts[name], self._threads)
+        burst = time_calls(self._calls[name], self._counts[name], self._threads)
         self.latencies_ns[name] += burst.latencies_ns
         if name == "profiled":
             # The first call of a burst only brings the graph back into the caches.

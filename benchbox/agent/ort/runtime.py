@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from benchbox.agent.host import machine
-from benchbox.agent.host.counters import Seen
-from benchbox.agent.runtime import Session
+from benchbox.agent.host.counters import Counters
+from benchbox.agent.runtime import LoadedGraph
 from benchbox.agent.stdio import Message
 
 
@@ -36,11 +36,11 @@ class OnnxRuntime:
 
         return list(ort.get_available_providers())
 
-    def look(self) -> Seen:
+    def read_counters(self) -> Counters:
         """Return nothing: it runs on processors."""
         return {}
 
-    def load(self, request: Message) -> Session:
+    def load(self, request: Message) -> LoadedGraph:
         """Open a graph and call it; raises RuntimeError unless its pool is bound as asked."""
         from benchbox.agent.ort import session
 
@@ -54,7 +54,7 @@ class OnnxRuntime:
         machine.check_pool(self._threads, self._cpus, masks)
         return loaded
 
-    def compare(self, request: Message, loaded: Session) -> None:
+    def compare(self, request: Message, loaded: LoadedGraph) -> None:
         """Leave it: this is the processor."""
 
     def types(self, request: Message) -> Mapping[str, int] | None:

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 
 from benchbox.agent.ort import inputs
-from benchbox.agent.runtime import Session
+from benchbox.agent.runtime import LoadedGraph
 from benchbox.agent.stdio import Message
 
 ERRORS_ONLY = 3
@@ -46,7 +46,7 @@ def load(
     tensors: Sequence[Message],
     seed: int,
     session_options: ort.SessionOptions,
-) -> Session:
+) -> LoadedGraph:
     """Open the graph at `path` and run it once.
 
     Raises RuntimeError when the session runs on another provider than the one asked for, or when
@@ -71,7 +71,7 @@ def load(
     call = partial(session.run_with_iobinding, binding)
     call()
     outputs = _describe(session, values)
-    return Session(call, load_s, first_call_s, _finite(values), outputs, nodes)
+    return LoadedGraph(call, load_s, first_call_s, _finite(values), outputs, nodes)
 
 
 def _provider_options(provider: str, session_options: ort.SessionOptions) -> dict[str, str]:

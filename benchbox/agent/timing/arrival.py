@@ -9,19 +9,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchbox.agent.timing import burst as timing_burst
+from benchbox.agent.timing.burst import TimedBurst, counted, settle, switch_counter
 
 NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Burst(timing_burst.Burst):
+class ArrivalBurst(TimedBurst):
     """Calls at a rate; `slept_ns` is the time between them, all together."""
 
     slept_ns: int = 0
 
 
-def burst(call: Callable[[], object], calls: int, threads: int, period_s: float) -> Burst:
+def time_arrivals(
+    call: Callable[[], object], calls: int, threads: int, period_s: float
+) -> ArrivalBurst:
     """Time `calls` calls that begin `period_s` apart, after one that settles the graph.
 
     The first comes a period after that. The schedule is absolute, so that the time it takes to wake
@@ -29,10 +31,10 @@ def burst(call: Callable[[], object], calls: int, threads: int, period_s: float)
     waits for the next moment that the schedule has: calls never follow each other in a row. No
     sentinel runs: it would wake the processor.
     """
-    clock, count = time.perf_counter_ns, timing_burst.switch_counter(threads)
+    clock, count = time.perf_counter_ns, switch_counter(threads)
     period_ns = period_s * NS
     latencies, switches = [0] * calls, [0] * calls
-    timing_burst.settle(call)
+    settle(call)
     begin, slot = clock(), 0
     for index in range(calls):
         slot = max(slot, int((clock() - begin) / period_ns)) + 1
@@ -44,7 +46,7 @@ def burst(call: Callable[[], object], calls: int, threads: int, period_s: float)
         latencies[index] = end - start
         switches[index] = count() - seen
     slept_ns = clock() - begin - sum(latencies)
-    return Burst(latencies, timing_burst.counted(switches), slept_ns=slept_ns)
+    return ArrivalBurst(latencies, counted(switches), slept_ns=slept_ns)
 
 
 def _sleep_until(due_ns: int) -> None:

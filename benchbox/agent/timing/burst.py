@@ -24,7 +24,7 @@ SHORT = 10  # times a reading
 
 
 @dataclass(frozen=True, slots=True)
-class Burst:
+class TimedBurst:
     """Latencies of calls in a row, in ns, and the involuntary context switches during each.
 
     `marks` are readings of the sentinel, in ns, each with the number of calls before it; the first
@@ -58,14 +58,14 @@ def _timed(call: Callable[[], object]) -> int:
     return time.perf_counter_ns() - start
 
 
-def burst(
+def time_calls(
     call: Callable[[], object],
     calls: int,
     threads: int,
     probe: Callable[[], int] | None = None,
     *,
     memory_bound: bool = False,
-) -> Burst:
+) -> TimedBurst:
     """Time a burst of `calls` calls, each alone between two readings of the clock.
 
     Of far more than MOST_TIMED only some are timed, evenly spread. With one thread the calling
@@ -74,11 +74,11 @@ def burst(
     and then.
     """
     clock, count = time.perf_counter_ns, switch_counter(threads)
-    looks = Looks(call, probe)
+    readings = SentinelReadings(call, probe)
     stride = max(1, calls // MOST_TIMED)
     timed = calls // stride
     latencies, switches = [0] * timed, [0] * timed
-    due = looks.within(0, settle(call, memory_bound=memory_bound))
+    due = readings.within(0, settle(call, memory_bound=memory_bound))
     seen = count()
     for index in range(timed):
         if stride > 1:
@@ -93,13 +93,13 @@ def burst(
         switches[index] = now - seen
         seen = now
         if end >= due and index + 1 < timed:
-            due = looks.within(index + 1, end - start)
+            due = readings.within(index + 1, end - start)
             seen = count()
-    looks.take(timed)
-    return Burst(latencies, counted(switches), looks.marks, looks.probed_ns)
+    readings.take(timed)
+    return TimedBurst(latencies, counted(switches), readings.marks, readings.probed_ns)
 
 
-class Looks:
+class SentinelReadings:
     """The readings of the sentinel in one burst, each with the number of calls before it."""
 
     def __init__(

@@ -6,7 +6,7 @@ import warnings
 
 from benchbox import host
 from benchbox.agent import stdio
-from benchbox.agent.__main__ import Agent
+from benchbox.agent.__main__ import AgentProgram
 from benchbox.export.torch_agent.runtime import TorchRuntime
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     # The last line on stderr tells why a process died; a compiler's remarks must not be it.
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    stdio.serve(Agent(runtime=TorchRuntime()).replies)
+    stdio.serve(AgentProgram(runtime=TorchRuntime()).replies)
 
 
 if __name__ == "__main__":

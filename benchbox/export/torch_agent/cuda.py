@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from benchbox.agent.gpu import cudart, libraries
-from benchbox.agent.gpu.device import Card
-from benchbox.agent.gpu.sentinel import Products
+from benchbox.agent.gpu.device import GpuDevice
+from benchbox.agent.gpu.sentinel import MatmulFactory
 from benchbox.agent.gpu.stream import Stream
 from benchbox.agent.ort import inputs, matmul_graph
 from benchbox.agent.stdio import Message
@@ -38,7 +38,7 @@ def require() -> None:
     )
 
 
-def open_gpu(index: int, driving: Message) -> Card:
+def open_gpu(index: int, driving: Message) -> GpuDevice:
     """Open GPU `index` with a stream that torch's calls in this thread go to from now on.
 
     Raises ValueError where it cannot be used.
@@ -47,16 +47,16 @@ def open_gpu(index: int, driving: Message) -> Card:
 
     major = int(str(torch.version.cuda).partition(".")[0])
     try:
-        runtime = cudart.Runtime(libraries.runtime(major))
+        runtime = cudart.CudaRuntime(libraries.runtime(major))
         every = driving["conv_search"] == "exhaustive"
-        return Card(runtime, index, partial(_set_up, every_algorithm=every), driving)
+        return GpuDevice(runtime, index, partial(_set_up, every_algorithm=every), driving)
     except RuntimeError as error:
         raise ValueError(str(error)) from None
 
 
 def _set_up(
-    device: cudart.Device, *, every_algorithm: bool
-) -> tuple[Stream, Products, Mapping[str, str]]:
+    device: cudart.CudaDevice, *, every_algorithm: bool
+) -> tuple[Stream, MatmulFactory, Mapping[str, str]]:
     """Set the device, full precision and a stream; raises RuntimeError if torch ignores one.
 
     With `every_algorithm` cuDNN tries all for each convolution, else it uses its heuristics.
@@ -91,7 +91,7 @@ def _set_up(
 def product(size: int, dtype: str, *, tf32: bool) -> Callable[[], object]:
     """A function that puts a product of two matrices into torch's stream.
 
-    It is a Products of benchbox.agent.gpu.sentinel.
+    It is a MatmulFactory of benchbox.agent.gpu.sentinel.
     """
     import torch
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchbox.agent.gpu.device import Card
+from benchbox.agent.gpu.device import GpuDevice
 from benchbox.agent.host import machine
-from benchbox.agent.host.counters import Seen
+from benchbox.agent.host.counters import Counters
 from benchbox.agent.ort import inputs
-from benchbox.agent.runtime import GpuSession, Session
+from benchbox.agent.runtime import GpuGraph, LoadedGraph
 from benchbox.agent.stdio import Message, Refusal
 from benchbox.devices import providers
 from benchbox.errors import BenchboxError
@@ -46,7 +46,7 @@ class TorchRuntime:
 
     def __init__(self) -> None:
         """Wait for a `hello`."""
-        self.gpu: Card | None = None
+        self.gpu: GpuDevice | None = None
         self._reference = Reference()
         self._modes = contextlib.ExitStack()
         self._provider, self._gpu = providers.TORCH, ""
@@ -115,11 +115,11 @@ class TorchRuntime:
         """Return the one that was asked for: another needs another process."""
         return [self._provider]
 
-    def look(self) -> Seen:
+    def read_counters(self) -> Counters:
         """NVML's counters of the GPU; empty on a processor or without NVML."""
-        return self.gpu.look() if self.gpu else {}
+        return self.gpu.read_counters() if self.gpu else {}
 
-    def load(self, request: Message) -> Session:
+    def load(self, request: Message) -> LoadedGraph:
         """Build a module, call it, and compare it with its graph.
 
         Raises Refusal when it cannot be built or is not equal; torch's own errors pass through.
@@ -130,22 +130,22 @@ class TorchRuntime:
         except BenchboxError as error:
             raise Refusal(str(error)) from None
 
-    def compare(self, request: Message, loaded: Session) -> None:
+    def compare(self, request: Message, loaded: LoadedGraph) -> None:
         """Leave it: `load` has compared the module with the graph."""
 
     def types(self, _: Message) -> None:
         """None: the module computes in the type that was asked for."""
 
-    def _placed(self, gpu: Card, request: Message) -> GpuSession:
+    def _placed(self, gpu: GpuDevice, request: Message) -> GpuGraph:
         """Load a module on a GPU."""
         cuda.release()
         free = gpu.free_bytes()
-        with self._anywhere(), gpu.telling():
+        with self._anywhere(), gpu.translate_errors():
             loaded = self._load(request)
-        assert isinstance(loaded, GpuSession), "on a GPU"
+        assert isinstance(loaded, GpuGraph), "on a GPU"
         return replace(loaded, gpu_bytes=max(0, free - gpu.free_bytes()))
 
-    def _load(self, request: Message) -> Session:
+    def _load(self, request: Message) -> LoadedGraph:
         start = time.perf_counter()
         bound = self._bound(request)
         load_s = time.perf_counter() - start
@@ -158,7 +158,7 @@ class TorchRuntime:
         described: list[dict[str, object]] = [
             {"type": str(each.dtype), "shape": list(each.shape)} for each in outputs
         ]
-        loaded = Session(run, load_s, first_call_s, finite=True, outputs=described)
+        loaded = LoadedGraph(run, load_s, first_call_s, finite=True, outputs=described)
         return _on_gpu(loaded, bound) if self.gpu else loaded
 
     def _compare(
@@ -191,8 +191,8 @@ class TorchRuntime:
         return Bound(call, tensors, sources)
 
 
-def _on_gpu(loaded: Session, bound: Bound) -> GpuSession:
-    return GpuSession(
+def _on_gpu(loaded: LoadedGraph, bound: Bound) -> GpuGraph:
+    return GpuGraph(
         loaded.call,
         loaded.load_s,
         loaded.first_call_s,

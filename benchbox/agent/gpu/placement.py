@@ -1,10 +1,10 @@
-"""Place: the provider, options and GPU that a graph is opened with."""
+"""Placement: the provider, options and GPU that a graph is opened with."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Placement:
     """Where graphs run and how: a provider, its options, and the device that holds their tensors.
 
     `captured` says whether calls replay a CUDA graph, which the first call recorded. `rest` are the
