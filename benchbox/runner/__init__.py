@@ -1,25 +1,7 @@
 """One run: prepare, measure on every device, record; also profiles."""
 
-from benchbox.runner.one_device import (
-    Outcome,
-    Prepared,
-    Request,
-    Watcher,
-    measure,
-    prepare,
-    prepared,
-    run,
-    unfold,
-)
+from benchbox.runner.prepare import prepare, unfold
+from benchbox.runner.request import Outcome, Request, Watcher
+from benchbox.runner.several_devices import run
 
-__all__ = [
-    "Outcome",
-    "Prepared",
-    "Request",
-    "Watcher",
-    "measure",
-    "prepare",
-    "prepared",
-    "run",
-    "unfold",
-]
+__all__ = ["Outcome", "Request", "Watcher", "prepare", "run", "unfold"]

@@ -1,4 +1,4 @@
-"""Waiting between sessions until a device is as cool as it was when the first one began."""
+"""Cooldown between sessions, until a device is as cool as when the first one began."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -7,53 +7,53 @@ from typing import Protocol
 from benchbox.errors import AgentError, CaseError
 from benchbox.records.cooldown import CLOSE_C, Cooldown
 
-LOOK_S = 1.0  # between two looks at the sensors
+POLL_S = 1.0  # between two readings of the sensors
 
 
-class Feels(Protocol):
-    """How warm something is."""
+class Health(Protocol):
+    """The health that a device reports."""
 
     @property
     def temperature_c(self) -> float | None:
         """The temperature of its hottest sensor, in degrees Celsius; None without one."""
 
 
-class Patient(Protocol):
-    """A device that can be asked how it feels."""
+class Device(Protocol):
+    """A device that reports its health."""
 
-    def health(self) -> Feels:
-        """Return how it feels; raises CaseError where it cannot say."""
+    def health(self) -> Health:
+        """Its health now; raises CaseError where it cannot be read."""
 
 
 class Cooling:
-    """The waits of a run, each for `most_s` at most; 0 is none at all."""
+    """The waits of a run, each for `max_s` at most; 0 is none at all."""
 
     def __init__(
         self,
-        most_s: float,
+        max_s: float,
         notify: Callable[[float, float, float], None] = lambda *_: None,
         *,
         done: Iterable[Cooldown] = (),
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Go on from those that are `done`.
+        """Go on from the waits `done` by an earlier part of the run.
 
-        `notify` hears, while it waits, the temperature, the one waited for, and the seconds left.
+        While it waits, `notify` hears the temperature, the goal, and the seconds left.
         """
-        self._most_s, self._notify = most_s, notify
+        self._max_s, self._notify = max_s, notify
         self._clock, self._sleep = clock, sleep
         self.done = {each.session: each for each in done}
         first = self.done[min(self.done)] if self.done else None
         self._first_c = first.first_c if first else None
         self._began = first is not None
 
-    def before(self, session: int, device: Patient) -> None:
-        """Wait until the device has cooled down; the first time only see how warm it is.
+    def before(self, session: int, device: Device) -> None:
+        """Wait until the device has cooled down; the first time only read its temperature.
 
-        Raises AgentError when the device is lost over it.
+        Raises AgentError when the device is lost meanwhile.
         """
-        if not self._most_s:
+        if not self._max_s:
             return
         start_c, started_s = _temperature_c(device), self._clock()
         if not self._began:
@@ -63,24 +63,24 @@ class Cooling:
         self.done[session] = Cooldown(session, waited_s, self._first_c, start_c, end_c)
 
     def of(self, sessions: Iterable[int]) -> tuple[Cooldown, ...]:
-        """Return the waits before these sessions, in order."""
+        """The waits before these sessions, in order."""
         return tuple(self.done[each] for each in sorted(set(sessions)) if each in self.done)
 
-    def _wait(self, device: Patient, now_c: float | None, started_s: float) -> float | None:
+    def _wait(self, device: Device, now_c: float | None, started_s: float) -> float | None:
         if self._first_c is None:
             return now_c
         goal_c = self._first_c + CLOSE_C
         while now_c is not None and now_c > goal_c:
-            left_s = started_s + self._most_s - self._clock()
+            left_s = started_s + self._max_s - self._clock()
             if left_s <= 0:
                 break
             self._notify(now_c, goal_c, left_s)
-            self._sleep(min(LOOK_S, left_s))
+            self._sleep(min(POLL_S, left_s))
             now_c = _temperature_c(device)
         return now_c
 
 
-def _temperature_c(device: Patient) -> float | None:
+def _temperature_c(device: Device) -> float | None:
     try:
         return device.health().temperature_c
     except AgentError:

@@ -1,4 +1,4 @@
-"""What earlier runs saw of a machine's states, kept in the user's cache folder between runs."""
+"""Cache of a machine's states from earlier runs, in the user's cache folder."""
 
 import contextlib
 import hashlib
@@ -15,23 +15,23 @@ from benchbox.devices import gpu_options, providers
 from benchbox.records import Context
 
 NEGLIGIBLE = 1e-4  # of all readings: bins below are dropped
-MOST = 1e9  # readings in a bin
+MAX_WEIGHT = 1e9  # readings in a bin
 HIGHEST_BIN = 10_000  # a reading of e^50 ns
 
 
 def path(context: Context) -> Path:
-    """Return the file that knows the machine of a run, as the same probe sees it.
+    """The file of a run's machine, as the same sentinel reads it.
 
-    On a processor whatever runs the graphs: beside ONNX Runtime and PyTorch it reads the same.
+    On a processor that is the same file whether ONNX Runtime or PyTorch runs the graphs.
     """
     gpu = context.host.get("gpu")
     if gpu is None:
-        return _file(_processors(context))
+        return _file(_processor_run(context))
     return _file([STEP, "gpu", *gpu_options.identity(gpu, context.provider, context.versions)])
 
 
-def beside(context: Context) -> Path | None:
-    """Return the file that knows the processor beside the GPU of a run, None where it has none."""
+def host_path(context: Context) -> Path | None:
+    """The file of the processor that drives the GPU of a run, None without a GPU."""
     if context.host.get("gpu") is None:
         return None
     python = context.versions.get("python")
@@ -43,7 +43,7 @@ def _file(parts: list[object]) -> Path:
     return host.cache_folder() / "states" / f"{digest[:32]}.json"
 
 
-def _processors(context: Context) -> list[object]:
+def _processor_run(context: Context) -> list[object]:
     device = providers.without_provider(context.device, context.provider)
     numpy = context.versions.get("numpy")
     return [STEP, device, context.threads, list(context.cpus), numpy, *_processor(context)]
@@ -54,50 +54,50 @@ def _processor(context: Context) -> list[object]:
     return [context.host.get(key) for key in keys]
 
 
-def load(file: Path, beside: Path | None = None) -> Known:
-    """Return what is known, also of the processor beside a GPU, which has a file of its own.
+def load(file: Path, host_file: Path | None = None) -> Known:
+    """Read the histograms of earlier runs, those of a GPU's host from a file of its own.
 
-    Nothing where there is no file, or one that makes no sense.
+    They are empty where there is no file, or one that makes no sense.
     """
-    return replace(_read(file), host=_read(beside).compute) if beside else _read(file)
+    return replace(_read(file), host=_read(host_file).compute) if host_file else _read(file)
 
 
 def _read(file: Path) -> Known:
     try:
         data = json.loads(file.read_bytes())
-        return Known(_histogram(data["compute"]), _histogram(data["stream"]))
+        return Known(_from_json(data["compute"]), _from_json(data["stream"]))
     except (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return Known()
     except RecursionError:  # brackets without end
         return Known()
 
 
-def save(file: Path, known: Known, beside: Path | None = None) -> None:
-    """Keep what is known, as `load` finds it.
+def save(file: Path, known: Known, host_file: Path | None = None) -> None:
+    """Write histograms for `load` to read.
 
-    At once or not at all; a folder that cannot be written keeps nothing.
+    Atomically; in a folder that cannot be written nothing is kept.
     """
     _write(file, known)
-    if beside:
-        _write(beside, Known(known.host))
+    if host_file:
+        _write(host_file, Known(known.host))
 
 
 def _write(file: Path, known: Known) -> None:
-    data = {"compute": _plain(known.compute), "stream": _plain(known.stream)}
+    data = {"compute": _to_json(known.compute), "stream": _to_json(known.stream)}
     with contextlib.suppress(OSError):
         host.write(file, json.dumps(data))
 
 
-def _plain(histogram: Histogram) -> dict[str, object]:
+def _to_json(histogram: Histogram) -> dict[str, object]:
     least = NEGLIGIBLE * histogram.total
     bins = {str(i): round(n, 6) for i, n in sorted(histogram.bins.items()) if n > least}
     return {"bins": bins, "base_ns": histogram.base_ns}
 
 
-def _histogram(data: Mapping[str, Any]) -> Histogram:
+def _from_json(data: Mapping[str, Any]) -> Histogram:
     bins = {int(index): float(weight) for index, weight in data["bins"].items()}
     base_ns = None if data["base_ns"] is None else float(data["base_ns"])
-    sane = all(0 <= i <= HIGHEST_BIN and 0 < n <= MOST for i, n in bins.items())
+    sane = all(0 <= i <= HIGHEST_BIN and 0 < n <= MAX_WEIGHT for i, n in bins.items())
     if not sane or not 0 < (1.0 if base_ns is None else base_ns) < math.exp(STEP * HIGHEST_BIN):
         raise ValueError("no histogram")
     return Histogram(bins, base_ns)

@@ -1,4 +1,4 @@
-"""The invariant that a spec states, held against the graphs before anything is timed."""
+"""Check of a spec's `[match]`: equal multiply-accumulates, before anything is timed."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""A case with its graph and samples as a record: nothing in it names this machine or its user."""
+"""Record of a case with its graph and samples; it names neither this machine nor its user."""
 
 import getpass
 import os
@@ -21,7 +21,7 @@ LONGEST = 400  # characters of a reason; what a runtime has to say can fill a pa
 
 
 def record(index: int, case: Case, graph: Graph | None) -> Record:
-    """Return the record of a case of which nothing is measured yet."""
+    """The record of a case that was not measured yet."""
     facts = graph.facts() if graph else {}
     cost = facts.pop("cost", None)
     return Record(
@@ -54,7 +54,7 @@ def measured(
     *,
     paired: bool = False,
 ) -> Record:
-    """Return the record with its samples, their estimate, and the ratio to the reference's.
+    """Add samples to a record, with their estimates and the ratio to the reference.
 
     `paired` says that rounds are mirrored.
     """
@@ -79,19 +79,19 @@ LOADING = tuple(field.name for field in fields(Loaded) if field.name != "rss_byt
 
 
 def loading(loaded: Loaded) -> dict[str, Any]:
-    """Return the fields of a record that say how its graph was loaded."""
+    """The fields of a record that describe how its graph was loaded."""
     return {name: getattr(loaded, name) for name in LOADING}
 
 
 def loaded(earlier: Record) -> Loaded | None:
-    """Return how the graph of an earlier record was loaded, None if it was not."""
+    """How the graph of an earlier record was loaded, None if it was not."""
     if earlier.load_s is None or earlier.first_call_s is None:
         return None
     return Loaded(rss_bytes=None, **{name: getattr(earlier, name) for name in LOADING})
 
 
 def shareable(text: str) -> str:
-    """Return a reason without this machine's folders, its name, or its user's."""
+    """Strip this machine's folders, its name and its user's from a reason."""
     for folder in (str(Path.cwd()), str(Path.home())):
         if len(folder) > 1:
             text = re.sub(rf"(?<![\w.]){re.escape(folder + os.sep)}", "", text)

@@ -1,18 +1,20 @@
-"""One run on several devices: at the same time, but in turn where they are the same hardware."""
+"""Run on several devices: at the same time, but in turn where they are the same hardware."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from benchbox import records, runner
+from benchbox import records
 from benchbox.errors import BenchboxError
 from benchbox.records import Record
-from benchbox.runner.one_device import Outcome, Prepared, Request, Watcher
+from benchbox.runner.one_device import measure
+from benchbox.runner.prepare import prepare, unfold
+from benchbox.runner.request import Outcome, Prepared, Request, Watcher
 from benchbox.sampling.sampler import Sampler
 from benchbox.transports import Agent, replies
 
-LOOK_S = 0.2  # how often the waiting thread wakes up, so that Ctrl-C reaches it
+POLL_S = 0.2  # how often the waiting thread wakes up, so that Ctrl-C reaches it
 
 # With its place among all, and the agent that greeted where that goes on with it.
 Part = tuple[int, Request, Watcher, Agent | None]
@@ -106,7 +108,7 @@ def run(
     """
     for request in requests:
         records.check_writable(request.results / request.device.name)
-    cases = runner.unfold(requests[0].specs, requests[0].selection)
+    cases = unfold(requests[0].specs, requests[0].selection)
     ends, stop = Ends(), threading.Event()
     agents = _greeted(requests, ends, failed)
     if len(requests) == 1:
@@ -114,7 +116,7 @@ def run(
     left = [place for place in range(len(requests)) if place not in ends.failures]
     try:
         if left:
-            ready = runner.prepared(requests[0], cases, watchers[0])
+            ready = Prepared(cases, prepare(requests[0].specs, cases, watchers[0].exporting))
             systems = {
                 requests[place].device.hardware: _system(agent) for place, agent in agents.items()
             }
@@ -226,7 +228,7 @@ class _Crew:
         """Wait for all calls; raises the first bug."""
         # Not by Thread.join: until Python 3.13 a thread whose join is interrupted counts as ended.
         for done in self._begun:
-            while not done.wait(LOOK_S):
+            while not done.wait(POLL_S):
                 pass
         if self._bugs:
             raise self._bugs[0]
@@ -244,7 +246,7 @@ def _in_turn(
         if stop.is_set():
             return
         try:
-            outcome = runner.measure(request, ready, watcher, agent)
+            outcome = measure(request, ready, watcher, agent)
         except Exception as error:  # a bug, too, takes no other device's rows with it
             failed(place, ends.fail(place, request.device.name, error))
             continue

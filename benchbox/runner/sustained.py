@@ -1,81 +1,95 @@
-"""All cases of a run under continuous load, one after the other, each in an agent of its own."""
+"""Sustained load: one case at a time, judged and recorded by its windows."""
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from benchbox.analysis import sustained as analysis_sustained
-from benchbox.analysis.sustained import Window
+from benchbox.analysis.sustained import Window, estimate, latency
 from benchbox.records import Record, Status
-from benchbox.runner.measurement import Measurement
+from benchbox.records.journal import Journal
+from benchbox.runner.case_record import Build
+from benchbox.runner.judge import UNTIMED, Judge, Verdict
+from benchbox.runner.schedule import pending_cases
+from benchbox.runner.state import RunState
 from benchbox.sampling.plan import Plan
-from benchbox.sampling.sampler import Progress, Sampler, Subject
+from benchbox.sampling.sampler import Sampler, Subject
 from benchbox.sampling.sustained import Sustainer, lacking
 from benchbox.specs import Case
 
 
-class LastingMeasurement(Measurement):
-    """The sustained load of a run's cases, whatever becomes of the agents that run them.
+class SustainedSchedule:
+    """Times one case after the other, each in an agent of its own."""
 
-    What the sentinel reads meanwhile is no state to take figures in: it is kept out of what is
-    known of the machine.
+    def __init__(
+        self,
+        state: RunState,
+        judge: Judge,
+        clock: Callable[[], float],
+        notify: Callable[[Sampler], None],
+    ) -> None:
+        self._state, self._judge, self._clock, self._notify = state, judge, clock, notify
+
+    def groups(self) -> list[list[Case]]:
+        """Each case without a good record by itself."""
+        return [[case] for case in pending_cases(self._state, self._judge)]
+
+    def sampler(self, subjects: Sequence[Subject], plan: Plan) -> Sampler:
+        """The sampler of the only case of a group."""
+        (subject,) = subjects
+        return Sustainer(subject, plan, self._clock, self._notify)
+
+
+class SustainedJudge:
+    """Judges a case under continuous load by whether its windows cover the time asked for.
+
+    The sentinel readings of a hot processor are no state to take figures in: no gate is made of
+    them, and no record depends on one.
     """
 
-    def _groups(self) -> list[list[Case]]:
-        cases = [case for group in super()._groups() for case in group]
-        return [[case] for case in cases if not self._good(case.key)]
+    def __init__(self, state: RunState, asked_s: float, journal: Journal) -> None:
+        self._state, self._asked_s, self._journal = state, asked_s, journal
 
-    def _sampler_of(self, subjects: Sequence[Subject], plan: Plan) -> Sampler:
-        (subject,) = subjects
-        return Sustainer(subject, plan, time.monotonic, self._notify)
-
-    def _good(self, key: str) -> bool:
+    def is_good(self, key: str) -> bool:
+        """Whether the record of a case has its whole series."""
         record = self._journal.records.get(key)
         return record is not None and record.status == "ok" and record.sustained is not None
 
-    def _conclude(self, progress: Progress) -> None:
-        reason = lacking(self._windows(progress.subject.key), self._asked_s)
-        self._finish(progress, "imprecise" if reason else "ok", reason)
+    def verdict(self, key: str) -> Verdict:
+        """The status by the windows of a case."""
+        reason = lacking(self._windows(key), self._asked_s)
+        return ("imprecise" if reason else "ok"), reason
 
-    def _rejudge(self) -> None:
-        """Nothing here was judged by the sentinel."""
+    def interrupted(self, key: str) -> Verdict:
+        """Imprecise with too few windows, skipped without any."""
+        if not self._windows(key):
+            return UNTIMED
+        status, reason = self.verdict(key)
+        return status, reason and f"interrupted: {reason}"
 
-    def _record(self, key: str, status: Status, reason: str) -> Record:
-        record, found = super()._record(key, status, reason), self._windows(key)
-        if not found:
-            return record
-        sustained = analysis_sustained.estimate(found, self._asked_s)
-        measured = status in ("ok", "imprecise")
-        latency = analysis_sustained.latency(sustained) if measured else None
-        return replace(record, sustained=sustained, latency=latency)
+    def has_samples(self, key: str) -> bool:
+        """Whether there is a window."""
+        return bool(self._windows(key))
 
-    def _notify(self, sampler: Sampler) -> None:
-        due_s = self._checkpoint_s
-        super()._notify(sampler)
-        if self._checkpoint_s == due_s:
-            return
-        for progress in sampler.active:
-            if self._windows(progress.subject.key):
-                record = self._record(progress.subject.key, "imprecise", "still being timed")
-                self._journal.append(record)
+    def is_outdated(self, record: Record) -> bool:  # noqa: ARG002 - no record depends on a gate
+        """Never: no record depends on a gate."""
+        return False
 
-    def _interrupted(self) -> None:
-        for key in self._cases:
-            if key in self._failed or self._good(key):
-                continue
-            if found := self._windows(key):
-                reason = lacking(found, self._asked_s)
-                self._write(
-                    key, "imprecise" if reason else "ok", reason and f"interrupted: {reason}"
-                )
-            else:
-                self._write(key, "skipped", "interrupted before it was timed")
+    def with_windows(self, build: Build) -> Build:
+        """Have the records that are built hold the windows, and their steady state as latency."""
+
+        def with_windows(key: str, status: Status, reason: str) -> Record:
+            record, windows = build(key, status, reason), self._windows(key)
+            if not windows:
+                return record
+            sustained = estimate(windows, self._asked_s)
+            is_measured = status in ("ok", "imprecise")
+            return replace(
+                record, sustained=sustained, latency=latency(sustained) if is_measured else None
+            )
+
+        return with_windows
 
     def _windows(self, key: str) -> Sequence[Window]:
-        running = isinstance(self._sampler, Sustainer) and key in self._sampler.cases
-        return tuple(self._sampler.windows) if running else ()  # type: ignore[union-attr]
-
-    @property
-    def _asked_s(self) -> float:
-        assert self._plan.sustained_s is not None, "a plan for a load that lasts"
-        return self._plan.sustained_s
+        sampler = self._state.sampler
+        if isinstance(sampler, Sustainer) and key in sampler.cases:
+            return tuple(sampler.windows)
+        return ()

@@ -8,6 +8,7 @@ that times bursts, and the clock is handed in.
 import random
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Protocol
@@ -149,17 +150,22 @@ class Sampler:
             case.resting = False
         self._stage_session = None
 
-    def excuse(self, seconds: float) -> None:
-        """Leave out of the elapsed time what a session took to get ready."""
-        if self._started is not None:
-            self._lost_s += seconds
+    @contextmanager
+    def untimed(self) -> Iterator[None]:
+        """Leave out of the elapsed time what a session takes to get ready."""
+        began = self._clock()
+        try:
+            yield
+        finally:
+            if self._started is not None:
+                self._lost_s += self._clock() - began
 
     def fail(self, key: str, reason: str) -> None:
         """End a case with a reason; its samples stay."""
         self.cases[key].failure = reason
         self.cases[key].finished = True
 
-    def put_off(self, key: str) -> float:
+    def postpone(self, key: str) -> float:
         """Leave a case to another sampler, with its share of the time, in seconds.
 
         A case without samples shares it with others that have none.

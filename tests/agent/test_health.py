@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,13 +25,13 @@ from benchbox.records import Context, Record, Run
 from benchbox.records.cooldown import Cooldown
 from benchbox.records.journal import Journal
 from benchbox.report import conditions
-from benchbox.runner import measurement
-from benchbox.runner.cooldown import Cooling
-from benchbox.runner.measurement import Measurement
+from benchbox.runner import Request
+from benchbox.runner.assembly import assemble
+from benchbox.runner.request import Clock, Prepared
 from benchbox.sampling import sampler as sampling_sampler
 from benchbox.sampling.plan import Plan
 from benchbox.sampling.sampler import Sampler
-from benchbox.specs import Case, OnnxFile
+from benchbox.specs import Case, OnnxFile, Selection
 from benchbox.transports import Agent
 from benchbox.transports.board import zipapp
 from tests.board.files import plant
@@ -305,6 +304,7 @@ class Lab:
     def __init__(self, root: Path, cpu: Device, case: Case) -> None:
         self.root, self.device, self.case = root, cpu, case
         self.agents: list[Agent] = []
+        self.clock = Clock()
 
     def open(self, device: Device) -> Agent:
         self.agents.append(Agent(Inside(self.root), device))  # type: ignore[arg-type]
@@ -323,16 +323,12 @@ class Lab:
         assert isinstance(self.case.source, OnnxFile)
         cost = Cost(1000, 0, 1, 1 << 20, 1 << 20, {"MatMul": 1}, ())
         graph = Graph(self.case.source.path, "0" * 64, cost, 1, 18, "none", None, {})
-        Measurement(
-            [self.case],
-            {self.case.key: graph},
-            self.device,
-            plan,
-            self.journal,
-            self.watcher,
-            agent,
-            self.open,
-        ).run()
+        folder = self.root / "results"
+        request = Request(
+            *("tiny", [], Selection(), self.device, plan, folder), open=self.open, clock=self.clock
+        )
+        ready = Prepared([self.case], {self.case.key: graph})
+        assemble(request, ready, agent, self.journal, self.watcher).run()  # type: ignore[arg-type]
         self.journal.close()
         return records.read(self.journal.path)
 
@@ -464,8 +460,7 @@ def test_a_run_waits_for_a_board_to_cool_down_and_records_it(
         now_s[0] += seconds
         warm(-5.0 * seconds)
 
-    cooling = partial(Cooling, clock=lambda: now_s[0], sleep=sleep)
-    monkeypatch.setattr(measurement, "Cooling", cooling)
+    lab.clock = Clock(lambda: now_s[0], sleep)
     plant(lab.root, raspberry("0"))
     opened = lab.open
 

@@ -4,7 +4,7 @@ import csv
 import io
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,16 @@ from benchbox.agent.host import machine
 from benchbox.cli.app import app
 from benchbox.devices import Device
 from benchbox.errors import DeviceError, UsageError
-from benchbox.records import Record
 from benchbox.report import files
 from benchbox.report.frame import COLUMNS, to_frame
 from benchbox.runner import Outcome, Request, profile
 from benchbox.sampling import sampler as sampling_sampler
 from benchbox.sampling.plan import Plan
-from benchbox.sampling.sampler import Sampler
 from benchbox.specs import BlockSpec, Case, Selection
 from benchbox.transports import Agent, client
 from benchbox.transports.local import open_local
 from tests.helpers.machine import Calm
+from tests.helpers.runs import run
 
 REASON = "emulated (qemu-user): a figure taken here is no latency"
 FIGURES = [name for name in COLUMNS if name.startswith("latency_")]
@@ -57,26 +56,6 @@ class Emulated(Calm):
         return super().time(bursts, expected_s)
 
 
-class Watcher:
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-
-    def exporting(self, done: int, total: int, name: str) -> None: ...
-
-    def starting(self) -> None: ...
-
-    def greeted(self, seen: Mapping[str, float]) -> None: ...
-
-    def loading(self, done: int, total: int) -> None: ...
-
-    def cooling(self, now_c: float, goal_c: float, left_s: float) -> None: ...
-
-    def measuring(self, sampler: Sampler) -> None: ...
-
-    def finished(self, record: Record) -> None:
-        self.records.append(record)
-
-
 class Place:
     """Runs cases on the emulated device."""
 
@@ -93,7 +72,7 @@ class Place:
         request = Request(
             "tiny", [spec], Selection(), self.device, plan, self.folder, open=self.open, **more
         )
-        return runner.run(request, Watcher())
+        return run(request)
 
 
 @pytest.fixture

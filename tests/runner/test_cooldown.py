@@ -11,7 +11,7 @@ from benchbox.errors import AgentError, CaseError
 from benchbox.records import Context, Record
 from benchbox.records.cooldown import CLOSE_C, Cooldown
 from benchbox.report import conditions
-from benchbox.runner.cooldown import LOOK_S, Cooling
+from benchbox.runner.cooldown import POLL_S, Cooling
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def test_a_later_one_waits_until_it_is_as_cool_as_then() -> None:
 
 
 def test_a_degree_more_is_close_enough() -> None:
-    for above_c, waited_s in ((CLOSE_C, 0.0), (CLOSE_C + 0.1, LOOK_S)):
+    for above_c, waited_s in ((CLOSE_C, 0.0), (CLOSE_C + 0.1, POLL_S)):
         device = Device(40.0)
         assert after(device, cooling(device), 40.0 + above_c).waited_s == waited_s
 

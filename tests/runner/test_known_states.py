@@ -117,10 +117,10 @@ def test_the_files_name_does_not_name_the_machine() -> None:
 
 @given(histograms, histograms)
 def test_what_is_kept_is_what_is_known_later(compute: Histogram, stream: Histogram) -> None:
-    data = {"compute": known_states._plain(compute), "stream": known_states._plain(stream)}
+    data = {"compute": known_states._to_json(compute), "stream": known_states._to_json(stream)}
     read = json.loads(json.dumps(data))
     for name, before in (("compute", compute), ("stream", stream)):
-        after = known_states._histogram(read[name])
+        after = known_states._from_json(read[name])
         assert after.base_ns == before.base_ns
         assert after.bins == pytest.approx(before.bins, abs=1e-6)
 
@@ -139,7 +139,7 @@ def test_a_machine_is_known_again_in_the_next_run(cache_dir: Path) -> None:
 
 def test_a_gpu_and_the_processor_beside_it_are_known_apart(cache_dir: Path) -> None:
     gpu = replace(CONTEXT, device="cuda", host={**HOST, "gpu": {"name": "A", "driver": "1"}})
-    file, beside = known_states.path(gpu), known_states.beside(gpu)
+    file, beside = known_states.path(gpu), known_states.host_path(gpu)
     assert beside is not None
     assert cache_dir in beside.parents
     run = Readings()
@@ -148,9 +148,9 @@ def test_a_gpu_and_the_processor_beside_it_are_known_apart(cache_dir: Path) -> N
     known_states.save(file, run.after(), beside)
     assert Readings(known_states.load(file, beside)).gate == run.gate
     other = replace(gpu, host={**gpu.host, "gpu": {"name": "B", "driver": "1"}})
-    assert (known_states.path(other), known_states.beside(other)) != (file, beside)
-    assert known_states.beside(other) == beside
-    assert known_states.beside(replace(gpu, device="cuda-eager")) == beside
+    assert (known_states.path(other), known_states.host_path(other)) != (file, beside)
+    assert known_states.host_path(other) == beside
+    assert known_states.host_path(replace(gpu, device="cuda-eager")) == beside
 
 
 @pytest.mark.parametrize(
@@ -158,11 +158,11 @@ def test_a_gpu_and_the_processor_beside_it_are_known_apart(cache_dir: Path) -> N
 )
 def test_another_processor_or_python_beside_a_gpu_is_known_anew(changes: dict[str, Any]) -> None:
     gpu = replace(CONTEXT, host={**HOST, "cpu": "D", "gpu": {}})
-    assert known_states.beside(replace(gpu, **changes)) != known_states.beside(gpu)
+    assert known_states.host_path(replace(gpu, **changes)) != known_states.host_path(gpu)
 
 
 def test_a_processor_without_a_gpu_is_beside_none() -> None:
-    assert known_states.beside(CONTEXT) is None
+    assert known_states.host_path(CONTEXT) is None
 
 
 def test_what_is_negligible_is_dropped(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from benchbox.costs import Cost
 from benchbox.export import Graph
 from benchbox.runner import memory_groups
-from benchbox.runner.memory_groups import Later, Room
+from benchbox.runner.memory_groups import Postponed, Room
 from benchbox.specs import Builder, Case
 
 MIB = 1 << 20
@@ -67,11 +67,11 @@ def test_a_gpu_has_room_until_what_is_loaded_takes_more_than_it_may() -> None:
     assert not Room(None, closed=True).has_for(third)
 
 
-def test_what_was_put_off_comes_again_after_its_reference_or_alone() -> None:
+def test_what_was_postponed_comes_again_after_its_reference_or_alone() -> None:
     cases, _ = make([1, 1, 1, 1], [1, 1])
-    put_off = [Later(cases[1], 5.0, alone=True), Later(cases[3], 2.0, alone=False)]
-    put_off += [Later(cases[4], 2.0, alone=False), Later(cases[5], 3.0, alone=False)]
-    groups = list(memory_groups.again(put_off, {case.key: case for case in cases}))
+    postponed = [Postponed(cases[1], 5.0, alone=True), Postponed(cases[3], 2.0, alone=False)]
+    postponed += [Postponed(cases[4], 2.0, alone=False), Postponed(cases[5], 3.0, alone=False)]
+    groups = list(memory_groups.regrouped(postponed, {case.key: case for case in cases}))
     assert [([case.name for case in group], most_s) for group, most_s in groups] == [
         (["0.0", "0.3", "1.0", "1.1"], 7.0),
         (["0.1"], 5.0),

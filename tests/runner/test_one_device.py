@@ -1,7 +1,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,48 +24,9 @@ from benchbox.specs.model import Match
 from benchbox.transports import Agent, open_agent
 from benchbox.transports.local import open_local
 from tests.helpers.machine import Calm, open_calm
+from tests.helpers.runs import ENDLESS, QUICK, Watcher, interrupt, run, spec_of
 
 MakeCases = Callable[..., list[Case]]
-PLAN = Plan(precision=0.9, max_time_s=20, min_rounds=6, burst_s=0.002, min_calls=2)
-ENDLESS = replace(PLAN, precision=1e-9, max_time_s=60)
-
-
-class Watcher:
-    """Notes what happens, in order; does something once, after the first samples."""
-
-    def __init__(self, act: Callable[[], object] = lambda: None) -> None:
-        self.act = act
-        self.events: list[str] = []
-        self.records: list[Record] = []
-
-    def exporting(self, done: int, total: int, name: str) -> None:
-        self.events.append(f"exporting {name}: {done} of {total}")
-
-    def starting(self) -> None:
-        self.events.append("starting")
-
-    def greeted(self, seen: Mapping[str, float]) -> None:
-        self.events.append(f"greeted by {sorted(seen)}")
-
-    def loading(self, done: int, total: int) -> None:
-        self.events.append(f"loading {done} of {total}")
-
-    def cooling(self, now_c: float, goal_c: float, left_s: float) -> None:
-        self.events.append(f"cooling from {now_c} to {goal_c}, {left_s} s left")
-
-    def measuring(self, sampler: Sampler) -> None:
-        if "measuring" not in self.events and all(len(c.bursts) > 9 for c in sampler.active):
-            self.events.append("measuring")
-            self.act()
-
-    def finished(self, record: Record) -> None:
-        self.events.append("finished")
-        self.records.append(record)
-
-
-def spec_of(cases: list[Case], match: Match | None = None) -> BlockSpec:
-    name = cases[0].spec
-    return BlockSpec(name, name.title(), "0" * 64, lambda _: cases, match=match)
 
 
 @pytest.fixture
@@ -76,7 +37,7 @@ def request_for(
     assert shared_cache
 
     def make(*specs: BlockSpec, **more: Any) -> Request:
-        fields = {"plan": PLAN, "results": tmp_path / "results", "open": open_calm} | more
+        fields = {"plan": QUICK, "results": tmp_path / "results", "open": open_calm} | more
         return Request("tiny", specs, Selection(), cpu, **fields)
 
     return make
@@ -102,7 +63,7 @@ def test_a_run_exports_measures_and_records(
 ) -> None:
     watcher = Watcher()
     request = request_for(spec_of(onnx_cases("a", "b")))
-    outcome = runner.run(request, watcher)
+    outcome = run(request, watcher)
     assert statuses(outcome) == {"a": "ok", "b": "ok"}
     assert not outcome.interrupted
     assert outcome.lost == ""
@@ -116,11 +77,11 @@ def test_a_run_exports_measures_and_records(
 def test_the_context_says_what_ran_and_where_without_naming_the_machine(
     request_for: Callable[..., Request], onnx_cases: MakeCases, tmp_path: Path
 ) -> None:
-    outcome = runner.run(request_for(spec_of(onnx_cases("a"))), Watcher())
+    outcome = run(request_for(spec_of(onnx_cases("a"))), Watcher())
     context = outcome.run.context
     assert (context.name, context.device, context.threads) == ("tiny", "cpu", 1)
     assert context.versions["onnxruntime"]
-    assert context.plan["min_rounds"] == PLAN.min_rounds
+    assert context.plan["min_rounds"] == QUICK.min_rounds
     assert context.spec("tiny").sha256 == "0" * 64
     assert "memory_available_bytes" not in context.host
     if Path("/proc/self/task").exists():
@@ -132,7 +93,7 @@ def test_the_context_says_what_ran_and_where_without_naming_the_machine(
 def test_a_network_of_benchbox_goes_all_the_way(request_for: Callable[..., Request]) -> None:
     """One real block, exported by torch."""
     (spec,) = find("g2:groups=1,scale=1")
-    outcome = runner.run(request_for(spec), Watcher())
+    outcome = run(request_for(spec), Watcher())
     (record,) = outcome.run.records
     assert record.status == "ok"
     assert record.graph is not None
@@ -146,7 +107,7 @@ def test_results_that_cannot_be_written_stop_before_anything_is_exported(
     watcher = Watcher()
     request = request_for(spec_of(onnx_cases("a")), results=tmp_path / "file", open=never)
     with pytest.raises(StorageError, match="--results"):
-        runner.run(request, watcher)
+        run(request, watcher)
     assert watcher.events == []
 
 
@@ -158,7 +119,7 @@ def test_a_device_that_is_not_there_stops_before_a_file_is_made(
 
     request = request_for(spec_of(onnx_cases("a")), open=absent)
     with pytest.raises(DeviceError):
-        runner.run(request, Watcher())
+        run(request, Watcher())
     assert list(request.results.rglob("*.jsonl")) == []
 
 
@@ -168,7 +129,7 @@ def test_multiply_accumulates_that_differ_stop_before_anything_is_timed(
     cases = onnx_cases("a", "b", "c", "d", "e", size=32)
     request = request_for(spec_of(cases, Match(0.05)))
     with pytest.raises(SpecError) as raised:
-        runner.run(request, Watcher())
+        run(request, Watcher())
     assert not request.results.exists()
     text = str(raised.value)
     assert text.startswith("tiny: [match] allows 5.00%: ")
@@ -204,22 +165,18 @@ def test_a_case_named_twice_is_a_usage_error(onnx_cases: MakeCases) -> None:
         runner.unfold([spec, spec], Selection())
 
 
-def interrupt() -> None:
-    raise KeyboardInterrupt
-
-
 def test_an_interrupted_run_is_resumed_where_it_stopped(
     request_for: Callable[..., Request], onnx_cases: MakeCases
 ) -> None:
     spec = spec_of(onnx_cases("a", "b"))
-    first = runner.run(request_for(spec, plan=ENDLESS), Watcher(interrupt))
+    first = run(request_for(spec, plan=ENDLESS), Watcher(interrupt))
     assert first.interrupted
     assert statuses(first) == {"a": "imprecise", "b": "imprecise"}
-    second = runner.run(request_for(spec, resume=True), Watcher())
+    second = run(request_for(spec, resume=True), Watcher())
     assert second.run.path == first.run.path
     assert statuses(second) == {"a": "ok", "b": "ok"}
     watcher = Watcher()
-    third = runner.run(request_for(spec, resume=True), watcher)
+    third = run(request_for(spec, resume=True), watcher)
     assert statuses(third) == {"a": "ok", "b": "ok"}
     assert watcher.records == []
 
@@ -228,17 +185,17 @@ def test_a_run_that_was_never_started_cannot_be_resumed(
     request_for: Callable[..., Request], onnx_cases: MakeCases
 ) -> None:
     with pytest.raises(UsageError, match="holds no run of tiny"):
-        runner.run(request_for(spec_of(onnx_cases("a")), resume=True), Watcher())
+        run(request_for(spec_of(onnx_cases("a")), resume=True), Watcher())
 
 
 def test_a_run_of_another_spec_is_not_mixed_in(
     request_for: Callable[..., Request], onnx_cases: MakeCases
 ) -> None:
     spec = spec_of(onnx_cases("a"))
-    runner.run(request_for(spec), Watcher())
+    run(request_for(spec), Watcher())
     changed = replace(spec, sha256="1" * 64)
     with pytest.raises(RecordError, match="cannot be resumed: spec tiny was"):
-        runner.run(request_for(changed, resume=True), Watcher())
+        run(request_for(changed, resume=True), Watcher())
 
 
 def test_an_agent_that_is_lost_costs_a_row_not_the_run(
@@ -251,9 +208,9 @@ def test_an_agent_that_is_lost_costs_a_row_not_the_run(
         pids.append(channel.pid)
         return Calm(channel, device)
 
-    plan = replace(PLAN, min_rounds=60)
+    plan = replace(QUICK, min_rounds=60)
     request = request_for(spec_of(onnx_cases("a", "b", "c")), plan=plan, open=open_)
-    outcome = runner.run(request, Watcher(lambda: os.kill(pids[0], signal.SIGKILL)))
+    outcome = run(request, Watcher(lambda: os.kill(pids[0], signal.SIGKILL)))
     assert sorted(statuses(outcome).values()) == ["failed", "ok", "ok"]
     assert len(pids) == 2
 
@@ -261,9 +218,9 @@ def test_an_agent_that_is_lost_costs_a_row_not_the_run(
 def test_a_run_remembers_the_states_of_the_machine_for_the_next(
     request_for: Callable[..., Request], onnx_cases: MakeCases
 ) -> None:
-    plan = replace(PLAN, sessions=2, max_time_s=4)
+    plan = replace(QUICK, sessions=2, max_time_s=4)
     request = request_for(spec_of(onnx_cases("a")), open=open_agent, plan=plan)
-    outcome = runner.run(request, Watcher())
+    outcome = run(request, Watcher())
     known = known_states.load(known_states.path(outcome.run.context))
     (record,) = outcome.run.records
     assert known.compute.total == pytest.approx(1, abs=0.01)
@@ -278,7 +235,7 @@ def test_a_run_remembers_the_states_of_the_machine_for_the_next(
             seen.append(sampler.readings.known)
             interrupt()
 
-    runner.run(request, Curious())
+    run(request, Curious())
     assert seen[0] == known
 
 
@@ -295,7 +252,7 @@ def test_the_parent_sleeps_while_the_agent_measures(
         def measuring(self, _: Sampler) -> None:
             times.append((time.monotonic(), time.process_time()))
 
-    runner.run(request, Clock())
+    run(request, Clock())
     (wall, used), (wall_end, used_end) = times[0], times[-1]
     assert wall_end - wall > 1
     assert (used_end - used) / (wall_end - wall) < 0.25

@@ -4,9 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from itertools import chain
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,21 +15,25 @@ from benchbox.analysis import stats
 from benchbox.analysis.samples import Burst, round_medians
 from benchbox.analysis.states import Gate, State
 from benchbox.analysis.stats import Interval
-from benchbox.devices import Device
 from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.records import Record
-from benchbox.runner import measurement
 from benchbox.runner import record as runner_record
-from benchbox.sampling import sampler as sampling_sampler
 from benchbox.sampling.plan import MORE, Plan, lacking, shortfall, spread, undecided
 from benchbox.sampling.sampler import Progress, Sampler, Subject
-from benchbox.specs import Case
+from tests.helpers.runs import (
+    LARGE,
+    Bench,
+    SimulatedAgents,
+    Watcher,
+    graph_of,
+    interrupt,
+    named,
+    sessions,
+)
 from tests.report.test_tables import record as row_of
-from tests.runner.test_measurement import Bench, Simulated, Watcher, groups_of, interrupt, sessions
 from tests.sampling.test_sampler import FakeSession, Model, breaks, noisy, rounds_of
 
 PLAN = Plan(margin=0.01)
-MakeCases = Callable[..., list[Case]]
 
 
 def sampler_of(models: Mapping[str, Model], plan: Plan = PLAN) -> tuple[Sampler, FakeSession]:
@@ -511,27 +513,7 @@ def test_a_ratio_needs_as_many_processes_as_the_plan() -> None:
 BENCH = Plan(precision=0.01, max_time_s=60, min_rounds=18, burst_s=0.02, margin=0.01)
 
 
-@pytest.fixture
-def devices() -> Simulated:
-    return Simulated()
-
-
-@pytest.fixture
-def bench(
-    tmp_path: Path, cpu: Device, monkeypatch: pytest.MonkeyPatch, devices: Simulated
-) -> Bench:
-    clock = devices.machine.perf_counter
-    monkeypatch.setattr(sampling_sampler, "CHUNK_S", 0.1)
-    monkeypatch.setattr(measurement, "Sampler", partial(Sampler, clock=clock))
-    monkeypatch.setattr(measurement, "time", SimpleNamespace(monotonic=clock))
-    return Bench(tmp_path / "results", cpu, devices)
-
-
-def takes(devices: Simulated, **latencies_ms: float) -> None:
-    devices.machine.latencies |= {f"tiny:{k}": ms / 1e3 for k, ms in latencies_ms.items()}
-
-
-def wild(devices: Simulated, **latencies_ms: float) -> None:
+def wild(devices: SimulatedAgents, **latencies_ms: float) -> None:
     """Let cases wander together by 30%, which no probe shows."""
 
     def wanderer(latency_s: float) -> Callable[[], float]:
@@ -546,10 +528,10 @@ def relative(record: Record) -> Interval:
 
 
 def test_every_case_has_its_ratio_and_the_verdict_follows(
-    bench: Bench, devices: Simulated, onnx_cases: MakeCases
+    bench: Bench, devices: SimulatedAgents
 ) -> None:
-    takes(devices, a=2, b=4, c=1)
-    found = bench.measure(onnx_cases("a", "b", "c"), plan=BENCH)
+    devices.take(a=2, b=4, c=1)
+    found = bench.measure(named("a", "b", "c"), plan=BENCH)
     assert bench.statuses() == {"a": "ok", "b": "ok", "c": "ok"}
     assert found["tiny:a"].relative is None
     for key, value, verdict in (("tiny:b", 2.0, "SLOWER"), ("tiny:c", 0.5, "FASTER")):
@@ -558,10 +540,10 @@ def test_every_case_has_its_ratio_and_the_verdict_follows(
 
 
 def test_the_reference_is_ok_and_so_is_a_ratio_although_latencies_wander(
-    bench: Bench, devices: Simulated, onnx_cases: MakeCases
+    bench: Bench, devices: SimulatedAgents
 ) -> None:
     wild(devices, a=2, b=3)
-    found = bench.measure(onnx_cases("a", "b"), plan=BENCH)
+    found = bench.measure(named("a", "b"), plan=BENCH)
     assert bench.statuses() == {"a": "ok", "b": "ok"}
     assert {record.reason for record in found.values()} == {""}
     for record in found.values():
@@ -569,15 +551,13 @@ def test_the_reference_is_ok_and_so_is_a_ratio_although_latencies_wander(
         assert record.latency.interval is not None
         assert record.latency.interval.half_width > BENCH.precision
     assert relative(found["tiny:b"]).value == pytest.approx(1.5, rel=0.01)
-    alone = bench.measure(onnx_cases("c"), plan=BENCH)
+    alone = bench.measure(named("c"), plan=BENCH)
     assert alone["tiny:c"].status == "ok"
 
 
-def test_a_ratio_that_is_too_wide_is_imprecise_and_the_reference_is_not(
-    bench: Bench, onnx_cases: MakeCases
-) -> None:
+def test_a_ratio_that_is_too_wide_is_imprecise_and_the_reference_is_not(bench: Bench) -> None:
     plan = replace(BENCH, precision=1e-6, max_time_s=3)
-    found = bench.measure(onnx_cases("a", "b"), plan=plan)
+    found = bench.measure(named("a", "b"), plan=plan)
     assert bench.statuses() == {"a": "ok", "b": "imprecise"}
     assert found["tiny:b"].reason.startswith("the ratio is ±0.")
     assert "±0.0% was asked" in found["tiny:b"].reason
@@ -585,11 +565,9 @@ def test_a_ratio_that_is_too_wide_is_imprecise_and_the_reference_is_not(
     assert found["tiny:b"].relative is not None
 
 
-def test_an_unclear_verdict_is_no_lack_of_precision(
-    bench: Bench, devices: Simulated, onnx_cases: MakeCases
-) -> None:
-    takes(devices, a=2, b=2.02)
-    found = bench.measure(onnx_cases("a", "b"), plan=replace(BENCH, max_time_s=5))
+def test_an_unclear_verdict_is_no_lack_of_precision(bench: Bench, devices: SimulatedAgents) -> None:
+    devices.take(a=2, b=2.02)
+    found = bench.measure(named("a", "b"), plan=replace(BENCH, max_time_s=5))
     assert bench.statuses() == {"a": "ok", "b": "ok"}
     assert stats.verdict(found["tiny:b"].relative, 0.01) == "UNCLEAR"
     assert devices.machine.now >= 5
@@ -597,10 +575,10 @@ def test_an_unclear_verdict_is_no_lack_of_precision(
 
 @pytest.mark.parametrize("bad", ["a", "b"])
 def test_when_one_of_two_cannot_be_loaded_the_other_is_kept(
-    bench: Bench, devices: Simulated, onnx_cases: MakeCases, bad: str
+    bench: Bench, devices: SimulatedAgents, bad: str
 ) -> None:
     devices.refused = {0: f"tiny:{bad}"}
-    found = bench.measure(onnx_cases("a", "b"), plan=BENCH)
+    found = bench.measure(named("a", "b"), plan=BENCH)
     left = "b" if bad == "a" else "a"
     assert bench.statuses() == {bad: "failed", left: "ok"}
     assert found[f"tiny:{bad}"].reason == "no memory for it"
@@ -610,12 +588,12 @@ def test_when_one_of_two_cannot_be_loaded_the_other_is_kept(
 
 @pytest.mark.parametrize("bad", ["a", "b"])
 def test_when_one_of_two_was_not_exported_the_other_is_judged_by_its_own_latency(
-    bench: Bench, devices: Simulated, onnx_cases: MakeCases, bad: str
+    bench: Bench, devices: SimulatedAgents, bad: str
 ) -> None:
     wild(devices, a=2, b=2)
-    cases = onnx_cases("a", "b")
+    cases = named("a", "b")
     failed = {f"tiny:{bad}": CaseError("torch refused")}
-    found = bench.measure(cases, graphs=failed, plan=replace(BENCH, max_time_s=5))  # type: ignore[arg-type]
+    found = bench.measure(cases, graphs=failed, plan=replace(BENCH, max_time_s=5))
     left = "b" if bad == "a" else "a"
     assert bench.statuses() == {bad: "failed", left: "imprecise"}
     assert found[f"tiny:{left}"].reason.startswith("±")
@@ -624,10 +602,10 @@ def test_when_one_of_two_was_not_exported_the_other_is_judged_by_its_own_latency
 
 @pytest.mark.parametrize("burst", [0, 5, 12, 30])
 def test_an_agent_that_is_lost_leaves_a_row_for_both(
-    bench: Bench, devices: Simulated, onnx_cases: MakeCases, burst: int
+    bench: Bench, devices: SimulatedAgents, burst: int
 ) -> None:
     devices.lost_at = {0: burst}
-    found = bench.measure(onnx_cases("a", "b"), plan=BENCH)
+    found = bench.measure(named("a", "b"), plan=BENCH)
     assert sorted(bench.statuses().values()) == ["failed", "ok"]
     (failed,) = (record for record in found.values() if record.status == "failed")
     assert failed.reason == "the agent is gone"
@@ -635,10 +613,10 @@ def test_an_agent_that_is_lost_leaves_a_row_for_both(
 
 
 def test_a_comparison_in_three_processes_has_rounds_of_both_in_each(
-    bench: Bench, devices: Simulated, onnx_cases: MakeCases
+    bench: Bench, devices: SimulatedAgents
 ) -> None:
-    takes(devices, a=2, b=4)
-    found = bench.measure(onnx_cases("a", "b"), plan=replace(BENCH, sessions=3))
+    devices.take(a=2, b=4)
+    found = bench.measure(named("a", "b"), plan=replace(BENCH, sessions=3))
     assert bench.statuses() == {"a": "ok", "b": "ok"}
     shared = round_medians(found["tiny:a"].bursts).keys() & round_medians(found["tiny:b"].bursts)
     for session in range(3):
@@ -646,26 +624,24 @@ def test_a_comparison_in_three_processes_has_rounds_of_both_in_each(
     assert len(devices.agents) == 3
 
 
-def test_a_device_that_goes_away_fails_what_is_left(
-    bench: Bench, devices: Simulated, onnx_cases: MakeCases
-) -> None:
+def test_a_device_that_goes_away_fails_what_is_left(bench: Bench, devices: SimulatedAgents) -> None:
     def unplug(number: int) -> None:
         if number == 1:
             raise DeviceError("device 'cpu' was unplugged")
 
     devices.opening = unplug
-    found = bench.measure(onnx_cases("a", "b"), plan=replace(BENCH, sessions=3))
+    found = bench.measure(named("a", "b"), plan=replace(BENCH, sessions=3))
     assert set(bench.statuses().values()) == {"failed"}
     assert all(record.bursts for record in found.values())
 
 
 def test_groups_of_the_memory_each_have_the_reference(
-    bench: Bench, devices: Simulated, onnx_cases: MakeCases, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, devices: SimulatedAgents
 ) -> None:
-    takes(devices, a=2, b=4, c=1)
-    cases = onnx_cases("a", "b", "c")
-    groups_of(2, cases, monkeypatch)
-    found = bench.measure(cases, plan=BENCH)
+    devices.take(a=2, b=4, c=1)
+    cases = named("a", "b", "c")
+    large = {case.key: graph_of(case, LARGE) for case in cases}
+    found = bench.measure(cases, plan=BENCH, graphs=large)
     assert bench.statuses() == {"a": "ok", "b": "ok", "c": "ok"}
     assert relative(found["tiny:b"]).value == pytest.approx(2, rel=0.01)
     assert relative(found["tiny:c"]).value == pytest.approx(0.5, rel=0.01)
@@ -759,11 +735,11 @@ def test_a_gate_that_moves_takes_rounds_from_a_ratio_too() -> None:
 
 
 def test_the_ratio_in_a_record_is_of_rounds_at_any_level_of_the_memory(
-    bench: Bench, devices: Simulated, onnx_cases: MakeCases
+    bench: Bench, devices: SimulatedAgents
 ) -> None:
     devices.machine.memory = lambda now: 1.5 if int(now) % 3 == 0 else 1.0
-    takes(devices, a=2, b=4)
-    found = bench.measure(onnx_cases("a", "b"), plan=replace(BENCH, min_rounds=60))
+    devices.take(a=2, b=4)
+    found = bench.measure(named("a", "b"), plan=replace(BENCH, min_rounds=60))
     assert bench.statuses() == {"a": "ok", "b": "ok"}
     pair = [found["tiny:b"], found["tiny:a"]]
     quiet = [round_medians(each.bursts, each.gate) for each in pair]
@@ -780,11 +756,11 @@ def test_the_ratio_in_a_record_is_of_rounds_at_any_level_of_the_memory(
 
 
 def test_ctrl_c_while_a_precise_ratio_is_unclear_leaves_it_imprecise(
-    bench: Bench, devices: Simulated, onnx_cases: MakeCases
+    bench: Bench, devices: SimulatedAgents
 ) -> None:
-    takes(devices, a=2, b=2.02, c=4)
+    devices.take(a=2, b=2.02, c=4)
     watcher = Watcher(interrupt, after=80)
-    found = bench.measure(onnx_cases("a", "b", "c"), watcher, plan=BENCH)
+    found = bench.measure(named("a", "b", "c"), watcher, plan=BENCH)
     assert bench.interrupted
     near_, reference = found["tiny:b"], found["tiny:a"]
     assert shortfall(near_.bursts, BENCH, near_.gate, reference.bursts) == ""
@@ -794,10 +770,10 @@ def test_ctrl_c_while_a_precise_ratio_is_unclear_leaves_it_imprecise(
 
 
 def test_an_unclear_comparison_that_is_resumed_measures_on_and_a_clear_one_does_not(
-    bench: Bench, devices: Simulated, onnx_cases: MakeCases
+    bench: Bench, devices: SimulatedAgents
 ) -> None:
-    takes(devices, a=2, b=2.02, c=4)
-    cases, plan = onnx_cases("a", "b", "c"), replace(BENCH, max_time_s=5)
+    devices.take(a=2, b=2.02, c=4)
+    cases, plan = named("a", "b", "c"), replace(BENCH, max_time_s=5)
     first = dict(bench.measure(cases, plan=plan))
     assert stats.verdict(first["tiny:b"].relative, 0.01) == "UNCLEAR"
     second = dict(bench.measure(cases, plan=plan))
@@ -810,10 +786,10 @@ def test_an_unclear_comparison_that_is_resumed_measures_on_and_a_clear_one_does_
 
 
 def test_a_comparison_that_was_cut_short_goes_on_from_its_samples(
-    bench: Bench, devices: Simulated, onnx_cases: MakeCases
+    bench: Bench, devices: SimulatedAgents
 ) -> None:
-    takes(devices, a=2, b=4)
-    cases, plan = onnx_cases("a", "b"), replace(BENCH, sessions=3)
+    devices.take(a=2, b=4)
+    cases, plan = named("a", "b"), replace(BENCH, sessions=3)
     devices.opening = lambda number: interrupt() if number == 2 else None
     bench.measure(cases, plan=plan)
     assert bench.interrupted
@@ -830,10 +806,10 @@ def test_a_comparison_that_was_cut_short_goes_on_from_its_samples(
 
 
 def test_a_further_case_is_timed_with_the_reference_and_nothing_else(
-    bench: Bench, devices: Simulated, onnx_cases: MakeCases
+    bench: Bench, devices: SimulatedAgents
 ) -> None:
-    takes(devices, a=2, b=4, c=1)
-    cases = onnx_cases("a", "b", "c")
+    devices.take(a=2, b=4, c=1)
+    cases = named("a", "b", "c")
     bench.measure(cases[:2], plan=BENCH)
     before = len(bench.journal.records["tiny:b"].bursts)
     found = bench.measure(cases, plan=BENCH)
@@ -844,11 +820,11 @@ def test_a_further_case_is_timed_with_the_reference_and_nothing_else(
 
 
 def test_a_case_that_failed_is_tried_again_with_its_reference(
-    bench: Bench, devices: Simulated, onnx_cases: MakeCases
+    bench: Bench, devices: SimulatedAgents
 ) -> None:
-    takes(devices, a=2, b=4)
+    devices.take(a=2, b=4)
     devices.refused = {0: "tiny:b"}
-    cases = onnx_cases("a", "b")
+    cases = named("a", "b")
     bench.measure(cases, plan=BENCH)
     assert bench.statuses() == {"a": "ok", "b": "failed"}
     found = bench.measure(cases, plan=BENCH)
@@ -857,21 +833,19 @@ def test_a_case_that_failed_is_tried_again_with_its_reference(
     assert relative(found["tiny:b"]).value == pytest.approx(2, rel=0.01)
 
 
-def test_what_is_good_is_not_timed_again(
-    bench: Bench, devices: Simulated, onnx_cases: MakeCases
-) -> None:
-    takes(devices, a=2, b=4)
-    cases = onnx_cases("a", "b")
+def test_what_is_good_is_not_timed_again(bench: Bench, devices: SimulatedAgents) -> None:
+    devices.take(a=2, b=4)
+    cases = named("a", "b")
     before = dict(bench.measure(cases, plan=BENCH))
     assert bench.measure(cases, plan=BENCH) == before
     assert devices.agents[-1].loaded == []
 
 
 def test_the_file_holds_what_a_reader_needs_for_the_ratio(
-    bench: Bench, devices: Simulated, onnx_cases: MakeCases
+    bench: Bench, devices: SimulatedAgents
 ) -> None:
-    takes(devices, a=2, b=4)
-    found = bench.measure(onnx_cases("a", "b"), plan=BENCH)
+    devices.take(a=2, b=4)
+    found = bench.measure(named("a", "b"), plan=BENCH)
     read = {record.key: record for record in records.read(bench.journal.path).records}
     assert read["tiny:b"].relative == found["tiny:b"].relative
     medians = [round_medians(read[key].bursts, read[key].gate) for key in ("tiny:b", "tiny:a")]

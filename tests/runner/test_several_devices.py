@@ -30,7 +30,8 @@ from benchbox.transports.local import open_local
 from tests.board import Board
 from tests.e2e.test_cli import BENCHBOX, FOREVER, MEASURED, benchbox, start
 from tests.helpers.machine import Calm, open_calm
-from tests.runner.test_one_device import ENDLESS, PLAN, Watcher, spec_of, statuses
+from tests.helpers.runs import ENDLESS, QUICK, Watcher, spec_of
+from tests.runner.test_one_device import statuses
 
 MakeCases = Callable[..., list[Case]]
 WriteOnnx = Callable[..., Path]
@@ -48,7 +49,7 @@ class Place:
         return replace(self._device, name=name, url=url)
 
     def request(self, cases: list[Case], device: Device, **more: Any) -> Request:
-        fields = {"plan": PLAN, "results": self.folder, "open": elsewhere} | more
+        fields = {"plan": QUICK, "results": self.folder, "open": elsewhere} | more
         return Request("tiny", [spec_of(cases)], Selection(), device, **fields)
 
     def failed(self, place: int, error: BenchboxError) -> None:
@@ -156,7 +157,7 @@ def test_what_is_the_same_hardware_is_timed_in_turn(
     Alone.there.clear()
     Alone.names.clear()
     cases = onnx_cases("a")
-    plan = replace(PLAN, sessions=2)
+    plan = replace(QUICK, sessions=2)
     big, little = (place.device(n, url) for n, url in zip(("big", "little"), urls, strict=True))
     requests = [
         place.request(cases, big, open=Alone, plan=plan),
@@ -232,7 +233,7 @@ def test_a_bug_on_one_device_takes_no_row_of_another_and_is_told_of(
     def open_(_: Device) -> Agent:
         raise ZeroDivisionError("two\nlines\x1b[2J")
 
-    cases, plan = onnx_cases("a"), replace(PLAN, sessions=2)
+    cases, plan = onnx_cases("a"), replace(QUICK, sessions=2)
     bad = place.device("bad", urls[1])
     requests = [
         place.request(cases, bad, open=at_first(open_), plan=plan),
@@ -456,7 +457,7 @@ def test_an_agent_that_is_lost_on_one_device_is_nothing_to_the_other(
         return as_at(device.url, Calm(channel, device))
 
     cases = onnx_cases("a", "b")
-    plan = replace(PLAN, min_rounds=60)
+    plan = replace(QUICK, min_rounds=60)
     requests = [
         place.request(cases, place.device(*CPU), open=open_, plan=plan),
         place.request(cases, place.device(*BOX), plan=plan),

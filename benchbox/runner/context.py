@@ -1,0 +1,80 @@
+"""Context of a run: what was asked for, of which specs, and where it ran."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from benchbox import __version__, export, records
+from benchbox.devices import gpu_ceilings, gpu_options
+from benchbox.records import Context, SpecFacts
+from benchbox.runner.prepare import once
+from benchbox.runner.request import Request
+from benchbox.specs import BlockSpec, Builder, Case, Selection
+from benchbox.transports import Agent
+
+
+def context_of(request: Request, cases: Sequence[Case], agent: Agent) -> Context:
+    """The context of a request on the device that an agent has greeted from."""
+    device, selection, hello = request.device, request.selection, agent.hello
+    return Context(
+        name=request.name,
+        created=records.now(),
+        benchbox=__version__,
+        device=device.name,
+        provider=device.provider,
+        threads=device.threads,
+        channels=selection.channels,
+        seed=request.plan.seed,
+        plan={
+            **asdict(request.plan),
+            "batch": [*selection.batches] if selection.batches[1:] else selection.batch,
+            "shapes": [str(shape) for shape in selection.shapes],
+            "weights": _weights(cases),
+            "dtype": selection.dtype,
+            **(device.driving.plan() if device.driving else {}),
+        },
+        specs=[_facts(spec, selection) for spec in once(request.specs)],
+        host=_with_ceilings(_shareable(hello["host"]), device.provider, hello["versions"]),
+        versions={**export.versions(), **hello["versions"]},
+        cpus=hello["cpus"],
+        affinity=hello["affinity"],
+    )
+
+
+def _weights(cases: Sequence[Case]) -> dict[str, str]:
+    """The sha256 of the checkpoint of every network that has one."""
+    sources = {case.network: case.source for case in cases if isinstance(case.source, Builder)}
+    return {name: s.weights_sha256 for name, s in sources.items() if s.weights is not None}
+
+
+# What changes from minute to minute is no part of what the machine is.
+PASSING = ("memory_available_bytes", "boot")
+
+
+def _shareable(host: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in host.items() if name not in PASSING}
+
+
+def _with_ceilings(
+    host: dict[str, object], provider: str, versions: Mapping[str, str]
+) -> dict[str, object]:
+    """The facts with the measured ceilings of the GPU among them, where there are any."""
+    gpu = host.get("gpu")
+    if not isinstance(gpu, dict):
+        return host
+    known = gpu_ceilings.load(gpu_options.identity(gpu, provider, versions))
+    return {**host, "gpu": {**gpu, "ceilings": known}} if known else host
+
+
+def _facts(spec: BlockSpec, selection: Selection) -> SpecFacts:
+    figures = spec.figures(selection.channels)
+    return SpecFacts(
+        name=spec.name,
+        title=spec.title,
+        sha256=spec.sha256,
+        guideline=spec.guideline,
+        source=spec.source,
+        group_by=spec.group_by,
+        claim=None if spec.claim is None else asdict(spec.claim),
+        published_unit=figures.unit if figures else None,
+        published_device=figures.device if figures else "",
+    )

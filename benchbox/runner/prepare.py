@@ -1,0 +1,54 @@
+"""Cases and graphs of a run: specs unfolded, exported, and held to their `[match]`."""
+
+from collections.abc import Callable, Sequence
+
+from benchbox import export
+from benchbox.errors import CaseError, UsageError
+from benchbox.export import Graph
+from benchbox.runner import match
+from benchbox.specs import (
+    BlockSpec,
+    Case,
+    Selection,
+    with_dtype,
+    with_references,
+    with_weights,
+)
+
+
+def unfold(specs: Sequence[BlockSpec], selection: Selection) -> list[Case]:
+    """The cases of all specs, each with the first of its group named as its reference.
+
+    Raises UsageError when two of them have one name.
+    """
+    cases = with_weights(
+        [case for spec in specs for case in spec.cases(selection)], selection.weights
+    )
+    cases = with_dtype(cases, selection.dtype)
+    names: set[str] = set()
+    for case in cases:
+        if case.key in names:
+            raise UsageError(f"{case.key} is named twice; give each spec and file once")
+        names.add(case.key)
+    return with_references(cases)  # a run may name one spec twice, narrowed in two ways
+
+
+def prepare(
+    specs: Sequence[BlockSpec],
+    cases: Sequence[Case],
+    progress: Callable[[int, int, str], None] = lambda *_: None,
+) -> dict[str, Graph | CaseError]:
+    """Export each case's graph, by case key, or the reason why it has none; every `[match]` holds.
+
+    Raises SpecError for a builder that cannot work, and for a `[match]` that does not hold.
+    """
+    outcomes = export.prepare(cases, progress)
+    graphs = {key: graph for key, graph in outcomes.items() if isinstance(graph, Graph)}
+    for spec in once(specs):
+        match.verify(spec, [case for case in cases if case.spec == spec.name], graphs)
+    return outcomes
+
+
+def once(specs: Sequence[BlockSpec]) -> list[BlockSpec]:
+    """Each spec once: a run may name one twice, narrowed in two ways."""
+    return list({spec.name: spec for spec in specs}.values())

@@ -1,0 +1,58 @@
+"""Schedule of a run: the cases that take turns, and the sampler that times them."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from benchbox.runner import memory_groups
+from benchbox.runner.judge import Judge
+from benchbox.runner.memory_groups import reference_key
+from benchbox.runner.state import RunState
+from benchbox.sampling.arrival import PacedSampler
+from benchbox.sampling.plan import Plan
+from benchbox.sampling.sampler import Sampler, Subject
+from benchbox.specs import Case
+
+
+class Schedule(Protocol):
+    """Divides the cases of a run into groups, each timed by a sampler of its own."""
+
+    def groups(self) -> list[list[Case]]:
+        """The cases still to be timed, in groups that are loaded together."""
+
+    def sampler(self, subjects: Sequence[Subject], plan: Plan) -> Sampler:
+        """The sampler of a group."""
+
+
+class RoundsSchedule:
+    """Groups cases by the memory that they need, and times them in rounds."""
+
+    def __init__(
+        self,
+        state: RunState,
+        judge: Judge,
+        free_bytes: int | None,
+        clock: Callable[[], float],
+        notify: Callable[[Sampler], None],
+    ) -> None:
+        """`free_bytes` is the device's memory where that is known."""
+        self._state, self._judge, self._free_bytes = state, judge, free_bytes
+        self._clock, self._notify = clock, notify
+
+    def groups(self) -> list[list[Case]]:
+        """The cases without a good record, and their references."""
+        pending = pending_cases(self._state, self._judge)
+        wanted = {case.key for case in pending} | {reference_key(case) for case in pending}
+        graphs = {key: each.graph for key, each in self._state.cases.items() if each.graph}
+        cases = [self._state.cases[key].case for key in graphs if key in wanted]
+        return memory_groups.split(cases, graphs, memory_groups.budget(self._free_bytes))
+
+    def sampler(self, subjects: Sequence[Subject], plan: Plan) -> Sampler:
+        """A sampler of calls in a row, or at the rate of the plan."""
+        kind = Sampler if plan.arrival_per_s is None else PacedSampler
+        readings = self._state.readings
+        return kind(subjects, plan, readings=readings, clock=self._clock, notify=self._notify)
+
+
+def pending_cases(state: RunState, judge: Judge) -> list[Case]:
+    """The exported cases without a good record."""
+    return [e.case for key, e in state.cases.items() if e.graph and not judge.is_good(key)]

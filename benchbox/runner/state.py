@@ -1,0 +1,93 @@
+"""State of a run in progress: its cases, their samples so far, and the machine's states."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from benchbox.analysis.samples import Burst
+from benchbox.analysis.states import Known, Readings
+from benchbox.errors import CaseError
+from benchbox.export import Graph
+from benchbox.records import Record
+from benchbox.sampling.sampler import Progress, Sampler
+from benchbox.specs import Case
+from benchbox.transports import Loaded
+
+
+@dataclass(slots=True)
+class CaseState:
+    """A case with its graph or the reason why it has none, and what its first load reported.
+
+    One that `failed` is timed no more; so is one that was loaded where nothing may be timed.
+    """
+
+    case: Case
+    graph: Graph | None
+    no_graph: str = ""
+    loaded: Loaded | None = None
+    failed: bool = False
+
+
+class RunState:
+    """What the loader, the judge and the recorder of a run share."""
+
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        graphs: Mapping[str, Graph | CaseError],
+        records: Iterable[Record],
+        known: Known | None = None,
+    ) -> None:
+        """Go on from the `records` of an earlier part of the run."""
+        self.cases: dict[str, CaseState] = {}
+        for case in cases:
+            graph = graphs[case.key]
+            self.cases[case.key] = (
+                CaseState(case, graph)
+                if isinstance(graph, Graph)
+                else CaseState(case, None, str(graph), failed=True)
+            )
+        self.sampler: Sampler | None = None  # of the memory group that is being timed
+        self.readings = Readings(known)
+        self._bursts = {record.key: list(record.bursts) for record in records}
+        earlier = [burst for bursts in self._bursts.values() for burst in bursts]
+        self.session = max((burst.session for burst in earlier), default=-1)  # the last one begun
+        for burst in earlier:
+            self.readings.recall(burst.probe, burst.marks, burst.stream_ns, burst.host_marks)
+        self.readings.update()
+        self._elapsed_s = 0.0  # in earlier memory groups
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds that were spent on timing."""
+        return self._elapsed_s + (self.sampler.elapsed_s if self.sampler else 0.0)
+
+    def begin_group(self, sampler: Sampler) -> None:
+        """Have the cases of a memory group go on from their samples so far."""
+        for key, progress in sampler.cases.items():
+            progress.bursts += self._bursts.get(key, ())
+            progress.judge(sampler.gate, paired=sampler.plan.margin is not None)
+        self.sampler = sampler
+
+    def end_group(self) -> None:
+        """Keep the samples of the memory group that was timed."""
+        assert self.sampler is not None, "a group was begun"
+        for progress in self.sampler.cases.values():
+            self.keep(progress)
+        self._elapsed_s, self.sampler = self.elapsed_s, None
+
+    def progress(self, key: str) -> Progress | None:
+        """The progress of a case in the memory group that is being timed."""
+        return self.sampler.cases.get(key) if self.sampler else None
+
+    def bursts(self, key: str) -> list[Burst]:
+        """Every sample of a case: of the memory group being timed, or of earlier ones."""
+        progress = self.progress(key)
+        return progress.bursts if progress else list(self._bursts.get(key, ()))
+
+    def keep(self, progress: Progress) -> None:
+        """Keep the samples of a case that leaves its sampler."""
+        self._bursts[progress.subject.key] = progress.bursts
+
+    def has_failed(self, key: str) -> bool:
+        """Whether a case is timed no more."""
+        return key in self.cases and self.cases[key].failed

@@ -1,0 +1,188 @@
+"""One case under continuous load: windows, what ends a series, what a short one lacks."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import pytest
+
+from benchbox.analysis import sustained as analysis_sustained
+from benchbox.analysis.samples import Burst
+from benchbox.analysis.sustained import Window
+from benchbox.errors import AgentError
+from benchbox.sampling.plan import Plan
+from benchbox.sampling.sampler import Progress, Subject
+from benchbox.sampling.session import Ask, Timed
+from benchbox.sampling.sustained import Sustainer, lacking
+
+NS = 1_000_000_000
+PLAN = Plan(sustained_s=60.0, burst_s=0.1)
+Slowdown = Callable[[float], float]  # seconds of load -> how much slower than at first
+
+
+class Oven:
+    """Runs a case on a clock of its own: a processor that gets hot, and says what its clock is."""
+
+    def __init__(self, latency_s: float = 0.005, slowdown: Slowdown = lambda _: 1.0) -> None:
+        self.latency_s, self.slowdown = latency_s, slowdown
+        self.now = 0.0
+        self.asked: list[list[Ask]] = []
+        self.fails_at: float | None = None
+        self.error_at: float | None = None
+        self._random = random.Random(0)
+
+    def clock(self) -> float:
+        return self.now
+
+    def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
+        self.asked.append(list(bursts))
+        for ask, _ in zip(bursts, expected_s, strict=True):
+            if self.fails_at is not None and self.now >= self.fails_at:
+                raise AgentError("gone")
+            if self.error_at is not None and self.now >= self.error_at:
+                yield Timed(ask[0], error="no memory")
+                continue
+            times = self.slowdown(self.now)
+            taken = [
+                self.latency_s * times * (1 + self._random.gauss(0, 0.01)) for _ in "x" * ask[1]
+            ]
+            self.now += sum(taken)
+            data: dict[str, object] = {"latencies_ns": [round(t * NS) for t in taken]}
+            seen = {"clock_khz": 2_400_000 / times, "faults_minor": 2}
+            marks = [[0, round(10_000 * times)], [ask[1], round(10_000 * times)]]
+            yield Timed(ask[0], {**data, "switches": [0] * ask[1], "marks": marks, "seen": seen})
+
+
+def sustain(oven: Oven, plan: Plan = PLAN) -> tuple[Sustainer, list[Progress]]:
+    sampler = Sustainer(Subject("a", "a"), plan, oven.clock)
+    return sampler, list(sampler.measure(oven, 0))
+
+
+# windows
+
+
+def test_windows_of_a_second_cover_the_time_asked_for() -> None:
+    oven = Oven()
+    sampler, (case,) = sustain(oven)
+    assert case.finished
+    assert not case.failure
+    found = sampler.windows
+    assert 58 <= len(found) <= 62
+    ends = [window.at_s + window.lasts_s for window in found]
+    assert [window.at_s for window in found[1:]] == pytest.approx(ends[:-1], abs=0.002)
+    assert ends[-1] == pytest.approx(60, abs=1.5)
+    assert all(w.p50_s == pytest.approx(0.005, rel=0.01) for w in found)
+    assert all(w.min_s <= w.p50_s <= w.p90_s for w in found)
+    assert sum(window.calls for window in found) == pytest.approx(60 / 0.005, rel=0.03)
+    assert {window.probe_ns for window in found} == {10_000}
+    assert not lacking(found, 60.0)
+
+
+def test_the_series_begins_when_the_case_is_warm() -> None:
+    oven = Oven(slowdown=lambda now: 3.0 if now < 0.05 else 1.0)
+    sampler, (case,) = sustain(oven)
+    assert case.warmup_calls > 0
+    assert max(window.p50_s for window in sampler.windows) < 0.0055
+    assert oven.now > 60
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "length_s"), [(2, 0.05), (12, 0.2), (60, 1), (600, 1), (3600, 6)]
+)
+def test_there_are_at_most_600_windows_and_of_short_series_some(
+    asked_s: float, length_s: float
+) -> None:
+    assert analysis_sustained.length_s(asked_s) == pytest.approx(length_s)
+    sampler, _ = sustain(Oven(latency_s=0.02), replace(PLAN, sustained_s=asked_s))
+    assert 16 <= len(sampler.windows) <= 610
+
+
+def test_requests_are_a_second_long_so_that_the_processor_is_never_idle_for_long() -> None:
+    oven = Oven()
+    sustain(oven)
+    series = [request for request in oven.asked if len(request) > 1]
+    calls = [sum(ask[1] for ask in request) for request in series]
+    assert all(0.8 <= n * 0.005 <= 1.2 for n in calls[1:-2])
+
+
+def test_calls_that_take_long_are_a_window_each() -> None:
+    sampler, _ = sustain(Oven(latency_s=2.0))
+    assert {window.calls for window in sampler.windows} == {1}
+    assert len(sampler.windows) == pytest.approx(30, abs=1)
+
+
+def test_a_window_adds_counters_up_and_takes_the_middle_of_gauges() -> None:
+    bursts = [
+        Burst(0, 0, (10, 20, 90), (0, 0, 1), ((0, 5), (3, 7)), seen={"steal_s": 1, "clock_khz": k})
+        for k in (1, 2, 9)
+    ]
+    found = analysis_sustained.window(bursts, 1.0, 0.5)
+    assert found == Window(
+        1.0, 0.5, pytest.approx(15e-9), pytest.approx(90e-9), pytest.approx(10e-9), 9, 6, 6,
+        {"clock_khz": 2, "steal_s": 3},
+    )  # fmt: skip
+
+
+def test_a_window_keeps_what_firmware_did_in_any_of_its_bursts() -> None:
+    bursts = [Burst(0, 0, (10,), seen={"throttled_bits": bits}) for bits in (0, 0x10001, 0x40004)]
+    assert analysis_sustained.window(bursts, 0, 1).seen == {"throttled_bits": 0x50005}
+
+
+def test_a_window_without_a_quiet_call_has_a_figure_all_the_same() -> None:
+    found = analysis_sustained.window([Burst(0, 0, (10, 20), (1, 1))], 0, 1)
+    assert (found.quiet, found.calls) == (0, 2)
+    assert found.p50_s == pytest.approx(15e-9)
+
+
+# what goes wrong
+
+
+def test_an_error_ends_the_case_and_keeps_its_windows() -> None:
+    oven = Oven()
+    oven.error_at = 20.0
+    sampler, (case,) = sustain(oven)
+    assert case.failure == "no memory"
+    assert 15 <= len(sampler.windows) <= 21
+    assert oven.now < 22
+
+
+def test_a_lost_agent_fails_the_case() -> None:
+    oven = Oven()
+    oven.fails_at = 20.0
+    sampler = Sustainer(Subject("a", "a"), PLAN, oven.clock)
+    finished: list[Progress] = []
+    with pytest.raises(AgentError):
+        for case in sampler.measure(oven, 0):
+            finished.append(case)
+    assert [case.failure for case in finished] == ["gone"]
+    assert len(sampler.windows) >= 15
+
+
+def test_an_agent_lost_between_requests_begins_the_series_anew() -> None:
+    class Fragile(Oven):
+        lost = False
+
+        def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
+            yield from super().time(bursts, expected_s)
+            if self.now > 20 and not self.lost:
+                self.lost = True
+                raise AgentError("gone after the last burst")
+
+    oven = Fragile()
+    sampler = Sustainer(Subject("a", "a"), PLAN, oven.clock)
+    with pytest.raises(AgentError):
+        list(sampler.measure(oven, 0))
+    assert len(list(sampler.measure(oven, 1))) == 1
+    assert sampler.windows[0].at_s == 0.0
+    assert sampler.windows[-1].at_s == pytest.approx(59, abs=1.5)
+
+
+def test_what_a_short_series_lacks_is_said() -> None:
+    found = [Window(float(n), 1.0, 0.001, 0.001, 0.001, 9, 9) for n in range(34)]
+    assert lacking(found, 600.0) == "only 34 of 600 s"
+    assert lacking((), 600.0) == "only 0 of 600 s"
+    assert "too few to see a trend" in lacking(found[:10], 10.0)
+    latency = analysis_sustained.latency(analysis_sustained.estimate(found[:3], 600.0))
+    assert latency is not None
+    assert latency.interval is None
+    assert analysis_sustained.latency(analysis_sustained.estimate((), 600.0)) is None
