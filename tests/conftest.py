@@ -1,3 +1,4 @@
+import importlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.board.fixtures import (
     ssh_board,
 )
 from tests.fakegpu.fixtures import built_gpu, fake_gpu
+from tests.helpers.exporter import WarmWorker
 
 __all__ = [  # fixtures of all tests
     "_adb_server",
@@ -56,11 +58,25 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("shared-cache")
 
 
+@pytest.fixture(scope="session")
+def export_worker(session_cache: Path) -> Iterator[WarmWorker]:
+    worker = WarmWorker(session_cache)
+    yield worker
+    worker.end()
+
+
 @pytest.fixture
-def shared_cache(session_cache: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """One cache for all tests that ask for it: exports take seconds."""
+def shared_cache(
+    session_cache: Path,
+    export_worker: WarmWorker,
+    cache_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """One cache and export worker for all tests that ask for it: exports take seconds."""
     assert cache_dir
     monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(session_cache))
+    preparation = importlib.import_module("benchbox.export.prepare")
+    monkeypatch.setattr(preparation, "python_child", export_worker.start)
     return session_cache
 
 

@@ -4,7 +4,7 @@ import os
 import queue
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ from benchbox import export
 from benchbox.errors import AgentError, CaseError, GraphError, SpecError
 from benchbox.export import cache, user_builder, verify, worker
 from benchbox.export.graph import Graph
+from benchbox.export.prepare import _request
 from benchbox.specs import Builder, Case, OnnxFile, TensorSpec
 from benchbox.transports.channel import ProcessChannel
-from benchbox.transports.local import ROOT, python_child
+from benchbox.transports.local import ROOT
+from tests.helpers.exporter import WarmWorker
 
 WriteOnnx = Callable[..., Path]
 Inputs = tuple[TensorSpec, ...]
@@ -88,19 +90,17 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Exporter:
-    """One worker process for all tests: importing torch takes seconds."""
+    """Builds cases of mine.py in the warm worker."""
 
-    def __init__(self, channel: ProcessChannel, mine: Path) -> None:
-        self.channel, self.mine = channel, mine
+    def __init__(self, worker: WarmWorker, mine: Path) -> None:
+        self.worker, self.mine = worker, mine
 
     def case(self, name: str, inputs: Inputs = IMAGE, **args: Any) -> Case:
         return Case("mine", name, {}, args, inputs, 1, Builder(f"mine.py:{name}", self.mine))
 
     def ask(self, case: Case) -> dict[str, Any]:
-        from benchbox.export.prepare import _request
-
-        self.channel.send(_request(cache.key(case), case))
-        return self.channel.receive(120)
+        self.worker.start("benchbox.export.worker").send(_request(cache.key(case), case))
+        return self.worker.receive(120)
 
     def graph(self, case: Case) -> Graph:
         reply = self.ask(case)
@@ -115,17 +115,10 @@ class Exporter:
         return reply["kind"], reply["error"]
 
 
-@pytest.fixture(scope="module")
-def _channel(session_cache: Path) -> Iterator[ProcessChannel]:
-    channel = python_child("benchbox.export.worker", BENCHBOX_CACHE_DIR=str(session_cache))
-    yield channel
-    channel.kill()
-
-
 @pytest.fixture
-def exporter(_channel: ProcessChannel, mine: Path, shared_cache: Path) -> Exporter:
+def exporter(export_worker: WarmWorker, mine: Path, shared_cache: Path) -> Exporter:
     assert shared_cache
-    return Exporter(_channel, mine)
+    return Exporter(export_worker, mine)
 
 
 def file_case(path: Path, *inputs: TensorSpec) -> Case:
@@ -207,16 +200,6 @@ def test_a_builder_that_can_never_work_is_a_spec_error(
     kind, error = exporter.error(exporter.case(name))
     assert kind == "spec"
     assert reason in error
-
-
-@pytest.mark.slow
-def test_an_unwritable_cache_names_the_variable_to_set(mine: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    child = python_child("benchbox.export.worker", BENCHBOX_CACHE_DIR=str(tmp_path / "file"))
-    kind, error = Exporter(child, mine).error(Exporter(child, mine).case("conv"))
-    child.kill()
-    assert kind == "storage"
-    assert "set BENCHBOX_CACHE_DIR to a folder that can" in error
 
 
 @pytest.mark.usefixtures("restored_path")
@@ -377,14 +360,25 @@ def test_a_file_that_does_not_run_fails_its_case(
     assert reason in error
 
 
+def test_an_unwritable_cache_names_the_variable_to_set(
+    write_onnx: WriteOnnx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path / "file"))
+    request = _request("key", file_case(write_onnx(), TensorSpec("x", (32, 32))))
+    (reply,) = worker.replies(request)
+    assert reply["kind"] == "storage"
+    assert "set BENCHBOX_CACHE_DIR to a folder that can" in str(reply["error"])
+
+
 # prepare
 
 
 @pytest.mark.slow
 def test_one_of_many_may_fail_or_die_and_the_others_have_their_graphs(
-    exporter: Exporter, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+    export_worker: WarmWorker, mine: Path
 ) -> None:
-    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(cache_dir))
+    exporter = Exporter(export_worker, mine)  # whose cases die in processes of their own
     deadly, good = exporter.case("deadly"), exporter.case("scaled", by=3.0)
     raising = replace(exporter.case("scaled", by=-2.0), name="raising")
     heard: list[tuple[int, int, str]] = []
@@ -401,35 +395,7 @@ def test_one_of_many_may_fail_or_die_and_the_others_have_their_graphs(
 
 
 @pytest.mark.slow
-def test_two_processes_may_export_one_case_at_once(
-    exporter: Exporter, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(cache_dir))
-    case = exporter.case("scaled", by=4.0)
-    code = f"""
-from pathlib import Path
-from benchbox.export import Graph, prepare
-from benchbox.specs import Builder, Case, TensorSpec
-source = Builder("mine.py:scaled", Path({str(exporter.mine)!r}))
-case = Case("mine", "scaled", {{}}, {{"by": 4.0}}, (TensorSpec("x", (1, 4, 8, 8)),), 1, source)
-(graph,) = prepare([case]).values()
-print(graph.sha256 if isinstance(graph, Graph) else repr(graph))
-"""
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", code]
-    both = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    digests = [each.communicate(timeout=120)[0].strip() for each in both]
-    graph = cache.lookup(cache.key(case), case)
-    assert graph is not None
-    assert digests == [graph.sha256] * 2
-    assert [p.name for p in cache.folder().iterdir()] == [cache.key(case)]
-
-
-@pytest.mark.slow
-def test_a_builder_that_can_never_work_stops_everything(
-    exporter: Exporter, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(cache_dir))
+def test_a_builder_that_can_never_work_stops_everything(exporter: Exporter) -> None:
     cases = [exporter.case("nothing"), exporter.case("conv", c=7)]
     with pytest.raises(SpecError, match="has no 'nothing'"):
         export.prepare(cases)
