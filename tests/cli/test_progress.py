@@ -14,7 +14,7 @@ from benchbox import host
 from benchbox.cli.progress import BUSY_CPUS, Live, Lives
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import DeviceError
-from tests.report.test_tables import record
+from tests.helpers.tables import record
 
 Times = dict[str, float]
 START = {"user": 900.0, "nice": 5.0, "system": 80.0, "idle": 8000.0, "iowait": 3.0, "steal": 7.0}

@@ -20,7 +20,7 @@ from benchbox.records import create
 from benchbox.runner import record as runner_record
 from benchbox.specs import TensorSpec
 from benchbox.transports import open_agent
-from tests.report.test_tables import record, run_of
+from tests.helpers.tables import record, run_of
 
 WriteOnnx = Callable[..., Path]
 XNNPACK = NAMES["xnnpack"]

@@ -8,7 +8,7 @@ from benchbox.analysis.stats import Interval
 from benchbox.records import Record
 from benchbox.report.claims import sentence
 from benchbox.report.footnotes import failures, notes
-from tests.report.test_tables import (
+from tests.helpers.tables import (
     G2,
     cost,
     g2_records,

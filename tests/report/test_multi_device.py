@@ -1,6 +1,5 @@
 """The table of one run on several devices: a column for each, and what stands under it."""
 
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,17 +8,24 @@ from typing import Any
 
 import pytest
 from rich.cells import cell_len
-from rich.console import Console
 
 from benchbox.analysis.gpu_time import Spans
 from benchbox.devices import gpu_options, providers
 from benchbox.records import Record, Run, SpecFacts
-from benchbox.report.console import show_runs
 from benchbox.report.files import to_csv, to_markdown
 from benchbox.report.frame import to_frame
 from benchbox.report.multi_device import tables_of
 from benchbox.report.tables import Table
-from tests.report.test_tables import G2, g2_records, latency, ratio, record, run_of, with_changes
+from tests.helpers.tables import (
+    G2,
+    g2_records,
+    latency,
+    printed,
+    ratio,
+    record,
+    run_of,
+    with_changes,
+)
 
 G1 = SpecFacts("g1", "G1: equal channel widths", "1" * 64)
 
@@ -42,15 +48,6 @@ def slower(times: float) -> list[Record]:
         for r in g2_records()
         if r.latency is not None
     ]
-
-
-def printed(*runs: Run, width: int | None = None, verbose: bool = False) -> str:
-    file = io.StringIO()
-    console = Console(
-        file=file, force_terminal=width is not None, width=width or 80, color_system=None
-    )
-    show_runs(runs, console, verbose=verbose)
-    return file.getvalue()
 
 
 def cells_of(table: Table) -> list[list[str]]:

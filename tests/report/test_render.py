@@ -15,17 +15,18 @@ from rich.console import Console
 from benchbox.analysis.stats import Interval
 from benchbox.records import Run, SpecFacts
 from benchbox.report import formatting
-from benchbox.report.console import show_costs, show_runs
+from benchbox.report.console import show_costs
 from benchbox.report.costs import CostRow
 from benchbox.report.files import to_csv, to_json, to_markdown
 from benchbox.report.frame import to_frame
 from benchbox.report.tables import short_case
 from benchbox.report.text import listed
-from tests.report.test_tables import (
+from tests.helpers.tables import (
     G2,
     cost,
     g2_records,
     latency,
+    printed,
     ratio,
     record,
     run_of,
@@ -34,15 +35,6 @@ from tests.report.test_tables import (
 
 PLAIN = SpecFacts("g2", "Nothing claimed", "0" * 64)
 FIGURE = re.compile(r"\d+\.\d+ ± \d+\.\d+")
-
-
-def printed(run: Run, width: int | None = None, *, verbose: bool = False) -> str:
-    """What a terminal of that width shows, or a pipe if there is none."""
-    file = io.StringIO()
-    terminal = width is not None
-    console = Console(file=file, force_terminal=terminal, width=width or 80, color_system=None)
-    show_runs([run], console, verbose=verbose)
-    return file.getvalue()
 
 
 def mixed_run() -> Run:
@@ -190,7 +182,7 @@ def test_rows_of_one_group_stand_together() -> None:
 def test_a_narrow_terminal_loses_whole_columns_and_is_told_which(
     width: int, left_out: str | None
 ) -> None:
-    text = printed(run_of(g2_records()), width)
+    text = printed(run_of(g2_records()), width=width)
     note = f"left out at this width: {left_out} (the CSV has all)"
     assert (note in " ".join(text.split())) == (left_out is not None)
     assert ("left out" in text) == (left_out is not None)
@@ -200,7 +192,7 @@ def test_a_narrow_terminal_loses_whole_columns_and_is_told_which(
 @pytest.mark.parametrize("verbose", [False, True])
 def test_no_figure_is_ever_cut(width: int, verbose: bool) -> None:
     run = run_of(g2_records())
-    text = printed(run, width, verbose=verbose)
+    text = printed(run, width=width, verbose=verbose)
     assert FIGURE.findall(text) == FIGURE.findall(printed(run))
     assert "…" not in text
     for over in ("2.31x", "1.90x"):
@@ -210,13 +202,13 @@ def test_no_figure_is_ever_cut(width: int, verbose: bool) -> None:
 @pytest.mark.parametrize("width", [80, 60])
 def test_a_table_that_fits_stays_within_the_terminal(width: int) -> None:
     for run in (run_of(g2_records()), mixed_run()):
-        assert max(map(cell_len, printed(run, width).splitlines())) <= width
+        assert max(map(cell_len, printed(run, width=width).splitlines())) <= width
 
 
 def test_a_long_name_wraps_and_is_not_cut() -> None:
     name = "a_very_long_name_of_a_network_that_somebody_exported_from_somewhere_x1_0"
     net = record({}, spec=name, case=name, reference=name)
-    table = printed(run_of([net], [SpecFacts(name, "T", "")]), 60).partition("left out")[0]
+    table = printed(run_of([net], [SpecFacts(name, "T", "")]), width=60).partition("left out")[0]
     first = [line.split()[0] for line in table.splitlines()[6:] if line.strip()]
     assert "".join(first) == name
 
@@ -225,7 +217,7 @@ def test_a_long_name_wraps_and_is_not_cut() -> None:
 @pytest.mark.parametrize("text", ["[red]", "[/]", "[bold]x[/bold]", ":smile:", "[link=http://x]"])
 def test_markup_in_names_and_reasons_is_printed_as_it_is(width: int | None, text: str) -> None:
     bad = record({}, case=text, reference=text, status="failed", reason=text, note=text)
-    shown = printed(run_of([bad], [replace(PLAIN, title=text)]), width)
+    shown = printed(run_of([bad], [replace(PLAIN, title=text)]), width=width)
     assert shown.count(text) == 6  # title, row, the failure's name and reason, the note's as well
 
 

@@ -16,8 +16,8 @@ from benchbox.report.footnotes import notes
 from benchbox.report.frame import COLUMNS, to_frame
 from benchbox.report.load_cells import BARS, over_time
 from benchbox.sampling.plan import Plan
-from tests.records.test_records import context
-from tests.report.test_tables import G2, record, run_of
+from tests.helpers.record_files import context
+from tests.helpers.tables import G2, record, run_of
 from tests.sampling.test_sustained import PLAN, Oven, Slowdown, sustain
 
 # what a series says

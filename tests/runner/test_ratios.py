@@ -30,7 +30,7 @@ from tests.helpers.runs import (
     named,
     sessions,
 )
-from tests.report.test_tables import record as row_of
+from tests.helpers.tables import record as row_of
 from tests.sampling.test_sampler import FakeSession, Model, breaks, noisy, rounds_of
 
 PLAN = Plan(margin=0.01)

@@ -21,8 +21,8 @@ from benchbox.sampling.plan import Plan
 from benchbox.sampling.sampler import Sampler
 from benchbox.sampling.sustained import Sustainer
 from tests.e2e.test_cli import MEASURED, start, wait_for_agent
+from tests.helpers.record_files import context
 from tests.helpers.runs import LARGE, Bench, SimulatedAgents, Watcher, graph_of, interrupt, named
-from tests.records.test_records import context
 
 LOAD = Plan(sustained_s=20.0, max_time_s=40.0, burst_s=0.05)
 

@@ -43,9 +43,9 @@ from benchbox.sampling.session import Ask, Timed, asleep_s
 from benchbox.transports.client import Agent, Deadlines
 from tests.e2e.test_cli import start, wait_for_agent
 from tests.helpers.machine import HELLO
-from tests.records.test_records import context
-from tests.report.test_tables import G2, ratio, record, run_of
-from tests.report.test_tables import latency as latency_of
+from tests.helpers.record_files import context
+from tests.helpers.tables import G2, ratio, record, run_of
+from tests.helpers.tables import latency as latency_of
 
 PLAN = Plan(precision=0.05, arrival_per_s=5.0, max_time_s=300, burst_s=0.1)
 NS = 1_000_000_000

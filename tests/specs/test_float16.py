@@ -20,7 +20,7 @@ from benchbox.report import conditions, footnotes
 from benchbox.report.frame import to_frame
 from benchbox.report.tables import setting
 from benchbox.specs import Case, Selection, with_dtype
-from tests.report.test_tables import G2, record, run_of
+from tests.helpers.tables import G2, record, run_of
 
 WriteOnnx = Callable[..., Path]
 NET = (

@@ -22,7 +22,7 @@ from benchbox.report.frame import to_frame
 from benchbox.runner import record as runner_record
 from benchbox.specs import Builder, Case, OnnxFile, Selection, TensorSpec, with_weights
 from benchbox.specs.find import MODELS
-from tests.report.test_tables import record, run_of
+from tests.helpers.tables import record, run_of
 
 Write = Callable[[str], Path]
 NONE = (

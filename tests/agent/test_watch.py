@@ -1,0 +1,238 @@
+"""Observations for `benchbox doctor`, and a machine's settings, as the agent reads them."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count, cycle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchbox.agent.host import machine, settings
+from benchbox.agent.host import watch as host_watch
+from benchbox.analysis.doctor import examine, gather
+from tests.analysis.test_doctor import CALM
+
+Tree = Callable[[Mapping[str, object]], None]
+
+
+CPU = "sys/devices/system/cpu"
+
+
+# a look
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """Return a function that writes files, by their paths, below the test's own proc and sys."""
+
+    def write(files: Mapping[str, object]) -> None:
+        for name, content in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else f"{content}\n".encode())
+
+    return write
+
+
+@pytest.fixture
+def pinned() -> Iterator[int]:
+    """Return a processor to look at; afterwards this thread runs where it ran before."""
+    before = machine.usable_cpus()
+    yield before[-1]
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, before)
+
+
+def test_a_look_has_the_readings_and_can_be_sent(pinned: int) -> None:
+    readings = cycle([11_512, 11_518, 13_000])
+    result = host_watch.observe(lambda: next(readings), pinned, 0.01)
+    assert json.loads(json.dumps(result))["cpu"] == pinned
+    assert {ns for ns, _ in result["readings_ns"]} <= {11_510.0, 11_520.0, 13_000.0}  # type: ignore[attr-defined]
+    assert examine(gather([json.loads(json.dumps(result))], {})).verdict
+
+
+def test_a_look_ends_within_its_time_whatever_was_asked_for(
+    pinned: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_watch, "LONGEST_S", 0.01)
+    assert host_watch.observe(lambda: 1, pinned, 1e9)["readings_ns"]
+    assert host_watch.observe(lambda: 1, pinned, 0.0)["readings_ns"] == []
+
+
+def test_time_that_went_missing_in_a_turn_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Turns of 50 us, one of 65 as in a slow state, one of 16 ms in which a program ran.
+    turns = iter([50_000, 65_000, 16_050_000, *[50_000] * 500])
+    now = 0
+
+    def clock() -> int:
+        nonlocal now
+        now += next(turns) if calls else 0
+        return now
+
+    calls: list[int] = []
+    monkeypatch.setattr(host_watch.time, "perf_counter_ns", clock)
+    readings, lost = host_watch._spin(lambda: calls.append(1) or 11_500, 0.02)  # type: ignore[func-returns-value]
+    assert (set(readings), lost) == ({11_500}, [16_000_000])
+
+
+def test_a_look_without_proc_and_sys_knows_less(pinned: int, tmp_path: Path) -> None:
+    numbers = count(11_000)
+    result = host_watch.observe(lambda: next(numbers), pinned, 0.005, tmp_path, tmp_path)
+    assert result["others"] == []
+    assert result["readings_ns"]
+    assert settings.read([0], tmp_path, tmp_path) == {
+        "cpus": [{"cpu": 0, "siblings": []}],
+        "isolated": [],
+    }
+
+
+# what is set
+
+
+def facts(tmp_path: Path, cpus: tuple[int, ...] = (1,)) -> dict[str, Any]:
+    return settings.read(cpus, tmp_path / "proc", tmp_path / "sys")
+
+
+SET: Mapping[str, object] = {
+    "proc/cpuinfo": "processor : 0\nflags\t: fpu hypervisor sse",
+    "proc/meminfo": "MemTotal: 100 kB\nMemAvailable: 50 kB\nSwapTotal: 9 kB\nSwapFree: 4 kB",
+    "proc/loadavg": "0.03 0.33 0.68 3/87 3462",
+    "proc/self/cgroup": "0::/box",
+    "sys/fs/cgroup/box/cpu.stat": "",
+    "sys/fs/cgroup/box/cpu.max": "150000 100000",
+    f"{CPU}/isolated": "2-3",
+    f"{CPU}/intel_pstate/no_turbo": 0,
+    f"{CPU}/cpu1/topology/thread_siblings_list": "1,5",
+    f"{CPU}/cpu1/cpufreq/scaling_governor": "powersave",
+    f"{CPU}/cpu1/cpufreq/scaling_driver": "intel_pstate",
+    f"{CPU}/cpu1/cpufreq/scaling_max_freq": 2000000,
+    f"{CPU}/cpu1/cpufreq/cpuinfo_max_freq": 3600000,
+    "sys/class/power_supply/AC/type": "Mains",
+    "sys/class/power_supply/AC/online": 0,
+    "sys/firmware/acpi/platform_profile": "balanced",
+}
+
+
+def test_how_a_machine_is_set_up_is_read(tree: Tree, tmp_path: Path) -> None:
+    tree(SET)
+    assert facts(tmp_path) == {
+        "virtual": True,
+        "cpus": [
+            {
+                "cpu": 1,
+                "siblings": [5],
+                "governor": "powersave",
+                "driver": "intel_pstate",
+                "limit_khz": 2000000,
+                "top_khz": 3600000,
+            }
+        ],
+        "isolated": [2, 3],
+        "boost": {"on": True, "file": str(tmp_path / CPU / "intel_pstate/no_turbo")},
+        "quota_cpus": 1.5,
+        "load_5min": 0.33,
+        "memory_bytes": 102400,
+        "memory_available_bytes": 51200,
+        "swap_used_bytes": 5120,
+        "on_battery": True,
+        "profile": "balanced",
+    }
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"garbage", b"\xff\x00\xfe", b"-1", b"9" * 9999])
+def test_settings_that_hold_nonsense_are_not_known(
+    tree: Tree, tmp_path: Path, content: bytes
+) -> None:
+    tree(dict.fromkeys(SET, content))
+    result = facts(tmp_path)
+    known = {"cpus", "isolated", "profile", "load_5min"}
+    assert result.keys() <= known
+    assert examine(gather([CALM], result)).verdict
+
+
+def test_settings_of_this_machine_can_be_sent_and_judged() -> None:
+    result = json.loads(json.dumps(settings.read(machine.usable_cpus())))
+    assert examine(gather([CALM], result)).verdict
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"),
+    [
+        ("0-2,8\n", [0, 1, 2, 8]),
+        ("3", [3]),
+        ("", []),
+        ("(null)", []),
+        ("2-1", []),
+        ("1,x,-,7-", [1]),
+        ("0-99999999999", []),
+    ],
+)
+def test_lists_of_processors_are_read_as_the_kernel_writes_them(text: str, cpus: list[int]) -> None:
+    assert settings.cpu_list(text) == cpus
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"box/cpu.max": "max 100000"}, None),
+        ({"box/cpu.max": "50000 100000", "cpu.max": "300000 100000"}, 0.5),
+        ({"box/cpu.cfs_quota_us": -1, "box/cpu.cfs_period_us": 100000}, None),
+        ({"box/cpu.cfs_quota_us": 200000, "box/cpu.cfs_period_us": 100000}, 2.0),
+        ({"box/cpu.cfs_quota_us": 200000, "box/cpu.cfs_period_us": 0}, None),
+        ({"box/cpu.max": "1"}, None),
+    ],
+)
+def test_the_tightest_limit_of_either_version_counts(
+    tree: Tree, tmp_path: Path, files: Mapping[str, object], quota: float | None
+) -> None:
+    groups = {f"sys/fs/cgroup/{name}": value for name, value in files.items()}
+    stats = {f"sys/fs/cgroup/{name}": "" for name in ("cpu.stat", "box/cpu.stat")}
+    tree({"proc/self/cgroup": "0::/box", **stats, **groups})
+    assert facts(tmp_path).get("quota_cpus") == quota
+
+
+@pytest.mark.parametrize(
+    ("files", "virtual"),
+    [
+        ({"proc/cpuinfo": "flags : fpu sse"}, False),
+        ({"sys/hypervisor/type": "xen"}, True),
+        ({"sys/class/dmi/id/sys_vendor": "Amazon EC2"}, True),
+        (
+            {
+                "sys/class/dmi/id/sys_vendor": "Amazon EC2",
+                "sys/class/dmi/id/product_name": "c7g.metal",
+            },
+            False,
+        ),
+        ({"sys/class/dmi/id/sys_vendor": "LENOVO"}, False),
+        ({"proc/device-tree/compatible": "linux,dummy-virt"}, True),
+        ({"proc/device-tree/compatible": "raspberrypi,4-model-b"}, False),
+        ({}, None),
+    ],
+)
+def test_a_virtual_machine_is_known_by_its_flags_or_its_maker(
+    tree: Tree, tmp_path: Path, files: Mapping[str, object], virtual: bool | None
+) -> None:
+    tree(files)
+    assert facts(tmp_path).get("virtual") is virtual
+
+
+def test_a_machine_with_any_supply_on_line_is_not_on_its_battery(
+    tree: Tree, tmp_path: Path
+) -> None:
+    supply = "sys/class/power_supply/{}/{}"
+    tree({supply.format("AC", "type"): "Mains", supply.format("AC", "online"): 0})
+    tree({supply.format("BAT0", "type"): "Battery"})
+    assert facts(tmp_path)["on_battery"] is True
+    tree({supply.format("usb", "type"): "USB", supply.format("usb", "online"): 1})
+    assert facts(tmp_path)["on_battery"] is False
+
+
+def test_boost_of_any_driver_is_known(tree: Tree, tmp_path: Path) -> None:
+    tree({f"{CPU}/cpufreq/boost": 0})
+    assert facts(tmp_path)["boost"]["on"] is False
+    tree({f"{CPU}/intel_pstate/no_turbo": 1})
+    assert facts(tmp_path)["boost"]["on"] is False
+    assert facts(tmp_path)["boost"]["file"].endswith("no_turbo")

@@ -1,0 +1,378 @@
+import json
+import tempfile
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchbox import records
+from benchbox.agent.gpu.cudart import Properties
+from benchbox.agent.host import disturbances
+from benchbox.analysis.arrival import Arrival
+from benchbox.analysis.gpu_time import Spans
+from benchbox.analysis.samples import Burst, Latency
+from benchbox.analysis.states import Gate, State
+from benchbox.analysis.stats import Interval
+from benchbox.analysis.sustained import Sustained, Window
+from benchbox.devices.gpu_options import Driving
+from benchbox.errors import RecordError
+from benchbox.records import Context, Record, SpecFacts
+from benchbox.records.cooldown import Cooldown
+from benchbox.sampling.plan import Plan
+from tests.helpers import explained
+from tests.helpers.record_files import LATENCY, context, edit, record, write
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+
+
+optional = st.none() | numbers
+
+
+scalars = st.text() | st.integers() | numbers | st.booleans()
+
+
+tables = st.dictionaries(st.text(), scalars, max_size=3)
+
+
+whole = st.integers(0, 2**63)
+
+
+@st.composite
+def bursts(draw: st.DrawFn) -> Burst:
+    latencies = tuple(draw(st.lists(whole, min_size=1, max_size=4)))
+    switches = draw(st.none() | st.just(tuple(range(len(latencies)))))
+    bare = Burst(draw(whole), draw(whole), latencies, switches)
+    return replace(
+        bare,
+        kind=draw(st.sampled_from(["ordinary", "paced", "beside"])),
+        setting=draw(st.dictionaries(st.text(), st.text(), max_size=1)),
+        spans_ns=tuple(draw(st.lists(whole, max_size=2))),
+        host_marks=tuple(draw(st.lists(st.tuples(whole, whole), max_size=2))),
+        marks=tuple(draw(st.lists(st.tuples(whole, whole), max_size=3))),
+        probe=draw(st.sampled_from(["compute", "stream"])),
+        pool=draw(st.booleans()),
+        probed_ns=draw(whole),
+        seen=draw(st.dictionaries(st.text(), st.integers() | numbers, max_size=2)),
+        tags=tuple(draw(st.lists(st.text(), max_size=2))),
+    )
+
+
+states = st.none() | st.builds(State, numbers, numbers, numbers)
+
+
+latencies = st.builds(
+    Latency,
+    numbers,
+    optional,
+    optional,
+    optional,
+    optional,
+    numbers,
+    numbers,
+    whole,
+    optional,
+    whole,
+    st.none() | whole,
+    st.lists(numbers, max_size=3).map(tuple),
+    optional,
+    optional,
+)
+
+
+intervals = st.builds(Interval, numbers, numbers, numbers)
+
+
+counted = st.dictionaries(st.text(), st.integers() | numbers, max_size=2)
+
+
+windows = st.builds(
+    Window, numbers, numbers, numbers, numbers, numbers, whole, whole, optional | whole, counted
+)
+
+
+any_record = st.builds(
+    record,
+    spans=st.none() | st.builds(Spans, numbers, optional, optional, optional, optional, numbers),
+    arrival=st.none()
+    | st.builds(Arrival, numbers, st.none() | latencies, st.none() | intervals, numbers),
+    sustained=st.none()
+    | st.builds(
+        Sustained, numbers, st.lists(windows, max_size=2), optional, optional, st.none() | intervals
+    ),
+    cooldowns=st.lists(st.builds(Cooldown, whole, numbers, optional), max_size=2).map(tuple),
+    index=whole,
+    case=st.text(),
+    labels=tables,
+    args=tables,
+    inputs=st.lists(st.text(), max_size=2),
+    status=st.sampled_from(["ok", "imprecise", "failed", "skipped"]),
+    reason=st.text(),
+    published=optional,
+    printed=tables,
+    note=st.text(),
+    graph=st.none() | tables,
+    peak_rss_bytes=st.none() | whole,
+    affinity=st.none() | st.lists(st.text(), max_size=2),
+    denormal_ratio=optional,
+    latency=st.none() | latencies,
+    gate=st.builds(Gate, states, states),
+    relative=st.none() | intervals,
+    bursts=st.lists(bursts(), max_size=3),
+)
+
+
+any_context = st.builds(
+    context,
+    plan=tables,
+    host=tables,
+    versions=st.dictionaries(st.text(), st.text(), max_size=3),
+    specs=st.lists(st.builds(SpecFacts, st.text(), st.text(), st.text(), claim=tables), max_size=2),
+    cpus=st.lists(whole, max_size=3),
+    affinity=st.none() | st.lists(st.text(), max_size=2),
+    seed=whole,
+)
+
+
+@settings(deadline=None)
+@given(any_context, any_record)
+def test_what_is_written_is_what_is_read(given_context: Context, given_record: Record) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        run = records.read(write(Path(folder), given_record, of=given_context))
+    assert run.context == given_context
+    assert list(run.records) == [given_record]
+    assert run.warnings == []
+
+
+def test_a_file_is_one_json_object_a_line(tmp_path: Path) -> None:
+    path = write(tmp_path, record(reason="two\nlines \u2028 and \x85 more"), record(1, "groups=2"))
+    kinds = [json.loads(line)["kind"] for line in path.read_bytes().split(b"\n")[:-1]]
+    assert kinds == ["context", "record", "record"]
+
+
+def test_the_context_says_which_schema_it_has(tmp_path: Path) -> None:
+    first = json.loads(write(tmp_path).read_text().splitlines()[0])
+    assert first["schema"] == records.SCHEMA
+
+
+def test_what_is_not_a_number_is_never_written(tmp_path: Path) -> None:
+    with records.create(tmp_path, context()) as writer, pytest.raises(ValueError, match="JSON"):
+        writer.append(record(published=float("nan")))
+    assert records.read(writer.path).records == []
+
+
+def test_the_last_record_of_a_case_counts_and_cases_keep_their_order(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        record(2, "groups=4"),
+        record(0, status="imprecise"),
+        record(1, "groups=2"),
+        record(0, status="ok", latency=LATENCY),
+    )
+    run = records.read(path)
+    assert [each.case for each in run.records] == ["groups=1", "groups=2", "groups=4"]
+    found = run.record("g2:groups=1")
+    assert found is not None
+    assert (found.status, found.latency) == ("ok", LATENCY)
+    assert run.record("g2:groups=9") is None
+
+
+def test_a_context_knows_its_specs() -> None:
+    assert context().spec("g2").title == "G2"
+    assert context().spec("g9") == SpecFacts("g9", "g9", "")
+
+
+def test_a_truncated_last_line_is_left_out_and_reported(tmp_path: Path) -> None:
+    path = write(tmp_path, record(), record(1, "groups=2"))
+    whole_file = path.read_bytes()
+    start_of_last = whole_file.rstrip(b"\n").rfind(b"\n") + 1
+    for end in (start_of_last + 1, len(whole_file) - 20, len(whole_file) - 1):
+        path.write_bytes(whole_file[:end])
+        run = records.read(path)
+        assert [each.case for each in run.records] == ["groups=1"]
+        assert run.warnings == [f"{path}: the last line is truncated and was left out"]
+
+
+def test_an_append_after_a_truncated_line_cuts_it_off(tmp_path: Path) -> None:
+    path = write(tmp_path, record(), record(1, "groups=2"))
+    path.write_bytes(path.read_bytes()[:-20])
+    with records.reopen(records.read(path)) as writer:
+        writer.append(record(2, "groups=4"))
+    run = records.read(path)
+    assert [each.case for each in run.records] == ["groups=1", "groups=4"]
+    assert run.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "not a run: it has no context line"),
+        (b'{"kind":"context"', "not a run: it has no context line"),
+        (b"garbage\n", "line 1 is not JSON: "),
+        (b"\xff\xfe\n", "line 1 is not JSON: "),
+        (b"[1]\n", "line 1 is not a JSON object"),
+        (b'{"kind":"record"}\n', "not a run: its first line is no context"),
+        (b'{"kind":"context","schema":"1.0"}\n', "line 1: 'name' is missing"),
+        (b'{"kind":"context","schema":"1.0","specs":[]}\n', "line 1: "),
+        (b'{"kind":"context","schema":"1.0","specs":[1]}\n', "line 1: "),
+        (b'{"kind":"context","schema":"1.0","specs":1}\n', "line 1: "),
+    ],
+)
+def test_a_file_that_is_no_run_is_refused(tmp_path: Path, content: bytes, sentence: str) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(RecordError) as caught:
+        records.read(path)
+    assert str(caught.value).startswith(f"{path}: {sentence}")
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("garbage", "line 3 is not JSON: "),
+        ("", "line 3 is not JSON: "),
+        ("3", "line 3 is not a JSON object"),
+        ('{"kind":"record"}', "line 3: "),
+    ],
+)
+def test_a_broken_line_in_the_middle_is_refused_with_its_number(
+    tmp_path: Path, line: str, sentence: str
+) -> None:
+    path = write(tmp_path, record(), record(1, "groups=2"))
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], line, lines[2], ""]))
+    with pytest.raises(RecordError) as caught:
+        records.read(path)
+    assert str(caught.value).startswith(f"{path}: {sentence}")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"latency": 1},
+        {"bursts": [[1]]},
+        {"bursts": 1},
+        {"bursts": [{}]},
+        {"relative": [1, 2, 3]},
+        {"gate": 1},
+        {"gate": {"compute": 1}},
+        {"gate": {"compute": {"centre_ns": 1.0}}},
+        {"bursts": [{"session": 0, "round": 0, "latencies_ns": ["x"]}]},
+        {"bursts": [{"session": 0, "round": 0, "latencies_ns": [1], "seen": "x"}]},
+        {"bursts": [{"session": 0, "round": 0, "latencies_ns": [1], "probed_ns": "x"}]},
+        {"load_s": "x"},
+        {"nodes": ["p"]},
+        {"status": "fine"},
+        {"batch": "x"},
+    ],
+)
+def test_a_field_of_the_wrong_kind_is_refused_with_its_line(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    path = edit(write(tmp_path, record()), 1, **changes)
+    with pytest.raises(RecordError, match="line 2: "):
+        records.read(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"host": {"clusters": None}}, "host.clusters"),
+        ({"host": {"clusters": [{"cpus": "x"}]}}, "host.clusters.0.cpus"),
+        ({"host": {"setting": [1]}}, "host.setting"),
+        ({"host": {"gpu": {"name": 5}}}, "host.gpu.name"),
+        ({"host": 5}, "host"),
+        ({"versions": ["a"]}, "versions"),
+        ({"cpus": "abc"}, "cpus"),
+        ({"threads": "x"}, "threads"),
+        ({"plan": None}, "plan"),
+    ],
+)
+def test_a_context_of_the_wrong_kind_is_refused_with_the_part(
+    tmp_path: Path, changes: dict[str, object], part: str
+) -> None:
+    path = edit(write(tmp_path, record()), 0, **changes)
+    with pytest.raises(RecordError) as caught:
+        records.read(path)
+    assert str(caught.value) == f"{path}: line 1: {part!r} is of a wrong type"
+
+
+def test_a_name_that_is_no_utf8_is_read(tmp_path: Path) -> None:
+    path = edit(write(tmp_path, record()), 1, case="caf\udce9")
+    assert records.read(path).records[0].case == "caf\udce9"
+
+
+def test_brackets_without_end_are_no_run(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_text("[" * 200_000 + "\n")
+    with pytest.raises(RecordError, match="line 1 is not JSON"):
+        records.read(path)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="cannot be read: No such file"):
+        records.read(tmp_path / "run.jsonl")
+
+
+def test_a_newer_major_schema_is_refused_and_names_who_wrote_it(tmp_path: Path) -> None:
+    path = edit(write(tmp_path, record()), 0, schema="2.0", benchbox="9.9")
+    with pytest.raises(RecordError) as caught:
+        records.read(path)
+    assert "schema 2.0, this benchbox reads 1.0" in str(caught.value)
+    assert "(9.9)" in str(caught.value)
+
+
+def test_a_newer_minor_schema_with_fields_and_lines_of_its_own_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path, record(latency=LATENCY, bursts=[Burst(0, 0, (1,))]))
+    edit(path, 0, schema="1.7", mood="good", specs=[{**vars_of(SpecFacts("g", "G", "")), "new": 1}])
+    old = json.loads(path.read_text().splitlines()[1])
+    edit(path, 1, new={}, latency={**old["latency"], "p75_s": 1.0})
+    edit(path, 1, bursts=[{**old["bursts"][0], "heat": 1}])
+    with path.open("a") as file:
+        file.write('{"kind":"weather"}\n')
+    run = records.read(path)
+    assert run.context.spec("g").title == "G"
+    assert run.records == [record(latency=LATENCY, bursts=[Burst(0, 0, (1,))])]
+
+
+def test_a_record_of_an_earlier_benchbox_has_no_gate(tmp_path: Path) -> None:
+    path = write(tmp_path, record(latency=LATENCY))
+    assert "gate" not in json.loads(path.read_text().splitlines()[1])
+    (read,) = records.read(path).records
+    assert read.gate == Gate()
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        {"compute": {"centre_ns": 2.0, "low_ns": 1.0, "high_ns": 3.0, "share": 0.5}},
+        {"compute": {"centre_ns": 2.0, "low_ns": 1.0, "high_ns": 3.0}, "heat": {"low_c": 1.0}},
+    ],
+)
+def test_a_newer_minor_schema_may_know_more_of_a_gate(tmp_path: Path, gate: object) -> None:
+    path = edit(write(tmp_path, record()), 1, gate=gate)
+    assert records.read(path).records == [record(gate=Gate(State(2.0, 1.0, 3.0)))]
+
+
+def vars_of(facts: SpecFacts) -> dict[str, object]:
+    return {"name": facts.name, "title": facts.title, "sha256": facts.sha256}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(Context, Record, SpecFacts, Burst, Latency, Spans, Gate, State, Interval),
+        *(Plan, Driving, Properties, Arrival, Sustained, Window, Cooldown),
+    ],
+)
+def test_every_field_that_a_record_may_have_is_explained(kind: type) -> None:
+    own = {field.name for field in fields(kind)}
+    assert own
+    assert own <= explained.names()
+
+
+def test_what_is_seen_of_a_burst_is_explained() -> None:
+    with disturbances.CounterReader(2, [0]) as own:
+        seen = own.read_counters().keys() - {"processor"}
+    assert {*disturbances.GAUGES, *seen, "moved"} <= explained.names()
