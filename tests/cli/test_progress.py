@@ -209,9 +209,9 @@ def test_what_is_sent_is_shown_as_it_goes_and_said_once_without_a_live_line() ->
 def test_what_is_built_here_before_it_is_sent_is_said_once() -> None:
     console = Console(file=io.StringIO(), width=200)
     with Lives(console, 1, [PI]) as (live,):
-        live.sending("the native runner", 0, None)
-        live.sending("the native runner", 0, None)
-    assert shown(console) == "building the native runner, kept for later runs\n"
+        live.sending("Python", 0, None)
+        live.sending("Python", 0, None)
+    assert shown(console) == "building Python, kept for later runs\n"
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,8 @@ LIBRARIES = (
 )
 PACKAGES = ("libc6", "libexpat1", "libffi8", "libgcc-s1", "libstdc++6", "zlib1g")
 PYTHON_PACKAGES = ("python3.{}-minimal", "libpython3.{}-minimal", "libpython3.{}-stdlib")
-# Folders and files of Python and the wheels that no agent imports: three quarters of a wheel of
-# ONNX Runtime are the library that its Python module does not use, and tools.
+# What of Python and the wheels no agent imports. Half of ONNX Runtime's wheel is a library for
+# programs in C.
 UNUSED = re.compile(
     r"(.*/)?(tests?|idlelib|lib2to3|ensurepip|pydoc_data|tkinter|turtledemo|config-[^/]*"
     r"|f2py|quantization|tools|transformers|datasets|backend|include|lib/pkgconfig|\.\.)/.*"

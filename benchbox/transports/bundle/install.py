@@ -19,7 +19,8 @@ from benchbox.transports.protocols import Link, Remote, Sending
 NAME = "Python and ONNX Runtime"
 SPARE_BYTES = 32 << 20  # a phone whose storage is full cannot be used
 SPACE = re.compile("([0-9]{1,15}) ([0-9]{1,9})")  # free blocks, bytes of one
-REPLY_S = 300.0  # to unpack it on a slow phone, or to take the end of a file over a slow link
+REPLY_S = 60.0
+SLOW_S = 300.0  # to unpack all on a slow phone, or to take the end of a file over a slow link
 GRACE_S = 2.0
 UNUSED_DAYS = 30  # after which a bundle of another version is removed
 # Its name is also argv[0], so that Python starts further ones, as with sys.executable, by it.
@@ -33,11 +34,12 @@ exec "$home/{loader}" --argv0 "$0" --library-path "$home:$home/{library}" "$home
 def install(device: Device, link: Link, sending: Sending) -> str:
     """Have the bundle on a phone without Python, and return the path of its Python there.
 
-    `sending` hears of what is fetched and sent. Raises DeviceError where that cannot be.
+    `sending` hears of what is fetched and sent. Raises DeviceError where that cannot be,
+    ChannelClosed where the link is lost.
     """
     try:
         return _install(link, sending)
-    except (ChannelClosed, CaseError, DeviceError) as error:
+    except (CaseError, DeviceError) as error:
         raise DeviceError(f"device {device.name!r}: no Python there, and {error}") from None
 
 
@@ -67,7 +69,9 @@ def _first(link: Link) -> dict[str, Any]:
         ) from None
 
 
-def _ask(link: Link, script: str, reply: str = "", *words: str) -> dict[str, Any]:
+def _ask(
+    link: Link, script: str, reply: str = "", *words: str, within_s: float = REPLY_S
+) -> dict[str, Any]:
     """Run a script in the folder there and return its reply, in which words stand for each %s.
 
     Raises CaseError where the script fails, ChannelClosed where the link does.
@@ -75,17 +79,17 @@ def _ask(link: Link, script: str, reply: str = "", *words: str) -> dict[str, Any
     folder = f'{FOLDER}; umask 077; mkdir -p "$folder/run" && cd "$folder" || exit'
     quoted = " ".join(f'"{word}"' for word in words)
     command = shell(f"{folder}; {script}; printf '{{{reply}}}\\n' {quoted}")
-    return _reply(link.start(command))
+    return _reply(link.start(command), within_s)
 
 
-def _reply(remote: Remote, given: Iterable[bytes] = ()) -> dict[str, Any]:
+def _reply(remote: Remote, within_s: float, given: Iterable[bytes] = ()) -> dict[str, Any]:
     """Return the reply of a script, which is given some bytes; raises CaseError, ChannelClosed."""
     try:
         for chunk in given:
             remote.write(chunk)
-        return remote.receive(REPLY_S)
+        return remote.receive(within_s)
     except Timeout:
-        raise ChannelClosed(f"its shell gave no answer for {REPLY_S:.0f} s") from None
+        raise ChannelClosed(f"its shell gave no answer for {within_s:.0f} s") from None
     except ChannelClosed as closed:
         raise _failure(remote, closed) from None
     finally:
@@ -113,7 +117,7 @@ def _send(link: Link, made: Bundle, name: str, sending: Sending) -> None:
     try:
         _ask(link, f"mkdir -p {fresh}/lib")
         _write_all(link, made, fresh, sending)
-        _ask(link, _unpacking(made, fresh, name))
+        _ask(link, _unpacking(made, fresh, name), within_s=SLOW_S)
     except BaseException:  # Ctrl-C, too: nothing goes on with what was sent so far
         with contextlib.suppress(ChannelClosed, CaseError):
             _ask(link, f"rm -rf {fresh}")
@@ -132,7 +136,7 @@ def _write_all(link: Link, made: Bundle, folder: str, sending: Sending) -> None:
             shell(f'{FOLDER}; umask 077; head -c {size} > "$folder"/{place} && echo {{}}')
         )
         with path.open("rb") as file:
-            _reply(taken, told(size, 0, chunks(file, size), tell))
+            _reply(taken, SLOW_S, told(size, 0, chunks(file, size), tell))
         sent += size
 
 
