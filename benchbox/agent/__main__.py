@@ -34,7 +34,7 @@ GPU_LOST = 3  # the exit code
 
 
 class AgentProgram:
-    """What is held between requests: the loaded graphs, the threads, and where they run."""
+    """State between requests: the loaded graphs, the threads, and their processors."""
 
     def __init__(self, proc: Path = PROC, sys: Path = SYS, runtime: Runtime | None = None) -> None:
         """Serve for the machine that these folders describe, by ONNX Runtime or by another."""
@@ -49,7 +49,7 @@ class AgentProgram:
         self.counters: CounterReader | None = None
 
     def replies(self, request: Message) -> Iterator[dict[str, object]]:
-        """Yield every reply to one request; an error becomes a reply that says so."""
+        """Yield every reply to one request; an error becomes a reply."""
         handlers: dict[str, Callable[[Message], Iterator[dict[str, object]]]] = {
             "hello": self.hello,
             "load": self.load,
@@ -74,7 +74,7 @@ class AgentProgram:
             yield {"reply": op, "error": sentence(error), **full}
 
     def hello(self, request: Message) -> Iterator[dict[str, object]]:
-        """Pin this process, import what runs graphs, and say what is here."""
+        """Pin this process, import the runtime, and report what is here."""
         if request["protocol"] != PROTOCOL:
             raise ValueError(f"protocol {request['protocol']} asked for, {PROTOCOL} spoken here")
         host = machine.host()
@@ -124,7 +124,7 @@ class AgentProgram:
         return Sentinel(self.cpus)
 
     def _gpu_facts(self, host: Message) -> dict[str, object]:
-        """Return what the GPU is, and of its free memory and the host's the smaller."""
+        """Facts of the GPU, and its free memory or the host's, whichever is smaller."""
         if self.gpu is None:
             return {}
         free = self.gpu.free_bytes()
@@ -198,13 +198,13 @@ class AgentProgram:
             streams = [] if stream or period_s else [self.sentinel.stream()]
             before = self._read_counters()
             burst, host = self._timed(self.sessions[graph], calls, period_s, stream=stream)
-            seen = disturbances.between(before, self._read_counters())
+            change = disturbances.between(before, self._read_counters())
             streams += [self.sentinel.stream() for _ in streams]
         except GpuLostError as error:
             _leave(error)
         except Exception as error:  # one graph's failure must not end the others' bursts
             return {"error": sentence(error)}
-        facts = {"probe": kind, "stream_ns": streams, "pool": self.threads > 1, "seen": seen}
+        facts = {"probe": kind, "stream_ns": streams, "pool": self.threads > 1, "seen": change}
         probed_ns = burst.probed_ns + self.sentinel.streamed_ns()
         return {**asdict(burst), **facts, **host, "probed_ns": probed_ns}
 
@@ -234,17 +234,17 @@ class AgentProgram:
         """Watch the processor too: it launches what the GPU is to do, and shows in latencies."""
         from benchbox.agent.gpu.host_sentinel import PairedProbe
 
-        beside = PairedProbe(probe)
-        burst = gpu.burst(session, calls, beside.read, memory_bound=stream)
-        return burst, {"host_marks": beside.marks(burst.marks)}
+        paired = PairedProbe(probe)
+        burst = gpu.time_calls(session, calls, paired.read, memory_bound=stream)
+        return burst, {"host_marks": paired.marks(burst.marks)}
 
     def _read_counters(self) -> Counters:
-        """Return what the system, and of a GPU its driver, tells now."""
+        """Counters of the system and, of a GPU, of its driver."""
         assert self.counters is not None, "greeted"
         return self.counters.read_counters() | self._runtime.read_counters()
 
     def require_gpu(self, request: Message) -> Iterator[dict[str, object]]:
-        """Say whether there is a GPU to use, before anything is done for it."""
+        """Check that there is a GPU to use, before anything is done for it."""
         from benchbox.agent.gpu.runtime import require
 
         try:
@@ -254,7 +254,7 @@ class AgentProgram:
         yield {"reply": "gpu"}
 
     def ceilings(self, _: Message) -> Iterator[dict[str, object]]:
-        """Say what the GPU does at best."""
+        """Measure the GPU's peak rates."""
         if self.gpu is None:
             raise ValueError("only GPUs have ceilings")
         yield {
@@ -264,19 +264,19 @@ class AgentProgram:
         }
 
     def look(self, request: Message) -> Iterator[dict[str, object]]:
-        """Watch a processor, then the GPU, for a second at most; say how the machine is set up."""
+        """Observe a processor, then the GPU, for a second at most; add the machine's settings."""
         from benchbox.agent.host import settings, watch
         from benchbox.agent.timing.sentinel import Sentinel
 
         try:
-            seen = watch.observe(Sentinel().compute, request["cpu"], request["seconds"])
+            observed = watch.observe(Sentinel().compute, request["cpu"], request["seconds"])
         finally:
             machine.pin(self.cpus)
         gpu = {} if self.gpu is None else {"gpu": self.gpu.watch(request["seconds"])}
-        yield {"reply": "look", "look": {**seen, **gpu}, "facts": settings.read(self.cpus)}
+        yield {"reply": "look", "look": {**observed, **gpu}, "facts": settings.read(self.cpus)}
 
     def report_health(self, _: Message) -> Iterator[dict[str, object]]:
-        """Say how warm the device is, and how it is set."""
+        """Report the device's temperature and settings."""
         yield {
             "reply": "health",
             "temperature_c": (self.gpu or self.health).temperature_c(),
@@ -284,7 +284,7 @@ class AgentProgram:
         }
 
     def profile(self, request: Message) -> Iterator[dict[str, object]]:
-        """Say where the time of a graph goes; it is opened for this alone."""
+        """Profile a graph, which is opened for this alone."""
         from benchbox.agent.ort import profile as ort_profile
         from benchbox.agent.ort import session
 
@@ -299,7 +299,7 @@ class AgentProgram:
         yield {"reply": "unload"}
 
     def bye(self, _: Message) -> Iterator[dict[str, object]]:
-        """Say goodbye; the loop ends after it."""
+        """Acknowledge; the loop ends after it."""
         yield {"reply": "bye"}
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class LoadedGraph:
     """A loaded graph; `call` runs it once on an input that was made beforehand.
 
-    `nodes` says how many of its nodes each provider runs, None where the runtime does not tell.
+    `nodes` counts the nodes that each provider runs, None where the runtime does not report it.
     `gpu_bytes` is what loading it and its first calls took of a GPU's memory, None on a processor.
     """
 
@@ -62,19 +62,19 @@ class Runtime(Protocol):
         """
 
     def versions(self) -> dict[str, str]:
-        """Return the versions of the library, by name."""
+        """Versions of the library and what it uses, by name."""
 
     def providers(self) -> list[str]:
-        """Return what it can run graphs by here."""
+        """Names of the providers that it can run graphs on here."""
 
     def load(self, request: Message) -> LoadedGraph:
         """Open what a `load` asks for and call it; its pool is bound as the session's threads."""
 
     def read_counters(self) -> Counters:
-        """Return what is seen of a GPU that it runs on, nothing on a processor."""
+        """Counters of the GPU that it runs on; empty on a processor."""
 
     def compare(self, request: Message, loaded: LoadedGraph) -> None:
         """Raise Refusal unless a graph gives on a GPU what it gives on the processor."""
 
     def types(self, request: Message) -> Mapping[str, int] | None:
-        """Return how many nodes of such a graph give which type, None where nobody tells."""
+        """Number of the graph's nodes by the type of their output, None where that is unknown."""

@@ -30,7 +30,7 @@ def failure(library: str, code: int, meaning: str) -> str:
 
 
 def told(message: str) -> RuntimeError:
-    error = errors.explain(message)
+    error = errors._translate(message)
     assert error is not None
     return error
 

@@ -1,4 +1,4 @@
-"""A session whose inputs and outputs lie on a GPU for good, and what its calls leave there."""
+"""BoundSession: a session with its inputs and outputs bound to buffers on a GPU."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -71,19 +71,19 @@ class BoundSession:
         spoilt = {name: _spoil(value) for name, value in self._kept.items()}
         self.caller(wait=True)()
         found = self._found()
-        wrong = {name for name in right if _apart(right[name], found[name])}
+        wrong = {name for name in right if _differs(right[name], found[name])}
         if not wrong:
             return
         same = {n for n in wrong if np.array_equal(found[n], spoilt[n], equal_nan=True)}
         self._eagerly()
         again = self._found()
-        drawn = {name for name in wrong - same if _apart(right[name], again[name])}
+        drawn = {name for name in wrong - same if _differs(right[name], again[name])}
         fixed = same if self._where.captured and same < right.keys() else set[str]()
         if left := sorted(wrong - drawn - fixed):
-            raise RuntimeError(_otherwise(left[0], captured=self._where.captured))
+            raise RuntimeError(_mismatch(left[0], captured=self._where.captured))
 
     def caller(self, *, wait: bool) -> Callable[[], object]:
-        """Return what calls the graph, and waits for the GPU or does not."""
+        """A function that calls the graph, and waits for the GPU or does not."""
         options = run_options(self._where, CAPTURED, wait=wait)
         return partial(self._session.run_with_iobinding, self._binding, options)
 
@@ -109,7 +109,7 @@ class BoundSession:
 
 
 def _on_device(output: ort.NodeArg) -> bool:
-    """Return whether an output is a tensor that a GPU can hold: sequences and strings are not."""
+    """Whether an output is a tensor that a GPU can hold: sequences and strings are not."""
     return bool(output.type.startswith("tensor(") and not output.type.endswith("(string)"))
 
 
@@ -121,11 +121,11 @@ def _spoil(value: ort.OrtValue) -> Array:
     return compare.some(wrong)
 
 
-def _apart(right: Array, other: Array) -> bool:
+def _differs(right: Array, other: Array) -> bool:
     return compare.share(right, other) > compare.TOLERANCE
 
 
-def _otherwise(output: str, *, captured: bool) -> str:
+def _mismatch(output: str, *, captured: bool) -> str:
     if captured:
         return (
             f"its CUDA graph does not compute output {output!r} as the first call did, so it is "

@@ -1,8 +1,8 @@
-"""The timed loop for a graph on a GPU: what a caller waits, what the GPU works, what copies cost.
+"""Timed loop for a graph on a GPU: latency of a caller, span on the GPU, and cost of copies.
 
 Three figures over the same calls, as they differ by what a small network is made of:
 
-latency   from the call to its return, which waits for the GPU: what a program feels
+latency   from the call to its return, which waits for the GPU: what a program waits
 span      from the first to the last moment of the call's work on the GPU, by the GPU's own clock
 copies    as the latency, with inputs that come from the host's memory and outputs that go there
 
@@ -66,7 +66,7 @@ class Queue(Protocol):
         """Put into the queue what leaves nothing of a graph in the GPU's cache."""
 
     def hold(self, ns: int) -> None:
-        """Let everything that follows wait for `ns`."""
+        """Hold back everything that follows for `ns`."""
 
     def start(self) -> None:
         """Mark where a span starts."""
@@ -75,7 +75,7 @@ class Queue(Protocol):
         """Mark where it ends."""
 
     def join(self) -> None:
-        """Let the calling thread use the queue, which another has made."""
+        """Have the calling thread use the queue, which another has made."""
 
     def wait(self) -> None:
         """Wait until the queue is empty."""
@@ -91,7 +91,7 @@ class GpuBurst(TimedBurst):
     `latencies_ns` and `spans_ns` belong to each other one by one. `enqueues_ns` is what it took to
     put the calls of the spans into the queue, in host time, where that does not wait for their end;
     `unheld` counts those that took longer than the queue was held, whose spans have gaps in them.
-    `cold` says whether the cache was flushed before each.
+    `cold` if the cache was flushed before each.
     """
 
     spans_ns: list[int] = field(default_factory=list)
@@ -103,9 +103,9 @@ class GpuBurst(TimedBurst):
 
 @dataclass(frozen=True, slots=True)
 class BurstPlan:
-    """How a burst is timed: so many calls, so many with copies, with the cache cold or not.
+    """Plan of a burst: how many calls, how many with copies, whether the cache is cold.
 
-    `replayed` says that a call is one CUDA graph, which is launched at once.
+    `replayed` if a call is one CUDA graph, which is launched at once.
     """
 
     calls: int
@@ -140,7 +140,7 @@ def time_gpu_calls(
 def _timed(
     timer: "_Timer", readings: SentinelReadings, plan: BurstPlan, *, memory_bound: bool
 ) -> list[int]:
-    """Take all figures of a burst; return the context switches during each latency."""
+    """Time all calls of a burst; return the context switches during each latency."""
     count = switch_counter(1)
     stride = max(1, plan.calls // MOST_TIMED)
     timed, switches = plan.calls // stride, list[int]()
@@ -316,7 +316,7 @@ class _Timer:
         return self.clock() - start
 
     def burst(self, switches: list[int] | None, readings: SentinelReadings) -> GpuBurst:
-        """Return what was timed."""
+        """The burst that was timed."""
         return GpuBurst(
             self._latencies,
             switches,

@@ -1,4 +1,4 @@
-"""Whether a graph gives on a GPU what it gives on the processor, by ONNX Runtime on both."""
+"""Comparison of a graph's outputs on a GPU with those on the processor, by ONNX Runtime on both."""
 
 from benchbox.agent.gpu import errors
 from benchbox.agent.ort import compare as ort_compare
@@ -20,19 +20,19 @@ def compare(request: Message, loaded: GpuGraph, tolerance: float, threads: int) 
     from benchbox.agent.ort import session
 
     options = session.options(threads, ())
-    beside = ort.InferenceSession(request["path"], options, providers=[session.CPU])
+    reference = ort.InferenceSession(request["path"], options, providers=[session.CPU])
     feeds = {
         each["name"]: inputs.make(each["name"], each["shape"], each["dtype"], request["seed"])
         for each in request["inputs"]
     }
-    right = beside.run(None, feeds)
+    expected = reference.run(None, feeds)
     with errors.translate_errors():
         given = loaded.run_with_copies()
-    for output, one, other in zip(beside.get_outputs(), right, given, strict=True):
+    for output, one, other in zip(reference.get_outputs(), expected, given, strict=True):
         if one.dtype.kind != "f":
             continue
         off = _off(output.name, one, other)
-        if off > tolerance and not _drawn(one, beside.run([output.name], feeds)[0]):
+        if off > tolerance and not _drawn(one, reference.run([output.name], feeds)[0]):
             raise Refusal(
                 f"output {output.name!r} on the GPU is {off:.2g} times its size off the "
                 f"processor's, more than {tolerance:g}, so it is not timed"
@@ -47,5 +47,5 @@ def _off(name: str, right: Array, other: Array) -> float:
 
 
 def _drawn(first: Array, second: Array) -> bool:
-    """Return whether two calls of one graph on the processor differ."""
+    """Whether two calls of one graph on the processor differ."""
     return first.shape != second.shape or ort_compare.share(first, second) > ort_compare.TOLERANCE

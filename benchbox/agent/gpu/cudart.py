@@ -65,14 +65,14 @@ class CudaError(RuntimeError):
     """A call of CUDA's runtime that did not succeed; `code` is its number."""
 
     def __init__(self, code: int, doing: str, meaning: str, help_: str) -> None:
-        told = f"{doing}: {meaning} (CUDA error {code})"
-        super().__init__(f"{told}; {help_}" if help_ else told)
+        text = f"{doing}: {meaning} (CUDA error {code})"
+        super().__init__(f"{text}; {help_}" if help_ else text)
         self.code = code
 
 
 @dataclass(frozen=True, slots=True)
 class Properties:
-    """What a GPU is; the clocks are the highest it may have. Nothing here tells two alike apart."""
+    """Properties of a GPU model; the clocks are its highest. Two GPUs of a kind have the same."""
 
     name: str
     capability: str
@@ -131,7 +131,7 @@ class CudaRuntime:
         return value.value or 0
 
     def count(self) -> int:
-        """Return how many devices there are; raises CudaError where there is none."""
+        """Number of devices; raises CudaError where there is none."""
         return self.number("cudaGetDeviceCount")
 
     def require(self, index: int) -> None:
@@ -140,7 +140,7 @@ class CudaRuntime:
             raise RuntimeError(f"there is no GPU {index}: CUDA sees {found}, counted from 0")
 
     def bus_id(self, index: int) -> str:
-        """Return where a device is plugged in, by which NVML finds the same one; no context."""
+        """PCI bus id of a device, by which NVML finds the same one; makes no context."""
         text = ctypes.create_string_buffer(BUS_ID_BYTES)
         self.call("cudaDeviceGetPCIBusId", text, BUS_ID_BYTES, index)
         return text.value.decode()
@@ -160,7 +160,7 @@ class CudaRuntime:
         return f"it has CUDA {_version(supported)}: update the driver to {oldest} or newer"
 
     def versions(self) -> tuple[int, int]:
-        """Return which CUDA the driver has, 0 without one, and which the runtime: 13000 is 13.0."""
+        """CUDA versions of the driver, 0 without one, and of the runtime: 13000 is 13.0."""
         return self.number("cudaDriverGetVersion"), self.number("cudaRuntimeGetVersion")
 
 
@@ -182,7 +182,7 @@ class CudaDevice:
         self.runtime.call("cudaSetDevice", self.index)
 
     def properties(self) -> Properties:
-        """Return what the GPU is."""
+        """Properties of the GPU."""
         driver, runtime = self.runtime.versions()
         capability = [self._attribute(each) for each in (CAPABILITY_MAJOR, CAPABILITY_MINOR)]
         return Properties(

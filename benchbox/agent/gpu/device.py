@@ -1,4 +1,4 @@
-"""A GPU as calls are timed on it: its stream, its probes, and what watches it meanwhile.
+"""GpuDevice: an open GPU with its stream, its sentinel and its NVML counters.
 
 The order in which things are opened matters. NVML comes before CUDA, so that it can tell this
 process from others by what is new on the GPU. Threads that the driver starts inherit the processors
@@ -33,13 +33,13 @@ class GpuDevice:
     def __init__(
         self, runtime: cudart.CudaRuntime, index: int, opened: Opened, driving: Message
     ) -> None:
-        """Open the GPU; `opened` then says how a library uses it.
+        """Open the GPU; `opened` then prepares a library to use it.
 
-        `driving` says how calls are made, as benchbox.agent has it. Raises RuntimeError where that
+        `driving` is how calls are made, as in the agent's protocol. Raises RuntimeError where that
         cannot be done, with what helps.
         """
         runtime.require(index)
-        self._nvml, self._blind = _watcher(runtime, index)
+        self._nvml, self._blind = _open_nvml(runtime, index)
         self._device = cudart.CudaDevice(runtime, index)
         self._stream, products, self._options = opened(self._device)
         self._marker = Marker(self._stream)
@@ -49,14 +49,14 @@ class GpuDevice:
             self._nvml.adopt()
 
     def facts(self) -> dict[str, object]:
-        """Return what the GPU is and how it is set; `unseen` is why NVML cannot be asked.
+        """Facts and settings of the GPU; `unseen` is the reason why NVML cannot be asked.
 
         Of a part of a divided GPU CUDA tells its own name and memory, NVML those of the whole.
         `options` are the library's that is timed.
         """
         properties = asdict(self._device.properties())
-        told = self._nvml.facts() if self._nvml else {"unseen": self._blind}
-        return {**told, **properties, "options": self._options}
+        own = self._nvml.facts() if self._nvml else {"unseen": self._blind}
+        return {**own, **properties, "options": self._options}
 
     def versions(self) -> dict[str, str]:
         """Return the versions of CUDA and, where it is known, of the driver."""
@@ -64,19 +64,19 @@ class GpuDevice:
         return {name: str(facts[key]) for name, key in VERSIONS.items() if key in facts}
 
     def free_bytes(self) -> int:
-        """Return how much of the GPU's memory is free."""
+        """Free bytes of the GPU's memory."""
         return self._device.memory()[0]
 
     def temperature_c(self) -> float | None:
-        """Return how warm the GPU is, None where nobody tells."""
+        """Temperature of the GPU, None where it is unknown."""
         return self.read_counters().get("gpu_temperature_c")
 
     def read_counters(self) -> Counters:
-        """Return what NVML tells now."""
+        """NVML's counters, empty without NVML."""
         return self._nvml.read_counters() if self._nvml else {}
 
     def watch(self, seconds: float) -> dict[str, object]:
-        """Let the GPU work for so long; return the readings in ns, and what NVML tells then."""
+        """Keep the GPU busy for so long; return its sentinel's readings, and NVML's counters."""
         end = time.monotonic() + seconds
         readings = [self.sentinel.compute()]
         while time.monotonic() < end:
@@ -84,10 +84,10 @@ class GpuDevice:
         return {"readings_ns": readings, "seen": self.read_counters()}
 
     def ceilings(self) -> Mapping[str, float]:
-        """Return what the GPU does at best, as GpuSentinel.ceilings measures it."""
+        """Peak rates of the GPU, as GpuSentinel.ceilings measures them."""
         return self.sentinel.ceilings()
 
-    def burst(
+    def time_calls(
         self, call: GpuCall, calls: int, probe: Callable[[], int], *, memory_bound: bool
     ) -> GpuBurst:
         """Time a burst that lasts about as long as so many calls."""
@@ -114,8 +114,8 @@ class GpuDevice:
                 raise
 
 
-def _watcher(runtime: cudart.CudaRuntime, index: int) -> tuple[nvml.Nvml | None, str]:
-    """Return what watches a GPU, or why nothing can; to be made before the first context."""
+def _open_nvml(runtime: cudart.CudaRuntime, index: int) -> tuple[nvml.Nvml | None, str]:
+    """NVML for a GPU, or the reason why there is none; call it before the first context."""
     try:
         return nvml.Nvml(runtime.bus_id(index)), ""
     except RuntimeError as error:

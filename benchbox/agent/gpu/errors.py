@@ -1,4 +1,4 @@
-"""What ONNX Runtime's CUDA provider, or torch, says when it fails, in one sentence of ours.
+"""Errors of CUDA, ONNX Runtime's CUDA provider and torch, each reworded as one sentence.
 
 The provider's messages carry the name of the function template that made them, places in its
 sources, and the name of the host, which no record may have; torch's the numbers of processes.
@@ -26,7 +26,7 @@ LOST = frozenset({214, 220, 226, 700, 702, 709, 710, *range(714, 720), 721})
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise what the provider raises as an error that says what is wrong and what to do."""
+    """Re-raise a library's error as GpuFullError, GpuLostError or a one-line RuntimeError."""
     try:
         yield
     except CudaError as error:
@@ -34,14 +34,14 @@ def translate_errors() -> Iterator[None]:
             raise
         raise GpuLostError(_lost(str(error))) from None
     except Exception as error:  # ONNX Runtime's have no common ancestor but this
-        sentence = explain(str(error))
-        if sentence is None:
+        translated = _translate(str(error))
+        if translated is None:
             raise
-        raise sentence from None
+        raise translated from None
 
 
-def explain(message: str) -> RuntimeError | None:
-    """Return the error for a message of the provider, None if nothing in it is to be changed."""
+def _translate(message: str) -> RuntimeError | None:
+    """Translate a message of the provider, None where it needs no change."""
     if size := ALLOCATION.search(message):
         return GpuFullError(_full(f"{int(size[1]):,} bytes more were asked for"))
     if size := TORCH_ALLOCATION.search(message):

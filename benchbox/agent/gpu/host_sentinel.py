@@ -1,4 +1,4 @@
-"""A fixed probe of the processor that launches a GPU's work, read beside the GPU's own probes.
+"""Sentinel of the processor that launches a GPU's work, read together with the GPU's own.
 
 What a caller waits for a small network on a GPU is mostly launching, which is this processor's
 work; the GPU's probes, timed on the GPU, show nothing of it. A product of matrices, which
@@ -31,7 +31,7 @@ def compute() -> int:
 
 
 class PairedProbe:
-    """A probe of the GPU that reads the processor's, too, each time."""
+    """A probe of the GPU, and of the processor right before it."""
 
     def __init__(self, probe: Callable[[], int], host: Callable[[], int] = compute) -> None:
         self._probe, self._host = probe, host

@@ -1,7 +1,7 @@
-"""What ONNX Runtime needs for CUDA, and for TensorRT, found and loaded; else what helps.
+"""Libraries that ONNX Runtime needs for CUDA and TensorRT: found and loaded, or advice if missing.
 
 ONNX Runtime lists a GPU's provider whenever it was built with it, and a session that cannot have
-it runs on the CPU and says so on stderr alone. So everything is looked for before.
+it runs on the CPU and reports that on stderr alone. So everything is checked first.
 """
 
 import contextlib
@@ -92,7 +92,7 @@ def _prepare_tensorrt(cuda: int) -> None:
 
 
 def choose_tf32(*, on: bool) -> None:
-    """Let TensorRT round to TF32 or not, in this process; comes before `prepare`.
+    """Choose whether TensorRT rounds to TF32 in this process; call it before `prepare`.
 
     It does by default, and ONNX Runtime's provider for it has no option for that.
     """
@@ -142,7 +142,7 @@ def require_part(provider: str) -> None:
 
 
 def _part(name: str) -> Path:
-    """Return where a library of ONNX Runtime's own lies."""
+    """Path of one of ONNX Runtime's own libraries."""
     import onnxruntime as ort
 
     return Path(ort.__file__).parent / "capi" / name
@@ -159,12 +159,12 @@ def built_for() -> int:
     """
     import onnxruntime as ort
 
-    told = str(getattr(ort, "cuda_version", ""))
-    major = told.partition(".")[0]
+    version = str(getattr(ort, "cuda_version", ""))
+    major = version.partition(".")[0]
     if not major.isdigit() or int(major) not in NEEDED:
         raise RuntimeError(
-            f"this ONNX Runtime {ort.__version__} was built for CUDA {told or 'unknown'}, benchbox "
-            f"knows CUDA 13 and 12: {INSTALL}"
+            f"this ONNX Runtime {ort.__version__} was built for CUDA {version or 'unknown'}, "
+            f"benchbox knows CUDA 13 and 12: {INSTALL}"
         )
     return int(major)
 
@@ -205,7 +205,7 @@ def _installed(distribution: str) -> bool:
 
 
 def _preload(major: int) -> None:
-    """Load what lies in NVIDIA's wheels; what that prints is told better by the check after it.
+    """Load the libraries of NVIDIA's wheels, silently: the check that follows words it better.
 
     ONNX Runtime looks for them beside itself alone: it may lie in another folder than they do.
     """
@@ -237,7 +237,7 @@ def _places(module: str) -> list[Path]:
 
 
 def _unloadable(name: str, mode: int = ctypes.DEFAULT_MODE) -> str:
-    """Return why a library cannot be loaded, nothing if it can."""
+    """Reason why a library cannot be loaded, empty if it can."""
     try:
         ctypes.CDLL(name, mode)
     except OSError as error:

@@ -9,7 +9,7 @@ from benchbox.agent.ort import matmul_graph, session
 
 
 def product(where: Placement, size: int, dtype: str, *, tf32: bool) -> Callable[[], object]:
-    """Return what puts a product of two matrices into the stream of a place.
+    """A function that puts a product of two matrices into the stream of a placement.
 
     Raises RuntimeError when the GPU cannot hold it. With its place given it is a MatmulFactory of
     benchbox.agent.gpu.sentinel.

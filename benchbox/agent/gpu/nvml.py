@@ -1,4 +1,4 @@
-"""What NVIDIA's management library says of a GPU: how it is set, and what disturbs it.
+"""NVML's counters and facts of a GPU: its settings, and what disturbs it.
 
 Read through the driver's own Python binding, the distribution nvidia-ml-py, where that is
 installed. A value that the driver does not give is absent, never 0. Names end with their unit:
@@ -23,7 +23,7 @@ from typing import Any, Self, TypeVar
 
 from benchbox.agent.host.counters import Counters
 
-# Of two looks at both ends of a burst, which value stands for it; what is not here is a counter.
+# Of two readings, at both ends of a burst, the one that stands for it; all others are counters.
 GAUGES: Mapping[str, Callable[[float, float], float]] = {
     "gpu_sm_clock_mhz": min,
     "gpu_memory_clock_mhz": min,
@@ -74,21 +74,21 @@ class Nvml:
         self._before = self._pids()
 
     def adopt(self) -> None:
-        """Take the one process that is new on the GPU for this one, where that is not listed."""
+        """Adopt the one process that is new on the GPU as this one, if this one is not listed."""
         pids = self._pids()
         new = pids - self._before
         if os.getpid() not in pids and len(new) == 1:
             self._own |= new
 
     def read_counters(self) -> Counters:
-        """Return what can be read now."""
-        seen: Counters = {}
+        """Read all counters that can be read now."""
+        counters: Counters = {}
         for query in self._queries:
-            seen.update(query.answer())
-        return seen
+            counters.update(query.answer())
+        return counters
 
     def facts(self) -> dict[str, object]:
-        """Return what the GPU is and how it is set; a fact that cannot be had is absent."""
+        """Facts and settings of the GPU; one that cannot be had is absent."""
         nvml, gpu = self._nvml, self._gpu
         facts: dict[str, Callable[[], object]] = {
             "name": lambda: nvml.nvmlDeviceGetName(gpu),
@@ -112,7 +112,7 @@ class Nvml:
         return {name: answer for name, answer in answers.items() if answer is not None}
 
     def close(self) -> None:
-        """Let go of the library."""
+        """Shut the library down."""
         self._given(self._nvml.nvmlShutdown)
 
     def __enter__(self) -> Self:
@@ -161,8 +161,8 @@ class Nvml:
     def _others(self) -> Mapping[str, float]:
         others = [each for each in self._processes() if each.pid not in self._own]
         held = [each.usedGpuMemory for each in others]
-        seen: dict[str, float] = {"gpu_other_processes": len(others)}
-        return seen if None in held else {**seen, "gpu_other_memory_bytes": sum(held)}
+        counters: dict[str, float] = {"gpu_other_processes": len(others)}
+        return counters if None in held else {**counters, "gpu_other_memory_bytes": sum(held)}
 
     def _pids(self) -> set[int]:
         return {each.pid for each in self._given(self._processes) or ()}

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where graphs run and how: a provider, its options, and the device that holds their tensors.
+    """A provider with its options, and the device that holds the tensors of its graphs.
 
-    `captured` says whether calls replay a CUDA graph, which the first call recorded. `rest` are the
+    `captured` if calls replay a CUDA graph, which the first call recorded. `rest` are the
     providers, with their options, of the nodes that it has no kernels for, before the processor's.
     """
 

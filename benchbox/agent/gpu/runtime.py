@@ -1,4 +1,4 @@
-"""ONNX Runtime on a GPU as what runs graphs.
+"""GpuOnnxRuntime: ONNX Runtime on a GPU, as the agent's `Runtime`.
 
 Threads that the driver and cuDNN start inherit the processors of whoever starts them. So everything
 is opened while the calling thread may run anywhere, and only afterwards is that thread, which
@@ -99,7 +99,7 @@ class GpuOnnxRuntime:
 
     @contextmanager
     def _anywhere(self) -> Iterator[None]:
-        """Let the calling thread, and what it starts meanwhile, run on all processors."""
+        """Have the calling thread, and what it starts meanwhile, run on all processors."""
         others = [cpu for cpu in self._usable if cpu not in self._cpus]
         with machine.spread([*self._cpus, *others]):
             yield
@@ -108,10 +108,10 @@ class GpuOnnxRuntime:
         """Return the versions of ONNX Runtime, CUDA, the driver, and TensorRT where that runs."""
         import onnxruntime as ort
 
-        told = self.gpu.versions()
+        versions = self.gpu.versions()
         if self._provider == libraries.TENSORRT:
-            told["tensorrt"] = libraries.tensorrt_version()
-        return {"onnxruntime": str(ort.__version__), **told}
+            versions["tensorrt"] = libraries.tensorrt_version()
+        return {"onnxruntime": str(ort.__version__), **versions}
 
     def providers(self) -> list[str]:
         """Return the execution providers of this build."""
@@ -120,7 +120,7 @@ class GpuOnnxRuntime:
         return list(ort.get_available_providers())
 
     def read_counters(self) -> Counters:
-        """Return what NVML tells now."""
+        """NVML's counters of the GPU."""
         return self.gpu.read_counters()
 
     def load(self, request: Message) -> GpuGraph:
@@ -148,7 +148,7 @@ class GpuOnnxRuntime:
             check_outputs.compare(request, loaded, tolerance, len(self._usable))
 
     def types(self, request: Message) -> Mapping[str, int] | None:
-        """Return how many nodes of such a graph give which type; an engine does not tell."""
+        """Number of the graph's nodes by the type of their output; unknown of an engine."""
         from benchbox.agent.gpu import session as gpu_session
         from benchbox.agent.ort import node_types, session
 

@@ -1,4 +1,4 @@
-"""Fixed probes of a GPU, timed beside the bursts: its clock, and the traffic of its memory.
+"""Sentinel of a GPU: fixed work timed beside bursts, for its clock and its memory traffic.
 
 As benchbox.agent.timing.sentinel is for processors. A GPU's clock follows its load, its heat and
 its power limit, and others may work on it; the driver tells of that only now and then. Both probes
@@ -27,7 +27,7 @@ class MatmulFactory(Protocol):
     """Maker of products of two square matrices, by the library whose graphs are timed."""
 
     def __call__(self, size: int, dtype: str, *, tf32: bool) -> Callable[[], object]:
-        """Return what puts one of `size` x `size` into the stream on which the graphs run.
+        """A function that puts one of `size` x `size` into the stream on which the graphs run.
 
         With `tf32` its factors in float32 are rounded to ten bits where the GPU can.
         """
@@ -57,7 +57,7 @@ class GpuSentinel:
         return reading
 
     def streamed_ns(self) -> int:
-        """Return what `stream` took since this was last asked, in nanoseconds."""
+        """Nanoseconds spent in `stream` since the last time this was asked."""
         spent_ns, self._spent_ns = self._spent_ns, 0
         return spent_ns
 
@@ -67,7 +67,7 @@ class GpuSentinel:
         return self._fastest(lambda: self._stream.copy(target, source))
 
     def ceilings(self) -> dict[str, float]:
-        """Return what big products and one big copy reach; takes a moment, and gives it back.
+        """Measure what big products and one big copy reach; their memory is given back.
 
         fp32_macs_per_s, tf32_macs_per_s, fp16_macs_per_s   multiply-accumulates
         bytes_per_s                                         read and written

@@ -70,7 +70,7 @@ def load(
 
     Raises RuntimeError when the provider has none of its nodes, when the GPU's memory is too small,
     when it cannot be captured, when a later call, or a replay, does not give what the first one
-    did, or when CUDA fails otherwise; benchbox.agent.gpu.libraries says before what is missing.
+    did, or when CUDA fails otherwise; benchbox.agent.gpu.libraries reports missing ones before.
     ONNX Runtime's other errors pass through.
     """
     with errors.translate_errors(), _capturing(where):
@@ -121,7 +121,7 @@ def _require_whole(opened: ort.InferenceSession, where: Placement) -> None:
 
 @contextmanager
 def _capturing(where: Placement) -> Iterator[None]:
-    """Say what helps where a graph cannot become a CUDA graph."""
+    """Add advice to the error where a graph cannot become a CUDA graph."""
     try:
         yield
     except Exception as error:  # ONNX Runtime's have no common ancestor but this

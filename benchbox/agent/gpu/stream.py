@@ -1,4 +1,4 @@
-"""Streams, events and buffers of one GPU: what is queued there, and when it ran."""
+"""Streams, events and buffers of one GPU."""
 
 import ctypes
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class Buffer(_Owned):
     """Bytes of the GPU's memory."""
 
     def __init__(self, device: CudaDevice, size: int) -> None:
-        """Take `size` bytes; raises CudaError when so many are not free."""
+        """Allocate `size` bytes; raises CudaError when so many are not free."""
         super().__init__(device, device.runtime.handle("cudaMalloc", size), "cudaFree")
         self.size = size
 
@@ -55,7 +55,7 @@ class Stream(_Owned):
         self._sleep = _usleep()
 
     def hold(self, ns: int) -> None:
-        """Let what is added from now on wait for at least `ns`, so that all of it is there then.
+        """Hold back what is added from now on for at least `ns`, until all of it is queued.
 
         A thread of the driver sleeps meanwhile, in the C library; Python is not called. The time is
         bounded, so that a program that waits for the stream, by mistake or because it must, loses
@@ -108,7 +108,7 @@ class Marker:
     """
 
     def __init__(self, stream: Stream) -> None:
-        """Take the events, and memory of the cache's size; raises CudaError without it."""
+        """Create the events, and a buffer of the cache's size; raises CudaError without memory."""
         device = stream.device
         self._stream = stream
         self._first, self._last = Event(device), Event(device)
@@ -120,7 +120,7 @@ class Marker:
             self._stream.fill(self._cache)
 
     def hold(self, ns: int) -> None:
-        """Let a thread of the driver sleep in the queue."""
+        """Have a thread of the driver sleep in the queue."""
         self._stream.hold(ns)
 
     def start(self) -> None:
@@ -132,7 +132,7 @@ class Marker:
         self._last.record(self._stream)
 
     def join(self) -> None:
-        """Let the calling thread use the stream, which another has made."""
+        """Have the calling thread use the stream, which another has made."""
         self._stream.device.choose()
 
     def wait(self) -> None:

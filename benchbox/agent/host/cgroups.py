@@ -1,4 +1,4 @@
-"""Where the system keeps the control groups of this process."""
+"""Control groups of this process, as folders."""
 
 import contextlib
 from collections.abc import Iterator

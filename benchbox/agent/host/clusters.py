@@ -1,4 +1,4 @@
-"""Which processors of a machine are alike, the fastest first, and the words that name some.
+"""Clusters of equal processors, the fastest first, and the words that name them.
 
 A phone has two or three clusters of processors; what a pool of threads on two of them does waits
 for the slower.
@@ -66,7 +66,7 @@ class Cluster:
     core: str | None = None
 
     def facts(self) -> dict[str, object]:
-        """Return what is known, as JSON types."""
+        """The known facts as JSON types."""
         known = {"capacity": self.capacity, "top_khz": self.top_khz, "core": self.core}
         found = {name: value for name, value in known.items() if value is not None}
         return {"cpus": list(self.cpus), **found}
@@ -146,7 +146,7 @@ def _cores(proc: Path) -> dict[int, str]:
 
 
 def _blocks(text: str) -> Iterator[dict[str, str]]:
-    """Yield what /proc/cpuinfo says of each processor."""
+    """Yield the fields of each processor in /proc/cpuinfo."""
     for block in text.split("\n\n"):
         pairs = (line.partition(":") for line in block.splitlines())
         yield {key.strip(): value.strip() for key, colon, value in pairs if colon}

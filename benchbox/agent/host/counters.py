@@ -1,4 +1,4 @@
-"""What files of /proc and /sys say, by name: functions of their bytes, which may be anything.
+"""Parsers for counters in files of /proc and /sys: functions of their bytes, which may be anything.
 
 Each takes the contents of the files that it is about, together, and leaves out what is not there.
 """
@@ -64,7 +64,7 @@ def pressure(name: str, texts: Sequence[bytes]) -> Counters:
 
 def throttling(texts: Sequence[bytes]) -> Counters:
     """Add up the cpu.stat of groups; the second version counts microseconds, the first ns."""
-    seen: Counters = {}
+    found: Counters = {}
     for text in texts:
         lines = [line.split() for line in text.splitlines()]
         values = {line[0]: number(line[1]) for line in lines if len(line) == 2}
@@ -74,12 +74,12 @@ def throttling(texts: Sequence[bytes]) -> Counters:
             us = ns // 1000
         for name, value in (("throttled_periods", periods), ("throttled_us", us)):
             if value is not None:
-                seen[name] = seen.get(name, 0) + value
-    return seen
+                found[name] = found.get(name, 0) + value
+    return found
 
 
 def clock(texts: Sequence[bytes]) -> Counters:
-    """Return the lowest of some scaling_cur_freq; 0 is what a processor says that is off."""
+    """Lowest of some scaling_cur_freq; 0 means that a processor is off."""
     return _known("clock_khz", min(filter(None, map(number, texts)), default=None))
 
 

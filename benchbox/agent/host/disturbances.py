@@ -1,4 +1,4 @@
-"""What the system says of disturbances: counters and gauges, read at both ends of a burst.
+"""OS counters and gauges that show disturbances, read at both ends of a burst.
 
 A value that the system does not give is absent, never 0. Names end with their unit; those without
 one are counts:
@@ -46,7 +46,7 @@ SYS = Path("/sys")
 LONGEST = 65_536  # bytes of a file that are read; in /proc/stat the processors come first
 SENSORS = 8  # phones have eighty
 PROCESSOR_SENSOR = re.compile("cpu|core|cluster|pkg|package|soc", re.IGNORECASE)
-# A look takes 33 us on a virtual machine with two processors and neither clock nor temperature,
+# A reading takes 33 us on a virtual machine with two processors and neither clock nor temperature,
 # and 120 us when the caches hold something else. Some files are dear elsewhere: /proc/stat beside
 # thousands of interrupts, clocks and sensors that firmware is asked for. One that takes longer than
 # this is left out.
@@ -77,12 +77,12 @@ class CounterReader:
 
     def read_counters(self) -> Counters:
         """Return the counters, each since a beginning of its own, and the gauges."""
-        seen = _own(self._threads)
+        found = _own(self._threads)
         if self._threads > 1:
-            seen.update(self._queues.seen())
+            found.update(self._queues.read_counters())
         for files, parse in self._sources:
-            seen.update(parse([file.read() for file in files]))
-        return seen
+            found.update(parse([file.read() for file in files]))
+        return found
 
     def close(self) -> None:
         """Close the files."""
@@ -100,31 +100,31 @@ class CounterReader:
 
 
 def between(before: Mapping[str, float], after: Mapping[str, float]) -> Counters:
-    """Return what happened between two looks: counters as differences, of gauges the worse one.
+    """Change between two readings: counters as differences, of gauges the worse value.
 
     A counter that went backwards began anew; it is left out.
     """
-    seen: Counters = {}
+    change: Counters = {}
     for name in sorted(before.keys() & after.keys()):
         if name == "processor":
-            seen["moved"] = int(before[name] != after[name])
+            change["moved"] = int(before[name] != after[name])
         elif name in GAUGES:
-            seen[name] = GAUGES[name](before[name], after[name])
+            change[name] = GAUGES[name](before[name], after[name])
         elif after[name] >= before[name]:
-            seen[name] = round(after[name] - before[name], 9)
-    return seen
+            change[name] = round(after[name] - before[name], 9)
+    return change
 
 
 def _own(threads: int) -> Counters:
-    """Return what Python and the C library know of this process."""
-    seen: Counters = {"collections": sum(each["collections"] for each in gc.get_stats())}
+    """Counters of Python and the C library for this process."""
+    own: Counters = {"collections": sum(each["collections"] for each in gc.get_stats())}
     if resource is not None:
         # Only Linux counts for a thread alone.
         one = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
         usage = resource.getrusage(resource.RUSAGE_SELF if threads > 1 else one)
-        seen["switches"] = usage.ru_nivcsw
-        seen["faults_minor"], seen["faults_major"] = usage.ru_minflt, usage.ru_majflt
-    return seen
+        own["switches"] = usage.ru_nivcsw
+        own["faults_minor"], own["faults_major"] = usage.ru_minflt, usage.ru_majflt
+    return own
 
 
 def _sources(
@@ -201,7 +201,7 @@ def _cost_ns(file: _File) -> int:
 
 
 class _Queues:
-    """What all threads of this process waited for a processor; threads come and go."""
+    """Time that all threads of this process waited for a processor; threads come and go."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -209,15 +209,15 @@ class _Queues:
         self._waited_ns: dict[str, float] = {}
         self._total_ns: float = 0
 
-    def seen(self) -> Counters:
+    def read_counters(self) -> Counters:
         self._follow()
-        told = False
+        is_known = False
         for thread, file in self._files.items():
             for now in counters.queued([file.read()]).values():
-                told = True
+                is_known = True
                 self._total_ns += max(0, now - self._waited_ns.get(thread, 0))
                 self._waited_ns[thread] = now
-        return {"queued_ns": self._total_ns} if told else {}
+        return {"queued_ns": self._total_ns} if is_known else {}
 
     def _follow(self) -> None:
         """Open the files of new threads, close those of ended ones."""

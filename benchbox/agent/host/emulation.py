@@ -1,4 +1,4 @@
-"""Whether the processor that this process runs on is emulated: a latency there means nothing."""
+"""Detection of an emulated processor, on which a latency means nothing."""
 
 import contextlib
 import errno
@@ -19,10 +19,10 @@ ELF_MACHINE = slice(18, 20)  # e_machine, after 16 bytes of identification and e
 
 
 def emulator() -> str | None:
-    """Return what emulates this processor, None where nothing is seen to.
+    """Name of the emulator of this processor, None where none is detected.
 
-    Emulation of a whole machine is seen only where its processor says so itself: one that takes a
-    real model's name is like that model, in a virtual machine or not.
+    Emulation of a whole machine is detected only where its processor's model shows it: one that
+    takes a real model's name is like that model, in a virtual machine or not.
     """
     try:
         return _translator() or _intercepted() or _left_out() or _said_to_be()

@@ -1,4 +1,4 @@
-"""What a board is and how it feels, all at once: for whoever thinks of measuring there."""
+"""Facts, temperature and settings of a board in one reply, before anything is measured there."""
 
 import platform
 import shutil
@@ -22,7 +22,7 @@ def read(proc: Path = PROC, sys: Path = SYS) -> dict[str, object]:
     `clusters` come the fastest first, each with its `governor`, its `limit` and its clock as
     `khz`; `setting` is what is set for all of the board. What is not known is absent.
     """
-    feels = HealthReader((), sys)
+    health_reader = HealthReader((), sys)
     facts: dict[str, object] = {
         "model": model(proc, sys),
         "machine": platform.machine(),
@@ -31,8 +31,8 @@ def read(proc: Path = PROC, sys: Path = SYS) -> dict[str, object]:
         "clusters": [
             cluster(each, sys) for each in clusters.read(machine.usable_cpus(), proc, sys)
         ],
-        "temperature_c": feels.temperature_c(),
-        "setting": feels.setting(),
+        "temperature_c": health_reader.temperature_c(),
+        "setting": health_reader.setting(),
         "versions": _versions(),
         "free_bytes": shutil.disk_usage(Path(argv[0]).parent).free,  # beside what is pushed
     }
@@ -40,7 +40,7 @@ def read(proc: Path = PROC, sys: Path = SYS) -> dict[str, object]:
 
 
 def cluster(alike: Cluster, sys: Path) -> dict[str, object]:
-    """Return what is known of processors that are alike, with how they are set and their clock."""
+    """Facts of equal processors, with their settings and their clock."""
     khz = health.clock_khz(alike.cpus, sys)
     now = {} if khz is None else {"khz": khz}
     return {**alike.facts(), **health.policy(alike.cpus, sys), **now}
@@ -61,8 +61,8 @@ def _phone() -> str | None:
     if not (getprop := shutil.which("getprop")):
         return None
     names = ("ro.product.manufacturer", "ro.product.model")
-    said = [subprocess.run([getprop, name], capture_output=True).stdout for name in names]
-    return " ".join(b" ".join(said).decode(errors="replace").split()) or None
+    output = [subprocess.run([getprop, name], capture_output=True).stdout for name in names]
+    return " ".join(b" ".join(output).decode(errors="replace").split()) or None
 
 
 def _versions() -> dict[str, str]:

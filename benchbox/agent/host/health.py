@@ -1,4 +1,4 @@
-"""How a board is set and how it feels: governor, limits, power mode, heat, what firmware did.
+"""Health of a board: governor, limits, power mode, temperature, and throttling by firmware.
 
 It is read between requests, never beside timed calls. What starts a process is asked only once in a
 while.
@@ -39,7 +39,7 @@ Parse = Callable[[str], str | None]
 
 
 class HealthReader:
-    """How a board is set and feels, for whoever uses some of its processors."""
+    """Settings and temperature of a board, some of whose processors are used."""
 
     def __init__(
         self,
@@ -63,23 +63,23 @@ class HealthReader:
         }
 
     def setting(self) -> dict[str, str]:
-        """Return how the board is set, and what its firmware says of its supply and its clock.
+        """Settings of the board, and its firmware's words on supply and clock.
 
         governor, limit      of the processors used, and the highest clock that they may have
         throttled            the words for the bits of get_throttled, `none` without any
         nvpmodel             the power mode's name and number
-        jetson_clocks        whether clocks are `locked`; only root is told
+        jetson_clocks        whether clocks are `locked`; only root can ask
         What is not known is absent.
         """
-        said = {name: program.says() for name, program in self._programs.items()}
+        known = {name: program.answer() for name, program in self._programs.items()}
         if self._firmware:
             text = b"".join(map(machine.contents, self._firmware))
-            said["throttled"] = _throttled(text.decode(errors="replace"))
-        known = {name: text for name, text in said.items() if text is not None}
-        return policy(self._cpus, self._sys) | known
+            known["throttled"] = _throttled(text.decode(errors="replace"))
+        found = {name: text for name, text in known.items() if text is not None}
+        return policy(self._cpus, self._sys) | found
 
     def temperature_c(self) -> float | None:
-        """Return what the hottest sensor reads, None without one."""
+        """Reading of the hottest sensor, None without one."""
         texts = [machine.contents(path) for path in self._sensors]
         return counters.temperature(texts).get("temperature_c")
 
@@ -103,7 +103,7 @@ def clock_khz(cpus: Sequence[int], sys: Path = SYS) -> float | None:
 
 
 def words(bits: int) -> str:
-    """Return what the bits of get_throttled mean."""
+    """Meaning of the bits of get_throttled."""
     return ", ".join(text for bit, text in BITS if bits >> bit & 1) or NOTHING
 
 
@@ -131,7 +131,7 @@ def _distinct(texts: Sequence[str]) -> str:
 
 
 class _Program:
-    """A program that says something of the board; one that fails at first is not asked again."""
+    """A program that reports on the board; one that fails at first is not run again."""
 
     def __init__(
         self,
@@ -145,26 +145,26 @@ class _Program:
         path = os.pathsep.join([os.environ.get("PATH", os.defpath), *PLACES])
         self._program = shutil.which(name, path=path)
         self._argument, self._parse, self._clock = argument, parse, clock
-        self._said: str | None = None
+        self._answer: str | None = None
         self._asked_s: float | None = None
 
-    def says(self) -> str | None:
-        """Return what it says, or said a moment ago; None without it."""
+    def answer(self) -> str | None:
+        """Its answer now or a moment ago; None without the program."""
         now_s = self._clock()
         if self._program and (self._asked_s is None or now_s - self._asked_s >= EVERY_S):
-            self._said = self._ask(self._program)
-            if self._said is None and self._asked_s is None:
+            self._answer = self._ask(self._program)
+            if self._answer is None and self._asked_s is None:
                 self._program = None
             self._asked_s = now_s
-        return self._said
+        return self._answer
 
     def _ask(self, program: str) -> str | None:
         """Run it from a thread of its own, whose processors it inherits: not those measured."""
         from concurrent.futures import ThreadPoolExecutor  # most boards have no such program
 
         with ThreadPoolExecutor(1, initializer=_leave, initargs=(self._measured,)) as asking:
-            said = asking.submit(_run, program, self._argument).result()
-        return None if said is None else self._parse(said.decode(errors="replace"))
+            output = asking.submit(_run, program, self._argument).result()
+        return None if output is None else self._parse(output.decode(errors="replace"))
 
 
 def _leave(cpus: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""What machine the agent runs on, and where on it: host facts, affinity, memory."""
+"""Host facts, affinity and memory of the machine that the agent runs on."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ BIND_S = 1.0  # for a new thread to bind itself, on a machine that is busy
 
 
 def host() -> dict[str, object]:
-    """Return what identifies the kind of machine; nothing in it names the machine or its user."""
+    """Facts that identify the kind of machine; none names the machine or its user."""
     facts: dict[str, object] = {
         "system": platform.system(),
         "kernel": platform.release(),
@@ -46,7 +46,7 @@ def host() -> dict[str, object]:
 
 
 def _boot() -> str | None:
-    """Return what is the same for all who reach this system until it starts again.
+    """Id of this start of the system, the same for all who reach it.
 
     An emulated processor is another device than the machine that emulates it. No record has it.
     """
@@ -153,7 +153,7 @@ def _core(cpu: int, folder: Path) -> str:
 
 
 def capacity(cpu: int, folder: Path) -> int:
-    """Return how big a processor is beside the others; 0 where the system does not say."""
+    """Capacity of a processor relative to the others; 0 where it is unknown."""
     for name in ("cpu_capacity", "cpufreq/cpuinfo_max_freq"):
         with contextlib.suppress(ValueError):
             return int(contents(folder / f"cpu{cpu}" / name))
@@ -161,7 +161,7 @@ def capacity(cpu: int, folder: Path) -> int:
 
 
 def contents(path: Path) -> bytes:
-    """Return what a file says, nothing where it cannot be read."""
+    """Bytes of a file, empty where it cannot be read."""
     try:
         return path.read_bytes()
     except OSError:
@@ -213,7 +213,7 @@ def _own_mask() -> str | None:
 
 @contextlib.contextmanager
 def spread(cpus: Sequence[int]) -> Iterator[None]:
-    """Let the calling thread run on all of `cpus`, as threads do that it starts meanwhile."""
+    """Have the calling thread, and those that it starts meanwhile, run on all of `cpus`."""
     if hasattr(os, "sched_setaffinity") and len(cpus) > 1:
         os.sched_setaffinity(0, set(cpus))
     try:

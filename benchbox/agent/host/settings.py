@@ -1,4 +1,4 @@
-"""How a machine is set up, as far as it bears on timing; what it does not tell is absent."""
+"""Settings of a machine that bear on timing; those that it does not show are absent."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ BARE = re.compile(r"\bmetal\b")
 
 
 def read(cpus: Sequence[int], proc: Path = PROC, system: Path = SYS) -> dict[str, object]:
-    """Return what is set; of processors only what concerns `cpus`."""
+    """Read all settings; of processors only those of `cpus`."""
     folder = system / "devices/system/cpu"
     memory = dict(_pairs(_text(proc / "meminfo")))
     total, available = memory.get("MemTotal"), memory.get("MemAvailable")
@@ -65,7 +65,7 @@ def _processor(folder: Path, cpu: int) -> dict[str, object]:
 
 
 def _boost(folder: Path) -> dict[str, object] | None:
-    """Return whether the clock may exceed its nominal value, and the file that says so."""
+    """Whether the clock may exceed its nominal value, and the file that sets it."""
     for name, on in (("intel_pstate/no_turbo", "0"), ("cpufreq/boost", "1")):
         value = _word(folder / name)
         if value in ("0", "1"):
@@ -74,7 +74,7 @@ def _boost(folder: Path) -> dict[str, object] | None:
 
 
 def _quota(groups: Sequence[Path]) -> float | None:
-    """Return how many processors the tightest limit of a control group comes to."""
+    """Number of processors that the tightest control group allows."""
     quotas = [quota for group in groups for quota in _quotas(group)]
     return min(quotas, default=None)
 
@@ -108,7 +108,7 @@ def _load(text: str) -> float | None:
 
 
 def _on_battery(folder: Path) -> bool | None:
-    """Return whether no mains supply is on line; None for a machine without any."""
+    """Whether no mains supply is on line; None for a machine without any."""
     mains = [
         _word(supply / "online")
         for supply in folder.glob("*")
@@ -127,7 +127,7 @@ def _pairs(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _word(path: Path) -> str | None:
-    """Return what a file with one word says."""
+    """The word in a file that holds one, else None."""
     words = _text(path).split()
     return words[0] if len(words) == 1 else None
 

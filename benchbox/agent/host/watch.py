@@ -1,4 +1,4 @@
-"""What a spin on a processor shows of it, for as long as a look takes."""
+"""Observation of a processor: fixed work in a loop, with counters and other programs' load."""
 
 import time
 from collections import Counter
@@ -9,7 +9,7 @@ from statistics import median
 from benchbox.agent.host import counters, machine
 from benchbox.agent.host.disturbances import PROC, SYS, CounterReader, between
 
-LONGEST_S = 1.0  # of one look, so that whoever asked can show how far it is
+LONGEST_S = 1.0  # of one observation, so that whoever asked can show how far it is
 GAP_NS = 100_000  # between two probes: longer than an interrupt, shorter than a program's turn
 DIGITS = 4  # of a reading: finer than readings of one state scatter
 
@@ -17,7 +17,7 @@ DIGITS = 4  # of a reading: finer than readings of one state scatter
 def observe(
     probe: Callable[[], int], cpu: int, seconds: float, proc: Path = PROC, sys: Path = SYS
 ) -> dict[str, object]:
-    """Spin on a processor and return what was seen; the calling thread stays bound to it.
+    """Spin on a processor and observe it; the calling thread stays bound to it.
 
     `probe` does the same work every time and returns its nanoseconds. The reply has the readings as
     [ns, how many], what was lost between them, what the reader saw, and as [processor, share] what

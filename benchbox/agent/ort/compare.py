@@ -1,4 +1,7 @@
-"""How far outputs are from what they should be: sums depend on the order in which they are made."""
+"""Relative RMS error of two outputs, with float32 and float16 tolerances.
+
+Two libraries differ a little even if both are right: sums depend on the order of their terms.
+"""
 
 import numpy as np
 from numpy.typing import NDArray

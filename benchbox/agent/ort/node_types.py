@@ -1,4 +1,4 @@
-"""In which types the nodes of a graph compute: a provider may have no kernels for float16.
+"""Types in which the nodes of a graph compute: a provider may have no kernels for float16.
 
 ONNX Runtime then casts to float32 and back, without a word. Its profiler tells the types of what
 each node gave, so that one call is made with it, in a session of its own.
@@ -20,7 +20,7 @@ Load = Callable[["ort.SessionOptions"], "LoadedGraph"]
 
 
 def types(load: Load, options: "ort.SessionOptions") -> dict[str, int] | None:
-    """Return how many nodes gave which type, casts left out; None where that cannot be seen."""
+    """Number of nodes by the type of their output, without casts; None where that is unknown."""
     try:
         with Recording() as recording:
             loaded = load(recording.attach(options))

@@ -1,4 +1,4 @@
-"""Where the time of a graph goes: ONNX Runtime's own profiler, beside the graph without it.
+"""Profile of a graph by ONNX Runtime's profiler, in turn with the graph without it.
 
 A profiled call is no call that anybody makes. To write a node down takes some 5 us within the
 node's own time, and as much again between nodes: ShuffleNetV2 x1.0, 168 nodes in 5 ms, takes 1.4
@@ -68,7 +68,7 @@ def profile(request: Message, threads: int, options: Options) -> Iterator[dict[s
 
 
 def _step(share: float, next_s: float | None = None) -> dict[str, object]:
-    """Say how much is done, and how long the next step should take; None for opening a graph."""
+    """Progress so far, and the seconds that the next step should take; None for opening a graph."""
     return {"step": {"share": share, "next_s": next_s}}
 
 
@@ -112,7 +112,7 @@ class Bursts:
         self.belongs = [False] * (LOADING_CALLS + CALIBRATING_CALLS)
 
     def take(self) -> Iterator[dict[str, object]]:
-        """Take a burst of every variant in each round, and yield a step for it."""
+        """Time a burst of every variant in each round, and yield a step for it."""
         end = time.monotonic() + LONGEST_S
         order = list(self._calls)
         gc.disable()

@@ -37,7 +37,7 @@ class OnnxRuntime:
         return list(ort.get_available_providers())
 
     def read_counters(self) -> Counters:
-        """Return nothing: it runs on processors."""
+        """No counters: it runs on processors."""
         return {}
 
     def load(self, request: Message) -> LoadedGraph:
@@ -55,10 +55,10 @@ class OnnxRuntime:
         return loaded
 
     def compare(self, request: Message, loaded: LoadedGraph) -> None:
-        """Leave it: this is the processor."""
+        """Nothing to compare: this is the processor."""
 
     def types(self, request: Message) -> Mapping[str, int] | None:
-        """Return how many nodes of such a graph give which type."""
+        """Number of the graph's nodes by the type of their output."""
         from benchbox.agent.ort import node_types, session
 
         asked = (request["path"], request["provider"], request["inputs"], request["seed"])

@@ -80,7 +80,7 @@ def _provider_options(provider: str, session_options: ort.SessionOptions) -> dic
 
 
 def _nodes(session: ort.InferenceSession) -> dict[str, int] | None:
-    """Return how many nodes each provider was given, None where ONNX Runtime does not tell."""
+    """Number of nodes that each provider was given, None where ONNX Runtime does not report it."""
     if not hasattr(session, "get_provider_graph_assignment_info"):  # as older ones have not
         return None
     parts = session.get_provider_graph_assignment_info()

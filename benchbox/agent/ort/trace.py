@@ -1,4 +1,4 @@
-"""What ONNX Runtime's profiler wrote down of a session: every node of every call.
+"""Trace of ONNX Runtime's profiler: every node of every call of a session.
 
 Seen with ONNX Runtime 1.31: a JSON list of events, each written when it ends, with its start and
 duration in whole microseconds. A node is `<name>_kernel_time`, or `<operator>_<index>_kernel_time`
@@ -122,7 +122,7 @@ class Recording:
         ]
 
     def types(self) -> dict[str, int]:
-        """Return how many nodes gave each type first, in ONNX Runtime's words, casts left out.
+        """Number of nodes by the type of their first output, as ONNX Runtime names it; no casts.
 
         Raises RuntimeError as `runs` does.
         """
@@ -153,7 +153,7 @@ def _key(event: Message) -> Key:
 
 
 def _within(bodies: list[tuple[int, int]], start: int) -> int:
-    """Take away the bodies that ran since `start`, and return what they took."""
+    """Remove the bodies that ran since `start`, and return the time that they took."""
     taken = 0
     while bodies and bodies[-1][0] >= start:
         taken += bodies.pop()[1]

@@ -1,1 +1,1 @@
-"""Timed calls on a processor: bursts, arrivals, and the sentinel between them."""
+"""Timed calls on a processor: bursts, arrivals, the sentinel between them, denormals."""

@@ -1,4 +1,4 @@
-"""Calls at a rate: the processor sleeps between them, and each is timed alone.
+"""Arrival of calls at a rate: the processor sleeps between them, and each is timed alone.
 
 The period is fixed. A call's latency depends on how long the processor has slept before it, and
 this mode is there to show that; gaps drawn from an exponential distribution, as servers get them,

@@ -1,4 +1,4 @@
-"""The timed loop: a burst of calls in a row, with the evidence of what disturbed each."""
+"""Timed loop on a processor: a burst of calls in a row, with what disturbed each of them."""
 
 import time
 from collections.abc import Callable
@@ -136,12 +136,12 @@ class SentinelReadings:
 
 
 def counted(switches: list[int]) -> list[int] | None:
-    """Return the switches of calls, None where the system does not count them."""
+    """The switches of calls, None where the system does not count them."""
     return switches if resource else None
 
 
 def switch_counter(threads: int) -> Callable[[], int]:
-    """Return what counts involuntary context switches; always 0 where the system does not."""
+    """A function that counts involuntary context switches; always 0 where the system does not."""
     if resource is None:
         return lambda: 0
     usage = resource.getrusage

@@ -1,4 +1,4 @@
-"""Fixed probes timed beside the bursts. They tell what state the processor is in, nothing more.
+"""Sentinel of a processor: fixed work timed between bursts, which shows the processor's state.
 
 A processor has states that no counter of a guest shows: the clock it is given, or a busy sibling of
 its core on the host. A convolution of 0.82 ms then takes 1.19 ms for seconds on end, without one
@@ -83,7 +83,7 @@ class Sentinel:
         return self._reading
 
     def streamed_ns(self) -> int:
-        """Return what `stream` took since this was last asked, in nanoseconds."""
+        """Nanoseconds spent in `stream` since the last time this was asked."""
         spent_ns, self._spent_ns = self._spent_ns, 0
         return spent_ns
 
