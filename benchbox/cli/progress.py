@@ -17,7 +17,7 @@ from benchbox.errors import BenchboxError
 from benchbox.records import Record
 from benchbox.report import formatting, load_text
 from benchbox.report.tables import printable
-from benchbox.sampling.sampler import Progress as Case
+from benchbox.sampling.progress import Progress as Case
 from benchbox.sampling.sampler import Sampler
 from benchbox.sampling.sustained import Sustainer
 

@@ -1,4 +1,4 @@
-"""One run: prepare, measure on every device, record; also profiles."""
+"""Run of cases: prepare, measure on every device, record; also profiles."""
 
 from benchbox.runner.prepare import prepare, unfold
 from benchbox.runner.request import Outcome, Request, Watcher

@@ -10,7 +10,8 @@ from benchbox.runner import memory_groups
 from benchbox.runner.memory_groups import Postponed, Room
 from benchbox.runner.recorder import Recorder
 from benchbox.runner.state import RunState
-from benchbox.sampling.sampler import Progress, Sampler
+from benchbox.sampling.progress import Progress
+from benchbox.sampling.sampler import Sampler
 from benchbox.specs import Builder, Case
 from benchbox.transports import Agent
 

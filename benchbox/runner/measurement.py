@@ -12,7 +12,8 @@ from benchbox.runner.recorder import Recorder
 from benchbox.runner.schedule import Schedule
 from benchbox.runner.state import RunState
 from benchbox.sampling.plan import Plan
-from benchbox.sampling.sampler import Sampler, Subject
+from benchbox.sampling.progress import Subject
+from benchbox.sampling.sampler import Sampler
 from benchbox.specs import Case
 
 # A case with fewer multiply-accumulates to a byte waits for the memory more than it computes: those

@@ -1,4 +1,4 @@
-"""Profiles of cases: each in an agent of its own, beside what its operators cost on paper."""
+"""Profiles of cases: each in an agent of its own, with the costs of its operators on paper."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ MOST_EVENTS = 40_000  # ONNX Runtime holds them all in memory, with 2 KB each
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A case with its profile, or why it has none; `hello` is what the agent said of the device."""
+    """A case with its profile or the reason why it has none, and the agent's `hello`."""
 
     case: Case
     profile: Profile | None
@@ -27,7 +27,7 @@ class Outcome:
 
 
 def require_processor(device: Device) -> None:
-    """Raise DeviceError for a device that is none of processors."""
+    """Raise DeviceError for a device that is no processor."""
     if device.provider != CPU_PROVIDER:
         raise DeviceError(
             f"device {device.name!r}: only processors can be profiled, not {device.provider}; "
@@ -42,11 +42,11 @@ def outcomes(
     open_agent: Callable[[Device], Agent],
     notify: Callable[[Case, float], None] = lambda *_: None,
 ) -> Iterator[Outcome]:
-    """Profile one case after the other, each in an agent of its own: a crash is of that case alone.
+    """Profile one case after the other, each in its own agent, so that a crash costs one case.
 
-    `notify` hears which share of a case is done. Raises DeviceError for a device that is none of
-    processors, whose profiler sees kernels launched and not run, for an emulated one, and when no
-    agent starts for the first case; later that is a reason.
+    `notify` is called with the share of a case that is done. Raises DeviceError for a GPU, whose
+    profiler sees kernels launched and not run, for an emulated device, and when no agent starts for
+    the first case; for a later one that is its reason.
     """
     require_processor(device)
     started = False
@@ -82,7 +82,7 @@ def _profile(
 
 
 def paper_costs(case: Case, graph: Graph) -> PaperCosts:
-    """Return what the operators of each category cost by the file, empty where not all is known."""
+    """Costs of the operators of each category by the file, empty where not all are known."""
     from benchbox.costs.graph import Graph as Steps
     from benchbox.costs.graph import Step, read
     from benchbox.costs.inference import infer

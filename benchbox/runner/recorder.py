@@ -7,7 +7,8 @@ from benchbox.records.journal import Journal
 from benchbox.runner.case_record import Build
 from benchbox.runner.judge import Judge
 from benchbox.runner.state import RunState
-from benchbox.sampling.sampler import Progress, Sampler
+from benchbox.sampling.progress import Progress
+from benchbox.sampling.sampler import Sampler
 
 CHECKPOINT_S = 10.0  # into a run that the first checkpoint is written; each later one at twice that
 

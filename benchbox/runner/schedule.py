@@ -9,7 +9,8 @@ from benchbox.runner.memory_groups import reference_key
 from benchbox.runner.state import RunState
 from benchbox.sampling.arrival import PacedSampler
 from benchbox.sampling.plan import Plan
-from benchbox.sampling.sampler import Sampler, Subject
+from benchbox.sampling.progress import Subject
+from benchbox.sampling.sampler import Sampler
 from benchbox.specs import Case
 
 

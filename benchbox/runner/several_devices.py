@@ -16,14 +16,14 @@ from benchbox.transports import Agent, replies
 
 POLL_S = 0.2  # how often the waiting thread wakes up, so that Ctrl-C reaches it
 
-# With its place among all, and the agent that greeted where that goes on with it.
+# The index of a request, and the agent that was opened for it, if any.
 Part = tuple[int, Request, Watcher, Agent | None]
 Failed = Callable[[int, BenchboxError], None]
 
 
 @dataclass(slots=True)
 class Ends:
-    """What became of requests, by their place; one that was never begun is in neither.
+    """Outcomes and failures by request index; a request that never started is in neither.
 
     `bugs` are the errors behind failures that benchbox did not raise on purpose.
     """
@@ -33,28 +33,27 @@ class Ends:
     interrupted: bool = False
     bugs: dict[int, Exception] = field(default_factory=dict)
 
-    def fail(self, place: int, name: str, error: Exception) -> BenchboxError:
-        """Keep why the device at a place failed; return it as one line."""
-        if isinstance(error, BenchboxError):
-            told = error
-        else:
-            self.bugs[place] = error
-            said = replies.line(f"{type(error).__name__}: {error}")
-            told = BenchboxError(f"device {name!r}: a bug in benchbox: {said}")
-        self.failures[place] = told
-        return told
+    def fail(self, index: int, name: str, error: Exception) -> BenchboxError:
+        """Keep the error of a device; return it as one line."""
+        failure = error
+        if not isinstance(failure, BenchboxError):
+            self.bugs[index] = error
+            text = replies.line(f"{type(error).__name__}: {error}")
+            failure = BenchboxError(f"device {name!r}: a bug in benchbox: {text}")
+        self.failures[index] = failure
+        return failure
 
-    def single(self) -> None:
-        """Raise why the only device failed, where it did."""
-        for place, failure in self.failures.items():
-            raise self.bugs.get(place, failure)
+    def raise_only(self) -> None:
+        """Raise the error of the only device, if any."""
+        for index, failure in self.failures.items():
+            raise self.bugs.get(index, failure)
 
 
 class _Stoppable:
-    """A watcher that ends what its thread measures once it is to stop.
+    """A watcher that ends the measurement of its thread once `stop` is set.
 
-    Who watches has heard of the start already: the look at how busy this machine is comes before
-    anything of this run keeps it busy.
+    It does not pass on the start, of which the watcher has heard: how busy this machine is must be
+    measured before this run keeps it busy.
     """
 
     def __init__(self, watcher: Watcher, stop: threading.Event) -> None:
@@ -95,82 +94,81 @@ def run(
     failed: Failed = lambda *_: None,
     stopping: Callable[[], None] = lambda: None,
 ) -> Ends:
-    """Run requests that differ in their device alone, whatever becomes of each.
+    """Run requests that differ only in their device, whatever becomes of each.
 
-    The graphs are prepared once. `failed` hears of the device at a place that cannot be used, in
-    any thread, `stopping` that Ctrl-C was seen and devices are still at something.
-    Every device is reached before anything is exported; what is the same hardware by what it says
-    of itself takes turns, however it is addressed.
-    Raises a BenchboxError for what no device could run, and when there is one device only. A bug in
-    what is done for one of several devices is kept for who tells of the others first.
-    After Ctrl-C every device ends with the burst or the load that it is at; the next is not waited
-    for.
+    The graphs are prepared once, after every device was reached. Devices that identify themselves
+    as the same hardware take turns, whatever their addresses.
+    `failed` is called, in any thread, with the index of a device that cannot be used, `stopping`
+    when Ctrl-C came while devices are still busy.
+    Raises a BenchboxError for what no device could run, and when the only device fails. A bug that
+    one of several devices met is kept, so that the others are reported first.
+    After Ctrl-C every device ends with the burst or the load that it is at.
     """
     for request in requests:
         records.check_writable(request.results / request.device.name)
     cases = unfold(requests[0].specs, requests[0].selection)
     ends, stop = Ends(), threading.Event()
-    agents = _greeted(requests, ends, failed)
+    agents = _reach_all(requests, ends, failed)
     if len(requests) == 1:
-        ends.single()
-    left = [place for place in range(len(requests)) if place not in ends.failures]
+        ends.raise_only()
+    left = [index for index in range(len(requests)) if index not in ends.failures]
     try:
         if left:
             ready = Prepared(cases, prepare(requests[0].specs, cases, watchers[0].exporting))
             systems = {
-                requests[place].device.hardware: _system(agent) for place, agent in agents.items()
+                requests[index].device.hardware: _system(agent) for index, agent in agents.items()
             }
             groups: dict[str, list[Part]] = {}
-            for place in left:
-                watchers[place].starting()
-                watcher = _Stoppable(watchers[place], stop)
-                part = (place, requests[place], watcher, agents.pop(place, None))
-                address = requests[place].device.hardware
+            for index in left:
+                watchers[index].starting()
+                watcher = _Stoppable(watchers[index], stop)
+                part = (index, requests[index], watcher, agents.pop(index, None))
+                address = requests[index].device.hardware
                 groups.setdefault(systems.get(address) or address, []).append(part)
-            _measured(list(groups.values()), ready, ends, failed, stop, stopping)
+            _measure_all(list(groups.values()), ready, ends, failed, stop, stopping)
     finally:
         for agent in agents.values():
             agent.close()
     if len(requests) == 1:
-        ends.single()
+        ends.raise_only()
     return ends
 
 
-def _greeted(requests: Sequence[Request], ends: Ends, failed: Failed) -> dict[int, Agent]:
-    """Reach every device, so that one that cannot be used is told of before anything is exported.
+def _reach_all(requests: Sequence[Request], ends: Ends, failed: Failed) -> dict[int, Agent]:
+    """Open an agent on every device, so that failures show before anything is exported.
 
-    Of those at one address the first that can be is reached, and goes on with the agent that
-    greeted; the others are opened when it is their turn.
+    Of the devices at one address, the first that can be reached goes on with its agent; the others
+    are opened when it is their turn.
     """
     by_address: dict[str, list[int]] = {}
-    for place, request in enumerate(requests):
-        by_address.setdefault(request.device.hardware, []).append(place)
+    for index, request in enumerate(requests):
+        by_address.setdefault(request.device.hardware, []).append(index)
     agents: dict[int, Agent] = {}
 
-    def greet(places: Sequence[int]) -> None:
-        for place in places:
+    def reach(indices: Sequence[int]) -> None:
+        for index in indices:
             try:
-                agents[place] = requests[place].open(requests[place].device)
+                agents[index] = requests[index].open(requests[index].device)
                 return
             except Exception as error:  # a bug, too, is of one device
-                failed(place, ends.fail(place, requests[place].device.name, error))
+                failed(index, ends.fail(index, requests[index].device.name, error))
 
     if len(by_address) == 1:
-        greet(next(iter(by_address.values())))
+        reach(next(iter(by_address.values())))
         return agents
-    crew = _Crew(threading.Event())
-    for places in by_address.values():
-        crew.begin(partial(greet, places))
-    crew.wait()
+    threads = _Threads(threading.Event())
+    for indices in by_address.values():
+        threads.begin(partial(reach, indices))
+    threads.wait()
     return agents
 
 
 def _system(agent: Agent) -> str:
-    """Return what tells the system there from others whatever its address; empty if not known."""
+    """The boot id of the system that an agent runs on, empty if it is not known."""
     return str(agent.hello["host"].get("boot") or "")
 
 
-def _measured(
+def _measure_all(
     groups: Sequence[Sequence[Part]],
     ready: Prepared,
     ends: Ends,
@@ -181,20 +179,20 @@ def _measured(
     if len(groups) == 1:
         _in_turn(groups[0], ready, ends, failed, stop)
         return
-    crew = _Crew(stop)
+    threads = _Threads(stop)
     try:
         for group in groups:
-            crew.begin(partial(_in_turn, group, ready, ends, failed, stop))
-        crew.wait()
+            threads.begin(partial(_in_turn, group, ready, ends, failed, stop))
+        threads.wait()
     except KeyboardInterrupt:
         ends.interrupted = True
         stop.set()
-        if crew.is_busy:
+        if threads.is_busy:
             stopping()
-        crew.wait()
+        threads.wait()
 
 
-class _Crew:
+class _Threads:
     """Calls that are made at the same time, each in a thread."""
 
     def __init__(self, stop: threading.Event) -> None:
@@ -203,7 +201,7 @@ class _Crew:
         self._bugs: list[BaseException] = []
 
     def begin(self, call: Callable[[], None]) -> None:
-        """Make a call in a thread; what it raises is a bug, and ends the others."""
+        """Make a call in a thread; an exception is a bug, and ends the others."""
         done = threading.Event()
 
         def work() -> None:
@@ -211,7 +209,7 @@ class _Crew:
                 call()
             except BaseException as error:
                 self._bugs.append(error)
-                self._stop.set()  # it is told now, and not when the last device is done
+                self._stop.set()  # raised now, and not when the last device is done
             finally:
                 done.set()
 
@@ -241,21 +239,21 @@ def _in_turn(
     failed: Failed,
     stop: threading.Event,
 ) -> None:
-    """Measure on one device after the other; one that fails does not take the next with it."""
-    for place, request, watcher, agent in parts:
+    """Measure on one device after the other, whatever becomes of each."""
+    for index, request, watcher, agent in parts:
         if stop.is_set():
             return
         try:
             outcome = measure(request, ready, watcher, agent)
         except Exception as error:  # a bug, too, takes no other device's rows with it
-            failed(place, ends.fail(place, request.device.name, error))
+            failed(index, ends.fail(index, request.device.name, error))
             continue
         except KeyboardInterrupt:  # before its first sample
             if not ends.outcomes and not stop.is_set():
                 raise
             ends.interrupted = True
             return
-        ends.outcomes[place] = outcome
+        ends.outcomes[index] = outcome
         if outcome.interrupted:
             ends.interrupted = True
             return

@@ -8,7 +8,8 @@ from benchbox.analysis.states import Known, Readings
 from benchbox.errors import CaseError
 from benchbox.export import Graph
 from benchbox.records import Record
-from benchbox.sampling.sampler import Progress, Sampler
+from benchbox.sampling.progress import Progress
+from benchbox.sampling.sampler import Sampler
 from benchbox.specs import Case
 from benchbox.transports import Loaded
 

@@ -11,7 +11,8 @@ from benchbox.runner.judge import UNTIMED, Judge, Verdict
 from benchbox.runner.schedule import pending_cases
 from benchbox.runner.state import RunState
 from benchbox.sampling.plan import Plan
-from benchbox.sampling.sampler import Sampler, Subject
+from benchbox.sampling.progress import Subject
+from benchbox.sampling.sampler import Sampler
 from benchbox.sampling.sustained import Sustainer, lacking
 from benchbox.specs import Case
 

@@ -1,7 +1,7 @@
-"""Rounds in which the calls of each case come at a rate, beside a burst of calls in a row.
+"""Arrival at a rate: rounds in which calls come apart, each after a burst of calls in a row.
 
-Many programs call a network now and then, and the processor falls asleep in between: it leaves its
-clock and its caches behind. A tight loop never shows what the call after that takes.
+Many programs call a network now and then. In between the processor falls asleep, with a lower clock
+and cold caches afterwards, which a tight loop never shows.
 """
 
 import math
@@ -11,8 +11,9 @@ from statistics import median
 from benchbox.analysis import arrival, stats
 from benchbox.analysis.samples import Kind
 from benchbox.sampling.plan import Plan
-from benchbox.sampling.sampler import CHUNK_S, Progress, Sampler, Session
-from benchbox.sampling.session import Ask, Timed, asleep_s
+from benchbox.sampling.progress import Progress
+from benchbox.sampling.sampler import CHUNK_S, Sampler
+from benchbox.sampling.session import Ask, Session, Timed, asleep_s
 
 # Of a burst at the rate: a clock that governors lower over tenths of a second has come down for
 # most of it.
@@ -21,12 +22,12 @@ SPARE = 1.5  # times the fewest rounds, for the interval to become narrow
 
 
 def calls(plan: Plan) -> int:
-    """Return the calls of a burst at the rate of a plan."""
+    """The calls of a burst at the rate of a plan."""
     return max(1, round(PACED_S * (plan.arrival_per_s or 0.0)))
 
 
 def least_s(plan: Plan, cases: int) -> float:
-    """Return how long the fewest rounds of so many cases take at the rate of a plan."""
+    """How long the fewest rounds of so many cases take at the rate of a plan."""
     if plan.arrival_per_s is None:
         return 0.0
     burst_s = plan.burst_s + calls(plan) / plan.arrival_per_s
@@ -39,11 +40,11 @@ class PacedSampler(Sampler):
     def _warm_up(self, session: Session) -> Iterator[Progress]:
         yield from super()._warm_up(session)
         fresh = [case for case in self.awake if not case.rounds]
-        yield from self._outrun({case.subject.key: case.latency_s for case in fresh})
+        yield from self._fail_slow({case.subject.key: case.latency_s for case in fresh})
 
     def _retire(self) -> Iterator[Progress]:
         known = [case for case in self.awake if len(case.rounds) >= stats.MIN_ROUNDS]
-        yield from self._outrun({c.subject.key: median(c.rounds.values()) for c in known})
+        yield from self._fail_slow({c.subject.key: median(c.rounds.values()) for c in known})
         yield from super()._retire()
 
     def _time(self, session: Session, asks: Sequence[Ask]) -> Iterator[Timed]:
@@ -53,20 +54,22 @@ class PacedSampler(Sampler):
             if length_s >= CHUNK_S:
                 self._notify(self)  # a round can take minutes
 
-    def _outrun(self, latencies_s: dict[str, float]) -> Iterator[Progress]:
-        """Fail the cases that calls come too fast for."""
+    def _fail_slow(self, latencies_s: dict[str, float]) -> Iterator[Progress]:
+        """Fail the cases that take longer than the time between calls."""
         period_s = 1 / self._per_s
         for key, latency_s in latencies_s.items():
             if latency_s > period_s:
-                self.fail(key, f"takes {_said(latency_s)}, calls come every {_said(period_s)}")
+                self.fail(
+                    key, f"takes {_duration(latency_s)}, calls come every {_duration(period_s)}"
+                )
                 yield self.cases[key]
 
-    def _enough(self, case: Progress) -> bool:
-        """Return whether a case has what it should, enough rounds with both kinds included."""
-        return super()._enough(case) and len(arrival.shared(case.bursts)) >= stats.MIN_ROUNDS
+    def _has_enough(self, case: Progress) -> bool:
+        """Whether a case has enough, rounds with both kinds of burst included."""
+        return super()._has_enough(case) and len(arrival.shared(case.bursts)) >= stats.MIN_ROUNDS
 
     def _bursts(self, members: Sequence[Progress], left_s: float) -> list[tuple[Ask, Kind]]:
-        """Return for each case a burst in a row and, right behind it, one at the rate."""
+        """For each case a burst in a row and, right behind it, one at the rate."""
         paced = self._fitting(members, left_s)
         pairs: list[tuple[Ask, Kind]] = []
         for case in members:
@@ -77,7 +80,7 @@ class PacedSampler(Sampler):
         return pairs
 
     def _fitting(self, members: Sequence[Progress], left_s: float) -> int:
-        """Return the calls at the rate: fewer where time is short for the rounds."""
+        """The calls at the rate: fewer where time is short for the rounds."""
         fewest = min(self._rounds_in_stage(case) for case in members)
         rounds = max(1, self.plan.rounds_each - fewest)
         period_s, wanted = 1 / self._per_s, calls(self.plan)
@@ -90,8 +93,8 @@ class PacedSampler(Sampler):
         return self.plan.arrival_per_s
 
 
-def _said(seconds: float) -> str:
-    """Return a duration as people say it: `26 ms`, `1.5 s`."""
+def _duration(seconds: float) -> str:
+    """Format a duration: `26 ms`, `1.5 s`."""
     if seconds >= 1:
         return f"{seconds:.3g} s"
     return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} us"

@@ -1,4 +1,4 @@
-"""How much to measure, and what the samples of a case lack of it."""
+"""Plan of a measurement: precision, time and rounds, and what samples still lack of it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ MORE = "give it more with --max-time"
 class Plan:
     """How much to measure: until the interval's half-width is `precision` of p50, or `max_time_s`.
 
-    In `sessions` agent processes one after the other, each for its share of the rounds and the
-    time. `burst_s` is the length that a burst aims at, `min_calls` its fewest calls. With
-    `arrival_per_s` calls come at that rate; with `sustained_s` each case runs for so long instead.
+    Rounds and time are shared by `sessions` agent processes, one after the other. Bursts last about
+    `burst_s` and have at least `min_calls` calls. With `arrival_per_s` calls come at that rate;
+    with `sustained_s` each case runs for that long instead.
 
-    With a `margin` it is a comparison: rounds are mirrored, `precision` is that of the ratios to
-    the reference, and they have to be told from 1 by that margin, or to lie within it.
+    A plan with a `margin` is a comparison: rounds are mirrored, `precision` is that of the ratios
+    to the reference, and each ratio must differ from 1 by the margin or lie within it.
 
-    Before each session but the first the device may cool down for `cooldown_s` at most.
+    Before each session but the first the device may cool down for at most `cooldown_s`.
     """
 
     precision: float = 0.01
@@ -44,14 +44,14 @@ class Plan:
         return math.ceil(self.min_rounds / self.sessions)
 
     def stage_precision(self, stage: int) -> float:
-        """Return the half-width that the samples of sessions 0 to `stage` should have reached.
+        """The half-width that the samples of sessions 0 to `stage` should have reached.
 
         It falls with the square root of the rounds, so that all sessions get as many.
         """
         return self.precision * math.sqrt(self.sessions / (stage + 1))
 
     def stage_end_s(self, stage: int) -> float:
-        """Return the elapsed time at which a session has to end."""
+        """The elapsed time at which a session has to end."""
         return self.max_time_s * (stage + 1) / self.sessions
 
 
@@ -64,14 +64,14 @@ def shortfall(
     gate: Gate = OPEN,
     reference: Sequence[Burst] | None = None,
 ) -> str:
-    """Say what the samples of a case lack of the plan, and why; empty when they fulfil it.
+    """What the samples of a case lack of the plan, and why; empty when they fulfil it.
 
-    In a comparison `reference` are those of the case that it is set beside, where there is one.
+    In a comparison `reference` has the samples of the case that it is compared with, if any.
     """
     paired = reference is not None
     rounds = samples.round_medians(bursts, gate, paired=paired)
-    beside = None if reference is None else samples.round_medians(reference, gate, paired=True)
-    text = lacking(rounds, plan, beside) or _too_few_processes(rounds, plan)
+    others = None if reference is None else samples.round_medians(reference, gate, paired=True)
+    text = lacking(rounds, plan, others) or _too_few_processes(rounds, plan)
     if paired and not text:
         text = _too_few_for_p50(len(samples.round_medians(bursts, gate)))
     if not text:
@@ -80,39 +80,39 @@ def shortfall(
     return f"{text}{f': {why}' if why else ''}; {f'{what_helps}, or ' if what_helps else ''}{MORE}"
 
 
-def lacking(rounds: Rounds, plan: Plan, beside: Rounds | None = None) -> str:
-    """Say what the median latencies of the rounds with a quiet sample lack of the plan.
+def lacking(rounds: Rounds, plan: Plan, reference: Rounds | None = None) -> str:
+    """What the median latencies of the quiet rounds lack of the plan.
 
-    With those of another case `beside` them it is the ratio to it that has to be precise.
+    With those of a `reference`, the ratio to it has to be precise.
     """
-    shared = rounds.keys() if beside is None else rounds.keys() & beside.keys()
+    shared = rounds.keys() if reference is None else rounds.keys() & reference.keys()
     count = len(shared)
-    both = "" if beside is None or beside == rounds else " of both cases"
-    interval = spread(rounds, beside)
+    both = "" if reference is None or reference == rounds else " of both cases"
+    interval = spread(rounds, reference)
     if interval is None:
         plural = "" if count == 1 else "s"
         return f"only {count} quiet round{plural}{both} and an interval needs {stats.MIN_ROUNDS}"
     if interval.half_width > plan.precision:
         reached = f"±{interval.half_width:.1%} after {count} rounds"
-        of_what = "" if beside is None else "the ratio is "
+        of_what = "" if reference is None else "the ratio is "
         return f"{of_what}{reached}, ±{plan.precision:.1%} was asked"
     if count < plan.min_rounds:
         return f"only {count} of {plan.min_rounds} quiet rounds{both}"
     return ""
 
 
-def spread(rounds: Rounds, beside: Rounds | None = None) -> Interval | None:
-    """Return the median of the rounds with its interval, of the ratio where there are two cases."""
-    if beside is None:
+def spread(rounds: Rounds, reference: Rounds | None = None) -> Interval | None:
+    """The median of the rounds with its interval; that of the ratio where there is a reference."""
+    if reference is None:
         return stats.median_interval(list(rounds.values()))
-    return stats.ratio_interval(rounds, beside)
+    return stats.ratio_interval(rounds, reference)
 
 
-def undecided(rounds: Rounds, plan: Plan, beside: Rounds | None) -> bool:
-    """Return whether a comparison cannot tell yet how the case stands to the one beside it."""
-    if plan.margin is None or beside is None:
+def undecided(rounds: Rounds, plan: Plan, reference: Rounds | None) -> bool:
+    """Whether a comparison cannot tell yet if the case is faster, slower or the same."""
+    if plan.margin is None or reference is None:
         return False
-    return stats.verdict(stats.ratio_interval(rounds, beside), plan.margin) == "UNCLEAR"
+    return stats.verdict(stats.ratio_interval(rounds, reference), plan.margin) == "UNCLEAR"
 
 
 def _too_few_for_p50(count: int) -> str:

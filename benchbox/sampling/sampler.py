@@ -1,95 +1,28 @@
-"""Interleaved rounds of bursts, warm-up by evidence, and when a case has enough of them.
+"""Sampler: interleaved rounds of bursts, warm-up by evidence, and the stopping rule.
 
 Cases of one group take turns in a random order that is new in each round, so that whatever the
-machine does meets all of them alike. This module knows samples, not models: a session is anything
-that times bursts, and the clock is handed in.
+machine does meets all of them alike. A session is anything that times bursts.
 """
 
 import random
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from statistics import median
-from typing import Protocol
 
-from benchbox.analysis import samples, stats
-from benchbox.analysis.samples import NS, OPEN, Burst, Kind
+from benchbox.analysis import stats
+from benchbox.analysis.samples import NS, Kind
 from benchbox.analysis.states import Gate, Readings
 from benchbox.errors import AgentError
 from benchbox.sampling.plan import Plan, Rounds, lacking, spread, undecided
-from benchbox.sampling.session import Ask, Timed, asleep_s
+from benchbox.sampling.progress import Progress, Subject
+from benchbox.sampling.session import Ask, Session, Timed, asleep_s
 
 CHUNK_S = 0.5  # rounds are asked for in chunks this long, so that the parent sleeps in between
 MAX_CALLS = 50_000  # in a burst; of so many the agent times some
 WARM_S = 0.02
-WARM_BURSTS = 10  # a case that still gets faster after this many bursts is timed all the same
-WARM_GAIN = 0.02  # a burst this much faster than the best before it: not warm yet
-WARM_STILL = 2  # bursts in a row that must not be faster
 SLOW_S = 0.5  # calls longer than this come one to a burst
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A case by key, and the key of the case that it is set beside (its own for a reference).
-
-    A case that moves much memory for its arithmetic is watched by the stream probe.
-    """
-
-    key: str
-    reference: str
-    memory_bound: bool = False
-
-
-class Session(Protocol):
-    """What times bursts: an agent, or a test's stand-in."""
-
-    def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
-        """Yield the timed bursts (graph, calls, with stream probe) in order."""
-
-
-@dataclass(slots=True)
-class Progress:
-    """One case on its way: its samples, whether it is warm, and how it ended.
-
-    `bursts` are all of its samples, those of earlier runs too where there are any. `rounds` are the
-    medians that p50 comes from, `paired` those for a ratio.
-    """
-
-    subject: Subject
-    latency_s: float = 0.001
-    bursts: list[Burst] = field(default_factory=list)
-    rounds: dict[tuple[int, int], float] = field(default_factory=dict)
-    paired: dict[tuple[int, int], float] = field(default_factory=dict)
-    warmup_calls: int = 0
-    warm_medians: list[float] = field(default_factory=list)
-    resting: bool = False
-    finished: bool = False
-    failure: str = ""
-    _gate: Gate = OPEN
-    _judged: int = 0
-
-    @property
-    def warm(self) -> bool:
-        """Whether the last bursts have stopped getting faster."""
-        medians = self.warm_medians
-        if len(medians) <= WARM_STILL:
-            return False
-        best = min(medians[:-WARM_STILL])
-        still = all(value >= best * (1 - WARM_GAIN) for value in medians[-WARM_STILL:])
-        return still or len(medians) >= WARM_BURSTS
-
-    def judge(self, gate: Gate, *, paired: bool = False) -> None:
-        """Take the medians of new rounds, or of all where the gate is another."""
-        if gate != self._gate:
-            self.rounds.clear()
-            self.paired.clear()
-            self._gate, self._judged = gate, 0
-        fresh = self.bursts[self._judged :]
-        self.rounds |= samples.round_medians(fresh, gate)
-        if paired:
-            self.paired |= samples.round_medians(fresh, gate, paired=True)
-        self._judged = len(self.bursts)
 
 
 class Sampler:
@@ -115,7 +48,7 @@ class Sampler:
         self._round = 0
         self._started: float | None = None
         self._in_flight: str | None = None
-        self._heard = 0.0
+        self._replied_s = 0.0
         self._lost_s = 0.0
 
     @property
@@ -144,7 +77,7 @@ class Sampler:
         return self.elapsed_s < self.plan.stage_end_s(self.stage)
 
     def begin(self, stage: int) -> None:
-        """Begin the part of the plan that belongs to one session; every case is awake again."""
+        """Begin the part of the plan that belongs to one session; every active case is awake."""
         self.stage = stage
         for case in self.active:
             case.resting = False
@@ -166,7 +99,7 @@ class Sampler:
         self.cases[key].finished = True
 
     def postpone(self, key: str) -> float:
-        """Leave a case to another sampler, with its share of the time, in seconds.
+        """Leave a case to another sampler; the seconds that are its share of the time.
 
         A case without samples shares it with others that have none.
         """
@@ -183,9 +116,9 @@ class Sampler:
         `index` numbers the session in the samples. Ends when no case wants more in this stage, or
         at its time. An AgentError fails the case that was being timed, and is raised again.
         """
-        self._heard = self._clock()
+        self._replied_s = self._clock()
         if self._started is None:
-            self._started = self._heard
+            self._started = self._replied_s
         if self._stage_session is None:
             self._stage_session = index
         for case in self.active:
@@ -195,7 +128,7 @@ class Sampler:
             while self.awake and self.in_time:
                 yield from self._chunk(session, index)
         except AgentError as error:
-            self._lost_s += self._clock() - self._heard
+            self._lost_s += self._clock() - self._replied_s
             if self._in_flight is not None:
                 self.fail(self._in_flight, str(error))
                 yield self.cases[self._in_flight]
@@ -231,7 +164,7 @@ class Sampler:
             where = {"session": index, "round": self._round}
             labels += [{**where, "kind": kind} for _, kind in fresh]
             self._round += 1
-            planned += sum(self._lasts_s(ask) for ask, _ in fresh)
+            planned += sum(self._expected_s(ask) for ask, _ in fresh)
         setting: Mapping[str, str] = {}
         for timed, label in zip(self._time(session, asks), labels, strict=True):
             case = self.cases[timed.graph]
@@ -250,7 +183,7 @@ class Sampler:
         self._notify(self)
 
     def _mark(self, setting: Mapping[str, str], session: int, rounds: Collection[object]) -> None:
-        """Keep with the bursts of these rounds what was set otherwise when they were over."""
+        """Note in the bursts of these rounds the settings that had changed when they were over."""
         for case in self.cases.values():
             case.bursts[:] = [
                 replace(burst, setting=setting)
@@ -263,11 +196,13 @@ class Sampler:
         self.readings.update()
         for case in self.cases.values():
             case.judge(self.gate, paired=self.plan.margin is not None)
-            if self.stage + 1 == self.plan.sessions and not (case.failure or self._enough(case)):
+            if self.stage + 1 == self.plan.sessions and not (
+                case.failure or self._has_enough(case)
+            ):
                 case.finished = case.resting = False  # by a gate that has moved since
 
     def _bursts(self, members: Sequence[Progress], left_s: float) -> list[tuple[Ask, Kind]]:
-        """Return the bursts of one round, which is to fit the time that is left."""
+        """The bursts of one round, which is to fit the time that is left."""
         calls = self._affordable(members, left_s)
         pairs = list(zip(members, calls, strict=True))
         if self.plan.margin is not None:
@@ -275,7 +210,7 @@ class Sampler:
         return [((c.subject.key, n, c.subject.memory_bound), "ordinary") for c, n in pairs]
 
     def _affordable(self, members: Sequence[Progress], left_s: float) -> list[int]:
-        """Return each case's calls in the next round: fewer where time is short for the rounds."""
+        """Each case's calls in the next round: fewer where time is short for the rounds."""
         calls = [self._calls(case, self.plan.burst_s, self.plan.min_calls) for case in members]
         first = self._stage_session or 0
         fewest = min(len({b.round for b in case.bursts if b.session >= first}) for case in members)
@@ -291,7 +226,7 @@ class Sampler:
 
         In the last stage they are finished.
         """
-        enough = {case.subject.key for case in self.awake if self._enough(case)}
+        enough = {case.subject.key for case in self.awake if self._has_enough(case)}
         needed = {c.subject.reference for c in self.awake if c.subject.key not in enough}
         for case in self.awake:
             if case.subject.key in enough and case.subject.key not in needed:
@@ -300,32 +235,32 @@ class Sampler:
                     case.finished = True
                     yield case
 
-    def _enough(self, case: Progress) -> bool:
-        """Return whether a case has what this stage, and all before it, should give it."""
+    def _has_enough(self, case: Progress) -> bool:
+        """Whether a case has what this stage, and all before it, should give it."""
         if self._rounds_in_stage(case) < self.plan.rounds_each:
             return False
-        beside, rounds = self._beside(case), self._rounds(case)
-        if undecided(rounds, self.plan, beside):
+        reference, rounds = self._reference_rounds(case), self._rounds(case)
+        if undecided(rounds, self.plan, reference):
             return False
         if self.stage + 1 == self.plan.sessions:
             # That an earlier session gave it nothing can no longer be mended.
-            return not lacking(rounds, self.plan, beside) and self._compared(case)
+            return not lacking(rounds, self.plan, reference) and self._has_ratio(case)
         interval = self.interval(case)
         wanted = self.plan.stage_precision(self.stage)
         return interval is not None and interval.half_width <= wanted
 
     def interval(self, case: Progress) -> stats.Interval | None:
-        """Return what is to become precise: p50 in seconds, in a comparison the ratio."""
-        return spread(self._rounds(case), self._beside(case))
+        """The figure that is to become precise: p50 in seconds, in a comparison the ratio."""
+        return spread(self._rounds(case), self._reference_rounds(case))
 
     def _rounds(self, case: Progress) -> Rounds:
-        """Return the rounds that a case is judged by."""
-        return case.rounds if self._beside(case) is None else case.paired
+        """The rounds that a case is judged by."""
+        return case.rounds if self._reference_rounds(case) is None else case.paired
 
-    def _beside(self, case: Progress) -> Rounds | None:
-        """Return, in a comparison, the rounds that a case is judged against; its own for the first.
+    def _reference_rounds(self, case: Progress) -> Rounds | None:
+        """In a comparison, the rounds of the reference, for the reference its own.
 
-        None when there is nothing left to compare it with.
+        None when there is nothing left to compare with.
         """
         if self.plan.margin is None:
             return None
@@ -334,10 +269,10 @@ class Sampler:
         others = [c for c in same if c is not reference and not c.failure]
         return None if reference.failure or not others else reference.paired
 
-    def _compared(self, case: Progress) -> bool:
-        """Return whether there are rounds for a ratio; a reference that is gone gives no more."""
+    def _has_ratio(self, case: Progress) -> bool:
+        """Whether there are rounds for a ratio; a reference that is finished gives no more."""
         if self.plan.margin is not None:
-            return len(case.rounds) >= stats.MIN_ROUNDS  # its p50 stands beside the ratio
+            return len(case.rounds) >= stats.MIN_ROUNDS  # its p50 is shown with the ratio
         reference = self.cases.get(case.subject.reference, case)
         if reference is case or reference.finished:
             return True
@@ -352,25 +287,25 @@ class Sampler:
         return max(least, min(MAX_CALLS, round(burst_s / case.latency_s)))
 
     def _time(self, session: Session, asks: Sequence[Ask]) -> Iterator[Timed]:
-        """Time bursts, always knowing which one the session is at."""
-        expected = [self._lasts_s(ask) - asleep_s(ask) for ask in asks]
+        """Time bursts, keeping track of the one that the session is at."""
+        expected = [self._expected_s(ask) - asleep_s(ask) for ask in asks]
         keys = iter([key for key, *_ in asks])
         self._in_flight = next(keys)
         for timed in session.time(asks, expected):
             self._in_flight = next(keys, None)
-            self._heard = self._clock()
+            self._replied_s = self._clock()
             yield timed
 
-    def _lasts_s(self, ask: Ask) -> float:
-        """Return how long a burst should take, with the call that settles the case."""
+    def _expected_s(self, ask: Ask) -> float:
+        """How long a burst should take, with the call that settles the case."""
         return self.cases[ask[0]].latency_s * (ask[1] + 1) + asleep_s(ask)
 
 
 def _mirrored(pairs: Sequence[tuple[Progress, int]]) -> list[tuple[Progress, int]]:
-    """Return a round in which each case is at the same time on average: A B C B A.
+    """A round in which each case is at the same time on average: A B C B A.
 
-    Whatever changes steadily during the round then changes no ratio. The calls of a case are those
-    of one burst, in two halves.
+    A steady change during the round then changes no ratio. The calls of a case are those of one
+    burst, in two halves.
     """
     *first, last = pairs
     # Halves of one length: of unequal ones the median would lie in the longer.

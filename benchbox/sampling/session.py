@@ -1,9 +1,9 @@
-"""Session: what times bursts for a sampler; what it is asked, and what comes back."""
+"""Session of an agent: the bursts that a sampler asks for, and the timed replies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
@@ -14,7 +14,7 @@ Ask = tuple[str, int] | tuple[str, int, bool] | tuple[str, int, bool, float]
 
 
 def asleep_s(ask: Ask) -> float:
-    """Return how long the calls of a burst wait for their turn; 0 for calls in a row."""
+    """How long the calls of a burst wait for their turn; 0 for calls in a row."""
     return ask[1] * ask[3] if len(ask) > 3 else 0.0
 
 
@@ -28,12 +28,19 @@ class Timed:
 
     @property
     def latencies_ns(self) -> Sequence[int]:
-        """What each call took."""
+        """The latency of each call."""
         return tuple(self.data.get("latencies_ns", ()))
 
     def burst(self, **where: object) -> Burst:
         """The samples as a burst, with its `session`, `round` and, if not ordinary, its `kind`."""
         return _adapter().validate_python({**self.data, **where})
+
+
+class Session(Protocol):
+    """Times bursts: an agent, or a simulation of one."""
+
+    def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
+        """Yield the timed bursts (graph, calls, with stream probe) in order."""
 
 
 @cache

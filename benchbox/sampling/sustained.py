@@ -1,7 +1,7 @@
-"""One case under continuous load: calls in a row for as long as asked, kept as windows of time.
+"""Sustained load: calls of one case in a row for as long as asked, kept as windows of time.
 
-Phones throttle within a minute, boards and laptops within some; what a short run shows is then the
-speed of a cool processor. Raw samples of minutes would be millions, so that windows are kept.
+Phones throttle within a minute, boards and laptops within some; a short run shows a cool processor
+only. Minutes of raw samples would be millions, so windows are kept instead.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,15 +11,16 @@ from benchbox.analysis import sustained
 from benchbox.analysis.samples import NS, Burst
 from benchbox.analysis.sustained import Window
 from benchbox.sampling.plan import Plan
-from benchbox.sampling.sampler import Progress, Sampler, Session, Subject
-from benchbox.sampling.session import Ask
+from benchbox.sampling.progress import Progress, Subject
+from benchbox.sampling.sampler import Sampler
+from benchbox.sampling.session import Ask, Session
 
 REQUEST_S = 1.0  # the processor is idle between requests, for a few milliseconds
 FIRST_S = 0.2  # of the first, before it is known how long a burst takes with all that belongs to it
 
 
 class Sustainer(Sampler):
-    """A sampler of one case, which begins once it is warm and ends when its time has passed."""
+    """A sampler of one case, which begins once it is warm and ends when its time is over."""
 
     def __init__(
         self,
@@ -35,22 +36,22 @@ class Sustainer(Sampler):
         self.done_s = 0.0
         self._began: float | None = None
         self._burst_s: float | None = None  # with its sentinels, and until it is read
-        self._opened_s = 0.0  # when the window that is being filled began
-        self._filling: list[Burst] = []
+        self._open_since_s = 0.0  # when the window that is being filled began
+        self._open: list[Burst] = []
 
     @property
     def in_time(self) -> bool:
-        """Whether there is time left: the case itself knows."""
+        """Always: the case ends by itself."""
         return True
 
     @property
     def share(self) -> float:
-        """How much of its time has passed."""
+        """The share of its time that is over."""
         return min(0.99, self.done_s / self.asked_s)
 
     @property
     def status(self) -> str:
-        """Where it is: the time, and the latency over that of the first window."""
+        """The time so far, and the latency as a multiple of the first window's."""
         text = f"{self.done_s:.0f} of {self.asked_s:.0f} s"
         if not self.windows:
             return text
@@ -60,17 +61,17 @@ class Sustainer(Sampler):
     def measure(self, session: Session, index: int) -> Iterator[Progress]:
         """Warm the case up and keep it running; yield it when it finishes or fails.
 
-        In a session after one that was lost it begins anew, as the processor has cooled down.
+        After a lost session it begins anew, as the processor has cooled down.
         """
         self.windows.clear()
-        self._filling.clear()
+        self._open.clear()
         self._began = None
         yield from super().measure(session, index)
 
     def _chunk(self, session: Session, index: int) -> Iterator[Progress]:
         (case,) = self.awake
         if self._began is None:
-            self._began, self.done_s, self._opened_s = self._clock(), 0.0, 0.0
+            self._began, self.done_s, self._open_since_s = self._clock(), 0.0, 0.0
             self._burst_s = None
         asks, before_s = self._asks(case), self.done_s
         for timed in self._time(session, asks):
@@ -81,7 +82,7 @@ class Sustainer(Sampler):
                 self.done_s = self._clock() - self._began
                 burst = timed.burst(session=index, round=0)
                 case.latency_s = median(burst.latencies_ns) * NS
-                self._filling.append(burst)
+                self._open.append(burst)
                 # As near to its length as whole bursts come.
                 self._close(sustained.length_s(self.asked_s) - sum(burst.latencies_ns) * NS / 2)
         self._burst_s = (self.done_s - before_s) / len(asks)
@@ -92,7 +93,7 @@ class Sustainer(Sampler):
         self._notify(self)
 
     def _asks(self, case: Progress) -> list[Ask]:
-        """Return the bursts of one request; a window has one at least."""
+        """The bursts of one request; a window has at least one."""
         burst_s = min(self.plan.burst_s, sustained.length_s(self.asked_s))
         calls = self._calls(case, burst_s, 1)
         left_s = max(0.0, self.asked_s - self.done_s)
@@ -101,16 +102,16 @@ class Sustainer(Sampler):
         return [(case.subject.key, calls, case.subject.memory_bound)] * max(1, count)
 
     def _close(self, least_s: float) -> None:
-        """Make a window of the bursts since the last one if they took that long."""
-        lasted_s = self.done_s - self._opened_s
-        if self._filling and lasted_s >= least_s:
-            self.windows.append(sustained.window(self._filling, self._opened_s, lasted_s))
-            self._filling.clear()
-            self._opened_s = self.done_s
+        """Close the window of the bursts since the last one if they took that long."""
+        lasted_s = self.done_s - self._open_since_s
+        if self._open and lasted_s >= least_s:
+            self.windows.append(sustained.window(self._open, self._open_since_s, lasted_s))
+            self._open.clear()
+            self._open_since_s = self.done_s
 
 
 def lacking(found: Sequence[Window], asked_s: float) -> str:
-    """Say what a series lacks; empty when it is whole."""
+    """What a series lacks; empty when it is whole."""
     done_s = found[-1].at_s + found[-1].lasts_s if found else 0.0
     if done_s < asked_s - sustained.length_s(asked_s):
         return f"only {done_s:.0f} of {asked_s:.0f} s"

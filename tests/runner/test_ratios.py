@@ -19,7 +19,8 @@ from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.records import Record
 from benchbox.runner import record as runner_record
 from benchbox.sampling.plan import MORE, Plan, lacking, shortfall, spread, undecided
-from benchbox.sampling.sampler import Progress, Sampler, Subject
+from benchbox.sampling.progress import Progress, Subject
+from benchbox.sampling.sampler import Sampler
 from tests.helpers.runs import (
     LARGE,
     Bench,

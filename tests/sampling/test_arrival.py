@@ -38,7 +38,7 @@ from benchbox.report.frame import COLUMNS, to_frame
 from benchbox.sampling import arrival as sampling_arrival
 from benchbox.sampling.arrival import PacedSampler
 from benchbox.sampling.plan import Plan, shortfall
-from benchbox.sampling.sampler import Progress, Subject
+from benchbox.sampling.progress import Progress, Subject
 from benchbox.sampling.session import Ask, Timed, asleep_s
 from benchbox.transports.client import Agent, Deadlines
 from tests.e2e.test_cli import start, wait_for_agent

@@ -10,9 +10,11 @@ from benchbox.analysis import stats
 from benchbox.analysis.samples import Burst, estimate, round_medians
 from benchbox.analysis.states import Gate, Readings, State
 from benchbox.errors import AgentError
+from benchbox.sampling import progress
 from benchbox.sampling import sampler as sampling_sampler
 from benchbox.sampling.plan import Plan, shortfall
-from benchbox.sampling.sampler import Progress, Sampler, Subject
+from benchbox.sampling.progress import Progress, Subject
+from benchbox.sampling.sampler import Sampler
 from benchbox.sampling.session import Ask, Timed
 from tests.helpers.machine import Machine, usual
 
@@ -240,9 +242,9 @@ def test_warm_up_goes_on_while_bursts_get_faster() -> None:
 
     sampler, _, _ = measure({"a": warming, "b": lambda _: 0.005})
     medians = sampler.cases["a"].warm_medians
-    assert len(sampler.cases["b"].warm_medians) == sampling_sampler.WARM_STILL + 1
-    assert sampling_sampler.WARM_STILL + 1 < len(medians) < sampling_sampler.WARM_BURSTS
-    assert min(medians[-2:]) >= medians[-3] * (1 - sampling_sampler.WARM_GAIN)
+    assert len(sampler.cases["b"].warm_medians) == progress.WARM_STILL + 1
+    assert progress.WARM_STILL + 1 < len(medians) < progress.WARM_BURSTS
+    assert min(medians[-2:]) >= medians[-3] * (1 - progress.WARM_GAIN)
     assert median(sampler.cases["a"].bursts[0].latencies_ns) == pytest.approx(5e6, rel=0.05)
     assert sampler.cases["a"].warmup_calls > sampler.cases["b"].warmup_calls > 0
 
@@ -250,7 +252,7 @@ def test_warm_up_goes_on_while_bursts_get_faster() -> None:
 def test_warm_up_of_a_case_that_gets_ever_faster_is_capped() -> None:
     latency = iter(0.02 * 0.99**n for n in range(10**9))
     sampler, _, _ = measure({"a": lambda _: max(next(latency), 1e-5)}, Plan(max_time_s=5))
-    assert len(sampler.cases["a"].warm_medians) <= sampling_sampler.WARM_BURSTS
+    assert len(sampler.cases["a"].warm_medians) <= progress.WARM_BURSTS
     assert sampler.cases["a"].bursts
 
 
@@ -360,7 +362,7 @@ def test_every_session_warms_up_anew() -> None:
     list(sampler.measure(session, 1))
     assert sampler.cases["a"].warmup_calls > warm
     assert all(key == "a" for key, _ in session.asked[requests])
-    assert len(sampler.cases["a"].warm_medians) == sampling_sampler.WARM_STILL + 1
+    assert len(sampler.cases["a"].warm_medians) == progress.WARM_STILL + 1
 
 
 def test_an_agent_lost_between_bursts_has_no_case_to_blame() -> None:

@@ -17,7 +17,8 @@ from benchbox.analysis import samples, stats
 from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Known, Readings
 from benchbox.sampling.plan import Plan, shortfall
-from benchbox.sampling.sampler import Sampler, Subject
+from benchbox.sampling.progress import Subject
+from benchbox.sampling.sampler import Sampler
 from tests.helpers.machine import Interrupt, Latency, Machine, State, nothing, usual
 
 PLAN = Plan(sessions=3)

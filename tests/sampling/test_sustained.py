@@ -11,7 +11,7 @@ from benchbox.analysis.samples import Burst
 from benchbox.analysis.sustained import Window
 from benchbox.errors import AgentError
 from benchbox.sampling.plan import Plan
-from benchbox.sampling.sampler import Progress, Subject
+from benchbox.sampling.progress import Progress, Subject
 from benchbox.sampling.session import Ask, Timed
 from benchbox.sampling.sustained import Sustainer, lacking
 

@@ -7,7 +7,8 @@ from statistics import median
 from benchbox.analysis import samples
 from benchbox.analysis.samples import Burst
 from benchbox.sampling.plan import Plan
-from benchbox.sampling.sampler import Sampler, Subject
+from benchbox.sampling.progress import Subject
+from benchbox.sampling.sampler import Sampler
 from tests.sampling.test_sampler import FakeSession, noisy
 from tools.bench.common import UNLIMITED, Row
 

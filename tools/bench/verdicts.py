@@ -18,7 +18,8 @@ from onnx import helper, numpy_helper
 from benchbox import costs, devices
 from benchbox.analysis import samples, stats
 from benchbox.sampling.plan import Plan
-from benchbox.sampling.sampler import Sampler, Subject
+from benchbox.sampling.progress import Subject
+from benchbox.sampling.sampler import Sampler
 from benchbox.specs import TensorSpec
 from benchbox.transports import open_agent
 from tools.bench.common import UNLIMITED, Row, counted
