@@ -272,7 +272,7 @@ class AgentProgram:
             observed = watch.observe(Sentinel().compute, request["cpu"], request["seconds"])
         finally:
             machine.pin(self.cpus)
-        gpu = {} if self.gpu is None else {"gpu": self.gpu.watch(request["seconds"])}
+        gpu = {} if self.gpu is None else {"gpu": self.gpu.observe(request["seconds"])}
         yield {"reply": "look", "look": {**observed, **gpu}, "facts": settings.read(self.cpus)}
 
     def report_health(self, _: Message) -> Iterator[dict[str, object]]:

@@ -75,7 +75,7 @@ class GpuDevice:
         """NVML's counters, empty without NVML."""
         return self._nvml.read_counters() if self._nvml else {}
 
-    def watch(self, seconds: float) -> dict[str, object]:
+    def observe(self, seconds: float) -> dict[str, object]:
         """Keep the GPU busy for so long; return its sentinel's readings, and NVML's counters."""
         end = time.monotonic() + seconds
         readings = [self.sentinel.compute()]

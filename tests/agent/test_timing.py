@@ -1,0 +1,292 @@
+"""Timed calls: bursts on a simulated machine, the sentinel, and the check for denormals."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchbox.agent.host import machine as host_machine
+from benchbox.agent.ort import matmul_graph, session
+from benchbox.agent.timing import burst as timing_burst
+from benchbox.agent.timing import denormals, sentinel
+from benchbox.agent.timing.sentinel import Sentinel
+from benchbox.analysis.states import Gate, State
+from benchbox.devices import CPU_PROVIDER
+from benchbox.sampling.session import Timed
+from tests.helpers.machine import Machine
+
+
+def counting(switches: list[int]) -> tuple[SimpleNamespace, list[int]]:
+    """Return a stand-in for the resource module whose counter rises as told, and who was asked."""
+    asked: list[int] = []
+    values = iter(switches)
+
+    def getrusage(who: int) -> SimpleNamespace:
+        asked.append(who)
+        return SimpleNamespace(ru_nivcsw=next(values))
+
+    return SimpleNamespace(getrusage=getrusage, RUSAGE_SELF=0, RUSAGE_THREAD=1), asked
+
+
+@pytest.mark.parametrize(("threads", "who"), [(1, 1), (2, 0)])
+def test_a_burst_counts_its_calls_and_the_switches_in_each(
+    monkeypatch: pytest.MonkeyPatch, threads: int, who: int
+) -> None:
+    resource, asked = counting([5, 5, 7, 7, 8])
+    monkeypatch.setattr(timing_burst, "resource", resource)
+    calls: list[int] = []
+    burst = timing_burst.time_calls(lambda: calls.append(1), 4, threads)
+    assert (len(burst.latencies_ns), burst.switches) == (4, [0, 2, 0, 1])
+    assert len(calls) == 5  # one settles the graph
+    assert (burst.marks, burst.probed_ns) == ([], 0)
+    assert min(burst.latencies_ns) >= 0
+    assert set(asked) == {who}
+
+
+def test_a_system_without_counters_gives_latencies_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing_burst, "resource", None)
+    burst = timing_burst.time_calls(lambda: None, 3, 1)
+    assert (len(burst.latencies_ns), burst.switches) == (3, None)
+    assert host_machine.host()
+
+
+def machine(latency_s: float, **more: Any) -> Machine:
+    return Machine({"g": latency_s}, noise=0.0, **more)
+
+
+@given(st.floats(1e-6, 0.3), st.integers(1, 60))
+def test_readings_bracket_every_burst_and_come_in_order(latency_s: float, calls: int) -> None:
+    burst = machine(latency_s).burst("g", calls)
+    before = [index for index, _ in burst["marks"]]
+    assert (before[0], before[-1]) == (0, calls)
+    assert before == sorted(set(before))
+    assert burst["latencies_ns"] == pytest.approx([latency_s * 1e9] * calls, abs=1)
+    assert burst["switches"] == [0] * calls
+
+
+@pytest.mark.parametrize(("latency_s", "calls"), [(0.0001, 400), (0.002, 100), (0.03, 10)])
+def test_the_sentinel_is_read_every_twenty_milliseconds(latency_s: float, calls: int) -> None:
+    marks = machine(latency_s).burst("g", calls)["marks"]
+    gaps = [(later - earlier) * latency_s for (earlier, _), (later, _) in pairwise(marks)]
+    assert max(gaps) < timing_burst.MARK_NS * 1e-9 + 2 * latency_s
+    assert all(gap >= timing_burst.MARK_NS * 1e-9 for gap in gaps[:-1])
+
+
+def test_what_readings_take_is_told_and_in_no_latency() -> None:
+    slow = machine(0.002)
+    burst = slow.burst("g", 100)
+    took = 4 * 12_000 * len(burst["marks"]) + 4 * sum(burst["stream_ns"])
+    assert burst["probed_ns"] == pytest.approx(took, rel=0.01)
+    assert max(burst["latencies_ns"]) <= 2_000_001
+
+
+def test_switches_beside_the_calls_are_not_theirs() -> None:
+    """Whatever hits the sentinel, or the calls that settle, hits no sample."""
+    hit = machine(0.002)
+    hit.interrupt = lambda seconds: (0.001, int(seconds < 0.001))
+    burst = hit.burst("g", 100)
+    assert hit.switches > 0
+    assert burst["switches"] == [0] * 100
+
+
+@pytest.mark.parametrize(("latency_s", "more"), [(0.0001, 1), (0.002, 0)])
+def test_short_calls_settle_again_after_each_reading(latency_s: float, more: int) -> None:
+    short = machine(latency_s)
+    marks = short.burst("g", 600)["marks"]
+    assert short.calls == 600 + 1 + more * (len(marks) - 1)
+
+
+def test_a_probe_that_takes_long_is_read_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = machine(0.002)
+    monkeypatch.setattr(slow, "compute", lambda: slow.sleep(0.01) or 12_000)
+    burst = slow.burst("g", 1000)
+    assert burst["probed_ns"] < 0.03 * 2e9
+    assert len(burst["marks"]) > 2
+
+
+def test_a_graph_settles_by_one_call() -> None:
+    calls: list[int] = []
+    timing_burst.settle(lambda: calls.append(1))
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("latencies", "calls"),
+    [([8, 8], 2), ([8, 7, 6, 5, 5], 5), ([8, 9], 2), ([2.0**-n for n in range(99)], 11)],
+)
+def test_a_graph_that_waits_for_memory_settles_until_it_gets_no_faster(
+    latencies: list[float], calls: int
+) -> None:
+    following = iter(latencies)
+    bound = machine(0.0)
+    bound.latencies["g"] = lambda: next(following)
+    with patch.object(timing_burst, "time", bound):
+        last_ns = timing_burst.settle(lambda: bound.call("g"), memory_bound=True)
+    assert bound.calls == calls
+    assert last_ns == pytest.approx(latencies[calls - 1] * 1e9)
+
+
+# the sentinel
+
+
+def test_the_sentinel_reads_whole_nanoseconds() -> None:
+    probe = Sentinel()
+    for reading in (probe.compute(), probe.stream()):
+        assert isinstance(reading, int)
+        assert reading > 0
+
+
+def test_copying_four_megabytes_takes_longer_than_a_small_product() -> None:
+    probe = Sentinel()
+    assert min(probe.stream() for _ in range(5)) > min(probe.compute() for _ in range(5))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs affinities")
+@pytest.mark.usefixtures("two_cpus")
+def test_every_processor_has_a_probe_of_its_own() -> None:
+    before, usable = os.sched_getaffinity(0), host_machine.usable_cpus()
+    probe = Sentinel(usable[:2])
+    assert probe.compute() > 0
+    assert os.sched_getaffinity(0) == before
+    bound = [
+        os.sched_getaffinity(thread.native_id or 0)
+        for thread in threading.enumerate()
+        if thread.name == f"sentinel-{usable[1]}"
+    ]
+    assert bound
+    assert all(mask == {usable[1]} for mask in bound)
+
+
+@pytest.mark.usefixtures("two_cpus")
+def test_the_slowest_processor_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = threading.current_thread()
+    probe = Sentinel(host_machine.usable_cpus()[:2])
+    for here, there in ((5, 9), (9, 5)):
+        readings = {True: here, False: there}
+        monkeypatch.setattr(
+            sentinel, "_compute", lambda _, r=readings: r[threading.current_thread() is mine]
+        )
+        assert probe.compute() == 9
+
+
+def test_of_a_few_calls_the_fastest_but_the_first_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = machine(0.0)
+    following = iter([1e-9, 7e-9, 5e-9, 6e-9])
+    slow.latencies["g"] = lambda: next(following)
+    monkeypatch.setattr(sentinel, "time", slow)
+    assert sentinel.fastest(lambda: slow.call("g"), 4) == 5
+
+
+@pytest.fixture
+def crowded(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine on which the real stream sentinel copies, for 1.2 ms."""
+    there = machine(0.002)
+    there.agent.sentinel = Sentinel()
+    monkeypatch.setattr(there.agent.sentinel, "copy", there.copy)
+    monkeypatch.setattr(there.agent.sentinel, "compute", there.compute)
+    monkeypatch.setattr(sentinel, "time", there)
+    return there
+
+
+def test_copying_takes_no_more_than_its_share_of_the_time(crowded: Machine) -> None:
+    for _ in range(100):
+        crowded.burst("g", 5)
+    assert crowded.now / (100 * 6 * 0.002) < 1 + 2 * sentinel.STREAM_SHARE
+
+
+def test_a_slow_stretch_of_two_bursts_shows_in_the_readings_of_the_stream_probe(
+    crowded: Machine,
+) -> None:
+    crowded.state = lambda now: 1.35 if 0.02 < now < 0.055 else 1.0
+    bursts = [crowded.burst("g", 10, True) for _ in range(3)]
+    gate = Gate(stream=State(300_000, 290_000, 310_000))
+    told = [Timed("g", burst).burst(session=0, round=0) for burst in bursts]
+    assert max(ns for burst in told for ns in burst.quiet_ns(gate)) < 2_100_000
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_the_sentinels_take_is_told_once(crowded: Machine, stream: bool) -> None:
+    for _ in range(3):
+        before, calls = crowded.now, crowded.calls
+        burst = crowded.burst("g", 100, stream)
+        beside = crowded.now - before - 0.002 * (crowded.calls - calls)
+        assert burst["probed_ns"] == pytest.approx(beside * 1e9, rel=0.01)
+
+
+def test_a_probe_does_the_same_work_on_pages_of_its_own_in_every_process() -> None:
+    one, other = sentinel._matrices(), sentinel._matrices()
+    for mine, theirs in zip(one, other, strict=True):
+        assert np.array_equal(mine, theirs)
+        assert mine.ctypes.data % sentinel.PAGE == 0
+        assert mine.ctypes.data != theirs.ctypes.data
+
+
+def test_a_sentinel_without_its_processor_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="processor 4095"):
+        Sentinel([0, 4095])
+
+
+# denormals
+
+
+@pytest.mark.parametrize(
+    ("times", "ratio"),
+    [
+        ([10, 440, 11, 450, 12, 460, 10], 44.0),
+        ([10, 440, 11, 450, 12, 12, 12], 1.0),  # a trial without a difference
+        ([10, 10, 10], 1.0),
+        ([10, 16, 15], 1.0),  # a slower state begins
+        ([0, 3, 0, 3, 0, 3, 0], 3.0),
+    ],
+)
+def test_denormals_cost_what_every_trial_shows(
+    times: list[int], ratio: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = list(times)
+    monkeypatch.setattr(denormals, "_environment", lambda: ())
+    monkeypatch.setattr(denormals, "_denormals_kept", contextlib.nullcontext)
+    monkeypatch.setattr(denormals, "_processor_ns", lambda _: left.pop(0))
+    assert denormals.ratio(lambda: None) == ratio
+    assert not left
+
+
+def test_a_thread_that_flushes_denormals_keeps_them_for_a_while() -> None:
+    def products() -> list[bool]:
+        environment = denormals._environment()
+        tiny = np.full(8, 1e-20, np.float32)
+        if environment is None:  # Python alone never makes a thread flush
+            options = session.options(1, ())
+            ort.InferenceSession(matmul_graph.graph(2), options, providers=[CPU_PROVIDER])
+            environment = denormals._environment()
+        if environment is None:
+            pytest.skip("the mode cannot be switched here")
+        found = [(tiny * tiny).any()]
+        with denormals._denormals_kept(*environment):
+            found.append((tiny * tiny).any())
+        return [*found, (tiny * tiny).any()]
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(products).result() == [False, True, False]
+
+
+def test_a_processor_whose_mode_does_not_flush_has_no_ratio(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Python alone never makes a thread flush denormals; sessions of other tests do, in theirs."""
+    ask = "from benchbox.agent.timing import denormals; print(denormals.ratio(lambda: None))"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout == "None\n"
+    monkeypatch.setattr(denormals.platform, "machine", lambda: "riscv64")
+    assert denormals._environment() is None
