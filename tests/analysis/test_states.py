@@ -67,6 +67,8 @@ def marks(values: Iterable[float]) -> list[tuple[int, int]]:
 
 
 def test_a_state_is_as_wide_on_both_sides_and_no_wider_than_half_a_clock_step() -> None:
+    values = drawn((1.0, 1.0))
+    assert share(histogram(values), base_of(values)) > 0.98
     state = base_of([USUAL])
     assert state.low_ns < USUAL < state.high_ns
     assert state.centre_ns / state.low_ns == pytest.approx(1 + WINDOW, rel=0.001)
@@ -78,13 +80,6 @@ def test_a_state_holds_what_lies_between_its_ends_and_rarer_faster_readings_are_
     state = State(100.0, 98.0, 102.0)
     assert [state.holds(ns) for ns in (97.9, 98, 100, 102, 102.1)] == [0, 1, 1, 1, 0]
     assert (state.ratio(150), state.ratio(50)) == (1.5, 0.5)
-
-
-def test_nearly_all_readings_of_one_state_are_inside_it() -> None:
-    values = drawn((1.0, 1.0))
-    state = base_of(values)
-    assert sum(map(state.holds, values)) / len(values) > 0.98
-    assert share(histogram(values), state) > 0.98
 
 
 # which one is the base
@@ -103,6 +98,7 @@ def test_nearly_all_readings_of_one_state_are_inside_it() -> None:
         ([(1.0, 0.3), (1.036, 0.5), (1.35, 0.2)], 1.036),  # of clock steps the commonest
         ([(1.0, 0.5), (1.036, 0.3), (1.35, 0.2)], 1.0),
         ([(1.0, 0.10), (1.2, 0.15), (1.4, 0.20), (1.6, 0.55)], 1.4),
+        ([(1.15**i, 0.18 if i == 3 else 0.08) for i in range(11)], 1.15**3),  # none is common
     ],
 )
 def test_the_base_is_the_fastest_common_state_and_of_near_ones_the_commonest(
@@ -114,40 +110,13 @@ def test_the_base_is_the_fastest_common_state_and_of_near_ones_the_commonest(
         assert is_about(base_of(values), expected), seed
 
 
-def test_where_no_state_is_common_the_commonest_one_is_taken() -> None:
-    shares = [(1.15**i, 0.18 if i == 3 else 0.08) for i in range(11)]
-    assert is_about(base_of(drawn(*shares)), 1.15**3)
-
-
 def test_a_probe_that_something_took_the_processor_from_makes_no_state() -> None:
     values = [*drawn((1.0, 0.7)), *(USUAL * random.Random(0).uniform(2, 50) for _ in range(300))]
     assert is_about(base_of(values), 1.0)
 
 
-def test_what_was_the_base_stays_it_while_it_is_common() -> None:
-    """Else two clock steps of about equal shares would take turns from run to run."""
-    values = drawn((1.0, 0.35), (1.05, 0.65))
-    assert is_about(base_of(values), 1.05)
-    assert is_about(base_of(values, USUAL), 1.0)
-    assert is_about(base_of(drawn((1.0, 0.1), (1.05, 0.9)), USUAL), 1.05)
-
-
-def test_what_was_the_base_stays_it_beside_the_next_step_of_the_clock() -> None:
-    assert is_about(base_of(drawn((1.0, 0.35), (1.036, 0.65)), USUAL), 1.0)
-
-
-def test_what_was_the_base_goes_when_a_much_faster_state_is_common() -> None:
-    values = drawn((1.0, 0.5), (1.35, 0.5))
-    assert is_about(base_of(values, USUAL * 1.35), 1.0)
-
-
 def test_without_a_reading_there_is_no_base() -> None:
     assert Histogram().base() is None
-
-
-@given(readings)
-def test_the_base_always_holds_some_reading(values: list[float]) -> None:
-    assert any(map(base_of(values).holds, values))
 
 
 @given(readings, st.floats(0.1, 10))
@@ -160,20 +129,6 @@ def test_the_base_of_twice_as_long_readings_is_twice_as_slow(
     scaled = base_of([value * whole for value in centred])
     assert scaled.centre_ns == pytest.approx(base_of(centred).centre_ns * whole)
     assert scaled.high_ns / scaled.low_ns == pytest.approx(math.exp((2 * REACH + 1) * states.STEP))
-
-
-@given(readings, st.randoms(use_true_random=False))
-def test_the_order_of_the_readings_does_not_matter(values: list[float], order: object) -> None:
-    before = base_of(values)
-    order.shuffle(values)  # type: ignore[attr-defined]
-    assert base_of(values) == before
-
-
-@given(readings, st.integers(2, 5))
-def test_watching_for_longer_with_the_same_shares_changes_nothing(
-    values: list[float], times: int
-) -> None:
-    assert base_of(values * times) == base_of(values)
 
 
 # what earlier runs saw
@@ -196,11 +151,6 @@ def test_a_full_run_counts_as_much_as_all_before_it_and_a_short_one_less() -> No
     assert Histogram().after(known).bins == known.bins
 
 
-def test_a_run_that_never_sees_the_usual_state_waits_for_it() -> None:
-    known = run_of(drawn((1.0, 1.0))).after()
-    assert is_about(run_of(drawn((1.35, 1.0)), known).gate.compute, 1.0)
-
-
 def test_a_machine_that_is_slower_for_good_has_that_as_its_base_in_the_third_run() -> None:
     known = run_of(drawn((1.0, 1.0))).after()
     seen = []
@@ -209,11 +159,6 @@ def test_a_machine_that_is_slower_for_good_has_that_as_its_base_in_the_third_run
         seen.append(round(slowness(run.gate.compute), 1))
         known = run.after()
     assert seen == [1.0, 1.0, 1.4, 1.4] or seen == [1.0, 1.0, 1.3, 1.3]
-
-
-def test_a_machine_that_is_faster_for_good_has_that_as_its_base_at_once() -> None:
-    known = run_of(drawn((1.35, 1.0))).after()
-    assert is_about(run_of(drawn((1.0, 1.0)), known).gate.compute, 1.0)
 
 
 def test_a_slow_hour_is_forgotten() -> None:
@@ -240,11 +185,6 @@ def test_few_readings_make_no_gate() -> None:
     assert few.update()
     assert few.gate.compute is not None
     assert few.gate.stream is None
-
-
-def test_what_is_known_makes_a_gate_before_the_first_reading() -> None:
-    known = run_of(drawn((1.0, 1.0))).after()
-    assert is_about(Readings(known).gate.compute, 1.0)
 
 
 def test_the_gate_stays_where_it_is_until_it_moves_by_more_than_a_bin() -> None:
@@ -304,3 +244,48 @@ def test_the_stream_probe_scatters_more_and_has_wider_states() -> None:
     assert stream is not None
     assert share(run.now.stream, stream) > 0.95
     assert stream.high_ns - stream.low_ns > 2 * (base_of([USUAL]).high_ns - USUAL)
+
+
+@pytest.mark.parametrize(
+    ("shares", "before", "expected"),
+    [
+        ([(1.0, 0.35), (1.05, 0.65)], None, 1.05),
+        # Else two clock steps of about equal shares would take turns from run to run.
+        ([(1.0, 0.35), (1.05, 0.65)], 1.0, 1.0),
+        ([(1.0, 0.35), (1.036, 0.65)], 1.0, 1.0),
+        ([(1.0, 0.1), (1.05, 0.9)], 1.0, 1.05),  # it has become rare
+        ([(1.0, 0.5), (1.35, 0.5)], 1.35, 1.0),  # a much faster one is common
+    ],
+)
+def test_the_base_stays_what_it_was_while_it_is_common_and_not_much_slower(
+    shares: list[tuple[float, float]], before: float | None, expected: float
+) -> None:
+    base_ns = None if before is None else USUAL * before
+    assert is_about(base_of(drawn(*shares), base_ns), expected)
+
+
+@given(readings, st.randoms(use_true_random=False), st.integers(1, 5))
+def test_the_base_holds_a_reading_whatever_their_order_and_however_often_they_repeat(
+    values: list[float], order: random.Random, times: int
+) -> None:
+    before = base_of(values)
+    assert any(map(before.holds, values))
+    more = values * times
+    order.shuffle(more)
+    assert base_of(more) == before
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        (1.0, None, 1.0),  # before the first reading
+        (1.0, 1.35, 1.0),  # a slow run waits for the usual state
+        (1.35, 1.0, 1.0),  # a machine that is faster for good
+    ],
+)
+def test_the_gate_of_a_run_begins_with_what_is_known(
+    before: float, now: float | None, expected: float
+) -> None:
+    known = run_of(drawn((before, 1.0))).after()
+    run = Readings(known) if now is None else run_of(drawn((now, 1.0)), known)
+    assert is_about(run.gate.compute, expected)

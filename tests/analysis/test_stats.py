@@ -99,20 +99,13 @@ def test_the_interval_holds_the_median_and_stays_among_the_values(numbers: list[
 
 
 @given(values, st.floats(0.01, 100), st.floats(-1e3, 1e3))
-def test_scaling_and_shifting_the_values_does_so_to_the_interval(
+def test_scaling_and_shifting_the_values_in_any_order_does_so_to_the_interval(
     numbers: list[float], scale: float, shift: float
 ) -> None:
     one = interval_of(numbers)
-    other = interval_of([scale * x + shift for x in numbers])
+    other = interval_of([scale * x + shift for x in sorted(numbers)])
     for mine, theirs in ((one.value, other.value), (one.low, other.low), (one.high, other.high)):
         assert theirs == pytest.approx(scale * mine + shift, rel=1e-9, abs=1e-5)
-
-
-@given(values, st.randoms(use_true_random=False))
-def test_the_order_of_the_values_does_not_matter(numbers: list[float], random: object) -> None:
-    before = interval_of(numbers)
-    random.shuffle(numbers)  # type: ignore[attr-defined]
-    assert interval_of(numbers) == before
 
 
 @pytest.mark.parametrize("count", range(stats.MIN_ROUNDS))
@@ -205,9 +198,6 @@ def test_fewer_shared_rounds_than_six_have_no_ratio(shared: int) -> None:
 )
 def test_a_verdict_needs_the_whole_interval_on_its_side(low: float, high: float, says: str) -> None:
     assert stats.verdict(Interval((low + high) / 2, low, high)) == says
-
-
-def test_without_an_interval_nothing_is_clear() -> None:
     assert stats.verdict(None) == "UNCLEAR"
 
 
@@ -319,13 +309,6 @@ def test_a_quantile_is_numpys(numbers: list[float], q: float) -> None:
     assert stats.quantile(numbers, q) == pytest.approx(
         float(np.quantile(numbers, q)), rel=1e-9, abs=1e-6
     )
-
-
-@given(st.lists(st.floats(-1e9, 1e9), min_size=1), st.floats(0, 1), st.floats(0, 1))
-def test_a_higher_quantile_is_no_lower(numbers: list[float], one: float, other: float) -> None:
-    assume(one <= other)
-    low, high = stats.quantile(numbers, one), stats.quantile(numbers, other)
-    assert low <= high + 1e-6
 
 
 @pytest.mark.parametrize(("q", "floor"), [(0.90, stats.P90_SAMPLES), (0.99, stats.P99_SAMPLES)])

