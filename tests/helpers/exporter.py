@@ -19,8 +19,9 @@ class WarmWorker:
 
     def start(self, module: str) -> "WarmWorker":
         """Start the process, if it is not running yet."""
-        if self._channel is None:
-            self._channel = python_child(module, BENCHBOX_CACHE_DIR=str(self._cache))
+        with self._turn:
+            if self._channel is None:
+                self._channel = python_child(module, BENCHBOX_CACHE_DIR=str(self._cache))
         return self
 
     def send(self, message: Mapping[str, object]) -> None:
