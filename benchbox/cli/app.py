@@ -11,21 +11,20 @@ import typer
 
 from benchbox import __version__
 from benchbox.cli import device
+from benchbox.cli.choices import Format, Section
 from benchbox.cli.exits import BROKEN_PIPE, INTERRUPTED
 from benchbox.cli.help import HelpCommand, HelpGroup
+from benchbox.cli.option_groups import grouped
 from benchbox.cli.options import (
     CaseOptions,
     DeviceName,
     ExportOptions,
-    Format,
     LoadOptions,
     Margin,
     Options,
     ProcessorOptions,
     Results,
-    Section,
     Verbose,
-    grouped,
 )
 from benchbox.errors import BenchboxError
 
@@ -180,7 +179,6 @@ def report(
             "--format",
             "-f",
             metavar="FORMAT",
-            show_default=False,
             help="table (default), csv, markdown or json",
         ),
     ] = Format.table,
@@ -251,7 +249,6 @@ def doctor(
             min=0.1,
             max=3600,
             metavar="SECONDS",
-            show_default=False,
             help="how long to watch (default 10)",
         ),
     ] = 10.0,

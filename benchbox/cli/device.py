@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
+from benchbox.cli.choices import complete_registered
 from benchbox.cli.help import HelpCommand, HelpGroup
-from benchbox.cli.options import RegisteredName, complete_registered
+from benchbox.cli.options import RegisteredName
 
 app = typer.Typer(
     cls=HelpGroup, no_args_is_help=True, help="Register, check and list boards and other devices."

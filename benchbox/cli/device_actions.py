@@ -1,4 +1,4 @@
-"""What `benchbox device` does."""
+"""The work of the `benchbox device` commands."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,8 +13,9 @@ from benchbox import devices
 from benchbox.agent.host import facts
 from benchbox.agent.host.machine import ranges
 from benchbox.cli import gpu_check, parsing
+from benchbox.cli.bar import Bar
 from benchbox.cli.output import console
-from benchbox.cli.progress import Clock, Live
+from benchbox.cli.progress import Live
 from benchbox.devices import Device, last_seen, providers, registry
 from benchbox.devices.registry import Entry
 from benchbox.errors import DeviceError, UsageError
@@ -41,9 +42,9 @@ def show() -> None:
     for name, what in devices.names():
         entry = known.get(name)
         last = last_seen.last(entry.url) if entry else last_seen.LastSeen()
-        told = "\n".join(printable(each) for each in (what, last.what) if each)
+        lines = "\n".join(printable(each) for each in (what, last.what) if each)
         file = "" if entry is None else str(entry.file)
-        table.add_row(printable(name), told, printable(last.at), printable(file))
+        table.add_row(printable(name), lines, printable(last.at), printable(file))
     console().print(table)
 
 
@@ -67,7 +68,7 @@ def add(
 
 
 def remove(name: str) -> None:
-    """Forget a device, and what was seen of it."""
+    """Forget a device, and when it was last reached."""
     entry = registry.entries().get(name)
     path = registry.remove(name)
     if entry is not None:
@@ -78,7 +79,7 @@ def remove(name: str) -> None:
 def check(name: str, provider: str, *, install: bool, clean: bool) -> None:
     """Print what a device is; raises DeviceError when it is not usable.
 
-    A `provider` that is named measures what a GPU does at best.
+    On a GPU its ceilings are measured, by `provider` if one is named.
     """
     device = devices.resolve(name, provider=providers.named(provider) if provider else "")
     if provider and not device.gpu:
@@ -87,7 +88,7 @@ def check(name: str, provider: str, *, install: bool, clean: bool) -> None:
         gpu_check.check(device, "--install" * install or "--clean" * clean)
         return
     if device.url:
-        is_busy = _look(device, install=install, clean=clean)
+        is_busy = _examine(device, install=install, clean=clean)
     elif install or clean:
         raise UsageError(f"device {name!r} is this machine; --install and --clean are for others")
     else:
@@ -100,7 +101,7 @@ def check(name: str, provider: str, *, install: bool, clean: bool) -> None:
         return
     with Live(console(stderr=True), 1) as live:
         agent = open_agent(device, live.sending)
-    with agent:  # that it starts there is the better half of being ready
+    with agent:  # it is ready only if an agent starts there
         if reason := client.reason(agent):
             _print([("emulation", reason)])
     stdout.print(f"{device.name} is ready", markup=False)
@@ -111,25 +112,25 @@ def _print(rows: Sequence[tuple[str, str]]) -> None:
         console().print(Text(f"{label:<{LABEL}} {printable(value)}"))
 
 
-def _look(device: Device, *, install: bool, clean: bool) -> bool:
-    """Print what a board says of itself; return whether another benchbox is timing on it.
+def _examine(device: Device, *, install: bool, clean: bool) -> bool:
+    """Print the facts of a board; return whether another benchbox is timing on it.
 
-    Raises DeviceError where it lacks something.
+    Raises DeviceError when something is missing there.
     """
     stderr = console(stderr=True)
     _prepare(device, stderr, install=install, clean=clean)
     with _opened(device) as board:
-        told, lacks, is_busy = board.look(), board.lacks, board.is_busy
+        found, lacks, is_busy = board.look(), board.lacks, board.is_busy
         is_sent = board.brings_python
-    _print(_rows(told, is_sent=is_sent))
-    if told["free_bytes"] < LITTLE_FREE_BYTES and not clean:
+    _print(_rows(found, is_sent=is_sent))
+    if found["free_bytes"] < LITTLE_FREE_BYTES and not clean:
         stderr.print(
             f"little space: benchbox device check {device.command_name} --clean makes some",
             markup=False,
         )
-    what = last_seen.describe(told.get("model"), told["machine"], told["clusters"])
+    what = last_seen.describe(found.get("model"), found["machine"], found["clusters"])
     last_seen.note(device.url, what)
-    if missing := _missing(device, told, lacks):
+    if missing := _missing(device, found, lacks):
         raise DeviceError(f"device {device.name!r}: {missing}")
     return is_busy
 
@@ -141,7 +142,7 @@ def _opened(device: Device) -> Board:
 
 
 def _prepare(device: Device, stderr: Console, *, install: bool, clean: bool) -> None:
-    """Empty a board's folder, and put there what an agent needs, where asked for."""
+    """Empty a board's folder, and install what an agent needs, if asked to."""
     if clean:
         with _opened(device) as board:
             stderr.print(f"removed {board.clean() / MIB:.0f} MB there")
@@ -150,20 +151,26 @@ def _prepare(device: Device, stderr: Console, *, install: bool, clean: bool) -> 
     with _opened(device) as board:
         if board.lacks or board.broken():
             stderr.print("installing what an agent needs there")
-            with Clock(stderr) as clock:
-                board.install(clock.show)
+            with Bar(stderr) as bar:
+                line = bar.line()
+
+                def show(taken_s: float, last: str) -> None:
+                    minutes, seconds = divmod(int(taken_s), 60)
+                    line.draw(f"{minutes}:{seconds:02d}", None, last)
+
+                board.install(show)
         elif board.brings_python:
             stderr.print("nothing to install: no Python there, so that one is sent")
         else:
             stderr.print("nothing to install: an agent has what it needs there")
 
 
-def _missing(device: Device, told: dict[str, Any], lacks: Sequence[str]) -> str:
-    """Return what keeps a board from being used, and what to do."""
-    devices.require_arm(device, told["machine"])
+def _missing(device: Device, found: dict[str, Any], lacks: Sequence[str]) -> str:
+    """The reason why a board cannot be used and what to do, empty when it can."""
+    devices.require_arm(device, found["machine"])
     if lacks:
-        return lacking(lacks, told.get("bits"), device.command_name)
-    usable = [cpu for cluster in told["clusters"] for cpu in cluster["cpus"]]
+        return lacking(lacks, found.get("bits"), device.command_name)
+    usable = [cpu for cluster in found["clusters"] for cpu in cluster["cpus"]]
     named = set() if isinstance(device.cpus, str) else set(device.cpus)
     absent = sorted(named - set(usable))
     if absent or device.threads > len(usable):
@@ -171,34 +178,34 @@ def _missing(device: Device, told: dict[str, Any], lacks: Sequence[str]) -> str:
     return ""
 
 
-def _rows(told: dict[str, Any], *, is_sent: bool = False) -> list[tuple[str, str]]:
-    versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
-    setting = told.get("setting", {})
-    narrow = ", 32-bit Python" if told.get("bits") == 32 else ""
+def _rows(found: dict[str, Any], *, is_sent: bool = False) -> list[tuple[str, str]]:
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    setting = found.get("setting", {})
+    narrow = ", 32-bit Python" if found.get("bits") == 32 else ""
     rows = [
-        ("model", told.get("model", "not said")),
-        ("architecture", f"{told['machine']}, {told['system']}{narrow}"),
+        ("model", found.get("model", "not said")),
+        ("architecture", f"{found['machine']}, {found['system']}{narrow}"),
         ("software", f"no Python; sent: {versions}" if is_sent else versions),
     ]
-    rows += _clusters(told["clusters"])
-    if (celsius := told.get("temperature_c")) is not None:
+    rows += _clusters(found["clusters"])
+    if (celsius := found.get("temperature_c")) is not None:
         warm = "; it may throttle soon" if celsius >= HOT_C else ""
         rows.append(("heat", f"{celsius:.0f} °C{warm}"))
     rows += [(LABELS[name], setting[name]) for name in OF_ALL if name in setting]
-    if (free := told.get("free_bytes")) is not None:
+    if (free := found.get("free_bytes")) is not None:
         little = "; large graphs may not fit" if free < LITTLE_FREE_BYTES else ""
         rows.append(("free space", f"{free / MIB:.0f} MB{little}"))
     return rows
 
 
-def _clusters(found: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Return a row for each cluster, by the word that --cpus has for it; the fastest come first."""
-    if len(found) < 2:
-        return [("processors", _cluster(each)) for each in found]
-    words = ["big", *["middle"] * (len(found) - 2), "little"]
+def _clusters(clusters: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """A row for each cluster, by its word in --cpus; the fastest come first."""
+    if len(clusters) < 2:
+        return [("processors", _cluster(each)) for each in clusters]
+    words = ["big", *["middle"] * (len(clusters) - 2), "little"]
     return [
         (f"{word} cluster", f"CPU {_cluster(each)}")
-        for word, each in zip(words, found, strict=True)
+        for word, each in zip(words, clusters, strict=True)
     ]
 
 

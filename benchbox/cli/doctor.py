@@ -12,10 +12,10 @@ from rich.text import Text
 from benchbox import devices, host
 from benchbox.analysis.doctor import Report, examine, gather
 from benchbox.cli import parsing
+from benchbox.cli.bar import Bar
 from benchbox.cli.defaults import DeviceOptions, fitting
 from benchbox.cli.options import ProcessorOptions
 from benchbox.cli.output import console
-from benchbox.cli.progress import bar
 from benchbox.errors import CaseError, DeviceError
 from benchbox.report.tables import printable
 from benchbox.transports import Agent, client, open_agent
@@ -61,9 +61,11 @@ def _observe(
     facts: Mapping[str, Any] = {}
     if not stderr.is_terminal:
         stderr.print(f"watching for {seconds:g} s")
-    with bar(stderr, "watching", count) as show:
+    with Bar(stderr) as bar:
+        line = bar.line()
         for cpu in islice(cycle(cpus), count):
-            show(len(looks), f"processor {cpu}, look {len(looks) + 1} of {count}")
+            at = f"processor {cpu}, look {len(looks) + 1} of {count}"
+            line.draw("watching", len(looks) / count, at)
             look, facts = agent.look(cpu, seconds / count)
             looks.append(look)
     return looks, facts

@@ -3,10 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.rule import Rule
-from rich.table import Table
-from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 ARGUMENTS, COMMANDS, OPTIONS = "Arguments", "Commands", "Options"
@@ -32,6 +28,14 @@ class HelpGroup(TyperGroup):
 
 def text(command: Any, ctx: Any) -> str:  # noqa: ANN401 - Typer's own types
     """The help of a command, as wide as the terminal."""
+    from rich.console import Console  # here, as few commands print their help
+    from rich.rule import Rule
+    from rich.table import Table
+    from rich.text import Text
+
+    def heading(title: str) -> Rule:
+        return Rule(Text(title, "bold"), align="left", style="dim")
+
     parameters = [each for each in command.get_params(ctx) if not each.hidden]
     commands = getattr(command, "commands", {})
     panels = _panels(parameters)
@@ -44,14 +48,19 @@ def text(command: Any, ctx: Any) -> str:  # noqa: ANN401 - Typer's own types
         console.print(Text.assemble(("Usage: ", "yellow"), (usage(command, ctx), "bold")))
         console.print(command.help)
         for title, rows in panels.items():
-            console.print(_title(title), _table(rows, width))
+            table = Table.grid(padding=(0, 2, 0, 0))
+            table.add_column(width=width, style="cyan", no_wrap=True)
+            table.add_column()
+            for row in rows:
+                table.add_row(*row)
+            console.print(heading(title), table)
         if variables:
             console.print(
                 f"* set a default by {variables[0]} and so on; of any option in benchbox.toml"
             )
         if command.epilog:
             title, _, rest = command.epilog.partition(":\n")
-            console.print(_title(title), rest, sep="\n")
+            console.print(heading(title), rest, sep="\n")
     return captured.get()
 
 
@@ -60,10 +69,6 @@ def usage(command: Any, ctx: Any) -> str:  # noqa: ANN401 - Typer's own types
     arguments = [_left(each) for each in command.params if each.param_type_name == "argument"]
     last = ["COMMAND"] if hasattr(command, "commands") else []
     return " ".join([ctx.command_path, "[OPTIONS]", *arguments, *last])
-
-
-def _title(title: str) -> Rule:
-    return Rule(Text(title, "bold"), align="left", style="dim")
 
 
 def _summary(command: Any) -> str:  # noqa: ANN401 - Typer's own type
@@ -90,12 +95,3 @@ def _left(parameter: Any) -> str:  # noqa: ANN401 - an option or an argument
         return str(parameter.metavar or parameter.name.upper())
     spellings = ", ".join(sorted(parameter.opts, key=len))
     return spellings if parameter.is_flag else f"{spellings} {parameter.metavar or 'VALUE'}"
-
-
-def _table(rows: Sequence[Row], width: int) -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(width=width, style="cyan", no_wrap=True)
-    table.add_column()
-    for row in rows:
-        table.add_row(*row)
-    return table

@@ -1,82 +1,21 @@
 """Options of the commands, each declared once, in groups that are the panels of the help."""
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Set
-from copy import copy
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
-from enum import StrEnum
-from functools import wraps
+from collections.abc import Set
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, get_args, get_origin
+from typing import Annotated, ClassVar
 
 import typer
 
-
-class Channels(StrEnum):
-    """The channel sets of a paper."""
-
-    gpu = "gpu"
-    arm = "arm"
-
-
-class Format(StrEnum):
-    """The formats of a report."""
-
-    table = "table"
-    csv = "csv"
-    markdown = "markdown"
-    json = "json"
-
-
-class Cache(StrEnum):
-    """The state of a GPU's cache when a call begins."""
-
-    hot = "hot"
-    cold = "cold"
-
-
-class ConvSearch(StrEnum):
-    """The ways in which cuDNN chooses its algorithms."""
-
-    exhaustive = "exhaustive"
-    heuristic = "heuristic"
-    default = "default"
-
-
-class Dtype(StrEnum):
-    """The types of a graph's weights and activations."""
-
-    fp32 = "fp32"
-    fp16 = "fp16"
-
-
-class Section(StrEnum):
-    """The parts of `benchbox list`."""
-
-    blocks = "blocks"
-    networks = "networks"
-    devices = "devices"
-
-
-def _complete_names(incomplete: str) -> list[str]:
-    from benchbox import specs
-    from benchbox.networks import catalogue
-
-    names = [*specs.bundled(), "all", *catalogue.families(), *catalogue.NETWORKS]
-    return [name for name in names if name.startswith(incomplete)]
-
-
-def _complete_devices(incomplete: str) -> list[str]:
-    from benchbox import devices
-
-    return [name for name, _ in devices.names() if name.startswith(incomplete)]
-
-
-def complete_registered(incomplete: str) -> list[str]:
-    """The registered devices whose names begin so."""
-    from benchbox.devices import registry
-
-    return [name for name in registry.entries() if name.startswith(incomplete)]
+from benchbox.cli.choices import (
+    Cache,
+    Channels,
+    ConvSearch,
+    Dtype,
+    complete_devices,
+    complete_names,
+    complete_registered,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +30,13 @@ class CaseOptions:
             metavar="NAME...",
             help="g1 to g4, models, all, g2:scale=1, a network, a .toml or .onnx file, "
             "module:callable or ./file.py:callable",
-            autocompletion=_complete_names,
+            autocompletion=complete_names,
         ),
     ]
     channels: Annotated[
         Channels | None,
         typer.Option(
-            "--channels",
-            metavar="gpu|arm",
-            help="the paper's channel set (default: the device's)",
+            "--channels", metavar="gpu|arm", help="the paper's channel set (default: the device's)"
         ),
     ] = None
     batch: Annotated[
@@ -131,8 +68,7 @@ class CaseOptions:
     weights: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="[NETWORK=]FILE",
-            help=".pth checkpoint of the reference code; repeatable",
+            metavar="[NETWORK=]FILE", help=".pth checkpoint of the reference code; repeatable"
         ),
     ] = None
 
@@ -155,10 +91,7 @@ class ProcessorOptions:
     ] = None
     cpus: Annotated[
         str | None,
-        typer.Option(
-            metavar="0,1",
-            help="processors, or clusters in turn: big,middle,little",
-        ),
+        typer.Option(metavar="0,1", help="processors, or clusters in turn: big,middle,little"),
     ] = None
 
 
@@ -179,7 +112,7 @@ class WhereOptions:
             metavar="NAME",
             envvar="BENCHBOX_DEVICE",
             help=f"{DEVICE}; repeatable",
-            autocompletion=_complete_devices,
+            autocompletion=complete_devices,
         ),
     ] = None
     processors: ProcessorOptions
@@ -243,12 +176,7 @@ class TimingOptions:
     ] = None
     seed: Annotated[
         int,
-        typer.Option(
-            min=0,
-            metavar="N",
-            show_default=False,
-            help="seed of inputs and the order of rounds (default 0)",
-        ),
+        typer.Option(min=0, metavar="N", help="seed of inputs and the order of rounds (default 0)"),
     ] = 0
     resume: Annotated[
         bool, typer.Option("--resume", help="continue the newest run of these names")
@@ -266,8 +194,7 @@ class LoadOptions:
         typer.Option(metavar="5/s", help="calls arrive at this rate, with sleep between them"),
     ] = None
     sustained: Annotated[
-        str | None,
-        typer.Option(metavar="10m", help="run each case this long: latency over time"),
+        str | None, typer.Option(metavar="10m", help="run each case this long: latency over time")
     ] = None
 
 
@@ -280,8 +207,7 @@ class GpuOptions:
     mode: Annotated[
         str | None,
         typer.Option(
-            metavar="graph,eager",
-            help="replay a CUDA graph (default), or launch each kernel",
+            metavar="graph,eager", help="replay a CUDA graph (default), or launch each kernel"
         ),
     ] = None
     cache: Annotated[
@@ -309,7 +235,6 @@ Results = Annotated[
         "--results",
         metavar="DIR",
         envvar="BENCHBOX_RESULTS",
-        show_default=False,
         help="folder of the records (default results)",
     ),
 ]
@@ -347,8 +272,7 @@ class OutputOptions:
     exports: ExportOptions
     results: Results = Path("results")
     strict: Annotated[
-        bool,
-        typer.Option("--strict", help="exit 4 for unclear claims, 5 for imprecise figures"),
+        bool, typer.Option("--strict", help="exit 4 for unclear claims, 5 for imprecise figures")
     ] = False
     verbose: Verbose = False
 
@@ -381,7 +305,7 @@ DeviceName = Annotated[
         metavar="NAME",
         envvar="BENCHBOX_DEVICE",
         help=DEVICE,
-        autocompletion=_complete_devices,
+        autocompletion=complete_devices,
         rich_help_panel=ProcessorOptions.panel,
     ),
 ]
@@ -395,63 +319,3 @@ Margin = Annotated[
     ),
 ]
 RegisteredName = Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_registered)]
-
-
-Command = Callable[..., None]
-
-
-def grouped(command: Command) -> Command:
-    """Have Typer read each parameter that is a group of options as the options in it."""
-    signature = inspect.signature(command)
-    parameters = [
-        each
-        for parameter in signature.parameters.values()
-        for each in (
-            _options(parameter.annotation)
-            if is_dataclass(parameter.annotation)
-            else [parameter.replace(kind=parameter.KEYWORD_ONLY)]
-        )
-    ]
-
-    @wraps(command)
-    def flat(**values: Any) -> None:  # noqa: ANN401 - each option has a type of its own
-        command(
-            **{
-                name: _group(each.annotation, values)
-                if is_dataclass(each.annotation)
-                else values[name]
-                for name, each in signature.parameters.items()
-            }
-        )
-
-    flat.__annotations__ = {each.name: each.annotation for each in parameters}
-    flat.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    return flat
-
-
-def _options(group: Any) -> Iterator[inspect.Parameter]:  # noqa: ANN401 - any dataclass
-    """The options of a group and of the groups in it, marked with the panel."""
-    for field in fields(group):
-        if _is_group(field):
-            yield from _options(field.type)
-        elif get_origin(field.type) is Annotated:
-            base, info = get_args(field.type)
-            info = copy(info)
-            info.rich_help_panel = group.panel
-            yield inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if field.default is MISSING else field.default,
-                annotation=Annotated[base, info],
-            )
-
-
-def _group(group: Any, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any dataclass
-    """The group with the values of its options."""
-    own = {field.name: values[field.name] for field in fields(group) if field.name in values}
-    groups = {f.name: _group(f.type, values) for f in fields(group) if _is_group(f)}
-    return group(**own, **groups)
-
-
-def _is_group(field: Field[Any]) -> bool:
-    return is_dataclass(field.type) and field.default is MISSING

@@ -1,13 +1,12 @@
 """Output of tables: to the console, and to the files that were asked for."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rich.console import Console
 
 from benchbox.errors import StorageError, UsageError
-from benchbox.records import Run
 
 STDOUT = Path("-")
 REPORT = "the records are kept, `benchbox report` makes the table again"
@@ -45,17 +44,6 @@ class Exports:
         """Write the exports, each as `render` gives its format."""
         for format_, path in self._paths.items():
             write(path, render(format_), advice)
-
-
-def render(runs: Sequence[Run], format_: str) -> str:
-    """Runs as csv, markdown or json."""
-    from benchbox.report import files
-    from benchbox.report.frame import to_frame
-
-    if format_ == "markdown":
-        return files.to_markdown(runs)
-    table = to_frame(runs)
-    return files.to_csv(table) if format_ == "csv" else files.to_json(table)
 
 
 def write(path: Path, text: str, advice: str = REPORT) -> None:

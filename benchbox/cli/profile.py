@@ -1,17 +1,17 @@
 """The `benchbox profile` command: time by operator and the slowest nodes."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import typer
 from rich.console import Console
 
 from benchbox import devices, records, runner
 from benchbox.cli import parsing
+from benchbox.cli.bar import Bar
 from benchbox.cli.exits import CASE_FAILED, INTERRUPTED
 from benchbox.cli.options import CaseOptions, ExportOptions, ProcessorOptions
 from benchbox.cli.output import Exports, console
-from benchbox.cli.progress import Live, bar
+from benchbox.cli.progress import Live
 from benchbox.cli.selection import find_all, selection
 from benchbox.devices import Device
 from benchbox.errors import CaseError
@@ -21,8 +21,6 @@ from benchbox.report.profile import Report, tables
 from benchbox.runner.profile import Outcome, outcomes, require_processor
 from benchbox.specs import Case
 from benchbox.transports import open_agent
-
-Show = Callable[[Case, float], None]
 
 
 def profile(
@@ -62,33 +60,23 @@ def _collect(
 ) -> bool:
     """Add the outcome of every case; return whether Ctrl-C cut it short."""
     try:
-        with _progress(stderr, len(cases)) as show:
+        with Bar(stderr) as bar:
+            line = bar.line()
+
+            def show(case: Case, share: float) -> None:
+                line.draw("profiling", (len(done) + share) / len(cases), case.key)
+
             for outcome in outcomes(cases, graphs, device, open_agent, show):
                 done.append(outcome)
-                _print_line(outcome, len(done), len(cases), stderr)
+                if not line.is_live:
+                    _print_line(outcome, len(done), len(cases), stderr)
     except KeyboardInterrupt:
         return True
     return False
 
 
-@contextmanager
-def _progress(stderr: Console, count: int) -> Iterator[Show]:
-    """Yield a function that shows which case is profiled, and the share that is done."""
-    begun: list[str] = []
-    with bar(stderr, "profiling", count) as draw:
-
-        def show(case: Case, share: float) -> None:
-            if case.key not in begun:
-                begun.append(case.key)
-            draw(len(begun) - 1 + share, case.key)
-
-        yield show
-
-
 def _print_line(outcome: Outcome, index: int, count: int, stderr: Console) -> None:
-    """Print a line for a finished case, when there is no live line."""
-    if stderr.is_terminal:
-        return
+    """Print a line for a finished case."""
     profile = outcome.profile
     what = f"failed ({outcome.reason})" if profile is None else f"{profile.calls} calls profiled"
     stderr.print(f"[{index}/{count}] {outcome.case.key} {what}", markup=False)

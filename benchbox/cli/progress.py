@@ -1,17 +1,15 @@
-"""What a run shows on stderr: a live line on a terminal, one plain line per case when piped."""
+"""Progress on stderr: one live line per device on a terminal, plain lines when piped."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from rich.console import Console
-from rich.live import Live as RichLive
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.text import Text
 
 from benchbox import host, specs
 from benchbox.analysis import disturbance_text
+from benchbox.cli.bar import Bar
 from benchbox.devices import Device
 from benchbox.errors import BenchboxError
 from benchbox.records import Record
@@ -24,10 +22,15 @@ from benchbox.sampling.sustained import Sustainer
 MB = 1_000_000
 WORTH_SAYING = MB  # bytes of a file: a second of a slow link
 BUSY_CPUS = 0.3  # kept busy by others before the first sample that are worth a warning
+EXPORT_LINE_S = 10.0  # between two plain lines on exports
 
 
 class Live:
-    """The watcher of a run. Nothing runs beside the measurement: it draws when there is news."""
+    """The watcher of a run on one device.
+
+    Of several devices each has a `name` and a line on a shared `bar`. `is_here` marks a device
+    that is this machine.
+    """
 
     def __init__(
         self,
@@ -36,53 +39,59 @@ class Live:
         *,
         is_here: bool = True,
         name: str = "",
-        bar: Progress | None = None,
+        bar: Bar | None = None,
     ) -> None:
-        """Show `total` cases; `is_here` says that they are timed on this machine.
-
-        One of several on a shared `bar` has a `name`.
-        """
         self._console = console
         self._total = total
         self._is_here = is_here
         self._name = name
+        self._bar = bar or Bar(console)
+        self._line = self._bar.line()
         self._finished: dict[str, str] = {}
         self._sent: set[str] = set()
         self._reasons: set[str] = set()
         self._stage = 0
-        self._bar = bar or _bar(console)
-        self._task: TaskID | None = None
+        self._exporting_since = self._printed_at = 0.0
 
     def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._bar.start()
+        self._bar.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._bar.__exit__()
 
     def waiting(self) -> None:
-        """Show, where there are several, that its turn is yet to come."""
+        """Show that the turn of one of several devices is yet to come."""
         if self._name:
             self._draw("waiting", 0.0, "")
 
     def failed(self, error: BenchboxError) -> None:
-        """Say, where there are several, that the device cannot be used."""
+        """Print why one of several devices cannot be used."""
         if self._name:
             self._console.print(f"Error: {error}", style="red", markup=False)
             self._draw("failed", 0.0, "")
 
     def exporting(self, done: int, total: int, name: str) -> None:
-        """Show how many graphs are exported, and the key of a case whose graph is being made."""
-        if self._bar is None and done == 0:
-            what = "graph" if total == 1 else f"{total} graphs"
-            self._console.print(f"preparing {what}, kept for later runs")
-        at = f", {printable(name)}" if name else ""
-        self._draw("preparing", done / total, f"{done} of {total} graphs{at}")
+        """Show a case whose graph is being made, how many graphs are left, and the time left."""
+        now = time.monotonic()
+        if not done:
+            self._exporting_since = self._printed_at = now
+            if not self._line.is_live:
+                what = "graph" if total == 1 else f"{total} graphs"
+                self._console.print(f"preparing {what}, kept for later runs")
+        left = total - done
+        parts = [f"{left} of {total} graphs left"]
+        if done and left:
+            left_s = max(1.0, (now - self._exporting_since) * left / done)
+            parts.append(f"about {formatting.duration(left_s, 2)}")
+        at = ", ".join(filter(None, (*parts, name)))
+        self._draw("preparing", done / total, at)
+        if not self._line.is_live and left and now - self._printed_at >= EXPORT_LINE_S:
+            self._printed_at = now
+            self._console.print(printable(at), markup=False)
 
     def starting(self) -> None:
-        """Warn when others keep this machine busy, if it is timed on."""
+        """Warn when other programs keep this machine busy, if it is timed on."""
         busy = host.busy_cpus() if self._is_here else 0.0
         if busy > BUSY_CPUS:
             self._console.print(
@@ -104,27 +113,27 @@ class Live:
         self._draw("loading", done / total, f"{done} of {total} graphs")
 
     def sending(self, name: str, sent: int, size: int | None) -> None:
-        """Show how much of a file is sent to the device; say it once when there is no live line.
+        """Show how much of a file is sent to the device, or print its name once.
 
-        It has no size while it is yet being made here.
+        It has no size while it is still being built here.
         """
         if size is None:
-            self._making(name)
+            self._building(name)
             return
-        if self._bar is None and size > WORTH_SAYING and name not in self._sent:
-            self._say(f"sending {name}, {size / MB:.0f} MB")
+        if not self._line.is_live and size > WORTH_SAYING and name not in self._sent:
+            self._print(f"sending {name}, {size / MB:.0f} MB")
         self._sent.add(name)
         self._draw("sending", sent / size if size else 1.0, f"{name}, {_of(sent, size)}")
 
-    def _making(self, name: str) -> None:
+    def _building(self, name: str) -> None:
         what = f"{name}, kept for later runs"
-        if self._bar is None and name not in self._sent:
-            self._say(f"building {what}")
+        if not self._line.is_live and name not in self._sent:
+            self._print(f"building {what}")
         self._sent.add(name)
         self._draw("building", 0.0, what)
 
     def cooling(self, now_c: float, goal_c: float, left_s: float) -> None:
-        """Show how warm the device is that cools down, and for how long that may take."""
+        """Show how warm a cooling device is, and how long cooling may take."""
         done = len(self._finished) / self._total
         at = f"{now_c:.0f} °C, {goal_c:.0f} °C wanted, {left_s:.0f} s left at most"
         self._draw("cooling", done, at)
@@ -132,9 +141,9 @@ class Live:
     def measuring(self, sampler: Sampler) -> None:
         """Show the widest interval closing in, and the time left."""
         active = sampler.active
-        if self._bar is None:
-            self._say_stage(sampler)
-        if self._bar is None or not active:
+        if not self._line.is_live:
+            self._print_stage(sampler)
+        if not self._line.is_live or not active:
             return
         if isinstance(sampler, Sustainer):
             done = len(self._finished) + sampler.share
@@ -157,19 +166,19 @@ class Live:
             "timing", (done + sum(shares)) / self._total, f"{text}, {left:.0f} s left at most"
         )
 
-    def _say_stage(self, sampler: Sampler) -> None:
-        """Say which process it is, when there is no live line and cases finish in the last only."""
+    def _print_stage(self, sampler: Sampler) -> None:
+        """Print which process runs, without a live line: cases finish in the last one only."""
         if sampler.stage != self._stage and sampler.stage:
-            self._say(f"process {sampler.stage + 1} of {sampler.plan.sessions}")
+            self._print(f"process {sampler.stage + 1} of {sampler.plan.sessions}")
         self._stage = sampler.stage
 
     def finished(self, record: Record) -> None:
-        """Say that a case is finished, when there is no live line."""
+        """Print a line for a finished case, when there is no live line."""
         again = self._finished.get(record.key) == record.status
         self._finished[record.key] = record.status
         if self._name and len(self._finished) == self._total:
             self._draw("done", 1.0, f"{self._total} of {self._total} cases")
-        if self._bar is not None or again:  # judged anew, to the same end
+        if self._line.is_live or again:  # judged anew, to the same end
             return
         latency = record.latency
         figure = "" if latency is None else f" {latency.p50_s * 1e3:.4g} ms"
@@ -182,34 +191,28 @@ class Live:
         reason = f" ({self._once(record.reason)})" if record.reason else ""
         status = "" if record.status == "ok" else f" {record.status}"
         count = f"[{len(self._finished)}/{self._total}]"
-        self._say(f"{count} {record.key}{figure}{status}{reason}")
+        self._print(f"{count} {record.key}{figure}{status}{reason}")
 
     def _once(self, reason: str) -> str:
-        """Return a reason, or where it was said of another case, that it is the same."""
+        """A reason, or for one that was printed before, a reference to it."""
         if reason in self._reasons:
             return "as above"
         self._reasons.add(reason)
         return reason
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         prefix = f"{self._name} " if self._name else ""
         self._console.print(prefix + printable(line), markup=False)
 
     def _draw(self, description: str, share: float, at: str) -> None:
-        if self._bar is None:
-            return
-        description = f"{self._name} {description}".lstrip()
-        if self._task is None:
-            self._task = self._bar.add_task(description, total=1.0, at=at)
-        self._bar.update(self._task, description=description, completed=share, at=at)
-        self._bar.refresh()
+        self._line.draw(f"{self._name} {description}".lstrip(), share, at)
 
 
 class Lives:
     """The watchers of one run on several devices, with a line for each."""
 
     def __init__(self, console: Console, total: int, devices: Sequence[Device]) -> None:
-        self._bar = _bar(console)
+        self._bar = Bar(console)
         here = [device.name for device in devices if not device.url]
         self._lives = [
             Live(
@@ -223,27 +226,13 @@ class Lives:
         ]
 
     def __enter__(self) -> list[Live]:
-        if self._bar is not None:
-            self._bar.start()
-            for live in self._lives:
-                live.waiting()
+        self._bar.__enter__()
+        for live in self._lives:
+            live.waiting()
         return self._lives
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-
-def _bar(console: Console) -> Progress | None:
-    """Return a bar that draws only when told to, None where there is no terminal."""
-    if not console.is_terminal:
-        return None
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[at]}", markup=False),
-    )
-    return Progress(*columns, console=console, auto_refresh=False, transient=True)
+        self._bar.__exit__()
 
 
 def _of(sent: int, size: int) -> str:
@@ -251,7 +240,7 @@ def _of(sent: int, size: int) -> str:
 
 
 def _share(case: Case, sampler: Sampler) -> float:
-    """Return how far a case is: its rounds over those that its interval, now, lets expect."""
+    """The share of a case that is done: its rounds over the expected number of rounds."""
     rounds = len(case.rounds)
     interval = sampler.interval(case)
     if interval is None:
@@ -259,54 +248,3 @@ def _share(case: Case, sampler: Sampler) -> float:
     # The width falls with the square root of the rounds.
     needed = rounds * (interval.half_width / sampler.plan.precision) ** 2
     return min(0.99, rounds / max(sampler.plan.min_rounds, needed))
-
-
-@contextmanager
-def bar(console: Console, what: str, total: int) -> Iterator[Callable[[float, str], None]]:
-    """Progress bar that is drawn only when its `show(done, at)` is called; nothing when piped.
-
-    Drawing between the calls would be felt by what is timed.
-    """
-    if not console.is_terminal:
-        yield lambda _done, _at: None
-        return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[at]}", markup=False),
-    )
-    with Progress(*columns, console=console, auto_refresh=False, transient=True) as progress:
-        task = progress.add_task(what, total=total, at="")
-
-        def show(done: float, at: str) -> None:
-            progress.update(task, completed=done, at=at)
-            progress.refresh()
-
-        yield show
-
-
-class Clock:
-    """A line with the seconds that passed and what was said last; nothing when piped."""
-
-    def __init__(self, console: Console) -> None:
-        self._line = (
-            RichLive(console=console, auto_refresh=False, transient=True)
-            if console.is_terminal
-            else None
-        )
-
-    def __enter__(self) -> Self:
-        if self._line is not None:
-            self._line.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._line is not None:
-            self._line.stop()
-
-    def show(self, taken_s: float, said: str) -> None:
-        """Show the seconds that passed and what was said last."""
-        if self._line is not None:
-            minutes, seconds = divmod(int(taken_s), 60)
-            text = f"{minutes}:{seconds:02d} {printable(said)}"
-            self._line.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchbox import records
-from benchbox.cli.output import STDOUT, console, render, write
+from benchbox.cli.output import STDOUT, console, write
 from benchbox.errors import RecordError, UsageError
 from benchbox.records import Run
 from benchbox.report.console import show_runs
@@ -25,6 +25,17 @@ def report(
     if output not in (None, STDOUT):
         raise UsageError("--output needs --format csv, markdown or json")
     show_runs(read, console(), verbose=verbose)
+
+
+def render(runs: Sequence[Run], format_: str) -> str:
+    """Runs as csv, markdown or json."""
+    from benchbox.report import files
+    from benchbox.report.frame import to_frame
+
+    if format_ == "markdown":
+        return files.to_markdown(runs)
+    table = to_frame(runs)
+    return files.to_csv(table) if format_ == "csv" else files.to_json(table)
 
 
 def _empty(run: Run) -> list[str]:

@@ -16,8 +16,9 @@ from benchbox.cli import gpu_options, load_options, parsing
 from benchbox.cli.defaults import DeviceOptions, fitting
 from benchbox.cli.exits import CASE_FAILED, IMPRECISE, INTERRUPTED, UNCLEAR
 from benchbox.cli.options import LoadOptions, Options
-from benchbox.cli.output import Exports, console, render
+from benchbox.cli.output import Exports, console
 from benchbox.cli.progress import Lives
+from benchbox.cli.report import render
 from benchbox.cli.selection import find_all, run_name, selection
 from benchbox.devices import Device, providers
 from benchbox.errors import UsageError

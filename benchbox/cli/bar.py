@@ -1,0 +1,72 @@
+"""Progress bar: live lines on a terminal, nothing when piped."""
+
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
+
+from benchbox.report.tables import printable
+
+BAR_CHARACTERS = 20  # leaves 50 for words on a terminal of 80 columns
+
+
+class Bar:
+    """Live lines on a terminal, drawn only when one changes; nothing when piped.
+
+    Drawing at any other time would disturb what is timed.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._progress: Progress | None = None
+        if console.is_terminal:
+            self._progress = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(BAR_CHARACTERS),
+                TextColumn(
+                    "{task.fields[at]}",
+                    markup=False,
+                    table_column=Column(no_wrap=True, overflow="ellipsis"),
+                ),
+                console=console,
+                auto_refresh=False,
+                transient=True,
+            )
+
+    def __enter__(self) -> Self:
+        if self._progress is not None:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def line(self) -> "Line":
+        """A line of its own, empty until it is drawn."""
+        return Line(self._progress)
+
+
+class Line:
+    """One line of a bar."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._task = (
+            None if progress is None else progress.add_task("", total=None, visible=False, at="")
+        )
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is a terminal to draw on."""
+        return self._progress is not None
+
+    def draw(self, description: str, share: float | None, at: str) -> None:
+        """Show what is being done, the share of it that is done if known, and the details."""
+        if self._progress is None or self._task is None:
+            return
+        if share is not None:
+            self._progress.update(self._task, total=1.0, completed=share)
+        at = printable(at)
+        self._progress.update(self._task, description=description, at=at, visible=True)
+        self._progress.refresh()
