@@ -3,12 +3,20 @@
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Column
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
 
 from benchbox.report.tables import printable
 
 BAR_CHARACTERS = 20  # leaves 50 for words on a terminal of 80 columns
+
+
+class _Details(ProgressColumn):
+    """The end of a line, the only part that is cut off where the terminal is too narrow."""
+
+    def render(self, task: Task) -> Text:
+        """The details as one line."""
+        return Text(task.fields["at"], no_wrap=True, overflow="ellipsis")
 
 
 class Bar:
@@ -23,11 +31,7 @@ class Bar:
             self._progress = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(BAR_CHARACTERS),
-                TextColumn(
-                    "{task.fields[at]}",
-                    markup=False,
-                    table_column=Column(no_wrap=True, overflow="ellipsis"),
-                ),
+                _Details(),
                 console=console,
                 auto_refresh=False,
                 transient=True,

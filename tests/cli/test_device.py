@@ -2,12 +2,12 @@ import platform
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from benchbox.cli.app import app
 from benchbox.cli.device_actions import _cluster, _missing, _rows
 from benchbox.devices import CPU_PROVIDER, Device, last_seen, registry
 from benchbox.errors import DeviceError
+from tests.helpers.command import invoke
 
 pytestmark = pytest.mark.usefixtures("in_tmp", "config")
 FACTS = {
@@ -37,17 +37,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCHBOX_CONFIG_DIR", str(tmp_path / "config"))
 
 
-def invoke(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["device", *arguments], prog_name="benchbox")
-
-
-def test_a_device_is_added_listed_and_removed() -> None:
-    added = invoke("add", "pi", "ssh://me@pi.local", "--threads", "2", "--cpus", "2-3")
-    assert added.exit_code == 0
-    assert added.stdout.endswith("try it: benchbox device check pi\n")
-    assert "ssh://me@pi.local" in invoke("list").stdout
-    assert invoke("remove", "pi").exit_code == 0
-    assert "pi.local" not in invoke("list").stdout
+def device(*arguments: str) -> Result:
+    return invoke("device", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -66,11 +57,11 @@ def test_a_device_is_added_listed_and_removed() -> None:
         (("check", "cpu", "--provider", "torch"), 2, "only for GPUs, and device 'cpu' is none"),
     ],
 )
-def test_what_cannot_be_is_one_line(
+def test_a_wrong_command_is_one_line(
     arguments: tuple[str, ...], code: int, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    result = invoke(*arguments)
+    result = device(*arguments)
     assert result.exit_code == code
     assert result.stderr.startswith("Error: ")
     assert sentence in result.stderr
@@ -78,37 +69,51 @@ def test_what_cannot_be_is_one_line(
     assert not Path("config").exists()
 
 
-def test_a_device_is_given_other_options_by_adding_it_again() -> None:
-    invoke("add", "pi", "ssh://pi", "--threads", "2", "--cpus", "2-3")
-    again = invoke("add", "pi", "ssh://pi", "--python", "~/py/bin/python")
-    assert again.exit_code == 0, again.output
-    assert again.stderr == "in place of: benchbox device add pi ssh://pi --threads 2 --cpus 2,3\n"
+def test_a_device_is_added_changed_listed_and_removed() -> None:
+    added = device("add", "pi", "ssh://pi", "--threads", "2", "--cpus", "2-3")
+    assert (added.exit_code, added.stderr) == (0, "")
+    assert added.stdout.endswith("try it: benchbox device check pi\n")
+    changed = device("add", "pi", "ssh://pi", "--python", "~/py/bin/python")
+    assert changed.exit_code == 0, changed.output
+    assert changed.stderr == (
+        "in place of: benchbox device add pi ssh://pi --threads 2 --cpus 2,3\n"
+    )
     found = registry.find("pi")
     assert found is not None
     assert (found.python, found.threads, found.cpus) == ("~/py/bin/python", None, ())
-    assert invoke("add", "pi", "ssh://pi", "--python", "~/py/bin/python").stderr == ""
+    assert device("add", "pi", "ssh://pi", "--python", "~/py/bin/python").stderr == ""
+    last_seen.note("ssh://pi", last_seen.describe("Raspberry Pi 5", "aarch64", FACTS["clusters"]))
+    last_seen.note("ssh://pi")
+    assert "Raspberry Pi 5, aarch64, 4 x Cortex-A76" in " ".join(device("list").stdout.split())
+    assert device("remove", "pi").exit_code == 0
+    assert "ssh://pi" not in device("list").stdout
+    device("add", "pi", "ssh://pi")
+    assert "Raspberry" not in device("list").stdout
 
 
-def test_the_tables_of_devices_are_no_defaults_of_commands() -> None:
-    Path("benchbox.toml").write_text('[devices.pi]\nurl = "ssh://pi"\n')
-    result = CliRunner().invoke(app, ["list", "devices"], prog_name="benchbox")
-    assert (result.exit_code, "ssh://pi" in result.stdout) == (0, True)
-
-
-def test_a_table_that_is_wrong_costs_its_own_device_alone() -> None:
+def test_a_wrong_table_concerns_its_own_device_alone_and_no_defaults() -> None:
     Path("benchbox.toml").write_text('[devices.bad]\nurl = 3\n\n[devices.pi]\nurl = "ssh://pi"\n')
-    listed = invoke("list")
-    assert listed.exit_code == 0, listed.output
-    assert "not usable: benchbox.toml: devices.bad.url: missing, or no text" in listed.stdout
-    assert "ssh://pi" in listed.stdout
-    refused = invoke("check", "bad")
+    for listed in (device("list"), invoke("list", "devices")):
+        assert listed.exit_code == 0, listed.output
+        assert "not usable: benchbox.toml: devices.bad.url: missing, or no text" in listed.stdout
+        assert "ssh://pi" in listed.stdout
+    refused = device("check", "bad")
     assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
     assert refused.stderr.startswith("Error: benchbox.toml: devices.bad.url: missing")
-    assert invoke("remove", "bad").exit_code == 0
-    assert "bad" not in invoke("list").stdout
+    assert device("remove", "bad").exit_code == 0
+    assert "bad" not in device("list").stdout
 
 
-def test_what_a_board_says_is_shown() -> None:
+def test_brackets_are_printed() -> None:
+    Path("benchbox.toml").write_text("[devices]\npi = 3\n[devices.nano]\nurl = 'nope://[/x]'\n")
+    for listed in (device("list"), invoke("list", "devices")):
+        assert listed.exit_code == 0, listed.output
+        assert "write [devices.pi] and url = below it" in listed.stdout
+        assert "nope://[/x]" in listed.stdout and "ssh://[user@]host[:port]" in listed.stdout
+    assert "ssh://[user@]host[:port], adb://serial or local" in device("add", "--help").stdout
+
+
+def test_the_facts_of_a_board_are_rows() -> None:
     rows = dict(_rows(FACTS))
     assert rows["processors"] == (
         "0-3, Cortex-A76, 1500 of 2400 MHz, governor ondemand (performance is steadier)"
@@ -125,7 +130,7 @@ def test_what_a_board_says_is_shown() -> None:
     assert _cluster({"cpus": [4], "top_khz": 1_800_000}) == "4, 1800 MHz"
 
 
-def test_what_a_board_lacks_is_said_with_what_to_do() -> None:
+def test_what_is_missing_on_a_board_comes_with_advice() -> None:
     assert _missing(PI, FACTS, []) == ""
     assert "check pi --install" in _missing(PI, FACTS, ["onnxruntime"])
     assert dict(_rows({**FACTS, "free_bytes": 40 << 20}))["free space"] == (
@@ -143,7 +148,7 @@ def test_what_a_board_lacks_is_said_with_what_to_do() -> None:
         _missing(arm, {**FACTS, "machine": "x86_64"}, [])
 
 
-def test_clusters_have_the_names_that_choose_them() -> None:
+def test_clusters_are_named_as_in_cpus() -> None:
     kinds = ([7], "Cortex-X1"), ([4, 5, 6], "Cortex-A78"), ([0, 1, 2, 3], "Cortex-A55")
     clusters = [{"cpus": cpus, "core": core} for cpus, core in kinds]
     rows = _rows({**FACTS, "clusters": clusters})
@@ -155,35 +160,11 @@ def test_clusters_have_the_names_that_choose_them() -> None:
 
 
 @pytest.mark.slow
-def test_this_machine_says_what_it_is_by_any_of_its_names() -> None:
-    invoke("add", "here", "local")
+def test_this_machine_is_checked_under_any_of_its_names() -> None:
+    device("add", "here", "local")
     for name in ("cpu", "here"):
-        checked = invoke("check", name)
+        checked = device("check", name)
         assert checked.exit_code == 0, checked.output
         labels = [line[:14].strip() for line in checked.stdout.splitlines()]
         assert labels[:3] == ["model", "architecture", "software"]
         assert checked.stdout.endswith(f"{name} is ready\n")
-
-
-def test_what_a_device_was_is_listed_until_it_is_removed() -> None:
-    invoke("add", "pi", "ssh://pi")
-    last_seen.note("ssh://pi", last_seen.describe("Raspberry Pi 5", "aarch64", FACTS["clusters"]))
-    last_seen.note("ssh://pi")
-    listed = " ".join(invoke("list").stdout.split())
-    assert "Raspberry Pi 5, aarch64, 4 x Cortex-A76" in listed
-    invoke("remove", "pi")
-    invoke("add", "pi", "ssh://pi")
-    assert "Raspberry" not in invoke("list").stdout
-
-
-def test_brackets_in_what_is_shown_of_devices_are_shown() -> None:
-    Path("benchbox.toml").write_text("[devices]\npi = 3\n[devices.nano]\nurl = 'nope://[/x]'\n")
-    for shown in (invoke("list"), CliRunner().invoke(app, ["list", "devices"])):
-        assert shown.exit_code == 0, shown.output
-        assert "write [devices.pi] and url = below it" in shown.stdout
-        assert "nope://[/x]" in shown.stdout and "ssh://[user@]host[:port]" in shown.stdout
-
-
-def test_the_help_of_add_shows_how_an_address_is_written() -> None:
-    shown = CliRunner().invoke(app, ["device", "add", "--help"], env={"COLUMNS": "120"})
-    assert "ssh://[user@]host[:port], adb://serial or local" in shown.stdout

@@ -1,19 +1,17 @@
 """`benchbox profile` as a user has it: its two streams, its exit code, its files."""
 
-import csv
 import io
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
 from benchbox import __version__
 from benchbox.cli import profile as command
@@ -23,9 +21,9 @@ from benchbox.errors import StorageError
 from benchbox.report import profile, profile_files
 from benchbox.runner.profile import Outcome
 from benchbox.specs import Case
+from tests.helpers.command import invoke, rows, start
 from tests.helpers.profiled import estimated, node
 
-BENCHBOX = [sys.executable, "-m", "benchbox", "profile"]
 CONV = """conv (float[1,8,12,12] x) => (float[1,16,12,12] y)
     <float[8,8,1,1] w> {
     a = Conv(x, w) b = Relu(a) y = Concat<axis = 1>(a, b)
@@ -43,29 +41,11 @@ def conv(write_onnx: WriteOnnx) -> Path:
 
 
 def with_weight(path: Path) -> Path:
-    import numpy as np
-    import onnx
-
     model = onnx.load(path)
     values = np.ones((8, 8, 1, 1), dtype=np.float32)
     model.graph.initializer.append(onnx.numpy_helper.from_array(values, "w"))
     onnx.save(model, path)
     return path
-
-
-def benchbox(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*BENCHBOX, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env={**os.environ},
-    )
-
-
-def rows(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text)))
 
 
 def total(values: Iterable[str]) -> float:
@@ -74,11 +54,9 @@ def total(values: Iterable[str]) -> float:
 
 @pytest.mark.slow
 def test_one_case_is_split_by_category_and_its_slowest_nodes_follow(conv: Path) -> None:
-    result = benchbox(
-        str(conv), "--top", "2", "--export-csv", "p.csv", "--export-json", "p.json",
-        "--export-markdown", "p.md",
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
+    exports = ["--export-csv", "p.csv", "--export-json", "p.json", "--export-markdown", "p.md"]
+    result = invoke("profile", str(conv), "--top", "2", *exports)
+    assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0] == "Where the time goes: conv"
     assert lines[4].split() == [
@@ -117,8 +95,10 @@ def test_several_cases_are_rows_of_one_table_and_a_failed_one_leaves_the_others(
     conv: Path, write_onnx: WriteOnnx
 ) -> None:
     other, broken = write_onnx("other"), write_onnx("nan", NOT_FINITE)
-    result = benchbox(str(conv), str(broken), str(other), "--export-json", "-", "--top", "1")
-    assert result.returncode == 1
+    result = invoke(
+        "profile", str(conv), str(broken), str(other), "--export-json", "-", "--top", "1"
+    )
+    assert result.exit_code == 1
     document = json.loads(result.stdout)
     assert [each["status"] for each in document["profiles"]] == ["ok", "failed", "ok"]
     assert "finite" in document["profiles"][1]["reason"]
@@ -148,10 +128,8 @@ def test_several_cases_are_rows_of_one_table_and_a_failed_one_leaves_the_others(
 def test_what_cannot_be_profiled_ends_with_one_line(
     conv: Path, arguments: list[str], code: int, text: str
 ) -> None:
-    from benchbox.cli.app import app
-
     named = [str(conv) if each == "CONV" else each for each in arguments]
-    result = CliRunner().invoke(app, ["profile", *named])
+    result = invoke("profile", *named)
     assert result.exit_code == code
     assert result.stdout == ""
     assert text in result.stderr
@@ -159,8 +137,8 @@ def test_what_cannot_be_profiled_ends_with_one_line(
 
 @pytest.mark.slow
 def test_a_case_that_fails_alone_prints_why(write_onnx: WriteOnnx) -> None:
-    result = benchbox(str(write_onnx("nan", NOT_FINITE)), "--export-csv", "p.csv")
-    assert result.returncode == 1
+    result = invoke("profile", str(write_onnx("nan", NOT_FINITE)), "--export-csv", "p.csv")
+    assert result.exit_code == 1
     assert "nan failed: " in result.stdout
     (row,) = rows(Path("p.csv").read_text())
     assert (row["status"], row["time_ms"], row["category"]) == ("failed", "", "")
@@ -171,9 +149,7 @@ def test_a_case_that_fails_alone_prints_why(write_onnx: WriteOnnx) -> None:
 def test_an_interrupt_keeps_what_is_there(conv: Path, write_onnx: WriteOnnx) -> None:
     slow = "slow (float[512,512] x) => (float[512,512] y) { y = MatMul(x, x) }"
     names = [str(conv), str(write_onnx("slow", slow)), "--export-csv", "p.csv"]
-    with subprocess.Popen(
-        [*BENCHBOX, *names], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with start("profile", *names) as process:
         assert process.stderr is not None
         said = []
         for line in process.stderr:
@@ -221,12 +197,21 @@ def test_an_interrupt_before_any_case_leaves_empty_exports() -> None:
     assert "share by category" in profile_files.to_markdown(nothing)
 
 
-def test_a_terminal_is_told_how_far_it_is(onnx_cases: Callable[..., list[Case]]) -> None:
+def test_a_terminal_shows_the_case_that_is_profiled(
+    onnx_cases: Callable[..., list[Case]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, width=100)
     (case,) = onnx_cases("p")
-    with command._progress(screen, 3) as show:
-        show(case, 0.5)
+
+    def outcomes(*arguments: Any) -> list[Outcome]:
+        arguments[-1](case, 0.5)
+        assert "profiling" in screen.file.getvalue()  # type: ignore[attr-defined]
         assert "tiny:p" in screen.file.getvalue()  # type: ignore[attr-defined]
+        return []
+
+    monkeypatch.setattr(command, "outcomes", outcomes)
+    device = Device("cpu", "CPUExecutionProvider", 2, "arm")
+    assert not command._collect([], [case], {}, device, screen)
 
 
 def test_an_export_that_cannot_be_written_says_so(

@@ -1,4 +1,4 @@
-"""How busy the machine is, and the warning of it before anything is measured."""
+"""The lines of a run, live and piped, and the look at how busy the machine is."""
 
 import io
 import re
@@ -11,18 +11,42 @@ import pytest
 from rich.console import Console
 
 from benchbox import host
+from benchbox.cli import progress
+from benchbox.cli.bar import Bar
 from benchbox.cli.progress import BUSY_CPUS, Live, Lives
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import DeviceError
 from tests.helpers.tables import record
 
-Times = dict[str, float]
 START = {"user": 900.0, "nice": 5.0, "system": 80.0, "idle": 8000.0, "iowait": 3.0, "steal": 7.0}
+LOOK = host.OBSERVED_S
+BIG = Device("cpu-big", CPU_PROVIDER, 1, "arm", "big")
+LITTLE = Device("cpu-little", CPU_PROVIDER, 1, "arm", "little")
+PI = Device("pi", CPU_PROVIDER, 1, "arm", url="ssh://pi")
+
+
+def console(width: int = 200, *, is_terminal: bool = False) -> Console:
+    return Console(file=io.StringIO(), width=width, force_terminal=is_terminal, color_system=None)
+
+
+def shown(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def last_lines(console: Console, count: int) -> list[str]:
+    """What the last drawing of the bars shows, without the bars."""
+    drawn = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", shown(console)).replace("\r", "\n")
+    lines = [re.sub(r"[━╸╺]+", "", line).strip() for line in drawn.splitlines() if line.strip()]
+    return [re.sub(r" +", " ", line) for line in lines[-count:]]
+
+
+# a busy machine
 
 
 @pytest.fixture
 def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., float]:
-    """Return a function that looks at a machine whose processors do so much during the look."""
+    """Looks at a machine whose processors work as told during the look."""
 
     def busy(names: Sequence[str] = tuple(START), late: float = 1.0, **worked: float) -> float:
         clock = SimpleNamespace(now=1000.0)
@@ -43,105 +67,100 @@ def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., float]:
     return busy
 
 
-LOOK = host.OBSERVED_S
-
-
-@pytest.mark.parametrize("cpus", [1, 4, 64])
-def test_an_idle_machine_is_not_busy(look: Callable[..., float], cpus: int) -> None:
-    """psutil's own shares called 64 processors busy that had been idle for a fifth of a second."""
-    assert look(idle=cpus * LOOK) == 0.0
-    assert look(idle=cpus * LOOK - 0.01, system=0.01) == pytest.approx(0.01 / LOOK)
-
-
-@pytest.mark.parametrize("busy", [0.5, 1.0, 3.0, 16.0])
-def test_what_others_work_is_counted_in_processors(look: Callable[..., float], busy: float) -> None:
-    assert look(user=busy * LOOK, idle=5.0) == pytest.approx(busy)
-    assert look(system=busy * LOOK) == pytest.approx(busy)
-    assert look(user=busy * LOOK / 2, nice=busy * LOOK / 4, system=busy * LOOK / 4) == (
-        pytest.approx(busy)
-    )
-
-
-def test_waiting_and_what_a_hypervisor_takes_is_no_work(look: Callable[..., float]) -> None:
-    assert look(iowait=2.0, steal=2.0, idle=1.0) == 0.0
-
-
-def test_a_look_that_takes_longer_is_divided_by_the_time_that_it_took(
-    look: Callable[..., float],
+@pytest.mark.parametrize(
+    ("times", "busy"),
+    [
+        *(({"idle": cpus * LOOK}, 0.0) for cpus in (1, 4, 64)),
+        # psutil's own shares called 64 processors busy that had been idle for a fifth of a second
+        ({"idle": 64 * LOOK - 0.01, "system": 0.01}, 0.01 / LOOK),
+        ({"user": 16 * LOOK, "idle": 5.0}, 16.0),
+        ({"system": 0.5 * LOOK}, 0.5),
+        ({"user": 1.5 * LOOK, "nice": 0.75 * LOOK, "system": 0.75 * LOOK}, 3.0),
+        ({"iowait": 2.0, "steal": 2.0, "idle": 1.0}, 0.0),
+        ({"late": 5.0, "user": 2 * LOOK * 5}, 2.0),
+        ({"names": ("user", "system", "idle"), "user": LOOK}, 1.0),
+        ({"user": -1.0}, 0.0),
+    ],
+)
+def test_the_work_of_others_is_counted_in_processors(
+    look: Callable[..., float], times: dict[str, Any], busy: float
 ) -> None:
-    assert look(late=5.0, user=2 * LOOK * 5) == pytest.approx(2.0)
-
-
-def test_a_system_that_tells_of_no_nice_time_will_do(look: Callable[..., float]) -> None:
-    assert look(("user", "system", "idle"), user=LOOK) == pytest.approx(1.0)
-
-
-def test_a_counter_that_goes_back_is_nothing_rather_than_less(look: Callable[..., float]) -> None:
-    assert look(user=-1.0) == 0.0
+    assert look(**times) == pytest.approx(busy)
 
 
 def test_this_machine_can_be_looked_at() -> None:
-    count = psutil.cpu_count() or 1
-    assert 0 <= host.busy_cpus() <= 2 * count + 1
+    assert 0 <= host.busy_cpus() <= 2 * (psutil.cpu_count() or 1) + 1
 
 
 @pytest.mark.parametrize(
-    ("busy", "warned"), [(0.0, False), (BUSY_CPUS, False), (BUSY_CPUS + 0.1, True), (9.0, True)]
+    ("busy", "devices", "warnings"),
+    [
+        *((busy, [BIG], 0) for busy in (0.0, BUSY_CPUS)),
+        (BUSY_CPUS + 0.1, [BIG], 1),
+        *((9.0, devices, 1) for devices in ([PI, BIG, LITTLE], [LITTLE, BIG], [PI, BIG])),
+        (9.0, [PI], 0),
+    ],
 )
-def test_others_that_are_busy_are_warned_of(
-    monkeypatch: pytest.MonkeyPatch, busy: float, warned: bool
+def test_a_busy_machine_is_warned_of_once_and_a_board_is_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch, busy: float, devices: list[Device], warnings: int
 ) -> None:
     monkeypatch.setattr(host, "busy_cpus", lambda: busy)
-    console = Console(file=io.StringIO(), width=200)
-    with Live(console, 1) as live:
-        live.starting()
-    assert isinstance(console.file, io.StringIO)
-    text = console.file.getvalue()
-    assert (f"Warning: others keep {busy:.1f} of " in text) == warned
-    assert bool(text) == warned
+    screen = console()
+    with Lives(screen, 1, devices) as lives:
+        for live in lives:
+            live.starting()
+    assert shown(screen).count(f"Warning: others keep {busy:.1f} of ") == warnings
+    assert shown(screen).count("\n") == warnings
 
 
-def test_a_device_that_cools_down_is_shown_with_how_long_it_may_take() -> None:
-    console = Console(file=io.StringIO(), width=200, force_terminal=True)
-    with Live(console, 1) as live:
-        live.cooling(61.4, 46.0, 41.7)
-    assert isinstance(console.file, io.StringIO)
-    text = console.file.getvalue()
-    assert "cooling" in text
-    assert "61 °C, 46 °C wanted, 42 s left at most" in text
+# exports
 
 
-# several devices
-
-BIG = Device("cpu-big", CPU_PROVIDER, 1, "arm", "big")
-LITTLE = Device("cpu-little", CPU_PROVIDER, 1, "arm", "little")
-PI = Device("pi", CPU_PROVIDER, 1, "arm", url="ssh://pi")
-
-
-def shown(console: Console) -> str:
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
 
 
-def terminal() -> Console:
-    return Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+def test_an_export_shows_name_graphs_left_and_time_left_on_one_line(clock: SimpleNamespace) -> None:
+    screen = console(80, is_terminal=True)
+    with Live(screen, 120) as live:
+        live.exporting(0, 120, "g2:groups=1,scale=1")
+        assert last_lines(screen, 1) == ["preparing 120 of 120 graphs left, g2:groups=1,scale=1"]
+        clock.now += 4.0
+        live.exporting(3, 120, "g[2]" * 40)
+        (line,) = last_lines(screen, 1)
+        assert line.startswith("preparing 117 of 120 graphs left, about 2.6 min, g[2]g[2]")
+        assert line.endswith("…")
+        live.exporting(120, 120, "")
+        assert last_lines(screen, 1) == ["preparing 0 of 120 graphs left"]
 
 
-def last_lines(console: Console, count: int) -> list[str]:
-    """Return what the last drawing of the bars shows, without the bars."""
-    drawn = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", shown(console)).replace("\r", "\n")
-    lines = [re.sub(r"[━╸╺]+", "", line).strip() for line in drawn.splitlines() if line.strip()]
-    return [re.sub(r" +", " ", line) for line in lines[-count:]]
+def test_a_piped_export_prints_a_line_now_and_then(clock: SimpleNamespace) -> None:
+    screen = console()
+    with Live(screen, 3) as live:
+        for done in range(3):
+            live.exporting(done, 3, f"g{done}")
+            clock.now += 6.0
+        live.exporting(3, 3, "")
+    assert shown(screen).splitlines() == [
+        "preparing 3 graphs, kept for later runs",
+        "1 of 3 graphs left, about 6 s, g2",
+    ]
 
 
-def test_on_several_devices_each_line_has_the_name_of_its_device() -> None:
-    console = Console(file=io.StringIO(), width=200)
-    with Lives(console, 2, [PI, BIG]) as (pi, big):
+# lines of devices
+
+
+def test_each_line_of_several_devices_begins_with_a_name() -> None:
+    screen = console()
+    with Lives(screen, 2, [PI, BIG]) as (pi, big):
         pi.finished(record({"n": 1}))
         big.finished(record({"n": 1}))
         pi.finished(record({"n": 2}, None, status="failed", reason="no [red] kernel"))
         big.failed(DeviceError("device 'cpu-big': no [big] cluster"))
-    assert shown(console).splitlines() == [
+    assert shown(screen).splitlines() == [
         "pi [1/2] g2:n=1 1 ms ±0.4%",
         "cpu-big [1/2] g2:n=1 1 ms ±0.4%",
         "pi [2/2] g2:n=2 failed (no [red] kernel)",
@@ -149,80 +168,63 @@ def test_on_several_devices_each_line_has_the_name_of_its_device() -> None:
     ]
 
 
-def test_a_reason_is_said_of_the_first_case_and_then_only_referred_to() -> None:
-    console = Console(file=io.StringIO(), width=200)
-    with Lives(console, 3, [PI]) as (pi,):
+def test_a_single_device_has_no_name_and_a_reason_is_printed_once() -> None:
+    screen = console()
+    with Lives(screen, 4, [PI]) as (pi,):
+        pi.finished(record({"n": 0}))
         for n, why in ((1, "emulated"), (2, "emulated"), (3, "another")):
             pi.finished(record({"n": n}, None, status="skipped", reason=why))
-    assert shown(console).splitlines() == [
-        "[1/3] g2:n=1 skipped (emulated)",
-        "[2/3] g2:n=2 skipped (as above)",
-        "[3/3] g2:n=3 skipped (another)",
+        pi.failed(DeviceError("device 'pi': gone"))  # for the command to print
+    assert shown(screen).splitlines() == [
+        "[1/4] g2:n=0 1 ms ±0.4%",
+        "[2/4] g2:n=1 skipped (emulated)",
+        "[3/4] g2:n=2 skipped (as above)",
+        "[4/4] g2:n=3 skipped (another)",
     ]
 
 
-def test_a_single_device_is_not_named_and_its_failure_is_for_the_command_to_tell() -> None:
-    console = Console(file=io.StringIO(), width=200)
-    with Lives(console, 1, [PI]) as (pi,):
-        pi.finished(record({"n": 1}))
-        pi.failed(DeviceError("device 'pi': gone"))
-    assert shown(console) == "[1/1] g2:n=1 1 ms ±0.4%\n"
-
-
-def test_on_a_terminal_there_is_a_line_for_each_in_the_order_asked_for() -> None:
-    console = terminal()
-    with Lives(console, 1, [PI, BIG, LITTLE]) as (pi, big, _):
-        assert last_lines(console, 3) == [
-            "pi waiting",
-            "cpu-big waiting",
-            "cpu-little waiting",
-        ]
+def test_a_terminal_has_a_line_for_each_device_in_the_given_order() -> None:
+    screen = console(100, is_terminal=True)
+    with Lives(screen, 1, [PI, BIG, LITTLE]) as (pi, big, _):
+        assert last_lines(screen, 3) == ["pi waiting", "cpu-big waiting", "cpu-little waiting"]
         big.loading(0, 4)
-        assert last_lines(console, 3)[1] == "cpu-big loading 0 of 4 graphs"
+        assert last_lines(screen, 3)[1] == "cpu-big loading 0 of 4 graphs"
         big.cooling(71.6, 48.0, 12.2)
-        assert last_lines(console, 3)[1] == (
+        assert last_lines(screen, 3)[1] == (
             "cpu-big cooling 72 °C, 48 °C wanted, 12 s left at most"
         )
         big.finished(record({"n": 1}))
         pi.failed(DeviceError("device 'pi': gone"))
-        assert last_lines(console, 3) == [
+        assert last_lines(screen, 3) == [
             "pi failed",
             "cpu-big done 1 of 1 cases",
             "cpu-little waiting",
         ]
-    assert "Error: device 'pi': gone" in shown(console)
+    assert "Error: device 'pi': gone" in shown(screen)
 
 
-def test_what_is_sent_is_shown_as_it_goes_and_said_once_without_a_live_line() -> None:
-    console = Console(file=io.StringIO(), width=200, force_terminal=True)
-    with Lives(console, 1, [PI]) as (live,):
+def test_a_file_is_shown_as_it_is_sent_and_named_once_when_piped() -> None:
+    screen = console(is_terminal=True)
+    with Live(screen, 1) as live:
         live.sending("big.onnx", 4_500_000, 12_000_000)
-        assert last_lines(console, 1) == ["sending big.onnx, 4.5 of 12.0 MB"]
-    console = Console(file=io.StringIO(), width=200)
-    with Lives(console, 1, [PI, BIG]) as (live, _):
+        assert last_lines(screen, 1) == ["sending big.onnx, 4.5 of 12.0 MB"]
+    screen = console()
+    with Lives(screen, 1, [PI, BIG]) as (live, _):
         for sent in (0, 6_000_000, 12_000_000):
+            live.sending("Python", 0, None)
             live.sending("big.onnx", sent, 12_000_000)
             live.sending("small.onnx", 0, 1_000)
-    assert shown(console) == "pi sending big.onnx, 12 MB\n"
+    assert shown(screen).splitlines() == [
+        "pi building Python, kept for later runs",
+        "pi sending big.onnx, 12 MB",
+    ]
 
 
-def test_what_is_built_here_before_it_is_sent_is_said_once() -> None:
-    console = Console(file=io.StringIO(), width=200)
-    with Lives(console, 1, [PI]) as (live,):
-        live.sending("Python", 0, None)
-        live.sending("Python", 0, None)
-    assert shown(console) == "building Python, kept for later runs\n"
-
-
-@pytest.mark.parametrize(
-    ("places", "warnings"), [([PI, BIG, LITTLE], 1), ([LITTLE, BIG], 1), ([PI], 0), ([PI, BIG], 1)]
-)
-def test_this_machine_is_looked_at_once_and_a_board_is_not(
-    monkeypatch: pytest.MonkeyPatch, places: list[Device], warnings: int
-) -> None:
-    monkeypatch.setattr(host, "busy_cpus", lambda: 2.0)
-    console = Console(file=io.StringIO(), width=200)
-    with Lives(console, 1, places) as lives:
-        for live in lives:
-            live.starting()
-    assert shown(console).count("Warning: others keep 2.0 of ") == warnings
+def test_a_bar_of_unknown_length_shows_what_was_last_said() -> None:
+    screen = console(80, is_terminal=True)
+    with Bar(screen) as bar:
+        bar.line().draw("0:12", None, "unpacking \x1bnumpy")
+        (line,) = last_lines(screen, 1)
+    assert line.startswith("0:12") and line.endswith("numpy")
+    with Bar(console()) as bar:
+        assert not bar.line().is_live

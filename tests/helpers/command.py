@@ -1,0 +1,137 @@
+"""The command as tests run it: in this process, or as a process that is signalled or killed."""
+
+import contextlib
+import csv
+import io
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psutil
+from typer.testing import CliRunner, Result
+
+from benchbox import records
+from benchbox.cli.app import app
+from benchbox.devices import Device
+from benchbox.errors import DeviceError
+from benchbox.records import Run
+from benchbox.sampling.session import Ask, Timed
+from benchbox.transports import Agent
+from benchbox.transports.local import open_local
+from tests.helpers.machine import Calm
+
+BENCHBOX = [sys.executable, "-m", "benchbox"]
+FOREVER = ["--precision", "0.0001%", "--max-time", "10m"]
+MEASURED = {"ok", "imprecise"}  # which of the two is for the machine to say: it may be busy
+
+
+def invoke(*arguments: str) -> Result:
+    """Run the command in this process."""
+    return CliRunner().invoke(app, list(arguments), prog_name="benchbox")
+
+
+def benchbox(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a process to its end."""
+    return subprocess.run(
+        [*BENCHBOX, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+def start(*arguments: str, program: Sequence[str] = BENCHBOX) -> subprocess.Popen[str]:
+    """Start the command as a process in a group of its own."""
+    return subprocess.Popen(
+        [*program, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for_agent(process: subprocess.Popen[str], busy_s: float = 1.5) -> psutil.Process:
+    """The agent once it has been timing for a moment; to load alone takes it 0.5 s."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(psutil.Error):  # a child that ended between two looks
+            for child in psutil.Process(process.pid).children():
+                if "benchbox.agent" in child.cmdline() and child.cpu_times().user > busy_s:
+                    return child
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError(f"no agent is timing: {process.communicate()}")
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Wait for it; whoever adopted it may take a while to reap it, so a zombie has ended too."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    """The rows of a CSV."""
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def by_case(text: str) -> dict[str, dict[str, str]]:
+    """The rows of a CSV by case."""
+    return {row["case"]: row for row in rows(text)}
+
+
+def only_run(device: str = "cpu") -> Run:
+    """The only run on a device in the folder results."""
+    (path,) = Path("results", device).glob("*.jsonl")
+    return records.read(path)
+
+
+class Bench:
+    """Runs the command in this process, with agents whose calls all count: what else this machine
+    does then makes no figure imprecise. At the `interrupt_at`-th burst somebody presses Ctrl-C;
+    devices that are `gone` cannot be opened.
+    """
+
+    def __init__(self) -> None:
+        self.bursts = 0
+        self.interrupt_at = 0
+        self.gone: set[str] = set()
+
+    def open(self, device: Device, **_: object) -> Agent:
+        bench = self
+        if device.name in self.gone:
+            raise DeviceError(f"{device.name} was unplugged")
+
+        class Watched(Calm):
+            def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
+                for timed in super().time(bursts, expected_s):
+                    bench.bursts += 1
+                    if bench.bursts == bench.interrupt_at:
+                        raise KeyboardInterrupt
+                    yield timed
+
+        return Watched(open_local(), device)
+
+    def __call__(self, *arguments: str, code: int | None = 0) -> Result:
+        """Run a command, which must end with `code` unless that is None."""
+        result = invoke(*arguments)
+        assert code in (result.exit_code, None), result.output
+        return result
+
+    def run(self, *arguments: str, code: int | None = 0) -> Result:
+        return self("run", *arguments, code=code)
+
+    def compare(self, *arguments: str, code: int | None = 0) -> Result:
+        return self("compare", *arguments, code=code)
