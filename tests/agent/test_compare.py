@@ -1,28 +1,30 @@
-"""How far outputs are from what they should be."""
+"""Relative error of outputs."""
 
 import numpy as np
 import pytest
 
 from benchbox.agent.ort import compare
 
-
-def test_a_difference_is_a_share_of_the_size_of_what_is_right() -> None:
-    right = np.array([3.0, -4.0, 0.0, 0.0], np.float32)
-    assert compare.share(right, right * np.float32(1.5)) == pytest.approx(0.5)
-    assert compare.share(right * 1000, right * 1500) == pytest.approx(0.5)
-    assert compare.share(right, right) == 0.0
+RIGHT = np.array([3.0, -4.0, 0.0, 0.0], np.float32)
+ZEROS = np.zeros(3, np.int64)
 
 
-def test_a_number_that_is_none_is_infinitely_far_away() -> None:
-    right = np.ones(3, np.float16)
-    assert compare.share(right, np.array([1, np.nan, 1], np.float16)) == float("inf")
-
-
-def test_of_zeros_everything_else_is_far_away() -> None:
-    zeros = np.zeros(3, np.int64)
-    assert compare.share(zeros, np.array([0, 1, 0])) == 1.0
-    assert compare.share(zeros, zeros) == 0.0
-    assert compare.share(zeros[:0], zeros[:0]) == 0.0
+@pytest.mark.parametrize(
+    ("right", "other", "share"),
+    [
+        (RIGHT, RIGHT * np.float32(1.5), 0.5),
+        (RIGHT * 1000, RIGHT * 1500, 0.5),
+        (RIGHT, RIGHT, 0.0),
+        (np.ones(3, np.float16), np.array([1, np.nan, 1], np.float16), float("inf")),
+        (ZEROS, np.array([0, 1, 0]), 1.0),
+        (ZEROS, ZEROS, 0.0),
+        (ZEROS[:0], ZEROS[:0], 0.0),
+    ],
+)
+def test_a_difference_is_a_share_of_the_size_of_what_is_right(
+    right: compare.Array, other: compare.Array, share: float
+) -> None:
+    assert compare.share(right, other) == pytest.approx(share)
 
 
 def test_of_a_large_output_some_values_from_all_of_it_are_compared(
