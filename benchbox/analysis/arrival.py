@@ -12,7 +12,7 @@ from benchbox.analysis.stats import Interval
 class Arrival:
     """A case whose calls come `per_s` times a second.
 
-    `back_to_back` is its latency in the bursts of calls in a row that stand beside those at the
+    `back_to_back` is its latency in the bursts of calls in a row interleaved with those at the
     rate, `ratio` the latency at the rate over it, from the rounds that have both. `late_share` of
     the calls at the rate took longer than a period.
     """
@@ -28,8 +28,8 @@ Rounds = dict[tuple[int, int], float]
 
 def shared(bursts: Sequence[Burst]) -> set[tuple[int, int]]:
     """The rounds that have quiet calls at the rate and in a row."""
-    paced, beside = _rounds(bursts)
-    return paced.keys() & beside.keys()
+    paced, back_to_back = _rounds(bursts)
+    return paced.keys() & back_to_back.keys()
 
 
 def _rounds(bursts: Sequence[Burst]) -> tuple[Rounds, Rounds]:

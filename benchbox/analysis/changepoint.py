@@ -6,14 +6,15 @@ A function of numbers, one per window of time, evenly spaced. The method is simp
   are and takes out bursts of noise that are shorter than half of that.
 - Its first level is the median of its first windows. A window is slow when it lies more than EFFECT
   above that, as smoothed, and by more than the first level is uncertain.
-- The knee is the split with the fewest windows on the wrong side: slow ones before it, others after
-  it. It counts where the two sides are pure enough, the second is long enough and never returned to
-  the first level for long, by the constants below; slow states that come and go spoil one of these.
+- The change point is the split with the fewest windows on the wrong side: slow ones before it,
+  others after it. It counts where the two sides are pure enough, the second is long enough and
+  never returned to the first level for long, by the constants below; slow states that come and go
+  spoil one of these.
 - The last level is the median of the last windows. The steady part reaches back from the end to the
   split that leaves the fewest windows on the wrong side by whether they lie within EFFECT of it.
 
-What cannot be told apart: a slow state that happens to stay until the end looks like a knee, and is
-one as far as the series goes. Of simulated states that came for 40 s and went for 60 s on average
+A slow state that happens to stay until the end cannot be told from a lasting change, and is one as
+far as the series goes. Of simulated states that came for 40 s and went for 60 s on average
 2% to 3% were called one in ten minutes, of shorter ones none.
 """
 
@@ -32,7 +33,7 @@ SURE = 4  # standard deviations of a mean, three of a median
 FIRST = 10  # windows that make the first level, at most: throttling can begin within half a minute
 FEWEST = 20  # windows below which nothing is looked for
 LAST = 0.2  # of the series: the shortest part that shows that a change was for good
-SLOW_BEFORE = 0.2  # of the windows before a knee at most
+SLOW_BEFORE = 0.2  # of the windows before a change at most
 SLOW_AFTER = 0.7  # of the windows after it at least: a throttled processor can swing
 RETURN = 0.04  # of the series: a return to the first level that lasts longer was no swing
 BLOCKS = 20  # medians that the interval is taken from; windows next to each other are correlated
@@ -40,16 +41,16 @@ DRIFT = 0.02  # from the first to the last third of the steady part: still on it
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class Levels:
     """Levels of a series, and its change point.
 
-    `first` is its first level, `knee` the index of the window from which on it was slower for good,
-    None if it never was. From window `steady_from` on it stayed at `steady`, a median with its
-    interval; `drift` is by how much the level changed within that part, 0 where it did not.
+    `first` is its first level, `change` the index of the window from which on it was slower for
+    good, None if it never was. From window `steady_from` on it stayed at `steady`, a median with
+    its interval; `drift` is by how much the level changed in that part, 0 where it did not.
     """
 
     first: float
-    knee: int | None
+    change: int | None
     steady_from: int
     steady: Interval
     drift: float
@@ -60,7 +61,7 @@ class Course:
         return self.steady.value / self.first
 
 
-def course(series: Sequence[float]) -> Course | None:
+def detect(series: Sequence[float]) -> Levels | None:
     """Find levels and change point of positive values; None for fewer than FEWEST."""
     if len(series) < FEWEST:
         return None
@@ -75,26 +76,26 @@ def course(series: Sequence[float]) -> Course | None:
     assert steady is not None, "the last part of FEWEST windows has enough blocks"
     value = median(part)
     effect = max(EFFECT, SURE * _scatter(series) / math.sqrt(_first(len(series))))
-    return Course(
+    return Levels(
         first,
-        _knee(smooth, first * (1 + effect), tail),
+        _change(smooth, first * (1 + effect), tail),
         steady_from,
         Interval(value, min(steady.low, value), max(steady.high, value)),
         _drift(part),
     )
 
 
-def _knee(smooth: Sequence[float], limit: float, tail: int) -> int | None:
+def _change(smooth: Sequence[float], limit: float, tail: int) -> int | None:
     slow = [value > limit for value in smooth]
-    knee = _split(slow)
-    before, after = slow[:knee], slow[knee:]
+    change = _split(slow)
+    before, after = slow[:change], slow[change:]
     if len(after) < tail or len(before) < _first(len(slow)) // 2:
         return None
     returns = max((len(list(stay)) for is_slow, stay in groupby(after) if not is_slow), default=0)
     lasting = sum(after) >= SLOW_AFTER * len(after) and returns <= max(3, RETURN * len(slow))
     rare = sum(before) <= SLOW_BEFORE * len(before)
     # As it is, and as it ended: not one that had come back by then.
-    return knee if lasting and rare and 2 * sum(slow[-tail:]) > tail else None
+    return change if lasting and rare and 2 * sum(slow[-tail:]) > tail else None
 
 
 def _split(flags: Sequence[bool]) -> int:

@@ -71,11 +71,11 @@ WORDS: Mapping[str, tuple[str, str]] = {
 def of_gpu(seen: Mapping[str, float]) -> list[str]:
     """LASTING causes on a GPU by NVML in words, each with advice."""
     found = gpu_tags(seen)
-    said = {tag: "; ".join(WORDS[tag]) for tag in LASTING if found[tag]}
-    if "gpu_shared" in said:
+    texts = {tag: "; ".join(WORDS[tag]) for tag in LASTING if found[tag]}
+    if "gpu_shared" in texts:
         count = int(seen["gpu_other_processes"])
-        said["gpu_shared"] = ONE_OTHER if count == 1 else f"{count} {said['gpu_shared']}"
-    return list(said.values())
+        texts["gpu_shared"] = ONE_OTHER if count == 1 else f"{count} {texts['gpu_shared']}"
+    return list(texts.values())
 
 
 def summary(shares: Mapping[str, float], of: str = "bursts") -> tuple[str, str]:
@@ -87,10 +87,10 @@ def summary(shares: Mapping[str, float], of: str = "bursts") -> tuple[str, str]:
     worth = [tag for tag in known if shares.get(tag, 0.0) >= WORTH_SAYING]
     left = [tag for tag in worth if not _is_explained(tag, shares)]
     first = sorted(left, key=lambda tag: -shares[tag])[:2]
-    said = [f"{math.floor(shares[tag] * 100 + 1e-9)}%" for tag in first]
+    percents = [f"{math.floor(shares[tag] * 100 + 1e-9)}%" for tag in first]
     parts = [
         f"in {share}{f' of the {of}' if not index else ''} {WORDS[tag][0]}"
-        for index, (share, tag) in enumerate(zip(said, first, strict=True))
+        for index, (share, tag) in enumerate(zip(percents, first, strict=True))
     ]
     # "stop those" is said once, by the longer advice that begins with it.
     helps = [WORDS[tag][1] for tag in first if WORDS[tag][1]]

@@ -121,7 +121,7 @@ def tags(
     that spans have gaps in them.
     """
     bits = int(seen.get("throttled_bits", 0))
-    said = setting.get(THROTTLED, "")
+    firmware = setting.get(THROTTLED, "")
 
     def share(name: str, unit_s: float) -> float:
         return seen.get(name, 0.0) * unit_s / duration_s if duration_s > 0 else 0.0
@@ -134,7 +134,7 @@ def tags(
         "queued": share("queued_ns", NS) > QUEUED,
         "hot": _any(seen, "thermal_throttles"),
         **{
-            tag: bool(bits & mask) or any(word in said for word in words)
+            tag: bool(bits & mask) or any(word in firmware for word in words)
             for tag, mask, words in NOW
         },
         "changed": any(name != THROTTLED for name in setting),

@@ -106,17 +106,17 @@ def _of(name: str, values: Sequence[float]) -> float:
 
 def estimate(found: Sequence[Window], asked_s: float) -> Sustained:
     """Find the steady state of a series of windows."""
-    course = changepoint.course([each.p50_s for each in found])
-    if course is None:
+    levels = changepoint.detect([each.p50_s for each in found])
+    if levels is None:
         return Sustained(asked_s, found)
     return Sustained(
         asked_s,
         found,
-        first_s=course.first,
-        knee_s=None if course.knee is None else found[course.knee].at_s,
-        steady=course.steady,
-        steady_from_s=found[course.steady_from].at_s,
-        drift=course.drift,
+        first_s=levels.first,
+        knee_s=None if levels.change is None else found[levels.change].at_s,
+        steady=levels.steady,
+        steady_from_s=found[levels.steady_from].at_s,
+        drift=levels.drift,
     )
 
 

@@ -57,11 +57,11 @@ def verdict(run: Run, record: Record) -> str:
 
 def _line(run: Run, record: Record, ratio: Interval) -> str:
     case, reference, device = record.case, record.reference, run.context.device
-    said = verdict(run, record)
-    if said == "UNCLEAR":
-        said += f": {formatting.bounds(ratio)}"
+    text = verdict(run, record)
+    if text == "UNCLEAR":
+        text += f": {formatting.bounds(ratio)}"
     inverse = Interval(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)
-    latency, takes = _times(inverse), f"takes {_times(ratio)} ({said})"
+    latency, takes = _times(inverse), f"takes {_times(ratio)} ({text})"
     macs = comparison.relative_macs(run, record)
     if not macs:
         return f"{reference} has {latency} the latency of {case} on {device}: {case} {takes}."

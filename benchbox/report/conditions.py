@@ -36,17 +36,17 @@ def notes(context: Context, records: Sequence[Record]) -> list[str]:
     setting = context.host.get("setting", {})
     waits = {each.session: each for record in records for each in record.cooldowns}
     return [
-        *_as_built(context, records),
-        *_half(context, records),
-        *_unequal(context),
-        *_at_first(setting),
+        *_differences(context, records),
+        *_other_types(context, records),
+        *_clusters(context),
+        *_firmware(setting),
         *_changes(setting, records),
-        *_lasting(records),
-        *_warm([waits[session] for session in sorted(waits)]),
+        *_gpu_disturbances(records),
+        *_cooldowns([waits[session] for session in sorted(waits)]),
     ]
 
 
-def _as_built(context: Context, records: Sequence[Record]) -> Iterator[str]:
+def _differences(context: Context, records: Sequence[Record]) -> Iterator[str]:
     """Differences between the graph and the program that ran."""
     if context.provider not in AS_BUILT:
         return
@@ -56,7 +56,7 @@ def _as_built(context: Context, records: Sequence[Record]) -> Iterator[str]:
         yield "its batch norms are as in the module; the ONNX graph has them folded away"
 
 
-def _half(context: Context, records: Sequence[Record]) -> list[str]:
+def _other_types(context: Context, records: Sequence[Record]) -> list[str]:
     """Notes on float16 graphs that computed in another type, or whose types are not known."""
     names = [record.case for record in records]
     lines = by_text(names, [other_types(context, record) for record in records])
@@ -92,7 +92,7 @@ def _share_single(record: Record) -> float:
     return types.get(SINGLE, 0) / max(1, sum(types.values()))
 
 
-def _unequal(context: Context) -> Iterator[str]:
+def _clusters(context: Context) -> Iterator[str]:
     """The note for threads on unequal processors."""
     used = context.cpus[: context.threads]
     parts = []
@@ -108,12 +108,12 @@ def _cluster(cluster: Mapping[str, Any]) -> str:
     return f"{ranges(cluster['cpus'])}{core}"
 
 
-def _at_first(setting: Mapping[str, str]) -> Iterator[str]:
+def _firmware(setting: Mapping[str, str]) -> Iterator[str]:
     """The note on a board whose firmware held its clock down from the beginning."""
     words = [each for each in setting.get("throttled", "").split(", ") if each.endswith(NOW)]
     if words:
-        said = ", ".join(each.removesuffix(NOW) for each in words)
-        yield f"when the run began the board's firmware said: {said}"
+        text = ", ".join(each.removesuffix(NOW) for each in words)
+        yield f"when the run began the board's firmware said: {text}"
 
 
 def _changes(setting: Mapping[str, str], records: Sequence[Record]) -> Iterator[str]:
@@ -129,7 +129,7 @@ def _changes(setting: Mapping[str, str], records: Sequence[Record]) -> Iterator[
         yield f"while it was timed its {label} changed{first} to {', then to '.join(later)}"
 
 
-def _lasting(records: Sequence[Record]) -> Iterator[str]:
+def _gpu_disturbances(records: Sequence[Record]) -> Iterator[str]:
     """Notes on disturbances of a GPU during samples that count, however precise they are."""
     for tag in disturbance_text.LASTING:
         shares = {record.case: _share_under(tag, record) for record in records}
@@ -153,7 +153,7 @@ def _share_under(tag: Tag, record: Record) -> float:
     return sum(tag in burst.tags for burst in kept) / max(1, len(kept))
 
 
-def _warm(waits: Sequence[Cooldown]) -> Iterator[str]:
+def _cooldowns(waits: Sequence[Cooldown]) -> Iterator[str]:
     """Notes on a device that did not cool down, or does not show whether it did."""
     if len(waits) > 1 and any(each.first_c is None for each in waits):
         yield "it was given no time to cool down: the device shows no temperature"

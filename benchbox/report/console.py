@@ -50,11 +50,11 @@ def show_tables(tables: Sequence[Table], console: Console) -> None:
 
 
 def _show_text(table: Table, console: Console) -> None:
-    if table.lines or table.reading or table.notes:
+    if table.failures or table.sentences or table.notes:
         _say(console, "")
-    for line in table.lines:
+    for line in table.failures:
         _say(console, line, "red")
-    for line in (table.reading or "").splitlines():
+    for line in (table.sentences or "").splitlines():
         _say(console, line, "bold")
     for note in table.notes:
         _say(console, note, "dim")

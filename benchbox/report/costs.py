@@ -52,7 +52,7 @@ def cost_table(title: str, rows: Sequence[CostRow]) -> Table:
         about=tuple(printable(line) for line in about),
         columns=tuple(_columns(ordered)),
         groups=tuple(heading(row.group) for row in ordered),
-        lines=tuple(printable(f"{row.case}: {row.reason}") for row in ordered if row.reason),
+        failures=tuple(printable(f"{row.case}: {row.reason}") for row in ordered if row.reason),
         notes=tuple(printable(note) for note in _notes(ordered)),
         elsewhere="a wider terminal or a pipe gets all",
     )

@@ -67,8 +67,8 @@ def _markdown(table: Table) -> Iterator[str]:
             yield f"| **{_escaped(heading)}** |" + " |" * (len(table.columns) - 1)
         yield _line(cells)
     yield ""
-    yield from (f"{_escaped(line)}\n" for line in (table.reading or "").splitlines())
-    yield from (f"- {_escaped(line)}" for line in (*table.lines, *table.notes))
+    yield from (f"{_escaped(line)}\n" for line in (table.sentences or "").splitlines())
+    yield from (f"- {_escaped(line)}" for line in (*table.failures, *table.notes))
 
 
 def _line(cells: Sequence[str]) -> str:

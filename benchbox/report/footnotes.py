@@ -57,7 +57,7 @@ def notes(run: Run, spec_facts: SpecFacts, on_gpu: Collection[str] = gpu.HEADERS
         *_other_providers(records, run.context.provider),
         *by_text(names, [_denormal(record) for record in records]),
         *by_text(names, [_shifted(record) for record in records]),
-        *_apart(records),
+        *_process_differences(records),
         *load_text.notes(records),
         *gpu.notes(run.context, records, on_gpu),
         *conditions.notes(run.context, records),
@@ -100,28 +100,29 @@ def _shifted(record: Record) -> str:
     """The note on a processor or GPU in another state than in earlier runs."""
     first = "GPU" if record.spans else "processor"
     shifts = {first: record.state_shift, "host's processor": record.host_shift}
-    said = [
+    states = [
         f"the {what} was {abs(shift - 1):.0%} {'slower' if shift > 1 else 'faster'}"
         for what, shift in shifts.items()
         if shift is not None and abs(shift - 1) > SHIFT
     ]
-    return f"taken while {listed(said)} than in earlier runs on this machine" if said else ""
+    return f"taken while {listed(states)} than in earlier runs on this machine" if states else ""
 
 
 def _other_providers(records: Sequence[Record], provider: str) -> list[str]:
     """Cases with nodes that another provider than the one asked for ran."""
     lines = by_text(
-        [record.case for record in records], [_left(record, provider) for record in records]
+        [record.case for record in records],
+        [_nodes_elsewhere(record, provider) for record in records],
     )
     if len(lines) <= FEW:
         return lines
-    some = [record for record in records if _left(record, provider)]
-    most = max(some, key=lambda record: _share_left(record, provider))
+    some = [record for record in records if _nodes_elsewhere(record, provider)]
+    most = max(some, key=lambda record: _share_elsewhere(record, provider))
     count = f"{len(some)} of {len(records)} cases have nodes that {provider} did not take"
-    return [f"{count}, most of all {most.case}: {_left(most, provider)}"]
+    return [f"{count}, most of all {most.case}: {_nodes_elsewhere(most, provider)}"]
 
 
-def _left(record: Record, provider: str) -> str:
+def _nodes_elsewhere(record: Record, provider: str) -> str:
     """The number of nodes that other providers ran, empty where none did."""
     nodes = record.nodes or {}
     others = [f"{count} on {name}" for name, count in nodes.items() if count and name != provider]
@@ -129,7 +130,7 @@ def _left(record: Record, provider: str) -> str:
     return f"of its {total} nodes {listed(others)}, not on {provider}" if others else ""
 
 
-def _share_left(record: Record, provider: str) -> float:
+def _share_elsewhere(record: Record, provider: str) -> float:
     nodes = record.nodes or {}
     return 1 - nodes.get(provider, 0) / max(1, sum(nodes.values()))
 
@@ -143,7 +144,7 @@ def _denormal(record: Record) -> str:
     return f"denormal numbers in it, flushed to zero here; where they are not, {times}"
 
 
-def _apart(records: Sequence[Record]) -> list[str]:
+def _process_differences(records: Sequence[Record]) -> list[str]:
     """Cases whose processes differ by more than their intervals, which cover rounds only."""
     lines = [f"{r.case}: {_of_processes(r)}" for r in records if _processes_matter(r)]
     if len(lines) <= FEW:

@@ -172,8 +172,8 @@ def _bound(records: Sequence[Record]) -> list[str]:
     if singles:
         names = listed([record.case for record in singles]) if len(singles) <= 3 else "cases"
         count = "" if len(singles) <= 3 else f"{len(singles)} of {len(records)} "
-        said = _span([shares[record.key] for record in singles])
-        lines.append(f"{count}{names} launch-bound: {said}")
+        words = _span([shares[record.key] for record in singles])
+        lines.append(f"{count}{names} launch-bound: {words}")
     return lines
 
 

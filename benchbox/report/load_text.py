@@ -12,7 +12,7 @@ LATE = 0.01  # of the calls that were not over when the next was due: worth a wo
 CLOCK = 0.03  # a change of the clock that is more than it scatters
 HALF = 0.5  # of the slowdown, on a logarithmic scale, that the sentinel must share to explain it
 STEAL = 0.01  # of the time
-CHANGED = 0.03  # a steady state this far from the first level without a knee
+CHANGED = 0.03  # a steady state this far from the first level without a change point
 
 
 def setting(records: Sequence[Record]) -> list[str]:
@@ -28,8 +28,8 @@ def setting(records: Sequence[Record]) -> list[str]:
 
 def compared(records: Sequence[Record]) -> bool:
     """Whether cases compare to a reference, which those that ran one after the other do not."""
-    beside = any(record.case != record.reference for record in records)
-    return beside and not any(record.sustained for record in records)
+    has_reference = any(record.case != record.reference for record in records)
+    return has_reference and not any(record.sustained for record in records)
 
 
 def at(record: Record) -> str:
@@ -58,7 +58,7 @@ def notes(records: Sequence[Record]) -> list[str]:
     lines += [_late(record) for record in rates if record.arrival.late_share >= LATE]  # type: ignore[union-attr]
     held = [r for r in records if r.sustained and r.sustained.steady]
     if len(held) > 1:
-        lines += [f"{record.case}: {_lasting(record.sustained)}" for record in held]  # type: ignore[arg-type]
+        lines += [f"{record.case}: {_slowdown(record.sustained)}" for record in held]  # type: ignore[arg-type]
         lines.append("each case but the first begins on a processor that the one before has heated")
     return lines
 
@@ -66,7 +66,7 @@ def notes(records: Sequence[Record]) -> list[str]:
 def sentence(records: Sequence[Record]) -> str | None:
     """The sentence on one case under continuous load; None for several, which have footnotes."""
     held = [r.sustained for r in records if r.sustained and r.sustained.steady]
-    return f"{_lasting(held[0])}." if len(held) == 1 else None
+    return f"{_slowdown(held[0])}." if len(held) == 1 else None
 
 
 def _late(record: Record) -> str:
@@ -75,7 +75,7 @@ def _late(record: Record) -> str:
     return f"{record.case}: {share} of the calls were not over when the next was due"
 
 
-def _lasting(sustained: Sustained) -> str:
+def _slowdown(sustained: Sustained) -> str:
     """When a case became slower, by how much, and why, as far as the record shows it."""
     ratio = sustained.ratio or 1.0
     times = formatting.ratio(ratio)
@@ -83,7 +83,7 @@ def _lasting(sustained: Sustained) -> str:
         why = _why(sustained, ratio)
         begin = formatting.duration(sustained.knee_s)
         because = f": {why}" if why else ""
-        return f"from {begin} on {times} slower{because}{_drifting(sustained.drift)}"
+        return f"from {begin} on {times} slower{because}{_drift(sustained.drift)}"
     if abs(ratio - 1) < CHANGED:
         return f"no lasting slowdown in {formatting.duration(sustained.asked_s)}"
     if ratio < 1:
@@ -91,7 +91,7 @@ def _lasting(sustained: Sustained) -> str:
     return f"{times} the first seconds, but it came and went, or too late to tell"
 
 
-def _drifting(drift: float) -> str:
+def _drift(drift: float) -> str:
     if not drift:
         return ""
     return ", and still getting slower" if drift > 0 else ", and getting faster again"
@@ -110,8 +110,8 @@ def _why(sustained: Sustained, ratio: float) -> str:
         "the hypervisor gave its processor to others" if _stolen(after) > STEAL else "",
         _heated(before, after),
     ]
-    said = [part for part in parts if part]
-    return ", ".join(said) if said else _probed(before, after, ratio)
+    known = [part for part in parts if part]
+    return ", ".join(known) if known else _sentinel_too(before, after, ratio)
 
 
 def _fallen(before: Sequence[Window], after: Sequence[Window]) -> str:
@@ -128,7 +128,7 @@ def _heated(before: Sequence[Window], after: Sequence[Window]) -> str:
     return f"the temperature rose from {was:.0f} to {now:.0f} °C"
 
 
-def _probed(before: Sequence[Window], after: Sequence[Window], ratio: float) -> str:
+def _sentinel_too(before: Sequence[Window], after: Sequence[Window], ratio: float) -> str:
     """Whether fixed work became slower too, as a cause."""
     was = [window.probe_ns for window in before if window.probe_ns]
     now = [window.probe_ns for window in after if window.probe_ns]

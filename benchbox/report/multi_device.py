@@ -94,12 +94,12 @@ def _table(runs: Sequence[Run], facts: SpecFacts) -> Table:
             *(column for run in runs for column in _on_gpu(run, keys) if column.known),
         ),
         groups=tuple(heading(record.group) for record in known),
-        lines=tuple(
+        failures=tuple(
             printable(f"{run.context.device}: {line}")
             for run in runs
             for line in footnotes.failures(run, facts)
         ),
-        reading="\n".join(map(printable, _all_sentences(runs, facts))) or None,
+        sentences="\n".join(map(printable, _all_sentences(runs, facts))) or None,
         notes=tuple(map(printable, _notes(runs, facts))),
         elsewhere="--verbose and the CSV have all",
     )
@@ -110,9 +110,9 @@ def _all_sentences(runs: Sequence[Run], facts: SpecFacts) -> list[str]:
     return [
         *(line for run in runs for line in _sentences(run, facts)),
         *(
-            f"{name}: {said}"
+            f"{name}: {sentence}"
             for name, graph, eager in _in_both_modes(runs)
-            if (said := gpu.in_both_modes(graph, eager, facts.name))
+            if (sentence := gpu.in_both_modes(graph, eager, facts.name))
         ),
     ]
 
@@ -179,11 +179,11 @@ def _cell(run: Run, record: Record | None) -> str:
     """p50, the ratio to the reference, and the verdict."""
     if record is None or record.latency is None:
         return formatting.UNKNOWN if record is None else record.status
-    beside = [relative_latency(record), comparison_text.verdict(run, record)]
-    words = " ".join(text for text in beside if text != formatting.UNKNOWN)
-    said = [
+    figures = [relative_latency(record), comparison_text.verdict(run, record)]
+    words = " ".join(text for text in figures if text != formatting.UNKNOWN)
+    marks = [
         words if record.case != record.reference else "",
         record.status if record.status != "ok" else "",
     ]
-    known = ", ".join(filter(None, said))
+    known = ", ".join(filter(None, marks))
     return f"{p50(record)} ({known})" if known else p50(record)

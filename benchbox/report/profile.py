@@ -12,7 +12,7 @@ from benchbox.report.tables import Column, Table, heading, printable, short_case
 from benchbox.runner.profile import Outcome
 from benchbox.specs import Case
 
-ONE_CASE, MANY_CASES = 10, 3  # slowest nodes shown where nobody says how many
+ONE_CASE, MANY_CASES = 10, 3  # slowest nodes of a table without --top
 ELSEWHERE = "a wider terminal, a pipe and --export-json have all"
 
 
@@ -71,7 +71,7 @@ def _of_one(report: Report, case: Case, profile: Profile) -> Table:
         about=_about(report, case),
         columns=tuple(column for column in columns if column.known),
         groups=("",) * len(parts),
-        reading="\n".join(map(printable, profile_text.sentences(profile))),
+        sentences="\n".join(map(printable, profile_text.sentences(profile))),
         notes=tuple(map(printable, profile_text.notes(profile))),
         elsewhere=ELSEWHERE,
     )
@@ -95,8 +95,8 @@ def _of_many(report: Report) -> Table:
             Column("unoptimised", tuple(_unoptimised(p) for _, p in profiled), drop=1),
         ),
         groups=tuple(heading(case.group) for case in cases),
-        lines=tuple(printable(f"{label(each.case)} failed: {each.reason}") for each in failed),
-        reading="\n".join(printable(profile_text.labelled(label(c), p)) for c, p in profiled),
+        failures=tuple(printable(f"{label(each.case)} failed: {each.reason}") for each in failed),
+        sentences="\n".join(printable(profile_text.labelled(label(c), p)) for c, p in profiled),
         notes=tuple(
             map(printable, profile_text.notes_of_many([(label(c), p) for c, p in profiled]))
         ),

@@ -43,16 +43,16 @@ class Column:
 class Table:
     """A spec's table, with the text above and below it.
 
-    `about` stands under the title, and `groups` has the heading that each row is under. `lines` are
-    the cases without figures, `elsewhere` says how to get a column that was left out.
+    `about` stands under the title, and `groups` has the heading that each row is under. `failures`
+    are the cases without figures, `elsewhere` says how to get a column that was left out.
     """
 
     title: str
     about: tuple[str, ...]
     columns: tuple[Column, ...]
     groups: tuple[str, ...]
-    lines: tuple[str, ...] = ()
-    reading: str | None = None
+    failures: tuple[str, ...] = ()
+    sentences: str | None = None
     notes: tuple[str, ...] = ()
     elsewhere: str = "the CSV has all"
 
@@ -126,8 +126,8 @@ def _run_table(run: Run, facts: SpecFacts, verbose: bool) -> Table:
         about=(setting(run.context, records), measured_by(run.context)),
         columns=tuple(_columns(run, facts, records, verbose)),
         groups=tuple(heading(record.group) for record in records),
-        lines=tuple(printable(line) for line in footnotes.failures(run, facts)),
-        reading="\n".join(map(printable, (sentence or "").splitlines())) or None,
+        failures=tuple(printable(line) for line in footnotes.failures(run, facts)),
+        sentences="\n".join(map(printable, (sentence or "").splitlines())) or None,
         notes=tuple(printable(note) for note in footnotes.notes(run, facts)),
     )
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchbox.analysis import changepoint
-from benchbox.analysis.changepoint import Course, course
+from benchbox.analysis.changepoint import Levels, detect
 
 SEEDS = range(20)
 Shape = Callable[[float], float]  # share of the series -> how much slower than at first
@@ -39,8 +39,8 @@ def visits(generator: random.Random, stays_s: float, absences_s: float) -> Itera
         slow = not slow
 
 
-def found(values: list[float]) -> Course:
-    result = course(values)
+def found(values: list[float]) -> Levels:
+    result = detect(values)
     assert result is not None
     return result
 
@@ -50,11 +50,13 @@ def found(values: list[float]) -> Course:
 
 @pytest.mark.parametrize("count", [20, 60, 600])
 @pytest.mark.parametrize("noise", [0.0, 0.01, 0.05])
-def test_a_level_series_has_no_knee_and_is_steady_from_the_start(count: int, noise: float) -> None:
+def test_a_level_series_has_no_change_and_is_steady_from_the_start(
+    count: int, noise: float
+) -> None:
     courses = [found(series(flat, count, noise, seed)) for seed in SEEDS]
     # The noise of twenty windows is not known well.
     allowed = 2 if count == 20 and noise == 0.05 else 0
-    assert sum(each.knee is not None for each in courses) <= allowed
+    assert sum(each.change is not None for each in courses) <= allowed
     assert fmean(each.ratio for each in courses) == pytest.approx(1.0, abs=0.02)
     if noise < 0.05:
         assert all(each.steady_from == 0 for each in courses)
@@ -62,12 +64,12 @@ def test_a_level_series_has_no_knee_and_is_steady_from_the_start(count: int, noi
 
 
 def test_a_change_below_the_effect_is_none() -> None:
-    assert all(found(series(step(0.4, 1.02), seed=seed)).knee is None for seed in SEEDS)
+    assert all(found(series(step(0.4, 1.02), seed=seed)).change is None for seed in SEEDS)
 
 
 def test_too_few_windows_say_nothing() -> None:
-    assert course([0.001] * (changepoint.FEWEST - 1)) is None
-    assert course([0.001] * changepoint.FEWEST) is not None
+    assert detect([0.001] * (changepoint.FEWEST - 1)) is None
+    assert detect([0.001] * changepoint.FEWEST) is not None
 
 
 # it gets slower for good
@@ -78,7 +80,7 @@ def test_too_few_windows_say_nothing() -> None:
 def test_a_step_is_found_where_it_is(at: float, to: float) -> None:
     for seed in SEEDS:
         each = found(series(step(at, to), seed=seed))
-        assert each.knee == pytest.approx(600 * at, abs=4)
+        assert each.change == pytest.approx(600 * at, abs=4)
         assert each.steady_from == pytest.approx(600 * at, abs=4)
         assert each.ratio == pytest.approx(to, rel=0.01)
         assert each.steady.low <= each.steady.value <= each.steady.high
@@ -88,7 +90,7 @@ def test_a_step_is_found_where_it_is(at: float, to: float) -> None:
 def test_a_step_of_a_short_series_is_found() -> None:
     for seed in SEEDS:
         each = found(series(step(0.5, 1.3), 30, seed=seed))
-        assert each.knee == pytest.approx(15, abs=2)
+        assert each.change == pytest.approx(15, abs=2)
         assert each.ratio == pytest.approx(1.3, rel=0.02)
 
 
@@ -104,7 +106,7 @@ def test_a_ramp_begins_where_it_leaves_the_first_level() -> None:
     for seed in SEEDS:
         each = found(series(ramp(0.2, 0.6, 1.4), seed=seed))
         crosses = 600 * (0.2 + 0.4 * changepoint.EFFECT / 0.4)
-        assert each.knee == pytest.approx(crosses, abs=12)
+        assert each.change == pytest.approx(crosses, abs=12)
         assert 0.53 * 600 <= each.steady_from <= 0.62 * 600
         assert each.steady.value == pytest.approx(0.0028, rel=0.01)
         assert each.drift == 0
@@ -113,7 +115,7 @@ def test_a_ramp_begins_where_it_leaves_the_first_level() -> None:
 def test_a_ramp_that_has_not_ended_is_said_to_go_on() -> None:
     for seed in SEEDS:
         each = found(series(ramp(0, 1, 1.3), seed=seed))
-        assert each.knee == pytest.approx(60, abs=20)
+        assert each.change == pytest.approx(60, abs=20)
         assert each.drift > 0
 
 
@@ -125,55 +127,55 @@ def test_a_throttled_processor_that_swings_is_slow_all_the_same() -> None:
         values = series(step(0.3, 1.4), seed=seed)
         values = [v / 1.4 if i >= 180 and next(levels) else v for i, v in enumerate(values)]
         each = found(values)
-        right += each.knee == pytest.approx(180, abs=40)
+        right += each.change == pytest.approx(180, abs=40)
         assert each.ratio == pytest.approx(1.4, rel=0.02)
     assert right >= 0.9 * len(SEEDS)
 
 
-# what is no knee
+# what is no change
 
 
-def test_bursts_of_noise_are_no_knee() -> None:
+def test_bursts_of_noise_are_no_change() -> None:
     for seed in SEEDS:
         generator = random.Random(seed)
         noisy = visits(generator, 2, 20)
         values = [v * (1.8 if next(noisy) else 1.0) for v in series(flat, seed=seed)]
         values[: changepoint.FIRST] = series(flat)[: changepoint.FIRST]
         each = found(values)
-        assert each.knee is None
+        assert each.change is None
         assert each.ratio == pytest.approx(1.0, abs=0.02)
 
 
 @pytest.mark.parametrize(
     ("stays_s", "absences_s"), [(5, 10), (20, 40), (20, 20), (40, 20), (40, 60)]
 )
-def test_slow_states_that_come_and_go_are_no_knee(stays_s: float, absences_s: float) -> None:
+def test_slow_states_that_come_and_go_are_no_change(stays_s: float, absences_s: float) -> None:
     called = 0
     for seed in range(100):
         slow = visits(random.Random(seed), stays_s, absences_s)
         values = [v * (1.4 if next(slow) else 1.0) for v in series(flat, seed=seed)]
-        called += found(values).knee is not None
-    # One that happens to come late and stay until the end cannot be told from a knee.
+        called += found(values).change is not None
+    # One that happens to come late and stay until the end cannot be told from a change.
     assert called <= 5
 
 
-def test_a_slow_state_that_passed_is_no_knee() -> None:
+def test_a_slow_state_that_passed_is_no_change() -> None:
     def shape(share: float) -> float:
         return 1.4 if 0.3 <= share < 0.7 else 1.0
 
     for seed in SEEDS:
         each = found(series(shape, seed=seed))
-        assert each.knee is None
+        assert each.change is None
         assert each.ratio == pytest.approx(1.0, abs=0.01)
 
 
 def test_a_change_in_the_last_moments_is_too_late_to_tell() -> None:
-    assert all(found(series(step(0.9, 1.4), seed=seed)).knee is None for seed in SEEDS)
+    assert all(found(series(step(0.9, 1.4), seed=seed)).change is None for seed in SEEDS)
 
 
-def test_a_series_that_gets_faster_has_no_knee_but_a_ratio() -> None:
+def test_a_series_that_gets_faster_has_no_change_but_a_ratio() -> None:
     each = found(series(step(0.3, 0.8)))
-    assert each.knee is None
+    assert each.change is None
     assert each.ratio == pytest.approx(0.8, rel=0.01)
     assert each.steady_from == pytest.approx(180, abs=4)
 
@@ -182,13 +184,13 @@ def test_a_series_that_gets_faster_has_no_knee_but_a_ratio() -> None:
 def test_any_series_has_an_answer_that_does_not_depend_on_its_unit(
     values: list[float], unit: float
 ) -> None:
-    each = course(values)
+    each = detect(values)
     assert (each is None) == (len(values) < changepoint.FEWEST)
     if each is None:
         return
-    assert each.knee is None or 0 < each.knee < len(values)
+    assert each.change is None or 0 < each.change < len(values)
     assert 0 <= each.steady_from < len(values)
     assert each.steady.low <= each.steady.value <= each.steady.high
-    scaled = course([value * unit for value in values])
+    scaled = detect([value * unit for value in values])
     assert scaled is not None
     assert scaled.ratio == pytest.approx(each.ratio)

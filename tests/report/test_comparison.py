@@ -459,9 +459,9 @@ def test_a_case_that_one_device_lacks_has_a_dash_there_and_its_status_where_it_f
         ["-", "1.000 ± 0.004 (0.50x FASTER)"],
     ]
     (table,) = tables_of([first, second])
-    assert table.lines == ("cpu: b failed: no kernel",)
-    assert str(table.reading).count("on arm") == 2
-    assert "on cpu" not in str(table.reading)
+    assert table.failures == ("cpu: b failed: no kernel",)
+    assert str(table.sentences).count("on arm") == 2
+    assert "on cpu" not in str(table.sentences)
 
 
 def test_the_costs_are_of_a_device_that_knows_them() -> None:

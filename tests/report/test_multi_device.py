@@ -102,7 +102,7 @@ def test_what_failed_or_is_imprecise_on_one_device_says_so_in_its_column() -> No
         "1.420 ± 0.006 (1.42x)",
     ]
     assert rows["scale 2", "groups=8"][-2:] == ["7.60 ± 0.03 (1.90x)", "failed"]
-    assert table.lines == ("pi: groups=8,scale=2 failed: no kernel",)
+    assert table.failures == ("pi: groups=8,scale=2 failed: no kernel",)
     assert "cpu: groups=2,scale=1: 4% wide" in table.notes
     assert not [note for note in table.notes if note.startswith("pi: ")]
 
@@ -263,11 +263,11 @@ def test_both_modes_of_a_gpu_show_side_by_side_what_launching_costs() -> None:
     }
     assert "cuda-eager: at scale 1 launch-bound: 80% of the host's latency is launch" in table.notes
     assert not [note for note in table.notes if note.startswith("cuda-graph: at scale")]
-    assert (table.reading or "").splitlines()[-1] == (
+    assert (table.sentences or "").splitlines()[-1] == (
         "cuda: launched kernel by kernel a call took 4.00x as long as replayed from one CUDA "
         "graph, and 1.00x the GPU time."
     )
-    assert "(scale 1, 2; GPU time alone: 3.00x and 4.00x; paper" in (table.reading or "")
+    assert "(scale 1, 2; GPU time alone: 3.00x and 4.00x; paper" in (table.sentences or "")
 
 
 def test_a_table_across_has_notes_on_its_own_columns_alone() -> None:
@@ -283,7 +283,7 @@ def test_a_table_across_has_notes_on_its_own_columns_alone() -> None:
 
 def test_one_mode_beside_a_processor_says_nothing_of_two() -> None:
     (table,) = tables_of([on("cpu"), on_gpu("eager", 5.0, SPANS)])
-    assert "kernel by kernel" not in (table.reading or "")
+    assert "kernel by kernel" not in (table.sentences or "")
     assert "cuda-eager, launch share" in [column.header for column in table.columns]
 
 

@@ -159,9 +159,9 @@ def memory(observed: Observation) -> Iterator[Finding]:
     fetched = int(observed.seen.get("faults_major", 0))
     if fetched > observed.seconds:  # a program that has just been started fetches one or two
         swapped = observed.facts.get("swap_used_bytes") or 0
-        beside = f", with {figure(swapped / 1e9)} GB swapped out" if swapped else ""
+        swap = f", with {figure(swapped / 1e9)} GB swapped out" if swapped else ""
         yield Finding(
-            "fair", f"Memory had to be fetched from a disk {fetched} times{beside}. Free some."
+            "fair", f"Memory had to be fetched from a disk {fetched} times{swap}. Free some."
         )
     total, free = observed.facts.get("memory_bytes"), observed.facts.get("memory_available_bytes")
     if total and free is not None and free < SCARCE * total:

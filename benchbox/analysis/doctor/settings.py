@@ -125,5 +125,5 @@ def visibility(observed: Observation) -> Iterator[Finding]:
     elif virtual:
         yield Finding("fair", f"{what}: what its neighbours on the host do is not seen.")
     else:
-        shown = [name for name in gauges if name not in hidden]
-        yield Finding("good", f"Its {' and '.join(shown)} can be read.")
+        readable = [name for name in gauges if name not in hidden]
+        yield Finding("good", f"Its {' and '.join(readable)} can be read.")
