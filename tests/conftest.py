@@ -15,8 +15,10 @@ from tests.board.fixtures import (
     boards,
     emulated_board,
     emulated_phone,
+    home,
     host_phone,
     linked_board,
+    reach,
     ssh_board,
 )
 from tests.fakegpu.fixtures import built_gpu, fake_gpu
@@ -30,8 +32,10 @@ __all__ = [  # fixtures of all tests
     "emulated_board",
     "emulated_phone",
     "fake_gpu",
+    "home",
     "host_phone",
     "linked_board",
+    "reach",
     "ssh_board",
 ]
 

@@ -77,7 +77,6 @@ def open_board(device: Device, sending: Sending = silent) -> Board:
         from benchbox.transports.adb.connect import reached
 
         return reached(device, sending)
-    # asyncssh takes a while to import
     from benchbox.transports.ssh.connect import NO_PYTHON, connect
 
     return Board(device, connect(device), NO_PYTHON, sending)

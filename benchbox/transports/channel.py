@@ -5,14 +5,16 @@ import os
 import select
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 MOST_BYTES = 64 << 20  # of a line: a million samples of a burst have 10 MB
-STDERR_TAIL = 2000  # characters of diagnostics that are worth keeping
+STDERR_TAIL = 2000  # bytes of diagnostics that are worth keeping
+CHUNK = 1 << 16
 GRACE_S = 2.0
+STALLED_S = 30.0  # that nothing is taken of what is written, before the other side counts as lost
+POLL_S = 0.1
 
 
 class ChannelClosed(Exception):  # noqa: N818 - an event that the other side caused, not yet an error
@@ -44,21 +46,77 @@ class Channel(Protocol):
         """End the other side, by force where it does not go by itself."""
 
 
-class JsonLines:
-    """The receiving end of a channel; who inherits fills the buffer."""
+def encode(message: Mapping[str, object]) -> bytes:
+    """Return a message as it is sent."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
-    def __init__(self) -> None:
+
+class ProcessChannel:
+    """A channel to a child process's stdin and stdout; the end of its stderr is kept.
+
+    Nothing is read but while somebody waits, so what the child writes fills pipes and no memory.
+    """
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
         self._buffer = bytearray()
+        self._stderr = b""
+        # In a session of its own: Ctrl-C is for the parent, which then ends its children in order.
+        self._process = subprocess.Popen(
+            argv,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            bufsize=0,
+        )
+        assert self._process.stdin and self._process.stdout and self._process.stderr
+        self._stdin = self._process.stdin
+        self._outputs = [self._process.stdout, self._process.stderr]  # that have not ended yet
+        for pipe in (self._stdin, *self._outputs):
+            os.set_blocking(pipe.fileno(), False)
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    def send(self, message: Mapping[str, object]) -> None:
+        """Send one message; raises ChannelClosed when the child is gone."""
+        self.write(encode(message))
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; raises ChannelClosed when the child is gone, or takes nothing."""
+        left = memoryview(data)
+        try:
+            while left:
+                if not select.select([], [self._stdin], [], STALLED_S)[1]:
+                    raise ChannelClosed(f"it took nothing for {STALLED_S:.0f} s")
+                left = left[os.write(self._stdin.fileno(), left[:CHUNK]) :]
+        except (BrokenPipeError, ValueError):
+            raise ChannelClosed(self.epitaph()) from None
+
+    def post(self, message: Mapping[str, object]) -> bool:
+        """Send a short message if that needs no waiting; return whether it was sent."""
+        try:
+            os.write(self._stdin.fileno(), encode(message))  # a pipe takes so little whole, or not
+        except (OSError, ValueError):
+            return False
+        return True
 
     def receive(self, timeout_s: float) -> dict[str, Any]:
-        """Return the next message; raises Timeout, or ChannelClosed when the other side is gone."""
+        """Return the next message; raises Timeout, or ChannelClosed when the child is gone."""
         deadline = time.monotonic() + timeout_s
         known = 0
         while (end := self._buffer.find(b"\n", known)) < 0:
             known = len(self._buffer)
             if known > MOST_BYTES:
                 raise ChannelClosed(f"it wrote {MOST_BYTES >> 20} MB without an end of line")
-            self._read(deadline)
+            if self._process.stdout not in self._outputs:
+                raise ChannelClosed(self.epitaph())
+            left = deadline - time.monotonic()
+            if left <= 0 or not self._read(left):
+                raise Timeout
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         try:
@@ -69,88 +127,97 @@ class JsonLines:
             raise Noise(line)
         return message
 
-    def _read(self, deadline: float) -> None:
-        """Add what the other side wrote to the buffer; sleeps until there is something."""
-        raise NotImplementedError
+    def _read(self, timeout_s: float) -> bool:
+        """Take in what the child wrote; return whether there was something, or its end."""
+        try:
+            ready = select.select(self._outputs, [], [], timeout_s)[0]
+            chunks = [(pipe, os.read(pipe.fileno(), CHUNK)) for pipe in ready]
+        except (OSError, ValueError):
+            raise ChannelClosed("it was closed") from None  # by another thread
+        for pipe, chunk in chunks:
+            if not chunk:
+                pipe.close()
+                self._outputs.remove(pipe)
+            elif pipe is self._process.stdout:
+                self._buffer += chunk
+            else:
+                self._stderr = (self._stderr + chunk)[-STDERR_TAIL:]
+        return bool(ready)
 
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait for the child to end, and keep its output; return its exit code, None if it runs on.
 
-def encode(message: Mapping[str, object]) -> bytes:
-    """Return a message as it is sent."""
-    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        Raises ChannelClosed when it writes more than anybody would take.
+        """
+        until = time.monotonic() + timeout_s
+        while self._process.poll() is None and (left := until - time.monotonic()) > 0:
+            if not self._outputs:
+                time.sleep(min(left, POLL_S / 10))
+            self._read(min(left, POLL_S))
+            self._check_size()
+        while self._outputs and self._read(0):
+            self._check_size()
+        return self.exit_status
 
-
-class ProcessChannel(JsonLines):
-    """A channel to a child process's stdin and stdout; its stderr is kept for the post-mortem."""
-
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
-        super().__init__()
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the channel
-        # In a session of its own: Ctrl-C is for the parent, which then ends its children in order.
-        self._process = subprocess.Popen(
-            argv,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            start_new_session=True,
-            bufsize=0,
-        )
+    def _check_size(self) -> None:
+        if self._process.stdout in self._outputs and len(self._buffer) > MOST_BYTES:
+            self.kill()
+            raise ChannelClosed(f"it wrote more than {MOST_BYTES >> 20} MB that nobody took")
 
     @property
-    def pid(self) -> int:
-        """The child's process id."""
-        return self._process.pid
+    def exit_status(self) -> int | None:
+        """The exit code, None while it runs; minus the number of the signal that ended it."""
+        return self._process.poll()
 
-    def send(self, message: Mapping[str, object]) -> None:
-        """Send one message; raises ChannelClosed when the child is gone."""
-        assert self._process.stdin is not None
-        line = encode(message)
-        try:
-            while line:
-                line = line[self._process.stdin.write(line) :]
-        except (BrokenPipeError, ValueError):
-            raise ChannelClosed(self._epitaph()) from None
+    @property
+    def has_ended(self) -> bool:
+        """Whether the child has ended."""
+        return self._process.poll() is not None
 
-    def _read(self, deadline: float) -> None:
-        assert self._process.stdout is not None
-        descriptor = self._process.stdout.fileno()
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([descriptor], [], [], left)[0]:
-            raise Timeout
-        chunk = os.read(descriptor, 1 << 16)
-        if not chunk:
-            raise ChannelClosed(self._epitaph())
-        self._buffer += chunk
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more can be sent or received."""
+        return self._stdin.closed and not self._outputs
 
-    def _epitaph(self) -> str:
+    def output(self) -> bytes:
+        """Return what the child wrote and nobody has received."""
+        return bytes(self._buffer)
+
+    def epitaph(self) -> str:
         """Say how the child ended, with the last line that it wrote to stderr."""
-        try:
-            code = self._process.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            return "it closed its output"
-        how = f"it was ended by {_signal_name(-code)}" if code < 0 else f"it ended with code {code}"
+        self.wait(GRACE_S)
+        code = self._process.poll()
+        return "it closed its output" if code is None else self._ended(code)
+
+    def _ended(self, code: int) -> str:
+        how = f"it was ended by {signal_name(-code)}" if code < 0 else f"it ended with code {code}"
         lines = self.stderr_tail().splitlines()
         return f"{how} ({lines[-1].strip()})" if lines else how
 
     def stderr_tail(self) -> str:
         """Return the last that the child wrote to stderr, stripped."""
-        if self._stderr.closed:
-            return ""
-        size = self._stderr.seek(0, os.SEEK_END)
-        self._stderr.seek(max(0, size - STDERR_TAIL))
-        return self._stderr.read().decode(errors="replace").strip()
+        return self._stderr.decode(errors="replace").strip()
+
+    def end_input(self) -> None:
+        """Close the child's stdin, by which most programs end."""
+        self._stdin.close()
 
     def close(self) -> None:
-        """Close the child's stdin; a child that does not end by that is killed."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-        try:
-            self._process.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
+        """Close the child's stdin and stdout; a child that does not end by that is killed."""
+        self._stdin.close()
+        if self._process.stdout in self._outputs:
+            self._outputs.remove(self._process.stdout)
+            self._process.stdout.close()
+        if self.wait(GRACE_S) is None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        self._stderr.close()
+        for pipe in self._outputs:
+            pipe.close()
+        self._outputs.clear()
+
+    def cut(self) -> None:
+        """End the child from another thread: who waits for it here sees its end."""
+        self._process.kill()
 
     def kill(self) -> None:
         """End the child at once."""
@@ -158,7 +225,8 @@ class ProcessChannel(JsonLines):
         self.close()
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """Return a signal's name, or its number where it has none."""
     try:
         return signal.Signals(number).name
     except ValueError:

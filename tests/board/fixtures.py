@@ -8,6 +8,7 @@ import unittest
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
@@ -18,6 +19,32 @@ if TYPE_CHECKING:
 REQUIRED = "BENCHBOX_TEST_BOARD"  # `required` where nobody would see that a test was skipped
 
 T = TypeVar("T", bound="Board")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A user's home, and a current folder, with nothing in them; no device was reached before."""
+    from benchbox.transports.board import board
+    from benchbox.transports.ssh import connection
+    from tests.board.running import ssh_user
+
+    for name, value in ssh_user(tmp_path / "user").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("BENCHBOX_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setattr(board, "_reached", set())
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path / "user"
+    connection.close_all()
+
+
+@pytest.fixture
+def reach(home: Path) -> "Callable[[Board], None]":
+    """Return a function by which a board is `ssh://board` for this user."""
+
+    def config(there: "Board") -> None:
+        (home / ".ssh/config").write_text(there.config.read_text())
+
+    return config
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from tests.board import inside
 from tests.board.files import UID, USER
-from tests.board.setup import Parts, parts
+from tests.board.setup import Parts, parts, which
 
 LOOPBACK = "127.0.0.1"
 # For tests of networks, so of no real machine (RFC 2544); a virtual one may have taken one of them.
@@ -59,6 +59,28 @@ Host board
   BatchMode yes
   LogLevel ERROR
 """
+
+
+# ssh reads the files of the user that the system knows, whatever HOME is.
+USER_CONFIG = """\
+Include {folder}/config
+Match all
+  UserKnownHostsFile {folder}/known_hosts
+  GlobalKnownHostsFile none
+  IdentityFile {folder}/id_ed25519
+"""
+
+
+def ssh_user(home: Path) -> dict[str, str]:
+    """Make a home folder; return the environment in which ssh reads its .ssh and no other."""
+    folder = home / ".ssh"
+    folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+    (home / "ssh_config").write_text(USER_CONFIG.format(folder=folder))
+    ssh = home / "bin/ssh"
+    ssh.parent.mkdir()
+    ssh.write_text(f'#!/bin/sh\nexec {which("ssh")} -F {home}/ssh_config "$@"\n')
+    ssh.chmod(0o755)
+    return {"HOME": str(home), "PATH": f"{ssh.parent}:{os.environ['PATH']}", "SSH_AUTH_SOCK": ""}
 
 
 class Board:
@@ -145,6 +167,26 @@ class Board:
                     found.append(int(path.parent.name))
         return sorted(found)
 
+    def agents(self) -> list[int]:
+        """Return the programs that were sent to the board and run there."""
+
+        def is_shell(pid: int) -> bool:  # that waits for one
+            with contextlib.suppress(OSError):
+                return self.outside(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sh\0")
+            return True
+
+        sent = (pid for folder in ("files", "sets") for pid in self.pids(f"benchbox/{folder}/"))
+        return sorted(pid for pid in {*sent} if not is_shell(pid))
+
+    def hang_up(self) -> None:
+        """End every connection without a word."""
+        for pid in self.connections():
+            self.kill(pid)
+
+    def connections(self) -> list[int]:
+        """Return the processes of sshd that serve a connection each."""
+        return self.pids(f"sshd: {self.user}@")
+
     def kill(self, pid: int, number: int = signal.SIGKILL) -> None:
         """Send a signal to one of the board's processes, by its number there."""
         self._ask({"kill": [pid, int(number)]})
@@ -164,7 +206,7 @@ class Board:
                     self.kill(pid)
         key = self.folder / ("another_key" if anew else "host_key")
         if not key.exists():
-            _keygen(key)
+            generate_key(key)
         self.outside(inside.RUN / "files/host_key").write_text(key.read_text())
         self._ask({"serve": True})
 
@@ -190,8 +232,8 @@ class Board:
         self._held.close()
 
     def _start(self) -> None:
-        _keygen(self.key)
-        _keygen(self.folder / "host_key")
+        generate_key(self.key)
+        generate_key(self.folder / "host_key")
         for attempt in range(ATTEMPTS):
             self.port = _free_port() if self.host == LOOPBACK else self.port
             try:
@@ -431,8 +473,9 @@ def _free_port() -> int:
         return port
 
 
-def _keygen(path: Path) -> None:
-    keygen = shutil.which("ssh-keygen")
-    assert keygen
-    argv = [keygen, "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)]
+def generate_key(path: Path, kind: str = "ed25519") -> str:
+    """Make a pair of keys, in place of one that is there; return the public one."""
+    path.unlink(missing_ok=True)
+    argv = [which("ssh-keygen"), "-q", "-t", kind, "-N", "", "-C", "", "-f", str(path)]
     subprocess.run(argv, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    return " ".join(path.with_suffix(".pub").read_text().split()[:2])

@@ -15,16 +15,14 @@ from tests.transports.test_ssh_board import (
     benchbox,
     by_case,
     graphs,
-    home,
     newest,
-    reach,
     refused,
     table,
 )
 
-__all__ = ["graphs", "home", "reach"]  # fixtures
+__all__ = ["graphs"]  # fixture
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_tmp", "home", "graphs")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("home", "graphs")]
 
 ODD = (
     "$(touch hit)",

@@ -487,16 +487,9 @@ FILES = ".cache/benchbox/files"
 
 
 @pytest.fixture
-def box(
-    ssh_board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_onnx: WriteOnnx
-) -> Board:
+def box(ssh_board: Board, reach: Callable[[Board], None], write_onnx: WriteOnnx) -> Board:
     """A board registered as `box`, and the graphs a.onnx and b.onnx in the current folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path / "user"))
-    monkeypatch.setenv("BENCHBOX_CONFIG_DIR", str(tmp_path / "config"))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    (tmp_path / "user/.ssh").mkdir(parents=True, mode=0o700)
-    (tmp_path / "user/.ssh/config").write_text(ssh_board.config.read_text())
+    reach(ssh_board)
     for name, n in (("a", 24), ("b", 32)):
         write_onnx(name, f"{name} (float[{n},{n}] x) => (float[{n},{n}] y) {{ y = MatMul(x, x) }}")
     assert benchbox("device", "add", "box", "ssh://board").returncode == 0
@@ -645,7 +638,7 @@ def test_an_interrupted_run_is_kept_on_both_devices_and_both_go_on(box: Board, n
         assert run.path == path
         assert {record.status for record in run.records} <= MEASURED
         assert all(len(r.bursts) > n for r, n in zip(run.records, counts, strict=True))
-    assert not box.pids(FILES)
+    assert not box.agents()
 
 
 @pytest.mark.slow
@@ -653,7 +646,7 @@ def test_a_second_ctrl_c_says_where_what_was_measured_is(box: Board) -> None:
     """The board's agent is stuck, so that the first one cannot end what it is at."""
     process = start("run", "a.onnx", *BOTH, *FOREVER)
     wait_for(process, lambda: works(process.pid, "benchbox.agent") and works(box.pid, FILES))
-    for pid in box.pids(FILES):
+    for pid in box.agents():
         box.kill(pid, signal.SIGSTOP)
     assert process.stderr is not None
     os.killpg(process.pid, signal.SIGINT)
@@ -667,16 +660,16 @@ def test_a_second_ctrl_c_says_where_what_was_measured_is(box: Board) -> None:
     assert stderr.splitlines()[-3:] == [*kept, "Interrupted; `--resume` goes on from here."]
     assert [record.status for record in newest("cpu").records] == ["imprecise"]
     deadline = time.monotonic() + LONG_S
-    while box.pids(FILES) and time.monotonic() < deadline:
+    while box.agents() and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not box.pids(FILES)
+    assert not box.agents()
 
 
 @pytest.mark.slow
 def test_a_host_that_says_nothing_does_not_keep_the_others_from_being_timed(box: Board) -> None:
     assert box
     # 15 s take long here
-    hasty = "from benchbox.transports.ssh import link; link.CONNECT_S = 2.0"
+    hasty = "from benchbox.transports.ssh import connection; connection.CONNECT_S = 2"
     program = [sys.executable, "-c", f"{hasty}; from benchbox.cli import main; main()"]
     with silent_host() as url:
         process = start("run", "a.onnx", "-d", "cpu", "-d", url, *FOREVER, program=program)

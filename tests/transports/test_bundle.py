@@ -1,6 +1,5 @@
 """The Python for phones that have none: what it is made of, how it is sent, and that it runs."""
 
-import contextlib
 import csv
 import io
 import json
@@ -103,21 +102,6 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
     return made
 
 
-class Local(ProcessChannel):
-    """A process of this machine in place of one at the other end of a link."""
-
-    def write(self, data: bytes) -> None:
-        assert self._process.stdin is not None
-        left = memoryview(data)
-        while left:
-            left = left[self._process.stdin.write(left) :]
-
-    def wait(self, timeout_s: float) -> int | None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return self._process.wait(timeout_s)
-        return None
-
-
 class Shell:
     """A link to this machine's own shell, with a home of its own; or to one that `says` things."""
 
@@ -125,8 +109,8 @@ class Shell:
         self.home, self.says = home, says
         self.kept = home / ".cache/benchbox"
 
-    def start(self, command: str) -> Local:
-        return Local(["sh", "-c", self.says or command], {"HOME": str(self.home)})
+    def start(self, command: str) -> ProcessChannel:
+        return ProcessChannel(["sh", "-c", self.says or command], {"HOME": str(self.home)})
 
     def close(self) -> None:
         """Nothing is held."""

@@ -1,21 +1,28 @@
-import json
+"""What every channel to a process does, be it on this machine, behind ssh or behind adb."""
+
 import os
+import shlex
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from benchbox.transports import channel
+from benchbox.transports.board import commands
 from benchbox.transports.channel import ChannelClosed, ProcessChannel, Timeout
+from tests.transports.conftest import PYTHON, connect, wait_for
 
+pytestmark = pytest.mark.slow
 ECHO = "import sys\nfor line in sys.stdin: sys.stdout.write(line); sys.stdout.flush()"
 Start = Callable[[str], ProcessChannel]
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
+def local() -> Iterator[Start]:
     """Return a function that runs Python code behind a channel."""
     started: list[ProcessChannel] = []
 
@@ -26,6 +33,25 @@ def start() -> Iterator[Start]:
     yield run
     for each in started:
         each.kill()
+
+
+def over(link: Any) -> Iterator[Start]:
+    python = f"exec {shlex.quote(PYTHON)} -I -S -u -c "
+
+    def run(code: str) -> ProcessChannel:
+        channel: ProcessChannel = link.start(commands.shell(python + shlex.quote(code)))
+        return channel
+
+    yield run
+    link.close()
+
+
+@pytest.fixture(params=["local", "ssh", "adb"])
+def start(request: pytest.FixtureRequest) -> Iterator[Start]:
+    if request.param == "local":
+        yield request.getfixturevalue("local")
+    else:
+        yield from over(connect(request.getfixturevalue(f"over_{request.param}").device))
 
 
 def say(text: str, then: str = "") -> str:
@@ -40,42 +66,38 @@ def gone(pid: int) -> bool:
     return False
 
 
-def test_a_message_comes_back(start: Start) -> None:
+def test_messages_come_back(start: Start) -> None:
     echo = start(ECHO)
     for message in ({"op": "hello"}, {"text": "ü\n\u2028", "none": None, "list": [1, 2.5]}):
         echo.send(message)
-        assert echo.receive(5) == message
-
-
-def test_a_line_of_a_megabyte_goes_both_ways(start: Start) -> None:
-    echo = start(ECHO)
+        assert echo.receive(20) == message
     echo.send({"text": "x" * (1 << 20)})
-    assert len(echo.receive(10)["text"]) == 1 << 20
+    assert len(echo.receive(20)["text"]) == 1 << 20
 
 
-def test_half_a_line_waits_for_its_other_half(start: Start) -> None:
-    child = start(say('{"a": ', "time.sleep(0.1); print('1}')"))
-    assert child.receive(5) == {"a": 1}
-
-
-def test_lines_that_come_together_are_received_one_by_one(start: Start) -> None:
-    child = start(say('{"n": 1}\n{"n": 2}\n{"n": 3}\n', "time.sleep(9)"))
-    assert [child.receive(5)["n"] for _ in range(3)] == [1, 2, 3]
+def test_half_a_line_waits_for_its_other_half_and_lines_come_one_by_one(start: Start) -> None:
+    child = start(say('{"a": ', 'time.sleep(0.1); print(\'1}\\n{"n": 2}\\n{"n": 3}\')'))
+    assert [child.receive(20) for _ in range(3)] == [{"a": 1}, {"n": 2}, {"n": 3}]
 
 
 def test_what_a_child_said_before_it_died_is_still_received(start: Start) -> None:
-    child = start(say('{"n": 1}\n{"n": 2}\nhalf', "sys.exit(3)"))
-    assert [child.receive(5)["n"] for _ in range(2)] == [1, 2]
-    with pytest.raises(ChannelClosed, match="ended with code 3"):
-        child.receive(5)
+    child = start(say('{"n": 1}\n{"n": 2}\nhalf', "sys.exit('first\\nwhy')"))
+    assert [child.receive(20)["n"] for _ in range(2)] == [1, 2]
+    for _ in range(2):
+        with pytest.raises(ChannelClosed, match=r"it ended with code 1 \(why\)"):
+            child.receive(20)
+    with pytest.raises(ChannelClosed, match="code 1"):
+        child.send({"op": "hello"})
+    assert child.exit_status == 1
 
 
 def test_a_reply_that_does_not_come_is_a_timeout_and_may_come_later(start: Start) -> None:
-    child = start("import sys; sys.stdin.readline(); print('{}')")
+    child = start("import sys; sys.stdin.readline(); print('{}'); sys.stdin.read()")
     with pytest.raises(Timeout):
         child.receive(0.05)
+    assert child.exit_status is None
     child.send({})
-    assert child.receive(5) == {}
+    assert child.receive(20) == {}
 
 
 def test_the_deadline_holds_for_a_line_that_never_ends(start: Start) -> None:
@@ -97,69 +119,72 @@ def test_waiting_for_a_reply_takes_no_processor(start: Start) -> None:
 def test_a_signal_that_ended_the_child_is_named(start: Start) -> None:
     child = start("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(ChannelClosed, match="ended by SIGKILL"):
-        child.receive(5)
+        child.receive(20)
     real_time = start(f"import os; os.kill(os.getpid(), {signal.SIGRTMIN + 1})")
     with pytest.raises(ChannelClosed, match=f"ended by signal {signal.SIGRTMIN + 1}"):
-        real_time.receive(5)
-
-
-def test_the_reason_has_the_exit_code_and_the_last_line_of_stderr(start: Start) -> None:
-    child = start("import sys; sys.exit('first\\nno module named nothing')")
-    with pytest.raises(ChannelClosed, match=r"ended with code 1 \(no module named nothing\)"):
-        child.receive(5)
+        real_time.receive(20)
 
 
 def test_stderr_is_kept_to_its_tail_and_need_not_be_text(start: Start) -> None:
-    code = (
-        "import os\nfor _ in range(1000): os.write(2, b'\\xff' * 1000)\nos.write(2, b'the end\\n')"
-    )
-    child = start(code)
+    flood = "import os\nfor _ in range(2000): os.write(2, b'\\xff' * 1000)\n"
+    child = start(f"{flood}os.write(2, b'the end\\n')")
     with pytest.raises(ChannelClosed):
-        child.receive(10)
+        child.receive(20)
     assert child.stderr_tail().endswith("the end")
     assert len(child.stderr_tail()) <= channel.STDERR_TAIL
 
 
 @pytest.mark.parametrize("line", ["Segmentation fault", "[1]", "1", "", '{"a": 1', "\x00\x7f"])
-def test_what_is_not_a_json_object_closes_the_channel(start: Start, line: str) -> None:
-    child = start(say(line + "\n", "time.sleep(9)"))
+def test_what_is_not_a_json_object_closes_the_channel(local: Start, line: str) -> None:
+    child = local(say(line + "\n", "time.sleep(9)"))
     with pytest.raises(ChannelClosed, match="something else than JSON lines"):
-        child.receive(5)
+        child.receive(20)
 
 
-def test_a_child_that_only_closed_its_output_is_told_apart(
+def test_a_child_that_writes_without_end_fills_no_memory(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channel, "GRACE_S", 0.1)
-    child = start("import os, time; os.close(1); time.sleep(9)")
-    with pytest.raises(ChannelClosed, match="closed its output"):
-        child.receive(5)
+    monkeypatch.setattr(channel, "MOST_BYTES", 1 << 20)
+    with pytest.raises(ChannelClosed, match="it wrote 1 MB without an end of line"):
+        start("while True: print('x' * 65536, end='')").receive(20)
+    flood = start("while True: print('x' * 65536)")
+    with pytest.raises(ChannelClosed, match="it wrote more than 1 MB that nobody took"):
+        flood.wait(20)
+    unread = start("import os\nwhile True: os.write(1, b'x' * 65536); os.write(2, b'x' * 65536)")
+    time.sleep(0.2)
+    assert unread.output() == b""
 
 
-def test_sending_to_a_child_that_is_gone_says_how_it_ended(start: Start) -> None:
-    child = start("import sys; sys.exit(7)")
-    with pytest.raises(ChannelClosed):
-        child.receive(5)
-    with pytest.raises(ChannelClosed, match="code 7"):
-        child.send({"op": "hello"})
+def test_output_that_nobody_received_is_kept_until_the_end(start: Start) -> None:
+    child = start("import sys; print(len(sys.stdin.read()) * 'x')")
+    child.write(b"x" * 300_000)
+    child.end_input()
+    assert child.wait(20) == 0
+    assert child.output() == b"x" * 300_000 + b"\n"
 
 
-def test_a_child_that_reads_nothing_does_not_stop_a_small_message(start: Start) -> None:
+def test_a_child_that_takes_nothing_is_given_up(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "STALLED_S", 0.3)
     child = start("import time; time.sleep(9)")
-    child.send({"bursts": [["spec:case", 100]] * 500})
-    with pytest.raises(Timeout):
-        child.receive(0.01)
+    child.send({"bursts": [["spec:case", 100]] * 500})  # there is room for that
+    assert child.post({"op": "ping"})
+    with pytest.raises(ChannelClosed, match="it took nothing for 0 s"):
+        child.write(bytes(10_000_000))
+    assert not child.post({"op": "ping"})
 
 
 def test_close_ends_a_child_by_closing_its_stdin(start: Start) -> None:
-    child = start(ECHO)
-    child.send({})
-    child.receive(5)
-    child.close()
-    assert gone(child.pid)
-    child.close()
+    echo = start(ECHO)
+    echo.send({})
+    echo.receive(20)
+    for _ in range(2):
+        echo.close()
+    assert gone(echo.pid)
     with pytest.raises(ChannelClosed):
-        child.send({})
+        echo.send({})
+    assert not echo.post({})
 
 
 def test_close_kills_a_child_that_does_not_care(
@@ -168,13 +193,50 @@ def test_close_kills_a_child_that_does_not_care(
     monkeypatch.setattr(channel, "GRACE_S", 0.2)
     ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
     child = start(say("{}\n", f"{ignore}\nwhile True: time.sleep(1)"))
-    child.receive(5)
+    child.receive(20)
     child.close()
     assert gone(child.pid)
 
 
-def test_ctrl_c_in_the_terminal_does_not_reach_a_child(start: Start) -> None:
-    child = start(say("{}\n", "time.sleep(9)"))
+def test_a_channel_that_another_thread_closes_ends(start: Start) -> None:
+    child = start(ECHO)
+    ended: list[str] = []
+
+    def receive() -> None:
+        try:
+            child.receive(20)
+        except ChannelClosed as closed:
+            ended.append(str(closed))
+
+    thread = threading.Thread(target=receive)
+    thread.start()
+    time.sleep(0.1)
+    child.close()
+    thread.join(20)
+    assert len(ended) == 1
+
+
+# a child of this process
+
+
+def test_a_child_that_only_closed_its_output_is_told_apart(
+    local: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "GRACE_S", 0.1)
+    child = local("import os, time; os.close(1); time.sleep(9)")
+    with pytest.raises(ChannelClosed, match="closed its output"):
+        child.receive(5)
+
+
+def test_a_grandchild_that_holds_the_output_does_not_keep_its_end_from_being_seen(
+    local: Start,
+) -> None:
+    child = local("import subprocess; subprocess.Popen(['sleep', '9'])")
+    assert child.wait(5) == 0
+
+
+def test_ctrl_c_in_the_terminal_does_not_reach_a_child(local: Start) -> None:
+    child = local(say("{}\n", "time.sleep(9)"))
     child.receive(5)
     assert os.getsid(child.pid) == child.pid != os.getsid(0)
 
@@ -184,7 +246,8 @@ def test_a_child_has_the_environment_and_what_is_set_for_it(
 ) -> None:
     monkeypatch.setenv("GIVEN", "yes")
     code = "import json, os; print(json.dumps(dict(os.environ)))"
-    child = ProcessChannel([sys.executable, "-c", code], {"SET": json.dumps("too")})
+    child = ProcessChannel([sys.executable, "-c", code], {"SET": '"too"'})
     environ = child.receive(5)
     child.close()
     assert (environ["GIVEN"], environ["SET"]) == ("yes", '"too"')
+    assert wait_for(lambda: gone(child.pid))

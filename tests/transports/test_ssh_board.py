@@ -18,7 +18,6 @@ from benchbox.cli.app import app
 from benchbox.cli.progress import Live
 from benchbox.records import Run
 from benchbox.sampling.sampler import Sampler
-from benchbox.transports.board import board
 from tests.board import Board, NetworkBoard
 from tests.board.files import LITTLE, plant
 
@@ -30,18 +29,7 @@ EMULATED = "emulated (qemu-user): a figure taken here is no latency"
 FIGURES = ("latency_p50_ms", "latency_ci_low_ms", "latency_p90_ms", "images_per_s", "samples")
 FILES = ".cache/benchbox/files"
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_tmp", "home", "graphs")]
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's home, with nothing in it."""
-    monkeypatch.setenv("HOME", str(tmp_path / "user"))
-    monkeypatch.setenv("BENCHBOX_CONFIG_DIR", str(tmp_path / "config"))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    monkeypatch.setattr(board, "_reached", set())
-    (tmp_path / "user/.ssh").mkdir(parents=True, mode=0o700)
-    return tmp_path / "user"
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("home", "graphs")]
 
 
 @pytest.fixture
@@ -49,16 +37,6 @@ def graphs(write_onnx: WriteOnnx) -> None:
     """Three graphs in the current folder: a.onnx, b.onnx and c.onnx."""
     for name, n in (("a", 24), ("b", 32), ("c", 40)):
         write_onnx(name, f"{name} (float[{n},{n}] x) => (float[{n},{n}] y) {{ y = MatMul(x, x) }}")
-
-
-@pytest.fixture
-def reach(home: Path) -> Callable[[Board], None]:
-    """Return a function by which a board is `ssh://board` for this user."""
-
-    def config(there: Board) -> None:
-        (home / ".ssh/config").write_text(there.config.read_text())
-
-    return config
 
 
 def benchbox(*arguments: str) -> Result:
@@ -250,7 +228,7 @@ def test_a_killed_agent_costs_one_row(
     reach(ssh_board)
 
     def kill() -> None:
-        (pid,) = ssh_board.pids(FILES)
+        (pid,) = ssh_board.agents()
         ssh_board.kill(pid)
 
     monkeypatch.setattr(Live, "measuring", once(kill))

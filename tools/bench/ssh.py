@@ -47,15 +47,16 @@ def ssh() -> Iterator[Row]:
 @contextmanager
 def home(folder: Path, config: str) -> Iterator[None]:
     """Be a user whose ssh knows the board, and who has no other files."""
-    (folder / ".ssh").mkdir()
+    from tests.board.running import ssh_user
+
+    changed = ssh_user(folder)
     (folder / ".ssh/config").write_text(config)
-    before = {name: os.environ.get(name) for name in ("HOME", "SSH_AUTH_SOCK")}
-    os.environ["HOME"] = str(folder)
-    os.environ.pop("SSH_AUTH_SOCK", None)
+    before = {name: os.environ.get(name, "") for name in changed}
+    os.environ |= changed
     try:
         yield
     finally:
-        os.environ |= {name: value for name, value in before.items() if value is not None}
+        os.environ |= before
 
 
 def _steady(here: Device, there: Device, path: Path) -> Iterator[Row]:

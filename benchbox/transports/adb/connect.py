@@ -1,11 +1,13 @@
-"""How a phone is reached by adb."""
+"""Phones that adb reaches."""
+
+from contextlib import closing
 
 from benchbox.devices import Device
 from benchbox.devices.address import adb_serial
 from benchbox.errors import DeviceError
-from benchbox.transports.adb import server as adb_server
-from benchbox.transports.adb.server import Refused
-from benchbox.transports.adb.shell import AdbLink
+from benchbox.transports.adb import program
+from benchbox.transports.adb.link import Link
+from benchbox.transports.adb.program import Refused
 from benchbox.transports.board import board
 from benchbox.transports.board.board import Board
 from benchbox.transports.board.commands import shell
@@ -21,22 +23,23 @@ NO_PYTHON = (
 )
 
 
-def connect(device: Device) -> AdbLink:
+def connect(device: Device) -> Link:
     """Return a link to a phone; raises DeviceError when there can be none."""
     serial = adb_serial(device.url)
     try:
-        server = adb_server.running()
-        adb_server.require(server, serial)
-        return AdbLink(server, serial)
-    except (Refused, ChannelClosed, OSError, ValueError) as error:
-        raise _refusal(device, error) from None
+        program.start_server()
+        program.require(serial)
+        return Link(serial)
+    except Refused as refused:
+        raise _refusal(device, refused) from None
 
 
-def _refusal(device: Device, error: Exception) -> DeviceError:
+def _refusal(device: Device, refused: Refused) -> DeviceError:
     if board.was_reached(device):  # in the middle of a run it names no serial: records keep it
-        kind = error.kind if isinstance(error, Refused) else type(error).__name__
-        return DeviceError(f"device {device.name!r}: lost, and it cannot be reached again ({kind})")
-    return DeviceError(f"device {device.name!r}: {' '.join(str(error).split())}")
+        return DeviceError(
+            f"device {device.name!r}: lost, and it cannot be reached again ({refused.kind})"
+        )
+    return DeviceError(f"device {device.name!r}: {' '.join(str(refused).split())}")
 
 
 def reached(device: Device, sending: Sending = silent) -> Board:
@@ -57,6 +60,7 @@ def reached(device: Device, sending: Sending = silent) -> Board:
     return Board(device, link, NO_PYTHON, sending, sent_python)
 
 
-def _finds(link: AdbLink, program: str) -> bool:
+def _finds(link: Link, name: str) -> bool:
     """Return whether the phone's shell knows a program."""
-    return link.start(shell(f"command -v {program}")).wait(LOOK_S) == 0
+    with closing(link.start(shell(f"command -v {name}"))) as asked:
+        return asked.wait(LOOK_S) == 0

@@ -21,17 +21,15 @@ from benchbox.transports.local import SINGLE_THREADED
 from benchbox.transports.protocols import (
     BUSY,
     NARROW,
-    Link,
-    Remote,
     Sending,
     Telling,
     lacking,
     silent,
     untold,
 )
+from benchbox.transports.remote import Link, RemoteChannel
 
 REPLY_S = 60.0
-STALLED_S = 30.0  # that nothing of a file is taken, before the link counts as lost
 PING_S = 5.0  # often enough for the keeper, seldom enough for what is timed
 INSTALL_S = 900.0
 TICK_S = 1.0  # of the clock of what takes a while
@@ -69,7 +67,7 @@ class Board:
         self._advice = no_python
         self._python = sent_python or device.python
         self.brings_python = bool(sent_python)
-        self._installer: Remote | None = None
+        self._installer: RemoteChannel | None = None
         self._turn = threading.Lock()  # a file's bytes must not be cut by a line
         try:
             self._keeper = self.link.start(commands.program(self._python))
@@ -78,13 +76,15 @@ class Board:
             self._check_python()
             self.folder = replies.path(self.facts, "folder")
             self.lacks: Sequence[str] = replies.texts(self.facts, "lacks")
-            self.link.every(PING_S, self._ping)
         except (ChannelClosed, CaseError) as error:
             self.link.close()
             raise DeviceError(self._no_python(error)) from None
         except BaseException:
             self.link.close()
             raise
+        self._closing = threading.Event()
+        self._pinging = threading.Thread(target=self._ping, name="ping", daemon=True)
+        self._pinging.start()
         self._was_reached = was_reached(device)
         _reached.add(device.url)
         last_seen.note(device.url)
@@ -115,13 +115,15 @@ class Board:
             )
 
     def _ping(self) -> None:
-        if self._turn.acquire(blocking=False):
-            try:
-                self._keeper.post({"op": "ping"})
-            finally:
-                self._turn.release()
-        if self._installer is not None:
-            self._installer.post({"op": "ping"})
+        """Let the programs there know, until the end, that this end of the link is alive."""
+        while not self._closing.wait(PING_S):
+            if self._turn.acquire(blocking=False):
+                try:
+                    self._keeper.post({"op": "ping"})
+                finally:
+                    self._turn.release()
+            if self._installer is not None:
+                self._installer.post({"op": "ping"})
 
     @property
     def is_busy(self) -> bool:
@@ -151,7 +153,6 @@ class Board:
             if data is not None:
                 for chunk in data(replies.up_to(self._reply(), "from", request["size"])):
                     self._keeper.write(chunk)
-                    self._keeper.drain(STALLED_S)
             return self._reply()
 
     def _reply(self) -> dict[str, Any]:
@@ -197,7 +198,7 @@ class Board:
         """
         return placed(Path(path), f"{self.folder}/files", self.push, self.gather)
 
-    def agent(self) -> Remote:
+    def agent(self) -> RemoteChannel:
         """Start an agent.
 
         Raises ChannelClosed when the link is lost, CaseError without room, DeviceError while
@@ -250,14 +251,15 @@ class Board:
 
     def _install(self, telling: Telling) -> None:
         python = self._python
-        self._installer = self.link.start(commands.program(python))
-        self._installer.write(commands.script("remote_installer.py"))
-        self._installer.send(commands.installation(python, self.folder, host.onnxruntime_version()))
+        installer = self.link.start(commands.program(python))
+        installer.write(commands.script("remote_installer.py"))
+        installer.send(commands.installation(python, self.folder, host.onnxruntime_version()))
+        self._installer = installer  # from now on it gets pings
         started, said = time.monotonic(), ""
         while (taken := time.monotonic() - started) < INSTALL_S:
             telling(taken, said)
             try:
-                reply = self._installer.receive(TICK_S)
+                reply = installer.receive(TICK_S)
             except Timeout:
                 continue
             if "said" not in reply:
@@ -279,7 +281,9 @@ class Board:
             raise DeviceError(f"device {self.device.name!r}: {said}") from None
 
     def close(self) -> None:
-        """End the connection, and with it the keeper."""
+        """End the keeper, and with it what runs there."""
+        self._closing.set()
+        self._pinging.join()
         self.link.close()
 
     def __enter__(self) -> Self:
@@ -295,9 +299,6 @@ def _check_installed(reply: Mapping[str, Any]) -> None:
         raise CaseError("another benchbox installs there; wait for it to end")
     if "error" in reply:
         raise CaseError(commands.why_not_installed(str(reply["error"])))
-
-
-GRACE_S = 2.0
 
 
 class BoardChannel:
@@ -336,5 +337,4 @@ class BoardChannel:
     def close(self) -> None:
         """End the agent, by force where it does not end by itself, and the connection."""
         self._agent.close()
-        self._agent.wait(GRACE_S)
         self._board.close()  # the keeper sees to an agent that is still there

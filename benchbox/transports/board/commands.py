@@ -15,6 +15,8 @@ FOLDER = (
     'folder="$HOME/.cache/benchbox"; if [ ! -w "$HOME" ] && [ -w /data/local/tmp ]; '
     "then folder=/data/local/tmp/benchbox; fi"
 )
+# What a shell itself says of its child's end is not that child's.
+WAITING = 'exec 3>&2 2>/dev/null; sh -c "$0" 2>&3 3>&-; exit $?'
 SAID_LINES = 3  # of what an installation says last
 VENV_PACKAGE = re.compile(r"install (python3[0-9.]*-venv)$", re.MULTILINE)
 COMPLETE = "complete"  # a file in an environment that has all; one half made is never used
@@ -37,8 +39,9 @@ def shell(text: str) -> str:
     """Return a command line that means the same in any login shell.
 
     In csh that is so of a text without a newline; it takes `!` for an old command in quotes, too.
+    A shell waits for the one that has the text, as ssh does not tell of a signal that ended it.
     """
-    return f"exec sh -c {shlex.quote(text)}".replace("!", "'\\!'")
+    return f"exec sh -c {shlex.quote(WAITING)} {shlex.quote(text)}".replace("!", "'\\!'")
 
 
 def _base(python: str) -> str:

@@ -14,7 +14,8 @@ from benchbox.transports.board.commands import FOLDER, shell
 from benchbox.transports.bundle.build import LOADERS, PYTHON, Bundle, bundle
 from benchbox.transports.channel import ChannelClosed, Timeout
 from benchbox.transports.files import chunks, digest, told
-from benchbox.transports.protocols import Link, Remote, Sending
+from benchbox.transports.protocols import Sending
+from benchbox.transports.remote import Link, RemoteChannel
 
 NAME = "Python and ONNX Runtime"
 SPARE_BYTES = 32 << 20  # a phone whose storage is full cannot be used
@@ -82,7 +83,7 @@ def _ask(
     return _reply(link.start(command), within_s)
 
 
-def _reply(remote: Remote, within_s: float, given: Iterable[bytes] = ()) -> dict[str, Any]:
+def _reply(remote: RemoteChannel, within_s: float, given: Iterable[bytes] = ()) -> dict[str, Any]:
     """Return the reply of a script, which is given some bytes; raises CaseError, ChannelClosed."""
     try:
         for chunk in given:
@@ -96,7 +97,7 @@ def _reply(remote: Remote, within_s: float, given: Iterable[bytes] = ()) -> dict
         remote.close()
 
 
-def _failure(remote: Remote, closed: ChannelClosed) -> Exception:
+def _failure(remote: RemoteChannel, closed: ChannelClosed) -> Exception:
     """What a script that has ended said is wrong, else how its channel was closed."""
     code, lines = remote.wait(GRACE_S), remote.stderr_tail().splitlines()
     return CaseError(f"on the device: {replies.line(lines[-1])}") if code and lines else closed

@@ -3,7 +3,7 @@
 from benchbox.devices import Device
 from benchbox.devices.address import ssh_address
 from benchbox.transports.board import board
-from benchbox.transports.ssh.link import Link
+from benchbox.transports.ssh.connection import Link
 
 NO_PYTHON = "install Python 3.11 or newer, or name one with: {}"
 

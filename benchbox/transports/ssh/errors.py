@@ -1,74 +1,178 @@
-"""Why there is no connection, and what to do about it, in one line."""
+"""Advice, in one line, on a connection that ssh could not make: read from what ssh wrote."""
 
-import errno
 import os
 import re
+import shutil
 import socket
-
-import asyncssh
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from benchbox.devices.address import Address
 from benchbox.errors import DeviceError
-from benchbox.transports.ssh import config
-from benchbox.transports.ssh.config import KNOWN_HOSTS, NOWHERE, Resolved
+from benchbox.transports import replies
 
-ABSENT = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EHOSTDOWN)
+PORT = "22"
+KNOWN_HOSTS = "~/.ssh/known_hosts"
+NOWHERE = ("none", os.devnull)
 CONFIG = "~/.ssh/config"
+MOST_BYTES = 1 << 14  # of what ssh says, which a host may have written
+CHECK_S = 10.0
+NO_PROGRAM = "it needs the ssh program; install OpenSSH's client, as by: apt install openssh-client"
+FAMILIES = {"inet": "IPv4", "inet6": "IPv6"}
+
+HUNG_UP = re.compile(r"^kex_exchange_identification: |^Connection (closed|reset) by ", re.M)
+BY_PROXY = re.compile(r"UNKNOWN port|^kex_exchange_identification: |banner exchange", re.M)
+# In the order in which they are looked for: what is said, and what a record may keep of it.
+KEY = "its host key is another one"
+KINDS = {
+    KEY: r"Host key verification failed|host key for .* has changed|^No .* host key is known for ",
+    "PermissionDenied": r"Permission denied \(|Too many authentication failures",
+    "no such host": r"Could not resolve hostname",
+    "Connection refused": r"Connection refused",
+    "Connection timed out": r"timed out",
+    "No route to host": r"No route to host|Network is unreachable|Host is down",
+}
 
 
-def explain(error: BaseException, where: Address, name: str, *, again: bool) -> DeviceError:
-    """Return the DeviceError for what connecting raised; `again`, without the host's name."""
+class Refused(Exception):  # noqa: N818 - the link makes an error of it, with the device's name
+    """There is no connection; `said` is what ssh wrote."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(said)
+        self.said = said
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """An address as the user's configuration has it, by `ssh -G`.
+
+    `known_as` is the name that the host's key is kept under in `known_hosts`, the files of keys
+    that exist; so do `identities`. `via` is the ProxyJump or ProxyCommand, and empty without.
+    """
+
+    host: str
+    port: str
+    known_as: str
+    known_hosts: tuple[str, ...]
+    keeps_keys: bool
+    identities: tuple[str, ...]
+    via: str
+    is_strict: bool
+    family: str
+
+
+def target(where: Address) -> list[str]:
+    """Return the arguments of ssh that name an address, which no part of it can be an option of."""
+    user = [] if where.user is None else ["-l", where.user]
+    port = [] if where.port is None else ["-p", str(where.port)]
+    return [*user, *port, "--", where.host]
+
+
+def is_hung_up(said: str) -> bool:
+    """Return whether the host, or what leads there, ended the connection before it was one."""
+    return HUNG_UP.search(said) is not None
+
+
+def is_by_proxy(said: str) -> bool:
+    """Return whether a connection through another program ended before the host was reached."""
+    return "UNKNOWN port" in said
+
+
+def explain(said: str, where: Address, name: str, *, again: bool) -> DeviceError:
+    """Return the DeviceError for what ssh wrote; `again`, without the host's name."""
     if again:
         return DeviceError(
-            f"device {name!r}: lost, and it cannot be reached again ({_kind(error)})"
+            f"device {name!r}: lost, and it cannot be reached again ({_kind(said) or 'no answer'})"
         )
-    return DeviceError(f"device {name!r}: {_reason(error, where)}")
+    return DeviceError(f"device {name!r}: {_reason(said, where)}")
 
 
-def _kind(error: BaseException) -> str:
-    """Return what records may keep of an error: no host, no address."""
-    if isinstance(error, asyncssh.HostKeyNotVerifiable):
-        return "its host key is another one"
-    code = error.errno if isinstance(error, OSError) else None
-    return os.strerror(code) if code and code > 0 else type(error).__name__
+def _kind(said: str) -> str:
+    """Return what records may keep of a refusal: no host, no address."""
+    return next((kind for kind, text in KINDS.items() if re.search(text, said, re.M)), "")
 
 
-def _reason(error: BaseException, where: Address) -> str:
-    target = f"{where.user}@{where.host}" if where.user else where.host
-    ssh = f"ssh {f'-p {where.port} ' if where.port else ''}{target}"
-    try:
-        resolved = config.resolve(where)
-    except (OSError, ValueError) as wrong:
-        return f"your SSH configuration cannot be used: {_line(wrong)}; try: {ssh}"
-    if resolved.via and not _is_of_its_end(error, resolved):
-        return f"{where.host} is not reached by {resolved.via}: {_line(error)}; try: {ssh}"
-    if _is_about_its_key(error):
+def _reason(said: str, where: Address) -> str:
+    at = f"{where.user}@{where.host}" if where.user else where.host
+    ssh = f"ssh {f'-p {where.port} ' if where.port else ''}{at}"
+    resolved = resolve(where)
+    if isinstance(resolved, str):
+        return f"your SSH configuration cannot be used: {resolved}; try: {ssh}"
+    kind = _kind(said)
+    if resolved.via and BY_PROXY.search(said):
+        return f"{where.host} is not reached by {resolved.via}: {_line(said)}; try: {ssh}"
+    if kind == KEY:
         return _host_key(where, resolved, ssh)
-    if isinstance(error, asyncssh.PermissionDenied):
+    if kind == "PermissionDenied":
         return _denied(where, resolved, ssh)
-    if isinstance(error, OSError):
-        return _unreachable(error, where, resolved)
-    if isinstance(error, asyncssh.Error):
-        return f"no SSH connection to {where.host}: {_line(error)}; try: {ssh}"
-    return f"your SSH configuration cannot be used: {_line(error)}; try: {ssh}"
+    return _unreachable(kind, where, resolved) or (
+        f"no SSH connection to {where.host} at port {resolved.port}: {_line(said)}; try: {ssh}"
+    )
 
 
-def _is_of_its_end(error: BaseException, resolved: Resolved) -> bool:
-    """Return whether a host behind others was reached, and has itself refused."""
-    if not isinstance(error, asyncssh.HostKeyNotVerifiable | asyncssh.PermissionDenied):
-        return False
-    last = rf" (?:on|for) host {re.escape(resolved.host)}(?: with alias .*)?$"
-    return re.search(last, str(error)) is not None
+def resolve(where: Address) -> Resolved | str:
+    """Return how ssh reads the user's configuration for an address, or why it cannot."""
+    done = _run("ssh", "-G", *target(where))
+    if done.returncode:
+        return _line(done.stderr)
+    found: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        key, _, value = line.partition(" ")
+        found.setdefault(key, []).append(value)
+    first = {key: values[0] for key, values in found.items()}
+    user_files = first.get("userknownhostsfile", "").split()
+    files = [*user_files, *first.get("globalknownhostsfile", "").split()]
+    return Resolved(
+        host=first.get("hostname", where.host),
+        port=first.get("port", PORT),
+        known_as=first.get("hostkeyalias") or first.get("hostname", where.host),
+        known_hosts=_existing(files),
+        keeps_keys=not set(user_files) <= {*NOWHERE},
+        identities=_existing(found.get("identityfile", [])),
+        via=_via(first),
+        is_strict=first.get("stricthostkeychecking") in ("true", "yes"),
+        family=first.get("addressfamily", ""),
+    )
 
 
-def _is_about_its_key(error: BaseException) -> bool:
-    """Return whether a host has none of the keys that are known of it."""
-    is_without = isinstance(error, asyncssh.KeyExchangeFailed) and "host key" in str(error)
-    return is_without or isinstance(error, asyncssh.HostKeyNotVerifiable)
+def _via(config: Mapping[str, str]) -> str:
+    for key, name in (("proxyjump", "ProxyJump"), ("proxycommand", "ProxyCommand")):
+        if config.get(key, "none") != "none":
+            return f"{name} {config[key]}"
+    return ""
+
+
+def _existing(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the paths of files, as a user writes them."""
+    home = str(Path.home())
+    found = [path for path in paths if path not in NOWHERE and Path(path).expanduser().exists()]
+    return tuple(f"~{p.removeprefix(home)}" if p.startswith(f"{home}/") else p for p in found)
+
+
+def _run(name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    argv = [shutil.which(name) or name, *arguments]
+    nothing = subprocess.DEVNULL
+    return subprocess.run(
+        argv, stdin=nothing, capture_output=True, text=True, errors="replace", timeout=CHECK_S
+    )
+
+
+def _known(resolved: Resolved) -> tuple[str, str] | None:
+    """Return a file with a key of a host, and how that spells it; None where none has."""
+    spelled = [resolved.known_as]
+    if resolved.port != PORT:
+        spelled.insert(0, f"[{resolved.known_as}]:{resolved.port}")
+    for file in resolved.known_hosts:
+        for name in spelled:
+            if not _run("ssh-keygen", "-F", name, "-f", str(Path(file).expanduser())).returncode:
+                return file, name
+    return None
 
 
 def _host_key(where: Address, resolved: Resolved, ssh: str) -> str:
-    if known := resolved.known():
+    if known := _known(resolved):
         file, spelled = known
         named = "" if file == KNOWN_HOSTS else f" -f {file}"
         return (
@@ -81,16 +185,15 @@ def _host_key(where: Address, resolved: Resolved, ssh: str) -> str:
             f"whatever your SSH configuration says; write UserKnownHostsFile {KNOWN_HOSTS} for it "
             f"in {CONFIG}, then connect once by hand and compare it: {ssh}"
         )
-    by_hand = _by_hand(resolved, ssh)
-    return f"the host key of {where.host} is not known; {by_hand}"
+    return f"the host key of {where.host} is not known; {_by_hand(resolved, ssh)}"
 
 
 def _by_hand(resolved: Resolved, ssh: str) -> str:
     """Return how a key gets known: OpenSSH asks whether it is right, or is told not to ask."""
-    if not resolved.strict:
+    if not resolved.is_strict:
         return f"connect once by hand and compare it: {ssh}"
-    port = f"-p {resolved.port} " if resolved.port != config.PORT else ""
-    file = next((file for file in resolved.known_hosts if file != NOWHERE), KNOWN_HOSTS)
+    port = f"-p {resolved.port} " if resolved.port != PORT else ""
+    file = next(iter(resolved.known_hosts), KNOWN_HOSTS)
     renamed = f" as that of {resolved.known_as}" if resolved.known_as != resolved.host else ""
     return (
         f"with StrictHostKeyChecking yes, ssh does not ask: ssh-keyscan {port}{resolved.host} "
@@ -101,7 +204,7 @@ def _by_hand(resolved: Resolved, ssh: str) -> str:
 
 def _denied(where: Address, resolved: Resolved, ssh: str) -> str:
     copy = f"ssh-copy-id {ssh[4:]}, then try: {ssh}"
-    locked = config.locked(resolved)
+    locked = next(filter(_has_passphrase, resolved.identities), "")
     if locked and not os.environ.get("SSH_AUTH_SOCK"):
         return (
             f"your key {locked} has a passphrase, which benchbox does not ask for, and no SSH "
@@ -115,22 +218,28 @@ def _denied(where: Address, resolved: Resolved, ssh: str) -> str:
     return f"{where.host} accepts none of your keys; {copy}"
 
 
-def _unreachable(error: OSError, where: Address, resolved: Resolved) -> str:
+def _has_passphrase(path: str) -> bool:
+    done = _run("ssh-keygen", "-y", "-P", "", "-f", str(Path(path).expanduser()))
+    return "passphrase" in done.stderr
+
+
+def _unreachable(kind: str, where: Address, resolved: Resolved) -> str:
     port = f" at port {resolved.port}"
-    if isinstance(error, socket.gaierror):
-        if resolved.family and _has_address(resolved.host):
+    if kind == "no such host":
+        family = FAMILIES.get(resolved.family)
+        if family and _has_address(resolved.host):
             return (
-                f"{where.host} has no {resolved.family} address, and AddressFamily in {CONFIG} "
+                f"{where.host} has no {family} address, and AddressFamily in {CONFIG} "
                 "asks for one; take that out for it"
             )
         return f"no host is called {where.host}; check the name, or give its address"
-    if isinstance(error, TimeoutError):
+    if kind == "Connection timed out":
         return f"{where.host} does not answer{port}; is it switched on and on this network?"
-    if isinstance(error, ConnectionRefusedError) or error.errno == errno.ECONNREFUSED:
+    if kind == "Connection refused":
         return f"{where.host} refuses connections{port}; is its sshd running there?"
-    if error.errno in ABSENT:
+    if kind == "No route to host":
         return f"{where.host} cannot be reached; is it switched on and on this network?"
-    return f"no connection to {where.host}{port}: {_line(error)}"
+    return ""
 
 
 def _has_address(host: str) -> bool:
@@ -140,5 +249,8 @@ def _has_address(host: str) -> bool:
         return False
 
 
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _line(said: str) -> str:
+    """Return the first line of what ssh said that says more than that there is no connection."""
+    lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
+    telling = [line for line in lines if not BY_PROXY.search(line)]
+    return replies.line((telling or lines or ["it gave no reason"])[0])

@@ -1,0 +1,534 @@
+"""What the programs that are sent to a board do there: the keeper and the installer."""
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from benchbox.cli import device_actions
+from benchbox.devices import CPU_PROVIDER, Device
+from benchbox.errors import CaseError, DeviceError
+from benchbox.specs import TensorSpec
+from benchbox.transports import open_agent, open_board
+from benchbox.transports.board import board as board_board
+from benchbox.transports.board import commands, zipapp
+from tests.helpers import sent
+from tests.transports.conftest import PYTHON, Shell, wait_for
+
+pytestmark = pytest.mark.slow
+WriteOnnx = Callable[..., Path]
+X = (TensorSpec("x", (32, 32)),)
+
+
+def refused(device: Device) -> str:
+    with pytest.raises(DeviceError) as caught:
+        open_agent(device)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_files_beside_a_graph_come_along(
+    shell: Shell, device: Device, tmp_path: Path, write_onnx: WriteOnnx
+) -> None:
+    import numpy as np
+    import onnx
+
+    model = onnx.load(
+        write_onnx("wide", "wide (float[32,32] x) => (float[32,32] y) { y = MatMul(x, w) }")
+    )
+    weights = onnx.numpy_helper.from_array(np.eye(32, dtype=np.float32), "w")
+    model.graph.initializer.append(weights)
+    path = tmp_path / "apart.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="apart.data", size_threshold=0)
+    with open_agent(device) as agent:
+        assert agent.load("g", str(path), X, 0).first_call_s > 0
+        assert agent.load("again", str(path), X, 0).first_call_s > 0
+    assert len(list((shell.cache / "sets").iterdir())) == 1
+
+
+# a device that cannot be used: one line each
+
+
+def test_a_board_without_python_says_so(shell: Shell, device: Device) -> None:
+    absent = shell.device("/no/python")
+    assert refused(absent).endswith(
+        "no /no/python there; install Python 3.11 or newer, or name one with: "
+        f"benchbox device add NAME {device.url} --python PATH"
+    )
+
+
+OLD = "import sys; sys.version_info = (3, 9, 2); exec(sys.argv[1])"
+
+
+@pytest.mark.parametrize(
+    ("python", "said"),
+    [
+        (f'exec {PYTHON} -c "{OLD}" "$2"', "its Python is 3.9.2, the agent needs 3.11 or newer"),
+        (
+            f'exec {PYTHON} -S "$@"',
+            "has no numpy and no onnxruntime; benchbox device check board --install",
+        ),
+        ("exit 1", "does not start there: it ended with code 1; log in and try it"),
+        ("echo Welcome to  my board", "its login shell prints 'Welcome to my board' before any"),
+    ],
+)
+def test_a_python_that_cannot_be_used_is_told_with_what_helps(
+    shell: Shell, python: str, said: str
+) -> None:
+    assert said in refused(shell.with_python(python))
+
+
+def test_a_system_of_32_bits_on_a_kernel_of_64_is_told_what_helps(
+    shell: Shell,
+) -> None:
+    pretend = "import ctypes, struct, sys; struct.calcsize = lambda _: 4; exec(sys.argv[1])"
+    narrow = shell.with_python(f'exec {PYTHON} -S -c "{pretend}" "$2"')
+    said = "its Python is 32-bit, and ONNX Runtime has 64-bit wheels only; use a 64-bit system"
+    assert said in refused(narrow)
+    with open_board(narrow) as board:
+        with pytest.raises(DeviceError, match=f"nothing installed: {said}"):
+            board.install()
+        assert board.look()["bits"] == 32
+
+
+def test_a_runtime_that_is_broken_is_told_of_and_replaced(shell: Shell) -> None:
+    (shell.home / "broken/numpy").mkdir(parents=True)
+    (shell.home / "broken/numpy/__init__.py").write_text("raise ImportError('libopenblas.so.0')")
+    script = VENV.format(rest=f'[ "$2" = pip ] || exec {PYTHON} "$@"')
+    path = 'case "$0" in *venv*) unset PYTHONPATH ;; *) export PYTHONPATH="$HOME/broken" ;; esac\n'
+    broken = shell.with_python(path + script)
+    said = refused(broken)
+    assert "no agent starts there: ImportError: " in said
+    assert said.endswith("; benchbox device check board --install")
+    stderr = Console(file=io.StringIO(), width=100)
+    for each in ("installing what", "nothing to install: "):
+        device_actions._prepare(broken, stderr, install=True, clean=False)
+        assert each in stderr.file.getvalue()
+    with open_agent(broken) as agent:
+        assert agent.hello["versions"]
+
+
+def test_a_device_named_arm_must_be_one(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchbox.devices.device.ARM_MACHINES", ("riscv64",))
+    said = refused(Device("arm", CPU_PROVIDER, 1, "arm", (), device.url, device.python))
+    assert said.startswith("device 'arm': ") and "not an ARM one" in said
+
+
+def test_more_threads_than_the_device_has_are_refused(device: Device) -> None:
+    many = Device("board", CPU_PROVIDER, 4096, "arm", (), device.url, device.python)
+    assert "4096 threads asked for" in refused(many)
+
+
+# files
+
+
+def test_a_board_without_room_is_the_cases_error(
+    device: Device, write_onnx: WriteOnnx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent.change(monkeypatch, "remote_keeper.py", "SPARE_BYTES = 32 << 20", "SPARE_BYTES = 1 << 60")
+    with open_board(device) as board:
+        with pytest.raises(CaseError, match=r"on the device: no space left there: \d+ MB needed"):
+            board.place(str(write_onnx()))
+        assert board.push({}) == {}  # the way there is still open
+
+
+def test_a_file_that_arrives_broken_is_not_kept(shell: Shell, device: Device) -> None:
+    with open_board(device) as board:
+        request = {"op": "put", "name": "x.onnx", "sha256": "0" * 64, "size": 3}
+        with pytest.raises(CaseError, match="arrived broken"):
+            board._ask(request, lambda _: [b"abc"])
+    assert not list((shell.cache / "files").iterdir())
+    assert not list((shell.cache / "run").iterdir())
+
+
+@pytest.mark.parametrize("spoil", [b"garbage", b""])
+def test_a_file_that_changed_on_the_board_is_sent_anew(
+    device: Device, write_onnx: WriteOnnx, tmp_path: Path, spoil: bytes
+) -> None:
+    """Of the same size, too: what is timed is what has the hash that is recorded."""
+    graph, data = write_onnx(), tmp_path / "beside.bin"
+    data.write_bytes(b"weights")
+    sent = graph.read_bytes()
+    with open_board(device) as board:
+        there = Path(board.place(str(graph)))
+        folder = Path(board.gather({"g": graph, "beside.bin": data}))
+        there.write_bytes(spoil or sent[:-1] + b"x")
+        (folder / "beside.bin").write_bytes(b"nothing")
+    with open_board(device) as board:
+        assert Path(board.place(str(graph))).read_bytes() == sent
+        again = Path(board.gather({"g": graph, "beside.bin": data}))
+    assert ((again / "g").read_bytes(), (again / "beside.bin").read_bytes()) == (sent, b"weights")
+
+
+def test_a_file_that_is_known_to_be_whole_is_not_read_again(
+    shell: Shell, device: Device, write_onnx: WriteOnnx
+) -> None:
+    graph = write_onnx()
+    with open_board(device) as board:
+        there = Path(board.place(str(graph)))
+        looks = there.stat()
+        there.write_bytes(bytes(looks.st_size))  # which nobody does and sets the time back
+        os.utime(there, ns=(looks.st_atime_ns, looks.st_mtime_ns))
+        assert there.read_bytes() == Path(board.place(str(graph))).read_bytes()
+        (shell.cache / "whole" / there.name).unlink()
+        assert Path(board.place(str(graph))).read_bytes() == graph.read_bytes()
+
+
+def half_sent(shell: Shell, name: str, content: bytes) -> Path:
+    """Leave behind what a link that was lost leaves."""
+    part = shell.cache / "run" / f"part-{name}"
+    part.write_bytes(content)
+    return part
+
+
+def test_what_a_lost_link_left_half_sent_is_gone_on_with(shell: Shell, device: Device) -> None:
+    content = os.urandom(1 << 20)
+    sha = hashlib.sha256(content).hexdigest()
+    starts = []
+
+    def rest(start: int) -> list[bytes]:
+        starts.append(start)
+        return [content[start:]]
+
+    with open_board(device) as board:
+        half_sent(shell, f"{sha}.onnx", content[:700_000])
+        request = {"op": "put", "name": f"{sha}.onnx", "sha256": sha, "size": len(content)}
+        board._ask(request, rest)
+    assert starts == [700_000]
+    assert (shell.cache / f"files/{sha}.onnx").read_bytes() == content
+    assert not list((shell.cache / "run").iterdir())
+
+
+@pytest.mark.parametrize("left", [b"another", bytes(10_000)])
+def test_what_is_left_of_another_file_does_not_stay(
+    shell: Shell, device: Device, write_onnx: WriteOnnx, left: bytes
+) -> None:
+    graph = write_onnx()
+    sha = hashlib.sha256(graph.read_bytes()).hexdigest()
+    with open_board(device) as board:
+        half_sent(shell, f"{sha}.onnx", left)
+        with contextlib.suppress(CaseError):  # of the same length or shorter: told by its hash
+            board.push({"x": graph})
+        kept = board.push({"x": graph})["x"]
+    there = shell.cache / "files" / kept
+    assert there.read_bytes() == graph.read_bytes()
+
+
+def test_a_file_that_another_link_is_sending_is_waited_for(
+    shell: Shell, device: Device, write_onnx: WriteOnnx
+) -> None:
+    graph = write_onnx()
+    sha = hashlib.sha256(graph.read_bytes()).hexdigest()
+    with open_board(device) as board:
+        part = half_sent(shell, f"{sha}.onnx", b"")
+        with part.open("rb") as held, ThreadPoolExecutor() as pool:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            pushed = pool.submit(board.push, {"x": graph})
+            time.sleep(0.5)
+            assert not pushed.done()
+            fcntl.flock(held, fcntl.LOCK_UN)
+            assert pushed.result(30) == {"x": f"{sha}.onnx"}
+
+
+def test_what_was_unused_for_longest_makes_room(
+    shell: Shell, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent.change(monkeypatch, "remote_keeper.py", "= 4 << 30", "= 2500")
+    files = [tmp_path / f"{letter}.onnx" for letter in "abc"]
+    with open_board(device) as board:
+        kept = []
+        for file in files:
+            file.write_bytes(file.name.encode() * 150)
+            kept.append(board.push({"x": file})["x"])
+            time.sleep(0.02)
+    there = {path.name for path in (shell.cache / "files").iterdir()}
+    assert there == set(kept[1:])
+
+
+def test_clean_empties_the_folder(shell: Shell, device: Device, write_onnx: WriteOnnx) -> None:
+    with open_board(device) as board:
+        board.place(str(write_onnx()))
+        assert board.clean() > 0
+    assert list((shell.cache).iterdir()) == []
+
+
+def test_a_board_that_another_link_has_an_agent_on_is_refused(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board_board, "PING_S", 0.2)
+    with open_agent(device) as agent:
+        board_board._reached.clear()
+        with pytest.raises(DeviceError) as caught:
+            open_agent(device)
+        assert str(caught.value) == (
+            "device 'board': another benchbox is timing on it; wait for it to end"
+        )
+        with open_board(device) as board:
+            assert board.is_busy
+            with pytest.raises(DeviceError, match="not emptied: another benchbox is timing on it"):
+                board.clean()
+        assert agent.look(0, 0.1)
+    open_agent(device).close()
+    with open_board(device) as board:
+        assert not board.is_busy
+
+
+def test_an_agent_that_outlives_its_keeper_keeps_others_away(
+    shell: Shell, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system out of memory may end the keeper alone; what is timed goes on."""
+    sent.change(monkeypatch, "remote_keeper.py", "RELEASE_S = SILENCE_S + 5.0", "RELEASE_S = 0.5")
+    with open_agent(device) as agent:
+        (keeper,) = shell.pids("json.loads(open(0")
+        os.kill(keeper, signal.SIGKILL)
+        board_board._reached.clear()
+        assert "another benchbox is timing on it; wait for it to end" in refused(device)
+        assert agent.look(0, 0.1)
+    assert wait_for(lambda: not shell.agents())
+    open_agent(device).close()
+
+
+def test_an_agent_whose_link_is_lost_is_waited_for(
+    shell: Shell, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its keeper knows nothing of that for a while, and its agent is there for as long."""
+    sent.change(monkeypatch, "remote_keeper.py", "SILENCE_S = 30.0", "SILENCE_S = 2.0")
+    monkeypatch.setattr(board_board, "PING_S", 1000.0)  # as a link that is lost has it
+    lost = open_agent(device)
+    (before,) = shell.agents()
+    board_board._reached.clear()
+    with open_agent(device) as agent:
+        assert shell.agents() != [before] and len(shell.agents()) == 1
+        assert agent.look(0, 0.1)
+    lost.close()
+
+
+def test_the_keeper_leaves_when_nobody_talks_to_it(
+    shell: Shell, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent.change(monkeypatch, "remote_keeper.py", "SILENCE_S = 30.0", "SILENCE_S = 0.5")
+    agent = open_agent(device)
+    (pid,) = shell.agents()
+    os.kill(pid, signal.SIGSTOP)
+    assert wait_for(lambda: not shell.agents())
+    agent.close()
+
+
+def test_the_folder_is_for_its_owner_alone(shell: Shell, device: Device) -> None:
+    with open_board(device):
+        pass
+    assert (shell.cache).stat().st_mode & 0o777 == 0o700
+
+
+def test_every_word_is_quoted() -> None:
+    line = commands.agent("/p y", "/a'b", "/run/$x", {"A": "b c"})
+    shell, dash_c, _, text = shlex.split(line.removeprefix("exec "))
+    assert (shell, dash_c) == ("sh", "-c")
+    assert "python='/p y'" in text and "'/run/$x'" in text and "A='b c'" in text
+
+
+@pytest.mark.parametrize("python", ["", "~/a!b/it's", "!!"])
+def test_csh_takes_nothing_in_a_command_for_an_old_one_or_for_its_end(python: str) -> None:
+    """It knows no newline within quotes, and an event after `!` in any but by a backslash."""
+    for line in (commands.program(python), commands.agent(python, "/a!", "/run/!", {})):
+        assert "\n" not in line
+        assert line.count("!") == line.count("'\\!'") > 0
+        text = shlex.split(line)[-1]
+        assert subprocess.run(["/bin/sh", "-n", "-c", text], check=False).returncode == 0
+        assert shlex.quote(python.removeprefix("~/") or "python3") in text
+
+
+def test_the_agent_is_the_same_bytes_each_time(tmp_path: Path) -> None:
+    one, two = zipapp.build(tmp_path / "1"), zipapp.build(tmp_path / "2")
+    assert one.read_bytes() == two.read_bytes()
+
+
+# installing
+
+
+VENV = """if [ "$2" = venv ]; then mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; else {rest}; fi"""
+# What Debian's Python says where its package python3-venv is missing.
+NO_ENSUREPIP = """\
+The virtual environment was not created successfully because ensurepip is not
+available.  On Debian/Ubuntu systems, you need to install the python3-venv
+package using the following command.
+
+    apt install python3.11-venv
+
+Failing command: /home/me/.cache/benchbox/venv/bin/python
+"""
+
+
+def install(device: Device) -> None:
+    with open_board(device) as board:
+        board.install()
+
+
+def environments(shell: Shell) -> list[Path]:
+    return list((shell.cache).glob("venv*"))
+
+
+def test_install_makes_an_environment_of_its_own(shell: Shell) -> None:
+    python = shell.with_python(
+        VENV.format(
+            rest=f'[ "$1" = -m ] || exec {PYTHON} "$@"; echo "$@" >> "$HOME/asked"; '
+            'case "$*" in *==*) echo ERROR: No matching distribution found; exit 1; esac'
+        ),
+    )
+    install(python)
+    asked = [line.split() for line in (shell.home / "asked").read_text().splitlines()]
+    (shell.home / "asked").unlink()
+    assert [line[:3] for line in asked] == [["-m", "pip", "install"]] * 2
+    same, any_other = (line[-2:] for line in asked)
+    assert same == ["numpy", f"onnxruntime=={metadata.version('onnxruntime')}"]
+    assert any_other == ["numpy", "onnxruntime"]  # where the board can have no such version
+    install(python)  # in place of the one before
+    (made,) = environments(shell)
+    (shell.home / "python here").write_text("#!/bin/sh\nexit 1\n")
+    with open_board(python) as board:  # it is used in place of what it was made from
+        assert board.look()["versions"]["onnxruntime"]
+    (made / commands.COMPLETE).unlink()
+    with pytest.raises(DeviceError, match="does not start there"):
+        open_board(python)
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        ("echo ERROR: No matching distribution found; exit 1", "ERROR: No matching distribution"),
+        (f'[ "$1" = -m ] || exec {PYTHON} -S "$@"', "No module named 'numpy'"),
+        ("exit 7", "it ended with code 7"),
+    ],
+)
+def test_an_environment_that_is_half_made_is_removed(
+    shell: Shell, device: Device, rest: str, said: str
+) -> None:
+    """Its pip fails, or what that has installed cannot be imported."""
+    base = shell.with_python(VENV.format(rest=rest)).python
+    base = base.removeprefix("~/")
+    there = shell.home / base
+    # The one that makes it starts the keeper; the one made is all that fails.
+    there.write_text(
+        '#!/bin/sh\ncase "$0" in *venv*) ;; *) '
+        f'[ "$2" = venv ] || exec {PYTHON} "$@" ;; esac\n' + there.read_text()
+    )
+    broken = Device("board", CPU_PROVIDER, 1, "arm", (), device.url, f"~/{base}")
+    with pytest.raises(DeviceError) as caught:
+        install(broken)
+    assert "nothing installed: " in str(caught.value) and said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert environments(shell) == []
+    with open_agent(broken) as agent:
+        assert agent.hello["versions"]
+
+
+def test_a_python_without_ensurepip_is_told_what_to_install_and_stays_usable(
+    shell: Shell,
+) -> None:
+    """Debian's says so on stdout, and has made a part of the environment by then."""
+    bare = shell.with_python(
+        f'if [ "$2" = venv ]; then mkdir -p "$3/bin"; ln -s {PYTHON} "$3/bin/python"; '
+        f"cat <<'EOF'\n{NO_ENSUREPIP}EOF\nexit 1; fi; exec {PYTHON} \"$@\"",
+    )
+    with pytest.raises(DeviceError) as caught:
+        install(bare)
+    assert str(caught.value) == (
+        "device 'board': nothing installed: its Python has no ensurepip; there: sudo apt install "
+        "python3.11-venv, then run this again"
+    )
+    assert environments(shell) == []
+    with open_agent(bare) as agent:
+        assert agent.hello["versions"]
+
+
+def test_what_pip_says_twice_is_told_once_and_no_version_is_blamed_for_it(
+    shell: Shell,
+) -> None:
+    full = shell.with_python(
+        VENV.format(
+            rest=f'[ "$1" = -m ] || exec {PYTHON} "$@"; echo "$@" >> "$HOME/asked"; '
+            'for n in 1 2; do echo "ERROR: Could not install" >&2; done; exit 1'
+        ),
+    )
+    with pytest.raises(DeviceError) as caught:
+        install(full)
+    assert str(caught.value) == ("device 'board': nothing installed: ERROR: Could not install")
+    assert len((shell.home / "asked").read_text().splitlines()) == 1
+    said = commands.why_not_installed("OSError(28, 'No space left on device')\n  at line 7")
+    assert said.startswith("no space left there: ")
+
+
+@pytest.fixture
+def slow_pip(shell: Shell) -> Device:
+    """A device whose pip says something, and takes a minute as long as there is a file `slow`."""
+    (shell.home / "slow").touch()
+    return shell.with_python(
+        VENV.format(
+            rest=f'[ "$1" = -m ] || exec {PYTHON} "$@"; echo "Collecting numpy"; '
+            'if [ -f "$HOME/slow" ]; then sleep 60; fi'
+        ),
+    )
+
+
+def begin(pool: ThreadPoolExecutor, board: Any) -> "Future[None]":
+    """Begin an installation, and return once its pip runs."""
+    told: list[str] = []
+    future = pool.submit(board.install, lambda _, said: told.append(said))
+    assert wait_for(lambda: "Collecting numpy" in told), told
+    return future
+
+
+def test_an_installation_ends_with_its_link_and_the_next_one_begins_at_once(
+    shell: Shell, slow_pip: Device
+) -> None:
+    with ThreadPoolExecutor() as pool:
+        with open_board(slow_pip) as board:
+            future = begin(pool, board)
+            assert shell.pids("-m pip ")
+        with pytest.raises(DeviceError, match="nothing installed: "):
+            future.result(10)
+        (shell.home / "slow").unlink()
+        install(slow_pip)
+    assert not shell.pids("-m pip ")
+    (made,) = environments(shell)
+    assert (made / commands.COMPLETE).exists()
+
+
+def test_a_second_installation_leaves_the_first_one_alone(
+    shell: Shell, slow_pip: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent.change(monkeypatch, "remote_installer.py", "ENDING_S = 15.0", "ENDING_S = 0.2")
+    with ThreadPoolExecutor() as pool, open_board(slow_pip) as first:
+        begin(pool, first)
+        with pytest.raises(DeviceError, match="nothing installed: another benchbox installs there"):
+            install(slow_pip)
+        with pytest.raises(DeviceError, match="not emptied: on the device: another benchbox inst"):
+            first.clean()
+        assert shell.pids("-m pip ")
+        assert len(environments(shell)) == 1
+
+
+def test_an_installation_that_nobody_asks_after_ends(
+    shell: Shell, slow_pip: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that is lost may look open to the board for hours."""
+    sent.change(monkeypatch, "remote_installer.py", "SILENCE_S = 30.0", "SILENCE_S = 1.0")
+    with ThreadPoolExecutor() as pool, open_board(slow_pip) as board:
+        future = begin(pool, board)
+        with pytest.raises(DeviceError, match="nothing installed: "):
+            future.result(15)
+    assert wait_for(lambda: not shell.pids("-m pip "))
+    assert wait_for(lambda: environments(shell) == [])
