@@ -30,6 +30,8 @@ from types import SimpleNamespace
 
 import calm
 
+from benchbox.agent.gpu import sentinel
+
 FOLDER = str(Path(__file__).parents[1])
 TENSORRT, CUDA, CPU = "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"
 WAITING, CAPTURED = "disable_synchronize_execution_providers", ("gpu_graph_id", "1")
@@ -243,3 +245,4 @@ Session.io_binding = io_binding
 calm.keep(PERIOD_NS)
 if home := os.environ.get("FAKE_ORT_HOME"):
     ort.__file__ = str(Path(home) / "__init__.py")
+sentinel.BIG_SIZE = 1024  # it is computed here: 4096 would take minutes in float16
