@@ -1,0 +1,463 @@
+"""The sampling of a comparison: mirrored rounds, precise ratios, clear verdicts."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import chain
+
+import pytest
+
+from benchbox.analysis import stats
+from benchbox.analysis.samples import Burst, round_medians
+from benchbox.analysis.states import Gate, State
+from benchbox.analysis.stats import Interval
+from benchbox.errors import AgentError
+from benchbox.sampling.plan import MORE, Plan, lacking, shortfall, spread, undecided
+from benchbox.sampling.progress import Progress, Subject
+from benchbox.sampling.sampler import Sampler
+from tests.sampling.test_sampler import FakeSession, Model, breaks, noisy, rounds_of
+
+PLAN = Plan(margin=0.01)
+THREE = replace(PLAN, sessions=3, min_rounds=18)
+LEVEL = Gate(State(12_000.0, 11_000.0, 13_000.0), State(300_000.0, 290_000.0, 310_000.0))
+
+
+def sampler_of(models: Mapping[str, Model], plan: Plan = PLAN) -> tuple[Sampler, FakeSession]:
+    session = FakeSession(models)
+    subjects = [Subject(key, next(iter(models))) for key in models]
+    return Sampler(subjects, plan, clock=session.clock), session
+
+
+def compare(models: Mapping[str, Model], plan: Plan = PLAN) -> tuple[Sampler, list[str], float]:
+    """Compare cases with the first of them: who finished, in order, and when it ended."""
+    sampler, session = sampler_of(models, plan)
+    finished = [case.subject.key for case in sampler.measure(session, 0)]
+    return sampler, finished, session.now
+
+
+def steady(latency_s: float) -> Model:
+    return lambda _: latency_s
+
+
+def ratio_of(sampler: Sampler, key: str) -> Interval:
+    interval = stats.ratio_interval(
+        *(round_medians(sampler.cases[each].bursts) for each in (key, "a"))
+    )
+    assert interval is not None
+    return interval
+
+
+def own_interval(sampler: Sampler, key: str) -> Interval:
+    interval = stats.median_interval(list(sampler.cases[key].rounds.values()))
+    assert interval is not None
+    return interval
+
+
+def rounds_each(sampler: Sampler) -> dict[str, int]:
+    return {key: len(case.rounds) for key, case in sampler.cases.items()}
+
+
+# mirrored rounds
+
+
+@pytest.mark.parametrize("names", ["a", "ab", "abc", "abcde"])
+def test_a_round_is_the_same_forwards_and_backwards_and_new_each_time(names: str) -> None:
+    plan = replace(PLAN, min_rounds=80)
+    sampler, session = sampler_of({name: steady(0.002) for name in names}, plan)
+    list(sampler.measure(session, 0))
+    rounds = rounds_of(session, sampler)
+    assert len(rounds) >= plan.min_rounds
+    for order in rounds:
+        assert order == order[::-1]
+        middle = order[len(names) - 1]
+        assert Counter(order) == {name: 1 if name == middle else 2 for name in names}
+    assert len({tuple(order) for order in rounds}) > (len(names) > 1) + 3 * (len(names) - 2)
+    middles = Counter(order[len(order) // 2] for order in rounds)
+    assert min(middles[name] for name in names) > len(rounds) / 3 / len(names)
+
+
+@pytest.mark.parametrize(
+    ("latency_s", "burst_s", "least", "calls"),
+    [
+        (0.002, 0.06, 5, 30),
+        (0.0024, 0.06, 5, 25),
+        (0.02, 0.06, 5, 5),
+        (0.0085, 0.06, 5, 7),
+        (1e-6, 0.06, 5, 50_000),
+        *((0.002, 1e-4, calls, calls) for calls in (1, 2, 6, 31)),
+        (0.7, 0.06, 5, 1),
+    ],
+)
+def test_a_case_has_the_calls_of_one_burst_in_equal_halves(
+    latency_s: float, burst_s: float, least: int, calls: int
+) -> None:
+    plan = replace(PLAN, min_rounds=6, burst_s=burst_s, min_calls=least)
+    sampler, _, _ = compare({name: steady(latency_s) for name in "abc"}, plan)
+    half = (calls + 1) // 2
+    for case in sampler.cases.values():
+        together: dict[int, list[int]] = {}
+        for burst in case.bursts:
+            together.setdefault(burst.round, []).append(len(burst.latencies_ns))
+        assert {tuple(each) for each in together.values()} == {(half, half), (calls,)}
+
+
+def drifting(latency_s: float, per_s: float) -> Model:
+    return lambda now: latency_s * (1 + per_s * now)
+
+
+@pytest.mark.parametrize("per_s", [0.02, -0.005])
+@pytest.mark.parametrize("latencies_ms", [(1, 3), (3, 1), (2, 3, 1), (1, 2, 3, 5)])
+@pytest.mark.parametrize("calls", [40, 41])
+def test_a_steady_drift_during_rounds_changes_no_ratio(
+    calls: int, latencies_ms: tuple[int, ...], per_s: float
+) -> None:
+    """Each round by itself gives the ratio that there would be without it; unmirrored none does.
+
+    An odd number of calls is halved evenly too: of unequal halves the median lies in the longer.
+    """
+    named = dict(zip("abcd", latencies_ms, strict=False))
+    models = {name: drifting(ms / 1e3, per_s) for name, ms in named.items()}
+    wrong = {}
+    for margin in (0.01, None):
+        plan = Plan(margin=margin, precision=0.5, min_rounds=30, burst_s=1e-4, min_calls=calls)
+        sampler, _, _ = compare(models, plan)
+        first = round_medians(sampler.cases["a"].bursts)
+        wrong[margin] = max(
+            abs(value / first[key] * named["a"] / ms - 1)
+            for name, ms in named.items()
+            for key, value in round_medians(sampler.cases[name].bursts).items()
+        )
+    assert wrong[0.01] < 0.05 * wrong[None]
+    assert wrong[0.01] < 1e-4
+
+
+# when it stops
+
+
+@pytest.mark.parametrize(("b", "verdict"), [(0.004, "SLOWER"), (0.001, "FASTER"), (0.002, "SAME")])
+def test_it_stops_when_the_ratio_is_precise_and_the_verdict_clear(b: float, verdict: str) -> None:
+    sampler, finished, now = compare({"a": noisy(0.002, 0.002), "b": noisy(b, 0.002, 1)})
+    assert sorted(finished) == ["a", "b"]
+    assert now < PLAN.max_time_s / 5
+    ratio = ratio_of(sampler, "b")
+    assert ratio.half_width <= PLAN.precision
+    assert stats.verdict(ratio, 0.01) == verdict
+
+
+def test_the_fewest_rounds_are_taken_however_clear_it_is() -> None:
+    sampler, _, _ = compare({"a": steady(0.001), "b": steady(0.05)})
+    assert all(20 <= count <= 30 for count in rounds_each(sampler).values())
+
+
+def wave(now: float) -> float:
+    return 1 + 0.3 * math.sin(2 * math.pi * now / 11)
+
+
+def test_it_is_the_ratio_that_has_to_be_precise_and_not_the_latency() -> None:
+    models: dict[str, Model] = {"a": lambda t: 0.002 * wave(t), "b": lambda t: 0.003 * wave(t)}
+    sampler, finished, now = compare(models)
+    assert sorted(finished) == ["a", "b"]
+    assert now < 20
+    assert ratio_of(sampler, "b").value == pytest.approx(1.5, rel=1e-3)
+    assert own_interval(sampler, "a").half_width > PLAN.precision
+    _, finished, now = compare(models, replace(PLAN, margin=None))
+    assert finished == []
+    assert now >= PLAN.max_time_s
+
+
+@pytest.mark.parametrize(
+    ("plan", "noise", "b", "fewest"),
+    [
+        (replace(PLAN, precision=0.004), 0.1, 0.004, 3),  # clear at once, precise later
+        (replace(PLAN, margin=0.005, precision=0.05, max_time_s=600), 0.05, 0.002, 2),
+    ],
+)
+def test_it_goes_on_until_the_ratio_is_both_precise_and_clear(
+    plan: Plan, noise: float, b: float, fewest: int
+) -> None:
+    sampler, finished, _ = compare({"a": noisy(0.002, noise), "b": noisy(b, noise, 1)}, plan)
+    assert sorted(finished) == ["a", "b"]
+    ratio = ratio_of(sampler, "b")
+    assert ratio.half_width <= plan.precision
+    assert stats.verdict(ratio, plan.margin or 0) in ("SLOWER", "SAME")
+    assert rounds_each(sampler)["b"] > fewest * plan.min_rounds
+
+
+def near(now: float) -> float:
+    """A latency that is now 0.4%, now 1.6% more than 2 ms: precise, but across the bound of 1%."""
+    return 0.002 * (1.004 if int(now / 0.4) % 2 else 1.016)
+
+
+def test_an_unclear_verdict_goes_on_to_the_end_although_the_ratio_is_precise() -> None:
+    models = {"a": steady(0.002), "far": noisy(0.004, 0.002, 1), "near": near}
+    plan = replace(PLAN, max_time_s=15)
+    sampler, finished, now = compare(models, plan)
+    assert finished == ["far"]
+    assert plan.max_time_s <= now < plan.max_time_s + 2
+    rounds, reference = (sampler.cases[key].rounds for key in ("near", "a"))
+    assert lacking(rounds, plan, reference) == ""
+    assert undecided(rounds, plan, reference)
+    counts = rounds_each(sampler)
+    assert counts["far"] < counts["near"] == counts["a"] == len(rounds.keys() & reference.keys())
+    sampler, finished, now = compare(models, replace(PLAN, margin=0.05))
+    assert sorted(finished) == sorted(models)  # clear by a wider margin
+    assert now < 10
+
+
+def test_the_reference_ends_with_the_last_case_that_needs_it() -> None:
+    models = {"a": noisy(0.002, 0.1), "b": noisy(0.004, 0.001, 1), "c": noisy(0.004, 0.1, 2)}
+    sampler, finished, _ = compare(models, replace(PLAN, max_time_s=300))
+    assert "a" in finished[-2:]
+    assert sorted(finished) == ["a", "b", "c"]
+    assert rounds_each(sampler)["a"] == max(rounds_each(sampler).values())
+
+
+# what goes wrong
+
+
+@pytest.mark.parametrize("bad", ["a", "b"])
+@pytest.mark.parametrize("after", [0, 40, 200])
+def test_when_one_of_two_fails_the_other_is_timed_until_its_own_latency_is_precise(
+    bad: str, after: int
+) -> None:
+    models = {"a": noisy(0.02, 0.06), "b": noisy(0.02, 0.06, 1)}
+    models[bad] = breaks(0.02, after, ValueError("no memory"))
+    sampler, finished, now = compare(models, replace(PLAN, max_time_s=300))
+    left = "b" if bad == "a" else "a"
+    assert finished == [bad, left]
+    assert [sampler.cases[key].failure for key in finished] == ["no memory", ""]
+    assert own_interval(sampler, left).half_width <= PLAN.precision
+    assert rounds_each(sampler)[left] > 2 * PLAN.min_rounds
+    assert now < 300
+
+
+def test_when_a_third_case_fails_the_ratio_of_the_others_counts_on() -> None:
+    models = {
+        "a": lambda t: 0.002 * wave(t),
+        "b": lambda t: 0.003 * wave(t),
+        "bad": breaks(0.002, 100, ValueError("no memory")),
+    }
+    sampler, finished, now = compare(models)
+    assert finished[0] == "bad"
+    assert sorted(finished[1:]) == ["a", "b"]
+    assert now < 20
+    assert ratio_of(sampler, "b").half_width <= PLAN.precision
+
+
+def test_a_reference_that_fails_late_sends_those_back_whose_ratio_was_all_they_had() -> None:
+    """Their own latency is not precise yet, and a ratio there will never be again."""
+    models = {
+        "a": breaks(0.002, 3000, ValueError("no memory")),
+        "b": noisy(0.004, 0.001, 1),
+        "near": noisy(0.00202, 0.1, 2),
+    }
+    sampler, finished, _ = compare(models, replace(PLAN, max_time_s=300))
+    assert list(dict.fromkeys(finished)) == ["b", "a", "near"]
+    assert all(own_interval(sampler, key).half_width <= PLAN.precision for key in ("b", "near"))
+
+
+def test_an_agent_that_is_lost_costs_the_case_in_flight_and_the_other_goes_on() -> None:
+    models = {"a": noisy(0.002, 0.001), "b": breaks(0.002, 200, AgentError("gone"))}
+    sampler, session = sampler_of(models)
+    with pytest.raises(AgentError, match="gone"):
+        list(sampler.measure(session, 0))
+    assert sampler.cases["b"].failure == "gone"
+    assert [case.subject.key for case in sampler.measure(session, 1)] == ["a"]
+
+
+# sessions
+
+
+def per_session(case: Progress) -> list[int]:
+    return [sum(session == each for session, _ in case.rounds) for each in range(3)]
+
+
+def staged(models: Mapping[str, Model], max_time_s: float) -> tuple[Sampler, list[list[str]]]:
+    sampler, session = sampler_of(models, replace(THREE, max_time_s=max_time_s))
+    finished = []
+    for stage in range(3):
+        sampler.begin(stage)
+        finished.append([case.subject.key for case in sampler.measure(session, stage)])
+    return sampler, finished
+
+
+@pytest.mark.parametrize(("noise", "max_time_s"), [(0.002, 60), (0.05, 900)])
+def test_each_session_has_its_rounds_and_the_last_finishes_the_cases(
+    noise: float, max_time_s: float
+) -> None:
+    models = {"a": noisy(0.02, noise), "b": noisy(0.04, noise, 1)}
+    sampler, finished = staged(models, max_time_s)
+    assert finished[:2] == [[], []]
+    assert sorted(finished[2]) == ["a", "b"]
+    for case in sampler.cases.values():
+        # A noisy ratio is to be as precise in each session as its share.
+        assert min(per_session(case)) >= THREE.rounds_each + (noise > 0.01)
+
+
+def test_a_case_that_is_unclear_gets_as_many_rounds_in_each_session() -> None:
+    """Else all that decides it comes from the last process."""
+    models = {"a": steady(0.002), "far": steady(0.004), "near": near}
+    sampler, finished = staged(models, 30)
+    assert finished == [[], [], ["far"]]
+    assert sampler.elapsed_s >= 30
+    near_, far = (per_session(sampler.cases[key]) for key in ("near", "far"))
+    assert max(near_) < 1.5 * min(near_)
+    assert min(near_) > 3 * max(far)
+    assert max(far) <= THREE.rounds_each + 2
+    assert per_session(sampler.cases["a"]) == near_
+
+
+# what a plan asks for, by numbers
+
+
+def rounds(*values: float, first: int = 0, session: int = 0) -> dict[tuple[int, int], float]:
+    return {(session, first + index): value for index, value in enumerate(values)}
+
+
+ONES, WILD = rounds(*[1.0] * 20), rounds(*[1.0, 2.0] * 10)
+
+
+@pytest.mark.parametrize(
+    ("case", "reference", "text"),
+    [
+        ({}, ONES, "only 0 quiet rounds of both cases and an interval needs 6"),
+        (ONES, {}, "only 0 quiet rounds of both cases and an interval needs 6"),
+        (rounds(*[2.0] * 20, first=15), ONES, "only 5 quiet rounds of both cases and an interval"),
+        (rounds(*[2.0] * 20, session=1), ONES, "only 0 quiet rounds of both cases and an"),
+        (rounds(*[2.0] * 19), ONES, "only 19 of 20 quiet rounds of both cases"),
+        (rounds(*[2.0] * 20), ONES, ""),
+        (rounds(*[0.5] * 20), ONES, ""),
+        (WILD, ONES, "the ratio is ±41.4% after 20 rounds, ±1.0% was asked"),
+        (WILD, rounds(*[2.0, 4.0] * 10), ""),
+        (WILD, WILD, ""),
+        (ONES, None, ""),
+        (WILD, None, "±33.3% after 20 rounds, ±1.0% was asked"),
+        (rounds(*[1.0] * 19), None, "only 19 of 20 quiet rounds"),
+    ],
+)
+def test_what_a_ratio_lacks_is_said_in_numbers(
+    case: dict[tuple[int, int], float], reference: dict[tuple[int, int], float] | None, text: str
+) -> None:
+    found = lacking(case, PLAN, reference)
+    assert found.startswith(text)
+    assert bool(found) == bool(text)
+
+
+def test_the_spread_is_that_of_the_ratio_where_there_is_a_reference() -> None:
+    assert spread(WILD, WILD) == Interval(1.0, 1.0, 1.0)
+    interval = spread(rounds(*[3.0] * 8), rounds(*[2.0] * 8))
+    assert interval is not None
+    assert [interval.low, interval.value, interval.high] == pytest.approx([1.5] * 3)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "margin", "unclear"),
+    [
+        (0.99, 1.03, 0.01, True),
+        (0.995, 1.005, 0.01, False),
+        (0.995, 1.005, 0.001, True),
+        (1.005, 1.03, 0.01, True),
+        (1.02, 1.03, 0.01, False),
+        (0.96, 0.98, 0.01, False),
+        (0.96, 1.00, 0.01, True),
+        (0.96, 1.04, None, False),
+        *((value, value, 0.01, False) for value in (0.5, 1.0, 2.0)),
+        (1.005, 1.005, 0.001, False),
+    ],
+)
+def test_a_ratio_across_a_bound_is_undecided(
+    low: float, high: float, margin: float | None, unclear: bool
+) -> None:
+    assert undecided(rounds(*[low, high] * 10), Plan(margin=margin), ONES) == unclear
+
+
+def test_too_few_shared_rounds_decide_nothing_and_a_case_alone_needs_no_verdict() -> None:
+    assert undecided(rounds(*[9.0] * 20, first=15), PLAN, ONES)
+    assert not undecided(rounds(1.0), PLAN, None)
+
+
+def bursts(*latencies: int, session: int = 0) -> list[Burst]:
+    return [Burst(session, index, (latency,)) for index, latency in enumerate(latencies)]
+
+
+def test_a_shortfall_is_that_of_the_ratio_and_says_what_helps() -> None:
+    wild, reference = bursts(*[1000, 2000] * 10), bursts(*[1000, 1000] * 10)
+    text = f"the ratio is ±41.4% after 20 rounds, ±1.0% was asked; {MORE}"
+    assert shortfall(wild, PLAN, reference=reference) == text
+    assert shortfall(wild, PLAN, reference=wild) == ""
+    assert shortfall(wild, PLAN).startswith("±33.3% after 20 rounds")
+
+
+def test_both_halves_of_a_mirrored_round_are_one_round() -> None:
+    """A B C B A: the two bursts of a case in a round have one median."""
+    halves = [Burst(0, n, (latency,)) for n in range(20) for latency in (1000, 3000)]
+    assert round_medians(halves) == pytest.approx({(0, n): 2e-6 for n in range(20)})
+    assert shortfall(halves, PLAN, reference=bursts(*[1000] * 20)) == ""
+
+
+def test_a_ratio_needs_as_many_processes_as_the_plan() -> None:
+    plan = replace(PLAN, sessions=3)
+    one = bursts(*[1000] * 20)
+    assert shortfall(one, plan, reference=one).startswith("quiet rounds in only 1 of 3 processes")
+    three = list(chain(one, bursts(1000, session=1), bursts(1000, session=2)))
+    assert shortfall(three, plan, reference=three) == ""
+
+
+# the level of the memory
+
+
+def on_level(quiet: int, other: int, latency: int) -> list[Burst]:
+    """Rounds at the gate's level of the memory, and others at another level."""
+    levels = [300_000] * quiet + [400_000] * other
+    return [Burst(0, n, (latency,), stream_ns=(level, level)) for n, level in enumerate(levels)]
+
+
+SLOW = ((0, 15_000), (1, 15_000))
+
+
+@pytest.mark.parametrize("quiet", [4, 5, 6])
+def test_a_comparison_needs_six_rounds_for_the_p50_beside_its_ratio(quiet: int) -> None:
+    """A ratio counts rounds at any level of the memory; a latency does not."""
+    case, reference = [on_level(quiet, 20 - quiet, each) for each in (2000, 1000)]
+    assert len(round_medians(case, LEVEL)) == quiet
+    assert len(round_medians(case, LEVEL, paired=True)) == 20
+    text = shortfall(case, PLAN, LEVEL, reference)
+    needs = f"p50 has only {quiet} quiet rounds and its interval needs 6"
+    assert text.startswith(needs) if quiet < 6 else text == ""
+    alone = shortfall(case, PLAN, LEVEL)
+    assert alone.startswith(f"only {quiet} {'quiet' if quiet < 6 else 'of 20 quiet'} rounds")
+
+
+@pytest.mark.parametrize(("quiet", "counts"), [(1, False), (2, True), (6, True)])
+def test_a_round_of_a_ratio_has_a_third_of_its_calls_quiet(quiet: int, counts: bool) -> None:
+    burst = Burst(0, 0, (1000,), stream_ns=(300_000, 300_000))
+    six = [burst] * quiet + [replace(burst, marks=SLOW)] * (6 - quiet)
+    assert bool(round_medians(six, LEVEL, paired=True)) == counts
+    assert len(round_medians(six, LEVEL)) == 1
+
+
+@pytest.mark.parametrize("changes", [{"switches": (1,)}, {"marks": SLOW}])
+def test_a_ratio_does_not_count_what_disturbs_a_call_at_any_level(
+    changes: dict[str, tuple],
+) -> None:  # type: ignore[type-arg]
+    case = [replace(burst, **changes) for burst in on_level(4, 16, 2000)]
+    assert round_medians(case, LEVEL, paired=True) == {}
+    reference = on_level(4, 16, 1000)
+    assert shortfall(case, PLAN, LEVEL, reference).startswith("only 0 quiet rounds")
+
+
+def test_a_sampler_keeps_the_rounds_of_a_ratio_beside_those_of_a_latency() -> None:
+    marked = [replace(each, marks=((0, 12_000), (1, 12_000))) for each in on_level(8, 12, 2000)]
+    case = Progress(Subject("b", "a"), bursts=marked)
+
+    def judged(gate: Gate) -> tuple[int, int]:
+        case.judge(gate, paired=True)
+        return len(case.rounds), len(case.paired)
+
+    assert judged(LEVEL) == (8, 20)
+    case.bursts.append(Burst(0, 20, (2000,), stream_ns=(400_000, 400_000)))
+    assert judged(LEVEL) == (8, 21)
+    assert judged(Gate(LEVEL.compute, State(400_000.0, 390_000.0, 410_000.0))) == (13, 21)
+    del case.bursts[-1]
+    assert judged(Gate(State(20_000.0, 19_000.0, 21_000.0), LEVEL.stream)) == (0, 0)
