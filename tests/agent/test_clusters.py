@@ -1,7 +1,8 @@
-"""Which processors are alike, what a word names, and whether a thread really runs there."""
+"""Clusters of processors, the words that name them, and threads bound to them."""
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -76,35 +77,32 @@ def test_a_word_names_processors_of_one_cluster(
 
 
 @pytest.mark.parametrize(
-    ("word", "threads", "sentence"),
+    ("files", "count", "word", "threads", "sentence"),
     [
-        ("little", 5, "the little cluster has the processors 0-3, 5 threads asked for"),
-        ("big", 2, "the big cluster has the processor 7, 2 threads asked for"),
-        ("huge", 1, "--cpus huge: write processors as 0,1 or one of big, middle, little"),
+        (phone, 8, "little", 5, "the little cluster has the processors 0-3, 5 threads asked for"),
+        (phone, 8, "big", 2, "the big cluster has the processor 7, 2 threads asked for"),
+        (phone, 8, "huge", 1, "--cpus huge: write processors as 0,1 or one of big, middle, little"),
+        *(
+            (dict, 4, each, 1, f"all 4 processors are equal: --cpus {each} has no meaning here")
+            for each in clusters.WORDS
+        ),
+        (
+            *(small_phone, 2, "middle", 1),
+            "it has the clusters big (1) and little (0): --cpus middle has no meaning here",
+        ),
     ],
 )
 def test_a_word_that_cannot_be_met_is_refused(
-    tmp_path: Path, word: str, threads: int, sentence: str
+    tmp_path: Path,
+    files: Callable[[], dict[str, str]],
+    count: int,
+    word: str,
+    threads: int,
+    sentence: str,
 ) -> None:
-    plant(tmp_path, phone())
-    with pytest.raises(ValueError) as raised:
-        clusters.choose(word, threads, read(tmp_path, 8), tmp_path / "sys")
-    assert str(raised.value) == sentence
-
-
-@pytest.mark.parametrize("word", clusters.WORDS)
-def test_among_equals_no_word_has_a_meaning(tmp_path: Path, word: str) -> None:
-    with pytest.raises(ValueError) as raised:
-        clusters.choose(word, 1, read(tmp_path, 4), tmp_path)
-    assert str(raised.value) == (f"all 4 processors are equal: --cpus {word} has no meaning here")
-
-
-def test_of_two_clusters_none_is_the_middle(tmp_path: Path) -> None:
-    plant(tmp_path, small_phone())
-    with pytest.raises(
-        ValueError, match=r"^it has the clusters big \(1\) and little \(0\): --cpus"
-    ):
-        clusters.choose("middle", 1, read(tmp_path, 2), tmp_path / "sys")
+    plant(tmp_path, files())
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        clusters.choose(word, threads, read(tmp_path, count), tmp_path / "sys")
 
 
 def test_threads_leave_the_fastest_cluster_only_when_it_is_full(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is missing for CUDA, each case with the library or the build that really is missing."""
+"""Libraries of CUDA and TensorRT, each test with one or a build that really is missing."""
 
 import importlib.metadata
 from pathlib import Path
@@ -20,9 +20,9 @@ ort.preload_dlls = lambda directory=None: print("Failed to load libcublasLt.so.1
 sys.modules["onnxruntime"] = ort
 """
 PREPARE = """
-from benchbox.agent.gpu import libraries as gpulibraries
+from benchbox.agent.gpu import libraries
 try:
-    result = gpulibraries.prepare()
+    result = libraries.prepare()
 except RuntimeError as error:
     result = str(error)
 """
@@ -43,25 +43,33 @@ def prepared(fake_gpu: Libraries, *broken: str, version: str = "13.0") -> object
     return fake_gpu.run(BUILD.format(version=version) + PREPARE, folders=[folder])
 
 
-def test_where_everything_is_there_it_tells_cuda_s_major_version(fake_gpu: Libraries) -> None:
-    assert prepared(fake_gpu) == 13
-
-
-def test_without_a_driver_nothing_else_is_asked_for(fake_gpu: Libraries) -> None:
-    said = str(prepared(fake_gpu, "libcuda.so.1", "libcublas.so.13"))
-    assert said.startswith("there is no NVIDIA driver here (libcuda.so.1: file too short)")
-    assert "--gpus all" in said
+HELP = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
 
 
 @pytest.mark.parametrize(
-    "name", ["libcudart.so.13", "libcublasLt.so.13", "libcurand.so.10", "libcudnn.so.9"]
+    ("broken", "version", "parts"),
+    [
+        (
+            ["libcuda.so.1", "libcublas.so.13"],
+            "13.0",
+            ["there is no NVIDIA driver here (libcuda.so.1: file too short)", "--gpus all"],
+        ),
+        *(
+            ([name], "13.0", [f"({name}: file too short)", HELP])
+            for name in ("libcudart.so.13", "libcublasLt.so.13", "libcurand.so.10", "libcudnn.so.9")
+        ),
+        ([], "11.8", ["built for CUDA 11.8"]),
+    ],
 )
-def test_a_library_that_is_missing_is_named_with_the_command_that_helps(
-    fake_gpu: Libraries, name: str
+def test_the_first_thing_that_is_missing_is_named_with_what_helps(
+    fake_gpu: Libraries, broken: list[str], version: str, parts: list[str]
 ) -> None:
-    said = str(prepared(fake_gpu, name))
-    assert f"({name}: file too short)" in said
-    assert "pip install 'onnxruntime-gpu[cuda,cudnn]'" in said
+    text = str(prepared(fake_gpu, *broken, version=version))
+    assert all(part in text for part in parts)
+
+
+def test_where_everything_is_there_the_major_version_is_known(fake_gpu: Libraries) -> None:
+    assert prepared(fake_gpu) == 13
 
 
 def test_a_library_that_is_not_there_is_told_as_the_loader_tells_it(fake_gpu: Libraries) -> None:
@@ -71,10 +79,6 @@ def test_a_library_that_is_not_there_is_told_as_the_loader_tells_it(fake_gpu: Li
     assert fake_gpu.run(code) == (
         "libno.so.1: cannot open shared object file: No such file or directory"
     )
-
-
-def test_a_build_for_an_unknown_cuda_is_named(fake_gpu: Libraries) -> None:
-    assert "built for CUDA 11.8" in str(prepared(fake_gpu, version="11.8"))
 
 
 def test_a_build_without_cuda_is_told_with_both_commands() -> None:
@@ -129,7 +133,7 @@ ort.get_available_providers = lambda: ["CUDAExecutionProvider", "CPUExecutionPro
     assert fake_gpu.run(without_own + PREPARE, folders=[driver]) == 13
 
 
-PREPARE_TENSORRT = PREPARE.replace("prepare()", "prepare(gpulibraries.TENSORRT)")
+PREPARE_TENSORRT = PREPARE.replace("prepare()", "prepare(libraries.TENSORRT)")
 BUILD_TENSORRT = """
 ort.get_available_providers = lambda: [
     "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"
@@ -142,7 +146,7 @@ def prepared_tensorrt(
     fake_gpu: Libraries, *missing: str, home: str = "onnxruntime", more: str = ""
 ) -> object:
     """The same of TensorRT; what is missing is nowhere, so that a wheel may have it."""
-    folder = fake_gpu.work / "libraries"
+    folder = fake_gpu.work / f"libraries of {home}"
     folder.mkdir()
     for library in fake_gpu.folder.glob("*.so.*"):
         if library.name not in missing:
@@ -161,7 +165,7 @@ def wheel(fake_gpu: Libraries, version: int) -> str:
 
 
 def test_tensorrt_is_there_with_its_version(fake_gpu: Libraries) -> None:
-    version = "\nif result == 13: result = gpulibraries.tensorrt_version()\n"
+    version = "\nif result == 13: result = libraries.tensorrt_version()\n"
     folders = [fake_gpu.folder]
     build = BUILD.format(version="13.0") + BUILD_TENSORRT.format(home=f"{folders[0]}/onnxruntime")
     assert fake_gpu.run(build + PREPARE_TENSORRT + version, folders=folders) == "10.16.1"
@@ -183,14 +187,11 @@ def test_libraries_of_tensorrt_s_wheel_are_found(fake_gpu: Libraries) -> None:
     assert prepared_tensorrt(fake_gpu, "libnvinfer.so.10", "libnvonnxparser.so.10", more=more) == 13
 
 
-def test_a_tensorrt_that_is_too_new_is_told_of(fake_gpu: Libraries) -> None:
-    said = str(prepared_tensorrt(fake_gpu, "libnvinfer.so.10", more=wheel(fake_gpu, 11)))
-    assert "No such file or directory; there is libnvinfer.so.11): pip install" in said
-
-
-def test_a_build_that_lists_tensorrt_without_its_part_is_told_of(fake_gpu: Libraries) -> None:
-    said = str(prepared_tensorrt(fake_gpu, home="elsewhere"))
-    assert "lists TensorRT and lacks its part for it, libonnxruntime_providers_tensorrt.so" in said
+def test_a_tensorrt_that_is_too_new_or_has_no_part_is_named(fake_gpu: Libraries) -> None:
+    text = str(prepared_tensorrt(fake_gpu, "libnvinfer.so.10", more=wheel(fake_gpu, 11)))
+    assert "No such file or directory; there is libnvinfer.so.11): pip install" in text
+    text = str(prepared_tensorrt(fake_gpu, home="elsewhere"))
+    assert "lists TensorRT and lacks its part for it, libonnxruntime_providers_tensorrt.so" in text
 
 
 def test_a_build_without_tensorrt_is_told_with_both_commands(fake_gpu: Libraries) -> None:
@@ -203,7 +204,7 @@ def test_a_build_without_tensorrt_is_told_with_both_commands(fake_gpu: Libraries
 def test_tensorrt_rounds_to_tf32_only_where_it_is_asked_to(
     fake_gpu: Libraries, override: str | None, *, on: bool
 ) -> None:
-    code = "import os\nfrom benchbox.agent.gpu import libraries as gpulibraries\n"
+    code = "import os\nfrom benchbox.agent.gpu import libraries\n"
     code += "os.environ['NVIDIA_TF32_OVERRIDE'] = '0' if {on} else '1'\n"
-    code += "gpulibraries.choose_tf32(on={on})\nresult = os.environ.get('NVIDIA_TF32_OVERRIDE')"
+    code += "libraries.choose_tf32(on={on})\nresult = os.environ.get('NVIDIA_TF32_OVERRIDE')"
     assert fake_gpu.run(code.format(on=on)) == override

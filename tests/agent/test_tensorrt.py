@@ -108,12 +108,18 @@ def test_what_tensorrt_leaves_goes_to_cuda_on_the_same_stream(dtype: str, half: 
 
 
 @slow
-def test_nodes_that_tensorrt_leaves_are_told_of(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
-    path = str(write_onnx("two", TWO))
-    ended = fake_gpu.benchbox("run", path, *RUN, "--mode", "eager", ort="untaken Relu")
-    assert ended.returncode == 0, ended.stderr
+def test_nodes_that_tensorrt_leaves_are_noted_and_a_case_without_a_node_fails(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
+) -> None:
+    relu = "one (float[32,32] x) => (float[32,32] y) { y = Relu(x) }"
+    paths = str(write_onnx("two", TWO)), str(write_onnx("one", relu))
+    ended = fake_gpu.benchbox("run", *paths, *RUN, "--mode", "eager", ort="untaken Relu")
+    assert ended.returncode == 1, ended.stderr
     assert f"of its 2 nodes 1 on {CUDA}, not on {TENSORRT}" in ended.stdout
-    assert fake_gpu.newest("cuda-tensorrt").records[0].nodes == {TENSORRT: 1, CUDA: 1}
+    found = {record.case: record for record in fake_gpu.newest("cuda-tensorrt").records}
+    assert found["two"].nodes == {TENSORRT: 1, CUDA: 1}
+    assert (found["one"].status, found["one"].latency) == ("failed", None)
+    assert found["one"].reason.startswith("RuntimeError: none of the graph's 1 nodes runs on Tens")
 
 
 @pytest.mark.parametrize(
@@ -149,18 +155,6 @@ def test_a_graph_is_loaded_with_its_nodes_counted_or_refused(
     """What would be no figure of TensorRT, or of a part of the graph alone, is refused."""
     (fake_gpu.work / "ort").write_text(told)
     assert fake_gpu.run(LOAD.format(path=str(write_onnx("two", TWO)), captured=captured)) == said
-
-
-@slow
-def test_a_case_without_a_node_on_tensorrt_is_a_failed_row(
-    fake_gpu: Libraries, write_onnx: WriteOnnx
-) -> None:
-    path = str(write_onnx("two", TWO))
-    ended = fake_gpu.benchbox("run", path, *RUN, "--mode", "eager", ort="untaken all")
-    assert ended.returncode == 1
-    (record,) = fake_gpu.newest("cuda-tensorrt").records
-    assert (record.status, record.latency) == ("failed", None)
-    assert record.reason.startswith("RuntimeError: none of the graph's 2 nodes runs on Tensorrt")
 
 
 @slow
