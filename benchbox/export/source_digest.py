@@ -12,7 +12,8 @@ from pathlib import Path
 from benchbox.errors import SpecError
 from benchbox.specs import Builder
 
-LIBRARY_FOLDERS = ("site-packages", "dist-packages")  # what lies in one does not belong together
+# Modules that lie in one of these do not belong together.
+LIBRARY_FOLDERS = frozenset({"site-packages", "dist-packages"})
 
 
 def search_path() -> list[str]:

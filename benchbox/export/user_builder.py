@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchbox.agent.stdio import sentence
 from benchbox.errors import SpecError
-from benchbox.export.source_digest import search_path
+from benchbox.export.source_digest import LIBRARY_FOLDERS, search_path
 
 
 @contextmanager
@@ -33,7 +33,9 @@ def own_modules() -> Iterator[None]:
 
 
 def _is_library(place: Path) -> bool:
-    return any(place.is_relative_to(folder) for folder in sysconfig.get_paths().values())
+    return not LIBRARY_FOLDERS.isdisjoint(place.parts) or any(
+        place.is_relative_to(folder) for folder in sysconfig.get_paths().values()
+    )
 
 
 def resolve(reference: str, file: str | None) -> Callable[..., object]:

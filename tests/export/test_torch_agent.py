@@ -2,29 +2,27 @@
 
 import os
 import re
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 from benchbox import devices, export
 from benchbox.agent import stdio
+from benchbox.cli.app import app
 from benchbox.cli.gpu_options import in_modes
 from benchbox.cli.options import GpuOptions
 from benchbox.devices import Device, providers
+from benchbox.devices.registry import Processors
 from benchbox.errors import CaseError, DeviceError, UsageError
 from benchbox.export import Graph
 from benchbox.export.torch_agent import torch_compile
 from benchbox.specs import Builder, Case, OnnxFile, TensorSpec, with_dtype
 from benchbox.transports import Agent, open_agent
-from benchbox.transports.local import ROOT
 from tests.conftest import WriteOnnx
 
 MINE = '''
@@ -60,7 +58,6 @@ def once(c):
     return nn.Linear(8, c)
 '''
 SHAPES = {"norm": (1, 3, 16, 16), "linear": (1, 8), "chance": (1, 8), "once": (1, 8)}
-QUICK = ("--quick", "--max-time", "1s", "--sessions", "1")
 
 Ready = tuple[Case, Graph]
 
@@ -97,60 +94,43 @@ def load(agent: Agent, ready: Ready, seed: int = 7) -> Any:
     return agent.load(case.key, str(graph.path), case.inputs, seed, denormals=True, module=module)
 
 
-def benchbox(*args: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*args), cwd=folder, env=beside(env), capture_output=True, text=True
-    )
-
-
-def command(*args: str) -> list[str]:
-    return [sys.executable, "-m", "benchbox", *args]
-
-
-def beside(env: Mapping[str, str] = {}) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), **env}
-
-
 # what is built, and how it is checked
 
 
-def test_a_module_equals_its_graph_and_is_timed(ready: Callable[..., Ready]) -> None:
-    with open_agent(place()) as agent:
-        loaded = load(agent, ready("norm"))
-        (timed,) = agent.time([("m:norm4", 5)], [0.1])
-    assert agent.hello["providers"] == ["torch"]
-    assert "onnxruntime" not in agent.hello["versions"]
-    assert len(timed.latencies_ns) == 5
-    assert min(timed.latencies_ns) > 0
-    assert loaded.load_s > 0
-    assert loaded.first_call_s > 0
-    assert loaded.denormal_ratio is None or loaded.denormal_ratio > 0
-    assert loaded.gpu_bytes is None
-
-
-def test_a_module_in_half_equals_its_float16_graph(ready: Callable[..., Ready]) -> None:
-    (case,) = with_dtype([ready("norm")[0]], "fp16")
-    graph = export.prepare([case])[case.key]
-    assert isinstance(graph, Graph), graph
-    with open_agent(place()) as agent:
-        assert load(agent, (case, graph)).types is None
-        (timed,) = agent.time([("m:norm4", 3)], [0.1])
-    assert len(timed.latencies_ns) == 3
-
-
-def test_a_module_whose_weights_are_others_is_refused(ready: Callable[..., Ready]) -> None:
+def test_modules_are_timed_if_they_equal_their_graphs(ready: Callable[..., Ready]) -> None:
+    """In one agent, which goes on after those that it refuses, and leaves no process."""
+    (half,) = with_dtype([ready("norm")[0]], "fp16")
+    half_graph = export.prepare([half])[half.key]
+    assert isinstance(half_graph, Graph), half_graph
     with open_agent(place()) as agent:
         with pytest.raises(CaseError) as refused:
             load(agent, ready("chance"))
-        assert load(agent, ready("norm")).first_call_s > 0, "the agent goes on"
+        with pytest.raises(CaseError, match="it was built before"):
+            load(agent, ready("once"))
+        loaded = load(agent, ready("norm"))
+        (timed,) = agent.time([("m:norm4", 5)], [0.1])
+        assert load(agent, (half, half_graph)).types is None
+        (timed_half,) = agent.time([("m:norm4", 3)], [0.1])
+        processes = psutil.Process().children(recursive=True)
     said = str(refused.value)
     assert said.startswith("output 1: ONNX Runtime differs from torch by ")
     assert said.endswith("more than 0.0001; such a graph is not timed")
+    assert agent.hello["providers"] == ["torch"]
+    assert "onnxruntime" not in agent.hello["versions"]
+    assert (len(timed.latencies_ns), len(timed_half.latencies_ns)) == (5, 3)
+    assert min(loaded.load_s, loaded.first_call_s, *timed.latencies_ns) > 0
+    assert loaded.denormal_ratio is None or loaded.denormal_ratio > 0
+    assert loaded.gpu_bytes is None
+    torch_processes = [p for p in processes if "worker" not in " ".join(_command(p))]
+    _, alive = psutil.wait_procs(torch_processes, timeout=30)
+    assert not alive
 
 
-def test_a_builder_that_fails_is_the_cases_error(ready: Callable[..., Ready]) -> None:
-    with open_agent(place()) as agent, pytest.raises(CaseError, match="it was built before"):
-        load(agent, ready("once"))
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def test_an_onnx_file_has_no_module(write_onnx: WriteOnnx) -> None:
@@ -158,12 +138,6 @@ def test_an_onnx_file_has_no_module(write_onnx: WriteOnnx) -> None:
     with pytest.raises(CaseError) as refused:
         export.recipe(case)
     assert str(refused.value) == ("tiny.onnx has no module; only ONNX Runtime runs an .onnx file")
-
-
-def test_an_onnx_file_is_a_failed_row(write_onnx: WriteOnnx, tmp_path: Path) -> None:
-    done = benchbox("run", str(write_onnx()), "--provider", "torch", *QUICK, folder=tmp_path)
-    assert done.returncode == 1, done.stderr
-    assert "tiny.onnx has no module; only ONNX Runtime runs an .onnx file" in done.stdout
 
 
 @pytest.mark.usefixtures("two_cpus")
@@ -234,25 +208,43 @@ def test_several_providers_are_named_one_after_the_other() -> None:
         providers.several("cpu,torch-compiled")
 
 
-def test_a_device_has_the_provider_in_its_name() -> None:
-    assert devices.resolve("cpu").name == "cpu"
-    assert devices.resolve("cpu", provider="torch").name == "cpu-torch"
-    assert devices.resolve("cpu", None, "big", "torch-compile").name == "cpu-big-torch-compile"
+@pytest.mark.parametrize(
+    ("name", "cpus", "provider", "own", "gpu"),
+    [
+        ("cpu", (), "", "cpu", ""),
+        ("cpu", (), "torch", "cpu-torch", ""),
+        ("cpu", "big", "torch-compile", "cpu-big-torch-compile", ""),
+        ("cuda", (), "torch-cudagraph", "cuda-torch-cudagraph", "cuda:0"),
+        ("cuda:1", (), "torch-cudagraph", "cuda-1-torch-cudagraph", "cuda:1"),
+    ],
+)
+def test_a_device_has_the_provider_in_its_name(
+    name: str, cpus: Processors, provider: str, own: str, gpu: str
+) -> None:
+    device = devices.resolve(name, None, cpus, provider)
+    assert (device.name, device.gpu, device.channels) == (own, gpu, "gpu" if gpu else "arm")
+    bare = providers.without_provider(own, provider or providers.CPU)
+    assert providers.with_provider(bare, provider or providers.CPU) == own
 
 
-@pytest.mark.parametrize("provider", [providers.CPU, "torch", providers.named("xnnpack")])
-def test_the_name_without_its_provider_is_that_of_the_device(provider: str) -> None:
-    assert (
-        providers.without_provider(providers.with_provider("cpu-big", provider), provider)
-        == "cpu-big"
-    )
+@pytest.mark.parametrize(
+    ("name", "provider", "why"),
+    [
+        ("cpu", "torch-cudagraph", "CUDA graphs are captured on GPUs only"),
+        ("ssh://pi@board", "torch", "torch is timed on the machine that benchbox runs on"),
+    ],
+)
+def test_torch_is_refused_where_it_cannot_be_timed(name: str, provider: str, why: str) -> None:
+    with pytest.raises(DeviceError, match=why):
+        devices.resolve(name, provider=provider)
 
 
-@pytest.mark.parametrize(("name", "own", "gpu"), [("cuda", "cuda", 0), ("cuda:1", "cuda-1", 1)])
-def test_a_gpu_is_torchs_own_device(name: str, own: str, gpu: int) -> None:
-    device = devices.resolve(name, provider="torch-cudagraph")
-    assert (device.name, device.gpu) == (f"{own}-torch-cudagraph", f"cuda:{gpu}")
-    assert device.channels == "gpu"
+@pytest.mark.parametrize(
+    ("name", "cpus", "claims"),
+    [("arm-torch", (), True), ("arm-big-torch", "big", True), ("armchair-torch", (), False)],
+)
+def test_a_device_claims_to_be_arm_by_torch_too(name: str, cpus: Processors, claims: bool) -> None:
+    assert Device(name, "torch", 1, "arm", cpus).claims_arm == claims
 
 
 @pytest.mark.parametrize(
@@ -276,22 +268,6 @@ def test_on_a_gpu_the_provider_says_how_calls_are_made_and_algorithms_are_chosen
     assert module.driving.plan() == expected
 
 
-def test_cuda_graphs_are_refused_on_a_processor() -> None:
-    with pytest.raises(DeviceError, match="CUDA graphs are captured on GPUs only"):
-        devices.resolve("cpu", provider="torch-cudagraph")
-
-
-def test_torch_is_refused_on_a_board() -> None:
-    with pytest.raises(DeviceError, match="torch is timed on the machine that benchbox runs on"):
-        devices.resolve("ssh://pi@board", provider="torch")
-
-
-def test_a_device_that_claims_to_be_arm_does_so_by_torch_too() -> None:
-    assert Device("arm-torch", "torch", 1, "arm").claims_arm
-    assert Device("arm-big-torch", "torch", 1, "arm", "big").claims_arm
-    assert not Device("armchair-torch", "torch", 1, "arm").claims_arm
-
-
 def test_a_refusal_stands_without_the_name_of_an_exception() -> None:
     assert stdio.sentence(stdio.Refusal("it is\nnot equal")) == "it is not equal"
     assert stdio.sentence(ValueError("no")) == "ValueError: no"
@@ -301,50 +277,16 @@ def test_a_refusal_stands_without_the_name_of_an_exception() -> None:
 
 
 @pytest.mark.usefixtures("shared_cache")
-def test_one_table_has_a_column_for_each_provider(mine: Path, tmp_path: Path) -> None:
-    args = ("run", f"{mine}:norm", "--shape", "x=1x3x16x16", *QUICK, "--export-csv", "t.csv")
-    done = benchbox(*args, "--provider", "cpu,torch", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_one_table_has_a_column_for_each_provider(mine: Path, in_tmp: Path) -> None:
+    quick = ("--quick", "--max-time", "1s", "--sessions", "1", "--export-csv", "t.csv")
+    args = ("run", f"{mine}:norm", "--shape", "x=1x3x16x16", *quick, "--provider", "cpu,torch")
+    done = CliRunner().invoke(app, args, prog_name="benchbox")
+    assert done.exit_code == 0, done.output
     (header,) = [line for line in done.stdout.splitlines() if line.startswith("case")]
     assert re.split(" {2,}", header)[-2:] == ["cpu (ms)", "cpu-torch (ms)"]
     assert "cpu-torch: PyTorch's own module in eager mode" in done.stdout
     assert "cpu-torch: its batch norms are as in the module; the ONNX graph has" in done.stdout
     assert any(line.startswith("cpu-torch, torch, 1 thread") for line in done.stdout.splitlines())
-    rows = pd.read_csv(tmp_path / "t.csv")
+    rows = pd.read_csv(in_tmp / "t.csv")
     assert list(rows["provider"]) == [providers.CPU, "torch"]
     assert list(rows["device"]) == ["cpu", "cpu-torch"]
-    again = benchbox(*args, "--provider", "torch", "--resume", folder=tmp_path)
-    assert again.returncode == 0, again.stderr
-
-
-@pytest.mark.usefixtures("shared_cache")
-def test_ctrl_c_keeps_what_there_is_and_leaves_no_process(mine: Path, tmp_path: Path) -> None:
-    args = ("run", f"{mine}:norm", "--provider", "torch", "--max-time", "60s")
-    process = subprocess.Popen(
-        command(*args, "--shape", "x=1x3x16x16", "--precision", "0.01%"),
-        cwd=tmp_path,
-        env=beside(),
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        until(
-            lambda: any("latencies_ns" in f.read_text() for f in tmp_path.glob("results/*/*.jsonl"))
-        )
-        children = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
-    finally:
-        process.kill()
-    assert process.returncode == 130, said
-    assert "--resume" in said
-    assert children
-    until(lambda: not any(map(psutil.Process.is_running, children)))
-
-
-def until(what: Callable[[], object], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.05)
