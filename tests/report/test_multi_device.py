@@ -12,8 +12,7 @@ from rich.cells import cell_len
 from benchbox.analysis.gpu_time import Spans
 from benchbox.devices import gpu_options, providers
 from benchbox.records import Record, Run, SpecFacts
-from benchbox.report.files import to_csv, to_markdown
-from benchbox.report.frame import to_frame
+from benchbox.report.files import to_markdown
 from benchbox.report.multi_device import tables_of
 from benchbox.report.tables import Table
 from tests.helpers.tables import (
@@ -94,6 +93,9 @@ def test_what_failed_or_is_imprecise_on_one_device_says_so_in_its_column() -> No
         "groups=8,scale=2", status="failed", reason="no kernel", latency=None, relative=None
     )
     (table,) = tables_of([on("cpu", wide), on("pi", lacking)])
+    alone = [record({}, status="imprecise", reason="wide", cost=None)]
+    (lone,) = tables_of([on("cpu", alone), on("pi", alone)])
+    assert cells_of(lone)[0][1:] == ["-", "-", *["1.000 ± 0.004 (imprecise)"] * 2]
     rows = {
         (group, cells[0]): cells for group, cells in zip(table.groups, cells_of(table), strict=True)
     }
@@ -105,12 +107,6 @@ def test_what_failed_or_is_imprecise_on_one_device_says_so_in_its_column() -> No
     assert table.failures == ("pi: groups=8,scale=2 failed: no kernel",)
     assert "cpu: groups=2,scale=1: 4% wide" in table.notes
     assert not [note for note in table.notes if note.startswith("pi: ")]
-
-
-def test_an_imprecise_case_that_is_its_own_reference_has_its_mark_alone() -> None:
-    alone = [record({}, 1.0, status="imprecise", reason="wide")]
-    (table,) = tables_of([on("cpu", alone), on("pi", [record({}, 3.0)])])
-    assert cells_of(table)[0][-2:] == ["1.000 ± 0.004 (imprecise)", "3.000 ± 0.012"]
 
 
 @pytest.mark.parametrize("half", [None, 0.01])
@@ -171,12 +167,6 @@ def test_in_markdown_it_is_one_table_that_says_what_was_measured_on() -> None:
     assert "pi chip" in text
 
 
-def test_the_csv_has_a_row_for_each_case_on_each_device_in_the_order_of_runs() -> None:
-    frame = to_frame([on("pi", slower(10)), on("cpu")])
-    assert list(frame["device"]) == ["pi"] * 6 + ["cpu"] * 6
-    assert len(to_csv(frame).splitlines()) == 13
-
-
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 def test_a_narrow_terminal_loses_columns_but_no_device(width: int) -> None:
     runs = [on("cpu"), on("a-board-with-a-long-name", slower(10)), on("phone", slower(3))]
@@ -192,22 +182,6 @@ def test_a_narrow_terminal_loses_columns_but_no_device(width: int) -> None:
     assert widest <= max(width, narrowest)
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        on("cpu"),
-        on("pi", name="g2+g1"),
-        on("pi", channels="gpu"),
-        on("pi", plan={"batch": 8}),
-        on("pi", plan={"shapes": ["x=1x3x64x64"]}),
-        on("pi", plan={"weights": {"n": "ab"}}),
-        on("pi", specs=(replace(G2, sha256="2" * 64),)),
-    ],
-)
-def test_runs_that_differ_in_more_than_the_device_are_tables_of_their_own(other: Run) -> None:
-    assert len(tables_of([on("cpu"), other])) == 2
-
-
 def test_gpus_are_one_table_where_their_names_tell_how_they_were_driven() -> None:
     plan = {"mode": "graph", "cache": "hot", "tf32": False, "conv_search": "exhaustive"}
     torch = {**plan, "mode": "eager", "conv_search": "heuristic"}
@@ -216,16 +190,6 @@ def test_gpus_are_one_table_where_their_names_tell_how_they_were_driven() -> Non
     assert len(tables_of([own, on("cuda-1", plan=torch)])) == 2
     cold = {**torch, "cache": "cold"}
     assert len(tables_of([own, on("cuda-torch", plan=cold, provider="torch")])) == 2
-
-
-def test_how_precisely_each_was_measured_is_no_difference() -> None:
-    plans = [{"precision": 0.01, "max_time_s": 60.0}, {"precision": 0.05, "cooldown_s": 60.0}]
-    runs = [on(name, plan=plan) for name, plan in zip(("cpu", "pi"), plans, strict=True)]
-    assert len(tables_of(runs)) == 1
-
-
-def test_a_run_without_a_record_leaves_the_others_as_they_were() -> None:
-    assert tables_of([on("cpu"), on("pi", [])]) == tables_of([on("cpu")])
 
 
 # a GPU in both modes
@@ -273,18 +237,14 @@ def test_both_modes_of_a_gpu_show_side_by_side_what_launching_costs() -> None:
 def test_a_table_across_has_notes_on_its_own_columns_alone() -> None:
     runs = [on_gpu("graph", 1.25, SPANS), on_gpu("eager", 5.0, SPANS)]
     (across,), (single,) = tables_of(runs), tables_of(runs[1:])
+    (with_cpu,) = tables_of([on("cpu"), runs[1]])
+    assert "kernel by kernel" not in (with_cpu.sentences or "")
     assert [note for note in single.notes if note.startswith("of ceiling")]
     for table in (across, single):
         headers = " ".join(column.header for column in table.columns)
         assert ("of ceiling" in headers) == any("of ceiling" in note for note in table.notes)
         assert "launch share" in headers
         assert any("launch share is" in note for note in table.notes)
-
-
-def test_one_mode_beside_a_processor_says_nothing_of_two() -> None:
-    (table,) = tables_of([on("cpu"), on_gpu("eager", 5.0, SPANS)])
-    assert "kernel by kernel" not in (table.sentences or "")
-    assert "cuda-eager, launch share" in [column.header for column in table.columns]
 
 
 # nodes that another provider ran
@@ -302,29 +262,6 @@ def about_nodes(run: Run) -> list[str]:
     return [note for note in table.notes if "nodes" in note]
 
 
-def test_nodes_that_the_provider_did_not_take_are_told_of() -> None:
-    mixed = {XNNPACK: 20, providers.CPU: 4}
-    assert about_nodes(partly([mixed, {XNNPACK: 24}, None])) == [
-        f"groups=1,scale=1: of its 24 nodes 4 on {providers.CPU}, not on {XNNPACK}"
-    ]
-    assert about_nodes(partly([mixed] * 6)) == [
-        f"all cases: of its 24 nodes 4 on {providers.CPU}, not on {XNNPACK}"
-    ]
-
-
-def test_many_cases_with_such_nodes_are_one_note_about_the_worst() -> None:
-    shares = [{XNNPACK: 20, providers.CPU: n} for n in (1, 2, 3, 30, 4, 5)]
-    assert about_nodes(partly(shares)) == [
-        f"6 of 6 cases have nodes that {XNNPACK} did not take, most of all groups=1,scale=2: "
-        f"of its 50 nodes 30 on {providers.CPU}, not on {XNNPACK}"
-    ]
-
-
-@pytest.mark.parametrize("nodes", [None, {}, {providers.CPU: 24}, {providers.CPU: 24, XNNPACK: 0}])
-def test_a_run_wholly_on_its_provider_has_no_such_note(nodes: dict[str, int] | None) -> None:
-    assert about_nodes(partly([nodes] * 6, providers.CPU)) == []
-
-
 def test_where_two_devices_differ_in_it_the_note_has_the_name_of_its_device() -> None:
     own = partly([{XNNPACK: 20, providers.CPU: 4}])
     (table,) = tables_of([on("cpu"), own])
@@ -333,7 +270,51 @@ def test_where_two_devices_differ_in_it_the_note_has_the_name_of_its_device() ->
     ]
 
 
-def test_costs_that_no_device_knows_are_a_dash() -> None:
-    unknown = [replace(r, cost=None) for r in g2_records()]
-    (table,) = tables_of([on("cpu", unknown), on("pi", unknown)])
-    assert {cells[1] for cells in cells_of(table)} == {"-"}
+ON_CPU = f"on {providers.CPU}, not on {XNNPACK}"
+MIXED = {XNNPACK: 20, providers.CPU: 4}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "provider", "notes"),
+    [
+        (
+            [MIXED, {XNNPACK: 24}, None],
+            XNNPACK,
+            [f"groups=1,scale=1: of its 24 nodes 4 {ON_CPU}"],
+        ),
+        ([MIXED] * 6, XNNPACK, [f"all cases: of its 24 nodes 4 {ON_CPU}"]),
+        (
+            [{XNNPACK: 20, providers.CPU: n} for n in (1, 2, 3, 30, 4, 5)],
+            XNNPACK,
+            [
+                f"6 of 6 cases have nodes that {XNNPACK} did not take, most of all "
+                f"groups=1,scale=2: of its 50 nodes 30 {ON_CPU}"
+            ],
+        ),
+        ([None, {}, {providers.CPU: 24}, {providers.CPU: 24, XNNPACK: 0}], providers.CPU, []),
+    ],
+)
+def test_nodes_that_another_provider_ran_are_in_a_note(
+    nodes: list[dict[str, int] | None], provider: str, notes: list[str]
+) -> None:
+    assert about_nodes(partly(nodes, provider)) == notes
+
+
+@pytest.mark.parametrize(
+    ("other", "tables"),
+    [
+        (on("cpu"), 2),
+        (on("pi", name="g2+g1"), 2),
+        (on("pi", channels="gpu"), 2),
+        (on("pi", plan={"batch": 8}), 2),
+        (on("pi", plan={"shapes": ["x=1x3x64x64"]}), 2),
+        (on("pi", plan={"weights": {"n": "ab"}}), 2),
+        (on("pi", specs=(replace(G2, sha256="2" * 64),)), 2),
+        (on("pi", plan={"precision": 0.05, "cooldown_s": 60.0}), 1),
+        (on("pi", []), 1),
+    ],
+)
+def test_runs_that_differ_in_more_than_device_and_precision_are_tables_of_their_own(
+    other: Run, tables: int
+) -> None:
+    assert len(tables_of([on("cpu"), other])) == tables
