@@ -1,5 +1,6 @@
 """The Python for phones that have none: what it is made of, how it is sent, and that it runs."""
 
+import contextlib
 import csv
 import io
 import json
@@ -10,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,8 +29,10 @@ from benchbox.transports.adb import connect
 from benchbox.transports.board.board import Board, BoardChannel
 from benchbox.transports.bundle import build, download, install
 from benchbox.transports.bundle.build import Bundle, bundle
-from benchbox.transports.channel import ChannelClosed, ProcessChannel
+from benchbox.transports.channel import ChannelClosed
+from benchbox.transports.remote import RemoteChannel
 from tests.board.fixtures import _do_without
+from tests.transports.conftest import ShellLink
 
 if TYPE_CHECKING:
     from tests import board
@@ -102,32 +105,39 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
     return made
 
 
-class Shell:
-    """A link to this machine's own shell, with a home of its own; or to one that `says` things."""
+class Saying(ShellLink):
+    """A link to a phone whose shell says something whatever it is asked."""
 
-    def __init__(self, home: Path, says: str = "") -> None:
-        self.home, self.says = home, says
-        self.kept = home / ".cache/benchbox"
+    def __init__(self, home: Path, says: str) -> None:
+        super().__init__(home)
+        self.says = says
 
-    def start(self, command: str) -> ProcessChannel:
-        return ProcessChannel(["sh", "-c", self.says or command], {"HOME": str(self.home)})
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    def refusal(self) -> str:
-        """Why nothing can be installed; it leaves nothing there."""
-        with pytest.raises((DeviceError, ChannelClosed)) as caught:
-            install.install(PHONE, self, lambda *_: None)
-        assert str(caught.value).isprintable() and len(str(caught.value)) < 500
-        assert not self.kept.is_dir() or [path.name for path in self.kept.rglob("*")] == ["run"]
-        return str(caught.value)
+    def start(self, _: str) -> RemoteChannel:
+        return super().start(self.says)
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    (tmp_path / "home").mkdir()
-    return Shell(tmp_path / "home")
+def link(tmp_path: Path) -> Iterator[ShellLink]:
+    """A link to this machine's own shell."""
+    (tmp_path / "there").mkdir()
+    with contextlib.closing(ShellLink(tmp_path / "there")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def kept(link: ShellLink) -> Path:
+    """The folder there."""
+    return link.home / ".cache/benchbox"
+
+
+def refusal(link: ShellLink) -> str:
+    """Why nothing can be installed; it leaves nothing there."""
+    with pytest.raises((DeviceError, ChannelClosed)) as caught:
+        install.install(PHONE, link, lambda *_: None)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+    kept = link.home / ".cache/benchbox"
+    assert not kept.is_dir() or [path.name for path in kept.rglob("*")] == ["run"]
+    return str(caught.value)
 
 
 # what it is made of
@@ -200,20 +210,20 @@ def test_ubuntu_has_arms_packages_on_another_server(
 
 
 @pytest.mark.usefixtures("index")
-def test_it_is_sent_once_and_what_is_old_is_removed(shell: Shell) -> None:
+def test_it_is_sent_once_and_what_is_old_is_removed(link: ShellLink, kept: Path) -> None:
     for name in ("old", "recent"):
-        (shell.kept / f"python-{name}").mkdir(parents=True)
-    os.utime(shell.kept / "python-old", (0, 0))
+        (kept / f"python-{name}").mkdir(parents=True)
+    os.utime(kept / "python-old", (0, 0))
     heard: list[tuple[int, int | None]] = []
-    python = Path(install.install(PHONE, shell, lambda _, *sent: heard.append(sent)))
+    python = Path(install.install(PHONE, link, lambda _, *sent: heard.append(sent)))
     total = bundle(platform.machine()).size_bytes
     assert (heard[0], heard[-1]) == ((0, None), (total, total))
-    kept = {"run", "python-recent", python.parent.name}
-    assert {path.name for path in shell.kept.iterdir()} == kept
+    names = {path.name for path in kept.iterdir()}
+    assert names == {"run", "python-recent", python.parent.name}
     assert (python.parent / "lib/python3.11/json/decoder.py").read_text() == "used"
     heard.clear()
-    assert install.install(PHONE, shell, lambda _, *sent: heard.append(sent)) == str(python)
-    assert not heard and not list((shell.kept / "run").iterdir())
+    assert install.install(PHONE, link, lambda _, *sent: heard.append(sent)) == str(python)
+    assert not heard and not list((kept / "run").iterdir())
     assert subprocess.run([python, "-c", "print(6 * 7)"], capture_output=True).stdout == b"42\n"
 
 
@@ -226,28 +236,28 @@ def test_it_is_sent_once_and_what_is_old_is_removed(shell: Shell) -> None:
     ],
 )
 def test_what_cannot_be_kept_leaves_nothing_there(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch, name: str, value: object, why: str
+    link: ShellLink, monkeypatch: pytest.MonkeyPatch, name: str, value: object, why: str
 ) -> None:
     monkeypatch.setattr(install, name, value)
-    assert re.search(why, shell.refusal())
+    assert re.search(why, refusal(link))
 
 
 @pytest.mark.usefixtures("index")
-def test_an_interrupted_sending_leaves_nothing_there(shell: Shell) -> None:
+def test_an_interrupted_sending_leaves_nothing_there(link: ShellLink, kept: Path) -> None:
     def sending(_name: str, sent: int, _size: int | None) -> None:
         if sent:
-            assert list((shell.kept / "run").iterdir())
+            assert list((kept / "run").iterdir())
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        install.install(PHONE, shell, sending)
-    assert list((shell.kept / "run").iterdir()) == []
+        install.install(PHONE, link, sending)
+    assert list((kept / "run").iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_told_of(shell: Shell) -> None:
-    shell.kept.parent.mkdir()
-    shell.kept.write_text("a file where the folder should be")
-    said = shell.refusal()
+def test_a_folder_that_cannot_be_made_is_told_of(link: ShellLink, kept: Path) -> None:
+    kept.parent.mkdir()
+    kept.write_text("a file where the folder should be")
+    said = refusal(link)
     assert "no Python there, and no folder there for what is sent: on the device: mkdir: " in said
     assert said.endswith("free some space, and see that its shell may write to /data/local/tmp")
 
@@ -270,14 +280,14 @@ def reply(**parts: object) -> str:
         ("echo Welcome", "something else than JSON lines: b'Welcome"),
         ("yes | tr -d '\\n'", "it wrote (more than )?1 MB"),
         ("printf '\\033[2Jno' >&2; exit 3", r"on the device: \\x1b\[2Jno"),
-        ("kill -9 $$", "SIGKILL"),
+        ("exit 137", "SIGKILL"),
     ],
 )
 def test_a_phone_that_answers_anything_is_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str, why: str
 ) -> None:
     monkeypatch.setattr(channel, "MOST_BYTES", 1 << 20)
-    assert re.search(why, Shell(tmp_path, says).refusal())
+    assert re.search(why, refusal(Saying(tmp_path, says)))
 
 
 # that it runs
@@ -312,10 +322,10 @@ print(json.dumps([sorted({*mapped}), again.returncode, onnxruntime.get_available
 
 @pytest.mark.slow
 def test_it_uses_no_library_but_its_own_and_starts_itself_again(
-    fetched: Callable[[str], Bundle], shell: Shell
+    fetched: Callable[[str], Bundle], link: ShellLink
 ) -> None:
     fetched(platform.machine())
-    python = Path(install.install(PHONE, shell, lambda *_: None))
+    python = Path(install.install(PHONE, link, lambda *_: None))
     said = subprocess.run([python, "-c", MAPPED], capture_output=True, check=True)
     mapped, code, providers = json.loads(said.stdout)
     assert len(mapped) > 10
@@ -325,31 +335,21 @@ def test_it_uses_no_library_but_its_own_and_starts_itself_again(
 
 @pytest.mark.slow
 def test_a_phone_without_python_does_all_that_a_board_does(
-    host_phone: "board.Phone",
-    adb_server: "board.AdbServer",
-    fetched: Callable[[str], Bundle],
-    write_onnx: Callable[..., Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    there: "board.Phone", fetched: Callable[[str], Bundle], write_onnx: Callable[..., Path]
 ) -> None:
     def benchbox(*arguments: str) -> tuple[str, str]:
         done = CliRunner().invoke(app, arguments, prog_name="benchbox")
         assert done.exit_code == 0, done.output
         return done.stdout, done.stderr
 
-    assert fetched(platform.machine()) and adb_server.port
-    monkeypatch.setenv("BENCHBOX_CONFIG_DIR", str(tmp_path / "config"))
-    monkeypatch.chdir(tmp_path)
-    write_onnx("a")
-    host_phone.start_adbd()
-    host_phone.run("rm", "-rf", "/run/root/data/local/tmp/benchbox")
-    stdout, stderr = benchbox("device", "add", "phone", host_phone.url, "--install")
+    assert fetched(platform.machine()) and write_onnx("a")
+    stdout, stderr = benchbox("device", "add", "phone", there.url, "--install")
     assert re.search(r"^software       no Python; sent: Python 3\.\d+.*onnxruntime", stdout, re.M)
     assert stdout.endswith("phone is ready\n")
     sent, nothing = stderr.splitlines()
     assert re.fullmatch(r"sending Python and ONNX Runtime, \d+ MB", sent)
     assert nothing == "nothing to install: no Python there, so that one is sent"
-    assert not (host_phone.root / "storage").exists()  # where ONNX Runtime would keep an id
+    assert not (there.root / "storage").exists()  # where ONNX Runtime would keep an id
     short = ("--quick", "--precision", "90%", "--max-time", "1s")
     stdout, stderr = benchbox("run", "a.onnx", "-d", "phone", *short, "--export-csv", "-")
     (row,) = csv.DictReader(io.StringIO(stdout))
