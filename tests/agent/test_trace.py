@@ -1,0 +1,142 @@
+"""ONNX Runtime's profile file as the agent reads it, and the turns of what is profiled."""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchbox.agent.ort import profile as on_device
+from benchbox.agent.ort import trace
+
+
+def event(name: str, ts: int, dur: int, cat: str = "Node", **args: Any) -> dict[str, Any]:
+    return {"cat": cat, "name": name, "ts": ts, "dur": dur, "args": args}
+
+
+def recorded(text: str) -> trace.Recording:
+    """A recording whose session has written `text`."""
+    recording = trace.Recording()
+    (Path(recording._folder.name) / "profile.json").write_text(text)
+    recording.hide()
+    return recording
+
+
+def test_calls_are_told_apart_and_bodies_count_once() -> None:
+    call = [
+        event("a_kernel_time", 10, 5, node_index="0", op_name="MatMul"),
+        event("x_kernel_time", 21, 3, node_index="0", op_name="Tanh"),
+        event("SequentialExecutor::Execute", 20, 8, "Session"),
+        event("x_kernel_time", 31, 4, node_index="0", op_name="Tanh"),
+        event("SequentialExecutor::Execute", 30, 9, "Session"),
+        event("loop_kernel_time", 18, 25, node_index="1", op_name="Loop"),
+        event("a_kernel_time", 46, 7, node_index="2", op_name="Relu"),
+        event("SequentialExecutor::Execute", 8, 50, "Session"),
+        event("model_run", 5, 60, "Session"),
+    ]
+    with recorded(
+        json.dumps([event("session_initialization", 0, 4, "Session"), *call, *call])
+    ) as r:
+        runs = r.runs()
+        nodes = r.nodes(runs)
+    assert [run.us for run in runs] == [60, 60]
+    assert [(n["name"], n["op"], n["us"], n["count"]) for n in nodes] == [
+        ("a", "MatMul", [5, 5], 1.0),
+        ("x", "Tanh", [7, 7], 2.0),
+        ("loop", "Loop", [25 - 17] * 2, 1.0),
+        ("a", "Relu", [7, 7], 1.0),
+    ]
+    assert runs[0].gap_us == 6  # of 6, 7 and 3
+
+
+def test_a_node_that_a_branch_left_out_took_nothing() -> None:
+    first = [event("a_kernel_time", 1, 5), event("model_run", 0, 9, "Session")]
+    second = [event("b_kernel_time", 1, 7), event("model_run", 0, 9, "Session")]
+    with recorded(json.dumps([*first, *second])) as recording:
+        nodes = recording.nodes(recording.runs())
+    assert [(n["name"], n["us"], n["count"]) for n in nodes] == [
+        ("a", [5, 0], 0.5),
+        ("b", [0, 7], 0.5),
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "[", '[\n{"cat": "Node", "na', '[\n{"shape": [1,2]'])
+def test_a_profile_that_is_cut_off_says_that_the_disk_may_be_full(text: str) -> None:
+    with recorded(text) as recording, pytest.raises(RuntimeError, match=r"cut off .* TMPDIR"):
+        recording.runs()
+
+
+def test_nothing_lies_in_the_temporary_folder_once_a_session_has_its_profile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    recording = trace.Recording()
+    assert len(list(tmp_path.iterdir())) == 1
+    (Path(recording._folder.name) / "profile.json").write_text("[]")
+    recording.hide()
+    assert list(tmp_path.iterdir()) == []
+    with recording:
+        assert recording.runs() == []
+
+
+def test_a_recording_that_ends_early_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(OSError, match="no such graph"), trace.Recording():
+        raise OSError("no such graph")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_of_killed_agents_are_removed_when_they_are_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    old, young, others = (tmp_path / name for name in (f"{trace.PREFIX}1", f"{trace.PREFIX}2", "x"))
+    for folder in (old, young, others):
+        folder.mkdir()
+        (folder / "profile.json").touch()
+    for folder in (old, others):
+        os.utime(folder, (0, 0))
+    with trace.Recording():
+        assert [each.exists() for each in (old, young, others)] == [False, True, True]
+
+
+def test_a_graph_that_only_runs_optimised_is_profiled_all_the_same() -> None:
+    import onnxruntime as ort
+
+    def load(options: ort.SessionOptions) -> Any:
+        assert options.graph_optimization_level == ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        raise ValueError("no kernel")
+
+    calls: dict[str, Callable[[], object]] = {}
+    reason = on_device._add_unoptimised(calls, load, ort.SessionOptions())
+    assert (reason, calls) == ("ValueError: no kernel", {})
+
+
+def test_variants_take_turns_in_both_directions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_device, "BURST_S", 0.001)
+    order: list[str] = []
+
+    def called(name: str) -> None:
+        order.append(name)
+        time.sleep(0.001)
+
+    names = ("default", "profiled", "unoptimised")
+    calls: dict[str, Callable[[], object]] = {name: partial(called, name) for name in names}
+    bursts = on_device.Bursts(calls, 1, most_profiled=20)
+    order.clear()
+    steps = list(bursts.take())
+    turns = [name for at, name in enumerate(order) if not at or order[at - 1] != name]
+    assert turns[:5] == ["default", "profiled", "unoptimised", "profiled", "default"]
+    shares = [step["step"]["share"] for step in steps]  # type: ignore[index]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert sum(bursts.belongs) == 2 * on_device.ROUNDS
+    made = order.count("profiled") + on_device.LOADING_CALLS + on_device.CALIBRATING_CALLS
+    assert len(bursts.belongs) == made

@@ -1,0 +1,213 @@
+"""Operators sorted into categories, and the estimate of a profile."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from benchbox.analysis.operators import CATEGORIES, OPERATORS, Operation, classify, kernel
+from benchbox.analysis.profile import PaperCosts, estimate, midmean
+from benchbox.costs.macs import COUNTED, FREE
+from tests.helpers.profiled import estimated, node, reply
+
+# categories
+
+IMAGE = (1, 8, 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("operation", "category"),
+    [
+        (Operation("Conv", [IMAGE, (16, 8, 3, 3)], [(1, 16, 6, 6)]), "convolution"),
+        (Operation("Conv", [IMAGE, (16, 2, 3, 3)], [(1, 16, 6, 6)]), "convolution"),
+        (Operation("Conv", [IMAGE, (8, 1, 3, 3)], [IMAGE]), "depthwise"),
+        (Operation("Conv", [IMAGE, (16, 1, 3, 3)], [(1, 16, 6, 6)]), "depthwise"),
+        (Operation("Conv", [(1, 1, 6, 6), (16, 1, 3, 3)]), "convolution"),
+        (Operation("Conv", [(1, 8, 6), (8, 1, 3)]), "depthwise"),
+        (Operation("Conv", [None, (8, 1, 3, 3)]), "convolution"),
+        (Operation("Conv"), "convolution"),
+        (Operation("FusedConv", [IMAGE, (8, 1, 3, 3), (8,)], [IMAGE]), "depthwise"),
+        (Operation("NhwcFusedConv", [(1, 6, 6, 8), (8, 1, 3, 3)]), "depthwise"),
+        (Operation("NhwcFusedConv", [(1, 6, 6, 1), (8, 1, 3, 3)]), "convolution"),
+        (Operation("QLinearConv", [IMAGE, (), (), (8, 1, 3, 3)]), "depthwise"),
+        (Operation("ConvTranspose", [IMAGE, (8, 1, 3, 3)], [(1, 8, 8, 8)]), "depthwise"),
+        (Operation("ConvTranspose", [IMAGE, (8, 1, 3, 3)], [(1, 1, 8, 8)]), "convolution"),
+        (Operation("Add", [IMAGE, IMAGE], [IMAGE]), "element-wise"),
+        (Operation("QuickGelu"), "element-wise"),
+        (Operation("Concat"), "data movement"),
+        (Operation("ReorderOutput"), "data movement"),
+        (Operation("Transpose", [(1, 2, 3)], [(1, 3, 2)]), "data movement"),
+        (Operation("Gemm"), "other"),
+        (Operation("MaxPool"), "other"),
+        (Operation("NobodyKnows"), "other"),
+    ],
+)
+def test_an_operator_belongs_to_one_category(operation: Operation, category: str) -> None:
+    assert classify([operation]) == [category]
+
+
+def test_every_operator_of_the_table_is_one_that_onnx_or_its_runtime_has() -> None:
+    known = {name.rpartition(":")[2] for name in FREE | COUNTED.keys()}
+    runtime = {"MemcpyFromHost", "MemcpyToHost", "QLinearMul", "ReorderInput", "ReorderOutput"}
+    assert OPERATORS.keys() - known <= runtime
+    assert set(OPERATORS.values()) <= set(CATEGORIES)
+
+
+def reshape(before: Sequence[int], after: Sequence[int]) -> Operation:
+    return Operation("Reshape", [before, (len(after),)], [after])
+
+
+def transpose(before: Sequence[int], *order: int) -> Operation:
+    return Operation("Transpose", [before], [[before[axis] for axis in order]])
+
+
+RELU = Operation("Relu", [IMAGE], [IMAGE])
+SHUFFLE = [
+    reshape(IMAGE, (1, 2, 4, 6, 6)),
+    transpose((1, 2, 4, 6, 6), 0, 2, 1, 3, 4),
+    reshape((1, 4, 2, 6, 6), IMAGE),
+]
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        SHUFFLE,
+        [
+            reshape((1, 8, 1, 1), (1, 2, 4, 1, 1)),
+            transpose((1, 2, 4, 1, 1), 0, 2, 1, 3, 4),
+            reshape((1, 4, 2, 1, 1), (1, 8, 1, 1)),
+        ],
+        [  # as its authors write it: the batch with the channels, the halves first
+            reshape((3, 8, 6, 6), (12, 2, 36)),
+            transpose((12, 2, 36), 1, 0, 2),
+            reshape((2, 12, 36), (2, 3, 4, 6, 6)),
+        ],
+    ],
+)
+def test_a_shuffle_is_found_by_its_shapes(operations: list[Operation]) -> None:
+    assert classify(operations) == ["shuffle"] * 3
+    first, second, third = operations
+    assert classify([first, RELU, second, RELU, third]) == [
+        *("shuffle", "element-wise") * 2,
+        "shuffle",
+    ]
+    assert classify(operations * 2) == ["shuffle"] * 6
+    assert classify(operations[:2]) == ["data movement"] * 2
+    assert classify(operations[::-1]) == ["data movement"] * 3
+
+
+def test_shuffles_side_by_side_have_their_own_reshapes() -> None:
+    first, second, third = SHUFFLE
+    assert classify([first, first, second, second, third, third]) == ["shuffle"] * 6
+    assert classify([*SHUFFLE, second]) == [*["shuffle"] * 3, "data movement"]
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [  # depth to space, which moves within planes
+            reshape(IMAGE, (1, 2, 2, 2, 6, 6)),
+            transpose((1, 2, 2, 2, 6, 6), 0, 1, 4, 2, 5, 3),
+            reshape((1, 2, 6, 2, 6, 2), (1, 2, 12, 12)),
+        ],
+        [  # the heads of an attention
+            reshape((2, 10, 64), (2, 10, 4, 16)),
+            transpose((2, 10, 4, 16), 0, 2, 1, 3),
+            reshape((2, 4, 10, 16), (8, 10, 16)),
+        ],
+        [  # a single head
+            reshape((2, 10, 64), (2, 10, 1, 64)),
+            transpose((2, 10, 1, 64), 0, 2, 1, 3),
+            reshape((2, 1, 10, 64), (2, 10, 64)),
+        ],
+        [  # rows and columns
+            reshape(IMAGE, (1, 2, 4, 6, 6)),
+            transpose((1, 2, 4, 6, 6), 0, 1, 2, 4, 3),
+            reshape((1, 2, 4, 6, 6), IMAGE),
+        ],
+        [  # another shape was made
+            reshape(IMAGE, (1, 2, 4, 36)),
+            *SHUFFLE[1:],
+        ],
+    ],
+)
+def test_what_only_looks_like_a_shuffle_is_data_movement(operations: list[Operation]) -> None:
+    assert classify(operations) == ["data movement"] * len(operations)
+
+
+def test_a_kernel_is_that_of_a_convolution() -> None:
+    assert kernel(Operation("Conv", [IMAGE, (8, 1, 3, 5)])) == (3, 5)
+    assert kernel(Operation("Relu", [IMAGE])) == ()
+
+
+# the estimate
+
+
+def test_shares_are_those_without_what_the_profiler_added() -> None:
+    found = estimated(node("a", "Conv", [32] * 8), node("b", "Add", [12] * 8))
+    assert [each.share for each in found.nodes] == pytest.approx([0.75, 0.25])
+    assert [each.time_s for each in found.nodes] == pytest.approx([0.75e-3, 0.25e-3])
+    assert [(part.category, part.nodes) for part in found.parts] == [
+        ("convolution", 1),
+        ("element-wise", 1),
+    ]
+    assert found.part("shuffle").share == 0
+    assert found.overhead_s == pytest.approx(2e-6)
+    assert (found.slowdown, found.covered, found.disturbance) == pytest.approx((1.5, 0.5, 1.0))
+    assert (found.latency_s, found.unoptimised_s) == pytest.approx((1e-3, 2e-3))
+    assert (found.calls, found.file_nodes) == (8, 9)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "gap_us", "overhead_us", "shares"),
+    [  # no more is taken off than most of the shortest node
+        ([node("a", "Conv", [100] * 8), node("b", "Reshape", [4] * 8)], 50, 0.85 * 4, [96.6, 0.6]),
+        # what runs several times in a call was written down each time
+        ([node("a", "Conv", [40] * 8), node("b", "Add", [40] * 8, count=10)], 2, 2, [38, 20]),
+        # a branch that is rarely taken tells nothing about the profiler
+        ([node("a", "Conv", [40] * 8), node("b", "Add", [0] * 8, count=0)], 2, 2, [1, 0]),
+        ([node("a", "Conv", [40] * 8), node("b", "Add", [0] * 7 + [50], 1 / 8)], 2, 2, [1, 0]),
+        # too short for the profiler's clock
+        ([node("a", "Add", [0] * 8), node("b", "Add", [0] * 8)], 2, 0, [1, 1]),
+    ],
+)
+def test_what_the_profiler_added_is_taken_off(
+    nodes: list[dict[str, Any]], gap_us: float, overhead_us: float, shares: list[float]
+) -> None:
+    found = estimated(*nodes, gap_us=gap_us)
+    assert found.overhead_s == pytest.approx(overhead_us * 1e-6)
+    assert [each.share for each in found.nodes] == pytest.approx([s / sum(shares) for s in shares])
+
+
+def test_a_disturbed_call_changes_no_share() -> None:
+    calm = estimated(node("a", "Conv", [30] * 8), node("b", "Add", [12] * 8))
+    hit = estimated(node("a", "Conv", [30] * 7 + [9000]), node("b", "Add", [800] + [12] * 7))
+    assert [each.share for each in hit.nodes] == [each.share for each in calm.nodes]
+
+
+def test_the_latency_is_that_of_calls_that_nothing_disturbed() -> None:
+    answer = reply(node("a", "Conv", [30] * 8))
+    answer["latencies_ns"]["default"] = [1_000_000] * 4 + [3_000_000] * 16
+    found = estimate(answer, 1, {})
+    assert (found.latency_s, found.disturbance) == pytest.approx((1e-3, 3.0))
+
+
+def test_costs_on_paper_are_set_beside_what_ran() -> None:
+    costs: PaperCosts = {"convolution": (300, 20), "depthwise": (100, 40), "element-wise": (0, 20)}
+    found = estimated(node("a", "Conv", [30] * 8), costs=costs)
+    assert [(p.category, p.nodes, p.macs_share, p.memory_share) for p in found.parts] == [
+        ("convolution", 1, 0.75, 0.25),
+        ("depthwise", 0, 0.25, 0.5),
+        ("element-wise", 0, 0.0, 0.25),
+    ]
+    unknown = estimated(node("a", "Conv", [30] * 8), costs={"convolution": (300, None)})
+    assert unknown.parts[0].memory_share is None
+    assert unknown.parts[0].macs_share == 1.0
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [([5], 5), ([1, 2, 3], 2), ([0, 4, 6, 99], 5), ([1, 1, 1, 9, 9], 3)]
+)
+def test_a_midmean_leaves_the_extremes_out(values: list[float], expected: float) -> None:
+    assert midmean(values) == (expected if len(values) != 5 else pytest.approx(11 / 3))
