@@ -1,34 +1,24 @@
 """One run on several devices: what is timed at once, what in turn, and what one takes with it."""
 
-import contextlib
-import csv
-import io
 import os
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import psutil
 import pytest
 
 from benchbox import records
 from benchbox.devices import Device, last_seen
 from benchbox.errors import BenchboxError, DeviceError, RecordError, StorageError
-from benchbox.records import Run
 from benchbox.runner import Request, several_devices
 from benchbox.sampling import sampler
 from benchbox.specs import Case, Selection
 from benchbox.transports import Agent
 from benchbox.transports.local import open_local
-from tests.board import Board
-from tests.e2e.test_cli import BENCHBOX, FOREVER, MEASURED, benchbox, start
 from tests.helpers.machine import Calm, open_calm
 from tests.helpers.runs import ENDLESS, QUICK, Watcher, spec_of
 from tests.runner.test_one_device import statuses
@@ -97,10 +87,6 @@ def at_first(later: Callable[[Device], Agent]) -> Callable[[Device], Agent]:
 
 def broken(_: Device) -> Agent:
     raise ZeroDivisionError("a bug")
-
-
-def file_of(run: Run) -> dict[str, str]:
-    return {record.case: record.status for record in records.read(run.path).records}
 
 
 def test_two_devices_are_timed_at_the_same_time(place: Place, onnx_cases: MakeCases) -> None:
@@ -185,15 +171,19 @@ def test_other_addresses_are_other_hardware(place: Place, one: str, other: str) 
     assert place.device("a", one).hardware != place.device("b", other).hardware
 
 
-@pytest.mark.parametrize("lacking", [0, 1])
+@pytest.mark.parametrize(
+    ("lacking", "urls"), [(0, ("", "ssh://box")), (1, ("", "ssh://box")), (0, ("", ""))]
+)
 def test_a_device_that_is_not_there_leaves_the_others_their_rows(
-    place: Place, onnx_cases: MakeCases, lacking: int
+    place: Place, onnx_cases: MakeCases, lacking: int, urls: tuple[str, str]
 ) -> None:
+    """Even where it is the same hardware."""
     cases = onnx_cases("a")
-    requests = [place.request(cases, place.device(*each)) for each in (CPU, BOX)]
+    devices = [place.device(name, url) for name, url in zip(("one", "two"), urls, strict=True)]
+    requests = [place.request(cases, device) for device in devices]
     requests[lacking] = replace(requests[lacking], open=absent)
     ends = several_devices.run(requests, [Watcher(), Watcher()], place.failed)
-    name = requests[lacking].device.name
+    name = devices[lacking].name
     assert place.heard == [(lacking, f"device {name!r}: nobody is there")]
     assert {i: str(error) for i, error in ends.failures.items()} == dict(place.heard)
     assert list(ends.outcomes) == [1 - lacking]
@@ -202,28 +192,23 @@ def test_a_device_that_is_not_there_leaves_the_others_their_rows(
     assert not (place.folder / name).exists()
 
 
-def test_of_the_same_hardware_too_the_next_is_timed(place: Place, onnx_cases: MakeCases) -> None:
-    cases = onnx_cases("a")
-    requests = [
-        place.request(cases, place.device("big", ""), open=absent),
-        place.request(cases, place.device("little", "")),
-    ]
-    ends = several_devices.run(requests, [Watcher(), Watcher()], place.failed)
-    assert (list(ends.failures), list(ends.outcomes)) == ([0], [1])
-
-
-def test_when_none_is_there_each_is_told_of(place: Place, onnx_cases: MakeCases) -> None:
-    cases = onnx_cases("a")
-    requests = [place.request(cases, place.device(*each), open=absent) for each in (CPU, BOX)]
-    ends = several_devices.run(requests, [Watcher(), Watcher()], place.failed)
-    assert sorted(i for i, _ in place.heard) == sorted(ends.failures) == [0, 1]
-    assert ends.outcomes == {}
-
-
-def test_a_single_device_that_is_not_there_is_an_error(place: Place, onnx_cases: MakeCases) -> None:
-    request = place.request(onnx_cases("a"), place.device(*CPU), open=absent)
-    with pytest.raises(DeviceError, match="nobody is there"):
-        several_devices.run([request], [Watcher()])
+@pytest.mark.parametrize("urls", [("", "ssh://box"), ("ssh://pi", "ssh://pi"), ("ssh://box",)])
+def test_devices_of_which_none_is_there_cost_no_export(
+    place: Place, onnx_cases: MakeCases, urls: tuple[str, ...]
+) -> None:
+    """A single one is an error of the run."""
+    cases, watchers = onnx_cases("a"), [Watcher() for _ in urls]
+    devices = [place.device(f"device-{index}", url) for index, url in enumerate(urls)]
+    requests = [place.request(cases, device, open=absent) for device in devices]
+    if len(urls) == 1:
+        with pytest.raises(DeviceError, match="nobody is there"):
+            several_devices.run(requests, watchers, place.failed)
+    else:
+        ends = several_devices.run(requests, watchers, place.failed)
+        assert sorted(i for i, _ in place.heard) == sorted(ends.failures) == [0, 1]
+        assert ends.outcomes == {}
+    assert all(watcher.events == [] for watcher in watchers)
+    assert not place.folder.exists()
 
 
 @pytest.mark.parametrize("urls", [("", "ssh://box"), ("", "")])
@@ -246,22 +231,16 @@ def test_a_bug_on_one_device_takes_no_row_of_another_and_is_told_of(
     assert statuses(ends.outcomes[1]) == {"a": "ok"}
 
 
-def test_a_bug_while_devices_are_reached_is_of_one_device(
+def test_a_bug_while_a_device_is_reached_is_raised_where_it_is_the_only_one(
     place: Place, onnx_cases: MakeCases
 ) -> None:
     cases = onnx_cases("a")
-    requests = [
-        place.request(cases, place.device(*CPU)),
-        place.request(cases, place.device(*BOX), open=broken),
-    ]
+    bad = place.request(cases, place.device(*BOX), open=broken)
+    requests = [place.request(cases, place.device(*CPU)), bad]
     ends = several_devices.run(requests, [Watcher(), Watcher()], place.failed)
     assert (statuses(ends.outcomes[0]), list(ends.bugs)) == ({"a": "ok"}, [1])
-
-
-def test_a_bug_on_the_only_device_is_raised_as_it_is(place: Place, onnx_cases: MakeCases) -> None:
-    request = place.request(onnx_cases("a"), place.device(*CPU), open=broken)
     with pytest.raises(ZeroDivisionError):
-        several_devices.run([request], [Watcher()], place.failed)
+        several_devices.run([bad], [Watcher()], place.failed)
 
 
 def test_results_that_cannot_be_written_for_one_stop_all_before_anything_is_exported(
@@ -297,27 +276,6 @@ def test_every_device_is_reached_before_anything_is_exported_and_that_happens_on
     assert events[2].count("starting") == 3
     assert [[e for e in w.events if "exporting" in e] for w in watchers[1:]] == [[], []]
     assert all(watcher.events.count("starting") == 1 for watcher in watchers)
-
-
-def test_a_device_that_is_not_there_costs_no_export(place: Place, onnx_cases: MakeCases) -> None:
-    watcher = Watcher()
-    request = place.request(onnx_cases("a"), place.device(*BOX), open=absent)
-    with pytest.raises(DeviceError):
-        several_devices.run([request], [watcher])
-    assert watcher.events == []
-    assert not place.folder.exists()
-
-
-def test_two_clusters_of_a_device_that_is_not_there_cost_no_export(
-    place: Place, onnx_cases: MakeCases
-) -> None:
-    cases, watchers = onnx_cases("a"), [Watcher(), Watcher()]
-    devices = [place.device(name, "ssh://pi") for name in ("pi-big", "pi-little")]
-    requests = [place.request(cases, device, open=absent) for device in devices]
-    ends = several_devices.run(requests, watchers, place.failed)
-    assert sorted(ends.failures) == [0, 1]
-    assert [watcher.events for watcher in watchers] == [[], []]
-    assert not place.folder.exists()
 
 
 def test_one_system_under_two_addresses_is_timed_in_turn(
@@ -477,248 +435,3 @@ def test_devices_that_are_reached_at_once_are_all_remembered() -> None:
         thread.join()
     assert all(last_seen.last(name).at for name in names)
     assert [path.name for path in last_seen._file().parent.iterdir()] == [last_seen._file().name]
-
-
-# the command, on this machine and on this machine behind an sshd
-
-SHORT = ("--quick", "--precision", "90%", "--max-time", "1s")
-BOTH = ("-d", "cpu", "-d", "box")
-FILES = ".cache/benchbox/files"
-
-
-@pytest.fixture
-def box(ssh_board: Board, reach: Callable[[Board], None], write_onnx: WriteOnnx) -> Board:
-    """A board registered as `box`, and the graphs a.onnx and b.onnx in the current folder."""
-    reach(ssh_board)
-    for name, n in (("a", 24), ("b", 32)):
-        write_onnx(name, f"{name} (float[{n},{n}] x) => (float[{n},{n}] y) {{ y = MatMul(x, x) }}")
-    assert benchbox("device", "add", "box", "ssh://board").returncode == 0
-    return ssh_board
-
-
-def newest(device: str) -> Run:
-    return records.read(max(Path("results", device).glob("*.jsonl")))
-
-
-@contextlib.contextmanager
-def silent_host() -> Iterator[str]:
-    """An address where connections are accepted and nobody ever says anything."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
-        yield f"ssh://root@127.0.0.1:{listening.getsockname()[1]}"
-
-
-def closed_port() -> str:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return f"ssh://root@127.0.0.1:{taken.getsockname()[1]}"
-
-
-def wait_for(process: subprocess.Popen[str], is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LONG_S
-    while not is_so():
-        if time.monotonic() > deadline or process.poll() is not None:
-            process.kill()
-            raise AssertionError(f"nothing happens: {process.communicate()}")
-        time.sleep(0.05)
-
-
-def works(pid: int, text: str) -> bool:
-    """Return whether a process below another has `text` in its command line and worked a while."""
-    for child in psutil.Process(pid).children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if text in " ".join(child.cmdline()) and child.cpu_times().user > 1.5:
-                return True
-    return False
-
-
-@pytest.mark.slow
-def test_a_run_on_two_devices_is_one_table_in_the_order_asked_for(box: Board) -> None:
-    assert box
-    result = benchbox(
-        "run", "a.onnx", "b.onnx", "-d", "box", "-d", "cpu", *SHORT, "--export-csv", "t.csv"
-    )
-    assert result.returncode == 0, result.stderr
-    headers = [line for line in result.stdout.splitlines() if line.startswith("case ")]
-    assert len(headers) == 2  # a table for each file
-    for header in headers:
-        assert 0 < header.index("box (ms)") < header.index("cpu (ms)")
-    assert "()" not in result.stdout
-    rows = list(csv.DictReader(io.StringIO(Path("t.csv").read_text())))
-    assert [(row["device"], row["case"]) for row in rows] == [
-        ("box", "a"),
-        ("box", "b"),
-        ("cpu", "a"),
-        ("cpu", "b"),
-    ]
-    assert {row["status"] for row in rows} <= MEASURED
-    said = result.stderr.splitlines()
-    for name in ("cpu", "box"):
-        assert [line for line in said if line.startswith(f"{name} [2/2] ")]
-        assert [line for line in said if line.startswith(f"Records: results/{name}/")]
-    reported = benchbox("report", *(str(newest(name).path) for name in ("box", "cpu")))
-    assert reported.stdout == result.stdout
-
-
-@pytest.mark.slow
-def test_with_a_dash_the_csv_of_two_devices_is_alone_on_stdout(box: Board) -> None:
-    assert box
-    result = benchbox("run", "a.onnx", *SHORT, "--export-csv", "-", BENCHBOX_DEVICE="cpu box")
-    assert result.returncode == 0, result.stderr
-    rows = list(csv.DictReader(io.StringIO(result.stdout)))
-    assert [row["device"] for row in rows] == ["cpu", "box"]
-    assert len(result.stdout.splitlines()) == 3
-
-
-@pytest.mark.slow
-def test_devices_are_named_in_benchbox_toml_too(box: Board) -> None:
-    assert box
-    Path("benchbox.toml").write_text('[run]\ndevice = ["box", "toaster"]\n')
-    result = benchbox("run", "a.onnx", *SHORT)
-    assert result.returncode == 6
-    assert "unknown device 'toaster' (did you mean" not in result.stderr
-    assert result.stderr.startswith("Error: unknown device 'toaster'")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("first", [True, False])
-def test_a_host_that_refuses_is_told_of_once_and_the_other_device_has_its_table(
-    box: Board, first: bool
-) -> None:
-    assert box
-    devices = ["-d", closed_port(), "-d", "cpu"]
-    devices = devices if first else devices[2:] + devices[:2]
-    result = benchbox("run", "a.onnx", *devices, *SHORT)
-    assert result.returncode == 6
-    errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert len(errors) == 1
-    assert "127.0.0.1 refuses connections at port" in errors[0]
-    assert "Records: results/cpu/" in result.stderr
-    assert "p50 (ms)" in result.stdout
-    assert set(file_of(newest("cpu")).values()) <= MEASURED
-
-
-@pytest.mark.slow
-def test_when_all_refuse_there_is_a_line_for_each_and_no_table(box: Board) -> None:
-    assert box
-    csv_file = Path("t.csv")
-    other = f"ssh://someone@localhost:{closed_port().rpartition(':')[2]}"
-    result = benchbox(
-        "run", "a.onnx", "-d", closed_port(), "-d", other, *SHORT, "--export-csv", str(csv_file)
-    )
-    assert (result.returncode, result.stdout) == (6, "")
-    errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert len(errors) == 2, result.stderr
-    assert not csv_file.exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_is_kept_on_both_devices_and_both_go_on(box: Board, number: int) -> None:
-    process = start("run", "a.onnx", "b.onnx", *BOTH, *FOREVER)
-    wait_for(process, lambda: works(process.pid, "benchbox.agent") and works(box.pid, FILES))
-    os.killpg(process.pid, number)
-    stdout, stderr = process.communicate(timeout=LONG_S)
-    assert process.returncode == 130, stderr
-    assert stderr.count("`--resume` goes on from here") == 1
-    assert "cpu (ms)" in stdout
-    assert "Traceback" not in stderr
-    before = {}
-    for name in ("cpu", "box"):
-        run = newest(name)
-        assert {record.status for record in run.records} == {"imprecise"}
-        assert all(record.reason.startswith("interrupted") for record in run.records)
-        before[name] = (run.path, [len(record.bursts) for record in run.records])
-        assert all(before[name][1])
-    resumed = benchbox("run", "a.onnx", "b.onnx", *BOTH, *SHORT, "--resume")
-    assert resumed.returncode == 0, resumed.stderr
-    for name, (path, counts) in before.items():
-        run = newest(name)
-        assert run.path == path
-        assert {record.status for record in run.records} <= MEASURED
-        assert all(len(r.bursts) > n for r, n in zip(run.records, counts, strict=True))
-    assert not box.agents()
-
-
-@pytest.mark.slow
-def test_a_second_ctrl_c_says_where_what_was_measured_is(box: Board) -> None:
-    """The board's agent is stuck, so that the first one cannot end what it is at."""
-    process = start("run", "a.onnx", *BOTH, *FOREVER)
-    wait_for(process, lambda: works(process.pid, "benchbox.agent") and works(box.pid, FILES))
-    for pid in box.agents():
-        box.kill(pid, signal.SIGSTOP)
-    assert process.stderr is not None
-    os.killpg(process.pid, signal.SIGINT)
-    for line in process.stderr:
-        if line.startswith("cpu [1/1] "):
-            break
-    os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=LONG_S)
-    assert process.returncode == 130, stderr
-    kept = [f"Records so far: {newest(name).path}" for name in ("cpu", "box")]
-    assert stderr.splitlines()[-3:] == [*kept, "Interrupted; `--resume` goes on from here."]
-    assert [record.status for record in newest("cpu").records] == ["imprecise"]
-    deadline = time.monotonic() + LONG_S
-    while box.agents() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not box.agents()
-
-
-@pytest.mark.slow
-def test_a_host_that_says_nothing_does_not_keep_the_others_from_being_timed(box: Board) -> None:
-    assert box
-    # 15 s take long here
-    hasty = "from benchbox.transports.ssh import connection; connection.CONNECT_S = 2"
-    program = [sys.executable, "-c", f"{hasty}; from benchbox.cli import main; main()"]
-    with silent_host() as url:
-        process = start("run", "a.onnx", "-d", "cpu", "-d", url, *FOREVER, program=program)
-        wait_for(process, lambda: works(process.pid, "benchbox.agent"))
-        os.killpg(process.pid, signal.SIGINT)
-        _, stderr = process.communicate(timeout=LONG_S)
-    assert process.returncode == 130, stderr
-    assert "does not answer at port" in stderr
-    assert stderr.endswith("Interrupted; `--resume` goes on from here.\n")
-    (record,) = newest("cpu").records
-    assert record.bursts
-
-
-@pytest.mark.slow
-def test_a_device_without_a_run_begins_one_when_the_others_go_on(box: Board) -> None:
-    assert box
-    nothing = benchbox("run", "a.onnx", *BOTH, *SHORT, "--resume")
-    assert nothing.returncode == 2
-    assert nothing.stderr.count("holds no run of a.onnx; run it first") == 2
-    assert benchbox("run", "a.onnx", *SHORT).returncode == 0
-    path = newest("cpu").path
-    result = benchbox("run", "a.onnx", *BOTH, *SHORT, "--resume")
-    assert result.returncode == 0, result.stderr
-    assert newest("cpu").path == path
-    assert set(file_of(newest("box")).values()) <= MEASURED
-    graphs = [[r.graph and r.graph["sha256"] for r in newest(n).records] for n in ("cpu", "box")]
-    assert graphs[0] == graphs[1]
-
-
-@pytest.mark.slow
-def test_one_device_may_not_be_named_twice(box: Board) -> None:
-    assert box
-    for devices in (("-d", "cpu", "-d", "cpu"), ("-d", "ssh://board", "-d", "ssh://board")):
-        result = benchbox("run", "a.onnx", *devices)
-        assert result.returncode == 2
-        assert result.stderr.endswith(": given twice\n")
-
-
-@pytest.mark.slow
-def test_a_reader_that_leaves_ends_a_run_on_two_devices_quietly(box: Board) -> None:
-    assert box
-    command = f"{' '.join(BENCHBOX)} run a.onnx {' '.join([*BOTH, *SHORT])} | head -c 1"
-    done = subprocess.run(
-        ["/bin/bash", "-c", f"set -o pipefail; {command}"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=2 * LONG_S,
-    )
-    assert "Traceback" not in done.stderr
-    assert len(done.stdout) == 1
-    assert set(file_of(newest("box")).values()) <= MEASURED
