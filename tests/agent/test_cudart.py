@@ -1,3 +1,5 @@
+"""CUDA's runtime through ctypes, by a stand-in for its library."""
+
 import pytest
 
 from tests.fakegpu.building import Libraries
@@ -46,57 +48,46 @@ def test_the_place_on_the_bus_is_told_before_a_device_is_chosen(fake_gpu: Librar
     assert fake_gpu.run(code, cuda="devices 2") == "0000:18:00.0"
 
 
-def test_a_device_that_is_not_there_is_named_with_how_many_are(fake_gpu: Libraries) -> None:
-    kind, said = failure(fake_gpu, "CudaDevice(runtime, 2)", "devices 2")
-    assert (kind, said) == ("RuntimeError", "there is no GPU 2: CUDA sees 2, counted from 0")
-
-
-def test_no_device_at_all_points_to_nvidia_smi(fake_gpu: Libraries) -> None:
-    kind, said = failure(fake_gpu, "CudaDevice(runtime)", "devices 0")
-    assert kind == "CudaError"
-    assert said.startswith("cudaGetDeviceCount: no CUDA-capable device is detected")
-    assert "nvidia-smi" in said
+TOO_OLD = "fail cudaGetDeviceCount 35"
+NO_MEMORY = "cudaMalloc: out of memory (CUDA error 2); use a smaller batch, or end what else"
 
 
 @pytest.mark.parametrize(
-    ("cuda", "help_"),
+    ("doing", "cuda", "kind", "parts"),
     [
-        ("driver 12040", "it has CUDA 12.4: update the driver to 580 or newer"),
-        ("driver 11080\nruntime 12080", "it has CUDA 11.8: update the driver to 525 or newer"),
-        ("driver 0", "no NVIDIA driver is loaded"),
+        (
+            *("CudaDevice(runtime, 2)", "devices 2", "RuntimeError"),
+            ["there is no GPU 2: CUDA sees 2, counted from 0"],
+        ),
+        (
+            *("CudaDevice(runtime)", "devices 0", "CudaError"),
+            ["cudaGetDeviceCount: no CUDA-capable device is detected", "nvidia-smi"],
+        ),
+        *(
+            ("CudaDevice(runtime)", f"{TOO_OLD}\n{cuda}", "CudaError", ["is insufficient", help_])
+            for cuda, help_ in (
+                ("driver 12040", "it has CUDA 12.4: update the driver to 580 or newer"),
+                ("driver 11080\nruntime 12080", "it has CUDA 11.8: update the driver to 525 or"),
+                ("driver 0", "no NVIDIA driver is loaded"),
+            )
+        ),
+        (
+            *("Stream(CudaDevice(runtime))", "fail cudaStreamCreateWithFlags 700", "CudaError"),
+            ["cudaStreamCreateWithFlags: an illegal memory access was encountered (CUDA"],
+        ),
+        ("Buffer(CudaDevice(runtime), 1 << 20)", "memory 1000000", "CudaError", [NO_MEMORY]),
+        (
+            *("CudaRuntime('libcudart.so.99')", "", "RuntimeError"),
+            ["libcudart.so.99", "pip install 'onnxruntime-gpu[cuda,cudnn]'"],
+        ),
     ],
 )
-def test_a_driver_that_is_too_old_is_told_from_none(
-    fake_gpu: Libraries, cuda: str, help_: str
+def test_what_fails_is_an_error_that_names_it_with_what_helps(
+    fake_gpu: Libraries, doing: str, cuda: str, kind: str, parts: list[str]
 ) -> None:
-    _, said = failure(fake_gpu, "CudaDevice(runtime)", f"fail cudaGetDeviceCount 35\n{cuda}")
-    assert "driver version is insufficient" in said
-    assert help_ in said
-
-
-def test_any_other_error_is_told_in_the_words_of_the_library(fake_gpu: Libraries) -> None:
-    _, said = failure(fake_gpu, "Stream(CudaDevice(runtime))", "fail cudaStreamCreateWithFlags 700")
-    assert said == (
-        "cudaStreamCreateWithFlags: an illegal memory access was encountered (CUDA error 700)"
-    )
-
-
-def test_memory_that_is_not_there_is_an_error_with_what_helps(fake_gpu: Libraries) -> None:
-    kind, said = failure(fake_gpu, "Buffer(CudaDevice(runtime), 1 << 20)", "memory 1000000")
-    assert kind == "CudaError"
-    assert said == (
-        "cudaMalloc: out of memory (CUDA error 2); "
-        "use a smaller batch, or end what else runs on the GPU"
-    )
-
-
-def test_a_library_that_is_not_there_is_an_error_with_the_command_that_helps(
-    fake_gpu: Libraries,
-) -> None:
-    kind, said = failure(fake_gpu, "CudaRuntime('libcudart.so.99')", "")
-    assert kind == "RuntimeError"
-    assert "libcudart.so.99" in said
-    assert "pip install 'onnxruntime-gpu[cuda,cudnn]'" in said
+    found, sentence = failure(fake_gpu, doing, cuda)
+    assert found == kind
+    assert all(part in sentence for part in parts)
 
 
 def test_a_library_without_a_function_is_an_error_that_names_it(fake_gpu: Libraries) -> None:
@@ -197,13 +188,10 @@ result = list(ctypes.string_at(target.handle, 16))
     assert fake_gpu.run(code) == [7] * 16
 
 
-def test_a_flush_fills_as_much_as_the_cache_holds(fake_gpu: Libraries) -> None:
-    code = f"{OPEN}Marker(Stream(CudaDevice(runtime))).flush()\nresult = 0"
-    fake_gpu.run(code, cuda="l2 4096")
-    assert "fill 4096" in fake_gpu.log("cuda")
-
-
-def test_a_gpu_whose_cache_has_no_known_size_is_not_flushed(fake_gpu: Libraries) -> None:
+@pytest.mark.parametrize(("cache", "fills"), [(4096, ["fill 4096"]), (0, [])])
+def test_a_flush_fills_as_much_as_the_cache_holds(
+    fake_gpu: Libraries, cache: int, fills: list[str]
+) -> None:
     code = f"{OPEN}m = Marker(Stream(CudaDevice(runtime)))\nm.flush()\nm.close()\nresult = 0"
-    fake_gpu.run(code, cuda="l2 0")
-    assert not any(line.startswith("fill") for line in fake_gpu.log("cuda"))
+    fake_gpu.run(code, cuda=f"l2 {cache}")
+    assert [line for line in fake_gpu.log("cuda") if line.startswith("fill")] == fills

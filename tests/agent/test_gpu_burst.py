@@ -86,25 +86,24 @@ class Machine:
         return gpu_burst.time_gpu_calls(self, self, plan, reading, clock=self.clock)
 
 
-def test_a_latency_is_what_launching_takes_where_kernels_are_small() -> None:
-    burst = Machine(10, 4 * US, 1 * US).burst(BurstPlan(5))
-    assert burst.latencies_ns == [10 * 4 * US + 1 * US + WAKE_NS] * 5
-
-
-def test_a_span_is_what_the_kernels_take_though_launching_them_takes_longer() -> None:
-    burst = Machine(10, 4 * US, 1 * US).burst(BurstPlan(5))
-    assert burst.spans_ns == [10 * US] * 5
+@pytest.mark.parametrize(
+    ("work_ns", "latency_ns", "span_ns"),
+    [
+        (1 * US, 10 * 4 * US + 1 * US + WAKE_NS, 10 * US),  # small kernels: launching takes longer
+        (100 * US, 1000 * US + 4 * US + WAKE_NS, 1000 * US),  # large ones: much the same
+    ],
+)
+def test_a_latency_has_the_launching_in_it_and_a_span_the_kernels_alone(
+    work_ns: int, latency_ns: int, span_ns: int
+) -> None:
+    burst = Machine(10, 4 * US, work_ns).burst(BurstPlan(5))
+    assert burst.latencies_ns == [latency_ns] * 5
+    assert burst.spans_ns == [span_ns] * 5
+    assert burst.enqueues_ns == [40 * US] * 5
     assert burst.unheld == 0
-
-
-def test_where_kernels_are_large_latency_and_span_are_much_the_same() -> None:
-    burst = Machine(10, 4 * US, 100 * US).burst(BurstPlan(1))
-    assert burst.spans_ns == [1000 * US]
-    assert burst.latencies_ns == [1000 * US + 4 * US + WAKE_NS]
-
-
-def test_what_it_took_to_queue_a_call_is_told() -> None:
-    assert Machine(10, 4 * US).burst(BurstPlan(2)).enqueues_ns == [40 * US] * 2
+    assert (burst.marks, burst.probed_ns) == ([], 0)
+    assert burst.switches is not None
+    assert len(burst.switches) == 5
 
 
 def test_a_call_that_waits_in_its_middle_is_counted_as_not_held() -> None:
@@ -128,10 +127,8 @@ def test_copies_are_timed_apart_and_last() -> None:
 
 def test_a_cold_cache_is_flushed_before_each_and_never_within_what_is_timed() -> None:
     warm, cold = Machine(), Machine()
-    expected, burst = (
-        warm.burst(BurstPlan(4, copies=1)),
-        cold.burst(BurstPlan(4, copies=1, cold=True)),
-    )
+    expected = warm.burst(BurstPlan(4, copies=1))
+    burst = cold.burst(BurstPlan(4, copies=1, cold=True))
     assert cold.did.count("flush") == 4 + 4 + 1
     assert "flush" not in warm.did
     assert burst.cold
@@ -159,17 +156,6 @@ def test_a_long_burst_reads_the_sentinel_between_its_calls() -> None:
     burst = machine.burst(BurstPlan(20), probe=True)
     assert len(burst.marks) > 3
     assert [calls for calls, _ in burst.marks] == sorted({calls for calls, _ in burst.marks})
-
-
-def test_without_a_sentinel_there_are_no_marks() -> None:
-    burst = Machine().burst(BurstPlan(3))
-    assert (burst.marks, burst.probed_ns) == ([], 0)
-
-
-def test_every_latency_has_its_switches() -> None:
-    burst = Machine().burst(BurstPlan(6))
-    assert burst.switches is not None
-    assert len(burst.switches) == 6
 
 
 def test_of_very_many_calls_some_are_timed() -> None:

@@ -1,3 +1,5 @@
+"""NVML's counters and facts, by a stand-in for the driver's library."""
+
 import pytest
 
 from benchbox.agent.gpu import nvml
@@ -16,7 +18,7 @@ try:
 except RuntimeError as error:
     result = str(error)
 """
-LOOK = {
+COUNTERS = {
     "gpu_sm_clock_mhz": 1755,
     "gpu_memory_clock_mhz": 2619,
     "gpu_power_w": 312.5,
@@ -29,7 +31,7 @@ LOOK = {
 }
 
 
-def look(fake_gpu: Libraries, told: str = "", *, old: bool = False) -> dict[str, float]:
+def counters(fake_gpu: Libraries, told: str = "", *, old: bool = False) -> dict[str, float]:
     folders = [fake_gpu.old] if old else None
     result = fake_gpu.run(f"{OPEN}result = nvml.read_counters()", nvml=told, folders=folders)
     assert isinstance(result, dict)
@@ -40,15 +42,15 @@ def said(fake_gpu: Libraries, told: str = "", place: str = "0000:17:00.0") -> st
     return str(fake_gpu.run(SAID.format(place), nvml=told))
 
 
-def test_a_look_has_every_value_with_its_unit(fake_gpu: Libraries) -> None:
-    assert look(fake_gpu) == LOOK
+def test_a_reading_has_every_value_with_its_unit(fake_gpu: Libraries) -> None:
+    assert counters(fake_gpu) == COUNTERS
 
 
 def test_an_older_driver_tells_the_same_by_its_older_functions(fake_gpu: Libraries) -> None:
     told = "reasons 4\nprocess 1 100"
-    assert look(fake_gpu, told, old=True) == {
+    assert counters(fake_gpu, told, old=True) == {
         name: value
-        for name, value in {**LOOK, "gpu_throttle_bits": 4}.items()
+        for name, value in {**COUNTERS, "gpu_throttle_bits": 4}.items()
         if not name.startswith("gpu_other")  # which drivers of CUDA 12 and 13 all tell
     }
 
@@ -56,8 +58,8 @@ def test_an_older_driver_tells_the_same_by_its_older_functions(fake_gpu: Librari
 @pytest.mark.parametrize("code", [3, 4, 13])
 def test_what_a_driver_does_not_tell_is_absent(fake_gpu: Libraries, code: int) -> None:
     told = f"fail nvmlDeviceGetPowerUsage {code}\nfail nvmlDeviceGetUtilizationRates {code}"
-    seen = look(fake_gpu, told)
-    assert seen.keys() == LOOK.keys() - {"gpu_power_w", "gpu_busy_percent"}
+    seen = counters(fake_gpu, told)
+    assert seen.keys() == COUNTERS.keys() - {"gpu_power_w", "gpu_busy_percent"}
 
 
 def test_what_has_no_answer_is_not_asked_again(fake_gpu: Libraries) -> None:
@@ -83,36 +85,32 @@ def test_a_question_that_takes_long_is_asked_seldom(fake_gpu: Libraries) -> None
     assert fake_gpu.log("nvml").count("nvmlDeviceGetPowerUsage") == 1
 
 
-def test_of_others_on_the_gpu_there_is_a_count_and_what_they_hold(fake_gpu: Libraries) -> None:
-    told = "process self 5000\nprocess 71 300\nprocess 72 4000"
-    seen = look(fake_gpu, told)
-    assert (seen["gpu_other_processes"], seen["gpu_other_memory_bytes"]) == (2, 4300)
+@pytest.mark.parametrize(
+    ("processes", "others", "held"),
+    [
+        ("process self 5000\nprocess 71 300\nprocess 72 4000", 2, 4300),
+        ("process 71 300\nprocess 72 -1", 2, None),  # what it holds is not known
+    ],
+)
+def test_other_processes_are_counted_with_what_they_hold(
+    fake_gpu: Libraries, processes: str, others: int, held: int | None
+) -> None:
+    found = counters(fake_gpu, processes)
+    assert (found["gpu_other_processes"], found.get("gpu_other_memory_bytes")) == (others, held)
 
 
-def test_memory_that_is_not_known_is_absent(fake_gpu: Libraries) -> None:
-    seen = look(fake_gpu, "process 71 300\nprocess 72 -1")
-    assert seen["gpu_other_processes"] == 2
-    assert "gpu_other_memory_bytes" not in seen
-
-
-def test_in_a_container_the_one_process_that_is_new_is_this_one(fake_gpu: Libraries) -> None:
+@pytest.mark.parametrize(("before", "others"), [("process 71 300", 1), ("", 2)])
+def test_in_a_container_the_one_process_that_is_new_is_this_one(
+    fake_gpu: Libraries, before: str, others: int
+) -> None:
+    """Of two that are new none is."""
     code = f"""{OPEN}
 import os, pathlib
 pathlib.Path(os.environ["FAKE_NVML"]).write_text("process 71 300\\nprocess 4242 5000")
 nvml.adopt()
 result = nvml.read_counters()["gpu_other_processes"]
 """
-    assert fake_gpu.run(code, nvml="process 71 300") == 1
-
-
-def test_of_two_new_processes_none_is_taken_for_this_one(fake_gpu: Libraries) -> None:
-    code = f"""{OPEN}
-import os, pathlib
-pathlib.Path(os.environ["FAKE_NVML"]).write_text("process 71 300\\nprocess 4242 5000")
-nvml.adopt()
-result = nvml.read_counters()["gpu_other_processes"]
-"""
-    assert fake_gpu.run(code) == 2
+    assert fake_gpu.run(code, nvml=before) == others
 
 
 def test_the_facts_tell_nothing_that_tells_two_of_a_kind_apart(fake_gpu: Libraries) -> None:
@@ -143,38 +141,32 @@ def test_a_fact_that_cannot_be_had_is_absent(fake_gpu: Libraries) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "cause", "help_"),
+    ("code", "place", "parts"),
     [
-        (4, "Insufficient Permissions", "this user may not ask"),
-        (9, "Driver Not Loaded", "nvidia-smi"),
-        (18, "version mismatch", "reboot"),
+        (4, "0000:17:00.0", ["Insufficient Permissions", "this user may not ask"]),
+        (9, "0000:17:00.0", ["Driver Not Loaded", "nvidia-smi"]),
+        (18, "0000:17:00.0", ["version mismatch", "reboot"]),
+        (0, "0000:99:00.0", []),  # another GPU than there is
     ],
 )
 def test_why_nothing_can_be_read_is_one_sentence(
-    fake_gpu: Libraries, code: int, cause: str, help_: str
+    fake_gpu: Libraries, code: int, place: str, parts: list[str]
 ) -> None:
-    sentence = said(fake_gpu, f"fail nvmlInitWithFlags {code}")
+    sentence = said(fake_gpu, f"fail nvmlInitWithFlags {code}" if code else "", place)
     assert sentence.startswith("the GPU's clock, power and temperature cannot be read: ")
-    assert cause in sentence
-    assert help_ in sentence
+    assert all(part in sentence for part in parts)
     assert "\n" not in sentence
 
 
-def test_without_the_driver_s_library_the_sentence_names_it(fake_gpu: Libraries) -> None:
-    sentence = fake_gpu.run(SAID.format("0000:17:00.0"), folders=[])
-    assert "libnvidia-ml.so.1 comes with the driver" in str(sentence)
+def test_without_library_or_binding_the_sentence_has_what_helps(fake_gpu: Libraries) -> None:
+    ask = SAID.format("0000:17:00.0")
+    without_library = str(fake_gpu.run(ask, folders=[]))
+    assert "libnvidia-ml.so.1 comes with the driver" in without_library
+    without_binding = str(fake_gpu.run(f"import sys; sys.modules['pynvml'] = None\n{ask}"))
+    assert without_binding.endswith(": pip install nvidia-ml-py")
 
 
-def test_without_the_binding_the_sentence_is_the_command_that_helps(fake_gpu: Libraries) -> None:
-    code = f"import sys; sys.modules['pynvml'] = None\n{SAID.format('0000:17:00.0')}"
-    assert str(fake_gpu.run(code)).endswith(": pip install nvidia-ml-py")
-
-
-def test_a_gpu_at_another_place_is_not_taken_for_this_one(fake_gpu: Libraries) -> None:
-    assert said(fake_gpu, place="0000:99:00.0").startswith("the GPU's clock")
-
-
-def test_of_two_looks_the_worse_one_counts() -> None:
+def test_of_two_readings_the_worse_one_counts() -> None:
     assert nvml.GAUGES["gpu_sm_clock_mhz"](1980, 1200) == 1200
     assert nvml.GAUGES["gpu_throttle_bits"](4, 32) == 36
-    assert nvml.GAUGES.keys() == LOOK.keys() - {"gpu_energy_mj"}
+    assert nvml.GAUGES.keys() == COUNTERS.keys() - {"gpu_energy_mj"}
