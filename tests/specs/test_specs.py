@@ -7,7 +7,7 @@ import pytest
 from benchbox import specs
 from benchbox.errors import SpecError, UsageError
 from benchbox.specs import Builder, Case, Platform, Selection, TensorSpec
-from benchbox.specs.labels import case_name, label_text
+from benchbox.specs.labels import label_text
 from benchbox.specs.model import Scalar
 
 VALID = """
@@ -70,24 +70,19 @@ def test_a_file_unfolds_into_cases(write: Write) -> None:
     )
     assert (first.key, first.is_reference) == ("mine:kind=a,scale=1", True)
     assert (second.reference, second.is_reference) == (first.name, False)
-
-
-def test_the_sha_is_that_of_the_text(write: Write) -> None:
-    path = write(VALID)
-    before = specs.find(str(path))[0].sha256
-    assert specs.find(str(path))[0].sha256 == before
+    (batched, _) = spec.cases(Selection(batches=(16,)))
+    assert (batched.name, batched.batch, batched.inputs[0].shape) == (first.name, 16, (16, 4, 8, 8))
+    assert specs.find(str(path))[0].sha256 == spec.sha256
     write(VALID + "# a comment")
-    assert specs.find(str(path))[0].sha256 != before
-
-
-def test_cases_without_labels_are_named_by_their_arguments(write: Write) -> None:
-    path = write('title="t"\nbuilder="m:f"\ninput=[1]\n[[cases]]\nargs={ c = 4, wide = true }\n')
-    assert [case.name for case in cases_of(path)] == ["c=4,wide=yes"]
+    assert specs.find(str(path))[0].sha256 != spec.sha256
 
 
 def test_a_cases_own_arguments_win_over_the_files_and_its_channels_over_both(write: Write) -> None:
     case = "[[cases]]\nlabels={ n = 1 }\nargs={ b = 2, c = 2 }\narm={ c = 3 }\ngpu={ c = 4 }\n"
-    path = write('title="t"\nbuilder="m:f"\ninput=["c"]\nargs={ a = 1, b = 1, c = 1 }\n' + case)
+    head = 'title="t"\nbuilder="m:f"\ninput=["c"]\nargs={ a = 1, b = 1, c = 1 }\n'
+    plain = write(head + "[[cases]]\nargs={ c = 4, wide = true }\n")
+    assert [each.name for each in cases_of(plain)] == ["c=4,wide=yes"], "it has no labels"
+    path = write(head + case)
     (arm,), (gpu,) = cases_of(path), cases_of(path, Selection(channels="gpu"))
     assert (arm.args, arm.inputs[0].shape) == ({"a": 1, "b": 2, "c": 3}, (1, 3))
     assert (gpu.args, gpu.inputs[0].shape) == ({"a": 1, "b": 2, "c": 4}, (1, 4))
@@ -111,17 +106,6 @@ def test_several_batches_have_cases_and_references_of_their_own(write: Write) ->
     assert [case.reference for case in cases] == [f"kind=a,{b}" for b in at for _ in "ab"]
     assert [(case.batch, case.inputs[0].shape[0]) for case in cases] == [(8, 8)] * 2 + [(1, 1)] * 2
     assert {tuple(case.labels) for case in cases} == {("kind", "scale")}
-
-
-def test_one_batch_changes_no_name(write: Write) -> None:
-    path = write(VALID)
-    names = [case.name for case in cases_of(path)]
-    assert [case.name for case in cases_of(path, Selection(batches=(8,)))] == names
-
-
-def test_the_batch_is_the_first_size_of_every_input(write: Write) -> None:
-    first = cases_of(write(VALID), Selection(batches=(16,)))[0]
-    assert (first.batch, first.inputs[0].shape) == (16, (16, 4, 8, 8))
 
 
 @pytest.mark.parametrize(
@@ -151,6 +135,7 @@ def test_the_batch_is_the_first_size_of_every_input(write: Write) -> None:
         ("args = { c = 6 }", "args = { c = true }", "cases[2]: input: 'c' is no argument with"),
         ('kind = "b"', 'kind = "a"', "cases[2]: a second case 'kind=a,scale=1'; name its labels"),
         ("[[cases]]", "[cases]", "not valid TOML: "),
+        (VALID[VALID.index("[[cases]]") :], "cases = []\n", "cases: expected "),
         ('title = "Mine"', "title = ", "not valid TOML: Invalid value (at line 2"),
         ('builder = "json:dumps"', 'builder = "dumps"', "builder 'dumps': write module:callable"),
         ('"json:dumps"', '"./no.py:f"', "builder './no.py:f': there is no file "),
@@ -192,11 +177,6 @@ def test_tables_that_do_not_agree_with_the_cases_are_refused(
     assert refusal(path).startswith(f"{path}: {sentence}")
 
 
-def test_a_file_without_cases_is_refused(write: Write) -> None:
-    path = write(VALID.partition("[[cases]]")[0] + "cases = []\n")
-    assert refusal(path).startswith(f"{path}: cases: expected ")
-
-
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "binary.toml"
     path.write_bytes(b"\xff\xfe\x00")
@@ -209,10 +189,6 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 )
 def test_labels_read_as_they_are_typed(value: Scalar | None, text: str) -> None:
     assert label_text(value) == text
-
-
-def test_a_name_joins_the_labels() -> None:
-    assert case_name({"relu": True, "scale": 1}) == "relu=yes,scale=1"
 
 
 # A name
@@ -246,23 +222,14 @@ def test_a_name_that_stands_for_nothing_says_what_would(
     assert refusal(name).startswith(sentence)
 
 
-def test_a_path_never_falls_back_to_a_bundled_name(in_tmp: Path) -> None:
+def test_a_name_and_a_path_never_stand_for_each_other(in_tmp: Path) -> None:
     for path in ("g2.toml", "./g2.toml", "./g2", "blocks/g2.toml", str(in_tmp / "g2.toml")):
         assert "there is no such file" in refusal(path)
-
-
-def test_a_bundled_name_never_falls_back_to_a_path(in_tmp: Path) -> None:
     (in_tmp / "g2.toml").write_text(VALID)
     (in_tmp / "thing.toml").write_text(VALID)
     assert specs.find("g2")[0].title.startswith("G2")
     assert specs.find("./g2.toml")[0].title == specs.find("g2.toml")[0].title == "Mine"
     assert refusal("thing").startswith("unknown name 'thing' (for the file write thing.toml)")
-
-
-def test_every_bundled_name_is_listed_in_order() -> None:
-    names = specs.bundled()
-    assert names == sorted(names)
-    assert {"g1", "g2", "g3", "g4"} <= set(names)
 
 
 # A selection
@@ -310,6 +277,11 @@ def test_the_first_case_left_is_the_reference() -> None:
         ("g2", Selection(scales=("3", "5")), "g2: no case has scale 3 or 5; scale is 1, 2, 4"),
         ("g2:groups=8", Selection(scales=("3",)), "g2: no case has groups=8, scale 3"),
         ("g2", Selection(shapes=(TensorSpec("x", (1,)),)), "g2: --shape is for networks, "),
+        ("g2:groups=8.1", Selection(), "no case has"),
+        ("g2:groups=eight", Selection(), "no case has"),
+        ("g4:relu=1", Selection(), "no case has"),
+        ("g4:relu=nan", Selection(), "no case has"),
+        ("json:dumps", Selection(), "json:dumps: say what goes in, e.g. --shape x=1x3x224"),
     ],
 )
 def test_a_selection_that_leaves_nothing_says_so(
@@ -322,12 +294,6 @@ def test_a_selection_that_leaves_nothing_says_so(
 @pytest.mark.parametrize("typed", ["8", "8.0", "08", "8e0"])
 def test_a_label_is_matched_by_its_number(typed: str) -> None:
     assert cases_of(f"g2:groups={typed}") == cases_of("g2:groups=8")
-
-
-@pytest.mark.parametrize("name", ["g2:groups=8.1", "g2:groups=eight", "g4:relu=1", "g4:relu=nan"])
-def test_what_is_another_number_or_none_matches_no_label(name: str) -> None:
-    with pytest.raises(UsageError, match="no case has"):
-        cases_of(name)
 
 
 def test_the_channels_are_those_of_the_platform() -> None:
@@ -369,29 +335,15 @@ def test_a_file_beside_the_toml_is_its_builder(in_tmp: Path) -> None:
 
 @pytest.mark.parametrize("reference", ["mine.py:build", "./mine.py:build", "/{tmp}/mine.py:build"])
 def test_a_file_on_the_command_line_is_a_builder(in_tmp: Path, reference: str) -> None:
+    (in_tmp / "mine.py").write_text("raise SystemExit('it ran')")
+    before = specs.find("mine.py:build")[0]
+    assert before.title == "mine.py:build"
     (in_tmp / "mine.py").write_text("def build(): ...")
+    assert specs.find("mine.py:build")[0].sha256 != before.sha256
     selection = Selection(shapes=(TensorSpec("x", (2, 3)),))
     (case,) = cases_of(reference.replace("/{tmp}", str(in_tmp)), selection)
     assert case.source == Builder("mine.py:build", (in_tmp / "mine.py").resolve())
     assert (case.key, case.batch, case.is_reference) == ("build:build", 2, True)
-
-
-def test_finding_a_builder_runs_nothing_of_it(in_tmp: Path) -> None:
-    (in_tmp / "mine.py").write_text("raise SystemExit('it ran')")
-    assert specs.find("mine.py:build")[0].title == "mine.py:build"
-
-
-def test_a_builders_sha_follows_its_file(in_tmp: Path) -> None:
-    path = in_tmp / "mine.py"
-    path.write_text("def build(): ...")
-    before = specs.find("mine.py:build")[0].sha256
-    path.write_text("def build(): return 1")
-    assert specs.find("mine.py:build")[0].sha256 != before
-
-
-def test_a_builder_needs_to_be_told_its_input() -> None:
-    with pytest.raises(UsageError, match=r"^json:dumps: say what goes in, e.g. --shape x=1x3x224"):
-        cases_of("json:dumps")
 
 
 def test_shapes_stand_as_typed_and_a_batch_goes_over_their_first_size() -> None:
