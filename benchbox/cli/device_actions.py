@@ -21,9 +21,9 @@ from benchbox.devices.registry import Entry
 from benchbox.errors import DeviceError, UsageError
 from benchbox.report.conditions import LABELS
 from benchbox.report.tables import printable
-from benchbox.transports import client, open_agent, open_board
-from benchbox.transports.board.board import Board
-from benchbox.transports.protocols import lacking
+from benchbox.transports import client, open_agent, open_target
+from benchbox.transports.board import setup
+from benchbox.transports.board.target import Target, lacking
 
 MIB = 1 << 20
 LITTLE_FREE_BYTES = 256 * MIB  # ONNX Runtime, numpy and some graphs need less
@@ -119,9 +119,9 @@ def _examine(device: Device, *, install: bool, clean: bool) -> bool:
     """
     stderr = console(stderr=True)
     _prepare(device, stderr, install=install, clean=clean)
-    with _opened(device) as board:
-        found, lacks, is_busy = board.look(), board.lacks, board.is_busy
-        is_sent = board.brings_python
+    with _opened(device) as target:
+        found, lacks, is_busy = setup.facts(target), target.lacks, target.is_busy
+        is_sent = target.brings_python
     _print(_rows(found, is_sent=is_sent))
     if found["free_bytes"] < LITTLE_FREE_BYTES and not clean:
         stderr.print(
@@ -135,21 +135,21 @@ def _examine(device: Device, *, install: bool, clean: bool) -> bool:
     return is_busy
 
 
-def _opened(device: Device) -> Board:
+def _opened(device: Device) -> Target:
     """Reach a board; what is sent there for that is shown."""
     with Live(console(stderr=True), 1) as live:
-        return open_board(device, live.sending)
+        return open_target(device, live.sending)
 
 
 def _prepare(device: Device, stderr: Console, *, install: bool, clean: bool) -> None:
     """Empty a board's folder, and install what an agent needs, if asked to."""
     if clean:
-        with _opened(device) as board:
-            stderr.print(f"removed {board.clean() / MIB:.0f} MB there")
+        with _opened(device) as target:
+            stderr.print(f"removed {setup.clean(target) / MIB:.0f} MB there")
     if not install:
         return
-    with _opened(device) as board:
-        if board.lacks or board.broken():
+    with _opened(device) as target:
+        if target.lacks or setup.import_error(target):
             stderr.print("installing what an agent needs there")
             with Bar(stderr) as bar:
                 line = bar.line()
@@ -158,8 +158,8 @@ def _prepare(device: Device, stderr: Console, *, install: bool, clean: bool) -> 
                     minutes, seconds = divmod(int(taken_s), 60)
                     line.draw(f"{minutes}:{seconds:02d}", None, last)
 
-                board.install(show)
-        elif board.brings_python:
+                setup.install(target, show)
+        elif target.brings_python:
             stderr.print("nothing to install: no Python there, so that one is sent")
         else:
             stderr.print("nothing to install: an agent has what it needs there")

@@ -139,7 +139,7 @@ def _measured(requests: Sequence[Request], stderr: Console) -> Ends:
     try:
         with Lives(stderr, count, [request.device for request in requests]) as lives:
             requests = [
-                replace(request, open=partial(open_agent, sending=live.sending))
+                replace(request, open=partial(open_agent, progress=live.sending))
                 for request, live in zip(requests, lives, strict=True)
             ]
             return several_devices.run(

@@ -57,13 +57,13 @@ class Agent:
         channel: Channel,
         device: Device,
         deadlines: Deadlines = Deadlines(),
-        place: Callable[[str], str] = str,
+        path_of: Callable[[str], str] = str,
     ) -> None:
-        """Greet the agent; `place` gives the path that a graph here has on the device."""
+        """Greet the agent; `path_of` gives the path that a graph here has on the device."""
         self._channel = channel
         self._deadlines = deadlines
         self._provider = device.provider
-        self._place = place
+        self._path_of = path_of
         self.setting: Mapping[str, str] = {}
         try:
             self.hello = self._ask(
@@ -109,7 +109,7 @@ class Agent:
         request = {
             "op": "load",
             "graph": graph,
-            "path": self._place(path),
+            "path": self._path_of(path),
             "provider": self._provider,
             "inputs": _plain(inputs),
             "seed": seed,
@@ -211,7 +211,7 @@ class Agent:
         """
         request = {
             "op": "profile",
-            "path": self._place(path),
+            "path": self._path_of(path),
             "provider": self._provider,
             "inputs": _plain(inputs),
             "seed": seed,

@@ -1,4 +1,4 @@
-"""What of a graph must be on a device: its file and those beside it, and how they get there."""
+"""Files of graphs: those that lie beside each other, their hashes, and their way to a device."""
 
 import functools
 import mmap
@@ -13,6 +13,13 @@ from benchbox.transports.channel import ChannelClosed
 
 CHUNK = 1 << 18
 
+# A file's name, the bytes of it that are sent, its size: None while it is yet being made here.
+Progress = Callable[[str, int, int | None], None]
+
+
+def ignore(_name: str, _sent: int, _size: int | None) -> None:
+    """Report no progress."""
+
 
 def chunks(file: BinaryIO, size: int, start: int = 0) -> Iterator[bytes]:
     """Yield the bytes from `start` to `size`, whatever becomes of the file: they are waited for."""
@@ -24,19 +31,19 @@ def chunks(file: BinaryIO, size: int, start: int = 0) -> Iterator[bytes]:
         yield chunk
 
 
-def told(
-    size: int, start: int, sent: Iterable[bytes], tell: Callable[[int, int], None]
+def reported(
+    size: int, start: int, sent: Iterable[bytes], report: Callable[[int, int], None]
 ) -> Iterator[bytes]:
-    """Yield what is sent of a file from `start` on, and tell how far that is, and its size."""
+    """Yield the chunks of a file from `start` on; report how many bytes are sent, and its size."""
     for chunk in sent:
-        tell(start, size)
+        report(start, size)
         yield chunk
         start += len(chunk)
-    tell(size, size)
+    report(size, size)
 
 
 def digest(path: Path) -> str:
-    """Return the sha256 of a file."""
+    """The sha256 of a file."""
     stat = path.stat()
     return _sha256(path, stat.st_size, stat.st_mtime_ns)
 
@@ -46,8 +53,8 @@ def _sha256(path: Path, _size: int, _changed_ns: int) -> str:
     return host.sha256(path)
 
 
-def beside(path: Path) -> list[str]:
-    """Return the files that must lie beside a graph; onnx is imported only if there may be some."""
+def files_beside(path: Path) -> list[str]:
+    """The files that a graph needs beside it; onnx is imported only if there may be some."""
     with path.open("rb") as file:
         if path.stat().st_size == 0:
             return []
@@ -57,19 +64,19 @@ def beside(path: Path) -> list[str]:
     return onnx_file.external_files(path)
 
 
-def placed(
+def path_of(
     graph: Path,
     folder: str,
     push: Callable[[Mapping[str, Path]], Mapping[str, str]],
     gather: Callable[[Mapping[str, Path]], str],
 ) -> str:
-    """Return the path on a device of a graph here, which is pushed if it is not there yet.
+    """The path on a device of a graph here, which is pushed if it is not there yet.
 
     `push` keeps files in a folder there and returns their names in it, `gather` gives those that
     lie beside each other a folder of their own. Raises CaseError when that cannot be, AgentError
     when the link is lost.
     """
-    files = {name: graph.parent / name for name in [graph.name, *beside(graph)]}
+    files = {name: graph.parent / name for name in [graph.name, *files_beside(graph)]}
     try:
         if len(files) == 1:
             return f"{folder}/{push(files)[graph.name]}"

@@ -24,14 +24,14 @@ T = TypeVar("T", bound="Board")
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A user's home, and a current folder, with nothing in them; no device was reached before."""
-    from benchbox.transports.board import board
+    from benchbox.transports.board import target
     from benchbox.transports.ssh import connection
     from tests.board.running import ssh_user
 
     for name, value in ssh_user(tmp_path / "user").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("BENCHBOX_CONFIG_DIR", str(tmp_path / "config"))
-    monkeypatch.setattr(board, "_reached", set())
+    monkeypatch.setattr(target, "_reached", set())
     monkeypatch.chdir(tmp_path)
     yield tmp_path / "user"
     connection.close_all()

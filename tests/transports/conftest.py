@@ -13,7 +13,7 @@ import pytest
 
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.transports.adb import connect as adb_connect
-from benchbox.transports.remote import Link, RemoteChannel
+from benchbox.transports.link import Link, RemoteChannel
 from benchbox.transports.ssh import connect as ssh_connect
 
 if TYPE_CHECKING:

@@ -22,9 +22,8 @@ from benchbox.cli import device_actions
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import CaseError, DeviceError
 from benchbox.specs import TensorSpec
-from benchbox.transports import open_agent, open_board
-from benchbox.transports.board import board as board_board
-from benchbox.transports.board import commands, zipapp
+from benchbox.transports import open_agent, open_target
+from benchbox.transports.board import commands, setup, target, zipapp
 from tests.helpers import sent
 from tests.transports.conftest import PYTHON, Shell, wait_for
 
@@ -98,10 +97,10 @@ def test_a_system_of_32_bits_on_a_kernel_of_64_is_told_what_helps(
     narrow = shell.with_python(f'exec {PYTHON} -S -c "{pretend}" "$2"')
     said = "its Python is 32-bit, and ONNX Runtime has 64-bit wheels only; use a 64-bit system"
     assert said in refused(narrow)
-    with open_board(narrow) as board:
+    with open_target(narrow) as board:
         with pytest.raises(DeviceError, match=f"nothing installed: {said}"):
-            board.install()
-        assert board.look()["bits"] == 32
+            setup.install(board)
+        assert setup.facts(board)["bits"] == 32
 
 
 def test_a_runtime_that_is_broken_is_told_of_and_replaced(shell: Shell) -> None:
@@ -139,17 +138,17 @@ def test_a_board_without_room_is_the_cases_error(
     device: Device, write_onnx: WriteOnnx, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent.change(monkeypatch, "remote_keeper.py", "SPARE_BYTES = 32 << 20", "SPARE_BYTES = 1 << 60")
-    with open_board(device) as board:
+    with open_target(device) as board:
         with pytest.raises(CaseError, match=r"on the device: no space left there: \d+ MB needed"):
-            board.place(str(write_onnx()))
+            board.path_of(str(write_onnx()))
         assert board.push({}) == {}  # the way there is still open
 
 
 def test_a_file_that_arrives_broken_is_not_kept(shell: Shell, device: Device) -> None:
-    with open_board(device) as board:
+    with open_target(device) as board:
         request = {"op": "put", "name": "x.onnx", "sha256": "0" * 64, "size": 3}
         with pytest.raises(CaseError, match="arrived broken"):
-            board._ask(request, lambda _: [b"abc"])
+            board.ask(request, lambda _: [b"abc"])
     assert not list((shell.cache / "files").iterdir())
     assert not list((shell.cache / "run").iterdir())
 
@@ -162,13 +161,13 @@ def test_a_file_that_changed_on_the_board_is_sent_anew(
     graph, data = write_onnx(), tmp_path / "beside.bin"
     data.write_bytes(b"weights")
     sent = graph.read_bytes()
-    with open_board(device) as board:
-        there = Path(board.place(str(graph)))
+    with open_target(device) as board:
+        there = Path(board.path_of(str(graph)))
         folder = Path(board.gather({"g": graph, "beside.bin": data}))
         there.write_bytes(spoil or sent[:-1] + b"x")
         (folder / "beside.bin").write_bytes(b"nothing")
-    with open_board(device) as board:
-        assert Path(board.place(str(graph))).read_bytes() == sent
+    with open_target(device) as board:
+        assert Path(board.path_of(str(graph))).read_bytes() == sent
         again = Path(board.gather({"g": graph, "beside.bin": data}))
     assert ((again / "g").read_bytes(), (again / "beside.bin").read_bytes()) == (sent, b"weights")
 
@@ -177,14 +176,14 @@ def test_a_file_that_is_known_to_be_whole_is_not_read_again(
     shell: Shell, device: Device, write_onnx: WriteOnnx
 ) -> None:
     graph = write_onnx()
-    with open_board(device) as board:
-        there = Path(board.place(str(graph)))
+    with open_target(device) as board:
+        there = Path(board.path_of(str(graph)))
         looks = there.stat()
         there.write_bytes(bytes(looks.st_size))  # which nobody does and sets the time back
         os.utime(there, ns=(looks.st_atime_ns, looks.st_mtime_ns))
-        assert there.read_bytes() == Path(board.place(str(graph))).read_bytes()
+        assert there.read_bytes() == Path(board.path_of(str(graph))).read_bytes()
         (shell.cache / "whole" / there.name).unlink()
-        assert Path(board.place(str(graph))).read_bytes() == graph.read_bytes()
+        assert Path(board.path_of(str(graph))).read_bytes() == graph.read_bytes()
 
 
 def half_sent(shell: Shell, name: str, content: bytes) -> Path:
@@ -203,10 +202,10 @@ def test_what_a_lost_link_left_half_sent_is_gone_on_with(shell: Shell, device: D
         starts.append(start)
         return [content[start:]]
 
-    with open_board(device) as board:
+    with open_target(device) as board:
         half_sent(shell, f"{sha}.onnx", content[:700_000])
         request = {"op": "put", "name": f"{sha}.onnx", "sha256": sha, "size": len(content)}
-        board._ask(request, rest)
+        board.ask(request, rest)
     assert starts == [700_000]
     assert (shell.cache / f"files/{sha}.onnx").read_bytes() == content
     assert not list((shell.cache / "run").iterdir())
@@ -218,7 +217,7 @@ def test_what_is_left_of_another_file_does_not_stay(
 ) -> None:
     graph = write_onnx()
     sha = hashlib.sha256(graph.read_bytes()).hexdigest()
-    with open_board(device) as board:
+    with open_target(device) as board:
         half_sent(shell, f"{sha}.onnx", left)
         with contextlib.suppress(CaseError):  # of the same length or shorter: told by its hash
             board.push({"x": graph})
@@ -232,7 +231,7 @@ def test_a_file_that_another_link_is_sending_is_waited_for(
 ) -> None:
     graph = write_onnx()
     sha = hashlib.sha256(graph.read_bytes()).hexdigest()
-    with open_board(device) as board:
+    with open_target(device) as board:
         part = half_sent(shell, f"{sha}.onnx", b"")
         with part.open("rb") as held, ThreadPoolExecutor() as pool:
             fcntl.flock(held, fcntl.LOCK_EX)
@@ -248,7 +247,7 @@ def test_what_was_unused_for_longest_makes_room(
 ) -> None:
     sent.change(monkeypatch, "remote_keeper.py", "= 4 << 30", "= 2500")
     files = [tmp_path / f"{letter}.onnx" for letter in "abc"]
-    with open_board(device) as board:
+    with open_target(device) as board:
         kept = []
         for file in files:
             file.write_bytes(file.name.encode() * 150)
@@ -259,30 +258,30 @@ def test_what_was_unused_for_longest_makes_room(
 
 
 def test_clean_empties_the_folder(shell: Shell, device: Device, write_onnx: WriteOnnx) -> None:
-    with open_board(device) as board:
-        board.place(str(write_onnx()))
-        assert board.clean() > 0
+    with open_target(device) as board:
+        board.path_of(str(write_onnx()))
+        assert setup.clean(board) > 0
     assert list((shell.cache).iterdir()) == []
 
 
 def test_a_board_that_another_link_has_an_agent_on_is_refused(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(board_board, "PING_S", 0.2)
+    monkeypatch.setattr(target, "PING_S", 0.2)
     with open_agent(device) as agent:
-        board_board._reached.clear()
+        target._reached.clear()
         with pytest.raises(DeviceError) as caught:
             open_agent(device)
         assert str(caught.value) == (
             "device 'board': another benchbox is timing on it; wait for it to end"
         )
-        with open_board(device) as board:
+        with open_target(device) as board:
             assert board.is_busy
             with pytest.raises(DeviceError, match="not emptied: another benchbox is timing on it"):
-                board.clean()
+                setup.clean(board)
         assert agent.look(0, 0.1)
     open_agent(device).close()
-    with open_board(device) as board:
+    with open_target(device) as board:
         assert not board.is_busy
 
 
@@ -294,7 +293,7 @@ def test_an_agent_that_outlives_its_keeper_keeps_others_away(
     with open_agent(device) as agent:
         (keeper,) = shell.pids("json.loads(open(0")
         os.kill(keeper, signal.SIGKILL)
-        board_board._reached.clear()
+        target._reached.clear()
         assert "another benchbox is timing on it; wait for it to end" in refused(device)
         assert agent.look(0, 0.1)
     assert wait_for(lambda: not shell.agents())
@@ -306,10 +305,10 @@ def test_an_agent_whose_link_is_lost_is_waited_for(
 ) -> None:
     """Its keeper knows nothing of that for a while, and its agent is there for as long."""
     sent.change(monkeypatch, "remote_keeper.py", "SILENCE_S = 30.0", "SILENCE_S = 2.0")
-    monkeypatch.setattr(board_board, "PING_S", 1000.0)  # as a link that is lost has it
+    monkeypatch.setattr(target, "PING_S", 1000.0)  # as a link that is lost has it
     lost = open_agent(device)
     (before,) = shell.agents()
-    board_board._reached.clear()
+    target._reached.clear()
     with open_agent(device) as agent:
         assert shell.agents() != [before] and len(shell.agents()) == 1
         assert agent.look(0, 0.1)
@@ -328,7 +327,7 @@ def test_the_keeper_leaves_when_nobody_talks_to_it(
 
 
 def test_the_folder_is_for_its_owner_alone(shell: Shell, device: Device) -> None:
-    with open_board(device):
+    with open_target(device):
         pass
     assert (shell.cache).stat().st_mode & 0o777 == 0o700
 
@@ -373,8 +372,8 @@ Failing command: /home/me/.cache/benchbox/venv/bin/python
 
 
 def install(device: Device) -> None:
-    with open_board(device) as board:
-        board.install()
+    with open_target(device) as board:
+        setup.install(board)
 
 
 def environments(shell: Shell) -> list[Path]:
@@ -398,11 +397,11 @@ def test_install_makes_an_environment_of_its_own(shell: Shell) -> None:
     install(python)  # in place of the one before
     (made,) = environments(shell)
     (shell.home / "python here").write_text("#!/bin/sh\nexit 1\n")
-    with open_board(python) as board:  # it is used in place of what it was made from
-        assert board.look()["versions"]["onnxruntime"]
+    with open_target(python) as board:  # it is used in place of what it was made from
+        assert setup.facts(board)["versions"]["onnxruntime"]
     (made / commands.COMPLETE).unlink()
     with pytest.raises(DeviceError, match="does not start there"):
-        open_board(python)
+        open_target(python)
 
 
 @pytest.mark.parametrize(
@@ -486,7 +485,7 @@ def slow_pip(shell: Shell) -> Device:
 def begin(pool: ThreadPoolExecutor, board: Any) -> "Future[None]":
     """Begin an installation, and return once its pip runs."""
     told: list[str] = []
-    future = pool.submit(board.install, lambda _, said: told.append(said))
+    future = pool.submit(setup.install, board, lambda _, said: told.append(said))
     assert wait_for(lambda: "Collecting numpy" in told), told
     return future
 
@@ -495,7 +494,7 @@ def test_an_installation_ends_with_its_link_and_the_next_one_begins_at_once(
     shell: Shell, slow_pip: Device
 ) -> None:
     with ThreadPoolExecutor() as pool:
-        with open_board(slow_pip) as board:
+        with open_target(slow_pip) as board:
             future = begin(pool, board)
             assert shell.pids("-m pip ")
         with pytest.raises(DeviceError, match="nothing installed: "):
@@ -511,12 +510,12 @@ def test_a_second_installation_leaves_the_first_one_alone(
     shell: Shell, slow_pip: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent.change(monkeypatch, "remote_installer.py", "ENDING_S = 15.0", "ENDING_S = 0.2")
-    with ThreadPoolExecutor() as pool, open_board(slow_pip) as first:
+    with ThreadPoolExecutor() as pool, open_target(slow_pip) as first:
         begin(pool, first)
         with pytest.raises(DeviceError, match="nothing installed: another benchbox installs there"):
             install(slow_pip)
         with pytest.raises(DeviceError, match="not emptied: on the device: another benchbox inst"):
-            first.clean()
+            setup.clean(first)
         assert shell.pids("-m pip ")
         assert len(environments(shell)) == 1
 
@@ -526,7 +525,7 @@ def test_an_installation_that_nobody_asks_after_ends(
 ) -> None:
     """A link that is lost may look open to the board for hours."""
     sent.change(monkeypatch, "remote_installer.py", "SILENCE_S = 30.0", "SILENCE_S = 1.0")
-    with ThreadPoolExecutor() as pool, open_board(slow_pip) as board:
+    with ThreadPoolExecutor() as pool, open_target(slow_pip) as board:
         future = begin(pool, board)
         with pytest.raises(DeviceError, match="nothing installed: "):
             future.result(15)

@@ -26,7 +26,7 @@ from benchbox.errors import DeviceError
 from benchbox.specs import TensorSpec
 from benchbox.transports import Agent, channel
 from benchbox.transports.adb import connect
-from benchbox.transports.board.board import Board, BoardChannel
+from benchbox.transports.board.target import Target, TargetChannel
 from benchbox.transports.bundle import build, download, install
 from benchbox.transports.bundle.build import Bundle, bundle
 from benchbox.transports.channel import ChannelClosed
@@ -371,8 +371,8 @@ def test_it_runs_on_another_processor(
     device = Device("phone", CPU_PROVIDER, 1, "arm", "little", emulated_phone.url)
     link = connect.connect(device)
     python = install.install(device, link, lambda *_: None)
-    there = BoardChannel(Board(device, link, "", sent_python=python))
-    with Agent(there, device, place=there.place) as agent:
+    there = Target(device, link, "", sent_python=python)
+    with Agent(TargetChannel(there), device, path_of=there.path_of) as agent:
         said = agent.hello["host"]
         assert (said["machine"], said["emulated"]) == ("aarch64", "qemu-user")
         assert agent.hello["cpus"] == [0]

@@ -16,7 +16,7 @@ import onnx
 import pytest
 
 from benchbox.cli.progress import Live
-from benchbox.transports.board import board
+from benchbox.transports.board import target
 from tests.board import Board, NetworkBoard
 from tests.transports.test_ssh_board import (
     ENDLESS,
@@ -211,7 +211,7 @@ def test_a_board_that_starts_again_costs_one_row_and_another_host_key_all(
         assert all(
             "cannot be reached again (its host key is another one)" in r for r in reasons[:2]
         )
-        monkeypatch.setattr(board, "_reached", set())
+        monkeypatch.setattr(target, "_reached", set())
         said = refused(*arguments)
         assert f"{lan.host} shows another host key than {lan.known_hosts} has" in said
     finally:

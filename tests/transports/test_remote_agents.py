@@ -14,8 +14,8 @@ import pytest
 from benchbox.devices import CPU_PROVIDER, Device, last_seen
 from benchbox.errors import AgentError, DeviceError
 from benchbox.specs import TensorSpec
-from benchbox.transports import open_agent, open_board
-from benchbox.transports.board import board, commands
+from benchbox.transports import open_agent, open_target
+from benchbox.transports.board import commands, setup, target
 from benchbox.transports.channel import Timeout
 from tests.helpers import sent
 from tests.transports.conftest import KEEPER, Remote, connect, wait_for
@@ -78,9 +78,9 @@ def test_an_agent_that_hangs_meets_its_deadline_and_may_be_closed_twice(remote: 
 
 
 def test_pings_keep_the_keeper(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(board, "PING_S", 0.1)
+    monkeypatch.setattr(target, "PING_S", 0.1)
     sent.change(monkeypatch, "remote_keeper.py", "SILENCE_S = 30.0", "SILENCE_S = 1.0")
-    with open_board(remote.device) as opened:
+    with open_target(remote.device) as opened:
         time.sleep(2.0)
         assert opened.push({}) == {}
 
@@ -92,14 +92,14 @@ def test_nothing_of_a_link_is_left_here(remote: Remote) -> None:
 
     before = set(threading.enumerate())
     for _ in range(2):
-        open_board(remote.device).close()
+        open_target(remote.device).close()
     assert set(threading.enumerate()) == before
     assert not [line for line in children().splitlines() if " shell -T " in line or " -T " in line]
 
 
 def test_a_device_says_what_it_is(remote: Remote) -> None:
-    with open_board(remote.device) as opened:
-        facts = opened.look()
+    with open_target(remote.device) as opened:
+        facts = setup.facts(opened)
     assert facts["versions"].keys() == {"Python", "onnxruntime", "numpy"}
     assert [cpu for group in facts["clusters"] for cpu in group["cpus"]]
 

@@ -13,8 +13,8 @@ import pytest
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.devices.address import Address, ssh_address
 from benchbox.errors import DeviceError
-from benchbox.transports import open_board
-from benchbox.transports.board import board, commands
+from benchbox.transports import open_target
+from benchbox.transports.board import commands, setup, target
 from benchbox.transports.ssh import connection, errors
 from tests.board import Board
 from tests.board.running import generate_key
@@ -43,15 +43,15 @@ def configure(ssh_board: Board, home: Path) -> Configure:
 def refused(device: Device = BOARD) -> str:
     connection.close_all()
     with pytest.raises(DeviceError) as caught:
-        open_board(device)
+        open_target(device)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def is_usable() -> bool:
     connection.close_all()
-    with open_board(BOARD) as there:
-        return bool(there.look()["machine"])
+    with open_target(BOARD) as there:
+        return bool(setup.facts(there)["machine"])
 
 
 def closed_port() -> int:
@@ -238,7 +238,7 @@ def test_a_board_behind_a_proxy_is_reached_and_a_proxy_that_fails_is_named(
     alias = configure(via).joinpath("config").read_text()
     (folder / "config").write_text(f"Host jump\nHostName 127.0.0.1\n{alias}")
     assert is_usable()
-    board._reached.clear()
+    target._reached.clear()
     known = (folder / "known_hosts").read_text()
     (folder / "known_hosts").write_text("")
     said = refused()
@@ -264,7 +264,7 @@ def test_no_terminal_command_or_forwarding_is_taken_from_the_configuration(
             *("ExitOnForwardFailure yes", f"LocalForward {taken.getsockname()[1]} localhost:1"),
             *("ControlMaster auto", "ControlPath none"),
         )
-        with open_board(BOARD) as there:
+        with open_target(BOARD) as there:
             channel = there.link.start(commands.shell("tty; env | grep -c '^DISPLAY\\|^SSH_AUTH'"))
             assert channel.wait(10) == 1
             assert channel.output() == b"not a tty\n0\n"
@@ -276,7 +276,7 @@ def test_one_connection_serves_a_run_and_is_made_anew_when_it_is_lost(
 ) -> None:
     configure()
     for _ in range(2):
-        with open_board(BOARD):
+        with open_target(BOARD):
             assert len(ssh_board.connections()) == 1
     ssh_board.hang_up()
     assert is_usable()

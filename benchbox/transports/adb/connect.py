@@ -8,12 +8,11 @@ from benchbox.errors import DeviceError
 from benchbox.transports.adb import program
 from benchbox.transports.adb.link import Link
 from benchbox.transports.adb.program import Refused
-from benchbox.transports.board import board
-from benchbox.transports.board.board import Board
 from benchbox.transports.board.commands import shell
+from benchbox.transports.board.target import Target, was_reached
 from benchbox.transports.bundle.install import install
 from benchbox.transports.channel import ChannelClosed
-from benchbox.transports.protocols import Sending, silent
+from benchbox.transports.files import Progress, ignore
 
 LOOK_S = 15.0
 NO_PYTHON = (
@@ -35,14 +34,14 @@ def connect(device: Device) -> Link:
 
 
 def _refusal(device: Device, refused: Refused) -> DeviceError:
-    if board.was_reached(device):  # in the middle of a run it names no serial: records keep it
+    if was_reached(device):  # in the middle of a run it names no serial: records keep it
         return DeviceError(
             f"device {device.name!r}: lost, and it cannot be reached again ({refused.kind})"
         )
     return DeviceError(f"device {device.name!r}: {' '.join(str(refused).split())}")
 
 
-def reached(device: Device, sending: Sending = silent) -> Board:
+def reached(device: Device, progress: Progress = ignore) -> Target:
     """Reach a phone, with its Python or one that is sent there; raises DeviceError.
 
     A phone has a Python where its user named one, or its shell finds one.
@@ -50,17 +49,17 @@ def reached(device: Device, sending: Sending = silent) -> Board:
     link = connect(device)
     try:
         has_python = bool(device.python) or _finds(link, "python3")
-        sent_python = "" if has_python else install(device, link, sending)
+        sent_python = "" if has_python else install(device, link, progress)
     except ChannelClosed as closed:
         link.close()
         raise DeviceError(f"device {device.name!r}: {closed}") from None
     except BaseException:
         link.close()
         raise
-    return Board(device, link, NO_PYTHON, sending, sent_python)
+    return Target(device, link, NO_PYTHON, progress, sent_python)
 
 
 def _finds(link: Link, name: str) -> bool:
-    """Return whether the phone's shell knows a program."""
+    """Whether the phone's shell knows a program."""
     with closing(link.start(shell(f"command -v {name}"))) as asked:
         return asked.wait(LOOK_S) == 0

@@ -6,7 +6,7 @@ import time
 
 from benchbox.transports.adb import program
 from benchbox.transports.channel import ChannelClosed, Timeout
-from benchbox.transports.remote import RemoteChannel
+from benchbox.transports.link import RemoteChannel
 
 ALIVE_S = 1.0
 MISSED_S = 3.0  # that a phone on a network says nothing, before the link counts as lost

@@ -13,9 +13,8 @@ from benchbox.transports import replies
 from benchbox.transports.board.commands import FOLDER, shell
 from benchbox.transports.bundle.build import LOADERS, PYTHON, Bundle, bundle
 from benchbox.transports.channel import ChannelClosed, Timeout
-from benchbox.transports.files import chunks, digest, told
-from benchbox.transports.protocols import Sending
-from benchbox.transports.remote import Link, RemoteChannel
+from benchbox.transports.files import Progress, chunks, digest, reported
+from benchbox.transports.link import Link, RemoteChannel
 
 NAME = "Python and ONNX Runtime"
 SPARE_BYTES = 32 << 20  # a phone whose storage is full cannot be used
@@ -32,28 +31,28 @@ exec "$home/{loader}" --argv0 "$0" --library-path "$home:$home/{library}" "$home
 """
 
 
-def install(device: Device, link: Link, sending: Sending) -> str:
+def install(device: Device, link: Link, progress: Progress) -> str:
     """Have the bundle on a phone without Python, and return the path of its Python there.
 
-    `sending` hears of what is fetched and sent. Raises DeviceError where that cannot be,
+    `progress` is called with what is fetched and sent. Raises DeviceError where that cannot be,
     ChannelClosed where the link is lost.
     """
     try:
-        return _install(link, sending)
+        return _install(link, progress)
     except (CaseError, DeviceError) as error:
         raise DeviceError(f"device {device.name!r}: no Python there, and {error}") from None
 
 
-def _install(link: Link, sending: Sending) -> str:
+def _install(link: Link, progress: Progress) -> str:
     there = _first(link)
     path, machine = replies.path(there, "folder"), replies.field(there, "machine", str)
-    made = bundle(replies.line(machine), lambda: sending(NAME, 0, None))
+    made = bundle(replies.line(machine), lambda: progress(NAME, 0, None))
     name = f"python-{made.digest[:16]}"
     old = f"find . -maxdepth 1 -name 'python-*' -mtime +{UNUSED_DAYS} -exec rm -rf {{}} +"
     is_there = f"[ -x {name}/python ] && touch {name} && there=true; {old}"
     if not _ask(link, f"there=false; {is_there}", '"there": %s', "$there").get("there"):
         _require_room(made, replies.field(there, "free", str))
-        _send(link, made, name, sending)
+        _send(link, made, name, progress)
     return f"{path}/{name}/python"
 
 
@@ -112,12 +111,12 @@ def _require_room(made: Bundle, free: str) -> None:
         raise CaseError(f"on the device: {said}")
 
 
-def _send(link: Link, made: Bundle, name: str, sending: Sending) -> None:
+def _send(link: Link, made: Bundle, name: str, progress: Progress) -> None:
     """Send the files to a folder of the moment, which gets its name once all are there."""
     fresh = f"run/new-{secrets.token_hex(8)}"
     try:
         _ask(link, f"mkdir -p {fresh}/lib")
-        _write_all(link, made, fresh, sending)
+        _write_all(link, made, fresh, progress)
         _ask(link, _unpacking(made, fresh, name), within_s=SLOW_S)
     except BaseException:  # Ctrl-C, too: nothing goes on with what was sent so far
         with contextlib.suppress(ChannelClosed, CaseError):
@@ -125,19 +124,19 @@ def _send(link: Link, made: Bundle, name: str, sending: Sending) -> None:
         raise
 
 
-def _write_all(link: Link, made: Bundle, folder: str, sending: Sending) -> None:
+def _write_all(link: Link, made: Bundle, folder: str, progress: Progress) -> None:
     sent, total = 0, made.size_bytes
     for name, path in made.files.items():
 
         def tell(done: int, _size: int, before: int = sent) -> None:
-            sending(NAME, before + done, total)
+            progress(NAME, before + done, total)
 
         size, place = path.stat().st_size, f"{folder}/{_place(made, name)}"
         taken = link.start(
             shell(f'{FOLDER}; umask 077; head -c {size} > "$folder"/{place} && echo {{}}')
         )
         with path.open("rb") as file:
-            _reply(taken, SLOW_S, told(size, 0, chunks(file, size), tell))
+            _reply(taken, SLOW_S, reported(size, 0, chunks(file, size), tell))
         sent += size
 
 

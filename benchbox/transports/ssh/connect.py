@@ -2,7 +2,7 @@
 
 from benchbox.devices import Device
 from benchbox.devices.address import ssh_address
-from benchbox.transports.board import board
+from benchbox.transports.board.target import was_reached
 from benchbox.transports.ssh.connection import Link
 
 NO_PYTHON = "install Python 3.11 or newer, or name one with: {}"
@@ -11,4 +11,4 @@ NO_PYTHON = "install Python 3.11 or newer, or name one with: {}"
 def connect(device: Device) -> Link:
     """Return a link to a board; raises DeviceError when there can be none."""
     where = ssh_address(device.url)
-    return Link(where, device.name, again=board.was_reached(device))
+    return Link(where, device.name, again=was_reached(device))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchbox.devices.address import Address
 from benchbox.errors import DeviceError
-from benchbox.transports.remote import RemoteChannel
+from benchbox.transports.link import RemoteChannel
 from benchbox.transports.ssh import errors
 
 CONNECT_S = 15
