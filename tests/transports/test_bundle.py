@@ -30,7 +30,7 @@ from benchbox.transports.board.target import Target, TargetChannel
 from benchbox.transports.bundle import build, download, install
 from benchbox.transports.bundle.build import Bundle, bundle
 from benchbox.transports.channel import ChannelClosed
-from benchbox.transports.remote import RemoteChannel
+from benchbox.transports.link import RemoteChannel
 from tests.board.fixtures import _do_without
 from tests.transports.conftest import ShellLink
 
