@@ -1,20 +1,23 @@
-"""Run on several devices: at the same time, but in turn where they are the same hardware."""
+"""Run on one or several devices: at the same time, but in turn on the same hardware."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 
 from benchbox import records
 from benchbox.errors import BenchboxError
-from benchbox.records import Record
-from benchbox.runner.one_device import measure
+from benchbox.records import Record, resume
+from benchbox.records.journal import Journal
+from benchbox.runner import known_states
+from benchbox.runner.assembly import assemble
+from benchbox.runner.context import context_of
 from benchbox.runner.prepare import prepare, unfold
 from benchbox.runner.request import Outcome, Prepared, Request, Watcher
+from benchbox.runner.threads import Threads
 from benchbox.sampling.sampler import Sampler
 from benchbox.transports import Agent, replies
-
-POLL_S = 0.2  # how often the waiting thread wakes up, so that Ctrl-C reaches it
 
 # The index of a request, and the agent that was opened for it, if any.
 Part = tuple[int, Request, Watcher, Agent | None]
@@ -156,7 +159,7 @@ def _reach_all(requests: Sequence[Request], ends: Ends, failed: Failed) -> dict[
     if len(by_address) == 1:
         reach(next(iter(by_address.values())))
         return agents
-    threads = _Threads(threading.Event())
+    threads = Threads(threading.Event())
     for indices in by_address.values():
         threads.begin(partial(reach, indices))
     threads.wait()
@@ -179,7 +182,7 @@ def _measure_all(
     if len(groups) == 1:
         _in_turn(groups[0], ready, ends, failed, stop)
         return
-    threads = _Threads(stop)
+    threads = Threads(stop)
     try:
         for group in groups:
             threads.begin(partial(_in_turn, group, ready, ends, failed, stop))
@@ -190,46 +193,6 @@ def _measure_all(
         if threads.is_busy:
             stopping()
         threads.wait()
-
-
-class _Threads:
-    """Calls that are made at the same time, each in a thread."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
-        self._begun: list[threading.Event] = []
-        self._bugs: list[BaseException] = []
-
-    def begin(self, call: Callable[[], None]) -> None:
-        """Make a call in a thread; an exception is a bug, and ends the others."""
-        done = threading.Event()
-
-        def work() -> None:
-            try:
-                call()
-            except BaseException as error:
-                self._bugs.append(error)
-                self._stop.set()  # raised now, and not when the last device is done
-            finally:
-                done.set()
-
-        # Daemons: a second Ctrl-C ends the program whatever a device is at.
-        threading.Thread(target=work, daemon=True).start()
-        self._begun.append(done)
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether some call is not over."""
-        return not all(done.is_set() for done in self._begun)
-
-    def wait(self) -> None:
-        """Wait for all calls; raises the first bug."""
-        # Not by Thread.join: until Python 3.13 a thread whose join is interrupted counts as ended.
-        for done in self._begun:
-            while not done.wait(POLL_S):
-                pass
-        if self._bugs:
-            raise self._bugs[0]
 
 
 def _in_turn(
@@ -244,7 +207,7 @@ def _in_turn(
         if stop.is_set():
             return
         try:
-            outcome = measure(request, ready, watcher, agent)
+            outcome = _measure(request, ready, watcher, agent)
         except Exception as error:  # a bug, too, takes no other device's rows with it
             failed(index, ends.fail(index, request.device.name, error))
             continue
@@ -257,3 +220,28 @@ def _in_turn(
         if outcome.interrupted:
             ends.interrupted = True
             return
+
+
+def _measure(request: Request, ready: Prepared, watcher: Watcher, agent: Agent | None) -> Outcome:
+    """Measure and record every case of a request.
+
+    The first process is that of `agent`, which it ends, or one that it opens.
+    Raises a BenchboxError only before anything was measured; later, a failure is a record.
+    """
+    watcher.starting()
+    agent = agent or request.open(request.device)
+    try:
+        if seen := agent.hello.get("seen"):
+            watcher.greeted(seen)
+        context = context_of(request, ready.cases, agent)
+        previous = resume.previous(request.results, context) if request.resume else None
+        states, host_states = known_states.path(context), known_states.host_path(context)
+        known = known_states.load(states, host_states)
+        with closing(Journal(request.results, context, previous)) as journal:
+            measurement = assemble(request, ready, agent, journal, watcher, known)
+            interrupted = measurement.run()
+        if request.plan.arrival_per_s is None:  # else the processor was waking up all the time
+            known_states.save(states, measurement.state.readings.after(), host_states)
+    finally:
+        agent.close()
+    return Outcome(journal.run, interrupted, journal.lost)

@@ -21,7 +21,7 @@ from benchbox.transports import Agent
 from benchbox.transports.local import open_local
 from tests.helpers.machine import Calm, open_calm
 from tests.helpers.runs import ENDLESS, QUICK, Watcher, spec_of
-from tests.runner.test_one_device import statuses
+from tests.runner.test_run import statuses
 
 MakeCases = Callable[..., list[Case]]
 WriteOnnx = Callable[..., Path]
