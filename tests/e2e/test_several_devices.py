@@ -18,7 +18,7 @@ import pytest
 from benchbox import records
 from benchbox.records import Run
 from tests.board import Board
-from tests.e2e.test_cli import BENCHBOX, FOREVER, MEASURED, benchbox, start
+from tests.helpers.command import BENCHBOX, FOREVER, MEASURED, benchbox, start
 
 WriteOnnx = Callable[..., Path]
 LONG_S = 60.0  # for something that happens at once, on a machine that may be busy

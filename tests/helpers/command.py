@@ -98,7 +98,7 @@ def only_run(device: str = "cpu") -> Run:
     return records.read(path)
 
 
-class Bench:
+class CalmCommand:
     """Runs the command in this process, with agents whose calls all count: what else this machine
     does then makes no figure imprecise. At the `interrupt_at`-th burst somebody presses Ctrl-C;
     devices that are `gone` cannot be opened.

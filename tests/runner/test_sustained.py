@@ -20,7 +20,7 @@ from benchbox.records import resume
 from benchbox.sampling.plan import Plan
 from benchbox.sampling.sampler import Sampler
 from benchbox.sampling.sustained import Sustainer
-from tests.e2e.test_cli import MEASURED, start, wait_for_agent
+from tests.helpers.command import MEASURED, start, wait_for_agent
 from tests.helpers.record_files import context
 from tests.helpers.runs import LARGE, Bench, SimulatedAgents, Watcher, graph_of, interrupt, named
 

@@ -41,7 +41,7 @@ from benchbox.sampling.plan import Plan, shortfall
 from benchbox.sampling.progress import Progress, Subject
 from benchbox.sampling.session import Ask, Timed, asleep_s
 from benchbox.transports.client import Agent, Deadlines
-from tests.e2e.test_cli import start, wait_for_agent
+from tests.helpers.command import start, wait_for_agent
 from tests.helpers.machine import HELLO
 from tests.helpers.record_files import context
 from tests.helpers.tables import G2, ratio, record, run_of
