@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from benchbox import host
 from benchbox.devices import last_seen, registry
 from benchbox.devices.address import Address, ssh_address
 from benchbox.devices.registry import Entry
@@ -314,3 +315,18 @@ def test_what_is_neither_a_cluster_nor_a_list_is_an_error_that_names_the_file(
         registry.find("pi")
     assert str(caught.value).startswith("benchbox.toml: ")
     assert str(caught.value).endswith(sentence)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "folder" / "file"
+    host.write(path, "old")
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        host.write(path, "new")
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
