@@ -43,7 +43,6 @@ PermitRootLogin prohibit-password
 PrintMotd no
 MaxStartups 100
 MaxSessions 100
-Subsystem sftp internal-sftp
 SetEnv {env}
 """
 CLIENT = """\

@@ -2,12 +2,10 @@
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 import time
 import unittest
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,6 @@ import numpy as np
 import onnx
 import pytest
 
-from benchbox.devices import CPU_PROVIDER
-from benchbox.transports.board import zipapp
-from benchbox.transports.channel import ProcessChannel
 from tests.board import (
     Board,
     NetworkBoard,
@@ -67,20 +62,6 @@ def graph(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def channel(emulated_board: Board, tmp_path: Path) -> Iterator[ProcessChannel]:
-    """The agent as one file on the emulated board, over ssh."""
-    shutil.copy(zipapp.build(tmp_path / "agent.pyz"), emulated_board.home / "agent.pyz")
-    channel = ProcessChannel(emulated_board.ssh_argv("python3 agent.pyz"))
-    yield channel
-    channel.close()
-
-
-def ask(channel: ProcessChannel, op: str, **request: object) -> dict[str, Any]:
-    channel.send({"op": op, **request})
-    return channel.receive(60)
-
-
 def links() -> set[int]:
     """Return the numbers of the network's interfaces here, of which none is used again."""
     return {int(path.read_text()) for path in Path("/sys/class/net").glob("*/ifindex")}
@@ -124,41 +105,6 @@ def test_the_board_computes_what_this_machine_does(emulated_board: Board, graph:
     np.testing.assert_allclose(theirs, ours, atol=1e-4)
 
 
-def test_the_agent_serves_there_over_ssh(
-    channel: ProcessChannel, emulated_board: Board, graph: Path
-) -> None:
-    shutil.copy(graph, emulated_board.home / "served.onnx")
-    hello = ask(channel, "hello", protocol=1, threads=1, cpus=None)
-    assert hello.get("error") is None
-    assert hello["host"]["machine"] == "aarch64"
-    assert hello["host"]["cpus"]
-    assert CPU_PROVIDER in hello["providers"]
-    inputs = [{"name": n, "shape": s, "dtype": "float32"} for n, s in SHAPES.items()]
-    loaded = ask(
-        channel,
-        "load",
-        graph="g",
-        path="served.onnx",
-        provider=CPU_PROVIDER,
-        inputs=inputs,
-        seed=0,
-    )
-    assert loaded.get("error") is None
-    assert loaded["finite"]
-    assert ask(channel, "bye") == {"reply": "bye"}
-
-
-def test_a_killed_agent_ends_its_channel(emulated_board: Board) -> None:
-    running = subprocess.Popen(emulated_board.ssh_argv("sleep 61"), stdin=subprocess.DEVNULL)
-    until = time.monotonic() + 10
-    while not (pids := emulated_board.pids("sleep 61")) and time.monotonic() < until:
-        time.sleep(0.05)
-    for pid in pids:
-        emulated_board.kill(pid, signal.SIGKILL)
-    assert running.wait(10) != 0
-    assert pids
-
-
 def test_files_are_planted_and_the_kept_root_stays_as_it_was(emulated_board: Board) -> None:
     zone = "sys/class/thermal/thermal_zone0/temp"
     plant(emulated_board.root, {zone: "81000\n"})
@@ -169,23 +115,6 @@ def test_files_are_planted_and_the_kept_root_stays_as_it_was(emulated_board: Boa
     plant(emulated_board.root, {zone: "45000\n"})
 
 
-def test_a_disk_is_full(emulated_board: Board) -> None:
-    emulated_board.fill(emulated_board.home / "cache", "64k")
-    done = emulated_board.ssh("head -c 200000 /dev/zero > cache/x")
-    assert done.returncode != 0
-    assert "No space left" in done.stderr
-
-
-def test_sftp_brings_files_there_and_back(emulated_board: Board, tmp_path: Path) -> None:
-    sftp = shutil.which("sftp")
-    assert sftp
-    (tmp_path / "sent").write_bytes(bytes(range(256)) * 4000)
-    batch = f"put {tmp_path}/sent there\nget there {tmp_path}/back\n"
-    argv = [sftp, "-F", str(emulated_board.config), "-b", "-", "board"]
-    subprocess.run(argv, input=batch, text=True, capture_output=True, check=True)
-    assert (tmp_path / "back").read_bytes() == (tmp_path / "sent").read_bytes()
-
-
 def test_a_board_lacks_what_a_test_takes_away() -> None:
     with board() as there:
         (there.root / "usr/bin/python3").unlink()
@@ -193,46 +122,6 @@ def test_a_board_lacks_what_a_test_takes_away() -> None:
         assert there.ssh("python3 -V").returncode == 127
         done = there.ssh(f"ls -d /{PACKAGES}/numpy /{PACKAGES}/onnxruntime")
         assert done.stdout == f"/{PACKAGES}/onnxruntime\n"
-
-
-# this machine behind an sshd
-
-
-def test_this_machine_has_its_python_and_an_empty_home(ssh_board: Board) -> None:
-    done = ssh_board.ssh("pwd; ls; python3 -c 'import sys; print(sys.prefix)'")
-    assert done.stdout.split() == ["/run/home", sys.prefix]
-    (ssh_board.home / "planted").write_text("x")
-    assert ssh_board.ssh("cat ~/planted").stdout == "x"
-
-
-def test_an_unknown_host_key_is_refused(ssh_board: Board) -> None:
-    known = ssh_board.known_hosts.read_text()
-    ssh_board.known_hosts.write_text("")
-    try:
-        assert ssh_board.ssh("true").returncode == 255
-    finally:
-        ssh_board.known_hosts.write_text(known)
-
-
-# the link
-
-
-def test_a_link_goes_down_and_comes_back(linked_board: NetworkBoard) -> None:
-    assert linked_board.ssh("cat", given=b"x").stdout == "x"
-    linked_board.link_down()
-    done = linked_board.ssh("true")
-    assert done.returncode == 255
-    assert "No route to host" in done.stderr
-    linked_board.link_up()
-    assert linked_board.ssh("true").returncode == 0
-
-
-def test_a_link_is_slow(linked_board: NetworkBoard) -> None:
-    linked_board.slow(400)
-    start = time.monotonic()
-    assert linked_board.ssh("wc -c", given=bytes(60_000)).stdout.strip() == "60000"
-    assert time.monotonic() - start > 0.8  # 1.2 s at that rate, less what the bucket holds
-    linked_board.slow(None)
 
 
 # where there is none

@@ -120,15 +120,13 @@ def test_a_runtime_that_is_broken_is_told_of_and_replaced(shell: Shell) -> None:
         assert agent.hello["versions"]
 
 
-def test_a_device_named_arm_must_be_one(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_is_not_as_asked_for_is_refused(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "4096 threads asked for" in refused(shell.device(threads=4096))
     monkeypatch.setattr("benchbox.devices.device.ARM_MACHINES", ("riscv64",))
-    said = refused(Device("arm", CPU_PROVIDER, 1, "arm", (), device.url, device.python))
+    said = refused(shell.device(name="arm"))
     assert said.startswith("device 'arm': ") and "not an ARM one" in said
-
-
-def test_more_threads_than_the_device_has_are_refused(device: Device) -> None:
-    many = Device("board", CPU_PROVIDER, 4096, "arm", (), device.url, device.python)
-    assert "4096 threads asked for" in refused(many)
 
 
 # files
@@ -260,8 +258,9 @@ def test_what_was_unused_for_longest_makes_room(
 def test_clean_empties_the_folder(shell: Shell, device: Device, write_onnx: WriteOnnx) -> None:
     with open_target(device) as board:
         board.path_of(str(write_onnx()))
+        assert shell.cache.stat().st_mode & 0o777 == 0o700  # for its owner alone
         assert setup.clean(board) > 0
-    assert list((shell.cache).iterdir()) == []
+    assert list(shell.cache.iterdir()) == []
 
 
 def test_a_board_that_another_link_has_an_agent_on_is_refused(
@@ -324,12 +323,6 @@ def test_the_keeper_leaves_when_nobody_talks_to_it(
     os.kill(pid, signal.SIGSTOP)
     assert wait_for(lambda: not shell.agents())
     agent.close()
-
-
-def test_the_folder_is_for_its_owner_alone(shell: Shell, device: Device) -> None:
-    with open_target(device):
-        pass
-    assert (shell.cache).stat().st_mode & 0o777 == 0o700
 
 
 def test_every_word_is_quoted() -> None:

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -176,33 +175,6 @@ def test_a_run_on_the_little_cluster_tells_what_changes_there(
 # this machine behind an sshd
 
 
-def test_a_board_that_is_no_arm_one_may_not_be_called_so(
-    ssh_board: Board, reach: Callable[[Board], None]
-) -> None:
-    reach(ssh_board)
-    assert benchbox("device", "add", "arm", "ssh://board").exit_code == 0
-    said = refused("run", "a.onnx", "-d", "arm")
-    assert said.startswith("Error: device 'arm': ") and "x86_64, not an ARM one" in said
-    assert not list(Path().glob("results/*/*.jsonl"))
-
-
-def test_a_second_run_sends_nothing_again(ssh_board: Board, reach: Callable[[Board], None]) -> None:
-    reach(ssh_board)
-
-    def sent() -> dict[str, int]:
-        return {path.name: path.stat().st_ino for path in (ssh_board.home / FILES).iterdir()}
-
-    kept = []
-    for _ in range(2):
-        result = benchbox("run", "a.onnx", "-d", "ssh://board", *SHORT)
-        assert result.exit_code == 0, result.output
-        assert "Warning: others keep" not in result.stderr
-        kept.append(sent())
-    assert kept[0] == kept[1]
-    assert {Path(name).suffix for name in kept[0]} == {".onnx", ".pyz"}
-    assert list((ssh_board.home / ".cache/benchbox/run").iterdir()) == []
-
-
 def test_a_comparison_on_two_devices_is_one_table_of_the_same_graphs(
     ssh_board: Board, reach: Callable[[Board], None]
 ) -> None:
@@ -294,23 +266,6 @@ def test_the_doctor_looks_at_the_board_and_not_at_this_machine(
     assert "ours-alone" in benchbox("doctor", "--seconds", "0.3").stdout
 
 
-def test_a_board_that_cannot_be_reached_is_one_line(
-    ssh_board: Board, reach: Callable[[Board], None], home: Path
-) -> None:
-    reach(ssh_board)
-    config = home / ".ssh/config"
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        url = f"ssh://root@127.0.0.1:{taken.getsockname()[1]}"
-        said = refused("run", "a.onnx", "-d", url)
-        assert "127.0.0.1 refuses connections at port" in said
-    (home / "nobody").write_text("")
-    config.write_text(config.read_text().replace(str(ssh_board.known_hosts), f"{home}/nobody"))
-    said = refused("run", "a.onnx", "-d", "ssh://board")
-    assert "the host key of board is not known; with StrictHostKeyChecking yes" in said
-    assert not list(Path().glob("results/*/*.jsonl"))
-
-
 # a link that fails
 
 
@@ -345,28 +300,6 @@ def test_a_run_whose_link_is_lost_is_kept_and_resumed(
 
     said = refused("run", "a.onnx", "-d", f"ssh://root@{linked_board.absent}")
     assert f"{linked_board.absent} cannot be reached; is it switched on" in said
-
-
-@pytest.mark.parametrize(
-    ("shell", "said"),
-    [
-        ("/bin/bash", "its login shell prints 'Welcome to my board' before any program does; "),
-        ("/bin/false", "python3 does not start there: it ended with code 1; log in and try it"),
-    ],
-)
-def test_a_login_shell_that_talks_or_refuses_is_told_of(
-    ssh_board: Board, reach: Callable[[Board], None], shell: str, said: str
-) -> None:
-    reach(ssh_board)
-    users, greeting = ssh_board.outside("/run/files/passwd"), ssh_board.home / ".bashrc"
-    before = users.read_text()
-    try:
-        users.write_text(before.replace("/run/home:/bin/sh", f"/run/home:{shell}"))
-        greeting.write_text("echo 'Welcome to  my board'\n")
-        assert said in refused("run", "a.onnx", "-d", "ssh://board")
-    finally:
-        users.write_text(before)
-        greeting.unlink()
 
 
 def test_a_home_in_which_nothing_can_be_kept_is_told_of(

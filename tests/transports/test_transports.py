@@ -92,17 +92,14 @@ def test_the_greeting_says_how_many_threads_and_on_which_processors() -> None:
 
 
 def test_a_graph_that_does_not_load_is_the_cases_error_and_the_agent_stays(cpu: Device) -> None:
-    agent = Agent(Scripted(HELLO, {"reply": "load", "error": "Fail: no kernel"}, LOADED), cpu)
+    fails = {"reply": "load", "error": "Fail: no kernel"}
+    agent = Agent(Scripted(HELLO, fails, {**LOADED, "finite": False}, LOADED), cpu)
     with pytest.raises(CaseError, match="no kernel") as raised:
         agent.load("g", "g.onnx", X, 0)
     assert not isinstance(raised.value, AgentError)
-    assert agent.load("g", "g.onnx", X, 0).first_call_s == 0.2
-
-
-def test_an_output_that_is_not_finite_is_the_cases_error(cpu: Device) -> None:
-    agent = Agent(Scripted(HELLO, {**LOADED, "finite": False}), cpu)
     with pytest.raises(CaseError, match="not finite"):
         agent.load("g", "g.onnx", X, 0)
+    assert agent.load("g", "g.onnx", X, 0).first_call_s == 0.2
 
 
 @pytest.mark.parametrize(
@@ -191,20 +188,19 @@ def test_what_a_burst_carries_is_kept_whole(cpu: Device) -> None:
     assert timed.error is None
 
 
-def test_types_are_looked_at_only_where_asked(cpu: Device) -> None:
-    channel = Scripted(HELLO, LOADED, {**LOADED, "types": {"float": 3}})
+@pytest.mark.parametrize(
+    ("asked", "part", "found"),
+    [("types", "types", {"float": 3}), ("denormals", "denormal_ratio", 40.0)],
+)
+def test_types_and_denormals_are_looked_for_only_where_asked(
+    cpu: Device, asked: str, part: str, found: object
+) -> None:
+    channel = Scripted(HELLO, LOADED, {**LOADED, part: found})
     agent = Agent(channel, cpu)
-    assert agent.load("g", "g.onnx", X, 0).types is None
-    assert agent.load("g", "g.onnx", X, 0, types=True).types == {"float": 3}
-    assert [request["types"] for request in channel.sent[1:]] == [False, True]
-
-
-def test_denormals_are_looked_for_only_where_asked(cpu: Device) -> None:
-    channel = Scripted(HELLO, LOADED, {**LOADED, "denormal_ratio": 40.0})
-    agent = Agent(channel, cpu)
-    assert agent.load("g", "g.onnx", X, 0).denormal_ratio is None
-    assert agent.load("g", "g.onnx", X, 0, denormals=True).denormal_ratio == 40.0
-    assert [request["denormals"] for request in channel.sent[1:]] == [False, True]
+    assert getattr(agent.load("g", "g.onnx", X, 0), part) is None
+    wanted: dict[str, Any] = {asked: True}
+    assert getattr(agent.load("g", "g.onnx", X, 0, **wanted), part) == found
+    assert [request[asked] for request in channel.sent[1:]] == [False, True]
 
 
 def test_a_burst_that_failed_carries_its_reason(cpu: Device) -> None:
@@ -235,6 +231,7 @@ def test_a_local_agent_loads_and_times(cpu: Device, write_onnx: WriteOnnx) -> No
         loaded = agent.load("g", str(write_onnx()), X, 0)
         (timed,) = agent.time([("g", 5)], [0.001])
     assert loaded.load_s > 0 < loaded.first_call_s
+    assert loaded.nodes == {CPU_PROVIDER: 1}
     assert (timed.graph, len(timed.latencies_ns), timed.error) == ("g", 5, None)
 
 
@@ -258,11 +255,6 @@ def test_a_provider_that_takes_no_node_of_a_graph_is_an_error(write_onnx: WriteO
     with open_agent(idle) as agent, pytest.raises(CaseError) as caught:
         agent.load("g", str(write_onnx()), X, 0)
     assert "nodes runs on AzureExecutionProvider, all on CPUExecutionProvider" in str(caught.value)
-
-
-def test_the_nodes_of_each_provider_are_counted(write_onnx: WriteOnnx) -> None:
-    with open_agent(Device("cpu", CPU_PROVIDER, 1, "arm")) as agent:
-        assert agent.load("g", str(write_onnx()), X, 0).nodes == {CPU_PROVIDER: 1}
 
 
 def test_an_agent_killed_in_mid_burst_is_lost_with_the_bursts_before_it_kept(
