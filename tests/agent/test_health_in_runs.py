@@ -194,11 +194,11 @@ def test_what_changes_between_two_processes_is_found_out_as_well(
 
 def test_a_resumed_run_is_held_against_how_the_board_was_set_at_first(lab: Lab) -> None:
     plant(lab.root, small_phone())
-    first = lab.run(lambda: None, replace(PLAN, precision=1e-9, max_time_s=0.5))
+    first = lab.run(lambda: None, replace(PLAN, precision=1e-9, max_time_s=0.3))
     before = len(first.records[0].bursts)
     names = [f"{CPU}/cpu{cpu}/cpufreq/scaling_governor" for cpu in (0, 1)]
     plant(lab.root, dict.fromkeys(names, "powersave\n"))
-    resumed = lab.run(lambda: None, replace(PLAN, min_rounds=10**6, max_time_s=0.5), first)
+    resumed = lab.run(lambda: None, replace(PLAN, min_rounds=10**6, max_time_s=3.0), first)
     assert resumed.context.host["setting"]["governor"] == "schedutil"
     bursts = resumed.records[0].bursts
     assert len(bursts) > before > 0
