@@ -1,4 +1,4 @@
-"""`benchbox device check` of a GPU: what it is, and what it does at best."""
+"""GPU check of `benchbox device check`: facts of the GPU, and its measured ceilings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,18 +29,18 @@ def check(device: Device, option: str) -> None:
     with open_agent(device) as agent:
         facts, versions = agent.hello["host"]["gpu"], agent.hello["versions"]
         try:
-            measured, seen = agent.ceilings()
+            measured, observed = agent.ceilings()
         except CaseError as error:
             raise DeviceError(f"device {device.name!r}: {error}") from None
-    for label, value in [*_facts(facts), *_now(seen), *_ceilings(measured)]:
+    for label, value in [*_facts(facts), *_now(observed), *_ceilings(measured)]:
         stdout.print(Text(f"{label:<13} {printable(value)}"))
     identity = gpu_options.identity(facts, device.provider, versions)
     is_kept = gpu_ceilings.save(identity, measured, records.now())
-    stdout.print(f"{device.name} is ready; {_shown(is_kept)}", markup=False)
+    stdout.print(f"{device.name} is ready; {_sentence(is_kept)}", markup=False)
 
 
-def _shown(is_kept: bool) -> str:
-    """Return whether tables will show the ceilings."""
+def _sentence(is_kept: bool) -> str:
+    """The sentence on whether tables will show shares of the ceilings."""
     if is_kept:
         return "tables now show each case's share of these"
     return (
@@ -68,17 +68,17 @@ def _facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _now(seen: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Return how the GPU is right after it was measured."""
+def _now(observed: Mapping[str, float]) -> list[tuple[str, str]]:
+    """The clock, heat and other users of the GPU right after it was measured."""
     rows = []
-    if "gpu_sm_clock_mhz" in seen:
-        rows.append(("clock now", f"{seen['gpu_sm_clock_mhz']:.0f} MHz"))
-    if "gpu_temperature_c" in seen:
-        rows.append(("heat", f"{seen['gpu_temperature_c']:.0f} °C"))
-    if held := [reason.name for reason in clock_reasons(seen) if reason.tag]:
+    if "gpu_sm_clock_mhz" in observed:
+        rows.append(("clock now", f"{observed['gpu_sm_clock_mhz']:.0f} MHz"))
+    if "gpu_temperature_c" in observed:
+        rows.append(("heat", f"{observed['gpu_temperature_c']:.0f} °C"))
+    if held := [reason.name for reason in clock_reasons(observed) if reason.tag]:
         rows.append(("held down by", ", ".join(held)))
-    if "gpu_other_processes" in seen:
-        count = int(seen["gpu_other_processes"])
+    if "gpu_other_processes" in observed:
+        count = int(observed["gpu_other_processes"])
         rows.append(("others on it", _others(count)))
     return rows
 
