@@ -267,6 +267,16 @@ def test_ctrl_c_before_the_first_sample_skips(bench: Bench) -> None:
     assert bench.statuses() == {"a": "skipped", "b": "skipped"}
 
 
+def test_ctrl_c_keeps_both_kinds_of_burst_of_a_run_at_a_rate(bench: Bench) -> None:
+    plan = replace(ONE, arrival_per_s=20.0, precision=1e-9, max_time_s=100)
+    found = bench.measure(named("a"), Watcher(interrupt, after=20), plan)
+    record = found["tiny:a"]
+    assert record.status == "imprecise"
+    assert {burst.kind for burst in record.bursts} == {"paced", "beside"}
+    assert record.arrival is not None
+    assert record.latency is not None
+
+
 @pytest.mark.parametrize("at", [1, 2])
 def test_ctrl_c_between_sessions_keeps_what_there_is_and_a_resumed_run_adds_to_it(
     bench: Bench, devices: SimulatedAgents, at: int

@@ -191,23 +191,14 @@ def test_drift_by_a_step_of_15_percent_leaves_the_ratio_alone() -> None:
 # bursts
 
 
-def test_a_burst_lasts_as_long_as_the_plan_says() -> None:
-    plan = Plan(burst_s=0.1, min_calls=5)
-    sampler, _, _ = measure({"fast": lambda _: 0.002, "slow": lambda _: 0.05}, plan)
-    assert {len(b.latencies_ns) for b in sampler.cases["fast"].bursts} == {50}
-    assert {len(b.latencies_ns) for b in sampler.cases["slow"].bursts} == {5}
-
-
-def test_a_burst_never_has_more_calls_than_the_cap() -> None:
-    sampler, _, _ = measure({"a": lambda _: 1e-6})
-    assert {len(b.latencies_ns) for b in sampler.cases["a"].bursts} == {sampling_sampler.MAX_CALLS}
-
-
-def test_calls_that_take_long_come_one_to_a_burst() -> None:
-    sampler, session, _ = measure({"a": lambda _: 0.7}, Plan(min_rounds=6))
-    assert {len(b.latencies_ns) for b in sampler.cases["a"].bursts} == {1}
-    timed = [request for request in session.asked if request == [("a", 1)]]
-    assert len(timed) >= 6
+@pytest.mark.parametrize(
+    ("latency_s", "calls"),
+    [(0.002, 50), (0.05, 5), (0.7, 1), (1e-6, sampling_sampler.MAX_CALLS)],
+)
+def test_a_burst_lasts_as_long_as_the_plan_says_within_bounds(latency_s: float, calls: int) -> None:
+    plan = Plan(burst_s=0.1, min_calls=5, min_rounds=6)
+    sampler, _, _ = measure({"a": lambda _: latency_s}, plan)
+    assert {len(b.latencies_ns) for b in sampler.cases["a"].bursts} == {calls}
 
 
 def test_what_a_burst_is_expected_to_take_covers_its_settling_call() -> None:
