@@ -44,7 +44,7 @@ WORK = ("kernel", "gpu_memset", "gpu_memcpy")
 class Counted:
     """A graph that is called as another is, and knows of its calls whether they were waited for."""
 
-    def __init__(self, call: gpu_burst.Call) -> None:
+    def __init__(self, call: gpu_burst.GpuCall) -> None:
         self._call = call
         self.queued: list[bool] = []
 
