@@ -1,4 +1,4 @@
-"""JSON lines to and from a process, with a deadline on every reply."""
+"""Channels of JSON lines to processes, with a deadline on every reply."""
 
 import json
 import os
@@ -180,11 +180,11 @@ class ProcessChannel:
         return self._stdin.closed and not self._outputs
 
     def output(self) -> bytes:
-        """Return what the child wrote and nobody has received."""
+        """The output of the child that nobody has received."""
         return bytes(self._buffer)
 
     def epitaph(self) -> str:
-        """Say how the child ended, with the last line that it wrote to stderr."""
+        """How the child ended, with the last line that it wrote to stderr."""
         self.wait(GRACE_S)
         code = self._process.poll()
         return "it closed its output" if code is None else self._ended(code)

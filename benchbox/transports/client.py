@@ -1,4 +1,4 @@
-"""The parent's end of the agent protocol: requests, deadlines, and what a broken agent means."""
+"""Client of the agent protocol: requests, deadlines, and the errors of a broken agent."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -173,7 +173,7 @@ class Agent:
         yield replace(last, data={**last.data, "setting": changed}) if changed else last
 
     def health(self) -> Health:
-        """Return how warm the device is and how it is set; raises CaseError where it cannot say."""
+        """Read the device's temperature and settings; raises CaseError where it cannot."""
         reply = self._ask({"op": "health"}, self._deadlines.burst_s)
         return Health(reply.get("temperature_c"), reply.get("setting", {}))
 
@@ -256,7 +256,7 @@ class Agent:
 
 
 def _refusal(error: CaseError, device: Device) -> str:
-    """Return why an agent did not greet; its own sentences about what was asked stand alone."""
+    """Why an agent did not greet; its own sentences about the request stand alone."""
     text = replies.line(error)
     own = text.removeprefix("ValueError: ")
     if own != text:
@@ -269,14 +269,14 @@ def _refusal(error: CaseError, device: Device) -> str:
 
 
 def _driving(device: Device) -> dict[str, object]:
-    """Return what the agent is told of a GPU, nothing for another device."""
+    """The part of the greeting about a GPU, empty for another device."""
     if device.driving is None:
         return {}
     return {"gpu": device.gpu, "provider": device.provider, "driving": device.driving.plan()}
 
 
 def _modules(device: Device) -> dict[str, object]:
-    """Return how a process that is to run modules runs them; nothing where graphs are run."""
+    """The part of the greeting about nn.Modules, empty where graphs are run."""
     if not providers.runs_modules(device.provider):
         return {}
     return {"provider": device.provider}
@@ -305,7 +305,7 @@ def _sound(reply: dict[str, Any], op: object) -> dict[str, Any]:
 
 
 def reason(agent: Agent) -> str:
-    """Return why no figure may come from an agent's device, empty where it is a real one."""
+    """Why no figure may come from an agent's device, empty where it is a real one."""
     by = agent.hello["host"].get("emulated")
     return f"emulated ({by}): a figure taken here is no latency" if by else ""
 

@@ -1,4 +1,4 @@
-"""Opening of agents on this machine and on devices, with checks that a device can be used."""
+"""Agents on this machine and on devices: each is started, greeted, and checked before its use."""
 
 from benchbox import devices
 from benchbox.devices import Device, last_seen, providers

@@ -1,4 +1,4 @@
-"""What a board answers, held to the types that it should have: it may be anything."""
+"""Checks of the replies of boards and agents, which may be anything."""
 
 import json
 from collections.abc import Mapping

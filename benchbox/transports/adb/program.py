@@ -1,4 +1,4 @@
-"""The adb program: which one is used, and what it says of the phones that are attached."""
+"""The adb program: its path, its server, and the phones that are attached."""
 
 import os
 import re
@@ -33,7 +33,7 @@ class Refused(Exception):  # noqa: N818 - adb.connect makes an error of it, with
 
 
 def path() -> str:
-    """Return the path of the user's own adb, or else of the one in adbutils; raises Refused."""
+    """The path of the user's own adb, or else of the one in adbutils; raises Refused."""
     if found := shutil.which("adb"):
         return found
     try:
@@ -79,13 +79,13 @@ def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def attached() -> list[tuple[str, str]]:
-    """Return the serial number and the state of every phone, in the server's order."""
+    """The serial number and the state of every phone, in the server's order."""
     lines = [line.partition("\t") for line in _run("devices").stdout.splitlines()]
     return [(serial, state.partition(" (")[0]) for serial, tab, state in lines if tab]
 
 
 def is_networked(serial: str) -> bool:
-    """Return whether a serial number is the address of a phone on a network: host:port."""
+    """Whether a serial number is the address of a phone on a network: host:port."""
     return NETWORKED.fullmatch(serial) is not None
 
 
@@ -122,7 +122,7 @@ def require(serial: str) -> None:
 
 
 def _settled(serial: str) -> list[str]:
-    """Return the states of all phones of a serial number, once they have settled."""
+    """The states of all phones of a serial number, once they have settled."""
     until = time.monotonic() + SETTLE_S
     while True:
         states = [state for each, state in attached() if each == serial]

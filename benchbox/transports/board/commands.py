@@ -1,4 +1,4 @@
-"""What is run on a board, as command lines for its shell; nothing given from outside is bare."""
+"""Command lines for the shell of a device, in which every word from outside is quoted."""
 
 import errno
 import hashlib
@@ -30,13 +30,13 @@ BOOTSTRAP = (
 
 
 def script(name: str) -> bytes:
-    """Return a program of this package as the line that BOOTSTRAP reads."""
+    """A program of this package as the line that BOOTSTRAP reads."""
     text = resources.files("benchbox.transports.board").joinpath(name).read_text(encoding="utf-8")
     return json.dumps(text).encode() + b"\n"
 
 
 def shell(text: str) -> str:
-    """Return a command line that means the same in any login shell.
+    """A command line that means the same in any login shell.
 
     In csh that is so of a text without a newline; it takes `!` for an old command in quotes, too.
     A shell waits for the one that has the text, as ssh does not tell of a signal that ended it.
@@ -45,19 +45,19 @@ def shell(text: str) -> str:
 
 
 def _base(python: str) -> str:
-    """Return shell words that set `$python` to the one asked for."""
+    """Shell words that set `$python` to the one asked for."""
     if python.startswith("~/"):
         return f'python="$HOME"/{shlex.quote(python[2:])}'
     return f"python={shlex.quote(python or 'python3')}"
 
 
 def _environment(python: str) -> str:
-    """Return the name of the folder of the environment that is made from a Python."""
+    """The name of the folder of the environment that is made from a Python."""
     return "venv-" + hashlib.sha256(python.encode()).hexdigest()[:8] if python else "venv"
 
 
 def interpreter(python: str) -> str:
-    """Return shell words that set `$python`: that of the environment made from it, else it."""
+    """Shell words that set `$python` to the environment made from it, or else to itself."""
     own = f'"$folder/{_environment(python)}"'
     return (
         f"{FOLDER}; {_base(python)}; "
@@ -66,12 +66,12 @@ def interpreter(python: str) -> str:
 
 
 def program(python: str) -> str:
-    """Return the command that runs the `script` sent to it first."""
+    """The command that runs the `script` sent to it first."""
     return shell(f'{interpreter(python)}; exec "$python" -c {shlex.quote(BOOTSTRAP)}')
 
 
 def agent(python: str, path: str, pid_file: str, settings: dict[str, str]) -> str:
-    """Return the command that starts the agent at `path`; its process id goes to `pid_file`."""
+    """The command that starts the agent at `path`; its process id goes to `pid_file`."""
     words = " ".join(f"{name}={shlex.quote(value)}" for name, value in settings.items())
     return shell(
         f"{interpreter(python)}; echo $$ > {shlex.quote(pid_file)}; "
@@ -94,7 +94,7 @@ def installation(python: str, folder: str, version: str) -> dict[str, str]:
 
 
 def why_not_installed(said: str) -> str:
-    """Return what making an environment said at its end, and what helps where that is known."""
+    """The last output of a failed installation, or what to do about it where that is known."""
     if "ensurepip is not" in said:  # as Debian's Python says it, with the name of the package
         package = VENV_PACKAGE.search(said)
         name = package[1] if package else "python3-venv"

@@ -1,4 +1,4 @@
-"""Has the agent say what a board is, from sources that come on stdin: nothing of it is kept there.
+"""Facts of a board, read by the agent from sources that come on stdin and are not kept there.
 
 Its text is sent to the board's Python, so it imports nothing but the standard library. After it
 comes a line with the agent's sources by the names of their modules, and the folder that would hold
@@ -30,7 +30,7 @@ class Sent(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         path: Sequence[str] | None,  # noqa: ARG002 - as importlib calls it
         target: ModuleType | None = None,  # noqa: ARG002 - as importlib calls it
     ) -> importlib.machinery.ModuleSpec | None:
-        """Say that a module is one of those sent."""
+        """Find a module among those sent."""
         if fullname in self._sources or fullname + PACKAGE in self._sources:
             return importlib.util.spec_from_loader(fullname, self)
         return None
@@ -40,7 +40,7 @@ class Sent(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         return self._sources[fullname + PACKAGE if self.is_package(fullname) else fullname]
 
     def is_package(self, fullname: str) -> bool:
-        """Return whether a module has others below it."""
+        """Whether a module has others below it."""
         return fullname + PACKAGE in self._sources
 
 

@@ -1,4 +1,4 @@
-"""Makes an environment with what an agent needs; with its link all of that ends, and nothing stays.
+"""Installer of the packages that an agent needs; it ends with its link, and leaves no half.
 
 Its text is sent to the board's Python, so it imports nothing but the standard library. After it
 comes a line that says what to make, and pings while that is made. It answers with lines of what is
@@ -51,7 +51,7 @@ def _say(reply: Message) -> None:
 
 
 def _lock(folder: Path) -> int | None:
-    """Return what holds the lock on who installs, None where another one does."""
+    """Take the lock of installations; return its descriptor, None where another one has it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     until = time.monotonic() + ENDING_S
     while True:
@@ -95,7 +95,7 @@ class Step:
         self._tails = [b"", b""]
 
     def run(self) -> None:
-        """Say what it says until it ends; raises FailedError, and GoneError when the link ends."""
+        """Pass its output on until it ends; raises FailedError, or GoneError without a link."""
         try:
             self._follow()
             code = self._process.wait()

@@ -1,4 +1,4 @@
-"""The helper on a board: keeps pushed files by their hash, ends an agent that nobody talks to.
+"""The keeper on a board: stores pushed files by their hash, and ends agents whose link is lost.
 
 Its text is sent to the board's Python, so it imports nothing but the standard library. It talks
 JSON Lines on stdin and stdout. `put` is answered by the place `from` which on the file is wanted,
@@ -88,7 +88,7 @@ class Input:
 
 
 def hello(_: Message, __: Input) -> Message:
-    """Say what is here; make the folder, where there is room for it."""
+    """Describe this Python and folder; make the folder, where there is room for it."""
     with contextlib.suppress(OSError):  # who wants to keep something is told
         FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in KEPT:
@@ -107,7 +107,7 @@ def hello(_: Message, __: Input) -> Message:
 
 
 def try_runtime(_: Message, __: Input) -> Message:
-    """Say why what an agent needs cannot be imported; nothing where it can."""
+    """Try to import what an agent needs; the reply is the error, empty without one."""
     argv = [sys.executable, "-c", f"import {', '.join(NEEDED)}"]
     env = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}  # or it would keep an id in the user's cache
     try:
@@ -123,7 +123,7 @@ def try_runtime(_: Message, __: Input) -> Message:
 
 
 def _is_timing() -> bool:
-    """Return whether somebody else times here."""
+    """Whether another benchbox is timing here."""
     with contextlib.suppress(OSError), _locked(fcntl.LOCK_SH) as is_free:
         return not is_free
     return False
@@ -157,7 +157,7 @@ def _locked(kind: int) -> Iterator[bool]:
 
 
 def _lock(kind: int, folder: Path | None = None) -> int | None:
-    """Return what holds the lock until it is closed, None where somebody else does."""
+    """Take a lock; return the descriptor that holds it, None where another has it."""
     descriptor = os.open(folder or FOLDER / "run", os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
@@ -168,7 +168,7 @@ def _lock(kind: int, folder: Path | None = None) -> int | None:
 
 
 def _runs_on() -> bool:
-    """Return whether there is an agent whose keeper is gone, and with that the lock."""
+    """Whether an agent is left whose keeper is gone, and with that the lock."""
     return any(_is_agent(_pid(file)) for file in (FOLDER / "run").glob("agent-*"))
 
 
@@ -208,7 +208,7 @@ def have(request: Message, _: Input) -> Message:
 
 
 def _is_whole(path: Path, name: str = "") -> bool:
-    """Return whether a file has the hash that it is kept under, by `name` where it has another.
+    """Whether a file has the hash in its name, or in `name` where it has another.
 
     Its content is read only where it has changed since that was last seen.
     """
@@ -403,7 +403,7 @@ def _answer(request: Message, stdin: Input) -> Message:
 
 
 def _unwritable() -> str:
-    """Return that nothing can be kept here, and why; empty where it can."""
+    """Why no file can be stored here, empty where one can."""
     try:
         (FOLDER / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.access(FOLDER / "run", os.W_OK):
@@ -440,7 +440,7 @@ def _pid(file: Path) -> int:
 
 
 def _is_agent(pid: int) -> bool:
-    """Return whether a process is an agent of this folder; its id may be another's by now."""
+    """Whether a process is an agent of this folder; its id may be another's by now."""
     try:
         return os.fsencode(FOLDER / "files") in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""How a board is reached by SSH."""
+"""Boards that ssh reaches."""
 
 from benchbox.devices import Device
 from benchbox.devices.address import ssh_address

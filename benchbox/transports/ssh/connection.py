@@ -52,7 +52,7 @@ class Link:
                 if not _is_open(where):
                     _open(where)
         except errors.Refused as refused:
-            raise errors.explain(refused.said, where, name, again=again) from None
+            raise errors.explain(refused.stderr, where, name, again=again) from None
         except FileNotFoundError:
             raise DeviceError(f"device {name!r}: {errors.NO_PROGRAM}") from None
 
@@ -75,7 +75,7 @@ def _status(code: int, _stderr: str) -> int | None:
 
 @functools.cache
 def _folder() -> Path:
-    """Return the folder of this process's sockets, for this user alone; it goes with the process.
+    """The folder of this process's sockets, for this user alone; it goes with the process.
 
     Its path is short: the system's folder for such files may be deep.
     """
@@ -92,7 +92,7 @@ def _socket(where: Address) -> Path:
 
 
 def _argv(where: Address, *settings: str, socket: str = "") -> list[str]:
-    """Return the command line of ssh for an address; raises FileNotFoundError without a ssh."""
+    """The command line of ssh for an address; raises FileNotFoundError without the program."""
     program = shutil.which("ssh")
     if program is None:
         raise FileNotFoundError("ssh")
@@ -107,7 +107,7 @@ def _is_open(where: Address) -> bool:
 
 
 def _control(where: Address, command: str) -> bool:
-    """Tell the process that keeps a connection to do something; return whether it does."""
+    """Send a command to the process that keeps a connection; return whether it obeys."""
     argv = [*_argv(where), "-O", command, *errors.target(where)]
     try:
         return subprocess.run(argv, capture_output=True, timeout=CONTROL_S).returncode == 0
@@ -119,17 +119,19 @@ def _open(where: Address) -> None:
     """Open a connection, which a process of its own keeps; raises errors.Refused."""
     limit = f"ConnectTimeout={CONNECT_S}"
     argv = [*_argv(where, limit, *KEEPING), "-N", *errors.target(where)]
-    said = _refusal(argv)
-    if said and errors.is_hung_up(said):
-        said = _refusal(argv)
-    if said and errors.is_by_proxy(said):  # whose own reason ssh shows only if it ends with it
-        said = _refusal([*_argv(where, limit, socket="none"), *errors.target(where), "exit"])
-    if said:
-        raise errors.Refused(said)
+    failure = _refusal(argv)
+    if failure and errors.is_hung_up(failure):
+        failure = _refusal(argv)
+    if failure and errors.is_by_proxy(
+        failure
+    ):  # whose own reason ssh shows only if it ends with it
+        failure = _refusal([*_argv(where, limit, socket="none"), *errors.target(where), "exit"])
+    if failure:
+        raise errors.Refused(failure)
 
 
 def _refusal(argv: list[str]) -> str:
-    """Run ssh; return what it says where it fails, and nothing where it does not."""
+    """Run ssh; return its errors where it fails, nothing where it does not."""
     with tempfile.TemporaryFile() as stderr:  # no pipe: who keeps the connection would hold it
         process = subprocess.Popen(
             argv,

@@ -24,7 +24,7 @@ FAMILIES = {"inet": "IPv4", "inet6": "IPv6"}
 
 HUNG_UP = re.compile(r"^kex_exchange_identification: |^Connection (closed|reset) by ", re.M)
 BY_PROXY = re.compile(r"UNKNOWN port|^kex_exchange_identification: |banner exchange", re.M)
-# In the order in which they are looked for: what is said, and what a record may keep of it.
+# In the order in which they are looked for: what is stderr, and what a record may keep of it.
 KEY = "its host key is another one"
 KINDS = {
     KEY: r"Host key verification failed|host key for .* has changed|^No .* host key is known for ",
@@ -37,11 +37,11 @@ KINDS = {
 
 
 class Refused(Exception):  # noqa: N818 - the link makes an error of it, with the device's name
-    """There is no connection; `said` is what ssh wrote."""
+    """There is no connection; `stderr` is what ssh wrote."""
 
-    def __init__(self, said: str) -> None:
-        super().__init__(said)
-        self.said = said
+    def __init__(self, stderr: str) -> None:
+        super().__init__(stderr)
+        self.stderr = stderr
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,56 +64,55 @@ class Resolved:
 
 
 def target(where: Address) -> list[str]:
-    """Return the arguments of ssh that name an address, which no part of it can be an option of."""
+    """The arguments of ssh for an address, no part of which can be taken for an option."""
     user = [] if where.user is None else ["-l", where.user]
     port = [] if where.port is None else ["-p", str(where.port)]
     return [*user, *port, "--", where.host]
 
 
-def is_hung_up(said: str) -> bool:
-    """Return whether the host, or what leads there, ended the connection before it was one."""
-    return HUNG_UP.search(said) is not None
+def is_hung_up(stderr: str) -> bool:
+    """Whether the host, or a proxy, ended the connection before there was one."""
+    return HUNG_UP.search(stderr) is not None
 
 
-def is_by_proxy(said: str) -> bool:
-    """Return whether a connection through another program ended before the host was reached."""
-    return "UNKNOWN port" in said
+def is_by_proxy(stderr: str) -> bool:
+    """Whether a connection through a proxy ended before the host was reached."""
+    return "UNKNOWN port" in stderr
 
 
-def explain(said: str, where: Address, name: str, *, again: bool) -> DeviceError:
-    """Return the DeviceError for what ssh wrote; `again`, without the host's name."""
+def explain(stderr: str, where: Address, name: str, *, again: bool) -> DeviceError:
+    """The DeviceError for the output of ssh; `again`, without the host's name."""
     if again:
-        return DeviceError(
-            f"device {name!r}: lost, and it cannot be reached again ({_kind(said) or 'no answer'})"
-        )
-    return DeviceError(f"device {name!r}: {_reason(said, where)}")
+        kind = _kind(stderr) or "no answer"
+        return DeviceError(f"device {name!r}: lost, and it cannot be reached again ({kind})")
+    return DeviceError(f"device {name!r}: {_reason(stderr, where)}")
 
 
-def _kind(said: str) -> str:
-    """Return what records may keep of a refusal: no host, no address."""
-    return next((kind for kind, text in KINDS.items() if re.search(text, said, re.M)), "")
+def _kind(stderr: str) -> str:
+    """The kind of a refusal, which names no host, for records."""
+    return next((kind for kind, text in KINDS.items() if re.search(text, stderr, re.M)), "")
 
 
-def _reason(said: str, where: Address) -> str:
+def _reason(stderr: str, where: Address) -> str:
     at = f"{where.user}@{where.host}" if where.user else where.host
     ssh = f"ssh {f'-p {where.port} ' if where.port else ''}{at}"
     resolved = resolve(where)
     if isinstance(resolved, str):
         return f"your SSH configuration cannot be used: {resolved}; try: {ssh}"
-    kind = _kind(said)
-    if resolved.via and BY_PROXY.search(said):
-        return f"{where.host} is not reached by {resolved.via}: {_line(said)}; try: {ssh}"
+    kind = _kind(stderr)
+    if resolved.via and BY_PROXY.search(stderr):
+        return f"{where.host} is not reached by {resolved.via}: {_line(stderr)}; try: {ssh}"
     if kind == KEY:
         return _host_key(where, resolved, ssh)
     if kind == "PermissionDenied":
         return _denied(where, resolved, ssh)
     return _unreachable(kind, where, resolved) or (
-        f"no SSH connection to {where.host} at port {resolved.port}: {_line(said)}; try: {ssh}"
+        f"no SSH connection to {where.host} at port {resolved.port}: {_line(stderr)}; try: {ssh}"
     )
 
 
 def resolve(where: Address) -> Resolved | str:
-    """Return how ssh reads the user's configuration for an address, or why it cannot."""
+    """Read the user's configuration for an address by ssh itself; return why where it cannot."""
     done = _run("ssh", "-G", *target(where))
     if done.returncode:
         return _line(done.stderr)
@@ -145,7 +144,7 @@ def _via(config: Mapping[str, str]) -> str:
 
 
 def _existing(paths: Sequence[str]) -> tuple[str, ...]:
-    """Return the paths of files, as a user writes them."""
+    """The paths of those files that exist, as a user writes them."""
     home = str(Path.home())
     found = [path for path in paths if path not in NOWHERE and Path(path).expanduser().exists()]
     return tuple(f"~{p.removeprefix(home)}" if p.startswith(f"{home}/") else p for p in found)
@@ -160,7 +159,7 @@ def _run(name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def _known(resolved: Resolved) -> tuple[str, str] | None:
-    """Return a file with a key of a host, and how that spells it; None where none has."""
+    """A file with a key of a host and the name it has there, None where no file has one."""
     spelled = [resolved.known_as]
     if resolved.port != PORT:
         spelled.insert(0, f"[{resolved.known_as}]:{resolved.port}")
@@ -189,7 +188,7 @@ def _host_key(where: Address, resolved: Resolved, ssh: str) -> str:
 
 
 def _by_hand(resolved: Resolved, ssh: str) -> str:
-    """Return how a key gets known: OpenSSH asks whether it is right, or is told not to ask."""
+    """The command that makes a key known: ssh asks about it, unless it is set not to."""
     if not resolved.is_strict:
         return f"connect once by hand and compare it: {ssh}"
     port = f"-p {resolved.port} " if resolved.port != PORT else ""
@@ -249,8 +248,8 @@ def _has_address(host: str) -> bool:
         return False
 
 
-def _line(said: str) -> str:
-    """Return the first line of what ssh said that says more than that there is no connection."""
-    lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
-    telling = [line for line in lines if not BY_PROXY.search(line)]
-    return replies.line((telling or lines or ["it gave no reason"])[0])
+def _line(stderr: str) -> str:
+    """The first line of ssh that says more than that there is no connection."""
+    lines = [" ".join(line.split()) for line in stderr.splitlines() if line.strip()]
+    others = [line for line in lines if not BY_PROXY.search(line)]
+    return replies.line((others or lines or ["it gave no reason"])[0])
