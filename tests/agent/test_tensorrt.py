@@ -45,7 +45,7 @@ def test_a_run_by_tensorrt_has_the_figures_of_a_gpu_and_says_by_what(
     fake_gpu: Libraries, write_onnx: WriteOnnx
 ) -> None:
     ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, "--export-csv", "t.csv")
-    assert ended.returncode == 0, ended.stderr
+    assert ended.exit_code == 0, ended.stderr
     said = "cuda-tensorrt, TensorrtExecutionProvider, CUDA graph, cache hot, no TF32, batch 1"
     assert said in ended.stdout
     for words in ("p50 (ms)", "GPU (ms)", "with copies (ms)", "launch share"):
@@ -78,7 +78,7 @@ def test_tf32_float16_and_eager_calls_are_for_those_who_ask_for_them(
 ) -> None:
     asked = ("--tf32", "--mode", "eager", "--dtype", "fp16")
     ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, *asked)
-    assert ended.returncode == 0, ended.stderr
+    assert ended.exit_code == 0, ended.stderr
     (opened,) = sessions(fake_gpu)
     assert opened["tf32"] is None
     options = opened["asked"][TENSORRT]
@@ -114,7 +114,7 @@ def test_nodes_that_tensorrt_leaves_are_noted_and_a_case_without_a_node_fails(
     relu = "one (float[32,32] x) => (float[32,32] y) { y = Relu(x) }"
     paths = str(write_onnx("two", TWO)), str(write_onnx("one", relu))
     ended = fake_gpu.benchbox("run", *paths, *RUN, "--mode", "eager", ort="untaken Relu")
-    assert ended.returncode == 1, ended.stderr
+    assert ended.exit_code == 1, ended.stderr
     assert f"of its 2 nodes 1 on {CUDA}, not on {TENSORRT}" in ended.stdout
     found = {record.case: record for record in fake_gpu.newest("cuda-tensorrt").records}
     assert found["two"].nodes == {TENSORRT: 1, CUDA: 1}
@@ -161,7 +161,7 @@ def test_a_graph_is_loaded_with_its_nodes_counted_or_refused(
 def test_cuda_and_tensorrt_are_two_columns(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
     asked = ("--device", "cuda", "--provider", "cuda,tensorrt", "--quick", "--max-time", "3s")
     ended = fake_gpu.benchbox("run", str(write_onnx()), *asked)
-    assert ended.returncode == 0, ended.stderr
+    assert ended.exit_code == 0, ended.stderr
     for header in ("cuda (ms)", "cuda-tensorrt (ms)", "cuda-tensorrt, GPU (ms)"):
         assert header in ended.stdout
     assert "TensorRT 10.16.1" in ended.stdout
@@ -180,7 +180,7 @@ def test_tensorrt_that_is_not_to_be_had_is_one_line_before_any_graph(
     fake_gpu: Libraries, told: str, libraries: dict[str, str], said: str
 ) -> None:
     ended = fake_gpu.benchbox("run", "g2", *RUN, ort=told, **libraries)
-    assert ended.returncode == 6
+    assert ended.exit_code == 6
     (line,) = ended.stderr.strip().splitlines()
     assert line.startswith("Error: device 'cuda-tensorrt': ")
     assert said in line
@@ -197,7 +197,7 @@ def test_without_tensorrt_s_libraries_nothing_is_timed_in_its_place(
     (folder / "libnvinfer.so.10").touch()  # hides one that this machine may have
     gpu = Libraries(folder, fake_gpu.old, fake_gpu.work)
     ended = gpu.benchbox("run", "g2", *RUN)
-    assert ended.returncode == 6
+    assert ended.exit_code == 6
     (line,) = ended.stderr.strip().splitlines()
     assert "needs TensorRT 10, of which a library is missing (libnvinfer.so.10: " in line
     assert "pip install 'tensorrt-cu13-libs==10.*'" in line

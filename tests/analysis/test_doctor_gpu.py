@@ -66,7 +66,7 @@ def test_a_machine_without_a_gpu_has_none_of_these_findings() -> None:
 def test_the_doctor_looks_at_the_gpu_that_it_is_asked_for(fake_gpu: Libraries) -> None:
     nvml = "process 999999 1000000000\npersistence 0\ndefault_power_limit_mw 800000"
     ended = fake_gpu.benchbox("doctor", "-d", "cuda", "--seconds", "0.3", nvml=nvml)
-    assert ended.returncode == 0, ended.stderr
+    assert ended.exit_code == 0, ended.stderr
     assert " and NVIDIA Stand-in: a poor place" in ended.stdout.splitlines()[0]
     for text in ("1 other process computes on the GPU, and holds 1.0 GB", "800 W", "starts anew"):
         assert text in ended.stdout

@@ -3,11 +3,10 @@
 import json
 import re
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from benchbox import records
 from benchbox.cli.app import app
@@ -30,7 +29,7 @@ WORDS = {
 pytestmark = pytest.mark.slow
 
 
-def one_line(ended: CompletedProcess[str]) -> str:
+def one_line(ended: Result) -> str:
     (line,) = ended.stderr.strip().splitlines()
     return line
 
@@ -39,7 +38,7 @@ def test_a_run_shows_what_a_caller_waits_and_what_the_gpu_takes(
     fake_gpu: Libraries, write_onnx: WriteOnnx
 ) -> None:
     ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, "--export-csv", "t.csv")
-    assert ended.returncode == 0, ended.stderr
+    assert ended.exit_code == 0, ended.stderr
     about = ended.stdout.splitlines()[1:3]
     assert about[0] == "cuda, CUDAExecutionProvider, CUDA graph, cache hot, no TF32, batch 1"
     assert about[1].startswith("NVIDIA Stand-in, driver 580.95.05, CUDA 13.0, ONNX Runtime ")
@@ -85,7 +84,7 @@ def test_the_record_says_which_gpu_it_was_and_nothing_that_tells_it_from_its_lik
 
 def test_both_modes_are_two_columns(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
     ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, "--mode", "graph,eager")
-    assert ended.returncode == 0, ended.stderr
+    assert ended.exit_code == 0, ended.stderr
     own = [f"cuda-{mode}{part}" for mode in ("graph", "eager") for part in ("", ", GPU")]
     for header in (*(f"{name} (ms)" for name in own), "cuda-eager, launch share"):
         assert header in ended.stdout
@@ -96,7 +95,7 @@ def test_both_modes_are_two_columns(fake_gpu: Libraries, write_onnx: WriteOnnx) 
 def test_nodes_on_the_processor_are_told_of(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
     path = str(write_onnx("two", TWO))
     ended = fake_gpu.benchbox("run", path, *RUN, "--mode", "eager", ort="left Relu")
-    assert ended.returncode == 0, ended.stderr
+    assert ended.exit_code == 0, ended.stderr
     assert "of its 2 nodes 1 on CPUExecutionProvider, not on CUDAExecutionProvider" in ended.stdout
 
 
@@ -104,7 +103,7 @@ def test_a_provider_that_falls_back_to_the_processor_is_no_gpu(
     fake_gpu: Libraries, write_onnx: WriteOnnx
 ) -> None:
     ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, ort="falls back")
-    assert ended.returncode == 6
+    assert ended.exit_code == 6
     assert "runs on CPUExecutionProvider, not on CUDAExecutionProvider" in one_line(ended)
     assert not _records(fake_gpu)
 
@@ -122,7 +121,7 @@ def test_why_a_provider_s_library_does_not_load_is_told(
         ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, ort="falls back")
     finally:
         part.unlink()
-    assert ended.returncode == 6
+    assert ended.exit_code == 6
     why = f"({part.name}: undefined symbol: cudaMallocHost)"
     assert f"ONNX Runtime's part for CUDA cannot be loaded {why}: pip install" in one_line(ended)
 
@@ -151,7 +150,7 @@ def test_a_graph_that_the_gpu_does_not_compute_has_no_figure(
 ) -> None:
     path = str(write_onnx("graph", graph))
     ended = fake_gpu.benchbox("run", path, *RUN, *options, ort=told)
-    assert ended.returncode == 1
+    assert ended.exit_code == 1
     (record,) = fake_gpu.newest("cuda").records
     assert (record.status, record.latency) == ("failed", None)
     assert re.search(said, record.reason), record.reason
@@ -165,7 +164,7 @@ def test_a_constant_beside_what_a_replay_computes_is_no_wrong_output(
         "{ y = Relu(x) a = ConstantOfShape(s) z = Exp(a) }"
     ).replace("{", "<int64[2] s = {32, 32}> {")
     ended = fake_gpu.benchbox("run", str(write_onnx("two", text)), *RUN, ort="fixed 1")
-    assert ended.returncode == 0, ended.stderr
+    assert ended.exit_code == 0, ended.stderr
     (record,) = fake_gpu.newest("cuda").records
     assert record.latency is not None
 
@@ -175,7 +174,7 @@ def test_a_case_that_loses_the_gpu_takes_no_other_with_it(
 ) -> None:
     bad, good = str(write_onnx("two", TWO)), str(write_onnx())
     ended = fake_gpu.benchbox("run", bad, good, *RUN, ort="lose Relu")
-    assert ended.returncode == 1
+    assert ended.exit_code == 1
     lost, kept = fake_gpu.newest("cuda").records
     assert (lost.status, kept.latency is not None) == ("failed", True)
     assert "an illegal memory access was encountered" in lost.reason
@@ -191,7 +190,7 @@ def test_cases_that_do_not_fit_a_gpu_together_are_timed_one_after_the_other(
 ) -> None:
     paths = [str(write_onnx(name, ONE.replace("one", name))) for name in ("a", "b", "c")]
     told = f"memory {memory:.0f}"
-    how = (*RUN, "--sessions", "1")
+    how = ("-d", "cuda", "--quick", "--precision", "90%", "--max-time", "8s")
     ended = fake_gpu.benchbox("compare", *paths, *how, cuda=told)
     found = fake_gpu.newest("cuda").records
     assert sum(bool(record.bursts) for record in found) == timed, ended.stderr
@@ -221,7 +220,7 @@ def test_a_host_that_is_slow_by_turns_is_seen_and_is_no_latency(
 ) -> None:
     run = ("run", str(write_onnx()), "--device", "cuda", "--quick", "--max-time", "2s")
     ended = fake_gpu.benchbox(*run, ort="slow_every 150")
-    assert ended.returncode == 0, ended.stderr
+    assert ended.exit_code == 0, ended.stderr
     (record,) = fake_gpu.newest("cuda").records
     host = record.gate.host
     assert host is not None
@@ -241,7 +240,7 @@ def test_a_run_is_not_resumed_in_another_mode(fake_gpu: Libraries, write_onnx: W
     path = str(write_onnx())
     fake_gpu.benchbox("run", path, *RUN, "--mode", "eager")
     ended = fake_gpu.benchbox("run", path, *RUN, "--cache", "cold", "--resume")
-    assert ended.returncode != 0
+    assert ended.exit_code != 0
     said = ended.stderr
     assert "mode was 'eager' and is 'graph' now; cache was 'hot' and is 'cold' now" in said
 
@@ -250,7 +249,7 @@ def test_ceilings_are_measured_kept_and_set_beside_the_cases(
     fake_gpu: Libraries, write_onnx: WriteOnnx
 ) -> None:
     checked = fake_gpu.benchbox("device", "check", "cuda", nvml="process 999999 1000")
-    assert checked.returncode == 0, checked.stderr
+    assert checked.exit_code == 0, checked.stderr
     for text in ("NVIDIA Stand-in", "580.95.05", "700 W", "1 process; end it first", "2000 GB/s"):
         assert text in checked.stdout
     assert checked.stdout.endswith("is ready; tables now show each case's share of these\n")
@@ -268,7 +267,7 @@ def test_ceilings_that_cannot_be_kept_are_not_promised(
     monkeypatch.setenv("BENCHBOX_CACHE_DIR", "/proc/nope")
     under = "reasons 128\nprocess 999999 1\nprocess 999998 1"
     checked = fake_gpu.benchbox("device", "check", "cuda", nvml=under)
-    assert checked.returncode == 0, checked.stderr
+    assert checked.exit_code == 0, checked.stderr
     assert "held down by  the power brake of its hardware\n" in checked.stdout
     assert "2 processes; end them first" in checked.stdout
     said = "tables cannot show each case's share of these, as /proc/nope cannot be written\n"
@@ -287,7 +286,7 @@ def test_a_gpu_that_is_not_to_be_had_is_one_line_before_any_graph(
     fake_gpu: Libraries, cuda: str, device: str, said: str
 ) -> None:
     ended = fake_gpu.benchbox("run", "g2", "--device", device, cuda=cuda)
-    assert ended.returncode == 6
+    assert ended.exit_code == 6
     assert one_line(ended).startswith(f"Error: device '{device.replace(':', '-')}': ")
     assert said in one_line(ended)
 
@@ -296,7 +295,7 @@ def test_a_gpu_without_nvml_is_timed_and_says_what_is_not_known(
     fake_gpu: Libraries, write_onnx: WriteOnnx
 ) -> None:
     ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, nvml="fail nvmlInitWithFlags 9")
-    assert ended.returncode == 0, ended.stderr
+    assert ended.exit_code == 0, ended.stderr
     assert "the GPU's clock, power and temperature cannot be read" in ended.stdout
     assert "what slowed it down is not known" in ended.stdout
 

@@ -28,13 +28,13 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 
 def test_torch_is_timed_as_onnx_runtime_is(fake_gpu: Libraries, mine: tuple[str, ...]) -> None:
     checked = fake_gpu.benchbox("device", "check", "cuda", "--provider", "torch")
-    assert checked.returncode == 0, checked.stderr
+    assert checked.exit_code == 0, checked.stderr
     for text in ("NVIDIA Stand-in", "float32 best", "TF32 best", "2000 GB/s", "is ready"):
         assert text in checked.stdout
     ended = fake_gpu.benchbox(
         *mine, "--provider", "torch,torch-cudagraph", "--export-csv", "t.csv", "--verbose"
     )
-    assert ended.returncode == 0, ended.stderr
+    assert ended.exit_code == 0, ended.stderr
     about = "cache hot, no TF32, batch 1"
     assert f"cuda-torch, torch, eager, {about}" in ended.stdout
     assert f"cuda-torch-cudagraph, torch-cudagraph, CUDA graph, {about}" in ended.stdout
@@ -89,7 +89,7 @@ def test_a_module_that_loses_the_gpu_is_a_failed_row(
 ) -> None:
     lost = "fail cudaStreamSynchronize 700"
     ended = fake_gpu.benchbox(*mine, "--provider", "torch", cuda=lost)
-    assert ended.returncode == 1
+    assert ended.exit_code == 1
     (record,) = fake_gpu.newest("cuda-torch").records
     assert record.status == "failed"
     assert "an illegal memory access was encountered" in record.reason
@@ -101,7 +101,7 @@ def test_calls_that_would_go_to_another_stream_than_is_timed_are_refused(
     fake_gpu: Libraries, mine: tuple[str, ...]
 ) -> None:
     ended = fake_gpu.benchbox(*mine, "--provider", "torch", torch="stray 1")
-    assert ended.returncode == 6
+    assert ended.exit_code == 6
     (line,) = [each for each in ended.stderr.splitlines() if each.startswith("Error")]
     assert "not to the stream that is timed" in line
     assert line.endswith("its figures would be wrong")

@@ -1,5 +1,6 @@
 """Compiles the stand-ins, and runs Python code with them in the place of the real libraries."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -10,7 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from typer.testing import CliRunner, Result
+
 from benchbox import records
+from benchbox.cli.app import app
 
 SOURCES = Path(__file__).parent
 ROOT = SOURCES.parents[1]
@@ -73,8 +77,8 @@ class Libraries:
 
     def benchbox(
         self, *arguments: str, cuda: str = "", nvml: str = "", ort: str = "", torch: str = ""
-    ) -> subprocess.CompletedProcess[str]:
-        """Run the command line on a stand-in for a GPU; calls are held, and take no time to be."""
+    ) -> Result:
+        """Run the command on a stand-in for a GPU; calls are held, and take no time to be."""
         files = {"cuda": f"no_sleep 1\n{cuda}", "nvml": nvml, "ort": ort, "torch": torch}
         for name, text in files.items():
             (self.work / name).write_text(text)
@@ -86,14 +90,8 @@ class Libraries:
             "FAKE_ORT_HOME": str(self.folder / "onnxruntime"),
             **{f"FAKE_{name.upper()}": str(self.work / name) for name in files},
         }
-        return subprocess.run(
-            [sys.executable, "-m", "benchbox", *arguments],
-            capture_output=True,
-            text=True,
-            env=environment,
-            cwd=self.work,
-            timeout=120,
-        )
+        with contextlib.chdir(self.work):
+            return CliRunner().invoke(app, arguments, prog_name="benchbox", env=environment)
 
     def newest(self, device: str) -> records.Run:
         """The latest run on a device."""
