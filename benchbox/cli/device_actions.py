@@ -10,8 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from benchbox import devices
-from benchbox.agent.host import facts
-from benchbox.agent.host.machine import ranges
 from benchbox.cli import gpu_check, parsing
 from benchbox.cli.bar import Bar
 from benchbox.cli.output import console
@@ -20,8 +18,9 @@ from benchbox.devices import Device, last_seen, providers, registry
 from benchbox.devices.registry import Entry
 from benchbox.errors import DeviceError, UsageError
 from benchbox.report.conditions import LABELS
+from benchbox.report.formatting import cpu_list
 from benchbox.report.tables import printable
-from benchbox.transports import client, open_agent, open_target
+from benchbox.transports import client, local, open_agent, open_target
 from benchbox.transports.board import setup
 from benchbox.transports.board.target import Target, lacking
 
@@ -93,7 +92,7 @@ def check(name: str, provider: str, *, install: bool, clean: bool) -> None:
         raise UsageError(f"device {name!r} is this machine; --install and --clean are for others")
     else:
         is_busy = False
-        here = {key: value for key, value in facts.read().items() if key != "free_bytes"}
+        here = {key: value for key, value in local.facts().items() if key != "free_bytes"}
         _print(_rows(here))
     stdout = console()
     if is_busy:
@@ -174,7 +173,9 @@ def _missing(device: Device, found: dict[str, Any], lacks: Sequence[str]) -> str
     named = set() if isinstance(device.cpus, str) else set(device.cpus)
     absent = sorted(named - set(usable))
     if absent or device.threads > len(usable):
-        return f"it has the processors {ranges(usable)}; register it with other --threads or --cpus"
+        return (
+            f"it has the processors {cpu_list(usable)}; register it with other --threads or --cpus"
+        )
     return ""
 
 
@@ -212,7 +213,7 @@ def _clusters(clusters: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
 def _cluster(cluster: dict[str, Any]) -> str:
     khz, top_khz = cluster.get("khz"), cluster.get("top_khz")
     governor, limit = cluster.get("governor"), cluster.get("limit")
-    parts = [ranges(cluster["cpus"])]
+    parts = [cpu_list(cluster["cpus"])]
     if "core" in cluster:
         parts.append(cluster["core"])
     if khz or top_khz:

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from benchbox.agent.host.machine import ranges
 from benchbox.analysis import disturbance_text
 from benchbox.analysis.disturbances import Tag
 from benchbox.analysis.samples import figures
 from benchbox.devices import providers
 from benchbox.records import Context, Record
 from benchbox.records.cooldown import Cooldown
+from benchbox.report.formatting import cpu_list
 from benchbox.report.text import by_text
 
 LABELS = {
@@ -105,7 +105,7 @@ def _clusters(context: Context) -> Iterator[str]:
 
 def _cluster(cluster: Mapping[str, Any]) -> str:
     core = f" ({cluster['core']})" if "core" in cluster else ""
-    return f"{ranges(cluster['cpus'])}{core}"
+    return f"{cpu_list(cluster['cpus'])}{core}"
 
 
 def _firmware(setting: Mapping[str, str]) -> Iterator[str]:

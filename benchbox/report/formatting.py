@@ -5,6 +5,8 @@ half-width of that interval, and 0 stands for a figure that has none.
 """
 
 import math
+from collections.abc import Iterable
+from itertools import groupby
 
 from benchbox.analysis.stats import Interval
 
@@ -155,3 +157,10 @@ def _decimals(value: float, width: float) -> int:
 
 def _rounded(value: float, decimals: int) -> str:
     return f"{round(value, decimals):.{max(0, decimals)}f}"
+
+
+def cpu_list(cpus: Iterable[int]) -> str:
+    """Processors as the kernel lists them: 0-3,6."""
+    runs = groupby(enumerate(sorted(set(cpus))), lambda pair: pair[1] - pair[0])
+    ends = [[cpu for _, cpu in run] for _, run in runs]
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in ends)

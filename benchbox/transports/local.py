@@ -3,8 +3,10 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import benchbox
+from benchbox.agent.host import facts as host_facts
 from benchbox.transports.channel import ProcessChannel
 
 ROOT = Path(benchbox.__file__).parent.parent
@@ -31,3 +33,8 @@ SINGLE_THREADED = {
 def open_local(program: str = "benchbox.agent") -> ProcessChannel:
     """Start an agent on this machine."""
     return python_child(program)
+
+
+def facts() -> dict[str, Any]:
+    """This machine's model, processors and memory, as a board's agent would report them."""
+    return host_facts.read()

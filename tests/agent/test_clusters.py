@@ -12,6 +12,7 @@ from benchbox.agent.host import clusters, machine
 from benchbox.agent.host.clusters import Cluster
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import DeviceError
+from benchbox.report.formatting import cpu_list
 from benchbox.transports import Agent
 from tests.board.files import plant
 from tests.helpers.machine import Inside, cpuinfo, phone, processor, small_phone
@@ -181,4 +182,4 @@ def test_a_system_without_masks_is_taken_at_its_word(
     ("cpus", "text"), [([0], "0"), ([0, 1, 2, 5], "0-2,5"), ([4, 3], "3-4"), ([], "")]
 )
 def test_processors_are_written_as_the_kernel_does(cpus: list[int], text: str) -> None:
-    assert machine.ranges(cpus) == text
+    assert machine.ranges(cpus) == cpu_list(cpus) == text
