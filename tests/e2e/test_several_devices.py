@@ -166,7 +166,7 @@ def test_an_interrupted_run_is_kept_on_both_devices_and_both_go_on(box: Board, n
         assert all(record.reason.startswith("interrupted") for record in run.records)
         before[name] = (run.path, [len(record.bursts) for record in run.records])
         assert all(before[name][1])
-    resumed = benchbox("run", "a.onnx", "b.onnx", *BOTH, *SHORT, "--max-time", "6s", "--resume")
+    resumed = benchbox("run", "a.onnx", "b.onnx", *BOTH, *SHORT, "--max-time", "30s", "--resume")
     assert resumed.returncode == 0, resumed.stderr
     for name, (path, counts) in before.items():
         run = newest(name)
