@@ -1,3 +1,4 @@
+import ctypes
 import importlib
 import os
 from collections.abc import Callable, Iterator
@@ -48,6 +49,15 @@ hypothesis.settings.load_profile("untimed")
 WriteOnnx = Callable[..., Path]
 HEADER = '<ir_version: 9, opset_import: ["" : 18, "com.microsoft" : 1, "nowhere" : 1]>\n'
 MATMUL = "tiny (float[32,32] x) => (float[32,32] y) { y = MatMul(x, x) }"
+
+
+@pytest.fixture(autouse=True)
+def floating_point_mode() -> Iterator[None]:
+    """Every test leaves the thread's mode as it was: ONNX Runtime has it flush denormals."""
+    library, mode = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+    library.fegetenv(mode)
+    yield
+    library.fesetenv(mode)
 
 
 @pytest.fixture(autouse=True)
