@@ -1,32 +1,25 @@
 """Execution providers by name: what is asked for, what a device has, and what really ran."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner, Result
 
 from benchbox import records
-from benchbox.cli.app import app
 from benchbox.devices import Device, providers
 from benchbox.devices.providers import CPU, GPUS, NAMES
 from benchbox.errors import DeviceError, UsageError
 from benchbox.records import create
 from benchbox.runner import record as runner_record
 from benchbox.specs import TensorSpec
-from benchbox.transports import open_agent
+from benchbox.transports import Agent, open_agent
+from tests.conftest import WriteOnnx
+from tests.helpers.command import invoke
 from tests.helpers.tables import record, run_of
 
-WriteOnnx = Callable[..., Path]
 XNNPACK = NAMES["xnnpack"]
-
-
-def invoke(*arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments), prog_name="benchbox")
 
 
 @pytest.mark.parametrize(("name", "full"), [*NAMES.items(), *GPUS.items()])
@@ -118,23 +111,62 @@ def test_they_are_part_of_how_a_graph_was_loaded(cpu: Device, write_onnx: WriteO
 # the command
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("in_tmp")
-def test_the_processor_itself_may_be_named(write_onnx: WriteOnnx) -> None:
-    assert providers.named("CPU") == providers.named(CPU) == CPU
+@pytest.mark.parametrize("command", ["run", "compare"])
+def test_a_near_miss_is_one_line(write_onnx: WriteOnnx, command: str) -> None:
+    names = [write_onnx(name).name for name in ("tiny", "other")]
+    result = invoke(command, *names, "--provider", "xnpack")
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: --provider xnpack: unknown (did you mean 'xnnpack'?); choose ")
+
+
+@pytest.mark.usefixtures("in_tmp", "shared_cache")
+def test_the_processor_itself_may_be_named(
+    write_onnx: WriteOnnx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def refuse(device: Device, **_: object) -> Agent:
+        opened.append(device.provider)
+        raise DeviceError("it is gone")
+
     write_onnx()
-    short: list[Any] = ["--quick", "--precision", "90%", "--max-time", "1s"]
-    result = invoke("run", "tiny.onnx", "--provider", "CPU", *short)
-    assert result.exit_code == 0, result.output
+    monkeypatch.setattr("benchbox.cli.run.open_agent", refuse)
+    names = ("cpu", "CPU", CPU)
+    runs = [invoke("run", "tiny.onnx", "--quick", "--provider", name) for name in names]
+    assert ([run.exit_code for run in runs], opened) == ([6] * 3, [CPU] * 3)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_tmp", "shared_cache")
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (("CPUExecutionProvider", "--precision", "90%", "--max-time", "1s"), 0),
+        (("AzureExecutionProvider",), 1),
+    ],
+)
+def test_a_provider_that_takes_no_node_is_a_failed_row_and_not_a_figure_of_another(
+    write_onnx: WriteOnnx, options: tuple[str, ...], code: int
+) -> None:
+    write_onnx()
+    result = invoke("run", "tiny.onnx", "--quick", "--provider", *options)
+    assert result.exit_code == code, result.output
     (path,) = Path().glob("results/*/*.jsonl")
     run = records.read(path)
-    assert run.context.provider == CPU
-    assert run.records[0].nodes == {CPU: 1}
-    assert "not on" not in result.stdout
+    (row,) = run.records
+    assert run.context.provider == options[0]
+    if code:
+        assert (row.status, row.latency, row.bursts) == ("failed", None, [])
+        assert "nodes runs on AzureExecutionProvider" in row.reason
+    else:
+        assert row.nodes == {CPU: 1}
+        assert "not on" not in result.stdout
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("in_tmp")
+@pytest.mark.usefixtures("in_tmp", "shared_cache")
 def test_a_build_without_the_provider_is_one_line_before_anything_is_timed(
     write_onnx: WriteOnnx, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,17 +179,3 @@ def test_a_build_without_the_provider_is_one_line_before_anything_is_timed(
         "Error: device 'cpu-nnapi': its ONNX Runtime has no NnapiExecutionProvider"
     )
     assert not list(Path().glob("results/*/*.jsonl"))
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("in_tmp")
-def test_a_provider_that_takes_no_node_is_a_failed_row_and_not_a_figure_of_another(
-    write_onnx: WriteOnnx,
-) -> None:
-    write_onnx()
-    result = invoke("run", "tiny.onnx", "--provider", "AzureExecutionProvider", "--quick")
-    assert result.exit_code == 1, result.output
-    (path,) = Path().glob("results/*/*.jsonl")
-    (row,) = records.read(path).records
-    assert (row.status, row.latency, row.bursts) == ("failed", None, [])
-    assert "nodes runs on AzureExecutionProvider" in row.reason

@@ -9,11 +9,9 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
-from typer.testing import CliRunner
 
 from benchbox import devices, export
 from benchbox.agent import stdio
-from benchbox.cli.app import app
 from benchbox.cli.gpu_options import in_modes
 from benchbox.cli.options import GpuOptions
 from benchbox.devices import Device, providers
@@ -21,9 +19,11 @@ from benchbox.devices.registry import Processors
 from benchbox.errors import CaseError, DeviceError, UsageError
 from benchbox.export import Graph
 from benchbox.export.torch_agent import torch_compile
-from benchbox.specs import Builder, Case, OnnxFile, TensorSpec, with_dtype
+from benchbox.specs import Builder, Case, TensorSpec, with_dtype
 from benchbox.transports import Agent, open_agent
 from tests.conftest import WriteOnnx
+from tests.helpers.command import invoke
+from tests.helpers.machine import open_calm
 
 MINE = '''
 import os
@@ -131,13 +131,6 @@ def _command(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.NoSuchProcess:
         return []
-
-
-def test_an_onnx_file_has_no_module(write_onnx: WriteOnnx) -> None:
-    case = Case("t", "t", {}, {}, (TensorSpec("x", (32, 32)),), 1, OnnxFile(write_onnx()))
-    with pytest.raises(CaseError) as refused:
-        export.recipe(case)
-    assert str(refused.value) == ("tiny.onnx has no module; only ONNX Runtime runs an .onnx file")
 
 
 @pytest.mark.usefixtures("two_cpus")
@@ -276,11 +269,13 @@ def test_a_refusal_stands_without_the_name_of_an_exception() -> None:
 # the command line
 
 
+QUICK = ("--quick", "--max-time", "1s", "--sessions", "1")
+
+
 @pytest.mark.usefixtures("shared_cache")
 def test_one_table_has_a_column_for_each_provider(mine: Path, in_tmp: Path) -> None:
-    quick = ("--quick", "--max-time", "1s", "--sessions", "1", "--export-csv", "t.csv")
-    args = ("run", f"{mine}:norm", "--shape", "x=1x3x16x16", *quick, "--provider", "cpu,torch")
-    done = CliRunner().invoke(app, args, prog_name="benchbox")
+    args = ("run", f"{mine}:norm", "--shape", "x=1x3x16x16", *QUICK, "--export-csv", "t.csv")
+    done = invoke(*args, "--provider", "cpu,torch")
     assert done.exit_code == 0, done.output
     (header,) = [line for line in done.stdout.splitlines() if line.startswith("case")]
     assert re.split(" {2,}", header)[-2:] == ["cpu (ms)", "cpu-torch (ms)"]
@@ -290,3 +285,16 @@ def test_one_table_has_a_column_for_each_provider(mine: Path, in_tmp: Path) -> N
     rows = pd.read_csv(in_tmp / "t.csv")
     assert list(rows["provider"]) == [providers.CPU, "torch"]
     assert list(rows["device"]) == ["cpu", "cpu-torch"]
+    again = invoke(*args, "--provider", "torch", "--resume")
+    assert again.exit_code == 0, again.output
+
+
+@pytest.mark.usefixtures("shared_cache", "in_tmp")
+def test_an_onnx_file_is_a_failed_row_of_torch(
+    write_onnx: WriteOnnx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent, here one without torch, is never asked for it."""
+    monkeypatch.setattr("benchbox.cli.run.open_agent", lambda device, **_: open_calm(device))
+    done = invoke("run", write_onnx().name, "--provider", "torch", *QUICK)
+    assert done.exit_code == 1, done.output
+    assert "tiny.onnx has no module; only ONNX Runtime runs an .onnx file" in done.stdout

@@ -112,6 +112,7 @@ def test_the_one_count_that_cannot_be_built_is_replaced_and_said_so() -> None:
 def test_all_is_the_four_guidelines() -> None:
     found = specs.find("all")
     assert [spec.name for spec in found] == list(GUIDELINES)
+    assert specs.bundled() == sorted({*GUIDELINES, *specs.bundled()})
     assert [spec.guideline for spec in found] == ["G1", "G2", "G3", "G4"]
     assert sum(len(spec.cases(Selection())) for spec in found) == 51
 

@@ -21,6 +21,7 @@ from benchbox.report.frame import to_frame
 from benchbox.runner import record as runner_record
 from benchbox.specs import Builder, Case, Selection, TensorSpec, with_weights
 from benchbox.specs.find import MODELS
+from tests.conftest import WriteOnnx
 from tests.helpers.tables import record, run_of
 
 Write = Callable[[str], Path]
@@ -483,20 +484,23 @@ def test_a_note_of_the_case_stays_before_that_of_its_weights(checkpoint: Path) -
     assert found.note.startswith("first of two; weights of best.pth, sha256 ")
 
 
+@pytest.mark.usefixtures("in_tmp")
 @pytest.mark.parametrize(
     ("names", "named", "says"),
     [
         (["ghostnetv2", "shufflenetv2"], "", "{file}: there are several networks; write --weights"),
         (["g2"], "", "{file}: none of them is a network; write --weights NAME={file}"),
         (["ghostnetv2"], "shufflenetv2", "shufflenetv2={file}: shufflenetv2_x1_0 is not among"),
+        (["tiny.onnx"], "", "{file}: none of them is a network; write --weights NAME={file}"),
         (["g2"], "ghostnetv2", "ghostnetv2={file}: ghostnetv2_x1_0 is not among what is asked"),
         (["ghostnetv2"], "ghostnetv9", "ghostnetv9={file}: unknown network 'ghostnetv9' (did you"),
         (["ghostnetv2"], "mobilenetv3", "mobilenetv3={file}: 'mobilenetv3' may be 'mobilenetv3_s"),
     ],
 )
 def test_weights_that_belong_to_nothing_say_so(
-    names: list[str], named: str, says: str, checkpoint: Path
+    names: list[str], named: str, says: str, checkpoint: Path, write_onnx: WriteOnnx
 ) -> None:
+    write_onnx()
     with pytest.raises(UsageError) as caught:
         weighed(names, {named: checkpoint})
     assert str(caught.value).startswith(f"--weights {says.format(file=checkpoint)}")
@@ -573,6 +577,7 @@ def test_networks_have_columns_of_their_own_in_files() -> None:
         {},
         {},
     ]
+    assert not set(COLUMNS) & set(to_frame([run_of(networks[1:])]).columns)
 
 
 def test_the_list_has_every_network_in_order_with_dashes_for_what_papers_do_not_print() -> None:
