@@ -26,8 +26,8 @@ from tests.helpers.runs import (
     named,
     sessions,
 )
+from tests.helpers.sessions import LEVEL, on_level, wave
 from tests.helpers.tables import record as row_of
-from tests.sampling.test_comparison import LEVEL, on_level, wave
 
 PLAN = Plan(precision=0.01, max_time_s=60, min_rounds=18, burst_s=0.02, margin=0.01)
 THREE = replace(PLAN, sessions=3)

@@ -1,10 +1,7 @@
 """The sampling of a comparison: mirrored rounds, precise ratios, clear verdicts."""
 
-import math
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
-from itertools import chain
 
 import pytest
 
@@ -15,47 +12,43 @@ from benchbox.analysis.stats import Interval
 from benchbox.errors import AgentError
 from benchbox.sampling.plan import MORE, Plan, lacking, shortfall, spread, undecided
 from benchbox.sampling.progress import Progress, Subject
-from benchbox.sampling.sampler import Sampler
-from tests.sampling.test_sampler import FakeSession, Model, breaks, noisy, rounds_of
+from tests.helpers.sessions import (
+    LEVEL,
+    Model,
+    Sampling,
+    breaks,
+    bursts,
+    noisy,
+    on_level,
+    steady,
+    wave,
+)
 
 PLAN = Plan(margin=0.01)
 THREE = replace(PLAN, sessions=3, min_rounds=18)
-LEVEL = Gate(State(12_000.0, 11_000.0, 13_000.0), State(300_000.0, 290_000.0, 310_000.0))
 
 
-def sampler_of(models: Mapping[str, Model], plan: Plan = PLAN) -> tuple[Sampler, FakeSession]:
-    session = FakeSession(models)
-    subjects = [Subject(key, next(iter(models))) for key in models]
-    return Sampler(subjects, plan, clock=session.clock), session
+class Comparison(Sampling):
+    """A comparison in one session: who finished, in order, and when it ended."""
 
+    def __init__(self, plan: Plan = PLAN, **models: Model) -> None:
+        super().__init__(models, plan)
+        self.finished = self.measure()
+        self.now = self.session.now
 
-def compare(models: Mapping[str, Model], plan: Plan = PLAN) -> tuple[Sampler, list[str], float]:
-    """Compare cases with the first of them: who finished, in order, and when it ended."""
-    sampler, session = sampler_of(models, plan)
-    finished = [case.subject.key for case in sampler.measure(session, 0)]
-    return sampler, finished, session.now
+    def ratio(self, key: str = "b") -> Interval:
+        interval = stats.ratio_interval(*(round_medians(self.bursts(each)) for each in (key, "a")))
+        assert interval is not None
+        return interval
 
+    def is_precise(self, key: str) -> bool:
+        """Whether a case's own latency is."""
+        interval = stats.median_interval(list(self.cases[key].rounds.values()))
+        assert interval is not None
+        return interval.half_width <= PLAN.precision
 
-def steady(latency_s: float) -> Model:
-    return lambda _: latency_s
-
-
-def ratio_of(sampler: Sampler, key: str) -> Interval:
-    interval = stats.ratio_interval(
-        *(round_medians(sampler.cases[each].bursts) for each in (key, "a"))
-    )
-    assert interval is not None
-    return interval
-
-
-def own_interval(sampler: Sampler, key: str) -> Interval:
-    interval = stats.median_interval(list(sampler.cases[key].rounds.values()))
-    assert interval is not None
-    return interval
-
-
-def rounds_each(sampler: Sampler) -> dict[str, int]:
-    return {key: len(case.rounds) for key, case in sampler.cases.items()}
+    def rounds_each(self) -> dict[str, int]:
+        return {key: len(case.rounds) for key, case in self.cases.items()}
 
 
 # mirrored rounds
@@ -64,9 +57,7 @@ def rounds_each(sampler: Sampler) -> dict[str, int]:
 @pytest.mark.parametrize("names", ["a", "ab", "abc", "abcde"])
 def test_a_round_is_the_same_forwards_and_backwards_and_new_each_time(names: str) -> None:
     plan = replace(PLAN, min_rounds=80)
-    sampler, session = sampler_of({name: steady(0.002) for name in names}, plan)
-    list(sampler.measure(session, 0))
-    rounds = rounds_of(session, sampler)
+    rounds = Comparison(plan, **dict.fromkeys(names, steady(0.002))).orders()
     assert len(rounds) >= plan.min_rounds
     for order in rounds:
         assert order == order[::-1]
@@ -93,9 +84,8 @@ def test_a_case_has_the_calls_of_one_burst_in_equal_halves(
     latency_s: float, burst_s: float, least: int, calls: int
 ) -> None:
     plan = replace(PLAN, min_rounds=6, burst_s=burst_s, min_calls=least)
-    sampler, _, _ = compare({name: steady(latency_s) for name in "abc"}, plan)
     half = (calls + 1) // 2
-    for case in sampler.cases.values():
+    for case in Comparison(plan, **dict.fromkeys("abc", steady(latency_s))).cases.values():
         together: dict[int, list[int]] = {}
         for burst in case.bursts:
             together.setdefault(burst.round, []).append(len(burst.latencies_ns))
@@ -121,12 +111,12 @@ def test_a_steady_drift_during_rounds_changes_no_ratio(
     wrong = {}
     for margin in (0.01, None):
         plan = Plan(margin=margin, precision=0.5, min_rounds=30, burst_s=1e-4, min_calls=calls)
-        sampler, _, _ = compare(models, plan)
-        first = round_medians(sampler.cases["a"].bursts)
+        comparison = Comparison(plan, **models)
+        first = round_medians(comparison.bursts("a"))
         wrong[margin] = max(
             abs(value / first[key] * named["a"] / ms - 1)
             for name, ms in named.items()
-            for key, value in round_medians(sampler.cases[name].bursts).items()
+            for key, value in round_medians(comparison.bursts(name)).items()
         )
     assert wrong[0.01] < 0.05 * wrong[None]
     assert wrong[0.01] < 1e-4
@@ -137,33 +127,32 @@ def test_a_steady_drift_during_rounds_changes_no_ratio(
 
 @pytest.mark.parametrize(("b", "verdict"), [(0.004, "SLOWER"), (0.001, "FASTER"), (0.002, "SAME")])
 def test_it_stops_when_the_ratio_is_precise_and_the_verdict_clear(b: float, verdict: str) -> None:
-    sampler, finished, now = compare({"a": noisy(0.002, 0.002), "b": noisy(b, 0.002, 1)})
-    assert sorted(finished) == ["a", "b"]
-    assert now < PLAN.max_time_s / 5
-    ratio = ratio_of(sampler, "b")
-    assert ratio.half_width <= PLAN.precision
-    assert stats.verdict(ratio, 0.01) == verdict
+    found = Comparison(a=noisy(0.002, 0.002), b=noisy(b, 0.002, 1))
+    assert sorted(found.finished) == ["a", "b"]
+    assert found.now < PLAN.max_time_s / 5
+    assert found.ratio().half_width <= PLAN.precision
+    assert stats.verdict(found.ratio(), 0.01) == verdict
 
 
 def test_the_fewest_rounds_are_taken_however_clear_it_is() -> None:
-    sampler, _, _ = compare({"a": steady(0.001), "b": steady(0.05)})
-    assert all(20 <= count <= 30 for count in rounds_each(sampler).values())
+    rounds = Comparison(a=steady(0.001), b=steady(0.05)).rounds_each()
+    assert all(20 <= count <= 30 for count in rounds.values())
 
 
-def wave(now: float) -> float:
-    return 1 + 0.3 * math.sin(2 * math.pi * now / 11)
+def waving(latency_s: float) -> Model:
+    return lambda now: latency_s * wave(now)
 
 
 def test_it_is_the_ratio_that_has_to_be_precise_and_not_the_latency() -> None:
-    models: dict[str, Model] = {"a": lambda t: 0.002 * wave(t), "b": lambda t: 0.003 * wave(t)}
-    sampler, finished, now = compare(models)
-    assert sorted(finished) == ["a", "b"]
-    assert now < 20
-    assert ratio_of(sampler, "b").value == pytest.approx(1.5, rel=1e-3)
-    assert own_interval(sampler, "a").half_width > PLAN.precision
-    _, finished, now = compare(models, replace(PLAN, margin=None))
-    assert finished == []
-    assert now >= PLAN.max_time_s
+    models = {"a": waving(0.002), "b": waving(0.003)}
+    found = Comparison(**models)
+    assert sorted(found.finished) == ["a", "b"]
+    assert found.now < 20
+    assert found.ratio().value == pytest.approx(1.5, rel=1e-3)
+    assert not found.is_precise("a")
+    found = Comparison(replace(PLAN, margin=None), **models)
+    assert found.finished == []
+    assert found.now >= PLAN.max_time_s
 
 
 @pytest.mark.parametrize(
@@ -176,12 +165,11 @@ def test_it_is_the_ratio_that_has_to_be_precise_and_not_the_latency() -> None:
 def test_it_goes_on_until_the_ratio_is_both_precise_and_clear(
     plan: Plan, noise: float, b: float, fewest: int
 ) -> None:
-    sampler, finished, _ = compare({"a": noisy(0.002, noise), "b": noisy(b, noise, 1)}, plan)
-    assert sorted(finished) == ["a", "b"]
-    ratio = ratio_of(sampler, "b")
-    assert ratio.half_width <= plan.precision
-    assert stats.verdict(ratio, plan.margin or 0) in ("SLOWER", "SAME")
-    assert rounds_each(sampler)["b"] > fewest * plan.min_rounds
+    found = Comparison(plan, a=noisy(0.002, noise), b=noisy(b, noise, 1))
+    assert sorted(found.finished) == ["a", "b"]
+    assert found.ratio().half_width <= plan.precision
+    assert stats.verdict(found.ratio(), plan.margin or 0) in ("SLOWER", "SAME")
+    assert found.rounds_each()["b"] > fewest * plan.min_rounds
 
 
 def near(now: float) -> float:
@@ -192,25 +180,25 @@ def near(now: float) -> float:
 def test_an_unclear_verdict_goes_on_to_the_end_although_the_ratio_is_precise() -> None:
     models = {"a": steady(0.002), "far": noisy(0.004, 0.002, 1), "near": near}
     plan = replace(PLAN, max_time_s=15)
-    sampler, finished, now = compare(models, plan)
-    assert finished == ["far"]
-    assert plan.max_time_s <= now < plan.max_time_s + 2
-    rounds, reference = (sampler.cases[key].rounds for key in ("near", "a"))
+    found = Comparison(plan, **models)
+    assert found.finished == ["far"]
+    assert plan.max_time_s <= found.now < plan.max_time_s + 2
+    rounds, reference = (found.cases[key].rounds for key in ("near", "a"))
     assert lacking(rounds, plan, reference) == ""
     assert undecided(rounds, plan, reference)
-    counts = rounds_each(sampler)
+    counts = found.rounds_each()
     assert counts["far"] < counts["near"] == counts["a"] == len(rounds.keys() & reference.keys())
-    sampler, finished, now = compare(models, replace(PLAN, margin=0.05))
-    assert sorted(finished) == sorted(models)  # clear by a wider margin
-    assert now < 10
+    found = Comparison(replace(PLAN, margin=0.05), **models)
+    assert sorted(found.finished) == sorted(models)  # clear by a wider margin
+    assert found.now < 10
 
 
 def test_the_reference_ends_with_the_last_case_that_needs_it() -> None:
     models = {"a": noisy(0.002, 0.1), "b": noisy(0.004, 0.001, 1), "c": noisy(0.004, 0.1, 2)}
-    sampler, finished, _ = compare(models, replace(PLAN, max_time_s=300))
-    assert "a" in finished[-2:]
-    assert sorted(finished) == ["a", "b", "c"]
-    assert rounds_each(sampler)["a"] == max(rounds_each(sampler).values())
+    found = Comparison(replace(PLAN, max_time_s=300), **models)
+    assert "a" in found.finished[-2:]
+    assert sorted(found.finished) == ["a", "b", "c"]
+    assert found.rounds_each()["a"] == max(found.rounds_each().values())
 
 
 # what goes wrong
@@ -223,26 +211,22 @@ def test_when_one_of_two_fails_the_other_is_timed_until_its_own_latency_is_preci
 ) -> None:
     models = {"a": noisy(0.02, 0.06), "b": noisy(0.02, 0.06, 1)}
     models[bad] = breaks(0.02, after, ValueError("no memory"))
-    sampler, finished, now = compare(models, replace(PLAN, max_time_s=300))
+    found = Comparison(replace(PLAN, max_time_s=300), **models)
     left = "b" if bad == "a" else "a"
-    assert finished == [bad, left]
-    assert [sampler.cases[key].failure for key in finished] == ["no memory", ""]
-    assert own_interval(sampler, left).half_width <= PLAN.precision
-    assert rounds_each(sampler)[left] > 2 * PLAN.min_rounds
-    assert now < 300
+    assert found.finished == [bad, left]
+    assert [found.cases[key].failure for key in found.finished] == ["no memory", ""]
+    assert found.is_precise(left)
+    assert found.rounds_each()[left] > 2 * PLAN.min_rounds
+    assert found.now < 300
 
 
 def test_when_a_third_case_fails_the_ratio_of_the_others_counts_on() -> None:
-    models = {
-        "a": lambda t: 0.002 * wave(t),
-        "b": lambda t: 0.003 * wave(t),
-        "bad": breaks(0.002, 100, ValueError("no memory")),
-    }
-    sampler, finished, now = compare(models)
-    assert finished[0] == "bad"
-    assert sorted(finished[1:]) == ["a", "b"]
-    assert now < 20
-    assert ratio_of(sampler, "b").half_width <= PLAN.precision
+    bad = breaks(0.002, 100, ValueError("no memory"))
+    found = Comparison(a=waving(0.002), b=waving(0.003), bad=bad)
+    first, *others = found.finished
+    assert (first, sorted(others)) == ("bad", ["a", "b"])
+    assert found.now < 20
+    assert found.ratio().half_width <= PLAN.precision
 
 
 def test_a_reference_that_fails_late_sends_those_back_whose_ratio_was_all_they_had() -> None:
@@ -252,34 +236,21 @@ def test_a_reference_that_fails_late_sends_those_back_whose_ratio_was_all_they_h
         "b": noisy(0.004, 0.001, 1),
         "near": noisy(0.00202, 0.1, 2),
     }
-    sampler, finished, _ = compare(models, replace(PLAN, max_time_s=300))
-    assert list(dict.fromkeys(finished)) == ["b", "a", "near"]
-    assert all(own_interval(sampler, key).half_width <= PLAN.precision for key in ("b", "near"))
+    found = Comparison(replace(PLAN, max_time_s=300), **models)
+    assert list(dict.fromkeys(found.finished)) == ["b", "a", "near"]
+    assert all(map(found.is_precise, ("b", "near")))
 
 
 def test_an_agent_that_is_lost_costs_the_case_in_flight_and_the_other_goes_on() -> None:
     models = {"a": noisy(0.002, 0.001), "b": breaks(0.002, 200, AgentError("gone"))}
-    sampler, session = sampler_of(models)
+    sampling = Sampling(models, PLAN)
     with pytest.raises(AgentError, match="gone"):
-        list(sampler.measure(session, 0))
-    assert sampler.cases["b"].failure == "gone"
-    assert [case.subject.key for case in sampler.measure(session, 1)] == ["a"]
+        sampling.measure()
+    assert sampling.cases["b"].failure == "gone"
+    assert sampling.measure(1) == ["a"]
 
 
 # sessions
-
-
-def per_session(case: Progress) -> list[int]:
-    return [sum(session == each for session, _ in case.rounds) for each in range(3)]
-
-
-def staged(models: Mapping[str, Model], max_time_s: float) -> tuple[Sampler, list[list[str]]]:
-    sampler, session = sampler_of(models, replace(THREE, max_time_s=max_time_s))
-    finished = []
-    for stage in range(3):
-        sampler.begin(stage)
-        finished.append([case.subject.key for case in sampler.measure(session, stage)])
-    return sampler, finished
 
 
 @pytest.mark.parametrize(("noise", "max_time_s"), [(0.002, 60), (0.05, 900)])
@@ -287,25 +258,25 @@ def test_each_session_has_its_rounds_and_the_last_finishes_the_cases(
     noise: float, max_time_s: float
 ) -> None:
     models = {"a": noisy(0.02, noise), "b": noisy(0.04, noise, 1)}
-    sampler, finished = staged(models, max_time_s)
-    assert finished[:2] == [[], []]
-    assert sorted(finished[2]) == ["a", "b"]
-    for case in sampler.cases.values():
+    sampling = Sampling(models, replace(THREE, max_time_s=max_time_s))
+    *early, last = sampling.measure_in_stages()
+    assert (early, sorted(last)) == ([[], []], ["a", "b"])
+    for key in "ab":
         # A noisy ratio is to be as precise in each session as its share.
-        assert min(per_session(case)) >= THREE.rounds_each + (noise > 0.01)
+        assert min(sampling.per_session(key)) >= THREE.rounds_each + (noise > 0.01)
 
 
 def test_a_case_that_is_unclear_gets_as_many_rounds_in_each_session() -> None:
     """Else all that decides it comes from the last process."""
     models = {"a": steady(0.002), "far": steady(0.004), "near": near}
-    sampler, finished = staged(models, 30)
-    assert finished == [[], [], ["far"]]
-    assert sampler.elapsed_s >= 30
-    near_, far = (per_session(sampler.cases[key]) for key in ("near", "far"))
+    sampling = Sampling(models, replace(THREE, max_time_s=30))
+    assert sampling.measure_in_stages() == [[], [], ["far"]]
+    assert sampling.sampler.elapsed_s >= 30
+    a, far, near_ = map(sampling.per_session, models)
     assert max(near_) < 1.5 * min(near_)
     assert min(near_) > 3 * max(far)
     assert max(far) <= THREE.rounds_each + 2
-    assert per_session(sampler.cases["a"]) == near_
+    assert a == near_
 
 
 # what a plan asks for, by numbers
@@ -377,10 +348,6 @@ def test_too_few_shared_rounds_decide_nothing_and_a_case_alone_needs_no_verdict(
     assert not undecided(rounds(1.0), PLAN, None)
 
 
-def bursts(*latencies: int, session: int = 0) -> list[Burst]:
-    return [Burst(session, index, (latency,)) for index, latency in enumerate(latencies)]
-
-
 def test_a_shortfall_is_that_of_the_ratio_and_says_what_helps() -> None:
     wild, reference = bursts(*[1000, 2000] * 10), bursts(*[1000, 1000] * 10)
     text = f"the ratio is ±41.4% after 20 rounds, ±1.0% was asked; {MORE}"
@@ -400,17 +367,11 @@ def test_a_ratio_needs_as_many_processes_as_the_plan() -> None:
     plan = replace(PLAN, sessions=3)
     one = bursts(*[1000] * 20)
     assert shortfall(one, plan, reference=one).startswith("quiet rounds in only 1 of 3 processes")
-    three = list(chain(one, bursts(1000, session=1), bursts(1000, session=2)))
+    three = [*one, *bursts(1000, session=1), *bursts(1000, session=2)]
     assert shortfall(three, plan, reference=three) == ""
 
 
 # the level of the memory
-
-
-def on_level(quiet: int, other: int, latency: int) -> list[Burst]:
-    """Rounds at the gate's level of the memory, and others at another level."""
-    levels = [300_000] * quiet + [400_000] * other
-    return [Burst(0, n, (latency,), stream_ns=(level, level)) for n, level in enumerate(levels)]
 
 
 SLOW = ((0, 15_000), (1, 15_000))

@@ -9,6 +9,7 @@ from benchbox.analysis import disturbance_text, stats
 from benchbox.analysis.samples import Burst, round_medians
 from benchbox.analysis.states import Gate, State
 from benchbox.sampling.plan import MORE, Plan, lacking, shortfall
+from tests.helpers.sessions import bursts
 
 PLAN = Plan(precision=0.01, min_rounds=20)
 THREE = replace(PLAN, sessions=3)
@@ -19,10 +20,6 @@ plans = st.builds(
     min_rounds=st.integers(6, 200),
     sessions=st.integers(1, 20),
 )
-
-
-def bursts(*latencies: int, session: int = 0) -> list[Burst]:
-    return [Burst(session, index, (latency,)) for index, latency in enumerate(latencies)]
 
 
 # the parts of a plan
@@ -91,27 +88,22 @@ def test_a_process_without_a_quiet_round_does_not_count() -> None:
     assert told.startswith("quiet rounds in only 2 of 3 processes")
 
 
-def test_only_rounds_in_the_gates_state_count() -> None:
+def test_only_rounds_in_the_gates_state_count_and_others_are_a_cause() -> None:
     gate = Gate(State(100.0, 98.0, 102.0))
-    marked = [replace(b, marks=((0, 100), (1, 100))) for b in bursts(*[1000] * 20)]
-    slow = [replace(b, marks=((0, 135), (1, 135))) for b in bursts(*[1350] * 20, session=1)]
+    marked = bursts(*[1000] * 20, marks=((0, 100), (1, 100)))
+    slow = bursts(*[1350] * 20, session=1, marks=((0, 135), (1, 135)))
     assert shortfall([*marked, *slow], PLAN, gate) == ""
     assert shortfall(slow, PLAN, gate).startswith("only 0 quiet rounds")
+    assert disturbance_text.summary({"slow": 1.0})[0] in shortfall(slow, PLAN, gate)
     assert shortfall(slow, PLAN) == ""
 
 
 def test_what_disturbed_the_samples_is_said_with_what_helps() -> None:
-    switched = [replace(burst, switches=(1,)) for burst in bursts(*[1000] * 10)]
+    switched = bursts(*[1000] * 10, switches=(1,))
     why, what_helps = disturbance_text.summary({"preempted": 1.0})
     assert shortfall(switched, PLAN) == (
         f"only 0 quiet rounds and an interval needs 6: {why}; {what_helps}, or {MORE}"
     )
-
-
-def test_readings_out_of_the_gates_state_are_a_cause() -> None:
-    slow = [replace(b, marks=((0, 135), (1, 135))) for b in bursts(*[1350] * 20)]
-    why, _ = disturbance_text.summary({"slow": 1.0})
-    assert why in shortfall(slow, PLAN, Gate(State(100.0, 98.0, 102.0)))
 
 
 @given(st.lists(st.integers(1, 10**9), min_size=6, max_size=40), plans)
