@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
 
 from benchbox.agent import PROTOCOL, stdio
-from benchbox.agent.__main__ import AgentProgram
-from benchbox.agent.host import machine as host_machine
+from benchbox.agent.host import machine
 from benchbox.agent.ort import inputs
 from benchbox.devices import CPU_PROVIDER
 from benchbox.sampling.session import Timed
@@ -27,7 +25,7 @@ from benchbox.transports.local import ROOT, open_local
 WriteOnnx = Callable[..., Path]
 Connect = Callable[[ProcessChannel], "Client"]
 X = {"name": "x", "shape": [32, 32], "dtype": "float32"}
-ONE_THREAD = pytest.mark.skipif(not host_machine.TASKS.exists(), reason="needs /proc")
+ONE_THREAD = pytest.mark.skipif(not machine.TASKS.exists(), reason="needs /proc")
 
 
 class Client:
@@ -108,23 +106,22 @@ def test_an_exception_is_told_in_one_line() -> None:
 # the wire
 
 
-def test_an_unknown_request_and_a_broken_line_are_answered(client: Client) -> None:
+def test_what_cannot_be_answered_is_an_error_of_its_request_alone(client: Client) -> None:
     assert "unknown request 'dance'" in client.ask("dance")["error"]
     for line in (b"{broken\n", b"\n", b"[1]\n", b"\xff\xfe\n"):
         assert client.channel._process.stdin is not None
         client.channel._process.stdin.write(line)
         assert "unknown request" in client.channel.receive(10)["error"]
     assert "KeyError" in client.ask("time")["error"]
-    assert client.hello()["protocol"] == PROTOCOL
-
-
-def test_another_protocol_is_refused(client: Client) -> None:
+    assert client.ask("load", graph="g")["error"]
+    assert client.ask("unload", graph="never loaded") == {"reply": "unload"}
     assert "protocol 99 asked for" in client.ask("hello", protocol=99, threads=1)["error"]
+    assert client.hello()["protocol"] == PROTOCOL
 
 
 @ONE_THREAD
 def test_one_thread_stays_on_one_processor(client: Client, write_onnx: WriteOnnx) -> None:
-    usable = host_machine.usable_cpus()
+    usable = machine.usable_cpus()
     hello = client.hello(1, [usable[0]])
     assert (hello["cpus"], set(hello["affinity"])) == ([usable[0]], {str(usable[0])})
     assert set(client.load("g", write_onnx())["affinity"]) == {str(usable[0])}
@@ -181,30 +178,33 @@ def test_a_burst_carries_its_samples_with_what_was_seen_beside_them(
         assert Timed("g", burst).burst(session=0, round=0).marks
 
 
-@pytest.mark.usefixtures("two_cpus")
-def test_a_pool_that_is_not_bound_is_an_error(write_onnx: WriteOnnx) -> None:
-    code = f"""
+def run_alone(code: str, path: Path) -> list[str]:
+    """The lines that code prints in a new process; `replies` yields those of an agent in it."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    program = f"""
+import sys
 from benchbox.agent.ort import session
 from benchbox.agent.__main__ import AgentProgram
+agent = AgentProgram()
+def replies(threads):
+    yield from agent.replies(dict(op="hello", protocol={PROTOCOL}, threads=threads))
+    yield from agent.replies(dict(op="load", graph="g", path={str(path)!r},
+                                  provider={CPU_PROVIDER!r}, inputs=[{X}], seed=0))
+    yield from agent.replies(dict(op="time", bursts=[("g", 2)]))
+{code}"""
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.usefixtures("two_cpus")
+def test_a_pool_that_is_not_bound_is_an_error(write_onnx: WriteOnnx) -> None:
+    code = """
 bound = session.options
 session.options = lambda threads, cpus: bound(threads, [])
-agent = AgentProgram()
-list(agent.replies(dict(op="hello", protocol={PROTOCOL}, threads=2)))
-(reply,) = agent.replies(dict(op="load", graph="g", path={str(write_onnx())!r},
-                              provider={CPU_PROVIDER!r}, inputs=[{X}], seed=0))
-print(reply.get("error"))
-"""
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
-    assert "no thread of the pool is bound to processor" in done.stdout, done.stderr
-
-
-def test_denormals_are_looked_for_where_asked(client: Client, write_onnx: WriteOnnx) -> None:
-    client.hello()
-    assert client.load("g", write_onnx())["denormal_ratio"] is None
-    fields = {"path": str(write_onnx()), "provider": CPU_PROVIDER, "inputs": [X], "seed": 0}
-    ratio = client.ask("load", graph="h", denormals=True, **fields)["denormal_ratio"]
-    assert ratio is None or ratio > 0
+print(list(replies(2))[1].get("error"))"""
+    (line,) = run_alone(code, write_onnx())
+    assert "no thread of the pool is bound to processor" in line
 
 
 def test_a_graph_that_does_not_load_is_an_error_and_the_agent_goes_on(
@@ -217,48 +217,41 @@ def test_a_graph_that_does_not_load_is_an_error_and_the_agent_goes_on(
     assert "error" in client.load("shape", write_onnx(), {**X, "shape": [2, 2]})
     custom = "g (float[32,32] x) => (float[32,32] y) { y = nowhere.Magic(x) }"
     assert "Magic" in client.load("custom", write_onnx("custom", custom))["error"]
-    assert "error" not in client.load("good", write_onnx())
-
-
-def test_an_output_that_is_not_finite_is_said(client: Client, write_onnx: WriteOnnx) -> None:
-    client.hello()
     log = "g (float[32,32] x) => (float[32,32] y) { y = Log(x) }"
     assert client.load("log", write_onnx("log", log))["finite"] is False
+    assert client.load("good", write_onnx())["denormal_ratio"] is None
+    fields = {"path": str(write_onnx()), "provider": CPU_PROVIDER, "inputs": [X], "seed": 0}
+    ratio = client.ask("load", graph="h", denormals=True, **fields)["denormal_ratio"]
+    assert ratio is None or ratio > 0
 
 
-def test_every_dtype_reaches_the_graph(client: Client, tmp_path: Path) -> None:
+def test_every_dtype_reaches_the_graph(client: Client, write_onnx: WriteOnnx) -> None:
     client.hello()
     for dtype in inputs.DTYPES:
-        code = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-        y = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [2])
-        x = helper.make_tensor_value_info("x", code, [2])
-        node = helper.make_node("Cast", ["x"], ["y"], to=onnx.TensorProto.FLOAT)
-        graph = helper.make_graph([node], "g", [x], [y])
-        path = tmp_path / f"{dtype}.onnx"
-        opset = [helper.make_opsetid("", 18)]
-        onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
-        reply = client.load(dtype, path, {"name": "x", "shape": [2], "dtype": dtype})
+        kind = {"float32": "float", "float64": "double"}.get(dtype, dtype)
+        text = f"g ({kind}[2] x) => (float[2] y) {{ y = Cast<to=1>(x) }}"
+        tensor = {"name": "x", "shape": [2], "dtype": dtype}
+        reply = client.load(dtype, write_onnx(dtype, text), tensor)
         assert "error" not in reply, (dtype, reply)
         assert reply["outputs"] == [{"name": "y", "type": "tensor(float)", "shape": [2]}]
 
 
 @ONE_THREAD
-def test_unloading_gives_the_memory_back(client: Client, tmp_path: Path) -> None:
+def test_unloading_gives_the_memory_back(client: Client, write_onnx: WriteOnnx) -> None:
     size = 64 << 20
-    weight = numpy_helper.from_array(np.ones((size // 4 // 64, 64), np.float32), "w")
-    x = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 64])
-    y = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
-    node = helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)
-    graph = helper.make_graph([node], "g", [x], [y], [weight])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    onnx.save(model, tmp_path / "big.onnx")
+    gemm = "big (float[1,64] x) => (float[1,N] y) { y = Gemm<transB=1>(x, w) }"
+    path = write_onnx("big", gemm)
+    model = onnx.load(path)
+    weight = np.ones((size // 4 // 64, 64), np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    onnx.save(model, path)
 
     def resident() -> int:
-        status = host_machine._fields(Path(f"/proc/{client.channel.pid}/status"))
+        status = machine._fields(Path(f"/proc/{client.channel.pid}/status"))
         return int(status["VmRSS"].split()[0]) * 1024
 
     before = client.hello()["rss_bytes"]
-    reply = client.load("big", tmp_path / "big.onnx", {**X, "shape": [1, 64]})
+    reply = client.load("big", path, {**X, "shape": [1, 64]})
     assert reply["rss_bytes"] - before > size
     assert reply["peak_rss_bytes"] >= reply["rss_bytes"]
     assert reply["peak_bytes"] is None or reply["peak_bytes"] > size
@@ -271,25 +264,13 @@ def test_unloading_gives_the_memory_back(client: Client, tmp_path: Path) -> None
 
 
 def test_the_agent_needs_nothing_of_benchbox_but_itself(write_onnx: WriteOnnx) -> None:
-    code = f"""
-import sys
-from benchbox.agent.__main__ import AgentProgram
-agent = AgentProgram()
-for request in (
-    dict(op="hello", protocol={PROTOCOL}, threads=1),
-    dict(op="load", graph="g", path={str(write_onnx())!r}, provider={CPU_PROVIDER!r},
-         inputs=[{X}], seed=0),
-    dict(op="time", bursts=[("g", 2)]),
-):
-    assert not any("error" in str(reply) for reply in agent.replies(request))
-tops = {{name.partition(".")[0] for name in sys.modules}}
-print(sorted(tops & {{"torch", "onnx", "pandas", "rich", "typer", "psutil", "pydantic"}}))
+    code = """
+assert not any("error" in str(reply) for reply in replies(1))
+tops = {name.partition(".")[0] for name in sys.modules}
+print(sorted(tops & {"torch", "onnx", "pandas", "rich", "typer", "psutil", "pydantic"}))
 own = [name for name in sys.modules if name.startswith("benchbox")]
-print([name for name in own if not name.startswith("benchbox.agent")])
-"""
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
-    assert done.stdout.splitlines() == ["[]", "['benchbox']"], done.stderr
+print([name for name in own if not name.startswith("benchbox.agent")])"""
+    assert run_alone(code, write_onnx()) == ["[]", "['benchbox']"]
 
 
 def test_telemetry_is_off_before_onnxruntime_is_imported(
@@ -312,21 +293,13 @@ def test_telemetry_is_off_before_onnxruntime_is_imported(
     assert client.channel.stderr_tail() == "off: 1"
 
 
-def test_the_zipapp_holds_the_agent_alone_and_equal_sources_give_equal_bytes(
-    tmp_path: Path,
-) -> None:
-    one, other = zipapp.build(tmp_path / "one.pyz"), zipapp.build(tmp_path / "other.pyz")
-    assert one.read_bytes() == other.read_bytes()
-    names = zipfile.ZipFile(one).namelist()
-    own = [n for n in names if n not in ("__main__.py", "benchbox/__init__.py")]
-    assert all(n.startswith("benchbox/agent/") for n in own)
-    assert len(own) == len(list((ROOT / "benchbox" / "agent").rglob("*.py")))
-
-
-def test_the_zipapp_serves_from_anywhere(
+def test_the_zipapp_holds_the_agent_alone_and_serves_from_anywhere(
     tmp_path: Path, in_tmp: Path, write_onnx: WriteOnnx, connect: Connect
 ) -> None:
     path = zipapp.build(tmp_path / "agent.pyz")
+    names = set(zipfile.ZipFile(path).namelist()) - {"__main__.py", "benchbox/__init__.py"}
+    sources = (ROOT / "benchbox" / "agent").rglob("*.py")
+    assert names == {str(source.relative_to(ROOT)) for source in sources}
     (in_tmp / "numpy.py").write_text("raise SystemExit('the wrong numpy')")
     client = connect(ProcessChannel([sys.executable, "-I", str(path)]))
     assert client.hello()["providers"]
@@ -335,10 +308,3 @@ def test_the_zipapp_serves_from_anywhere(
     assert client.channel.receive(5)["reply"] == "time"
     assert client.ask("bye") == {"reply": "bye"}
     assert client.channel._process.wait(10) == 0
-
-
-def test_a_runtime_error_belongs_to_its_request_alone() -> None:
-    agent = AgentProgram()
-    (reply,) = agent.replies({"op": "load", "graph": "g"})
-    assert reply["error"]
-    assert list(agent.replies({"op": "unload", "graph": "never loaded"})) == [{"reply": "unload"}]

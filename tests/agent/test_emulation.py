@@ -9,7 +9,6 @@ import pytest
 from benchbox.agent.host import emulation
 from tests.board import Board, board, fixtures, why_not
 
-emulated_board = fixtures.emulated_board
 ssh_board = fixtures.ssh_board
 
 AARCH64, X86_64 = b"\xb7\x00", b"\x3e\x00"
@@ -60,20 +59,14 @@ def test_a_device_that_is_not_emulated_is_not_said_to_be(ssh_board: Board) -> No
 
 
 @pytest.mark.slow
-def test_two_signs_tell_of_emulation_where_there_is_no_proc(emulated_board: Board) -> None:
-    said = ask(emulated_board)
-    assert said["emulator"] == said["_intercepted"] == said["_left_out"] == "qemu-user"
-    assert said["_translator"] is None
-
-
-@pytest.mark.slow
-def test_three_signs_tell_of_emulation_where_there_is_a_proc() -> None:
+@pytest.mark.parametrize("real_proc", [False, True])
+def test_an_emulated_device_shows_two_signs_and_a_third_in_proc(*, real_proc: bool) -> None:
     if reason := why_not():
         pytest.skip(reason)
-    with board(real_proc=True) as there:
+    with board(real_proc=real_proc) as there:
         said = ask(there)
     assert said["emulator"] == said["_intercepted"] == said["_left_out"] == "qemu-user"
-    assert said["_translator"] == "qemu-user"
+    assert said["_translator"] == ("qemu-user" if real_proc else None)
 
 
 # on trees

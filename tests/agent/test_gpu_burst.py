@@ -35,19 +35,20 @@ class Machine:
         self.did.append("wait")
         self.now = max(self.now, self.free) + WAKE_NS
 
-    def enqueue(self) -> None:
-        self.did.append("enqueue")
+    def launch(self) -> None:
         for _ in range(self.kernels):
             self.now += self.launch_ns
             self.add(self.work_ns)
+
+    def enqueue(self) -> None:
+        self.did.append("enqueue")
+        self.launch()
         if self.synchronises:
             self.wait()
 
     def run(self) -> None:
         self.did.append("run")
-        for _ in range(self.kernels):
-            self.now += self.launch_ns
-            self.add(self.work_ns)
+        self.launch()
         self.now = max(self.now, self.free) + WAKE_NS
 
     def run_with_copies(self) -> None:
@@ -102,27 +103,16 @@ def test_a_latency_has_the_launching_in_it_and_a_span_the_kernels_alone(
     assert burst.enqueues_ns == [40 * US] * 5
     assert burst.unheld == 0
     assert (burst.marks, burst.probed_ns) == ([], 0)
-    assert burst.switches is not None
-    assert len(burst.switches) == 5
+    assert len(burst.switches or ()) == 5
 
 
-def test_a_call_that_waits_in_its_middle_is_counted_as_not_held() -> None:
+def test_calls_that_wait_or_outlast_the_room_of_the_queue_are_counted_as_not_held() -> None:
     machine = Machine()
     machine.synchronises = True
     assert machine.burst(BurstPlan(3)).unheld == 3
-
-
-def test_a_queue_is_held_no_longer_than_it_has_room_for() -> None:
     machine = Machine(10_000, 4 * US, 100)
     assert machine.burst(BurstPlan(1)).unheld == 1
     assert machine.burst(BurstPlan(1)).spans_ns[0] > 10_000 * 100
-
-
-def test_copies_are_timed_apart_and_last() -> None:
-    machine = Machine()
-    burst = machine.burst(BurstPlan(2, copies=3))
-    assert burst.copies_ns == [burst.latencies_ns[0] + 2 * COPY_NS] * 3
-    assert len(burst.latencies_ns) == len(burst.spans_ns) == 2
 
 
 def test_a_cold_cache_is_flushed_before_each_and_never_within_what_is_timed() -> None:
@@ -134,28 +124,20 @@ def test_a_cold_cache_is_flushed_before_each_and_never_within_what_is_timed() ->
     assert burst.cold
     assert burst.latencies_ns == expected.latencies_ns
     assert burst.spans_ns == expected.spans_ns
-    assert burst.copies_ns == expected.copies_ns
-
-
-def test_the_flush_has_ended_before_a_latency_starts_and_is_held_before_a_span() -> None:
+    assert burst.copies_ns == expected.copies_ns == [expected.latencies_ns[0] + 2 * COPY_NS]
     machine = Machine()
     machine.burst(BurstPlan(1, cold=True))
     assert machine.did[-7:] == ["flush", "wait", "run", "hold", "flush", "start", "enqueue"]
 
 
-def test_a_burst_settles_and_reads_the_sentinel_at_both_ends() -> None:
+def test_a_burst_settles_and_reads_the_sentinel_at_both_ends_and_between_long_calls() -> None:
     machine = Machine()
     burst = machine.burst(BurstPlan(3), probe=True)
     assert machine.did[0] == "run"
-    assert burst.marks == [(0, 77), (3, 77)]
-    assert burst.probed_ns == 200 * US
-
-
-def test_a_long_burst_reads_the_sentinel_between_its_calls() -> None:
-    machine = Machine(10, 4 * US, 1000 * US)
-    burst = machine.burst(BurstPlan(20), probe=True)
-    assert len(burst.marks) > 3
-    assert [calls for calls, _ in burst.marks] == sorted({calls for calls, _ in burst.marks})
+    assert (burst.marks, burst.probed_ns) == ([(0, 77), (3, 77)], 200 * US)
+    marks = Machine(10, 4 * US, 1000 * US).burst(BurstPlan(20), probe=True).marks
+    assert len(marks) > 3
+    assert [calls for calls, _ in marks] == sorted({calls for calls, _ in marks})
 
 
 def test_of_very_many_calls_some_are_timed() -> None:
@@ -166,22 +148,19 @@ def test_of_very_many_calls_some_are_timed() -> None:
 
 
 @pytest.mark.parametrize("doing", ["run", "enqueue"])
-def test_a_gpu_that_is_lost_in_a_burst_is_told_without_the_host_s_name(
+def test_a_gpu_that_is_lost_in_a_burst_is_an_error(
     doing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine = Machine()
-
     def fail() -> None:
         raise RuntimeError(
             "CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; hostname=alice ; "
             "file=/x/cuda.cc ; line=3 ; expr=cudaStreamSynchronize(stream); "
         )
 
+    machine = Machine()
     monkeypatch.setattr(machine, doing, fail)
-    with pytest.raises(GpuLostError) as caught:
+    with pytest.raises(GpuLostError, match="illegal memory access"):
         machine.burst(BurstPlan(1))
-    assert "illegal memory access" in str(caught.value)
-    assert "alice" not in str(caught.value)
 
 
 class Waiting:
@@ -191,7 +170,6 @@ class Waiting:
 
     def __init__(self) -> None:
         self.free = self.first = self.last = 0
-        self.threads: set[str] = set()
         self.joined: list[str] = []
 
     clock = staticmethod(time.perf_counter_ns)
@@ -240,25 +218,19 @@ def test_the_end_of_a_replay_that_waits_is_marked_while_it_waits() -> None:
     assert all(thread.name != "span-end" for thread in threading.enumerate())
 
 
-def test_the_end_of_a_replay_that_does_not_wait_is_marked_by_who_launched_it() -> None:
-    machine = Machine(1, 10 * US, 300 * US)
-    burst = machine.burst(BurstPlan(3, replayed=True))
-    assert burst.spans_ns == [300 * US] * 3
-    assert burst.unheld == 0
-
-
-def test_a_host_that_stalls_once_is_not_taken_for_a_replay_that_waits() -> None:
+@pytest.mark.parametrize("stalls", [0, 2])
+def test_a_host_that_stalls_once_is_not_taken_for_a_replay_that_waits(stalls: int) -> None:
     class Stalled(Machine):
-        stalls = 2
+        left = stalls
 
         def enqueue(self) -> None:
-            self.now += 3_000 * US if self.stalls else 0
-            self.stalls = max(0, self.stalls - 1)
+            self.now += 3_000 * US if self.left else 0
+            self.left = max(0, self.left - 1)
             super().enqueue()
 
     burst = Stalled(1, 10 * US, 300 * US).burst(BurstPlan(3, replayed=True))
-    assert burst.enqueues_ns == [10 * US] * 3
-    assert burst.spans_ns == [300 * US] * 3
+    assert (burst.enqueues_ns, burst.spans_ns) == ([10 * US] * 3, [300 * US] * 3)
+    assert stalls or burst.unheld == 0
 
 
 def test_what_goes_wrong_in_the_second_thread_is_raised_in_the_first() -> None:

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 from pathlib import Path
+from typing import Any
 
 import onnxruntime as ort
 import pytest
@@ -28,22 +29,18 @@ except RuntimeError as error:
 """
 
 
+HELP = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+
+
 def prepared(fake_gpu: Libraries, *broken: str, version: str = "13.0") -> object:
     """What `prepare` returns or says where some libraries cannot be loaded.
 
     They are there, as empty files, and so hide those that this machine may have.
     """
-    folder = fake_gpu.work / "libraries"
-    folder.mkdir()
-    for library in fake_gpu.folder.glob("*.so.*"):
-        if library.name in broken:
-            (folder / library.name).touch()
-        else:
-            (folder / library.name).symlink_to(library)
+    folder = fake_gpu.linked("libraries", without=broken)
+    for name in broken:
+        (folder / name).touch()
     return fake_gpu.run(BUILD.format(version=version) + PREPARE, folders=[folder])
-
-
-HELP = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
 
 
 @pytest.mark.parametrize(
@@ -59,26 +56,15 @@ HELP = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
             for name in ("libcudart.so.13", "libcublasLt.so.13", "libcurand.so.10", "libcudnn.so.9")
         ),
         ([], "11.8", ["built for CUDA 11.8"]),
+        ([], "13.0", ["13"]),
     ],
 )
-def test_the_first_thing_that_is_missing_is_named_with_what_helps(
+def test_cuda_s_major_version_or_what_is_missing_first_with_what_helps(
     fake_gpu: Libraries, broken: list[str], version: str, parts: list[str]
 ) -> None:
     text = str(prepared(fake_gpu, *broken, version=version))
     assert all(part in text for part in parts)
-
-
-def test_where_everything_is_there_the_major_version_is_known(fake_gpu: Libraries) -> None:
-    assert prepared(fake_gpu) == 13
-
-
-def test_a_library_that_is_not_there_is_told_as_the_loader_tells_it(fake_gpu: Libraries) -> None:
-    code = (
-        "from benchbox.agent.gpu.libraries import _unloadable\nresult = _unloadable('libno.so.1')"
-    )
-    assert fake_gpu.run(code) == (
-        "libno.so.1: cannot open shared object file: No such file or directory"
-    )
+    assert (text == "13") == (parts == ["13"])
 
 
 def test_a_build_without_cuda_is_told_with_both_commands() -> None:
@@ -99,11 +85,10 @@ def test_two_builds_in_one_place_are_told_as_such(
         libraries.prepare()
 
 
-def test_without_onnxruntime_the_command_is_told(fake_gpu: Libraries) -> None:
-    code = f"import sys; sys.modules['onnxruntime'] = None\n{PREPARE}"
-    said = str(fake_gpu.run(code))
-    assert said.startswith("ONNX Runtime cannot be imported")
-    assert said.endswith("pip install 'onnxruntime-gpu[cuda,cudnn]'")
+def test_without_onnxruntime_the_command_is_shown(fake_gpu: Libraries) -> None:
+    text = str(fake_gpu.run(f"import sys; sys.modules['onnxruntime'] = None\n{PREPARE}"))
+    assert text.startswith("ONNX Runtime cannot be imported")
+    assert text.endswith(HELP)
 
 
 def test_what_the_preloading_prints_is_not_shown(fake_gpu: Libraries) -> None:
@@ -112,8 +97,9 @@ def test_what_the_preloading_prints_is_not_shown(fake_gpu: Libraries) -> None:
     assert fake_gpu.run(f"{code}\nresult = out.getvalue()") == ""
 
 
+@pytest.mark.parametrize("own", ["", "ort.preload_dlls = lambda directory=None: None\n"])
 def test_libraries_of_wheels_in_another_folder_than_onnxruntime_s_are_found(
-    fake_gpu: Libraries,
+    fake_gpu: Libraries, own: str
 ) -> None:
     site, driver = fake_gpu.work / "site" / "nvidia", fake_gpu.work / "driver"
     for library in fake_gpu.folder.glob("*.so.*"):
@@ -124,13 +110,14 @@ def test_libraries_of_wheels_in_another_folder_than_onnxruntime_s_are_found(
     code = f"""
 import sys
 sys.path.insert(0, {str(site.parent)!r})
-import onnxruntime as ort  # whose own function it is that loads them
+import onnxruntime as ort  # whose own function it is that loads them, unless `own` is another
 ort.cuda_version = "13.0"
 ort.get_available_providers = lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
 """
-    assert fake_gpu.run(code + PREPARE, folders=[driver]) == 13
-    without_own = f"{code}ort.preload_dlls = lambda directory=None: None\n"
-    assert fake_gpu.run(without_own + PREPARE, folders=[driver]) == 13
+    assert fake_gpu.run(code + own + PREPARE, folders=[driver]) == 13
+
+
+# TensorRT
 
 
 PREPARE_TENSORRT = PREPARE.replace("prepare()", "prepare(libraries.TENSORRT)")
@@ -143,61 +130,53 @@ ort.__file__ = {home!r} + "/__init__.py"
 
 
 def prepared_tensorrt(
-    fake_gpu: Libraries, *missing: str, home: str = "onnxruntime", more: str = ""
+    fake_gpu: Libraries, *missing: str, home: str = "onnxruntime", wheel: int = 0
 ) -> object:
     """The same of TensorRT; what is missing is nowhere, so that a wheel may have it."""
-    folder = fake_gpu.work / f"libraries of {home}"
-    folder.mkdir()
-    for library in fake_gpu.folder.glob("*.so.*"):
-        if library.name not in missing:
-            (folder / library.name).symlink_to(library)
+    folder = fake_gpu.linked(f"libraries of {home}", without=missing)
+    site = fake_gpu.work / "site"
+    (site / "tensorrt_libs").mkdir(parents=True, exist_ok=True)
+    for name in ("libnvinfer", "libnvonnxparser") if wheel else ():
+        library = site / "tensorrt_libs" / f"{name}.so.{wheel}"
+        library.symlink_to(fake_gpu.folder / f"{name}.so.10")
     build = BUILD.format(version="13.0") + BUILD_TENSORRT.format(home=str(fake_gpu.folder / home))
-    return fake_gpu.run(build + more + PREPARE_TENSORRT, folders=[folder])
-
-
-def wheel(fake_gpu: Libraries, version: int) -> str:
-    """Put TensorRT's libraries of a version into a wheel; return what lets Python find it."""
-    folder = fake_gpu.work / "site" / "tensorrt_libs"
-    folder.mkdir(parents=True)
-    for name in ("libnvinfer", "libnvonnxparser"):
-        (folder / f"{name}.so.{version}").symlink_to(fake_gpu.folder / f"{name}.so.10")
-    return f"sys.path.insert(0, {str(folder.parent)!r})\n"
-
-
-def test_tensorrt_is_there_with_its_version(fake_gpu: Libraries) -> None:
+    build += f"sys.path.insert(0, {str(site)!r})\n" if wheel else ""
     version = "\nif result == 13: result = libraries.tensorrt_version()\n"
-    folders = [fake_gpu.folder]
-    build = BUILD.format(version="13.0") + BUILD_TENSORRT.format(home=f"{folders[0]}/onnxruntime")
-    assert fake_gpu.run(build + PREPARE_TENSORRT + version, folders=folders) == "10.16.1"
+    return fake_gpu.run(build + PREPARE_TENSORRT + version, folders=[folder])
 
 
-@pytest.mark.parametrize("name", ["libnvinfer.so.10", "libnvonnxparser.so.10"])
-def test_a_library_of_tensorrt_that_is_missing_is_named_with_its_major_version(
-    fake_gpu: Libraries, name: str
+NAMED = "this ONNX Runtime needs TensorRT 10, of which a library is missing ({}: "
+WHEEL_OF_10 = "pip install 'tensorrt-cu13-libs==10.*'"
+ENGINES, PARSER = "libnvinfer.so.10", "libnvonnxparser.so.10"
+
+
+@pytest.mark.parametrize(
+    ("missing", "more", "parts"),
+    [
+        ([], {}, ["10.16.1"]),
+        ([ENGINES, PARSER], {"wheel": 10}, ["10.16.1"]),
+        ([ENGINES], {}, [NAMED.format(ENGINES), WHEEL_OF_10]),
+        ([PARSER], {}, [NAMED.format(PARSER), WHEEL_OF_10]),
+        (
+            *([ENGINES], {"wheel": 11}),
+            ["No such file or directory; there is libnvinfer.so.11): pip install"],
+        ),
+        (
+            *([], {"home": "elsewhere"}),
+            ["lists TensorRT and lacks its part for it, libonnxruntime_providers_tensorrt.so"],
+        ),
+    ],
+)
+def test_tensorrt_has_its_version_or_what_it_lacks_is_named(
+    fake_gpu: Libraries, missing: list[str], more: dict[str, Any], parts: list[str]
 ) -> None:
-    said = str(prepared_tensorrt(fake_gpu, name))
-    assert said.startswith(
-        f"this ONNX Runtime needs TensorRT 10, of which a library is missing ({name}: "
-    )
-    assert "pip install 'tensorrt-cu13-libs==10.*'" in said
+    text = str(prepared_tensorrt(fake_gpu, *missing, **more))
+    assert all(part in text for part in parts)
 
 
-def test_libraries_of_tensorrt_s_wheel_are_found(fake_gpu: Libraries) -> None:
-    more = wheel(fake_gpu, 10)
-    assert prepared_tensorrt(fake_gpu, "libnvinfer.so.10", "libnvonnxparser.so.10", more=more) == 13
-
-
-def test_a_tensorrt_that_is_too_new_or_has_no_part_is_named(fake_gpu: Libraries) -> None:
-    text = str(prepared_tensorrt(fake_gpu, "libnvinfer.so.10", more=wheel(fake_gpu, 11)))
-    assert "No such file or directory; there is libnvinfer.so.11): pip install" in text
-    text = str(prepared_tensorrt(fake_gpu, home="elsewhere"))
-    assert "lists TensorRT and lacks its part for it, libonnxruntime_providers_tensorrt.so" in text
-
-
-def test_a_build_without_tensorrt_is_told_with_both_commands(fake_gpu: Libraries) -> None:
-    code = BUILD.format(version="13.0") + PREPARE_TENSORRT
-    said = str(fake_gpu.run(code))
-    assert "was built without TensorRT: pip uninstall onnxruntime-gpu, then pip install" in said
+def test_a_build_without_tensorrt_is_refused_with_both_commands(fake_gpu: Libraries) -> None:
+    text = str(fake_gpu.run(BUILD.format(version="13.0") + PREPARE_TENSORRT))
+    assert "was built without TensorRT: pip uninstall onnxruntime-gpu, then pip install" in text
 
 
 @pytest.mark.parametrize(("on", "override"), [(False, "0"), (True, None)])

@@ -30,7 +30,6 @@ class SlowHost(Machine):
         self.slowness = slowness
 
     def host(self) -> int:
-        self.did.append("host")
         return HOST_NS * self.slowness
 
     def watched(self) -> Message:
@@ -59,22 +58,12 @@ def estimated(bursts: list[Burst], gate: Gate) -> Latency:
     return found
 
 
-def half_slow(rounds: int = 40) -> list[int]:
-    slownesses = [1, 2] * (rounds // 2)
-    random.Random(3).shuffle(slownesses)
-    return slownesses
-
-
-def test_both_sentinels_are_read_at_every_mark() -> None:
-    machine = SlowHost(1)
-    burst = machine.watched()
-    assert burst["marks"] == [(0, 77), (4, 77)]
-    assert burst["host_marks"] == [(0, HOST_NS), (4, HOST_NS)]
-    assert "host probe" in " ".join(machine.did)
+HALF_SLOW = [1, 2] * 20
+random.Random(3).shuffle(HALF_SLOW)
 
 
 def test_what_the_host_took_while_it_was_slow_is_no_latency() -> None:
-    bursts, gate = measured(half_slow())
+    bursts, gate = measured(HALF_SLOW)
     found, unwatched = (estimated(bursts, each) for each in (gate, Gate(compute=gate.compute)))
     assert unwatched.interval is not None
     assert unwatched.interval.high > 1.5 * unwatched.interval.low  # of either state by chance
@@ -91,16 +80,14 @@ def test_a_case_that_met_the_slow_host_more_often_is_no_slower_than_another() ->
 
 
 def test_a_slow_host_is_the_cause_and_no_span_is_lost_to_it() -> None:
-    bursts, gate = measured(half_slow())
+    bursts, gate = measured(HALF_SLOW)
     assert samples.tag_shares(bursts, gate) == {"slow": 0.5}
     found = gpu_time.estimate(bursts, gate)
     assert found is not None
     assert found.span_s == pytest.approx(10 * US * 1e-9)
     everything = gpu_time.estimate(bursts)
     assert everything is not None
-    assert found.copies_s is not None
-    assert everything.copies_s is not None
-    assert found.copies_s < everything.copies_s
+    assert (found.copies_s or 1e9) < (everything.copies_s or 0)
 
 
 def test_readings_belong_to_the_marks_they_were_taken_at() -> None:
@@ -110,9 +97,9 @@ def test_readings_belong_to_the_marks_they_were_taken_at() -> None:
     assert beside.marks([(0, 77), (5, 77), (9, 77)]) == [(0, 1), (5, 2), (9, 3)]
     with pytest.raises(ValueError, match="shorter"):
         beside.marks([(0, 77), (5, 77), (9, 77), (12, 77)])
-
-
-def test_it_reads_whole_nanoseconds() -> None:
+    burst = SlowHost(1).watched()
+    assert burst["marks"] == [(0, 77), (4, 77)]
+    assert burst["host_marks"] == [(0, HOST_NS), (4, HOST_NS)]
     reading = host_sentinel.compute()
     assert isinstance(reading, int)
     assert reading > 0

@@ -13,7 +13,7 @@ UNRATIONED = "from benchbox.agent.gpu import nvml as module; module.SHARE = 1e12
 SAID = """
 from benchbox.agent.gpu.nvml import Nvml
 try:
-    Nvml({!r})
+    Nvml("0000:{}:00.0")
     result = None
 except RuntimeError as error:
     result = str(error)
@@ -38,21 +38,11 @@ def counters(fake_gpu: Libraries, told: str = "", *, old: bool = False) -> dict[
     return result
 
 
-def said(fake_gpu: Libraries, told: str = "", place: str = "0000:17:00.0") -> str:
-    return str(fake_gpu.run(SAID.format(place), nvml=told))
-
-
 def test_a_reading_has_every_value_with_its_unit(fake_gpu: Libraries) -> None:
     assert counters(fake_gpu) == COUNTERS
-
-
-def test_an_older_driver_tells_the_same_by_its_older_functions(fake_gpu: Libraries) -> None:
-    told = "reasons 4\nprocess 1 100"
-    assert counters(fake_gpu, told, old=True) == {
-        name: value
-        for name, value in {**COUNTERS, "gpu_throttle_bits": 4}.items()
-        if not name.startswith("gpu_other")  # which drivers of CUDA 12 and 13 all tell
-    }
+    older = {**COUNTERS, "gpu_throttle_bits": 4}  # by older functions
+    del older["gpu_other_processes"], older["gpu_other_memory_bytes"]  # from CUDA 12 on
+    assert counters(fake_gpu, "reasons 4\nprocess 1 100", old=True) == older
 
 
 @pytest.mark.parametrize("code", [3, 4, 13])
@@ -62,11 +52,14 @@ def test_what_a_driver_does_not_tell_is_absent(fake_gpu: Libraries, code: int) -
     assert seen.keys() == COUNTERS.keys() - {"gpu_power_w", "gpu_busy_percent"}
 
 
-def test_what_has_no_answer_is_not_asked_again(fake_gpu: Libraries) -> None:
+def test_what_has_no_answer_or_takes_long_is_not_asked_each_time(fake_gpu: Libraries) -> None:
     code = f"{UNRATIONED}{OPEN}result = [nvml.read_counters() for _ in range(5)]"
     fake_gpu.run(code, nvml="fail nvmlDeviceGetPowerUsage 3")
     assert fake_gpu.log("nvml").count("nvmlDeviceGetPowerUsage") == 1
     assert fake_gpu.log("nvml").count("nvmlDeviceGetUtilizationRates") == 5
+    code = f"{OPEN}result = [nvml.read_counters() for _ in range(4)] == [nvml.read_counters()] * 4"
+    assert fake_gpu.run(code, nvml="cost_us 20000") is True
+    assert fake_gpu.log("nvml").count("nvmlDeviceGetPowerUsage") == 1
 
 
 def test_what_failed_for_once_is_asked_again(fake_gpu: Libraries) -> None:
@@ -77,12 +70,6 @@ pathlib.Path(os.environ["FAKE_NVML"]).write_text("")
 result = ["gpu_power_w" in first, "gpu_power_w" in nvml.read_counters()]
 """
     assert fake_gpu.run(code, nvml="fail nvmlDeviceGetPowerUsage 10") == [False, True]
-
-
-def test_a_question_that_takes_long_is_asked_seldom(fake_gpu: Libraries) -> None:
-    code = f"{OPEN}result = [nvml.read_counters() for _ in range(4)] == [nvml.read_counters()] * 4"
-    assert fake_gpu.run(code, nvml="cost_us 20000") is True
-    assert fake_gpu.log("nvml").count("nvmlDeviceGetPowerUsage") == 1
 
 
 @pytest.mark.parametrize(
@@ -130,36 +117,32 @@ def test_the_facts_tell_nothing_that_tells_two_of_a_kind_apart(fake_gpu: Librari
     }
     asked = set(fake_gpu.log("nvml"))
     assert not any("UUID" in name or "Serial" in name for name in asked)
-
-
-def test_a_fact_that_cannot_be_had_is_absent(fake_gpu: Libraries) -> None:
     told = "fail nvmlDeviceGetEccMode 3\nfail nvmlDeviceGetMigMode 4"
-    facts = fake_gpu.run(f"{OPEN}result = nvml.facts()", nvml=told)
-    assert isinstance(facts, dict)
-    assert not {"ecc", "mig"} & facts.keys()
-    assert facts["persistence"] is True
+    fewer = fake_gpu.run(f"{OPEN}result = nvml.facts()", nvml=told)
+    assert isinstance(fewer, dict)
+    assert (fewer.keys() & {"ecc", "mig"}, fewer["persistence"]) == (set(), True)
 
 
 @pytest.mark.parametrize(
-    ("code", "place", "parts"),
+    ("code", "bus", "parts"),
     [
-        (4, "0000:17:00.0", ["Insufficient Permissions", "this user may not ask"]),
-        (9, "0000:17:00.0", ["Driver Not Loaded", "nvidia-smi"]),
-        (18, "0000:17:00.0", ["version mismatch", "reboot"]),
-        (0, "0000:99:00.0", []),  # another GPU than there is
+        (4, 17, ["Insufficient Permissions", "this user may not ask"]),
+        (9, 17, ["Driver Not Loaded", "nvidia-smi"]),
+        (18, 17, ["version mismatch", "reboot"]),
+        (0, 99, []),  # another GPU than there is
     ],
 )
 def test_why_nothing_can_be_read_is_one_sentence(
-    fake_gpu: Libraries, code: int, place: str, parts: list[str]
+    fake_gpu: Libraries, code: int, bus: int, parts: list[str]
 ) -> None:
-    sentence = said(fake_gpu, f"fail nvmlInitWithFlags {code}" if code else "", place)
+    sentence = str(fake_gpu.run(SAID.format(bus), nvml=f"fail nvmlInitWithFlags {code}"))
     assert sentence.startswith("the GPU's clock, power and temperature cannot be read: ")
     assert all(part in sentence for part in parts)
     assert "\n" not in sentence
 
 
 def test_without_library_or_binding_the_sentence_has_what_helps(fake_gpu: Libraries) -> None:
-    ask = SAID.format("0000:17:00.0")
+    ask = SAID.format(17)
     without_library = str(fake_gpu.run(ask, folders=[]))
     assert "libnvidia-ml.so.1 comes with the driver" in without_library
     without_binding = str(fake_gpu.run(f"import sys; sys.modules['pynvml'] = None\n{ask}"))

@@ -28,23 +28,18 @@ from benchbox.sampling.session import Timed
 from tests.helpers.machine import Machine
 
 
-def counting(switches: list[int]) -> tuple[SimpleNamespace, list[int]]:
-    """Return a stand-in for the resource module whose counter rises as told, and who was asked."""
+@pytest.mark.parametrize(("threads", "who"), [(1, 1), (2, 0)])
+def test_a_burst_counts_its_calls_and_the_switches_in_each(
+    monkeypatch: pytest.MonkeyPatch, threads: int, who: int
+) -> None:
     asked: list[int] = []
-    values = iter(switches)
+    values = iter([5, 5, 7, 7, 8])
 
     def getrusage(who: int) -> SimpleNamespace:
         asked.append(who)
         return SimpleNamespace(ru_nivcsw=next(values))
 
-    return SimpleNamespace(getrusage=getrusage, RUSAGE_SELF=0, RUSAGE_THREAD=1), asked
-
-
-@pytest.mark.parametrize(("threads", "who"), [(1, 1), (2, 0)])
-def test_a_burst_counts_its_calls_and_the_switches_in_each(
-    monkeypatch: pytest.MonkeyPatch, threads: int, who: int
-) -> None:
-    resource, asked = counting([5, 5, 7, 7, 8])
+    resource = SimpleNamespace(getrusage=getrusage, RUSAGE_SELF=0, RUSAGE_THREAD=1)
     monkeypatch.setattr(timing_burst, "resource", resource)
     calls: list[int] = []
     burst = timing_burst.time_calls(lambda: calls.append(1), 4, threads)
@@ -59,7 +54,6 @@ def test_a_system_without_counters_gives_latencies_alone(monkeypatch: pytest.Mon
     monkeypatch.setattr(timing_burst, "resource", None)
     burst = timing_burst.time_calls(lambda: None, 3, 1)
     assert (len(burst.latencies_ns), burst.switches) == (3, None)
-    assert host_machine.host()
 
 
 def machine(latency_s: float, **more: Any) -> Machine:
@@ -82,14 +76,6 @@ def test_the_sentinel_is_read_every_twenty_milliseconds(latency_s: float, calls:
     gaps = [(later - earlier) * latency_s for (earlier, _), (later, _) in pairwise(marks)]
     assert max(gaps) < timing_burst.MARK_NS * 1e-9 + 2 * latency_s
     assert all(gap >= timing_burst.MARK_NS * 1e-9 for gap in gaps[:-1])
-
-
-def test_what_readings_take_is_told_and_in_no_latency() -> None:
-    slow = machine(0.002)
-    burst = slow.burst("g", 100)
-    took = 4 * 12_000 * len(burst["marks"]) + 4 * sum(burst["stream_ns"])
-    assert burst["probed_ns"] == pytest.approx(took, rel=0.01)
-    assert max(burst["latencies_ns"]) <= 2_000_001
 
 
 def test_switches_beside_the_calls_are_not_theirs() -> None:
@@ -116,24 +102,24 @@ def test_a_probe_that_takes_long_is_read_less_often(monkeypatch: pytest.MonkeyPa
     assert len(burst["marks"]) > 2
 
 
-def test_a_graph_settles_by_one_call() -> None:
-    calls: list[int] = []
-    timing_burst.settle(lambda: calls.append(1))
-    assert len(calls) == 1
-
-
 @pytest.mark.parametrize(
-    ("latencies", "calls"),
-    [([8, 8], 2), ([8, 7, 6, 5, 5], 5), ([8, 9], 2), ([2.0**-n for n in range(99)], 11)],
+    ("latencies", "is_bound", "calls"),
+    [
+        ([8, 7], False, 1),
+        ([8, 8], True, 2),
+        ([8, 7, 6, 5, 5], True, 5),
+        ([8, 9], True, 2),
+        ([2.0**-n for n in range(99)], True, 11),
+    ],
 )
-def test_a_graph_that_waits_for_memory_settles_until_it_gets_no_faster(
-    latencies: list[float], calls: int
+def test_a_graph_settles_by_one_call_or_if_memory_bound_until_it_gets_no_faster(
+    latencies: list[float], calls: int, *, is_bound: bool
 ) -> None:
     following = iter(latencies)
     bound = machine(0.0)
     bound.latencies["g"] = lambda: next(following)
     with patch.object(timing_burst, "time", bound):
-        last_ns = timing_burst.settle(lambda: bound.call("g"), memory_bound=True)
+        last_ns = timing_burst.settle(lambda: bound.call("g"), memory_bound=is_bound)
     assert bound.calls == calls
     assert last_ns == pytest.approx(latencies[calls - 1] * 1e9)
 
@@ -141,38 +127,27 @@ def test_a_graph_that_waits_for_memory_settles_until_it_gets_no_faster(
 # the sentinel
 
 
-def test_the_sentinel_reads_whole_nanoseconds() -> None:
+def test_the_sentinel_reads_whole_nanoseconds_more_for_a_copy_than_for_a_product() -> None:
     probe = Sentinel()
-    for reading in (probe.compute(), probe.stream()):
-        assert isinstance(reading, int)
-        assert reading > 0
-
-
-def test_copying_four_megabytes_takes_longer_than_a_small_product() -> None:
-    probe = Sentinel()
-    assert min(probe.stream() for _ in range(5)) > min(probe.compute() for _ in range(5))
+    streams, products = ([read() for _ in range(5)] for read in (probe.stream, probe.compute))
+    assert all(isinstance(reading, int) for reading in (*streams, *products))
+    assert min(streams) > min(products) > 0
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs affinities")
 @pytest.mark.usefixtures("two_cpus")
-def test_every_processor_has_a_probe_of_its_own() -> None:
+def test_every_processor_has_a_probe_of_its_own_and_the_slowest_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     before, usable = os.sched_getaffinity(0), host_machine.usable_cpus()
     probe = Sentinel(usable[:2])
     assert probe.compute() > 0
     assert os.sched_getaffinity(0) == before
-    bound = [
-        os.sched_getaffinity(thread.native_id or 0)
-        for thread in threading.enumerate()
-        if thread.name == f"sentinel-{usable[1]}"
-    ]
+    name = f"sentinel-{usable[1]}"
+    bound = [thread.native_id or 0 for thread in threading.enumerate() if thread.name == name]
     assert bound
-    assert all(mask == {usable[1]} for mask in bound)
-
-
-@pytest.mark.usefixtures("two_cpus")
-def test_the_slowest_processor_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert all(os.sched_getaffinity(thread) == {usable[1]} for thread in bound)
     mine = threading.current_thread()
-    probe = Sentinel(host_machine.usable_cpus()[:2])
     for here, there in ((5, 9), (9, 5)):
         readings = {True: here, False: there}
         monkeypatch.setattr(
@@ -217,12 +192,15 @@ def test_a_slow_stretch_of_two_bursts_shows_in_the_readings_of_the_stream_probe(
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_what_the_sentinels_take_is_told_once(crowded: Machine, stream: bool) -> None:
+def test_what_the_sentinels_take_is_counted_once_and_in_no_latency(
+    crowded: Machine, stream: bool
+) -> None:
     for _ in range(3):
         before, calls = crowded.now, crowded.calls
         burst = crowded.burst("g", 100, stream)
         beside = crowded.now - before - 0.002 * (crowded.calls - calls)
         assert burst["probed_ns"] == pytest.approx(beside * 1e9, rel=0.01)
+        assert max(burst["latencies_ns"]) <= 2_000_001
 
 
 def test_a_probe_does_the_same_work_on_pages_of_its_own_in_every_process() -> None:
@@ -231,9 +209,6 @@ def test_a_probe_does_the_same_work_on_pages_of_its_own_in_every_process() -> No
         assert np.array_equal(mine, theirs)
         assert mine.ctypes.data % sentinel.PAGE == 0
         assert mine.ctypes.data != theirs.ctypes.data
-
-
-def test_a_sentinel_without_its_processor_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="processor 4095"):
         Sentinel([0, 4095])
 

@@ -39,11 +39,10 @@ def test_calls_are_told_apart_and_bodies_count_once() -> None:
         event("SequentialExecutor::Execute", 8, 50, "Session"),
         event("model_run", 5, 60, "Session"),
     ]
-    with recorded(
-        json.dumps([event("session_initialization", 0, 4, "Session"), *call, *call])
-    ) as r:
-        runs = r.runs()
-        nodes = r.nodes(runs)
+    start = event("session_initialization", 0, 4, "Session")
+    with recorded(json.dumps([start, *call, *call])) as recording:
+        runs = recording.runs()
+        nodes = recording.nodes(runs)
     assert [run.us for run in runs] == [60, 60]
     assert [(n["name"], n["op"], n["us"], n["count"]) for n in nodes] == [
         ("a", "MatMul", [5, 5], 1.0),
@@ -71,33 +70,28 @@ def test_a_profile_that_is_cut_off_says_that_the_disk_may_be_full(text: str) -> 
         recording.runs()
 
 
-def test_nothing_lies_in_the_temporary_folder_once_a_session_has_its_profile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_a_recording_leaves_nothing_once_it_is_hidden_or_fails(temporary: Path) -> None:
     recording = trace.Recording()
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(temporary.iterdir())) == 1
     (Path(recording._folder.name) / "profile.json").write_text("[]")
     recording.hide()
-    assert list(tmp_path.iterdir()) == []
+    assert list(temporary.iterdir()) == []
     with recording:
         assert recording.runs() == []
-
-
-def test_a_recording_that_ends_early_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(OSError, match="no such graph"), trace.Recording():
         raise OSError("no such graph")
-    assert list(tmp_path.iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
-def test_folders_of_killed_agents_are_removed_when_they_are_old(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    old, young, others = (tmp_path / name for name in (f"{trace.PREFIX}1", f"{trace.PREFIX}2", "x"))
+def test_folders_of_killed_agents_are_removed_when_they_are_old(temporary: Path) -> None:
+    names = f"{trace.PREFIX}1", f"{trace.PREFIX}2", "x"
+    old, young, others = (temporary / name for name in names)
     for folder in (old, young, others):
         folder.mkdir()
         (folder / "profile.json").touch()

@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from itertools import count, cycle
+from collections.abc import Iterator, Mapping
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +12,10 @@ import pytest
 from benchbox.agent.host import machine, settings
 from benchbox.agent.host import watch as host_watch
 from benchbox.analysis.doctor import examine, gather
+from tests.agent.conftest import Tree
 from tests.analysis.test_doctor import CALM
 
-Tree = Callable[[Mapping[str, object]], None]
-
-
 CPU = "sys/devices/system/cpu"
-
-
-# a look
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Tree:
-    """Return a function that writes files, by their paths, below the test's own proc and sys."""
-
-    def write(files: Mapping[str, object]) -> None:
-        for name, content in files.items():
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content if isinstance(content, bytes) else f"{content}\n".encode())
-
-    return write
 
 
 @pytest.fixture
@@ -45,19 +27,18 @@ def pinned() -> Iterator[int]:
         os.sched_setaffinity(0, before)
 
 
-def test_a_look_has_the_readings_and_can_be_sent(pinned: int) -> None:
+def test_an_observation_has_the_readings_and_can_be_sent(
+    pinned: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     readings = cycle([11_512, 11_518, 13_000])
     result = host_watch.observe(lambda: next(readings), pinned, 0.01)
     assert json.loads(json.dumps(result))["cpu"] == pinned
     assert {ns for ns, _ in result["readings_ns"]} <= {11_510.0, 11_520.0, 13_000.0}  # type: ignore[attr-defined]
     assert examine(gather([json.loads(json.dumps(result))], {})).verdict
-
-
-def test_a_look_ends_within_its_time_whatever_was_asked_for(
-    pinned: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    bare = host_watch.observe(lambda: next(readings), pinned, 0.005, tmp_path, tmp_path)
+    assert (bare["others"], bool(bare["readings_ns"])) == ([], True)
     monkeypatch.setattr(host_watch, "LONGEST_S", 0.01)
-    assert host_watch.observe(lambda: 1, pinned, 1e9)["readings_ns"]
+    assert host_watch.observe(lambda: 1, pinned, 1e9)["readings_ns"]  # and ends
     assert host_watch.observe(lambda: 1, pinned, 0.0)["readings_ns"] == []
 
 
@@ -75,20 +56,6 @@ def test_time_that_went_missing_in_a_turn_is_lost(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(host_watch.time, "perf_counter_ns", clock)
     readings, lost = host_watch._spin(lambda: calls.append(1) or 11_500, 0.02)  # type: ignore[func-returns-value]
     assert (set(readings), lost) == ({11_500}, [16_000_000])
-
-
-def test_a_look_without_proc_and_sys_knows_less(pinned: int, tmp_path: Path) -> None:
-    numbers = count(11_000)
-    result = host_watch.observe(lambda: next(numbers), pinned, 0.005, tmp_path, tmp_path)
-    assert result["others"] == []
-    assert result["readings_ns"]
-    assert settings.read([0], tmp_path, tmp_path) == {
-        "cpus": [{"cpu": 0, "siblings": []}],
-        "isolated": [],
-    }
-
-
-# what is set
 
 
 def facts(tmp_path: Path, cpus: tuple[int, ...] = (1,)) -> dict[str, Any]:
@@ -139,6 +106,8 @@ def test_how_a_machine_is_set_up_is_read(tree: Tree, tmp_path: Path) -> None:
         "on_battery": True,
         "profile": "balanced",
     }
+    nowhere = settings.read([0], tmp_path / "none", tmp_path / "none")
+    assert nowhere == {"cpus": [{"cpu": 0, "siblings": []}], "isolated": []}
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"garbage", b"\xff\x00\xfe", b"-1", b"9" * 9999])
@@ -150,11 +119,8 @@ def test_settings_that_hold_nonsense_are_not_known(
     known = {"cpus", "isolated", "profile", "load_5min"}
     assert result.keys() <= known
     assert examine(gather([CALM], result)).verdict
-
-
-def test_settings_of_this_machine_can_be_sent_and_judged() -> None:
-    result = json.loads(json.dumps(settings.read(machine.usable_cpus())))
-    assert examine(gather([CALM], result)).verdict
+    own = json.loads(json.dumps(settings.read(machine.usable_cpus())))
+    assert examine(gather([CALM], own)).verdict
 
 
 @pytest.mark.parametrize(
@@ -193,22 +159,20 @@ def test_the_tightest_limit_of_either_version_counts(
     assert facts(tmp_path).get("quota_cpus") == quota
 
 
+DMI = "sys/class/dmi/id"
+COMPATIBLE = "proc/device-tree/compatible"
+
+
 @pytest.mark.parametrize(
     ("files", "virtual"),
     [
         ({"proc/cpuinfo": "flags : fpu sse"}, False),
         ({"sys/hypervisor/type": "xen"}, True),
-        ({"sys/class/dmi/id/sys_vendor": "Amazon EC2"}, True),
-        (
-            {
-                "sys/class/dmi/id/sys_vendor": "Amazon EC2",
-                "sys/class/dmi/id/product_name": "c7g.metal",
-            },
-            False,
-        ),
-        ({"sys/class/dmi/id/sys_vendor": "LENOVO"}, False),
-        ({"proc/device-tree/compatible": "linux,dummy-virt"}, True),
-        ({"proc/device-tree/compatible": "raspberrypi,4-model-b"}, False),
+        ({f"{DMI}/sys_vendor": "Amazon EC2"}, True),
+        ({f"{DMI}/sys_vendor": "Amazon EC2", f"{DMI}/product_name": "c7g.metal"}, False),
+        ({f"{DMI}/sys_vendor": "LENOVO"}, False),
+        ({COMPATIBLE: "linux,dummy-virt"}, True),
+        ({COMPATIBLE: "raspberrypi,4-model-b"}, False),
         ({}, None),
     ],
 )

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,15 @@ class Libraries:
     folder: Path
     old: Path
     work: Path
+
+    def linked(self, name: str, without: Container[str]) -> Path:
+        """Make a folder with links to these libraries, all but some."""
+        folder = self.work / name
+        folder.mkdir()
+        for library in self.folder.iterdir():
+            if library.name not in without:
+                (folder / library.name).symlink_to(library)
+        return folder
 
     def run(
         self, code: str, *, cuda: str = "", nvml: str = "", folders: Sequence[Path] | None = None
