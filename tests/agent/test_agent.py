@@ -99,14 +99,11 @@ def test_a_program_that_nobody_listens_to_any_more_ends_in_mid_reply(
     assert channel._process.wait(10) == 1
 
 
-def test_an_exception_is_told_in_one_line() -> None:
-    assert stdio.sentence(ValueError("a\n  b\tc")) == "ValueError: a b c"
-
-
 # the wire
 
 
 def test_what_cannot_be_answered_is_an_error_of_its_request_alone(client: Client) -> None:
+    assert stdio.sentence(ValueError("a\n  b\tc")) == "ValueError: a b c"
     assert "unknown request 'dance'" in client.ask("dance")["error"]
     for line in (b"{broken\n", b"\n", b"[1]\n", b"\xff\xfe\n"):
         assert client.channel._process.stdin is not None

@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,31 +33,39 @@ def read(root: Path, count: int) -> list[Cluster]:
     return clusters.read(range(count), root / "proc", root / "sys")
 
 
-def test_the_clusters_of_a_phone_come_the_fastest_first(tmp_path: Path) -> None:
-    plant(tmp_path, phone())
-    assert read(tmp_path, 8) == [
-        Cluster((7,), 1024, 2_900_000, "Cortex-X1"),
-        Cluster((4, 5, 6), 774, 2_400_000, "Cortex-A78"),
-        Cluster((0, 1, 2, 3), 250, 1_800_000, "Cortex-A55"),
-    ]
-    assert read(tmp_path, 2) == [Cluster((0, 1), 250, 1_800_000, "Cortex-A55")]
+A55 = (0, 1, 2, 3), 250, 1_800_000, "Cortex-A55"
+UNKNOWN_CORE = cpuinfo({0: "0xd08"}, implementer="0x99")
+NO_CORE = {"proc/cpuinfo": "processor : 0\nmodel name : Intel\n\n\0nonsense\n"}
 
 
-def test_without_capacities_the_highest_clock_tells_clusters_apart(tmp_path: Path) -> None:
-    plant(tmp_path, processor(0, None, 1_400_000) | processor(1, None, 2_000_000))
-    assert read(tmp_path, 2) == [Cluster((1,), None, 2_000_000), Cluster((0,), None, 1_400_000)]
-
-
-def test_processors_of_which_nothing_is_known_are_one_cluster(tmp_path: Path) -> None:
-    assert read(tmp_path, 4) == [Cluster((0, 1, 2, 3))]
-    assert read(tmp_path, 4)[0].facts() == {"cpus": [0, 1, 2, 3]}
-
-
-def test_a_core_that_is_not_known_keeps_its_numbers(tmp_path: Path) -> None:
-    plant(tmp_path, cpuinfo({0: "0xd08"}, implementer="0x99"))
-    assert read(tmp_path, 1)[0].core == "0x99 0xd08"
-    plant(tmp_path, {"proc/cpuinfo": "processor : 0\nmodel name : Intel\n\n\0\xff\nnonsense\n"})
-    assert read(tmp_path, 1)[0].core is None
+@pytest.mark.parametrize(
+    ("files", "count", "found"),
+    [
+        (
+            *(phone(), 8),
+            [
+                ((7,), 1024, 2_900_000, "Cortex-X1"),
+                ((4, 5, 6), 774, 2_400_000, "Cortex-A78"),
+                A55,
+            ],
+        ),
+        (phone(), 2, [((0, 1), *A55[1:])]),
+        (
+            *(processor(0, None, 1_400_000) | processor(1, None, 2_000_000), 2),
+            [((1,), None, 2_000_000), ((0,), None, 1_400_000)],
+        ),
+        ({}, 4, [((0, 1, 2, 3),)]),
+        (UNKNOWN_CORE, 1, [((0,), None, None, "0x99 0xd08")]),
+        (NO_CORE, 1, [((0,),)]),
+    ],
+    ids=["phone", "part of it", "by clocks", "nothing known", "unknown core", "no core"],
+)
+def test_clusters_come_the_fastest_first(
+    tmp_path: Path, files: dict[str, str], count: int, found: list[tuple[Any, ...]]
+) -> None:
+    plant(tmp_path, files)
+    assert read(tmp_path, count) == [Cluster(*each) for each in found]
+    assert Cluster((0, 1)).facts() == {"cpus": [0, 1]}
 
 
 @pytest.mark.parametrize(
@@ -77,31 +86,26 @@ def test_a_word_names_processors_of_one_cluster(
     assert clusters.choose(word, threads, found, tmp_path / "sys") == cpus
 
 
+EQUAL = "all 4 processors are equal: --cpus {} has no meaning here"
+NO_MIDDLE = "it has the clusters big (1) and little (0): --cpus middle has no meaning here"
+HUGE = "--cpus huge: write processors as 0,1 or one of big, middle, little"
+LITTLE = "the little cluster has the processors 0-3, 5 threads asked for"
+
+
 @pytest.mark.parametrize(
     ("files", "count", "word", "threads", "sentence"),
     [
-        (phone, 8, "little", 5, "the little cluster has the processors 0-3, 5 threads asked for"),
-        (phone, 8, "big", 2, "the big cluster has the processor 7, 2 threads asked for"),
-        (phone, 8, "huge", 1, "--cpus huge: write processors as 0,1 or one of big, middle, little"),
-        *(
-            (dict, 4, each, 1, f"all 4 processors are equal: --cpus {each} has no meaning here")
-            for each in clusters.WORDS
-        ),
-        (
-            *(small_phone, 2, "middle", 1),
-            "it has the clusters big (1) and little (0): --cpus middle has no meaning here",
-        ),
+        (phone(), 8, "little", 5, LITTLE),
+        (phone(), 8, "big", 2, "the big cluster has the processor 7, 2 threads asked for"),
+        (phone(), 8, "huge", 1, HUGE),
+        *(({}, 4, each, 1, EQUAL.format(each)) for each in clusters.WORDS),
+        (small_phone(), 2, "middle", 1, NO_MIDDLE),
     ],
 )
 def test_a_word_that_cannot_be_met_is_refused(
-    tmp_path: Path,
-    files: Callable[[], dict[str, str]],
-    count: int,
-    word: str,
-    threads: int,
-    sentence: str,
+    tmp_path: Path, files: dict[str, str], count: int, word: str, threads: int, sentence: str
 ) -> None:
-    plant(tmp_path, files())
+    plant(tmp_path, files)
     with pytest.raises(ValueError, match=re.escape(sentence)):
         clusters.choose(word, threads, read(tmp_path, count), tmp_path / "sys")
 
@@ -146,28 +150,22 @@ def test_a_word_without_a_meaning_ends_the_greeting(inside: Inside) -> None:
         Agent(inside, device)  # type: ignore[arg-type]
 
 
-@pytest.mark.usefixtures("mask")
-def test_a_processor_that_is_refused_is_an_error_that_names_the_mask() -> None:
-    have = machine.ranges(os.sched_getaffinity(0))
-    with pytest.raises(RuntimeError) as raised:
-        machine.pin([4000])
-    sentence = f"the thread is not bound to processor 4000, its mask is {have}: Invalid argument"
-    assert str(raised.value) == sentence
-
-
 @pytest.mark.usefixtures("two_cpus", "mask")
-@pytest.mark.parametrize("shown", [True, False])
-def test_a_system_that_ignores_the_request_is_found_out(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shown: bool
+@pytest.mark.parametrize(("cpu", "shown"), [(4000, True), (0, True), (0, False)])
+def test_a_processor_that_is_refused_or_ignored_is_an_error_that_names_the_mask(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cpu: int, shown: bool
 ) -> None:
     """By the mask that the kernel shows, and by what it answers where it shows none."""
     if not shown:
         monkeypatch.setattr(machine, "THREAD", tmp_path)
     have = machine.ranges(os.sched_getaffinity(0))
-    monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)
+    if cpu == 0:
+        monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)
     with pytest.raises(RuntimeError) as raised:
-        machine.pin([0])
-    assert str(raised.value) == f"the thread is not bound to processor 0, its mask is {have}"
+        machine.pin([cpu])
+    why = ": Invalid argument" if cpu else ""
+    sentence = f"the thread is not bound to processor {cpu}, its mask is {have}{why}"
+    assert str(raised.value) == sentence
 
 
 def test_a_system_without_masks_is_taken_at_its_word(

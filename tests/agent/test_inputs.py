@@ -1,6 +1,5 @@
 """Input arrays: seeded, the same everywhere, and never zeros."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -32,14 +31,13 @@ def test_inputs_are_as_asked_for_finite_never_all_zero_and_always_the_same(
     assert np.array_equal(array, inputs.make(name, shape, dtype, seed))
 
 
-def test_inputs_differ_by_name_and_by_seed() -> None:
+def test_inputs_differ_by_name_and_by_seed_and_span_the_range_of_their_type() -> None:
     arrays = [inputs.make(name, (8,), "float32", seed) for name in "ab" for seed in (0, 1)]
     assert len({array.tobytes() for array in arrays}) == 4
-
-
-def test_wide_integers_are_valid_indices_and_narrow_ones_span_their_range() -> None:
-    assert set(inputs.make("x", (99,), "int64", 0)) == {0, 1}
+    assert set(inputs.make("x", (99,), "int64", 0)) == {0, 1}  # valid indices
     assert set(inputs.make("x", (9999,), "uint8", 0)) == set(range(256))
+    with pytest.raises(ValueError, match="'x' is of type complex64; benchbox can fill float16"):
+        inputs.make("x", (1,), "complex64", 0)
 
 
 def test_inputs_are_the_same_in_every_process() -> None:
@@ -48,14 +46,11 @@ def test_inputs_are_the_same_in_every_process() -> None:
         "for d in inputs.DTYPES: h.update(inputs.make('x', (3, 5), d, 7).tobytes())\n"
         "print(h.hexdigest())"
     )
-    here = hashlib.sha256()
-    for dtype in inputs.DTYPES:
-        here.update(inputs.make("x", (3, 5), dtype, 7).tobytes())
-    env = {**os.environ, "PYTHONHASHSEED": "123", "PYTHONPATH": str(ROOT)}
-    there = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True)
-    assert there.stdout.decode().strip() == here.hexdigest()
-
-
-def test_a_dtype_that_cannot_be_filled_is_named() -> None:
-    with pytest.raises(ValueError, match="'x' is of type complex64; benchbox can fill float16"):
-        inputs.make("x", (1,), "complex64", 0)
+    digests = set()
+    for seed in ("123", "124"):
+        env = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=env, capture_output=True, check=True
+        )
+        digests.add(done.stdout)
+    assert len(digests) == 1

@@ -183,20 +183,25 @@ def test_a_virtual_machine_is_known_by_its_flags_or_its_maker(
     assert facts(tmp_path).get("virtual") is virtual
 
 
-def test_a_machine_with_any_supply_on_line_is_not_on_its_battery(
-    tree: Tree, tmp_path: Path
+SUPPLY = "sys/class/power_supply"
+ON_BATTERY = {f"{SUPPLY}/AC/type": "Mains", f"{SUPPLY}/AC/online": 0, f"{SUPPLY}/B/type": "Battery"}
+BY_USB = {f"{SUPPLY}/usb/type": "USB", f"{SUPPLY}/usb/online": 1}
+INTEL = {f"{CPU}/cpufreq/boost": 1, f"{CPU}/intel_pstate/no_turbo": 1}
+
+
+@pytest.mark.parametrize(
+    ("files", "name", "is_on"),
+    [
+        (ON_BATTERY, "on_battery", True),
+        ({**ON_BATTERY, **BY_USB}, "on_battery", False),  # any supply is enough
+        ({f"{CPU}/cpufreq/boost": 0}, "boost", False),
+        (INTEL, "boost", False),  # the driver's own file is preferred
+    ],
+)
+def test_power_and_boost_of_any_kind_are_known(
+    tree: Tree, tmp_path: Path, files: Mapping[str, object], name: str, is_on: object
 ) -> None:
-    supply = "sys/class/power_supply/{}/{}"
-    tree({supply.format("AC", "type"): "Mains", supply.format("AC", "online"): 0})
-    tree({supply.format("BAT0", "type"): "Battery"})
-    assert facts(tmp_path)["on_battery"] is True
-    tree({supply.format("usb", "type"): "USB", supply.format("usb", "online"): 1})
-    assert facts(tmp_path)["on_battery"] is False
-
-
-def test_boost_of_any_driver_is_known(tree: Tree, tmp_path: Path) -> None:
-    tree({f"{CPU}/cpufreq/boost": 0})
-    assert facts(tmp_path)["boost"]["on"] is False
-    tree({f"{CPU}/intel_pstate/no_turbo": 1})
-    assert facts(tmp_path)["boost"]["on"] is False
-    assert facts(tmp_path)["boost"]["file"].endswith("no_turbo")
+    tree(files)
+    found = facts(tmp_path)[name]
+    assert (found if name == "on_battery" else found["on"]) is is_on
+    assert name == "on_battery" or found["file"].endswith(("boost", "no_turbo"))
