@@ -66,3 +66,14 @@ def edit(path: Path, line: int, **changes: object) -> Path:
     lines[line] = json.dumps({**json.loads(lines[line]), **changes})
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def cut(path: Path, characters: int) -> Path:
+    """Take so many characters off the end."""
+    path.write_bytes(path.read_bytes()[:-characters])
+    return path
+
+
+def cases(path: Path) -> list[str]:
+    """The names of the cases that a reader finds."""
+    return [each.case for each in records.read(path).records]

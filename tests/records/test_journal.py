@@ -14,31 +14,23 @@ import pytest
 from benchbox import records
 from benchbox.errors import RecordError, StorageError
 from benchbox.records.journal import Journal
-from tests.helpers.record_files import CREATED, LATENCY, context, record, write
+from tests.helpers.record_files import CREATED, LATENCY, cases, context, cut, record, write
 
 
-def test_a_run_is_named_by_device_time_and_name(tmp_path: Path) -> None:
-    assert write(tmp_path) == tmp_path / "cpu" / "20261121T220007Z-g2.jsonl"
-
-
-def test_two_runs_that_start_in_one_second_get_two_files(tmp_path: Path) -> None:
+def test_a_run_is_named_by_device_time_and_name_and_never_overwritten(tmp_path: Path) -> None:
     first, second = write(tmp_path), write(tmp_path)
-    assert first != second
+    assert first == tmp_path / "cpu" / "20261121T220007Z-g2.jsonl" != second
     assert [records.read(path).context for path in (first, second)] == [context(), context()]
 
 
 def test_the_latest_is_the_newest_of_its_very_name(tmp_path: Path) -> None:
-    older = write(tmp_path)
-    again = write(tmp_path)
+    older, again = write(tmp_path), write(tmp_path)
     os.utime(older, (1, 1))
     other = write(tmp_path, of=context("g2-50"))
     later = write(tmp_path, of=context("g1", created="2026-11-21T22:00:08Z"))
     write(tmp_path, of=context(device="arm", created="2027-01-01T00:00:00Z"))
-    assert records.latest(tmp_path, "cpu", "g2") == again
-    assert records.latest(tmp_path, "cpu", "g2-50") == other
-    assert records.latest(tmp_path, "cpu", "g1") == later
-    assert records.latest(tmp_path, "cpu") == later
-    assert records.latest(tmp_path, "cpu", "g") is None
+    newest = {"g2": again, "g2-50": other, "g1": later, "g": None, None: later}
+    assert {name: records.latest(tmp_path, "cpu", name) for name in newest} == newest
     assert records.latest(tmp_path, "cuda", "g2") is None
 
 
@@ -47,18 +39,14 @@ def test_now_is_utc_to_the_second() -> None:
     assert records.now()[-1] == "Z"
 
 
-def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+def test_a_run_can_be_read_while_it_is_written_and_not_be_written_twice(tmp_path: Path) -> None:
     with records.create(tmp_path, context()) as writer:
+        writer.append(record())
+        assert cases(writer.path) == ["groups=1"]
         run = records.read(writer.path)
         with pytest.raises(RecordError, match="another run is writing to it; wait for its end"):
             records.reopen(run)
     records.reopen(run).close()
-
-
-def test_a_run_can_be_read_while_it_is_written(tmp_path: Path) -> None:
-    with records.create(tmp_path, context()) as writer:
-        writer.append(record())
-        assert len(records.read(writer.path).records) == 1
 
 
 def test_the_lock_of_a_killed_writer_is_gone(tmp_path: Path) -> None:
@@ -75,13 +63,12 @@ def test_the_lock_of_a_killed_writer_is_gone(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_made_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for attempt in (
-        lambda: records.create(tmp_path / "file", context()),
-        lambda: records.check_writable(tmp_path / "file" / "cpu"),
-    ):
-        with pytest.raises(StorageError, match="choose another folder with --results"):
-            attempt()
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(StorageError, match="choose another folder with --results"):
+        records.create(file, context())
+    with pytest.raises(StorageError, match="choose another folder with --results"):
+        records.check_writable(file / "cpu")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -118,7 +105,7 @@ def test_a_write_that_fails_leaves_the_file_at_the_record_before(tmp_path: Path)
             writer.append(record(1, "groups=2"))
         assert writer.path.read_bytes() == before
         writer.append(record(1, "groups=2"))
-    assert len(records.read(writer.path).records) == 2
+    assert cases(writer.path) == ["groups=1", "groups=2"]
 
 
 def test_a_context_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
@@ -130,10 +117,10 @@ def test_a_context_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The system's temporary folder."""
-    place = tmp_path / "temporary"
-    place.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
-    return place
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
 
 
 def test_a_journal_rescues_every_record_when_its_file_fails(
@@ -148,15 +135,10 @@ def test_a_journal_rescues_every_record_when_its_file_fails(
     journal.append(record(3, "groups=8"))
     journal.close()
     (rescued,) = temporary.rglob("*.jsonl")
-    assert [each.case for each in records.read(rescued).records] == [
-        "groups=1",
-        "groups=2",
-        "groups=4",
-        "groups=8",
-    ]
+    assert cases(rescued) == ["groups=1", "groups=2", "groups=4", "groups=8"]
     assert list(records.read(rescued).records) == list(journal.run.records)
     assert journal.lost.endswith(f"all records are in {rescued} instead")
-    assert [each.case for each in records.read(journal.path).records] == ["groups=1", "groups=2"]
+    assert cases(journal.path) == ["groups=1", "groups=2"]
 
 
 def test_a_journal_goes_on_in_memory_when_nothing_can_be_written(
@@ -174,21 +156,18 @@ def test_a_journal_goes_on_in_memory_when_nothing_can_be_written(
 
 def test_a_journal_shows_what_a_reader_of_its_file_sees(tmp_path: Path) -> None:
     journal = Journal(tmp_path, context())
-    journal.append(record(1, "groups=2"))
-    journal.append(record(0))
-    journal.append(record(1, "groups=2", latency=LATENCY))
+    for each in (record(1, "groups=2"), record(0), record(1, "groups=2", latency=LATENCY)):
+        journal.append(each)
     assert journal.run == records.read(journal.path)
     journal.close()
 
 
 def test_a_journal_goes_on_where_a_run_stopped(tmp_path: Path) -> None:
-    path = write(tmp_path, record(), record(1, "groups=2"))
-    path.write_bytes(path.read_bytes()[:-9])
+    path = cut(write(tmp_path, record(), record(1, "groups=2")), 9)
     journal = Journal(tmp_path, context(created="2030-01-01T00:00:00Z"), records.read(path))
     journal.append(record(2, "groups=4"))
     journal.close()
-    assert journal.path == path
-    assert journal.context.created == CREATED
+    assert (journal.path, journal.context.created) == (path, CREATED)
     assert [each.case for each in journal.run.records] == ["groups=1", "groups=4"]
     assert journal.run.warnings == [f"{path}: the last line is truncated and was left out"]
 

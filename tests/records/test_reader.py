@@ -1,4 +1,5 @@
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -25,7 +26,7 @@ from benchbox.records import Context, Record, SpecFacts
 from benchbox.records.cooldown import Cooldown
 from benchbox.sampling.plan import Plan
 from tests.helpers import explained
-from tests.helpers.record_files import CREATED, LATENCY, context, edit, record, write
+from tests.helpers.record_files import CREATED, LATENCY, cases, context, cut, edit, record, write
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 PLAIN: dict[Any, st.SearchStrategy[Any]] = {
@@ -72,15 +73,11 @@ def test_what_is_written_is_what_is_read(given_context: Context, given_record: R
     assert run.warnings == []
 
 
-def test_a_file_is_one_json_object_a_line(tmp_path: Path) -> None:
+def test_a_file_is_one_json_object_a_line_and_the_first_has_the_schema(tmp_path: Path) -> None:
     path = write(tmp_path, record(reason="two\nlines \u2028 and \x85 more"), record(1, "groups=2"))
-    kinds = [json.loads(line)["kind"] for line in path.read_bytes().split(b"\n")[:-1]]
-    assert kinds == ["context", "record", "record"]
-
-
-def test_the_context_says_which_schema_it_has(tmp_path: Path) -> None:
-    first = json.loads(write(tmp_path).read_text().splitlines()[0])
-    assert first["schema"] == records.SCHEMA
+    first, *others = [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+    assert (first["kind"], first["schema"]) == ("context", records.SCHEMA)
+    assert [each["kind"] for each in others] == ["record", "record"]
 
 
 def test_what_is_not_a_number_is_never_written(tmp_path: Path) -> None:
@@ -90,18 +87,11 @@ def test_what_is_not_a_number_is_never_written(tmp_path: Path) -> None:
 
 
 def test_the_last_record_of_a_case_counts_and_cases_keep_their_order(tmp_path: Path) -> None:
-    path = write(
-        tmp_path,
-        record(2, "groups=4"),
-        record(0, status="imprecise"),
-        record(1, "groups=2"),
-        record(0, status="ok", latency=LATENCY),
-    )
-    run = records.read(path)
-    assert [each.case for each in run.records] == ["groups=1", "groups=2", "groups=4"]
-    found = run.record("g2:groups=1")
-    assert found is not None
-    assert (found.status, found.latency) == ("ok", LATENCY)
+    before, after = record(0, status="imprecise"), record(0, latency=LATENCY)
+    four, two = record(2, "groups=4"), record(1, "groups=2")
+    run = records.read(write(tmp_path, four, before, two, after))
+    assert run.records == [after, two, four]
+    assert run.record("g2:groups=1") == after
     assert run.record("g2:groups=9") is None
 
 
@@ -116,19 +106,17 @@ def test_a_truncated_last_line_is_left_out_and_reported(tmp_path: Path) -> None:
     start_of_last = whole_file.rstrip(b"\n").rfind(b"\n") + 1
     for end in (start_of_last + 1, len(whole_file) - 20, len(whole_file) - 1):
         path.write_bytes(whole_file[:end])
-        run = records.read(path)
-        assert [each.case for each in run.records] == ["groups=1"]
-        assert run.warnings == [f"{path}: the last line is truncated and was left out"]
+        assert cases(path) == ["groups=1"]
+        warning = f"{path}: the last line is truncated and was left out"
+        assert records.read(path).warnings == [warning]
 
 
 def test_an_append_after_a_truncated_line_cuts_it_off(tmp_path: Path) -> None:
-    path = write(tmp_path, record(), record(1, "groups=2"))
-    path.write_bytes(path.read_bytes()[:-20])
+    path = cut(write(tmp_path, record(), record(1, "groups=2")), 20)
     with records.reopen(records.read(path)) as writer:
         writer.append(record(2, "groups=4"))
-    run = records.read(path)
-    assert [each.case for each in run.records] == ["groups=1", "groups=4"]
-    assert run.warnings == []
+    assert cases(path) == ["groups=1", "groups=4"]
+    assert records.read(path).warnings == []
 
 
 @pytest.mark.parametrize(
@@ -138,6 +126,7 @@ def test_an_append_after_a_truncated_line_cuts_it_off(tmp_path: Path) -> None:
         (b'{"kind":"context"', "not a run: it has no context line"),
         (b"garbage\n", "line 1 is not JSON: "),
         (b"\xff\xfe\n", "line 1 is not JSON: "),
+        (b"[" * 200_000 + b"\n", "line 1 is not JSON: "),
         (b"[1]\n", "line 1 is not a JSON object"),
         (b'{"kind":"record"}\n', "not a run: its first line is no context"),
         (b'{"kind":"context","schema":"1.0"}\n', "line 1: 'name' is missing"),
@@ -145,13 +134,13 @@ def test_an_append_after_a_truncated_line_cuts_it_off(tmp_path: Path) -> None:
         (b'{"kind":"context","schema":"1.0","specs":[1]}\n', "line 1: "),
         (b'{"kind":"context","schema":"1.0","specs":1}\n', "line 1: "),
     ],
+    ids=range(11),
 )
 def test_a_file_that_is_no_run_is_refused(tmp_path: Path, content: bytes, sentence: str) -> None:
     path = tmp_path / "run.jsonl"
     path.write_bytes(content)
-    with pytest.raises(RecordError) as caught:
+    with pytest.raises(RecordError, match=re.escape(f"{path}: {sentence}")):
         records.read(path)
-    assert str(caught.value).startswith(f"{path}: {sentence}")
 
 
 @pytest.mark.parametrize(
@@ -169,37 +158,34 @@ def test_a_broken_line_in_the_middle_is_refused_with_its_number(
     path = write(tmp_path, record(), record(1, "groups=2"))
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:2], line, lines[2], ""]))
-    with pytest.raises(RecordError) as caught:
+    with pytest.raises(RecordError, match=re.escape(f"{path}: {sentence}")):
         records.read(path)
-    assert str(caught.value).startswith(f"{path}: {sentence}")
+
+
+BURST = {"session": 0, "round": 0}
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("field", "values"),
     [
-        {"latency": 1},
-        {"bursts": [[1]]},
-        {"bursts": 1},
-        {"bursts": [{}]},
-        {"relative": [1, 2, 3]},
-        {"gate": 1},
-        {"gate": {"compute": 1}},
-        {"gate": {"compute": {"centre_ns": 1.0}}},
-        {"bursts": [{"session": 0, "round": 0, "latencies_ns": ["x"]}]},
-        {"bursts": [{"session": 0, "round": 0, "latencies_ns": [1], "seen": "x"}]},
-        {"bursts": [{"session": 0, "round": 0, "latencies_ns": [1], "probed_ns": "x"}]},
-        {"load_s": "x"},
-        {"nodes": ["p"]},
-        {"status": "fine"},
-        {"batch": "x"},
+        ("latency", [1]),
+        ("bursts", [1, [[1]], [{}], [{**BURST, "latencies_ns": ["x"]}]]),
+        ("bursts", [[{**BURST, "latencies_ns": [1], name: "x"}] for name in ("seen", "probed_ns")]),
+        ("relative", [[1, 2, 3]]),
+        ("gate", [1, {"compute": 1}, {"compute": {"centre_ns": 1.0}}]),
+        ("load_s", ["x"]),
+        ("nodes", [["p"]]),
+        ("status", ["fine"]),
+        ("batch", ["x"]),
     ],
 )
 def test_a_field_of_the_wrong_kind_is_refused_with_its_line(
-    tmp_path: Path, changes: dict[str, object]
+    tmp_path: Path, field: str, values: list[object]
 ) -> None:
-    path = edit(write(tmp_path, record()), 1, **changes)
-    with pytest.raises(RecordError, match="line 2: "):
-        records.read(path)
+    for value in values:
+        path = edit(write(tmp_path, record()), 1, **{field: value})
+        with pytest.raises(RecordError, match="line 2: "):
+            records.read(path)
 
 
 @pytest.mark.parametrize(
@@ -226,15 +212,7 @@ def test_a_context_of_the_wrong_kind_is_refused_with_the_part(
 
 
 def test_a_name_that_is_no_utf8_is_read(tmp_path: Path) -> None:
-    path = edit(write(tmp_path, record()), 1, case="caf\udce9")
-    assert records.read(path).records[0].case == "caf\udce9"
-
-
-def test_brackets_without_end_are_no_run(tmp_path: Path) -> None:
-    path = tmp_path / "run.jsonl"
-    path.write_text("[" * 200_000 + "\n")
-    with pytest.raises(RecordError, match="line 1 is not JSON"):
-        records.read(path)
+    assert cases(edit(write(tmp_path, record()), 1, case="caf\udce9")) == ["caf\udce9"]
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
@@ -244,46 +222,38 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_a_newer_major_schema_is_refused_and_names_who_wrote_it(tmp_path: Path) -> None:
     path = edit(write(tmp_path, record()), 0, schema="2.0", benchbox="9.9")
-    with pytest.raises(RecordError) as caught:
+    with pytest.raises(RecordError, match=r"schema 2\.0, this benchbox reads 1\.0.*\(9\.9\)"):
         records.read(path)
-    assert "schema 2.0, this benchbox reads 1.0" in str(caught.value)
-    assert "(9.9)" in str(caught.value)
 
 
-def test_a_newer_minor_schema_with_fields_and_lines_of_its_own_is_read(tmp_path: Path) -> None:
+STATE = {"centre_ns": 2.0, "low_ns": 1.0, "high_ns": 3.0}
+
+
+@pytest.mark.parametrize(
+    "gate", [{"compute": {**STATE, "share": 0.5}}, {"compute": STATE, "heat": {"low_c": 1.0}}]
+)
+def test_a_newer_minor_schema_with_fields_and_lines_of_its_own_is_read(
+    tmp_path: Path, gate: object
+) -> None:
     path = write(tmp_path, record(latency=LATENCY, bursts=[Burst(0, 0, (1,))]))
-    edit(path, 0, schema="1.7", mood="good", specs=[{**vars_of(SpecFacts("g", "G", "")), "new": 1}])
+    facts = {"name": "g", "title": "G", "sha256": "", "new": 1}
+    edit(path, 0, schema="1.7", mood="good", specs=[facts])
     old = json.loads(path.read_text().splitlines()[1])
-    edit(path, 1, new={}, latency={**old["latency"], "p75_s": 1.0})
+    edit(path, 1, new={}, latency={**old["latency"], "p75_s": 1.0}, gate=gate)
     edit(path, 1, bursts=[{**old["bursts"][0], "heat": 1}])
     with path.open("a") as file:
         file.write('{"kind":"weather"}\n')
     run = records.read(path)
-    assert run.context.spec("g").title == "G"
-    assert run.records == [record(latency=LATENCY, bursts=[Burst(0, 0, (1,))])]
+    assert run.context.specs == [SpecFacts("g", "G", "")]
+    (read,) = run.records
+    assert (read.latency, read.bursts) == (LATENCY, [Burst(0, 0, (1,))])
+    assert read.gate == Gate(State(2.0, 1.0, 3.0))
 
 
 def test_a_record_of_an_earlier_benchbox_has_no_gate(tmp_path: Path) -> None:
-    path = write(tmp_path, record(latency=LATENCY))
+    path = write(tmp_path, record())
     assert "gate" not in json.loads(path.read_text().splitlines()[1])
-    (read,) = records.read(path).records
-    assert read.gate == Gate()
-
-
-@pytest.mark.parametrize(
-    "gate",
-    [
-        {"compute": {"centre_ns": 2.0, "low_ns": 1.0, "high_ns": 3.0, "share": 0.5}},
-        {"compute": {"centre_ns": 2.0, "low_ns": 1.0, "high_ns": 3.0}, "heat": {"low_c": 1.0}},
-    ],
-)
-def test_a_newer_minor_schema_may_know_more_of_a_gate(tmp_path: Path, gate: object) -> None:
-    path = edit(write(tmp_path, record()), 1, gate=gate)
-    assert records.read(path).records == [record(gate=Gate(State(2.0, 1.0, 3.0)))]
-
-
-def vars_of(facts: SpecFacts) -> dict[str, object]:
-    return {"name": facts.name, "title": facts.title, "sha256": facts.sha256}
+    assert records.read(path).records[0].gate == Gate()
 
 
 @pytest.mark.parametrize(
@@ -299,7 +269,7 @@ def test_every_field_that_a_record_may_have_is_explained(kind: type) -> None:
     assert own <= explained.names()
 
 
-def test_what_is_seen_of_a_burst_is_explained() -> None:
+def test_what_is_counted_of_a_burst_is_explained() -> None:
     with disturbances.CounterReader(2, [0]) as own:
-        seen = own.read_counters().keys() - {"processor"}
-    assert {*disturbances.GAUGES, *seen, "moved"} <= explained.names()
+        counted = own.read_counters().keys() - {"processor"}
+    assert {*disturbances.GAUGES, *counted, "moved"} <= explained.names()

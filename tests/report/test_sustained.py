@@ -2,13 +2,16 @@
 
 import csv
 import io
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchbox import records
 from benchbox.analysis import sustained as analysis_sustained
+from benchbox.analysis.sustained import Window
 from benchbox.records import Record
 from benchbox.report.claims import sentence
 from benchbox.report.files import to_csv, to_markdown
@@ -16,7 +19,7 @@ from benchbox.report.footnotes import notes
 from benchbox.report.frame import COLUMNS, to_frame
 from benchbox.report.load_cells import BARS, over_time
 from benchbox.sampling.plan import Plan
-from tests.helpers.record_files import context
+from tests.helpers.record_files import write
 from tests.helpers.tables import G2, record, run_of
 from tests.sampling.test_sustained import PLAN, Oven, Slowdown, sustain
 
@@ -27,74 +30,72 @@ def hot(at_s: float = 25.0, times: float = 1.31) -> Slowdown:
     return lambda now: times if now >= at_s else 1.0
 
 
-def series_of(oven: Oven, plan: Plan = PLAN) -> Record:
-    sampler, _ = sustain(oven, plan)
+def series_of(slowdown: Slowdown | None = None, plan: Plan = PLAN) -> Record:
+    sampler, _ = sustain(Oven(slowdown=slowdown) if slowdown else Oven(), plan)
     assert plan.sustained_s is not None
-    sustained = analysis_sustained.estimate(sampler.windows, plan.sustained_s)
+    return of_windows(sampler.windows, plan.sustained_s)
+
+
+def of_windows(windows: Sequence[Window], sustained_s: float = 60.0) -> Record:
+    sustained = analysis_sustained.estimate(windows, sustained_s)
     name = {"groups": 1, "scale": 1}
     return record(name, None, sustained=sustained, latency=analysis_sustained.latency(sustained))
 
 
-def test_heat_shows_as_a_knee_and_the_figure_is_the_steady_state() -> None:
-    kept = series_of(Oven(slowdown=hot()))
+def hot_windows(change: Callable[[Window], Window] = lambda window: window) -> Record:
+    """A series that gets hot after 25 s, its windows changed."""
+    sustained = series_of(hot()).sustained
+    assert sustained is not None
+    return of_windows([change(window) for window in sustained.windows])
+
+
+def sentence_of(kept: Record) -> str | None:
+    return sentence(run_of([kept]), G2)
+
+
+def test_heat_shows_as_a_change_and_the_figure_is_the_steady_state() -> None:
+    kept = series_of(hot())
     sustained, latency = kept.sustained, kept.latency
     assert sustained is not None
     assert latency is not None
-    assert sustained.first_s == pytest.approx(0.005, rel=0.01)
-    assert sustained.knee_s == pytest.approx(25, abs=2)
-    assert sustained.ratio == pytest.approx(1.31, rel=0.01)
-    assert latency.p50_s == pytest.approx(0.00655, rel=0.01)
     assert latency.interval is not None
+    assert sustained.knee_s == pytest.approx(25, abs=2)
+    assert (sustained.first_s, sustained.ratio, latency.p50_s) == pytest.approx(
+        (0.005, 1.31, 0.00655), rel=0.01
+    )
     assert latency.interval.half_width < 0.01
     assert latency.p90_s is None
     assert latency.samples < sum(window.calls for window in sustained.windows)
 
 
-def test_the_sentence_names_the_clock_where_the_record_has_it() -> None:
-    run = run_of([series_of(Oven(slowdown=hot()))])
-    assert sentence(run, G2) == "from 25 s on 1.31x slower: the clock fell from 2.40 to 1.83 GHz."
+SENTINEL = "the processor itself, as the sentinel took 1.31x as long; its clock cannot be read."
 
 
-def test_without_a_clock_the_sentence_goes_by_the_sentinel_and_else_gives_no_reason() -> None:
-    kept = series_of(Oven(slowdown=hot()))
-    assert kept.sustained is not None
-    blind = [replace(window, seen={}) for window in kept.sustained.windows]
-    told = replace(kept, sustained=analysis_sustained.estimate(blind, 60.0))
-    assert sentence(run_of([told]), G2) == (
-        "from 25 s on 1.31x slower: the processor itself, as the sentinel took 1.31x as long; "
-        "its clock cannot be read."
-    )
-    deaf = [replace(window, probe_ns=10_000.0) for window in blind]
-    silent = replace(kept, sustained=analysis_sustained.estimate(deaf, 60.0))
-    assert sentence(run_of([silent]), G2) == "from 25 s on 1.31x slower."
+def once_hot(**seen: float) -> Callable[[Window], dict[str, Any]]:
+    return lambda window: {"seen": seen if window.at_s > 25 else {}}
 
 
 @pytest.mark.parametrize(
-    ("seen", "says"),
+    ("changes", "reason"),
     [
-        ({"thermal_throttles": 3}, "the processor was too hot for its clock"),
-        ({"throttled_bits": 0x40004}, "its firmware held its clock down"),
-        ({"throttled_us": 3}, "its container had used up its processor time"),
-        ({"steal_s": 0.2}, "the hypervisor gave its processor to others"),
+        (lambda _: {}, ": the clock fell from 2.40 to 1.83 GHz."),
+        (lambda _: {"seen": {}}, f": {SENTINEL}"),
+        (lambda _: {"seen": {}, "probe_ns": 10_000.0}, "."),
+        (once_hot(thermal_throttles=3), ": the processor was too hot for its clock."),
+        (once_hot(throttled_bits=0x40004), ": its firmware held its clock down."),
+        (once_hot(throttled_us=3), ": its container had used up its processor time."),
+        (once_hot(steal_s=0.2), ": the hypervisor gave its processor to others."),
+        (
+            lambda w: {"seen": {"temperature_c": min(82, 45 + w.at_s)}},
+            ": the temperature rose from 45 to 82 °C.",
+        ),
     ],
 )
-def test_counters_that_moved_are_the_reason(seen: dict[str, float], says: str) -> None:
-    kept = series_of(Oven(slowdown=hot()))
-    assert kept.sustained is not None
-    found = [replace(w, seen=seen if w.at_s > 25 else {}) for w in kept.sustained.windows]
-    told = replace(kept, sustained=analysis_sustained.estimate(found, 60.0))
-    assert sentence(run_of([told]), G2) == f"from 25 s on 1.31x slower: {says}."
-
-
-def test_the_temperature_is_told_where_it_rose() -> None:
-    kept = series_of(Oven(slowdown=hot()))
-    assert kept.sustained is not None
-    found = [
-        replace(w, seen={"temperature_c": min(82, 45 + w.at_s)}) for w in kept.sustained.windows
-    ]
-    told = replace(kept, sustained=analysis_sustained.estimate(found, 60.0))
-    said = sentence(run_of([told]), G2)
-    assert said == "from 25 s on 1.31x slower: the temperature rose from 45 to 82 °C."
+def test_the_sentence_gives_the_reason_that_the_record_has(
+    changes: Callable[[Window], dict[str, Any]], reason: str
+) -> None:
+    kept = hot_windows(lambda window: replace(window, **changes(window)))
+    assert sentence_of(kept) == f"from 25 s on 1.31x slower{reason}"
 
 
 @pytest.mark.parametrize(
@@ -106,55 +107,48 @@ def test_the_temperature_is_told_where_it_rose() -> None:
         (lambda now: 1 + 0.3 * now / 60, ", and still getting slower."),
     ],
 )
-def test_other_courses_are_told_as_they_are(slowdown: Slowdown, says: str) -> None:
-    said = sentence(run_of([series_of(Oven(slowdown=slowdown))]), G2)
-    assert said is not None
-    assert says in said
+def test_other_courses_have_their_own_sentences(slowdown: Slowdown, says: str) -> None:
+    assert says in str(sentence_of(series_of(slowdown)))
 
 
-def test_several_cases_are_told_of_in_notes_and_not_compared() -> None:
-    kept = series_of(Oven(slowdown=hot()))
+def test_several_cases_have_notes_and_are_not_compared() -> None:
+    kept = series_of(hot())
     other = replace(kept, case="groups=8,scale=1", labels={"groups": 8, "scale": 1})
     run = run_of([kept, replace(other, reference=kept.case)])
     assert sentence(run, G2) is None
-    said = notes(run, G2)
-    assert sum(": from 25 s on 1.31x slower" in line for line in said) == 2
-    assert any("begins on a processor that the one before has heated" in line for line in said)
-    assert not any("paper:" in line for line in said)
+    said = "\n".join(notes(run, G2))
+    assert said.count(": from 25 s on 1.31x slower") == 2
+    assert said.count("begins on a processor that the one before has heated") == 1
+    assert "paper:" not in said
     header = next(line for line in to_markdown([run]).splitlines() if line.startswith("| case"))
     assert "relative" not in header
     assert "| steady p50 (ms) | first p50 (ms) | over first | slower from | over time |" in header
 
 
 def test_a_series_is_drawn_as_bars_and_noise_is_drawn_flat() -> None:
-    drawn = over_time(series_of(Oven(slowdown=hot(30, 1.5))))
-    assert len(drawn) == 24
-    assert drawn[0] == BARS[0]
-    assert drawn[-1] == BARS[-1]
-    assert set(over_time(series_of(Oven()))) <= set(BARS[:3])
+    drawn = over_time(series_of(hot(30, 1.5)))
+    assert (len(drawn), drawn[0], drawn[-1]) == (24, BARS[0], BARS[-1])
+    assert set(over_time(series_of())) <= set(BARS[:3])
     assert over_time(record({"groups": 1}, 1.0)) == "-"
 
 
 def test_the_csv_has_the_steady_state_and_further_columns_at_its_end() -> None:
-    frame = to_frame([run_of([series_of(Oven(slowdown=hot()))])])
+    frame = to_frame([run_of([series_of(hot())])])
     assert list(frame.columns)[: len(COLUMNS)] == list(COLUMNS)
     (row,) = csv.DictReader(io.StringIO(to_csv(frame)))
-    assert float(row["latency_p50_ms"]) == pytest.approx(6.55, rel=0.01)
-    assert float(row["first_p50_ms"]) == pytest.approx(5.0, rel=0.01)
+    figures = {"latency_p50_ms": 6.55, "first_p50_ms": 5.0, "steady_ratio": 1.31}
+    assert {name: float(row[name]) for name in figures} == pytest.approx(figures, rel=0.01)
     assert float(row["slower_from_s"]) == pytest.approx(25, abs=2)
-    assert float(row["steady_ratio"]) == pytest.approx(1.31, rel=0.01)
     assert row["sustained_s"] == "60.0"
     assert row["latency_p90_ms"] == row["relative_latency"] == ""
-    flat = to_frame([run_of([series_of(Oven())])])
+    flat = to_frame([run_of([series_of()])])
     assert to_csv(flat).splitlines()[1].split(",")[-3] == ""
 
 
 def test_a_record_keeps_its_windows(tmp_path: Path) -> None:
-    kept = series_of(Oven(slowdown=hot()))
+    kept = series_of(hot())
+    (read,) = records.read(write(tmp_path, kept)).records
     assert kept.sustained is not None
-    kept = replace(kept, sustained=replace(kept.sustained, windows=list(kept.sustained.windows)))
-    with records.create(tmp_path, context()) as writer:
-        writer.append(kept)
-    (read,) = records.read(writer.path).records
-    assert read.sustained == kept.sustained
+    windows = list(kept.sustained.windows)
+    assert read.sustained == replace(kept.sustained, windows=windows)
     assert read.latency == kept.latency
