@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,72 +16,71 @@ NAMES = (
 )
 
 
-def test_a_burst_of_which_nothing_is_known_has_no_cause() -> None:
-    assert tags({}, BURST_S) == ()
+@pytest.mark.parametrize(
+    ("causes", "counted"),
+    [
+        (("throttled",), [{"throttled_us": 1}, {"throttled_periods": 1}]),
+        (("steal",), [{"steal_s": 0.01}]),
+        (("preempted",), [{"switches": 1}]),
+        (("queued",), [{"queued_ns": 1_100_000}]),
+        (("hot",), [{"thermal_throttles": 1}]),
+        (("faulted",), [{"faults_major": 1}, {"faults_minor": 600}]),
+        (("migrated",), [{"migrations": 1}, {"moved": 1}]),
+        (("collected",), [{"collections": 1}]),
+        (("pressure",), [{"pressure_us": 11_000}]),
+        (("undervoltage",), [{"throttled_bits": 0b0001}]),
+        (("capped",), [{"throttled_bits": 0b0010}]),
+        (("firmware",), [{"throttled_bits": 0b0100}, {"throttled_bits": 0b1000}]),
+        ((), [{"throttled_bits": 0xF0000}]),  # since the board was started
+        ((), [{"queued_ns": 900_000}, {"faults_minor": 400}, {"pressure_us": 9_000}]),  # too little
+        ((), [{"memory_pressure_us": 90_000}, {"temperature_c": 99.0}, {"clock_khz": 800_000}]),
+        ((), [{}, dict.fromkeys(NAMES, 0)]),
+    ],
+)
+def test_what_the_system_counted_is_a_cause(
+    causes: tuple[str, ...], counted: list[dict[str, float]]
+) -> None:
+    for seen in counted:
+        assert tags(seen, BURST_S) == causes
+
+
+@pytest.mark.parametrize(
+    ("seen", "more", "causes"),
+    [
+        ({}, {"switches": 0, "slow": False, "top_khz": 2e6}, ()),
+        ({"switches": 3}, {"switches": 0}, ()),  # in the calls there were none
+        ({"switches": 0}, {"switches": 2}, ("preempted",)),
+        ({"clock_khz": 1_930_000}, {"top_khz": 2_000_000}, ("clock",)),
+        ({"clock_khz": 1_950_000}, {"top_khz": 2_000_000}, ()),
+        ({}, {"slow": True}, ("slow",)),
+        ({}, {"slow": True, "fast": True}, ("slow", "fast")),
+        # who waits while another has this processor is no pressure besides
+        ({"pressure_us": 100_000}, {"switches": 12}, ("preempted",)),
+        ({"pressure_us": 100_000, "queued_ns": 5e7}, {"switches": 0}, ("queued",)),
+        *(
+            ({}, {"setting": {"throttled": words}}, causes)
+            for words, causes in {
+                "under-voltage now, throttled now": ("undervoltage", "firmware"),
+                "clock capped now": ("capped",),
+                "near its heat limit now, throttled since it was started": ("firmware",),
+                "under-voltage since it was started": (),
+                "none": (),
+            }.items()
+        ),
+        *(
+            ({}, {"setting": {name: "something"}}, ("changed",))
+            for name in ("governor", "limit", "nvpmodel", "jetson_clocks")
+        ),
+    ],
+)
+def test_what_else_is_known_of_a_burst_decides_too(
+    seen: dict[str, float], more: dict[str, Any], causes: tuple[str, ...]
+) -> None:
+    assert tags(seen, BURST_S, **more) == causes
+
+
+def test_a_burst_of_no_length_has_no_cause() -> None:
     assert tags({}, 0.0, None) == ()
-    assert tags(dict.fromkeys(NAMES, 0), BURST_S, 0, slow=False, top_khz=2e6) == ()
-
-
-@pytest.mark.parametrize(
-    ("seen", "tag"),
-    [
-        ({"throttled_us": 1}, "throttled"),
-        ({"throttled_periods": 1}, "throttled"),
-        ({"steal_s": 0.01}, "steal"),
-        ({"switches": 1}, "preempted"),
-        ({"queued_ns": 1_100_000}, "queued"),
-        ({"thermal_throttles": 1}, "hot"),
-        ({"faults_major": 1}, "faulted"),
-        ({"faults_minor": 600}, "faulted"),
-        ({"migrations": 1}, "migrated"),
-        ({"moved": 1}, "migrated"),
-        ({"collections": 1}, "collected"),
-        ({"pressure_us": 11_000}, "pressure"),
-        ({"throttled_bits": 0b0001}, "undervoltage"),
-        ({"throttled_bits": 0b0010}, "capped"),
-        ({"throttled_bits": 0b0100}, "firmware"),
-        ({"throttled_bits": 0b1000}, "firmware"),
-    ],
-)
-def test_what_the_system_counted_is_a_cause(seen: Mapping[str, float], tag: str) -> None:
-    assert tags(seen, BURST_S) == (tag,)
-
-
-@pytest.mark.parametrize(
-    "seen",
-    [
-        {"queued_ns": 900_000},
-        {"faults_minor": 400},
-        {"pressure_us": 9_000},
-        {"memory_pressure_us": 90_000},
-        {"temperature_c": 99.0},
-        {"clock_khz": 800_000},
-        {"throttled_bits": 0xF0000},  # since the board was started
-    ],
-)
-def test_what_is_little_or_nobody_compares_with_anything_is_none(seen: Mapping[str, float]) -> None:
-    assert tags(seen, BURST_S) == ()
-
-
-def test_the_switches_in_the_calls_count_where_they_are_known() -> None:
-    assert tags({"switches": 3}, BURST_S, 0) == ()
-    assert tags({"switches": 0}, BURST_S, 2) == ("preempted",)
-
-
-def test_a_clock_is_low_beside_the_highest_of_the_run() -> None:
-    assert tags({"clock_khz": 1_930_000}, BURST_S, top_khz=2_000_000) == ("clock",)
-    assert tags({"clock_khz": 1_950_000}, BURST_S, top_khz=2_000_000) == ()
-    assert tags({}, BURST_S, top_khz=2_000_000) == ()
-
-
-def test_the_sentinel_says_slow_and_fast() -> None:
-    assert tags({}, BURST_S, slow=True) == ("slow",)
-    assert tags({}, BURST_S, slow=True, fast=True) == ("slow", "fast")
-
-
-def test_who_waits_while_another_has_this_processor_is_no_pressure_besides() -> None:
-    assert tags({"pressure_us": 100_000}, BURST_S, 12) == ("preempted",)
-    assert tags({"pressure_us": 100_000, "queued_ns": 5e7}, BURST_S, 0) == ("queued",)
 
 
 @given(
@@ -102,27 +101,12 @@ def test_causes_come_in_their_order_once_each(
     assert found == tuple(tag for tag in TAGS if tag in found)
 
 
-def test_what_only_a_program_says_of_a_board_is_a_cause_too() -> None:
-    def found(words: str) -> tuple[str, ...]:
-        return tags({}, BURST_S, setting={"throttled": words})
-
-    assert found("under-voltage now, throttled now") == ("undervoltage", "firmware")
-    assert found("clock capped now") == ("capped",)
-    assert found("near its heat limit now, throttled since it was started") == ("firmware",)
-    assert found("under-voltage since it was started") == ()
-    assert found("none") == ()
-
-
-def test_a_device_that_is_set_otherwise_in_mid_run_is_a_cause() -> None:
-    for name in ("governor", "limit", "nvpmodel", "jetson_clocks"):
-        assert tags({}, BURST_S, setting={name: "something"}) == ("changed",)
-
-
 # words
 
 
-def test_a_cause_of_a_later_version_is_passed_over() -> None:
-    assert summary({"cosmic-rays": 0.9}) == ("", "")
+def test_rare_and_unknown_causes_are_not_worth_a_word() -> None:
+    for shares in ({}, {"slow": 0.04, "steal": 0.0}, {"cosmic-rays": 0.9}):
+        assert summary(shares) == ("", "")
 
 
 def test_the_words_know_no_other_causes() -> None:
@@ -142,19 +126,14 @@ def test_a_summary_names_the_two_commonest_causes_with_what_to_do() -> None:
 def test_a_cause_that_another_explains_is_not_named() -> None:
     assert "waited" not in summary({"preempted": 0.5, "queued": 0.6})[0]
     assert "slower" not in summary({"clock": 0.2, "slow": 0.3})[0]
-    assert "slower" in summary({"clock": 0.06, "slow": 0.3})[0]
-    assert "slower" in summary({"clock": 0.04, "slow": 0.06})[0]
-    too_hot = summary({"firmware": 0.5, "clock": 0.5, "slow": 0.5})
-    assert too_hot == (
+    for clock, slow in ((0.06, 0.3), (0.04, 0.06)):
+        assert "slower" in summary({"clock": clock, "slow": slow})[0]
+    assert summary({"firmware": 0.5, "clock": 0.5, "slow": 0.5}) == (
         "in 50% of the bursts the board's firmware held its clock down for heat",
         "let it cool down",
     )
     weak = summary({"undervoltage": 0.5, "firmware": 0.4, "capped": 0.5})
     assert weak[1] == "give it a stronger power supply"
-
-
-def test_rare_causes_and_none_are_not_worth_a_word() -> None:
-    assert summary({}) == summary({"slow": 0.04, "steal": 0.0}) == ("", "")
 
 
 @given(st.dictionaries(st.sampled_from(TAGS), st.floats(0, 1)))
