@@ -12,6 +12,7 @@ from benchbox.analysis.samples import Latency
 from benchbox.analysis.stats import Interval
 from benchbox.records import Context, Record, Run, SpecFacts
 from benchbox.report.console import show_runs
+from benchbox.report.tables import Table
 from benchbox.specs.labels import case_name
 
 G2 = SpecFacts(
@@ -31,6 +32,18 @@ G2 = SpecFacts(
     published_device="Snapdragon 810, one thread",
 )
 
+
+# groups, scale, c, macs, memory access, p50 in ms, ratio to 1 group, the paper's images per second
+# What stands under and over these tables.
+MACHINE = "ONNX Runtime 1.29.0, benchbox 0.1.0, 2026-05-09"
+COST_NOTES = """\
+FLOPs are multiply-accumulates, as the papers count them
+memory is what is accessed: every tensor read and written once, with weights"""
+PAPER_NOTE = "paper: ratios of its images/s on Snapdragon 810, one thread (ShuffleNet V2, Table 2)"
+G2_HOLDS = (
+    "G2 holds here: 8 groups cost 2.31x and 1.90x the latency of 1 at 0.99x to 1.03x the FLOPs "
+    "(scale 1, 2; paper, ARM: 1.44x and 1.36x)."
+)
 
 # groups, scale, c, macs, memory access, p50 in ms, ratio to 1 group, the paper's images per second
 G2_CASES = [
@@ -136,6 +149,11 @@ def run_of(records: Sequence[Record], specs: Sequence[SpecFacts] = (G2,), thread
 def with_changes(case: str, **changes: Any) -> list[Record]:
     """The six records of G2, the one of that name with these fields instead."""
     return [replace(r, **changes) if r.case == case else r for r in g2_records()]
+
+
+def cells_of(table: Table) -> list[list[str]]:
+    """The cells of a table, row by row."""
+    return [list(cells) for cells in zip(*(column.cells for column in table.columns), strict=True)]
 
 
 def printed(*runs: Run, width: int | None = None, verbose: bool = False) -> str:

@@ -51,10 +51,10 @@ def context(**plan: object) -> Context:
 def test_a_span_is_the_median_of_its_rounds_and_launch_is_the_rest() -> None:
     found = gpu_time.estimate([burst(i, 40_000 + 100 * i) for i in range(7)], latency_s=100e-6)
     assert found is not None
-    assert found.span_s == pytest.approx(40.3e-6)
     assert found.low_s is not None
-    assert found.copies_s == pytest.approx(130e-6)
+    assert (found.span_s, found.copies_s) == pytest.approx((40.3e-6, 130e-6))
     assert found.launch_share == pytest.approx(1 - 0.403)
+    assert gpu_time.estimate([Burst(0, 0, (1, 2))]) is None  # on a processor there is none
 
 
 def test_spans_with_gaps_count_only_where_there_are_no_others() -> None:
@@ -85,23 +85,24 @@ def test_a_preempted_call_is_not_quiet_and_the_span_after_it_counts() -> None:
     assert gpu_time.estimate([preempted]) == Spans(40e-6, copies_s=COPIES_S)
 
 
-def test_a_slow_gpu_and_a_slow_processor_are_two_causes() -> None:
-    both = burst(0, marks=((0, 200), (4, 200)), host_marks=((0, 100), (4, 100)))
-    gpu, host = replace(both, host_marks=()), replace(both, marks=())
-    found = [each.tags for each in samples.tagged([both, gpu, host], GATE)]
-    assert found == [("slow", "gpu_slow"), ("gpu_slow",), ("slow",)]
+SLOW_GPU = {"marks": ((0, 200), (4, 200))}
+SLOW_HOST = {"host_marks": ((0, 100), (4, 100))}
+HELD = {"gpu_throttle_bits": 0x8 | 0x4, "gpu_sm_clock_mhz": 1000.0, "gpu_other_processes": 2}
+FREE = {"gpu_throttle_bits": 0x1, "gpu_sm_clock_mhz": 1500.0, "gpu_other_processes": 0}
 
 
-def test_a_burst_on_a_processor_has_none() -> None:
-    assert gpu_time.estimate([Burst(0, 0, (1, 2))]) is None
-
-
-def test_what_holds_a_gpu_down_is_a_tag_of_its_own() -> None:
-    slow = {"gpu_throttle_bits": 0x8 | 0x4, "gpu_sm_clock_mhz": 1000.0, "gpu_other_processes": 2}
-    fast = {"gpu_throttle_bits": 0x1, "gpu_sm_clock_mhz": 1500.0, "gpu_other_processes": 0}
-    first, second = samples.tagged([burst(0, seen=slow), burst(1, seen=fast)], samples.OPEN)
-    assert first.tags == ("gpu_hardware", "gpu_power", "gpu_shared", "gpu_clock")
-    assert second.tags == ()
+def test_a_slow_gpu_a_slow_processor_and_what_holds_a_gpu_down_are_causes_of_their_own() -> None:
+    causes = [
+        (burst(0, **SLOW_GPU, **SLOW_HOST), ("slow", "gpu_slow")),
+        (burst(0, **SLOW_GPU), ("gpu_slow",)),
+        (burst(0, **SLOW_HOST), ("slow",)),
+        (burst(0, seen=HELD), ("gpu_hardware", "gpu_power", "gpu_shared", "gpu_clock")),
+        (burst(1, seen=FREE), ()),
+        (burst(0, unheld=1), ("unheld",)),
+    ]
+    tagged = samples.tagged([each for each, _ in causes], GATE)
+    assert [each.tags for each in tagged] == [tags for _, tags in causes]
+    assert disturbance_text.summary({"unheld": 1.0}) == ("", "")  # no interval is wide for it
 
 
 def under(name: str, *shared: int, **more: object) -> Record:
@@ -114,30 +115,32 @@ SHARED = "of the bursts that count other processes computed on the GPU; "
 SHARED += "end those (nvidia-smi lists them)"
 
 
-def test_what_a_gpu_was_under_is_said_of_precise_rows_too() -> None:
-    both = [under("a", 1, 1), under("b", 2, 2, status="imprecise")]
-    assert conditions.notes(context(), both) == [f"all cases: in 100% {SHARED}"]
-    one = [under("a", 1, 0), under("b", 0)]
-    assert conditions.notes(context(), one) == [f"a: in 50% {SHARED}"]
-    many = [under(str(i), *[1] * i, *[0] * (9 - i)) for i in range(6)]
-    assert conditions.notes(context(), many) == [f"5 of 6 cases: in 11% to 56% {SHARED}"]
+SLOWED = under("a", 1, 0)
+SLOWED = replace(SLOWED, bursts=[replace(SLOWED.bursts[0], **SLOW_GPU), SLOWED.bursts[1]])
 
 
-def test_what_a_gpu_was_under_in_a_few_bursts_is_not_worth_a_word() -> None:
-    assert conditions.notes(context(), [under("a", 1, *[0] * 24)]) == []
-    assert conditions.notes(context(), [under("a", 1, *[0] * 19)]) == [f"a: in 5% {SHARED}"]
-
-
-def test_bursts_that_do_not_count_are_left_out_of_what_a_gpu_was_under() -> None:
-    found = under("a", 1, 0)
-    slow = replace(found.bursts[0], marks=((0, 200), (4, 200)))
-    kept = replace(found, bursts=[slow, found.bursts[1]])
-    assert conditions.notes(context(), [kept]) == []
+@pytest.mark.parametrize(
+    ("records", "notes"),
+    [
+        ([under("a", 1, 1), under("b", 2, 2, status="imprecise")], ["all cases: in 100%"]),
+        ([under("a", 1, 0), under("b", 0)], ["a: in 50%"]),
+        (
+            [under(str(i), *[1] * i, *[0] * (9 - i)) for i in range(6)],
+            ["5 of 6 cases: in 11% to 56%"],
+        ),
+        ([under("a", 1, *[0] * 19)], ["a: in 5%"]),
+        ([under("a", 1, *[0] * 24)], []),
+        ([SLOWED], []),  # a burst that does not count
+    ],
+)
+def test_what_a_gpu_was_under_is_said_where_it_was_so_in_many_bursts(
+    records: list[Record], notes: list[str]
+) -> None:
+    assert conditions.notes(context(), records) == [f"{note} {SHARED}" for note in notes]
 
 
 def test_other_processes_are_counted_and_not_named() -> None:
-    hot = {"gpu_other_processes": 1, "gpu_throttle_bits": 0x40}
-    assert disturbance_text.of_gpu(hot) == [
+    assert disturbance_text.of_gpu({"gpu_other_processes": 1, "gpu_throttle_bits": 0x40}) == [
         "the GPU was too hot for its clock; let it cool down",
         "1 other process computed on the GPU; end it (nvidia-smi lists it)",
     ]
@@ -146,22 +149,24 @@ def test_other_processes_are_counted_and_not_named() -> None:
     assert disturbance_text.of_gpu({"gpu_other_processes": 0, "gpu_throttle_bits": 0x1}) == []
 
 
-def test_spans_with_gaps_are_no_reason_for_a_wide_interval() -> None:
-    (tagged,) = samples.tagged([burst(0, unheld=1)], samples.OPEN)
-    assert tagged.tags == ("unheld",)
-    assert disturbance_text.summary({"unheld": 1.0}) == ("", "")
+COMPUTING = {"macs": 500_000_000, "memory_access_bytes": 10_000_000}
+MOVING = {"macs": 100_000_000, "memory_access_bytes": 60_000_000}
 
 
-def test_the_ceiling_is_what_binds_the_case() -> None:
-    computing = record(cost={"macs": 500_000_000, "memory_access_bytes": 10_000_000})
-    moving = record(cost={"macs": 100_000_000, "memory_access_bytes": 60_000_000})
-    assert report_gpu.ceiling(context(), computing) == report_gpu.Ceiling("arithmetic", 0.5)
-    assert report_gpu.ceiling(context(), moving) == report_gpu.Ceiling("memory", 0.6)
-    by_tf32 = report_gpu.ceiling(context(tf32=True), computing)
-    assert by_tf32 == report_gpu.Ceiling("arithmetic", 0.125)
-    halved = report_gpu.ceiling(context(tf32=True), replace(computing, dtype="float16"))
-    assert halved == report_gpu.Ceiling("arithmetic", 0.25)
-    assert report_gpu.ceiling(context(), record()) is None
+@pytest.mark.parametrize(
+    ("cost", "tf32", "dtype", "ceiling"),
+    [
+        (COMPUTING, False, "float32", report_gpu.Ceiling("arithmetic", 0.5)),
+        (MOVING, False, "float32", report_gpu.Ceiling("memory", 0.6)),
+        (COMPUTING, True, "float32", report_gpu.Ceiling("arithmetic", 0.125)),
+        (COMPUTING, True, "float16", report_gpu.Ceiling("arithmetic", 0.25)),
+        (None, False, "float32", None),
+    ],
+)
+def test_the_ceiling_is_what_binds_the_case(
+    cost: object, tf32: bool, dtype: str, ceiling: report_gpu.Ceiling | None
+) -> None:
+    assert report_gpu.ceiling(context(tf32=tf32), record(cost=cost, dtype=dtype)) == ceiling
 
 
 @pytest.mark.parametrize(
@@ -189,9 +194,6 @@ def test_a_group_that_is_launch_bound_is_said_to_be() -> None:
     said = report_gpu.notes(context(), [*first, *other])
     assert "at scale 1 launch-bound: 60% to 83% of the host's latency is launch" in said
     assert "c launch-bound: 70% of the host's latency is launch" in said
-
-
-def test_where_launching_does_not_dominate_nothing_is_said_of_it() -> None:
     assert not any("bound" in note for note in report_gpu.notes(context(), [record()]))
 
 
@@ -234,13 +236,12 @@ def test_a_cache_that_cannot_be_written_keeps_no_ceilings_and_says_so(
 
 @pytest.mark.parametrize("text", ["", "[]", '{"fp32_macs_per_s": -1}', '{"bytes_per_s": "x"}'])
 def test_a_file_that_makes_no_sense_holds_no_ceilings(text: str) -> None:
-    gpu_ceilings.path(identity()).parent.mkdir(parents=True)
-    gpu_ceilings.path(identity()).write_text(text)
+    path = gpu_ceilings.path(identity())
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
     assert gpu_ceilings.load(identity()) == {}
 
 
 def test_what_is_known_of_a_gpu_is_the_same_however_it_is_driven() -> None:
     eager = replace(context(mode="eager"), device="cuda-eager")
     assert history(eager) == history(context())
-    other = replace(context(), host={"gpu": {**GPU, "power_limit_w": 200.0}})
-    assert history(other) != history(context())

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import groupby
 from typing import Any
 
 import pytest
@@ -14,9 +13,13 @@ from benchbox.devices import gpu_options, providers
 from benchbox.records import Record, Run, SpecFacts
 from benchbox.report.files import to_markdown
 from benchbox.report.multi_device import tables_of
-from benchbox.report.tables import Table
 from tests.helpers.tables import (
+    COST_NOTES,
     G2,
+    G2_HOLDS,
+    MACHINE,
+    PAPER_NOTE,
+    cells_of,
     g2_records,
     latency,
     printed,
@@ -42,26 +45,17 @@ def on(
 
 def slower(times: float) -> list[Record]:
     """The same cases, all slower by as much."""
-    return [
-        replace(r, latency=latency(r.latency.p50_s * 1e3 * times))
-        for r in g2_records()
-        if r.latency is not None
-    ]
-
-
-def cells_of(table: Table) -> list[list[str]]:
-    return [list(cells) for cells in zip(*(column.cells for column in table.columns), strict=True)]
+    ms = [r.latency.p50_s * 1e3 for r in g2_records() if r.latency is not None]
+    return [replace(r, latency=latency(times * p)) for r, p in zip(g2_records(), ms, strict=True)]
 
 
 def test_a_run_on_two_devices_is_one_table_with_the_groups_of_its_cases() -> None:
     assert (
         printed(on("cpu"), on("pi", slower(10)))
-        == """\
+        == f"""\
 G2: group convolution costs memory access
-cpu, CPUExecutionProvider, 1 thread, batch 1; cpu chip, ONNX Runtime 1.29.0, benchbox 0.1.0, \
-2026-05-09
-pi, CPUExecutionProvider, 1 thread, batch 1; pi chip, ONNX Runtime 1.29.0, benchbox 0.1.0, \
-2026-05-09
+cpu, CPUExecutionProvider, 1 thread, batch 1; cpu chip, {MACHINE}
+pi, CPUExecutionProvider, 1 thread, batch 1; pi chip, {MACHINE}
 
 case      FLOPs (M)  memory (MB)               cpu (ms)               pi (ms)
 scale 1
@@ -73,13 +67,10 @@ groups=1        514         32.8          4.000 ± 0.016          40.00 ± 0.16
 groups=2        508         45.8    5.20 ± 0.02 (1.30x)    52.0 ± 0.2 (1.30x)
 groups=8        508         91.0    7.60 ± 0.03 (1.90x)    76.0 ± 0.3 (1.90x)
 
-cpu: G2 holds here: 8 groups cost 2.31x and 1.90x the latency of 1 at 0.99x to 1.03x the FLOPs \
-(scale 1, 2; paper, ARM: 1.44x and 1.36x).
-pi: G2 holds here: 8 groups cost 2.31x and 1.90x the latency of 1 at 0.99x to 1.03x the FLOPs \
-(scale 1, 2; paper, ARM: 1.44x and 1.36x).
-FLOPs are multiply-accumulates, as the papers count them
-memory is what is accessed: every tensor read and written once, with weights
-paper: ratios of its images/s on Snapdragon 810, one thread (ShuffleNet V2, Table 2)
+cpu: {G2_HOLDS}
+pi: {G2_HOLDS}
+{COST_NOTES}
+{PAPER_NOTE}
 
 """
     )
@@ -93,20 +84,15 @@ def test_what_failed_or_is_imprecise_on_one_device_says_so_in_its_column() -> No
         "groups=8,scale=2", status="failed", reason="no kernel", latency=None, relative=None
     )
     (table,) = tables_of([on("cpu", wide), on("pi", lacking)])
-    alone = [record({}, status="imprecise", reason="wide", cost=None)]
-    (lone,) = tables_of([on("cpu", alone), on("pi", alone)])
-    assert cells_of(lone)[0][1:] == ["-", "-", *["1.000 ± 0.004 (imprecise)"] * 2]
-    rows = {
-        (group, cells[0]): cells for group, cells in zip(table.groups, cells_of(table), strict=True)
-    }
-    assert rows["scale 1", "groups=2"][-2:] == [
-        "1.42 ± 0.06 (1.42x, imprecise)",
-        "1.420 ± 0.006 (1.42x)",
-    ]
-    assert rows["scale 2", "groups=8"][-2:] == ["7.60 ± 0.03 (1.90x)", "failed"]
+    rows = cells_of(table)
+    assert rows[1][-2:] == ["1.42 ± 0.06 (1.42x, imprecise)", "1.420 ± 0.006 (1.42x)"]
+    assert rows[5][-2:] == ["7.60 ± 0.03 (1.90x)", "failed"]
     assert table.failures == ("pi: groups=8,scale=2 failed: no kernel",)
     assert "cpu: groups=2,scale=1: 4% wide" in table.notes
     assert not [note for note in table.notes if note.startswith("pi: ")]
+    alone = [record({}, status="imprecise", reason="wide", cost=None)]
+    (lone,) = tables_of([on("cpu", alone), on("pi", alone)])
+    assert cells_of(lone)[0][1:] == ["-", "-", *["1.000 ± 0.004 (imprecise)"] * 2]
 
 
 @pytest.mark.parametrize("half", [None, 0.01])
@@ -134,10 +120,9 @@ def test_a_case_that_only_another_device_has_is_a_dash() -> None:
 def test_groups_stay_together_where_devices_have_different_cases() -> None:
     records = g2_records()
     (table,) = tables_of([on("cpu", records[::2]), on("pi", records[1::2])])
-    assert [group for group, _ in groupby(table.groups)] == ["scale 1", "scale 2"]
-    assert sorted(cells[0] for cells in cells_of(table)) == sorted(
-        ["groups=1", "groups=2"] * 2 + ["groups=8"] * 2
-    )
+    assert table.groups == ("scale 1",) * 3 + ("scale 2",) * 3
+    names = [cells[0] for cells in cells_of(table)]
+    assert sorted(names) == sorted(["groups=1", "groups=2", "groups=8"] * 2)
 
 
 def test_each_spec_of_a_run_has_its_table() -> None:
@@ -149,37 +134,34 @@ def test_each_spec_of_a_run_has_its_table() -> None:
 def test_verbose_adds_the_table_of_each_device() -> None:
     runs = [on("cpu"), on("pi", slower(10))]
     both, *own = tables_of(runs, verbose=True)
-    assert both == tables_of(runs)[0]
+    assert [both] == tables_of(runs)
     assert [table.about[0].partition(",")[0] for table in own] == ["cpu", "pi"]
     assert all("samples" in [c.header for c in table.columns] for table in own)
-    text = printed(*runs, verbose=True)
-    assert text.count(G2.title) == 3
+    assert printed(*runs, verbose=True).count(G2.title) == 3
 
 
 def test_in_markdown_it_is_one_table_that_says_what_was_measured_on() -> None:
     text = to_markdown([on("cpu"), on("pi", slower(10))])
-    assert text.count("\n## ") + text.startswith("## ") == 1
-    assert "| case | FLOPs (M) | memory (MB) | cpu (ms) | pi (ms) |" in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert len({line.count("|") for line in rows}) == 1
-    assert "| groups=8 | 133 | 46.3 | 2.310 ± 0.009 (2.31x) | 23.10 ± 0.09 (2.31x) |" in rows
-    assert "cpu chip" in text
-    assert "pi chip" in text
+    assert rows[0] == "| case | FLOPs (M) | memory (MB) | cpu (ms) | pi (ms) |"
+    assert rows[5] == "| groups=8 | 133 | 46.3 | 2.310 ± 0.009 (2.31x) | 23.10 ± 0.09 (2.31x) |"
+    assert {line.count("|") for line in rows} == {6}
+    for once in ("## ", "cpu chip", "pi chip"):
+        assert text.count(once) == 1
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 def test_a_narrow_terminal_loses_columns_but_no_device(width: int) -> None:
-    runs = [on("cpu"), on("a-board-with-a-long-name", slower(10)), on("phone", slower(3))]
+    names = "cpu", "a-board-with-a-long-name", "phone"
+    runs = [on(name, slower(times)) for name, times in zip(names, (1, 10, 3), strict=True)]
+
+    def widest(text: str) -> int:
+        return max(cell_len(line) for line in text.splitlines() if " ± " in line)
+
     text = printed(*runs, width=width)
-    lines = text.splitlines()
-    for name in ("cpu", "a-board-with-a-long-name", "phone"):
-        assert [line for line in lines if name in line]
+    assert all(any(name in line for line in text.splitlines()) for name in names)
     assert len(re.findall(r"\d ± \d", text)) == 18
-    narrowest = max(
-        cell_len(line) for line in printed(*runs, width=10).splitlines() if " ± " in line
-    )
-    widest = max(cell_len(line) for line in lines if " ± " in line)
-    assert widest <= max(width, narrowest)
+    assert widest(text) <= max(width, widest(printed(*runs, width=10)))
 
 
 def test_gpus_are_one_table_where_their_names_tell_how_they_were_driven() -> None:
@@ -216,10 +198,8 @@ SPANS = 0.1, 0.2, 0.3, 0.1, 0.1, 0.4
 
 
 def test_both_modes_of_a_gpu_show_side_by_side_what_launching_costs() -> None:
-    runs = [on_gpu("graph", 1.25, SPANS), on_gpu("eager", 5.0, SPANS)]
-    (table,) = tables_of(runs)
-    shown = {column.header: column.cells[0] for column in table.columns[5:]}
-    assert shown == {
+    (table,) = tables_of([on_gpu("graph", 1.25, SPANS), on_gpu("eager", 5.0, SPANS)])
+    assert {column.header: column.cells[0] for column in table.columns[5:]} == {
         "cuda-graph, GPU (ms)": "0.100",
         "cuda-graph, launch share": "20%",
         "cuda-eager, GPU (ms)": "0.100",
@@ -227,11 +207,12 @@ def test_both_modes_of_a_gpu_show_side_by_side_what_launching_costs() -> None:
     }
     assert "cuda-eager: at scale 1 launch-bound: 80% of the host's latency is launch" in table.notes
     assert not [note for note in table.notes if note.startswith("cuda-graph: at scale")]
-    assert (table.sentences or "").splitlines()[-1] == (
+    sentences = table.sentences or ""
+    assert sentences.splitlines()[-1] == (
         "cuda: launched kernel by kernel a call took 4.00x as long as replayed from one CUDA "
         "graph, and 1.00x the GPU time."
     )
-    assert "(scale 1, 2; GPU time alone: 3.00x and 4.00x; paper" in (table.sentences or "")
+    assert "(scale 1, 2; GPU time alone: 3.00x and 4.00x; paper" in sentences
 
 
 def test_a_table_across_has_notes_on_its_own_columns_alone() -> None:
@@ -252,52 +233,47 @@ def test_a_table_across_has_notes_on_its_own_columns_alone() -> None:
 XNNPACK = providers.named("xnnpack")
 
 
-def partly(share: Sequence[dict[str, int] | None], provider: str = XNNPACK) -> Run:
-    records = [replace(r, nodes=n) for r, n in zip(g2_records(), share, strict=False)]
-    return on("pi", records, provider=provider)
+ON_CPU = f"on {providers.CPU}, not on {XNNPACK}"
+MIXED = {XNNPACK: 20, providers.CPU: 4}
+MOST = [{XNNPACK: 20, providers.CPU: n} for n in (1, 2, 3, 30, 4, 5)]
 
 
-def about_nodes(run: Run) -> list[str]:
-    (table,) = tables_of([run])
+def about_nodes(
+    nodes: Sequence[dict[str, int] | None], provider: str = XNNPACK, *others: Run
+) -> list[str]:
+    records = [replace(r, nodes=n) for r, n in zip(g2_records(), nodes, strict=False)]
+    (table,) = tables_of([*others, on("pi", records, provider=provider)])
     return [note for note in table.notes if "nodes" in note]
 
 
-def test_where_two_devices_differ_in_it_the_note_has_the_name_of_its_device() -> None:
-    own = partly([{XNNPACK: 20, providers.CPU: 4}])
-    (table,) = tables_of([on("cpu"), own])
-    assert [note for note in table.notes if "nodes" in note] == [
-        f"pi: groups=1,scale=1: of its 24 nodes 4 on {providers.CPU}, not on {XNNPACK}"
-    ]
-
-
-ON_CPU = f"on {providers.CPU}, not on {XNNPACK}"
-MIXED = {XNNPACK: 20, providers.CPU: 4}
-
-
 @pytest.mark.parametrize(
-    ("nodes", "provider", "notes"),
+    ("nodes", "notes"),
     [
+        ([MIXED, {XNNPACK: 24}, None], [f"groups=1,scale=1: of its 24 nodes 4 {ON_CPU}"]),
+        ([MIXED] * 6, [f"all cases: of its 24 nodes 4 {ON_CPU}"]),
         (
-            [MIXED, {XNNPACK: 24}, None],
-            XNNPACK,
-            [f"groups=1,scale=1: of its 24 nodes 4 {ON_CPU}"],
-        ),
-        ([MIXED] * 6, XNNPACK, [f"all cases: of its 24 nodes 4 {ON_CPU}"]),
-        (
-            [{XNNPACK: 20, providers.CPU: n} for n in (1, 2, 3, 30, 4, 5)],
-            XNNPACK,
+            MOST,
             [
                 f"6 of 6 cases have nodes that {XNNPACK} did not take, most of all "
                 f"groups=1,scale=2: of its 50 nodes 30 {ON_CPU}"
             ],
         ),
-        ([None, {}, {providers.CPU: 24}, {providers.CPU: 24, XNNPACK: 0}], providers.CPU, []),
     ],
 )
 def test_nodes_that_another_provider_ran_are_in_a_note(
-    nodes: list[dict[str, int] | None], provider: str, notes: list[str]
+    nodes: list[dict[str, int] | None], notes: list[str]
 ) -> None:
-    assert about_nodes(partly(nodes, provider)) == notes
+    assert about_nodes(nodes) == notes
+
+
+def test_nodes_of_the_runs_own_provider_are_in_no_note() -> None:
+    nodes = [None, {}, {providers.CPU: 24}, {providers.CPU: 24, XNNPACK: 0}]
+    assert about_nodes(nodes, providers.CPU) == []
+
+
+def test_where_two_devices_differ_in_it_the_note_has_the_name_of_its_device() -> None:
+    note = f"pi: groups=1,scale=1: of its 24 nodes 4 {ON_CPU}"
+    assert about_nodes([MIXED], XNNPACK, on("cpu")) == [note]
 
 
 @pytest.mark.parametrize(
