@@ -1,5 +1,6 @@
 import random
 from collections.abc import Callable, Iterator
+from itertools import product
 from statistics import fmean
 
 import pytest
@@ -63,8 +64,24 @@ def test_a_level_series_has_no_change_and_is_steady_from_the_start(
         assert all(each.drift == 0 for each in courses)
 
 
-def test_a_change_below_the_effect_is_none() -> None:
-    assert all(found(series(step(0.4, 1.02), seed=seed)).change is None for seed in SEEDS)
+@pytest.mark.parametrize(
+    ("shape", "ratio"),
+    [
+        (step(0.4, 1.02), None),  # below the effect
+        (lambda share: 1.4 if 0.3 <= share < 0.7 else 1.0, 1.0),  # it passed
+        (step(0.9, 1.4), None),  # too late to tell
+        (step(0.3, 0.8), 0.8),  # faster
+    ],
+    ids=["small", "passed", "late", "faster"],
+)
+def test_other_courses_are_no_change(shape: Shape, ratio: float | None) -> None:
+    courses = [found(series(shape, seed=seed)) for seed in SEEDS]
+    assert not any(each.change for each in courses)
+    assert ratio is None or all(each.ratio == pytest.approx(ratio, abs=0.01) for each in courses)
+
+
+def test_a_series_that_gets_faster_is_steady_from_there() -> None:
+    assert found(series(step(0.3, 0.8))).steady_from == pytest.approx(180, abs=4)
 
 
 def test_too_few_windows_say_nothing() -> None:
@@ -75,44 +92,36 @@ def test_too_few_windows_say_nothing() -> None:
 # it gets slower for good
 
 
-@pytest.mark.parametrize("at", [0.1, 0.23, 0.5, 0.75])
-@pytest.mark.parametrize("to", [1.06, 1.31, 3.0])
-def test_a_step_is_found_where_it_is(at: float, to: float) -> None:
+@pytest.mark.parametrize(
+    ("count", "at", "to"),
+    [*product([600], [0.1, 0.23, 0.5, 0.75], [1.06, 1.31, 3.0]), (30, 0.5, 1.3)],
+)
+def test_a_step_is_found_where_it_is(count: int, at: float, to: float) -> None:
+    short = count == 30
     for seed in SEEDS:
-        each = found(series(step(at, to), seed=seed))
-        assert each.change == pytest.approx(600 * at, abs=4)
-        assert each.steady_from == pytest.approx(600 * at, abs=4)
-        assert each.ratio == pytest.approx(to, rel=0.01)
+        each = found(series(step(at, to), count, seed=seed))
+        assert each.change == pytest.approx(count * at, abs=2 if short else 4)
+        assert each.ratio == pytest.approx(to, rel=0.02 if short else 0.01)
         assert each.steady.low <= each.steady.value <= each.steady.high
-        assert each.steady.half_width < 0.01
-
-
-def test_a_step_of_a_short_series_is_found() -> None:
-    for seed in SEEDS:
-        each = found(series(step(0.5, 1.3), 30, seed=seed))
-        assert each.change == pytest.approx(15, abs=2)
-        assert each.ratio == pytest.approx(1.3, rel=0.02)
+        assert short or each.steady_from == pytest.approx(count * at, abs=4)
+        assert short or each.steady.half_width < 0.01
 
 
 def test_the_interval_of_the_steady_state_covers_it() -> None:
-    inside = 0
-    for seed in range(200):
-        steady = found(series(step(0.3, 1.3), noise=0.03, seed=seed)).steady
-        inside += steady.low <= 0.002 * 1.3 <= steady.high
-    assert inside >= 180
+    steady = [found(series(step(0.3, 1.3), noise=0.03, seed=seed)).steady for seed in range(200)]
+    assert sum(each.low <= 0.002 * 1.3 <= each.high for each in steady) >= 180
 
 
 def test_a_ramp_begins_where_it_leaves_the_first_level() -> None:
+    crosses = 600 * (0.2 + 0.4 * changepoint.EFFECT / 0.4)
     for seed in SEEDS:
         each = found(series(ramp(0.2, 0.6, 1.4), seed=seed))
-        crosses = 600 * (0.2 + 0.4 * changepoint.EFFECT / 0.4)
         assert each.change == pytest.approx(crosses, abs=12)
         assert 0.53 * 600 <= each.steady_from <= 0.62 * 600
-        assert each.steady.value == pytest.approx(0.0028, rel=0.01)
-        assert each.drift == 0
+        assert (each.steady.value, each.drift) == (pytest.approx(0.0028, rel=0.01), 0)
 
 
-def test_a_ramp_that_has_not_ended_is_said_to_go_on() -> None:
+def test_a_ramp_that_has_not_ended_goes_on() -> None:
     for seed in SEEDS:
         each = found(series(ramp(0, 1, 1.3), seed=seed))
         assert each.change == pytest.approx(60, abs=20)
@@ -150,34 +159,13 @@ def test_bursts_of_noise_are_no_change() -> None:
     ("stays_s", "absences_s"), [(5, 10), (20, 40), (20, 20), (40, 20), (40, 60)]
 )
 def test_slow_states_that_come_and_go_are_no_change(stays_s: float, absences_s: float) -> None:
-    called = 0
-    for seed in range(100):
+    def changes(seed: int) -> bool:
         slow = visits(random.Random(seed), stays_s, absences_s)
         values = [v * (1.4 if next(slow) else 1.0) for v in series(flat, seed=seed)]
-        called += found(values).change is not None
+        return found(values).change is not None
+
     # One that happens to come late and stay until the end cannot be told from a change.
-    assert called <= 5
-
-
-def test_a_slow_state_that_passed_is_no_change() -> None:
-    def shape(share: float) -> float:
-        return 1.4 if 0.3 <= share < 0.7 else 1.0
-
-    for seed in SEEDS:
-        each = found(series(shape, seed=seed))
-        assert each.change is None
-        assert each.ratio == pytest.approx(1.0, abs=0.01)
-
-
-def test_a_change_in_the_last_moments_is_too_late_to_tell() -> None:
-    assert all(found(series(step(0.9, 1.4), seed=seed)).change is None for seed in SEEDS)
-
-
-def test_a_series_that_gets_faster_has_no_change_but_a_ratio() -> None:
-    each = found(series(step(0.3, 0.8)))
-    assert each.change is None
-    assert each.ratio == pytest.approx(0.8, rel=0.01)
-    assert each.steady_from == pytest.approx(180, abs=4)
+    assert sum(map(changes, range(100))) <= 5
 
 
 @given(st.lists(st.floats(1e-6, 10), max_size=80), st.floats(0.01, 100))
