@@ -33,6 +33,7 @@ from tests.helpers.tables import (
 
 
 FACTS = SpecFacts("compare", "a against b", "0" * 64)
+HALF, TWICE = ratio(0.5), ratio(2.0)
 
 
 MACS = 128_450_560
@@ -89,61 +90,67 @@ def test_the_verdict_is_by_the_margin_of_the_run(
 
 @pytest.mark.parametrize("lacking", ["a", "b"])
 def test_a_known_ratio_has_a_verdict_without_the_p50_of_a_case(lacking: str) -> None:
-    bare = {"latency": None, "status": "imprecise"}
-    judged = run(
-        *(replace(r, **bare) if r.case == lacking else r for r in two(TWICE).records)  # type: ignore[arg-type]
-    )
+    bare = {name: row(name, None, status="imprecise") for name in lacking}
+    judged = run(bare.get("a", row("a")), replace(bare.get("b", row("b", 2.0)), relative=TWICE))
     assert report_comparison.verdict(judged, judged.records[1]) == "SLOWER"
     assert "b takes 2.00x (SLOWER)." in str(said(judged)).replace("it takes", "b takes")
     assert "2.00x  1.98x to 2.02x  SLOWER" in printed(judged)
 
 
+@pytest.mark.parametrize("status", ["failed", "skipped"])
+def test_there_is_no_verdict_without_figures_of_the_reference(status: Any) -> None:
+    """A ratio may be there all the same, of rounds before the reference failed."""
+    gone = row("a", None, status=status, reason="the agent is gone")
+    measured = run(gone, row("b", relative=TWICE), row("c", None, status="failed"))
+    assert [comparison_text.verdict(measured, each) for each in measured.records] == ["-"] * 3
+    assert said(measured) is None
+    assert not claims.is_unclear(measured)
+    assert to_frame([measured])["verdict"].isna().all()
+
+
 def test_without_any_verdict_no_note_says_what_they_mean() -> None:
     same = {"sha256": "1" * 64}
     failed = row("b", None, status="failed", graph=same, relative=TWICE)
-    assert comparison_text.notes(run(row("a", graph=same), failed), []) == []
-    notes = footnotes.notes(run(row("a", graph=same), failed), FACTS)
-    assert not any("verdict" in note or "same graph" in note for note in notes)
+    measured = run(row("a", graph=same), failed)
+    assert comparison_text.notes(measured, []) == []
+    notes = "\n".join(footnotes.notes(measured, FACTS))
+    assert "verdict" not in notes
+    assert "same graph" not in notes
 
 
 def test_no_other_run_has_verdicts() -> None:
-    other = run(row("a"), row("b", relative=ratio(1.0, 0.5)), margin=None)
+    other = two(ratio(1.0, 0.5), margin=None)
     assert report_comparison.verdict(other, other.records[1]) is None
     assert comparison_text.sentence(other, other.records) is None
     assert comparison_text.notes(other, other.records) == []
     assert not claims.is_unclear(other)
 
 
-HALF, TWICE = ratio(0.5), ratio(2.0)
+FASTER = (
+    "a has 1.15x the FLOPs of b and 2.40x its latency on cpu. "
+    "By FLOPs alone b would take 0.87x the time; it takes 0.42x (FASTER)."
+)
+SLOWER = (
+    "a has 0.50x the FLOPs of b and 0.50x its latency on cpu. "
+    "By FLOPs alone b would take 2.00x the time; it takes 2.00x (SLOWER)."
+)
+SAME = (
+    "a has 2.00x the FLOPs of b and 1.00x its latency on cpu. "
+    "By FLOPs alone b would take 0.50x the time; it takes 1.00x (SAME)."
+)
+UNCLEAR = (
+    "a has the FLOPs of b and 0.98x its latency on cpu. By FLOPs alone they would take "
+    "the same time; b takes 1.02x (UNCLEAR: 0.95x to 1.09x)."
+)
 
 
 @pytest.mark.parametrize(
     ("over", "macs", "text"),
     [
-        (
-            Interval(0.4167, 0.41, 0.42),
-            int(MACS / 1.15),
-            "a has 1.15x the FLOPs of b and 2.40x its latency on cpu. "
-            "By FLOPs alone b would take 0.87x the time; it takes 0.42x (FASTER).",
-        ),
-        (
-            TWICE,
-            2 * MACS,
-            "a has 0.50x the FLOPs of b and 0.50x its latency on cpu. "
-            "By FLOPs alone b would take 2.00x the time; it takes 2.00x (SLOWER).",
-        ),
-        (
-            ratio(1.0, 0.002),
-            MACS // 2,
-            "a has 2.00x the FLOPs of b and 1.00x its latency on cpu. "
-            "By FLOPs alone b would take 0.50x the time; it takes 1.00x (SAME).",
-        ),
-        (
-            Interval(1.02, 0.95, 1.09),
-            MACS,
-            "a has the FLOPs of b and 0.98x its latency on cpu. By FLOPs alone they would take "
-            "the same time; b takes 1.02x (UNCLEAR: 0.95x to 1.09x).",
-        ),
+        (Interval(0.4167, 0.41, 0.42), int(MACS / 1.15), FASTER),
+        (TWICE, 2 * MACS, SLOWER),
+        (ratio(1.0, 0.002), MACS // 2, SAME),
+        (Interval(1.02, 0.95, 1.09), MACS, UNCLEAR),
     ],
 )
 def test_flops_and_latency_are_said_in_one_breath(over: Interval, macs: int, text: str) -> None:
@@ -212,8 +219,6 @@ def test_a_graph_at_two_batches_is_compared_with_others_and_not_with_itself() ->
 
 
 PAPER_A = {"params_m": 6.1, "macs_m": 167.0, "top1_percent": 75.3, "source": "GhostNetV2, Fig. 1"}
-
-
 PAPER_B = {"macs_m": 146.0, "top1_percent": 69.4, "source": "ShuffleNet V2, Table 5"}
 
 
@@ -277,18 +282,15 @@ def test_a_narrow_terminal_keeps_ratios_and_verdicts_whole(width: int) -> None:
     text = printed(three_cases(), width=width)
     for figure in ("2.000 ± 0.008", "0.50x", "1.000 ± 0.004"):
         assert figure in text
-    table = text.partition("left out")[0]
-    assert "FASTER" in table.replace("\n", "")
+    assert "FASTER" in text.partition("left out")[0].replace("\n", "")
     assert "…" not in text
 
 
 def test_80_columns_hold_the_comparison_of_two_networks() -> None:
-    names = ("ghostnetv2_x1_0", "shufflenetv2_x1_0")
-    records = [
-        replace(each, case=name, reference=names[0])
-        for each, name in zip(three_cases().records, names, strict=False)
-    ]
-    table = printed(run(*records), width=80).partition("left out")[0]
+    names = "ghostnetv2_x1_0", "shufflenetv2_x1_0"
+    records = zip(three_cases().records, names, strict=False)
+    measured = run(*(replace(each, case=name, reference=names[0]) for each, name in records))
+    table = printed(measured, width=80).partition("left out")[0]
     assert max(map(cell_len, table.splitlines())) <= 80
     assert "relative FLOPs" not in table
     (line,) = (each for each in table.splitlines() if each.startswith(names[1]))
@@ -299,18 +301,13 @@ def test_80_columns_hold_the_comparison_of_two_networks() -> None:
 
 
 FIGURES = ["relative_ci_low", "relative_ci_high", "relative_macs", "verdict", "margin"]
-
-
 PUBLISHED = ["published_params_m", "published_macs_m", "published_top1_percent"]
 
 
 def test_a_comparison_adds_its_columns_at_the_very_end() -> None:
-    columns = list(to_frame([three_cases()]).columns)
-    assert columns[-8:] == [*PUBLISHED, *FIGURES]
-    assert columns[-9] == "reason"
+    assert list(to_frame([three_cases()]).columns)[-9:] == ["reason", *PUBLISHED, *FIGURES]
     plain = to_frame([run_of(g2_records()), three_cases()])
     assert plain[FIGURES].iloc[: len(g2_records())].isna().all().all()
-    assert not {*FIGURES, *PUBLISHED} & set(to_frame([run_of(g2_records())]).columns)
     labelled = run(row("a"), row("b", relative=TWICE, labels={"n": 1}, args={"c": 2}))
     assert list(to_frame([labelled]).columns)[-7:] == ["arg_n", "arg_c", *FIGURES]
 
@@ -344,10 +341,8 @@ def on(device: str, *records: Record, **changes: Any) -> Run:
 
 
 def pair(over: Interval, first: float = 1.0) -> list[Record]:
-    return [
-        row("a", first),
-        row("b", first * over.value, relative=over, cost=cost(MACS // 2, 8_000_000)),
-    ]
+    second = row("b", first * over.value, relative=over, cost=cost(MACS // 2, 8_000_000))
+    return [row("a", first), second]
 
 
 def test_one_comparison_on_several_devices_is_one_table() -> None:
@@ -426,14 +421,3 @@ def test_a_comparison_by_one_margin_on_several_devices_is_one_table(
     runs: Sequence[Run], tables: int
 ) -> None:
     assert len(tables_of(runs)) == tables
-
-
-@pytest.mark.parametrize("status", ["failed", "skipped"])
-def test_there_is_no_verdict_without_figures_of_the_reference(status: Any) -> None:
-    """A ratio may be there all the same, of rounds before the reference failed."""
-    gone = row("a", None, status=status, reason="the agent is gone")
-    measured = run(gone, row("b", relative=TWICE), row("c", None, status="failed"))
-    assert [comparison_text.verdict(measured, each) for each in measured.records] == ["-"] * 3
-    assert said(measured) is None
-    assert not claims.is_unclear(measured)
-    assert to_frame([measured])["verdict"].isna().all()

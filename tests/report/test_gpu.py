@@ -57,32 +57,29 @@ def test_a_span_is_the_median_of_its_rounds_and_launch_is_the_rest() -> None:
     assert gpu_time.estimate([Burst(0, 0, (1, 2))]) is None  # on a processor there is none
 
 
-def test_spans_with_gaps_count_only_where_there_are_no_others() -> None:
-    gappy = burst(9, 90_000, unheld=4)
-    mixed, alone = gpu_time.estimate([burst(0), gappy]), gpu_time.estimate([gappy])
-    assert mixed == Spans(40e-6, copies_s=COPIES_S, unheld_share=0.5)
-    assert alone == Spans(90e-6, copies_s=COPIES_S, unheld_share=1.0)
+GAPPY = burst(9, 90_000, unheld=4)
+SLOWED_DOWN = replace(burst(0), marks=((0, 100), (1, 100), (4, 200)), spans_ns=(40_000, 9, 9, 9))
+STEADY = burst(0, host_marks=((0, 50), (4, 50)))
+SLOW_COPY = burst(1, host_marks=((0, 50), (1, 50), (4, 100)), copies_ns=(260_000,))
+PREEMPTED = replace(burst(0), switches=(1, 1, 1, 1))
 
 
-def test_spans_beside_which_the_gpu_was_slow_do_not_count() -> None:
-    marks = (0, 100), (1, 100), (4, 200)
-    slowed = replace(burst(0), marks=marks, spans_ns=(40_000, 9, 9, 9))
-    assert gpu_time.estimate([slowed], GATE) == Spans(40e-6)  # nor do the copies at the end
-    assert len(slowed.quiet_ns(GATE)) == 1
-
-
-def test_a_processor_that_is_slow_disturbs_latencies_and_copies_and_no_span() -> None:
-    steady, slow = ((0, 50), (4, 50)), ((0, 50), (1, 50), (4, 100))
-    bursts = [burst(0, host_marks=steady), burst(1, host_marks=slow, copies_ns=(260_000,))]
-    assert [len(each.quiet_ns(GATE)) for each in bursts] == [4, 1]
-    assert gpu_time.estimate(bursts, GATE) == Spans(40e-6, copies_s=COPIES_S)
-    assert [each.tags for each in samples.tagged(bursts, GATE)] == [(), ("slow",)]
-
-
-def test_a_preempted_call_is_not_quiet_and_the_span_after_it_counts() -> None:
-    preempted = replace(burst(0), switches=(1, 1, 1, 1))
-    assert samples.estimate([preempted]) is None
-    assert gpu_time.estimate([preempted]) == Spans(40e-6, copies_s=COPIES_S)
+@pytest.mark.parametrize(
+    ("bursts", "gate", "spans", "quiet"),
+    [
+        ([burst(0), GAPPY], samples.OPEN, Spans(40e-6, copies_s=COPIES_S, unheld_share=0.5), 8),
+        ([GAPPY], samples.OPEN, Spans(90e-6, copies_s=COPIES_S, unheld_share=1.0), 4),
+        ([SLOWED_DOWN], GATE, Spans(40e-6), 1),  # nor do the copies at the end count
+        ([STEADY, SLOW_COPY], GATE, Spans(40e-6, copies_s=COPIES_S), 5),
+        ([PREEMPTED], samples.OPEN, Spans(40e-6, copies_s=COPIES_S), 0),  # the span after it counts
+    ],
+    ids=["gaps", "gaps alone", "slow GPU", "slow processor", "preempted"],
+)
+def test_spans_count_where_the_gpu_was_quiet_and_without_gaps_if_there_are_such(
+    bursts: list[Burst], gate: Gate, spans: Spans, quiet: int
+) -> None:
+    assert gpu_time.estimate(bursts, gate) == spans
+    assert sum(len(each.quiet_ns(gate)) for each in bursts) == quiet
 
 
 SLOW_GPU = {"marks": ((0, 200), (4, 200))}
@@ -205,10 +202,14 @@ def test_files_have_the_columns_of_a_gpu_at_their_end_with_how_it_was_driven() -
 
 
 def test_ceilings_are_kept_by_what_decides_them(cache_dir: Path) -> None:
-    known = identity()
-    assert gpu_ceilings.save(known, KNOWN, "now")
-    assert gpu_ceilings.load(identity(mig=False)) == {**KNOWN, "measured": "now"}
-    assert cache_dir in gpu_ceilings.path(known).parents
+    assert gpu_ceilings.save(identity(), KNOWN, "now")
+    assert cache_dir in gpu_ceilings.path(identity()).parents
+    kept = {**KNOWN, "measured": "now"}
+    of = gpu_options.identity
+    assert gpu_ceilings.load(identity(mig=False)) == kept
+    assert gpu_ceilings.load(of(GPU, "p", {**VERSIONS, "torch": "3"})) == kept
+    assert gpu_ceilings.load(of(GPU, "p", {**VERSIONS, "onnxruntime": "2"})) == {}
+    assert gpu_ceilings.load(of(GPU, "torch", VERSIONS)) == {}
 
 
 @pytest.mark.parametrize("fact", gpu_options.IDENTITY)
@@ -217,13 +218,6 @@ def test_another_gpu_or_a_part_of_it_has_ceilings_and_states_of_its_own(fact: st
     assert gpu_ceilings.load(identity(**{fact: "another"})) == {}
     part = replace(context(), host={"gpu": {**GPU, fact: "another"}})
     assert history(part) != history(context())
-
-
-def test_another_library_or_version_of_it_has_ceilings_of_its_own() -> None:
-    gpu_ceilings.save(identity(), KNOWN, "now")
-    assert gpu_ceilings.load(gpu_options.identity(GPU, "p", {**VERSIONS, "onnxruntime": "2"})) == {}
-    assert gpu_ceilings.load(gpu_options.identity(GPU, "torch", VERSIONS)) == {}
-    assert gpu_ceilings.load(gpu_options.identity(GPU, "p", {**VERSIONS, "torch": "3"})) != {}
 
 
 def test_a_cache_that_cannot_be_written_keeps_no_ceilings_and_says_so(
