@@ -51,9 +51,9 @@ def test_a_calm_machine_that_shows_its_clock_is_a_good_place() -> None:
 
 def test_the_worst_finding_decides_and_comes_first() -> None:
     result = report(seen(thermal_throttles=3), virtual=True)
-    order = [doctor.WORST_FIRST.index(finding.severity) for finding in result.findings]
-    assert order == sorted(order)
-    assert result.severity == result.findings[0].severity == "poor"
+    severities = [finding.severity for finding in result.findings]
+    assert severities == sorted(severities, key=doctor.WORST_FIRST.index)
+    assert result.severity == severities[0] == "poor"
     assert "a poor place" in result.verdict
 
 
@@ -62,7 +62,7 @@ def test_without_any_observation_there_is_a_verdict_all_the_same() -> None:
     assert examine(gather([], {})).findings
 
 
-# what was felt
+# what was observed
 
 
 UNSTEADY = [[10_000.0, 4020], [13_400.0, 1000]]
@@ -168,7 +168,7 @@ def test_a_busy_half_of_the_same_core_is_bad_and_a_calm_one_is_not() -> None:
     assert finding.command == "echo off | sudo tee /sys/devices/system/cpu/smt/control"
 
 
-def test_two_threads_on_one_core_are_said_once() -> None:
+def test_two_threads_on_one_core_are_one_finding() -> None:
     cpus = [{"cpu": 0, "siblings": [1]}, {"cpu": 1, "siblings": [0]}]
     finding = found("halves of one core", CALM, look(cpu=0), cpus=cpus)
     assert "Processors 0 and 1 are halves" in finding.text

@@ -31,20 +31,19 @@ def read(*records: Record) -> str | None:
 
 
 @pytest.mark.parametrize(
-    ("shift", "host_shift", "said"),
+    ("shift", "host_shift", "state"),
     [
         (1.2, None, "the GPU was 20% slower"),
         (1.0, 1.3, "the host's processor was 30% slower"),
         (0.9, 1.3, "the GPU was 10% faster and the host's processor was 30% slower"),
     ],
 )
-def test_the_states_of_a_gpu_and_of_its_host_are_set_beside_earlier_runs(
-    shift: float, host_shift: float | None, said: str
+def test_the_states_of_a_gpu_and_of_its_host_are_compared_with_earlier_runs(
+    shift: float, host_shift: float | None, state: str
 ) -> None:
     one = record({"groups": 1}, spans=Spans(1e-3), state_shift=shift, host_shift=host_shift)
-    assert f"{one.case}: taken while {said} than in earlier runs on this machine" in notes(
-        run_of([one]), G2
-    )
+    note = f"{one.case}: taken while {state} than in earlier runs on this machine"
+    assert note in notes(run_of([one]), G2)
 
 
 HOLDS, FAILS, UNCLEAR = ratio(1.5), ratio(0.9), ratio(1.01)

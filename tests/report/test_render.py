@@ -293,14 +293,6 @@ def test_files_have_nothing_for_what_is_not_known() -> None:
     assert rows[3]["latency_p50_ms"] is None
 
 
-def test_csv_prints_whole_numbers_whole_and_floats_without_noise() -> None:
-    text = to_csv(to_frame([run_of([record({"groups": 1}, 0.1 + 0.2)])]))
-    assert text.splitlines()[1] == (
-        "g2,groups=1,cpu,CPUExecutionProvider,float32,1,1,128450560,40960,16220160,"
-        "0.3,0.2988,0.3012,0.33,,3333.33,3333.33,1.0,,480,0.975,ok,,1"
-    )
-
-
 @settings(max_examples=25)  # frames take their time
 @given(st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=3))
 def test_csv_and_json_give_any_text_back(reasons: list[str]) -> None:
@@ -311,12 +303,19 @@ def test_csv_and_json_give_any_text_back(reasons: list[str]) -> None:
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)"])
 def test_csv_quotes_what_a_spreadsheet_could_take_for_a_formula(name: str) -> None:
-    text = to_csv(to_frame([run_of([record({}, case=name)])]))
-    assert f'g2,"{name}",cpu' in text
+    assert f'g2,"{name}",cpu' in to_csv(to_frame([net_of(spec="g2", case=name)]))
+
+
+def test_csv_prints_whole_numbers_whole_and_floats_without_noise() -> None:
+    text = to_csv(to_frame([run_of([record({"groups": 1}, 0.1 + 0.2)])]))
+    assert text.splitlines()[1] == (
+        "g2,groups=1,cpu,CPUExecutionProvider,float32,1,1,128450560,40960,16220160,"
+        "0.3,0.2988,0.3012,0.33,,3333.33,3333.33,1.0,,480,0.975,ok,,1"
+    )
 
 
 def test_files_can_be_written_whatever_bytes_a_name_had() -> None:
-    frame = to_frame([run_of([record({}, case="a\udc80")])])
+    frame = to_frame([net_of(case="a\udc80")])
     to_csv(frame).encode()
     assert json.loads(to_json(frame))[0]["case"] == "a\udc80"
 
@@ -343,10 +342,8 @@ cpu, CPUExecutionProvider, 1 thread, batch 1; Cortex-A76, {MACHINE}
 
 
 def test_markdown_has_the_sentence_and_the_failures() -> None:
-    records = with_changes(
-        "groups=2,scale=1", status="failed", reason="a|b\nc", latency=None, relative=None
-    )
-    text = to_markdown([run_of(records), run_of(g2_records())])
+    failed = {"status": "failed", "reason": "a|b\nc", "latency": None, "relative": None}
+    text = to_markdown([run_of(with_changes("groups=2,scale=1", **failed)), run_of(g2_records())])
     assert "\nG2 holds here: 8 groups cost 2.31x and 1.90x" in text
     assert "\n- groups=2,scale=1 failed: a\\|b c\n" in text
     assert text.count("\n\n## G2") == 1

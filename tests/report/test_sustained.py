@@ -4,12 +4,10 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchbox import records
 from benchbox.analysis import sustained as analysis_sustained
 from benchbox.analysis.sustained import Window
 from benchbox.records import Record
@@ -19,7 +17,6 @@ from benchbox.report.footnotes import notes
 from benchbox.report.frame import COLUMNS, to_frame
 from benchbox.report.load_cells import BARS, over_time
 from benchbox.sampling.plan import Plan
-from tests.helpers.record_files import write
 from tests.helpers.tables import G2, record, run_of
 from tests.sampling.test_sustained import PLAN, Oven, Slowdown, sustain
 
@@ -143,12 +140,3 @@ def test_the_csv_has_the_steady_state_and_further_columns_at_its_end() -> None:
     assert row["latency_p90_ms"] == row["relative_latency"] == ""
     flat = to_frame([run_of([series_of()])])
     assert to_csv(flat).splitlines()[1].split(",")[-3] == ""
-
-
-def test_a_record_keeps_its_windows(tmp_path: Path) -> None:
-    kept = series_of(hot())
-    (read,) = records.read(write(tmp_path, kept)).records
-    assert kept.sustained is not None
-    windows = list(kept.sustained.windows)
-    assert read.sustained == replace(kept.sustained, windows=windows)
-    assert read.latency == kept.latency
