@@ -1,36 +1,18 @@
 """Cases of `benchbox compare`: their names, what is refused, what comes from the specs."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-import onnx
 import pytest
 
 from benchbox import specs
 from benchbox.errors import UsageError
-from benchbox.specs import BlockSpec, Builder, Case, OnnxFile, Selection, TensorSpec
-from tests.conftest import HEADER, MATMUL
+from benchbox.specs import BlockSpec, Builder, Case, OnnxFile, Selection
+from tests.conftest import MATMUL
+from tests.specs.conftest import Files, shaped
 
 ARM = Selection(channels="arm")
-
-
-IMAGE = Selection(shapes=(TensorSpec("x", (1, 3, 8, 8)),))
-
-
-Files = Callable[..., list[str]]
-
-
-@pytest.fixture
-def files(in_tmp: Path) -> Files:
-    """Return a function that writes graphs to these paths and returns them."""
-
-    def write(*paths: str, text: str = MATMUL) -> list[str]:
-        for path in paths:
-            (in_tmp / path).parent.mkdir(parents=True, exist_ok=True)
-            onnx.save(onnx.parser.parse_model(HEADER + text), path)
-        return list(paths)
-
-    return write
+IMAGE = shaped(1, 3, 8, 8)
+TWO_G2 = ["g2:groups=1,scale=1", "g2:groups=8,scale=1"]
 
 
 def comparison(*names: str, title: str = "T") -> BlockSpec:
@@ -55,19 +37,12 @@ def refusal(*names: str, selection: Selection = ARM) -> str:
     [
         (["ghostnetv2", "shufflenetv2"], ["ghostnetv2_x1_0", "shufflenetv2_x1_0"]),
         (["ghostnetv2_x1_3", "mobilenetv3_small"], ["ghostnetv2_x1_3", "mobilenetv3_small"]),
-        (
-            ["g2:groups=8,scale=1", "g1:ratio=1:1,scale=1"],
-            ["g2:groups=8,scale=1", "g1:ratio=1:1,scale=1"],
-        ),
+        ([TWO_G2[1], "g1:ratio=1:1,scale=1"], [TWO_G2[1], "g1:ratio=1:1,scale=1"]),
         (["ghostnetv2", "g2:groups=8,scale=1"], ["ghostnetv2_x1_0", "g2:groups=8,scale=1"]),
         (["g2:scale=1"], [f"g2:groups={n},scale=1" for n in (1, 2, 4, 8)]),
         (["a.onnx", "deep/down/b.onnx"], ["a", "b"]),
         (["a.onnx", "ghostnetv2"], ["a", "ghostnetv2_x1_0"]),
-        (["old/model.onnx", "new/model.onnx"], ["old/model", "new/model"]),
-        (
-            ["old/model.onnx", "new/model.onnx", "other/b.onnx"],
-            ["old/model", "new/model", "b"],
-        ),
+        (["old/m.onnx", "new/m.onnx", "other/b.onnx"], ["old/m", "new/m", "b"]),
         (["old/ghostnetv2_x1_0.onnx", "ghostnetv2"], ["old/ghostnetv2_x1_0", "ghostnetv2_x1_0"]),
         (["x/run/m.onnx", "y/run/m.onnx"], ["run/m#1", "run/m#2"]),
         (["a.onnx", "x/run/m.onnx", "y/run/m.onnx"], ["a", "run/m#2", "run/m#3"]),
@@ -111,12 +86,6 @@ def test_a_case_is_built_as_it_is_in_its_own_spec(files: Files) -> None:
             assert getattr(ours, field) == getattr(own, field), field
 
 
-def test_a_selection_narrows_the_cases_of_a_comparison() -> None:
-    names = [case.name for case in compared("g2", "g3", selection=Selection(scales=("4",)))]
-    assert names[0] == "g2:groups=1,scale=4"
-    assert all(name.endswith("scale=4") for name in names)
-
-
 def test_of_several_batches_each_has_a_comparison_of_its_own() -> None:
     cases = compared("ghostnetv2", "shufflenetv2", selection=Selection(batches=(1, 4)))
     first, second = "ghostnetv2_x1_0", "shufflenetv2_x1_0"
@@ -127,9 +96,12 @@ def test_of_several_batches_each_has_a_comparison_of_its_own() -> None:
     ]
 
 
-def test_a_batch_is_that_of_all_cases() -> None:
+def test_a_selection_is_for_all_cases() -> None:
     cases = compared("ghostnetv2", "g2:groups=8,scale=1", selection=Selection(batches=(4,)))
     assert {case.inputs[0].shape[0] for case in cases} == {case.batch for case in cases} == {4}
+    names = [case.name for case in compared("g2", "g3", selection=Selection(scales=("4",)))]
+    assert names[0] == "g2:groups=1,scale=4"
+    assert all(name.endswith("scale=4") for name in names)
 
 
 # what is refused
@@ -179,27 +151,22 @@ def test_what_merely_looks_alike_can_be_compared(files: Files, names: list[str])
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "selection", "said"),
     [
-        ("a.onnx", "a: a comparison needs two cases; name another one"),
-        ("ghostnetv2", "ghostnetv2_x1_0: a comparison needs two cases; name another one"),
-        ("g2:groups=8,scale=1", "g2:groups=8,scale=1: a comparison needs two cases; name another"),
+        ("a.onnx", ARM, "a: a comparison needs two cases; name another one"),
+        ("ghostnetv2", ARM, "ghostnetv2_x1_0: a comparison needs two cases; name another one"),
+        (TWO_G2[1], ARM, f"{TWO_G2[1]}: a comparison needs two cases; name another"),
+        ("g2:groups=8", Selection(scales=("4",)), "g2:groups=8,scale=4: a comparison needs two"),
     ],
 )
-def test_one_case_is_too_few(files: Files, name: str, said: str) -> None:
+def test_one_case_is_too_few(files: Files, name: str, selection: Selection, said: str) -> None:
     files("a.onnx")
-    assert refusal(name).startswith(said)
-
-
-def test_what_a_selection_leaves_can_be_too_few() -> None:
-    assert "needs two cases" in refusal("g2:groups=8", selection=Selection(scales=("4",)))
+    assert refusal(name, selection=selection).startswith(said)
 
 
 def test_what_does_not_fit_one_of_the_cases_is_refused() -> None:
-    selection = Selection(shapes=(TensorSpec("x", (1, 3, 100, 100)),))
-    assert "height and width must be multiples of 32" in refusal(
-        "ghostnetv2", "shufflenetv2", selection=selection
-    )
+    said = refusal("ghostnetv2", "shufflenetv2", selection=shaped(1, 3, 100, 100))
+    assert "height and width must be multiples of 32" in said
 
 
 # what comes from the specs
@@ -208,7 +175,7 @@ def test_what_does_not_fit_one_of_the_cases_is_refused() -> None:
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        (["g2:groups=1,scale=1", "g2:groups=8,scale=1"], [40.0, 27.8]),
+        (TWO_G2, [40.0, 27.8]),
         (["shufflenetv2", "mobilenetv2"], [24.4, 8.9]),
         (["ghostnetv2", "shufflenetv2"], [None, 24.4]),
         (["g2:groups=1,scale=1", "g1:ratio=1:1,scale=1"], [None, None]),
@@ -226,11 +193,6 @@ def test_published_speeds_are_kept_only_where_one_spec_has_them_all(
     has_any = any(figure is not None for figure in expected)
     assert bool(spec.published) == bool(spec.source) == has_any
     assert {case.channels for case in cases} == {"arm" if has_any else None}
-
-
-def test_what_papers_print_of_a_network_stays_in_any_company(files: Files) -> None:
-    cases = compared("ghostnetv2", *files("a.onnx"))
-    assert [case.paper.top1_percent for case in cases] == [75.3, None]
 
 
 def test_the_sha_follows_every_file_and_their_order(files: Files) -> None:
@@ -257,7 +219,8 @@ def test_what_a_file_is_made_of_is_not_read_before_it_is_unfolded(files: Files) 
         spec.cases(ARM)
 
 
-def test_a_case_of_each_kind_keeps_its_source(files: Files) -> None:
-    sources = [case.source for case in compared(*files("a.onnx"), "ghostnetv2")]
-    assert isinstance(sources[0], OnnxFile)
-    assert isinstance(sources[1], Builder)
+def test_a_case_keeps_its_source_and_what_papers_print_of_it(files: Files) -> None:
+    file, network = compared(*files("a.onnx"), "ghostnetv2")
+    assert isinstance(file.source, OnnxFile)
+    assert isinstance(network.source, Builder)
+    assert (file.paper.top1_percent, network.paper.top1_percent) == (None, 75.3)

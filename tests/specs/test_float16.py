@@ -1,6 +1,5 @@
 """--dtype: which graphs are made float16, what comes of it, and where it is not what computed."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ import numpy as np
 import onnx
 import pytest
 
-from benchbox import specs
 from benchbox.agent.ort.runtime import OnnxRuntime
 from benchbox.errors import CaseError, UsageError
 from benchbox.export import Graph, cache, worker
@@ -19,10 +17,11 @@ from benchbox.records import Record
 from benchbox.report import conditions, footnotes
 from benchbox.report.frame import to_frame
 from benchbox.report.tables import setting
-from benchbox.specs import Case, Selection, with_dtype
+from benchbox.specs import Case, with_dtype
+from tests.conftest import WriteOnnx
 from tests.helpers.tables import G2, record, run_of
+from tests.specs.conftest import only
 
-WriteOnnx = Callable[..., Path]
 NET = (
     "g (float[N,3,16,16] x, int64[4] s) => (float[N,3,A,B] y) "
     "<float lo={0.0}, float hi={3.4e38}, float[3] c={1.0,2.0,0.5}, float[3] m={0.1,0.2,0.3}, "
@@ -39,8 +38,7 @@ LOADING = {"provider": "CPUExecutionProvider", "seed": 0, "types": True}
 
 
 def case_of(path: Path, dtype: Any = "fp16") -> Case:
-    (spec,) = specs.find(str(path))
-    (case,) = with_dtype(spec.cases(Selection()), dtype)
+    (case,) = with_dtype([only(path)], dtype)
     return case
 
 
@@ -55,8 +53,7 @@ def inspected(case: Case) -> Graph:
 
 
 def test_floats_become_halves_and_other_inputs_stay() -> None:
-    (spec,) = specs.find("g2:groups=1,scale=1")
-    (plain,) = spec.cases(Selection())
+    plain = only("g2:groups=1,scale=1")
     (half,) = with_dtype([plain], "fp16")
     assert [str(tensor) for tensor in half.inputs] == ["x=1x64x56x56:float16"]
     assert (half.dtype, half.halved, half.name) == ("float16", True, plain.name)
@@ -100,9 +97,8 @@ def test_a_file_becomes_a_graph_of_halves_without_a_cast(write_onnx: WriteOnnx) 
     graph = inspected(case)
     model = onnx.load(graph.path)
     onnx.checker.check_model(model, full_check=True)
-    types = {
-        v.name: v.type.tensor_type.elem_type for v in [*model.graph.input, *model.graph.output]
-    }
+    ends = [*model.graph.input, *model.graph.output]
+    types = {end.name: end.type.tensor_type.elem_type for end in ends}
     half = onnx.TensorProto.FLOAT16
     assert types == {"x": half, "s": onnx.TensorProto.INT64, "y": half}
     weights = {each.name: each.data_type for each in model.graph.initializer}
@@ -173,10 +169,7 @@ def halves(*counts: dict[str, int] | None, **changes: Any) -> list[Record]:
     ("types", "said"),
     [
         ({"float16": 5}, None),
-        (
-            {"float": 5},
-            "all nodes computed in float32, between casts, for want of float16 kernels, ",
-        ),
+        ({"float": 5}, "all nodes computed in float32, between casts, for want of float16 kern"),
         ({"float": 3, "float16": 2}, "3 of 5 nodes computed in float32, "),
         ({"float": 1, "float16": 4}, "1 of 5 nodes computed in float32, "),
         (None, "whether float16 or float32 kernels computed it is not told here"),
@@ -207,13 +200,8 @@ def test_nothing_is_said_of_float32_of_modules_and_of_what_has_no_figure() -> No
     single = [replace(each, dtype="float32") for each in halves({"float": 5}, None)]
     run = run_of(single)
     assert conditions.notes(run.context, single) == []
+    assert setting(run.context, single).endswith("batch 1")
+    assert setting(run.context, halves(None)).endswith("batch 1, fp16")
     assert conditions.notes(run.context, halves(None, latency=None)) == []
     torch = replace(run.context, provider="torch")
     assert not any("float" in note for note in conditions.notes(torch, halves(None)))
-
-
-def test_the_precision_is_in_the_heading_where_it_is_not_float32() -> None:
-    run = run_of(halves(None))
-    assert setting(run.context, run.records).endswith("batch 1, fp16")
-    single = [replace(each, dtype="float32") for each in run.records]
-    assert setting(run.context, single).endswith("batch 1")

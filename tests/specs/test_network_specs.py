@@ -2,17 +2,13 @@
 
 import hashlib
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from benchbox import specs
 from benchbox.cli import parsing
-from benchbox.cli.app import app
 from benchbox.errors import SpecError, UsageError
 from benchbox.export import cache
 from benchbox.networks import catalogue
@@ -22,42 +18,24 @@ from benchbox.runner import record as runner_record
 from benchbox.specs import Builder, Case, Selection, TensorSpec, with_weights
 from benchbox.specs.find import MODELS
 from tests.conftest import WriteOnnx
+from tests.helpers.command import invoke
 from tests.helpers.tables import record, run_of
+from tests.specs.conftest import Write, cases_of, only, refusal, shaped
 
-Write = Callable[[str], Path]
 NONE = (
     *("", "g2", "models", "all", "x1_0", "_train", "shufflenet", "shufflenetv2_train"),
     *("ghostnetv3_training", "ghostnetv3_x1_0_trained", "ghostnetv3_train_train"),
     *("ghostnetv3_x1_0train", "ghostnetv3_train_x1_0", "ghostnetv2_train"),
     *("ghostnetv2_", "ghostnetv2_x", "ghostnetv2_x1.0", "ghostnetv9", "GhostNetV2"),
 )
+BARE = [
+    *((name, "") for name in ("shufflenetv2", "shufflenetv2_tv", "ghostnet", "ghostnetv2")),
+    *(("ghostnetv3", ""), ("ghostnetv3", "_train"), ("mobilenetv2", "")),
+]
+TITLE = 'title = "Mine"\n'
 NETWORK = '[[cases]]\nnetwork = "ghostnetv2"\n'
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def to_file(text: str) -> Path:
-        path = tmp_path / "mine.toml"
-        path.write_text(f'title = "Mine"\n{text}')
-        return path
-
-    return to_file
-
-
-def cases_of(name: str | Path, selection: Selection | None = None) -> list[Case]:
-    (spec,) = specs.find(str(name))
-    return spec.cases(selection or Selection())
-
-
-def only(name: str | Path, selection: Selection | None = None) -> Case:
-    (case,) = cases_of(name, selection)
-    return case
-
-
-def refusal(name: str | Path, selection: Selection | None = None) -> str:
-    with pytest.raises(UsageError) as caught:
-        cases_of(name, selection)
-    return str(caught.value)
+SHUFFLE = NETWORK.replace("ghost", "shuffle")
+BUILT = 'builder = "json:dumps"\ninput = [1]\n[[cases]]\nargs = { c = 1 }\n'
 
 
 # the catalogue
@@ -67,13 +45,7 @@ def refusal(name: str | Path, selection: Selection | None = None) -> str:
     ("name", "means"),
     [
         *((name, name) for name in catalogue.NETWORKS),
-        ("shufflenetv2", "shufflenetv2_x1_0"),
-        ("shufflenetv2_tv", "shufflenetv2_tv_x1_0"),
-        ("ghostnet", "ghostnet_x1_0"),
-        ("ghostnetv2", "ghostnetv2_x1_0"),
-        ("ghostnetv3", "ghostnetv3_x1_0"),
-        ("ghostnetv3_train", "ghostnetv3_x1_0_train"),
-        ("mobilenetv2", "mobilenetv2_x1_0"),
+        *((f"{family}{end}", f"{family}_x1_0{end}") for family, end in BARE),
     ],
 )
 def test_a_name_means_one_network_and_a_bare_family_its_x1_0(name: str, means: str) -> None:
@@ -88,8 +60,7 @@ def test_a_name_means_one_network_and_a_bare_family_its_x1_0(name: str, means: s
         ("mobilenetv3", "'mobilenetv3_small' or 'mobilenetv3_large'"),
         (
             "shufflenetv1",
-            "'shufflenetv1_g1', 'shufflenetv1_g2', 'shufflenetv1_g3', 'shufflenetv1_g4' "
-            "or 'shufflenetv1_g8'",
+            ", ".join(f"'shufflenetv1_g{n}'" for n in (1, 2, 3, 4)) + " or 'shufflenetv1_g8'",
         ),
         ("ghostnet_x1", "'ghostnet_x1_0' or 'ghostnet_x1_3'"),
         ("ghostnetv3_x0", "'ghostnetv3_x0_5' or 'ghostnetv3_x0_5_train'"),
@@ -162,68 +133,58 @@ def test_every_network_can_be_named_and_stands_among_the_models(name: str) -> No
 
 def test_the_models_are_all_networks_once() -> None:
     assert sorted(case.name for case in cases_of(MODELS)) == sorted(catalogue.NETWORKS)
-
-
-def test_a_bare_name_finds_what_the_full_one_does() -> None:
-    assert only("ghostnetv2") == only("ghostnetv2_x1_0")
-    assert only(f"{MODELS}:network=ghostnetv2") == only("ghostnetv2_x1_0")
+    assert only(f"{MODELS}:network=ghostnetv2") == only("ghostnetv2") == only("ghostnetv2_x1_0")
     assert specs.is_network("ghostnetv2")
-
-
-@pytest.mark.parametrize("name", ["g2", MODELS, "all", "a.onnx", "./ghostnetv2", "a:b", "nothing"])
-def test_other_names_are_not_those_of_networks(name: str) -> None:
-    assert not specs.is_network(name)
+    for other in ("g2", MODELS, "all", "a.onnx", "./ghostnetv2", "a:b", "nothing"):
+        assert not specs.is_network(other)
 
 
 def test_a_file_of_a_networks_name_is_found_by_its_path_alone(in_tmp: Path) -> None:
-    (in_tmp / "ghostnetv2.toml").write_text(f'title = "Other"\n{NETWORK}')
+    (in_tmp / "ghostnetv2.toml").write_text(TITLE + NETWORK)
     assert specs.find("ghostnetv2")[0].name == MODELS
-    assert specs.find("./ghostnetv2.toml")[0].title == "Other"
+    assert specs.find("./ghostnetv2.toml")[0].title == "Mine"
 
 
-def test_a_selection_that_no_network_has_leaves_nothing() -> None:
-    assert refusal("ghostnetv2:width=2").startswith("models: no case has network=ghostnetv2_x1_0,")
-    assert refusal("ghostnetv2", Selection(scales=("1",))).startswith("models: no case has network")
-    assert refusal(f"{MODELS}:network=nothing").startswith(
-        "models: no case has network=nothing; network is shufflenetv2_x0_5, "
-    )
+@pytest.mark.parametrize(
+    ("name", "selection", "says"),
+    [
+        ("ghostnetv2:width=2", Selection(), "network=ghostnetv2_x1_0,"),
+        ("ghostnetv2", Selection(scales=("1",)), "network"),
+        (f"{MODELS}:network=nothing", Selection(), "network=nothing; network is shufflenetv2_x0_5"),
+    ],
+)
+def test_a_selection_that_no_network_has_leaves_nothing(
+    name: str, selection: Selection, says: str
+) -> None:
+    assert refusal(name, selection).startswith(f"models: no case has {says}")
 
 
 # in a file
 
 
 def test_a_case_of_a_file_can_be_a_network(write: Write) -> None:
-    case = only(write(NETWORK))
-    assert case == replace(
-        only("ghostnetv2"), spec="mine", channels=None, reference="ghostnetv2_x1_0"
-    )
-    assert case.labels == {"network": "ghostnetv2_x1_0"}
+    case = only(write(TITLE + NETWORK))
+    name = "ghostnetv2_x1_0"
+    assert case == replace(only("ghostnetv2"), spec="mine", channels=None, reference=name)
+    assert case.labels == {"network": name}
 
 
 def test_labels_name_a_network_otherwise_and_let_it_stand_twice(write: Write) -> None:
-    text = (
-        'group_by = "kind"\n[[cases]]\nnetwork = "ghostnetv2"\nlabels = { kind = "new", n = 2 }\n'
-        '[[cases]]\nnetwork = "ghostnetv2"\nlabels = { kind = "new", n = 1 }\n'
-    )
-    cases = cases_of(write(text))
+    named = [f'{NETWORK}labels = {{ kind = "new", n = {n} }}\n' for n in (2, 1)]
+    cases = cases_of(write(f'{TITLE}group_by = "kind"\n{"".join(named)}'))
     assert [case.name for case in cases] == ["kind=new,n=2", "kind=new,n=1"]
     assert {case.group for case in cases} == {"kind=new"}
     assert {case.network for case in cases} == {"ghostnetv2_x1_0"}
 
 
 def test_a_file_prints_its_own_paper_or_else_the_catalogues(write: Write) -> None:
-    own = '[[cases]]\nnetwork = "ghostnetv2"\npaper = { top1_percent = 70.5, source = "T" }\n'
-    other = '[[cases]]\nnetwork = "shufflenetv2"\n'
-    papers = [case.paper for case in cases_of(write(own + other))]
+    own = f'{NETWORK}paper = {{ top1_percent = 70.5, source = "T" }}\n'
+    papers = [case.paper for case in cases_of(write(TITLE + own + SHUFFLE))]
     assert papers == [
         Paper(None, None, 70.5, "T"),
         catalogue.NETWORKS["shufflenetv2_x1_0"].paper,
     ]
-
-
-def test_a_case_with_a_builder_can_have_a_paper_too(write: Write) -> None:
-    text = 'builder = "json:dumps"\ninput = [1]\n[[cases]]\nargs = { c = 1 }\n'
-    case = only(write(f"{text}paper = {{ params_m = 2.5 }}\n"))
+    case = only(write(f"{TITLE}{BUILT}paper = {{ params_m = 2.5 }}\n"))
     assert (case.paper, case.network) == (Paper(2.5), "")
 
 
@@ -236,10 +197,10 @@ def test_published_speeds_and_claims_go_by_the_full_name(write: Write) -> None:
         '[claim]\nslower = { network = "ghostnetv2_x1_0" }\n'
         'than = { network = "shufflenetv2_x1_0" }\nsubject = "s"\nthan_subject = "t"\n'
     )
-    text = f'{NETWORK}[[cases]]\nnetwork = "shufflenetv2"\n{published}{claim}'
+    text = TITLE + NETWORK + SHUFFLE + published + claim
     assert [case.published for case in cases_of(write(text))] == [24.5, None]
     wrong = published.replace("ghostnetv2_x1_0", "ghostnetv2")
-    assert "no case is named 'ghostnetv2'" in refusal(write(NETWORK + wrong))
+    assert "no case is named 'ghostnetv2'" in refusal(write(TITLE + NETWORK + wrong))
 
 
 KNOWN = (
@@ -247,7 +208,10 @@ KNOWN = (
     "leave builder, args, gpu, arm, input and inputs out"
 )
 
-BUILT = 'builder = "json:dumps"\n[[cases]]\nargs = { c = 1 }\n'
+SECOND = "cases[2]: a second case 'ghostnetv2_x1_0'; name its labels"
+PAPER = "cases[1].paper"
+NO_INPUT = BUILT.replace("input = [1]\n", "")
+ONE_INPUT = '[[inputs]]\nname = "x"\nshape = [3]\n'
 
 
 @pytest.mark.parametrize(
@@ -260,31 +224,23 @@ BUILT = 'builder = "json:dumps"\n[[cases]]\nargs = { c = 1 }\n'
             '[[cases]]\nnetwork = "mobilenetv3"\n',
             "cases[1]: network: 'mobilenetv3' may be 'mobilenetv3_small' or 'mobilenetv3_large'",
         ),
-        (f"{NETWORK}args = {{ width = 2 }}\n", KNOWN),
-        (f"{NETWORK}gpu = {{ width = 2 }}\n", KNOWN),
-        (f"{NETWORK}arm = {{ width = 2 }}\n", KNOWN),
+        *((f"{NETWORK}{key} = {{ width = 2 }}\n", KNOWN) for key in ("args", "gpu", "arm")),
         (f'builder = "json:dumps"\n{NETWORK}', KNOWN),
         (f"{NETWORK}[[cases]]\nargs = {{ c = 1 }}\n", "builder: missing"),
-        (f"{NETWORK}{NETWORK}", "cases[2]: a second case 'ghostnetv2_x1_0'; name its labels"),
-        (
-            f'{NETWORK}[[cases]]\nnetwork = "ghostnetv2_x1_0"\n',
-            "cases[2]: a second case 'ghostnetv2_x1_0'; name its labels",
-        ),
-        (
-            f'input = [3]\n{BUILT}[[inputs]]\nname = "x"\nshape = [3]\n',
-            "give either input = [...] or [[inputs]], one of the two",
-        ),
+        (NETWORK + NETWORK, SECOND),
+        (NETWORK + NETWORK.replace("netv2", "netv2_x1_0"), SECOND),
+        (f"input = [3]\n{NO_INPUT}{ONE_INPUT}", "give either input = [...] or [[inputs]], one of"),
         (f"input = [3]\n{NETWORK}", KNOWN),
-        (f'{NETWORK}[[inputs]]\nname = "x"\nshape = [3]\n', KNOWN),
+        (NETWORK + ONE_INPUT, KNOWN),
         (f"args = {{ width = 2 }}\n{NETWORK}", KNOWN),
-        (f"input = [3]\n{BUILT}{NETWORK}", KNOWN.replace("1", "2")),
-        (f"{NETWORK}paper = {{ params_m = 0 }}\n", "cases[1].paper.params_m: expected greater"),
-        (f"{NETWORK}paper = {{ macs_m = -1 }}\n", "cases[1].paper.macs_m: expected greater"),
-        (f"{NETWORK}paper = {{ macs_m = inf }}\n", "cases[1].paper.macs_m: expected "),
-        (f'{NETWORK}paper = {{ macs_m = "1" }}\n', "cases[1].paper.macs_m: expected "),
-        (f"{NETWORK}paper = {{ top5_percent = 9 }}\n", "cases[1].paper.top5_percent: unknown key"),
-        (f"{NETWORK}paper = {{ source = 1 }}\n", "cases[1].paper.source: expected string, got 1"),
-        (f"{NETWORK}paper = 1\n", "cases[1].paper: expected "),
+        (BUILT + NETWORK, KNOWN.replace("1", "2")),
+        (f"{NETWORK}paper = {{ params_m = 0 }}\n", f"{PAPER}.params_m: expected greater"),
+        (f"{NETWORK}paper = {{ macs_m = -1 }}\n", f"{PAPER}.macs_m: expected greater"),
+        (f"{NETWORK}paper = {{ macs_m = inf }}\n", f"{PAPER}.macs_m: expected "),
+        (f'{NETWORK}paper = {{ macs_m = "1" }}\n', f"{PAPER}.macs_m: expected "),
+        (f"{NETWORK}paper = {{ top5_percent = 9 }}\n", f"{PAPER}.top5_percent: unknown key"),
+        (f"{NETWORK}paper = {{ source = 1 }}\n", f"{PAPER}.source: expected string, got 1"),
+        (f"{NETWORK}paper = 1\n", f"{PAPER}: expected "),
         (f'group_by = "kind"\n{NETWORK}', "group_by: case 'ghostnetv2_x1_0' has no 'kind'"),
         (f"{NETWORK}netwerk = 1\n", "cases[1].netwerk: unknown key"),
     ],
@@ -292,15 +248,11 @@ BUILT = 'builder = "json:dumps"\n[[cases]]\nargs = { c = 1 }\n'
 def test_what_does_not_go_with_a_network_is_refused_by_file_and_key(
     write: Write, text: str, sentence: str
 ) -> None:
-    path = write(text)
+    path = write(TITLE + text)
     assert refusal(path).startswith(f"{path}: {sentence}")
 
 
 # what goes in
-
-
-def shaped(*shape: int, name: str = "x", dtype: str = "float32", **changes: Any) -> Selection:
-    return Selection(shapes=(TensorSpec(name, shape, dtype),), **changes)
 
 
 @pytest.mark.parametrize(
@@ -310,8 +262,8 @@ def shaped(*shape: int, name: str = "x", dtype: str = "float32", **changes: Any)
         (Selection(batches=(8,)), (8, 3, 224, 224)),
         (shaped(1, 3, 192, 160), (1, 3, 192, 160)),
         (shaped(4, 3, 32, 32), (4, 3, 32, 32)),
-        (shaped(4, 3, 32, 32, batches=(2,)), (2, 3, 32, 32)),
-        (shaped(1, 3, 224, 224, batches=(16,)), (16, 3, 224, 224)),
+        (shaped(4, 3, 32, 32, batch=2), (2, 3, 32, 32)),
+        (shaped(1, 3, 224, 224, batch=16), (16, 3, 224, 224)),
     ],
 )
 def test_the_image_is_the_one_asked_for(selection: Selection, shape: tuple[int, ...]) -> None:
@@ -349,17 +301,16 @@ def test_a_shape_that_no_network_takes_says_what_would_do(selection: Selection, 
 
 
 def test_a_file_of_networks_takes_a_shape_and_one_with_a_builder_does_not(write: Write) -> None:
-    assert only(write(NETWORK), shaped(1, 3, 64, 64)).inputs[0].shape == (1, 3, 64, 64)
-    built = 'builder = "json:dumps"\ninput = [1]\n[[cases]]\nargs = { c = 1 }\n'
-    assert "--shape is for networks, " in refusal(write(built), shaped(1, 3, 64, 64))
+    small = shaped(1, 3, 64, 64)
+    case = only(write(f"{TITLE}{NETWORK}paper = {{ params_m = 2.5 }}\n"), small)
+    assert (case.inputs[0].shape, case.paper) == ((1, 3, 64, 64), Paper())
+    assert "--shape is for networks, " in refusal(write(TITLE + BUILT), small)
 
 
-def test_figures_for_another_image_are_none_of_this_one(write: Write) -> None:
+def test_figures_for_another_image_are_none_of_this_one() -> None:
     case = only("shufflenetv2", shaped(1, 3, 64, 64))
     assert (case.paper, case.published) == (Paper(), None)
     assert only("shufflenetv2").published == 24.4
-    text = f"{NETWORK}paper = {{ params_m = 2.5 }}\n"
-    assert only(write(text), shaped(1, 3, 64, 64)).paper == Paper()
 
 
 # checkpoints
@@ -367,9 +318,16 @@ def test_figures_for_another_image_are_none_of_this_one(write: Write) -> None:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
+    """A file of weights, beside an other.pth."""
     path = tmp_path / "best.pth"
     path.write_bytes(b"weights")
+    path.with_name("other.pth").write_bytes(b"others")
     return path
+
+
+def source_of(case: Case) -> Builder:
+    assert isinstance(case.source, Builder)
+    return case.source
 
 
 def weighed(names: list[str], weights: dict[str, Path]) -> dict[str, Case]:
@@ -413,17 +371,11 @@ def test_two_files_for_one_network_are_refused_however_it_is_named(
     names: tuple[str, str], checkpoint: Path
 ) -> None:
     other = checkpoint.with_name("other.pth")
-    other.write_bytes(b"others")
     files = dict(zip(names, (checkpoint, other), strict=True))
     with pytest.raises(UsageError) as caught:
         with_weights([only("ghostnetv2")], files)
     said = f"--weights {other}: a second file for ghostnetv2_x1_0; give one"
     assert str(caught.value) == said
-
-
-def source_of(case: Case) -> Builder:
-    assert isinstance(case.source, Builder)
-    return case.source
 
 
 @pytest.mark.parametrize(
@@ -457,12 +409,10 @@ def test_a_checkpoint_goes_to_its_network_and_to_no_other(
 
 def test_several_networks_each_have_theirs(checkpoint: Path) -> None:
     other = checkpoint.with_name("other.pth")
-    other.write_bytes(b"others")
-    files = {"ghostnetv2": checkpoint, "shufflenetv2": other}
     assert with_weights(cases_of(MODELS), {}) == cases_of(MODELS)
-    found = weighed(["shufflenetv2", "ghostnetv2", "mobilenetv2"], files)
-    weights = {name: source_of(case).weights for name, case in found.items()}
-    assert weights == {
+    names = ["shufflenetv2", "ghostnetv2", "mobilenetv2"]
+    found = weighed(names, {"ghostnetv2": checkpoint, "shufflenetv2": other})
+    assert {name: source_of(case).weights for name, case in found.items()} == {
         "shufflenetv2_x1_0": other,
         "ghostnetv2_x1_0": checkpoint,
         "mobilenetv2_x1_0": None,
@@ -473,15 +423,10 @@ def test_every_case_of_a_network_has_its_weights_by_the_path_that_was_typed(
     write: Write, in_tmp: Path
 ) -> None:
     (in_tmp / "here.pth").write_bytes(b"weights")
-    text = f"{NETWORK}labels = {{ n = 1 }}\n{NETWORK}labels = {{ n = 2 }}\n"
-    found = with_weights(cases_of(write(text)), {"": Path("here.pth")})
+    cases = cases_of(write(TITLE + "".join(f"{NETWORK}labels = {{ n = {n} }}\n" for n in (1, 2))))
+    found = with_weights([replace(case, note="first") for case in cases], {"": Path("here.pth")})
     assert [source_of(case).weights for case in found] == [Path("here.pth")] * 2
-
-
-def test_a_note_of_the_case_stays_before_that_of_its_weights(checkpoint: Path) -> None:
-    case = replace(only("ghostnetv2"), note="first of two")
-    (found,) = with_weights([case], {"": checkpoint})
-    assert found.note.startswith("first of two; weights of best.pth, sha256 ")
+    assert all(each.note.startswith("first; weights of here.pth, sha256 ") for each in found)
 
 
 @pytest.mark.usefixtures("in_tmp")
@@ -510,9 +455,7 @@ def test_weights_that_belong_to_nothing_say_so(
     ("file", "why"),
     [
         ("missing.pth", "is not there"),
-        ("", "is not a file"),
-        ("pipe", "is not a file"),
-        ("/dev/zero", "is not a file"),
+        *((file, "is not a file") for file in ("", "pipe", "/dev/zero")),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(
@@ -535,12 +478,9 @@ def test_the_key_of_a_graph_follows_the_content_of_its_weights_and_not_their_pat
 
     same, other = checkpoint.with_name("copy.pth"), checkpoint.with_name("other.pth")
     same.write_bytes(checkpoint.read_bytes())
-    other.write_bytes(b"others")
     before = key(checkpoint)
     assert key(same) == before
-    assert key(other) != before
-    assert key(None) != before
-    assert key(checkpoint, "ghostnetv2_x1_3") != before
+    assert before not in (key(other), key(None), key(checkpoint, "ghostnetv2_x1_3"))
     checkpoint.write_bytes(b"others")
     assert key(checkpoint) == key(other) != before
 
@@ -581,7 +521,7 @@ def test_networks_have_columns_of_their_own_in_files() -> None:
 
 
 def test_the_list_has_every_network_in_order_with_dashes_for_what_papers_do_not_print() -> None:
-    result = CliRunner().invoke(app, ["list", "networks"], prog_name="benchbox")
+    result = invoke("list", "networks")
     assert result.exit_code == 0
     rows = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines() if line}
     assert [name for name in rows if name in catalogue.NETWORKS] == list(catalogue.NETWORKS)

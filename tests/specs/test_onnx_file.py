@@ -1,6 +1,6 @@
 import re
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,22 +14,22 @@ from benchbox.agent.ort import inputs
 from benchbox.cli.parsing import shape
 from benchbox.errors import BenchboxError, GraphError, UsageError
 from benchbox.specs import Case, OnnxFile, Selection, TensorSpec, onnx_file
+from tests.conftest import WriteOnnx
+from tests.specs.conftest import only
 
-WriteOnnx = Callable[..., Path]
 FIXED = "fixed (float[2,3,8,8] x) => (float[2,3,8,8] y) { y = Relu(x) }"
 BATCHED = "batched (float[N,3,8,8] x) => (float[N,3,8,8] y) { y = Relu(x) }"
 OPEN = "open (float[N,3,H,W] x) => (float[N,3,H,W] y) { y = Relu(x) }"
-TWO = (
-    "two (int64[N,7] ids, bool[N,7] mask, float16[4] k, float s) => (int64[N,7] y) { y = Neg(ids) }"
-)
+NO_INPUT = "g () => (float[1] y) { y = Constant <value = float[1] {1}> () }"
+UNSIZED = "input 'x' has open sizes (Nx3xHxW): give --shape"
+IDS = "int64[N,7] ids, bool[N,7] mask, float16[4] k, float s"
+TWO = f"two ({IDS}) => (int64[N,7] y) {{ y = Neg(ids) }}"
+OTHERS = ["mask=1x7:bool", "k=4:float16", "s=scalar"]
 
 
 def case_of(path: Path, batch: int | None = None, *shapes: str) -> Case:
-    (spec,) = specs.find(str(path))
-    (case,) = spec.cases(
-        Selection(batches=(batch,) if batch else (), shapes=tuple(map(shape, shapes)))
-    )
-    return case
+    batches = (batch,) if batch else ()
+    return only(path, Selection(batches=batches, shapes=tuple(map(shape, shapes))))
 
 
 @pytest.mark.parametrize(
@@ -43,26 +43,23 @@ def case_of(path: Path, batch: int | None = None, *shapes: str) -> Case:
         (BATCHED, None, ["x=4x3x8x8"], ["x=4x3x8x8"]),
         (BATCHED, 4, ["x=4x3x8x8"], ["x=4x3x8x8"]),
         (OPEN, None, ["x=2x3x32x64"], ["x=2x3x32x64"]),
-        (TWO, None, [], ["ids=1x7:int64", "mask=1x7:bool", "k=4:float16", "s=scalar"]),
-        (TWO, None, ["ids=5x7"], ["ids=5x7:int64", "mask=1x7:bool", "k=4:float16", "s=scalar"]),
+        (TWO, None, [], ["ids=1x7:int64", *OTHERS]),
+        (TWO, None, ["ids=5x7"], ["ids=5x7:int64", *OTHERS]),
     ],
 )
 def test_inputs_come_from_the_file_and_open_sizes_from_the_command_line(
     write_onnx: WriteOnnx, text: str, batch: int | None, shapes: list[str], expected: list[str]
 ) -> None:
     case = case_of(write_onnx(text=text), batch, *shapes)
-    assert [str(tensor) for tensor in case.inputs] == expected
+    assert [str(each) for each in case.inputs] == expected
     assert case.batch == case.inputs[0].shape[0]
 
 
-def test_a_file_is_a_spec_of_one_case_by_its_name(write_onnx: WriteOnnx) -> None:
+def test_a_file_is_a_spec_of_one_case_by_its_name_and_content(write_onnx: WriteOnnx) -> None:
     path = write_onnx("net", FIXED)
     case = case_of(path)
     assert (case.key, case.source, case.is_reference) == ("net:net", OnnxFile(path.resolve()), True)
     assert (case.args, case.labels, case.channels) == ({}, {}, None)
-
-
-def test_the_sha_is_that_of_the_file(write_onnx: WriteOnnx) -> None:
     shas = {specs.find(str(write_onnx(text=text)))[0].sha256 for text in (FIXED, BATCHED, FIXED)}
     assert len(shas) == 2
 
@@ -70,29 +67,15 @@ def test_the_sha_is_that_of_the_file(write_onnx: WriteOnnx) -> None:
 @pytest.mark.parametrize(
     ("text", "batch", "shapes", "sentence"),
     [
-        (FIXED, 4, [], "tiny.onnx: --batch 4: the file fixes the batch to 2"),
-        (
-            FIXED,
-            None,
-            ["x=4x3x8x8"],
-            "tiny.onnx: --shape x=4x3x8x8 does not fit the input's 2x3x8x8",
-        ),
-        (BATCHED, None, ["x=1x3x8"], "tiny.onnx: --shape x=1x3x8 does not fit the input's Nx3x8x8"),
-        (BATCHED, 8, ["x=4x3x8x8"], "tiny.onnx: --batch 8: its batch is 4 here"),
-        (BATCHED, None, ["z=1x3x8x8"], "tiny.onnx: --shape z: the inputs are x"),
-        (TWO, None, ["z=1"], "tiny.onnx: --shape z: the inputs are ids, mask, k, s"),
-        (
-            OPEN,
-            None,
-            [],
-            "tiny.onnx: input 'x' has open sizes (Nx3xHxW): give --shape x=1x3x224x224",
-        ),
-        (
-            OPEN,
-            8,
-            [],
-            "tiny.onnx: input 'x' has open sizes (Nx3xHxW): give --shape x=8x3x224x224",
-        ),
+        (FIXED, 4, [], "--batch 4: the file fixes the batch to 2"),
+        (FIXED, None, ["x=4x3x8x8"], "--shape x=4x3x8x8 does not fit the input's 2x3x8x8"),
+        (BATCHED, None, ["x=1x3x8"], "--shape x=1x3x8 does not fit the input's Nx3x8x8"),
+        (BATCHED, 8, ["x=4x3x8x8"], "--batch 8: its batch is 4 here"),
+        (BATCHED, None, ["z=1x3x8x8"], "--shape z: the inputs are x"),
+        (TWO, None, ["z=1"], "--shape z: the inputs are ids, mask, k, s"),
+        (OPEN, None, [], f"{UNSIZED} x=1x3x224x224"),
+        (OPEN, 8, [], f"{UNSIZED} x=8x3x224x224"),
+        (NO_INPUT, 8, [], "--batch 8: its batch is 1 here"),
     ],
 )
 def test_what_does_not_fit_the_file_says_what_to_type(
@@ -100,32 +83,41 @@ def test_what_does_not_fit_the_file_says_what_to_type(
 ) -> None:
     with pytest.raises(UsageError) as caught:
         case_of(write_onnx(text=text), batch, *shapes)
-    assert str(caught.value) == sentence
+    assert str(caught.value) == f"tiny.onnx: {sentence}"
+    with pytest.raises(UsageError, match="the input is of type float32"):
+        case_of(write_onnx("open", OPEN), None, "x=1x3x8x8:int64")
 
 
 def test_constants_that_are_listed_as_inputs_are_not_fed(write_onnx: WriteOnnx) -> None:
     text = "g (float[2] x, float[2] w) => (float[2] y) <float[2] w = {1, 2}> { y = Add(x, w) }"
     path = write_onnx(text=text)
     assert [value.name for value in onnx.load(path).graph.input] == ["x", "w"]
-    assert [tensor.name for tensor in case_of(path).inputs] == ["x"]
+    assert [each.name for each in case_of(path).inputs] == ["x"]
 
 
 def test_a_graph_without_inputs_is_one_case(write_onnx: WriteOnnx) -> None:
-    path = write_onnx(text="g () => (float[1] y) { y = Constant <value = float[1] {1}> () }")
-    assert (case_of(path).inputs, case_of(path).batch) == ((), 1)
-    with pytest.raises(UsageError, match="--batch 8: its batch is 1 here"):
-        case_of(path, 8)
+    case = case_of(write_onnx(text=NO_INPUT))
+    assert (case.inputs, case.batch) == ((), 1)
+
+
+def model_of(
+    value: onnx.ValueInfoProto, node: onnx.NodeProto, *weights: TensorProto
+) -> onnx.ModelProto:
+    output = helper.make_value_info("y", onnx.TypeProto())
+    return helper.make_model(helper.make_graph([node], "g", [value], [output], weights))
+
+
+def tensor(dtype: int, dims: list[Any] | None, name: str = "x") -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, dtype, dims)
 
 
 def save(path: Path, value: onnx.ValueInfoProto) -> Path:
-    node = helper.make_node("Identity", [value.name], ["y"])
-    output = helper.make_value_info("y", onnx.TypeProto())
-    onnx.save(helper.make_model(helper.make_graph([node], "g", [value], [output])), path)
+    onnx.save(model_of(value, helper.make_node("Identity", [value.name], ["y"])), path)
     return path
 
 
 def test_an_input_without_a_rank_takes_its_shape_from_the_command_line(tmp_path: Path) -> None:
-    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, None)
+    value = tensor(TensorProto.FLOAT, None)
     spec = onnx_file.spec(save(tmp_path / "m.onnx", value))
     with pytest.raises(UsageError, match="give --shape x=1x3x224x224"):
         spec.cases(Selection())
@@ -141,7 +133,7 @@ def test_an_input_without_a_rank_takes_its_shape_from_the_command_line(tmp_path:
             helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, [1]),
             "input 'x' is no tensor; such a graph is not timed",
         ),
-        (helper.make_tensor_value_info("x", 0, [1]), "input 'x' has the unknown type 0"),
+        (tensor(0, [1]), "input 'x' has the unknown type 0"),
     ],
 )
 def test_an_input_that_cannot_be_made_is_refused(
@@ -155,28 +147,28 @@ def test_an_input_that_cannot_be_made_is_refused(
 def test_a_dtype_that_cannot_be_filled_is_refused_by_name_when_it_is_to_be_filled(
     tmp_path: Path, dtype: int
 ) -> None:
-    value = helper.make_tensor_value_info("x", dtype, [1])
-    (tensor,) = case_of(save(tmp_path / "odd.onnx", value)).inputs
-    with pytest.raises(ValueError, match=f"input 'x' is of type {tensor.dtype}; benchbox can fill"):
-        inputs.make(tensor.name, tensor.shape, tensor.dtype, 0)
+    value = tensor(dtype, [1])
+    (x,) = case_of(save(tmp_path / "odd.onnx", value)).inputs
+    with pytest.raises(ValueError, match=f"input 'x' is of type {x.dtype}; benchbox can fill"):
+        inputs.make(x.name, x.shape, x.dtype, 0)
 
 
 @pytest.mark.parametrize("dtype", inputs.DTYPES)
 def test_every_dtype_that_can_be_filled_is_read(tmp_path: Path, dtype: str) -> None:
     code = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-    path = save(tmp_path / "g.onnx", helper.make_tensor_value_info("x", code, [2]))
-    assert [tensor.dtype for tensor in case_of(path).inputs] == [dtype]
+    path = save(tmp_path / "g.onnx", tensor(code, [2]))
+    assert [each.dtype for each in case_of(path).inputs] == [dtype]
 
 
 def test_a_negative_size_is_open_and_zero_is_a_size(tmp_path: Path) -> None:
-    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [-1, 0])
+    value = tensor(TensorProto.FLOAT, [-1, 0])
     assert str(case_of(save(tmp_path / "g.onnx", value), 4).inputs[0]) == "x=4x0"
 
 
 def test_only_an_open_size_or_an_image_tells_the_batch(tmp_path: Path) -> None:
     batches = {"matrix": [8, 64], "images": [8, 3, 4, 4], "open": ["n", 64]}
     for name, dims in batches.items():
-        save(tmp_path / f"{name}.onnx", helper.make_tensor_value_info("x", TensorProto.FLOAT, dims))
+        save(tmp_path / f"{name}.onnx", tensor(TensorProto.FLOAT, dims))
     found = {name: case_of(tmp_path / f"{name}.onnx").batch for name in batches}
     assert found == {"matrix": 1, "images": 8, "open": 1}
 
@@ -189,15 +181,14 @@ def save_external(path: Path, location: str) -> Path:
     weight.ClearField("raw_data")
     weight.data_location = TensorProto.EXTERNAL
     weight.external_data.add(key="location", value=location)
-    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [4])
     node = helper.make_node("Add", ["x", "w"], ["y"])
-    output = helper.make_value_info("y", onnx.TypeProto())
-    graph = helper.make_graph([node], "g", [value], [output], [weight])
-    path.write_bytes(helper.make_model(graph).SerializeToString())
+    built = model_of(tensor(TensorProto.FLOAT, [4]), node, weight)
+    path.write_bytes(built.SerializeToString())
     return path
 
 
-def test_external_data_beside_the_file_is_found(tmp_path: Path) -> None:
+def test_external_data_beside_the_file_is_found(tmp_path: Path, write_onnx: WriteOnnx) -> None:
+    assert onnx_file.external_files(write_onnx()) == []
     (tmp_path / "weights").mkdir()
     for name in ("w.bin", "weights/w.bin"):
         (tmp_path / name).write_bytes(bytes(16))
@@ -206,18 +197,12 @@ def test_external_data_beside_the_file_is_found(tmp_path: Path) -> None:
         assert str(case_of(path).inputs[0]) == "x=4"
 
 
-def test_a_file_that_holds_its_tensors_has_none_beside_it(write_onnx: WriteOnnx) -> None:
-    assert onnx_file.external_files(write_onnx()) == []
-
-
 def test_external_data_is_found_inside_of_bodies(tmp_path: Path) -> None:
     (tmp_path / "w.bin").write_bytes(bytes(16))
     inner = onnx.load(save_external(tmp_path / "inner.onnx", "w.bin"), load_external_data=False)
     node = helper.make_node("If", ["c"], ["y"], then_branch=inner.graph, else_branch=inner.graph)
-    value = helper.make_tensor_value_info("c", TensorProto.BOOL, [])
-    output = helper.make_value_info("y", onnx.TypeProto())
     path = tmp_path / "outer.onnx"
-    onnx.save(helper.make_model(helper.make_graph([node], "g", [value], [output])), path)
+    onnx.save(model_of(tensor(TensorProto.BOOL, [], "c"), node), path)
     assert onnx_file.external_files(path) == ["w.bin"]
 
 
@@ -266,15 +251,10 @@ def test_a_truncated_or_damaged_file_is_read_or_refused(
     for content in (whole[:place], whole[:place] + bytes([byte]) + whole[place + 1 :]):
         path.write_bytes(content)
         try:
-            assert all(isinstance(tensor.name, str) for tensor in case_of(path).inputs)
+            assert all(isinstance(each.name, str) for each in case_of(path).inputs)
             onnx_file.external_files(path)
         except BenchboxError as error:
             assert "\n" not in str(error)
-
-
-def test_a_type_that_is_not_the_inputs_is_refused(write_onnx: WriteOnnx) -> None:
-    with pytest.raises(UsageError, match="the input is of type float32"):
-        case_of(write_onnx("open", OPEN), None, "x=1x3x8x8:int64")
 
 
 @pytest.mark.parametrize(
@@ -282,13 +262,9 @@ def test_a_type_that_is_not_the_inputs_is_refused(write_onnx: WriteOnnx) -> None
     [("sequence_type", "sequence"), ("optional_type", "optional"), ("map_type", "map")],
 )
 def test_an_output_that_grows_with_every_call_is_refused(kind: str, what: str) -> None:
-    type_ = onnx.TypeProto()
-    getattr(type_, kind).SetInParent()
-    output = helper.make_value_info("s", type_)
-    node = helper.make_node("SequenceConstruct", ["x"], ["s"])
-    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
-    model = helper.make_model(helper.make_graph([node], "g", [value], [output]))
-    with pytest.raises(
-        GraphError, match=f"^g.onnx: output 's' is no tensor but of the kind {what}, which"
-    ):
+    node = helper.make_node("SequenceConstruct", ["x"], ["y"])
+    model = model_of(tensor(TensorProto.FLOAT, [1]), node)
+    getattr(model.graph.output[0].type, kind).SetInParent()
+    said = f"^g.onnx: output 'y' is no tensor but of the kind {what}, which"
+    with pytest.raises(GraphError, match=said):
         onnx_file.require_tensors(Path("g.onnx"), model)

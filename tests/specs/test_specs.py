@@ -1,5 +1,5 @@
 import re
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,8 @@ from benchbox.errors import SpecError, UsageError
 from benchbox.specs import Builder, Case, Platform, Selection, TensorSpec
 from benchbox.specs.labels import label_text
 from benchbox.specs.model import Scalar
+from tests.specs import conftest
+from tests.specs.conftest import Write, cases_of, shaped
 
 VALID = """
 title = "Mine"
@@ -26,28 +28,7 @@ args = { c = 6 }
 """
 PUBLISHED = '[[published]]\nplatform="arm"\nunit="images_per_s"\ndevice="D"\nsource="T"\n'
 CLAIM = '[claim]\nsubject="s"\nthan_subject="t"\n'
-Write = Callable[[str], Path]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def to_file(text: str) -> Path:
-        path = tmp_path / "mine.toml"
-        path.write_text(text)
-        return path
-
-    return to_file
-
-
-def cases_of(name: str | Path, selection: Selection | None = None) -> list[Case]:
-    (spec,) = specs.find(str(name))
-    return spec.cases(selection or Selection())
-
-
-def refusal(name: str | Path, selection: Selection | None = None) -> str:
-    with pytest.raises(SpecError) as caught:
-        cases_of(name, selection)
-    return str(caught.value)
+refusal = partial(conftest.refusal, kind=SpecError)
 
 
 # A file
@@ -111,28 +92,28 @@ def test_several_batches_have_cases_and_references_of_their_own(write: Write) ->
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        (
-            "title =",
-            "titel =",
-            "titel: unknown key; blocks/README.md lists the known ones (and 1 more)",
-        ),
+        ("title =", "titel =", "titel: unknown key; blocks/README.md lists the known ones (and 1 "),
         ("args = { repeat = 2 }", 'argz = "1"', "argz: unknown key; blocks/README.md lists"),
         ('title = "Mine"', "title = 1", "title: expected string, got 1"),
         ('builder = "json:dumps"', "", "builder: missing"),
         ("args = { c = 6 }", "argss = { c = 6 }", "cases[2].argss: unknown key"),
-        ("args = { c = 6 }", "args = { c = [6] }", "cases[2].args.c: expected "),
-        ("args = { c = 6 }", "args = { c = 1979-05-27 }", "cases[2].args.c: expected "),
-        ("args = { c = 6 }", "args = { c = nan }", "cases[2].args.c: expected "),
+        *(
+            ("args = { c = 6 }", f"args = {{ c = {value} }}", "cases[2].args.c: expected ")
+            for value in ("[6]", "1979-05-27", "nan")
+        ),
         ("args = { c = 6 }", "args = 6", "cases[2].args: expected dictionary, got 6"),
         ("args = { c = 6 }", "printed.cpu = { c = 6 }", "cases[2].printed.cpu: unknown key"),
         ("args = { c = 6 }", "gpu = { c = 6 }", "cases[2] has no 'arm' channels"),
         ('input = ["c", 8, 8]', "", "give either input = [...] or [[inputs]], one of the two"),
-        ('input = ["c", 8, 8]', "input = [0, 8]", "input[1]: expected "),
-        ('input = ["c", 8, 8]', "input = [1.5]", "input[1]: expected "),
+        *(
+            ('input = ["c", 8, 8]', f"input = [{value}]", "input[1]: expected ")
+            for value in ("0, 8", "1.5", "true")
+        ),
         ('input = ["c", 8, 8]', 'input = ["d", 8]', "cases[1]: input: 'd' is no argument with"),
-        ('input = ["c", 8, 8]', "input = [true]", "input[1]: expected "),
-        ("args = { c = 6 }", 'args = { c = "6" }', "cases[2]: input: 'c' is no argument with"),
-        ("args = { c = 6 }", "args = { c = true }", "cases[2]: input: 'c' is no argument with"),
+        *(
+            ("args = { c = 6 }", f"args = {{ c = {value} }}", "cases[2]: input: 'c' is no argument")
+            for value in ('"6"', "true")
+        ),
         ('kind = "b"', 'kind = "a"', "cases[2]: a second case 'kind=a,scale=1'; name its labels"),
         ("[[cases]]", "[cases]", "not valid TOML: "),
         (VALID[VALID.index("[[cases]]") :], "cases = []\n", "cases: expected "),
@@ -177,8 +158,8 @@ def test_tables_that_do_not_agree_with_the_cases_are_refused(
     assert refusal(path).startswith(f"{path}: {sentence}")
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "binary.toml"
+def test_a_file_that_is_no_text_is_refused(write: Write) -> None:
+    path = write("")
     path.write_bytes(b"\xff\xfe\x00")
     assert refusal(path).startswith(f"{path}: not valid TOML: ")
 
@@ -206,9 +187,10 @@ def test_labels_read_as_they_are_typed(value: Scalar | None, text: str) -> None:
         ("folder.onnx", "folder.onnx: is a folder"),
         ("./block.py", "block.py: name the callable in it: block.py:build"),
         ("./notes.txt", "notes.txt: expected a .toml spec or an .onnx file"),
-        ("block.py:", "builder 'block.py:': write module:callable or ./file.py:callable"),
-        (":build", "builder ':build': write module:callable or ./file.py:callable"),
-        ("block.py:1st", "builder 'block.py:1st': write module:callable or ./file.py:callable"),
+        *(
+            (name, f"builder {name!r}: write module:callable or ./file.py:callable")
+            for name in ("block.py:", ":build", "block.py:1st")
+        ),
         ("nowhere.py:build", "builder 'nowhere.py:build': there is no file nowhere.py"),
     ],
 )
@@ -253,17 +235,12 @@ def test_a_selection_narrows_the_cases(
     assert [case.name for case in cases_of(name, selection)] == expected
 
 
-def test_a_selection_narrows_every_spec_of_all() -> None:
+def test_a_selection_narrows_every_spec_of_all_and_its_first_case_is_the_reference() -> None:
     found = specs.find("all:scale=1")
     assert [len(spec.cases(Selection())) for spec in found] == [4, 4, 5, 4]
-
-
-def test_the_first_case_left_is_the_reference() -> None:
-    left = cases_of("g2:groups=8")
-    assert [case.is_reference for case in left] == [True, True, True]
-    assert {case.reference for case in cases_of("g2") if case.group == "scale=2"} == {
-        "groups=1,scale=2"
-    }
+    assert [case.is_reference for case in cases_of("g2:groups=8")] == [True, True, True]
+    references = {case.reference for case in cases_of("g2") if case.group == "scale=2"}
+    assert references == {"groups=1,scale=2"}
 
 
 @pytest.mark.parametrize(
@@ -271,16 +248,17 @@ def test_the_first_case_left_is_the_reference() -> None:
     [
         ("g2:groups=3", Selection(), "g2: no case has groups=3; groups is 1, 2, 4, 8"),
         ("g2:group=8", Selection(), "g2: no case has group=8; it has no group, but groups, scale"),
-        ("g2:relu=", Selection(), "'g2:relu=': write the selection as key=value,key=value"),
-        ("g2:groups=8,", Selection(), "'g2:groups=8,': write the selection as key=value,key=v"),
-        ("g2:groups=8,scale", Selection(), "'g2:groups=8,scale': write the selection as key=v"),
+        *(
+            (name, Selection(), f"{name!r}: write the selection as key=value,key=value")
+            for name in ("g2:relu=", "g2:groups=8,", "g2:groups=8,scale")
+        ),
         ("g2", Selection(scales=("3", "5")), "g2: no case has scale 3 or 5; scale is 1, 2, 4"),
         ("g2:groups=8", Selection(scales=("3",)), "g2: no case has groups=8, scale 3"),
-        ("g2", Selection(shapes=(TensorSpec("x", (1,)),)), "g2: --shape is for networks, "),
-        ("g2:groups=8.1", Selection(), "no case has"),
-        ("g2:groups=eight", Selection(), "no case has"),
-        ("g4:relu=1", Selection(), "no case has"),
-        ("g4:relu=nan", Selection(), "no case has"),
+        ("g2", shaped(1), "g2: --shape is for networks, "),
+        *(
+            (name, Selection(), "no case has")
+            for name in ("g2:groups=8.1", "g2:groups=eight", "g4:relu=1", "g4:relu=nan")
+        ),
         ("json:dumps", Selection(), "json:dumps: say what goes in, e.g. --shape x=1x3x224"),
     ],
 )
@@ -291,9 +269,9 @@ def test_a_selection_that_leaves_nothing_says_so(
         cases_of(name, selection)
 
 
-@pytest.mark.parametrize("typed", ["8", "8.0", "08", "8e0"])
-def test_a_label_is_matched_by_its_number(typed: str) -> None:
-    assert cases_of(f"g2:groups={typed}") == cases_of("g2:groups=8")
+def test_a_label_is_matched_by_its_number() -> None:
+    for typed in ("8", "8.0", "08", "8e0"):
+        assert cases_of(f"g2:groups={typed}") == cases_of("g2:groups=8")
 
 
 def test_the_channels_are_those_of_the_platform() -> None:
@@ -340,8 +318,7 @@ def test_a_file_on_the_command_line_is_a_builder(in_tmp: Path, reference: str) -
     assert before.title == "mine.py:build"
     (in_tmp / "mine.py").write_text("def build(): ...")
     assert specs.find("mine.py:build")[0].sha256 != before.sha256
-    selection = Selection(shapes=(TensorSpec("x", (2, 3)),))
-    (case,) = cases_of(reference.replace("/{tmp}", str(in_tmp)), selection)
+    (case,) = cases_of(reference.replace("/{tmp}", str(in_tmp)), shaped(2, 3))
     assert case.source == Builder("mine.py:build", (in_tmp / "mine.py").resolve())
     assert (case.key, case.batch, case.is_reference) == ("build:build", 2, True)
 
