@@ -1,45 +1,46 @@
 import platform
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchbox import devices, host
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.devices.registry import CLUSTERS, Cluster, Processors
-from benchbox.errors import DeviceError, UsageError
+from benchbox.errors import BenchboxError, DeviceError, UsageError
 
 
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """What this machine says it is."""
-    name: str = request.param
-    monkeypatch.setattr(platform, "machine", lambda: name)
-    return name
+def refusal(kind: type[BenchboxError], *asked: Any) -> str:
+    with pytest.raises(kind) as caught:
+        devices.resolve(*asked)
+    return str(caught.value)
+
+
+def registered(text: str) -> None:
+    """Register the devices of this project: a table of TOML per name."""
+    Path("benchbox.toml").write_text(text)
 
 
 def test_cpu_is_this_machine_with_the_channels_of_the_papers_processor() -> None:
     assert devices.resolve("cpu") == Device("cpu", CPU_PROVIDER, 1, "arm")
 
 
-@pytest.mark.parametrize("machine", ["aarch64", "arm64", "ARM64"], indirect=True)
-def test_arm_is_this_machine_where_it_is_one(machine: str) -> None:
-    assert machine
+@pytest.mark.parametrize("machine", ["aarch64", "arm64", "ARM64"])
+def test_arm_is_this_machine_where_it_is_one(machine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
     assert devices.resolve("arm").name == "arm"
 
 
-@pytest.mark.parametrize("machine", ["x86_64", "AMD64", "armv7l", "riscv64"], indirect=True)
-def test_arm_is_a_claim_about_the_machine(machine: str) -> None:
-    with pytest.raises(DeviceError, match=f"this machine is {machine}, not an ARM one"):
-        devices.resolve("arm", None, "big")
-    with pytest.raises(DeviceError) as caught:
-        devices.resolve("arm")
-    assert str(caught.value) == (
+@pytest.mark.parametrize("machine", ["x86_64", "AMD64", "armv7l", "riscv64"])
+def test_arm_is_a_claim_about_the_machine(machine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    assert f"this machine is {machine}, not an ARM" in refusal(DeviceError, "arm", None, "big")
+    assert refusal(DeviceError, "arm") == (
         f"device 'arm': this machine is {machine}, not an ARM one; "
         "run benchbox on the board itself, or `benchbox device add arm ssh://user@host` "
         "(a phone: adb://serial)"
     )
-    assert caught.value.exit_code == 6
 
 
 @pytest.mark.parametrize(
@@ -53,32 +54,43 @@ def test_arm_is_a_claim_about_the_machine(machine: str) -> None:
     ],
 )
 def test_an_unknown_device_names_the_known_ones(name: str, sentence: str) -> None:
-    with pytest.raises(DeviceError) as caught:
-        devices.resolve(name)
     known = ", ".join(known for known, _ in devices.names())
     added = name if name.islower() else "NAME"
-    assert str(caught.value) == (
+    assert refusal(DeviceError, name) == (
         f"{sentence}{known}; a board gets a name by: benchbox device add {added} ssh://user@host"
     )
+    assert DeviceError("").exit_code == 6
 
 
-@pytest.mark.parametrize("name", ["http://pi", "SSH://pi", "ssh:pi", "pi@board"])
-def test_what_looks_like_an_address_is_told_how_one_is_written(name: str) -> None:
-    with pytest.raises(DeviceError, match=r"write an address as ssh://\[user@\]host\[:port\]"):
-        devices.resolve(name)
+@pytest.mark.parametrize(
+    ("names", "kind", "said"),
+    [
+        (
+            ("http://pi", "SSH://pi", "ssh:pi", "pi@board"),
+            DeviceError,
+            "write an address as ssh://[user@]host[:port]",
+        ),
+        (
+            ("adb:R58", "adb://", "adb://a b", "adb://$(x)", "adb://-s"),
+            UsageError,
+            "write it as adb://serial or adb://host:port",
+        ),
+    ],
+)
+def test_what_looks_like_an_address_is_told_how_one_is_written(
+    names: tuple[str, ...], kind: type[BenchboxError], said: str
+) -> None:
+    for name in names:
+        assert said in refusal(kind, name)
 
 
 @pytest.mark.parametrize("threads", [-1, 0, 10**6])
 def test_threads_are_no_more_than_the_processors(threads: int) -> None:
     usable = len(host.usable_cpus())
     assert devices.resolve("cpu", usable).threads == usable
-    with pytest.raises(UsageError, match=f"choose 1 to {usable}, the processors usable here"):
-        devices.resolve("cpu", usable + 1, "big")
-    with pytest.raises(UsageError) as caught:
-        devices.resolve("cpu", threads)
-    assert str(caught.value) == (
-        f"--threads {threads}: choose 1 to {usable}, the processors usable here"
-    )
+    choose = f"choose 1 to {usable}, the processors usable here"
+    assert choose in refusal(UsageError, "cpu", usable + 1, "big")
+    assert refusal(UsageError, "cpu", threads) == f"--threads {threads}: {choose}"
 
 
 @pytest.fixture
@@ -115,22 +127,18 @@ def test_there_are_as_many_threads_as_processors_named(
 def test_processors_must_be_there_and_as_many_as_threads(
     threads: int | None, cpus: tuple[int, ...], sentence: str
 ) -> None:
-    with pytest.raises(UsageError) as caught:
-        devices.resolve("cpu", threads, cpus)
-    assert str(caught.value) == sentence
+    assert refusal(UsageError, "cpu", threads, cpus) == sentence
 
 
 def test_a_missing_runtime_says_which_of_two_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.path", [])
     monkeypatch.delitem(__import__("sys").modules, "onnxruntime", raising=False)
-    with pytest.raises(DeviceError, match=r"pip install 'benchbox\[cpu\]' for processors"):
-        devices.resolve("cpu")
+    assert "pip install 'benchbox[cpu]' for processors" in refusal(DeviceError, "cpu")
 
 
 @pytest.fixture
-def registered(in_tmp: Path) -> None:
-    """Devices that the project has."""
-    (in_tmp / "benchbox.toml").write_text(
+def boards_of_mine() -> None:
+    registered(
         '[devices.pi]\nurl = "ssh://me@pi"\npython = "~/py"\nthreads = 2\ncpus = [2, 3]\n'
         '[devices.phone]\nurl = "adb://R58"\n'
         '[devices.arm]\nurl = "ssh://board"\n'
@@ -138,65 +146,42 @@ def registered(in_tmp: Path) -> None:
     )
 
 
-@pytest.mark.usefixtures("registered")
+@pytest.mark.usefixtures("in_tmp", "boards_of_mine")
 def test_the_command_for_another_python_is_whole() -> None:
     named, unnamed = devices.resolve("pi"), devices.resolve("ssh://me@pi")
-    assert devices.naming_python(named) == (
-        "benchbox device add pi ssh://me@pi --python PATH --threads 2 --cpus 2,3"
-    )
-    assert devices.naming_python(unnamed) == "benchbox device add NAME ssh://me@pi --python PATH"
-    assert devices.naming_python(named, addressed=False) == (
-        "benchbox device add NAME URL --python PATH"
-    )
+    add = "benchbox device add"
+    whole = f"{add} pi ssh://me@pi --python PATH --threads 2 --cpus 2,3"
+    assert devices.naming_python(named) == whole
+    assert devices.naming_python(unnamed) == f"{add} NAME ssh://me@pi --python PATH"
+    assert devices.naming_python(named, addressed=False) == f"{add} NAME URL --python PATH"
 
 
-@pytest.mark.usefixtures("registered")
+@pytest.mark.usefixtures("in_tmp", "boards_of_mine")
 def test_a_registered_device_brings_what_its_table_says() -> None:
-    assert devices.resolve("pi") == Device(
-        "pi", CPU_PROVIDER, 2, "arm", (2, 3), "ssh://me@pi", "~/py"
-    )
+    pi = Device("pi", CPU_PROVIDER, 2, "arm", (2, 3), "ssh://me@pi", "~/py")
+    assert devices.resolve("pi") == pi
     assert devices.resolve("pi", 4).cpus == ()
     assert devices.resolve("pi", 2).cpus == (2, 3)
     assert devices.resolve("pi", None, (7,)).threads == 1
     assert devices.resolve("here") == Device("here", CPU_PROVIDER, 1, "arm")
-
-
-@pytest.mark.usefixtures("registered")
-def test_a_registered_arm_comes_before_this_machine() -> None:
-    assert devices.resolve("arm").url == "ssh://board"
-    assert dict(devices.names())["arm"] == "ssh://board"
-    with pytest.raises(DeviceError) as caught:
-        devices.resolve("box")
-    assert str(caught.value).count(" arm,") == 1
-
-
-@pytest.mark.usefixtures("registered")
-def test_a_phone_is_a_device_whose_name_tells_no_serial_number() -> None:
+    assert devices.resolve("arm").url == dict(devices.names())["arm"] == "ssh://board"
+    assert refusal(DeviceError, "box").count(" arm,") == 1
     assert devices.resolve("phone").url == "adb://R58"
-    unnamed = devices.resolve("adb://R58")
-    assert unnamed.url == "adb://R58"
-    assert re.fullmatch(r"adb-[0-9a-f]{6}", unnamed.name)
 
 
-@pytest.mark.parametrize("name", ["adb:R58", "adb://", "adb://a b", "adb://$(x)", "adb://-s"])
-def test_what_is_no_serial_number_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="write it as adb://serial or adb://host:port"):
-        devices.resolve(name)
-
-
-def test_an_address_needs_no_registration_and_its_name_tells_nobody() -> None:
-    device = devices.resolve("ssh://alice@secret-host:22")
-    assert device.url == "ssh://alice@secret-host:22"
-    assert re.fullmatch(r"ssh-[0-9a-f]{6}", device.name)
-    assert device.name == devices.resolve("ssh://alice@secret-host:22").name
+@pytest.mark.parametrize("url", ["ssh://alice@secret-host:22", "adb://R58"])
+def test_an_address_needs_no_registration_and_its_name_tells_nobody(url: str) -> None:
+    device = devices.resolve(url)
+    assert device.url == url
+    assert re.fullmatch(rf"{url[:3]}-[0-9a-f]{{6}}", device.name)
+    assert device.name == devices.resolve(url).name
 
 
 def test_of_another_machine_only_what_was_typed_is_checked() -> None:
     assert devices.resolve("ssh://board", 64).threads == 64
-    with pytest.raises(UsageError, match="name one processor for each of the 2 threads"):
-        devices.resolve("ssh://board", 2, (1,))
-    with pytest.raises(UsageError, match="--threads 0"):
-        devices.resolve("ssh://board", 0)
+    said = refusal(UsageError, "ssh://board", 2, (1,))
+    assert "name one processor for each of the 2 threads" in said
+    assert "--threads 0" in refusal(UsageError, "ssh://board", 0)
 
 
 # clusters of processors
@@ -213,9 +198,9 @@ def test_a_device_on_a_cluster_has_its_name_and_one_thread(cluster: Cluster) -> 
 
 
 @pytest.fixture
-def phones(in_tmp: Path) -> None:
+def phones() -> None:
     """Phones of which some are registered with a cluster."""
-    (in_tmp / "benchbox.toml").write_text(
+    registered(
         '[devices.small]\nurl = "adb://R1"\ncpus = "little"\n'
         '[devices.fast]\nurl = "adb://R2"\ncpus = "big"\nthreads = 2\n'
         '[devices.pair]\nurl = "adb://R3"\ncpus = [6, 7]\nthreads = 2\n'
@@ -224,7 +209,7 @@ def phones(in_tmp: Path) -> None:
     )
 
 
-@pytest.mark.usefixtures("phones")
+@pytest.mark.usefixtures("in_tmp", "phones")
 @pytest.mark.parametrize(
     ("name", "threads", "cpus", "expected"),
     [
@@ -242,16 +227,13 @@ def phones(in_tmp: Path) -> None:
     ],
 )
 def test_what_is_not_asked_for_is_as_it_was_registered(
-    name: str,
-    threads: int | None,
-    cpus: Processors,
-    expected: tuple[str, int, Processors],
+    name: str, threads: int | None, cpus: Processors, expected: tuple[str, int, Processors]
 ) -> None:
     device = devices.resolve(name, threads, cpus)
     assert (device.name, device.threads, device.cpus) == expected
 
 
-@pytest.mark.usefixtures("phones")
+@pytest.mark.usefixtures("in_tmp", "phones")
 def test_a_board_called_arm_is_held_to_be_one_on_each_of_its_clusters() -> None:
     for cpus in ((), *CLUSTERS, (0,)):
         device = devices.resolve("arm", None, cpus)
