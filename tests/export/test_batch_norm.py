@@ -99,19 +99,14 @@ class Block(nn.Module):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_norm_after_its_convolution_in_a_sequence_is_folded(bias: bool) -> None:
+def test_a_norm_after_its_convolution_is_folded(bias: bool) -> None:
     module = nn.Sequential(
         nn.Conv2d(3, 8, 3, bias=bias), nn.BatchNorm2d(8), nn.ReLU(),
         nn.Conv2d(8, 4, 1, bias=bias), nn.BatchNorm2d(4),
     )  # fmt: skip
     other = fold(lived(module), torch.randn(IMAGE))
     assert sum(isinstance(each, nn.Conv2d) for each in other.modules()) == 2
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_a_norm_and_a_convolution_that_are_attributes_are_folded(bias: bool) -> None:
-    other = fold(lived(Block(bias=bias)), torch.randn(IMAGE))
-    assert isinstance(other.norm, nn.Identity)
+    assert isinstance(fold(lived(Block(bias=bias)), torch.randn(IMAGE)).norm, nn.Identity)
 
 
 def test_norms_in_deep_and_in_numbered_places_are_folded() -> None:
@@ -149,26 +144,17 @@ def test_two_convolutions_of_one_weight_each_get_their_own() -> None:
     fold(lived(nn.Sequential(first, second)), torch.randn(IMAGE))
 
 
-def test_several_inputs_reach_their_own_convolutions() -> None:
+def test_several_inputs_reach_their_own_convolutions_and_outputs_may_be_nested() -> None:
     class Two(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.left, self.right = Block(), Block()
 
-        def forward(self, x: Tensor, y: Tensor) -> Tensor:
-            return self.left(x) + self.right(y)  # type: ignore[no-any-return]
+        def forward(self, x: Tensor, y: Tensor) -> Any:
+            left, right = self.left(x), self.right(y)
+            return {"a": (left + right, [x, {"deep": left * 2}]), "none": None, "b": right.sum()}
 
     fold(lived(Two()), torch.randn(IMAGE), torch.randn(IMAGE))
-
-
-class Nested(Block):
-    def forward(self, x: Tensor) -> Any:
-        y = super().forward(x)
-        return {"a": (y, [x, {"deep": y * 2}]), "none": None, "b": y.sum()}
-
-
-def test_outputs_may_be_nested() -> None:
-    fold(lived(Nested()), torch.randn(IMAGE))
 
 
 # what is not
@@ -195,38 +181,21 @@ class Twice(Block):
         return self.norm(first) if self.which == "norm" else self.norm(self.conv(first))
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        (nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)),
-        (nn.Conv2d(3, 3, 1), nn.ReLU(), nn.BatchNorm2d(3)),
-        (nn.ConvTranspose2d(3, 3, 2), nn.BatchNorm2d(3)),
-        (nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3, track_running_stats=False)),
-        (Twice("conv"),),
-        (Twice("norm"),),
-        (Twice("both"),),
-        (Again(Block(), nn.ReLU()),),
-        (Norm := nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1), Norm),
-    ],
-    ids=[
-        *("norm first", "something between", "transposed", "no statistics"),
-        *(
-            "conv twice",
-            "norm twice",
-            "both twice",
-            "block in two places",
-            "one norm in two places",
-        ),
-    ],
-)
-def test_a_norm_stays_unless_it_alone_reads_one_call_of_one_convolution(
-    module: tuple[nn.Module, ...],
-) -> None:
-    fold(lived(nn.Sequential(*module, Block())), torch.randn(IMAGE), left=1)
+NORM = nn.BatchNorm2d(3)
+STAYING = {
+    "norm first": (nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)),
+    "something between": (nn.Conv2d(3, 3, 1), nn.ReLU(), nn.BatchNorm2d(3)),
+    "transposed": (nn.ConvTranspose2d(3, 3, 2), nn.BatchNorm2d(3)),
+    "no statistics": (nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3, track_running_stats=False)),
+    **{f"{which} twice": (Twice(which),) for which in ("conv", "norm", "both")},
+    "block in two places": (Again(Block(), nn.ReLU()),),
+    "one norm in two places": (NORM, nn.Conv2d(3, 3, 1), NORM),
+}
 
 
-def test_without_any_norm_the_module_comes_back() -> None:
-    check_left_alone(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval(), torch.randn(IMAGE))
+@pytest.mark.parametrize("name", STAYING)
+def test_a_norm_stays_unless_it_alone_reads_one_call_of_one_convolution(name: str) -> None:
+    fold(lived(nn.Sequential(*STAYING[name], Block())), torch.randn(IMAGE), left=1)
 
 
 class Elsewhere(Block):
@@ -275,9 +244,6 @@ READS = (
 @pytest.mark.parametrize("how", READS)
 def test_what_is_read_elsewhere_is_not_folded_where_no_figure_shows_it(how: str) -> None:
     check_left_alone(lived(Beside(how)), torch.randn(IMAGE))
-
-
-def test_it_is_folded_where_only_its_norm_reads_it() -> None:
     assert count(folded(lived(Beside("nothing")), [torch.randn(IMAGE)])) == 1
 
 
@@ -290,11 +256,6 @@ class Returned(Block):
     def forward(self, x: Tensor) -> Any:
         made = self.conv(x)
         return (self.norm(made) > 1e9).long(), {"made": made}
-
-
-@pytest.mark.parametrize("block", [Tiny, Returned])
-def test_tiny_and_discrete_results_bring_the_module_back(block: type[Block]) -> None:
-    check_left_alone(lived(block()), torch.randn(IMAGE))
 
 
 @pytest.mark.parametrize("block", [Block, Elsewhere])
@@ -321,11 +282,6 @@ class Read(Block):
 class Asked(Block):
     def forward(self, x: Tensor) -> Any:
         return self.norm(self.conv(x)) * self.norm.state_dict()["running_var"].sum()
-
-
-@pytest.mark.parametrize("block", [Elsewhere, Read, Asked])
-def test_what_is_used_elsewhere_brings_the_module_back_as_it_is(block: type[Block]) -> None:
-    check_left_alone(lived(block()), torch.randn(IMAGE))
 
 
 # modules that will not have it
@@ -370,9 +326,11 @@ class Keyword(Block):
         return self.norm(input=self.conv(x))
 
 
-@pytest.mark.parametrize("block", [Slotted, Keyword])
-def test_a_module_that_cannot_be_folded_comes_back(block: type[Block]) -> None:
+@pytest.mark.parametrize("block", [Tiny, Returned, Elsewhere, Read, Asked, Slotted, Keyword])
+def test_a_module_that_cannot_be_folded_comes_back_as_it_was(block: type[Block]) -> None:
     check_left_alone(lived(block()), torch.randn(IMAGE))
+    plain = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval()
+    check_left_alone(plain, torch.randn(IMAGE))
 
 
 class Changing(Block):
@@ -410,8 +368,7 @@ def test_results_that_are_not_finite_are_no_evidence() -> None:
 def test_the_copy_is_what_an_exporter_traces() -> None:
     """No gradient, no hook and no second norm is in its way."""
     other = fold(lived(nn.Sequential(Block(), Block())), torch.randn(IMAGE))
-    names = [
-        str(node.target) for node in torch.export.export(other, (torch.randn(IMAGE),)).graph.nodes
-    ]
+    graph = torch.export.export(other, (torch.randn(IMAGE),)).graph
+    names = [str(node.target) for node in graph.nodes]
     assert not any("batch_norm" in name for name in names)
     assert sum("conv2d" in name for name in names) == 2

@@ -7,10 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
-from onnx import helper, numpy_helper
 
 from benchbox.costs import Cost
 from benchbox.errors import GraphError, SpecError, StorageError
@@ -18,8 +15,9 @@ from benchbox.export import cache
 from benchbox.export.graph import MODEL, Graph
 from benchbox.specs import Builder, Case, OnnxFile, TensorSpec
 from benchbox.transports.local import ROOT
+from tests.conftest import WriteOnnx
+from tests.export.conftest import external_case
 
-WriteOnnx = Callable[..., Path]
 COST = Cost(1, 2, 3, 4, None, {"Relu": 1}, ())
 
 
@@ -54,20 +52,15 @@ def fill(folder: Path, data: bytes = b"graph") -> Graph:
 def test_a_key_stays_the_same_for_the_same_graph(builder: Case) -> None:
     key = cache.key(builder)
     assert len(key) == 64
-    same = replace(
-        builder, spec="other", name="other", labels={}, reference="r", note="n", group="g"
-    )
-    assert cache.key(same) == key
+    names = dict.fromkeys(("spec", "name", "reference", "note", "group"), "other")
+    assert cache.key(replace(builder, labels={}, **names)) == key  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"args": {"c": 2}},
+        *({"args": {"c": c}} for c in (2, 1.0, "1", True)),
         {"args": {"c": 1, "d": 1}},
-        {"args": {"c": 1.0}},
-        {"args": {"c": "1"}},
-        {"args": {"c": True}},
         {"inputs": (TensorSpec("y", (1, 3, 8, 8)),)},
         {"inputs": (TensorSpec("x", (2, 3, 8, 8)),)},
         {"inputs": (TensorSpec("x", (1, 3, 8, 8), "int64"),)},
@@ -112,21 +105,8 @@ def test_a_files_key_is_its_content_not_its_place(write_onnx: WriteOnnx, tmp_pat
     assert cache.key(replace(case, source=OnnxFile(other))) != cache.key(case)
 
 
-@pytest.fixture
-def external(tmp_path: Path) -> Case:
-    """A case of an .onnx file whose weight is in a file beside it."""
-    weight = numpy_helper.from_array(np.eye(64, dtype=np.float32), "w")
-    x, y = (helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1, 64]) for n in "xy")
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])], "g", [x], [y], [weight]
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    path = tmp_path / "outside.onnx"
-    onnx.save(model, path, save_as_external_data=True, location="w.bin", size_threshold=0)
-    return Case("e", "e", {}, {}, (TensorSpec("x", (1, 64)),), 1, OnnxFile(path))
-
-
-def test_a_files_key_changes_with_its_external_data(external: Case, tmp_path: Path) -> None:
+def test_a_files_key_changes_with_its_external_data(tmp_path: Path) -> None:
+    external = external_case(tmp_path)
     key = cache.key(external)
     data = tmp_path / "w.bin"
     data.write_bytes(b"\1" + data.read_bytes()[1:])
@@ -157,9 +137,8 @@ def test_a_graph_is_read_as_it_was_written() -> None:
 
 
 def break_graph(entry: Path) -> None:
-    data = bytearray((entry / MODEL).read_bytes())
-    data[0] ^= 1
-    (entry / MODEL).write_bytes(data)
+    data = (entry / MODEL).read_bytes()
+    (entry / MODEL).write_bytes(bytes([data[0] ^ 1]) + data[1:])
 
 
 @pytest.mark.parametrize(
@@ -168,10 +147,10 @@ def break_graph(entry: Path) -> None:
         break_graph,
         lambda entry: (entry / MODEL).unlink(),
         lambda entry: (entry / cache.FACTS).unlink(),
-        lambda entry: (entry / cache.FACTS).write_text("{"),
-        lambda entry: (entry / cache.FACTS).write_text("[]"),
-        lambda entry: (entry / cache.FACTS).write_text("{}"),
-        lambda entry: (entry / cache.FACTS).write_bytes(b"\xff\xfe"),
+        *(
+            lambda entry, text=text: (entry / cache.FACTS).write_bytes(text)
+            for text in (b"{", b"[]", b"{}", b"\xff\xfe")
+        ),
     ],
 )
 def test_a_damaged_entry_is_not_found_and_a_new_one_replaces_it(
@@ -196,14 +175,10 @@ def test_a_block_that_fails_leaves_nothing(builder: Case) -> None:
 
 
 def test_of_two_that_make_one_entry_both_succeed_and_one_entry_remains(builder: Case) -> None:
-    code = """
-import sys, time
-from benchbox.export import cache
-from tests.export.test_cache import fill
-for n in range(15):
-    with cache.new_entry("k") as folder:
-        fill(folder)
-"""
+    code = (
+        "from benchbox.export import cache\nfrom tests.export.test_cache import fill\n"
+        "for _ in range(15):\n    with cache.new_entry('k') as folder: fill(folder)"
+    )
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     makers = [subprocess.Popen([sys.executable, "-c", code], env=env) for _ in range(2)]
     assert [maker.wait(60) for maker in makers] == [0, 0]
