@@ -78,24 +78,20 @@ def look(agent: Agent) -> object:
     return agent.look(0, 1.0)
 
 
-def lying(reply: Mapping[str, Any], name: str, lie: object) -> dict[str, Any]:
-    return {**reply, name: lie}
-
-
 @pytest.mark.parametrize(
     ("ask", "answer", "part"),
     [
         (load, {"reply": "load", "load_s": 0.1, "first_call_s": 0.2}, "finite"),
-        (load, lying(LOADED, "finite", 1), "finite"),
-        (load, lying(LOADED, "load_s", "x"), "load_s"),
-        (load, lying(LOADED, "first_call_s", NAN), "first_call_s"),
-        (load, lying(LOADED, "first_call_s", -1), "first_call_s"),
-        (load, lying(LOADED, "first_call_s", 1e999), "first_call_s"),
-        (load, lying(LOADED, "first_call_s", HUGE), "first_call_s"),
-        (load, lying(LOADED, "peak_rss_bytes", "lots"), "peak_rss_bytes"),
-        (load, lying(LOADED, "nodes", {"p": "x"}), "nodes.p"),
-        (load, lying(LOADED, "affinity", 5), "affinity"),
-        (load, lying(LOADED, "types", []), "types"),
+        (load, LOADED | {"finite": 1}, "finite"),
+        (load, LOADED | {"load_s": "x"}, "load_s"),
+        (load, LOADED | {"first_call_s": NAN}, "first_call_s"),
+        (load, LOADED | {"first_call_s": -1}, "first_call_s"),
+        (load, LOADED | {"first_call_s": 1e999}, "first_call_s"),
+        (load, LOADED | {"first_call_s": HUGE}, "first_call_s"),
+        (load, LOADED | {"peak_rss_bytes": "lots"}, "peak_rss_bytes"),
+        (load, LOADED | {"nodes": {"p": "x"}}, "nodes.p"),
+        (load, LOADED | {"affinity": 5}, "affinity"),
+        (load, LOADED | {"types": []}, "types"),
         (time, {"burst": 5}, "burst"),
         (time, {"burst": {"graph": "other", "latencies_ns": [1]}}, "burst"),
         (time, {"burst": {"graph": "a"}}, "latencies_ns"),
@@ -124,10 +120,10 @@ def lying(reply: Mapping[str, Any], name: str, lie: object) -> dict[str, Any]:
         (profile, {"step": {"share": "x", "next_s": None}}, "share"),
         (profile, {"step": {"share": 0.5, "next_s": HUGE}}, "next_s"),
         (profile, {"step": []}, "answer"),
-        (profile, lying(PROFILE, "latencies_ns", {"default": [1]}), "latencies_ns.profiled"),
-        (profile, lying(PROFILE, "gap_us", []), "gap_us"),
-        (profile, lying(PROFILE, "run_us", [10]), "nodes.us"),
-        (profile, lying(PROFILE, "nodes", [NODE]), "nodes.0.inputs"),
+        (profile, PROFILE | {"latencies_ns": {"default": [1]}}, "latencies_ns.profiled"),
+        (profile, PROFILE | {"gap_us": []}, "gap_us"),
+        (profile, PROFILE | {"run_us": [10]}, "nodes.us"),
+        (profile, PROFILE | {"nodes": [NODE]}, "nodes.0.inputs"),
     ],
 )
 def test_a_wrong_answer_is_an_agent_error_that_names_its_part(

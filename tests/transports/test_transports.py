@@ -18,6 +18,7 @@ from benchbox.transports.channel import ChannelClosed, ProcessChannel, Timeout
 from benchbox.transports.client import Deadlines
 from benchbox.transports.local import ROOT, open_local, python_child
 from tests.helpers.machine import HELLO, HOST
+from tests.transports.conftest import wait_for
 
 WriteOnnx = Callable[..., Path]
 X = (TensorSpec("x", (32, 32)),)
@@ -50,6 +51,11 @@ class Scripted:
 
 def burst(graph: str, *latencies: int, **more: object) -> dict[str, Any]:
     return {"burst": {"graph": graph, "latencies_ns": [*latencies], "switches": None, **more}}
+
+
+def agent_of(cpu: Device, *answers: dict[str, Any] | Exception) -> Agent:
+    """An agent that greets, and then answers so."""
+    return Agent(Scripted(HELLO, *answers), cpu)
 
 
 @pytest.fixture
@@ -93,12 +99,11 @@ def test_the_greeting_says_how_many_threads_and_on_which_processors() -> None:
 
 def test_a_graph_that_does_not_load_is_the_cases_error_and_the_agent_stays(cpu: Device) -> None:
     fails = {"reply": "load", "error": "Fail: no kernel"}
-    agent = Agent(Scripted(HELLO, fails, {**LOADED, "finite": False}, LOADED), cpu)
-    with pytest.raises(CaseError, match="no kernel") as raised:
-        agent.load("g", "g.onnx", X, 0)
-    assert not isinstance(raised.value, AgentError)
-    with pytest.raises(CaseError, match="not finite"):
-        agent.load("g", "g.onnx", X, 0)
+    agent = agent_of(cpu, fails, {**LOADED, "finite": False}, LOADED)
+    for reason in ("no kernel", "not finite"):
+        with pytest.raises(CaseError, match=reason) as raised:
+            agent.load("g", "g.onnx", X, 0)
+        assert not isinstance(raised.value, AgentError)
     assert agent.load("g", "g.onnx", X, 0).first_call_s == 0.2
 
 
@@ -114,9 +119,8 @@ def test_a_graph_that_does_not_load_is_the_cases_error_and_the_agent_stays(cpu: 
 def test_an_agent_lost_in_loading_is_an_agent_error(
     cpu: Device, answer: dict[str, Any] | Exception, reason: str
 ) -> None:
-    agent = Agent(Scripted(HELLO, answer), cpu)
     with pytest.raises(AgentError, match=reason):
-        agent.load("g", "g.onnx", X, 0)
+        agent_of(cpu, answer).load("g", "g.onnx", X, 0)
 
 
 def test_sending_to_a_dead_agent_is_an_agent_error(cpu: Device) -> None:
@@ -130,9 +134,14 @@ def test_sending_to_a_dead_agent_is_an_agent_error(cpu: Device) -> None:
         agent.load("g", "g.onnx", X, 0)
 
 
-def test_bursts_are_yielded_as_they_come_before_the_agent_is_lost(cpu: Device) -> None:
-    channel = Scripted(HELLO, burst("a", 1, 2), burst("b", 3, error="", switches=[4]), Timeout())
-    times = Agent(channel, cpu).time([("a", 2), ("b", 1), ("c", 1)], [0.1, 0.2, 0.3])
+@pytest.mark.parametrize("end", [Timeout(), ChannelClosed("no answer")])
+@pytest.mark.parametrize("more", [[], [("c", 1)]])
+def test_bursts_are_yielded_as_they_come_before_the_agent_is_lost(
+    cpu: Device, end: Exception, more: list[tuple[str, int]]
+) -> None:
+    agent = agent_of(cpu, burst("a", 1, 2), burst("b", 3, error="", switches=[4]), end)
+    asked = [("a", 2), ("b", 1), *more]  # behind the last one, too, it costs no sample
+    times = agent.time(asked, [0.1] * len(asked))
     first, second = next(times), next(times)
     assert (first.graph, first.latencies_ns, first.data["switches"]) == ("a", (1, 2), None)
     assert (second.latencies_ns, second.data["switches"]) == ((3,), [4])
@@ -161,17 +170,10 @@ def test_the_last_burst_says_what_is_set_otherwise_than_at_first(cpu: Device) ->
     assert "setting" not in alone.data
 
 
-def test_an_agent_that_is_lost_behind_its_last_burst_costs_no_sample(cpu: Device) -> None:
-    times = Agent(Scripted(HELLO, burst("a", 1)), cpu).time([("a", 1)], [0.1])
-    assert next(times).latencies_ns == (1,)
-    with pytest.raises(AgentError, match="nothing more"):
-        next(times)
-
-
 def test_a_device_says_how_it_feels(cpu: Device) -> None:
     told = {"reply": "health", "temperature_c": 51.5, "setting": {"governor": "ondemand"}}
     bare = {"reply": "health", "temperature_c": None}
-    agent = Agent(Scripted(HELLO, told, bare, {"reply": "health", "error": "unknown"}), cpu)
+    agent = agent_of(cpu, told, bare, {"reply": "health", "error": "unknown"})
     now = agent.health()
     assert (now.temperature_c, now.setting) == (51.5, {"governor": "ondemand"})
     assert agent.health().temperature_c is None
@@ -179,13 +181,16 @@ def test_a_device_says_how_it_feels(cpu: Device) -> None:
         agent.health()
 
 
-def test_what_a_burst_carries_is_kept_whole(cpu: Device) -> None:
-    told = {"marks": [[0, 12000], [2, 12001]], "probe": "stream", "heat": 3}
-    channel = Scripted(HELLO, burst("a", 1, 2, **told), {"reply": "time"})
-    (timed,) = Agent(channel, cpu).time([("a", 2, True)], [0.1])
-    assert channel.sent[1] == {"op": "time", "bursts": [("a", 2, True)]}
-    assert {name: timed.data[name] for name in told} == told
+def test_what_a_burst_carries_is_kept_whole_and_a_failed_one_has_its_reason(cpu: Device) -> None:
+    parts = {"marks": [[0, 12000], [2, 12001]], "probe": "stream", "heat": 3}
+    fails = {"burst": {"graph": "b", "error": "boom"}}
+    channel = Scripted(HELLO, burst("a", 1, 2, **parts), fails, {"reply": "time"})
+    asked = [("a", 2, True), ("b", 1)]
+    timed, failed = Agent(channel, cpu).time(asked, [0.1, 0.1])
+    assert channel.sent[1] == {"op": "time", "bursts": asked}
+    assert {name: timed.data[name] for name in parts} == parts
     assert timed.error is None
+    assert (failed.graph, failed.latencies_ns, failed.error) == ("b", (), "boom")
 
 
 @pytest.mark.parametrize(
@@ -203,17 +208,10 @@ def test_types_and_denormals_are_looked_for_only_where_asked(
     assert [request[asked] for request in channel.sent[1:]] == [False, True]
 
 
-def test_a_burst_that_failed_carries_its_reason(cpu: Device) -> None:
-    channel = Scripted(HELLO, {"burst": {"graph": "a", "error": "boom"}}, {"reply": "time"})
-    (timed,) = Agent(channel, cpu).time([("a", 1)], [0.1])
-    assert (timed.graph, timed.latencies_ns, timed.error) == ("a", (), "boom")
-
-
 @pytest.mark.parametrize("answer", [{"reply": "time", "error": "KeyError: x"}, {"reply": "load"}])
 def test_an_answer_that_is_no_burst_is_an_agent_error(cpu: Device, answer: dict[str, Any]) -> None:
-    agent = Agent(Scripted(HELLO, answer), cpu)
     with pytest.raises(AgentError, match="answered"):
-        list(agent.time([("a", 1)], [0.1]))
+        list(agent_of(cpu, answer).time([("a", 1)], [0.1]))
 
 
 def test_leaving_an_agent_closes_its_channel_whatever_happened(cpu: Device) -> None:
@@ -235,19 +233,18 @@ def test_a_local_agent_loads_and_times(cpu: Device, write_onnx: WriteOnnx) -> No
     assert (timed.graph, len(timed.latencies_ns), timed.error) == ("g", 5, None)
 
 
-def test_a_processor_that_a_device_has_not_is_told_with_those_it_has() -> None:
-    far = Device("cpu", "CPUExecutionProvider", 1, "arm", (4095,))
-    with pytest.raises(DeviceError, match="it has no processor 4095 to run on; choose from 0"):
-        open_agent(far)
-
-
-def test_a_provider_that_the_build_lacks_is_an_error_before_anything_is_loaded() -> None:
-    xnnpack = Device("cpu", providers.named("xnnpack"), 1, "arm")
-    with pytest.raises(DeviceError) as caught:
-        open_agent(xnnpack)
-    assert str(caught.value).startswith(
-        "device 'cpu': its ONNX Runtime has no XnnpackExecutionProvider, only "
-    )
+@pytest.mark.parametrize(
+    ("provider", "cpus", "said"),
+    [
+        (CPU_PROVIDER, (4095,), "it has no processor 4095 to run on; choose from 0"),
+        (providers.named("xnnpack"), (), "its ONNX Runtime has no XnnpackExecutionProvider, only "),
+    ],
+)
+def test_what_a_device_has_not_is_an_error_before_anything_is_loaded(
+    provider: str, cpus: tuple[int, ...], said: str
+) -> None:
+    with pytest.raises(DeviceError, match=f"device 'cpu': {said}"):
+        open_agent(Device("cpu", provider, 1, "arm", cpus))
 
 
 def test_a_provider_that_takes_no_node_of_a_graph_is_an_error(write_onnx: WriteOnnx) -> None:
@@ -333,10 +330,7 @@ time.sleep(60)
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    end = time.monotonic() + 10
-    while alive(pid) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not alive(pid)
+    assert wait_for(lambda: not alive(pid))
 
 
 def alive(pid: int) -> bool:
