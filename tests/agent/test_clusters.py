@@ -1,8 +1,10 @@
-"""Clusters of processors, the words that name them, and threads bound to them."""
+"""Processors: their clusters, which of them are chosen, threads bound to them, and their facts."""
 
+import getpass
 import os
 import re
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,12 +112,33 @@ def test_a_word_that_cannot_be_met_is_refused(
         clusters.choose(word, threads, read(tmp_path, count), tmp_path / "sys")
 
 
-def test_threads_leave_the_fastest_cluster_only_when_it_is_full(tmp_path: Path) -> None:
-    plant(tmp_path, phone())
-    folder = tmp_path / "sys" / machine.PROCESSORS
-    assert machine.choose_cpus(1, range(8), folder) == [7]
-    assert machine.choose_cpus(4, range(8), folder) == [7, 6, 5, 4]
-    assert machine.choose_cpus(3, range(7), folder) == [6, 5, 4]
+PHONE = (250,) * 4 + (774,) * 3 + (1024,)
+
+
+@pytest.mark.parametrize(
+    ("file", "values", "threads", "usable", "chosen"),
+    [
+        ("cpu_capacity", PHONE, 1, range(8), [7]),
+        ("cpu_capacity", PHONE, 4, range(8), [7, 6, 5, 4]),
+        ("cpu_capacity", PHONE, 3, range(7), [6, 5, 4]),
+        ("cpu_capacity", (446, 446, 1024, 871), 3, range(4), [2, 3, 1]),
+        ("cpu_capacity", (446, 446, 1024, 871), 1, [0, 1], [1]),
+        # without capacities the clock, and of equals the last
+        ("cpufreq/cpuinfo_max_freq", (3000, 4000, 4000, 3000), 2, range(4), [2, 1]),
+        ("cpu_capacity", ("nonsense", "", "nonsense"), 2, range(8), [7, 6]),
+        ("cpu_capacity", ("nonsense", "", "nonsense"), 4, [0, 5], [5, 0]),
+    ],
+)
+def test_the_fastest_processors_are_chosen_and_of_equals_the_last(
+    tmp_path: Path,
+    file: str,
+    values: Sequence[object],
+    threads: int,
+    usable: Sequence[int],
+    chosen: list[int],
+) -> None:
+    plant(tmp_path, {f"cpu{cpu}/{file}": f"{value}\n" for cpu, value in enumerate(values)})
+    assert machine.choose_cpus(threads, usable, tmp_path) == chosen
 
 
 # the agent
@@ -181,3 +204,12 @@ def test_a_system_without_masks_is_taken_at_its_word(
 )
 def test_processors_are_written_as_the_kernel_does(cpus: list[int], text: str) -> None:
     assert machine.ranges(cpus) == cpu_list(cpus) == text
+
+
+def test_host_facts_do_not_name_the_machine_or_its_user() -> None:
+    host = machine.host()
+    assert {"system", "machine", "cpus", "cpus_usable"} <= host.keys()
+    assert None not in host.values()
+    text = str(host)
+    assert socket.gethostname() not in text
+    assert getpass.getuser() == "root" or getpass.getuser() not in text
