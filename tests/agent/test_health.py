@@ -205,6 +205,9 @@ def test_facts_for_a_check_are_of_all_clusters_and_of_the_board(
     assert rows["model"] == "Raspberry Pi 5 Model B Rev 1.0"
     assert rows["heat"].startswith("80 °C")
     assert rows["throttling"].startswith("under-voltage now, throttled now, under-voltage since")
+    bare = facts.read(tmp_path / "none", tmp_path / "none")
+    assert bare.keys().isdisjoint({"model", "temperature_c"})
+    assert bare["clusters"] == [{"cpus": [*range(8)]}]
 
 
 def test_facts_need_a_python_and_nothing_else(tmp_path: Path) -> None:
