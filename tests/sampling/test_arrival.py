@@ -1,29 +1,23 @@
-import csv
-import io
-import random
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import patch
 
 import pytest
-from typer.testing import CliRunner
 
 from benchbox import records
 from benchbox.agent.timing import arrival as agent_pacing
 from benchbox.agent.timing import burst as timing_burst
 from benchbox.analysis import arrival as analysis_arrival
 from benchbox.analysis import samples
-from benchbox.analysis.arrival import Arrival
 from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Gate, State
 from benchbox.cli import load_options, parsing
-from benchbox.cli.app import app
 from benchbox.cli.options import LoadOptions
 from benchbox.devices import Device
 from benchbox.errors import AgentError, RecordError, UsageError
@@ -36,16 +30,16 @@ from benchbox.report.frame import COLUMNS, to_frame
 from benchbox.sampling import arrival as sampling_arrival
 from benchbox.sampling.arrival import PacedSampler
 from benchbox.sampling.plan import Plan, shortfall
-from benchbox.sampling.progress import Progress, Subject
-from benchbox.sampling.session import Ask, Timed, asleep_s
+from benchbox.sampling.session import Ask, asleep_s
 from benchbox.transports.client import Agent, Deadlines
+from tests.helpers.command import invoke, only_run, rows
 from tests.helpers.machine import HELLO
 from tests.helpers.record_files import context
+from tests.helpers.sessions import NS, FakeSession, Sampling, bursts, noisy
 from tests.helpers.tables import G2, ratio, record, run_of
 from tests.helpers.tables import latency as latency_of
 
 PLAN = Plan(precision=0.05, arrival_per_s=5.0, max_time_s=300, burst_s=0.1)
-NS = 1_000_000_000
 
 
 class Machine:
@@ -134,76 +128,67 @@ def test_switches_count_in_the_call_and_not_in_the_sleep() -> None:
 # rounds
 
 
-class Naps:
-    """Times bursts on a clock of its own: a call after a sleep takes `waking` times as long."""
+class Naps(FakeSession):
+    """A session in which a call after a sleep takes `waking` times as long."""
 
     def __init__(
         self, latencies_s: Mapping[str, float], waking: float = 1.5, noise: float = 0.01
     ) -> None:
-        self.latencies_s, self.waking, self.noise = latencies_s, waking, noise
-        self.now = 0.0
-        self.asked: list[list[Ask]] = []
-        self.fails_at: float | None = None
-        self._random = random.Random(0)
+        super().__init__({key: noisy(each, noise) for key, each in latencies_s.items()})
+        self.waking = waking
 
-    def clock(self) -> float:
-        return self.now
-
-    def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
-        self.asked.append(list(bursts))
-        for ask, _ in zip(bursts, expected_s, strict=True):
-            if self.fails_at is not None and self.now >= self.fails_at:
-                raise AgentError("gone")
-            paced = len(ask) > 3
-            usual = self.latencies_s[ask[0]] * (self.waking if paced else 1.0)
-            taken = [usual * (1 + self._random.gauss(0, self.noise)) for _ in range(ask[1])]
-            self.now += asleep_s(ask) if paced else sum(taken)
-            data: dict[str, object] = {"latencies_ns": [round(t * NS) for t in taken]}
-            yield Timed(ask[0], {**data, "switches": [0] * ask[1], "probe": "compute"})
+    def burst(self, ask: Ask) -> dict[str, Any]:
+        began, data = self.now, super().burst(ask)
+        if len(ask) == 3:
+            return data
+        self.now = began + asleep_s(ask)
+        return data | {"latencies_ns": [round(ns * self.waking) for ns in data["latencies_ns"]]}
 
 
-def measure(
-    session: Naps, plan: Plan = PLAN, notify: Callable[[object], None] = lambda _: None
-) -> tuple[PacedSampler, list[Progress]]:
-    subjects = [Subject(key, next(iter(session.latencies_s))) for key in session.latencies_s]
-    sampler = PacedSampler(subjects, plan, clock=session.clock, notify=notify)
-    return sampler, list(sampler.measure(session, 0))
+class Arrival(Sampling):
+    """Cases that have been timed at a rate."""
 
+    def __init__(self, session: Naps, plan: Plan = PLAN, **more: Any) -> None:
+        super().__init__(session.models, plan, session, kind=PacedSampler, **more)
+        self.finished = self.measure()
 
-def bursts_of(sampler: PacedSampler, key: str, kind: str) -> list[Burst]:
-    return [burst for burst in sampler.cases[key].bursts if burst.kind == kind]
+    def kind(self, key: str, kind: str) -> list[Burst]:
+        return [burst for burst in self.bursts(key) if burst.kind == kind]
 
 
 def test_each_round_has_both_kinds_of_every_case() -> None:
-    session = Naps({"a": 0.002, "b": 0.004})
-    sampler, finished = measure(session)
-    assert {case.subject.key for case in finished} == {"a", "b"}
+    found = Arrival(Naps({"a": 0.002, "b": 0.004}))
+    assert set(found.finished) == {"a", "b"}
     for key in "ab":
-        paced, beside = bursts_of(sampler, key, "paced"), bursts_of(sampler, key, "beside")
+        paced, beside = found.kind(key, "paced"), found.kind(key, "beside")
         assert len(paced) == len(beside) >= PLAN.min_rounds
         assert {b.round for b in paced} == {b.round for b in beside}
         assert {len(b.latencies_ns) for b in paced} == {5}
-        assert not shortfall(sampler.cases[key].bursts, PLAN)
-    rounds = [request for request in session.asked if any(len(ask) > 3 for ask in request)]
+        assert not shortfall(found.bursts(key), PLAN)
+    rounds = [request for request in found.session.asked if any(len(ask) > 3 for ask in request)]
     assert {len(request) for request in rounds} == {4}
     assert len({tuple(ask[0] for ask in request) for request in rounds}) == 2
     assert all(one[0] == two[0] for r in rounds for one, two in (r[:2], r[2:]))
 
 
 def test_the_figures_are_those_at_the_rate_and_the_others_stand_beside_them() -> None:
-    sampler, _ = measure(Naps({"a": 0.002}))
-    bursts = sampler.cases["a"].bursts
-    latency, arrival = samples.estimate(bursts), analysis_arrival.estimate(bursts, 5.0)
+    found = Arrival(Naps({"a": 0.002}))
+    latency, arrival = samples.estimate(found.bursts()), estimated(found.bursts())
     assert latency is not None
-    assert arrival is not None
     assert arrival.back_to_back is not None
     assert arrival.ratio is not None
     assert latency.p50_s == pytest.approx(0.003, rel=0.01)
-    assert latency.samples == 5 * len(bursts_of(sampler, "a", "paced"))
+    assert latency.samples == 5 * len(found.kind("a", "paced"))
     assert arrival.back_to_back.p50_s == pytest.approx(0.002, rel=0.01)
     assert arrival.ratio.low < 1.5 < arrival.ratio.high
     assert arrival.ratio.half_width < 0.01
     assert arrival.late_share == 0.0
+
+
+def estimated(bursts: Sequence[Burst], per_s: float = 5.0) -> analysis_arrival.Arrival:
+    arrival = analysis_arrival.estimate(bursts, per_s)
+    assert arrival is not None
+    return arrival
 
 
 def test_the_ratio_holds_although_the_processor_is_slow_by_turns() -> None:
@@ -212,8 +197,7 @@ def test_the_ratio_holds_although_the_processor_is_slow_by_turns() -> None:
         slow = 1.45 if number % 3 == 0 else 1.0
         for kind, latency_s in (("beside", 0.002), ("paced", 0.003)):
             bursts.append(Burst(0, number, (round(latency_s * slow * NS),) * 5, kind=kind))
-    arrival = analysis_arrival.estimate(bursts, 5.0)
-    assert arrival is not None
+    arrival = estimated(bursts)
     assert arrival.ratio is not None
     assert arrival.ratio.low == arrival.ratio.high == pytest.approx(1.5)
 
@@ -223,9 +207,7 @@ def test_both_kinds_are_judged_by_switches_alone() -> None:
     bursts = [Burst(0, n, (1000,), (0,), marks=marks, kind="beside") for n in range(8)]
     gate = Gate(State(10_000, 9_000, 11_000))
     assert not any(burst.quiet_ns(gate) for burst in bursts)
-    arrival = analysis_arrival.estimate(bursts, 5.0)
-    assert arrival is not None
-    assert arrival.back_to_back is not None
+    assert estimated(bursts).back_to_back is not None
     assert samples.estimate(bursts, gate) is None
 
 
@@ -242,64 +224,55 @@ def test_a_burst_at_the_rate_lasts_about_a_second(per_s: float, calls: int) -> N
 
 def test_a_case_that_calls_come_too_fast_for_fails_as_soon_as_that_shows() -> None:
     session = Naps({"quick": 0.002, "slow": 0.026, "woken": 0.008}, waking=1.5, noise=0.001)
-    sampler, finished = measure(session, replace(PLAN, arrival_per_s=100.0))
-    failed = {case.subject.key: case.failure for case in finished if case.failure}
+    found = Arrival(session, replace(PLAN, arrival_per_s=100.0))
+    failed = {key: case.failure for key, case in found.cases.items() if case.failure}
     assert failed.keys() == {"slow", "woken"}
     assert failed["slow"] == "takes 26 ms, calls come every 10 ms"
     assert failed["woken"].startswith("takes 12 ms, calls come every 10 ms")
-    assert bursts_of(sampler, "slow", "paced") == []
-    assert len(bursts_of(sampler, "woken", "paced")) < PLAN.min_rounds
-    assert len(bursts_of(sampler, "quick", "paced")) >= PLAN.min_rounds
+    assert found.kind("slow", "paced") == []
+    assert len(found.kind("woken", "paced")) < PLAN.min_rounds <= len(found.kind("quick", "paced"))
 
 
 def test_calls_that_outlast_their_period_now_and_then_are_counted() -> None:
-    bursts = [
-        Burst(0, n, (latency,), kind="paced")
-        for n, latency in enumerate([5_000_000] * 9 + [11_000_000])
-    ]
-    arrival = analysis_arrival.estimate(bursts, 100.0)
-    assert arrival is not None
-    assert arrival.late_share == pytest.approx(0.1)
+    paced = bursts(*[5_000_000] * 9, 11_000_000, kind="paced")
+    assert estimated(paced, 100.0).late_share == pytest.approx(0.1)
 
 
 def test_short_time_is_spent_on_rounds_rather_than_on_calls() -> None:
     session = Naps({"a": 0.002, "b": 0.002}, noise=0.3)
-    sampler, finished = measure(session, replace(PLAN, max_time_s=20.0, precision=1e-6))
-    assert finished == []
-    paced = bursts_of(sampler, "a", "paced")
+    found = Arrival(session, replace(PLAN, max_time_s=20.0, precision=1e-6))
+    assert found.finished == []
+    paced = found.kind("a", "paced")
     assert len(paced) >= 10
     assert min(len(burst.latencies_ns) for burst in paced) == 1
     assert session.now < 22.0
 
 
-def test_every_long_burst_is_heard_of_and_short_rounds_are_not() -> None:
-    heard: list[float] = []
-    session = Naps({"a": 0.002, "b": 0.002})
-    measure(session, replace(PLAN, arrival_per_s=0.5), lambda _: heard.append(session.now))
-    assert max(b - a for a, b in pairwise(heard)) < 2.5
+def test_every_long_burst_is_notified_of() -> None:
+    session, times = Naps({"a": 0.002, "b": 0.002}), []
+    Arrival(session, replace(PLAN, arrival_per_s=0.5), notify=lambda _: times.append(session.now))
+    assert max(b - a for a, b in pairwise(times)) < 2.5
 
 
 def test_an_agent_lost_at_a_rate_costs_the_case_in_flight_alone() -> None:
     session = Naps({"a": 0.002, "b": 0.002})
+    sampling = Sampling(session.models, PLAN, session, kind=PacedSampler)
     session.fails_at = 5.0
-    subjects = [Subject(key, "a") for key in "ab"]
-    sampler = PacedSampler(subjects, PLAN, clock=session.clock)
     with pytest.raises(AgentError):
-        list(sampler.measure(session, 0))
-    assert sum(bool(case.failure) for case in sampler.cases.values()) == 1
-    session.fails_at = None
-    assert [case.failure for case in sampler.measure(session, 1)] == [""]
+        sampling.measure()
+    assert sum(bool(case.failure) for case in sampling.cases.values()) == 1
+    session.fails_at = math.inf
+    (left,) = sampling.measure(1)
+    assert not sampling.cases[left].failure
 
 
 def test_sessions_share_the_rounds() -> None:
     session = Naps({"a": 0.002})
-    sampler = PacedSampler([Subject("a", "a")], replace(PLAN, sessions=3), clock=session.clock)
-    for stage in range(3):
-        sampler.begin(stage)
-        list(sampler.measure(session, stage))
-    paced = bursts_of(sampler, "a", "paced")
-    assert [sum(b.session == stage for b in paced) for stage in range(3)] == [7, 7, 7]
-    assert sampler.cases["a"].finished
+    plan = replace(PLAN, sessions=3)
+    sampling = Sampling(session.models, plan, session, kind=PacedSampler)
+    sampling.measure_in_stages()
+    assert sampling.per_session() == [7, 7, 7]
+    assert sampling.cases["a"].finished
 
 
 def test_time_asleep_is_given_to_the_agent_before_it_counts_as_hung() -> None:
@@ -391,7 +364,7 @@ def test_a_run_that_takes_minutes_says_so_and_a_short_one_does_not() -> None:
 def test_the_two_modes_exclude_each_other() -> None:
     with pytest.raises(UsageError, match="exclude each other"):
         load_options.adapt(Plan(), LoadOptions("5/s", "10m"), 1, precise=False, timed=False)
-    result = CliRunner().invoke(app, ["run", "g1", "--arrival", "fast"])
+    result = invoke("run", "g1", "--arrival", "fast")
     assert result.exit_code == 2
     assert "--arrival fast: write it as 5/s" in result.output
 
@@ -411,7 +384,8 @@ def test_a_run_at_another_rate_is_not_resumed(tmp_path: Path) -> None:
 
 
 def paced_records() -> list[records.Record]:
-    arrival = Arrival(5.0, latency_of(1.0), ratio(1.42, 0.03))
+    arrival = analysis_arrival.Arrival(5.0, latency_of(1.0), ratio(1.42, 0.03))
+    late = replace(arrival, late_share=0.034)
     return [
         record({"groups": 1, "scale": 1}, 1.42, arrival=arrival, published=40.0, channels="arm"),
         record(
@@ -419,7 +393,7 @@ def paced_records() -> list[records.Record]:
             2.84,
             reference="groups=1,scale=1",
             relative=ratio(2.0),
-            arrival=replace(arrival, late_share=0.034),
+            arrival=late,
         ),
     ]
 
@@ -430,13 +404,13 @@ def test_the_csv_has_the_figures_at_the_rate_and_further_columns_at_its_end() ->
     names = list(frame.columns)
     assert names[: len(COLUMNS)] == list(COLUMNS)
     assert names[-7] == "arrival_per_s"
-    rows = list(csv.DictReader(io.StringIO(to_csv(frame))))
-    assert [row["arrival_per_s"] for row in rows] == ["5.0", "5.0", ""]
-    assert [row["latency_p50_ms"] for row in rows] == ["1.42", "2.84", "3.0"]
-    assert [row["back_to_back_p50_ms"] for row in rows] == ["1.0", "1.0", ""]
-    assert float(rows[0]["back_to_back_ratio"]) == 1.42
-    assert rows[0]["back_to_back_ratio_low"] == "1.3774"
-    assert [bool(row["images_per_s"]) for row in rows] == [False, False, True]
+    found = rows(to_csv(frame))
+    assert [row["arrival_per_s"] for row in found] == ["5.0", "5.0", ""]
+    assert [row["latency_p50_ms"] for row in found] == ["1.42", "2.84", "3.0"]
+    assert [row["back_to_back_p50_ms"] for row in found] == ["1.0", "1.0", ""]
+    assert float(found[0]["back_to_back_ratio"]) == 1.42
+    assert found[0]["back_to_back_ratio_low"] == "1.3774"
+    assert [bool(row["images_per_s"]) for row in found] == [False, False, True]
     assert "arrival_per_s" not in to_frame([run_of([ordinary])]).columns
 
 
@@ -468,36 +442,25 @@ def test_records_keep_the_rate_and_the_kinds(tmp_path: Path) -> None:
 # all of it
 
 
-@pytest.fixture
-def tiny(write_onnx: Callable[..., Path], in_tmp: Path) -> Path:
-    assert in_tmp.is_dir()
-    return write_onnx()
-
-
 @pytest.mark.slow
-def test_a_run_at_a_rate_from_end_to_end(tiny: Path) -> None:
-    command = [sys.executable, "-m", "benchbox", "run", str(tiny), "--arrival", "50/s", "--quick"]
-    done = subprocess.run(
-        [*command, "--precision", "90%", "--export-csv", "-"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
+@pytest.mark.usefixtures("in_tmp")
+def test_a_run_at_a_rate_from_end_to_end(write_onnx: Callable[..., Path]) -> None:
+    tiny = str(write_onnx())
+    done = invoke(
+        *("run", tiny, "--arrival", "50/s", "--quick", "--precision", "90%", "--export-csv", "-")
     )
-    assert done.returncode == 0, done.stderr
-    (row,) = csv.DictReader(io.StringIO(done.stdout))
-    assert row["status"] == "ok"
-    assert row["arrival_per_s"] == "50.0"
+    assert done.exit_code == 0, done.stderr
+    (row,) = rows(done.stdout)
+    assert (row["status"], row["arrival_per_s"]) == ("ok", "50.0")
     assert float(row["latency_p50_ms"]) > 0
     assert float(row["back_to_back_p50_ms"]) > 0
-    (path,) = Path("results").glob("*/*.jsonl")
-    run = records.read(path)
+    run = only_run()
     assert run.context.plan["arrival_per_s"] == 50.0
     (kept,) = run.records
     paced = [burst for burst in kept.bursts if burst.kind == "paced"]
     assert all(burst.marks == () for burst in paced)
     assert all(burst.slept_ns > 0.9 * len(burst.latencies_ns) * NS / 50 for burst in paced)
     assert any(burst.marks for burst in kept.bursts if burst.kind == "beside")
-    refused = CliRunner().invoke(app, ["run", str(tiny), "--quick", "--resume"])
+    refused = invoke("run", tiny, "--quick", "--resume")
     assert refused.exit_code == 2
     assert "arrival_per_s was 50.0 and is none now" in refused.output

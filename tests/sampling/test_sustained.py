@@ -1,8 +1,9 @@
 """One case under continuous load: windows, what ends a series, what a short one lacks."""
 
-import random
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,50 +13,32 @@ from benchbox.analysis.sustained import Window
 from benchbox.errors import AgentError
 from benchbox.sampling.plan import Plan
 from benchbox.sampling.progress import Progress, Subject
-from benchbox.sampling.session import Ask, Timed
+from benchbox.sampling.session import Ask
 from benchbox.sampling.sustained import Sustainer, lacking
+from tests.helpers.sessions import FakeSession, FragileSession, noisy
 
-NS = 1_000_000_000
 PLAN = Plan(sustained_s=60.0, burst_s=0.1)
 Slowdown = Callable[[float], float]  # seconds of load -> how much slower than at first
 
 
-class Oven:
-    """Runs a case on a clock of its own: a processor that gets hot, and says what its clock is."""
+class Oven(FakeSession):
+    """Runs a case on a processor that gets hot, and says what its clock is."""
 
     def __init__(self, latency_s: float = 0.005, slowdown: Slowdown = lambda _: 1.0) -> None:
-        self.latency_s, self.slowdown = latency_s, slowdown
-        self.now = 0.0
-        self.asked: list[list[Ask]] = []
-        self.fails_at: float | None = None
-        self.error_at: float | None = None
-        self._random = random.Random(0)
+        usual = noisy(latency_s)
+        super().__init__({"a": lambda now: usual(now) * slowdown(now)})
+        self.slowdown = slowdown
 
-    def clock(self) -> float:
-        return self.now
-
-    def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
-        self.asked.append(list(bursts))
-        for ask, _ in zip(bursts, expected_s, strict=True):
-            if self.fails_at is not None and self.now >= self.fails_at:
-                raise AgentError("gone")
-            if self.error_at is not None and self.now >= self.error_at:
-                yield Timed(ask[0], error="no memory")
-                continue
-            times = self.slowdown(self.now)
-            taken = [
-                self.latency_s * times * (1 + self._random.gauss(0, 0.01)) for _ in "x" * ask[1]
-            ]
-            self.now += sum(taken)
-            data: dict[str, object] = {"latencies_ns": [round(t * NS) for t in taken]}
-            seen = {"clock_khz": 2_400_000 / times, "faults_minor": 2}
-            marks = [[0, round(10_000 * times)], [ask[1], round(10_000 * times)]]
-            yield Timed(ask[0], {**data, "switches": [0] * ask[1], "marks": marks, "seen": seen})
+    def burst(self, ask: Ask) -> dict[str, Any]:
+        times = self.slowdown(self.now)
+        seen = {"clock_khz": 2_400_000 / times, "faults_minor": 2}
+        marks = [[0, round(10_000 * times)], [ask[1], round(10_000 * times)]]
+        return {**super().burst(ask), "marks": marks, "seen": seen}
 
 
-def sustain(oven: Oven, plan: Plan = PLAN) -> tuple[Sustainer, list[Progress]]:
-    sampler = Sustainer(Subject("a", "a"), plan, oven.clock)
-    return sampler, list(sampler.measure(oven, 0))
+def sustain(session: FakeSession, plan: Plan = PLAN) -> tuple[Sustainer, list[Progress]]:
+    sampler = Sustainer(Subject("a", "a"), plan, session.clock)
+    return sampler, list(sampler.measure(session, 0))
 
 
 # windows
@@ -138,8 +121,12 @@ def test_a_window_without_a_quiet_call_has_a_figure_all_the_same() -> None:
 
 
 def test_an_error_ends_the_case_and_keeps_its_windows() -> None:
-    oven = Oven()
-    oven.error_at = 20.0
+    def overheating(now: float) -> float:
+        if now >= 20:
+            raise ValueError("no memory")
+        return 1.0
+
+    oven = Oven(slowdown=overheating)
     sampler, (case,) = sustain(oven)
     assert case.failure == "no memory"
     assert 15 <= len(sampler.windows) <= 21
@@ -150,29 +137,21 @@ def test_a_lost_agent_fails_the_case() -> None:
     oven = Oven()
     oven.fails_at = 20.0
     sampler = Sustainer(Subject("a", "a"), PLAN, oven.clock)
-    finished: list[Progress] = []
+    measured = sampler.measure(oven, 0)
+    assert next(measured).failure == "gone"
     with pytest.raises(AgentError):
-        for case in sampler.measure(oven, 0):
-            finished.append(case)
-    assert [case.failure for case in finished] == ["gone"]
+        next(measured)
     assert len(sampler.windows) >= 15
 
 
 def test_an_agent_lost_between_requests_begins_the_series_anew() -> None:
-    class Fragile(Oven):
-        lost = False
-
-        def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
-            yield from super().time(bursts, expected_s)
-            if self.now > 20 and not self.lost:
-                self.lost = True
-                raise AgentError("gone after the last burst")
-
-    oven = Fragile()
-    sampler = Sustainer(Subject("a", "a"), PLAN, oven.clock)
+    session = FragileSession({"a": noisy(0.005)})
+    session.lost_after = 20.0
+    sampler = Sustainer(Subject("a", "a"), PLAN, session.clock)
     with pytest.raises(AgentError):
-        list(sampler.measure(oven, 0))
-    assert len(list(sampler.measure(oven, 1))) == 1
+        list(sampler.measure(session, 0))
+    session.lost_after = math.inf
+    assert len(list(sampler.measure(session, 1))) == 1
     assert sampler.windows[0].at_s == 0.0
     assert sampler.windows[-1].at_s == pytest.approx(59, abs=1.5)
 
