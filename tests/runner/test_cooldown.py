@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from benchbox.agent.host import clusters
 from benchbox.errors import AgentError, CaseError
-from benchbox.records import Context, Record
+from benchbox.records import Record
 from benchbox.records.cooldown import CLOSE_C, Cooldown
 from benchbox.report import conditions
 from benchbox.runner.cooldown import POLL_S, Cooling
+from tests.helpers.record_files import context, record
 
 
 @dataclass(frozen=True)
@@ -60,24 +61,22 @@ def test_the_first_session_waits_for_nothing() -> None:
     assert device.now_s == 0.0
 
 
-def test_a_later_one_waits_until_it_is_as_cool_as_then() -> None:
-    device = Device(40.0)
-    wait = after(device, cooling(device), 60.0)
-    assert wait == Cooldown(1, 10.0, 40.0, 60.0, 40.0)
-    assert wait.is_back
-
-
-def test_a_degree_more_is_close_enough() -> None:
-    for above_c, waited_s in ((CLOSE_C, 0.0), (CLOSE_C + 0.1, POLL_S)):
-        device = Device(40.0)
-        assert after(device, cooling(device), 40.0 + above_c).waited_s == waited_s
-
-
-def test_no_longer_than_was_allowed() -> None:
-    device = Device(40.0, per_s=0.1)
-    wait = after(device, cooling(device, 7.5), 60.0)
-    assert (wait.waited_s, wait.is_back) == (7.5, False)
-    assert wait.end_c == pytest.approx(59.25)
+@pytest.mark.parametrize(
+    ("celsius", "per_s", "most_s", "waited_s", "end_c", "is_back"),
+    [
+        (60.0, 2.0, 60.0, 10.0, 40.0, True),  # as cool as before the first session
+        (40.0 + CLOSE_C, 2.0, 60.0, 0.0, 40.0 + CLOSE_C, True),  # close enough
+        (40.0 + CLOSE_C + 0.1, 2.0, 60.0, POLL_S, 40.0 + CLOSE_C + 0.1 - 2 * POLL_S, True),
+        (60.0, 0.1, 7.5, 7.5, 59.25, False),  # no longer than was allowed
+    ],
+)
+def test_a_later_session_waits_until_it_is_as_cool_as_then(
+    celsius: float, per_s: float, most_s: float, waited_s: float, end_c: float, is_back: bool
+) -> None:
+    device = Device(40.0, per_s)
+    wait = after(device, cooling(device, most_s), celsius)
+    assert wait == Cooldown(1, waited_s, 40.0, celsius, pytest.approx(end_c))
+    assert wait.is_back == is_back
 
 
 def test_the_first_of_all_is_what_later_ones_wait_for() -> None:
@@ -148,40 +147,36 @@ def test_a_wait_ends_in_time_and_says_truly_whether_it_was_enough(
 # in words
 
 
-def context(**more: object) -> Context:
-    fixed = ("tiny", "2026-01-01T00:00:00Z", "0", "cpu", "cpu")
-    given = {"threads": 1, "channels": "arm", "seed": 0, "plan": {}, "specs": []}
-    return Context(*fixed, **{**given, **more})  # type: ignore[arg-type]
-
-
-def record(*waits: Cooldown, index: int = 0) -> Record:
-    named = {"labels": {}, "args": {}, "group": "", "reference": "a", "batch": 1}
-    more = {"dtype": "float32", "inputs": [], "status": "ok", "cooldowns": waits}
-    return Record(index, "s", f"case{index}", **named, **more)  # type: ignore[arg-type]
-
-
-def test_waits_that_were_long_enough_need_no_words() -> None:
-    enough = [record(Cooldown(0, 0.0, 40.0, 40.0, 40.0), Cooldown(1, 9.0, 40.0, 70.0, 41.0))]
-    assert conditions.notes(context(), enough) == []
+def waited(*waits: Cooldown, index: int = 0) -> Record:
+    return record(index, f"case{index}", cooldowns=waits)
 
 
 def test_waits_that_were_too_short_are_told_of_once_whatever_the_cases() -> None:
-    waits = [Cooldown(0, 0.0, 40.0, 40.0, 40.0), Cooldown(1, 60.0, 40.0, 80.0, 61.4)]
+    first = Cooldown(0, 0.0, 40.0, 40.0, 40.0)
+    enough = [waited(first, Cooldown(1, 9.0, 40.0, 70.0, 41.0))]
+    assert conditions.notes(context(), enough) == []
+    waits = [first, Cooldown(1, 60.0, 40.0, 80.0, 61.4)]
     late = [*waits, Cooldown(2, 60.0, 40.0, 80.0, 55.0)]
-    assert conditions.notes(context(), [record(*waits), record(*late, index=1)]) == [
+    assert conditions.notes(context(), [waited(*waits), waited(*late, index=1)]) == [
         "it had not cooled down before 2 of 2 processes: 61 °C after 60 s, 40 °C before the first; "
         "give it longer with --cooldown"
     ]
 
 
-def test_a_board_that_was_throttled_from_the_beginning_is_told_of() -> None:
-    said = "under-voltage now, throttled now, throttled since it was started"
-    host = {"setting": {"throttled": said}}
-    assert conditions.notes(context(host=host), []) == [
-        "when the run began the board's firmware said: under-voltage, throttled"
-    ]
-    host = {"setting": {"throttled": "throttled since it was started"}}
-    assert conditions.notes(context(host=host), []) == []
+@pytest.mark.parametrize(
+    ("throttled", "notes"),
+    [
+        (
+            "under-voltage now, throttled now, throttled since it was started",
+            ["when the run began the board's firmware said: under-voltage, throttled"],
+        ),
+        ("throttled since it was started", []),
+    ],
+)
+def test_a_board_that_was_throttled_from_the_beginning_is_told_of(
+    throttled: str, notes: list[str]
+) -> None:
+    assert conditions.notes(context(host={"setting": {"throttled": throttled}}), []) == notes
 
 
 def test_threads_on_unequal_processors_are_told_of() -> None:
@@ -190,9 +185,12 @@ def test_threads_on_unequal_processors_are_told_of() -> None:
         clusters.Cluster((4, 5, 6), 774, 2_400_000),
     ]
     host = {"clusters": [cluster.facts() for cluster in there]}
-    assert conditions.notes(context(host=host, cpus=[7, 6, 5], threads=3), []) == [
+
+    def notes(*cpus: int, threads: int) -> list[str]:
+        return conditions.notes(context(host=host, cpus=[*cpus], threads=threads), [])
+
+    assert notes(7, 6, 5, threads=3) == [
         "its threads ran on unequal processors, and the slowest decides: "
         "1 on 7 (Cortex-X1), 2 on 4-6"
     ]
-    assert conditions.notes(context(host=host, cpus=[6, 5], threads=2), []) == []
-    assert conditions.notes(context(host=host, cpus=[7, 6], threads=1), []) == []
+    assert notes(6, 5, threads=2) == notes(7, 6, threads=1) == []

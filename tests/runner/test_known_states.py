@@ -9,24 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchbox.analysis.states import Histogram, Known, Readings
-from benchbox.records import Context
 from benchbox.runner import known_states
+from tests.helpers.record_files import context
 
 HOST = {"machine": "x86_64", "cpu": "C", "cpus": 2, "virtual": True, "memory_bytes": 5}
-CONTEXT = Context(
-    name="g2",
-    created="2026-11-21T22:00:07Z",
-    benchbox="0.1",
-    device="cpu",
-    provider="CPUExecutionProvider",
-    threads=1,
-    channels="arm",
-    seed=0,
-    plan={},
-    specs=[],
-    host=HOST,
-    versions={"numpy": "2.1", "onnxruntime": "1.22"},
-)
+CONTEXT = context(host=HOST, versions={"numpy": "2.1", "onnxruntime": "1.22"})
 
 weights = st.dictionaries(
     st.integers(0, known_states.HIGHEST_BIN), st.floats(0.01, 1.0), max_size=20
@@ -71,31 +58,25 @@ def test_it_lies_in_the_cache(cache_dir: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "is_same"),
     [
-        {"device": "arm"},
-        {"threads": 2},
-        {"versions": {"numpy": "2.2", "onnxruntime": "1.22"}},
-        {"host": {**HOST, "cpu": "D"}},
-        {"host": {**HOST, "cpus": 4}},
-        {"host": {**HOST, "virtual": False}},
-        {"host": {}},
+        ({"device": "arm"}, False),
+        ({"threads": 2}, False),
+        ({"versions": {"numpy": "2.2", "onnxruntime": "1.22"}}, False),
+        ({"host": {**HOST, "cpu": "D"}}, False),
+        ({"host": {**HOST, "cpus": 4}}, False),
+        ({"host": {**HOST, "virtual": False}}, False),
+        ({"host": {}}, False),
+        ({"name": "g1", "created": "2027-01-01T00:00:00Z", "seed": 7, "plan": {"a": 1}}, True),
+        ({"versions": {"numpy": "2.1", "onnxruntime": "1.23"}}, True),
+        ({"host": {**HOST, "memory_bytes": 6}}, True),
     ],
 )
-def test_what_changes_the_readings_makes_another_machine(changes: dict[str, Any]) -> None:
-    assert known_states.path(replace(CONTEXT, **changes)) != known_states.path(CONTEXT)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"name": "g1", "created": "2027-01-01T00:00:00Z", "seed": 7, "plan": {"sessions": 1}},
-        {"versions": {"numpy": "2.1", "onnxruntime": "1.23"}},
-        {"host": {**HOST, "memory_bytes": 6}},
-    ],
-)
-def test_what_does_not_change_the_readings_does_not(changes: dict[str, Any]) -> None:
-    assert known_states.path(replace(CONTEXT, **changes)) == known_states.path(CONTEXT)
+def test_what_changes_the_readings_makes_another_machine(
+    changes: dict[str, Any], is_same: bool
+) -> None:
+    path = known_states.path(replace(CONTEXT, **changes))
+    assert (path == known_states.path(CONTEXT)) == is_same
 
 
 def test_a_gpu_is_another_machine_for_each_library_whose_product_is_its_probe() -> None:
@@ -174,13 +155,6 @@ def test_a_file_does_not_grow_from_run_to_run(tmp_path: Path) -> None:
     assert len(known_states.load(file).compute.bins) < 20
 
 
-def test_saving_leaves_one_file(tmp_path: Path) -> None:
-    file = tmp_path / "deep" / "states.json"
-    for _ in range(2):
-        known_states.save(file, known(12_000))
-    assert list(file.parent.iterdir()) == [file]
-
-
 # what cannot be read or written
 
 
@@ -243,18 +217,15 @@ def test_whatever_a_file_holds_a_run_can_begin(value: object) -> None:
 
 
 def test_a_file_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:
-    assert known_states.load(tmp_path) == Known()
-    assert known_states.load(tmp_path / "none" / "states.json") == Known()
+    for file in (tmp_path, tmp_path / "none" / "states.json"):
+        assert known_states.load(file) == Known()
 
 
-def test_a_folder_that_cannot_be_written_keeps_nothing(tmp_path: Path) -> None:
+def test_saving_leaves_one_file_or_nothing_where_it_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    known_states.save(tmp_path / "file" / "states" / "states.json", known(12_000))
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def test_a_file_that_cannot_be_replaced_stays_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "states.json").mkdir()
-    known_states.save(tmp_path / "states.json", known(12_000))
-    assert known_states.load(tmp_path / "states.json") == Known()
-    assert [path.name for path in tmp_path.iterdir()] == ["states.json"]
+    (tmp_path / "folder.json").mkdir()
+    for name in ("file/states/states.json", "folder.json", "deep/states.json", "deep/states.json"):
+        known_states.save(tmp_path / name, known(12_000))
+    names = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")]
+    assert sorted(names) == ["deep", "deep/states.json", "file", "folder.json"]
+    assert known_states.load(tmp_path / "folder.json") == Known()

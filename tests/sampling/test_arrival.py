@@ -1,18 +1,14 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 
 from benchbox import records
-from benchbox.agent.timing import arrival as agent_pacing
-from benchbox.agent.timing import burst as timing_burst
 from benchbox.analysis import arrival as analysis_arrival
 from benchbox.analysis import samples
 from benchbox.analysis.samples import Burst
@@ -33,7 +29,7 @@ from benchbox.sampling.plan import Plan, shortfall
 from benchbox.sampling.session import Ask, asleep_s
 from benchbox.transports.client import Agent, Deadlines
 from tests.helpers.command import invoke, only_run, rows
-from tests.helpers.machine import HELLO
+from tests.helpers.machine import HELLO, Machine
 from tests.helpers.record_files import context
 from tests.helpers.sessions import NS, FakeSession, Sampling, bursts, noisy
 from tests.helpers.tables import G2, ratio, record, run_of
@@ -42,58 +38,45 @@ from tests.helpers.tables import latency as latency_of
 PLAN = Plan(precision=0.05, arrival_per_s=5.0, max_time_s=300, burst_s=0.1)
 
 
-class Machine:
-    """A clock that calls and sleeps let go on, and who waits too little now and then."""
-
-    RUSAGE_SELF = RUSAGE_THREAD = 0
+class Waiting(Machine):
+    """A machine that waits too little now and then, and notes when calls begin and it sleeps."""
 
     def __init__(self, latency_s: Callable[[float], float], overshoot_s: float = 0.0) -> None:
-        self.latency_s, self.overshoot_s = latency_s, overshoot_s
-        self.now_ns = 0
+        super().__init__({"a": lambda: latency_s(self.now)}, noise=0.0)
+        self.overshoot_s = overshoot_s
         self.begun: list[float] = []
         self.slept: list[float] = []
-        self.switches = 0
-
-    def perf_counter_ns(self) -> int:
-        return self.now_ns
 
     def sleep(self, seconds: float) -> None:
         assert seconds > 0
         self.slept.append(seconds)
-        self.now_ns += round((seconds + self.overshoot_s) * NS)
+        super().sleep(seconds + self.overshoot_s)
 
-    def getrusage(self, _: int) -> SimpleNamespace:
-        return SimpleNamespace(ru_nivcsw=self.switches)
+    def call(self, graph: str) -> None:
+        self.begun.append(self.now)
+        super().call(graph)
 
-    def call(self) -> None:
-        self.begun.append(self.now_ns / NS)
-        self.now_ns += round(self.latency_s(self.now_ns / NS) * NS)
-
-    def burst(self, calls: int, period_s: float) -> agent_pacing.ArrivalBurst:
-        with ExitStack() as stack:
-            for module in (timing_burst, agent_pacing):
-                stack.enter_context(patch.object(module, "time", self))
-            stack.enter_context(patch.object(timing_burst, "resource", self))
-            return agent_pacing.time_arrivals(self.call, calls, 1, period_s)
+    def paced(self, calls: int, period_s: float) -> Burst:
+        (timed,) = self.time([("a", calls, False, period_s)], [1.0])
+        return timed.burst(session=0, round=0)
 
 
 # the loop in the agent
 
 
 def test_calls_begin_a_period_apart_after_an_untimed_one() -> None:
-    machine = Machine(lambda _: 0.002)
-    burst = machine.burst(5, 0.2)
-    assert burst.latencies_ns == [2_000_000] * 5
-    assert burst.switches == [0] * 5
-    assert burst.marks == []
-    assert burst.probed_ns == 0
+    machine = Waiting(lambda _: 0.002)
+    burst = machine.paced(5, 0.2)
+    assert burst.latencies_ns == (2_000_000,) * 5
+    assert burst.switches == (0,) * 5
+    assert burst.marks == ()
     assert [b - a for a, b in pairwise(machine.begun)] == pytest.approx([0.202] + [0.2] * 4)
     assert burst.slept_ns == pytest.approx(5 * 0.2 * NS - 4 * 2_000_000)
 
 
 def test_waking_up_late_adds_nothing_to_the_schedule() -> None:
-    machine = Machine(lambda _: 0.001, overshoot_s=0.003)
-    machine.burst(50, 0.01)
+    machine = Waiting(lambda _: 0.001, overshoot_s=0.003)
+    machine.paced(50, 0.01)
     assert machine.begun[-1] == pytest.approx(machine.begun[0] + 0.001 + 50 * 0.01 + 0.003)
 
 
@@ -107,14 +90,14 @@ def test_waking_up_late_adds_nothing_to_the_schedule() -> None:
 def test_a_late_call_waits_for_the_next_moment_and_no_burst_follows(
     latency_s: Callable[[float], float], gaps: list[float]
 ) -> None:
-    machine = Machine(latency_s)
-    machine.burst(6, 0.01)
+    machine = Waiting(latency_s)
+    machine.paced(6, 0.01)
     assert [b - a for a, b in pairwise(machine.begun)] == pytest.approx(gaps)
     assert min(machine.slept) > 0.004
 
 
 def test_switches_count_in_the_call_and_not_in_the_sleep() -> None:
-    machine = Machine(lambda _: 0.001)
+    machine = Waiting(lambda _: 0.001)
     sleep = machine.sleep
 
     def disturbed(seconds: float) -> None:
@@ -122,7 +105,7 @@ def test_switches_count_in_the_call_and_not_in_the_sleep() -> None:
         sleep(seconds)
 
     machine.sleep = disturbed  # type: ignore[method-assign]
-    assert machine.burst(3, 0.1).switches == [0, 0, 0]
+    assert machine.paced(3, 0.1).switches == (0, 0, 0)
 
 
 # rounds
