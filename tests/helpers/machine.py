@@ -31,7 +31,7 @@ TOP_KHZ = 3_000_000
 MEMORY_SHARE = 1 / 3  # of what slows a copy down
 NS = 1e-9
 
-# What the least of agents says of itself.
+# The least that an agent's greeting holds.
 HOST = {"machine": "x86_64", "cpus_usable": 2}
 HELLO = {"reply": "hello", "host": HOST, "providers": [CPU_PROVIDER], "versions": {}, "cpus": [0]}
 
@@ -54,7 +54,7 @@ class Machine:
     `latencies` are what cases take in the usual state, in seconds. What slows the processor down or
     takes it away does so to calls and probes alike; what crowds the memory slows copies down by all
     of it and calls by a part. An error that a latency raises is a burst's.
-    Of what systems tell beside that it tells what is in `tells`: steal_s, clock_khz.
+    Of a system's counters it has those in `counted`: steal_s, clock_khz.
     """
 
     RUSAGE_SELF, RUSAGE_THREAD = 0, 1
@@ -66,14 +66,14 @@ class Machine:
         interrupt: Interrupt = nothing,
         noise: float = 0.005,
         seed: int = 0,
-        tells: Sequence[str] = (),
+        counted: Sequence[str] = (),
         memory: State = usual,
     ) -> None:
         self.latencies = dict(latencies)
         self.state, self.interrupt, self.noise = state, interrupt, noise
         self.now = self.stolen = self.streamed = 0.0
         self.switches = 0
-        self.tells, self.memory = tells, memory
+        self.counted, self.memory = counted, memory
         self.calls = 0
         self._random = random.Random(seed)
         self.agent = Program()
@@ -101,8 +101,8 @@ class Machine:
 
     def read_counters(self) -> dict[str, float]:
         """The counters of the system."""
-        told = {"steal_s": self.stolen, "clock_khz": TOP_KHZ / self.state(self.now)}
-        return {name: value for name, value in told.items() if name in self.tells}
+        counters = {"steal_s": self.stolen, "clock_khz": TOP_KHZ / self.state(self.now)}
+        return {name: value for name, value in counters.items() if name in self.counted}
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -140,7 +140,7 @@ class Machine:
         return round(min(readings[1:]) / NS)
 
     def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
-        """What an agent answers."""
+        """Reply as an agent does."""
         for (graph, *how), _ in zip(bursts, expected_s, strict=True):
             burst = self.burst(graph, *how)
             yield Timed(graph, burst, burst.get("error"))
@@ -156,8 +156,8 @@ class Machine:
 class Calm(Agent):
     """An agent whose calls take what the first ones of their graph took at best, give or take 0.5%.
 
-    It tells nothing of what disturbed them, so that all count: what else this machine does then
-    makes no figure imprecise.
+    It reports no disturbances, so that all calls count: whatever else this machine does makes no
+    figure imprecise.
     """
 
     usual_ns: ClassVar[dict[bytes, int]] = {}  # by the digest of the graph
@@ -168,14 +168,14 @@ class Calm(Agent):
 
     def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
         for timed in super().time(bursts, expected_s):
-            seen = timed.latencies_ns
-            if not seen:
+            latencies = timed.latencies_ns
+            if not latencies:
                 yield timed
                 continue
-            usual = self.usual_ns.setdefault(self._graphs[timed.graph].digest(), min(seen))
+            usual = self.usual_ns.setdefault(self._graphs[timed.graph].digest(), min(latencies))
             self._bursts = getattr(self, "_bursts", 0) + 1
             off = (self._bursts * 7 % 11 - 5) * usual // 1000  # so that no interval is a point
-            yield Timed(timed.graph, {"latencies_ns": [usual + off] * len(seen)}, timed.error)
+            yield Timed(timed.graph, {"latencies_ns": [usual + off] * len(latencies)}, timed.error)
 
 
 def open_calm(device: Device) -> Agent:
@@ -201,7 +201,7 @@ NV Power Mode: 15W
 def processor(
     cpu: int, capacity: int | None, top_khz: int, governor: str = "schedutil"
 ) -> dict[str, str]:
-    """Return the files of a processor that runs at the half of its highest clock."""
+    """The files of a processor that runs at half its highest clock."""
     own = f"{CPU}/cpu{cpu}"
     files = {
         f"{own}/cpufreq/cpuinfo_max_freq": f"{top_khz}\n",
@@ -213,7 +213,7 @@ def processor(
 
 
 def cpuinfo(parts: Mapping[int, str], implementer: str = "0x41") -> dict[str, str]:
-    """Return what the kernel says of an Arm machine's cores."""
+    """The file in which the kernel lists the cores of an Arm machine."""
     blocks = [
         f"processor\t: {cpu}\nCPU implementer\t: {implementer}\nCPU part\t: {part}\n"
         for cpu, part in parts.items()
@@ -222,7 +222,7 @@ def cpuinfo(parts: Mapping[int, str], implementer: str = "0x41") -> dict[str, st
 
 
 def phone() -> dict[str, str]:
-    """Return a phone with four little processors, three big ones and one that is bigger still."""
+    """A phone with four little processors, three big ones and one that is bigger still."""
     kinds = {
         **dict.fromkeys(range(4), (250, 1_800_000, "0xd05")),
         **dict.fromkeys((4, 5, 6), (774, 2_400_000, "0xd41")),
@@ -234,13 +234,13 @@ def phone() -> dict[str, str]:
 
 
 def small_phone() -> dict[str, str]:
-    """Return a big processor, 1, and a little one, 0: as many as a machine for tests has."""
+    """A big processor, 1, and a little one, 0: as many as a machine for tests has."""
     cores = cpuinfo({0: "0xd03", 1: "0xd08"})
     return processor(0, 446, 950_000) | processor(1, 1024, 1_200_000) | cores
 
 
 def raspberry(bits: str | None = "0", celsius: float = 50.0) -> dict[str, str]:
-    """Return a Raspberry Pi 5; without bits its kernel has no file for those of the firmware."""
+    """A Raspberry Pi 5; without bits its kernel has no file for those of the firmware."""
     files = {
         **processor(0, None, 2_400_000, "ondemand"),
         **processor(1, None, 2_400_000, "ondemand"),
@@ -285,7 +285,7 @@ class Inside:
         return reply
 
     def mask(self) -> set[int]:
-        """Return the processors that its thread may run on."""
+        """The processors that its thread may run on."""
         return self._thread.submit(os.sched_getaffinity, 0).result()
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from benchbox.costs import Cost
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.export import Graph
-from benchbox.records import Context, Record
+from benchbox.records import Record
 from benchbox.records.journal import Journal
 from benchbox.runner import Outcome, Request, several_devices
 from benchbox.runner.assembly import assemble
@@ -25,6 +25,7 @@ from benchbox.transports import Agent, Loaded
 from benchbox.transports.client import Deadlines
 from benchbox.transports.local import open_local
 from tests.helpers.machine import Calm, Machine
+from tests.helpers.record_files import context
 
 QUICK = Plan(precision=0.9, max_time_s=20, min_rounds=6, burst_s=0.002, min_calls=2)
 ENDLESS = replace(QUICK, precision=1e-9, max_time_s=60)
@@ -74,25 +75,12 @@ class Watcher:
         self.records.append(record)
 
 
-def context(**more: Any) -> Context:
-    given = {"threads": 1, "channels": "arm", "seed": 0, "plan": {}, "specs": []} | more
-    return Context("tiny", "2026-01-01T00:00:00Z", "0", "cpu", "cpu", **given)
-
-
 def named(*names: str, spec: str = "tiny") -> list[Case]:
     """Cases without a file, compared with the first of them."""
+    x = (TensorSpec("x", (4, 4)),)
+    files = {name: OnnxFile(Path(f"{name}.onnx")) for name in names}
     return [
-        Case(
-            spec,
-            name,
-            {},
-            {},
-            (TensorSpec("x", (4, 4)),),
-            1,
-            OnnxFile(Path(f"{name}.onnx")),
-            reference=names[0],
-        )
-        for name in names
+        Case(spec, name, {}, {}, x, 1, file, reference=names[0]) for name, file in files.items()
     ]
 
 
@@ -194,16 +182,18 @@ class Bench:
 
     def __init__(self, folder: Path, devices: Any) -> None:
         self.folder, self.devices = folder, devices
-        self.journal = Journal(folder, context())
+        self.journal = Journal(folder, context("tiny", plan={}, specs=[]))
 
     def measure(
         self,
-        cases: Sequence[Case],
+        given: Sequence[Case] | str,
         watcher: Any = None,
         plan: Plan = QUICK,
         graphs: Mapping[str, Graph | CaseError] | None = None,
         known: Known | None = None,
     ) -> dict[str, Record]:
+        """Measure cases, or those that a string names in a letter each."""
+        cases = named(*given) if isinstance(given, str) else given
         self.watcher = watcher or Watcher()
         chosen = {case.key: graph_of(case) for case in cases} | dict(graphs or {})
         request = Request(

@@ -19,7 +19,6 @@ from benchbox.sampling.plan import MORE, Plan, shortfall
 from tests.helpers.runs import (
     LARGE,
     Bench,
-    SimulatedAgents,
     Watcher,
     graph_of,
     interrupt,
@@ -33,13 +32,14 @@ PLAN = Plan(precision=0.01, max_time_s=60, min_rounds=18, burst_s=0.02, margin=0
 THREE = replace(PLAN, sessions=3)
 
 
-def wander(devices: SimulatedAgents, **latencies_ms: float) -> None:
+def wander(bench: Bench, **latencies_ms: float) -> None:
     """Let cases wander together by 30%, which no sentinel shows."""
 
     def wandering(latency_s: float) -> Callable[[], float]:
-        return lambda: latency_s * wave(devices.machine.now)
+        return lambda: latency_s * wave(bench.devices.machine.now)
 
-    devices.machine.latencies |= {f"tiny:{k}": wandering(v / 1e3) for k, v in latencies_ms.items()}
+    latencies = {f"tiny:{key}": wandering(ms / 1e3) for key, ms in latencies_ms.items()}
+    bench.devices.machine.latencies |= latencies
 
 
 def relative(record: Record) -> Interval:
@@ -47,10 +47,8 @@ def relative(record: Record) -> Interval:
     return record.relative
 
 
-def test_every_case_has_its_ratio_and_the_verdict_follows(
-    bench: Bench, devices: SimulatedAgents
-) -> None:
-    devices.take(a=2, b=4, c=1)
+def test_every_case_has_its_ratio_and_the_verdict_follows(bench: Bench) -> None:
+    bench.devices.take(a=2, b=4, c=1)
     cases = named("a", "b", "c")
     found = bench.measure(cases, plan=PLAN)
     assert bench.statuses() == {"a": "ok", "b": "ok", "c": "ok"}
@@ -63,12 +61,12 @@ def test_every_case_has_its_ratio_and_the_verdict_follows(
         assert found[key].relative == read[key].relative == stats.ratio_interval(*medians)
     before = dict(found)
     assert bench.measure(cases, plan=PLAN) == before  # what is good is not timed again
-    assert devices.agents[-1].loaded == []
+    assert bench.devices.agents[-1].loaded == []
 
 
-def test_a_ratio_is_ok_although_latencies_wander(bench: Bench, devices: SimulatedAgents) -> None:
-    wander(devices, a=2, b=3)
-    found = bench.measure(named("a", "b"), plan=PLAN)
+def test_a_ratio_is_ok_although_latencies_wander(bench: Bench) -> None:
+    wander(bench, a=2, b=3)
+    found = bench.measure("ab", plan=PLAN)
     assert bench.statuses() == {"a": "ok", "b": "ok"}
     for record in found.values():
         assert record.reason == ""
@@ -80,7 +78,7 @@ def test_a_ratio_is_ok_although_latencies_wander(bench: Bench, devices: Simulate
 
 def test_a_ratio_that_is_too_wide_is_imprecise_and_the_reference_is_not(bench: Bench) -> None:
     plan = replace(PLAN, precision=1e-6, max_time_s=3)
-    found = bench.measure(named("a", "b"), plan=plan)
+    found = bench.measure("ab", plan=plan)
     assert bench.statuses() == {"a": "ok", "b": "imprecise"}
     reason = found["tiny:b"].reason
     assert reason.startswith("the ratio is ±0.")
@@ -91,15 +89,15 @@ def test_a_ratio_that_is_too_wide_is_imprecise_and_the_reference_is_not(bench: B
 @pytest.mark.parametrize("bad", ["a", "b"])
 @pytest.mark.parametrize("why", ["no memory for it", "torch refused"])
 def test_when_one_of_two_fails_the_other_is_judged_by_its_own_latency(
-    bench: Bench, devices: SimulatedAgents, bad: str, why: str
+    bench: Bench, bad: str, why: str
 ) -> None:
-    wander(devices, a=2, b=2)
+    wander(bench, a=2, b=2)
     graphs: dict[str, Any] = {}
     if why.startswith("torch"):
         graphs[f"tiny:{bad}"] = CaseError(why)
     else:
-        devices.refused = {0: f"tiny:{bad}"}
-    found = bench.measure(named("a", "b"), graphs=graphs, plan=replace(PLAN, max_time_s=5))
+        bench.devices.refused = {0: f"tiny:{bad}"}
+    found = bench.measure("ab", graphs=graphs, plan=replace(PLAN, max_time_s=5))
     left = found["tiny:b" if bad == "a" else "tiny:a"]
     assert (found[f"tiny:{bad}"].status, found[f"tiny:{bad}"].reason) == ("failed", why)
     assert left.status == "imprecise"
@@ -109,27 +107,23 @@ def test_when_one_of_two_fails_the_other_is_judged_by_its_own_latency(
 
 
 @pytest.mark.parametrize("burst", [0, 5, 12, 30])
-def test_an_agent_that_is_lost_leaves_a_row_for_both(
-    bench: Bench, devices: SimulatedAgents, burst: int
-) -> None:
-    devices.lost_at = {0: burst}
-    found = bench.measure(named("a", "b"), plan=PLAN)
+def test_an_agent_that_is_lost_leaves_a_row_for_both(bench: Bench, burst: int) -> None:
+    bench.devices.lost_at = {0: burst}
+    found = bench.measure("ab", plan=PLAN)
     assert sorted(bench.statuses().values()) == ["failed", "ok"]
     (failed,) = (record for record in found.values() if record.status == "failed")
     assert (failed.reason, failed.latency) == ("the agent is gone", None)
 
 
-def test_groups_of_the_memory_each_have_the_reference(
-    bench: Bench, devices: SimulatedAgents
-) -> None:
-    devices.take(a=2, b=4, c=1)
+def test_groups_of_the_memory_each_have_the_reference(bench: Bench) -> None:
+    bench.devices.take(a=2, b=4, c=1)
     cases = named("a", "b", "c")
     large = {case.key: graph_of(case, LARGE) for case in cases}
     found = bench.measure(cases, plan=PLAN, graphs=large)
     assert bench.statuses() == {"a": "ok", "b": "ok", "c": "ok"}
     assert relative(found["tiny:b"]).value == pytest.approx(2, rel=0.01)
     assert relative(found["tiny:c"]).value == pytest.approx(0.5, rel=0.01)
-    loaded = [sorted(agent.loaded) for agent in devices.agents]
+    loaded = [sorted(agent.loaded) for agent in bench.devices.agents]
     assert loaded == [["tiny:a", "tiny:b"], ["tiny:a", "tiny:c"]]
 
 
@@ -149,12 +143,10 @@ def test_the_ratio_of_a_record_is_of_all_rounds_only_where_they_are_mirrored(
     assert found.latency.rounds == 8
 
 
-def test_the_ratio_in_a_record_is_of_rounds_at_any_level_of_the_memory(
-    bench: Bench, devices: SimulatedAgents
-) -> None:
-    devices.machine.memory = lambda now: 1.5 if math.floor(now) % 3 == 0 else 1.0
-    devices.take(a=2, b=4)
-    found = bench.measure(named("a", "b"), plan=replace(PLAN, min_rounds=60))
+def test_the_ratio_in_a_record_is_of_rounds_at_any_level_of_the_memory(bench: Bench) -> None:
+    bench.devices.machine.memory = lambda now: 1.5 if math.floor(now) % 3 == 0 else 1.0
+    bench.devices.take(a=2, b=4)
+    found = bench.measure("ab", plan=replace(PLAN, min_rounds=60))
     assert bench.statuses() == {"a": "ok", "b": "ok"}
     pair = [found["tiny:b"], found["tiny:a"]]
     quiet = [round_medians(each.bursts, each.gate) for each in pair]
@@ -168,11 +160,9 @@ def test_the_ratio_in_a_record_is_of_rounds_at_any_level_of_the_memory(
 # going on
 
 
-def test_ctrl_c_while_a_precise_ratio_is_unclear_leaves_it_imprecise(
-    bench: Bench, devices: SimulatedAgents
-) -> None:
-    devices.take(a=2, b=2.02, c=4)
-    found = bench.measure(named("a", "b", "c"), Watcher(interrupt, after=80), PLAN)
+def test_ctrl_c_while_a_precise_ratio_is_unclear_leaves_it_imprecise(bench: Bench) -> None:
+    bench.devices.take(a=2, b=2.02, c=4)
+    found = bench.measure("abc", Watcher(interrupt, after=80), PLAN)
     assert bench.interrupted
     near, reference = found["tiny:b"], found["tiny:a"]
     assert shortfall(near.bursts, PLAN, near.gate, reference.bursts) == ""
@@ -181,34 +171,30 @@ def test_ctrl_c_while_a_precise_ratio_is_unclear_leaves_it_imprecise(
     assert near.reason.startswith("interrupted before ")
 
 
-def test_an_unclear_comparison_is_ok_and_measures_on_when_it_is_resumed(
-    bench: Bench, devices: SimulatedAgents
-) -> None:
-    devices.take(a=2, b=2.02, c=4)
+def test_an_unclear_comparison_is_ok_and_measures_on_when_it_is_resumed(bench: Bench) -> None:
+    bench.devices.take(a=2, b=2.02, c=4)
     cases, plan = named("a", "b", "c"), replace(PLAN, max_time_s=5)
     first = dict(bench.measure(cases, plan=plan))
     assert set(bench.statuses().values()) == {"ok"}
     assert stats.verdict(first["tiny:b"].relative, 0.01) == "UNCLEAR"
-    assert devices.machine.now >= 5
+    assert bench.devices.machine.now >= 5
     second = dict(bench.measure(cases, plan=plan))
-    assert sorted(devices.agents[-1].loaded) == ["tiny:a", "tiny:b"]
+    assert sorted(bench.devices.agents[-1].loaded) == ["tiny:a", "tiny:b"]
     for name, grows in (("a", True), ("b", True), ("c", False)):
         before, after = (len(each[f"tiny:{name}"].bursts) for each in (first, second))
         assert after > 1.5 * before if grows else after == before
     assert dict(bench.measure(cases, plan=replace(plan, margin=0.1))) == second
-    assert devices.agents[-1].loaded == []
+    assert bench.devices.agents[-1].loaded == []
 
 
-def test_a_comparison_that_was_cut_short_goes_on_from_its_samples(
-    bench: Bench, devices: SimulatedAgents
-) -> None:
-    devices.take(a=2, b=4)
+def test_a_comparison_that_was_cut_short_goes_on_from_its_samples(bench: Bench) -> None:
+    bench.devices.take(a=2, b=4)
     cases = named("a", "b")
-    devices.opening = lambda number: interrupt() if number == 2 else None
+    bench.devices.opening = lambda number: interrupt() if number == 2 else None
     bench.measure(cases, plan=THREE)
     assert set(bench.statuses().values()) == {"imprecise"}
     before = {key: len(record.bursts) for key, record in bench.journal.records.items()}
-    devices.opening = lambda _: None
+    bench.devices.opening = lambda _: None
     found = bench.measure(cases, plan=THREE)
     assert bench.statuses() == {"a": "ok", "b": "ok"}
     shared = round_medians(found["tiny:a"].bursts).keys() & round_medians(found["tiny:b"].bursts)
@@ -218,19 +204,17 @@ def test_a_comparison_that_was_cut_short_goes_on_from_its_samples(
     assert relative(found["tiny:b"]).value == pytest.approx(2, rel=0.01)
 
 
-def test_a_further_case_is_timed_with_the_reference_and_nothing_else(
-    bench: Bench, devices: SimulatedAgents
-) -> None:
+def test_a_further_case_is_timed_with_the_reference_and_nothing_else(bench: Bench) -> None:
     """So is one that failed before."""
-    devices.take(a=2, b=4, c=1)
-    devices.refused = {0: "tiny:d"}
+    bench.devices.take(a=2, b=4, c=1)
+    bench.devices.refused = {0: "tiny:d"}
     cases = named("a", "b", "c", "d")
     bench.measure([cases[0], cases[1], cases[3]], plan=PLAN)
     assert bench.statuses() == {"a": "ok", "b": "ok", "d": "failed"}
     before = len(bench.journal.records["tiny:b"].bursts)
     found = bench.measure(cases, plan=PLAN)
-    assert bench.statuses() == {"a": "ok", "b": "ok", "c": "ok", "d": "ok"}
-    assert sorted(devices.agents[-1].loaded) == ["tiny:a", "tiny:c", "tiny:d"]
+    assert bench.statuses() == dict.fromkeys("abcd", "ok")
+    assert sorted(bench.devices.agents[-1].loaded) == ["tiny:a", "tiny:c", "tiny:d"]
     assert len(found["tiny:b"].bursts) == before
     assert sessions(found["tiny:a"]) == {0, 1}
     assert relative(found["tiny:c"]).value == pytest.approx(0.5, rel=0.01)

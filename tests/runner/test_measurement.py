@@ -22,7 +22,6 @@ from tests.helpers.runs import (
     THREE,
     Bench,
     SimulatedAgent,
-    SimulatedAgents,
     Watcher,
     graph_of,
     interrupt,
@@ -119,14 +118,12 @@ def test_the_agent_is_closed_whatever_happens(
 # sessions, on a machine that is simulated
 
 
-def test_a_figure_comes_from_as_many_processes_as_the_plan_asks_for(
-    bench: Bench, devices: SimulatedAgents
-) -> None:
-    found = bench.measure(named("a", "b", "c"), plan=THREE)
+def test_a_figure_comes_from_as_many_processes_as_the_plan_asks_for(bench: Bench) -> None:
+    found = bench.measure("abc", plan=THREE)
     assert bench.statuses() == {"a": "ok", "b": "ok", "c": "ok"}
-    assert [agent.closed for agent in devices.agents] == [True] * 3
-    assert all(sorted(each.loaded) == sorted(found) for each in devices.agents)
-    assert [sorted(each.denormals) for each in devices.agents] == [sorted(found), [], []]
+    assert [agent.closed for agent in bench.devices.agents] == [True] * 3
+    assert all(sorted(each.loaded) == sorted(found) for each in bench.devices.agents)
+    assert [sorted(each.denormals) for each in bench.devices.agents] == [sorted(found), [], []]
     for record in found.values():
         assert sessions(record) == {0, 1, 2}
         assert record.latency is not None
@@ -146,12 +143,10 @@ def test_a_case_that_was_not_exported_is_a_failed_row(bench: Bench) -> None:
     assert (found["tiny:b"].reason, found["tiny:b"].graph) == ("torch refused", None)
 
 
-def test_each_memory_group_has_three_agents_of_its_own_and_the_reference(
-    bench: Bench, devices: SimulatedAgents
-) -> None:
+def test_each_memory_group_has_three_agents_of_its_own_and_the_reference(bench: Bench) -> None:
     found = in_groups(bench, named("a", "b", "c"))
     assert bench.statuses() == {"a": "ok", "b": "ok", "c": "ok"}
-    loaded = [sorted(agent.loaded) for agent in devices.agents]
+    loaded = [sorted(agent.loaded) for agent in bench.devices.agents]
     assert loaded == [["tiny:a", "tiny:b"]] * 3 + [["tiny:a", "tiny:c"]] * 3
     assert {key: sessions(record) for key, record in found.items()} == {
         "tiny:a": {0, 1, 2, 3, 4, 5},
@@ -165,13 +160,13 @@ def test_each_memory_group_has_three_agents_of_its_own_and_the_reference(
 
 @pytest.mark.parametrize(("agent", "burst"), [(0, 3), (0, 25), (1, 0), (1, 25), (2, 12)])
 def test_an_agent_lost_in_one_session_costs_one_case_and_no_sample(
-    bench: Bench, devices: SimulatedAgents, agent: int, burst: int
+    bench: Bench, agent: int, burst: int
 ) -> None:
-    devices.lost_at = {agent: burst}
-    found = bench.measure(named("a", "b", "c"), plan=THREE)
+    bench.devices.lost_at = {agent: burst}
+    found = bench.measure("abc", plan=THREE)
     assert sorted(bench.statuses().values()) == ["failed", "ok", "ok"]
-    assert len(devices.agents) == 4
-    assert all(each.closed for each in devices.agents)
+    assert len(bench.devices.agents) == 4
+    assert all(each.closed for each in bench.devices.agents)
     for record in found.values():
         if record.status == "ok":
             assert sessions(record) >= {0, 1, 2, 3} - {agent}
@@ -183,7 +178,7 @@ def test_an_agent_lost_in_one_session_costs_one_case_and_no_sample(
 
 
 def test_agents_that_die_without_a_case_to_blame_are_given_up(
-    bench: Bench, devices: SimulatedAgents, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     time = SimulatedAgent.time
 
@@ -194,82 +189,78 @@ def test_agents_that_die_without_a_case_to_blame_are_given_up(
         raise AgentError("lost between requests")
 
     monkeypatch.setattr(SimulatedAgent, "time", lost)
-    found = bench.measure(named("a", "b"), plan=THREE)
+    found = bench.measure("ab", plan=THREE)
     assert {record.reason for record in found.values()} == {"lost between requests"}
-    assert len(devices.agents) == measurement.IDLE_CRASHES
+    assert len(bench.devices.agents) == measurement.IDLE_CRASHES
 
 
 def test_a_graph_that_a_later_agent_cannot_load_is_a_failed_row_with_its_samples(
-    bench: Bench, devices: SimulatedAgents
+    bench: Bench,
 ) -> None:
-    devices.refused = {1: "tiny:b"}
-    found = bench.measure(named("a", "b", "c"), plan=THREE)
+    bench.devices.refused = {1: "tiny:b"}
+    found = bench.measure("abc", plan=THREE)
     assert bench.statuses() == {"a": "ok", "b": "failed", "c": "ok"}
     assert found["tiny:b"].reason == "no memory for it"
     assert sessions(found["tiny:b"]) == {0}
-    assert sorted(devices.agents[2].loaded) == ["tiny:a", "tiny:c"]
+    assert sorted(bench.devices.agents[2].loaded) == ["tiny:a", "tiny:c"]
 
 
 @pytest.mark.parametrize("lost_at", [{}, {0: 12}])
 def test_a_device_that_goes_away_for_good_fails_what_is_left(
-    bench: Bench, devices: SimulatedAgents, lost_at: dict[int, int]
+    bench: Bench, lost_at: dict[int, int]
 ) -> None:
     def unplug(number: int) -> None:
         if number == 1:
             raise DeviceError("device 'cpu' was unplugged")
 
-    devices.opening, devices.lost_at = unplug, lost_at
-    found = bench.measure(named("a", "b"), plan=THREE)
+    bench.devices.opening, bench.devices.lost_at = unplug, lost_at
+    found = bench.measure("ab", plan=THREE)
     assert set(bench.statuses().values()) == {"failed"}
     reasons = [record.reason for record in found.values()]
     assert sum("unplugged" in reason for reason in reasons) == 2 - len(lost_at)
     assert all(sessions(record) == {0} for record in found.values())
 
 
-def test_an_agent_with_other_libraries_than_the_first_is_not_used(
-    bench: Bench, devices: SimulatedAgents
-) -> None:
-    opened = devices.open
+def test_an_agent_with_other_libraries_than_the_first_is_not_used(bench: Bench) -> None:
+    opened = bench.devices.open
 
     def upgraded(device: object) -> Agent:
         agent = opened(device)  # type: ignore[arg-type]
-        agent.hello["versions"] = {"onnxruntime": f"1.{len(devices.agents)}"}
+        agent.hello["versions"] = {"onnxruntime": f"1.{len(bench.devices.agents)}"}
         return agent
 
-    devices.open = upgraded  # type: ignore[method-assign]
-    found = bench.measure(named("a"), plan=THREE)
+    bench.devices.open = upgraded  # type: ignore[method-assign]
+    found = bench.measure("a", plan=THREE)
     assert "onnxruntime changed in mid-run" in found["tiny:a"].reason
     assert sessions(found["tiny:a"]) == {0}
-    assert all(agent.closed for agent in devices.agents)
+    assert all(agent.closed for agent in bench.devices.agents)
 
 
-def test_a_case_too_noisy_for_its_precision_is_imprecise(
-    bench: Bench, devices: SimulatedAgents
-) -> None:
+def test_a_case_too_noisy_for_its_precision_is_imprecise(bench: Bench) -> None:
     plan = replace(THREE, precision=1e-9, max_time_s=12)
-    devices.loading_s = 20  # takes nothing from the time
-    devices.opening = lambda _: devices.machine.sleep(5)  # nor does this
-    found = bench.measure(named("a", "b"), plan=plan)
+    bench.devices.loading_s = 20  # takes nothing from the time
+    bench.devices.opening = lambda _: bench.devices.machine.sleep(5)  # nor does this
+    found = bench.measure("ab", plan=plan)
     assert set(bench.statuses().values()) == {"imprecise"}
     assert found["tiny:b"].relative is not None
     for record in found.values():
         assert "--max-time" in record.reason
         assert record.latency is not None
         assert sessions(record) == {0, 1, 2}
-    assert devices.machine.now == pytest.approx(12 + 3 * (2 * 20 + 5), abs=1)
+    assert bench.devices.machine.now == pytest.approx(12 + 3 * (2 * 20 + 5), abs=1)
 
 
 # going on
 
 
 def test_ctrl_c_before_the_first_sample_skips(bench: Bench) -> None:
-    bench.measure(named("a", "b"), Watcher(interrupt, after=0), THREE)
+    bench.measure("ab", Watcher(interrupt, after=0), THREE)
     assert bench.statuses() == {"a": "skipped", "b": "skipped"}
 
 
 def test_ctrl_c_keeps_both_kinds_of_burst_of_a_run_at_a_rate(bench: Bench) -> None:
     plan = replace(ONE, arrival_per_s=20.0, precision=1e-9, max_time_s=100)
-    found = bench.measure(named("a"), Watcher(interrupt, after=20), plan)
+    found = bench.measure("a", Watcher(interrupt, after=20), plan)
     record = found["tiny:a"]
     assert record.status == "imprecise"
     assert {burst.kind for burst in record.bursts} == {"paced", "beside"}
@@ -279,10 +270,10 @@ def test_ctrl_c_keeps_both_kinds_of_burst_of_a_run_at_a_rate(bench: Bench) -> No
 
 @pytest.mark.parametrize("at", [1, 2])
 def test_ctrl_c_between_sessions_keeps_what_there_is_and_a_resumed_run_adds_to_it(
-    bench: Bench, devices: SimulatedAgents, at: int
+    bench: Bench, at: int
 ) -> None:
     cases = named("a", "b")
-    devices.opening = lambda number: interrupt() if number == at else None
+    bench.devices.opening = lambda number: interrupt() if number == at else None
     found = bench.measure(cases, plan=THREE)
     assert bench.interrupted
     assert bench.statuses() == {"a": "imprecise", "b": "imprecise"}
@@ -291,9 +282,9 @@ def test_ctrl_c_between_sessions_keeps_what_there_is_and_a_resumed_run_adds_to_i
         assert sessions(record) == set(range(at))
         assert record.latency is not None
     assert found["tiny:b"].relative is not None
-    assert all(agent.closed for agent in devices.agents)
+    assert all(agent.closed for agent in bench.devices.agents)
     before = {key: len(record.bursts) for key, record in found.items()}
-    devices.opening = lambda _: None
+    bench.devices.opening = lambda _: None
     found = bench.measure(cases, plan=THREE)
     assert bench.statuses() == {"a": "ok", "b": "ok"}
     for key, record in found.items():
@@ -303,9 +294,7 @@ def test_ctrl_c_between_sessions_keeps_what_there_is_and_a_resumed_run_adds_to_i
         assert len(set(numbers)) == len(numbers)
 
 
-def test_what_was_good_is_not_timed_again_but_as_a_reference(
-    bench: Bench, devices: SimulatedAgents
-) -> None:
+def test_what_was_good_is_not_timed_again_but_as_a_reference(bench: Bench) -> None:
     cases = named("a", "b", "c", "d")
     before = dict(bench.measure(cases[:3], plan=ONE))
     found = bench.measure(cases, plan=ONE)
@@ -314,7 +303,7 @@ def test_what_was_good_is_not_timed_again_but_as_a_reference(
     assert len(found["tiny:b"].bursts) == len(before["tiny:b"].bursts)
     assert found["tiny:d"].relative is not None
     assert bench.measure(cases, plan=ONE) == found
-    assert devices.agents[-1].loaded == []
+    assert bench.devices.agents[-1].loaded == []
 
 
 def test_a_case_that_one_session_was_enough_for_is_not_enough_for_three(bench: Bench) -> None:
@@ -325,13 +314,11 @@ def test_a_case_that_one_session_was_enough_for_is_not_enough_for_three(bench: B
     assert all(len(sessions(record)) >= 3 for record in found.values())
 
 
-def test_checkpoints_hold_all_samples_so_far_and_are_superseded(
-    bench: Bench, devices: SimulatedAgents
-) -> None:
+def test_checkpoints_hold_all_samples_so_far_and_are_superseded(bench: Bench) -> None:
     plan = replace(THREE, min_rounds=900)  # some minutes
     kept: list[dict[str, Record]] = []
-    devices.opening = lambda number: number == 2 and kept.append(dict(bench.journal.records))
-    found = bench.measure(named("a", "b"), plan=plan)
+    bench.devices.opening = lambda number: number == 2 and kept.append(dict(bench.journal.records))
+    found = bench.measure("ab", plan=plan)
     (before_the_third,) = kept
     assert {record.status for record in before_the_third.values()} == {"imprecise"}
     assert {record.reason for record in before_the_third.values()} == {"still being timed"}
@@ -356,13 +343,11 @@ def test_a_record_has_the_gate_by_which_its_samples_count(bench: Bench) -> None:
     assert bench.measurement.state.readings.gate == gate
 
 
-def test_a_known_machine_that_is_slow_all_the_time_gives_no_figure(
-    bench: Bench, devices: SimulatedAgents
-) -> None:
+def test_a_known_machine_that_is_slow_all_the_time_gives_no_figure(bench: Bench) -> None:
     cases = named("a", "b")
     bench.measure(cases[:1], plan=THREE)
     known = bench.measurement.state.readings.after()
-    devices.machine.state = lambda _: 1.35
+    bench.devices.machine.state = lambda _: 1.35
     found = dict(bench.measure(cases[1:], plan=THREE, known=known))
     record = found["tiny:b"]
     assert record.status == "imprecise"
@@ -375,17 +360,15 @@ def test_a_known_machine_that_is_slow_all_the_time_gives_no_figure(
     assert after.compute.bins == pytest.approx(known.compute.bins)
 
 
-def test_records_are_written_anew_when_the_gate_has_moved(
-    bench: Bench, devices: SimulatedAgents
-) -> None:
+def test_records_are_written_anew_when_the_gate_has_moved(bench: Bench) -> None:
     """The machine is slow while the first memory group is timed, and fast from then on."""
 
     def quicken(number: int) -> None:
         if number == 3:
-            devices.machine.state = lambda _: 1.0
+            bench.devices.machine.state = lambda _: 1.0
 
     cases = named("a", "b", "c")
-    devices.opening, devices.machine.state = quicken, lambda _: 1.35
+    bench.devices.opening, bench.devices.machine.state = quicken, lambda _: 1.35
     found = in_groups(bench, cases)
     finished = [(record.case, record.status) for record in bench.watcher.records]
     assert ("b", "ok") in finished
@@ -402,13 +385,11 @@ def test_records_are_written_anew_when_the_gate_has_moved(
     assert max(sessions(found["tiny:c"])) < min(b.session for b in found["tiny:b"].bursts[-18:])
 
 
-def test_a_record_that_is_written_anew_keeps_how_its_case_was_loaded(
-    bench: Bench, devices: SimulatedAgents
-) -> None:
+def test_a_record_that_is_written_anew_keeps_how_its_case_was_loaded(bench: Bench) -> None:
     cases = named("a", "b", "c", "d")
     bench.measure(cases[:2], plan=THREE)
     before = bench.journal.records["tiny:b"]
-    devices.machine.state = lambda _: 0.985
+    bench.devices.machine.state = lambda _: 0.985
     after = bench.measure(cases, plan=THREE)["tiny:b"]
     assert after.gate != before.gate
     assert sessions(after) == sessions(before)
@@ -418,16 +399,16 @@ def test_a_record_that_is_written_anew_keeps_how_its_case_was_loaded(
 
 @pytest.mark.parametrize("slowness", [0.7, 0.985])
 def test_a_run_interrupted_after_its_gate_has_moved_has_one_gate_too(
-    bench: Bench, devices: SimulatedAgents, slowness: float
+    bench: Bench, slowness: float
 ) -> None:
     """Ctrl-C comes in the second memory group, in which the machine is that slow."""
 
     def opening(number: int) -> None:
-        devices.machine.state = lambda _: slowness if number > 2 else 1.0
+        bench.devices.machine.state = lambda _: slowness if number > 2 else 1.0
         if number == 5:
             raise KeyboardInterrupt
 
-    devices.opening = opening
+    bench.devices.opening = opening
     found = in_groups(bench, named("a", "b", "c"))
     assert bench.interrupted
     gate = bench.measurement.state.readings.gate

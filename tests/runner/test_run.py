@@ -1,5 +1,3 @@
-import os
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,33 +10,37 @@ from benchbox import records, runner
 from benchbox.analysis.states import Known
 from benchbox.devices import Device
 from benchbox.errors import DeviceError, RecordError, SpecError, StorageError, UsageError
-from benchbox.export import cache
 from benchbox.records import Record
 from benchbox.runner import Outcome, Request, known_states
-from benchbox.runner.match import verify
 from benchbox.sampling import sampler as sampling_sampler
 from benchbox.sampling.plan import Plan
 from benchbox.sampling.sampler import Sampler
 from benchbox.specs import BlockSpec, Case, Selection, find
 from benchbox.specs.model import Match
 from benchbox.transports import Agent, open_agent
-from benchbox.transports.local import open_local
-from tests.helpers.machine import Calm, open_calm
+from tests.helpers.machine import open_calm
 from tests.helpers.runs import ENDLESS, QUICK, Watcher, interrupt, run, spec_of
 
 MakeCases = Callable[..., list[Case]]
+RequestFor = Callable[..., Request]
 
 
 @pytest.fixture
 def request_for(
-    tmp_path: Path, cpu: Device, monkeypatch: pytest.MonkeyPatch, shared_cache: Path
-) -> Callable[..., Request]:
+    tmp_path: Path,
+    cpu: Device,
+    monkeypatch: pytest.MonkeyPatch,
+    shared_cache: Path,
+    onnx_cases: MakeCases,
+) -> RequestFor:
+    """Return a function that makes the request of a spec, or of a spec of cases by name."""
     monkeypatch.setattr(sampling_sampler, "CHUNK_S", 0.05)
     assert shared_cache
 
-    def make(*specs: BlockSpec, **more: Any) -> Request:
+    def make(spec: BlockSpec | str = "a", **more: Any) -> Request:
         fields = {"plan": QUICK, "results": tmp_path / "results", "open": open_calm} | more
-        return Request("tiny", specs, Selection(), cpu, **fields)
+        one = spec_of(onnx_cases(*spec)) if isinstance(spec, str) else spec
+        return Request("tiny", [one], Selection(), cpu, **fields)
 
     return make
 
@@ -58,11 +60,9 @@ def never(_: Device) -> Agent:
     raise AssertionError("nothing may be opened")
 
 
-def test_a_run_exports_measures_and_records(
-    request_for: Callable[..., Request], onnx_cases: MakeCases
-) -> None:
+def test_a_run_exports_measures_and_records(request_for: RequestFor) -> None:
     watcher = Watcher()
-    request = request_for(spec_of(onnx_cases("a", "b")))
+    request = request_for("ab")
     outcome = run(request, watcher)
     assert statuses(outcome) == {"a": "ok", "b": "ok"}
     assert not outcome.interrupted
@@ -75,9 +75,9 @@ def test_a_run_exports_measures_and_records(
 
 
 def test_the_context_says_what_ran_and_where_without_naming_the_machine(
-    request_for: Callable[..., Request], onnx_cases: MakeCases, tmp_path: Path
+    request_for: RequestFor, tmp_path: Path
 ) -> None:
-    outcome = run(request_for(spec_of(onnx_cases("a"))), Watcher())
+    outcome = run(request_for(), Watcher())
     context = outcome.run.context
     assert (context.name, context.device, context.threads) == ("tiny", "cpu", 1)
     assert context.versions["onnxruntime"]
@@ -90,7 +90,7 @@ def test_the_context_says_what_ran_and_where_without_naming_the_machine(
 
 
 @pytest.mark.slow
-def test_a_network_of_benchbox_goes_all_the_way(request_for: Callable[..., Request]) -> None:
+def test_a_network_of_benchbox_goes_all_the_way(request_for: RequestFor) -> None:
     """One real block, exported by torch."""
     (spec,) = find("g2:groups=1,scale=1")
     outcome = run(request_for(spec), Watcher())
@@ -101,62 +101,33 @@ def test_a_network_of_benchbox_goes_all_the_way(request_for: Callable[..., Reque
 
 
 def test_results_that_cannot_be_written_stop_before_anything_is_exported(
-    request_for: Callable[..., Request], onnx_cases: MakeCases, tmp_path: Path
+    request_for: RequestFor, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
     watcher = Watcher()
-    request = request_for(spec_of(onnx_cases("a")), results=tmp_path / "file", open=never)
+    request = request_for(results=tmp_path / "file", open=never)
     with pytest.raises(StorageError, match="--results"):
         run(request, watcher)
     assert watcher.events == []
 
 
-def test_a_device_that_is_not_there_stops_before_a_file_is_made(
-    request_for: Callable[..., Request], onnx_cases: MakeCases
-) -> None:
+def test_a_device_that_is_not_there_stops_before_a_file_is_made(request_for: RequestFor) -> None:
     def absent(_: Device) -> Agent:
         raise DeviceError("no device")
 
-    request = request_for(spec_of(onnx_cases("a")), open=absent)
+    request = request_for(open=absent)
     with pytest.raises(DeviceError):
         run(request, Watcher())
     assert list(request.results.rglob("*.jsonl")) == []
 
 
 def test_multiply_accumulates_that_differ_stop_before_anything_is_timed(
-    request_for: Callable[..., Request], onnx_cases: MakeCases
+    request_for: RequestFor, onnx_cases: MakeCases
 ) -> None:
-    cases = onnx_cases("a", "b", "c", "d", "e", size=32)
-    request = request_for(spec_of(cases, Match(0.05)))
-    with pytest.raises(SpecError) as raised:
-        run(request, Watcher())
+    request = request_for(spec_of(onnx_cases("a", "b", size=32), Match(0.05)))
+    with pytest.raises(SpecError, match=r"^tiny: \[match\] allows 5.00%: b has 95.31% more"):
+        run(request, Watcher())  # (40 / 32)**3
     assert not request.results.exists()
-    text = str(raised.value)
-    assert text.startswith("tiny: [match] allows 5.00%: ")
-    assert "b has 95.31% more" in text  # (40 / 32)**3
-    assert "than a; " in text
-    assert "(and 1 more)" in text
-    assert runner.prepare([spec_of(cases, Match(10.0))], cases).keys() == {c.key for c in cases}
-
-
-def test_cases_of_other_groups_need_not_match(
-    request_for: Callable[..., Request], onnx_cases: MakeCases
-) -> None:
-    request_for()
-    cases = [replace(case, group=case.name) for case in onnx_cases("a", "b")]
-    assert runner.prepare([spec_of(cases, Match(0.0))], cases)
-
-
-def test_an_operator_that_cannot_be_counted_cannot_match(
-    request_for: Callable[..., Request], onnx_cases: MakeCases
-) -> None:
-    request_for()
-    (case,) = onnx_cases("a")
-    graph = runner.prepare([spec_of([case])], [case])[case.key]
-    assert isinstance(graph, cache.Graph)
-    unknown = replace(graph, cost=replace(graph.cost, uncounted=("Magic",)))
-    with pytest.raises(SpecError, match="a has operators that cannot be counted"):
-        verify(spec_of([case], Match(0.1)), [case], {case.key: unknown})
 
 
 def test_a_case_named_twice_is_a_usage_error(onnx_cases: MakeCases) -> None:
@@ -165,61 +136,34 @@ def test_a_case_named_twice_is_a_usage_error(onnx_cases: MakeCases) -> None:
         runner.unfold([spec, spec], Selection())
 
 
-def test_an_interrupted_run_is_resumed_where_it_stopped(
-    request_for: Callable[..., Request], onnx_cases: MakeCases
-) -> None:
-    spec = spec_of(onnx_cases("a", "b"))
-    first = run(request_for(spec, plan=ENDLESS), Watcher(interrupt))
+def test_an_interrupted_run_is_resumed_where_it_stopped(request_for: RequestFor) -> None:
+    first = run(request_for("ab", plan=ENDLESS), Watcher(interrupt))
     assert first.interrupted
     assert statuses(first) == {"a": "imprecise", "b": "imprecise"}
-    second = run(request_for(spec, resume=True), Watcher())
-    assert second.run.path == first.run.path
-    assert statuses(second) == {"a": "ok", "b": "ok"}
-    watcher = Watcher()
-    third = run(request_for(spec, resume=True), watcher)
-    assert statuses(third) == {"a": "ok", "b": "ok"}
-    assert watcher.records == []
+    for times in (True, False):
+        watcher = Watcher()
+        again = run(request_for("ab", resume=True), watcher)
+        assert again.run.path == first.run.path
+        assert statuses(again) == {"a": "ok", "b": "ok"}
+        assert bool(watcher.records) == times
 
 
-def test_a_run_that_was_never_started_cannot_be_resumed(
-    request_for: Callable[..., Request], onnx_cases: MakeCases
-) -> None:
+def test_a_run_that_was_never_started_cannot_be_resumed(request_for: RequestFor) -> None:
     with pytest.raises(UsageError, match="holds no run of tiny"):
-        run(request_for(spec_of(onnx_cases("a")), resume=True), Watcher())
+        run(request_for(resume=True), Watcher())
 
 
-def test_a_run_of_another_spec_is_not_mixed_in(
-    request_for: Callable[..., Request], onnx_cases: MakeCases
-) -> None:
-    spec = spec_of(onnx_cases("a"))
-    run(request_for(spec), Watcher())
-    changed = replace(spec, sha256="1" * 64)
+def test_a_run_of_another_spec_is_not_mixed_in(request_for: RequestFor) -> None:
+    request = request_for()
+    run(request, Watcher())
+    changed = [replace(spec, sha256="1" * 64) for spec in request.specs]
     with pytest.raises(RecordError, match="cannot be resumed: spec tiny was"):
-        run(request_for(changed, resume=True), Watcher())
+        run(replace(request, specs=changed, resume=True), Watcher())
 
 
-def test_an_agent_that_is_lost_costs_a_row_not_the_run(
-    request_for: Callable[..., Request], onnx_cases: MakeCases
-) -> None:
-    pids: list[int] = []
-
-    def open_(device: Device) -> Agent:
-        channel = open_local()
-        pids.append(channel.pid)
-        return Calm(channel, device)
-
-    plan = replace(QUICK, min_rounds=60)
-    request = request_for(spec_of(onnx_cases("a", "b", "c")), plan=plan, open=open_)
-    outcome = run(request, Watcher(lambda: os.kill(pids[0], signal.SIGKILL)))
-    assert sorted(statuses(outcome).values()) == ["failed", "ok", "ok"]
-    assert len(pids) == 2
-
-
-def test_a_run_remembers_the_states_of_the_machine_for_the_next(
-    request_for: Callable[..., Request], onnx_cases: MakeCases
-) -> None:
+def test_a_run_remembers_the_states_of_the_machine_for_the_next(request_for: RequestFor) -> None:
     plan = replace(QUICK, sessions=2, max_time_s=4)
-    request = request_for(spec_of(onnx_cases("a")), open=open_agent, plan=plan)
+    request = request_for(open=open_agent, plan=plan)
     outcome = run(request, Watcher())
     known = known_states.load(known_states.path(outcome.run.context))
     (record,) = outcome.run.records
@@ -240,7 +184,7 @@ def test_a_run_remembers_the_states_of_the_machine_for_the_next(
 
 
 def test_the_parent_sleeps_while_the_agent_measures(
-    request_for: Callable[..., Request], onnx_cases: MakeCases, monkeypatch: pytest.MonkeyPatch
+    request_for: RequestFor, onnx_cases: MakeCases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = request_for(
         spec_of(onnx_cases("a", size=256)), plan=Plan(precision=1e-9, max_time_s=2.5)

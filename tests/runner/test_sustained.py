@@ -1,28 +1,22 @@
 """Runs under continuous load: one agent a case, what is lost and kept, options, the command."""
 
-import csv
-import io
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from benchbox import records, runner
 from benchbox.cli import load_options
-from benchbox.cli.app import app
 from benchbox.cli.options import LoadOptions
 from benchbox.errors import RecordError, UsageError
 from benchbox.records import resume
 from benchbox.sampling.plan import Plan
 from benchbox.sampling.sampler import Sampler
 from benchbox.sampling.sustained import Sustainer
-from tests.helpers.command import MEASURED, start, wait_for_agent
+from tests.helpers.command import MEASURED, invoke, only_run, rows, start, wait_for_agent
 from tests.helpers.record_files import context
-from tests.helpers.runs import LARGE, Bench, SimulatedAgents, Watcher, graph_of, interrupt, named
+from tests.helpers.runs import LARGE, Bench, Watcher, graph_of, interrupt, named
 
 LOAD = Plan(sustained_s=20.0, max_time_s=40.0, burst_s=0.05)
 
@@ -39,12 +33,10 @@ class Heard(Watcher):
         self.on_news(sampler)
 
 
-def test_each_case_has_its_time_in_an_agent_of_its_own(
-    bench: Bench, devices: SimulatedAgents
-) -> None:
-    found = bench.measure(named("a", "b"), plan=LOAD)
+def test_each_case_has_its_time_in_an_agent_of_its_own(bench: Bench) -> None:
+    found = bench.measure("ab", plan=LOAD)
     assert bench.statuses() == {"a": "ok", "b": "ok"}
-    assert [agent.loaded for agent in devices.agents] == [["tiny:a"], ["tiny:b"]]
+    assert [agent.loaded for agent in bench.devices.agents] == [["tiny:a"], ["tiny:b"]]
     for each in found.values():
         assert each.sustained is not None
         assert each.latency is not None
@@ -56,18 +48,16 @@ def test_each_case_has_its_time_in_an_agent_of_its_own(
     assert bench.watcher.records[0].reason == ""
 
 
-def test_a_reference_is_timed_once_whatever_the_memory(
-    bench: Bench, devices: SimulatedAgents
-) -> None:
+def test_a_reference_is_timed_once_whatever_the_memory(bench: Bench) -> None:
     cases = named("a", "b", "c")
     large = {case.key: graph_of(case, LARGE) for case in cases}
     bench.measure(cases, plan=LOAD, graphs=large)
-    assert [agent.loaded for agent in devices.agents] == [["tiny:a"], ["tiny:b"], ["tiny:c"]]
+    assert [agent.loaded for agent in bench.devices.agents] == [["tiny:a"], ["tiny:b"], ["tiny:c"]]
 
 
-def test_a_lost_agent_costs_one_case(bench: Bench, devices: SimulatedAgents) -> None:
-    devices.lost_at = {0: 150}
-    found = bench.measure(named("a", "b"), plan=LOAD)
+def test_a_lost_agent_costs_one_case(bench: Bench) -> None:
+    bench.devices.lost_at = {0: 150}
+    found = bench.measure("ab", plan=LOAD)
     assert bench.statuses() == {"a": "failed", "b": "ok"}
     assert found["tiny:a"].reason == "the agent is gone"
     assert found["tiny:a"].latency is None
@@ -98,7 +88,7 @@ def test_a_long_series_is_written_down_now_and_then(bench: Bench) -> None:
     def noted(_: Sustainer) -> None:
         reasons.extend(record.reason for record in bench.journal.records.values())
 
-    found = bench.measure(named("a"), Heard(noted), LOAD)
+    found = bench.measure("a", Heard(noted), LOAD)
     assert "still being timed" in reasons
     assert found["tiny:a"].reason == ""
     assert bench.statuses() == {"a": "ok"}
@@ -108,14 +98,8 @@ def test_a_long_series_is_written_down_now_and_then(bench: Bench) -> None:
 
 
 def adapted(text: str, *typed: str) -> Plan:
-    return load_options.adapt(
-        Plan(sessions=3),
-        LoadOptions(sustained=text),
-        2,
-        precise=False,
-        timed=False,
-        typed=frozenset(typed),
-    )
+    load, names = LoadOptions(sustained=text), frozenset(typed)
+    return load_options.adapt(Plan(sessions=3), load, 2, precise=False, timed=False, typed=names)
 
 
 def test_the_plan_of_a_sustained_load_is_one_process_for_each_case() -> None:
@@ -123,10 +107,8 @@ def test_the_plan_of_a_sustained_load_is_one_process_for_each_case() -> None:
     assert plan.sustained_s == 600
     assert plan.sessions == 1
     assert plan.max_time_s == 1200
-    assert (
-        load_options.announcement(plan, 2)
-        == "2 cases, 10 min of continuous load each, 20 min together"
-    )
+    text = "2 cases, 10 min of continuous load each, 20 min together"
+    assert load_options.announcement(plan, 2) == text
     assert load_options.announcement(plan, 1).startswith("1 case, 10 min of continuous load")
 
 
@@ -146,7 +128,7 @@ def test_a_time_that_is_none_or_too_short_is_refused(text: str) -> None:
 def test_the_command_line_knows_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCHBOX_PRECISION", "2%")
     monkeypatch.setattr(runner, "run", lambda *_: pytest.fail("nothing is to run"))
-    result = CliRunner().invoke(app, ["run", "g1", "--sustained", "1m", "--max-time", "9s"])
+    result = invoke("run", "g1", "--sustained", "1m", "--max-time", "9s")
     assert result.exit_code == 2
     assert "leave --max-time out" in result.output
 
@@ -163,17 +145,14 @@ def test_a_run_of_another_length_is_not_resumed(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_tmp")
 def test_a_sustained_run_from_end_to_end(write_onnx: Callable[..., Path]) -> None:
-    command = [sys.executable, "-m", "benchbox", "run", str(write_onnx()), "--sustained", "3s"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
+    done = invoke("run", str(write_onnx()), "--sustained", "3s")
+    assert done.exit_code == 0, done.stderr
     assert "1 case, 3 s of continuous load" in done.stderr
     assert "over time" in done.stdout
-    (path,) = Path("results").glob("*/*.jsonl")
-    (kept,) = records.read(path).records
+    (kept,) = only_run().records
     assert kept.status in MEASURED
     assert kept.sustained is not None
-    report = CliRunner().invoke(app, ["report", "--format", "csv"])
-    (row,) = csv.DictReader(io.StringIO(report.stdout))
+    (row,) = rows(invoke("report", "--format", "csv").stdout)
     assert row["sustained_s"] == "3.0"
 
 
@@ -186,7 +165,6 @@ def test_an_interrupted_sustained_run_ends_with_130(write_onnx: Callable[..., Pa
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130, stderr
     assert "of 300 s" in stdout
-    (path,) = Path("results").glob("*/*.jsonl")
-    (kept,) = records.read(path).records
+    (kept,) = only_run().records
     assert kept.status == "imprecise"
     assert kept.sustained is not None
