@@ -6,7 +6,7 @@ weights filled in that order by a rule of integers (`hash`), the statistics of i
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,7 +25,6 @@ T = TypeVar("T", bound=nn.Module)
 torch.set_num_threads(1)
 
 DATA = Path(__file__).parents[1] / "data"
-FOLDER = DATA / "parity"
 # Params, multiply-accumulates, layer counts and stage shapes of every network, by name.
 FACTS: dict[str, dict[str, Any]] = json.loads((DATA / "networks.json").read_text())
 # Families, each with a network whose fixture names its stages; the longest name first.
@@ -35,10 +34,10 @@ FAMILIES = {
     "shufflenetv1": "shufflenetv1_g3",
     "ghostnet": "ghostnet_x1_0",
 }
-# MobileNetV2 with attention: millions of params and multiply-accumulates, as published. DFC keeps
-# the odd row and column of a 7x7 map.
+# MobileNetV2 without and with attention: millions of params and multiply-accumulates, as
+# published. DFC keeps the odd row and column of a 7x7 map.
 VARIANTS = {
-    "mobilenetv2+none": (3.505, 300.8),
+    "mobilenetv2_x1_0": (3.505, 300.8),
     "mobilenetv2+se": (3.891, 301.2),
     "mobilenetv2+cbam": (3.890, 303.8),
     "mobilenetv2+ca": (3.952, 306.8),
@@ -49,8 +48,7 @@ TOLERANCE = 1e-4  # of the standard deviation of the logits
 
 @cache
 def fixture(name: str) -> dict[str, Any]:
-    """The fixture of a file in FOLDER."""
-    found: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
+    found: dict[str, Any] = json.loads((DATA / "parity" / f"{name}.json").read_text())
     return found
 
 
@@ -64,49 +62,57 @@ def uniform(index: int, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     return (h ^ h >> np.uint32(16)) / 2.0**32
 
 
-def filled(index: int, role: str, shape: tuple[int, ...], gain: float) -> Tensor:
-    """The values of one floating tensor of a state_dict."""
+def values(index: int, norm_part: str, shape: tuple[int, ...], gain: float) -> Tensor:
+    """One floating tensor of a state_dict; `norm_part` is its name in a batch norm, or empty."""
     k = np.arange(math.prod(shape), dtype=np.float64)
-    batch_norm = {
-        "bn_weight": lambda: 1 + 0.1 * np.sin(index + k),
-        "bn_bias": lambda: 0.1 * np.cos(index + k),
-        "bn_mean": lambda: 0.1 * np.sin(0.5 * index + k),
-        "bn_var": lambda: 1 + 0.5 * np.abs(np.sin(0.3 * index + k)),
-    }
-    if role in batch_norm:
-        values = batch_norm[role]()
-    else:
-        centred = 2 * uniform(index, k.size) - 1
-        is_weight = len(shape) > 1
-        scale = math.sqrt(3 * gain / math.prod(shape[1:])) if is_weight else 0.1
-        values = scale * centred
-    return torch.from_numpy(values.astype(np.float32)).view(shape)
+    match norm_part:
+        case "weight":
+            found = 1 + 0.1 * np.sin(index + k)
+        case "bias":
+            found = 0.1 * np.cos(index + k)
+        case "running_mean":
+            found = 0.1 * np.sin(0.5 * index + k)
+        case "running_var":
+            found = 1 + 0.5 * np.abs(np.sin(0.3 * index + k))
+        case _:
+            scale = math.sqrt(3 * gain / math.prod(shape[1:])) if len(shape) > 1 else 0.1
+            found = scale * (2 * uniform(index, k.size) - 1)
+    return torch.from_numpy(found.astype(np.float32)).view(shape)
 
 
-def roles(module: nn.Module) -> dict[str, str]:
-    """What each key of a module's state_dict holds, in order: whether of a batch norm, and what."""
-    norms = {
-        name for name, m in module.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
-    }
-    parts = {"weight": "bn_weight", "bias": "bn_bias", "running_mean": "bn_mean"}
-    parts |= {"running_var": "bn_var", "num_batches_tracked": "int"}
-    found = {}
-    for key in module.state_dict():
+def on_meta(build: Callable[..., T], *args: Any, **options: Any) -> T:
+    """Build a module without numbers, which takes no time to build or to call."""
+    with torch.device("meta"):
+        return build(*args, **options)
+
+
+def filled(module: T, name: str) -> T:
+    """Give a module of the meta device the weights of a fixture, in the order of its state_dict."""
+    state = module.to_empty(device="cpu").state_dict()
+    norms = {key for key, each in module.named_modules() if isinstance(each, nn.BatchNorm2d)}
+    floating = [key for key, value in state.items() if value.is_floating_point()]
+    for index, key in enumerate(floating):
         owner, _, part = key.rpartition(".")
-        found[key] = parts[part] if owner in norms else "plain"
-    return found
+        norm_part = part if owner in norms else ""
+        gain = fixture(name)["hash"]["gain"]
+        state[key].copy_(values(index, norm_part, tuple(state[key].shape), gain))
+    return module
 
 
-def fill(module: nn.Module, gain: float) -> None:
-    """Give every floating tensor of the module, in the order of its state_dict, its values."""
-    state = module.state_dict()
-    of_role = roles(module)
-    floating = [key for key in state if of_role[key] != "int"]
-    values = {
-        key: filled(index, of_role[key], tuple(state[key].shape), gain)
-        for index, key in enumerate(floating)
-    }
-    module.load_state_dict(values, strict=False)
+@cache
+def filled_network(name: str) -> nn.Module:
+    """A network with the weights of its fixture, which no test may leave changed."""
+    return filled(on_meta(networks.create, name), name)
+
+
+@cache
+def created(name: str) -> nn.Module:
+    """A network by name, or MobileNetV2 with the attention after the `+`; no test may change it."""
+    _, _, attention = name.partition("+")
+    if not attention:
+        return networks.create(name)
+    torch.manual_seed(networks.SEED)
+    return mobilenetv2(attention=attention)
 
 
 def image() -> Tensor:
@@ -115,8 +121,23 @@ def image() -> Tensor:
     return torch.from_numpy(np.sin(0.001 * k).astype(np.float32)).view(1, 3, 224, 224)
 
 
+def random_images(height: int = 224, width: int = 224, count: int = 1) -> Tensor:
+    """Seeded random images, (count, 3, height, width)."""
+    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(7))
+
+
+def drawn(module: T) -> T:
+    """The module in eval mode and float64, with random weights and statistics."""
+    generator = torch.Generator().manual_seed(5)
+    for key, value in module.state_dict().items():
+        if value.is_floating_point():
+            numbers = torch.randn(value.shape, generator=generator)
+            value.copy_(numbers.abs() + 0.5 if key.endswith("running_var") else numbers)
+    return module.double().eval()
+
+
 def same_state(module: nn.Module, name: str) -> list[str]:
-    """What differs between a module's state_dict and the fixture's: key, shape, order."""
+    """Differences between a module's state_dict and the fixture's: key, shape, order."""
     expected = [(key, tuple(shape)) for key, shape, *_ in fixture(name)["state_dict"]]
     actual = [(key, tuple(value.shape)) for key, value in module.state_dict().items()]
     pairs = zip(expected, actual, strict=False)
@@ -128,44 +149,16 @@ def same_state(module: nn.Module, name: str) -> list[str]:
 
 def distance(logits: Tensor, expected: dict[str, Any]) -> float:
     """How far the logits are from a fixture's, in standard deviations of the fixture's."""
-    values = logits.detach().flatten().double().numpy()
-    apart = np.abs(values[: len(expected["logits16"])] - np.array(expected["logits16"])).max()
-    moments = [values.mean() - expected["mean"], values.std() - expected["std_ddof0"]]
-    largest = abs(np.abs(values).max() - expected["max_abs"])
+    found = logits.detach().flatten().double().numpy()
+    apart = np.abs(found[: len(expected["logits16"])] - np.array(expected["logits16"])).max()
+    moments = [found.mean() - expected["mean"], found.std() - expected["std_ddof0"]]
+    largest = abs(np.abs(found).max() - expected["max_abs"])
     return float(max(apart, largest, *map(abs, moments)) / expected["std_ddof0"])
-
-
-def create(name: str) -> nn.Module:
-    """A network by its name, or MobileNetV2 with the attention after the `+`."""
-    if name not in VARIANTS:
-        return networks.create(name)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(networks.SEED)
-        return mobilenetv2(attention=name.partition("+")[2])
-
-
-@cache
-def created(name: str) -> nn.Module:
-    """A network that no test may change."""
-    return create(name)
-
-
-@cache
-def filled_network(name: str) -> nn.Module:
-    """A network with the weights of its fixture, which no test may leave changed."""
-    module = networks.create(name)
-    fill(module, fixture(name)["hash"]["gain"])
-    return module
-
-
-def random_images(height: int = 224, width: int = 224, count: int = 1) -> Tensor:
-    """Seeded random images, (count, 3, height, width)."""
-    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(7))
 
 
 @dataclass(frozen=True)
 class Output:
-    """Shape and statistics of what a layer gives."""
+    """Shape and statistics of a layer's output."""
 
     shape: list[int]
     mean: float
@@ -177,12 +170,13 @@ class Output:
 def layer_outputs(
     module: nn.Module, names: Iterable[str], x: Tensor
 ) -> tuple[dict[str, Output], Tensor]:
-    """What layers give, by name, when the module is called with x; and what it gives itself."""
+    """The outputs of layers, by name, when the module is called with x; and its own output."""
     found: dict[str, Output] = {}
 
     def note(name: str, y: Tensor) -> None:
         wide = y.double()
-        denormal = (wide != 0) & (wide.abs() < torch.finfo(torch.float32).tiny)
+        size = wide.abs()
+        denormal = (size > 0) & (size < torch.finfo(torch.float32).tiny)
         mean, std = float(wide.mean()), float(wide.std(correction=0))
         elements = y.numel() + (found[name].elements if name in found else 0)
         found[name] = Output(list(y.shape), mean, std, bool(denormal.any()), elements)
@@ -200,28 +194,34 @@ def layer_outputs(
     return found, result
 
 
+def counted(name: str) -> dict[str, nn.Module]:
+    """The convolutions, linear layers and batch norms of a network."""
+    kinds = nn.Conv2d | nn.Linear | nn.BatchNorm2d
+    return {key: each for key, each in created(name).named_modules() if isinstance(each, kinds)}
+
+
 @cache
 def observed(name: str) -> dict[str, Output]:
-    """What every layer of a network gives for one random image."""
-    module = created(name)
-    names = [key for key, _ in module.named_modules() if key]
-    return layer_outputs(module, names, random_images())[0]
+    """The outputs of a network's stages and counted layers for one random image."""
+    keys = [*counted(name), *(stages(name) if name in FACTS else ())]
+    return layer_outputs(created(name), dict.fromkeys(keys), random_images())[0]
 
 
 def stages(name: str) -> list[str]:
     """The layers whose output shapes the facts of a network have, in order."""
     if name.startswith("mobilenet"):
-        features = [
-            f"features.{key}" for key, _ in created(name).get_submodule("features").named_children()
-        ]
-        return [*features, "classifier"]
+        features = created(name).get_submodule("features").named_children()
+        return [*(f"features.{key}" for key, _ in features), "classifier"]
     family = next(each for each in FAMILIES if name.startswith(each))
     return [key.partition(" ")[0] for key in fixture(FAMILIES[family])["hash"]["stages"]]
 
 
 def layers(module: nn.Module, kind: type[T]) -> list[T]:
-    """The layers of that type."""
     return [layer for layer in module.modules() if isinstance(layer, kind)]
+
+
+def params(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def counts(name: str) -> dict[str, int]:
@@ -233,10 +233,10 @@ def counts(name: str) -> dict[str, int]:
     convolutions = layers(module, nn.Conv2d)
     depthwise = [each for each in convolutions if each.groups == each.in_channels > 1]
     return {
-        "params": sum(parameter.numel() for parameter in module.parameters()),
+        "params": params(module),
         "macs": sum(
             observed(name)[key].elements * layer.weight[0].numel()
-            for key, layer in module.named_modules()
+            for key, layer in counted(name).items()
             if isinstance(layer, nn.Conv2d | nn.Linear)
         ),
         "conv2d": len(convolutions),

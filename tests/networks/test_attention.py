@@ -10,16 +10,15 @@ from benchbox import specs
 from benchbox.networks.attention import CBAM, CoordinateAttention, GatedLayer
 from benchbox.networks.layers import SqueezeExcite
 from benchbox.networks.mobilenetv2 import AFTER_DEPTHWISE, InvertedResidual, mobilenetv2
-from benchbox.specs import BlockSpec, Builder, Case, Selection
-from tests.helpers import parity
-from tests.helpers.parity import created
+from benchbox.specs import Builder, Selection
+from tests.helpers.parity import VARIANTS, drawn, layers, on_meta, params
 
 KINDS = {"se": SqueezeExcite, "cbam": CBAM, "ca": CoordinateAttention, "dfc": GatedLayer}
-SIZES = {name.partition("+")[2]: size for name, size in parity.VARIANTS.items()}
+SIZES = {name.partition("+")[2] or "none": size for name, size in VARIANTS.items()}
 
 
 def params_m(module: nn.Module) -> float:
-    return sum(parameter.numel() for parameter in module.parameters()) / 1e6
+    return round(params(module) / 1e6, 3)
 
 
 @pytest.mark.parametrize(
@@ -29,30 +28,20 @@ def params_m(module: nn.Module) -> float:
 def test_other_reductions_miss_the_published_size(
     attention: str, reduction: int, size: float
 ) -> None:
-    with torch.device("meta"):
-        assert round(params_m(mobilenetv2(attention=attention, reduction=reduction)), 3) == size
+    assert params_m(on_meta(mobilenetv2, attention=attention, reduction=reduction)) == size
 
 
 @pytest.mark.parametrize("attention", KINDS)
 def test_a_block_stands_where_it_belongs(attention: str) -> None:
-    first, *others = parity.layers(created(f"mobilenetv2+{attention}"), InvertedResidual)
+    first, *others = layers(on_meta(mobilenetv2, attention=attention), InvertedResidual)
     kind = KINDS[attention]
     if attention == "dfc":
-        assert not any(isinstance(layer, kind) for layer in first.modules())
+        assert not layers(first, kind)
         assert all(isinstance(block.conv[0], kind) for block in others)
     else:
         assert isinstance(first.conv[0][-1], kind)
         assert all(isinstance(block.conv[1][-1], kind) for block in others)
         assert all(isinstance(block.conv[1][-2], nn.ReLU6) for block in others)
-
-
-def random(module: nn.Module) -> nn.Module:
-    """The module in eval mode with random numbers for all of its floating values, in float64."""
-    generator = torch.Generator().manual_seed(3)
-    for value in module.state_dict().values():
-        if value.is_floating_point():
-            value.copy_(torch.rand(value.shape, generator=generator) + 0.1)
-    return module.double().eval()
 
 
 def dense(conv: nn.Conv2d, values: Tensor) -> Tensor:
@@ -66,9 +55,8 @@ def map_of(channels: int) -> Tensor:
     return torch.randn(1, channels, 5, 8, generator=generator, dtype=torch.float64)
 
 
-@torch.no_grad()
 def test_cbam_weighs_channels_and_then_places() -> None:
-    module, x = random(CBAM(16, 4)), map_of(16)
+    module, x = drawn(CBAM(16, 4)), map_of(16)
     reduce, _, expand = module.shared
     flat = x[0].flatten(1)
     pooled = torch.stack((flat.mean(1), flat.max(1).values), dim=1)
@@ -81,9 +69,8 @@ def test_cbam_weighs_channels_and_then_places() -> None:
     assert conv.weight.shape == (1, 2, 7, 7)
 
 
-@torch.no_grad()
 def test_coordinate_attention_weighs_each_row_and_each_column() -> None:
-    module, x = random(CoordinateAttention(16)), map_of(16)
+    module, x = drawn(CoordinateAttention(16)), map_of(16)
     conv, norm, _ = module.reduce
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
 
@@ -109,33 +96,20 @@ def test_coordinate_attention_weighs_each_row_and_each_column() -> None:
 )
 def test_an_argument_that_means_nothing_is_refused(args: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        mobilenetv2(**args)
+        on_meta(mobilenetv2, **args)
 
 
-def spec() -> BlockSpec:
-    (found,) = specs.find("attention")
-    return found
-
-
-def build(case: Case) -> nn.Module:
-    assert isinstance(case.source, Builder)
-    module, _, name = case.source.reference.partition(":")
-    with torch.device("meta"):
-        built = getattr(importlib.import_module(module), name)(**case.args)
-    assert isinstance(built, nn.Module)
-    return built
-
-
-def test_the_bundled_experiment_has_each_variant_beside_the_plain_network() -> None:
-    cases = spec().cases(Selection())
-    assert [case.labels["attention"] for case in cases] == ["none", *AFTER_DEPTHWISE, "dfc"]
-    assert [round(params_m(build(case)), 3) for case in cases] == [p for p, _ in SIZES.values()]
-
-
-def test_the_bundled_experiment_prints_what_its_paper_prints() -> None:
-    for case in spec().cases(Selection()):
-        params, macs = SIZES[str(case.labels["attention"])]
-        if case.labels["attention"] == "dfc":
+def test_the_bundled_experiment_has_each_variant_and_what_its_paper_prints() -> None:
+    (spec,) = specs.find("attention")
+    cases = {str(case.labels["attention"]): case for case in spec.cases(Selection())}
+    assert list(cases) == ["none", *AFTER_DEPTHWISE, "dfc"]
+    for attention, case in cases.items():
+        assert isinstance(case.source, Builder)
+        module, _, name = case.source.reference.partition(":")
+        build = getattr(importlib.import_module(module), name)
+        params, macs = SIZES[attention]
+        assert params_m(on_meta(build, **case.args)) == params
+        if attention == "dfc":
             assert case.paper.params_m is None, "no source prints it"
         else:
             assert case.paper.params_m == pytest.approx(params, abs=0.01)

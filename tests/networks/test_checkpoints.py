@@ -1,5 +1,6 @@
-"""Checkpoints: what is read, what is told apart, and that nothing in a file is ever run."""
+"""Checkpoints: forms that are read, networks told apart, and that nothing in a file is ever run."""
 
+import io
 import os
 import warnings
 import zipfile
@@ -8,7 +9,6 @@ from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -19,16 +19,15 @@ from torch import Tensor, nn
 from benchbox import networks
 from benchbox.errors import SpecError
 from benchbox.networks import catalogue, checkpoints
+from tests.helpers.parity import created, random_images
 
 NAME = "mobilenetv3_small"
-GHOSTNETV3 = "ghostnetv3_x0_5"
+GHOSTNETV3, TRAINED = "ghostnetv3_x0_5", "ghostnetv3_x0_5_train"
+ADVICE = "; give a .pth file of the network's authors"
+DAMAGED = "FILE is no checkpoint that torch.save wrote, or it is damaged; get it again"
 State = dict[str, Tensor]
-
-
-@cache
-def created(name: str = NAME) -> nn.Module:
-    """A network that no test may change."""
-    return networks.create(name)
+Save = Callable[..., Path]
+each_format = pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before torch 1.6"])
 
 
 @cache
@@ -36,9 +35,8 @@ def trained(name: str = NAME) -> nn.Module:
     """A network with weights of its own, which no test may change."""
     module = deepcopy(created(name))
     generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.mul_(1 + 0.1 * torch.randn(parameter.shape, generator=generator))
+    for parameter in module.parameters():
+        parameter.mul_(1 + 0.1 * torch.randn(parameter.shape, generator=generator))
     return module
 
 
@@ -46,38 +44,42 @@ def state_of(name: str = NAME) -> State:
     return {key: value.clone() for key, value in trained(name).state_dict().items()}
 
 
+def saved(held: object, is_zip: bool = True) -> bytes:
+    file = io.BytesIO()
+    torch.save(held, file, _use_new_zipfile_serialization=is_zip)
+    return file.getvalue()
+
+
 @pytest.fixture
-def save(tmp_path: Path) -> Callable[..., Path]:
-    def write(held: object, **options: Any) -> Path:
+def save(tmp_path: Path) -> Save:
+    """Write bytes, or what torch.save makes of anything else, to a file."""
+
+    def write(held: object, is_zip: bool = True) -> Path:
         path = tmp_path / "weights.pth"
-        torch.save(held, path, **options)
+        path.write_bytes(held if isinstance(held, bytes) else saved(held, is_zip))
         return path
 
     return write
 
 
-Save = Callable[..., Path]
-
-
 @pytest.fixture(autouse=True)
 def candidates(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The networks among which the one that a checkpoint fits is looked for: a few, for speed."""
-    found = [NAME, "mobilenetv3_large", "shufflenetv2_x0_5", "shufflenetv2_tv_x0_5"]
+    found = [NAME]
     monkeypatch.setattr(checkpoints, "names", lambda: found)
     return found
 
 
-def loaded(path: Path, name: str = NAME) -> nn.Module:
-    """A network with the weights of that file."""
-    module = deepcopy(created(name))
-    checkpoints.load(module, path, name)
+def loaded(path: Path) -> nn.Module:
+    """The network NAME with the weights of that file."""
+    module = deepcopy(created(NAME))
+    checkpoints.load(module, path, NAME)
     return module
 
 
-def logits(module: nn.Module, size: int = 64) -> Tensor:
-    image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(7))
-    with torch.no_grad():
-        return module(image)
+def logits(module: nn.Module) -> Tensor:
+    result: Tensor = module(random_images(64, 64))
+    return result
 
 
 def refusal(path: Path, name: str = NAME) -> str:
@@ -109,9 +111,13 @@ FORMS: dict[str, Callable[[State], object]] = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_a_checkpoint_is_taken_in_each_of_its_usual_forms(form: str, save: Save) -> None:
-    module = loaded(save(FORMS[form](state_of())))
+@pytest.mark.parametrize(
+    ("form", "is_zip"), [*((form, True) for form in FORMS), ("bare", False), ("state_dict", False)]
+)
+def test_a_checkpoint_is_taken_in_each_of_its_usual_forms(
+    form: str, is_zip: bool, save: Save
+) -> None:
+    module = loaded(save(FORMS[form](state_of()), is_zip))
     assert torch.equal(logits(module), logits(trained()))
     assert not any(layer.training for layer in module.modules())
 
@@ -119,12 +125,7 @@ def test_a_checkpoint_is_taken_in_each_of_its_usual_forms(form: str, save: Save)
 def test_a_network_is_created_with_the_weights_of_a_file(save: Save) -> None:
     module = networks.create(NAME, save(state_of()))
     assert torch.equal(logits(module), logits(trained()))
-    assert not torch.equal(logits(module), logits(created()))
-
-
-def test_a_file_of_torch_before_1_6_is_taken(save: Save) -> None:
-    path = save(state_of(), _use_new_zipfile_serialization=False)
-    assert torch.equal(logits(loaded(path)), logits(trained()))
+    assert not torch.equal(logits(module), logits(created(NAME)))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -139,9 +140,9 @@ def test_other_floating_types_are_cast(dtype: torch.dtype, save: Save) -> None:
 def test_the_form_that_is_trained_is_fused_for_the_one_that_is_deployed(
     candidates: list[str], save: Save
 ) -> None:
-    candidates += [GHOSTNETV3, f"{GHOSTNETV3}_train"]
-    donor = trained(f"{GHOSTNETV3}_train")
-    module = networks.fuse(created(f"{GHOSTNETV3}_train"))
+    candidates += [GHOSTNETV3, TRAINED]
+    donor = trained(TRAINED)
+    module = networks.fuse(created(TRAINED))
     keys = module.state_dict().keys()
     checkpoints.load(module, save(prefixed(donor.state_dict())), GHOSTNETV3)
     expected = logits(donor)
@@ -149,12 +150,22 @@ def test_the_form_that_is_trained_is_fused_for_the_one_that_is_deployed(
     assert float((logits(module) - expected).abs().max()) < 1e-3 * float(expected.std())
 
 
-def test_the_form_that_is_deployed_is_not_taken_for_the_one_that_is_trained(
-    candidates: list[str], save: Save
+@pytest.mark.parametrize(
+    ("held", "wanted"),
+    [
+        ("shufflenetv2_tv_x0_5", "shufflenetv2_x0_5"),
+        ("shufflenetv2_x0_5", "shufflenetv2_tv_x0_5"),
+        ("mobilenetv3_small", "mobilenetv3_large"),
+        (GHOSTNETV3, TRAINED),
+    ],
+)
+def test_the_network_that_a_checkpoint_fits_is_named(
+    held: str, wanted: str, candidates: list[str], save: Save
 ) -> None:
-    candidates += [GHOSTNETV3, f"{GHOSTNETV3}_train"]
-    path = save(networks.fuse(created(f"{GHOSTNETV3}_train")).state_dict())
-    assert refusal(path, f"{GHOSTNETV3}_train").endswith(f"; it fits {GHOSTNETV3}")
+    candidates += [wanted, held]
+    text = refusal(save(created(held).state_dict()), wanted)
+    assert text.startswith(f"FILE is no checkpoint of {wanted}: ")
+    assert text.endswith(f"; it fits {held}")
 
 
 def test_every_family_has_an_outline_to_compare_with() -> None:
@@ -162,20 +173,6 @@ def test_every_family_has_an_outline_to_compare_with() -> None:
     for name in families.values():
         outline = checkpoints._outline(name)
         assert all(value.is_meta for value in outline.state_dict().values()), name
-
-
-@pytest.mark.parametrize(
-    ("given", "wanted"),
-    [
-        ("shufflenetv2_tv_x0_5", "shufflenetv2_x0_5"),
-        ("shufflenetv2_x0_5", "shufflenetv2_tv_x0_5"),
-        ("mobilenetv3_small", "mobilenetv3_large"),
-    ],
-)
-def test_the_network_that_a_checkpoint_fits_is_named(given: str, wanted: str, save: Save) -> None:
-    told = refusal(save(state_of(given)), wanted)
-    assert told.startswith(f"FILE is no checkpoint of {wanted}: ")
-    assert told.endswith(f"; it fits {given}")
 
 
 def test_what_differs_is_counted_and_the_first_of_each_named(save: Save) -> None:
@@ -191,72 +188,68 @@ def test_what_differs_is_counted_and_the_first_of_each_named(save: Save) -> None
 
 
 def test_one_key_without_the_prefix_leaves_it_on_the_others(save: Save) -> None:
-    told = refusal(save(prefixed(state_of()) | {"extra": torch.zeros(1)}))
-    assert "210 missing (first 'features.0.0.weight')" in told
-
-
-def broken(key: str, value: Tensor | float) -> State:
-    """The state with one value, or one tensor, replaced."""
-    state = state_of()
-    if isinstance(value, Tensor):
-        return state | {key: value}
-    state[key][0] = value
-    return state
+    text = refusal(save(prefixed(state_of()) | {"extra": torch.zeros(1)}))
+    assert "210 missing (first 'features.0.0.weight')" in text
 
 
 @pytest.mark.parametrize(
-    "value", [float("nan"), float("inf"), torch.full((1000,), 1e300, dtype=torch.float64)]
+    ("value", "dtype"), [("nan", torch.float32), ("inf", torch.float32), (1e300, torch.float64)]
 )
 def test_values_that_are_not_finite_in_float32_are_refused(
-    value: Tensor | float, save: Save
+    value: str | float, dtype: torch.dtype, save: Save
 ) -> None:
-    assert refusal(save(broken("classifier.3.bias", value))) == (
+    bias = torch.zeros(1000, dtype=dtype)
+    bias[0] = float(value)
+    assert refusal(save(state_of() | {"classifier.3.bias": bias})) == (
         "FILE: 1 of 210 tensors hold NaN or infinite values (first 'classifier.3.bias'); "
         "take another checkpoint"
     )
 
 
 @pytest.mark.parametrize(
-    ("make", "described"),
+    ("value", "described"),
     [
-        (lambda: torch.zeros(1000, dtype=torch.int8), "(1000,) of torch.int8"),
-        (lambda: torch.zeros(1000, dtype=torch.complex64), "(1000,) of torch.complex64"),
-        (lambda: torch.zeros(1000).to_sparse(), "(1000,) of torch.float32, torch.sparse_coo"),
-        (lambda: torch.zeros(1000, device="meta"), "torch.strided, meta"),
-        (lambda: torch.zeros(1).expand(1 << 20, 1 << 20), "(1048576, 1048576) in place"),
+        (torch.zeros(1000, dtype=torch.int8), "(1000,) of torch.int8"),
+        (torch.zeros(1000, dtype=torch.complex64), "(1000,) of torch.complex64"),
+        (torch.zeros(1000).to_sparse(), "(1000,) of torch.float32, torch.sparse_coo"),
+        (torch.zeros(1000, device="meta"), "torch.strided, meta"),
+        (torch.zeros(1).expand(1 << 20, 1 << 20), "(1048576, 1048576) in place"),
     ],
     ids=["integers", "complex", "sparse", "meta", "huge"],
 )
-def test_a_tensor_of_another_kind_is_described(
-    make: Callable[[], Tensor], described: str, save: Save
-) -> None:
-    text = refusal(save(broken("classifier.3.bias", make())))
+def test_a_tensor_of_another_kind_is_described(value: Tensor, described: str, save: Save) -> None:
+    text = refusal(save(state_of() | {"classifier.3.bias": value}))
     assert "1 of another shape (first 'classifier.3.bias': " in text
     assert described in text
 
 
 def test_a_hostile_name_stays_on_its_line(save: Save) -> None:
-    told = refusal(save({"a\nb\x1b[2J" + "c" * 500: torch.zeros(1)}))
-    assert len(told) < 400
-    assert "\x1b" not in told
+    text = refusal(save({"a\nb\x1b[2J" + "c" * 500: torch.zeros(1)}))
+    assert len(text) < 400
+    assert "\x1b" not in text
 
 
+@each_format
 @pytest.mark.parametrize(
-    ("held", "kind"),
-    [([1, 2], "list"), ({"epoch": 3}, "dict"), ({}, "dict"), (torch.zeros(3), "Tensor")],
+    ("held", "reason"),
+    [
+        ([1, 2], "no tensors by name, but a list; save it anew by "),
+        ({"epoch": 3}, "no tensors by name, but a dict; save it anew by "),
+        ({}, "no tensors by name, but a dict; save it anew by "),
+        (torch.zeros(3), "no tensors by name, but a Tensor; save it anew by "),
+        (nn.Linear(2, 2), "'torch.nn.modules.linear.Linear', which is code and is never run here"),
+    ],
+    ids=["list", "no state", "empty", "tensor", "module"],
 )
-def test_a_file_without_tensors_by_name_is_refused(held: object, kind: str, save: Save) -> None:
-    told = refusal(save(held))
-    assert told.startswith(f"FILE holds no tensors by name, but a {kind}; save it anew by ")
+def test_a_file_without_tensors_by_name_is_refused(
+    held: object, reason: str, is_zip: bool, save: Save
+) -> None:
+    assert refusal(save(held, is_zip)).startswith(f"FILE holds {reason}")
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    advice = "; give a .pth file of the network's authors"
-    assert refusal(tmp_path / "none.pth") == f"checkpoint FILE is not there{advice}"
-    assert refusal(tmp_path) == f"checkpoint FILE is not a file{advice}"
-
-
-DAMAGED = "FILE is no checkpoint that torch.save wrote, or it is damaged; get it again"
+    assert refusal(tmp_path / "none.pth") == f"checkpoint FILE is not there{ADVICE}"
+    assert refusal(tmp_path) == f"checkpoint FILE is not a file{ADVICE}"
 
 
 @pytest.mark.parametrize(
@@ -264,34 +257,19 @@ DAMAGED = "FILE is no checkpoint that torch.save wrote, or it is damaged; get it
     [
         *(b"", b"\x00", b"weights of a network\n", b"PK\x03\x04", b"\x80\x02}q\x00."),
         b'\x08\x09:\x10\n\x0c\n\x01x\x12\x01y"\x04Relu',  # an ONNX graph
+        *(saved({"weight": torch.zeros(1024)}, is_zip)[:2048] for is_zip in (True, False)),
     ],
 )
-def test_a_file_of_something_else_is_refused(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "weights.pth"
-    path.write_bytes(content)
-    assert refusal(path) == DAMAGED
+def test_a_file_of_something_else_or_cut_short_is_refused(content: bytes, save: Save) -> None:
+    assert refusal(save(content)) == DAMAGED
 
 
-@pytest.mark.parametrize("is_zip", [True, False])
-def test_a_download_that_was_cut_short_is_refused(is_zip: bool, save: Save) -> None:
-    path = save(state_of(), _use_new_zipfile_serialization=is_zip)
-    os.truncate(path, path.stat().st_size // 2)
-    assert refusal(path) == DAMAGED
-
-
-def test_a_torchscript_archive_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "scripted.pt"
+def test_a_torchscript_archive_is_refused(save: Save) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit is being retired
-        torch.jit.save(torch.jit.script(nn.Linear(2, 2)), str(path))
-    told = refusal(path)
-    assert told.startswith("FILE is a TorchScript archive, which is a program; save it anew by ")
-
-
-@pytest.mark.parametrize("is_zip", [True, False])
-def test_a_whole_pickled_module_is_refused(is_zip: bool, save: Save) -> None:
-    told = refusal(save(nn.Linear(2, 2), _use_new_zipfile_serialization=is_zip))
-    assert told.startswith("FILE holds 'torch.nn.modules.linear.Linear', which is code and is")
+        script = torch.jit.script(nn.Linear(2, 2)).save_to_buffer()
+    text = refusal(save(script))
+    assert text.startswith("FILE is a TorchScript archive, which is a program; save it anew by ")
 
 
 class Hostile:
@@ -304,18 +282,16 @@ class Hostile:
         return os.mkdir, (str(self.path),)
 
 
-@pytest.mark.parametrize("is_zip", [True, False])
+@each_format
 def test_code_in_a_file_is_never_run(is_zip: bool, save: Save, tmp_path: Path) -> None:
     made = tmp_path / "made"
-    held = {"state_dict": state_of(), "extra": Hostile(made)}
-    told = refusal(save(held, _use_new_zipfile_serialization=is_zip))
-    assert ".mkdir', which is code and is never run here; save it anew by torch.save(" in told
+    text = refusal(save({"state_dict": {"w": torch.zeros(1)}, "extra": Hostile(made)}, is_zip))
+    assert ".mkdir', which is code and is never run here; save it anew by torch.save(" in text
     assert not made.exists()
 
 
-def test_a_file_that_would_fill_the_memory_is_refused_unread(tmp_path: Path) -> None:
-    path = tmp_path / "weights.pth"
-    path.touch()
+def test_a_file_that_would_fill_the_memory_is_refused_unread(save: Save) -> None:
+    path = save(b"")
     os.truncate(path, 3 << 30)  # without blocks on the disk
     assert refusal(path).startswith("FILE holds 3221 MB, more than any network of benchbox needs")
 
@@ -331,30 +307,19 @@ def test_a_file_that_would_fill_the_memory_unpacked_is_refused_unread(
     assert refusal(path).startswith("FILE holds 2 MB, more than any")
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, nn.Module]:
-    folder = tmp_path_factory.mktemp("damaged")
-    module = nn.Sequential(nn.Linear(2, 3))
-    torch.save(module.state_dict(), folder / "zip.pth")
-    torch.save(module.state_dict(), folder / "old.pth", _use_new_zipfile_serialization=False)
-    return folder, module
+TINY = nn.Sequential(nn.Linear(2, 3))
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    form=st.sampled_from(["zip", "old"]),
-    place=st.floats(0, 1, exclude_max=True),
-    content=st.binary(min_size=1, max_size=6),
-)
+@each_format
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1, exclude_max=True), content=st.binary(min_size=1, max_size=6))
 def test_a_damaged_file_is_read_or_refused_but_nothing_else_happens(
-    tiny: tuple[Path, nn.Module], form: str, place: float, content: bytes
+    save: Save, is_zip: bool, place: float, content: bytes
 ) -> None:
-    folder, module = tiny
-    whole = (folder / f"{form}.pth").read_bytes()
+    whole = saved(TINY.state_dict(), is_zip)
     start = int(place * len(whole))
-    path = folder / "damaged.pth"
-    path.write_bytes(whole[:start] + content + whole[start + len(content) :])
+    path = save(whole[:start] + content + whole[start + len(content) :])
     try:
-        checkpoints.load(module, path, "tiny")
+        checkpoints.load(TINY, path, "tiny")
     except SpecError as error:
         assert "\n" not in str(error)

@@ -10,24 +10,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchbox.networks.dfc import DFC, SelfAttention
+from tests.helpers.parity import drawn
 
 C_IN, C_OUT = 8, 12
 SIZES = [(8, 6), (7, 7), (5, 9), (2, 1), (1, 1)]
+Gate = Callable[..., nn.Module]
 each_gate = pytest.mark.parametrize("gate", [DFC, SelfAttention])
 
 
-def drawn(module: nn.Module) -> nn.Module:
-    """The module in eval mode, every weight and statistic drawn."""
-    generator = torch.Generator().manual_seed(5)
-    for key, value in module.state_dict().items():
-        if value.is_floating_point():
-            values = torch.randn(value.shape, generator=generator)
-            value.copy_(values.abs() + 0.5 if key.endswith("running_var") else values)
-    return module.eval()
-
-
 def image(height: int, width: int) -> Tensor:
-    return torch.randn(2, C_IN, height, width, generator=torch.Generator().manual_seed(2))
+    generator = torch.Generator().manual_seed(2)
+    return torch.randn(2, C_IN, height, width, generator=generator, dtype=torch.float64)
 
 
 def norm(state: dict[str, Tensor], index: int, y: Tensor) -> Tensor:
@@ -61,7 +54,6 @@ def nearest(y: Tensor, height: int, width: int) -> Tensor:
     return y[:, :, rows][..., columns]
 
 
-@torch.no_grad()
 @pytest.mark.parametrize("kernel", [3, 5, 7])
 @pytest.mark.parametrize(("height", "width"), SIZES[:3])
 def test_dfc_is_what_it_is_by_hand(kernel: int, height: int, width: int) -> None:
@@ -69,39 +61,32 @@ def test_dfc_is_what_it_is_by_hand(kernel: int, height: int, width: int) -> None
     torch.testing.assert_close(dfc(x), nearest(dfc_by_hand(dfc, x), height, width))
 
 
-@torch.no_grad()
 def test_self_attention_is_what_it_is_by_hand() -> None:
     attention, x = drawn(SelfAttention(C_IN, C_OUT)), image(6, 4)
-    qkv = attention.get_submodule("qkv")(functional.avg_pool2d(x, 2))
+    qkv = attention.qkv(functional.avg_pool2d(x, 2))
     query, key, value = qkv.flatten(2).transpose(1, 2).split(C_IN // 4, dim=2)
     mixed = functional.scaled_dot_product_attention(query, key, value)
     mixed = mixed.transpose(1, 2).unflatten(2, (3, 2))
-    expected = torch.sigmoid(attention.get_submodule("expand")(mixed))
+    expected = torch.sigmoid(attention.expand(mixed))
     torch.testing.assert_close(attention(x), nearest(expected, 6, 4))
 
 
-@torch.no_grad()
 @each_gate
 @pytest.mark.parametrize(("height", "width"), SIZES)
 @pytest.mark.parametrize("upsample", ["nearest", "bilinear"])
 @pytest.mark.parametrize("pool", ["average", "max"])
 def test_a_gate_has_the_size_of_its_input_and_lies_in_0_to_1(
-    gate: Callable[..., nn.Module], height: int, width: int, upsample: str, pool: str
+    gate: Gate, height: int, width: int, upsample: str, pool: str
 ) -> None:
     y = drawn(gate(C_IN, C_OUT, upsample=upsample, pool=pool))(image(height, width))
     assert y.shape == (2, C_OUT, height, width)
     assert 0 <= float(y.min()) <= float(y.max()) <= 1
 
 
-@torch.no_grad()
 @each_gate
-def test_the_options_are_pooling_upsampling_and_the_place_of_the_sigmoid(
-    gate: Callable[..., nn.Module],
-) -> None:
-    x = image(6, 6)
-
+def test_the_options_are_pooling_upsampling_and_the_place_of_the_sigmoid(gate: Gate) -> None:
     def gated(**options: str) -> Tensor:
-        result: Tensor = drawn(gate(C_IN, C_OUT, **options))(x)
+        result: Tensor = drawn(gate(C_IN, C_OUT, **options))(image(6, 6))
         return result
 
     def apart(one: Tensor, other: Tensor) -> float:
@@ -113,14 +98,14 @@ def test_the_options_are_pooling_upsampling_and_the_place_of_the_sigmoid(
     smooth, late_smooth = gated(upsample="bilinear"), gated(upsample="bilinear", sigmoid="after")
     assert apart(default, smooth) > 0.01
     assert apart(smooth, late_smooth) > 1e-5
-    low = torch.logit(default[..., ::2, ::2].double())  # of which the gate's rounding is a part
-    expected = torch.sigmoid(functional.interpolate(low, (6, 6), mode="bilinear")).float()
+    low = torch.logit(default[..., ::2, ::2])  # of which the gate's rounding is a part
+    expected = torch.sigmoid(functional.interpolate(low, (6, 6), mode="bilinear"))
     torch.testing.assert_close(late_smooth, expected, atol=1e-3, rtol=0)
 
 
 @each_gate
 @pytest.mark.parametrize("option", ["pool", "upsample", "sigmoid"])
-def test_another_option_is_refused(gate: Callable[..., nn.Module], option: str) -> None:
+def test_another_option_is_refused(gate: Gate, option: str) -> None:
     with pytest.raises(ValueError, match=f"{option} is 'other'; it must be '"):
         gate(C_IN, C_OUT, **{option: "other"})
 
@@ -144,13 +129,12 @@ class Together(nn.Module):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@torch.no_grad()
 def test_onnxruntime_resizes_to_odd_sizes_as_torch_does(tmp_path: Path) -> None:
     kinds = [(DFC, "nearest"), (DFC, "bilinear"), (SelfAttention, "nearest")]
     sizes = [(7, 7), (5, 9), (1, 1)]
     gates = [drawn(gate(C_IN, C_OUT, upsample=how)) for gate, how in kinds for _ in sizes]
-    images = tuple(image(*size) for _ in kinds for size in sizes)
-    together, path = Together(gates).eval(), tmp_path / "gates.onnx"
+    images = tuple(image(*size).float() for _ in kinds for size in sizes)
+    together, path = Together(gates).float().eval(), tmp_path / "gates.onnx"
     program = torch.onnx.export(
         together, images, dynamo=True, optimize=True, opset_version=18, verbose=False
     )

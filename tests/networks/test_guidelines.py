@@ -8,8 +8,7 @@ from benchbox import specs
 from benchbox.networks import guidelines
 from benchbox.networks.guidelines import Bottleneck, Parallel
 from benchbox.specs import Case, Platform, Selection
-
-SIZE = 7  # of the image: nothing here depends on it
+from tests.helpers.parity import layers, params
 
 
 def cases(platform: Platform) -> list[Any]:
@@ -18,15 +17,9 @@ def cases(platform: Platform) -> list[Any]:
     return [pytest.param(case, id=f"{case.key}-{platform}") for case in found]
 
 
-def build(case: Case) -> nn.Module:
-    torch.manual_seed(0)
-    assert isinstance(case.source, specs.Builder)
-    module: nn.Module = getattr(guidelines, case.source.reference.partition(":")[2])(**case.args)
-    return module.eval()
-
-
-def params(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+def images(channels: int, size: int = 7, count: int = 2) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(count, channels, size, size, generator=generator)
 
 
 @pytest.mark.parametrize(
@@ -46,43 +39,40 @@ def params(module: nn.Module) -> int:
 def test_a_network_keeps_its_shape_and_has_the_weights_of_its_convolutions(
     module: nn.Module, channels: int, expected: int
 ) -> None:
-    x = torch.randn(2, channels, SIZE, SIZE)
+    x = images(channels)
     assert module(x).shape == x.shape
     assert params(module) == expected
-    assert all(conv.bias is None for conv in module.modules() if isinstance(conv, nn.Conv2d))
+    assert all(conv.bias is None for conv in layers(module, nn.Conv2d))
 
 
-@torch.no_grad()
 @pytest.mark.parametrize("case", [*cases("gpu"), *cases("arm")])
 def test_activations_stay_finite_and_near_unit_scale(case: Case) -> None:
-    channels = case.inputs[0].shape[1]
-    module = build(case)
-    y = module(torch.randn(1, channels, 56, 56, generator=torch.Generator().manual_seed(1)))
+    assert isinstance(case.source, specs.Builder)
+    torch.manual_seed(0)
+    module = getattr(guidelines, case.source.reference.partition(":")[2])(**case.args).eval()
+    y = module(images(case.inputs[0].shape[1], size=28, count=1))
     assert y.isfinite().all()
     assert 0.05 <= float(y.std()) <= 20
 
 
-@torch.no_grad()
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_parallel_fragments_read_one_input_and_are_summed(count: int) -> None:
-    module, x = Parallel(6, count), torch.randn(2, 6, SIZE, SIZE)
+    module, x = Parallel(6, count), images(6)
     expected = torch.stack([branch(x) for branch in module.branches]).sum(0)
     torch.testing.assert_close(module(x), expected)
     assert len(module.branches) == count
 
 
-@torch.no_grad()
 def test_fragments_in_series_follow_each_other() -> None:
-    module, x = guidelines.fragments(6, 2, parallel=False, repeat=1), torch.randn(1, 6, SIZE, SIZE)
+    module, x = guidelines.fragments(6, 2, parallel=False, repeat=1), images(6)
     first, second = module.children()
     torch.testing.assert_close(module(x), second(first(x)))
 
 
-@torch.no_grad()
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("shortcut", [False, True])
 def test_a_bottleneck_has_relu_and_shortcut_as_asked(relu: bool, shortcut: bool) -> None:
-    module, x = Bottleneck(6, 3, relu, shortcut), torch.randn(1, 6, SIZE, SIZE)
+    module, x = Bottleneck(6, 3, relu, shortcut), images(6)
     act = torch.relu if relu else torch.clone
     expected = module.expand(act(module.conv(act(module.reduce(x)))))
     expected = act(x + expected if shortcut else expected)
@@ -90,6 +80,7 @@ def test_a_bottleneck_has_relu_and_shortcut_as_asked(relu: bool, shortcut: bool)
     assert (module(x) >= 0).all() == relu
 
 
+@torch.enable_grad()
 def test_groups_do_not_mix_channels() -> None:
     module = guidelines.group_convolution(8, 4, repeat=1)
     x = torch.zeros(1, 8, 1, 1, requires_grad=True)
