@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchbox.analysis import doctor
@@ -266,6 +266,7 @@ FACTS = {
 }
 
 
+@settings(max_examples=40)
 @given(st.lists(st.fixed_dictionaries(LOOK), max_size=3), st.fixed_dictionaries({}, optional=FACTS))
 def test_any_observation_has_a_verdict_and_every_finding_is_a_sentence(
     looks: list[dict[str, Any]], facts: dict[str, Any]

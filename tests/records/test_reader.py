@@ -63,7 +63,7 @@ NAMED = {"name": "g2", "device": "cpu", "created": CREATED, "schema": records.SC
 any_context = any_of(Context).map(lambda drawn: replace(drawn, **NAMED))
 
 
-@settings(deadline=None)
+@settings(max_examples=40)  # drawing a record takes its time
 @given(any_context, any_of(Record))
 def test_what_is_written_is_what_is_read(given_context: Context, given_record: Record) -> None:
     with tempfile.TemporaryDirectory() as folder:
