@@ -157,10 +157,9 @@ def test_what_is_known_after_a_run_weighs_one(old: list[float], new: list[float]
 def test_a_full_run_counts_as_much_as_all_before_it_and_a_short_one_less() -> None:
     known = histogram([USUAL]).after(Histogram())
     slow = State(USUAL * 2, USUAL * 1.9, USUAL * 2.1)
-    full = histogram([USUAL * 2] * states.FULL_RUN)
-    assert share(full.after(known), slow) == pytest.approx(1 - states.FORGET)
-    tenth = histogram([USUAL * 2] * (states.FULL_RUN // 10))
-    assert share(tenth.after(known), slow) == pytest.approx((1 - states.FORGET) / 10)
+    for part in (1, 10):
+        run = histogram([USUAL * 2] * (states.FULL_RUN // part))
+        assert share(run.after(known), slow) == pytest.approx((1 - states.FORGET) / part)
     assert Histogram().after(known).bins == known.bins
 
 
