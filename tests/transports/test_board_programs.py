@@ -9,21 +9,23 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 from rich.console import Console
 
 from benchbox.cli import device_actions
-from benchbox.devices import CPU_PROVIDER, Device
+from benchbox.devices import Device
 from benchbox.errors import CaseError, DeviceError
 from benchbox.specs import TensorSpec
 from benchbox.transports import open_agent, open_target
 from benchbox.transports.board import commands, setup, target, zipapp
+from benchbox.transports.board.target import Target
 from tests.helpers import sent
 from tests.transports.conftest import PYTHON, Shell, wait_for
 
@@ -32,9 +34,15 @@ WriteOnnx = Callable[..., Path]
 X = (TensorSpec("x", (32, 32)),)
 
 
-def refused(device: Device) -> str:
+@pytest.fixture
+def board(device: Device) -> Iterator[Target]:
+    with open_target(device) as opened:
+        yield opened
+
+
+def refused(device: Device, act: Callable[[Device], object] = open_agent) -> str:
     with pytest.raises(DeviceError) as caught:
-        open_agent(device)
+        act(device)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -42,12 +50,8 @@ def refused(device: Device) -> str:
 def test_the_files_beside_a_graph_come_along(
     shell: Shell, device: Device, tmp_path: Path, write_onnx: WriteOnnx
 ) -> None:
-    import numpy as np
-    import onnx
-
-    model = onnx.load(
-        write_onnx("wide", "wide (float[32,32] x) => (float[32,32] y) { y = MatMul(x, w) }")
-    )
+    wide = "wide (float[32,32] x) => (float[32,32] y) { y = MatMul(x, w) }"
+    model = onnx.load(write_onnx("wide", wide))
     weights = onnx.numpy_helper.from_array(np.eye(32, dtype=np.float32), "w")
     model.graph.initializer.append(weights)
     path = tmp_path / "apart.onnx"
@@ -59,14 +63,6 @@ def test_the_files_beside_a_graph_come_along(
 
 
 # a device that cannot be used: one line each
-
-
-def test_a_board_without_python_says_so(shell: Shell, device: Device) -> None:
-    absent = shell.device("/no/python")
-    assert refused(absent).endswith(
-        "no /no/python there; install Python 3.11 or newer, or name one with: "
-        f"benchbox device add NAME {device.url} --python PATH"
-    )
 
 
 OLD = "import sys; sys.version_info = (3, 9, 2); exec(sys.argv[1])"
@@ -90,16 +86,13 @@ def test_a_python_that_cannot_be_used_is_told_with_what_helps(
     assert said in refused(shell.with_python(python))
 
 
-def test_a_system_of_32_bits_on_a_kernel_of_64_is_told_what_helps(
-    shell: Shell,
-) -> None:
+def test_a_system_of_32_bits_on_a_kernel_of_64_is_told_what_helps(shell: Shell) -> None:
     pretend = "import ctypes, struct, sys; struct.calcsize = lambda _: 4; exec(sys.argv[1])"
     narrow = shell.with_python(f'exec {PYTHON} -S -c "{pretend}" "$2"')
     said = "its Python is 32-bit, and ONNX Runtime has 64-bit wheels only; use a 64-bit system"
     assert said in refused(narrow)
+    assert f"nothing installed: {said}" in refused(narrow, install)
     with open_target(narrow) as board:
-        with pytest.raises(DeviceError, match=f"nothing installed: {said}"):
-            setup.install(board)
         assert setup.facts(board)["bits"] == 32
 
 
@@ -142,11 +135,9 @@ def test_a_board_without_room_is_the_cases_error(
         assert board.push({}) == {}  # the way there is still open
 
 
-def test_a_file_that_arrives_broken_is_not_kept(shell: Shell, device: Device) -> None:
-    with open_target(device) as board:
-        request = {"op": "put", "name": "x.onnx", "sha256": "0" * 64, "size": 3}
-        with pytest.raises(CaseError, match="arrived broken"):
-            board.ask(request, lambda _: [b"abc"])
+def test_a_file_that_arrives_broken_is_not_kept(shell: Shell, board: Target) -> None:
+    with pytest.raises(CaseError, match="arrived broken"):
+        board.ask(put("0" * 64, 3), lambda _: [b"abc"])
     assert not list((shell.cache / "files").iterdir())
     assert not list((shell.cache / "run").iterdir())
 
@@ -171,73 +162,68 @@ def test_a_file_that_changed_on_the_board_is_sent_anew(
 
 
 def test_a_file_that_is_known_to_be_whole_is_not_read_again(
-    shell: Shell, device: Device, write_onnx: WriteOnnx
+    shell: Shell, board: Target, write_onnx: WriteOnnx
 ) -> None:
     graph = write_onnx()
-    with open_target(device) as board:
-        there = Path(board.path_of(str(graph)))
-        looks = there.stat()
-        there.write_bytes(bytes(looks.st_size))  # which nobody does and sets the time back
-        os.utime(there, ns=(looks.st_atime_ns, looks.st_mtime_ns))
-        assert there.read_bytes() == Path(board.path_of(str(graph))).read_bytes()
-        (shell.cache / "whole" / there.name).unlink()
-        assert Path(board.path_of(str(graph))).read_bytes() == graph.read_bytes()
+    there = Path(board.path_of(str(graph)))
+    before = there.stat()
+    there.write_bytes(bytes(before.st_size))  # which nobody does and sets the time back
+    os.utime(there, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert there.read_bytes() == Path(board.path_of(str(graph))).read_bytes()
+    (shell.cache / "whole" / there.name).unlink()
+    assert Path(board.path_of(str(graph))).read_bytes() == graph.read_bytes()
 
 
-def half_sent(shell: Shell, name: str, content: bytes) -> Path:
+def put(sha256: str, size: int) -> dict[str, object]:
+    return {"op": "put", "name": f"{sha256}.onnx", "sha256": sha256, "size": size}
+
+
+def half_sent(shell: Shell, content: bytes, arrived: bytes) -> tuple[str, Path]:
     """Leave behind what a link that was lost leaves."""
-    part = shell.cache / "run" / f"part-{name}"
-    part.write_bytes(content)
-    return part
+    sha256 = hashlib.sha256(content).hexdigest()
+    part = shell.cache / f"run/part-{sha256}.onnx"
+    part.write_bytes(arrived)
+    return sha256, part
 
 
-def test_what_a_lost_link_left_half_sent_is_gone_on_with(shell: Shell, device: Device) -> None:
-    content = os.urandom(1 << 20)
-    sha = hashlib.sha256(content).hexdigest()
-    starts = []
+def test_what_a_lost_link_left_half_sent_is_gone_on_with(shell: Shell, board: Target) -> None:
+    content, starts = os.urandom(1 << 20), list[int]()
 
     def rest(start: int) -> list[bytes]:
         starts.append(start)
         return [content[start:]]
 
-    with open_target(device) as board:
-        half_sent(shell, f"{sha}.onnx", content[:700_000])
-        request = {"op": "put", "name": f"{sha}.onnx", "sha256": sha, "size": len(content)}
-        board.ask(request, rest)
+    sha256, _ = half_sent(shell, content, content[:700_000])
+    board.ask(put(sha256, len(content)), rest)
     assert starts == [700_000]
-    assert (shell.cache / f"files/{sha}.onnx").read_bytes() == content
+    assert (shell.cache / f"files/{sha256}.onnx").read_bytes() == content
     assert not list((shell.cache / "run").iterdir())
 
 
 @pytest.mark.parametrize("left", [b"another", bytes(10_000)])
 def test_what_is_left_of_another_file_does_not_stay(
-    shell: Shell, device: Device, write_onnx: WriteOnnx, left: bytes
+    shell: Shell, board: Target, write_onnx: WriteOnnx, left: bytes
 ) -> None:
     graph = write_onnx()
-    sha = hashlib.sha256(graph.read_bytes()).hexdigest()
-    with open_target(device) as board:
-        half_sent(shell, f"{sha}.onnx", left)
-        with contextlib.suppress(CaseError):  # of the same length or shorter: told by its hash
-            board.push({"x": graph})
-        kept = board.push({"x": graph})["x"]
-    there = shell.cache / "files" / kept
-    assert there.read_bytes() == graph.read_bytes()
+    half_sent(shell, graph.read_bytes(), left)
+    with contextlib.suppress(CaseError):  # of the same length or shorter: told by its hash
+        board.push({"x": graph})
+    kept = board.push({"x": graph})["x"]
+    assert (shell.cache / "files" / kept).read_bytes() == graph.read_bytes()
 
 
 def test_a_file_that_another_link_is_sending_is_waited_for(
-    shell: Shell, device: Device, write_onnx: WriteOnnx
+    shell: Shell, board: Target, write_onnx: WriteOnnx
 ) -> None:
     graph = write_onnx()
-    sha = hashlib.sha256(graph.read_bytes()).hexdigest()
-    with open_target(device) as board:
-        part = half_sent(shell, f"{sha}.onnx", b"")
-        with part.open("rb") as held, ThreadPoolExecutor() as pool:
-            fcntl.flock(held, fcntl.LOCK_EX)
-            pushed = pool.submit(board.push, {"x": graph})
-            time.sleep(0.5)
-            assert not pushed.done()
-            fcntl.flock(held, fcntl.LOCK_UN)
-            assert pushed.result(30) == {"x": f"{sha}.onnx"}
+    sha256, part = half_sent(shell, graph.read_bytes(), b"")
+    with part.open("rb") as held, ThreadPoolExecutor() as pool:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        pushed = pool.submit(board.push, {"x": graph})
+        time.sleep(0.5)
+        assert not pushed.done()
+        fcntl.flock(held, fcntl.LOCK_UN)
+        assert pushed.result(30) == {"x": f"{sha256}.onnx"}
 
 
 def test_what_was_unused_for_longest_makes_room(
@@ -255,11 +241,10 @@ def test_what_was_unused_for_longest_makes_room(
     assert there == set(kept[1:])
 
 
-def test_clean_empties_the_folder(shell: Shell, device: Device, write_onnx: WriteOnnx) -> None:
-    with open_target(device) as board:
-        board.path_of(str(write_onnx()))
-        assert shell.cache.stat().st_mode & 0o777 == 0o700  # for its owner alone
-        assert setup.clean(board) > 0
+def test_clean_empties_the_folder(shell: Shell, board: Target, write_onnx: WriteOnnx) -> None:
+    board.path_of(str(write_onnx()))
+    assert shell.cache.stat().st_mode & 0o777 == 0o700  # for its owner alone
+    assert setup.clean(board) > 0
     assert list(shell.cache.iterdir()) == []
 
 
@@ -269,14 +254,11 @@ def test_a_board_that_another_link_has_an_agent_on_is_refused(
     monkeypatch.setattr(target, "PING_S", 0.2)
     with open_agent(device) as agent:
         target._reached.clear()
-        with pytest.raises(DeviceError) as caught:
-            open_agent(device)
-        assert str(caught.value) == (
-            "device 'board': another benchbox is timing on it; wait for it to end"
-        )
+        busy = "another benchbox is timing on it"
+        assert refused(device) == f"device 'board': {busy}; wait for it to end"
         with open_target(device) as board:
             assert board.is_busy
-            with pytest.raises(DeviceError, match="not emptied: another benchbox is timing on it"):
+            with pytest.raises(DeviceError, match=f"not emptied: {busy}"):
                 setup.clean(board)
         assert agent.look(0, 0.1)
     open_agent(device).close()
@@ -352,6 +334,7 @@ def test_the_agent_is_the_same_bytes_each_time(tmp_path: Path) -> None:
 
 
 VENV = """if [ "$2" = venv ]; then mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; else {rest}; fi"""
+OWN_PIP = f'[ "$1" = -m ] || exec {PYTHON} "$@"; '  # all else is this machine's Python
 # What Debian's Python says where its package python3-venv is missing.
 NO_ENSUREPIP = """\
 The virtual environment was not created successfully because ensurepip is not
@@ -364,21 +347,25 @@ Failing command: /home/me/.cache/benchbox/venv/bin/python
 """
 
 
+def with_pip(shell: Shell, text: str) -> Device:
+    """A device whose environments have this in the place of pip."""
+    return shell.with_python(VENV.format(rest=OWN_PIP + text))
+
+
 def install(device: Device) -> None:
     with open_target(device) as board:
         setup.install(board)
 
 
 def environments(shell: Shell) -> list[Path]:
-    return list((shell.cache).glob("venv*"))
+    return list(shell.cache.glob("venv*"))
 
 
 def test_install_makes_an_environment_of_its_own(shell: Shell) -> None:
-    python = shell.with_python(
-        VENV.format(
-            rest=f'[ "$1" = -m ] || exec {PYTHON} "$@"; echo "$@" >> "$HOME/asked"; '
-            'case "$*" in *==*) echo ERROR: No matching distribution found; exit 1; esac'
-        ),
+    python = with_pip(
+        shell,
+        'echo "$@" >> "$HOME/asked"; '
+        'case "$*" in *==*) echo ERROR: No matching distribution found; exit 1; esac',
     )
     install(python)
     asked = [line.split() for line in (shell.home / "asked").read_text().splitlines()]
@@ -405,23 +392,17 @@ def test_install_makes_an_environment_of_its_own(shell: Shell) -> None:
         ("exit 7", "it ended with code 7"),
     ],
 )
-def test_an_environment_that_is_half_made_is_removed(
-    shell: Shell, device: Device, rest: str, said: str
-) -> None:
+def test_an_environment_that_is_half_made_is_removed(shell: Shell, rest: str, said: str) -> None:
     """Its pip fails, or what that has installed cannot be imported."""
-    base = shell.with_python(VENV.format(rest=rest)).python
-    base = base.removeprefix("~/")
-    there = shell.home / base
+    broken = shell.with_python(VENV.format(rest=rest))
+    there = shell.home / broken.python.removeprefix("~/")
     # The one that makes it starts the keeper; the one made is all that fails.
     there.write_text(
         '#!/bin/sh\ncase "$0" in *venv*) ;; *) '
         f'[ "$2" = venv ] || exec {PYTHON} "$@" ;; esac\n' + there.read_text()
     )
-    broken = Device("board", CPU_PROVIDER, 1, "arm", (), device.url, f"~/{base}")
-    with pytest.raises(DeviceError) as caught:
-        install(broken)
-    assert "nothing installed: " in str(caught.value) and said in str(caught.value)
-    assert "\n" not in str(caught.value)
+    why = refused(broken, install)
+    assert "nothing installed: " in why and said in why
     assert environments(shell) == []
     with open_agent(broken) as agent:
         assert agent.hello["versions"]
@@ -435,9 +416,7 @@ def test_a_python_without_ensurepip_is_told_what_to_install_and_stays_usable(
         f'if [ "$2" = venv ]; then mkdir -p "$3/bin"; ln -s {PYTHON} "$3/bin/python"; '
         f"cat <<'EOF'\n{NO_ENSUREPIP}EOF\nexit 1; fi; exec {PYTHON} \"$@\"",
     )
-    with pytest.raises(DeviceError) as caught:
-        install(bare)
-    assert str(caught.value) == (
+    assert refused(bare, install) == (
         "device 'board': nothing installed: its Python has no ensurepip; there: sudo apt install "
         "python3.11-venv, then run this again"
     )
@@ -449,15 +428,13 @@ def test_a_python_without_ensurepip_is_told_what_to_install_and_stays_usable(
 def test_what_pip_says_twice_is_told_once_and_no_version_is_blamed_for_it(
     shell: Shell,
 ) -> None:
-    full = shell.with_python(
-        VENV.format(
-            rest=f'[ "$1" = -m ] || exec {PYTHON} "$@"; echo "$@" >> "$HOME/asked"; '
-            'for n in 1 2; do echo "ERROR: Could not install" >&2; done; exit 1'
-        ),
+    full = with_pip(
+        shell,
+        'echo "$@" >> "$HOME/asked"; '
+        'for n in 1 2; do echo "ERROR: Could not install" >&2; done; exit 1',
     )
-    with pytest.raises(DeviceError) as caught:
-        install(full)
-    assert str(caught.value) == ("device 'board': nothing installed: ERROR: Could not install")
+    said = refused(full, install)
+    assert said == "device 'board': nothing installed: ERROR: Could not install"
     assert len((shell.home / "asked").read_text().splitlines()) == 1
     said = commands.why_not_installed("OSError(28, 'No space left on device')\n  at line 7")
     assert said.startswith("no space left there: ")
@@ -467,15 +444,10 @@ def test_what_pip_says_twice_is_told_once_and_no_version_is_blamed_for_it(
 def slow_pip(shell: Shell) -> Device:
     """A device whose pip says something, and takes a minute as long as there is a file `slow`."""
     (shell.home / "slow").touch()
-    return shell.with_python(
-        VENV.format(
-            rest=f'[ "$1" = -m ] || exec {PYTHON} "$@"; echo "Collecting numpy"; '
-            'if [ -f "$HOME/slow" ]; then sleep 60; fi'
-        ),
-    )
+    return with_pip(shell, 'echo "Collecting numpy"; if [ -f "$HOME/slow" ]; then sleep 60; fi')
 
 
-def begin(pool: ThreadPoolExecutor, board: Any) -> "Future[None]":
+def begin(pool: ThreadPoolExecutor, board: Target) -> "Future[None]":
     """Begin an installation, and return once its pip runs."""
     told: list[str] = []
     future = pool.submit(setup.install, board, lambda _, said: told.append(said))
