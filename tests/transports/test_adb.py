@@ -1,7 +1,5 @@
 """Phones: a real adbd with Android's shell behind it, and an adb that says what one may hear."""
 
-import csv
-import io
 import os
 import re
 import shutil
@@ -13,133 +11,86 @@ from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
-import onnx
 import pytest
-from typer.testing import CliRunner
 
 from benchbox.cli import device_actions
-from benchbox.cli.app import app
-from benchbox.cli.progress import Live
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import DeviceError
-from benchbox.specs import TensorSpec
 from benchbox.transports import open_agent
 from benchbox.transports.adb import program
 from benchbox.transports.board import target
 from tests import board
-from tests.transports.conftest import Remote
-from tests.transports.test_ssh_board import (
+from tests.helpers.command import rows
+from tests.helpers.on_boards import (
     EMULATED,
-    ENDLESS,
     FIGURES,
-    MEASURED,
+    SHORT,
     benchbox,
-    by_case,
+    bursts,
+    graphs,
+    grow,
+    lose_and_resume,
     newest,
-    once,
 )
+from tests.transports.conftest import free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("home")]
-WriteOnnx = Callable[..., Path]
-X = (TensorSpec("x", (32, 32)),)
-SHORT = ("--quick", "--precision", "90%", "--max-time", "1s")
+__all__ = ["graphs"]  # fixture
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("home", "graphs")]
 
 
 @pytest.fixture
-def device(over_adb: Remote) -> Device:
-    return over_adb.device
+def added(there: "board.Phone") -> None:
+    benchbox("device", "add", "phone", there.url, "--python", sys.executable)
 
 
 # the command
 
 
-def add_phone(there: "board.Phone") -> None:
-    added = benchbox("device", "add", "phone", there.url, "--python", sys.executable)
-    assert added.exit_code == 0, added.output
-
-
+@pytest.mark.usefixtures("added")
 def test_a_phone_is_added_checked_and_cleaned(there: "board.Phone") -> None:
-    add_phone(there)
-    checked = benchbox("device", "check", "phone")
-    assert checked.exit_code == 0, checked.output
-    assert checked.stdout.endswith("phone is ready\n")
+    assert benchbox("device", "check", "phone").stdout.endswith("phone is ready\n")
     assert list((there.storage / "benchbox/files").iterdir())
-    cleaned = benchbox("device", "check", "phone", "--clean")
-    assert cleaned.exit_code == 0, cleaned.output
-    assert "removed " in cleaned.stderr
+    assert "removed " in benchbox("device", "check", "phone", "--clean").stderr
 
 
+@pytest.mark.usefixtures("added")
 @pytest.mark.parametrize("is_cable_out", [False, True])
 def test_a_run_whose_phone_is_lost_is_kept_and_resumed(
-    there: "board.Phone",
-    write_onnx: WriteOnnx,
-    monkeypatch: pytest.MonkeyPatch,
-    is_cable_out: bool,
+    there: "board.Phone", monkeypatch: pytest.MonkeyPatch, is_cable_out: bool
 ) -> None:
-    for name in ("a", "b"):
-        write_onnx(name)
-    add_phone(there)
-    with monkeypatch.context() as patched:
-        lose = there.link_down if is_cable_out else there.end_adbd
-        patched.setattr(Live, "measuring", once(lose))
-        try:
-            lost = benchbox("run", "a.onnx", "b.onnx", "-d", "phone", *ENDLESS)
-        finally:
-            there.link_up() if is_cable_out else there.start_adbd()
-    assert lost.exit_code == 1, lost.output
-    run = newest()
-    assert {status for status, _ in by_case(run).values()} == {"failed"}
-    reasons = sorted(reason for _, reason in by_case(run).values())
+    lose, recover = (there.end_adbd, there.start_adbd)
+    if is_cable_out:
+        lose, recover = (there.link_down, there.link_up)
+    reasons, text = lose_and_resume(lose, recover, monkeypatch, "phone")
     assert "lost, and it cannot be reached again (not reachable)" in reasons[0], reasons
     assert reasons[1].startswith("the agent is gone: the link to the device is lost"), reasons
-    before = {record.case: len(record.bursts) for record in run.records}
-    longer = (*SHORT, "--max-time", "6s")
-    resumed = benchbox("run", "a.onnx", "b.onnx", "-d", "phone", *longer, "--resume")
-    assert resumed.exit_code == 0, resumed.output
-    assert newest().path == run.path
-    assert {status for status, _ in by_case(newest()).values()} <= MEASURED
-    after = {record.case: len(record.bursts) for record in newest().records}
-    assert all(after[case] > count for case, count in before.items()), (before, after)
-    text = run.path.read_text()
-    assert not [part for part in (there.serial, there.host) if part in text]
+    assert there.serial not in text and there.host not in text
 
 
-def test_a_slow_network_is_no_lost_phone(there: "board.Phone", write_onnx: WriteOnnx) -> None:
+@pytest.mark.usefixtures("added")
+def test_a_slow_network_is_no_lost_phone(there: "board.Phone") -> None:
     """Answers to signs of life wait behind what is sent for longer than they may take."""
-    path = write_onnx("big")
-    model = onnx.load(path)
-    weights = np.frombuffer(np.random.default_rng(0).bytes(400_000), dtype=np.uint8)
-    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "unused"))
-    onnx.save(model, path)
-    add_phone(there)
+    grow("big", 400_000)
     there.slow(256)
     try:
-        result = benchbox("run", "big.onnx", "-d", "phone", *SHORT)
+        benchbox("run", "big.onnx", "-d", "phone", *SHORT)
     finally:
         there.slow(None)
-    assert result.exit_code == 0, result.output
-    assert {status for status, _ in by_case(newest()).values()} <= MEASURED
+    assert bursts(newest())["big"]
 
 
 def test_a_run_on_an_emulated_phone_keeps_what_it_times_in_its_record(
-    emulated_phone: "board.Phone", adb_server: "board.AdbServer", write_onnx: WriteOnnx
+    emulated_phone: "board.Phone", adb_server: "board.AdbServer"
 ) -> None:
     assert adb_server.port
-    write_onnx("a")
-    longer = (*SHORT[:-1], "4s")  # for a first burst, on a machine that does other things
-    arguments = ("run", "a.onnx", "-d", emulated_phone.url, *longer, "--allow-emulated")
-    result = benchbox(*arguments, "--export-csv", "-")
-    assert result.exit_code == 0, result.output
-    (row,) = csv.DictReader(io.StringIO(result.stdout))
+    command = ("run", "a.onnx", "-d", emulated_phone.url, *SHORT, "--allow-emulated")
+    (row,) = rows(benchbox(*command, "--export-csv", "-").stdout)
     assert (row["status"], row["reason"]) == ("skipped", EMULATED)
     assert re.fullmatch(r"adb-[0-9a-f]{6}", row["device"])
-    assert [row[name] for name in FIGURES] == [""] * len(FIGURES)
+    assert {row[name] for name in FIGURES} == {""}
     run = newest()
     assert (run.context.host["machine"], run.context.host["emulated"]) == ("aarch64", "qemu-user")
     assert run.records[0].bursts
-    text = run.path.read_text()
-    assert not [part for part in (emulated_phone.serial, emulated_phone.host) if part in text]
 
 
 def test_brackets_in_a_phones_name_are_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,12 +100,9 @@ def test_brackets_in_a_phones_name_are_no_markup(monkeypatch: pytest.MonkeyPatch
     found = SimpleNamespace(lacks=["numpy"], is_busy=False, brings_python=False)
     monkeypatch.setattr(device_actions, "open_target", lambda *_: nullcontext(found))
     monkeypatch.setattr(device_actions.setup, "facts", lambda _: facts)
-    runner = CliRunner()
-    assert runner.invoke(app, ["device", "add", "odd", "adb://odd"]).exit_code == 0
-    checked = runner.invoke(app, ["device", "check", "odd"])
-    assert f"model          {name}\n" in checked.output
-    listed = runner.invoke(app, ["device", "list"])
-    assert listed.exit_code == 0 and name in listed.output
+    benchbox("device", "add", "odd", "adb://odd")
+    assert f"model          {name}\n" in benchbox("device", "check", "odd", code=6).output
+    assert name in benchbox("device", "list").output
 
 
 # a phone that cannot be used: one line each
@@ -195,46 +143,33 @@ def refusal(url: str) -> str:
     return str(caught.value)
 
 
-def test_an_unknown_serial_number_is_answered_with_those_attached(
-    says: Callable[..., str],
-) -> None:
-    assert says("A1\tdevice\nB2\tunauthorized\n") == (
-        "device 'phone': no phone R58 is attached, attached: A1 (device), B2 (unauthorized); "
-        "plug it in and switch on USB debugging"
-    )
-    assert "no phone R58 is attached, none is; plug it in" in says("")
-
-
 @pytest.mark.parametrize(
-    ("state", "sentence"),
+    ("attached", "sentence"),
     [
-        ("unauthorized", "it has not accepted this computer; unlock it, accept"),
-        ("offline", "it is offline; unlock it, plug it in again"),
-        ("no permissions (missing udev rules?); see [url]", "may not open its USB device"),
-        ("recovery", "it is in the state 'recovery'; start it into Android"),
+        ("", "no phone R58 is attached, none is; plug it in"),
+        (
+            "A1\tdevice\nB2\tunauthorized\n",
+            "device 'phone': no phone R58 is attached, attached: A1 (device), B2 (unauthorized); "
+            "plug it in and switch on USB debugging",
+        ),
+        ("R58\tunauthorized\n", "it has not accepted this computer; unlock it, accept"),
+        ("R58\toffline\n", "it is offline; unlock it, plug it in again"),
+        ("R58\tno permissions (missing udev rules?); see [url]\n", "may not open its USB device"),
+        ("R58\trecovery\n", "it is in the state 'recovery'; start it into Android"),
+        ("R58\tdevice\n" * 2, "2 phones say that they are R58; unplug all but one"),
+        ("R58\tdevice\n", "no shell_v2, which came with Android 7"),  # nor other features
+        ("R58\tdevice\n", "ssh://user@phone:8022"),
     ],
 )
-def test_a_phone_in_another_state_says_what_to_do(
-    says: Callable[..., str], state: str, sentence: str
+def test_a_phone_that_cannot_be_used_says_what_to_do(
+    says: Callable[..., str], attached: str, sentence: str
 ) -> None:
-    assert sentence in says(f"R58\t{state}\n")
-
-
-def test_two_phones_of_one_serial_number_are_not_guessed_between(says: Callable[..., str]) -> None:
-    said = says("R58\tdevice\nR58\tdevice\n")
-    assert "2 phones say that they are R58; unplug all but one" in said
-
-
-def test_a_phone_without_the_shell_protocol_is_too_old(says: Callable[..., str]) -> None:
-    said = says("R58\tdevice\n", features="cmd\nstat_v2\n")
-    assert "no shell_v2, which came with Android 7" in said and "ssh://user@phone:8022" in said
+    assert sentence in says(attached, features="cmd\nstat_v2\n")
 
 
 @pytest.mark.usefixtures("adb_server")
 def test_a_phone_that_refuses_the_network_says_so() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        said = refusal(f"adb://127.0.0.1:{taken.getsockname()[1]}")
+    said = refusal(f"adb://127.0.0.1:{free_port()}")
     assert "Connection refused; is adb over the network switched on there?" in said
 
 
@@ -245,13 +180,6 @@ def test_without_an_adb_program_it_says_what_to_install(monkeypatch: pytest.Monk
         "device 'phone': phones over adb need the adb program: put your own into PATH, or pip "
         "install 'benchbox[adb]'"
     )
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def test_a_server_that_cannot_be_started_says_why(
@@ -298,7 +226,7 @@ def test_an_error_in_the_middle_of_a_run_names_no_serial_number(
     says: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(target, "_reached", {"adb://R58"})
-    assert says("") == ("device 'phone': lost, and it cannot be reached again (not attached)")
+    assert says("") == "device 'phone': lost, and it cannot be reached again (not attached)"
     said = says("R58\toffline\n")
     assert said.startswith("device 'phone': lost, and it cannot be reached again (")
     assert "R58" not in said
