@@ -18,7 +18,6 @@ from tests.board.fixtures import (
     emulated_phone,
     home,
     host_phone,
-    linked_board,
     reach,
     ssh_board,
 )
@@ -35,7 +34,6 @@ __all__ = [  # fixtures of all tests
     "fake_gpu",
     "home",
     "host_phone",
-    "linked_board",
     "reach",
     "ssh_board",
 ]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import pytest
 
 if TYPE_CHECKING:
-    from tests.board import AdbServer, Board, NetworkBoard, Phone
+    from tests.board import AdbServer, Board, Phone
 
 REQUIRED = "BENCHBOX_TEST_BOARD"  # `required` where nobody would see that a test was skipped
 
@@ -70,13 +70,6 @@ def emulated_board(boards: Any) -> "Iterator[Board]":
 def ssh_board(boards: Any) -> "Iterator[Board]":
     """This machine behind an sshd, with a home of its own: quick."""
     with _started(boards.host_board) as b:
-        yield b
-
-
-@pytest.fixture
-def linked_board(boards: Any) -> "Iterator[NetworkBoard]":
-    """This machine behind an sshd at an address of its own, on a link that can fail."""
-    with _started(boards.network_board) as b:
         yield b
 
 

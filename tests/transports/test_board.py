@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 import unittest
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from tests.board import (
 )
 from tests.board.files import plant
 from tests.board.setup import PACKAGES
+from tests.transports.conftest import wait_for
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("boards")]
@@ -187,8 +187,5 @@ def test_nothing_runs_on_when_the_tests_are_killed() -> None:
     tests.kill()
     tests.wait()
     tests.stdout.close()
-    until = time.monotonic() + 10
-    while processes_in(namespace) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert processes_in(namespace) == []
+    assert wait_for(lambda: not processes_in(namespace))
     shutil.rmtree(folder)  # keys alone
