@@ -261,53 +261,32 @@ def test_a_full_disk_fails_the_case_in_one_line(
 # cases
 
 
-class Standing:
-    """An agent that answers with a profile, or fails as it is told to."""
-
-    hello = HELLO
-
-    def __init__(self, outcome: dict[str, Any] | Exception) -> None:
-        self.outcome = outcome
-
-    def profile(self, *_: object) -> dict[str, Any]:
-        if isinstance(self.outcome, Exception):
-            raise self.outcome
-        return self.outcome
-
-    def __enter__(self) -> "Standing":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing to end."""
-
-
 def test_a_case_that_fails_leaves_the_others(
     cpu: Device, onnx_cases: Callable[..., list[Case]]
 ) -> None:
     cases = onnx_cases("a", "b", "c", "d", "e")
-    graphs: dict[str, Any] = dict(export.prepare(cases[:1]))
-    graphs |= {case.key: graphs[cases[0].key] for case in cases[1:]}
+    graphs: dict[str, Any] = dict.fromkeys((c.key for c in cases), exported(cases[0]))
     graphs[cases[1].key] = CaseError("no graph")
     good = reply(node("a", "MatMul", [30] * 8))
-    script: list[Any] = [
-        Standing(good),
-        Standing(AgentError("it was ended by SIGSEGV")),
+    answers: list[dict[str, Any] | Exception] = [
+        good,
+        ChannelClosed("it was ended by SIGSEGV"),
         DeviceError("no agent starts"),
-        Standing({**good, "nodes": []}),
+        {**good, "nodes": []},
     ]
 
-    def open_next(_: Device) -> Any:
-        answer = script.pop(0)
-        if isinstance(answer, Exception):
+    def open_next(device: Device) -> Agent:
+        answer = answers.pop(0)
+        if isinstance(answer, DeviceError):
             raise answer
-        return answer
+        return Agent(Scripted(answer), device)
 
     found = list(runner_profile.outcomes(cases, graphs, cpu, open_next))
     assert [outcome.case.name for outcome in found] == ["a", "b", "c", "d", "e"]
     assert [outcome.profile is not None for outcome in found] == [True, *[False] * 4]
-    reasons = [outcome.reason for outcome in found]
-    assert reasons[1:4] == ["no graph", "it was ended by SIGSEGV", "no agent starts"]
-    assert "no node" in reasons[4]
+    reasons = [outcome.reason for outcome in found[1:]]
+    expected = ("no graph", "it was ended by SIGSEGV", "no agent starts", "no node")
+    assert all(text in reason for text, reason in zip(expected, reasons, strict=True))
 
 
 def test_a_device_without_an_agent_or_without_a_processor_is_not_usable(
@@ -317,12 +296,10 @@ def test_a_device_without_an_agent_or_without_a_processor_is_not_usable(
         raise DeviceError("no agent starts")
 
     cases = onnx_cases("a")
-    graphs = export.prepare(cases)
-    with pytest.raises(DeviceError, match="no agent starts"):
-        list(runner_profile.outcomes(cases, graphs, cpu, lost))
     gpu = Device("cuda", "CUDAExecutionProvider", 1, "gpu")
-    with pytest.raises(DeviceError, match="only processors can be profiled"):
-        list(runner_profile.outcomes(cases, graphs, gpu, lost))
+    for device, text in ((cpu, "no agent starts"), (gpu, "only processors can be profiled")):
+        with pytest.raises(DeviceError, match=text):
+            list(runner_profile.outcomes(cases, export.prepare(cases), device, lost))
 
 
 HANGS = (

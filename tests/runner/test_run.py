@@ -1,4 +1,3 @@
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +8,10 @@ import pytest
 from benchbox import records, runner
 from benchbox.analysis.states import Known
 from benchbox.devices import Device
-from benchbox.errors import DeviceError, RecordError, SpecError, StorageError, UsageError
+from benchbox.errors import DeviceError, SpecError, StorageError, UsageError
 from benchbox.records import Record
 from benchbox.runner import Outcome, Request, known_states
 from benchbox.sampling import sampler as sampling_sampler
-from benchbox.sampling.plan import Plan
 from benchbox.sampling.sampler import Sampler
 from benchbox.specs import BlockSpec, Case, Selection, find
 from benchbox.specs.model import Match
@@ -148,19 +146,6 @@ def test_an_interrupted_run_is_resumed_where_it_stopped(request_for: RequestFor)
         assert bool(watcher.records) == times
 
 
-def test_a_run_that_was_never_started_cannot_be_resumed(request_for: RequestFor) -> None:
-    with pytest.raises(UsageError, match="holds no run of tiny"):
-        run(request_for(resume=True), Watcher())
-
-
-def test_a_run_of_another_spec_is_not_mixed_in(request_for: RequestFor) -> None:
-    request = request_for()
-    run(request, Watcher())
-    changed = [replace(spec, sha256="1" * 64) for spec in request.specs]
-    with pytest.raises(RecordError, match="cannot be resumed: spec tiny was"):
-        run(replace(request, specs=changed, resume=True), Watcher())
-
-
 def test_a_run_remembers_the_states_of_the_machine_for_the_next(request_for: RequestFor) -> None:
     plan = replace(QUICK, sessions=2, max_time_s=4)
     request = request_for(open=open_agent, plan=plan)
@@ -181,22 +166,3 @@ def test_a_run_remembers_the_states_of_the_machine_for_the_next(request_for: Req
 
     run(request, Curious())
     assert seen[0] == known
-
-
-def test_the_parent_sleeps_while_the_agent_measures(
-    request_for: RequestFor, onnx_cases: MakeCases, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    request = request_for(
-        spec_of(onnx_cases("a", size=256)), plan=Plan(precision=1e-9, max_time_s=2.5)
-    )
-    monkeypatch.setattr(sampling_sampler, "CHUNK_S", 0.5)
-    times: list[tuple[float, float]] = []
-
-    class Clock(Watcher):
-        def measuring(self, _: Sampler) -> None:
-            times.append((time.monotonic(), time.process_time()))
-
-    run(request, Clock())
-    (wall, used), (wall_end, used_end) = times[0], times[-1]
-    assert wall_end - wall > 1
-    assert (used_end - used) / (wall_end - wall) < 0.25
