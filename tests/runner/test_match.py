@@ -50,27 +50,18 @@ def test_a_match_holds_within_each_group(
 
 
 @pytest.mark.parametrize(
-    ("cases", "sentence"),
+    ("cases", "text"),
     [
-        ([ONE, ("scale=1", 1200)], "b has 20.00% more multiply-accumulates than a"),
-        ([ONE, ("scale=1", 800)], "b has 20.00% fewer multiply-accumulates than a"),
-        ([("scale=1", 0), ONE], "b has 100.00% more multiply-accumulates than a"),
-        ([("", None), ("", 1), ("", 2)], "c has 100.00% more multiply-accumulates than b"),
+        ([ONE, ("scale=1", 1200)], "allows 10.00%: b has 20.00% more multiply-accumulates than a"),
+        ([ONE, ("scale=1", 800)], "allows 10.00%: b has 20.00% fewer multiply-accumulates than a"),
+        ([("scale=1", 0), ONE], "allows 10.00%: b has 100.00% more multiply-accumulates than a"),
+        ([("", None), ("", 1), ("", 2)], "allows 10.00%: c has 100.00% more multiply-accumulates"),
+        ([ONE, *[("scale=1", 2000)] * 5], r".*b has .*; c has .*; d has .* than a \(and 2 more\)$"),
+        ([ONE, ("scale=1", cost(1000, "If"))], ": b has operators that cannot be counted"),
     ],
 )
 def test_a_match_that_does_not_hold_says_by_how_much(
-    cases: list[tuple[str, int | Cost | None]], sentence: str
+    cases: list[tuple[str, int | Cost | None]], text: str
 ) -> None:
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(SpecError, match=rf"^mine: \[match\] ?{text}"):
         verify(0.1, *cases)
-    assert str(caught.value) == f"mine: [match] allows 10.00%: {sentence}"
-
-
-def test_of_many_that_do_not_match_the_first_are_shown() -> None:
-    with pytest.raises(SpecError, match=r"b has .*; c has .*; d has .* than a \(and 2 more\)$"):
-        verify(0.1, ONE, *[("scale=1", 2000)] * 5)
-
-
-def test_what_cannot_be_counted_cannot_be_compared() -> None:
-    with pytest.raises(SpecError, match=r"^mine: \[match\]: b has operators that cannot be count"):
-        verify(0.1, ONE, ("scale=1", cost(1000, "If")))

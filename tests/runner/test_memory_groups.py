@@ -18,17 +18,8 @@ def make(*weights_of_groups: list[int]) -> tuple[list[Case], dict[str, Graph]]:
     cases, graphs = [], {}
     for index, weights in enumerate(weights_of_groups):
         for number, mib in enumerate(weights):
-            case = Case(
-                "mine",
-                f"{index}.{number}",
-                {},
-                {},
-                (),
-                1,
-                Builder("m:f"),
-                group=str(index),
-                reference=f"{index}.0",
-            )
+            name, beside = f"{index}.{number}", {"group": str(index), "reference": f"{index}.0"}
+            case = Case("mine", name, {}, {}, (), 1, Builder("m:f"), **beside)
             cases.append(case)
             cost = Cost(0, 0, None, mib * MIB, None, {}, ())
             graphs[case.key] = Graph(Path("m"), "", cost, 0, 18, "none", None, {})
@@ -43,16 +34,19 @@ def split(budget_mib: float, *weights_of_groups: list[int]) -> list[list[str]]:
     ]
 
 
-def test_what_fits_is_loaded_together() -> None:
-    assert split(1000, [10, 10, 10], [10, 10]) == [["0.0", "0.1", "0.2", "1.0", "1.1"]]
-
-
-def test_a_reference_is_in_every_group_that_needs_it() -> None:
-    assert split(60, [10, 10, 10]) == [["0.0", "0.1"], ["0.0", "0.2"]]
-
-
-def test_what_fits_nowhere_is_alone_with_its_reference() -> None:
-    assert split(0, [10, 10], [10]) == [["0.0"], ["0.0", "0.1"], ["1.0"]]
+@pytest.mark.parametrize(
+    ("budget_mib", "weights", "groups"),
+    [
+        (1000, ([10, 10, 10], [10, 10]), [["0.0", "0.1", "0.2", "1.0", "1.1"]]),  # it fits
+        (60, ([10, 10, 10],), [["0.0", "0.1"], ["0.0", "0.2"]]),
+        (0, ([10, 10], [10]), [["0.0"], ["0.0", "0.1"], ["1.0"]]),  # it fits nowhere
+        (0, (), []),
+    ],
+)
+def test_a_reference_is_in_every_group_that_needs_it(
+    budget_mib: int, weights: tuple[list[int], ...], groups: list[list[str]]
+) -> None:
+    assert split(budget_mib, *weights) == groups
 
 
 def test_a_gpu_has_room_until_what_is_loaded_takes_more_than_it_may() -> None:
@@ -81,10 +75,6 @@ def test_what_was_postponed_comes_again_after_its_reference_or_alone() -> None:
 def test_a_case_whose_reference_is_not_timed_stands_for_itself() -> None:
     cases, graphs = make([10, 10, 10])
     assert memory_groups.split(cases[1:], graphs, 1000 * MIB) == [cases[1:]]
-
-
-def test_nothing_makes_no_group() -> None:
-    assert memory_groups.split([], {}, 1) == []
 
 
 @given(
