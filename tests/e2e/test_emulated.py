@@ -1,4 +1,4 @@
-"""What comes from an emulated processor is checked there, and is never a latency."""
+"""Emulated processors: they check graphs, and what they take is never a latency."""
 
 import csv
 import io
@@ -94,10 +94,11 @@ def no_figure(outcome: Outcome) -> bool:
     return all(row[name] == "" for row in rows for name in FIGURES)
 
 
+@pytest.mark.parametrize("plan", [{"sessions": 3}, {"sessions": 1, "sustained_s": 60.0}])
 def test_an_emulated_device_calls_every_graph_and_times_none(
-    place: Place, onnx_cases: MakeCases
+    place: Place, onnx_cases: MakeCases, plan: dict[str, Any]
 ) -> None:
-    outcome = place.run(onnx_cases("a", "b"), replace(PLAN, sessions=3))
+    outcome = place.run(onnx_cases("a", "b"), replace(PLAN, **plan))
     assert told(outcome) == [("a", "skipped", REASON), ("b", "skipped", REASON)]
     assert outcome.run.context.host["emulated"] == "qemu-user"
     assert (place.loads, place.bursts) == (["tiny:a", "tiny:b"], [])
@@ -121,12 +122,6 @@ def test_a_graph_that_fails_there_is_a_failed_row(place: Place, onnx_cases: Make
     statuses = {case: status for case, status, _ in told(outcome)}
     assert statuses == {"a": "skipped", "deadly": "failed", "c": "skipped"}
     assert place.loads == ["tiny:a", "tiny:deadly", "tiny:c"]
-
-
-def test_load_that_lasts_is_not_even_begun(place: Place, onnx_cases: MakeCases) -> None:
-    outcome = place.run(onnx_cases("a", "b"), replace(PLAN, sustained_s=60.0, sessions=1))
-    assert told(outcome) == [("a", "skipped", REASON), ("b", "skipped", REASON)]
-    assert place.bursts == []
 
 
 def test_a_real_device_does_not_go_on_with_an_emulated_run(

@@ -59,7 +59,7 @@ for line in stdin:
 
 @pytest.fixture
 def lying(ssh_board: Board, reach: Callable[[Board], None]) -> Callable[[dict[str, object]], str]:
-    """Return a function that runs on a board with these lies, and returns its one line."""
+    """A function that runs on a board with these lies; its result is the one line."""
     reach(ssh_board)
     liar, lies = ssh_board.home / "liar", ssh_board.home / "lies"
     liar.write_text(LIAR.format(python=sys.executable, lies="/run/home/lies"))

@@ -1,8 +1,6 @@
 """`benchbox run` on two devices: this machine, and this machine behind an sshd."""
 
 import contextlib
-import csv
-import io
 import os
 import signal
 import socket
@@ -18,14 +16,16 @@ import pytest
 from benchbox import records
 from benchbox.records import Run
 from tests.board import Board
-from tests.helpers.command import BENCHBOX, FOREVER, MEASURED, benchbox, start
+from tests.helpers.command import BENCHBOX, FOREVER, MEASURED, benchbox, invoke, rows, start
 
 WriteOnnx = Callable[..., Path]
 LONG_S = 60.0  # for something that happens at once, on a machine that may be busy
 
-SHORT = ("--quick", "--precision", "90%", "--max-time", "1s")
+SHORT = ("--quick", "--precision", "90%", "--max-time", "2s")
 BOTH = ("-d", "cpu", "-d", "box")
 FILES = ".cache/benchbox/files"
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def box(ssh_board: Board, reach: Callable[[Board], None], write_onnx: WriteOnnx)
     reach(ssh_board)
     for name, n in (("a", 24), ("b", 32)):
         write_onnx(name, f"{name} (float[{n},{n}] x) => (float[{n},{n}] y) {{ y = MatMul(x, x) }}")
-    assert benchbox("device", "add", "box", "ssh://board").returncode == 0
+    assert invoke("device", "add", "box", "ssh://board").exit_code == 0
     return ssh_board
 
 
@@ -71,7 +71,7 @@ def wait_for(process: subprocess.Popen[str], is_so: Callable[[], bool]) -> None:
 
 
 def works(pid: int, text: str) -> bool:
-    """Return whether a process below another has `text` in its command line and worked a while."""
+    """Whether a process below another has `text` in its command line and worked a while."""
     for child in psutil.Process(pid).children(recursive=True):
         with contextlib.suppress(psutil.Error):
             if text in " ".join(child.cmdline()) and child.cpu_times().user > 1.5:
@@ -79,81 +79,73 @@ def works(pid: int, text: str) -> bool:
     return False
 
 
-@pytest.mark.slow
-def test_a_run_on_two_devices_is_one_table_in_the_order_asked_for(box: Board) -> None:
+def test_a_device_without_a_run_begins_one_beside_a_resumed_one_in_the_order_asked_for(
+    box: Board,
+) -> None:
     assert box
-    result = benchbox(
-        "run", "a.onnx", "b.onnx", "-d", "box", "-d", "cpu", *SHORT, "--export-csv", "t.csv"
+    nothing = invoke("run", "a.onnx", "b.onnx", *BOTH, *SHORT, "--resume")
+    assert nothing.exit_code == 2
+    assert nothing.stderr.count("holds no run of a.onnx+b.onnx; run it first") == 2
+    assert invoke("run", "a.onnx", "b.onnx", *SHORT).exit_code == 0
+    path = newest("cpu").path
+    devices = ("-d", "box", "-d", "cpu")
+    result = invoke(
+        "run", "a.onnx", "b.onnx", *devices, *SHORT, "--resume", "--export-csv", "t.csv"
     )
-    assert result.returncode == 0, result.stderr
+    assert result.exit_code == 0, result.output
+    assert newest("cpu").path == path
     headers = [line for line in result.stdout.splitlines() if line.startswith("case ")]
     assert len(headers) == 2  # a table for each file
-    for header in headers:
-        assert 0 < header.index("box (ms)") < header.index("cpu (ms)")
+    assert all(0 < header.index("box (ms)") < header.index("cpu (ms)") for header in headers)
     assert "()" not in result.stdout
-    rows = list(csv.DictReader(io.StringIO(Path("t.csv").read_text())))
-    assert [(row["device"], row["case"]) for row in rows] == [
-        ("box", "a"),
-        ("box", "b"),
-        ("cpu", "a"),
-        ("cpu", "b"),
-    ]
-    assert {row["status"] for row in rows} <= MEASURED
+    found = rows(Path("t.csv").read_text())
+    places = [(row["device"], row["case"]) for row in found]
+    assert places == [("box", "a"), ("box", "b"), ("cpu", "a"), ("cpu", "b")]
+    assert {row["status"] for row in found} <= MEASURED
     said = result.stderr.splitlines()
-    for name in ("cpu", "box"):
-        assert [line for line in said if line.startswith(f"{name} [2/2] ")]
-        assert [line for line in said if line.startswith(f"Records: results/{name}/")]
-    reported = benchbox("report", *(str(newest(name).path) for name in ("box", "cpu")))
+    assert any(line.startswith("box [2/2] ") for line in said)
+    assert all(f"Records: {newest(name).path}" in said for name in ("box", "cpu"))
+    graphs = [[r.graph and r.graph["sha256"] for r in newest(n).records] for n in ("cpu", "box")]
+    assert graphs[0] == graphs[1]
+    reported = invoke("report", *(str(newest(name).path) for name in ("box", "cpu")))
     assert reported.stdout == result.stdout
 
 
-@pytest.mark.slow
-def test_with_a_dash_the_csv_of_two_devices_is_alone_on_stdout(box: Board) -> None:
-    assert box
-    result = benchbox("run", "a.onnx", *SHORT, "--export-csv", "-", BENCHBOX_DEVICE="cpu box")
-    assert result.returncode == 0, result.stderr
-    rows = list(csv.DictReader(io.StringIO(result.stdout)))
-    assert [row["device"] for row in rows] == ["cpu", "box"]
-    assert len(result.stdout.splitlines()) == 3
+@pytest.mark.usefixtures("in_tmp")
+def test_devices_that_are_unknown_or_named_twice_are_refused(write_onnx: WriteOnnx) -> None:
+    write_onnx("a")
+    for name in ("cpu", "ssh://board"):
+        result = invoke("run", "a.onnx", "-d", name, "-d", name)
+        assert result.exit_code == 2
+        assert result.stderr.endswith(": given twice\n")
+    Path("benchbox.toml").write_text('[run]\ndevice = ["cpu", "toaster"]\n')
+    result = invoke("run", "a.onnx", *SHORT)
+    assert result.exit_code == 6
+    assert result.stderr.startswith("Error: unknown device 'toaster'; ")
 
 
-@pytest.mark.slow
-def test_devices_are_named_in_benchbox_toml_too(box: Board) -> None:
-    assert box
-    Path("benchbox.toml").write_text('[run]\ndevice = ["box", "toaster"]\n')
-    result = benchbox("run", "a.onnx", *SHORT)
-    assert result.returncode == 6
-    assert "unknown device 'toaster' (did you mean" not in result.stderr
-    assert result.stderr.startswith("Error: unknown device 'toaster'")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("good", [(), ("cpu",)])
+@pytest.mark.usefixtures("home")
 def test_each_host_that_refuses_is_reported_once_and_the_other_device_has_its_table(
-    box: Board, good: tuple[str, ...]
+    write_onnx: WriteOnnx,
 ) -> None:
-    assert box
+    write_onnx("a")
     port = closed_port().rpartition(":")[2]
-    names = [f"ssh://root@127.0.0.1:{port}", *good, f"ssh://someone@localhost:{port}"]
+    names = [f"ssh://root@127.0.0.1:{port}", "cpu", f"ssh://someone@localhost:{port}"]
     devices = [word for name in names for word in ("-d", name)]
-    result = benchbox("run", "a.onnx", *devices, *SHORT, "--export-csv", "t.csv")
-    assert result.returncode == 6
+    result = invoke("run", "a.onnx", *devices, *SHORT, "--export-csv", "t.csv")
+    assert result.exit_code == 6
     errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 2, result.stderr
     assert all("refuses connections at port" in error for error in errors)
-    assert ("Records: results/cpu/" in result.stderr) == bool(good)
-    assert ("p50 (ms)" in result.stdout) == bool(good)
-    assert Path("t.csv").exists() == bool(good)
-    if good:
-        assert set(file_of(newest("cpu")).values()) <= MEASURED
+    assert "Records: results/cpu/" in result.stderr
+    assert "p50 (ms)" in result.stdout
+    assert {row["status"] for row in rows(Path("t.csv").read_text())} <= MEASURED
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_is_kept_on_both_devices_and_both_go_on(box: Board, number: int) -> None:
+def test_an_interrupted_run_is_kept_on_both_devices_and_both_go_on(box: Board) -> None:
     process = start("run", "a.onnx", "b.onnx", *BOTH, *FOREVER)
     wait_for(process, lambda: works(process.pid, "benchbox.agent") and works(box.pid, FILES))
-    os.killpg(process.pid, number)
+    os.killpg(process.pid, signal.SIGINT)
     stdout, stderr = process.communicate(timeout=LONG_S)
     assert process.returncode == 130, stderr
     assert stderr.count("`--resume` goes on from here") == 1
@@ -166,8 +158,10 @@ def test_an_interrupted_run_is_kept_on_both_devices_and_both_go_on(box: Board, n
         assert all(record.reason.startswith("interrupted") for record in run.records)
         before[name] = (run.path, [len(record.bursts) for record in run.records])
         assert all(before[name][1])
-    resumed = benchbox("run", "a.onnx", "b.onnx", *BOTH, *SHORT, "--max-time", "30s", "--resume")
+    more = (*SHORT, "--max-time", "30s", "--resume", "--export-csv", "-")
+    resumed = benchbox("run", "a.onnx", "b.onnx", *more, BENCHBOX_DEVICE="cpu box")
     assert resumed.returncode == 0, resumed.stderr
+    assert [row["device"] for row in rows(resumed.stdout)] == ["cpu", "cpu", "box", "box"]
     for name, (path, counts) in before.items():
         run = newest(name)
         assert run.path == path
@@ -176,7 +170,6 @@ def test_an_interrupted_run_is_kept_on_both_devices_and_both_go_on(box: Board, n
     assert not box.agents()
 
 
-@pytest.mark.slow
 def test_a_second_ctrl_c_says_where_what_was_measured_is(box: Board) -> None:
     """The board's agent is stuck, so that the first one cannot end what it is at."""
     process = start("run", "a.onnx", *BOTH, *FOREVER)
@@ -200,7 +193,6 @@ def test_a_second_ctrl_c_says_where_what_was_measured_is(box: Board) -> None:
     assert not box.agents()
 
 
-@pytest.mark.slow
 def test_a_host_that_says_nothing_does_not_keep_the_others_from_being_timed(box: Board) -> None:
     assert box
     # 15 s take long here
@@ -218,32 +210,6 @@ def test_a_host_that_says_nothing_does_not_keep_the_others_from_being_timed(box:
     assert record.bursts
 
 
-@pytest.mark.slow
-def test_a_device_without_a_run_begins_one_when_the_others_go_on(box: Board) -> None:
-    assert box
-    nothing = benchbox("run", "a.onnx", *BOTH, *SHORT, "--resume")
-    assert nothing.returncode == 2
-    assert nothing.stderr.count("holds no run of a.onnx; run it first") == 2
-    assert benchbox("run", "a.onnx", *SHORT).returncode == 0
-    path = newest("cpu").path
-    result = benchbox("run", "a.onnx", *BOTH, *SHORT, "--resume")
-    assert result.returncode == 0, result.stderr
-    assert newest("cpu").path == path
-    assert set(file_of(newest("box")).values()) <= MEASURED
-    graphs = [[r.graph and r.graph["sha256"] for r in newest(n).records] for n in ("cpu", "box")]
-    assert graphs[0] == graphs[1]
-
-
-@pytest.mark.slow
-def test_one_device_may_not_be_named_twice(box: Board) -> None:
-    assert box
-    for devices in (("-d", "cpu", "-d", "cpu"), ("-d", "ssh://board", "-d", "ssh://board")):
-        result = benchbox("run", "a.onnx", *devices)
-        assert result.returncode == 2
-        assert result.stderr.endswith(": given twice\n")
-
-
-@pytest.mark.slow
 def test_a_reader_that_leaves_ends_a_run_on_two_devices_quietly(box: Board) -> None:
     assert box
     command = f"{' '.join(BENCHBOX)} run a.onnx {' '.join([*BOTH, *SHORT])} | head -c 1"
