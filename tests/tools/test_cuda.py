@@ -1,4 +1,4 @@
-"""The checks of `make test-cuda`: how they are made, and where there is a GPU all of them."""
+"""Checks of `make test-cuda`, on stand-ins and, where there is a GPU, all of them on it."""
 
 import os
 import subprocess
@@ -114,7 +114,7 @@ def test_the_calls_of_spans_are_told_from_those_before_however_many_it_takes_to_
 ) -> None:
     machine = Waiting() if waits else Machine()
     counted = profiled.Counted(machine)
-    burst.burst(counted, machine, burst.Plan(3, replayed=True), clock=machine.clock)
+    burst.time_gpu_calls(counted, machine, burst.BurstPlan(3, replayed=True), clock=machine.clock)
     looks = burst.LOOKS_TO_SEE if waits else 1
     assert counted.queued == [False, *[True] * looks, *[False, True] * 3]
     assert counted.last(3) == [looks + 2, looks + 4, looks + 6]
@@ -145,6 +145,22 @@ def test_spans_are_checked_only_where_all_of_them_are_seen(
     monkeypatch.setattr(Said, "said", said, raising=False)
     row = program.result(Check("spans", checks.spans, 60), Said(Path()))
     assert row.result == result
+
+
+@pytest.mark.parametrize(
+    ("said", "result", "seen"),
+    [
+        ({"a": 1e-5, "b": 1e-6}, "ok", "2 graphs, the worst is a with 1e-05"),
+        ({"a": 0.5}, "FAILED", "a differs by 0.5, 0.001 is allowed"),
+        ({"a": 0.5, "b": "it does not compute"}, "FAILED", "b: it does not compute"),
+    ],
+)
+def test_outputs_are_alike_if_all_are_computed_and_close(
+    said: dict[str, object], result: str, seen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Said, "said", said, raising=False)
+    row = program.result(Check("outputs", checks.outputs, 60), Said(Path()))
+    assert (row.result, row.seen) == (result, seen)
 
 
 def test_pairs_of_the_paper_are_counted_within_their_groups() -> None:
@@ -183,33 +199,24 @@ def stood_in(gpu: Libraries, *arguments: str, ort: str = "") -> subprocess.Compl
 
 
 @pytest.mark.slow
-def test_the_checks_run_on_a_stand_in_and_end_with_a_table(fake_gpu: Libraries) -> None:
-    names = ["doctor", "tensorrt"]
-    ended = stood_in(fake_gpu, *names)
-    table = ended.stdout.partition("\ncheck ")[2].splitlines()
-    assert [line.split()[:2] for line in table[1:3]] == [[name, "ok"] for name in names], table
-    assert table[-1].endswith("s together")
-    assert ended.returncode == 0, ended.stdout
-
-
-@pytest.mark.slow
 @pytest.mark.usefixtures("shared_cache")
 @pytest.mark.parametrize(
-    ("told", "seen"),
+    ("names", "ort", "result", "seen"),
     [
-        ("idle Conv", "does not compute output"),
-        ("wrong Conv", "0.001 is allowed"),
-        ("", "6 graphs, the worst is"),
+        (["doctor", "tensorrt", "outputs"], "", "ok", "6 graphs, the worst is"),
+        (["outputs"], "wrong Conv", "FAILED", "0.001 is allowed"),
     ],
 )
-def test_what_is_computed_wrongly_or_not_at_all_fails_the_check_of_outputs(
-    fake_gpu: Libraries, told: str, seen: str
+def test_the_checks_run_on_a_stand_in_and_end_with_a_table(
+    fake_gpu: Libraries, names: list[str], ort: str, result: str, seen: str
 ) -> None:
-    ended = stood_in(fake_gpu, "outputs", ort=told)
-    row = ended.stdout.partition("\ncheck ")[2].splitlines()[1]
-    assert row.split()[:2] == ["outputs", "FAILED" if told else "ok"]
-    assert seen in row
-    assert ended.returncode == (1 if told else 0)
+    ended = stood_in(fake_gpu, *names, ort=ort)
+    table = ended.stdout.partition("\ncheck ")[2].splitlines()
+    found = [line.split()[:2] for line in table[1 : len(names) + 1]]
+    assert sorted(found) == sorted([name, result] for name in names), table
+    assert any(line.startswith("outputs") and seen in line for line in table), table
+    assert table[-1].endswith("s together")
+    assert ended.returncode == (result != "ok"), ended.stdout
 
 
 def test_without_a_gpu_the_checks_end_with_6_and_one_line() -> None:

@@ -66,7 +66,7 @@ def covered_at_stop(seed: int) -> bool:
     session = FakeSession({"a": lambda _: next(latencies) * 1e-8})
     sampler = Sampler([Subject("a", "a")], Plan(max_time_s=1e6), clock=session.clock)
     (case,) = sampler.measure(session, 0)
-    interval = case.interval()
+    interval = sampler.interval(case)
     assert interval is not None
     return interval.low <= LATENCY_NS * 1e-8 <= interval.high
 

@@ -11,6 +11,7 @@ import numpy as np
 from benchbox import runner, specs
 from benchbox.agent.gpu import cudart, libraries, tensorrt
 from benchbox.agent.gpu import session as gpu_session
+from benchbox.agent.gpu.placement import Placement
 from benchbox.agent.gpu.stream import Stream
 from benchbox.agent.ort import session
 from benchbox.export import Graph
@@ -24,7 +25,7 @@ def main() -> None:
     libraries.choose_tf32(on=False)
     device = cudart.CudaDevice(cudart.CudaRuntime(libraries.runtime(libraries.prepare(provider))))
     stream = Stream(device)
-    place = gpu_session.place if provider == libraries.PROVIDER else tensorrt.place
+    on_gpu = gpu_session if provider == libraries.PROVIDER else tensorrt
     found = [spec for name in NAMES for spec in specs.find(name)]
     cases = runner.unfold(found, Selection(channels="gpu"))
     graphs = runner.prepare(found, cases)
@@ -33,7 +34,7 @@ def main() -> None:
         graph = graphs[case.key]
         assert isinstance(graph, Graph), graph
         for mode in ("eager", "graph"):
-            there = place(stream=stream.handle, captured=mode == "graph")
+            there = on_gpu.placement(stream=stream.handle, captured=mode == "graph")
             try:
                 result[f"{case.key} {mode}"] = apart(case, graph, there)
             except Exception as error:  # ONNX Runtime's have no common ancestor but this
@@ -41,10 +42,10 @@ def main() -> None:
     print(json.dumps(result))
 
 
-def apart(case: Case, graph: Graph, place: gpu_session.Placement) -> float:
+def apart(case: Case, graph: Graph, place: Placement) -> float:
     """The largest difference over 1 plus the size of what is right."""
     tensors = [{"name": i.name, "shape": i.shape, "dtype": i.dtype} for i in case.inputs]
-    here = gpu_session.Placement(session.CPU, {}, "cpu", 0, captured=False)
+    here = Placement(session.CPU, {}, "cpu", 0, captured=False)
     outputs = [
         gpu_session.load(
             str(graph.path), tensors, 0, where, session.options(1, ())
