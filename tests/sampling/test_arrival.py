@@ -303,14 +303,8 @@ def test_a_rate_is_written_as_it_is_read(rate: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (2e-4, "200 us"),
-        (0.2, "200 ms"),
-        (1.5, "1.5 s"),
-        (90, "90 s"),
-        (276, "4.6 min"),
-        (3600, "60 min"),
-        (9000, "2.5 h"),
-        (1e6, "278 h"),
+        *((2e-4, "200 us"), (0.2, "200 ms"), (1.5, "1.5 s"), (90, "90 s")),
+        *((276, "4.6 min"), (3600, "60 min"), (9000, "2.5 h"), (1e6, "278 h")),
     ],
 )
 def test_a_duration_has_the_unit_that_suits_it(seconds: float, text: str) -> None:
@@ -324,16 +318,13 @@ def adapted(text: str, plan: Plan | None = None, **asked: bool) -> Plan:
     )
 
 
-def test_the_longest_time_fits_the_rate_unless_it_was_given() -> None:
-    assert adapted("5/s").max_time_s == pytest.approx(1.5 * 4 * 21 * 1.1)
+def test_the_longest_time_fits_the_rate_and_the_precision_is_wider_unless_given() -> None:
+    plan = adapted("5/s")
+    assert (plan.arrival_per_s, plan.precision) == (5.0, 0.05)
+    assert plan.max_time_s == pytest.approx(1.5 * 4 * 21 * 1.1)
     assert adapted("1000/s").max_time_s >= Plan().max_time_s
     assert adapted("5/s", Plan(max_time_s=10), timed=True).max_time_s == 10
-
-
-def test_the_precision_is_wider_unless_it_was_given() -> None:
-    assert adapted("5/s").precision == 0.05
     assert adapted("5/s", Plan(precision=0.02), precise=True).precision == 0.02
-    assert adapted("5/s").arrival_per_s == 5.0
 
 
 def test_a_run_that_takes_minutes_says_so_and_a_short_one_does_not() -> None:
@@ -368,16 +359,12 @@ def test_a_run_at_another_rate_is_not_resumed(tmp_path: Path) -> None:
 
 def paced_records() -> list[records.Record]:
     arrival = analysis_arrival.Arrival(5.0, latency_of(1.0), ratio(1.42, 0.03))
+    paper = {"arrival": arrival, "published": 40.0, "channels": "arm"}
+    beside = {"reference": "groups=1,scale=1", "relative": ratio(2.0)}
     late = replace(arrival, late_share=0.034)
     return [
-        record({"groups": 1, "scale": 1}, 1.42, arrival=arrival, published=40.0, channels="arm"),
-        record(
-            {"groups": 8, "scale": 1},
-            2.84,
-            reference="groups=1,scale=1",
-            relative=ratio(2.0),
-            arrival=late,
-        ),
+        record({"groups": 1, "scale": 1}, 1.42, **paper),
+        record({"groups": 8, "scale": 1}, 2.84, arrival=late, **beside),
     ]
 
 
@@ -409,17 +396,6 @@ def test_the_table_shows_both_latencies_and_their_ratio() -> None:
     assert said is not None
     assert said.startswith("G2 at 5/s holds here: 8 groups cost 2.00x")
     assert "groups=8,scale=1: 3% of the calls were not over when the next was due" in notes(run, G2)
-
-
-def test_records_keep_the_rate_and_the_kinds(tmp_path: Path) -> None:
-    (first, _) = paced_records()
-    paced = Burst(0, 0, (1, 2), (0, 0), kind="paced", slept_ns=7)
-    kept = replace(first, bursts=[paced, replace(paced, kind="beside", slept_ns=0)])
-    with records.create(tmp_path, context()) as writer:
-        writer.append(kept)
-    (read,) = records.read(writer.path).records
-    assert read.arrival == kept.arrival
-    assert list(read.bursts) == kept.bursts
 
 
 # all of it
