@@ -329,7 +329,7 @@ def test_after_ctrl_c_a_device_that_was_done_keeps_its_run(
         return elsewhere(device)
 
     second_open = at_first(open_) if urls == AT_ONCE else open_
-    plan = replace(ENDLESS, sessions=2, max_time_s=1.0)
+    plan = replace(QUICK, sessions=2)
     ends = place.run(
         place.request("first", urls[0]),
         place.request("second", urls[1], open=second_open, plan=plan),
