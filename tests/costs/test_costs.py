@@ -1,8 +1,7 @@
 import math
 import subprocess
 import sys
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -54,10 +53,7 @@ from tests.helpers.onnx_models import (
         (convolution((0, 3, 8, 8), K), 0),
         # a transposed one spreads each input element
         (one("ConvTranspose", {"x": (1, 4, 5, 5)}, weight("w", 4, 6, 3, 3)), 4 * 25 * 6 * 9),
-        (
-            one("ConvTranspose", {"x": (1, 4, 5, 5)}, weight("w", 4, 3, 3, 3), group=2),
-            4 * 25 * 3 * 9,
-        ),
+        (one("ConvTranspose", {"x": (1, 4, 5, 5)}, weight("w", 4, 3, 3, 3), group=2), 4 * 25 * 27),
         # matrices either way round
         (product((2, 5), (5, 7), "Gemm"), 70),
         (product((5, 2), (5, 7), "Gemm", transA=1), 70),
@@ -99,15 +95,10 @@ def test_an_operator_costs_the_products_that_it_sums(built: onnx.ModelProto, exp
         ("FusedMatMul", ((3, 5, 2), (3, 5, 7)), {"transA": 1}, (3, 2, 7), 210),
         ("FusedMatMul", ((3, 2, 5), (3, 7, 5)), {"transB": 1}, (3, 2, 7), 210),
         ("FusedMatMul", ((2, 3, 5), (3, 5, 7)), {"transBatchA": 1}, (3, 2, 7), 210),
-        (
-            "FusedMatMul",
-            ((5, 3, 2), (5, 3, 7)),
-            {"transA": 1, "transBatchA": 1, "transBatchB": 1},
-            (3, 2, 7),
-            210,
-        ),
+        ("FusedMatMul", ((5, 3, 2), (5, 3, 7)), {"transA": 1, "transBatchA": 1, "transBatchB": 1},
+         (3, 2, 7), 210),
     ],
-)
+)  # fmt: skip
 def test_a_fused_operator_is_counted_once_its_output_is_observed(
     op: str, shapes: Sequence[Dims], attributes: dict[str, int], output: Dims, expected: int
 ) -> None:
@@ -272,14 +263,11 @@ def test_reshape_targets_that_are_computed_are_followed() -> None:
 
 def test_shapes_that_cannot_be_are_refused() -> None:
     built = one("MatMul", {"a": ("N", 5)}, weight("w", 5, 7))
-    for shapes, problem in (
-        ({"z": (1,)}, "no input is named 'z'"),
-        ({"a": (1, 2, 3)}, "cannot have the shape"),
-        ({"a": (3, 6)}, "cannot have the shape"),
-        ({"a": (-3, 5)}, "cannot have the shape"),
-    ):
-        with pytest.raises(GraphError, match=problem):
-            count(built, shapes)
+    for shape in ((1, 2, 3), (3, 6), (-3, 5)):
+        with pytest.raises(GraphError, match="cannot have the shape"):
+            count(built, {"a": shape})
+    with pytest.raises(GraphError, match="no input is named 'z'"):
+        count(built, {"z": (1,)})
     with pytest.raises(GraphError, match="below zero"):
         count(one("Relu", {"x": ("N",)}), tensor_shapes={"x": (-1,)})
 
@@ -356,7 +344,7 @@ def test_a_constant_node_and_a_sparse_constant_are_weights() -> None:
 sizes = st.integers(min_value=1, max_value=64)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(h=sizes, w=sizes, c1=sizes, c2=sizes)
 def test_a_1x1_convolution_moves_hw_c1_plus_c2_plus_c1c2(h: int, w: int, c1: int, c2: int) -> None:
     cost = count(one("Conv", {"x": (1, c1, h, w)}, weight("w", c2, c1, 1, 1)))
@@ -418,7 +406,9 @@ def test_counting_is_imported_without_onnx() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-class Residual(torch.nn.Module):
+class Everything(torch.nn.Module):
+    """Convolutions, a transposed one, products and linear layers, of two inputs."""
+
     def __init__(self) -> None:
         super().__init__()
         self.down = torch.nn.Conv2d(3, 8, 3, stride=2, padding=1)
@@ -426,42 +416,22 @@ class Residual(torch.nn.Module):
         self.wide = torch.nn.Conv2d(8, 8, 1, groups=2, bias=False)
         self.up = torch.nn.ConvTranspose2d(8, 4, 2, stride=2)
         self.head = torch.nn.Linear(4, 10)
+        self.rows = torch.nn.Linear(5, 7)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         x = torch.relu(self.down(x))
         x = self.up(x + self.wide(self.deep(x)))
-        return torch.as_tensor(self.head(x.mean((2, 3))))
-
-
-class Product(torch.nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.bmm(x, x.transpose(1, 2)) @ x
-
-
-MODULES: dict[str, tuple[Callable[[], torch.nn.Module], tuple[int, ...]]] = {
-    "linear of more dimensions": (lambda: torch.nn.Linear(5, 7), (2, 3, 5)),
-    "batched product": (Product, (3, 4, 5)),
-    "residual": (Residual, (1, 3, 16, 16)),
-}
-
-
-def exported(module: torch.nn.Module, example: torch.Tensor) -> onnx.ModelProto:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            module, (example,), dynamo=True, opset_version=18, verbose=False
-        )
-    assert program is not None
-    return program.model_proto
+        return self.head(x.mean((2, 3))), self.rows(torch.bmm(y, y.transpose(1, 2)) @ y)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODULES)
-def test_counts_agree_with_torch(name: str) -> None:
-    build, shape = MODULES[name]
-    module, example = build().eval(), torch.zeros(shape)
+@pytest.mark.filterwarnings("ignore")
+def test_counts_agree_with_torch() -> None:
+    module, examples = Everything().eval(), (torch.zeros(1, 3, 16, 16), torch.zeros(3, 4, 5))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module(example)
-    cost = count(exported(module, example))
+        module(*examples)
+    program = torch.onnx.export(module, examples, dynamo=True, opset_version=18, verbose=False)
+    assert program is not None
+    cost = count(program.model_proto)
     assert cost.known_macs == counter.get_total_flops() // 2
     assert cost.params == sum(parameter.numel() for parameter in module.parameters())

@@ -107,7 +107,7 @@ def sample() -> onnx.ModelProto:
 SAMPLE = sample().SerializeToString()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_no_loss_of_bytes_ends_in_anything_but_a_graph_error(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(SAMPLE) - 1))
@@ -120,7 +120,7 @@ def test_no_loss_of_bytes_ends_in_anything_but_a_graph_error(data: st.DataObject
     counts_or_refuses(built)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_no_loss_of_a_part_ends_in_anything_but_a_graph_error(data: st.DataObject) -> None:
     built = sample()
