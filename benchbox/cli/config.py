@@ -28,8 +28,10 @@ def read(path: Path, ctx: Any) -> dict[str, dict[str, Any]]:  # noqa: ANN401 - T
                 f"{path}: {command}: its commands take no defaults; write `device` below [run], "
                 f"and what a device is below [{registry.TABLE}.NAME]"
             )
-        if known is None or not isinstance(table, dict):
+        if known is None:
             raise UsageError(f"{path}: {command}: there is no such command to set defaults for")
+        if not isinstance(table, dict):
+            raise UsageError(f"{path}: {command}: not a table; write [{command}]")
         options = {
             flag.removeprefix("--").replace("-", "_"): parameter.name
             for parameter in known.params

@@ -55,9 +55,7 @@ def text(command: Any, ctx: Any) -> str:  # noqa: ANN401 - Typer's own types
                 table.add_row(*row)
             console.print(heading(title), table)
         if variables:
-            console.print(
-                f"* set a default by {variables[0]} and so on; of any option in benchbox.toml"
-            )
+            console.print(f"* also set by {variables[0]} etc.; benchbox.toml can set any option")
         if command.epilog:
             title, _, rest = command.epilog.partition(":\n")
             console.print(heading(title), rest, sep="\n")

@@ -74,15 +74,17 @@ class Live:
     def exporting(self, done: int, total: int, name: str) -> None:
         """Show a case whose graph is being made, how many graphs are left, and the time left."""
         now = time.monotonic()
+        if done <= 1:  # the first graph takes longer: its worker loads torch
+            self._exporting_since = now
         if not done:
-            self._exporting_since = self._printed_at = now
+            self._printed_at = now
             if not self._line.is_live:
                 what = "graph" if total == 1 else f"{total} graphs"
                 self._console.print(f"preparing {what}, kept for later runs")
         left = total - done
         parts = [f"{left} of {total} graphs left"]
-        if done and left:
-            left_s = max(1.0, (now - self._exporting_since) * left / done)
+        if done > 1 and left:
+            left_s = max(1.0, (now - self._exporting_since) * left / (done - 1))
             parts.append(f"about {formatting.duration(left_s, 2)}")
         at = ", ".join(filter(None, (*parts, name)))
         self._draw("preparing", done / total, at)

@@ -1,7 +1,8 @@
 """Reader of runs: finds the newest in a folder, and validates a file line by line."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +11,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from benchbox.devices import host_schema
 from benchbox.errors import RecordError
-from benchbox.records.model import SCHEMA, Context, Record, Run, ordered
+from benchbox.records.model import (
+    SCHEMA,
+    Context,
+    Record,
+    Run,
+    ordered,
+)
 
 T = TypeVar("T")
 
@@ -22,6 +29,24 @@ class Head:
     kind: Any = None
     schema: Any = ""
     benchbox: Any = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class CostFields:
+    """The fields of a record's `cost` that reports compute with."""
+
+    macs: int
+    params: int
+    memory_access_bytes: int | None = None
+    uncounted: tuple[str, ...] = ()
+    ops: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFields:
+    """The fields of a context's `plan` that reports compute with."""
+
+    margin: float | None = None
 
 
 def latest(folder: Path, device: str, name: str | None = None) -> Path | None:
@@ -56,6 +81,8 @@ def read(path: Path) -> Run:
         place = f"{path}: line {number}"
         if _parse(place, Head, line).kind == "record":
             record = _parse(place, Record, line)
+            if record.cost:
+                _check(f"{place}: 'cost", CostFields, record.cost)
             records[record.key] = record
     return Run(path, context, ordered(records.values()), warnings)
 
@@ -74,6 +101,7 @@ def _context(path: Path, line: bytes) -> Context:
     context = _parse(place, Context, line)
     if name := host_schema.wrong(host_schema.Host, context.host):
         raise RecordError(f"{place}: 'host.{name}' is of a wrong type")
+    _check(f"{place}: 'plan", PlanFields, context.plan)
     return context
 
 
@@ -97,6 +125,17 @@ def _parse(place: str, cls: type[T], line: bytes) -> T:
         raise RecordError(f"{place}{_first(error)}") from None
 
 
+def _check(place: str, cls: type, value: object) -> None:
+    """Raise RecordError for the first field that is missing or wrong; other fields may be there."""
+    try:
+        _adapter(cls).validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        what = "is missing" if first["type"] == "missing" else "is of a wrong type"
+        name = ".".join(map(str, first["loc"]))
+        raise RecordError(f"{place}.{name}' {what}") from None
+
+
 def _loads(place: str, line: bytes) -> object:
     try:
         return json.loads(line)
@@ -110,5 +149,5 @@ def _first(error: ValidationError) -> str:
     if not first["loc"]:
         return " is not a JSON object"
     what = "is missing" if first["type"] == "missing" else "is of a wrong type"
-    field = ".".join(map(str, first["loc"])).removesuffix(".int")  # of `int | float` the first
-    return f": {field!r} {what}"
+    name = ".".join(map(str, first["loc"])).removesuffix(".int")  # of `int | float` the first
+    return f": {name!r} {what}"

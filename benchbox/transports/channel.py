@@ -170,11 +170,6 @@ class ProcessChannel:
         return self._process.poll()
 
     @property
-    def has_ended(self) -> bool:
-        """Whether the child has ended."""
-        return self._process.poll() is not None
-
-    @property
     def is_closed(self) -> bool:
         """Whether nothing more can be sent or received."""
         return self._stdin.closed and not self._outputs

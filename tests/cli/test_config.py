@@ -48,7 +48,7 @@ def test_what_is_typed_wins_over_the_environment_and_that_over_the_file(
         ("\xff", "not valid TOML: "),
         ('[run]\nspeed = "fast"\n', "run.speed: there is no such option"),
         ("[race]\nseed = 1\n", "race: there is no such command to set defaults for"),
-        ('run = "cpu"\n', "run: there is no such command to set defaults for"),
+        ('run = "cpu"\n', "run: not a table; write [run]"),
         ('device = "cpu"\n', NO_COMMANDS),
         ("[device]\nthreads = 3\n", NO_COMMANDS),
         ("[device.add]\nthreads = 3\n", NO_COMMANDS),

@@ -128,10 +128,13 @@ def test_an_export_shows_name_graphs_left_and_time_left_on_one_line(clock: Simpl
     with Live(screen, 120) as live:
         live.exporting(0, 120, "g2:groups=1,scale=1")
         assert last_lines(screen, 1) == ["preparing 120 of 120 graphs left, g2:groups=1,scale=1"]
+        clock.now += 60.0  # the worker loads torch for the first: it says nothing of the others
+        live.exporting(1, 120, "a")
+        assert last_lines(screen, 1) == ["preparing 119 of 120 graphs left, a"]
         clock.now += 4.0
         live.exporting(3, 120, "g[2]" * 40)
         (line,) = last_lines(screen, 1)
-        assert line.startswith("preparing 117 of 120 graphs left, about 2.6 min, g[2]g[2]")
+        assert line.startswith("preparing 117 of 120 graphs left, about 3.9 min, g[2]g[2]")
         assert line.endswith("…")
         live.exporting(120, 120, "")
         assert last_lines(screen, 1) == ["preparing 0 of 120 graphs left"]

@@ -60,11 +60,13 @@ def any_of(hint: Any) -> st.SearchStrategy[Any]:
 
 
 NAMED = {"name": "g2", "device": "cpu", "created": CREATED, "schema": records.SCHEMA}
+COST = {"macs": 3, "params": 2**40, "memory_access_bytes": None, "uncounted": ["Foo"], "later": "x"}
 any_context = any_of(Context).map(lambda drawn: replace(drawn, **NAMED))
+any_record = any_of(Record).map(lambda drawn: replace(drawn, cost=drawn.cost and COST))
 
 
 @settings(max_examples=40)  # drawing a record takes its time
-@given(any_context, any_of(Record))
+@given(any_context, any_record)
 def test_what_is_written_is_what_is_read(given_context: Context, given_record: Record) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = records.read(write(Path(folder), given_record, of=given_context))
@@ -174,6 +176,8 @@ BURST = {"session": 0, "round": 0}
         ("relative", [[1, 2, 3]]),
         ("gate", [1, {"compute": 1}, {"compute": {"centre_ns": 1.0}}]),
         ("load_s", ["x"]),
+        ("cost", [{"macs": "x", "params": 1}, {"macs": 1, "params": [1]}]),
+        ("cost", [{"macs": 1, "params": 1, "uncounted": [1]}]),
         ("nodes", [["p"]]),
         ("status", ["fine"]),
         ("batch", ["x"]),
@@ -200,6 +204,7 @@ def test_a_field_of_the_wrong_kind_is_refused_with_its_line(
         ({"cpus": "abc"}, "cpus"),
         ({"threads": "x"}, "threads"),
         ({"plan": None}, "plan"),
+        ({"plan": {"margin": "many"}}, "plan.margin"),
     ],
 )
 def test_a_context_of_the_wrong_kind_is_refused_with_the_part(

@@ -108,13 +108,13 @@ def words(bits: int) -> str:
 
 
 def power_mode(text: str) -> str | None:
-    """Return `MAXN (0)` of what `nvpmodel -q` prints."""
+    """The power mode, `MAXN (0)`, from the output of `nvpmodel -q`."""
     match = POWER_MODE.search(text)
     return f"{match[1]} ({match[2]})" if match else None
 
 
 def clocks(text: str) -> str | None:
-    """Return of what `jetson_clocks --show` prints whether clocks can change."""
+    """Whether clocks can change, from the output of `jetson_clocks --show`."""
     pairs = CLOCKS.findall(text)
     if not pairs:
         return None
