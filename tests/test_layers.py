@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -106,6 +107,19 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         for name in ready:
             del pending[name]
     assert pending == {}
+
+
+def test_no_two_classes_share_a_name() -> None:
+    # The agent's and the host's side of one message; programs that are sent to boards alone.
+    mirrors = {"Cluster", "GoneError"}
+    names = Counter(
+        node.name
+        for name, tree in modules().items()
+        if part(name) != "networks"  # whose classes have the names of their papers
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+    )
+    assert {name for name, count in names.items() if count > 1} == mirrors
 
 
 def test_the_agent_needs_nothing_but_python_numpy_and_onnxruntime() -> None:

@@ -17,8 +17,8 @@ from benchbox.devices import Device
 from benchbox.errors import CaseError
 from benchbox.export import Graph
 from benchbox.report.console import show_tables
-from benchbox.report.profile import Report, tables
-from benchbox.runner.profile import Outcome, outcomes, require_processor
+from benchbox.report.profile import ProfileReport, tables
+from benchbox.runner.profile import ProfileOutcome, outcomes, require_processor
 from benchbox.specs import Case
 from benchbox.transports import open_agent
 
@@ -41,9 +41,9 @@ def profile(
     with Live(stderr, len(cases), is_here=not device.url) as live:
         graphs = runner.prepare(found, cases, live.exporting)
         live.starting()
-    done: list[Outcome] = []
+    done: list[ProfileOutcome] = []
     interrupted = _collect(done, cases, graphs, device, stderr)
-    _write(Report(done, device, records.now(), top), files)
+    _write(ProfileReport(done, device, records.now(), top), files)
     if interrupted:
         stderr.print(f"Interrupted; profiled: {len(done)} of {len(cases)}.", style="yellow")
         raise typer.Exit(INTERRUPTED)
@@ -52,7 +52,7 @@ def profile(
 
 
 def _collect(
-    done: list[Outcome],
+    done: list[ProfileOutcome],
     cases: Sequence[Case],
     graphs: Mapping[str, Graph | CaseError],
     device: Device,
@@ -75,14 +75,14 @@ def _collect(
     return False
 
 
-def _print_line(outcome: Outcome, index: int, count: int, stderr: Console) -> None:
+def _print_line(outcome: ProfileOutcome, index: int, count: int, stderr: Console) -> None:
     """Print a line for a finished case."""
     profile = outcome.profile
     what = f"failed ({outcome.reason})" if profile is None else f"{profile.calls} calls profiled"
     stderr.print(f"[{index}/{count}] {outcome.case.key} {what}", markup=False)
 
 
-def _write(report: Report, exports: Exports) -> None:
+def _write(report: ProfileReport, exports: Exports) -> None:
     """Print the tables and write the exports."""
     from benchbox.report import profile_files
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchbox.costs.graph import Graph, read
+from benchbox.costs.graph import OnnxGraph, read
 from benchbox.costs.inference import infer
 from benchbox.costs.macs import Uncountable, macs
 from benchbox.costs.memory import access_bytes, peak_bytes
@@ -118,11 +118,11 @@ def _read(
     model: ModelProto,
     input_shapes: Mapping[str, Sequence[int]] | None,
     tensor_shapes: Mapping[str, Sequence[int]] | None,
-) -> Graph:
+) -> OnnxGraph:
     return read(infer(model, input_shapes or {}).graph, tensor_shapes or {})
 
 
-def _macs(graph: Graph) -> tuple[int, tuple[str, ...]]:
+def _macs(graph: OnnxGraph) -> tuple[int, tuple[str, ...]]:
     """Sum over the main graph's steps; how often those of bodies run shows only at run time."""
     total, uncounted = 0, Counter[str]()
     for step in graph.steps:
@@ -134,6 +134,6 @@ def _macs(graph: Graph) -> tuple[int, tuple[str, ...]]:
     return total, tuple(sorted(names))
 
 
-def _operators(graph: Graph) -> dict[str, int]:
+def _operators(graph: OnnxGraph) -> dict[str, int]:
     types = Counter(step.type for step in graph.walk() if step.type != "Constant")
     return dict(sorted(types.items()))

@@ -1,4 +1,4 @@
-"""Graph, Step and Tensor: an ONNX graph with inferred shapes, read into plain values."""
+"""OnnxGraph, GraphNode and Tensor: an ONNX graph with inferred shapes, read into plain values."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class GraphNode:
     """One node with its tensors; None stands for an optional one that is left out."""
 
     type: str
     node: NodeProto
     inputs: tuple[Tensor | None, ...]
     outputs: tuple[Tensor | None, ...]
-    bodies: tuple[Graph, ...]
+    bodies: tuple[OnnxGraph, ...]
 
     def malformed(self, problem: str) -> GraphError:
         """The error that says what is wrong with this node."""
@@ -113,14 +113,14 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
+class OnnxGraph:
     """A graph, or the body of a control-flow operator."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[GraphNode, ...]
 
-    def walk(self) -> Iterator[Step]:
+    def walk(self) -> Iterator[GraphNode]:
         """Every step, those of bodies after the step that holds them."""
         for step in self.steps:
             yield step
@@ -159,7 +159,7 @@ def read(
     graph: GraphProto,
     observed: Mapping[str, Sequence[int]],
     outer: ChainMap[str, Tensor] | None = None,
-) -> Graph:
+) -> OnnxGraph:
     """Read `graph`; shapes in `observed` win over inferred ones.
 
     Raises GraphError where a tensor is used before it is made (which a cycle cannot avoid), or is
@@ -174,7 +174,7 @@ def read(
         scope.variable(value.name) for value in graph.input if value.name not in tensors.maps[0]
     )
     steps = tuple(_step(node, scope) for node in graph.node)
-    return Graph(inputs, tuple(scope.find(value.name) for value in graph.output), steps)
+    return OnnxGraph(inputs, tuple(scope.find(value.name) for value in graph.output), steps)
 
 
 def _constant(proto: TensorProto) -> Tensor:
@@ -191,7 +191,7 @@ def _checked(name: str, dims: Sequence[int]) -> Shape:
     return tuple(dims)
 
 
-def _step(node: NodeProto, scope: _Scope) -> Step:
+def _step(node: NodeProto, scope: _Scope) -> GraphNode:
     type_ = _type(node)
     inputs = tuple(scope.find(name) if name else None for name in node.input)
     bodies = tuple(
@@ -205,7 +205,7 @@ def _step(node: NodeProto, scope: _Scope) -> Step:
         else None
         for index, name in enumerate(node.output)
     )
-    return Step(type_, node, inputs, outputs, bodies)
+    return GraphNode(type_, node, inputs, outputs, bodies)
 
 
 def _type(node: NodeProto) -> str:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-from benchbox.costs.graph import Shape, Step, Tensor
+from benchbox.costs.graph import GraphNode, Shape, Tensor
 
 _FREE_MATHS = """
     Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor
@@ -61,7 +61,7 @@ class Uncountable(Exception):  # noqa: N818  (no error: a fact about the operato
     """An operator whose multiply-accumulates cannot be counted; the message names it."""
 
 
-def macs(step: Step) -> int:
+def macs(step: GraphNode) -> int:
     """The multiply-accumulates of `step`; raises Uncountable where it is unknown."""
     if is_free(step):
         return 0
@@ -72,7 +72,7 @@ def macs(step: Step) -> int:
     return COUNTED[step.type](step)
 
 
-def is_free(step: Step) -> bool:
+def is_free(step: GraphNode) -> bool:
     """Whether `step` has no multiply-accumulates, whichever branch an If takes."""
     if step.type != "If":
         return step.type in FREE
@@ -81,25 +81,25 @@ def is_free(step: Step) -> bool:
     return all(is_free(inner) for body in step.bodies for inner in body.steps)
 
 
-def _shape(step: Step, tensor: Tensor) -> Shape:
+def _shape(step: GraphNode, tensor: Tensor) -> Shape:
     if tensor.shape is None:
         raise Uncountable(f"{step.type} (shape of {tensor.name!r} unknown)")
     return tensor.shape
 
 
-def _convolution(step: Step, weight: int = 1) -> int:
+def _convolution(step: GraphNode, weight: int = 1) -> int:
     """Every output element sums over one kernel and the input channels of its group."""
     _, kernel = _convolved(step, weight)
     return math.prod(_shape(step, step.output(0))) * math.prod(kernel[1:])
 
 
-def _transposed_convolution(step: Step) -> int:
+def _transposed_convolution(step: GraphNode) -> int:
     """Every input element is spread by one kernel over the output channels of its group."""
     data, kernel = _convolved(step, 1)
     return math.prod(data) * math.prod(kernel[1:])
 
 
-def _convolved(step: Step, weight: int) -> tuple[Shape, Shape]:
+def _convolved(step: GraphNode, weight: int) -> tuple[Shape, Shape]:
     groups = step.integer("group", 1)
     if groups < 1:
         raise step.malformed(f"group is {groups}")
@@ -114,7 +114,7 @@ def _convolved(step: Step, weight: int) -> tuple[Shape, Shape]:
     return data, kernel
 
 
-def _gemm(step: Step, right: int = 1) -> int:
+def _gemm(step: GraphNode, right: int = 1) -> int:
     first, second = _shape(step, step.input(0)), _shape(step, step.input(right))
     if len(first) != 2 or len(second) != 2:
         raise step.malformed(f"{list(first)} and {list(second)} are not two matrices")
@@ -125,7 +125,7 @@ def _gemm(step: Step, right: int = 1) -> int:
     return rows * inner * columns
 
 
-def _matmul(step: Step, right: int = 1) -> int:
+def _matmul(step: GraphNode, right: int = 1) -> int:
     """Every output element sums over the dimension that the two factors share."""
     first, second = _shape(step, step.input(0)), _shape(step, step.input(right))
     if not first or not second:
@@ -136,19 +136,19 @@ def _matmul(step: Step, right: int = 1) -> int:
     return math.prod(_shape(step, step.output(0))) * inner
 
 
-def _inner_of_left(step: Step, shape: Shape) -> int:
+def _inner_of_left(step: GraphNode, shape: Shape) -> int:
     if len(shape) == 1 or not step.integer("transA", 0):
         return -1
     return 0 if step.integer("transBatchA", 0) else -2
 
 
-def _inner_of_right(step: Step, shape: Shape) -> int:
+def _inner_of_right(step: GraphNode, shape: Shape) -> int:
     if len(shape) == 1 or step.integer("transB", 0):
         return -1
     return 0 if step.integer("transBatchB", 0) else -2
 
 
-def _einsum(step: Step) -> int:
+def _einsum(step: GraphNode) -> int:
     """Two operands meet once for every combination of all the indices; one is only moved."""
     terms = "".join(step.text("equation").split()).split("->")[0].split(",")
     if len(terms) != len(step.inputs):
@@ -165,7 +165,7 @@ def _einsum(step: Step) -> int:
     return math.prod(sizes.values()) if len(terms) > 1 else 0
 
 
-def _indices(step: Step, term: str, rank: int) -> list[str | int]:
+def _indices(step: GraphNode, term: str, rank: int) -> list[str | int]:
     """The index of each dimension: a letter, or a number for one that `...` stands for."""
     before, dots, after = term.partition("...")
     hidden = rank - len(before) - len(after)
@@ -174,7 +174,7 @@ def _indices(step: Step, term: str, rank: int) -> list[str | int]:
     return [*before, *range(-hidden, 0), *after]
 
 
-def _recurrent(step: Step, gates: int) -> int:
+def _recurrent(step: GraphNode, gates: int) -> int:
     """Each step of each sequence meets gates * (input + hidden) * hidden weights a direction."""
     data, weights, recurrence = (_shape(step, step.input(at)) for at in range(3))
     if not len(data) == len(weights) == len(recurrence) == 3:
@@ -185,7 +185,7 @@ def _recurrent(step: Step, gates: int) -> int:
     return data[0] * data[1] * (math.prod(weights) + math.prod(recurrence))
 
 
-COUNTED: dict[str, Callable[[Step], int]] = {
+COUNTED: dict[str, Callable[[GraphNode], int]] = {
     "Conv": _convolution,
     "ConvInteger": _convolution,
     "ConvTranspose": _transposed_convolution,

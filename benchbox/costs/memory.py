@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from benchbox.costs.graph import Graph, Step, Tensor
+from benchbox.costs.graph import GraphNode, OnnxGraph, Tensor
 
 _RENAMING = frozenset({"Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 _MOVES_NOTHING = _RENAMING | {"Constant", "Shape", "Size"}
 
 
-def access_bytes(graph: Graph) -> int | None:
+def access_bytes(graph: OnnxGraph) -> int | None:
     """The papers' memory access cost: each operator reads each input once and writes each output.
 
     For a 1x1 convolution that is hw(c1 + c2) + c1c2 elements (ShuffleNetV2, arXiv 1807.11164,
@@ -23,7 +23,7 @@ def access_bytes(graph: Graph) -> int | None:
     return _total(tensor for step in moving for tensor in _distinct(step))
 
 
-def peak_bytes(graph: Graph) -> int | None:
+def peak_bytes(graph: OnnxGraph) -> int | None:
     """The most bytes of activations alive at once, when steps run in order and free what they can.
 
     A renamed tensor is alive as long as any of its names; results of the graph live to the end;
@@ -49,7 +49,7 @@ def peak_bytes(graph: Graph) -> int | None:
     return peak
 
 
-def _roots(graph: Graph) -> dict[Tensor, Tensor]:
+def _roots(graph: OnnxGraph) -> dict[Tensor, Tensor]:
     """The tensor whose memory each activation of `graph` lies in."""
     roots = {tensor: tensor for tensor in graph.inputs}
     for step in graph.steps:
@@ -60,7 +60,7 @@ def _roots(graph: Graph) -> dict[Tensor, Tensor]:
     return roots
 
 
-def _dying(graph: Graph, roots: dict[Tensor, Tensor]) -> list[set[Tensor]]:
+def _dying(graph: OnnxGraph, roots: dict[Tensor, Tensor]) -> list[set[Tensor]]:
     """For each step, the tensors that nothing after it needs."""
     needed = {roots[tensor] for tensor in graph.outputs if tensor in roots}
     dying: list[set[Tensor]] = []
@@ -71,11 +71,11 @@ def _dying(graph: Graph, roots: dict[Tensor, Tensor]) -> list[set[Tensor]]:
     return dying[::-1]
 
 
-def _distinct(step: Step) -> set[Tensor]:
+def _distinct(step: GraphNode) -> set[Tensor]:
     return {tensor for tensor in (*step.inputs, *step.outputs) if tensor is not None}
 
 
-def _touched(step: Step) -> Iterator[Tensor]:
+def _touched(step: GraphNode) -> Iterator[Tensor]:
     """The tensors of `step`, with those that its bodies capture or hand back."""
     yield from _distinct(step)
     for body in step.bodies:

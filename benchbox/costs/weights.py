@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchbox.costs.graph import Graph, Step, Tensor
+from benchbox.costs.graph import GraphNode, OnnxGraph, Tensor
 
 # A constant seen through one of these is still the same constant.
 _DEQUANTISING = frozenset({"DequantizeLinear", "com.microsoft:DequantizeLinear"})
@@ -85,7 +85,7 @@ class _View:
     real: bool
 
 
-def weights(graph: Graph) -> list[Tensor]:
+def weights(graph: OnnxGraph) -> list[Tensor]:
     """The constants that play the role of a weight, each once however often it is used.
 
     A weight is a floating-point constant of at least one dimension, or an integer one that is
@@ -109,20 +109,20 @@ def _view(tensor: Tensor | None, aliases: dict[Tensor, _View]) -> _View | None:
     return aliases.get(tensor) if tensor else None
 
 
-def _pass_on(step: Step, aliases: dict[Tensor, _View]) -> None:
+def _pass_on(step: GraphNode, aliases: dict[Tensor, _View]) -> None:
     view = _view(step.input(0), aliases)
     if view:
         aliases[step.output(0)] = _View(view.constant, view.real or step.type in _DEQUANTISING)
 
 
-def _weights_of(step: Step, aliases: dict[Tensor, _View]) -> Iterator[Tensor]:
+def _weights_of(step: GraphNode, aliases: dict[Tensor, _View]) -> Iterator[Tensor]:
     for index, tensor in enumerate(step.inputs):
         view = _view(tensor, aliases)
         if view and _is_weight(step, index, view):
             yield view.constant
 
 
-def _is_weight(step: Step, index: int, view: _View) -> bool:
+def _is_weight(step: GraphNode, index: int, view: _View) -> bool:
     shape = view.constant.shape
     if not shape or index in _NO_WEIGHT.get(step.type, _NONE):
         return False

@@ -13,13 +13,13 @@ Processors = list[Annotated[int, Field(ge=0, lt=1 << 16)]]
 Setting = dict[Text, Text]
 
 
-class Part(BaseModel):
+class ReplyPart(BaseModel):
     """A part of a reply; fields that may be None may be absent."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False, frozen=True, defer_build=True)
 
 
-class Cluster(Part):
+class Cluster(ReplyPart):
     """Processors of one kind."""
 
     cpus: Annotated[Processors, Field(min_length=1)]
@@ -31,7 +31,7 @@ class Cluster(Part):
     limit: Text | None = None
 
 
-class Gpu(Part):
+class Gpu(ReplyPart):
     """A GPU and its settings."""
 
     name: Text | None = None
@@ -47,7 +47,7 @@ class Gpu(Part):
     unseen: Text | None = None
 
 
-class Host(Part):
+class Host(ReplyPart):
     """A machine, as records keep it."""
 
     system: Text | None = None
@@ -66,7 +66,7 @@ class Host(Part):
     gpu: Gpu = Gpu()
 
 
-def wrong(kind: type[Part], reply: object) -> str:
+def wrong(kind: type[ReplyPart], reply: object) -> str:
     """The name of the first field that is missing or invalid; empty where all is valid."""
     try:
         kind.model_validate(reply)

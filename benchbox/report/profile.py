@@ -9,7 +9,7 @@ from benchbox.analysis.profile import Node, Part, Profile
 from benchbox.devices import Device
 from benchbox.report import formatting, gpu, profile_text
 from benchbox.report.tables import Column, Table, heading, printable, short_case
-from benchbox.runner.profile import Outcome
+from benchbox.runner.profile import ProfileOutcome
 from benchbox.specs import Case
 
 ONE_CASE, MANY_CASES = 10, 3  # slowest nodes of a table without --top
@@ -17,13 +17,13 @@ ELSEWHERE = "a wider terminal, a pipe and --export-json have all"
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ProfileReport:
     """Profiles of a command: an outcome per case, on a device, at an ISO 8601 `created`.
 
     `top` is how many of the slowest nodes are shown, None for a number that suits.
     """
 
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[ProfileOutcome]
     device: Device
     created: str
     top: int | None = None
@@ -34,7 +34,7 @@ class Report:
         return [(each.case, each.profile) for each in self.outcomes if each.profile is not None]
 
 
-def tables(report: Report) -> list[Table]:
+def tables(report: ProfileReport) -> list[Table]:
     """The table of the one case, or of all of them, and then their slowest nodes."""
     profiled = report.profiled
     single = len(report.outcomes) == 1 == len(profiled)
@@ -55,7 +55,7 @@ def share(value: float | None) -> str:
     return "<1%" if 0 < value < 0.005 else f"{value * 100:.0f}%"
 
 
-def _of_one(report: Report, case: Case, profile: Profile) -> Table:
+def _of_one(report: ProfileReport, case: Case, profile: Profile) -> Table:
     parts = profile.parts
     columns = [
         Column("category", tuple(part.category for part in parts), text=True),
@@ -77,7 +77,7 @@ def _of_one(report: Report, case: Case, profile: Profile) -> Table:
     )
 
 
-def _of_many(report: Report) -> Table:
+def _of_many(report: ProfileReport) -> Table:
     """A row per case: Figure 2 of the paper as a table."""
     profiled = report.profiled
     known = [c for c in CATEGORIES if any(profile.part(c).nodes for _, profile in profiled)]
@@ -164,7 +164,7 @@ def _milliseconds(seconds: float) -> str:
     return f"{seconds * formatting.MILLI:.3f}"
 
 
-def _about(report: Report, *cases: Case) -> tuple[str, ...]:
+def _about(report: ProfileReport, *cases: Case) -> tuple[str, ...]:
     device = report.device
     batches = ", ".join(dict.fromkeys(str(case.batch) for case in cases))
     hello = next((each.hello for each in report.outcomes if each.hello), {})

@@ -7,8 +7,8 @@ from typing import Any
 from benchbox import __version__
 from benchbox.analysis.profile import Node, Part, Profile
 from benchbox.report import files
-from benchbox.report.profile import Report, tables
-from benchbox.runner.profile import Outcome
+from benchbox.report.profile import ProfileReport, tables
+from benchbox.runner.profile import ProfileOutcome
 
 MILLI = 1e3
 HOST = ("system", "machine", "cpu")
@@ -34,7 +34,7 @@ COLUMNS = {
 }
 
 
-def to_csv(report: Report) -> str:
+def to_csv(report: ProfileReport) -> str:
     """A row for each category of each case, and one for each case that has no profile."""
     import pandas as pd
 
@@ -42,12 +42,12 @@ def to_csv(report: Report) -> str:
     return files.to_csv(frame.astype(COLUMNS))
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: ProfileReport) -> str:
     """The printed tables as Markdown."""
     return files.tables_to_markdown(tables(report))
 
 
-def to_json(report: Report) -> str:
+def to_json(report: ProfileReport) -> str:
     """Every node of every case and its categories; null where something is not known."""
     hello: Mapping[str, Any] = next((each.hello for each in report.outcomes if each.hello), {})
     document = {
@@ -64,7 +64,7 @@ def to_json(report: Report) -> str:
     return files.encodable(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
-def _rows(report: Report) -> Iterator[dict[str, object]]:
+def _rows(report: ProfileReport) -> Iterator[dict[str, object]]:
     device = report.device
     where = {"device": device.name, "provider": device.provider, "threads": device.threads}
     for outcome in report.outcomes:
@@ -73,7 +73,7 @@ def _rows(report: Report) -> Iterator[dict[str, object]]:
         yield from ([common | _part(part) for part in parts] or [common])
 
 
-def _case(outcome: Outcome) -> dict[str, object]:
+def _case(outcome: ProfileOutcome) -> dict[str, object]:
     case = outcome.case
     return {
         "spec": case.spec,

@@ -10,7 +10,7 @@ from benchbox.records.cooldown import CLOSE_C, Cooldown
 POLL_S = 1.0  # between two readings of the sensors
 
 
-class Health(Protocol):
+class TemperatureReading(Protocol):
     """The health that a device reports."""
 
     @property
@@ -18,10 +18,10 @@ class Health(Protocol):
         """The temperature of its hottest sensor, in degrees Celsius; None without one."""
 
 
-class Device(Protocol):
+class CoolingDevice(Protocol):
     """A device that reports its health."""
 
-    def health(self) -> Health:
+    def health(self) -> TemperatureReading:
         """Its health now; raises CaseError where it cannot be read."""
 
 
@@ -48,7 +48,7 @@ class Cooling:
         self._first_c = first.first_c if first else None
         self._began = first is not None
 
-    def before(self, session: int, device: Device) -> None:
+    def before(self, session: int, device: CoolingDevice) -> None:
         """Wait until the device has cooled down; the first time only read its temperature.
 
         Raises AgentError when the device is lost meanwhile.
@@ -66,7 +66,7 @@ class Cooling:
         """The waits before these sessions, in order."""
         return tuple(self.done[each] for each in sorted(set(sessions)) if each in self.done)
 
-    def _wait(self, device: Device, now_c: float | None, started_s: float) -> float | None:
+    def _wait(self, device: CoolingDevice, now_c: float | None, started_s: float) -> float | None:
         if self._first_c is None:
             return now_c
         goal_c = self._first_c + CLOSE_C
@@ -80,7 +80,7 @@ class Cooling:
         return now_c
 
 
-def _temperature_c(device: Device) -> float | None:
+def _temperature_c(device: CoolingDevice) -> float | None:
     try:
         return device.health().temperature_c
     except AgentError:

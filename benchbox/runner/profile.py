@@ -17,7 +17,7 @@ MOST_EVENTS = 40_000  # ONNX Runtime holds them all in memory, with 2 KB each
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ProfileOutcome:
     """A case with its profile or the reason why it has none, and the agent's `hello`."""
 
     case: Case
@@ -41,7 +41,7 @@ def outcomes(
     device: Device,
     open_agent: Callable[[Device], Agent],
     notify: Callable[[Case, float], None] = lambda *_: None,
-) -> Iterator[Outcome]:
+) -> Iterator[ProfileOutcome]:
     """Profile one case after the other, each in its own agent, so that a crash costs one case.
 
     `notify` is called with the share of a case that is done. Raises DeviceError for a GPU, whose
@@ -53,19 +53,19 @@ def outcomes(
     for case in cases:
         graph = graphs[case.key]
         if isinstance(graph, CaseError):
-            yield Outcome(case, None, str(graph))
+            yield ProfileOutcome(case, None, str(graph))
             continue
         try:
             with open_agent(device) as agent:
                 client.require_real(agent, device.name, "times to profile")
                 started = True
-                yield Outcome(case, _profile(agent, case, graph, notify), "", agent.hello)
+                yield ProfileOutcome(case, _profile(agent, case, graph, notify), "", agent.hello)
         except DeviceError as error:
             if not started:
                 raise
-            yield Outcome(case, None, str(error))
+            yield ProfileOutcome(case, None, str(error))
         except CaseError as error:
-            yield Outcome(case, None, str(error))
+            yield ProfileOutcome(case, None, str(error))
 
 
 def _profile(
@@ -83,8 +83,7 @@ def _profile(
 
 def paper_costs(case: Case, graph: Graph) -> PaperCosts:
     """Costs of the operators of each category by the file, empty where not all are known."""
-    from benchbox.costs.graph import Graph as Steps
-    from benchbox.costs.graph import Step, read
+    from benchbox.costs.graph import GraphNode, OnnxGraph, read
     from benchbox.costs.inference import infer
     from benchbox.costs.macs import Uncountable, macs
     from benchbox.costs.memory import access_bytes
@@ -92,11 +91,11 @@ def paper_costs(case: Case, graph: Graph) -> PaperCosts:
     try:
         model = onnx_file.read(graph.path)
         steps = read(infer(model, {t.name: t.shape for t in case.inputs}).graph, {}).steps
-        by_category: dict[Category, list[Step]] = {}
+        by_category: dict[Category, list[GraphNode]] = {}
         for step, category in zip(steps, classify([_operation(s) for s in steps]), strict=True):
             by_category.setdefault(category, []).append(step)
         costs = {
-            category: (sum(map(macs, own)), access_bytes(Steps((), (), tuple(own))))
+            category: (sum(map(macs, own)), access_bytes(OnnxGraph((), (), tuple(own))))
             for category, own in by_category.items()
         }
     except (BenchboxError, Uncountable):
@@ -105,6 +104,6 @@ def paper_costs(case: Case, graph: Graph) -> PaperCosts:
     return costs if is_all else {}
 
 
-def _operation(step: Any) -> Operation:  # noqa: ANN401 - a Step, whose module is imported late
+def _operation(step: Any) -> Operation:  # noqa: ANN401 - a GraphNode, whose module is imported late
     shapes = [[None if t is None else t.shape for t in ts] for ts in (step.inputs, step.outputs)]
     return Operation(step.type.rpartition(":")[2], *shapes)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from benchbox.devices.host_schema import Part, wrong
+from benchbox.devices.host_schema import ReplyPart, wrong
 from benchbox.transports import reply_schema
 from benchbox.transports.channel import ChannelClosed
 
@@ -53,7 +53,7 @@ def path(reply: Mapping[str, Any], name: str) -> str:
     return found
 
 
-def check(kind: type[Part], said: object) -> None:
+def check(kind: type[ReplyPart], said: object) -> None:
     """Raise ChannelClosed unless something has the parts of an answer of that kind."""
     if name := wrong(kind, said):
         raise lacking(name)
@@ -85,7 +85,7 @@ def check_burst(said: object, graph: str, calls: int) -> None:
     if burst.get("error"):
         field(burst, "error", str)
         return
-    check(reply_schema.Burst, burst)
+    check(reply_schema.BurstReply, burst)
     timed, switches = len(burst["latencies_ns"]), burst.get("switches")
     if timed > calls:
         raise lacking("latencies_ns")

@@ -15,8 +15,8 @@ from benchbox.devices.host_schema import (
     Cluster,
     Count,
     Host,
-    Part,
     Processors,
+    ReplyPart,
     Setting,
     Text,
 )
@@ -37,7 +37,7 @@ class Greeted(Host):
     cpus_usable: Count
 
 
-class Hello(Part):
+class Hello(ReplyPart):
     """The answer to a greeting."""
 
     host: Greeted
@@ -47,7 +47,7 @@ class Hello(Part):
     affinity: list[Text] | None = None
 
 
-class Load(Part):
+class Load(ReplyPart):
     """The answer to a graph that is opened and called once."""
 
     load_s: Amount
@@ -64,7 +64,7 @@ class Load(Part):
     peak_bytes: Change | None = None
 
 
-class Burst(Part):
+class BurstReply(ReplyPart):
     """Timed calls in a row, with the evidence of what disturbed them."""
 
     latencies_ns: Annotated[Times, Field(min_length=1)]
@@ -84,27 +84,27 @@ class Burst(Part):
     cold: bool = False
 
 
-class Health(Part):
+class HealthReply(ReplyPart):
     """How warm a device is, and how it is set."""
 
     temperature_c: Number | None = None
     setting: Setting = {}
 
 
-class Timed(Part):
+class TimedReply(ReplyPart):
     """What follows the last burst of a request."""
 
     setting: Setting = {}
 
 
-class Ceilings(Part):
+class Ceilings(ReplyPart):
     """What a GPU does at best."""
 
     ceilings: dict[Text, Amount]
     seen: Seen
 
 
-class Processor(Part):
+class Processor(ReplyPart):
     """How a processor is set."""
 
     cpu: Count
@@ -115,14 +115,14 @@ class Processor(Part):
     top_khz: Count | None = None
 
 
-class Boost(Part):
+class Boost(ReplyPart):
     """Whether the clock may exceed its nominal value."""
 
     on: bool
     file: Text
 
 
-class Machine(Part):
+class Machine(ReplyPart):
     """How a machine is set up."""
 
     virtual: bool | None = None
@@ -138,14 +138,14 @@ class Machine(Part):
     profile: Text | None = None
 
 
-class Felt(Part):
+class Felt(ReplyPart):
     """What was seen of a GPU."""
 
     readings_ns: list[Amount]
     seen: Seen
 
 
-class Watched(Part):
+class Watched(ReplyPart):
     """What was seen on a processor."""
 
     cpu: Count
@@ -159,14 +159,14 @@ class Watched(Part):
     gpu: Felt | None = None
 
 
-class Look(Part):
+class Look(ReplyPart):
     """The answer to a look at a machine."""
 
     look: Watched
     facts: Machine
 
 
-class Node(Part):
+class NodeReply(ReplyPart):
     """A node of a graph, with what it took in every profiled call."""
 
     name: Text
@@ -178,7 +178,7 @@ class Node(Part):
     outputs: Shapes
 
 
-class Variants(Part):
+class Variants(ReplyPart):
     """What the calls of a graph took, as it is timed, and profiled."""
 
     default: Annotated[Times, Field(min_length=1)]
@@ -186,24 +186,24 @@ class Variants(Part):
     unoptimised: Annotated[Times, Field(min_length=1)] | None = None
 
 
-class Profile(Part):
+class ProfileReply(ReplyPart):
     """Where the time of a graph goes."""
 
     latencies_ns: Variants
     unoptimised_error: str
     run_us: Annotated[list[Number], Field(min_length=1)]
     gap_us: Annotated[list[Number], Field(min_length=1)]
-    nodes: list[Node]
+    nodes: list[NodeReply]
 
 
-class Step(Part):
+class StepReply(ReplyPart):
     """How far a profile is, and how long its next step takes."""
 
     share: Annotated[float, Field(ge=0, le=1)]
     next_s: Annotated[float, Field(ge=0, le=3600)] | None = None
 
 
-class Facts(Part):
+class Facts(ReplyPart):
     """What a board is and how it feels, without an agent."""
 
     machine: Text
@@ -216,13 +216,13 @@ class Facts(Part):
     setting: Setting = {}
 
 
-REPLIES: Mapping[object, type[Part]] = {
+REPLIES: Mapping[object, type[ReplyPart]] = {
     "hello": Hello,
     "load": Load,
-    "time": Timed,
-    "health": Health,
+    "time": TimedReply,
+    "health": HealthReply,
     "ceilings": Ceilings,
     "look": Look,
-    "profile": Profile,
-    "step": Step,
+    "profile": ProfileReply,
+    "step": StepReply,
 }

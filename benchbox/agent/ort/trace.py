@@ -34,7 +34,7 @@ Key = tuple[str, str]  # a node's name and index: names need not be there, nor d
 
 
 @dataclass(slots=True)
-class Run:
+class TracedRun:
     """One call: what it took, each node of it with how often it ran, and the gaps between them."""
 
     us: int = 0
@@ -89,7 +89,7 @@ class Recording:
         self._file = path.open(encoding="utf-8", errors="replace")
         self._folder.cleanup()
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[TracedRun]:
         """Return all calls of the session, which is closed.
 
         Raises RuntimeError where the disk was too full for them, or they cannot be read.
@@ -104,7 +104,7 @@ class Recording:
                 f"is {tempfile.gettempdir()} full? TMPDIR names another folder"
             ) from None
 
-    def nodes(self, runs: Sequence[Run]) -> list[dict[str, object]]:
+    def nodes(self, runs: Sequence[TracedRun]) -> list[dict[str, object]]:
         """Return the nodes of these runs in the order in which they ran.
 
         `us` is what each took in every run, in microseconds and without its bodies, 0 where a
@@ -134,8 +134,8 @@ class Recording:
                 counts.update(list(given[0])[:1])
         return dict(counts)
 
-    def _read(self, events: Iterable[Message]) -> Iterator[Run]:
-        run, bodies = Run(), list[tuple[int, int]]()
+    def _read(self, events: Iterable[Message]) -> Iterator[TracedRun]:
+        run, bodies = TracedRun(), list[tuple[int, int]]()
         for event in events:
             if event["cat"] == "Node" and event["name"].endswith(SUFFIX):
                 self._first.setdefault(_key(event), event)
@@ -145,7 +145,7 @@ class Recording:
             elif event["name"] == "model_run":
                 run.us = event["dur"]
                 yield run
-                run, bodies = Run(), []
+                run, bodies = TracedRun(), []
 
 
 def _key(event: Message) -> Key:

@@ -6,8 +6,8 @@ from benchbox.devices import Device
 from benchbox.devices.address import adb_serial
 from benchbox.errors import DeviceError
 from benchbox.transports.adb import program
-from benchbox.transports.adb.link import Link
-from benchbox.transports.adb.program import Refused
+from benchbox.transports.adb.link import AdbLink
+from benchbox.transports.adb.program import AdbRefused
 from benchbox.transports.board.commands import shell
 from benchbox.transports.board.target import Target, was_reached
 from benchbox.transports.bundle.install import install
@@ -22,18 +22,18 @@ NO_PYTHON = (
 )
 
 
-def connect(device: Device) -> Link:
+def connect(device: Device) -> AdbLink:
     """Return a link to a phone; raises DeviceError when there can be none."""
     serial = adb_serial(device.url)
     try:
         program.start_server()
         program.require(serial)
-        return Link(serial)
-    except Refused as refused:
+        return AdbLink(serial)
+    except AdbRefused as refused:
         raise _refusal(device, refused) from None
 
 
-def _refusal(device: Device, refused: Refused) -> DeviceError:
+def _refusal(device: Device, refused: AdbRefused) -> DeviceError:
     if was_reached(device):  # in the middle of a run it names no serial: records keep it
         return DeviceError(
             f"device {device.name!r}: lost, and it cannot be reached again ({refused.kind})"
@@ -59,7 +59,7 @@ def reached(device: Device, progress: Progress = ignore) -> Target:
     return Target(device, link, NO_PYTHON, progress, sent_python)
 
 
-def _finds(link: Link, name: str) -> bool:
+def _finds(link: AdbLink, name: str) -> bool:
     """Whether the phone's shell knows a program."""
     with closing(link.start(shell(f"command -v {name}"))) as asked:
         return asked.wait(LOOK_S) == 0

@@ -15,7 +15,7 @@ MUCH_BYTES = 1 << 14
 ECHOING = "while read -r n; do echo '{}'; done"  # what a shell does itself, without a process
 
 
-class Link:
+class AdbLink:
     """A phone that is attached, and the processes that were started there."""
 
     def __init__(self, serial: str) -> None:
@@ -95,7 +95,7 @@ class Link:
 class _Channel(RemoteChannel):
     """A channel that tells its link of what is on its way."""
 
-    def __init__(self, link: Link, command: str) -> None:
+    def __init__(self, link: AdbLink, command: str) -> None:
         super().__init__(link.command(command), status)
         self._link = link
 

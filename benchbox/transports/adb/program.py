@@ -24,7 +24,7 @@ INSTALL = (
 )
 
 
-class Refused(Exception):  # noqa: N818 - adb.connect makes an error of it, with the device's name
+class AdbRefused(Exception):  # noqa: N818 - adb.connect makes an error of it, with the device's name
     """A phone cannot be used; the text says why and what to do, `kind` the same in two words."""
 
     def __init__(self, kind: str, text: str) -> None:
@@ -33,7 +33,7 @@ class Refused(Exception):  # noqa: N818 - adb.connect makes an error of it, with
 
 
 def path() -> str:
-    """The path of the user's own adb, or else of the one in adbutils; raises Refused."""
+    """The path of the user's own adb, or else of the one in adbutils; raises AdbRefused."""
     if found := shutil.which("adb"):
         return found
     try:
@@ -41,16 +41,16 @@ def path() -> str:
 
         return str(adbutils.adb_path())
     except ImportError:
-        raise Refused("no adb program", INSTALL) from None
+        raise AdbRefused("no adb program", INSTALL) from None
 
 
 def start_server() -> None:
-    """Have a server run, which every other command asks; raises Refused."""
+    """Have a server run, which every other command asks; raises AdbRefused."""
     port = _port()  # first: adb stumbles over a wrong one
     done = _run("start-server")
     if done.returncode:
         last = ((done.stderr + done.stdout).strip().splitlines() or ["no reason given"])[-1]
-        raise Refused(
+        raise AdbRefused(
             "no adb server",
             f"no adb server can be started at port {port} ({' '.join(last.split())}); stop what "
             f"listens there, set {PORT_NAME} to another port, or put your own adb into PATH, and "
@@ -61,7 +61,7 @@ def start_server() -> None:
 def _port() -> int:
     given = os.environ.get(PORT_NAME) or str(PORT)
     if not given.isascii() or not given.isdigit() or not 0 < int(given) < 65536:
-        raise Refused("no adb server", f"{PORT_NAME}={given!r}: write the number of a port")
+        raise AdbRefused("no adb server", f"{PORT_NAME}={given!r}: write the number of a port")
     return int(given)
 
 
@@ -95,7 +95,7 @@ def disconnect(serial: str) -> None:
 
 
 def require(serial: str) -> None:
-    """Raise Refused unless a phone is attached and can be used; host:port is connected to."""
+    """Raise AdbRefused unless a phone is attached and can be used; host:port is connected to."""
     states = _settled(serial)
     if is_networked(serial) and states in ([], ["offline"]):
         if states:
@@ -103,18 +103,18 @@ def require(serial: str) -> None:
         said = " ".join(_run("connect", serial).stdout.split())
         states = _settled(serial)
         if not states:
-            raise Refused("not reachable", f"{said}; is adb over the network switched on there?")
+            raise AdbRefused("not reachable", f"{said}; is adb over the network switched on there?")
     if not states:
-        raise Refused("not attached", _absent(serial))
+        raise AdbRefused("not attached", _absent(serial))
     if len(states) > 1:
-        raise Refused(
+        raise AdbRefused(
             "several", f"{len(states)} phones say that they are {serial}; unplug all but one"
         )
     if states[0] != "device":
         general = f"it is in the state {states[0]!r}; start it into Android"
-        raise Refused(states[0], ADVICE.get(states[0], general))
+        raise AdbRefused(states[0], ADVICE.get(states[0], general))
     if "shell_v2" not in _run("-s", serial, "features").stdout.split():
-        raise Refused(
+        raise AdbRefused(
             "no shell_v2",
             "its adb has no shell_v2, which came with Android 7; with Termux and its sshd it is "
             "reached by ssh://user@phone:8022",

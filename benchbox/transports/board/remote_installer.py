@@ -75,7 +75,7 @@ def _heard(seconds: float) -> None:
             raise GoneError
 
 
-class Step:
+class InstallStep:
     """A program that runs, in a group of its own with all that it starts."""
 
     def __init__(self, argv: list[str], lock: int, scratch: Path) -> None:
@@ -149,7 +149,7 @@ def _make(request: Message, lock: int, fresh: Path) -> None:
     python = str(made / "bin/python")
 
     def run(*argv: str) -> None:
-        Step([*argv], lock, scratch).run()
+        InstallStep([*argv], lock, scratch).run()
 
     _say({"said": "making an environment"})
     run(os.path.expanduser(request["python"]), "-m", "venv", str(made))  # noqa: PTH111 - or a name

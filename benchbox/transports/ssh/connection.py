@@ -40,7 +40,7 @@ SHARING = ("ControlMaster=no", "ProxyCommand=false")
 _opening: defaultdict[Address, threading.Lock] = defaultdict(threading.Lock)
 
 
-class Link:
+class SshLink:
     """The connection to an address, and the processes that were started over it."""
 
     def __init__(self, where: Address, name: str, *, again: bool = False) -> None:
@@ -51,7 +51,7 @@ class Link:
             with _opening[where]:
                 if not _is_open(where):
                     _open(where)
-        except errors.Refused as refused:
+        except errors.SshRefused as refused:
             raise errors.explain(refused.stderr, where, name, again=again) from None
         except FileNotFoundError:
             raise DeviceError(f"device {name!r}: {errors.NO_PROGRAM}") from None
@@ -116,7 +116,7 @@ def _control(where: Address, command: str) -> bool:
 
 
 def _open(where: Address) -> None:
-    """Open a connection, which a process of its own keeps; raises errors.Refused."""
+    """Open a connection, which a process of its own keeps; raises errors.SshRefused."""
     limit = f"ConnectTimeout={CONNECT_S}"
     argv = [*_argv(where, limit, *KEEPING), "-N", *errors.target(where)]
     failure = _refusal(argv)
@@ -127,7 +127,7 @@ def _open(where: Address) -> None:
     ):  # whose own reason ssh shows only if it ends with it
         failure = _refusal([*_argv(where, limit, socket="none"), *errors.target(where), "exit"])
     if failure:
-        raise errors.Refused(failure)
+        raise errors.SshRefused(failure)
 
 
 def _refusal(argv: list[str]) -> str:

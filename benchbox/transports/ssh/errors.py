@@ -36,7 +36,7 @@ KINDS = {
 }
 
 
-class Refused(Exception):  # noqa: N818 - the link makes an error of it, with the device's name
+class SshRefused(Exception):  # noqa: N818 - the link makes an error of it, with the device's name
     """There is no connection; `stderr` is what ssh wrote."""
 
     def __init__(self, stderr: str) -> None:
