@@ -86,7 +86,7 @@ def check(
 ) -> None:
     """Reach a device, and print what it is and what it lacks; exits 6 if it is not usable.
 
-    On a GPU it also measures the ceilings of which tables show each case's share.
+    On a GPU it also measures the ceilings; tables then show each case's share of them.
     """
     from benchbox.cli import device_actions
 

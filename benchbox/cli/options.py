@@ -127,7 +127,7 @@ class WhereOptions:
     ] = None
     allow_emulated: Annotated[
         bool,
-        typer.Option("--allow-emulated", help="time an emulated processor too; no table shows it"),
+        typer.Option("--allow-emulated", help="time an emulated processor too; record only"),
     ] = False
 
 
@@ -150,7 +150,7 @@ class TimingOptions:
         typer.Option(
             metavar="60s",
             envvar="BENCHBOX_MAX_TIME",
-            help="stop timing then (5.5s per case, at least 60s)",
+            help="stop after this (default 5.5s per case, 60s or more)",
         ),
     ] = None
     sessions: Annotated[
@@ -217,7 +217,7 @@ class GpuOptions:
         ),
     ] = None
     tf32: Annotated[
-        bool, typer.Option("--tf32", help="round products to ten bits, which is faster")
+        bool, typer.Option("--tf32", help="TF32 products: 10-bit mantissas, faster")
     ] = False
     conv_search: Annotated[
         ConvSearch | None,
