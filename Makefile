@@ -24,8 +24,8 @@ $(STAMP): pyproject.toml constraints.txt
 run: $(STAMP)  ## the main job: ShuffleNetV2's second guideline, timed on this CPU
 	$(BIN)/benchbox run g2 --device cpu $(ARGS)
 
-test: $(STAMP)  ## all tests, in two processes
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+test: $(STAMP)  ## all tests, in four processes: many wait for boards and for time
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile $(ARGS)
 
 test-cuda:  ## checks on a real GPU, by $(PYTHON) as it is: no .venv/ is built
 	$(PYTHON) -m tools.cuda $(ARGS)
