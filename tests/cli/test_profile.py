@@ -19,7 +19,7 @@ from benchbox.cli.output import Exports
 from benchbox.devices import Device
 from benchbox.errors import StorageError
 from benchbox.report import profile, profile_files
-from benchbox.runner.profile import Outcome
+from benchbox.runner.profile import ProfileOutcome
 from benchbox.specs import Case
 from tests.helpers.command import invoke, rows, start
 from tests.helpers.profiled import estimated, node
@@ -164,11 +164,11 @@ def test_an_interrupt_keeps_what_is_there(conv: Path, write_onnx: WriteOnnx) -> 
     assert {row["case"] for row in rows(Path("p.csv").read_text())} == {"conv"}
 
 
-def report(*cases: Case, top: int | None = None) -> profile.Report:
+def report(*cases: Case, top: int | None = None) -> profile.ProfileReport:
     found = estimated(node("a", "Conv", [30] * 8), node("b", "Softmax", [20] * 8))
-    outcomes = [Outcome(case, found, "", {}) for case in cases]
+    outcomes = [ProfileOutcome(case, found, "", {}) for case in cases]
     device = Device("cpu", "CPUExecutionProvider", 2, "arm")
-    return profile.Report(outcomes, device, "2026-01-02T03:04:05Z", top)
+    return profile.ProfileReport(outcomes, device, "2026-01-02T03:04:05Z", top)
 
 
 def test_few_nodes_are_shown_of_many_cases_and_none_where_none_are_wanted(
@@ -203,7 +203,7 @@ def test_a_terminal_shows_the_case_that_is_profiled(
     screen = Console(file=io.StringIO(), force_terminal=True, width=100)
     (case,) = onnx_cases("p")
 
-    def outcomes(*arguments: Any) -> list[Outcome]:
+    def outcomes(*arguments: Any) -> list[ProfileOutcome]:
         arguments[-1](case, 0.5)
         assert "profiling" in screen.file.getvalue()  # type: ignore[attr-defined]
         assert "tiny:p" in screen.file.getvalue()  # type: ignore[attr-defined]
