@@ -45,6 +45,7 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 WriteOnnx = Callable[..., Path]
+Files = Callable[..., list[str]]
 HEADER = '<ir_version: 9, opset_import: ["" : 18, "com.microsoft" : 1, "nowhere" : 1]>\n'
 MATMUL = "tiny (float[32,32] x) => (float[32,32] y) { y = MatMul(x, x) }"
 
@@ -149,3 +150,16 @@ def restored_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield
+
+
+@pytest.fixture
+def files(in_tmp: Path) -> Files:
+    """Return a function that writes graphs to these paths and returns them."""
+
+    def write(*paths: str, text: str = MATMUL) -> list[str]:
+        for path in paths:
+            (in_tmp / path).parent.mkdir(parents=True, exist_ok=True)
+            onnx.save(onnx.parser.parse_model(HEADER + text), path)
+        return list(paths)
+
+    return write

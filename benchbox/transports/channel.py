@@ -193,10 +193,6 @@ class ProcessChannel:
         """Return the last that the child wrote to stderr, stripped."""
         return self._stderr.decode(errors="replace").strip()
 
-    def end_input(self) -> None:
-        """Close the child's stdin, by which most programs end."""
-        self._stdin.close()
-
     def close(self) -> None:
         """Close the child's stdin and stdout; a child that does not end by that is killed."""
         self._stdin.close()

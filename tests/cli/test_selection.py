@@ -1,11 +1,9 @@
 """Names and titles of runs."""
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,23 +12,7 @@ from benchbox.cli import compare as cli
 from benchbox.cli import selection
 from benchbox.cli.options import CaseOptions
 from benchbox.networks import catalogue
-from tests.conftest import HEADER, MATMUL
-
-Files = Callable[..., list[str]]
-
-
-@pytest.fixture
-def files(in_tmp: Path) -> Files:
-    """Return a function that writes graphs to these paths and returns them."""
-
-    def write(*paths: str, text: str = MATMUL) -> list[str]:
-        for path in paths:
-            (in_tmp / path).parent.mkdir(parents=True, exist_ok=True)
-            onnx.save(onnx.parser.parse_model(HEADER + text), path)
-        return list(paths)
-
-    return write
-
+from tests.conftest import Files
 
 # what a run is called
 

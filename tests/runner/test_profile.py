@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from benchbox.transports.local import open_local
 from tests.helpers import onnx_models
 from tests.helpers.machine import HELLO
 from tests.helpers.profiled import node, reply
+from tests.helpers.scripted import Scripted
 
 X = (TensorSpec("x", (1, 32, 16, 16)),)
 TINY = (TensorSpec("x", (32, 32)),)
@@ -62,35 +63,13 @@ def case_of(path: Path, inputs: tuple[TensorSpec, ...] = X) -> Case:
 # over the wire
 
 
-class Scripted:
-    """A channel that answers what it is told to, and remembers for how long it was waited."""
-
-    def __init__(self, *script: dict[str, Any] | Exception) -> None:
-        self.script = [HELLO, *script]
-        self.sent: list[Mapping[str, object]] = []
-        self.waits: list[float] = []
-
-    def send(self, message: Mapping[str, object]) -> None:
-        self.sent.append(message)
-
-    def receive(self, timeout_s: float) -> dict[str, Any]:
-        self.waits.append(timeout_s)
-        answer = self.script.pop(0) if self.script else ChannelClosed("nothing more")
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
 def step(done: float, next_s: float | None) -> dict[str, Any]:
     return {"step": {"share": done, "next_s": next_s}}
 
 
 def test_each_step_has_its_own_deadline(cpu: Device) -> None:
     answer = reply(node("a", "Conv", [30] * 8))
-    channel = Scripted(step(0.0, None), step(0.5, 4.0), answer)
+    channel = Scripted(HELLO, step(0.0, None), step(0.5, 4.0), answer)
     heard: list[float] = []
     agent = Agent(channel, cpu, Deadlines(load_s=100, burst_s=10, patience=5))
     assert agent.profile("g.onnx", X, 0, 40, heard.append) == answer
@@ -118,7 +97,7 @@ def test_each_step_has_its_own_deadline(cpu: Device) -> None:
 def test_an_agent_that_fails_in_a_profile_fails_the_case(
     cpu: Device, answer: dict[str, Any] | Exception, error: type[CaseError], text: str
 ) -> None:
-    agent = Agent(Scripted(step(0.0, None), answer), cpu)
+    agent = Agent(Scripted(HELLO, step(0.0, None), answer), cpu)
     with pytest.raises(error, match=text):
         agent.profile("g.onnx", X, 0, 40)
 
@@ -279,7 +258,7 @@ def test_a_case_that_fails_leaves_the_others(
         answer = answers.pop(0)
         if isinstance(answer, DeviceError):
             raise answer
-        return Agent(Scripted(answer), device)
+        return Agent(Scripted(HELLO, answer), device)
 
     found = list(runner_profile.outcomes(cases, graphs, cpu, open_next))
     assert [outcome.case.name for outcome in found] == ["a", "b", "c", "d", "e"]

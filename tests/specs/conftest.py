@@ -3,16 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import onnx
 import pytest
 
 from benchbox import specs
 from benchbox.errors import UsageError
 from benchbox.specs import Case, Selection, TensorSpec
-from tests.conftest import HEADER, MATMUL
 
 Write = Callable[[str], Path]
-Files = Callable[..., list[str]]
 
 
 @pytest.fixture
@@ -25,19 +22,6 @@ def write(tmp_path: Path) -> Write:
         return path
 
     return to_file
-
-
-@pytest.fixture
-def files(in_tmp: Path) -> Files:
-    """Return a function that writes graphs to these paths and returns them."""
-
-    def write(*paths: str, text: str = MATMUL) -> list[str]:
-        for path in paths:
-            (in_tmp / path).parent.mkdir(parents=True, exist_ok=True)
-            onnx.save(onnx.parser.parse_model(HEADER + text), path)
-        return list(paths)
-
-    return write
 
 
 def shaped(*shape: int, name: str = "x", dtype: str = "float32", batch: int = 0) -> Selection:

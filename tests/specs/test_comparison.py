@@ -7,8 +7,8 @@ import pytest
 from benchbox import specs
 from benchbox.errors import UsageError
 from benchbox.specs import BlockSpec, Builder, Case, OnnxFile, Selection
-from tests.conftest import MATMUL
-from tests.specs.conftest import Files, shaped
+from tests.conftest import MATMUL, Files
+from tests.specs.conftest import shaped
 
 ARM = Selection(channels="arm")
 IMAGE = shaped(1, 3, 8, 8)

@@ -10,7 +10,8 @@ from benchbox.devices.host_schema import wrong
 from benchbox.errors import AgentError, DeviceError
 from benchbox.transports import Agent, reply_schema
 from tests.helpers.machine import HELLO, HOST
-from tests.transports.test_transports import LOADED, SHORT, Scripted, X, burst
+from tests.helpers.scripted import Scripted
+from tests.transports.test_transports import LOADED, SHORT, X, burst
 
 NAN, HUGE = float("nan"), 10**27
 WATCHED = {"cpu": 0, "seconds": 1.0, "readings_ns": [[12000, 5]], "gaps": 0, "lost_s": 0.0}

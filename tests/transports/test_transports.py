@@ -18,35 +18,13 @@ from benchbox.transports.channel import ChannelClosed, ProcessChannel, Timeout
 from benchbox.transports.client import Deadlines
 from benchbox.transports.local import ROOT, open_local, python_child
 from tests.helpers.machine import HELLO, HOST
+from tests.helpers.scripted import Scripted
 from tests.transports.conftest import wait_for
 
 WriteOnnx = Callable[..., Path]
 X = (TensorSpec("x", (32, 32)),)
 LOADED = {"reply": "load", "load_s": 0.1, "first_call_s": 0.2, "finite": True}
 SHORT = Deadlines(hello_s=10, load_s=0.3, burst_s=0.3, patience=2)
-
-
-class Scripted:
-    """A channel that answers what it is told to, and remembers what it was asked."""
-
-    def __init__(self, *script: dict[str, Any] | Exception) -> None:
-        self.script = list(script)
-        self.sent: list[Mapping[str, object]] = []
-        self.waits: list[float] = []
-        self.closed = False
-
-    def send(self, message: Mapping[str, object]) -> None:
-        self.sent.append(message)
-
-    def receive(self, timeout_s: float) -> dict[str, Any]:
-        self.waits.append(timeout_s)
-        answer = self.script.pop(0) if self.script else ChannelClosed("nothing more")
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def close(self) -> None:
-        self.closed = True
 
 
 def burst(graph: str, *latencies: int, **more: object) -> dict[str, Any]:
