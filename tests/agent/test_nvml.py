@@ -1,23 +1,19 @@
 """NVML's counters and facts, by a stand-in for the driver's library."""
 
+import ctypes
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pynvml
 import pytest
 
 from benchbox.agent.gpu import nvml
+from benchbox.agent.gpu.nvml import Nvml
 from tests.fakegpu.building import Libraries
 
-OPEN = """
-from benchbox.agent.gpu.nvml import Nvml
-nvml = Nvml("0000:17:00.0")
-"""
-UNRATIONED = "from benchbox.agent.gpu import nvml as module; module.SHARE = 1e12"
-SAID = """
-from benchbox.agent.gpu.nvml import Nvml
-try:
-    Nvml("0000:{}:00.0")
-    result = None
-except RuntimeError as error:
-    result = str(error)
-"""
+Open = Callable[..., Nvml]
+POWER = "nvmlDeviceGetPowerUsage"
 COUNTERS = {
     "gpu_sm_clock_mhz": 1755,
     "gpu_memory_clock_mhz": 2619,
@@ -31,45 +27,56 @@ COUNTERS = {
 }
 
 
-def counters(fake_gpu: Libraries, told: str = "", *, old: bool = False) -> dict[str, float]:
-    folders = [fake_gpu.old] if old else None
-    result = fake_gpu.run(f"{OPEN}result = nvml.read_counters()", nvml=told, folders=folders)
-    assert isinstance(result, dict)
-    return result
+@pytest.fixture
+def opened(fake_gpu: Libraries, monkeypatch: pytest.MonkeyPatch) -> Open:
+    """Return a function that opens NVML on a stand-in that is told something."""
+    monkeypatch.setenv("FAKE_NVML_LOG", str(fake_gpu.work / "nvml.log"))
+    monkeypatch.setattr(nvml, "SHARE", 1e12)  # of the time: everything is asked each time
+
+    def open_nvml(told: str = "", bus: int = 17, folder: Path = fake_gpu.folder) -> Nvml:
+        fake_gpu.tell(nvml=told)
+        monkeypatch.setattr(pynvml, "CDLL", lambda name: ctypes.CDLL(str(folder / name)))
+        monkeypatch.setattr(pynvml, "nvmlLib", None)
+        monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
+        return Nvml(f"0000:{bus}:00.0")
+
+    return open_nvml
 
 
-def test_a_reading_has_every_value_with_its_unit(fake_gpu: Libraries) -> None:
-    assert counters(fake_gpu) == COUNTERS
+def test_a_reading_has_every_value_with_its_unit(fake_gpu: Libraries, opened: Open) -> None:
+    assert opened().read_counters() == COUNTERS
     older = {**COUNTERS, "gpu_throttle_bits": 4}  # by older functions
     del older["gpu_other_processes"], older["gpu_other_memory_bytes"]  # from CUDA 12 on
-    assert counters(fake_gpu, "reasons 4\nprocess 1 100", old=True) == older
+    old = opened("reasons 4\nprocess 1 100", folder=fake_gpu.old)
+    assert old.read_counters() == older
 
 
 @pytest.mark.parametrize("code", [3, 4, 13])
-def test_what_a_driver_does_not_tell_is_absent(fake_gpu: Libraries, code: int) -> None:
-    told = f"fail nvmlDeviceGetPowerUsage {code}\nfail nvmlDeviceGetUtilizationRates {code}"
-    seen = counters(fake_gpu, told)
-    assert seen.keys() == COUNTERS.keys() - {"gpu_power_w", "gpu_busy_percent"}
+def test_what_a_driver_does_not_tell_is_absent_and_not_asked_again(
+    fake_gpu: Libraries, opened: Open, code: int
+) -> None:
+    own = opened(f"fail {POWER} {code}")
+    assert own.read_counters().keys() == COUNTERS.keys() - {"gpu_power_w"}
+    fake_gpu.tell(nvml="")
+    assert own.read_counters().keys() == COUNTERS.keys() - {"gpu_power_w"}
+    asked = fake_gpu.log("nvml")
+    assert (asked.count(POWER), asked.count("nvmlDeviceGetUtilizationRates")) == (1, 2)
 
 
-def test_what_has_no_answer_or_takes_long_is_not_asked_each_time(fake_gpu: Libraries) -> None:
-    code = f"{UNRATIONED}{OPEN}result = [nvml.read_counters() for _ in range(5)]"
-    fake_gpu.run(code, nvml="fail nvmlDeviceGetPowerUsage 3")
-    assert fake_gpu.log("nvml").count("nvmlDeviceGetPowerUsage") == 1
-    assert fake_gpu.log("nvml").count("nvmlDeviceGetUtilizationRates") == 5
-    code = f"{OPEN}result = [nvml.read_counters() for _ in range(4)] == [nvml.read_counters()] * 4"
-    assert fake_gpu.run(code, nvml="cost_us 20000") is True
-    assert fake_gpu.log("nvml").count("nvmlDeviceGetPowerUsage") == 1
+def test_what_takes_long_is_not_asked_each_time(
+    fake_gpu: Libraries, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nvml, "SHARE", 1e-6)
+    own = opened("cost_us 1000")
+    assert [own.read_counters() for _ in range(4)] == [COUNTERS] * 4
+    assert fake_gpu.log("nvml").count(POWER) == 1
 
 
-def test_what_failed_for_once_is_asked_again(fake_gpu: Libraries) -> None:
-    code = f"""{UNRATIONED}{OPEN}
-import os, pathlib
-first = nvml.read_counters()
-pathlib.Path(os.environ["FAKE_NVML"]).write_text("")
-result = ["gpu_power_w" in first, "gpu_power_w" in nvml.read_counters()]
-"""
-    assert fake_gpu.run(code, nvml="fail nvmlDeviceGetPowerUsage 10") == [False, True]
+def test_what_failed_for_once_is_asked_again(fake_gpu: Libraries, opened: Open) -> None:
+    own = opened(f"fail {POWER} 10")
+    assert "gpu_power_w" not in own.read_counters()
+    fake_gpu.tell(nvml="")
+    assert "gpu_power_w" in own.read_counters()
 
 
 @pytest.mark.parametrize(
@@ -80,28 +87,28 @@ result = ["gpu_power_w" in first, "gpu_power_w" in nvml.read_counters()]
     ],
 )
 def test_other_processes_are_counted_with_what_they_hold(
-    fake_gpu: Libraries, processes: str, others: int, held: int | None
+    opened: Open, processes: str, others: int, held: int | None
 ) -> None:
-    found = counters(fake_gpu, processes)
+    found = opened(processes).read_counters()
     assert (found["gpu_other_processes"], found.get("gpu_other_memory_bytes")) == (others, held)
 
 
 @pytest.mark.parametrize(("before", "others"), [("process 71 300", 1), ("", 2)])
 def test_in_a_container_the_one_process_that_is_new_is_this_one(
-    fake_gpu: Libraries, before: str, others: int
+    fake_gpu: Libraries, opened: Open, before: str, others: int
 ) -> None:
     """Of two that are new none is."""
-    code = f"""{OPEN}
-import os, pathlib
-pathlib.Path(os.environ["FAKE_NVML"]).write_text("process 71 300\\nprocess 4242 5000")
-nvml.adopt()
-result = nvml.read_counters()["gpu_other_processes"]
-"""
-    assert fake_gpu.run(code, nvml=before) == others
+    own = opened(before)
+    fake_gpu.tell(nvml="process 71 300\nprocess 4242 5000")
+    own.adopt()
+    assert own.read_counters()["gpu_other_processes"] == others
 
 
-def test_the_facts_tell_nothing_that_tells_two_of_a_kind_apart(fake_gpu: Libraries) -> None:
-    assert fake_gpu.run(f"{OPEN}result = nvml.facts()", nvml="power_limit_mw 350000") == {
+def test_the_facts_tell_nothing_that_tells_two_of_a_kind_apart(
+    fake_gpu: Libraries, opened: Open
+) -> None:
+    own = opened("power_limit_mw 350000")
+    assert own.facts() == {
         "name": "NVIDIA Stand-in",
         "driver": "580.95.05",
         "memory_bytes": 85899345920,
@@ -115,12 +122,9 @@ def test_the_facts_tell_nothing_that_tells_two_of_a_kind_apart(fake_gpu: Librari
         "ecc": False,
         "mig": False,
     }
-    asked = set(fake_gpu.log("nvml"))
-    assert not any("UUID" in name or "Serial" in name for name in asked)
-    told = "fail nvmlDeviceGetEccMode 3\nfail nvmlDeviceGetMigMode 4"
-    fewer = fake_gpu.run(f"{OPEN}result = nvml.facts()", nvml=told)
-    assert isinstance(fewer, dict)
-    assert (fewer.keys() & {"ecc", "mig"}, fewer["persistence"]) == (set(), True)
+    assert not any("UUID" in name or "Serial" in name for name in fake_gpu.log("nvml"))
+    fake_gpu.tell(nvml="fail nvmlDeviceGetEccMode 3")
+    assert "ecc" not in own.facts()
 
 
 @pytest.mark.parametrize(
@@ -133,20 +137,24 @@ def test_the_facts_tell_nothing_that_tells_two_of_a_kind_apart(fake_gpu: Librari
     ],
 )
 def test_why_nothing_can_be_read_is_one_sentence(
-    fake_gpu: Libraries, code: int, bus: int, parts: list[str]
+    opened: Open, code: int, bus: int, parts: list[str]
 ) -> None:
-    sentence = str(fake_gpu.run(SAID.format(bus), nvml=f"fail nvmlInitWithFlags {code}"))
+    with pytest.raises(RuntimeError) as raised:
+        opened(f"fail nvmlInitWithFlags {code}", bus)
+    sentence = str(raised.value)
     assert sentence.startswith("the GPU's clock, power and temperature cannot be read: ")
     assert all(part in sentence for part in parts)
     assert "\n" not in sentence
 
 
-def test_without_library_or_binding_the_sentence_has_what_helps(fake_gpu: Libraries) -> None:
-    ask = SAID.format(17)
-    without_library = str(fake_gpu.run(ask, folders=[]))
-    assert "libnvidia-ml.so.1 comes with the driver" in without_library
-    without_binding = str(fake_gpu.run(f"import sys; sys.modules['pynvml'] = None\n{ask}"))
-    assert without_binding.endswith(": pip install nvidia-ml-py")
+def test_without_library_or_binding_the_sentence_has_what_helps(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RuntimeError, match=r"libnvidia-ml\.so\.1 comes with the driver"):
+        opened(folder=tmp_path)
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    with pytest.raises(RuntimeError, match=r": pip install nvidia-ml-py$"):
+        Nvml("0000:17:00.0")
 
 
 def test_of_two_readings_the_worse_one_counts() -> None:

@@ -1,7 +1,6 @@
 """TensorRT on a stand-in for a GPU: what is asked of it, who takes which nodes, what is refused."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,46 +12,42 @@ from tests.fakegpu.building import Libraries
 
 TENSORRT, CUDA = "TensorrtExecutionProvider", "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
-RUN = ("--device", "cuda", "--provider", "tensorrt", "--quick", "--max-time", "3s")
+RUN = ("run", "--device", "cuda", "--quick", "--max-time", "3s")
+ONE = "one (float[32,32] x) => (float[32,32] y) { y = Relu(x) }"
 TWO = "two (float[32,32] x) => (float[32,32] y) { a = MatMul(x, x) y = Relu(a) }"
 
-# Opens a graph as an agent does, and returns who runs how many of its nodes, or why not.
+# Opens a graph as an agent does, of several builds; prints who runs how many nodes, or why not.
 LOAD = """
-import os, sys
-sys.path.insert(0, os.path.join("tests", "fakegpu", "site"))
-from benchbox.agent.gpu import cudart, session as gpusession, stream as gpuqueue
-from benchbox.agent.gpu import tensorrt as gputensorrt
+import json, os, sys
+from pathlib import Path
+from benchbox.agent.gpu import cudart, session as gpu_session, stream, tensorrt
 from benchbox.agent.ort import session
 tensors = [dict(name="x", shape=[32, 32], dtype="float32")]
-stream = gpuqueue.Stream(cudart.CudaDevice(cudart.CudaRuntime("libcudart.so.13")))
-place = gputensorrt.typed(gputensorrt.placement(0, stream.handle, captured={captured}), tensors)
-try:
-    result = gpusession.load({path!r}, tensors, 0, place, session.options(1, ())).nodes
-except RuntimeError as error:
-    result = str(error)
+own = stream.Stream(cudart.CudaDevice(cudart.CudaRuntime("libcudart.so.13")))
+def load(told, captured):
+    Path(os.environ["FAKE_ORT"]).write_text(told)
+    place = tensorrt.typed(tensorrt.placement(0, own.handle, captured=captured), tensors)
+    try:
+        return gpu_session.load(sys.argv[1], tensors, 0, place, session.options(1, ())).nodes
+    except RuntimeError as error:
+        return str(error)
+print(json.dumps([load(*case) for case in json.loads(sys.argv[2])]))
 """
-
-slow = pytest.mark.slow
 
 
 def sessions(gpu: Libraries) -> list[dict[str, Any]]:
     """The sessions for TensorRT that were opened, in order: what was asked, and TF32's override."""
-    return [json.loads(line) for line in (gpu.work / "ort.log").read_text().splitlines()]
+    return [json.loads(line) for line in gpu.log("ort")]
 
 
-@slow
+@pytest.mark.slow
 def test_cuda_and_tensorrt_are_two_columns_and_the_record_says_by_what(
     fake_gpu: Libraries, write_onnx: WriteOnnx
 ) -> None:
-    asked = ("--device", "cuda", "--provider", "cuda,tensorrt", "--quick", "--max-time", "3s")
-    ended = fake_gpu.benchbox("run", str(write_onnx()), *asked)
+    ended = fake_gpu.benchbox(*RUN, str(write_onnx()), "--provider", "cuda,tensorrt")
     assert ended.exit_code == 0, ended.stderr
-    for header in (
-        "cuda (ms)",
-        "cuda-tensorrt (ms)",
-        "cuda-tensorrt, GPU (ms)",
-        "TensorRT 10.16.1",
-    ):
+    columns = "cuda (ms)", "cuda-tensorrt (ms)", "cuda-tensorrt, GPU (ms)", "TensorRT 10.16.1"
+    for header in columns:
         assert header in ended.stdout
     assert fake_gpu.newest("cuda").records[0].nodes == {CUDA: 1}
     run = fake_gpu.newest("cuda-tensorrt")
@@ -74,26 +69,31 @@ def test_cuda_and_tensorrt_are_two_columns_and_the_record_says_by_what(
     assert list(fake_gpu.work.glob("**/*.engine")) == []
 
 
-@slow
-def test_tf32_float16_and_eager_calls_are_for_those_who_ask_for_them(
+@pytest.mark.slow
+def test_nodes_that_tensorrt_leaves_are_noted_and_a_case_without_a_node_fails(
     fake_gpu: Libraries, write_onnx: WriteOnnx
 ) -> None:
-    asked = ("--tf32", "--mode", "eager", "--dtype", "fp16", "--export-csv", "t.csv")
-    ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, *asked)
-    assert ended.exit_code == 0, ended.stderr
-    (opened,) = sessions(fake_gpu)
-    assert opened["tf32"] is None
-    options = opened["asked"][TENSORRT]
-    assert (options["trt_cuda_graph_enable"], options["trt_fp16_enable"]) == ("False", "True")
-    assert opened["asked"][CUDA]["use_tf32"] == "1"
+    """Eager calls and TF32 are for those who ask for them."""
+    asked = ("--provider", "tensorrt", "--tf32", "--mode", "eager")
+    paths = str(write_onnx("two", TWO)), str(write_onnx("one", ONE))
+    ended = fake_gpu.benchbox(*RUN, *paths, *asked, "--export-csv", "t.csv", ort="untaken Relu")
+    assert ended.exit_code == 1, ended.stderr
     for words in (
         "cuda-tensorrt, TensorrtExecutionProvider, ",
         "its nodes are fused to engines, which each process builds anew",
-        "whether float16 or float32 kernels computed it is not told here",
+        f"of its 2 nodes 1 on {CUDA}, not on {TENSORRT}",
     ):
         assert words in ended.stdout
-    header, row = (fake_gpu.work / "t.csv").read_text().splitlines()[:2]
-    assert (header.rpartition(",")[2], row.rpartition(",")[2]) == ("conv_search", "")
+    header, *rows = (fake_gpu.work / "t.csv").read_text().splitlines()
+    assert header.rpartition(",")[2] == "conv_search"
+    assert {row.rpartition(",")[2] for row in rows} == {""}
+    found = {record.case: record for record in fake_gpu.newest("cuda-tensorrt").records}
+    assert found["two"].nodes == {TENSORRT: 1, CUDA: 1}
+    assert (found["one"].status, found["one"].latency) == ("failed", None)
+    assert found["one"].reason.startswith("RuntimeError: none of the graph's 1 nodes runs on Tens")
+    opened = sessions(fake_gpu)[0]
+    assert opened["asked"][TENSORRT]["trt_cuda_graph_enable"] == "False"
+    assert (opened["asked"][CUDA]["use_tf32"], opened["tf32"]) == ("1", None)
 
 
 @pytest.mark.parametrize(("dtype", "half"), [("float32", "False"), ("float16", "True")])
@@ -116,62 +116,39 @@ def test_what_tensorrt_leaves_goes_to_cuda_on_the_same_stream(dtype: str, half: 
     )
 
 
-@slow
-def test_nodes_that_tensorrt_leaves_are_noted_and_a_case_without_a_node_fails(
+NONE_RUNS = f"none of the graph's 2 nodes runs on {TENSORRT}, all on {CUDA}"
+UNCAPTURED = "it cannot be captured as a CUDA graph: {}; time it with --mode eager"
+LACKING = (
+    "This session cannot use the graph capture feature as requested by the user as all the graph "
+    f"nodes have not been assigned to {TENSORRT}"
+)
+
+
+def test_a_graph_is_loaded_with_its_nodes_counted_or_refused(
     fake_gpu: Libraries, write_onnx: WriteOnnx
 ) -> None:
-    relu = "one (float[32,32] x) => (float[32,32] y) { y = Relu(x) }"
-    paths = str(write_onnx("two", TWO)), str(write_onnx("one", relu))
-    ended = fake_gpu.benchbox("run", *paths, *RUN, "--mode", "eager", ort="untaken Relu")
-    assert ended.exit_code == 1, ended.stderr
-    assert f"of its 2 nodes 1 on {CUDA}, not on {TENSORRT}" in ended.stdout
-    found = {record.case: record for record in fake_gpu.newest("cuda-tensorrt").records}
-    assert found["two"].nodes == {TENSORRT: 1, CUDA: 1}
-    assert (found["one"].status, found["one"].latency) == ("failed", None)
-    assert found["one"].reason.startswith("RuntimeError: none of the graph's 1 nodes runs on Tens")
-
-
-@pytest.mark.parametrize(
-    ("told", "captured", "said"),
-    [
-        ("", True, {TENSORRT: 2}),
-        ("engines 2", False, {TENSORRT: 2}),
-        ("left Relu", False, {TENSORRT: 1, CPU: 1}),
-        ("untaken all", False, f"none of the graph's 2 nodes runs on {TENSORRT}, all on {CUDA}"),
-        (
-            "untaken MatMul\nleft Relu",
-            False,
-            f"none of the graph's 2 nodes runs on {TENSORRT}, all on {CUDA} or {CPU}",
-        ),
-        (
-            "untaken Relu",
-            True,
-            "it cannot be captured as a CUDA graph: This session cannot use the graph capture "
-            f"feature as requested by the user as all the graph nodes have not been assigned to "
-            f"{TENSORRT}; time it with --mode eager",
-        ),
-        (
-            "engines 2",
-            True,
-            "it cannot be captured as a CUDA graph: graph capture takes one of its 2 engines "
-            "alone; time it with --mode eager",
-        ),
-    ],
-)
-def test_a_graph_is_loaded_with_its_nodes_counted_or_refused(
-    fake_gpu: Libraries, write_onnx: WriteOnnx, told: str, said: object, *, captured: bool
-) -> None:
     """What would be no figure of TensorRT, or of a part of the graph alone, is refused."""
-    (fake_gpu.work / "ort").write_text(told)
-    assert fake_gpu.run(LOAD.format(path=str(write_onnx("two", TWO)), captured=captured)) == said
+    expected = {
+        ("", True): {TENSORRT: 2},
+        ("engines 2", False): {TENSORRT: 2},
+        ("left Relu", False): {TENSORRT: 1, CPU: 1},
+        ("untaken all", False): NONE_RUNS,
+        ("untaken MatMul\nleft Relu", False): f"{NONE_RUNS} or {CPU}",
+        ("untaken Relu", True): UNCAPTURED.format(LACKING),
+        ("engines 2", True): UNCAPTURED.format("graph capture takes one of its 2 engines alone"),
+    }
+    path = str(write_onnx("two", TWO))
+    done = fake_gpu.python("-c", LOAD, path, json.dumps([*expected]))
+    assert done.returncode == 0, done.stderr
+    assert dict(zip(expected, json.loads(done.stdout), strict=True)) == expected
 
 
 def test_without_tensorrt_s_libraries_one_line_comes_before_any_graph(fake_gpu: Libraries) -> None:
-    folder = fake_gpu.linked("without", without=["libnvinfer.so.10"])
-    (folder / "libnvinfer.so.10").touch()  # hides one that this machine may have
-    ended = replace(fake_gpu, folder=folder).benchbox("run", "g2", *RUN)
+    gpu = fake_gpu.copy()
+    (gpu.folder / "libnvinfer.so.10").write_bytes(b"")  # hides one that this machine may have
+    ended = gpu.benchbox(*RUN, "g2", "--provider", "tensorrt")
     assert ended.exit_code == 6
     (line,) = ended.stderr.strip().splitlines()
     assert line.startswith("Error: device 'cuda-tensorrt': ")
     assert "needs TensorRT 10, of which a library is missing (libnvinfer.so.10: " in line
-    assert not (fake_gpu.work / "results").exists()
+    assert not (gpu.work / "results").exists()

@@ -113,14 +113,12 @@ def test_why_a_provider_s_library_does_not_load_is_told(
 ) -> None:
     cc = building.compiler()
     assert cc is not None, "the fixture has one"
-    part = fake_gpu.folder / "onnxruntime" / "capi" / "libonnxruntime_providers_cuda.so"
-    source = fake_gpu.work / "part.c"
+    gpu = fake_gpu.copy()
+    part = gpu.folder / "onnxruntime" / "capi" / "libonnxruntime_providers_cuda.so"
+    source = gpu.work / "part.c"
     source.write_text("int cudaMallocHost(void); int part(void) { return cudaMallocHost(); }\n")
     building.build(cc, source, part)
-    try:
-        ended = fake_gpu.benchbox("run", str(write_onnx()), *RUN, ort="falls back")
-    finally:
-        part.unlink()
+    ended = gpu.benchbox("run", str(write_onnx()), *RUN, ort="falls back")
     assert ended.exit_code == 6
     why = f"({part.name}: undefined symbol: cudaMallocHost)"
     assert f"ONNX Runtime's part for CUDA cannot be loaded {why}: pip install" in one_line(ended)

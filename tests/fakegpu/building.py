@@ -1,14 +1,14 @@
-"""Compiles the stand-ins, and runs Python code with them in the place of the real libraries."""
+"""Stand-ins for a GPU's libraries: compiled, told what to say, and found as the real ones are."""
 
 import contextlib
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from typer.testing import CliRunner, Result
@@ -37,78 +37,83 @@ def build(cc: Sequence[str], source: Path, library: Path, *flags: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def build_all(cc: Sequence[str], new: Path, old: Path) -> None:
+    """Compile all libraries into a folder, and into another those of an old driver."""
+    new.mkdir()
+    old.mkdir()
+    library = partial(build, cc)
+    library(SOURCES / "cudart.c", new / "libcudart.so.13")
+    library(SOURCES / "nvml.c", new / "libnvidia-ml.so.1")
+    library(SOURCES / "nvml.c", old / "libnvidia-ml.so.1", "-DOLD")
+    empty, engines = new / "empty.c", new / "engines.c"
+    empty.write_text("int nothing;\n")
+    engines.write_text("int getInferLibVersion(void) { return 101601; }\n")
+    library(empty, old / "libcudart.so.13")
+    for name in EMPTY:
+        library(empty, new / name)
+    for name in TENSORRT:
+        library(engines, new / name)
+    part = new / "onnxruntime" / "capi" / "libonnxruntime_providers_tensorrt.so"
+    part.parent.mkdir(parents=True)
+    library(empty, part, "-Wl,--no-as-needed", *(str(new / name) for name in TENSORRT))
+
+
 @dataclass(frozen=True)
 class Libraries:
-    """Folders with the stand-ins, and a folder for what they are told and what they log."""
+    """Folders with the stand-ins, and a folder for what they are told and what they log.
+
+    The environment names the files there already.
+    """
 
     folder: Path
     old: Path
     work: Path
 
-    def linked(self, name: str, without: Container[str]) -> Path:
-        """Make a folder with links to these libraries, all but some."""
-        folder = self.work / name
-        folder.mkdir()
-        for library in self.folder.iterdir():
-            if library.name not in without:
-                (folder / library.name).symlink_to(library)
-        return folder
+    def copy(self) -> "Libraries":
+        """The same in a folder of the test's own, to be changed."""
+        return replace(self, folder=shutil.copytree(self.folder, self.work / "libraries"))
 
-    def run(
-        self, code: str, *, cuda: str = "", nvml: str = "", folders: Sequence[Path] | None = None
-    ) -> object:
-        """Run code in a new Python that finds these libraries; return what it calls `result`."""
-        files = {"cuda": cuda, "nvml": nvml}
-        for name, text in files.items():
+    def tell(self, **told: str) -> None:
+        """Tell stand-ins what to say from now on: by `cuda`, `nvml`, `ort` or `torch`."""
+        for name, text in told.items():
             (self.work / name).write_text(text)
-            (self.work / f"{name}.log").unlink(missing_ok=True)
-        paths = map(str, [self.folder] if folders is None else folders)
-        environment = {
+
+    def log(self, name: str) -> list[str]:
+        """What a stand-in has logged, line by line."""
+        path = self.work / f"{name}.log"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def environment(self) -> dict[str, str]:
+        """Of programs that find the stand-ins, those for Python's packages as well."""
+        paths = [str(SOURCES / "site"), str(ROOT), os.environ.get("PYTHONPATH", "")]
+        return {
             **os.environ,
-            "LD_LIBRARY_PATH": os.pathsep.join(paths),
-            "FAKE_CUDA": str(self.work / "cuda"),
-            "FAKE_CUDA_LOG": str(self.work / "cuda.log"),
-            "FAKE_NVML": str(self.work / "nvml"),
-            "FAKE_NVML_LOG": str(self.work / "nvml.log"),
-            "FAKE_ORT": str(self.work / "ort"),
+            "LD_LIBRARY_PATH": str(self.folder),
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "FAKE_ORT_HOME": str(self.folder / "onnxruntime"),
         }
-        program = f"import json\n{code}\nprint('RESULT', json.dumps(result))"
-        done = subprocess.run(
-            [sys.executable, "-c", program],
+
+    def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a new Python that finds the stand-ins."""
+        return subprocess.run(
+            [sys.executable, *arguments],
             capture_output=True,
             text=True,
-            env=environment,
+            env=self.environment(),
             cwd=ROOT,
-            timeout=60,
+            timeout=200,
         )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.rpartition("RESULT ")[2])
 
     def benchbox(
         self, *arguments: str, cuda: str = "", nvml: str = "", ort: str = "", torch: str = ""
     ) -> Result:
         """Run the command on a stand-in for a GPU; calls are held, and take no time to be."""
-        files = {"cuda": f"no_sleep 1\n{cuda}", "nvml": nvml, "ort": ort, "torch": torch}
-        for name, text in files.items():
-            (self.work / name).write_text(text)
-        paths = [str(SOURCES / "site"), str(ROOT), os.environ.get("PYTHONPATH", "")]
-        environment = {
-            **os.environ,
-            "LD_LIBRARY_PATH": str(self.folder),
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "FAKE_ORT_HOME": str(self.folder / "onnxruntime"),
-            **{f"FAKE_{name.upper()}": str(self.work / name) for name in files},
-        }
+        self.tell(cuda=f"no_sleep 1\n{cuda}", nvml=nvml, ort=ort, torch=torch)
         with contextlib.chdir(self.work):
-            return CliRunner().invoke(app, arguments, prog_name="benchbox", env=environment)
+            return CliRunner().invoke(app, arguments, prog_name="benchbox", env=self.environment())
 
     def newest(self, device: str) -> records.Run:
         """The latest run on a device."""
         path = records.latest(self.work / "results", device)
         assert path is not None
         return records.read(path)
-
-    def log(self, name: str) -> list[str]:
-        """The calls of the last run, in order."""
-        path = self.work / f"{name}.log"
-        return path.read_text().splitlines() if path.exists() else []

@@ -1,5 +1,7 @@
-"""The stand-ins as a fixture: compiled once for all tests."""
+"""The stand-ins as a fixture: compiled once for all tests and all processes that run them."""
 
+import fcntl
+import os
 import sys
 from pathlib import Path
 
@@ -13,26 +15,22 @@ def built_gpu(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     cc = building.compiler()
     if cc is None or sys.platform != "linux":
         pytest.skip("needs Linux and a C compiler")
-    new, old = tmp_path_factory.mktemp("gpu"), tmp_path_factory.mktemp("gpu-old")
-    building.build(cc, building.SOURCES / "cudart.c", new / "libcudart.so.13")
-    building.build(cc, building.SOURCES / "nvml.c", new / "libnvidia-ml.so.1")
-    building.build(cc, building.SOURCES / "nvml.c", old / "libnvidia-ml.so.1", "-DOLD")
-    empty = new / "empty.c"
-    empty.write_text("int nothing;\n")
-    building.build(cc, empty, old / "libcudart.so.13")
-    for name in building.EMPTY:
-        building.build(cc, empty, new / name)
-    engines = new / "engines.c"
-    engines.write_text("int getInferLibVersion(void) { return 101601; }\n")
-    tensorrt = [new / name for name in building.TENSORRT]
-    for library in tensorrt:
-        building.build(cc, engines, library)
-    part = new / "onnxruntime" / "capi" / "libonnxruntime_providers_tensorrt.so"
-    part.parent.mkdir(parents=True)
-    building.build(cc, empty, part, "-Wl,--no-as-needed", *map(str, tensorrt))
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    new, old = shared / "gpu", shared / "gpu-old"
+    with (shared / "gpu.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "gpu.built").exists():
+            building.build_all(cc, new, old)
+            (shared / "gpu.built").touch()
     return new, old
 
 
 @pytest.fixture
-def fake_gpu(built_gpu: tuple[Path, Path], tmp_path: Path) -> building.Libraries:
+def fake_gpu(
+    built_gpu: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> building.Libraries:
+    for name in ("cuda", "nvml", "ort", "torch"):
+        monkeypatch.setenv(f"FAKE_{name.upper()}", str(tmp_path / name))
     return building.Libraries(*built_gpu, tmp_path)
