@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,37 +13,72 @@ import pytest
 
 from benchbox import records
 from benchbox.devices import Device, last_seen
-from benchbox.errors import BenchboxError, DeviceError, RecordError, StorageError
+from benchbox.errors import AgentError, BenchboxError, DeviceError, RecordError, StorageError
+from benchbox.export import Graph
 from benchbox.runner import Request, several_devices
 from benchbox.runner.several_devices import Ends
 from benchbox.sampling import sampler
+from benchbox.sampling.session import Ask, Timed
 from benchbox.specs import Case, Selection
-from benchbox.transports import Agent
-from benchbox.transports.local import open_local
-from tests.helpers.machine import Calm, open_calm
-from tests.helpers.runs import ENDLESS, QUICK, Watcher, spec_of
+from tests.helpers.machine import HELLO
+from tests.helpers.runs import (
+    ENDLESS,
+    QUICK,
+    SimulatedAgent,
+    SimulatedAgents,
+    Watcher,
+    graph_of,
+    named,
+    spec_of,
+)
 from tests.runner.test_run import statuses
 
 LONG_S = 60.0  # for something that happens at once, on a machine that may be busy
 CPU, BOX = ("cpu", ""), ("box", "ssh://box")
 AT_ONCE, IN_TURN = ("", "ssh://box"), ("", "")  # addresses of two devices
+Open = Callable[[Device], Any]
 
 
-def as_at(url: str, agent: Agent) -> Agent:
-    """Have an agent of this machine say that it runs on a system of its own."""
-    agent.hello["host"]["boot"] = url or "here"
-    return agent
+class Steady(SimulatedAgent):
+    """An agent whose calls take about 2 ms, on a system of its own unless another is named."""
+
+    def __init__(self, device: Device, boot: str = "", lost_at: int = 10**9) -> None:
+        super().__init__(SimulatedAgents(), 0)
+        host = {"boot": boot or device.url or "here", "memory_available_bytes": None}
+        self.hello: dict[str, Any] = HELLO | {"host": host, "affinity": None}
+        self.timed, self.lost_at = 0, lost_at
+
+    def time(self, bursts: Sequence[Ask], _: Sequence[float]) -> Iterator[Timed]:
+        time.sleep(0.001)
+        for graph, calls, *_ in bursts:
+            self.timed += 1
+            if self.timed > self.lost_at:
+                raise AgentError("it is gone")
+            latency = 2_000_000 + self.timed * 7 % 11 * 1000  # so that no interval is a point
+            yield Timed(graph, {"latencies_ns": [latency] * calls})
 
 
-def elsewhere(device: Device) -> Agent:
-    return as_at(device.url, open_calm(device))
+class Alone(Steady):
+    """An agent that may not be there beside another one."""
+
+    there: ClassVar[set[int]] = set()
+    names: ClassVar[list[str]] = []
+
+    def __init__(self, device: Device) -> None:
+        assert not self.there, f"{device.name} beside another one"
+        super().__init__(device)
+        self.there.add(id(self))
+        self.names.append(device.name)
+
+    def close(self) -> None:
+        self.there.discard(id(self))
 
 
 class Place:
-    """Runs cases on devices of this machine that say they are elsewhere."""
+    """Runs cases without a file on devices that are simulated."""
 
-    def __init__(self, folder: Path, device: Device, make: Callable[..., list[Case]]) -> None:
-        self.folder, self._device, self._make = folder, device, make
+    def __init__(self, folder: Path, device: Device) -> None:
+        self.folder, self._device = folder, device
         self.names = "a"
         self.failures: list[tuple[int, str]] = []
 
@@ -51,8 +86,8 @@ class Place:
         return replace(self._device, name=name, url=url)
 
     def request(self, name: str, url: str, **more: Any) -> Request:
-        fields = {"plan": QUICK, "results": self.folder, "open": elsewhere} | more
-        specs = [spec_of(self._make(*self.names))]
+        fields = {"plan": QUICK, "results": self.folder, "open": Steady} | more
+        specs = [spec_of(named(*self.names))]
         return Request("tiny", specs, Selection(), self.device(name, url), **fields)
 
     def run(self, *requests: Request, watchers: Sequence[Watcher] = ()) -> Ends:
@@ -64,46 +99,50 @@ class Place:
 
 
 @pytest.fixture
-def place(
-    tmp_path: Path,
-    cpu: Device,
-    monkeypatch: pytest.MonkeyPatch,
-    shared_cache: Path,
-    onnx_cases: Callable[..., list[Case]],
-) -> Place:
-    assert shared_cache
+def place(tmp_path: Path, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> Place:
+    def prepare(
+        _: object, cases: Sequence[Case], exporting: Callable[[int, int, str], None]
+    ) -> Mapping[str, Graph]:
+        exporting(0, len(cases), "all")
+        return {case.key: graph_of(case) for case in cases}
+
+    monkeypatch.setattr(several_devices, "prepare", prepare)
     monkeypatch.setattr(sampler, "CHUNK_S", 0.05)
-    return Place(tmp_path / "results", cpu, onnx_cases)
+    return Place(tmp_path / "results", cpu)
 
 
-def absent(device: Device) -> Agent:
+def absent(device: Device) -> Any:
     raise DeviceError(f"device {device.name!r}: nobody is there")
 
 
-def broken(_: Device) -> Agent:
+def broken(_: Device) -> Any:
     raise ZeroDivisionError("two\nlines\x1b[2J")
 
 
-def at_first(later: Callable[[Device], Agent]) -> Callable[[Device], Agent]:
+def at_first(later: Open) -> Open:
     """Return what greets once, and opens in another way from then on."""
     greeted: list[Device] = []
 
-    def open_(device: Device) -> Agent:
+    def open_(device: Device) -> Any:
         if greeted:
             return later(device)
         greeted.append(device)
-        return elsewhere(device)
+        return Steady(device)
 
     return open_
+
+
+def ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_two_devices_are_timed_at_the_same_time(place: Place) -> None:
     """Each opens only when the other does, and goes on only when the other has samples."""
     opened, measured = threading.Barrier(2, timeout=LONG_S), threading.Barrier(2, timeout=LONG_S)
 
-    def open_(device: Device) -> Agent:
+    def open_(device: Device) -> Steady:
         opened.wait()
-        return elsewhere(device)
+        return Steady(device)
 
     place.names = "ab"
     requests = [place.request(*each, open=open_) for each in (CPU, BOX)]
@@ -112,66 +151,39 @@ def test_two_devices_are_timed_at_the_same_time(place: Place) -> None:
     outcomes = [ends.outcomes[i] for i in (0, 1)]
     assert [statuses(each) for each in outcomes] == [{"a": "ok", "b": "ok"}] * 2
     assert [each.run.context.device for each in outcomes] == ["cpu", "box"]
-    graphs = [[r.graph and r.graph["sha256"] for r in each.run.records] for each in outcomes]
-    assert graphs[0] == graphs[1]
-    assert len(set(graphs[0])) == 2
-
-
-class Alone(Calm):
-    """An agent that may not be there beside another one."""
-
-    there: ClassVar[set[int]] = set()
-    names: ClassVar[list[str]] = []
-
-    def __init__(self, device: Device) -> None:
-        assert not self.there, f"{device.name} beside another one"
-        super().__init__(open_local(), device)
-        as_at(device.url, self)
-        self.there.add(id(self))
-        self.names.append(device.name)
-
-    def close(self) -> None:
-        super().close()
-        self.there.discard(id(self))
 
 
 @pytest.mark.parametrize(
-    "urls",
+    ("one", "other", "is_same"),
     [
-        ("", ""),
-        ("ssh://pi", "ssh://root@PI:22/"),
-        ("ssh://pi:2200", "ssh://someone@pi:2200"),
-        ("adb://R58", "adb://R58"),
+        ("", "", True),
+        ("ssh://pi", "ssh://root@PI:22/", True),
+        ("ssh://pi:2200", "ssh://someone@pi:2200", True),
+        ("adb://R58", "adb://R58", True),
+        ("", "ssh://pi", False),
+        ("ssh://pi", "ssh://pi2", False),
+        ("ssh://pi:2201", "ssh://pi:2202", False),  # two boards behind one gateway
+        ("adb://R58", "adb://R59", False),
+        ("ssh://[::1]:22", "ssh://[::2]:22", False),
     ],
 )
-def test_what_is_the_same_hardware_is_timed_in_turn(place: Place, urls: tuple[str, str]) -> None:
+def test_addresses_tell_hardware_apart(place: Place, one: str, other: str, is_same: bool) -> None:
+    assert (place.device("a", one).hardware == place.device("b", other).hardware) == is_same
+
+
+def test_what_is_the_same_hardware_is_timed_in_turn(place: Place) -> None:
     """Even beside another device, whose agent is not counted."""
     Alone.there.clear()
     Alone.names.clear()
     plan = replace(QUICK, sessions=2)
     ends = place.run(
-        place.request("big", urls[0], open=Alone, plan=plan),
+        place.request("big", "ssh://pi", open=Alone, plan=plan),
         place.request("other", "ssh://other", plan=plan),
-        place.request("little", urls[1], open=Alone, plan=plan),
+        place.request("little", "ssh://root@PI:22/", open=Alone, plan=plan),
     )
-    assert ends.failures == {}
-    assert sorted(ends.outcomes) == [0, 1, 2]
+    assert (ends.failures, sorted(ends.outcomes)) == ({}, [0, 1, 2])
     assert Alone.names == ["big", "big", "little", "little"]
     assert not Alone.there
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("", "ssh://pi"),
-        ("ssh://pi", "ssh://pi2"),
-        ("ssh://pi:2201", "ssh://pi:2202"),  # two boards behind one gateway
-        ("adb://R58", "adb://R59"),
-        ("ssh://[::1]:22", "ssh://[::2]:22"),
-    ],
-)
-def test_other_addresses_are_other_hardware(place: Place, one: str, other: str) -> None:
-    assert place.device("a", one).hardware != place.device("b", other).hardware
 
 
 @pytest.mark.parametrize(("lacking", "urls"), [(0, AT_ONCE), (1, AT_ONCE), (0, IN_TURN)])
@@ -210,7 +222,7 @@ def test_devices_of_which_none_is_there_cost_no_export(place: Place, urls: tuple
 @pytest.mark.parametrize("urls", [AT_ONCE, IN_TURN])
 @pytest.mark.parametrize("open_", [at_first(broken), broken], ids=["later", "at once"])
 def test_a_bug_on_one_device_takes_no_row_of_another_and_is_told_of(
-    place: Place, urls: tuple[str, str], open_: Callable[[Device], Agent]
+    place: Place, urls: tuple[str, str], open_: Open
 ) -> None:
     bad = place.request("bad", urls[1], open=open_, plan=replace(QUICK, sessions=2))
     ends = place.run(bad, place.request("good", urls[0]))
@@ -225,15 +237,14 @@ def test_a_bug_on_the_only_device_is_raised(place: Place) -> None:
         place.run(place.request(*BOX, open=broken))
 
 
-@pytest.mark.parametrize("order", [(CPU, BOX), (BOX, CPU)])
 def test_results_that_cannot_be_written_for_one_stop_all_before_anything_is_exported(
-    place: Place, order: Sequence[tuple[str, str]]
+    place: Place,
 ) -> None:
     place.folder.mkdir()
     (place.folder / "box").write_text("")
     watchers = [Watcher(), Watcher()]
     with pytest.raises(StorageError, match="box: results cannot be written"):
-        place.run(*(place.request(*each, open=broken) for each in order), watchers=watchers)
+        place.run(*(place.request(*each, open=broken) for each in (CPU, BOX)), watchers=watchers)
     assert [watcher.events for watcher in watchers] == [[], []]
 
 
@@ -243,36 +254,30 @@ def test_every_device_is_reached_before_anything_is_exported_and_that_happens_on
     watchers = [Watcher(), Watcher(), Watcher()]
     events: list[list[str]] = []
 
-    def open_(device: Device) -> Agent:
+    def open_(device: Device) -> Steady:
         events.append([event for watcher in watchers for event in watcher.events])
-        return elsewhere(device)
+        return Steady(device)
 
     devices = (CPU, BOX, ("cpu-2", ""))
     place.run(*(place.request(*each, open=open_) for each in devices), watchers=watchers)
     assert events[:2] == [[], []]
     assert len(events) == 3  # what takes turns with another is opened in its turn
     assert events[2].count("starting") == 3
-    assert [[e for e in w.events if "exporting" in e] for w in watchers[1:]] == [[], []]
+    exports = [sum("exporting" in event for event in w.events) for w in watchers]
+    assert exports == [1, 0, 0]
     assert all(watcher.events.count("starting") == 1 for watcher in watchers)
 
 
 def test_one_system_under_two_addresses_is_timed_in_turn(place: Place) -> None:
     order: list[str] = []
-
-    def open_(device: Device) -> Agent:
-        return as_at("the same", open_calm(device))
-
     devices, plan = {"pi": "ssh://pi", "other": "ssh://192.0.2.1"}, replace(QUICK, min_rounds=60)
+    same = {"open": lambda device: Steady(device, "the same"), "plan": plan}
     ends = place.run(
-        *(place.request(*each, open=open_, plan=plan) for each in devices.items()),
+        *(place.request(*each, **same) for each in devices.items()),
         watchers=[Watcher(lambda name=name: order.append(name)) for name in devices],
     )
     assert sorted(ends.outcomes) == [0, 1]
     assert order == ["pi", "other"]
-
-
-def ctrl_c() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_ctrl_c_keeps_what_was_measured_on_all_and_each_goes_on_from_there(place: Place) -> None:
@@ -323,16 +328,18 @@ def test_after_ctrl_c_a_device_that_was_done_keeps_its_run(
             super().finished(record)
             done.set()
 
-    def open_(device: Device) -> Agent:
+    def open_(device: Device) -> Steady:
         assert done.wait(LONG_S)
         ctrl_c()
-        return elsewhere(device)
+        return Steady(device)
 
-    second_open = at_first(open_) if urls == AT_ONCE else open_
-    plan = replace(QUICK, sessions=2)
     ends = place.run(
         place.request("first", urls[0]),
-        place.request("second", urls[1], open=second_open, plan=plan),
+        place.request(
+            *("second", urls[1]),
+            open=at_first(open_) if urls == AT_ONCE else open_,
+            plan=replace(ENDLESS, sessions=2, max_time_s=2.0),
+        ),
         watchers=[Done(), Watcher()],
     )
     assert ends.interrupted
@@ -341,10 +348,9 @@ def test_after_ctrl_c_a_device_that_was_done_keeps_its_run(
 
 
 def test_ctrl_c_before_there_is_anything_is_ctrl_c(place: Place) -> None:
-    def open_(device: Device) -> Agent:
+    def open_(_: Device) -> None:
         ctrl_c()
         time.sleep(1)
-        return elsewhere(device)
 
     with pytest.raises(KeyboardInterrupt):
         place.run(place.request(*CPU, open=open_))
@@ -360,21 +366,10 @@ def test_a_run_that_cannot_go_on_does_not_keep_another_from_it(place: Place) -> 
 
 
 def test_an_agent_that_is_lost_on_one_device_is_nothing_to_the_other(place: Place) -> None:
-    pids: list[int] = []
-
-    def open_(device: Device) -> Agent:
-        channel = open_local()
-        pids.append(channel.pid)
-        return as_at(device.url, Calm(channel, device))
-
-    plan = replace(QUICK, min_rounds=60)
     place.names = "ab"
-    ends = place.run(
-        place.request(*CPU, open=open_, plan=plan),
-        place.request(*BOX, plan=plan),
-        watchers=[Watcher(lambda: os.kill(pids[0], signal.SIGKILL)), Watcher()],
-    )
-    assert sorted(statuses(ends.outcomes[0]).values()) == ["failed", "ok"]
+    first = place.request(*CPU, open=lambda device: Steady(device, lost_at=9))
+    ends = place.run(first, place.request(*BOX))
+    assert "failed" in statuses(ends.outcomes[0]).values()
     assert statuses(ends.outcomes[1]) == {"a": "ok", "b": "ok"}
 
 
