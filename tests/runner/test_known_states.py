@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchbox.analysis.states import Histogram, Known, Readings
@@ -15,9 +15,6 @@ from tests.helpers.record_files import context
 HOST = {"machine": "x86_64", "cpu": "C", "cpus": 2, "virtual": True, "memory_bytes": 5}
 CONTEXT = context(host=HOST, versions={"numpy": "2.1", "onnxruntime": "1.22"})
 
-weights = st.dictionaries(
-    st.integers(0, known_states.HIGHEST_BIN), st.floats(0.01, 1.0), max_size=20
-)
 values = st.recursive(
     st.none() | st.booleans() | st.floats(width=32) | st.text(),
     lambda inner: (
@@ -25,7 +22,6 @@ values = st.recursive(
         | st.dictionaries(st.sampled_from(["compute", "stream", "bins", "base_ns", "5"]), inner)
     ),
 )
-histograms = st.builds(Histogram, weights, st.none() | st.floats(1.0, 1e9))
 
 
 def known(*readings: float) -> Known:
@@ -42,19 +38,14 @@ def bins(**weights: object) -> dict[str, object]:
 NOTHING = bins()
 
 
-def written(file: Path, content: object) -> Path:
-    file.write_text(content if isinstance(content, str) else json.dumps(content))
-    return file
+def loaded(folder: Path, content: object) -> Known:
+    """What a file of this content says."""
+    text = content if isinstance(content, str) else json.dumps(content)
+    (folder / "states.json").write_bytes(text.encode(errors="surrogateescape"))
+    return known_states.load(folder / "states.json")
 
 
 # a file for each machine
-
-
-def test_it_lies_in_the_cache(cache_dir: Path) -> None:
-    path = known_states.path(replace(CONTEXT, host={**HOST, "cpu": "Zen"}))
-    assert path.is_relative_to(cache_dir)
-    assert "Zen" not in path.name
-    assert path.name.isascii()
 
 
 @pytest.mark.parametrize(
@@ -66,7 +57,6 @@ def test_it_lies_in_the_cache(cache_dir: Path) -> None:
         ({"host": {**HOST, "cpu": "D"}}, False),
         ({"host": {**HOST, "cpus": 4}}, False),
         ({"host": {**HOST, "virtual": False}}, False),
-        ({"host": {}}, False),
         ({"name": "g1", "created": "2027-01-01T00:00:00Z", "seed": 7, "plan": {"a": 1}}, True),
         ({"versions": {"numpy": "2.1", "onnxruntime": "1.23"}}, True),
         ({"host": {**HOST, "memory_bytes": 6}}, True),
@@ -93,34 +83,13 @@ def test_a_gpu_is_another_machine_for_each_library_whose_product_is_its_probe() 
 # there and back
 
 
-@given(histograms, histograms)
-def test_what_is_kept_is_what_is_known_later(compute: Histogram, stream: Histogram) -> None:
-    data = {"compute": known_states._to_json(compute), "stream": known_states._to_json(stream)}
-    read = json.loads(json.dumps(data))
-    for name, before in (("compute", compute), ("stream", stream)):
-        after = known_states._from_json(read[name])
-        assert after.base_ns == before.base_ns
-        assert after.bins == pytest.approx(before.bins, abs=1e-6)
-
-
-def test_a_machine_is_known_again_in_the_next_run(cache_dir: Path) -> None:
-    file = known_states.path(CONTEXT)
-    assert known_states.load(file) == Known()
-    first = Readings()
-    first.add("compute", [(0, 12_000)] * 30)
-    first.add("stream", [(0, 300_000)] * 30)
-    first.update()
-    known_states.save(file, first.after())
-    assert Readings(known_states.load(file)).gate == first.gate
-    assert cache_dir in file.parents
-
-
 def test_a_gpu_and_the_processor_beside_it_are_known_apart(cache_dir: Path) -> None:
     gpu = replace(CONTEXT, device="cuda", host={**HOST, "gpu": {"name": "A", "driver": "1"}})
     file, beside = known_states.path(gpu), known_states.host_path(gpu)
     assert beside is not None
     assert known_states.host_path(CONTEXT) is None
     assert cache_dir in beside.parents
+    assert cache_dir in file.parents
     run = Readings()
     run.add("compute", [(0, 36_000)] * 30, (), [(0, 12_000)] * 30)
     run.update()
@@ -161,64 +130,37 @@ def test_a_file_does_not_grow_from_run_to_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        "",
         "garbage",
         "\udcff",
         "3",
-        "null",
-        "[]",
-        '"compute"',
-        {},
         {"compute": NOTHING},
-        {"compute": NOTHING, "stream": None},
         {"compute": [1, 2], "stream": NOTHING},
         {"compute": {"bins": [1, 2], "base_ns": None}, "stream": NOTHING},
         {"compute": {"bins": {}}, "stream": NOTHING},
         {"compute": bins(_x=1.0), "stream": NOTHING},
         {"compute": {"bins": {"-1": 1.0}, "base_ns": None}, "stream": NOTHING},
         {"compute": bins(_100000=1.0), "stream": NOTHING},
-        {"compute": bins(_5=-1.0), "stream": NOTHING},
         {"compute": bins(_5=0.0), "stream": NOTHING},
         {"compute": bins(_5=None), "stream": NOTHING},
         {"compute": bins(_5=float("nan")), "stream": NOTHING},
         {"compute": bins(_5=float("inf")), "stream": NOTHING},
         {"compute": {"bins": {"5": 1.0}, "base_ns": "fast"}, "stream": NOTHING},
         {"compute": {"bins": {"5": 1.0}, "base_ns": -1}, "stream": NOTHING},
-        {"compute": {"bins": {"5": 1.0}, "base_ns": float("nan")}, "stream": NOTHING},
     ],
 )
 def test_a_file_that_makes_no_sense_says_nothing(tmp_path: Path, content: object) -> None:
-    file = tmp_path / "states.json"
-    text = content if isinstance(content, str) else json.dumps(content)
-    file.write_bytes(text.encode(errors="surrogateescape"))
-    assert known_states.load(file) == Known()
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "[" * 100_000,
-        {"compute": bins(_5=10**400), "stream": NOTHING},
-        {"compute": bins(_5=1e308, _6=1e308), "stream": NOTHING},
-        {"compute": {"bins": {"5": 1.0}, "base_ns": 10**400}, "stream": NOTHING},
-    ],
-    ids=["deep", "large", "together too large", "large base"],
-)
-def test_a_hostile_file_ends_no_run(tmp_path: Path, content: object) -> None:
-    read = known_states.load(written(tmp_path / "states.json", content))
-    assert Readings(read).gate
+    assert loaded(tmp_path, content) == Known()
 
 
 @given(values)
+@example("[" * 100_000)
+@example({"compute": bins(_5=10**400), "stream": NOTHING})
+@example({"compute": bins(_5=1e308, _6=1e308), "stream": NOTHING})
+@example({"compute": {"bins": {"5": 1.0}, "base_ns": 10**400}, "stream": NOTHING})
 def test_whatever_a_file_holds_a_run_can_begin(value: object) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        read = known_states.load(written(Path(folder) / "states.json", value))
+        read = loaded(Path(folder), value)
     assert Readings(read).known is read
-
-
-def test_a_file_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:
-    for file in (tmp_path, tmp_path / "none" / "states.json"):
-        assert known_states.load(file) == Known()
 
 
 def test_saving_leaves_one_file_or_nothing_where_it_cannot_be_written(tmp_path: Path) -> None:
@@ -229,3 +171,5 @@ def test_saving_leaves_one_file_or_nothing_where_it_cannot_be_written(tmp_path: 
     names = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")]
     assert sorted(names) == ["deep", "deep/states.json", "file", "folder.json"]
     assert known_states.load(tmp_path / "folder.json") == Known()
+    assert known_states.load(tmp_path / "none" / "states.json") == Known()
+    assert known_states.load(tmp_path / "deep/states.json") != Known()

@@ -4,15 +4,17 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from benchbox import records
 from benchbox.analysis.samples import round_medians
-from benchbox.errors import AgentError, CaseError, DeviceError
+from benchbox.devices import Device
+from benchbox.errors import AgentError, DeviceError
 from benchbox.records import Record
-from benchbox.runner import measurement
-from benchbox.sampling.session import Ask, Timed
+from benchbox.runner import measurement, recorder
+from benchbox.sampling.session import Timed
 from benchbox.specs import Case, OnnxFile
 from benchbox.transports import Agent
 from tests.helpers.runs import (
@@ -39,17 +41,12 @@ def in_groups(bench: Bench, cases: Sequence[Case]) -> dict[str, Record]:
     return bench.measure(cases, plan=THREE, graphs=large)
 
 
-def spoil(case: Case) -> None:
-    assert isinstance(case.source, OnnxFile)
-    case.source.path.write_text("no graph")
-
-
 # with real agents
 
 
 def test_every_case_gets_a_figure_and_a_ratio(real: Bench, onnx_cases: MakeCases) -> None:
-    found = real.measure(onnx_cases("a", "b", "c"))
-    assert real.statuses() == {"a": "ok", "b": "ok", "c": "ok"}
+    found = real.measure(onnx_cases("a", "b"))
+    assert real.statuses() == {"a": "ok", "b": "ok"}
     assert not real.interrupted
     for record in found.values():
         assert record.latency is not None
@@ -59,23 +56,20 @@ def test_every_case_gets_a_figure_and_a_ratio(real: Bench, onnx_cases: MakeCases
         assert sessions(record) == {0}
         assert (record.relative is None) == (record.case == "a")
     assert [record.case for record in real.watcher.records].count("a") == 1
-    assert real.lines() == 3
+    assert real.lines() == 2
     assert len(real.devices.pids) == 1
 
 
-@pytest.mark.parametrize("bad", ["a", "b"])
-def test_a_graph_that_does_not_load_is_a_failed_row(
-    real: Bench, onnx_cases: MakeCases, bad: str
-) -> None:
-    cases = onnx_cases("a", "b", "c")
-    broken = cases["abc".index(bad)]
-    spoil(broken)
+def test_a_graph_that_does_not_load_is_a_failed_row(real: Bench, onnx_cases: MakeCases) -> None:
+    cases = onnx_cases("a", "b")
+    assert isinstance(cases[0].source, OnnxFile)
+    cases[0].source.path.write_text("no graph")
     found = real.measure(cases)
-    assert real.statuses() == {"a": "ok", "b": "ok", "c": "ok", bad: "failed"}
-    reason = found[broken.key].reason
-    assert f"{bad}.onnx" in reason
+    assert real.statuses() == {"a": "failed", "b": "ok"}
+    reason = found["tiny:a"].reason
+    assert "a.onnx" in reason
     assert str(real.folder.parent) not in reason
-    assert (found["tiny:c"].relative is None) == (bad == "a")
+    assert found["tiny:b"].relative is None
     assert len(real.devices.pids) == 1
 
 
@@ -86,8 +80,8 @@ def test_an_agent_that_dies_or_hangs_costs_one_case(
     real: Bench, onnx_cases: MakeCases, number: signal.Signals, reason: str
 ) -> None:
     watcher = Watcher(lambda: os.kill(real.devices.pids[0], number))
-    found = real.measure(onnx_cases("a", "b", "c"), watcher, replace(QUICK, min_rounds=40))
-    assert sorted(real.statuses().values()) == ["failed", "ok", "ok"]
+    found = real.measure(onnx_cases("a", "b"), watcher, replace(QUICK, min_rounds=40))
+    assert sorted(real.statuses().values()) == ["failed", "ok"]
     (failed,) = (record for record in found.values() if record.status == "failed")
     assert reason in failed.reason
     assert failed.latency is None
@@ -96,21 +90,12 @@ def test_an_agent_that_dies_or_hangs_costs_one_case(
         assert sessions(record) == ({0, 1} if record.status == "ok" else {0})
 
 
-@pytest.mark.parametrize("bug", [False, True])
-def test_the_agent_is_closed_whatever_happens(
-    real: Bench, onnx_cases: MakeCases, bug: bool
-) -> None:
+def test_the_agent_is_closed_although_there_is_a_bug(real: Bench, onnx_cases: MakeCases) -> None:
     def break_() -> None:
         raise AssertionError("a bug")
 
-    if bug:
-        with pytest.raises(AssertionError, match="a bug"):
-            real.measure(onnx_cases("a"), Watcher(break_), ENDLESS)
-    else:
-        found = real.measure(onnx_cases("a", "b"), Watcher(interrupt), ENDLESS)
-        assert real.interrupted
-        assert real.statuses() == {"a": "imprecise", "b": "imprecise"}
-        assert all("interrupted" in r.reason and r.bursts for r in found.values())
+    with pytest.raises(AssertionError, match="a bug"):
+        real.measure(onnx_cases("a"), Watcher(break_), ENDLESS)
     with pytest.raises(ProcessLookupError):
         os.kill(real.devices.pids[0], 0)
 
@@ -136,13 +121,6 @@ def test_a_figure_comes_from_as_many_processes_as_the_plan_asks_for(bench: Bench
     assert bench.lines() == 3
 
 
-def test_a_case_that_was_not_exported_is_a_failed_row(bench: Bench) -> None:
-    cases = named("a", "b")
-    found = bench.measure(cases, plan=ONE, graphs={"tiny:b": CaseError("torch refused")})
-    assert bench.statuses() == {"a": "ok", "b": "failed"}
-    assert (found["tiny:b"].reason, found["tiny:b"].graph) == ("torch refused", None)
-
-
 def test_each_memory_group_has_three_agents_of_its_own_and_the_reference(bench: Bench) -> None:
     found = in_groups(bench, named("a", "b", "c"))
     assert bench.statuses() == {"a": "ok", "b": "ok", "c": "ok"}
@@ -158,7 +136,7 @@ def test_each_memory_group_has_three_agents_of_its_own_and_the_reference(bench: 
     assert len(shared) >= 6
 
 
-@pytest.mark.parametrize(("agent", "burst"), [(0, 3), (0, 25), (1, 0), (1, 25), (2, 12)])
+@pytest.mark.parametrize(("agent", "burst"), [(0, 3), (0, 25), (1, 0), (2, 12)])
 def test_an_agent_lost_in_one_session_costs_one_case_and_no_sample(
     bench: Bench, agent: int, burst: int
 ) -> None:
@@ -182,10 +160,8 @@ def test_agents_that_die_without_a_case_to_blame_are_given_up(
 ) -> None:
     time = SimulatedAgent.time
 
-    def lost(
-        self: SimulatedAgent, bursts: Sequence[Ask], expected_s: Sequence[float]
-    ) -> Iterator[Timed]:
-        yield from time(self, bursts, expected_s)
+    def lost(self: SimulatedAgent, *asked: Any) -> Iterator[Timed]:
+        yield from time(self, *asked)
         raise AgentError("lost between requests")
 
     monkeypatch.setattr(SimulatedAgent, "time", lost)
@@ -194,15 +170,18 @@ def test_agents_that_die_without_a_case_to_blame_are_given_up(
     assert len(bench.devices.agents) == measurement.IDLE_CRASHES
 
 
-def test_a_graph_that_a_later_agent_cannot_load_is_a_failed_row_with_its_samples(
+def test_a_graph_that_a_later_agent_cannot_load_is_a_failed_row_and_is_tried_again(
     bench: Bench,
 ) -> None:
     bench.devices.refused = {1: "tiny:b"}
-    found = bench.measure("abc", plan=THREE)
+    found = dict(bench.measure("abc", plan=THREE))
     assert bench.statuses() == {"a": "ok", "b": "failed", "c": "ok"}
     assert found["tiny:b"].reason == "no memory for it"
     assert sessions(found["tiny:b"]) == {0}
     assert sorted(bench.devices.agents[2].loaded) == ["tiny:a", "tiny:c"]
+    bench.measure("abc", plan=THREE)
+    assert bench.statuses() == dict.fromkeys("abc", "ok")
+    assert sorted(bench.devices.agents[-1].loaded) == ["tiny:a", "tiny:b"]
 
 
 @pytest.mark.parametrize("lost_at", [{}, {0: 12}])
@@ -223,12 +202,12 @@ def test_a_device_that_goes_away_for_good_fails_what_is_left(
 def test_an_agent_with_other_libraries_than_the_first_is_not_used(bench: Bench) -> None:
     opened = bench.devices.open
 
-    def upgraded(device: object) -> Agent:
-        agent = opened(device)  # type: ignore[arg-type]
+    def upgraded(device: Device) -> Agent:
+        agent = opened(device)
         agent.hello["versions"] = {"onnxruntime": f"1.{len(bench.devices.agents)}"}
         return agent
 
-    bench.devices.open = upgraded  # type: ignore[method-assign]
+    bench.devices.open = upgraded
     found = bench.measure("a", plan=THREE)
     assert "onnxruntime changed in mid-run" in found["tiny:a"].reason
     assert sessions(found["tiny:a"]) == {0}
@@ -267,18 +246,17 @@ def test_ctrl_c_keeps_both_kinds_of_burst_of_a_run_at_a_rate(bench: Bench) -> No
     assert record.latency is not None
 
 
-@pytest.mark.parametrize("at", [1, 2])
 def test_ctrl_c_between_sessions_keeps_what_there_is_and_a_resumed_run_adds_to_it(
-    bench: Bench, at: int
+    bench: Bench,
 ) -> None:
     cases = named("a", "b")
-    bench.devices.opening = lambda number: interrupt() if number == at else None
+    bench.devices.opening = lambda number: interrupt() if number == 2 else None
     found = bench.measure(cases, plan=THREE)
     assert bench.interrupted
     assert bench.statuses() == {"a": "imprecise", "b": "imprecise"}
     for record in found.values():
         assert "interrupted" in record.reason
-        assert sessions(record) == set(range(at))
+        assert sessions(record) == {0, 1}
         assert record.latency is not None
     assert found["tiny:b"].relative is not None
     assert all(agent.closed for agent in bench.devices.agents)
@@ -309,11 +287,13 @@ def test_what_was_good_is_not_timed_again_but_as_a_reference_or_in_more_sessions
     assert all(len(sessions(record)) >= 3 for record in found.values())
 
 
-def test_checkpoints_hold_all_samples_so_far_and_are_superseded(bench: Bench) -> None:
-    plan = replace(THREE, min_rounds=900)  # some minutes
+def test_checkpoints_hold_all_samples_so_far_and_are_superseded(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "CHECKPOINT_S", 0.2)
     kept: list[dict[str, Record]] = []
     bench.devices.opening = lambda number: number == 2 and kept.append(dict(bench.journal.records))
-    found = bench.measure("ab", plan=plan)
+    found = bench.measure("ab", plan=THREE)
     (before_the_third,) = kept
     assert {record.status for record in before_the_third.values()} == {"imprecise"}
     assert {record.reason for record in before_the_third.values()} == {"still being timed"}
@@ -339,18 +319,18 @@ def test_a_record_has_the_gate_by_which_its_samples_count(bench: Bench) -> None:
 
 
 def test_a_known_machine_that_is_slow_all_the_time_gives_no_figure(bench: Bench) -> None:
-    cases = named("a", "b")
-    bench.measure(cases[:1], plan=THREE)
+    cases, plan = named("a", "b"), replace(THREE, max_time_s=15)
+    bench.measure(cases[:1], plan=plan)
     known = bench.measurement.state.readings.after()
     bench.devices.machine.state = lambda _: 1.35
-    found = dict(bench.measure(cases[1:], plan=THREE, known=known))
+    found = dict(bench.measure(cases[1:], plan=plan, known=known))
     record = found["tiny:b"]
     assert record.status == "imprecise"
     assert "only 0 quiet rounds" in record.reason
     assert record.latency is None
     assert record.bursts
     known = bench.measurement.state.readings.after()
-    assert bench.measure(cases[:1], plan=THREE, known=known) == found  # without a new reading
+    assert bench.measure(cases[:1], plan=plan, known=known) == found  # without a new reading
     after = bench.measurement.state.readings.after()
     assert after.compute.bins == pytest.approx(known.compute.bins)
 
@@ -380,26 +360,11 @@ def test_records_are_written_anew_when_the_gate_has_moved(bench: Bench) -> None:
     assert max(sessions(found["tiny:c"])) < min(b.session for b in found["tiny:b"].bursts[-18:])
 
 
-def test_a_record_that_is_written_anew_keeps_how_its_case_was_loaded(bench: Bench) -> None:
-    cases = named("a", "b", "c", "d")
-    bench.measure(cases[:2], plan=THREE)
-    before = bench.journal.records["tiny:b"]
-    bench.devices.machine.state = lambda _: 0.985
-    after = bench.measure(cases, plan=THREE)["tiny:b"]
-    assert after.gate != before.gate
-    assert sessions(after) == sessions(before)
-    for name in ("load_s", "first_call_s", "warmup_calls", "affinity"):
-        assert getattr(after, name) == getattr(before, name), name
-
-
-@pytest.mark.parametrize("slowness", [0.7, 0.985])
-def test_a_run_interrupted_after_its_gate_has_moved_has_one_gate_too(
-    bench: Bench, slowness: float
-) -> None:
-    """Ctrl-C comes in the second memory group, in which the machine is that slow."""
+def test_a_run_interrupted_after_its_gate_has_moved_has_one_gate_too(bench: Bench) -> None:
+    """Ctrl-C comes in the second memory group, in which the machine is faster."""
 
     def opening(number: int) -> None:
-        bench.devices.machine.state = lambda _: slowness if number > 2 else 1.0
+        bench.devices.machine.state = lambda _: 0.7 if number > 2 else 1.0
         if number == 5:
             raise KeyboardInterrupt
 
@@ -408,6 +373,16 @@ def test_a_run_interrupted_after_its_gate_has_moved_has_one_gate_too(
     assert bench.interrupted
     gate = bench.measurement.state.readings.gate
     assert {record.gate for record in found.values()} == {gate}
-    if slowness < 0.9:  # so that what was timed first has no quiet sample
-        assert set(bench.statuses().values()) == {"imprecise"}
-        assert "before it was timed" not in found["tiny:b"].reason
+    assert set(bench.statuses().values()) == {"imprecise"}
+    assert "before it was timed" not in found["tiny:b"].reason
+
+
+def test_a_record_that_is_written_anew_keeps_how_its_case_was_loaded(bench: Bench) -> None:
+    bench.measure("ab", plan=THREE)
+    before = bench.journal.records["tiny:b"]
+    bench.devices.machine.state = lambda _: 0.985
+    after = bench.measure("abcd", plan=THREE)["tiny:b"]
+    assert after.gate != before.gate
+    assert sessions(after) == sessions(before)
+    for name in ("load_s", "first_call_s", "warmup_calls", "affinity"):
+        assert getattr(after, name) == getattr(before, name), name

@@ -1,8 +1,6 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from benchbox.costs import Cost
 from benchbox.export import Graph
@@ -26,27 +24,19 @@ def make(*weights_of_groups: list[int]) -> tuple[list[Case], dict[str, Graph]]:
     return cases, graphs
 
 
-def split(budget_mib: float, *weights_of_groups: list[int]) -> list[list[str]]:
-    cases, graphs = make(*weights_of_groups)
-    return [
-        [case.name for case in group]
-        for group in memory_groups.split(cases, graphs, int(budget_mib * MIB))
-    ]
-
-
 @pytest.mark.parametrize(
     ("budget_mib", "weights", "groups"),
     [
         (1000, ([10, 10, 10], [10, 10]), [["0.0", "0.1", "0.2", "1.0", "1.1"]]),  # it fits
         (60, ([10, 10, 10],), [["0.0", "0.1"], ["0.0", "0.2"]]),
         (0, ([10, 10], [10]), [["0.0"], ["0.0", "0.1"], ["1.0"]]),  # it fits nowhere
-        (0, (), []),
     ],
 )
 def test_a_reference_is_in_every_group_that_needs_it(
     budget_mib: int, weights: tuple[list[int], ...], groups: list[list[str]]
 ) -> None:
-    assert split(budget_mib, *weights) == groups
+    found = memory_groups.split(*make(*weights), budget_mib * MIB)
+    assert [[case.name for case in group] for group in found] == groups
 
 
 def test_a_gpu_has_room_until_what_is_loaded_takes_more_than_it_may() -> None:
@@ -75,26 +65,6 @@ def test_what_was_postponed_comes_again_after_its_reference_or_alone() -> None:
 def test_a_case_whose_reference_is_not_timed_stands_for_itself() -> None:
     cases, graphs = make([10, 10, 10])
     assert memory_groups.split(cases[1:], graphs, 1000 * MIB) == [cases[1:]]
-
-
-@given(
-    st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=5), max_size=4),
-    st.integers(0, 500),
-)
-def test_every_case_is_timed_with_its_reference_in_memory_that_suffices(
-    weights: list[list[int]], budget_mib: int
-) -> None:
-    cases, graphs = make(*weights)
-    groups = memory_groups.split(cases, graphs, budget_mib * MIB)
-    assert list(dict.fromkeys(case.key for group in groups for case in group)) == [
-        case.key for case in cases
-    ]
-    for group in groups:
-        names = [case.name for case in group]
-        assert len(names) == len(set(names))
-        assert all(case.reference in names for case in group)
-        size = sum(memory_groups.session_bytes(graphs[case.key]) for case in group)
-        assert size <= budget_mib * MIB or len(group) <= 2
 
 
 @pytest.mark.parametrize(

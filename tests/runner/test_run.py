@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +7,16 @@ import pytest
 from benchbox import records, runner
 from benchbox.analysis.states import Known
 from benchbox.devices import Device
-from benchbox.errors import DeviceError, SpecError, StorageError, UsageError
+from benchbox.errors import SpecError, UsageError
 from benchbox.records import Record
 from benchbox.runner import Outcome, Request, known_states
 from benchbox.sampling import sampler as sampling_sampler
 from benchbox.sampling.sampler import Sampler
 from benchbox.specs import BlockSpec, Case, Selection, find
 from benchbox.specs.model import Match
-from benchbox.transports import Agent, open_agent
+from benchbox.transports import open_agent
 from tests.helpers.machine import open_calm
-from tests.helpers.runs import ENDLESS, QUICK, Watcher, interrupt, run, spec_of
+from tests.helpers.runs import QUICK, Watcher, interrupt, run, spec_of
 
 MakeCases = Callable[..., list[Case]]
 RequestFor = Callable[..., Request]
@@ -54,11 +53,9 @@ def statuses(outcome: Outcome) -> dict[str, str]:
     return {record.case: record.status for record in found}
 
 
-def never(_: Device) -> Agent:
-    raise AssertionError("nothing may be opened")
-
-
-def test_a_run_exports_measures_and_records(request_for: RequestFor) -> None:
+def test_a_run_exports_and_records_without_naming_the_machine(
+    request_for: RequestFor,
+) -> None:
     watcher = Watcher()
     request = request_for("ab")
     outcome = run(request, watcher)
@@ -70,12 +67,6 @@ def test_a_run_exports_measures_and_records(request_for: RequestFor) -> None:
     assert [e for e in watcher.events if "loading" in e] == ["loading 0 of 2", "loading 1 of 2"]
     assert "exporting" not in kinds[kinds.index("starting") :]
     assert list((request.results / "cpu").iterdir()) == [outcome.run.path]
-
-
-def test_the_context_says_what_ran_and_where_without_naming_the_machine(
-    request_for: RequestFor, tmp_path: Path
-) -> None:
-    outcome = run(request_for(), Watcher())
     context = outcome.run.context
     assert (context.name, context.device, context.threads) == ("tiny", "cpu", 1)
     assert context.versions["onnxruntime"]
@@ -84,7 +75,7 @@ def test_the_context_says_what_ran_and_where_without_naming_the_machine(
     assert "memory_available_bytes" not in context.host
     if Path("/proc/self/task").exists():
         assert set(context.affinity or ()) == {str(context.cpus[0])}
-    assert str(tmp_path) not in outcome.run.path.read_text()
+    assert str(request.results.parent) not in outcome.run.path.read_text()
 
 
 @pytest.mark.slow
@@ -96,27 +87,6 @@ def test_a_network_of_benchbox_goes_all_the_way(request_for: RequestFor) -> None
     assert record.status == "ok"
     assert record.graph is not None
     assert record.graph["max_abs_error"] <= 1e-4
-
-
-def test_results_that_cannot_be_written_stop_before_anything_is_exported(
-    request_for: RequestFor, tmp_path: Path
-) -> None:
-    (tmp_path / "file").write_text("")
-    watcher = Watcher()
-    request = request_for(results=tmp_path / "file", open=never)
-    with pytest.raises(StorageError, match="--results"):
-        run(request, watcher)
-    assert watcher.events == []
-
-
-def test_a_device_that_is_not_there_stops_before_a_file_is_made(request_for: RequestFor) -> None:
-    def absent(_: Device) -> Agent:
-        raise DeviceError("no device")
-
-    request = request_for(open=absent)
-    with pytest.raises(DeviceError):
-        run(request, Watcher())
-    assert list(request.results.rglob("*.jsonl")) == []
 
 
 def test_multiply_accumulates_that_differ_stop_before_anything_is_timed(
@@ -134,29 +104,14 @@ def test_a_case_named_twice_is_a_usage_error(onnx_cases: MakeCases) -> None:
         runner.unfold([spec, spec], Selection())
 
 
-def test_an_interrupted_run_is_resumed_where_it_stopped(request_for: RequestFor) -> None:
-    first = run(request_for("ab", plan=ENDLESS), Watcher(interrupt))
-    assert first.interrupted
-    assert statuses(first) == {"a": "imprecise", "b": "imprecise"}
-    for times in (True, False):
-        watcher = Watcher()
-        again = run(request_for("ab", resume=True), watcher)
-        assert again.run.path == first.run.path
-        assert statuses(again) == {"a": "ok", "b": "ok"}
-        assert bool(watcher.records) == times
-
-
 def test_a_run_remembers_the_states_of_the_machine_for_the_next(request_for: RequestFor) -> None:
-    plan = replace(QUICK, sessions=2, max_time_s=4)
-    request = request_for(open=open_agent, plan=plan)
+    request = request_for(open=open_agent)
     outcome = run(request, Watcher())
     known = known_states.load(known_states.path(outcome.run.context))
     (record,) = outcome.run.records
     assert known.compute.total == pytest.approx(1, abs=0.01)
     assert record.gate.compute is not None
     assert known.compute.base_ns == pytest.approx(record.gate.compute.centre_ns)
-    assert {burst.session for burst in record.bursts} == {0, 1}
-    assert outcome.run.context.plan["sessions"] == 2
     seen: list[Known] = []
 
     class Curious(Watcher):
