@@ -1,9 +1,7 @@
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +14,7 @@ from benchbox.analysis.states import Gate, State
 from benchbox.cli import load_options, parsing
 from benchbox.cli.options import LoadOptions
 from benchbox.devices import Device
-from benchbox.errors import AgentError, RecordError, UsageError
-from benchbox.records import resume
+from benchbox.errors import UsageError
 from benchbox.report import formatting
 from benchbox.report.claims import sentence
 from benchbox.report.files import to_csv, to_markdown
@@ -30,7 +27,7 @@ from benchbox.sampling.session import Ask, asleep_s
 from benchbox.transports.client import Agent, Deadlines
 from tests.helpers.command import invoke, only_run, rows
 from tests.helpers.machine import HELLO, Machine
-from tests.helpers.record_files import context
+from tests.helpers.scripted import Scripted
 from tests.helpers.sessions import NS, FakeSession, Sampling, bursts, noisy
 from tests.helpers.tables import G2, ratio, record, run_of
 from tests.helpers.tables import latency as latency_of
@@ -50,6 +47,7 @@ class Waiting(Machine):
     def sleep(self, seconds: float) -> None:
         assert seconds > 0
         self.slept.append(seconds)
+        self.switches += 7
         super().sleep(seconds + self.overshoot_s)
 
     def call(self, graph: str) -> None:
@@ -65,11 +63,11 @@ class Waiting(Machine):
 
 
 def test_calls_begin_a_period_apart_after_an_untimed_one() -> None:
+    """Switches count in the call and not in the sleep."""
     machine = Waiting(lambda _: 0.002)
     burst = machine.paced(5, 0.2)
     assert burst.latencies_ns == (2_000_000,) * 5
-    assert burst.switches == (0,) * 5
-    assert burst.marks == ()
+    assert (burst.switches, burst.marks) == ((0,) * 5, ())
     assert [b - a for a, b in pairwise(machine.begun)] == pytest.approx([0.202] + [0.2] * 4)
     assert burst.slept_ns == pytest.approx(5 * 0.2 * NS - 4 * 2_000_000)
 
@@ -94,18 +92,6 @@ def test_a_late_call_waits_for_the_next_moment_and_no_burst_follows(
     machine.paced(6, 0.01)
     assert [b - a for a, b in pairwise(machine.begun)] == pytest.approx(gaps)
     assert min(machine.slept) > 0.004
-
-
-def test_switches_count_in_the_call_and_not_in_the_sleep() -> None:
-    machine = Waiting(lambda _: 0.001)
-    sleep = machine.sleep
-
-    def disturbed(seconds: float) -> None:
-        machine.switches += 7
-        sleep(seconds)
-
-    machine.sleep = disturbed  # type: ignore[method-assign]
-    assert machine.paced(3, 0.1).switches == (0, 0, 0)
 
 
 # rounds
@@ -166,6 +152,8 @@ def test_the_figures_are_those_at_the_rate_and_the_others_stand_beside_them() ->
     assert arrival.ratio.low < 1.5 < arrival.ratio.high
     assert arrival.ratio.half_width < 0.01
     assert arrival.late_share == 0.0
+    paced = bursts(*[5_000_000] * 9, 11_000_000, kind="paced")
+    assert estimated(paced, 100.0).late_share == pytest.approx(0.1)
 
 
 def estimated(bursts: Sequence[Burst], per_s: float = 5.0) -> analysis_arrival.Arrival:
@@ -194,15 +182,9 @@ def test_both_kinds_are_judged_by_switches_alone() -> None:
     assert samples.estimate(bursts, gate) is None
 
 
-def test_ordinary_runs_have_no_arrival() -> None:
-    assert analysis_arrival.estimate([], None) is None
-
-
-@pytest.mark.parametrize(
-    ("per_s", "calls"), [(5.0, 5), (100.0, 100), (1.0, 1), (0.01, 1), (2.4, 2)]
-)
-def test_a_burst_at_the_rate_lasts_about_a_second(per_s: float, calls: int) -> None:
-    assert sampling_arrival.calls(replace(PLAN, arrival_per_s=per_s)) == calls
+def test_a_burst_at_the_rate_lasts_about_a_second() -> None:
+    for per_s, calls in ((100.0, 100), (0.01, 1), (2.4, 2)):
+        assert sampling_arrival.calls(replace(PLAN, arrival_per_s=per_s)) == calls
 
 
 def test_a_case_that_calls_come_too_fast_for_fails_as_soon_as_that_shows() -> None:
@@ -214,11 +196,6 @@ def test_a_case_that_calls_come_too_fast_for_fails_as_soon_as_that_shows() -> No
     assert failed["woken"].startswith("takes 12 ms, calls come every 10 ms")
     assert found.kind("slow", "paced") == []
     assert len(found.kind("woken", "paced")) < PLAN.min_rounds <= len(found.kind("quick", "paced"))
-
-
-def test_calls_that_outlast_their_period_now_and_then_are_counted() -> None:
-    paced = bursts(*[5_000_000] * 9, 11_000_000, kind="paced")
-    assert estimated(paced, 100.0).late_share == pytest.approx(0.1)
 
 
 def test_short_time_is_spent_on_rounds_rather_than_on_calls() -> None:
@@ -237,41 +214,13 @@ def test_every_long_burst_is_notified_of() -> None:
     assert max(b - a for a, b in pairwise(times)) < 2.5
 
 
-def test_an_agent_lost_at_a_rate_costs_the_case_in_flight_alone() -> None:
-    session = Naps({"a": 0.002, "b": 0.002})
-    sampling = Sampling(session.models, PLAN, session, kind=PacedSampler)
-    session.fails_at = 5.0
-    with pytest.raises(AgentError):
-        sampling.measure()
-    assert sum(bool(case.failure) for case in sampling.cases.values()) == 1
-    session.fails_at = math.inf
-    (left,) = sampling.measure(1)
-    assert not sampling.cases[left].failure
-
-
-def test_sessions_share_the_rounds() -> None:
-    session = Naps({"a": 0.002})
-    plan = replace(PLAN, sessions=3)
-    sampling = Sampling(session.models, plan, session, kind=PacedSampler)
-    sampling.measure_in_stages()
-    assert sampling.per_session() == [7, 7, 7]
-    assert sampling.cases["a"].finished
-
-
 def test_time_asleep_is_given_to_the_agent_before_it_counts_as_hung() -> None:
-    limits: list[float] = []
-    replies = [{"burst": {"graph": "a", "latencies_ns": [1]}}] * 2 + [{"reply": "time"}]
-
-    def receive(timeout_s: float) -> dict[str, object]:
-        limits.append(timeout_s)
-        return HELLO if len(limits) == 1 else replies[len(limits) - 2]
-
-    channel = SimpleNamespace(send=lambda _: None, receive=receive, close=lambda: None)
-    device = Device("cpu", "p", 1, "arm")
-    agent = Agent(channel, device, Deadlines(burst_s=30, patience=20))  # type: ignore[arg-type]
+    burst = {"burst": {"graph": "a", "latencies_ns": [1]}}
+    channel = Scripted(HELLO, burst, burst, {"reply": "time"})
+    agent = Agent(channel, Device("cpu", "p", 1, "arm"), Deadlines(burst_s=30, patience=20))
     list(agent.time([("a", 2, False), ("a", 2, False, 60.0)], [0.01, 0.01]))
-    assert limits[1] == pytest.approx(30.2)
-    assert limits[2] > 30.2 + 120
+    assert channel.waits[1] == pytest.approx(30.2)
+    assert channel.waits[2] > 30.2 + 120
 
 
 # what is asked for
@@ -284,38 +233,31 @@ def test_time_asleep_is_given_to_the_agent_before_it_counts_as_hung() -> None:
 def test_a_rate_is_calls_per_second_minute_or_hour(text: str, per_s: float) -> None:
     assert parsing.rate(text) == pytest.approx(per_s)
     assert parsing.rate(formatting.per(per_s)) == pytest.approx(per_s, rel=1e-3)
+    assert [formatting.per(each) for each in (5, 1 / 60, 1 / 360, 2.5)] == [
+        *("5/s", "1/m", "10/h", "2.5/s")
+    ]
 
 
-@pytest.mark.parametrize("text", ["", "5", "5/", "/s", "0/s", "-1/s", "1/10s", "5/d", "5 per s"])
+@pytest.mark.parametrize("text", ["5", "/s", "0/s", "-1/s", "1/10s", "5/d"])
 def test_what_is_no_rate_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--arrival"):
         parsing.rate(text)
 
 
-@pytest.mark.parametrize(
-    ("rate", "text"),
-    [(5, "5/s"), (0.5, "30/m"), (1 / 60, "1/m"), (1 / 360, "10/h"), (2.5, "2.5/s")],
-)
-def test_a_rate_is_written_as_it_is_read(rate: float, text: str) -> None:
-    assert formatting.per(rate) == text
+def test_the_two_modes_exclude_each_other() -> None:
+    with pytest.raises(UsageError, match="exclude each other"):
+        load_options.adapt(Plan(), LoadOptions("5/s", "10m"), 1, precise=False, timed=False)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        *((2e-4, "200 us"), (0.2, "200 ms"), (1.5, "1.5 s"), (90, "90 s")),
-        *((276, "4.6 min"), (3600, "60 min"), (9000, "2.5 h"), (1e6, "278 h")),
-    ],
-)
-def test_a_duration_has_the_unit_that_suits_it(seconds: float, text: str) -> None:
-    assert formatting.duration(seconds) == text
+def test_a_duration_has_the_unit_that_suits_it() -> None:
+    durations_s = 2e-4, 0.2, 1.5, 90, 276, 3600, 9000, 1e6
+    texts = "200 us", "200 ms", "1.5 s", "90 s", "4.6 min", "60 min", "2.5 h", "278 h"
+    assert tuple(map(formatting.duration, durations_s)) == texts
 
 
 def adapted(text: str, plan: Plan | None = None, **asked: bool) -> Plan:
-    asked = {"precise": False, "timed": False} | asked
-    return load_options.adapt(
-        plan or Plan(sessions=3, burst_s=0.1), LoadOptions(arrival=text), 4, **asked
-    )
+    load, asked = LoadOptions(arrival=text), {"precise": False, "timed": False} | asked
+    return load_options.adapt(plan or Plan(sessions=3, burst_s=0.1), load, 4, **asked)
 
 
 def test_the_longest_time_fits_the_rate_and_the_precision_is_wider_unless_given() -> None:
@@ -333,25 +275,6 @@ def test_a_run_that_takes_minutes_says_so_and_a_short_one_does_not() -> None:
     assert load_options.announcement(short, 4) == "4 cases at 5/s need 92 s, and get 10 s only"
     assert load_options.announcement(adapted("100/s", Plan(max_time_s=9, min_rounds=6)), 1) == ""
     assert load_options.announcement(Plan(max_time_s=500), 4) == ""
-
-
-def test_the_two_modes_exclude_each_other() -> None:
-    with pytest.raises(UsageError, match="exclude each other"):
-        load_options.adapt(Plan(), LoadOptions("5/s", "10m"), 1, precise=False, timed=False)
-    result = invoke("run", "g1", "--arrival", "fast")
-    assert result.exit_code == 2
-    assert "--arrival fast: write it as 5/s" in result.output
-
-
-def test_a_run_at_another_rate_is_not_resumed(tmp_path: Path) -> None:
-    def of(rate: float | None) -> records.Context:
-        return context(plan={"arrival_per_s": rate, "sustained_s": None})
-
-    records.create(tmp_path, of(5.0)).close()
-    assert resume.previous(tmp_path, of(5.0)).context.plan["arrival_per_s"] == 5.0
-    for other in (6.0, None):
-        with pytest.raises(RecordError, match=r"arrival_per_s was 5\.0"):
-            resume.previous(tmp_path, of(other))
 
 
 # what is kept and shown
@@ -374,13 +297,11 @@ def test_the_csv_has_the_figures_at_the_rate_and_further_columns_at_its_end() ->
     names = list(frame.columns)
     assert names[: len(COLUMNS)] == list(COLUMNS)
     assert names[-7] == "arrival_per_s"
-    found = rows(to_csv(frame))
-    assert [row["arrival_per_s"] for row in found] == ["5.0", "5.0", ""]
-    assert [row["latency_p50_ms"] for row in found] == ["1.42", "2.84", "3.0"]
-    assert [row["back_to_back_p50_ms"] for row in found] == ["1.0", "1.0", ""]
-    assert float(found[0]["back_to_back_ratio"]) == 1.42
-    assert found[0]["back_to_back_ratio_low"] == "1.3774"
-    assert [bool(row["images_per_s"]) for row in found] == [False, False, True]
+    shown = "arrival_per_s", "latency_p50_ms", "back_to_back_p50_ms", "back_to_back_ratio_low"
+    found = [[row[name] for name in shown] for row in rows(to_csv(frame))]
+    assert found[0] == ["5.0", "1.42", "1.0", "1.3774"]
+    assert found[2] == ["", "3.0", "", ""]
+    assert [bool(row["images_per_s"]) for row in rows(to_csv(frame))] == [False, False, True]
     assert "arrival_per_s" not in to_frame([run_of([ordinary])]).columns
 
 

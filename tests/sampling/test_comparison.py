@@ -9,8 +9,7 @@ from benchbox.analysis import stats
 from benchbox.analysis.samples import Burst, round_medians
 from benchbox.analysis.states import Gate, State
 from benchbox.analysis.stats import Interval
-from benchbox.errors import AgentError
-from benchbox.sampling.plan import MORE, Plan, lacking, shortfall, spread, undecided
+from benchbox.sampling.plan import MORE, Plan, lacking, shortfall, undecided
 from benchbox.sampling.progress import Progress, Subject
 from tests.helpers.sessions import (
     LEVEL,
@@ -54,7 +53,7 @@ class Comparison(Sampling):
 # mirrored rounds
 
 
-@pytest.mark.parametrize("names", ["a", "ab", "abc", "abcde"])
+@pytest.mark.parametrize("names", ["a", "ab", "abcde"])
 def test_a_round_is_the_same_forwards_and_backwards_and_new_each_time(names: str) -> None:
     plan = replace(PLAN, min_rounds=80)
     rounds = Comparison(plan, **dict.fromkeys(names, steady(0.002))).orders()
@@ -74,10 +73,7 @@ def test_a_round_is_the_same_forwards_and_backwards_and_new_each_time(names: str
         (0.002, 0.06, 5, 30),
         (0.0024, 0.06, 5, 25),
         (0.02, 0.06, 5, 5),
-        (0.0085, 0.06, 5, 7),
-        (1e-6, 0.06, 5, 50_000),
-        *((0.002, 1e-4, calls, calls) for calls in (1, 2, 6, 31)),
-        (0.7, 0.06, 5, 1),
+        *((0.002, 1e-4, calls, calls) for calls in (1, 2)),
     ],
 )
 def test_a_case_has_the_calls_of_one_burst_in_equal_halves(
@@ -96,9 +92,9 @@ def drifting(latency_s: float, per_s: float) -> Model:
     return lambda now: latency_s * (1 + per_s * now)
 
 
-@pytest.mark.parametrize("per_s", [0.02, -0.005])
-@pytest.mark.parametrize("latencies_ms", [(1, 3), (3, 1), (2, 3, 1), (1, 2, 3, 5)])
-@pytest.mark.parametrize("calls", [40, 41])
+@pytest.mark.parametrize(
+    ("calls", "latencies_ms", "per_s"), [(40, (2, 3, 1), 0.02), (41, (1, 3), -0.005)]
+)
 def test_a_steady_drift_during_rounds_changes_no_ratio(
     calls: int, latencies_ms: tuple[int, ...], per_s: float
 ) -> None:
@@ -134,11 +130,6 @@ def test_it_stops_when_the_ratio_is_precise_and_the_verdict_clear(b: float, verd
     assert stats.verdict(found.ratio(), 0.01) == verdict
 
 
-def test_the_fewest_rounds_are_taken_however_clear_it_is() -> None:
-    rounds = Comparison(a=steady(0.001), b=steady(0.05)).rounds_each()
-    assert all(20 <= count <= 30 for count in rounds.values())
-
-
 def waving(latency_s: float) -> Model:
     return lambda now: latency_s * wave(now)
 
@@ -158,7 +149,7 @@ def test_it_is_the_ratio_that_has_to_be_precise_and_not_the_latency() -> None:
 @pytest.mark.parametrize(
     ("plan", "noise", "b", "fewest"),
     [
-        (replace(PLAN, precision=0.004), 0.1, 0.004, 3),  # clear at once, precise later
+        (replace(PLAN, precision=0.006), 0.1, 0.004, 3),  # clear at once, precise later
         (replace(PLAN, margin=0.005, precision=0.05, max_time_s=600), 0.05, 0.002, 2),
     ],
 )
@@ -204,8 +195,7 @@ def test_the_reference_ends_with_the_last_case_that_needs_it() -> None:
 # what goes wrong
 
 
-@pytest.mark.parametrize("bad", ["a", "b"])
-@pytest.mark.parametrize("after", [0, 40, 200])
+@pytest.mark.parametrize(("bad", "after"), [("a", 0), ("a", 200), ("b", 40)])
 def test_when_one_of_two_fails_the_other_is_timed_until_its_own_latency_is_precise(
     bad: str, after: int
 ) -> None:
@@ -220,15 +210,6 @@ def test_when_one_of_two_fails_the_other_is_timed_until_its_own_latency_is_preci
     assert found.now < 300
 
 
-def test_when_a_third_case_fails_the_ratio_of_the_others_counts_on() -> None:
-    bad = breaks(0.002, 100, ValueError("no memory"))
-    found = Comparison(a=waving(0.002), b=waving(0.003), bad=bad)
-    first, *others = found.finished
-    assert (first, sorted(others)) == ("bad", ["a", "b"])
-    assert found.now < 20
-    assert found.ratio().half_width <= PLAN.precision
-
-
 def test_a_reference_that_fails_late_sends_those_back_whose_ratio_was_all_they_had() -> None:
     """Their own latency is not precise yet, and a ratio there will never be again."""
     models = {
@@ -241,29 +222,17 @@ def test_a_reference_that_fails_late_sends_those_back_whose_ratio_was_all_they_h
     assert all(map(found.is_precise, ("b", "near")))
 
 
-def test_an_agent_that_is_lost_costs_the_case_in_flight_and_the_other_goes_on() -> None:
-    models = {"a": noisy(0.002, 0.001), "b": breaks(0.002, 200, AgentError("gone"))}
-    sampling = Sampling(models, PLAN)
-    with pytest.raises(AgentError, match="gone"):
-        sampling.measure()
-    assert sampling.cases["b"].failure == "gone"
-    assert sampling.measure(1) == ["a"]
-
-
 # sessions
 
 
-@pytest.mark.parametrize(("noise", "max_time_s"), [(0.002, 60), (0.05, 900)])
-def test_each_session_has_its_rounds_and_the_last_finishes_the_cases(
-    noise: float, max_time_s: float
-) -> None:
-    models = {"a": noisy(0.02, noise), "b": noisy(0.04, noise, 1)}
-    sampling = Sampling(models, replace(THREE, max_time_s=max_time_s))
+def test_each_session_has_its_rounds_and_the_last_finishes_the_cases() -> None:
+    models = {"a": noisy(0.02, 0.05), "b": noisy(0.04, 0.05, 1)}
+    sampling = Sampling(models, replace(THREE, max_time_s=900))
     *early, last = sampling.measure_in_stages()
     assert (early, sorted(last)) == ([[], []], ["a", "b"])
     for key in "ab":
         # A noisy ratio is to be as precise in each session as its share.
-        assert min(sampling.per_session(key)) >= THREE.rounds_each + (noise > 0.01)
+        assert min(sampling.per_session(key)) > THREE.rounds_each
 
 
 def test_a_case_that_is_unclear_gets_as_many_rounds_in_each_session() -> None:
@@ -292,16 +261,13 @@ ONES, WILD = rounds(*[1.0] * 20), rounds(*[1.0, 2.0] * 10)
 @pytest.mark.parametrize(
     ("case", "reference", "text"),
     [
-        ({}, ONES, "only 0 quiet rounds of both cases and an interval needs 6"),
         (ONES, {}, "only 0 quiet rounds of both cases and an interval needs 6"),
         (rounds(*[2.0] * 20, first=15), ONES, "only 5 quiet rounds of both cases and an interval"),
         (rounds(*[2.0] * 20, session=1), ONES, "only 0 quiet rounds of both cases and an"),
         (rounds(*[2.0] * 19), ONES, "only 19 of 20 quiet rounds of both cases"),
         (rounds(*[2.0] * 20), ONES, ""),
-        (rounds(*[0.5] * 20), ONES, ""),
         (WILD, ONES, "the ratio is ±41.4% after 20 rounds, ±1.0% was asked"),
         (WILD, rounds(*[2.0, 4.0] * 10), ""),
-        (WILD, WILD, ""),
     ],
 )
 def test_what_a_ratio_lacks_is_said_in_numbers(
@@ -310,13 +276,6 @@ def test_what_a_ratio_lacks_is_said_in_numbers(
     found = lacking(case, PLAN, reference)
     assert found.startswith(text)
     assert bool(found) == bool(text)
-
-
-def test_the_spread_is_that_of_the_ratio_where_there_is_a_reference() -> None:
-    assert spread(WILD, WILD) == Interval(1.0, 1.0, 1.0)
-    interval = spread(rounds(*[3.0] * 8), rounds(*[2.0] * 8))
-    assert interval is not None
-    assert [interval.low, interval.value, interval.high] == pytest.approx([1.5] * 3)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +289,6 @@ def test_the_spread_is_that_of_the_ratio_where_there_is_a_reference() -> None:
         (0.96, 0.98, 0.01, False),
         (0.96, 1.00, 0.01, True),
         (0.96, 1.04, None, False),
-        *((value, value, 0.01, False) for value in (0.5, 1.0, 2.0)),
         (1.005, 1.005, 0.001, False),
     ],
 )
@@ -338,34 +296,18 @@ def test_a_ratio_across_a_bound_is_undecided(
     low: float, high: float, margin: float | None, unclear: bool
 ) -> None:
     assert undecided(rounds(*[low, high] * 10), Plan(margin=margin), ONES) == unclear
-
-
-def test_too_few_shared_rounds_decide_nothing_and_a_case_alone_needs_no_verdict() -> None:
-    assert undecided(rounds(*[9.0] * 20, first=15), PLAN, ONES)
+    assert undecided(rounds(*[9.0] * 20, first=15), PLAN, ONES)  # too few that both have
     assert not undecided(rounds(1.0), PLAN, None)
 
 
-def test_a_shortfall_is_that_of_the_ratio_and_says_what_helps() -> None:
+def test_a_shortfall_is_that_of_the_ratio_in_as_many_processes_and_says_what_helps() -> None:
     wild, reference = bursts(*[1000, 2000] * 10), bursts(*[1000, 1000] * 10)
     text = f"the ratio is ±41.4% after 20 rounds, ±1.0% was asked; {MORE}"
     assert shortfall(wild, PLAN, reference=reference) == text
     assert shortfall(wild, PLAN, reference=wild) == ""
     assert shortfall(wild, PLAN).startswith("±33.3% after 20 rounds")
-
-
-def test_both_halves_of_a_mirrored_round_are_one_round() -> None:
-    """A B C B A: the two bursts of a case in a round have one median."""
-    halves = [Burst(0, n, (latency,)) for n in range(20) for latency in (1000, 3000)]
-    assert round_medians(halves) == pytest.approx({(0, n): 2e-6 for n in range(20)})
-    assert shortfall(halves, PLAN, reference=bursts(*[1000] * 20)) == ""
-
-
-def test_a_ratio_needs_as_many_processes_as_the_plan() -> None:
-    plan = replace(PLAN, sessions=3)
-    one = bursts(*[1000] * 20)
-    assert shortfall(one, plan, reference=one).startswith("quiet rounds in only 1 of 3 processes")
-    three = [*one, *bursts(1000, session=1), *bursts(1000, session=2)]
-    assert shortfall(three, plan, reference=three) == ""
+    text = "quiet rounds in only 1 of 3 processes"
+    assert shortfall(wild, THREE, reference=wild).startswith(text)
 
 
 # the level of the memory
@@ -374,7 +316,7 @@ def test_a_ratio_needs_as_many_processes_as_the_plan() -> None:
 SLOW = ((0, 15_000), (1, 15_000))
 
 
-@pytest.mark.parametrize("quiet", [4, 5, 6])
+@pytest.mark.parametrize("quiet", [5, 6])
 def test_a_comparison_needs_six_rounds_for_the_p50_beside_its_ratio(quiet: int) -> None:
     """A ratio counts rounds at any level of the memory; a latency does not."""
     case, reference = [on_level(quiet, 20 - quiet, each) for each in (2000, 1000)]
@@ -387,22 +329,12 @@ def test_a_comparison_needs_six_rounds_for_the_p50_beside_its_ratio(quiet: int) 
     assert alone.startswith(f"only {quiet} {'quiet' if quiet < 6 else 'of 20 quiet'} rounds")
 
 
-@pytest.mark.parametrize(("quiet", "counts"), [(1, False), (2, True), (6, True)])
+@pytest.mark.parametrize(("quiet", "counts"), [(1, False), (2, True)])
 def test_a_round_of_a_ratio_has_a_third_of_its_calls_quiet(quiet: int, counts: bool) -> None:
     burst = Burst(0, 0, (1000,), stream_ns=(300_000, 300_000))
     six = [burst] * quiet + [replace(burst, marks=SLOW)] * (6 - quiet)
     assert bool(round_medians(six, LEVEL, paired=True)) == counts
     assert len(round_medians(six, LEVEL)) == 1
-
-
-@pytest.mark.parametrize("changes", [{"switches": (1,)}, {"marks": SLOW}])
-def test_a_ratio_does_not_count_what_disturbs_a_call_at_any_level(
-    changes: dict[str, tuple],
-) -> None:  # type: ignore[type-arg]
-    case = [replace(burst, **changes) for burst in on_level(4, 16, 2000)]
-    assert round_medians(case, LEVEL, paired=True) == {}
-    reference = on_level(4, 16, 1000)
-    assert shortfall(case, PLAN, LEVEL, reference).startswith("only 0 quiet rounds")
 
 
 def test_a_sampler_keeps_the_rounds_of_a_ratio_beside_those_of_a_latency() -> None:

@@ -37,22 +37,9 @@ def test_each_session_asks_for_more_than_the_one_before_and_the_last_for_all(pla
     wanted = [plan.stage_precision(stage) for stage in range(plan.sessions)]
     assert wanted == sorted(wanted, reverse=True)
     assert wanted[-1] == pytest.approx(plan.precision)
+    assert wanted[0] == pytest.approx(plan.precision * math.sqrt(plan.sessions))
     ends = [plan.stage_end_s(stage) for stage in range(plan.sessions)]
     assert ends == sorted(ends)
-
-
-def test_equal_rounds_in_each_session_reach_what_each_stage_asks_for() -> None:
-    """A width that falls with the square root of the rounds meets every stage at its end."""
-    plan = Plan(precision=0.01, sessions=4)
-    for stage in range(4):
-        width = 0.01 * math.sqrt(4 / (stage + 1))
-        assert plan.stage_precision(stage) == pytest.approx(width)
-
-
-def test_a_plan_of_one_session_is_what_it_was_without_sessions() -> None:
-    assert PLAN.rounds_each == PLAN.min_rounds
-    assert PLAN.stage_precision(0) == PLAN.precision
-    assert PLAN.stage_end_s(0) == PLAN.max_time_s
 
 
 # what samples lack of it
@@ -76,16 +63,11 @@ def test_the_ways_to_fall_short_are_told_apart(latencies: list[int], text: str) 
 
 
 def test_a_figure_needs_as_many_processes_as_the_plan() -> None:
-    two = [*bursts(*[1000] * 20), *bursts(*[1000] * 20, session=7)]
+    disturbed = Burst(2, 0, (1000,), (1,))
+    two = [*bursts(*[1000] * 20), *bursts(*[1000] * 20, session=7), disturbed]
     assert shortfall(two, THREE) == f"quiet rounds in only 2 of 3 processes; {MORE}"
     assert shortfall([*two, *bursts(1000, session=9)], THREE) == ""
     assert shortfall(two, PLAN) == ""
-
-
-def test_a_process_without_a_quiet_round_does_not_count() -> None:
-    disturbed = Burst(2, 0, (1000,), (1,))
-    told = shortfall([*bursts(*[1000] * 20), *bursts(1000, session=1), disturbed], THREE)
-    assert told.startswith("quiet rounds in only 2 of 3 processes")
 
 
 def test_only_rounds_in_the_gates_state_count_and_others_are_a_cause() -> None:

@@ -70,12 +70,11 @@ def test_a_case_that_is_never_quiet_ends_at_max_time_and_says_what_it_lacks() ->
 
 
 def test_max_time_holds_although_the_warm_up_never_ends() -> None:
-    sampling = Sampling({"a": steady(0.4), "b": steady(0.4)}, Plan(max_time_s=1.0))
-    for case in sampling.cases.values():
-        case.latency_s = 0.4  # as the first call after loading told
+    sampling = Sampling({"a": steady(0.4)}, Plan(max_time_s=0.5))
+    sampling.cases["a"].latency_s = 0.4  # as the first call after loading told
     assert sampling.measure() == []
-    assert sampling.session.now <= 1.0 + 4 * 0.4
-    assert all(not case.bursts for case in sampling.cases.values())
+    assert sampling.session.now <= 0.5 + 2 * 0.4
+    assert not sampling.bursts()
 
 
 # rounds
@@ -88,14 +87,8 @@ def test_every_round_has_every_case_once_in_an_order_of_its_own() -> None:
     assert len(rounds) >= 30
     assert all(sorted(order) == list(models) for order in rounds)
     assert len({tuple(order) for order in rounds}) > 10
-
-
-def test_the_orders_are_the_same_for_the_same_seed_and_others_for_another() -> None:
-    one, again, other = (
-        measured(Plan(seed=seed), **dict.fromkeys("abcd", steady(0.002))).session.asked
-        for seed in (1, 1, 2)
-    )
-    assert one == again != other
+    again, other = (measured(Plan(min_rounds=30, seed=n), **models).orders() for n in (0, 1))
+    assert orders[:5] == again[:5] != other[:5]
 
 
 def test_finished_cases_leave_the_rounds_and_the_reference_stays_until_its_last_peer() -> None:
@@ -107,17 +100,9 @@ def test_finished_cases_leave_the_rounds_and_the_reference_stays_until_its_last_
     assert rounds["calm"] < rounds["wild"] == rounds["ref"]
 
 
-def test_references_of_two_specs_leave_on_their_own() -> None:
-    models = dict.fromkeys(("r1", "a1", "r2"), steady(0.001)) | {"a2": noisy(0.001, 0.2)}
-    plan = Plan(precision=0.005, max_time_s=300)
-    finished = Sampling(models, plan, references={"r2": "r2", "a2": "r2"}).measure()
-    assert (set(finished[:2]), set(finished[2:])) == ({"r1", "a1"}, {"r2", "a2"})
-
-
-@pytest.mark.parametrize("at", [0.7, 1.3, 2.9])
-def test_drift_by_a_step_of_15_percent_leaves_the_ratio_alone(at: float) -> None:
+def test_drift_by_a_step_of_15_percent_leaves_the_ratio_alone() -> None:
     def stepping(model: Model) -> Model:
-        return lambda now: model(now) * (1.15 if now > at else 1)
+        return lambda now: model(now) * (1.15 if now > 1.3 else 1)
 
     models = {"a": stepping(noisy(0.002)), "b": stepping(noisy(0.003, seed=1))}
     sampling = measured(Plan(max_time_s=20), **models)
@@ -129,11 +114,11 @@ def test_drift_by_a_step_of_15_percent_leaves_the_ratio_alone(at: float) -> None
 # bursts
 
 
-@pytest.mark.parametrize(
-    ("latency_s", "calls"),
-    [(0.002, 50), (0.05, 5), (0.7, 1), (1e-6, sampling_sampler.MAX_CALLS)],
-)
-def test_a_burst_lasts_as_long_as_the_plan_says_within_bounds(latency_s: float, calls: int) -> None:
+@pytest.mark.parametrize(("latency_s", "calls"), [(0.002, 50), (0.05, 5), (0.7, 1), (1e-6, 1000)])
+def test_a_burst_lasts_as_long_as_the_plan_says_within_bounds(
+    latency_s: float, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling_sampler, "MAX_CALLS", 1000)
     plan = Plan(burst_s=0.1, min_calls=5, min_rounds=6)
     bursts = measured(plan, a=steady(latency_s)).bursts()
     assert {len(burst.latencies_ns) for burst in bursts} == {calls}
@@ -174,62 +159,18 @@ def test_warm_up_of_a_case_that_gets_ever_faster_is_capped() -> None:
     latency = iter(0.02 * 0.99**n for n in range(10**9))
     sampling = measured(Plan(max_time_s=5), a=lambda _: max(next(latency), 1e-5))
     assert len(sampling.cases["a"].warm_medians) <= progress.WARM_BURSTS
-    assert sampling.bursts()
-
-
-def test_warm_up_calls_are_no_samples() -> None:
-    sampling = measured(a=steady(0.002))
-    calls = sum(ask[1] for request in sampling.session.asked for ask in request)
+    asked = sum(ask[1] for request in sampling.session.asked for ask in request)
     samples = sum(len(burst.latencies_ns) for burst in sampling.bursts())
-    assert samples == calls - sampling.cases["a"].warmup_calls
-
-
-def test_every_session_warms_up_anew() -> None:
-    sampling = Sampling(
-        {"a": steady(0.002), "bad": breaks(0.002, 25, AgentError("gone"))}, Plan(burst_s=0.02)
-    )
-    with pytest.raises(AgentError):
-        sampling.measure()
-    case, requests = sampling.cases["a"], len(sampling.session.asked)
-    warm = case.warmup_calls
-    sampling.measure(1)
-    assert case.warmup_calls > warm
-    assert all(ask[0] == "a" for ask in sampling.session.asked[requests])
-    assert len(case.warm_medians) == progress.WARM_STILL + 1
+    assert 0 < samples == asked - sampling.cases["a"].warmup_calls
 
 
 # what is quiet
 
 
-def test_calls_with_a_context_switch_do_not_count_as_quiet() -> None:
-    generator = random.Random(0)
-    slow: list[bool] = []
-
-    def model(_: float) -> float:
-        slow.append(generator.random() < 0.3)
-        return 0.003 if slow[-1] else 0.001
-
-    session = FakeSession({"a": model}, switches=lambda: int(slow.pop(0)))
-    latency = estimate(measured(session=session, a=model).bursts())
-    assert latency is not None
-    assert latency.p50_s == pytest.approx(0.001)
-    assert latency.quiet_share == pytest.approx(0.7, abs=0.05)
-    assert latency.p90_s == pytest.approx(0.003)
-
-
-def test_a_case_with_no_quiet_call_at_all_gets_no_figure() -> None:
-    session = FakeSession({"a": steady(0.001)}, switches=lambda: 1)
-    plan = Plan(max_time_s=2)
-    sampling = Sampling(session.models, plan, session)
-    assert sampling.measure() == []
-    assert estimate(sampling.bursts()) is None
-    assert "only 0 quiet rounds" in shortfall(sampling.bursts(), plan)
-
-
 # what goes wrong
 
 
-@pytest.mark.parametrize("after", [0, 30, 150])
+@pytest.mark.parametrize("after", [0, 150])
 def test_a_burst_that_fails_ends_its_case_alone(after: int) -> None:
     bad = breaks(0.002, after, ValueError("no memory"))
     models = {"a": steady(0.002), "bad": bad, "c": steady(0.002)}
@@ -240,7 +181,7 @@ def test_a_burst_that_fails_ends_its_case_alone(after: int) -> None:
     assert not shortfall(sampling.bursts("c"), sampling.sampler.plan)
 
 
-@pytest.mark.parametrize("after", [0, 25, 150])
+@pytest.mark.parametrize("after", [0, 150])
 def test_a_lost_agent_fails_the_case_in_flight_and_the_next_session_goes_on(after: int) -> None:
     bad = breaks(0.002, after, AgentError("gone"))
     models = {"a": noisy(0.002, 0.001), "bad": bad, "c": noisy(0.003, 0.001)}
@@ -250,8 +191,10 @@ def test_a_lost_agent_fails_the_case_in_flight_and_the_next_session_goes_on(afte
     failures = {key: case.failure for key, case in sampling.cases.items()}
     assert failures == {"a": "", "bad": "gone", "c": ""}
     before = {key: len(sampling.bursts(key)) for key in models}
+    warm = sampling.cases["a"].warmup_calls
     sampling.measure(1)
     assert sampling.sampler.active == []
+    assert sampling.cases["a"].warmup_calls > warm
     assert len(sampling.bursts("bad")) == before["bad"]
     for key in "ac":
         bursts = sampling.bursts(key)
@@ -303,14 +246,6 @@ def test_a_session_ends_at_its_share_of_the_time() -> None:
     assert {b.session for b in sampling.bursts()} == {0, 1, 2}
 
 
-def test_what_an_early_session_leaves_over_the_later_ones_have() -> None:
-    sampling = measured(Plan(sessions=2, max_time_s=60), a=steady(0.002))
-    assert sampling.session.now < 10
-    sampler = sampling.sampler
-    sampler.begin(1)
-    assert sampler.plan.stage_end_s(sampler.stage) - sampler.elapsed_s > 50
-
-
 def test_a_case_that_is_postponed_takes_its_share_of_the_time_with_it() -> None:
     sampler = Sampling(dict.fromkeys("abc", usual), replace(PLAN, max_time_s=30.0)).sampler
     assert sampler.postpone("c") == 10.0
@@ -335,26 +270,6 @@ def test_getting_ready_takes_nothing_from_the_time() -> None:
 
 
 # sessions
-
-
-def test_every_session_has_as_many_rounds_of_a_case_and_the_last_finishes_it() -> None:
-    sampling = Sampling({"a": noisy(0.002, 0.001), "b": noisy(0.004, 0.001, 1)}, THREE)
-    *early, last = sampling.measure_in_stages()
-    assert (early, sorted(last)) == ([[], []], ["a", "b"])
-    for key in "ab":
-        sizes = sampling.per_session(key)
-        assert min(sizes) >= THREE.rounds_each
-        assert max(sizes) - min(sizes) <= 6  # a chunk of rounds is never cut short
-        assert not shortfall(sampling.bursts(key), THREE)
-
-
-def test_a_noisy_case_spreads_its_rounds_over_the_sessions() -> None:
-    plan = Plan(sessions=3, precision=0.005, max_time_s=600)
-    sampling = Sampling({"a": noisy(0.02, 0.1)}, plan)
-    sampling.measure_in_stages()
-    sizes = sampling.per_session()
-    assert sum(sizes) > 3 * plan.rounds_each
-    assert min(sizes) > sum(sizes) / 6
 
 
 def test_cases_that_have_enough_rest_until_the_next_session() -> None:
@@ -385,10 +300,7 @@ def test_a_session_that_takes_over_from_a_lost_one_goes_on_with_its_rounds() -> 
     kept = len(sampling.bursts())
     assert 0 < kept < plan.rounds_each
     sampling.measure(1)
-    rounds = sampling.cases["a"].rounds
-    assert {number for number, _ in rounds} == {0, 1}
-    assert plan.rounds_each <= len(rounds) < plan.rounds_each + kept + 20
-    assert sampling.cases["a"].resting
+    assert plan.rounds_each <= len(sampling.cases["a"].rounds) < plan.rounds_each + kept + 20
 
 
 # states

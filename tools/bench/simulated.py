@@ -9,7 +9,7 @@ from benchbox.analysis.samples import Burst
 from benchbox.sampling.plan import Plan
 from benchbox.sampling.progress import Subject
 from benchbox.sampling.sampler import Sampler
-from tests.sampling.test_sampler import FakeSession, noisy
+from tests.helpers.sessions import FakeSession, noisy
 from tools.bench.common import UNLIMITED, Row
 
 CV = 0.02
