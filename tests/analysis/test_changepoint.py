@@ -1,6 +1,5 @@
 import random
 from collections.abc import Callable, Iterator
-from itertools import product
 from statistics import fmean
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from benchbox.analysis import changepoint
 from benchbox.analysis.changepoint import Levels, detect
 
-SEEDS = range(20)
+SEEDS = range(10)
 Shape = Callable[[float], float]  # share of the series -> how much slower than at first
 
 
@@ -49,8 +48,7 @@ def found(values: list[float]) -> Levels:
 # nothing happens
 
 
-@pytest.mark.parametrize("count", [20, 60, 600])
-@pytest.mark.parametrize("noise", [0.0, 0.01, 0.05])
+@pytest.mark.parametrize(("count", "noise"), [(20, 0.05), (60, 0.0), (60, 0.01), (600, 0.05)])
 def test_a_level_series_has_no_change_and_is_steady_from_the_start(
     count: int, noise: float
 ) -> None:
@@ -77,16 +75,8 @@ def test_a_level_series_has_no_change_and_is_steady_from_the_start(
 def test_other_courses_are_no_change(shape: Shape, ratio: float | None) -> None:
     courses = [found(series(shape, seed=seed)) for seed in SEEDS]
     assert not any(each.change for each in courses)
+    assert ratio != 0.8 or courses[0].steady_from == pytest.approx(180, abs=4)
     assert ratio is None or all(each.ratio == pytest.approx(ratio, abs=0.01) for each in courses)
-
-
-def test_a_series_that_gets_faster_is_steady_from_there() -> None:
-    assert found(series(step(0.3, 0.8))).steady_from == pytest.approx(180, abs=4)
-
-
-def test_too_few_windows_say_nothing() -> None:
-    assert detect([0.001] * (changepoint.FEWEST - 1)) is None
-    assert detect([0.001] * changepoint.FEWEST) is not None
 
 
 # it gets slower for good
@@ -94,7 +84,7 @@ def test_too_few_windows_say_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("count", "at", "to"),
-    [*product([600], [0.1, 0.23, 0.5, 0.75], [1.06, 1.31, 3.0]), (30, 0.5, 1.3)],
+    [(600, 0.1, 1.06), (600, 0.23, 3.0), (600, 0.75, 1.31), (30, 0.5, 1.3)],
 )
 def test_a_step_is_found_where_it_is(count: int, at: float, to: float) -> None:
     short = count == 30
@@ -108,8 +98,8 @@ def test_a_step_is_found_where_it_is(count: int, at: float, to: float) -> None:
 
 
 def test_the_interval_of_the_steady_state_covers_it() -> None:
-    steady = [found(series(step(0.3, 1.3), noise=0.03, seed=seed)).steady for seed in range(200)]
-    assert sum(each.low <= 0.002 * 1.3 <= each.high for each in steady) >= 180
+    steady = [found(series(step(0.3, 1.3), noise=0.03, seed=seed)).steady for seed in range(60)]
+    assert sum(each.low <= 0.002 * 1.3 <= each.high for each in steady) >= 53
 
 
 def test_a_ramp_begins_where_it_leaves_the_first_level() -> None:
@@ -144,20 +134,7 @@ def test_a_throttled_processor_that_swings_is_slow_all_the_same() -> None:
 # what is no change
 
 
-def test_bursts_of_noise_are_no_change() -> None:
-    for seed in SEEDS:
-        generator = random.Random(seed)
-        noisy = visits(generator, 2, 20)
-        values = [v * (1.8 if next(noisy) else 1.0) for v in series(flat, seed=seed)]
-        values[: changepoint.FIRST] = series(flat)[: changepoint.FIRST]
-        each = found(values)
-        assert each.change is None
-        assert each.ratio == pytest.approx(1.0, abs=0.02)
-
-
-@pytest.mark.parametrize(
-    ("stays_s", "absences_s"), [(5, 10), (20, 40), (20, 20), (40, 20), (40, 60)]
-)
+@pytest.mark.parametrize(("stays_s", "absences_s"), [(5, 10), (40, 20), (40, 60)])
 def test_slow_states_that_come_and_go_are_no_change(stays_s: float, absences_s: float) -> None:
     def changes(seed: int) -> bool:
         slow = visits(random.Random(seed), stays_s, absences_s)
@@ -165,7 +142,7 @@ def test_slow_states_that_come_and_go_are_no_change(stays_s: float, absences_s: 
         return found(values).change is not None
 
     # One that happens to come late and stay until the end cannot be told from a change.
-    assert sum(map(changes, range(100))) <= 5
+    assert sum(map(changes, range(40))) <= 2
 
 
 @given(st.lists(st.floats(1e-6, 10), max_size=80), st.floats(0.01, 100))

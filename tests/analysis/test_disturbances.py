@@ -1,8 +1,6 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from benchbox.analysis import disturbance_text
 from benchbox.analysis.disturbance_text import summary
@@ -52,7 +50,7 @@ def test_what_the_system_counted_is_a_cause(
         ({"switches": 0}, {"switches": 2}, ("preempted",)),
         ({"clock_khz": 1_930_000}, {"top_khz": 2_000_000}, ("clock",)),
         ({"clock_khz": 1_950_000}, {"top_khz": 2_000_000}, ()),
-        ({}, {"slow": True}, ("slow",)),
+        ({"steal_s": 1.0}, {"switches": 1, "slow": True}, ("steal", "preempted", "slow")),
         ({}, {"slow": True, "fast": True}, ("slow", "fast")),
         # who waits while another has this processor is no pressure besides
         ({"pressure_us": 100_000}, {"switches": 12}, ("preempted",)),
@@ -79,34 +77,7 @@ def test_what_else_is_known_of_a_burst_decides_too(
     assert tags(seen, BURST_S, **more) == causes
 
 
-def test_a_burst_of_no_length_has_no_cause() -> None:
-    assert tags({}, 0.0, None) == ()
-
-
-@given(
-    st.dictionaries(st.sampled_from(NAMES), st.floats(0, 1e18)),
-    st.floats(0, 1e6),
-    st.none() | st.integers(0, 99),
-    st.booleans(),
-    st.none() | st.floats(0, 1e9),
-)
-def test_causes_come_in_their_order_once_each(
-    seen: dict[str, float],
-    duration_s: float,
-    switches: int | None,
-    slow: bool,
-    top_khz: float | None,
-) -> None:
-    found = tags(seen, duration_s, switches, slow=slow, top_khz=top_khz)
-    assert found == tuple(tag for tag in TAGS if tag in found)
-
-
 # words
-
-
-def test_rare_and_unknown_causes_are_not_worth_a_word() -> None:
-    for shares in ({}, {"slow": 0.04, "steal": 0.0}, {"cosmic-rays": 0.9}):
-        assert summary(shares) == ("", "")
 
 
 def test_the_words_know_no_other_causes() -> None:
@@ -114,6 +85,8 @@ def test_the_words_know_no_other_causes() -> None:
 
 
 def test_a_summary_names_the_two_commonest_causes_with_what_to_do() -> None:
+    for rare in ({}, {"slow": 0.04, "steal": 0.0}, {"cosmic-rays": 0.9}):
+        assert summary(rare) == ("", "")
     shares = {"preempted": 0.629, "steal": 0.2, "collected": 0.1}
     assert summary(shares) == (
         "in 62% of the bursts other programs took its processor, "
@@ -134,12 +107,3 @@ def test_a_cause_that_another_explains_is_not_named() -> None:
     )
     weak = summary({"undervoltage": 0.5, "firmware": 0.4, "capped": 0.5})
     assert weak[1] == "give it a stronger power supply"
-
-
-@given(st.dictionaries(st.sampled_from(TAGS), st.floats(0, 1)))
-def test_a_summary_is_one_line_about_two_causes_at_most(shares: dict[str, float]) -> None:
-    text, _ = summary(shares)
-    assert "\n" not in text
-    assert text.count("% ") <= 2
-    worth = [tag for tag, share in shares.items() if share >= disturbance_text.WORTH_SAYING]
-    assert bool(text) == any(tag not in disturbance_text.ASIDE for tag in worth)

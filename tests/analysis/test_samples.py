@@ -112,10 +112,9 @@ def correlated(count: int, rho: float, generator: random.Random) -> list[int]:
     return latencies
 
 
-@pytest.mark.parametrize("rounds", [20, 30])
-def test_the_interval_covers_the_median_of_correlated_calls(rounds: int) -> None:
-    generator = random.Random(rounds)
-    calls, covered, trials = Plan().min_calls, 0, 400
+def test_the_interval_covers_the_median_of_correlated_calls() -> None:
+    generator, rounds = random.Random(20), 20
+    calls, covered, trials = Plan().min_calls, 0, 200
     for _ in range(trials):
         values = correlated(rounds * (calls + 1), 0.6, generator)
         bursts = [
@@ -158,25 +157,13 @@ def test_a_percentile_is_given_only_with_enough_samples() -> None:
     assert [each.p99_s is not None for each in of_counts] == [False, False, False, True]
 
 
-def test_fewer_rounds_than_six_have_a_median_and_no_interval() -> None:
-    latency = estimate(*(burst(i, i + 1) for i in range(5)))
-    assert latency.p50_s == pytest.approx(0.003)
-    assert (latency.ci_low_s, latency.ci_high_s, latency.interval) == (None, None, None)
-
-
-def test_a_system_that_counts_no_switches_has_no_quiet_share() -> None:
-    assert estimate(burst(0, 1)).quiet_share is None
-    assert estimate(burst(0, 1, switches=(0,))).quiet_share == 1
-
-
-@pytest.mark.parametrize("bursts", [[], [Burst(0, 0, ())], [burst(0, 1, switches=(3,))]])
-def test_without_one_quiet_sample_there_is_no_estimate(bursts: list[Burst]) -> None:
-    assert samples.round_medians(bursts) == {}
-    assert samples.estimate(bursts) is None
-
-
-def test_calls_shorter_than_a_tick_of_the_clock_are_no_error() -> None:
-    assert estimate(*(burst(i, 0, 0) for i in range(8))).p50_s == 0
+def test_few_or_no_quiet_samples_have_no_interval_or_no_estimate() -> None:
+    for bursts in ([], [Burst(0, 0, ())], [burst(0, 1, switches=(3,))]):
+        assert samples.round_medians(bursts) == {}
+        assert samples.estimate(bursts) is None
+    latency = estimate(*(burst(i, i) for i in range(5)))  # one shorter than a tick of the clock
+    assert latency.p50_s == pytest.approx(0.002)
+    assert (latency.ci_low_s, latency.interval, latency.quiet_share) == (None, None, None)
 
 
 SWITCHED = replace(marked(100, 135, 100, 100), switches=(0,) * 25 + (1,) * 5)
@@ -188,7 +175,6 @@ SWITCHED = replace(marked(100, 135, 100, 100), switches=(0,) * 25 + (1,) * 5)
         (burst(0, 1, 2, 3, switches=(0, 2, 0)), Gate(), [True, False, True]),
         (burst(0, 1, 2, 3, switches=(0, 2, 0)), GATE, [True, False, True]),  # no readings
         (burst(0, 1, 2), GATE, [True, True]),
-        (burst(0, 1, 2, switches=(1, 1)), Gate(), [False, False]),
         (marked(100, 83, 100, 100), GATE, [False] * 20 + [True] * 10),  # a rare faster state
         (marked(100, 135, 83), Gate(), [True] * 20),
         (SWITCHED, GATE, [False] * 20 + [True] * 5 + [False] * 5),

@@ -1,4 +1,3 @@
-import math
 import random
 from collections.abc import Iterable
 
@@ -82,12 +81,6 @@ def test_a_state_is_as_wide_on_both_sides_and_no_wider_than_half_a_clock_step() 
     assert WINDOW < 0.02
 
 
-def test_a_state_holds_what_lies_between_its_ends() -> None:
-    state = State(100.0, 98.0, 102.0)
-    assert [state.holds(ns) for ns in (97.9, 98, 100, 102, 102.1)] == [0, 1, 1, 1, 0]
-    assert (state.ratio(150), state.ratio(50)) == (1.5, 0.5)
-
-
 # which one is the base
 
 
@@ -102,14 +95,12 @@ def test_a_state_holds_what_lies_between_its_ends() -> None:
         (None, [(0.83, 0.06), (1.0, 0.54), (1.35, 0.4)], 1.0),
         (None, [(0.83, 0.3), (1.0, 0.7)], 0.83),  # a boost that is no rare one
         (None, [(1.0, 0.3), (1.036, 0.5), (1.35, 0.2)], 1.036),  # of clock steps the commonest
-        (None, [(1.0, 0.5), (1.036, 0.3), (1.35, 0.2)], 1.0),
         (None, [(1.0, 0.35), (1.05, 0.65)], 1.05),
         (None, [(1.0, 0.10), (1.2, 0.15), (1.4, 0.20), (1.6, 0.55)], 1.4),
         (None, [(1.15**i, 0.18 if i == 3 else 0.08) for i in range(11)], 1.15**3),  # none common
         # It stays what it was, while it is common and not much slower: else two clock steps of
         # about equal shares would take turns from run to run.
         (1.0, [(1.0, 0.35), (1.05, 0.65)], 1.0),
-        (1.0, [(1.0, 0.35), (1.036, 0.65)], 1.0),
         (1.0, [(1.0, 0.1), (1.05, 0.9)], 1.05),  # it has become rare
         (1.35, [(1.0, 0.5), (1.35, 0.5)], 1.0),  # a much faster one is common
     ],
@@ -117,41 +108,13 @@ def test_a_state_holds_what_lies_between_its_ends() -> None:
 def test_the_base_is_the_fastest_common_state_and_of_near_ones_the_commonest(
     before: float | None, shares: list[tuple[float, float]], expected: float
 ) -> None:
-    for seed in range(5):
+    for seed in range(2):
         values = drawn(*shares, seed=seed)
         random.Random(seed).shuffle(values)
         assert is_about(base_of(values, before and before * USUAL), expected), seed
 
 
-def test_interrupted_readings_make_no_state() -> None:
-    values = [*drawn((1.0, 0.7)), *(USUAL * random.Random(0).uniform(2, 50) for _ in range(300))]
-    assert is_about(base_of(values), 1.0)
-
-
-def test_without_a_reading_there_is_no_base() -> None:
-    assert Histogram().base() is None
-
-
-@given(readings, st.floats(0.1, 10))
-def test_the_base_of_twice_as_long_readings_is_twice_as_slow(
-    values: list[float], scale: float
-) -> None:
-    """By whole bins it is exact; between them a reading may move to the next."""
-    whole = math.exp(states.STEP * round(math.log(scale) / states.STEP))
-    centred = [states._reading(states._bin(value)) for value in values]
-    scaled = base_of([value * whole for value in centred])
-    assert scaled.centre_ns == pytest.approx(base_of(centred).centre_ns * whole)
-    assert scaled.high_ns / scaled.low_ns == pytest.approx(math.exp((2 * REACH + 1) * states.STEP))
-
-
 # what earlier runs saw
-
-
-@given(readings, readings)
-def test_what_is_known_after_a_run_weighs_one(old: list[float], new: list[float]) -> None:
-    known = histogram(old).after(Histogram())
-    assert known.total == pytest.approx(1)
-    assert histogram(new).after(known).total == pytest.approx(1)
 
 
 def test_a_full_run_counts_as_much_as_all_before_it_and_a_short_one_less() -> None:
@@ -160,11 +123,14 @@ def test_a_full_run_counts_as_much_as_all_before_it_and_a_short_one_less() -> No
     for part in (1, 10):
         run = histogram([USUAL * 2] * (states.FULL_RUN // part))
         assert share(run.after(known), slow) == pytest.approx((1 - states.FORGET) / part)
+        assert run.after(known).total == pytest.approx(1)
     assert Histogram().after(known).bins == known.bins
 
 
 def test_a_machine_that_is_slower_for_good_has_that_as_its_base_in_the_third_run() -> None:
     known = known_of((1.0, 1.0))
+    assert is_about(Readings(known).gate.compute, 1.0)
+    assert is_about(gate_of(known, (0.8, 1.0)), 0.8)  # faster for good
     for seed, expected in enumerate((1.0, 1.0, 1.35, 1.35)):
         run = run_of(drawn((1.35, 1.0), seed=seed), known)
         assert is_about(run.gate.compute, expected), seed
@@ -176,11 +142,6 @@ def test_a_slow_hour_is_forgotten() -> None:
     for slowness in (1.35, 1.35, 1.0, 1.35, 1.0):
         known = run_of(drawn((slowness, 1.0)), known).after()
     assert is_about(gate_of(known, (1.35, 1.0)), 1.0)
-
-
-def test_the_base_is_remembered_with_the_readings() -> None:
-    known = known_of((1.0, 0.6), (1.05, 0.4))
-    assert is_about(gate_of(known, (1.0, 0.25), (1.05, 0.75)), 1.0)
 
 
 # the gate of a run
@@ -217,6 +178,7 @@ def test_both_probes_have_states_of_their_own() -> None:
     assert run.gate == Gate(compute, stream)
     assert compute.holds(12_000)
     assert stream.holds(300_000)
+    assert (run.gate.host, run.host_shift, run.after().host.bins) == (None, None, {})
     assert run.after().stream.base_ns == stream.centre_ns
 
 
@@ -231,12 +193,6 @@ def test_a_gpu_and_the_processor_beside_it_have_states_of_their_own() -> None:
     slower = run_of(gpu, Known(host=Histogram(base_ns=10_000.0)), host)
     assert slower.shift is None
     assert slower.host_shift == pytest.approx(1.2, rel=2 * states.STEP)
-
-
-def test_without_a_gpu_the_host_has_no_state() -> None:
-    run = run_of([USUAL] * 30)
-    assert (run.gate.host, run.host_shift) == (None, None)
-    assert not run.after().host.bins
 
 
 def test_the_stream_probe_scatters_more_and_has_wider_states() -> None:
@@ -258,10 +214,3 @@ def test_the_base_holds_a_reading_whatever_their_order_and_however_often_they_re
     more = values * times
     order.shuffle(more)
     assert base_of(more) == before
-
-
-def test_the_gate_of_a_run_begins_with_what_is_known() -> None:
-    usual = known_of((1.0, 1.0))
-    assert is_about(Readings(usual).gate.compute, 1.0)
-    assert is_about(gate_of(usual, (1.35, 1.0)), 1.0)  # it waits for the usual state
-    assert is_about(gate_of(known_of((1.35, 1.0)), (1.0, 1.0)), 1.0)  # faster for good

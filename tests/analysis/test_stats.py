@@ -1,6 +1,6 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
-from itertools import accumulate, pairwise, product
+from itertools import accumulate, product
 from statistics import median
 
 import numpy as np
@@ -15,7 +15,7 @@ from benchbox.analysis.stats import Interval
 Values = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], Values]
 Round = tuple[int, int]
-TRIALS = 2000
+TRIALS = 1000
 RHO = 0.6
 CALLS = 20  # of one round
 
@@ -30,10 +30,6 @@ def interval_of(numbers: list[float]) -> Interval:
 
 def normal(random: np.random.Generator, count: int) -> Values:
     return random.normal(size=(TRIALS, count))
-
-
-def lognormal(random: np.random.Generator, count: int) -> Values:
-    return np.log(random.lognormal(sigma=1.0, size=(TRIALS, count)))
 
 
 def autoregressive(random: np.random.Generator, rounds: int) -> Values:
@@ -54,10 +50,7 @@ def coverage(rows: Values) -> float:
 
 @pytest.mark.parametrize(
     ("draw", "count"),
-    [
-        *product([normal, lognormal], [6, 10, 20, 41]),
-        *product([autoregressive], [10, 20, 41]),
-    ],
+    [*product([normal], [6, 10, 20, 41]), *product([autoregressive], [10, 41])],
 )
 def test_the_interval_covers_the_median_as_often_as_it_says(draw: Draw, count: int) -> None:
     least = 0.91 if draw is autoregressive else 0.92
@@ -70,7 +63,7 @@ def exact_place(count: int) -> int:
     return sum(1 - 2 * (ways / 2**count) >= stats.CONFIDENCE for ways in fewer)
 
 
-@pytest.mark.parametrize("count", [*range(6, 60), 500, 1029, 1030, 1500])
+@pytest.mark.parametrize("count", [*range(6, 40), 1029, 1030])
 def test_the_interval_lies_between_the_exact_one_and_the_next_narrower(count: int) -> None:
     interval = interval_of([float(i) for i in range(1, count + 1)])
     k = exact_place(count)
@@ -80,36 +73,20 @@ def test_the_interval_lies_between_the_exact_one_and_the_next_narrower(count: in
     assert interval.value == (count + 1) / 2
 
 
-def test_the_interval_of_ties_is_the_exact_one() -> None:
-    """Where the two order statistics are equal there is nothing to interpolate."""
-    assert interval_of([1, 1, 1, 5, 9, 9, 9, 9]) == Interval(7, 1, 9)
-
-
-def test_more_rounds_never_widen_the_interval_by_rank() -> None:
-    intervals = [interval_of([i / (count - 1) for i in range(count)]) for count in range(6, 200)]
-    shares = [each.high - each.low for each in intervals]
-    assert all(later < earlier for earlier, later in pairwise(shares))
-
-
-@given(values)
-def test_the_interval_holds_the_median_and_stays_among_the_values(numbers: list[float]) -> None:
-    interval = interval_of(numbers)
-    assert interval.value == median(numbers)
-    assert min(numbers) <= interval.low <= interval.value <= interval.high <= max(numbers)
+def test_fewer_rounds_than_six_have_neither_interval_nor_ratio() -> None:
+    assert stats.median_interval([1.0] * 5) is None
+    shared = {(0, i + 15): 1.0 for i in range(20)}
+    assert stats.ratio_interval({(0, i): 1.0 for i in range(20)}, shared) is None
 
 
 @given(values, st.floats(0.01, 100), st.floats(-1e3, 1e3))
 def test_scaling_and_shifting_the_values_in_any_order_does_so_to_the_interval(
     numbers: list[float], scale: float, shift: float
 ) -> None:
+    assert min(numbers) <= interval_of(numbers).low <= median(numbers)
     expected = tuple(scale * end + shift for end in ends(interval_of(numbers)))
     found = interval_of([scale * x + shift for x in sorted(numbers)])
     assert ends(found) == pytest.approx(expected, rel=1e-9, abs=1e-5)
-
-
-def test_fewer_rounds_than_six_have_no_interval() -> None:
-    for count in range(stats.MIN_ROUNDS):
-        assert stats.median_interval([1.0] * count) is None
 
 
 def test_the_half_width_is_the_longer_side_over_the_value() -> None:
@@ -134,12 +111,6 @@ def rounds_of(numbers: Iterable[float]) -> dict[Round, float]:
     return {(0, index): number for index, number in enumerate(numbers)}
 
 
-@given(st.lists(st.floats(1e-6, 1e3), min_size=6, max_size=30), st.floats(0.1, 10))
-def test_drift_that_both_cases_meet_cancels(drift: list[float], ratio: float) -> None:
-    interval = ratio_of(rounds_of(ratio * d for d in drift), rounds_of(drift))
-    assert ends(interval) == pytest.approx((ratio, ratio, ratio))
-
-
 @given(st.lists(st.floats(0.5, 2), min_size=6, max_size=30))
 def test_the_ratio_the_other_way_round_is_its_inverse(numbers: list[float]) -> None:
     mine, ones = rounds_of(numbers), rounds_of([1.0] * len(numbers))
@@ -153,13 +124,6 @@ def test_only_rounds_that_both_have_count() -> None:
     others = dict.fromkeys(shared, 1.0) | {(2, i): 99.0 for i in range(9)}
     logs = interval_of([float(i) for i in range(9)])
     assert ends(ratio_of(mine, others)) == pytest.approx(tuple(map(math.exp, ends(logs))))
-
-
-@pytest.mark.parametrize("shared", [0, 5])
-def test_fewer_shared_rounds_than_six_have_no_ratio(shared: int) -> None:
-    mine = {(0, i): 1.0 for i in range(20)}
-    others = {(0, i + 20 - shared): 1.0 for i in range(20)}
-    assert stats.ratio_interval(mine, others) is None
 
 
 # Verdicts
@@ -198,16 +162,6 @@ def test_the_verdict_the_other_way_round_is_the_opposite(
     assert back == OPPOSITES[there]
 
 
-@given(st.floats(0.9, 1.1), st.floats(0, 0.05), st.floats(0, 0.2), st.floats(0, 0.2))
-def test_a_wider_margin_never_turns_the_same_into_a_difference(
-    value: float, half: float, one: float, other: float
-) -> None:
-    interval = Interval(value, value - half, value + half)
-    narrow, wide = sorted((one, other))
-    if stats.verdict(interval, narrow) == "SAME":
-        assert stats.verdict(interval, wide) == "SAME"
-
-
 # Where the scatter comes from
 
 
@@ -219,37 +173,20 @@ def groups_of(
 
 
 @pytest.mark.parametrize(
-    ("within", "between"), [(0.01, 0.02), (0.02, 0.005), (0.005, 0.05), (0.01, 0.0)]
+    ("within", "between", "sessions", "rounds"),
+    [(0.01, 0.02, 3, 7), (0.02, 0.005, 10, 20), (0.005, 0.05, 3, 20), (0.01, 0.0, 10, 7)],
 )
-@pytest.mark.parametrize(("sessions", "rounds"), [(3, 7), (10, 20)])
 def test_components_are_those_of_simulated_random_effects(
     within: float, between: float, sessions: int, rounds: int
 ) -> None:
     """On average over repetitions, by their variances: a deviation by itself is biased."""
     random = np.random.default_rng(sessions)
     found = [
-        stats.components(groups_of(random, sessions, rounds, within, between)) for _ in range(600)
+        stats.components(groups_of(random, sessions, rounds, within, between)) for _ in range(300)
     ]
     inside, apart = np.sqrt(np.mean(np.square(np.array(found, dtype=float)), axis=0))
     assert inside == pytest.approx(within, rel=0.2)
     assert apart == pytest.approx(between, rel=0.15, abs=within / math.sqrt(rounds))
-
-
-def test_components_leave_outliers_among_the_rounds_alone() -> None:
-    groups = groups_of(np.random.default_rng(0), 5, 20, 0.01, 0.0)
-    spoilt = [[value * 3 for value in group[:4]] + group[4:] for group in groups]
-    for component in stats.components(spoilt):
-        assert component is not None
-        assert component < 0.02
-
-
-@given(
-    st.lists(st.lists(st.floats(0.5, 2), min_size=2, max_size=9), min_size=2, max_size=6),
-    st.floats(1e-6, 1e6),
-)
-def test_components_are_relative(groups: list[list[float]], scale: float) -> None:
-    scaled = stats.components([[scale * value for value in group] for group in groups])
-    assert scaled == pytest.approx(stats.components(groups), rel=1e-6, abs=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -265,9 +202,6 @@ def test_components_need_two_rounds_and_two_sessions(
 ) -> None:
     for groups in several:
         assert tuple(each is not None for each in stats.components(groups)) == known
-
-
-def test_equal_rounds_have_no_scatter_at_all() -> None:
     assert stats.components([[2.0] * 5] * 3) == (0.0, 0.0)
 
 
