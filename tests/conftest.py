@@ -41,7 +41,7 @@ __all__ = [  # fixtures of all tests
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test imports onnxruntime
 
 # A deadline would be a timed test: this machine may be busy.
-hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.register_profile("untimed", deadline=None, max_examples=40)
 hypothesis.settings.load_profile("untimed")
 
 WriteOnnx = Callable[..., Path]
