@@ -1,7 +1,7 @@
 """The commands; each hands its options to a module that is imported only then."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +28,8 @@ from benchbox.cli.options import (
 )
 from benchbox.errors import BenchboxError
 
+CONFIG = "benchbox.toml"
+WORDS = "benchbox.words"  # of the command line, in Typer's context
 PYDANTIC = "Value error, "  # begins the messages of Typer's own checks
 # The error of a word that no option takes; its class has the same place in Typer and in Click.
 ClickUsageError: Any = typer.BadParameter.__base__
@@ -36,19 +38,22 @@ ClickUsageError: Any = typer.BadParameter.__base__
 class Commands(HelpGroup):
     """The group of all commands; prints an error raised on purpose in one line."""
 
-    def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Typer's own
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **named: Any) -> Any:  # noqa: ANN401 - Typer's own
         """Read the options before the command."""
+        words = [*args]
         with _one_line_errors():
-            return super().make_context(*args, **kwargs)
+            ctx = super().make_context(info_name, args, *rest, **named)
+        ctx.meta[WORDS] = words
+        return ctx
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - the type is Typer's own vendored one
         """Run the command."""
-        with _one_line_errors():
+        with _one_line_errors(ctx):
             return super().invoke(ctx)
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
+def _one_line_errors(ctx: Any = None) -> Iterator[None]:  # noqa: ANN401
     """Print an error in one line, and exit with its code."""
     try:
         yield
@@ -58,11 +63,13 @@ def _one_line_errors() -> Iterator[None]:
             raise
         message = message[:1].lower() + message[1:].replace(PYDANTIC, "")
         where = f" (see {error.ctx.command_path} -h)" if error.ctx else ""
-        _exit_with(f"{message}{where}", error.exit_code)
+        flags = getattr(getattr(error, "param", None), "opts", ())
+        _exit_with(f"{_file(ctx, flags)}{message}{where}", error.exit_code)
     except BenchboxError as error:
-        _exit_with(str(error), error.exit_code)
+        message = str(error)
+        _exit_with(f"{_file(ctx, message.split()[:1])}{message}", error.exit_code)
     except KeyboardInterrupt:
-        typer.secho("Interrupted.", fg="red", err=True)
+        _say("Interrupted.")
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         sys.stderr.close()  # nobody reads the output any more
@@ -71,9 +78,27 @@ def _one_line_errors() -> Iterator[None]:
         _exit_with(f"{error.filename or 'the output'}: {error.strerror or error}", 1)
 
 
+def _file(ctx: Any, flags: Sequence[str]) -> str:  # noqa: ANN401 - Typer's own type
+    """How an error about these flags begins: with benchbox.toml, where they stand there alone."""
+    from_file = ((ctx and ctx.default_map) or {}).get(ctx and ctx.invoked_subcommand, ())
+    for option in ctx.command.commands[ctx.invoked_subcommand].params if from_file else ():
+        spellings = tuple(option.opts)
+        is_typed = any(word.startswith(spellings) for word in ctx.meta[WORDS])
+        if option.name in from_file and not is_typed and not set(spellings).isdisjoint(flags):
+            return f"{CONFIG}: "
+    return ""
+
+
 def _exit_with(message: str, code: int) -> NoReturn:
-    typer.secho(f"Error: {message}", fg="red", err=True)
+    _say(f"Error: {message}")
     raise typer.Exit(code) from None
+
+
+def _say(line: str) -> None:
+    """Print a line in red to stderr."""
+    from benchbox.cli.output import console  # here, as few commands fail
+
+    console(stderr=True).print(line, style="red")
 
 
 app = typer.Typer(
@@ -115,7 +140,7 @@ def defaults(
     ] = False,
 ) -> None:
     """Read the defaults of options from ./benchbox.toml, where there is one."""
-    path = Path("benchbox.toml")
+    path = Path(CONFIG)
     if path.is_file():
         from benchbox.cli.config import read
 

@@ -96,15 +96,11 @@ def _busiest(before: Used, after: Used, seconds: float) -> list[tuple[str, float
 
 def _print(device: str, report: Report, stdout: Console) -> None:
     """Print the verdict, then the findings, each command on a line of its own."""
-
-    def write(text: Text) -> None:
-        stdout.print(text, soft_wrap=not stdout.is_terminal)
-
-    write(Text(f"{device}, {report.verdict}", f"bold {STYLES[report.severity]}"))
-    write(Text(""))
+    stdout.print(Text(f"{device}, {report.verdict}", f"bold {STYLES[report.severity]}"))
+    stdout.print()
     for finding in report.findings:
         label = (finding.severity, STYLES[finding.severity])
-        write(Text.assemble(label, "  ", printable(finding.text)))
+        stdout.print(Text.assemble(label, "  ", printable(finding.text)))
         if finding.command:
             # Wrapped by the terminal alone, so that it can be copied in one piece.
             stdout.print(Text(INDENT + finding.command), soft_wrap=True)

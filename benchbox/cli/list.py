@@ -29,8 +29,7 @@ def show(section: str | None) -> None:
     if section is None:
         stdout.print(
             "`all` stands for every guideline, a family's bare name (ghostnetv2) for its x1_0. "
-            "Your own .toml, .onnx and builders: README.",
-            soft_wrap=not stdout.is_terminal,
+            "Your own .toml, .onnx and builders: README."
         )
 
 

@@ -14,12 +14,13 @@ UNBOUNDED = 1000  # columns of a pipe or a file; no line is that long
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that prints text as it is, wrapped only by a terminal.
+    """A console that prints text as it is, folded between words on a terminal and nowhere else.
 
     Names come from devices, files and users: brackets in them are no markup, nothing is an emoji.
     """
-    result = Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    result = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not result.is_terminal:
+        result.soft_wrap = True
         result.width = UNBOUNDED
     return result
 

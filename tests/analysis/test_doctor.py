@@ -218,7 +218,7 @@ def test_what_is_in_order_is_no_finding(facts: Mapping[str, Any]) -> None:
 
 
 def test_a_machine_that_shows_neither_clock_nor_temperature_has_the_probe_alone() -> None:
-    finding = found("only benchbox's own probe", look(seen={}), virtual=True)
+    finding = found("only benchbox's own sentinel", look(seen={}), virtual=True)
     assert finding.severity == "fair"
     assert finding.text.startswith("It is a virtual machine that shows neither")
     hot = look(seen={"temperature_c": 40.0})

@@ -94,7 +94,13 @@ def test_a_default_is_read_as_if_it_were_typed(
     configure(table)
     result = invoke(*command)
     assert result.exit_code in (2, 6)
-    assert result.stderr.startswith(f"Error: {message}")
+    where = "benchbox.toml: " if message.startswith(("--", "invalid")) else ""
+    assert result.stderr.startswith(f"Error: {where}{message}")
+
+
+def test_an_error_in_what_is_typed_does_not_name_the_file() -> None:
+    configure("[run]\nthreads = 998")
+    assert invoke("run", "g2", "-t", "999").stderr.startswith("Error: --threads 999: ")
 
 
 @pytest.mark.parametrize(

@@ -105,8 +105,9 @@ class Bench:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             for stream in (process.stdin, process.stdout, process.stderr):
-                with contextlib.suppress(OSError, ValueError, AttributeError):
-                    stream.close()  # type: ignore[union-attr] - suppressed
+                with contextlib.suppress(OSError, ValueError):
+                    if stream is not None:
+                        stream.close()
 
     def answer(self, program: str, *arguments: str) -> Any:
         """Return what a module of this folder prints as JSON, on its last line."""

@@ -141,7 +141,7 @@ def _probed(records: Sequence[Mapping[str, Any]]) -> float:
     """The middle reading of the probe in some records, in ns."""
     marks = [ns for r in records for burst in r["bursts"] for _, ns in burst["marks"]]
     assert marks, "no probe was read"
-    return median(marks)
+    return float(median(marks))
 
 
 def spread(bench: Bench) -> str:

@@ -5,6 +5,7 @@ With `tensorrt` as its argument those of TensorRT.
 
 import json
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -53,8 +54,12 @@ def apart(case: Case, graph: Graph, place: Placement) -> float:
         for where in (here, place)
     ]
     right, other = outputs
-    pairs = zip(right, other, strict=True)  # type: ignore[call-overload]
-    return max(float((np.abs(b - a) / (1 + np.abs(a))).max()) for a, b in pairs)
+    pairs = zip(right, other, strict=True)
+    return max(_difference(*pair) for pair in pairs)
+
+
+def _difference(right: Any, other: Any) -> float:
+    return float((np.abs(other - right) / (1 + np.abs(right))).max())
 
 
 if __name__ == "__main__":

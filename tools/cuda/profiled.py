@@ -67,7 +67,7 @@ class Counted:
 
 def main() -> None:
     if torch.cuda.is_available():
-        torch.cuda.init()
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # as torch has it
     torch.set_grad_enabled(False)
     device = cudart.CudaDevice(cudart.CudaRuntime(libraries.runtime(libraries.prepare())))
     own = Stream(device)
@@ -121,7 +121,7 @@ def both(call: GpuGraph, stream: Stream, *, replayed: bool) -> list[float]:
     while time.monotonic() < until:
         call.run()
     counted = Counted(call)
-    activities = list(torch.profiler.supported_activities())
+    activities = list(torch.profiler.supported_activities())  # type: ignore[no-untyped-call]
     with torch.profiler.profile(activities=activities) as profile:
         burst = gpu_burst.time_gpu_calls(
             counted, Marker(stream), gpu_burst.BurstPlan(CALLS, replayed=replayed)

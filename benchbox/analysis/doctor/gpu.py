@@ -6,8 +6,8 @@ from statistics import median
 from benchbox.analysis.disturbances import clock_reasons
 from benchbox.analysis.doctor.observation import Finding, Observation, percent, severity
 
-BELOW = 0.95  # of its highest clock, under the probe
-SLOWER = 1.05  # than the probe's usual reading
+BELOW = 0.95  # of its highest clock, under the sentinel
+SLOWER = 1.05  # than the sentinel's usual reading
 UNSTEADY = (0.02, 0.2)  # shares of readings that are slower
 HOT_CELSIUS = 83.0  # from about here on GPUs lower their clock by themselves
 GIGA = 1e9
@@ -46,7 +46,7 @@ def clock(observed: Observation) -> Iterator[Finding]:
 
 
 def steadiness(observed: Observation) -> Iterator[Finding]:
-    """The share of probes that were slower than usual."""
+    """The share of readings that were slower than usual."""
     readings = observed.gpu_readings_ns
     if not readings:
         return

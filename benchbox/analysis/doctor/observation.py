@@ -40,9 +40,9 @@ class Speed:
 class Observation:
     """Several observations put together.
 
-    `readings_ns` has how often the probe read what; `others` and `programs` what other programs
+    `readings_ns` has how often the sentinel read what; `others` and `programs` what other programs
     took, as shares of a processor; `usable` are the processors that could be chosen, if known.
-    `gpu` has the facts of a GPU with its last counters, `gpu_readings_ns` the times of its probe.
+    `gpu` has the facts of a GPU with its last counters, `gpu_readings_ns` those of its sentinel.
     """
 
     cpus: tuple[int, ...]

@@ -38,7 +38,7 @@ def speed(observed: Observation) -> Iterator[Finding]:
     """The steadiness of the processor."""
     found = observed.speed
     if found is None:
-        yield Finding("poor", "The probe could hardly run: too few readings to judge the speed.")
+        yield Finding("poor", "The sentinel could hardly run: too few readings to judge the speed.")
         return
     parts = [f"It ran at one speed for {percent(found.steady)} of the time", *_other_speeds(found)]
     hint = ". Calls beside that speed do not count, so runs take longer"

@@ -120,7 +120,7 @@ def visibility(observed: Observation) -> Iterator[Finding]:
         yield Finding(
             "fair",
             f"{what} that shows neither clock nor temperature: why its speed changes cannot be "
-            "told, and only benchbox's own probe tells that it does.",
+            "told, and only benchbox's own sentinel tells that it does.",
         )
     elif virtual:
         yield Finding("fair", f"{what}: what its neighbours on the host do is not seen.")
