@@ -1,28 +1,26 @@
 """Checks of `make test-cuda`, on stand-ins and, where there is a GPU, all of them on it."""
 
-import os
-import subprocess
-import sys
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
 from benchbox.agent.gpu import burst
 from benchbox.devices import providers
 from tests.agent.test_gpu_burst import Machine, Waiting
-from tests.fakegpu.building import ROOT, SOURCES, Libraries
+from tests.conftest import WriteOnnx
+from tests.fakegpu.building import Libraries
 from tools.cuda import __main__ as program
 from tools.cuda import checks, engines, kept, needs, profiled
 from tools.cuda.bench import BLIND, Bench, NotRun, TooLong
 from tools.cuda.checks import Check
 
 
-def checked(make: Callable[[Bench], str], left_s: float = 60.0) -> tuple[str, str]:
-    row = program.result(Check("some", make, 60), Bench(Path()).within(left_s))
-    return row.result, row.seen
+def checked(make: Callable[[Bench], str], bench: Bench) -> program.Row:
+    return program.result(Check("some", make, 60), bench)
 
 
 def raising(error: Exception) -> Callable[[Bench], str]:
@@ -33,25 +31,36 @@ def raising(error: Exception) -> Callable[[Bench], str]:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "left_s", "result", "seen"),
     [
-        (NotRun("no process list"), ("not run", "no process list")),
-        (TooLong("3 of 8 cases"), ("cut off", "3 of 8 cases; it had 60 of 60 s")),
-        (AssertionError("1.2x"), ("FAILED", "1.2x")),
+        (NotRun("no process list"), 60, "not run", "no process list"),
+        (TooLong("3 of 8 cases"), 60, "cut off", "3 of 8 cases; it had 60 of 60 s"),
+        (AssertionError("1.2x"), 60, "FAILED", "1.2x"),
+        (KeyError("cuda"), 60, "FAILED", "KeyError: 'cuda' (test_cuda.py:"),  # and its line
+        (KeyError("begun"), 1, "not run", "no time was left for it"),
     ],
 )
-def test_whatever_becomes_of_a_check_is_a_row(error: Exception, said: tuple[str, str]) -> None:
-    assert checked(raising(error)) == said
+def test_whatever_becomes_of_a_check_is_a_row(
+    error: Exception, left_s: float, result: str, seen: str
+) -> None:
+    row = checked(raising(error), Bench(Path()).within(left_s))
+    assert (row.result, row.seen[: len(seen)]) == (result, seen)
 
 
-def test_a_mistake_in_a_check_is_a_row_that_names_its_line() -> None:
-    result, seen = checked(raising(KeyError("cuda")))
-    assert result == "FAILED"
-    assert seen.startswith("KeyError: 'cuda' (test_cuda.py:")
-
-
-def test_a_check_that_no_time_is_left_for_is_not_begun() -> None:
-    assert checked(raising(KeyError("begun")), left_s=1.0)[0] == "not run"
+def test_the_rows_are_a_table_and_one_that_is_not_ok_ends_with_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Check("good", lambda _: "all\nof it", 60), Check("bad", raising(NotRun("no room")), 60)
+    monkeypatch.setattr(checks, "CHECKS", {check.name: check for check in made})
+    monkeypatch.setattr(needs, "missing", str)
+    monkeypatch.setattr(program.signal, "signal", lambda *_: None)
+    assert (program.main(["good"]), program.main(["bad", "good"])) == (0, 1)
+    *_, bad, good, end = capsys.readouterr().out.splitlines()
+    assert (bad.split(), good.split()) == (
+        ["bad", "not", "run", "0", "s", "no", "room"],
+        ["good", "ok", "0", "s", "all", "of", "it"],
+    )
+    assert end.endswith("s together")
 
 
 def test_what_a_check_does_not_use_of_the_time_is_for_all_that_follow() -> None:
@@ -68,25 +77,6 @@ def test_the_graphs_are_made_before_the_checks_share_the_time() -> None:
     ((name, left_s),) = [(c.name, b.left_s) for c, b in program._begun(bench, ["spread"])]
     assert name == "spread"
     assert left_s > checks.CHECKS["spread"].limit_s
-
-
-class Recorded(Bench):
-    """A bench whose runs all give the same records."""
-
-    found: ClassVar[dict[str, list[dict[str, object]]]]
-
-    def records(self, _: Path, *__: str) -> dict[str, list[dict[str, object]]]:
-        return self.found
-
-
-def test_a_row_without_a_latency_fails_the_check_of_modes_with_its_reason(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    row = {"case": "groups=1", "status": "imprecise", "reason": "only 2 quiet rounds"}
-    monkeypatch.setattr(Recorded, "found", {"cuda-graph": [row]}, raising=False)
-    ended = program.result(Check("modes", checks.modes, 60), Recorded(Path()))
-    said = "cuda-graph hot: groups=1 has no latency: only 2 quiet rounds"
-    assert (ended.result, ended.seen) == ("FAILED", said)
 
 
 def test_a_program_that_takes_too_long_is_ended_with_all_that_it_started() -> None:
@@ -120,47 +110,91 @@ def test_the_calls_of_spans_are_told_from_those_before_however_many_it_takes_to_
     assert counted.last(3) == [looks + 2, looks + 4, looks + 6]
 
 
-class Said(Bench):
-    """A bench whose programs all say the same."""
+class Stub(Bench):
+    """A bench whose programs all say the same, and whose runs all give the same records."""
 
-    said: ClassVar[dict[str, object]]
+    said: ClassVar[Mapping[str, object]]
+    found: ClassVar[Mapping[str, list[dict[str, Any]]]]
 
-    def answer(self, *_: str) -> dict[str, object]:
+    def answer(self, *_: str) -> Mapping[str, object]:
         return self.said
 
+    def records(self, _: Path, *__: str) -> dict[str, list[dict[str, Any]]]:
+        return dict(self.found)
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Stub]:
+    def make(
+        said: Mapping[str, object], found: Mapping[str, list[dict[str, Any]]] | None = None
+    ) -> Stub:
+        monkeypatch.setattr(Stub, "said", said, raising=False)
+        monkeypatch.setattr(Stub, "found", found or {}, raising=False)
+        return Stub(Path())
+
+    return make
+
+
+EAGER, GRAPH = "g1 eager", "g3 graph"
+
 
 @pytest.mark.parametrize(
-    ("said", "result"),
+    ("check", "said", "result", "seen"),
     [
-        ({"g1 eager": [101, 100], "g3 graph": [99, 100]}, "ok"),
-        ({"g1 eager": [101, 100], "g3 graph": [90, 100]}, "FAILED"),
-        ({"g1 eager": [101, 100], "g3 graph": "sees 7 kernels in 44 calls"}, "FAILED"),
-        ({"g1 eager": [101, 100], "g3 graph": BLIND}, "FAILED"),
-        ({"g1 eager": BLIND, "g3 graph": BLIND}, "not run"),
+        (checks.spans, {EAGER: [101, 100], GRAPH: [99, 100]}, "ok", "g1 eager: 1.010, g3"),
+        (checks.spans, {EAGER: [101, 100], GRAPH: [90, 100]}, "FAILED", "g3 graph: 0.900"),
+        (checks.spans, {EAGER: [101, 100], GRAPH: "sees 7 kernels"}, "FAILED", "sees 7 kernels"),
+        (checks.spans, {EAGER: [101, 100], GRAPH: BLIND}, "FAILED", BLIND),
+        (checks.spans, {EAGER: BLIND, GRAPH: BLIND}, "not run", BLIND),
+        (checks.outputs, {"a": 1e-5, "b": 1e-6}, "ok", "2 graphs, the worst is a with 1e-05"),
+        (checks.outputs, {"a": 0.5}, "FAILED", "a differs by 0.5, 0.001 is allowed"),
+        (checks.outputs, {"a": 0.5, "b": "no kernel"}, "FAILED", "b: no kernel"),
     ],
 )
-def test_spans_are_checked_only_where_all_of_them_are_seen(
-    said: dict[str, object], result: str, monkeypatch: pytest.MonkeyPatch
+def test_spans_and_outputs_are_right_where_all_of_them_are_seen_and_close(
+    stub: Callable[..., Stub],
+    check: Callable[[Bench], str],
+    said: Mapping[str, object],
+    result: str,
+    seen: str,
 ) -> None:
-    monkeypatch.setattr(Said, "said", said, raising=False)
-    row = program.result(Check("spans", checks.spans, 60), Said(Path()))
-    assert row.result == result
+    row = checked(check, stub(said))
+    assert (row.result, seen in row.seen) == (result, True), row
+
+
+def test_a_row_without_a_latency_fails_the_check_of_modes_with_its_reason(
+    stub: Callable[..., Stub],
+) -> None:
+    row = {"case": "groups=1", "status": "imprecise", "reason": "only 2 quiet rounds"}
+    ended = checked(checks.modes, stub({}, {"cuda-graph": [row]}))
+    said = "cuda-graph hot: groups=1 has no latency: only 2 quiet rounds"
+    assert (ended.result, ended.seen) == ("FAILED", said)
 
 
 @pytest.mark.parametrize(
-    ("said", "result", "seen"),
+    ("node", "result", "seen"),
     [
-        ({"a": 1e-5, "b": 1e-6}, "ok", "2 graphs, the worst is a with 1e-05"),
-        ({"a": 0.5}, "FAILED", "a differs by 0.5, 0.001 is allowed"),
-        ({"a": 0.5, "b": "it does not compute"}, "FAILED", "b: it does not compute"),
+        (providers.TENSORRT, "ok", "spans are 0.50x those of CUDA; engines took up to 3.0 s"),
+        (providers.CUDA, "FAILED", "cuda-tensorrt-graph: {'CUDAExecutionProvider': 2}"),
     ],
 )
-def test_outputs_are_alike_if_all_are_computed_and_close(
-    said: dict[str, object], result: str, seen: str, monkeypatch: pytest.MonkeyPatch
+def test_tensorrt_has_all_of_the_nodes(
+    stub: Callable[..., Stub],
+    monkeypatch: pytest.MonkeyPatch,
+    node: str,
+    result: str,
+    seen: str,
 ) -> None:
-    monkeypatch.setattr(Said, "said", said, raising=False)
-    row = program.result(Check("outputs", checks.outputs, 60), Said(Path()))
-    assert (row.result, row.seen) == (result, seen)
+    monkeypatch.setattr(needs, "missing", lambda _: "")
+
+    def row(node: str, span_s: float) -> list[dict[str, Any]]:
+        own = {"spans": {"span_s": span_s}, "latency": {"p50_s": 3e-4}, "load_s": 3.0}
+        return [{"case": "a", "status": "ok", "nodes": {node: 2}, **own}]
+
+    found = {f"cuda-{mode}": row(providers.CUDA, 2e-4) for mode in ("graph", "eager")}
+    found |= {f"cuda-tensorrt-{mode}": row(node, 1e-4) for mode in ("graph", "eager")}
+    ended = checked(engines.tensorrt, stub({"a": 1e-6}, found))
+    assert (ended.result, seen in ended.seen) == (result, True), ended
 
 
 def test_pairs_of_the_paper_are_counted_within_their_groups() -> None:
@@ -176,69 +210,53 @@ def test_pairs_of_the_paper_are_counted_within_their_groups() -> None:
     )
 
 
-def stood_in(gpu: Libraries, *arguments: str, ort: str = "") -> subprocess.CompletedProcess[str]:
-    """The whole program on the stand-ins for a GPU."""
-    told = {"cuda": "no_sleep 1\n", "nvml": "process 999999 1000\n", "ort": ort}
-    for name, text in told.items():
-        (gpu.work / name).write_text(text)
-    paths = [str(SOURCES / "site"), str(ROOT), os.environ.get("PYTHONPATH", "")]
-    files = {f"FAKE_{name.upper()}": str(gpu.work / name) for name in told}
-    libraries = {
-        "LD_LIBRARY_PATH": str(gpu.folder),
-        "PYTHONPATH": os.pathsep.join(paths),
-        "FAKE_ORT_HOME": str(gpu.folder / "onnxruntime"),
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "tools.cuda", *arguments, "--results", str(gpu.work / "results")],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **libraries, **files},
-        cwd=ROOT,
-        timeout=200,
-    )
+COMPARE = """
+import sys
+from tools.cuda import outputs
+outputs.NAMES = sys.argv[1:]
+for sys.argv[1:] in ([], ["tensorrt"]):
+    outputs.main()
+"""
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("shared_cache")
-@pytest.mark.parametrize(
-    ("names", "ort", "result", "seen"),
-    [
-        (["doctor", "tensorrt", "outputs"], "", "ok", "6 graphs, the worst is"),
-        (["outputs"], "wrong Conv", "FAILED", "0.001 is allowed"),
-    ],
-)
-def test_the_checks_run_on_a_stand_in_and_end_with_a_table(
-    fake_gpu: Libraries, names: list[str], ort: str, result: str, seen: str
+def test_outputs_of_a_stand_in_are_set_beside_the_processor_s(
+    fake_gpu: Libraries, write_onnx: WriteOnnx
 ) -> None:
-    ended = stood_in(fake_gpu, *names, ort=ort)
-    table = ended.stdout.partition("\ncheck ")[2].splitlines()
-    found = [line.split()[:2] for line in table[1 : len(names) + 1]]
-    assert sorted(found) == sorted([name, result] for name in names), table
-    assert any(line.startswith("outputs") and seen in line for line in table), table
-    assert table[-1].endswith("s together")
-    assert ended.returncode == (result != "ok"), ended.stdout
-
-
-def test_without_a_gpu_the_checks_end_with_6_and_one_line() -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "tools.cuda"], capture_output=True, text=True, cwd=ROOT, timeout=60
-    )
-    if ended.returncode == 0:
-        pytest.skip("there is a GPU")
-    assert ended.returncode == 6
-    assert len(ended.stderr.strip().splitlines()) == 1
-
-
-def test_a_check_of_a_provider_that_is_missing_is_not_run() -> None:
-    if not needs.missing(providers.TENSORRT):
-        pytest.skip("there is TensorRT")
-    result, seen = checked(engines.tensorrt)
-    assert (result, len(seen.splitlines())) == ("not run", 1)
+    relu = "wrong (float[32,32] x) => (float[32,32] y) { y = Relu(x) }"
+    fake_gpu.tell(ort="wrong Relu")
+    paths = str(write_onnx("right")), str(write_onnx("wrong", relu))
+    ended = fake_gpu.python("-c", COMPARE, *paths)
+    assert ended.returncode == 0, ended.stderr
+    for by_provider in map(json.loads, ended.stdout.splitlines()[-2:]):
+        assert {name: off > engines.CLOSE for name, off in by_provider.items()} == {
+            f"{graph}:{graph} {mode}": graph == "wrong"
+            for graph in ("right", "wrong")
+            for mode in ("eager", "graph")
+        }
 
 
 @pytest.fixture(scope="module")
-def gpu() -> None:
-    if missing := needs.missing():
+def missing() -> str:
+    return needs.missing()
+
+
+def test_without_a_gpu_the_checks_end_with_6_and_one_line(
+    missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not missing:
+        pytest.skip("there is a GPU")
+    monkeypatch.setattr(needs, "missing", lambda *_: missing)
+    assert program.main([]) == 6
+    assert capsys.readouterr() == ("", f"Error: {missing}\n")
+    assert len(missing.splitlines()) == 1
+    row = checked(engines.tensorrt, Bench(Path()))
+    assert (row.result, row.seen) == ("not run", missing)
+
+
+@pytest.fixture
+def gpu(missing: str) -> None:
+    if missing:
         pytest.skip(f"no GPU to test on: {missing}")
 
 
