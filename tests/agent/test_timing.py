@@ -14,7 +14,7 @@ from unittest.mock import patch
 import numpy as np
 import onnxruntime as ort
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchbox.agent.host import machine as host_machine
@@ -46,20 +46,16 @@ def test_a_burst_counts_its_calls_and_the_switches_in_each(
     assert (len(burst.latencies_ns), burst.switches) == (4, [0, 2, 0, 1])
     assert len(calls) == 5  # one settles the graph
     assert (burst.marks, burst.probed_ns) == ([], 0)
-    assert min(burst.latencies_ns) >= 0
     assert set(asked) == {who}
-
-
-def test_a_system_without_counters_gives_latencies_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing_burst, "resource", None)
-    burst = timing_burst.time_calls(lambda: None, 3, 1)
-    assert (len(burst.latencies_ns), burst.switches) == (3, None)
+    monkeypatch.setattr(timing_burst, "resource", None)  # as on Windows
+    assert timing_burst.time_calls(lambda: None, 3, threads).switches is None
 
 
 def machine(latency_s: float, **more: Any) -> Machine:
     return Machine({"g": latency_s}, noise=0.0, **more)
 
 
+@settings(max_examples=30)
 @given(st.floats(1e-6, 0.3), st.integers(1, 60))
 def test_readings_bracket_every_burst_and_come_in_order(latency_s: float, calls: int) -> None:
     burst = machine(latency_s).burst("g", calls)
@@ -105,9 +101,7 @@ def test_a_probe_that_takes_long_is_read_less_often(monkeypatch: pytest.MonkeyPa
     ("latencies", "is_bound", "calls"),
     [
         ([8, 7], False, 1),
-        ([8, 8], True, 2),
         ([8, 7, 6, 5, 5], True, 5),
-        ([8, 9], True, 2),
         ([2.0**-n for n in range(99)], True, 11),
     ],
 )
