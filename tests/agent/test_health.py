@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchbox.agent.host import disturbances, facts, health, machine
+from benchbox.agent.host import disturbances, facts, health
 from benchbox.agent.host.disturbances import CounterReader, between
 from benchbox.agent.host.health import EVERY_S, HealthReader
 from benchbox.cli.device_actions import _rows
@@ -49,13 +49,7 @@ def test_governor_and_limit_are_those_of_the_processors_used(tmp_path: Path) -> 
     ("bits", "said"),
     [
         ("0", "none"),
-        (
-            "50005",
-            "under-voltage now, throttled now, under-voltage since it was started, "
-            "throttled since it was started",
-        ),
         ("0x80008", "near its heat limit now, near its heat limit since it was started"),
-        ("2\n", "clock capped now"),
     ],
 )
 def test_a_raspberry_pi_says_what_its_firmware_does(
@@ -88,20 +82,18 @@ def test_without_the_file_its_program_is_asked_but_seldom(tmp_path: Path, progra
     assert starts.read_text() == "get_throttled\n" * 2
 
 
+@pytest.mark.usefixtures("two_cpus")
 def test_a_program_does_not_run_where_is_measured(tmp_path: Path, programs: Path) -> None:
-    usable = machine.usable_cpus()
-    if len(usable) < 2:
-        pytest.skip("there is no other processor")
-    program(programs, "vcgencmd", "throttled=0x0\n")
+    before = os.sched_getaffinity(0)
     where = tmp_path / "where.json"
+    program(programs, "vcgencmd", "")
     (programs / "vcgencmd").write_text(
         f"#!{sys.executable}\nimport json, os\n"
         f"json.dump(sorted(os.sched_getaffinity(0)), open({str(where)!r}, 'w'))\n"
         "print('throttled=0x0')\n"
     )
-    before = os.sched_getaffinity(0)
-    assert board(tmp_path, usable[0]).setting() == {"throttled": "none"}
-    assert usable[0] not in json.loads(where.read_text())
+    assert board(tmp_path, min(before)).setting() == {"throttled": "none"}
+    assert min(before) not in json.loads(where.read_text())
     assert os.sched_getaffinity(0) == before
 
 
@@ -109,7 +101,6 @@ def test_a_program_does_not_run_where_is_measured(tmp_path: Path, programs: Path
     ("prints", "ends"),
     [
         ("VCHI initialization failed", "exit 255"),
-        ("", "exit 0"),
         ("throttled=x", "exit 0"),
         ("", "exec /bin/sleep 60"),
     ],
@@ -151,14 +142,11 @@ def test_a_jetson_has_its_power_mode_and_whether_clocks_are_locked(
     assert board(tmp_path).setting() == setting
 
 
-@given(st.text(max_size=300))
-def test_whatever_programs_print_is_read_or_passed_over(text: str) -> None:
+@settings(max_examples=50)
+@given(st.text(max_size=300), st.integers(0, 2**32 - 1))
+def test_whatever_programs_print_is_read_or_passed_over(text: str, bits: int) -> None:
     assert health.power_mode(text) is None or "(" in str(health.power_mode(text))
     assert health.clocks(text) in (None, "locked", "not locked")
-
-
-@given(st.integers(0, 2**32 - 1))
-def test_every_bit_has_its_words(bits: int) -> None:
     said = health.words(bits)
     assert said.count(",") + 1 == max(1, sum(bits >> bit & 1 for bit, _ in health.BITS))
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from benchbox import records
-from benchbox.agent.host import health
 from benchbox.devices import Device
 from benchbox.records import Context, Run
 from benchbox.records.cooldown import Cooldown
@@ -23,7 +22,7 @@ from benchbox.sampling.session import Ask, Timed
 from benchbox.specs import Case, Selection
 from benchbox.transports import Agent
 from tests.board.files import plant
-from tests.helpers.machine import CPU, FIRMWARE, ZONE, Inside, program, raspberry, small_phone
+from tests.helpers.machine import CPU, FIRMWARE, ZONE, Inside, raspberry, small_phone
 from tests.helpers.runs import Watcher, graph_of, interrupt
 
 PLAN = Plan(precision=0.9, max_time_s=60, min_rounds=30, burst_s=0.002, min_calls=2)
@@ -45,11 +44,9 @@ class Steady(Agent):
         for timed in super().time(bursts, expected_s):
             self.bursts += 1
             latencies = [1_000_000 + self.bursts * 7 % 11 * 100] * len(timed.latencies_ns)
-            seen = timed.data["seen"].items() if timed.latencies_ns else ()
-            kept = {name: value for name, value in seen if name == "throttled_bits"}
-            setting = {name: timed.data[name] for name in ("setting",) if name in timed.data}
-            data = {"latencies_ns": latencies, "seen": kept, **setting}
-            yield Timed(timed.graph, data, timed.error)
+            seen = {n: v for n, v in timed.data["seen"].items() if n == "throttled_bits"}
+            setting = {n: v for n, v in timed.data.items() if n == "setting"}
+            yield Timed(timed.graph, {"latencies_ns": latencies, "seen": seen, **setting})
 
 
 class Changing(Watcher):
@@ -102,9 +99,6 @@ class Lab:
         journal.close()
         return records.read(journal.path)
 
-    def plant(self, files: dict[str, str]) -> None:
-        plant(self.root, files)
-
 
 @pytest.fixture
 def lab(
@@ -131,37 +125,27 @@ def notes(run: Run) -> list[str]:
             *(raspberry("0"), {FIRMWARE: "50005\n"}, "throttled"),
             *(("none", "under-voltage now, throttled now"), {"undervoltage", "firmware"}),
         ),
-        (
-            *(raspberry(None), {"bin/vcgencmd.txt": "throttled=0x20002\n"}, "throttled"),
-            *(("none", "clock capped now"), {"capped"}),
-        ),
         (small_phone(), GOVERNORS, "governor", ("schedutil", "powersave"), {"changed"}),
     ],
-    ids=["file", "program", "governor"],
+    ids=["firmware", "governor"],
 )
 def test_a_change_in_mid_run_tags_the_bursts_after_it(
     lab: Lab,
-    programs: Path,
-    monkeypatch: pytest.MonkeyPatch,
     board: dict[str, str],
     change: dict[str, str],
     name: str,
     texts: tuple[str, str],
     tags: set[str],
 ) -> None:
-    monkeypatch.setattr(health, "EVERY_S", 0.0)
-    if "bin/vcgencmd.txt" in change:
-        program(programs, "vcgencmd", "throttled=0x0\n")
-    lab.plant(board)
-    run = lab.run(watcher=Changing(lambda: lab.plant(change), after=1))
+    plant(lab.root, board)
+    run = lab.run(watcher=Changing(lambda: plant(lab.root, change), after=1))
     before, after = texts
     assert run.context.host["setting"][name] == before
     bursts = run.records[0].bursts
-    own = {"undervoltage", "firmware", "capped", "changed"}
-    found = [own & set(burst.tags) for burst in bursts]
+    found = [{"undervoltage", "firmware", "capped", "changed"} & set(b.tags) for b in bursts]
     first = found.index(tags)
-    assert found == [set()] * first + [tags] * (len(bursts) - first)
     assert first > 0
+    assert found == [set()] * first + [tags] * (len(bursts) - first)
     assert all(burst.setting == {} for burst in bursts[:first])
     for burst in bursts[first:]:
         assert burst.setting.keys() == {name}
@@ -171,36 +155,24 @@ def test_a_change_in_mid_run_tags_the_bursts_after_it(
     assert f"changed from {before} to {after}" in notes(run)[0]
 
 
-def test_a_change_between_two_processes_is_found(lab: Lab) -> None:
+def test_a_change_between_two_processes_or_two_runs_is_found(lab: Lab) -> None:
     """The second one greets a board that is set otherwise than when the run began."""
-    lab.plant(small_phone())
-    lab.opening = lambda number: number and lab.plant(LIMITS)
+    plant(lab.root, small_phone())
+    lab.opening = lambda number: number and plant(lab.root, LIMITS)
     (record,) = lab.run(replace(PLAN, sessions=2)).records
     by_session = {burst.session: burst.setting for burst in record.bursts}
     assert by_session == {0: {}, 1: {"limit": "600 MHz"}}
-
-
-def test_a_resumed_run_is_compared_with_the_setting_at_first(lab: Lab) -> None:
-    lab.plant(small_phone())
+    plant(lab.root, small_phone())
+    lab.opening = lambda _: None
     first = lab.run(watcher=Watcher(interrupt, after=1))
     before = len(first.records[0].bursts)
-    lab.plant(GOVERNORS)
+    plant(lab.root, GOVERNORS)
     resumed = lab.run(previous=first)
     assert resumed.context.host["setting"]["governor"] == "schedutil"
     bursts = resumed.records[0].bursts
     assert len(bursts) > before > 0
     assert all(burst.setting == {} for burst in bursts[:before])
     assert all(burst.setting == {"governor": "powersave"} for burst in bursts[before:])
-
-
-def test_a_device_reports_its_health_when_asked(lab: Lab) -> None:
-    lab.plant(raspberry("0", celsius=47.0))
-    with lab.open(lab.device) as agent:
-        assert agent.health().temperature_c == 47.0
-        lab.plant(raspberry("8", celsius=83.0))
-        now = agent.health()
-    assert now.temperature_c == 83.0
-    assert now.setting["throttled"] == "near its heat limit now"
 
 
 def test_a_run_waits_for_a_board_to_cool_down(lab: Lab) -> None:
@@ -213,7 +185,7 @@ def test_a_run_waits_for_a_board_to_cool_down(lab: Lab) -> None:
     def warm(by: float) -> None:
         nonlocal celsius
         celsius += by
-        lab.plant({f"{ZONE}/temp": f"{celsius * 1000:.0f}\n"})
+        plant(lab.root, {f"{ZONE}/temp": f"{celsius * 1000:.0f}\n"})
 
     def sleep(seconds: float) -> None:
         nonlocal now_s
@@ -221,7 +193,7 @@ def test_a_run_waits_for_a_board_to_cool_down(lab: Lab) -> None:
         warm(-5.0 * seconds)
 
     lab.clock = Clock(lambda: now_s, sleep)
-    lab.plant(raspberry("0"))
+    plant(lab.root, raspberry("0"))
     lab.opening = lambda number: warm(20.0 * number**2)
     run = lab.run(replace(PLAN, sessions=3, cooldown_s=12.0))
     assert run.records[0].cooldowns == (
@@ -231,14 +203,3 @@ def test_a_run_waits_for_a_board_to_cool_down(lab: Lab) -> None:
     )
     assert (lab.watcher.cooled[0], len(lab.watcher.cooled)) == ((70.0, 51.0, 12.0), 4 + 12)
     assert "it had not cooled down before 1 of 2 processes: 70 °C after 12 s" in notes(run)[0]
-
-
-@pytest.mark.parametrize("cooldown_s", [0.0, 60.0])
-def test_without_a_sensor_or_a_cooldown_nothing_is_waited_for(lab: Lab, cooldown_s: float) -> None:
-    lab.plant(small_phone() if cooldown_s else raspberry("0"))
-    run = lab.run(replace(PLAN, sessions=2, cooldown_s=cooldown_s))
-    found = [(each.session, each.first_c, each.end_c) for each in run.records[0].cooldowns]
-    assert found == ([(0, None, None), (1, None, None)] if cooldown_s else [])
-    assert ("cooldowns" in run.path.read_text()) == bool(cooldown_s)
-    said = ["it was given no time to cool down: the device shows no temperature"]
-    assert notes(run) == (said if cooldown_s else [])
