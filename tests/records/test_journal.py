@@ -1,18 +1,20 @@
-import fcntl
 import os
+import re
 import resource
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchbox import records
-from benchbox.errors import RecordError, StorageError
+from benchbox.errors import RecordError, StorageError, UsageError
+from benchbox.records import Run, SpecFacts, resume
 from benchbox.records.journal import Journal
 from tests.helpers.record_files import CREATED, LATENCY, cases, context, cut, record, write
 
@@ -20,7 +22,8 @@ from tests.helpers.record_files import CREATED, LATENCY, cases, context, cut, re
 def test_a_run_is_named_by_device_time_and_name_and_never_overwritten(tmp_path: Path) -> None:
     first, second = write(tmp_path), write(tmp_path)
     assert first == tmp_path / "cpu" / "20261121T220007Z-g2.jsonl" != second
-    assert [records.read(path).context for path in (first, second)] == [context(), context()]
+    assert [records.read(path).context for path in (first, second)] == [context()] * 2
+    assert re.fullmatch(r"[\d-]{10}T[\d:]{8}Z", records.now())
 
 
 def test_the_latest_is_the_newest_of_its_very_name(tmp_path: Path) -> None:
@@ -34,53 +37,39 @@ def test_the_latest_is_the_newest_of_its_very_name(tmp_path: Path) -> None:
     assert records.latest(tmp_path, "cuda", "g2") is None
 
 
-def test_now_is_utc_to_the_second() -> None:
-    assert len(records.now()) == len(CREATED)
-    assert records.now()[-1] == "Z"
-
-
 def test_a_run_can_be_read_while_it_is_written_and_not_be_written_twice(tmp_path: Path) -> None:
-    with records.create(tmp_path, context()) as writer:
-        writer.append(record())
-        assert cases(writer.path) == ["groups=1"]
-        run = records.read(writer.path)
-        with pytest.raises(RecordError, match="another run is writing to it; wait for its end"):
-            records.reopen(run)
-    records.reopen(run).close()
-
-
-def test_the_lock_of_a_killed_writer_is_gone(tmp_path: Path) -> None:
-    path = write(tmp_path)
+    journal = Journal(tmp_path, context())
+    for each in (record(1, "groups=2"), record(0), record(1, "groups=2", latency=LATENCY)):
+        journal.append(each)
+    run = records.read(journal.path)
+    assert run == journal.run
+    with pytest.raises(RecordError, match="another run is writing to it; wait for its end"):
+        records.reopen(run)
+    journal.close()
     hold = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, 2); print(flush=True); input()"
-    command = [sys.executable, "-c", hold, str(path)]
+    command = [sys.executable, "-c", hold, str(journal.path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.readline()
         with pytest.raises(RecordError, match="another run"):
-            records.reopen(records.read(path))
-        child.send_signal(signal.SIGKILL)
-    records.reopen(records.read(path)).close()
+            records.reopen(run)
+        child.kill()  # and its lock is gone
+    records.reopen(run).close()
 
 
-def test_a_folder_that_cannot_be_made_is_refused_with_the_way_out(tmp_path: Path) -> None:
+def test_a_folder_is_checked_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    records.check_writable(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []  # a device that cannot be used has no folder
     file = tmp_path / "file"
     file.write_text("")
     with pytest.raises(StorageError, match="choose another folder with --results"):
         records.create(file, context())
     with pytest.raises(StorageError, match="choose another folder with --results"):
         records.check_writable(file / "cpu")
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(StorageError, match="Permission denied"):
-        records.check_writable(tmp_path)
-
-
-def test_checking_a_folder_leaves_nothing_behind(tmp_path: Path) -> None:
-    records.check_writable(tmp_path / "a" / "b")
-    assert list(tmp_path.iterdir()) == []  # a device that cannot be used has no folder
+    if os.geteuid():  # root may write everywhere
+        tmp_path.chmod(0o500)
+        with pytest.raises(StorageError, match="Permission denied"):
+            records.check_writable(tmp_path)
 
 
 @contextmanager
@@ -95,6 +84,9 @@ def no_file_longer_than(size: int) -> Iterator[None]:
 
 
 def test_a_write_that_fails_leaves_the_file_at_the_record_before(tmp_path: Path) -> None:
+    with no_file_longer_than(10), pytest.raises(StorageError):
+        records.create(tmp_path, context())
+    assert list((tmp_path / "cpu").iterdir()) == []
     with records.create(tmp_path, context()) as writer:
         writer.append(record())
         before = writer.path.read_bytes()
@@ -106,12 +98,6 @@ def test_a_write_that_fails_leaves_the_file_at_the_record_before(tmp_path: Path)
         assert writer.path.read_bytes() == before
         writer.append(record(1, "groups=2"))
     assert cases(writer.path) == ["groups=1", "groups=2"]
-
-
-def test_a_context_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
-    with no_file_longer_than(10), pytest.raises(StorageError):
-        records.create(tmp_path, context())
-    assert list((tmp_path / "cpu").iterdir()) == []
 
 
 @pytest.fixture
@@ -154,14 +140,6 @@ def test_a_journal_goes_on_in_memory_when_nothing_can_be_written(
     journal.close()
 
 
-def test_a_journal_shows_what_a_reader_of_its_file_sees(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, context())
-    for each in (record(1, "groups=2"), record(0), record(1, "groups=2", latency=LATENCY)):
-        journal.append(each)
-    assert journal.run == records.read(journal.path)
-    journal.close()
-
-
 def test_a_journal_goes_on_where_a_run_stopped(tmp_path: Path) -> None:
     path = cut(write(tmp_path, record(), record(1, "groups=2")), 9)
     journal = Journal(tmp_path, context(created="2030-01-01T00:00:00Z"), records.read(path))
@@ -172,8 +150,52 @@ def test_a_journal_goes_on_where_a_run_stopped(tmp_path: Path) -> None:
     assert journal.run.warnings == [f"{path}: the last line is truncated and was left out"]
 
 
-def test_closing_a_journal_gives_up_its_lock(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, context())
-    journal.close()
-    with journal.path.open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def test_a_run_is_resumed_by_a_context_that_differs_in_nothing_that_counts(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--resume: .*cpu holds no run of g2; run it first"):
+        resume.previous(tmp_path, context())
+    path = write(tmp_path, record())
+    for changes in (
+        {"created": "2030-01-01T00:00:00Z", "benchbox": "0.2"},
+        {"host": {**context().host, "memory_bytes": 6}},
+        {"plan": {**context().plan, "precision": 0.05}},
+    ):
+        run = resume.previous(tmp_path, context(**changes))
+        assert isinstance(run, Run)
+        assert (run.path, len(run.records)) == (path, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"threads": 4}, "threads was 1 and is 4 now"),
+        ({"provider": "CUDA"}, "provider was 'CPUExecutionProvider' and is 'CUDA' now"),
+        ({"channels": "gpu"}, "channels was 'arm' and is 'gpu' now"),
+        ({"seed": 7}, "seed was 0 and is 7 now"),
+        ({"versions": {"onnxruntime": "9"}}, "versions was onnxruntime 1.22 and is onnxruntime 9"),
+        ({"specs": [SpecFacts("g2", "G2", "cd" * 32)]}, "spec g2 was 'abab"),
+        ({"plan": {"batch": 8, "shapes": []}}, "batch was none and is 8 now"),
+        ({"plan": {"batch": None, "shapes": ["x=1"]}}, "shapes was none and is ['x=1'] now"),
+        ({"plan": {"weights": {"n": "ab" * 32}}}, "weights was none and is n abababababab now"),
+        ({"host": {"machine": "aarch64"}}, "machine was 'x86_64' and is 'aarch64' now; cpu was"),
+    ],
+)
+def test_another_run_is_not_resumed_and_the_difference_is_said(
+    tmp_path: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    path = write(tmp_path, record())
+    with pytest.raises(RecordError, match=re.escape(f"{path}: cannot be resumed: {sentence}")):
+        resume.previous(tmp_path, context(**changes))
+
+
+@pytest.mark.parametrize(
+    ("now", "shown"), [({}, "none"), ({"n": "cd"}, "n cd"), ({"n": "ab", "m": "ab"}, "n ab, m ab")]
+)
+def test_a_run_with_other_weights_is_not_resumed(
+    tmp_path: Path, now: dict[str, str], shown: str
+) -> None:
+    plan = context().plan
+    before = context(plan={**plan, "weights": {"n": "ab"}})
+    write(tmp_path, record(), of=before)
+    assert resume.previous(tmp_path, before)
+    with pytest.raises(RecordError, match=f"resumed: weights was n ab and is {shown} now$"):
+        resume.previous(tmp_path, replace(before, plan={**plan, "weights": now}))

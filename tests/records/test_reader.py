@@ -26,7 +26,7 @@ from benchbox.records import Context, Record, SpecFacts
 from benchbox.records.cooldown import Cooldown
 from benchbox.sampling.plan import Plan
 from tests.helpers import explained
-from tests.helpers.record_files import CREATED, LATENCY, cases, context, cut, edit, record, write
+from tests.helpers.record_files import CREATED, LATENCY, cases, context, edit, record, write
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 PLAIN: dict[Any, st.SearchStrategy[Any]] = {
@@ -75,13 +75,6 @@ def test_what_is_written_is_what_is_read(given_context: Context, given_record: R
     assert run.warnings == []
 
 
-def test_a_file_is_one_json_object_a_line_and_the_first_has_the_schema(tmp_path: Path) -> None:
-    path = write(tmp_path, record(reason="two\nlines \u2028 and \x85 more"), record(1, "groups=2"))
-    first, *others = [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
-    assert (first["kind"], first["schema"]) == ("context", records.SCHEMA)
-    assert [each["kind"] for each in others] == ["record", "record"]
-
-
 def test_what_is_not_a_number_is_never_written(tmp_path: Path) -> None:
     with records.create(tmp_path, context()) as writer, pytest.raises(ValueError, match="JSON"):
         writer.append(record(published=float("nan")))
@@ -97,24 +90,15 @@ def test_the_last_record_of_a_case_counts_and_cases_keep_their_order(tmp_path: P
     assert run.record("g2:groups=9") is None
 
 
-def test_a_context_knows_its_specs() -> None:
-    assert context().spec("g2").title == "G2"
-    assert context().spec("g9") == SpecFacts("g9", "g9", "")
-
-
 def test_a_truncated_last_line_is_left_out_and_reported(tmp_path: Path) -> None:
     path = write(tmp_path, record(), record(1, "groups=2"))
     whole_file = path.read_bytes()
     start_of_last = whole_file.rstrip(b"\n").rfind(b"\n") + 1
-    for end in (start_of_last + 1, len(whole_file) - 20, len(whole_file) - 1):
+    for end in (start_of_last + 1, len(whole_file) - 1):
         path.write_bytes(whole_file[:end])
         assert cases(path) == ["groups=1"]
         warning = f"{path}: the last line is truncated and was left out"
         assert records.read(path).warnings == [warning]
-
-
-def test_an_append_after_a_truncated_line_cuts_it_off(tmp_path: Path) -> None:
-    path = cut(write(tmp_path, record(), record(1, "groups=2")), 20)
     with records.reopen(records.read(path)) as writer:
         writer.append(record(2, "groups=4"))
     assert cases(path) == ["groups=1", "groups=4"]
@@ -126,20 +110,19 @@ def test_an_append_after_a_truncated_line_cuts_it_off(tmp_path: Path) -> None:
     [
         (b"", "not a run: it has no context line"),
         (b'{"kind":"context"', "not a run: it has no context line"),
-        (b"garbage\n", "line 1 is not JSON: "),
         (b"\xff\xfe\n", "line 1 is not JSON: "),
         (b"[" * 200_000 + b"\n", "line 1 is not JSON: "),
         (b"[1]\n", "line 1 is not a JSON object"),
         (b'{"kind":"record"}\n', "not a run: its first line is no context"),
         (b'{"kind":"context","schema":"1.0"}\n', "line 1: 'name' is missing"),
-        (b'{"kind":"context","schema":"1.0","specs":[]}\n', "line 1: "),
         (b'{"kind":"context","schema":"1.0","specs":[1]}\n', "line 1: "),
-        (b'{"kind":"context","schema":"1.0","specs":1}\n', "line 1: "),
     ],
-    ids=range(11),
+    ids=range(8),
 )
 def test_a_file_that_is_no_run_is_refused(tmp_path: Path, content: bytes, sentence: str) -> None:
     path = tmp_path / "run.jsonl"
+    with pytest.raises(RecordError, match="cannot be read: No such file"):
+        records.read(path)
     path.write_bytes(content)
     with pytest.raises(RecordError, match=re.escape(f"{path}: {sentence}")):
         records.read(path)
@@ -148,10 +131,10 @@ def test_a_file_that_is_no_run_is_refused(tmp_path: Path, content: bytes, senten
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("garbage", "line 3 is not JSON: "),
-        ("", "line 3 is not JSON: "),
-        ("3", "line 3 is not a JSON object"),
-        ('{"kind":"record"}', "line 3: "),
+        ("garbage", " is not JSON: "),
+        ("", " is not JSON: "),
+        ("3", " is not a JSON object"),
+        ('{"kind":"record"}', ": "),
     ],
 )
 def test_a_broken_line_in_the_middle_is_refused_with_its_number(
@@ -160,7 +143,7 @@ def test_a_broken_line_in_the_middle_is_refused_with_its_number(
     path = write(tmp_path, record(), record(1, "groups=2"))
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:2], line, lines[2], ""]))
-    with pytest.raises(RecordError, match=re.escape(f"{path}: {sentence}")):
+    with pytest.raises(RecordError, match=re.escape(f"{path}: line 3{sentence}")):
         records.read(path)
 
 
@@ -170,17 +153,14 @@ BURST = {"session": 0, "round": 0}
 @pytest.mark.parametrize(
     ("field", "values"),
     [
-        ("latency", [1]),
         ("bursts", [1, [[1]], [{}], [{**BURST, "latencies_ns": ["x"]}]]),
         ("bursts", [[{**BURST, "latencies_ns": [1], name: "x"}] for name in ("seen", "probed_ns")]),
         ("relative", [[1, 2, 3]]),
         ("gate", [1, {"compute": 1}, {"compute": {"centre_ns": 1.0}}]),
-        ("load_s", ["x"]),
         ("cost", [{"macs": "x", "params": 1}, {"macs": 1, "params": [1]}]),
         ("cost", [{"macs": 1, "params": 1, "uncounted": [1]}]),
         ("nodes", [["p"]]),
         ("status", ["fine"]),
-        ("batch", ["x"]),
     ],
 )
 def test_a_field_of_the_wrong_kind_is_refused_with_its_line(
@@ -195,15 +175,12 @@ def test_a_field_of_the_wrong_kind_is_refused_with_its_line(
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({"host": {"clusters": None}}, "host.clusters"),
         ({"host": {"clusters": [{"cpus": "x"}]}}, "host.clusters.0.cpus"),
         ({"host": {"setting": [1]}}, "host.setting"),
         ({"host": {"gpu": {"name": 5}}}, "host.gpu.name"),
         ({"host": 5}, "host"),
-        ({"versions": ["a"]}, "versions"),
         ({"cpus": "abc"}, "cpus"),
         ({"threads": "x"}, "threads"),
-        ({"plan": None}, "plan"),
         ({"plan": {"margin": "many"}}, "plan.margin"),
     ],
 )
@@ -218,11 +195,6 @@ def test_a_context_of_the_wrong_kind_is_refused_with_the_part(
 
 def test_a_name_that_is_no_utf8_is_read(tmp_path: Path) -> None:
     assert cases(edit(write(tmp_path, record()), 1, case="caf\udce9")) == ["caf\udce9"]
-
-
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="cannot be read: No such file"):
-        records.read(tmp_path / "run.jsonl")
 
 
 def test_a_newer_major_schema_is_refused_and_names_who_wrote_it(tmp_path: Path) -> None:
@@ -244,37 +216,24 @@ def test_a_newer_minor_schema_with_fields_and_lines_of_its_own_is_read(
     facts = {"name": "g", "title": "G", "sha256": "", "new": 1}
     edit(path, 0, schema="1.7", mood="good", specs=[facts])
     old = json.loads(path.read_text().splitlines()[1])
+    assert "gate" not in old
+    assert records.read(path).records[0].gate == Gate()
     edit(path, 1, new={}, latency={**old["latency"], "p75_s": 1.0}, gate=gate)
     edit(path, 1, bursts=[{**old["bursts"][0], "heat": 1}])
     with path.open("a") as file:
         file.write('{"kind":"weather"}\n')
     run = records.read(path)
-    assert run.context.specs == [SpecFacts("g", "G", "")]
+    assert run.context.specs == [run.context.spec("g")] == [SpecFacts("g", "G", "")]
+    assert run.context.spec("g9") == SpecFacts("g9", "g9", "")
     (read,) = run.records
     assert (read.latency, read.bursts) == (LATENCY, [Burst(0, 0, (1,))])
     assert read.gate == Gate(State(2.0, 1.0, 3.0))
 
 
-def test_a_record_of_an_earlier_benchbox_has_no_gate(tmp_path: Path) -> None:
-    path = write(tmp_path, record())
-    assert "gate" not in json.loads(path.read_text().splitlines()[1])
-    assert records.read(path).records[0].gate == Gate()
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        *(Context, Record, SpecFacts, Burst, Latency, Spans, Gate, State, Interval),
-        *(Plan, Driving, Properties, Arrival, Sustained, Window, Cooldown),
-    ],
-)
-def test_every_field_that_a_record_may_have_is_explained(kind: type) -> None:
-    own = {field.name for field in fields(kind)}
-    assert own
-    assert own <= explained.names()
-
-
-def test_what_is_counted_of_a_burst_is_explained() -> None:
-    with disturbances.CounterReader(2, [0]) as own:
-        counted = own.read_counters().keys() - {"processor"}
-    assert {*disturbances.GAUGES, *counted, "moved"} <= explained.names()
+def test_every_field_that_a_record_may_have_is_explained() -> None:
+    kinds = [Context, Record, SpecFacts, Burst, Latency, Spans, Gate, State, Interval]
+    kinds += [Plan, Driving, Properties, Arrival, Sustained, Window, Cooldown]
+    own = {field.name for kind in kinds for field in fields(kind)}  # type: ignore[arg-type]
+    with disturbances.CounterReader(2, [0]) as counters:
+        counted = counters.read_counters().keys() - {"processor"}
+    assert {*own, *disturbances.GAUGES, *counted, "moved"} - explained.names() == set()
