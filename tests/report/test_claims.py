@@ -30,18 +30,9 @@ def read(*records: Record) -> str | None:
     return sentence(run_of(records), G2)
 
 
-@pytest.mark.parametrize(
-    ("shift", "host_shift", "state"),
-    [
-        (1.2, None, "the GPU was 20% slower"),
-        (1.0, 1.3, "the host's processor was 30% slower"),
-        (0.9, 1.3, "the GPU was 10% faster and the host's processor was 30% slower"),
-    ],
-)
-def test_the_states_of_a_gpu_and_of_its_host_are_compared_with_earlier_runs(
-    shift: float, host_shift: float | None, state: str
-) -> None:
-    one = record({"groups": 1}, spans=Spans(1e-3), state_shift=shift, host_shift=host_shift)
+def test_the_states_of_a_gpu_and_of_its_host_are_compared_with_earlier_runs() -> None:
+    one = record({"groups": 1}, spans=Spans(1e-3), state_shift=0.9, host_shift=1.3)
+    state = "the GPU was 10% faster and the host's processor was 30% slower"
     note = f"{one.case}: taken while {state} than in earlier runs on this machine"
     assert note in notes(run_of([one]), G2)
 
@@ -53,11 +44,7 @@ ROUGHLY = "G2 holds here, though by imprecise figures: "
 @pytest.mark.parametrize(
     ("ratios", "verdict"),
     [
-        ([HOLDS, HOLDS, HOLDS], "G2 holds here: "),
-        ([FAILS, FAILS], "G2 does not hold here: "),
-        ([UNCLEAR], "G2 is unclear here: "),
         ([HOLDS, HOLDS, FAILS], "G2 holds here at scale 1 and 2, not at 4: "),
-        ([FAILS, HOLDS, FAILS], "G2 holds here at scale 2, not at 1 and 4: "),
         ([HOLDS, UNCLEAR, UNCLEAR], "G2 holds here at scale 1, and is unclear at 2 and 4: "),
         ([FAILS, UNCLEAR], "G2 does not hold here at scale 1, and is unclear at 2: "),
         ([HOLDS, FAILS, UNCLEAR], "G2 holds here at scale 1, not at 2, and is unclear at 4: "),
@@ -68,18 +55,10 @@ def test_the_verdict_is_that_of_each_group(ratios: list[Interval], verdict: str)
     assert str(read(*records)).startswith(verdict)
 
 
-def at_batch(batch: int, over: Interval) -> list[Record]:
-    at = f"scale=1,batch={batch}"
-    return [
-        replace(
-            r, case=f"{r.case},batch={batch}", reference=f"groups=1,{at}", group=at, batch=batch
-        )
-        for r in pair(1, over)
-    ]
-
-
 def test_of_several_batches_each_has_its_sentence() -> None:
-    assert str(read(*at_batch(1, HOLDS), *at_batch(8, FAILS))).splitlines() == [
+    at_8 = {"group": "scale=1,batch=8", "reference": "groups=1,scale=1,batch=8", "batch": 8}
+    eight = [replace(r, case=f"{r.case},batch=8", **at_8) for r in pair(1, FAILS)]
+    assert str(read(*pair(1, HOLDS), *eight)).splitlines() == [
         "G2 at batch 1 holds here: 8 groups cost 1.50x the latency of 1 at equal FLOPs (scale 1).",
         "G2 at batch 8 does not hold here: 8 groups cost 0.90x the latency of 1 at equal FLOPs "
         "(scale 1).",
@@ -95,11 +74,11 @@ def test_when_neither_is_the_reference_the_quotient_takes_both_intervals_at_thei
     assert "holds here: 8 groups cost 1.20x" in str(read(other, one, sure))
 
 
-@pytest.mark.parametrize("status", ["failed", "skipped"])
-def test_a_group_with_a_case_that_was_not_measured_is_left_out(status: str) -> None:
-    records = [*pair(1, ratio(2.0)), *pair(2, None, status=status, latency=None)]
+def test_a_group_with_a_case_that_was_not_measured_is_left_out() -> None:
+    records = [*pair(1, ratio(2.0)), *pair(2, None, status="failed", latency=None)]
     assert "(scale 1)" in str(read(*records))
     assert read(*records[2:]) is None
+    assert notes(run_of([record({}, None, status="failed", cost=None)]), G2) == []
 
 
 def test_each_case_has_its_notes_and_each_text_is_said_once() -> None:
@@ -122,23 +101,18 @@ def test_each_case_has_its_notes_and_each_text_is_said_once() -> None:
 
 
 def test_failures_name_the_case_and_the_reason_and_share_a_line_where_it_is_the_same() -> None:
-    skipped = {
-        n: record({"groups": n}, None, status="skipped", reason="emulated") for n in (1, 2, 4, 8)
-    }
-    failed = record({"groups": 4}, None, status="failed", reason="no kernel for Conv")
-    assert failures(run_of([*skipped.values()]), G2) == ["all cases skipped: emulated"]
-    skipped[4] = failed
-    assert failures(run_of([record({"groups": 16}), *skipped.values()]), G2) == [
+    skipped = [
+        record({"groups": n}, None, status="skipped", reason="emulated") for n in (1, 2, 4, 8)
+    ]
+    assert failures(run_of(skipped), G2) == ["all cases skipped: emulated"]
+    skipped[2] = replace(skipped[2], status="failed", reason="no kernel for Conv")
+    other = record({"groups": 2}, None, spec="g3", status="failed", reason="no", note="n")
+    run = run_of([record({"groups": 16}), *skipped, other])
+    assert failures(run, G2) == [
         "groups=1, groups=2 and groups=8 skipped: emulated",
         "groups=4 failed: no kernel for Conv",
     ]
-
-
-def test_records_of_other_specs_are_not_mixed_in() -> None:
-    other = record({"groups": 2}, None, spec="g3", status="failed", reason="no", note="n")
-    run = run_of([other, *pair(1, ratio(2.0))])
-    assert failures(run, G2) == []
-    assert len(notes(run, G2)) == 2
+    assert len(notes(run, G2)) == 2  # nor has the other spec one
 
 
 ONE, DOUBLE = pair(1, ratio(2.0))
@@ -153,18 +127,14 @@ BACKWARDS = record({"groups": 1, "scale": 1}, reference=EIGHT.case, relative=rat
             [ONE, DOUBLE],
             "G2 holds here: 8 groups cost 2.00x the latency of 1 at equal FLOPs (scale 1).",
         ),
-        (
-            [replace(ONE, status="imprecise"), DOUBLE],
-            "G2 holds here, though by imprecise figures: ",
-        ),
         (pair(1, ratio(2.0), status="imprecise"), ROUGHLY),
+        ([replace(ONE, status="imprecise"), DOUBLE], ROUGHLY),
         (pair(1, ratio(1.01), status="imprecise"), "G2 is unclear here: "),
         (pair(1, None, latency=latency(3.0, None)), "is unclear here: 8 groups cost 3.00x"),
         (pair(1, ratio(2.312, 0.15)), "cost 2.3x the latency"),
         (pair(1, Interval(1.01, 1.0101, 1.5)), "G2 holds here: "),
         (pair(1, Interval(1.01, 1.01, 1.5)), "G2 is unclear here: "),
         (pair(1, Interval(1.01, 0.5, 1.01)), "G2 does not hold here: "),
-        (pair(1, Interval(1.01, 0.5, 1.0101)), "G2 is unclear here: "),
         ([EIGHT, BACKWARDS], "holds here: 8 groups cost 2.00x the latency"),
         ([replace(r, group="") for r in (ONE, DOUBLE)], "latency of 1 at equal FLOPs."),
         ([replace(r, group="minibatch=1") for r in (ONE, DOUBLE)], "(minibatch 1)."),
@@ -184,7 +154,3 @@ def test_the_sentence_goes_by_the_specs_claim_and_guideline() -> None:
     run = run_of(pair(1, ratio(2.0)))
     assert sentence(run, replace(G2, claim=None)) is None
     assert str(sentence(run, replace(G2, guideline=""))).startswith("The claim of g2 holds here: ")
-
-
-def test_without_a_cost_or_a_latency_no_note_explains_a_column() -> None:
-    assert notes(run_of([record({}, None, status="failed", cost=None)]), G2) == []

@@ -90,18 +90,16 @@ def test_what_failed_or_is_imprecise_on_one_device_says_so_in_its_column() -> No
     assert table.failures == ("pi: groups=8,scale=2 failed: no kernel",)
     assert "cpu: groups=2,scale=1: 4% wide" in table.notes
     assert not [note for note in table.notes if note.startswith("pi: ")]
-    alone = [record({}, status="imprecise", reason="wide", cost=None)]
-    (lone,) = tables_of([on("cpu", alone), on("pi", alone)])
-    assert cells_of(lone)[0][1:] == ["-", "-", *["1.000 ± 0.004 (imprecise)"] * 2]
 
 
 @pytest.mark.parametrize("half", [None, 0.01])
 def test_there_are_no_empty_parentheses(half: float | None) -> None:
     """Cases of one kind each: with and without interval, ratio, samples, cost."""
+    of = {"reference": "groups=1"}
     bare = [
         record({"groups": 1}, latency=latency(1.0, half)),
-        record({"groups": 2}, latency=latency(2.0, half), reference="groups=1"),
-        record({"groups": 4}, 3.0, reference="groups=1", relative=ratio(3.0), status="imprecise"),
+        record({"groups": 2}, latency=latency(2.0, half), **of),
+        record({"groups": 4}, 3.0, relative=ratio(3.0), status="imprecise", **of),
         record({"groups": 8}, None, status="skipped", cost=None),
         record({"groups": 9}, None, status="imprecise", reason="no quiet round", cost=None),
     ]
@@ -109,18 +107,13 @@ def test_there_are_no_empty_parentheses(half: float | None) -> None:
     assert not re.search(r"\(\s*[),]|,\s*\)|None", text)
 
 
-def test_a_case_that_only_another_device_has_is_a_dash() -> None:
-    first, *others = g2_records()
-    (table,) = tables_of([on("cpu", [first]), on("pi", [first, *others])])
-    assert [cells[-2] for cells in cells_of(table)] == ["1.000 ± 0.004", *["-"] * 5]
-
-
-def test_groups_stay_together_where_devices_have_different_cases() -> None:
+def test_where_devices_have_different_cases_there_are_dashes_and_groups_stay_together() -> None:
     records = g2_records()
     (table,) = tables_of([on("cpu", records[::2]), on("pi", records[1::2])])
     assert table.groups == ("scale 1",) * 3 + ("scale 2",) * 3
-    names = [cells[0] for cells in cells_of(table)]
-    assert sorted(names) == sorted(["groups=1", "groups=2", "groups=8"] * 2)
+    rows = cells_of(table)
+    assert sorted(row[0] for row in rows) == sorted(["groups=1", "groups=2", "groups=8"] * 2)
+    assert all(sorted(cell == "-" for cell in row[-2:]) == [False, True] for row in rows)
 
 
 def test_each_spec_of_a_run_has_its_table() -> None:
@@ -135,20 +128,17 @@ def test_verbose_adds_the_table_of_each_device() -> None:
     assert [both] == tables_of(runs)
     assert [table.about[0].partition(",")[0] for table in own] == ["cpu", "pi"]
     assert all("samples" in [c.header for c in table.columns] for table in own)
-    assert printed(*runs, verbose=True).count(G2.title) == 3
 
 
 def test_in_markdown_it_is_one_table_that_says_what_was_measured_on() -> None:
     text = to_markdown([on("cpu"), on("pi", slower(10))])
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert rows[0] == "| case | FLOPs (M) | memory (MB) | cpu (ms) | pi (ms) |"
     assert rows[5] == "| groups=8 | 133 | 46.3 | 2.310 ± 0.009 (2.31x) | 23.10 ± 0.09 (2.31x) |"
     assert {line.count("|") for line in rows} == {6}
-    for once in ("## ", "cpu chip", "pi chip"):
-        assert text.count(once) == 1
+    assert [text.count(once) for once in ("## ", "cpu chip", "pi chip")] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 200])
+@pytest.mark.parametrize("width", [40, 80])
 def test_a_narrow_terminal_loses_columns_but_no_device(width: int) -> None:
     names = "cpu", "a-board-with-a-long-name", "phone"
     runs = [on(name, slower(times)) for name, times in zip(names, (1, 10, 3), strict=True)]
@@ -164,22 +154,15 @@ def test_a_narrow_terminal_loses_columns_but_no_device(width: int) -> None:
 
 @pytest.mark.parametrize(
     ("other", "driven", "tables"),
-    [
-        ("cuda-torch", {"mode": "eager", "conv_search": "heuristic"}, 1),
-        ("cuda-1", {"mode": "eager", "conv_search": "heuristic"}, 2),
-        ("cuda-torch", {"mode": "eager", "conv_search": "heuristic", "cache": "cold"}, 2),
-    ],
+    [("cuda-torch", {}, 1), ("cuda-1", {}, 2), ("cuda-torch", {"cache": "cold"}, 2)],
 )
 def test_gpus_are_one_table_where_their_names_tell_how_they_were_driven(
     other: str, driven: dict[str, str], tables: int
 ) -> None:
     plan = {"mode": "graph", "cache": "hot", "tf32": False, "conv_search": "exhaustive"}
+    eager = {**plan, "mode": "eager", "conv_search": "heuristic", **driven}
     more = {"provider": "torch"} if other == "cuda-torch" else {}
-    runs = [on("cuda", plan=plan), on(other, plan=plan | driven, **more)]
-    assert len(tables_of(runs)) == tables
-
-
-# a GPU in both modes
+    assert len(tables_of([on("cuda", plan=plan), on(other, plan=eager, **more)])) == tables
 
 
 SPANS = 0.1, 0.2, 0.3, 0.1, 0.1, 0.4
@@ -208,10 +191,9 @@ GRAPH, EAGER = on_gpu("graph", 1.25), on_gpu("eager", 5.0)
 def test_both_modes_of_a_gpu_show_side_by_side_what_launching_costs() -> None:
     (table,) = tables_of([GRAPH, EAGER])
     assert {column.header: column.cells[0] for column in table.columns[5:]} == {
-        "cuda-graph, GPU (ms)": "0.100",
-        "cuda-graph, launch share": "20%",
-        "cuda-eager, GPU (ms)": "0.100",
-        "cuda-eager, launch share": "80%",
+        f"cuda-{mode}, {figure}": cell
+        for mode, share in (("graph", "20%"), ("eager", "80%"))
+        for figure, cell in (("GPU (ms)", "0.100"), ("launch share", share))
     }
     assert "cuda-eager: at scale 1 launch-bound: 80% of the host's latency is launch" in table.notes
     assert not [note for note in table.notes if note.startswith("cuda-graph: at scale")]
@@ -235,52 +217,38 @@ def test_a_table_across_has_notes_on_its_own_columns_alone() -> None:
         assert "launch share is" in notes
 
 
-# nodes that another provider ran
-
 XNNPACK = providers.named("xnnpack")
-
-
 ON_CPU = f"on {providers.CPU}, not on {XNNPACK}"
 MIXED = {XNNPACK: 20, providers.CPU: 4}
-MOST = [{XNNPACK: 20, providers.CPU: n} for n in (1, 2, 3, 30, 4, 5)]
 
 
-def about_nodes(
-    nodes: Sequence[dict[str, int] | None], provider: str = XNNPACK, *others: Run
-) -> list[str]:
+def about_nodes(nodes: Sequence[dict[str, int] | None], provider: str = XNNPACK) -> list[str]:
     records = [replace(r, nodes=n) for r, n in zip(g2_records(), nodes, strict=False)]
-    (table,) = tables_of([*others, on("pi", records, provider=provider)])
+    (table,) = tables_of([on("cpu"), on("pi", records, provider=provider)])
     return [note for note in table.notes if "nodes" in note]
 
 
 @pytest.mark.parametrize(
-    ("nodes", "notes"),
+    ("nodes", "note"),
     [
-        ([MIXED, {XNNPACK: 24}, None], [f"groups=1,scale=1: of its 24 nodes 4 {ON_CPU}"]),
-        ([MIXED] * 6, [f"all cases: of its 24 nodes 4 {ON_CPU}"]),
+        ([MIXED, {XNNPACK: 24}, None], f"groups=1,scale=1: of its 24 nodes 4 {ON_CPU}"),
+        ([MIXED] * 6, f"all cases: of its 24 nodes 4 {ON_CPU}"),
         (
-            MOST,
-            [
-                f"6 of 6 cases have nodes that {XNNPACK} did not take, most of all "
-                f"groups=1,scale=2: of its 50 nodes 30 {ON_CPU}"
-            ],
+            [{XNNPACK: 20, providers.CPU: n} for n in (1, 2, 3, 30, 4, 5)],
+            f"6 of 6 cases have nodes that {XNNPACK} did not take, most of all "
+            f"groups=1,scale=2: of its 50 nodes 30 {ON_CPU}",
         ),
     ],
 )
 def test_nodes_that_another_provider_ran_are_in_a_note(
-    nodes: list[dict[str, int] | None], notes: list[str]
+    nodes: list[dict[str, int] | None], note: str
 ) -> None:
-    assert about_nodes(nodes) == notes
+    assert about_nodes(nodes) == [f"pi: {note}"]
 
 
 def test_nodes_of_the_runs_own_provider_are_in_no_note() -> None:
     nodes = [None, {}, {providers.CPU: 24}, {providers.CPU: 24, XNNPACK: 0}]
     assert about_nodes(nodes, providers.CPU) == []
-
-
-def test_where_two_devices_differ_in_it_the_note_has_the_name_of_its_device() -> None:
-    note = f"pi: groups=1,scale=1: of its 24 nodes 4 {ON_CPU}"
-    assert about_nodes([MIXED], XNNPACK, on("cpu")) == [note]
 
 
 @pytest.mark.parametrize(
@@ -290,7 +258,6 @@ def test_where_two_devices_differ_in_it_the_note_has_the_name_of_its_device() ->
         (on("pi", name="g2+g1"), 2),
         (on("pi", channels="gpu"), 2),
         (on("pi", plan={"batch": 8}), 2),
-        (on("pi", plan={"shapes": ["x=1x3x64x64"]}), 2),
         (on("pi", plan={"weights": {"n": "ab"}}), 2),
         (on("pi", specs=(replace(G2, sha256="2" * 64),)), 2),
         (on("pi", plan={"precision": 0.05, "cooldown_s": 60.0}), 1),
