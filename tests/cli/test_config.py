@@ -1,6 +1,5 @@
 """Defaults of options from benchbox.toml and the environment."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from benchbox.cli.options import GpuOptions
 from benchbox.devices import providers
 from benchbox.devices.gpu_options import Driving
 from benchbox.errors import UsageError
+from tests.conftest import WriteOnnx
 from tests.helpers.command import invoke
 
-WriteOnnx = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("in_tmp")
 NO_COMMANDS = "device: its commands take no defaults; write `device` below"
 
@@ -29,9 +28,7 @@ def test_what_is_typed_wins_over_the_environment_and_that_over_the_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def folder(*typed: str) -> str:
-        result = invoke("report", *typed)
-        assert result.exit_code == 2
-        return result.stderr.removeprefix("Error: ").partition(": no run here; name a ")[0]
+        return invoke("report", *typed).stderr.removeprefix("Error: ").partition(": no run")[0]
 
     assert folder() == "results"
     configure('[report]\nresults = "größe"\n')
@@ -50,49 +47,36 @@ def test_what_is_typed_wins_over_the_environment_and_that_over_the_file(
         ("[race]\nseed = 1\n", "race: there is no such command to set defaults for"),
         ('run = "cpu"\n', "run: not a table; write [run]"),
         ('device = "cpu"\n', NO_COMMANDS),
-        ("[device]\nthreads = 3\n", NO_COMMANDS),
         ("[device.add]\nthreads = 3\n", NO_COMMANDS),
     ],
 )
 def test_an_error_in_the_file_names_file_and_key(text: str, message: str) -> None:
     Path("benchbox.toml").write_bytes(text.encode("latin-1"))
     result = invoke("list")
-    assert result.exit_code == 2
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert result.stderr.startswith(f"Error: benchbox.toml: {message}")
-    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("table", "command", "message"),
     [
-        ('[run]\nmax-time = "soon"', ["run", "g2"], "--max-time soon: write it as 90s"),
-        ('[run]\nmax_time = "soon"', ["run", "g2"], "--max-time soon: write it as 90s"),
-        ('[run]\nthreads = "many"', ["run", "g2"], "invalid value for '--threads'"),
-        ('[run]\nchannels = "tpu"', ["run", "g2"], "invalid value for '--channels'"),
-        ("[run]\nbatch = 0", ["run", "g2"], "--batch 0: write images"),
-        ('[run]\nscale = ["3"]', ["run", "g2"], "g2: no case has scale 3; scale is 1, 2, 4"),
-        ("[run]\nscale = [3]", ["run", "g2"], "g2: no case has scale 3; scale is 1, 2, 4"),
-        ("[show]\nbatch = [1, 8]", ["show", "./none.onnx"], "none.onnx: there is no such file"),
+        ('[run]\nmax-time = "soon"', "run g2", "--max-time soon: write it as 90s"),
+        ('[run]\nmax_time = "soon"', "run g2", "--max-time soon: write it as 90s"),
+        ("[run]\nbatch = 0", "run g2", "--batch 0: write images"),
+        ("[run]\nscale = [3]", "run g2", "g2: no case has scale 3; scale is 1, 2, 4"),
+        ('[show]\nbatch = ["1", 1]', "show g2", "--batch 1,1: name each batch once"),
+        ('[compare]\nmargin = "near"', "compare g1 g2", "--margin near: write a share"),
+        ('[compare]\ndevice = "kettle"', "compare g1 g2", "unknown device 'kettle'"),
+        ('[compare]\ndevice = ["kettle"]', "compare g1 g2", "unknown device 'kettle'"),
         *(
-            (f"[show]\nbatch = {batch}", ["show", "g2"], "--batch 1,1: name each batch once")
-            for batch in ("[1, 1]", '"1,1"', '["1", 1]')
-        ),
-        ('[compare]\nmargin = "near"', ["compare", "g1", "g2"], "--margin near: write a share"),
-        ('[compare]\ndevice = "kettle"', ["compare", "g1", "g2"], "unknown device 'kettle'"),
-        ('[compare]\ndevice = ["kettle"]', ["compare", "g1", "g2"], "unknown device 'kettle'"),
-        ('[doctor]\ndevice = "kettle"', ["doctor"], "unknown device 'kettle'"),
-        ('[run]\ncpus = "medium"', ["run", "g2"], "--cpus medium: write processors as"),
-        *(
-            (f'[run]\ncpus = {both}\ndevice = ["cpu", "cpu"]', ["run", "g2"], "--device cpu-big: ")
+            (f'[run]\ncpus = {both}\ndevice = ["cpu", "cpu"]', "run g2", "--device cpu-big: ")
             for both in ('"big,little"', '["big", "little"]')
         ),
     ],
 )
-def test_a_default_is_read_as_if_it_were_typed(
-    table: str, command: list[str], message: str
-) -> None:
+def test_a_default_is_read_as_if_it_were_typed(table: str, command: str, message: str) -> None:
     configure(table)
-    result = invoke(*command)
+    result = invoke(*command.split())
     assert result.exit_code in (2, 6)
     where = "benchbox.toml: " if message.startswith(("--", "invalid")) else ""
     assert result.stderr.startswith(f"Error: {where}{message}")
@@ -106,22 +90,18 @@ def test_an_error_in_what_is_typed_does_not_name_the_file() -> None:
 @pytest.mark.parametrize(
     ("name", "command", "message"),
     [
-        ("DEVICE", ["run", "g2"], "unknown device 'kettle'"),
-        ("THREADS", ["run", "g2"], "invalid value for '--threads'"),
-        ("PROVIDER", ["run", "g2"], "--provider kettle"),
-        ("SESSIONS", ["run", "g2"], "invalid value for '--sessions'"),
-        ("PRECISION", ["run", "g2"], "--precision kettle"),
-        ("MAX_TIME", ["run", "g2"], "--max-time kettle"),
-        ("MARGIN", ["compare", "g2:groups=1,scale=1", "g2:groups=2,scale=1"], "--margin kettle"),
-        ("DEVICE", ["profile", "g2"], "unknown device 'kettle'"),
-        ("DEVICE", ["doctor"], "unknown device 'kettle'"),
+        ("DEVICE", "run g2", "unknown device 'kettle'"),
+        ("SESSIONS", "run g2", "invalid value for '--sessions'"),
+        ("MAX_TIME", "run g2", "--max-time kettle"),
+        ("MARGIN", "compare g2:groups=1,scale=1 g2:groups=2,scale=1", "--margin kettle"),
+        ("DEVICE", "doctor", "unknown device 'kettle'"),
     ],
 )
 def test_the_environment_sets_defaults(
-    monkeypatch: pytest.MonkeyPatch, name: str, command: list[str], message: str
+    monkeypatch: pytest.MonkeyPatch, name: str, command: str, message: str
 ) -> None:
     monkeypatch.setenv(f"BENCHBOX_{name}", "kettle")
-    assert message in invoke(*command).stderr
+    assert message in invoke(*command.split()).stderr
 
 
 @pytest.mark.parametrize("command", [["doctor"], ["profile", "g1"]])
@@ -136,19 +116,14 @@ def test_several_devices_are_too_many_for_a_command_that_takes_one(
 
 def test_a_typed_option_wins_over_a_cluster_in_the_file() -> None:
     configure('[run]\ncpus = "big"\n')
-    wrong = {"--cpus": "4095", "--threads": "0"}
-    for option, value in wrong.items():
-        assert invoke("run", "g2", option, value).stderr.startswith(f"Error: {option} {value}")
+    for wrong in ("--cpus 4095", "--threads 0"):
+        assert invoke("run", "g2", *wrong.split()).stderr.startswith(f"Error: {wrong}")
 
 
 @pytest.mark.parametrize(
     ("device", "key", "value"),
     [
-        ("cpu", "mode", "eager"),
-        ("cpu", "cache", "cold"),
         ("cpu", "tf32", ""),
-        ("cpu", "conv-search", "heuristic"),
-        ("cpu", "provider", "tensorrt"),
         ("cpu", "provider", "torch-cudagraph"),
         ("cuda", "threads", "2"),
         ("cuda", "provider", "xnnpack"),
@@ -200,9 +175,8 @@ def test_defaults_for_gpus_do_not_concern_a_processor_in_the_same_run() -> None:
 def test_each_cluster_of_equal_processors_is_an_error_of_its_own(write_onnx: WriteOnnx) -> None:
     if len(clusters.read(machine.usable_cpus())) > 1:
         pytest.skip("the processors of this machine differ")
-    write_onnx()
     configure('[run]\ncpus = "big,little"\n')
-    result = invoke("run", "tiny.onnx", "--quick")
+    result = invoke("run", str(write_onnx()), "--quick")
     assert (result.exit_code, result.stdout) == (6, "")
     errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
     assert [line.split(":")[1] for line in errors] == [" device 'cpu-big'", " device 'cpu-little'"]

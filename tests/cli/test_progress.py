@@ -2,9 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any
 
 import psutil
 import pytest
@@ -41,63 +39,36 @@ def last_lines(console: Console, count: int) -> list[str]:
     return [re.sub(r" +", " ", line) for line in lines[-count:]]
 
 
-# a busy machine
-
-
-@pytest.fixture
-def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., float]:
-    """Looks at a machine whose processors work as told during the look."""
-
-    def busy(names: Sequence[str] = tuple(START), late: float = 1.0, **worked: float) -> float:
-        clock = SimpleNamespace(now=1000.0)
-
-        def sleep(seconds: float) -> None:
-            clock.now += seconds * late
-
-        def cpu_times(*_: Any, **__: Any) -> SimpleNamespace:
-            share = (clock.now - 1000.0) / (host.OBSERVED_S * late)
-            each = {name: START[name] + worked.get(name, 0.0) * share for name in names}
-            return SimpleNamespace(**each)
-
-        monkeypatch.setattr(psutil, "cpu_times", cpu_times)
-        faked = SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep)
-        monkeypatch.setattr(host, "time", faked)
-        return host.busy_cpus()
-
-    return busy
-
-
 @pytest.mark.parametrize(
-    ("times", "busy"),
+    ("worked", "busy"),
     [
-        *(({"idle": cpus * LOOK}, 0.0) for cpus in (1, 4, 64)),
+        ({"idle": 4 * LOOK}, 0.0),
         # psutil's own shares called 64 processors busy that had been idle for a fifth of a second
         ({"idle": 64 * LOOK - 0.01, "system": 0.01}, 0.01 / LOOK),
-        ({"user": 16 * LOOK, "idle": 5.0}, 16.0),
-        ({"system": 0.5 * LOOK}, 0.5),
         ({"user": 1.5 * LOOK, "nice": 0.75 * LOOK, "system": 0.75 * LOOK}, 3.0),
         ({"iowait": 2.0, "steal": 2.0, "idle": 1.0}, 0.0),
-        ({"late": 5.0, "user": 2 * LOOK * 5}, 2.0),
-        ({"names": ("user", "system", "idle"), "user": LOOK}, 1.0),
         ({"user": -1.0}, 0.0),
     ],
 )
 def test_the_work_of_others_is_counted_in_processors(
-    look: Callable[..., float], times: dict[str, Any], busy: float
+    monkeypatch: pytest.MonkeyPatch, worked: dict[str, float], busy: float
 ) -> None:
-    assert look(**times) == pytest.approx(busy)
-
-
-def test_this_machine_can_be_looked_at() -> None:
-    assert 0 <= host.busy_cpus() <= 2 * (psutil.cpu_count() or 1) + 1
+    before = {name: START[name] for name in {"user", "system", *worked}}  # not all have them all
+    after = {name: START[name] + worked.get(name, 0.0) for name in before}
+    looks = iter([SimpleNamespace(**before), SimpleNamespace(**after)])
+    clock = iter([1000.0, 1000.0 + LOOK])
+    monkeypatch.setattr(psutil, "cpu_times", lambda *_, **__: next(looks))
+    faked = SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda _: None)
+    monkeypatch.setattr(host, "time", faked)
+    assert host.busy_cpus() == pytest.approx(busy)
 
 
 @pytest.mark.parametrize(
     ("busy", "devices", "warnings"),
     [
-        *((busy, [BIG], 0) for busy in (0.0, BUSY_CPUS)),
+        (BUSY_CPUS, [BIG], 0),
         (BUSY_CPUS + 0.1, [BIG], 1),
-        *((9.0, devices, 1) for devices in ([PI, BIG, LITTLE], [LITTLE, BIG], [PI, BIG])),
+        (9.0, [PI, BIG, LITTLE], 1),
         (9.0, [PI], 0),
     ],
 )
@@ -111,9 +82,6 @@ def test_a_busy_machine_is_warned_of_once_and_a_board_is_not_looked_at(
             live.starting()
     assert shown(screen).count(f"Warning: others keep {busy:.1f} of ") == warnings
     assert shown(screen).count("\n") == warnings
-
-
-# exports
 
 
 @pytest.fixture
@@ -153,9 +121,6 @@ def test_a_piped_export_prints_a_line_now_and_then(clock: SimpleNamespace) -> No
     ]
 
 
-# lines of devices
-
-
 def test_each_line_of_several_devices_begins_with_a_name() -> None:
     screen = console()
     with Lives(screen, 2, [PI, BIG]) as (pi, big):
@@ -173,16 +138,15 @@ def test_each_line_of_several_devices_begins_with_a_name() -> None:
 
 def test_a_single_device_has_no_name_and_a_reason_is_printed_once() -> None:
     screen = console()
-    with Lives(screen, 4, [PI]) as (pi,):
+    with Lives(screen, 3, [PI]) as (pi,):
         pi.finished(record({"n": 0}))
-        for n, why in ((1, "emulated"), (2, "emulated"), (3, "another")):
-            pi.finished(record({"n": n}, None, status="skipped", reason=why))
+        for n in (1, 2):
+            pi.finished(record({"n": n}, None, status="skipped", reason="emulated"))
         pi.failed(DeviceError("device 'pi': gone"))  # for the command to print
     assert shown(screen).splitlines() == [
-        "[1/4] g2:n=0 1 ms ±0.4%",
-        "[2/4] g2:n=1 skipped (emulated)",
-        "[3/4] g2:n=2 skipped (as above)",
-        "[4/4] g2:n=3 skipped (another)",
+        "[1/3] g2:n=0 1 ms ±0.4%",
+        "[2/3] g2:n=1 skipped (emulated)",
+        "[3/3] g2:n=2 skipped (as above)",
     ]
 
 
@@ -193,16 +157,11 @@ def test_a_terminal_has_a_line_for_each_device_in_the_given_order() -> None:
         big.loading(0, 4)
         assert last_lines(screen, 3)[1] == "cpu-big loading 0 of 4 graphs"
         big.cooling(71.6, 48.0, 12.2)
-        assert last_lines(screen, 3)[1] == (
-            "cpu-big cooling 72 °C, 48 °C wanted, 12 s left at most"
-        )
+        assert last_lines(screen, 3)[1].endswith("72 °C, 48 °C wanted, 12 s left at most")
         big.finished(record({"n": 1}))
         pi.failed(DeviceError("device 'pi': gone"))
-        assert last_lines(screen, 3) == [
-            "pi failed",
-            "cpu-big done 1 of 1 cases",
-            "cpu-little waiting",
-        ]
+        lines = ["pi failed", "cpu-big done 1 of 1 cases", "cpu-little waiting"]
+        assert last_lines(screen, 3) == lines
     assert "Error: device 'pi': gone" in shown(screen)
 
 
