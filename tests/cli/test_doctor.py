@@ -42,11 +42,12 @@ def test_a_look_reaches_the_agent_and_comes_back(cpu: Device) -> None:
         assert [each["cpu"] for each in facts["cpus"]] == agent.hello["cpus"]
         with pytest.raises(CaseError):
             agent.look(99_999, 0.05)
+        for each in sorted(machine.usable_cpus()[:2], key=lambda each: each != own):
+            assert agent.look(each, 0.01)[0]["readings_ns"]
         if hasattr(os, "sched_getaffinity"):  # after a look the agent is where it was
             children = psutil.Process().children()
             (child,) = (each for each in children if "benchbox.agent" in each.cmdline())
             assert os.sched_getaffinity(child.pid) == {own}
-        assert agent.look(own, 0.01)[0]["readings_ns"]
 
 
 def test_an_agent_that_is_lost_is_a_device_that_is_not_usable(
