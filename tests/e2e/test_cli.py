@@ -4,12 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from benchbox import records
+from tests.conftest import WriteOnnx
 from tests.helpers.command import (
     FOREVER,
     MEASURED,
@@ -17,13 +16,11 @@ from tests.helpers.command import (
     has_ended,
     invoke,
     only_run,
-    rows,
     start,
     wait_for_agent,
 )
 
 SHORT = ["--precision", "90%", "--max-time", "5s", "--quick"]
-WriteOnnx = Callable[..., Path]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_tmp")]
 
 
@@ -32,24 +29,20 @@ def test_a_warm_run_never_imports_torch(in_tmp: Path) -> None:
     (in_tmp / "mine.py").write_text(
         "from torch import nn\n\ndef conv(width):\n    return nn.Conv2d(width, width, 1)\n"
     )
-    spec = in_tmp / "mine.toml"
-    spec.write_text(
+    (in_tmp / "mine.toml").write_text(
         'title = "Mine"\nbuilder = "./mine.py:conv"\ninput = ["width", 8, 8]\n'
         "[[cases]]\nargs = { width = 8 }\n"
     )
-    cold = invoke("run", str(spec), *SHORT)
-    assert cold.exit_code == 0, cold.output
     poison = in_tmp / "poison"
     (poison / "torch").mkdir(parents=True)
     (poison / "torch" / "__init__.py").write_text("raise SystemExit('torch was imported')\n")
     (poison / "onnxscript.py").write_text("raise SystemExit('onnxscript was imported')\n")
-    warm = benchbox("run", str(spec), *SHORT, PYTHONPATH=str(poison))
+    without = {"PYTHONPATH": str(poison)}
+    cold = benchbox("show", "./mine.toml", BENCHBOX_CACHE_DIR=str(poison / "cache"), **without)
+    assert "was imported" in cold.stdout  # so the poison works
+    assert invoke("show", "./mine.toml").exit_code == 0
+    warm = benchbox("run", "./mine.toml", *SHORT, **without)
     assert warm.returncode == 0, warm.stderr
-    assert benchbox("show", str(spec), PYTHONPATH=str(poison)).returncode == 0
-    poisoned = benchbox(
-        "show", str(spec), PYTHONPATH=str(poison), BENCHBOX_CACHE_DIR=str(poison / "cache")
-    )
-    assert "was imported" in poisoned.stdout  # so the poison works
 
 
 def test_results_that_fill_up_go_to_a_rescue_file(write_onnx: WriteOnnx) -> None:
@@ -67,27 +60,6 @@ def test_results_that_fill_up_go_to_a_rescue_file(write_onnx: WriteOnnx) -> None
     assert "p50 (ms)" in result.stdout  # the table is printed all the same
 
 
-def test_two_processes_at_once_print_their_tables_and_keep_to_their_own_files(
-    write_onnx: WriteOnnx,
-) -> None:
-    names = [str(write_onnx("a")), str(write_onnx("b"))]
-    files = ("1.csv", "2.csv")
-    processes = [start("compare", *names, *SHORT, "--export-csv", file) for file in files]
-    for process in processes:
-        stdout, stderr = process.communicate(timeout=120)
-        assert process.returncode == 0, stderr
-        assert "a against b" in stdout
-        assert "Records: results/cpu/" in stderr
-    for file in files:
-        found = rows(Path(file).read_text())
-        assert {row["status"] for row in found} <= MEASURED
-    runs = [records.read(found) for found in Path("results").glob("*/*.jsonl")]
-    assert len(runs) == 2
-    for record in (record for run in runs for record in run.records):
-        assert record.bursts
-        assert {burst.session for burst in record.bursts} == {0}
-
-
 def test_a_terminated_comparison_keeps_what_it_measured_and_can_be_resumed(
     write_onnx: WriteOnnx,
 ) -> None:
@@ -102,11 +74,11 @@ def test_a_terminated_comparison_keeps_what_it_measured_and_can_be_resumed(
     assert "interrupted" in stdout
     assert "--resume" in stderr
     run = only_run()
-    assert all(record.bursts for record in run.records)
     assert run.records[1].status == "imprecise"
     before = [len(record.bursts) for record in run.records]
-    resumed = benchbox("compare", *names, *SHORT, "--max-time", "10s", "--resume")
-    assert resumed.returncode == 0, resumed.stderr
+    assert min(before) > 0
+    resumed = invoke("compare", *names, *SHORT, "--max-time", "10s", "--resume")
+    assert resumed.exit_code == 0, resumed.stderr
     run = only_run()
     assert {record.status for record in run.records} <= MEASURED
     assert all(len(r.bursts) > n for r, n in zip(run.records, before, strict=True))

@@ -2,15 +2,20 @@
 
 import re
 import shlex
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.main import get_command
-from typer.testing import CliRunner
 
+from benchbox import records
 from benchbox.cli.app import app
+from benchbox.report import files, frame
+from tests.conftest import WriteOnnx
+from tests.helpers import explained
+from tests.helpers.command import invoke
 from tools.docs import pages
 
 PAGES = pages.pages()
@@ -19,8 +24,6 @@ FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 each_page = pytest.mark.parametrize(
     "page", PAGES, ids=lambda page: str(page.relative_to(pages.ROOT))
 )
-
-WriteOnnx = Callable[..., Path]
 
 
 def fenced(page: Path, *languages: str) -> list[str]:
@@ -96,6 +99,7 @@ def test_command_lines_are_accepted(page: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shared_cache")
 def test_commands_on_graphs_of_ones_own_work(
     in_tmp: Path, write_onnx: WriteOnnx, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,12 +114,14 @@ def test_commands_on_graphs_of_ones_own_work(
         (in_tmp / name).write_text(fenced(example, language)[0])
     (in_tmp / "results").mkdir()
     (in_tmp / "results" / "reference").symlink_to(pages.ROOT / "results" / "reference")
-    commands = [words for page in PAGES for words in lines(page) if is_own(words)]
+    own = [tuple(words) for page in PAGES for words in lines(page) if is_own(words)]
+    commands = dict.fromkeys(own)  # each once
     assert {"run", "compare", "show", "export", "profile", "report", "list", "device"} <= {
         words[0] for words in commands
     }
     for words in sorted(commands, key=lambda words: words[0] == "report"):
-        result = CliRunner().invoke(app, [each for word in words for each in expanded(word)])
+        found = [sorted(map(str, Path().glob(w))) if "*" in w else [w] for w in words]
+        result = invoke(*(word for each in found for word in each))
         # The verdict on two graphs that are equal is for the machine to say.
         assert result.exit_code in ((0, 4, 5) if "--strict" in words else (0,)), result.output
 
@@ -129,7 +135,24 @@ def is_own(words: list[str]) -> bool:
     return all(re.match(r"\./(\w+\.onnx|mine\.toml)", name) for name in values.get("names", [""]))
 
 
-def expanded(word: str) -> list[str]:
-    """A word as the shell hands it over."""
-    found = sorted(map(str, Path().glob(word))) if "*" in word else []
-    return found or [word]
+ROOT = Path(__file__).parents[2]
+RUNS = sorted((ROOT / "results" / "reference").glob("*/*.jsonl"))
+
+
+def test_there_is_a_reference_run_of_every_guideline_and_of_the_networks() -> None:
+    specs = {spec.name for path in RUNS for spec in records.read(path).context.specs}
+    assert specs >= {"g1", "g2", "g3", "g4", "models", "dfc", "attention", "reparam", "compare"}
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+def test_a_record_gives_its_tables_is_explained_and_names_no_folder_user_or_host(
+    path: Path,
+) -> None:
+    run = records.read(path)
+    assert run.warnings == []
+    assert path.with_suffix(".csv").read_text() == files.to_csv(frame.to_frame([run]))
+    assert path.with_suffix(".md").read_text() == files.to_markdown([run])
+    assert explained.unexplained(path) == set()
+    text = path.read_text()
+    assert re.search(r"(?<![\w.])/\w+/", text) is None
+    assert socket.gethostname() not in text

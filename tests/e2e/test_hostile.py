@@ -13,9 +13,7 @@ from tests.helpers.command import rows
 from tests.helpers.on_boards import SHORT, benchbox, bursts, graphs, newest, refused
 
 __all__ = ["graphs"]  # fixture
-
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("home", "graphs")]
-
 ODD = (
     "$(touch hit)",
     "`touch hit`",
@@ -64,15 +62,15 @@ def lying(ssh_board: Board, reach: Callable[[Board], None]) -> Callable[[dict[st
     liar, lies = ssh_board.home / "liar", ssh_board.home / "lies"
     liar.write_text(LIAR.format(python=sys.executable, lies="/run/home/lies"))
     liar.chmod(liar.stat().st_mode | stat.S_IXUSR)
+    benchbox("device", "add", "box", "ssh://board", "--python", "~/liar")
 
-    def said(told: dict[str, object]) -> str:
-        lies.write_text(json.dumps(told))
-        benchbox("device", "add", "box", "ssh://board", "--python", "~/liar")
+    def run(lie: dict[str, object]) -> str:
+        lies.write_text(json.dumps(lie))
         line = refused("run", "a.onnx", "-d", "box")
         assert len(line) < 500 and line.isprintable(), line
         return line
 
-    return said
+    return run
 
 
 HELLO = {"python": [3, 11, 7], "machine": "x", "folder": "/run/home/x", "lacks": []}
@@ -82,24 +80,14 @@ HELLO = {"python": [3, 11, 7], "machine": "x", "folder": "/run/home/x", "lacks":
     ("lies", "sentence"),
     [
         ({"hello": "Welcome to your board\x1b[31m!"}, "its login shell prints "),
-        ({"hello": []}, "its login shell prints "),
         ({"hello": "[" * 200_000}, "its login shell prints "),
         ({"hello": "endless"}, "it wrote 64 MB without an end of line"),
-        ({"hello": {}}, "it answered no 'python'"),
-        ({"hello": {**HELLO, "python": "new"}}, "it answered no 'python'"),
         ({"hello": {**HELLO, "python": [[], None]}}, "it answered no 'python'"),
-        ({"hello": {**HELLO, "lacks": 5}}, "it answered no 'lacks'"),
-        ({"hello": {**HELLO, "folder": None}}, "it answered no 'folder'"),
         ({"hello": {**HELLO, "folder": "/etc\n; touch hit"}}, "it answered no 'folder'"),
         ({"hello": {**HELLO, "folder": "/etc/benchbox"}}, "no agent starts there"),
         ({"hello": {"error": "no\n\x1b[31mway " * 1000}}, "on the device: no"),
         ({"have": {"files": 5}}, "it answered no 'files'"),
-        ({"have": {"error": [1]}}, "on the device: [1]"),
-        ({"put": {"from": -1}}, "it answered no 'from'"),
         ({"put": {"from": 10**12}}, "it answered no 'from'"),
-        ({"put": {"from": "x"}}, "it answered no 'from'"),
-        ({"agent": {"hello": {}}}, "the agent answered"),
-        ({"agent": {"hello": {"reply": "hello"}}}, "it answered no 'host'"),
         ({"agent": {"hello": {"error": "no\n\x1b[31mway"}}}, "no \\x1b[31mway"),
     ],
 )
@@ -113,30 +101,22 @@ def test_graphs_of_odd_names_are_timed(
     ssh_board: Board, reach: Callable[[Board], None], in_tmp: Path
 ) -> None:
     reach(ssh_board)
-    text = Path("a.onnx").read_bytes()
     for name in ODD:
-        Path(f"{name}.onnx").write_bytes(text)
+        Path(f"{name}.onnx").write_bytes(Path("a.onnx").read_bytes())
     names = [f"./{name}.onnx" for name in ODD]
-    result = benchbox("run", *names, "-d", "ssh://board", *SHORT, "--export-csv", "out.csv")
+    more = (*SHORT, "--max-time", "15s", "--export-csv", "out.csv")
+    result = benchbox("run", *names, "-d", "ssh://board", *more)
     assert len(bursts(newest())) == len(ODD) and all(bursts(newest()).values())
     assert "\x1b" not in result.output
     assert [row["case"] for row in rows(Path("out.csv").read_bytes().decode())] == list(ODD)
     assert not list(in_tmp.rglob("hit")) and not list(ssh_board.home.rglob("hit"))
 
 
-@pytest.mark.parametrize("name", [*ODD, "../x", "", "A", "cpu", "x" * 65])
-def test_no_odd_name_is_registered(name: str) -> None:
-    result = benchbox("device", "add", "--", name, "ssh://board", code=2)
-    assert "a name has a-z, 0-9, _ and -" in result.stderr
-    assert not list(Path().glob("config/*"))
-
-
-@pytest.mark.parametrize("python", ODD)
 def test_an_odd_python_is_no_command(
-    ssh_board: Board, reach: Callable[[Board], None], in_tmp: Path, python: str
+    ssh_board: Board, reach: Callable[[Board], None], in_tmp: Path
 ) -> None:
     reach(ssh_board)
-    for path in (python, f"/run/home/{python}"):
+    for path in (*ODD, *(f"/run/home/{python}" for python in ODD)):
         benchbox("device", "remove", "box", code=None)
         added = benchbox("device", "add", "box", "ssh://board", f"--python={path}", code=None)
         if added.exit_code == 0:
