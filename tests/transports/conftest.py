@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchbox.devices import CPU_PROVIDER, Device
+from benchbox.errors import DeviceError
+from benchbox.transports import open_agent
 from benchbox.transports.adb import connect as adb_connect
 from benchbox.transports.link import Link, RemoteChannel
 from benchbox.transports.ssh import connect as ssh_connect
@@ -38,6 +40,14 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port: int = taken.getsockname()[1]
         return port
+
+
+def refused(device: Device, act: Callable[[Device], object] = open_agent) -> str:
+    """The one line that an act on a device is refused with."""
+    with pytest.raises(DeviceError) as caught:
+        act(device)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 class ShellLink:
@@ -138,10 +148,11 @@ def there(host_phone: "Phone", adb_server: "AdbServer", home: Path) -> "Phone":
 
 
 @pytest.fixture
-def over_adb(there: "Phone") -> Remote:
-    """This machine behind an adbd, whose Python its user has named."""
+def over_adb(there: "Phone") -> Iterator[Remote]:
+    """This machine behind an adbd, whose Python its user has named; a cable may be pulled."""
     device = Device("phone", CPU_PROVIDER, 1, "arm", (), there.url, sys.executable)
-    return Remote(device, there, there.storage / "benchbox", there.end_adbd)
+    yield Remote(device, there, there.storage / "benchbox", there.link_down)
+    there.link_up()
 
 
 @pytest.fixture(params=["ssh", "adb"])

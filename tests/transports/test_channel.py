@@ -4,17 +4,17 @@ import os
 import shlex
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
 from benchbox.transports import channel
 from benchbox.transports.board import commands
 from benchbox.transports.channel import ChannelClosed, ProcessChannel, Timeout
-from tests.transports.conftest import PYTHON, connect, wait_for
+from tests.transports.conftest import PYTHON, connect
 
 pytestmark = pytest.mark.slow
 ECHO = "import sys\nfor line in sys.stdin: sys.stdout.write(line); sys.stdout.flush()"
@@ -23,7 +23,7 @@ Start = Callable[[str], ProcessChannel]
 
 @pytest.fixture
 def local() -> Iterator[Start]:
-    """Return a function that runs Python code behind a channel."""
+    """A function that runs Python code behind a channel."""
     started: list[ProcessChannel] = []
 
     def run(code: str) -> ProcessChannel:
@@ -35,27 +35,15 @@ def local() -> Iterator[Start]:
         each.kill()
 
 
-def over(link: Any) -> Iterator[Start]:
-    python = f"exec {shlex.quote(PYTHON)} -I -S -u -c "
-
-    def run(code: str) -> ProcessChannel:
-        channel: ProcessChannel = link.start(commands.shell(python + shlex.quote(code)))
-        return channel
-
-    yield run
-    link.close()
-
-
 @pytest.fixture(params=["local", "ssh", "adb"])
 def start(request: pytest.FixtureRequest) -> Iterator[Start]:
     if request.param == "local":
         yield request.getfixturevalue("local")
-    else:
-        yield from over(connect(request.getfixturevalue(f"over_{request.param}").device))
-
-
-def say(text: str, then: str = "") -> str:
-    return f"import sys, time, os, signal\nsys.stdout.write({text!r})\n{then}"
+        return
+    link = connect(request.getfixturevalue(f"over_{request.param}").device)
+    python = f"exec {shlex.quote(PYTHON)} -I -S -u -c "
+    with closing(link):
+        yield lambda code: link.start(commands.shell(python + shlex.quote(code)))
 
 
 def gone(pid: int) -> bool:
@@ -75,13 +63,9 @@ def test_messages_come_back(start: Start) -> None:
     assert len(echo.receive(20)["text"]) == 1 << 20
 
 
-def test_half_a_line_waits_for_its_other_half_and_lines_come_one_by_one(start: Start) -> None:
-    child = start(say('{"a": ', 'time.sleep(0.1); print(\'1}\\n{"n": 2}\\n{"n": 3}\')'))
-    assert [child.receive(20) for _ in range(3)] == [{"a": 1}, {"n": 2}, {"n": 3}]
-
-
 def test_what_a_child_said_before_it_died_is_still_received(start: Start) -> None:
-    child = start(say('{"n": 1}\n{"n": 2}\nhalf', "sys.exit('first\\nwhy')"))
+    said = '{"n": 1}\n{"n": 2}\nhalf'
+    child = start(f"import sys; sys.stdout.write({said!r}); sys.exit('first\\nwhy')")
     assert [child.receive(20)["n"] for _ in range(2)] == [1, 2]
     for _ in range(2):
         with pytest.raises(ChannelClosed, match=r"it ended with code 1 \(why\)"):
@@ -89,31 +73,6 @@ def test_what_a_child_said_before_it_died_is_still_received(start: Start) -> Non
     with pytest.raises(ChannelClosed, match="code 1"):
         child.send({"op": "hello"})
     assert child.exit_status == 1
-
-
-def test_a_reply_that_does_not_come_is_a_timeout_and_may_come_later(start: Start) -> None:
-    child = start("import sys; sys.stdin.readline(); print('{}'); sys.stdin.read()")
-    with pytest.raises(Timeout):
-        child.receive(0.05)
-    assert child.exit_status is None
-    child.send({})
-    assert child.receive(20) == {}
-
-
-def test_the_deadline_holds_for_a_line_that_never_ends(start: Start) -> None:
-    child = start("import time\nwhile True: print('x', end=''); time.sleep(0.01)")
-    begin = time.monotonic()
-    with pytest.raises(Timeout):
-        child.receive(0.3)
-    assert time.monotonic() - begin < 5
-
-
-def test_waiting_for_a_reply_takes_no_processor(start: Start) -> None:
-    child = start("import time; time.sleep(9)")
-    begin = time.process_time()
-    with pytest.raises(Timeout):
-        child.receive(0.5)
-    assert time.process_time() - begin < 0.1
 
 
 def test_a_signal_that_ended_the_child_is_named(start: Start) -> None:
@@ -134,44 +93,11 @@ def test_stderr_is_kept_to_its_tail_and_need_not_be_text(start: Start) -> None:
     assert len(child.stderr_tail()) <= channel.STDERR_TAIL
 
 
-@pytest.mark.parametrize("line", ["Segmentation fault", "[1]", "1", "", '{"a": 1', "\x00\x7f"])
-def test_what_is_not_a_json_object_closes_the_channel(local: Start, line: str) -> None:
-    child = local(say(line + "\n", "time.sleep(9)"))
-    with pytest.raises(ChannelClosed, match="something else than JSON lines"):
-        child.receive(20)
-
-
-def test_a_child_that_writes_without_end_fills_no_memory(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(channel, "MOST_BYTES", 1 << 20)
-    with pytest.raises(ChannelClosed, match="it wrote 1 MB without an end of line"):
-        start("while True: print('x' * 65536, end='')").receive(20)
-    flood = start("while True: print('x' * 65536)")
-    with pytest.raises(ChannelClosed, match="it wrote more than 1 MB that nobody took"):
-        flood.wait(20)
-    unread = start("import os\nwhile True: os.write(1, b'x' * 65536); os.write(2, b'x' * 65536)")
-    time.sleep(0.2)
-    assert unread.output() == b""
-
-
 def test_output_that_nobody_received_is_kept_until_the_end(start: Start) -> None:
     child = start("import sys; print(len(sys.stdin.read(300_000)) * 'x')")
     child.write(b"x" * 300_000)
     assert child.wait(20) == 0
     assert child.output() == b"x" * 300_000 + b"\n"
-
-
-def test_a_child_that_takes_nothing_is_given_up(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(channel, "STALLED_S", 0.3)
-    child = start("import time; time.sleep(9)")
-    child.send({"bursts": [["spec:case", 100]] * 500})  # there is room for that
-    assert child.post({"op": "ping"})
-    with pytest.raises(ChannelClosed, match="it took nothing for 0 s"):
-        child.write(bytes(10_000_000))
-    assert not child.post({"op": "ping"})
 
 
 def test_close_ends_a_child_by_closing_its_stdin(start: Start) -> None:
@@ -186,36 +112,85 @@ def test_close_ends_a_child_by_closing_its_stdin(start: Start) -> None:
     assert not echo.post({})
 
 
+# a child of this process
+
+
+def test_half_a_line_waits_for_its_other_half_and_lines_come_one_by_one(local: Start) -> None:
+    rest = 'time.sleep(0.1); print(\'1}\\n{"n": 2}\\n{"n": 3}\')'
+    child = local(f"import sys, time; sys.stdout.write('{{\"a\": '); {rest}")
+    assert [child.receive(20) for _ in range(3)] == [{"a": 1}, {"n": 2}, {"n": 3}]
+
+
+def test_a_reply_that_does_not_come_is_a_timeout_and_may_come_later(local: Start) -> None:
+    child = local("import sys; sys.stdin.readline(); print('{}'); sys.stdin.read()")
+    begin = time.process_time()
+    with pytest.raises(Timeout):
+        child.receive(0.5)
+    assert time.process_time() - begin < 0.1  # waiting takes no processor
+    assert child.exit_status is None
+    child.send({})
+    assert child.receive(20) == {}
+
+
+def test_the_deadline_holds_for_a_line_that_never_ends(local: Start) -> None:
+    child = local("import time\nwhile True: print('x', end=''); time.sleep(0.01)")
+    begin = time.monotonic()
+    with pytest.raises(Timeout):
+        child.receive(0.3)
+    assert time.monotonic() - begin < 5
+
+
+@pytest.mark.parametrize("line", ["Segmentation fault", "1", "", '{"a": 1', "\x00\x7f"])
+def test_what_is_not_a_json_object_closes_the_channel(local: Start, line: str) -> None:
+    child = local(f"import time; print({line!r}); time.sleep(9)")
+    with pytest.raises(ChannelClosed, match="something else than JSON lines"):
+        child.receive(20)
+
+
+def test_a_child_that_writes_without_end_fills_no_memory(
+    local: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "MOST_BYTES", 1 << 20)
+    with pytest.raises(ChannelClosed, match="it wrote 1 MB without an end of line"):
+        local("while True: print('x' * 65536, end='')").receive(20)
+    with pytest.raises(ChannelClosed, match="it wrote more than 1 MB that nobody took"):
+        local("while True: print('x' * 65536)").wait(20)
+    unread = local("import os\nwhile True: os.write(1, b'x' * 65536); os.write(2, b'x' * 65536)")
+    time.sleep(0.2)
+    assert unread.output() == b""
+
+
+def test_a_child_that_takes_nothing_is_given_up(
+    local: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "STALLED_S", 0.3)
+    child = local("import time; time.sleep(9)")
+    child.send({"bursts": [["spec:case", 100]] * 500})  # there is room for that
+    assert child.post({"op": "ping"})
+    with pytest.raises(ChannelClosed, match="it took nothing for 0 s"):
+        child.write(bytes(10_000_000))
+    assert not child.post({"op": "ping"})
+
+
 def test_close_kills_a_child_that_does_not_care(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    local: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(channel, "GRACE_S", 0.2)
-    ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
-    child = start(say("{}\n", f"{ignore}\nwhile True: time.sleep(1)"))
+    ignore = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('{}')"
+    child = local(f"{ignore}\nwhile True: time.sleep(1)")
     child.receive(20)
+    assert os.getsid(child.pid) == child.pid != os.getsid(0)  # Ctrl-C in the terminal is not its
     child.close()
     assert gone(child.pid)
 
 
-def test_a_channel_that_another_thread_closes_ends(start: Start) -> None:
-    child = start(ECHO)
-    ended: list[str] = []
-
-    def receive() -> None:
-        try:
-            child.receive(20)
-        except ChannelClosed as closed:
-            ended.append(str(closed))
-
-    thread = threading.Thread(target=receive)
-    thread.start()
-    time.sleep(0.1)
-    child.close()
-    thread.join(20)
-    assert len(ended) == 1
-
-
-# a child of this process
+def test_a_channel_that_another_thread_closes_ends(local: Start) -> None:
+    child = local(ECHO)
+    with ThreadPoolExecutor() as pool:
+        received = pool.submit(child.receive, 20)
+        time.sleep(0.1)
+        child.close()
+        assert isinstance(received.exception(20), ChannelClosed)
 
 
 def test_a_child_that_only_closed_its_output_is_told_apart(
@@ -232,21 +207,3 @@ def test_a_grandchild_that_holds_the_output_does_not_keep_its_end_from_being_see
 ) -> None:
     child = local("import subprocess; subprocess.Popen(['sleep', '9'])")
     assert child.wait(5) == 0
-
-
-def test_ctrl_c_in_the_terminal_does_not_reach_a_child(local: Start) -> None:
-    child = local(say("{}\n", "time.sleep(9)"))
-    child.receive(5)
-    assert os.getsid(child.pid) == child.pid != os.getsid(0)
-
-
-def test_a_child_has_the_environment_and_what_is_set_for_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("GIVEN", "yes")
-    code = "import json, os; print(json.dumps(dict(os.environ)))"
-    child = ProcessChannel([sys.executable, "-c", code], {"SET": '"too"'})
-    environ = child.receive(5)
-    child.close()
-    assert (environ["GIVEN"], environ["SET"]) == ("yes", '"too"')
-    assert wait_for(lambda: gone(child.pid))
