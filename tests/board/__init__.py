@@ -9,18 +9,11 @@ It runs in namespaces of its own: this machine has no mount, process or address 
 and none outlives the tests however they end. Latencies there mean nothing.
 """
 
-from tests.board.phone import AdbServer, Phone, adb_server, phone
-from tests.board.running import (
-    Board,
-    NetworkBoard,
-    board,
-    host_board,
-    network_board,
-)
+from tests.board.phone import Phone, adb_server, phone
+from tests.board.running import Board, NetworkBoard, board, host_board, network_board
 from tests.board.setup import why_not
 
 __all__ = [
-    "AdbServer",
     "Board",
     "NetworkBoard",
     "Phone",

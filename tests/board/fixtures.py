@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import pytest
 
 if TYPE_CHECKING:
-    from tests.board import AdbServer, Board, Phone
+    from tests.board import Board, Phone
 
 REQUIRED = "BENCHBOX_TEST_BOARD"  # `required` where nobody would see that a test was skipped
 
@@ -88,16 +88,16 @@ def emulated_phone(boards: Any) -> "Iterator[Phone]":
 
 
 @pytest.fixture(scope="module")
-def _adb_server(boards: Any) -> "Iterator[AdbServer]":
+def _adb_server(boards: Any) -> Iterator[int]:
     pytest.importorskip("adbutils")
-    with boards.adb_server() as server:  # it looks for cables for three seconds first
-        yield server
+    with boards.adb_server() as port:  # it looks for cables for three seconds first
+        yield port
 
 
 @pytest.fixture
-def adb_server(_adb_server: "AdbServer", monkeypatch: pytest.MonkeyPatch) -> "AdbServer":
+def adb_server(_adb_server: int, monkeypatch: pytest.MonkeyPatch) -> int:
     """An adb server of the tests' own, which benchbox finds in place of the user's."""
-    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(_adb_server.port))
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(_adb_server))
     return _adb_server
 
 

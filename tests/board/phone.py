@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.board import inside, setup
-from tests.board.running import NETWORKS, QEMU_CPU, NetworkBoard, free_network
+from tests.board.running import QEMU_CPU, NetworkBoard, free_port
 from tests.board.setup import LIBRARIES, Parts, Taken
 
 ADBD_RELEASE = "trixie"  # its adbd is 34, and runs without Android around it
 PORT = 5555
-LINKS = ("benchbox-phone", "benchbox-arm")  # one phone of each kind at a time
+# One phone of each kind at a time: this machine, or an emulated one.
+LINKS, NETWORKS = ("benchbox-phone", "benchbox-arm"), ("198.19.77", "198.19.78")
 START_S = 10.0
 APEX = "/apex"
 ADBD_NEEDS = (
@@ -41,9 +42,10 @@ SHELL: Taken = {"mksh": ("./bin/mksh",), "toybox": ("./bin/toybox",)}
 class Phone(NetworkBoard):
     """A phone that runs, at `serial`; `root` is its / as this process sees it."""
 
-    def __init__(self, parts: Parts, adbd: Path, network: str) -> None:
-        super().__init__(parts, network)
-        self.link, self.port = LINKS[parts.emulator is not None], PORT
+    def __init__(self, parts: Parts, adbd: Path) -> None:
+        self.is_emulated = parts.emulator is not None
+        super().__init__(parts, NETWORKS[self.is_emulated])
+        self.link, self.port = LINKS[self.is_emulated], PORT
         self.user, self._adbd = "root", adbd
         self._real_proc = True
 
@@ -60,10 +62,6 @@ class Phone(NetworkBoard):
     def storage(self) -> Path:
         """Its /data/local/tmp as this process sees it."""
         return self.root / "data/local/tmp"
-
-    @property
-    def is_emulated(self) -> bool:
-        return self._parts.emulator is not None
 
     def end_adbd(self) -> None:
         """Kill its adbd, as a phone does that is switched off."""
@@ -101,45 +99,33 @@ class Phone(NetworkBoard):
         }
 
 
-class AdbServer:
-    """An adb server of the tests' own, which leaves the user's alone and ends with them."""
-
-    def __init__(self, folder: Path, *more: str) -> None:
-        """Start one; `more` are options of adb."""
-        import adbutils
-
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            self.port: int = taken.getsockname()[1]
-        self.log = folder / f"adb-{self.port}.log"
-        argv = [adbutils.adb_path(), "-P", str(self.port), *more, "server", "nodaemon"]
-        env = os.environ | {"HOME": str(folder), "ANDROID_USER_HOME": str(folder)}
-        with self.log.open("wb") as log:
-            nothing = subprocess.DEVNULL
-            self._process = subprocess.Popen(argv, env=env, stdin=nothing, stdout=log, stderr=log)
-        until = time.monotonic() + START_S
-        while not self._answers():
-            assert self._process.poll() is None and time.monotonic() < until, self.log.read_text()
-            time.sleep(0.02)
-
-    def _answers(self) -> bool:
-        with socket.socket() as tried:
-            return tried.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-
 @contextmanager
-def adb_server() -> Iterator[AdbServer]:
-    """Run an adb server."""
+def adb_server() -> Iterator[int]:
+    """Run an adb server of the tests' own; yield its port. It leaves the user's alone."""
+    import adbutils
+
     with tempfile.TemporaryDirectory(prefix="benchbox-adb-") as folder:
-        server = AdbServer(Path(folder))
+        port = free_port()
+        argv = [adbutils.adb_path(), "-P", str(port), "server", "nodaemon"]
+        env = os.environ | {"HOME": folder, "ANDROID_USER_HOME": folder}
+        log = Path(folder, "log")
+        with log.open("wb") as out:
+            nothing = subprocess.DEVNULL
+            server = subprocess.Popen(argv, env=env, stdin=nothing, stdout=out, stderr=out)
         try:
-            yield server
+            until = time.monotonic() + START_S
+            while not _listens(port):
+                assert server.poll() is None and time.monotonic() < until, log.read_text()
+                time.sleep(0.02)
+            yield port
         finally:
-            server.stop()
+            server.kill()
+            server.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
 
 
 def phone(*, emulated: bool = False) -> Phone:
@@ -148,9 +134,7 @@ def phone(*, emulated: bool = False) -> Phone:
     found = setup.parts(emulated=emulated)
     if not emulated:
         found = Parts(found.tools, Path("/"))
-    first = 2 + emulated  # what neither a board nor the other phone takes first
-    networks = (*NETWORKS[first:], *NETWORKS[:first])
-    return Phone(found, adbd, free_network(found, networks, LINKS[emulated]))
+    return Phone(found, adbd)
 
 
 def _make_adbd(folder: Path) -> None:

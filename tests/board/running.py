@@ -1,17 +1,15 @@
 """Starts boards and ends them."""
 
 import contextlib
-import errno
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,11 +20,9 @@ from tests.board.files import UID, USER
 from tests.board.setup import Parts, parts, which
 
 LOOPBACK = "127.0.0.1"
-# For tests of networks, so of no real machine (RFC 2544); a virtual one may have taken one of them.
-NETWORKS = ("198.18.77", "198.18.78", "198.19.77", "198.19.78")
+NETWORK = "198.18.77"  # for tests of networks, so of no real machine (RFC 2544)
 LINK = "benchbox-board"  # of at most 15 characters, as all names of interfaces
 QEMU_CPU = "cortex-a72"  # `max` is ten times slower, and files.FEATURES names what this one can
-ATTEMPTS = 5  # another process may take the free port first
 END_S = 10.0
 SSHD = """\
 Port {port}
@@ -89,9 +85,8 @@ class Board:
     sees it, and `home` its user's folder: plant files there; both are gone once it has stopped.
     """
 
-    user = USER
-
     def __init__(self, parts: Parts, *, real_proc: bool = False) -> None:
+        self.user = USER if parts.root else "root"
         self.host, self.port = LOOPBACK, 0
         self._parts = parts
         self._real_proc = real_proc
@@ -134,28 +129,12 @@ class Board:
         """Return where this process sees a path of the board's namespace of mounts."""
         return Path(f"/proc/{self.pid}/root", str(path).lstrip("/"))
 
-    def ssh(
-        self,
-        command: str,
-        *,
-        given: bytes = b"",
-        timeout_s: float = 60.0,
-    ) -> "subprocess.CompletedProcess[str]":
+    def ssh(self, command: str, given: bytes = b"") -> "subprocess.CompletedProcess[str]":
         """Run a shell command there by this machine's ssh; `given` is its stdin."""
-        done = subprocess.run(
-            self.ssh_argv(command),
-            input=given,
-            capture_output=True,
-            timeout=timeout_s,
-        )
+        argv = [which("ssh"), "-F", str(self.config), "board", command]
+        done = subprocess.run(argv, input=given, capture_output=True, timeout=60.0)
         out, err = done.stdout.decode(), done.stderr.decode()
         return subprocess.CompletedProcess(done.args, done.returncode, out, err)
-
-    def ssh_argv(self, *command: str) -> list[str]:
-        """Return the command line that runs a shell command there."""
-        ssh = shutil.which("ssh")
-        assert ssh
-        return [ssh, "-F", str(self.config), "board", *command]
 
     def pids(self, text: str) -> list[int]:
         """Return the board's processes that have `text` in their command line."""
@@ -197,16 +176,12 @@ class Board:
             raise RuntimeError(f"{' '.join(argv)}: {done['error']}")
         return str(done["out"])
 
-    def reboot(self, *, anew: bool = False) -> None:
-        """Kill all of its processes and start its sshd again; set up `anew`, with another key."""
+    def reboot(self) -> None:
+        """Kill all of its processes and start its sshd again."""
         for pid in self.pids(""):
             with contextlib.suppress(RuntimeError):  # it went with its parent
                 if pid != 1:
                     self.kill(pid)
-        key = self.folder / ("another_key" if anew else "host_key")
-        if not key.exists():
-            generate_key(key)
-        self.outside(inside.RUN / "files/host_key").write_text(key.read_text())
         self._ask({"serve": True})
 
     def fill(self, folder: Path, size: str = "64k") -> None:
@@ -233,14 +208,8 @@ class Board:
     def _start(self) -> None:
         generate_key(self.key)
         generate_key(self.folder / "host_key")
-        for attempt in range(ATTEMPTS):
-            self.port = _free_port() if self.host == LOOPBACK else self.port
-            try:
-                self._open()
-                break
-            except RuntimeError as error:
-                if attempt == ATTEMPTS - 1 or "in use" not in str(error):
-                    raise
+        self.port = free_port() if self.host == LOOPBACK else self.port
+        self._open()
         host_key = " ".join((self.folder / "host_key.pub").read_text().split()[:2])
         name = self.host if self.port == 22 else f"[{self.host}]:{self.port}"
         self.known_hosts.write_text(f"{name} {host_key}\n")
@@ -333,12 +302,6 @@ class Board:
         return answer
 
 
-class HostBoard(Board):
-    """This machine behind an sshd, with an empty home: quick, and of its own architecture."""
-
-    user = "root"
-
-
 class NetworkBoard(Board):
     """A board in a network of its own, on port 22 of an address: its link can fail or be slow.
 
@@ -352,7 +315,6 @@ class NetworkBoard(Board):
         self.host, self.port = f"{network}.2", 22
         self.absent = f"{network}.9"  # an address in its network that nobody has
         self._here = f"{network}.1/24"
-        self.user = USER if parts.root else "root"
 
     def link_down(self) -> None:
         """Pull the board's cable: connections hang, new ones find no host after three seconds."""
@@ -416,25 +378,12 @@ def board(*, real_proc: bool = False) -> Board:
 
 def host_board() -> Board:
     """Return this machine behind an sshd, with the Python that runs this and an empty home."""
-    return HostBoard(parts(emulated=False))
+    return Board(parts(emulated=False))
 
 
-def network_board(*, emulated: bool = False) -> NetworkBoard:
+def network_board() -> NetworkBoard:
     """Return a board at an address of its own; a second one on this machine waits for its end."""
-    found = parts(emulated=emulated)
-    return NetworkBoard(found, free_network(found, NETWORKS, LINK))
-
-
-def free_network(found: Parts, networks: Sequence[str], link: str) -> str:
-    """Return the first of some networks that this machine does not know."""
-    ip = found.tool("ip")
-    shown = _run_here(found, ip, "-4", "-o", "addr") + _run_here(found, ip, "-4", "route")
-    # Our own link says nothing: the one before this may still be there.
-    known = "\n".join(line for line in shown.splitlines() if link not in line)
-    free = [network for network in networks if f"{network}." not in known]
-    if not free:
-        raise RuntimeError("no network is free for a board here")
-    return free[0]
+    return NetworkBoard(parts(emulated=False), NETWORK)
 
 
 def _run_here(found: Parts, *argv: str) -> str:
@@ -455,17 +404,15 @@ def _only_one_network(link: str) -> Iterator[None]:
     """
     with socket.socket(socket.AF_UNIX) as lock:
         while True:
-            try:
+            with contextlib.suppress(OSError):
                 lock.bind(f"\0{link}")
                 break
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    raise
             time.sleep(0.1)
         yield
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port at which nobody listens."""
     with socket.socket() as taken:
         taken.bind((LOOPBACK, 0))
         port: int = taken.getsockname()[1]

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from benchbox.transports.link import Link, RemoteChannel
 from benchbox.transports.ssh import connect as ssh_connect
 
 if TYPE_CHECKING:
-    from tests.board import AdbServer, Board, Phone
+    from tests.board import Board, Phone
 
 PYTHON = os.path.abspath(sys.executable)  # noqa: PTH100 - not through the link
 KEEPER = "exec(json.loads"  # in its command line
@@ -33,13 +32,6 @@ def wait_for(what: Callable[[], object], seconds: float = 20.0) -> bool:
             return True
         time.sleep(0.05)
     return False
-
-
-def free_port() -> int:
-    """A port at which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def refused(device: Device, act: Callable[[Device], object] = open_agent) -> str:
@@ -139,9 +131,9 @@ def over_ssh(ssh_board: "Board", reach: Callable[["Board"], None]) -> Remote:
 
 
 @pytest.fixture
-def there(host_phone: "Phone", adb_server: "AdbServer", home: Path) -> "Phone":
+def there(host_phone: "Phone", adb_server: int, home: Path) -> "Phone":
     """A phone that is switched on, with nothing kept on it."""
-    assert adb_server.port and home
+    assert adb_server and home
     host_phone.start_adbd()
     host_phone.run("rm", "-rf", "/run/root/data/local/tmp/benchbox")
     return host_phone

@@ -19,8 +19,9 @@ from benchbox.transports import open_agent, open_target
 from benchbox.transports.adb import link, program
 from benchbox.transports.board import target
 from tests import board
+from tests.board.running import free_port
 from tests.helpers.on_boards import benchbox, graphs, lose_and_resume
-from tests.transports.conftest import Remote, free_port
+from tests.transports.conftest import Remote
 
 __all__ = ["graphs"]  # fixture
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("home", "graphs")]

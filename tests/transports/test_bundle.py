@@ -341,11 +341,11 @@ def test_a_phone_without_python_does_all_that_a_board_does(
 @pytest.mark.slow
 def test_it_runs_on_another_processor(
     emulated_phone: "board.Phone",
-    adb_server: "board.AdbServer",
+    adb_server: int,
     fetched: Callable[[str], Bundle],
     write_onnx: Callable[..., Path],
 ) -> None:
-    assert fetched("aarch64") and adb_server.port
+    assert fetched("aarch64") and adb_server
     device = Device("phone", CPU_PROVIDER, 1, "arm", "little", emulated_phone.url)
     link = connect.connect(device)
     python = install.install(device, link, lambda *_: None)

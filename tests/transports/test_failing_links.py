@@ -139,7 +139,7 @@ def test_a_board_that_starts_again_costs_one_row(
 ) -> None:
     lan.slow(None)
     monkeypatch.setattr(Live, "measuring", once(lan.reboot))
-    benchbox("run", "a.onnx", "b.onnx", "c.onnx", *BOARD, *ENDLESS, "--max-time", "6s", code=1)
+    benchbox("run", "a.onnx", "b.onnx", "c.onnx", *BOARD, *ENDLESS, "--max-time", "10s", code=1)
     failed = [status for status, _ in by_case(newest()).values() if status == "failed"]
     assert len(failed) == 1 and len(bursts(newest())) == 2
 

@@ -17,9 +17,8 @@ from benchbox.transports import open_target
 from benchbox.transports.board import commands, setup, target
 from benchbox.transports.ssh import connection, errors
 from tests.board import Board
-from tests.board.running import generate_key
+from tests.board.running import free_port, generate_key
 from tests.transports import conftest
-from tests.transports.conftest import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("home")]
 BOARD = Device("board", CPU_PROVIDER, 1, "arm", (), "ssh://root@alias")
