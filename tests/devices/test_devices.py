@@ -53,20 +53,11 @@ def test_an_unknown_device_names_the_known_ones(name: str, meant: str) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "said"),
-    [
-        ("http://pi", DeviceError, "write an address as ssh://[user@]host[:port]"),
-        ("pi@board", DeviceError, "write an address as ssh://[user@]host[:port]"),
-        ("adb:R58", UsageError, "write it as adb://serial or adb://host:port"),
-        ("adb://$(x)", UsageError, "write it as adb://serial or adb://host:port"),
-        ("adb://-s", UsageError, "write it as adb://serial or adb://host:port"),
-    ],
-)
-def test_what_looks_like_an_address_is_told_how_one_is_written(
-    name: str, kind: type[BenchboxError], said: str
-) -> None:
-    assert said in refusal(kind, name)
+def test_what_looks_like_an_address_is_told_how_one_is_written() -> None:
+    for name in ("http://pi", "pi@board"):
+        assert "write an address as ssh://[user@]host[:port]" in refusal(DeviceError, name)
+    for name in ("adb:R58", "adb://$(x)", "adb://-s"):
+        assert "write it as adb://serial or adb://host:port" in refusal(UsageError, name)
 
 
 @pytest.fixture

@@ -6,13 +6,10 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from benchbox.cli import device_actions
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import DeviceError
 from benchbox.transports import open_agent, open_target
@@ -54,18 +51,6 @@ def test_a_slow_network_is_no_lost_phone(
         finally:
             there.slow(None)
         assert opened.push({}) == {}
-
-
-def test_brackets_in_a_phones_name_are_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "Pixel [/9] Pro [red] :skull:"
-    facts = {"model": name, "machine": "aarch64", "system": "Linux 6.1", "versions": {}}
-    facts |= {"clusters": [{"cpus": [0]}], "free_bytes": 1 << 30}
-    found = SimpleNamespace(lacks=["numpy"], is_busy=False, brings_python=False)
-    monkeypatch.setattr(device_actions, "open_target", lambda *_: nullcontext(found))
-    monkeypatch.setattr(device_actions.setup, "facts", lambda _: facts)
-    benchbox("device", "add", "odd", "adb://odd")
-    assert f"model          {name}\n" in benchbox("device", "check", "odd", code=6).output
-    assert name in benchbox("device", "list").output
 
 
 # a phone that cannot be used: one line each

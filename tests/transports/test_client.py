@@ -110,16 +110,6 @@ def test_an_agent_that_is_lost_or_answers_something_else_is_an_agent_error(
         ask(agent_of(cpu, answer))
 
 
-def test_sending_to_a_dead_agent_is_an_agent_error(cpu: Device) -> None:
-    class Dead(Scripted):
-        def send(self, message: Mapping[str, object]) -> None:
-            if message["op"] != "hello":
-                raise ChannelClosed("it ended with code 9")
-
-    with pytest.raises(AgentError, match="gone: it ended with code 9"):
-        load(Agent(Dead(HELLO), cpu))
-
-
 @pytest.mark.parametrize("end", [Timeout(), ChannelClosed("no answer")])
 @pytest.mark.parametrize("more", [[], [("c", 1)]])
 def test_bursts_are_yielded_as_they_come_before_the_agent_is_lost(
@@ -206,12 +196,9 @@ def test_leaving_an_agent_closes_its_channel_whatever_happened(cpu: Device) -> N
         ({"host": HOST | {"clusters": [{"cpus": [0], "core": 5}]}}, "host.clusters.0.core"),
         ({"host": HOST | {"setting": {"governor": 5}}}, "host.setting.governor"),
         ({"host": HOST | {"memory_available_bytes": HUGE}}, "host.memory_available_bytes"),
-        ({"host": HOST | {"cpu": "x" * 5000}}, "host.cpu"),
-        ({"host": HOST | {"gpu": 5}}, "host.gpu"),
         ({"host": HOST | {"unknown": [NAN]}}, "host"),
         ({"versions": None}, "versions"),
         ({"providers": "all"}, "providers"),
-        ({"cpus": [-1]}, "cpus.0"),
         ({"affinity": [5]}, "affinity.0"),
     ],
 )
@@ -231,9 +218,7 @@ def test_a_wrong_greeting_makes_the_device_unusable(
         (load, {"reply": "load", "load_s": 0.1, "first_call_s": 0.2}, "finite"),
         (load, LOADED | {"first_call_s": NAN}, "first_call_s"),
         (load, LOADED | {"first_call_s": 0}, "first_call_s"),
-        (load, LOADED | {"load_s": HUGE}, "load_s"),
         (load, LOADED | {"nodes": {"p": "x"}}, "nodes.p"),
-        (load, LOADED | {"peak_rss_bytes": -1}, "peak_rss_bytes"),
         (time, {"burst": 5}, "burst"),
         (time, {"burst": {"graph": "other", "latencies_ns": [1]}}, "burst"),
         (time, burst("a"), "latencies_ns"),
@@ -243,7 +228,6 @@ def test_a_wrong_greeting_makes_the_device_unusable(
         (time, burst("a", 1, seen={"clock_khz": NAN}), "seen.clock_khz"),
         (time, burst("a", 1, marks=[[0]]), "marks.0"),
         (time, burst("a", 1, probe="none"), "probe"),
-        (time, burst("a", 1, pool="yes"), "pool"),
         (time, {"burst": {"graph": "a", "error": ["boom"]}}, "error"),
         (Agent.health, {"reply": "health", "temperature_c": "warm"}, "temperature_c"),
         (Agent.ceilings, {"reply": "ceilings", "seen": {}}, "ceilings"),
@@ -252,7 +236,6 @@ def test_a_wrong_greeting_makes_the_device_unusable(
         (profile, {"step": {"share": 0.5, "next_s": HUGE}}, "next_s"),
         (profile, {"step": []}, "answer"),
         (profile, PROFILE | {"latencies_ns": {"default": [1]}}, "latencies_ns.profiled"),
-        (profile, PROFILE | {"gap_us": []}, "gap_us"),
         (profile, PROFILE | {"run_us": [10]}, "nodes.us"),
         (profile, PROFILE | {"nodes": [NODE]}, "nodes.0.inputs"),
     ],
@@ -270,7 +253,6 @@ def test_a_wrong_answer_is_an_agent_error_that_names_its_part(
     [
         (load, LOADED | {"denormal_ratio": None, "outputs": [5], "unheard_of": NAN}),
         (time, burst("a", 1, unheard_of=[NAN], marks=[[0, 12000]], seen={"moved": 1.5})),
-        (Agent.health, {"reply": "health", "temperature_c": None}),
         (look, {"reply": "look", "look": WATCHED, "facts": {"virtual": True, "new": "x"}}),
         (profile, PROFILE),
     ],

@@ -87,16 +87,6 @@ def once_half_sent(there: Board, size: int, act: Callable[[], object]) -> Iterat
         acting.result()
 
 
-@pytest.mark.usefixtures("lan")
-def test_a_slow_link_is_no_lost_one_and_a_graph_that_takes_a_while_is_told_of_once() -> None:
-    """What waits to be sent is more than answers to signs of life may take: six seconds of it."""
-    grow("big", 1_500_000)
-    result = benchbox("run", "big.onnx", *BOARD, *SHORT)
-    assert bursts(newest())["big"]
-    said = [line for line in result.stderr.splitlines() if "sending" in line]
-    assert said == ["sending big.onnx, 2 MB"]
-
-
 def test_a_run_whose_link_is_lost_is_kept_and_resumed(
     lan: NetworkBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:

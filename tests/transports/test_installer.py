@@ -12,7 +12,7 @@ from benchbox.cli import device_actions
 from benchbox.devices import Device
 from benchbox.errors import DeviceError
 from benchbox.transports import open_agent, open_target
-from benchbox.transports.board import commands, setup
+from benchbox.transports.board import commands, setup, target
 from benchbox.transports.board.target import Target
 from tests.helpers import sent
 from tests.transports.conftest import PYTHON, Shell, refused, wait_for
@@ -179,28 +179,20 @@ def test_an_installation_ends_with_its_link_and_the_next_one_begins_at_once(
     assert (made / commands.COMPLETE).exists()
 
 
-def test_a_second_installation_leaves_the_first_one_alone(
+def test_a_second_installation_leaves_the_first_one_alone_which_ends_when_nobody_asks_after_it(
     shell: Shell, slow_pip: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A link that is lost may look open to the board for hours."""
     sent.change(monkeypatch, "remote_installer.py", "ENDING_S = 15.0", "ENDING_S = 0.2")
+    sent.change(monkeypatch, "remote_installer.py", "SILENCE_S = 30.0", "SILENCE_S = 2.0")
+    monkeypatch.setattr(target, "PING_S", 0.2)
     with ThreadPoolExecutor() as pool, open_target(slow_pip) as first:
-        begin(pool, first)
+        future = begin(pool, first)
         with pytest.raises(DeviceError, match="nothing installed: another benchbox installs there"):
             install(slow_pip)
         with pytest.raises(DeviceError, match="not emptied: on the device: another benchbox inst"):
             setup.clean(first)
-        assert shell.pids("-m pip ")
-        assert len(environments(shell)) == 1
-
-
-def test_an_installation_that_nobody_asks_after_ends(
-    shell: Shell, slow_pip: Device, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A link that is lost may look open to the board for hours."""
-    sent.change(monkeypatch, "remote_installer.py", "SILENCE_S = 30.0", "SILENCE_S = 1.0")
-    with ThreadPoolExecutor() as pool, open_target(slow_pip) as board:
-        future = begin(pool, board)
+        monkeypatch.setattr(target, "PING_S", 1000.0)
         with pytest.raises(DeviceError, match="nothing installed: "):
             future.result(15)
-    assert wait_for(lambda: not shell.pids("-m pip "))
-    assert wait_for(lambda: environments(shell) == [])
+    assert wait_for(lambda: not shell.pids("-m pip ") and not environments(shell))
