@@ -43,12 +43,12 @@ SetEnv {env}
 """
 CLIENT = """\
 Host board
-  HostName {address}
-  Port {port}
-  User {user}
-  IdentityFile {key}
+  HostName {board.host}
+  Port {board.port}
+  User {board.user}
+  IdentityFile {board.key}
   IdentitiesOnly yes
-  UserKnownHostsFile {known_hosts}
+  UserKnownHostsFile {board.known_hosts}
   GlobalKnownHostsFile /dev/null
   StrictHostKeyChecking yes
   BatchMode yes
@@ -213,15 +213,7 @@ class Board:
         host_key = " ".join((self.folder / "host_key.pub").read_text().split()[:2])
         name = self.host if self.port == 22 else f"[{self.host}]:{self.port}"
         self.known_hosts.write_text(f"{name} {host_key}\n")
-        self.config.write_text(
-            CLIENT.format(
-                address=self.host,
-                port=self.port,
-                user=self.user,
-                key=self.key,
-                known_hosts=self.known_hosts,
-            )
-        )
+        self.config.write_text(CLIENT.format(board=self))
 
     def _open(self) -> None:
         """Start what holds the namespaces, and wait until sshd answers in there."""

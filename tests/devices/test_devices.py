@@ -29,7 +29,7 @@ def test_cpu_is_this_machine_with_the_channels_of_the_papers_processor() -> None
 @pytest.mark.parametrize("machine", ["aarch64", "ARM64", "x86_64", "armv7l"])
 def test_arm_is_a_claim_about_the_machine(machine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: machine)
-    if machine.lower() == "aarch64":
+    if machine.lower() in ("aarch64", "arm64"):
         assert devices.resolve("arm").name == "arm"
         return
     assert f"this machine is {machine}, not an ARM" in refusal(DeviceError, "arm", None, "big")

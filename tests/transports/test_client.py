@@ -145,15 +145,6 @@ def test_the_last_burst_says_what_is_set_otherwise_than_at_first(cpu: Device) ->
     assert "setting" not in alone.data
 
 
-def test_a_device_says_how_it_feels(cpu: Device) -> None:
-    told = {"reply": "health", "temperature_c": 51.5, "setting": {"governor": "ondemand"}}
-    agent = agent_of(cpu, told, {"reply": "health", "error": "unknown"})
-    now = agent.health()
-    assert (now.temperature_c, now.setting) == (51.5, {"governor": "ondemand"})
-    with pytest.raises(CaseError, match="unknown"):
-        agent.health()
-
-
 def test_what_a_burst_carries_is_kept_whole_and_a_failed_one_has_its_reason(cpu: Device) -> None:
     parts = {"marks": [[0, 12000], [2, 12001]], "probe": "stream", "heat": 3}
     fails = {"burst": {"graph": "b", "error": "boom"}}

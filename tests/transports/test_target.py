@@ -130,19 +130,6 @@ def test_a_file_that_changed_on_the_board_is_sent_anew(
     assert ((again / "g").read_bytes(), (again / "beside.bin").read_bytes()) == (sent, b"weights")
 
 
-def test_a_file_that_is_known_to_be_whole_is_not_read_again(
-    shell: Shell, board: Target, write_onnx: WriteOnnx
-) -> None:
-    graph = write_onnx()
-    there = Path(board.path_of(str(graph)))
-    before = there.stat()
-    there.write_bytes(bytes(before.st_size))  # which nobody does and sets the time back
-    os.utime(there, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert there.read_bytes() == Path(board.path_of(str(graph))).read_bytes()
-    (shell.cache / "whole" / there.name).unlink()
-    assert Path(board.path_of(str(graph))).read_bytes() == graph.read_bytes()
-
-
 def put(sha256: str, size: int) -> dict[str, object]:
     return {"op": "put", "name": f"{sha256}.onnx", "sha256": sha256, "size": size}
 
