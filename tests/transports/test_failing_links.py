@@ -168,13 +168,10 @@ def test_ctrl_c_while_a_graph_is_sent_leaves_nothing_running_there(lan: NetworkB
     assert wait_for(lambda: not lan.pids(KEEPER) and not lan.agents(), 8)
 
 
-def test_a_disk_that_is_full_from_the_start_is_told_by_every_command(
-    ssh_board: Board, reach: Callable[[Board], None]
-) -> None:
-    reach(ssh_board)
+def test_a_disk_that_is_full_from_the_start_is_told_by_every_command(lan: NetworkBoard) -> None:
     check = ("device", "check", "ssh://board")
     full = "no agent starts there: on the device: no space left there"
-    ssh_board.fill(ssh_board.home / ".cache/benchbox", "64k")  # not even room for the agent
+    lan.fill(lan.home / ".cache/benchbox", "64k")  # not even room for the agent
     try:
         assert full in refused("run", "a.onnx", *BOARD)
         checked = benchbox(*check, code=6)
@@ -186,4 +183,4 @@ def test_a_disk_that_is_full_from_the_start_is_told_by_every_command(
         assert cleaned.stderr.startswith("removed 0 MB there\nError: ")
         assert "no space left there" in cleaned.stderr
     finally:
-        ssh_board.run("umount", "-l", "/run/home/.cache/benchbox")
+        lan.run("umount", "-l", "/run/home/.cache/benchbox")
