@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from benchbox.analysis import doctor
-from benchbox.analysis.doctor import Finding, Observation, Report, examine, gather
+from benchbox.analysis.doctor import Finding, Observation, Report, examine, gather, gpu
+from tests.fakegpu.building import Libraries
 
 CALM: Mapping[str, Any] = {
     "cpu": 1,
@@ -37,6 +36,7 @@ def report(*looks: Mapping[str, Any], **facts: object) -> Report:
 def found(text: str, *looks: Mapping[str, Any], **facts: object) -> Finding:
     """Return the one finding that has the text in it."""
     (finding,) = (each for each in report(*looks, **facts).findings if text in each.text)
+    assert finding.text[-1] == "." or finding.command
     return finding
 
 
@@ -60,6 +60,7 @@ def test_the_worst_finding_decides_and_comes_first() -> None:
 def test_without_any_observation_there_is_a_verdict_all_the_same() -> None:
     assert examine(Observation(cpus=())).severity == "poor"
     assert examine(gather([], {})).findings
+    assert report(look(seconds=0.0, readings_ns=[], seen={}, others=[])).findings
 
 
 # what was observed
@@ -133,16 +134,13 @@ SWAPPED = {"swap_used_bytes": 1_200_000_000}
         ({"memory_pressure_us": 5000}, {}, "waited for memory", "fair"),
         ({"memory_pressure_us": 50_000}, {}, "waited for memory", "poor"),
         ({"thermal_throttles": 1, "temperature_c": 99.0}, {}, "for heat, at 99 °C", "poor"),
-        ({"faults_major": 2}, {}, "fetched from a disk 2 times.", "fair"),
         ({"faults_major": 9}, SWAPPED, "times, with 1.2 GB swapped out", "fair"),
         ({"temperature_c": 93.4}, {}, "It is hot, at 93 °C", "fair"),
         ({}, {"quota_cpus": 0.5}, "may use 0.5 processors", "poor"),
-        ({}, {"quota_cpus": 1.5}, "may use 1.5 processors", "fair"),
         ({}, {"on_battery": True}, "battery", "poor"),
         ({}, {"profile": "low-power"}, "power profile is low-power", "fair"),
         ({}, {"isolated": [3, 4]}, "no other work to processors 3 and 4", "fair"),
         ({}, {"isolated": [1]}, "no other work to processor 1", "good"),
-        ({}, {"virtual": True}, "virtual machine", "fair"),
         ({}, {"memory_bytes": 100, "memory_available_bytes": 2}, "Only 2% of the memory", "fair"),
         ({}, {"cpus": [{"limit_khz": 10**6, "top_khz": 3_600_000}]}, "to 1 of 3.6 GHz", "fair"),
         ({}, {"load_5min": 1.7}, "1.7 of 2 processors", "fair"),
@@ -231,35 +229,65 @@ def test_threads_that_take_every_processor_leave_none_for_the_system() -> None:
     assert report(*looks).verdict.startswith("processors 1 and 0: a fair place")
 
 
-SHARES = st.floats(0, 1)
-COUNTERS = st.sampled_from(["steal_s", "switches", "temperature_c", "clock_khz"])
-LOOK = {
-    "cpu": st.integers(0, 3),
-    "seconds": SHARES,
-    "readings_ns": st.lists(st.tuples(st.floats(1, 1e9), st.integers(1, 50)), max_size=5),
-    "gaps": st.integers(0, 9999),
-    "lost_s": SHARES,
-    "longest_gap_s": SHARES,
-    "seen": st.dictionaries(COUNTERS, st.floats(0, 1e9)),
-    "others": st.lists(st.tuples(st.integers(0, 3), SHARES), max_size=4),
-}
-FACTS = {
-    "virtual": st.booleans(),
-    "isolated": st.lists(st.integers(0, 9), max_size=3),
-    "quota_cpus": st.floats(0, 9),
-    "load_5min": st.floats(0, 99),
-    "memory_bytes": st.integers(0, 9),
-    "memory_available_bytes": st.integers(0, 9),
-}
+# a GPU
 
 
-@given(st.lists(st.fixed_dictionaries(LOOK), max_size=3), st.fixed_dictionaries({}, optional=FACTS))
-def test_any_observation_has_a_verdict_and_every_finding_is_a_sentence(
-    looks: list[dict[str, Any]], facts: dict[str, Any]
+FINE = {
+    "name": "NVIDIA Stand-in",
+    "top_sm_clock_mhz": 1980,
+    "power_limit_w": 700.0,
+    "default_power_limit_w": 700.0,
+    "persistence": True,
+    "mig": False,
+    "gpu_sm_clock_mhz": 1980.0,
+    "gpu_temperature_c": 41.0,
+    "gpu_throttle_bits": 0,
+    "gpu_other_processes": 0,
+}
+CHECKS = [check for check in doctor.CHECKS if check.__module__ == gpu.__name__]
+
+
+def found_on_gpu(
+    readings: tuple[float, ...] = (40_000.0,) * 50, **seen: object
+) -> list[tuple[str, str]]:
+    watch = Observation((0,), gpu={**FINE, **seen}, gpu_readings_ns=readings)
+    return [(each.severity, each.text) for check in CHECKS for each in check(watch)]
+
+
+def test_the_times_of_a_gpu_are_good_as_long_as_they_hardly_change() -> None:
+    assert not [each for check in CHECKS for each in check(Observation((0,)))]
+    assert found_on_gpu() == [("good", "The GPU took the same time for the same work (40 us).")]
+    ((severity, text),) = found_on_gpu((40_000.0,) * 30 + (80_000.0,) * 20)
+    assert (severity, "40% of the time, 100% in the middle" in text) == ("poor", True)
+
+
+@pytest.mark.parametrize(
+    ("seen", "severity", "text"),
+    [
+        ({"gpu_other_processes": 2, "gpu_other_memory_bytes": 3e9}, "poor", "and hold 3.0 GB"),
+        ({"gpu_throttle_bits": 0x4}, "fair", "its power limit holds it down"),
+        ({"gpu_throttle_bits": 0x40}, "poor", "it is too hot"),
+        ({"gpu_throttle_bits": 0x80}, "poor", "its hardware slows it down"),
+        ({"gpu_sm_clock_mhz": 345.0}, "fair", "ran at 345 of 1980 MHz"),
+        ({"gpu_temperature_c": 90.0}, "fair", "hot, at 90 °C"),
+        ({"power_limit_w": 300.0}, "fair", "may draw 300 W, and was made for 700 W"),
+        ({"persistence": False}, "fair", "starts anew for every program"),
+        ({"mig": True}, "fair", "divided (MIG)"),
+        ({"unseen": "no NVML"}, "fair", "is not known: no NVML"),
+    ],
+)
+def test_what_disturbs_a_gpu_is_a_finding(
+    seen: dict[str, object], severity: str, text: str
 ) -> None:
-    result = examine(gather(looks, facts, [("a", 0.5)], (0, 1)))
-    assert result.severity in doctor.WORST_FIRST
-    for finding in result.findings:
-        assert finding.text[0].isupper()
-        assert finding.text[-1] in ".:"
-        assert (finding.text[-1] == ":") <= (finding.command is not None)
+    (finding,) = [each for each in found_on_gpu(**seen) if each[0] != "good"]
+    assert (finding[0], text in finding[1]) == (severity, True)
+
+
+@pytest.mark.slow
+def test_the_doctor_looks_at_the_gpu_that_it_is_asked_for(fake_gpu: Libraries) -> None:
+    nvml = "process 999999 1000000000\npersistence 0\ndefault_power_limit_mw 800000"
+    ended = fake_gpu.benchbox("doctor", "-d", "cuda", "--seconds", "0.3", nvml=nvml)
+    assert ended.exit_code == 0, ended.stderr
+    assert " and NVIDIA Stand-in: a poor place" in ended.stdout.splitlines()[0]
+    for text in ("1 other process computes on the GPU, and holds 1.0 GB", "800 W", "starts anew"):
+        assert text in ended.stdout

@@ -24,7 +24,6 @@ IMAGE = (1, 8, 6, 6)
         (Operation("Conv", [(1, 1, 6, 6), (16, 1, 3, 3)]), "convolution"),
         (Operation("Conv", [(1, 8, 6), (8, 1, 3)]), "depthwise"),
         (Operation("Conv", [None, (8, 1, 3, 3)]), "convolution"),
-        (Operation("Conv"), "convolution"),
         (Operation("NhwcFusedConv", [(1, 6, 6, 8), (8, 1, 3, 3)]), "depthwise"),
         (Operation("NhwcFusedConv", [(1, 6, 6, 1), (8, 1, 3, 3)]), "convolution"),
         (Operation("QLinearConv", [IMAGE, (), (), (8, 1, 3, 3)]), "depthwise"),

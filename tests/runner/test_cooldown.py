@@ -1,6 +1,6 @@
 """How long a device is waited for, on a clock and a device that are simulated."""
 
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,11 +10,6 @@ from benchbox.records.cooldown import CLOSE_C, Cooldown
 from benchbox.report import conditions
 from benchbox.runner.cooldown import POLL_S, Cooling
 from tests.helpers.record_files import context, record
-
-
-@dataclass(frozen=True)
-class Feels:
-    temperature_c: float | None
 
 
 class Device:
@@ -32,10 +27,10 @@ class Device:
         if self.celsius is not None:
             self.celsius = max(20.0, self.celsius - self.per_s * seconds)
 
-    def health(self) -> Feels:
+    def health(self) -> SimpleNamespace:
         if self.error is not None:
             raise self.error
-        return Feels(self.celsius)
+        return SimpleNamespace(temperature_c=self.celsius)
 
 
 def cooling(device: Device, most_s: float = 60.0, **more: object) -> Cooling:

@@ -44,22 +44,6 @@ def in_groups(bench: Bench, cases: Sequence[Case]) -> dict[str, Record]:
 # with real agents
 
 
-def test_every_case_gets_a_figure_and_a_ratio(real: Bench, onnx_cases: MakeCases) -> None:
-    found = real.measure(onnx_cases("a", "b"))
-    assert real.statuses() == {"a": "ok", "b": "ok"}
-    assert not real.interrupted
-    for record in found.values():
-        assert record.latency is not None
-        assert record.latency.rounds >= 6
-        assert None not in (record.load_s, record.first_call_s, record.peak_rss_bytes)
-        assert record.warmup_calls
-        assert sessions(record) == {0}
-        assert (record.relative is None) == (record.case == "a")
-    assert [record.case for record in real.watcher.records].count("a") == 1
-    assert real.lines() == 2
-    assert len(real.devices.pids) == 1
-
-
 def test_a_graph_that_does_not_load_is_a_failed_row(real: Bench, onnx_cases: MakeCases) -> None:
     cases = onnx_cases("a", "b")
     assert isinstance(cases[0].source, OnnxFile)
@@ -73,31 +57,25 @@ def test_a_graph_that_does_not_load_is_a_failed_row(real: Bench, onnx_cases: Mak
     assert len(real.devices.pids) == 1
 
 
-@pytest.mark.parametrize(
-    ("number", "reason"), [(signal.SIGKILL, "ended by SIGKILL"), (signal.SIGSTOP, "no answer for")]
-)
-def test_an_agent_that_dies_or_hangs_costs_one_case(
-    real: Bench, onnx_cases: MakeCases, number: signal.Signals, reason: str
-) -> None:
-    watcher = Watcher(lambda: os.kill(real.devices.pids[0], number))
+def test_an_agent_that_dies_costs_one_case(real: Bench, onnx_cases: MakeCases) -> None:
+    watcher = Watcher(lambda: os.kill(real.devices.pids[0], signal.SIGKILL))
     found = real.measure(onnx_cases("a", "b"), watcher, replace(QUICK, min_rounds=40))
     assert sorted(real.statuses().values()) == ["failed", "ok"]
     (failed,) = (record for record in found.values() if record.status == "failed")
-    assert reason in failed.reason
+    assert "ended by SIGKILL" in failed.reason
     assert failed.latency is None
     assert failed.bursts
     for record in found.values():
         assert sessions(record) == ({0, 1} if record.status == "ok" else {0})
 
 
-def test_the_agent_is_closed_although_there_is_a_bug(real: Bench, onnx_cases: MakeCases) -> None:
+def test_the_agent_is_closed_although_there_is_a_bug(bench: Bench) -> None:
     def break_() -> None:
         raise AssertionError("a bug")
 
     with pytest.raises(AssertionError, match="a bug"):
-        real.measure(onnx_cases("a"), Watcher(break_), ENDLESS)
-    with pytest.raises(ProcessLookupError):
-        os.kill(real.devices.pids[0], 0)
+        bench.measure("a", Watcher(break_), ENDLESS)
+    assert [agent.closed for agent in bench.devices.agents] == [True]
 
 
 # sessions, on a machine that is simulated

@@ -1,7 +1,5 @@
 """Profiles over the wire, with ONNX Runtime, and of cases that fail."""
 
-import os
-import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +20,6 @@ from benchbox.specs import Case, OnnxFile, TensorSpec
 from benchbox.transports import Agent, open_agent
 from benchbox.transports.channel import ChannelClosed, Timeout
 from benchbox.transports.client import Deadlines
-from benchbox.transports.local import open_local
 from tests.helpers import onnx_models
 from tests.helpers.machine import HELLO
 from tests.helpers.profiled import node, reply
@@ -133,7 +130,7 @@ def test_a_network_is_profiled_node_by_node(private_tmp: Path, agent: Agent, net
     with pytest.raises(CaseError, match="nowhere"):
         agent.profile("nowhere.onnx", X, 0, 40)
     paper = runner_profile.paper_costs(case, counted(case))
-    found = estimate(agent.profile(str(network), X, 0, 400), 12, paper)
+    found = estimate(agent.profile(str(network), X, 0, 40), 12, paper)
     assert sum(part.share for part in found.parts) == pytest.approx(1.0)
     assert sum(each.time_s for each in found.nodes) == pytest.approx(found.latency_s)
     assert sum(cost.macs_share or 0.0 for cost in found.parts) == pytest.approx(1.0)
@@ -192,25 +189,6 @@ def test_a_branch_is_profiled_with_what_holds_it(
     inputs = (TensorSpec("x", (32, 32)), TensorSpec("c", (), "bool"))
     found = agent.profile(str(write_onnx("branch", text)), inputs, 0, 400)
     assert {each["op"] for each in found["nodes"]} == {"If", "MatMul"}
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs files that can be unlinked while open")
-def test_an_agent_that_is_killed_leaves_nothing_behind(
-    private_tmp: Path, cpu: Device, network: Path
-) -> None:
-    channel = open_local()
-    left: list[list[Path]] = []
-
-    def kill(done: float) -> None:
-        if done:
-            left.append(list(private_tmp.iterdir()))
-            os.kill(channel.pid, signal.SIGKILL)
-
-    with Agent(channel, cpu) as agent, pytest.raises(AgentError, match="SIGKILL"):
-        agent.profile(str(network), X, 0, 400, kill)
-    assert left[0] == []
-    assert list(private_tmp.iterdir()) == []
 
 
 # cases

@@ -146,7 +146,10 @@ def test_two_devices_are_timed_at_the_same_time(place: Place) -> None:
 
     place.names = "ab"
     requests = [place.request(*each, open=open_) for each in (CPU, BOX)]
-    ends = place.run(*requests, watchers=[Watcher(measured.wait), Watcher(measured.wait)])
+    watchers = [Watcher(measured.wait), Watcher(measured.wait)]
+    ends = place.run(*requests, watchers=watchers)
+    assert [sum("exporting" in event for event in w.events) for w in watchers] == [1, 0]
+    assert [watcher.events.count("starting") for watcher in watchers] == [1, 1]
     assert (ends.failures, ends.interrupted) == ({}, False)
     outcomes = [ends.outcomes[i] for i in (0, 1)]
     assert [statuses(each) for each in outcomes] == [{"a": "ok", "b": "ok"}] * 2
@@ -246,26 +249,6 @@ def test_results_that_cannot_be_written_for_one_stop_all_before_anything_is_expo
     with pytest.raises(StorageError, match="box: results cannot be written"):
         place.run(*(place.request(*each, open=broken) for each in (CPU, BOX)), watchers=watchers)
     assert [watcher.events for watcher in watchers] == [[], []]
-
-
-def test_every_device_is_reached_before_anything_is_exported_and_that_happens_once(
-    place: Place,
-) -> None:
-    watchers = [Watcher(), Watcher(), Watcher()]
-    events: list[list[str]] = []
-
-    def open_(device: Device) -> Steady:
-        events.append([event for watcher in watchers for event in watcher.events])
-        return Steady(device)
-
-    devices = (CPU, BOX, ("cpu-2", ""))
-    place.run(*(place.request(*each, open=open_) for each in devices), watchers=watchers)
-    assert events[:2] == [[], []]
-    assert len(events) == 3  # what takes turns with another is opened in its turn
-    assert events[2].count("starting") == 3
-    exports = [sum("exporting" in event for event in w.events) for w in watchers]
-    assert exports == [1, 0, 0]
-    assert all(watcher.events.count("starting") == 1 for watcher in watchers)
 
 
 def test_one_system_under_two_addresses_is_timed_in_turn(place: Place) -> None:

@@ -1,8 +1,5 @@
 """Runs under continuous load: one agent a case, what is lost and kept, options, the command."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
 from benchbox import runner
@@ -13,7 +10,7 @@ from benchbox.runner import recorder
 from benchbox.sampling.plan import Plan
 from benchbox.sampling.sampler import Sampler
 from benchbox.sampling.sustained import Sustainer
-from tests.helpers.command import MEASURED, invoke, only_run, rows
+from tests.helpers.command import invoke
 from tests.helpers.runs import LARGE, Bench, Watcher, graph_of, interrupt, named
 
 LOAD = Plan(sustained_s=10.0, max_time_s=20.0, burst_s=0.05)
@@ -122,17 +119,3 @@ def test_the_command_line_knows_what_was_typed(monkeypatch: pytest.MonkeyPatch) 
 
 
 # all of it
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("in_tmp")
-def test_a_sustained_run_from_end_to_end(write_onnx: Callable[..., Path]) -> None:
-    done = invoke("run", str(write_onnx()), "--sustained", "2s")
-    assert done.exit_code == 0, done.stderr
-    assert "1 case, 2 s of continuous load" in done.stderr
-    assert "over time" in done.stdout
-    (kept,) = only_run().records
-    assert kept.status in MEASURED
-    assert kept.sustained is not None
-    (row,) = rows(invoke("report", "--format", "csv").stdout)
-    assert row["sustained_s"] == "2.0"

@@ -20,7 +20,6 @@ from benchbox.report.claims import sentence
 from benchbox.report.files import to_csv, to_markdown
 from benchbox.report.footnotes import notes
 from benchbox.report.frame import COLUMNS, to_frame
-from benchbox.sampling import arrival as sampling_arrival
 from benchbox.sampling.arrival import PacedSampler
 from benchbox.sampling.plan import Plan, shortfall
 from benchbox.sampling.session import Ask, asleep_s
@@ -162,17 +161,6 @@ def estimated(bursts: Sequence[Burst], per_s: float = 5.0) -> analysis_arrival.A
     return arrival
 
 
-def test_the_ratio_holds_although_the_processor_is_slow_by_turns() -> None:
-    bursts = []
-    for number in range(40):
-        slow = 1.45 if number % 3 == 0 else 1.0
-        for kind, latency_s in (("beside", 0.002), ("paced", 0.003)):
-            bursts.append(Burst(0, number, (round(latency_s * slow * NS),) * 5, kind=kind))
-    arrival = estimated(bursts)
-    assert arrival.ratio is not None
-    assert arrival.ratio.low == arrival.ratio.high == pytest.approx(1.5)
-
-
 def test_both_kinds_are_judged_by_switches_alone() -> None:
     marks = ((0, 99_000), (1, 99_000))
     bursts = [Burst(0, n, (1000,), (0,), marks=marks, kind="beside") for n in range(8)]
@@ -180,11 +168,6 @@ def test_both_kinds_are_judged_by_switches_alone() -> None:
     assert not any(burst.quiet_ns(gate) for burst in bursts)
     assert estimated(bursts).back_to_back is not None
     assert samples.estimate(bursts, gate) is None
-
-
-def test_a_burst_at_the_rate_lasts_about_a_second() -> None:
-    for per_s, calls in ((100.0, 100), (0.01, 1), (2.4, 2)):
-        assert sampling_arrival.calls(replace(PLAN, arrival_per_s=per_s)) == calls
 
 
 def test_a_case_that_calls_come_too_fast_for_fails_as_soon_as_that_shows() -> None:
@@ -233,9 +216,7 @@ def test_time_asleep_is_given_to_the_agent_before_it_counts_as_hung() -> None:
 def test_a_rate_is_calls_per_second_minute_or_hour(text: str, per_s: float) -> None:
     assert parsing.rate(text) == pytest.approx(per_s)
     assert parsing.rate(formatting.per(per_s)) == pytest.approx(per_s, rel=1e-3)
-    assert [formatting.per(each) for each in (5, 1 / 60, 1 / 360, 2.5)] == [
-        *("5/s", "1/m", "10/h", "2.5/s")
-    ]
+    assert [formatting.per(each) for each in (5, 1 / 60, 2.5)] == ["5/s", "1/m", "2.5/s"]
 
 
 @pytest.mark.parametrize("text", ["5", "/s", "0/s", "-1/s", "1/10s", "5/d"])
@@ -332,11 +313,8 @@ def test_a_run_at_a_rate_from_end_to_end(write_onnx: Callable[..., Path]) -> Non
     assert done.exit_code == 0, done.stderr
     (row,) = rows(done.stdout)
     assert (row["status"], row["arrival_per_s"]) == ("ok", "50.0")
-    assert float(row["latency_p50_ms"]) > 0
     assert float(row["back_to_back_p50_ms"]) > 0
-    run = only_run()
-    assert run.context.plan["arrival_per_s"] == 50.0
-    (kept,) = run.records
+    (kept,) = only_run().records
     paced = [burst for burst in kept.bursts if burst.kind == "paced"]
     assert all(burst.marks == () for burst in paced)
     assert all(burst.slept_ns > 0.9 * len(burst.latencies_ns) * NS / 50 for burst in paced)

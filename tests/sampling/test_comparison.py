@@ -184,14 +184,6 @@ def test_an_unclear_verdict_goes_on_to_the_end_although_the_ratio_is_precise() -
     assert found.now < 10
 
 
-def test_the_reference_ends_with_the_last_case_that_needs_it() -> None:
-    models = {"a": noisy(0.002, 0.1), "b": noisy(0.004, 0.001, 1), "c": noisy(0.004, 0.1, 2)}
-    found = Comparison(replace(PLAN, max_time_s=300), **models)
-    assert "a" in found.finished[-2:]
-    assert sorted(found.finished) == ["a", "b", "c"]
-    assert found.rounds_each()["a"] == max(found.rounds_each().values())
-
-
 # what goes wrong
 
 
@@ -284,10 +276,8 @@ def test_what_a_ratio_lacks_is_said_in_numbers(
         (0.99, 1.03, 0.01, True),
         (0.995, 1.005, 0.01, False),
         (0.995, 1.005, 0.001, True),
-        (1.005, 1.03, 0.01, True),
         (1.02, 1.03, 0.01, False),
         (0.96, 0.98, 0.01, False),
-        (0.96, 1.00, 0.01, True),
         (0.96, 1.04, None, False),
         (1.005, 1.005, 0.001, False),
     ],

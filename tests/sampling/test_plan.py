@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchbox.analysis import disturbance_text, stats
+from benchbox.analysis import stats
 from benchbox.analysis.samples import Burst, round_medians
-from benchbox.analysis.states import Gate, State
 from benchbox.sampling.plan import MORE, Plan, lacking, shortfall
 from tests.helpers.sessions import bursts
 
@@ -68,31 +67,3 @@ def test_a_figure_needs_as_many_processes_as_the_plan() -> None:
     assert shortfall(two, THREE) == f"quiet rounds in only 2 of 3 processes; {MORE}"
     assert shortfall([*two, *bursts(1000, session=9)], THREE) == ""
     assert shortfall(two, PLAN) == ""
-
-
-def test_only_rounds_in_the_gates_state_count_and_others_are_a_cause() -> None:
-    gate = Gate(State(100.0, 98.0, 102.0))
-    marked = bursts(*[1000] * 20, marks=((0, 100), (1, 100)))
-    slow = bursts(*[1350] * 20, session=1, marks=((0, 135), (1, 135)))
-    assert shortfall([*marked, *slow], PLAN, gate) == ""
-    assert shortfall(slow, PLAN, gate).startswith("only 0 quiet rounds")
-    assert disturbance_text.summary({"slow": 1.0})[0] in shortfall(slow, PLAN, gate)
-    assert shortfall(slow, PLAN) == ""
-
-
-def test_what_disturbed_the_samples_is_said_with_what_helps() -> None:
-    switched = bursts(*[1000] * 10, switches=(1,))
-    why, what_helps = disturbance_text.summary({"preempted": 1.0})
-    assert shortfall(switched, PLAN) == (
-        f"only 0 quiet rounds and an interval needs 6: {why}; {what_helps}, or {MORE}"
-    )
-
-
-@given(st.lists(st.integers(1, 10**9), min_size=6, max_size=40), plans)
-def test_what_is_enough_has_the_interval_asked_for(latencies: list[int], plan: Plan) -> None:
-    rounds = round_medians(bursts(*latencies))
-    interval = stats.median_interval(list(rounds.values()))
-    assert interval is not None
-    if not lacking(rounds, plan):
-        assert interval.half_width <= plan.precision
-        assert len(rounds) >= plan.min_rounds

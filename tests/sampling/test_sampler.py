@@ -1,23 +1,20 @@
-import random
 from dataclasses import replace
 from itertools import pairwise
 from statistics import median
 
 import pytest
 
-from benchbox.analysis import stats
-from benchbox.analysis.samples import Burst, estimate, round_medians
-from benchbox.analysis.states import Gate, Readings, State
+from benchbox.analysis.samples import Burst, estimate
+from benchbox.analysis.states import Readings
 from benchbox.errors import AgentError
 from benchbox.sampling import progress
 from benchbox.sampling import sampler as sampling_sampler
 from benchbox.sampling.plan import Plan, shortfall
-from benchbox.sampling.progress import Progress, Subject
+from benchbox.sampling.progress import Subject
 from benchbox.sampling.sampler import Sampler
 from tests.helpers.machine import Machine, usual
 from tests.helpers.sessions import (
     FakeSession,
-    FragileSession,
     Model,
     Sampling,
     breaks,
@@ -37,36 +34,6 @@ def measured(plan: Plan = PLAN, session: FakeSession | None = None, **models: Mo
 
 
 # when it stops
-
-
-def test_noise_converges_and_stops_at_the_precision_asked_for() -> None:
-    latencies = {"a": 0.002, "b": 0.004}
-    sampling = Sampling({key: noisy(each, 0.05) for key, each in latencies.items()}, PLAN)
-    assert set(sampling.measure()) == {"a", "b"}
-    for key, case in sampling.cases.items():
-        interval = sampling.sampler.interval(case)
-        assert interval is not None
-        assert interval.half_width <= PLAN.precision
-        assert interval.value == pytest.approx(latencies[key], rel=0.02)
-        assert len(round_medians(case.bursts)) >= PLAN.min_rounds
-        assert not case.failure
-    assert sampling.session.now < PLAN.max_time_s / 2
-
-
-def test_a_case_without_any_noise_still_has_the_fewest_rounds() -> None:
-    assert 20 <= len(measured(Plan(min_rounds=20), a=steady(0.001)).bursts()) <= 30
-
-
-def test_a_case_that_is_never_quiet_ends_at_max_time_and_says_what_it_lacks() -> None:
-    plan = Plan(precision=0.01, max_time_s=5.0)
-    generator = random.Random(0)
-    sampling = Sampling({"a": lambda _: generator.uniform(0.001, 0.02)}, plan)
-    assert sampling.measure() == []
-    assert [case.subject.key for case in sampling.sampler.active] == ["a"]
-    assert 5.0 <= sampling.session.now < 7.0
-    text = shortfall(sampling.bursts(), plan)
-    assert "±1.0% was asked" in text
-    assert "--max-time" in text
 
 
 def test_max_time_holds_although_the_warm_up_never_ends() -> None:
@@ -98,17 +65,6 @@ def test_finished_cases_leave_the_rounds_and_the_reference_stays_until_its_last_
     assert (first, set(others)) == ("calm", {"ref", "wild"})
     rounds = {key: len(case.bursts) for key, case in sampling.cases.items()}
     assert rounds["calm"] < rounds["wild"] == rounds["ref"]
-
-
-def test_drift_by_a_step_of_15_percent_leaves_the_ratio_alone() -> None:
-    def stepping(model: Model) -> Model:
-        return lambda now: model(now) * (1.15 if now > 1.3 else 1)
-
-    models = {"a": stepping(noisy(0.002)), "b": stepping(noisy(0.003, seed=1))}
-    sampling = measured(Plan(max_time_s=20), **models)
-    ratio = stats.ratio_interval(*(round_medians(sampling.bursts(key)) for key in "ba"))
-    assert ratio is not None
-    assert ratio.value == pytest.approx(1.5, rel=0.015)
 
 
 # bursts
@@ -204,15 +160,6 @@ def test_a_lost_agent_fails_the_case_in_flight_and_the_next_session_goes_on(afte
         assert not shortfall(bursts, sampling.sampler.plan)
 
 
-def test_an_agent_lost_between_bursts_has_no_case_to_blame() -> None:
-    session = FragileSession({"a": steady(0.002)})
-    sampling = Sampling(session.models, PLAN, session)
-    with pytest.raises(AgentError):
-        sampling.measure()
-    assert not sampling.cases["a"].failure
-    assert len(sampling.sampler.active) == 1
-
-
 def test_a_case_failed_from_outside_is_timed_no_more_whatever_the_gate() -> None:
     sampling = Sampling({"a": steady(0.002), "b": steady(0.002)}, PLAN)
     sampling.sampler.fail("b", "it does not load")
@@ -304,27 +251,6 @@ def test_a_session_that_takes_over_from_a_lost_one_goes_on_with_its_rounds() -> 
 
 
 # states
-
-
-def marked(number: int, latency: int, reading: int) -> Burst:
-    return Burst(0, number, (latency,), (0,), ((0, reading), (1, reading)))
-
-
-def test_new_rounds_are_judged_as_they_come_and_all_of_them_by_a_new_gate() -> None:
-    gate = Gate(State(12_000.0, 11_800.0, 12_200.0))
-    case = Progress(Subject("a", "a"))
-    case.bursts = [marked(i, 1000, 12_000) for i in range(3)]
-    case.judge(Gate())
-    case.bursts += [marked(i, 1350, 16_200) for i in range(3, 6)]
-    case.judge(Gate())
-    assert len(case.rounds) == 6
-    case.judge(gate)
-    assert case.rounds == pytest.approx({(0, i): 1e-6 for i in range(3)})
-    case.bursts.append(marked(9, 1000, 12_000))
-    case.judge(gate)
-    assert (0, 9) in case.rounds
-    case.judge(Gate())
-    assert len(case.rounds) == 7
 
 
 def test_a_case_that_had_enough_by_another_gate_goes_on() -> None:

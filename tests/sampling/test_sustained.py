@@ -117,17 +117,6 @@ def test_an_error_ends_the_case_and_keeps_its_windows() -> None:
     assert oven.now < 22
 
 
-def test_a_lost_agent_fails_the_case() -> None:
-    oven = Oven()
-    oven.fails_at = 20.0
-    sampler = Sustainer(Subject("a", "a"), PLAN, oven.clock)
-    measured = sampler.measure(oven, 0)
-    assert next(measured).failure == "gone"
-    with pytest.raises(AgentError):
-        next(measured)
-    assert len(sampler.windows) >= 15
-
-
 def test_an_agent_lost_between_requests_begins_the_series_anew() -> None:
     session = FragileSession({"a": noisy(0.005)})
     session.lost_after = 20.0
