@@ -247,9 +247,8 @@ FINE = {
 CHECKS = [check for check in doctor.CHECKS if check.__module__ == gpu.__name__]
 
 
-def found_on_gpu(
-    readings: tuple[float, ...] = (40_000.0,) * 50, **seen: object
-) -> list[tuple[str, str]]:
+def found_on_gpu(slow: int = 0, **seen: object) -> list[tuple[str, str]]:
+    readings = (40_000.0,) * (50 - slow) + (80_000.0,) * slow
     watch = Observation((0,), gpu={**FINE, **seen}, gpu_readings_ns=readings)
     return [(each.severity, each.text) for check in CHECKS for each in check(watch)]
 
@@ -257,7 +256,7 @@ def found_on_gpu(
 def test_the_times_of_a_gpu_are_good_as_long_as_they_hardly_change() -> None:
     assert not [each for check in CHECKS for each in check(Observation((0,)))]
     assert found_on_gpu() == [("good", "The GPU took the same time for the same work (40 us).")]
-    ((severity, text),) = found_on_gpu((40_000.0,) * 30 + (80_000.0,) * 20)
+    ((severity, text),) = found_on_gpu(slow=20)
     assert (severity, "40% of the time, 100% in the middle" in text) == ("poor", True)
 
 

@@ -64,15 +64,6 @@ def test_a_later_session_waits_until_it_is_as_cool_as_then(
     assert wait.is_back == is_back
 
 
-def test_the_first_of_all_is_what_later_ones_wait_for() -> None:
-    device = Device(40.0, per_s=1.0)
-    waits = cooling(device, 5.0)
-    after(device, waits, 60.0)
-    device.celsius = 50.0
-    waits.before(2, device)
-    assert waits.done[2] == Cooldown(2, 5.0, 40.0, 50.0, 45.0)
-
-
 def test_who_watches_hears_how_warm_it_is_and_how_long_it_may_take() -> None:
     heard: list[tuple[float, ...]] = []
     device = Device(40.0, per_s=2.0)
@@ -115,6 +106,7 @@ def test_waits_are_told_by_session_those_of_an_earlier_run_too() -> None:
     waits.before(4, device)
     assert [each.session for each in waits.of([4, 3, 9, 4])] == [3, 4]
     assert waits.of([3]) == (earlier,)
+    assert waits.done[4].first_c == 30.0  # the first of all is what later ones wait for
 
 
 # in words

@@ -220,14 +220,11 @@ def test_a_rate_is_calls_per_second_minute_or_hour(text: str, per_s: float) -> N
 
 
 @pytest.mark.parametrize("text", ["5", "/s", "0/s", "-1/s", "1/10s", "5/d"])
-def test_what_is_no_rate_is_refused(text: str) -> None:
+def test_what_is_no_rate_or_beside_another_load_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--arrival"):
         parsing.rate(text)
-
-
-def test_the_two_modes_exclude_each_other() -> None:
     with pytest.raises(UsageError, match="exclude each other"):
-        load_options.adapt(Plan(), LoadOptions("5/s", "10m"), 1, precise=False, timed=False)
+        load_options.adapt(Plan(), LoadOptions(text, "10m"), 1, precise=False, timed=False)
 
 
 def test_a_duration_has_the_unit_that_suits_it() -> None:
