@@ -8,7 +8,7 @@ import math
 import random
 import re
 from bisect import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
@@ -200,31 +200,20 @@ def assert_true(found: Measured, error: float) -> None:
 # each by itself
 
 
-@pytest.mark.parametrize(
-    ("what", "error", "raw"),  # how wrong the figure may be, and how wrong it is of all calls
-    [
-        (lambda _: {}, 0.002, 0.99),
-        (lambda seed: {"interrupt": preempted(seed)}, 0.005, 1.2),
-        (lambda seed: {"interrupt": stolen(seed)}, 0.005, 1.0),
-        (lambda seed: {"state": stretches(SLOW, 0.4, seed)}, 0.015, 1.0),
-        (lambda seed: {"state": stretches(SLOW, 0.7, seed)}, 0.015, 1.3),
-        (lambda seed: {"memory": stretches(1.15, 0.7, seed, 1.0, 4.0)}, 0.005, 1.03),
-        (lambda seed: {"state": stretches(0.83, 0.06, seed, 0.1, 0.6)}, 0.005, 0.9),
-        (boosted_at_first, 0.005, 0.9),
-        (boosted_slowed_and_preempted, 0.015, 1.0),
-    ],
-    ids=[
-        "nothing",
-        "preempted",
-        "stolen",
-        "slow",
-        "slower",
-        "memory",
-        "boost",
-        "early-boost",
-        "all",
-    ],
-)
+DISTURBANCES: Mapping[str, tuple[Callable[[int], dict[str, Any]], float, float]] = {
+    "nothing": (lambda _: {}, 0.002, 0.99),
+    "preempted": (lambda seed: {"interrupt": preempted(seed)}, 0.005, 1.2),
+    "stolen": (lambda seed: {"interrupt": stolen(seed)}, 0.005, 1.0),
+    "slow": (lambda seed: {"state": stretches(SLOW, 0.4, seed)}, 0.015, 1.0),
+    "slower": (lambda seed: {"state": stretches(SLOW, 0.7, seed)}, 0.015, 1.3),
+    "memory": (lambda seed: {"memory": stretches(1.15, 0.7, seed, 1.0, 4.0)}, 0.005, 1.03),
+    "boost": (lambda seed: {"state": stretches(0.83, 0.06, seed, 0.1, 0.6)}, 0.005, 0.9),
+    "boost at first": (boosted_at_first, 0.005, 0.9),
+    "all": (boosted_slowed_and_preempted, 0.015, 1.0),
+}  # with how wrong the figure may be, and how wrong it is of all calls
+
+
+@pytest.mark.parametrize(("what", "error", "raw"), DISTURBANCES.values(), ids=DISTURBANCES)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_figure_is_that_of_the_usual_state_whatever_disturbs(
     what: Callable[[int], dict[str, Any]], error: float, raw: float, seed: int
