@@ -243,6 +243,7 @@ def test_the_longest_time_fits_the_rate_and_the_precision_is_wider_unless_given(
     assert (plan.arrival_per_s, plan.precision) == (5.0, 0.05)
     assert plan.max_time_s == pytest.approx(1.5 * 4 * 21 * 1.1)
     assert adapted("1000/s").max_time_s >= Plan().max_time_s
+    assert adapted("1/m").max_time_s == pytest.approx(1.5 * 4 * 21 * 60.1)
     assert adapted("5/s", Plan(max_time_s=10), timed=True).max_time_s == 10
     assert adapted("5/s", Plan(precision=0.02), precise=True).precision == 0.02
 
