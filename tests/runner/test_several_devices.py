@@ -252,15 +252,20 @@ def test_results_that_cannot_be_written_for_one_stop_all_before_anything_is_expo
 
 
 def test_one_system_under_two_addresses_is_timed_in_turn(place: Place) -> None:
-    order: list[str] = []
-    devices, plan = {"pi": "ssh://pi", "other": "ssh://192.0.2.1"}, replace(QUICK, min_rounds=60)
-    same = {"open": lambda device: Steady(device, "the same"), "plan": plan}
+    """The first waits a little for the other, which is to begin when it is over."""
+    begun, over = threading.Event(), list[int]()
+    first = Watcher(lambda: begun.wait(0.3))
+    second = Watcher(lambda: (over.append(len(first.records)), begun.set()))
+    same = {
+        "open": lambda device: Steady(device, "the same"),
+        "plan": replace(QUICK, min_rounds=60),
+    }
+    urls = {"pi": "ssh://pi", "other": "ssh://192.0.2.1"}
     ends = place.run(
-        *(place.request(*each, **same) for each in devices.items()),
-        watchers=[Watcher(lambda name=name: order.append(name)) for name in devices],
+        *(place.request(*each, **same) for each in urls.items()), watchers=[first, second]
     )
     assert sorted(ends.outcomes) == [0, 1]
-    assert order == ["pi", "other"]
+    assert over == [1]
 
 
 def test_ctrl_c_keeps_what_was_measured_on_all_and_each_goes_on_from_there(place: Place) -> None:
