@@ -96,6 +96,10 @@ def test_the_p50_of_each_process_is_given_in_order_with_their_scatter() -> None:
     assert latency.within_sd == pytest.approx(0, abs=1e-5)
     one = estimate(*bursts[:8])
     assert (one.between_sd, len(one.sessions_p50_s)) == (None, 1)
+    interval = stats.median_interval([(4 * MS + index) / 1e9 for index in range(8)])
+    assert interval is not None
+    assert one.ci_low_s == pytest.approx(interval.low, rel=1e-10)
+    assert one.ci_high_s == pytest.approx(interval.high, rel=1e-10)
 
 
 def test_a_round_has_the_median_of_its_quiet_samples() -> None:

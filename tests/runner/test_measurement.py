@@ -338,11 +338,14 @@ def test_records_are_written_anew_when_the_gate_has_moved(bench: Bench) -> None:
     assert max(sessions(found["tiny:c"])) < min(b.session for b in found["tiny:b"].bursts[-18:])
 
 
-def test_a_run_interrupted_after_its_gate_has_moved_has_one_gate_too(bench: Bench) -> None:
-    """Ctrl-C comes in the second memory group, in which the machine is faster."""
+@pytest.mark.parametrize("slowness", [0.7, 0.985])
+def test_a_run_interrupted_after_its_gate_has_moved_has_one_gate_too(
+    bench: Bench, slowness: float
+) -> None:
+    """Ctrl-C comes in the second memory group, in which the machine is that slow."""
 
     def opening(number: int) -> None:
-        bench.devices.machine.state = lambda _: 0.7 if number > 2 else 1.0
+        bench.devices.machine.state = lambda _: slowness if number > 2 else 1.0
         if number == 5:
             raise KeyboardInterrupt
 
@@ -351,8 +354,9 @@ def test_a_run_interrupted_after_its_gate_has_moved_has_one_gate_too(bench: Benc
     assert bench.interrupted
     gate = bench.measurement.state.readings.gate
     assert {record.gate for record in found.values()} == {gate}
-    assert set(bench.statuses().values()) == {"imprecise"}
-    assert "before it was timed" not in found["tiny:b"].reason
+    if slowness < 0.9:  # so that what was timed first has no quiet sample
+        assert set(bench.statuses().values()) == {"imprecise"}
+        assert "before it was timed" not in found["tiny:b"].reason
 
 
 def test_a_record_that_is_written_anew_keeps_how_its_case_was_loaded(bench: Bench) -> None:
