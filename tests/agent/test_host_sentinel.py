@@ -72,21 +72,13 @@ def test_what_the_host_took_while_it_was_slow_is_no_latency() -> None:
     assert found.rounds == len(bursts) // 2
 
 
-def test_a_case_that_met_the_slow_host_more_often_is_no_slower_than_another() -> None:
-    first, gate = measured([1, 1, 1, 1, 2] * 8)
-    second, _ = measured([2, 2, 1, 2, 2] * 8)
-    assert estimated(second, gate).p50_s == estimated(first, gate).p50_s
-    assert estimated(second, Gate()).p50_s > 1.5 * estimated(first, Gate()).p50_s
-
-
 def test_a_slow_host_is_the_cause_and_no_span_is_lost_to_it() -> None:
     bursts, gate = measured(HALF_SLOW)
     assert samples.tag_shares(bursts, gate) == {"slow": 0.5}
-    found = gpu_time.estimate(bursts, gate)
+    found, everything = gpu_time.estimate(bursts, gate), gpu_time.estimate(bursts)
     assert found is not None
-    assert found.span_s == pytest.approx(10 * US * 1e-9)
-    everything = gpu_time.estimate(bursts)
     assert everything is not None
+    assert found.span_s == pytest.approx(10 * US * 1e-9)
     assert (found.copies_s or 1e9) < (everything.copies_s or 0)
 
 
@@ -100,6 +92,4 @@ def test_readings_belong_to_the_marks_they_were_taken_at() -> None:
     burst = SlowHost(1).watched()
     assert burst["marks"] == [(0, 77), (4, 77)]
     assert burst["host_marks"] == [(0, HOST_NS), (4, HOST_NS)]
-    reading = host_sentinel.compute()
-    assert isinstance(reading, int)
-    assert reading > 0
+    assert host_sentinel.compute() > 0

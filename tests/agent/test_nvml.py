@@ -51,16 +51,17 @@ def test_a_reading_has_every_value_with_its_unit(fake_gpu: Libraries, opened: Op
     assert old.read_counters() == older
 
 
-@pytest.mark.parametrize("code", [3, 4, 13])
-def test_what_a_driver_does_not_tell_is_absent_and_not_asked_again(
-    fake_gpu: Libraries, opened: Open, code: int
+@pytest.mark.parametrize(("code", "once"), [(3, False), (4, False), (13, False), (10, True)])
+def test_what_a_driver_does_not_tell_is_absent_and_asked_again_if_that_may_change(
+    fake_gpu: Libraries, opened: Open, code: int, *, once: bool
 ) -> None:
     own = opened(f"fail {POWER} {code}")
-    assert own.read_counters().keys() == COUNTERS.keys() - {"gpu_power_w"}
+    fewer = COUNTERS.keys() - {"gpu_power_w"}
+    assert own.read_counters().keys() == fewer
     fake_gpu.tell(nvml="")
-    assert own.read_counters().keys() == COUNTERS.keys() - {"gpu_power_w"}
+    assert own.read_counters().keys() == (COUNTERS.keys() if once else fewer)
     asked = fake_gpu.log("nvml")
-    assert (asked.count(POWER), asked.count("nvmlDeviceGetUtilizationRates")) == (1, 2)
+    assert (asked.count(POWER), asked.count("nvmlDeviceGetUtilizationRates")) == (1 + once, 2)
 
 
 def test_what_takes_long_is_not_asked_each_time(
@@ -70,13 +71,6 @@ def test_what_takes_long_is_not_asked_each_time(
     own = opened("cost_us 1000")
     assert [own.read_counters() for _ in range(4)] == [COUNTERS] * 4
     assert fake_gpu.log("nvml").count(POWER) == 1
-
-
-def test_what_failed_for_once_is_asked_again(fake_gpu: Libraries, opened: Open) -> None:
-    own = opened(f"fail {POWER} 10")
-    assert "gpu_power_w" not in own.read_counters()
-    fake_gpu.tell(nvml="")
-    assert "gpu_power_w" in own.read_counters()
 
 
 @pytest.mark.parametrize(
