@@ -13,10 +13,7 @@ import pytest
 from benchbox.agent import PROTOCOL
 from benchbox.agent.host import clusters, machine
 from benchbox.agent.host.clusters import Cluster
-from benchbox.devices import CPU_PROVIDER, Device
-from benchbox.errors import DeviceError
 from benchbox.report.formatting import cpu_list
-from benchbox.transports import Agent
 from tests.board.files import plant
 from tests.helpers.machine import Inside, cpuinfo, phone, processor, small_phone
 
@@ -142,13 +139,6 @@ def test_the_agent_runs_where_it_was_asked_to(inside: Inside, asked: object, cpu
         {"cpus": [1], "capacity": 1024, "top_khz": 1_200_000, "core": "Cortex-A72"},
         {"cpus": [0], "capacity": 446, "top_khz": 950_000, "core": "Cortex-A53"},
     ]
-
-
-@pytest.mark.usefixtures("two_cpus")
-def test_a_word_without_a_meaning_ends_the_greeting(inside: Inside) -> None:
-    device = Device("phone", CPU_PROVIDER, 1, "arm", "middle")
-    with pytest.raises(DeviceError, match=r"it has the clusters big \(1\) and little \(0\)"):
-        Agent(inside, device)  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("two_cpus", "mask")

@@ -11,7 +11,7 @@ from tests.board import board, why_not
 
 AARCH64, X86_64 = b"\xb7\x00", b"\x3e\x00"
 PI = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0b\nModel : Raspberry Pi 5 Model B\n"
-SIGNS = ("_translator", "_intercepted", "_left_out", "_said_to_be", "emulator")
+SIGNS = ("_translator", "_intercepted", "_left_out", "emulator")
 # What each sign says on the device, by the source as the agent has it there.
 ASK = (
     inspect.getsource(emulation)
@@ -38,16 +38,13 @@ def test_this_machine_is_not_emulated() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("real_proc", [False, True])
-def test_an_emulated_device_shows_two_signs_and_a_third_in_proc(*, real_proc: bool) -> None:
+def test_an_emulated_device_shows_all_signs_of_a_translator() -> None:
     if reason := why_not():
         pytest.skip(reason)
-    with board(real_proc=real_proc) as there:
+    with board(real_proc=True) as there:
         done = there.ssh("python3 -", given=ASK.encode())
     assert done.returncode == 0, done.stderr
-    said = dict(zip(SIGNS, json.loads(done.stdout), strict=True))
-    assert said["emulator"] == said["_intercepted"] == said["_left_out"] == "qemu-user"
-    assert said["_translator"] == ("qemu-user" if real_proc else None)
+    assert json.loads(done.stdout) == ["qemu-user"] * len(SIGNS)
 
 
 # on trees

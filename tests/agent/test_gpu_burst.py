@@ -2,11 +2,15 @@
 
 import threading
 import time
+from collections.abc import Callable
+from itertools import count
 
 import pytest
 
 from benchbox.agent.gpu import burst as gpu_burst
+from benchbox.agent.gpu import host_sentinel
 from benchbox.agent.gpu.burst import BurstPlan, GpuBurst
+from benchbox.agent.gpu.host_sentinel import PairedProbe
 from benchbox.agent.gpu_errors import GpuLostError
 from benchbox.agent.timing import burst as timing_burst
 
@@ -82,9 +86,8 @@ class Machine:
         self.now += 100 * US
         return 77
 
-    def burst(self, plan: BurstPlan, *, probe: bool = False) -> GpuBurst:
-        reading = self.probe if probe else None
-        return gpu_burst.time_gpu_calls(self, self, plan, reading, clock=self.clock)
+    def burst(self, plan: BurstPlan, probe: Callable[[], int] | None = None) -> GpuBurst:
+        return gpu_burst.time_gpu_calls(self, self, plan, probe, clock=self.clock)
 
 
 @pytest.mark.parametrize(
@@ -132,10 +135,11 @@ def test_a_cold_cache_is_flushed_before_each_and_never_within_what_is_timed() ->
 
 def test_a_burst_settles_and_reads_the_sentinel_at_both_ends_and_between_long_calls() -> None:
     machine = Machine()
-    burst = machine.burst(BurstPlan(3), probe=True)
+    burst = machine.burst(BurstPlan(3), machine.probe)
     assert machine.did[0] == "run"
     assert (burst.marks, burst.probed_ns) == ([(0, 77), (3, 77)], 200 * US)
-    marks = Machine(10, 4 * US, 1000 * US).burst(BurstPlan(20), probe=True).marks
+    slow = Machine(10, 4 * US, 1000 * US)
+    marks = slow.burst(BurstPlan(20), slow.probe).marks
     assert len(marks) > 3
     assert [calls for calls, _ in marks] == sorted({calls for calls, _ in marks})
 
@@ -231,3 +235,14 @@ def test_what_goes_wrong_in_the_second_thread_is_raised_in_the_first() -> None:
     with pytest.raises(RuntimeError, match="no context here"):
         Broken().burst(BurstPlan(1, replayed=True))
     assert all(thread.name != "span-end" for thread in threading.enumerate())
+
+
+def test_readings_of_the_host_belong_to_the_marks_they_were_taken_at() -> None:
+    machine, numbers = Machine(), count(1)
+    beside = PairedProbe(machine.probe, lambda: next(numbers))
+    burst = machine.burst(BurstPlan(4), beside.read)
+    assert burst.marks == [(0, 77), (4, 77)]
+    assert beside.marks(burst.marks) == [(0, 1), (4, 2)]
+    with pytest.raises(ValueError, match="shorter"):
+        beside.marks([*burst.marks, (9, 77)])
+    assert host_sentinel.compute() > 0

@@ -48,14 +48,6 @@ UNCAPTURED = {
     CUDA: f"{REFUSED} as all compute graph nodes have not been partitioned to the ",
     TENSORRT: f"{REFUSED}as all the graph nodes have not been assigned to ",
 }
-# What the real one takes from Python for TensorRT, of what is of use here.
-FLAGS = {
-    "trt_fp16_enable",
-    "trt_cuda_graph_enable",
-    "trt_engine_cache_enable",
-    "trt_timing_cache_enable",
-}
-OTHERS = {"device_id", "user_compute_stream", "trt_builder_optimization_level"}
 
 
 def told(key):
@@ -83,17 +75,6 @@ def real():
 ort = real()
 
 
-def check_tensorrt(options):
-    """Refuse options as the real one does, which takes flags as words alone."""
-    for name, value in options.items():
-        if name not in FLAGS | OTHERS:
-            raise RuntimeError(f"Invalid TensorRT EP option: {name}")
-        if name in FLAGS and value not in ("True", "False"):
-            raise RuntimeError(
-                f"[ERROR] [TensorRT] The value for the key '{name}' should be 'True' or 'False'."
-            )
-
-
 def note(providers, options):
     override = os.environ.get("NVIDIA_TF32_OVERRIDE")
     with Path(os.environ["FAKE_ORT"] + ".log").open("a") as file:
@@ -110,7 +91,6 @@ class Session(ort.InferenceSession):
             return
         self._own, self._computed = provider_options[0], None
         if self._gpu[0] == TENSORRT:
-            check_tensorrt(self._own)
             note(providers, provider_options)
         self._probe = isinstance(graph, bytes)
         super().__init__(graph, options, [CPU], [{}], **more)
