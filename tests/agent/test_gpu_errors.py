@@ -6,13 +6,11 @@ from benchbox.agent.gpu import errors
 from benchbox.agent.gpu.cudart import CudaError
 from benchbox.agent.gpu_errors import GpuFullError, GpuLostError
 
-# As onnxruntime-gpu 1.31.1 raises it, but for the name of the host.
+# As onnxruntime-gpu 1.31.1 raises it, but shorter, and for the name of the host.
 TOO_OLD = (
     "/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_call.cc:154 "
-    "std::conditional_t<THRW, void, onnxruntime::common::Status> onnxruntime::CudaCall(ERRTYPE, "
-    "const char*, const char*, SUCCTYPE, const char*, const char*, int) [with ERRTYPE = cudaError; "
-    "bool THRW = true; SUCCTYPE = cudaError; std::conditional_t<THRW, void, common::Status> = "
-    "void] CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version ; GPU=-1 "
+    "onnxruntime::CudaCall(ERRTYPE, int) [with ERRTYPE = cudaError; void] CUDA failure 35: CUDA "
+    "driver version is insufficient for CUDA runtime version ; GPU=-1 "
     "; hostname=alices-laptop ; file=/onnxruntime_src/onnxruntime/core/providers/cuda/"
     "cuda_execution_provider.cc ; line=355 ; expr=cudaSetDevice(info_.device_id); \n\n"
 )

@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -110,29 +111,19 @@ def test_the_calls_of_spans_are_told_from_those_before_however_many_it_takes_to_
     assert counted.last(3) == [looks + 2, looks + 4, looks + 6]
 
 
+@dataclass(frozen=True)
 class Stub(Bench):
     """A bench whose programs all say the same, and whose runs all give the same records."""
 
-    said: ClassVar[Mapping[str, object]]
-    found: ClassVar[Mapping[str, list[dict[str, Any]]]]
+    results: Path = Path()
+    said: Any = None
+    found: Any = None
 
-    def answer(self, *_: str) -> Mapping[str, object]:
+    def answer(self, *_: str) -> Any:
         return self.said
 
-    def records(self, _: Path, *__: str) -> dict[str, list[dict[str, Any]]]:
-        return dict(self.found)
-
-
-@pytest.fixture
-def stub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Stub]:
-    def make(
-        said: Mapping[str, object], found: Mapping[str, list[dict[str, Any]]] | None = None
-    ) -> Stub:
-        monkeypatch.setattr(Stub, "said", said, raising=False)
-        monkeypatch.setattr(Stub, "found", found or {}, raising=False)
-        return Stub(Path())
-
-    return make
+    def records(self, *_: object) -> Any:
+        return self.found
 
 
 EAGER, GRAPH = "g1 eager", "g3 graph"
@@ -152,21 +143,15 @@ EAGER, GRAPH = "g1 eager", "g3 graph"
     ],
 )
 def test_spans_and_outputs_are_right_where_all_of_them_are_seen_and_close(
-    stub: Callable[..., Stub],
-    check: Callable[[Bench], str],
-    said: Mapping[str, object],
-    result: str,
-    seen: str,
+    check: Callable[[Bench], str], said: object, result: str, seen: str
 ) -> None:
-    row = checked(check, stub(said))
+    row = checked(check, Stub(said=said))
     assert (row.result, seen in row.seen) == (result, True), row
 
 
-def test_a_row_without_a_latency_fails_the_check_of_modes_with_its_reason(
-    stub: Callable[..., Stub],
-) -> None:
+def test_a_row_without_a_latency_fails_the_check_of_modes_with_its_reason() -> None:
     row = {"case": "groups=1", "status": "imprecise", "reason": "only 2 quiet rounds"}
-    ended = checked(checks.modes, stub({}, {"cuda-graph": [row]}))
+    ended = checked(checks.modes, Stub(found={"cuda-graph": [row]}))
     said = "cuda-graph hot: groups=1 has no latency: only 2 quiet rounds"
     assert (ended.result, ended.seen) == ("FAILED", said)
 
@@ -179,11 +164,7 @@ def test_a_row_without_a_latency_fails_the_check_of_modes_with_its_reason(
     ],
 )
 def test_tensorrt_has_all_of_the_nodes(
-    stub: Callable[..., Stub],
-    monkeypatch: pytest.MonkeyPatch,
-    node: str,
-    result: str,
-    seen: str,
+    monkeypatch: pytest.MonkeyPatch, node: str, result: str, seen: str
 ) -> None:
     monkeypatch.setattr(needs, "missing", lambda _: "")
 
@@ -193,7 +174,7 @@ def test_tensorrt_has_all_of_the_nodes(
 
     found = {f"cuda-{mode}": row(providers.CUDA, 2e-4) for mode in ("graph", "eager")}
     found |= {f"cuda-tensorrt-{mode}": row(node, 1e-4) for mode in ("graph", "eager")}
-    ended = checked(engines.tensorrt, stub({"a": 1e-6}, found))
+    ended = checked(engines.tensorrt, Stub(said={"a": 1e-6}, found=found))
     assert (ended.result, seen in ended.seen) == (result, True), ended
 
 
