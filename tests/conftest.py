@@ -68,7 +68,12 @@ def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("shared-cache")
+    """A cache, whose graphs are those of all pytest-xdist's processes: none is made twice."""
+    folder, root = tmp_path_factory.mktemp("shared-cache"), tmp_path_factory.getbasetemp()
+    graphs = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "graphs"
+    graphs.mkdir(exist_ok=True)
+    (folder / "graphs").symlink_to(graphs)
+    return folder
 
 
 @pytest.fixture(scope="session")
