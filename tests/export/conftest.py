@@ -1,12 +1,19 @@
-"""Cases whose weights are in a file beside their graph."""
+"""Files of builders, and cases whose weights are in a file beside their graph."""
 
 from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from onnx import helper, numpy_helper
 
 from benchbox.specs import Case, OnnxFile, TensorSpec
+
+
+def builders(folders: pytest.TempPathFactory, text: str) -> Path:
+    path = folders.mktemp("builders") / "mine.py"
+    path.write_text(text)
+    return path
 
 
 def external_case(folder: Path) -> Case:

@@ -1,10 +1,7 @@
-import importlib
 import json
 import os
 import queue
-import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ import onnx
 import pytest
 
 from benchbox import export
-from benchbox.errors import AgentError, CaseError, GraphError, SpecError
+from benchbox.errors import AgentError, CaseError, SpecError
 from benchbox.export import cache, user_builder, verify, worker
 from benchbox.export.graph import Graph
 from benchbox.export.prepare import _request
@@ -21,16 +18,13 @@ from benchbox.specs import Builder, Case, OnnxFile, TensorSpec
 from benchbox.transports.channel import ProcessChannel
 from benchbox.transports.local import ROOT
 from tests.conftest import WriteOnnx
-from tests.export.conftest import external_case
+from tests.export.conftest import builders, external_case
 from tests.helpers.exporter import WarmWorker
 
 Inputs = tuple[TensorSpec, ...]
 IMAGE: Inputs = (TensorSpec("x", (1, 4, 8, 8)),)
 MINE = """
-import os, signal, torch
 from torch import nn
-
-calls = []
 
 def conv(c=4):
     return nn.Conv2d(4, c, 1)
@@ -69,23 +63,12 @@ def no_module():
     return [1, 2]
 
 not_callable = 3
-
-class Deadly(nn.Module):
-    def forward(self, x):
-        if torch.compiler.is_exporting():
-            os.kill(os.getpid(), signal.SIGKILL)
-        return x + 1
-
-def deadly():
-    return Deadly()
 """
 
 
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("builders") / "mine.py"
-    path.write_text(MINE)
-    return path
+    return builders(tmp_path_factory, MINE)
 
 
 class Exporter:
@@ -146,32 +129,33 @@ def test_a_module_becomes_a_graph_that_equals_it(exporter: Exporter) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "what"), [("normed", "folded"), ("norm_first", "kept")])
-def test_what_became_of_batch_norm_is_said(exporter: Exporter, name: str, what: str) -> None:
-    graph = exporter.graph(exporter.case(name))
-    assert graph.batch_norm == what
-    assert ("BatchNormalization" in graph.cost.ops) == (what == "kept")
-
-
-@pytest.mark.slow
-def test_a_module_may_take_several_inputs_of_other_types(exporter: Exporter) -> None:
-    inputs = (TensorSpec("ids", (1, 5), "int64"), TensorSpec("mask", (1, 5), "bool"))
-    graph = exporter.graph(exporter.case("embed", inputs))
-    assert [i.name for i in onnx.load(graph.path).graph.input] == ["ids", "mask"]
+@pytest.mark.parametrize(
+    ("name", "inputs", "batch_norm"),
+    [
+        ("normed", IMAGE, "folded"),
+        ("norm_first", IMAGE, "kept"),
+        ("embed", (TensorSpec("ids", (1, 5), "int64"), TensorSpec("mask", (1, 5), "bool")), "none"),
+    ],
+)
+def test_inputs_are_named_and_what_became_of_batch_norm_is_said(
+    exporter: Exporter, name: str, inputs: Inputs, batch_norm: str
+) -> None:
+    graph = exporter.graph(exporter.case(name, inputs))
+    assert graph.batch_norm == batch_norm
+    assert ("BatchNormalization" in graph.cost.ops) == (batch_norm == "kept")
+    assert [i.name for i in onnx.load(graph.path).graph.input] == [each.name for each in inputs]
 
 
 @pytest.mark.slow
 def test_a_builder_that_raises_fails_its_case_alone(exporter: Exporter) -> None:
-    kind, error = exporter.error(exporter.case("scaled", by=-1.0))
-    assert (kind, error) == ("case", "ValueError: negative scales do not exist")
+    failing = exporter.case("scaled", by=-1.0)
+    assert exporter.error(failing) == ("case", "ValueError: negative scales do not exist")
     kind, error = exporter.error(exporter.case("scaled", wrong=1))
-    assert kind == "case"
-    assert "unexpected keyword argument 'wrong'" in error
+    assert (kind, "unexpected keyword argument 'wrong'" in error) == ("case", True)
     assert exporter.graph(exporter.case("scaled", by=2.0)).cost.ops
-    for by in (float("inf"), 3e38):
-        kind, error = exporter.error(exporter.case("scaled", by=by))
-        assert kind == "case"
-        assert "output 1 is not finite" in error and "of 256 values" in error
+    kind, error = exporter.error(exporter.case("scaled", by=3e38))
+    assert (kind, error.startswith("output 1 is not finite")) == ("case", True)
+    assert "of 256 values" in error
 
 
 @pytest.mark.slow
@@ -210,26 +194,13 @@ def test_a_builder_that_does_not_import_says_why(tmp_path: Path, text: str, reas
 
 @pytest.mark.usefixtures("restored_path")
 def test_a_builder_imports_what_lies_beside_it_and_not_beside_another(tmp_path: Path) -> None:
-    widths = []
-    for name, width in (("a", 8), ("b", 16)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "beside_both.py").write_text(f"WIDTH = {width}")
-        lone = tmp_path / name / "lone.py"
+    for width in (8, 16):
+        (tmp_path / str(width)).mkdir()
+        (tmp_path / str(width) / "beside_both.py").write_text(f"WIDTH = {width}")
+        lone = tmp_path / str(width) / "lone.py"
         lone.write_text("from beside_both import WIDTH\ndef build(): return WIDTH")
         with user_builder.own_modules():
-            widths.append(user_builder.resolve("lone.py:build", str(lone))())
-    assert widths == [8, 16]
-
-
-def test_what_a_builder_brings_along_is_forgotten_even_on_the_search_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "brought_along.py").write_text("")
-    with user_builder.own_modules():
-        importlib.import_module("brought_along")
-        assert "brought_along" in sys.modules
-    assert "brought_along" not in sys.modules
+            assert user_builder.resolve("lone.py:build", str(lone))() == width
 
 
 def test_a_module_in_the_current_folder_is_found_last(in_tmp: Path) -> None:
@@ -281,7 +252,6 @@ def test_a_file_is_run_once_and_counted_where_it_lies(
     ("text", "tensors", "macs"),
     [
         (OPEN, [TensorSpec("x", (2, 8))], 2 * 2 * 8),
-        (OPEN, [TensorSpec("x", (3, 8))], 3 * 3 * 8),
         (OBSERVED, [TensorSpec("x", (4, 8))], 2 * 32 * 2),  # sizes that only a run can tell
         (MIXED, [TensorSpec(*each) for each in TYPES], 0),
     ],
@@ -326,27 +296,33 @@ def test_a_file_that_does_not_run_fails_its_case(
     assert reason in error
 
 
-def test_an_unwritable_cache_names_the_variable_to_set(
-    write_onnx: WriteOnnx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path / "file"))
-    request = _request("key", file_case(write_onnx(), TensorSpec("x", (32, 32))))
-    (reply,) = worker.replies(request)
-    assert reply["kind"] == "storage"
-    assert "set BENCHBOX_CACHE_DIR to a folder that can" in str(reply["error"])
-
-
 # prepare
+
+
+DYING = """
+import os, signal
+from benchbox.agent import stdio
+from benchbox.export import worker
+def replies(request):
+    if "deadly" in request["file"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    yield from worker.replies(request)
+stdio.serve(replies)
+"""
 
 
 @pytest.mark.slow
 def test_one_of_many_may_fail_or_die_and_the_others_have_their_graphs(
-    export_worker: WarmWorker, mine: Path
+    write_onnx: WriteOnnx, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exporter = Exporter(export_worker, mine)  # whose cases die in processes of their own
-    deadly, good = exporter.case("deadly"), exporter.case("scaled", by=3.0)
-    raising = replace(exporter.case("scaled", by=-2.0), name="raising")
+    def start(_: str) -> ProcessChannel:
+        return ProcessChannel([sys.executable, "-c", DYING], {"PYTHONPATH": str(ROOT)})
+
+    monkeypatch.setattr(sys.modules["benchbox.export.prepare"], "python_child", start)
+    bodies = {"deadly": "Abs(x)", "raising": "Log(x)", "good": "Exp(x)"}
+    texts = {n: f"g (float[4] x) => (float[4] y) {{ y = {body} }}" for n, body in bodies.items()}
+    x = TensorSpec("x", (4,))
+    deadly, raising, good = (file_case(write_onnx(name, text), x) for name, text in texts.items())
     heard: list[tuple[int, int, str]] = []
     graphs = export.prepare([deadly, raising, good], lambda *news: heard.append(news))
     died, raised, graph = (graphs[case.key] for case in (deadly, raising, good))
@@ -361,10 +337,17 @@ def test_one_of_many_may_fail_or_die_and_the_others_have_their_graphs(
 
 
 @pytest.mark.slow
-def test_a_builder_that_can_never_work_stops_everything(exporter: Exporter) -> None:
-    cases = [exporter.case("nothing"), exporter.case("conv", c=7)]
+def test_what_can_never_work_stops_everything(
+    exporter: Exporter, write_onnx: WriteOnnx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(SpecError, match="has no 'nothing'"):
-        export.prepare(cases)
+        export.prepare([exporter.case("nothing"), exporter.case("conv", c=6)])
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path / "file"))
+    request = _request("key", file_case(write_onnx(), TensorSpec("x", (32, 32))))
+    (reply,) = worker.replies(request)
+    assert reply["kind"] == "storage"
+    assert "set BENCHBOX_CACHE_DIR to a folder that can" in str(reply["error"])
 
 
 def test_a_process_that_starts_while_all_are_stopped_is_ended_too(
@@ -389,43 +372,10 @@ def test_a_process_that_starts_while_all_are_stopped_is_ended_too(
         os.kill(started[0].pid, 0)
 
 
-def test_a_flipped_byte_is_exported_again(exporter: Exporter, write_onnx: WriteOnnx) -> None:
-    case = file_case(write_onnx("flipped"), TensorSpec("x", (32, 32)))
-    exporter.graph(case)
-    facts = cache.folder() / cache.key(case) / cache.FACTS
-    facts.write_bytes(facts.read_bytes().replace(b'"sha256": "', b'"sha256": "0', 1))
-    assert cache.lookup(cache.key(case), case) is None
-    (graph,) = export.prepare([case]).values()
-    assert isinstance(graph, Graph)
-
-
-def test_a_warm_cache_starts_no_process_and_never_imports_torch(
-    exporter: Exporter, write_onnx: WriteOnnx
+def test_a_warm_cache_starts_no_process(
+    exporter: Exporter, write_onnx: WriteOnnx, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_onnx("warm")
-    exporter.graph(file_case(path, TensorSpec("x", (32, 32))))
-    exporter.graph(exporter.case("conv", c=6))
-    code = f"""
-import subprocess, sys
-from pathlib import Path
-def refuse(*args, **more): raise AssertionError("a process was started")
-subprocess.Popen.__init__ = refuse
-from benchbox.export import Graph, prepare
-from benchbox.specs import Builder, Case, OnnxFile, TensorSpec
-source = Builder("mine.py:conv", Path({str(exporter.mine)!r}))
-cases = [
-    Case("mine", "conv", {{}}, {{"c": 6}}, (TensorSpec("x", (1, 4, 8, 8)),), 1, source),
-    Case("warm", "w", {{}}, {{}}, (TensorSpec("x", (32, 32)),), 1, OnnxFile(Path({str(path)!r}))),
-]
-assert all(isinstance(graph, Graph) for graph in prepare(cases).values())
-assert not {{"torch", "onnxruntime", "pandas"}} & sys.modules.keys()
-"""
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_file_that_is_no_graph_is_an_error_before_any_process_starts(tmp_path: Path) -> None:
-    (tmp_path / "text.onnx").write_text("no graph")
-    with pytest.raises(GraphError, match="not an ONNX file"):
-        export.prepare([file_case(tmp_path / "text.onnx", TensorSpec("x", (1,)))])
+    cases = [file_case(write_onnx("warm"), TensorSpec("x", (32, 32))), exporter.case("conv", c=6)]
+    graphs = [exporter.graph(case) for case in cases]
+    monkeypatch.setattr(sys.modules["benchbox.export.prepare"], "python_child", None)
+    assert list(export.prepare(cases).values()) == graphs

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from benchbox import records
+from tests.export.conftest import builders
 from tests.fakegpu.building import Libraries
 from tests.helpers import explained
 
@@ -12,7 +13,7 @@ from torch import nn
 
 
 def layer(c=4):
-    return nn.Sequential(nn.Conv2d(3, c, 3), nn.ReLU())
+    return nn.Sequential(nn.Conv2d(3, c, 3), nn.BatchNorm2d(c), nn.ReLU())
 """
 RUN = ("--device", "cuda", "--quick", "--max-time", "3s", "--sessions", "1")
 
@@ -21,9 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_cache")]
 
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    path = tmp_path_factory.mktemp("builders") / "mine.py"
-    path.write_text(MINE)
-    return ("run", f"{path}:layer", "--shape", "x=1x3x8x8", *RUN)
+    return ("run", f"{builders(tmp_path_factory, MINE)}:layer", "--shape", "x=1x3x8x8", *RUN)
 
 
 def test_torch_is_timed_as_onnx_runtime_is(fake_gpu: Libraries, mine: tuple[str, ...]) -> None:
@@ -38,6 +37,7 @@ def test_torch_is_timed_as_onnx_runtime_is(fake_gpu: Libraries, mine: tuple[str,
     about = "cache hot, no TF32, batch 1"
     assert f"cuda-torch, torch, eager, {about}" in ended.stdout
     assert f"cuda-torch-cudagraph, torch-cudagraph, CUDA graph, {about}" in ended.stdout
+    assert "its batch norms are as in the module; the ONNX graph has" in ended.stdout
     for header in ("GPU (ms)", "with copies (ms)", "launch share", "of ceiling"):
         assert header in ended.stdout
     rows = pd.read_csv(fake_gpu.work / "t.csv")
