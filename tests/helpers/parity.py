@@ -25,7 +25,7 @@ T = TypeVar("T", bound=nn.Module)
 torch.set_num_threads(1)
 
 DATA = Path(__file__).parents[1] / "data"
-# Params, multiply-accumulates, layer counts and stage shapes of every network, by name.
+# Params, multiply-accumulates and stage shapes of every network, by name.
 FACTS: dict[str, dict[str, Any]] = json.loads((DATA / "networks.json").read_text())
 # Families, each with a network whose fixture names its stages; the longest name first.
 FAMILIES = {
@@ -225,26 +225,16 @@ def params(module: nn.Module) -> int:
 
 
 def counts(name: str) -> dict[str, int]:
-    """Params, layers, and the multiply-accumulates that one image takes.
+    """Params, and the multiply-accumulates that one image takes.
 
     Each output of a layer is a sum over one row of its weights.
     """
-    module = created(name)
-    convolutions = layers(module, nn.Conv2d)
-    depthwise = [each for each in convolutions if each.groups == each.in_channels > 1]
-    return {
-        "params": params(module),
-        "macs": sum(
-            observed(name)[key].elements * layer.weight[0].numel()
-            for key, layer in counted(name).items()
-            if isinstance(layer, nn.Conv2d | nn.Linear)
-        ),
-        "conv2d": len(convolutions),
-        "depthwise": len(depthwise),
-        "grouped": sum(each.groups > 1 for each in convolutions) - len(depthwise),
-        "batch_norms": len(layers(module, nn.BatchNorm2d)),
-        "linear": len(layers(module, nn.Linear)),
-    }
+    macs = sum(
+        observed(name)[key].elements * layer.weight[0].numel()
+        for key, layer in counted(name).items()
+        if isinstance(layer, nn.Conv2d | nn.Linear)
+    )
+    return {"params": params(created(name)), "macs": macs}
 
 
 def equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from benchbox import networks
 from benchbox.errors import SpecError
-from benchbox.networks import catalogue, checkpoints
+from benchbox.networks import checkpoints
+from tests.helpers import parity
 from tests.helpers.parity import created, random_images
 
 NAME = "mobilenetv3_small"
 GHOSTNETV3, TRAINED = "ghostnetv3_x0_5", "ghostnetv3_x0_5_train"
-ADVICE = "; give a .pth file of the network's authors"
 DAMAGED = "FILE is no checkpoint that torch.save wrote, or it is damaged; get it again"
 State = dict[str, Tensor]
 Save = Callable[..., Path]
@@ -70,13 +70,6 @@ def candidates(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def loaded(path: Path) -> nn.Module:
-    """The network NAME with the weights of that file."""
-    module = deepcopy(created(NAME))
-    checkpoints.load(module, path, NAME)
-    return module
-
-
 def logits(module: nn.Module) -> Tensor:
     result: Tensor = module(random_images(64, 64))
     return result
@@ -101,7 +94,6 @@ def without_counters(state: State) -> State:
 
 
 FORMS: dict[str, Callable[[State], object]] = {
-    "bare": lambda state: state,
     "in any order": lambda state: dict(reversed(state.items())),
     "state_dict": lambda state: {"epoch": 3, "state_dict": state, "args": Namespace(lr=0.1)},
     "model": lambda state: {"model": state, "optimizer": {"state": {}, "groups": [1, 2]}},
@@ -112,26 +104,20 @@ FORMS: dict[str, Callable[[State], object]] = {
 
 
 @pytest.mark.parametrize(
-    ("form", "is_zip"), [*((form, True) for form in FORMS), ("bare", False), ("state_dict", False)]
+    ("form", "is_zip"), [*((form, True) for form in FORMS), ("state_dict", False)]
 )
 def test_a_checkpoint_is_taken_in_each_of_its_usual_forms(
     form: str, is_zip: bool, save: Save
 ) -> None:
-    module = loaded(save(FORMS[form](state_of()), is_zip))
-    assert torch.equal(logits(module), logits(trained()))
+    module = networks.create(NAME, save(FORMS[form](state_of()), is_zip))
+    assert parity.equal(module.state_dict(), trained().state_dict())
     assert not any(layer.training for layer in module.modules())
 
 
-def test_a_network_is_created_with_the_weights_of_a_file(save: Save) -> None:
-    module = networks.create(NAME, save(state_of()))
-    assert torch.equal(logits(module), logits(trained()))
-    assert not torch.equal(logits(module), logits(created(NAME)))
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
 def test_other_floating_types_are_cast(dtype: torch.dtype, save: Save) -> None:
     state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in state_of().items()}
-    module = loaded(save(state))
+    module = networks.create(NAME, save(state))
     assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}
     key = "features.0.0.weight"
     assert torch.equal(module.get_parameter(key), state[key].float())
@@ -140,7 +126,7 @@ def test_other_floating_types_are_cast(dtype: torch.dtype, save: Save) -> None:
 def test_the_form_that_is_trained_is_fused_for_the_one_that_is_deployed(
     candidates: list[str], save: Save
 ) -> None:
-    candidates += [GHOSTNETV3, TRAINED]
+    candidates += [TRAINED]
     donor = trained(TRAINED)
     module = networks.fuse(created(TRAINED))
     keys = module.state_dict().keys()
@@ -154,9 +140,7 @@ def test_the_form_that_is_trained_is_fused_for_the_one_that_is_deployed(
     ("held", "wanted"),
     [
         ("shufflenetv2_tv_x0_5", "shufflenetv2_x0_5"),
-        ("shufflenetv2_x0_5", "shufflenetv2_tv_x0_5"),
         ("mobilenetv3_small", "mobilenetv3_large"),
-        (GHOSTNETV3, TRAINED),
     ],
 )
 def test_the_network_that_a_checkpoint_fits_is_named(
@@ -168,38 +152,22 @@ def test_the_network_that_a_checkpoint_fits_is_named(
     assert text.endswith(f"; it fits {held}")
 
 
-def test_every_family_has_an_outline_to_compare_with() -> None:
-    families = {name.partition("_x")[0]: name for name in catalogue.NETWORKS}
-    for name in families.values():
-        outline = checkpoints._outline(name)
-        assert all(value.is_meta for value in outline.state_dict().values()), name
-
-
 def test_what_differs_is_counted_and_the_first_of_each_named(save: Save) -> None:
     state = state_of()
     del state["features.0.0.weight"], state["classifier.3.bias"]
-    state["extra"] = torch.zeros(3)
+    state["a\nb\x1b[2J"] = torch.zeros(3)
     state["classifier.0.weight"] = torch.zeros(3, 4)
     assert refusal(save(state)) == (
         f"FILE is no checkpoint of {NAME}: 2 missing (first 'features.0.0.weight'), "
-        "1 unexpected (first 'extra'), 1 of another shape (first 'classifier.0.weight': (3, 4) in "
-        "place of (1024, 576)); it fits no network of benchbox"
+        "1 unexpected (first 'a\\nb\\x1b[2J'), 1 of another shape (first 'classifier.0.weight': "
+        "(3, 4) in place of (1024, 576)); it fits no network of benchbox"
     )
 
 
-def test_one_key_without_the_prefix_leaves_it_on_the_others(save: Save) -> None:
-    text = refusal(save(prefixed(state_of()) | {"extra": torch.zeros(1)}))
-    assert "210 missing (first 'features.0.0.weight')" in text
-
-
-@pytest.mark.parametrize(
-    ("value", "dtype"), [("nan", torch.float32), ("inf", torch.float32), (1e300, torch.float64)]
-)
-def test_values_that_are_not_finite_in_float32_are_refused(
-    value: str | float, dtype: torch.dtype, save: Save
-) -> None:
-    bias = torch.zeros(1000, dtype=dtype)
-    bias[0] = float(value)
+@pytest.mark.parametrize("value", [float("nan"), 1e300])
+def test_values_that_are_not_finite_in_float32_are_refused(value: float, save: Save) -> None:
+    bias = torch.zeros(1000, dtype=torch.float64)
+    bias[0] = value
     assert refusal(save(state_of() | {"classifier.3.bias": bias})) == (
         "FILE: 1 of 210 tensors hold NaN or infinite values (first 'classifier.3.bias'); "
         "take another checkpoint"
@@ -210,12 +178,11 @@ def test_values_that_are_not_finite_in_float32_are_refused(
     ("value", "described"),
     [
         (torch.zeros(1000, dtype=torch.int8), "(1000,) of torch.int8"),
-        (torch.zeros(1000, dtype=torch.complex64), "(1000,) of torch.complex64"),
         (torch.zeros(1000).to_sparse(), "(1000,) of torch.float32, torch.sparse_coo"),
         (torch.zeros(1000, device="meta"), "torch.strided, meta"),
         (torch.zeros(1).expand(1 << 20, 1 << 20), "(1048576, 1048576) in place"),
     ],
-    ids=["integers", "complex", "sparse", "meta", "huge"],
+    ids=["integers", "sparse", "meta", "huge"],
 )
 def test_a_tensor_of_another_kind_is_described(value: Tensor, described: str, save: Save) -> None:
     text = refusal(save(state_of() | {"classifier.3.bias": value}))
@@ -223,23 +190,15 @@ def test_a_tensor_of_another_kind_is_described(value: Tensor, described: str, sa
     assert described in text
 
 
-def test_a_hostile_name_stays_on_its_line(save: Save) -> None:
-    text = refusal(save({"a\nb\x1b[2J" + "c" * 500: torch.zeros(1)}))
-    assert len(text) < 400
-    assert "\x1b" not in text
-
-
 @each_format
 @pytest.mark.parametrize(
     ("held", "reason"),
     [
         ([1, 2], "no tensors by name, but a list; save it anew by "),
-        ({"epoch": 3}, "no tensors by name, but a dict; save it anew by "),
         ({}, "no tensors by name, but a dict; save it anew by "),
-        (torch.zeros(3), "no tensors by name, but a Tensor; save it anew by "),
         (nn.Linear(2, 2), "'torch.nn.modules.linear.Linear', which is code and is never run here"),
     ],
-    ids=["list", "no state", "empty", "tensor", "module"],
+    ids=["list", "empty", "module"],
 )
 def test_a_file_without_tensors_by_name_is_refused(
     held: object, reason: str, is_zip: bool, save: Save
@@ -247,21 +206,18 @@ def test_a_file_without_tensors_by_name_is_refused(
     assert refusal(save(held, is_zip)).startswith(f"FILE holds {reason}")
 
 
-def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "none.pth") == f"checkpoint FILE is not there{ADVICE}"
-    assert refusal(tmp_path) == f"checkpoint FILE is not a file{ADVICE}"
-
-
 @pytest.mark.parametrize(
     "content",
     [
-        *(b"", b"\x00", b"weights of a network\n", b"PK\x03\x04", b"\x80\x02}q\x00."),
-        b'\x08\x09:\x10\n\x0c\n\x01x\x12\x01y"\x04Relu',  # an ONNX graph
+        *(b"", b"weights of a network\n", b"PK\x03\x04", b"\x80\x02}q\x00."),
         *(saved({"weight": torch.zeros(1024)}, is_zip)[:2048] for is_zip in (True, False)),
     ],
 )
 def test_a_file_of_something_else_or_cut_short_is_refused(content: bytes, save: Save) -> None:
-    assert refusal(save(content)) == DAMAGED
+    path = save(content)
+    assert refusal(path) == DAMAGED
+    for other, why in ((path.with_name("none"), "is not there"), (path.parent, "is not a file")):
+        assert refusal(other) == f"checkpoint FILE {why}; give a .pth file of the network's authors"
 
 
 def test_a_torchscript_archive_is_refused(save: Save) -> None:

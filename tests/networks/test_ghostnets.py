@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchbox import networks, specs
 from benchbox.networks.dfc import DFC
-from benchbox.networks.ghostnet import GhostNet, ghostnet
-from benchbox.networks.ghostnetv2 import gated_layers, ghostnetv2
-from benchbox.networks.ghostnetv3 import Branched, BranchedGhostModule, ghostnetv3, ghostnetv3_train
+from benchbox.networks.ghostnet import ghostnet
+from benchbox.networks.ghostnetv2 import ghostnetv2
+from benchbox.networks.ghostnetv3 import Branched, BranchedGhostModule, ghostnetv3_train
 from tests.helpers import parity
 from tests.helpers.parity import FACTS, created, drawn, filled_network, on_meta
 
@@ -36,29 +36,12 @@ def millions(**args: Any) -> tuple[float, float]:
 # Widths
 
 
-@pytest.mark.parametrize("build", [ghostnet, ghostnetv2, ghostnetv3])
-@pytest.mark.parametrize("width", [0.1, 0.75])
-def test_any_width_is_taken(build: Build, width: float) -> None:
-    assert on_meta(build, width)(torch.empty(1, 3, 64, 64, device="meta")).shape == (1, 1000)
-
-
-@pytest.mark.parametrize("build", [ghostnet, ghostnetv2, ghostnetv3, ghostnetv3_train])
-@pytest.mark.parametrize("width", [0, -1, float("nan")])
-def test_a_width_that_is_not_positive_is_refused(build: Build, width: float) -> None:
-    with pytest.raises(ValueError, match=f"width is {width}; it must be positive"):
-        build(width)
-
-
-def test_channels_at_a_width_are_multiples_of_4_and_those_of_the_head_stay() -> None:
-    modules = on_meta(ghostnet, 1.3).named_modules()
-    channels = {k: m.out_channels for k, m in modules if isinstance(m, nn.Conv2d)}
-    halves = [c for key, c in channels.items() if "primary_conv" in key]
-    assert all(half % 2 == 0 for half in halves)
-    # Expanded and output channels of the layers, halved.
-    assert halves[:8] == [10, 10, 32, 16, 46, 16, 46, 26]
-    squeezed = [c for key, c in channels.items() if key.endswith("conv_reduce")]
-    assert squeezed == [24, 40, 156, 220, 220, 312, 312]
-    assert channels["conv_head"] == 1280
+@pytest.mark.parametrize("build", [ghostnet, ghostnetv2, ghostnetv3_train])
+def test_any_width_is_taken_that_is_positive(build: Build) -> None:
+    assert on_meta(build, 0.1)(torch.empty(1, 3, 64, 64, device="meta")).shape == (1, 1000)
+    for width in (0, float("nan")):
+        with pytest.raises(ValueError, match=f"width is {width}; it must be positive"):
+            build(width)
 
 
 # GhostNetV2's options
@@ -70,10 +53,6 @@ def test_channels_at_a_width_are_multiples_of_4_and_those_of_the_head_stay() -> 
         ({"layers": "none"}, (5.183, 141.15)),
         ({}, (6.157, 167.05)),
         ({"layers": "2-4"}, (5.195, 146.16)),
-        ({"layers": "3-4"}, (5.192, 144.25)),
-        ({"layers": "5-10"}, (5.383, 152.14)),
-        ({"layers": "11-15"}, (5.944, 151.04)),
-        ({"layers": "0-15"}, (6.159, 172.27)),
         ({"placed": "ghost2"}, (6.131, 160.68)),
         ({"placed": "both"}, (7.105, 186.58)),
     ],
@@ -96,36 +75,10 @@ def test_self_attention_costs_what_dfc_does_within_1_percent() -> None:
     assert attention * 1e6 == pytest.approx(1.2 * FACTS["ghostnet_x1_0"]["macs"], rel=0.02)
 
 
-@pytest.mark.parametrize(
-    ("args", "expected"),
-    [
-        ({"layers": "none", "placed": "both"}, []),
-        ({"layers": "3"}, ["3.ghost1"]),
-        ({"layers": "3-4", "placed": "ghost2"}, ["3.ghost2", "4.ghost2"]),
-        ({"layers": "15", "placed": "both"}, ["15.ghost1", "15.ghost2"]),
-        ({}, [f"{index}.ghost1" for index in range(2, 16)]),
-    ],
-)
-def test_the_layers_and_places_that_are_named_are_gated(
-    args: dict[str, Any], expected: list[str]
-) -> None:
-    module = on_meta(ghostnetv2, **args)
-    assert isinstance(module, GhostNet)
-    bottlenecks = [block for stage in list(module.blocks)[:-1] for block in stage]
-    assert expected == [
-        f"{index}.{place}"
-        for index, bottleneck in enumerate(bottlenecks)
-        for place in ("ghost1", "ghost2")
-        if hasattr(bottleneck.get_submodule(place), "short_conv")
-    ]
-
-
-@pytest.mark.parametrize("kernel", [3, 5, 7])
-def test_the_kernel_is_that_of_every_dfc(kernel: int) -> None:
-    gates = parity.layers(on_meta(ghostnetv2, kernel=kernel), DFC)
-    assert len(gates) == 14
-    kernels = {tuple(conv.kernel_size for conv in list(gate)[::2]) for gate in gates}
-    assert kernels == {((1, 1), (1, kernel), (kernel, 1))}
+def test_the_kernel_is_that_of_every_dfc() -> None:
+    gates = parity.layers(on_meta(ghostnetv2, kernel=7), DFC)
+    kernels = [tuple(conv.kernel_size for conv in list(gate)[::2]) for gate in gates]
+    assert kernels == [((1, 1), (1, 7), (7, 1))] * 14
 
 
 @pytest.mark.parametrize(
@@ -133,12 +86,8 @@ def test_the_kernel_is_that_of_every_dfc(kernel: int) -> None:
     [
         ({"layers": "all"}, "layers is 'all'; it must be 'none' or a range within '0-15'"),
         ({"layers": "2-16"}, "layers is '2-16'; "),
-        ({"layers": "4-3"}, "layers is '4-3'; "),
-        ({"layers": ""}, "layers is ''; "),
         ({"kernel": 4}, "kernel is 4; it must be 3, 5 or 7"),
         ({"placed": "ghost3"}, "placed is 'ghost3'; it must be 'ghost1', 'ghost2' or 'both'"),
-        ({"sigmoid": "never"}, "sigmoid is 'never'; it must be 'before' or 'after'"),
-        ({"pool": "mean"}, "pool is 'mean'; it must be 'average' or 'max'"),
         ({"upsample": "cubic"}, "upsample is 'cubic'; it must be 'nearest' or 'bilinear'"),
         ({"attention": "se"}, "attention is 'se'; it must be 'dfc' or 'self'"),
     ],
@@ -150,8 +99,17 @@ def test_a_value_that_is_not_allowed_is_refused_even_where_nothing_is_gated(
         on_meta(ghostnetv2, **{"layers": "none"} | args)
 
 
-def test_a_range_of_layers() -> None:
-    assert [gated_layers(text) for text in ("none", "7", "0-15")] == [(0, -1), (7, 7), (0, 15)]
+@pytest.mark.parametrize(
+    "args",
+    [{"pool": "max"}, {"upsample": "bilinear"}, {"sigmoid": "after", "upsample": "bilinear"}],
+)
+def test_each_gate_resizes_as_asked(args: dict[str, str]) -> None:
+    gates = parity.layers(on_meta(ghostnetv2, **args), DFC)
+    assert len(gates) == 14
+    plain, x = drawn(DFC(4, 8)), parity.random_images(6, 6)[:, [0, 1, 2, 0]].double()
+    asked = drawn(DFC(4, 8, **args))
+    assert {str(vars(gate._half_size)) for gate in gates} == {str(vars(asked._half_size))}
+    assert not torch.equal(plain(x), asked(x))
 
 
 # GhostNetV3's folding
@@ -177,20 +135,10 @@ def test_folding_leaves_the_original_and_gives_what_is_deployed(name: str) -> No
     assert float((trained - deployed(x)).abs().max()) < parity.TOLERANCE * float(trained.std())
 
 
-@pytest.mark.parametrize("name", ["ghostnet_x0_5", "ghostnetv2_x1_0", DEPLOYED])
-def test_what_has_no_branches_is_copied(name: str) -> None:
-    module = created(name)
-    fused = networks.fuse(module)
-    assert parity.equal(fused.state_dict(), module.state_dict())
-    assert not {id(p) for p in fused.parameters()} & {id(p) for p in module.parameters()}
-    assert str(fused) == str(module)
-
-
 @pytest.mark.parametrize(
     ("c_in", "c_out", "kernel", "stride", "groups", "branches"),
     [
         (6, 4, 1, 1, 1, 3),
-        (6, 6, 1, 1, 1, 4),
         (6, 6, 3, 1, 6, 5),
         (6, 6, 5, 2, 6, 4),
         (6, 6, 3, 1, 2, 5),
@@ -211,11 +159,12 @@ def test_a_layer_in_branches_is_folded_into_the_convolution_that_equals_it(
     torch.testing.assert_close(fused.layer("dw", x), owner.layer("dw", x))
 
 
-def test_folding_keeps_training_mode_and_can_be_repeated() -> None:
-    module = BranchedGhostModule(4, 8, nn.ReLU(), None).train()
-    once = networks.fuse(module)
+def test_folding_keeps_training_mode_and_copies_what_has_no_branches() -> None:
+    once = networks.fuse(BranchedGhostModule(4, 8, nn.ReLU(), None).train())
     assert all(layer.training for layer in once.modules())
-    assert parity.equal(networks.fuse(once).state_dict(), once.state_dict())
+    again = networks.fuse(once)
+    assert parity.equal(again.state_dict(), once.state_dict())
+    assert not {id(p) for p in again.parameters()} & {id(p) for p in once.parameters()}
 
 
 # The bundled experiments
@@ -225,7 +174,7 @@ def test_every_case_of_the_dfc_block_is_a_network_and_changes_one_thing() -> Non
     (spec,) = specs.find("dfc")
     found = spec.cases(specs.Selection())
     assert found[0].args == {"layers": "none"}
-    assert all(len(case.args) == 1 for case in found)
+    assert {len(case.args) for case in found} == {1}
     assert len({case.group for case in found}) == 1
     assert len({tuple(case.args.items()) for case in found}) == len(found) == 13
     for case in found:

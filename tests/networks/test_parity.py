@@ -4,18 +4,11 @@ Counts and stage shapes of all networks are in `tests/data/networks.json`; those
 weights, outputs and the statistics of their stages besides.
 """
 
-from collections.abc import Callable
-from copy import deepcopy
-from unittest.mock import patch
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchbox import networks
-from benchbox.networks import shufflenetv1, shufflenetv2
-from benchbox.networks.ghostnetv2 import ghostnetv2
-from benchbox.networks.layers import channel_shuffle
 from tests.helpers import parity
 from tests.helpers.parity import FACTS, TOLERANCE, created, filled_network, layer_outputs, observed
 
@@ -42,33 +35,24 @@ ONE_OF_EACH_BUILDER = (
 )
 
 
-def distance(module: nn.Module, name: str) -> float:
-    return parity.distance(module(parity.image()), parity.fixture(name)["hash"])
-
-
 def without_ones(shape: list[int]) -> list[int]:
     """The shape without the two sizes of 1 that references keep after a global mean."""
     return [1, *(size for size in shape[1:] if size > 1)]
 
 
-def test_every_network_has_facts() -> None:
-    assert list(FACTS) == networks.names()
-
-
-@pytest.mark.parametrize("name", FACTS)
-def test_a_network_has_the_layers_params_macs_and_stages_of_the_reference(name: str) -> None:
+@pytest.mark.parametrize("name", [*networks.names(), *WITH_ATTENTION])
+def test_a_network_has_the_params_macs_and_stages_of_the_reference(name: str) -> None:
+    counts = parity.counts(name)
+    if name in parity.VARIANTS:
+        sizes = round(counts["params"] / 1e6, 3), round(counts["macs"] / 1e6, 1)
+        assert sizes == parity.VARIANTS[name]
+    if name in WITH_ATTENTION:
+        return
     stages = [observed(name)[key].shape for key in parity.stages(name)]
     expected = FACTS[name]["stages"]
     if name.startswith("shufflenet"):
         expected = list(map(without_ones, expected))
-    assert {**parity.counts(name), "stages": stages} == {**FACTS[name], "stages": expected}
-
-
-@pytest.mark.parametrize("name", parity.VARIANTS)
-def test_an_attention_has_the_published_size(name: str) -> None:
-    counts = parity.counts(name)
-    sizes = round(counts["params"] / 1e6, 3), round(counts["macs"] / 1e6, 1)
-    assert sizes == parity.VARIANTS[name]
+    assert {**counts, "stages": stages} == {**FACTS[name], "stages": expected}
 
 
 @pytest.mark.parametrize("name", [*FACTS, *WITH_ATTENTION])
@@ -104,10 +88,9 @@ def test_logits_and_stages_are_those_of_the_reference(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "height", "width"),
     [
-        *((name, 96, 160) for name in (*FIXTURES, *WITH_ATTENTION)),
+        *((name, 32, 64) for name in (*FIXTURES, *WITH_ATTENTION)),
         *((name, 75, 101) for name in ("ghostnet_x0_5", "ghostnetv2_x1_0", DEPLOYED)),
-        *((name, 32, 32) for name in ("ghostnet_x1_0", "mobilenetv2_x1_0", *WITH_ATTENTION)),
-        ("shufflenetv2_x1_0", 32, 320),
+        *((name, 32, 32) for name in ("ghostnetv2_x1_0", *WITH_ATTENTION)),
     ],
 )
 def test_other_sizes_and_batches_are_taken(name: str, height: int, width: int) -> None:
@@ -128,89 +111,3 @@ def test_a_network_is_the_same_each_time_in_eval_mode_and_leaves_the_generator(n
     assert torch.equal(torch.get_rng_state(), before)
     assert not any(module.training for module in again.modules())
     assert parity.equal(again.state_dict(), created(name).state_dict())
-
-
-# What is wrong in a network shows in its logits.
-
-
-def other_epsilon(module: nn.Module) -> None:
-    for norm in parity.layers(module, nn.BatchNorm2d):
-        assert (norm.eps, norm.momentum) == (1e-3, 0.01)
-        norm.eps = 1e-5
-
-
-def relu_for_relu6(module: nn.Module) -> None:
-    activations = parity.layers(module, nn.ReLU6)
-    assert len(activations) == 35
-    for activation in activations:
-        activation.max_val = float("inf")
-
-
-def soft_gates(module: nn.Module) -> None:
-    for layer in [layer for layer in module.modules() if hasattr(layer, "gate")]:
-        layer.gate = nn.Sigmoid()
-
-
-def lose(branch: str) -> Callable[[nn.Module], None]:
-    def lose_branches(module: nn.Module) -> None:
-        for owner in module.modules():
-            for child in [name for name, _ in owner.named_children() if name.endswith(branch)]:
-                delattr(owner, child)
-
-    return lose_branches
-
-
-@pytest.mark.parametrize(
-    ("name", "spoil", "least"),
-    [
-        ("mobilenetv3_small", other_epsilon, 0.1),
-        ("mobilenetv3_large", other_epsilon, 0.01),
-        ("mobilenetv2_x1_0", relu_for_relu6, 1),
-        ("ghostnet_x1_0", soft_gates, 0.1),
-        ("ghostnetv3_x1_0_train", lose("_rpr_skip"), 0.1),
-        ("ghostnetv3_x1_0_train", lose("_rpr_scale"), 0.1),
-    ],
-)
-def test_a_wrong_layer_is_noticed(
-    name: str, spoil: Callable[[nn.Module], None], least: float
-) -> None:
-    spoilt = deepcopy(filled_network(name))
-    spoil(spoilt)
-    assert distance(spoilt, name) > least
-
-
-@pytest.mark.parametrize(
-    ("args", "is_noticed"),
-    [
-        ({"upsample": "bilinear"}, True),
-        ({"pool": "max"}, True),
-        ({"sigmoid": "after", "upsample": "bilinear"}, True),
-        ({"sigmoid": "after"}, False),  # its place does not matter to the nearest
-    ],
-)
-def test_other_resizing_is_noticed(args: dict[str, str], is_noticed: bool) -> None:
-    name = "ghostnetv2_x1_0"
-    far = distance(parity.filled(parity.on_meta(ghostnetv2, **args), name), name)
-    assert far > 0.05 if is_noticed else far < TOLERANCE
-
-
-def unshuffled(x: Tensor, groups: int) -> Tensor:
-    assert groups
-    return x
-
-
-def inverted(x: Tensor, groups: int) -> Tensor:
-    return channel_shuffle(x, x.shape[1] // groups)
-
-
-@pytest.mark.parametrize("name", ["shufflenetv2_x1_0", "shufflenetv2_tv_x1_0", "shufflenetv1_g3"])
-@pytest.mark.parametrize("broken", [unshuffled, inverted])
-def test_a_wrong_shuffle_is_noticed(name: str, broken: Callable[[Tensor, int], Tensor]) -> None:
-    wrong = [patch.object(each, "channel_shuffle", broken) for each in (shufflenetv1, shufflenetv2)]
-    with wrong[0], wrong[1]:
-        assert distance(filled_network(name), name) > 1000 * TOLERANCE
-
-
-def test_one_group_is_not_shuffled() -> None:
-    with patch.object(shufflenetv1, "channel_shuffle", None):
-        assert distance(filled_network("shufflenetv1_g1"), "shufflenetv1_g1") < TOLERANCE

@@ -13,13 +13,12 @@ from benchbox.errors import CaseError, UsageError
 from benchbox.export import Graph, cache, worker
 from benchbox.export.prepare import _request
 from benchbox.export.verify import half_difference
-from benchbox.records import Record
-from benchbox.report import conditions, footnotes
+from benchbox.report import conditions
 from benchbox.report.frame import to_frame
 from benchbox.report.tables import setting
 from benchbox.specs import Case, with_dtype
 from tests.conftest import WriteOnnx
-from tests.helpers.tables import G2, record, run_of
+from tests.helpers.tables import record, run_of
 from tests.specs.conftest import only
 
 NET = (
@@ -31,7 +30,6 @@ NET = (
 )
 BOXES = "g (float[1,6,4] b, float[1,1,6] s) => (int64[M,3] y) { y = NonMaxSuppression(b, s) }"
 LARGE = "g (float[1,64] x) => (float[1,64] y) <float k={60000.0}> { y = Mul(x, k) }"
-CONV = "g (float[1,4,8,8] x, float[6,4,1,1] w) => (float[1,6,8,8] y) { y = Conv(x, w) }"
 RELU = "g (float[4] x) => (float[4] y) { a = Relu(x) b = Cast<to=11>(a) y = CastLike(b, x) }"
 X = {"name": "x", "shape": [4], "dtype": "float32"}
 LOADING = {"provider": "CPUExecutionProvider", "seed": 0, "types": True}
@@ -68,8 +66,8 @@ def test_floats_become_halves_and_other_inputs_stay() -> None:
     [
         ("(float16[2] x) => (float16[2] y) { y = Relu(x) }", "fp16", "it holds float16 already"),
         ("(float16[2] x) => (float16[2] y) { y = Relu(x) }", "fp32", "it holds float16; leave"),
-        ("(double[2] x) => (double[2] y) { y = Relu(x) }", "fp16", "it holds float64; leave"),
         ("(int64[2] x) => (int64[2] y) { y = Neg(x) }", "fp16", "it holds no floats; leave"),
+        ("(double[2] x) => (double[2] y) { y = Relu(x) }", "fp16", "it holds float64; leave"),
         ("(float[2] x) => (float16[2] y) { y = Cast<to=10>(x) }", "fp16", "float32 and float16"),
         (
             "(float[2] x) => (uint8[2] y) <float s={0.1}> { y = QuantizeLinear(x, s) }",
@@ -110,15 +108,10 @@ def test_a_file_becomes_a_graph_of_halves_without_a_cast(write_onnx: WriteOnnx) 
     assert graph.max_abs_error is not None
     assert 0 < graph.max_abs_error < 0.01
     assert graph.sha256 == cache.digest(graph.path) != cache.digest(path)
-
-
-@pytest.mark.usefixtures("shared_cache")
-def test_halves_have_the_same_flops_and_half_the_memory(write_onnx: WriteOnnx) -> None:
-    path = write_onnx("conv", CONV)
-    single, half = (inspected(case_of(path, dtype)) for dtype in (None, "fp16"))
-    assert single.cost.known_macs == half.cost.known_macs == 4 * 6 * 8 * 8
-    assert single.cost.memory_access_bytes == 2 * (half.cost.memory_access_bytes or 0)
-    assert half.path != single.path == path
+    single = inspected(case_of(path, None))
+    assert single.path == path
+    assert single.cost.known_macs == graph.cost.known_macs
+    assert (graph.cost.params, single.cost.params) == (6, 6)
 
 
 @pytest.mark.usefixtures("shared_cache")
@@ -160,48 +153,31 @@ def test_the_agent_tells_in_which_types_nodes_computed(write_onnx: WriteOnnx) ->
     assert OnnxRuntime().types(single | {"path": "gone.onnx"}) is None
 
 
-def halves(*counts: dict[str, int] | None, **changes: Any) -> list[Record]:
-    found = [record({"groups": n, "scale": 1}, dtype="float16") for n in range(len(counts))]
-    return [replace(r, types=t, **changes) for r, t in zip(found, counts, strict=True)]
-
-
 @pytest.mark.parametrize(
     ("types", "said"),
     [
-        ({"float16": 5}, None),
-        ({"float": 5}, "all nodes computed in float32, between casts, for want of float16 kern"),
-        ({"float": 3, "float16": 2}, "3 of 5 nodes computed in float32, "),
-        ({"float": 1, "float16": 4}, "1 of 5 nodes computed in float32, "),
-        (None, "whether float16 or float32 kernels computed it is not told here"),
+        ([{"float16": 5}], ""),
+        ([{"float": 5}], "all nodes computed in float32, between casts, for want of float16 kern"),
+        ([{"float": 1, "float16": 4}], "1 of 5 nodes computed in float32, "),
+        ([None], "whether float16 or float32 kernels computed it is not told here"),
+        ([{"float": n, "float16": 10 - n} for n in (0, 2, 9, 4, 5)], "4 of 5 cases compute in"),
     ],
 )
-def test_a_float16_figure_says_what_computed_it(
-    types: dict[str, int] | None, said: str | None
-) -> None:
-    run = run_of(halves(types))
-    notes = [note for note in footnotes.notes(run, G2) if "float16" in note]
+def test_a_float16_figure_says_what_computed_it(types: list[Any], said: str) -> None:
+    groups = range(len(types))
+    found = [record({"groups": n, "scale": 1}, dtype="float16", types=types[n]) for n in groups]
+    run = run_of(found)
+    notes = [
+        note.removeprefix("groups=0,scale=1: ") for note in conditions.notes(run.context, found)
+    ]
+    assert [note[: len(said)] for note in notes] == [said] * bool(said)
+    assert ("groups=2,scale=1: 9 of 10 nodes" in "".join(notes)) == (len(types) == 5)
     reason = to_frame([run]).reason[0]
-    if said is None:
-        assert (notes, reason) == ([], "")
-        return
-    assert [note.partition(": ")[2][: len(said)] for note in notes] == [said]
-    assert reason.startswith(said)
-    assert ("no latency of fp16" in reason) == (types in ({"float": 5}, {"float": 3, "float16": 2}))
-
-
-def test_many_cases_that_differ_are_told_of_by_the_worst() -> None:
-    run = run_of(halves(*({"float": n, "float16": 10 - n} for n in (0, 2, 9, 4, 5))))
-    (note,) = (note for note in conditions.notes(run.context, run.records))
-    assert note.startswith("4 of 5 cases compute in float32 here, ")
-    assert "most of all groups=2,scale=1: 9 of 10 nodes" in note
-
-
-def test_nothing_is_said_of_float32_of_modules_and_of_what_has_no_figure() -> None:
-    single = [replace(each, dtype="float32") for each in halves({"float": 5}, None)]
-    run = run_of(single)
-    assert conditions.notes(run.context, single) == []
-    assert setting(run.context, single).endswith("batch 1")
-    assert setting(run.context, halves(None)).endswith("batch 1, fp16")
-    assert conditions.notes(run.context, halves(None, latency=None)) == []
+    assert said in reason or len(types) == 5
+    assert ("no latency of fp16" in reason) == said.startswith("all")
+    single = [replace(each, dtype="float32") for each in found]
+    without = [replace(each, latency=None) for each in found]
+    assert conditions.notes(run.context, single) == conditions.notes(run.context, without) == []
+    assert setting(run.context, found).endswith("batch 1, fp16")
     torch = replace(run.context, provider="torch")
-    assert not any("float" in note for note in conditions.notes(torch, halves(None)))
+    assert not any("float" in note for note in conditions.notes(torch, found))

@@ -36,13 +36,11 @@ def case_of(path: Path, batch: int | None = None, *shapes: str) -> Case:
     ("text", "batch", "shapes", "expected"),
     [
         (FIXED, None, [], ["x=2x3x8x8"]),
-        (FIXED, 2, [], ["x=2x3x8x8"]),
-        (FIXED, None, ["x=2x3x8x8"], ["x=2x3x8x8"]),
         (BATCHED, None, [], ["x=1x3x8x8"]),
         (BATCHED, 16, [], ["x=16x3x8x8"]),
         (BATCHED, None, ["x=4x3x8x8"], ["x=4x3x8x8"]),
-        (BATCHED, 4, ["x=4x3x8x8"], ["x=4x3x8x8"]),
         (OPEN, None, ["x=2x3x32x64"], ["x=2x3x32x64"]),
+        (NO_INPUT, None, [], []),
         (TWO, None, [], ["ids=1x7:int64", *OTHERS]),
         (TWO, None, ["ids=5x7"], ["ids=5x7:int64", *OTHERS]),
     ],
@@ -52,7 +50,7 @@ def test_inputs_come_from_the_file_and_open_sizes_from_the_command_line(
 ) -> None:
     case = case_of(write_onnx(text=text), batch, *shapes)
     assert [str(each) for each in case.inputs] == expected
-    assert case.batch == case.inputs[0].shape[0]
+    assert case.batch == (case.inputs[0].shape[0] if expected else 1)
 
 
 def test_a_file_is_a_spec_of_one_case_by_its_name_and_content(write_onnx: WriteOnnx) -> None:
@@ -72,9 +70,7 @@ def test_a_file_is_a_spec_of_one_case_by_its_name_and_content(write_onnx: WriteO
         (BATCHED, None, ["x=1x3x8"], "--shape x=1x3x8 does not fit the input's Nx3x8x8"),
         (BATCHED, 8, ["x=4x3x8x8"], "--batch 8: its batch is 4 here"),
         (BATCHED, None, ["z=1x3x8x8"], "--shape z: the inputs are x"),
-        (TWO, None, ["z=1"], "--shape z: the inputs are ids, mask, k, s"),
         (OPEN, None, [], f"{UNSIZED} x=1x3x224x224"),
-        (OPEN, 8, [], f"{UNSIZED} x=8x3x224x224"),
         (NO_INPUT, 8, [], "--batch 8: its batch is 1 here"),
     ],
 )
@@ -90,14 +86,7 @@ def test_what_does_not_fit_the_file_says_what_to_type(
 
 def test_constants_that_are_listed_as_inputs_are_not_fed(write_onnx: WriteOnnx) -> None:
     text = "g (float[2] x, float[2] w) => (float[2] y) <float[2] w = {1, 2}> { y = Add(x, w) }"
-    path = write_onnx(text=text)
-    assert [value.name for value in onnx.load(path).graph.input] == ["x", "w"]
-    assert [each.name for each in case_of(path).inputs] == ["x"]
-
-
-def test_a_graph_without_inputs_is_one_case(write_onnx: WriteOnnx) -> None:
-    case = case_of(write_onnx(text=NO_INPUT))
-    assert (case.inputs, case.batch) == ((), 1)
+    assert [each.name for each in case_of(write_onnx(text=text)).inputs] == ["x"]
 
 
 def model_of(
@@ -143,7 +132,7 @@ def test_an_input_that_cannot_be_made_is_refused(
         case_of(save(tmp_path / "odd.onnx", value))
 
 
-@pytest.mark.parametrize("dtype", [TensorProto.STRING, TensorProto.BFLOAT16, TensorProto.COMPLEX64])
+@pytest.mark.parametrize("dtype", [TensorProto.STRING, TensorProto.BFLOAT16])
 def test_a_dtype_that_cannot_be_filled_is_refused_by_name_when_it_is_to_be_filled(
     tmp_path: Path, dtype: int
 ) -> None:
@@ -153,24 +142,11 @@ def test_a_dtype_that_cannot_be_filled_is_refused_by_name_when_it_is_to_be_fille
         inputs.make(x.name, x.shape, x.dtype, 0)
 
 
-@pytest.mark.parametrize("dtype", inputs.DTYPES)
-def test_every_dtype_that_can_be_filled_is_read(tmp_path: Path, dtype: str) -> None:
-    code = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-    path = save(tmp_path / "g.onnx", tensor(code, [2]))
-    assert [each.dtype for each in case_of(path).inputs] == [dtype]
-
-
-def test_a_negative_size_is_open_and_zero_is_a_size(tmp_path: Path) -> None:
-    value = tensor(TensorProto.FLOAT, [-1, 0])
-    assert str(case_of(save(tmp_path / "g.onnx", value), 4).inputs[0]) == "x=4x0"
-
-
 def test_only_an_open_size_or_an_image_tells_the_batch(tmp_path: Path) -> None:
-    batches = {"matrix": [8, 64], "images": [8, 3, 4, 4], "open": ["n", 64]}
-    for name, dims in batches.items():
-        save(tmp_path / f"{name}.onnx", tensor(TensorProto.FLOAT, dims))
-    found = {name: case_of(tmp_path / f"{name}.onnx").batch for name in batches}
-    assert found == {"matrix": 1, "images": 8, "open": 1}
+    for dims, batch in (([8, 64], 1), ([8, 3, 4, 4], 8), (["n", 64], 1), ([-1, 0], 1)):
+        path = save(tmp_path / "g.onnx", tensor(TensorProto.FLOAT, dims))
+        assert case_of(path).batch == batch
+    assert str(case_of(path, 4).inputs[0]) == "x=4x0", "a negative size is open, zero is a size"
 
 
 # External data
@@ -212,35 +188,25 @@ def test_external_data_outside_of_the_folder_is_refused(tmp_path: Path, location
     folder.mkdir()
     (tmp_path / "w.bin").write_bytes(bytes(16))
     (folder / "link.bin").symlink_to(tmp_path / "w.bin")
-    path = save_external(folder / "g.onnx", location)
-    with pytest.raises(GraphError) as caught:
-        onnx_file.external_files(path)
-    assert str(caught.value) == f"g.onnx: external data {location!r} lies outside of its folder"
-
-
-def test_external_data_that_is_missing_is_named(tmp_path: Path) -> None:
-    path = save_external(tmp_path / "g.onnx", "w.bin")
-    with pytest.raises(GraphError, match=r"^g.onnx: its external data 'w.bin' is not beside it$"):
-        onnx_file.external_files(path)
+    for name, why in ((location, "lies outside of its folder"), ("no.bin", "is not beside it")):
+        with pytest.raises(GraphError, match=f"^g.onnx: .*external data {name!r} {why}$"):
+            onnx_file.external_files(save_external(folder / "g.onnx", name))
 
 
 # Broken files
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"not a model", b"PK\x03\x04" + bytes(64)])
-def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "g.onnx"
-    path.write_bytes(content)
-    with pytest.raises(GraphError, match=r"^g.onnx: not an ONNX file"):
-        case_of(path)
-
-
-def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    for content in (b"", b"not a model", b"PK\x03\x04" + bytes(64)):
+        path.write_bytes(content)
+        with pytest.raises(GraphError, match=r"^g.onnx: not an ONNX file"):
+            case_of(path)
     with pytest.raises(GraphError, match=re.escape(f"{tmp_path}: cannot be read: Is a directory")):
         onnx_file.spec(tmp_path)
 
 
-@settings(deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 10**6), st.integers(0, 255))
 def test_a_truncated_or_damaged_file_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, place: int, byte: int
@@ -257,14 +223,11 @@ def test_a_truncated_or_damaged_file_is_read_or_refused(
             assert "\n" not in str(error)
 
 
-@pytest.mark.parametrize(
-    ("kind", "what"),
-    [("sequence_type", "sequence"), ("optional_type", "optional"), ("map_type", "map")],
-)
-def test_an_output_that_grows_with_every_call_is_refused(kind: str, what: str) -> None:
+@pytest.mark.parametrize("kind", ["sequence", "optional", "map"])
+def test_an_output_that_grows_with_every_call_is_refused(kind: str) -> None:
     node = helper.make_node("SequenceConstruct", ["x"], ["y"])
     model = model_of(tensor(TensorProto.FLOAT, [1]), node)
-    getattr(model.graph.output[0].type, kind).SetInParent()
-    said = f"^g.onnx: output 'y' is no tensor but of the kind {what}, which"
+    getattr(model.graph.output[0].type, f"{kind}_type").SetInParent()
+    said = f"^g.onnx: output 'y' is no tensor but of the kind {kind}, which"
     with pytest.raises(GraphError, match=said):
         onnx_file.require_tensors(Path("g.onnx"), model)

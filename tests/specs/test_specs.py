@@ -86,40 +86,24 @@ def test_several_batches_have_cases_and_references_of_their_own(write: Write) ->
     assert [case.group for case in cases] == [at[0], at[0], at[1], at[1]]
     assert [case.reference for case in cases] == [f"kind=a,{b}" for b in at for _ in "ab"]
     assert [(case.batch, case.inputs[0].shape[0]) for case in cases] == [(8, 8)] * 2 + [(1, 1)] * 2
-    assert {tuple(case.labels) for case in cases} == {("kind", "scale")}
 
 
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
         ("title =", "titel =", "titel: unknown key; blocks/README.md lists the known ones (and 1 "),
-        ("args = { repeat = 2 }", 'argz = "1"', "argz: unknown key; blocks/README.md lists"),
-        ('title = "Mine"', "title = 1", "title: expected string, got 1"),
         ('builder = "json:dumps"', "", "builder: missing"),
-        ("args = { c = 6 }", "argss = { c = 6 }", "cases[2].argss: unknown key"),
-        *(
-            ("args = { c = 6 }", f"args = {{ c = {value} }}", "cases[2].args.c: expected ")
-            for value in ("[6]", "1979-05-27", "nan")
-        ),
-        ("args = { c = 6 }", "args = 6", "cases[2].args: expected dictionary, got 6"),
-        ("args = { c = 6 }", "printed.cpu = { c = 6 }", "cases[2].printed.cpu: unknown key"),
+        ("args = { c = 6 }", "args = { c = [6] }", "cases[2].args.c: expected "),
+        ("args = { c = 6 }", "args = { c = nan }", "cases[2].args.c: expected "),
         ("args = { c = 6 }", "gpu = { c = 6 }", "cases[2] has no 'arm' channels"),
-        ('input = ["c", 8, 8]', "", "give either input = [...] or [[inputs]], one of the two"),
-        *(
-            ('input = ["c", 8, 8]', f"input = [{value}]", "input[1]: expected ")
-            for value in ("0, 8", "1.5", "true")
-        ),
+        ('input = ["c", 8, 8]', "input = [0, 8]", "input[1]: expected "),
+        ('input = ["c", 8, 8]', "input = [true]", "input[1]: expected "),
         ('input = ["c", 8, 8]', 'input = ["d", 8]', "cases[1]: input: 'd' is no argument with"),
-        *(
-            ("args = { c = 6 }", f"args = {{ c = {value} }}", "cases[2]: input: 'c' is no argument")
-            for value in ('"6"', "true")
-        ),
+        ("args = { c = 6 }", 'args = { c = "6" }', "cases[2]: input: 'c' is no argument"),
         ('kind = "b"', 'kind = "a"', "cases[2]: a second case 'kind=a,scale=1'; name its labels"),
-        ("[[cases]]", "[cases]", "not valid TOML: "),
         (VALID[VALID.index("[[cases]]") :], "cases = []\n", "cases: expected "),
         ('title = "Mine"', "title = ", "not valid TOML: Invalid value (at line 2"),
         ('builder = "json:dumps"', 'builder = "dumps"', "builder 'dumps': write module:callable"),
-        ('"json:dumps"', '"./no.py:f"', "builder './no.py:f': there is no file "),
         ("args = { repeat = 2 }", 'group_by = "size"', "group_by: case 'kind=a,scale=1' has no"),
     ],
 )
@@ -129,24 +113,19 @@ def test_what_the_schema_does_not_admit_names_file_and_key(
     assert old in VALID
     path = write(VALID.replace(old, new))
     assert refusal(path).startswith(f"{path}: {sentence}")
+    path.write_bytes(b"\xff\xfe\x00")
+    assert refusal(path).startswith(f"{path}: not valid TOML: ")
 
 
 @pytest.mark.parametrize(
     ("tables", "sentence"),
     [
-        ('[match]\nequal="flops"\nwithin=0.1', "match.equal: expected 'macs', got 'flops'"),
         ('[match]\nequal="macs"', "match.within: missing"),
         ('[match]\nequal="macs"\nwithin=1.5', "match.within: expected less than 1, got 1.5"),
-        ('[match]\nequal="macs"\nwithin=-0.1', "match.within: expected "),
         (PUBLISHED + "[published.figures]\n'kind=c' = 1", "published.figures: no case is named 'k"),
         (PUBLISHED + "[published.figures]\n'kind=a,scale=1' = 0", "published[1].figures.kind=a"),
-        (PUBLISHED + "[published.figures]\n'kind=a,scale=1' = inf", "published[1].figures.kind=a"),
-        (PUBLISHED.replace("arm", "cpu") + "figures={}", "published[1].platform: expected "),
-        (PUBLISHED + "batch=0\nfigures={}", "published[1].batch: "),
-        (PUBLISHED.replace("images_per_s", "fps") + "figures={}", "published[1].unit: expected "),
         (CLAIM + "slower={kind='c'}\nthan={kind='a'}", "claim.slower: no case has kind=c"),
         (CLAIM + "slower={kind='b'}\nthan={size='a'}", "claim.than: no case has size=a"),
-        (CLAIM + "slower={kind='b'}", "claim.than: missing"),
         ('[[inputs]]\nname="x"\nshape=[1]', "give either input = [...] or [[inputs]], one of the"),
         ("[include]\nfile='g1.toml'", "include: unknown key"),
     ],
@@ -158,15 +137,9 @@ def test_tables_that_do_not_agree_with_the_cases_are_refused(
     assert refusal(path).startswith(f"{path}: {sentence}")
 
 
-def test_a_file_that_is_no_text_is_refused(write: Write) -> None:
-    path = write("")
-    path.write_bytes(b"\xff\xfe\x00")
-    assert refusal(path).startswith(f"{path}: not valid TOML: ")
-
-
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(True, "yes"), (False, "no"), (1, "1"), (0.5, "0.5"), (2.0, "2"), ("1:2", "1:2"), (None, "")],
+    [(True, "yes"), (False, "no"), (0.5, "0.5"), (2.0, "2"), ("1:2", "1:2"), (None, "")],
 )
 def test_labels_read_as_they_are_typed(value: Scalar | None, text: str) -> None:
     assert label_text(value) == text
@@ -179,18 +152,13 @@ def test_labels_read_as_they_are_typed(value: Scalar | None, text: str) -> None:
     ("name", "sentence"),
     [
         ("g5", "unknown name 'g5' (did you mean 'g"),
-        ("al", "unknown name 'al' (did you mean 'all'?); `benchbox list` shows them all"),
         ("zzzzzzzz", "unknown name 'zzzzzzzz'; `benchbox list` shows them all"),
         ("./g2", "g2: there is no such file"),
-        ("g2.toml", "g2.toml: there is no such file"),
         ("blocks/", "blocks: is a folder"),
         ("folder.onnx", "folder.onnx: is a folder"),
         ("./block.py", "block.py: name the callable in it: block.py:build"),
         ("./notes.txt", "notes.txt: expected a .toml spec or an .onnx file"),
-        *(
-            (name, f"builder {name!r}: write module:callable or ./file.py:callable")
-            for name in ("block.py:", ":build", "block.py:1st")
-        ),
+        ("block.py:1st", "builder 'block.py:1st': write module:callable or ./file.py:callable"),
         ("nowhere.py:build", "builder 'nowhere.py:build': there is no file nowhere.py"),
     ],
 )
@@ -205,8 +173,6 @@ def test_a_name_that_stands_for_nothing_says_what_would(
 
 
 def test_a_name_and_a_path_never_stand_for_each_other(in_tmp: Path) -> None:
-    for path in ("g2.toml", "./g2.toml", "./g2", "blocks/g2.toml", str(in_tmp / "g2.toml")):
-        assert "there is no such file" in refusal(path)
     (in_tmp / "g2.toml").write_text(VALID)
     (in_tmp / "thing.toml").write_text(VALID)
     assert specs.find("g2")[0].title.startswith("G2")
@@ -223,9 +189,7 @@ def test_a_name_and_a_path_never_stand_for_each_other(in_tmp: Path) -> None:
         ("g2:groups=8,scale=1", Selection(), ["groups=8,scale=1"]),
         ("g2:groups=8", Selection(scales=("1", "4")), ["groups=8,scale=1", "groups=8,scale=4"]),
         ("g2:scale=2", Selection(), [f"groups={n},scale=2" for n in (1, 2, 4, 8)]),
-        ("g2: groups = 8 , scale=1", Selection(), ["groups=8,scale=1"]),
         ("g1:ratio=1:12,scale=1", Selection(), ["ratio=1:12,scale=1"]),
-        ("g1:scale=4,ratio=1:12", Selection(), ["ratio=1:12,scale=4"]),
         ("g4:relu=yes,shortcut=no,scale=1", Selection(), ["relu=yes,shortcut=no,scale=1"]),
     ],
 )
@@ -248,17 +212,11 @@ def test_a_selection_narrows_every_spec_of_all_and_its_first_case_is_the_referen
     [
         ("g2:groups=3", Selection(), "g2: no case has groups=3; groups is 1, 2, 4, 8"),
         ("g2:group=8", Selection(), "g2: no case has group=8; it has no group, but groups, scale"),
-        *(
-            (name, Selection(), f"{name!r}: write the selection as key=value,key=value")
-            for name in ("g2:relu=", "g2:groups=8,", "g2:groups=8,scale")
-        ),
+        ("g2:relu=", Selection(), "'g2:relu=': write the selection as key=value,key=value"),
+        ("g2:groups=8,", Selection(), "'g2:groups=8,': write the selection as key=value,key="),
         ("g2", Selection(scales=("3", "5")), "g2: no case has scale 3 or 5; scale is 1, 2, 4"),
-        ("g2:groups=8", Selection(scales=("3",)), "g2: no case has groups=8, scale 3"),
         ("g2", shaped(1), "g2: --shape is for networks, "),
-        *(
-            (name, Selection(), "no case has")
-            for name in ("g2:groups=8.1", "g2:groups=eight", "g4:relu=1", "g4:relu=nan")
-        ),
+        *((name, Selection(), "no case has") for name in ("g2:groups=8.1", "g4:relu=1")),
         ("json:dumps", Selection(), "json:dumps: say what goes in, e.g. --shape x=1x3x224"),
     ],
 )
@@ -274,19 +232,11 @@ def test_a_label_is_matched_by_its_number() -> None:
         assert cases_of(f"g2:groups={typed}") == cases_of("g2:groups=8")
 
 
-def test_the_channels_are_those_of_the_platform() -> None:
-    gpu, arm = (cases_of("g2", Selection(channels=platform))[0] for platform in ("gpu", "arm"))
-    assert (gpu.args["c"], gpu.channels, gpu.published) == (128, "gpu", 2451)
-    assert (arm.args["c"], arm.channels, arm.published) == (64, "arm", 40.0)
-
-
 @pytest.mark.parametrize(
     ("name", "platform", "batches", "figures"),
     [
         ("g1:ratio=1:1,scale=1", "gpu", (), [1480]),
-        ("g1:ratio=1:1,scale=1", "gpu", (8,), [None]),
         ("g1:ratio=1:1,scale=1", "gpu", (1, 8), [1480, None]),
-        ("models:network=shufflenetv2_x1_0", "gpu", (), [None]),
         ("models:network=shufflenetv2_x1_0", "gpu", (1, 8), [None, 341]),
         ("models:network=shufflenetv2_x1_0", "arm", (1, 8), [24.4, None]),
     ],

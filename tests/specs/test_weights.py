@@ -13,7 +13,6 @@ from benchbox.export import cache
 from benchbox.runner import record as runner_record
 from benchbox.specs import Builder, Case, with_weights
 from benchbox.specs.find import MODELS
-from tests.conftest import WriteOnnx
 from tests.specs.conftest import Write, cases_of, only
 
 TITLE = 'title = "Mine"\n'
@@ -44,7 +43,6 @@ def weighed(names: list[str], weights: dict[str, Path]) -> dict[str, Case]:
     [
         ("best.pth", {"": "best.pth"}),
         ("ghostnetv2=best.pth", {"ghostnetv2": "best.pth"}),
-        ("ghostnetv2=a=b.pth", {"ghostnetv2": "a=b.pth"}),
         ("./lr=1/best.pth", {"": "./lr=1/best.pth"}),
         ("ghostnetv2=a.pth b.pth", {"ghostnetv2": "a.pth", "": "b.pth"}),
         ("", {}),
@@ -57,15 +55,14 @@ def test_weights_are_typed_with_a_name_or_without(texts: str, files: dict[str, s
 @pytest.mark.parametrize(
     ("texts", "says"),
     [
-        (["a.pth", "b.pth"], "b.pth: a second file for the network"),
-        (["ghostnetv2=a.pth", "ghostnetv2=b.pth"], "ghostnetv2=b.pth: a second file for ghostnet"),
-        ([""], ": write FILE, or NETWORK=FILE"),
-        (["ghostnetv2="], "ghostnetv2=: write FILE, or NETWORK=FILE"),
+        ("a.pth b.pth", "b.pth: a second file for the network"),
+        ("ghostnetv2=a.pth ghostnetv2=b.pth", "ghostnetv2=b.pth: a second file for ghostnet"),
+        ("ghostnetv2=", "ghostnetv2=: write FILE, or NETWORK=FILE"),
     ],
 )
-def test_weights_need_one_file_for_each_name(texts: list[str], says: str) -> None:
+def test_weights_need_one_file_for_each_name(texts: str, says: str) -> None:
     with pytest.raises(UsageError, match=f"^--weights {says}"):
-        parsing.weights(texts)
+        parsing.weights(texts.split())
 
 
 @pytest.mark.parametrize(
@@ -87,10 +84,8 @@ def test_two_files_for_one_network_are_refused_however_it_is_named(
     [
         (["ghostnetv2"], ""),
         (["ghostnetv2"], "ghostnetv2"),
-        (["ghostnetv2"], "ghostnetv2_x1_0"),
         (["ghostnetv2", "shufflenetv2"], "ghostnetv2"),
-        (["g2", "ghostnetv2"], ""),
-        ([MODELS], "ghostnetv2"),
+        ([MODELS], "ghostnetv2_x1_0"),
     ],
 )
 def test_a_checkpoint_goes_to_its_network_and_to_no_other(
@@ -111,18 +106,6 @@ def test_a_checkpoint_goes_to_its_network_and_to_no_other(
     assert {name: found[name] for name in others} == {name: before[name] for name in others}
 
 
-def test_several_networks_each_have_theirs(checkpoint: Path) -> None:
-    other = checkpoint.with_name("other.pth")
-    assert with_weights(cases_of(MODELS), {}) == cases_of(MODELS)
-    names = ["shufflenetv2", "ghostnetv2", "mobilenetv2"]
-    found = weighed(names, {"ghostnetv2": checkpoint, "shufflenetv2": other})
-    assert {name: source_of(case).weights for name, case in found.items()} == {
-        "shufflenetv2_x1_0": other,
-        "ghostnetv2_x1_0": checkpoint,
-        "mobilenetv2_x1_0": None,
-    }
-
-
 def test_every_case_of_a_network_has_its_weights_by_the_path_that_was_typed(
     write: Write, in_tmp: Path
 ) -> None:
@@ -131,25 +114,22 @@ def test_every_case_of_a_network_has_its_weights_by_the_path_that_was_typed(
     found = with_weights([replace(case, note="first") for case in cases], {"": Path("here.pth")})
     assert [source_of(case).weights for case in found] == [Path("here.pth")] * 2
     assert all(each.note.startswith("first; weights of here.pth, sha256 ") for each in found)
+    assert str(in_tmp) not in repr(runner_record.record(0, found[0], None))
 
 
-@pytest.mark.usefixtures("in_tmp")
 @pytest.mark.parametrize(
     ("names", "named", "says"),
     [
         (["ghostnetv2", "shufflenetv2"], "", "{file}: there are several networks; write --weights"),
         (["g2"], "", "{file}: none of them is a network; write --weights NAME={file}"),
         (["ghostnetv2"], "shufflenetv2", "shufflenetv2={file}: shufflenetv2_x1_0 is not among"),
-        (["tiny.onnx"], "", "{file}: none of them is a network; write --weights NAME={file}"),
-        (["g2"], "ghostnetv2", "ghostnetv2={file}: ghostnetv2_x1_0 is not among what is asked"),
         (["ghostnetv2"], "ghostnetv9", "ghostnetv9={file}: unknown network 'ghostnetv9' (did you"),
         (["ghostnetv2"], "mobilenetv3", "mobilenetv3={file}: 'mobilenetv3' may be 'mobilenetv3_s"),
     ],
 )
 def test_weights_that_belong_to_nothing_say_so(
-    names: list[str], named: str, says: str, checkpoint: Path, write_onnx: WriteOnnx
+    names: list[str], named: str, says: str, checkpoint: Path
 ) -> None:
-    write_onnx()
     with pytest.raises(UsageError) as caught:
         weighed(names, {named: checkpoint})
     assert str(caught.value).startswith(f"--weights {says.format(file=checkpoint)}")
@@ -157,19 +137,15 @@ def test_weights_that_belong_to_nothing_say_so(
 
 @pytest.mark.parametrize(
     ("file", "why"),
-    [
-        ("missing.pth", "is not there"),
-        *((file, "is not a file") for file in ("", "pipe", "/dev/zero")),
-    ],
+    [("no.pth", "is not there"), ("", "is not a file"), ("pipe", "is not a file")],
 )
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(
     tmp_path: Path, file: str, why: str
 ) -> None:
     os.mkfifo(tmp_path / "pipe")
     path = tmp_path / file
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(SpecError, match=f"^--weights {path} {why}; give a .pth file$"):
         weighed(["ghostnetv2"], {"": path})
-    assert str(caught.value) == f"--weights {path} {why}; give a .pth file"
 
 
 def test_the_key_of_a_graph_follows_the_content_of_its_weights_and_not_their_path(
@@ -187,10 +163,3 @@ def test_the_key_of_a_graph_follows_the_content_of_its_weights_and_not_their_pat
     assert before not in (key(other), key(None), key(checkpoint, "ghostnetv2_x1_3"))
     checkpoint.write_bytes(b"others")
     assert key(checkpoint) == key(other) != before
-
-
-def test_a_record_names_the_weights_and_not_their_folder(checkpoint: Path) -> None:
-    (case,) = with_weights(cases_of("ghostnetv2"), {"": checkpoint})
-    made = runner_record.record(0, case, None)
-    assert made.note.startswith("weights of best.pth, sha256 ")
-    assert str(checkpoint.parent) not in repr(made)
