@@ -5,11 +5,9 @@ from pathlib import Path
 import onnx
 import onnx.defs
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchbox.costs import count, unknown_tensors
 from benchbox.costs.macs import COUNTED, FREE
@@ -355,38 +353,3 @@ def test_renaming_moves_nothing_and_elements_below_a_byte_are_packed() -> None:
 )
 def test_the_peak_is_the_most_that_is_alive_at_once(body: str, peak: int) -> None:
     assert count(text(f"g {body}")).peak_activation_bytes == peak
-
-
-# The whole
-
-
-class Everything(torch.nn.Module):
-    """Convolutions, a transposed one, products and linear layers, of two inputs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        nn = torch.nn
-        self.down = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU())
-        self.deep = nn.Sequential(
-            nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 8, 1, groups=2, bias=False)
-        )
-        self.up = nn.ConvTranspose2d(8, 4, 2, stride=2)
-        self.head, self.rows = nn.Linear(4, 10), nn.Linear(5, 7)
-
-    def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x = self.down(x)
-        x = self.up(x + self.deep(x))
-        return self.head(x.mean((2, 3))), self.rows(torch.bmm(y, y.transpose(1, 2)) @ y)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_counts_agree_with_torch() -> None:
-    module, examples = Everything().eval(), (torch.zeros(1, 3, 16, 16), torch.zeros(3, 4, 5))
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module(*examples)
-    program = torch.onnx.export(module, examples, dynamo=True, opset_version=18, verbose=False)
-    assert program is not None
-    cost = count(program.model_proto)
-    assert cost.known_macs == counter.get_total_flops() // 2
-    assert cost.params == sum(parameter.numel() for parameter in module.parameters())

@@ -23,7 +23,9 @@ from tests.helpers.exporter import WarmWorker
 
 Inputs = tuple[TensorSpec, ...]
 IMAGE: Inputs = (TensorSpec("x", (1, 4, 8, 8)),)
+ODD: Inputs = (TensorSpec("x", (1, 4, 5, 9)),)
 MINE = """
+from benchbox.networks.dfc import DFC
 from torch import nn
 
 def conv(c=4):
@@ -58,6 +60,26 @@ class Embed(nn.Module):
 
 def embed():
     return Embed()
+
+class Everything(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.down = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU())
+        self.deep = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.wide = nn.Conv2d(8, 8, 1, groups=2, bias=False)
+        self.up = nn.ConvTranspose2d(8, 4, 2, stride=2)
+        self.head, self.rows = nn.Linear(4, 10), nn.Linear(5, 7)
+
+    def forward(self, x, y):
+        x = self.down(x)
+        x = self.up(x + self.wide(self.deep(x)))
+        return self.head(x.mean((2, 3))), self.rows((y @ y.transpose(1, 2)) @ y)
+
+def everything():
+    return Everything()
+
+def gate(upsample):
+    return DFC(4, 4, upsample=upsample)
 
 def no_module():
     return [1, 2]
@@ -144,6 +166,23 @@ def test_inputs_are_named_and_what_became_of_batch_norm_is_said(
     assert graph.batch_norm == batch_norm
     assert ("BatchNormalization" in graph.cost.ops) == (batch_norm == "kept")
     assert [i.name for i in onnx.load(graph.path).graph.input] == [each.name for each in inputs]
+
+
+@pytest.mark.slow
+def test_counts_agree_with_torch(exporter: Exporter) -> None:
+    inputs = (TensorSpec("x", (1, 3, 16, 16)), TensorSpec("y", (3, 4, 5)))
+    cost = exporter.graph(exporter.case("everything", inputs)).cost
+    assert (cost.known_macs, cost.params) == (29612, 560), "FlopCounterMode's"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("upsample", ["nearest", "bilinear"])
+def test_a_gate_is_resized_to_an_odd_size_by_one_operator(
+    exporter: Exporter, upsample: str
+) -> None:
+    ops = exporter.graph(exporter.case("gate", ODD, upsample=upsample)).cost.ops
+    assert "Resize" in ops
+    assert not ops.keys() & {"Shape", "Gather", "Cast", "Slice", "Expand", "Unsqueeze"}
 
 
 @pytest.mark.slow

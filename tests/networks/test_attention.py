@@ -1,9 +1,7 @@
 """Attention blocks held against the same written out and ONNX Runtime; MobileNetV2 with each."""
 
 from collections.abc import Callable
-from pathlib import Path
 
-import onnxruntime as ort
 import pytest
 import torch
 from torch import Tensor, nn
@@ -81,40 +79,6 @@ def test_another_option_is_refused(gate: Gate, option: str) -> None:
     if (gate, option) != (SelfAttention, "kernel"):
         with pytest.raises(ValueError, match=f"{option} is 4; it must be "):
             gate(C_IN, C_OUT, **{option: 4})
-
-
-class Together(nn.Module):
-    """Several gates, each with an input of its own."""
-
-    def __init__(self, gates: list[nn.Module]) -> None:
-        super().__init__()
-        self.gates = nn.ModuleList(gates)
-
-    def forward(self, *images: Tensor) -> list[Tensor]:
-        return [gate(x) for gate, x in zip(self.gates, images, strict=True)]
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_onnxruntime_resizes_to_odd_sizes_as_torch_does(tmp_path: Path) -> None:
-    kinds = [(DFC, "nearest"), (DFC, "bilinear")]
-    sizes = [(5, 9), (1, 1)]
-    gates = [drawn(gate(C_IN, C_OUT, upsample=how)) for gate, how in kinds for _ in sizes]
-    images = tuple(image(*size).float() for _ in kinds for size in sizes)
-    together, path = Together(gates).float().eval(), tmp_path / "gates.onnx"
-    program = torch.onnx.export(
-        together, images, dynamo=True, optimize=True, opset_version=18, verbose=False
-    )
-    assert program is not None
-    program.save(str(path))
-    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [each.name for each in session.get_inputs()]
-    found = session.run(None, dict(zip(names, (x.numpy() for x in images), strict=True)))
-    for one, other in zip(found, together(*images), strict=True):
-        torch.testing.assert_close(torch.from_numpy(one), other, atol=1e-5, rtol=1e-5)
-    operators = {node.op_type for node in program.model.graph}
-    assert "Resize" in operators
-    assert not operators & {"Shape", "Gather", "Cast", "Slice", "Expand", "Unsqueeze"}
 
 
 KINDS = {"se": SqueezeExcite, "cbam": CBAM, "ca": CoordinateAttention, "dfc": GatedLayer}
