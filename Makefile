@@ -6,7 +6,7 @@ BENCH_STAMP := .venv/.installed-bench
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-cuda lint type check docs bench wheel clean
+.PHONY: help setup run test test-cuda faults lint type check docs bench wheel clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
@@ -29,6 +29,9 @@ test: $(STAMP)  ## all tests, in four processes: many wait for boards and for ti
 
 test-cuda:  ## checks on a real GPU, by $(PYTHON) as it is: no .venv/ is built
 	$(PYTHON) -m tools.cuda $(ARGS)
+
+faults: $(STAMP)  ## a thousand faults by random choices; each that is not held is printed
+	$(BIN)/python -m tests.e2e.faults $(ARGS)
 
 lint: $(STAMP)  ## ruff, rules and format
 	$(BIN)/ruff check .

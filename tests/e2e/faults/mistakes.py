@@ -1,0 +1,1 @@
+"""Broken input that must end in one line: records, caches, options, replies, environments."""
