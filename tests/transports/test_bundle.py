@@ -276,13 +276,19 @@ def test_a_phone_that_answers_anything_is_refused_in_one_line(
 # that it runs
 
 
-@pytest.fixture
-def fetched(boards: object, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Bundle]:
-    """What makes a real bundle for a machine; kept like the parts of boards, as it is fetched."""
+@pytest.fixture(scope="module")
+def kept_parts(boards: object) -> Path:
+    """The cache that outlives the tests, found before one of them has a home of its own."""
     from tests.board.setup import cache_folder
 
     assert boards
-    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(cache_folder() / "cache"))
+    return cache_folder() / "cache"
+
+
+@pytest.fixture
+def fetched(kept_parts: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Bundle]:
+    """What makes a real bundle for a machine; kept like the parts of boards, as it is fetched."""
+    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(kept_parts))
 
     def made(machine: str) -> Bundle:
         try:
