@@ -1,11 +1,14 @@
-"""This machine: its processors, how busy others keep them, its cache folder, atomic writes."""
+"""This machine: its processors and memory, its cache folder, bounded reads, atomic writes."""
 
 import contextlib
+import errno
 import hashlib
 import os
+import stat
 import tempfile
 import time
 from importlib import metadata
+from io import BufferedReader
 from pathlib import Path
 
 import psutil
@@ -45,9 +48,45 @@ def onnxruntime_version() -> str:
 
 
 def sha256(path: Path) -> str:
-    """The sha256 of a file's bytes."""
-    with path.open("rb") as file:
+    """The sha256 of a file's bytes; raises OSError, which says why, where it is no regular file."""
+    with _opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_file(path: Path, most_mb: int) -> bytes:
+    """The bytes of a regular file; raises OSError, which says why, for any other and a larger one.
+
+    A pipe or a device would be waited for, or read for ever.
+    """
+    with _opened(path, most_mb) as file:
+        data = file.read((most_mb << 20) + 1)
+    if len(data) > most_mb << 20:  # it grew, or its size is not known before
+        raise OSError(errno.EFBIG, f"it is larger than {most_mb} MB", str(path))
+    return data
+
+
+def _opened(path: Path, most_mb: int | None = None) -> BufferedReader:
+    try:
+        _require_regular(path, path.stat(), most_mb)
+        # Not to wait, where it has become a pipe meanwhile.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except ValueError:  # a null byte
+        raise OSError(errno.EINVAL, "it is no name of a file", str(path)) from None
+    file = open(descriptor, "rb")  # noqa: PTH123, SIM115 - a descriptor has no path; the caller's
+    try:
+        _require_regular(path, os.fstat(descriptor), most_mb)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _require_regular(path: Path, status: os.stat_result, most_mb: int | None) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        what = "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file"
+        raise OSError(errno.EINVAL, what, str(path))
+    if most_mb is not None and status.st_size > most_mb << 20:
+        raise OSError(errno.EFBIG, f"it is larger than {most_mb} MB", str(path))
 
 
 def cache_folder() -> Path:

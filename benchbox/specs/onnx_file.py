@@ -1,11 +1,11 @@
 """ONNX file as a spec of one case: inputs read from the file, dynamic sizes filled in."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchbox import host
 from benchbox.errors import GraphError, UsageError
 from benchbox.specs.model import BlockSpec, Case, OnnxFile, Selection, TensorSpec, precision
 
@@ -19,7 +19,7 @@ Dims = tuple[int | str, ...] | None  # a name or "?" for an open size, None for 
 def spec(path: Path) -> BlockSpec:
     """Return the spec of one .onnx file; raises GraphError when it is no such file."""
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = host.sha256(path)
     except OSError as error:
         raise GraphError(f"{path}: cannot be read: {error.strerror}") from None
     return BlockSpec(path.stem, path.name, digest, partial(_unfold, path))

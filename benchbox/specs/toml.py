@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from benchbox import host
 from benchbox.errors import SpecError, UsageError
 from benchbox.networks import catalogue
 from benchbox.specs import network_input, schema
@@ -24,11 +25,13 @@ from benchbox.specs.model import (
     precision,
 )
 
+MOST_MB = 16  # of a file; one of the most cases has two
+
 
 def load(path: Path, name: str) -> BlockSpec:
     """Return the spec that the file holds; raises SpecError that names file and key."""
     try:
-        text = path.read_bytes()
+        text = host.read_file(path, MOST_MB)
     except OSError as error:
         raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
     table = schema.read(path, text)
