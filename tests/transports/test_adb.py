@@ -61,6 +61,7 @@ case "$*" in
   start-server) exit 0 ;;
   devices) echo "List of devices attached"; cat "$0.attached" ;;
   *features) cat "$0.features" ;;
+  *connect*) echo "$*" >> "$0.asked" ;;
 esac
 """
 
@@ -75,10 +76,10 @@ def says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     monkeypatch.setenv("PATH", f"{adb.parent}:{os.environ['PATH']}")
     monkeypatch.setattr(program, "SETTLE_S", 0.3)
 
-    def refused(attached: str, features: str = "") -> str:
+    def refused(attached: str, features: str = "", serial: str = "R58") -> str:
         Path(f"{adb}.attached").write_text(attached)
         Path(f"{adb}.features").write_text(features)
-        return refusal("adb://R58")
+        return refusal(f"adb://{serial}")
 
     return refused
 
@@ -110,6 +111,15 @@ def test_a_phone_that_cannot_be_used_says_what_to_do(
     says: Callable[..., str], attached: str, sentence: str
 ) -> None:
     assert sentence in says(attached, features="cmd\nstat_v2\n")
+
+
+def test_a_phone_on_a_network_that_is_offline_is_connected_to_anew(
+    says: Callable[..., str], tmp_path: Path
+) -> None:
+    phone = "10.0.0.1:5555"
+    assert "it is offline" in says(f"{phone}\toffline\n", serial=phone)
+    asked = (tmp_path / "bin/adb.asked").read_text()
+    assert asked == f"disconnect {phone}\nconnect {phone}\n"
 
 
 @pytest.mark.usefixtures("adb_server")

@@ -110,6 +110,16 @@ def test_an_agent_that_is_lost_or_answers_something_else_is_an_agent_error(
         ask(agent_of(cpu, answer))
 
 
+def test_sending_to_a_dead_agent_is_an_agent_error(cpu: Device) -> None:
+    class Dead(Scripted):
+        def send(self, message: Mapping[str, object]) -> None:
+            if message["op"] != "hello":
+                raise ChannelClosed("it ended with code 9")
+
+    with pytest.raises(AgentError, match="gone: it ended with code 9"):
+        load(Agent(Dead(HELLO), cpu))
+
+
 @pytest.mark.parametrize("end", [Timeout(), ChannelClosed("no answer")])
 @pytest.mark.parametrize("more", [[], [("c", 1)]])
 def test_bursts_are_yielded_as_they_come_before_the_agent_is_lost(
@@ -187,6 +197,7 @@ def test_leaving_an_agent_closes_its_channel_whatever_happened(cpu: Device) -> N
         ({"host": HOST | {"clusters": [{"cpus": [0], "core": 5}]}}, "host.clusters.0.core"),
         ({"host": HOST | {"setting": {"governor": 5}}}, "host.setting.governor"),
         ({"host": HOST | {"memory_available_bytes": HUGE}}, "host.memory_available_bytes"),
+        ({"host": HOST | {"cpu": "x" * 5000}}, "host.cpu"),
         ({"host": HOST | {"unknown": [NAN]}}, "host"),
         ({"versions": None}, "versions"),
         ({"providers": "all"}, "providers"),
