@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from benchbox.agent.host import machine
-from tools.bench import networks, program, repeating, simulated, ssh, verdicts
+from tools.bench import estimators, networks, program, repeating, simulated, ssh, verdicts
 from tools.bench.common import Row
 
 SECTIONS = {
@@ -25,6 +25,7 @@ SECTIONS = {
     "networks": networks.networks,
     "ssh": ssh.ssh,
     "simulated": simulated.simulated,
+    "estimators": estimators.estimators,
 }
 REPEATED = {
     "repeat": repeating.repeat,

@@ -1,0 +1,56 @@
+"""Estimators side by side on the samples of the reference runs: the gate, and adjusted latencies."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from benchbox import records
+from benchbox.analysis import adjusted, stats
+from benchbox.analysis.adjusted import Usual
+from benchbox.records import Run
+from tools.bench.common import UNLIMITED, Row
+
+REFERENCE = Path("results/reference/cpu")
+PRECISION = 0.03
+
+
+def estimators() -> Iterator[Row]:
+    """How many cases of each run have a half-width within PRECISION, by either estimator."""
+    for path in sorted(REFERENCE.glob("*.jsonl")):
+        run = records.read(path)
+        gate = [record.latency and record.latency.interval for record in run.records]
+        by_gate = sum(bool(each) and each.half_width <= PRECISION for each in gate)
+        by_slopes = sum(width <= PRECISION for width in half_widths(run))
+        measured = f"gate {by_gate}, adjusted {by_slopes}"
+        name = path.stem.partition("-")[2]
+        yield f"{name}: of {len(gate)} within 3%", measured, UNLIMITED, by_slopes >= by_gate
+
+
+def half_widths(run: Run) -> list[float]:
+    """The relative half-width of each case that has one: rounds, slopes and processes."""
+    level = adjusted.levels(burst for record in run.records for burst in record.bursts)
+    readings = [
+        ns
+        for record in run.records
+        for burst in record.bursts
+        if burst.probe == "compute"
+        for _, ns in burst.marks
+    ]
+    if not readings or not level:
+        return []
+    usual = Usual(median(readings), math.exp(median(level.values())))
+    cases = []
+    for record in run.records:
+        found = adjusted.segments(record.bursts, level, usual)
+        slopes = adjusted.fit(found)
+        cases.append((found, slopes, adjusted.round_values(found, slopes)))
+    tau = adjusted.between(values for _, _, values in cases)
+    result = []
+    for found, slopes, values in cases:
+        if interval := stats.median_interval(list(values.values())):
+            scatter = (interval.high - interval.low) / 2
+            slope = adjusted.Z95 * adjusted.shift(found, slopes)[1]
+            process = adjusted.Z95 * tau / math.sqrt(len({session for session, _ in values}))
+            result.append(math.hypot(scatter, slope, process))
+    return result
