@@ -304,6 +304,8 @@ def test_a_constant_node_and_a_sparse_constant_are_weights() -> None:
     built.graph.sparse_initializer.append(sparse)
     cost = count(built)
     assert cost.params == 64 * 64 + 64 * 5
+    nodes.insert(0, helper.make_node("Constant", [], ["s"], sparse_value=sparse))
+    assert count(model(nodes, {"x": (2, 64)})) == cost
     assert cost.ops == {"MatMul": 2}
     assert cost.memory_access_bytes == 4 * (2 * 64 + 64 * 64 + 2 * 64) + 4 * (2 * 64 + 64 * 5 + 10)
 

@@ -202,8 +202,17 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(GraphError, match=r"^g.onnx: not an ONNX file"):
             case_of(path)
-    with pytest.raises(GraphError, match=re.escape(f"{tmp_path}: cannot be read: Is a directory")):
+    with pytest.raises(GraphError, match=re.escape(f"{tmp_path}: cannot be read: it is a folder")):
         onnx_file.spec(tmp_path)
+
+
+def test_names_that_are_no_text_are_corrupt(tmp_path: Path) -> None:
+    path = save(tmp_path / "g.onnx", tensor(TensorProto.FLOAT, [2]))
+    path.write_bytes(path.read_bytes().replace(b"\x01x", b"\x01\xff"))
+    with pytest.raises(GraphError, match=r"^g.onnx: corrupt: an input has no readable name"):
+        case_of(path)
+    with pytest.raises(GraphError, match=r"^g.onnx: corrupt: its external data has no readable"):
+        onnx_file.external_files(save_external(path, "a\0"))
 
 
 @settings(max_examples=50)

@@ -216,7 +216,10 @@ def test_a_selection_narrows_every_spec_of_all_and_its_first_case_is_the_referen
         ("g2:groups=8,", Selection(), "'g2:groups=8,': write the selection as key=value,key="),
         ("g2", Selection(scales=("3", "5")), "g2: no case has scale 3 or 5; scale is 1, 2, 4"),
         ("g2", shaped(1), "g2: --shape is for networks, "),
-        *((name, Selection(), "no case has") for name in ("g2:groups=8.1", "g4:relu=1")),
+        *(
+            (name, Selection(), "no case has")
+            for name in ("g2:groups=8.1", "g2:groups=eight", "g4:relu=1")
+        ),
         ("json:dumps", Selection(), "json:dumps: say what goes in, e.g. --shape x=1x3x224"),
     ],
 )
