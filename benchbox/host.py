@@ -1,4 +1,4 @@
-"""This machine: its processors and memory, its cache folder, bounded reads, atomic writes."""
+"""This machine: processors, memory and load, the user's folders, bounded reads, atomic writes."""
 
 import contextlib
 import errno
@@ -12,6 +12,8 @@ from io import BufferedReader
 from pathlib import Path
 
 import psutil
+
+from benchbox.errors import UsageError
 
 OBSERVED_S = 0.2
 
@@ -91,32 +93,69 @@ def _require_regular(path: Path, status: os.stat_result, most_mb: int | None) ->
 
 def cache_folder() -> Path:
     """The folder of what is kept between runs: $BENCHBOX_CACHE_DIR, or the user's cache folder."""
-    chosen = os.environ.get("BENCHBOX_CACHE_DIR")
-    if chosen:
-        return Path(chosen).expanduser()
+    if chosen := _chosen_folder("BENCHBOX_CACHE_DIR"):
+        return chosen
     import platformdirs
 
-    return platformdirs.user_cache_path("benchbox", appauthor=False)
+    usual = platformdirs.user_cache_path("benchbox", appauthor=False)
+    there = next(each for each in (usual, *usual.parents) if each.exists())
+    is_usable = usual.is_absolute() and there.is_dir() and os.access(there, os.W_OK)
+    return usual if is_usable else _temporary_folder()
 
 
-def write(path: Path, text: str) -> None:
+def config_folder() -> Path:
+    """The folder of the user's own settings: $BENCHBOX_CONFIG_DIR, or the usual one."""
+    if chosen := _chosen_folder("BENCHBOX_CONFIG_DIR"):
+        return chosen
+    import platformdirs
+
+    usual = platformdirs.user_config_path("benchbox", appauthor=False)
+    return usual if usual.is_absolute() else _temporary_folder()
+
+
+def _chosen_folder(variable: str) -> Path | None:
+    chosen = os.environ.get(variable)
+    try:
+        return Path(chosen).expanduser() if chosen else None
+    except RuntimeError:  # nobody has that name, or this user no home
+        raise UsageError(f"{variable} {chosen}: there is no such home folder") from None
+
+
+def _temporary_folder() -> Path:
+    """A folder for a user who has no home, or none that can be written to."""
+    folder = Path(tempfile.gettempdir(), f"benchbox-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o22:  # a link has 0o777
+        raise UsageError(f"{folder}: not this user's own; set HOME or BENCHBOX_CACHE_DIR")
+    return folder
+
+
+def write(path: Path, text: str, mode: int = 0o600) -> None:
     """Replace a file by one with this text; whoever reads or crashes finds the old or the new one.
 
-    Its mode stays, and a link stays a link; a new file is its owner's alone. Raises OSError, and
-    leaves nothing behind, when the disk is full or cannot be written.
+    Its mode stays, and a link stays a link; a new file has `mode`, less the umask. What is no
+    file, or stands in a folder that is not the user's to change, is written to as it is. Raises
+    OSError, and leaves nothing behind, when the disk is full or cannot be written.
     """
+    exists = path.exists()
+    if exists and not (path.is_file() and os.access(path.resolve().parent, os.W_OK)):
+        path.write_bytes(text.encode())
+        return
     target = path.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=".benchbox-", dir=target.parent)
-    fresh = Path(name)
+    if exists and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    fresh = target.parent / f".benchbox-{os.urandom(8).hex()}"
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor has no path
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
-        if target.exists():
+        if exists:
             fresh.chmod(target.stat().st_mode & 0o777)
         fresh.replace(target)
-    except OSError:
+    except BaseException:
         fresh.unlink(missing_ok=True)
         raise

@@ -1,12 +1,44 @@
 """The `benchbox` command: the only place that reads arguments, prints, or ends the process."""
 
-from benchbox.cli.exits import INTERRUPTED
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from benchbox.cli import streams
+from benchbox.cli.exits import INTERRUPTED, READER_GONE
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; it ends as it would have, whoever stopped reading what it prints.
+
+    Only success then becomes READER_GONE. Ctrl-C at any time ends it in one line.
+    """
+    code = INTERRUPTED
+    sinks = streams.outlast()
     try:
-        from benchbox.cli.app import app
-    except KeyboardInterrupt:  # while modules load, before any command handles it
-        raise SystemExit(INTERRUPTED) from None
-    app(prog_name="benchbox")
+        _on_interrupt(_interrupted)
+        from benchbox.cli.app import app  # modules that are being loaded stand no exception
+
+        _on_interrupt(signal.default_int_handler)
+        app(prog_name="benchbox")
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except KeyboardInterrupt:  # between two commands' own handling
+        sys.stderr.write("Interrupted.\n")
+    if streams.lost(sinks) and not code:
+        code = READER_GONE
+    _on_interrupt(lambda *_: os._exit(code))
+    sys.exit(code)
+
+
+def _on_interrupt(handler: Callable[[int, FrameType | None], object]) -> None:
+    """Handle Ctrl-C from here on, unless whoever started the command has it ignored."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _interrupted(*_: object) -> None:
+    sys.stderr.write("Interrupted.\n")
+    os._exit(INTERRUPTED)

@@ -1,6 +1,5 @@
 """The commands; each hands its options to a module that is imported only then."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +11,7 @@ import typer
 from benchbox import __version__
 from benchbox.cli import device
 from benchbox.cli.choices import Format, Section
-from benchbox.cli.exits import BROKEN_PIPE, INTERRUPTED
+from benchbox.cli.exits import INTERRUPTED
 from benchbox.cli.help import HelpCommand, HelpGroup
 from benchbox.cli.option_groups import grouped
 from benchbox.cli.options import (
@@ -58,9 +57,9 @@ def _one_line_errors(ctx: Any = None) -> Iterator[None]:  # noqa: ANN401
     try:
         yield
     except ClickUsageError as error:
-        message = error.format_message().removesuffix(".")
-        if not message or "\n" in message:  # the help, where there was no command
+        if type(error).__name__ == "NoArgsIsHelpError":
             raise
+        message = error.format_message().removesuffix(".") or "missing parameter"
         message = message[:1].lower() + message[1:].replace(PYDANTIC, "")
         where = f" (see {error.ctx.command_path} -h)" if error.ctx else ""
         flags = getattr(getattr(error, "param", None), "opts", ())
@@ -71,11 +70,9 @@ def _one_line_errors(ctx: Any = None) -> Iterator[None]:  # noqa: ANN401
     except KeyboardInterrupt:
         _say("Interrupted.")
         raise typer.Exit(INTERRUPTED) from None
-    except BrokenPipeError:
-        sys.stderr.close()  # nobody reads the output any more
-        raise typer.Exit(BROKEN_PIPE) from None
-    except OSError as error:
-        _exit_with(f"{error.filename or 'the output'}: {error.strerror or error}", 1)
+    except OSError as error:  # no output, which raises nothing: a file, a process, a socket
+        where = f"{error.filename}: " if error.filename else "this machine refused: "
+        _exit_with(f"{where}{error.strerror or error}", 1)
 
 
 def _file(ctx: Any, flags: Sequence[str]) -> str:  # noqa: ANN401 - Typer's own type

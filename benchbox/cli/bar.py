@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from benchbox.report.tables import printable
+from benchbox.lines import one_line
 
 BAR_CHARACTERS = 20  # leaves 50 for words on a terminal of 80 columns
 
@@ -27,7 +27,7 @@ class Bar:
 
     def __init__(self, console: Console) -> None:
         self._progress: Progress | None = None
-        if console.is_terminal:
+        if console.is_terminal and not console.is_dumb_terminal:
             self._progress = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(BAR_CHARACTERS),
@@ -71,6 +71,6 @@ class Line:
             return
         if share is not None:
             self._progress.update(self._task, total=1.0, completed=share)
-        at = printable(at)
+        at = one_line(at)
         self._progress.update(self._task, description=description, at=at, visible=True)
         self._progress.refresh()

@@ -17,9 +17,9 @@ from benchbox.cli.progress import Live
 from benchbox.devices import Device, last_seen, providers, registry
 from benchbox.devices.registry import Entry
 from benchbox.errors import DeviceError, UsageError
+from benchbox.lines import one_line
 from benchbox.report.conditions import LABELS
 from benchbox.report.formatting import cpu_list
-from benchbox.report.tables import printable
 from benchbox.transports import client, local, open_agent, open_target
 from benchbox.transports.board import setup
 from benchbox.transports.board.target import Target, lacking
@@ -41,9 +41,9 @@ def show() -> None:
     for name, what in devices.names():
         entry = known.get(name)
         last = last_seen.last(entry.url) if entry else last_seen.LastSeen()
-        lines = "\n".join(printable(each) for each in (what, last.what) if each)
+        lines = "\n".join(one_line(each) for each in (what, last.what) if each)
         file = "" if entry is None else str(entry.file)
-        table.add_row(printable(name), lines, printable(last.at), printable(file))
+        table.add_row(name, lines, one_line(last.at), one_line(file))
     console().print(table)
 
 
@@ -59,9 +59,9 @@ def add(
     known = registry.entries().get(name)
     path = registry.add(entry)
     if known is not None and replace(known, file=entry.file) != entry:
-        console(stderr=True).print(f"in place of: {registry.command(known)}", markup=False)
+        console(stderr=True).print(f"in place of: {registry.command(known)}")
     advice = "" if install else f"; try it: benchbox device check {name}"
-    console().print(f"{name} is in {path}{advice}", markup=False)
+    console().print(f"{name} is in {path}{advice}")
     if install:
         check(name, "", install=True, clean=False)
 
@@ -72,7 +72,7 @@ def remove(name: str) -> None:
     path = registry.remove(name)
     if entry is not None:
         last_seen.forget(entry.url)
-    console().print(f"{name} is no longer in {path}", markup=False)
+    console().print(f"{name} is no longer in {path}")
 
 
 def check(name: str, provider: str, *, install: bool, clean: bool) -> None:
@@ -96,19 +96,19 @@ def check(name: str, provider: str, *, install: bool, clean: bool) -> None:
         _print(_rows(here))
     stdout = console()
     if is_busy:
-        stdout.print(f"{device.name} is in use: another benchbox is timing on it", markup=False)
+        stdout.print(f"{device.name} is in use: another benchbox is timing on it")
         return
     with Live(console(stderr=True), 1) as live:
         agent = open_agent(device, live.sending)
     with agent:  # it is ready only if an agent starts there
         if reason := client.reason(agent):
             _print([("emulation", reason)])
-    stdout.print(f"{device.name} is ready", markup=False)
+    stdout.print(f"{device.name} is ready")
 
 
 def _print(rows: Sequence[tuple[str, str]]) -> None:
     for label, value in rows:
-        console().print(Text(f"{label:<{LABEL}} {printable(value)}"))
+        console().print(Text(f"{label:<{LABEL}} {one_line(value)}"))
 
 
 def _examine(device: Device, *, install: bool, clean: bool) -> bool:
@@ -125,7 +125,6 @@ def _examine(device: Device, *, install: bool, clean: bool) -> bool:
     if found["free_bytes"] < LITTLE_FREE_BYTES and not clean:
         stderr.print(
             f"little space: benchbox device check {device.command_name} --clean makes some",
-            markup=False,
         )
     what = last_seen.describe(found.get("model"), found["machine"], found["clusters"])
     last_seen.note(device.url, what)

@@ -17,7 +17,7 @@ from benchbox.cli.defaults import DeviceOptions, fitting
 from benchbox.cli.options import ProcessorOptions
 from benchbox.cli.output import console
 from benchbox.errors import CaseError, DeviceError
-from benchbox.report.tables import printable
+from benchbox.lines import one_line
 from benchbox.transports import Agent, client, open_agent
 
 STYLES = {"good": "green", "fair": "yellow", "poor": "red"}
@@ -100,7 +100,7 @@ def _print(device: str, report: Report, stdout: Console) -> None:
     stdout.print()
     for finding in report.findings:
         label = (finding.severity, STYLES[finding.severity])
-        stdout.print(Text.assemble(label, "  ", printable(finding.text)))
+        stdout.print(Text.assemble(label, "  ", one_line(finding.text)))
         if finding.command:
             # Wrapped by the terminal alone, so that it can be copied in one piece.
             stdout.print(Text(INDENT + finding.command), soft_wrap=True)

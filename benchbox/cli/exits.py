@@ -4,4 +4,4 @@ CASE_FAILED = 1
 UNCLEAR = 4  # only with --strict
 IMPRECISE = 5  # only with --strict
 INTERRUPTED = 130
-BROKEN_PIPE = 141
+READER_GONE = 141  # where all else went well

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from benchbox import __version__
+from benchbox import __version__, host
 from benchbox.cli.exits import CASE_FAILED
 from benchbox.cli.options import CaseOptions
 from benchbox.cli.output import console
@@ -27,14 +27,14 @@ def export(options: CaseOptions, output: Path) -> None:
         output.mkdir(parents=True, exist_ok=True)
         entries = [_copy(case, graph, output) for case, graph in good]
         manifest = {"benchbox": __version__, "graphs": entries}
-        (output / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+        host.write(output / MANIFEST, json.dumps(manifest, indent=2) + "\n", 0o666)
     except OSError as error:
-        raise StorageError(f"{output}: cannot be written: {error.strerror}") from None
+        raise StorageError(f"{output}: cannot be written: {error.strerror or error}") from None
     graphs_are = "1 graph" if len(good) == 1 else f"{len(good)} graphs"
-    stderr.print(f"{graphs_are} and {MANIFEST} in {output}", markup=False)
+    stderr.print(f"{graphs_are} and {MANIFEST} in {output}")
     for case in cases:
         if not isinstance(graphs[case.key], Graph):
-            stderr.print(f"failed: {case.key}: {graphs[case.key]}", style="red", markup=False)
+            stderr.print(f"failed: {case.key}: {graphs[case.key]}", style="red")
     if len(good) < len(cases):
         raise typer.Exit(CASE_FAILED)
 
@@ -49,8 +49,11 @@ def _copy(case: Case, graph: Graph, output: Path) -> dict[str, object]:
     for source in [graph.path.parent / name for name in graph.beside]:
         shutil.copyfile(source, target.parent / source.name)
     partial = target.with_suffix(".partial")
-    shutil.copyfile(graph.path, partial)
-    partial.replace(target)
+    try:
+        shutil.copyfile(graph.path, partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
     return {
         "file": str(target.relative_to(output)),
         "spec": case.spec,

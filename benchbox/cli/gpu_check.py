@@ -11,7 +11,7 @@ from benchbox.cli.output import console
 from benchbox.devices import Device, gpu_ceilings, gpu_options
 from benchbox.devices.providers import runs_modules
 from benchbox.errors import CaseError, DeviceError, UsageError
-from benchbox.report.tables import printable
+from benchbox.lines import one_line
 from benchbox.transports import open_agent, require_gpu
 
 GIB = 1 << 30
@@ -33,10 +33,10 @@ def check(device: Device, option: str) -> None:
         except CaseError as error:
             raise DeviceError(f"device {device.name!r}: {error}") from None
     for label, value in [*_facts(facts), *_now(observed), *_ceilings(measured)]:
-        stdout.print(Text(f"{label:<13} {printable(value)}"))
+        stdout.print(Text(f"{label:<13} {one_line(value)}"))
     identity = gpu_options.identity(facts, device.provider, versions)
     is_kept = gpu_ceilings.save(identity, measured, records.now())
-    stdout.print(f"{device.name} is ready; {_sentence(is_kept)}", markup=False)
+    stdout.print(f"{device.name} is ready; {_sentence(is_kept)}")
 
 
 def _sentence(is_kept: bool) -> str:

@@ -28,10 +28,11 @@ class HelpGroup(TyperGroup):
 
 def text(command: Any, ctx: Any) -> str:  # noqa: ANN401 - Typer's own types
     """The help of a command, as wide as the terminal."""
-    from rich.console import Console  # here, as few commands print their help
-    from rich.rule import Rule
+    from rich.rule import Rule  # here, as few commands print their help
     from rich.table import Table
     from rich.text import Text
+
+    from benchbox.cli import output
 
     def heading(title: str) -> Rule:
         return Rule(Text(title, "bold"), align="left", style="dim")
@@ -43,10 +44,10 @@ def text(command: Any, ctx: Any) -> str:  # noqa: ANN401 - Typer's own types
         panels[COMMANDS] = [(f" {name}", _summary(each)) for name, each in commands.items()]
     width = max((len(left) for rows in panels.values() for left, _ in rows), default=0)
     variables = [each.envvar for each in parameters if each.envvar]
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = output.console(is_folded=True)
     with console.capture() as captured:
         console.print(Text.assemble(("Usage: ", "yellow"), (usage(command, ctx), "bold")))
-        console.print(command.help)
+        console.print(Text(command.help))
         for title, rows in panels.items():
             table = Table.grid(padding=(0, 2, 0, 0))
             table.add_column(width=width, style="cyan", no_wrap=True)
@@ -58,7 +59,7 @@ def text(command: Any, ctx: Any) -> str:  # noqa: ANN401 - Typer's own types
             console.print(f"* also set by {variables[0]} etc.; benchbox.toml can set any option")
         if command.epilog:
             title, _, rest = command.epilog.partition(":\n")
-            console.print(heading(title), rest, sep="\n")
+            console.print(heading(title), Text(rest), sep="\n")
     return captured.get()
 
 

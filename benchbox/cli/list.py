@@ -5,6 +5,7 @@ from rich.table import Table
 
 from benchbox import devices, specs
 from benchbox.cli.output import console
+from benchbox.lines import one_line
 from benchbox.networks import catalogue
 from benchbox.report import formatting
 from benchbox.specs import Selection
@@ -24,7 +25,7 @@ def show(section: str | None) -> None:
     if section in (None, "devices"):
         table = _table("device", "what it is")
         for name, what in devices.names():
-            table.add_row(name, what)
+            table.add_row(name, one_line(what))
         stdout.print(table)
     if section is None:
         stdout.print(

@@ -1,59 +1,126 @@
 """Output of tables: to the console, and to the files that were asked for."""
 
+import contextlib
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
+from rich.segment import Segment
 
+from benchbox import host
 from benchbox.errors import StorageError, UsageError
+from benchbox.lines import one_line, visible
 
 STDOUT = Path("-")
-REPORT = "the records are kept, `benchbox report` makes the table again"
+REPORT = "; the records are kept, `benchbox report` makes the table again"
 UNBOUNDED = 1000  # columns of a pipe or a file; no line is that long
+SIZES = range(10, UNBOUNDED)  # that COLUMNS and LINES can sensibly have
+READ = (".jsonl", ".onnx", ".toml", ".py", ".pth")  # what such files hold, a table must not replace
 
 
-def console(*, stderr: bool = False) -> Console:
-    """A console that prints text as it is, folded between words on a terminal and nowhere else.
+class _Lines(Console):
+    """A console on which text from outside neither moves the cursor nor adds a line.
+
+    A string that is printed is one line; what has several is a Text or a table.
+    """
+
+    def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - as Rich has it
+        """Print each object."""
+        lines = (one_line(each) if isinstance(each, str) else each for each in objects)
+        super().print(*lines, **options)
+
+    def render(
+        self,
+        renderable: Any,  # noqa: ANN401 - as Rich has it
+        options: ConsoleOptions | None = None,
+    ) -> Iterable[Segment]:
+        """Spell control characters in whatever is printed."""
+        for segment in super().render(renderable, options):
+            is_text = segment.control is None
+            yield Segment(visible(segment.text), segment.style) if is_text else segment
+
+
+def console(*, stderr: bool = False, is_folded: bool = False) -> Console:
+    """A console that prints text as it is, folded between words on a terminal or if asked to.
 
     Names come from devices, files and users: brackets in them are no markup, nothing is an emoji.
     """
-    result = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
-    if not result.is_terminal:
+    sizes = {name: os.environ.get(name, "") for name in ("COLUMNS", "LINES")}
+    absurd = {name for name, size in sizes.items() if not (size.isdecimal() and _is_size(size))}
+    environment = {name: value for name, value in os.environ.items() if name not in absurd}
+    result = _Lines(stderr=stderr, highlight=False, markup=False, emoji=False, _environ=environment)
+    if not (result.is_terminal or is_folded):
         result.soft_wrap = True
         result.width = UNBOUNDED
     return result
 
 
+def _is_size(text: str) -> bool:
+    return len(text) <= len(str(UNBOUNDED)) and int(text) in SIZES
+
+
 class Exports:
-    """The files to export to, by format; at most one of them is stdout."""
+    """The files to export to, by format; no two of them are one file, however it is named."""
 
     def __init__(self, paths: Mapping[str, Path]) -> None:
         self._paths = paths
-        if list(self._paths.values()).count(STDOUT) > 1:
-            raise UsageError("only one export can go to stdout (-)")
-        for format_, path in self._paths.items():
-            if path != STDOUT and (path.is_dir() or not path.absolute().parent.is_dir()):
-                what = "is a folder" if path.is_dir() else "its folder does not exist"
-                raise UsageError(f"--export-{format_} {path}: {what}")
+        self._places: dict[object, str] = {}
+        for format_, path in paths.items():
+            option = f"--export-{format_}"
+            require_writable(option, path)
+            other = self._places.setdefault(_place(path), option)
+            if other != option:
+                raise UsageError(f"{option} {path}: {other} writes there; only one export can")
 
     def console(self) -> Console:
         """The console for tables: stderr where an export goes to stdout."""
-        return console(stderr=STDOUT in self._paths.values())
+        return console(stderr=_place(STDOUT) in self._places)
 
     def write(self, render: Callable[[str], str], advice: str = REPORT) -> None:
-        """Write the exports, each as `render` gives its format."""
+        """Write the exports, each as `render` gives its format; a failed one stops no other."""
+        failures = []
         for format_, path in self._paths.items():
-            write(path, render(format_), advice)
+            try:
+                write(path, render(format_), advice)
+            except StorageError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+
+def require_writable(option: str, path: Path) -> None:
+    """Raise UsageError where a table cannot be written to a path, or must not be."""
+    try:
+        is_folder, has_folder = path.is_dir(), path.absolute().parent.is_dir()
+        _place(path)
+    except (OSError, ValueError, RuntimeError) as error:  # a name that no file can have
+        raise UsageError(f"{option} {path}: {getattr(error, 'strerror', '') or error}") from None
+    if path != STDOUT and (is_folder or not has_folder):
+        what = "is a folder" if is_folder else "its folder does not exist"
+        raise UsageError(f"{option} {path}: {what}")
+    if path.suffix in READ:
+        raise UsageError(f"{option} {path}: files of that kind are read; name the table otherwise")
+
+
+def _place(path: Path) -> object:
+    """What two paths to one file have in common, and stdout with the file that it goes to."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        status = os.fstat(1) if path == STDOUT else path.stat()
+        return status.st_dev, status.st_ino
+    return path.resolve()
 
 
 def write(path: Path, text: str, advice: str = REPORT) -> None:
-    """Write text to a file or stdout; raises StorageError when the file cannot be written."""
+    """Write text as UTF-8 to a file or stdout; raises StorageError if a file cannot be written."""
     if path == STDOUT:
-        sys.stdout.write(text)
+        sys.stdout.flush()
+        sys.stdout.buffer.write((visible(text) if sys.stdout.isatty() else text).encode())
         sys.stdout.flush()
         return
     try:
-        path.write_text(text)
+        host.write(path, text, 0o666)
     except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}; {advice}") from None
+        raise StorageError(f"{path}: cannot be written: {error.strerror}{advice}") from None

@@ -79,7 +79,7 @@ def _print_line(outcome: ProfileOutcome, index: int, count: int, stderr: Console
     """Print a line for a finished case."""
     profile = outcome.profile
     what = f"failed ({outcome.reason})" if profile is None else f"{profile.calls} calls profiled"
-    stderr.print(f"[{index}/{count}] {outcome.case.key} {what}", markup=False)
+    stderr.print(f"[{index}/{count}] {outcome.case.key} {what}")
 
 
 def _write(report: ProfileReport, exports: Exports) -> None:
@@ -93,4 +93,4 @@ def _write(report: ProfileReport, exports: Exports) -> None:
         "markdown": profile_files.to_markdown,
         "json": profile_files.to_json,
     }
-    exports.write(lambda format_: formats[format_](report), "profile again")
+    exports.write(lambda format_: formats[format_](report), "; profile again")

@@ -14,7 +14,6 @@ from benchbox.devices import Device
 from benchbox.errors import BenchboxError
 from benchbox.records import Record
 from benchbox.report import formatting, load_text
-from benchbox.report.tables import printable
 from benchbox.sampling.progress import Progress as Case
 from benchbox.sampling.sampler import Sampler
 from benchbox.sampling.sustained import Sustainer
@@ -68,7 +67,7 @@ class Live:
     def failed(self, error: BenchboxError) -> None:
         """Print why one of several devices cannot be used."""
         if self._name:
-            self._console.print(f"Error: {error}", style="red", markup=False)
+            self._console.print(f"Error: {error}", style="red")
             self._draw("failed", 0.0, "")
 
     def exporting(self, done: int, total: int, name: str) -> None:
@@ -90,7 +89,7 @@ class Live:
         self._draw("preparing", done / total, at)
         if not self._line.is_live and left and now - self._printed_at >= EXPORT_LINE_S:
             self._printed_at = now
-            self._console.print(printable(at), markup=False)
+            self._console.print(at)
 
     def starting(self) -> None:
         """Warn when other programs keep this machine busy, if it is timed on."""
@@ -106,9 +105,7 @@ class Live:
         """Warn of what slows a GPU down from the beginning."""
         where = f"{self._name}: " if self._name else ""
         for words in disturbance_text.of_gpu(seen):
-            self._console.print(
-                f"Warning: {where}when the run began {words}", style="yellow", markup=False
-            )
+            self._console.print(f"Warning: {where}when the run began {words}", style="yellow")
 
     def loading(self, done: int, total: int) -> None:
         """Show how many graphs are loaded on the device."""
@@ -204,7 +201,7 @@ class Live:
 
     def _print(self, line: str) -> None:
         prefix = f"{self._name} " if self._name else ""
-        self._console.print(prefix + printable(line), markup=False)
+        self._console.print(prefix + line)
 
     def _draw(self, description: str, share: float, at: str) -> None:
         self._line.draw(f"{self._name} {description}".lstrip(), share, at)

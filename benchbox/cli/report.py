@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchbox import records
-from benchbox.cli.output import STDOUT, console, write
+from benchbox.cli.output import STDOUT, console, require_writable, write
 from benchbox.errors import RecordError, UsageError
 from benchbox.records import Run
 from benchbox.report.console import show_runs
@@ -14,11 +14,13 @@ def report(
     runs: Sequence[str], format_: str, output: Path | None, results: Path, verbose: bool
 ) -> None:
     """Print or write the tables of runs; of the newest one when none is named."""
+    if output:
+        require_writable("--output", output)
     read = [records.read(path) for path in _paths(runs, results)]
     stderr = console(stderr=True)
     for run in read:
         for warning in [*run.warnings, *_empty(run)]:
-            stderr.print(f"Warning: {warning}", style="yellow", markup=False)
+            stderr.print(f"Warning: {warning}", style="yellow")
     if format_ != "table":
         write(output or STDOUT, render(read, format_))
         return

@@ -16,7 +16,7 @@ from benchbox.cli import gpu_options, load_options, parsing
 from benchbox.cli.defaults import DeviceOptions, fitting
 from benchbox.cli.exits import CASE_FAILED, IMPRECISE, INTERRUPTED, UNCLEAR
 from benchbox.cli.options import LoadOptions, Options
-from benchbox.cli.output import Exports, console
+from benchbox.cli.output import REPORT, Exports, console
 from benchbox.cli.progress import Lives
 from benchbox.cli.report import render
 from benchbox.cli.selection import find_all, run_name, selection
@@ -61,12 +61,13 @@ def measure(options: Options, found: Sequence[BlockSpec], name: str) -> None:
     if outcomes:
         runs = [outcome.run for outcome in outcomes]
         show_runs(runs, exports.console(), verbose=options.output.verbose)
-        exports.write(partial(render, runs))
     for outcome in outcomes:
         _epilogue(stderr, outcome)
     for index in sorted(ends.failures) if outcomes else ():
         name = requests[index].device.name
-        stderr.print(f"Not measured: {name}, for the reason above", style="red", markup=False)
+        stderr.print(f"Not measured: {name}, for the reason above", style="red")
+    if outcomes:
+        exports.write(partial(render, runs), "" if any(o.lost for o in outcomes) else REPORT)
     _end(ends, outcomes, stderr, strict=options.output.strict)
 
 
@@ -128,13 +129,14 @@ def _measured(requests: Sequence[Request], stderr: Console) -> Ends:
     hardware = [request.device.hardware for request in requests]
     turns = max(map(hardware.count, hardware))
     if text := load_options.announcement(requests[0].plan, count, turns):
-        stderr.print(text, markup=False)
+        stderr.print(text)
 
     def stopping() -> None:
         stderr.print("Interrupted, ending; Ctrl-C again leaves at once.", style="yellow")
 
     # A request to end is treated as Ctrl-C: what was measured is kept.
-    before = {number: signal.signal(number, _interrupt) for number in ENDINGS}
+    heard = [each for each in ENDINGS if signal.getsignal(each) is not signal.SIG_IGN]  # nohup
+    before = {number: signal.signal(number, _interrupt) for number in heard}
     known = [_newest(request) for request in requests]
     try:
         with Lives(stderr, count, [request.device for request in requests]) as lives:
@@ -150,7 +152,7 @@ def _measured(requests: Sequence[Request], stderr: Console) -> Ends:
         if not kept:
             raise
         for path in kept:
-            stderr.print(f"Records so far: {path}", markup=False)
+            stderr.print(f"Records so far: {path}")
         stderr.print("Interrupted; `--resume` goes on from here.", style="yellow")
         raise typer.Exit(INTERRUPTED) from None
     finally:
@@ -224,11 +226,11 @@ def plan(
 
 def _epilogue(stderr: Console, outcome: Outcome) -> None:
     for warning in outcome.run.warnings:
-        stderr.print(f"Warning: {warning}", style="yellow", markup=False)
+        stderr.print(f"Warning: {warning}", style="yellow")
     if outcome.lost:
-        stderr.print(f"Error: {outcome.lost}", style="red", markup=False)
+        stderr.print(f"Error: {outcome.lost}", style="red")
     else:
-        stderr.print(f"Records: {outcome.run.path}", markup=False)
+        stderr.print(f"Records: {outcome.run.path}")
 
 
 def exit_code(outcomes: Sequence[Outcome], strict: bool) -> int:

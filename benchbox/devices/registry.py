@@ -1,7 +1,6 @@
 """Registry of named devices: `[devices.NAME]` tables in a benchbox.toml, read and written."""
 
 import json
-import os
 import re
 import shlex
 import tomllib
@@ -85,12 +84,8 @@ def _check_processors(entry: Entry, where: str) -> None:
 
 
 def user_file() -> Path:
-    """Return the file of the user's own devices; $BENCHBOX_CONFIG_DIR moves it."""
-    if chosen := os.environ.get("BENCHBOX_CONFIG_DIR"):
-        return Path(chosen).expanduser() / "benchbox.toml"
-    import platformdirs
-
-    return platformdirs.user_config_path("benchbox", appauthor=False) / "benchbox.toml"
+    """Return the file of the user's own devices."""
+    return host.config_folder() / "benchbox.toml"
 
 
 def files() -> tuple[Path, Path]:

@@ -55,20 +55,20 @@ class Pair:
         return self.group.partition("=")[2] or self.group
 
 
-def sentence(run: Run, spec_facts: SpecFacts) -> str | None:
-    """The sentence on the spec's claim in this run, None if no pair of it was measured.
+def sentences(run: Run, spec_facts: SpecFacts) -> list[str]:
+    """The sentence on the spec's claim in this run, none if no pair of it was measured.
 
     Several batches get a line each. A case under continuous load gets a sentence on its slowdown,
     a comparison its verdicts.
     """
     records = run.of_spec(spec_facts.name)
-    if compared := comparison_text.sentence(run, records):
+    if compared := comparison_text.sentences(run, records):
         return compared
     batches = [
         [r for r in records if r.batch == b] for b in dict.fromkeys(r.batch for r in records)
     ]
     lines = [_claim(spec_facts, own, several=len(batches) > 1) for own in batches]
-    return "\n".join(filter(None, lines)) or load_text.sentence(records)
+    return [*filter(None, lines)] or load_text.sentences(records)
 
 
 def _claim(spec_facts: SpecFacts, records: Sequence[Record], *, several: bool) -> str:

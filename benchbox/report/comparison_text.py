@@ -12,19 +12,18 @@ EQUAL_FLOPS = 0.005  # FLOPs that differ by less are called equal
 UNCLEAR_HELP = "UNCLEAR: more time (--max-time) narrows the interval, a wider --margin decides"
 
 
-def sentence(run: Run, records: Sequence[Record]) -> str | None:
+def sentences(run: Run, records: Sequence[Record]) -> list[str]:
     """A line per case but the reference: its latency by FLOPs, and as measured.
 
-    None for a run that is no comparison, or in which no two cases were measured together.
+    None of it for a run that is no comparison, or in which no two cases were measured together.
     """
     if comparison.margin(run.context) is None:
-        return None
-    lines = [
+        return []
+    return [
         _line(run, record, record.relative)
         for record in records
         if record.relative is not None and comparison.verdict(run, record)
     ]
-    return "\n".join(lines) or None
 
 
 def notes(run: Run, records: Sequence[Record]) -> list[str]:

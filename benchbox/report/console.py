@@ -4,7 +4,6 @@ Nothing here is parsed as markup: titles, names and reasons come from files.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from rich import box
 from rich.cells import cell_len
@@ -54,7 +53,7 @@ def _show_text(table: Table, console: Console) -> None:
         _say(console, "")
     for line in table.failures:
         _say(console, line, "red")
-    for line in (table.sentences or "").splitlines():
+    for line in table.sentences:
         _say(console, line, "bold")
     for note in table.notes:
         _say(console, note, "dim")
@@ -115,12 +114,19 @@ def _narrowest(column: Column) -> int:
     return min(widest, max(NARROWEST, min(longest_word, WORD))) if column.text else widest
 
 
+class _Broken(Column):
+    """A column of figures that are clean already, with brackets on a line of their own."""
+
+    def __post_init__(self) -> None:
+        """Keep the lines."""
+
+
 def _broken(column: Column) -> Column:
     """Put brackets in a column of figures on a line of their own."""
     if column.text:
         return column
     header, *cells = (text.replace(" (", "\n(") for text in (column.header, *column.cells))
-    return replace(column, header=header, cells=tuple(cells))
+    return _Broken(header, tuple(cells), drop=column.drop)
 
 
 def _boxed(groups: Sequence[str], columns: Sequence[Column]) -> RichTable:

@@ -13,7 +13,6 @@ from benchbox.report.tables import (
     flops,
     heading,
     memory,
-    printable,
     short_case,
 )
 from benchbox.report.text import by_text
@@ -48,12 +47,12 @@ def cost_table(title: str, rows: Sequence[CostRow]) -> Table:
     first, *about = title.splitlines() or [""]
     ordered = [rows[index] for index in by_group([row.group for row in rows])]
     return Table(
-        title=printable(first),
-        about=tuple(printable(line) for line in about),
+        title=first,
+        about=tuple(about),
         columns=tuple(_columns(ordered)),
         groups=tuple(heading(row.group) for row in ordered),
-        failures=tuple(printable(f"{row.case}: {row.reason}") for row in ordered if row.reason),
-        notes=tuple(printable(note) for note in _notes(ordered)),
+        failures=tuple(f"{row.case}: {row.reason}" for row in ordered if row.reason),
+        notes=tuple(_notes(ordered)),
         elsewhere="a wider terminal or a pipe gets all",
     )
 
@@ -63,7 +62,7 @@ def _columns(rows: Sequence[CostRow]) -> list[Column]:
     unit = next((row.published_unit for row in rows if row.published is not None), None)
     columns = [
         Column("case", tuple(short_case(row.case, row.group) for row in rows), text=True),
-        Column("input", tuple(printable(", ".join(row.inputs)) for row in rows), True, 4),
+        Column("input", tuple(", ".join(row.inputs) for row in rows), True, 4),
         Column("arguments", tuple(_arguments(row) for row in rows), True, 1),
         Column("FLOPs (M)", tuple(flops(row.cost) for row in rows)),
         Column("params", tuple(_params(row) for row in rows)),
@@ -104,14 +103,14 @@ def _papers(rows: Sequence[CostRow]) -> list[Column]:
 
 def _operators(row: CostRow) -> str:
     counts = row.cost.get("ops", {}) if row.cost else {}
-    return printable(", ".join(f"{name} {n}" for name, n in counts.items())) or formatting.UNKNOWN
+    return ", ".join(f"{name} {n}" for name, n in counts.items()) or formatting.UNKNOWN
 
 
 def _arguments(row: CostRow) -> str:
     """The arguments that are not part of the case's name."""
     named = row.case.split(",")
     texts = (f"{name}={label_text(value)}" for name, value in row.args.items())
-    return printable(", ".join(text for text in texts if text not in named)) or formatting.UNKNOWN
+    return ", ".join(text for text in texts if text not in named) or formatting.UNKNOWN
 
 
 def _notes(rows: Sequence[CostRow]) -> list[str]:

@@ -67,7 +67,7 @@ def _markdown(table: Table) -> Iterator[str]:
             yield f"| **{_escaped(heading)}** |" + " |" * (len(table.columns) - 1)
         yield _line(cells)
     yield ""
-    yield from (f"{_escaped(line)}\n" for line in (table.sentences or "").splitlines())
+    yield from (f"{_escaped(line)}\n" for line in table.sentences)
     yield from (f"- {_escaped(line)}" for line in (*table.failures, *table.notes))
 
 

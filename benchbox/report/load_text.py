@@ -63,10 +63,10 @@ def notes(records: Sequence[Record]) -> list[str]:
     return lines
 
 
-def sentence(records: Sequence[Record]) -> str | None:
-    """The sentence on one case under continuous load; None for several, which have footnotes."""
+def sentences(records: Sequence[Record]) -> list[str]:
+    """The sentence on one case under continuous load; none for several, which have footnotes."""
     held = [r.sustained for r in records if r.sustained and r.sustained.steady]
-    return f"{_slowdown(held[0])}." if len(held) == 1 else None
+    return [f"{_slowdown(held[0])}."] if len(held) == 1 else []
 
 
 def _late(record: Record) -> str:

@@ -14,7 +14,6 @@ from benchbox.report.tables import (
     measured_by,
     memory,
     p50,
-    printable,
     relative_latency,
     run_tables,
     setting,
@@ -83,7 +82,7 @@ def _table(runs: Sequence[Run], facts: SpecFacts) -> Table:
     is_compared = comparison.margin(runs[0].context) is not None
     ratios = [_relative_flops(runs, record) for record in known] if is_compared else []
     return Table(
-        title=printable(facts.title),
+        title=facts.title,
         about=tuple(_about(run) for run in runs),
         columns=(
             Column("case", tuple(short_case(r.case, r.group) for r in known), text=True),
@@ -95,12 +94,12 @@ def _table(runs: Sequence[Run], facts: SpecFacts) -> Table:
         ),
         groups=tuple(heading(record.group) for record in known),
         failures=tuple(
-            printable(f"{run.context.device}: {line}")
+            f"{run.context.device}: {line}"
             for run in runs
             for line in footnotes.failures(run, facts)
         ),
-        sentences="\n".join(map(printable, _all_sentences(runs, facts))) or None,
-        notes=tuple(map(printable, _notes(runs, facts))),
+        sentences=tuple(_all_sentences(runs, facts)),
+        notes=tuple(_notes(runs, facts)),
         elsewhere="--verbose and the CSV have all",
     )
 
@@ -129,7 +128,7 @@ def _in_both_modes(runs: Sequence[Run]) -> Iterator[tuple[str, Run, Run]]:
 
 def _sentences(run: Run, facts: SpecFacts) -> list[str]:
     """The sentences of a run with its device, which those of a comparison name already."""
-    lines = (claims.sentence(run, facts) or "").splitlines()
+    lines = claims.sentences(run, facts)
     is_named = comparison.margin(run.context) is not None
     return lines if is_named else [f"{run.context.device}: {line}" for line in lines]
 
@@ -154,7 +153,7 @@ def _notes(runs: Sequence[Run], facts: SpecFacts) -> list[str]:
 
 
 def _about(run: Run) -> str:
-    return printable(f"{setting(run.context, run.records)}; {measured_by(run.context)}")
+    return f"{setting(run.context, run.records)}; {measured_by(run.context)}"
 
 
 def _on_gpu(run: Run, keys: Sequence[str]) -> list[Column]:

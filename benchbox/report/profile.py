@@ -8,7 +8,7 @@ from benchbox.analysis.operators import CATEGORIES, Category, kernel
 from benchbox.analysis.profile import Node, Part, Profile
 from benchbox.devices import Device
 from benchbox.report import formatting, gpu, profile_text
-from benchbox.report.tables import Column, Table, heading, printable, short_case
+from benchbox.report.tables import Column, Table, heading, short_case
 from benchbox.runner.profile import ProfileOutcome
 from benchbox.specs import Case
 
@@ -67,12 +67,12 @@ def _of_one(report: ProfileReport, case: Case, profile: Profile) -> Table:
         Column("memory share", tuple(share(part.memory_share) for part in parts), drop=1),
     ]
     return Table(
-        title=printable(f"Where the time goes: {label(case)}"),
+        title=f"Where the time goes: {label(case)}",
         about=_about(report, case),
         columns=tuple(column for column in columns if column.known),
         groups=("",) * len(parts),
-        sentences="\n".join(map(printable, profile_text.sentences(profile))),
-        notes=tuple(map(printable, profile_text.notes(profile))),
+        sentences=tuple(profile_text.sentences(profile)),
+        notes=tuple(profile_text.notes(profile)),
         elsewhere=ELSEWHERE,
     )
 
@@ -95,11 +95,9 @@ def _of_many(report: ProfileReport) -> Table:
             Column("unoptimised", tuple(_unoptimised(p) for _, p in profiled), drop=1),
         ),
         groups=tuple(heading(case.group) for case in cases),
-        failures=tuple(printable(f"{label(each.case)} failed: {each.reason}") for each in failed),
-        sentences="\n".join(printable(profile_text.labelled(label(c), p)) for c, p in profiled),
-        notes=tuple(
-            map(printable, profile_text.notes_of_many([(label(c), p) for c, p in profiled]))
-        ),
+        failures=tuple(f"{label(each.case)} failed: {each.reason}" for each in failed),
+        sentences=tuple(profile_text.labelled(label(c), p) for c, p in profiled),
+        notes=tuple(profile_text.notes_of_many([(label(c), p) for c, p in profiled])),
         elsewhere=ELSEWHERE,
     )
 
@@ -115,7 +113,7 @@ def _category_column(
 def _name(case: Case, cases: Sequence[Case]) -> str:
     """A case's name without its group, and with its spec where there are several."""
     if len({each.spec for each in cases}) > 1:
-        return printable(label(case))
+        return label(case)
     return short_case(case.name, case.group)
 
 
@@ -129,11 +127,11 @@ def _unoptimised(profile: Profile) -> str:
 def _slowest(case: Case, profile: Profile, top: int) -> Table:
     nodes = sorted(profile.nodes, key=lambda node: -node.time_s)[:top]
     return Table(
-        title=printable(f"Slowest nodes: {label(case)}"),
+        title=f"Slowest nodes: {label(case)}",
         about=(f"{len(nodes)} of {len(profile.nodes)}, by ONNX Runtime's names",),
         columns=(
-            Column("node", tuple(printable(node.name) for node in nodes), text=True),
-            Column("operator", tuple(printable(node.operation.type) for node in nodes), text=True),
+            Column("node", tuple(node.name for node in nodes), text=True),
+            Column("operator", tuple(node.operation.type for node in nodes), text=True),
             Column("category", tuple(node.category for node in nodes), text=True, drop=2),
             Column("shape", tuple(shape(node) for node in nodes), text=True, drop=1),
             Column("time (ms)", tuple(_milliseconds(node.time_s) for node in nodes)),
@@ -178,4 +176,4 @@ def _about(report: ProfileReport, *cases: Case) -> tuple[str, ...]:
     ]
     where += [f"batch {batches}"] if batches else []
     where += gpu.types(case.dtype for case in cases)
-    return printable(", ".join(where)), printable(", ".join(filter(None, what)))
+    return ", ".join(where), ", ".join(filter(None, what))

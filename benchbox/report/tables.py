@@ -6,6 +6,7 @@ from typing import Any
 
 from benchbox.devices import gpu_options
 from benchbox.devices.providers import runs_modules
+from benchbox.lines import one_line
 from benchbox.records import Context, Record, Run, SpecFacts, uncounted
 from benchbox.report import (
     claims,
@@ -33,6 +34,11 @@ class Column:
     text: bool = False
     drop: int = 0
 
+    def __post_init__(self) -> None:
+        """Make every cell one line."""
+        object.__setattr__(self, "header", one_line(self.header))
+        object.__setattr__(self, "cells", tuple(map(one_line, self.cells)))
+
     @property
     def known(self) -> bool:
         """Whether there is anything in it."""
@@ -52,9 +58,15 @@ class Table:
     columns: tuple[Column, ...]
     groups: tuple[str, ...]
     failures: tuple[str, ...] = ()
-    sentences: str | None = None
+    sentences: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     elsewhere: str = "the CSV has all"
+
+    def __post_init__(self) -> None:
+        """Make every text one line: titles, names and reasons come from outside."""
+        object.__setattr__(self, "title", one_line(self.title))
+        for name in ("about", "groups", "failures", "sentences", "notes"):
+            object.__setattr__(self, name, tuple(map(one_line, getattr(self, name))))
 
 
 def sections(groups: Sequence[str], columns: Sequence[Column]) -> Iterator[tuple[str, list[str]]]:
@@ -76,12 +88,6 @@ def run_tables(run: Run, *, verbose: bool = False) -> list[Table]:
     ]
 
 
-def printable(words: str) -> str:
-    """The text as one line: breaks become spaces, other control characters are spelled."""
-    line = " ".join(words.split())
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-
-
 def short_case(case: str, group: str) -> str:
     """A case's name without the labels that are in the heading of its group.
 
@@ -90,13 +96,13 @@ def short_case(case: str, group: str) -> str:
     parts, labels = case.split(","), group.split(",")
     own = [part for part in parts if part not in labels]
     if not group or not own or len(own) == len(parts):
-        return printable(case)
-    return printable(", ".join(own))
+        return case
+    return ", ".join(own)
 
 
 def heading(group: str) -> str:
     """`scale 1` for the group `scale=1`."""
-    return printable(text.group(group))
+    return text.group(group)
 
 
 def by_group(groups: Sequence[str]) -> list[int]:
@@ -120,15 +126,14 @@ def memory(cost: Mapping[str, Any] | None) -> str:
 def _run_table(run: Run, facts: SpecFacts, verbose: bool) -> Table:
     unordered = run.of_spec(facts.name)
     records = [unordered[index] for index in by_group([record.group for record in unordered])]
-    sentence = claims.sentence(run, facts)
     return Table(
-        title=printable(facts.title),
+        title=facts.title,
         about=(setting(run.context, records), measured_by(run.context)),
         columns=tuple(_columns(run, facts, records, verbose)),
         groups=tuple(heading(record.group) for record in records),
-        failures=tuple(printable(line) for line in footnotes.failures(run, facts)),
-        sentences="\n".join(map(printable, (sentence or "").splitlines())) or None,
-        notes=tuple(printable(note) for note in footnotes.notes(run, facts)),
+        failures=tuple(footnotes.failures(run, facts)),
+        sentences=tuple(claims.sentences(run, facts)),
+        notes=tuple(footnotes.notes(run, facts)),
     )
 
 
@@ -138,7 +143,7 @@ def setting(context: Context, records: Sequence[Record]) -> str:
     how = gpu_options.words(context.plan) or [formatting.threads(context.threads)]
     types = gpu.types(record.dtype for record in records)
     parts = (context.device, context.provider, *how, f"batch {batches}", *types)
-    return printable(", ".join([*parts, *load_text.setting(records)]))
+    return ", ".join([*parts, *load_text.setting(records)])
 
 
 def measured_by(context: Context) -> str:
@@ -154,7 +159,7 @@ def measured_by(context: Context) -> str:
         f"benchbox {context.benchbox}",
         context.created.partition("T")[0],
     ]
-    return printable(", ".join(part for part in parts if part))
+    return ", ".join(part for part in parts if part)
 
 
 def _hardware(context: Context) -> str:

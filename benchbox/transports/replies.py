@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from benchbox.devices.host_schema import ReplyPart, wrong
+from benchbox.lines import one_line
 from benchbox.transports import reply_schema
 from benchbox.transports.channel import ChannelClosed
 
@@ -100,5 +101,4 @@ def lacking(name: str) -> ChannelClosed:
 
 def line(said: object) -> str:
     """Return another machine's sentence as one line that no terminal takes for commands."""
-    words = " ".join(str(said).split())[:MOST_TEXT]
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+    return one_line(" ".join(str(said).split())[:MOST_TEXT])

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from benchbox import __version__
+from benchbox import __version__, host
 from benchbox.cli import profile as command
 from benchbox.cli.output import Exports
 from benchbox.devices import Device
@@ -144,9 +144,9 @@ def test_an_interrupt_before_any_case_leaves_empty_exports() -> None:
 def test_an_export_that_cannot_be_written_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any) -> int:
+    def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(host, "write", full)
     with pytest.raises(StorageError, match=r"cannot be written: No space left .*; profile again"):
         command._write(report(), Exports({"csv": tmp_path / "p.csv"}))

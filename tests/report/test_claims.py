@@ -6,7 +6,7 @@ import pytest
 from benchbox.analysis.gpu_time import Spans
 from benchbox.analysis.stats import Interval
 from benchbox.records import Record
-from benchbox.report.claims import sentence
+from benchbox.report.claims import sentences
 from benchbox.report.footnotes import failures, notes
 from tests.helpers.tables import (
     G2,
@@ -27,7 +27,7 @@ def pair(scale: int, over: Interval | None, **changes: Any) -> list[Record]:
 
 
 def read(*records: Record) -> str | None:
-    return sentence(run_of(records), G2)
+    return "\n".join(sentences(run_of(records), G2)) or None
 
 
 def test_the_states_of_a_gpu_and_of_its_host_are_compared_with_earlier_runs() -> None:
@@ -152,5 +152,6 @@ def test_the_sentence_has_the_words_for_its_figures(records: list[Record], words
 
 def test_the_sentence_goes_by_the_specs_claim_and_guideline() -> None:
     run = run_of(pair(1, ratio(2.0)))
-    assert sentence(run, replace(G2, claim=None)) is None
-    assert str(sentence(run, replace(G2, guideline=""))).startswith("The claim of g2 holds here: ")
+    assert sentences(run, replace(G2, claim=None)) == []
+    (sentence,) = sentences(run, replace(G2, guideline=""))
+    assert sentence.startswith("The claim of g2 holds here: ")

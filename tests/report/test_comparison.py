@@ -56,7 +56,7 @@ def two(over: Interval, macs: int = MACS, **changes: Any) -> Run:
 
 
 def sentence_of(of: Run) -> str | None:
-    return claims.sentence(of, FACTS)
+    return "\n".join(claims.sentences(of, FACTS)) or None
 
 
 ONE_GRAPH = {"sha256": "1" * 64}
@@ -87,7 +87,7 @@ def test_there_is_no_verdict_without_figures_of_the_reference() -> None:
 def test_no_other_run_has_verdicts() -> None:
     other = two(ratio(1.0, 0.5), margin=None)
     assert report_comparison.verdict(other, other.records[1]) is None
-    assert comparison_text.sentence(other, other.records) is None
+    assert comparison_text.sentences(other, other.records) == []
     assert comparison_text.notes(other, other.records) == []
     assert not claims.is_unclear(other)
 
@@ -278,7 +278,7 @@ def test_one_comparison_on_several_devices_is_one_table() -> None:
             *("2.000 ± 0.008 (2.00x SLOWER)", "3.000 ± 0.012 (1.00x SAME)"),
         ],
     ]
-    assert (table.sentences or "").splitlines() == [sentence_of(each) for each in runs]
+    assert list(table.sentences) == [sentence_of(each) for each in runs]
     assert "latency on arm." in str(table.sentences)
     assert table.notes == (*COST_NOTES.splitlines(), VERDICT_NOTE)
 

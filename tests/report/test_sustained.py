@@ -11,7 +11,7 @@ import pytest
 from benchbox.analysis import sustained as analysis_sustained
 from benchbox.analysis.sustained import Window
 from benchbox.records import Record
-from benchbox.report.claims import sentence
+from benchbox.report.claims import sentences
 from benchbox.report.files import to_csv, to_markdown
 from benchbox.report.footnotes import notes
 from benchbox.report.frame import COLUMNS, to_frame
@@ -48,7 +48,7 @@ HOT, FLAT = series_of(hot()), series_of()
 
 
 def sentence_of(kept: Record) -> str | None:
-    return sentence(run_of([kept]), G2)
+    return "".join(sentences(run_of([kept]), G2)) or None
 
 
 SENTINEL = "the processor itself, as the sentinel took 1.31x as long; its clock cannot be read."
@@ -96,7 +96,7 @@ def test_other_courses_have_their_own_sentences(slowdown: Slowdown, says: str) -
 def test_several_cases_have_notes_and_are_not_compared() -> None:
     other = replace(HOT, case="groups=8,scale=1", labels={"groups": 8, "scale": 1})
     run = run_of([HOT, replace(other, reference=HOT.case)])
-    assert sentence(run, G2) is None
+    assert sentences(run, G2) == []
     text = "\n".join(notes(run, G2))
     assert text.count(": from 25 s on 1.31x slower") == 2
     assert text.count("begins on a processor that the one before has heated") == 1
