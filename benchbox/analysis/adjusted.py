@@ -75,16 +75,6 @@ class Segment:
     memory: float
 
 
-def undisturbed(burst: Burst) -> list[bool]:
-    """For each call whether neither it nor the call before it was preempted.
-
-    A call after a preempted one is 4% to 28% slow: its caches were used by others.
-    """
-    counted = burst.switches or [0] * len(burst.latencies_ns)
-    before = [0, *counted]
-    return [now == 0 and last == 0 for now, last in zip(counted, before, strict=False)]
-
-
 def levels(bursts: Iterable[Burst]) -> dict[Round, float]:
     """The level of the stream sentinel in each round: mean of ln of the readings around it.
 
@@ -113,7 +103,7 @@ def segments(bursts: Sequence[Burst], level: Mapping[Round, float], usual: Usual
     for burst in figures(bursts):
         key = burst.session, burst.round
         memory = level.get(key, math.log(usual.stream_ns)) - math.log(usual.stream_ns)
-        kept = undisturbed(burst)
+        kept = burst.undisturbed()
         for (first, before), (last, after) in pairwise(burst.marks):
             ends = [math.log(max(ns, 1) / usual.compute_ns) for ns in (before, after)]
             calls = [

@@ -109,11 +109,6 @@ def test_a_state_far_from_the_usual_one_does_not_count() -> None:
     assert {each.round[1] % 2 for each in found} == {0}
 
 
-def test_neither_a_preempted_call_nor_the_one_after_it_counts() -> None:
-    burst = Burst(0, 0, (1,) * 6, (0, 1, 0, 0, 2, 1))
-    assert adjusted.undisturbed(burst) == [True, False, False, True, False, False]
-
-
 def test_the_shift_and_its_error_are_those_at_the_middle_of_the_segments() -> None:
     bursts = timed(clock=lambda _: 0.02)
     found = adjusted.segments(bursts, adjusted.levels(bursts), USUAL)

@@ -134,8 +134,12 @@ SWITCHED = replace(marked(100, 135, 100, 100), switches=(0,) * 25 + (1,) * 5)
 @pytest.mark.parametrize(
     ("found", "gate", "quiet"),
     [
-        (burst(0, 1, 2, 3, switches=(0, 2, 0)), Gate(), [True, False, True]),
-        (burst(0, 1, 2, 3, switches=(0, 2, 0)), GATE, [True, False, True]),  # no readings
+        (
+            burst(0, *range(1, 7), switches=(0, 2, 0, 0, 1, 1)),
+            Gate(),
+            [True, False, False, True, False, False],
+        ),
+        (burst(0, 1, 2, 3, switches=(0, 0, 2)), GATE, [True, True, False]),  # no readings
         (burst(0, 1, 2), GATE, [True, True]),
         (marked(100, 83, 100, 100), GATE, [False] * 20 + [True] * 10),  # a rare faster state
         (marked(100, 135, 83), Gate(), [True] * 20),

@@ -16,7 +16,7 @@ from benchbox.cli.options import LoadOptions
 from benchbox.devices import Device
 from benchbox.errors import UsageError
 from benchbox.report import formatting
-from benchbox.report.claims import sentence
+from benchbox.report.claims import sentences
 from benchbox.report.files import to_csv, to_markdown
 from benchbox.report.footnotes import notes
 from benchbox.report.frame import COLUMNS, to_frame
@@ -292,7 +292,7 @@ def test_the_table_shows_both_latencies_and_their_ratio() -> None:
     assert "images/s" not in header
     assert "a call every 200 ms" in text
     assert "| 1.420 ± 0.006 | 1.000 ± 0.004 | 1.42x (1.38x to 1.46x) |" in text
-    said = sentence(run, G2)
+    (said,) = sentences(run, G2)
     assert said is not None
     assert said.startswith("G2 at 5/s holds here: 8 groups cost 2.00x")
     assert "groups=8,scale=1: 3% of the calls were not over when the next was due" in notes(run, G2)
