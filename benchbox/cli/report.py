@@ -16,7 +16,7 @@ def report(
     """Print or write the tables of runs; of the newest one when none is named."""
     if output:
         require_writable("--output", output)
-    read = [records.read(path) for path in _paths(runs, results)]
+    read = [run for path in _paths(runs, results) for run in records.read_all(path)]
     stderr = console(stderr=True)
     for run in read:
         for warning in [*run.warnings, *_empty(run)]:

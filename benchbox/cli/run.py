@@ -236,7 +236,7 @@ def _epilogue(stderr: Console, outcome: Outcome) -> None:
 def exit_code(outcomes: Sequence[Outcome], strict: bool) -> int:
     """The exit code of a command with these outcomes."""
     statuses = {record.status for outcome in outcomes for record in outcome.run.records}
-    if "failed" in statuses or any(outcome.lost for outcome in outcomes):
+    if "failed" in statuses or any(outcome.lost or outcome.failed for outcome in outcomes):
         return CASE_FAILED
     if strict and "imprecise" in statuses:
         return IMPRECISE

@@ -11,7 +11,7 @@ from benchbox.records.model import (
     ordered,
     uncounted,
 )
-from benchbox.records.reader import latest, read
+from benchbox.records.reader import latest, read, read_all
 from benchbox.records.writer import Writer, check_writable, compact, create, now, reopen
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "now",
     "ordered",
     "read",
+    "read_all",
     "reopen",
     "uncounted",
 ]

@@ -1,7 +1,8 @@
-"""Values of a run's file: a context, then one record per case.
+"""Values of a run's file: a context, then one record per case and graph.
 
 Schema history:
     1.0  context and record lines
+    1.1  record lines name their run; a case has a record for each graph that it had
 Readers ignore fields they do not know and refuse a newer major version.
 """
 
@@ -18,7 +19,7 @@ from benchbox.analysis.stats import Interval
 from benchbox.analysis.sustained import Sustained
 from benchbox.records.cooldown import Cooldown
 
-SCHEMA = "1.0"
+SCHEMA = "1.1"
 Status = Literal["ok", "imprecise", "failed", "skipped"]
 
 
@@ -57,6 +58,11 @@ class Context:
     affinity: Sequence[str] | None = None
     schema: str = SCHEMA
 
+    @property
+    def run(self) -> str:
+        """The run by device, time and name, as its record lines repeat it."""
+        return f"{self.device} {self.created} {self.name}"
+
     def spec(self, name: str) -> SpecFacts:
         """The facts of the spec of that name."""
         return next((spec for spec in self.specs if spec.name == name), SpecFacts(name, name, ""))
@@ -67,7 +73,8 @@ class Record:
     """One case of a run: its labels, its cost and its measurements.
 
     `cost` comes from benchbox.costs, as JSON types; None for a case without a graph.
-    `relative` is its latency over that of the group's reference, from the rounds that they share.
+    `relative` is its latency over that of the group's reference, from the rounds that they share;
+    `relative_to` is the sha256 of the reference's graph in these.
     `paper` has the published figures of the case as a network, in millions and percent.
     `nodes` counts the nodes of the graph that each provider ran, None where that is not known.
     `types` counts the nodes of a float16 graph by result type, None where that is not known.
@@ -113,6 +120,7 @@ class Record:
     latency: Latency | None = None
     spans: Spans | None = None
     relative: Interval | None = None
+    relative_to: str = ""
     gate: Gate = OPEN
     state_shift: float | None = None
     host_shift: float | None = None
@@ -126,15 +134,29 @@ class Record:
         """The name of this case in a run of several specs."""
         return f"{self.spec}:{self.case}"
 
+    @property
+    def sha256(self) -> str:
+        """The sha256 of the graph that its samples are of, empty without one."""
+        return str((self.graph or {}).get("sha256", ""))
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether anything was measured."""
+        return bool(self.bursts or self.sustained)
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as read from its file: of several records of one case the last one counts."""
+    """A run as read from its file: of several records of one case and graph the last one counts.
+
+    `records` has of each case that of its newest graph, `earlier` the samples of its other graphs.
+    """
 
     path: Path
     context: Context
     records: Sequence[Record]
     warnings: Sequence[str] = ()
+    earlier: Sequence[Record] = ()
 
     def record(self, key: str) -> Record | None:
         """The record of the case `key`, None where there is none."""

@@ -1,8 +1,8 @@
 """Reader of runs: finds the newest in a folder, and validates a file line by line."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +28,7 @@ class Head:
 
     kind: Any = None
     schema: Any = ""
+    run: Any = None
     benchbox: Any = "unknown"
 
 
@@ -61,10 +62,21 @@ def _name(stem: str) -> str:
 
 
 def read(path: Path) -> Run:
-    """Read a run's file.
+    """Read a file with one run; raises RecordError for another, or one that holds several."""
+    first, *others = read_all(path)
+    if others:
+        raise RecordError(
+            f"{path}: it holds {1 + len(others)} runs, the second of {others[0].context.device}; "
+            "give each run, from its context line on, a file of its own"
+        )
+    return first
+
+
+def read_all(path: Path) -> list[Run]:
+    """Read the runs of a file, each of which begins with its context line.
 
     A truncated last line is left out and named in `warnings`. Raises RecordError for a file that is
-    not a run, is broken before its last line, or has a newer major schema.
+    not a run, is broken before its last line, has a newer major schema, or a record of another run.
     """
     try:
         lines = path.read_bytes().split(b"\n")
@@ -75,23 +87,41 @@ def read(path: Path) -> Run:
         warnings.append(f"{path}: the last line is truncated and was left out")
     if not lines:
         raise RecordError(f"{path}: not a run: it has no context line")
-    context = _context(path, lines[0])
-    records: dict[str, Record] = {}
-    for number, line in enumerate(lines[1:], start=2):
+    found: list[tuple[Context, dict[tuple[str, str], Record]]] = []
+    for number, line in enumerate(lines, start=1):
         place = f"{path}: line {number}"
-        if _parse(place, Head, line).kind == "record":
-            record = _parse(place, Record, line)
-            if record.cost:
-                _check(f"{place}: 'cost", CostFields, record.cost)
-            records[record.key] = record
-    return Run(path, context, ordered(records.values()), warnings)
+        head = _parse(place, Head, line)
+        if head.kind == "context":
+            found.append((_context(path, place, head, line), {}))
+        elif not found:
+            raise RecordError(f"{path}: not a run: its first line is no context")
+        elif head.kind == "record":
+            context, records = found[-1]
+            record = _record(place, head, context, line)
+            records.pop((record.key, record.sha256), None)  # the last one stands last
+            records[record.key, record.sha256] = record
+    runs = [_run(path, context, records.values()) for context, records in found]
+    return [*runs[:-1], replace(runs[-1], warnings=warnings)]
 
 
-def _context(path: Path, line: bytes) -> Context:
-    place = f"{path}: line 1"
-    head = _parse(place, Head, line)
-    if head.kind != "context":
-        raise RecordError(f"{path}: not a run: its first line is no context")
+def _run(path: Path, context: Context, found: Iterable[Record]) -> Run:
+    newest = {record.key: record for record in found}
+    earlier = [each for each in found if each is not newest[each.key] and each.has_samples]
+    return Run(path, context, ordered(newest.values()), (), ordered(earlier))
+
+
+def _record(place: str, head: Head, context: Context, line: bytes) -> Record:
+    if head.run not in (None, context.run):
+        raise RecordError(
+            f"{place}: a record of another run ({head.run}); give each run a file of its own"
+        )
+    record = _parse(place, Record, line)
+    if record.cost:
+        _check(f"{place}: 'cost", CostFields, record.cost)
+    return record
+
+
+def _context(path: Path, place: str, head: Head, line: bytes) -> Context:
     schema = str(head.schema)
     if schema.split(".")[0] != SCHEMA.split(".")[0]:
         raise RecordError(

@@ -8,12 +8,12 @@ from benchbox.devices import gpu_options
 from benchbox.errors import RecordError, UsageError
 from benchbox.records import Context, Run
 
-# Samples taken under different values of these do not belong in one table.
+# Samples taken under different values of these do not belong in one table. What was timed may have
+# changed: samples belong to a graph, by its sha256.
 SAME = ("device", "provider", "threads", "cpus", "channels", "seed", "versions")
-SAME_PLAN = ("batch", "shapes", "weights", "dtype", "arrival_per_s", "sustained_s")
+SAME_PLAN = ("batch", "shapes", "dtype", "arrival_per_s", "sustained_s")
 SAME_DRIVING = tuple(gpu_options.OPTIONS)
 SAME_GPU = {"name": "GPU", "power_limit_w": "its power limit"}
-DIGITS = 12  # of a sha256 in a message
 SAME_HOST = ("machine", "cpu", "cpus", "kernel", "emulated")
 
 
@@ -36,7 +36,6 @@ def previous(folder: Path, context: Context) -> Run:
 def _differences(old: Context, new: Context) -> Sequence[str]:
     pairs = [(name, getattr(old, name), getattr(new, name)) for name in SAME]
     pairs += [(name, old.host.get(name), new.host.get(name)) for name in SAME_HOST]
-    pairs += [(f"spec {spec.name}", old.spec(spec.name).sha256, spec.sha256) for spec in new.specs]
     plans = SAME_PLAN + SAME_DRIVING
     pairs += [(name, old.plan.get(name) or None, new.plan.get(name) or None) for name in plans]
     gpu, gpu_now = (each.host.get("gpu", {}) for each in (old, new))
@@ -49,7 +48,7 @@ def _differences(old: Context, new: Context) -> Sequence[str]:
 
 
 def _shown(value: object) -> str:
-    """Format a value for a message; of checkpoints the beginning of their sha256."""
+    """Format a value for a message."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {str(sha)[:DIGITS]}" for name, sha in value.items())
+        return ", ".join(f"{name} {version}" for name, version in value.items())
     return "none" if value is None else repr(value)

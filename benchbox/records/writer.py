@@ -4,13 +4,14 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
-from dataclasses import MISSING, Field
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from benchbox import host
+from benchbox.analysis.samples import Burst
 from benchbox.errors import RecordError, StorageError
 from benchbox.records.model import Context, Record, Run
 
@@ -25,17 +26,17 @@ ELSEWHERE = "choose another folder with --results"
 class Writer:
     """A run's file, locked, open for appending; a record is on disk when `append` returns."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int, context: Context) -> None:
         self.path = path
-        self._descriptor = descriptor
+        self._descriptor, self._context = descriptor, context
 
     def append(self, record: Record) -> None:
         """Write one record; raises StorageError, and then the file ends at the record before."""
-        self._write({"kind": "record", **_plain(record)})
+        self._write({"kind": "record", "run": self._context.run, **_plain(record)})
 
-    def write_context(self, context: Context) -> None:
+    def write_context(self) -> None:
         """Write the first line."""
-        self._write(_context_line(context))
+        self._write(_context_line(self._context))
 
     def _write(self, line: Mapping[str, object]) -> None:
         data = _text(line).encode()
@@ -60,14 +61,45 @@ class Writer:
         self.close()
 
 
-def compact(run: Run) -> None:
+def compact(path: Path, context: Context) -> None:
     """Write a finished run's file anew without the records that later ones replaced.
 
-    When it cannot be written the old one stays.
+    A newer benchbox may have written fields and lines that this one does not know: they stay. When
+    the file cannot be written the old one does.
     """
-    lines = [_context_line(run.context), *({"kind": "record", **_plain(r)} for r in run.records)]
-    with contextlib.suppress(OSError):
-        host.write(run.path, "".join(map(_text, lines)))
+    with contextlib.suppress(OSError, ValueError):
+        first, *lines = map(json.loads, path.read_bytes().splitlines())
+        kept = {**first, **_context_line(context)}
+        host.write(path, "".join(map(_text, [kept, *_last(lines)])))
+
+
+def _last(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last record of each case and graph, where it has samples or is its case's newest."""
+    others, last = list[dict[str, Any]](), dict[tuple[str, str, str], dict[str, Any]]()
+    for line in lines:
+        if line.get("kind") != "record":
+            others.append(line)
+            continue
+        graph = (line["spec"], line["case"], (line.get("graph") or {}).get("sha256", ""))
+        last[graph] = _with_unknown(line, last.pop(graph, {}))
+    newest = {graph[:2]: line for graph, line in last.items()}
+    return others + [
+        line
+        for graph, line in last.items()
+        if line is newest[graph[:2]] or line.get("bursts") or line.get("sustained")
+    ]
+
+
+def _with_unknown(line: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """A record's line with the fields that are unknown here of the line that it replaces."""
+    for burst, was in zip(line.get("bursts", ()), before.get("bursts", ()), strict=False):
+        burst.update(_unknown(was, Burst))
+    return _unknown(before, Record) | line
+
+
+def _unknown(line: Mapping[str, Any], cls: type) -> dict[str, Any]:
+    known = {"kind", "run", *(field.name for field in fields(cls))}
+    return {name: value for name, value in line.items() if name not in known}
 
 
 def _context_line(context: Context) -> dict[str, object]:
@@ -98,9 +130,9 @@ def create(folder: Path, context: Context) -> Writer:
             f"{place}: results cannot be written: {error.strerror}; {ELSEWHERE}"
         ) from None
     _lock(path, descriptor)
-    writer = Writer(path, descriptor)
+    writer = Writer(path, descriptor, context)
     try:
-        writer.write_context(context)
+        writer.write_context()
     except StorageError:
         writer.close()
         path.unlink(missing_ok=True)
@@ -147,7 +179,7 @@ def reopen(run: Run) -> Writer:
     with os.fdopen(os.dup(descriptor), "rb") as file:
         complete = file.read().rfind(b"\n") + 1
     os.ftruncate(descriptor, complete)
-    return Writer(run.path, descriptor)
+    return Writer(run.path, descriptor, run.context)
 
 
 def _lock(path: Path, descriptor: int) -> None:

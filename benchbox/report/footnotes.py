@@ -61,8 +61,16 @@ def notes(run: Run, spec_facts: SpecFacts, on_gpu: Collection[str] = gpu.HEADERS
         *load_text.notes(records),
         *gpu.notes(run.context, records, on_gpu),
         *conditions.notes(run.context, records),
+        *by_text(names, [record.reason if record.status == "ok" else "" for record in records]),
         *_imprecise(records),
+        *_earlier([record for record in run.earlier if record.spec == spec_facts.name]),
     ]
+
+
+def _earlier(records: Sequence[Record]) -> list[str]:
+    """The cases whose graph has changed since some of their samples were taken."""
+    names = list(dict.fromkeys(record.case for record in records))
+    return by_text(names, ["samples of an earlier graph are kept and not shown"] * len(names))
 
 
 def lower_bound(operators: str) -> str:

@@ -77,7 +77,7 @@ def read(paths: str | Path | Iterable[str | Path]) -> "pd.DataFrame":
     Raises `benchbox.errors.RecordError` for a file that is no run; warns of a truncated last line.
     """
     several = [paths] if isinstance(paths, (str, Path)) else paths
-    runs = [records.read(Path(path)) for path in several]
+    runs = [run for path in several for run in records.read_all(Path(path))]
     for text in (text for run in runs for text in run.warnings):
         warnings.warn(text, stacklevel=2)
     return to_frame(runs)

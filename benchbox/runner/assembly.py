@@ -2,6 +2,7 @@
 
 from benchbox.analysis.states import Known
 from benchbox.records.journal import Journal
+from benchbox.runner import resumed
 from benchbox.runner.agents import Agents
 from benchbox.runner.case_record import Build, RecordBuilder
 from benchbox.runner.cooldown import Cooling
@@ -31,13 +32,14 @@ def assemble(
     """
     plan, clock = request.plan, request.clock
     host = agent.hello["host"]
-    state = RunState(ready.cases, ready.graphs, journal.records.values(), known)
+    resumed.go_on(journal, ready)
+    state = RunState(ready.cases, ready.graphs, journal.run, known)
     waits = [wait for record in journal.records.values() for wait in record.cooldowns]
     cooling = Cooling(
         plan.cooldown_s, watcher.cooling, done=waits, clock=clock.now, sleep=clock.sleep
     )
     no_latency = client.reason(agent)
-    build: Build = RecordBuilder(state, plan, journal.records, cooling, no_latency).build
+    build: Build = RecordBuilder(state, plan, {**journal.records}, cooling, no_latency).build
 
     def notify(sampler: Sampler) -> None:
         watcher.measuring(sampler)

@@ -35,8 +35,16 @@ class RecordBuilder:
         self._index = {key: index for index, key in enumerate(state.cases)}
 
     def build(self, key: str, status: Status, reason: str) -> Record:
-        """The record of a case with this status, and with figures where the status allows them."""
+        """The record of a case with this status, and with figures where the status allows them.
+
+        One that had figures when the run was resumed keeps them if it fails now.
+        """
         each, bursts = self._state.cases[key], self._state.bursts(key)
+        before = self._earlier.get(key)
+        if status == "failed" and before is not None and before.latency is not None:
+            status, reason = "imprecise", f"failed when it was resumed: {reason}"
+        if each.graph is None and before is not None and before.has_samples:
+            return replace(before, reason=record.shareable(reason))
         bare = record.record(self._index[key], each.case, each.graph)
         if self._no_latency and status in ("ok", "imprecise"):
             status, reason = "skipped", self._no_latency
@@ -45,13 +53,21 @@ class RecordBuilder:
             return replace(bare, bursts=bursts)
         reference = reference_key(each.case)
         others = [] if reference == key else self._state.bursts(reference)
+        sha256 = self._sha256(reference)
         is_paired = self._plan.margin is not None
         return replace(
-            record.measured(bare, bursts, others, self._state.readings, paired=is_paired),
+            record.measured(bare, bursts, others, sha256, self._state.readings, paired=is_paired),
             arrival=arrival.estimate(bursts, self._plan.arrival_per_s),
             cooldowns=self._cooldowns([burst.session for burst in bursts]),
             **self._beginnings(key),
         )
+
+    def _sha256(self, key: str) -> str:
+        """That of a case's graph, or of the one whose record it keeps."""
+        each, before = self._state.cases.get(key), self._earlier.get(key)
+        if each is not None and each.graph is not None:
+            return each.graph.sha256
+        return before.sha256 if before else ""
 
     def _cooldowns(self, sessions: Sequence[int]) -> tuple[Cooldown, ...]:
         return self._cooling.of(sessions or [self._state.session])

@@ -50,6 +50,7 @@ def measured(
     bare: Record,
     bursts: Sequence[Burst],
     reference: Sequence[Burst],
+    reference_sha256: str,
     readings: Readings,
     *,
     paired: bool = False,
@@ -63,6 +64,7 @@ def measured(
         samples.round_medians(each, gate, paired=paired) for each in (bursts, reference)
     )
     latency = samples.estimate(bursts, gate)
+    relative = stats.ratio_interval(rounds, others)
     return replace(
         bare,
         bursts=samples.tagged(bursts, gate),
@@ -71,7 +73,8 @@ def measured(
         gate=gate,
         state_shift=readings.shift,
         host_shift=readings.host_shift,
-        relative=stats.ratio_interval(rounds, others),
+        relative=relative,
+        relative_to=reference_sha256 if relative else "",
     )
 
 

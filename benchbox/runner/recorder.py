@@ -31,6 +31,7 @@ class Recorder:
     def write(self, key: str, status: Status, reason: str) -> None:
         """Record a case as finished."""
         record = self._build(key, status, reason)
+        self._state.has_failure |= status == "failed"
         self._journal.append(record)
         self._finished(record)
 

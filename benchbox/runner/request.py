@@ -77,9 +77,11 @@ class Prepared:
 class Outcome:
     """A run that ended: its records, whether it was interrupted, and where records were kept.
 
-    `lost` says why records are not in the results folder, and where they are instead.
+    `lost` says why records are not in the results folder, and where they are instead; `failed` that
+    some case did, though it may show the figures that it had before.
     """
 
     run: Run
     interrupted: bool
     lost: str
+    failed: bool = False

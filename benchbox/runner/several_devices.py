@@ -244,4 +244,4 @@ def _measure(request: Request, ready: Prepared, watcher: Watcher, agent: Agent |
             known_states.save(states, measurement.state.readings.after(), host_states)
     finally:
         agent.close()
-    return Outcome(journal.run, interrupted, journal.lost)
+    return Outcome(journal.run, interrupted, journal.lost, measurement.state.has_failure)

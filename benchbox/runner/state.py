@@ -1,13 +1,13 @@
 """State of a run in progress: its cases, their samples so far, and the machine's states."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Known, Readings
 from benchbox.errors import CaseError
 from benchbox.export import Graph
-from benchbox.records import Record
+from benchbox.records import Run
 from benchbox.sampling.progress import Progress
 from benchbox.sampling.sampler import Sampler
 from benchbox.specs import Case
@@ -35,10 +35,10 @@ class RunState:
         self,
         cases: Sequence[Case],
         graphs: Mapping[str, Graph | CaseError],
-        records: Iterable[Record],
+        before: Run,
         known: Known | None = None,
     ) -> None:
-        """Go on from the `records` of an earlier part of the run."""
+        """Go on from the records of an earlier part of the run."""
         self.cases: dict[str, CaseState] = {}
         for case in cases:
             graph = graphs[case.key]
@@ -49,8 +49,10 @@ class RunState:
             )
         self.sampler: Sampler | None = None  # of the memory group that is being timed
         self.readings = Readings(known)
-        self._bursts = {record.key: list(record.bursts) for record in records}
-        earlier = [burst for bursts in self._bursts.values() for burst in bursts]
+        self.has_failure = False  # in this part of the run
+        self._bursts = {record.key: list(record.bursts) for record in before.records}
+        # Sessions are numbered on past those of earlier graphs: rounds of two never are the same.
+        earlier = [burst for each in (*before.records, *before.earlier) for burst in each.bursts]
         self.session = max((burst.session for burst in earlier), default=-1)  # the last one begun
         for burst in earlier:
             self.readings.recall(burst.probe, burst.marks, burst.stream_ns, burst.host_marks)

@@ -13,7 +13,7 @@ from benchbox.runner.state import RunState
 from benchbox.sampling.plan import Plan
 from benchbox.sampling.progress import Subject
 from benchbox.sampling.sampler import Sampler
-from benchbox.sampling.sustained import Sustainer, lacking
+from benchbox.sampling.sustained import Sustainer, lacking, lasted_s
 from benchbox.specs import Case
 
 
@@ -79,10 +79,14 @@ class SustainedJudge:
 
         def with_windows(key: str, status: Status, reason: str) -> Record:
             record, windows = build(key, status, reason), self._windows(key)
+            if windows and windows is self._kept(key):
+                return replace(
+                    self._journal.records[key], status=record.status, reason=record.reason
+                )
             if not windows:
                 return record
             sustained = estimate(windows, self._asked_s)
-            is_measured = status in ("ok", "imprecise")
+            is_measured = record.status in ("ok", "imprecise")
             return replace(
                 record, sustained=sustained, latency=latency(sustained) if is_measured else None
             )
@@ -90,7 +94,12 @@ class SustainedJudge:
         return with_windows
 
     def _windows(self, key: str) -> Sequence[Window]:
-        sampler = self._state.sampler
+        """The windows of now, or those on record as long as they lasted longer."""
+        sampler, now = self._state.sampler, tuple[Window, ...]()
         if isinstance(sampler, Sustainer) and key in sampler.cases:
-            return tuple(sampler.windows)
-        return ()
+            now = tuple(sampler.windows)
+        return max(now, self._kept(key), key=lasted_s)
+
+    def _kept(self, key: str) -> Sequence[Window]:
+        record = self._journal.records.get(key)
+        return record.sustained.windows if record and record.sustained else ()

@@ -110,9 +110,14 @@ class Sustainer(Sampler):
             self._open_since_s = self.done_s
 
 
+def lasted_s(found: Sequence[Window]) -> float:
+    """The seconds until the end of the last window."""
+    return found[-1].at_s + found[-1].lasts_s if found else 0.0
+
+
 def lacking(found: Sequence[Window], asked_s: float) -> str:
     """What a series lacks; empty when it is whole."""
-    done_s = found[-1].at_s + found[-1].lasts_s if found else 0.0
+    done_s = lasted_s(found)
     if done_s < asked_s - sustained.length_s(asked_s):
         return f"only {done_s:.0f} of {asked_s:.0f} s"
     if sustained.estimate(found, asked_s).steady is None:

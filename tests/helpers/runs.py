@@ -11,7 +11,7 @@ from benchbox.costs import Cost
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import AgentError, CaseError, DeviceError
 from benchbox.export import Graph
-from benchbox.records import Record
+from benchbox.records import Record, Run
 from benchbox.records.journal import Journal
 from benchbox.runner import Outcome, Request, several_devices
 from benchbox.runner.assembly import assemble
@@ -180,9 +180,9 @@ class SimulatedAgent:
 class Bench:
     """Measures cases into a folder, with agents of either kind."""
 
-    def __init__(self, folder: Path, devices: Any) -> None:
+    def __init__(self, folder: Path, devices: Any, previous: Run | None = None) -> None:
         self.folder, self.devices = folder, devices
-        self.journal = Journal(folder, context("tiny", plan={}, specs=[]))
+        self.journal = Journal(folder, context("tiny", plan={}, specs=[]), previous)
 
     def measure(
         self,

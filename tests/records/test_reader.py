@@ -199,7 +199,7 @@ def test_a_name_that_is_no_utf8_is_read(tmp_path: Path) -> None:
 
 def test_a_newer_major_schema_is_refused_and_names_who_wrote_it(tmp_path: Path) -> None:
     path = edit(write(tmp_path, record()), 0, schema="2.0", benchbox="9.9")
-    with pytest.raises(RecordError, match=r"schema 2\.0, this benchbox reads 1\.0.*\(9\.9\)"):
+    with pytest.raises(RecordError, match=r"schema 2\.0, this benchbox reads 1\.1.*\(9\.9\)"):
         records.read(path)
 
 

@@ -116,7 +116,7 @@ def test_the_ratio_of_a_record_is_of_all_rounds_only_where_they_are_mirrored(
     case = [*case[:8], *(replace(burst, latencies_ns=(3000,)) for burst in case[8:])]
     bare = row_of({}, None, spec="tiny", case="b", reference="a")
     readings: Any = SimpleNamespace(gate=LEVEL, shift=None, host_shift=None)
-    found = runner_record.measured(bare, case, reference, readings, paired=paired)
+    found = runner_record.measured(bare, case, reference, "ab", readings, paired=paired)
     assert len(round_medians(case, LEVEL, paired=paired)) == count
     assert relative(found).value == pytest.approx(3.0 if paired else 2.0)
     assert found.latency is not None

@@ -130,7 +130,7 @@ def samples(runs: Sequence[Run]) -> dict[str, int]:
     """How many calls are on record of each graph, by its sha256."""
     found: dict[str, int] = {}
     for run in runs:
-        for record in run.records:
-            sha = record.graph["sha256"] if record.graph else ""
+        for record in (*run.records, *run.earlier):
+            sha = record.sha256
             found[sha] = found.get(sha, 0) + sum(len(b.latencies_ns) for b in record.bursts)
     return found

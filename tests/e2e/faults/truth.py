@@ -47,7 +47,7 @@ def open_agent(device: Device, **_: object) -> Agent:
 
 def check(run: Run) -> None:
     """Assert that every sample belongs to the graph whose sha256 stands beside it."""
-    for record in run.records:
+    for record in (*run.records, *run.earlier):
         for burst in record.bursts:
             assert record.graph, f"{record.key}: samples without a graph"
             right = latency_ns(record.graph["sha256"])

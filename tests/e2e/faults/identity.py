@@ -1,0 +1,163 @@
+"""Faults of identity: graphs, runs, files and devices that could pass for each other."""
+
+import contextlib
+import json
+import random
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchbox import records
+from benchbox.analysis.samples import NS
+from benchbox.errors import CaseError, RecordError
+from benchbox.export import Graph
+from benchbox.records import Record, Run
+from benchbox.sampling.plan import Plan
+from benchbox.specs import Case
+from tests.e2e.faults.bench import QUICK, Bench, fault, samples
+from tests.helpers import runs
+from tests.helpers.record_files import context, record, write
+
+GRAPHS = {f"{digit}" * 64: 0.002 * 1.7**digit for digit in range(3)}  # what each takes, by sha256
+ONE = threading.Lock()  # simulated machines take the place of the program's own clock
+LONG = Plan(sustained_s=10.0, max_time_s=20.0, burst_s=0.05)
+
+
+@fault("figures", "a graph is replaced between a run and its resume")
+def replaced_before_resume(bench: Bench, rng: random.Random) -> None:
+    bench.graph("net", first := rng.randrange(8, 40))
+    bench.command("run", "./net.onnx", *QUICK)
+    before = samples(bench.runs())
+    bench.graph("net", rng.choice((first, first + 40)))
+    report = bench.command("run", "./net.onnx", *QUICK, "--resume").stdout.decode()
+    after = samples(bench.runs())
+    assert all(after[sha256] >= count for sha256, count in before.items()), (before, after)
+    assert ("samples of an earlier graph" in report) == (len(after) > 1), report
+
+
+@fault("losses", "a run is resumed again and again, with other graphs")
+def resumed_again(bench: Bench, rng: random.Random) -> None:
+    plan = rng.choice((runs.QUICK, LONG))
+    before: Run | None = None
+    for _ in range(5):
+        _measure_a_part(bench.folder, before, rng, plan)
+        after = records.read(*bench.folder.glob("cpu/*.jsonl"))
+        _check_resumed(before, after)
+        before = _by_a_newer_benchbox(after, rng)
+
+
+def _measure_a_part(folder: Path, before: Run | None, rng: random.Random, plan: Plan) -> None:
+    """Run, or resume, three cases: each of some graph or of none, until it ends in some way."""
+    devices = runs.SimulatedAgents()
+    devices.lost_at = {rng.randrange(3): rng.randrange(400)} if rng.random() < 0.5 else {}
+    devices.refused = {0: rng.choice(("tiny:a", "tiny:b"))} if rng.random() < 0.2 else {}
+    cases = runs.named(*rng.sample("abc", 3))
+    graphs = {case.key: _graph(case, rng) for case in cases}
+    chosen = {k: g.sha256 for k, g in graphs.items() if isinstance(g, Graph)}
+    devices.take(**{key.partition(":")[2]: 1e3 * GRAPHS[sha] for key, sha in chosen.items()})
+    with ONE:
+        simulated = runs.Bench(folder, devices, before)
+        simulated.measure(cases, _Stopping(rng.randrange(1, 20)), plan, graphs)
+    if rng.random() < 0.8:  # else it was killed before its end
+        simulated.journal.close()
+    else:
+        assert simulated.journal._writer is not None
+        simulated.journal._writer.close()
+
+
+def _graph(case: Case, rng: random.Random) -> Graph | CaseError:
+    graph = replace(runs.graph_of(case), sha256=rng.choice([*GRAPHS]))
+    return CaseError("it cannot be exported") if rng.random() < 0.2 else graph
+
+
+class _Stopping(runs.Watcher):
+    """Ends a run, as Ctrl-C does, when it has heard that often of samples."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__()
+        self.left = left
+
+    def measuring(self, _: object) -> None:
+        self.left -= 1
+        if self.left == 0:
+            runs.interrupt()
+
+
+def _by_a_newer_benchbox(run: Run, rng: random.Random) -> Run:
+    """The run with a field that this benchbox does not know in one of its lines."""
+    lines = run.path.read_text().splitlines()
+    at = rng.randrange(len(lines))
+    lines[at] = json.dumps({**json.loads(lines[at]), "later": 1})
+    run.path.write_text("\n".join(lines) + "\n")
+    return records.read(run.path)
+
+
+def _later(run: Run) -> set[tuple[str, str]]:
+    """The cases and graphs with a field that is not known here, and the context's."""
+    lines = [json.loads(line) for line in run.path.read_text().splitlines()]
+    return {
+        (f"{line.get('spec')}:{line.get('case')}", (line.get("graph") or {}).get("sha256", ""))
+        for line in lines
+        if "later" in line
+    }
+
+
+def _check_resumed(before: Run | None, after: Run) -> None:
+    now = {(each.key, each.sha256): each for each in (*after.records, *after.earlier)}
+    for each in now.values():
+        wrong = [p50 for p50 in _p50s(each) if abs(p50 / GRAPHS[each.sha256] - 1) > 0.1]
+        assert not wrong, f"{each.key}: {wrong[0]} s are not of its graph"
+    was = {(each.key, each.sha256): each for each in _all(before) if each.has_samples}
+    for key, each in was.items():
+        assert len(_p50s(now[key])) >= len(_p50s(each)), f"{key} has lost samples"
+        assert now[key].latency or not each.latency, f"{key} has lost its figure"
+    _check_ratios(after)
+    if before is not None:
+        assert _later(before) & {*was, ("None:None", "")} <= _later(after), "a newer field is lost"
+
+
+@fault("figures", "records of several runs are put into one file")
+def mixed_records(bench: Bench, rng: random.Random) -> None:
+    devices = rng.sample(("cpu", "cuda", "pi", "phone"), rng.randrange(2, 4))
+    texts = [_lines_of_a_run(bench.folder / str(at), name) for at, name in enumerate(devices)]
+    texts += rng.sample(texts, rng.randrange(2))  # one of them twice
+    heads = [lines[: rng.randrange(1, len(lines) + 1)] for lines in texts]
+    strayed = rng.random() < 0.5
+    mixed = heads[0] + [line for lines in heads[1:] for line in lines[strayed:]]
+    path = bench.folder / "mixed.jsonl"
+    path.write_text("".join(mixed))
+    with contextlib.suppress(RecordError):
+        for run in records.read_all(path):
+            wrong = [each.note for each in run.records if each.note != run.context.device]
+            assert not wrong, f"a record of {wrong[0]} among those of {run.context.device}"
+    if sum('"context"' in line for line in mixed) > 1:
+        with pytest.raises(RecordError, match="runs"):
+            records.read(path)
+
+
+def _lines_of_a_run(folder: Path, device: str) -> list[str]:
+    written = [record(at, case, note=device) for at, case in enumerate(("a", "b", "c"))]
+    path = write(folder, *written, of=context(device=device))
+    return path.read_text().splitlines(keepends=True)
+
+
+def _all(run: Run | None) -> list[Record]:
+    return [*run.records, *run.earlier] if run else []
+
+
+def _p50s(found: Record) -> list[float]:
+    if found.sustained:
+        return [window.p50_s for window in found.sustained.windows]
+    return [ns * NS for burst in found.bursts for ns in burst.latencies_ns]
+
+
+def _check_ratios(run: Run) -> None:
+    for each in run.records:
+        reference = run.record(f"tiny:{each.reference}")
+        if each.relative is None:
+            continue
+        assert reference is not None
+        right = GRAPHS[each.sha256] / GRAPHS[reference.sha256]
+        assert abs(each.relative.value / right - 1) < 0.1, f"{each.key}: a ratio of two graphs"
