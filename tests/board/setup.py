@@ -13,12 +13,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,13 +31,9 @@ SERVER: Taken = {"openssh-server": ("./usr/sbin/sshd",), "libwrap0": (f"./{LIBRA
 # Where this machine has no ip and tc, for the board with an address of its own.
 ROUTES: Taken = {
     "iproute2": ("./bin/ip", "./sbin/tc"),
-    "libbpf1": (f"./{LIBRARIES}",),
-    "libbsd0": (f"./{LIBRARIES}",),
     "libcap2": ("./lib/x86_64-linux-gnu",),
-    "libelf1": (f"./{LIBRARIES}",),
-    "libmd0": (f"./{LIBRARIES}",),
-    "libmnl0": (f"./{LIBRARIES}",),
-    "libxtables12": (f"./{LIBRARIES}",),
+    **dict.fromkeys(("libbpf1", "libbsd0", "libelf1", "libmd0"), (f"./{LIBRARIES}",)),
+    **dict.fromkeys(("libmnl0", "libxtables12"), (f"./{LIBRARIES}",)),
 }
 AARCH64 = (
     *("libc6", "libgcc-s1", "libstdc++6", "zlib1g", "libexpat1", "libssl3", "libffi8"),
@@ -49,9 +43,8 @@ AARCH64 = (
 )
 WHEELS = ("onnxruntime", "numpy")  # of the versions that this Python has
 MANYLINUX = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_24", "manylinux_2_17")
+NONE: Mapping[str, object] = {}
 PACKAGES = Path(f"usr/local/lib/{PYTHON}/dist-packages")
-UNUSED_S = 7 * 24 * 3600.0
-UNUSED = ("usr/share/doc", "usr/share/locale", "usr/share/man", "usr/share/info")
 COMPILED = (f"usr/lib/{PYTHON}", f"{PACKAGES}/numpy", f"{PACKAGES}/onnxruntime/capi")
 
 
@@ -77,7 +70,7 @@ class Parts:
         return f"{self.tools / LIBRARIES}:{self.tools / 'lib/x86_64-linux-gnu'}"
 
     def tool(self, name: str) -> str:
-        """Return the path of `ip` or `tc`: this machine's, or else the unpacked one."""
+        """The path of `ip` or `tc`: this machine's, or else the unpacked one."""
         path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
         ours = {"ip": self.tools / "bin/ip", "tc": self.tools / "sbin/tc"}
         return shutil.which(name, path=path) or str(ours[name])
@@ -85,108 +78,73 @@ class Parts:
 
 @cache
 def why_not() -> str:
-    """Return why no board can be had on this machine; empty where one can."""
+    """Why no board can be had on this machine; empty where one can."""
+    needs = "the stand-in for a board needs"
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        return "the stand-in for a board needs Linux on x86-64"
+        return f"{needs} Linux on x86-64"
     if os.geteuid() != 0:
-        return "the stand-in for a board needs root"
-    release = platform.freedesktop_os_release().get("VERSION_CODENAME")
-    if release != RELEASE:
-        return f"the stand-in for a board is made of Debian {RELEASE}'s packages, this is {release}"
-    needed = ("apt-get", "dpkg-deb", "tar", "ssh", "ssh-keygen")
-    missing = [name for name in needed if not shutil.which(name)]
-    if missing:
-        return f"the stand-in for a board needs {' and '.join(missing)}"
-    return _why_no_namespaces()
-
-
-def _why_no_namespaces() -> str:
+        return f"{needs} root"
+    if (release := platform.freedesktop_os_release().get("VERSION_CODENAME")) != RELEASE:
+        return f"{needs} the packages of Debian {RELEASE}, this is {release}"
+    programs = ("apt-get", "dpkg-deb", "tar", "ssh", "ssh-keygen", "unshare")
+    if missing := [name for name in programs if not shutil.which(name)]:
+        return f"{needs} {' and '.join(missing)}"
     # In a user namespace of its own binfmt_misc leaves no trace on this machine (Linux 6.7).
     script = "mount -t tmpfs none /run && mount -t binfmt_misc none /proc/sys/fs/binfmt_misc"
-    argv = [which("unshare"), "-Urm", "--pid", "--fork", "sh", "-c", script]
+    argv = ["unshare", "-Urm", "--pid", "--fork", "sh", "-c", script]
     tried = subprocess.run(argv, capture_output=True, text=True)
-    if tried.returncode == 0:
-        return ""
-    last = (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
-    return f"the stand-in for a board needs namespaces and binfmt_misc in them (Linux 6.7): {last}"
+    why = f"{needs} namespaces and binfmt_misc in them (Linux 6.7): {tried.stderr.strip()}"
+    return why if tried.returncode else ""
 
 
 def cache_folder() -> Path:
-    """Return where the parts are kept: BENCHBOX_TEST_CACHE, or a folder in the user's cache."""
+    """Where the parts are kept: BENCHBOX_TEST_CACHE, or a folder in the user's cache."""
     told = os.environ.get("BENCHBOX_TEST_CACHE")
     users = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(told) if told else Path(users) / "benchbox-tests"
 
 
 def parts(*, emulated: bool) -> Parts:
-    """Return the parts of a board, made first where they are not there yet."""
-    tools = kept("sshd", _tools(), _make_tools)
+    """The parts of a board, made first where they are not there yet."""
+    has_routes = all(Path("/usr/sbin", name).exists() for name in ("ip", "tc"))
+    wanted = SERVER if has_routes else SERVER | ROUTES
+    tools = kept("sshd", wanted, partial(take, wanted=wanted))
     if not emulated:
         return Parts(tools)
-    root = kept("aarch64", _recipe(), _make_root)
+    # All that the root follows from: another recipe is kept under another name.
+    sources = [Path(each).read_text() for each in (__file__, files.__file__)]
+    recipe = {"wheels": {name: version(name) for name in WHEELS}, "sources": sources}
+    root = kept("aarch64", recipe, _make_root)
     return Parts(tools, root / "root", root / "usr/bin/qemu-aarch64-static")
 
 
-def _tools() -> Taken:
-    has_routes = all(Path("/usr/sbin", name).exists() for name in ("ip", "tc"))
-    return {**SERVER} if has_routes else {**SERVER, **ROUTES}
-
-
-def _recipe() -> dict[str, object]:
-    """Return all that the aarch64 root follows from: another recipe is kept under another name."""
-    sources = [Path(__file__).read_text(), Path(files.__file__).read_text()]
-    return {"wheels": {name: version(name) for name in WHEELS}, "sources": sources}
-
-
 def kept(kind: str, recipe: object, make: Callable[[Path], None]) -> Path:
-    """Return the folder of what `make` makes of a recipe; two that ask at once make it once."""
+    """The folder of what `make` makes of a recipe; two that ask at once make it once."""
     digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
     folder = cache_folder() / f"{kind}-{digest}"
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.parent / f"{kind}.lock"):
-            if not folder.exists():
-                with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{kind}-") as made:
-                    unfinished = Path(made, "made")
-                    unfinished.mkdir()
-                    make(unfinished)
-                    unfinished.rename(folder)
-                _forget(folder.parent.glob(f"{kind}-*"))
-    os.utime(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{kind}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{kind}-") as made:
+                unfinished = Path(made, "made")
+                unfinished.mkdir()
+                make(unfinished)
+                unfinished.rename(folder)
     return folder
 
 
-def _forget(folders: Iterable[Path]) -> None:
-    """Remove what no test has used for a week, so that a changed recipe does not fill the disk."""
-    for folder in folders:
-        if time.time() - folder.stat().st_mtime > UNUSED_S:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _make_tools(folder: Path) -> None:
-    take(folder, _tools())
-
-
-def take(folder: Path, wanted: Taken, options: Mapping[str, object] | None = None) -> None:
+def take(folder: Path, wanted: Taken, options: Mapping[str, object] = NONE) -> None:
     """Unpack packages for this machine's architecture into a folder; `options` are apt's."""
-    debs = _fetch(folder / "apt", [f"{name}:amd64" for name in wanted], options or {})
+    debs = _fetch(folder / "apt", [f"{name}:amd64" for name in wanted], options)
     for name, members in wanted.items():
         _unpack(debs[name], folder, members)
     shutil.rmtree(folder / "apt")
 
 
 def _make_root(folder: Path) -> None:
-    names = [f"{name}:amd64" for name in EMULATOR] + [f"{name}:arm64" for name in AARCH64]
-    debs = _fetch(folder / "apt", names)
-    for name, members in EMULATOR.items():
-        _unpack(debs[name], folder, members)
+    take(folder, EMULATOR)
+    debs = _fetch(folder / "apt", [f"{name}:arm64" for name in AARCH64])
     root = folder / "root"
     for name in ("bin", "sbin", "lib"):  # a merged /usr, as Debian has it
         (root / "usr" / name).mkdir(parents=True)
@@ -194,8 +152,6 @@ def _make_root(folder: Path) -> None:
     for name in AARCH64:
         _unpack(debs[name], root)
     shutil.rmtree(folder / "apt")
-    for name in UNUSED:
-        shutil.rmtree(root / name, ignore_errors=True)
     (root / "usr/bin/python3").symlink_to(PYTHON)
     (root / "usr/bin/sh").unlink(missing_ok=True)
     (root / "usr/bin/sh").symlink_to("dash")
@@ -204,9 +160,7 @@ def _make_root(folder: Path) -> None:
     files.plant(root, files.juno())
 
 
-def _fetch(
-    state: Path, names: Sequence[str], more: Mapping[str, object] | None = None
-) -> dict[str, Path]:
+def _fetch(state: Path, names: Sequence[str], more: Mapping[str, object] = NONE) -> dict[str, Path]:
     """Download packages of two architectures; apt's own state and sources are only read."""
     for name in ("state/lists/partial", "cache/archives/partial", "debs"):
         (state / name).mkdir(parents=True)
@@ -218,11 +172,11 @@ def _fetch(
         "Dir::Cache": state / "cache",
         "APT::Sandbox::User": "",
         "Acquire::Languages": "none",
-        **(more or {}),
+        **more,
     }
     given = [f"-o{key}={value}" for key, value in options.items()]
     given += ["-oAPT::Architectures::=amd64", "-oAPT::Architectures::=arm64", "-qq"]
-    apt = [which("apt-get"), *given]
+    apt = ["apt-get", *given]
     _run([*apt, "update"])
     _run([*apt, "download", *names], cwd=state / "debs")
     return {path.name.partition("_")[0]: path for path in (state / "debs").glob("*.deb")}
@@ -230,12 +184,10 @@ def _fetch(
 
 def _unpack(deb: Path, folder: Path, members: Sequence[str] = ()) -> None:
     # dpkg-deb -x would put folders where the merged /usr has links.
-    unpacked = folder / f".{deb.name}.tar"
-    with unpacked.open("wb") as out:
-        subprocess.run([which("dpkg-deb"), "--fsys-tarfile", str(deb)], stdout=out, check=True)
-    tar = [which("tar"), "-xf", str(unpacked), "--keep-directory-symlink", "--no-same-owner"]
-    _run([*tar, "-C", str(folder), *members])
-    unpacked.unlink()
+    packed = [which("dpkg-deb"), "--fsys-tarfile", str(deb)]
+    content = subprocess.run(packed, stdout=subprocess.PIPE, check=True).stdout
+    tar = [which("tar"), "-x", "--keep-directory-symlink", "--no-same-owner", "-C", str(folder)]
+    subprocess.run([*tar, *members], input=content, check=True)
 
 
 def _install_wheels(folder: Path) -> None:
@@ -249,17 +201,14 @@ def _install_wheels(folder: Path) -> None:
 
 def _compile(folders: Sequence[Path]) -> None:
     """Write the .pyc files on this machine: its emulation would take minutes over them."""
-    python = shutil.which(PYTHON) if _this_python() != PYTHON else sys.executable
+    is_this = f"python{sys.version_info.major}.{sys.version_info.minor}" == PYTHON
+    python = sys.executable if is_this else shutil.which(PYTHON)
     if python is None:
         return  # it starts a few seconds later, and all else is the same
     # Of unchecked hashes: overlays and copies may change a file's time.
     how = ["-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
     skipped = r"/(test|tests|idlelib|lib2to3|tkinter|f2py|distutils)/"
     subprocess.run([python, *how, "-x", skipped, *map(str, folders)], check=False)
-
-
-def _this_python() -> str:
-    return f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def _run(argv: Sequence[str], cwd: Path | None = None) -> None:
@@ -271,7 +220,7 @@ def _run(argv: Sequence[str], cwd: Path | None = None) -> None:
 
 
 def which(name: str) -> str:
-    """Return the path of a program of this machine."""
+    """The path of a program of this machine."""
     path = shutil.which(name)
     assert path, f"{name} is not on this machine"
     return path
