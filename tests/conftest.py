@@ -21,7 +21,7 @@ from tests.board.fixtures import (
     reach,
     ssh_board,
 )
-from tests.fakegpu.fixtures import built_gpu, fake_gpu
+from tests.fakegpu.building import built_gpu, fake_gpu
 from tests.helpers.exporter import WarmWorker
 
 __all__ = [  # fixtures of all tests

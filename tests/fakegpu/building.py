@@ -1,6 +1,7 @@
-"""Stand-ins for a GPU's libraries: compiled, told what to say, and found as the real ones are."""
+"""Stand-ins for a GPU's libraries: compiled once for all tests, told what to say, and found."""
 
 import contextlib
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -10,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Self
 
+import pytest
 from typer.testing import CliRunner, Result
 
 from benchbox import records
@@ -69,7 +72,7 @@ class Libraries:
     old: Path
     work: Path
 
-    def copy(self) -> "Libraries":
+    def copy(self) -> Self:
         """The same in a folder of the test's own, to be changed."""
         return replace(self, folder=shutil.copytree(self.folder, self.work / "libraries"))
 
@@ -117,3 +120,29 @@ class Libraries:
         path = records.latest(self.work / "results", device)
         assert path is not None
         return records.read(path)
+
+
+@pytest.fixture(scope="session")
+def built_gpu(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    cc = compiler()
+    if cc is None or sys.platform != "linux":
+        pytest.skip("needs Linux and a C compiler")
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    new, old = shared / "gpu", shared / "gpu-old"
+    with (shared / "gpu.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "gpu.built").exists():
+            build_all(cc, new, old)
+            (shared / "gpu.built").touch()
+    return new, old
+
+
+@pytest.fixture
+def fake_gpu(
+    built_gpu: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Libraries:
+    for name in ("cuda", "nvml", "ort", "torch"):
+        monkeypatch.setenv(f"FAKE_{name.upper()}", str(tmp_path / name))
+    return Libraries(*built_gpu, tmp_path)

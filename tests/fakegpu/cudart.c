@@ -11,7 +11,6 @@
  * later, as on a GPU; the work on a stream takes as long as said, and what these functions take is
  * no time of the host. */
 #define _GNU_SOURCE
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
@@ -21,7 +20,7 @@
 
 enum { INVALID = 1, OUT_OF_MEMORY = 2, TOO_OLD = 35, NO_DEVICE = 100, NO_SUCH = 101, BAD_HANDLE = 400,
        NOT_READY = 600 };
-typedef struct { int64_t free_at; uint32_t flags; int alive; } Stream;
+typedef struct { int64_t free_at; int alive; } Stream;
 typedef struct { int64_t at; int recorded; int alive; } Event;
 
 static size_t taken;
@@ -35,17 +34,6 @@ static int64_t real(void) {
 }
 
 static int64_t now(void) { return entered + skipped; }
-
-static void say(const char *format, ...) {
-    const char *path = getenv("FAKE_CUDA_LOG");
-    FILE *file = path ? fopen(path, "a") : NULL;
-    va_list arguments;
-    if (!file) return;
-    va_start(arguments, format);
-    vfprintf(file, format, arguments);
-    va_end(arguments);
-    fclose(file);
-}
 
 static void enter(void) {
     entered = real();
@@ -62,6 +50,7 @@ static void leave(int *unused) {
     __attribute__((cleanup(leave))) int code_;   \
     enter();                                     \
     if ((code_ = failing(__func__))) return code_
+#define USE(handle) ENTER; if (!(handle)->alive) return BAD_HANDLE
 
 /* Of large buffers only the beginning is really filled or copied: tests have no time to wait. */
 static size_t really(size_t bytes) { return bytes < 1u << 20 ? bytes : 1u << 20; }
@@ -86,8 +75,6 @@ const char *cudaGetErrorString(int code) {
     case TOO_OLD: return "CUDA driver version is insufficient for CUDA runtime version";
     case NO_DEVICE: return "no CUDA-capable device is detected";
     case NO_SUCH: return "invalid device ordinal";
-    case BAD_HANDLE: return "invalid resource handle";
-    case NOT_READY: return "device not ready";
     default: return code == 700 ? "an illegal memory access was encountered" : "unrecognized error code";
     }
 }
@@ -165,30 +152,26 @@ int cudaStreamCreateWithFlags(Stream **stream, unsigned flags) {
     ENTER;
     *stream = calloc(1, sizeof **stream);
     (*stream)->alive = 1;
-    (*stream)->flags = flags;
     say("stream flags=%u\n", flags);
     return 0;
 }
 
 int cudaStreamDestroy(Stream *stream) {
-    ENTER;
-    if (!stream->alive) return BAD_HANDLE;
+    USE(stream);
     stream->alive = 0;
     say("destroy stream\n");
     return 0;
 }
 
 int cudaStreamSynchronize(Stream *stream) {
-    ENTER;
-    if (!stream->alive) return BAD_HANDLE;
+    USE(stream);
     wait_until(stream->free_at);
     say("synchronize\n");
     return 0;
 }
 
 int cudaMemsetAsync(void *pointer, int value, size_t size, Stream *stream) {
-    ENTER;
-    if (!stream->alive) return BAD_HANDLE;
+    USE(stream);
     memset(pointer, value, really(size));
     add(stream, work(size));
     say("fill %zu\n", size);
@@ -196,8 +179,7 @@ int cudaMemsetAsync(void *pointer, int value, size_t size, Stream *stream) {
 }
 
 int cudaMemcpyAsync(void *target, const void *source, size_t size, int kind, Stream *stream) {
-    ENTER;
-    if (!stream->alive) return BAD_HANDLE;
+    USE(stream);
     if (kind != 3) return INVALID;
     memcpy(target, source, really(size));
     add(stream, work(size));
@@ -208,8 +190,7 @@ int cudaMemcpyAsync(void *target, const void *source, size_t size, int kind, Str
 /* The function is called at once, which may be early, and what it took is work of the stream; with
  * no_sleep it is not called, and was to sleep for so many microseconds. */
 int cudaLaunchHostFunc(Stream *stream, void (*function)(void *), void *data) {
-    ENTER;
-    if (!stream->alive) return BAD_HANDLE;
+    USE(stream);
     int64_t start = real();
     if (setting("no_sleep", 0)) {
         add(stream, 1000 * (int64_t)(size_t)data);
@@ -229,16 +210,15 @@ int cudaEventCreate(Event **event) {
 }
 
 int cudaEventDestroy(Event *event) {
-    ENTER;
-    if (!event->alive) return BAD_HANDLE;
+    USE(event);
     event->alive = 0;
     say("destroy event\n");
     return 0;
 }
 
 int cudaEventRecord(Event *event, Stream *stream) {
-    ENTER;
-    if (!event->alive || !stream->alive) return BAD_HANDLE;
+    USE(event);
+    if (!stream->alive) return BAD_HANDLE;
     add(stream, 0);
     event->at = stream->free_at;
     event->recorded = 1;
@@ -247,8 +227,7 @@ int cudaEventRecord(Event *event, Stream *stream) {
 }
 
 int cudaEventSynchronize(Event *event) {
-    ENTER;
-    if (!event->alive) return BAD_HANDLE;
+    USE(event);
     wait_until(event->at);
     return 0;
 }

@@ -21,12 +21,7 @@ typedef struct { unsigned version, sensor; int temperature; } Temperature;
 static int device; /* its address is the handle */
 
 static int entered(const char *function) {
-    const char *log = getenv("FAKE_NVML_LOG");
-    FILE *file = log ? fopen(log, "a") : NULL;
-    if (file) {
-        fprintf(file, "%s\n", function);
-        fclose(file);
-    }
+    say("%s\n", function);
     usleep((useconds_t)setting("cost_us", 0));
     return failing(function);
 }
@@ -35,7 +30,6 @@ static int entered(const char *function) {
 
 const char *nvmlErrorString(int code) {
     switch (code) {
-    case 3: return "Not Supported";
     case 4: return "Insufficient Permissions";
     case 9: return "Driver Not Loaded";
     case 18: return "Driver/library version mismatch";
@@ -73,19 +67,16 @@ int nvmlDeviceGetMemoryInfo(void *handle, Memory *memory) {
     return 0;
 }
 
-int nvmlDeviceGetClockInfo(void *handle, unsigned type, unsigned *mhz) {
-    ENTER;
-    (void)handle;
-    *mhz = (unsigned)(type == 1 ? setting("sm", 1755) : setting("memory_clock", 2619));
-    return type == 1 || type == 2 ? 0 : INVALID;
-}
+#define CLOCKS(function, sm, memory)                             \
+    int function(void *handle, unsigned type, unsigned *mhz) {   \
+        ENTER;                                                   \
+        if (handle != &device || type - 1 > 1) return INVALID;   \
+        *mhz = (unsigned)(type == 1 ? (sm) : (memory));          \
+        return 0;                                                \
+    }
 
-int nvmlDeviceGetMaxClockInfo(void *handle, unsigned type, unsigned *mhz) {
-    ENTER;
-    (void)handle;
-    *mhz = type == 1 ? 1980 : 2619;
-    return type == 1 || type == 2 ? 0 : INVALID;
-}
+CLOCKS(nvmlDeviceGetClockInfo, setting("sm", 1755), setting("memory_clock", 2619))
+CLOCKS(nvmlDeviceGetMaxClockInfo, 1980, 2619)
 
 #define NUMBER(function, type, key, otherwise)          \
     int function(void *handle, type *value) {           \
@@ -103,25 +94,15 @@ NUMBER(nvmlDeviceGetMaxPcieLinkGeneration, unsigned, "pcie_generation", 5)
 NUMBER(nvmlDeviceGetCurrPcieLinkWidth, unsigned, "pcie_lanes", 16)
 NUMBER(nvmlDeviceGetPersistenceMode, unsigned, "persistence", 1)
 NUMBER(nvmlDeviceGetCurrentClocksThrottleReasons, unsigned long long, "reasons", 0)
-#ifndef OLD
-NUMBER(nvmlDeviceGetCurrentClocksEventReasons, unsigned long long, "reasons", 0)
-#endif
+#define MODE(function)                                                   \
+    int function(void *handle, unsigned *current, unsigned *pending) {  \
+        ENTER;                                                           \
+        *current = *pending = 0;                                         \
+        return handle == &device ? 0 : INVALID;                          \
+    }
 
-static int pair(void *handle, unsigned *current, unsigned *pending, const char *key) {
-    if (handle != &device) return INVALID;
-    *current = *pending = (unsigned)setting(key, 0);
-    return 0;
-}
-
-int nvmlDeviceGetEccMode(void *handle, unsigned *current, unsigned *pending) {
-    ENTER;
-    return pair(handle, current, pending, "ecc");
-}
-
-int nvmlDeviceGetMigMode(void *handle, unsigned *current, unsigned *pending) {
-    ENTER;
-    return pair(handle, current, pending, "mig");
-}
+MODE(nvmlDeviceGetEccMode)
+MODE(nvmlDeviceGetMigMode)
 
 int nvmlDeviceGetTemperature(void *handle, unsigned sensor, unsigned *celsius) {
     ENTER;
@@ -131,6 +112,8 @@ int nvmlDeviceGetTemperature(void *handle, unsigned sensor, unsigned *celsius) {
 }
 
 #ifndef OLD
+NUMBER(nvmlDeviceGetCurrentClocksEventReasons, unsigned long long, "reasons", 0)
+
 int nvmlDeviceGetTemperatureV(void *handle, Temperature *temperature) {
     ENTER;
     if (handle != &device || temperature->sensor) return INVALID;
@@ -138,6 +121,10 @@ int nvmlDeviceGetTemperatureV(void *handle, Temperature *temperature) {
     temperature->temperature = (int)setting("temperature", 41);
     return 0;
 }
+
+#define PROCESSES nvmlDeviceGetComputeRunningProcesses_v3
+#else
+#define PROCESSES nvmlDeviceGetComputeRunningProcesses_v2
 #endif
 
 int nvmlDeviceGetUtilizationRates(void *handle, Utilisation *rates) {
@@ -146,12 +133,6 @@ int nvmlDeviceGetUtilizationRates(void *handle, Utilisation *rates) {
     *rates = (Utilisation){(unsigned)setting("busy", 17), 3};
     return 0;
 }
-
-#ifdef OLD
-#define PROCESSES nvmlDeviceGetComputeRunningProcesses_v2
-#else
-#define PROCESSES nvmlDeviceGetComputeRunningProcesses_v3
-#endif
 
 int PROCESSES(void *handle, unsigned *count, Process *processes) {
     ENTER;

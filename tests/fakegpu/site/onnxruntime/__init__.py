@@ -20,19 +20,17 @@ Beside it, with ".log" at its end, every session for TensorRT is noted, as JSON.
 """
 
 import ctypes
-import importlib
 import json
 import os
-import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
-import calm
+import stand_in
 
 from benchbox.agent.gpu import sentinel
 
-FOLDER = str(Path(__file__).parents[1])
 TENSORRT, CUDA, CPU = "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"
 WAITING, CAPTURED = "disable_synchronize_execution_providers", ("gpu_graph_id", "1")
 NS_PER_MB = 1000  # of the stand-in for CUDA's runtime, as long as it is not told otherwise
@@ -50,10 +48,7 @@ UNCAPTURED = {
 }
 
 
-def told(key):
-    path = os.environ.get("FAKE_ORT")
-    lines = Path(path).read_text().splitlines() if path and Path(path).exists() else []
-    return [line.split()[1] for line in lines if line.split()[0] == key]
+told = partial(stand_in.told, "FAKE_ORT")
 
 
 def named(key, names):
@@ -65,14 +60,7 @@ def named(key, names):
 PERIOD_NS = int((told("slow_every") or ["0"])[0]) * 1_000_000  # read once: it must cost nothing
 
 
-def real():
-    """The installed package, in the place of this one."""
-    sys.path[:] = [each for each in sys.path if Path(each or ".").resolve() != Path(FOLDER)]
-    del sys.modules["onnxruntime"]
-    return importlib.import_module("onnxruntime")
-
-
-ort = real()
+ort = stand_in.real("onnxruntime")
 
 
 def note(providers, options):
@@ -160,7 +148,10 @@ class Session(ort.InferenceSession):
         self._cuda.cudaMemsetAsync(self._buffer, 0, size, stream)
         if entry(run_options, WAITING) != "1":
             self._cuda.cudaStreamSynchronize(stream)
-            while time.perf_counter_ns() < start + calm.slowness(PERIOD_NS) * megabytes * NS_PER_MB:
+            while (
+                time.perf_counter_ns()
+                < start + stand_in.slowness(PERIOD_NS) * megabytes * NS_PER_MB
+            ):
                 pass
         return None
 
@@ -204,25 +195,16 @@ def noted(update):
     return noting
 
 
-def on_the_processor(make):
-    return lambda array, *_: make(array)
-
-
-def io_binding(session):
-    return Binding(session)
-
-
-def available():
-    return [each for each in (TENSORRT, CUDA, CPU) if each not in told("without")]
-
-
 ort.cuda_version = "13.0"
-ort.get_available_providers = available
+ort.get_available_providers = lambda: [
+    each for each in (TENSORRT, CUDA, CPU) if each not in told("without")
+]
 ort.InferenceSession = Session
 ort.OrtValue.update_inplace = noted(ort.OrtValue.update_inplace)
-ort.OrtValue.ortvalue_from_numpy = staticmethod(on_the_processor(ort.OrtValue.ortvalue_from_numpy))
-Session.io_binding = io_binding
-calm.keep(PERIOD_NS)
+on_the_processor = ort.OrtValue.ortvalue_from_numpy
+ort.OrtValue.ortvalue_from_numpy = staticmethod(lambda array, *_: on_the_processor(array))
+Session.io_binding = lambda session: Binding(session)
+stand_in.stay_calm(PERIOD_NS)
 if home := os.environ.get("FAKE_ORT_HOME"):
     ort.__file__ = str(Path(home) / "__init__.py")
 sentinel.BIG_SIZE = 1024  # it is computed here: 4096 would take minutes in float16

@@ -1,6 +1,6 @@
 """Stands in for a build of torch with CUDA: the real one for processors, told to pretend.
 
-It pretends in the processes that time torch, and in no other. What is moved to the GPU stays in the
+It pretends in the process that times torch, and in no other. What is moved to the GPU stays in the
 host's memory; calls of a module that was moved compute there, and add work to the current stream
 of the stand-in for CUDA's runtime, as a product does that has a place for its result. FAKE_TORCH
 names a text file with lines:
@@ -9,58 +9,25 @@ names a text file with lines:
 
 import contextlib
 import ctypes
-import importlib
-import os
 import sys
 import time
-from pathlib import Path
+from types import SimpleNamespace
 
-import calm
+import stand_in
 
-FOLDER = Path(__file__).parents[1]
-TIMING = {"benchbox.export.torch_agent", "tools.cuda.profiled"}
 NON_BLOCKING = 1
 NS_PER_MB = 1000  # of the stand-in for CUDA's runtime, as long as it is not told otherwise
 CALL_MB, PRODUCT_MB = 50, 36
 ALLOCATED_MB = 300  # for a module
 
-
-def told(key):
-    path = os.environ.get("FAKE_TORCH")
-    lines = Path(path).read_text().splitlines() if path and Path(path).exists() else []
-    return any(line.split()[0] == key for line in lines)
-
-
-def real():
-    """The installed package, in the place of this one."""
-    before = list(sys.path)
-    sys.path[:] = [each for each in before if Path(each or ".").resolve() != FOLDER]
-    del sys.modules["torch"]
-    found = importlib.import_module("torch")
-    sys.path[:] = before
-    return found
+torch = stand_in.real("torch")
+cudart = ctypes.CDLL("libcudart.so.13")
+filled = ctypes.create_string_buffer(1 << 20)  # of a fill, no more than that is really filled
+gpu = SimpleNamespace(stream=None, capturing=None)
 
 
-torch = real()
-
-
-class Gpu:
-    """The streams, which of them is current, the graph that is being captured."""
-
-    def __init__(self):
-        self.runtime = ctypes.CDLL("libcudart.so.13")
-        self.current = self.capturing = None
-        self.index = 0
-        self.filled = ctypes.create_string_buffer(1 << 20)  # of which no more is really filled
-
-    def add(self, megabytes):
-        if self.capturing is None:
-            self.current.add(megabytes)
-        else:
-            self.capturing.megabytes += megabytes
-
-
-gpu = Gpu()
+def add(megabytes):
+    (gpu.capturing or gpu.stream).add(megabytes)
 
 
 class Stream:
@@ -68,26 +35,23 @@ class Stream:
 
     def __init__(self):
         self._handle = ctypes.c_void_p()
-        gpu.runtime.cudaStreamCreateWithFlags(ctypes.byref(self._handle), NON_BLOCKING)
+        cudart.cudaStreamCreateWithFlags(ctypes.byref(self._handle), NON_BLOCKING)
         self._busy_ns = 0
 
     @property
     def cuda_stream(self):
         return self._handle.value
 
-    def __repr__(self):
-        return f"<stream {self.cuda_stream:#x}>"
-
     def add(self, megabytes):
         size = ctypes.c_size_t(megabytes * 1_000_000)
-        gpu.runtime.cudaMemsetAsync(gpu.filled, 0, size, self._handle)
+        cudart.cudaMemsetAsync(filled, 0, size, self._handle)
         self._busy_ns = max(self._busy_ns, time.perf_counter_ns()) + megabytes * NS_PER_MB
 
     def wait_stream(self, other):
         self._busy_ns = max(self._busy_ns, other._busy_ns)
 
     def synchronize(self):
-        if gpu.runtime.cudaStreamSynchronize(self._handle):
+        if cudart.cudaStreamSynchronize(self._handle):
             raise RuntimeError(
                 "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be "
                 "asynchronously reported at some other API call"
@@ -99,31 +63,30 @@ class Stream:
 class CUDAGraph:
     megabytes = 0
 
+    def add(self, megabytes):
+        self.megabytes += megabytes
+
     def replay(self):
-        gpu.add(self.megabytes)
+        add(self.megabytes)
 
 
 @contextlib.contextmanager
 def on(stream):
-    before, gpu.current = gpu.current, stream
+    before, gpu.stream = gpu.stream, stream
     yield
-    gpu.current = before
+    gpu.stream = before
 
 
 @contextlib.contextmanager
 def capture(graph, stream):
-    assert stream is not gpu.current, "where others are captured too"
+    assert stream is not gpu.stream, "where others are captured too"
     gpu.capturing = graph
     yield
     gpu.capturing = None
 
 
 def set_stream(stream):
-    gpu.current = Stream() if told("stray") else stream
-
-
-def set_device(index):
-    gpu.index = index
+    gpu.stream = Stream() if stand_in.told("FAKE_TORCH", "stray") else stream
 
 
 def is_gpu(place):
@@ -132,32 +95,29 @@ def is_gpu(place):
 
 def moved(module, place):
     if is_gpu(place):
-        gpu.runtime.cudaMalloc(ctypes.byref(ctypes.c_void_p()), ctypes.c_size_t(ALLOCATED_MB << 20))
-        module.register_forward_hook(lambda *_: gpu.add(CALL_MB))
+        cudart.cudaMalloc(ctypes.byref(ctypes.c_void_p()), ctypes.c_size_t(ALLOCATED_MB << 20))
+        module.register_forward_hook(lambda *_: add(CALL_MB))
     return module
 
 
 def product(left, right, *, out=None):
     if out is None:
         return real_product(left, right)
-    gpu.add(PRODUCT_MB)
+    add(PRODUCT_MB)
     return out
 
 
-if TIMING & set(sys.orig_argv):
-    calm.keep()
+if "benchbox.export.torch_agent" in sys.orig_argv:
+    stand_in.stay_calm()
     real_to, real_product = torch.Tensor.to, torch.mm
     torch.version.cuda = "13.0"
     torch.cuda.is_available = lambda: True
-    torch.cuda.init = lambda: None
-    torch.cuda.set_device = set_device
-    torch.cuda.current_device = lambda: gpu.index
-    torch.cuda.Stream = Stream
-    torch.cuda.stream = on
+    torch.cuda.set_device = lambda _: None
+    torch.cuda.current_device = lambda: 0
+    torch.cuda.Stream, torch.cuda.CUDAGraph = Stream, CUDAGraph
+    torch.cuda.stream, torch.cuda.graph = on, capture
     torch.cuda.set_stream = set_stream
-    torch.cuda.current_stream = lambda: gpu.current
-    torch.cuda.CUDAGraph = CUDAGraph
-    torch.cuda.graph = capture
+    torch.cuda.current_stream = lambda: gpu.stream
     torch.cuda.empty_cache = lambda: None
     torch.nn.Module.to = moved
     torch.Tensor.to = lambda tensor, place, *more, **named: (
