@@ -1,30 +1,51 @@
-"""Health of boards: settings, temperature and firmware, and how often they are read."""
+"""Health of boards: settings, temperature and firmware, and what of them is in a record."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchbox import records
 from benchbox.agent.host import disturbances, facts, health
 from benchbox.agent.host.disturbances import CounterReader, between
 from benchbox.agent.host.health import EVERY_S, HealthReader
 from benchbox.cli.device_actions import _rows
+from benchbox.devices import Device
+from benchbox.records import Run
+from benchbox.records.cooldown import Cooldown
+from benchbox.records.journal import Journal
+from benchbox.report import conditions
+from benchbox.runner import Request
+from benchbox.runner.assembly import assemble
+from benchbox.runner.request import Clock, Prepared
+from benchbox.sampling import sampler
+from benchbox.sampling.plan import Plan
+from benchbox.sampling.session import Ask, Timed
+from benchbox.specs import Case, Selection
+from benchbox.transports import Agent
 from benchbox.transports.board import zipapp
 from tests.board.files import plant
 from tests.helpers.machine import (
     CPU,
     FIRMWARE,
     JETSON_CLOCKS,
+    ZONE,
+    Inside,
     phone,
     program,
     raspberry,
+    small_phone,
 )
+from tests.helpers.record_files import context
+from tests.helpers.runs import Watcher, graph_of, interrupt
 
 pytestmark = pytest.mark.usefixtures("programs")
 
@@ -207,3 +228,134 @@ def test_facts_need_a_python_and_nothing_else(tmp_path: Path) -> None:
     assert done.stdout.count("\n") == 1
     assert said["versions"].keys() == {"Python"}
     assert [cpu for cluster in said["clusters"] for cpu in cluster["cpus"]]
+
+
+# in runs
+
+
+PLAN = Plan(precision=0.9, max_time_s=60, min_rounds=30, burst_s=0.002, min_calls=2)
+GOVERNOR = {f"{CPU}/cpu1/cpufreq/scaling_governor": "powersave\n"}
+
+
+class Steady(Agent):
+    """An agent on a board whose calls take a microsecond more or less than 1 ms, and says so.
+
+    Of what was seen it passes on what the board's files hold: this machine may be busy.
+    """
+
+    bursts = 0
+
+    def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
+        for timed in super().time(bursts, expected_s):
+            self.bursts += 1
+            latencies = [1_000_000 + self.bursts * 7 % 11 * 100] * len(timed.latencies_ns)
+            seen = {n: v for n, v in timed.data["seen"].items() if n == "throttled_bits"}
+            setting = {n: v for n, v in timed.data.items() if n == "setting"}
+            yield Timed(timed.graph, {"latencies_ns": latencies, "seen": seen, **setting})
+
+
+class Lab:
+    """Measures one case on the board that the files below a folder are."""
+
+    def __init__(self, root: Path, request: Request, ready: Prepared) -> None:
+        self.root, self.request, self.ready = root, replace(request, open=self.open), ready
+        self.opened = 0
+        self.opening: Callable[[int], object] = lambda _: None
+
+    def open(self, device: Device) -> Agent:
+        self.opening(self.opened)
+        self.opened += 1
+        return Steady(Inside(self.root), device)  # type: ignore[arg-type]
+
+    def run(self, watcher: Any = None, previous: Run | None = None, **how: Any) -> Run:
+        request = replace(self.request, **how)
+        agent = self.open(request.device)
+        facts = {name: agent.hello[name] for name in ("host", "cpus")}
+        journal = Journal(request.results, context("tiny", plan={}, specs=[], **facts), previous)
+        assemble(request, self.ready, agent, journal, watcher or Watcher()).run()
+        journal.close()
+        return records.read(journal.path)
+
+
+@pytest.fixture
+def lab(
+    tmp_path: Path,
+    cpu: Device,
+    onnx_cases: Callable[..., list[Case]],
+    monkeypatch: pytest.MonkeyPatch,
+    slow_files: None,
+) -> Lab:
+    assert slow_files is None
+    monkeypatch.setattr(sampler, "CHUNK_S", 0.02)
+    (case,) = onnx_cases("a")
+    request = Request("tiny", [], Selection(), cpu, PLAN, tmp_path / "results")
+    return Lab(tmp_path, request, Prepared([case], {case.key: graph_of(case)}))
+
+
+def notes(run: Run) -> list[str]:
+    return conditions.notes(run.context, run.records)
+
+
+def test_a_change_in_mid_run_is_in_the_bursts_after_it(lab: Lab) -> None:
+    plant(lab.root, raspberry("0"))
+    run = lab.run(Watcher(lambda: plant(lab.root, {FIRMWARE: "50005\n"}), after=1))
+    assert run.context.host["setting"]["throttled"] == "none"
+    bursts = run.records[0].bursts
+    first = [bool(burst.setting) for burst in bursts].index(True)
+    assert first > 0
+    for at, burst in enumerate(bursts):
+        assert ({"undervoltage", "firmware"} <= set(burst.tags)) == (at >= first)
+        assert burst.setting.keys() == ({"throttled"} if at >= first else set())
+    assert bursts[-1].setting["throttled"].startswith("under-voltage now, throttled now")
+    assert bursts[-1].seen["throttled_bits"] == 0x50005
+    assert run.path.read_text().count('"setting"') == 1 + len(bursts) - first, "the change alone"
+    assert "changed from none to under-voltage now, throttled now" in notes(run)[0]
+
+
+def test_a_change_between_two_runs_is_found(lab: Lab) -> None:
+    plant(lab.root, small_phone())
+    first = lab.run(Watcher(interrupt, after=1))
+    before = len(first.records[0].bursts)
+    plant(lab.root, GOVERNOR)
+    resumed = lab.run(previous=first)
+    assert resumed.context.host["setting"]["governor"] == "schedutil"
+    settings = [burst.setting for burst in resumed.records[0].bursts]
+    assert len(settings) > before > 0
+    assert settings == [{}] * before + [{"governor": "powersave"}] * (len(settings) - before)
+
+
+def test_a_run_waits_for_a_board_to_cool_down_and_sees_what_changes_meanwhile(lab: Lab) -> None:
+    """Each session heats it by 20 degrees, each second of waiting takes away 5; 12 s are allowed.
+
+    From the third on it gets too hot for that.
+    """
+    now_s, celsius = 0.0, 50.0
+
+    def warm(by: float) -> None:
+        nonlocal celsius
+        celsius += by
+        plant(lab.root, {f"{ZONE}/temp": f"{celsius * 1000:.0f}\n"})
+
+    def sleep(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+        warm(-5.0 * seconds)
+
+    def opening(number: int) -> None:
+        warm(20.0 * number**2)
+        plant(lab.root, GOVERNOR if number else {})
+
+    lab.opening = opening
+    plant(lab.root, raspberry("0"))
+    watcher, plan = Watcher(), replace(PLAN, sessions=3, cooldown_s=12.0)
+    run = lab.run(watcher, plan=plan, clock=Clock(lambda: now_s, sleep))
+    (record,) = run.records
+    assert record.cooldowns == (
+        Cooldown(0, 0.0, 50.0, 50.0, 50.0),
+        Cooldown(1, 4.0, 50.0, 70.0, 50.0),
+        Cooldown(2, 12.0, 50.0, 130.0, 70.0),
+    )
+    assert (watcher.cooled[0], len(watcher.cooled)) == ((70.0, 51.0, 12.0), 4 + 12)
+    assert "it had not cooled down before 1 of 2 processes: 70 °C after 12 s" in notes(run)[-1]
+    changed = {burst.session: burst.setting for burst in record.bursts}
+    assert changed == {0: {}, 1: {"governor": "powersave"}, 2: {"governor": "powersave"}}

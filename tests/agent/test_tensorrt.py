@@ -141,14 +141,3 @@ def test_a_graph_is_loaded_with_its_nodes_counted_or_refused(
     done = fake_gpu.python("-c", LOAD, path, json.dumps([*expected]))
     assert done.returncode == 0, done.stderr
     assert dict(zip(expected, json.loads(done.stdout), strict=True)) == expected
-
-
-def test_without_tensorrt_s_libraries_one_line_comes_before_any_graph(fake_gpu: Libraries) -> None:
-    gpu = fake_gpu.copy()
-    (gpu.folder / "libnvinfer.so.10").write_bytes(b"")  # hides one that this machine may have
-    ended = gpu.benchbox(*RUN, "g2", "--provider", "tensorrt")
-    assert ended.exit_code == 6
-    (line,) = ended.stderr.strip().splitlines()
-    assert line.startswith("Error: device 'cuda-tensorrt': ")
-    assert "needs TensorRT 10, of which a library is missing (libnvinfer.so.10: " in line
-    assert not (gpu.work / "results").exists()
