@@ -66,11 +66,14 @@ def file_name(text: str) -> str:
 
 
 def prepared(
-    options: CaseOptions, stderr: Console
+    options: CaseOptions, stderr: Console, *, timed: bool = True
 ) -> tuple[list[BlockSpec], list[Case], dict[str, Graph | CaseError]]:
-    """The specs, cases and graphs of a command that times nothing."""
+    """The specs, cases and graphs of a command that times nothing.
+
+    Where nobody will time them either, .onnx files are counted without a run.
+    """
     found = find_all(options.names)
     cases = runner.unfold(found, selection(options, "arm"))
     with Live(stderr, len(cases)) as live:
-        graphs = runner.prepare(found, cases, live.exporting)
+        graphs = runner.prepare(found, cases, live.exporting, timed=timed)
     return found, cases, graphs

@@ -17,7 +17,7 @@ from benchbox.specs import BlockSpec, Case
 
 def show(options: CaseOptions) -> None:
     """Print what every case costs; exits 1 when one has no graph."""
-    found, cases, graphs = prepared(options, console(stderr=True))
+    found, cases, graphs = prepared(options, console(stderr=True), timed=False)
     stdout = console()
     for spec in {spec.name: spec for spec in found}.values():
         own = [case for case in cases if case.spec == spec.name]

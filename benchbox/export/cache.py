@@ -134,6 +134,13 @@ def new_entry(key: str) -> Iterator[Path]:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for what is needed while an entry is made, on the cache's disk."""
+    with tempfile.TemporaryDirectory(prefix="new-", dir=folder()) as name:
+        yield Path(name)
+
+
 def _unwritable(parent: Path, error: OSError) -> StorageError:
     return StorageError(
         f"{parent}: the cache cannot be written ({error.strerror}); "

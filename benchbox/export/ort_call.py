@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchbox.export import memory
+
 if TYPE_CHECKING:
     import onnx
 
@@ -28,8 +30,6 @@ def observe(
 
     Tensors whose shape no run can show are left out; their operators count as not counted.
     """
-    if not names:
-        return {}
     import onnx
     import onnxruntime as ort
 
@@ -52,6 +52,8 @@ def observe(
             probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         values = runtime.run(wanted, dict(feeds))
-    except Exception:  # optional or sequence tensors, or a model beyond protobuf's size
+    except Exception as error:  # optional or sequence tensors, or a model beyond protobuf's size
+        if memory.ran_out(error):
+            raise
         return {}
     return {n: tuple(v.shape) for n, v in zip(wanted, values, strict=True) if hasattr(v, "shape")}

@@ -1,23 +1,30 @@
 """Preparation of graphs: each case's from the cache, or exported by parallel worker processes."""
 
 import queue
+import secrets
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from benchbox import host
 from benchbox.devices import require_onnxruntime
 from benchbox.errors import AgentError, CaseError, SpecError, StorageError
-from benchbox.export import cache, modules
+from benchbox.export import cache, fork, memory, modules
 from benchbox.export.graph import Graph
-from benchbox.specs import Builder, Case
+from benchbox.specs import Builder, Case, OnnxFile
 from benchbox.transports.channel import ChannelClosed, ProcessChannel, Timeout
 from benchbox.transports.local import python_child
 
 EXPORT_S = 900.0  # an export that takes longer counts as hung
 
+OWN = "benchbox.networks."  # of the references of builders that change nothing of torch
+COUNTED = "-counted"  # at the end of the key of an entry whose file was not run
+
 Progress = Callable[[int, int, str], None]  # done, total, name
 Failure = CaseError | SpecError | StorageError
 FAILURES: Mapping[str, type[Failure]] = {
+    "agent": AgentError,
     "case": CaseError,
     "spec": SpecError,
     "storage": StorageError,
@@ -25,15 +32,18 @@ FAILURES: Mapping[str, type[Failure]] = {
 
 
 def prepare(
-    cases: Sequence[Case], progress: Progress = lambda *_: None
+    cases: Sequence[Case], progress: Progress = lambda *_: None, *, timed: bool = True
 ) -> dict[str, Graph | CaseError]:
     """Each case's graph, or why it has none, by case key.
 
+    An .onnx file that is not to be `timed` is counted only: whether it runs is not known then.
     `progress` gets how many of the missing graphs are done, how many there are, and the key of a
     case that is being exported, empty at the end. Raises SpecError when a builder cannot work at
     all, StorageError when the cache cannot be written.
     """
     keys = cache.keys(cases)
+    if not timed:
+        keys |= {c.key: f"{keys[c.key]}{COUNTED}" for c in cases if _is_counted(keys[c.key], c)}
     found = {keys[case.key]: cache.lookup(keys[case.key], case) for case in cases}
     missing = {keys[case.key]: case for case in cases if found[keys[case.key]] is None}
     failures = _make(missing, progress) if missing else {}
@@ -45,6 +55,12 @@ def prepare(
             raise outcome
         result[case.key] = outcome or CaseError("its graph vanished from the cache; run again")
     return result
+
+
+def _is_counted(key: str, case: Case) -> bool:
+    """Whether a case is a file as it lies, that has not been run before."""
+    is_file = isinstance(case.source, OnnxFile) and not case.halved
+    return is_file and cache.lookup(key, case) is None
 
 
 def _make(missing: Mapping[str, Case], progress: Progress) -> dict[str, Failure]:
@@ -104,16 +120,20 @@ class Worker(threading.Thread):
         """End the process at once; nothing it was at is kept."""
         self._stopped = True
         if self._channel is not None:
-            self._channel.kill()
+            self._channel.terminate()
 
     def _export(self, key: str, case: Case) -> Failure | None:
         try:
             if self._channel is None:
                 self._channel = python_child("benchbox.export.worker")
                 if self._stopped:  # while it started, when there was nothing to end yet
-                    self._channel.kill()
-            self._channel.send(_request(key, case))
-            reply = self._channel.receive(EXPORT_S)
+                    self._channel.terminate()
+            request = _request(key, case)
+            self._channel.send(request)
+            reply = self._reply(self._channel, request)
+            if _is_users(case) and not fork.AVAILABLE:  # what it changed ends with its process
+                self._channel.terminate()
+                self._channel = None
         except (
             ChannelClosed,
             Timeout,
@@ -125,19 +145,35 @@ class Worker(threading.Thread):
             return None
         return FAILURES[reply["kind"]](reply["error"])
 
+    def _reply(self, channel: ProcessChannel, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The reply to the request; anything else is what a builder wrote."""
+        until = time.monotonic() + EXPORT_S
+        while not fork.answers(reply := channel.receive(until - time.monotonic()), request):
+            pass
+        return reply
+
     def _lost(self, error: Exception) -> AgentError:
         if self._channel is not None and not self._stopped:
-            self._channel.kill()
+            self._channel.terminate()
             self._channel = None
         what = (
             f"took more than {EXPORT_S:.0f} s" if isinstance(error, Timeout) else f"died: {error}"
         )
-        return AgentError(f"the export process {what}")
+        return AgentError(memory.explained(f"the export process {what}"))
 
 
-def _request(key: str, case: Case) -> dict[str, object]:
-    inputs = [[tensor.name, tensor.shape, tensor.dtype] for tensor in case.inputs]
+def _is_users(case: Case) -> bool:
+    return isinstance(case.source, Builder) and not case.source.reference.startswith(OWN)
+
+
+def _request(key: str, case: Case) -> dict[str, Any]:
+    request: dict[str, Any] = {
+        "key": key,
+        "word": secrets.token_hex(),  # which only the reply to it repeats
+        "inputs": [[tensor.name, tensor.shape, tensor.dtype] for tensor in case.inputs],
+        "fork": fork.AVAILABLE,
+    }
     if isinstance(case.source, Builder):
-        return {"op": "build", "key": key, "inputs": inputs, **modules.recipe(case)}
+        return {"op": "build", **request, **modules.recipe(case)}
     file = {"file": str(case.source.path), "halved": case.halved}
-    return {"op": "inspect", "key": key, "inputs": inputs, **file}
+    return {"op": "inspect", **request, **file, "timed": not key.endswith(COUNTED)}

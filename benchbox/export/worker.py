@@ -2,15 +2,15 @@
 
     {"op": "build", "key": k, "reference": "module:callable", "file": path | null, "args": {...},
      "inputs": [[name, shape, dtype], ...],
-     "network": name | "", "weights": path | null, "halved": bool} -> {"reply": "build"}
-    {"op": "inspect", "key": k, "file": path, "inputs": [...], "halved": bool}
-                                                              -> {"reply": "inspect"}
+     "network": name | "", "weights": path | null, "halved": bool}
+    {"op": "inspect", "key": k, "file": path, "inputs": [...], "halved": bool, "timed": bool}
     {"op": "outputs", "file": path, "inputs": [...], "seed": n, "to": path of an .npz}
-                                                              -> {"reply": "outputs"}
 
-A case that fails is answered by {"error": sentence, "kind": "spec" | "storage" | "case"}: "spec"
-when no case of that builder can work, "storage" when the cache cannot be written. The graph itself
-goes into the cache, under the key.
+A reply repeats "op", "key" and "word" of its request. A case that fails is answered by {"error":
+sentence, "kind": "spec" | "storage" | "case" | "agent"} too: "spec" when no case of that builder
+can work, "storage" when the cache cannot be written, "agent" when its process died. The graph
+itself goes into the cache, under the key. A request with "fork": true is served by a child, which
+ends with it: no builder meets what another left behind.
 """
 
 import contextlib
@@ -18,21 +18,19 @@ import functools
 import json
 import logging
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchbox import costs
+from benchbox import costs, host
 from benchbox.agent import stdio
 from benchbox.agent.ort import inputs
 from benchbox.errors import BenchboxError, SpecError, StorageError
-from benchbox.export import cache, float16, modules, ort_call
+from benchbox.export import cache, float16, fork, memory, modules, ort_call
 from benchbox.export.batch_norm import folded
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
-from benchbox.export.user_builder import own_modules
 from benchbox.export.verify import check_finite, difference, half_difference
 from benchbox.specs import onnx_file
 
@@ -45,29 +43,52 @@ if TYPE_CHECKING:
 INLINE_BYTES = 1 << 30  # protobuf ends at 2 GiB; larger weights go to a file beside the model
 
 
-def replies(request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
-    """Yield the one reply to a request."""
-    op = request.get("op")
-    try:
-        if op == "build":
-            import onnxscript  # noqa: F401 - with torch, before what a build imports is its own
-            import torch  # noqa: F401
+def served(request: Mapping[str, Any]) -> Iterator[fork.Reply]:
+    """Yield the one reply to a request, by a child where that is asked for."""
+    if not request.get("fork"):
+        yield from replies(request)
+        return
+    with contextlib.suppress(Exception):  # the child meets it again, and says it
+        _import(request["op"])
+    yield fork.reply(request, replies)
 
-            with own_modules():
-                build(request)
-        elif op == "inspect":
-            inspect(request)
-        elif op == "outputs":
-            outputs(request)
-        yield {"reply": op}
-    except SpecError as error:
-        yield {"reply": op, "error": str(error), "kind": "spec"}
-    except StorageError as error:
-        yield {"reply": op, "error": str(error), "kind": "storage"}
-    except BenchboxError as error:
-        yield {"reply": op, "error": str(error), "kind": "case"}
-    except Exception as error:  # a user's builder or a runtime may raise anything
-        yield {"reply": op, "error": stdio.sentence(error), "kind": "case"}
+
+def replies(request: Mapping[str, Any]) -> Iterator[fork.Reply]:
+    """Yield the one reply to a request."""
+    operation = {"build": build, "inspect": inspect, "outputs": outputs}.get(request.get("op", ""))
+    try:
+        if operation:
+            operation(request)
+        yield fork.echo(request)
+    except (Exception, SystemExit) as error:  # a user's builder or a runtime may raise anything
+        yield {**fork.echo(request), **_failure(error)}
+
+
+def _failure(error: BaseException) -> dict[str, object]:
+    if memory.ran_out(error):
+        return {"error": memory.sentence("it needs more memory"), "kind": "case"}
+    kinds = {SpecError: "spec", StorageError: "storage"}
+    text = str(error) if isinstance(error, BenchboxError) else stdio.sentence(error)
+    return {
+        "error": text,
+        "kind": next((k for t, k in kinds.items() if isinstance(error, t)), "case"),
+    }
+
+
+@functools.cache
+def _import(operation: str) -> None:
+    """Have what a request needs in memory before its child is made: seconds for a torch module.
+
+    The export is one of nothing: it computes nothing and starts no thread, which no fork survives.
+    """
+    import onnxruntime  # noqa: F401
+
+    if operation == "build":
+        import onnxscript  # noqa: F401
+        import torch
+
+        torch.set_num_threads(1)
+        _onnx_program(torch.nn.Identity(), (torch.empty(1),), ["x"])
 
 
 def build(request: Mapping[str, Any]) -> None:
@@ -80,9 +101,12 @@ def build(request: Mapping[str, Any]) -> None:
     final_feeds = _feeds(request["inputs"], SEED)
     feeds = float16.single(final_feeds) if request["halved"] else final_feeds
     expected = modules.call(module, list(feeds.values()))
-    with cache.new_entry(request["key"]) as folder, tempfile.TemporaryDirectory() as scratch:
+    with (
+        cache.new_entry(request["key"]) as folder,
+        cache.scratch() as scratch,
+    ):
         path = folder / MODEL
-        first = Path(scratch) / MODEL if request["halved"] else path
+        first = scratch / MODEL if request["halved"] else path
         _export(module, feeds, first)
         actual = ort_call.run(first, feeds)
         error = difference(expected, actual)
@@ -131,25 +155,30 @@ def _cost(
 def inspect(request: Mapping[str, Any]) -> None:
     """Run an .onnx file or its float16 version once, count its cost, and cache these facts.
 
+    One that is not to be timed is counted only, without a run where its sizes can be inferred.
     Raises GraphError for a malformed file, or one with an output that is no tensor, CaseError when
     an output is not finite.
     """
-    onnx_file.require_tensors(Path(request["file"]), onnx_file.read(Path(request["file"])))
-    path, feeds = Path(request["file"]), _feeds(request["inputs"], SEED)
+    path = Path(request["file"])
+    onnx_file.require_tensors(path, onnx_file.read(path))
     with cache.new_entry(request["key"]) as folder:
         error = None
         if request["halved"]:
+            feeds = _feeds(request["inputs"], SEED)
             path, source = folder / MODEL, path
             error = _halve(source, path, feeds, ort_call.run(source, float16.single(feeds)))
-        graph = _inspected(path, feeds, error)
+        elif request["timed"]:
+            check_finite(ort_call.run(path, _feeds(request["inputs"], SEED)))
+        graph = _inspected(path, request["inputs"], error)
         (folder / cache.FACTS).write_text(json.dumps(graph.facts()))
 
 
-def _inspected(path: Path, feeds: Mapping[str, "Array"], error: float | None) -> Graph:
+def _inspected(path: Path, tensors: Sequence[Sequence[Any]], error: float | None) -> Graph:
     model = onnx_file.read(path)
-    shapes = {name: array.shape for name, array in feeds.items()}
-    check_finite(ort_call.run(path, feeds))
-    observed = ort_call.observe(model, path, feeds, costs.unknown_tensors(model, shapes))
+    shapes = {name: shape for name, shape, _ in tensors}
+    observed: Mapping[str, Sequence[int]] = {}
+    if unknown := costs.unknown_tensors(model, shapes):
+        observed = ort_call.observe(model, path, _feeds(tensors, SEED), unknown)
     beside = onnx_file.external_files(path)
     files = [path, *(path.parent / name for name in beside)]
     return Graph(
@@ -183,22 +212,31 @@ def _export(module: "torch.nn.Module", feeds: Mapping[str, "Array"], path: Path)
     import torch
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
-    _keep_operator_table()
     arrays = tuple(torch.from_numpy(array) for array in feeds.values())
+    program = _onnx_program(folded(module, arrays), arrays, list(feeds))
+    # The exporter notes source lines with their folders; equal modules must give equal bytes.
+    ClearMetadataAndDocStringPass()(program.model)
+    weights = sum(p.numel() * p.element_size() for p in module.state_dict().values())
+    program.save(str(path), external_data=weights > INLINE_BYTES)
+
+
+def _onnx_program(
+    module: "torch.nn.Module", arrays: "tuple[torch.Tensor, ...]", names: Sequence[str]
+) -> "torch.onnx.ONNXProgram":
+    import torch
+
+    _keep_operator_table()
     program = torch.onnx.export(
-        folded(module, arrays),
+        module,
         arrays,
         dynamo=True,
         optimize=True,
         verbose=False,
         opset_version=OPSET,
-        input_names=list(feeds),
+        input_names=names,
     )
     assert program is not None
-    # The exporter notes source lines with their folders; equal modules must give equal bytes.
-    ClearMetadataAndDocStringPass()(program.model)
-    weights = sum(p.numel() * p.element_size() for p in module.state_dict().values())
-    program.save(str(path), external_data=weights > INLINE_BYTES)
+    return program
 
 
 @functools.cache
@@ -241,7 +279,8 @@ def main() -> None:
     # The last line on stderr tells why a process died; the exporter's remarks must not be it.
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    stdio.serve(replies)
+    host.limit_memory()
+    stdio.serve(served)
 
 
 if __name__ == "__main__":

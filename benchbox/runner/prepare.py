@@ -37,12 +37,14 @@ def prepare(
     specs: Sequence[BlockSpec],
     cases: Sequence[Case],
     progress: Callable[[int, int, str], None] = lambda *_: None,
+    *,
+    timed: bool = True,
 ) -> dict[str, Graph | CaseError]:
     """Export each case's graph, by case key, or the reason why it has none; every `[match]` holds.
 
     Raises SpecError for a builder that cannot work, and for a `[match]` that does not hold.
     """
-    outcomes = export.prepare(cases, progress)
+    outcomes = export.prepare(cases, progress, timed=timed)
     graphs = {key: graph for key, graph in outcomes.items() if isinstance(graph, Graph)}
     for spec in once(specs):
         match.verify(spec, [case for case in cases if case.spec == spec.name], graphs)

@@ -210,6 +210,11 @@ class ProcessChannel:
         """End the child from another thread: who waits for it here sees its end."""
         self._process.kill()
 
+    def terminate(self) -> None:
+        """End the child, which may end its own children before."""
+        self._process.terminate()
+        self.close()
+
     def kill(self) -> None:
         """End the child at once."""
         self._process.kill()

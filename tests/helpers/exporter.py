@@ -36,7 +36,7 @@ class WarmWorker:
         finally:
             self._turn.release()
 
-    def kill(self) -> None:
+    def terminate(self) -> None:
         """Leave it running for the next test."""
 
     def end(self) -> None:

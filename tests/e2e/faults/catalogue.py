@@ -1,6 +1,6 @@
 """Every kind of fault, by name; importing the families registers theirs."""
 
-from tests.e2e.faults import hostile, identity, losses, mistakes, output
+from tests.e2e.faults import builders, figures, hostile, identity, losses, mistakes, output
 from tests.e2e.faults.bench import FAULTS
 
-__all__ = ["FAULTS", "hostile", "identity", "losses", "mistakes", "output"]
+__all__ = ["FAULTS", "builders", "figures", "hostile", "identity", "losses", "mistakes", "output"]
