@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchbox.agent.host import emulation
-from tests.board import board, why_not
+from tests.board import Phone, inside
 
 AARCH64, X86_64 = b"\xb7\x00", b"\x3e\x00"
 PI = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0b\nModel : Raspberry Pi 5 Model B\n"
@@ -38,13 +38,9 @@ def test_this_machine_is_not_emulated() -> None:
 
 
 @pytest.mark.slow
-def test_an_emulated_device_shows_all_signs_of_a_translator() -> None:
-    if reason := why_not():
-        pytest.skip(reason)
-    with board(real_proc=True) as there:
-        done = there.ssh("python3 -", given=ASK.encode())
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == ["qemu-user"] * len(SIGNS)
+def test_an_emulated_device_shows_all_signs_of_a_translator(emulated_phone: Phone) -> None:
+    said = emulated_phone.run("chroot", str(inside.ROOT), "/usr/bin/python3", "-c", ASK)
+    assert json.loads(said) == ["qemu-user"] * len(SIGNS)
 
 
 # on trees
@@ -63,9 +59,7 @@ def elf(machine: bytes) -> bytes:
         ("script", b"#!/bin/sh\n", None),
     ],
 )
-def test_a_translator_is_built_for_another_processor(
-    proc: Path, started: str, content: bytes, emulator: str | None
-) -> None:
+def test_a_translator_shows(proc: Path, started: str, content: bytes, emulator: str | None) -> None:
     for name, (program, own) in {
         "self/exe": ("python3", elf(AARCH64)),
         "thread-self/exe": (started, content),
@@ -86,9 +80,7 @@ def test_a_translator_is_built_for_another_processor(
         ("", None),
     ],
 )
-def test_a_machine_is_emulated_where_its_processor_says_so(
-    proc: Path, cpuinfo: str, said: str | None
-) -> None:
+def test_a_processor_says_that_it_is_emulated(proc: Path, cpuinfo: str, said: str | None) -> None:
     (proc / "cpuinfo").write_text(cpuinfo)
     assert emulation.emulator() == said
 

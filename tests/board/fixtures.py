@@ -6,19 +6,15 @@ A test is skipped where this machine cannot have one, and fails instead where th
 import os
 import unittest
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 if TYPE_CHECKING:
-    from tests.board import Board, Phone
+    from tests.board import Board
 
 REQUIRED = "BENCHBOX_TEST_BOARD"  # `required` where nobody would see that a test was skipped
-
-T = TypeVar("T", bound="Board")
 
 
 @pytest.fixture
@@ -59,32 +55,25 @@ def boards() -> Any:
     return made
 
 
-@pytest.fixture(scope="module")
-def emulated_board(boards: Any) -> "Iterator[Board]":
-    """An aarch64 board; what a test plants there stays until the last one of its file."""
-    with _started(boards.board) as b:
-        yield b
+def _started(name: str, **how: Any) -> Any:
+    """A fixture: a board or a phone that runs while the tests of one file do."""
+
+    @pytest.fixture(scope="module")
+    def running(boards: Any) -> "Iterator[Board]":
+        try:
+            made = getattr(boards, name)(**how)
+        except unittest.SkipTest as error:  # its parts cannot be fetched now
+            _do_without(str(error))
+        with made:
+            yield made
+
+    return running
 
 
-@pytest.fixture(scope="module")
-def ssh_board(boards: Any) -> "Iterator[Board]":
-    """This machine behind an sshd, with a home of its own: quick."""
-    with _started(boards.host_board) as b:
-        yield b
-
-
-@pytest.fixture(scope="module")
-def host_phone(boards: Any) -> "Iterator[Phone]":
-    """This machine behind an adbd, with Android's shell and storage: quick."""
-    with _started(boards.phone) as p:
-        yield p
-
-
-@pytest.fixture(scope="module")
-def emulated_phone(boards: Any) -> "Iterator[Phone]":
-    """An aarch64 phone that has a Python; what a test keeps on it stays until the last one."""
-    with _started(partial(boards.phone, emulated=True)) as p:
-        yield p
+# Aarch64 that is emulated: what a test plants or keeps there stays until the last one of its file.
+emulated_board, emulated_phone = _started("board"), _started("phone", emulated=True)
+# This machine behind an sshd or an adbd, with a home of its own, or Android's shell: quick.
+ssh_board, host_phone = _started("host_board"), _started("phone")
 
 
 @pytest.fixture(scope="module")
@@ -99,16 +88,6 @@ def adb_server(_adb_server: int, monkeypatch: pytest.MonkeyPatch) -> int:
     """An adb server of the tests' own, which benchbox finds in place of the user's."""
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(_adb_server))
     return _adb_server
-
-
-@contextmanager
-def _started(make: Callable[[], T]) -> Iterator[T]:
-    try:
-        running = make()
-    except unittest.SkipTest as error:  # its parts cannot be fetched now
-        _do_without(str(error))
-    with running as b:
-        yield b
 
 
 def _do_without(reason: str) -> NoReturn:

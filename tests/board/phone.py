@@ -47,7 +47,6 @@ class Phone(NetworkBoard):
         super().__init__(parts, NETWORKS[self.is_emulated])
         self.link, self.port = LINKS[self.is_emulated], PORT
         self.user, self._adbd = "root", adbd
-        self._real_proc = True
 
     @property
     def serial(self) -> str:
@@ -91,6 +90,7 @@ class Phone(NetworkBoard):
         loader = [f"{lib}/ld-linux-x86-64.so.2", "--library-path", f"{lib}/android:{lib}", adbd]
         path = "/usr/local/bin:/usr/bin:/bin" if self.is_emulated else f"{APEX}/bin"
         return told | {
+            "real_proc": True,
             "folders": ["data/local/tmp"],
             "binds": binds,
             "server": [setup.which("chroot"), str(inside.ROOT), *loader],
@@ -129,7 +129,7 @@ def _listens(port: int) -> bool:
 
 
 def phone(*, emulated: bool = False) -> Phone:
-    """Return a phone with this machine behind it, or the emulated aarch64 root."""
+    """A phone with this machine behind it, or the emulated aarch64 root."""
     adbd = setup.kept("adbd", {**ADBD, **SHELL}, _make_adbd)
     found = setup.parts(emulated=emulated)
     if not emulated:

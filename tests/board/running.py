@@ -85,11 +85,10 @@ class Board:
     sees it, and `home` its user's folder: plant files there; both are gone once it has stopped.
     """
 
-    def __init__(self, parts: Parts, *, real_proc: bool = False) -> None:
+    def __init__(self, parts: Parts) -> None:
         self.user = USER if parts.root else "root"
         self.host, self.port = LOOPBACK, 0
         self._parts = parts
-        self._real_proc = real_proc
         self._held = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         folder = self._held.enter_context(tempfile.TemporaryDirectory(prefix="benchbox-board-"))
@@ -126,18 +125,16 @@ class Board:
         return self.root / "home" / self.user if self._parts.root else self.outside("/run/home")
 
     def outside(self, path: Path | str) -> Path:
-        """Return where this process sees a path of the board's namespace of mounts."""
+        """Where this process sees a path of the board's namespace of mounts."""
         return Path(f"/proc/{self.pid}/root", str(path).lstrip("/"))
 
-    def ssh(self, command: str, given: bytes = b"") -> "subprocess.CompletedProcess[str]":
-        """Run a shell command there by this machine's ssh; `given` is its stdin."""
+    def ssh(self, command: str) -> "subprocess.CompletedProcess[str]":
+        """Run a shell command there by this machine's ssh."""
         argv = [which("ssh"), "-F", str(self.config), "board", command]
-        done = subprocess.run(argv, input=given, capture_output=True, timeout=60.0)
-        out, err = done.stdout.decode(), done.stderr.decode()
-        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+        return subprocess.run(argv, input="", capture_output=True, text=True, timeout=60.0)
 
     def pids(self, text: str) -> list[int]:
-        """Return the board's processes that have `text` in their command line."""
+        """The board's processes that have `text` in their command line."""
         found = []
         for path in self.outside("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
@@ -146,7 +143,7 @@ class Board:
         return sorted(found)
 
     def agents(self) -> list[int]:
-        """Return the programs that were sent to the board and run there."""
+        """The programs that were sent to the board and run there."""
 
         def is_shell(pid: int) -> bool:  # that waits for one
             with contextlib.suppress(OSError):
@@ -162,7 +159,7 @@ class Board:
             self.kill(pid)
 
     def connections(self) -> list[int]:
-        """Return the processes of sshd that serve a connection each."""
+        """The processes of sshd that serve a connection each."""
         return self.pids(f"sshd: {self.user}@")
 
     def kill(self, pid: int, number: int = signal.SIGKILL) -> None:
@@ -239,7 +236,7 @@ class Board:
             "address": (self.host, self.port),
             "root": str(found.root) if found.root else None,
             "emulator": str(found.emulator) if found.emulator else None,
-            "real_proc": self._real_proc,
+            "real_proc": False,
             "binds": [],
             "folders": [],
             "server": [str(found.sshd), "-D", "-e", "-f", f"{inside.RUN}/files/sshd_config"],
@@ -305,7 +302,7 @@ class NetworkBoard(Board):
     def __init__(self, parts: Parts, network: str) -> None:
         super().__init__(parts)
         self.host, self.port = f"{network}.2", 22
-        self.absent = f"{network}.9"  # an address in its network that nobody has
+        self.absent = f"{network}.9"
         self._here = f"{network}.1/24"
 
     def link_down(self) -> None:
@@ -329,9 +326,8 @@ class NetworkBoard(Board):
     def stop(self) -> None:
         """End everything of the board, and take down this machine's end of the link."""
         try:
-            if self._process is not None and Path("/sys/class/net", self.link).exists():
-                with contextlib.suppress(RuntimeError):  # its other end has just gone
-                    _run_here(self._parts, self._parts.tool("ip"), "link", "del", self.link)
+            if self._process is not None:
+                self._remove_link()
         finally:
             super().stop()
 
@@ -339,15 +335,19 @@ class NetworkBoard(Board):
         self._held.enter_context(_only_one_network(self.link))
         super()._start()
 
+    def _remove_link(self) -> None:
+        with contextlib.suppress(RuntimeError):  # there is none, or it has just gone
+            self._ip("link", "del", self.link)
+
+    def _ip(self, *argv: str) -> None:
+        _run_here(self._parts, self._parts.tool("ip"), *argv)
+
     def _connect(self) -> None:
-        ip = self._parts.tool("ip")
-        if Path("/sys/class/net", self.link).exists():  # that of one before it goes a bit later
-            with contextlib.suppress(RuntimeError):  # it has just gone
-                _run_here(self._parts, ip, "link", "del", self.link)
+        self._remove_link()  # that of one before it goes a bit later
         there = ["peer", "name", "eth0", "netns", str(self.pid)]
-        _run_here(self._parts, ip, "link", "add", self.link, "type", "veth", *there)
-        _run_here(self._parts, ip, "addr", "add", self._here, "dev", self.link)
-        _run_here(self._parts, ip, "link", "set", self.link, "up")
+        self._ip("link", "add", self.link, "type", "veth", *there)
+        self._ip("addr", "add", self._here, "dev", self.link)
+        self._ip("link", "set", self.link, "up")
 
     def _told(self) -> dict[str, Any]:
         ip = self._parts.tool("ip")
@@ -359,33 +359,28 @@ class NetworkBoard(Board):
         return {**super()._told(), "network": True, "first": first}
 
 
-def board(*, real_proc: bool = False) -> Board:
-    """Return an emulated aarch64 board on a port of loopback.
-
-    It has no /proc but a few plain files, which a test can change; `real_proc` mounts the kernel's
-    there instead.
-    """
-    return Board(parts(emulated=True), real_proc=real_proc)
+def board() -> Board:
+    """An emulated aarch64 board; its /proc is a few plain files, which a test can change."""
+    return Board(parts(emulated=True))
 
 
 def host_board() -> Board:
-    """Return this machine behind an sshd, with the Python that runs this and an empty home."""
+    """This machine behind an sshd, with the Python that runs this and an empty home."""
     return Board(parts(emulated=False))
 
 
 def network_board() -> NetworkBoard:
-    """Return a board at an address of its own; a second one on this machine waits for its end."""
+    """A board at an address of its own; a second one on this machine waits for its end."""
     return NetworkBoard(parts(emulated=False), NETWORK)
 
 
-def _run_here(found: Parts, *argv: str) -> str:
+def _run_here(found: Parts, *argv: str) -> None:
     """Run a tool in this machine's own namespaces."""
     is_ours = argv[0].startswith(str(found.tools))
     env = os.environ | ({"LD_LIBRARY_PATH": found.libraries} if is_ours else {})
     done = subprocess.run(argv, env=env, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(argv)}: {done.stderr}")
-    return done.stdout
 
 
 @contextmanager
