@@ -6,14 +6,11 @@ pretends to lie in. The processor looks undisturbed. FAKE_ORT names a text file 
   left OP            nodes of that type are left to the processor, "left all" all of them
   untaken OP         TensorRT leaves nodes of that type to CUDA, "untaken all" all of them
   engines N          TensorRT makes so many of the nodes that it takes
-  without NAME       the build has no such provider
-  capture fails      recording a CUDA graph fails
   lose OP            a call of a graph with such a node loses the GPU
   idle OP            a replay of a graph with such a node computes nothing
   fixed N            output N is a constant, which replays do not write
   wrong OP           a call of a graph with such a node gives other outputs
   falls back         sessions run on the processor, as where the provider's library does not load
-  work_mb N          work of a call, as memory filled on the GPU
   slow_every MS      for every other so many milliseconds the host takes twice as long, for a call
                      that waits as for a power
 Beside it, with ".log" at its end, every session for TensorRT is noted, as JSON.
@@ -110,7 +107,7 @@ class Session(ort.InferenceSession):
     def _check_capture(self):
         first, others = self._gpu[0], {name for name, nodes in self._parts_by if nodes}
         captured = "trt_cuda_graph_enable" if first == TENSORRT else "enable_cuda_graph"
-        if self._own[captured] in ("1", "True") and (others != {first} or told("capture")):
+        if self._own[captured] in ("1", "True") and others != {first}:
             raise RuntimeError(f"[ONNXRuntimeError] : 1 : FAIL : {UNCAPTURED[first]}{first}")
 
     def _parts(self):
@@ -133,7 +130,7 @@ class Session(ort.InferenceSession):
         if not self._gpu:
             return super().run_with_iobinding(binding, run_options)
         start = time.perf_counter_ns()
-        if set(told("lose")) & set(self._names):
+        if named("lose", self._names):
             raise RuntimeError(
                 "CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; "
                 "hostname=somewhere ; file=cuda.cc ; line=1 ; expr=cudaStreamSynchronize(stream);"
@@ -142,22 +139,19 @@ class Session(ort.InferenceSession):
         if self._computed != (len(changes), replayed):  # else all is as it was
             self._compute(binding, replayed=replayed)
         self._computed = len(changes), replayed
-        megabytes = 36 if self._probe else int((told("work_mb") or ["50"])[0])
+        megabytes = 36 if self._probe else 50
         stream = ctypes.c_void_p(int(self._own["user_compute_stream"]))
         size = ctypes.c_size_t(megabytes * 1_000_000)
         self._cuda.cudaMemsetAsync(self._buffer, 0, size, stream)
         if entry(run_options, WAITING) != "1":
             self._cuda.cudaStreamSynchronize(stream)
-            while (
-                time.perf_counter_ns()
-                < start + stand_in.slowness(PERIOD_NS) * megabytes * NS_PER_MB
-            ):
+            work_ns = megabytes * NS_PER_MB
+            while time.perf_counter_ns() < start + stand_in.slowness(PERIOD_NS) * work_ns:
                 pass
         return None
 
     def _compute(self, binding, *, replayed):
-        names = set(self._names)
-        if replayed and names & set(told("idle")):
+        if replayed and named("idle", self._names):
             return
         kept = [binding.get_outputs()[int(n)] for n in told("fixed") if replayed]
         before = [value.numpy().copy() for value in kept]
@@ -166,7 +160,7 @@ class Session(ort.InferenceSession):
         super().run_with_iobinding(binding, plain)
         for value, array in zip(kept, before, strict=True):
             value.update_inplace(array)
-        if names & set(told("wrong")):
+        if named("wrong", self._names):
             for value in binding.get_outputs():
                 value.update_inplace(value.numpy()[..., ::-1].copy())
 
@@ -184,25 +178,20 @@ class Binding(ort.IOBinding):
 
 
 changes = []  # of inputs and outputs, so that a session computes only where it must
+update_inplace, ortvalue_from_numpy = ort.OrtValue.update_inplace, ort.OrtValue.ortvalue_from_numpy
 
 
-def noted(update):
-    def noting(value, array):
-        if value.numpy().tobytes() != array.tobytes():
-            changes.append(1)
-            update(value, array)
-
-    return noting
+def noted(value, array):
+    if value.numpy().tobytes() != array.tobytes():
+        changes.append(1)
+        update_inplace(value, array)
 
 
 ort.cuda_version = "13.0"
-ort.get_available_providers = lambda: [
-    each for each in (TENSORRT, CUDA, CPU) if each not in told("without")
-]
+ort.get_available_providers = lambda: [TENSORRT, CUDA, CPU]
 ort.InferenceSession = Session
-ort.OrtValue.update_inplace = noted(ort.OrtValue.update_inplace)
-on_the_processor = ort.OrtValue.ortvalue_from_numpy
-ort.OrtValue.ortvalue_from_numpy = staticmethod(lambda array, *_: on_the_processor(array))
+ort.OrtValue.update_inplace = noted
+ort.OrtValue.ortvalue_from_numpy = staticmethod(lambda array, *_: ortvalue_from_numpy(array))
 Session.io_binding = lambda session: Binding(session)
 stand_in.stay_calm(PERIOD_NS)
 if home := os.environ.get("FAKE_ORT_HOME"):
