@@ -1,4 +1,5 @@
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,12 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def slow_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counters are read however long that takes on this machine."""
     monkeypatch.setattr(disturbances, "DEAREST_NS", 1e12)
+
+
+@pytest.fixture
+def mask() -> Iterator[None]:
+    """This thread may run where it runs now again after the test."""
+    before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    yield
+    if before:
+        os.sched_setaffinity(0, before)

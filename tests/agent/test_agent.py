@@ -118,9 +118,6 @@ def test_what_cannot_be_answered_is_an_error_of_its_request_alone(client: Client
 
 def check_samples(burst: Mapping[str, Any], probe: str, *, pool: bool) -> None:
     """A burst carries its samples with what was seen beside them."""
-    before = [index for index, _ in burst["marks"]]
-    assert (before[0], before[-1]) == (0, len(burst["latencies_ns"]))
-    assert before == sorted(set(before))
     assert all(isinstance(reading, int) and reading > 0 for _, reading in burst["marks"])
     assert burst["probed_ns"] > 0
     assert (burst["probe"], burst["pool"]) == (probe, pool)
@@ -128,9 +125,7 @@ def check_samples(burst: Mapping[str, Any], probe: str, *, pool: bool) -> None:
     assert Timed("g", burst).burst(session=0, round=0).marks
 
 
-def test_bursts_come_in_the_order_asked_for_and_a_failing_one_ends_no_other(
-    greeted: Client, write_onnx: WriteOnnx
-) -> None:
+def test_bursts_come_in_order_despite_a_failing_one(greeted: Client, write_onnx: WriteOnnx) -> None:
     for name in ("a", "b"):
         assert greeted.load(name, write_onnx())["finite"] is True
     bursts = greeted.time(("b", 40), ("nothing", 3), ("a", 4, True))
@@ -144,9 +139,7 @@ def test_bursts_come_in_the_order_asked_for_and_a_failing_one_ends_no_other(
 
 @pytest.mark.skipif(not machine.TASKS.exists(), reason="needs /proc")
 @pytest.mark.usefixtures("two_cpus")
-def test_each_of_two_threads_has_a_processor_of_its_own(
-    client: Client, write_onnx: WriteOnnx
-) -> None:
+def test_each_thread_has_a_processor_of_its_own(client: Client, write_onnx: WriteOnnx) -> None:
     hello = client.hello(2)
     assert len(hello["cpus"]) == 2
     second = str(hello["cpus"][1])
@@ -171,9 +164,7 @@ def test_a_pool_that_is_not_bound_is_an_error(
     assert "no thread of the pool is bound to processor" in error
 
 
-def test_a_graph_that_does_not_load_is_an_error_and_the_agent_goes_on(
-    greeted: Client, write_onnx: WriteOnnx, tmp_path: Path
-) -> None:
+def test_a_graph_may_fail_to_load(greeted: Client, write_onnx: WriteOnnx, tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no graph")
     assert "text.onnx" in greeted.load("text", tmp_path / "text.onnx")["error"]
     assert "error" in greeted.load("gone", tmp_path / "gone.onnx")

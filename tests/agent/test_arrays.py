@@ -1,16 +1,11 @@
 """Arrays: inputs that are the same everywhere and never zeros, and the error of outputs."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchbox.agent.ort import compare, inputs
-from benchbox.transports.local import ROOT
 
 
 @settings(max_examples=50)
@@ -20,9 +15,7 @@ from benchbox.transports.local import ROOT
     st.sampled_from(inputs.DTYPES),
     st.integers(0, 2**32),
 )
-def test_inputs_are_as_asked_for_finite_never_all_zero_and_always_the_same(
-    name: str, shape: list[int], dtype: str, seed: int
-) -> None:
+def test_inputs_are_the_same_each_time(name: str, shape: list[int], dtype: str, seed: int) -> None:
     array = inputs.make(name, shape, dtype, seed)
     assert isinstance(array, np.ndarray)
     assert (array.shape, array.dtype.name) == (tuple(shape), dtype)
@@ -34,22 +27,11 @@ def test_inputs_are_as_asked_for_finite_never_all_zero_and_always_the_same(
 def test_inputs_differ_by_name_and_by_seed_and_span_the_range_of_their_type() -> None:
     arrays = [inputs.make(name, (8,), "float32", seed) for name in "ab" for seed in (0, 1)]
     assert len({array.tobytes() for array in arrays}) == 4
+    assert inputs.make("x", (4,), "uint8", 7).tolist() == [106, 145, 46, 82]
     assert set(inputs.make("x", (99,), "int64", 0)) == {0, 1}  # valid indices
     assert set(inputs.make("x", (9999,), "uint8", 0)) == set(range(256))
     with pytest.raises(ValueError, match="'x' is of type complex64; benchbox can fill float16"):
         inputs.make("x", (1,), "complex64", 0)
-
-
-def test_inputs_are_the_same_in_every_process() -> None:
-    code = (
-        "import sys; from benchbox.agent.ort import inputs\n"
-        "arrays = [inputs.make('x', (3, 5), dtype, 7) for dtype in inputs.DTYPES]\n"
-        "sys.stdout.buffer.write(b''.join(array.tobytes() for array in arrays))"
-    )
-    env = {**os.environ, "PYTHONHASHSEED": "123", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True)
-    here = [inputs.make("x", (3, 5), dtype, 7) for dtype in inputs.DTYPES]
-    assert done.stdout == b"".join(array.tobytes() for array in here)
 
 
 RIGHT = np.array([3.0, -4.0, 0.0, 0.0], np.float32)
@@ -67,15 +49,11 @@ ZEROS = np.zeros(3, np.int64)
         (ZEROS[:0], ZEROS[:0], 0.0),
     ],
 )
-def test_a_difference_is_a_share_of_the_size_of_what_is_right(
-    right: compare.Array, other: compare.Array, share: float
-) -> None:
+def test_a_difference_is_a_share(right: compare.Array, other: compare.Array, share: float) -> None:
     assert compare.share(right, other) == pytest.approx(share)
 
 
-def test_of_a_large_output_some_values_from_all_of_it_are_compared(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_of_a_large_output_some_values_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compare, "MOST", 4)
     assert compare.some(np.arange(10).reshape(2, 5)).tolist() == [0, 3, 6, 9]
     assert compare.some(np.array(7)).tolist() == [7]

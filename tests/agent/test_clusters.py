@@ -4,7 +4,7 @@ import getpass
 import os
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,6 @@ from tests.board.files import plant
 from tests.helpers.machine import Inside, cpuinfo, phone, processor, small_phone
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinities")
-
-
-@pytest.fixture
-def mask() -> Iterator[set[int]]:
-    """The processors of this thread, which has them again after the test."""
-    before = os.sched_getaffinity(0)
-    yield before
-    os.sched_setaffinity(0, before)
 
 
 def read(root: Path, count: int) -> list[Cluster]:
@@ -51,7 +43,6 @@ NO_CORE = {"proc/cpuinfo": "processor : 0\nmodel name : Intel\n\n\0nonsense\n"}
         (UNKNOWN_CORE, 1, [((0,), None, None, "0x99 0xd08")]),
         (NO_CORE, 1, [((0,),)]),
     ],
-    ids=["phone", "part of it", "by clocks", "nothing known", "unknown core", "no core"],
 )
 def test_clusters_come_the_fastest_first(
     tmp_path: Path, files: dict[str, str], count: int, found: list[tuple[Any, ...]]
@@ -119,18 +110,11 @@ def test_the_fastest_processors_are_chosen_and_of_equals_the_last(
 # the agent
 
 
-@pytest.fixture
-def inside(tmp_path: Path) -> Iterator[Inside]:
-    """An agent on a phone with two processors."""
-    plant(tmp_path, small_phone())
-    channel = Inside(tmp_path)
-    yield channel
-    channel.close()
-
-
 @pytest.mark.usefixtures("two_cpus")
 @pytest.mark.parametrize(("asked", "cpu"), [("big", 1), ("little", 0), (None, 1), ([0], 0)])
-def test_the_agent_runs_where_it_was_asked_to(inside: Inside, asked: object, cpu: int) -> None:
+def test_the_agent_runs_where_it_was_asked_to(tmp_path: Path, asked: object, cpu: int) -> None:
+    plant(tmp_path, small_phone())
+    inside = Inside(tmp_path)
     inside.send({"op": "hello", "protocol": PROTOCOL, "threads": 1, "cpus": asked})
     reply = inside.receive(60)
     assert reply["cpus"] == [cpu]
@@ -139,6 +123,7 @@ def test_the_agent_runs_where_it_was_asked_to(inside: Inside, asked: object, cpu
         {"cpus": [1], "capacity": 1024, "top_khz": 1_200_000, "core": "Cortex-A72"},
         {"cpus": [0], "capacity": 446, "top_khz": 950_000, "core": "Cortex-A53"},
     ]
+    inside.close()
 
 
 @pytest.mark.usefixtures("two_cpus", "mask")

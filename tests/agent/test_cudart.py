@@ -29,9 +29,7 @@ def device(runtime: CudaRuntime) -> CudaDevice:
     return CudaDevice(runtime)
 
 
-def test_a_device_has_its_properties_and_its_place_on_the_bus(
-    fake_gpu: Libraries, runtime: CudaRuntime
-) -> None:
+def test_a_device_has_properties_and_a_bus_id(fake_gpu: Libraries, runtime: CudaRuntime) -> None:
     fake_gpu.tell(cuda="devices 2")
     assert runtime.bus_id(1) == "0000:18:00.0"
     assert asdict(CudaDevice(runtime).properties()) == {
@@ -83,9 +81,7 @@ def test_a_library_that_is_missing_or_lacks_a_function_is_an_error(fake_gpu: Lib
         CudaRuntime(str(fake_gpu.old / "libcudart.so.13"))
 
 
-def test_a_span_is_what_the_gpu_worked_and_not_what_the_host_did(
-    fake_gpu: Libraries, device: CudaDevice
-) -> None:
+def test_a_span_is_work_of_the_gpu_alone(fake_gpu: Libraries, device: CudaDevice) -> None:
     # 8 MB at 10 ms each: the host is done queueing before the first fill ends
     fake_gpu.tell(cuda=f"still 1\ngpu_ns_per_mb {10 * MB}")
     with Stream(device) as stream, Buffer(device, 8 * MB) as buffer, Event(device) as start:
@@ -100,9 +96,7 @@ def test_a_span_is_what_the_gpu_worked_and_not_what_the_host_did(
 
 
 @pytest.mark.parametrize("hold_ns", [0, 500 * MB])
-def test_a_queue_that_is_held_has_no_gap_though_the_host_is_slow(
-    fake_gpu: Libraries, device: CudaDevice, hold_ns: int
-) -> None:
+def test_a_held_queue_has_no_gap(fake_gpu: Libraries, device: CudaDevice, hold_ns: int) -> None:
     fake_gpu.tell(cuda=f"no_sleep 1\ngpu_ns_per_mb {MB}\nl2 0")
     with Stream(device) as stream, Buffer(device, MB) as buffer:
         marker = Marker(stream)
@@ -118,9 +112,7 @@ def test_a_queue_that_is_held_has_no_gap_though_the_host_is_slow(
     assert ("host 500000" in fake_gpu.log("cuda")) == bool(hold_ns)
 
 
-def test_a_stream_waits_for_no_other_and_all_is_given_back_once(
-    fake_gpu: Libraries, device: CudaDevice
-) -> None:
+def test_all_of_a_stream_is_given_back_once(fake_gpu: Libraries, device: CudaDevice) -> None:
     free = device.memory()
     with Stream(device) as stream, Buffer(device, 1000) as buffer, Event(device):
         assert free[0] - device.memory()[0] == 1000
@@ -168,9 +160,7 @@ def test_the_sentinel_reads_copies_and_products_and_measures_ceilings(
     assert device.memory() == free
 
 
-def test_a_gpu_without_room_for_the_sentinel_is_an_error(
-    fake_gpu: Libraries, opened: Callable[[], GpuSentinel]
-) -> None:
+def test_a_sentinel_needs_room(fake_gpu: Libraries, opened: Callable[[], GpuSentinel]) -> None:
     fake_gpu.tell(cuda="memory 60000000\nl2 0")
     with pytest.raises(CudaError, match="out of memory"):
         opened()

@@ -62,9 +62,7 @@ FULL: Mapping[str, object] = {
 }
 
 
-def test_counters_become_differences_and_of_gauges_the_worse_value_stays(
-    tree: Tree, watch: Watch, tmp_path: Path
-) -> None:
+def test_a_burst_has_differences_and_worse_gauges(tree: Tree, watch: Watch, tmp_path: Path) -> None:
     tree(FULL)
     with watch() as own:
         before = own.read_counters()
@@ -104,9 +102,7 @@ def test_counters_become_differences_and_of_gauges_the_worse_value_stays(
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_this_system_is_watched_and_one_without_proc_and_counters_all_the_same(
-    monkeypatch: pytest.MonkeyPatch, watch: Watch, threads: int
-) -> None:
+def test_any_system_is_watched(monkeypatch: pytest.MonkeyPatch, watch: Watch, threads: int) -> None:
     with CounterReader(threads, [0]) as own:
         seen = between(own.read_counters(), own.read_counters())
     assert seen.keys() >= {"collections"}
@@ -117,9 +113,7 @@ def test_this_system_is_watched_and_one_without_proc_and_counters_all_the_same(
         assert between(before, own.read_counters()) == {"collections": 0}
 
 
-def test_a_file_that_becomes_empty_or_a_folder_takes_only_its_own_counters_with_it(
-    tree: Tree, watch: Watch, tmp_path: Path
-) -> None:
+def test_a_broken_file_loses_its_own_counters(tree: Tree, watch: Watch, tmp_path: Path) -> None:
     for name in FULL:
         tree(FULL)
         with watch() as own:
@@ -139,9 +133,7 @@ def test_a_file_that_becomes_empty_or_a_folder_takes_only_its_own_counters_with_
             assert own.read_counters().keys() <= OWN
 
 
-def test_files_are_closed_and_those_that_take_long_to_read_are_left_out(
-    tree: Tree, watch: Watch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_files_are_left_out(tree: Tree, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     tree(FULL)
     before = len(list(Path("/dev/fd").iterdir()))
     for threads in (1, 2):
@@ -155,9 +147,7 @@ def test_files_are_closed_and_those_that_take_long_to_read_are_left_out(
         assert own.read_counters().keys() <= OWN
 
 
-def test_with_several_threads_all_are_heard_and_those_that_come_and_go_too(
-    tree: Tree, watch: Watch, tmp_path: Path
-) -> None:
+def test_waits_of_all_threads_are_added_up(tree: Tree, watch: Watch, tmp_path: Path) -> None:
     task = "proc/self/task/{}/schedstat"
     tree(FULL)
     with watch(2) as own:
@@ -204,9 +194,7 @@ def test_a_counter_is_of_all_files_or_absent(
     assert parse(texts) == found
 
 
-def test_sensors_of_a_processor_are_preferred_and_no_more_than_some_are_read(
-    tree: Tree, watch: Watch
-) -> None:
+def test_sensors_of_a_processor_are_preferred_to_others(tree: Tree, watch: Watch) -> None:
     zones = "sys/class/thermal/thermal_zone{}/{}"
     tree({zones.format(9, "type"): "battery", zones.format(9, "temp"): 80000})
     with watch() as own:
@@ -236,9 +224,7 @@ PARSERS: list[Callable[[list[bytes]], counters.Counters]] = [
 @given(st.lists(BYTES, min_size=1, max_size=3))
 @example([b""])
 @example([b"9" * 5000])
-def test_any_bytes_are_read_as_numbers_that_are_not_negative_or_as_nothing(
-    texts: list[bytes],
-) -> None:
+def test_any_bytes_are_read_as_positive_numbers_or_nothing(texts: list[bytes]) -> None:
     for parse in PARSERS:
         assert all(value >= 0 for value in parse(texts).values())
     assert all(seconds >= 0 for seconds in counters.busy_s(texts[0]).values())

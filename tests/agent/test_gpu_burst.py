@@ -97,9 +97,7 @@ class Machine:
         (100 * US, 1000 * US + 4 * US + WAKE_NS, 1000 * US),  # large ones: much the same
     ],
 )
-def test_a_latency_has_the_launching_in_it_and_a_span_the_kernels_alone(
-    work_ns: int, latency_ns: int, span_ns: int
-) -> None:
+def test_a_latency_has_the_launching_in_it(work_ns: int, latency_ns: int, span_ns: int) -> None:
     burst = Machine(10, 4 * US, work_ns).burst(BurstPlan(5))
     assert burst.latencies_ns == [latency_ns] * 5
     assert burst.spans_ns == [span_ns] * 5
@@ -152,9 +150,7 @@ def test_of_very_many_calls_some_are_timed() -> None:
 
 
 @pytest.mark.parametrize("doing", ["run", "enqueue"])
-def test_a_gpu_that_is_lost_in_a_burst_is_an_error(
-    doing: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_losing_the_gpu_in_a_burst_is_an_error(doing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise RuntimeError("CUDA failure 700: an illegal memory access ; GPU=0 ; hostname=alice ; ")
 

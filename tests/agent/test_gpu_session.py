@@ -35,9 +35,7 @@ def load(path: Path, place: Placement = HERE) -> GpuGraph:
 
 
 @pytest.mark.parametrize("captured", [False, True])
-def test_a_graph_is_described_as_on_a_processor_and_its_calls_share_one_output(
-    write_onnx: WriteOnnx, *, captured: bool
-) -> None:
+def test_a_graph_is_described_as_on_a_processor(write_onnx: WriteOnnx, *, captured: bool) -> None:
     path = write_onnx()
     loaded = load(path, Placement(session.CPU, {}, "cpu", 0, captured))
     assert loaded.outputs == session.load(str(path), session.CPU, TENSORS, 0, options()).outputs
@@ -127,9 +125,7 @@ def test_the_options_are_those_that_were_asked_for() -> None:
 
 @pytest.mark.parametrize("captured", [False, True])
 @pytest.mark.parametrize("wait", [False, True])
-def test_a_call_names_its_cuda_graph_and_waits_for_the_gpu_only_if_asked(
-    *, captured: bool, wait: bool
-) -> None:
+def test_a_call_names_its_cuda_graph_and_waits_if_asked(*, captured: bool, wait: bool) -> None:
     where = gpu_session.placement(captured=captured)
     options = binding.run_options(where, binding.CAPTURED, wait=wait)
     set_values = {"gpu_graph_id": captured, "disable_synchronize_execution_providers": not wait}
@@ -161,9 +157,7 @@ def test_neither_the_timing_nor_nvml_needs_onnxruntime() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")  # which this build has not
-def test_an_onnxruntime_that_cannot_count_nodes_leaves_none_to_the_processor(
-    write_onnx: WriteOnnx, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_old_builds_count_no_nodes(write_onnx: WriteOnnx, monkeypatch: pytest.MonkeyPatch) -> None:
     name = "get_provider_graph_assignment_info"
     owner = next(each for each in ort.InferenceSession.__mro__ if name in vars(each))
     monkeypatch.delattr(owner, name)
@@ -212,9 +206,7 @@ BUFFER = "Failed to allocate memory for requested buffer of size 1073741824"
         ("something new ; hostname=alice ; more", RuntimeError, ["something new"]),
     ],
 )
-def test_a_library_s_message_becomes_one_sentence_that_names_no_host_and_no_process(
-    message: str, kind: type[RuntimeError], parts: list[str]
-) -> None:
+def test_a_message_is_a_sentence(message: str, kind: type[RuntimeError], parts: list[str]) -> None:
     with pytest.raises(RuntimeError) as caught, errors.translate_errors():
         raise Exception(message)
     assert type(caught.value) is kind
@@ -231,8 +223,6 @@ def test_a_library_s_message_becomes_one_sentence_that_names_no_host_and_no_proc
         (CudaError(2, "cudaMalloc", "full", "a smaller batch"), CudaError, "a smaller batch"),
     ],
 )
-def test_other_errors_pass_through_but_those_that_lose_the_gpu(
-    error: Exception, kind: type[Exception], text: str
-) -> None:
+def test_other_errors_pass_through(error: Exception, kind: type[Exception], text: str) -> None:
     with pytest.raises(kind, match=text), errors.translate_errors():
         raise error

@@ -52,9 +52,7 @@ def test_a_reading_has_every_value_with_its_unit(fake_gpu: Libraries, opened: Op
 
 
 @pytest.mark.parametrize(("code", "once"), [(3, False), (4, False), (13, False), (10, True)])
-def test_what_a_driver_does_not_tell_is_absent_and_asked_again_if_that_may_change(
-    fake_gpu: Libraries, opened: Open, code: int, *, once: bool
-) -> None:
+def test_a_value_may_be_absent(fake_gpu: Libraries, opened: Open, code: int, *, once: bool) -> None:
     own = opened(f"fail {POWER} {code}")
     fewer = COUNTERS.keys() - {"gpu_power_w"}
     assert own.read_counters().keys() == fewer
@@ -80,17 +78,13 @@ def test_what_takes_long_is_not_asked_each_time(
         ("process 71 300\nprocess 72 -1", 2, None),  # what it holds is not known
     ],
 )
-def test_other_processes_are_counted_with_what_they_hold(
-    opened: Open, processes: str, others: int, held: int | None
-) -> None:
+def test_processes_are_counted(opened: Open, processes: str, others: int, held: int | None) -> None:
     found = opened(processes).read_counters()
     assert (found["gpu_other_processes"], found.get("gpu_other_memory_bytes")) == (others, held)
 
 
 @pytest.mark.parametrize(("before", "others"), [("process 71 300", 1), ("", 2)])
-def test_in_a_container_the_one_process_that_is_new_is_this_one(
-    fake_gpu: Libraries, opened: Open, before: str, others: int
-) -> None:
+def test_a_new_process_is_ours(fake_gpu: Libraries, opened: Open, before: str, others: int) -> None:
     """Of two that are new none is."""
     own = opened(before)
     fake_gpu.tell(nvml="process 71 300\nprocess 4242 5000")
@@ -98,9 +92,7 @@ def test_in_a_container_the_one_process_that_is_new_is_this_one(
     assert own.read_counters()["gpu_other_processes"] == others
 
 
-def test_the_facts_tell_nothing_that_tells_two_of_a_kind_apart(
-    fake_gpu: Libraries, opened: Open
-) -> None:
+def test_the_facts_do_not_tell_two_of_a_kind_apart(fake_gpu: Libraries, opened: Open) -> None:
     own = opened("power_limit_mw 350000")
     assert own.facts() == {
         "name": "NVIDIA Stand-in",
@@ -130,9 +122,7 @@ def test_the_facts_tell_nothing_that_tells_two_of_a_kind_apart(
         (0, 99, []),  # another GPU than there is
     ],
 )
-def test_why_nothing_can_be_read_is_one_sentence(
-    opened: Open, code: int, bus: int, parts: list[str]
-) -> None:
+def test_a_refusal_is_one_sentence(opened: Open, code: int, bus: int, parts: list[str]) -> None:
     with pytest.raises(RuntimeError) as raised:
         opened(f"fail nvmlInitWithFlags {code}", bus)
     sentence = str(raised.value)

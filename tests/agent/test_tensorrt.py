@@ -41,9 +41,7 @@ def sessions(gpu: Libraries) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_cuda_and_tensorrt_are_two_columns_and_the_record_says_by_what(
-    fake_gpu: Libraries, write_onnx: WriteOnnx
-) -> None:
+def test_cuda_and_tensorrt_are_two_columns(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
     ended = fake_gpu.benchbox(*RUN, str(write_onnx()), "--provider", "cuda,tensorrt")
     assert ended.exit_code == 0, ended.stderr
     columns = "cuda (ms)", "cuda-tensorrt (ms)", "cuda-tensorrt, GPU (ms)", "TensorRT 10.16.1"
@@ -70,9 +68,7 @@ def test_cuda_and_tensorrt_are_two_columns_and_the_record_says_by_what(
 
 
 @pytest.mark.slow
-def test_nodes_that_tensorrt_leaves_are_noted_and_a_case_without_a_node_fails(
-    fake_gpu: Libraries, write_onnx: WriteOnnx
-) -> None:
+def test_nodes_that_tensorrt_leaves_are_noted(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
     """Eager calls and TF32 are for those who ask for them."""
     asked = ("--provider", "tensorrt", "--tf32", "--mode", "eager")
     paths = str(write_onnx("two", TWO)), str(write_onnx("one", ONE))
@@ -124,9 +120,7 @@ LACKING = (
 )
 
 
-def test_a_graph_is_loaded_with_its_nodes_counted_or_refused(
-    fake_gpu: Libraries, write_onnx: WriteOnnx
-) -> None:
+def test_nodes_are_counted_or_a_graph_refused(fake_gpu: Libraries, write_onnx: WriteOnnx) -> None:
     """What would be no figure of TensorRT, or of a part of the graph alone, is refused."""
     expected = {
         ("", True): {TENSORRT: 2},

@@ -24,9 +24,7 @@ from tests.helpers.machine import Machine
 
 
 @pytest.mark.parametrize(("threads", "who"), [(1, 1), (2, 0)])
-def test_a_burst_counts_its_calls_and_the_switches_in_each(
-    monkeypatch: pytest.MonkeyPatch, threads: int, who: int
-) -> None:
+def test_switches_belong_to_calls(monkeypatch: pytest.MonkeyPatch, threads: int, who: int) -> None:
     asked: list[int] = []
     values = iter([5, 5, 7, 7, 8])
 
@@ -64,9 +62,7 @@ def test_readings_bracket_every_burst_and_come_in_order(latency_s: float, calls:
 @pytest.mark.parametrize(
     ("latency_s", "calls", "more"), [(1e-4, 600, 1), (2e-3, 600, 0), (3e-2, 9, 0)]
 )
-def test_the_sentinel_is_read_every_twenty_milliseconds_and_short_calls_settle_again(
-    latency_s: float, calls: int, more: int
-) -> None:
+def test_the_sentinel_is_read_every_20_ms(latency_s: float, calls: int, more: int) -> None:
     short = machine(latency_s)
     marks = short.burst("g", calls)["marks"]
     gaps = [(later - earlier) * latency_s for (earlier, _), (later, _) in pairwise(marks)]
@@ -75,9 +71,7 @@ def test_the_sentinel_is_read_every_twenty_milliseconds_and_short_calls_settle_a
     assert short.calls == calls + 1 + more * (len(marks) - 1)
 
 
-def test_what_hits_the_sentinel_or_makes_it_slow_hits_no_sample(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_hits_the_sentinel_hits_no_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     hit = machine(0.002)
     hit.interrupt = lambda seconds: (0.001, int(seconds < 0.001))
     burst = hit.burst("g", 100)
@@ -98,9 +92,7 @@ def test_what_hits_the_sentinel_or_makes_it_slow_hits_no_sample(
         ([2.0**-n for n in range(99)], True, 11),
     ],
 )
-def test_a_graph_settles_by_one_call_or_if_memory_bound_until_it_gets_no_faster(
-    latencies: list[float], calls: int, *, is_bound: bool
-) -> None:
+def test_a_graph_settles_first(latencies: list[float], calls: int, *, is_bound: bool) -> None:
     following = iter(latencies)
     bound = machine(0.0)
     bound.latencies["g"] = lambda: next(following)
@@ -124,9 +116,7 @@ def test_the_sentinel_reads_whole_nanoseconds_more_for_a_copy_than_for_a_product
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs affinities")
 @pytest.mark.usefixtures("two_cpus")
-def test_every_processor_has_a_probe_of_its_own_and_the_slowest_counts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_slowest_of_the_processors_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     before, usable = os.sched_getaffinity(0), host_machine.usable_cpus()
     probe = Sentinel(usable[:2])
     assert probe.compute() > 0
@@ -158,9 +148,7 @@ def crowded(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_what_the_sentinels_take_is_a_small_share_counted_once_and_in_no_latency(
-    crowded: Machine, stream: bool
-) -> None:
+def test_sentinels_take_a_small_share_and_no_latency(crowded: Machine, stream: bool) -> None:
     for _ in range(100):
         crowded.burst("g", 5)
     assert crowded.now / (100 * 6 * 0.002) < 1 + 2 * sentinel.STREAM_SHARE
@@ -212,9 +200,7 @@ print(*found, (tiny * tiny).any())
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="no mode to switch")
-def test_a_thread_that_flushes_denormals_keeps_them_for_a_while(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_thread_keeps_denormals_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python alone never makes a thread flush them, and ONNX Runtime only once in a process."""
     argv = [sys.executable, "-c", DENORMALS]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)

@@ -1,8 +1,7 @@
 """Observations for `benchbox doctor`, and a machine's settings, as the agent reads them."""
 
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -18,18 +17,9 @@ from tests.analysis.test_doctor import CALM
 CPU = "sys/devices/system/cpu"
 
 
-@pytest.fixture
-def pinned() -> Iterator[int]:
-    """Return a processor to look at; afterwards this thread runs where it ran before."""
-    before = machine.usable_cpus()
-    yield before[-1]
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, before)
-
-
-def test_an_observation_has_the_readings_and_can_be_sent(
-    pinned: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("mask")
+def test_an_observation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned = machine.usable_cpus()[-1]
     readings = cycle([11_512, 11_518, 13_000])
     result = host_watch.observe(lambda: next(readings), pinned, 0.01)
     assert json.loads(json.dumps(result))["cpu"] == pinned
@@ -111,9 +101,7 @@ def test_how_a_machine_is_set_up_is_read(tree: Tree, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\xff\x00\xfe", b"-1", b"9" * 9999])
-def test_settings_that_hold_nonsense_are_not_known(
-    tree: Tree, tmp_path: Path, content: bytes
-) -> None:
+def test_settings_of_nonsense_are_not_known(tree: Tree, tmp_path: Path, content: bytes) -> None:
     tree(dict.fromkeys(SET, content))
     result = facts(tmp_path)
     known = {"cpus", "isolated", "profile", "load_5min"}
