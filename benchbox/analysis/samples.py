@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress, pairwise
 from statistics import median
-from typing import Literal
+from typing import Literal, get_args
 
 from benchbox.analysis import disturbances, stats
 from benchbox.analysis.states import Gate, Marks, Probe, State
@@ -15,6 +15,10 @@ NS = 1e-9
 OPEN = Gate()
 # In a row; at a rate; in a row, to be set beside those of the same case at a rate.
 Kind = Literal["ordinary", "paced", "beside"]
+# The calls that a figure is of: quiet ones, else those not preempted whatever the state of the
+# processor, else all of them.
+Basis = Literal["quiet", "undisturbed", "all"]
+BASES: tuple[Basis, ...] = get_args(Basis)
 PAIRED = 1 / 3  # of the calls of a round, quiet, for it to count in a ratio
 QUEUED = 0.02  # of a burst, spent by threads of a pool waiting for a processor: twice the precision
 
@@ -168,10 +172,11 @@ def _sides(state: State | None, readings: Iterable[int]) -> set[Literal["slow", 
 class Latency:
     """Estimate of one case from its samples, in seconds.
 
-    p50 and its interval come from the quiet samples, by medians per round; raw_p50, p90 and p99
-    from all of them. A percentile with too few samples for it is None, and so is an interval with
-    too few rounds. `sessions_p50_s` is the p50 of each agent process by itself, `within_sd` and
-    `between_sd` are the relative standard deviations of rounds in a process and of processes.
+    p50 and its interval come from the samples of `basis`, the quiet ones where there are enough, by
+    medians per round; raw_p50, p90 and p99 from all of them. A percentile with too few samples for
+    it is None, and so is an interval with too few rounds. `sessions_p50_s` is the p50 of each agent
+    process by itself, `within_sd` and `between_sd` are the relative standard deviations of rounds
+    in a process and of processes.
     """
 
     p50_s: float
@@ -188,6 +193,7 @@ class Latency:
     sessions_p50_s: tuple[float, ...] = ()
     within_sd: float | None = None
     between_sd: float | None = None
+    basis: Basis = "quiet"
 
     @property
     def interval(self) -> Interval | None:
@@ -242,13 +248,37 @@ def round_medians(
     }
 
 
+def rounds_of(
+    basis: Basis, bursts: Sequence[Burst], gate: Gate, *, paired: bool = False
+) -> dict[tuple[int, int], float]:
+    """The median of the calls of that basis in each round."""
+    if basis == "all":
+        bursts = [replace(burst, switches=None, pool=False) for burst in bursts]
+    return round_medians(bursts, gate if basis == "quiet" else OPEN, paired=paired)
+
+
+def ratio(
+    bursts: Sequence[Burst], reference: Sequence[Burst], gate: Gate, *, paired: bool = False
+) -> tuple[Interval | None, Basis]:
+    """The ratio of a case to its reference, of the first basis with enough rounds of both."""
+    for basis in BASES:
+        rounds, others = (rounds_of(basis, b, gate, paired=paired) for b in (bursts, reference))
+        if interval := stats.ratio_interval(rounds, others):
+            return interval, basis
+    return None, "quiet"
+
+
 def estimate(bursts: Sequence[Burst], gate: Gate = OPEN) -> Latency | None:
-    """Estimate the latency, None when there is not one quiet sample."""
+    """Estimate the latency, of the first basis with enough rounds; None without any call."""
     bursts = figures(bursts)
     every = [latency * NS for burst in bursts for latency in burst.latencies_ns]
-    medians = round_medians(bursts, gate)
-    if not medians:
+    if not every:
         return None
+    basis, medians = next(
+        (basis, medians)
+        for basis in BASES
+        if len(medians := rounds_of(basis, bursts, gate)) >= stats.MIN_ROUNDS or basis == "all"
+    )
     interval = stats.median_interval(list(medians.values()))
     quiet = sum(len(burst.quiet_ns(gate)) for burst in bursts)
     sessions = _by_session(medians)
@@ -268,6 +298,7 @@ def estimate(bursts: Sequence[Burst], gate: Gate = OPEN) -> Latency | None:
         sessions_p50_s=tuple(map(median, sessions.values())),
         within_sd=within,
         between_sd=between,
+        basis=basis,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from benchbox.analysis.arrival import Arrival
 from benchbox.analysis.gpu_time import Spans
-from benchbox.analysis.samples import OPEN, Burst, Latency
+from benchbox.analysis.samples import OPEN, Basis, Burst, Latency
 from benchbox.analysis.states import Gate
 from benchbox.analysis.stats import Interval
 from benchbox.analysis.sustained import Sustained
@@ -120,6 +120,7 @@ class Record:
     latency: Latency | None = None
     spans: Spans | None = None
     relative: Interval | None = None
+    relative_basis: Basis = "quiet"
     relative_to: str = ""
     gate: Gate = OPEN
     state_shift: float | None = None

@@ -62,6 +62,7 @@ def notes(run: Run, spec_facts: SpecFacts, on_gpu: Collection[str] = gpu.HEADERS
         *gpu.notes(run.context, records, on_gpu),
         *conditions.notes(run.context, records),
         *by_text(names, [record.reason if record.status == "ok" else "" for record in records]),
+        *_bases(records),
         *_imprecise(records),
         *_earlier([record for record in run.earlier if record.spec == spec_facts.name]),
     ]
@@ -176,6 +177,27 @@ def _of_processes(record: Record) -> str:
     assert latency is not None, "it has processes"
     p50s = listed([formatting.milliseconds(p50) for p50 in latency.sessions_p50_s])
     return f"p50 was {p50s} ms in {len(latency.sessions_p50_s)} processes"
+
+
+def _bases(records: Sequence[Record]) -> list[str]:
+    """The note on figures that are not of quiet calls alone."""
+    marked = [record for record in records if record.latency and record.latency.basis != "quiet"]
+    of_all = [record for record in marked if record.latency and record.latency.basis == "all"]
+    if of_all:
+        share = formatting.percent(max(map(_preempted, of_all)))
+        return [
+            f"~ is of all calls, as too few were quiet: up to {share} of a case's calls were "
+            "preempted or came right after one that was; an idle machine is faster"
+        ]
+    if marked or any(record.relative_basis != "quiet" for record in records):
+        return ["~ is of calls at any speed of the machine, as too few were at its usual one"]
+    return []
+
+
+def _preempted(record: Record) -> float:
+    """The share of calls that were preempted or came right after one that was."""
+    calm = [each for burst in record.bursts for each in burst.undisturbed()]
+    return 1 - sum(calm) / max(1, len(calm))
 
 
 def _imprecise(records: Sequence[Record]) -> list[str]:

@@ -71,6 +71,8 @@ def read(paths: str | Path | Iterable[str | Path]) -> "pd.DataFrame":
       load
     - `published_params_m`, `published_macs_m` (millions), `published_top1_percent`: a paper's
     - `relative_ci_low`, `relative_ci_high`, `relative_macs`, `verdict`, `margin`: comparisons
+    - `latency_basis`: the calls that p50 is of where some case had too few quiet ones: `quiet`,
+      `undisturbed` (not preempted, the machine at any speed) or `all`
     - `gpu_*_ms`, `with_copies_p50_ms`, `launch_share`, `ceiling`, `ceiling_share`: GPUs, and how
       they were driven
 
@@ -97,6 +99,8 @@ def to_frame(runs: Sequence[Run]) -> "pd.DataFrame":
     dtypes |= dict.fromkeys([*load_columns.columns(found), *published.columns(found)], "Float64")
     dtypes |= comparison.columns([run.context for run in runs])
     dtypes |= gpu.columns(runs)
+    if any(record.latency and record.latency.basis != "quiet" for record in found):
+        dtypes["latency_basis"] = "string"
     # As objects first: pandas would make floats of whole numbers beside a missing one.
     return pd.DataFrame(rows, columns=list(dtypes), dtype=object).astype(dtypes)
 
@@ -163,6 +167,7 @@ def _latency(latency: Latency, batch: int) -> dict[str, object]:
         "batches_per_s": _rounded(rate(latency, 1).value),
         "samples": latency.samples,
         "quiet_share": _rounded(latency.quiet_share),
+        "latency_basis": latency.basis,
     }
 
 

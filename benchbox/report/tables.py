@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchbox.analysis.samples import Basis
 from benchbox.devices import gpu_options
 from benchbox.devices.providers import runs_modules
 from benchbox.lines import one_line
@@ -213,9 +214,16 @@ def p50(record: Record) -> str:
     if record.latency is None:
         return formatting.UNKNOWN
     p50, interval = record.latency.p50_s, record.latency.interval
+    if record.latency.basis != "quiet":  # its interval says nothing of the usual state
+        return mark(record.latency.basis) + formatting.milliseconds(p50)
     return formatting.estimate(
         p50 * formatting.MILLI, formatting.width(interval) * formatting.MILLI
     )
+
+
+def mark(basis: Basis) -> str:
+    """The mark of a figure that is not of quiet calls alone."""
+    return "" if basis == "quiet" else "~"
 
 
 def _throughput(record: Record, facts: SpecFacts) -> str:
@@ -223,17 +231,17 @@ def _throughput(record: Record, facts: SpecFacts) -> str:
         return formatting.UNKNOWN
     count = 1 if facts.published_unit == "batches_per_s" else record.batch
     interval = rate(record.latency, count)
-    return formatting.figure(interval.value, formatting.width(interval))
+    figure = formatting.figure(interval.value, formatting.width(interval))
+    return mark(record.latency.basis) + figure
 
 
 def relative_latency(record: Record) -> str:
     """The latency over the reference's."""
     interval = relative(record)
-    return (
-        formatting.UNKNOWN
-        if interval is None
-        else formatting.ratio(interval.value, formatting.width(interval))
-    )
+    if interval is None:
+        return formatting.UNKNOWN
+    ratio = formatting.ratio(interval.value, formatting.width(interval))
+    return mark(record.relative_basis) + ratio
 
 
 def _comparison(run: Run, records: Sequence[Record]) -> list[Column]:

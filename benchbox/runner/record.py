@@ -9,7 +9,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from benchbox.analysis import gpu_time, samples, stats
+from benchbox.analysis import gpu_time, samples
 from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Readings
 from benchbox.export import Graph
@@ -60,11 +60,8 @@ def measured(
     `paired` says that rounds are mirrored.
     """
     gate = readings.gate
-    rounds, others = (
-        samples.round_medians(each, gate, paired=paired) for each in (bursts, reference)
-    )
     latency = samples.estimate(bursts, gate)
-    relative = stats.ratio_interval(rounds, others)
+    relative, basis = samples.ratio(bursts, reference, gate, paired=paired)
     return replace(
         bare,
         bursts=samples.tagged(bursts, gate),
@@ -74,6 +71,7 @@ def measured(
         state_shift=readings.shift,
         host_shift=readings.host_shift,
         relative=relative,
+        relative_basis=basis,
         relative_to=reference_sha256 if relative else "",
     )
 

@@ -81,7 +81,7 @@ def test_estimates_are_of_the_gates_state_and_percentiles_of_all() -> None:
     assert (latency.rounds, latency.quiet_samples, latency.samples) == (8, 80, 300)
     assert (latency.min_s, latency.interval) == (1e-3, stats.Interval(*[1e-3] * 3))
     assert latency.quiet_share == pytest.approx(80 / 300)
-    assert samples.estimate(slow, GATE) is None
+    assert estimate(*slow, gate=GATE).basis == "undisturbed"
 
 
 def test_the_p50_of_each_process_is_given_in_order_with_their_scatter() -> None:
@@ -112,6 +112,30 @@ def test_a_round_has_the_median_of_its_quiet_samples() -> None:
     assert samples.round_medians(bursts) == pytest.approx({(0, 0): 0.002, (1, 0): 0.005})
 
 
+@pytest.mark.parametrize(
+    ("switches", "reading", "basis", "p50_s"),
+    [
+        ((0, 0, 0), 100, "quiet", 0.002),
+        ((0, 0, 0), 135, "undisturbed", 0.002),
+        ((0, 1, 0), 135, "undisturbed", 0.001),
+        ((1, 1, 1), 100, "all", 0.002),
+    ],
+)
+def test_a_figure_and_a_ratio_are_of_the_quietest_calls_that_are_enough(
+    switches: tuple[int, ...], reading: int, basis: str, p50_s: float
+) -> None:
+    ms = (1 * MS, 2 * MS, 3 * MS)
+    marks = ((0, reading), (3, reading))
+    ours = [Burst(0, i, ms, switches, marks) for i in range(8)]
+    theirs = [Burst(0, i, tuple(2 * ns for ns in ms), (0, 0, 0), marks) for i in range(8)]
+    latency = estimate(*ours, gate=GATE)
+    assert (latency.basis, latency.p50_s) == (basis, pytest.approx(p50_s))
+    ratio, of = samples.ratio(ours, theirs, GATE)
+    assert ratio is not None and of == basis
+    assert ratio.value == pytest.approx(p50_s / 0.004)
+    assert samples.ratio(ours[:5], theirs[:5], GATE)[0] is None
+
+
 def test_a_percentile_is_given_only_with_enough_samples() -> None:
     counts = 63, 64, 661, 662
     of_counts = [estimate(Burst(0, 0, tuple(range(1, count + 1)))) for count in counts]
@@ -119,8 +143,8 @@ def test_a_percentile_is_given_only_with_enough_samples() -> None:
     assert [each.p99_s is not None for each in of_counts] == [False, False, False, True]
 
 
-def test_few_or_no_quiet_samples_have_no_interval_or_no_estimate() -> None:
-    for bursts in ([], [Burst(0, 0, ())], [burst(0, 1, switches=(3,))]):
+def test_few_samples_have_no_interval_and_none_have_no_estimate() -> None:
+    for bursts in ([], [Burst(0, 0, ())]):
         assert samples.round_medians(bursts) == {}
         assert samples.estimate(bursts) is None
     latency = estimate(*(burst(i, i) for i in range(5)))  # one shorter than a tick of the clock

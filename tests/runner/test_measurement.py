@@ -296,7 +296,9 @@ def test_a_record_has_the_gate_by_which_its_samples_count(bench: Bench) -> None:
     assert bench.measurement.state.readings.gate == gate
 
 
-def test_a_known_machine_that_is_slow_all_the_time_gives_no_figure(bench: Bench) -> None:
+def test_a_known_machine_that_is_slow_all_the_time_gives_a_figure_of_that_state(
+    bench: Bench,
+) -> None:
     cases, plan = named("a", "b"), replace(THREE, max_time_s=15)
     bench.measure(cases[:1], plan=plan)
     known = bench.measurement.state.readings.after()
@@ -305,8 +307,8 @@ def test_a_known_machine_that_is_slow_all_the_time_gives_no_figure(bench: Bench)
     record = found["tiny:b"]
     assert record.status == "imprecise"
     assert "only 0 quiet rounds" in record.reason
-    assert record.latency is None
-    assert record.bursts
+    assert record.latency and record.latency.basis == "undisturbed"
+    assert record.latency.p50_s == pytest.approx(1.35 * 0.002, rel=0.01)
     known = bench.measurement.state.readings.after()
     assert bench.measure(cases[:1], plan=plan, known=known) == found  # without a new reading
     after = bench.measurement.state.readings.after()
@@ -327,7 +329,8 @@ def test_records_are_written_anew_when_the_gate_has_moved(bench: Bench) -> None:
     assert ("b", "ok") in finished
     assert finished[-1] == ("b", "imprecise")
     assert bench.statuses() == {"a": "ok", "b": "imprecise", "c": "ok"}
-    assert found["tiny:b"].latency is None
+    latency = found["tiny:b"].latency
+    assert latency is not None and latency.basis == "undisturbed"
     assert "only 0 quiet rounds" in found["tiny:b"].reason
     assert len({record.gate for record in found.values()}) == 1
     found = in_groups(bench, cases)

@@ -41,13 +41,10 @@ class Measured:
     def bursts(self, case: str) -> list[Burst]:
         return self.sampler.cases[case].bursts
 
-    def figure(self, case: str) -> samples.Latency | None:
-        return samples.estimate(self.bursts(case), self.sampler.gate)
-
     def latency(self, case: str) -> samples.Latency:
-        figure = self.figure(case)
-        assert figure is not None
-        return figure
+        latency = samples.estimate(self.bursts(case), self.sampler.gate)
+        assert latency is not None
+        return latency
 
     def slowness(self, case: str) -> float:
         """The figure over the truth in the usual state."""
@@ -233,8 +230,8 @@ def test_the_figure_is_that_of_the_usual_state_whatever_disturbs(
 def test_where_states_wander_a_figure_is_of_the_state_that_counts(state: State) -> None:
     found = run(state)
     for case in TRUE:
-        latency = found.figure(case)
-        if latency is not None and latency.interval is not None:
+        latency = found.latency(case)
+        if latency.basis == "quiet" and latency.interval is not None:
             assert found.slowness(case) == pytest.approx(found.gate(), rel=0.02)
 
 
@@ -255,9 +252,9 @@ def test_a_known_machine_that_is_never_quiet_has_no_precise_figure_and_says_why(
     for case in TRUE:
         assert re.search(says, found.lacks(case))
         assert "--max-time" in found.lacks(case)
-        latency = found.figure(case)
-        width = latency.interval.half_width if latency and latency.interval else math.inf
-        assert width > PLAN.precision
+        latency = found.latency(case)
+        width = latency.interval.half_width if latency.interval else math.inf
+        assert latency.basis != "quiet" or width > PLAN.precision
 
 
 @pytest.mark.parametrize(("at_s", "expected"), [(1, 1.15), (3, None), (7, 1.0)])
@@ -285,13 +282,14 @@ def test_a_known_machine_waits_for_its_usual_state(usually: Known) -> None:
 
 
 def test_a_machine_that_stays_slow_is_believed_in_the_third_run(usually: Known) -> None:
-    known, figures = usually, []
+    known, bases = usually, list[str]()
     for seed in range(3):
         plan = replace(PLAN, max_time_s=20)
         found = run(lambda _: SLOW, plan=plan, known=known, seed=seed)
-        figures.append(found.figure("one") and round(found.slowness("one"), 2))
+        assert round(found.slowness("one"), 2) == SLOW
+        bases.append(found.latency("one").basis)
         known = found.sampler.readings.after()
-    assert figures == [None, None, SLOW]
+    assert bases == ["undisturbed", "undisturbed", "quiet"]
 
 
 # sessions
