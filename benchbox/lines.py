@@ -1,6 +1,7 @@
 """Line of text from outside, as a terminal may show it: nothing in it moves, hides or ends it."""
 
 import re
+from collections.abc import Callable
 
 # Nothing to see, though `str.isprintable` takes them for characters like others.
 INVISIBLE = re.compile(
@@ -13,11 +14,14 @@ def one_line(words: str) -> str:
     return visible(" ".join(words.split()))
 
 
-def visible(text: str) -> str:
-    """The text with control characters spelled, those for directions and widths too."""
+def visible(text: str, spell: Callable[[str], str] = ascii) -> str:
+    """The text with control characters spelled, those for directions and widths too.
+
+    `spell` writes one character, in quotes.
+    """
     if text.isprintable() and not INVISIBLE.search(text):
         return text
-    return "".join(c if _is_visible(c) else ascii(c)[1:-1] for c in text)
+    return "".join(c if _is_visible(c) else spell(c)[1:-1] for c in text)
 
 
 def _is_visible(character: str) -> bool:

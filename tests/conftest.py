@@ -61,8 +61,9 @@ def floating_point_mode() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test has a cache of its own; `shared_cache` replaces it."""
+    """Every test has a cache and settings of its own; `shared_cache` replaces the cache."""
     monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("BENCHBOX_CONFIG_DIR", str(tmp_path / "config"))
     return tmp_path / "cache"
 
 

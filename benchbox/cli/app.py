@@ -138,7 +138,7 @@ def defaults(
 ) -> None:
     """Read the defaults of options from ./benchbox.toml, where there is one."""
     path = Path(CONFIG)
-    if path.is_file():
+    if path.exists():
         from benchbox.cli.config import read
 
         ctx.default_map = read(path, ctx)
@@ -279,6 +279,24 @@ def doctor(
     from benchbox.cli.doctor import doctor
 
     doctor(device, processors, seconds, _typed(ctx))
+
+
+@app.command("trust", cls=HelpCommand)
+def trust(
+    ctx: typer.Context,
+    show: Annotated[bool, typer.Option("--list", help="print the trusted files")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="trust it no more")] = False,
+) -> None:
+    """Let this folder's benchbox.toml say where to write, whom to call and what to run.
+
+    It holds until the file changes. Without trust it may only say how to measure.
+    """
+    from benchbox.cli import trust
+
+    if show:
+        trust.show()
+    else:
+        trust.change(ctx.find_root(), remove=remove)
 
 
 app.add_typer(device.app, name="device")

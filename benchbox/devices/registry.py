@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchbox import host
-from benchbox.devices import providers
+from benchbox.devices import providers, trust
 from benchbox.devices.address import ADB, FORMS, masked, ssh_address
 from benchbox.errors import StorageError, UsageError
 
@@ -28,6 +28,7 @@ BEHIND = dict.fromkeys(CLUSTERS, "--cpus") | {
     word: "--provider" for word in (*providers.NAMES, *providers.MODULES) if word != "cpu"
 }
 TABLE = "devices"
+MOST_MB = 1  # of a file
 PYTHON = re.compile(r"(?:~/|/)?[A-Za-z0-9_.][^\x00-\x1f\x7f]{0,255}")
 CLUSTER_NAMES = ", ".join(CLUSTERS[:-1]) + f" or {CLUSTERS[-1]}"
 EXPECTED = {
@@ -90,7 +91,7 @@ def user_file() -> Path:
 
 def files() -> tuple[Path, Path]:
     """The files with devices: the project's, which wins, and the user's."""
-    return Path("benchbox.toml"), user_file()
+    return trust.PROJECT, user_file()
 
 
 def entries() -> dict[str, Entry]:
@@ -126,19 +127,25 @@ def _read() -> dict[str, Entry | UsageError]:
 def parse(path: Path) -> tuple[str, dict[str, Any]]:
     """A file's text and tables, both empty where there is no file."""
     try:
-        text = path.read_bytes().decode()
+        text = host.read_file(path, MOST_MB).decode()
         return text, tomllib.loads(text)
     except (FileNotFoundError, NotADirectoryError):
         return "", {}
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also what is no UTF-8, or has 5,000 digits
         raise UsageError(f"{path}: not valid TOML: {error}") from None
 
 
 def tables(path: Path) -> Mapping[str, Any]:
-    """The `[devices.NAME]` tables of a file; raises UsageError for a broken one."""
-    found = parse(path)[1].get(TABLE, {})
+    """The `[devices.NAME]` tables of a file, none of a project's that the user does not trust.
+
+    Raises UsageError for a broken one.
+    """
+    text, all_tables = parse(path)
+    found = all_tables.get(TABLE, {})
+    if not found or not trust.is_trusted(path, text):
+        return {}
     if not isinstance(found, dict):
         raise UsageError(f"{path}: {TABLE}: not a table of devices; write [{TABLE}.NAME]")
     return found
@@ -177,11 +184,11 @@ def _entry(path: Path, name: str, table: object) -> Entry:
 
 
 def add(entry: Entry) -> Path:
-    """Write a device into the project's file if that has devices, else the user's; return it.
+    """Write a device into the project's file if that has trusted devices, else the user's.
 
-    All else in the file stays as it is. One that is there already is left as it is, with other
-    options at the same address replaced. Raises UsageError when there is one of that name at
-    another address, StorageError when the file cannot be written.
+    Return the file. All else in it stays as it is. One that is there already is left as it is,
+    with other options at the same address replaced. Raises UsageError when there is one of that
+    name at another address, StorageError when the file cannot be written.
     """
     check(entry)
     known = find(entry.name)
@@ -281,3 +288,5 @@ def _replace(path: Path, text: str, expected: Mapping[str, Any]) -> None:
         host.write(path, text)
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror}") from None
+    if path == trust.PROJECT:  # it was trusted, else none of its devices would be changed
+        trust.trust(path, text)

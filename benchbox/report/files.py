@@ -5,6 +5,7 @@ import re
 from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from benchbox.lines import visible
 from benchbox.records import Run
 from benchbox.report.multi_device import tables_of
 from benchbox.report.tables import Table, sections
@@ -12,25 +13,35 @@ from benchbox.report.tables import Table, sections
 if TYPE_CHECKING:
     import pandas as pd
 
-QUOTED = re.compile(r'[,"\r\n]|^[=+\-@]')
-MARKDOWN = re.compile(r"([\\`*<\[|])")
+QUOTED = re.compile(r'[,"\r\n]')
+FORMULA = re.compile("[=+\\-@\\t\\r\uff1d\uff0b\uff0d\uff20]")  # begins one, wide characters too
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+# An underscore within a word is no emphasis, and a colon matters in a bare link alone.
+MARKDOWN = re.compile(r"([\\`*<\[|~$]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|:(?=//)|(?<=\bwww)\.)")
+BEGINNING = re.compile(r"^(\d*)([#>+=.)-])")  # of a heading, a quotation, a list or a rule
 
 
 def to_csv(frame: "pd.DataFrame") -> str:
     r"""Write a table as CSV by RFC 4180, but for its line ends, which are \n.
 
-    A cell that a spreadsheet could take for a formula is quoted, and otherwise left as it is; it is
-    for this, and for a lone \r, which the csv module leaves bare, that pandas does not write it.
+    A text that a spreadsheet could take for a formula begins with an apostrophe; it is for this,
+    and for a lone \r, which the csv module leaves bare, that pandas does not write it.
     """
-    rows = [["" if value is None else str(value) for value in row.values()] for row in _rows(frame)]
+    rows = [row.values() for row in _rows(frame)]
     lines = [",".join(map(_csv_cell, row)) + "\n" for row in [list(frame.columns), *rows]]
-    return encodable("".join(lines))
+    # File names can hold bytes that are no UTF-8.
+    return "".join(lines).encode(errors="backslashreplace").decode()
 
 
 def to_json(frame: "pd.DataFrame") -> str:
     """Write a table as a list of row objects; what is not known is null."""
-    text = json.dumps(_rows(frame), indent=2, ensure_ascii=False, allow_nan=False)
-    return encodable(text + "\n")
+    return json_text(_rows(frame))
+
+
+def json_text(document: object) -> str:
+    """A document as JSON, with every character that a terminal would not show escaped."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    return visible(text, json.dumps) + "\n"
 
 
 def to_markdown(runs: Sequence[Run]) -> str:
@@ -48,18 +59,16 @@ def _rows(frame: "pd.DataFrame") -> list[dict[Hashable, Any]]:
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
-def encodable(text: str) -> str:
-    """Spell lone surrogates: file names can hold bytes that are no UTF-8."""
-    return text.encode(errors="backslashreplace").decode()
-
-
-def _csv_cell(text: str) -> str:
+def _csv_cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    if isinstance(value, str) and FORMULA.match(text) and not NUMBER.fullmatch(text):
+        text = f"'{text}"
     return '"' + text.replace('"', '""') + '"' if QUOTED.search(text) else text
 
 
 def _markdown(table: Table) -> Iterator[str]:
     yield f"## {_escaped(table.title)}\n"
-    yield _escaped("; ".join(table.about)) + "\n"
+    yield _paragraph("; ".join(table.about)) + "\n"
     yield _line([column.header for column in table.columns])
     yield "|" + "|".join(":--" if column.text else "--:" for column in table.columns) + "|"
     for heading, cells in sections(table.groups, table.columns):
@@ -67,12 +76,16 @@ def _markdown(table: Table) -> Iterator[str]:
             yield f"| **{_escaped(heading)}** |" + " |" * (len(table.columns) - 1)
         yield _line(cells)
     yield ""
-    yield from (f"{_escaped(line)}\n" for line in table.sentences)
-    yield from (f"- {_escaped(line)}" for line in (*table.failures, *table.notes))
+    yield from (f"{_paragraph(line)}\n" for line in table.sentences)
+    yield from (f"- {_paragraph(line)}" for line in (*table.failures, *table.notes))
 
 
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
+
+
+def _paragraph(text: str) -> str:
+    return BEGINNING.sub(r"\1\\\2", _escaped(text))
 
 
 def _escaped(text: str) -> str:

@@ -1,6 +1,5 @@
 """Files of `benchbox profile`: categories as CSV, tables as Markdown, every node as JSON."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -61,7 +60,7 @@ def to_json(report: ProfileReport) -> str:
         "versions": dict(hello.get("versions", {})),
         "profiles": [_case(outcome) | _profile(outcome.profile) for outcome in report.outcomes],
     }
-    return files.encodable(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    return files.json_text(document)
 
 
 def _rows(report: ProfileReport) -> Iterator[dict[str, object]]:

@@ -1,5 +1,6 @@
 """Record of a case with its graph and samples; it names neither this machine nor its user."""
 
+import contextlib
 import getpass
 import os
 import re
@@ -18,6 +19,25 @@ from benchbox.specs import Case
 from benchbox.transports import Loaded
 
 LONGEST = 400  # characters of a reason; what a runtime has to say can fill a page
+SHORTEST = 4  # characters of a name that is blanked wherever it stands
+# Hosts and users are called so too, but in a reason these are words.
+WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    account admin agent allocate batch bench benchbox board boot build builder cache call
+    calls case clock code compute core count cuda data default desktop device disk error
+    export failed file files float16 float32 folder fp16 fp32 from gpus graph guest have
+    home host image input int8 kernel laptop library limit linux local long loop machine
+    main memory model models module more name network node nodes none number nvidia only
+    onnx onnxruntime operator output path phone process processor program provider python
+    release remote root runner runtime sample samples seconds send server service session
+    shape shell spec speed system table tensor test that their there this thread threads
+    time timed timeout tool torch type user value version warning weights when which with
+    work worker write wrong your
+    """,
+    )
+)
 
 
 def record(index: int, case: Case, graph: Graph | None) -> Record:
@@ -93,15 +113,35 @@ def loaded(earlier: Record) -> Loaded | None:
 
 def shareable(text: str) -> str:
     """Strip this machine's folders, its name and its user's from a reason."""
-    for folder in (str(Path.cwd()), str(Path.home())):
+    for folder in _folders():
         if len(folder) > 1:
             text = re.sub(rf"(?<![\w.]){re.escape(folder + os.sep)}", "", text)
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     text = re.sub(r"(?<![\w.:/])/(?:[^\s/'\":,]+/)+", "", text)
-    for name in (socket.gethostname(), _user()):
-        if name and name not in ("root", "localhost"):
-            text = re.sub(rf"\b{re.escape(name)}\b", "…", text)
+    host = socket.gethostname()
+    for name in dict.fromkeys((host, host.partition(".")[0], _user())):
+        if name not in ("", "root", "localhost"):
+            text = _without(name, text)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def _without(name: str, text: str) -> str:
+    """Blank a name where it stands in an address or a path; as a word too, unless it is one."""
+    word = rf"(?<![\w-]){re.escape(name)}(?![\w-])"
+    places = [rf"{word}(?=@)", rf"(?<=[@~])(?:{word})", rf"(?<=//)(?:{word})"]
+    is_word = name.isalnum() and (len(name) < SHORTEST or name.lower() in WORDS)
+    if not is_word:
+        places = [word]
+    return re.sub("|".join(places), "…", text)
+
+
+def _folders() -> list[str]:
+    """The current folder and the user's own, if there are such."""
+    found = []
+    for folder in (Path.cwd, Path.home):
+        with contextlib.suppress(OSError, RuntimeError):
+            found.append(str(folder()))
+    return found
 
 
 def _user() -> str:

@@ -32,6 +32,8 @@ def test_what_is_typed_wins_over_the_environment_and_that_over_the_file(
 
     assert folder() == "results"
     configure('[report]\nresults = "größe"\n')
+    assert "report.results in it is ignored" in folder()
+    assert "report.results = größe" in invoke("trust").stdout
     assert folder() == "größe"
     monkeypatch.setenv("BENCHBOX_RESULTS", "theirs")
     assert folder() == "theirs"

@@ -58,6 +58,10 @@ def test_a_wrong_table_concerns_its_own_device_alone_and_brackets_are_printed() 
     Path("benchbox.toml").write_text(
         "[devices]\npi = 3\n[devices.bad]\nurl = 3\n[devices.nano]\nurl = 'nope://[/x]'\n"
     )
+    ignored = device("list")
+    assert "devices.bad, devices.nano in it are ignored" in ignored.stderr
+    assert "nope" not in ignored.stdout
+    assert "devices.nano = {'url': 'nope://[/x]'}" in invoke("trust").stdout
     for listed in (device("list"), invoke("list", "devices")):
         assert listed.exit_code == 0, listed.output
         assert "not usable: benchbox.toml: devices.bad.url: missing, or no text" in listed.stdout

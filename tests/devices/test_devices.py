@@ -107,8 +107,9 @@ def test_a_missing_runtime_says_which_of_two_to_install(monkeypatch: pytest.Monk
 
 @pytest.fixture
 def registered(in_tmp: Path) -> None:
-    """Devices of this project, of which some have processors or a cluster."""
-    (in_tmp / "benchbox.toml").write_text(
+    """Devices of the user, of which some have processors or a cluster."""
+    (in_tmp / "config").mkdir()
+    (in_tmp / "config/benchbox.toml").write_text(
         '[devices.pi]\nurl = "ssh://me@pi"\npython = "~/py"\nthreads = 2\ncpus = [2, 3]\n'
         '[devices.here]\nurl = "local"\n'
         '[devices.small]\nurl = "adb://R1"\ncpus = "little"\n'

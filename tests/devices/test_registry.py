@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchbox import host
-from benchbox.devices import last_seen, registry
+from benchbox.devices import last_seen, registry, trust
 from benchbox.devices.address import Address, ssh_address
 from benchbox.devices.registry import Entry
 from benchbox.errors import StorageError, UsageError
@@ -29,8 +29,9 @@ def write(file: Path, text: str) -> None:
 
 
 def project(text: str) -> None:
-    """Write the file of the project."""
+    """Write the file of the project, which the user trusts."""
     Path("benchbox.toml").write_text(text)
+    trust.trust(Path("benchbox.toml"), text)
 
 
 def refusal(do: Callable[[Any], object], given: Any) -> str:

@@ -7,7 +7,10 @@ import pytest
 from benchbox.runner import record as runner_record
 
 
-def test_a_reason_names_neither_folders_nor_machine_nor_user(in_tmp: Path) -> None:
+def test_a_reason_names_neither_folders_nor_machine_nor_user(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "tower-17")
     home, here = Path.home(), in_tmp.resolve()
     text = (
         f"{here}/models/net.onnx: {home}/.cache/x.py, line 3; '/opt/lib/a.so' "
@@ -17,7 +20,7 @@ def test_a_reason_names_neither_folders_nor_machine_nor_user(in_tmp: Path) -> No
     assert shared.startswith("models/net.onnx: .cache/x.py, line 3; 'a.so' (b.so) on ")
     for secret in (str(home) + "/", str(here), "/opt", "/usr"):
         assert secret not in shared
-    assert socket.gethostname() not in shared.split() or socket.gethostname() == "localhost"
+    assert socket.gethostname() not in shared.split()
     assert getpass.getuser() not in shared.split() or getpass.getuser() == "root"
 
 
@@ -27,6 +30,18 @@ def test_a_reason_names_neither_folders_nor_machine_nor_user(in_tmp: Path) -> No
 )
 def test_a_reason_without_places_stays_as_it_is(text: str) -> None:
     assert runner_record.shareable(text) == text
+
+
+@pytest.mark.parametrize("name", ["a", "run", "cpu", "error", "the", "session"])
+def test_a_host_that_is_called_like_a_word_leaves_sentences_whole(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: name)
+    monkeypatch.setenv("LOGNAME", name)
+    words = "the run on a cpu of this session ended with an error"
+    assert runner_record.shareable(words) == words
+    told = runner_record.shareable(f"no {name}@{name}:22, ~{name}/x, ssh://{name}, /home/{name}/y")
+    assert told == "no …@…:22, ~…/x, ssh://…, y"
 
 
 def test_a_folder_that_ends_like_the_current_one_is_dropped_whole(

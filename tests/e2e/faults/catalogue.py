@@ -1,6 +1,25 @@
 """Every kind of fault, by name; importing the families registers theirs."""
 
-from tests.e2e.faults import builders, figures, hostile, identity, losses, mistakes, output
+from tests.e2e.faults import (
+    builders,
+    figures,
+    hostile,
+    identity,
+    losses,
+    mistakes,
+    output,
+    terminal,
+)
 from tests.e2e.faults.bench import FAULTS
 
-__all__ = ["FAULTS", "builders", "figures", "hostile", "identity", "losses", "mistakes", "output"]
+__all__ = [
+    "FAULTS",
+    "builders",
+    "figures",
+    "hostile",
+    "identity",
+    "losses",
+    "mistakes",
+    "output",
+    "terminal",
+]
