@@ -72,9 +72,6 @@ def greeted() -> Iterator[Client]:
         yield client
 
 
-# stdio
-
-
 def served(code: str, op: str) -> tuple[ProcessChannel, dict[str, Any]]:
     program = f"import os\nfrom benchbox.agent import stdio\n{code}\nstdio.serve(replies)"
     channel = ProcessChannel([sys.executable, "-c", program], {"PYTHONPATH": str(ROOT)})
@@ -96,9 +93,6 @@ def test_a_program_that_nobody_listens_to_any_more_ends_in_mid_reply() -> None:
     channel._process.stdout.close()  # type: ignore[union-attr]
     assert channel._process.wait(10) == 1
     channel.kill()
-
-
-# the wire
 
 
 def test_what_cannot_be_answered_is_an_error_of_its_request_alone(client: Client) -> None:

@@ -43,9 +43,6 @@ def test_an_emulated_device_shows_all_signs_of_a_translator(emulated_phone: Phon
     assert json.loads(said) == ["qemu-user"] * len(SIGNS)
 
 
-# on trees
-
-
 def elf(machine: bytes) -> bytes:
     return b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00" + machine + bytes(44)
 

@@ -27,9 +27,17 @@ def build(fake_gpu: Libraries, monkeypatch: pytest.MonkeyPatch) -> Build:
     """
 
     def make(
-        version: str = "13.0", providers: tuple[str, ...] = (CUDA, TENSORRT), home: str = ""
+        version: str = "13.0",
+        providers: tuple[str, ...] = (CUDA, TENSORRT),
+        home: str = "",
+        missing: str = "none",
+        wheel: str = "none",
     ) -> Path:
         folder = fake_gpu.copy().folder
+        (folder / missing).unlink(missing_ok=True)
+        (fake_gpu.work / "tensorrt_libs").mkdir()
+        (fake_gpu.work / "tensorrt_libs" / wheel).touch()
+        monkeypatch.syspath_prepend(str(fake_gpu.work))
         module = SimpleNamespace(
             __version__="1.31.1",
             __file__=str(folder / "onnxruntime" / home / "__init__.py"),
@@ -110,30 +118,17 @@ ENGINES, PARSER = "libnvinfer.so.10", "libnvonnxparser.so.10"
 
 
 @pytest.mark.parametrize(
-    ("missing", "wheel", "home", "text"),
+    ("how", "text"),
     [
-        ([], "", "", ""),
-        ([ENGINES], "", "", NAMED.format(rf"\({ENGINES}: ", WHEEL_OF_10)),
-        ([PARSER], "", "", NAMED.format(rf"\({PARSER}: ", WHEEL_OF_10)),
-        ([ENGINES], "libnvinfer.so.11", "", r"No such file.*there is libnvinfer.so.11\): pip inst"),
-        ([], "", "elsewhere", NO_PART),
+        ({}, ""),
+        ({"missing": ENGINES}, NAMED.format(rf"\({ENGINES}: ", WHEEL_OF_10)),
+        ({"missing": PARSER}, NAMED.format(rf"\({PARSER}: ", WHEEL_OF_10)),
+        ({"missing": ENGINES, "wheel": "libnvinfer.so.11"}, r"there is libnvinfer.so.11\): pip"),
+        ({"home": "elsewhere"}, NO_PART),
     ],
 )
-def test_tensorrt_has_its_version_or_what_it_lacks_is_named(
-    build: Build,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    missing: list[str],
-    wheel: str,
-    home: str,
-    text: str,
-) -> None:
-    folder = build(home=home)
-    for name in missing:
-        (folder / name).unlink()
-    (tmp_path / "tensorrt_libs").mkdir()
-    (tmp_path / "tensorrt_libs" / (wheel or "none")).touch()
-    monkeypatch.syspath_prepend(str(tmp_path))
+def test_what_tensorrt_lacks(build: Build, how: dict[str, str], text: str) -> None:
+    build(**how)
     if text:
         with pytest.raises(RuntimeError, match=text):
             libraries.prepare(TENSORRT)
@@ -175,9 +170,7 @@ def test_libraries_of_wheels_in_another_folder_are_found(fake_gpu: Libraries, ow
 
 
 @pytest.mark.parametrize(("on", "override"), [(False, "0"), (True, None)])
-def test_tensorrt_rounds_to_tf32_only_where_it_is_asked_to(
-    monkeypatch: pytest.MonkeyPatch, override: str | None, *, on: bool
-) -> None:
+def test_tf32_if_asked(monkeypatch: pytest.MonkeyPatch, override: str | None, *, on: bool) -> None:
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0" if on else "1")
     libraries.choose_tf32(on=on)
     assert os.environ.get("NVIDIA_TF32_OVERRIDE") == override

@@ -78,9 +78,7 @@ def test_a_gpu_that_is_lost_while_types_are_looked_at_is_told_of() -> None:
     ],
     ids=["not finite", "words", "random"],
 )
-def test_odd_outputs_are_taken(
-    write_onnx: WriteOnnx, body: str, *, captured: bool, finite: bool
-) -> None:
+def test_odd_outputs(write_onnx: WriteOnnx, body: str, *, captured: bool, finite: bool) -> None:
     path = write_onnx("odd", f"odd (float[32,32] x) => {body}")
     assert load(path, Placement(session.CPU, {}, "cpu", 0, captured)).finite == finite
 

@@ -45,14 +45,11 @@ from tests.helpers.machine import (
 from tests.helpers.record_files import context
 from tests.helpers.runs import Watcher, graph_of, interrupt
 
-pytestmark = pytest.mark.usefixtures("programs")
+pytestmark = pytest.mark.usefixtures("programs", "slow_files")
 
 
 def board(root: Path, *cpus: int, clock: Callable[[], float] = lambda: 0.0) -> HealthReader:
     return HealthReader(cpus, root / "sys", clock)
-
-
-# what is read
 
 
 def test_governor_and_limit_are_those_of_the_processors_used(tmp_path: Path) -> None:
@@ -138,24 +135,19 @@ def test_a_program_that_fails_or_hangs_at_first_is_not_asked_again(
 
 
 @pytest.mark.parametrize(
-    ("mode", "clocks", "status", "setting"),
+    ("mode", "clocks", "setting"),
     [
-        ("MODE_15W\n2", 729600, 0, {"nvpmodel": "MODE_15W (2)", "jetson_clocks": "not locked"}),
-        ("MODE_15W\n2", 1510400, 0, {"nvpmodel": "MODE_15W (2)", "jetson_clocks": "locked"}),
-        ("MAXN\n0", None, 1, {"nvpmodel": "MAXN (0)"}),  # only root may know of clocks
+        ("MODE_15W\n2", 729600, {"nvpmodel": "MODE_15W (2)", "jetson_clocks": "not locked"}),
+        ("MODE_15W\n2", 1510400, {"nvpmodel": "MODE_15W (2)", "jetson_clocks": "locked"}),
+        ("MAXN\n0", None, {"nvpmodel": "MAXN (0)"}),  # only root may know of clocks
     ],
 )
 def test_a_jetson_has_its_power_mode_and_whether_clocks_are_locked(
-    tmp_path: Path,
-    programs: Path,
-    mode: str,
-    clocks: int | None,
-    status: int,
-    setting: dict[str, str],
+    tmp_path: Path, programs: Path, mode: str, clocks: int | None, setting: dict[str, str]
 ) -> None:
     program(programs, "nvpmodel", f"NV Fan Mode:quiet\nNV Power Mode: {mode}\n")
     shown = JETSON_CLOCKS.format(low=clocks) if clocks else "Please run as root\n"
-    program(programs, "jetson_clocks", shown, status)
+    program(programs, "jetson_clocks", shown, status=int(not clocks))
     assert board(tmp_path).setting() == setting
 
 
@@ -168,10 +160,6 @@ def test_whatever_programs_print_is_read_or_passed_over(text: str, bits: int) ->
     assert said.count(",") + 1 == max(1, sum(bits >> bit & 1 for bit, _ in health.BITS))
 
 
-# counters
-
-
-@pytest.mark.usefixtures("slow_files")
 def test_bits_of_both_ends_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(tmp_path, raspberry("10001"))
     with CounterReader(1, [0], tmp_path / "proc", tmp_path / "sys") as own:
@@ -186,12 +174,7 @@ def test_bits_of_both_ends_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert board(tmp_path, 0).setting()["throttled"].startswith("throttled now")
 
 
-# all at once, for a check
-
-
-def test_facts_for_a_check_are_of_all_clusters_and_of_the_board(
-    tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_facts_for_a_check(tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     limit = {f"{CPU}/cpu7/cpufreq/scaling_max_freq": "2000000\n"}
     plant(tmp_path, raspberry("50005", celsius=80.2) | phone() | limit)
@@ -266,9 +249,7 @@ def lab(
     cpu: Device,
     onnx_cases: Callable[..., list[Case]],
     monkeypatch: pytest.MonkeyPatch,
-    slow_files: None,
 ) -> Lab:
-    assert slow_files is None
     monkeypatch.setattr(sampler, "CHUNK_S", 0.02)
     (case,) = onnx_cases("a")
     request = Request("tiny", [], Selection(), cpu, PLAN, tmp_path / "results")

@@ -62,9 +62,7 @@ def test_a_value_may_be_absent(fake_gpu: Libraries, opened: Open, code: int, *, 
     assert (asked.count(POWER), asked.count("nvmlDeviceGetUtilizationRates")) == (1 + once, 2)
 
 
-def test_what_takes_long_is_not_asked_each_time(
-    fake_gpu: Libraries, opened: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_functions(fake_gpu: Libraries, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvml, "SHARE", 1e-6)
     own = opened("cost_us 1000")
     assert [own.read_counters() for _ in range(4)] == [COUNTERS] * 4
@@ -131,9 +129,7 @@ def test_a_refusal_is_one_sentence(opened: Open, code: int, bus: int, parts: lis
     assert "\n" not in sentence
 
 
-def test_without_library_or_binding_the_sentence_has_what_helps(
-    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_library(tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match=r"libnvidia-ml\.so\.1 comes with the driver"):
         opened(folder=tmp_path)
     monkeypatch.setitem(sys.modules, "pynvml", None)

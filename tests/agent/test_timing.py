@@ -173,9 +173,7 @@ def test_sentinels_take_a_small_share_and_no_latency(crowded: Machine, stream: b
         ([0, 3, 0, 3, 0, 3, 0], 3.0),
     ],
 )
-def test_denormals_cost_what_every_trial_shows(
-    times: list[int], ratio: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_denormals_cost(times: list[int], ratio: float, monkeypatch: pytest.MonkeyPatch) -> None:
     left = list(times)
     monkeypatch.setattr(denormals, "_environment", lambda: ())
     monkeypatch.setattr(denormals, "_denormals_kept", contextlib.nullcontext)

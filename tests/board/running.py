@@ -31,12 +31,10 @@ HostKey /run/files/host_key
 AuthorizedKeysFile /run/files/authorized_keys
 PidFile none
 UsePAM no
-UseDNS no
 StrictModes no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
-PrintMotd no
 MaxStartups 100
 MaxSessions 100
 SetEnv {env}
