@@ -45,9 +45,9 @@ def _copy(case: Case, graph: Graph, output: Path) -> dict[str, object]:
     stem = "".join(c if c.isalnum() or c in "-_.=," else "-" for c in name)
     # Graphs with external data name it from inside, so they keep their file names in a folder each.
     target = output / stem / graph.path.name if graph.beside else output / f"{stem}.onnx"
-    target.parent.mkdir(exist_ok=True)
-    for source in [graph.path.parent / name for name in graph.beside]:
-        shutil.copyfile(source, target.parent / source.name)
+    for name in graph.beside:
+        (target.parent / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(graph.path.parent / name, target.parent / name)
     partial = target.with_suffix(".partial")
     try:
         shutil.copyfile(graph.path, partial)

@@ -8,13 +8,14 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchbox import agent, costs, host
-from benchbox.errors import StorageError
+from benchbox.errors import BenchboxError, CaseError, GraphError, StorageError
 from benchbox.export import source_digest
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
 from benchbox.specs import Builder, Case, OnnxFile, onnx_file
@@ -22,12 +23,21 @@ from benchbox.specs import Builder, Case, OnnxFile, onnx_file
 FACTS = "graph.json"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 ABANDONED_S = 3600.0  # an unfinished entry this old belongs to a process that is gone
+# A larger .onnx file is timed where it is, and hashed before and after each load: a copy would take
+# longer than that, and room in the cache.
+COPIED_BYTES = 256 << 20
+UNUSED_S = 30 * 86400.0
 LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
 
 
 def folder() -> Path:
     """The folder of the cached graphs."""
     return host.cache_folder() / "graphs"
+
+
+def copies() -> Path:
+    """The folder of the .onnx files that graphs are timed from."""
+    return host.cache_folder() / "files"
 
 
 def keys(cases: Sequence[Case]) -> dict[str, str]:
@@ -45,7 +55,7 @@ def key(case: Case, digest_of: Callable[[Builder], str] = source_digest.digest) 
     if isinstance(case.source, Builder):
         source = {"builder": case.source.reference, "text": digest_of(case.source)}
         if case.source.weights is not None:
-            source |= {"network": case.source.network, "weights": case.source.weights_sha256}
+            source |= {"network": case.source.network, "weights": _weights(case.source)}
     else:
         path = case.source.path
         source = {"file": digest(path, onnx_file.external_files(path))}
@@ -61,6 +71,85 @@ def key(case: Case, digest_of: Callable[[Builder], str] = source_digest.digest) 
     if case.halved:
         parts["dtype"] = case.dtype
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _weights(source: Builder) -> str:
+    """The sha256 of a checkpoint; raises CaseError where it is no more what was asked for."""
+    assert source.weights is not None, "it has a checkpoint"
+    if host.sha256(source.weights) != source.weights_sha256:
+        raise CaseError(f"{source.weights.name}: it has changed since; run again")
+    return source.weights_sha256
+
+
+def settled(case: Case) -> Case:
+    """The case with a copy in the cache as its .onnx file, whatever becomes of the file itself.
+
+    Raises GraphError for a file that changes meanwhile, StorageError without room in the cache.
+    """
+    if isinstance(case.source, Builder):
+        return case
+    path = case.source.path
+    beside = onnx_file.external_files(path)
+    size = sum((path.parent / name).stat().st_size for name in (path.name, *beside))
+    if size > COPIED_BYTES or FACTS in (path.name, *beside):
+        return case
+    sha256 = digest(path, beside)
+    entry = hashlib.sha256(f"{sha256} {path.name}".encode(errors="surrogateescape")).hexdigest()
+    copy = copies() / entry / path.name
+    if _is_whole(copy, beside, sha256):
+        with contextlib.suppress(OSError):
+            os.utime(copy.parent)
+    else:
+        with new_entry(entry, copies()) as fresh:
+            for name in (path.name, *beside):
+                (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path.parent / name, fresh / name)
+            if not _is_whole(fresh / path.name, beside, sha256):
+                raise GraphError(f"{path.name}: it changed while it was read; run again")
+            facts = {"file": path.name, "sha256": sha256, "beside": beside}
+            (fresh / FACTS).write_text(json.dumps(facts))
+    return replace(case, source=OnnxFile(copy))
+
+
+def drop_changed(made: Mapping[str, Case]) -> list[str]:
+    """The keys whose builder or weights changed while they were made; their entries are removed."""
+    digest_of, dropped = cache(source_digest.digest), []
+    for expected, case in made.items():
+        if not isinstance(case.source, Builder):
+            continue  # its copy does not change
+        try:
+            is_same = key(case, digest_of) == expected
+        except (BenchboxError, OSError):
+            is_same = False
+        if not is_same:
+            shutil.rmtree(folder() / expected, ignore_errors=True)
+            dropped.append(expected)
+    return dropped
+
+
+def _is_whole(path: Path, beside: Sequence[str], sha256: str) -> bool:
+    try:
+        return digest(path, beside) == sha256
+    except OSError:
+        return False
+
+
+def require_unchanged(case: Case, graph: Graph, *, as_module: bool = False) -> None:
+    """Raise CaseError unless a graph's files are still what its sha256 is of.
+
+    With `as_module` it is built anew from its source, which must be what the graph was made from.
+    """
+    same = _is_whole(graph.path, graph.beside, graph.sha256)
+    if same and as_module:
+        made = lookup(key(case), case)
+        same = made is not None and made.sha256 == graph.sha256
+    if not same:
+        raise CaseError(f"{graph.path.name}: it has changed since it was prepared; run again")
+
+
+def is_copy(graph: Graph) -> bool:
+    """Whether a graph lies in the cache, where nobody changes it."""
+    return graph.path.is_relative_to(host.cache_folder())
 
 
 @cache
@@ -109,14 +198,14 @@ def digest(path: Path, beside: Sequence[str] = ()) -> str:
 
 
 @contextlib.contextmanager
-def new_entry(key: str) -> Iterator[Path]:
+def new_entry(key: str, parent: Path | None = None) -> Iterator[Path]:
     """A folder to fill that becomes the entry of `key` when the block ends without an error.
 
     The move is atomic: a process that dies leaves no half entry, and of two that make the same
     entry one wins and the other's work is dropped. Raises StorageError when the cache cannot be
     written.
     """
-    parent = folder()
+    parent = parent or folder()
     try:
         parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix="new-", dir=parent))
@@ -154,14 +243,15 @@ def _same(fresh: Path, entry: Path) -> bool:
         new, old = (json.loads((place / FACTS).read_text()) for place in (fresh, entry))
         if new["sha256"] != old["sha256"]:
             return False
-        built = (fresh / MODEL).exists()
-        return not built or digest(entry / MODEL, old["beside"]) == old["sha256"]
+        model = new.get("file", MODEL)
+        built = (fresh / model).exists()
+        return not built or digest(entry / model, old["beside"]) == old["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
 def _sync(folder: Path) -> None:
-    for path in [*folder.iterdir(), folder]:
+    for path in [*folder.rglob("*"), folder]:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -184,8 +274,13 @@ def _publish(fresh: Path, entry: Path) -> None:
 
 
 def sweep() -> None:
-    """Remove what processes that were killed left unfinished."""
-    for path in folder().glob("new-*"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > ABANDONED_S:
-                shutil.rmtree(path, ignore_errors=True)
+    """Remove what processes that were killed left unfinished, and copies long out of use."""
+    for parent, name, most_s in (
+        (folder(), "new-*", ABANDONED_S),
+        (copies(), "new-*", ABANDONED_S),
+        (copies(), "*", UNUSED_S),
+    ):
+        for path in parent.glob(name):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > most_s:
+                    shutil.rmtree(path, ignore_errors=True)

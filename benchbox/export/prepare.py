@@ -21,6 +21,8 @@ EXPORT_S = 900.0  # an export that takes longer counts as hung
 OWN = "benchbox.networks."  # of the references of builders that change nothing of torch
 COUNTED = "-counted"  # at the end of the key of an entry whose file was not run
 
+CHANGED = "its source changed while it was exported; run again"
+
 Progress = Callable[[int, int, str], None]  # done, total, name
 Failure = CaseError | SpecError | StorageError
 FAILURES: Mapping[str, type[Failure]] = {
@@ -41,12 +43,15 @@ def prepare(
     case that is being exported, empty at the end. Raises SpecError when a builder cannot work at
     all, StorageError when the cache cannot be written.
     """
+    if timed:
+        cases = [cache.settled(case) for case in cases]
     keys = cache.keys(cases)
     if not timed:
         keys |= {c.key: f"{keys[c.key]}{COUNTED}" for c in cases if _is_counted(keys[c.key], c)}
     found = {keys[case.key]: cache.lookup(keys[case.key], case) for case in cases}
     missing = {keys[case.key]: case for case in cases if found[keys[case.key]] is None}
     failures = _make(missing, progress) if missing else {}
+    failures |= {key: CaseError(CHANGED) for key in cache.drop_changed(missing)}
     result: dict[str, Graph | CaseError] = {}
     for case in cases:
         key = keys[case.key]

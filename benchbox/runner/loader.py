@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from benchbox.devices import Device
 from benchbox.devices.providers import runs_modules
 from benchbox.errors import AgentError, CaseError, FullError
-from benchbox.export import recipe
+from benchbox.export import is_copy, recipe, require_unchanged
 from benchbox.runner import memory_groups
 from benchbox.runner.memory_groups import Postponed, Room
 from benchbox.runner.recorder import Recorder
@@ -76,6 +76,7 @@ class Loader:
         is_first = state.loaded is None
         module = recipe(state.case) if runs_modules(self._device.provider) else None
         is_compared = is_first and self._device.driving and module is None
+        require_unchanged(state.case, state.graph, as_module=module is not None)
         loaded = agent.load(
             key,
             str(state.graph.path),
@@ -86,6 +87,8 @@ class Loader:
             compare=_least_type(state.case) if is_compared else None,
             module=module,
         )
+        if module is not None or not is_copy(state.graph):
+            require_unchanged(state.case, state.graph, as_module=module is not None)
         state.loaded = state.loaded or loaded
         room.taken_bytes[key] = loaded.gpu_bytes or 0
         progress.latency_s = loaded.first_call_s

@@ -8,7 +8,7 @@ from benchbox.analysis.operators import Category, Operation, classify
 from benchbox.analysis.profile import PaperCosts, Profile, estimate
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import BenchboxError, CaseError, DeviceError
-from benchbox.export import Graph
+from benchbox.export import Graph, require_unchanged
 from benchbox.specs import Case, onnx_file
 from benchbox.transports import Agent, client
 
@@ -71,6 +71,7 @@ def outcomes(
 def _profile(
     agent: Agent, case: Case, graph: Graph, notify: Callable[[Case, float], None]
 ) -> Profile:
+    require_unchanged(case, graph)
     nodes = sum(graph.cost.ops.values())
     most_calls = MOST_EVENTS // max(1, nodes)
     reply = agent.profile(

@@ -1,16 +1,17 @@
 """ONNX file as a spec of one case: inputs read from the file, dynamic sizes filled in."""
 
+import mmap
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchbox import host
 from benchbox.errors import GraphError, UsageError
 from benchbox.specs.model import BlockSpec, Case, OnnxFile, Selection, TensorSpec, precision
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, TypeProto, ValueInfoProto
+    from onnx import ModelProto, TypeProto, ValueInfoProto
 
 IMAGE_RANK = 4
 Dims = tuple[int | str, ...] | None  # a name or "?" for an open size, None for an open rank
@@ -43,13 +44,15 @@ def external_files(path: Path) -> list[str]:
 
     Raises GraphError when one is missing, or lies outside of the file's own folder.
     """
+    if not _may_have_external(path):
+        return []
     try:
-        names = sorted(set(_locations(read(path).graph)))
+        names = sorted(set(_locations(read(path))))
         places = [(path.parent / name).resolve() for name in names]
     except (TypeError, ValueError):  # bytes where protobuf found no UTF-8, or a null byte
         raise GraphError(f"{path.name}: corrupt: its external data has no readable name") from None
     for name, place in zip(names, places, strict=True):
-        if not place.is_relative_to(path.parent.resolve()):
+        if Path(name).is_absolute() or not place.is_relative_to(path.parent.resolve()):
             raise GraphError(f"{path.name}: external data {name!r} lies outside of its folder")
         if not place.is_file():
             raise GraphError(f"{path.name}: its external data {name!r} is not beside it")
@@ -71,19 +74,30 @@ def require_tensors(path: Path, model: "ModelProto") -> None:
             )
 
 
-def _locations(graph: "GraphProto") -> Iterator[str]:
+def _may_have_external(path: Path) -> bool:
+    """Whether the key that names an external file is in it; saves reading most graphs."""
+    with path.open("rb") as file:
+        if path.stat().st_size == 0:
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(b"location") >= 0
+
+
+def _locations(message: Any) -> Iterator[str]:  # noqa: ANN401 - any protobuf message
+    """The files that tensors are in, wherever below a message they stand.
+
+    That is in initializers, attributes, sparse tensors, subgraphs and functions, of any form.
+    """
     import onnx
 
-    tensors = list(graph.initializer)
-    for node in graph.node:
-        for attribute in node.attribute:
-            tensors += [attribute.t, *attribute.tensors]
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.node:
-                    yield from _locations(inner)
-    for tensor in tensors:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            yield from (entry.value for entry in tensor.external_data if entry.key == "location")
+    if isinstance(message, onnx.TensorProto):
+        if message.data_location == onnx.TensorProto.EXTERNAL:
+            yield from (entry.value for entry in message.external_data if entry.key == "location")
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for inner in [value] if hasattr(value, "ListFields") else value:
+                yield from _locations(inner)
 
 
 def one_line(error: BaseException) -> str:
@@ -119,6 +133,7 @@ def _batch(dims: Dims, shape: tuple[int, ...]) -> int:
 def _inputs(path: Path, model: "ModelProto") -> Iterable[tuple[str, Dims, str]]:
     """Yield name, dimensions and dtype of every input that is not a constant."""
     constants = {tensor.name for tensor in model.graph.initializer}
+    constants |= {tensor.values.name for tensor in model.graph.sparse_initializer}
     for value in model.graph.input:
         if value.name not in constants:
             if not isinstance(value.name, str):  # bytes where protobuf found no UTF-8

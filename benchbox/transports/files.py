@@ -1,7 +1,6 @@
 """Files of graphs: those that lie beside each other, their hashes, and their way to a device."""
 
 import functools
-import mmap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -53,17 +52,6 @@ def _sha256(path: Path, _size: int, _changed_ns: int) -> str:
     return host.sha256(path)
 
 
-def files_beside(path: Path) -> list[str]:
-    """The files that a graph needs beside it; onnx is imported only if there may be some."""
-    with path.open("rb") as file:
-        if path.stat().st_size == 0:
-            return []
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            if content.find(b"location") < 0:  # the key that names an external file
-                return []
-    return onnx_file.external_files(path)
-
-
 def path_of(
     graph: Path,
     folder: str,
@@ -76,7 +64,7 @@ def path_of(
     lie beside each other a folder of their own. Raises CaseError when that cannot be, AgentError
     when the link is lost.
     """
-    files = {name: graph.parent / name for name in [graph.name, *files_beside(graph)]}
+    files = {name: graph.parent / name for name in [graph.name, *onnx_file.external_files(graph)]}
     try:
         if len(files) == 1:
             return f"{folder}/{push(files)[graph.name]}"

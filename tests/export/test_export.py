@@ -417,4 +417,5 @@ def test_a_warm_cache_starts_no_process(
     cases = [file_case(write_onnx("warm"), TensorSpec("x", (32, 32))), exporter.case("conv", c=6)]
     graphs = [exporter.graph(case) for case in cases]
     monkeypatch.setattr(sys.modules["benchbox.export.prepare"], "python_child", None)
-    assert list(export.prepare(cases).values()) == graphs
+    found = export.prepare(cases).values()
+    assert [g.sha256 for g in found if isinstance(g, Graph)] == [g.sha256 for g in graphs]

@@ -2,7 +2,6 @@
 
 from tests.e2e.faults import (
     builders,
-    figures,
     hostile,
     identity,
     losses,
@@ -15,7 +14,6 @@ from tests.e2e.faults.bench import FAULTS
 __all__ = [
     "FAULTS",
     "builders",
-    "figures",
     "hostile",
     "identity",
     "losses",

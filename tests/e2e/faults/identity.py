@@ -2,25 +2,33 @@
 
 import contextlib
 import json
+import os
 import random
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
+import onnx
 import pytest
 
 from benchbox import records
 from benchbox.analysis.samples import NS
+from benchbox.costs import Cost
 from benchbox.errors import CaseError, RecordError
-from benchbox.export import Graph
+from benchbox.export import Graph, cache
 from benchbox.records import Record, Run
 from benchbox.sampling.plan import Plan
-from benchbox.specs import Case
-from tests.e2e.faults.bench import QUICK, Bench, fault, samples
+from benchbox.specs import Case, OnnxFile, TensorSpec, onnx_file
+from tests.conftest import HEADER
+from tests.e2e.faults.bench import QUICK, Bench, check_end, fault, samples
 from tests.helpers import runs
 from tests.helpers.record_files import context, record, write
 
 GRAPHS = {f"{digit}" * 64: 0.002 * 1.7**digit for digit in range(3)}  # what each takes, by sha256
+GRAPH_FACTS = (Cost(1, 0, 1, 1, 1, {}, ()), 1, 18, "none", None, dict[str, str]())
 ONE = threading.Lock()  # simulated machines take the place of the program's own clock
 LONG = Plan(sustained_s=10.0, max_time_s=20.0, burst_s=0.05)
 
@@ -161,3 +169,94 @@ def _check_ratios(run: Run) -> None:
         assert reference is not None
         right = GRAPHS[each.sha256] / GRAPHS[reference.sha256]
         assert abs(each.relative.value / right - 1) < 0.1, f"{each.key}: a ratio of two graphs"
+
+
+@fault("figures", "an .onnx file or its external data changes while it is timed")
+def replaced_in_mid_run(bench: Bench, rng: random.Random) -> None:
+    with ONE, patch.dict(os.environ, {"BENCHBOX_CACHE_DIR": str(bench.folder / "cache")}):
+        path, files = _model_with_external_data(bench.folder, rng)
+        x = TensorSpec("x", (4,))
+        case = Case("net", "net", {}, {}, (x,), 1, OnnxFile(path))
+        limit = rng.choice((0, cache.COPIED_BYTES))
+        with patch.object(cache, "COPIED_BYTES", limit):
+            settled = cache.settled(case)
+        before, key = _digest(settled), cache.key(settled)
+        graph = Graph(settled.source.path, before, *GRAPH_FACTS, files)
+        cache.require_unchanged(settled, graph)
+        changed = path if rng.random() < 0.4 or not files else path.parent / rng.choice(files)
+        _overwrite(changed, rng)
+        assert cache.key(cache.settled(case)) != key, "another graph under the same key"
+        if cache.is_copy(graph):
+            assert _digest(settled) == before, "the copy changed with the file"
+        else:
+            with pytest.raises(CaseError):
+                cache.require_unchanged(settled, graph)
+
+
+@fault("figures", "an .onnx file is replaced in mid-run")
+def replaced_between_processes(bench: Bench, rng: random.Random) -> None:
+    path = bench.graph("net", rng.randrange(8, 40))
+    with bench.started("run", "./net.onnx", *QUICK, "--sessions", "3") as process:
+        time.sleep(rng.uniform(0.2, 2.0))
+        other = bench.graph("other", rng.randrange(40, 80)).read_bytes()
+        path.write_bytes(other)
+        check_end(process.wait(60), *process.communicate())
+    bench.runs()
+
+
+def _overwrite(path: Path, rng: random.Random) -> None:
+    """Change a byte of a file in place, or put another file there; its time may stay as it was."""
+    stat, data = path.stat(), bytearray(path.read_bytes())
+    data[-1] ^= 1
+    if rng.random() < 0.5:
+        path.unlink()
+    path.write_bytes(data)
+    if rng.random() < 0.5:
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def _digest(case: Case) -> str:
+    assert isinstance(case.source, OnnxFile)
+    return cache.digest(case.source.path, onnx_file.external_files(case.source.path))
+
+
+def _model_with_external_data(folder: Path, rng: random.Random) -> tuple[Path, list[str]]:
+    """A model whose tensors lie in files, wherever a model may have tensors."""
+    model = onnx.parser.parse_model(HEADER + "g (float[4] x) => (float[4] y) { y = Abs(x) }")
+    files = []
+    for place in rng.sample(sorted(PLACES), rng.randrange(4)):
+        name = rng.choice((f"{place}.bin", f"sub/{place}.bin"))
+        tensor = PLACES[place](model)
+        tensor.name, tensor.data_type = place, onnx.TensorProto.FLOAT
+        tensor.dims[:] = [4]
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=name)
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(rng.randbytes(16))
+        files.append(name)
+    path = folder / "net.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path, sorted(files)
+
+
+def _attribute(nodes: Any) -> Any:
+    return nodes.add(op_type="Constant").attribute.add(name="value")
+
+
+PLACES = {
+    "initializer": lambda m: m.graph.initializer.add(),
+    "sparse values": lambda m: m.graph.sparse_initializer.add().values,
+    "sparse indices": lambda m: m.graph.sparse_initializer.add().indices,
+    "attribute": lambda m: _attribute(m.graph.node).t,
+    "attributes": lambda m: _attribute(m.graph.node).tensors.add(),
+    "sparse attribute": lambda m: _attribute(m.graph.node).sparse_tensor.values,
+    "sparse attributes": lambda m: _attribute(m.graph.node).sparse_tensors.add().values,
+    "subgraph without nodes": lambda m: _attribute(m.graph.node).g.initializer.add(),
+    "subgraphs": lambda m: _attribute(_attribute(m.graph.node).graphs.add().node).t,
+    "function": lambda m: _attribute(m.functions.add(name="f").node).t,
+    "subgraph of a function": lambda m: _attribute(
+        m.functions.add(name="g").node
+    ).g.initializer.add(),
+    "default of a function": lambda m: m.functions.add(name="h").attribute_proto.add().t,
+    "training": lambda m: m.training_info.add().initialization.initializer.add(),
+}
