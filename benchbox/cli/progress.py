@@ -13,7 +13,7 @@ from benchbox.cli.bar import Bar
 from benchbox.devices import Device
 from benchbox.errors import BenchboxError
 from benchbox.records import Record
-from benchbox.report import formatting, load_text
+from benchbox.report import formatting, load_text, tables
 from benchbox.sampling.progress import Progress as Case
 from benchbox.sampling.sampler import Sampler
 from benchbox.sampling.sustained import Sustainer
@@ -179,15 +179,14 @@ class Live:
             self._draw("done", 1.0, f"{self._total} of {self._total} cases")
         if self._line.is_live or again:  # judged anew, to the same end
             return
-        latency = record.latency
-        figure = "" if latency is None else f" {latency.p50_s * 1e3:.4g} ms"
-        if latency is not None and latency.interval is not None:
-            figure += f" ±{latency.interval.half_width:.1%}"
+        figure = "" if record.latency is None else f" {tables.p50(record)} ms"
         if record.spec == specs.COMPARE and record.relative and record.case != record.reference:
-            ratio = formatting.ratio(record.relative.value)
+            ratio = tables.relative_latency(record)
             figure += f", {ratio} ({formatting.bounds(record.relative)})"
         figure += load_text.briefly(record)
-        reason = f" ({self._once(record.reason)})" if record.reason else ""
+        # Why a figure is imprecise stands below the table, once for all.
+        is_told = record.reason and record.status != "imprecise"
+        reason = f" ({self._once(record.reason)})" if is_told else ""
         status = "" if record.status == "ok" else f" {record.status}"
         count = f"[{len(self._finished)}/{self._total}]"
         self._print(f"{count} {record.key}{figure}{status}{reason}")

@@ -135,8 +135,8 @@ def test_each_line_of_several_devices_begins_with_a_name() -> None:
         pi.finished(record({"n": 2}, None, status="failed", reason="no [red] kernel"))
         big.failed(DeviceError("device 'cpu-big': no [big] cluster"))
     assert shown(screen).splitlines() == [
-        "pi [1/2] g2:n=1 1 ms ±0.4%",
-        "cpu-big [1/2] g2:n=1 1 ms ±0.4%",
+        "pi [1/2] g2:n=1 1.000 ± 0.004 ms",
+        "cpu-big [1/2] g2:n=1 1.000 ± 0.004 ms",
         "pi [2/2] g2:n=2 failed (no [red] kernel)",
         "Error: device 'cpu-big': no [big] cluster",
     ]
@@ -145,12 +145,12 @@ def test_each_line_of_several_devices_begins_with_a_name() -> None:
 def test_a_single_device_has_no_name_and_a_reason_is_printed_once() -> None:
     screen = console()
     with Lives(screen, 3, [PI]) as (pi,):
-        pi.finished(record({"n": 0}))
+        pi.finished(record({"n": 0}, status="imprecise", reason="noisy"))  # the table tells why
         for n in (1, 2):
             pi.finished(record({"n": n}, None, status="skipped", reason="emulated"))
         pi.failed(DeviceError("device 'pi': gone"))  # for the command to print
     assert shown(screen).splitlines() == [
-        "[1/3] g2:n=0 1 ms ±0.4%",
+        "[1/3] g2:n=0 1.000 ± 0.004 ms imprecise",
         "[2/3] g2:n=1 skipped (emulated)",
         "[3/3] g2:n=2 skipped (as above)",
     ]
