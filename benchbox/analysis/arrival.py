@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from benchbox.analysis import samples, stats
+from benchbox.analysis.quantities import Ratio, Share
 from benchbox.analysis.samples import NS, Burst, Latency
 from benchbox.analysis.stats import Interval
 
@@ -17,10 +18,10 @@ class Arrival:
     the calls at the rate took longer than a period.
     """
 
-    per_s: float
+    per_s: Ratio
     back_to_back: Latency | None = None
     ratio: Interval | None = None
-    late_share: float = 0.0
+    late_share: Share = 0.0
 
 
 Rounds = dict[tuple[int, int], float]

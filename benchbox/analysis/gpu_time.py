@@ -6,6 +6,7 @@ from itertools import compress
 from statistics import median
 
 from benchbox.analysis import stats
+from benchbox.analysis.quantities import Seconds, Share
 from benchbox.analysis.samples import NS, OPEN, Burst
 from benchbox.analysis.states import Gate
 from benchbox.analysis.stats import Interval
@@ -24,12 +25,12 @@ class Spans:
     what of the latency is not span, and `unheld_share` the share of the spans with gaps in them.
     """
 
-    span_s: float
-    low_s: float | None = None
-    high_s: float | None = None
-    copies_s: float | None = None
-    launch_share: float | None = None
-    unheld_share: float = 0.0
+    span_s: Seconds
+    low_s: Seconds | None = None
+    high_s: Seconds | None = None
+    copies_s: Seconds | None = None
+    launch_share: Share | None = None
+    unheld_share: Share = 0.0
 
     @property
     def interval(self) -> Interval | None:

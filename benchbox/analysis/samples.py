@@ -8,6 +8,17 @@ from statistics import median
 from typing import Literal, get_args
 
 from benchbox.analysis import disturbances, stats
+from benchbox.analysis.quantities import (
+    Amount,
+    Change,
+    Count,
+    Flag,
+    Nanoseconds,
+    Reading,
+    Seconds,
+    Share,
+    Whole,
+)
 from benchbox.analysis.states import Gate, Marks, Probe, State
 from benchbox.analysis.stats import Interval
 
@@ -43,26 +54,42 @@ class Burst:
     the GPU's, and `host_marks` those of the compute sentinel of the processor that launches.
     """
 
-    session: int
-    round: int
-    latencies_ns: tuple[int, ...]
-    switches: tuple[int, ...] | None = None
-    marks: tuple[tuple[int, int], ...] = ()
+    session: Count
+    round: Count
+    latencies_ns: tuple[Nanoseconds, ...]
+    switches: tuple[Whole, ...] | None = None
+    marks: tuple[tuple[Whole, Count], ...] = ()
     probe: Probe = "compute"
-    stream_ns: tuple[int, ...] = ()
-    pool: bool = False
-    probed_ns: int = 0
-    seen: Mapping[str, int | float] = field(default_factory=dict)
+    stream_ns: tuple[Count, ...] = ()
+    pool: Flag = False
+    probed_ns: Count = 0
+    seen: Mapping[str, Reading] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     kind: Kind = "ordinary"
-    slept_ns: int = 0
+    slept_ns: Change = 0
     setting: Mapping[str, str] = field(default_factory=dict)
-    spans_ns: tuple[int, ...] = ()
-    enqueues_ns: tuple[int, ...] = ()
-    copies_ns: tuple[int, ...] = ()
-    unheld: int = 0
-    cold: bool = False
-    host_marks: tuple[tuple[int, int], ...] = ()
+    spans_ns: tuple[Nanoseconds, ...] = ()
+    enqueues_ns: tuple[Count, ...] = ()
+    copies_ns: tuple[Nanoseconds, ...] = ()
+    unheld: Count = 0
+    cold: Flag = False
+    host_marks: tuple[tuple[Whole, Count], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise ValueError with the name of a field that does not fit the calls."""
+        calls = len(self.latencies_ns)
+        if not calls:
+            raise ValueError("latencies_ns")
+        if self.switches is not None and (len(self.switches) != calls or min(self.switches) < 0):
+            raise ValueError("switches")
+        if self.marks and not _in_order(self.marks, calls):
+            raise ValueError("marks")
+        if self.host_marks and not _in_order(self.host_marks, calls):
+            raise ValueError("host_marks")
+        if self.spans_ns and len(self.spans_ns) != calls:
+            raise ValueError("spans_ns")
+        if self.unheld > len(self.spans_ns):
+            raise ValueError("unheld")
 
     def quiet_ns(self, gate: Gate = OPEN, *, paired: bool = False) -> list[int]:
         """The latencies of the calls that nothing is known to have disturbed.
@@ -150,6 +177,16 @@ class Burst:
         return replace(self, tags=found)
 
 
+def _in_order(marks: Marks, calls: int) -> bool:
+    """Whether readings are of moments between so many calls, one after the other."""
+    before = 0
+    for after, _ in marks:
+        if after < before:
+            return False
+        before = after
+    return before <= calls
+
+
 def _out_of(state: State | None, marks: Marks) -> Iterator[tuple[int, int]]:
     """Yield the ranges of calls with a reading beside them that is not of this state."""
     if state is None:
@@ -179,20 +216,20 @@ class Latency:
     in a process and of processes.
     """
 
-    p50_s: float
-    ci_low_s: float | None
-    ci_high_s: float | None
-    p90_s: float | None
-    p99_s: float | None
-    raw_p50_s: float
-    min_s: float
-    samples: int
-    quiet_share: float | None
-    rounds: int
-    quiet_samples: int | None = None
-    sessions_p50_s: tuple[float, ...] = ()
-    within_sd: float | None = None
-    between_sd: float | None = None
+    p50_s: Seconds
+    ci_low_s: Seconds | None
+    ci_high_s: Seconds | None
+    p90_s: Seconds | None
+    p99_s: Seconds | None
+    raw_p50_s: Seconds
+    min_s: Seconds
+    samples: Count
+    quiet_share: Share | None
+    rounds: Count
+    quiet_samples: Count | None = None
+    sessions_p50_s: tuple[Seconds, ...] = ()
+    within_sd: Amount | None = None
+    between_sd: Amount | None = None
     basis: Basis = "quiet"
 
     @property

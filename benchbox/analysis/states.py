@@ -16,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Literal, get_args
 
+from benchbox.analysis.quantities import Ratio
+
 STEP = 0.005  # width of a bin of the histogram, as a share of the reading
 # Bins to each side of a peak that belong to it. Of the compute probe 1.75%, half of a clock step of
 # 3.6%; of the stream probe, which has no steps, 4.25%: latencies follow it by a third, or 1.4%.
@@ -36,9 +38,9 @@ FULL_RUN = 500  # readings that make a run count in full against what was known 
 class State:
     """A peak of readings, in ns: its centre and its ends."""
 
-    centre_ns: float
-    low_ns: float
-    high_ns: float
+    centre_ns: Ratio
+    low_ns: Ratio
+    high_ns: Ratio
 
     def holds(self, reading_ns: float) -> bool:
         """Whether a reading belongs to this state."""

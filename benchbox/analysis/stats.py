@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from statistics import fmean, median, variance
 from typing import Literal
 
+from benchbox.analysis.quantities import Ratio
+
 CONFIDENCE = 0.95
 MIN_ROUNDS = 6  # the fewest medians that have a 95% interval: 1 - 2 / 2**6 = 0.97
 P90_SAMPLES = 64  # below these counts a percentile is not known to 99% confidence (binomial)
@@ -25,9 +27,9 @@ Verdict = Literal["FASTER", "SLOWER", "SAME", "UNCLEAR"]
 class Interval:
     """An estimate with its 95% interval, in one unit."""
 
-    value: float
-    low: float
-    high: float
+    value: Ratio
+    low: Ratio
+    high: Ratio
 
     @property
     def half_width(self) -> float:

@@ -6,6 +6,16 @@ from functools import reduce
 from statistics import median
 
 from benchbox.analysis import changepoint, stats
+from benchbox.analysis.quantities import (
+    Amount,
+    Count,
+    Nanoseconds,
+    Number,
+    Ratio,
+    Reading,
+    Seconds,
+    Some,
+)
 from benchbox.analysis.samples import NS, Burst, Latency
 from benchbox.analysis.stats import Interval
 
@@ -28,15 +38,15 @@ class Window:
     sentinel, `seen` what the system says: counters added up, gauges their middle.
     """
 
-    at_s: float
-    lasts_s: float
-    p50_s: float
-    p90_s: float
-    min_s: float
-    calls: int
-    quiet: int
-    probe_ns: int | float | None = None
-    seen: Mapping[str, int | float] = field(default_factory=dict)
+    at_s: Amount
+    lasts_s: Amount
+    p50_s: Seconds
+    p90_s: Seconds
+    min_s: Seconds
+    calls: Some
+    quiet: Count
+    probe_ns: Nanoseconds | Ratio | None = None
+    seen: Mapping[str, Reading] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +59,13 @@ class Sustained:
     they are too few to tell.
     """
 
-    asked_s: float
+    asked_s: Seconds
     windows: Sequence[Window]
-    first_s: float | None = None
-    knee_s: float | None = None
+    first_s: Seconds | None = None
+    knee_s: Amount | None = None
     steady: Interval | None = None
-    steady_from_s: float | None = None
-    drift: float = 0.0
+    steady_from_s: Amount | None = None
+    drift: Number = 0.0
 
     @property
     def ratio(self) -> float | None:

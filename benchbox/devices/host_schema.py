@@ -2,12 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from benchbox.analysis.quantities import Amount, Count, Ratio, wrong_field
 
 WHOLE = "answer"  # the name where the whole reply is wrong
-LARGEST = 1 << 63
-Count = Annotated[int, Field(ge=0, lt=LARGEST)]
-Amount = Annotated[float, Field(ge=0, lt=LARGEST)]
 Text = Annotated[str, Field(max_length=4000)]
 Processors = list[Annotated[int, Field(ge=0, lt=1 << 16)]]
 Setting = dict[Text, Text]
@@ -31,12 +30,20 @@ class Cluster(ReplyPart):
     limit: Text | None = None
 
 
+class GpuCeilings(ReplyPart):
+    """The best rates of a GPU, by name, and when they were measured."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Ratio] = Field(init=False)
+    measured: Text = ""
+
+
 class Gpu(ReplyPart):
     """A GPU and its settings."""
 
-    name: Text | None = None
+    name: Text
+    runtime: Text
     capability: Text | None = None
-    runtime: Text | None = None
     driver: Text | None = None
     driver_cuda: Text | None = None
     memory_bytes: Count | None = None
@@ -45,10 +52,14 @@ class Gpu(ReplyPart):
     power_limit_w: Amount | None = None
     persistence: bool | None = None
     unseen: Text | None = None
+    ceilings: GpuCeilings = GpuCeilings()
 
 
 class Host(ReplyPart):
-    """A machine, as records keep it."""
+    """A machine, as records keep it, with whatever else JSON can hold."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
 
     system: Text | None = None
     kernel: Text | None = None
@@ -63,7 +74,7 @@ class Host(ReplyPart):
     boot: Text | None = None
     clusters: list[Cluster] = []
     setting: Setting = {}
-    gpu: Gpu = Gpu()
+    gpu: Gpu = None  # type: ignore[assignment]  # absent or whole
 
 
 def wrong(kind: type[ReplyPart], reply: object) -> str:
@@ -71,5 +82,5 @@ def wrong(kind: type[ReplyPart], reply: object) -> str:
     try:
         kind.model_validate(reply)
     except ValidationError as error:
-        return ".".join(map(str, error.errors(include_url=False)[0]["loc"])) or WHOLE
+        return wrong_field(error) or WHOLE
     return ""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from benchbox.analysis.quantities import Amount, Count, Number
+
 CLOSE_C = 1.0  # above the first session's temperature that counts as back
 
 
@@ -12,11 +14,11 @@ class Cooldown:
     `first_c` is that at the beginning of the first session. Without a sensor all are None.
     """
 
-    session: int
-    waited_s: float
-    first_c: float | None = None
-    start_c: float | None = None
-    end_c: float | None = None
+    session: Count
+    waited_s: Amount
+    first_c: Number | None = None
+    start_c: Number | None = None
+    end_c: Number | None = None
 
     @property
     def is_back(self) -> bool:

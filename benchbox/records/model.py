@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from benchbox.analysis.arrival import Arrival
 from benchbox.analysis.gpu_time import Spans
+from benchbox.analysis.quantities import Amount, Change, Count, Ratio, Seconds, Some
 from benchbox.analysis.samples import OPEN, Basis, Burst, Latency
 from benchbox.analysis.states import Gate
 from benchbox.analysis.stats import Interval
@@ -47,14 +48,14 @@ class Context:
     benchbox: str
     device: str
     provider: str
-    threads: int
+    threads: Some
     channels: str
-    seed: int
+    seed: Change
     plan: Mapping[str, Any]
     specs: Sequence[SpecFacts]
     host: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
-    cpus: Sequence[int] = ()
+    cpus: Sequence[Count] = ()
     affinity: Sequence[str] | None = None
     schema: str = SCHEMA
 
@@ -88,43 +89,43 @@ class Record:
     GPU, and `host_shift` of the processor beside it. `index` is the place of the case in its run.
     """
 
-    index: int
+    index: Count
     spec: str
     case: str
     labels: Mapping[str, Any]
     args: Mapping[str, Any]
     group: str
     reference: str
-    batch: int
+    batch: Some
     dtype: str
     inputs: Sequence[str]
     status: Status
     reason: str = ""
     channels: str | None = None
-    published: float | None = None
+    published: Ratio | None = None
     printed: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     paper: Mapping[str, Any] = field(default_factory=dict)
     graph: Mapping[str, Any] | None = None
     cost: Mapping[str, Any] | None = None
-    load_s: float | None = None
-    first_call_s: float | None = None
-    warmup_calls: int | None = None
-    peak_rss_bytes: int | None = None
+    load_s: Amount | None = None
+    first_call_s: Seconds | None = None
+    warmup_calls: Count | None = None
+    peak_rss_bytes: Count | None = None
     affinity: Sequence[str] | None = None
-    denormal_ratio: float | None = None
-    peak_bytes: int | None = None
-    nodes: Mapping[str, int] | None = None
-    types: Mapping[str, int] | None = None
-    gpu_bytes: int | None = None
+    denormal_ratio: Amount | None = None
+    peak_bytes: Change | None = None
+    nodes: Mapping[str, Count] | None = None
+    types: Mapping[str, Count] | None = None
+    gpu_bytes: Count | None = None
     latency: Latency | None = None
     spans: Spans | None = None
     relative: Interval | None = None
     relative_basis: Basis = "quiet"
     relative_to: str = ""
     gate: Gate = OPEN
-    state_shift: float | None = None
-    host_shift: float | None = None
+    state_shift: Ratio | None = None
+    host_shift: Ratio | None = None
     arrival: Arrival | None = None
     sustained: Sustained | None = None
     cooldowns: tuple[Cooldown, ...] = ()

@@ -1,25 +1,23 @@
 """Reader of runs: finds the newest in a folder, and validates a file line by line."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from benchbox.devices import host_schema
+from benchbox.analysis.quantities import wrong_field
 from benchbox.errors import RecordError
-from benchbox.records.model import (
-    SCHEMA,
-    Context,
-    Record,
-    Run,
-    ordered,
-)
+from benchbox.lines import one_line
+from benchbox.records import parts
+from benchbox.records.model import SCHEMA, Context, Record, Run, ordered
 
 T = TypeVar("T")
+MOST_SHOWN = 100  # characters
+Version = Annotated[str, Field(pattern=r"^[\w.+-]{0,40}$")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,27 +25,9 @@ class Head:
     """The fields of a line that decide whether and as what it is read."""
 
     kind: Any = None
-    schema: Any = ""
+    schema: Version = ""
     run: Any = None
-    benchbox: Any = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class CostFields:
-    """The fields of a record's `cost` that reports compute with."""
-
-    macs: int
-    params: int
-    memory_access_bytes: int | None = None
-    uncounted: tuple[str, ...] = ()
-    ops: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class PlanFields:
-    """The fields of a context's `plan` that reports compute with."""
-
-    margin: float | None = None
+    benchbox: Version = "unknown"
 
 
 def latest(folder: Path, device: str, name: str | None = None) -> Path | None:
@@ -65,8 +45,9 @@ def read(path: Path) -> Run:
     """Read a file with one run; raises RecordError for another, or one that holds several."""
     first, *others = read_all(path)
     if others:
+        second = one_line(others[0].context.device)[:MOST_SHOWN]
         raise RecordError(
-            f"{path}: it holds {1 + len(others)} runs, the second of {others[0].context.device}; "
+            f"{path}: it holds {1 + len(others)} runs, the second of {second}; "
             "give each run, from its context line on, a file of its own"
         )
     return first
@@ -75,21 +56,23 @@ def read(path: Path) -> Run:
 def read_all(path: Path) -> list[Run]:
     """Read the runs of a file, each of which begins with its context line.
 
-    A truncated last line is left out and named in `warnings`. Raises RecordError for a file that is
-    not a run, is broken before its last line, has a newer major schema, or a record of another run.
+    A truncated last line is left out and named in `warnings`, blank lines are passed over. Raises
+    RecordError for a file that is not a run, is broken before its last line, has a newer major
+    schema, or a record of another run.
     """
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
     warnings = []
-    if lines.pop():
+    if not is_whole(lines[-1]):
         warnings.append(f"{path}: the last line is truncated and was left out")
-    if not lines:
+        lines.pop()
+    written = [(f"{path}: line {n}", line) for n, line in enumerate(lines, 1) if line.strip()]
+    if not written:
         raise RecordError(f"{path}: not a run: it has no context line")
     found: list[tuple[Context, dict[tuple[str, str], Record]]] = []
-    for number, line in enumerate(lines, start=1):
-        place = f"{path}: line {number}"
+    for place, line in written:
         head = _parse(place, Head, line)
         if head.kind == "context":
             found.append((_context(path, place, head, line), {}))
@@ -112,27 +95,35 @@ def _run(path: Path, context: Context, found: Iterable[Record]) -> Run:
 
 def _record(place: str, head: Head, context: Context, line: bytes) -> Record:
     if head.run not in (None, context.run):
+        other = one_line(str(head.run))[:MOST_SHOWN]
         raise RecordError(
-            f"{place}: a record of another run ({head.run}); give each run a file of its own"
+            f"{place}: a record of another run ({other}); give each run a file of its own"
         )
     record = _parse(place, Record, line)
-    if record.cost:
-        _check(f"{place}: 'cost", CostFields, record.cost)
+    _check(place, parts.RecordParts, record)
     return record
 
 
 def _context(path: Path, place: str, head: Head, line: bytes) -> Context:
-    schema = str(head.schema)
-    if schema.split(".")[0] != SCHEMA.split(".")[0]:
+    if head.schema.split(".")[0] != SCHEMA.split(".")[0]:
         raise RecordError(
-            f"{path}: schema {schema}, this benchbox reads {SCHEMA}; "
+            f"{path}: schema {head.schema}, this benchbox reads {SCHEMA}; "
             f"use the benchbox that wrote it ({head.benchbox}) or a newer one"
         )
     context = _parse(place, Context, line)
-    if name := host_schema.wrong(host_schema.Host, context.host):
-        raise RecordError(f"{place}: 'host.{name}' is of a wrong type")
-    _check(f"{place}: 'plan", PlanFields, context.plan)
+    _check(place, parts.of_context(context.plan), context)
     return context
+
+
+def is_whole(end: bytes) -> bool:
+    """Whether what follows a file's last line break is no part of a line: nothing, or a whole one.
+
+    The beginning of a JSON object is never JSON itself.
+    """
+    try:
+        return not end.strip() or isinstance(json.loads(end), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 @cache
@@ -149,21 +140,22 @@ def _parse(place: str, cls: type[T], line: bytes) -> T:
         except ValidationError as error:
             if error.errors(include_url=False)[0]["type"] != "json_invalid":
                 raise
-        # Half a surrogate pair, of a file's name that is no UTF-8, is JSON for Python alone.
-        return adapter.validate_python(_loads(place, line))
+        # Half a surrogate pair, of a file's name that is no UTF-8, is JSON for Python alone: the
+        # types are checked without it.
+        value = _loads(place, line)
+        text = json.dumps(value, ensure_ascii=False).encode(errors="replace")
+        adapter.validate_json(text, strict=True)
+        return adapter.validate_python(value)
     except ValidationError as error:
-        raise RecordError(f"{place}{_first(error)}") from None
+        raise RecordError(f"{place}{_problem(error)}") from None
 
 
-def _check(place: str, cls: type, value: object) -> None:
-    """Raise RecordError for the first field that is missing or wrong; other fields may be there."""
+def _check(place: str, cls: type, read: Context | Record) -> None:
+    """Raise RecordError for the first part that is missing or wrong; others may be there."""
     try:
-        _adapter(cls).validate_python(value)
+        _adapter(cls).validate_python(read, from_attributes=True)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        what = "is missing" if first["type"] == "missing" else "is of a wrong type"
-        name = ".".join(map(str, first["loc"]))
-        raise RecordError(f"{place}.{name}' {what}") from None
+        raise RecordError(f"{place}{_problem(error)}") from None
 
 
 def _loads(place: str, line: bytes) -> object:
@@ -173,11 +165,10 @@ def _loads(place: str, line: bytes) -> object:
         raise RecordError(f"{place} is not JSON: {error}") from None
 
 
-def _first(error: ValidationError) -> str:
+def _problem(error: ValidationError) -> str:
     """The first error of a line in words, with its field."""
-    first = error.errors(include_url=False)[0]
-    if not first["loc"]:
+    name = wrong_field(error)
+    if not name:
         return " is not a JSON object"
-    what = "is missing" if first["type"] == "missing" else "is of a wrong type"
-    name = ".".join(map(str, first["loc"])).removesuffix(".int")  # of `int | float` the first
-    return f": {name!r} {what}"
+    is_missing = error.errors(include_url=False, include_input=False)[0]["type"] == "missing"
+    return f": {name!r} {'is missing' if is_missing else 'is of a wrong type'}"

@@ -14,6 +14,7 @@ from benchbox import host
 from benchbox.analysis.samples import Burst
 from benchbox.errors import RecordError, StorageError
 from benchbox.records.model import Context, Record, Run
+from benchbox.records.reader import is_whole
 
 try:
     import fcntl
@@ -177,8 +178,12 @@ def reopen(run: Run) -> Writer:
         os.close(descriptor)
         raise RecordError(f"{run.path}: another run has just finished it; try again")
     with os.fdopen(os.dup(descriptor), "rb") as file:
-        complete = file.read().rfind(b"\n") + 1
-    os.ftruncate(descriptor, complete)
+        data = file.read()
+    complete = data.rfind(b"\n") + 1
+    if is_whole(data[complete:]):
+        os.pwrite(descriptor, b"\n" if data[complete:] else b"", len(data))
+    else:
+        os.ftruncate(descriptor, complete)
     return Writer(run.path, descriptor, run.context)
 
 

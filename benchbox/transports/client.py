@@ -155,10 +155,9 @@ class Agent:
             if burst is None:
                 raise AgentError(f"the agent answered {replies.line(reply.get('error', reply))}")
             try:
-                replies.check_burst(burst, *ask[:2])
+                last = replies.burst(burst, *ask[:2])
             except ChannelClosed as wrong:
                 raise AgentError(f"{BROKEN}: {wrong}") from None
-            last = Timed(ask[0], burst, burst.get("error"))
         if last is not None:
             yield from self._completed(last)
 

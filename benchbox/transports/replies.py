@@ -1,14 +1,21 @@
 """Checks of the replies of boards and agents, which may be anything."""
 
-import json
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
+from benchbox.analysis.quantities import wrong_field
+from benchbox.analysis.samples import Burst
 from benchbox.devices.host_schema import ReplyPart, wrong
 from benchbox.lines import one_line
+from benchbox.sampling.session import Timed
 from benchbox.transports import reply_schema
 from benchbox.transports.channel import ChannelClosed
 
+OF_US = {"session", "round", "kind", "tags", "setting"}  # of the fields of a burst
+OF_AN_AGENT = {each.name for each in fields(Burst)} - OF_US
 MOST_TEXT = 300  # characters of another machine's sentence that are shown
 
 T = TypeVar("T")
@@ -64,34 +71,29 @@ def check_op(op: object, reply: Mapping[str, Any]) -> None:
     """Raise ChannelClosed unless a reply has the parts that one to `op` has."""
     if op in reply_schema.REPLIES:
         check(reply_schema.REPLIES[op], reply)
-    if op == "hello":  # a record keeps what is said of the host, and that is JSON
-        try:
-            json.dumps(reply, allow_nan=False)
-        except ValueError:
-            raise lacking("host") from None
     if op == "profile":
         calls = len(reply["run_us"])
         if any(len(node["us"]) != calls for node in reply["nodes"]):
             raise lacking("nodes.us")
 
 
-def check_burst(said: object, graph: str, calls: int) -> None:
-    """Raise ChannelClosed unless something is a burst of a graph, or the error of one.
+def burst(said: object, graph: str, calls: int) -> Timed:
+    """Return the burst of a graph, or the error of one, without what an agent has no say in.
 
-    It has as many calls as were asked for at most.
+    It has as many calls as were asked for at most. Raises ChannelClosed for anything else.
     """
-    burst = said if isinstance(said, dict) and said.get("graph") == graph else None
-    if burst is None:
+    if not isinstance(said, dict) or said.get("graph") != graph:
         raise lacking("burst")
-    if burst.get("error"):
-        field(burst, "error", str)
-        return
-    check(reply_schema.BurstReply, burst)
-    timed, switches = len(burst["latencies_ns"]), burst.get("switches")
-    if timed > calls:
+    if said.get("error"):
+        return Timed(graph, error=field(said, "error", str))
+    timed = Timed(graph, {name: part for name, part in said.items() if name in OF_AN_AGENT})
+    try:
+        timed.burst(session=0, round=0)
+    except ValidationError as error:
+        raise lacking(wrong_field(error)) from None
+    if len(timed.latencies_ns) > calls:
         raise lacking("latencies_ns")
-    if switches is not None and len(switches) != timed:
-        raise lacking("switches")
+    return timed
 
 
 def lacking(name: str) -> ChannelClosed:

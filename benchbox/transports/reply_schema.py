@@ -8,24 +8,19 @@ from typing import Annotated
 
 from pydantic import Field
 
-from benchbox.analysis.states import Probe
-from benchbox.devices.host_schema import (
-    LARGEST,
+from benchbox.analysis.quantities import (
     Amount,
-    Cluster,
+    Change,
     Count,
-    Host,
-    Processors,
-    ReplyPart,
-    Setting,
-    Text,
+    Nanoseconds,
+    Number,
+    Seconds,
+    Share,
 )
+from benchbox.devices.host_schema import Cluster, Host, Processors, ReplyPart, Setting, Text
 
-Change = Annotated[int, Field(gt=-LARGEST, lt=LARGEST)]
-Number = Annotated[float, Field(gt=-LARGEST, lt=LARGEST)]
-Times = list[Annotated[int, Field(gt=0, lt=LARGEST)]]  # nanoseconds
+Times = Annotated[list[Nanoseconds], Field(min_length=1)]
 Pair = Annotated[list[Amount], Field(min_length=2, max_length=2)]
-Mark = Annotated[list[Count], Field(min_length=2, max_length=2)]  # calls before it, nanoseconds
 Seen = dict[Text, Number]
 Shapes = list[list[Change] | None]
 
@@ -45,13 +40,14 @@ class Hello(ReplyPart):
     versions: dict[Text, Text]
     cpus: Processors
     affinity: list[Text] | None = None
+    seen: Seen = {}
 
 
 class Load(ReplyPart):
     """The answer to a graph that is opened and called once."""
 
     load_s: Amount
-    first_call_s: Annotated[float, Field(gt=0, lt=LARGEST)]
+    first_call_s: Seconds
     finite: bool
     nodes: dict[Text, Count] | None = None
     types: dict[Text, Count] | None = None
@@ -62,26 +58,6 @@ class Load(ReplyPart):
     rss_bytes: Count | None = None
     peak_rss_bytes: Count | None = None
     peak_bytes: Change | None = None
-
-
-class BurstReply(ReplyPart):
-    """Timed calls in a row, with the evidence of what disturbed them."""
-
-    latencies_ns: Annotated[Times, Field(min_length=1)]
-    switches: list[Count] | None = None
-    marks: list[Mark] = []
-    probe: Probe = "compute"
-    stream_ns: list[Count] = []
-    pool: bool = False
-    probed_ns: Count = 0
-    seen: Seen = {}
-    slept_ns: Change = 0
-    spans_ns: list[Count] = []
-    enqueues_ns: list[Count] = []
-    copies_ns: list[Count] = []
-    host_marks: list[Mark] = []
-    unheld: Count = 0
-    cold: bool = False
 
 
 class HealthReply(ReplyPart):
@@ -149,7 +125,7 @@ class Watched(ReplyPart):
     """What was seen on a processor."""
 
     cpu: Count
-    seconds: Annotated[float, Field(gt=0, lt=LARGEST)]
+    seconds: Seconds
     readings_ns: list[Pair]
     gaps: Count
     lost_s: Amount
@@ -181,9 +157,9 @@ class NodeReply(ReplyPart):
 class Variants(ReplyPart):
     """What the calls of a graph took, as it is timed, and profiled."""
 
-    default: Annotated[Times, Field(min_length=1)]
-    profiled: Annotated[Times, Field(min_length=1)]
-    unoptimised: Annotated[Times, Field(min_length=1)] | None = None
+    default: Times
+    profiled: Times
+    unoptimised: Times | None = None
 
 
 class ProfileReply(ReplyPart):
@@ -199,7 +175,7 @@ class ProfileReply(ReplyPart):
 class StepReply(ReplyPart):
     """How far a profile is, and how long its next step takes."""
 
-    share: Annotated[float, Field(ge=0, le=1)]
+    share: Share
     next_s: Annotated[float, Field(ge=0, le=3600)] | None = None
 
 

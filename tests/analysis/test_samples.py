@@ -144,9 +144,8 @@ def test_a_percentile_is_given_only_with_enough_samples() -> None:
 
 
 def test_few_samples_have_no_interval_and_none_have_no_estimate() -> None:
-    for bursts in ([], [Burst(0, 0, ())]):
-        assert samples.round_medians(bursts) == {}
-        assert samples.estimate(bursts) is None
+    assert samples.round_medians([]) == {}
+    assert samples.estimate([]) is None
     latency = estimate(*(burst(i, i) for i in range(5)))  # one shorter than a tick of the clock
     assert latency.p50_s == pytest.approx(0.002)
     assert (latency.ci_low_s, latency.interval, latency.quiet_share) == (None, None, None)

@@ -13,6 +13,7 @@ CREATED = "2026-11-21T22:00:07Z"
 
 
 LATENCY = Latency(0.002, 0.0019, 0.0021, 0.003, None, 0.002, 0.001, 64, 0.9, 20)
+CLAIM = {"slower": {"groups": 8}, "than": {"groups": 1}, "subject": "8", "than_subject": "1"}
 
 
 def context(name: str = "g2", **changes: Any) -> Context:
@@ -26,7 +27,7 @@ def context(name: str = "g2", **changes: Any) -> Context:
         channels="arm",
         seed=0,
         plan={"precision": 0.01, "batch": None, "shapes": []},
-        specs=[SpecFacts("g2", "G2", "ab" * 32, claim={"slower": {"groups": 8}})],
+        specs=[SpecFacts("g2", "G2", "ab" * 32, claim=CLAIM)],
         host={"machine": "x86_64", "cpu": "C", "cpus": 2, "kernel": "6.1", "memory_bytes": 5},
         versions={"onnxruntime": "1.22"},
         cpus=[0],

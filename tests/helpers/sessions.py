@@ -91,7 +91,7 @@ class FakeSession:
     def call(self, graph: str) -> int:
         latency = self.models[graph](self.now)
         self.now += latency
-        return round(latency * NS)
+        return max(1, round(latency * NS))
 
 
 class FragileSession(FakeSession):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import given, settings
@@ -26,17 +26,52 @@ from benchbox.records import Context, Record, SpecFacts
 from benchbox.records.cooldown import Cooldown
 from benchbox.sampling.plan import Plan
 from tests.helpers import explained
-from tests.helpers.record_files import CREATED, LATENCY, cases, context, edit, record, write
+from tests.helpers.record_files import (
+    CLAIM,
+    CREATED,
+    LATENCY,
+    cases,
+    context,
+    edit,
+    record,
+    write,
+)
 
-NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 PLAIN: dict[Any, st.SearchStrategy[Any]] = {
-    int: st.integers(0, 2**63),
-    float: NUMBERS,
     str: st.text(),
     bool: st.booleans(),
     type(None): st.none(),
-    Any: st.text() | st.integers() | NUMBERS | st.booleans(),
+    Any: st.text() | st.integers(-(2**60), 2**60) | st.floats(-1e18, 1e18) | st.booleans(),
 }
+
+
+def number(kind: type, limits: Any) -> st.SearchStrategy[Any]:
+    """Numbers of a kind within the limits that its annotation has."""
+    found = {name: value for each in limits for name, value in vars_of(each)}
+    least, most = found.get("ge", found.get("gt")), found.get("le", found.get("lt"))
+    if kind is int and not found:
+        return st.integers(0, 2**60)
+    if kind is int:
+        return st.integers(least + ("gt" in found), most - ("lt" in found))
+    return st.floats(
+        float(least), float(most), exclude_min="gt" in found, exclude_max="lt" in found
+    )
+
+
+def vars_of(limit: Any) -> list[tuple[str, Any]]:
+    names = ("ge", "gt", "le", "lt")
+    return [(name, getattr(limit, name)) for name in names if hasattr(limit, name)]
+
+
+def fitting(drawn: dict[str, Any]) -> Burst:
+    """A burst whose parts are of as many calls."""
+    calls = len(drawn["latencies_ns"]) or 1
+    drawn["latencies_ns"] = drawn["latencies_ns"] or (1,)
+    for name in ("switches", "spans_ns"):
+        drawn[name] = drawn[name] and (drawn[name] * 2)[:calls]
+    for name in ("marks", "host_marks"):
+        drawn[name] = tuple(sorted((min(after, calls), ns) for after, ns in drawn[name]))
+    return Burst(**{**drawn, "switches": drawn["switches"] or None, "unheld": 0})
 
 
 def any_of(hint: Any) -> st.SearchStrategy[Any]:
@@ -44,8 +79,12 @@ def any_of(hint: Any) -> st.SearchStrategy[Any]:
     if hint in PLAIN:
         return PLAIN[hint]
     if is_dataclass(hint):
-        hints = get_type_hints(hint)
-        return st.builds(hint, **{field.name: any_of(hints[field.name]) for field in fields(hint)})
+        hints = get_type_hints(hint, include_extras=True)
+        own = st.fixed_dictionaries({each.name: any_of(hints[each.name]) for each in fields(hint)})
+        return own.map(fitting if hint is Burst else lambda drawn: hint(**drawn))
+    if get_origin(hint) is Annotated:
+        kind, *limits = get_args(hint)
+        return any_of(kind) if kind in PLAIN else number(kind, limits[0].metadata)
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Literal:
         return st.sampled_from(inner)
@@ -59,10 +98,28 @@ def any_of(hint: Any) -> st.SearchStrategy[Any]:
     return several.map(tuple) if origin is tuple else several
 
 
-NAMED = {"name": "g2", "device": "cpu", "created": CREATED, "schema": records.SCHEMA}
+NAMED = {
+    "name": "g2",
+    "device": "cpu",
+    "created": CREATED,
+    "benchbox": "0.1",
+    "schema": records.SCHEMA,
+}
 COST = {"macs": 3, "params": 2**40, "memory_access_bytes": None, "uncounted": ["Foo"], "later": "x"}
-any_context = any_of(Context).map(lambda drawn: replace(drawn, **NAMED))
-any_record = any_of(Record).map(lambda drawn: replace(drawn, cost=drawn.cost and COST))
+any_context = any_of(Context).map(
+    lambda drawn: replace(
+        drawn,
+        **NAMED,
+        specs=[replace(each, claim=None if each.claim is None else CLAIM) for each in drawn.specs],
+    )
+)
+any_record = any_of(Record).map(
+    lambda drawn: replace(
+        drawn,
+        cost=None if drawn.cost is None else COST,
+        graph=None if drawn.graph is None else {**drawn.graph, "sha256": "ab"},
+    )
+)
 
 
 @settings(max_examples=40)  # drawing a record takes its time
@@ -94,7 +151,7 @@ def test_a_truncated_last_line_is_left_out_and_reported(tmp_path: Path) -> None:
     path = write(tmp_path, record(), record(1, "groups=2"))
     whole_file = path.read_bytes()
     start_of_last = whole_file.rstrip(b"\n").rfind(b"\n") + 1
-    for end in (start_of_last + 1, len(whole_file) - 1):
+    for end in (start_of_last + 1, len(whole_file) - 2):
         path.write_bytes(whole_file[:end])
         assert cases(path) == ["groups=1"]
         warning = f"{path}: the last line is truncated and was left out"
@@ -132,7 +189,6 @@ def test_a_file_that_is_no_run_is_refused(tmp_path: Path, content: bytes, senten
     ("line", "sentence"),
     [
         ("garbage", " is not JSON: "),
-        ("", " is not JSON: "),
         ("3", " is not a JSON object"),
         ('{"kind":"record"}', ": "),
     ],

@@ -155,14 +155,15 @@ def test_the_last_burst_says_what_is_set_otherwise_than_at_first(cpu: Device) ->
     assert "setting" not in alone.data
 
 
-def test_what_a_burst_carries_is_kept_whole_and_a_failed_one_has_its_reason(cpu: Device) -> None:
-    parts = {"marks": [[0, 12000], [2, 12001]], "probe": "stream", "heat": 3}
+def test_what_a_burst_carries_is_kept_and_a_failed_one_has_its_reason(cpu: Device) -> None:
+    parts = {"marks": [[0, 12000], [2, 12001]], "probe": "stream"}
+    ours = {"tags": ["hot"], "kind": "beside", "session": 9, "heat": 3}
     fails = {"burst": {"graph": "b", "error": "boom"}}
-    channel = Scripted(HELLO, burst("a", 1, 2, **parts), fails, {"reply": "time"})
+    channel = Scripted(HELLO, burst("a", 1, 2, **parts, **ours), fails, {"reply": "time"})
     asked = [("a", 2, True), ("b", 1)]
     timed, failed = Agent(channel, cpu).time(asked, [0.1, 0.1])
     assert channel.sent[1] == {"op": "time", "bursts": asked}
-    assert {name: timed.data[name] for name in parts} == parts
+    assert timed.data == {"latencies_ns": [1, 2], "switches": None, **parts}
     assert timed.error is None
     assert (failed.graph, failed.latencies_ns, failed.error) == ("b", (), "boom")
 
@@ -198,7 +199,7 @@ def test_leaving_an_agent_closes_its_channel_whatever_happened(cpu: Device) -> N
         ({"host": HOST | {"setting": {"governor": 5}}}, "host.setting.governor"),
         ({"host": HOST | {"memory_available_bytes": HUGE}}, "host.memory_available_bytes"),
         ({"host": HOST | {"cpu": "x" * 5000}}, "host.cpu"),
-        ({"host": HOST | {"unknown": [NAN]}}, "host"),
+        ({"host": HOST | {"unknown": [NAN]}}, "host.unknown.0"),
         ({"versions": None}, "versions"),
         ({"providers": "all"}, "providers"),
         ({"affinity": [5]}, "affinity.0"),
@@ -228,7 +229,7 @@ def test_a_wrong_greeting_makes_the_device_unusable(
         (time, burst("a", 1, -5), "latencies_ns.1"),
         (time, burst("a", 1, switches=[0, 0]), "switches"),
         (time, burst("a", 1, seen={"clock_khz": NAN}), "seen.clock_khz"),
-        (time, burst("a", 1, marks=[[0]]), "marks.0"),
+        (time, burst("a", 1, marks=[[0]]), "marks.0.1"),
         (time, burst("a", 1, probe="none"), "probe"),
         (time, {"burst": {"graph": "a", "error": ["boom"]}}, "error"),
         (Agent.health, {"reply": "health", "temperature_c": "warm"}, "temperature_c"),

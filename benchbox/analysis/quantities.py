@@ -1,0 +1,31 @@
+"""Quantities of records and replies: finite numbers within what anything measured can be."""
+
+from typing import Annotated
+
+from pydantic import Field, StrictBool, ValidationError
+
+LARGEST = (1 << 63) - 1  # fits the 64 bits in which comparing is fast
+Count = Annotated[int, Field(strict=True, ge=0, lt=LARGEST)]
+Whole = Annotated[int, Field(strict=True)]  # of many: whoever has them checks their limits
+Some = Annotated[int, Field(strict=True, ge=1, lt=1 << 31)]
+Change = Annotated[int, Field(strict=True, gt=-LARGEST, lt=LARGEST)]
+Number = Annotated[float, Field(strict=True, gt=-LARGEST, lt=LARGEST)]
+Amount = Annotated[float, Field(strict=True, ge=0, lt=LARGEST)]
+Ratio = Annotated[float, Field(strict=True, ge=1e-12, lt=LARGEST)]  # what may be divided by
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+Seconds = Annotated[float, Field(strict=True, ge=1e-12, lt=1e8)]  # three years
+Nanoseconds = Annotated[int, Field(strict=True, ge=1, lt=10**17)]
+Flag = StrictBool
+Reading = Change | Number  # of a counter
+LONGEST_NAME = 100  # characters
+# What pydantic adds to a location for each branch of a union.
+BRANCHES = ("constrained-int", "constrained-float", "int", "float", "str", "bool", "list", "dict")
+
+
+def wrong_field(error: ValidationError) -> str:
+    """The name of the first field that is missing or wrong, empty where the whole is."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    # A check of a whole, as of `Burst`, raises the name of the part.
+    part = [first["ctx"]["error"]] if first["type"] == "value_error" else []
+    names = [str(each) for each in (*first["loc"], *part) if each not in BRANCHES]
+    return ".".join(names)[:LONGEST_NAME]
