@@ -1,6 +1,8 @@
 """The agent's program on the wire, and as the file that is sent to boards."""
 
 import contextlib
+import json
+import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -233,6 +235,9 @@ def test_the_zipapp_holds_the_agent_alone_and_serves_from_anywhere(
     names = set(zipfile.ZipFile(path).namelist()) - {"__main__.py", "benchbox/__init__.py"}
     sources = (ROOT / "benchbox" / "agent").rglob("*.py")
     assert names == {str(source.relative_to(ROOT)) for source in sources}
+    bare = [sys.executable, "-I", "-S", str(path), "--facts"]  # a Python without any package
+    facts = json.loads(subprocess.run(bare, capture_output=True, check=True).stdout)
+    assert facts["versions"].keys() == {"Python"}
     (in_tmp / "numpy.py").write_text("raise SystemExit('the wrong numpy')")
     channel = ProcessChannel([sys.executable, "-I", "-c", SPY, str(path)])
     with speaking(channel) as client:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchbox.agent.gpu import libraries
+from benchbox.agent.gpu import libraries, runtime
 from tests.fakegpu.building import ROOT, Libraries
 
 CUDA, TENSORRT = libraries.PROVIDER, libraries.TENSORRT
@@ -131,7 +131,7 @@ def test_what_tensorrt_lacks(build: Build, how: dict[str, str], text: str) -> No
     build(**how)
     if text:
         with pytest.raises(RuntimeError, match=text):
-            libraries.prepare(TENSORRT)
+            runtime.require(0, TENSORRT)
     else:
         assert (libraries.prepare(TENSORRT), libraries.tensorrt_version()) == (13, "10.16.1")
 
