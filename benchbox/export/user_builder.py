@@ -1,9 +1,13 @@
-"""Import of users' builders; whatever they raise becomes a one-line SpecError."""
+"""Import of users' builders; what raises, or builds no nn.Module, becomes a one-line SpecError."""
 
+import functools
 import importlib
 import importlib.util
+import inspect
 import sys
 import sysconfig
+import types
+import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,4 +62,50 @@ def resolve(reference: str, file: str | None) -> Callable[..., object]:
     if not callable(found):
         what = "has no" if found is None else "has no callable"
         raise SpecError(f"builder {reference!r}: {module_name} {what} {name!r}")
+    if not _may_build(found):
+        raise SpecError(
+            f"builder {reference!r} is not called: it must be a class of nn.Module, or a Python "
+            "function that returns one, of your own or of a library built on torch"
+        )
     return found  # type: ignore[no-any-return]
+
+
+def _may_build(found: Callable[..., object]) -> bool:
+    """Whether a callable may return an nn.Module, as far as can be known without calling it."""
+    from torch import nn
+
+    while isinstance(found, functools.partial):
+        found = found.func
+    if isinstance(found, type):
+        return issubclass(found, nn.Module)
+    function = inspect.unwrap(found if inspect.isroutine(found) else type(found).__call__)
+    if not isinstance(function, types.FunctionType | types.MethodType):
+        return False  # one of C: of Python itself, or of a library that computes
+    returned = _returned(function)
+    if isinstance(returned, type) and not getattr(returned, "_is_protocol", False):
+        return issubclass(returned, nn.Module)
+    return _is_of_networks(function, nn)
+
+
+def _returned(function: Callable[..., object]) -> object:
+    """The class that a function says it returns, None's too; None where it says nothing of use."""
+    try:
+        returned = typing.get_type_hints(function).get("return")
+    except Exception:  # a name that only type checkers see, or anything else in a text
+        return None
+    return None if returned in (object, typing.Any) else returned
+
+
+def _is_of_networks(function: Callable[..., object], nn: types.ModuleType) -> bool:
+    """Whether a function that does not say what it returns is a user's, or of what builds on torch.
+
+    torch's own functions say so where they return a module; others of it load, save and fetch.
+    """
+    top = function.__module__.partition(".")[0]
+    if top in sys.stdlib_module_names or top == "torch":
+        return False
+    place = inspect.getsourcefile(function)
+    if place is None or not _is_library(Path(place)):
+        return True
+    parts = [m for name, m in list(sys.modules.items()) if name.partition(".")[0] == top]
+    return any(nn in vars(part).values() for part in parts if part is not None)

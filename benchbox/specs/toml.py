@@ -1,6 +1,7 @@
 """TOML specs: a blocks/*.toml file becomes a BlockSpec, which unfolds into cases."""
 
 import hashlib
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -232,6 +233,11 @@ def builder(reference: str, folder: Path, where: str = "") -> Builder:
             f"{where}builder {reference!r}: write module:callable or ./file.py:callable"
         )
     if not module.endswith(".py"):
+        if module.partition(".")[0] in sys.stdlib_module_names:
+            raise SpecError(
+                f"{where}builder {reference!r}: Python's own {module} builds no network; "
+                "name a callable that returns an nn.Module"
+            )
         return Builder(reference)
     path = (folder / module).resolve()
     if not path.is_file():

@@ -30,7 +30,7 @@ THREAD = "one thread drives --device cuda; leave it out"
         (f"{NETWORKS} --shape x=1x3x100x100", 2, "must be multiples of 32"),
         (f"{NETWORKS} --weights a.pth", 2, "there are several networks"),
         (f"{NETWORKS} --weights ghostnetv2=no.pth", 2, "no.pth is not"),
-        ("show os:getcwd", 2, "--shape"),
+        ("show torch.nn:ReLU", 2, "--shape"),
         ("compare", 2, "missing argument 'NAME...' (see benchbox compare -h)"),
         ("compare small.onnx", 2, "small: a comparison needs two cases; name another one"),
         ("compare small.onnx ./small.onnx", 2, "is compared with itself; name two different"),

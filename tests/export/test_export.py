@@ -245,9 +245,11 @@ def test_a_builder_imports_what_lies_beside_it_and_not_beside_another(tmp_path: 
 def test_a_module_in_the_current_folder_is_found_last(in_tmp: Path) -> None:
     (in_tmp / "my_blocks.py").write_text("def build(): return 8")
     (in_tmp / "json.py").write_text("raise SystemExit('the wrong json')")
+    (in_tmp / "my_json.py").write_text("from json import dumps\ndef build(): return dumps")
     assert user_builder.resolve("my_blocks:build", None)() == 8
-    assert user_builder.resolve("json:dumps", None) is json.dumps
-    sys.modules.pop("my_blocks")
+    assert user_builder.resolve("my_json:build", None)() is json.dumps
+    for name in ("my_blocks", "my_json"):
+        sys.modules.pop(name)
 
 
 def test_runtimes_that_disagree_fail_the_case() -> None:

@@ -25,7 +25,7 @@ BARE = [
 TITLE = 'title = "Mine"\n'
 NETWORK = '[[cases]]\nnetwork = "ghostnetv2"\n'
 SHUFFLE = NETWORK.replace("ghost", "shuffle")
-BUILT = 'builder = "json:dumps"\ninput = [1]\n[[cases]]\nargs = { c = 1 }\n'
+BUILT = 'builder = "nets:dumps"\ninput = [1]\n[[cases]]\nargs = { c = 1 }\n'
 
 
 # the catalogue
@@ -171,7 +171,7 @@ ONE_INPUT = '[[inputs]]\nname = "x"\nshape = [3]\n'
     [
         ('[[cases]]\nnetwork = "nothing"\n', "cases[1]: network: unknown network 'nothing'"),
         *((f"{NETWORK}{key} = {{ width = 2 }}\n", KNOWN) for key in ("args", "gpu", "arm")),
-        (f'builder = "json:dumps"\n{NETWORK}', KNOWN),
+        (f'builder = "nets:dumps"\n{NETWORK}', KNOWN),
         (f"{NETWORK}[[cases]]\nargs = {{ c = 1 }}\n", "builder: missing"),
         (NETWORK + NETWORK.replace("netv2", "netv2_x1_0"), SECOND),
         (f"input = [3]\n{NO_INPUT}{ONE_INPUT}", "give either input = [...] or [[inputs]], one of"),

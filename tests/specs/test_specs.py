@@ -14,7 +14,7 @@ from tests.specs.conftest import Write, cases_of, shaped
 
 VALID = """
 title = "Mine"
-builder = "json:dumps"
+builder = "nets:dumps"
 input = ["c", 8, 8]
 args = { repeat = 2 }
 
@@ -46,7 +46,7 @@ def test_a_file_unfolds_into_cases(write: Write) -> None:
         args={"repeat": 2, "c": 4},
         inputs=(TensorSpec("x", (1, 4, 8, 8)),),
         batch=1,
-        source=Builder("json:dumps"),
+        source=Builder("nets:dumps"),
         reference="kind=a,scale=1",
     )
     assert (first.key, first.is_reference) == ("mine:kind=a,scale=1", True)
@@ -92,7 +92,7 @@ def test_several_batches_have_cases_and_references_of_their_own(write: Write) ->
     ("old", "new", "sentence"),
     [
         ("title =", "titel =", "titel: unknown key; blocks/README.md lists the known ones (and 1 "),
-        ('builder = "json:dumps"', "", "builder: missing"),
+        ('builder = "nets:dumps"', "", "builder: missing"),
         ("args = { c = 6 }", "args = { c = [6] }", "cases[2].args.c: expected "),
         ("args = { c = 6 }", "args = { c = nan }", "cases[2].args.c: expected "),
         ("args = { c = 6 }", "gpu = { c = 6 }", "cases[2] has no 'arm' channels"),
@@ -103,7 +103,7 @@ def test_several_batches_have_cases_and_references_of_their_own(write: Write) ->
         ('kind = "b"', 'kind = "a"', "cases[2]: a second case 'kind=a,scale=1'; name its labels"),
         (VALID[VALID.index("[[cases]]") :], "cases = []\n", "cases: expected "),
         ('title = "Mine"', "title = ", "not valid TOML: Invalid value (at line 2"),
-        ('builder = "json:dumps"', 'builder = "dumps"', "builder 'dumps': write module:callable"),
+        ('builder = "nets:dumps"', 'builder = "dumps"', "builder 'dumps': write module:callable"),
         ("args = { repeat = 2 }", 'group_by = "size"', "group_by: case 'kind=a,scale=1' has no"),
     ],
 )
@@ -220,7 +220,7 @@ def test_a_selection_narrows_every_spec_of_all_and_its_first_case_is_the_referen
             (name, Selection(), "no case has")
             for name in ("g2:groups=8.1", "g2:groups=eight", "g4:relu=1")
         ),
-        ("json:dumps", Selection(), "json:dumps: say what goes in, e.g. --shape x=1x3x224"),
+        ("nets:dumps", Selection(), "nets:dumps: say what goes in, e.g. --shape x=1x3x224"),
     ],
 )
 def test_a_selection_that_leaves_nothing_says_so(
@@ -260,7 +260,7 @@ def test_a_file_beside_the_toml_is_its_builder(in_tmp: Path) -> None:
     beside.parent.mkdir()
     beside.write_text("def build(): ...")
     path = beside.with_name("mine.toml")
-    path.write_text(VALID.replace("json:dumps", "./mine.py:build"))
+    path.write_text(VALID.replace("nets:dumps", "./mine.py:build"))
     assert cases_of("blocks/mine.toml")[0].source == Builder("mine.py:build", beside.resolve())
 
 
@@ -278,8 +278,8 @@ def test_a_file_on_the_command_line_is_a_builder(in_tmp: Path, reference: str) -
 
 def test_shapes_stand_as_typed_and_a_batch_goes_over_their_first_size() -> None:
     shapes = (TensorSpec("x", (2, 3, 8, 8)), TensorSpec("k", ()), TensorSpec("n", (5,), "int64"))
-    (typed,) = cases_of("json:dumps", Selection(shapes=shapes))
+    (typed,) = cases_of("nets:dumps", Selection(shapes=shapes))
     assert (typed.inputs, typed.batch) == (shapes, 2)
-    (batched,) = cases_of("json:dumps", Selection(shapes=shapes, batches=(4,)))
+    (batched,) = cases_of("nets:dumps", Selection(shapes=shapes, batches=(4,)))
     assert [str(tensor) for tensor in batched.inputs] == ["x=4x3x8x8", "k=scalar", "n=4:int64"]
     assert batched.batch == 4
