@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -21,7 +21,10 @@ from benchbox.export.graph import MODEL, OPSET, SEED, Graph
 from benchbox.specs import Builder, Case, OnnxFile, onnx_file
 
 FACTS = "graph.json"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+MOST_MB = 16  # of the facts
+# What reading facts that somebody else wrote may raise.
+BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+FULL = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 ABANDONED_S = 3600.0  # an unfinished entry this old belongs to a process that is gone
 # A larger .onnx file is timed where it is, and hashed before and after each load: a copy would take
 # longer than that, and room in the cache.
@@ -95,20 +98,23 @@ def settled(case: Case) -> Case:
         return case
     sha256 = digest(path, beside)
     entry = hashlib.sha256(f"{sha256} {path.name}".encode(errors="surrogateescape")).hexdigest()
-    copy = copies() / entry / path.name
-    if _is_whole(copy, beside, sha256):
-        with contextlib.suppress(OSError):
-            os.utime(copy.parent)
-    else:
-        with new_entry(entry, copies()) as fresh:
+    is_same = partial(_is_copy_of, name=path.name, beside=beside, sha256=sha256)
+    copy = next(filter(is_same, _places(entry, copies())), None)
+    if copy is None:
+        with new_entry(entry, copies(), is_same) as fresh:
             for name in (path.name, *beside):
                 (fresh / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path.parent / name, fresh / name)
-            if not _is_whole(fresh / path.name, beside, sha256):
+            if not is_same(fresh):
                 raise GraphError(f"{path.name}: it changed while it was read; run again")
-            facts = {"file": path.name, "sha256": sha256, "beside": beside}
-            (fresh / FACTS).write_text(json.dumps(facts))
-    return replace(case, source=OnnxFile(copy))
+        copy = next(filter(is_same, _places(entry, copies())), path.parent)
+    with contextlib.suppress(OSError):
+        os.utime(copy)
+    return replace(case, source=OnnxFile(copy / path.name))
+
+
+def _is_copy_of(entry: Path, name: str, beside: Sequence[str], sha256: str) -> bool:
+    return _is_whole(entry / name, beside, sha256)
 
 
 def drop_changed(made: Mapping[str, Case]) -> list[str]:
@@ -122,7 +128,8 @@ def drop_changed(made: Mapping[str, Case]) -> list[str]:
         except (BenchboxError, OSError):
             is_same = False
         if not is_same:
-            shutil.rmtree(folder() / expected, ignore_errors=True)
+            for entry in _places(expected, folder()):
+                _remove(entry)
             dropped.append(expected)
     return dropped
 
@@ -175,17 +182,46 @@ def _own_code() -> str:
 
 
 def lookup(key: str, case: Case) -> Graph | None:
-    """Return the graph kept under `key`, None where there is none or its file is not intact."""
-    entry = folder() / key
-    try:
-        facts = json.loads((entry / FACTS).read_text())
-        path = entry / MODEL
-        if isinstance(case.source, OnnxFile) and not case.halved:
-            path = case.source.path
-        graph = Graph.of(path, facts)
-        return graph if digest(path, graph.beside) == graph.sha256 else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    """Return the graph kept under `key`, None where there is none or it is not intact."""
+    lies = case.source.path if isinstance(case.source, OnnxFile) and not case.halved else None
+    for entry in _places(key, folder()):
+        with contextlib.suppress(*BROKEN):
+            graph = _read(entry, key, lies or entry / MODEL)
+            if _is_intact(graph):
+                return graph
+    return None
+
+
+def _is_intact(graph: Graph) -> bool:
+    """Whether a graph's files are those that its facts are of; a wrong size is seen at once."""
+    files = [graph.path, *(graph.path.parent / name for name in graph.beside)]
+    is_sized = sum(file.stat().st_size for file in files) == graph.size_bytes
+    return is_sized and digest(graph.path, graph.beside) == graph.sha256
+
+
+def _places(key: str, parent: Path) -> list[Path]:
+    """The entry of a key, and this user's own, for one that is broken and cannot be replaced."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    return [parent / key, parent / f"{key}-{user}"]
+
+
+def write_facts(entry: Path, key: str, graph: Graph) -> None:
+    """Write the facts of a graph into its entry, with a digest of them and of their key."""
+    facts = graph.facts()
+    text = json.dumps({"facts": facts, "sha256": _seal(key, facts)})
+    (entry / FACTS).write_text(text)
+
+
+def _read(entry: Path, key: str, path: Path) -> Graph:
+    """The graph at `path` by the facts of an entry; raises one of BROKEN."""
+    kept = json.loads(host.read_file(entry / FACTS, MOST_MB))
+    if kept["sha256"] != _seal(key, kept["facts"]):
+        raise ValueError("facts of another graph, or changed ones")
+    return Graph.of(path, kept["facts"])
+
+
+def _seal(key: str, facts: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps([key, facts], sort_keys=True).encode()).hexdigest()
 
 
 def digest(path: Path, beside: Sequence[str] = ()) -> str:
@@ -198,12 +234,14 @@ def digest(path: Path, beside: Sequence[str] = ()) -> str:
 
 
 @contextlib.contextmanager
-def new_entry(key: str, parent: Path | None = None) -> Iterator[Path]:
+def new_entry(
+    key: str, parent: Path | None = None, is_same: Callable[[Path], bool] | None = None
+) -> Iterator[Path]:
     """A folder to fill that becomes the entry of `key` when the block ends without an error.
 
     The move is atomic: a process that dies leaves no half entry, and of two that make the same
-    entry one wins and the other's work is dropped. Raises StorageError when the cache cannot be
-    written.
+    entry, which `is_same` tells, one wins and the other's work is dropped. Raises StorageError when
+    the cache cannot be written.
     """
     parent = parent or folder()
     try:
@@ -214,7 +252,7 @@ def new_entry(key: str, parent: Path | None = None) -> Iterator[Path]:
     try:
         yield fresh
         _sync(fresh)
-        _publish(fresh, parent / key)
+        _publish(fresh, _places(key, parent), is_same or partial(_same, fresh, key))
     except OSError as error:
         if error.errno in FULL:
             raise _unwritable(parent, error) from None
@@ -237,16 +275,14 @@ def _unwritable(parent: Path, error: OSError) -> StorageError:
     )
 
 
-def _same(fresh: Path, entry: Path) -> bool:
+def _same(fresh: Path, key: str, entry: Path) -> bool:
     """Whether an entry is intact and has the same graph as the fresh one."""
     try:
-        new, old = (json.loads((place / FACTS).read_text()) for place in (fresh, entry))
-        if new["sha256"] != old["sha256"]:
+        new, old = (_read(place, key, place / MODEL) for place in (fresh, entry))
+        if new.sha256 != old.sha256:
             return False
-        model = new.get("file", MODEL)
-        built = (fresh / model).exists()
-        return not built or digest(entry / model, old["beside"]) == old["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return not new.path.exists() or _is_intact(old)
+    except BROKEN:
         return False
 
 
@@ -259,18 +295,38 @@ def _sync(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _publish(fresh: Path, entry: Path) -> None:
-    if _same(fresh, entry):
-        return  # another process was first; what it made is as good
+def _publish(fresh: Path, places: Sequence[Path], is_same: Callable[[Path], bool]) -> None:
+    """Make the fresh folder an entry, unless another process was first."""
+    for entry in places:
+        if is_same(entry) or _replaced(entry, fresh):
+            return
+    raise StorageError(
+        f"{places[0]}: it is broken and cannot be replaced; remove it, or set "
+        "BENCHBOX_CACHE_DIR to another folder"
+    )
+
+
+def _replaced(entry: Path, fresh: Path) -> bool:
     try:
         fresh.rename(entry)
-    except OSError:  # what is there is broken, or came this moment
+    except OSError:  # what is there is broken, no folder, another's, or came this moment
         stale = fresh.with_name(f"{fresh.name}-old")
         with contextlib.suppress(OSError):
             entry.rename(stale)
-        with contextlib.suppress(OSError):
+        try:
             fresh.rename(entry)
-        shutil.rmtree(stale, ignore_errors=True)
+        except OSError:
+            return False
+        finally:
+            _remove(stale)
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sweep() -> None:
@@ -283,4 +339,4 @@ def sweep() -> None:
         for path in parent.glob(name):
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > most_s:
-                    shutil.rmtree(path, ignore_errors=True)
+                    _remove(path)

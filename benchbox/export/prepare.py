@@ -48,17 +48,22 @@ def prepare(
     keys = cache.keys(cases)
     if not timed:
         keys |= {c.key: f"{keys[c.key]}{COUNTED}" for c in cases if _is_counted(keys[c.key], c)}
-    found = {keys[case.key]: cache.lookup(keys[case.key], case) for case in cases}
-    missing = {keys[case.key]: case for case in cases if found[keys[case.key]] is None}
+    sources = {keys[case.key]: case for case in cases}  # cases may share a graph
+    found: dict[str, Graph | Failure | None] = {
+        key: cache.lookup(key, case) for key, case in sources.items()
+    }
+    missing = {key: case for key, case in sources.items() if found[key] is None}
     failures = _make(missing, progress) if missing else {}
     failures |= {key: CaseError(CHANGED) for key in cache.drop_changed(missing)}
+    for key, case in missing.items():
+        found[key] = failures.get(key) or cache.lookup(key, case) or CaseError(CHANGED)
     result: dict[str, Graph | CaseError] = {}
     for case in cases:
-        key = keys[case.key]
-        outcome = failures.get(key) or found[key] or cache.lookup(key, case)
+        outcome = found[keys[case.key]]
         if isinstance(outcome, SpecError | StorageError):
             raise outcome
-        result[case.key] = outcome or CaseError("its graph vanished from the cache; run again")
+        assert outcome is not None, "made, or failed"
+        result[case.key] = outcome
     return result
 
 

@@ -15,7 +15,6 @@ ends with it: no builder meets what another left behind.
 
 import contextlib
 import functools
-import json
 import logging
 import os
 import warnings
@@ -125,7 +124,7 @@ def build(request: Mapping[str, Any]) -> None:
             versions=cache.versions(),
             beside=beside,
         )
-        (folder / cache.FACTS).write_text(json.dumps(graph.facts()))
+        cache.write_facts(folder, request["key"], graph)
 
 
 def _halve(
@@ -170,7 +169,7 @@ def inspect(request: Mapping[str, Any]) -> None:
         elif request["timed"]:
             check_finite(ort_call.run(path, _feeds(request["inputs"], SEED)))
         graph = _inspected(path, request["inputs"], error)
-        (folder / cache.FACTS).write_text(json.dumps(graph.facts()))
+        cache.write_facts(folder, request["key"], graph)
 
 
 def _inspected(path: Path, tensors: Sequence[Sequence[Any]], error: float | None) -> Graph:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -35,9 +35,11 @@ def comparison(found: Sequence[BlockSpec], title: str) -> BlockSpec:
 def _unfold(found: Sequence[BlockSpec], is_one: bool, selection: Selection) -> list[Case]:
     members = [case for spec in found for case in spec.cases(selection)]
     names = _names(members)
-    for index, case in enumerate(members):
-        if any(_same(case, other) for other in members[:index]):
+    seen: set[Hashable] = set()
+    for case in members:
+        if (same := _identity(case)) in seen:
             raise UsageError(f"{_short(case)} is compared with itself; name two different cases")
+        seen.add(same)
     if len(members) < FEWEST:
         raise UsageError(f"{names[0]}: a comparison needs two cases; name another one")
     return [
@@ -53,12 +55,11 @@ def _unfold(found: Sequence[BlockSpec], is_one: bool, selection: Selection) -> l
     ]
 
 
-def _same(case: Case, other: Case) -> bool:
-    """Whether two cases have the same source, arguments and input."""
-    ours, theirs = ((c.source, dict(c.args), c.inputs) for c in (case, other))
-    if isinstance(case.source, OnnxFile) and isinstance(other.source, OnnxFile):
-        return case.source.path.resolve() == other.source.path.resolve() and (ours[2] == theirs[2])
-    return ours == theirs
+def _identity(case: Case) -> Hashable:
+    """What two cases share that have the same source, arguments and input."""
+    source = case.source
+    where = source.path.resolve() if isinstance(source, OnnxFile) else source
+    return where, frozenset(case.args.items()), case.inputs
 
 
 def _names(members: Sequence[Case]) -> list[str]:

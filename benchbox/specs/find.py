@@ -71,7 +71,10 @@ def split(name: str) -> tuple[str, Mapping[str, str]]:
     pairs = [part.partition("=") for part in match[2].split(",")]
     if not all(key and equals and value for key, equals, value in pairs):
         raise UsageError(f"{name!r}: write the selection as key=value,key=value")
-    return match[1], {key.strip(): value.strip() for key, _, value in pairs}
+    only = {key.strip(): value.strip() for key, _, value in pairs}
+    if len(only) < len(pairs):
+        raise UsageError(f"{name!r}: a label is there twice; give each one value")
+    return match[1], only
 
 
 def _nearest(name: str) -> str:

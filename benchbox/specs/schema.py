@@ -10,10 +10,17 @@ from pydantic import ValidationError as Invalid
 from benchbox.errors import SpecError
 from benchbox.specs.model import DType
 
-Value = StrictStr | StrictBool | StrictInt | StrictFloat
-Table = dict[StrictStr, Value]
-Size = Annotated[int, Field(strict=True, ge=1)]
-Shape = list[Size | StrictStr]
+MOST_CASES = 10_000
+# So that no file takes long: what is said of every case is short.
+MOST_KEYS, MOST_INPUTS, MOST_SIZES, MOST_PUBLISHED = 100, 100, 64, 100
+LARGEST = (1 << 63) - 1  # TOML's own
+SHOWN = 80  # characters of a value in a message
+
+Whole = Annotated[StrictInt, Field(ge=-LARGEST - 1, le=LARGEST)]
+Value = StrictStr | StrictBool | Whole | StrictFloat
+Table = Annotated[dict[StrictStr, Value], Field(max_length=MOST_KEYS)]
+Size = Annotated[int, Field(strict=True, ge=1, le=LARGEST)]
+Shape = Annotated[list[Size | StrictStr], Field(max_length=MOST_SIZES)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 
 
@@ -112,18 +119,25 @@ class SpecTable(Closed):
     group_by: StrictStr = ""
     args: Table = {}
     input: Shape | None = None
-    inputs: list[InputTable] = []
+    inputs: Annotated[list[InputTable], Field(max_length=MOST_INPUTS)] = []
     match: MatchTable | None = None
-    published: list[PublishedTable] = []
+    published: Annotated[list[PublishedTable], Field(max_length=MOST_PUBLISHED)] = []
     claim: ClaimTable | None = None
 
 
 def read(path: Path, text: bytes) -> SpecTable:
     """Return the file's tables; raises SpecError that names the file and the key."""
     try:
-        return SpecTable.model_validate(tomllib.loads(text.decode()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        tables = tomllib.loads(text.decode())
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, 5,000 digits, deep brackets
         raise SpecError(f"{path}: not valid TOML: {error}") from None
+    cases = tables.get("cases")
+    if isinstance(cases, list) and len(cases) > MOST_CASES:
+        raise SpecError(
+            f"{path}: {len(cases)} cases, of at most {MOST_CASES}; divide them among several files"
+        )
+    try:
+        return SpecTable.model_validate(tables)
     except Invalid as invalid:
         raise SpecError(f"{path}: {_sentence(invalid)}") from None
 
@@ -143,8 +157,17 @@ def _sentence(invalid: Invalid) -> str:
         alike = [error["msg"] for error in errors if _key(error["loc"]) == _key(first["loc"])]
         alike = [text.removeprefix("Input should be ").removeprefix("a valid ") for text in alike]
         expected = " or ".join(dict.fromkeys(alike))
-        what = f"expected {expected}, got {first['input']!r}"
+        what = f"expected {expected}, got {_shown(first['input'])}"
     return f"{_key(first['loc'])}: {what}" + (f" (and {more} more)" if more else "")
+
+
+def _shown(value: object) -> str:
+    """A value as Python writes it, cut."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a whole number of more digits than Python writes
+        return "a number that is too large"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 # What pydantic adds to a location for each branch of a union.

@@ -26,7 +26,7 @@ from benchbox.specs.model import (
     precision,
 )
 
-MOST_MB = 16  # of a file; one of the most cases has two
+MOST_MB = 4  # of a file; one with as many cases as there may be has half of that
 
 
 def load(path: Path, name: str) -> BlockSpec:
@@ -64,9 +64,11 @@ def _check(path: Path, table: schema.SpecTable) -> None:
     if built and (table.input is None) == (not table.inputs):
         raise SpecError(f"{path}: give either input = [...] or [[inputs]], one of the two")
     names = [_name(path, table, case) for case in table.cases]
+    seen: set[str] = set()
     for index, name in enumerate(names):
-        if name in names[:index]:
+        if name in seen:
             raise SpecError(f"{path}: cases[{index + 1}]: a second case {name!r}; name its labels")
+        seen.add(name)
     if table.group_by:
         missing = [n for n, c in zip(names, table.cases, strict=True) if _group(table, c) is None]
         if missing:
@@ -95,8 +97,9 @@ def _check_source(where: str, path: Path, table: schema.SpecTable, case: schema.
 
 def _check_published(path: Path, table: schema.SpecTable, names: Sequence[str]) -> None:
     has_sets = any(case.gpu is not None or case.arm is not None for case in table.cases)
+    known = set(names)
     for published in table.published:
-        unknown = sorted(set(published.figures) - set(names))
+        unknown = sorted(set(published.figures) - known)
         if unknown:
             raise SpecError(f"{path}: published.figures: no case is named {unknown[0]!r}")
         if has_sets and all(getattr(case, published.platform) is None for case in table.cases):
