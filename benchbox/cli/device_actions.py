@@ -54,8 +54,9 @@ def add(
     entry = Entry(name, url, python, threads, parsing.one_choice(cpus))
     if url == "local" and install:
         raise UsageError(f"device {name!r} is this machine; --install is for others")
-    if url == "local" and name in devices.DEVICES:
-        devices.resolve(name)  # `arm` is a claim about this machine
+    if url == "local":
+        here, device = local.facts(), Device(name, devices.CPU_PROVIDER, 1, "arm", typed=name)
+        devices.require_claims(device, here["machine"], here.get("model", ""))
     known = registry.entries().get(name)
     path = registry.add(entry)
     if known is not None and replace(known, file=entry.file) != entry:
@@ -165,7 +166,7 @@ def _prepare(device: Device, stderr: Console, *, install: bool, clean: bool) -> 
 
 def _missing(device: Device, found: dict[str, Any], lacks: Sequence[str]) -> str:
     """The reason why a board cannot be used and what to do, empty when it can."""
-    devices.require_arm(device, found["machine"])
+    devices.require_claims(device, found["machine"], found.get("model", ""))
     if lacks:
         return lacking(lacks, found.get("bits"), device.command_name)
     usable = [cpu for cluster in found["clusters"] for cpu in cluster["cpus"]]

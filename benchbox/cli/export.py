@@ -1,8 +1,13 @@
 """The `benchbox export` command: graphs as .onnx files, with a manifest."""
 
 import json
+import re
 import shutil
+from collections import Counter
+from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
+from unicodedata import normalize
 
 import typer
 
@@ -16,6 +21,7 @@ from benchbox.export import Graph
 from benchbox.specs import Case
 
 MANIFEST = "manifest.json"
+LONGEST = 200  # characters of a file's name; file systems end at 255 bytes
 
 
 def export(options: CaseOptions, output: Path) -> None:
@@ -25,7 +31,8 @@ def export(options: CaseOptions, output: Path) -> None:
     good = [(case, graph) for case in cases if isinstance(graph := graphs[case.key], Graph)]
     try:
         output.mkdir(parents=True, exist_ok=True)
-        entries = [_copy(case, graph, output) for case, graph in good]
+        stems = _stems([case for case, _ in good])
+        entries = [_copy(case, graph, output, stems[case.key]) for case, graph in good]
         manifest = {"benchbox": __version__, "graphs": entries}
         host.write(output / MANIFEST, json.dumps(manifest, indent=2) + "\n", 0o666)
     except OSError as error:
@@ -39,10 +46,18 @@ def export(options: CaseOptions, output: Path) -> None:
         raise typer.Exit(CASE_FAILED)
 
 
-def _copy(case: Case, graph: Graph, output: Path) -> dict[str, object]:
+def _stems(cases: Sequence[Case]) -> dict[str, str]:
+    """The name of each case's file by case key; no two are one to any file system."""
+    names = {c.key: f"{c.spec}-{c.name}{'-fp16' if c.halved else ''}" for c in cases}
+    stems = {key: re.sub(r"[^\w.=,-]", "-", name)[:LONGEST] for key, name in names.items()}
+    folded = {key: normalize("NFKC", stem).casefold() for key, stem in stems.items()}
+    counts = Counter(folded.values())
+    digests = {key: sha256(key.encode(errors="surrogatepass")).hexdigest()[:8] for key in stems}
+    return {k: f"{s}-{digests[k]}" if counts[folded[k]] > 1 else s for k, s in stems.items()}
+
+
+def _copy(case: Case, graph: Graph, output: Path, stem: str) -> dict[str, object]:
     """Copy a graph and its external data; return its entry in the manifest."""
-    name = f"{case.spec}-{case.name}{'-fp16' if case.halved else ''}"
-    stem = "".join(c if c.isalnum() or c in "-_.=," else "-" for c in name)
     # Graphs with external data name it from inside, so they keep their file names in a folder each.
     target = output / stem / graph.path.name if graph.beside else output / f"{stem}.onnx"
     for name in graph.beside:

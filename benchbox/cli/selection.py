@@ -57,11 +57,11 @@ def run_name(names: Sequence[str]) -> str:
 
 
 def file_name(text: str) -> str:
-    """A text as part of a file name; the end of one that is too long becomes a digest of it."""
+    """A text as part of a file name, with a digest where it is too long or has other characters."""
     name = "".join(c if c.isalnum() or c in "+-_.=," else "-" for c in text)
-    if len(name) <= NAME_CHARACTERS:
+    if name == text and len(name) <= NAME_CHARACTERS:
         return name
-    digest = hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARACTERS]
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:DIGEST_CHARACTERS]
     return f"{name[: NAME_CHARACTERS - DIGEST_CHARACTERS - 1]}-{digest}"
 
 

@@ -1,14 +1,14 @@
 """Devices: names become a `Device`; the registry, providers, GPU options, the last-seen cache."""
 
+from benchbox.devices.claims import ARM_MACHINES
 from benchbox.devices.device import (
-    ARM_MACHINES,
     CPU_PROVIDER,
     DEVICES,
     SSH_PORT,
     Device,
     names,
     naming_python,
-    require_arm,
+    require_claims,
     require_onnxruntime,
     resolve,
     shareable,
@@ -23,7 +23,7 @@ __all__ = [
     "Device",
     "names",
     "naming_python",
-    "require_arm",
+    "require_claims",
     "require_onnxruntime",
     "resolve",
     "shareable",

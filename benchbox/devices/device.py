@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from benchbox import host
-from benchbox.devices import providers, registry
+from benchbox.devices import claims, providers, registry
 from benchbox.devices.address import adb_serial, masked, ssh_address
 from benchbox.devices.gpu_options import Driving
 from benchbox.devices.registry import Entry, Processors
@@ -19,8 +19,7 @@ from benchbox.errors import DeviceError, UsageError
 Channels = Literal["gpu", "arm"]
 CPU_PROVIDER = providers.CPU
 SSH_PORT = 22
-GPU = re.compile(r"cuda(?::(\d{1,2}))?")
-ARM_MACHINES = ("aarch64", "arm64")
+GPU = re.compile(r"cuda(?::(0|[1-9]\d?))?")
 DEVICES = {
     "cpu": "this machine's processor",
     "arm": "this machine's processor, where that is an ARM one",
@@ -62,11 +61,6 @@ class Device:
         where = ssh_address(self.url)
         return f"ssh://{where.host.lower()}:{where.port or SSH_PORT}"
 
-    @property
-    def claims_arm(self) -> bool:
-        """Whether its name says that it is an ARM one, which is then asserted."""
-        return self.name in (_named("arm", each, self.provider) for each in ((), self.cpus))
-
 
 def resolve(
     name: str,
@@ -103,7 +97,7 @@ def resolve(
     _check_torch(device)
     device = _with_gpu_options(device, name, driving)
     if is_here:
-        require_arm(device, platform.machine())
+        require_claims(device, platform.machine())
         require_onnxruntime()
         _check_threads(threads, named)
     _check_pairs(threads, named)
@@ -188,7 +182,8 @@ def _unknown(name: str) -> str:
             f"unknown device {masked(name)!r}: write an address as "
             "ssh://[user@]host[:port] or adb://serial"
         )
-    own = name if registry.NAME.fullmatch(name) else "NAME"
+    is_usable = registry.NAME.fullmatch(name) and not claims.of(name)
+    own = name if is_usable else "NAME"
     return (
         f"unknown device {name!r}{_nearest(name, known)}; benchbox times on: {', '.join(known)}; "
         f"a board gets a name by: benchbox device add {own} ssh://user@host"
@@ -208,14 +203,14 @@ def naming_python(device: Device, *, addressed: bool = True) -> str:
     return registry.command(replace(known, python="PATH"))
 
 
-def require_arm(device: Device, machine: str) -> None:
-    """Raise DeviceError where a device named `arm` is none."""
-    if not device.claims_arm or machine.lower() in ARM_MACHINES:
+def require_claims(device: Device, machine: str, model: str | None = None) -> None:
+    """Raise DeviceError where a device's name says that it is what it is not."""
+    claimed = "" if device.gpu else claims.false_one(device.name, machine, model)
+    if not claimed:
         return
-    if device.url:
-        raise DeviceError(
-            f"device {device.name!r}: it is {machine}, not an ARM one; give it another name"
-        )
+    if device.url or device.command_name not in DEVICES:
+        what = "is timed on its processor" if claimed == claims.GPU else f"is {machine}"
+        raise DeviceError(f"device {device.name!r}: it {what}, not {claimed}; give it another name")
     raise DeviceError(
         f"device 'arm': this machine is {machine}, not an ARM one; run benchbox on the "
         "board itself, or `benchbox device add arm ssh://user@host` (a phone: adb://serial)"
@@ -223,7 +218,9 @@ def require_arm(device: Device, machine: str) -> None:
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
+    meant = {claims.GPU: "cuda", claims.ARM: "arm", claims.X86: "cpu"}
+    close = [meant[what] for what in claims.of(name) if what in meant]
+    close = close or difflib.get_close_matches(name, known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchbox import host
-from benchbox.devices import providers, trust
+from benchbox.devices import claims, providers, trust
 from benchbox.devices.address import ADB, FORMS, masked, ssh_address
 from benchbox.errors import StorageError, UsageError
 
@@ -22,6 +22,7 @@ Processors = tuple[int, ...] | Cluster
 CLUSTERS: tuple[Cluster, ...] = get_args(Cluster)
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+UNNAMED = re.compile(r"(ssh|adb)-[0-9a-f]{6}")  # as devices without a name are recorded
 RESERVED = ("cpu", "cuda", "all")
 # What a run with these options puts behind a device's name, by the option.
 BEHIND = dict.fromkeys(CLUSTERS, "--cpus") | {
@@ -54,12 +55,7 @@ class Entry:
 def check(entry: Entry) -> None:
     """Raise UsageError, with what to write, for an entry with a value that is not allowed."""
     where = f"device {entry.name!r}"
-    is_reserved = entry.name in RESERVED or entry.name.startswith("cuda-")  # as GPUs are recorded
-    if not NAME.fullmatch(entry.name) or is_reserved:
-        raise UsageError(f"{where}: a name has a-z, 0-9, _ and -, and is not cpu, cuda or all")
-    if word := next((each for each in BEHIND if entry.name.endswith(f"-{each}")), ""):
-        taken = f"-d {entry.name.removesuffix(f'-{word}')} {BEHIND[word]} {word}"
-        raise UsageError(f"{where}: that is what {taken} is recorded as; choose another name")
+    _check_name(entry, where)
     if entry.url.startswith("ssh:"):
         ssh_address(entry.url)
     elif entry.url != "local" and not ADB.fullmatch(entry.url):
@@ -69,6 +65,22 @@ def check(entry: Entry) -> None:
     if entry.python and not PYTHON.fullmatch(entry.python):
         raise UsageError(f"{where}: --python {entry.python!r}: not the path of a program")
     _check_processors(entry, where)
+
+
+def _check_name(entry: Entry, where: str) -> None:
+    is_reserved = entry.name in RESERVED or entry.name.startswith("cuda-")  # as GPUs are recorded
+    if not NAME.fullmatch(entry.name) or is_reserved:
+        raise UsageError(f"{where}: a name has a-z, 0-9, _ and -, and is not cpu, cuda or all")
+    if UNNAMED.fullmatch(entry.name):
+        raise UsageError(f"{where}: an address without a name is recorded as such; choose another")
+    if claims.GPU in claims.of(entry.name.replace(claims.MAKER, "")):
+        raise UsageError(
+            f"{where}: processors are registered, no GPUs: this machine's is --device cuda; "
+            "choose a name that does not say GPU"
+        )
+    if word := next((each for each in BEHIND if entry.name.endswith(f"-{each}")), ""):
+        taken = f"-d {entry.name.removesuffix(f'-{word}')} {BEHIND[word]} {word}"
+        raise UsageError(f"{where}: that is what {taken} is recorded as; choose another name")
 
 
 def _check_processors(entry: Entry, where: str) -> None:

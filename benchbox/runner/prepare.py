@@ -19,8 +19,15 @@ from benchbox.specs import (
 def unfold(specs: Sequence[BlockSpec], selection: Selection) -> list[Case]:
     """The cases of all specs, each with the first of its group named as its reference.
 
-    Raises UsageError when two of them have one name.
+    Raises UsageError when two of them, or two specs, have one name.
     """
+    named: dict[str, BlockSpec] = {}
+    for spec in specs:
+        if named.setdefault(spec.name, spec).sha256 != spec.sha256:
+            raise UsageError(
+                f"two different specs are called {spec.name!r}; rename one, or set files beside "
+                "each other by benchbox compare"
+            )
     cases = with_weights(
         [case for spec in specs for case in spec.cases(selection)], selection.weights
     )

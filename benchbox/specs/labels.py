@@ -11,7 +11,9 @@ def label_text(value: Scalar | None) -> str:
     """Format a label as it is printed and typed: yes and no for booleans, as in the papers."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return "" if value is None else str(value)
 
 
 def case_name(labels: Mapping[str, Scalar]) -> str:

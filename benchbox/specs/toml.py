@@ -69,12 +69,24 @@ def _check(path: Path, table: schema.SpecTable) -> None:
         if name in seen:
             raise SpecError(f"{path}: cases[{index + 1}]: a second case {name!r}; name its labels")
         seen.add(name)
+    _check_labels(path, table)
     if table.group_by:
         missing = [n for n, c in zip(names, table.cases, strict=True) if _group(table, c) is None]
         if missing:
             raise SpecError(f"{path}: group_by: case {missing[0]!r} has no {table.group_by!r}")
     _check_published(path, table, names)
     _check_claim(path, table)
+
+
+def _check_labels(path: Path, table: schema.SpecTable) -> None:
+    """Raise SpecError for two values of a label that are printed alike, as 8 and "8" are."""
+    seen: dict[tuple[str, str], Scalar] = {}
+    for index, case in enumerate(table.cases):
+        for name, value in _labels(table, case).items():
+            other = seen.setdefault((name, label_text(value)), value)
+            if any(isinstance(value, kind) != isinstance(other, kind) for kind in (str, bool)):
+                text = f"{name} is {value!r}, and {other!r} before, which is printed alike"
+                raise SpecError(f"{path}: cases[{index + 1}]: {text}; write one of the two")
 
 
 def _check_source(where: str, path: Path, table: schema.SpecTable, case: schema.CaseTable) -> None:

@@ -84,7 +84,7 @@ def _check(device: Device, agent: Agent) -> None:
     """Raise DeviceError where a device has less than was asked of it."""
     there = agent.hello["host"]
     providers.require(device.provider, agent.hello["providers"], device.name)
-    devices.require_arm(device, there["machine"])
+    devices.require_claims(device, there["machine"], there.get("cpu", ""))
     if device.threads > there["cpus_usable"]:
         raise DeviceError(
             f"device {device.name!r}: {device.threads} threads asked for, it has "

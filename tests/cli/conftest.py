@@ -44,7 +44,7 @@ def bench(graphs: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def two_devices(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Options for two devices, both of them this machine."""
-    monkeypatch.setattr("benchbox.devices.device.ARM_MACHINES", (platform.machine().lower(),))
+    monkeypatch.setattr("benchbox.devices.claims.ARM_MACHINES", (platform.machine().lower(),))
     return ["--device", "cpu", "--device", "arm"]
 
 

@@ -165,10 +165,10 @@ def test_what_is_not_asked_for_is_as_it_was_registered(
 def test_a_board_called_arm_is_held_to_be_one_on_each_of_its_clusters() -> None:
     for cpus in ((), *CLUSTERS, (0,)):
         device = devices.resolve("arm", None, cpus)
-        devices.require_arm(device, "aarch64")
+        devices.require_claims(device, "aarch64")
         with pytest.raises(DeviceError, match="not an ARM one"):
-            devices.require_arm(device, "x86_64")
-    devices.require_arm(devices.resolve("small", None, "big"), "x86_64")
+            devices.require_claims(device, "x86_64")
+    devices.require_claims(devices.resolve("small", None, "big"), "x86_64")
 
 
 @pytest.mark.parametrize("url", ["ssh://alice@secret-host:22", "adb://R58"])

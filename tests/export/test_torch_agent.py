@@ -208,12 +208,6 @@ def test_a_device_has_the_provider_in_its_name(
             devices.resolve(elsewhere, provider=refused)
 
 
-@pytest.mark.parametrize("name", ["arm-torch", "arm-big-torch", "armchair-torch"])
-def test_a_device_claims_to_be_arm_by_torch_too(name: str) -> None:
-    cpus = "big" if "big" in name else ()
-    assert Device(name, "torch", 1, "arm", cpus).claims_arm == (name != "armchair-torch")
-
-
 @pytest.mark.parametrize(
     ("provider", "mode", "search", "tried"),
     [

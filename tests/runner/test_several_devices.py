@@ -15,7 +15,7 @@ from benchbox import records
 from benchbox.devices import Device, last_seen
 from benchbox.errors import AgentError, BenchboxError, DeviceError, RecordError, StorageError
 from benchbox.export import Graph
-from benchbox.runner import Request, several_devices
+from benchbox.runner import Request, loader, several_devices
 from benchbox.runner.several_devices import Ends
 from benchbox.sampling import sampler
 from benchbox.sampling.session import Ask, Timed
@@ -107,6 +107,7 @@ def place(tmp_path: Path, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> Place
         return {case.key: graph_of(case) for case in cases}
 
     monkeypatch.setattr(several_devices, "prepare", prepare)
+    monkeypatch.setattr(loader, "require_unchanged", lambda *_, **__: None)
     monkeypatch.setattr(sampler, "CHUNK_S", 0.05)
     return Place(tmp_path / "results", cpu)
 

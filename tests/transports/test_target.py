@@ -80,7 +80,7 @@ def test_a_device_that_is_not_as_asked_for_is_refused(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "4096 threads asked for" in refused(shell.device(threads=4096))
-    monkeypatch.setattr("benchbox.devices.device.ARM_MACHINES", ("riscv64",))
+    monkeypatch.setattr("benchbox.devices.claims.ARM_MACHINES", ("riscv64",))
     said = refused(shell.device(name="arm"))
     assert said.startswith("device 'arm': ") and "not an ARM one" in said
 

@@ -10,6 +10,8 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.faults.bench import Bench, Fault
 from tests.e2e.faults.catalogue import FAULTS
 
@@ -19,7 +21,7 @@ def tried(fault: Fault, seed: int) -> str:
     with tempfile.TemporaryDirectory(prefix="benchbox-fault-") as folder:
         try:
             fault.inject(Bench(Path(folder)), random.Random(seed))
-        except Exception as error:
+        except (Exception, pytest.fail.Exception) as error:
             return f"{type(error).__name__}: {error}"
     return ""
 

@@ -14,14 +14,18 @@ from unittest.mock import patch
 import onnx
 import pytest
 
-from benchbox import records
+from benchbox import devices, records, runner, specs
 from benchbox.analysis.samples import NS
+from benchbox.cli import export as cli_export
+from benchbox.cli import selection
 from benchbox.costs import Cost
-from benchbox.errors import CaseError, RecordError
+from benchbox.devices import CPU_PROVIDER, Device, registry
+from benchbox.devices.registry import Entry
+from benchbox.errors import CaseError, DeviceError, RecordError, SpecError, UsageError
 from benchbox.export import Graph, cache
 from benchbox.records import Record, Run
 from benchbox.sampling.plan import Plan
-from benchbox.specs import Case, OnnxFile, TensorSpec, onnx_file
+from benchbox.specs import Case, OnnxFile, Selection, TensorSpec, onnx_file, toml
 from tests.conftest import HEADER
 from tests.e2e.faults.bench import QUICK, Bench, check_end, fault, samples
 from tests.helpers import runs
@@ -260,3 +264,69 @@ PLACES = {
     "default of a function": lambda m: m.functions.add(name="h").attribute_proto.add().t,
     "training": lambda m: m.training_info.add().initialization.initializer.add(),
 }
+
+
+@fault("figures", "a device's name says what it is not")
+def false_names(_: Bench, rng: random.Random) -> None:
+    machine, words = rng.choice(sorted(FALSE.items()))
+    parts = [rng.choice(words), *rng.sample(("my", "lab", "box", "2"), rng.randrange(3))]
+    rng.shuffle(parts)
+    name = rng.choice("-_").join(parts)
+    device = Device(name, CPU_PROVIDER, 1, "arm", url=rng.choice(("", "ssh://x")), typed=name)
+    with pytest.raises((DeviceError, UsageError), match=r"name|ARM"):
+        registry.check(Entry(name, device.url or "local"))
+        devices.require_claims(device, machine, rng.choice(("", "Some Board 3")))
+    honest = rng.choice(HONEST[machine])
+    registry.check(Entry(honest, "local"))
+    devices.require_claims(replace(device, name=honest), machine, "NVIDIA Jetson")
+    with pytest.raises(DeviceError, match=r"mean 'cuda'.*add NAME"):
+        devices.resolve(rng.choice(("gpu", "gpu0", "nvidia", "cuda0", "my-gpu", "rtx4090")))
+
+
+FALSE = {
+    "x86_64": ("arm", "arm64", "aarch64", "armv8", "riscv64", "gpu", "cuda0", "nvidia", "gpu1"),
+    "aarch64": ("x86", "x86_64", "x86-64", "amd64", "intel", "i686", "cuda", "nvidia", "rtx4090"),
+}
+HONEST = {
+    "x86_64": ("x86-box", "charm", "alarm-2", "amd64", "mygpus-not", "nvidia-nano"),
+    "aarch64": ("arm-box", "arm64", "pi-aarch64", "cudahy", "nvidia-nano", "jetson"),
+}
+
+
+@fault("figures", "two things are given one name")
+def shared_names(bench: Bench, rng: random.Random) -> None:
+    _two_files_of_one_stem(bench, rng)
+    text = rng.choice(("a b", "A-b", "é", "x=1:2", "n" * 150))
+    others = [text.swapcase(), text + " ", f"-{text}", *(text.replace(c, "-") for c in " :")]
+    pair = [text, rng.choice([other for other in others if other != text])]
+    assert len({selection.file_name(name) for name in pair}) == 2, pair
+    cases = runs.named(*pair)
+    stems = cli_export._stems(cases)
+    assert len({stem.casefold() for stem in stems.values()}) == 2, stems
+    values = rng.choice(ALIKE)
+    rows = [
+        f"[[cases]]\nlabels = {{ x = {json.dumps(value)}, n = {n} }}\n"
+        for n, value in enumerate(values)
+    ]
+    path = bench.folder / "spec.toml"
+    head = 'title = "T"\nbuilder = "m:f"\ninput = [3]\ngroup_by = "x"\n'
+    path.write_text(head + "".join(rows))
+    with contextlib.suppress(SpecError):
+        found = toml.load(path, "spec").cases(Selection())
+        assert len({case.group for case in found}) == 2, found
+
+
+ALIKE = [(0.3, 0.30000001), (8, "8"), (1.0, "1"), (True, "yes"), (1e-7, 1.00000001e-7)]
+
+
+def _two_files_of_one_stem(bench: Bench, rng: random.Random) -> None:
+    paths = []
+    for folder, size in (("a", rng.randrange(2, 9)), ("b", rng.randrange(2, 9))):
+        (bench.folder / folder).mkdir(exist_ok=True)
+        path = bench.graph(f"{folder}/net", size)
+        paths.append(path)
+    other = bench.folder / "net.toml"
+    other.write_text('title = "T"\nbuilder = "m:f"\ninput = [3]\n[[cases]]\nargs = { x = 1 }\n')
+    pair = rng.choice([paths, [paths[0], other], [other, paths[1]]])
+    with pytest.raises(UsageError, match=r"called 'net'|net:net is named twice"):
+        runner.unfold([spec for path in pair for spec in specs.find(str(path))], Selection())
