@@ -135,32 +135,35 @@ def _require_regular(path: Path, status: os.stat_result, most_mb: int | None) ->
 
 def cache_folder() -> Path:
     """The folder of what is kept between runs: $BENCHBOX_CACHE_DIR, or the user's cache folder."""
-    if chosen := _chosen_folder("BENCHBOX_CACHE_DIR"):
-        return chosen
-    import platformdirs
-
-    usual = platformdirs.user_cache_path("benchbox", appauthor=False)
-    there = next(each for each in (usual, *usual.parents) if each.exists())
-    is_usable = usual.is_absolute() and there.is_dir() and os.access(there, os.W_OK)
-    return usual if is_usable else _temporary_folder()
+    folder = _user_folder("cache")
+    if os.environ.get("BENCHBOX_CACHE_DIR"):
+        return folder
+    with contextlib.suppress(OSError):  # a full or read-only disk
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    return _temporary_folder()
 
 
 def config_folder() -> Path:
     """The folder of the user's own settings: $BENCHBOX_CONFIG_DIR, or the usual one."""
-    if chosen := _chosen_folder("BENCHBOX_CONFIG_DIR"):
-        return chosen
+    return _user_folder("config")
+
+
+def _user_folder(kind: str) -> Path:
+    variable = f"BENCHBOX_{kind.upper()}_DIR"
+    if chosen := os.environ.get(variable):
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError:  # nobody has that name, or this user no home
+            raise UsageError(f"{variable} {chosen}: there is no such home folder") from None
     import platformdirs
 
-    usual = platformdirs.user_config_path("benchbox", appauthor=False)
-    return usual if usual.is_absolute() else _temporary_folder()
-
-
-def _chosen_folder(variable: str) -> Path | None:
-    chosen = os.environ.get(variable)
-    try:
-        return Path(chosen).expanduser() if chosen else None
-    except RuntimeError:  # nobody has that name, or this user no home
-        raise UsageError(f"{variable} {chosen}: there is no such home folder") from None
+    with contextlib.suppress(RuntimeError):  # no home, which other versions write as ~
+        folder: Path = getattr(platformdirs, f"user_{kind}_path")("benchbox", appauthor=False)
+        if folder.is_absolute():
+            return folder
+    return _temporary_folder()
 
 
 def _temporary_folder() -> Path:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-from benchbox.cli import streams
 from benchbox.cli.exits import INTERRUPTED, READER_GONE
 
 
@@ -16,11 +15,13 @@ def main() -> None:
     Only success then becomes READER_GONE. Ctrl-C at any time ends it in one line.
     """
     code = INTERRUPTED
-    sinks = streams.outlast()
-    try:
-        _on_interrupt(_interrupted)
-        from benchbox.cli.app import app  # modules that are being loaded stand no exception
+    _on_interrupt(_interrupted)  # modules that are being loaded stand no exception
+    from benchbox.cli import streams
 
+    sinks = streams.outlast()
+    from benchbox.cli.app import app
+
+    try:
         _on_interrupt(signal.default_int_handler)
         app(prog_name="benchbox")
     except SystemExit as end:
@@ -40,5 +41,7 @@ def _on_interrupt(handler: Callable[[int, FrameType | None], object]) -> None:
 
 
 def _interrupted(*_: object) -> None:
-    sys.stderr.write("Interrupted.\n")
+    if sys.stderr:
+        sys.stderr.write("Interrupted.\n")
+        sys.stderr.flush()
     os._exit(INTERRUPTED)

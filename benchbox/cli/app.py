@@ -1,5 +1,6 @@
 """The commands; each hands its options to a module that is imported only then."""
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,9 +26,10 @@ from benchbox.cli.options import (
     Results,
     Verbose,
 )
-from benchbox.errors import BenchboxError
+from benchbox.errors import BenchboxError, UsageError
 
 CONFIG = "benchbox.toml"
+LONGEST = 1000  # characters of an error
 WORDS = "benchbox.words"  # of the command line, in Typer's context
 PYDANTIC = "Value error, "  # begins the messages of Typer's own checks
 # The error of a word that no option takes; its class has the same place in Typer and in Click.
@@ -72,7 +74,8 @@ def _one_line_errors(ctx: Any = None) -> Iterator[None]:  # noqa: ANN401
         raise typer.Exit(INTERRUPTED) from None
     except OSError as error:  # no output, which raises nothing: a file, a process, a socket
         where = f"{error.filename}: " if error.filename else "this machine refused: "
-        _exit_with(f"{where}{error.strerror or error}", 1)
+        is_typed = error.errno == errno.ENAMETOOLONG
+        _exit_with(f"{where}{error.strerror or error}", UsageError.exit_code if is_typed else 1)
 
 
 def _file(ctx: Any, flags: Sequence[str]) -> str:  # noqa: ANN401 - Typer's own type
@@ -92,9 +95,11 @@ def _exit_with(message: str, code: int) -> NoReturn:
 
 
 def _say(line: str) -> None:
-    """Print a line in red to stderr."""
+    """Print a line in red to stderr, without the middle of one that would fill a page."""
     from benchbox.cli.output import console  # here, as few commands fail
 
+    if len(line) > LONGEST:
+        line = f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
     console(stderr=True).print(line, style="red")
 
 

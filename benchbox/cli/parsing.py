@@ -9,6 +9,9 @@ from benchbox.devices.registry import CLUSTERS, Processors
 from benchbox.errors import UsageError
 from benchbox.specs.model import DType, TensorSpec
 
+SMALLEST = 1e-9  # share
+YEAR_S = 366 * 86_400.0
+RAREST, FASTEST = 1 / 86_400, 100_000  # calls per second
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
 
@@ -16,7 +19,7 @@ def share(text: str, option: str = "--precision") -> float:
     """Parse `1%` or `0.01` as 0.01; raises UsageError unless it lies between 0 and 1."""
     match = re.fullmatch(r"\s*(\d*\.?\d+)\s*(%?)\s*", text)
     value = float(match[1]) / (100 if match[2] else 1) if match else 0.0
-    if not 0 < value < 1:
+    if not SMALLEST <= value < 1:
         raise UsageError(f"{option} {text}: write a share such as 1% or 0.01")
     return value
 
@@ -25,8 +28,8 @@ def seconds(text: str, option: str = "--max-time") -> float:
     """Parse `90s`, `5m`, `1h` or `90` as seconds; raises UsageError unless it is positive."""
     match = re.fullmatch(r"\s*(\d*\.?\d+)\s*(ms|s|m|h|)\s*", text)
     value = float(match[1]) * SECONDS[match[2]] if match else 0.0
-    if value <= 0:
-        raise UsageError(f"{option} {text}: write it as 90s, 5m or 1h")
+    if not 0 < value <= YEAR_S:
+        raise UsageError(f"{option} {text}: write it as 90s, 5m or 1h, up to a year")
     return value
 
 
@@ -34,8 +37,8 @@ def rate(text: str) -> float:
     """Parse `5/s`, `30/m` or `10/h` as calls per second; raises UsageError unless positive."""
     match = re.fullmatch(r"\s*(\d*\.?\d+)\s*/\s*(s|m|h)\s*", text)
     value = float(match[1]) / SECONDS[match[2]] if match else 0.0
-    if value <= 0:
-        raise UsageError(f"--arrival {text}: write it as 5/s, 30/m or 10/h")
+    if not RAREST <= value <= FASTEST:
+        raise UsageError(f"--arrival {text}: write it as 5/s, 30/m or 10/h, up to {FASTEST}/s")
     return value
 
 
@@ -103,7 +106,7 @@ def one_device(text: str) -> str:
 
 def shape(text: str) -> TensorSpec:
     """Parse `x=1x3x224x224` or `ids=1x128:int64` as an input; raises UsageError otherwise."""
-    match = re.fullmatch(r"(.+)=((?:\d+(?:x\d+)*)|scalar)(?::(\w+))?", text.strip())
+    match = re.fullmatch(r"(.+)=((?:\d{1,12}(?:x\d{1,12})*)|scalar)(?::(\w+))?", text.strip())
     if match is None:
         raise UsageError(f"--shape {text}: write name=1x3x224x224, with :int64 or such behind it")
     sizes = () if match[2] == "scalar" else tuple(int(size) for size in match[2].split("x"))

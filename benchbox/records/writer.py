@@ -1,6 +1,7 @@
 """Writer of runs: append-only JSON Lines, locked, each record on disk before the next is timed."""
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -46,6 +47,8 @@ class Writer:
             while data:
                 data = data[os.write(self._descriptor, data) :]
             os.fsync(self._descriptor)
+            if not os.fstat(self._descriptor).st_nlink:  # what is written to it is lost
+                raise FileNotFoundError(errno.ENOENT, "the file was deleted")
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, end)

@@ -1,13 +1,11 @@
 """The help of the commands, and the options that commands share."""
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import typer.main
 
-from benchbox import cli
 from benchbox.cli.app import app
 from tests.helpers.command import invoke
 
@@ -60,15 +58,3 @@ def test_run_and_compare_share_all_options_but_their_own() -> None:
     for name in run.keys() & compare.keys():
         of_both = [(p.opts, p.default, p.envvar, p.help) for p in (run[name], compare[name])]
         assert of_both[0] == of_both[1], name
-
-
-def test_ctrl_c_while_modules_load_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Interrupted:
-        def find_spec(self, *_: object) -> None:
-            raise KeyboardInterrupt
-
-    monkeypatch.delitem(sys.modules, "benchbox.cli.app", raising=False)
-    monkeypatch.setattr(sys, "meta_path", [Interrupted()])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 130

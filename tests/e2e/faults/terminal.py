@@ -185,3 +185,33 @@ def text_aims_at_readers_of_files(bench: Bench, rng: random.Random) -> None:
     assert kinds <= PLAIN, kinds - PLAIN
     headings = [t for t in tokens if t.type == "heading_open"]
     assert {t.tag for t in headings} == {"h2"}
+
+
+ODD_TERMINALS = (
+    *({"COLUMNS": size} for size in ("0", "-1", "abc", "²", "1", "9", "1000000000", "9" * 5000)),
+    *({"LINES": size} for size in ("0", "-1", "1000000000")),
+    *({"TERM": name} for name in ("dumb", "", "unknown", "nosuch")),
+    *({"PYTHONIOENCODING": name} for name in ("ascii", "latin-1", "ascii:strict", "cp437")),
+    {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    {"NO_COLOR": "1"},
+    {"FORCE_COLOR": "1"},
+)
+
+
+@fault("losses", "a terminal has an odd size, kind or encoding")
+def odd_terminal(bench: Bench, rng: random.Random) -> None:
+    environment = dict(rng.choice(ODD_TERMINALS)) | dict(rng.choice(ODD_TERMINALS))
+    figures = [
+        f"{r.latency.p50_s * 1e3:.3f}"[:3] for r in records.read(SMALLEST).records if r.latency
+    ]
+    command = rng.choice([("report", str(SMALLEST)), ("run", "--help"), ("show", "./größe.onnx")])
+    bench.graph("größe", 8)
+    if rng.random() < 0.5:
+        code, printed = on_terminal(bench, command, environment)
+    else:
+        done = bench.command(*command, program=BENCHBOX, **environment)
+        code, printed = done.returncode, done.stdout.decode(errors="replace")
+    assert code == 0 and "Traceback" not in printed, printed
+    assert len(printed) < 100_000, len(printed)
+    wanted = {"report": figures, "run": ["--precision"], "show": ["0.000512"]}[command[0]]
+    assert all(each in printed for each in wanted), (wanted, printed)

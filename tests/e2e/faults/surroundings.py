@@ -1,0 +1,183 @@
+"""Faults of what surrounds the command: signals, homes, full disks, files that are one."""
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+from tests.e2e.faults.bench import PROGRAM, QUICK, Bench, check_end, fault, samples
+from tests.e2e.faults.output import BENCHBOX, RECORDED
+
+NOBODY = ("/usr/bin/unshare", "--user", "--map-user=54321")
+
+
+@fault("losses", "signals that whoever started the command had ignored stay so")
+def ignored_signal(bench: Bench, rng: random.Random) -> None:
+    bench.graph("net", 8)
+    ignored = rng.choice([signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+    process = subprocess.Popen(
+        [
+            *PROGRAM,
+            "run",
+            "./net.onnx",
+            "--precision",
+            "0.0001%",
+            "--max-time",
+            "1.5s",
+            "--sessions",
+            "1",
+        ],
+        cwd=bench.folder,
+        env=bench.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(ignored, signal.SIG_IGN),
+    )
+    while process.poll() is None:  # whatever it is at
+        process.send_signal(ignored)
+        time.sleep(rng.uniform(0.05, 0.2))
+    stdout, stderr = process.communicate()
+    check_end(process.returncode, stdout, stderr)
+    assert process.returncode == 0 and b"Interrupted" not in stderr, stderr
+    assert samples(bench.runs())
+
+
+@fault("mistakes", "Ctrl-C while the command is being loaded, or ends")
+def interrupted_at_once(bench: Bench, rng: random.Random) -> None:
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-X",
+            "importtime",
+            "-m",
+            "benchbox",
+            *rng.choice([("--version",), ("list",), ("run", "nosuch")]),
+        ],
+        cwd=bench.folder,
+        env=bench.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr
+    seen, left = b"", rng.choice([1, rng.randrange(1, 900)])
+    for line in process.stderr:  # one for each module that was loaded
+        seen += line
+        left -= b"benchbox.cli.streams" in seen
+        if not left:
+            break
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate()
+    text = b"".join(each for each in (seen + rest).splitlines(True) if b"import time:" not in each)
+    check_end(process.returncode, b"", text)
+    assert process.returncode in (0, 2, 130), (process.returncode, text)
+
+
+@fault("losses", "tables are exported to one file, over inputs, or to a full disk")
+def exports_collide(bench: Bench, rng: random.Random) -> None:
+    bench.graph("net", 8)
+    folder = bench.folder
+    (folder / "a").write_text("kept")
+    (folder / "link").symlink_to("a")
+    (folder / "nowhere").symlink_to("new")
+    os.link(folder / "a", folder / "hard")
+    (folder / "within").symlink_to(".")
+    one_file = [("a", "./a"), ("a", "link"), ("a", "hard"), ("new", "nowhere"), ("a", "within/a")]
+    one_file += [
+        ("-", "-"),
+        ("-", "/dev/stdout"),
+        ("b", f"{folder}/b"),
+        ("b", "../" + folder.name + "/b"),
+    ]
+    pair = list(rng.choice(one_file))
+    rng.shuffle(pair)
+    formats = rng.sample(["csv", "json", "markdown"], 2)
+    options = [
+        each for f, path in zip(formats, pair, strict=True) for each in (f"--export-{f}", path)
+    ]
+    if rng.random() < 0.3:
+        options = [f"--export-{formats[0]}", rng.choice(["./net.onnx", "x.jsonl", "benchbox.toml"])]
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    done = bench.command(rng.choice(["run", "profile"]), "./net.onnx", *options, program=BENCHBOX)
+    assert done.returncode == 2 and done.stderr.count(b"\n") == 1, done.stderr
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+@fault("losses", "the disk is full when a table, a graph or a setting is written")
+def disk_is_full(bench: Bench, rng: random.Random) -> None:
+    bench.graph("net", 64)
+    target, home = bench.folder / "t", bench.folder / "home"
+    target.write_text("kept")
+    most = rng.choice([0, rng.randrange(1, 100)])  # bytes of a file
+    format_ = rng.choice(["csv", "json", "markdown"])
+    command = rng.choice(
+        [
+            ("report", str(RECORDED[-1]), "--format", format_, "--output", "t"),
+            ("device", "add", "pi", "ssh://pi", "--python", "x" * 100),
+            ("export", "./net.onnx", "-o", "graphs"),
+        ]
+    )
+    bench.command(*command[:-1], "graphs", program=BENCHBOX) if command[0] == "export" else None
+    before = {p: p.read_bytes() for p in bench.folder.rglob("*") if p.is_file()}
+    done = subprocess.run(
+        [*BENCHBOX, *command],
+        cwd=bench.folder,
+        env={**bench.environment, "BENCHBOX_CONFIG_DIR": str(home), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
+        check=False,
+    )
+    check_end(done.returncode, done.stdout, done.stderr)
+    assert done.returncode == 1 and b"cannot be written: File too large" in done.stderr, done
+    assert {p: p.read_bytes() for p in bench.folder.rglob("*") if p.is_file()} == before
+
+
+ODD_HOMES = (
+    {"HOME": "/dev/null/x"},
+    {"HOME": "/proc/nosuch"},
+    {"HOME": ""},
+    {"TMPDIR": "/nosuch"},
+    {"BENCHBOX_CACHE_DIR": "~nosuch/x"},
+    {"BENCHBOX_CONFIG_DIR": "~nosuch/x"},
+    {"XDG_CACHE_HOME": "/dev/null"},
+    {"XDG_CONFIG_HOME": "relative"},
+)
+
+
+@fault("mistakes", "the user has no home, no name or no current folder")
+def no_home(bench: Bench, rng: random.Random) -> None:
+    bench.graph("net", 8)
+    gone = bench.folder / "gone"
+    gone.mkdir()
+    environment = {**bench.environment, "PYTHONDONTWRITEBYTECODE": "1"}
+    del environment["BENCHBOX_CACHE_DIR"]
+    environment |= rng.choice(ODD_HOMES)
+    if rng.random() < 0.4:
+        environment.pop("HOME", None)
+    script = rng.choice(['"$@"', 'rmdir ../gone; "$@"'])
+    if (
+        rng.random() < 0.5
+        and not subprocess.run([*NOBODY, "true"], capture_output=True, check=False).returncode
+    ):
+        script = script.replace('"$@"', f'{" ".join(NOBODY)} "$@"')
+    net, results = str(bench.folder / "net.onnx"), str(bench.folder / "results")
+    timed = ("run", net, *QUICK, "--results", results)
+    command = rng.choice(
+        [timed, ("show", net), ("list",), ("trust", "--list"), ("device", "add", "pi", "ssh://pi")]
+    )
+    program = PROGRAM if command is timed else BENCHBOX
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, "sh", *program, *command],
+        cwd=gone,
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    check_end(done.returncode, done.stdout, done.stderr)
+    assert done.returncode == 0 or b"/x" in done.stderr or b"cannot be written" in done.stderr, done
+    assert command is not timed or done.returncode or samples(bench.runs())
+    assert not list(gone.glob("*"))
