@@ -51,6 +51,8 @@ stdout, diagnostics on stderr. It ends when stdin closes.
     -> {"op": "bye"}
     <- {"reply": "bye"}, and the program ends
 
+Every request may have an "id", and the replies to it then "of": [id, how many came before].
+
 A request that fails is answered by {"reply": op, "error": sentence, "full"?: whether a GPU's memory
 was}; a burst that fails by
 {"burst": {"graph": id, "error": sentence}}, after which the next burst goes on. Readers ignore

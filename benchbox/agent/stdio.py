@@ -23,8 +23,9 @@ def serve(replies: Callable[[Message], Iterable[Mapping[str, object]]]) -> None:
     try:
         for line in requests:
             request = _parse(line)
-            for reply in replies(request):
-                out.write(json.dumps(reply, separators=(",", ":")).encode() + b"\n")
+            for number, reply in enumerate(replies(request)):
+                of = {"of": [request["id"], number]} if "id" in request else {}
+                out.write(json.dumps({**reply, **of}, separators=(",", ":")).encode() + b"\n")
             if request.get("op") == "bye":
                 return
     except (BrokenPipeError, KeyboardInterrupt):

@@ -83,12 +83,10 @@ class Measurement:
             before = len(sampler.active)
             try:
                 self._session(sampler)
-            except AgentError as error:
+            except (AgentError, DeviceError) as error:
                 idle = 0 if len(sampler.active) < before else idle + 1
                 if idle >= IDLE_CRASHES:
                     self._give_up(sampler, str(error))
-            except DeviceError as error:
-                self._give_up(sampler, str(error))
 
     def _session(self, sampler: Sampler) -> None:
         """Load the unfinished cases into an agent and time them until it, or the stage, ends."""

@@ -1,10 +1,12 @@
 """Client of the agent protocol: requests, deadlines, and the errors of a broken agent."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from benchbox.agent import PROTOCOL
+from benchbox.analysis.samples import NS
 from benchbox.devices import Device, providers
 from benchbox.errors import AgentError, CaseError, DeviceError, FullError
 from benchbox.sampling.session import Ask, Timed, asleep_s
@@ -13,6 +15,8 @@ from benchbox.transports import replies
 from benchbox.transports.channel import Channel, ChannelClosed, Timeout
 
 BROKEN = "the agent is broken"
+ADMITTED = 2.0  # times the wait for an answer that the calls in it may take by another clock
+ADMITTED_S = 1.0  # and beyond
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ class Agent:
         self._deadlines = deadlines
         self._provider = device.provider
         self._path_of = path_of
+        self._next = (0, 0)  # the number of the request that is being answered, and of the reply
+        self._asked_s = 0.0
         self.setting: Mapping[str, str] = {}
         try:
             self.hello = self._ask(
@@ -119,6 +125,7 @@ class Agent:
             **({"module": module} if module else {}),
         }
         reply = self._ask(request, self._deadlines.load_s)
+        self._believe("first_call_s", reply["load_s"] + reply["first_call_s"])
         if not reply["finite"]:
             raise CaseError("an output is not finite (NaN or infinity) on this device")
         affinity = reply.get("affinity")
@@ -144,7 +151,7 @@ class Agent:
         Raises AgentError when the agent is lost: the burst after the last one yielded is to blame.
         """
         self._send({"op": "time", "bursts": bursts})
-        limits, last = self._deadlines, None
+        limits, last, claimed_ns = self._deadlines, None, 0
         for ask, expected in zip(bursts, expected_s, strict=True):
             if last is not None:
                 yield last
@@ -158,6 +165,8 @@ class Agent:
                 last = replies.burst(burst, *ask[:2])
             except ChannelClosed as wrong:
                 raise AgentError(f"{BROKEN}: {wrong}") from None
+            claimed_ns += sum(last.latencies_ns)
+            self._believe("latencies_ns", claimed_ns * NS)
         if last is not None:
             yield from self._completed(last)
 
@@ -240,18 +249,32 @@ class Agent:
         return _checked(self._receive(timeout_s), request["op"])
 
     def _send(self, request: dict[str, object]) -> None:
+        self._next, self._asked_s = (self._next[0] + 1, 0), time.monotonic()
         try:
-            self._channel.send(request)
+            self._channel.send({**request, "id": self._next[0]})
         except ChannelClosed as closed:
             raise AgentError(f"the agent is gone: {closed}") from None
 
     def _receive(self, timeout_s: float) -> dict[str, Any]:
         try:
-            return self._channel.receive(timeout_s)
+            reply = self._channel.receive(timeout_s)
         except Timeout:
             raise AgentError(f"the agent gave no answer for {timeout_s:.0f} s") from None
         except ChannelClosed as closed:
             raise AgentError(f"the agent is gone: {closed}") from None
+        asked, number = self._next
+        if reply.pop("of", [asked, number]) != [asked, number]:
+            raise AgentError(f"{BROKEN}: it answered twice, out of order or to another request")
+        self._next = asked, number + 1
+        return reply
+
+    def _believe(self, name: str, claimed_s: float) -> None:
+        """Raise AgentError for calls that took far longer than their answer."""
+        waited_s = time.monotonic() - self._asked_s
+        if claimed_s > ADMITTED * waited_s + ADMITTED_S:
+            raise AgentError(
+                f"{BROKEN}: {name!r} adds up to {claimed_s:.3g} s, answered in {waited_s:.3g} s"
+            )
 
 
 def _refusal(error: CaseError, device: Device) -> str:

@@ -16,7 +16,7 @@ class Scripted:
         self.closed = False
 
     def send(self, message: Mapping[str, object]) -> None:
-        self.sent.append(message)
+        self.sent.append({name: part for name, part in message.items() if name != "id"})
 
     def receive(self, timeout_s: float) -> dict[str, Any]:
         self.waits.append(timeout_s)
