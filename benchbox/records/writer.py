@@ -14,7 +14,7 @@ from typing import Any, Self
 from benchbox import host
 from benchbox.analysis.samples import Burst
 from benchbox.errors import RecordError, StorageError
-from benchbox.records.model import Context, Record, Run
+from benchbox.records.model import Context, Record, Run, SpecFacts
 from benchbox.records.reader import is_whole
 
 try:
@@ -74,6 +74,10 @@ def compact(path: Path, context: Context) -> None:
     with contextlib.suppress(OSError, ValueError):
         first, *lines = map(json.loads, path.read_bytes().splitlines())
         kept = {**first, **_context_line(context)}
+        before = {spec["name"]: spec for spec in first["specs"]}
+        kept["specs"] = [
+            _unknown(before.get(spec["name"], {}), SpecFacts) | spec for spec in kept["specs"]
+        ]
         host.write(path, "".join(map(_text, [kept, *_last(lines)])))
 
 
@@ -98,6 +102,8 @@ def _with_unknown(line: dict[str, Any], before: Mapping[str, Any]) -> dict[str, 
     """A record's line with the fields that are unknown here of the line that it replaces."""
     for burst, was in zip(line.get("bursts", ()), before.get("bursts", ()), strict=False):
         burst.update(_unknown(was, Burst))
+    for name in line.keys() & before.keys() & {"graph", "cost"}:  # of one graph, both of them
+        line[name] = {**before[name], **line[name]}
     return _unknown(before, Record) | line
 
 
