@@ -42,9 +42,12 @@ def busy_cpus() -> float:
 def _busy_s() -> float:
     """The seconds that all processors together have been busy since the system started.
 
-    psutil's own shares count a period shorter than a second as a whole one.
+    psutil's own shares count a period shorter than a second as a whole one. 0 without a /proc.
     """
-    times = psutil.cpu_times()
+    try:
+        times = psutil.cpu_times()
+    except OSError:
+        return 0.0
     return float(times.user + times.system + getattr(times, "nice", 0.0))
 
 
@@ -64,7 +67,10 @@ def memory_limit() -> int:
 
 def available_memory() -> int:
     """The bytes that are free here, of this machine's or of this container's."""
-    left = [int(psutil.virtual_memory().available)]
+    try:
+        left = [int(psutil.virtual_memory().available)]
+    except OSError:  # no /proc
+        left = [os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for folder, most, used in CONTAINERS:
         with contextlib.suppress(OSError, ValueError, StopIteration):
             limit = int((folder / most).read_text())

@@ -72,10 +72,13 @@ def _observe(
 
 
 def _used() -> Used:
-    """The processor time that every program but benchbox has used."""
-    own = psutil.Process()
-    ours = {own.pid, *(child.pid for child in own.children(recursive=True))}
+    """The processor time that every program but benchbox has used; nothing without a /proc."""
     used: Used = {}
+    try:
+        own = psutil.Process()
+        ours = {own.pid, *(child.pid for child in own.children(recursive=True))}
+    except psutil.Error:
+        return used
     for process in psutil.process_iter(["name", "cpu_times", "create_time"]):
         info = process.info
         if process.pid not in ours and info["cpu_times"] is not None:

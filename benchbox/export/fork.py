@@ -139,9 +139,16 @@ def _leave(*_: object) -> None:
     os._exit(1)
 
 
+def _below() -> list[psutil.Process]:
+    try:
+        return psutil.Process().children(recursive=True)
+    except psutil.Error:  # no /proc
+        return []
+
+
 def _end() -> None:
     """End every process below this one, those that left their group or their session too."""
-    while children := psutil.Process().children(recursive=True):
+    while children := _below():
         for each in children:
             with contextlib.suppress(psutil.Error):
                 each.kill()

@@ -3,11 +3,14 @@
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+from benchbox import records
 from tests.e2e.faults.bench import PROGRAM, QUICK, Bench, check_end, fault, samples
 from tests.e2e.faults.output import BENCHBOX, RECORDED
 
@@ -181,3 +184,77 @@ def no_home(bench: Bench, rng: random.Random) -> None:
     assert done.returncode == 0 or b"/x" in done.stderr or b"cannot be written" in done.stderr, done
     assert command is not timed or done.returncode or samples(bench.runs())
     assert not list(gone.glob("*"))
+
+
+@fault("mistakes", "the system has no /proc")
+def no_proc(bench: Bench, rng: random.Random) -> None:
+    bench.graph("net", 8)
+    hidden = ("/usr/bin/unshare", "-m", "-r", "/bin/sh", "-c", 'mount -t tmpfs none /proc && "$@"')
+    if subprocess.call([*hidden, "sh", "true"], stderr=subprocess.DEVNULL):
+        return  # not for us to hide
+    timed = ("run", "./net.onnx", *QUICK)
+    others = (("show", "./net.onnx"), ("list",), ("doctor", "--seconds", "0.1"))
+    command = rng.choice([timed, *others, ("device", "check", "cpu")])
+    done = bench.command(*command, program=(*hidden, "sh", *BENCHBOX))
+    assert done.returncode == 0 and b"/proc" not in done.stdout + done.stderr, done
+    assert command is not timed or len(list(bench.folder.glob("results/*/*.jsonl"))) == 1
+
+
+@fault("losses", "the folder of the records is deleted in mid-run")
+def records_are_deleted(bench: Bench, rng: random.Random) -> None:
+    bench.graph("net", 8)
+    effort = ("--precision", "0.0001%", "--max-time", "1.5s", "--sessions", "1")
+    rescued = bench.folder / "rescued"
+    rescued.mkdir()
+    options = {"TMPDIR": str(rescued)}
+    with bench.started("run", "./net.onnx", *effort, "--export-json=t.json", **options) as process:
+        found: list[Path] = []
+        while not found:
+            found = list(bench.folder.glob("results/*/*.jsonl"))
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0.1, 1.0))  # its first line is there
+        gone = rng.choice([found[0].parent, bench.folder / "results"])
+        found[0].unlink() if rng.random() < 0.3 else shutil.rmtree(gone)
+        stdout, stderr = process.communicate()
+    check_end(process.returncode, stdout, stderr)
+    kept = [records.read(path) for path in rescued.glob("*/*/*.jsonl")]
+    assert samples(kept) and str(rescued) in stderr.decode(), stderr
+    assert (bench.folder / "t.json").exists()
+
+
+SIZES = ("0", "-1", "1e400", "nan", "inf", "9" * 20, "9" * 400, "9" * 5000, "0." + "0" * 400 + "1")
+SIZED = (
+    *(
+        f"run ./net.onnx --{name}={{0}}{unit}"
+        for name, unit in (
+            *(("precision", ""), ("precision", "%"), ("max-time", "h"), ("sustained", "h")),
+            *(("arrival", "/s"), ("arrival", "/h"), ("threads", ""), ("cpus", ""), ("batch", "")),
+            *(("sessions", ""), ("shape", ""), ("device", ""), ("scale", ""), ("seed", "x")),
+        )
+    ),
+    "run ./net.onnx --shape=x={0}x{0}",
+    "run ./net.onnx --device=cuda:{0}",
+    "run ./net.onnx --cooldown={0}h --max-time=0",
+    "run ./{0}.onnx",
+    "run {0}",
+    "compare ./net.onnx ./net.onnx --margin={0}",
+    "report {0}.jsonl",
+    "report --results={0}/",
+    "export ./net.onnx -o {0}{0}/x",
+    "device add {0} ssh://x",
+    "device check ssh://{0}:{0}",
+    "doctor --seconds={0}",
+    "show ./net.onnx --batch={0}{0}",
+)
+
+
+@fault("mistakes", "an option is of absurd size")
+def absurd_size(bench: Bench, rng: random.Random) -> None:
+    bench.graph("net", 8)
+    (bench.folder / "0").mkdir()
+    size = rng.choice(SIZES)
+    command = rng.choice(SIZED).format(size).split()
+    done = bench.command(*command, program=BENCHBOX)
+    assert done.returncode in (2, 6) or b"Error" not in done.stderr, (size, command, done)
+    assert len(done.stderr) < 5000 and done.stderr.count(b"\n") <= 3, (command, done.stderr)
