@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Inference reads the values of constants such as Reshape targets, which are never larger.
 _KEPT_ELEMENTS = 1024
+_LONG = 1 << 16  # elements
+_MOST_NODES = 1_000_000
 
 
 def infer(model: ModelProto, input_shapes: Mapping[str, Sequence[int]]) -> ModelProto:
@@ -33,17 +35,62 @@ def infer(model: ModelProto, input_shapes: Mapping[str, Sequence[int]]) -> Model
     The copy has no large weight's bytes: it stays far below protobuf's 2 GB, which inference and
     inlining cannot go beyond, and external data need not be loaded.
     """
-    from onnx import inliner, shape_inference
+    from onnx import inliner
 
     light = _light_model(model)
     if light.functions:
+        _require_few_nodes(light)
         light = _within_onnx("inline functions", lambda: inliner.inline_local_functions(light))
         light.ClearField("functions")
     _fix_inputs(light.graph, input_shapes)
+    plain = _inferred(light, propagate=False)
+    if any(map(_is_long, plain.graph.value_info)):
+        return plain
+    try:
+        return _inferred(light, propagate=True)
+    except GraphError as error:
+        if isinstance(error.__cause__, MemoryError):  # long ones whose sizes it found itself
+            return plain
+        raise
+
+
+def _inferred(model: ModelProto, *, propagate: bool) -> ModelProto:
+    """The model with shapes; with `propagate` those that follow from values, such as x.shape[0]."""
+    from onnx import shape_inference
+
     return _within_onnx(
         "infer shapes",
-        lambda: shape_inference.infer_shapes(light, strict_mode=False, data_prop=True),
+        lambda: shape_inference.infer_shapes(model, strict_mode=False, data_prop=propagate),
     )
+
+
+def _is_long(value: ValueInfoProto) -> bool:
+    """Whether a tensor is a list so long that its values would fill memory as a shape's sizes."""
+    dims = value.type.tensor_type.shape.dim
+    return len(dims) == 1 and dims[0].dim_value > _LONG
+
+
+def _require_few_nodes(model: ModelProto) -> None:
+    """Raise GraphError for functions that call functions until there are too many nodes."""
+    sizes: dict[tuple[str, str, str], int] = {}
+    functions = {(f.domain, f.name, f.overload): f for f in model.functions}
+
+    def size(nodes: Iterable[NodeProto]) -> int:
+        total = 0
+        for node in nodes:
+            key = (node.domain, node.op_type, node.overload)
+            if key in functions and key not in sizes:
+                sizes[key] = _MOST_NODES + 1  # until it is known: one that calls itself has no end
+                sizes[key] = size(functions[key].node)
+            bodies = [body for a in node.attribute for body in (a.g, *a.graphs)]
+            total += sizes.get(key, 1) + sum(size(body.node) for body in bodies if body.node)
+        return total
+
+    if size(model.graph.node) > _MOST_NODES:
+        raise GraphError(
+            f"its functions, written out, have more than {_MOST_NODES} nodes; such a graph is not "
+            "counted"
+        )
 
 
 def _within_onnx(task: str, work: Callable[[], ModelProto]) -> ModelProto:
