@@ -1,12 +1,10 @@
-"""This machine: processors, memory and load, the user's folders, bounded reads, atomic writes."""
+"""This machine: processors and load, the user's folders, bounded reads, atomic writes."""
 
 import contextlib
 import errno
 import hashlib
 import os
-import re
 import stat
-import sys
 import tempfile
 import time
 from importlib import metadata
@@ -18,11 +16,6 @@ import psutil
 from benchbox.errors import UsageError
 
 OBSERVED_S = 0.2
-# Of control groups, version 2 and 1: the limit, and the field of memory.stat for what is in use.
-CONTAINERS = (
-    (Path("/sys/fs/cgroup"), "memory.max", "anon"),
-    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "total_rss"),
-)
 
 
 def usable_cpus() -> list[int]:
@@ -49,44 +42,6 @@ def _busy_s() -> float:
     except OSError:
         return 0.0
     return float(times.user + times.system + getattr(times, "nice", 0.0))
-
-
-def memory_limit() -> int:
-    """The most bytes for a process that reads, exports or counts graphs: $BENCHBOX_MEMORY_LIMIT.
-
-    By default half of what is available, but 1 GiB at least, which torch needs. Raises UsageError.
-    """
-    chosen = os.environ.get("BENCHBOX_MEMORY_LIMIT", "")
-    if not chosen:
-        return max(available_memory() // 2, 1 << 30)
-    found = re.fullmatch(r"(\d{1,9}) *([MG])(i?B)?", chosen, re.ASCII | re.IGNORECASE)
-    if found is None or int(found[1]) == 0:
-        raise UsageError(f"BENCHBOX_MEMORY_LIMIT={chosen[:40]}: write it as 8G or 800M")
-    return int(found[1]) << (30 if found[2] in "Gg" else 20)
-
-
-def available_memory() -> int:
-    """The bytes that are free here, of this machine's or of this container's."""
-    try:
-        left = [int(psutil.virtual_memory().available)]
-    except OSError:  # no /proc
-        left = [os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for folder, most, used in CONTAINERS:
-        with contextlib.suppress(OSError, ValueError, StopIteration):
-            limit = int((folder / most).read_text())
-            lines = (folder / "memory.stat").read_text().splitlines()
-            left.append(limit - next(int(x.split()[1]) for x in lines if x.split()[0] == used))
-    return max(0, min(left))
-
-
-def limit_memory() -> None:
-    """Limit this process, and those it starts, to `memory_limit`, where the system can."""
-    if sys.platform == "linux":
-        import resource
-
-        set_already = [each for each in resource.getrlimit(resource.RLIMIT_DATA) if each >= 0]
-        most = min([memory_limit(), *set_already])
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 def onnxruntime_version() -> str:

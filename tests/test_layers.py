@@ -15,7 +15,7 @@ import benchbox
 
 ROOT = Path(benchbox.__file__).parent
 FLOORS = (
-    ("agent", "analysis", "errors", "host", "lines", "benchbox"),
+    ("agent", "analysis", "errors", "host", "lines", "memory", "benchbox"),
     ("sampling", "devices", "costs", "networks"),
     ("specs",),
     ("transports",),

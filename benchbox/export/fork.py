@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import psutil
 
+from benchbox import memory
 from benchbox.agent.stdio import Message
-from benchbox.export import memory
 from benchbox.transports.channel import CHUNK, STDERR_TAIL, signal_name
 
 Reply = Mapping[str, object]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchbox.export import memory
+from benchbox import memory
 
 if TYPE_CHECKING:
     import onnx

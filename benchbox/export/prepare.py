@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from benchbox import host
+from benchbox import host, memory
 from benchbox.devices import require_onnxruntime
 from benchbox.errors import AgentError, CaseError, SpecError, StorageError
-from benchbox.export import cache, fork, memory, modules
+from benchbox.export import cache, fork, modules
 from benchbox.export.graph import Graph
 from benchbox.specs import Builder, Case, OnnxFile
 from benchbox.transports.channel import ChannelClosed, ProcessChannel, Timeout
@@ -76,6 +76,7 @@ def _is_counted(key: str, case: Case) -> bool:
 def _make(missing: Mapping[str, Case], progress: Progress) -> dict[str, Failure]:
     """Make every missing graph; return the failures of those that could not be made."""
     require_onnxruntime()
+    memory.limit()  # what is wrong with it is said before processes are
     cache.sweep()
     jobs: queue.SimpleQueue[tuple[str, Case]] = queue.SimpleQueue()
     for item in missing.items():

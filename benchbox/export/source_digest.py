@@ -9,9 +9,11 @@ from functools import lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+from benchbox import host
 from benchbox.errors import SpecError
 from benchbox.specs import Builder
 
+MOST_MB = 16  # of a source file
 # Modules that lie in one of these do not belong together.
 LIBRARY_FOLDERS = frozenset({"site-packages", "dist-packages"})
 
@@ -40,8 +42,15 @@ def digest(builder: Builder) -> str:
         top = None if alone else module.partition(".")[0]
     result = hashlib.sha256()
     for path in sorted(_closure(start, root, top)):
-        result.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
+        result.update(str(path.relative_to(root)).encode() + b"\0" + _read(path) + b"\0")
     return result.hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return host.read_file(path, MOST_MB)
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _locate(reference: str, module: str) -> Path:
@@ -81,7 +90,7 @@ def _closure(start: Path, root: Path, top: str | None) -> set[Path]:
 def _imports(path: Path, root: Path) -> Iterator[tuple[str, ...]]:
     """Yield every module that a file's import statements may mean, as parts from `root` down."""
     package = path.relative_to(root).parent.parts
-    for level, name in _import_statements(path.read_bytes()):
+    for level, name in _import_statements(_read(path)):
         base = package[: len(package) - level + 1] if level else ()
         if base or name:
             yield (*base, *name)
@@ -93,7 +102,7 @@ def _import_statements(text: bytes) -> Sequence[tuple[int, tuple[str, ...]]]:
     try:
         with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(text)
-    except (SyntaxError, ValueError):  # the latter for null bytes
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # null bytes, deep brackets
         return []  # it will be reported by the import itself
     found: list[tuple[int, tuple[str, ...]]] = []
     for node in ast.walk(tree):

@@ -23,11 +23,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchbox import costs, host
+from benchbox import costs, memory
 from benchbox.agent import stdio
 from benchbox.agent.ort import inputs
 from benchbox.errors import BenchboxError, SpecError, StorageError
-from benchbox.export import cache, float16, fork, memory, modules, ort_call
+from benchbox.export import cache, float16, fork, modules, ort_call
 from benchbox.export.batch_norm import folded
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
 from benchbox.export.verify import check_finite, difference, half_difference
@@ -278,7 +278,7 @@ def main() -> None:
     # The last line on stderr tells why a process died; the exporter's remarks must not be it.
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    host.limit_memory()
+    memory.set_limit()
     stdio.serve(served)
 
 

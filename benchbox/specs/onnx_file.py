@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchbox import host
+from benchbox import host, memory
 from benchbox.errors import GraphError, UsageError
 from benchbox.specs.model import BlockSpec, Case, OnnxFile, Selection, TensorSpec, precision
 
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from onnx import ModelProto, TypeProto, ValueInfoProto
 
 IMAGE_RANK = 4
+MOST_BYTES = 1 << 31  # of protobuf
 Dims = tuple[int | str, ...] | None  # a name or "?" for an open size, None for an open rank
 
 
 def spec(path: Path) -> BlockSpec:
     """Return the spec of one .onnx file; raises GraphError when it is no such file."""
+    _require_size(path)
     try:
         digest = host.sha256(path)
     except OSError as error:
@@ -30,13 +32,22 @@ def read(path: Path) -> "ModelProto":
     """Return the model without its external data; raises GraphError when it cannot be read."""
     import onnx
 
+    _require_size(path)
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        with memory.limited():  # of two bytes a node protobuf makes two hundred
+            model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's decode errors have no common base that is public
+        if memory.ran_out(error):
+            raise GraphError(memory.sentence(f"{path.name}: it cannot be read")) from None
         raise GraphError(f"{path.name}: not an ONNX file: {one_line(error)}") from None
     if not model.graph.node:
         raise GraphError(f"{path.name}: not an ONNX file, or one with an empty graph")
     return model
+
+
+def _require_size(path: Path) -> None:
+    if path.is_file() and path.stat().st_size > MOST_BYTES:
+        raise GraphError(f"{path.name}: it is larger than 2 GiB, which no ONNX file can be")
 
 
 def external_files(path: Path) -> list[str]:

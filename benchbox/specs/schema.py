@@ -1,5 +1,6 @@
 """Schema of a blocks/*.toml file; keys that it does not declare are errors."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +16,9 @@ MOST_CASES = 10_000
 MOST_KEYS, MOST_INPUTS, MOST_SIZES, MOST_PUBLISHED = 100, 100, 64, 100
 LARGEST = (1 << 63) - 1  # TOML's own
 SHOWN = 80  # characters of a value in a message
+
+# For whose keys the parser takes time that grows with the square.
+_DEEP = re.compile(rb"(?:[\w\"'-]+ *\. *){%d}" % MOST_KEYS)
 
 Whole = Annotated[StrictInt, Field(ge=-LARGEST - 1, le=LARGEST)]
 Value = StrictStr | StrictBool | Whole | StrictFloat
@@ -128,6 +132,8 @@ class SpecTable(Closed):
 def read(path: Path, text: bytes) -> SpecTable:
     """Return the file's tables; raises SpecError that names the file and the key."""
     try:
+        if _DEEP.search(text):
+            raise SpecError(f"{path}: a key of more than {MOST_KEYS} parts; no spec has such a key")
         tables = tomllib.loads(text.decode())
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, 5,000 digits, deep brackets
         raise SpecError(f"{path}: not valid TOML: {error}") from None

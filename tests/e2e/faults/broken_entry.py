@@ -20,7 +20,7 @@ COST = Cost(1, 2, 3, 4, None, {"Relu": 1}, ("DFT",))
 KEY = "0" * 64
 CASE = Case("c", "c", {}, {}, (), 1, Builder("m:f"))
 OTHERS = 65534  # a user id that owns nothing
-rng = random.Random(int(sys.argv[2]))
+rng = random.Random()
 
 
 def fill(key: str) -> None:
@@ -104,4 +104,6 @@ def main() -> None:
     assert os.getuid() or not left, left
 
 
-main()
+if __name__ == "__main__":
+    rng.seed(int(sys.argv[2]))
+    main()
