@@ -7,8 +7,8 @@ X86_MACHINES = ("x86_64", "amd64", "i386", "i686")
 ARM, X86, RISCV, GPU = "an ARM one", "an x86 one", "a RISC-V one", "a GPU"
 MAKER = "nvidia"  # of boards, too
 WORDS = {
-    ARM: re.compile(r"arm(64|32|hf|el)?(v\d\w*)?|aarch64|cortex\w*"),
-    X86: re.compile(r"x86|x64|amd64|i[3-6]86|intel|amd|xeon|ryzen|epyc"),
+    ARM: re.compile(r"arm(\d+|hf|el)?(v\d\w*)?|aarch64|cortex\w*"),
+    X86: re.compile(r"x86\d*|x64|amd64|i[3-6]86|intel|amd|xeon|ryzen|epyc"),
     RISCV: re.compile(r"risc|riscv\d*|rv(32|64)\w*"),
     GPU: re.compile(r"gpus?\d*|[di]gpu\d*|cuda\d*|nvidia|geforce|rtx\d*|gtx\d*|[ahv][12]00"),
 }

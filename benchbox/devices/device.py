@@ -19,6 +19,7 @@ from benchbox.errors import DeviceError, UsageError
 Channels = Literal["gpu", "arm"]
 CPU_PROVIDER = providers.CPU
 SSH_PORT = 22
+DIGITS = 12  # of 6, two of some thousand addresses are the same
 GPU = re.compile(r"cuda(?::(0|[1-9]\d?))?")
 DEVICES = {
     "cpu": "this machine's processor",
@@ -192,7 +193,7 @@ def _unknown(name: str) -> str:
 
 def shareable(url: str) -> str:
     """A name for an unregistered address that reveals neither host nor user nor serial."""
-    return f"{url[:3]}-{hashlib.sha256(url.encode()).hexdigest()[:6]}"
+    return f"{url[:3]}-{hashlib.sha256(url.encode()).hexdigest()[:DIGITS]}"
 
 
 def naming_python(device: Device, *, addressed: bool = True) -> str:

@@ -22,7 +22,7 @@ Processors = tuple[int, ...] | Cluster
 CLUSTERS: tuple[Cluster, ...] = get_args(Cluster)
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-UNNAMED = re.compile(r"(ssh|adb)-[0-9a-f]{6}")  # as devices without a name are recorded
+UNNAMED = re.compile(r"(ssh|adb)-[0-9a-f]{12}")  # as devices without a name are recorded
 RESERVED = ("cpu", "cuda", "all")
 # What a run with these options puts behind a device's name, by the option.
 BEHIND = dict.fromkeys(CLUSTERS, "--cpus") | {

@@ -175,7 +175,7 @@ def test_a_board_called_arm_is_held_to_be_one_on_each_of_its_clusters() -> None:
 def test_an_address_needs_no_registration_and_its_name_tells_nobody(url: str) -> None:
     device = devices.resolve(url)
     assert device.url == url
-    assert re.fullmatch(rf"{url[:3]}-[0-9a-f]{{6}}", device.name)
+    assert re.fullmatch(rf"{url[:3]}-[0-9a-f]{{12}}", device.name)
     assert device.name == devices.resolve(url).name
 
 
@@ -191,7 +191,7 @@ def test_a_device_on_a_cluster_has_its_name_and_one_thread(cluster: Cluster) -> 
     device = devices.resolve("cpu", None, cluster)
     assert device == Device(f"cpu-{cluster}", CPU_PROVIDER, 1, "arm", cluster)
     unnamed = devices.resolve("ssh://board", 4, cluster)
-    assert re.fullmatch(rf"ssh-[0-9a-f]{{6}}-{cluster}", unnamed.name)
+    assert re.fullmatch(rf"ssh-[0-9a-f]{{12}}-{cluster}", unnamed.name)
     assert (unnamed.threads, unnamed.cpus) == (4, cluster)
 
 

@@ -173,15 +173,6 @@ def test_external_data_beside_the_file_is_found(tmp_path: Path, write_onnx: Writ
         assert str(case_of(path).inputs[0]) == "x=4"
 
 
-def test_external_data_is_found_inside_of_bodies(tmp_path: Path) -> None:
-    (tmp_path / "w.bin").write_bytes(bytes(16))
-    inner = onnx.load(save_external(tmp_path / "inner.onnx", "w.bin"), load_external_data=False)
-    node = helper.make_node("If", ["c"], ["y"], then_branch=inner.graph, else_branch=inner.graph)
-    path = tmp_path / "outer.onnx"
-    onnx.save(model_of(tensor(TensorProto.BOOL, [], "c"), node), path)
-    assert onnx_file.external_files(path) == ["w.bin"]
-
-
 @pytest.mark.parametrize("location", ["../w.bin", "a/../../w.bin", "/etc/hostname", "link.bin"])
 def test_external_data_outside_of_the_folder_is_refused(tmp_path: Path, location: str) -> None:
     folder = tmp_path / "inside"
