@@ -69,7 +69,7 @@ class Journal:
 
     def _rescue(self, error: StorageError) -> None:
         self._replaced = False  # the file cannot be written, so not anew either
-        self.close()
+        self._shut()
         try:
             folder = Path(tempfile.mkdtemp(prefix="benchbox-"))
             self._writer = records.create(folder, self.context)
@@ -77,7 +77,7 @@ class Journal:
                 self._writer.append(record)
             self.lost = f"{error}; all records are in {self._writer.path} instead"
         except (StorageError, OSError):
-            self.close()
+            self._shut()
             self.lost = f"{error}; nor can the temporary folder: export the table from this run"
 
     @property
@@ -88,9 +88,14 @@ class Journal:
 
     def close(self) -> None:
         """Close the file and give up its lock; records that later ones replaced leave it."""
+        if self._writer is not None and self._writer.is_deleted:
+            self._rescue(StorageError(f"{self.path}: the file was deleted"))
+        if self._replaced and not self.lost:
+            records.compact(self.path, self.context)
+        self._shut()
+
+    def _shut(self) -> None:
         if self._writer is not None:
-            if self._replaced and not self.lost:
-                records.compact(self.path, self.context)
             self._writer.close()
             self._writer = None
 

@@ -47,12 +47,17 @@ class Writer:
             while data:
                 data = data[os.write(self._descriptor, data) :]
             os.fsync(self._descriptor)
-            if not os.fstat(self._descriptor).st_nlink:  # what is written to it is lost
+            if self.is_deleted:
                 raise FileNotFoundError(errno.ENOENT, "the file was deleted")
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, end)
             raise StorageError(f"{self.path}: cannot be written: {error.strerror}") from None
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the file has no name any more, so that what is written to it is lost."""
+        return not os.fstat(self._descriptor).st_nlink
 
     def close(self) -> None:
         """Close the file; its lock goes with it."""
