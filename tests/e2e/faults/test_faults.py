@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.faults.bench import Bench, Fault
 from tests.e2e.faults.catalogue import FAULTS
 
-LEAST = 4
+LEAST = 60
 CHOSEN = [
     pytest.param(fault, seed, id=f"{fault.kind}-{seed}")
     for seed in range(-(-LEAST // len(FAULTS)))
