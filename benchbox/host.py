@@ -58,6 +58,21 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def why_no_file(path: Path) -> str:
+    """Why a path is no regular file; empty where it is one."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "there is no such file"
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+    except ValueError:  # a null byte
+        return "it is no name of a file"
+    if stat.S_ISREG(mode):
+        return ""
+    return "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file"
+
+
 def read_file(path: Path, most_mb: int) -> bytes:
     """The bytes of a regular file; raises OSError, which says why, for any other and a larger one.
 

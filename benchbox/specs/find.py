@@ -10,6 +10,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from benchbox import host
 from benchbox.errors import SpecError, UsageError
 from benchbox.networks import catalogue
 from benchbox.specs import onnx_file, toml
@@ -87,9 +88,8 @@ def _nearest(name: str) -> str:
 
 
 def _from_path(path: Path) -> BlockSpec:
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "there is no such file"
-        raise SpecError(f"{path}: {what}")
+    if problem := host.why_no_file(path):
+        raise SpecError(f"{path}: {problem}")
     if path.suffix == ".toml":
         return toml.load(path, path.stem)
     if path.suffix == ".onnx":
@@ -102,7 +102,9 @@ def _from_path(path: Path) -> BlockSpec:
 def _from_builder(reference: str) -> BlockSpec:
     source = toml.builder(reference, Path())
     name = source.reference.rpartition(":")[2]
-    digest = hashlib.sha256(source.path.read_bytes() if source.path else reference.encode())
+    digest = hashlib.sha256(reference.encode()).hexdigest()
+    if source.path is not None:
+        digest = host.sha256(source.path)
 
     def unfold(selection: Selection) -> list[Case]:
         if not selection.shapes:
@@ -111,7 +113,7 @@ def _from_builder(reference: str) -> BlockSpec:
         batch = (inputs[0].shape or (1,))[0]
         return [Case(name, name, {}, {}, inputs, batch, source, dtype=precision(inputs))]
 
-    return BlockSpec(name, f"{source.reference}", digest.hexdigest(), unfold)
+    return BlockSpec(name, f"{source.reference}", digest, unfold)
 
 
 def _with_batch(tensor: TensorSpec, batch: int | None) -> TensorSpec:

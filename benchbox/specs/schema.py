@@ -18,7 +18,7 @@ LARGEST = (1 << 63) - 1  # TOML's own
 SHOWN = 80  # characters of a value in a message
 
 # For whose keys the parser takes time that grows with the square.
-_DEEP = re.compile(rb"(?:[\w\"'-]+ *\. *){%d}" % MOST_KEYS)
+_DEEP = re.compile(rb"(?<![\w\"'-])(?:[\w\"'-]++ *+\. *+){%d}" % MOST_KEYS)
 
 Whole = Annotated[StrictInt, Field(ge=-LARGEST - 1, le=LARGEST)]
 Value = StrictStr | StrictBool | Whole | StrictFloat

@@ -254,7 +254,8 @@ def builder(reference: str, folder: Path, where: str = "") -> Builder:
                 "name a callable that returns an nn.Module"
             )
         return Builder(reference)
-    path = (folder / module).resolve()
-    if not path.is_file():
-        raise SpecError(f"{where}builder {reference!r}: there is no file {folder / module}")
+    path = folder / module
+    if problem := host.why_no_file(path):
+        raise SpecError(f"{where}builder {reference!r}: {path}: {problem}")
+    path = path.resolve()
     return Builder(f"{path.name}:{name}", path)

@@ -154,12 +154,12 @@ def test_labels_read_as_they_are_typed(value: Scalar | None, text: str) -> None:
         ("g5", "unknown name 'g5' (did you mean 'g"),
         ("zzzzzzzz", "unknown name 'zzzzzzzz'; `benchbox list` shows them all"),
         ("./g2", "g2: there is no such file"),
-        ("blocks/", "blocks: is a folder"),
-        ("folder.onnx", "folder.onnx: is a folder"),
+        ("blocks/", "blocks: it is a folder"),
+        ("folder.onnx", "folder.onnx: it is a folder"),
         ("./block.py", "block.py: name the callable in it: block.py:build"),
         ("./notes.txt", "notes.txt: expected a .toml spec or an .onnx file"),
         ("block.py:1st", "builder 'block.py:1st': write module:callable or ./file.py:callable"),
-        ("nowhere.py:build", "builder 'nowhere.py:build': there is no file nowhere.py"),
+        ("nowhere.py:build", "builder 'nowhere.py:build': nowhere.py: there is no such file"),
     ],
 )
 def test_a_name_that_stands_for_nothing_says_what_would(

@@ -20,6 +20,7 @@ from benchbox.errors import BenchboxError
 from benchbox.export import modules
 from benchbox.export.torch_agent import cuda, torch_compile
 from benchbox.export.torch_agent.reference import Reference
+from benchbox.export.torch_agent.untouched import untouched
 from benchbox.export.user_builder import own_modules
 from benchbox.export.verify import TOLERANCE, difference, half_difference
 
@@ -173,7 +174,7 @@ class TorchRuntime:
         """Return the module, ready: compiled, or captured, where that is asked for."""
         import torch
 
-        with torch.inference_mode(False):  # as an export does
+        with torch.inference_mode(False), untouched():  # as an export does
             module = modules.build(request["module"])
             if request["module"].get("halved"):
                 module = module.half()

@@ -12,8 +12,10 @@ from pathlib import Path
 import psutil
 
 from benchbox import host
+from benchbox.errors import CaseError
 from benchbox.export import cache as graphs
 from benchbox.export.prepare import _request
+from benchbox.export.torch_agent.untouched import untouched
 from benchbox.specs import Builder, Case, TensorSpec
 from benchbox.transports.channel import ChannelClosed
 from benchbox.transports.local import python_child
@@ -49,6 +51,46 @@ MEDDLING = (
     "import sys; sys.modules.pop('torch.nn.functional'); sys.path.clear()",
     "os.environ['BENCHBOX_CACHE_DIR'] = '/nonexistent'",
     "os.chdir('/'); os.umask(0o777)",
+)
+SHARED = (
+    *(
+        f"{place} = lambda *a, **k: a[-1]"
+        for place in (
+            "torch.nn.ReLU.forward",
+            "torch.nn.Conv2d.__call__",
+            "torch.nn.Module.__call__",
+            "torch.nn.ReLU6.forward",
+            "torch.nn.functional.relu",
+            "torch.relu",
+            "torch.Tensor.__add__",
+            "torch.nn.init.kaiming_uniform_",
+        )
+    ),
+    "torch.nn.ReLU = torch.nn.Sigmoid",
+    "torch.nn.ReLU.forward.__code__ = (lambda self, input: input).__code__",
+    "torch.nn.functional.softmax.__defaults__ = (None, 9, None)",
+    "del torch.nn.ReLU.forward",
+    "torch.nn.Linear.extra = lambda self: 1",
+    "torch.set_default_dtype(torch.float64)",
+    "torch.set_grad_enabled(False)",
+    "torch.nn.modules.module.register_module_forward_hook(lambda m, a, o: o * 2)",
+)
+# Callables that build no network, and leave a trace where they are called.
+NO_BUILDERS = (
+    "from os import mkdir as build",
+    "from os import mknod as build",
+    "from pathlib import Path; build = Path.touch",
+    "from builtins import open; import functools; build = functools.partial(open, mode='w')",
+    "from shutil import copyfile; import functools; build = functools.partial(copyfile, __file__)",
+    "import os, subprocess; build = subprocess.Popen",
+    "import os\nclass build:\n    def __init__(self, path): os.mkdir(path)",
+    "import os\ndef build(path) -> None: os.mkdir(path)",
+    "import os\ndef build(path) -> 'str': os.mkdir(path); return path",
+    "import torch; build = torch.save",
+    "import numpy; build = numpy.save",
+    "import torch; build = torch.hub.load",
+    "build = eval",
+    "build = 3",
 )
 NOISE = (
     f"print('''{FORGED}''', flush=True)",
@@ -108,7 +150,7 @@ class Exporter:
         atexit.register(self.channel.kill)
         self.number = 0
 
-    def ask(self, path: Path, **args: int) -> tuple[str, str]:
+    def ask(self, path: Path, /, **args: int | str) -> tuple[str, str]:
         """Build a case; the sha256 of its graph, or its error."""
         self.number += 1
         key = f"{self.number:064}"
@@ -164,3 +206,39 @@ def meddles(bench: Bench, rng: random.Random) -> None:
 @fault("figures", "a builder prints, forges replies, closes, ends, or leaves processes")
 def disturbs(bench: Bench, rng: random.Random) -> None:
     _inject(bench, rng, rng.choice([NOISE, ENDS, LEFT]))
+
+
+@fault("figures", "a builder changes torch for the modules beside it in PyTorch's process")
+def changes_shared(_: Bench, rng: random.Random) -> None:
+    import torch
+
+    act = rng.choice(SHARED)
+    layer = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU())
+    data = torch.randn(2, 8)
+    with exporter(os.getpid()).turn:
+        expected = layer(data)
+        try:
+            with untouched():
+                exec(act, {"torch": torch})  # noqa: S102
+        except CaseError as error:
+            assert "its builder changes torch" in str(error), error
+        else:
+            raise AssertionError(f"{act}: nobody sees it")
+        assert torch.get_default_dtype() == torch.float32
+        assert torch.is_grad_enabled()
+        assert torch.equal(layer(data), expected), act
+        with untouched():
+            torch.nn.Sequential(torch.nn.Conv2d(3, 3, 3), torch.nn.ReLU())
+
+
+@fault("hostile", "a callable that builds no network is named as a builder")
+def no_builder(bench: Bench, rng: random.Random) -> None:
+    text = rng.choice(NO_BUILDERS)
+    path, trace = bench.folder / "own.py", bench.folder / "trace"
+    path.write_text(text)
+    shared = exporter(os.getpid())
+    with shared.turn:
+        sha, error = shared.ask(path, **{rng.choice(["path", "file", "dst"]): str(trace)})
+    assert not sha, text
+    assert "is not called" in error or "has no callable" in error, f"{text}: {error}"
+    assert not trace.exists(), text
