@@ -10,6 +10,7 @@ from benchbox.cli.output import console
 from benchbox.cli.selection import prepared
 from benchbox.errors import CaseError
 from benchbox.export import Graph
+from benchbox.lines import one_line
 from benchbox.report.console import show_costs
 from benchbox.report.costs import CostRow
 from benchbox.specs import BlockSpec, Case
@@ -33,7 +34,7 @@ def _title(spec: BlockSpec) -> str:
         spec.source,
         f"Assumed: {spec.assumed}" if spec.assumed else "",
     ]
-    return "\n".join(part for part in parts if part)
+    return "\n".join(one_line(part) for part in parts if part)
 
 
 def _row(spec: BlockSpec, case: Case, graph: Graph | CaseError) -> CostRow:
