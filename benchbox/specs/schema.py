@@ -14,6 +14,7 @@ from benchbox.specs.model import DType
 MOST_CASES = 10_000
 # So that no file takes long: what is said of every case is short.
 MOST_KEYS, MOST_INPUTS, MOST_SIZES, MOST_PUBLISHED = 100, 100, 64, 100
+MOST_CHARACTERS = 200  # of an argument or a label, which a case's name is made of
 LARGEST = (1 << 63) - 1  # TOML's own
 SHOWN = 80  # characters of a value in a message
 
@@ -21,8 +22,9 @@ SHOWN = 80  # characters of a value in a message
 _DEEP = re.compile(rb"(?<![\w\"'-])(?:[\w\"'-]++ *+\. *+){%d}" % MOST_KEYS)
 
 Whole = Annotated[StrictInt, Field(ge=-LARGEST - 1, le=LARGEST)]
-Value = StrictStr | StrictBool | Whole | StrictFloat
-Table = Annotated[dict[StrictStr, Value], Field(max_length=MOST_KEYS)]
+Short = Annotated[StrictStr, Field(max_length=MOST_CHARACTERS)]
+Value = Short | StrictBool | Whole | StrictFloat
+Table = Annotated[dict[Short, Value], Field(max_length=MOST_KEYS)]
 Size = Annotated[int, Field(strict=True, ge=1, le=LARGEST)]
 Shape = Annotated[list[Size | StrictStr], Field(max_length=MOST_SIZES)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -136,7 +138,7 @@ def read(path: Path, text: bytes) -> SpecTable:
             raise SpecError(f"{path}: a key of more than {MOST_KEYS} parts; no spec has such a key")
         tables = tomllib.loads(text.decode())
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, 5,000 digits, deep brackets
-        raise SpecError(f"{path}: not valid TOML: {error}") from None
+        raise SpecError(f"{path}: not valid TOML: {_cut(str(error))}") from None
     cases = tables.get("cases")
     if isinstance(cases, list) and len(cases) > MOST_CASES:
         raise SpecError(
@@ -173,11 +175,17 @@ def _shown(value: object) -> str:
         text = repr(value)
     except (ValueError, RecursionError):  # a whole number of more digits than Python writes
         return "a number that is too large"
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    return _cut(text, SHOWN)
+
+
+def _cut(text: str, most: int = 2 * SHOWN) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 # What pydantic adds to a location for each branch of a union.
-BRANCHES = {"str", "int", "float", "bool", "constrained-int", "dict[str,union[str,bool,int,float]]"}
+BRANCHES = {"str", "int", "float", "bool", "constrained-int", "constrained-str"} | {
+    "dict[constrained-str,union[constrained-str,bool,constrained-int,float]]"
+}
 
 
 def _key(location: tuple[int | str, ...]) -> str:
@@ -187,4 +195,4 @@ def _key(location: tuple[int | str, ...]) -> str:
         if part in BRANCHES:
             continue
         key += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if key else part
-    return key or "the file"
+    return _cut(key) or "the file"

@@ -132,7 +132,7 @@ def odd_file(bench: Bench, rng: random.Random) -> None:
 
 def _refused(name: str, *, keys: bool = False) -> None:
     """Assert that a name unfolds to cases, or is refused in one short line, and fast."""
-    start = time.process_time()
+    start = time.thread_time()
     try:
         cases = [case for spec in find(name) for case in spec.cases(Selection())]
         if keys:
@@ -141,7 +141,7 @@ def _refused(name: str, *, keys: bool = False) -> None:
         text = str(error)
         assert "\n" not in text, text
         assert len(text) < 2000, f"{len(text)} characters"
-    assert time.process_time() - start < 5, "it takes too long"
+    assert time.thread_time() - start < 5, "it takes too long"
 
 
 @fault("hostile", "a spec nests deep, has endless digits, no numbers, or endless cases")
