@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import stat
 import tempfile
@@ -16,6 +17,7 @@ import psutil
 from benchbox.errors import UsageError
 
 OBSERVED_S = 0.2
+CACHED_MB = 16  # of a file of the cache; one of states has a tenth of one
 
 
 def usable_cpus() -> list[int]:
@@ -83,6 +85,14 @@ def read_file(path: Path, most_mb: int) -> bytes:
     if len(data) > most_mb << 20:  # it grew, or its size is not known before
         raise OSError(errno.EFBIG, f"it is larger than {most_mb} MB", str(path))
     return data
+
+
+def read_json(path: Path) -> object:
+    """What a file of the cache holds; None where there is none, or one that makes no sense."""
+    try:
+        return json.loads(read_file(path, CACHED_MB))
+    except (OSError, ValueError, RecursionError):  # the last of brackets without end
+        return None
 
 
 def _opened(path: Path, most_mb: int | None = None) -> BufferedReader:

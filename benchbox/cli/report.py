@@ -63,4 +63,4 @@ def _newest(results: Path, name: str | None) -> Path:
     if not paths:
         what = "no run" if name is None else f"no run of {name!r}"
         raise RecordError(f"{results}: {what} here; name a .jsonl file, or run something first")
-    return max(paths, key=lambda path: path.name[:16])
+    return max(paths, key=records.dated)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbox import host
+from benchbox.devices.host_schema import GpuCeilings, wrong
 
 
 def path(identity: Sequence[object]) -> Path:
@@ -17,19 +18,8 @@ def path(identity: Sequence[object]) -> Path:
 
 def load(identity: Sequence[object]) -> dict[str, Any]:
     """The ceilings of a GPU and when they were `measured`; empty where they were not."""
-    try:
-        found = json.loads(path(identity).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    is_sane = isinstance(found, dict) and all(
-        isinstance(value, str) if name == "measured" else _is_positive(value)
-        for name, value in found.items()
-    )
-    return found if is_sane else {}
-
-
-def _is_positive(value: object) -> bool:
-    return isinstance(value, int | float) and value > 0
+    found = host.read_json(path(identity))
+    return found if isinstance(found, dict) and not wrong(GpuCeilings, found) else {}
 
 
 def save(identity: Sequence[object], measured: Mapping[str, float], when: str) -> bool:

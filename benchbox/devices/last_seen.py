@@ -29,10 +29,7 @@ def _key(url: str) -> str:
 
 
 def _all() -> dict[str, LastSeen]:
-    try:
-        found = json.loads(_file().read_text())
-    except (OSError, ValueError):
-        return {}
+    found = host.read_json(_file())
     items = found.items() if isinstance(found, dict) else ()
     return {
         key: LastSeen(str(each.get("at", "")), str(each.get("what", "")))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -16,6 +17,8 @@ from benchbox.records import parts
 from benchbox.records.model import SCHEMA, Context, Record, Run, ordered
 
 T = TypeVar("T")
+NO_DATE = datetime.min.replace(tzinfo=UTC)
+NO_DATE_FROM = 9000  # a year that nobody means
 MOST_SHOWN = 100  # characters
 Version = Annotated[str, Field(pattern=r"^[\w.+-]{0,40}$")]
 
@@ -33,7 +36,23 @@ class Head:
 def latest(folder: Path, device: str, name: str | None = None) -> Path | None:
     """The newest run on a device, of that name where one is given; None without any."""
     paths = [p for p in (folder / device).glob("*Z-*.jsonl") if name in (None, _name(p.stem))]
-    return max(paths, key=lambda path: (path.stem[:16], path.stat().st_mtime), default=None)
+    return max(paths, key=lambda path: (dated(path), _changed_s(path)), default=None)
+
+
+def dated(path: Path) -> datetime:
+    """The date in the name of a run's file, the first of all where there is none."""
+    try:
+        found = datetime.fromisoformat(path.name[:16])
+    except ValueError:
+        return NO_DATE
+    return found if found.tzinfo and found.year < NO_DATE_FROM else NO_DATE
+
+
+def _changed_s(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # gone, or a link to nothing
+        return 0.0
 
 
 def _name(stem: str) -> str:

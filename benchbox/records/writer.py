@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ from benchbox import host
 from benchbox.analysis.samples import Burst
 from benchbox.errors import RecordError, StorageError
 from benchbox.records.model import Context, Record, Run, SpecFacts
-from benchbox.records.reader import is_whole
+from benchbox.records.reader import NO_DATE, dated, is_whole
 
 try:
     import fcntl
@@ -77,7 +77,7 @@ def compact(path: Path, context: Context) -> None:
     the file cannot be written the old one does.
     """
     with contextlib.suppress(OSError, ValueError):
-        first, *lines = map(json.loads, path.read_bytes().splitlines())
+        first, *lines = map(json.loads, filter(bytes.strip, path.read_bytes().splitlines()))
         kept = {**first, **_context_line(context)}
         before = {spec["name"]: spec for spec in first["specs"]}
         kept["specs"] = [
@@ -136,7 +136,7 @@ def create(folder: Path, context: Context) -> Writer:
     Two runs that start in one second get two files. Raises StorageError when it cannot be written.
     """
     place = folder / context.device
-    stem = f"{context.created.translate(str.maketrans('', '', '-:'))}-{context.name}"
+    stem = f"{_date(folder, context)}-{context.name}"
     try:
         place.mkdir(parents=True, exist_ok=True)
         path, descriptor = _open_new(place, stem)
@@ -153,6 +153,18 @@ def create(folder: Path, context: Context) -> Writer:
         path.unlink(missing_ok=True)
         raise
     return writer
+
+
+def _date(folder: Path, context: Context) -> str:
+    """The date in the name of a new file: its run's, as long as that makes it the newest.
+
+    A clock that once ran ahead has left files with dates that are still to come.
+    """
+    own = context.created.translate(str.maketrans("", "", "-:"))
+    newest = max(map(dated, folder.glob("*/*Z-*.jsonl")), default=NO_DATE)
+    if newest <= max(dated(Path(own)), datetime.now(UTC)):
+        return own
+    return f"{newest + timedelta(seconds=1):%Y%m%dT%H%M%SZ}"
 
 
 def check_writable(place: Path) -> None:

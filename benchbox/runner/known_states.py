@@ -63,12 +63,10 @@ def load(file: Path, host_file: Path | None = None) -> Known:
 
 
 def _read(file: Path) -> Known:
+    data: Any = host.read_json(file)
     try:
-        data = json.loads(file.read_bytes())
         return Known(_from_json(data["compute"]), _from_json(data["stream"]))
-    except (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-        return Known()
-    except RecursionError:  # brackets without end
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return Known()
 
 

@@ -36,6 +36,26 @@ def test_the_latest_is_the_newest_of_its_very_name(tmp_path: Path) -> None:
     assert records.latest(tmp_path, "cuda", "g2") is None
 
 
+def test_a_run_is_the_newest_whatever_the_clock_said_before(tmp_path: Path) -> None:
+    write(tmp_path, of=context("g1", device="pi", created="2999-12-31T23:59:59Z"))
+    back = write(tmp_path)
+    (tmp_path / "cpu" / "99991231T235959Z-g2.jsonl").write_text("")
+    (tmp_path / "cpu" / "20990230T000000Z-g2.jsonl").write_text("")
+    assert back.name == "30000101T000000Z-g2.jsonl"
+    assert records.latest(tmp_path, "cpu", "g2") == back
+    assert write(tmp_path).name == "30000101T000001Z-g2.jsonl"
+
+
+def test_blank_lines_and_a_line_that_only_lacks_its_break_cost_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path, record(), record(1, "groups=2"))
+    path.write_text(path.read_text().replace("\n", "\n \n\r\n").rstrip())
+    run = records.read(path)
+    assert run.warnings == []
+    with records.reopen(run) as writer:
+        writer.append(record(2, "groups=4"))
+    assert cases(path) == ["groups=1", "groups=2", "groups=4"]
+
+
 def test_a_run_can_be_read_while_it_is_written_and_not_be_written_twice(tmp_path: Path) -> None:
     journal = Journal(tmp_path, context())
     for each in (record(1, "groups=2"), record(0), record(1, "groups=2", latency=LATENCY)):

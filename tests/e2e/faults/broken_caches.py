@@ -1,0 +1,62 @@
+"""Files of the cache that are wrong, hostile or of another kind: they are as if they were not."""
+
+import json
+import random
+import threading
+from pathlib import Path
+from unittest.mock import patch
+
+from benchbox import host
+from benchbox.analysis.states import Histogram, Known, Readings
+from benchbox.devices import gpu_ceilings, last_seen
+from benchbox.runner import known_states
+from tests.e2e.faults.bench import Bench, fault
+from tests.e2e.faults.mutations import mutated, odd
+
+TRIES = 20
+ALONE = threading.Lock()  # the folder is patched for all threads
+URL = "ssh://pi@board"
+STATES = Known(Histogram({1880: 0.5, 1881: 0.5}, 12_000.0), Histogram({2500: 1.0}, 300_000.0))
+RATES = {"bytes_per_s": 1e12, "fp32_macs_per_s": 1e13}
+
+
+@fault("mistakes", "what is kept between runs is wrong in any part")
+def broken_cache(bench: Bench, rng: random.Random) -> None:
+    with ALONE, patch.object(host, "cache_folder", lambda: bench.folder):
+        for number in range(TRIES):
+            states = bench.folder / f"states-{number}.json"
+            known_states.save(states, STATES)
+            gpu_ceilings.save(["H200", number], RATES, "2026-01-01T00:00:00Z")
+            last_seen.note(URL, "a board")
+            _spoil(states, rng)
+            _spoil(gpu_ceilings.path(["H200", number]), rng)
+            _spoil(bench.folder / "devices.json", rng)
+            _use(states, number)
+
+
+def _use(states: Path, number: int) -> None:
+    readings = Readings(known_states.load(states))
+    readings.add("compute", [(n, 12_000 + n) for n in range(40)])
+    readings.update()
+    assert readings.gate.compute is not None
+    known_states.save(states, readings.after())
+    known = gpu_ceilings.load(["H200", number])
+    assert all(rate >= 1e-12 for name, rate in known.items() if name != "measured")
+    assert last_seen.last(URL).at.__class__ is str
+    last_seen.note(URL, "a board")
+
+
+def _spoil(path: Path, rng: random.Random) -> None:
+    """Change a file's value or its bytes."""
+    value, data = json.loads(path.read_bytes()), path.read_bytes()
+
+    rng.choice(
+        (
+            *(lambda: path.write_text(json.dumps(mutated(value, rng))),) * 12,
+            lambda: path.write_text(json.dumps(odd(rng))),
+            lambda: path.write_bytes(data[: rng.randrange(len(data))]),
+            lambda: path.write_bytes(b"[" * 200_000),
+            lambda: path.write_bytes(b"\xff\xfe" + data),
+            lambda: path.write_text(data.decode().replace("1", "9" * 5000)),
+        )
+    )()
