@@ -26,7 +26,7 @@ Short = Annotated[StrictStr, Field(max_length=MOST_CHARACTERS)]
 Value = Short | StrictBool | Whole | StrictFloat
 Table = Annotated[dict[Short, Value], Field(max_length=MOST_KEYS)]
 Size = Annotated[int, Field(strict=True, ge=1, le=LARGEST)]
-Shape = Annotated[list[Size | StrictStr], Field(max_length=MOST_SIZES)]
+Shape = Annotated[list[Size | Short], Field(max_length=MOST_SIZES)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 
 
@@ -41,7 +41,7 @@ class Closed(BaseModel):
 class InputTable(Closed):
     """`[[inputs]]`: shape without the batch; a word in it stands for the case's argument."""
 
-    name: StrictStr
+    name: Short
     shape: Shape
     dtype: DType = "float32"
 
