@@ -16,17 +16,32 @@ def report(
     """Print or write the tables of runs; of the newest one when none is named."""
     if output:
         require_writable("--output", output)
-    read = [run for path in _paths(runs, results) for run in records.read_all(path)]
+    read, failures = _readable(_paths(runs, results))
     stderr = console(stderr=True)
     for run in read:
         for warning in [*run.warnings, *_empty(run)]:
             stderr.print(f"Warning: {warning}", style="yellow")
     if format_ != "table":
         write(output or STDOUT, render(read, format_))
-        return
-    if output not in (None, STDOUT):
+    elif output not in (None, STDOUT):
         raise UsageError("--output needs --format csv, markdown or json")
-    show_runs(read, console(), verbose=verbose)
+    else:
+        show_runs(read, console(), verbose=verbose)
+    if failures:
+        raise RecordError("; ".join(map(str, failures)))
+
+
+def _readable(paths: Sequence[Path]) -> tuple[list[Run], list[RecordError]]:
+    """The runs of the files, and the errors of those that are broken; raises that of the only."""
+    read, failures = list[Run](), list[RecordError]()
+    for path in paths:
+        try:
+            read += records.read_all(path)
+        except RecordError as error:
+            failures.append(error)
+    if failures and not read:
+        raise failures[0]
+    return read, failures
 
 
 def render(runs: Sequence[Run], format_: str) -> str:
