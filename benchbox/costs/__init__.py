@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchbox.costs.graph import OnnxGraph, read
-from benchbox.costs.inference import infer
+from benchbox.costs.inference import infer, require_few_nodes
 from benchbox.costs.macs import Uncountable, macs
 from benchbox.costs.memory import access_bytes, peak_bytes
 from benchbox.costs.weights import weights
@@ -18,7 +18,7 @@ from benchbox.errors import GraphError
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["Cost", "count", "unknown_tensors"]
+__all__ = ["Cost", "count", "require_few_nodes", "unknown_tensors"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ def infer(model: ModelProto, input_shapes: Mapping[str, Sequence[int]]) -> Model
 
     light = _light_model(model)
     if light.functions:
-        _require_few_nodes(light)
+        require_few_nodes(light)
         light = _within_onnx("inline functions", lambda: inliner.inline_local_functions(light))
         light.ClearField("functions")
     _fix_inputs(light.graph, input_shapes)
@@ -70,7 +70,7 @@ def _is_long(value: ValueInfoProto) -> bool:
     return len(dims) == 1 and dims[0].dim_value > _LONG
 
 
-def _require_few_nodes(model: ModelProto) -> None:
+def require_few_nodes(model: ModelProto) -> None:
     """Raise GraphError for functions that call functions until there are too many nodes."""
     sizes: dict[tuple[str, str, str], int] = {}
     functions = {(f.domain, f.name, f.overload): f for f in model.functions}
@@ -88,8 +88,8 @@ def _require_few_nodes(model: ModelProto) -> None:
 
     if size(model.graph.node) > _MOST_NODES:
         raise GraphError(
-            f"its functions, written out, have more than {_MOST_NODES} nodes; such a graph is not "
-            "counted"
+            f"its functions, written out, have more than {_MOST_NODES} nodes; such a graph is "
+            "neither counted nor run"
         )
 
 

@@ -159,7 +159,9 @@ def inspect(request: Mapping[str, Any]) -> None:
     an output is not finite.
     """
     path = Path(request["file"])
-    onnx_file.require_tensors(path, onnx_file.read(path))
+    model = onnx_file.read(path)
+    onnx_file.require_tensors(path, model)
+    costs.require_few_nodes(model)  # ONNX Runtime would write them out for minutes
     with cache.new_entry(request["key"]) as folder:
         error = None
         if request["halved"]:
