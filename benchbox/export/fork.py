@@ -95,6 +95,8 @@ def _listen(request: Message, child: int, result: int, output: int) -> tuple[Rep
         if ended and not ready:
             break
         ended = ended or _has_ended(child)
+        if _is_left():
+            _leave()
     return None, texts[output]
 
 
@@ -115,6 +117,13 @@ def echo(request: Message) -> Reply:
 def answers(message: Message, request: Message) -> bool:
     """Whether a message is the reply to a request, and not what a builder wrote, or of another."""
     return echo(message) == echo(request)
+
+
+def _is_left() -> bool:
+    """Whether nobody holds the other end of our stdin: whoever asked is gone."""
+    stdin = select.poll()
+    stdin.register(0, 0)
+    return any(event & select.POLLHUP for _, event in stdin.poll(0))
 
 
 def _has_ended(child: int) -> bool:

@@ -5,6 +5,7 @@ import random
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,10 +25,11 @@ SPEC = 'title = "t"\nbuilder = "./net.py:build"\ninput = [3, 8]\n'
 @fault("hostile", "a cache entry is broken, of another key, a pipe, a link or another user's")
 def broken_entry(bench: Bench, rng: random.Random) -> None:
     whose = rng.choice(["of this user", "of another user"])
-    (bench.folder / "cache").mkdir()
     program = (sys.executable, "-m", "tests.e2e.faults.broken_entry")
-    bench.folder.chmod(0o755)
-    done = bench.command(whose, str(rng.randrange(1 << 30)), program=program)
+    with tempfile.TemporaryDirectory() as place:  # where another user may go
+        Path(place).chmod(0o755)
+        arguments = (whose, str(rng.randrange(1 << 30)))
+        done = bench.command(*arguments, program=program, BENCHBOX_CACHE_DIR=f"{place}/cache")
     assert not done.stdout + done.stderr, done.stderr.decode()
 
 
