@@ -19,12 +19,10 @@ from itertools import pairwise
 from statistics import median, variance
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchbox.analysis import stats
 from benchbox.analysis.samples import NS, Burst, figures
 
-Floats = NDArray[np.float64]
 Round = tuple[int, int]  # session and round
 
 WINDOW = 0.05  # ln of a reading over the usual one
@@ -153,6 +151,21 @@ def shift(found: Sequence[Segment], slopes: Slopes) -> tuple[float, float]:
     memory = median(each.memory for each in found)
     error = math.hypot(slopes.clock_se * clock, slopes.memory_se * memory)
     return slopes.clock * clock + slopes.memory * memory, error
+
+
+def half_width(
+    found: Sequence[Segment], slopes: Slopes, rounds: Mapping[Round, float], tau: float
+) -> float | None:
+    """The relative half-width of a case's 95% interval; None with too few rounds for one.
+
+    `rounds` are its `round_values`, `tau` is the spread `between` processes.
+    """
+    interval = stats.median_interval(list(rounds.values()))
+    if interval is None:
+        return None
+    scatter = (interval.high - interval.low) / 2
+    process = tau / math.sqrt(len({session for session, _ in rounds}))
+    return math.hypot(scatter, Z95 * shift(found, slopes)[1], Z95 * process)
 
 
 def between(cases: Iterable[Mapping[Round, float]]) -> float:

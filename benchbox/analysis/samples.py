@@ -298,7 +298,7 @@ def ratio(
     bursts: Sequence[Burst], reference: Sequence[Burst], gate: Gate, *, paired: bool = False
 ) -> tuple[Interval | None, Basis]:
     """The ratio of a case to its reference, of the first basis with enough rounds of both."""
-    for basis in BASES:
+    for basis in BASES if reference else ():
         rounds, others = (rounds_of(basis, b, gate, paired=paired) for b in (bursts, reference))
         if interval := stats.ratio_interval(rounds, others):
             return interval, basis

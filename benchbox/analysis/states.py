@@ -46,10 +46,6 @@ class State:
         """Whether a reading belongs to this state."""
         return self.low_ns <= reading_ns <= self.high_ns
 
-    def ratio(self, reading_ns: float) -> float:
-        """A reading over that of this state: above 1 the processor was slower."""
-        return reading_ns / self.centre_ns
-
 
 @dataclass(frozen=True, slots=True)
 class Gate:

@@ -56,7 +56,7 @@ def text(command: Any, ctx: Any) -> str:  # noqa: ANN401 - Typer's own types
                 table.add_row(*row)
             console.print(heading(title), table)
         if variables:
-            console.print(f"* also set by {variables[0]} etc.; benchbox.toml can set any option")
+            console.print(f"* also set by {variables[0]} etc.; benchbox.toml can set options")
         if command.epilog:
             title, _, rest = command.epilog.partition(":\n")
             console.print(heading(title), Text(rest), sep="\n")

@@ -7,7 +7,7 @@ from statistics import median
 
 import pytest
 
-from benchbox.analysis import adjusted, stats
+from benchbox.analysis import adjusted
 from benchbox.analysis.adjusted import COMMON, Slopes, Usual
 from benchbox.analysis.samples import Burst
 
@@ -137,9 +137,9 @@ def test_the_interval_covers_the_truth_though_the_slopes_are_uncertain() -> None
         bursts = timed(clock=lambda number: 0.03 + 0.005 * math.sin(number), seed=seed)
         found = adjusted.segments(bursts, adjusted.levels(bursts), USUAL)
         slopes = adjusted.fit(found)
-        interval = stats.median_interval(list(adjusted.round_values(found, slopes).values()))
-        assert interval is not None
-        scatter = (interval.high - interval.low) / 2
-        width = math.hypot(scatter, adjusted.Z95 * adjusted.shift(found, slopes)[1])
-        covered += abs(interval.value - math.log(1e-3)) <= width
+        rounds = adjusted.round_values(found, slopes)
+        width = adjusted.half_width(found, slopes, rounds, tau=0.0)
+        assert width is not None
+        covered += abs(median(rounds.values()) - math.log(1e-3)) <= width
+    assert adjusted.half_width(found, slopes, {}, tau=0.0) is None
     assert covered >= 36

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from benchbox import records
-from benchbox.analysis import adjusted, stats
+from benchbox.analysis import adjusted
 from benchbox.analysis.adjusted import Usual
 from benchbox.records import Run
 from tools.bench.common import UNLIMITED, Row
@@ -44,11 +44,5 @@ def half_widths(run: Run) -> list[float]:
         slopes = adjusted.fit(found)
         cases.append((found, slopes, adjusted.round_values(found, slopes)))
     tau = adjusted.between(values for _, _, values in cases)
-    result = []
-    for found, slopes, values in cases:
-        if interval := stats.median_interval(list(values.values())):
-            scatter = (interval.high - interval.low) / 2
-            slope = adjusted.Z95 * adjusted.shift(found, slopes)[1]
-            process = adjusted.Z95 * tau / math.sqrt(len({session for session, _ in values}))
-            result.append(math.hypot(scatter, slope, process))
-    return result
+    widths = [adjusted.half_width(*case, tau) for case in cases]
+    return [width for width in widths if width is not None]

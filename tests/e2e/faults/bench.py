@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -90,9 +91,16 @@ class Bench:
 
     @contextlib.contextmanager
     def started(
-        self, *arguments: str, program: Sequence[str] = PROGRAM, **environment: str
+        self,
+        *arguments: str,
+        program: Sequence[str] = PROGRAM,
+        ignored: int | None = None,
+        **environment: str,
     ) -> Iterator["subprocess.Popen[bytes]"]:
-        """The command as a process in a group of its own, which ends with the block."""
+        """The command as a process in a group of its own, which ends with the block.
+
+        It may have a signal `ignored` from the start.
+        """
         process = subprocess.Popen(
             [*program, *arguments],
             cwd=self.folder,
@@ -101,6 +109,7 @@ class Bench:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            preexec_fn=ignored and (lambda: signal.signal(ignored, signal.SIG_IGN)),
         )
         try:
             yield process

@@ -21,29 +21,12 @@ NOBODY = ("/usr/bin/unshare", "--user", "--map-user=54321")
 def ignored_signal(bench: Bench, rng: random.Random) -> None:
     bench.graph("net", 8)
     ignored = rng.choice([signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
-    process = subprocess.Popen(
-        [
-            *PROGRAM,
-            "run",
-            "./net.onnx",
-            "--precision",
-            "0.0001%",
-            "--max-time",
-            "1.5s",
-            "--sessions",
-            "1",
-        ],
-        cwd=bench.folder,
-        env=bench.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(ignored, signal.SIG_IGN),
-    )
-    while process.poll() is None:  # whatever it is at
-        process.send_signal(ignored)
-        time.sleep(rng.uniform(0.05, 0.2))
-    stdout, stderr = process.communicate()
+    limits = ("--precision", "0.0001%", "--max-time", "1.5s", "--sessions", "1")
+    with bench.started("run", "./net.onnx", *limits, ignored=ignored) as process:
+        while process.poll() is None:  # whatever it is at
+            process.send_signal(ignored)
+            time.sleep(rng.uniform(0.05, 0.2))
+        stdout, stderr = process.communicate()
     check_end(process.returncode, stdout, stderr)
     assert process.returncode == 0 and b"Interrupted" not in stderr, stderr
     assert samples(bench.runs())
@@ -51,30 +34,18 @@ def ignored_signal(bench: Bench, rng: random.Random) -> None:
 
 @fault("mistakes", "Ctrl-C while the command is being loaded, or ends")
 def interrupted_at_once(bench: Bench, rng: random.Random) -> None:
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-X",
-            "importtime",
-            "-m",
-            "benchbox",
-            *rng.choice([("--version",), ("list",), ("run", "nosuch")]),
-        ],
-        cwd=bench.folder,
-        env=bench.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stderr
+    command = rng.choice([("--version",), ("list",), ("run", "nosuch")])
+    program = (sys.executable, "-X", "importtime", "-m", "benchbox")
     seen, left = b"", rng.choice([1, rng.randrange(1, 900)])
-    for line in process.stderr:  # one for each module that was loaded
-        seen += line
-        left -= b"benchbox.cli.streams" in seen
-        if not left:
-            break
-    process.send_signal(signal.SIGINT)
-    _, rest = process.communicate()
+    with bench.started(*command, program=program) as process:
+        assert process.stderr
+        for line in process.stderr:  # one for each module that was loaded
+            seen += line
+            left -= b"benchbox.cli.streams" in seen
+            if not left:
+                break
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate()
     text = b"".join(each for each in (seen + rest).splitlines(True) if b"import time:" not in each)
     check_end(process.returncode, b"", text)
     assert process.returncode in (0, 2, 130), (process.returncode, text)
