@@ -121,7 +121,7 @@ def _require_regular(path: Path, status: os.stat_result, most_mb: int | None) ->
 
 def cache_folder() -> Path:
     """The folder of what is kept between runs: $BENCHBOX_CACHE_DIR, or the user's cache folder."""
-    folder = _user_folder("cache")
+    folder = _user_folder("cache").absolute()
     if os.environ.get("BENCHBOX_CACHE_DIR"):
         return folder
     with contextlib.suppress(OSError):  # a full or read-only disk

@@ -96,14 +96,14 @@ def build(request: Mapping[str, Any]) -> None:
     Raises SpecError for a builder that does not import or returns no module, CaseError when the
     output is not finite or the two runtimes disagree.
     """
-    module = modules.build(request)
-    final_feeds = _feeds(request["inputs"], SEED)
-    feeds = float16.single(final_feeds) if request["halved"] else final_feeds
-    expected = modules.call(module, list(feeds.values()))
     with (
-        cache.new_entry(request["key"]) as folder,
+        cache.new_entry(request["key"]) as folder,  # before a builder has moved the cache
         cache.scratch() as scratch,
     ):
+        module = modules.build(request)
+        final_feeds = _feeds(request["inputs"], SEED)
+        feeds = float16.single(final_feeds) if request["halved"] else final_feeds
+        expected = modules.call(module, list(feeds.values()))
         path = folder / MODEL
         first = scratch / MODEL if request["halved"] else path
         _export(module, feeds, first)
