@@ -8,11 +8,15 @@ from types import FrameType
 
 from benchbox.cli.exits import INTERRUPTED, READER_GONE
 
+# Ctrl-C, a request to end, and a terminal that was closed.
+ENDINGS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+
 
 def main() -> None:
     """Run the command line; it ends as it would have, whoever stopped reading what it prints.
 
-    Only success then becomes READER_GONE. Ctrl-C at any time ends it in one line.
+    Only success then becomes READER_GONE. Ctrl-C or a request to end ends it in one line, whenever
+    it comes.
     """
     code = INTERRUPTED
     _on_interrupt(_interrupted)  # modules that are being loaded stand no exception
@@ -35,9 +39,10 @@ def main() -> None:
 
 
 def _on_interrupt(handler: Callable[[int, FrameType | None], object]) -> None:
-    """Handle Ctrl-C from here on, unless whoever started the command has it ignored."""
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, handler)
+    """Handle ENDINGS from here on, except those that whoever started the command ignores."""
+    for number in ENDINGS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def _interrupted(*_: object) -> None:

@@ -1,11 +1,9 @@
 """The `benchbox run` command: devices, plan, measurement, tables and exit code."""
 
-import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import typer
 from rich.console import Console
@@ -30,7 +28,6 @@ from benchbox.sampling.plan import Plan
 from benchbox.specs import BlockSpec, Platform, Selection
 from benchbox.transports import open_agent
 
-ENDINGS = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
 PUBLISHED = Plan(sessions=3)
 COMPARED = Plan(precision=0.015, sessions=3)  # of ratios, whose interval is always printed
 QUICK = Plan(precision=0.05, min_rounds=stats.MIN_ROUNDS, burst_s=0.02, min_calls=2)
@@ -134,9 +131,6 @@ def _measured(requests: Sequence[Request], stderr: Console) -> Ends:
     def stopping() -> None:
         stderr.print("Interrupted, ending; Ctrl-C again leaves at once.", style="yellow")
 
-    # A request to end is treated as Ctrl-C: what was measured is kept.
-    heard = [each for each in ENDINGS if signal.getsignal(each) is not signal.SIG_IGN]  # nohup
-    before = {number: signal.signal(number, _interrupt) for number in heard}
     known = [_newest(request) for request in requests]
     try:
         with Lives(stderr, count, [request.device for request in requests]) as lives:
@@ -155,9 +149,6 @@ def _measured(requests: Sequence[Request], stderr: Console) -> Ends:
             stderr.print(f"Records so far: {path}")
         stderr.print("Interrupted; `--resume` goes on from here.", style="yellow")
         raise typer.Exit(INTERRUPTED) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _newest(request: Request) -> Path | None:
@@ -185,10 +176,6 @@ def _request(
         resume=options.timing.resume,
         allow_emulated=options.where.allow_emulated,
     )
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def plan(

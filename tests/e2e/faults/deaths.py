@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import psutil
 
+from benchbox.cli import ENDINGS
 from tests.e2e.faults.bench import QUICK, Bench, check_end, fault, samples
 
 ENDLESS = ("--quick", "--precision", "0.0001%", "--max-time", "60s")
@@ -63,7 +64,7 @@ def killed(bench: Bench, rng: random.Random) -> None:
 @fault("losses", "Ctrl-C or a request to end comes at any moment, once or twice")
 def interrupted(bench: Bench, rng: random.Random) -> None:
     names = _begin(bench, rng)
-    number = rng.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    number = rng.choice(ENDINGS)
     with bench.started("run", *names, *ENDLESS) as process:
         _wait_until(lambda: (bench.folder / "cache").exists())  # it has begun, and handles signals
         time.sleep(rng.uniform(0.0, LONGEST_S))
