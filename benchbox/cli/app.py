@@ -25,11 +25,11 @@ from benchbox.cli.options import (
     ProcessorOptions,
     Results,
     Verbose,
+    expanded,
 )
 from benchbox.errors import BenchboxError, UsageError
 
 CONFIG = "benchbox.toml"
-LONGEST = 1000  # characters of an error
 WORDS = "benchbox.words"  # of the command line, in Typer's context
 PYDANTIC = "Value error, "  # begins the messages of Typer's own checks
 # The error of a word that no option takes; its class has the same place in Typer and in Click.
@@ -95,11 +95,8 @@ def _exit_with(message: str, code: int) -> NoReturn:
 
 
 def _say(line: str) -> None:
-    """Print a line in red to stderr, without the middle of one that would fill a page."""
     from benchbox.cli.output import console  # here, as few commands fail
 
-    if len(line) > LONGEST:
-        line = f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
     console(stderr=True).print(line, style="red")
 
 
@@ -211,7 +208,13 @@ def report(
     ] = Format.table,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="file to write; - for stdout"),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            callback=expanded,
+            help="file to write; - for stdout",
+        ),
     ] = None,
     results: Results = Path("results"),
     verbose: Verbose = False,
@@ -229,7 +232,12 @@ def export(
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", metavar="DIR", help="folder to write to", rich_help_panel="Output"
+            "--output",
+            "-o",
+            metavar="DIR",
+            callback=expanded,
+            help="folder to write to",
+            rich_help_panel="Output",
         ),
     ],
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 import typer
 
+from benchbox.cli import parsing
 from benchbox.cli.choices import (
     Cache,
     Channels,
@@ -16,6 +17,11 @@ from benchbox.cli.choices import (
     complete_names,
     complete_registered,
 )
+
+
+def expanded(param: typer.CallbackParam, value: Path | None) -> Path | None:
+    """Typer's callback of options that are a path."""
+    return value and parsing.path(value, param.opts[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +241,7 @@ Results = Annotated[
         "--results",
         metavar="DIR",
         envvar="BENCHBOX_RESULTS",
+        callback=expanded,
         help="folder of the records (default results)",
     ),
 ]
@@ -248,13 +255,15 @@ class ExportOptions:
     panel: ClassVar[str] = "Output"
 
     export_csv: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="write CSV; - for stdout")
+        Path | None, typer.Option(metavar="FILE", callback=expanded, help="write CSV; - for stdout")
     ] = None
     export_markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="write Markdown; - for stdout")
+        Path | None,
+        typer.Option(metavar="FILE", callback=expanded, help="write Markdown; - for stdout"),
     ] = None
     export_json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="write JSON; - for stdout")
+        Path | None,
+        typer.Option(metavar="FILE", callback=expanded, help="write JSON; - for stdout"),
     ] = None
 
     def paths(self) -> dict[str, Path]:

@@ -16,6 +16,7 @@ from benchbox.lines import one_line, visible
 
 STDOUT = Path("-")
 REPORT = "; the records are kept, `benchbox report` makes the table again"
+LONGEST = 1000  # characters of a line on stderr, where a name may be of any length
 UNBOUNDED = 1000  # columns of a pipe or a file; no line is that long
 SIZES = range(10, UNBOUNDED)  # that COLUMNS and LINES can sensibly have
 READ = (".jsonl", ".onnx", ".toml", ".py", ".pth")  # what such files hold, a table must not replace
@@ -24,13 +25,20 @@ READ = (".jsonl", ".onnx", ".toml", ".py", ".pth")  # what such files hold, a ta
 class _Lines(Console):
     """A console on which text from outside neither moves the cursor nor adds a line.
 
-    A string that is printed is one line; what has several is a Text or a table.
+    A string that is printed is one line, on stderr without the middle of one that would fill a
+    page; what has several is a Text or a table.
     """
 
     def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - as Rich has it
         """Print each object."""
-        lines = (one_line(each) if isinstance(each, str) else each for each in objects)
+        lines = (self._line(each) if isinstance(each, str) else each for each in objects)
         super().print(*lines, **options)
+
+    def _line(self, text: str) -> str:
+        line = one_line(text)
+        if self.stderr and len(line) > LONGEST:
+            line = f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
+        return line
 
     def render(
         self,

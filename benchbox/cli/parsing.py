@@ -1,5 +1,6 @@
 """Parsers of option values: `1%`, `90s`, `x=1x3x224x224:int64`."""
 
+import errno
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -118,6 +119,21 @@ def shape(text: str) -> TensorSpec:
     return TensorSpec(match[1], sizes, dtype)
 
 
+def path(text: str | Path, option: str) -> Path:
+    """Parse the name of a file or folder, with `~` as in a shell; raises UsageError for no name."""
+    try:
+        result = Path(text).expanduser()
+        result.stat()
+    except RuntimeError:
+        raise UsageError(f"{option} {text}: there is no such home folder") from None
+    except ValueError:  # a null byte
+        raise UsageError(f"{option} {text!r}: it is no name of a file") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError(f"{option} {text}: {error.strerror}") from None
+    return result
+
+
 def weights(texts: Sequence[str]) -> dict[str, Path]:
     """Parse `ghostnetv2=file.pth` or `file.pth` as files by network, the latter under "".
 
@@ -129,8 +145,8 @@ def weights(texts: Sequence[str]) -> dict[str, Path]:
         is_named = equals and name.isidentifier()
         if not (file if equals else text):
             raise UsageError(f"--weights {text}: write FILE, or NETWORK=FILE")
-        name, path = (name, Path(file)) if is_named else ("", Path(text))
+        name, file = (name, file) if is_named else ("", text)
         if name in result:
             raise UsageError(f"--weights {text}: a second file for {name or 'the network'}")
-        result[name] = path
+        result[name] = path(file, "--weights")
     return result

@@ -59,6 +59,13 @@ THREAD = "one thread drives --device cuda; leave it out"
         ("run g2 --results /proc/none", 1, "results cannot be written"),
         ("run g2 --export-csv - --export-json -", 2, "only one export"),
         ("run g2 --export-csv no/such/folder/t.csv", 2, "its folder does not exist"),
+        ("run g2 --results ~nosuch/x", 2, "--results ~nosuch/x: there is no such home folder"),
+        ("run g2 --export-csv ~nosuch/x", 2, "--export-csv ~nosuch/x: there is no such home"),
+        ("run ghostnetv2 --weights ghostnetv2=~nosuch/x", 2, "--weights ~nosuch/x: there is no"),
+        ("report --output ~nosuch", 2, "--output ~nosuch: there is no such home folder"),
+        ("report --results ~nosuch", 2, "--results ~nosuch: there is no such home folder"),
+        ("export small.onnx -o ~nosuch", 2, "--output ~nosuch: there is no such home folder"),
+        (f"export small.onnx -o {'x' * 900}/x", 2, "File name too long"),
         ("report nothing", 2, "no run of 'nothing'"),
         # GPUs
         ("run g2 --provider CUDAExecutionProvider", 2, "GPUs are timed by --device cuda"),

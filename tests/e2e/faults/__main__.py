@@ -15,6 +15,8 @@ import pytest
 from tests.e2e.faults.bench import Bench, Fault
 from tests.e2e.faults.catalogue import FAULTS
 
+MOST_SHOWN = 300  # characters of what did not hold
+
 
 def tried(fault: Fault, seed: int) -> str:
     """Inject a fault in a folder of its own; what did not hold, empty where all did."""
@@ -22,7 +24,7 @@ def tried(fault: Fault, seed: int) -> str:
         try:
             fault.inject(Bench(Path(folder)), random.Random(seed))
         except (Exception, pytest.fail.Exception) as error:
-            return f"{type(error).__name__}: {error}"
+            return f"{type(error).__name__}: {error}"[:MOST_SHOWN]
     return ""
 
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from benchbox import records
+from benchbox.cli import ENDINGS
 from tests.e2e.faults.bench import PROGRAM, QUICK, Bench, check_end, fault, samples
 from tests.e2e.faults.output import BENCHBOX, RECORDED
 
@@ -32,7 +33,7 @@ def ignored_signal(bench: Bench, rng: random.Random) -> None:
     assert samples(bench.runs())
 
 
-@fault("mistakes", "Ctrl-C while the command is being loaded, or ends")
+@fault("mistakes", "Ctrl-C or a request to end while the command is being loaded, or ends")
 def interrupted_at_once(bench: Bench, rng: random.Random) -> None:
     command = rng.choice([("--version",), ("list",), ("run", "nosuch")])
     program = (sys.executable, "-X", "importtime", "-m", "benchbox")
@@ -44,7 +45,7 @@ def interrupted_at_once(bench: Bench, rng: random.Random) -> None:
             left -= b"benchbox.cli.streams" in seen
             if not left:
                 break
-        process.send_signal(signal.SIGINT)
+        process.send_signal(rng.choice(ENDINGS))
         _, rest = process.communicate()
     text = b"".join(each for each in (seen + rest).splitlines(True) if b"import time:" not in each)
     check_end(process.returncode, b"", text)
@@ -213,6 +214,7 @@ SIZED = (
     "report {0}.jsonl",
     "report --results={0}/",
     "export ./net.onnx -o {0}{0}/x",
+    "run ./net.onnx --export-csv={0}{0}/x",
     "device add {0} ssh://x",
     "device check ssh://{0}:{0}",
     "doctor --seconds={0}",
