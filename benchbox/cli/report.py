@@ -1,7 +1,9 @@
 """The `benchbox report` command: tables of runs from their records."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from rich.console import Console
 
 from benchbox import records
 from benchbox.cli.output import STDOUT, console, require_writable, write
@@ -16,8 +18,8 @@ def report(
     """Print or write the tables of runs; of the newest one when none is named."""
     if output:
         require_writable("--output", output)
-    read, failures = _readable(_paths(runs, results))
     stderr = console(stderr=True)
+    read, failures = _readable(runs or [None], results, stderr)
     for run in read:
         for warning in [*run.warnings, *_empty(run)]:
             stderr.print(f"Warning: {warning}", style="yellow")
@@ -31,17 +33,33 @@ def report(
         raise RecordError("; ".join(map(str, failures)))
 
 
-def _readable(paths: Sequence[Path]) -> tuple[list[Run], list[RecordError]]:
-    """The runs of the files, and the errors of those that are broken; raises that of the only."""
+def _readable(
+    names: Iterable[str | None], results: Path, stderr: Console
+) -> tuple[list[Run], list[RecordError]]:
+    """The named runs, and the errors of those that are broken; raises that of the only."""
     read, failures = list[Run](), list[RecordError]()
-    for path in paths:
-        try:
-            read += records.read_all(path)
-        except RecordError as error:
-            failures.append(error)
+    for name in names:
+        found, broken = _first_readable(_candidates(name, results))
+        read += found
+        if not found:
+            failures.append(broken[0])
+        elif broken:
+            words = "; ".join(map(str, broken))
+            stderr.print(f"Warning: {words}; shown is {found[0].path}", style="yellow")
     if failures and not read:
         raise failures[0]
     return read, failures
+
+
+def _first_readable(paths: Iterable[Path]) -> tuple[list[Run], list[RecordError]]:
+    """The runs of the first file that is not broken, and the errors of those before it."""
+    broken = list[RecordError]()
+    for path in paths:
+        try:
+            return records.read_all(path), broken
+        except RecordError as error:
+            broken.append(error)
+    return [], broken
 
 
 def render(runs: Sequence[Run], format_: str) -> str:
@@ -61,21 +79,12 @@ def _empty(run: Run) -> list[str]:
     return [f"{run.path}: it stopped before a case was finished; benchbox run --resume goes on"]
 
 
-def _paths(runs: Sequence[str], results: Path) -> list[Path]:
-    if not runs:
-        return [_newest(results, None)]
-    return [Path(run) if _is_path(run) else _newest(results, run) for run in runs]
-
-
-def _is_path(run: str) -> bool:
-    return run.endswith(".jsonl") or "/" in run
-
-
-def _newest(results: Path, name: str | None) -> Path:
-    folders = sorted(path for path in results.glob("*") if path.is_dir())
-    found = [records.latest(folder.parent, folder.name, name) for folder in folders]
-    paths = [path for path in found if path is not None]
+def _candidates(name: str | None, results: Path) -> list[Path]:
+    """The file of a run, or those of this name, or of any, of which the first is wanted."""
+    if name and (name.endswith(".jsonl") or "/" in name):
+        return [Path(name)]
+    paths = records.newest_first(sorted(p for p in results.glob("*") if p.is_dir()), name)
     if not paths:
         what = "no run" if name is None else f"no run of {name!r}"
         raise RecordError(f"{results}: {what} here; name a .jsonl file, or run something first")
-    return max(paths, key=records.dated)
+    return paths

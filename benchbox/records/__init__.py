@@ -11,7 +11,7 @@ from benchbox.records.model import (
     ordered,
     uncounted,
 )
-from benchbox.records.reader import dated, latest, read, read_all
+from benchbox.records.reader import latest, newest_first, read, read_all
 from benchbox.records.writer import Writer, check_writable, compact, create, now, reopen
 
 __all__ = [
@@ -25,9 +25,9 @@ __all__ = [
     "check_writable",
     "compact",
     "create",
-    "dated",
     "known_macs",
     "latest",
+    "newest_first",
     "now",
     "ordered",
     "read",

@@ -35,8 +35,14 @@ class Head:
 
 def latest(folder: Path, device: str, name: str | None = None) -> Path | None:
     """The newest run on a device, of that name where one is given; None without any."""
-    paths = [p for p in (folder / device).glob("*Z-*.jsonl") if name in (None, _name(p.stem))]
-    return max(paths, key=lambda path: (dated(path), _changed_s(path)), default=None)
+    return next(iter(newest_first([folder / device], name)), None)
+
+
+def newest_first(folders: Iterable[Path], name: str | None = None) -> list[Path]:
+    """The files of runs in the folders of devices, of that name where one is given."""
+    found = [path for folder in folders for path in folder.glob("*Z-*.jsonl")]
+    named = [path for path in found if name in (None, _name(path.stem))]
+    return sorted(named, key=lambda path: (dated(path), _changed_s(path)), reverse=True)
 
 
 def dated(path: Path) -> datetime:

@@ -29,6 +29,13 @@ def test_a_run_prints_and_writes_its_table_and_report_does_so_again(bench: CalmC
     assert again.stdout == Path("t.csv").read_text()
     data = json.loads(invoke("report", "--format", "json", "--output", "-").stdout)
     assert data[0]["spec"] == "small"
+    newest = run.path.with_name(f"2999{run.path.name[4:]}")
+    newest.write_text("{}\n")
+    for names in ([], ["small.onnx"]):
+        passed = invoke("report", *names)
+        assert (passed.exit_code, passed.stdout) == (0, result.stdout)
+        (line,) = passed.stderr.splitlines()
+        assert line.startswith(f"Warning: {newest}: not a run")
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs affinities")
