@@ -70,10 +70,10 @@ class Histogram:
     bins: dict[int, float] = field(default_factory=dict)
     base_ns: float | None = None  # the centre of the state that was the base
 
-    def add(self, reading_ns: float) -> None:
-        """Count one reading."""
+    def add(self, reading_ns: float, count: float = 1.0) -> None:
+        """Count one reading, or several equal ones."""
         index = _bin(reading_ns)
-        self.bins[index] = self.bins.get(index, 0.0) + 1.0
+        self.bins[index] = self.bins.get(index, 0.0) + count
 
     @property
     def total(self) -> float:

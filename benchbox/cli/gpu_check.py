@@ -27,7 +27,8 @@ def check(device: Device, option: str) -> None:
         require_gpu(device)
     stdout = console()
     with open_agent(device) as agent:
-        facts, versions = agent.hello["host"]["gpu"], agent.hello["versions"]
+        versions = agent.hello["versions"]
+        facts = {k: v for k, v in agent.hello["host"]["gpu"].items() if v is not None}
         try:
             measured, observed = agent.ceilings()
         except CaseError as error:
@@ -50,11 +51,13 @@ def _sentence(is_kept: bool) -> str:
 
 def _facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     driver = f"driver {facts['driver']}, " if "driver" in facts else ""
+    has = f" (the driver has {facts['driver_cuda']})" if "driver_cuda" in facts else ""
     rows = [
-        ("GPU", f"{facts['name']}, compute capability {facts['capability']}"),
-        ("software", f"{driver}CUDA {facts['runtime']} (the driver has {facts['driver_cuda']})"),
-        ("memory", f"{facts['memory_bytes'] / GIB:.1f} GiB"),
+        ("GPU", f"{facts['name']}, compute capability {facts.get('capability', '?')}"),
+        ("software", f"{driver}CUDA {facts['runtime']}{has}"),
     ]
+    if "memory_bytes" in facts:
+        rows.append(("memory", f"{facts['memory_bytes'] / GIB:.1f} GiB"))
     if "top_sm_clock_mhz" in facts:
         clocks = f"up to {facts['top_sm_clock_mhz']} MHz"
         rows.append(("clocks", f"{clocks}, memory {facts.get('top_memory_clock_mhz', '?')} MHz"))

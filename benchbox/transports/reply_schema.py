@@ -20,7 +20,9 @@ from benchbox.analysis.quantities import (
 from benchbox.devices.host_schema import Cluster, Host, Processors, ReplyPart, Setting, Text
 
 Times = Annotated[list[Nanoseconds], Field(min_length=1)]
-Pair = Annotated[list[Amount], Field(min_length=2, max_length=2)]
+# JSON has lists for both: what was read how often, and a processor with its use by others.
+Readings = Annotated[tuple[Amount, Count], Field(strict=False)]
+Usage = Annotated[tuple[Count, Amount], Field(strict=False)]
 Seen = dict[Text, Number]
 Shapes = list[list[Change] | None]
 
@@ -73,10 +75,19 @@ class TimedReply(ReplyPart):
     setting: Setting = {}
 
 
-class Ceilings(ReplyPart):
-    """What a GPU does at best."""
+class Rates(ReplyPart):
+    """The best rates of a GPU."""
 
-    ceilings: dict[Text, Amount]
+    fp32_macs_per_s: Amount
+    tf32_macs_per_s: Amount
+    fp16_macs_per_s: Amount
+    bytes_per_s: Amount
+
+
+class Ceilings(ReplyPart):
+    """What a GPU does at best, and what was seen of it."""
+
+    ceilings: Rates
     seen: Seen
 
 
@@ -126,12 +137,12 @@ class Watched(ReplyPart):
 
     cpu: Count
     seconds: Seconds
-    readings_ns: list[Pair]
+    readings_ns: list[Readings]
     gaps: Count
     lost_s: Amount
     longest_gap_s: Amount
     seen: Seen
-    others: list[Pair]
+    others: list[Usage]
     gpu: Felt | None = None
 
 

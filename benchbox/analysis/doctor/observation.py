@@ -73,8 +73,7 @@ class Observation:
         """The steadiness of the processor, None with too few readings."""
         histogram = Histogram()
         for reading, count in self.readings_ns.items():
-            for _ in range(count):
-                histogram.add(reading)
+            histogram.add(reading, count)
         base = histogram.base()
         if base is None or histogram.total < MIN_READINGS:
             return None

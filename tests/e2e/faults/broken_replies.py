@@ -1,16 +1,25 @@
 """Replies of agents that are wrong in any part: a case is lost, not the run."""
 
 import copy
+import io
 import random
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
+from unittest.mock import patch
 
 from benchbox import records
-from benchbox.devices import CPU_PROVIDER, Device
-from benchbox.errors import DeviceError
+from benchbox.cli import doctor, gpu_check, output
+from benchbox.cli.options import ProcessorOptions
+from benchbox.devices import CPU_PROVIDER, Device, gpu_ceilings
+from benchbox.errors import BenchboxError, DeviceError
+from benchbox.report import profile_files
+from benchbox.report.console import show_tables
+from benchbox.report.profile import ProfileReport, tables
+from benchbox.runner.profile import outcomes
 from benchbox.runner.request import Clock
 from benchbox.transports import Agent
 from benchbox.transports.channel import ChannelClosed, Timeout
@@ -22,7 +31,18 @@ from tests.helpers.machine import HELLO, HOST
 
 TRIES = 2
 SETTING = {"governor": "performance"}
-GPU = {"name": "H200", "runtime": "12.8", "driver": "570", "memory_bytes": 1 << 37}
+GPU = {
+    "name": "H200",
+    "capability": "9.0",
+    "runtime": "12.8",
+    "driver": "570",
+    "driver_cuda": "13.0",
+    "memory_bytes": 1 << 37,
+    "top_sm_clock_mhz": 1980,
+    "power_limit_w": 700.0,
+    "persistence": True,
+    "unseen": "no counters",
+}
 CLUSTERS = [{"cpus": [0, 1], "core": "Cortex-A76", "top_khz": 2_400_000}]
 LOADED = {
     "reply": "load",
@@ -41,12 +61,12 @@ LOADED = {
 LOOK = {
     "cpu": 0,
     "seconds": 1.0,
-    "readings_ns": [[12_000.0, 5.0], [12_100.0, 9.0]],
+    "readings_ns": [[12_000.0 + 50 * n, 20 + n % 7] for n in range(20)],
     "gaps": 1,
     "lost_s": 0.001,
     "longest_gap_s": 0.001,
     "seen": {"switches": 1, "clock_khz": 2e6},
-    "others": [[0, 0.5]],
+    "others": [[0, 0.5], [1, 0.2]],
     "gpu": {"readings_ns": [1000.0] * 9, "seen": {"gpu_sm_clock_mhz": 1700.0}},
 }
 MACHINE = {
@@ -70,7 +90,14 @@ ANSWERS: Mapping[object, Mapping[str, Any]] = {
     "load": LOADED,
     "health": {"reply": "health", "temperature_c": 40.5, "setting": SETTING},
     "look": {"reply": "look", "look": LOOK, "facts": MACHINE},
-    "ceilings": {"reply": "ceilings", "ceilings": {"bytes_per_s": 1e12}, "seen": {}},
+    "ceilings": {
+        "reply": "ceilings",
+        "ceilings": {
+            "bytes_per_s": 1e12,
+            **{f"{name}_macs_per_s": 1e13 for name in gpu_check.PRODUCTS},
+        },
+        "seen": {"gpu_sm_clock_mhz": 1700.0, "gpu_temperature_c": 40.0, "gpu_other_processes": 1.0},
+    },
     "profile": PROFILE,
 }
 
@@ -216,3 +243,52 @@ def _check_figures(run: records.Run) -> None:
         assert len(wrong) <= 1, record.case
         assert all(sum(each.latencies_ns) < 2e9 for each in wrong), wrong
         assert record.first_call_s is None or record.first_call_s < 2
+
+
+TURN = threading.Lock()  # of commands that open agents and print by names of their modules
+
+
+def run_doctor(agents: Liars, _: Bench) -> None:
+    with patch.object(doctor, "open_agent", agents.open):
+        doctor.doctor("cpu", ProcessorOptions(), 3.0, frozenset())
+
+
+def run_profile(agents: Liars, bench: Bench) -> None:
+    """Profile three cases: at most one of them fails, and all are shown."""
+    path = bench.graph("g", 4)
+    digest = sha256(path.read_bytes()).hexdigest()
+    cases = runs.named("a", "b", "c")
+    graph = replace(runs.graph_of(cases[0]), path=path, sha256=digest)
+    found = list(outcomes(cases, {each.key: graph for each in cases}, runs.CPU, agents.open))
+    assert sum(each.profile is None for each in found) <= 1, [each.reason for each in found]
+    report = ProfileReport(found, runs.CPU, "2026-01-01T00:00:00Z")
+    show_tables(tables(report), doctor.console())
+    for to in (profile_files.to_csv, profile_files.to_markdown, profile_files.to_json):
+        to(report)
+
+
+def check_gpu(agents: Liars, _: Bench) -> None:
+    device = replace(runs.CPU, name="cuda", provider="torch")
+    with patch.object(gpu_check, "open_agent", agents.open):
+        gpu_check.check(device, "")
+
+
+@fault("mistakes", "a reply to doctor, profile or a check of a GPU is wrong in any part")
+def wrong_answer(bench: Bench, rng: random.Random) -> None:
+    screen = output._Lines(file=io.StringIO(), width=80)
+    for command in (run_doctor, run_profile, check_gpu):
+        agents = Liars(rng)
+        agents.lying = rng.randrange(2) if command is run_profile else 0
+        agents.at = rng.randrange(4)
+        with (
+            TURN,
+            patch.object(doctor, "console", lambda **_: screen),
+            patch.object(gpu_check, "console", lambda: screen),
+            patch.object(gpu_ceilings, "path", lambda _: bench.folder / "ceilings.json"),
+        ):
+            try:
+                command(agents, bench)
+            except BenchboxError as error:
+                assert str(error).isprintable() and len(str(error)) < 1000, str(error)[:300]
+    printed = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert printed.replace("\n", "").isprintable(), printed
