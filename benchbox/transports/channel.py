@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 MOST_BYTES = 64 << 20  # of a line: a million samples of a burst have 10 MB
+MOST_PARTS = 2_000_000  # of its JSON, each of which takes 100 bytes of memory and more
 STDERR_TAIL = 2000  # bytes of diagnostics that are worth keeping
 CHUNK = 1 << 16
 GRACE_S = 2.0
@@ -119,6 +120,8 @@ class ProcessChannel:
                 raise Timeout
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
+        if line.count(b",") + line.count(b"[") + 4 * line.count(b"{") > MOST_PARTS:
+            raise ChannelClosed(f"it wrote a line of more than {MOST_PARTS} parts")
         try:
             message = json.loads(line)
         except (ValueError, RecursionError):

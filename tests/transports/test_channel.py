@@ -147,6 +147,12 @@ def test_what_is_not_a_json_object_closes_the_channel(local: Start, line: str) -
         child.receive(20)
 
 
+@pytest.mark.parametrize(("part", "count"), [("[]", 3_000_000), ("[" * 900 + "]" * 900, 3000)])
+def test_a_line_of_too_many_parts_is_not_parsed(local: Start, part: str, count: int) -> None:
+    with pytest.raises(ChannelClosed, match="a line of more than 2000000 parts"):
+        local(f"print('{{\"x\": [' + '{part},' * {count} + '1]}}')").receive(20)
+
+
 def test_a_child_that_writes_without_end_fills_no_memory(
     local: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
