@@ -9,12 +9,13 @@ import numpy as np
 import onnx
 import pytest
 
-from benchbox import export
+from benchbox import export, host
 from benchbox.errors import AgentError, CaseError, SpecError
-from benchbox.export import cache, user_builder, verify, worker
+from benchbox.export import cache, fork, user_builder, verify, worker
 from benchbox.export.graph import Graph
 from benchbox.export.prepare import _request
 from benchbox.specs import Builder, Case, OnnxFile, TensorSpec
+from benchbox.transports import local
 from benchbox.transports.channel import ProcessChannel
 from benchbox.transports.local import ROOT
 from tests.conftest import WriteOnnx
@@ -375,6 +376,36 @@ def test_one_of_many_may_fail_or_die_and_the_others_have_their_graphs(
     assert heard[-1] == (3, 3, "")
     left = [p.name for p in cache.folder().iterdir() if not p.name.startswith("new-")]
     assert left == [cache.key(good)]
+
+
+MEDDLING = """
+import torch
+torch.nn.ReLU.forward = lambda self, x: -x
+def build():
+    return torch.nn.ReLU()
+"""
+
+
+@pytest.mark.slow
+def test_where_no_process_forks_each_builder_of_a_user_has_one_of_its_own(
+    exporter: Exporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = exporter.graph(exporter.case("normed"))
+    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(host, "usable_cpus", lambda: [0])  # one after the other
+    monkeypatch.setattr(fork, "AVAILABLE", False)
+    started: list[str] = []
+    prepare = sys.modules["benchbox.export.prepare"]
+    start = local.python_child  # no warm one
+    monkeypatch.setattr(prepare, "python_child", lambda m: started.append(m) or start(m))
+    (tmp_path / "own.py").write_text(MEDDLING)
+    source = Builder("own.py:build", tmp_path / "own.py")
+    meddling = Case("own", "own", {}, {}, IMAGE, 1, source)
+    graphs = export.prepare([meddling, honest := exporter.case("normed")])
+    assert isinstance(graphs[meddling.key], Graph)
+    graph = graphs[honest.key]
+    assert isinstance(graph, Graph) and graph.sha256 == expected.sha256
+    assert started == ["benchbox.export.worker"] * 2
 
 
 @pytest.mark.slow

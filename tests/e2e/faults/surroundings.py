@@ -219,6 +219,7 @@ SIZED = (
     "device check ssh://{0}:{0}",
     "doctor --seconds={0}",
     "show ./net.onnx --batch={0}{0}",
+    "show shufflenetv2_x1_0 --batch=999999999",
 )
 
 
