@@ -41,4 +41,5 @@ class WarmWorker:
 
     def end(self) -> None:
         if self._channel is not None:
-            self._channel.kill()
+            with self._turn:  # a request of a preparation that was given up may be under way
+                self._channel.kill()
