@@ -22,9 +22,10 @@ from benchbox.specs import TensorSpec
 from benchbox.transports import open_agent, open_target
 from benchbox.transports.board import commands, setup, target, zipapp
 from benchbox.transports.board.target import Target
+from benchbox.transports.link import RemoteChannel
 from tests.helpers import sent
 from tests.helpers.on_boards import benchbox
-from tests.transports.conftest import PYTHON, Shell, refused, wait_for
+from tests.transports.conftest import PYTHON, Shell, ShellLink, refused, wait_for
 
 pytestmark = pytest.mark.slow
 WriteOnnx = Callable[..., Path]
@@ -74,6 +75,21 @@ def test_a_python_that_cannot_be_used_is_told_with_what_helps(
     shell: Shell, python: str, said: str
 ) -> None:
     assert said in refused(shell.with_python(python))
+
+
+def test_what_a_shell_printed_that_takes_no_program_is_told(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = ShellLink.start
+
+    def start(link: ShellLink, command: str) -> RemoteChannel:
+        channel = begin(link, command)
+        assert channel.wait(20) == 0
+        return channel
+
+    monkeypatch.setattr(ShellLink, "start", start)
+    said = refused(shell.with_python("echo This account is not available"))
+    assert "its login shell prints 'This account is not available' before any" in said
 
 
 def test_a_device_that_is_not_as_asked_for_is_refused(

@@ -91,9 +91,11 @@ class Target:
         name, python = self.device.name, self.device.python or "python3"
         if self._keeper.exit_status in (126, 127):
             return f"device {name!r}: no {python} there; {self._advice.format(self._naming())}"
-        if isinstance(error, Noise):
+        unread = self._keeper.output().partition(b"\n")[0]  # of one that took nothing
+        noise = error if isinstance(error, Noise) else Noise(unread) if unread else None
+        if noise:
             return (
-                f"device {name!r}: its login shell prints {error.said!r} before any program does; "
+                f"device {name!r}: its login shell prints {noise.said!r} before any program does; "
                 "silence its ~/.bashrc or ~/.profile, or give the user a shell that runs commands"
             )
         advice = "" if self._keeper.exit_status is None else "; log in and try it"
