@@ -21,9 +21,11 @@ from benchbox.analysis.states import Gate, State
 from benchbox.analysis.stats import Interval
 from benchbox.analysis.sustained import Sustained, Window
 from benchbox.devices.gpu_options import Driving
+from benchbox.devices.host_schema import Host
 from benchbox.errors import RecordError
 from benchbox.records import Context, Record, SpecFacts
 from benchbox.records.cooldown import Cooldown
+from benchbox.records.parts import GpuPlanPart, GraphPart, PaperPart
 from benchbox.sampling.plan import Plan
 from tests.helpers import explained
 from tests.helpers.record_files import (
@@ -42,6 +44,10 @@ PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     type(None): st.none(),
     Any: st.text() | st.integers(-(2**60), 2**60) | st.floats(-1e18, 1e18) | st.booleans(),
+}
+
+DECLARED = {
+    name for part in (Host, PaperPart, GraphPart, GpuPlanPart) for name in part.model_fields
 }
 
 
@@ -91,7 +97,9 @@ def any_of(hint: Any) -> st.SearchStrategy[Any]:
     if origin in (Union, UnionType):
         return st.one_of(map(any_of, inner))
     if origin is Mapping:
-        return st.dictionaries(any_of(inner[0]), any_of(inner[1]), max_size=2)
+        # What is of any type has no part that is of one.
+        names = any_of(inner[0]).filter(lambda name: inner[1] is not Any or name not in DECLARED)
+        return st.dictionaries(names, any_of(inner[1]), max_size=2)
     if origin is tuple and inner[-1] is not ...:
         return st.tuples(*map(any_of, inner))
     several = st.lists(any_of(inner[0]), max_size=2)
