@@ -21,9 +21,12 @@ from statistics import median, variance
 import numpy as np
 
 from benchbox.analysis import stats
+from benchbox.analysis.quantities import Amount, Number, Ratio, Share
 from benchbox.analysis.samples import NS, Burst, figures
+from benchbox.analysis.stats import Interval
 
 Round = tuple[int, int]  # session and round
+Rounds = Mapping[Round, float]  # the latency of each, in seconds
 
 WINDOW = 0.05  # ln of a reading over the usual one
 NEIGHBOURS = 2  # rounds to each side over which the level of the stream sentinel is taken
@@ -33,6 +36,7 @@ FULL_SEGMENT, FULL_WEIGHT = 20, 10.0  # calls; beyond them a segment's median ge
 HUBER = 1.345  # standard deviations: 95% efficient where nothing is an outlier
 LEAST_SD = 0.003
 ITERATIONS = 12
+CONVERGED = 1e-5  # of a slope
 Z95 = 1.96
 LEAST_TAU, UNKNOWN_TAU = 0.003, 0.005  # relative spread between processes
 CHI2_MEDIAN = 0.693  # of two degrees of freedom, over their number: that of a variance of three
@@ -42,10 +46,10 @@ CHI2_MEDIAN = 0.693  # of two degrees of freedom, over their number: that of a v
 class Slopes:
     """How much of a change of the sentinels a graph's latency follows, with standard errors."""
 
-    clock: float
-    clock_se: float
-    memory: float
-    memory_se: float
+    clock: Number
+    clock_se: Amount
+    memory: Number
+    memory_se: Amount
 
 
 # What graphs were seen to have, of which nothing is known yet.
@@ -73,34 +77,50 @@ class Segment:
     memory: float
 
 
-def levels(bursts: Iterable[Burst]) -> dict[Round, float]:
-    """The level of the stream sentinel in each round: mean of ln of the readings around it.
+class Levels:
+    """Levels of the stream sentinel: for each round the mean of ln of the readings around it.
 
     Single readings scatter more than the state that they show, so those of all cases count, and of
     the neighbouring rounds of the same process.
     """
-    readings: dict[Round, list[float]] = {}
-    for burst in bursts:
-        kept = readings.setdefault((burst.session, burst.round), [])
-        kept.extend(math.log(ns) for ns in burst.stream_ns if ns > 0)
-    result = {}
-    for session, number in readings:
-        near = [
-            value
-            for other in range(number - NEIGHBOURS, number + NEIGHBOURS + 1)
-            for value in readings.get((session, other), ())
-        ]
-        if near:
-            result[session, number] = sum(near) / len(near)
-    return result
+
+    def __init__(self, bursts: Iterable[Burst] = ()) -> None:
+        self._sums: dict[Round, tuple[float, int]] = {}
+        for burst in bursts:
+            self.add(burst)
+
+    def add(self, burst: Burst) -> None:
+        """Add the readings of a burst."""
+        key = burst.session, burst.round
+        total, count = self._sums.get(key, (0.0, 0))
+        found = [math.log(ns) for ns in burst.stream_ns if ns > 0]
+        self._sums[key] = total + sum(found), count + len(found)
+
+    def around(self, key: Round) -> float | None:
+        """The level in a round; None without a reading."""
+        session, number = key
+        near = range(number - NEIGHBOURS, number + NEIGHBOURS + 1)
+        return _mean([self._sums.get((session, other), (0.0, 0)) for other in near])
+
+    def mean(self) -> float | None:
+        """The level of the whole run; None without a reading."""
+        return _mean(list(self._sums.values()))
 
 
-def segments(bursts: Sequence[Burst], level: Mapping[Round, float], usual: Usual) -> list[Segment]:
+def _mean(sums: Sequence[tuple[float, int]]) -> float | None:
+    count = sum(n for _, n in sums)
+    return sum(total for total, _ in sums) / count if count else None
+
+
+def segments(bursts: Sequence[Burst], levels: Levels, usual: Usual) -> list[Segment]:
     """The segments of a case's bursts that count, as far as readings are near the usual one."""
     found = []
     for burst in figures(bursts):
+        if burst.probe != "compute" or burst.waited():
+            continue
         key = burst.session, burst.round
-        memory = level.get(key, math.log(usual.stream_ns)) - math.log(usual.stream_ns)
+        level = levels.around(key)
+        memory = 0.0 if level is None else level - math.log(usual.stream_ns)
         kept = burst.undisturbed()
         for (first, before), (last, after) in pairwise(burst.marks):
             ends = [math.log(max(ns, 1) / usual.compute_ns) for ns in (before, after)]
@@ -124,7 +144,7 @@ def fit(found: Sequence[Segment], prior: Slopes = COMMON) -> Slopes:
     sizes = np.array([min(len(each.latencies), FULL_SEGMENT) / FULL_WEIGHT for each in found])
     means = np.array([0.0, prior.clock, prior.memory])
     precision = np.array([0.0, prior.clock_se**-2, prior.memory_se**-2])
-    weights, scale = np.ones(len(y)), 0.02
+    weights, scale, before = np.ones(len(y)), 0.02, means
     for _ in range(ITERATIONS):
         weighted = x * (weights * sizes)[:, None]
         information = weighted.T @ x / scale**2 + np.diag(precision)
@@ -132,61 +152,156 @@ def fit(found: Sequence[Segment], prior: Slopes = COMMON) -> Slopes:
         apart = np.abs(y - x @ beta)
         scale = max(stats.SD_OF_MAD * float(np.median(apart)), LEAST_SD)
         weights = np.minimum(1.0, HUBER * scale / np.maximum(apart, 1e-12))
+        if np.allclose(beta[1:], before[1:], rtol=0.0, atol=CONVERGED):
+            break
+        before = beta
     errors = np.sqrt(np.diag(np.linalg.inv(information)))
     return Slopes(float(beta[1]), float(errors[1]), float(beta[2]), float(errors[2]))
 
 
-def round_values(found: Sequence[Segment], slopes: Slopes) -> dict[Round, float]:
-    """The median of each round's calls, adjusted to the usual state, as ln of seconds."""
+@dataclass(frozen=True, slots=True)
+class Adjusted:
+    """A case set back to the machine's usual state: its latency in each round, and by how much.
+
+    `clock` and `memory` are the state that most of its segments had, as ln over the usual one;
+    `calls` counts the calls in the segments.
+    """
+
+    slopes: Slopes
+    rounds: Rounds
+    clock: float = 0.0
+    memory: float = 0.0
+    calls: int = 0
+
+    @property
+    def shift(self) -> float:
+        """What the usual state changes: ln of the latency as it was over the adjusted one."""
+        return self.slopes.clock * self.clock + self.slopes.memory * self.memory
+
+
+def adjust(
+    bursts: Sequence[Burst], levels: Levels, usual: Usual, prior: Slopes = COMMON
+) -> Adjusted:
+    """Fit a case's slopes to its bursts, and adjust its calls by them."""
+    found = segments(bursts, levels, usual)
+    if not found:
+        return Adjusted(prior, {})
+    slopes = fit(found, prior)
+    return Adjusted(
+        slopes,
+        _rounds(found, slopes),
+        median(each.clock for each in found),
+        median(each.memory for each in found),
+        sum(len(each.latencies) for each in found),
+    )
+
+
+def _rounds(found: Sequence[Segment], slopes: Slopes) -> Rounds:
+    """The median of each round's calls, adjusted, in seconds."""
     rounds: dict[Round, list[float]] = {}
     for each in found:
         shift = slopes.clock * each.clock + slopes.memory * each.memory
         rounds.setdefault(each.round, []).extend(value - shift for value in each.latencies)
-    return {key: median(values) for key, values in rounds.items()}
+    return {key: math.exp(median(values)) for key, values in rounds.items()}
 
 
-def shift(found: Sequence[Segment], slopes: Slopes) -> tuple[float, float]:
-    """The adjustment of a case, as ln, at the middle of its segments; and its standard error."""
-    clock = median(each.clock for each in found)
-    memory = median(each.memory for each in found)
-    error = math.hypot(slopes.clock_se * clock, slopes.memory_se * memory)
-    return slopes.clock * clock + slopes.memory * memory, error
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """The parts of the relative half-width of a 95% interval.
 
-
-def half_width(
-    found: Sequence[Segment], slopes: Slopes, rounds: Mapping[Round, float], tau: float
-) -> float | None:
-    """The relative half-width of a case's 95% interval; None with too few rounds for one.
-
-    `rounds` are its `round_values`, `tau` is the spread `between` processes.
+    `scatter` is that of rounds, `slopes` comes from the error of the slopes and `processes` from
+    what processes differ by.
     """
-    interval = stats.median_interval(list(rounds.values()))
-    if interval is None:
+
+    scatter: Amount
+    slopes: Amount
+    processes: Amount
+
+    @property
+    def total(self) -> float:
+        """The half-width."""
+        return math.hypot(self.scatter, self.slopes, self.processes)
+
+    @property
+    def within(self) -> float:
+        """What more rounds in the same processes would lower."""
+        return math.hypot(self.scatter, self.slopes)
+
+
+def interval(case: Adjusted, tau: float) -> tuple[Interval, Widths] | None:
+    """The adjusted p50 in seconds with its 95% interval; None with too few rounds for one.
+
+    `tau` is the spread `between` processes.
+    """
+    found = stats.median_interval(list(case.rounds.values()))
+    return _widened(found, _slopes_error(case), case.rounds, tau) if found else None
+
+
+def ratio(case: Adjusted, reference: Adjusted, tau: float) -> tuple[Interval, Widths] | None:
+    """The ratio to a reference, from the rounds that they share; `tau` is that of ratios."""
+    found = stats.ratio_interval(case.rounds, reference.rounds)
+    if found is None:
         return None
-    scatter = (interval.high - interval.low) / 2
-    process = tau / math.sqrt(len({session for session, _ in rounds}))
-    return math.hypot(scatter, Z95 * shift(found, slopes)[1], Z95 * process)
+    error = math.hypot(_slopes_error(case), _slopes_error(reference))
+    return _widened(found, error, case.rounds.keys() & reference.rounds.keys(), tau)
 
 
-def between(cases: Iterable[Mapping[Round, float]]) -> float:
+def _slopes_error(case: Adjusted) -> float:
+    """The standard error of the shift."""
+    return math.hypot(case.slopes.clock_se * case.clock, case.slopes.memory_se * case.memory)
+
+
+def _widened(
+    found: Interval, error: float, rounds: Iterable[Round], tau: float
+) -> tuple[Interval, Widths]:
+    processes = len({session for session, _ in rounds})
+    widths = Widths(found.half_width, Z95 * error, Z95 * tau / math.sqrt(processes))
+    more = math.exp(widths.total)
+    return Interval(found.value, found.value / more, found.value * more), widths
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """What a record tells of an adjusted figure, so that it can be checked.
+
+    Readings were set back to those that are usual, in ns; those further than `window` away did not
+    count. `shift` is ln of the latency as it was over the adjusted one, `tau` the spread between
+    processes, `widths` the parts of the half-width of p50.
+    """
+
+    slopes: Slopes
+    usual_compute_ns: Ratio
+    usual_stream_ns: Ratio
+    window: Share
+    shift: Number
+    tau: Amount
+    widths: Widths
+
+
+def between(found: Iterable[tuple[float, float]]) -> float:
     """The spread between processes that the cases of a run share, as a standard deviation of ln.
 
-    By the median over cases of the variance of process medians, less what rounds explain of it.
+    Each case has its `process_variance`.
     """
-    found = []
-    for rounds in cases:
-        groups: dict[int, list[float]] = {}
-        for (session, _), value in rounds.items():
-            groups.setdefault(session, []).append(value)
-        known = [group for group in groups.values() if len(group) >= 3]
-        if len(known) < 2:
-            continue
-        explained = [math.pi / 2 * _sd(group) ** 2 / len(group) for group in known]
-        found.append((variance(map(median, known)), sum(explained) / len(explained)))
-    if not found:
+    excess = [spread - CHI2_MEDIAN * error for spread, error in found]
+    if not excess:
         return UNKNOWN_TAU
-    excess = median(spread - CHI2_MEDIAN * error for spread, error in found) / CHI2_MEDIAN
-    return max(LEAST_TAU, math.sqrt(max(0.0, excess)))
+    return max(LEAST_TAU, math.sqrt(max(0.0, median(excess) / CHI2_MEDIAN)))
+
+
+def process_variance(rounds: Rounds) -> tuple[float, float] | None:
+    """The variance of ln of a case's process medians, and what rounds explain of it.
+
+    None with rounds in too few processes to tell.
+    """
+    groups: dict[int, list[float]] = {}
+    for (session, _), value in rounds.items():
+        groups.setdefault(session, []).append(math.log(value))
+    known = [group for group in groups.values() if len(group) >= 3]
+    if len(known) < 2:
+        return None
+    explained = [math.pi / 2 * _sd(group) ** 2 / len(group) for group in known]
+    return variance(map(median, known)), sum(explained) / len(explained)
 
 
 def _sd(values: Sequence[float]) -> float:

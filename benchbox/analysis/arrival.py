@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from benchbox.analysis import samples, stats
+from benchbox.analysis import latency, samples, stats
+from benchbox.analysis.latency import Latency
 from benchbox.analysis.quantities import Ratio, Share
-from benchbox.analysis.samples import NS, Burst, Latency
+from benchbox.analysis.samples import NS, Burst
 from benchbox.analysis.stats import Interval
 
 
@@ -56,7 +57,7 @@ def estimate(bursts: Sequence[Burst], per_s: float | None) -> Arrival | None:
     late = sum(latency > 1 / per_s for latency in every)
     return Arrival(
         per_s,
-        samples.estimate(in_a_row(bursts)),
+        latency.estimate(in_a_row(bursts)),
         stats.ratio_interval(*_rounds(bursts)),
         late / len(every) if every else 0.0,
     )

@@ -1,35 +1,27 @@
-"""Samples of bursts, the rule for quiet ones, and the latency estimated from them."""
+"""Samples of bursts: latencies with the evidence of disturbances, and the rule for quiet ones."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress, pairwise
 from statistics import median
-from typing import Literal, get_args
+from typing import Literal
 
-from benchbox.analysis import disturbances, stats
+from benchbox.analysis import disturbances
 from benchbox.analysis.quantities import (
-    Amount,
     Change,
     Count,
     Flag,
     Nanoseconds,
     Reading,
-    Seconds,
-    Share,
     Whole,
 )
 from benchbox.analysis.states import Gate, Marks, Probe, State
-from benchbox.analysis.stats import Interval
 
 NS = 1e-9
 OPEN = Gate()
 # In a row; at a rate; in a row, to be set beside those of the same case at a rate.
 Kind = Literal["ordinary", "paced", "beside"]
-# The calls that a figure is of: quiet ones, else those not preempted whatever the state of the
-# processor, else all of them.
-Basis = Literal["quiet", "undisturbed", "all"]
-BASES: tuple[Basis, ...] = get_args(Basis)
 PAIRED = 1 / 3  # of the calls of a round, quiet, for it to count in a ratio
 QUEUED = 0.02  # of a burst, spent by threads of a pool waiting for a processor: twice the precision
 
@@ -103,7 +95,7 @@ class Burst:
 
     def quiet(self, gate: Gate = OPEN, *, paired: bool = False) -> list[bool]:
         """For each call whether it is quiet."""
-        if self._waited():
+        if self.waited():
             return [False] * len(self.latencies_ns)
         steady = self.steady(gate, paired=paired)
         return [a and b for a, b in zip(steady, self.undisturbed(), strict=True)]
@@ -130,7 +122,7 @@ class Burst:
                 steady[first:last] = [False] * (last - first)
         return steady
 
-    def _waited(self) -> bool:
+    def waited(self) -> bool:
         """Whether threads of a pool waited for a processor."""
         in_a_row = self.kind != "paced"  # else threads wake up for every call
         queued_ns = self.seen.get("queued_ns", 0)
@@ -205,41 +197,6 @@ def _sides(state: State | None, readings: Iterable[int]) -> set[Literal["slow", 
     return {"slow" if reading > state.high_ns else "fast" for reading in outside}
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Estimate of one case from its samples, in seconds.
-
-    p50 and its interval come from the samples of `basis`, the quiet ones where there are enough, by
-    medians per round; raw_p50, p90 and p99 from all of them. A percentile with too few samples for
-    it is None, and so is an interval with too few rounds. `sessions_p50_s` is the p50 of each agent
-    process by itself, `within_sd` and `between_sd` are the relative standard deviations of rounds
-    in a process and of processes.
-    """
-
-    p50_s: Seconds
-    ci_low_s: Seconds | None
-    ci_high_s: Seconds | None
-    p90_s: Seconds | None
-    p99_s: Seconds | None
-    raw_p50_s: Seconds
-    min_s: Seconds
-    samples: Count
-    quiet_share: Share | None
-    rounds: Count
-    quiet_samples: Count | None = None
-    sessions_p50_s: tuple[Seconds, ...] = ()
-    within_sd: Amount | None = None
-    between_sd: Amount | None = None
-    basis: Basis = "quiet"
-
-    @property
-    def interval(self) -> Interval | None:
-        """The interval of p50, in seconds."""
-        if self.ci_low_s is None or self.ci_high_s is None:
-            return None
-        return Interval(self.p50_s, self.ci_low_s, self.ci_high_s)
-
-
 def tagged(bursts: Sequence[Burst], gate: Gate) -> list[Burst]:
     """The bursts with the tags of their disturbances."""
     tops = (
@@ -283,68 +240,3 @@ def round_medians(
         for key, values in rounds.items()
         if values and len(values) >= fewest * calls[key]
     }
-
-
-def rounds_of(
-    basis: Basis, bursts: Sequence[Burst], gate: Gate, *, paired: bool = False
-) -> dict[tuple[int, int], float]:
-    """The median of the calls of that basis in each round."""
-    if basis == "all":
-        bursts = [replace(burst, switches=None, pool=False) for burst in bursts]
-    return round_medians(bursts, gate if basis == "quiet" else OPEN, paired=paired)
-
-
-def ratio(
-    bursts: Sequence[Burst], reference: Sequence[Burst], gate: Gate, *, paired: bool = False
-) -> tuple[Interval | None, Basis]:
-    """The ratio of a case to its reference, of the first basis with enough rounds of both."""
-    for basis in BASES if reference else ():
-        rounds, others = (rounds_of(basis, b, gate, paired=paired) for b in (bursts, reference))
-        if interval := stats.ratio_interval(rounds, others):
-            return interval, basis
-    return None, "quiet"
-
-
-def estimate(bursts: Sequence[Burst], gate: Gate = OPEN) -> Latency | None:
-    """Estimate the latency, of the first basis with enough rounds; None without any call."""
-    bursts = figures(bursts)
-    every = [latency * NS for burst in bursts for latency in burst.latencies_ns]
-    if not every:
-        return None
-    basis, medians = next(
-        (basis, medians)
-        for basis in BASES
-        if len(medians := rounds_of(basis, bursts, gate)) >= stats.MIN_ROUNDS or basis == "all"
-    )
-    interval = stats.median_interval(list(medians.values()))
-    quiet = sum(len(burst.quiet_ns(gate)) for burst in bursts)
-    sessions = _by_session(medians)
-    within, between = stats.components(list(sessions.values()))
-    return Latency(
-        p50_s=interval.value if interval else median(medians.values()),
-        ci_low_s=interval.low if interval else None,
-        ci_high_s=interval.high if interval else None,
-        p90_s=stats.percentile(every, 0.90, stats.P90_SAMPLES),
-        p99_s=stats.percentile(every, 0.99, stats.P99_SAMPLES),
-        raw_p50_s=median(every),
-        min_s=min(every),
-        samples=len(every),
-        quiet_share=quiet / len(every) if any(map(_is_watched, bursts)) else None,
-        rounds=len(medians),
-        quiet_samples=quiet,
-        sessions_p50_s=tuple(map(median, sessions.values())),
-        within_sd=within,
-        between_sd=between,
-        basis=basis,
-    )
-
-
-def _is_watched(burst: Burst) -> bool:
-    return burst.switches is not None or bool(burst.marks)
-
-
-def _by_session(medians: Mapping[tuple[int, int], float]) -> dict[int, list[float]]:
-    sessions: dict[int, list[float]] = {}
-    for (session, _), value in sorted(medians.items()):
-        sessions.setdefault(session, []).append(value)
-    return sessions

@@ -12,7 +12,7 @@ Seen on a shared virtual machine, in us: 9.5 (up to 6% of the readings), 10.75 (
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Literal, get_args
 
@@ -25,13 +25,12 @@ REACH = {"compute": 3, "stream": 8, "host": 3}
 NEAR = 0.1  # of two common states closer than this the commoner counts: steps of one clock
 COMMON = 0.2  # share of the readings that makes a state one to take figures in
 MIN_READINGS = 20  # fewer show no peak
-FORGET = 0.5  # weight of what was known before, after one more run
+STILL = 0.5  # of the readings of the commonest state: a base of earlier runs with more stays
 Probe = Literal["compute", "stream"]
 # Of a GPU those two are its own; that of the processor which launches is the host's compute probe.
 Part = Literal["compute", "stream", "host"]
 PARTS: tuple[Part, ...] = get_args(Part)
 Marks = Sequence[tuple[int, int]]  # calls before each reading, and the reading in ns
-FULL_RUN = 500  # readings that make a run count in full against what was known before
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,45 +64,31 @@ class Gate:
 
 @dataclass(slots=True)
 class Histogram:
-    """Readings by logarithmic bins of STEP; the weights of one that is kept add up to 1."""
+    """Readings by logarithmic bins of STEP."""
 
-    bins: dict[int, float] = field(default_factory=dict)
-    base_ns: float | None = None  # the centre of the state that was the base
+    bins: dict[int, int] = field(default_factory=dict)
 
-    def add(self, reading_ns: float, count: float = 1.0) -> None:
+    def add(self, reading_ns: float, count: int = 1) -> None:
         """Count one reading, or several equal ones."""
         index = _bin(reading_ns)
-        self.bins[index] = self.bins.get(index, 0.0) + count
+        self.bins[index] = self.bins.get(index, 0) + count
 
     @property
-    def total(self) -> float:
-        """The number of readings, or their weight."""
+    def total(self) -> int:
+        """The number of readings."""
         return sum(self.bins.values())
 
-    def after(self, known: "Histogram") -> "Histogram":
-        """The history after this run, from `known` before it; the weights add up to 1.
-
-        Half of it is this run's, less for a run with few readings.
-        """
-        if not known.bins or not self.bins:
-            return Histogram(_weighted(self.bins or known.bins, 1.0), known.base_ns)
-        fresh = (1 - FORGET) * min(1.0, self.total / FULL_RUN)
-        old, new = _weighted(known.bins, 1 - fresh), _weighted(self.bins, fresh)
-        indices = old.keys() | new.keys()
-        both = {i: old.get(i, 0.0) + new.get(i, 0.0) for i in indices}
-        return Histogram(both, known.base_ns)
-
-    def base(self, reach: int = REACH["compute"]) -> State | None:
+    def base(self, reach: int = REACH["compute"], before_ns: float | None = None) -> State | None:
         """The state to take figures in, `reach` bins to each side; None without a reading.
 
-        It is the one that it was before, unless that has become rare or a much faster one common;
+        It is the one that it was before, unless that is rare now or a much faster one is common;
         else the fastest common one, or a commoner one near it; the commonest where none is common.
         """
         if not self.bins:
             return None
         around = self._around(reach)
-        if self.base_ns is not None and self._is_still_base(_bin(self.base_ns), around, reach):
-            return _state(_bin(self.base_ns), reach)
+        if before_ns is not None and self._is_still_base(_bin(before_ns), around, reach):
+            return state_at(before_ns, reach)
         peaks = [index for index in around if _is_peak(around, index, reach)]
         common = [index for index in peaks if around[index] >= COMMON * self.total]
         near = [index for index in common if (index - common[0]) * STEP <= NEAR] or peaks
@@ -112,27 +97,26 @@ class Histogram:
         middle = {i: n for i, n in self.bins.items() if abs(i - peak) <= reach}
         return _state(_quantile(middle, 0.5), reach)
 
-    def _around(self, reach: int) -> dict[int, float]:
+    def _around(self, reach: int) -> dict[int, int]:
         """For every bin, in order, the readings up to `reach` bins away from it."""
         first, last = min(self.bins) - reach, max(self.bins) + reach
-        sums = list(
-            accumulate((self.bins.get(i, 0.0) for i in range(first, last + 1)), initial=0.0)
-        )
+        sums = list(accumulate((self.bins.get(i, 0) for i in range(first, last + 1)), initial=0))
         return {
             i: sums[min(last, i + reach) - first + 1] - sums[max(first, i - reach) - first]
             for i in range(first, last + 1)
         }
 
-    def _is_still_base(self, base: int, around: Mapping[int, float], reach: int) -> bool:
+    def _is_still_base(self, base: int, around: Mapping[int, int], reach: int) -> bool:
         """Whether the bin that was the base is common still, and nothing much faster is."""
         least = COMMON * self.total
         much_faster = (i for i in around if (base - i) * STEP > NEAR and around[i] >= least)
-        return around.get(base, 0.0) >= least and not any(
+        enough = max(least, STILL * max(around.values()))
+        return around.get(base, 0) >= enough and not any(
             _is_peak(around, index, reach) for index in much_faster
         )
 
 
-def _quantile(bins: Mapping[int, float], q: float) -> int:
+def _quantile(bins: Mapping[int, int], q: float) -> int:
     left = q * sum(bins.values())
     for index in sorted(bins):
         left -= bins[index]
@@ -141,12 +125,17 @@ def _quantile(bins: Mapping[int, float], q: float) -> int:
     return max(bins)
 
 
-def _is_peak(around: Mapping[int, float], index: int, reach: int) -> bool:
+def _is_peak(around: Mapping[int, int], index: int, reach: int) -> bool:
     """Whether no window that overlaps this one holds more; of equal ones the first."""
     value = around[index]
-    before = max(around.get(i, 0.0) for i in range(index - reach, index))
-    after = max(around.get(i, 0.0) for i in range(index, index + reach + 1))
+    before = max(around.get(i, 0) for i in range(index - reach, index))
+    after = max(around.get(i, 0) for i in range(index, index + reach + 1))
     return value > before and value >= after
+
+
+def state_at(reading_ns: float, reach: int) -> State:
+    """The state around a reading."""
+    return _state(_bin(reading_ns), reach)
 
 
 def _state(index: int, reach: int) -> State:
@@ -165,34 +154,28 @@ def _reading(index: int) -> float:
     return math.exp((index + 0.5) * STEP)
 
 
-def _weighted(bins: Mapping[int, float], weight: float) -> dict[int, float]:
-    total = sum(bins.values())
-    return {index: weight * value / total for index, value in bins.items()} if total else {}
-
-
-@dataclass(slots=True)
-class Known:
-    """Histograms of the compute and of the stream probe, of earlier runs on this machine.
+@dataclass(frozen=True, slots=True)
+class Bases:
+    """The readings that were usual in the last run on this machine, in ns; None where unknown.
 
     As in a gate, `host` is the processor's beside a GPU.
     """
 
-    compute: Histogram = field(default_factory=Histogram)
-    stream: Histogram = field(default_factory=Histogram)
-    host: Histogram = field(default_factory=Histogram)
-
-    def of(self, part: Part) -> Histogram:
-        """The histogram of a probe."""
-        return {"compute": self.compute, "stream": self.stream, "host": self.host}[part]
+    compute: float | None = None
+    stream: float | None = None
+    host: float | None = None
 
 
 class Readings:
-    """The readings of a run beside what was known before it, and the gate that they make."""
+    """The readings of a run beside what was usual before it, and the gate that they make.
 
-    def __init__(self, known: Known | None = None) -> None:
-        self.known = known or Known()
-        self.now = Known()
-        self._fresh = Known()
+    What was usual before is a base only as long as it is common in this run too, so that a run in
+    a bad minute spoils none after it.
+    """
+
+    def __init__(self, known: Bases | None = None) -> None:
+        self.known = known or Bases()
+        self._now: dict[Part, Histogram] = {part: Histogram() for part in PARTS}
         self._gate = self._bases()
 
     @property
@@ -211,18 +194,12 @@ class Readings:
 
         `host_marks` are of the processor's compute probe, where the others are of a GPU.
         """
-        self.recall(probe, marks, stream_ns, host_marks)
-        _count(self._fresh, probe, marks, stream_ns, host_marks)
-
-    def recall(
-        self,
-        probe: Probe,
-        marks: Marks,
-        stream_ns: Sequence[int] = (),
-        host_marks: Marks = (),
-    ) -> None:
-        """Add readings of a resumed run without counting them again in the saved history."""
-        _count(self.now, probe, marks, stream_ns, host_marks)
+        for _, reading in marks:
+            self._now[probe].add(reading)
+        for reading in stream_ns:
+            self._now["stream"].add(reading)
+        for _, reading in host_marks:
+            self._now["host"].add(reading)
 
     @property
     def shift(self) -> float | None:
@@ -242,43 +219,23 @@ class Readings:
         self._gate = fresh
         return True
 
-    def after(self) -> Known:
-        """The histograms of the machine after this run."""
-        return Known(
-            *(
-                _based(self._fresh.of(part).after(self.known.of(part)), getattr(self.gate, part))
-                for part in PARTS
-            )
-        )
+    def after(self) -> Bases:
+        """What is usual on the machine after this run."""
+        states = [getattr(self.gate, part) for part in PARTS]
+        return Bases(*(state.centre_ns if state else None for state in states))
 
     def _bases(self) -> Gate:
         return Gate(*map(self._base, PARTS))
 
     def _base(self, part: Part) -> State | None:
-        now, known = self.now.of(part), self.known.of(part)
-        if now.total < MIN_READINGS and not known.bins:
-            return None
-        return now.after(known).base(REACH[part])
+        now, known_ns = self._now[part], getattr(self.known, part)
+        if now.total >= MIN_READINGS:
+            return now.base(REACH[part], known_ns)
+        return state_at(known_ns, REACH[part]) if known_ns else None
 
 
-def _based(histogram: Histogram, state: State | None) -> Histogram:
-    """The histogram with this state as its base, where there is one."""
-    return replace(histogram, base_ns=state.centre_ns) if state else histogram
-
-
-def _shift(known: Histogram, now: State | None) -> float | None:
-    return now.centre_ns / known.base_ns if known.base_ns and now else None
-
-
-def _count(
-    known: Known, probe: Probe, marks: Marks, stream_ns: Sequence[int], host_marks: Marks
-) -> None:
-    for _, reading in marks:
-        known.of(probe).add(reading)
-    for reading in stream_ns:
-        known.stream.add(reading)
-    for _, reading in host_marks:
-        known.host.add(reading)
+def _shift(known_ns: float | None, now: State | None) -> float | None:
+    return now.centre_ns / known_ns if known_ns and now else None
 
 
 def _near(one: State | None, other: State | None) -> bool:

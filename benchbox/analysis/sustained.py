@@ -6,6 +6,7 @@ from functools import reduce
 from statistics import median
 
 from benchbox.analysis import changepoint, stats
+from benchbox.analysis.latency import Latency
 from benchbox.analysis.quantities import (
     Amount,
     Count,
@@ -16,7 +17,7 @@ from benchbox.analysis.quantities import (
     Seconds,
     Some,
 )
-from benchbox.analysis.samples import NS, Burst, Latency
+from benchbox.analysis.samples import NS, Burst
 from benchbox.analysis.stats import Interval
 
 WINDOW_S = 1.0

@@ -2,7 +2,8 @@
 
 Schema history:
     1.0  context and record lines
-    1.1  record lines name their run; a case has a record for each graph that it had
+    1.1  record lines name their run; a case has a record for each graph that it had; figures may be
+         adjusted to the usual state of the machine
 Readers ignore fields they do not know and refuse a newer major version.
 """
 
@@ -11,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from benchbox.analysis.adjusted import Adjustment
 from benchbox.analysis.arrival import Arrival
 from benchbox.analysis.gpu_time import Spans
+from benchbox.analysis.latency import Basis, Latency
 from benchbox.analysis.quantities import Amount, Change, Count, Ratio, Seconds, Some
-from benchbox.analysis.samples import OPEN, Basis, Burst, Latency
+from benchbox.analysis.samples import OPEN, Burst
 from benchbox.analysis.states import Gate
 from benchbox.analysis.stats import Interval
 from benchbox.analysis.sustained import Sustained
@@ -84,6 +87,8 @@ class Record:
     `cooldowns` are the waits for the device to cool down before the sessions that timed it.
     With `arrival` its calls came at a rate, which `latency` and `relative` are about; with
     `sustained` it ran for minutes, and `latency` is its steady state.
+    `adjustment` tells how its figures were adjusted to the usual state of the machine, None where
+    they were not.
     `gate` holds the states of the processor in which its samples count, `state_shift` is that state
     over the one of earlier runs on the machine, above 1 where it is slower. On a GPU it is of the
     GPU, and `host_shift` of the processor beside it. `index` is the place of the case in its run.
@@ -123,6 +128,7 @@ class Record:
     relative: Interval | None = None
     relative_basis: Basis = "quiet"
     relative_to: str = ""
+    adjustment: Adjustment | None = None
     gate: Gate = OPEN
     state_shift: Ratio | None = None
     host_shift: Ratio | None = None

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from benchbox.analysis.samples import Latency
+from benchbox.analysis.latency import Latency
 from benchbox.analysis.stats import Interval
 from benchbox.records import Record, Run, SpecFacts, known_macs
 from benchbox.report import (

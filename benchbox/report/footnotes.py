@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Sequence
 
+from benchbox.analysis.latency import GOOD
 from benchbox.records import Record, Run, SpecFacts, uncounted
 from benchbox.report import (
     comparison_text,
@@ -180,8 +181,8 @@ def _of_processes(record: Record) -> str:
 
 
 def _bases(records: Sequence[Record]) -> list[str]:
-    """The note on figures that are not of quiet calls alone."""
-    marked = [record for record in records if record.latency and record.latency.basis != "quiet"]
+    """The note on figures that are not of the machine's usual state."""
+    marked = [record for record in records if record.latency and record.latency.basis not in GOOD]
     of_all = [record for record in marked if record.latency and record.latency.basis == "all"]
     if of_all:
         share = formatting.percent(max(map(_preempted, of_all)))
@@ -189,7 +190,7 @@ def _bases(records: Sequence[Record]) -> list[str]:
             f"~ is of all calls, as too few were quiet: up to {share} of a case's calls were "
             "preempted or came right after one that was; an idle machine is faster"
         ]
-    if marked or any(record.relative_basis != "quiet" for record in records):
+    if marked or any(record.relative_basis not in GOOD for record in records):
         return ["~ is of calls at any speed of the machine, as too few were at its usual one"]
     return []
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbox import records
-from benchbox.analysis.samples import Latency
+from benchbox.analysis.latency import GOOD, Latency
 from benchbox.analysis.stats import Interval
 from benchbox.records import Context, Record, Run, known_macs, uncounted
 from benchbox.report import comparison, conditions, gpu, load_columns, published
@@ -99,7 +99,7 @@ def to_frame(runs: Sequence[Run]) -> "pd.DataFrame":
     dtypes |= dict.fromkeys([*load_columns.columns(found), *published.columns(found)], "Float64")
     dtypes |= comparison.columns([run.context for run in runs])
     dtypes |= gpu.columns(runs)
-    if any(record.latency and record.latency.basis != "quiet" for record in found):
+    if any(record.latency and record.latency.basis not in GOOD for record in found):
         dtypes["latency_basis"] = "string"
     # As objects first: pandas would make floats of whole numbers beside a missing one.
     return pd.DataFrame(rows, columns=list(dtypes), dtype=object).astype(dtypes)

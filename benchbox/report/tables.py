@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchbox.analysis.samples import Basis
+from benchbox.analysis.latency import GOOD, Basis
 from benchbox.devices import gpu_options
 from benchbox.devices.providers import runs_modules
 from benchbox.lines import one_line
@@ -214,7 +214,7 @@ def p50(record: Record) -> str:
     if record.latency is None:
         return formatting.UNKNOWN
     p50, interval = record.latency.p50_s, record.latency.interval
-    if record.latency.basis != "quiet":  # its interval says nothing of the usual state
+    if record.latency.basis not in GOOD:  # its interval says nothing of the usual state
         return mark(record.latency.basis) + formatting.milliseconds(p50)
     return formatting.estimate(
         p50 * formatting.MILLI, formatting.width(interval) * formatting.MILLI
@@ -222,8 +222,8 @@ def p50(record: Record) -> str:
 
 
 def mark(basis: Basis) -> str:
-    """The mark of a figure that is not of quiet calls alone."""
-    return "" if basis == "quiet" else "~"
+    """The mark of a figure that is not of the machine's usual state."""
+    return "" if basis in GOOD else "~"
 
 
 def _throughput(record: Record, facts: SpecFacts) -> str:

@@ -1,6 +1,9 @@
 """Assembly of a measurement from its parts: in rounds, at a rate, or under continuous load."""
 
-from benchbox.analysis.states import Known
+from collections.abc import Mapping
+from typing import Any
+
+from benchbox.analysis.machine import Known
 from benchbox.records.journal import Journal
 from benchbox.runner import resumed
 from benchbox.runner.agents import Agents
@@ -14,8 +17,11 @@ from benchbox.runner.request import Prepared, Request, Watcher
 from benchbox.runner.schedule import RoundsSchedule, Schedule
 from benchbox.runner.state import RunState
 from benchbox.runner.sustained import SustainedJudge, SustainedSchedule
+from benchbox.sampling.plan import Plan
 from benchbox.sampling.sampler import Sampler
 from benchbox.transports import Agent, client
+
+ADJUSTED = ("x86_64", "AMD64")  # as platform.machine() names them
 
 
 def assemble(
@@ -33,7 +39,8 @@ def assemble(
     plan, clock = request.plan, request.clock
     host = agent.hello["host"]
     resumed.go_on(journal, ready)
-    state = RunState(ready.cases, ready.graphs, journal.run, known)
+    adjusts = _adjusts(plan, host)
+    state = RunState(ready.cases, ready.graphs, journal.run, known, adjusts=adjusts)
     waits = [wait for record in journal.records.values() for wait in record.cooldowns]
     cooling = Cooling(
         plan.cooldown_s, watcher.cooling, done=waits, clock=clock.now, sleep=clock.sleep
@@ -61,3 +68,12 @@ def assemble(
     setting = journal.context.host.get("setting") or {}
     agents = Agents(request.device, request.open, agent, cooling, setting)
     return Measurement(state, plan, schedule, agents, loader, recorder)
+
+
+def _adjusts(plan: Plan, host: Mapping[str, Any]) -> bool:
+    """Whether figures are adjusted: where that was tried, on processors whose clock has no steps.
+
+    Beside calls at a rate no sentinel runs; a load that lasts is to show what the clock does.
+    """
+    in_rounds = plan.arrival_per_s is None and plan.sustained_s is None
+    return in_rounds and host.get("gpu") is None and host.get("machine") in ADJUSTED

@@ -54,9 +54,13 @@ class RecordBuilder:
         reference = reference_key(each.case)
         others = [] if reference == key else self._state.bursts(reference)
         sha256 = self._sha256(reference)
-        is_paired = self._plan.margin is not None
+        machine, is_paired = self._state.machine, self._plan.margin is not None
+        case = self._state.adjusted(key)
+        other = self._state.adjusted(reference) if others and not is_paired else None
+        if case and other:
+            machine.compare(key, case, other)
         return replace(
-            record.measured(bare, bursts, others, sha256, self._state.readings, paired=is_paired),
+            record.measured(bare, bursts, others, sha256, machine, (case, other), paired=is_paired),
             arrival=arrival.estimate(bursts, self._plan.arrival_per_s),
             cooldowns=self._cooldowns([burst.session for burst in bursts]),
             **self._beginnings(key),

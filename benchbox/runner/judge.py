@@ -1,16 +1,21 @@
 """Verdicts on the samples of a case: good, what they lack of the plan, unclear."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from benchbox.analysis import adjusted, disturbance_text, samples, stats
+from benchbox.analysis.adjusted import Rounds
 from benchbox.analysis.samples import Burst, round_medians
+from benchbox.analysis.stats import Interval
 from benchbox.records import Record, Status
 from benchbox.records.journal import Journal
 from benchbox.runner.memory_groups import reference_key
 from benchbox.runner.state import RunState
-from benchbox.sampling.plan import Plan, shortfall, undecided
+from benchbox.sampling.plan import Plan, lacking, undecided
 
 Verdict = tuple[Status, str]
+MORE = "give it more with --max-time"
+NEGLIGIBLE = 0.002  # of a figure: a record is not written anew for less
 UNTIMED: Verdict = ("skipped", "interrupted before it was timed")
 
 
@@ -63,21 +68,38 @@ class RoundsJudge:
         return bool(self._state.bursts(key))
 
     def is_outdated(self, record: Record) -> bool:
-        """Whether the gate has moved since."""
-        return record.gate != self._state.readings.gate
+        """Whether the gate has moved since, or the machine's usual state."""
+        if record.gate != self._state.machine.gate:
+            return True
+        case = self._state.adjusted(record.key)
+        found = adjusted.interval(case, self._state.machine.tau) if case else None
+        before = record.latency.interval if record.latency else None
+        return found is not None and (before is None or not _alike(found[0], before))
 
     def _is_enough(self, key: str, bursts: Sequence[Burst]) -> bool:
         return not self._lacks(key, bursts) and not self._is_unclear(key, bursts)
 
     def _lacks(self, key: str, bursts: Sequence[Burst]) -> str:
-        return shortfall(bursts, self._plan, self._state.readings.gate, self._reference(key))
+        """What the samples of a case lack of the plan, and why; empty when they fulfil it."""
+        machine, plan, paired = self._state.machine, self._plan, self._reference(key)
+        case = machine.adjust(key, self._state.sha256(key), bursts)
+        rounds = case.rounds if case else round_medians(bursts, machine.gate)
+        if paired is None:
+            found = adjusted.interval(case, machine.tau) if case else None
+            text = lacking(rounds, plan, None, found and found[0])
+            text = text or _too_few_processes(rounds, plan)
+        else:
+            ours, theirs = (round_medians(b, machine.gate, paired=True) for b in (bursts, paired))
+            text = lacking(ours, plan, theirs) or _too_few_processes(ours, plan)
+            text = text or _too_few_for_p50(len(rounds))
+        return text and ended(text, samples.tag_shares(bursts, machine.gate))
 
     def _is_unclear(self, key: str, bursts: Sequence[Burst]) -> bool:
         """Whether a comparison cannot tell yet how the case stands to its reference."""
         reference = self._reference(key)
         if reference is None:
             return False
-        gate = self._state.readings.gate
+        gate = self._state.machine.gate
         ours, theirs = (round_medians(each, gate, paired=True) for each in (bursts, reference))
         return undecided(ours, self._plan, theirs)
 
@@ -98,3 +120,27 @@ class RoundsJudge:
             if name != reference
         )
         return self._state.bursts(reference) if is_compared else None
+
+
+def ended(text: str, shares: Mapping[str, float]) -> str:
+    """What a case lacks, with what disturbed it and what helps."""
+    why, what_helps = disturbance_text.summary(shares)
+    return f"{text}{f': {why}' if why else ''}; {f'{what_helps}, or ' if what_helps else ''}{MORE}"
+
+
+def _alike(now: Interval, before: Interval) -> bool:
+    pairs = ((now.value, before.value), (now.low, before.low), (now.high, before.high))
+    return all(abs(a / b - 1) <= NEGLIGIBLE for a, b in pairs)
+
+
+def _too_few_for_p50(count: int) -> str:
+    if count >= stats.MIN_ROUNDS:
+        return ""
+    return f"p50 has only {count} quiet rounds and its interval needs {stats.MIN_ROUNDS}"
+
+
+def _too_few_processes(rounds: Rounds, plan: Plan) -> str:
+    processes = len({session for session, _ in rounds})
+    if processes < plan.sessions:
+        return f"quiet rounds in only {processes} of {plan.sessions} processes"
+    return ""

@@ -1,22 +1,21 @@
-"""Cache of a machine's states from earlier runs, in the user's cache folder."""
+"""Cache of what earlier runs learned of a machine, in the user's cache folder."""
 
 import contextlib
 import hashlib
 import json
-import math
-from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter
 
 from benchbox import host
-from benchbox.analysis.states import STEP, Histogram, Known
+from benchbox.analysis.machine import Known
+from benchbox.analysis.states import STEP, Bases
 from benchbox.devices import gpu_options, providers
 from benchbox.records import Context
 
-NEGLIGIBLE = 1e-4  # of all readings: bins below are dropped
-MAX_WEIGHT = 1e9  # readings in a bin
-HIGHEST_BIN = 10_000  # a reading of e^50 ns
+MOST_GRAPHS = 500  # whose slopes are kept for a machine
 
 
 def path(context: Context) -> Path:
@@ -40,7 +39,11 @@ def host_path(context: Context) -> Path | None:
 
 def _file(parts: list[object]) -> Path:
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-    return host.cache_folder() / "states" / f"{digest[:32]}.json"
+    return _folder() / f"{digest[:32]}.json"
+
+
+def _folder() -> Path:
+    return host.cache_folder() / "states"
 
 
 def _processor_run(context: Context) -> list[object]:
@@ -55,47 +58,47 @@ def _processor(context: Context) -> list[object]:
 
 
 def load(file: Path, host_file: Path | None = None) -> Known:
-    """Read the histograms of earlier runs, those of a GPU's host from a file of its own.
+    """What earlier runs learned, of a GPU's host from a file of its own.
 
-    They are empty where there is no file, or one that makes no sense.
+    Nothing where there is no file, or one that makes no sense.
     """
-    return replace(_read(file), host=_read(host_file).compute) if host_file else _read(file)
+    known = _read(file)
+    if host_file is None:
+        return known
+    return replace(known, bases=replace(known.bases, host=_read(host_file).bases.compute))
 
 
 def _read(file: Path) -> Known:
-    data: Any = host.read_json(file)
     try:
-        return Known(_from_json(data["compute"]), _from_json(data["stream"]))
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return _adapter().validate_python(host.read_json(file))
+    except ValueError:
         return Known()
 
 
+@cache
+def _adapter() -> TypeAdapter[Known]:
+    return TypeAdapter(Known)
+
+
 def save(file: Path, known: Known, host_file: Path | None = None) -> None:
-    """Write histograms for `load` to read.
+    """Write what was learned for `load` to read.
 
     Atomically; in a folder that cannot be written nothing is kept.
     """
-    _write(file, known)
+    _write(file, replace(known, bases=replace(known.bases, host=None)))
     if host_file:
-        _write(host_file, Known(known.host))
+        _write(host_file, Known(Bases(known.bases.host)))
 
 
 def _write(file: Path, known: Known) -> None:
-    data = {"compute": _to_json(known.compute), "stream": _to_json(known.stream)}
+    newest = dict(list(known.slopes.items())[-MOST_GRAPHS:])
     with contextlib.suppress(OSError):
-        host.write(file, json.dumps(data))
+        host.write(file, _adapter().dump_json(replace(known, slopes=newest)).decode())
 
 
-def _to_json(histogram: Histogram) -> dict[str, object]:
-    least = NEGLIGIBLE * histogram.total
-    bins = {str(i): round(n, 6) for i, n in sorted(histogram.bins.items()) if n > least}
-    return {"bins": bins, "base_ns": histogram.base_ns}
-
-
-def _from_json(data: Mapping[str, Any]) -> Histogram:
-    bins = {int(index): float(weight) for index, weight in data["bins"].items()}
-    base_ns = None if data["base_ns"] is None else float(data["base_ns"])
-    sane = all(0 <= i <= HIGHEST_BIN and 0 < n <= MAX_WEIGHT for i, n in bins.items())
-    if not sane or not 0 < (1.0 if base_ns is None else base_ns) < math.exp(STEP * HIGHEST_BIN):
-        raise ValueError("no histogram")
-    return Histogram(bins, base_ns)
+def forget() -> int:
+    """Delete what is known of every machine; return how many files there were."""
+    files = list(_folder().glob("*.json"))
+    for file in files:
+        file.unlink(missing_ok=True)
+    return len(files)

@@ -74,7 +74,9 @@ class Measurement:
 
     def _subject(self, case: Case) -> Subject:
         graph = self.state.cases[case.key].graph
-        return Subject(case.key, reference_key(case), graph is not None and _is_memory_bound(graph))
+        # The compute sentinel adjusts memory-bound cases as well.
+        watched = not self.state.machine.adjusts and graph is not None and _is_memory_bound(graph)
+        return Subject(case.key, reference_key(case), watched, self.state.sha256(case.key))
 
     def _stage(self, sampler: Sampler) -> None:
         """Time what belongs to one session, in a fresh agent after each crash."""

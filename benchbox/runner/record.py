@@ -10,9 +10,10 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from benchbox.analysis import gpu_time, samples
+from benchbox.analysis import gpu_time, latency, samples
+from benchbox.analysis.adjusted import Adjusted
+from benchbox.analysis.machine import Machine
 from benchbox.analysis.samples import Burst
-from benchbox.analysis.states import Readings
 from benchbox.export import Graph
 from benchbox.records import Record
 from benchbox.specs import Case
@@ -71,25 +72,31 @@ def measured(
     bursts: Sequence[Burst],
     reference: Sequence[Burst],
     reference_sha256: str,
-    readings: Readings,
+    machine: Machine,
+    cases: tuple[Adjusted | None, Adjusted | None] = (None, None),
     *,
     paired: bool = False,
 ) -> Record:
     """Add samples to a record, with their estimates and the ratio to the reference.
 
-    `paired` says that rounds are mirrored.
+    `cases` are it and its reference adjusted, where they are; `paired` says that rounds are
+    mirrored.
     """
-    gate = readings.gate
-    latency = samples.estimate(bursts, gate)
-    relative, basis = samples.ratio(bursts, reference, gate, paired=paired)
+    gate, (case, other) = machine.gate, cases
+    found = latency.estimate(bursts, gate, case, machine.tau)
+    both = (case, other) if case and other and not paired else None
+    relative, basis = latency.ratio(
+        bursts, reference, gate, both, tau=machine.ratio_tau, paired=paired
+    )
     return replace(
         bare,
         bursts=samples.tagged(bursts, gate),
-        latency=latency,
-        spans=gpu_time.estimate(bursts, gate, latency.p50_s if latency else None),
+        latency=found,
+        spans=gpu_time.estimate(bursts, gate, found.p50_s if found else None),
+        adjustment=machine.adjustment(case) if case else None,
         gate=gate,
-        state_shift=readings.shift,
-        host_shift=readings.host_shift,
+        state_shift=machine.shift,
+        host_shift=machine.host_shift,
         relative=relative,
         relative_basis=basis,
         relative_to=reference_sha256 if relative else "",

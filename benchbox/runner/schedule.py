@@ -50,8 +50,8 @@ class RoundsSchedule:
     def sampler(self, subjects: Sequence[Subject], plan: Plan) -> Sampler:
         """A sampler of calls in a row, or at the rate of the plan."""
         kind = Sampler if plan.arrival_per_s is None else PacedSampler
-        readings = self._state.readings
-        return kind(subjects, plan, readings=readings, clock=self._clock, notify=self._notify)
+        machine = self._state.machine
+        return kind(subjects, plan, machine=machine, clock=self._clock, notify=self._notify)
 
 
 def pending_cases(state: RunState, judge: Judge) -> list[Case]:

@@ -241,7 +241,7 @@ def _measure(request: Request, ready: Prepared, watcher: Watcher, agent: Agent |
             measurement = assemble(request, ready, agent, journal, watcher, known)
             interrupted = measurement.run()
         if request.plan.arrival_per_s is None:  # else the processor was waking up all the time
-            known_states.save(states, measurement.state.readings.after(), host_states)
+            known_states.save(states, measurement.state.machine.after(), host_states)
     finally:
         agent.close()
     return Outcome(journal.run, interrupted, journal.lost, measurement.state.has_failure)

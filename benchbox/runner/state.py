@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from benchbox.analysis.adjusted import Adjusted
+from benchbox.analysis.machine import Known, Machine
 from benchbox.analysis.samples import Burst
-from benchbox.analysis.states import Known, Readings
 from benchbox.errors import CaseError
 from benchbox.export import Graph
 from benchbox.records import Run
@@ -37,6 +38,8 @@ class RunState:
         graphs: Mapping[str, Graph | CaseError],
         before: Run,
         known: Known | None = None,
+        *,
+        adjusts: bool = False,
     ) -> None:
         """Go on from the records of an earlier part of the run."""
         self.cases: dict[str, CaseState] = {}
@@ -48,15 +51,15 @@ class RunState:
                 else CaseState(case, None, str(graph), failed=True)
             )
         self.sampler: Sampler | None = None  # of the memory group that is being timed
-        self.readings = Readings(known)
+        self.machine = Machine(known, adjusts=adjusts)
         self.has_failure = False  # in this part of the run
         self._bursts = {record.key: list(record.bursts) for record in before.records}
         # Sessions are numbered on past those of earlier graphs: rounds of two never are the same.
         earlier = [burst for each in (*before.records, *before.earlier) for burst in each.bursts]
         self.session = max((burst.session for burst in earlier), default=-1)  # the last one begun
         for burst in earlier:
-            self.readings.recall(burst.probe, burst.marks, burst.stream_ns, burst.host_marks)
-        self.readings.update()
+            self.machine.add(burst)
+        self.machine.update()
         self._elapsed_s = 0.0  # in earlier memory groups
 
     @property
@@ -68,7 +71,7 @@ class RunState:
         """Have the cases of a memory group go on from their samples so far."""
         for key, progress in sampler.cases.items():
             progress.bursts += self._bursts.get(key, ())
-            progress.judge(sampler.gate, paired=sampler.plan.margin is not None)
+            sampler.judge(progress)
         self.sampler = sampler
 
     def end_group(self) -> None:
@@ -86,6 +89,16 @@ class RunState:
         """Every sample of a case: of the memory group being timed, or of earlier ones."""
         progress = self.progress(key)
         return progress.bursts if progress else list(self._bursts.get(key, ()))
+
+    def adjusted(self, key: str) -> Adjusted | None:
+        """A case by all its samples, adjusted to the machine's usual state; None where none is."""
+        bursts = self.bursts(key)
+        return self.machine.adjust(key, self.sha256(key), bursts) if bursts else None
+
+    def sha256(self, key: str) -> str:
+        """That of a case's graph, empty without one."""
+        each = self.cases.get(key)
+        return each.graph.sha256 if each and each.graph else ""
 
     def keep(self, progress: Progress) -> None:
         """Keep the samples of a case that leaves its sampler."""

@@ -64,9 +64,9 @@ class PacedSampler(Sampler):
                 )
                 yield self.cases[key]
 
-    def _has_enough(self, case: Progress) -> bool:
+    def _looks_enough(self, case: Progress) -> bool:
         """Whether a case has enough, rounds with both kinds of burst included."""
-        return super()._has_enough(case) and len(arrival.shared(case.bursts)) >= stats.MIN_ROUNDS
+        return super()._looks_enough(case) and len(arrival.shared(case.bursts)) >= stats.MIN_ROUNDS
 
     def _bursts(self, members: Sequence[Progress], left_s: float) -> list[tuple[Ask, Kind]]:
         """For each case a burst in a row and, right behind it, one at the rate."""

@@ -1,15 +1,13 @@
 """Plan of a measurement: precision, time and rounds, and what samples still lack of it."""
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchbox.analysis import disturbance_text, samples, stats
-from benchbox.analysis.samples import OPEN, Burst
-from benchbox.analysis.states import Gate
+from benchbox.analysis import stats
+from benchbox.analysis.adjusted import Z95, Rounds
 from benchbox.analysis.stats import Interval
 
-MORE = "give it more with --max-time"
+LEAST_REST = 0.3  # of the precision, asked of the rounds however much processes differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,52 +41,33 @@ class Plan:
         """The fewest rounds of a case in each session."""
         return math.ceil(self.min_rounds / self.sessions)
 
-    def stage_precision(self, stage: int) -> float:
+    def stage_precision(self, stage: int, tau: float = 0.0) -> float:
         """The half-width that the samples of sessions 0 to `stage` should have reached.
 
-        It falls with the square root of the rounds, so that all sessions get as many.
+        It falls with the square root of the rounds, so that all sessions get as many. What
+        processes differ by, with a spread of `tau`, is left out: rounds do not lower it.
         """
-        return self.precision * math.sqrt(self.sessions / (stage + 1))
+        processes = Z95 * tau / math.sqrt(self.sessions)
+        rest = math.sqrt(max(0.0, self.precision**2 - processes**2))
+        return max(rest, LEAST_REST * self.precision) * math.sqrt(self.sessions / (stage + 1))
 
     def stage_end_s(self, stage: int) -> float:
         """The elapsed time at which a session has to end."""
         return self.max_time_s * (stage + 1) / self.sessions
 
 
-Rounds = Mapping[tuple[int, int], float]
-
-
-def shortfall(
-    bursts: Sequence[Burst],
-    plan: Plan,
-    gate: Gate = OPEN,
-    reference: Sequence[Burst] | None = None,
+def lacking(
+    rounds: Rounds, plan: Plan, reference: Rounds | None = None, found: Interval | None = None
 ) -> str:
-    """What the samples of a case lack of the plan, and why; empty when they fulfil it.
+    """What the median latencies of the rounds lack of the plan.
 
-    In a comparison `reference` has the samples of the case that it is compared with, if any.
-    """
-    paired = reference is not None
-    rounds = samples.round_medians(bursts, gate, paired=paired)
-    others = None if reference is None else samples.round_medians(reference, gate, paired=True)
-    text = lacking(rounds, plan, others) or _too_few_processes(rounds, plan)
-    if paired and not text:
-        text = _too_few_for_p50(len(samples.round_medians(bursts, gate)))
-    if not text:
-        return ""
-    why, what_helps = disturbance_text.summary(samples.tag_shares(bursts, gate))
-    return f"{text}{f': {why}' if why else ''}; {f'{what_helps}, or ' if what_helps else ''}{MORE}"
-
-
-def lacking(rounds: Rounds, plan: Plan, reference: Rounds | None = None) -> str:
-    """What the median latencies of the quiet rounds lack of the plan.
-
-    With those of a `reference`, the ratio to it has to be precise.
+    With those of a `reference`, the ratio to it has to be precise. `found` is the interval where it
+    is not that of the rounds alone.
     """
     shared = rounds.keys() if reference is None else rounds.keys() & reference.keys()
     count = len(shared)
     both = "" if reference is None or reference == rounds else " of both cases"
-    interval = spread(rounds, reference)
+    interval = found or spread(rounds, reference)
     if interval is None:
         plural = "" if count == 1 else "s"
         return f"only {count} quiet round{plural}{both} and an interval needs {stats.MIN_ROUNDS}"
@@ -113,16 +92,3 @@ def undecided(rounds: Rounds, plan: Plan, reference: Rounds | None) -> bool:
     if plan.margin is None or reference is None:
         return False
     return stats.verdict(stats.ratio_interval(rounds, reference), plan.margin) == "UNCLEAR"
-
-
-def _too_few_for_p50(count: int) -> str:
-    if count >= stats.MIN_ROUNDS:
-        return ""
-    return f"p50 has only {count} quiet rounds and its interval needs {stats.MIN_ROUNDS}"
-
-
-def _too_few_processes(rounds: Rounds, plan: Plan) -> str:
-    processes = len({session for session, _ in rounds})
-    if processes < plan.sessions:
-        return f"quiet rounds in only {processes} of {plan.sessions} processes"
-    return ""

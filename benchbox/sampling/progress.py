@@ -3,24 +3,28 @@
 from dataclasses import dataclass, field
 
 from benchbox.analysis import samples
+from benchbox.analysis.adjusted import Adjusted, Rounds
+from benchbox.analysis.machine import Machine
 from benchbox.analysis.samples import OPEN, Burst
 from benchbox.analysis.states import Gate
 
 WARM_BURSTS = 10  # a case that still gets faster after this many bursts is timed all the same
 WARM_GAIN = 0.02  # a burst this much faster than the best before it: not warm yet
 WARM_STILL = 2  # bursts in a row that must not be faster
+REFIT = 1.2  # times the bursts of the last fit of the slopes, until the next one
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A case by key, and the key of the case that it is compared with (its own for a reference).
 
-    The stream sentinel watches a case that is memory-bound.
+    The stream sentinel watches a case that is memory-bound. `sha256` is that of its graph.
     """
 
     key: str
     reference: str
     memory_bound: bool = False
+    sha256: str = ""
 
 
 @dataclass(slots=True)
@@ -28,14 +32,16 @@ class Progress:
     """A case being sampled: its bursts, whether it is warm, and how it ended.
 
     `bursts` include those of earlier runs. `rounds` are the medians that p50 comes from, `paired`
-    those for a ratio.
+    those for a ratio in a comparison. `adjusted` is the case set back to the machine's usual state,
+    where it is.
     """
 
     subject: Subject
     latency_s: float = 0.001
     bursts: list[Burst] = field(default_factory=list)
-    rounds: dict[tuple[int, int], float] = field(default_factory=dict)
-    paired: dict[tuple[int, int], float] = field(default_factory=dict)
+    rounds: Rounds = field(default_factory=dict)
+    paired: Rounds = field(default_factory=dict)
+    adjusted: Adjusted | None = None
     warmup_calls: int = 0
     warm_medians: list[float] = field(default_factory=list)
     resting: bool = False
@@ -43,6 +49,7 @@ class Progress:
     failure: str = ""
     _gate: Gate = OPEN
     _judged: int = 0
+    _fitted: int = 0
 
     @property
     def warm(self) -> bool:
@@ -54,14 +61,26 @@ class Progress:
         still = all(value >= best * (1 - WARM_GAIN) for value in medians[-WARM_STILL:])
         return still or len(medians) >= WARM_BURSTS
 
-    def judge(self, gate: Gate, *, paired: bool = False) -> None:
-        """Take the medians of new rounds, or of all where the gate has changed."""
-        if gate != self._gate:
-            self.rounds.clear()
-            self.paired.clear()
-            self._gate, self._judged = gate, 0
+    def judge(self, machine: Machine, *, paired: bool = False, anew: bool = False) -> None:
+        """Take the medians of new rounds, or of all where the gate has changed.
+
+        Slopes are fitted now and then, or `anew`.
+        """
+        if machine.gate != self._gate:
+            self.rounds, self.paired = {}, {}
+            self._gate, self._judged, self._fitted = machine.gate, 0, 0
         fresh = self.bursts[self._judged :]
-        self.rounds |= samples.round_medians(fresh, gate)
+        if machine.usual is None:
+            self.rounds = {**self.rounds, **samples.round_medians(fresh, machine.gate)}
+        elif anew or len(self.bursts) >= REFIT * self._fitted:
+            self._adjust(machine)
         if paired:
-            self.paired |= samples.round_medians(fresh, gate, paired=True)
+            medians = samples.round_medians(fresh, machine.gate, paired=True)
+            self.paired = {**self.paired, **medians}
         self._judged = len(self.bursts)
+
+    def _adjust(self, machine: Machine) -> None:
+        subject = self.subject
+        self.adjusted = machine.adjust(subject.key, subject.sha256, self.bursts)
+        self.rounds = self.adjusted.rounds if self.adjusted else {}
+        self._fitted = len(self.bursts)

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from statistics import median
 
-from benchbox.analysis import stats
+from benchbox.analysis import adjusted, stats
+from benchbox.analysis.adjusted import Rounds
+from benchbox.analysis.machine import Machine
 from benchbox.analysis.samples import NS, Kind
-from benchbox.analysis.states import Gate, Readings
 from benchbox.errors import AgentError
-from benchbox.sampling.plan import Plan, Rounds, lacking, spread, undecided
+from benchbox.sampling.plan import Plan, spread, undecided
 from benchbox.sampling.progress import Progress, Subject
 from benchbox.sampling.session import Ask, Session, Timed, asleep_s
 
@@ -33,13 +34,13 @@ class Sampler:
         subjects: Sequence[Subject],
         plan: Plan,
         *,
-        readings: Readings | None = None,
+        machine: Machine | None = None,
         clock: Callable[[], float] = time.monotonic,
         notify: Callable[["Sampler"], None] = lambda _: None,
     ) -> None:
         self.plan = plan
         self.cases = {subject.key: Progress(subject) for subject in subjects}
-        self.readings = readings or Readings()
+        self.machine = machine or Machine()
         self.stage = 0
         self._stage_session: int | None = None  # the first of this stage
         self._clock = clock
@@ -60,11 +61,6 @@ class Sampler:
     def awake(self) -> list[Progress]:
         """The cases that still want rounds in this stage."""
         return [case for case in self.active if not case.resting]
-
-    @property
-    def gate(self) -> Gate:
-        """The states of the processor in which samples count."""
-        return self.readings.gate
 
     @property
     def elapsed_s(self) -> float:
@@ -175,7 +171,7 @@ class Sampler:
             elif not timed.error:
                 burst = timed.burst(**label)
                 case.bursts.append(burst)
-                self.readings.add(burst.probe, burst.marks, burst.stream_ns, burst.host_marks)
+                self.machine.add(burst)
         if setting:
             self._mark(setting, index, {label["round"] for label in labels})
         self._judge()
@@ -193,13 +189,22 @@ class Sampler:
             ]
 
     def _judge(self) -> None:
-        self.readings.update()
+        has_moved = self.machine.update()
         for case in self.cases.values():
-            case.judge(self.gate, paired=self.plan.margin is not None)
-            if self.stage + 1 == self.plan.sessions and not (
-                case.failure or self._has_enough(case)
+            self.judge(case)
+            if (
+                has_moved
+                and self.stage + 1 == self.plan.sessions
+                and not (case.failure or self._has_enough(case))
             ):
-                case.finished = case.resting = False  # by a gate that has moved since
+                case.finished = case.resting = False
+
+    def judge(self, case: Progress, *, anew: bool = False) -> None:
+        """Take in the new bursts of a case, its ratio to the reference too."""
+        case.judge(self.machine, paired=self.plan.margin is not None, anew=anew)
+        reference = self.cases.get(case.subject.reference, case)
+        if case.adjusted and reference.adjusted and reference is not case:
+            self.machine.compare(case.subject.key, case.adjusted, reference.adjusted)
 
     def _bursts(self, members: Sequence[Progress], left_s: float) -> list[tuple[Ask, Kind]]:
         """The bursts of one round, which is to fit the time that is left."""
@@ -226,7 +231,7 @@ class Sampler:
 
         In the last stage they are finished.
         """
-        enough = {case.subject.key for case in self.awake if self._has_enough(case)}
+        enough = {case.subject.key for case in self.awake if self._has_enough(case, anew=True)}
         needed = {c.subject.reference for c in self.awake if c.subject.key not in enough}
         for case in self.awake:
             if case.subject.key in enough and case.subject.key not in needed:
@@ -235,23 +240,48 @@ class Sampler:
                     case.finished = True
                     yield case
 
-    def _has_enough(self, case: Progress) -> bool:
-        """Whether a case has what this stage, and all before it, should give it."""
+    def _has_enough(self, case: Progress, *, anew: bool = False) -> bool:
+        """Whether a case has what this stage, and all before it, should give it.
+
+        `anew` looks once more by slopes of all its bursts.
+        """
+        if not self._looks_enough(case):
+            return False
+        if anew and case.adjusted is not None:
+            self.judge(case, anew=True)
+        return self._looks_enough(case)
+
+    def _looks_enough(self, case: Progress) -> bool:
         if self._rounds_in_stage(case) < self.plan.rounds_each:
             return False
         reference, rounds = self._reference_rounds(case), self._rounds(case)
-        if undecided(rounds, self.plan, reference):
+        if undecided(rounds, self.plan, reference) or not self._is_narrow(case):
             return False
-        if self.stage + 1 == self.plan.sessions:
-            # That an earlier session gave it nothing can no longer be mended.
-            return not lacking(rounds, self.plan, reference) and self._has_ratio(case)
+        if self.stage + 1 < self.plan.sessions:
+            return True
+        # That an earlier session gave it nothing can no longer be mended.
+        shared = rounds if reference is None else rounds.keys() & reference.keys()
+        return len(shared) >= self.plan.min_rounds and self._has_ratio(case)
+
+    def _is_narrow(self, case: Progress) -> bool:
+        """Whether more rounds in the processes so far are not needed."""
+        if found := self._adjusted(case):
+            return found[1].within <= self.plan.stage_precision(self.stage, self.machine.tau)
         interval = self.interval(case)
-        wanted = self.plan.stage_precision(self.stage)
-        return interval is not None and interval.half_width <= wanted
+        return interval is not None and (
+            interval.half_width <= self.plan.stage_precision(self.stage)
+        )
 
     def interval(self, case: Progress) -> stats.Interval | None:
         """The figure that is to become precise: p50 in seconds, in a comparison the ratio."""
+        if found := self._adjusted(case):
+            return found[0]
         return spread(self._rounds(case), self._reference_rounds(case))
+
+    def _adjusted(self, case: Progress) -> tuple[stats.Interval, adjusted.Widths] | None:
+        if case.adjusted is None or self._reference_rounds(case) is not None:
+            return None
+        return adjusted.interval(case.adjusted, self.machine.tau)
 
     def _rounds(self, case: Progress) -> Rounds:
         """The rounds that a case is judged by."""

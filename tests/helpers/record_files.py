@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbox import records
-from benchbox.analysis.samples import Latency
+from benchbox.analysis.latency import Latency
 from benchbox.records import Context, Record, SpecFacts
 
 CREATED = "2026-11-21T22:00:07Z"

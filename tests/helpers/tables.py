@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchbox.analysis.samples import Latency
+from benchbox.analysis.latency import Latency
 from benchbox.analysis.stats import Interval
 from benchbox.records import Context, Record, Run, SpecFacts
 from benchbox.report.console import show_runs

@@ -16,7 +16,8 @@ from benchbox.agent.gpu.cudart import Properties
 from benchbox.agent.host import disturbances
 from benchbox.analysis.arrival import Arrival
 from benchbox.analysis.gpu_time import Spans
-from benchbox.analysis.samples import Burst, Latency
+from benchbox.analysis.latency import Latency
+from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Gate, State
 from benchbox.analysis.stats import Interval
 from benchbox.analysis.sustained import Sustained, Window

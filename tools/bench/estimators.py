@@ -3,11 +3,10 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
 from benchbox import records
 from benchbox.analysis import adjusted
-from benchbox.analysis.adjusted import Usual
+from benchbox.analysis.adjusted import Levels, Usual
 from benchbox.records import Run
 from tools.bench.common import UNLIMITED, Row
 
@@ -33,16 +32,14 @@ def estimators() -> Iterator[Row]:
 
 def half_widths(run: Run) -> list[float]:
     """The relative half-width of each case that has one: rounds, slopes and processes."""
-    level = adjusted.levels(burst for record in run.records for burst in record.bursts)
+    levels = Levels(burst for record in run.records for burst in record.bursts)
     state = next((r.gate.compute for r in run.records if r.gate.compute), None)
-    if state is None or not level:
+    level = levels.mean()
+    if state is None or level is None:
         return []
-    usual = Usual(state.centre_ns, math.exp(median(level.values())))
-    cases = []
-    for record in run.records:
-        found = adjusted.segments(record.bursts, level, usual)
-        slopes = adjusted.fit(found)
-        cases.append((found, slopes, adjusted.round_values(found, slopes)))
-    tau = adjusted.between(values for _, _, values in cases)
-    widths = [adjusted.half_width(*case, tau) for case in cases]
-    return [width for width in widths if width is not None]
+    usual = Usual(state.centre_ns, math.exp(level))
+    cases = [adjusted.adjust(record.bursts, levels, usual) for record in run.records]
+    found = [adjusted.process_variance(case.rounds) for case in cases]
+    tau = adjusted.between([each for each in found if each])
+    intervals = [adjusted.interval(case, tau) for case in cases]
+    return [widths.total for _, widths in filter(None, intervals)]

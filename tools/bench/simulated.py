@@ -4,8 +4,8 @@ import random
 from collections.abc import Iterator
 from statistics import median
 
-from benchbox.analysis import samples
-from benchbox.analysis.samples import Burst
+from benchbox.analysis.latency import estimate
+from benchbox.analysis.samples import NS, Burst
 from benchbox.sampling.plan import Plan
 from benchbox.sampling.progress import Subject
 from benchbox.sampling.sampler import Sampler
@@ -54,10 +54,10 @@ def covered(seed: int) -> bool:
     for index in range(ROUNDS):
         next(latencies)  # the call that settles, before each burst
         bursts.append(Burst(0, index, tuple(next(latencies) for _ in range(CALLS))))
-    latency = samples.estimate(bursts)
+    latency = estimate(bursts)
     assert latency is not None
     assert latency.interval is not None
-    return latency.interval.low <= LATENCY_NS * samples.NS <= latency.interval.high
+    return latency.interval.low <= LATENCY_NS * NS <= latency.interval.high
 
 
 def covered_at_stop(seed: int) -> bool:

@@ -102,7 +102,7 @@ def compare(base: Path, other: Path, plan: Plan) -> str:
             sampler.cases[path.stem].latency_s = loaded.first_call_s
         deque(sampler.measure(agent, 0), maxlen=0)
     rounds = {
-        name: samples.round_medians(case.bursts, sampler.gate, paired=True)
+        name: samples.round_medians(case.bursts, sampler.machine.gate, paired=True)
         for name, case in sampler.cases.items()
     }
     return stats.verdict(stats.ratio_interval(rounds[other.stem], rounds[key]), MARGIN)

@@ -1,0 +1,144 @@
+"""Machine of a run by its sentinels: usual states, levels by round, and slopes of graphs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from benchbox.analysis import adjusted
+from benchbox.analysis.adjusted import COMMON, WINDOW, Adjusted, Adjustment, Levels, Slopes, Usual
+from benchbox.analysis.samples import Burst
+from benchbox.analysis.states import Bases, Gate, Readings
+
+# A level further from the usual one than twice the time for a copy is that of another machine.
+MOVED = math.log(2)
+# Slopes change with the neighbours' kind of work: what is known of one is never surer than this.
+SUREST_CLOCK, SUREST_MEMORY = 0.05, 0.03
+Variance = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What earlier runs learned of a machine: usual readings, and slopes by the graph's sha256.
+
+    `level_ns` is the usual level of the stream sentinel.
+    """
+
+    bases: Bases = field(default_factory=Bases)
+    level_ns: float | None = None
+    slopes: Mapping[str, Slopes] = field(default_factory=dict)
+
+
+class Machine:
+    """What a run knows of its machine, and the cases set back to its usual state.
+
+    Where it `adjusts`, figures come from all undisturbed calls, adjusted; else from the calls in
+    the states of the gate.
+    """
+
+    def __init__(self, known: Known | None = None, *, adjusts: bool = False) -> None:
+        self.known = known or Known()
+        self.adjusts = adjusts
+        self._readings = Readings(self.known.bases)
+        self._levels = Levels()
+        self._learned: dict[str, Slopes] = {}
+        self._cases: dict[str, Variance] = {}
+        self._ratios: dict[str, Variance] = {}
+
+    @property
+    def gate(self) -> Gate:
+        """The states in which samples count, as of the last update."""
+        return self._readings.gate
+
+    @property
+    def shift(self) -> float | None:
+        """The state that counts over the one of earlier runs; above 1 it is slower."""
+        return self._readings.shift
+
+    @property
+    def host_shift(self) -> float | None:
+        """The same of the processor beside a GPU."""
+        return self._readings.host_shift
+
+    def add(self, burst: Burst) -> None:
+        """Add the readings of a burst."""
+        self._readings.add(burst.probe, burst.marks, burst.stream_ns, burst.host_marks)
+        self._levels.add(burst)
+
+    def update(self) -> bool:
+        """Find the usual states anew; return whether the gate has moved."""
+        return self._readings.update()
+
+    @property
+    def usual(self) -> Usual | None:
+        """The readings that cases are set back to; None before there are any."""
+        state, level = self.gate.compute, self._levels.mean()
+        if not self.adjusts or state is None or level is None:
+            return None
+        return Usual(state.centre_ns, self._usual_level_ns(level))
+
+    def _usual_level_ns(self, level: float) -> float:
+        known_ns = self.known.level_ns
+        if known_ns and abs(level - math.log(known_ns)) <= MOVED:
+            return known_ns
+        return math.exp(level)
+
+    def adjust(self, key: str, sha256: str, bursts: Sequence[Burst]) -> Adjusted | None:
+        """A case adjusted by the slopes of its graph; None where nothing is."""
+        usual = self.usual
+        if usual is None:
+            return None
+        prior = self.known.slopes.get(sha256, COMMON)
+        found = adjusted.adjust(bursts, self._levels, usual, prior)
+        if found.slopes != prior:
+            self._learned[sha256] = found.slopes
+        if variance := adjusted.process_variance(found.rounds):
+            self._cases[key] = variance
+        return found
+
+    def compare(self, key: str, case: Adjusted, reference: Adjusted) -> None:
+        """Learn from a case and its reference what ratios differ by between processes."""
+        shared = case.rounds.keys() & reference.rounds.keys()
+        ratios = {each: case.rounds[each] / reference.rounds[each] for each in shared}
+        if variance := adjusted.process_variance(ratios):
+            self._ratios[key] = variance
+
+    @property
+    def tau(self) -> float:
+        """The spread of latencies between processes."""
+        return adjusted.between(self._cases.values())
+
+    @property
+    def ratio_tau(self) -> float:
+        """The spread of ratios between processes."""
+        return adjusted.between(self._ratios.values())
+
+    def adjustment(self, case: Adjusted) -> Adjustment | None:
+        """What a record tells of an adjusted figure; None where there are too few rounds."""
+        usual, found = self.usual, adjusted.interval(case, self.tau)
+        if usual is None or found is None:
+            return None
+        return Adjustment(
+            case.slopes,
+            usual.compute_ns,
+            usual.stream_ns,
+            WINDOW,
+            case.shift,
+            self.tau,
+            found[1],
+        )
+
+    def after(self) -> Known:
+        """What is known of the machine after this run; the graphs of this run come last."""
+        level = self._levels.mean()
+        learned = {sha256: _unsure(slopes) for sha256, slopes in self._learned.items()}
+        earlier = {k: v for k, v in self.known.slopes.items() if k not in learned}
+        return Known(
+            self._readings.after(),
+            self.known.level_ns if level is None else self._usual_level_ns(level),
+            {**earlier, **learned},
+        )
+
+
+def _unsure(slopes: Slopes) -> Slopes:
+    clock_se = max(slopes.clock_se, SUREST_CLOCK)
+    return Slopes(slopes.clock, clock_se, slopes.memory, max(slopes.memory_se, SUREST_MEMORY))
