@@ -29,7 +29,8 @@ Round = tuple[int, int]  # session and round
 Rounds = Mapping[Round, float]  # the latency of each, in seconds
 
 WINDOW = 0.05  # ln of a reading over the usual one
-NEIGHBOURS = 2  # rounds to each side over which the level of the stream sentinel is taken
+# Rounds to each side over which the level of the stream sentinel is taken, or more for the seconds.
+NEIGHBOURS, NEAR_S, MOST_NEAR = 2, 2.0, 100
 CLIP = 0.3  # of the level: beyond it the slope was never seen
 FEWEST_SEGMENTS = 6
 FULL_SEGMENT, FULL_WEIGHT = 20, 10.0  # calls; beyond them a segment's median gets no better
@@ -86,6 +87,7 @@ class Levels:
 
     def __init__(self, bursts: Iterable[Burst] = ()) -> None:
         self._sums: dict[Round, tuple[float, int]] = {}
+        self._lasted: dict[int, tuple[float, set[int]]] = {}  # by session: seconds, and rounds
         for burst in bursts:
             self.add(burst)
 
@@ -95,11 +97,16 @@ class Levels:
         total, count = self._sums.get(key, (0.0, 0))
         found = [math.log(ns) for ns in burst.stream_ns if ns > 0]
         self._sums[key] = total + sum(found), count + len(found)
+        seconds, rounds = self._lasted.get(burst.session, (0.0, set()))
+        rounds.add(burst.round)
+        self._lasted[burst.session] = seconds + burst.duration_ns * NS, rounds
 
     def around(self, key: Round) -> float | None:
         """The level in a round; None without a reading."""
         session, number = key
-        near = range(number - NEIGHBOURS, number + NEIGHBOURS + 1)
+        seconds, rounds = self._lasted.get(session, (0.0, {number}))
+        reach = max(NEIGHBOURS, round(NEAR_S * len(rounds) / seconds) if seconds else 0)
+        near = range(number - min(reach, MOST_NEAR), number + min(reach, MOST_NEAR) + 1)
         return _mean([self._sums.get((session, other), (0.0, 0)) for other in near])
 
     def mean(self) -> float | None:

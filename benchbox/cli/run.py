@@ -24,11 +24,13 @@ from benchbox.report import claims
 from benchbox.report.console import show_runs
 from benchbox.runner import Outcome, Request, several_devices
 from benchbox.runner.several_devices import Ends
-from benchbox.sampling.plan import Plan
+from benchbox.sampling.plan import Plan, processes_for
 from benchbox.specs import BlockSpec, Platform, Selection
 from benchbox.transports import open_agent
 
-PUBLISHED = Plan(sessions=3)
+# Of 30 ms bursts of at least three calls two fit where one of 60 ms did, with as much scatter each.
+PUBLISHED = Plan(precision=0.03, burst_s=0.03, min_calls=3, sessions=3)
+ON_GPU = Plan(precision=0.03, sessions=3)
 COMPARED = Plan(precision=0.015, sessions=3)  # of ratios, whose interval is always printed
 QUICK = Plan(precision=0.05, min_rounds=stats.MIN_ROUNDS, burst_s=0.02, min_calls=2)
 
@@ -127,6 +129,9 @@ def _measured(requests: Sequence[Request], stderr: Console) -> Ends:
     turns = max(map(hardware.count, hardware))
     if text := load_options.announcement(requests[0].plan, count, turns):
         stderr.print(text)
+    first = requests[0].plan
+    if first.margin is None and first.sessions > PUBLISHED.sessions:
+        stderr.print(f"{first.sessions} processes in turn: ±{first.precision:.1%} takes as many")
 
     def stopping() -> None:
         stderr.print("Interrupted, ending; Ctrl-C again leaves at once.", style="yellow")
@@ -186,18 +191,21 @@ def plan(
     On a GPU a load is left out: there it can only be a default that nobody typed.
     """
     timing, margin = options.timing, options.margin
-    published = PUBLISHED if margin is None else COMPARED
+    published = COMPARED if margin is not None else ON_GPU if is_gpu else PUBLISHED
     base = QUICK if timing.quick else published
     count = sum(len(spec.cases(selected)) for spec in found)
     default_s = max(3.0, 0.5 * count) if timing.quick else max(60.0, 5.5 * count)
+    precision = parsing.share(timing.precision) if timing.precision else base.precision
+    few = timing.quick or margin is not None or is_gpu
+    sessions = base.sessions if few else max(base.sessions, processes_for(precision))
     ordinary = Plan(
-        precision=parsing.share(timing.precision) if timing.precision else base.precision,
+        precision=precision,
         max_time_s=parsing.seconds(timing.max_time) if timing.max_time else default_s,
         min_rounds=base.min_rounds,
         burst_s=base.burst_s,
         min_calls=base.min_calls,
         seed=timing.seed,
-        sessions=timing.sessions or base.sessions,
+        sessions=timing.sessions or sessions,
         margin=None if margin is None else parsing.share(margin, "--margin"),
         cooldown_s=parsing.seconds(timing.cooldown, "--cooldown") if timing.cooldown else 0.0,
     )

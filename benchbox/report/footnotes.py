@@ -2,8 +2,11 @@
 
 import math
 from collections.abc import Collection, Sequence
+from itertools import compress
+from statistics import median
 
 from benchbox.analysis.latency import GOOD
+from benchbox.analysis.samples import NS
 from benchbox.records import Record, Run, SpecFacts, uncounted
 from benchbox.report import (
     comparison_text,
@@ -18,7 +21,9 @@ from benchbox.specs.labels import label_text
 
 FEW = 3  # imprecise cases that are explained one by one
 DENORMAL = 1.1  # a case that denormals would slow down by more gets a note; a few calls are noisy
-SHIFT = 0.02  # of the processor's state against that of earlier runs, which is worth a note
+SHIFT = 0.05  # of the processor's state against that of earlier runs, which is worth a note
+ADJUSTED = 0.005  # of a latency, by the usual state of the machine, which is worth a note
+DISTURBED = 0.05  # of the median of all calls over p50, which is worth a note
 APART = 0.005  # a standard deviation between processes that is worth a note
 FLOPS_NOTE = "FLOPs are multiply-accumulates, as the papers count them"
 
@@ -58,7 +63,9 @@ def notes(run: Run, spec_facts: SpecFacts, on_gpu: Collection[str] = gpu.HEADERS
         *_other_providers(records, run.context.provider),
         *by_text(names, [_denormal(record) for record in records]),
         *by_text(names, [_shifted(record) for record in records]),
-        *_process_differences(records),
+        *_process_differences([each for each in records if each.adjustment is None]),
+        *_adjusted(run, records),
+        *_disturbed(records),
         *load_text.notes(records),
         *gpu.notes(run.context, records, on_gpu),
         *conditions.notes(run.context, records),
@@ -180,15 +187,48 @@ def _of_processes(record: Record) -> str:
     return f"p50 was {p50s} ms in {len(latency.sessions_p50_s)} processes"
 
 
+def _adjusted(run: Run, records: Sequence[Record]) -> list[str]:
+    """By how much figures were set back to the machine's usual speed."""
+    shifts = [math.expm1(record.adjustment.shift) for record in records if record.adjustment]
+    if not shifts:
+        return _not_adjusted(run, records)
+    ends = sorted({-shift for shift in shifts if abs(shift) >= ADJUSTED}, key=abs)
+    if not ends:
+        return []
+    return [
+        f"set back to the machine's usual speed, by up to {ends[-1]:+.1%}, by slopes fitted to each "
+        "case's own calls"
+    ]
+
+
+def _not_adjusted(run: Run, records: Sequence[Record]) -> list[str]:
+    """The note on records of processors that are older than the adjustment."""
+    host, timed = run.context.host, [r for r in records if r.latency and not r.arrival]
+    is_older = "gpu" not in host and host.get("machine") in ("x86_64", "AMD64")
+    if not is_older or not any(r.latency and r.latency.basis == "quiet" for r in timed):
+        return []
+    return ["not adjusted to the machine's usual speed: of the calls in one of its states alone"]
+
+
+def _disturbed(records: Sequence[Record]) -> list[str]:
+    """What users of a busy machine get, where that is far from p50."""
+    found = [r.latency.raw_p50_s / r.latency.p50_s for r in records if r.adjustment and r.latency]
+    above = [ratio - 1 for ratio in found if ratio > 1 + DISTURBED]
+    if not above:
+        return []
+    return [f"the median of all calls, disturbed ones too, is up to {max(above):.0%} above p50"]
+
+
 def _bases(records: Sequence[Record]) -> list[str]:
     """The note on figures that are not of the machine's usual state."""
     marked = [record for record in records if record.latency and record.latency.basis not in GOOD]
     of_all = [record for record in marked if record.latency and record.latency.basis == "all"]
     if of_all:
         share = formatting.percent(max(map(_preempted, of_all)))
+        faster = max(map(_faster_when_idle, of_all))
         return [
-            f"~ is of all calls, as too few were quiet: up to {share} of a case's calls were "
-            "preempted or came right after one that was; an idle machine is faster"
+            f"~ is of all calls: up to {share} of a case's were preempted or came right after one "
+            f"that was; by its others an idle machine would be {faster:.0%} faster or more"
         ]
     if marked or any(record.relative_basis not in GOOD for record in records):
         return ["~ is of calls at any speed of the machine, as too few were at its usual one"]
@@ -201,16 +241,24 @@ def _preempted(record: Record) -> float:
     return 1 - sum(calm) / max(1, len(calm))
 
 
+def _faster_when_idle(record: Record) -> float:
+    """What the calmest calls were faster by than the median of all; the fastest without any."""
+    assert record.latency is not None, "it has calls"
+    calm = [
+        ns for burst in record.bursts for ns in compress(burst.latencies_ns, burst.undisturbed())
+    ]
+    calmest_s = median(calm) * NS if calm else record.latency.min_s
+    return max(0.0, record.latency.p50_s / calmest_s - 1)
+
+
 def _imprecise(records: Sequence[Record]) -> list[str]:
-    """Reasons of imprecise cases: each reason, or the widest case's where there are many."""
+    """Why cases are imprecise, once for all of them: the reason of the widest."""
     wide = [record for record in records if record.status == "imprecise"]
-    reasons = [(r.reason or "imprecise") if r.status == "imprecise" else "" for r in records]
-    lines = by_text([record.case for record in records], reasons)
-    if len(lines) <= FEW:
-        return lines
+    if len(wide) < 2:
+        return [f"{record.case}: {record.reason or record.status}" for record in wide]
     widest = max(wide, key=_half_width)
-    count = f"{len(wide)} of {len(records)} cases are imprecise"
-    return [f"{count}, the widest is {widest.case}: {widest.reason}"]
+    reason = f": {widest.reason}" if widest.reason else ""
+    return [f"{len(wide)} of {len(records)} cases are imprecise, most {widest.case}{reason}"]
 
 
 def _half_width(record: Record) -> float:

@@ -1,9 +1,11 @@
 """Printed tables, cell by cell, for console and Markdown."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchbox.analysis.adjusted import Adjustment
 from benchbox.analysis.latency import GOOD, Basis
 from benchbox.devices import gpu_options
 from benchbox.devices.providers import runs_modules
@@ -306,6 +308,11 @@ def _between(record: Record) -> float | None:
     return max(p50s) / min(p50s) - 1 if len(p50s) > 1 else None
 
 
+def _slope(record: Record, text: Callable[[Adjustment], str]) -> str:
+    """A part of how a figure was adjusted."""
+    return formatting.UNKNOWN if record.adjustment is None else text(record.adjustment)
+
+
 # What --verbose adds; a narrow terminal loses these after the others, from the last one on.
 DETAILS: tuple[tuple[str, Callable[[Record], str]], ...] = (
     ("raw p50 (ms)", lambda r: formatting.milliseconds(r.latency.raw_p50_s if r.latency else None)),
@@ -325,4 +332,7 @@ DETAILS: tuple[tuple[str, Callable[[Record], str]], ...] = (
     ("between processes", lambda r: formatting.percent(_between(r))),
     ("samples", lambda r: formatting.whole(r.latency.samples if r.latency else None)),
     ("rounds", lambda r: formatting.whole(r.latency.rounds if r.latency else None)),
+    ("adjusted by", lambda r: _slope(r, lambda a: f"{-math.expm1(a.shift):+.1%}")),
+    ("clock slope", lambda r: _slope(r, lambda a: f"{a.slopes.clock:.2f}")),
+    ("memory slope", lambda r: _slope(r, lambda a: f"{a.slopes.memory:.2f}")),
 )

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from benchbox.analysis import adjusted, disturbance_text, samples, stats
-from benchbox.analysis.adjusted import Rounds
+from benchbox.analysis.adjusted import Rounds, Widths
 from benchbox.analysis.samples import Burst, round_medians
 from benchbox.analysis.stats import Interval
 from benchbox.records import Record, Status
 from benchbox.records.journal import Journal
 from benchbox.runner.memory_groups import reference_key
 from benchbox.runner.state import RunState
-from benchbox.sampling.plan import Plan, lacking, undecided
+from benchbox.sampling.plan import Plan, lacking, processes_for, undecided
 
 Verdict = tuple[Status, str]
 MORE = "give it more with --max-time"
@@ -86,7 +86,9 @@ class RoundsJudge:
         rounds = case.rounds if case else round_medians(bursts, machine.gate)
         if paired is None:
             found = adjusted.interval(case, machine.tau) if case else None
-            text = lacking(rounds, plan, None, found and found[0])
+            if found and found[1].processes > plan.precision > found[1].within:
+                return _processes_differ(found[1], plan, machine.tau)
+            text = lacking(rounds, plan, None, found[0] if found else None)
             text = text or _too_few_processes(rounds, plan)
         else:
             ours, theirs = (round_medians(b, machine.gate, paired=True) for b in (bursts, paired))
@@ -137,6 +139,13 @@ def _too_few_for_p50(count: int) -> str:
     if count >= stats.MIN_ROUNDS:
         return ""
     return f"p50 has only {count} quiet rounds and its interval needs {stats.MIN_ROUNDS}"
+
+
+def _processes_differ(widths: Widths, plan: Plan, tau: float) -> str:
+    return (
+        f"±{widths.total:.1%}, ±{plan.precision:.1%} was asked: processes differ by {tau:.1%}; "
+        f"take more of them with --sessions {processes_for(plan.precision, tau)}"
+    )
 
 
 def _too_few_processes(rounds: Rounds, plan: Plan) -> str:

@@ -7,6 +7,8 @@ from benchbox.analysis import stats
 from benchbox.analysis.adjusted import Z95, Rounds
 from benchbox.analysis.stats import Interval
 
+USUAL_TAU = 0.0075  # of what processes differ by, as a relative standard deviation
+MOST_PROCESSES = 20
 LEAST_REST = 0.3  # of the precision, asked of the rounds however much processes differ
 
 
@@ -54,6 +56,11 @@ class Plan:
     def stage_end_s(self, stage: int) -> float:
         """The elapsed time at which a session has to end."""
         return self.max_time_s * (stage + 1) / self.sessions
+
+
+def processes_for(precision: float, tau: float = USUAL_TAU) -> int:
+    """The processes that a half-width takes where they differ by `tau`: half of it is theirs."""
+    return min(MOST_PROCESSES, math.ceil(2 * (Z95 * tau / precision) ** 2))
 
 
 def lacking(

@@ -24,6 +24,7 @@ CHUNK_S = 0.5  # rounds are asked for in chunks this long, so that the parent sl
 MAX_CALLS = 50_000  # in a burst; of so many the agent times some
 WARM_S = 0.02
 SLOW_S = 0.5  # calls longer than this come one to a burst
+SETTLING = 3  # calls before each burst that the agent makes to settle a case, about
 
 
 class Sampler:
@@ -220,8 +221,8 @@ class Sampler:
         first = self._stage_session or 0
         fewest = min(len({b.round for b in case.bursts if b.session >= first}) for case in members)
         rounds = max(1, self.plan.rounds_each - fewest)
-        # A mirrored round has two bursts of each case, and a call before each that settles it.
-        settling = 1 if self.plan.margin is None else 2
+        # A mirrored round has two bursts of each case.
+        settling = SETTLING if self.plan.margin is None else 2 * SETTLING
         expected_s = sum(c.latency_s * (n + settling) for c, n in zip(members, calls, strict=True))
         fits = max(0.0, left_s) / rounds / expected_s
         return [max(1, int(n * min(1.0, fits))) for n in calls]
@@ -327,8 +328,8 @@ class Sampler:
             yield timed
 
     def _expected_s(self, ask: Ask) -> float:
-        """How long a burst should take, with the call that settles the case."""
-        return self.cases[ask[0]].latency_s * (ask[1] + 1) + asleep_s(ask)
+        """How long a burst should take, with the calls that settle the case."""
+        return self.cases[ask[0]].latency_s * (ask[1] + SETTLING) + asleep_s(ask)
 
 
 def _mirrored(pairs: Sequence[tuple[Progress, int]]) -> list[tuple[Progress, int]]:

@@ -11,14 +11,18 @@ except ImportError:  # Windows has no getrusage
 
 # Samples of calls in a row say the same over and over: of calls of 2 us a minute would fill 100 MB.
 MOST_TIMED = 500
-MOST_CALLS = 10
-STEADY = 0.95
+# Of seven graphs of 0.7 to 43 ms, after others and a copy of 32 MiB had the caches, the first call
+# took 1.2 to 2.8 times as long, the second up to 2.4, the fifth 1.01. Bursts of 30 ms after one call
+# were up to 8% slow, after four of them within 1%.
+STEADY = 0.98
+MOST_CALLS = 4
+MOST_CALLS_BOUND = 10  # by the memory
 
 # Between two readings of the sentinel. Slow states were seen to last for a tenth of a second and
-# more; a reading takes 50 us, 0.3% of the time. Where one takes longer they are rarer.
+# more; a reading takes 100 us, 0.5% of the time. Where one takes longer they are rarer.
 MARK_NS = 20_000_000
 MARK_SHARE = 0.02
-# A reading displaces what is in the caches, 110 KiB or 8 MiB; for calls that are not much longer
+# A reading displaces what is in the caches, 110 KiB or 16 MiB; for calls that are not much longer
 # than it takes to bring back that is worth one untimed call.
 SHORT = 10  # times a reading
 
@@ -40,12 +44,11 @@ class TimedBurst:
 def settle(call: Callable[[], object], *, memory_bound: bool = False) -> int:
     """Make the untimed calls that follow a switch from another graph; return what the last took.
 
-    One call brings the graph's weights back into the nearest caches. A graph that waits for the
-    memory comes back by and by: a product with a 64 MB matrix got faster for five calls, by half;
-    so calls go on until one is about as slow as that before.
+    They bring the graph's weights back into the nearest caches, by and by, and go on until one is
+    about as slow as that before. A product with a 64 MB matrix got faster for five calls, by half.
     """
     last_ns = _timed(call)
-    for _ in range(MOST_CALLS if memory_bound else 0):
+    for _ in range((MOST_CALLS_BOUND if memory_bound else MOST_CALLS) - 1):
         before_ns, last_ns = last_ns, _timed(call)
         if last_ns > STEADY * before_ns:
             break

@@ -2,33 +2,29 @@
 
 A processor has states that no counter of a guest shows: the clock it is given, or a busy sibling of
 its core on the host. A convolution of 0.82 ms then takes 1.19 ms for seconds on end, without one
-context switch. A probe that is always the same work shows it. Latencies are chosen by what the
-probes beside them read; they are never divided by it.
+context switch. A probe that is always the same work shows it.
 
-What the choices rest on, seen on a shared two-processor x86 virtual machine with five convolutional
-graphs of 0.8 to 12.5 ms and three memory-bound ones:
+Compute probe: a product of two 96x96 matrices. Beside the latency of the call next to it its rank
+correlation was 0.44 to 0.56 (160x160: 0.31 to 0.56, a copy of 256 KB: 0.26 to 0.43, a loop in
+Python: 0.16 to 0.34; a shared x86 virtual machine, five graphs of 0.8 to 12.5 ms). What ran before
+it is felt for four calls: the fourth still took 0% to 8% longer after a graph, by the graph, the
+eighth the same after all, a Relu on 16 MB and a product with a 16 MB matrix among them.
 
-compute probe   rank correlation with the latency of the call beside it
-GEMM 96         0.44 - 0.56
-GEMM 160        0.31 - 0.56; two levels, 60 and 63 us, by what had run before it
-copy of 256 KB  0.26 - 0.43
-Python loop     0.16 - 0.34
+Stream probe: a copy of 8 MiB, the level of the caches and the memory that all processors share.
+Share of the variance of a graph's latency that the probe's level over 15 rounds explains where the
+compute probe leaves it (Intel with a large last cache; seven graphs of 0.7 to 43 ms, 160 s):
 
-From its second call on GEMM 96 does not depend on what ran before (16.6 us, then 11.6 whatever the
-graph), and half of its readings lie within 0.9% of each other, so that clock steps of 4% are apart.
+                      4 MiB  8 MiB  16 MiB  32 MiB
+G2, 1 group            0.50   0.68    0.74    0.39
+G2, 8 groups, small    0.41   0.70    0.70    0.46
+G2, 8 groups, large    0.84   0.92    0.96    0.69
+ghostnetv2_x1_0        0.77   0.89    0.95    0.65
+shufflenetv2_x1_0      0.60   0.55    0.59    0.16
+product with 16 MB     0.55   0.87    0.90    0.62
+Relu on 16 MB          0.96   0.98    0.95    0.75
 
-Beside bursts of calls that lie in one state by the GEMM, a copy of 4 MiB explains most of what is
-left, the level of the caches and the memory that all processors share:
-
-                             rank correlation   p50 of 10 s apart, largest over smallest
-                             with the copy      by the GEMM alone   by both
-compute-bound, 0.8 - 13 ms   0.51 - 0.86        1.02 - 1.06         1.01 - 1.02
-memory-bound, 0.6 - 11 ms    0.5
-
-Copies of 0.5 and 1 MiB correlate less (0.40 - 0.58), one of 16 MiB as much and takes four times as
-long, a random gather less (0.2 - 0.4). After a memory-bound call (a Relu on 64 MB, a product with a
-64 MB matrix) the GEMM reads 10% to 40% too much and correlates by 0.3 only, so that such graphs are
-watched by the copy alone.
+On an AMD EPYC 8 MiB explained 0.80 to 0.88, 4 MiB 0.05 to 0.08 or, in another hour, 0.41 to 0.50.
+16 MiB take three times as long as 8, for as much. Random reads and smaller copies explain less.
 """
 
 import mmap
@@ -41,9 +37,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIZE = 96
-CALLS = 4  # the first is untimed, of the others the fastest counts: 50 us together
-STREAM_BYTES = 4 << 20  # beyond a core's own caches
-STREAM_CALLS = 3  # likewise; 1 ms together
+CALLS, UNTIMED = 8, 5  # of the others the fastest counts; 100 us together
+STREAM_BYTES = 8 << 20  # beyond a core's own caches
+STREAM_CALLS = 3  # the first untimed; 2 ms together
 STREAM_SHARE = 0.02  # of the time at most: until then the last reading stands
 PAGE = 4096
 
@@ -131,15 +127,16 @@ class _Other(threading.Thread):
 
 def _compute(matrices: Matrices) -> int:
     left, right, product = matrices
-    return fastest(lambda: np.matmul(left, right, out=product), CALLS)
+    return fastest(lambda: np.matmul(left, right, out=product), CALLS, UNTIMED)
 
 
-def fastest(call: Callable[[], object], calls: int) -> int:
-    """Return the nanoseconds of the fastest of `calls` calls but the first."""
+def fastest(call: Callable[[], object], calls: int, untimed: int = 1) -> int:
+    """Return the nanoseconds of the fastest of `calls` calls but the first, which are `untimed`."""
     clock = time.perf_counter_ns
-    call()
+    for _ in range(untimed):
+        call()
     readings = []
-    for _ in range(calls - 1):
+    for _ in range(calls - untimed):
         start = clock()
         call()
         readings.append(clock() - start)
