@@ -189,15 +189,15 @@ def _of_processes(record: Record) -> str:
 
 def _adjusted(run: Run, records: Sequence[Record]) -> list[str]:
     """By how much figures were set back to the machine's usual speed."""
-    shifts = [math.expm1(record.adjustment.shift) for record in records if record.adjustment]
+    shifts = [math.expm1(-record.adjustment.shift) for record in records if record.adjustment]
     if not shifts:
         return _not_adjusted(run, records)
-    ends = sorted({-shift for shift in shifts if abs(shift) >= ADJUSTED}, key=abs)
+    ends = sorted({shift for shift in shifts if abs(shift) >= ADJUSTED}, key=abs)
     if not ends:
         return []
     return [
-        f"set back to the machine's usual speed, by up to {ends[-1]:+.1%}, by slopes fitted to each "
-        "case's own calls"
+        f"set back to the machine's usual speed, by up to {ends[-1]:+.1%}, by slopes fitted to "
+        "each case's own calls"
     ]
 
 
@@ -242,13 +242,12 @@ def _preempted(record: Record) -> float:
 
 
 def _faster_when_idle(record: Record) -> float:
-    """What the calmest calls were faster by than the median of all; the fastest without any."""
+    """How much faster the calm calls were than the median of all; without any, the fastest."""
     assert record.latency is not None, "it has calls"
-    calm = [
-        ns for burst in record.bursts for ns in compress(burst.latencies_ns, burst.undisturbed())
-    ]
-    calmest_s = median(calm) * NS if calm else record.latency.min_s
-    return max(0.0, record.latency.p50_s / calmest_s - 1)
+    calls = ((burst.latencies_ns, burst.undisturbed()) for burst in record.bursts)
+    calm = [ns for latencies, kept in calls for ns in compress(latencies, kept)]
+    calm_s = median(calm) * NS if calm else record.latency.min_s
+    return max(0.0, record.latency.p50_s / calm_s - 1)
 
 
 def _imprecise(records: Sequence[Record]) -> list[str]:

@@ -332,7 +332,7 @@ DETAILS: tuple[tuple[str, Callable[[Record], str]], ...] = (
     ("between processes", lambda r: formatting.percent(_between(r))),
     ("samples", lambda r: formatting.whole(r.latency.samples if r.latency else None)),
     ("rounds", lambda r: formatting.whole(r.latency.rounds if r.latency else None)),
-    ("adjusted by", lambda r: _slope(r, lambda a: f"{-math.expm1(a.shift):+.1%}")),
+    ("adjusted by", lambda r: _slope(r, lambda a: f"{math.expm1(-a.shift):+.1%}")),
     ("clock slope", lambda r: _slope(r, lambda a: f"{a.slopes.clock:.2f}")),
     ("memory slope", lambda r: _slope(r, lambda a: f"{a.slopes.memory:.2f}")),
 )

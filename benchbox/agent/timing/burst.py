@@ -12,8 +12,8 @@ except ImportError:  # Windows has no getrusage
 # Samples of calls in a row say the same over and over: of calls of 2 us a minute would fill 100 MB.
 MOST_TIMED = 500
 # Of seven graphs of 0.7 to 43 ms, after others and a copy of 32 MiB had the caches, the first call
-# took 1.2 to 2.8 times as long, the second up to 2.4, the fifth 1.01. Bursts of 30 ms after one call
-# were up to 8% slow, after four of them within 1%.
+# took 1.2 to 2.8 times as long, the second up to 2.4, the fifth 1.01. Bursts of 30 ms were up to 8%
+# slow after one call, and within 1% after four.
 STEADY = 0.98
 MOST_CALLS = 4
 MOST_CALLS_BOUND = 10  # by the memory
