@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from benchbox.agent.host import machine
-from tools.bench import estimators, networks, program, repeating, simulated, ssh, verdicts
+from tools.bench import estimators, networks, program, repeating, simulated, ssh, tables, verdicts
 from tools.bench.common import Row
 
 SECTIONS = {
@@ -28,6 +28,7 @@ SECTIONS = {
     "estimators": estimators.estimators,
 }
 REPEATED = {
+    "tables": tables.tables,
     "repeat": repeating.repeat,
     "neighbours": repeating.neighbours,
     "verdicts": verdicts.verdicts,

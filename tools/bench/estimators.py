@@ -1,17 +1,19 @@
 """Estimators side by side on the samples of the reference runs: the gate, adjusted latencies."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from benchbox import records
 from benchbox.analysis import adjusted
-from benchbox.analysis.adjusted import Levels, Usual
+from benchbox.analysis.adjusted import Adjusted, Levels, Usual
+from benchbox.analysis.samples import Burst
 from benchbox.records import Run
 from tools.bench.common import UNLIMITED, Row
 
 REFERENCE = Path("results/reference/cpu")
 PRECISION = 0.03
+LEAST_COVERAGE = 0.9
 
 
 def estimators() -> Iterator[Row]:
@@ -28,18 +30,55 @@ def estimators() -> Iterator[Row]:
         measured = f"gate {by_gate}, adjusted {by_slopes}"
         name = path.stem.partition("-")[2]
         yield f"{name}: of {len(run.records)} within 3%", measured, UNLIMITED, True
+        covered, predictions = coverage(run)
+        if predictions:
+            share = covered / predictions
+            what = f"{name}: two processes predict the third, of {predictions}"
+            yield what, f"{share:.1%}", f">= {LEAST_COVERAGE:.0%}", share >= LEAST_COVERAGE
 
 
 def half_widths(run: Run) -> list[float]:
     """The relative half-width of each case that has one: rounds, slopes and processes."""
+    cases = adjust(run, [record.bursts for record in run.records])
+    tau = spread(cases)
+    intervals = [adjusted.interval(case, tau) for case in cases]
+    return [widths.total for _, widths in filter(None, intervals)]
+
+
+def coverage(run: Run) -> tuple[int, int]:
+    """How often the figure of one process lies in the interval by the two others; and the tries.
+
+    The two have their own slopes and the spread between processes that they show; the interval is
+    that of the difference, in which both are uncertain.
+    """
+    covered = tries = 0
+    sessions = sorted({burst.session for record in run.records for burst in record.bursts})
+    for left_out in sessions if len(sessions) == 3 else ():
+        bursts = [record.bursts for record in run.records]
+        two = adjust(run, [[b for b in each if b.session != left_out] for each in bursts])
+        one = adjust(run, [[b for b in each if b.session == left_out] for each in bursts])
+        tau = spread(two)
+        for pair in zip(two, one, strict=True):
+            known, seen = (adjusted.interval(case, tau) for case in pair)
+            if known and seen:
+                width = math.hypot(known[1].total, seen[1].total)
+                tries += 1
+                covered += abs(math.log(seen[0].value / known[0].value)) <= width
+    return covered, tries
+
+
+def adjust(run: Run, cases: Sequence[Sequence[Burst]]) -> list[Adjusted]:
+    """Cases set back to the state that was usual in their run."""
     levels = Levels(burst for record in run.records for burst in record.bursts)
     state = next((r.gate.compute for r in run.records if r.gate.compute), None)
     level = levels.mean()
     if state is None or level is None:
         return []
     usual = Usual(state.centre_ns, math.exp(level))
-    cases = [adjusted.adjust(record.bursts, levels, usual) for record in run.records]
+    return [adjusted.adjust(bursts, levels, usual) for bursts in cases]
+
+
+def spread(cases: Iterable[Adjusted]) -> float:
+    """What processes differ by."""
     found = [adjusted.process_variance(case.rounds) for case in cases]
-    tau = adjusted.between([each for each in found if each])
-    intervals = [adjusted.interval(case, tau) for case in cases]
-    return [widths.total for _, widths in filter(None, intervals)]
+    return adjusted.between([each for each in found if each])

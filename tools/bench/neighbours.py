@@ -1,6 +1,6 @@
-"""Busy neighbours: processes that each keep a processor busy for most of the time.
+"""Busy neighbours: processes that each keep a processor busy for most of the time, or all of it.
 
-Run as a program: `python -m tools.bench.neighbours SEED` is one of them.
+Run as a program: `python -m tools.bench.neighbours SEED DUTY` is one of them.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ JITTER = 0.2  # of the period, both ways, so that nothing falls into step with i
 
 
 @contextlib.contextmanager
-def busy(count: int = 2) -> Iterator[None]:
+def busy(count: int = 2, duty: float = DUTY) -> Iterator[None]:
     """Have that many neighbours inside the block, pinned nowhere."""
     with contextlib.ExitStack() as stack:
         for seed in range(count):
-            argv = [sys.executable, "-m", "tools.bench.neighbours", str(seed)]
+            argv = [sys.executable, "-m", "tools.bench.neighbours", str(seed), str(duty)]
             process = stack.enter_context(subprocess.Popen(argv))
             stack.callback(process.terminate)
         yield
@@ -30,14 +30,14 @@ def busy(count: int = 2) -> Iterator[None]:
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
-    generator = random.Random(int(sys.argv[1]))
+    generator, duty = random.Random(int(sys.argv[1])), float(sys.argv[2])
     parent = os.getppid()
     while os.getppid() == parent:
         period_s = PERIOD_S * generator.uniform(1 - JITTER, 1 + JITTER)
-        end = time.perf_counter() + DUTY * period_s
+        end = time.perf_counter() + duty * period_s
         while time.perf_counter() < end:
             pass
-        time.sleep((1 - DUTY) * period_s)
+        time.sleep((1 - duty) * period_s)
 
 
 if __name__ == "__main__":
