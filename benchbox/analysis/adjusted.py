@@ -88,6 +88,7 @@ class Levels:
     def __init__(self, bursts: Iterable[Burst] = ()) -> None:
         self._sums: dict[Round, tuple[float, int]] = {}
         self._lasted: dict[int, tuple[float, set[int]]] = {}  # by session: seconds, and rounds
+        self._clocks: dict[Round, list[float]] = {}  # ln of the compute sentinel's readings
         for burst in bursts:
             self.add(burst)
 
@@ -97,6 +98,9 @@ class Levels:
         total, count = self._sums.get(key, (0.0, 0))
         found = [math.log(ns) for ns in burst.stream_ns if ns > 0]
         self._sums[key] = total + sum(found), count + len(found)
+        if burst.probe == "compute":
+            clocks = self._clocks.setdefault(key, [])
+            clocks.extend(math.log(ns) for _, ns in burst.marks if ns > 0)
         seconds, rounds = self._lasted.get(burst.session, (0.0, set()))
         rounds.add(burst.round)
         self._lasted[burst.session] = seconds + burst.duration_ns * NS, rounds
@@ -109,9 +113,17 @@ class Levels:
         near = range(number - min(reach, MOST_NEAR), number + min(reach, MOST_NEAR) + 1)
         return _mean([self._sums.get((session, other), (0.0, 0)) for other in near])
 
-    def mean(self) -> float | None:
-        """The level of the whole run; None without a reading."""
-        return _mean(list(self._sums.values()))
+    def usual(self, compute_ns: float) -> float | None:
+        """The level of the run while the compute sentinel read about that; None without a reading.
+
+        It is that of the whole run where it never did.
+        """
+        calm = [
+            self._sums[key]
+            for key, clocks in self._clocks.items()
+            if clocks and abs(median(clocks) - math.log(compute_ns)) <= WINDOW
+        ]
+        return _mean(calm) or _mean(list(self._sums.values()))
 
 
 def _mean(sums: Sequence[tuple[float, int]]) -> float | None:

@@ -3,14 +3,16 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median_low
 
 from benchbox.analysis import adjusted
 from benchbox.analysis.adjusted import COMMON, WINDOW, Adjusted, Adjustment, Levels, Slopes, Usual
 from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Bases, Gate, Readings
 
-# A level further from the usual one than twice the time for a copy is that of another machine.
-MOVED = math.log(2)
+# What was the usual level stays, so that figures of several runs can be compared, while the middle
+# of the levels of the last runs is no further from it than that.
+STAYS, RECENT = 0.1, 5
 # Slopes change with the neighbours' kind of work: what is known of one is never surer than this.
 SUREST_CLOCK, SUREST_MEMORY = 0.05, 0.03
 Variance = tuple[float, float]
@@ -20,11 +22,12 @@ Variance = tuple[float, float]
 class Known:
     """What earlier runs learned of a machine: usual readings, and slopes by the graph's sha256.
 
-    `level_ns` is the usual level of the stream sentinel.
+    `level_ns` is the usual level of the stream sentinel, `recent_ns` has those of the last runs.
     """
 
     bases: Bases = field(default_factory=Bases)
     level_ns: float | None = None
+    recent_ns: tuple[float, ...] = ()
     slopes: Mapping[str, Slopes] = field(default_factory=dict)
 
 
@@ -40,6 +43,8 @@ class Machine:
         self.adjusts = adjusts
         self._readings = Readings(self.known.bases)
         self._levels = Levels()
+        self._recent_ns = self.known.recent_ns
+        self.usual: Usual | None = None  # readings that cases are set back to, once there are any
         self._learned: dict[str, Slopes] = {}
         self._cases: dict[str, Variance] = {}
         self._ratios: dict[str, Variance] = {}
@@ -66,21 +71,20 @@ class Machine:
 
     def update(self) -> bool:
         """Find the usual states anew; return whether the gate has moved."""
-        return self._readings.update()
+        has_moved = self._readings.update()
+        state = self.gate.compute
+        level = self._levels.usual(state.centre_ns) if self.adjusts and state else None
+        if state and level is not None:
+            self._recent_ns = (*self.known.recent_ns, math.exp(level))[-RECENT:]
+            self.usual = Usual(state.centre_ns, self._usual_level_ns())
+        return has_moved
 
-    @property
-    def usual(self) -> Usual | None:
-        """The readings that cases are set back to; None before there are any."""
-        state, level = self.gate.compute, self._levels.mean()
-        if not self.adjusts or state is None or level is None:
-            return None
-        return Usual(state.centre_ns, self._usual_level_ns(level))
-
-    def _usual_level_ns(self, level: float) -> float:
+    def _usual_level_ns(self) -> float:
+        """The level of earlier runs, or the middle of the last ones; of two the faster."""
+        middle_ns = median_low(self._recent_ns)
         known_ns = self.known.level_ns
-        if known_ns and abs(level - math.log(known_ns)) <= MOVED:
-            return known_ns
-        return math.exp(level)
+        stays = known_ns and abs(math.log(middle_ns / known_ns)) <= STAYS
+        return known_ns if known_ns and stays else middle_ns
 
     def adjust(self, key: str, sha256: str, bursts: Sequence[Burst]) -> Adjusted | None:
         """A case adjusted by the slopes of its graph; None where nothing is."""
@@ -129,12 +133,12 @@ class Machine:
 
     def after(self) -> Known:
         """What is known of the machine after this run; the graphs of this run come last."""
-        level = self._levels.mean()
         learned = {sha256: _unsure(slopes) for sha256, slopes in self._learned.items()}
         earlier = {k: v for k, v in self.known.slopes.items() if k not in learned}
         return Known(
             self._readings.after(),
-            self.known.level_ns if level is None else self._usual_level_ns(level),
+            self.usual.stream_ns if self.usual else self.known.level_ns,
+            self._recent_ns,
             {**earlier, **learned},
         )
 

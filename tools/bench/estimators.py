@@ -71,7 +71,7 @@ def adjust(run: Run, cases: Sequence[Sequence[Burst]]) -> list[Adjusted]:
     """Cases set back to the state that was usual in their run."""
     levels = Levels(burst for record in run.records for burst in record.bursts)
     state = next((r.gate.compute for r in run.records if r.gate.compute), None)
-    level = levels.mean()
+    level = levels.usual(state.centre_ns) if state else None
     if state is None or level is None:
         return []
     usual = Usual(state.centre_ns, math.exp(level))
