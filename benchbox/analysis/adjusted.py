@@ -54,15 +54,15 @@ class Slopes:
 
 
 # What graphs were seen to have, of which nothing is known yet.
-COMMON = Slopes(0.85, 0.3, 0.18, 0.3)
+UNKNOWN = Slopes(0.85, 0.3, 0.18, 0.3)
 
 
 @dataclass(frozen=True, slots=True)
 class Usual:
     """The usual readings of a machine's compute and stream sentinel, in ns."""
 
-    compute_ns: float
-    stream_ns: float
+    compute_ns: Ratio
+    stream_ns: Ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def segments(bursts: Sequence[Burst], levels: Levels, usual: Usual) -> list[Segm
     return found
 
 
-def fit(found: Sequence[Segment], prior: Slopes = COMMON) -> Slopes:
+def fit(found: Sequence[Segment], prior: Slopes = UNKNOWN) -> Slopes:
     """The slopes of a case by Huber's regression, drawn towards the prior; needs six segments."""
     if len(found) < FEWEST_SEGMENTS:
         return prior
@@ -199,7 +199,7 @@ class Adjusted:
 
 
 def adjust(
-    bursts: Sequence[Burst], levels: Levels, usual: Usual, prior: Slopes = COMMON
+    bursts: Sequence[Burst], levels: Levels, usual: Usual, prior: Slopes = UNKNOWN
 ) -> Adjusted:
     """Fit a case's slopes to its bursts, and adjust its calls by them."""
     found = segments(bursts, levels, usual)

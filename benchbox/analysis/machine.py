@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from statistics import median_low
 
 from benchbox.analysis import adjusted
-from benchbox.analysis.adjusted import COMMON, WINDOW, Adjusted, Adjustment, Levels, Slopes, Usual
+from benchbox.analysis.adjusted import UNKNOWN, WINDOW, Adjusted, Adjustment, Levels, Slopes, Usual
 from benchbox.analysis.samples import Burst
-from benchbox.analysis.states import Bases, Gate, Readings
+from benchbox.analysis.states import COMMON, Bases, Gate, Readings
 
-# What was the usual level stays, so that figures of several runs can be compared, while the middle
-# of the levels of the last runs is no further from it than that.
-STAYS, RECENT = 0.1, 5
+# What was usual stays so, that figures of several runs can be compared, while the middle of the
+# last runs is no further from it than that, as ln of a reading.
+COMPUTE_STAYS, STREAM_STAYS, RECENT = 0.04, 0.1, 5
 # Slopes change with the neighbours' kind of work: what is known of one is never surer than this.
 SUREST_CLOCK, SUREST_MEMORY = 0.05, 0.03
 Variance = tuple[float, float]
@@ -22,12 +22,13 @@ Variance = tuple[float, float]
 class Known:
     """What earlier runs learned of a machine: usual readings, and slopes by the graph's sha256.
 
-    `level_ns` is the usual level of the stream sentinel, `recent_ns` has those of the last runs.
+    `bases` make the gate; `usual` is what figures are set back to, `recent` what each of the last
+    runs would have taken by itself.
     """
 
     bases: Bases = field(default_factory=Bases)
-    level_ns: float | None = None
-    recent_ns: tuple[float, ...] = ()
+    usual: Usual | None = None
+    recent: tuple[Usual, ...] = ()
     slopes: Mapping[str, Slopes] = field(default_factory=dict)
 
 
@@ -43,8 +44,8 @@ class Machine:
         self.adjusts = adjusts
         self._readings = Readings(self.known.bases)
         self._levels = Levels()
-        self._recent_ns = self.known.recent_ns
-        self.usual: Usual | None = None  # readings that cases are set back to, once there are any
+        self._recent = self.known.recent
+        self.usual: Usual | None = None  # what cases are set back to, once there are readings
         self._learned: dict[str, Slopes] = {}
         self._cases: dict[str, Variance] = {}
         self._ratios: dict[str, Variance] = {}
@@ -72,26 +73,33 @@ class Machine:
     def update(self) -> bool:
         """Find the usual states anew; return whether the gate has moved."""
         has_moved = self._readings.update()
-        state = self.gate.compute
-        level = self._levels.usual(state.centre_ns) if self.adjusts and state else None
-        if state and level is not None:
-            self._recent_ns = (*self.known.recent_ns, math.exp(level))[-RECENT:]
-            self.usual = Usual(state.centre_ns, self._usual_level_ns())
+        if self.adjusts and (state := self.gate.compute):
+            self._find_usual(state.centre_ns)
         return has_moved
 
-    def _usual_level_ns(self) -> float:
-        """The level of earlier runs, or the middle of the last ones; of two the faster."""
-        middle_ns = median_low(self._recent_ns)
-        known_ns = self.known.level_ns
-        stays = known_ns and abs(math.log(middle_ns / known_ns)) <= STAYS
-        return known_ns if known_ns and stays else middle_ns
+    def _find_usual(self, now_ns: float) -> None:
+        before, earlier = self.known.usual, self.known.recent
+        compute_ns = now_ns
+        if before and self._readings.share(before.compute_ns, WINDOW) >= COMMON:
+            recent = [*(each.compute_ns for each in earlier), now_ns]
+            compute_ns = _stays(before.compute_ns, recent, COMPUTE_STAYS)
+        level = self._levels.usual(compute_ns)
+        if level is None:
+            return
+        now = Usual(now_ns, math.exp(level))
+        self._recent = (*earlier, now)[-RECENT:]
+        stream_ns = now.stream_ns
+        if before:
+            levels = [each.stream_ns for each in self._recent]
+            stream_ns = _stays(before.stream_ns, levels, STREAM_STAYS)
+        self.usual = Usual(compute_ns, stream_ns)
 
     def adjust(self, key: str, sha256: str, bursts: Sequence[Burst]) -> Adjusted | None:
         """A case adjusted by the slopes of its graph; None where nothing is."""
         usual = self.usual
         if usual is None:
             return None
-        prior = self.known.slopes.get(sha256, COMMON)
+        prior = self.known.slopes.get(sha256, UNKNOWN)
         found = adjusted.adjust(bursts, self._levels, usual, prior)
         if found.slopes != prior:
             self._learned[sha256] = found.slopes
@@ -137,10 +145,16 @@ class Machine:
         earlier = {k: v for k, v in self.known.slopes.items() if k not in learned}
         return Known(
             self._readings.after(),
-            self.usual.stream_ns if self.usual else self.known.level_ns,
-            self._recent_ns,
+            self.usual or self.known.usual,
+            self._recent,
             {**earlier, **learned},
         )
+
+
+def _stays(before_ns: float, recent_ns: Sequence[float], reach: float) -> float:
+    """The reading that was usual before, or the middle of the last runs' (of two the faster)."""
+    middle_ns = median_low(recent_ns[-RECENT:])
+    return before_ns if abs(math.log(middle_ns / before_ns)) <= reach else middle_ns
 
 
 def _unsure(slopes: Slopes) -> Slopes:

@@ -8,7 +8,7 @@ from statistics import median
 import pytest
 
 from benchbox.analysis import adjusted
-from benchbox.analysis.adjusted import COMMON, Slopes, Usual
+from benchbox.analysis.adjusted import UNKNOWN, Slopes, Usual
 from benchbox.analysis.samples import Burst
 
 USUAL = Usual(16_000.0, 120_000.0)
@@ -64,7 +64,7 @@ def timed(
     return bursts
 
 
-def adjust(bursts: Sequence[Burst], prior: Slopes = COMMON) -> tuple[float, Slopes]:
+def adjust(bursts: Sequence[Burst], prior: Slopes = UNKNOWN) -> tuple[float, Slopes]:
     """The latency over the true one, and the slopes."""
     found = adjusted.segments(bursts, adjusted.levels(bursts), USUAL)
     slopes = adjusted.fit(found, prior)
@@ -94,7 +94,7 @@ def test_the_latency_of_the_usual_state_is_found(disturbed: dict[str, object], s
 def test_slopes_are_those_of_the_graph_with_as_much_data_and_of_the_prior_without() -> None:
     _, slopes = adjust(timed((0.5, 0.0), clock=drifting, rounds=200))
     assert abs(slopes.clock - 0.5) < 3 * slopes.clock_se < 0.3
-    assert adjust(timed(rounds=5))[1] == COMMON
+    assert adjust(timed(rounds=5))[1] == UNKNOWN
 
 
 def test_slopes_of_earlier_runs_are_kept_where_a_run_tells_nothing_new() -> None:
