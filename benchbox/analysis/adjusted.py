@@ -37,7 +37,7 @@ FULL_SEGMENT, FULL_WEIGHT = 20, 10.0  # calls; beyond them a segment's median ge
 HUBER = 1.345  # standard deviations: 95% efficient where nothing is an outlier
 LEAST_SD = 0.003
 ITERATIONS = 12
-CONVERGED = 1e-5  # of a slope
+CONVERGED = 1e-4  # of a slope
 Z95 = 1.96
 LEAST_TAU, UNKNOWN_TAU = 0.003, 0.005  # relative spread between processes
 CHI2_MEDIAN = 0.693  # of two degrees of freedom, over their number: that of a variance of three
@@ -88,19 +88,16 @@ class Levels:
     def __init__(self, bursts: Iterable[Burst] = ()) -> None:
         self._sums: dict[Round, tuple[float, int]] = {}
         self._lasted: dict[int, tuple[float, set[int]]] = {}  # by session: seconds, and rounds
-        self._clocks: dict[Round, list[float]] = {}  # ln of the compute sentinel's readings
+        self._clocks: dict[Round, tuple[float, int]] = {}  # likewise of the compute sentinel
         for burst in bursts:
             self.add(burst)
 
     def add(self, burst: Burst) -> None:
         """Add the readings of a burst."""
         key = burst.session, burst.round
-        total, count = self._sums.get(key, (0.0, 0))
-        found = [math.log(ns) for ns in burst.stream_ns if ns > 0]
-        self._sums[key] = total + sum(found), count + len(found)
+        _sum(self._sums, key, burst.stream_ns)
         if burst.probe == "compute":
-            clocks = self._clocks.setdefault(key, [])
-            clocks.extend(math.log(ns) for _, ns in burst.marks if ns > 0)
+            _sum(self._clocks, key, [reading for _, reading in burst.marks])
         seconds, rounds = self._lasted.get(burst.session, (0.0, set()))
         rounds.add(burst.round)
         self._lasted[burst.session] = seconds + burst.duration_ns * NS, rounds
@@ -120,10 +117,17 @@ class Levels:
         """
         calm = [
             self._sums[key]
-            for key, clocks in self._clocks.items()
-            if clocks and abs(median(clocks) - math.log(compute_ns)) <= WINDOW
+            for key, (total, count) in self._clocks.items()
+            if count and abs(total / count - math.log(compute_ns)) <= WINDOW
         ]
         return _mean(calm) or _mean(list(self._sums.values()))
+
+
+def _sum(sums: dict[Round, tuple[float, int]], key: Round, readings: Sequence[int]) -> None:
+    """Add ln of readings, and their number."""
+    total, count = sums.get(key, (0.0, 0))
+    found = [math.log(ns) for ns in readings if ns > 0]
+    sums[key] = total + sum(found), count + len(found)
 
 
 def _mean(sums: Sequence[tuple[float, int]]) -> float | None:
