@@ -86,9 +86,9 @@ class Levels:
     """
 
     def __init__(self, bursts: Iterable[Burst] = ()) -> None:
-        self._sums: dict[Round, tuple[float, int]] = {}
-        self._lasted: dict[int, tuple[float, set[int]]] = {}  # by session: seconds, and rounds
+        self._sums: dict[Round, tuple[float, int]] = {}  # of ln of its readings, and their number
         self._clocks: dict[Round, tuple[float, int]] = {}  # likewise of the compute sentinel
+        self._lasted: dict[int, tuple[float, set[int]]] = {}  # by session: seconds, and rounds
         for burst in bursts:
             self.add(burst)
 
