@@ -8,7 +8,7 @@ from statistics import median_low
 from benchbox.analysis import adjusted
 from benchbox.analysis.adjusted import UNKNOWN, WINDOW, Adjusted, Adjustment, Levels, Slopes, Usual
 from benchbox.analysis.samples import Burst
-from benchbox.analysis.states import COMMON, Bases, Gate, Readings
+from benchbox.analysis.states import COMMON, Bases, Gate, Readings, State
 
 # What was usual stays so, that figures of several runs can be compared, while the middle of the
 # last runs is no further from it than that, as ln of a reading.
@@ -54,6 +54,14 @@ class Machine:
     def gate(self) -> Gate:
         """The states in which samples count, as of the last update."""
         return self._readings.gate
+
+    @property
+    def tolerated(self) -> Gate:
+        """The states in which a burst is not called slow or fast: what adjusting takes, or the gate."""
+        if self.usual is None:
+            return self.gate
+        centre_ns, reach = self.usual.compute_ns, math.exp(WINDOW)
+        return Gate(State(centre_ns, centre_ns / reach, centre_ns * reach))
 
     @property
     def shift(self) -> float | None:

@@ -94,7 +94,7 @@ class RoundsJudge:
             ours, theirs = (round_medians(b, machine.gate, paired=True) for b in (bursts, paired))
             text = lacking(ours, plan, theirs) or _too_few_processes(ours, plan)
             text = text or _too_few_for_p50(len(rounds))
-        return text and ended(text, samples.tag_shares(bursts, machine.gate))
+        return text and ended(text, samples.tag_shares(bursts, machine.tolerated))
 
     def _is_unclear(self, key: str, bursts: Sequence[Burst]) -> bool:
         """Whether a comparison cannot tell yet how the case stands to its reference."""

@@ -90,7 +90,7 @@ def measured(
     )
     return replace(
         bare,
-        bursts=samples.tagged(bursts, gate),
+        bursts=samples.tagged(bursts, machine.tolerated),
         latency=found,
         spans=gpu_time.estimate(bursts, gate, found.p50_s if found else None),
         adjustment=machine.adjustment(case) if case else None,
