@@ -57,7 +57,7 @@ class Machine:
 
     @property
     def tolerated(self) -> Gate:
-        """The states in which a burst is not called slow or fast: what adjusting takes, or the gate."""
+        """The states in which no burst is slow or fast: those that are adjusted, or the gate."""
         if self.usual is None:
             return self.gate
         centre_ns, reach = self.usual.compute_ns, math.exp(WINDOW)
@@ -66,6 +66,8 @@ class Machine:
     @property
     def shift(self) -> float | None:
         """The state that counts over the one of earlier runs; above 1 it is slower."""
+        if self.usual and self.known.usual:
+            return self.usual.compute_ns / self.known.usual.compute_ns
         return self._readings.shift
 
     @property
