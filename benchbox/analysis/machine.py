@@ -15,6 +15,7 @@ from benchbox.analysis.states import COMMON, Bases, Gate, Readings, State
 COMPUTE_STAYS, STREAM_STAYS, RECENT = 0.04, 0.1, 5
 # Slopes change with the neighbours' kind of work: what is known of one is never surer than this.
 SUREST_CLOCK, SUREST_MEMORY = 0.05, 0.03
+STEEPEST = 2.0  # no graph follows a sentinel more
 Variance = tuple[float, float]
 
 
@@ -99,7 +100,7 @@ class Machine:
         now = Usual(now_ns, math.exp(level))
         self._recent = (*earlier, now)[-RECENT:]
         stream_ns = now.stream_ns
-        if before:
+        if before and abs(math.log(compute_ns / before.compute_ns)) <= WINDOW:
             levels = [each.stream_ns for each in self._recent]
             stream_ns = _stays(before.stream_ns, levels, STREAM_STAYS)
         self.usual = Usual(compute_ns, stream_ns)
@@ -109,9 +110,9 @@ class Machine:
         usual = self.usual
         if usual is None:
             return None
-        prior = self.known.slopes.get(sha256, UNKNOWN)
+        prior = _unsure(self.known.slopes.get(sha256, UNKNOWN))
         found = adjusted.adjust(bursts, self._levels, usual, prior)
-        if found.slopes != prior:
+        if sha256 and found.slopes != prior:
             self._learned[sha256] = found.slopes
         if variance := adjusted.process_variance(found.rounds):
             self._cases[key] = variance
@@ -151,13 +152,12 @@ class Machine:
 
     def after(self) -> Known:
         """What is known of the machine after this run; the graphs of this run come last."""
-        learned = {sha256: _unsure(slopes) for sha256, slopes in self._learned.items()}
-        earlier = {k: v for k, v in self.known.slopes.items() if k not in learned}
+        earlier = {k: v for k, v in self.known.slopes.items() if k not in self._learned}
         return Known(
             self._readings.after(),
             self.usual or self.known.usual,
             self._recent,
-            {**earlier, **learned},
+            {**earlier, **self._learned},
         )
 
 
@@ -168,5 +168,10 @@ def _stays(before_ns: float, recent_ns: Sequence[float], reach: float) -> float:
 
 
 def _unsure(slopes: Slopes) -> Slopes:
-    clock_se = max(slopes.clock_se, SUREST_CLOCK)
-    return Slopes(slopes.clock, clock_se, slopes.memory, max(slopes.memory_se, SUREST_MEMORY))
+    """Slopes of earlier runs as far as they are believed."""
+    return Slopes(
+        min(max(slopes.clock, -STEEPEST), STEEPEST),
+        min(max(slopes.clock_se, SUREST_CLOCK), UNKNOWN.clock_se),
+        min(max(slopes.memory, -STEEPEST), STEEPEST),
+        min(max(slopes.memory_se, SUREST_MEMORY), UNKNOWN.memory_se),
+    )

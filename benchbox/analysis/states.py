@@ -161,9 +161,9 @@ class Bases:
     As in a gate, `host` is the processor's beside a GPU.
     """
 
-    compute: float | None = None
-    stream: float | None = None
-    host: float | None = None
+    compute: Ratio | None = None
+    stream: Ratio | None = None
+    host: Ratio | None = None
 
 
 class Readings:

@@ -1,10 +1,11 @@
 """Verdicts on the samples of a case: good, what they lack of the plan, unclear."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from benchbox.analysis import adjusted, disturbance_text, samples, stats
-from benchbox.analysis.adjusted import Rounds, Widths
+from benchbox.analysis.adjusted import Adjusted, Rounds, Widths
+from benchbox.analysis.machine import Machine
 from benchbox.analysis.samples import Burst, round_medians
 from benchbox.analysis.stats import Interval
 from benchbox.records import Record, Status
@@ -80,21 +81,9 @@ class RoundsJudge:
         return not self._lacks(key, bursts) and not self._is_unclear(key, bursts)
 
     def _lacks(self, key: str, bursts: Sequence[Burst]) -> str:
-        """What the samples of a case lack of the plan, and why; empty when they fulfil it."""
-        machine, plan, paired = self._state.machine, self._plan, self._reference(key)
+        machine = self._state.machine
         case = machine.adjust(key, self._state.sha256(key), bursts)
-        rounds = case.rounds if case else round_medians(bursts, machine.gate)
-        if paired is None:
-            found = adjusted.interval(case, machine.tau) if case else None
-            if found and found[1].processes > plan.precision > found[1].within:
-                return _processes_differ(found[1], plan, machine.tau)
-            text = lacking(rounds, plan, None, found[0] if found else None)
-            text = text or _too_few_processes(rounds, plan)
-        else:
-            ours, theirs = (round_medians(b, machine.gate, paired=True) for b in (bursts, paired))
-            text = lacking(ours, plan, theirs) or _too_few_processes(ours, plan)
-            text = text or _too_few_for_p50(len(rounds))
-        return text and ended(text, samples.tag_shares(bursts, machine.tolerated))
+        return shortfall(bursts, self._plan, machine, case, self._reference(key))
 
     def _is_unclear(self, key: str, bursts: Sequence[Burst]) -> bool:
         """Whether a comparison cannot tell yet how the case stands to its reference."""
@@ -124,9 +113,33 @@ class RoundsJudge:
         return self._state.bursts(reference) if is_compared else None
 
 
-def ended(text: str, shares: Mapping[str, float]) -> str:
-    """What a case lacks, with what disturbed it and what helps."""
-    why, what_helps = disturbance_text.summary(shares)
+def shortfall(
+    bursts: Sequence[Burst],
+    plan: Plan,
+    machine: Machine,
+    case: Adjusted | None = None,
+    reference: Sequence[Burst] | None = None,
+) -> str:
+    """What the samples of a case lack of the plan, and why; empty when they fulfil it.
+
+    `case` is it adjusted, where it is. In a comparison `reference` has the samples of the case that
+    it is compared with, if any.
+    """
+    gate = machine.gate
+    rounds = case.rounds if case else round_medians(bursts, gate)
+    if reference is None:
+        found = adjusted.interval(case, machine.tau) if case else None
+        if found and found[1].processes > plan.precision > found[1].within:
+            return _processes_differ(found[1], plan, machine.tau)
+        text = lacking(rounds, plan, None, found[0] if found else None)
+        text = text or _too_few_processes(rounds, plan)
+    else:
+        ours, theirs = (round_medians(each, gate, paired=True) for each in (bursts, reference))
+        text = lacking(ours, plan, theirs) or _too_few_processes(ours, plan)
+        text = text or _too_few_for_p50(len(rounds))
+    if not text:
+        return ""
+    why, what_helps = disturbance_text.summary(samples.tag_shares(bursts, machine.tolerated))
     return f"{text}{f': {why}' if why else ''}; {f'{what_helps}, or ' if what_helps else ''}{MORE}"
 
 

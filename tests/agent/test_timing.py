@@ -20,7 +20,7 @@ from benchbox.agent.host import machine as host_machine
 from benchbox.agent.timing import burst as timing_burst
 from benchbox.agent.timing import denormals, sentinel
 from benchbox.agent.timing.sentinel import Sentinel
-from tests.helpers.machine import Machine
+from tests.helpers.machine import SimulatedMachine
 
 
 @pytest.mark.parametrize(("threads", "who"), [(1, 1), (2, 0)])
@@ -44,8 +44,8 @@ def test_switches_belong_to_calls(monkeypatch: pytest.MonkeyPatch, threads: int,
     assert timing_burst.time_calls(lambda: None, 3, threads).switches is None
 
 
-def machine(latency_s: float, **more: Any) -> Machine:
-    return Machine({"g": latency_s}, noise=0.0, **more)
+def machine(latency_s: float, **more: Any) -> SimulatedMachine:
+    return SimulatedMachine({"g": latency_s}, noise=0.0, **more)
 
 
 @settings(max_examples=30)
@@ -137,7 +137,7 @@ def test_the_slowest_of_the_processors_counts(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def crowded(monkeypatch: pytest.MonkeyPatch) -> Machine:
+def crowded(monkeypatch: pytest.MonkeyPatch) -> SimulatedMachine:
     """A machine on which the real stream sentinel copies, for 1.2 ms."""
     there = machine(0.002)
     there.agent.sentinel = Sentinel()
@@ -148,7 +148,9 @@ def crowded(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_sentinels_take_a_small_share_and_no_latency(crowded: Machine, stream: bool) -> None:
+def test_sentinels_take_a_small_share_and_no_latency(
+    crowded: SimulatedMachine, stream: bool
+) -> None:
     for _ in range(100):
         crowded.burst("g", 5)
     assert crowded.now / (100 * 6 * 0.002) < 1 + 2 * sentinel.STREAM_SHARE

@@ -3,12 +3,13 @@
 import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from statistics import median
 
 import pytest
 
 from benchbox.analysis import adjusted
-from benchbox.analysis.adjusted import UNKNOWN, Slopes, Usual
+from benchbox.analysis.adjusted import UNKNOWN, Adjusted, Levels, Slopes, Usual
 from benchbox.analysis.samples import Burst
 
 USUAL = Usual(16_000.0, 120_000.0)
@@ -64,11 +65,8 @@ def timed(
     return bursts
 
 
-def adjust(bursts: Sequence[Burst], prior: Slopes = UNKNOWN) -> tuple[float, Slopes]:
-    """The latency over the true one, and the slopes."""
-    found = adjusted.segments(bursts, adjusted.levels(bursts), USUAL)
-    slopes = adjusted.fit(found, prior)
-    return math.exp(median(adjusted.round_values(found, slopes).values())) / 1e-3, slopes
+def adjust(bursts: Sequence[Burst], prior: Slopes = UNKNOWN) -> Adjusted:
+    return adjusted.adjust(bursts, Levels(bursts), USUAL, prior)
 
 
 @pytest.mark.parametrize(
@@ -87,33 +85,36 @@ def adjust(bursts: Sequence[Burst], prior: Slopes = UNKNOWN) -> tuple[float, Slo
 )
 @pytest.mark.parametrize("seed", range(3))
 def test_the_latency_of_the_usual_state_is_found(disturbed: dict[str, object], seed: int) -> None:
-    ratio, _ = adjust(timed(**disturbed, seed=seed))  # type: ignore[arg-type]  # by name
-    assert abs(ratio - 1) < 0.015
+    found = adjust(timed(**disturbed, seed=seed))  # type: ignore[arg-type]  # by name
+    assert abs(median(found.rounds.values()) / 1e-3 - 1) < 0.015
 
 
 def test_slopes_are_those_of_the_graph_with_as_much_data_and_of_the_prior_without() -> None:
-    _, slopes = adjust(timed((0.5, 0.0), clock=drifting, rounds=200))
+    slopes = adjust(timed((0.5, 0.0), clock=drifting, rounds=200)).slopes
     assert abs(slopes.clock - 0.5) < 3 * slopes.clock_se < 0.3
-    assert adjust(timed(rounds=5))[1] == UNKNOWN
+    assert adjust(timed(rounds=5)).slopes == UNKNOWN
 
 
 def test_slopes_of_earlier_runs_are_kept_where_a_run_tells_nothing_new() -> None:
     known = Slopes(0.4, 0.02, 0.5, 0.02)
-    _, slopes = adjust(timed(rounds=30), known)
+    slopes = adjust(timed(rounds=30), known).slopes
     assert abs(slopes.clock - 0.4) < 0.02 and abs(slopes.memory - 0.5) < 0.02
 
 
 def test_a_state_far_from_the_usual_one_does_not_count() -> None:
-    bursts = timed(clock=lambda number: 0.2 if number % 2 else 0.0)
-    found = adjusted.segments(bursts, adjusted.levels(bursts), USUAL)
-    assert {each.round[1] % 2 for each in found} == {0}
+    found = adjust(timed(clock=lambda number: 0.2 if number % 2 else 0.0))
+    assert {number % 2 for _, number in found.rounds} == {0}
+    assert found.calls == CALLS * len(found.rounds)
+    assert adjust(timed(clock=lambda _: 0.2)) == Adjusted(UNKNOWN, {})
 
 
-def test_the_shift_and_its_error_are_those_at_the_middle_of_the_segments() -> None:
+def test_the_shift_and_what_its_error_adds_are_those_at_the_middle_of_the_segments() -> None:
     bursts = timed(clock=lambda _: 0.02)
-    found = adjusted.segments(bursts, adjusted.levels(bursts), USUAL)
-    shift, error = adjusted.shift(found, Slopes(0.5, 0.1, 0.0, 0.0))
-    assert shift == pytest.approx(0.01, rel=0.05) and error == pytest.approx(0.002, rel=0.05)
+    found = replace(adjust(bursts), slopes=Slopes(0.5, 0.1, 0.0, 0.0))
+    assert found.shift == pytest.approx(0.01, rel=0.05)
+    interval = adjusted.interval(found, tau=0.0)
+    assert interval is not None
+    assert interval[1].slopes == pytest.approx(1.96 * 0.002, rel=0.05)
 
 
 @pytest.mark.parametrize(("sd", "least", "most"), [(0.0, 0.003, 0.005), (0.02, 0.008, 0.05)])
@@ -121,25 +122,35 @@ def test_the_spread_between_processes_is_that_of_all_cases(
     sd: float, least: float, most: float
 ) -> None:
     rng = random.Random(1)
-    cases = []
+    found = []
     for _ in range(12):
         offsets = [rng.gauss(0, sd) for _ in range(3)]
-        cases.append(
-            {(s, r): offsets[s] + rng.gauss(0, 0.004) for s in range(3) for r in range(12)}
-        )
-    assert least <= adjusted.between(cases) <= most
-    assert adjusted.between([{(0, r): 0.0 for r in range(9)}]) == adjusted.UNKNOWN_TAU
+        logs = {(s, r): offsets[s] + rng.gauss(0, 0.004) for s in range(3) for r in range(12)}
+        found.append(adjusted.process_variance({key: math.exp(v) for key, v in logs.items()}))
+    assert least <= adjusted.between([each for each in found if each]) <= most
+    assert adjusted.process_variance({(0, r): 1.0 for r in range(9)}) is None
+    assert adjusted.between([]) == adjusted.UNKNOWN_TAU
 
 
 def test_the_interval_covers_the_truth_though_the_slopes_are_uncertain() -> None:
     covered = 0
     for seed in range(40):
         bursts = timed(clock=lambda number: 0.03 + 0.005 * math.sin(number), seed=seed)
-        found = adjusted.segments(bursts, adjusted.levels(bursts), USUAL)
-        slopes = adjusted.fit(found)
-        rounds = adjusted.round_values(found, slopes)
-        width = adjusted.half_width(found, slopes, rounds, tau=0.0)
-        assert width is not None
-        covered += abs(median(rounds.values()) - math.log(1e-3)) <= width
-    assert adjusted.half_width(found, slopes, {}, tau=0.0) is None
+        found = adjusted.interval(adjust(bursts), tau=0.0)
+        assert found is not None
+        covered += found[0].low <= 1e-3 <= found[0].high
     assert covered >= 36
+    assert adjusted.interval(adjust(bursts[:5]), tau=0.0) is None
+
+
+def test_a_ratio_is_of_shared_rounds_and_has_the_errors_of_both_slopes() -> None:
+    bursts = timed(clock=drifting)
+    halves = [replace(b, latencies_ns=tuple(ns // 2 for ns in b.latencies_ns)) for b in bursts]
+    case, reference = adjust(bursts[5:]), adjust(halves)
+    found = adjusted.ratio(case, reference, tau=0.0)
+    assert found is not None
+    assert found[0].value == pytest.approx(2.0, rel=0.002)
+    assert found[0].low <= 2.0 <= found[0].high
+    errors = [adjusted.interval(each, tau=0.0) for each in (case, reference)]
+    assert found[1].slopes == pytest.approx(math.hypot(*(e[1].slopes for e in errors if e)))
+    assert adjusted.ratio(case, adjust(halves[:9]), tau=0.0) is None

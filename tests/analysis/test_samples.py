@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from benchbox.analysis import samples, stats
-from benchbox.analysis.samples import OPEN, Burst, Latency
+from benchbox.analysis import samples
+from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Gate, State
 
 MS = 1_000_000
@@ -12,12 +12,6 @@ GATE = Gate(State(100.0, 98.0, 102.0), State(1000.0, 950.0, 1050.0))
 
 def burst(round_: int, *latencies_ms: float, switches: tuple[int, ...] | None = None) -> Burst:
     return Burst(0, round_, tuple(int(ms * MS) for ms in latencies_ms), switches)
-
-
-def estimate(*bursts: Burst, gate: Gate = OPEN) -> Latency:
-    latency = samples.estimate(bursts, gate)
-    assert latency is not None
-    return latency
 
 
 def tags(*bursts: Burst) -> list[tuple[str, ...]]:
@@ -73,35 +67,6 @@ def test_threads_of_a_pool_that_wait_for_a_processor_make_no_quiet_burst() -> No
         assert found.quiet() == [quiet, quiet]
 
 
-def test_estimates_are_of_the_gates_state_and_percentiles_of_all() -> None:
-    fast = [replace(marked(100, 100), round=i, latencies_ns=(1 * MS,) * 10) for i in range(8)]
-    slow = [replace(marked(135, 135), round=i, latencies_ns=(9 * MS,) * 10) for i in range(8, 30)]
-    latency = estimate(*fast, *slow, gate=GATE)
-    assert (latency.p50_s, latency.raw_p50_s, latency.p90_s) == pytest.approx((1e-3, 9e-3, 9e-3))
-    assert (latency.rounds, latency.quiet_samples, latency.samples) == (8, 80, 300)
-    assert (latency.min_s, latency.interval) == (1e-3, stats.Interval(*[1e-3] * 3))
-    assert latency.quiet_share == pytest.approx(80 / 300)
-    assert estimate(*slow, gate=GATE).basis == "undisturbed"
-
-
-def test_the_p50_of_each_process_is_given_in_order_with_their_scatter() -> None:
-    bursts = [
-        Burst(session, index, (latency * MS + index,))
-        for session, latency in ((5, 4), (2, 3), (9, 5))
-        for index in range(8)
-    ]
-    latency = estimate(*bursts)
-    assert latency.sessions_p50_s == pytest.approx((0.003, 0.004, 0.005), rel=1e-4)
-    assert latency.between_sd == pytest.approx(0.256, rel=0.02)
-    assert latency.within_sd == pytest.approx(0, abs=1e-5)
-    one = estimate(*bursts[:8])
-    assert (one.between_sd, len(one.sessions_p50_s)) == (None, 1)
-    interval = stats.median_interval([(4 * MS + index) / 1e9 for index in range(8)])
-    assert interval is not None
-    assert one.ci_low_s == pytest.approx(interval.low, rel=1e-10)
-    assert one.ci_high_s == pytest.approx(interval.high, rel=1e-10)
-
-
 def test_a_round_has_the_median_of_its_quiet_samples() -> None:
     bursts = [
         burst(0, 1, 2, 90, switches=(0, 0, 1)),
@@ -110,45 +75,7 @@ def test_a_round_has_the_median_of_its_quiet_samples() -> None:
         Burst(1, 0, (5 * MS,)),
     ]
     assert samples.round_medians(bursts) == pytest.approx({(0, 0): 0.002, (1, 0): 0.005})
-
-
-@pytest.mark.parametrize(
-    ("switches", "reading", "basis", "p50_s"),
-    [
-        ((0, 0, 0), 100, "quiet", 0.002),
-        ((0, 0, 0), 135, "undisturbed", 0.002),
-        ((0, 1, 0), 135, "undisturbed", 0.001),
-        ((1, 1, 1), 100, "all", 0.002),
-    ],
-)
-def test_a_figure_and_a_ratio_are_of_the_quietest_calls_that_are_enough(
-    switches: tuple[int, ...], reading: int, basis: str, p50_s: float
-) -> None:
-    ms = (1 * MS, 2 * MS, 3 * MS)
-    marks = ((0, reading), (3, reading))
-    ours = [Burst(0, i, ms, switches, marks) for i in range(8)]
-    theirs = [Burst(0, i, tuple(2 * ns for ns in ms), (0, 0, 0), marks) for i in range(8)]
-    latency = estimate(*ours, gate=GATE)
-    assert (latency.basis, latency.p50_s) == (basis, pytest.approx(p50_s))
-    ratio, of = samples.ratio(ours, theirs, GATE)
-    assert ratio is not None and of == basis
-    assert ratio.value == pytest.approx(p50_s / 0.004)
-    assert samples.ratio(ours[:5], theirs[:5], GATE)[0] is None
-
-
-def test_a_percentile_is_given_only_with_enough_samples() -> None:
-    counts = 63, 64, 661, 662
-    of_counts = [estimate(Burst(0, 0, tuple(range(1, count + 1)))) for count in counts]
-    assert [each.p90_s is not None for each in of_counts] == [False, True, True, True]
-    assert [each.p99_s is not None for each in of_counts] == [False, False, False, True]
-
-
-def test_few_samples_have_no_interval_and_none_have_no_estimate() -> None:
     assert samples.round_medians([]) == {}
-    assert samples.estimate([]) is None
-    latency = estimate(*(burst(i, i) for i in range(5)))  # one shorter than a tick of the clock
-    assert latency.p50_s == pytest.approx(0.002)
-    assert (latency.ci_low_s, latency.interval, latency.quiet_share) == (None, None, None)
 
 
 SWITCHED = replace(marked(100, 135, 100, 100), switches=(0,) * 25 + (1,) * 5)

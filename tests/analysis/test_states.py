@@ -2,17 +2,14 @@ import random
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import strategies as st
 
 from benchbox.analysis import states
-from benchbox.analysis.states import Gate, Histogram, Known, Readings, State
+from benchbox.analysis.states import Bases, Gate, Histogram, Readings, State
 
 USUAL = 12_000.0
 SPREAD = 0.004  # of readings in one state
 REACH = states.REACH["compute"]
 WINDOW = (REACH + 0.5) * states.STEP  # half of the width of a state
-
-readings = st.lists(st.floats(1e3, 1e7), min_size=1, max_size=60)
 
 
 def drawn(*shares: tuple[float, float], count: int = 1000, seed: int = 0) -> list[float]:
@@ -22,8 +19,8 @@ def drawn(*shares: tuple[float, float], count: int = 1000, seed: int = 0) -> lis
     return [USUAL * s * generator.gauss(1, SPREAD) for part in parts for s in part]
 
 
-def histogram(values: Iterable[float], base_ns: float | None = None) -> Histogram:
-    result = Histogram(base_ns=base_ns)
+def histogram(values: Iterable[float]) -> Histogram:
+    result = Histogram()
     for value in values:
         result.add(value)
     return result
@@ -35,8 +32,8 @@ def share(found: Histogram, state: State) -> float:
     return inside / found.total
 
 
-def base_of(values: Iterable[float], base_ns: float | None = None) -> State:
-    state = histogram(values, base_ns).base()
+def base_of(values: Iterable[float], before_ns: float | None = None) -> State:
+    state = histogram(values).base(before_ns=before_ns)
     assert state is not None
     return state
 
@@ -47,7 +44,7 @@ def is_about(state: State | None, slowness: float) -> bool:
 
 
 def run_of(
-    values: Iterable[float], known: Known | None = None, host: Iterable[float] = ()
+    values: Iterable[float], known: Bases | None = None, host: Iterable[float] = ()
 ) -> Readings:
     result = Readings(known)
     result.add("compute", marks(values), host_marks=marks(host))
@@ -59,12 +56,12 @@ def marks(values: Iterable[float]) -> list[tuple[int, int]]:
     return [(calls, round(value)) for calls, value in enumerate(values)]
 
 
-def known_of(*shares: tuple[float, float]) -> Known:
+def known_of(*shares: tuple[float, float]) -> Bases:
     """The states that a run of such readings hands on."""
     return run_of(drawn(*shares)).after()
 
 
-def gate_of(known: Known, *shares: tuple[float, float]) -> State | None:
+def gate_of(known: Bases, *shares: tuple[float, float]) -> State | None:
     return run_of(drawn(*shares), known).gate.compute
 
 
@@ -111,34 +108,29 @@ def test_the_base_is_the_fastest_common_state_and_of_near_ones_the_commonest(
         assert is_about(base_of(values, before and before * USUAL), expected), seed
 
 
-# what earlier runs saw
+# what was usual before
 
 
-def test_a_full_run_counts_as_much_as_all_before_it_and_a_short_one_less() -> None:
-    known = histogram([USUAL]).after(Histogram())
-    slow = State(USUAL * 2, USUAL * 1.9, USUAL * 2.1)
-    for part in (1, 10):
-        run = histogram([USUAL * 2] * (states.FULL_RUN // part))
-        assert share(run.after(known), slow) == pytest.approx((1 - states.FORGET) / part)
-        assert run.after(known).total == pytest.approx(1)
-    assert Histogram().after(known).bins == known.bins
-
-
-def test_a_machine_that_is_slower_for_good_has_that_as_its_base_in_the_third_run() -> None:
-    known = known_of((1.0, 1.0))
-    assert is_about(Readings(known).gate.compute, 1.0)
-    assert is_about(gate_of(known, (0.8, 1.0)), 0.8)  # faster for good
-    for seed, expected in enumerate((1.0, 1.0, 1.35, 1.35)):
-        run = run_of(drawn((1.35, 1.0), seed=seed), known)
-        assert is_about(run.gate.compute, expected), seed
-        known = run.after()
-
-
-def test_a_slow_hour_is_forgotten() -> None:
-    known = known_of((1.0, 1.0))
-    for slowness in (1.35, 1.35, 1.0, 1.35, 1.0):
-        known = run_of(drawn((slowness, 1.0)), known).after()
-    assert is_about(gate_of(known, (1.35, 1.0)), 1.0)
+@pytest.mark.parametrize(
+    ("before", "shares", "expected"),
+    [
+        (1.0, [(1.0, 0.4), (1.08, 0.6)], 1.0),  # common still
+        (1.0, [(1.35, 1.0)], 1.35),
+        (0.8, [(1.0, 1.0)], 1.0),
+        (0.92, [(0.92, 0.3), (1.0, 0.7)], 1.0),  # common, but of another minute
+        (1.08, [(1.08, 0.3), (1.0, 0.7)], 1.0),
+    ],
+)
+def test_a_base_of_another_minute_is_left_in_the_run_that_shows_it(
+    before: float, shares: list[tuple[float, float]], expected: float
+) -> None:
+    first = run_of([], known_of((before, 1.0)))
+    assert is_about(first.gate.compute, before)
+    run = run_of(drawn(*shares), first.after())
+    assert is_about(run.gate.compute, expected)
+    assert run.shift == pytest.approx(expected / before, rel=2 * states.STEP)
+    again = run_of(drawn((1.0, 1.0), seed=1), run.after())
+    assert is_about(again.gate.compute, 1.0)
 
 
 # the gate of a run
@@ -175,8 +167,8 @@ def test_both_probes_have_states_of_their_own() -> None:
     assert run.gate == Gate(compute, stream)
     assert compute.holds(12_000)
     assert stream.holds(300_000)
-    assert (run.gate.host, run.host_shift, run.after().host.bins) == (None, None, {})
-    assert run.after().stream.base_ns == stream.centre_ns
+    assert (run.gate.host, run.host_shift) == (None, None)
+    assert run.after() == Bases(compute.centre_ns, stream.centre_ns)
 
 
 def test_a_gpu_and_the_processor_beside_it_have_states_of_their_own() -> None:
@@ -187,16 +179,17 @@ def test_a_gpu_and_the_processor_beside_it_have_states_of_their_own() -> None:
     assert run.gate.compute.holds(36_000)
     assert run.gate.host.holds(12_000)
     assert Readings(run.after()).gate.host == run.gate.host
-    slower = run_of(gpu, Known(host=Histogram(base_ns=10_000.0)), host)
+    slower = run_of(gpu, Bases(host=10_000.0), host)
     assert slower.shift is None
     assert slower.host_shift == pytest.approx(1.2, rel=2 * states.STEP)
 
 
 def test_the_stream_probe_scatters_more_and_has_wider_states() -> None:
-    run = Readings()
-    run.add("stream", marks(USUAL * random.Random(0).gauss(1, 0.02) for _ in range(500)))
+    run, generator = Readings(), random.Random(0)
+    values = [USUAL * generator.gauss(1, 0.02) for _ in range(500)]
+    run.add("stream", marks(values))
     run.update()
     stream = run.gate.stream
     assert stream is not None
-    assert share(run.now.stream, stream) > 0.95
+    assert share(histogram(values), stream) > 0.95
     assert stream.high_ns - stream.low_ns > 2 * (base_of([USUAL]).high_ns - USUAL)

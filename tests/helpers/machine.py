@@ -48,7 +48,7 @@ def nothing(_: float) -> tuple[float, int]:
     return 0.0, 0
 
 
-class Machine:
+class SimulatedMachine:
     """Times bursts by the agent's own program, on a clock and a processor that are simulated.
 
     `latencies` are what cases take in the usual state, in seconds. What slows the processor down or

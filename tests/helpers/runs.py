@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 from benchbox import host, records
-from benchbox.analysis.states import Known
+from benchbox.analysis.machine import Known
 from benchbox.costs import Cost
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import AgentError, CaseError, DeviceError
@@ -26,7 +26,7 @@ from benchbox.specs.model import Match
 from benchbox.transports import Agent, Loaded
 from benchbox.transports.client import Deadlines
 from benchbox.transports.local import open_local
-from tests.helpers.machine import Calm, Machine
+from tests.helpers.machine import Calm, SimulatedMachine
 from tests.helpers.record_files import context
 
 QUICK = Plan(precision=0.9, max_time_s=20, min_rounds=6, burst_s=0.002, min_calls=2)
@@ -130,8 +130,9 @@ class SimulatedAgents:
     """Opens agents on a simulated machine, on which every case takes 2 ms."""
 
     def __init__(self) -> None:
-        self.machine = Machine({f"tiny:{name}": 0.002 for name in "abcdefgh"})
+        self.machine = SimulatedMachine({f"tiny:{name}": 0.002 for name in "abcdefgh"})
         self.clock = Clock(self.machine.perf_counter, self.machine.sleep)
+        self.host: dict[str, Any] = {"memory_available_bytes": None}
         self.agents: list[SimulatedAgent] = []
         self.opening: Callable[[int], object] = lambda _: None
         self.loading_s = 0.0
@@ -150,7 +151,7 @@ class SimulatedAgents:
 class SimulatedAgent:
     def __init__(self, devices: SimulatedAgents, number: int) -> None:
         self.devices, self.number = devices, number
-        self.hello = {"host": {"memory_available_bytes": None}}
+        self.hello = {"host": devices.host}
         self.loaded: list[str] = []
         self.denormals: list[str] = []
         self.closed = False

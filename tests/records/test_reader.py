@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from benchbox import records
 from benchbox.agent.gpu.cudart import Properties
 from benchbox.agent.host import disturbances
+from benchbox.analysis.adjusted import Adjustment, Slopes, Widths
 from benchbox.analysis.arrival import Arrival
 from benchbox.analysis.gpu_time import Spans
 from benchbox.analysis.latency import Latency
@@ -298,6 +299,7 @@ def test_a_newer_minor_schema_with_fields_and_lines_of_its_own_is_read(
 def test_every_field_that_a_record_may_have_is_explained() -> None:
     kinds = [Context, Record, SpecFacts, Burst, Latency, Spans, Gate, State, Interval]
     kinds += [Plan, Driving, Properties, Arrival, Sustained, Window, Cooldown]
+    kinds += [Adjustment, Slopes, Widths]
     own = {field.name for kind in kinds for field in fields(kind)}  # type: ignore[arg-type]
     with disturbances.CounterReader(2, [0]) as counters:
         counted = counters.read_counters().keys() - {"processor"}

@@ -3,26 +3,28 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from benchbox import records
 from benchbox.analysis import stats
+from benchbox.analysis.machine import Known, Machine
 from benchbox.analysis.samples import round_medians
+from benchbox.analysis.states import Bases
 from benchbox.analysis.stats import Interval
 from benchbox.errors import CaseError
 from benchbox.records import Record
 from benchbox.runner import record as runner_record
-from benchbox.sampling.plan import MORE, Plan, shortfall
+from benchbox.runner.judge import MORE, shortfall
+from benchbox.sampling.plan import Plan
 from tests.helpers.runs import (
     Bench,
     Watcher,
     interrupt,
     named,
 )
-from tests.helpers.sessions import LEVEL, on_level, wave
+from tests.helpers.sessions import on_level, wave
 from tests.helpers.tables import record as row_of
 
 PLAN = Plan(precision=0.01, max_time_s=60, min_rounds=18, burst_s=0.02, margin=0.01)
@@ -115,9 +117,9 @@ def test_the_ratio_of_a_record_is_of_all_rounds_only_where_they_are_mirrored(
     case, reference = on_level(8, 12, 2000), on_level(8, 12, 1000)
     case = [*case[:8], *(replace(burst, latencies_ns=(3000,)) for burst in case[8:])]
     bare = row_of({}, None, spec="tiny", case="b", reference="a")
-    readings: Any = SimpleNamespace(gate=LEVEL, shift=None, host_shift=None)
-    found = runner_record.measured(bare, case, reference, "ab", readings, paired=paired)
-    assert len(round_medians(case, LEVEL, paired=paired)) == count
+    machine = Machine(Known(Bases(12_000.0, 300_000.0)))
+    found = runner_record.measured(bare, case, reference, "ab", machine, paired=paired)
+    assert len(round_medians(case, machine.gate, paired=paired)) == count
     assert relative(found).value == pytest.approx(3.0 if paired else 2.0)
     assert found.latency is not None
     assert found.latency.p50_s == pytest.approx(2e-6)
@@ -132,7 +134,8 @@ def test_ctrl_c_while_a_precise_ratio_is_unclear_leaves_it_imprecise(bench: Benc
     found = bench.measure("abc", Watcher(interrupt, after=80), PLAN)
     assert bench.interrupted
     near, reference = found["tiny:b"], found["tiny:a"]
-    assert shortfall(near.bursts, PLAN, near.gate, reference.bursts) == ""
+    machine = bench.measurement.state.machine
+    assert shortfall(near.bursts, PLAN, machine, None, reference.bursts) == ""
     assert stats.verdict(near.relative, 0.01) == "UNCLEAR"
     assert bench.statuses() == {"a": "ok", "b": "imprecise", "c": "ok"}
     assert near.reason.startswith("interrupted before ")

@@ -5,7 +5,11 @@ from typing import Any
 
 import pytest
 
-from benchbox.analysis.states import Histogram, Known, Readings
+from benchbox.analysis import adjusted
+from benchbox.analysis.adjusted import Slopes, Usual
+from benchbox.analysis.machine import Known, Machine
+from benchbox.analysis.samples import Burst
+from benchbox.analysis.states import Bases
 from benchbox.runner import known_states
 from tests.helpers.record_files import context
 
@@ -13,18 +17,23 @@ HOST = {"machine": "x86_64", "cpu": "C", "cpus": 2, "virtual": True, "memory_byt
 CONTEXT = context(host=HOST, versions={"numpy": "2.1", "onnxruntime": "1.22"})
 
 
-def known(*readings: float) -> Known:
-    histogram = Histogram()
-    for reading in readings:
-        histogram.add(reading)
-    return Known(histogram.after(Histogram()))
+SLOPES = {"ab" * 32: Slopes(0.9, 0.1, 0.2, 0.05)}
+USUAL = Usual(12_100.0, 290_000.0)
+KNOWN = Known(Bases(12_000.0, 300_000.0), USUAL, (USUAL, USUAL), SLOPES)
 
 
-def bins(**weights: object) -> dict[str, object]:
-    return {"bins": {name[1:]: weight for name, weight in weights.items()}, "base_ns": None}
-
-
-NOTHING = bins()
+def content(**changes: object) -> dict[str, Any]:
+    """What a file says, with parts of it changed."""
+    parts: dict[str, dict[str, object]] = {
+        "bases": {"compute": 12_000.0, "stream": 3e5, "host": None},
+        "usual": {"compute_ns": 12_100.0, "stream_ns": 2.9e5},
+        "slopes": {"clock": 0.9, "clock_se": 0.1, "memory": 0.2, "memory_se": 0.05},
+    }
+    for part in parts.values():
+        part |= {name: changes.pop(name) for name in list(changes) if name in part}
+    bases, usual, slopes = parts.values()
+    whole = {"bases": bases, "usual": usual, "recent": [usual] * 2, "slopes": {"ab" * 32: slopes}}
+    return whole | changes
 
 
 def loaded(folder: Path, content: object) -> Known:
@@ -79,11 +88,12 @@ def test_a_gpu_and_the_processor_beside_it_are_known_apart(cache_dir: Path) -> N
     assert known_states.host_path(CONTEXT) is None
     assert cache_dir in beside.parents
     assert cache_dir in file.parents
-    run = Readings()
-    run.add("compute", [(0, 36_000)] * 30, (), [(0, 12_000)] * 30)
+    run = Machine()
+    run.add(Burst(0, 0, (1,), marks=((0, 36_000),) * 30, host_marks=((0, 12_000),) * 30))
     run.update()
     known_states.save(file, run.after(), beside)
-    assert Readings(known_states.load(file, beside)).gate == run.gate
+    assert Machine(known_states.load(file, beside)).gate == run.gate
+    assert run.gate.host is not None
     other = replace(gpu, host={**gpu.host, "gpu": {"name": "B", "driver": "1"}})
     assert (known_states.path(other), known_states.host_path(other)) != (file, beside)
     assert known_states.host_path(other) == beside
@@ -98,59 +108,75 @@ def test_another_processor_or_python_beside_a_gpu_is_known_anew(changes: dict[st
     assert known_states.host_path(replace(gpu, **changes)) != known_states.host_path(gpu)
 
 
-def test_what_is_negligible_is_dropped(tmp_path: Path) -> None:
-    file = tmp_path / "states.json"
-    known_states.save(file, Known(Histogram({1: 0.99995, 2: 0.00005})))
-    assert known_states.load(file).compute.bins == pytest.approx({1: 1.0}, abs=1e-3)
+def test_what_was_learned_is_read_back_and_the_slopes_of_the_oldest_graphs_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert loaded(tmp_path, content()) == KNOWN
+    known_states.save(tmp_path / "states.json", KNOWN)
+    assert known_states.load(tmp_path / "states.json") == KNOWN
+    monkeypatch.setattr(known_states, "MOST_GRAPHS", 2)
+    many = {name: replace(SLOPES["ab" * 32], clock=n) for n, name in enumerate("cba")}
+    known_states.save(tmp_path / "states.json", replace(KNOWN, slopes=many))
+    assert known_states.load(tmp_path / "states.json").slopes == {"b": many["b"], "a": many["a"]}
+
+
+def test_forgetting_deletes_what_is_known_of_every_machine(cache_dir: Path) -> None:
+    files = [known_states.path(replace(CONTEXT, threads=n)) for n in (1, 2)]
+    assert all(cache_dir in file.parents for file in files)
+    for file in files:
+        known_states.save(file, KNOWN)
+    assert known_states.forget() == 2
+    assert not any(file.exists() for file in files)
+    assert known_states.forget() == 0
 
 
 # what cannot be read or written
 
 
 @pytest.mark.parametrize(
-    "content",
+    "text",
     [
         "garbage",
         "\udcff",
-        {"compute": NOTHING},
-        {"compute": [1, 2], "stream": NOTHING},
-        {"compute": {"bins": [1, 2], "base_ns": None}, "stream": NOTHING},
-        {"compute": {"bins": {}}, "stream": NOTHING},
-        {"compute": bins(_x=1.0), "stream": NOTHING},
-        {"compute": {"bins": {"-1": 1.0}, "base_ns": None}, "stream": NOTHING},
-        {"compute": bins(_100000=1.0), "stream": NOTHING},
-        {"compute": bins(_5=0.0), "stream": NOTHING},
-        {"compute": bins(_5=None), "stream": NOTHING},
-        {"compute": bins(_5=float("nan")), "stream": NOTHING},
-        {"compute": {"bins": {"5": 1.0}, "base_ns": "fast"}, "stream": NOTHING},
-        {"compute": {"bins": {"5": 1.0}, "base_ns": -1}, "stream": NOTHING},
-    ],
-)
-def test_a_file_that_makes_no_sense_says_nothing(tmp_path: Path, content: object) -> None:
-    assert loaded(tmp_path, content) == Known()
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
         "[" * 100_000,
-        {"compute": bins(_5=10**400), "stream": NOTHING},
-        {"compute": bins(_5=1e308, _6=1e308), "stream": NOTHING},
-        {"compute": {"bins": {"5": 1.0}, "base_ns": 10**400}, "stream": NOTHING},
+        [1, 2],
+        {"compute": {"bins": {"5": 1.0}, "base_ns": 12_000.0}, "stream": {"bins": {}}},
+        content(bases=[1, 2]),
+        *(content(compute=odd) for odd in ("fast", 0.0, -1, float("nan"), 10**400, 1e300, True)),
+        *(content(stream_ns=odd) for odd in ("high", 0.0, -1.0, float("inf"), 10**400)),
+        content(recent=[None]),
+        content(slopes=[1]),
+        *(content(clock=odd) for odd in (None, "steep", float("nan"), 1e300)),
+        *(content(memory_se=odd) for odd in (-0.1, float("inf"), 10**400)),
     ],
-    ids=["deep", "large", "together too large", "large base"],
+    ids=lambda text: str(text)[:200],
 )
-def test_a_hostile_file_ends_no_run(tmp_path: Path, content: object) -> None:
-    assert Readings(loaded(tmp_path, content)).gate
+def test_a_file_that_makes_no_sense_says_nothing(tmp_path: Path, text: object) -> None:
+    assert loaded(tmp_path, text) == Known()
+
+
+@pytest.mark.parametrize("odd", [0.0, 1e-300, 1e18])
+@pytest.mark.parametrize("name", ["clock", "clock_se", "memory", "memory_se"])
+def test_slopes_that_no_graph_has_end_no_run(tmp_path: Path, name: str, odd: float) -> None:
+    machine = Machine(loaded(tmp_path, content(**{name: odd})), adjusts=True)
+    marks = ((0, 12_100), (1, 12_000))
+    bursts = [Burst(0, n, (1000 + n,), marks=marks, stream_ns=(310_000,)) for n in range(9)]
+    for burst in bursts:
+        machine.add(burst)
+    machine.update()
+    case = machine.adjust("a", "ab" * 32, bursts)
+    found = case and adjusted.interval(case, 0.0)
+    assert found and found[0].half_width < 0.3
+    assert found[0].value == pytest.approx(1004e-9, rel=0.2)
 
 
 def test_saving_leaves_one_file_or_nothing_where_it_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.json").mkdir()
     for name in ("file/states/states.json", "folder.json", "deep/states.json", "deep/states.json"):
-        known_states.save(tmp_path / name, known(12_000))
+        known_states.save(tmp_path / name, KNOWN)
     names = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")]
     assert sorted(names) == ["deep", "deep/states.json", "file", "folder.json"]
     assert known_states.load(tmp_path / "folder.json") == Known()
     assert known_states.load(tmp_path / "none" / "states.json") == Known()
-    assert known_states.load(tmp_path / "deep/states.json") != Known()
+    assert known_states.load(tmp_path / "deep/states.json") == KNOWN

@@ -1,5 +1,6 @@
 """Measurement of a run: sessions, lost agents, memory groups, Ctrl-C, resumed runs, the gate."""
 
+import math
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -288,12 +289,12 @@ def test_checkpoints_hold_all_samples_so_far_and_are_superseded(
 def test_a_record_has_the_gate_by_which_its_samples_count(bench: Bench) -> None:
     cases = named("a", "b")
     found = bench.measure(cases, plan=THREE)
-    gate = bench.measurement.state.readings.gate
+    gate = bench.measurement.state.machine.gate
     assert gate.compute is not None
     assert {record.gate for record in found.values()} == {gate}
     assert [r.gate for r in records.read(bench.journal.path).records] == [gate, gate]
     bench.measure(cases, plan=THREE)  # resumed
-    assert bench.measurement.state.readings.gate == gate
+    assert bench.measurement.state.machine.gate == gate
 
 
 def test_a_known_machine_that_is_slow_all_the_time_gives_a_figure_of_that_state(
@@ -301,18 +302,17 @@ def test_a_known_machine_that_is_slow_all_the_time_gives_a_figure_of_that_state(
 ) -> None:
     cases, plan = named("a", "b"), replace(THREE, max_time_s=15)
     bench.measure(cases[:1], plan=plan)
-    known = bench.measurement.state.readings.after()
+    known = bench.measurement.state.machine.after()
     bench.devices.machine.state = lambda _: 1.35
-    found = dict(bench.measure(cases[1:], plan=plan, known=known))
-    record = found["tiny:b"]
-    assert record.status == "imprecise"
-    assert "only 0 quiet rounds" in record.reason
-    assert record.latency and record.latency.basis == "undisturbed"
+    found = dict(Bench(bench.folder, bench.devices).measure("c", plan=plan, known=known))
+    record = found["tiny:c"]
+    assert record.status == "ok"
+    assert record.latency and record.latency.basis == "quiet"
     assert record.latency.p50_s == pytest.approx(1.35 * 0.002, rel=0.01)
-    known = bench.measurement.state.readings.after()
-    assert bench.measure(cases[:1], plan=plan, known=known) == found  # without a new reading
-    after = bench.measurement.state.readings.after()
-    assert after.compute.bins == pytest.approx(known.compute.bins)
+    assert record.state_shift == pytest.approx(1.35, rel=0.01)
+    before = dict(bench.journal.records)
+    assert bench.measure(cases[:1], plan=plan, known=known) == before  # without a new reading
+    assert bench.measurement.state.machine.after() == known
 
 
 def test_records_are_written_anew_when_the_gate_has_moved(bench: Bench) -> None:
@@ -355,7 +355,7 @@ def test_a_run_interrupted_after_its_gate_has_moved_has_one_gate_too(
     bench.devices.opening = opening
     found = in_groups(bench, named("a", "b", "c"))
     assert bench.interrupted
-    gate = bench.measurement.state.readings.gate
+    gate = bench.measurement.state.machine.gate
     assert {record.gate for record in found.values()} == {gate}
     if slowness < 0.9:  # so that what was timed first has no quiet sample
         assert set(bench.statuses().values()) == {"imprecise"}
@@ -371,3 +371,59 @@ def test_a_record_that_is_written_anew_keeps_how_its_case_was_loaded(bench: Benc
     assert sessions(after) == sessions(before)
     for name in ("load_s", "first_call_s", "warmup_calls", "affinity"):
         assert getattr(after, name) == getattr(before, name), name
+
+
+# adjusted
+
+
+@pytest.mark.parametrize(
+    ("host", "changes", "adjusts"),
+    [
+        ({"machine": "x86_64"}, {}, True),
+        ({"machine": "AMD64"}, {"margin": 0.01}, True),
+        ({"machine": "aarch64"}, {}, False),
+        ({"machine": "x86_64", "gpu": {"name": "G"}}, {}, False),
+        ({"machine": "x86_64"}, {"arrival_per_s": 20.0}, False),
+        ({"machine": "x86_64"}, {"sustained_s": 10.0}, False),
+    ],
+)
+def test_figures_are_adjusted_on_processors_of_x86_for_calls_in_a_row(
+    bench: Bench, host: dict[str, Any], changes: dict[str, Any], adjusts: bool
+) -> None:
+    bench.devices.host |= host
+    plan = replace(ONE, max_time_s=100, precision=0.05, **changes)
+    found = bench.measure("ab", plan=plan)
+    read = {record.key: record for record in records.read(bench.journal.path).records}
+    assert set(bench.statuses().values()) == {"ok"}
+    for key, record in found.items():
+        assert (record.adjustment is not None) == adjusts
+        assert record.latency and (record.latency.basis == "adjusted") == adjusts
+        assert (read[key].adjustment, read[key].latency) == (record.adjustment, record.latency)
+
+
+def test_what_an_adjusted_run_learned_leads_the_next_and_is_told_in_its_records(
+    bench: Bench,
+) -> None:
+    bench.devices.host["machine"] = "x86_64"
+    slow = lambda now: 1.04 if int(now) % 3 else 1.0  # noqa: E731
+    bench.measure("a", plan=THREE)
+    known = bench.measurement.state.machine.after()
+    bench.devices.machine.state = slow
+    bench.devices.take(a=2, b=4)
+    plan = replace(THREE, precision=0.02, min_rounds=60)
+    found = Bench(bench.folder, bench.devices).measure("ab", plan=plan, known=known)
+    for name, true_s in (("a", 0.002), ("b", 0.004)):
+        record = found[f"tiny:{name}"]
+        assert record.status == "ok"
+        assert record.latency and record.latency.interval and record.adjustment
+        assert record.latency.p50_s == pytest.approx(true_s, rel=0.01)
+        assert record.latency.raw_p50_s > 1.03 * true_s
+        assert record.latency.interval.half_width <= 0.02
+        told = record.adjustment
+        assert known.usual is not None
+        assert told.usual_compute_ns == known.usual.compute_ns
+        assert math.exp(told.shift) == pytest.approx(1.04, rel=0.01)
+        assert told.widths.total == pytest.approx(record.latency.interval.half_width, rel=0.05)
+    b = found["tiny:b"]
+    assert b.relative_basis == "adjusted" and b.relative is not None
+    assert b.relative.value == pytest.approx(2.0, rel=0.01)

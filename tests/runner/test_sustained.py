@@ -3,6 +3,7 @@
 import pytest
 
 from benchbox import runner
+from benchbox.analysis.machine import Known
 from benchbox.cli import load_options
 from benchbox.cli.options import LoadOptions
 from benchbox.errors import UsageError
@@ -41,7 +42,7 @@ def test_each_case_has_its_time_in_an_agent_of_its_own(bench: Bench) -> None:
         assert each.bursts == []
         assert each.load_s is not None
         assert sum(window.lasts_s for window in each.sustained.windows) >= 9
-    assert bench.measurement.state.readings.now.compute.bins == {}
+    assert bench.measurement.state.machine.after() == Known()
     assert bench.watcher.records[0].reason == ""
 
 

@@ -4,15 +4,15 @@ from statistics import median
 
 import pytest
 
-from benchbox.analysis.samples import Burst, estimate
-from benchbox.analysis.states import Readings
+from benchbox.analysis.latency import estimate
+from benchbox.analysis.samples import Burst
 from benchbox.errors import AgentError
 from benchbox.sampling import progress
 from benchbox.sampling import sampler as sampling_sampler
-from benchbox.sampling.plan import Plan, shortfall
+from benchbox.sampling.plan import Plan, lacking
 from benchbox.sampling.progress import Subject
-from benchbox.sampling.sampler import Sampler
-from tests.helpers.machine import Machine, usual
+from benchbox.sampling.sampler import SETTLING, Sampler
+from tests.helpers.machine import SimulatedMachine, usual
 from tests.helpers.sessions import (
     FakeSession,
     Model,
@@ -80,11 +80,11 @@ def test_a_burst_lasts_as_long_as_the_plan_says_within_bounds(
     assert {len(burst.latencies_ns) for burst in bursts} == {calls}
 
 
-def test_what_a_burst_is_expected_to_take_covers_its_settling_call() -> None:
+def test_what_a_burst_is_expected_to_take_covers_its_settling_calls() -> None:
     sampling = measured(a=steady(0.01))
     calls = [ask[1] for request in sampling.session.asked for ask in request]
     pairs = list(zip(calls, sampling.session.expected, strict=True))[1:]  # at first unknown
-    assert all(expected == pytest.approx(0.01 * (n + 1)) for n, expected in pairs)
+    assert all(expected == pytest.approx(0.01 * (n + SETTLING)) for n, expected in pairs)
     assert sampling.cases["a"].latency_s == pytest.approx(0.01)
 
 
@@ -134,7 +134,7 @@ def test_a_burst_that_fails_ends_its_case_alone(after: int) -> None:
     assert sorted(sampling.measure()) == ["a", "bad", "c"]
     failures = {key: case.failure for key, case in sampling.cases.items()}
     assert failures == {"a": "", "bad": "no memory", "c": ""}
-    assert not shortfall(sampling.bursts("c"), sampling.sampler.plan)
+    assert not lacking(sampling.cases["c"].rounds, sampling.sampler.plan)
 
 
 @pytest.mark.parametrize("after", [0, 150])
@@ -157,7 +157,7 @@ def test_a_lost_agent_fails_the_case_in_flight_and_the_next_session_goes_on(afte
         assert {b.session for b in bursts[before[key] :]} <= {1}
         assert {b.session for b in bursts[: before[key]]} <= {0}
         assert len({(b.session, b.round) for b in bursts}) == len(bursts)
-        assert not shortfall(bursts, sampling.sampler.plan)
+        assert not lacking(sampling.cases[key].rounds, sampling.sampler.plan)
 
 
 def test_a_case_failed_from_outside_is_timed_no_more_whatever_the_gate() -> None:
@@ -255,36 +255,32 @@ def test_a_session_that_takes_over_from_a_lost_one_goes_on_with_its_rounds() -> 
 
 def test_a_case_that_had_enough_by_another_gate_goes_on() -> None:
     """Fast after a slow beginning: what was enough no longer is."""
-    machine = Machine({"a": 0.002}, lambda _: 1.35)
+    machine = SimulatedMachine({"a": 0.002}, lambda _: 1.35)
     plan = Plan(min_rounds=40)
-    readings = Readings()
-    sampler = Sampler([Subject("a", "a")], plan, readings=readings, clock=machine.perf_counter)
+    sampler = Sampler([Subject("a", "a")], plan, clock=machine.perf_counter)
     case = sampler.cases["a"]
     assert list(sampler.measure(machine, 0)) == [case]
     machine.state = usual
-    readings.add("compute", [(0, 12_000)] * 400, [300_000] * 400)
+    marks, stream = ((0, 12_000),) * 400, (300_000,) * 400
+    sampler.machine.add(Burst(9, 0, (1,), marks=marks, stream_ns=stream))
     sampler._judge()
     assert not case.finished
     assert not case.rounds
     assert list(sampler.measure(machine, 1)) == [case]
-    assert not shortfall(case.bursts, plan, sampler.gate)
+    assert not lacking(case.rounds, plan)
     assert sampler.interval(case) is not None
-    latency = estimate(case.bursts, sampler.gate)
+    latency = estimate(case.bursts, sampler.machine.gate)
     assert latency is not None
     assert latency.p50_s == pytest.approx(0.002, rel=0.01)
 
 
 def test_only_what_waits_for_memory_is_watched_by_the_stream_probe_after_the_warm_up() -> None:
-    machine = Machine({"bound": 0.002, "other": 0.002})
+    machine = SimulatedMachine({"bound": 0.002, "other": 0.002})
     subjects = [Subject("bound", "bound", memory_bound=True), Subject("other", "bound")]
     sampler = Sampler(subjects, PLAN, clock=machine.perf_counter)
     list(sampler.measure(machine, 0))
-    now = sampler.readings.now
-    for key, probe, seen in (("bound", "stream", now.stream), ("other", "compute", now.compute)):
-        bursts = sampler.cases[key].bursts
-        assert {burst.probe for burst in bursts} == {probe}
-        if probe == "compute":
-            assert seen.total == sum(len(burst.marks) for burst in bursts)
-    assert sampler.gate.compute is not None
-    assert sampler.gate.stream is not None
-    assert sampler.gate.stream.centre_ns > 10 * sampler.gate.compute.centre_ns
+    for key, probe in (("bound", "stream"), ("other", "compute")):
+        assert {burst.probe for burst in sampler.cases[key].bursts} == {probe}
+    assert sampler.machine.gate.compute is not None
+    assert sampler.machine.gate.stream is not None
+    assert sampler.machine.gate.stream.centre_ns > 10 * sampler.machine.gate.compute.centre_ns
