@@ -78,7 +78,7 @@ class Segment:
     memory: float
 
 
-class Levels:
+class StreamLevels:
     """Levels of the stream sentinel: for each round the mean of ln of the readings around it.
 
     Single readings scatter more than the state that they show, so those of all cases count, and of
@@ -135,7 +135,7 @@ def _mean(sums: Sequence[tuple[float, int]]) -> float | None:
     return sum(total for total, _ in sums) / count if count else None
 
 
-def segments(bursts: Sequence[Burst], levels: Levels, usual: Usual) -> list[Segment]:
+def segments(bursts: Sequence[Burst], levels: StreamLevels, usual: Usual) -> list[Segment]:
     """The segments of a case's bursts that count, as far as readings are near the usual one."""
     found = []
     for burst in figures(bursts):
@@ -203,7 +203,7 @@ class Adjusted:
 
 
 def adjust(
-    bursts: Sequence[Burst], levels: Levels, usual: Usual, prior: Slopes = UNKNOWN
+    bursts: Sequence[Burst], levels: StreamLevels, usual: Usual, prior: Slopes = UNKNOWN
 ) -> Adjusted:
     """Fit a case's slopes to its bursts, and adjust its calls by them."""
     found = segments(bursts, levels, usual)

@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from statistics import median_low
 
 from benchbox.analysis import adjusted
-from benchbox.analysis.adjusted import UNKNOWN, WINDOW, Adjusted, Adjustment, Levels, Slopes, Usual
+from benchbox.analysis.adjusted import (
+    UNKNOWN,
+    WINDOW,
+    Adjusted,
+    Adjustment,
+    Slopes,
+    StreamLevels,
+    Usual,
+)
 from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import COMMON, Bases, Gate, Readings, State
 
@@ -44,7 +52,7 @@ class Machine:
         self.known = known or Known()
         self.adjusts = adjusts
         self._readings = Readings(self.known.bases)
-        self._levels = Levels()
+        self._levels = StreamLevels()
         self._recent = self.known.recent
         self.usual: Usual | None = None  # what cases are set back to, once there are readings
         self._learned: dict[str, Slopes] = {}

@@ -109,7 +109,7 @@ class Boost(ReplyPart):
     file: Text
 
 
-class Machine(ReplyPart):
+class Setup(ReplyPart):
     """How a machine is set up."""
 
     virtual: bool | None = None
@@ -150,7 +150,7 @@ class Look(ReplyPart):
     """The answer to a look at a machine."""
 
     look: Watched
-    facts: Machine
+    facts: Setup
 
 
 class NodeReply(ReplyPart):

@@ -9,7 +9,7 @@ from statistics import median
 import pytest
 
 from benchbox.analysis import adjusted
-from benchbox.analysis.adjusted import UNKNOWN, Adjusted, Levels, Slopes, Usual
+from benchbox.analysis.adjusted import UNKNOWN, Adjusted, Slopes, StreamLevels, Usual
 from benchbox.analysis.samples import Burst
 
 USUAL = Usual(16_000.0, 120_000.0)
@@ -66,7 +66,7 @@ def timed(
 
 
 def adjust(bursts: Sequence[Burst], prior: Slopes = UNKNOWN) -> Adjusted:
-    return adjusted.adjust(bursts, Levels(bursts), USUAL, prior)
+    return adjusted.adjust(bursts, StreamLevels(bursts), USUAL, prior)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from statistics import median
 
 from benchbox import records
 from benchbox.analysis import adjusted
-from benchbox.analysis.adjusted import Adjusted, Levels, Usual
+from benchbox.analysis.adjusted import Adjusted, StreamLevels, Usual
 from benchbox.analysis.samples import NS, Burst
 from benchbox.records import Run
 from tools.bench.common import UNLIMITED, Row
@@ -88,7 +88,7 @@ def coverage(run: Run) -> tuple[int, int]:
 
 def adjust(run: Run, cases: Sequence[Sequence[Burst]]) -> list[Adjusted]:
     """Cases set back to the state that was usual in their run."""
-    levels = Levels(burst for record in run.records for burst in record.bursts)
+    levels = StreamLevels(burst for record in run.records for burst in record.bursts)
     state = next((r.gate.compute for r in run.records if r.gate.compute), None)
     level = levels.usual(state.centre_ns) if state else None
     if state is None or level is None:
