@@ -1,22 +1,19 @@
-"""Content-addressed cache of graphs: one key per case, entries written atomically."""
+"""Content-addressed cache of graphs: a key for each case, and the facts under it."""
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
 import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchbox import agent, costs, host
-from benchbox.errors import BenchboxError, CaseError, GraphError, StorageError
-from benchbox.export import source_digest
+from benchbox.errors import BenchboxError, CaseError, GraphError
+from benchbox.export import entries, source_digest
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
 from benchbox.specs import Builder, Case, OnnxFile, onnx_file
 
@@ -24,23 +21,10 @@ FACTS = "graph.json"
 MOST_MB = 16  # of the facts
 # What reading facts that somebody else wrote may raise.
 BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
-FULL = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-ABANDONED_S = 3600.0  # an unfinished entry this old belongs to a process that is gone
 # A larger .onnx file is timed where it is, and hashed before and after each load: a copy would take
 # longer than that, and room in the cache.
 COPIED_BYTES = 256 << 20
-UNUSED_S = 30 * 86400.0
 LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
-
-
-def folder() -> Path:
-    """The folder of the cached graphs."""
-    return host.cache_folder() / "graphs"
-
-
-def copies() -> Path:
-    """The folder of the .onnx files that graphs are timed from."""
-    return host.cache_folder() / "files"
 
 
 def keys(cases: Sequence[Case]) -> dict[str, str]:
@@ -99,15 +83,15 @@ def settled(case: Case) -> Case:
     sha256 = digest(path, beside)
     entry = hashlib.sha256(f"{sha256} {path.name}".encode(errors="surrogateescape")).hexdigest()
     is_same = partial(_is_copy_of, name=path.name, beside=beside, sha256=sha256)
-    copy = next(filter(is_same, _places(entry, copies())), None)
+    copy = next(filter(is_same, entries.places(entry, entries.copies())), None)
     if copy is None:
-        with new_entry(entry, copies(), is_same) as fresh:
+        with entries.new(entries.copies(), entry, lambda _, found: is_same(found)) as fresh:
             for name in (path.name, *beside):
                 (fresh / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path.parent / name, fresh / name)
             if not is_same(fresh):
                 raise GraphError(f"{path.name}: it changed while it was read; run again")
-        copy = next(filter(is_same, _places(entry, copies())), path.parent)
+        copy = next(filter(is_same, entries.places(entry, entries.copies())), path.parent)
     with contextlib.suppress(OSError):
         os.utime(copy)
     return replace(case, source=OnnxFile(copy / path.name))
@@ -128,8 +112,8 @@ def drop_changed(made: Mapping[str, Case]) -> list[str]:
         except (BenchboxError, OSError):
             is_same = False
         if not is_same:
-            for entry in _places(expected, folder()):
-                _remove(entry)
+            for entry in entries.places(expected, entries.graphs()):
+                entries.remove(entry)
             dropped.append(expected)
     return dropped
 
@@ -184,7 +168,7 @@ def _own_code() -> str:
 def lookup(key: str, case: Case) -> Graph | None:
     """Return the graph kept under `key`, None where there is none or it is not intact."""
     lies = case.source.path if isinstance(case.source, OnnxFile) and not case.halved else None
-    for entry in _places(key, folder()):
+    for entry in entries.places(key, entries.graphs()):
         with contextlib.suppress(*BROKEN):
             graph = _read(entry, key, lies or entry / MODEL)
             if _is_intact(graph):
@@ -197,12 +181,6 @@ def _is_intact(graph: Graph) -> bool:
     files = [graph.path, *(graph.path.parent / name for name in graph.beside)]
     is_sized = sum(file.stat().st_size for file in files) == graph.size_bytes
     return is_sized and digest(graph.path, graph.beside) == graph.sha256
-
-
-def _places(key: str, parent: Path) -> list[Path]:
-    """The entry of a key, and this user's own, for one that is broken and cannot be replaced."""
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    return [parent / key, parent / f"{key}-{user}"]
 
 
 def write_facts(entry: Path, key: str, graph: Graph) -> None:
@@ -233,49 +211,12 @@ def digest(path: Path, beside: Sequence[str] = ()) -> str:
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
-@contextlib.contextmanager
-def new_entry(
-    key: str, parent: Path | None = None, is_same: Callable[[Path], bool] | None = None
-) -> Iterator[Path]:
-    """A folder to fill that becomes the entry of `key` when the block ends without an error.
-
-    The move is atomic: a process that dies leaves no half entry, and of two that make the same
-    entry, which `is_same` tells, one wins and the other's work is dropped. Raises StorageError when
-    the cache cannot be written.
-    """
-    parent = parent or folder()
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix="new-", dir=parent))
-    except OSError as error:
-        raise _unwritable(parent, error) from None
-    try:
-        yield fresh
-        _sync(fresh)
-        _publish(fresh, _places(key, parent), is_same or partial(_same, fresh, key))
-    except OSError as error:
-        if error.errno in FULL:
-            raise _unwritable(parent, error) from None
-        raise
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+def new_entry(key: str) -> contextlib.AbstractContextManager[Path]:
+    """A folder to fill with a graph, that becomes the entry of `key` as `entries.new` says."""
+    return entries.new(entries.graphs(), key, partial(_same, key))
 
 
-@contextlib.contextmanager
-def scratch() -> Iterator[Path]:
-    """A folder for what is needed while an entry is made, on the cache's disk."""
-    with tempfile.TemporaryDirectory(prefix="new-", dir=folder()) as name:
-        yield Path(name)
-
-
-def _unwritable(parent: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"{parent}: the cache cannot be written ({error.strerror}); "
-        "set BENCHBOX_CACHE_DIR to a folder that can"
-    )
-
-
-def _same(fresh: Path, key: str, entry: Path) -> bool:
+def _same(key: str, fresh: Path, entry: Path) -> bool:
     """Whether an entry is intact and has the same graph as the fresh one."""
     try:
         new, old = (_read(place, key, place / MODEL) for place in (fresh, entry))
@@ -284,59 +225,3 @@ def _same(fresh: Path, key: str, entry: Path) -> bool:
         return not new.path.exists() or _is_intact(old)
     except BROKEN:
         return False
-
-
-def _sync(folder: Path) -> None:
-    for path in [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _publish(fresh: Path, places: Sequence[Path], is_same: Callable[[Path], bool]) -> None:
-    """Make the fresh folder an entry, unless another process was first."""
-    for entry in places:
-        if is_same(entry) or _replaced(entry, fresh):
-            return
-    raise StorageError(
-        f"{places[0]}: it is broken and cannot be replaced; remove it, or set "
-        "BENCHBOX_CACHE_DIR to another folder"
-    )
-
-
-def _replaced(entry: Path, fresh: Path) -> bool:
-    try:
-        fresh.rename(entry)
-    except OSError:  # what is there is broken, no folder, another's, or came this moment
-        stale = fresh.with_name(f"{fresh.name}-old")
-        with contextlib.suppress(OSError):
-            entry.rename(stale)
-        try:
-            fresh.rename(entry)
-        except OSError:
-            return False
-        finally:
-            _remove(stale)
-    return True
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def sweep() -> None:
-    """Remove what processes that were killed left unfinished, and copies long out of use."""
-    for parent, name, most_s in (
-        (folder(), "new-*", ABANDONED_S),
-        (copies(), "new-*", ABANDONED_S),
-        (copies(), "*", UNUSED_S),
-    ):
-        for path in parent.glob(name):
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > most_s:
-                    _remove(path)

@@ -10,7 +10,7 @@ from typing import Any
 from benchbox import host, memory
 from benchbox.devices import require_onnxruntime
 from benchbox.errors import AgentError, CaseError, SpecError, StorageError
-from benchbox.export import cache, fork, modules
+from benchbox.export import cache, entries, fork, modules
 from benchbox.export.graph import Graph
 from benchbox.specs import Builder, Case, OnnxFile
 from benchbox.transports.channel import ChannelClosed, ProcessChannel, Timeout
@@ -77,7 +77,7 @@ def _make(missing: Mapping[str, Case], progress: Progress) -> dict[str, Failure]
     """Make every missing graph; return the failures of those that could not be made."""
     require_onnxruntime()
     memory.limit()  # what is wrong with it is said before processes are
-    cache.sweep()
+    entries.sweep()
     jobs: queue.SimpleQueue[tuple[str, Case]] = queue.SimpleQueue()
     for item in missing.items():
         jobs.put(item)

@@ -27,7 +27,7 @@ from benchbox import costs, memory
 from benchbox.agent import stdio
 from benchbox.agent.ort import inputs
 from benchbox.errors import BenchboxError, SpecError, StorageError
-from benchbox.export import cache, float16, fork, modules, ort_call
+from benchbox.export import cache, entries, float16, fork, modules, ort_call
 from benchbox.export.batch_norm import folded
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
 from benchbox.export.verify import check_finite, difference, half_difference
@@ -98,7 +98,7 @@ def build(request: Mapping[str, Any]) -> None:
     """
     with (
         cache.new_entry(request["key"]) as folder,  # before a builder has moved the cache
-        cache.scratch() as scratch,
+        entries.scratch() as scratch,
     ):
         module = modules.build(request)
         final_feeds = _feeds(request["inputs"], SEED)

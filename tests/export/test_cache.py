@@ -9,7 +9,7 @@ import pytest
 
 from benchbox.costs import Cost
 from benchbox.errors import GraphError, SpecError, StorageError
-from benchbox.export import cache
+from benchbox.export import cache, entries
 from benchbox.export.graph import MODEL, Graph
 from benchbox.specs import Builder, Case, OnnxFile, TensorSpec
 from tests.conftest import WriteOnnx
@@ -109,7 +109,7 @@ def test_an_entry_is_found_again_once_it_is_whole(builder: Case) -> None:
     with pytest.raises(KeyboardInterrupt), cache.new_entry("k") as folder:
         fill(folder)
         raise KeyboardInterrupt
-    assert list(cache.folder().iterdir()) == []
+    assert list(entries.graphs().iterdir()) == []
     assert cache.lookup("k", builder) is None
     with cache.new_entry("k") as folder:
         made = fill(folder)
@@ -118,7 +118,7 @@ def test_an_entry_is_found_again_once_it_is_whole(builder: Case) -> None:
     assert found is not None
     assert found.path.read_bytes() == b"graph"
     assert replace(found, path=made.path) == made
-    assert [p.name for p in cache.folder().iterdir()] == ["k"]
+    assert [p.name for p in entries.graphs().iterdir()] == ["k"]
 
 
 def test_of_two_that_make_one_entry_both_succeed_and_one_entry_remains(builder: Case) -> None:
@@ -126,7 +126,7 @@ def test_of_two_that_make_one_entry_both_succeed_and_one_entry_remains(builder: 
         fill(first)
         fill(second)
     assert cache.lookup("k", builder) is not None
-    assert [p.name for p in cache.folder().iterdir()] == ["k"]
+    assert [p.name for p in entries.graphs().iterdir()] == ["k"]
 
 
 def test_what_a_killed_process_left_is_swept_when_it_is_old() -> None:
@@ -134,12 +134,12 @@ def test_what_a_killed_process_left_is_swept_when_it_is_old() -> None:
         left = folder.with_name(f"{folder.name}-left")
         left.mkdir()
         fill(folder)
-    cache.sweep()
+    entries.sweep()
     assert left.exists(), "another process may still be at it"
-    old = time.time() - cache.ABANDONED_S - 60
+    old = time.time() - entries.ABANDONED_S - 60
     os.utime(left, (old, old))
-    cache.sweep()
-    assert [p.name for p in cache.folder().iterdir()] == ["k"]
+    entries.sweep()
+    assert [p.name for p in entries.graphs().iterdir()] == ["k"]
 
 
 def test_the_cache_is_where_the_user_says_if_it_can_be_written(
@@ -148,12 +148,12 @@ def test_the_cache_is_where_the_user_says_if_it_can_be_written(
     monkeypatch.delenv("BENCHBOX_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(in_tmp))
     if sys.platform == "linux":
-        assert cache.folder() == in_tmp / "benchbox" / "graphs"
+        assert entries.graphs() == in_tmp / "benchbox" / "graphs"
     monkeypatch.setenv("BENCHBOX_CACHE_DIR", "~/mine")
-    assert cache.folder() == Path.home() / "mine" / "graphs"
+    assert entries.graphs() == Path.home() / "mine" / "graphs"
     (in_tmp / "file").write_text("")
     monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(in_tmp / "file"))
     assert cache.lookup("k", builder) is None
-    cache.sweep()
+    entries.sweep()
     with pytest.raises(StorageError, match="set BENCHBOX_CACHE_DIR"), cache.new_entry("k"):
         pass

@@ -11,7 +11,7 @@ import pytest
 
 from benchbox import export, host
 from benchbox.errors import AgentError, CaseError, SpecError
-from benchbox.export import cache, fork, user_builder, verify, worker
+from benchbox.export import cache, entries, fork, user_builder, verify, worker
 from benchbox.export.graph import Graph
 from benchbox.export.prepare import _request
 from benchbox.specs import Builder, Case, OnnxFile, TensorSpec
@@ -287,7 +287,7 @@ def test_a_file_is_run_once_and_counted_where_it_lies(
     assert (graph.path, graph.max_abs_error, graph.batch_norm) == (path, None, "none")
     assert graph.cost.known_macs == 32**3
     assert graph.size_bytes == path.stat().st_size
-    assert not list((cache.folder() / cache.key(case)).glob("*.onnx"))
+    assert not list((entries.graphs() / cache.key(case)).glob("*.onnx"))
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ def test_one_of_many_may_fail_or_die_and_the_others_have_their_graphs(
     assert "the export process died: it was ended by SIGKILL" in str(died)
     assert heard[0] == (0, 3, deadly.key)
     assert heard[-1] == (3, 3, "")
-    left = [p.name for p in cache.folder().iterdir() if not p.name.startswith("new-")]
+    left = [p.name for p in entries.graphs().iterdir() if not p.name.startswith("new-")]
     assert left == [cache.key(good)]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchbox.costs import Cost
-from benchbox.export import cache
+from benchbox.export import cache, entries
 from benchbox.export.graph import MODEL, Graph
 from benchbox.specs import Builder, Case
 
@@ -88,9 +88,9 @@ def damage(entry: Path) -> None:
 def main() -> None:
     fill(KEY)
     assert cache.lookup(KEY, CASE), "a whole entry is not found"
-    damage(cache.folder() / KEY)
+    damage(entries.graphs() / KEY)
     if sys.argv[1] == "of another user" and os.getuid() == 0:
-        cache.folder().chmod(0o1777)  # others may add, but not take away
+        entries.graphs().chmod(0o1777)  # others may add, but not take away
         os.setuid(OTHERS)
     intact = cache.lookup(KEY, CASE)
     if intact:  # only a link that leads to the same bytes is
@@ -100,7 +100,7 @@ def main() -> None:
     healed = cache.lookup(KEY, CASE)
     assert healed, "the entry is not healed"
     assert healed.path.read_bytes() == b"graph"
-    left = [path.name for path in cache.folder().glob("new-*")]
+    left = [path.name for path in entries.graphs().glob("new-*")]
     assert os.getuid() or not left, left
 
 
