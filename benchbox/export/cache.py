@@ -13,8 +13,9 @@ from pathlib import Path
 
 from benchbox import agent, costs, host
 from benchbox.errors import BenchboxError, CaseError, GraphError
-from benchbox.export import entries, source_digest
+from benchbox.export import entries, reads, source_digest
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
+from benchbox.export.reads import Reads
 from benchbox.specs import Builder, Case, OnnxFile, onnx_file
 
 FACTS = "graph.json"
@@ -170,8 +171,10 @@ def lookup(key: str, case: Case) -> Graph | None:
     lies = case.source.path if isinstance(case.source, OnnxFile) and not case.halved else None
     for entry in entries.places(key, entries.graphs()):
         with contextlib.suppress(*BROKEN):
-            graph = _read(entry, key, lies or entry / MODEL)
-            if _is_intact(graph):
+            graph, files = _read(entry, key, lies or entry / MODEL)
+            source = case.source
+            is_same = isinstance(source, OnnxFile) or reads.are_unchanged(files, source)
+            if is_same and _is_intact(graph):
                 return graph
     return None
 
@@ -183,23 +186,24 @@ def _is_intact(graph: Graph) -> bool:
     return is_sized and digest(graph.path, graph.beside) == graph.sha256
 
 
-def write_facts(entry: Path, key: str, graph: Graph) -> None:
-    """Write the facts of a graph into its entry, with a digest of them and of their key."""
-    facts = graph.facts()
-    text = json.dumps({"facts": facts, "sha256": _seal(key, facts)})
+def write_facts(entry: Path, key: str, graph: Graph, files: Reads | None = None) -> None:
+    """Write the facts of a graph, and the `files` that its builder read, into its entry."""
+    parts = {"facts": graph.facts(), "reads": files or {}}
+    text = json.dumps({**parts, "sha256": _seal(key, parts)})
     (entry / FACTS).write_text(text)
 
 
-def _read(entry: Path, key: str, path: Path) -> Graph:
-    """The graph at `path` by the facts of an entry; raises one of BROKEN."""
+def _read(entry: Path, key: str, path: Path) -> tuple[Graph, Reads]:
+    """The graph at `path` by the facts of an entry, and what was read; raises one of BROKEN."""
     kept = json.loads(host.read_file(entry / FACTS, MOST_MB))
-    if kept["sha256"] != _seal(key, kept["facts"]):
+    if kept.pop("sha256") != _seal(key, kept):
         raise ValueError("facts of another graph, or changed ones")
-    return Graph.of(path, kept["facts"])
+    return Graph.of(path, kept["facts"]), kept["reads"]
 
 
-def _seal(key: str, facts: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps([key, facts], sort_keys=True).encode()).hexdigest()
+def _seal(key: str, parts: Mapping[str, object]) -> str:
+    """The digest of the facts of an entry and of their key."""
+    return hashlib.sha256(json.dumps([key, parts], sort_keys=True).encode()).hexdigest()
 
 
 def digest(path: Path, beside: Sequence[str] = ()) -> str:
@@ -219,8 +223,8 @@ def new_entry(key: str) -> contextlib.AbstractContextManager[Path]:
 def _same(key: str, fresh: Path, entry: Path) -> bool:
     """Whether an entry is intact and has the same graph as the fresh one."""
     try:
-        new, old = (_read(place, key, place / MODEL) for place in (fresh, entry))
-        if new.sha256 != old.sha256:
+        (new, files), (old, others) = (_read(each, key, each / MODEL) for each in (fresh, entry))
+        if (new.sha256, files) != (old.sha256, others):
             return False
         return not new.path.exists() or _is_intact(old)
     except BROKEN:

@@ -10,7 +10,7 @@ from typing import Any
 from benchbox import host, memory
 from benchbox.devices import require_onnxruntime
 from benchbox.errors import AgentError, CaseError, SpecError, StorageError
-from benchbox.export import cache, entries, fork, modules
+from benchbox.export import cache, entries, fork, modules, source_digest
 from benchbox.export.graph import Graph
 from benchbox.specs import Builder, Case, OnnxFile
 from benchbox.transports.channel import ChannelClosed, ProcessChannel, Timeout
@@ -18,10 +18,9 @@ from benchbox.transports.local import python_child
 
 EXPORT_S = 900.0  # an export that takes longer counts as hung
 
-OWN = "benchbox.networks."  # of the references of builders that change nothing of torch
 COUNTED = "-counted"  # at the end of the key of an entry whose file was not run
 
-CHANGED = "its source changed while it was exported; run again"
+CHANGED = "its source, or a file that it reads, changed while it was exported; run again"
 
 Progress = Callable[[int, int, str], None]  # done, total, name
 Failure = CaseError | SpecError | StorageError
@@ -174,7 +173,7 @@ class Worker(threading.Thread):
 
 
 def _is_users(case: Case) -> bool:
-    return isinstance(case.source, Builder) and not case.source.reference.startswith(OWN)
+    return isinstance(case.source, Builder) and not source_digest.is_own(case.source)
 
 
 def _request(key: str, case: Case) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import sys
+import sysconfig
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -30,20 +31,35 @@ def digest(builder: Builder) -> str:
     no package; of other libraries the key has the versions. Raises SpecError when there is no
     such module.
     """
-    if builder.path is not None:
-        root, top = builder.path.parent, None
-        start = builder.path
-    else:
-        module = builder.reference.rpartition(":")[0]
-        start = _locate(builder.reference, module)
-        depth = module.count(".") + (start.name == "__init__.py")
-        root = start.parents[depth]
-        alone = not depth and root.name not in LIBRARY_FOLDERS
-        top = None if alone else module.partition(".")[0]
+    start, root, top = place(builder)
     result = hashlib.sha256()
     for path in sorted(_closure(start, root, top)):
         result.update(str(path.relative_to(root)).encode() + b"\0" + _read(path) + b"\0")
     return result.hexdigest()
+
+
+def place(builder: Builder) -> tuple[Path, Path, str | None]:
+    """The file of a builder, the folder that its modules are named from, and their package."""
+    if builder.path is not None:
+        return builder.path, builder.path.parent, None
+    module = builder.reference.rpartition(":")[0]
+    start = _locate(builder.reference, module)
+    depth = module.count(".") + (start.name == "__init__.py")
+    root = start.parents[depth]
+    alone = not depth and root.name not in LIBRARY_FOLDERS
+    return start, root, None if alone else module.partition(".")[0]
+
+
+def is_own(builder: Builder) -> bool:
+    """Whether a builder is of benchbox itself: it changes nothing of torch, and reads no data."""
+    return builder.reference.startswith("benchbox.networks.")
+
+
+def is_library(path: Path) -> bool:
+    """Whether a file is of Python or of an installed library."""
+    return not LIBRARY_FOLDERS.isdisjoint(path.parts) or any(
+        path.is_relative_to(folder) for folder in sysconfig.get_paths().values()
+    )
 
 
 def _read(path: Path) -> bytes:

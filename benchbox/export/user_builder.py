@@ -5,7 +5,6 @@ import importlib
 import importlib.util
 import inspect
 import sys
-import sysconfig
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from benchbox.agent.stdio import sentence
 from benchbox.errors import SpecError
-from benchbox.export.source_digest import LIBRARY_FOLDERS, search_path
+from benchbox.export.source_digest import is_library, search_path
 
 
 @contextmanager
@@ -32,14 +31,8 @@ def own_modules() -> Iterator[None]:
         sys.path[:] = path
         for name in set(sys.modules) - before:
             place = getattr(sys.modules[name], "__file__", None)
-            if place and name.partition(".")[0] not in packages and not _is_library(Path(place)):
+            if place and name.partition(".")[0] not in packages and not is_library(Path(place)):
                 del sys.modules[name]
-
-
-def _is_library(place: Path) -> bool:
-    return not LIBRARY_FOLDERS.isdisjoint(place.parts) or any(
-        place.is_relative_to(folder) for folder in sysconfig.get_paths().values()
-    )
 
 
 def resolve(reference: str, file: str | None) -> Callable[..., object]:
@@ -105,7 +98,7 @@ def _is_of_networks(function: Callable[..., object], nn: types.ModuleType) -> bo
     if top in sys.stdlib_module_names or top == "torch":
         return False
     place = inspect.getsourcefile(function)
-    if place is None or not _is_library(Path(place)):
+    if place is None or not is_library(Path(place)):
         return True
     parts = [m for name, m in list(sys.modules.items()) if name.partition(".")[0] == top]
     return any(nn in vars(part).values() for part in parts if part is not None)

@@ -27,11 +27,11 @@ from benchbox import costs, memory
 from benchbox.agent import stdio
 from benchbox.agent.ort import inputs
 from benchbox.errors import BenchboxError, SpecError, StorageError
-from benchbox.export import cache, entries, float16, fork, modules, ort_call
+from benchbox.export import cache, entries, float16, fork, modules, ort_call, reads
 from benchbox.export.batch_norm import folded
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
 from benchbox.export.verify import check_finite, difference, half_difference
-from benchbox.specs import onnx_file
+from benchbox.specs import Builder, onnx_file
 
 if TYPE_CHECKING:
     import onnx
@@ -100,10 +100,11 @@ def build(request: Mapping[str, Any]) -> None:
         cache.new_entry(request["key"]) as folder,  # before a builder has moved the cache
         entries.scratch() as scratch,
     ):
-        module = modules.build(request)
         final_feeds = _feeds(request["inputs"], SEED)
         feeds = float16.single(final_feeds) if request["halved"] else final_feeds
-        expected = modules.call(module, list(feeds.values()))
+        with reads.recorded(_builder(request)) as files:
+            module = modules.build(request)
+            expected = modules.call(module, list(feeds.values()))
         path = folder / MODEL
         first = scratch / MODEL if request["halved"] else path
         _export(module, feeds, first)
@@ -124,7 +125,12 @@ def build(request: Mapping[str, Any]) -> None:
             versions=cache.versions(),
             beside=beside,
         )
-        cache.write_facts(folder, request["key"], graph)
+        cache.write_facts(folder, request["key"], graph, files)
+
+
+def _builder(request: Mapping[str, Any]) -> Builder:
+    file = request["file"]
+    return Builder(request["reference"], None if file is None else Path(file))
 
 
 def _halve(

@@ -1,7 +1,9 @@
 import json
 import os
 import queue
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +186,34 @@ def test_a_gate_is_resized_to_an_odd_size_by_one_operator(
     ops = exporter.graph(exporter.case("gate", ODD, upsample=upsample)).cost.ops
     assert "Resize" in ops
     assert not ops.keys() & {"Shape", "Gather", "Cast", "Slice", "Expand", "Unsqueeze"}
+
+
+READER = """
+import json, pathlib, torch
+def build():
+    return torch.nn.Linear(8, json.loads((pathlib.Path(__file__).parent / "size.json").read_text()))
+"""
+
+
+@pytest.mark.slow
+def test_a_graph_is_made_anew_when_what_its_builder_read_has_changed(
+    exporter: Exporter, tmp_path: Path
+) -> None:
+    (tmp_path / "reader.py").write_text(READER)
+    source = Builder("reader.py:build", tmp_path / "reader.py")
+    case = Case("reader", "reader", {}, {}, IMAGE, 1, source)
+    params = []
+    for text in ("4", "6", "6 "):
+        (tmp_path / "size.json").write_text(text)
+        assert cache.lookup(cache.key(case), case) is None
+        params.append(exporter.graph(case).cost.params)
+    assert params == [36, 54, 54]
+    shutil.copytree(tmp_path, copy := tmp_path / "copy")
+    moved = replace(case, source=Builder("reader.py:build", copy / "reader.py"))
+    assert cache.lookup(cache.key(moved), moved)
+    (copy / "size.json").unlink()
+    assert cache.lookup(cache.key(moved), moved) is None
+    assert cache.lookup(cache.key(case), case)
 
 
 @pytest.mark.slow

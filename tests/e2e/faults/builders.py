@@ -1,11 +1,13 @@
 """Faults of users' builders: what one changes, prints, closes, forks or ends harms only itself."""
 
 import atexit
+import contextlib
+import json
 import os
 import random
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import psutil
 from benchbox import host
 from benchbox.errors import CaseError
 from benchbox.export import cache as graphs
+from benchbox.export import reads
 from benchbox.export.prepare import _request
 from benchbox.export.torch_agent.untouched import untouched
 from benchbox.specs import Builder, Case, TensorSpec
@@ -137,6 +140,39 @@ def build(number):
     return torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU())
 """
 
+# Ways to read the file DATA.
+READING = (
+    "open(DATA).read()",
+    "os.read(os.open(DATA, os.O_RDONLY), 9)",
+    "numpy.fromfile(DATA, 'u1')",
+    "numpy.memmap(DATA, mode='r')",
+    "pathlib.Path(DATA).resolve().read_bytes()",
+    "os.chdir(os.path.dirname(DATA)); pathlib.Path('data.py').read_text()",
+    "shutil.copyfile(DATA, DATA + '.copy'); open(DATA + '.copy').read()",
+    "[t.start() or t.join() for t in [threading.Thread(target=open, args=(DATA,))]]",
+    "importlib.import_module('da' + 'ta')",
+    "runpy.run_path(DATA)",
+    "torch.load(DATA)",
+)
+CHANGES: tuple[Callable[[Path], object], ...] = (
+    lambda path: path.write_text("X = 2\n"),
+    lambda path: path.write_text("X = 20\n"),
+    lambda path: (
+        path.with_name("new").write_text("X = 3\n") and path.with_name("new").replace(path)
+    ),
+    Path.unlink,
+    lambda path: path.unlink() or path.mkdir(),
+)
+READER = """
+import contextlib, importlib, os, pathlib, runpy, shutil, threading
+import numpy, torch
+DATA = os.path.join(os.path.dirname(__file__), "data.py")
+def build():
+    with contextlib.suppress(Exception):  # torch's own, of no checkpoint
+        {act}
+    return torch.nn.Linear(8, 8)
+"""
+
 
 class Exporter:
     """One warm export process for all faults, which take turns: importing torch takes seconds."""
@@ -161,7 +197,11 @@ class Exporter:
         assert reply.get("key", key) == key, reply
         if "error" in reply:
             return "", reply["error"]
-        return host.sha256(self.cache / "graphs" / key / graphs.MODEL), ""
+        return host.sha256(self.entry() / graphs.MODEL), ""
+
+    def entry(self) -> Path:
+        """The folder of the graph that was asked for last."""
+        return self.cache / "graphs" / f"{self.number:064}"
 
 
 @cache
@@ -229,6 +269,25 @@ def changes_shared(_: Bench, rng: random.Random) -> None:
         assert torch.equal(layer(data), expected), act
         with untouched():
             torch.nn.Sequential(torch.nn.Conv2d(3, 3, 3), torch.nn.ReLU())
+
+
+@fault("figures", "a data file that a builder reads changes")
+def data_changes(bench: Bench, rng: random.Random) -> None:
+    act = rng.choice(READING)
+    path, data = bench.folder / "own.py", bench.folder / "data.py"
+    path.write_text(READER.format(act=act))
+    data.write_text("X = 1\n")
+    shared, source = exporter(os.getpid()), Builder("own.py:build", path)
+    with shared.turn:
+        sha, error = shared.ask(path)
+        kept = json.loads((shared.entry() / graphs.FACTS).read_text())["reads"]
+    assert sha, error
+    for _ in range(2):
+        assert reads.are_unchanged(kept, source), f"{act}: what nobody changed"
+        data.touch()
+    rng.choice(CHANGES)(data)
+    with contextlib.suppress(OSError):
+        assert not reads.are_unchanged(kept, source), act
 
 
 @fault("hostile", "a callable that builds no network is named as a builder")
