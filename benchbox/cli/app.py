@@ -287,11 +287,17 @@ def doctor(
             help="how long to watch (default 10)",
         ),
     ] = 10.0,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="forget what was learned of every machine, and exit")
+    ] = False,
 ) -> None:
     """Judge how good a place to measure a device is, and say what would make it better."""
-    from benchbox.cli.doctor import doctor
+    from benchbox.cli import doctor
 
-    doctor(device, processors, seconds, _typed(ctx))
+    if forget:
+        doctor.forget()
+    else:
+        doctor.doctor(device, processors, seconds, _typed(ctx))
 
 
 @app.command("trust", cls=HelpCommand)

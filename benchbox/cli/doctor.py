@@ -18,6 +18,7 @@ from benchbox.cli.options import ProcessorOptions
 from benchbox.cli.output import console
 from benchbox.errors import CaseError, DeviceError
 from benchbox.lines import one_line
+from benchbox.runner import known_states
 from benchbox.transports import Agent, client, open_agent
 
 STYLES = {"good": "green", "fair": "yellow", "poor": "red"}
@@ -49,6 +50,15 @@ def doctor(name: str, processors: ProcessorOptions, seconds: float, typed: Set[s
         agent.hello["host"].get("gpu"),
     )
     _print(device.name, examine(observed), console())
+
+
+def forget() -> None:
+    """Delete the states and slopes that runs have kept of every machine."""
+    count = known_states.forget()
+    machines = "1 file" if count == 1 else f"{count} files"
+    console().print(
+        f"Forgotten: {machines} on the usual state of machines; the next run begins anew."
+    )
 
 
 def _observe(

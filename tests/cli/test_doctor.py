@@ -2,6 +2,7 @@
 
 import io
 import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import psutil
 import pytest
 from rich.console import Console
 
+from benchbox import host
 from benchbox.agent.host import machine
 from benchbox.analysis.doctor import Finding, Report
 from benchbox.cli import doctor
@@ -59,6 +61,16 @@ def test_an_agent_that_is_lost_is_a_device_that_is_not_usable(
     monkeypatch.setattr(doctor, "_observe", lost)
     with pytest.raises(DeviceError, match="device 'cpu': the agent is gone"):
         doctor.doctor("cpu", ProcessorOptions(), 0.1, frozenset())
+
+
+def test_what_was_learned_of_machines_is_forgotten_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path))
+    for name in "ab":
+        host.write(tmp_path / "states" / f"{name}.json", "{}")
+    said = [invoke("doctor", "--forget").stdout.split(" on ")[0] for _ in range(2)]
+    assert said == ["Forgotten: 2 files", "Forgotten: 0 files"]
 
 
 def test_a_terminal_is_told_how_far_it_is() -> None:
