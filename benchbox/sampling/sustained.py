@@ -16,6 +16,7 @@ from benchbox.sampling.sampler import Sampler
 from benchbox.sampling.session import Ask, Session
 
 REQUEST_S = 1.0  # the processor is idle between requests, for a few milliseconds
+WIDEST = 0.05  # half-width of a steady state: that of --quick, and no figure is good with more
 FIRST_S = 0.2  # of the first, before it is known how long a burst takes with all that belongs to it
 
 
@@ -120,6 +121,12 @@ def lacking(found: Sequence[Window], asked_s: float) -> str:
     done_s = lasted_s(found)
     if done_s < asked_s - sustained.length_s(asked_s):
         return f"only {done_s:.0f} of {asked_s:.0f} s"
-    if sustained.estimate(found, asked_s).steady is None:
+    series = sustained.estimate(found, asked_s)
+    if series.steady is None:
         return f"only {len(found)} windows, too few to see a trend; give it a longer --sustained"
+    if not any(window.quiet for window in series.steady_windows):
+        return "every call of its steady state was disturbed"
+    if series.steady.half_width > WIDEST:
+        reached = f"±{series.steady.half_width:.1%}"
+        return f"its steady state is known to {reached}, ±{WIDEST:.0%} is needed"
     return ""

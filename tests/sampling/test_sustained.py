@@ -138,3 +138,22 @@ def test_what_a_short_series_lacks_is_said() -> None:
     assert latency is not None
     assert latency.interval is None
     assert analysis_sustained.latency(analysis_sustained.estimate((), 600.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("swing", "quiet", "lacks"),
+    [
+        (1.02, 9, ""),
+        (1.4, 9, "its steady state is known to ±"),
+        (1.02, 0, "every call of its steady state was disturbed"),
+    ],
+)
+def test_a_steady_state_that_is_wide_or_never_quiet_is_not_good(
+    swing: float, quiet: int, lacks: str
+) -> None:
+    found = [
+        Window(float(n), 1.0, 0.001 * swing ** (n // 7 % 2), 0.001, 0.001, 9, quiet)
+        for n in range(60)
+    ]
+    assert lacking(found, 60.0).startswith(lacks)
+    assert bool(lacking(found, 60.0)) == bool(lacks)
