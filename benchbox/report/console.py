@@ -4,6 +4,7 @@ Nothing here is parsed as markup: titles, names and reasons come from files.
 """
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 from rich import box
 from rich.cells import cell_len
@@ -66,17 +67,18 @@ def _say(console: Console, line: str, style: str = "") -> None:
 
 def _plain(table: Table) -> list[str]:
     """Format a table as lines without a box; no column is left out and nothing wraps."""
-    widths = [max(map(cell_len, (column.header, *column.cells))) for column in table.columns]
+    columns = table.written
+    widths = [max(map(cell_len, (column.header, *column.cells))) for column in columns]
 
     def line(cells: Sequence[str]) -> str:
         padded = (
             cell + gap if column.text else gap + cell
-            for column, cell, gap in zip(table.columns, cells, _gaps(cells, widths), strict=True)
+            for column, cell, gap in zip(columns, cells, _gaps(cells, widths), strict=True)
         )
         return "  ".join(padded).rstrip()
 
-    lines = [line([column.header for column in table.columns])]
-    for heading, cells in sections(table.groups, table.columns):
+    lines = [line([column.header for column in columns])]
+    for heading, cells in sections(table.groups, columns):
         lines += [heading, line(cells)] if heading else [line(cells)]
     return lines
 
@@ -87,11 +89,10 @@ def _gaps(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 def _show_boxed(table: Table, console: Console) -> None:
     """Print the table without those columns that this terminal is too narrow for."""
-    columns, left_out = list(table.columns), []
-    while _least(columns) > console.width and any(column.drop for column in columns):
-        dropped = min((column for column in columns if column.drop), key=lambda each: each.drop)
-        columns.remove(dropped)
-        left_out.append(dropped.header)
+    columns = list(table.columns)
+    if _least(columns) > console.width:
+        columns = [_stacked(column) for column in columns]
+    columns, left_out = _fitting(columns, console.width)
     if _least(columns) > console.width:
         columns = [_broken(column) for column in columns]
     boxed = _boxed(table.groups, columns)
@@ -99,7 +100,22 @@ def _show_boxed(table: Table, console: Console) -> None:
         boxed.width = _least(columns)
     console.print(boxed, crop=False)
     if left_out:
-        _say(console, f"left out at this width: {'; '.join(left_out)} ({table.elsewhere})", "dim")
+        names = "; ".join(left_out)
+        _say(console, f"left out at this width: {names} ({table.elsewhere})", "dim")
+
+
+def _fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
+    """The columns that fit a width, and the headers of the others, the first dropped first."""
+    kept, left_out = list(columns), list[Column]()
+    while _least(kept) > width and any(column.drop for column in kept):
+        dropped = min((column for column in kept if column.drop), key=lambda each: each.drop)
+        kept.remove(dropped)
+        left_out.append(dropped)
+    for column in reversed(left_out):  # a narrow one may fit after a wide one has gone
+        again = [each for each in columns if each in kept or each is column]
+        kept = again if _least(again) <= width else kept
+    lost = [each for each in left_out if each not in kept and not each.drawing]
+    return kept, [each.header.replace("\n", " ") for each in lost]
 
 
 def _least(columns: Sequence[Column]) -> int:
@@ -115,10 +131,17 @@ def _narrowest(column: Column) -> int:
 
 
 class _Broken(Column):
-    """A column of figures that are clean already, with brackets on a line of their own."""
+    """A column whose texts are clean already and have line breaks."""
 
     def __post_init__(self) -> None:
         """Keep the lines."""
+
+
+def _stacked(column: Column) -> Column:
+    """Put the words of a header below each other where that makes its column narrower."""
+    widest = max(map(cell_len, (*column.cells, *column.header.split())), default=1)
+    header = "\n".join(wrap(column.header, widest, break_on_hyphens=False))
+    return _Broken(header, column.cells, column.text, column.drop, column.drawing)
 
 
 def _broken(column: Column) -> Column:

@@ -69,11 +69,12 @@ def _csv_cell(value: object) -> str:
 def _markdown(table: Table) -> Iterator[str]:
     yield f"## {_escaped(table.title)}\n"
     yield _paragraph("; ".join(table.about)) + "\n"
-    yield _line([column.header for column in table.columns])
-    yield "|" + "|".join(":--" if column.text else "--:" for column in table.columns) + "|"
-    for heading, cells in sections(table.groups, table.columns):
+    columns = table.written
+    yield _line([column.header for column in columns])
+    yield "|" + "|".join(":--" if column.text else "--:" for column in columns) + "|"
+    for heading, cells in sections(table.groups, columns):
         if heading:
-            yield f"| **{_escaped(heading)}** |" + " |" * (len(table.columns) - 1)
+            yield f"| **{_escaped(heading)}** |" + " |" * (len(columns) - 1)
         yield _line(cells)
     yield ""
     yield from (f"{_paragraph(line)}\n" for line in table.sentences)

@@ -9,6 +9,7 @@ from benchbox.analysis.latency import GOOD
 from benchbox.analysis.samples import NS
 from benchbox.records import Record, Run, SpecFacts, uncounted
 from benchbox.report import (
+    comparison,
     comparison_text,
     conditions,
     formatting,
@@ -16,6 +17,7 @@ from benchbox.report import (
     load_text,
     published,
 )
+from benchbox.report.frame import over_flops
 from benchbox.report.text import by_text, grouped, listed
 from benchbox.specs.labels import label_text
 
@@ -25,6 +27,7 @@ SHIFT = 0.05  # of the processor's state against that of earlier runs, which is 
 ADJUSTED = 0.005  # of a latency, by the usual state of the machine, which is worth a note
 DISTURBED = 0.05  # of the median of all calls over p50, which is worth a note
 APART = 0.005  # a standard deviation between processes that is worth a note
+OVER_FLOPS = "over FLOPs"
 FLOPS_NOTE = "FLOPs are multiply-accumulates, as the papers count them"
 
 
@@ -41,10 +44,12 @@ def failures(run: Run, spec_facts: SpecFacts) -> list[str]:
     return [f"{which} {end}" for which, end in grouped(names, ends)]
 
 
-def notes(run: Run, spec_facts: SpecFacts, on_gpu: Collection[str] = gpu.HEADERS) -> list[str]:
+def notes(
+    run: Run, spec_facts: SpecFacts, columns: Collection[str] = (OVER_FLOPS, *gpu.HEADERS)
+) -> list[str]:
     """The footnotes of the spec's table, each once.
 
-    `on_gpu` are the headers of the columns that the table has of a GPU's part.
+    `columns` are the headers of those columns that have notes and are not in every table.
     """
     records = run.of_spec(spec_facts.name)
     names = [record.case for record in records]
@@ -55,6 +60,7 @@ def notes(run: Run, spec_facts: SpecFacts, on_gpu: Collection[str] = gpu.HEADERS
     return [
         *lines,
         *comparison_text.notes(run, records),
+        *(_over_flops(run, records) if OVER_FLOPS in columns else []),
         *_paper(records, spec_facts),
         *published.notes([record.paper for record in records]),
         *by_text(names, [lower_bound(uncounted(record.cost)) for record in records]),
@@ -67,7 +73,7 @@ def notes(run: Run, spec_facts: SpecFacts, on_gpu: Collection[str] = gpu.HEADERS
         *_adjusted(run, records),
         *_disturbed(records),
         *load_text.notes(records),
-        *gpu.notes(run.context, records, on_gpu),
+        *gpu.notes(run.context, records, columns),
         *conditions.notes(run.context, records),
         *by_text(names, [record.reason if record.status == "ok" else "" for record in records]),
         *_bases(records),
@@ -85,6 +91,14 @@ def _earlier(records: Sequence[Record]) -> list[str]:
 def lower_bound(operators: str) -> str:
     """The note for a graph with uncounted operators, empty if it has none."""
     return f"FLOPs are a lower bound, not counted are {operators}" if operators else ""
+
+
+def _over_flops(run: Run, records: Sequence[Record]) -> list[str]:
+    """The note on a column of tables without verdicts."""
+    is_shown = comparison.margin(run.context) is None and load_text.compared(records)
+    if not is_shown or not any(over_flops(run, record) for record in records):
+        return []
+    return [f"{OVER_FLOPS}: relative latency over relative FLOPs, 1.00x by FLOPs alone"]
 
 
 def _paper(records: Sequence[Record], spec_facts: SpecFacts) -> list[str]:

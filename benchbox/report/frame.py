@@ -37,6 +37,7 @@ COLUMNS = {
     "images_per_s": "Float64",
     "batches_per_s": "Float64",
     "relative_latency": "Float64",
+    "latency_over_flops": "Float64",
     "published": "Float64",
     "samples": "Int64",
     "quiet_share": "Float64",
@@ -58,6 +59,7 @@ def read(paths: str | Path | Iterable[str | Path]) -> "pd.DataFrame":
     - `latency_p90_ms`, `latency_p99_ms`: percentiles of all calls
     - `images_per_s`, `batches_per_s`: throughput by p50
     - `relative_latency`: over the reference of the case's group
+    - `latency_over_flops`: that over the case's relative FLOPs, 1 where FLOPs alone set the time
     - `published`: the paper's throughput, in the unit of the spec
     - `samples`, `quiet_share`: timed calls, and the share of them that nothing disturbed
     - `status`, `reason`: `ok`, `imprecise`, `failed` or `skipped`, and why
@@ -112,6 +114,14 @@ def relative(record: Record) -> Interval | None:
     return record.relative
 
 
+def over_flops(run: Run, record: Record) -> Interval | None:
+    """The relative latency over the relative FLOPs, None where those are not exact."""
+    latency, macs = relative(record), comparison.relative_macs(run, record)
+    if latency is None or not macs:
+        return None
+    return Interval(latency.value / macs, latency.low / macs, latency.high / macs)
+
+
 def rate(latency: Latency, count: int) -> Interval:
     """`count` per latency, per second; without an interval all three are the value."""
     span = latency.interval or Interval(latency.p50_s, latency.p50_s, latency.p50_s)
@@ -125,7 +135,7 @@ def _arguments(records: Sequence[Record]) -> list[str]:
 
 
 def _row(run: Run, record: Record) -> dict[str, object]:
-    context, interval = run.context, relative(record)
+    context, interval, over = run.context, relative(record), over_flops(run, record)
     further = {
         **load_columns.cells(record),
         **published.cells(record),
@@ -144,6 +154,7 @@ def _row(run: Run, record: Record) -> dict[str, object]:
         **_cost(record.cost or {}),
         **({} if record.latency is None else _latency(record.latency, record.batch)),
         "relative_latency": _rounded(interval.value if interval else None),
+        "latency_over_flops": _rounded(over.value if over else None),
         "published": record.published,
         "status": record.status,
         "reason": _reason(context, record),

@@ -12,6 +12,7 @@ from benchbox.devices.providers import runs_modules
 from benchbox.lines import one_line
 from benchbox.records import Context, Record, Run, SpecFacts, uncounted
 from benchbox.report import (
+    bars,
     claims,
     comparison,
     comparison_text,
@@ -22,20 +23,22 @@ from benchbox.report import (
     load_text,
     text,
 )
-from benchbox.report.frame import rate, relative
+from benchbox.report.frame import over_flops, rate, relative
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column: `text` is left-aligned and may wrap; figures never do.
 
-    `drop` says in which order a narrow terminal loses columns, 0 that it always keeps this one.
+    `drop` says in which order a narrow terminal loses columns, 0 that it always keeps this one. A
+    `drawing` of figures is on terminals only.
     """
 
     header: str
     cells: tuple[str, ...]
     text: bool = False
     drop: int = 0
+    drawing: bool = False
 
     def __post_init__(self) -> None:
         """Make every cell one line."""
@@ -70,6 +73,11 @@ class Table:
         object.__setattr__(self, "title", one_line(self.title))
         for name in ("about", "groups", "failures", "sentences", "notes"):
             object.__setattr__(self, name, tuple(map(one_line, getattr(self, name))))
+
+    @property
+    def written(self) -> tuple[Column, ...]:
+        """The columns that a file has as well."""
+        return tuple(column for column in self.columns if not column.drawing)
 
 
 def sections(groups: Sequence[str], columns: Sequence[Column]) -> Iterator[tuple[str, list[str]]]:
@@ -184,17 +192,16 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
     failed = any(record.status != "ok" for record in records)
     paced = any(record.arrival for record in records)
     images = formatting.per_second(facts.published_unit)
-    last = 4 + len(DETAILS)  # after the others that can be left out
-    details = [column(*detail, drop=last - i) for i, detail in enumerate(DETAILS)]
+    details = [column(*detail, drop=KEPT - 1 - i) for i, detail in enumerate(DETAILS)]
     columns = [
         Column("case", tuple(short_case(r.case, r.group) for r in records), text=True),
-        column("FLOPs (M)", lambda r: flops(r.cost)),
+        column("FLOPs (M)", lambda r: flops(r.cost), drop=KEPT - 1 if versus else 0),
         column("memory (MB)", lambda r: memory(r.cost), drop=3),
         column(load_cells.p50_header(records), p50),
         *(column(*load) for load in load_cells.columns(records)),
         *([] if paced else [column(images, lambda r: _throughput(r, facts), drop=2)]),
         *(_comparison(run, records) if versus else []),
-        *([column("relative", relative_latency)] if compared and not versus else []),
+        *(_relative(run, records) if compared and not versus else []),
         *([column(_paper_header(records), lambda r: _paper(run, r), 4)] if has_paper else []),
         column("top-1, paper (%)", _top1, drop=4),
         column("quiet share", _quiet_share, drop=1),
@@ -246,6 +253,23 @@ def relative_latency(record: Record) -> str:
     return mark(record.relative_basis) + ratio
 
 
+def _relative(run: Run, records: Sequence[Record]) -> list[Column]:
+    """The latency over the reference's, and that over the relative FLOPs, drawn too."""
+    over = [over_flops(run, record) for record in records]
+    values = [interval.value if interval else None for interval in over]
+    ratios = [
+        formatting.UNKNOWN
+        if interval is None
+        else mark(r.relative_basis) + formatting.ratio(interval.value, formatting.width(interval))
+        for r, interval in zip(records, over, strict=True)
+    ]
+    return [
+        Column("relative", tuple(map(relative_latency, records))),
+        Column(footnotes.OVER_FLOPS, tuple(ratios), drop=KEPT),
+        Column(bars.HEADER, tuple(bars.to_one(values)), text=True, drop=1, drawing=True),
+    ]
+
+
 def _comparison(run: Run, records: Sequence[Record]) -> list[Column]:
     """FLOPs and latency over the reference's, and the verdict; none where one failed."""
     verdict = [comparison_text.verdict(run, record) for record in records]
@@ -261,9 +285,9 @@ def _comparison(run: Run, records: Sequence[Record]) -> list[Column]:
         _interval(r) if k else formatting.UNKNOWN for r, k in zip(records, is_known, strict=True)
     ]
     return [
-        Column("relative FLOPs", tuple(_relative_flops(run, record) for record in records), drop=4),
+        Column("relative FLOPs", tuple(_relative_flops(run, each) for each in records), drop=KEPT),
         Column("relative", tuple(ratio)),
-        Column("95% interval", tuple(within), drop=5),
+        Column("95% interval", tuple(within), drop=4),
         Column("verdict", tuple(verdict), text=True),
     ]
 
@@ -336,3 +360,4 @@ DETAILS: tuple[tuple[str, Callable[[Record], str]], ...] = (
     ("clock slope", lambda r: _slope(r, lambda a: f"{a.slopes.clock:.2f}")),
     ("memory slope", lambda r: _slope(r, lambda a: f"{a.slopes.memory:.2f}")),
 )
+KEPT = 5 + len(DETAILS)  # `drop` of a column that goes after all others

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,6 +41,7 @@ from tests.helpers.tables import (
 
 PLAIN = SpecFacts("g2", "Nothing claimed", "0" * 64)
 FIGURE = re.compile(r"\d+\.\d+ ± \d+\.\d+")
+OVER_NOTE = "over FLOPs: relative latency over relative FLOPs, 1.00x by FLOPs alone"
 WIDE = "its interval is 4% wide, 1% was asked for"
 NO_KERNEL = "no kernel for Conv(11)\nin [red]this[/red] build [/]"
 
@@ -77,21 +79,23 @@ G2: group convolution costs memory access
 cpu, CPUExecutionProvider, 1 thread, batch 1
 Cortex-A76, {MACHINE}
 
-case      FLOPs (M)  memory (MB)       p50 (ms)  images/s  relative  paper, ARM  quiet share
+case      FLOPs (M)  memory (MB)       p50 (ms)  images/s  relative  over FLOPs  paper, ARM  \
+quiet share
 scale 1
-groups=1        128         16.2  1.000 ± 0.004      1000     1.00x       1.00x          97%
-groups=2        127         22.7  1.420 ± 0.006       704     1.42x       1.14x          97%
-groups=8        133         46.3  2.310 ± 0.009     432.9     2.31x       1.44x          97%
+groups=1        128         16.2  1.000 ± 0.004      1000     1.00x       1.00x       1.00x          97%
+groups=2        127         22.7  1.420 ± 0.006       704     1.42x       1.44x       1.14x          97%
+groups=8        133         46.3  2.310 ± 0.009     432.9     2.31x       2.24x       1.44x          97%
 scale 2
-groups=1        514         32.8  4.000 ± 0.016     250.0     1.00x       1.00x          97%
-groups=2        508         45.8    5.20 ± 0.02     192.3     1.30x       1.07x          97%
-groups=8        508         91.0    7.60 ± 0.03     131.6     1.90x       1.36x          97%
+groups=1        514         32.8  4.000 ± 0.016     250.0     1.00x       1.00x       1.00x          97%
+groups=2        508         45.8    5.20 ± 0.02     192.3     1.30x       1.31x       1.07x          97%
+groups=8        508         91.0    7.60 ± 0.03     131.6     1.90x       1.92x       1.36x          97%
 
 {G2_HOLDS}
 {COST_NOTES}
+{OVER_NOTE}
 {PAPER_NOTE}
 
-"""
+"""  # noqa: E501 - as wide as it is printed
     )
 
 
@@ -99,21 +103,22 @@ def test_rows_that_are_not_ok_say_so_and_why() -> None:
     assert (
         printed(mixed_run()).partition("\n\n")[2]
         == f"""\
-case      FLOPs (M)  memory (MB)       p50 (ms)  images/s  relative  quiet share  status
+case      FLOPs (M)  memory (MB)       p50 (ms)  images/s  relative  over FLOPs  quiet share  status
 scale 1
-groups=1        128         16.2  1.000 ± 0.004      1000     1.00x          97%  ok
-groups=2     ≥ 12.3            -    1.30 ± 0.05       770     1.30x          97%  imprecise
-groups=4        128         16.2              -         -         -            -  failed
-groups=8          -            -              -         -         -            -  skipped
+groups=1        128         16.2  1.000 ± 0.004      1000     1.00x       1.00x          97%  ok
+groups=2     ≥ 12.3            -    1.30 ± 0.05       770     1.30x           -          97%  imprecise
+groups=4        128         16.2              -         -         -           -            -  failed
+groups=8          -            -              -         -         -           -            -  skipped
 
 groups=4,scale=1 failed: no kernel for Conv(11) in [red]this[/red] build [/]
 groups=8,scale=1 skipped
 {COST_NOTES}
+{OVER_NOTE}
 {PAPER_NOTE}
 groups=2,scale=1: FLOPs are a lower bound, not counted are Loop
 groups=2,scale=1: {WIDE}
 
-"""
+"""  # noqa: E501 - as wide as it is printed
     )
 
 
@@ -157,12 +162,33 @@ def test_rows_of_one_group_stand_together() -> None:
 
 @pytest.mark.parametrize(
     ("width", "left_out"),
-    [(80, "quiet share; images/s"), (40, "quiet share; images/s; memory (MB); paper, ARM")],
+    [
+        (120, ""),
+        (80, "quiet share"),
+        (60, "quiet share; images/s; memory (MB)"),
+        (40, "quiet share; images/s; memory (MB); paper, ARM; over FLOPs"),
+    ],
 )
 def test_a_narrow_terminal_loses_whole_columns_and_is_told_which(width: int, left_out: str) -> None:
     text = " ".join(printed(run_of(g2_records()), width=width).split())
-    assert f"left out at this width: {left_out} (the CSV has all)" in text
-    assert "left out" not in printed(run_of(g2_records()), width=120)
+    _, _, told = text.partition("left out at this width: ")
+    assert told.partition(" (the CSV has all)")[0] == left_out
+
+
+def test_a_wide_terminal_draws_latency_over_flops_and_files_have_the_number_alone() -> None:
+    run = run_of(with_changes("groups=8,scale=2", cost=cost(4_000_000, None, "Loop")))
+    lines = printed(run, width=120).splitlines()
+    drawn = [next((w for w in line.split() if w[0] in "━┿┽┼"), "") for line in lines]
+    assert list(filter(None, drawn)) == [
+        *("┼", "━━━┽────", "━━━┿━───", "━━━┿━━━━"),
+        *("━━━┽────", "━━━┿╾───"),
+    ]
+    assert not set("━┼┿") & set(printed(run) + to_markdown([run]))
+    over = to_frame([run])["latency_over_flops"]
+    assert list(over.round(2).astype(object).replace(pd.NA, None)) == [
+        *(1.0, 1.44, 2.24, 1.0, 1.31),
+        None,
+    ]
 
 
 @pytest.mark.parametrize("width", [120, 60, 20])
@@ -180,7 +206,8 @@ def test_no_figure_is_ever_cut(width: int) -> None:
 def test_a_long_name_wraps_and_is_not_cut() -> None:
     name = "a_very_long_name_of_a_network_that_somebody_exported_from_somewhere_x1_0"
     table = printed(net_of(name, "T"), width=60).partition("left out")[0]
-    first = [line.split()[0] for line in table.splitlines()[6:] if line.strip()]
+    _, _, rows = table.rpartition("─\n")
+    first = [line.split()[0] for line in rows.splitlines() if line.strip()]
     assert "".join(first) == name
 
 
