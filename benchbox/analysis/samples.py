@@ -218,6 +218,11 @@ def figures(bursts: Sequence[Burst]) -> list[Burst]:
     return [burst for burst in bursts if burst.kind != "beside"]
 
 
+def call_count(bursts: Sequence[Burst]) -> int:
+    """The calls that percentiles come from: those of the figures, disturbed ones too."""
+    return sum(len(burst.latencies_ns) for burst in figures(bursts))
+
+
 def round_medians(
     bursts: Sequence[Burst], gate: Gate = OPEN, *, paired: bool = False
 ) -> dict[tuple[int, int], float]:

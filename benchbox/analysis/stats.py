@@ -8,6 +8,8 @@ nominal 95% interval from single calls covers 74%, one from 20 round medians 93%
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import count
 from statistics import fmean, median, variance
 from typing import Literal
 
@@ -15,8 +17,7 @@ from benchbox.analysis.quantities import Ratio
 
 CONFIDENCE = 0.95
 MIN_ROUNDS = 6  # the fewest medians that have a 95% interval: 1 - 2 / 2**6 = 0.97
-P90_SAMPLES = 64  # below these counts a percentile is not known to 99% confidence (binomial)
-P99_SAMPLES = 662
+SURE = 0.99  # that two samples lie above a percentile, so that it is not the largest of them
 SD_OF_MAD = 1.4826  # of a normal distribution: its standard deviation over the median deviation
 MARGIN = 0.01  # two latencies closer than this are the same
 
@@ -138,6 +139,12 @@ def components(groups: Sequence[Sequence[float]]) -> tuple[float | None, float |
     return within, math.sqrt(max(0.0, variance(centres) - explained))
 
 
-def percentile(values: Sequence[float], q: float, floor: int) -> float | None:
+def percentile(values: Sequence[float], q: float) -> float | None:
     """The q-quantile, None when there are fewer values than it needs."""
-    return quantile(values, q) if len(values) >= floor else None
+    return quantile(values, q) if len(values) >= samples_for(q) else None
+
+
+@cache
+def samples_for(q: float) -> int:
+    """The fewest samples of which two lie above the q-quantile, almost surely: 662 for p99."""
+    return next(n for n in count(2) if q**n + n * (1 - q) * q ** (n - 1) <= 1 - SURE)

@@ -13,7 +13,7 @@ from benchbox.sampling.plan import Plan
 PRECISION = 0.05  # a round at a rate takes ten times as long as one of calls in a row, and more
 SHORTEST_S = 2.0  # of a sustained load; less has too few windows
 LONG_S = 60.0  # a run that takes longer says so before it begins
-MEANINGLESS = {"quick": "--quick", "precision": "--precision", "max_time": "--max-time"}
+MEANINGLESS = ("quick", "precision", "percentiles", "max_time")
 
 
 def adapt(
@@ -46,15 +46,17 @@ def adapt(
 
 
 def _sustained(plan: Plan, text: str, typed: Set[str], cases: int) -> Plan:
-    for name, option in MEANINGLESS.items():
+    for name in MEANINGLESS:
         if name in typed:
+            option = f"--{name.replace('_', '-')}"
             raise UsageError(f"--sustained {text} takes as long as it says: leave {option} out")
     if "sessions" in typed and plan.sessions > 1:
         raise UsageError(f"--sustained {text} is one process for each case: leave --sessions out")
     seconds = parsing.seconds(text, "--sustained")
     if seconds < SHORTEST_S:
         raise UsageError(f"--sustained {text}: too short to see anything change; write 10m")
-    return replace(plan, sustained_s=seconds, sessions=1, max_time_s=cases * seconds)
+    lasting = replace(plan, sustained_s=seconds, sessions=1, max_time_s=cases * seconds)
+    return replace(lasting, percentiles=())  # single calls are not kept
 
 
 def announcement(plan: Plan, cases: int, turns: int = 1) -> str:

@@ -172,12 +172,18 @@ class TimingOptions:
     quick: Annotated[
         bool, typer.Option("--quick", help="a first look: 5% precision, 0.5s per case")
     ] = False
+    percentiles: Annotated[
+        str | None,
+        typer.Option(
+            metavar="90,99",
+            help="show these, timing cases until they are known",
+        ),
+    ] = None
     cooldown: Annotated[
         str | None,
         typer.Option(
             metavar="60s",
-            help="maximum wait before each further process until the device is as cool as at "
-            "the start",
+            help="wait so long for the device to cool between processes",
         ),
     ] = None
     seed: Annotated[

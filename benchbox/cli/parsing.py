@@ -11,6 +11,7 @@ from benchbox.errors import UsageError
 from benchbox.specs.model import DType, TensorSpec
 
 SMALLEST = 1e-9  # share
+LOWEST = 50.0  # percentile
 YEAR_S = 366 * 86_400.0
 RAREST, FASTEST = 1 / 86_400, 100_000  # calls per second
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
@@ -23,6 +24,15 @@ def share(text: str, option: str = "--precision") -> float:
     if not SMALLEST <= value < 1:
         raise UsageError(f"{option} {text}: write a share such as 1% or 0.01")
     return value
+
+
+def percentiles(text: str | None) -> tuple[float, ...]:
+    """Parse `90,99.9` as percentages, none without text; raises UsageError otherwise."""
+    words = [word.strip() for word in text.split(",")] if text is not None else []
+    found = {float(word) for word in words if re.fullmatch(r"\d{2}(\.\d)?", word)}
+    if len(found) < len(words) or not all(LOWEST <= each < 100 for each in found):
+        raise UsageError(f"--percentiles {text}: write each once, from 50 to 99.9, as in 90,99")
+    return tuple(sorted(found))
 
 
 def seconds(text: str, option: str = "--max-time") -> float:

@@ -207,6 +207,7 @@ def plan(
         seed=timing.seed,
         sessions=timing.sessions or sessions,
         margin=None if margin is None else parsing.share(margin, "--margin"),
+        percentiles=parsing.percentiles(timing.percentiles),
         cooldown_s=parsing.seconds(timing.cooldown, "--cooldown") if timing.cooldown else 0.0,
     )
     return load_options.adapt(

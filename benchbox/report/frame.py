@@ -9,7 +9,7 @@ from benchbox import records
 from benchbox.analysis.latency import GOOD, Latency
 from benchbox.analysis.stats import Interval
 from benchbox.records import Context, Record, Run, known_macs, uncounted
-from benchbox.report import comparison, conditions, gpu, load_columns, published
+from benchbox.report import comparison, conditions, gpu, load_columns, percentiles, published
 from benchbox.specs.labels import label_text
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def read(paths: str | Path | Iterable[str | Path]) -> "pd.DataFrame":
       load
     - `published_params_m`, `published_macs_m` (millions), `published_top1_percent`: a paper's
     - `relative_ci_low`, `relative_ci_high`, `relative_macs`, `verdict`, `margin`: comparisons
+    - `latency_p95_ms` and the like: other percentiles, where they were asked for
     - `latency_basis`: the calls that p50 is of where some case had too few quiet ones: `quiet`,
       `undisturbed` (not preempted, the machine at any speed) or `all`
     - `gpu_*_ms`, `with_copies_p50_ms`, `launch_share`, `ceiling`, `ceiling_share`: GPUs, and how
@@ -101,6 +102,7 @@ def to_frame(runs: Sequence[Run]) -> "pd.DataFrame":
     dtypes |= dict.fromkeys([*load_columns.columns(found), *published.columns(found)], "Float64")
     dtypes |= comparison.columns([run.context for run in runs])
     dtypes |= gpu.columns(runs)
+    dtypes |= dict.fromkeys(percentiles.file_columns(runs), "Float64")
     if any(record.latency and record.latency.basis not in GOOD for record in found):
         dtypes["latency_basis"] = "string"
     # As objects first: pandas would make floats of whole numbers beside a missing one.
@@ -140,6 +142,7 @@ def _row(run: Run, record: Record) -> dict[str, object]:
         **load_columns.cells(record),
         **published.cells(record),
         **comparison.cells(run, record),
+        **percentiles.file_cells(run, record),
     }
     further |= gpu.cells(context, record)
     return {

@@ -4,7 +4,15 @@ from collections.abc import Iterator, Sequence
 
 from benchbox.devices import providers
 from benchbox.records import Record, Run, SpecFacts
-from benchbox.report import claims, comparison, comparison_text, footnotes, formatting, gpu
+from benchbox.report import (
+    claims,
+    comparison,
+    comparison_text,
+    footnotes,
+    formatting,
+    gpu,
+    percentiles,
+)
 from benchbox.report.tables import (
     Column,
     Table,
@@ -90,6 +98,7 @@ def _table(runs: Sequence[Run], facts: SpecFacts) -> Table:
             Column("memory (MB)", tuple(memory(record.cost) for record in known), drop=1),
             *([Column("relative FLOPs", tuple(ratios))] if is_compared else []),
             *(Column(f"{run.context.device} (ms)", _cells(run, keys)) for run in runs),
+            *(column for run in runs for column in _percentiles(run, keys)),
             *(column for run in runs for column in _on_gpu(run, keys) if column.known),
         ),
         groups=tuple(heading(record.group) for record in known),
@@ -154,6 +163,19 @@ def _notes(runs: Sequence[Run], facts: SpecFacts) -> list[str]:
 
 def _about(run: Run) -> str:
     return f"{setting(run.context, run.records)}; {measured_by(run.context)}"
+
+
+def _percentiles(run: Run, keys: Sequence[str]) -> list[Column]:
+    """Columns of the percentiles that were asked for."""
+    found = [run.record(key) for key in keys]
+    return [
+        Column(
+            f"{run.context.device}, {header}",
+            tuple(cell(record) if record else formatting.UNKNOWN for record in found),
+            drop=2 + len(ON_GPU),
+        )
+        for header, cell in percentiles.columns(run.context)
+    ]
 
 
 def _on_gpu(run: Run, keys: Sequence[str]) -> list[Column]:

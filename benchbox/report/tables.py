@@ -21,6 +21,7 @@ from benchbox.report import (
     gpu,
     load_cells,
     load_text,
+    percentiles,
     text,
 )
 from benchbox.report.frame import over_flops, rate, relative
@@ -192,12 +193,15 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
     failed = any(record.status != "ok" for record in records)
     paced = any(record.arrival for record in records)
     images = formatting.per_second(facts.published_unit)
-    details = [column(*detail, drop=KEPT - 1 - i) for i, detail in enumerate(DETAILS)]
+    asked = percentiles.columns(run.context)
+    further = [detail for detail in DETAILS if detail[0] not in dict(asked)]
+    details = [column(*detail, drop=KEPT - 1 - i) for i, detail in enumerate(further)]
     columns = [
         Column("case", tuple(short_case(r.case, r.group) for r in records), text=True),
         column("FLOPs (M)", lambda r: flops(r.cost), drop=KEPT - 1 if versus else 0),
         column("memory (MB)", lambda r: memory(r.cost), drop=3),
         column(load_cells.p50_header(records), p50),
+        *(column(*percentile, drop=KEPT) for percentile in asked),
         *(column(*load) for load in load_cells.columns(records)),
         *([] if paced else [column(images, lambda r: _throughput(r, facts), drop=2)]),
         *(_comparison(run, records) if versus else []),

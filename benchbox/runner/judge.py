@@ -12,7 +12,7 @@ from benchbox.records import Record, Status
 from benchbox.records.journal import Journal
 from benchbox.runner.memory_groups import reference_key
 from benchbox.runner.state import RunState
-from benchbox.sampling.plan import Plan, lacking, processes_for, undecided
+from benchbox.sampling.plan import Plan, lacking, processes_for, undecided, unknown
 
 Verdict = tuple[Status, str]
 MORE = "give it more with --max-time"
@@ -138,7 +138,8 @@ def shortfall(
         text = lacking(ours, plan, theirs) or _too_few_processes(ours, plan)
         text = text or _too_few_for_p50(len(rounds))
     if not text:
-        return ""
+        few = unknown(samples.call_count(bursts), plan)
+        return few and f"{few}; {MORE}"
     why, what_helps = disturbance_text.summary(samples.tag_shares(bursts, machine.tolerated))
     return f"{text}{f': {why}' if why else ''}; {f'{what_helps}, or ' if what_helps else ''}{MORE}"
 

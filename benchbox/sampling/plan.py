@@ -23,6 +23,8 @@ class Plan:
     A plan with a `margin` is a comparison: rounds are mirrored, `precision` is that of the ratios
     to the reference, and each ratio must differ from 1 by the margin or lie within it.
 
+    `percentiles`, such as 99.0, need so many samples of a case that they are known.
+
     Before each session but the first the device may cool down for at most `cooldown_s`.
     """
 
@@ -37,11 +39,17 @@ class Plan:
     sustained_s: float | None = None
     margin: float | None = None
     cooldown_s: float = 0.0
+    percentiles: tuple[float, ...] = ()
 
     @property
     def rounds_each(self) -> int:
         """The fewest rounds of a case in each session."""
         return math.ceil(self.min_rounds / self.sessions)
+
+    def stage_calls(self, stage: int) -> int:
+        """The calls of a case that sessions 0 to `stage` should have for its percentiles."""
+        calls = max((stats.samples_for(each / 100) for each in self.percentiles), default=0)
+        return math.ceil(calls * (stage + 1) / self.sessions)
 
     def stage_precision(self, stage: int, tau: float = 0.0) -> float:
         """The half-width that the samples of sessions 0 to `stage` should have reached.
@@ -84,6 +92,14 @@ def lacking(
         return f"{of_what}{reached}, ±{plan.precision:.1%} was asked"
     if count < plan.min_rounds:
         return f"only {count} of {plan.min_rounds} quiet rounds{both}"
+    return ""
+
+
+def unknown(calls: int, plan: Plan) -> str:
+    """The percentile that so many calls are too few for, and how many it needs."""
+    for each in plan.percentiles:
+        if calls < (needed := stats.samples_for(each / 100)):
+            return f"p{each:g} needs {needed} samples, has {calls}"
     return ""
 
 

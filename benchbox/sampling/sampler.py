@@ -14,7 +14,7 @@ from statistics import median
 from benchbox.analysis import adjusted, stats
 from benchbox.analysis.adjusted import Rounds
 from benchbox.analysis.machine import Machine
-from benchbox.analysis.samples import NS, Kind
+from benchbox.analysis.samples import NS, Kind, call_count
 from benchbox.errors import AgentError
 from benchbox.sampling.plan import Plan, spread, undecided
 from benchbox.sampling.progress import Progress, Subject
@@ -254,6 +254,9 @@ class Sampler:
 
     def _looks_enough(self, case: Progress) -> bool:
         if self._rounds_in_stage(case) < self.plan.rounds_each:
+            return False
+        needed = self.plan.stage_calls(self.stage)
+        if needed and call_count(case.bursts) < needed:
             return False
         reference, rounds = self._reference_rounds(case), self._rounds(case)
         if undecided(rounds, self.plan, reference) or not self._is_narrow(case):

@@ -16,6 +16,7 @@ Parse = Callable[[Any], Any]
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_./:=]{0,12}", fullmatch=True)
 GOOD: list[tuple[Parse, dict[str | None, Any]]] = [
     (parsing.share, {"1%": 0.01, " 0.5 % ": 0.005, "0.01": 0.01, ".05": 0.05, "99%": 0.99}),
+    (parsing.percentiles, {None: (), "99": (99.0,), "99.9, 50,90": (50.0, 90.0, 99.9)}),
     (parsing.batches, {None: (), "8": (8,), "1,8": (1, 8), " 8, 1 ": (8, 1)}),
     (parsing.seconds, {"90s": 90, "90": 90, "5m": 300, "1.5h": 5400, "250ms": 0.25, " .5 m ": 30}),
     (parsing.cpus, {"0": (0,), "3,1": (3, 1), "4-5,0-1": (4, 5, 0, 1), " 0 , 7-7 ": (0, 7)}),
@@ -35,6 +36,7 @@ GOOD: list[tuple[Parse, dict[str | None, Any]]] = [
     ),
 ]
 SHARE = "--precision {}: write a share such as 1%"
+PERCENTILES = "--percentiles {}: write each once, from 50 to 99.9, as in 90,99"
 BATCH = "--batch {}: write images in one call"
 SECONDS = "--max-time {}: write it as 90s, 5m or 1h"
 CPUS = "--cpus {}: write processors as 0,1 or 0-3"
@@ -42,6 +44,7 @@ MIXED = "--cpus {}: write clusters as big,little or processors as 0,1"
 SHAPE = "--shape {}: write name=1x3x224x224"
 BAD: list[tuple[Parse, str, list[str]]] = [
     (parsing.share, SHARE, ["", "%", "0%", "100%", "1", "-1%", "1%%", "nan", "1,5%", "9" * 400]),
+    (parsing.percentiles, PERCENTILES, ["", "0", "49.9", "100", "99.99", "p99", "99%", "90,90"]),
     (parsing.batches, BATCH, ["", "0", "1,", ",1", "1,,8", "-1", "1.5", "1 8", "x", "9" * 99]),
     (parsing.batches, "--batch {}: name each batch once", ["1,1", "8,1,08"]),
     (parsing.seconds, SECONDS, ["", "s", "0s", "-5s", "5 minutes", "1d", "1h30m", "inf"]),

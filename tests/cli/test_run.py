@@ -86,6 +86,22 @@ def test_an_imprecise_figure_ends_a_strict_run_with_5(bench: CalmCommand) -> Non
     bench.run(*arguments)
 
 
+def test_percentiles_have_columns_and_what_they_lack_is_said(bench: CalmCommand) -> None:
+    Path("benchbox.toml").write_text("[run]\npercentiles = [95, 99]\n")
+    result = bench.run("small.onnx", *SHORT, "--export-csv", "t.csv")
+    assert all(f"{name} (ms)" in result.stdout for name in ("p95", "p99"))
+    (row,) = rows(Path("t.csv").read_text())
+    assert row["status"] == "ok"
+    assert int(row["samples"]) >= 662
+    percentiles = [float(row[f"latency_{name}_ms"]) for name in ("p50", "p95", "p99")]
+    assert percentiles == sorted(percentiles)
+    short = ["--max-time", "0.3s", "--percentiles", "99.9"]
+    result = bench.compare("large.onnx", "twin.onnx", *SHORT, *short, "--export-csv", "t.csv")
+    assert "p99.9 needs 6636 samples, has " in " ".join(result.stdout.split())
+    row = by_case(Path("t.csv").read_text())["large"]
+    assert (row["status"], row["latency_p99.9_ms"]) == ("imprecise", "")
+
+
 def test_every_case_is_timed_at_every_batch(bench: CalmCommand) -> None:
     result = bench.run("open.onnx", *SHORT, "--batch", "1,4", "--export-csv", "t.csv")
     lines = result.stdout.splitlines()
