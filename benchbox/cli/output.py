@@ -13,6 +13,7 @@ from rich.segment import Segment
 from benchbox import host
 from benchbox.errors import StorageError, UsageError
 from benchbox.lines import one_line, visible
+from benchbox.report.text import folded
 
 STDOUT = Path("-")
 REPORT = "; the records are kept, `benchbox report` makes the table again"
@@ -30,8 +31,10 @@ class _Lines(Console):
     """
 
     def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - as Rich has it
-        """Print each object."""
-        lines = (self._line(each) if isinstance(each, str) else each for each in objects)
+        """Print each object; no word of a string is broken, however narrow the terminal is."""
+        lines = [self._line(each) if isinstance(each, str) else each for each in objects]
+        if len(lines) == 1 and isinstance(lines[0], str) and not self.soft_wrap:
+            lines, options = [folded(lines[0], self.width)], options | {"soft_wrap": True}
         super().print(*lines, **options)
 
     def _line(self, text: str) -> str:

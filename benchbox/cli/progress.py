@@ -9,12 +9,13 @@ from rich.console import Console
 
 from benchbox import host, specs
 from benchbox.analysis import disturbance_text
+from benchbox.cli import live_table
 from benchbox.cli.bar import Bar
+from benchbox.cli.timing import Timing
 from benchbox.devices import Device
 from benchbox.errors import BenchboxError
 from benchbox.records import Record
 from benchbox.report import formatting, load_text, tables
-from benchbox.sampling.progress import Progress as Case
 from benchbox.sampling.sampler import Sampler
 from benchbox.sampling.sustained import Sustainer
 
@@ -22,6 +23,7 @@ MB = 1_000_000
 WORTH_SAYING = MB  # bytes of a file: a second of a slow link
 BUSY_CPUS = 0.3  # kept busy by others before the first sample that are worth a warning
 EXPORT_LINE_S = 10.0  # between two plain lines on exports
+NAME = 32  # characters of a case that is exported, so that the count beside it can be seen
 
 
 class Live:
@@ -46,6 +48,7 @@ class Live:
         self._name = name
         self._bar = bar or Bar(console)
         self._line = self._bar.line()
+        self._timing = Timing(total)
         self._finished: dict[str, str] = {}
         self._sent: set[str] = set()
         self._reasons: set[str] = set()
@@ -60,15 +63,14 @@ class Live:
         self._bar.__exit__()
 
     def waiting(self) -> None:
-        """Show that the turn of one of several devices is yet to come."""
-        if self._name:
-            self._draw("waiting", 0.0, "")
+        """Show that a device is opened, or that the turn of one of several is yet to come."""
+        self._draw("waiting" if self._name else "starting", None, "")
 
     def failed(self, error: BenchboxError) -> None:
         """Print why one of several devices cannot be used."""
         if self._name:
             self._console.print(f"Error: {error}", style="red")
-            self._draw("failed", 0.0, "")
+            self._draw("failed", None, "")
 
     def exporting(self, done: int, total: int, name: str) -> None:
         """Show a case whose graph is being made, how many graphs are left, and the time left."""
@@ -80,16 +82,17 @@ class Live:
             if not self._line.is_live:
                 what = "graph" if total == 1 else f"{total} graphs"
                 self._console.print(f"preparing {what}, kept for later runs")
-        left = total - done
-        parts = [f"{left} of {total} graphs left"]
+        left, about = total - done, ""
         if done > 1 and left:
             left_s = max(1.0, (now - self._exporting_since) * left / (done - 1))
-            parts.append(f"about {formatting.duration(left_s, 2)}")
-        at = ", ".join(filter(None, (*parts, name)))
-        self._draw("preparing", done / total, at)
+            about = f"about {formatting.duration(left_s, 2)}"
+        short = name if len(name) <= NAME else f"{name[: NAME - 1]}…"
+        at = f"{short} {min(done + 1, total)}/{total}".lstrip()
+        self._draw("exporting", done / total, f"{at}, {about} left" if about else at)
         if not self._line.is_live and left and now - self._printed_at >= EXPORT_LINE_S:
             self._printed_at = now
-            self._console.print(at)
+            parts = [f"{left} of {total} graphs left", about, name]
+            self._console.print(", ".join(filter(None, parts)))
 
     def starting(self) -> None:
         """Warn when other programs keep this machine busy, if it is timed on."""
@@ -109,7 +112,8 @@ class Live:
 
     def loading(self, done: int, total: int) -> None:
         """Show how many graphs are loaded on the device."""
-        self._draw("loading", done / total, f"{done} of {total} graphs")
+        spent = self._timing.loading(done)
+        self._draw("loading", self._timing.share, f"{spent}{done + 1} of {total} graphs")
 
     def sending(self, name: str, sent: int, size: int | None) -> None:
         """Show how much of a file is sent to the device, or print its name once.
@@ -133,37 +137,33 @@ class Live:
 
     def cooling(self, now_c: float, goal_c: float, left_s: float) -> None:
         """Show how warm a cooling device is, and how long cooling may take."""
-        done = len(self._finished) / self._total
         at = f"{now_c:.0f} °C, {goal_c:.0f} °C wanted, {left_s:.0f} s left at most"
-        self._draw("cooling", done, at)
+        self._draw("cooling", self._timing.share, at)
 
     def measuring(self, sampler: Sampler) -> None:
-        """Show the widest interval closing in, and the time left."""
-        active = sampler.active
+        """Show the time so far and the time left, and a single device's figures so far."""
         if not self._line.is_live:
             self._print_stage(sampler)
-        if not self._line.is_live or not active:
             return
+        if not sampler.active or not self._bar.is_due:
+            return
+        finished, plan = len(self._finished), sampler.plan
+        parts = [self._timing.measuring(sampler, finished)]
         if isinstance(sampler, Sustainer):
-            done = len(self._finished) + sampler.share
-            text = f"{len(self._finished)} of {self._total} cases, {sampler.status}"
-            self._draw("running", done / self._total, text)
+            parts += [f"{finished} of {self._total} cases", sampler.status]
+            self._draw("running", self._timing.share, ", ".join(parts))
             return
-        done = len(self._finished)
-        shares = [_share(case, sampler) for case in active]
-        widths = [i.half_width for case in active if (i := sampler.interval(case))]
-        left = max(0.0, sampler.plan.max_time_s - sampler.elapsed_s)
-        text = f"{done} of {self._total} cases"
-        if sampler.plan.sessions > 1:
-            text += f", process {sampler.stage + 1} of {sampler.plan.sessions}"
-        if len(widths) == len(active) and math.isfinite(max(widths)):
-            text += f", widest ±{max(widths):.1%} (±{sampler.plan.precision:.1%} asked)"
-            slowest = min(shares)
-            if slowest > 0 and sampler.plan.margin is None:  # else the verdict decides when it ends
-                left = min(left, sampler.elapsed_s * (1 - slowest) / slowest)
-        self._draw(
-            "timing", (done + sum(shares)) / self._total, f"{text}, {left:.0f} s left at most"
-        )
+        if plan.sessions > 1:
+            parts.append(f"process {sampler.stage + 1} of {plan.sessions}")
+        asked = f"±{plan.precision * 100:.3g}% asked"
+        if self._name:
+            found = [sampler.interval(case) for case in sampler.active]
+            widest = max(each.half_width if each else math.inf for each in found)
+            parts.append(f"widest ±{widest:.1%}, {asked}" if math.isfinite(widest) else asked)
+        else:
+            self._bar.rows = live_table.lines(sampler, self._total, *self._bar.space)
+            parts.append(asked)
+        self._draw("timing", self._timing.share, ", ".join(parts))
 
     def _print_stage(self, sampler: Sampler) -> None:
         """Print which process runs, without a live line: cases finish in the last one only."""
@@ -202,7 +202,7 @@ class Live:
         prefix = f"{self._name} " if self._name else ""
         self._console.print(prefix + line)
 
-    def _draw(self, description: str, share: float, at: str) -> None:
+    def _draw(self, description: str, share: float | None, at: str) -> None:
         self._line.draw(f"{self._name} {description}".lstrip(), share, at)
 
 
@@ -235,14 +235,3 @@ class Lives:
 
 def _of(sent: int, size: int) -> str:
     return f"{sent / MB:.1f} of {size / MB:.1f} MB"
-
-
-def _share(case: Case, sampler: Sampler) -> float:
-    """The share of a case that is done: its rounds over the expected number of rounds."""
-    rounds = len(case.rounds)
-    interval = sampler.interval(case)
-    if interval is None:
-        return min(0.99, rounds / sampler.plan.min_rounds)
-    # The width falls with the square root of the rounds.
-    needed = rounds * (interval.half_width / sampler.plan.precision) ** 2
-    return min(0.99, rounds / max(sampler.plan.min_rounds, needed))

@@ -16,6 +16,7 @@ from benchbox.records import Run
 from benchbox.report.costs import CostRow, cost_table
 from benchbox.report.multi_device import tables_of
 from benchbox.report.tables import Column, Table, sections
+from benchbox.report.text import folded
 
 NARROWEST = 12  # a text column wraps down to this many cells before a whole column is left out
 WORD = 24  # the longest word that is not broken before a whole column is left out
@@ -62,7 +63,8 @@ def _show_text(table: Table, console: Console) -> None:
 
 def _say(console: Console, line: str, style: str = "") -> None:
     """Print a line as it is: wrapped by words on a terminal, as long as it is elsewhere."""
-    console.print(Text(line, style), soft_wrap=not console.is_terminal)
+    text = folded(line, console.width) if console.is_terminal else line
+    console.print(Text(text, style), soft_wrap=True)
 
 
 def _plain(table: Table) -> list[str]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
+
 
 def listed(items: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
@@ -29,3 +31,16 @@ def grouped(cases: Sequence[str], texts: Sequence[str]) -> list[tuple[str, str]]
 
 def _all_or(names: Sequence[str], count: int) -> str:
     return "all cases" if len(names) == count > 1 else listed(names)
+
+
+def folded(line: str, width: int) -> str:
+    """The line as several, none wider than that but for a single long word: none is broken."""
+    first, *words = line.split(" ")
+    lines = [first]
+    for word in words:
+        longer = f"{lines[-1]} {word}"
+        if cell_len(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return "\n".join(lines)

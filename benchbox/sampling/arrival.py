@@ -81,7 +81,7 @@ class PacedSampler(Sampler):
 
     def _fitting(self, members: Sequence[Progress], left_s: float) -> int:
         """The calls at the rate: fewer where time is short for the rounds."""
-        fewest = min(self._rounds_in_stage(case) for case in members)
+        fewest = min(self.rounds_in_stage(case) for case in members)
         rounds = max(1, self.plan.rounds_each - fewest)
         period_s, wanted = 1 / self._per_s, calls(self.plan)
         each_s = left_s / rounds / len(members) - self.plan.burst_s

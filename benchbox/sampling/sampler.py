@@ -253,12 +253,12 @@ class Sampler:
         return self._looks_enough(case)
 
     def _looks_enough(self, case: Progress) -> bool:
-        if self._rounds_in_stage(case) < self.plan.rounds_each:
+        if self.rounds_in_stage(case) < self.plan.rounds_each:
             return False
         needed = self.plan.stage_calls(self.stage)
         if needed and call_count(case.bursts) < needed:
             return False
-        reference, rounds = self._reference_rounds(case), self._rounds(case)
+        reference, rounds = self._reference_rounds(case), self.rounds(case)
         if undecided(rounds, self.plan, reference) or not self._is_narrow(case):
             return False
         if self.stage + 1 < self.plan.sessions:
@@ -269,25 +269,30 @@ class Sampler:
 
     def _is_narrow(self, case: Progress) -> bool:
         """Whether more rounds in the processes so far are not needed."""
+        found = self.width(case, self.stage)
+        return found is not None and found[0] <= found[1]
+
+    def width(self, case: Progress, stage: int) -> tuple[float, float] | None:
+        """The half-width that more rounds would lower, and what it should be after a stage."""
         if found := self._adjusted(case):
-            return found[1].within <= self.plan.stage_precision(self.stage, self.machine.tau)
+            return found[1].within, self.plan.stage_precision(stage, self.machine.tau)
         interval = self.interval(case)
-        return interval is not None and (
-            interval.half_width <= self.plan.stage_precision(self.stage)
-        )
+        if interval is None:
+            return None
+        return interval.half_width, self.plan.stage_precision(stage)
 
     def interval(self, case: Progress) -> stats.Interval | None:
         """The figure that is to become precise: p50 in seconds, in a comparison the ratio."""
         if found := self._adjusted(case):
             return found[0]
-        return spread(self._rounds(case), self._reference_rounds(case))
+        return spread(self.rounds(case), self._reference_rounds(case))
 
     def _adjusted(self, case: Progress) -> tuple[stats.Interval, adjusted.Widths] | None:
         if case.adjusted is None or self._reference_rounds(case) is not None:
             return None
         return adjusted.interval(case.adjusted, self.machine.tau)
 
-    def _rounds(self, case: Progress) -> Rounds:
+    def rounds(self, case: Progress) -> Rounds:
         """The rounds that a case is judged by."""
         return case.rounds if self._reference_rounds(case) is None else case.paired
 
@@ -312,8 +317,9 @@ class Sampler:
             return True
         return len(case.rounds.keys() & reference.rounds.keys()) >= stats.MIN_ROUNDS
 
-    def _rounds_in_stage(self, case: Progress) -> int:
-        return sum(session >= (self._stage_session or 0) for session, _ in self._rounds(case))
+    def rounds_in_stage(self, case: Progress) -> int:
+        """How many of these the sessions of this stage gave."""
+        return sum(session >= (self._stage_session or 0) for session, _ in self.rounds(case))
 
     def _calls(self, case: Progress, burst_s: float, least: int) -> int:
         if case.latency_s > SLOW_S:
