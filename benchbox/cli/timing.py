@@ -32,7 +32,9 @@ class Timing:
         left_s, self._is_known = _left_s(sampler)
         # The agents to come load the same graphs, and cases that did not fit are timed like these.
         left_s += (plan.sessions - 1 - sampler.stage) * self._load_s
-        others = max(0, self._cases - finished - len(sampler.active))
+        finished_here = len(sampler.cases) - len(sampler.active)
+        finished_before = max(0, finished - finished_here)
+        others = max(0, self._cases - finished_before - len(sampler.cases))
         each_s = (sampler.elapsed_s + left_s) / max(1, len(sampler.cases))
         most_s = max(0.0, plan.max_time_s - sampler.elapsed_s)
         self._left_s = min(left_s, most_s) + others * min(each_s, plan.max_time_s)

@@ -13,7 +13,7 @@ from rich.console import Console
 from benchbox import host
 from benchbox.agent.host import machine
 from benchbox.analysis.doctor import Finding, Report
-from benchbox.cli import doctor
+from benchbox.cli import bar, doctor
 from benchbox.cli.options import ProcessorOptions
 from benchbox.devices import Device
 from benchbox.errors import CaseError, DeviceError
@@ -73,7 +73,8 @@ def test_what_was_learned_of_machines_is_forgotten_and_counted(
     assert said == ["Forgotten: 2 files", "Forgotten: 0 files"]
 
 
-def test_a_terminal_is_told_how_far_it_is() -> None:
+def test_a_terminal_is_told_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bar, "PAUSE_S", 0.0)
     screen = Console(file=io.StringIO(), force_terminal=True, width=100)
     agent = SimpleNamespace(hello={"cpus": [1]}, look=lambda cpu, _: ({"cpu": cpu}, {}))
     looks, _ = doctor._observe(agent, 4.0, screen)  # type: ignore[arg-type]

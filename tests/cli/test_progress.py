@@ -231,7 +231,7 @@ def test_a_terminal_shows_figures_that_close_in_and_an_honest_time(clock: Simple
     totals = [float(m[1]) for _, text in watched.shown if (m := re.search(r"about ([\d.]+)", text))]
     late = totals[len(totals) // 3 :]
     assert late
-    assert all(each == pytest.approx(spent_s, rel=0.4) for each in late), (spent_s, totals)
+    assert all(each == pytest.approx(spent_s, rel=0.4) for each in late), f"{spent_s} {totals}"
 
 
 def test_rows_fit_the_terminal_and_the_others_are_counted(clock: SimpleNamespace) -> None:
