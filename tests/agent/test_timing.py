@@ -37,7 +37,7 @@ def test_switches_belong_to_calls(monkeypatch: pytest.MonkeyPatch, threads: int,
     calls: list[int] = []
     burst = timing_burst.time_calls(lambda: calls.append(1), 4, threads)
     assert (len(burst.latencies_ns), burst.switches) == (4, [0, 2, 0, 1])
-    assert len(calls) == 5  # one settles the graph
+    assert 6 <= len(calls) <= 4 + timing_burst.MOST_CALLS  # some settle the graph
     assert (burst.marks, burst.probed_ns) == ([], 0)
     assert set(asked) == {who}
     monkeypatch.setattr(timing_burst, "resource", None)  # as on Windows
@@ -68,7 +68,7 @@ def test_the_sentinel_is_read_every_20_ms(latency_s: float, calls: int, more: in
     gaps = [(later - earlier) * latency_s for (earlier, _), (later, _) in pairwise(marks)]
     assert max(gaps) < timing_burst.MARK_NS * 1e-9 + 2 * latency_s
     assert all(gap >= timing_burst.MARK_NS * 1e-9 for gap in gaps[:-1])
-    assert short.calls == calls + 1 + more * (len(marks) - 1)
+    assert short.calls == calls + 2 + more * (len(marks) - 1)
 
 
 def test_what_hits_the_sentinel_hits_no_sample(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,9 +87,11 @@ def test_what_hits_the_sentinel_hits_no_sample(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("latencies", "is_bound", "calls"),
     [
-        ([8, 7], False, 1),
+        ([8, 8], False, 2),
+        ([8, 7, 7], False, 3),
         ([8, 7, 6, 5, 5], True, 5),
-        ([2.0**-n for n in range(99)], True, 11),
+        ([2.0**-n for n in range(99)], False, 4),
+        ([2.0**-n for n in range(99)], True, 10),
     ],
 )
 def test_a_graph_settles_first(latencies: list[float], calls: int, *, is_bound: bool) -> None:
@@ -153,7 +155,7 @@ def test_sentinels_take_a_small_share_and_no_latency(
 ) -> None:
     for _ in range(100):
         crowded.burst("g", 5)
-    assert crowded.now / (100 * 6 * 0.002) < 1 + 2 * sentinel.STREAM_SHARE
+    assert crowded.now / (100 * 7 * 0.002) < 1 + 2 * sentinel.STREAM_SHARE
     for _ in range(3):
         before, calls = crowded.now, crowded.calls
         burst = crowded.burst("g", 100, stream)

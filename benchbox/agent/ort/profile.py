@@ -102,6 +102,8 @@ class Bursts:
         self._threads = threads
         self._counts: dict[str, int] = {}
         self._round_s = 0.0
+        self._made = LOADING_CALLS  # of the profiled session
+        calls["profiled"] = self._counted(calls["profiled"])
         for name, call in calls.items():
             call_s = max(1, min(settle(call) for _ in range(CALIBRATING_CALLS))) / 1e9
             most = most_profiled // ROUNDS if name == "profiled" else MOST_TIMED
@@ -109,7 +111,14 @@ class Bursts:
             count = self._counts[name] = max(LEAST_CALLS, min(most, int(BURST_S / call_s)))
             self._round_s += (1 + count) * call_s
         self.latencies_ns: dict[str, list[int]] = {name: [] for name in calls}
-        self.belongs = [False] * (LOADING_CALLS + CALIBRATING_CALLS)
+        self.belongs: list[bool] = []
+
+    def _counted(self, call: Callable[[], object]) -> Callable[[], object]:
+        def counted() -> object:
+            self._made += 1
+            return call()
+
+        return counted
 
     def take(self) -> Iterator[dict[str, object]]:
         """Time a burst of every variant in each round, and yield a step for it."""
@@ -132,5 +141,6 @@ class Bursts:
         burst = time_calls(self._calls[name], self._counts[name], self._threads)
         self.latencies_ns[name] += burst.latencies_ns
         if name == "profiled":
-            # The first call of a burst only brings the graph back into the caches.
-            self.belongs += [False] + [True] * self._counts[name]
+            # The first calls of a burst only bring the graph back into the caches.
+            untimed = self._made - len(self.belongs) - self._counts[name]
+            self.belongs += [False] * untimed + [True] * self._counts[name]
