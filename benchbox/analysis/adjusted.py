@@ -39,6 +39,7 @@ LEAST_SD = 0.003
 ITERATIONS = 12
 CONVERGED = 1e-4  # of a slope
 Z95 = 1.96
+WIDEST = 5.0  # ln of an interval's end over the middle
 LEAST_TAU, UNKNOWN_TAU = 0.003, 0.005  # relative spread between processes
 CHI2_MEDIAN = 0.693  # of two degrees of freedom, over their number: that of a variance of three
 
@@ -279,7 +280,7 @@ def _widened(
 ) -> tuple[Interval, Widths]:
     processes = len({session for session, _ in rounds})
     widths = Widths(found.half_width, Z95 * error, Z95 * tau / math.sqrt(processes))
-    more = math.exp(widths.total)
+    more = math.exp(min(widths.total, WIDEST))
     return Interval(found.value, found.value / more, found.value * more), widths
 
 

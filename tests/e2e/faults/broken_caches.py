@@ -7,7 +7,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 from benchbox import host
-from benchbox.analysis.states import Histogram, Known, Readings
+from benchbox.analysis import adjusted
+from benchbox.analysis.adjusted import Slopes, Usual
+from benchbox.analysis.machine import Known, Machine
+from benchbox.analysis.samples import Burst
+from benchbox.analysis.states import Bases
 from benchbox.devices import gpu_ceilings, last_seen
 from benchbox.runner import known_states
 from tests.e2e.faults.bench import Bench, fault
@@ -16,7 +20,9 @@ from tests.e2e.faults.mutations import mutated, odd
 TRIES = 20
 ALONE = threading.Lock()  # the folder is patched for all threads
 URL = "ssh://pi@board"
-STATES = Known(Histogram({1880: 0.5, 1881: 0.5}, 12_000.0), Histogram({2500: 1.0}, 300_000.0))
+USUAL = Usual(12_000.0, 300_000.0)
+SLOPES = {"ab" * 32: Slopes(0.9, 0.1, 0.2, 0.05)}
+STATES = Known(Bases(12_000.0, 300_000.0), USUAL, (USUAL, USUAL), SLOPES)
 RATES = {"bytes_per_s": 1e12, "fp32_macs_per_s": 1e13}
 
 
@@ -35,11 +41,18 @@ def broken_cache(bench: Bench, rng: random.Random) -> None:
 
 
 def _use(states: Path, number: int) -> None:
-    readings = Readings(known_states.load(states))
-    readings.add("compute", [(n, 12_000 + n) for n in range(40)])
-    readings.update()
-    assert readings.gate.compute is not None
-    known_states.save(states, readings.after())
+    machine = Machine(known_states.load(states), adjusts=True)
+    marks = ((0, 12_000), (1, 12_100))
+    bursts = [Burst(0, n, (1000 + n,), marks=marks, stream_ns=(300_000,)) for n in range(20)]
+    for burst in bursts:
+        machine.add(burst)
+    machine.update()
+    assert machine.gate.compute is not None
+    case = machine.adjust("a", "ab" * 32, bursts)
+    found = adjusted.interval(case, machine.tau) if case else None
+    assert found is None or 0 < found[0].low <= found[0].high < 1
+    known_states.save(states, machine.after())
+    assert known_states.load(states).slopes == machine.after().slopes
     known = gpu_ceilings.load(["H200", number])
     assert all(rate >= 1e-12 for name, rate in known.items() if name != "measured")
     assert last_seen.last(URL).at.__class__ is str

@@ -14,7 +14,8 @@ from typing import Any
 from rich.console import Console
 
 from benchbox import records
-from benchbox.analysis import arrival, gpu_time, samples
+from benchbox.analysis import arrival, gpu_time, latency, samples
+from benchbox.analysis.adjusted import UNKNOWN, Adjustment, Widths
 from benchbox.analysis.arrival import Arrival
 from benchbox.analysis.gpu_time import Spans
 from benchbox.analysis.samples import Burst
@@ -55,6 +56,7 @@ ON_GPU = Burst(
 )
 HOT = {"clock_khz": 2e6, "temperature_c": 50.0, "throttled_bits": 4, "steal_s": 0.1}
 LOADS: tuple[dict[str, Any], ...] = (
+    {"adjustment": Adjustment(UNKNOWN, 1.2e4, 3e5, 0.05, 0.01, 0.004, Widths(0.01, 0.001, 0.005))},
     {"arrival": Arrival(5.0, tables.latency(1.0), tables.ratio(1.4), 0.02)},
     {
         "sustained": Sustained(
@@ -170,10 +172,15 @@ def use(runs: Sequence[Run]) -> None:
         render(runs, format_)
     for run in runs:
         claims.is_unclear(run)
-        RunState((), {}, run)
+        state = RunState((), {}, run, adjusts=True)
         for record in run.records:
             case_record.loaded(record)
-            estimate = samples.estimate(record.bursts, record.gate)
+            case, machine = state.adjusted(record.key), state.machine
+            estimate = latency.estimate(record.bursts, record.gate, case, machine.tau)
+            if case:
+                machine.compare(record.key, case, case)
+                latency.ratio((), (), record.gate, (case, case), tau=machine.ratio_tau)
+                machine.adjustment(case)
             gpu_time.estimate(record.bursts, record.gate, estimate.p50_s if estimate else None)
             samples.tagged(record.bursts, record.gate)
             samples.tag_shares(record.bursts, record.gate)
