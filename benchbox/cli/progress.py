@@ -150,8 +150,8 @@ class Live:
         finished, plan = len(self._finished), sampler.plan
         parts = [self._timing.measuring(sampler, finished)]
         if isinstance(sampler, Sustainer):
-            parts += [f"{finished} of {self._total} cases", sampler.status]
-            self._draw("running", self._timing.share, ", ".join(parts))
+            of_all = [*parts, f"{finished} of {self._total} cases"] if self._total > 1 else []
+            self._draw("running", self._timing.share, ", ".join([*of_all, sampler.status]))
             return
         if plan.sessions > 1:
             parts.append(f"process {sampler.stage + 1} of {plan.sessions}")

@@ -97,9 +97,10 @@ def _show_boxed(table: Table, console: Console) -> None:
     columns, left_out = _fitting(columns, console.width)
     if _least(columns) > console.width:
         columns = [_broken(column) for column in columns]
-    boxed = _boxed(table.groups, columns)
-    if _least(columns) > console.width:
-        boxed.width = _least(columns)
+    word = WORD if _least(columns) <= console.width else NARROWEST
+    boxed = _boxed(table.groups, columns, word)
+    if (least := _least(columns, word)) > console.width:
+        boxed.width = least
     console.print(boxed, crop=False)
     if left_out:
         names = "; ".join(left_out)
@@ -120,16 +121,16 @@ def _fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[
     return kept, [each.header.replace("\n", " ") for each in lost]
 
 
-def _least(columns: Sequence[Column]) -> int:
-    """The width of a table below which something would be cut."""
-    return sum(map(_narrowest, columns)) + GAP * (len(columns) - 1)
+def _least(columns: Sequence[Column], word: int = WORD) -> int:
+    """The width of a table below which something would be cut, with longer words broken."""
+    return sum(_narrowest(column, word) for column in columns) + GAP * (len(columns) - 1)
 
 
-def _narrowest(column: Column) -> int:
+def _narrowest(column: Column, word: int) -> int:
     lines = [line for text in (column.header, *column.cells) for line in text.split("\n")]
     widest = max(map(cell_len, lines))
     longest_word = max((cell_len(word) for line in lines for word in line.split()), default=0)
-    return min(widest, max(NARROWEST, min(longest_word, WORD))) if column.text else widest
+    return min(widest, max(NARROWEST, min(longest_word, word))) if column.text else widest
 
 
 class _Broken(Column):
@@ -154,13 +155,13 @@ def _broken(column: Column) -> Column:
     return _Broken(header, tuple(cells), drop=column.drop)
 
 
-def _boxed(groups: Sequence[str], columns: Sequence[Column]) -> RichTable:
+def _boxed(groups: Sequence[str], columns: Sequence[Column], word: int) -> RichTable:
     boxed = RichTable(box=box.HORIZONTALS, show_edge=False, pad_edge=False)
     for column in columns:
         boxed.add_column(
             Text(column.header),
             justify="left" if column.text else "right",
-            min_width=_narrowest(column),
+            min_width=_narrowest(column, word),
             no_wrap=not column.text,
             overflow="fold",
         )

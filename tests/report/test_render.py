@@ -205,7 +205,10 @@ def test_no_figure_is_ever_cut(width: int) -> None:
 
 def test_a_long_name_wraps_and_is_not_cut() -> None:
     name = "a_very_long_name_of_a_network_that_somebody_exported_from_somewhere_x1_0"
-    table = printed(net_of(name, "T"), width=60).partition("left out")[0]
+    wide = {"status": "imprecise", "relative": ratio(1.3, 0.05)}
+    table = printed(net_of(name, "T", **wide), width=60).partition("left out")[0]
+    assert max(map(cell_len, table.splitlines())) <= 60
+    assert "imprecise" in table
     _, _, rows = table.rpartition("─\n")
     first = [line.split()[0] for line in rows.splitlines() if line.strip()]
     assert "".join(first) == name
