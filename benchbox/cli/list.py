@@ -36,11 +36,12 @@ def show(section: str | None) -> None:
 
 def _networks() -> Table:
     """The networks with the figures of their papers; nothing is built for it."""
-    table = _table("network", "params (M)", "FLOPs (M)", "top-1 (%)", "as published in")
+    table = _table("network", "params (M)", "FLOPs (M)", "top-1 or mAP (%)", "as published in")
     for network in catalogue.NETWORKS.values():
         paper = network.paper
         sizes = map(formatting.as_printed, (paper.params_m, paper.macs_m))
-        table.add_row(network.name, *sizes, formatting.accuracy(paper.top1_percent), paper.source)
+        accuracy = formatting.accuracy(paper.top1_percent or paper.map_percent)
+        table.add_row(network.name, *sizes, accuracy, paper.source)
     return table
 
 

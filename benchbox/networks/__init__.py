@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["SEED", "create", "fuse", "names"]
 
 
-def create(name: str, weights: Path | None = None) -> "nn.Module":
+def create(name: str, weights: Path | None = None, **args: catalogue.Scalar) -> "nn.Module":
     """Return the network of that name in eval mode; (n, 3, h, w) -> (n, 1000).
 
-    The bare name of a family means its x1_0. Weights are seeded random numbers, unless `weights`
-    names a checkpoint of the reference implementation. Raises SpecError for an unknown name and for
-    a checkpoint that is none of this network's.
+    A detector gives what its `head` says. The bare name of a family means its x1_0. Weights are
+    seeded random numbers, unless `weights` names a checkpoint of the reference implementation.
+    `args` go to the network's builder. Raises SpecError for an unknown name and for a checkpoint
+    that is none of this network's.
     """
-    module = build(name)
+    module = build(name, **args)
     if weights is not None:
         from benchbox.networks.checkpoints import load
 

@@ -16,10 +16,10 @@ def names() -> list[str]:
     return list(catalogue.NETWORKS)
 
 
-def build(name: str) -> "nn.Module":
+def build(name: str, **args: catalogue.Scalar) -> "nn.Module":
     """Return the network of that name in eval mode, with seeded random weights.
 
-    Raises SpecError for an unknown name.
+    `args` go to its builder, above its own. Raises SpecError for an unknown name.
     """
     import torch
 
@@ -28,7 +28,7 @@ def build(name: str) -> "nn.Module":
     builds = getattr(importlib.import_module(module_name), builder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        module: nn.Module = builds(**network.args)
+        module: nn.Module = builds(**{**network.args, **args})
     return module
 
 
@@ -37,6 +37,6 @@ def fuse(module: "nn.Module") -> "nn.Module":
 
     A module without such layers is copied as it is.
     """
-    from benchbox.networks.ghostnetv3 import fuse
+    from benchbox.networks.branches import fuse
 
     return fuse(module)

@@ -1,8 +1,8 @@
 """Catalogue of the networks: each name with its builder and its published figures.
 
 Published figures are those that papers print, some read in a figure or in another's list, as their
-source says: params and multiply-accumulates in millions, ImageNet top-1 accuracy in percent. One
-that could not be confirmed is left out. Nothing here imports torch.
+source says: params and multiply-accumulates in millions, ImageNet top-1 accuracy or COCO mAP in
+percent. One that could not be confirmed is left out. Nothing here imports torch.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,9 @@ from difflib import get_close_matches
 from benchbox.errors import SpecError
 
 Scalar = str | int | float | bool
-IMAGE = (3, 224, 224)
+Image = tuple[int, int, int]
+IMAGE: Image = (3, 224, 224)
+DETECTOR_IMAGE: Image = (3, 640, 640)
 STRIDE = 32  # of all of them together; height and width of an image are multiples of it
 
 
@@ -24,16 +26,24 @@ class Paper:
     macs_m: float | None = None
     top1_percent: float | None = None
     source: str = ""
+    map_percent: float | None = None  # mAP 50-95
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network by name: `builder` is `module:callable`, called with `args`."""
+    """A network by name: `builder` is `module:callable`, called with `args`.
+
+    `image` is its input by default, `spec` the bundled one that has it. A detector takes one of
+    `heads` as its argument `head`.
+    """
 
     name: str
     builder: str
     args: Mapping[str, Scalar] = field(default_factory=dict)
     paper: Paper = field(default_factory=Paper)
+    image: Image = IMAGE
+    spec: str = "models"
+    heads: tuple[str, ...] = ()
 
 
 def _widths(
@@ -64,6 +74,52 @@ def _shufflenetv1() -> Iterable[Network]:
     for groups, printed in figures.items():
         paper = Paper(*printed, source)
         yield Network(f"shufflenetv1_g{groups}", builder, {"groups": groups}, paper)
+
+
+HALVED = "FLOPs halved, which count multiplications and additions"
+V8 = f"Ultralytics' documentation of YOLOv8 ({HALVED})"
+V8_GHOST = f"Ultralytics' yolov8-ghost.yaml ({HALVED})"
+V10 = f"YOLOv10, arXiv 2405.14458, and its README ({HALVED})"
+V11 = f"Ultralytics' documentation of YOLO11 ({HALVED})"
+DETECTORS = {
+    "yolov8n": Paper(3.2, 4350, source=V8, map_percent=37.3),
+    "yolov8s": Paper(11.2, 14300, source=V8, map_percent=44.9),
+    "yolov8n_ghost": Paper(macs_m=2900, source=V8_GHOST),
+    "yolov8s_ghost": Paper(macs_m=8200, source=V8_GHOST),
+    "yolov8n_ghostnetv2_x1_0": Paper(),
+    "yolov8s_ghostnetv2_x1_0": Paper(),
+    "yolov10n": Paper(2.3, 3350, source=V10, map_percent=38.5),
+    "yolov10s": Paper(7.2, 10800, source=V10, map_percent=46.3),
+    "yolov10n_ghost": Paper(),
+    "yolov10s_ghost": Paper(),
+    "yolov10n_ghostnet_x1_0": Paper(),
+    "yolov10s_ghostnet_x1_0": Paper(),
+    "yolo11n": Paper(2.6, 3250, source=V11, map_percent=39.5),
+    "yolo11s": Paper(9.4, 10750, source=V11, map_percent=47.0),
+    "yolo11n_ghostnetv3_x1_0": Paper(),
+    "yolo11s_ghostnetv3_x1_0": Paper(),
+    "yolo11n_ghostnetv3_x1_0_train": Paper(),
+    "yolo11s_ghostnetv3_x1_0_train": Paper(),
+}
+
+
+def _detectors() -> Iterable[Network]:
+    for name, paper in DETECTORS.items():
+        host, _, variant = name.partition("_")
+        family, scale = host[:-1], host[-1]
+        callable_name = "_".join(filter(None, (family, variant.partition("_x")[0])))
+        args: dict[str, Scalar] = {"scale": scale}
+        if name.endswith("_train"):
+            args["is_fused"] = False
+        yield Network(
+            name,
+            f"benchbox.networks.{family}:{callable_name}",
+            args,
+            paper,
+            DETECTOR_IMAGE,
+            "detectors",
+            ("raw", "decoded", "detections")[: 3 if family == "yolov10" else 2],
+        )
 
 
 NOTHING = (None, None, None)
@@ -128,6 +184,7 @@ _ALL = [
         "benchbox.networks.mobilenetv3:mobilenetv3_large",
         paper=Paper(5.4, 219, 75.2, MOBILENETV3_TABLE),
     ),
+    *_detectors(),
 ]
 NETWORKS: Mapping[str, Network] = {network.name: network for network in _ALL}
 

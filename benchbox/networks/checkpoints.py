@@ -1,6 +1,7 @@
 """Checkpoints of the reference implementations, read without running code that a file may hold.
 
 Tensors belong to those of a network by name, for the networks name theirs as the references do.
+Detectors do not: their tensors go by order.
 """
 
 import pickle
@@ -15,11 +16,16 @@ from torch import Tensor, nn
 
 from benchbox.errors import SpecError
 from benchbox.networks.build import build, fuse, names
+from benchbox.networks.detector import Detector
 
 LIMIT = 1 << 30  # bytes, unpacked; the largest of the networks is 70 MB, optimizers keep two more
 WRAPPERS = ("state_dict", "model")
 ANEW = "save it anew by torch.save(model.state_dict(), path)"
 COUNTER = "num_batches_tracked"  # of batches seen in training; some files lack it, none needs it
+
+# In the names of a detector's checkpoint: the bins of distances, and YOLOv10's deployed head.
+BINS, ONE_TO_ONE = ".dfl.", "one2one_"
+OWN_BINS = "head.bins"
 
 State = dict[str, Tensor]
 
@@ -32,15 +38,16 @@ def load(module: nn.Module, path: Path, name: str) -> None:
     than it is trained in takes either. Raises SpecError for a file that cannot be read, that holds
     something else, or whose tensors are not those of the network or not finite.
     """
-    state = _without_prefix(_tensors(path, _read(path)))
+    held = _without_prefix(_tensors(path, _read(path)))
+    state = _named_as(module, held)
     differences = _differences(state, module)
     if not differences:
         _copy(path, state, module)
-    elif trained := _training_form(state, name):
-        _copy(path, state, trained)
+    elif trained := _training_form(held, name):
+        _copy(path, _named_as(trained, held), trained)
         _copy(path, fuse(trained).state_dict(), module)
     else:
-        raise SpecError(f"{path} is no checkpoint of {name}: {differences}; {_fitting(state)}")
+        raise SpecError(f"{path} is no checkpoint of {name}: {differences}; {_fitting(held)}")
 
 
 def _read(path: Path) -> object:
@@ -105,6 +112,30 @@ def _without_prefix(state: State) -> State:
     return {key.removeprefix(prefix): value for key, value in state.items()}
 
 
+def _named_as(module: nn.Module, state: State) -> State:
+    """The state of a detector under the names that `module` has for its tensors, by their order.
+
+    The bins of distances are the same in all, and the heads of YOLOv10 that are never deployed go.
+    A state whose shapes are not those of `module`, or that has its names, is left as it is.
+    """
+    if not isinstance(module, Detector):
+        return state
+    deployed = {key.partition(ONE_TO_ONE)[0] for key in state if ONE_TO_ONE in key}
+    unused = tuple(owner + branch for owner in deployed for branch in ("cv2.", "cv3."))
+    theirs = [
+        key
+        for key in state
+        if not (_is_counter(key) or BINS in key or (unused and key.startswith(unused)))
+    ]
+    own = module.state_dict()
+    ours = [key for key in own if not _is_counter(key) and key != OWN_BINS]
+    if [_form(state[key]) for key in theirs] != [_shape(own[key]) for key in ours]:
+        return state
+    found = {key: state[other] for key, other in zip(ours, theirs, strict=True)}
+    bins = own[OWN_BINS].shape
+    return found | {OWN_BINS: torch.arange(float(bins.numel())).view(bins)}
+
+
 def _is_counter(key: str) -> bool:
     return key.rpartition(".")[2] == COUNTER
 
@@ -162,11 +193,12 @@ def _training_form(state: State, name: str) -> nn.Module | None:
     if trained not in names():
         return None
     module = _outline(trained)
-    return None if _differences(state, module) else module.to_empty(device="cpu")
+    return None if _differences(_named_as(module, state), module) else build(trained)
 
 
 def _fitting(state: State) -> str:
-    fitting = (name for name in names() if not _differences(state, _outline(name)))
+    outlines = ((name, _outline(name)) for name in names())
+    fitting = (n for n, each in outlines if not _differences(_named_as(each, state), each))
     name = next(fitting, None)
     return f"it fits {name}" if name else "it fits no network of benchbox"
 

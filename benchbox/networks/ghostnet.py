@@ -51,6 +51,8 @@ STAGES = (
 )
 STEM = 16
 LAYERS = sum(map(len, STAGES))
+# The stages that give a detector's maps of stride 8, 16 and 32.
+TAPS = {"last": (4, 6, 8), "first": (3, 5, 7)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,11 @@ class Layer:
 
 def ghostnet(width: float = 1.0) -> nn.Module:
     """GhostNet; (n, 3, h, w) -> (n, 1000). Raises ValueError for a width that is not positive."""
-    return calibrated(GhostNet(width, _bottleneck))
+    return calibrated(GhostNet(width, bottleneck))
 
 
-def _bottleneck(layer: Layer) -> nn.Module:
+def bottleneck(layer: Layer) -> nn.Module:
+    """The ghost bottleneck of a row of the table."""
     ghost1 = GhostModule(layer.c_in, layer.expanded, relu)
     ghost2 = GhostModule(layer.expanded, layer.c_out, None)
     return Bottleneck(layer, ghost1, ghost2)
@@ -81,18 +84,29 @@ class GhostModule(nn.Module):
     """The ghost module (section 3.1): half of the channels, and their ghosts.
 
     1x1 convolution to c_out / 2 channels, 3x3 depthwise convolution of those, one beside the other;
-    both with batch norm and, if there is one, `activation`.
+    both with batch norm and, if there is one, `activation`. Detectors have other kernels and a
+    stride.
     """
 
-    def __init__(self, c_in: int, c_out: int, activation: Activation | None) -> None:
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        activation: Activation | None,
+        *,
+        kernel: int = 1,
+        stride: int = 1,
+        cheap_kernel: int = 3,
+    ) -> None:
         super().__init__()
         half = c_out // 2
-        self.primary_conv = nn.Sequential(*conv_bn(c_in, half, activation=activation))
-        cheap = conv_bn(half, half, 3, groups=half, activation=activation)
+        primary = conv_bn(c_in, half, kernel, stride=stride, activation=activation)
+        cheap = conv_bn(half, half, cheap_kernel, groups=half, activation=activation)
+        self.primary_conv = nn.Sequential(*primary)
         self.cheap_operation = nn.Sequential(*cheap)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, c_in, h, w) -> (n, c_out, h, w)."""
+        """(n, c_in, h, w) -> (n, c_out, h / stride, w / stride)."""
         primary = self.primary_conv(x)
         return torch.cat([primary, self.cheap_operation(primary)], 1)
 
@@ -145,10 +159,11 @@ def _shortcut(layer: Layer) -> nn.Module:
     )
 
 
-class GhostNet(nn.Module):
-    """The skeleton (Table 1): a stem, the bottlenecks that `bottleneck` makes, and the head.
+class Features(nn.Module):
+    """The skeleton (Table 1) without the head: a stem, and the bottlenecks that `bottleneck` makes.
 
-    Raises ValueError for a width that is not positive.
+    `channels` are those that each of the blocks gives. Raises ValueError for a width that is not
+    positive.
     """
 
     def __init__(self, width: float, bottleneck: Callable[[Layer], nn.Module]) -> None:
@@ -162,16 +177,66 @@ class GhostNet(nn.Module):
         blocks = [nn.Sequential(*map(bottleneck, stage)) for stage in stages]
         blocks.append(nn.Sequential(_conv_bn_relu(last.c_out, last.expanded)))
         self.blocks = nn.Sequential(*blocks)
+        self.channels = [*(stage[-1].c_out for stage in stages), last.expanded]
+
+    def stem(self, x: Tensor) -> Tensor:
+        """(n, 3, h, w) -> (n, c, h / 2, w / 2)."""
+        result: Tensor = self.act1(self.bn1(self.conv_stem(x)))
+        return result
+
+
+class GhostNet(Features):
+    """The skeleton with the head."""
+
+    def __init__(self, width: float, bottleneck: Callable[[Layer], nn.Module]) -> None:
+        super().__init__(width, bottleneck)
+        features = self.channels[-1]
         self.global_pool = nn.AdaptiveAvgPool2d(1)
-        self.conv_head = nn.Conv2d(last.expanded, FEATURES, 1)
+        self.conv_head = nn.Conv2d(features, FEATURES, 1)
         self.classifier = nn.Linear(FEATURES, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, 3, h, w) -> (n, 1000)."""
-        x = self.blocks(self.act1(self.bn1(self.conv_stem(x))))
+        x = self.blocks(self.stem(x))
         x = torch.relu(self.conv_head(self.global_pool(x)))
         logits: Tensor = self.classifier(x.flatten(1))
         return logits
+
+
+class Backbone(Features):
+    """A GhostNet as the backbone of a detector: maps of stride 8, 16 and 32.
+
+    `taps` says which maps: of each stride the "last", that of stride 32 after the final 1x1
+    convolution if there is `last_conv`; or the "first", right after the stride, as timm's
+    `features_only` takes them, without that convolution. What comes after them is not built.
+    Raises ValueError for other values.
+    """
+
+    def __init__(
+        self,
+        width: float,
+        bottleneck: Callable[[Layer], nn.Module],
+        *,
+        taps: str = "last",
+        last_conv: bool = True,
+    ) -> None:
+        super().__init__(width, bottleneck)
+        if taps not in TAPS:
+            raise ValueError(f"taps is {taps!r}; it must be 'last' or 'first'")
+        if taps == "first" and last_conv:
+            raise ValueError("taps='first' ends before the last convolution; set last_conv=False")
+        self._taps = (*TAPS[taps][:2], len(STAGES)) if last_conv else TAPS[taps]
+        del self.blocks[self._taps[-1] + 1 :]
+        self.channels = [self.channels[index] for index in self._taps]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(n, 3, h, w) -> the maps of stride 8, 16 and 32."""
+        x, maps = self.stem(x), []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in self._taps:
+                maps.append(x)
+        return maps
 
 
 def _stages(width: float, c_in: int) -> Iterator[list[Layer]]:

@@ -39,6 +39,29 @@ def ghostnetv2(
     "dfc" or "self", self-attention in its place. `kernel`, `pool`, `upsample` and `sigmoid` are
     those of `dfc.DFC`. Raises ValueError for other values, naming the allowed ones.
     """
+    made = bottlenecks(
+        layers=layers,
+        kernel=kernel,
+        placed=placed,
+        sigmoid=sigmoid,
+        pool=pool,
+        upsample=upsample,
+        attention=attention,
+    )
+    return calibrated(GhostNet(width, made))
+
+
+def bottlenecks(
+    *,
+    layers: str = ALL,
+    kernel: int = 5,
+    placed: str = "ghost1",
+    sigmoid: str = "before",
+    pool: str = "average",
+    upsample: str = "nearest",
+    attention: str = "dfc",
+) -> Callable[[Layer], nn.Module]:
+    """The bottlenecks of `ghostnetv2`, whose arguments these are, for the skeleton."""
     first, last = gated_layers(layers)
     check("kernel", kernel, KERNELS)
     check("placed", placed, PLACES)
@@ -58,7 +81,7 @@ def ghostnetv2(
         ghost2 = _ghost(layer.expanded, layer.c_out, None, gate2)
         return Bottleneck(layer, ghost1, ghost2)
 
-    return calibrated(GhostNet(width, bottleneck))
+    return bottleneck
 
 
 def gated_layers(layers: str) -> tuple[int, int]:

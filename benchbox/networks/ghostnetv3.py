@@ -5,13 +5,10 @@ branch is linear and has its own batch norm, so the sum folds into one convoluti
 state_dict are those of the authors' implementation, in both forms.
 """
 
-import copy
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from benchbox.networks.branches import Branch, Foldable, fuse, summed
 from benchbox.networks.dfc import DFC
 from benchbox.networks.ghostnet import Bottleneck, GhostNet, Layer
 from benchbox.networks.ghostnetv2 import ALL, gated_layers
@@ -34,23 +31,11 @@ def ghostnetv3_train(width: float = 1.0) -> nn.Module:
 
     Raises ValueError for a width that is not positive.
     """
-    return calibrated(GhostNet(width, _bottleneck))
+    return calibrated(GhostNet(width, bottleneck))
 
 
-def fuse(module: nn.Module) -> nn.Module:
-    """Return a copy in which every layer in branches is one convolution with a bias.
-
-    It equals the original in eval mode, up to rounding. A module without such layers is copied as
-    it is.
-    """
-    fused = copy.deepcopy(module)
-    for part in list(fused.modules()):
-        if isinstance(part, Branched):
-            part.fold()
-    return fused
-
-
-def _bottleneck(layer: Layer) -> nn.Module:
+def bottleneck(layer: Layer) -> nn.Module:
+    """The bottleneck of a row of the table, as it is trained."""
     first, last = gated_layers(ALL)
     dfc = DFC(layer.c_in, layer.expanded) if first <= layer.index <= last else None
     ghost1 = BranchedGhostModule(layer.c_in, layer.expanded, relu(), dfc)
@@ -58,24 +43,8 @@ def _bottleneck(layer: Layer) -> nn.Module:
     return BranchedBottleneck(layer, ghost1, ghost2)
 
 
-class Branch(nn.Module):
-    """A convolution without a bias that keeps the size, and its batch norm."""
-
-    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int, groups: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(
-            c_in, c_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False
-        )
-        self.bn = nn.BatchNorm2d(c_out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, c_in, h, w) -> (n, c_out, h / stride, w / stride)."""
-        result: Tensor = self.bn(self.conv(x))
-        return result
-
-
-class Branched(nn.Module):
-    """A module that has layers in branches, until they are folded.
+class Branched(Foldable):
+    """A module of layers in branches, each by its name.
 
     A layer is the sum of BRANCHES convolutions, of a 1x1 convolution if the others are larger, and
     of the batch norm of the input itself if the shapes allow it.
@@ -105,7 +74,7 @@ class Branched(nn.Module):
         for name, path in FOLDED.items():
             branches = self._branches(name)
             if branches:
-                conv = _sum(branches)
+                conv = summed(branches)
                 for child in self._children(name):
                     delattr(self, child)
                 key, _, is_in_sequential = path.partition(".")
@@ -151,29 +120,3 @@ class BranchedBottleneck(Branched, Bottleneck):
     def downsample(self, x: Tensor) -> Tensor:
         """(n, c, h, w) -> (n, c, h / 2, w / 2)."""
         return self.layer("dw", x)
-
-
-@torch.no_grad()
-def _sum(branches: Sequence[nn.Module]) -> nn.Conv2d:
-    """Return the convolution that equals the sum of the branches."""
-    like = next(branch.conv for branch in branches if isinstance(branch, Branch))
-    kernels, biases = zip(*(_folded(branch, like) for branch in branches), strict=True)
-    conv = copy.deepcopy(like)
-    conv.weight = nn.Parameter(torch.stack(kernels).sum(0).to(like.weight))
-    conv.bias = nn.Parameter(torch.stack(biases).sum(0).to(like.weight))
-    return conv
-
-
-def _folded(branch: nn.Module, like: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """Return a branch's kernel, as large as that of `like`, and its bias; both in float64."""
-    norm = branch.bn if isinstance(branch, Branch) else branch
-    assert isinstance(norm, nn.BatchNorm2d)
-    assert norm.running_mean is not None and norm.running_var is not None
-    if isinstance(branch, Branch):
-        missing = (like.kernel_size[0] - branch.conv.kernel_size[0]) // 2
-        kernel = functional.pad(branch.conv.weight.double(), [missing] * 4)
-    else:
-        kernel = nn.init.dirac_(torch.empty_like(like.weight, dtype=torch.float64), like.groups)
-    scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
-    bias = norm.bias.double() - norm.running_mean.double() * scale
-    return kernel * scale.view(-1, 1, 1, 1), bias

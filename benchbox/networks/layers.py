@@ -87,7 +87,14 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     return x.view(n, groups, c // groups, h, w).transpose(1, 2).reshape(n, c, h, w)
 
 
-def calibrated(module: Module, channels: int = 3, size: int = 224) -> Module:
+def silu() -> nn.Module:
+    """Return a SiLU that works in place."""
+    return nn.SiLU(inplace=True)
+
+
+def calibrated(
+    module: Module, channels: int = 3, size: int = 224, images: int = CALIBRATION
+) -> Module:
     """Return the module in eval mode, its batch norms holding the statistics of random images.
 
     So activations stay near unit scale at any depth, as in a trained network, and no denormals
@@ -109,10 +116,9 @@ def calibrated(module: Module, channels: int = 3, size: int = 224) -> Module:
         norm.reset_running_stats()
         norm.momentum = None  # the mean over all batches, here of one
         norm.train()
-    shape = (CALIBRATION, channels, size, size)
-    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    shape = (images, channels, size, size)
     with torch.no_grad():
-        module(images)
+        module(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
     for norm, momentum in norms:
         norm.momentum = momentum
     return module.eval()

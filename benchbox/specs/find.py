@@ -17,7 +17,7 @@ from benchbox.specs import onnx_file, toml
 from benchbox.specs.model import BlockSpec, Case, Selection, TensorSpec, precision
 
 ALL = "all"
-MODELS = "models"  # the bundled spec that holds every network
+OF_NETWORKS = ("models", "detectors")  # the bundled specs that hold every network once
 
 
 def find(name: str) -> list[BlockSpec]:
@@ -35,10 +35,10 @@ def find(name: str) -> list[BlockSpec]:
     elif name in bundled():
         found = [_bundled(name)]
     elif network := catalogue.find(name):
-        found, only = [_bundled(MODELS)], {"network": network.name, **only}
+        found, only = [_bundled(network.spec)], {"network": network.name, **only}
     else:
         raise SpecError(f"unknown name {name!r}{_nearest(name)}; `benchbox list` shows them all")
-    if name == MODELS and (network := catalogue.find(only.get("network", ""))):
+    if name in OF_NETWORKS and (network := catalogue.find(only.get("network", ""))):
         only = {**only, "network": network.name}
     return [replace(spec, only=only) for spec in found]
 

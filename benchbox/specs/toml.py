@@ -176,7 +176,7 @@ def _case(
     if case.network is not None:
         network = catalogue.named(case.network)
         args, source = network.args, Builder(network.builder)
-        inputs: tuple[TensorSpec, ...] = (network_input.image(selection),)
+        inputs: tuple[TensorSpec, ...] = (network_input.image(network, selection),)
         paper = network.paper if paper == Paper() else paper
     else:
         args = {**table.args, **case.args, **channels}

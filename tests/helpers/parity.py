@@ -86,15 +86,21 @@ def on_meta(build: Callable[..., T], *args: Any, **options: Any) -> T:
         return build(*args, **options)
 
 
-def filled(module: T, name: str) -> T:
-    """Give a module of the meta device the weights of a fixture, in the order of its state_dict."""
+def filled(module: T, gains: Iterable[tuple[int, float]]) -> T:
+    """Give a module of the meta device weights by the rule, in the order of its state_dict.
+
+    Each of the `gains` holds from a tensor on. Parameters that are never trained hold 0, 1, 2 ...
+    """
+    fixed = {key for key, each in module.named_parameters() if not each.requires_grad}
     state = module.to_empty(device="cpu").state_dict()
     norms = {key for key, each in module.named_modules() if isinstance(each, nn.BatchNorm2d)}
-    floating = [key for key, value in state.items() if value.is_floating_point()]
+    for key in fixed:
+        state[key].copy_(torch.arange(state[key].numel()).view(state[key].shape))
+    floating = [k for k, value in state.items() if value.is_floating_point() and k not in fixed]
     for index, key in enumerate(floating):
         owner, _, part = key.rpartition(".")
         norm_part = part if owner in norms else ""
-        gain = fixture(name)["hash"]["gain"]
+        gain = [each for first, each in gains if index >= first][-1]
         state[key].copy_(values(index, norm_part, tuple(state[key].shape), gain))
     return module
 
@@ -102,7 +108,7 @@ def filled(module: T, name: str) -> T:
 @cache
 def filled_network(name: str) -> nn.Module:
     """A network with the weights of its fixture, which no test may leave changed."""
-    return filled(on_meta(networks.create, name), name)
+    return filled(on_meta(networks.create, name), [(0, fixture(name)["hash"]["gain"])])
 
 
 @cache
@@ -115,10 +121,17 @@ def created(name: str) -> nn.Module:
     return mobilenetv2(attention=attention)
 
 
-def image() -> Tensor:
-    """The input of every fixture, 1x3x224x224."""
-    k = np.arange(3 * 224 * 224, dtype=np.float64)
-    return torch.from_numpy(np.sin(0.001 * k).astype(np.float32)).view(1, 3, 224, 224)
+def image(height: int = 224, width: int = 224) -> Tensor:
+    """The input of every fixture, 1x3xHxW."""
+    k = np.arange(3 * height * width, dtype=np.float64)
+    return torch.from_numpy(np.sin(0.001 * k).astype(np.float32)).view(1, 3, height, width)
+
+
+def uniform_input(index: int, shape: Iterable[int]) -> Tensor:
+    """The input of a block alone: numbers from -2 to 2, as those of the tensor `index`."""
+    size = tuple(shape)
+    numbers = (4 * uniform(index, math.prod(size)) - 2).astype(np.float32)
+    return torch.from_numpy(numbers).view(size).double()
 
 
 def random_images(height: int = 224, width: int = 224, count: int = 1) -> Tensor:

@@ -136,6 +136,46 @@ def test_the_form_that_is_trained_is_fused_for_the_one_that_is_deployed(
     assert float((logits(module) - expected).abs().max()) < 1e-3 * float(expected.std())
 
 
+def as_published(state: State, *, both_heads: bool = False) -> State:
+    """A detector's state under other names, with what its authors' files hold besides."""
+    deployed = "model.23.one2one_cv" if both_heads else "model.23.cv"
+    found: State = {}
+    for key, value in state.items():
+        kind = "2" if ".box." in key else "3"
+        if key == "head.bins":
+            found["model.23.dfl.conv.weight"] = value
+        elif not key.startswith("head."):
+            found[f"model.{len(found)}.{key.rpartition('.')[2]}"] = value
+        else:
+            found[f"{deployed}{kind}.{len(found)}.{key.rpartition('.')[2]}"] = value
+            if both_heads:
+                found[f"model.23.cv{kind}.{len(found)}.weight"] = value + 1
+    return found
+
+
+@pytest.mark.parametrize("name", ["yolov8n", "yolov10n", "yolo11n_ghostnetv3"])
+def test_a_detectors_tensors_go_by_their_order(
+    name: str, candidates: list[str], save: Save
+) -> None:
+    candidates += ["yolo11n_ghostnetv3_x1_0_train"]
+    donor = trained(name if "ghost" not in name else f"{name}_train")
+    published = as_published(donor.state_dict(), both_heads="v10" in name)
+    module = networks.create(name, save(published), head="raw")
+    donor.get_submodule("head").output = "raw"  # type: ignore[assignment]
+    x = random_images(64, 96)
+    expected = donor(x)
+    assert float((module(x) - expected).abs().max()) < 1e-3 * float(expected.std())
+
+
+def test_a_detectors_checkpoint_of_another_scale_is_told_what_it_fits(
+    candidates: list[str], save: Save
+) -> None:
+    candidates += ["yolov8n", "yolov8s"]
+    text = refusal(save(as_published(created("yolov8s").state_dict())), "yolov8n")
+    assert text.startswith("FILE is no checkpoint of yolov8n: 2")
+    assert text.endswith("; it fits yolov8s")
+
+
 @pytest.mark.parametrize(
     ("held", "wanted"),
     [

@@ -40,7 +40,7 @@ def without_ones(shape: list[int]) -> list[int]:
     return [1, *(size for size in shape[1:] if size > 1)]
 
 
-@pytest.mark.parametrize("name", [*networks.names(), *WITH_ATTENTION])
+@pytest.mark.parametrize("name", [*FACTS, *WITH_ATTENTION])
 def test_a_network_has_the_params_macs_and_stages_of_the_reference(name: str) -> None:
     counts = parity.counts(name)
     if name in parity.VARIANTS:

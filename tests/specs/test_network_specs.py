@@ -10,12 +10,13 @@ from benchbox.networks import catalogue
 from benchbox.networks.catalogue import Paper
 from benchbox.runner import record as runner_record
 from benchbox.specs import Builder, Selection, TensorSpec
-from benchbox.specs.find import MODELS
+from benchbox.specs.find import OF_NETWORKS
 from tests.helpers.command import invoke
 from tests.specs.conftest import Write, cases_of, only, refusal, shaped
 
+MODELS, DETECTORS = OF_NETWORKS
 OTHERS = (
-    *("g2", MODELS, "./ghostnetv2", "a:b", "", "_train", "shufflenetv2_train"),
+    *("g2", *OF_NETWORKS, "./ghostnetv2", "a:b", "", "_train", "shufflenetv2_train"),
     *("ghostnetv3_train_train", "ghostnetv3_x1_0train", "ghostnetv2_x", "GhostNetV2"),
 )
 BARE = [
@@ -82,7 +83,7 @@ def test_a_near_miss_is_told_what_may_have_been_meant(name: str, nearest: str) -
 def test_every_figure_has_a_source_and_no_source_is_without_a_figure() -> None:
     for network in catalogue.NETWORKS.values():
         paper = network.paper
-        figures = (paper.params_m, paper.macs_m, paper.top1_percent)
+        figures = (paper.params_m, paper.macs_m, paper.top1_percent, paper.map_percent)
         assert bool(paper.source) == any(figure is not None for figure in figures), network.name
         assert all(figure is None or figure > 0 for figure in figures)
 
@@ -92,18 +93,20 @@ def test_every_figure_has_a_source_and_no_source_is_without_a_figure() -> None:
 
 @pytest.mark.parametrize("name", catalogue.NETWORKS)
 def test_every_network_can_be_named_and_stands_among_the_models(name: str) -> None:
-    case = only(name)
-    assert (case.spec, case.name, case.network) == (MODELS, name, name)
+    case, network = only(name), catalogue.NETWORKS[name]
+    spec, size = (DETECTORS, 640) if network.heads else (MODELS, 224)
+    assert (case.spec, case.name, case.network) == (spec, name, name)
     assert isinstance(case.source, Builder)
-    assert case.source.reference == catalogue.NETWORKS[name].builder
-    assert case.args == catalogue.NETWORKS[name].args
-    assert [str(tensor) for tensor in case.inputs] == ["x=1x3x224x224"]
-    assert case.paper == catalogue.NETWORKS[name].paper
-    assert only(f"{MODELS}:network={name}") == case
+    assert case.source.reference == network.builder
+    assert case.args == network.args
+    assert [str(tensor) for tensor in case.inputs] == [f"x=1x3x{size}x{size}"]
+    assert case.paper == network.paper
+    assert only(f"{spec}:network={name}") == case
 
 
 def test_the_models_are_all_networks_once() -> None:
-    assert sorted(case.name for case in cases_of(MODELS)) == sorted(catalogue.NETWORKS)
+    found = [case.name for spec in OF_NETWORKS for case in cases_of(spec)]
+    assert sorted(found) == sorted(catalogue.NETWORKS)
     assert only(f"{MODELS}:network=ghostnetv2") == only("ghostnetv2") == only("ghostnetv2_x1_0")
     assert specs.is_network("ghostnetv2")
     assert not any(specs.is_network(other) for other in OTHERS)

@@ -12,7 +12,7 @@ from benchbox.errors import SpecError, UsageError
 from benchbox.export import cache
 from benchbox.runner import record as runner_record
 from benchbox.specs import Builder, Case, with_weights
-from benchbox.specs.find import MODELS
+from benchbox.specs.find import OF_NETWORKS
 from tests.specs.conftest import Write, cases_of, only
 
 TITLE = 'title = "Mine"\n'
@@ -85,7 +85,7 @@ def test_two_files_for_one_network_are_refused_however_it_is_named(
         (["ghostnetv2"], ""),
         (["ghostnetv2"], "ghostnetv2"),
         (["ghostnetv2", "shufflenetv2"], "ghostnetv2"),
-        ([MODELS], "ghostnetv2_x1_0"),
+        ([OF_NETWORKS[0]], "ghostnetv2_x1_0"),
     ],
 )
 def test_a_checkpoint_goes_to_its_network_and_to_no_other(
