@@ -58,8 +58,14 @@ def build(request: Mapping[str, Any]) -> "torch.nn.Module":
 def _module(request: Mapping[str, Any]) -> object:
     """Call the builder, or create a network with the weights of a checkpoint."""
     if request["weights"] is not None:
-        return networks.create(request["network"], Path(request["weights"]))
+        return networks.create(request["network"], Path(request["weights"]), **request["args"])
     return resolve(request["reference"], request["file"])(**request["args"])
+
+
+def output_kind(module: "torch.nn.Module") -> str:
+    """What a detector gives, as its outputs are compared; empty for any other module."""
+    kind = getattr(module, "output_kind", "")
+    return kind if isinstance(kind, str) else ""
 
 
 def arrays(result: object) -> list["Array"]:

@@ -109,9 +109,10 @@ def build(request: Mapping[str, Any]) -> None:
         first = scratch / MODEL if request["halved"] else path
         _export(module, feeds, first)
         actual = ort_call.run(first, feeds)
-        error = difference(expected, actual)
+        kind = modules.output_kind(module)
+        error = difference(expected, actual, kind=kind)
         if request["halved"]:
-            error = _halve(first, path, final_feeds, actual)
+            error = _halve(first, path, final_feeds, actual, kind)
         model = _load(path)
         beside = sorted(p.name for p in folder.iterdir() if p.name != MODEL)
         graph = Graph(
@@ -134,7 +135,11 @@ def _builder(request: Mapping[str, Any]) -> Builder:
 
 
 def _halve(
-    source: Path, target: Path, feeds: Mapping[str, "Array"], expected: Sequence["Array"]
+    source: Path,
+    target: Path,
+    feeds: Mapping[str, "Array"],
+    expected: Sequence["Array"],
+    kind: str = "",
 ) -> float:
     """Convert a graph to float16; return the largest difference of its outputs to `expected`.
 
@@ -143,7 +148,7 @@ def _halve(
     float16.halve(source, target)
     outputs = ort_call.run(target, feeds)
     check_finite(outputs, " in float16, which ends at 65504")
-    return half_difference(expected, outputs)
+    return half_difference(expected, outputs, kind)
 
 
 def _cost(

@@ -35,11 +35,15 @@ PARALLEL = 1 << 20  # elements; operations on so many use every thread
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The call of a module, its input on the device, and the same input in host memory."""
+    """The call of a module, its input on the device, and the same input in host memory.
+
+    `kind` is the `output_kind` of a detector.
+    """
 
     call: Callable[[], object]
     tensors: "list[torch.Tensor]"
     sources: "list[torch.Tensor]"
+    kind: str
 
 
 class TorchRuntime:
@@ -155,7 +159,7 @@ class TorchRuntime:
         outputs = modules.arrays(run())
         first_call_s = time.perf_counter() - start
         expected = self._reference.outputs(request["path"], request["inputs"], request["seed"])
-        self._compare(request, outputs, expected)
+        self._compare(request, outputs, expected, bound.kind)
         described: list[dict[str, object]] = [
             {"type": str(each.dtype), "shape": list(each.shape)} for each in outputs
         ]
@@ -163,12 +167,16 @@ class TorchRuntime:
         return _on_gpu(loaded, bound) if self.gpu else loaded
 
     def _compare(
-        self, request: Message, outputs: "Sequence[Array]", expected: "Sequence[Array]"
+        self,
+        request: Message,
+        outputs: "Sequence[Array]",
+        expected: "Sequence[Array]",
+        kind: str,
     ) -> None:
         if request["module"].get("halved"):
-            half_difference(expected, outputs)
+            half_difference(expected, outputs, kind)
         else:
-            difference(outputs, expected, GPU_TOLERANCE if self._gpu else TOLERANCE)
+            difference(outputs, expected, GPU_TOLERANCE if self._gpu else TOLERANCE, kind)
 
     def _bound(self, request: Message) -> Bound:
         """Return the module, ready: compiled, or captured, where that is asked for."""
@@ -184,12 +192,13 @@ class TorchRuntime:
         sources = [_tensor(each, request["seed"]) for each in request["inputs"]]
         tensors = [each.to(device) for each in sources]
         call = partial(module.to(device), *tensors)
+        kind = modules.output_kind(module)
         if self._provider == providers.TORCH_COMPILE:
             call = partial(torch_compile.compiled(module), *tensors)
             call()
         if self._provider == providers.TORCH_CUDAGRAPH:
-            return Bound(cuda.captured(call), tensors, sources)
-        return Bound(call, tensors, sources)
+            return Bound(cuda.captured(call), tensors, sources, kind)
+        return Bound(call, tensors, sources, kind)
 
 
 def _on_gpu(loaded: LoadedGraph, bound: Bound) -> GpuGraph:

@@ -1,0 +1,54 @@
+"""Comparison of a graph's outputs with those of its module."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from benchbox.errors import CaseError
+from benchbox.export import verify
+
+
+def test_runtimes_that_disagree_fail_the_case() -> None:
+    one = np.ones((2, 3), np.float32)
+    assert verify.difference([one], [one + 5e-5]) == pytest.approx(5e-5, rel=0.1)
+    with pytest.raises(CaseError, match=r"output 2: ONNX Runtime differs from torch by 0\.001"):
+        verify.difference([one, one], [one, one + 1e-3])
+    with pytest.raises(CaseError, match=r"is \(2, 3\) in torch, \(3,\) in ORT"):
+        verify.difference([one], [one[0]])
+    with pytest.raises(CaseError, match="1 outputs, its graph has 2"):
+        verify.difference([one], [one, one])
+    with pytest.raises(CaseError, match="differs from torch by 1,"):
+        verify.difference([np.arange(9)], [np.arange(9) + (np.arange(9) == 8)])
+
+
+def detections(count: int = 40) -> NDArray[np.float32]:
+    """Rows of corners, score and class, the best first; each score is there twice."""
+    rows = np.random.default_rng(0).uniform(0, 640, (1, count, 6))
+    rows[..., 4] = 1 - np.arange(count) // 2 / 100
+    rows[..., 5] = np.arange(count) % 7
+    return rows.astype(np.float32)
+
+
+def test_outputs_are_compared_at_their_own_scale() -> None:
+    large = np.array([1000, -1000, 0], np.float32)
+    assert verify.difference([large], [large + np.float32(0.05)]) > 0.04
+    boxes = np.concatenate([np.full((1, 4, 9), 600), np.full((1, 2, 9), 0.5)], 1)
+    scores_off = boxes + np.array([0, 0, 0, 0, 0.001, 0]).reshape(1, 6, 1)
+    verify.difference([boxes], [scores_off])
+    with pytest.raises(CaseError, match=r"differs from torch by 0\.001"):
+        verify.difference([boxes], [scores_off], kind="decoded")
+
+
+def test_detections_may_swap_places_but_not_differ() -> None:
+    rows = detections()
+    swapped = rows.reshape(1, -1, 2, 6)[:, :, ::-1].reshape(rows.shape)
+    assert verify.difference([rows], [swapped], kind="detections") == 0.0
+    for column in range(6):
+        wrong = swapped.copy()
+        wrong[0, 7, column] += 0.02 * (1 if column == 4 else 50)
+        with pytest.raises(CaseError, match="differs from torch"):
+            verify.difference([rows], [wrong], kind="detections")
+    other_last = swapped.copy()
+    other_last[0, -1, :4] += 100  # another place with the same score
+    verify.difference([rows], [other_last], kind="detections")
+    assert verify.half_difference([rows], [other_last[:, ::-1][:, ::-1]], "detections") == 0.0
