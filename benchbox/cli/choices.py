@@ -41,6 +41,14 @@ class Dtype(StrEnum):
     fp16 = "fp16"
 
 
+class DetectorHead(StrEnum):
+    """What a detector gives."""
+
+    raw = "raw"
+    decoded = "decoded"
+    detections = "detections"
+
+
 class Section(StrEnum):
     """The parts of `benchbox list`."""
 

@@ -12,6 +12,7 @@ from benchbox.cli.choices import (
     Cache,
     Channels,
     ConvSearch,
+    DetectorHead,
     Dtype,
     complete_devices,
     complete_names,
@@ -34,8 +35,7 @@ class CaseOptions:
         list[str],
         typer.Argument(
             metavar="NAME...",
-            help="g1 to g4, models, all, g2:scale=1, a network, a .toml or .onnx file, "
-            "module:callable or ./file.py:callable",
+            help="a block, network, .toml, .onnx or ./file.py:callable",
             autocompletion=complete_names,
         ),
     ]
@@ -73,9 +73,11 @@ class CaseOptions:
     ] = None
     weights: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="[NETWORK=]FILE", help=".pth checkpoint of the reference code; repeatable"
-        ),
+        typer.Option(metavar="[NETWORK=]FILE", help=".pth file of the reference code; repeatable"),
+    ] = None
+    head: Annotated[
+        DetectorHead | None,
+        typer.Option(metavar="KIND", help="what detectors give: raw, decoded or detections"),
     ] = None
 
 

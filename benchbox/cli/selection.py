@@ -37,6 +37,7 @@ def selection(options: CaseOptions, device_channels: Platform) -> Selection:
         shapes=tuple(tensors),
         weights=parsing.weights(options.weights or ()),
         dtype=options.dtype.value if options.dtype else None,
+        head=options.head.value if options.head else None,
     )
 
 

@@ -46,6 +46,7 @@ class PaperPart(RecordPart):
     params_m: Amount | None = None
     macs_m: Amount | None = None
     top1_percent: Amount | None = None
+    map_percent: Amount | None = None
     source: str = ""
 
 

@@ -22,6 +22,7 @@ PAPER = (
     ("params_m", "params, paper (M)", formatting.as_printed),
     ("macs_m", "FLOPs, paper (M)", formatting.as_printed),
     ("top1_percent", "top-1, paper (%)", formatting.accuracy),
+    ("map_percent", "mAP, paper (%)", formatting.accuracy),
 )
 
 

@@ -10,12 +10,16 @@ COLUMNS = {
     "published_params_m": "params_m",
     "published_macs_m": "macs_m",
     "published_top1_percent": "top1_percent",
+    "published_map_percent": "map_percent",
 }
 
 
 def columns(records: Sequence[Record]) -> list[str]:
-    """The columns that these records need: all of them or none."""
-    return list(COLUMNS) if any(record.paper for record in records) else []
+    """The columns that these records need: none where no paper prints any, mAP for detectors."""
+    papers = [record.paper for record in records if record.paper]
+    has_map = any("map_percent" in paper for paper in papers)
+    *others, of_detectors = COLUMNS
+    return [*others, *([of_detectors] if has_map else [])] if papers else []
 
 
 def cells(record: Record) -> dict[str, float | None]:

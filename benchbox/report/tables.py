@@ -207,7 +207,8 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
         *(_comparison(run, records) if versus else []),
         *(_relative(run, records) if compared and not versus else []),
         *([column(_paper_header(records), lambda r: _paper(run, r), 4)] if has_paper else []),
-        column("top-1, paper (%)", _top1, drop=4),
+        column("top-1, paper (%)", lambda r: _accuracy(r, "top1_percent"), drop=4),
+        column("mAP, paper (%)", lambda r: _accuracy(r, "map_percent"), drop=4),
         column("quiet share", _quiet_share, drop=1),
         *_on_gpu(run, records),
         *(details if verbose else []),
@@ -322,8 +323,8 @@ def _paper_header(records: Sequence[Record]) -> str:
     return ", ".join(["paper", *filter(None, platforms[:1])])
 
 
-def _top1(record: Record) -> str:
-    return formatting.accuracy(record.paper.get("top1_percent"))
+def _accuracy(record: Record, name: str) -> str:
+    return formatting.accuracy(record.paper.get(name))
 
 
 def _quiet_share(record: Record) -> str:

@@ -11,6 +11,7 @@ from benchbox.specs import (
     Case,
     Selection,
     with_dtype,
+    with_head,
     with_references,
     with_weights,
 )
@@ -28,9 +29,8 @@ def unfold(specs: Sequence[BlockSpec], selection: Selection) -> list[Case]:
                 f"two different specs are called {spec.name!r}; rename one, or set files beside "
                 "each other by benchbox compare"
             )
-    cases = with_weights(
-        [case for spec in specs for case in spec.cases(selection)], selection.weights
-    )
+    cases = [case for spec in specs for case in spec.cases(selection)]
+    cases = with_head(with_weights(cases, selection.weights), selection.head)
     cases = with_dtype(cases, selection.dtype)
     names: set[str] = set()
     for case in cases:

@@ -20,7 +20,7 @@ from benchbox.specs.model import (
     TensorSpec,
     with_references,
 )
-from benchbox.specs.network_input import with_weights
+from benchbox.specs.network_input import with_head, with_weights
 
 __all__ = [
     "COMPARE",
@@ -43,6 +43,7 @@ __all__ = [
     "is_network",
     "split",
     "with_dtype",
+    "with_head",
     "with_references",
     "with_weights",
 ]

@@ -144,6 +144,7 @@ class Selection:
     """The command line's choice from a spec: which cases, on which input, with which weights.
 
     `weights` maps names of networks to checkpoints; the empty name is that of the only network.
+    `head` is what detectors give.
     With several `batches` every case is there at each of them.
     """
 
@@ -153,6 +154,7 @@ class Selection:
     shapes: tuple[TensorSpec, ...] = ()
     weights: Mapping[str, Path] = field(default_factory=dict)
     dtype: Precision | None = None
+    head: str | None = None
 
     @property
     def batch(self) -> int | None:

@@ -1,4 +1,4 @@
-"""Input image and checkpoint of networks: `--shape` and `--weights` for the catalogue."""
+"""Input, checkpoint and head of networks: `--shape`, `--weights`, `--head` for the catalogue."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,8 +13,8 @@ INPUT = "x"
 DIGITS = 12  # of a checkpoint's sha256 in a note
 
 
-def image(selection: Selection) -> TensorSpec:
-    """Return the input of a network: what --shape says, else one 3x224x224 image per --batch.
+def image(network: catalogue.Network, selection: Selection) -> TensorSpec:
+    """Return the input of a network: what --shape says, else its own image, --batch of them.
 
     Raises UsageError for a shape that the network cannot take.
     """
@@ -24,12 +24,12 @@ def image(selection: Selection) -> TensorSpec:
         raise UsageError(f"--shape {unknown[0]}: the input of a network is {INPUT}")
     tensor = given.get(INPUT)
     if tensor is None:
-        return TensorSpec(INPUT, (selection.batch or 1, *catalogue.IMAGE))
-    channels = catalogue.IMAGE[0]
+        return TensorSpec(INPUT, (selection.batch or 1, *network.image))
+    channels, height, width = network.image
     if len(tensor.shape) != 4 or tensor.shape[1] != channels or tensor.dtype != "float32":
         raise UsageError(
             f"--shape {tensor}: the input of a network is float32 images of {channels} channels, "
-            f"such as {INPUT}=1x3x224x224"
+            f"such as {INPUT}=1x{channels}x{height}x{width}"
         )
     if any(size % catalogue.STRIDE for size in tensor.shape[2:]):
         raise UsageError(
@@ -38,6 +38,26 @@ def image(selection: Selection) -> TensorSpec:
         )
     batch = tensor.shape[0] if selection.batch is None else selection.batch
     return TensorSpec(INPUT, (batch, *tensor.shape[1:]))
+
+
+def with_head(cases: Sequence[Case], head: str | None) -> list[Case]:
+    """Return the cases with that head of detectors, or as they are.
+
+    Raises UsageError for a case that has no such head.
+    """
+    return list(cases) if head is None else [_headed(case, head) for case in cases]
+
+
+def _headed(case: Case, head: str) -> Case:
+    heads = catalogue.named(case.network).heads if case.network else ()
+    if head not in heads:
+        what = f"has the heads {' and '.join(heads)}" if heads else "is no detector by name"
+        raise UsageError(f"--head {head}: {case.name} {what}")
+    return replace(case, args={**case.args, "head": head}, note=_noted(case, f"head {head}"))
+
+
+def _noted(case: Case, note: str) -> str:
+    return "; ".join(text for text in (case.note, note) if text)
 
 
 def with_weights(cases: Sequence[Case], weights: Mapping[str, Path]) -> list[Case]:
@@ -77,7 +97,7 @@ def _weighed(case: Case, path: Path) -> Case:
     sha = _sha256(path)
     note = f"weights of {path.name}, sha256 {sha[:DIGITS]}"
     source = replace(case.source, network=case.network, weights=path, weights_sha256=sha)
-    return replace(case, source=source, note="; ".join(t for t in (case.note, note) if t))
+    return replace(case, source=source, note=_noted(case, note))
 
 
 def _sha256(path: Path) -> str:

@@ -66,6 +66,7 @@ class PaperTable(Closed):
     params_m: PositiveFloat | None = None
     macs_m: PositiveFloat | None = None
     top1_percent: PositiveFloat | None = None
+    map_percent: PositiveFloat | None = None
     source: StrictStr = ""
 
 
