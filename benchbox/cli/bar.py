@@ -27,7 +27,6 @@ class Bar:
         is_live = console.is_terminal and not console.is_dumb_terminal
         self._live = Live(console=console, auto_refresh=False, transient=True) if is_live else None
         self._lines: list[Line] = []
-        self._drawn_at = -math.inf
         self.rows: Sequence[str] = ()
 
     def __enter__(self) -> Self:
@@ -50,11 +49,6 @@ class Bar:
         return self._live is not None
 
     @property
-    def is_due(self) -> bool:
-        """Whether there is a terminal that was not drawn on just now."""
-        return self.is_live and time.monotonic() - self._drawn_at >= PAUSE_S
-
-    @property
     def space(self) -> tuple[int, int]:
         """The rows for which there is room above the lines, and how long they may be."""
         return self._console.height - len(self._lines) - 1, self._console.width
@@ -63,7 +57,6 @@ class Bar:
         """Draw everything as it is now."""
         if self._live is None:
             return
-        self._drawn_at = time.monotonic()
         self._live.update(Group(*self._texts()), refresh=True)
 
     def _texts(self) -> Iterator[Text]:
@@ -95,6 +88,12 @@ class Line:
         self._bar = bar
         self.description, self.at = "", ""
         self.share: float | None = None
+        self._drawn_at = -math.inf
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is a terminal on which this was not drawn just now."""
+        return self.is_live and time.monotonic() - self._drawn_at >= PAUSE_S
 
     @property
     def is_live(self) -> bool:
@@ -108,5 +107,6 @@ class Line:
         """
         is_new = description != self.description
         self.description, self.share, self.at = description, share, one_line(at)
-        if is_new or self._bar.is_due:
+        if is_new or self.is_due:
+            self._drawn_at = time.monotonic()
             self._bar.draw()

@@ -145,7 +145,7 @@ class Live:
         if not self._line.is_live:
             self._print_stage(sampler)
             return
-        if not sampler.active or not self._bar.is_due:
+        if not sampler.active or not self._line.is_due:
             return
         finished, plan = len(self._finished), sampler.plan
         parts = [self._timing.measuring(sampler, finished)]

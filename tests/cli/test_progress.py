@@ -202,10 +202,10 @@ class Watched:
                 run.measure(stage)
 
     def _look(self, sampler: Sampler) -> None:
-        before = self.bar._drawn_at
+        before = self.live._line._drawn_at
         self.clock.now = max(self.clock.now, 1001.0 + self.session.now + sampler.stage)
         self.live.measuring(sampler)
-        if self.bar._drawn_at != before:
+        if self.live._line._drawn_at != before:
             self.shown.append((list(self.bar.rows), self.live._line.at))
             self.check(sampler)
 
