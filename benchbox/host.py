@@ -75,14 +75,16 @@ def why_no_file(path: Path) -> str:
     return "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file"
 
 
-def read_file(path: Path, most_mb: int) -> bytes:
+def read_file(path: Path, most_mb: int | None = None) -> bytes:
     """The bytes of a regular file; raises OSError, which says why, for any other and a larger one.
 
     A pipe or a device would be waited for, or read for ever.
     """
     with _opened(path, most_mb) as file:
-        data = file.read((most_mb << 20) + 1)
-    if len(data) > most_mb << 20:  # it grew, or its size is not known before
+        data = file.read(-1 if most_mb is None else (most_mb << 20) + 1)
+    if (
+        most_mb is not None and len(data) > most_mb << 20
+    ):  # it grew, or its size is not known before
         raise OSError(errno.EFBIG, f"it is larger than {most_mb} MB", str(path))
     return data
 

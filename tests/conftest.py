@@ -47,6 +47,17 @@ hypothesis.settings.load_profile("untimed")
 WriteOnnx = Callable[..., Path]
 Files = Callable[..., list[str]]
 HEADER = '<ir_version: 9, opset_import: ["" : 18, "com.microsoft" : 1, "nowhere" : 1]>\n'
+# Its output's shape is known from a run alone, which takes years.
+ENDLESS_LOOP = (
+    HEADER
+    + """g (float[4] x) => (float[?] y) {
+    n = Constant<value = int64 {4611686018427387904}>() c = Constant<value = bool {1}>()
+    z = Loop<body = b (int64 i, bool d, float[4] a) => (bool e, float[4] o) {
+        e = Identity(d) o = Relu(a)
+    }>(n, c, x)
+    i = NonZero(z) y = Cast<to = 1>(i)
+}"""
+)
 MATMUL = "tiny (float[32,32] x) => (float[32,32] y) { y = MatMul(x, x) }"
 
 

@@ -2,10 +2,12 @@
 
 import json
 import os
+import select
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 Message = Mapping[str, Any]  # what json.loads returned: the one place where types are not known
+_requests = 0  # the descriptor that requests come by
 
 
 def serve(replies: Callable[[Message], Iterable[Mapping[str, object]]]) -> None:
@@ -14,7 +16,9 @@ def serve(replies: Callable[[Message], Iterable[Mapping[str, object]]]) -> None:
     What libraries print to stdout goes to stderr instead, and what they read of stdin is empty.
     When nobody listens any more the process leaves at once, without tearing sessions down.
     """
-    requests = os.fdopen(os.dup(0), "rb")
+    global _requests
+    _requests = os.dup(0)
+    requests = os.fdopen(_requests, "rb")
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -30,6 +34,13 @@ def serve(replies: Callable[[Message], Iterable[Mapping[str, object]]]) -> None:
                 return
     except (BrokenPipeError, KeyboardInterrupt):
         os._exit(1)
+
+
+def is_left() -> bool:
+    """Whether nobody holds the other end of what requests come by: whoever asked is gone."""
+    pipe = select.poll()
+    pipe.register(_requests, 0)
+    return any(event & select.POLLHUP for _, event in pipe.poll(0))
 
 
 def _parse(line: bytes) -> Message:

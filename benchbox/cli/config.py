@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbox.cli.output import console
-from benchbox.devices import registry, trust
+from benchbox.devices import DEVICES, registry, trust
 from benchbox.errors import UsageError
 
 Defaults = dict[str, dict[str, Any]]
@@ -61,10 +61,15 @@ def asking(tables: Mapping[str, Any], defaults: Defaults) -> Iterator[tuple[str,
 
 
 def _is_harmless(name: str, value: Any) -> bool:  # noqa: ANN401 - whatever TOML has
-    if name == "device":  # this machine, or a name: an address has a colon
-        values = [str(each) for each in (value if isinstance(value, list) else [value])]
-        return all(":" not in each or each.startswith("cuda:") for each in values)
+    if name == "device":
+        return all(_is_here(str(each)) for each in (value if isinstance(value, list) else [value]))
     return name in HARMLESS
+
+
+def _is_here(device: str) -> bool:
+    """Whether a name stands for this machine, and for no board that its user registered."""
+    entry = registry.entries().get(device)
+    return entry.url == "local" if entry else device.partition(":")[0] in DEVICES
 
 
 def _options(group: Any, command: str | None) -> dict[str, str]:  # noqa: ANN401

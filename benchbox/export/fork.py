@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 import psutil
 
 from benchbox import memory
-from benchbox.agent.stdio import Message
+from benchbox.agent.stdio import Message, is_left, sentence
 from benchbox.transports.channel import CHUNK, STDERR_TAIL, signal_name
 
 Reply = Mapping[str, object]
@@ -20,6 +20,7 @@ AVAILABLE = sys.platform == "linux"  # macOS's libraries do not survive a fork
 POLL_S = 0.1
 LONGEST = 1 << 20  # of a reply; a builder may write anything before it
 RESULT = 3  # the child's descriptor
+COUNTING_S = 60  # of processor time, for a graph that is not run; most take a tenth of one
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
@@ -37,7 +38,7 @@ def reply(request: Message, replies: Callable[[Message], Iterable[Reply]]) -> Re
         try:
             _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() == parent:
-                _be_child(result[1], output[1])
+                _be_child(request, result[1], output[1])
                 _answer(request, replies)
         finally:
             os._exit(1)
@@ -58,7 +59,7 @@ def _prctl(option: int, value: int) -> None:
     ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def _be_child(result: int, output: int) -> None:
+def _be_child(request: Message, result: int, output: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.setpgid(0, 0)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -67,13 +68,24 @@ def _be_child(result: int, output: int) -> None:
         os.dup2(source, target)
     os.dup2(kept, RESULT)
     os.closerange(RESULT + 1, os.sysconf("SC_OPEN_MAX"))
+    if request.get("op") == "inspect" and not request["timed"]:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CPU, (COUNTING_S, COUNTING_S + 1))
 
 
 def _answer(request: Message, replies: Callable[[Message], Iterable[Reply]]) -> None:
-    for each in replies(request):
-        with open(RESULT, "wb", closefd=False) as out:
-            out.write(f"\n{json.dumps(each)}\n".encode())
+    try:
+        for each in replies(request):
+            _write(each)
+    except BaseException as error:  # a builder may raise anything
+        _write({**echo(request), "error": sentence(error), "kind": "case"})
     os._exit(0)
+
+
+def _write(answer: Reply) -> None:
+    with open(RESULT, "wb", closefd=False) as out:
+        out.write(f"\n{json.dumps(answer)}\n".encode())
 
 
 def _listen(request: Message, child: int, result: int, output: int) -> tuple[Reply | None, bytes]:
@@ -95,7 +107,7 @@ def _listen(request: Message, child: int, result: int, output: int) -> tuple[Rep
         if ended and not ready:
             break
         ended = ended or _has_ended(child)
-        if _is_left():
+        if is_left():
             _leave()
     return None, texts[output]
 
@@ -119,13 +131,6 @@ def answers(message: Message, request: Message) -> bool:
     return echo(message) == echo(request)
 
 
-def _is_left() -> bool:
-    """Whether nobody holds the other end of our stdin: whoever asked is gone."""
-    stdin = select.poll()
-    stdin.register(0, 0)
-    return any(event & select.POLLHUP for _, event in stdin.poll(0))
-
-
 def _has_ended(child: int) -> bool:
     flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
     return os.waitid(os.P_PID, child, flags) is not None
@@ -136,6 +141,9 @@ def _death(request: Message, child: int, output: bytes) -> Reply:
     status = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
     by_signal = status is not None and status.si_code != os.CLD_EXITED
     number = status.si_status if status is not None else 0
+    if by_signal and number == signal.SIGXCPU:
+        text = f"it was not counted after {COUNTING_S} s of processor time"
+        return {**echo(request), "error": text, "kind": "case"}
     how = f"was ended by {signal_name(number)}" if by_signal else f"ended with code {number}"
     lines = output.decode(errors="replace").strip().splitlines()
     last = f" ({' '.join(lines[-1].split())})" if lines else ""

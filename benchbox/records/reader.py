@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from benchbox import host
 from benchbox.analysis.quantities import wrong_field
 from benchbox.errors import RecordError
 from benchbox.lines import one_line
@@ -86,7 +87,7 @@ def read_all(path: Path) -> list[Run]:
     schema, or a record of another run.
     """
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = host.read_file(path).split(b"\n")
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
     warnings = []

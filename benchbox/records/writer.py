@@ -77,7 +77,7 @@ def compact(path: Path, context: Context) -> None:
     the file cannot be written the old one does.
     """
     with contextlib.suppress(OSError, ValueError):
-        first, *lines = map(json.loads, filter(bytes.strip, path.read_bytes().splitlines()))
+        first, *lines = map(json.loads, filter(bytes.strip, host.read_file(path).splitlines()))
         kept = {**first, **_context_line(context)}
         before = {spec["name"]: spec for spec in first["specs"]}
         kept["specs"] = [

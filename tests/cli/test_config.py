@@ -78,10 +78,19 @@ def test_an_error_in_the_file_names_file_and_key(text: str, message: str) -> Non
 )
 def test_a_default_is_read_as_if_it_were_typed(table: str, command: str, message: str) -> None:
     configure(table)
+    invoke("trust")
     result = invoke(*command.split())
     assert result.exit_code in (2, 6)
     where = "benchbox.toml: " if message.startswith(("--", "invalid")) else ""
     assert result.stderr.startswith(f"Error: {where}{message}")
+
+
+@pytest.mark.parametrize("names", ['"cpu"', '"arm"', '["cuda:1", "here"]', '"pi"', '["cpu", "pi"]'])
+def test_a_file_that_nobody_trusts_chooses_no_board(names: str) -> None:
+    for name, url in (("pi", "ssh://pi@board"), ("here", "local")):
+        invoke("device", "add", name, url)
+    configure(f"[run]\ndevice = {names}\n")
+    assert ("run.device in it is ignored" in invoke("run", "nothing").stderr) == ("pi" in names)
 
 
 def test_an_error_in_what_is_typed_does_not_name_the_file() -> None:

@@ -19,7 +19,7 @@ from benchbox.specs import Builder, Case, OnnxFile, TensorSpec
 from benchbox.transports import local
 from benchbox.transports.channel import ProcessChannel
 from benchbox.transports.local import ROOT
-from tests.conftest import WriteOnnx
+from tests.conftest import ENDLESS_LOOP, WriteOnnx
 from tests.export.conftest import builders, external_case
 from tests.helpers.exporter import WarmWorker
 
@@ -48,6 +48,8 @@ class Scale(nn.Module):
         return x * self.by, x.sum()
 
 def scaled(by):
+    if by == 0:
+        raise BaseException("none at all")
     if by < 0:
         raise ValueError("negative\\nscales do not exist")
     return Scale(by)
@@ -219,6 +221,8 @@ def test_a_graph_is_made_anew_when_what_its_builder_read_has_changed(
 def test_a_builder_that_raises_fails_its_case_alone(exporter: Exporter) -> None:
     failing = exporter.case("scaled", by=-1.0)
     assert exporter.error(failing) == ("case", "ValueError: negative scales do not exist")
+    ended = exporter.case("scaled", by=0)
+    assert exporter.error(ended) == ("case", "BaseException: none at all")
     kind, error = exporter.error(exporter.case("scaled", wrong=1))
     assert (kind, "unexpected keyword argument 'wrong'" in error) == ("case", True)
     assert exporter.graph(exporter.case("scaled", by=2.0)).cost.ops
@@ -394,6 +398,19 @@ def test_one_of_many_may_fail_or_die_and_the_others_have_their_graphs(
     assert heard[-1] == (3, 3, "")
     left = [p.name for p in entries.graphs().iterdir() if not p.name.startswith("new-")]
     assert left == [cache.key(good)]
+
+
+def test_a_graph_that_counts_for_ever_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from benchbox.export import fork, worker; fork.COUNTING_S = 1; worker.main()"
+    channel = ProcessChannel([sys.executable, "-c", code], {"PYTHONPATH": str(ROOT)})
+    monkeypatch.setattr(sys.modules["benchbox.export.prepare"], "python_child", lambda _: channel)
+    path = tmp_path / "loop.onnx"
+    onnx.save(onnx.parser.parse_model(ENDLESS_LOOP), path)
+    case = file_case(path, TensorSpec("x", (4,)))
+    error = export.prepare([case], timed=False)[case.key]
+    assert str(error) == "it was not counted after 1 s of processor time"
 
 
 MEDDLING = """

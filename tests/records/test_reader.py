@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import tempfile
 from collections.abc import Mapping
@@ -304,3 +305,12 @@ def test_every_field_that_a_record_may_have_is_explained() -> None:
     with disturbances.CounterReader(2, [0]) as counters:
         counted = counters.read_counters().keys() - {"processor"}
     assert {*own, *disturbances.GAUGES, *counted, "moved"} - explained.names() == set()
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, make: Any) -> None:
+    path = tmp_path / "cpu" / "20261122T030625Z-g2.jsonl"
+    path.parent.mkdir()
+    make(path)
+    with pytest.raises(RecordError, match=rf"{path}: cannot be read: it is "):
+        records.read_all(records.newest_first([path.parent])[0])

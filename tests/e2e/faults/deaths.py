@@ -8,9 +8,11 @@ import subprocess
 import time
 from collections.abc import Callable
 
+import onnx
 import psutil
 
 from benchbox.cli import ENDINGS
+from tests.conftest import ENDLESS_LOOP
 from tests.e2e.faults.bench import QUICK, Bench, check_end, fault, samples
 
 ENDLESS = ("--quick", "--precision", "0.0001%", "--max-time", "60s")
@@ -79,6 +81,18 @@ def interrupted(bench: Bench, rng: random.Random) -> None:
     if times == 1 or process.returncode != -number:  # the second may come when all is said
         check_end(process.returncode, stdout, stderr)
     _resumed(bench, names)
+
+
+@fault("losses", "a command is ended while it counts a graph")
+def left_counting(bench: Bench, rng: random.Random) -> None:
+    onnx.save(onnx.parser.parse_model(ENDLESS_LOOP), bench.folder / "loop.onnx")
+    with bench.started("show", "./loop.onnx") as process:
+        own = psutil.Process(process.pid)
+        _wait_until(lambda: len(own.children(recursive=True)) > 1)
+        children = own.children(recursive=True)
+        process.send_signal(rng.choice((*ENDINGS, signal.SIGKILL, signal.SIGQUIT)))
+        _, alive = psutil.wait_procs(children, ENDED_S)
+        assert children and not alive, f"left running: {alive} of {children}"
 
 
 @fault("losses", "an agent dies while it times")
