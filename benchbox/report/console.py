@@ -15,7 +15,7 @@ from rich.text import Text
 from benchbox.records import Run
 from benchbox.report.costs import CostRow, cost_table
 from benchbox.report.multi_device import tables_of
-from benchbox.report.tables import Column, Table, sections
+from benchbox.report.table import Column, Table, sections
 from benchbox.report.text import folded
 
 NARROWEST = 12  # a text column wraps down to this many cells before a whole column is left out

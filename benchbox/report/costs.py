@@ -6,9 +6,8 @@ from typing import Any
 
 from benchbox.records import known_macs, uncounted
 from benchbox.report import footnotes, formatting, published
+from benchbox.report.table import Column, Table
 from benchbox.report.tables import (
-    Column,
-    Table,
     by_group,
     flops,
     heading,

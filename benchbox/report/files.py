@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from benchbox.lines import visible
 from benchbox.records import Run
 from benchbox.report.multi_device import tables_of
-from benchbox.report.tables import Table, sections
+from benchbox.report.table import Table, sections
 
 if TYPE_CHECKING:
     import pandas as pd

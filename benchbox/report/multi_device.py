@@ -13,9 +13,8 @@ from benchbox.report import (
     gpu,
     percentiles,
 )
+from benchbox.report.table import Column, Table
 from benchbox.report.tables import (
-    Column,
-    Table,
     by_group,
     flops,
     heading,

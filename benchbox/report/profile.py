@@ -8,7 +8,8 @@ from benchbox.analysis.operators import CATEGORIES, Category, kernel
 from benchbox.analysis.profile import Node, Part, Profile
 from benchbox.devices import Device
 from benchbox.report import formatting, gpu, profile_text
-from benchbox.report.tables import Column, Table, heading, short_case
+from benchbox.report.table import Column, Table
+from benchbox.report.tables import heading, short_case
 from benchbox.runner.profile import ProfileOutcome
 from benchbox.specs import Case
 

@@ -1,15 +1,13 @@
 """Printed tables, cell by cell, for console and Markdown."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchbox.analysis.adjusted import Adjustment
 from benchbox.analysis.latency import GOOD, Basis
 from benchbox.devices import gpu_options
 from benchbox.devices.providers import runs_modules
-from benchbox.lines import one_line
 from benchbox.records import Context, Record, Run, SpecFacts, uncounted
 from benchbox.report import (
     bars,
@@ -25,68 +23,7 @@ from benchbox.report import (
     text,
 )
 from benchbox.report.frame import over_flops, rate, relative
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column: `text` is left-aligned and may wrap; figures never do.
-
-    `drop` says in which order a narrow terminal loses columns, 0 that it always keeps this one. A
-    `drawing` of figures is on terminals only.
-    """
-
-    header: str
-    cells: tuple[str, ...]
-    text: bool = False
-    drop: int = 0
-    drawing: bool = False
-
-    def __post_init__(self) -> None:
-        """Make every cell one line."""
-        object.__setattr__(self, "header", one_line(self.header))
-        object.__setattr__(self, "cells", tuple(map(one_line, self.cells)))
-
-    @property
-    def known(self) -> bool:
-        """Whether there is anything in it."""
-        return any(cell != formatting.UNKNOWN for cell in self.cells)
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A spec's table, with the text above and below it.
-
-    `about` stands under the title, and `groups` has the heading that each row is under. `failures`
-    are the cases without figures, `elsewhere` says how to get a column that was left out.
-    """
-
-    title: str
-    about: tuple[str, ...]
-    columns: tuple[Column, ...]
-    groups: tuple[str, ...]
-    failures: tuple[str, ...] = ()
-    sentences: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    elsewhere: str = "the CSV has all"
-
-    def __post_init__(self) -> None:
-        """Make every text one line: titles, names and reasons come from outside."""
-        object.__setattr__(self, "title", one_line(self.title))
-        for name in ("about", "groups", "failures", "sentences", "notes"):
-            object.__setattr__(self, name, tuple(map(one_line, getattr(self, name))))
-
-    @property
-    def written(self) -> tuple[Column, ...]:
-        """The columns that a file has as well."""
-        return tuple(column for column in self.columns if not column.drawing)
-
-
-def sections(groups: Sequence[str], columns: Sequence[Column]) -> Iterator[tuple[str, list[str]]]:
-    """Yield each row's cells, with its heading where a new group begins and else with none."""
-    before = ""
-    for index, group in enumerate(groups):
-        yield group if group != before else "", [column.cells[index] for column in columns]
-        before = group
+from benchbox.report.table import Column, Table
 
 
 def run_tables(run: Run, *, verbose: bool = False) -> list[Table]:

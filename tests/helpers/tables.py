@@ -12,7 +12,7 @@ from benchbox.analysis.latency import Latency
 from benchbox.analysis.stats import Interval
 from benchbox.records import Context, Record, Run, SpecFacts
 from benchbox.report.console import show_runs
-from benchbox.report.tables import Table
+from benchbox.report.table import Table
 from benchbox.specs.labels import case_name
 
 G2 = SpecFacts(
