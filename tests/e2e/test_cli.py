@@ -48,7 +48,7 @@ def test_a_warm_run_never_imports_torch(in_tmp: Path) -> None:
 def test_results_that_fill_up_go_to_a_rescue_file(write_onnx: WriteOnnx) -> None:
     limited = f"ulimit -f 2; trap '' XFSZ; exec {sys.executable} -m benchbox run {write_onnx()}"
     result = subprocess.run(
-        ["/bin/bash", "-c", f"{limited} --precision 0.0001% --max-time 4s"],
+        ["/bin/bash", "-c", f"{limited} --precision 0.0001% --max-time 4s --sessions 1"],
         capture_output=True,
         text=True,
         check=False,
