@@ -131,7 +131,8 @@ def _measured(requests: Sequence[Request], stderr: Console) -> Ends:
         stderr.print(text)
     first = requests[0].plan
     if first.margin is None and first.sessions > PUBLISHED.sessions:
-        stderr.print(f"{first.sessions} processes in turn: ±{first.precision:.1%} takes as many")
+        asked = f"±{100 * first.precision:g}%"
+        stderr.print(f"{first.sessions} processes in turn, as {asked} takes more than {PUBLISHED.sessions}")
 
     def stopping() -> None:
         stderr.print("Interrupted, ending; Ctrl-C again leaves at once.", style="yellow")
