@@ -129,10 +129,10 @@ def _measured(requests: Sequence[Request], stderr: Console) -> Ends:
     turns = max(map(hardware.count, hardware))
     if text := load_options.announcement(requests[0].plan, count, turns):
         stderr.print(text)
-    first = requests[0].plan
-    if first.margin is None and first.sessions > PUBLISHED.sessions:
-        asked = f"±{100 * first.precision:g}%"
-        stderr.print(f"{first.sessions} processes in turn, as {asked} takes more than {PUBLISHED.sessions}")
+    plan, few = requests[0].plan, PUBLISHED.sessions
+    if plan.margin is None and plan.sessions == processes_for(plan.precision) > few:
+        asked = f"±{100 * plan.precision:g}%"
+        stderr.print(f"{plan.sessions} processes in turn, as {asked} takes more than {few}")
 
     def stopping() -> None:
         stderr.print("Interrupted, ending; Ctrl-C again leaves at once.", style="yellow")
