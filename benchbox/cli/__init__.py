@@ -27,14 +27,18 @@ def main() -> None:
 
     try:
         _on_interrupt(signal.default_int_handler)
-        app(prog_name="benchbox")
-    except SystemExit as end:
-        code = int(end.code or 0)
-    except KeyboardInterrupt:  # between two commands' own handling
+        try:
+            app(prog_name="benchbox")
+        except SystemExit as end:
+            code = int(end.code or 0)
+        if streams.lost(sinks) and not code:
+            code = READER_GONE
+        _on_interrupt(lambda *_: os._exit(code))
+    except KeyboardInterrupt:  # outside of the command's own handling
+        _on_interrupt(lambda *_: os._exit(INTERRUPTED))
+        code = INTERRUPTED
         sys.stderr.write("Interrupted.\n")
-    if streams.lost(sinks) and not code:
-        code = READER_GONE
-    _on_interrupt(lambda *_: os._exit(code))
+        streams.lost(sinks)
     sys.exit(code)
 
 
