@@ -2,19 +2,21 @@
 
 import copy
 import io
+import json
 import random
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import sha256
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 from benchbox import records
 from benchbox.cli import doctor, gpu_check, output
 from benchbox.cli.options import ProcessorOptions
-from benchbox.devices import CPU_PROVIDER, Device, gpu_ceilings
+from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import BenchboxError, DeviceError
 from benchbox.report import profile_files
 from benchbox.report.console import show_tables
@@ -267,6 +269,10 @@ def run_profile(agents: Liars, bench: Bench) -> None:
         to(report)
 
 
+def would_save(*parts: object) -> bool:
+    return bool(json.dumps(parts))
+
+
 def check_gpu(agents: Liars, _: Bench) -> None:
     device = replace(runs.CPU, name="cuda", provider="torch")
     with patch.object(gpu_check, "open_agent", agents.open):
@@ -284,7 +290,7 @@ def wrong_answer(bench: Bench, rng: random.Random) -> None:
             TURN,
             patch.object(doctor, "console", lambda **_: screen),
             patch.object(gpu_check, "console", lambda: screen),
-            patch.object(gpu_ceilings, "path", lambda _: bench.folder / "ceilings.json"),
+            patch.object(gpu_check, "gpu_ceilings", SimpleNamespace(save=would_save)),
         ):
             try:
                 command(agents, bench)
