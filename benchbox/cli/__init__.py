@@ -8,8 +8,9 @@ from types import FrameType
 
 from benchbox.cli.exits import INTERRUPTED, READER_GONE
 
-# Ctrl-C, a request to end, and a terminal that was closed.
-ENDINGS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+# Ctrl-C, requests to end, a terminal that was closed, the end of a batch job's time.
+NAMES = ["SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXCPU"]
+ENDINGS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 
 def main() -> None:

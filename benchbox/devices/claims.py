@@ -5,12 +5,17 @@ import re
 ARM_MACHINES = ("aarch64", "arm64")
 X86_MACHINES = ("x86_64", "amd64", "i386", "i686")
 ARM, X86, RISCV, GPU = "an ARM one", "an x86 one", "a RISC-V one", "a GPU"
+ACCELERATOR = "an accelerator"
+ON_CARDS = (GPU, ACCELERATOR)  # which no board is timed on
 MAKER = "nvidia"  # of boards, too
 WORDS = {
-    ARM: re.compile(r"arm(\d+|hf|el)?(v\d\w*)?|aarch64|cortex\w*"),
+    ARM: re.compile(r"arm(\d+|hf|el)?(v\d\w*)?|aarch\d*|cortex\w*|m[1-9]|snapdragon|graviton\d*"),
     X86: re.compile(r"x86\d*|x64|amd64|i[3-6]86|intel|amd|xeon|ryzen|epyc"),
     RISCV: re.compile(r"risc|riscv\d*|rv(32|64)\w*"),
-    GPU: re.compile(r"gpus?\d*|[di]gpu\d*|cuda\d*|nvidia|geforce|rtx\d*|gtx\d*|[ahv][12]00"),
+    GPU: re.compile(
+        r"gpus?\d*|[di]gpu\d*|cuda\d*|nvidia|geforce|rtx\d*|gtx\d*|[ahv][12]00|radeon|mali|adreno"
+    ),
+    ACCELERATOR: re.compile(r"[nt]pu\d*"),
 }
 
 

@@ -210,7 +210,7 @@ def require_claims(device: Device, machine: str, model: str | None = None) -> No
     if not claimed:
         return
     if device.url or device.command_name not in DEVICES:
-        what = "is timed on its processor" if claimed == claims.GPU else f"is {machine}"
+        what = "is timed on its processor" if claimed in claims.ON_CARDS else f"is {machine}"
         raise DeviceError(f"device {device.name!r}: it {what}, not {claimed}; give it another name")
     raise DeviceError(
         f"device 'arm': this machine is {machine}, not an ARM one; run benchbox on the "

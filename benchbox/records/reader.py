@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from benchbox import host
 from benchbox.analysis.quantities import wrong_field
+from benchbox.analysis.samples import NS, figures
 from benchbox.errors import RecordError
 from benchbox.lines import one_line
 from benchbox.records import parts
@@ -20,6 +21,8 @@ from benchbox.records.model import SCHEMA, Context, Record, Run, ordered
 T = TypeVar("T")
 NO_DATE = datetime.min.replace(tzinfo=UTC)
 NO_DATE_FROM = 9000  # a year that nobody means
+ROUNDING = 1e-9
+ADJUSTED = 4.0  # how far from all samples the machine's usual state can be
 MOST_SHOWN = 100  # characters
 Version = Annotated[str, Field(pattern=r"^[\w.+-]{0,40}$")]
 
@@ -127,7 +130,22 @@ def _record(place: str, head: Head, context: Context, line: bytes) -> Record:
         )
     record = _parse(place, Record, line)
     _check(place, parts.RecordParts, record)
+    if not _is_of_bursts(record):
+        raise RecordError(f"{place}: 'latency' is outside of the samples in 'bursts'")
     return record
+
+
+def _is_of_bursts(record: Record) -> bool:
+    """Whether figures lie between the fastest and the slowest sample, where they are of samples."""
+    bursts, found = figures(record.bursts), record.latency
+    if not bursts or found is None or record.sustained:
+        return True
+    low = min(min(burst.latencies_ns) for burst in bursts) * NS
+    high = max(max(burst.latencies_ns) for burst in bursts) * NS
+    factor = ADJUSTED if found.basis == "adjusted" else 1.0
+    is_within = low / factor * (1 - ROUNDING) <= found.p50_s <= high * factor * (1 + ROUNDING)
+    values = (found.min_s, found.raw_p50_s, found.p90_s or low, found.p99_s or low)
+    return is_within and all(low * (1 - ROUNDING) <= v <= high * (1 + ROUNDING) for v in values)
 
 
 def _context(path: Path, place: str, head: Head, line: bytes) -> Context:

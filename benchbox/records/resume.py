@@ -29,7 +29,8 @@ def previous(folder: Path, context: Context) -> Run:
     run = records.read(path)
     differences = [*_differences(run.context, context)]
     if differences:
-        raise RecordError(f"{path}: cannot be resumed: {'; '.join(differences)}")
+        what, advice = "; ".join(differences), "drop --resume, or set it as it was"
+        raise RecordError(f"{path}: cannot be resumed: {what}; {advice}")
     return run
 
 

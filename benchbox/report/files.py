@@ -5,7 +5,7 @@ import re
 from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from benchbox.lines import visible
+from benchbox.lines import one_line, visible
 from benchbox.records import Run
 from benchbox.report.multi_device import tables_of
 from benchbox.report.table import Table, sections
@@ -13,8 +13,8 @@ from benchbox.report.table import Table, sections
 if TYPE_CHECKING:
     import pandas as pd
 
-QUOTED = re.compile(r'[,"\r\n]')
-FORMULA = re.compile("[=+\\-@\\t\\r\uff1d\uff0b\uff0d\uff20]")  # begins one, wide characters too
+QUOTED = re.compile('[,"]')
+FORMULA = re.compile("[=+\\-@\uff1d\uff0b\uff0d\uff20]")  # begins one, wide characters too
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # An underscore within a word is no emphasis, and a colon matters in a bare link alone.
 MARKDOWN = re.compile(r"([\\`*<\[|~$]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|:(?=//)|(?<=\bwww)\.)")
@@ -24,13 +24,11 @@ BEGINNING = re.compile(r"^(\d*)([#>+=.)-])")  # of a heading, a quotation, a lis
 def to_csv(frame: "pd.DataFrame") -> str:
     r"""Write a table as CSV by RFC 4180, but for its line ends, which are \n.
 
-    A text that a spreadsheet could take for a formula begins with an apostrophe; it is for this,
-    and for a lone \r, which the csv module leaves bare, that pandas does not write it.
+    A text that a spreadsheet could take for a formula begins with an apostrophe, and each is one
+    line that a terminal may show; it is for this that pandas does not write it.
     """
     rows = [row.values() for row in _rows(frame)]
-    lines = [",".join(map(_csv_cell, row)) + "\n" for row in [list(frame.columns), *rows]]
-    # File names can hold bytes that are no UTF-8.
-    return "".join(lines).encode(errors="backslashreplace").decode()
+    return "".join(",".join(map(_csv_cell, row)) + "\n" for row in [list(frame.columns), *rows])
 
 
 def to_json(frame: "pd.DataFrame") -> str:
@@ -60,7 +58,7 @@ def _rows(frame: "pd.DataFrame") -> list[dict[Hashable, Any]]:
 
 
 def _csv_cell(value: object) -> str:
-    text = "" if value is None else str(value)
+    text = "" if value is None else one_line(str(value))
     if isinstance(value, str) and FORMULA.match(text) and not NUMBER.fullmatch(text):
         text = f"'{text}"
     return '"' + text.replace('"', '""') + '"' if QUOTED.search(text) else text

@@ -1,5 +1,6 @@
 """ONNX file as a spec of one case: inputs read from the file, dynamic sizes filled in."""
 
+import math
 import mmap
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -11,10 +12,11 @@ from benchbox.errors import GraphError, UsageError
 from benchbox.specs.model import BlockSpec, Case, OnnxFile, Selection, TensorSpec, precision
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, TypeProto, ValueInfoProto
+    from onnx import ModelProto, TensorProto, TypeProto, ValueInfoProto
 
 IMAGE_RANK = 4
 MOST_BYTES = 1 << 31  # of protobuf
+SIZES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 10: 2, 11: 8, 16: 2}  # bytes of an element, by its type
 Dims = tuple[int | str, ...] | None  # a name or "?" for an open size, None for an open rank
 
 
@@ -36,6 +38,8 @@ def read(path: Path) -> "ModelProto":
     try:
         with memory.limited():  # of two bytes a node protobuf makes two hundred
             model = onnx.load(str(path), load_external_data=False)
+    except UsageError:  # of the limit
+        raise
     except Exception as error:  # protobuf's decode errors have no common base that is public
         if memory.ran_out(error):
             raise GraphError(memory.sentence(f"{path.name}: it cannot be read")) from None
@@ -71,7 +75,7 @@ def external_files(path: Path) -> list[str]:
 
 
 def require_tensors(path: Path, model: "ModelProto") -> None:
-    """Raise GraphError unless all outputs are tensors.
+    """Raise GraphError unless all outputs are tensors, and its weights have their data.
 
     Into a sequence that is bound, ONNX Runtime puts more with every call, which takes ever longer.
     """
@@ -83,6 +87,24 @@ def require_tensors(path: Path, model: "ModelProto") -> None:
                 f"{path.name}: output {value.name!r} is no tensor but of the kind {what}, which "
                 "every call would add to; such a graph is not timed: leave that output out"
             )
+    for tensor in model.graph.initializer:
+        if _data_bytes(path, tensor) < math.prod(tensor.dims) * SIZES.get(tensor.data_type, 0):
+            shape = "x".join(map(str, tensor.dims))
+            raise GraphError(f"{path.name}: weight {tensor.name!r} has too few bytes for {shape}")
+
+
+def _data_bytes(path: Path, tensor: "TensorProto") -> int:
+    """The bytes of a tensor that are there, in the file or beside it."""
+    if tensor.data_location != tensor.EXTERNAL:
+        numbers = (tensor.float_data, tensor.double_data, tensor.int64_data, tensor.int32_data)
+        counted: int = sum(map(len, numbers)) * SIZES.get(tensor.data_type, 0)
+        return counted or len(tensor.raw_data)
+    said = {entry.key: entry.value for entry in tensor.external_data}
+    try:
+        rest: int = (path.parent / said["location"]).stat().st_size - int(said.get("offset") or 0)
+        return min(rest, int(said.get("length") or rest))
+    except (KeyError, OSError, ValueError):
+        return 0
 
 
 def _may_have_external(path: Path) -> bool:

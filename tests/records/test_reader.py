@@ -129,6 +129,7 @@ any_record = any_of(Record).map(
         drawn,
         cost=None if drawn.cost is None else COST,
         graph=None if drawn.graph is None else {**drawn.graph, "sha256": "ab"},
+        latency=None if drawn.bursts else drawn.latency,  # which would have to be of these
     )
 )
 
@@ -270,6 +271,20 @@ def test_a_newer_major_schema_is_refused_and_names_who_wrote_it(tmp_path: Path) 
         records.read(path)
 
 
+BURSTS = [Burst(0, 0, (1_000_000, 3_000_000))]
+
+
+@pytest.mark.parametrize("field", ["p50_s", "raw_p50_s", "min_s", "p90_s"])
+@pytest.mark.parametrize("value", [0.00099, 0.00301])
+def test_figures_that_are_not_of_their_samples_are_refused(
+    tmp_path: Path, field: str, value: float
+) -> None:
+    wrong = replace(LATENCY, **{field: value})
+    path = write(tmp_path, record(latency=wrong, bursts=BURSTS))
+    with pytest.raises(RecordError, match="line 2: 'latency' is outside of the samples in 'burs"):
+        records.read(path)
+
+
 STATE = {"centre_ns": 2.0, "low_ns": 1.0, "high_ns": 3.0}
 
 
@@ -279,7 +294,7 @@ STATE = {"centre_ns": 2.0, "low_ns": 1.0, "high_ns": 3.0}
 def test_a_newer_minor_schema_with_fields_and_lines_of_its_own_is_read(
     tmp_path: Path, gate: object
 ) -> None:
-    path = write(tmp_path, record(latency=LATENCY, bursts=[Burst(0, 0, (1,))]))
+    path = write(tmp_path, record(latency=LATENCY, bursts=BURSTS))
     facts = {"name": "g", "title": "G", "sha256": "", "new": 1}
     edit(path, 0, schema="1.7", mood="good", specs=[facts])
     old = json.loads(path.read_text().splitlines()[1])
@@ -293,7 +308,7 @@ def test_a_newer_minor_schema_with_fields_and_lines_of_its_own_is_read(
     assert run.context.specs == [run.context.spec("g")] == [SpecFacts("g", "G", "")]
     assert run.context.spec("g9") == SpecFacts("g9", "g9", "")
     (read,) = run.records
-    assert (read.latency, read.bursts) == (LATENCY, [Burst(0, 0, (1,))])
+    assert (read.latency, read.bursts) == (LATENCY, BURSTS)
     assert read.gate == Gate(State(2.0, 1.0, 3.0))
 
 

@@ -300,19 +300,25 @@ def test_files_have_nothing_for_what_is_not_known() -> None:
 
 @settings(max_examples=15)  # frames take their time
 @given(st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=3))
-def test_csv_and_json_give_any_text_back(reasons: list[str]) -> None:
+def test_csv_gives_any_text_back_as_a_line_and_json_as_it_is(reasons: list[str]) -> None:
     frame = to_frame([run_of([record({"n": i}, reason=text) for i, text in enumerate(reasons)])])
-    texts = ["'" + text if FORMULA.match(text) else text for text in reasons]
+    lines = [one_line(text) for text in reasons]
+    texts = ["'" + text if FORMULA.match(text) else text for text in lines]
     found = csv_columns(to_csv(frame))["reason"]
-    assert all(
-        cell in (text, plain) for cell, text, plain in zip(found, texts, reasons, strict=True)
-    )
+    assert all(cell in (text, plain) for cell, text, plain in zip(found, texts, lines, strict=True))
     assert [row["reason"] for row in json.loads(to_json(frame))] == reasons
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+a1", "-", "-1+1", "@SUM(A1)", "\t=1", "\uff1d1"])
 def test_csv_has_no_text_that_a_spreadsheet_takes_for_a_formula(name: str) -> None:
-    assert f"g2,'{name},cpu" in to_csv(to_frame([net_of(spec="g2", case=name)]))
+    assert f"g2,'{name.strip()},cpu" in to_csv(to_frame([net_of(spec="g2", case=name)]))
+
+
+def test_csv_moves_no_cursor() -> None:
+    frame = to_frame([run_of([record({"c\x1b[2J\n": "a\r\x1b[2Jb"})])])
+    header, row = to_csv(frame).splitlines()
+    assert "arg_c\\x1b[2J" in header
+    assert "a \\x1b[2Jb" in row
 
 
 @pytest.mark.parametrize("number", ["-1", "+1.5e-3", "-.5"])

@@ -231,3 +231,19 @@ def test_an_output_that_grows_with_every_call_is_refused(kind: str) -> None:
     said = f"^g.onnx: output 'y' is no tensor but of the kind {kind}, which"
     with pytest.raises(GraphError, match=said):
         onnx_file.require_tensors(Path("g.onnx"), model)
+
+
+@pytest.mark.parametrize("offset", [None, 0, 1, "x"])
+def test_a_weight_without_its_data_is_refused(tmp_path: Path, offset: object) -> None:
+    weight = onnx.TensorProto(name="w", dims=[1 << 40], data_type=1, raw_data=b"1234")
+    if offset is not None:
+        (tmp_path / "w.bin").write_bytes(b"1234")
+        weight = onnx.TensorProto(name="w", dims=[1], data_type=1, data_location=1)
+        weight.external_data.add(key="location", value="w.bin")
+        weight.external_data.add(key="offset", value=str(offset))
+    model = onnx.ModelProto(graph=onnx.GraphProto(initializer=[weight]))
+    if offset == 0:
+        onnx_file.require_tensors(tmp_path / "g.onnx", model)
+        return
+    with pytest.raises(GraphError, match=r"^g.onnx: weight 'w' has too few bytes for "):
+        onnx_file.require_tensors(tmp_path / "g.onnx", model)

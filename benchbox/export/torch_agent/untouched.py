@@ -3,12 +3,19 @@
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from benchbox.errors import CaseError
 
 Value = tuple[Any, object, object]  # what is there, and what a function would run
 METHODS = (classmethod, staticmethod, property)
+FLAGS = (
+    ("mkldnn", "enabled"),
+    ("cudnn", "enabled"),
+    ("cudnn", "benchmark"),
+    ("cudnn", "deterministic"),
+)
 
 
 @contextmanager
@@ -42,10 +49,12 @@ def _owners() -> Iterator[tuple[str, Any]]:
     import torch
     from torch import nn
 
-    for module in (torch, nn, nn.functional, nn.init):
+    inner = [each for each in vars(nn.modules).values() if isinstance(each, types.ModuleType)]
+    for module in (torch, nn, nn.functional, nn.init, nn.modules, *inner):
         yield module.__name__, module
     yield "torch.Tensor", torch.Tensor
-    classes = {each for each in vars(nn).values() if isinstance(each, type)}
+    found = [each for each in vars(nn).values() if isinstance(each, type)]
+    classes = {one for each in found for one in each.__mro__ if one.__module__.startswith("torch")}
     for each in sorted(classes, key=lambda one: one.__qualname__):
         yield f"torch.nn.{each.__name__}", each
 
@@ -57,6 +66,11 @@ def _states() -> Iterator[tuple[str, Callable[[], Any], Callable[[Any], object]]
 
     yield "torch's default type", torch.get_default_dtype, torch.set_default_dtype
     yield "torch's grad mode", torch.is_grad_enabled, torch.set_grad_enabled
+    yield "torch's threads", torch.get_num_threads, torch.set_num_threads
+    for place, name in FLAGS:
+        owner = getattr(torch.backends, place)
+        label = f"torch.backends.{place}.{name}"
+        yield label, partial(getattr, owner, name), partial(setattr, owner, name)
     for name, hooks in vars(module).items():
         if name.startswith("_global_") and isinstance(hooks, dict):
             yield f"torch's {name[1:].replace('_', ' ')}", hooks.copy, _writer(hooks)
@@ -74,7 +88,7 @@ def _values(owner: object) -> dict[str, Value]:
     return {
         name: (value, getattr(value, "__code__", None), getattr(value, "__defaults__", None))
         for name, value in vars(owner).items()
-        if callable(value) or isinstance(value, METHODS)
+        if callable(value) or isinstance(value, (*METHODS, types.ModuleType))
     }
 
 

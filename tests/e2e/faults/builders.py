@@ -67,8 +67,12 @@ SHARED = (
             "torch.relu",
             "torch.Tensor.__add__",
             "torch.nn.init.kaiming_uniform_",
+            "torch.nn.modules.batchnorm._BatchNorm.forward",
         )
     ),
+    "torch.nn.modules.conv.F = torch.nn.init",
+    "torch.set_num_threads(torch.get_num_threads() + 1)",
+    "torch.backends.mkldnn.enabled = False",
     "torch.nn.ReLU = torch.nn.Sigmoid",
     "torch.nn.ReLU.forward.__code__ = (lambda self, input: input).__code__",
     "torch.nn.functional.softmax.__defaults__ = (None, 9, None)",

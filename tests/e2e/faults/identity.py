@@ -287,7 +287,18 @@ def false_names(_: Bench, rng: random.Random) -> None:
 
 
 FALSE = {
-    "x86_64": ("arm", "arm64", "aarch64", "armv8", "riscv64", "gpu", "cuda0", "nvidia", "gpu1"),
+    "x86_64": (
+        "arm",
+        "arm64",
+        "aarch64",
+        "armv8",
+        "riscv64",
+        "gpu",
+        "nvidia",
+        "npu",
+        "radeon",
+        "apple-m2",
+    ),
     "aarch64": ("x86", "x86_64", "x86-64", "amd64", "intel", "i686", "cuda", "nvidia", "rtx4090"),
 }
 HONEST = {
