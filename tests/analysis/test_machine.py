@@ -102,6 +102,28 @@ def test_what_was_usual_stays_while_the_processor_is_in_that_state(
     assert math.log(usual.stream_ns / STREAM_NS) == pytest.approx(0.0, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("before", "clock"),
+    [
+        (-0.2, still),
+        (0.2, still),
+        (0.08, lambda number: 0.08 * (number % 10 < 3)),  # still common, and 8% slower
+    ],
+)
+def test_what_one_run_had_for_usual_is_left_in_the_next_that_is_not_like_it(
+    before: float, clock: Course
+) -> None:
+    _, known = usual_over(before, before, Known())
+    bursts = timed(clock)
+    machine = run_of(bursts, known)
+    assert machine.usual is not None
+    assert math.log(machine.usual.compute_ns / COMPUTE_NS) == pytest.approx(0.0, abs=0.006)
+    assert math.log(machine.usual.stream_ns / STREAM_NS) == pytest.approx(0.0, abs=0.02)
+    case = machine.adjust("a", "ab", bursts)
+    found = case and adjusted.interval(case, machine.tau)
+    assert found and found[0].value * 1e9 == pytest.approx(LATENCY_NS, rel=0.01)
+
+
 def test_a_level_that_most_of_the_last_runs_had_is_the_usual_one() -> None:
     known, levels = KNOWN, list[float]()
     for _ in range(4):
