@@ -76,11 +76,10 @@ def limited(*, keep: bool = False) -> Iterator[None]:
 
 
 def sentence(text: str) -> str:
-    """What the limit is and how it is raised, after a text of what happened."""
-    most = limit() / GIB
+    """What the limit is and how it is set, after a text of what happened."""
     return (
-        f"{text}; it may use {most:.1f} GiB of memory, by default half of what is free: "
-        f"BENCHBOX_MEMORY_LIMIT={max(2, 2 * most):.0f}G allows more"
+        f"{text}; it may use {limit() / GIB:.1f} GiB of memory, by default half of what is free, "
+        f"and {available() / GIB:.1f} GiB are: BENCHBOX_MEMORY_LIMIT, as 8G, sets another limit"
     )
 
 

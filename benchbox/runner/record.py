@@ -41,6 +41,13 @@ WORDS = frozenset(
 )
 
 
+# Where in ONNX Runtime's own source an error was raised, with the function, and its code.
+SOURCE = re.compile(
+    r"[\w./-]+\.(?:cc|h|cpp):\d+ (?:[^()\[\]]*?\w::[^()]*\([^()]*\)|\w+) ?"
+    r"|\[ONNXRuntimeError\] : \d+ : \w+ : "
+)
+
+
 def record(index: int, case: Case, graph: Graph | None) -> Record:
     """The record of a case that was not measured yet."""
     facts = graph.facts() if graph else {}
@@ -120,6 +127,7 @@ def loaded(earlier: Record) -> Loaded | None:
 
 def shareable(text: str) -> str:
     """Strip this machine's folders, its name and its user's from a reason."""
+    text = SOURCE.sub("", text)
     for folder in _folders():
         if len(folder) > 1:
             text = re.sub(rf"(?<![\w.]){re.escape(folder + os.sep)}", "", text)

@@ -32,6 +32,20 @@ def test_a_reason_without_places_stays_as_it_is(text: str) -> None:
     assert runner_record.shareable(text) == text
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "initializer.cc:51 onnxruntime::Initializer::Initializer(const onnx::Proto&, std::path&) ",
+        "/onnxruntime_src/onnxruntime/core/math/ops.h:523 void onnxruntime::B::Init(ptrdiff_t) ",
+        "[ONNXRuntimeError] : 1 : FAIL : tensorprotoutils.cc:633 GetExternalDataInfo ",
+    ],
+)
+def test_a_reason_names_no_source_of_onnx_runtime(place: str) -> None:
+    assert runner_record.shareable(f"Fail: {place}w: size mismatch: 16") == (
+        "Fail: w: size mismatch: 16"
+    )
+
+
 @pytest.mark.parametrize("name", ["a", "run", "cpu", "error", "the", "session"])
 def test_a_host_that_is_called_like_a_word_leaves_sentences_whole(
     name: str, monkeypatch: pytest.MonkeyPatch
