@@ -51,6 +51,7 @@ def halve(source: Path, target: Path) -> None:
 def _converted(model: "onnx.ModelProto") -> "onnx.ModelProto":
     from onnxruntime.transformers import float16, onnx_model
 
+    _separate_scales(model)
     count = len(model.graph.node)
     half = float16.convert_float_to_float16(
         model,
@@ -61,3 +62,20 @@ def _converted(model: "onnx.ModelProto") -> "onnx.ModelProto":
     if len(half.graph.node) > count:  # the converter appends its casts to the end
         onnx_model.OnnxModel.graph_topological_sort(half.graph, is_deterministic=True)
     return half  # type: ignore[no-any-return]
+
+
+def _separate_scales(model: "onnx.ModelProto") -> None:
+    """Give every Resize its own scales, without a type: the converter fails at others."""
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    taken = set()
+    for index, node in enumerate(model.graph.node):
+        scales = node.input[2] if node.op_type == "Resize" and len(node.input) > 2 else ""
+        if scales in taken:
+            node.input[2] = f"{scales}_{index}"
+            own = model.graph.initializer.add()
+            own.CopyFrom(tensors[scales])
+            own.name = node.input[2]
+        elif scales in tensors:
+            taken.add(scales)
+    for typed in [each for each in model.graph.value_info if each.name in taken]:
+        model.graph.value_info.remove(typed)
