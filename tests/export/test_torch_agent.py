@@ -113,7 +113,7 @@ def test_modules_are_timed_if_they_equal_their_graphs(ready: Callable[..., Ready
         processes = set(psutil.Process().children(recursive=True))
     said = str(refused.value)
     assert said.startswith("output 1: ONNX Runtime differs from torch by ")
-    assert said.endswith("more than 0.0001; such a graph is not timed")
+    assert said.endswith("more than 0.0001 of its size; such a graph is not timed")
     assert agent.hello["providers"] == ["torch"]
     assert "onnxruntime" not in agent.hello["versions"]
     assert (len(timed.latencies_ns), len(timed_half.latencies_ns)) == (5, 3)
