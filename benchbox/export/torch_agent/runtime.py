@@ -182,6 +182,7 @@ class TorchRuntime:
         """Return the module, ready: compiled, or captured, where that is asked for."""
         import torch
 
+        torch.set_num_threads(1)  # as the build does: not a change by the builder
         with torch.inference_mode(False), untouched():  # as an export does
             module = modules.build(request["module"])
             if request["module"].get("halved"):
