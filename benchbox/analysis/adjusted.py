@@ -28,7 +28,7 @@ from benchbox.analysis.stats import Interval
 Round = tuple[int, int]  # session and round
 Rounds = Mapping[Round, float]  # the latency of each, in seconds
 
-WINDOW = 0.05  # ln of a reading over the usual one
+WINDOW = 0.08  # ln of a reading over the usual one
 # Rounds to each side over which the level of the stream sentinel is taken, or more for the seconds.
 NEIGHBOURS, NEAR_S, MOST_NEAR = 2, 2.0, 100
 CLIP = 0.3  # of the level: beyond it the slope was never seen
@@ -40,7 +40,9 @@ ITERATIONS = 12
 CONVERGED = 1e-4  # of a slope
 Z95 = 1.96
 WIDEST = 5.0  # ln of an interval's end over the middle
-LEAST_TAU, UNKNOWN_TAU = 0.003, 0.005  # relative spread between processes
+# The relative spread between processes before any run, and how many runs that is worth: by three
+# processes it is known to within a factor of three only.
+UNKNOWN_TAU, UNKNOWN_RUNS = 0.0075, 2
 CHI2_MEDIAN = 0.693  # of two degrees of freedom, over their number: that of a variance of three
 
 
@@ -302,15 +304,21 @@ class Adjustment:
     widths: Widths
 
 
-def between(found: Iterable[tuple[float, float]]) -> float:
+def between(found: Iterable[tuple[float, float]], earlier: Sequence[float] = ()) -> float:
     """The spread between processes that the cases of a run share, as a standard deviation of ln.
 
-    Each case has its `process_variance`.
+    Each case has its `process_variance`; `earlier` has the `excess` of earlier runs.
     """
-    excess = [spread - CHI2_MEDIAN * error for spread, error in found]
-    if not excess:
-        return UNKNOWN_TAU
-    return max(LEAST_TAU, math.sqrt(max(0.0, median(excess) / CHI2_MEDIAN)))
+    own = excess(found)
+    runs = [*earlier, *([] if own is None else [own])]
+    total = UNKNOWN_RUNS * UNKNOWN_TAU**2 + sum(runs)
+    return math.sqrt(total / (UNKNOWN_RUNS + len(runs)))
+
+
+def excess(found: Iterable[tuple[float, float]]) -> float | None:
+    """The variance between processes beyond what rounds explain; None where none can be told."""
+    each = [spread - CHI2_MEDIAN * error for spread, error in found]
+    return max(0.0, median(each) / CHI2_MEDIAN) if each else None
 
 
 def process_variance(rounds: Rounds) -> tuple[float, float] | None:

@@ -15,6 +15,7 @@ from benchbox.analysis.adjusted import (
     StreamLevels,
     Usual,
 )
+from benchbox.analysis.quantities import Amount
 from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import COMMON, Bases, Gate, Readings, State
 
@@ -32,13 +33,16 @@ class Known:
     """What earlier runs learned of a machine: usual readings, and slopes by the graph's sha256.
 
     `bases` make the gate; `usual` is what figures are set back to, `recent` what each of the last
-    runs would have taken by itself.
+    runs would have taken by itself, `variances` what latencies, and `ratio_variances` what ratios
+    differed by between their processes.
     """
 
     bases: Bases = field(default_factory=Bases)
     usual: Usual | None = None
     recent: tuple[Usual, ...] = ()
     slopes: Mapping[str, Slopes] = field(default_factory=dict)
+    variances: tuple[Amount, ...] = ()
+    ratio_variances: tuple[Amount, ...] = ()
 
 
 class Machine:
@@ -136,12 +140,12 @@ class Machine:
     @property
     def tau(self) -> float:
         """The spread of latencies between processes."""
-        return adjusted.between(self._cases.values())
+        return adjusted.between(self._cases.values(), self.known.variances)
 
     @property
     def ratio_tau(self) -> float:
         """The spread of ratios between processes."""
-        return adjusted.between(self._ratios.values())
+        return adjusted.between(self._ratios.values(), self.known.ratio_variances)
 
     def adjustment(self, case: Adjusted) -> Adjustment | None:
         """What a record tells of an adjusted figure; None where there are too few rounds."""
@@ -166,6 +170,8 @@ class Machine:
             self.usual or self.known.usual,
             self._recent,
             {**earlier, **self._learned},
+            _with(self.known.variances, self._cases),
+            _with(self.known.ratio_variances, self._ratios),
         )
 
 
@@ -173,6 +179,12 @@ def _stays(before_ns: float, recent_ns: Sequence[float], reach: float) -> float:
     """The reading that was usual before, or the middle of the last runs' (of two the faster)."""
     middle_ns = median_low(recent_ns[-RECENT:])
     return before_ns if abs(math.log(middle_ns / before_ns)) <= reach else middle_ns
+
+
+def _with(before: tuple[float, ...], cases: Mapping[str, Variance]) -> tuple[float, ...]:
+    """The variances of the last runs, this one's too."""
+    own = adjusted.excess(cases.values())
+    return before if own is None else (*before, own)[-RECENT:]
 
 
 def _unsure(slopes: Slopes) -> Slopes:

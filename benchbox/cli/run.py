@@ -29,7 +29,8 @@ from benchbox.specs import BlockSpec, Platform, Selection
 from benchbox.transports import open_agent
 
 # Of 30 ms bursts of at least three calls two fit where one of 60 ms did, with as much scatter each.
-PUBLISHED = Plan(precision=0.03, burst_s=0.03, min_calls=3, sessions=3)
+PUBLISHED = Plan(precision=0.03, burst_s=0.03, min_calls=3, sessions=3, aim=2 / 3)
+LONGER = 60.0, 5.5  # seconds in all or for each case, of comparisons and GPUs
 ON_GPU = Plan(precision=0.03, sessions=3)
 COMPARED = Plan(precision=0.015, sessions=3)  # of ratios, whose interval is always printed
 QUICK = Plan(precision=0.05, min_rounds=stats.MIN_ROUNDS, burst_s=0.02, min_calls=2)
@@ -195,7 +196,8 @@ def plan(
     published = COMPARED if margin is not None else ON_GPU if is_gpu else PUBLISHED
     base = QUICK if timing.quick else published
     count = sum(len(spec.cases(selected)) for spec in found)
-    default_s = max(3.0, 0.5 * count) if timing.quick else max(60.0, 5.5 * count)
+    least_s, each_s = (3.0, 0.5) if timing.quick else (45.0, 3.4) if base is PUBLISHED else LONGER
+    default_s = max(least_s, each_s * count)
     precision = parsing.share(timing.precision) if timing.precision else base.precision
     few = timing.quick or margin is not None or is_gpu
     sessions = base.sessions if few else max(base.sessions, processes_for(precision))
@@ -210,6 +212,7 @@ def plan(
         margin=None if margin is None else parsing.share(margin, "--margin"),
         percentiles=parsing.percentiles(timing.percentiles),
         cooldown_s=parsing.seconds(timing.cooldown, "--cooldown") if timing.cooldown else 0.0,
+        aim=base.aim,
     )
     return load_options.adapt(
         ordinary,

@@ -4,10 +4,9 @@ import math
 from dataclasses import dataclass
 
 from benchbox.analysis import stats
-from benchbox.analysis.adjusted import Z95, Rounds
+from benchbox.analysis.adjusted import UNKNOWN_TAU, Z95, Rounds
 from benchbox.analysis.stats import Interval
 
-USUAL_TAU = 0.0075  # of what processes differ by, as a relative standard deviation
 MOST_PROCESSES = 20
 LEAST_REST = 0.3  # of the precision, asked of the rounds however much processes differ
 
@@ -25,6 +24,8 @@ class Plan:
 
     `percentiles`, such as 99.0, need so many samples of a case that they are known.
 
+    In the first half of the time adjusted figures are to have only `aim` of that half-width.
+
     Before each session but the first the device may cool down for at most `cooldown_s`.
     """
 
@@ -39,6 +40,7 @@ class Plan:
     sustained_s: float | None = None
     margin: float | None = None
     cooldown_s: float = 0.0
+    aim: float = 1.0
     percentiles: tuple[float, ...] = ()
 
     @property
@@ -66,7 +68,7 @@ class Plan:
         return self.max_time_s * (stage + 1) / self.sessions
 
 
-def processes_for(precision: float, tau: float = USUAL_TAU) -> int:
+def processes_for(precision: float, tau: float = UNKNOWN_TAU) -> int:
     """The processes that a half-width takes where they differ by `tau`: half of it is theirs."""
     return min(MOST_PROCESSES, math.ceil(2 * (Z95 * tau / precision) ** 2))
 

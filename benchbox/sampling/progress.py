@@ -10,7 +10,7 @@ from benchbox.analysis.states import Gate
 
 WARM_BURSTS = 10  # a case that still gets faster after this many bursts is timed all the same
 WARM_GAIN = 0.02  # a burst this much faster than the best before it: not warm yet
-WARM_STILL = 2  # bursts in a row that must not be faster
+WARM_STILL = 1  # burst in a row that must not be faster
 REFIT = 1.3  # times the bursts of the last fit of the slopes, until the next one
 
 

@@ -24,7 +24,8 @@ CHUNK_S = 0.5  # rounds are asked for in chunks this long, so that the parent sl
 MAX_CALLS = 50_000  # in a burst; of so many the agent times some
 WARM_S = 0.02
 SLOW_S = 0.5  # calls longer than this come one to a burst
-SETTLING = 3  # calls before each burst that the agent makes to settle a case, about
+# Calls before each burst that the agent makes to settle a case, about; fewer of long ones.
+SETTLING, SETTLE_S = 3, 0.025
 
 
 class Sampler:
@@ -221,9 +222,11 @@ class Sampler:
         first = self._stage_session or 0
         fewest = min(len({b.round for b in case.bursts if b.session >= first}) for case in members)
         rounds = max(1, self.plan.rounds_each - fewest)
-        # A mirrored round has two bursts of each case.
-        settling = SETTLING if self.plan.margin is None else 2 * SETTLING
-        expected_s = sum(c.latency_s * (n + settling) for c, n in zip(members, calls, strict=True))
+        bursts = 1 if self.plan.margin is None else 2  # of each case, as a mirrored round has them
+        expected_s = sum(
+            case.latency_s * count + bursts * _settling_s(case.latency_s)
+            for case, count in zip(members, calls, strict=True)
+        )
         fits = max(0.0, left_s) / rounds / expected_s
         return [max(1, int(n * min(1.0, fits))) for n in calls]
 
@@ -275,11 +278,18 @@ class Sampler:
     def width(self, case: Progress, stage: int) -> tuple[float, float] | None:
         """The half-width that more rounds would lower, and what it should be after a stage."""
         if found := self._adjusted(case):
-            return found[1].within, self.plan.stage_precision(stage, self.machine.tau)
+            wanted = self.plan.stage_precision(stage, self.machine.tau)
+            return found[1].within, wanted * (self.plan.aim if self._is_early else 1.0)
         interval = self.interval(case)
         if interval is None:
             return None
         return interval.half_width, self.plan.stage_precision(stage)
+
+    @property
+    def _is_early(self) -> bool:
+        """Whether more than half of this stage's time is left."""
+        half_s = self.plan.max_time_s / self.plan.sessions / 2
+        return self.elapsed_s < self.plan.stage_end_s(self.stage) - half_s
 
     def interval(self, case: Progress) -> stats.Interval | None:
         """The figure that is to become precise: p50 in seconds, in a comparison the ratio."""
@@ -338,7 +348,12 @@ class Sampler:
 
     def _expected_s(self, ask: Ask) -> float:
         """How long a burst should take, with the calls that settle the case."""
-        return self.cases[ask[0]].latency_s * (ask[1] + SETTLING) + asleep_s(ask)
+        latency_s = self.cases[ask[0]].latency_s
+        return latency_s * ask[1] + _settling_s(latency_s) + asleep_s(ask)
+
+
+def _settling_s(latency_s: float) -> float:
+    return max(latency_s, min(SETTLING * latency_s, SETTLE_S))
 
 
 def _mirrored(pairs: Sequence[tuple[Progress, int]]) -> list[tuple[Progress, int]]:

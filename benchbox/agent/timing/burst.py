@@ -13,9 +13,11 @@ except ImportError:  # Windows has no getrusage
 MOST_TIMED = 500
 # Of seven graphs of 0.7 to 43 ms, after others and a copy of 32 MiB had the caches, the first call
 # took 1.2 to 2.8 times as long, the second up to 2.4, the fifth 1.01. Bursts of 30 ms were up to 8%
-# slow after one call, and within 1% after four.
-STEADY = 0.98
+# slow after one call, and within 1% after four. Of the slowest the second took 1.003: where calls
+# are long, more than one is time lost.
+STEADY = 0.96
 MOST_CALLS = 4
+SETTLE_NS = 25_000_000
 MOST_CALLS_BOUND = 10  # by the memory
 
 # Between two readings of the sentinel. Slow states were seen to last for a tenth of a second and
@@ -47,9 +49,12 @@ def settle(call: Callable[[], object], *, memory_bound: bool = False) -> int:
     They bring the graph's weights back into the nearest caches, by and by, and go on until one is
     about as slow as that before. A product with a 64 MB matrix got faster for five calls, by half.
     """
-    last_ns = _timed(call)
+    last_ns = spent_ns = _timed(call)
     for _ in range((MOST_CALLS_BOUND if memory_bound else MOST_CALLS) - 1):
+        if spent_ns > SETTLE_NS and not memory_bound:
+            break
         before_ns, last_ns = last_ns, _timed(call)
+        spent_ns += last_ns
         if last_ns > STEADY * before_ns:
             break
     return last_ns
