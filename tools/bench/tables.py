@@ -3,6 +3,7 @@
 The gate, which earlier versions used, is read from the same samples.
 """
 
+import math
 import os
 import subprocess
 import tempfile
@@ -103,7 +104,7 @@ def spreads(who: str, runs: Sequence[Table], limits: Sequence[float]) -> Iterato
     for name, p50, ratio in (("adjusted", own_p50, own_ratio), ("gate", gate_p50, gate_ratio)):
         counts = limits if name == "adjusted" else ()
         for what, value, bounds in (("p50", p50, counts[:2]), ("ratio", ratio, counts[2:])):
-            found = [apart(each) for each in values(runs, value)]
+            found = [apart(each) for each in values(runs, value)] or [math.inf]
             middle, worst = median(found), max(found)
             held = not bounds or (middle <= bounds[0] and worst <= bounds[1])
             limit = f"<= {bounds[0]} / {bounds[1]}" if bounds else UNLIMITED
