@@ -28,7 +28,7 @@ from benchbox.analysis.stats import Interval
 Round = tuple[int, int]  # session and round
 Rounds = Mapping[Round, float]  # the latency of each, in seconds
 
-WINDOW = 0.08  # ln of a reading over the usual one
+WINDOW = 0.12  # ln of a reading over the usual one
 # Rounds to each side over which the level of the stream sentinel is taken, or more for the seconds.
 NEIGHBOURS, NEAR_S, MOST_NEAR = 3, 2.0, 100
 CLIP = 0.3  # of the level: beyond it the slope was never seen
@@ -58,7 +58,7 @@ class Slopes:
 
 # Seven graphs of 0.7 to 43 ms had 0.2 to 0.6 and 0.4 to 1.0 (a product with 16 MB 1.5) on an Intel
 # processor; twelve on an AMD EPYC 0.8 to 1.2 by the clock.
-UNKNOWN = Slopes(0.7, 0.35, 0.5, 0.4)
+UNKNOWN = Slopes(0.75, 0.25, 0.5, 0.35)
 
 
 @dataclass(frozen=True, slots=True)

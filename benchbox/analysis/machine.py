@@ -21,7 +21,7 @@ from benchbox.analysis.states import COMMON, Bases, Gate, Readings, State
 
 # What was usual stays so, that figures of several runs can be compared, while the middle of the
 # last runs is no further from it than that, as ln of a reading.
-COMPUTE_STAYS, STREAM_STAYS, RECENT = 0.04, 0.1, 5
+COMPUTE_STAYS, STREAM_STAYS, RECENT = 0.06, 0.05, 5
 # Slopes change with the neighbours' kind of work: what is known of one is never surer than this.
 SUREST_CLOCK, SUREST_MEMORY = 0.05, 0.03
 STEEPEST = 2.0  # no graph follows a sentinel more

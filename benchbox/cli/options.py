@@ -148,9 +148,9 @@ class TimingOptions:
     precision: Annotated[
         str | None,
         typer.Option(
-            metavar="1%",
+            metavar="3%",
             envvar="BENCHBOX_PRECISION",
-            help="stop at this half-width (default 1%; of ratios 1.5%)",
+            help="stop at this half-width (default 3%; of ratios 1.5%)",
         ),
     ] = None
     max_time: Annotated[
@@ -158,7 +158,7 @@ class TimingOptions:
         typer.Option(
             metavar="60s",
             envvar="BENCHBOX_MAX_TIME",
-            help="stop after this (default 3.4s per case, 45s or more; in compare 5.5s and 60s)",
+            help="stop after this (3.4s per case; in compare 5.5s)",
         ),
     ] = None
     sessions: Annotated[

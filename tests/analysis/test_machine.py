@@ -184,8 +184,10 @@ def test_what_processes_differ_by_widens_latencies_and_not_ratios_that_share_it(
     case, reference = (machine.adjust(key, key, b) for key, b in (("b", double), ("a", bursts)))
     assert case is not None and reference is not None
     machine.compare("b", case, reference)
-    assert machine.tau == pytest.approx(0.02 / math.sqrt(math.log(2)), rel=0.1)
-    assert machine.ratio_tau == adjusted.LEAST_TAU
+    unknown, own = 2 * adjusted.UNKNOWN_TAU**2, 0.02**2 / math.log(2)
+    assert machine.tau == pytest.approx(math.sqrt((unknown + own) / 3), rel=0.1)
+    assert machine.ratio_tau == pytest.approx(math.sqrt(unknown / 3), rel=0.01)
+    assert Machine(machine.after()).tau == machine.tau
     told = machine.adjustment(case)
     assert told is not None and machine.usual is not None
     assert (told.usual_compute_ns, told.usual_stream_ns) == (machine.usual.compute_ns, STREAM_NS)
