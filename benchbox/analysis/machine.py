@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median_low
+from statistics import median
 
 from benchbox.analysis import adjusted
 from benchbox.analysis.adjusted import (
     UNKNOWN,
     WINDOW,
+    Z95,
     Adjusted,
     Adjustment,
     Slopes,
@@ -17,11 +18,15 @@ from benchbox.analysis.adjusted import (
 )
 from benchbox.analysis.quantities import Amount
 from benchbox.analysis.samples import Burst
-from benchbox.analysis.states import COMMON, Bases, Gate, Readings, State
+from benchbox.analysis.states import Bases, Gate, Readings, State
 
-# What was usual stays so, that figures of several runs can be compared, while the middle of the
-# last runs is no further from it than that, as ln of a reading.
-COMPUTE_STAYS, STREAM_STAYS, RECENT = 0.06, 0.05, 5
+# What was usual is kept while what is usual now is near, as ln of a reading. Figures are set back
+# to it, so that those of several runs can be compared, where that adds less to the half-width than
+# it is worth: by slopes that are known.
+COMPUTE_NEAR, STREAM_NEAR = 0.08, 0.3
+WORTH = 0.012
+# Runs whose processes tell what those of the next differ by, and the most that one of them counts.
+RECENT, MOST_VARIANCE = 5, 0.02**2
 # Slopes change with the neighbours' kind of work: what is known of one is never surer than this.
 SUREST_CLOCK, SUREST_MEMORY = 0.05, 0.03
 STEEPEST = 2.0  # no graph follows a sentinel more
@@ -32,14 +37,12 @@ Variance = tuple[float, float]
 class Known:
     """What earlier runs learned of a machine: usual readings, and slopes by the graph's sha256.
 
-    `bases` make the gate; `usual` is what figures are set back to, `recent` what each of the last
-    runs would have taken by itself, `variances` what latencies, and `ratio_variances` what ratios
-    differed by between their processes.
+    `bases` make the gate, `usual` is what figures are set back to. Between the processes of the
+    last runs latencies differed by `variances`, ratios by `ratio_variances`.
     """
 
     bases: Bases = field(default_factory=Bases)
     usual: Usual | None = None
-    recent: tuple[Usual, ...] = ()
     slopes: Mapping[str, Slopes] = field(default_factory=dict)
     variances: tuple[Amount, ...] = ()
     ratio_variances: tuple[Amount, ...] = ()
@@ -57,8 +60,9 @@ class Machine:
         self.adjusts = adjusts
         self._readings = Readings(self.known.bases)
         self._levels = StreamLevels()
-        self._recent = self.known.recent
         self.usual: Usual | None = None  # what cases are set back to, once there are readings
+        self._kept = self.known.usual
+        self._graphs: dict[str, Slopes] = {}
         self._learned: dict[str, Slopes] = {}
         self._cases: dict[str, Variance] = {}
         self._ratios: dict[str, Variance] = {}
@@ -101,21 +105,18 @@ class Machine:
         return has_moved
 
     def _find_usual(self, now_ns: float) -> None:
-        before, earlier = self.known.usual, self.known.recent
-        compute_ns = now_ns
-        if before and self._readings.share(before.compute_ns, WINDOW) >= COMMON:
-            recent = [*(each.compute_ns for each in earlier), now_ns]
-            compute_ns = _stays(before.compute_ns, recent, COMPUTE_STAYS)
-        level = self._levels.usual(compute_ns)
+        level = self._levels.usual(now_ns)
         if level is None:
             return
-        now = Usual(now_ns, math.exp(level))
-        self._recent = (*earlier, now)[-RECENT:]
-        stream_ns = now.stream_ns
-        if before and abs(math.log(compute_ns / before.compute_ns)) <= WINDOW:
-            levels = [each.stream_ns for each in self._recent]
-            stream_ns = _stays(before.stream_ns, levels, STREAM_STAYS)
-        self.usual = Usual(compute_ns, stream_ns)
+        before, now = self.known.usual, Usual(now_ns, math.exp(level))
+        self._kept = before if before and _is_near(before, now) else now
+        self.usual = self._kept if self._cost(self._kept, now) <= WORTH else now
+
+    def _cost(self, kept: Usual, now: Usual) -> float:
+        """What setting figures back from now to what was usual adds to a half-width."""
+        clock, memory = _apart(kept, now)
+        each = self._graphs.values() or [UNKNOWN]
+        return median(Z95 * math.hypot(s.clock_se * clock, s.memory_se * memory) for s in each)
 
     def adjust(self, key: str, sha256: str, bursts: Sequence[Burst]) -> Adjusted | None:
         """A case adjusted by the slopes of its graph; None where nothing is."""
@@ -124,6 +125,7 @@ class Machine:
             return None
         prior = _unsure(self.known.slopes.get(sha256, UNKNOWN))
         found = adjusted.adjust(bursts, self._levels, usual, prior)
+        self._graphs[sha256] = found.slopes
         if sha256 and found.slopes != prior:
             self._learned[sha256] = found.slopes
         if variance := adjusted.process_variance(found.rounds):
@@ -167,24 +169,30 @@ class Machine:
         earlier = {k: v for k, v in self.known.slopes.items() if k not in self._learned}
         return Known(
             self._readings.after(),
-            self.usual or self.known.usual,
-            self._recent,
+            self._kept,
             {**earlier, **self._learned},
             _with(self.known.variances, self._cases),
             _with(self.known.ratio_variances, self._ratios),
         )
 
 
-def _stays(before_ns: float, recent_ns: Sequence[float], reach: float) -> float:
-    """The reading that was usual before, or the middle of the last runs' (of two the faster)."""
-    middle_ns = median_low(recent_ns[-RECENT:])
-    return before_ns if abs(math.log(middle_ns / before_ns)) <= reach else middle_ns
+def _is_near(before: Usual, now: Usual) -> bool:
+    clock, memory = _apart(before, now)
+    return abs(clock) <= COMPUTE_NEAR and abs(memory) <= STREAM_NEAR
+
+
+def _apart(before: Usual, now: Usual) -> tuple[float, float]:
+    """How far two usual states are from each other, as ln of both readings."""
+    return (
+        math.log(now.compute_ns / before.compute_ns),
+        math.log(now.stream_ns / before.stream_ns),
+    )
 
 
 def _with(before: tuple[float, ...], cases: Mapping[str, Variance]) -> tuple[float, ...]:
     """The variances of the last runs, this one's too."""
     own = adjusted.excess(cases.values())
-    return before if own is None else (*before, own)[-RECENT:]
+    return before if own is None else (*before, min(own, MOST_VARIANCE))[-RECENT:]
 
 
 def _unsure(slopes: Slopes) -> Slopes:

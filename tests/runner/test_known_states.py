@@ -19,7 +19,7 @@ CONTEXT = context(host=HOST, versions={"numpy": "2.1", "onnxruntime": "1.22"})
 
 SLOPES = {"ab" * 32: Slopes(0.9, 0.1, 0.2, 0.05)}
 USUAL = Usual(12_100.0, 290_000.0)
-KNOWN = Known(Bases(12_000.0, 300_000.0), USUAL, (USUAL, USUAL), SLOPES)
+KNOWN = Known(Bases(12_000.0, 300_000.0), USUAL, SLOPES, (1e-4,))
 
 
 def content(**changes: object) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def content(**changes: object) -> dict[str, Any]:
     for part in parts.values():
         part |= {name: changes.pop(name) for name in list(changes) if name in part}
     bases, usual, slopes = parts.values()
-    whole = {"bases": bases, "usual": usual, "recent": [usual] * 2, "slopes": {"ab" * 32: slopes}}
+    whole = {"bases": bases, "usual": usual, "slopes": {"ab" * 32: slopes}, "variances": [1e-4]}
     return whole | changes
 
 
@@ -144,7 +144,7 @@ def test_forgetting_deletes_what_is_known_of_every_machine(cache_dir: Path) -> N
         content(bases=[1, 2]),
         *(content(compute=odd) for odd in ("fast", 0.0, -1, float("nan"), 10**400, 1e300, True)),
         *(content(stream_ns=odd) for odd in ("high", 0.0, -1.0, float("inf"), 10**400)),
-        content(recent=[None]),
+        content(variances=[None]),
         content(slopes=[1]),
         *(content(clock=odd) for odd in (None, "steep", float("nan"), 1e300)),
         *(content(memory_se=odd) for odd in (-0.1, float("inf"), 10**400)),
