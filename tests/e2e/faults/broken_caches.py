@@ -22,7 +22,7 @@ ALONE = threading.Lock()  # the folder is patched for all threads
 URL = "ssh://pi@board"
 USUAL = Usual(12_000.0, 300_000.0)
 SLOPES = {"ab" * 32: Slopes(0.9, 0.1, 0.2, 0.05)}
-STATES = Known(Bases(12_000.0, 300_000.0), USUAL, (USUAL, USUAL), SLOPES)
+STATES = Known(Bases(12_000.0, 300_000.0), USUAL, SLOPES, (1e-4,), (1e-4,))
 RATES = {"bytes_per_s": 1e12, "fp32_macs_per_s": 1e13}
 
 
