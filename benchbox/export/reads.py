@@ -72,8 +72,7 @@ def _place(path: Path, where: Mapping[str, Path]) -> tuple[str, str] | None:
         return None
     for kind, folder in where.items():
         for base in (folder, folder.resolve()):
-            # Modules elsewhere than beside the builder are no part of its project.
-            if path.is_relative_to(base) and (kind == "builder" or path.suffix != ".py"):
+            if path.is_relative_to(base):
                 return kind, str(path.relative_to(base))
     return None
 
