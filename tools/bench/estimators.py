@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from benchbox import records
-from benchbox.analysis import adjusted
+from benchbox.analysis import adjusted, latency
 from benchbox.analysis.adjusted import Adjusted, StreamLevels, Usual
 from benchbox.analysis.samples import NS, Burst
 from benchbox.records import Run
@@ -25,7 +25,8 @@ def estimators() -> Iterator[Row]:
     """
     for path in sorted(REFERENCE.glob("*.jsonl")):
         run = records.read(path)
-        gate = [record.latency.interval for record in run.records if record.latency]
+        found = [latency.estimate(record.bursts, record.gate) for record in run.records]
+        gate = [each.interval for each in found if each and each.basis == "quiet"]
         by_gate = sum(each is not None and each.half_width <= PRECISION for each in gate)
         by_slopes = sum(width <= PRECISION for width in half_widths(run))
         measured = f"gate {by_gate}, adjusted {by_slopes}"
