@@ -5,6 +5,7 @@ Prints each fault that was not held, with the seed that makes it again, and a ta
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -29,6 +30,8 @@ def tried(fault: Fault, seed: int) -> str:
 
 
 def main() -> int:
+    # A shell that runs this in the background ignores Ctrl-C, and so would all that are tried.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.faults")
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
