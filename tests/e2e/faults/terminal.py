@@ -166,6 +166,7 @@ def spoil(path: Path, text: str) -> None:
     lines = [context]
     for line in rest[:2]:
         record = json.loads(line)
+        del record["run"]  # that of the context as it was
         new = f"{record['case']}{text}"
         lines.append(record | {"case": new, "reference": new, "reason": text, "note": text})
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
