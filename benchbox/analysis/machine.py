@@ -30,6 +30,7 @@ RECENT, MOST_VARIANCE = 5, 0.02**2
 # Slopes change with the neighbours' kind of work: what is known of one is never surer than this.
 SUREST_CLOCK, SUREST_MEMORY = 0.05, 0.03
 STEEPEST = 2.0  # no graph follows a sentinel more
+ADJUSTED = ("x86_64", "AMD64")  # where adjusting was tried, as platform.machine() names them
 Variance = tuple[float, float]
 
 
@@ -63,7 +64,6 @@ class Machine:
         self.usual: Usual | None = None  # what cases are set back to, once there are readings
         self._kept = self.known.usual
         self._graphs: dict[str, Slopes] = {}
-        self._learned: dict[str, Slopes] = {}
         self._cases: dict[str, Variance] = {}
         self._ratios: dict[str, Variance] = {}
 
@@ -123,14 +123,14 @@ class Machine:
         usual = self.usual
         if usual is None:
             return None
-        prior = _unsure(self.known.slopes.get(sha256, UNKNOWN))
-        found = adjusted.adjust(bursts, self._levels, usual, prior)
+        found = adjusted.adjust(bursts, self._levels, usual, self._prior(sha256))
         self._graphs[sha256] = found.slopes
-        if sha256 and found.slopes != prior:
-            self._learned[sha256] = found.slopes
         if variance := adjusted.process_variance(found.rounds):
             self._cases[key] = variance
         return found
+
+    def _prior(self, sha256: str) -> Slopes:
+        return _unsure(self.known.slopes.get(sha256, UNKNOWN))
 
     def compare(self, key: str, case: Adjusted, reference: Adjusted) -> None:
         """Learn from a case and its reference what ratios differ by between processes."""
@@ -166,11 +166,12 @@ class Machine:
 
     def after(self) -> Known:
         """What is known of the machine after this run; the graphs of this run come last."""
-        earlier = {k: v for k, v in self.known.slopes.items() if k not in self._learned}
+        learned = {k: v for k, v in self._graphs.items() if k and v != self._prior(k)}
+        earlier = {k: v for k, v in self.known.slopes.items() if k not in learned}
         return Known(
             self._readings.after(),
             self._kept,
-            {**earlier, **self._learned},
+            {**earlier, **learned},
             _with(self.known.variances, self._cases),
             _with(self.known.ratio_variances, self._ratios),
         )

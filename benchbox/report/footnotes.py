@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from itertools import compress
 from statistics import median
 
+from benchbox.analysis import machine
 from benchbox.analysis.latency import GOOD
 from benchbox.analysis.samples import NS
 from benchbox.records import Record, Run, SpecFacts, uncounted
@@ -218,7 +219,7 @@ def _adjusted(run: Run, records: Sequence[Record]) -> list[str]:
 def _not_adjusted(run: Run, records: Sequence[Record]) -> list[str]:
     """The note on records of processors that are older than the adjustment."""
     host, timed = run.context.host, [r for r in records if r.latency and not r.arrival]
-    is_older = "gpu" not in host and host.get("machine") in ("x86_64", "AMD64")
+    is_older = "gpu" not in host and host.get("machine") in machine.ADJUSTED
     if not is_older or not any(r.latency and r.latency.basis == "quiet" for r in timed):
         return []
     return ["not adjusted to the machine's usual speed: of the calls in one of its states alone"]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from benchbox.analysis.machine import Known
+from benchbox.analysis.machine import ADJUSTED, Known
 from benchbox.records.journal import Journal
 from benchbox.runner import resumed
 from benchbox.runner.agents import Agents
@@ -20,8 +20,6 @@ from benchbox.runner.sustained import SustainedJudge, SustainedSchedule
 from benchbox.sampling.plan import Plan
 from benchbox.sampling.sampler import Sampler
 from benchbox.transports import Agent, client
-
-ADJUSTED = ("x86_64", "AMD64")  # as platform.machine() names them
 
 
 def assemble(
