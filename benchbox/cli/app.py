@@ -160,11 +160,11 @@ def list_(
 
 @app.command("show", cls=HelpCommand)
 @grouped
-def show(cases: CaseOptions) -> None:
+def show(cases: CaseOptions, exports: ExportOptions) -> None:
     """Show the FLOPs, parameters and memory access of cases, without timing them."""
     from benchbox.cli.show import show
 
-    show(cases)
+    show(cases, exports)
 
 
 @app.command("run", cls=HelpCommand, epilog=RUN_EXAMPLES + EXIT_CODES)

@@ -5,24 +5,35 @@ from dataclasses import asdict
 import typer
 
 from benchbox.cli.exits import CASE_FAILED
-from benchbox.cli.options import CaseOptions
-from benchbox.cli.output import console
+from benchbox.cli.options import CaseOptions, ExportOptions
+from benchbox.cli.output import Exports, console
 from benchbox.cli.selection import prepared
 from benchbox.errors import CaseError
 from benchbox.export import Graph
 from benchbox.lines import one_line
-from benchbox.report.console import show_costs
-from benchbox.report.costs import CostRow
+from benchbox.report.console import show_tables
+from benchbox.report.costs import CostRow, cost_table, to_csv, to_json
+from benchbox.report.files import tables_to_markdown
+from benchbox.report.table import Table
 from benchbox.specs import BlockSpec, Case
 
 
-def show(options: CaseOptions) -> None:
-    """Print what every case costs; exits 1 when one has no graph."""
+def show(options: CaseOptions, exports: ExportOptions) -> None:
+    """Print what every case costs, and export it; exits 1 when one has no graph."""
+    files = Exports(exports.paths())
     found, cases, graphs = prepared(options, console(stderr=True), timed=False)
-    stdout = console()
+    tables, every = list[Table](), list[CostRow]()
     for spec in {spec.name: spec for spec in found}.values():
-        own = [case for case in cases if case.spec == spec.name]
-        show_costs(_title(spec), [_row(spec, case, graphs[case.key]) for case in own], stdout)
+        rows = [_row(spec, case, graphs[case.key]) for case in cases if case.spec == spec.name]
+        tables.append(cost_table(_title(spec), rows))
+        every += rows
+    show_tables(tables, files.console())
+    formats = {
+        "csv": lambda: to_csv(every),
+        "json": lambda: to_json(every),
+        "markdown": lambda: tables_to_markdown(tables),
+    }
+    files.write(lambda format_: formats[format_](), "; show again")
     if any(isinstance(graph, CaseError) for graph in graphs.values()):
         raise typer.Exit(CASE_FAILED)
 
@@ -46,6 +57,9 @@ def _row(spec: BlockSpec, case: Case, graph: Graph | CaseError) -> CostRow:
         inputs=[str(tensor) for tensor in case.inputs],
         cost=graph.cost.to_json() if isinstance(graph, Graph) else None,
         args=case.args,
+        spec=case.spec,
+        dtype=case.dtype,
+        batch=case.batch,
         published=case.published,
         published_unit=figures.unit if figures else None,
         paper={name: value for name, value in asdict(case.paper).items() if value},

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchbox.costs.graph import OnnxGraph, read
 from benchbox.costs.inference import infer, require_few_nodes
+from benchbox.costs.loaded import as_loaded
 from benchbox.costs.macs import Uncountable, macs
 from benchbox.costs.memory import access_bytes, peak_bytes
 from benchbox.costs.weights import weights
@@ -27,7 +28,8 @@ class Cost:
 
     `macs` is a lower bound unless `uncounted` is empty: it names each operator whose
     multiply-accumulates could not be counted. `memory_access_bytes` and `peak_activation_bytes`
-    are None when some tensor's size is unknown.
+    are None when some tensor's size is unknown. `table_params` are those in constants that are
+    only added or multiplied. `params` may be those of a module, and `graph_params` its graph's.
     """
 
     macs: int
@@ -37,6 +39,8 @@ class Cost:
     peak_activation_bytes: int | None
     ops: dict[str, int]
     uncounted: tuple[str, ...]
+    table_params: int = 0
+    graph_params: int | None = None
 
     @property
     def known_macs(self) -> int | None:
@@ -78,19 +82,22 @@ def count(
       free, or named as uncounted (see `benchbox.costs.macs`);
     - a parameter is an element of a weight, each weight once (see `benchbox.costs.weights`);
     - memory access is each operator's inputs read and outputs written once, in bytes (see
-      `benchbox.costs.memory`).
+      `benchbox.costs.memory`);
+    - what is computed when the graph is opened costs nothing (see `benchbox.costs.loaded`).
     """
     graph = _read(model, input_shapes, tensor_shapes)
-    total, uncounted = _macs(graph)
+    loaded = as_loaded(graph)
+    total, uncounted = _macs(loaded)
     found = weights(graph)
     return Cost(
         macs=total,
-        params=sum(weight.size or 0 for weight in found),
-        memory_access_bytes=access_bytes(graph),
-        weight_bytes=sum(weight.nbytes or 0 for weight in found),
-        peak_activation_bytes=peak_bytes(graph),
+        params=sum(weight.elements for weight in found),
+        memory_access_bytes=access_bytes(loaded),
+        weight_bytes=sum(weight.constant.nbytes or 0 for weight in found),
+        peak_activation_bytes=peak_bytes(loaded),
         ops=_operators(graph),
         uncounted=uncounted,
+        table_params=sum(weight.elements for weight in found if weight.is_table),
     )
 
 

@@ -23,17 +23,26 @@ _BITS |= {25: 2, 26: 2, 27: 6, 28: 6}
 _STRING = 8
 _FLOATING = frozenset({1, 10, 11, 14, 15, 16, 17, 18, 19, 20, 23, 24, 27, 28})
 
-# Which input has the element type of the result, for operators that onnx has no schema of.
+# Which input has the element type of the result, for ONNX Runtime's own operators, of which onnx
+# has no schema: of most others the first.
+_CONTRIB = "com.microsoft:"
 _TYPE_GIVER = {
-    "com.microsoft:DequantizeLinear": 1,
-    "com.microsoft:DynamicQuantizeMatMul": 2,
-    "com.microsoft:FusedConv": 0,
-    "com.microsoft:FusedGemm": 0,
-    "com.microsoft:FusedMatMul": 0,
-    "com.microsoft:MatMulIntegerToFloat": 2,
-    "com.microsoft:NhwcFusedConv": 0,
-    "com.microsoft:QuantizeLinear": 2,
+    f"{_CONTRIB}DequantizeLinear": 1,
+    f"{_CONTRIB}DynamicQuantizeMatMul": 2,
+    f"{_CONTRIB}EmbedLayerNormalization": 2,
+    f"{_CONTRIB}GatherBlockQuantized": 2,
+    f"{_CONTRIB}MatMulIntegerToFloat": 2,
+    f"{_CONTRIB}QAttention": 3,
+    f"{_CONTRIB}QEmbedLayerNormalization": 8,
+    f"{_CONTRIB}QLinearConcat": 1,
+    f"{_CONTRIB}QLinearConv": 7,
+    f"{_CONTRIB}QLinearWhere": 1,
+    f"{_CONTRIB}QuantizeLinear": 2,
 }
+
+
+class Uncountable(Exception):  # noqa: N818  (no error: a fact about the operator, its name)
+    """An operator whose multiply-accumulates cannot be counted; the message names it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +94,17 @@ class GraphNode:
     def output(self, index: int) -> Tensor:
         """The result at `index`, which the operator cannot do without."""
         return self._required(self.outputs, index, "output")
+
+    def shape(self, tensor: Tensor) -> Shape:
+        """The shape of a tensor of this node; raises Uncountable where it is unknown."""
+        if tensor.shape is None:
+            raise Uncountable(f"{self.type} (shape of {tensor.name!r} unknown)")
+        return tensor.shape
+
+    def integers(self, name: str) -> list[int]:
+        """A list of integers as an attribute, empty where there is none."""
+        found = self._attribute(name)
+        return [] if found is None else list(found.ints)
 
     def integer(self, name: str, default: int) -> int:
         """An integer attribute."""
@@ -218,16 +238,20 @@ def _declared_dtype(type_: str, index: int, inputs: Sequence[Tensor | None]) -> 
     Inference stops at an operator that it does not know; element types must not, for shapes can be
     observed by running and element types cannot.
     """
-    giver = _giver(type_, index)
+    giver = _giver(type_, index, inputs)
     found = inputs[giver] if giver is not None and giver < len(inputs) else None
     return found.dtype if found else 0
 
 
-def _giver(type_: str, index: int) -> int | None:
+def _giver(type_: str, index: int, inputs: Sequence[Tensor | None]) -> int | None:
     from onnx import defs
 
-    if type_ in _TYPE_GIVER or not defs.has(type_):
-        return _TYPE_GIVER.get(type_)
+    if type_ == f"{_CONTRIB}QGemm":  # of the zero point of its result, a float without one
+        return 8 if len(inputs) > 8 and inputs[8] else 1
+    if type_.startswith(_CONTRIB):
+        return _TYPE_GIVER.get(type_, 0)
+    if not defs.has(type_):
+        return None
     schema = defs.get_schema(type_)
     if not schema.outputs:
         return None

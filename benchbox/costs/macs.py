@@ -13,7 +13,8 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-from benchbox.costs.graph import GraphNode, Shape, Tensor
+from benchbox.costs import attention
+from benchbox.costs.graph import GraphNode, Shape, Uncountable
 
 _FREE_MATHS = """
     Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor
@@ -44,9 +45,13 @@ _FREE_SOURCES = """
     RandomUniform RandomUniformLike
 """
 _FREE_CONTRIB = """
-    BiasGelu DequantizeLinear FastGelu Gelu QLinearAdd QLinearAveragePool QLinearConcat
-    QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul QLinearSigmoid QLinearSoftmax
-    QuantizeLinear QuickGelu SkipLayerNormalization SkipSimplifiedLayerNormalization
+    BiasAdd BiasDropout BiasGelu BiasSoftmax BiasSplitGelu CropAndResize DequantizeLinear
+    EmbedLayerNormalization ExpandDims FastGelu GatherBlockQuantized GatherND
+    Gelu GridSample GroupNorm ImageScaler NhwcMaxPool Pad QEmbedLayerNormalization
+    QLinearAdd QLinearAveragePool QLinearConcat QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul
+    QLinearReduceMean QLinearSigmoid QLinearSoftmax QLinearWhere QuantizeLinear QuickGelu
+    Range RotaryEmbedding SimplifiedLayerNormalization SkipGroupNorm SkipLayerNormalization
+    SkipSimplifiedLayerNormalization Trilu Unique UnfoldTensor
 """
 
 FREE = frozenset(
@@ -55,10 +60,6 @@ FREE = frozenset(
 """Operators without multiply-accumulates: standard ones, and ONNX Runtime's commonest."""
 
 _BRANCHES = 2
-
-
-class Uncountable(Exception):  # noqa: N818  (no error: a fact about the operator, its name)
-    """An operator whose multiply-accumulates cannot be counted; the message names it."""
 
 
 def macs(step: GraphNode) -> int:
@@ -81,16 +82,10 @@ def is_free(step: GraphNode) -> bool:
     return all(is_free(inner) for body in step.bodies for inner in body.steps)
 
 
-def _shape(step: GraphNode, tensor: Tensor) -> Shape:
-    if tensor.shape is None:
-        raise Uncountable(f"{step.type} (shape of {tensor.name!r} unknown)")
-    return tensor.shape
-
-
 def _convolution(step: GraphNode, weight: int = 1) -> int:
     """Every output element sums over one kernel and the input channels of its group."""
     _, kernel = _convolved(step, weight)
-    return math.prod(_shape(step, step.output(0))) * math.prod(kernel[1:])
+    return math.prod(step.shape(step.output(0))) * math.prod(kernel[1:])
 
 
 def _transposed_convolution(step: GraphNode) -> int:
@@ -103,7 +98,7 @@ def _convolved(step: GraphNode, weight: int) -> tuple[Shape, Shape]:
     groups = step.integer("group", 1)
     if groups < 1:
         raise step.malformed(f"group is {groups}")
-    data, kernel = _shape(step, step.input(0)), _shape(step, step.input(weight))
+    data, kernel = step.shape(step.input(0)), step.shape(step.input(weight))
     if len(data) != len(kernel) or len(data) < 3:
         raise step.malformed(f"{list(data)} cannot be convolved with {list(kernel)}")
     last = step.type == "com.microsoft:NhwcFusedConv" or step.integer("channels_last", 0)
@@ -115,7 +110,7 @@ def _convolved(step: GraphNode, weight: int) -> tuple[Shape, Shape]:
 
 
 def _gemm(step: GraphNode, right: int = 1) -> int:
-    first, second = _shape(step, step.input(0)), _shape(step, step.input(right))
+    first, second = step.shape(step.input(0)), step.shape(step.input(right))
     if len(first) != 2 or len(second) != 2:
         raise step.malformed(f"{list(first)} and {list(second)} are not two matrices")
     rows, inner = reversed(first) if step.integer("transA", 0) else first
@@ -127,13 +122,13 @@ def _gemm(step: GraphNode, right: int = 1) -> int:
 
 def _matmul(step: GraphNode, right: int = 1) -> int:
     """Every output element sums over the dimension that the two factors share."""
-    first, second = _shape(step, step.input(0)), _shape(step, step.input(right))
+    first, second = step.shape(step.input(0)), step.shape(step.input(right))
     if not first or not second:
         raise step.malformed("a factor is a scalar")
     inner, other = first[_inner_of_left(step, first)], second[_inner_of_right(step, second)]
     if inner != other:
         raise step.malformed(f"{list(first)} cannot be multiplied by {list(second)}")
-    return math.prod(_shape(step, step.output(0))) * inner
+    return math.prod(step.shape(step.output(0))) * inner
 
 
 def _inner_of_left(step: GraphNode, shape: Shape) -> int:
@@ -157,7 +152,7 @@ def _einsum(step: GraphNode) -> int:
         raise Uncountable(f"{step.type} ({len(terms)} operands)")
     sizes: dict[str | int, int] = {}
     for at, term in enumerate(terms):
-        shape = _shape(step, step.input(at))
+        shape = step.shape(step.input(at))
         for index, size in zip(_indices(step, term, len(shape)), shape, strict=True):
             if 1 not in (size, sizes.get(index, size)) and sizes.get(index, size) != size:
                 raise step.malformed(f"index {index!r} is both {sizes[index]} and {size}")
@@ -176,7 +171,7 @@ def _indices(step: GraphNode, term: str, rank: int) -> list[str | int]:
 
 def _recurrent(step: GraphNode, gates: int) -> int:
     """Each step of each sequence meets gates * (input + hidden) * hidden weights a direction."""
-    data, weights, recurrence = (_shape(step, step.input(at)) for at in range(3))
+    data, weights, recurrence = (step.shape(step.input(at)) for at in range(3))
     if not len(data) == len(weights) == len(recurrence) == 3:
         raise step.malformed("data and weights need three dimensions")
     directions, rows, hidden = recurrence
@@ -185,7 +180,21 @@ def _recurrent(step: GraphNode, gates: int) -> int:
     return data[0] * data[1] * (math.prod(weights) + math.prod(recurrence))
 
 
+def _dynamic_lstm(step: GraphNode) -> int:
+    """An LSTM whose weights lie the other way round: directions, inputs, gates * hidden."""
+    data, weights, recurrence = (step.shape(step.input(at)) for at in range(3))
+    if not len(data) == len(weights) == len(recurrence) == 3:
+        raise step.malformed("data and weights need three dimensions")
+    return data[0] * data[1] * (math.prod(weights) + math.prod(recurrence))
+
+
+def _packed_matmul(step: GraphNode) -> int:
+    """A matrix product whose weights are packed below eight bits; K and N are their sizes."""
+    return math.prod(step.shape(step.input(0))) * step.integer("N", 0)
+
+
 COUNTED: dict[str, Callable[[GraphNode], int]] = {
+    "Attention": attention.attention,
     "Conv": _convolution,
     "ConvInteger": _convolution,
     "ConvTranspose": _transposed_convolution,
@@ -199,13 +208,24 @@ COUNTED: dict[str, Callable[[GraphNode], int]] = {
     "QLinearConv": partial(_convolution, weight=3),
     "QLinearMatMul": partial(_matmul, right=3),
     "RNN": partial(_recurrent, gates=1),
+    "com.microsoft:Attention": attention.projected,
+    "com.microsoft:ConvTransposeWithDynamicPads": _transposed_convolution,
+    "com.microsoft:DynamicQuantizeLSTM": _dynamic_lstm,
     "com.microsoft:DynamicQuantizeMatMul": _matmul,
     "com.microsoft:FusedConv": _convolution,
     "com.microsoft:FusedGemm": _gemm,
     "com.microsoft:FusedMatMul": _matmul,
+    "com.microsoft:GemmFastGelu": _matmul,
+    "com.microsoft:GroupQueryAttention": attention.grouped_query,
+    "com.microsoft:MatMulBnb4": _packed_matmul,
+    "com.microsoft:MatMulInteger16": _matmul,
     "com.microsoft:MatMulIntegerToFloat": _matmul,
+    "com.microsoft:MatMulNBits": _packed_matmul,
+    "com.microsoft:MultiHeadAttention": attention.multi_head,
     "com.microsoft:NhwcFusedConv": _convolution,
+    "com.microsoft:QAttention": partial(attention.projected, past=8),
     "com.microsoft:QGemm": partial(_gemm, right=3),
     "com.microsoft:QLinearConv": partial(_convolution, weight=3),
+    "com.microsoft:TransposeMatMul": _matmul,
 }
 """The rule of each operator that has multiply-accumulates."""

@@ -8,19 +8,51 @@ from benchbox.costs.graph import GraphNode, OnnxGraph, Tensor
 
 _RENAMING = frozenset({"Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 _MOVES_NOTHING = _RENAMING | {"Constant", "Shape", "Size"}
+_PICKED = frozenset({0})
+# Inputs of which an operator reads no more than it writes: rows of a table, a part of a tensor.
+_READ_IN_PART = {
+    "Gather": _PICKED,
+    "GatherElements": _PICKED,
+    "GatherND": _PICKED,
+    "Slice": _PICKED,
+    "com.microsoft:EmbedLayerNormalization": frozenset({2, 3, 4}),
+    "com.microsoft:GatherBlockQuantized": _PICKED,
+    "com.microsoft:GatherND": _PICKED,
+    "com.microsoft:QEmbedLayerNormalization": frozenset({2, 3, 4}),
+}
 
 
 def access_bytes(graph: OnnxGraph) -> int | None:
     """The papers' memory access cost: each operator reads each input once and writes each output.
 
     For a 1x1 convolution that is hw(c1 + c2) + c1c2 elements (ShuffleNetV2, arXiv 1807.11164,
-    guideline 1). Operators that only rename a tensor move nothing. None when a tensor's size is
-    unknown, or when a body decides while running how much is moved.
+    guideline 1). Operators that only rename a tensor move nothing, and a look-up reads the rows
+    that it gives. None when a tensor's size is unknown, or when a body decides while running how
+    much is moved.
     """
     moving = [step for step in graph.steps if step.type not in _MOVES_NOTHING]
     if any(step.bodies for step in moving):
         return None
-    return _total(tensor for step in moving for tensor in _distinct(step))
+    return _sum(size for step in moving for size in _moved(step))
+
+
+def _moved(step: GraphNode) -> Iterator[int | None]:
+    """The bytes of each tensor of `step` that it reads or writes."""
+    partly = _READ_IN_PART.get(step.type, ())
+    whole = {tensor for at, tensor in enumerate(step.inputs) if tensor and at not in partly}
+    result = next((tensor for tensor in step.outputs if tensor), None)
+    for at in partly:
+        table = step.input(at) if at < len(step.inputs) and step.inputs[at] else None
+        if table and result and table not in whole:
+            yield _read_of(table, result)
+    yield from (tensor.nbytes for tensor in {*whole, *filter(None, step.outputs)})
+
+
+def _read_of(table: Tensor, result: Tensor) -> int | None:
+    """The bytes that a table has of as many elements as the result."""
+    if table.nbytes is None or result.size is None or not table.size:
+        return table.nbytes
+    return min(table.nbytes, -(-table.nbytes * result.size // table.size))
 
 
 def peak_bytes(graph: OnnxGraph) -> int | None:
@@ -85,7 +117,11 @@ def _touched(step: GraphNode) -> Iterator[Tensor]:
 
 
 def _total(tensors: Iterable[Tensor]) -> int | None:
-    sizes = [tensor.nbytes for tensor in tensors]
+    return _sum(tensor.nbytes for tensor in tensors)
+
+
+def _sum(found: Iterable[int | None]) -> int | None:
+    sizes = list(found)
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchbox.costs.graph import GraphNode, OnnxGraph, Tensor
+from benchbox.costs.loaded import DEQUANTISING
 
 # A constant seen through one of these is still the same constant.
-_DEQUANTISING = frozenset({"DequantizeLinear", "com.microsoft:DequantizeLinear"})
-_PASSING = _DEQUANTISING | {
+_PASSING = DEQUANTISING | {
     "Cast",
     "CastLike",
     "Flatten",
@@ -33,6 +33,7 @@ _ALL_BUT_FIRST = frozenset({1, 2, 3, 4})
 
 # Inputs that hold statistics, limits, scales or states: constants that are no weights.
 _NO_WEIGHT = {
+    "Attention": frozenset({3, 4, 5, 6}),
     "BatchNormalization": frozenset({3, 4}),
     "Clip": frozenset({1, 2}),
     "ConvInteger": frozenset({2, 3}),
@@ -47,9 +48,19 @@ _NO_WEIGHT = {
     "QLinearMatMul": _ALL_BUT_FACTORS,
     "RNN": frozenset({4, 5}),
     "Resize": frozenset({1, 2, 3}),
+    "RotaryEmbedding": frozenset({1, 2}),
     "Upsample": frozenset({1}),
+    "com.microsoft:Attention": frozenset({3, 4, 5, 6}),
+    "com.microsoft:DynamicQuantizeLSTM": frozenset({4, 5, 6, 8, 9, 10, 11}),
     "com.microsoft:DynamicQuantizeMatMul": frozenset({2, 3}),
+    "com.microsoft:GatherBlockQuantized": frozenset({2, 3}),
+    "com.microsoft:GroupQueryAttention": frozenset({3, 4, 5, 6, 7, 8, 10}),
+    "com.microsoft:MatMulBnb4": frozenset({2}),
     "com.microsoft:MatMulIntegerToFloat": frozenset({2, 3, 4, 5}),
+    "com.microsoft:MatMulNBits": frozenset({2, 3, 4}),
+    "com.microsoft:MultiHeadAttention": frozenset({4, 5, 6, 7}),
+    "com.microsoft:QAttention": frozenset({3, 4, 5, 6, 7, 8}),
+    "com.microsoft:QEmbedLayerNormalization": frozenset(range(7, 18)),
     "com.microsoft:QGemm": frozenset({1, 2, 4, 5, 7, 8}),
     "com.microsoft:QLinearAdd": _ALL_BUT_FACTORS,
     "com.microsoft:QLinearAveragePool": _ALL_BUT_FIRST,
@@ -59,6 +70,7 @@ _NO_WEIGHT = {
     "com.microsoft:QLinearMul": _ALL_BUT_FACTORS,
     "com.microsoft:QLinearSigmoid": _ALL_BUT_FIRST,
     "com.microsoft:QLinearSoftmax": _ALL_BUT_FIRST,
+    "com.microsoft:RotaryEmbedding": frozenset({2, 3}),
 }
 
 # Inputs where integers are weights without a DequantizeLinear between.
@@ -67,14 +79,21 @@ _INTEGER_WEIGHT = {
     "MatMulInteger": frozenset({0, 1}),
     "QLinearConv": frozenset({3, 8}),
     "QLinearMatMul": frozenset({0, 3}),
+    "com.microsoft:DynamicQuantizeLSTM": frozenset({1, 2}),
     "com.microsoft:DynamicQuantizeMatMul": frozenset({1}),
+    "com.microsoft:GatherBlockQuantized": frozenset({0}),
+    "com.microsoft:MatMulBnb4": frozenset({1}),
     "com.microsoft:MatMulIntegerToFloat": frozenset({0, 1}),
+    "com.microsoft:MatMulNBits": frozenset({1}),
+    "com.microsoft:QAttention": frozenset({1}),
+    "com.microsoft:QEmbedLayerNormalization": frozenset({2, 3, 4, 5, 6}),
     "com.microsoft:QGemm": frozenset({3, 6}),
     "com.microsoft:QLinearAdd": frozenset({0, 3}),
     "com.microsoft:QLinearConv": frozenset({3, 8}),
     "com.microsoft:QLinearMul": frozenset({0, 3}),
 }
 _NONE: frozenset[int] = frozenset()
+_UINT8 = 2  # a TensorProto.DataType
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +104,20 @@ class _View:
     real: bool
 
 
-def weights(graph: OnnxGraph) -> list[Tensor]:
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A constant that plays the role of a weight, with its elements as they are once unpacked.
+
+    A table is only ever added to, or multiplied with, an activation: position embeddings are
+    learnt, anchor grids and masks are not, and a graph does not tell which it is.
+    """
+
+    constant: Tensor
+    elements: int
+    is_table: bool
+
+
+def weights(graph: OnnxGraph) -> list[Weight]:
     """The constants that play the role of a weight, each once however often it is used.
 
     A weight is a floating-point constant of at least one dimension, or an integer one that is
@@ -94,13 +126,16 @@ def weights(graph: OnnxGraph) -> list[Tensor]:
     element-wise maths are none.
     """
     aliases: dict[Tensor, _View] = {}
-    found: dict[Tensor, None] = {}
+    found: dict[Tensor, Weight] = {}
     for step in graph.walk():
         if step.type in _PASSING:
             _pass_on(step, aliases)
         else:
-            found.update(dict.fromkeys(_weights_of(step, aliases)))
-    return list(found)
+            for weight in _weights_of(step, aliases):
+                earlier = found.get(weight.constant, weight)
+                is_table = weight.is_table and earlier.is_table
+                found[weight.constant] = replace(weight, is_table=is_table)
+    return list(found.values())
 
 
 def _view(tensor: Tensor | None, aliases: dict[Tensor, _View]) -> _View | None:
@@ -112,14 +147,25 @@ def _view(tensor: Tensor | None, aliases: dict[Tensor, _View]) -> _View | None:
 def _pass_on(step: GraphNode, aliases: dict[Tensor, _View]) -> None:
     view = _view(step.input(0), aliases)
     if view:
-        aliases[step.output(0)] = _View(view.constant, view.real or step.type in _DEQUANTISING)
+        aliases[step.output(0)] = _View(view.constant, view.real or step.type in DEQUANTISING)
 
 
-def _weights_of(step: GraphNode, aliases: dict[Tensor, _View]) -> Iterator[Tensor]:
+def _weights_of(step: GraphNode, aliases: dict[Tensor, _View]) -> Iterator[Weight]:
     for index, tensor in enumerate(step.inputs):
         view = _view(tensor, aliases)
         if view and _is_weight(step, index, view):
-            yield view.constant
+            sizes = view.constant.shape or ()
+            is_table = step.type in _BINARY_MATHS and sum(size > 1 for size in sizes) > 1
+            yield Weight(view.constant, _elements(step, index, view.constant), is_table)
+
+
+def _elements(step: GraphNode, index: int, constant: Tensor) -> int:
+    """How many elements a weight has, of which some operators pack several into a byte."""
+    if step.type in ("com.microsoft:MatMulNBits", "com.microsoft:MatMulBnb4") and index == 1:
+        return step.integer("K", 0) * step.integer("N", 0)
+    if step.type == "com.microsoft:GatherBlockQuantized" and constant.dtype == _UINT8:
+        return (constant.size or 0) * 8 // step.integer("bits", 4)
+    return constant.size or 0
 
 
 def _is_weight(step: GraphNode, index: int, view: _View) -> bool:

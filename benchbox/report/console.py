@@ -13,7 +13,6 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from benchbox.records import Run
-from benchbox.report.costs import CostRow, cost_table
 from benchbox.report.multi_device import tables_of
 from benchbox.report.table import Column, Table, sections
 from benchbox.report.text import folded
@@ -27,11 +26,6 @@ STATUS_STYLES = {"failed": "red", "imprecise": "yellow", "skipped": "yellow"}
 def show_runs(runs: Sequence[Run], console: Console, *, verbose: bool = False) -> None:
     """Print the tables of runs with their sentences and footnotes."""
     show_tables(tables_of(runs, verbose=verbose), console)
-
-
-def show_costs(spec_title: str, rows: Sequence[CostRow], console: Console) -> None:
-    """Print the cost of a spec's cases on paper."""
-    show_tables([cost_table(spec_title, rows)], console)
 
 
 def show_tables(tables: Sequence[Table], console: Console) -> None:

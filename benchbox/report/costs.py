@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchbox.records import known_macs, uncounted
-from benchbox.report import footnotes, formatting, published
+from benchbox.report import files, footnotes, formatting, published
 from benchbox.report.table import Column, Table
 from benchbox.report.tables import (
     by_group,
@@ -17,6 +17,16 @@ from benchbox.report.tables import (
 from benchbox.report.text import by_text
 from benchbox.specs.labels import label_text
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+COSTS = ("params", "graph_params", "memory_access_bytes", "weight_bytes", "peak_activation_bytes")
+# Column of a file -> pandas dtype, nullable as in the table of a run.
+COLUMNS = {
+    **dict.fromkeys(("spec", "case", "group", "inputs", "dtype"), "string"),
+    **dict.fromkeys(("batch", "macs", *COSTS), "Int64"),
+    **dict.fromkeys(("operators", "status", "reason"), "string"),
+}
 PAPER = (
     ("params_m", "params, paper (M)", formatting.as_printed),
     ("macs_m", "FLOPs, paper (M)", formatting.as_printed),
@@ -35,11 +45,53 @@ class CostRow:
     inputs: Sequence[str]
     cost: Mapping[str, Any] | None
     args: Mapping[str, Any]
+    spec: str = ""
+    dtype: str = "float32"
+    batch: int = 1
     published: float | None = None
     published_unit: str | None = None
     paper: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     reason: str = ""
+
+
+def to_csv(rows: Sequence[CostRow]) -> str:
+    """A row for each case, numbers as numbers."""
+    return files.to_csv(_frame(rows))
+
+
+def to_json(rows: Sequence[CostRow]) -> str:
+    """A list of row objects; what is not known is null."""
+    return files.to_json(_frame(rows))
+
+
+def _frame(rows: Sequence[CostRow]) -> "pd.DataFrame":
+    import pandas as pd
+
+    names = dict.fromkeys(name for row in rows for name in row.args)
+    dtypes = COLUMNS | {f"arg_{name}": "string" for name in names}
+    # As objects first: pandas would make floats of whole numbers beside a missing one.
+    cells = [_file_cells(row) for row in rows]
+    return pd.DataFrame(cells, columns=list(dtypes), dtype=object).astype(dtypes)
+
+
+def _file_cells(row: CostRow) -> dict[str, object]:
+    cost = row.cost or {}
+    missing = footnotes.lower_bound(uncounted(row.cost))
+    return {
+        "spec": row.spec,
+        "case": row.case,
+        "group": row.group,
+        "inputs": ", ".join(row.inputs),
+        "dtype": row.dtype,
+        "batch": row.batch,
+        "macs": known_macs(row.cost),
+        **{name: cost.get(name) for name in COSTS},
+        "operators": None if row.cost is None else _operators(row),
+        "status": "failed" if row.cost is None else "ok",
+        "reason": "; ".join(filter(None, (row.reason, missing, _other_params(cost), row.note))),
+        **{f"arg_{name}": label_text(value) for name, value in row.args.items()},
+    }
 
 
 def cost_table(title: str, rows: Sequence[CostRow]) -> Table:
@@ -113,12 +165,24 @@ def _arguments(row: CostRow) -> str:
     return ", ".join(text for text in texts if text not in named) or formatting.UNKNOWN
 
 
+def _other_params(cost: Mapping[str, Any]) -> str:
+    """The note where params are not those of the graph, or may not be those of its module."""
+    params, own, tables = (cost.get(n) for n in ("params", "graph_params", "table_params"))
+    if own is None and tables:
+        return "params count tables of constants, which a module may have as buffers (anchor grids)"
+    if own is None or own == params:
+        return ""
+    others = "fewer: norms are folded, or parts unused" if own < params else "more: baked tables"
+    return f"params are the module's; its graph holds {others}"
+
+
 def _notes(rows: Sequence[CostRow]) -> list[str]:
     first = [footnotes.FLOPS_NOTE] if any(row.cost is not None for row in rows) else []
     names = [row.case for row in rows]
     return [
         *first,
         *by_text(names, [footnotes.lower_bound(uncounted(row.cost)) for row in rows]),
+        *by_text(names, [_other_params(row.cost or {}) for row in rows]),
         *by_text(names, [row.note for row in rows]),
         *published.notes([row.paper for row in rows]),
     ]

@@ -18,8 +18,8 @@ from benchbox.analysis.stats import Interval
 from benchbox.lines import one_line
 from benchbox.records import Run, SpecFacts
 from benchbox.report import formatting
-from benchbox.report.console import show_costs
-from benchbox.report.costs import CostRow
+from benchbox.report.console import show_tables
+from benchbox.report.costs import CostRow, cost_table
 from benchbox.report.files import FORMULA, to_csv, to_json, to_markdown
 from benchbox.report.frame import to_frame
 from benchbox.report.tables import short_case
@@ -260,7 +260,8 @@ def test_costs_are_shown_without_any_latency() -> None:
         row(8, 180, 0, cost=None, reason="8 groups do not divide [180]"),
     ]
     file = io.StringIO()
-    show_costs("G2: groups\nten [1x1] convolutions", rows, Console(file=file, width=80))
+    table = cost_table("G2: groups\nten [1x1] convolutions", rows)
+    show_tables([table], Console(file=file, width=80))
     assert (
         file.getvalue()
         == f"""\

@@ -1,0 +1,89 @@
+"""Graph as a runtime loads it: what depends on constants alone is computed, QDQ pairs are fused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from benchbox.costs.graph import GraphNode, OnnxGraph, Tensor
+
+QUANTISING = frozenset({"QuantizeLinear", "com.microsoft:QuantizeLinear"})
+DEQUANTISING = frozenset({"DequantizeLinear", "com.microsoft:DequantizeLinear"})
+
+# Those that give something else in every call, whatever their inputs are.
+_RANDOM = frozenset({"Bernoulli", "Multinomial", "RandomNormalLike", "RandomUniformLike"})
+
+
+def as_loaded(graph: OnnxGraph) -> OnnxGraph:
+    """The graph without what no call computes.
+
+    An operator whose inputs are all constants is computed when a runtime opens the graph, and a
+    QuantizeLinear or DequantizeLinear is part of the operator that it follows or precedes, which
+    then reads and writes the quantised tensor.
+    """
+    return _fused(_folded(graph))
+
+
+def _folded(graph: OnnxGraph) -> OnnxGraph:
+    computed: dict[Tensor, Tensor] = {}
+    steps = []
+    for step in graph.steps:
+        step = _with(step, computed)
+        if _is_folded(step):
+            computed |= {each: replace(each, constant=True) for each in step.outputs if each}
+        else:
+            steps.append(step)
+    outputs = tuple(computed.get(each, each) for each in graph.outputs)
+    return OnnxGraph(graph.inputs, outputs, tuple(steps))
+
+
+def _is_folded(step: GraphNode) -> bool:
+    """Whether a step has constants alone as inputs; a quantised weight stays what it is."""
+    if step.bodies or step.type in _RANDOM | DEQUANTISING:
+        return False
+    inputs = [tensor for tensor in step.inputs if tensor]
+    return bool(inputs) and all(tensor.constant for tensor in inputs)
+
+
+def _fused(graph: OnnxGraph) -> OnnxGraph:
+    uses, kept = Counter(_uses(graph)), {*graph.outputs, *_captured(graph)}
+    pairs = QUANTISING | DEQUANTISING
+    made = {out for step in graph.steps if step.type not in pairs for out in step.outputs}
+    replaced: dict[Tensor, Tensor] = {}
+    steps = []
+    for step in graph.steps:
+        is_pair = step.type in pairs and step.outputs and step.inputs
+        data, result = (step.input(0), step.output(0)) if is_pair else (None, None)
+        if data is None or result is None:
+            steps.append(step)
+        elif step.type in DEQUANTISING and result not in kept:
+            replaced[result] = data
+        elif step.type in QUANTISING and data in made - kept and uses[data] == 1:
+            replaced[data] = result
+        else:
+            steps.append(step)
+    return replace(graph, steps=tuple(_with(step, replaced) for step in steps))
+
+
+def _uses(graph: OnnxGraph) -> Iterator[Tensor]:
+    yield from (tensor for step in graph.steps for tensor in step.inputs if tensor)
+
+
+def _captured(graph: OnnxGraph) -> Iterator[Tensor]:
+    for step in graph.steps:
+        for body in step.bodies:
+            yield from body.outputs
+            yield from (tensor for inner in body.walk() for tensor in inner.inputs if tensor)
+
+
+def _with(step: GraphNode, replaced: Mapping[Tensor, Tensor]) -> GraphNode:
+    """The step with other tensors in the place of some."""
+
+    def last(tensor: Tensor | None) -> Tensor | None:
+        while tensor in replaced:
+            tensor = replaced[tensor]
+        return tensor
+
+    inputs, outputs = tuple(map(last, step.inputs)), tuple(map(last, step.outputs))
+    return replace(step, inputs=inputs, outputs=outputs)
