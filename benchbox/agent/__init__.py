@@ -16,14 +16,15 @@ stdout, diagnostics on stderr. It ends when stdin closes.
        with the fastest cluster first; benchbox.agent.host.health tells what a setting is
     -> {"op": "load", "graph": id, "path": p, "provider": name, "seed": n,
         "inputs": [{"name", "shape", "dtype"}, ...],
-        "denormals": whether to look for them, "types": whether to say in which it computes,
+        "denormals": whether to look for them, "types": whether to say in which it computes, for
+            each operator too where it is "operators",
         "compare": "single" | "half" | null, the type in which it computes at least, where its
             outputs on a GPU are to be compared with the processor's}
     <- {"reply": "load", "load_s": s, "first_call_s": s, "finite": bool, "outputs": [...],
         "nodes": {provider: how many of the graph's nodes it runs} | null,
         "denormal_ratio": x | null, "affinity": [...] | null, "rss_bytes": n, "peak_rss_bytes": n,
         "peak_bytes": n | null, "gpu_bytes": n | null,
-        "types"?: {type: how many nodes gave it, casts left out} | null}
+        "types"?: {type or operator:type : how many nodes gave it, casts left out} | null}
     -> {"op": "time", "bursts": [[id, calls, stream?, period_s?], ...]}
     <- {"burst": {"graph": id, "latencies_ns": [...], "switches": [...] | null,
         "probe": "compute" | "stream", "marks": [[calls before it, ns], ...],

@@ -39,6 +39,8 @@ class Dtype(StrEnum):
 
     fp32 = "fp32"
     fp16 = "fp16"
+    int8 = "int8"
+    int8_dynamic = "int8-dynamic"
 
 
 class DetectorHead(StrEnum):

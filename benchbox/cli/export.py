@@ -48,7 +48,7 @@ def export(options: CaseOptions, output: Path) -> None:
 
 def _stems(cases: Sequence[Case]) -> dict[str, str]:
     """The name of each case's file by case key; no two are one to any file system."""
-    names = {c.key: f"{c.spec}-{c.name}{'-fp16' if c.halved else ''}" for c in cases}
+    names = {c.key: "-".join(filter(None, (c.spec, c.name, c.conversion))) for c in cases}
     stems = {key: re.sub(r"[^\w.=,-]", "-", name)[:LONGEST] for key, name in names.items()}
     folded = {key: normalize("NFKC", stem).casefold() for key, stem in stems.items()}
     counts = Counter(folded.values())

@@ -8,6 +8,7 @@ from benchbox.cli.options import GpuOptions, LoadOptions
 from benchbox.devices import Device, providers
 from benchbox.devices.gpu_options import CACHES, MODES, OPTIONS, SEARCHES, Driving, Mode
 from benchbox.errors import UsageError
+from benchbox.specs import QUANTISED, Precision
 from benchbox.transports import require_gpu
 
 Choice = TypeVar("Choice", bound=str)
@@ -90,6 +91,17 @@ def refuse_loads(chosen: Sequence[Device], load: LoadOptions, typed: Set[str]) -
                     f"--{name}: only for processors, and device {device.name!r} is a GPU; leave "
                     "it out"
                 )
+
+
+def refuse_quantised(chosen: Sequence[Device], dtype: Precision | None) -> None:
+    """Raise UsageError where int8 is asked for and not ONNX Runtime on a processor would run it."""
+    if dtype not in QUANTISED:
+        return
+    for device in chosen:
+        by = device.gpu and f"device {device.name!r} is a GPU"
+        if by or providers.runs_modules(device.provider):
+            by = by or f"--provider {providers.short(device.provider)} runs the module as it is"
+            raise UsageError(f"--dtype {dtype}: only for ONNX Runtime on processors, and {by}")
 
 
 def require(chosen: Sequence[Device]) -> None:

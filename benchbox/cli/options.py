@@ -55,8 +55,8 @@ class CaseOptions:
         Dtype | None,
         typer.Option(
             "--dtype",
-            metavar="fp32|fp16",
-            help="number type; fp16 converts the graph (default: as is)",
+            metavar="TYPE",
+            help="fp32, fp16, int8 or int8-dynamic, which convert the graph (default: as is)",
         ),
     ] = None
     scale: Annotated[

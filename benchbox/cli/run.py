@@ -53,6 +53,7 @@ def measure(options: Options, found: Sequence[BlockSpec], name: str) -> None:
     chosen = _devices(options)
     gpu_options.refuse_loads(chosen, options.load, options.typed)
     selected = selection(options.cases, _channels(chosen))
+    gpu_options.refuse_quantised(chosen, selected.dtype)
     gpu_options.require(chosen)
     requests = _resumable([_request(options, found, name, selected, each) for each in chosen])
     stderr = console(stderr=True)

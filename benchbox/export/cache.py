@@ -56,8 +56,8 @@ def key(case: Case, digest_of: Callable[[Builder], str] = source_digest.digest) 
         "code": _own_code(),
         "versions": versions(),
     }
-    if case.halved:
-        parts["dtype"] = case.dtype
+    if case.conversion:
+        parts["conversion"] = case.conversion
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -168,7 +168,7 @@ def _own_code() -> str:
 
 def lookup(key: str, case: Case) -> Graph | None:
     """Return the graph kept under `key`, None where there is none or it is not intact."""
-    lies = case.source.path if isinstance(case.source, OnnxFile) and not case.halved else None
+    lies = case.source.path if isinstance(case.source, OnnxFile) and not case.conversion else None
     for entry in entries.places(key, entries.graphs()):
         with contextlib.suppress(*BROKEN):
             graph, files = _read(entry, key, lies or entry / MODEL)

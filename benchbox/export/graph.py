@@ -17,7 +17,8 @@ class Graph:
     """An ONNX file that ran once, gave finite outputs, and equals its nn.Module where it has one.
 
     `max_abs_error` is the largest difference between ONNX Runtime's output and torch's, None for a
-    file that came without a module; of a graph converted to float16, that to the float32 graph.
+    file that came without a module, and for a quantised graph; of a graph converted to float16,
+    that to the float32 graph.
     `batch_norm` says what became of the module's batch norms: "folded" into convolutions, "kept",
     or "none" where there are none. `beside` names the files in the same folder that hold its
     external data.

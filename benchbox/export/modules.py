@@ -32,7 +32,7 @@ def recipe(case: Case) -> dict[str, object]:
         "args": dict(case.args),
         "network": source.network,
         "weights": None if source.weights is None else str(source.weights),
-        "halved": case.halved,
+        "conversion": case.conversion,
     }
 
 

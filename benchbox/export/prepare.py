@@ -68,7 +68,7 @@ def prepare(
 
 def _is_counted(key: str, case: Case) -> bool:
     """Whether a case is a file as it lies, that has not been run before."""
-    is_file = isinstance(case.source, OnnxFile) and not case.halved
+    is_file = isinstance(case.source, OnnxFile) and not case.conversion
     return is_file and cache.lookup(key, case) is None
 
 
@@ -185,5 +185,5 @@ def _request(key: str, case: Case) -> dict[str, Any]:
     }
     if isinstance(case.source, Builder):
         return {"op": "build", **request, **modules.recipe(case)}
-    file = {"file": str(case.source.path), "halved": case.halved}
+    file = {"file": str(case.source.path), "conversion": case.conversion}
     return {"op": "inspect", **request, **file, "timed": not key.endswith(COUNTED)}

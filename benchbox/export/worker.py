@@ -2,8 +2,9 @@
 
     {"op": "build", "key": k, "reference": "module:callable", "file": path | null, "args": {...},
      "inputs": [[name, shape, dtype], ...],
-     "network": name | "", "weights": path | null, "halved": bool}
-    {"op": "inspect", "key": k, "file": path, "inputs": [...], "halved": bool, "timed": bool}
+     "network": name | "", "weights": path | null, "conversion": "fp16" | ... | null}
+    {"op": "inspect", "key": k, "file": path, "inputs": [...], "conversion": "fp16" | ... | null,
+     "timed": bool}
     {"op": "outputs", "file": path, "inputs": [...], "seed": n, "to": path of an .npz}
 
 A reply repeats "op", "key" and "word" of its request. A case that fails is answered by {"error":
@@ -27,11 +28,11 @@ from benchbox import costs, memory
 from benchbox.agent import stdio
 from benchbox.agent.ort import inputs
 from benchbox.errors import BenchboxError, SpecError, StorageError
-from benchbox.export import cache, entries, float16, fork, modules, ort_call, reads
+from benchbox.export import cache, entries, float16, fork, int8, modules, ort_call, reads
 from benchbox.export.batch_norm import folded
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
 from benchbox.export.verify import check_finite, difference, half_difference
-from benchbox.specs import Builder, onnx_file
+from benchbox.specs import Builder, Precision, onnx_file
 
 if TYPE_CHECKING:
     import onnx
@@ -101,24 +102,25 @@ def build(request: Mapping[str, Any]) -> None:
         entries.scratch() as scratch,
     ):
         final_feeds = _feeds(request["inputs"], SEED)
-        feeds = float16.single(final_feeds) if request["halved"] else final_feeds
+        conversion = request["conversion"]
+        feeds = float16.single(final_feeds) if conversion else final_feeds
         with reads.recorded(_builder(request)) as files:
             module = modules.build(request)
             expected = modules.call(module, list(feeds.values()))
         path = folder / MODEL
-        first = scratch / MODEL if request["halved"] else path
+        first = scratch / MODEL if conversion else path
         _export(module, feeds, first)
         actual = ort_call.run(first, feeds)
         kind = modules.output_kind(module)
         error = difference(expected, actual, kind=kind)
-        if request["halved"]:
-            error = _halve(first, path, final_feeds, actual, kind)
+        if conversion:
+            error = _convert(conversion, first, path, final_feeds, actual, kind)
         model = _load(path)
         beside = sorted(p.name for p in folder.iterdir() if p.name != MODEL)
         graph = Graph(
             path=path,
             sha256=cache.digest(path, beside),
-            cost=_cost(module, model, feeds),
+            cost=_cost(module, model, path, final_feeds),
             size_bytes=sum(p.stat().st_size for p in folder.iterdir()),
             opset=_opset(model),
             batch_norm=_batch_norm(module, model),
@@ -134,17 +136,23 @@ def _builder(request: Mapping[str, Any]) -> Builder:
     return Builder(request["reference"], None if file is None else Path(file))
 
 
-def _halve(
+def _convert(
+    conversion: Precision,
     source: Path,
     target: Path,
     feeds: Mapping[str, "Array"],
     expected: Sequence["Array"],
     kind: str = "",
-) -> float:
-    """Convert a graph to float16; return the largest difference of its outputs to `expected`.
+) -> float | None:
+    """Convert a graph; return the largest difference of float16 outputs to `expected`.
 
-    Raises CaseError where they are not finite, or too far from those of the float32 graph.
+    Raises CaseError where outputs are not finite, or those in float16 too far from the float32
+    graph's. Quantised ones are not compared: random calibration data gives them no accuracy.
     """
+    if conversion != "fp16":
+        int8.quantise(source, target, feeds, is_dynamic=conversion == "int8-dynamic")
+        check_finite(ort_call.run(target, feeds), f" in {conversion}")
+        return None
     float16.halve(source, target)
     outputs = ort_call.run(target, feeds)
     check_finite(outputs, " in float16, which ends at 65504")
@@ -152,18 +160,23 @@ def _halve(
 
 
 def _cost(
-    module: "torch.nn.Module", model: "onnx.ModelProto", feeds: Mapping[str, "Array"]
+    module: "torch.nn.Module", model: "onnx.ModelProto", path: Path, feeds: Mapping[str, "Array"]
 ) -> costs.Cost:
     """The cost of a graph, with the params of its module, as papers count them.
 
     The graph has fewer where batch norms are folded away, and none that are never used.
     """
-    counted = costs.count(model, {name: array.shape for name, array in feeds.items()})
-    return replace(counted, params=sum(p.numel() for p in module.parameters()))
+    shapes = {name: array.shape for name, array in feeds.items()}
+    counted = costs.count(model, shapes)
+    if counted.uncounted or counted.memory_access_bytes is None:
+        unknown = costs.unknown_tensors(model, shapes)
+        counted = costs.count(model, shapes, ort_call.observe(model, path, feeds, unknown))
+    params = sum(p.numel() for p in module.parameters())
+    return replace(counted, params=params, graph_params=counted.params)
 
 
 def inspect(request: Mapping[str, Any]) -> None:
-    """Run an .onnx file or its float16 version once, count its cost, and cache these facts.
+    """Run an .onnx file, or what it is converted to, once, count its cost, and cache these facts.
 
     One that is not to be timed is counted only, without a run where its sizes can be inferred.
     Raises GraphError for a malformed file, or one with an output that is no tensor, CaseError when
@@ -175,10 +188,11 @@ def inspect(request: Mapping[str, Any]) -> None:
     costs.require_few_nodes(model)  # ONNX Runtime would write them out for minutes
     with cache.new_entry(request["key"]) as folder:
         error = None
-        if request["halved"]:
+        if conversion := request["conversion"]:
             feeds = _feeds(request["inputs"], SEED)
             path, source = folder / MODEL, path
-            error = _halve(source, path, feeds, ort_call.run(source, float16.single(feeds)))
+            expected = ort_call.run(source, float16.single(feeds))
+            error = _convert(conversion, source, path, feeds, expected)
         elif request["timed"]:
             check_finite(ort_call.run(path, _feeds(request["inputs"], SEED)))
         graph = _inspected(path, request["inputs"], error)

@@ -81,7 +81,8 @@ class Record:
     `relative_to` is the sha256 of the reference's graph in these.
     `paper` has the published figures of the case as a network, in millions and percent.
     `nodes` counts the nodes of the graph that each provider ran, None where that is not known.
-    `types` counts the nodes of a float16 graph by result type, None where that is not known.
+    `types` counts the nodes of a float16 graph by result type, those of a quantised one by
+    `operator:type`, None where that is not known.
     `gpu_bytes` is the GPU memory that loading and the first calls took.
     `spans` are its figures on a GPU, where it ran there.
     `cooldowns` are the waits for the device to cool down before the sessions that timed it.

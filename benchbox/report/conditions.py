@@ -9,6 +9,7 @@ from benchbox.analysis.samples import figures
 from benchbox.devices import providers
 from benchbox.records import Context, Record
 from benchbox.records.cooldown import Cooldown
+from benchbox.report import quantised
 from benchbox.report.formatting import cpu_list
 from benchbox.report.text import by_text
 
@@ -38,6 +39,7 @@ def notes(context: Context, records: Sequence[Record]) -> list[str]:
     return [
         *_differences(context, records),
         *_other_types(context, records),
+        *quantised.slower(records),
         *_clusters(context),
         *_firmware(setting),
         *_changes(setting, records),
@@ -57,22 +59,29 @@ def _differences(context: Context, records: Sequence[Record]) -> Iterator[str]:
 
 
 def _other_types(context: Context, records: Sequence[Record]) -> list[str]:
-    """Notes on float16 graphs that computed in another type, or whose types are not known."""
+    """Notes on converted graphs that computed in another type, or whose types are not known."""
     names = [record.case for record in records]
     lines = by_text(names, [other_types(context, record) for record in records])
     if len(lines) <= FEW:
         return lines
     worst = max(records, key=_share_single)
     count = sum(_share_single(record) > 0 for record in records)
+    what = (
+        "have nodes that stayed float32"
+        if quantised.is_quantised(worst)
+        else "compute in float32 here, between casts, for want of float16 kernels"
+    )
     return [
-        f"{count} of {len(records)} cases compute in float32 here, between casts, for want of "
-        f"float16 kernels; most of all {worst.case}: {other_types(context, worst)}"
+        f"{count} of {len(records)} cases {what}; most of all {worst.case}: "
+        f"{other_types(context, worst)}"
     ]
 
 
 def other_types(context: Context, record: Record) -> str:
-    """The part of a float16 graph that computed in float32, empty where nothing did."""
+    """The part of a converted graph that computed in float32, empty where nothing did."""
     is_module = providers.runs_modules(context.provider)  # which computes in its own type
+    if quantised.is_quantised(record) and record.latency:
+        return quantised.kernels(record)
     if record.dtype != "float16" or record.latency is None or is_module:
         return ""
     if record.types is None:
@@ -89,6 +98,8 @@ def other_types(context: Context, record: Record) -> str:
 
 def _share_single(record: Record) -> float:
     types = record.types or {}
+    if quantised.is_quantised(record):
+        return quantised.share_float(record)
     return types.get(SINGLE, 0) / max(1, sum(types.values()))
 
 

@@ -1,6 +1,7 @@
 """Loading of graphs into an agent: as many as fit, with the rest postponed."""
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 from benchbox.devices import Device
 from benchbox.devices.providers import runs_modules
@@ -12,7 +13,7 @@ from benchbox.runner.recorder import Recorder
 from benchbox.runner.state import RunState
 from benchbox.sampling.progress import Progress
 from benchbox.sampling.sampler import Sampler
-from benchbox.specs import Builder, Case
+from benchbox.specs import Builder, Case, is_quantised
 from benchbox.transports import Agent
 
 
@@ -83,7 +84,7 @@ class Loader:
             state.case.inputs,
             self._seed,
             denormals=is_first,
-            types=is_first and state.case.dtype == "float16",
+            types=is_first and _asked_types(state.case),
             compare=_least_type(state.case) if is_compared else None,
             module=module,
         )
@@ -108,6 +109,11 @@ class Loader:
         """How much of a GPU's memory graphs may take, None where there is none."""
         free = agent.hello["host"].get("memory_available_bytes") if self._device.driving else None
         return None if free is None else int(free * memory_groups.SHARE)
+
+
+def _asked_types(case: Case) -> bool | Literal["operators"]:
+    """Whether to see what computes a case: the device may have no kernels for its type."""
+    return "operators" if is_quantised(case) else case.dtype == "float16"
 
 
 def _least_type(case: Case) -> str:

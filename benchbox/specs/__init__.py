@@ -2,8 +2,8 @@
 
 from benchbox.specs.comparison import NAME as COMPARE
 from benchbox.specs.comparison import comparison
+from benchbox.specs.dtype import QUANTISED, is_quantised, with_dtype
 from benchbox.specs.find import bundled, find, is_network, split
-from benchbox.specs.float16 import with_dtype
 from benchbox.specs.model import (
     BlockSpec,
     Builder,
@@ -24,6 +24,7 @@ from benchbox.specs.network_input import with_head, with_weights
 
 __all__ = [
     "COMPARE",
+    "QUANTISED",
     "BlockSpec",
     "Builder",
     "Case",
@@ -41,6 +42,7 @@ __all__ = [
     "comparison",
     "find",
     "is_network",
+    "is_quantised",
     "split",
     "with_dtype",
     "with_head",

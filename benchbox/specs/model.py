@@ -27,7 +27,7 @@ DType = Literal[
     "bool",
 ]  # fmt: skip - those that the agent can fill
 Platform = Literal["gpu", "arm"]
-Precision = Literal["fp32", "fp16"]
+Precision = Literal["fp32", "fp16", "int8", "int8-dynamic"]
 Unit = Literal["images_per_s", "batches_per_s"]
 
 
@@ -107,7 +107,7 @@ class Case:
     Cases with the same `spec` and `group` are compared with each other; `reference` names the
     first of them. `printed` holds arguments that the paper prints but that cannot be built so,
     `paper` what it prints of the case as a network. `network` is its name in the catalogue.
-    `halved` says that its graph is made in float32 and then converted to float16.
+    `conversion` is what its float32 graph is converted to, None where it stays as it is.
     """
 
     spec: str
@@ -124,7 +124,7 @@ class Case:
     printed: Mapping[str, Scalar] = field(default_factory=dict)
     note: str = ""
     dtype: str = "float32"
-    halved: bool = False
+    conversion: Precision | None = None
     network: str = ""
     paper: Paper = field(default_factory=Paper)
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from benchbox.agent import PROTOCOL
 from benchbox.analysis.samples import NS
@@ -98,13 +98,14 @@ class Agent:
         seed: int,
         *,
         denormals: bool = False,
-        types: bool = False,
+        types: bool | Literal["operators"] = False,
         compare: str | None = None,
         module: Mapping[str, object] | None = None,
     ) -> Loaded:
         """Open a graph on the device and call it once.
 
-        Where asked, look for `denormals` in it, and see the `types` in which its nodes compute.
+        Where asked, look for `denormals` in it, and see the `types` in which its nodes compute,
+        those of each operator for "operators".
         On a GPU `compare` its outputs with the processor's: "single", or "half" for what may
         compute in less than float32.
         `module` says how the nn.Module is built that is to run instead, and to equal the graph.

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import write
 from tests.helpers.command import CalmCommand, by_case, invoke, only_run, rows
 
+WEIGHT = "{" + ", ".join(f"{n / 64}" for n in range(64)) + "}> { y = MatMul(x, w) }"
 SHORT = ["--quick", "--precision", "90%", "--max-time", "4s"]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("graphs")]
 
@@ -132,3 +134,35 @@ def test_a_run_in_float16_says_so_and_what_computed_it(bench: CalmCommand) -> No
         assert "computed in float32" in row["reason"]
     resumed = bench.run(*arguments, "--resume", code=2)
     assert "cannot be resumed: dtype was 'fp16' and is none now" in resumed.stderr
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int8-dynamic"])
+def test_a_quantised_run_says_so_and_what_computed_it(bench: CalmCommand, dtype: str) -> None:
+    write("net", "g (float[1,8] x) => (float[1,8] y) <float[8,8] w = " + WEIGHT)
+    result = bench.run("net.onnx", *SHORT, "--export-csv", "t.csv", "--dtype", dtype)
+    assert result.stdout.splitlines()[1].endswith(f"batch 1, {dtype}")
+    assert "a latency without an accuracy" in result.stdout
+    (row,) = rows(Path("t.csv").read_text())
+    assert (row["dtype"], row["macs"], row["params"]) == (dtype, "64", "64")
+    (record,) = only_run().records
+    assert any(
+        name.startswith(("QLinearMatMul", "DynamicQ", "QGemm")) for name in record.types or ()
+    )
+    exported = invoke("export", "net.onnx", "--dtype", dtype, "-o", "out")
+    assert exported.exit_code == 0
+    assert Path(f"out/net-net-{dtype}.onnx").exists()
+
+
+def test_costs_are_exported_as_numbers(bench: CalmCommand) -> None:
+    assert bench
+    files = ["--export-csv", "-", "--export-json", "t.json", "--export-markdown", "t.md"]
+    result = invoke("show", "small.onnx", "bad.onnx", *files)
+    assert result.exit_code == 1
+    good, bad = rows(result.stdout)
+    assert (good["case"], good["macs"], good["status"]) == ("small", "4096", "ok")
+    assert (good["memory_access_bytes"], good["operators"]) == ("2048", "MatMul 1")
+    assert (bad["status"], bad["macs"]) == ("ok", "")
+    assert "FLOPs are a lower bound" in bad["reason"]
+    first, _ = json.loads(Path("t.json").read_text())
+    assert (first["macs"], first["graph_params"]) == (4096, None)
+    assert "| small |" in Path("t.md").read_text()

@@ -58,8 +58,12 @@ class OnnxRuntime:
         """Nothing to compare: this is the processor."""
 
     def types(self, request: Message) -> Mapping[str, int] | None:
-        """Number of the graph's nodes by the type of their output."""
+        """Number of the graph's nodes by the type of their output, and by operator if asked."""
         from benchbox.agent.ort import node_types, session
 
         asked = (request["path"], request["provider"], request["inputs"], request["seed"])
-        return node_types.types(partial(session.load, *asked), session.options(1, ()))
+        return node_types.types(
+            partial(session.load, *asked),
+            session.options(1, ()),
+            by_operator=request["types"] == "operators",
+        )

@@ -121,17 +121,19 @@ class Recording:
             if key in seen
         ]
 
-    def types(self) -> dict[str, int]:
+    def types(self, *, by_operator: bool = False) -> dict[str, int]:
         """Number of nodes by the type of their first output, as ONNX Runtime names it; no casts.
 
-        Raises RuntimeError as `runs` does.
+        `by_operator` they are told apart: `QLinearConv:uint8`. Raises RuntimeError as `runs` does.
         """
         self.runs()
         counts: Counter[str] = Counter()
         for event in self._first.values():
             given = event["args"].get("output_type_shape") or [{}]
-            if event["args"].get("op_name") != "Cast":
-                counts.update(list(given[0])[:1])
+            operator = event["args"].get("op_name")
+            if operator != "Cast":
+                kinds = list(given[0])[:1]
+                counts.update([f"{operator}:{kind}" for kind in kinds] if by_operator else kinds)
         return dict(counts)
 
     def _read(self, events: Iterable[Message]) -> Iterator[TracedRun]:

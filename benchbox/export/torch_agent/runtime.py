@@ -173,7 +173,7 @@ class TorchRuntime:
         expected: "Sequence[Array]",
         kind: str,
     ) -> None:
-        if request["module"].get("halved"):
+        if request["module"].get("conversion"):
             half_difference(expected, outputs, kind)
         else:
             difference(outputs, expected, GPU_TOLERANCE if self._gpu else TOLERANCE, kind)
@@ -185,7 +185,7 @@ class TorchRuntime:
         torch.set_num_threads(1)  # as the build does: not a change by the builder
         with torch.inference_mode(False), untouched():  # as an export does
             module = modules.build(request["module"])
-            if request["module"].get("halved"):
+            if request["module"].get("conversion"):
                 module = module.half()
         torch.set_num_threads(self._threads)
         torch.set_flush_denormal(True)

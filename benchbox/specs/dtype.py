@@ -1,7 +1,7 @@
-"""Float16 cases: `--dtype` marks float32 graphs for conversion and refuses others."""
+"""Number types of cases: `--dtype` marks float32 graphs for a conversion and refuses others."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,29 +14,45 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 # Operators on numbers of eight bits and fewer, of ONNX and of ONNX Runtime.
-QUANTISED = re.compile(r"Quantize|^QLinear|^QGemm|^QAttention|Integer|NBits|Bnb4")
+QUANTISED_OPERATOR = re.compile(r"[Qq]uantize|^QLinear|^QGemm|^QAttention|Integer|NBits|Bnb4")
+NO_ACCURACY = "random calibration data, so a latency without an accuracy"
+QUANTISED: Mapping[Precision, str] = {
+    "int8": f"int8: static, per channel (onnxruntime.quantization), {NO_ACCURACY}",
+    "int8-dynamic": "int8-dynamic: activations quantised in every call (onnxruntime.quantization), "
+    "a latency without an accuracy",
+}
 
 
 def with_dtype(cases: Sequence[Case], asked: Precision | None) -> list[Case]:
     """Return the cases in the precision asked for, as they are without one.
 
-    fp16 is a float32 graph converted: weights, activations, float inputs and outputs. Raises
-    UsageError for a case that is in another precision already.
+    fp16 is a float32 graph converted: weights, activations, float inputs and outputs. int8 and
+    int8-dynamic quantise its weights and activations; inputs and outputs stay. Raises UsageError
+    for a case that is in another precision already.
     """
     if asked is None:
         return list(cases)
     for case in cases:
         _require_float32(case, asked)
-    return list(cases) if asked == "fp32" else [_halved(case) for case in cases]
+    return list(cases) if asked == "fp32" else [_converted(case, asked) for case in cases]
 
 
-def _halved(case: Case) -> Case:
+def is_quantised(case: Case) -> bool:
+    """Whether a case's graph is quantised by benchbox."""
+    return case.conversion in QUANTISED
+
+
+def _converted(case: Case, asked: Precision) -> Case:
+    note = "; ".join(filter(None, (case.note, QUANTISED.get(asked))))
+    # The paper's speed is of float32.
+    case = replace(case, conversion=asked, dtype=asked, note=note, published=None)
+    if asked != "fp16":
+        return case
     inputs = tuple(
         replace(tensor, dtype="float16") if tensor.dtype == "float32" else tensor
         for tensor in case.inputs
     )
-    # The paper's speed is of float32.
-    return replace(case, inputs=inputs, dtype="float16", halved=True, published=None)
+    return replace(case, inputs=inputs, dtype="float16")
 
 
 def _require_float32(case: Case, asked: Precision) -> None:
@@ -44,8 +60,8 @@ def _require_float32(case: Case, asked: Precision) -> None:
         _require_float32_file(case.source.path, asked)
     elif others := [tensor for tensor in case.inputs if _is_other_float(tensor)]:
         raise UsageError(
-            f"{case.key}: --dtype {asked}: its input is {others[0]}; fp32 and fp16 are for float32 "
-            "inputs, so leave --dtype out, or the type of the input"
+            f"{case.key}: --dtype {asked}: its input is {others[0]}; --dtype is for float32 "
+            "inputs, so leave it out, or the type of the input"
         )
 
 
@@ -55,7 +71,7 @@ def _is_other_float(tensor: TensorSpec) -> bool:
 
 def _require_float32_file(path: Path, asked: Precision) -> None:
     model = onnx_file.read(path)
-    if operator := next((o for o in _operators(model) if QUANTISED.search(o)), ""):
+    if operator := next((o for o in _operators(model) if QUANTISED_OPERATOR.search(o)), ""):
         raise UsageError(
             f"{path.name}: --dtype {asked}: it is quantised ({operator}); leave --dtype out"
         )

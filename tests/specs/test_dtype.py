@@ -54,11 +54,22 @@ def test_floats_become_halves_and_other_inputs_stay() -> None:
     plain = only("g2:groups=1,scale=1")
     (half,) = with_dtype([plain], "fp16")
     assert [str(tensor) for tensor in half.inputs] == ["x=1x64x56x56:float16"]
-    assert (half.dtype, half.halved, half.name) == ("float16", True, plain.name)
+    assert (half.dtype, half.conversion, half.name) == ("float16", "fp16", plain.name)
     assert (plain.published, half.published) == (40.0, None), "the paper's speed is of float32"
     assert with_dtype([plain], None) == with_dtype([plain], "fp32") == [plain]
-    with pytest.raises(UsageError, match=r"--dtype fp32: its input is x=.*:float16"):
-        with_dtype([half], "fp32")
+    for asked in ("fp32", "int8"):
+        with pytest.raises(UsageError, match=rf"--dtype {asked}: its input is x=.*:float16"):
+            with_dtype([half], asked)
+
+
+@pytest.mark.parametrize("asked", ["int8", "int8-dynamic"])
+def test_a_quantised_case_keeps_its_inputs_and_says_that_it_has_no_accuracy(asked: Any) -> None:
+    plain = only("g2:groups=1,scale=1")
+    (quantised,) = with_dtype([plain], asked)
+    assert quantised.inputs == plain.inputs
+    assert (quantised.dtype, quantised.conversion, quantised.published) == (asked, asked, None)
+    assert "a latency without an accuracy" in quantised.note
+    assert cache.key(quantised) != cache.key(plain)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +85,13 @@ def test_floats_become_halves_and_other_inputs_stay() -> None:
             "fp16",
             r"it is quantised \(QuantizeLinear\); leave --dtype out",
         ),
+        (
+            "(float[2] x) => (float[2] y) <float s={0.1}, int8[2] w={1,2}> "
+            "{ d = DequantizeLinear(w, s) y = Add(x, d) }",
+            "int8",
+            r"it is quantised \(DequantizeLinear\); leave --dtype out",
+        ),
+        ("(float16[2] x) => (float16[2] y) { y = Relu(x) }", "int8", "it holds float16; leave"),
     ],
 )
 def test_a_file_in_another_precision_is_told_of_and_left_alone(
