@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
+from benchbox.costs.stand_ins import DOMAIN, stand_ins
 from benchbox.errors import GraphError
 
 if TYPE_CHECKING:
@@ -43,6 +44,40 @@ def infer(model: ModelProto, input_shapes: Mapping[str, Sequence[int]]) -> Model
         light = _within_onnx("inline functions", lambda: inliner.inline_local_functions(light))
         light.ClearField("functions")
     _fix_inputs(light.graph, input_shapes)
+    places = _put_stand_ins(light.graph)
+    inferred = _best_inferred(light)
+    _put_back(inferred.graph, places)
+    return inferred
+
+
+def _put_stand_ins(graph: GraphProto) -> list[tuple[NodeProto | None, int]]:
+    """Put stand-ins for ONNX Runtime's own operators in; return what stood in each place.
+
+    That is None for a node that stays, with how many nodes are there now.
+    """
+    if all(node.domain != DOMAIN for node in graph.node):
+        return []
+    found = [(node, stand_ins(node, graph)) for node in graph.node]
+    nodes = [each for node, others in found for each in others or [node]]
+    graph.ClearField("node")
+    graph.node.extend(nodes)
+    return [(node if others else None, len(others) or 1) for node, others in found]
+
+
+def _put_back(graph: GraphProto, places: list[tuple[NodeProto | None, int]]) -> None:
+    if not places:
+        return
+    now = iter(list(graph.node))
+    nodes = []
+    for original, count in places:
+        *_, last = islice(now, count)
+        nodes.append(original or last)
+    graph.ClearField("node")
+    graph.node.extend(nodes)
+
+
+def _best_inferred(light: ModelProto) -> ModelProto:
+    """The model with shapes, with those that follow from values where there is memory for them."""
     plain = _inferred(light, propagate=False)
     if any(map(_is_long, plain.graph.value_info)):
         return plain

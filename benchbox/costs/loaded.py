@@ -49,18 +49,14 @@ def _is_folded(step: GraphNode) -> bool:
 def _fused(graph: OnnxGraph) -> OnnxGraph:
     uses, kept = Counter(_uses(graph)), {*graph.outputs, *_captured(graph)}
     pairs = QUANTISING | DEQUANTISING
-    made = {out for step in graph.steps if step.type not in pairs for out in step.outputs}
+    made = {out for step in graph.steps if step.type not in pairs for out in step.outputs} - kept
     replaced: dict[Tensor, Tensor] = {}
     steps = []
     for step in graph.steps:
-        is_pair = step.type in pairs and step.outputs and step.inputs
-        data, result = (step.input(0), step.output(0)) if is_pair else (None, None)
-        if data is None or result is None:
-            steps.append(step)
-        elif step.type in DEQUANTISING and result not in kept:
-            replaced[result] = data
-        elif step.type in QUANTISING and data in made - kept and uses[data] == 1:
-            replaced[data] = result
+        if step.type in DEQUANTISING and step.output(0) not in kept:
+            replaced[step.output(0)] = step.input(0)
+        elif step.type in QUANTISING and step.input(0) in made and uses[step.input(0)] == 1:
+            replaced[step.input(0)] = step.output(0)
         else:
             steps.append(step)
     return replace(graph, steps=tuple(_with(step, replaced) for step in steps))

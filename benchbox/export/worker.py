@@ -32,7 +32,7 @@ from benchbox.export import cache, entries, float16, fork, int8, modules, ort_ca
 from benchbox.export.batch_norm import folded
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
 from benchbox.export.verify import check_finite, difference, half_difference
-from benchbox.specs import Builder, Precision, onnx_file
+from benchbox.specs import QUANTISED, Builder, Precision, onnx_file
 
 if TYPE_CHECKING:
     import onnx
@@ -49,7 +49,7 @@ def served(request: Mapping[str, Any]) -> Iterator[fork.Reply]:
         yield from replies(request)
         return
     with contextlib.suppress(Exception):  # the child meets it again, and says it
-        _import(request["op"])
+        _import(request["op"], request.get("conversion"))
     yield fork.reply(request, replies)
 
 
@@ -76,13 +76,15 @@ def _failure(error: BaseException) -> dict[str, object]:
 
 
 @functools.cache
-def _import(operation: str) -> None:
+def _import(operation: str, conversion: Precision | None) -> None:
     """Have what a request needs in memory before its child is made: seconds for a torch module.
 
     The export is one of nothing: it computes nothing and starts no thread, which no fork survives.
     """
     import onnxruntime  # noqa: F401
 
+    if conversion in QUANTISED:
+        from onnxruntime.quantization import shape_inference  # noqa: F401
     if operation == "build":
         import onnxscript  # noqa: F401
         import torch

@@ -51,6 +51,7 @@ from tests.helpers.onnx_models import (
         (product((2, 5), (5, 7), "Gemm"), 70),
         (product((5, 2), (7, 5), "Gemm", transA=1, transB=1), 70),
         (product((5, 2), (7, 5), "FusedGemm", transA=1, transB=1, domain=MICROSOFT), 70),
+        (product(DATA, K, "FusedConv", domain=MICROSOFT), 4 * 36 * 27),
         # batched and broadcast
         (product((2, 5), (5, 7)), 70),
         (product((3, 1, 2, 5), (4, 5, 7)), 12 * 70),
@@ -77,7 +78,6 @@ def test_an_operator_costs_the_products_that_it_sums(built: onnx.ModelProto, exp
 @pytest.mark.parametrize(
     ("op", "shapes", "attributes", "output", "expected"),
     [
-        ("FusedConv", (DATA, K), {}, (1, 4, 6, 6), 4 * 36 * 27),
         ("NhwcFusedConv", ((1, 8, 8, 3), K), {}, (1, 6, 6, 4), 4 * 36 * 27),
         ("FusedMatMul", ((3, 5, 2), (3, 5, 7)), {"transA": 1}, (3, 2, 7), 210),
         ("FusedMatMul", ((5, 3, 2), (5, 3, 7)), {"transA": 1, "transBatchA": 1, "transBatchB": 1},

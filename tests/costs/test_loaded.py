@@ -31,8 +31,7 @@ def test_a_qdq_pair_is_part_of_the_operator_beside_it() -> None:
 
 
 def test_quantised_operators_move_as_much_as_fused_pairs() -> None:
-    shapes = {"aq": (1, 8, 16, 16)}
-    pairs, operators = count(quantised(QDQ)), count(quantised(QOPERATORS), tensor_shapes=shapes)
+    pairs, operators = count(quantised(QDQ)), count(quantised(QOPERATORS))
     assert operators.uncounted == ()
     assert operators.peak_activation_bytes == pairs.peak_activation_bytes
     assert pairs.memory_access_bytes is not None
@@ -107,7 +106,7 @@ def test_weights_below_a_byte_count_by_element() -> None:
         weight("w", 32, 2, 16, dtype=UINT8),
         weight("scales", 64),
     )
-    cost = count(built, tensor_shapes={"y": (1, 10, 32)})
+    cost = count(built)
     assert (cost.known_macs, cost.params, cost.weight_bytes) == (640 * 32, 64 * 32, 1024)
     looked_up = text(
         f"g (int32[3] i) => (y) {{ y = {MICROSOFT}.GatherBlockQuantized<bits=4>(t, i, s) }}",
