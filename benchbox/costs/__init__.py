@@ -86,7 +86,11 @@ def count(
     - what is computed when the graph is opened costs nothing (see `benchbox.costs.loaded`).
     """
     graph = _read(model, input_shapes, tensor_shapes)
-    loaded = as_loaded(graph)
+    is_fixed = _has_fixed_inputs(model)
+    open_names = tensor_shapes or {}
+    loaded = as_loaded(
+        graph, lambda t: is_fixed and t.shape is not None and t.name not in open_names
+    )
     total, uncounted = _macs(loaded)
     found = weights(graph)
     return Cost(
@@ -119,6 +123,12 @@ def unknown_tensors(
         for tensor in (*graph.inputs, *made)
         if tensor and tensor.shape is None and not tensor.container and tensor.name in observable
     ]
+
+
+def _has_fixed_inputs(model: ModelProto) -> bool:
+    """Whether a runtime knows the size of every input when it opens the graph."""
+    dims = (dim for value in model.graph.input for dim in value.type.tensor_type.shape.dim)
+    return all(dim.HasField("dim_value") and dim.dim_value >= 0 for dim in dims)
 
 
 def _read(

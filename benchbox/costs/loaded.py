@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from benchbox.costs.graph import GraphNode, OnnxGraph, Tensor
@@ -13,24 +13,25 @@ DEQUANTISING = frozenset({"DequantizeLinear", "com.microsoft:DequantizeLinear"})
 
 # Those that give something else in every call, whatever their inputs are.
 _RANDOM = frozenset({"Bernoulli", "Multinomial", "RandomNormalLike", "RandomUniformLike"})
+_SHAPES = frozenset({"Shape", "Size"})
 
 
-def as_loaded(graph: OnnxGraph) -> OnnxGraph:
+def as_loaded(graph: OnnxGraph, is_fixed: Callable[[Tensor], bool]) -> OnnxGraph:
     """The graph without what no call computes.
 
-    An operator whose inputs are all constants is computed when a runtime opens the graph, and a
-    QuantizeLinear or DequantizeLinear is part of the operator that it follows or precedes, which
-    then reads and writes the quantised tensor.
+    An operator whose inputs are all constants is computed when a runtime opens the graph, as is the
+    Shape of a tensor whose shape `is_fixed` by then. A QuantizeLinear or DequantizeLinear is part
+    of the operator that it follows or precedes, which then reads and writes the quantised tensor.
     """
-    return _fused(_folded(graph))
+    return _fused(_folded(graph, is_fixed))
 
 
-def _folded(graph: OnnxGraph) -> OnnxGraph:
+def _folded(graph: OnnxGraph, is_fixed: Callable[[Tensor], bool]) -> OnnxGraph:
     computed: dict[Tensor, Tensor] = {}
     steps = []
     for step in graph.steps:
         step = _with(step, computed)
-        if _is_folded(step):
+        if _is_folded(step) or (step.type in _SHAPES and is_fixed(step.input(0))):
             computed |= {each: replace(each, constant=True) for each in step.outputs if each}
         else:
             steps.append(step)

@@ -62,6 +62,15 @@ def test_what_depends_on_constants_alone_costs_nothing(body: str, moved: int) ->
 
 
 @pytest.mark.parametrize(
+    ("size", "moved"), [("4", 3 * 64), ("N", 16 + 64 + 3 * 64)], ids=["fixed", "open"]
+)
+def test_a_shape_is_known_at_loading_where_no_input_is_open(size: str, moved: int) -> None:
+    body = "s = Shape(x) m = ConstantOfShape(s) y = Add(x, m)"
+    built = text(f"g (float[{size},4] x) => (y) {{ {body} }}")
+    assert count(built, {"x": (4, 4)}).memory_access_bytes == moved
+
+
+@pytest.mark.parametrize(
     ("body", "moved"),
     [
         ("y = Gather(t, i)", 3 * 8 + 2 * 3 * 64 * 4),
