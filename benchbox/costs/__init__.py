@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchbox.costs.graph import OnnxGraph, read
+from benchbox.costs.graph import OnnxGraph, Uncountable, read
 from benchbox.costs.inference import infer, require_few_nodes
 from benchbox.costs.loaded import as_loaded
-from benchbox.costs.macs import Uncountable, macs
+from benchbox.costs.macs import macs
 from benchbox.costs.memory import access_bytes, peak_bytes
 from benchbox.costs.weights import weights
 from benchbox.errors import GraphError

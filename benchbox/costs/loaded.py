@@ -78,7 +78,7 @@ def _with(step: GraphNode, replaced: Mapping[Tensor, Tensor]) -> GraphNode:
     """The step with other tensors in the place of some."""
 
     def last(tensor: Tensor | None) -> Tensor | None:
-        while tensor in replaced:
+        while tensor is not None and tensor in replaced:
             tensor = replaced[tensor]
         return tensor
 

@@ -114,7 +114,7 @@ def build(request: Mapping[str, Any]) -> None:
         _export(module, feeds, first)
         actual = ort_call.run(first, feeds)
         kind = modules.output_kind(module)
-        error = difference(expected, actual, kind=kind)
+        error: float | None = difference(expected, actual, kind=kind)
         if conversion:
             error = _convert(conversion, first, path, final_feeds, actual, kind)
         model = _load(path)

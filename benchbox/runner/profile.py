@@ -86,7 +86,8 @@ def paper_costs(case: Case, graph: Graph) -> PaperCosts:
     """Costs of the operators of each category by the file, empty where not all are known."""
     from benchbox.costs.graph import GraphNode, OnnxGraph, read
     from benchbox.costs.inference import infer
-    from benchbox.costs.macs import Uncountable, macs
+    from benchbox.costs.graph import Uncountable
+    from benchbox.costs.macs import macs
     from benchbox.costs.memory import access_bytes
 
     try:

@@ -113,7 +113,7 @@ class Agent:
         Raises CaseError when it cannot be loaded, FullError where a GPU's memory is full for it,
         AgentError when the agent is lost over it.
         """
-        request = {
+        request: dict[str, object] = {
             "op": "load",
             "graph": graph,
             "path": self._path_of(path),

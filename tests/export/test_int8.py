@@ -16,7 +16,7 @@ from benchbox.export import entries, int8
 from tests.conftest import WriteOnnx
 
 NET = """g (float[1,8,8,8] x) => (float[1,4] y) {
-    w = ConstantOfShape<value = float {0.1}>(ws) m = ConstantOfShape<value = float {0.2}>(ms)
+    w = ConstantOfShape<value = float[1] {0.1}>(ws) m = ConstantOfShape<value = float[1] {0.2}>(ms)
     c = Conv(x, w) r = Relu(c) p = GlobalAveragePool(r) f = Flatten(p) y = MatMul(f, m) }"""
 SHAPES = "<int64[4] ws = {8,8,3,3}, int64[2] ms = {8,4}>"
 FEEDS = {"x": np.random.default_rng(0).standard_normal((1, 8, 8, 8), dtype=np.float32)}
@@ -75,7 +75,9 @@ def test_a_dynamic_graph_quantises_activations_in_the_call(net: Path, tmp_path: 
 
 def test_a_graph_of_an_older_opset_is_quantised_by_channel(net: Path, tmp_path: Path) -> None:
     old, target = tmp_path / "old.onnx", tmp_path / "int8.onnx"
-    onnx.save(onnx.version_converter.convert_version(onnx.load(net), 11), old)
+    model = onnx.load(net)
+    model.opset_import[0].version = 11
+    onnx.save(model, old)
     int8.quantise(old, target, FEEDS, is_dynamic=False)
     assert "QuantizeLinear" in operators(target)
 
