@@ -56,7 +56,7 @@ class CaseOptions:
         typer.Option(
             "--dtype",
             metavar="TYPE",
-            help="fp32, fp16, int8 or int8-dynamic, which convert the graph (default: as is)",
+            help="convert the graph: fp32, fp16, int8 or int8-dynamic",
         ),
     ] = None
     scale: Annotated[

@@ -127,10 +127,13 @@ def weights(graph: OnnxGraph) -> list[Weight]:
     """
     aliases: dict[Tensor, _View] = {}
     found: dict[Tensor, Weight] = {}
+    scales: set[Tensor | None] = set()  # of activations, which are multiplied by those of weights
     for step in graph.walk():
         if step.type in _PASSING:
             _pass_on(step, aliases)
-        else:
+        elif step.type == "DynamicQuantizeLinear":
+            scales.update(step.outputs)
+        elif scales.isdisjoint(step.inputs) or step.type not in _BINARY_MATHS:
             for weight in _weights_of(step, aliases):
                 earlier = found.get(weight.constant, weight)
                 is_table = weight.is_table and earlier.is_table

@@ -157,7 +157,7 @@ def test_costs_are_exported_as_numbers(bench: CalmCommand) -> None:
     assert bench
     files = ["--export-csv", "-", "--export-json", "t.json", "--export-markdown", "t.md"]
     result = invoke("show", "small.onnx", "bad.onnx", *files)
-    assert result.exit_code == 1
+    assert result.exit_code == 0
     good, bad = rows(result.stdout)
     assert (good["case"], good["macs"], good["status"]) == ("small", "4096", "ok")
     assert (good["memory_access_bytes"], good["operators"]) == ("2048", "MatMul 1")

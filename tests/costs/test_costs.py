@@ -126,8 +126,13 @@ def test_a_recurrent_layer_counts_its_gates_at_every_step(
             "bd = DequantizeLinear(b, s, z) y = Conv(xd, wd, bd) }",
             {"w": K, "b": (4,)}, UINT8, 4 * 36 * 27, 108 + 4,
         ),
+        (
+            "(float[1,8] x) => (y) <float[5] t = {1,1,1,1,1}> { q, d, z1 = DynamicQuantizeLinear(x)"
+            " i = MatMulInteger(q, w, z1, z) c = Cast<to=1>(i) p = Mul(d, t) y = Mul(c, p) }",
+            {"w": (8, 5)}, UINT8, 40, 40,
+        ),
     ],
-    ids=["quantised", "integer", "dequantised"],
+    ids=["quantised", "integer", "dequantised", "dynamic"],
 )  # fmt: skip
 def test_quantised_operators_count_as_those_they_replace_without_their_scales(
     body: str, operands: dict[str, Sequence[int]], dtype: int, macs: int, params: int
