@@ -84,9 +84,8 @@ def _profile(
 
 def paper_costs(case: Case, graph: Graph) -> PaperCosts:
     """Costs of the operators of each category by the file, empty where not all are known."""
-    from benchbox.costs.graph import GraphNode, OnnxGraph, read
+    from benchbox.costs.graph import GraphNode, OnnxGraph, Uncountable, read
     from benchbox.costs.inference import infer
-    from benchbox.costs.graph import Uncountable
     from benchbox.costs.macs import macs
     from benchbox.costs.memory import access_bytes
 
