@@ -6,7 +6,7 @@ percent. One that could not be confirmed is left out. Nothing here imports torch
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from benchbox.errors import SpecError
@@ -27,14 +27,20 @@ class Paper:
     top1_percent: float | None = None
     source: str = ""
     map_percent: float | None = None  # mAP 50-95
+    cpu_onnx_ms: float | None = None
+    t4_tensorrt_ms: float | None = None
+
+    def untimed(self) -> "Paper":
+        """The figures without latencies, which are of one image in the type they were taken in."""
+        return replace(self, cpu_onnx_ms=None, t4_tensorrt_ms=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
     """A network by name: `builder` is `module:callable`, called with `args`.
 
-    `image` is its input by default, `spec` the bundled one that has it. A detector takes one of
-    `heads` as its argument `head`.
+    `image` is its input by default, `spec` the bundled one that has it, `labels` what it is called
+    there beside its name. A detector takes one of `heads` as its argument `head`.
     """
 
     name: str
@@ -44,6 +50,7 @@ class Network:
     image: Image = IMAGE
     spec: str = "models"
     heads: tuple[str, ...] = ()
+    labels: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 def _widths(
@@ -77,25 +84,26 @@ def _shufflenetv1() -> Iterable[Network]:
 
 
 HALVED = "FLOPs halved, which count multiplications and additions"
-V8 = f"Ultralytics' documentation of YOLOv8 ({HALVED})"
+T4 = "T4: by Ultralytics, TensorRT 10 in float16"
+V8 = f"Ultralytics' documentation of YOLOv8 ({HALVED}; {T4})"
 V8_GHOST = f"Ultralytics' yolov8-ghost.yaml ({HALVED})"
-V10 = f"YOLOv10, arXiv 2405.14458, and its README ({HALVED})"
-V11 = f"Ultralytics' documentation of YOLO11 ({HALVED})"
+V10 = f"YOLOv10, arXiv 2405.14458, and its README ({HALVED}; {T4})"
+V11 = f"Ultralytics' documentation of YOLO11 ({HALVED}; {T4})"
 DETECTORS = {
-    "yolov8n": Paper(3.2, 4350, source=V8, map_percent=37.3),
-    "yolov8s": Paper(11.2, 14300, source=V8, map_percent=44.9),
+    "yolov8n": Paper(3.2, 4350, None, V8, 37.3, 80.4, 1.47),
+    "yolov8s": Paper(11.2, 14300, None, V8, 44.9, 128.4, 2.66),
     "yolov8n_ghost": Paper(macs_m=2900, source=V8_GHOST),
     "yolov8s_ghost": Paper(macs_m=8200, source=V8_GHOST),
     "yolov8n_ghostnetv2_x1_0": Paper(),
     "yolov8s_ghostnetv2_x1_0": Paper(),
-    "yolov10n": Paper(2.3, 3350, source=V10, map_percent=38.5),
-    "yolov10s": Paper(7.2, 10800, source=V10, map_percent=46.3),
+    "yolov10n": Paper(2.3, 3350, None, V10, 38.5, None, 1.56),
+    "yolov10s": Paper(7.2, 10800, None, V10, 46.3, None, 2.66),
     "yolov10n_ghost": Paper(),
     "yolov10s_ghost": Paper(),
     "yolov10n_ghostnet_x1_0": Paper(),
     "yolov10s_ghostnet_x1_0": Paper(),
-    "yolo11n": Paper(2.6, 3250, source=V11, map_percent=39.5),
-    "yolo11s": Paper(9.4, 10750, source=V11, map_percent=47.0),
+    "yolo11n": Paper(2.6, 3250, None, V11, 39.5, 56.1, 1.5),
+    "yolo11s": Paper(9.4, 10750, None, V11, 47.0, 90.0, 2.5),
     "yolo11n_ghostnetv3_x1_0": Paper(),
     "yolo11s_ghostnetv3_x1_0": Paper(),
     "yolo11n_ghostnetv3_x1_0_train": Paper(),
@@ -119,7 +127,15 @@ def _detectors() -> Iterable[Network]:
             DETECTOR_IMAGE,
             "detectors",
             ("raw", "decoded", "detections")[: 3 if family == "yolov10" else 2],
+            {"host": host, "ghost": _ghost(variant)},
         )
+
+
+def _ghost(variant: str) -> str:
+    """Where a variant of a detector has Ghost modules."""
+    if variant in ("", "ghost"):
+        return "modules" if variant else "none"
+    return "backbone_train" if variant.endswith("_train") else "backbone"
 
 
 NOTHING = (None, None, None)

@@ -47,6 +47,8 @@ class PaperPart(RecordPart):
     macs_m: Amount | None = None
     top1_percent: Amount | None = None
     map_percent: Amount | None = None
+    cpu_onnx_ms: Amount | None = None
+    t4_tensorrt_ms: Amount | None = None
     source: str = ""
 
 

@@ -27,12 +27,6 @@ COLUMNS = {
     **dict.fromkeys(("batch", "macs", *COSTS), "Int64"),
     **dict.fromkeys(("operators", "status", "reason"), "string"),
 }
-PAPER = (
-    ("params_m", "params, paper (M)", formatting.as_printed),
-    ("macs_m", "FLOPs, paper (M)", formatting.as_printed),
-    ("top1_percent", "top-1, paper (%)", formatting.accuracy),
-    ("map_percent", "mAP, paper (%)", formatting.accuracy),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +120,7 @@ def _columns(rows: Sequence[CostRow]) -> list[Column]:
         Column(
             f"paper ({formatting.per_second(unit)})", tuple(_published(row) for row in rows), drop=5
         ),
-        *_papers(rows),
+        *published.printed([row.paper for row in rows], 6, sizes=True),
         Column("operators", tuple(_operators(row) for row in rows), True, 2),
     ]
     return [column for column in columns if column.known or not column.drop]
@@ -145,12 +139,6 @@ def _relative(row: CostRow, reference: int | None) -> str:
 
 def _published(row: CostRow) -> str:
     return formatting.as_printed(row.published)
-
-
-def _papers(rows: Sequence[CostRow]) -> list[Column]:
-    """Columns of the networks' published figures."""
-    cells = [(header, [cell(row.paper.get(name)) for row in rows]) for name, header, cell in PAPER]
-    return [Column(header, tuple(column), drop=6) for header, column in cells]
 
 
 def _operators(row: CostRow) -> str:

@@ -72,7 +72,7 @@ def read(paths: str | Path | Iterable[str | Path]) -> "pd.DataFrame":
     - `sustained_s`, `first_p50_ms`, `slower_from_s`, `steady_from_s`, `steady_ratio`: continuous
       load
     - `published_params_m`, `published_macs_m` (millions), `published_top1_percent`,
-      `published_map_percent`: a paper's
+      `published_map_percent`, `published_cpu_onnx_ms`, `published_t4_tensorrt_ms`: a paper's
     - `relative_ci_low`, `relative_ci_high`, `relative_macs`, `verdict`, `margin`: comparisons
     - `latency_p95_ms` and the like: other percentiles, where they were asked for
     - `latency_basis`: the calls that p50 is of where some case had too few quiet ones: `quiet`,

@@ -4,27 +4,42 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchbox.records import Record
+from benchbox.report import formatting
+from benchbox.report.table import Column
 
-# Column in a file -> field of a record's `paper`.
-COLUMNS = {
-    "published_params_m": "params_m",
-    "published_macs_m": "macs_m",
-    "published_top1_percent": "top1_percent",
-    "published_map_percent": "map_percent",
-}
+# Field of a record's `paper`, the header of its column, and how its figures are printed.
+SIZES = (
+    ("params_m", "params, paper (M)", formatting.as_printed),
+    ("macs_m", "FLOPs, paper (M)", formatting.as_printed),
+)
+OTHERS = (
+    ("top1_percent", "top-1, paper (%)", formatting.accuracy),
+    ("map_percent", "mAP, paper (%)", formatting.accuracy),
+    ("cpu_onnx_ms", "CPU, paper (ms)", formatting.as_printed),
+    ("t4_tensorrt_ms", "T4, paper (ms)", formatting.as_printed),
+)
+ALWAYS = 3  # of the columns in a file of any networks; detectors have the others
 
 
 def columns(records: Sequence[Record]) -> list[str]:
-    """The columns that these records need: none where no paper prints any, mAP for detectors."""
+    """The columns in a file that these records need: none where no paper prints any."""
     papers = [record.paper for record in records if record.paper]
-    has_map = any("map_percent" in paper for paper in papers)
-    *others, of_detectors = COLUMNS
-    return [*others, *([of_detectors] if has_map else [])] if papers else []
+    names = [name for name, *_ in (*SIZES, *OTHERS)]
+    further = [name for name in names[ALWAYS:] if any(name in paper for paper in papers)]
+    return [f"published_{name}" for name in (*names[:ALWAYS], *further)] if papers else []
 
 
 def cells(record: Record) -> dict[str, float | None]:
-    """The cells of a record."""
-    return {column: record.paper.get(name) for column, name in COLUMNS.items()}
+    """The cells of a record in a file."""
+    return {f"published_{name}": record.paper.get(name) for name, *_ in (*SIZES, *OTHERS)}
+
+
+def printed(papers: Sequence[Mapping[str, Any]], drop: int, *, sizes: bool) -> list[Column]:
+    """The columns of a table, with the published `sizes` or without."""
+    return [
+        Column(header, tuple(text(paper.get(name)) for paper in papers), drop=drop)
+        for name, header, text in (*(SIZES if sizes else ()), *OTHERS)
+    ]
 
 
 def notes(papers: Sequence[Mapping[str, Any]]) -> list[str]:

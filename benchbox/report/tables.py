@@ -20,6 +20,7 @@ from benchbox.report import (
     load_cells,
     load_text,
     percentiles,
+    published,
     text,
 )
 from benchbox.report.frame import over_flops, rate, relative
@@ -144,8 +145,7 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
         *(_comparison(run, records) if versus else []),
         *(_relative(run, records) if compared and not versus else []),
         *([column(_paper_header(records), lambda r: _paper(run, r), 4)] if has_paper else []),
-        column("top-1, paper (%)", lambda r: _accuracy(r, "top1_percent"), drop=4),
-        column("mAP, paper (%)", lambda r: _accuracy(r, "map_percent"), drop=4),
+        *published.printed([record.paper for record in records], 4, sizes=False),
         column("quiet share", _quiet_share, drop=1),
         *_on_gpu(run, records),
         *(details if verbose else []),
@@ -258,10 +258,6 @@ def _paper(run: Run, record: Record) -> str:
 def _paper_header(records: Sequence[Record]) -> str:
     platforms = [claims.platform(record) for record in records if record.published is not None]
     return ", ".join(["paper", *filter(None, platforms[:1])])
-
-
-def _accuracy(record: Record, name: str) -> str:
-    return formatting.accuracy(record.paper.get(name))
 
 
 def _quiet_share(record: Record) -> str:

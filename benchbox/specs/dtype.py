@@ -45,7 +45,8 @@ def is_quantised(case: Case) -> bool:
 def _converted(case: Case, asked: Precision) -> Case:
     note = "; ".join(filter(None, (case.note, QUANTISED.get(asked))))
     # The paper's speed is of float32.
-    case = replace(case, conversion=asked, dtype=asked, note=note, published=None)
+    paper = case.paper.untimed()
+    case = replace(case, conversion=asked, dtype=asked, note=note, published=None, paper=paper)
     if asked != "fp16":
         return case
     inputs = tuple(

@@ -206,6 +206,8 @@ class BlockSpec:
             if all(labels.is_typed(case.labels.get(key), text) for key, text in wanted.items())
             and (not selection.scales or label_text(case.labels.get("scale")) in selection.scales)
         ]
+        if "network" in wanted:  # none of its own group stands beside it
+            cases = [replace(case, group="") for case in cases]
         if not cases:
             every = [case.labels for case in self.unfold(selection)]
             asked = [*wanted, *(["scale"] if selection.scales else [])]

@@ -13,8 +13,12 @@ INPUT = "x"
 DIGITS = 12  # of a checkpoint's sha256 in a note
 
 
-def image(network: catalogue.Network, selection: Selection) -> TensorSpec:
+def image(
+    network: catalogue.Network, selection: Selection, size: Sequence[int] | None = None
+) -> TensorSpec:
     """Return the input of a network: what --shape says, else its own image, --batch of them.
+
+    `size` is another height and width of its image.
 
     Raises UsageError for a shape that the network cannot take.
     """
@@ -23,21 +27,30 @@ def image(network: catalogue.Network, selection: Selection) -> TensorSpec:
     if unknown:
         raise UsageError(f"--shape {unknown[0]}: the input of a network is {INPUT}")
     tensor = given.get(INPUT)
+    channels, *own = network.image
     if tensor is None:
-        return TensorSpec(INPUT, (selection.batch or 1, *network.image))
-    channels, height, width = network.image
+        return TensorSpec(INPUT, (selection.batch or 1, channels, *(size or own)))
     if len(tensor.shape) != 4 or tensor.shape[1] != channels or tensor.dtype != "float32":
         raise UsageError(
             f"--shape {tensor}: the input of a network is float32 images of {channels} channels, "
-            f"such as {INPUT}=1x{channels}x{height}x{width}"
+            f"such as {INPUT}=1x{channels}x{'x'.join(map(str, own))}"
         )
-    if any(size % catalogue.STRIDE for size in tensor.shape[2:]):
-        raise UsageError(
-            f"--shape {tensor}: height and width must be multiples of {catalogue.STRIDE}, "
-            "the stride of a network"
-        )
+    if problem := misfit(*tensor.shape[2:]):
+        raise UsageError(f"--shape {tensor}: {problem}")
     batch = tensor.shape[0] if selection.batch is None else selection.batch
     return TensorSpec(INPUT, (batch, *tensor.shape[1:]))
+
+
+def misfit(height: int, width: int) -> str:
+    """Why no network takes images of that size, and the nearest one that does; empty if they do."""
+    stride = catalogue.STRIDE
+    nearest = [max(stride, round(size / stride) * stride) for size in (height, width)]
+    if nearest == [height, width]:
+        return ""
+    return (
+        f"height and width must be multiples of {stride}, the stride of a network, "
+        f"such as {'x'.join(map(str, nearest))}"
+    )
 
 
 def with_head(cases: Sequence[Case], head: str | None) -> list[Case]:

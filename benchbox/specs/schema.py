@@ -61,22 +61,25 @@ class NoteTable(Closed):
 
 
 class PaperTable(Closed):
-    """`[cases.paper]`: what a paper prints of a case as a network; millions, and percent."""
+    """`[cases.paper]`: what a paper prints of a case as a network; millions, percent and ms."""
 
     params_m: PositiveFloat | None = None
     macs_m: PositiveFloat | None = None
     top1_percent: PositiveFloat | None = None
     map_percent: PositiveFloat | None = None
+    cpu_onnx_ms: PositiveFloat | None = None
+    t4_tensorrt_ms: PositiveFloat | None = None
     source: StrictStr = ""
 
 
 class CaseTable(Closed):
     """`[[cases]]`: labels identify the case; args, and gpu or arm over them, go to the builder.
 
-    A case that names a network has its builder and its input from there.
+    A case that names a network has its builder from there, and its input unless it has an `image`.
     """
 
     network: StrictStr | None = None
+    image: Annotated[list[Size], Field(min_length=2, max_length=2)] | None = None
     labels: Table | None = None
     args: Table = {}
     gpu: Table | None = None

@@ -94,6 +94,8 @@ def _check_source(where: str, path: Path, table: schema.SpecTable, case: schema.
     if case.network is None:
         if table.builder is None:
             raise SpecError(f"{path}: builder: missing")
+        if case.image:
+            raise SpecError(f"{where}: image: it is for a network; a builder has input = [...]")
         return
     own = [table.builder, table.args, table.input, table.inputs, case.args, case.gpu, case.arm]
     if any(own):
@@ -105,6 +107,8 @@ def _check_source(where: str, path: Path, table: schema.SpecTable, case: schema.
         catalogue.named(case.network)
     except SpecError as error:
         raise SpecError(f"{where}: network: {error}") from None
+    if case.image and (problem := network_input.misfit(*case.image)):
+        raise SpecError(f"{where}: image: {problem}")
 
 
 def _check_published(path: Path, table: schema.SpecTable, names: Sequence[str]) -> None:
@@ -132,7 +136,8 @@ def _labels(table: schema.SpecTable, case: schema.CaseTable) -> dict[str, Scalar
     if case.labels is not None:
         return dict(case.labels)
     if case.network is not None:
-        return {"network": catalogue.named(case.network).name}
+        network = catalogue.named(case.network)
+        return {"network": network.name, **network.labels}
     return dict(case.args) or dict(case.arm or case.gpu or table.args)
 
 
@@ -151,7 +156,7 @@ def _group(table: schema.SpecTable, case: schema.CaseTable) -> str | None:
 
 
 def _unfold(path: Path, name: str, table: schema.SpecTable, selection: Selection) -> list[Case]:
-    if selection.shapes and any(case.network is None for case in table.cases):
+    if selection.shapes and any(case.network is None or case.image for case in table.cases):
         raise UsageError(
             f"{name}: --shape is for networks, .onnx files and builders; a TOML has its input"
         )
@@ -176,7 +181,7 @@ def _case(
     if case.network is not None:
         network = catalogue.named(case.network)
         args, source = network.args, Builder(network.builder)
-        inputs: tuple[TensorSpec, ...] = (network_input.image(network, selection),)
+        inputs: tuple[TensorSpec, ...] = (network_input.image(network, selection, case.image),)
         paper = network.paper if paper == Paper() else paper
     else:
         args = {**table.args, **case.args, **channels}
@@ -184,7 +189,7 @@ def _case(
     assert source is not None, "checked when the file was read"
     name = _name(path, table, case)
     batch = inputs[0].shape[0] if case.network is not None else selection.batch or 1
-    as_printed = not selection.shapes  # else the paper's figures are of other images
+    as_printed = not (selection.shapes or case.image)  # else the paper's are of other images
     printed = [p for p in table.published if p.platform == platform and p.batch == batch]
     figures = printed[0].figures if printed and as_printed else {}
     return Case(
@@ -202,7 +207,7 @@ def _case(
         note=case.notes.gpu if platform == "gpu" else case.notes.arm,
         dtype=precision(inputs),
         network=catalogue.named(case.network).name if case.network is not None else "",
-        paper=paper if as_printed else Paper(),
+        paper=(paper if batch == 1 else paper.untimed()) if as_printed else Paper(),
     )
 
 

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchbox import networks
 from benchbox.networks import catalogue
 from benchbox.networks import detector_blocks as blocks
+from benchbox.networks.backbones import backbone
 from benchbox.networks.detector import Detector, Head, with_eps
 from benchbox.networks.yolov8 import yolov8, yolov8_ghostnetv2
 from benchbox.networks.yolov10 import yolov10
@@ -158,6 +159,7 @@ def test_folding_leaves_no_branches_and_keeps_the_original(name: str) -> None:
         (yolov10, {"head": "boxes"}, "it must be 'raw', 'decoded' or 'detections'"),
         (yolov8_ghostnetv2, {"taps": "all"}, "taps is 'all'; it must be 'last' or 'first'"),
         (yolov8_ghostnetv2, {"taps": "first"}, "set last_conv=False"),
+        (backbone, {"host": "yolov9"}, "host is 'yolov9'; it must be one of yolov8, yolov10, yol"),
     ],
 )
 def test_what_cannot_be_built_is_refused(
@@ -165,6 +167,25 @@ def test_what_cannot_be_built_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         on_meta(build, **args)
+
+
+@pytest.mark.parametrize(
+    ("host", "last_conv", "channels"),
+    [
+        *(("yolov8", None, [64, 128, 256]), ("yolo11", None, [128, 128, 256])),
+        *(("yolov8", True, [40, 112, 960]), ("yolov10", False, [40, 112, 160])),
+    ],
+)
+def test_a_backbone_alone_gives_the_maps_that_the_whole_has_inside(
+    host: str, last_conv: bool | None, channels: list[int]
+) -> None:
+    args = {"host": host, "last_conv": last_conv}
+    alone, whole = (on_meta(backbone, **args, alone=each) for each in (True, False))
+    maps = alone(torch.empty(1, 3, 64, 96, device="meta"))
+    assert [x.shape[1:] for x in maps] == [
+        (c, 64 // stride, 96 // stride) for c, stride in zip(channels, (8, 16, 32), strict=True)
+    ]
+    assert parity.params(alone) == parity.params(whole.backbone) < parity.params(whole)
 
 
 def test_a_small_image_has_as_many_detections_as_places() -> None:

@@ -12,13 +12,14 @@ import torch
 from torch import nn
 
 from benchbox import specs
-from benchbox.networks import guidelines
+from benchbox.networks import catalogue, guidelines
 from benchbox.specs import BlockSpec, Builder, Case, Platform, Selection
 
 TABLES = Path(__file__).parents[1] / "data" / "shufflenetv2_tables.csv"
 with TABLES.open() as file:
     ROWS = list(csv.DictReader(file))
 GUIDELINES = ("g1", "g2", "g3", "g4")
+HOSTS = ("yolov8", "yolov10", "yolo11")
 PLATFORMS: tuple[Platform, ...] = ("gpu", "arm")
 TABLES_OF = (*GUIDELINES, "units")
 PAIRS = [(name, platform) for name in TABLES_OF for platform in PLATFORMS]
@@ -127,6 +128,33 @@ def test_the_papers_own_figures_bear_the_claim_out(name: str, platform: Platform
         assert slower[group] < than[group]
 
 
+@pytest.mark.parametrize(
+    ("name", "groups", "first"),
+    [
+        ("detectors", [*(f"host={host}{n}" for n in "ns" for host in HOSTS)], {"ghost": "none"}),
+        (
+            "backbones",
+            [f"part={host}n {part}" for host in HOSTS for part in ("backbone", "whole")],
+            {"backbone": "own"},
+        ),
+        ("resolution", [f"size={n}" for n in (320, 416, 512, 640)], {"network": "yolov8n"}),
+    ],
+)
+def test_detectors_stand_beside_their_hosts_with_both_sides_of_the_claim(
+    name: str, groups: list[str], first: dict[str, str]
+) -> None:
+    spec, cases = spec_of(name), of(name, "arm")
+    assert spec.claim is not None
+    assert list(dict.fromkeys(case.group for case in cases)) == groups
+    for group in groups:
+        members = [case for case in cases if case.group == group]
+        assert first.items() <= members[0].labels.items()
+        assert {case.reference for case in members} == {members[0].name}
+        for side in (spec.claim.slower, spec.claim.than):
+            assert [side.items() <= case.labels.items() for case in members].count(True) == 1
+    assert {case.group for case in of("detectors:network=yolov8n_ghost", "arm")} == {""}
+
+
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_a_case_is_built_as_it_is_labelled(platform: Platform) -> None:
     for case in of("g1", platform):
@@ -141,6 +169,13 @@ def test_a_case_is_built_as_it_is_labelled(platform: Platform) -> None:
     for case in of("g4", platform):
         assert all(case.args[name] == case.labels[name] for name in ("relu", "shortcut"))
         assert int(case.args["middle"]) * 8 == int(case.args["c"]) * 3
+    for case in of("resolution", platform):
+        assert case.inputs[0].shape[2:] == (case.labels["size"],) * 2
+        assert case.network == catalogue.named(str(case.labels["network"])).name
+    for case in of("backbones", platform):
+        assert f"{case.args['host']}n" in str(case.labels["part"])
+        assert case.args.get("last_conv") == case.labels.get("last_conv")
+        assert case.args["alone"] == str(case.labels["part"]).endswith("backbone")
     for case in (case for name in GUIDELINES for case in of(name, platform)):
         assert case.args["repeat"] == 10
         width = case.args.get("c1", case.args.get("c"))

@@ -1,6 +1,6 @@
 """Networks by name: in the catalogue, on the command line, in a TOML file."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -8,6 +8,7 @@ from benchbox import specs
 from benchbox.errors import SpecError
 from benchbox.networks import catalogue
 from benchbox.networks.catalogue import Paper
+from benchbox.report import published
 from benchbox.runner import record as runner_record
 from benchbox.specs import Builder, Selection, TensorSpec
 from benchbox.specs.find import OF_NETWORKS
@@ -83,7 +84,7 @@ def test_a_near_miss_is_told_what_may_have_been_meant(name: str, nearest: str) -
 def test_every_figure_has_a_source_and_no_source_is_without_a_figure() -> None:
     for network in catalogue.NETWORKS.values():
         paper = network.paper
-        figures = (paper.params_m, paper.macs_m, paper.top1_percent, paper.map_percent)
+        figures = [value for name, value in asdict(paper).items() if name != "source"]
         assert bool(paper.source) == any(figure is not None for figure in figures), network.name
         assert all(figure is None or figure > 0 for figure in figures)
 
@@ -183,6 +184,9 @@ ONE_INPUT = '[[inputs]]\nname = "x"\nshape = [3]\n'
         (f"{NETWORK}paper = {{ params_m = 0 }}\n", f"{PAPER}.params_m: expected greater"),
         (f"{NETWORK}paper = {{ macs_m = inf }}\n", f"{PAPER}.macs_m: expected "),
         (f"{NETWORK}paper = {{ top5_percent = 9 }}\n", f"{PAPER}.top5_percent: unknown key"),
+        (f"{BUILT}image = [32, 32]\n", "cases[1]: image: it is for a network; a builder has input"),
+        (f"{NETWORK}image = [32]\n", "cases[1].image: expected "),
+        (f"{NETWORK}image = [32, 33]\n", "cases[1]: image: height and width must be multiples of"),
         (f'group_by = "kind"\n{NETWORK}', "group_by: case 'ghostnetv2_x1_0' has no 'kind'"),
     ],
 )
@@ -212,7 +216,7 @@ def test_the_image_is_the_one_asked_for(selection: Selection, shape: tuple[int, 
 
 
 SUCH = "the input of a network is float32 images of 3 channels, such as x=1x3x224x224"
-STRIDE = "height and width must be multiples of 32, the stride of a network"
+STRIDE = "height and width must be multiples of 32, the stride of a network, such as"
 
 
 @pytest.mark.parametrize(
@@ -221,8 +225,8 @@ STRIDE = "height and width must be multiples of 32, the stride of a network"
         (shaped(1, 4, 224, 224), f"--shape x=1x4x224x224: {SUCH}"),
         (shaped(3, 224, 224), f"--shape x=3x224x224: {SUCH}"),
         (shaped(1, 3, 224, 224, dtype="float16"), f"--shape x=1x3x224x224:float16: {SUCH}"),
-        (shaped(1, 3, 100, 224), f"--shape x=1x3x100x224: {STRIDE}"),
-        (shaped(1, 3, 224, 223), f"--shape x=1x3x224x223: {STRIDE}"),
+        (shaped(1, 3, 100, 224), f"--shape x=1x3x100x224: {STRIDE} 96x224"),
+        (shaped(1, 3, 7, 223), f"--shape x=1x3x7x223: {STRIDE} 32x224"),
         (shaped(1, 3, 224, 224, name="input"), "--shape input: the input of a network is x"),
         (
             Selection(shapes=(TensorSpec("x", (1, 3, 32, 32)), TensorSpec("y", (1,)))),
@@ -243,6 +247,21 @@ def test_a_file_of_networks_takes_a_shape_and_one_with_a_builder_does_not(write:
     assert [only("shufflenetv2", each).published for each in (small, None)] == [None, 24.4]
 
 
+def test_a_file_may_give_a_network_another_image_which_no_paper_is_of(write: Write) -> None:
+    path = write(f"{TITLE}{NETWORK}image = [64, 96]\n{SHUFFLE}")
+    one, other = cases_of(path, Selection(batches=(2,)))
+    assert [case.inputs[0].shape for case in (one, other)] == [(2, 3, 64, 96), (2, 3, 224, 224)]
+    assert (one.paper, bool(other.paper.macs_m)) == (Paper(), True)
+    assert "a TOML has its input" in refusal(path, shaped(1, 3, 64, 64))
+
+
+def test_published_latencies_are_of_one_image_in_float32_alone() -> None:
+    (half,) = specs.with_dtype([only("yolo11n")], "fp16")
+    for paper in (half.paper, only("yolo11n", Selection(batches=(8,))).paper):
+        assert paper == replace(only("yolo11n").paper, cpu_onnx_ms=None, t4_tensorrt_ms=None)
+        assert paper.map_percent == 39.5
+
+
 # what is printed of them
 
 
@@ -253,6 +272,10 @@ def test_a_record_keeps_the_figures_that_there_are() -> None:
         "source": "GhostNetV2, arXiv 2211.12905, abstract and Figure 1",
     }
     assert runner_record.record(0, only("ghostnetv3_x0_5"), None).paper == {}
+    host = runner_record.record(0, only("yolov8n"), None)
+    assert (host.paper["cpu_onnx_ms"], host.paper["t4_tensorrt_ms"]) == (80.4, 1.47)
+    files = published.columns([host, runner_record.record(1, only("ghostnetv2"), None)])
+    assert [published.cells(host)[name] for name in files] == [3.2, 4350, None, 37.3, 80.4, 1.47]
 
 
 def test_the_list_has_every_network_in_order_with_dashes_for_what_papers_do_not_print() -> None:
