@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 # far apart: 3e-4 was seen, where the root mean square was 2e-5.
 TOLERANCE = 1e-4
 SINGLE = 10
-FLOOR = 1e-6  # below which a value may be what is left of larger ones
 
-DECODED, DETECTIONS = "decoded", "detections"  # what detectors give, in their `output_kind`
-BOX = 4  # values of a box: the first channels of a decoded map, the first columns of a detection
+DECODED = "decoded"  # the `output_kind` of a detector whose first channels are boxes
 
 
 def check_finite(outputs: Sequence["Array"], where: str = "") -> None:
@@ -44,23 +42,28 @@ def difference(
 ) -> float:
     """Return the largest absolute difference; raises CaseError when it is beyond `tolerance`.
 
-    Of a `kind` that detectors give, boxes and scores are compared apart, and detections as sets of
-    rows: rounding may swap two with equal scores.
+    Boxes and scores are compared apart where the `kind` says that they are decoded, and detections
+    as sets of rows: rounding may swap two with equal scores.
     """
     import numpy as np
 
+    from benchbox.agent.ort import compare
+
     largest = 0.0
-    for index, one, other in _pairs(expected, actual, kind):
-        apart = np.abs(one.astype(np.float64) - other.astype(np.float64))
-        if not apart.size:
-            continue
-        largest = max(largest, float(apart.max()))
-        relative = _relative(apart, one)
-        if np.sqrt(np.square(relative).mean()) > tolerance or relative.max() > SINGLE * tolerance:
-            raise CaseError(
-                f"output {index + 1}: ONNX Runtime differs from torch by {apart.max():.2g}, "
-                f"more than {tolerance:g} of its size; such a graph is not timed"
-            )
+    for index, whole, other in _pairs(expected, actual, kind):
+        sets = compare.are_detections(whole)
+        pairs = compare.parts(whole, other, SINGLE * tolerance) if sets else [(whole, other)]
+        for one, two in pairs:
+            apart = np.abs(one.astype(np.float64) - two.astype(np.float64))
+            if not apart.size:
+                continue
+            largest = max(largest, float(apart.max()))
+            off = _relative(apart, one)
+            if np.sqrt(np.square(off).mean()) > tolerance or off.max() > SINGLE * tolerance:
+                raise CaseError(
+                    f"output {index + 1}: ONNX Runtime differs from torch by {apart.max():.2g}, "
+                    f"more than {tolerance:g} of its size; such a graph is not timed"
+                )
     return largest
 
 
@@ -76,10 +79,10 @@ def half_difference(
 
     from benchbox.agent.ort import compare
 
-    if kind == DETECTIONS:
-        expected, actual = [each[..., BOX] for each in expected], [e[..., BOX] for e in actual]
     largest = 0.0
-    for index, one, other in _pairs(expected, actual, kind if kind == DECODED else ""):
+    for index, one, other in _pairs(expected, actual, kind):
+        if compare.are_detections(one):
+            one, other = one[..., compare.BOX], other[..., compare.BOX]
         apart = np.abs(one.astype(np.float64) - other.astype(np.float64))
         if not apart.size:
             continue
@@ -97,10 +100,12 @@ def _relative(apart: "Array", one: "Array") -> "Array":
     """Differences relative to the values and their standard deviation; integers must be equal."""
     import numpy as np
 
+    from benchbox.agent.ort import compare
+
     if one.dtype.kind != "f":
         return np.where(apart == 0, 0.0, np.inf)
     values = one.astype(np.float64)
-    relative: Array = apart / (values.std() + np.abs(values) + FLOOR)
+    relative: Array = apart / (values.std() + np.abs(values) + compare.FLOOR)
     return relative
 
 
@@ -108,35 +113,15 @@ def _pairs(
     expected: Sequence["Array"], actual: Sequence["Array"], kind: str
 ) -> Iterator[tuple[int, "Array", "Array"]]:
     """Yield what is compared with what, with the index of its output."""
+    from benchbox.agent.ort import compare
+
     _require_alike(expected, actual)
     for index, (one, other) in enumerate(zip(expected, actual, strict=True)):
         if kind == DECODED:
-            yield index, one[:, :BOX], other[:, :BOX]
-            yield index, one[:, BOX:], other[:, BOX:]
-        elif kind == DETECTIONS:
-            for a, b in zip(one, other, strict=True):
-                for first, second in ((a, _like(a, b)), (b, _like(b, a))):
-                    for columns in (slice(BOX), BOX, BOX + 1):
-                        yield index, first[:, columns], second[:, columns]
+            yield index, one[:, : compare.BOX], other[:, : compare.BOX]
+            yield index, one[:, compare.BOX :], other[:, compare.BOX :]
         else:
             yield index, one, other
-
-
-def _like(rows: "Array", others: "Array") -> "Array":
-    """For each of the rows the nearest of the others.
-
-    One that ties with the last of the others may be there in place of another, and is its own.
-    """
-    import numpy as np
-
-    wide, away = rows.astype(np.float64), others.astype(np.float64)
-    apart = np.abs(wide[:, None] - away[None])
-    distance = (apart / (wide.std(0) + np.abs(wide)[:, None] + FLOOR)).max(2)
-    found: Array = others[distance.argmin(1)]
-    last = away[:, BOX].min() * (1 + SINGLE * TOLERANCE)
-    is_missing = (distance.min(1) > SINGLE * TOLERANCE) & (rows[:, BOX] <= last)
-    found[is_missing] = rows[is_missing]
-    return found
 
 
 def _require_alike(expected: Sequence["Array"], actual: Sequence["Array"]) -> None:

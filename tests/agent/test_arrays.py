@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchbox.agent.ort import compare, inputs
+from tests.helpers.detections import detections, swapped
 
 
 @settings(max_examples=50)
@@ -51,6 +52,22 @@ ZEROS = np.zeros(3, np.int64)
 )
 def test_a_difference_is_a_share(right: compare.Array, other: compare.Array, share: float) -> None:
     assert compare.share(right, other) == pytest.approx(share)
+
+
+def test_detections_are_compared_as_sets_and_rounded_ones_by_their_scores() -> None:
+    right = detections()
+    other = swapped(right)
+    assert compare.are_detections(right)
+    assert not any(map(compare.are_detections, (right[0], right[:, ::-1], right.astype(np.int64))))
+    assert compare.share(compare.some(right), compare.some(other)) == 0.0
+    for column in range(6):
+        wrong = other.copy()
+        wrong[0, 7:20, column] += 0.2 if column == 4 else 50
+        assert compare.share(compare.some(right), compare.some(wrong)) > compare.TOLERANCE
+        off = compare.share(right, wrong, rounded=True)
+        assert (off > 0) == (column == 4)
+    nothing = np.full_like(right, np.nan)
+    assert compare.share(right, compare.some(nothing)) == float("inf")
 
 
 def test_of_a_large_output_some_values_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from benchbox.errors import CaseError
 from benchbox.export import verify
+from tests.helpers.detections import detections, swapped
 
 
 def test_runtimes_that_disagree_fail_the_case() -> None:
@@ -21,14 +21,6 @@ def test_runtimes_that_disagree_fail_the_case() -> None:
         verify.difference([np.arange(9)], [np.arange(9) + (np.arange(9) == 8)])
 
 
-def detections(count: int = 40) -> NDArray[np.float32]:
-    """Rows of corners, score and class, the best first; each score is there twice."""
-    rows = np.random.default_rng(0).uniform(0, 640, (1, count, 6))
-    rows[..., 4] = 1 - np.arange(count) // 2 / 100
-    rows[..., 5] = np.arange(count) % 7
-    return rows.astype(np.float32)
-
-
 def test_outputs_are_compared_at_their_own_scale() -> None:
     large = np.array([1000, -1000, 0], np.float32)
     assert verify.difference([large], [large + np.float32(0.05)]) > 0.04
@@ -41,14 +33,14 @@ def test_outputs_are_compared_at_their_own_scale() -> None:
 
 def test_detections_may_swap_places_but_not_differ() -> None:
     rows = detections()
-    swapped = rows.reshape(1, -1, 2, 6)[:, :, ::-1].reshape(rows.shape)
-    assert verify.difference([rows], [swapped], kind="detections") == 0.0
+    other = swapped(rows)
+    assert verify.difference([rows], [other]) == 0.0
     for column in range(6):
-        wrong = swapped.copy()
+        wrong = other.copy()
         wrong[0, 7, column] += 0.02 * (1 if column == 4 else 50)
         with pytest.raises(CaseError, match="differs from torch"):
-            verify.difference([rows], [wrong], kind="detections")
-    other_last = swapped.copy()
+            verify.difference([rows], [wrong])
+    other_last = other.copy()
     other_last[0, -1, :4] += 100  # another place with the same score
-    verify.difference([rows], [other_last], kind="detections")
-    assert verify.half_difference([rows], [other_last[:, ::-1][:, ::-1]], "detections") == 0.0
+    verify.difference([rows], [other_last])
+    assert verify.half_difference([rows], [other_last]) == 0.0

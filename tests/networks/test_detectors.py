@@ -27,7 +27,9 @@ from tests.helpers.parity import on_meta
 DATA: dict[str, Any] = json.loads((parity.DATA / "detectors.json").read_text())
 DECODING = 8400 * 4 * 16  # multiply-accumulates
 INPUT = 12345  # the index of what a block reads
-TOLERANCE, PIXELS = 1e-5, 1e-3  # in float64; of a standard deviation, and of a box
+# Of a standard deviation, and of a box in pixels.
+TOLERANCES = {torch.float64: (1e-5, 1e-3), torch.float32: (1e-3, 2e-2)}
+TOLERANCE, _ = TOLERANCES[torch.float64]
 BLOCKS: dict[str, Callable[[], nn.Module]] = {
     "conv_k3_s2": lambda: blocks.halving(32, 64),
     "c2f_n2_add": lambda: blocks.c2f(64, 64, 2, add=True),
@@ -58,16 +60,22 @@ def apart(found: Tensor, expected: Iterable[tuple[int, float]]) -> float:
     return max(abs(float(flat[index]) - value) for index, value in expected)
 
 
-def check_outputs(head: Head, call: Callable[[], Tensor], expected: Mapping[str, Any]) -> None:
+def check_outputs(
+    head: Head,
+    call: Callable[[], Tensor],
+    expected: Mapping[str, Any],
+    dtype: torch.dtype = torch.float64,
+) -> None:
     """Compare all that a head may give."""
+    tolerance, pixels = TOLERANCES[dtype]
     found = {}
     for head.output in ("raw", "decoded", "detections"):
         found[head.output] = call()
-    assert apart(found["raw"], expected["raw"]) < TOLERANCE * expected["raw_std"]
-    assert apart(found["decoded"][:, :4], expected["boxes"]) < PIXELS
-    assert apart(found["decoded"][:, 4:], expected["scores"]) < TOLERANCE
+    assert apart(found["raw"], expected["raw"]) < tolerance * expected["raw_std"]
+    assert apart(found["decoded"][:, :4], expected["boxes"]) < pixels
+    assert apart(found["decoded"][:, 4:], expected["scores"]) < tolerance
     for rank, row in expected.get("detections", {}).items():
-        assert found["detections"][0, int(rank)].tolist() == pytest.approx(row, abs=PIXELS)
+        assert found["detections"][0, int(rank)].tolist() == pytest.approx(row, abs=pixels)
 
 
 def macs(module: nn.Module, height: int = 640, width: int = 640) -> int:
@@ -108,15 +116,16 @@ def test_other_sizes_have_the_macs_of_the_reference(
     )
 
 
+@pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("name", DATA["networks"])
-def test_every_head_gives_the_numbers_of_the_reference(name: str) -> None:
+def test_every_head_gives_the_numbers_of_the_reference(name: str, dtype: torch.dtype) -> None:
     expected = DATA["networks"][name]
-    module = parity.filled(on_meta(networks.create, name), expected["gains"]).double()
+    module = parity.filled(on_meta(networks.create, name), expected["gains"]).to(dtype)
     assert isinstance(module, Detector)
     for each in (module, networks.fuse(module)):
         for size, numbers in expected["sizes"].items():
-            x = parity.image(*map(int, size.split("x"))).double()
-            check_outputs(each.head, lambda: each(x), numbers)  # noqa: B023 - called at once
+            x = parity.image(*map(int, size.split("x"))).to(dtype)
+            check_outputs(each.head, lambda: each(x), numbers, dtype)  # noqa: B023 - called at once
 
 
 @pytest.mark.parametrize("name", DATA["blocks"])

@@ -31,7 +31,7 @@ def compare(request: Message, loaded: GpuGraph, tolerance: float, threads: int) 
     for output, one, other in zip(reference.get_outputs(), expected, given, strict=True):
         if one.dtype.kind != "f":
             continue
-        off = _off(output.name, one, other)
+        off = _off(output.name, one, other, rounded=tolerance > ort_compare.TOLERANCE)
         if off > tolerance and not _drawn(one, reference.run([output.name], feeds)[0]):
             raise Refusal(
                 f"output {output.name!r} on the GPU is {off:.2g} times its size off the "
@@ -39,11 +39,12 @@ def compare(request: Message, loaded: GpuGraph, tolerance: float, threads: int) 
             )
 
 
-def _off(name: str, right: Array, other: Array) -> float:
+def _off(name: str, right: Array, other: Array, *, rounded: bool) -> float:
     if right.shape != other.shape:
         there, here = ("x".join(map(str, each.shape)) for each in (other, right))
         raise Refusal(f"output {name!r} on the GPU is {there}, on the processor {here}")
-    return ort_compare.share(ort_compare.some(right), ort_compare.some(other))
+    one = ort_compare.some(right)
+    return ort_compare.share(one, ort_compare.some(other), rounded=rounded)
 
 
 def _drawn(first: Array, second: Array) -> bool:

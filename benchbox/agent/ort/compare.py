@@ -1,7 +1,10 @@
 """Relative RMS error of two outputs, with float32 and float16 tolerances.
 
-Two libraries differ a little even if both are right: sums depend on the order of their terms.
+Two libraries differ a little even if both are right: sums depend on the order of their terms. The
+detections of a network are compared as sets: two with like scores may swap places.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +20,70 @@ TOLERANCE = 0.01
 HALF_TOLERANCE = 0.2
 MOST = 1 << 24  # values of an output that are compared, evenly spread
 
+# A detection: the corners of a box, its score, its class. Graphs that end in them give the best.
+BOX = 4
+COLUMNS = 6
+MOST_ROWS = 1000
+FLOOR = 1e-6  # below which a value may be what is left of larger ones
+
 
 def some(array: Array) -> Array:
-    """Return a copy of as many values of an output as are compared, in one dimension."""
+    """Return a copy of as many values of an output as are compared, in one dimension.
+
+    Detections are copied as they are.
+    """
+    if are_detections(array):
+        return array.copy()
     flat = array.reshape(-1)
     return flat[:: max(1, -(-flat.size // MOST))].copy()
 
 
-def share(right: Array, other: Array) -> float:
+def share(right: Array, other: Array, *, rounded: bool = False) -> float:
     """Return the root mean square of a difference over that of what is right.
 
-    Infinite where one of the numbers is, or is none; 1 for any difference to nothing but zeros.
+    Infinite where one of the numbers is, or is none; 1 for any difference to nothing but zeros. Of
+    detections it is the largest of boxes, scores and classes; where the other is `rounded` to
+    fewer bits only scores are compared, for it chooses others among those with like scores.
     """
+    other = other.reshape(right.shape)
+    if not are_detections(right):
+        return _share(right, other)
+    if rounded:
+        return _share(right[..., BOX], other[..., BOX])
+    return max(_share(*pair) for pair in parts(right, other, TOLERANCE))
+
+
+def are_detections(output: Array) -> bool:
+    """Whether an output, (images, rows, 6), is rows of box, score and class, the best first."""
+    if output.ndim != 3 or output.shape[2] != COLUMNS or output.dtype.kind != "f":
+        return False
+    return 1 < output.shape[1] <= MOST_ROWS and bool((np.diff(output[..., BOX], axis=1) <= 0).all())
+
+
+def parts(one: Array, other: Array, tolerance: float) -> Iterator[tuple[Array, Array]]:
+    """Yield boxes, scores and classes of detections in pairs, those of every image both ways."""
+    for a, b in zip(one, other, strict=True):
+        for rows, others in ((a, nearest(a, b, tolerance)), (b, nearest(b, a, tolerance))):
+            for columns in (slice(BOX), BOX, BOX + 1):
+                yield rows[:, columns], others[:, columns]
+
+
+def nearest(rows: Array, others: Array, tolerance: float) -> Array:
+    """For each of the rows the nearest of the others.
+
+    One that ties with the last of the others may be there in place of another, and is its own.
+    """
+    wide, away = rows.astype(np.float64), others.astype(np.float64)
+    apart = np.abs(wide[:, None] - away[None])
+    distance = (apart / (wide.std(0) + np.abs(wide)[:, None] + FLOOR)).max(2)
+    found: Array = others[distance.argmin(1)]
+    last = away[:, BOX].min() * (1 + tolerance)
+    is_missing = (distance.min(1) > tolerance) & (rows[:, BOX] <= last)
+    found[is_missing] = rows[is_missing]
+    return found
+
+
+def _share(right: Array, other: Array) -> float:
     wanted = right.astype(np.float64)
     apart = np.abs(wanted - other.astype(np.float64))
     if not apart.size:
