@@ -1,10 +1,18 @@
-"""Generated files of the documentation, and the tables in README and pages that records give."""
+"""Generated files of the documentation, and what records give of README and pages.
+
+Those are tables, pictures and figures. What no record is there for stays as it is.
+"""
 
 import os
 import re
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
-from tools.docs import commands, picture
+from benchbox import records
+from benchbox.records import Record, Run
+from benchbox.report import formatting
+from tools.docs import commands, detectors, picture
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "results" / "reference" / "cpu"
@@ -13,17 +21,37 @@ TABLE = re.compile(
     r"(<!-- table of (?P<file>\S+)(?: (?P<title>[^>]+?))? -->\n).*?(<!-- end -->)", re.DOTALL
 )
 
+PICTURE = re.compile(r"(<!-- picture of (?P<file>\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+# `latency of detectors: CASE` or `latency of detectors: CASE / CASE`, a figure or a ratio.
+FIGURE = re.compile(
+    r"(<!-- (?P<what>\w+) of (?P<file>[\w-]+): (?P<case>[^>]+?)(?: / (?P<over>[^>]+?))? -->)"
+    r".*?(<!-- end -->)"
+)
+PICTURES: Mapping[str, tuple[str, Callable[[Run], str]]] = {
+    "models": ("networks.svg", picture.draw),
+    "detectors": ("detectors.svg", detectors.draw),
+}
+
 COMMANDS = "<!-- written by `make docs` from here on -->\n"
 
 
 def generated() -> dict[Path, str]:
     """What each generated file, and each page with tables of records, must hold."""
-    (models,) = REFERENCE.glob("*-models.jsonl")
+    runs = {file: newest(file) for file in PICTURES}
     return {
-        ROOT / "docs" / "networks.svg": picture.draw(models),
+        **{
+            ROOT / "docs" / PICTURES[file][0]: PICTURES[file][1](r) for file, r in runs.items() if r
+        },
         ROOT / "docs" / "cli.md": _with_reference((ROOT / "docs" / "cli.md").read_text()),
-        **{path: _filled(path) for path in pages() if TABLE.search(path.read_text())},
+        **{path: filled(path) for path in pages() if "<!-- end -->" in path.read_text()},
     }
+
+
+@cache
+def newest(file: str, folder: Path = REFERENCE) -> Run | None:
+    """The newest record of that name, which begins with its time."""
+    path = max(folder.glob(f"*Z-{file}.jsonl"), default=None)
+    return records.read(path) if path else None
 
 
 def pages() -> list[Path]:
@@ -42,14 +70,62 @@ def _with_reference(page: str) -> str:
     return f"{written}{marker}\n{commands.reference()}"
 
 
-def _filled(page: Path) -> str:
-    def fill(found: re.Match[str]) -> str:
-        (path,) = REFERENCE.glob(f"*-{found['file']}.md")
+def filled(page: Path) -> str:
+    """A page with the tables, pictures and figures of the newest records."""
+
+    def table(found: re.Match[str]) -> str:
+        if (run := newest(found["file"])) is None:
+            return found[0]
+        path = run.path.with_suffix(".md")
         link = Path(os.path.relpath(path, page.parent)).as_posix()
         links = f"([notes]({link}), [samples]({link.removesuffix('.md')}.jsonl))"
         return f"{found[1]}{_table(path, found['title'] or '', links)}\n{found[4]}"
 
-    return TABLE.sub(fill, page.read_text())
+    def drawing(found: re.Match[str]) -> str:
+        if newest(found["file"]) is None:
+            return found[0]
+        return f"{found[1]}![FLOPs against latency]({PICTURES[found['file']][0]})\n{found[3]}"
+
+    def figure(found: re.Match[str]) -> str:
+        if (run := newest(found["file"])) is None:
+            return found[0]
+        return f"{found[1]}{_figure(run, found['what'], found['case'], found['over'])}{found[6]}"
+
+    text = TABLE.sub(table, page.read_text())
+    return FIGURE.sub(figure, PICTURE.sub(drawing, text))
+
+
+def _figure(run: Run, what: str, case: str, over: str | None) -> str:
+    """A figure of a case, or its ratio to that of another."""
+    one, other = (_record(run, name) if name else None for name in (case, over))
+    assert one, "a case is named"
+    if other is None:
+        return f"{QUANTITIES[what](one):.0f} {UNITS[what]}"
+    if what == "latency" and one.reference == other.case and one.relative:
+        return formatting.ratio(one.relative.value, formatting.width(one.relative))
+    return formatting.ratio(QUANTITIES[what](one) / QUANTITIES[what](other))
+
+
+def _record(run: Run, case: str) -> Record:
+    return next(record for record in run.records if record.case == case)
+
+
+def _ms(record: Record) -> float:
+    assert record.latency, f"{record.case} was measured"
+    return record.latency.p50_s * 1e3
+
+
+def _millions(name: str) -> Callable[[Record], float]:
+    return lambda record: float((record.cost or {})[name]) / 1e6
+
+
+UNITS = {"latency": "ms", "flops": "M", "params": "M", "memory": "MB"}
+QUANTITIES: Mapping[str, Callable[[Record], float]] = {
+    "latency": _ms,
+    "flops": _millions("macs"),
+    "params": _millions("params"),
+    "memory": _millions("memory_access_bytes"),
+}
 
 
 def _table(path: Path, title: str, links: str) -> str:
