@@ -11,7 +11,7 @@ from benchbox.records import Record, Run
 from benchbox.specs import Selection
 from tests.helpers import record_files
 from tests.helpers.tables import cost, latency
-from tools.docs import detectors, plot
+from tools.docs import detectors, pages, plot
 from tools.docs.plot import Box, Place
 
 # Millions of multiply-accumulates, and milliseconds, with hosts and variants close to each other.
@@ -81,3 +81,35 @@ def test_the_detectors_stand_with_arrows_from_their_hosts_and_no_text_upon_anoth
         (one[0], other[0]) for one, other in combinations(found, 2) if one[1].meets(other[1])
     ]
     assert overlapping == []
+
+
+PAGE = """\
+<!-- picture of detectors -->
+<!-- end -->
+<!-- latency of detectors: yolov8n -->?<!-- end -->,
+<!-- latency of detectors: yolov8n_ghost / yolov8n -->?<!-- end -->,
+<!-- flops of detectors: yolov8n_ghostnetv2_x1_0 / yolov8n -->2<!-- end -->,
+<!-- latency of other: a / b -->?<!-- end -->
+<!-- table of other -->
+as it was
+<!-- end -->
+"""
+
+
+def test_figures_of_the_newest_record_are_filled_in_and_others_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made_up()
+    for stamp, records in (("20260102T000000Z", run.records), ("20260101T235959Z", [])):
+        written = record_files.write(tmp_path / stamp, *records, of=run.context)
+        written.rename(tmp_path / f"{stamp}-detectors.jsonl")
+    (tmp_path / "20270101T000000Z-ghost-detectors.jsonl").touch()
+    newest = {name: pages.newest(name, tmp_path) for name in ("detectors", "other")}
+    monkeypatch.setattr(pages, "newest", newest.get)
+    page = tmp_path / "page.md"
+    page.write_text(PAGE)
+    text = pages.filled(page)
+    bare = " ".join(re.sub("<!--.*?-->", "", text).split())
+    assert bare == "![FLOPs against latency](detectors.svg) 101 ms, 0.73x, 1.03x, ? as it was"
+    page.write_text(text)
+    assert pages.filled(page) == text
