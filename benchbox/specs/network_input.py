@@ -64,7 +64,8 @@ def with_head(cases: Sequence[Case], head: str | None) -> list[Case]:
 def _headed(case: Case, head: str) -> Case:
     heads = catalogue.named(case.network).heads if case.network else ()
     if head not in heads:
-        what = f"has the heads {' and '.join(heads)}" if heads else "is no detector by name"
+        none = "is no detector by name, as yolov8n is; leave --head out"
+        what = f"has the heads {' and '.join(heads)}" if heads else none
         raise UsageError(f"--head {head}: {case.name} {what}")
     return replace(case, args={**case.args, "head": head}, note=_noted(case, f"head {head}"))
 

@@ -167,13 +167,18 @@ def test_a_detectors_tensors_go_by_their_order(
     assert float((module(x) - expected).abs().max()) < 1e-3 * float(expected.std())
 
 
-def test_a_detectors_checkpoint_of_another_scale_is_told_what_it_fits(
-    candidates: list[str], save: Save
+@pytest.mark.parametrize(
+    ("held", "wanted"),
+    [("yolov8s", "yolov8n"), ("yolov10n", "yolov10s"), ("yolo11n", "yolov8n_ghost")],
+)
+def test_a_detectors_checkpoint_of_another_one_is_told_what_it_fits(
+    held: str, wanted: str, candidates: list[str], save: Save
 ) -> None:
-    candidates += ["yolov8n", "yolov8s"]
-    text = refusal(save(as_published(created("yolov8s").state_dict())), "yolov8n")
-    assert text.startswith("FILE is no checkpoint of yolov8n: 2")
-    assert text.endswith("; it fits yolov8s")
+    candidates += [wanted, held]
+    state = as_published(created(held).state_dict(), both_heads="v10" in held)
+    text = refusal(save(state), wanted)
+    assert text.startswith(f"FILE is no checkpoint of {wanted}: ")
+    assert text.endswith(f"; it fits {held}")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from benchbox import specs
-from benchbox.errors import SpecError
+from benchbox.errors import SpecError, UsageError
 from benchbox.networks import catalogue
 from benchbox.networks.catalogue import Paper
 from benchbox.report import published
@@ -237,6 +237,34 @@ STRIDE = "height and width must be multiples of 32, the stride of a network, suc
 def test_a_shape_that_no_network_takes_says_what_would_do(selection: Selection, says: str) -> None:
     for name in ("ghostnetv2", MODELS):
         assert refusal(name, selection).endswith(says)
+
+
+@pytest.mark.parametrize("head", ["raw", "decoded", "detections"])
+def test_a_head_is_an_argument_of_the_detectors_that_have_it_and_a_note(head: str) -> None:
+    (case,) = specs.with_head([only("yolov10s")], head)
+    assert (case.args, case.note) == ({"scale": "s", "head": head}, f"head {head}")
+    assert specs.with_head([case], None) == [case]
+
+
+NO_DETECTOR = "is no detector by name, as yolov8n is; leave --head out"
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "says"),
+    [
+        ("yolov8n_ghost", "detections", "yolov8n_ghost has the heads raw and decoded"),
+        (DETECTORS, "detections", "yolov8n has the heads raw and decoded"),
+        ("ghostnetv2", "raw", f"ghostnetv2_x1_0 {NO_DETECTOR}"),
+        ("g2:groups=1,scale=1", "raw", f"groups=1,scale=1 {NO_DETECTOR}"),
+        ("backbones", "raw", f"part=yolov8n backbone,backbone=own {NO_DETECTOR}"),
+    ],
+)
+def test_a_head_that_a_case_does_not_have_is_refused_with_those_it_has(
+    name: str, head: str, says: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        specs.with_head(cases_of(name), head)
+    assert str(caught.value) == f"--head {head}: {says}"
 
 
 def test_a_file_of_networks_takes_a_shape_and_one_with_a_builder_does_not(write: Write) -> None:
