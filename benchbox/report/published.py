@@ -18,20 +18,21 @@ OTHERS = (
     ("cpu_onnx_ms", "CPU, paper (ms)", formatting.as_printed),
     ("t4_tensorrt_ms", "T4, paper (ms)", formatting.as_printed),
 )
+COLUMNS = {f"published_{name}": name for name, *_ in (*SIZES, *OTHERS)}
 ALWAYS = 3  # of the columns in a file of any networks; detectors have the others
 
 
 def columns(records: Sequence[Record]) -> list[str]:
     """The columns in a file that these records need: none where no paper prints any."""
     papers = [record.paper for record in records if record.paper]
-    names = [name for name, *_ in (*SIZES, *OTHERS)]
-    further = [name for name in names[ALWAYS:] if any(name in paper for paper in papers)]
-    return [f"published_{name}" for name in (*names[:ALWAYS], *further)] if papers else []
+    columns = list(COLUMNS)
+    further = [c for c in columns[ALWAYS:] if any(COLUMNS[c] in paper for paper in papers)]
+    return [*columns[:ALWAYS], *further] if papers else []
 
 
 def cells(record: Record) -> dict[str, float | None]:
     """The cells of a record in a file."""
-    return {f"published_{name}": record.paper.get(name) for name, *_ in (*SIZES, *OTHERS)}
+    return {column: record.paper.get(name) for column, name in COLUMNS.items()}
 
 
 def printed(papers: Sequence[Mapping[str, Any]], drop: int, *, sizes: bool) -> list[Column]:

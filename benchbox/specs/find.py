@@ -79,12 +79,12 @@ def split(name: str) -> tuple[str, Mapping[str, str]]:
 
 
 def _nearest(name: str) -> str:
+    at = [path for path in (Path(f"{name}.toml"), Path(f"{name}.onnx")) if path.is_file()]
+    if at:
+        return f" (for the file write {at[0]})"
     known = [*bundled(), ALL, *catalogue.families(), *catalogue.NETWORKS]
     close = difflib.get_close_matches(name, known, n=2, cutoff=0.4)
-    if close:
-        return f" (did you mean {' or '.join(map(repr, close))}?)"
-    at = [path for path in (Path(f"{name}.toml"), Path(f"{name}.onnx")) if path.is_file()]
-    return f" (for the file write {at[0]})" if at else ""
+    return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
 
 
 def _from_path(path: Path) -> BlockSpec:

@@ -1,6 +1,7 @@
 """Picture of the detectors, arrows from host to variant, from a record of `run detectors`."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from benchbox.records import Run
@@ -59,14 +60,19 @@ def draw(run: Run) -> str:
 
 
 def _axes(run: Run, macs: Sequence[float], ms: Sequence[float]) -> Plot:
-    ends = [(min(values) / ROOM, max(values) * ROOM) for values in (macs, ms)]
-    ticks = [
-        [n * 10**power for power in range(6) for n in NICE if low < n * 10**power < high]
-        for low, high in ends
-    ]
-    plain = Plot("What Ghosts save, in FLOPs and in time", run, *ends, *ticks, rates=RATES)
+    across, up = ((min(values) / ROOM, max(values) * ROOM) for values in (macs, ms))
+    plain = Plot(
+        "What Ghosts save, in FLOPs and in time", run, across, up, _ticks(across), _ticks(up), RATES
+    )
     long = [rate for rate, low, high in plain.ends() if high.x - low.x > SHORTEST]
-    return Plot(plain.title, run, *ends, *ticks, rates=long)
+    return replace(plain, rates=long)
+
+
+def _ticks(ends: tuple[float, float]) -> list[float]:
+    """The round figures between two ends."""
+    low, high = ends
+    ticks = [n * 10**power for power in range(6) for n in NICE]
+    return [tick for tick in ticks if low < tick < high]
 
 
 def _words(case: str) -> str:
