@@ -85,10 +85,10 @@ def _shufflenetv1() -> Iterable[Network]:
 
 HALVED = "FLOPs halved, which count multiplications and additions"
 T4 = "T4: by Ultralytics, TensorRT 10 in float16"
-V8 = f"Ultralytics' documentation of YOLOv8 ({HALVED}; {T4})"
+V8 = f"Ultralytics' documentation of YOLOv8 ({HALVED}; CPU: ONNX; {T4})"
 V8_GHOST = f"Ultralytics' yolov8-ghost.yaml ({HALVED})"
 V10 = f"YOLOv10, arXiv 2405.14458, and its README ({HALVED}; {T4})"
-V11 = f"Ultralytics' documentation of YOLO11 ({HALVED}; {T4})"
+V11 = f"Ultralytics' documentation of YOLO11 ({HALVED}; CPU: ONNX; {T4})"
 DETECTORS = {
     "yolov8n": Paper(3.2, 4350, None, V8, 37.3, 80.4, 1.47),
     "yolov8s": Paper(11.2, 14300, None, V8, 44.9, 128.4, 2.66),
