@@ -1,19 +1,21 @@
 """Categories of operators, those of Figure 2 of ShuffleNetV2, 1807.11164.
 
 The paper splits the run time of a network into convolution, data movement, element-wise operators,
-channel shuffle and others. Depthwise convolutions are separate here: they have few FLOPs
-and wait for the memory. Everything is decided by the type of an operator and the shapes of its
-tensors, which a profile of the optimised graph has as well as the file of the original one; names
-and attributes do not survive optimisation.
+channel shuffle and others. Depthwise convolutions are separate here, as they have few FLOPs
+and wait for the memory, and so are matrix products and attention. Everything is decided by the type
+of an operator and the shapes of its tensors, which a profile of the optimised graph has as well as
+the file of the original one; attributes do not survive optimisation.
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 Category = Literal[
-    "convolution", "depthwise", "element-wise", "data movement", "shuffle", "other"
+    "convolution", "depthwise", "matmul", "attention",
+    "element-wise", "data movement", "shuffle", "other",
 ]  # fmt: skip
 CATEGORIES: tuple[Category, ...] = get_args(Category)
 Shape = Sequence[int] | None
@@ -23,19 +25,26 @@ _CONVOLUTIONS = {
     "Conv": 1,
     "ConvInteger": 1,
     "ConvTranspose": 1,
+    "ConvTransposeWithDynamicPads": 1,
     "DeformConv": 1,
     "FusedConv": 1,
+    "NhwcConv": 1,
     "NhwcFusedConv": 1,
     "QLinearConv": 3,
+    "QLinearConvTranspose": 3,
 }
-_CHANNELS_LAST = frozenset({"NhwcFusedConv"})
+_CHANNELS_LAST = frozenset({"NhwcConv", "NhwcFusedConv"})
+# There are ever more of them, named after what they compute.
+_MATMUL = re.compile(r"MatMul|Gemm(?!a)|^Einsum$")
+_ATTENTION = re.compile(r"Attention")
 # Every element of the result depends on the elements at its own place.
 _ELEMENT_WISE = """
     Abs Acos Acosh Add And Asin Asinh Atan Atanh BatchNormalization BiasGelu BitShift BitwiseAnd
     BitwiseNot BitwiseOr BitwiseXor Ceil Celu Clip Cos Cosh DequantizeLinear Div Dropout
     DynamicQuantizeLinear Elu Equal Erf Exp FastGelu Floor Gelu Greater GreaterOrEqual HardSigmoid
     HardSwish IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu
-    Pow QLinearAdd QLinearLeakyRelu QLinearMul QLinearSigmoid QuantizeLinear QuickGelu Reciprocal
+    Pow QLinearAdd QLinearLeakyRelu QLinearMul QLinearSigmoid QLinearWhere QuantizeLinear QuickGelu
+    Reciprocal
     Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh
     ThresholdedRelu Where Xor
 """
@@ -47,13 +56,14 @@ _DATA_MOVEMENT = """
     ReorderInput ReorderOutput Reshape Resize ReverseSequence Scatter ScatterElements ScatterND
     Shape Size Slice SpaceToDepth Split Squeeze Tile Transpose Unsqueeze Upsample
 """
-# Of the rest: pooling, reductions, softmax, and the matrix products of classifiers.
+# Of the rest: pooling, reductions, softmax, normalisation, recurrent layers.
 OPERATORS: Mapping[str, Category] = {
     **dict.fromkeys(_CONVOLUTIONS, "convolution"),
     **dict.fromkeys(_ELEMENT_WISE.split(), "element-wise"),
     **dict.fromkeys(_DATA_MOVEMENT.split(), "data movement"),
 }
 LAYOUT = frozenset({"ReorderInput", "ReorderOutput"})
+QUANTISATION = frozenset({"DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +92,20 @@ def classify(operations: Sequence[Operation]) -> list[Category]:
     ]
 
 
+def kind(operation: Operation) -> Category:
+    """The category of an operation by its type alone, which convolutions of all groups share."""
+    if _ATTENTION.search(operation.type):
+        return "attention"
+    return "matmul" if _MATMUL.search(operation.type) else OPERATORS.get(operation.type, "other")
+
+
 def kernel(operation: Operation) -> Sequence[int]:
     """The size of a convolution's kernel, empty for what is none."""
     return operation.input(_CONVOLUTIONS.get(operation.type, len(operation.inputs)))[2:]
 
 
 def _category(operation: Operation) -> Category:
-    return "depthwise" if _is_depthwise(operation) else OPERATORS.get(operation.type, "other")
+    return "depthwise" if _is_depthwise(operation) else kind(operation)
 
 
 def _is_depthwise(operation: Operation) -> bool:
@@ -99,7 +116,7 @@ def _is_depthwise(operation: Operation) -> bool:
     if len(data) < 3 or len(weights) != len(data):
         return False
     channels = data[-1 if operation.type in _CHANNELS_LAST else 1]
-    if operation.type == "ConvTranspose":  # whose weights are (channels, results a group, ...)
+    if "Transpose" in operation.type:  # whose weights are (channels, results a group, ...)
         return channels > 1 and list(operation.output()[1:2]) == [channels * weights[1]]
     return channels > 1 and weights[1] == 1
 

@@ -1,4 +1,4 @@
-"""Profile of a graph: its time by node and by category of operators.
+"""Profile of a graph: its time by node.
 
 A node's time is the midmean (the mean of the middle half) of the profiler's times over all calls;
 its share is its part of the sum over nodes. Each node is trimmed on its own, as a program that
@@ -18,17 +18,17 @@ Shares are then scaled to the latency without the profiler. That is the tenth pe
 that nothing disturbed, for shares hold for those.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
-from benchbox.analysis.operators import CATEGORIES, Category, Operation, classify
+from benchbox.analysis import origins
+from benchbox.analysis.operators import Category, Operation, classify, kernel, kind
+from benchbox.analysis.origins import FileNode, Origins
 
 OWN_SHARE = 0.85  # at most, of the shortest node, is the profiler's
-
-# Multiply-accumulates, and bytes of memory access where they are known.
-PaperCosts = Mapping[Category, tuple[int, int | None]]
+DROWNED = 3.0  # slowdown beyond which times are the profiler's rather than the graph's
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,16 @@ class Node:
     """One node of the graph that ran; `count` is how often it did in one call.
 
     `time_s` is its part of the latency without the profiler, `share` is that part over the latency.
+    `origin` is the node of the file that it was made of, None for one that ONNX Runtime added,
+    whose module is that of its neighbour.
     """
 
     name: str
     operation: Operation
+    kernel: Sequence[int]
     category: Category
+    module: str | None
+    origin: FileNode | None
     provider: str
     count: float
     time_s: float
@@ -48,31 +53,18 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A category: nodes that ran, their time, and what the file's own cost; None where unknown."""
-
-    category: Category
-    nodes: int
-    time_s: float
-    share: float
-    macs: int | None = None
-    macs_share: float | None = None
-    memory_access_bytes: int | None = None
-    memory_share: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Profile:
-    """Time of one graph by node and category.
+    """Time of one graph by node.
 
     `latency_s` is that of undisturbed calls without the profiler, `unoptimised_s` the same with
     every optimisation off, or None and why. `slowdown` is what the profiler makes of a call,
     `overhead_s` what was taken off each node, `covered` the nodes' part of a profiled call,
-    `disturbance` the median latency over the undisturbed one.
+    `disturbance` the median latency over the undisturbed one. `file` has the nodes of the file,
+    where they could be read.
     """
 
     nodes: tuple[Node, ...]
-    parts: tuple[Part, ...]
+    file: Sequence[FileNode]
     file_nodes: int
     calls: int
     latency_s: float
@@ -83,13 +75,13 @@ class Profile:
     covered: float
     disturbance: float
 
-    def part(self, category: Category) -> Part:
-        """One category, with nothing in it where the graph has none of it."""
-        found = (part for part in self.parts if part.category == category)
-        return next(found, Part(category, 0, 0.0, 0.0))
+    @property
+    def is_drowned(self) -> bool:
+        """Whether the profiler's own work hides the graph's."""
+        return self.slowdown > DROWNED
 
 
-def estimate(reply: Mapping[str, Any], file_nodes: int, costs: PaperCosts) -> Profile:
+def estimate(reply: Mapping[str, Any], file_nodes: int, file: Sequence[FileNode] = ()) -> Profile:
     """Estimate the profile from an agent's reply, as the module describes."""
     raw = [midmean(node["us"]) for node in reply["nodes"]]
     counts = [node["count"] for node in reply["nodes"]]
@@ -99,11 +91,10 @@ def estimate(reply: Mapping[str, Any], file_nodes: int, costs: PaperCosts) -> Pr
     shares = [us / total if total else 1 / len(times) for us in times]
     latencies = {name: _undisturbed(ns) / 1e9 for name, ns in reply["latencies_ns"].items()}
     latency_s = latencies["default"]
-    nodes = _nodes(reply["nodes"], shares, latency_s)
     called = zip(reply["run_us"], *(node["us"] for node in reply["nodes"]), strict=True)
     return Profile(
-        nodes=nodes,
-        parts=_parts(nodes, costs),
+        nodes=tuple(_nodes(reply["nodes"], file, shares, latency_s)),
+        file=file,
         file_nodes=file_nodes,
         calls=len(reply["run_us"]),
         latency_s=latency_s,
@@ -133,50 +124,29 @@ def _undisturbed(latencies_ns: Sequence[int]) -> float:
 
 
 def _nodes(
-    facts: Sequence[Mapping[str, Any]], shares: Sequence[float], latency_s: float
-) -> tuple[Node, ...]:
+    facts: Sequence[Mapping[str, Any]],
+    file: Sequence[FileNode],
+    shares: Sequence[float],
+    latency_s: float,
+) -> Iterator[Node]:
     operations = [Operation(node["op"], node["inputs"], node["outputs"]) for node in facts]
-    return tuple(
-        Node(
+    known = Origins(file)
+    found = [known.find(node["name"], each) for node, each in zip(facts, operations, strict=True)]
+    modules = origins.modules(found, [node["name"] for node in facts])
+    for node, operation, category, origin, module, share in zip(
+        facts, operations, classify(operations), found, modules, shares, strict=True
+    ):
+        # Of one kind, the file's has all shapes: those of weights that are packed are gone.
+        is_alike = origin is not None and kind(origin.operation) == kind(operation)
+        yield Node(
             name=node["name"],
             operation=operation,
-            category=category,
+            kernel=kernel(origin.operation if origin and is_alike else operation),
+            category=origin.category if origin and is_alike else category,
+            module=module,
+            origin=origin,
             provider=node["provider"],
             count=node["count"],
             time_s=share * latency_s,
             share=share,
         )
-        for node, operation, category, share in zip(
-            facts, operations, classify(operations), shares, strict=True
-        )
-    )
-
-
-def _parts(nodes: Sequence[Node], costs: PaperCosts) -> tuple[Part, ...]:
-    """The categories that ran, or that the file has."""
-    all_macs = sum(macs for macs, _ in costs.values())
-    memories = [memory for _, memory in costs.values()]
-    all_memory = None if None in memories else sum(memory or 0 for memory in memories)
-    parts = []
-    for category in CATEGORIES:
-        own = [node for node in nodes if node.category == category]
-        if not own and category not in costs:
-            continue
-        macs, memory = costs.get(category, (0, 0)) if costs else (None, None)
-        parts.append(
-            Part(
-                category=category,
-                nodes=len(own),
-                time_s=sum(node.time_s for node in own),
-                share=sum(node.share for node in own),
-                macs=macs,
-                macs_share=_ratio(macs, all_macs),
-                memory_access_bytes=memory,
-                memory_share=_ratio(memory, all_memory),
-            )
-        )
-    return tuple(parts)
-
-
-def _ratio(part: int | None, whole: int | None) -> float | None:
-    return None if part is None or not whole else part / whole

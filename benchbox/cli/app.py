@@ -11,7 +11,7 @@ import typer
 
 from benchbox import __version__
 from benchbox.cli import device
-from benchbox.cli.choices import Format, Section
+from benchbox.cli.choices import By, Format, Section
 from benchbox.cli.exits import INTERRUPTED
 from benchbox.cli.help import HelpCommand, HelpGroup
 from benchbox.cli.option_groups import grouped
@@ -255,6 +255,22 @@ def profile(
     device: DeviceName = "cpu",
     processors: ProcessorOptions,
     exports: ExportOptions,
+    by: Annotated[
+        By,
+        typer.Option(
+            help="what the time is divided by (default category)",
+            rich_help_panel="Output",
+        ),
+    ] = By.category,
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="names of a module's path (default: until two differ)",
+            rich_help_panel="Output",
+        ),
+    ] = None,
     top: Annotated[
         int | None,
         typer.Option(
@@ -265,10 +281,10 @@ def profile(
         ),
     ] = None,
 ) -> None:
-    """Show where the time of a graph goes: by kind of operator, and its slowest nodes."""
+    """Show where the time of a graph goes: by operator or module, and its slowest nodes."""
     from benchbox.cli.profile import profile
 
-    profile(cases, device, processors, top, exports)
+    profile(cases, device, processors, exports, by.value, depth, top)
 
 
 @app.command("doctor", cls=HelpCommand)

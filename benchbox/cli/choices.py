@@ -51,6 +51,14 @@ class DetectorHead(StrEnum):
     detections = "detections"
 
 
+class By(StrEnum):
+    """What a profile is divided by."""
+
+    category = "category"
+    module = "module"
+    type = "type"
+
+
 class Section(StrEnum):
     """The parts of `benchbox list`."""
 

@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 
 from benchbox import devices, records, runner
+from benchbox.analysis.parts import By
 from benchbox.cli import parsing
 from benchbox.cli.bar import Bar
 from benchbox.cli.exits import CASE_FAILED, INTERRUPTED
@@ -14,7 +15,7 @@ from benchbox.cli.output import Exports, console
 from benchbox.cli.progress import Live
 from benchbox.cli.selection import find_all, selection
 from benchbox.devices import Device
-from benchbox.errors import CaseError
+from benchbox.errors import CaseError, UsageError
 from benchbox.export import Graph
 from benchbox.report.console import show_tables
 from benchbox.report.profile import ProfileReport, tables
@@ -27,10 +28,14 @@ def profile(
     options: CaseOptions,
     device_name: str,
     processors: ProcessorOptions,
-    top: int | None,
     exports: ExportOptions,
+    by: By,
+    depth: int | None,
+    top: int | None,
 ) -> None:
     """Profile every case, print and export; exits 1 for a failed one, 130 when interrupted."""
+    if depth is not None and by != "module":
+        raise UsageError(f"--depth {depth}: it is that of modules; give --by module as well")
     files = Exports(exports.paths())
     found = find_all(options.names)
     cpus = parsing.one_choice(processors.cpus)
@@ -42,8 +47,8 @@ def profile(
         graphs = runner.prepare(found, cases, live.exporting)
         live.starting()
     done: list[ProfileOutcome] = []
-    interrupted = _collect(done, cases, graphs, device, stderr)
-    _write(ProfileReport(done, device, records.now(), top), files)
+    interrupted = _collect(done, cases, graphs, device, stderr, by)
+    _write(ProfileReport(done, device, records.now(), top, by, depth), files)
     if interrupted:
         stderr.print(f"Interrupted; profiled: {len(done)} of {len(cases)}.", style="yellow")
         raise typer.Exit(INTERRUPTED)
@@ -57,6 +62,7 @@ def _collect(
     graphs: Mapping[str, Graph | CaseError],
     device: Device,
     stderr: Console,
+    by: By,
 ) -> bool:
     """Add the outcome of every case; return whether Ctrl-C cut it short."""
     try:
@@ -66,7 +72,7 @@ def _collect(
             def show(case: Case, share: float) -> None:
                 line.draw("profiling", (len(done) + share) / len(cases), case.key)
 
-            for outcome in outcomes(cases, graphs, device, open_agent, show):
+            for outcome in outcomes(cases, graphs, device, open_agent, show, by):
                 done.append(outcome)
                 if not line.is_live:
                     _print_line(outcome, len(done), len(cases), stderr)

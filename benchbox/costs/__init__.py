@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchbox.costs.graph import OnnxGraph, Uncountable, read
+from benchbox.costs.graph import GraphNode, OnnxGraph, Uncountable, read
 from benchbox.costs.inference import infer, require_few_nodes
 from benchbox.costs.loaded import as_loaded
 from benchbox.costs.macs import macs
@@ -19,7 +19,7 @@ from benchbox.errors import GraphError
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["Cost", "count", "require_few_nodes", "unknown_tensors"]
+__all__ = ["Cost", "count", "of_steps", "require_few_nodes", "unknown_tensors"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +85,7 @@ def count(
       `benchbox.costs.memory`);
     - what is computed when the graph is opened costs nothing (see `benchbox.costs.loaded`).
     """
-    graph = _read(model, input_shapes, tensor_shapes)
-    is_fixed = _has_fixed_inputs(model)
-    open_names = tensor_shapes or {}
-    loaded = as_loaded(
-        graph, lambda t: is_fixed and t.shape is not None and t.name not in open_names
-    )
+    graph, loaded = _loaded(model, input_shapes, tensor_shapes)
     total, uncounted = _macs(loaded)
     found = weights(graph)
     return Cost(
@@ -103,6 +98,25 @@ def count(
         uncounted=uncounted,
         table_params=sum(weight.elements for weight in found if weight.is_table),
     )
+
+
+@_refusing_corruption()
+def of_steps(
+    model: ModelProto,
+    input_shapes: Mapping[str, Sequence[int]],
+    tensor_shapes: Mapping[str, Sequence[int]],
+) -> list[tuple[GraphNode, int | None, int | None]]:
+    """Each step of a graph, those of bodies too, with its multiply-accumulates and memory access.
+
+    They add up to what `count` says; None where they cannot be counted, 0 for what no call computes
+    and for what an operator does with its bodies.
+    """
+    graph, loaded = _loaded(model, input_shapes, tensor_shapes)
+    costs = {
+        id(step.node): (_macs_of(step), access_bytes(OnnxGraph((), (), (step,))))
+        for step in loaded.steps
+    }
+    return [(step, *costs.get(id(step.node), (0, 0))) for step in graph.walk()]
 
 
 @_refusing_corruption()
@@ -137,6 +151,26 @@ def _read(
     tensor_shapes: Mapping[str, Sequence[int]] | None,
 ) -> OnnxGraph:
     return read(infer(model, input_shapes or {}).graph, tensor_shapes or {})
+
+
+def _loaded(
+    model: ModelProto,
+    input_shapes: Mapping[str, Sequence[int]] | None,
+    tensor_shapes: Mapping[str, Sequence[int]] | None,
+) -> tuple[OnnxGraph, OnnxGraph]:
+    """The graph of a model, and what a runtime makes of it when it loads it."""
+    graph, observed = _read(model, input_shapes, tensor_shapes), tensor_shapes or {}
+    is_fixed = _has_fixed_inputs(model)
+    return graph, as_loaded(
+        graph, lambda t: is_fixed and t.shape is not None and t.name not in observed
+    )
+
+
+def _macs_of(step: GraphNode) -> int | None:
+    try:
+        return macs(step)
+    except Uncountable:
+        return None
 
 
 def _macs(graph: OnnxGraph) -> tuple[int, tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """Graph: a verified ONNX file with its cost, and the facts that the cache keeps of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ class Graph:
     that to the float32 graph.
     `batch_norm` says what became of the module's batch norms: "folded" into convolutions, "kept",
     or "none" where there are none. `beside` names the files in the same folder that hold its
-    external data.
+    external data. `observed` are shapes inside it that only a run could tell, by tensor.
     """
 
     path: Path
@@ -33,6 +33,7 @@ class Graph:
     max_abs_error: float | None
     versions: Mapping[str, str]
     beside: Sequence[str] = ()
+    observed: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def facts(self) -> dict[str, object]:
         """All fields but the path, as JSON types."""
@@ -45,6 +46,7 @@ class Graph:
             "max_abs_error": self.max_abs_error,
             "versions": dict(self.versions),
             "beside": list(self.beside),
+            "observed": dict(self.observed),
         }
 
     @classmethod

@@ -28,7 +28,17 @@ from benchbox import costs, memory
 from benchbox.agent import stdio
 from benchbox.agent.ort import inputs
 from benchbox.errors import BenchboxError, SpecError, StorageError
-from benchbox.export import cache, entries, float16, fork, int8, modules, ort_call, reads
+from benchbox.export import (
+    cache,
+    entries,
+    float16,
+    fork,
+    int8,
+    modules,
+    names,
+    ort_call,
+    reads,
+)
 from benchbox.export.batch_norm import folded
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
 from benchbox.export.verify import check_finite, difference, half_difference
@@ -219,6 +229,7 @@ def _inspected(path: Path, tensors: Sequence[Sequence[Any]], error: float | None
         max_abs_error=error,
         versions=cache.versions(),
         beside=beside,
+        observed=observed,
     )
 
 
@@ -242,6 +253,7 @@ def _export(module: "torch.nn.Module", feeds: Mapping[str, "Array"], path: Path)
 
     arrays = tuple(torch.from_numpy(array) for array in feeds.values())
     program = _onnx_program(folded(module, arrays), arrays, list(feeds))
+    names.assign(program.model)
     # The exporter notes source lines with their folders; equal modules must give equal bytes.
     ClearMetadataAndDocStringPass()(program.model)
     weights = sum(p.numel() * p.element_size() for p in module.state_dict().values())

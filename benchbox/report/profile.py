@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from benchbox import __version__
-from benchbox.analysis.operators import CATEGORIES, Category, kernel
-from benchbox.analysis.profile import Node, Part, Profile
+from benchbox.analysis.operators import CATEGORIES
+from benchbox.analysis.parts import By, Part, split
+from benchbox.analysis.profile import Node, Profile
 from benchbox.devices import Device
 from benchbox.report import formatting, gpu, profile_text
 from benchbox.report.table import Column, Table
@@ -14,6 +16,8 @@ from benchbox.runner.profile import ProfileOutcome
 from benchbox.specs import Case
 
 ONE_CASE, MANY_CASES = 10, 3  # slowest nodes of a table without --top
+HEADERS: dict[By, str] = {"category": "category", "module": "module", "type": "operator"}
+MOST_COLUMNS = 8  # parts of several cases, above which the smallest share one
 ELSEWHERE = "a wider terminal, a pipe and --export-json have all"
 
 
@@ -21,18 +25,25 @@ ELSEWHERE = "a wider terminal, a pipe and --export-json have all"
 class ProfileReport:
     """Profiles of a command: an outcome per case, on a device, at an ISO 8601 `created`.
 
-    `top` is how many of the slowest nodes are shown, None for a number that suits.
+    `top` is how many of the slowest nodes are shown, None for a number that suits; `by` and `depth`
+    are those of `benchbox.analysis.parts.split`.
     """
 
     outcomes: Sequence[ProfileOutcome]
     device: Device
     created: str
     top: int | None = None
+    by: By = "category"
+    depth: int | None = None
 
     @property
     def profiled(self) -> list[tuple[Case, Profile]]:
         """The cases that have a profile."""
         return [(each.case, each.profile) for each in self.outcomes if each.profile is not None]
+
+    def parts(self, profile: Profile) -> list[Part]:
+        """The parts of a profile that were asked for."""
+        return split(profile, self.by, self.depth)
 
 
 def tables(report: ProfileReport) -> list[Table]:
@@ -41,7 +52,8 @@ def tables(report: ProfileReport) -> list[Table]:
     single = len(report.outcomes) == 1 == len(profiled)
     first = _of_one(report, *profiled[0]) if single else _of_many(report)
     top = (ONE_CASE if single else MANY_CASES) if report.top is None else report.top
-    return [first, *(_slowest(case, profile, top) for case, profile in profiled if top)]
+    clear = [(case, profile) for case, profile in profiled if top and not profile.is_drowned]
+    return [first, *(_slowest(case, profile, top) for case, profile in clear)]
 
 
 def label(case: Case) -> str:
@@ -57,9 +69,13 @@ def share(value: float | None) -> str:
 
 
 def _of_one(report: ProfileReport, case: Case, profile: Profile) -> Table:
-    parts = profile.parts
+    parts = report.parts(profile)
     columns = [
-        Column("category", tuple(part.category for part in parts), text=True),
+        Column(
+            HEADERS[report.by],
+            tuple(part.name or profile_text.TOP_LEVEL for part in parts),
+            text=True,
+        ),
         Column("nodes", tuple(str(part.nodes) for part in parts)),
         Column("time (ms)", tuple(_milliseconds(part.time_s) for part in parts)),
         Column("time share", tuple(share(part.share) for part in parts)),
@@ -72,8 +88,8 @@ def _of_one(report: ProfileReport, case: Case, profile: Profile) -> Table:
         about=_about(report, case),
         columns=tuple(column for column in columns if column.known),
         groups=("",) * len(parts),
-        sentences=tuple(profile_text.sentences(profile)),
-        notes=tuple(profile_text.notes(profile)),
+        sentences=tuple(profile_text.sentences(profile, parts, report.by)),
+        notes=tuple(profile_text.notes(profile, report.by)),
         elsewhere=ELSEWHERE,
     )
 
@@ -81,34 +97,54 @@ def _of_one(report: ProfileReport, case: Case, profile: Profile) -> Table:
 def _of_many(report: ProfileReport) -> Table:
     """A row per case: Figure 2 of the paper as a table."""
     profiled = report.profiled
-    known = [c for c in CATEGORIES if any(profile.part(c).nodes for _, profile in profiled)]
     failed = [outcome for outcome in report.outcomes if outcome.profile is None]
     cases = [case for case, _ in profiled]
-    layouts = [profile_text.layout_share(profile) for _, profile in profiled]
+    layouts = [None if p.is_drowned else profile_text.layout_share(p) for _, p in profiled]
     return Table(
-        title="Where the time goes: share by category",
+        title=f"Where the time goes: share by {HEADERS[report.by]}",
         about=_about(report, *cases),
         columns=(
             Column("case", tuple(_name(case, cases) for case in cases), text=True),
             Column("time (ms)", tuple(_milliseconds(p.latency_s) for _, p in profiled)),
-            *(_category_column(category, profiled, index) for index, category in enumerate(known)),
+            *_share_columns([report.parts(profile) for _, profile in profiled], report.by),
             *([Column("layout", tuple(map(share, layouts)), drop=2)] if any(layouts) else []),
             Column("unoptimised", tuple(_unoptimised(p) for _, p in profiled), drop=1),
         ),
         groups=tuple(heading(case.group) for case in cases),
         failures=tuple(f"{label(each.case)} failed: {each.reason}" for each in failed),
-        sentences=tuple(profile_text.labelled(label(c), p) for c, p in profiled),
-        notes=tuple(profile_text.notes_of_many([(label(c), p) for c, p in profiled])),
+        sentences=tuple(
+            f"{label(c)}: {profile_text.division(p, report.parts(p), report.by)}."
+            for c, p in profiled
+        ),
+        notes=tuple(profile_text.notes_of_many([(label(c), p) for c, p in profiled], report.by)),
         elsewhere=ELSEWHERE,
     )
 
 
-def _category_column(
-    category: Category, profiled: Sequence[tuple[Case, Profile]], index: int
-) -> Column:
-    """A category's shares; a narrow terminal loses the last of them first."""
-    shares = tuple(share(profile.part(category).share) for _, profile in profiled)
-    return Column(category, shares, drop=3 + len(CATEGORIES) - index)
+def _share_columns(cases: Sequence[Sequence[Part]], by: By) -> list[Column]:
+    """Shares of the parts that ran, of many the largest; a narrow terminal loses the last first."""
+    total: dict[str, float] = {}
+    for part in chain.from_iterable(cases):
+        if part.nodes:
+            total[part.name] = total.get(part.name, 0.0) + (part.share or 0.0)
+    kept = sorted(total, key=lambda name: -total[name])[:MOST_COLUMNS]
+    names = [name for name in (CATEGORIES if by == "category" else total) if name in kept]
+    columns = {name or profile_text.TOP_LEVEL: [name] for name in names}
+    if others := [name for name in total if name not in kept]:
+        columns["others"] = others
+    return [
+        Column(
+            header, tuple(share(_sum(parts, own)) for parts in cases), drop=3 + len(total) - index
+        )
+        for index, (header, own) in enumerate(columns.items())
+    ]
+
+
+def _sum(parts: Sequence[Part], names: Sequence[str]) -> float | None:
+    """The share of the parts of these names; None where shares are not known."""
+    if any(part.share is None for part in parts):
+        return None
+    return sum(part.share or 0.0 for part in parts if part.name in names)
 
 
 def _name(case: Case, cases: Sequence[Case]) -> str:
@@ -146,7 +182,7 @@ def _slowest(case: Case, profile: Profile, top: int) -> Table:
 def shape(node: Node) -> str:
     """Format `1x58x28x28 -> 1x58x14x14, 3x3`: the first input, the first result, the kernel."""
     sizes = [_sizes(each) for each in (node.operation.input(0), node.operation.output())]
-    texts = [" -> ".join(filter(None, sizes)), _sizes(kernel(node.operation))]
+    texts = [" -> ".join(filter(None, sizes)), _sizes(node.kernel)]
     return ", ".join(filter(None, texts)) or formatting.UNKNOWN
 
 
@@ -158,9 +194,9 @@ def _flops(part: Part) -> str:
     return formatting.millions(part.macs) if part.macs else formatting.UNKNOWN
 
 
-def _milliseconds(seconds: float) -> str:
+def _milliseconds(seconds: float | None) -> str:
     """Format milliseconds to a microsecond: the profiler's clock has no finer steps."""
-    return f"{seconds * formatting.MILLI:.3f}"
+    return formatting.UNKNOWN if seconds is None else f"{seconds * formatting.MILLI:.3f}"
 
 
 def _about(report: ProfileReport, *cases: Case) -> tuple[str, ...]:

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchbox import __version__
-from benchbox.analysis.profile import Node, Part, Profile
-from benchbox.report import files
+from benchbox.analysis.parts import By, Part, split
+from benchbox.analysis.profile import Node, Profile
+from benchbox.report import files, profile_text
 from benchbox.report.profile import ProfileReport, tables
 from benchbox.runner.profile import ProfileOutcome
 
@@ -30,11 +31,19 @@ COLUMNS = {
     "macs_share": "Float64",
     "memory_access_bytes": "Int64",
     "memory_share": "Float64",
+    "module": "string",
+    "operator": "string",
+}
+# The column of a part's name, and where JSON has the parts.
+PLACES: dict[By, tuple[str, str]] = {
+    "category": ("category", "categories"),
+    "module": ("module", "modules"),
+    "type": ("operator", "operators"),
 }
 
 
 def to_csv(report: ProfileReport) -> str:
-    """A row for each category of each case, and one for each case that has no profile."""
+    """A row for each part of each case, and one for each case that has no profile."""
     import pandas as pd
 
     frame = pd.DataFrame(_rows(report), columns=list(COLUMNS), dtype=object)
@@ -58,7 +67,7 @@ def to_json(report: ProfileReport) -> str:
         "cpus": hello.get("cpus"),
         "host": {name: hello.get("host", {}).get(name) for name in HOST},
         "versions": dict(hello.get("versions", {})),
-        "profiles": [_case(outcome) | _profile(outcome.profile) for outcome in report.outcomes],
+        "profiles": [_case(each) | _profile(report, each.profile) for each in report.outcomes],
     }
     return files.json_text(document)
 
@@ -68,23 +77,23 @@ def _rows(report: ProfileReport) -> Iterator[dict[str, object]]:
     where = {"device": device.name, "provider": device.provider, "threads": device.threads}
     for outcome in report.outcomes:
         common = _case(outcome) | where
-        parts = outcome.profile.parts if outcome.profile else ()
-        yield from ([common | _part(part) for part in parts] or [common])
+        parts = report.parts(outcome.profile) if outcome.profile else ()
+        yield from ([common | _part(part, report.by) for part in parts] or [common])
 
 
 def _case(outcome: ProfileOutcome) -> dict[str, object]:
-    case = outcome.case
+    case, profile = outcome.case, outcome.profile
     return {
         "spec": case.spec,
         "case": case.name,
         "dtype": case.dtype,
         "batch": case.batch,
-        "status": "ok" if outcome.profile else "failed",
-        "reason": outcome.reason or None,
+        "status": "ok" if profile else "failed",
+        "reason": outcome.reason or (profile and profile_text.warning(profile)) or None,
     }
 
 
-def _profile(profile: Profile | None) -> dict[str, object]:
+def _profile(report: ProfileReport, profile: Profile | None) -> dict[str, object]:
     if profile is None:
         return {}
     without = profile.unoptimised_s
@@ -98,16 +107,17 @@ def _profile(profile: Profile | None) -> dict[str, object]:
         "nodes_share_of_profiled_call": profile.covered,
         "median_over_undisturbed_latency": profile.disturbance,
         "nodes_in_file": profile.file_nodes,
-        "categories": [_part(part) for part in profile.parts],
-        "nodes": [_node(node) for node in profile.nodes],
+        "categories": [_part(part, "category") for part in split(profile)],
+        PLACES[report.by][1]: [_part(part, report.by) for part in report.parts(profile)],
+        "nodes": [_node(node, is_timed=not profile.is_drowned) for node in profile.nodes],
     }
 
 
-def _part(part: Part) -> dict[str, object]:
+def _part(part: Part, by: By) -> dict[str, object]:
     return {
-        "category": part.category,
+        PLACES[by][0]: part.name,
         "nodes": part.nodes,
-        "time_ms": part.time_s * MILLI,
+        "time_ms": None if part.time_s is None else part.time_s * MILLI,
         "time_share": part.share,
         "macs": part.macs,
         "macs_share": part.macs_share,
@@ -116,7 +126,7 @@ def _part(part: Part) -> dict[str, object]:
     }
 
 
-def _node(node: Node) -> dict[str, object]:
+def _node(node: Node, *, is_timed: bool) -> dict[str, object]:
     return {
         "name": node.name,
         "operator": node.operation.type,
@@ -125,6 +135,7 @@ def _node(node: Node) -> dict[str, object]:
         "inputs": [list(each or ()) for each in node.operation.inputs],
         "outputs": [list(each or ()) for each in node.operation.outputs],
         "runs_per_call": node.count,
-        "time_ms": node.time_s * MILLI,
-        "time_share": node.share,
+        "time_ms": node.time_s * MILLI if is_timed else None,
+        "time_share": node.share if is_timed else None,
+        "module": node.module,
     }

@@ -1,18 +1,28 @@
 """Profiles of cases: each in an agent of its own, with the costs of its operators on paper."""
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from benchbox.analysis.operators import Category, Operation, classify
-from benchbox.analysis.profile import PaperCosts, Profile, estimate
+from benchbox.analysis.operators import Operation, classify
+from benchbox.analysis.origins import FileNode
+from benchbox.analysis.parts import By
+from benchbox.analysis.profile import Profile, estimate
 from benchbox.devices import CPU_PROVIDER, Device
-from benchbox.errors import BenchboxError, CaseError, DeviceError
-from benchbox.export import Graph, require_unchanged
+from benchbox.errors import BenchboxError, CaseError, DeviceError, GraphError
+from benchbox.export import Graph, names, require_unchanged
 from benchbox.specs import Case, onnx_file
 from benchbox.transports import Agent, client
 
+if TYPE_CHECKING:
+    import onnx
+
+    from benchbox.costs.graph import GraphNode
+
 SEED = 0  # of the inputs
+LARGE_BYTES = 256 << 20
 MOST_EVENTS = 40_000  # ONNX Runtime holds them all in memory, with 2 KB each
 
 
@@ -41,12 +51,14 @@ def outcomes(
     device: Device,
     open_agent: Callable[[Device], Agent],
     notify: Callable[[Case, float], None] = lambda *_: None,
+    by: By = "category",
 ) -> Iterator[ProfileOutcome]:
     """Profile one case after the other, each in its own agent, so that a crash costs one case.
 
-    `notify` is called with the share of a case that is done. Raises DeviceError for a GPU, whose
-    profiler sees kernels launched and not run, for an emulated device, and when no agent starts for
-    the first case; for a later one that is its reason.
+    Where `by` is modules, a case fails whose nodes name none. `notify` is called with the share of
+    a case that is done. Raises DeviceError for a GPU, whose profiler sees kernels launched and not
+    run, for an emulated device, and when no agent starts for the first case; for a later one that
+    is its reason.
     """
     require_processor(device)
     started = False
@@ -59,52 +71,76 @@ def outcomes(
             with open_agent(device) as agent:
                 client.require_real(agent, device.name, "times to profile")
                 started = True
-                yield ProfileOutcome(case, _profile(agent, case, graph, notify), "", agent.hello)
+                profile = _profile(agent, case, graph, by, notify)
+                yield ProfileOutcome(case, profile, "", agent.hello)
         except DeviceError as error:
             if not started:
                 raise
             yield ProfileOutcome(case, None, str(error))
-        except CaseError as error:
+        except (CaseError, GraphError) as error:
             yield ProfileOutcome(case, None, str(error))
 
 
 def _profile(
-    agent: Agent, case: Case, graph: Graph, notify: Callable[[Case, float], None]
+    agent: Agent, case: Case, graph: Graph, by: By, notify: Callable[[Case, float], None]
 ) -> Profile:
     require_unchanged(case, graph)
-    nodes = sum(graph.cost.ops.values())
-    most_calls = MOST_EVENTS // max(1, nodes)
-    reply = agent.profile(
-        str(graph.path), case.inputs, SEED, most_calls, lambda share: notify(case, share)
-    )
+    model = onnx_file.read(graph.path)
+    with tempfile.TemporaryDirectory() as folder:
+        path = _with_names(model, graph, Path(folder))
+        file = file_nodes(model, case, graph)
+        if by == "module" and not any(node.module for node in file):
+            raise CaseError("its nodes carry no names of modules; --by type works with any graph")
+        nodes = sum(graph.cost.ops.values())
+        reply = agent.profile(
+            *(str(path), case.inputs, SEED, MOST_EVENTS // max(1, nodes)),
+            lambda share: notify(case, share),
+        )
     if not reply["nodes"]:
         raise CaseError("the profiler wrote down no node: optimisation left none to run")
-    return estimate(reply, nodes, paper_costs(case, graph))
+    return estimate(reply, nodes, file)
 
 
-def paper_costs(case: Case, graph: Graph) -> PaperCosts:
-    """Costs of the operators of each category by the file, empty where not all are known."""
-    from benchbox.costs.graph import GraphNode, OnnxGraph, Uncountable, read
-    from benchbox.costs.inference import infer
-    from benchbox.costs.macs import macs
-    from benchbox.costs.memory import access_bytes
+def _with_names(model: "onnx.ModelProto", graph: Graph, folder: Path) -> Path:
+    """The graph's path, or that of a copy where each node has a name: the profile tells by them.
 
+    A large graph, or one with external data, is profiled as it is.
+    """
+    import onnx
+
+    if graph.beside or graph.size_bytes > LARGE_BYTES or not names.complete(model):
+        return graph.path
+    path = folder / graph.path.name
+    onnx.save(model, path)
+    return path
+
+
+def file_nodes(model: "onnx.ModelProto", case: Case, graph: Graph) -> list[FileNode]:
+    """The nodes of a case's file with their costs; none where it is malformed."""
+    from benchbox import costs
+
+    shapes = {tensor.name: tensor.shape for tensor in case.inputs}
     try:
-        model = onnx_file.read(graph.path)
-        steps = read(infer(model, {t.name: t.shape for t in case.inputs}).graph, {}).steps
-        by_category: dict[Category, list[GraphNode]] = {}
-        for step, category in zip(steps, classify([_operation(s) for s in steps]), strict=True):
-            by_category.setdefault(category, []).append(step)
-        costs = {
-            category: (sum(map(macs, own)), access_bytes(OnnxGraph((), (), tuple(own))))
-            for category, own in by_category.items()
-        }
-    except (BenchboxError, Uncountable):
-        return {}
-    is_all = sum(count for count, _ in costs.values()) == graph.cost.known_macs
-    return costs if is_all else {}
+        counted = costs.of_steps(model, shapes, graph.observed)
+    except BenchboxError:
+        return []
+    categories = classify([_operation(step) for step, *_ in counted])
+    modules = names.modules(model)
+    return [
+        FileNode(
+            name=step.node.name,
+            operation=_operation(step),
+            category=category,
+            module=modules.get(step.node.name),
+            macs=macs,
+            memory_access_bytes=memory,
+            reads=tuple(step.node.input),
+            makes=tuple(step.node.output),
+        )
+        for (step, macs, memory), category in zip(counted, categories, strict=True)
+    ]
 
 
-def _operation(step: Any) -> Operation:  # noqa: ANN401 - a GraphNode, whose module is imported late
+def _operation(step: "GraphNode") -> Operation:
     shapes = [[None if t is None else t.shape for t in ts] for ts in (step.inputs, step.outputs)]
     return Operation(step.type.rpartition(":")[2], *shapes)

@@ -4,15 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
 
 from benchbox.analysis.operators import CATEGORIES, OPERATORS, Operation, classify
-from benchbox.analysis.profile import PaperCosts, estimate, midmean
-from benchbox.costs.macs import COUNTED, FREE
-from tests.helpers.profiled import estimated, node, reply
+from benchbox.analysis.origins import FileNode
+from benchbox.analysis.parts import split
+from benchbox.analysis.profile import estimate, midmean
+from tests.helpers.profiled import Costs, estimated, node, reply
 
 # categories
 
 IMAGE = (1, 8, 6, 6)
+MATMUL = "Gemm MatMul FusedMatMul MatMulInteger QGemm QLinearMatMul MatMulNBits Einsum"
+ATTENTION = "Attention MultiHeadAttention GroupQueryAttention QAttention"
 
 
 @pytest.mark.parametrize(
@@ -29,9 +33,12 @@ IMAGE = (1, 8, 6, 6)
         (Operation("QLinearConv", [IMAGE, (), (), (8, 1, 3, 3)]), "depthwise"),
         (Operation("ConvTranspose", [IMAGE, (8, 1, 3, 3)], [(1, 8, 8, 8)]), "depthwise"),
         (Operation("ConvTranspose", [IMAGE, (8, 1, 3, 3)], [(1, 1, 8, 8)]), "convolution"),
+        (Operation("ConvInteger", [IMAGE, (16, 8, 3, 3)]), "convolution"),
         (Operation("Add", [IMAGE, IMAGE], [IMAGE]), "element-wise"),
         (Operation("Concat"), "data movement"),
-        (Operation("Gemm"), "other"),
+        *((Operation(each), "matmul") for each in MATMUL.split()),
+        *((Operation(each), "attention") for each in ATTENTION.split()),
+        (Operation("GemmaRotaryEmbedding"), "other"),
         (Operation("NobodyKnows"), "other"),
     ],
 )
@@ -40,9 +47,7 @@ def test_an_operator_belongs_to_one_category(operation: Operation, category: str
 
 
 def test_every_operator_of_the_table_is_one_that_onnx_or_its_runtime_has() -> None:
-    known = {name.rpartition(":")[2] for name in FREE | COUNTED.keys()}
-    runtime = {"MemcpyFromHost", "MemcpyToHost", "QLinearMul", "ReorderInput", "ReorderOutput"}
-    assert OPERATORS.keys() - known <= runtime
+    assert OPERATORS.keys() <= {schema.name for schema in get_all_operator_schema()}
     assert set(OPERATORS.values()) <= set(CATEGORIES)
 
 
@@ -106,9 +111,8 @@ def test_shares_are_those_without_what_the_profiler_added() -> None:
     found = estimated(node("a", "Conv", [32] * 8), node("b", "Add", [12] * 8))
     assert [each.share for each in found.nodes] == pytest.approx([0.75, 0.25])
     assert [each.time_s for each in found.nodes] == pytest.approx([0.75e-3, 0.25e-3])
-    parts = [(part.category, part.nodes) for part in found.parts]
+    parts = [(part.name, part.nodes) for part in split(found)]
     assert parts == [("convolution", 1), ("element-wise", 1)]
-    assert found.part("shuffle").share == 0
     assert found.overhead_s == pytest.approx(2e-6)
     assert (found.slowdown, found.covered, found.disturbance) == pytest.approx((1.5, 0.5, 1.0))
     assert (found.latency_s, found.unoptimised_s) == pytest.approx((1e-3, 2e-3))
@@ -145,23 +149,113 @@ def test_a_disturbed_call_changes_no_share() -> None:
 def test_the_latency_is_that_of_calls_that_nothing_disturbed() -> None:
     answer = reply(node("a", "Conv", [30] * 8))
     answer["latencies_ns"]["default"] = [1_000_000] * 4 + [3_000_000] * 16
-    found = estimate(answer, 1, {})
+    found = estimate(answer, 1)
     assert (found.latency_s, found.disturbance) == pytest.approx((1e-3, 3.0))
 
 
 def test_costs_on_paper_are_set_beside_what_ran() -> None:
-    costs: PaperCosts = {"convolution": (300, 20), "depthwise": (100, 40), "element-wise": (0, 20)}
+    costs: Costs = {"convolution": (300, 20), "depthwise": (100, 40), "element-wise": (0, 20)}
     found = estimated(node("a", "Conv", [30] * 8), costs=costs)
-    assert [(p.category, p.nodes, p.macs_share, p.memory_share) for p in found.parts] == [
+    assert [(p.name, p.nodes, p.macs_share, p.memory_share) for p in split(found)] == [
         ("convolution", 1, 0.75, 0.25),
         ("depthwise", 0, 0.25, 0.5),
         ("element-wise", 0, 0.0, 0.25),
     ]
     unknown = estimated(node("a", "Conv", [30] * 8), costs={"convolution": (300, None)})
-    assert unknown.parts[0].memory_share is None
-    assert unknown.parts[0].macs_share == 1.0
+    (part,) = split(unknown)
+    assert (part.memory_share, part.macs_share) == (None, 1.0)
 
 
 def test_a_midmean_leaves_the_extremes_out() -> None:
     several = [5], [1, 2, 3], [0, 4, 6, 99], [1, 1, 1, 9, 9]
     assert [midmean(each) for each in several] == pytest.approx([5, 2, 5, 11 / 3])
+
+
+# the file's nodes behind those that ran
+
+
+def of_file(
+    name: str, op: str, *reads: str, module: str | None = None, macs: int = 0, **shapes: Any
+) -> FileNode:
+    """A node that makes a tensor of its own name and an `o`, with its costs."""
+    operation = Operation(op, shapes.get("inputs", ()), shapes.get("outputs", ()))
+    (category,) = classify([operation])
+    return FileNode(name, operation, category, module, macs, 0, reads, [f"{name}o"])
+
+
+DEPTHWISE = {"inputs": [IMAGE, (8, 1, 5, 5)], "outputs": [IMAGE]}
+FILE = [
+    of_file("s/Conv", "Conv", "x", module="s.conv", macs=10),
+    of_file("s/Relu", "Relu", "s/Convo", module="s.act"),
+    of_file("b/Conv_1", "Conv", "s/Reluo", module="b.0.conv", macs=20, **DEPTHWISE),
+    of_file("b/Add", "Add", "b/Conv_1o", "s/Reluo", module="b.0"),
+    of_file("b/Mul", "Mul", "b/Addo", module="b.1"),
+    of_file("h", "MatMul", "b/Mulo", module="", macs=70),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "op", "module", "category"),
+    [
+        ("s/Conv", "Conv", "s.conv", "convolution"),
+        ("s/Reluo_nchwc", "Conv", "s.conv", "convolution"),
+        ("b/Conv_1_token_7", "QLinearConv", "b.0.conv", "depthwise"),
+        ("b/Addo_nchwc", "Conv", "b.0.conv", "depthwise"),
+        ("b/Mul/QuickGeluFusion/", "QuickGelu", "b.1", "element-wise"),
+        ("h/MatMulAddFusion", "Gemm", "", "matmul"),
+        ("InsertedPrecisionFreeCast_b/Mulo", "Cast", "b.1", "data movement"),
+    ],
+)
+def test_a_node_is_of_the_module_of_what_it_is_named_after(
+    name: str, op: str, module: str, category: str
+) -> None:
+    (found,) = estimated(node(name, op, [30] * 8), file=FILE).nodes
+    assert (found.module, found.category) == (module, category)
+    assert found.kernel == ((5, 5) if category == "depthwise" else ())
+
+
+def test_what_is_named_after_nothing_is_of_the_module_next_to_it() -> None:
+    names = "ReorderInput s/Conv ReorderOutput h/Conv b/Conv_1 Transpose_token_2 h Gelu"
+    nodes = [node(name, name.partition("_")[0], [30] * 8) for name in names.split()]
+    found = estimated(*nodes, file=FILE).nodes
+    modules = ["s.conv", "s.conv", "s.conv", "", "b.0.conv", "b.0.conv", "", ""]
+    assert [each.module for each in found] == modules
+    assert [each.name for each in found if each.origin is None] == [
+        *("ReorderInput", "ReorderOutput", "Transpose_token_2", "Gelu"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("depth", "parts"),
+    [
+        (None, {"s": 0.1, "b": 0.2, "": 0.7}),
+        (1, {"s": 0.1, "b": 0.2, "": 0.7}),
+        (2, {"s.conv": 0.1, "s.act": 0.0, "b.0": 0.2, "b.1": 0.0, "": 0.7}),
+    ],
+)
+def test_modules_to_any_depth_add_up(depth: int | None, parts: dict[str, float]) -> None:
+    names = {"s/Conv": "Conv", "s/Relu": "Relu", "b/Conv_1": "Conv", "b/Mul": "Mul", "h": "MatMul"}
+    found = estimated(*(node(*each, [30] * 8) for each in names.items()), file=FILE)
+    split_up = split(found, "module", depth)
+    assert {part.name: part.macs_share for part in split_up} == parts
+    assert [*parts] == [part.name for part in split_up]
+    assert sum(part.share or 0.0 for part in split_up) == pytest.approx(1.0)
+    assert sum(part.nodes for part in split_up) == len(names)
+
+
+def test_modules_below_one_that_holds_all_are_told_apart() -> None:
+    file = [of_file(name, "Relu", module=f"net.{name}") for name in "ab"]
+    found = estimated(*(node(name, "Relu", [30] * 8) for name in "ab"), file=file)
+    assert [part.name for part in split(found, "module")] == ["net.a", "net.b"]
+
+
+def test_types_are_those_that_ran_the_slowest_first() -> None:
+    found = estimated(node("a", "Add", [12] * 8), node("h", "Gemm", [32] * 8), file=FILE)
+    parts = [(part.name, part.share, part.macs) for part in split(found, "type")]
+    assert parts == [("Gemm", 0.75, None), ("Add", 0.25, None)]
+
+
+def test_shares_that_the_profiler_drowns_are_none() -> None:
+    found = estimated(node("h", "Gemm", [32] * 8), file=FILE, profiled=3.1)
+    (part,) = split(found, "module", 1)[2:]
+    assert (part.share, part.time_s, part.macs_share) == (None, None, 0.7)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import onnx
 import pytest
 
 from benchbox import __version__, host
+from benchbox.analysis import profile as analysis_profile
 from benchbox.cli import profile as command
 from benchbox.cli.output import Exports
 from benchbox.devices import Device
@@ -26,6 +28,12 @@ CONV = """conv (float[1,8,12,12] x) => (float[1,16,12,12] y) {
 }"""
 NOT_FINITE = "nan (float[32] x) => (float[32] y) { y = Log(x) }"
 pytestmark = pytest.mark.usefixtures("in_tmp", "shared_cache")
+
+
+@pytest.fixture(autouse=True)
+def _not_drowned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graphs here are so small that the profiler would drown them."""
+    monkeypatch.setattr(analysis_profile, "DROWNED", float("inf"))
 
 
 @pytest.fixture
@@ -66,6 +74,52 @@ def test_one_case_is_split_by_category_and_its_slowest_nodes_follow(conv: Path) 
     assert found["profiled_calls"] >= 20
     assert document["versions"]["onnxruntime"]
     assert "## Slowest nodes: conv" in Path("p.md").read_text()
+
+
+MODULES = """modules (float[16,16] x) => (float[16,16] y) {
+    a = MatMul(x, x) b = MatMul(a, x) c = Softmax(b) d = MatMul(c, x) y = MatMul(d, x)
+}"""
+
+
+@pytest.mark.slow
+def test_modules_of_a_file_by_its_names_to_any_depth(write_onnx: WriteOnnx) -> None:
+    path = write_onnx("modules", MODULES)
+    model = onnx.load(path)
+    names = "/neck/neck.0/MatMul", "/neck/neck.1/MatMul", "/neck/Softmax", "/head/MatMul", "/MatMul"
+    for node_, name in zip(model.graph.node, names, strict=True):
+        node_.name = name
+    onnx.save(model, path)
+    by = ["--by", "module", "--export-csv", "p.csv"]
+    result = invoke("profile", str(path), *by, "--export-json", "p.json")
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[4].split()[:4] == ["module", "nodes", "time", "(ms)"]
+    assert [line.split("  ")[0] for line in lines[5:8]] == ["neck", "head", "(top level)"]
+    table = rows(Path("p.csv").read_text())
+    assert [(row["module"], row["category"]) for row in table] == [
+        *(("neck", ""), ("head", ""), ("", "")),
+    ]
+    assert sum(float(row["time_share"]) for row in table) == pytest.approx(1.0)
+    (found,) = json.loads(Path("p.json").read_text())["profiles"]
+    assert [each["module"] for each in found["modules"]] == ["neck", "head", ""]
+    assert {each["module"] for each in found["nodes"]} == {"neck.0", "neck.1", "neck", "head", ""}
+
+    invoke("profile", str(path), *by, "--depth", "2")
+    deeper = [row["module"] for row in rows(Path("p.csv").read_text())]
+    assert deeper == ["neck.0", "neck.1", "neck", "head", ""]
+
+
+@pytest.mark.slow
+def test_a_file_that_names_no_modules_says_so_in_one_line(conv: Path) -> None:
+    result = invoke("profile", str(conv), "--by", "module")
+    assert result.exit_code == 1
+    assert "conv failed: its nodes carry no names of modules; --by type works" in result.stdout
+
+
+def test_a_depth_without_modules_is_refused(conv: Path) -> None:
+    result = invoke("profile", str(conv), "--depth", "2")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--depth 2: it is that of modules; give --by module as well" in result.stderr
 
 
 @pytest.mark.slow
@@ -132,6 +186,37 @@ def test_few_nodes_are_shown_of_many_cases_and_none_where_none_are_wanted(
     assert len(profile.tables(report(*cases, top=0))) == 1
     (_, nodes) = profile.tables(report(cases[0], top=1))
     assert nodes.columns[0].cells == ("a",)
+
+
+def test_the_largest_of_many_parts_have_a_column_and_the_others_share_one(
+    onnx_cases: Callable[..., list[Case]],
+) -> None:
+    kinds = [f"Op{index}" for index in range(10)]
+    found = estimated(*(node(kind, kind, [20 + 10 * at] * 8) for at, kind in enumerate(kinds)))
+    outcomes = [ProfileOutcome(case, found, "", {}) for case in onnx_cases("p", "q")]
+    table, *_ = profile.tables(replace(report(), outcomes=outcomes, by="type"))
+    headers = [column.header for column in table.columns]
+    assert headers == ["case", "time (ms)", *reversed(kinds[2:]), "others", "unoptimised"]
+    shares = [int(column.cells[0].strip("%")) for column in table.columns[2:-1]]
+    assert abs(sum(shares) - 100) <= 5
+
+
+def test_shares_that_the_profiler_drowns_are_left_out_of_every_output(
+    onnx_cases: Callable[..., list[Case]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analysis_profile, "DROWNED", 3.9)
+    (case,) = onnx_cases("p")
+    found = estimated(node("a", "Conv", [30] * 8), profiled=4.0)
+    drowned = replace(report(), outcomes=[ProfileOutcome(case, found, "", {})])
+    (table,) = profile.tables(drowned)
+    assert [column.header for column in table.columns] == ["category", "nodes"]
+    assert table.sentences[0].startswith("The profiler makes a call 4.00x as long")
+    (row,) = rows(profile_files.to_csv(drowned))
+    assert (row["time_ms"], row["time_share"], row["status"]) == ("", "", "ok")
+    assert row["reason"].startswith("the profiler makes a call 4.00x as long")
+    (plain,) = json.loads(profile_files.to_json(drowned))["profiles"]
+    assert plain["nodes"][0]["time_share"] is None
+    assert plain["categories"][0]["time_share"] is None
 
 
 def test_an_interrupt_before_any_case_leaves_empty_exports() -> None:

@@ -25,6 +25,7 @@ from tests.helpers.exporter import WarmWorker
 
 Inputs = tuple[TensorSpec, ...]
 IMAGE: Inputs = (TensorSpec("x", (1, 4, 8, 8)),)
+EVERY: Inputs = (TensorSpec("x", (1, 3, 16, 16)), TensorSpec("y", (3, 4, 5)))
 ODD: Inputs = (TensorSpec("x", (1, 4, 5, 9)),)
 MINE = """
 from benchbox.networks.dfc import DFC
@@ -81,6 +82,17 @@ class Everything(nn.Module):
 
 def everything():
     return Everything()
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU())
+
+    def forward(self, x):
+        return self.body(self.body(x))
+
+def twice():
+    return Twice()
 
 def gate(upsample):
     return DFC(4, 4, upsample=upsample)
@@ -173,9 +185,28 @@ def test_inputs_are_named_and_what_became_of_batch_norm_is_said(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        (
+            "everything",
+            "down.0/Conv down.1/Relu deep/Conv wide/Conv /Add up/ConvTranspose /ReduceMean "
+            "head/Gemm /Transpose /MatMul /MatMul_1 rows/MatMul rows/Add",
+        ),
+        ("twice", "body.0/Conv body.1/Relu body.0/Conv_1 body.1/Relu_1"),
+    ],
+)
+def test_nodes_carry_the_path_of_their_module(exporter: Exporter, name: str, names: str) -> None:
+    graph = exporter.graph(exporter.case(name, EVERY if name == "everything" else IMAGE))
+    found = onnx.load(graph.path).graph
+    assert [node.name for node in found.node] == names.split()
+    results = {node.output[0] for node in found.node} - {each.name for each in found.output}
+    assert results < set(names.split())
+
+
+@pytest.mark.slow
 def test_counts_agree_with_torch(exporter: Exporter) -> None:
-    inputs = (TensorSpec("x", (1, 3, 16, 16)), TensorSpec("y", (3, 4, 5)))
-    cost = exporter.graph(exporter.case("everything", inputs)).cost
+    cost = exporter.graph(exporter.case("everything", EVERY)).cost
     assert (cost.known_macs, cost.params) == (29612, 560), "FlopCounterMode's"
 
 

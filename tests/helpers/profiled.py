@@ -1,9 +1,11 @@
 """Replies of agents that profiled, and what is estimated from them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchbox.analysis.profile import PaperCosts, Profile, estimate
+from benchbox.analysis.operators import Category, Operation
+from benchbox.analysis.origins import FileNode
+from benchbox.analysis.profile import Profile, estimate
 
 
 def node(name: str, op: str, us: Sequence[float], count: float = 1.0) -> dict[str, Any]:
@@ -33,6 +35,18 @@ def reply(*nodes: dict[str, Any], gap_us: float = 2.0, **latencies_ms: float) ->
     }
 
 
-def estimated(*nodes: dict[str, Any], costs: PaperCosts | None = None, **more: float) -> Profile:
-    """Return the profile of an agent's reply; the file has 9 nodes."""
-    return estimate(reply(*nodes, **more), 9, costs or {})
+Costs = Mapping[Category, tuple[int, int | None]]
+
+
+def estimated(
+    *nodes: dict[str, Any],
+    costs: Costs | None = None,
+    file: Sequence[FileNode] = (),
+    **more: float,
+) -> Profile:
+    """Return the profile of an agent's reply; the file has 9 nodes, or one for each cost."""
+    of_costs = [
+        FileNode(category, Operation(""), category, None, *cost)
+        for category, cost in (costs or {}).items()
+    ]
+    return estimate(reply(*nodes, **more), 9, [*file, *of_costs])

@@ -1,5 +1,6 @@
 """Profiles over the wire, with ONNX Runtime, and of cases that fail."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 from onnx import numpy_helper
 
 from benchbox import costs
+from benchbox.analysis.operators import LAYOUT
+from benchbox.analysis.origins import FileNode
+from benchbox.analysis.parts import split
 from benchbox.analysis.profile import estimate
 from benchbox.devices import Device
 from benchbox.errors import AgentError, CaseError, DeviceError
@@ -129,16 +133,17 @@ def test_a_network_is_profiled_node_by_node(private_tmp: Path, agent: Agent, net
     case = case_of(network)
     with pytest.raises(CaseError, match="nowhere"):
         agent.profile("nowhere.onnx", X, 0, 40)
-    paper = runner_profile.paper_costs(case, counted(case))
-    found = estimate(agent.profile(str(network), X, 0, 40), 12, paper)
-    assert sum(part.share for part in found.parts) == pytest.approx(1.0)
+    found = estimate(agent.profile(str(network), X, 0, 40), 12, in_file(case, counted(case)))
+    parts = split(found)
+    assert sum(part.share or 0.0 for part in parts) == pytest.approx(1.0)
     assert sum(each.time_s for each in found.nodes) == pytest.approx(found.latency_s)
-    assert sum(cost.macs_share or 0.0 for cost in found.parts) == pytest.approx(1.0)
-    nodes = {part.category: part.nodes for part in found.parts}
+    assert sum(cost.macs_share or 0.0 for cost in parts) == pytest.approx(1.0)
+    assert {each.operation.type for each in found.nodes if not each.origin} <= LAYOUT
+    nodes = {part.name: part.nodes for part in parts}
     del nodes["data movement"]
     # The element-wise one is the Softplus: the Relu is fused.
-    expected = {"convolution": 2, "depthwise": 1, "shuffle": 3, "element-wise": 1, "other": 2}
-    assert nodes == expected
+    expected = {"convolution": 2, "depthwise": 1, "shuffle": 3, "element-wise": 1, "other": 1}
+    assert nodes == {**expected, "matmul": 1}
     movement = {each.operation.type for each in found.nodes if each.category == "data movement"}
     assert "Concat" in movement
     assert {each.provider for each in found.nodes} == {"CPUExecutionProvider"}
@@ -148,33 +153,67 @@ def test_a_network_is_profiled_node_by_node(private_tmp: Path, agent: Agent, net
     assert list(private_tmp.iterdir()) == []
 
 
+def in_file(case: Case, graph: Graph) -> list[FileNode]:
+    return runner_profile.file_nodes(onnx.load(graph.path), case, graph)
+
+
 def test_costs_on_paper_are_split_as_the_file_has_them(network: Path) -> None:
     case = case_of(network)
     graph = counted(case)
-    paper = runner_profile.paper_costs(case, graph)
+    found: Counter[str] = Counter()
+    memory: Counter[str] = Counter()
+    for each in in_file(case, graph):
+        found[each.category] += each.macs or 0
+        memory[each.category] += each.memory_access_bytes or 0
     pixels = 16 * 16
-    assert {category: macs for category, (macs, _) in paper.items()} == {
+    assert found == {
         "convolution": pixels * 32 * (32 + 8),
         "depthwise": pixels * 32 * 9,
-        "element-wise": 0,
-        "shuffle": 0,
-        "data movement": 0,
-        "other": 64 * 10,
+        "matmul": 64 * 10,
+        **dict.fromkeys(("element-wise", "shuffle", "data movement", "other"), 0),
     }
-    memory = {category: memory for category, (_, memory) in paper.items()}
     assert memory["element-wise"] == 2 * 4 * pixels * (32 + 64)
-    assert sum(each or 0 for each in memory.values()) == graph.cost.memory_access_bytes
-    other = replace(graph, cost=replace(graph.cost, macs=1))  # does not add up
-    assert runner_profile.paper_costs(case, other) == {}
+    assert memory.total() == graph.cost.memory_access_bytes
 
 
-def test_costs_that_only_running_could_tell_are_left_out(write_onnx: Callable[..., Path]) -> None:
+def test_shapes_that_only_running_could_tell_are_those_observed(
+    write_onnx: Callable[..., Path],
+) -> None:
     text = (
         "open (float[4,4] x) => (float[n,4] y) { m = NonZero(x) t = Transpose(m) "
         "f = Cast<to = 1>(t) g = Transpose(f) y = MatMul(g, f) }"
     )
     case = case_of(write_onnx("open", text), (TensorSpec("x", (4, 4)),))
-    assert runner_profile.paper_costs(case, counted(case)) == {}
+    observed = {"m": [2, 16], "t": [16, 2], "f": [16, 2], "g": [2, 16], "y": [2, 2]}
+    graph = graph_of(case)
+    *_, last = in_file(case, graph)
+    assert (last.macs, last.memory_access_bytes) == (None, None)
+    *_, last = in_file(case, replace(graph, observed=observed))
+    assert (last.macs, last.operation.inputs) == (64, [(2, 16), (16, 2)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("named", ["", "conv"])
+def test_an_integer_convolution_has_its_kernel_and_groups_from_the_file(
+    cpu: Device, named: str, tmp_path: Path
+) -> None:
+    quantised = (
+        "(float[1,8,9,9] x) => (float[1,8,9,9] y) { q = QuantizeLinear(x, s, z) "
+        "a = QLinearConv<group = 8, pads = [1, 1, 1, 1]>(q, s, z, w, s, z, s, z) "
+        "y = DequantizeLinear(a, s, z) }"
+    )
+    scale, zero = np.array(0.1, np.float32), np.array(0, np.int8)
+    weights = {"s": scale, "z": zero, "w": np.ones((8, 1, 3, 3), np.int8)}
+    initializers = [numpy_helper.from_array(each, name) for name, each in weights.items()]
+    model = onnx_models.text(f"quantised {quantised}", *initializers)
+    model.graph.node[1].name = named
+    path = tmp_path / "quantised.onnx"
+    onnx.save(model, path)
+    case = case_of(path, (TensorSpec("x", (1, 8, 9, 9)),))
+    (outcome,) = runner_profile.outcomes([case], {case.key: counted(case)}, cpu, open_agent)
+    assert outcome.profile is not None, outcome.reason
+    convolutions = [each for each in outcome.profile.nodes if each.operation.type == "QLinearConv"]
+    assert [(each.category, each.kernel) for each in convolutions] == [("depthwise", (3, 3))]
 
 
 @pytest.mark.slow
@@ -236,3 +275,16 @@ def test_a_device_without_an_agent_or_without_a_processor_is_not_usable(
     for device, text in ((cpu, "no agent starts"), (gpu, "only processors can be profiled")):
         with pytest.raises(DeviceError, match=text):
             list(runner_profile.outcomes(cases, {cases[0].key: graph_of(cases[0])}, device, lost))
+
+
+def test_a_case_whose_nodes_name_no_modules_fails_where_these_are_asked_for(
+    cpu: Device, onnx_cases: Callable[..., list[Case]]
+) -> None:
+    cases = onnx_cases("a")
+    graphs = {cases[0].key: graph_of(cases[0])}
+
+    def opened(device: Device) -> Agent:
+        return Agent(Scripted(HELLO), device)
+
+    (found,) = runner_profile.outcomes(cases, graphs, cpu, opened, by="module")
+    assert "its nodes carry no names of modules" in found.reason
