@@ -48,7 +48,7 @@ def _converted(case: Case, asked: Precision) -> Case:
     paper = case.paper.untimed()
     case = replace(case, conversion=asked, dtype=asked, note=note, published=None, paper=paper)
     if asked != "fp16":
-        return case
+        return replace(case, paper=replace(case.paper, top1_percent=None, map_percent=None))
     inputs = tuple(
         replace(tensor, dtype="float16") if tensor.dtype == "float32" else tensor
         for tensor in case.inputs

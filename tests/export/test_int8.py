@@ -12,7 +12,7 @@ import pytest
 
 from benchbox.agent.ort.runtime import OnnxRuntime
 from benchbox.errors import CaseError
-from benchbox.export import entries, int8
+from benchbox.export import entries, int8, ort_call
 from tests.conftest import WriteOnnx
 
 NET = """g (float[1,8,8,8] x) => (float[1,4] y) {
@@ -80,6 +80,22 @@ def test_a_graph_of_an_older_opset_is_quantised_by_channel(net: Path, tmp_path: 
     onnx.save(model, old)
     int8.quantise(old, target, FEEDS, is_dynamic=False)
     assert "QuantizeLinear" in operators(target)
+
+
+ATTENTION = """<ir_version: 10, opset_import: ["" : 23]>
+g (float[1,2,8,8] x) => (float[1,2,8,8] y) <int64[2] s = {8,8}> {
+    w = ConstantOfShape<value = float[1] {0.1}>(s) a = MatMul(x, w) y = Attention(a, x, x) }"""
+
+
+@pytest.mark.parametrize("is_dynamic", [False, True])
+@pytest.mark.usefixtures("net")
+def test_attention_of_onnx_stays_as_it_is(tmp_path: Path, is_dynamic: bool) -> None:
+    source, target = tmp_path / "attention.onnx", tmp_path / "int8.onnx"
+    onnx.save(onnx.parser.parse_model(ATTENTION), source)
+    feeds = {"x": FEEDS["x"][:, :2]}
+    int8.quantise(source, target, feeds, is_dynamic=is_dynamic)
+    assert "Attention" in operators(target)
+    assert ort_call.run(target, feeds)[0].shape == (1, 2, 8, 8)
 
 
 @pytest.mark.parametrize(

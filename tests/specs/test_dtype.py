@@ -70,6 +70,10 @@ def test_a_quantised_case_keeps_its_inputs_and_says_that_it_has_no_accuracy(aske
     assert (quantised.dtype, quantised.conversion, quantised.published) == (asked, asked, None)
     assert "a latency without an accuracy" in quantised.note
     assert cache.key(quantised) != cache.key(plain)
+    network = only("models:network=mobilenetv2_x1_0")
+    (quantised,) = with_dtype([network], asked)
+    assert (network.paper.top1_percent, quantised.paper.top1_percent) == (72.0, None)
+    assert quantised.paper.macs_m == network.paper.macs_m
 
 
 @pytest.mark.parametrize(
