@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from itertools import pairwise
+from itertools import count, pairwise
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -174,11 +174,12 @@ def test_sentinels_take_a_small_share_and_no_latency(
 @pytest.mark.parametrize(
     ("times", "ratio"),
     [
-        ([10, 440, 11, 450, 12, 460, 10], 44.0),
-        ([10, 440, 11, 450, 12, 12, 12], 1.0),  # a trial without a difference
-        ([10, 10, 10], 1.0),
-        ([10, 16, 15], 1.0),  # a slower state begins
-        ([0, 3, 0, 3, 0, 3, 0], 3.0),
+        ([440, 11, 450, 12, 460, 10, 440, 10, 440, 10], 44.0),
+        ([440, 11, 450, 12, 12, 12], 1.0),  # a trial without a difference
+        ([10, 10], 1.0),
+        ([16, 15], 1.0),  # a slower state begins
+        ([16, 10, 16, 15], 1.0),  # another program does
+        ([3, 0] * 5, 3.0),
     ],
 )
 def test_denormals_cost(times: list[int], ratio: float, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,8 +187,12 @@ def test_denormals_cost(times: list[int], ratio: float, monkeypatch: pytest.Monk
     monkeypatch.setattr(denormals, "_environment", lambda: ())
     monkeypatch.setattr(denormals, "_denormals_kept", contextlib.nullcontext)
     monkeypatch.setattr(denormals, "_processor_ns", lambda _: left.pop(0))
+    monkeypatch.setattr(denormals, "_switches", lambda: 0)
     assert denormals.ratio(lambda: None) == ratio
     assert not left
+    monkeypatch.setattr(denormals, "_processor_ns", lambda _: 10)
+    monkeypatch.setattr(denormals, "_switches", count().__next__)
+    assert denormals.ratio(lambda: None) is None, "of disturbed calls nothing is said"
 
 
 DENORMALS = """

@@ -12,12 +12,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+try:
+    import resource
+except ImportError:  # Windows, whose modes are not switched either
+    resource = None  # type: ignore[assignment]
+
 # Of glibc's fenv_t, as 32-bit words: which word holds the mode, and the bits in it that flush.
 FENV_WORDS = 8
 MODES = {"x86_64": (7, 0x8040), "aarch64": (0, 1 << 24)}
 LONGEST_S = 1.0  # after which no further trial is begun
-TRIALS = 3  # which all have to show it
+TRIALS = 5  # which all have to show it
 LEAST = 1.1  # a smaller ratio is noise
+RETRIES = 4  # of a call that another program disturbed
 
 Call = Callable[[], object]
 Environment = tuple[ctypes.CDLL, int, int]
@@ -26,19 +32,45 @@ Environment = tuple[ctypes.CDLL, int, int]
 def ratio(call: Call) -> float | None:
     """Latency with denormals over latency without; 1.0 unless every trial shows a difference.
 
-    None where this processor's mode cannot be switched from here or does not flush to begin with.
+    None where this processor's mode cannot be switched from here or does not flush to begin with,
+    and where other programs disturb the calls.
     """
     environment = _environment()
     if environment is None:
         return None
-    end, kept, flushed = time.monotonic() + LONGEST_S, list[int](), [_processor_ns(call)]
-    while len(kept) < TRIALS and time.monotonic() < end:
+    end, kept, flushed = time.monotonic() + LONGEST_S, list[int](), list[int]()
+    while len(kept) < TRIALS and (time.monotonic() < end or not kept):
         with _denormals_kept(*environment):
-            kept.append(_processor_ns(call))
-        flushed.append(_processor_ns(call))
-        if kept[-1] < LEAST * max(flushed[-2:]):  # of the calls right before and after it
+            slow = _undisturbed_ns(call, end)
+        fast = _undisturbed_ns(call, end)
+        if slow is None or fast is None:
+            return None
+        kept.append(slow)
+        flushed.append(fast)
+        if min(kept) < LEAST * max(flushed):
             return 1.0
     return min(kept) / max(1, min(flushed))
+
+
+def _undisturbed_ns(call: Call, end: float) -> int | None:
+    """The time of a call in a row during which no program took the processor; None without one.
+
+    An untimed call before it brings back what another program has taken of the caches.
+    """
+    for _ in range(RETRIES):
+        before = _switches()
+        call()
+        found = _processor_ns(call)
+        if _switches() == before:
+            return found
+        if time.monotonic() > end:
+            break
+    return None
+
+
+def _switches() -> int:
+    """How often this thread had to give its processor to another program."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
 
 def _environment() -> Environment | None:
