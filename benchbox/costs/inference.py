@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -164,8 +165,32 @@ def _light_graph(graph: GraphProto, light: GraphProto) -> None:
     light.value_info.extend(graph.value_info)
     light.initializer.extend(map(_light_tensor, graph.initializer))
     light.initializer.extend(map(_dense, graph.sparse_initializer))
-    for node in graph.node:
+    for node in _ordered(graph.node):
         _light_node(node, light.node.add())
+
+
+def _ordered(nodes: Sequence[NodeProto]) -> Sequence[NodeProto]:
+    """The nodes with each after those that make its inputs, as ONNX asks and some tools do not.
+
+    Nodes in a cycle stay as they are.
+    """
+    maker = {name: index for index, node in enumerate(nodes) for name in node.output if name}
+    needs = [{maker[name] for name in _used(node) if name in maker} for node in nodes]
+    if all(max(needed, default=-1) < index for index, needed in enumerate(needs)):
+        return nodes
+    try:
+        return [nodes[i] for i in TopologicalSorter(dict(enumerate(needs))).static_order()]
+    except CycleError:
+        return nodes
+
+
+def _used(node: NodeProto) -> Iterator[str]:
+    """The names that a node reads, in its bodies too."""
+    yield from node.input
+    for attribute in node.attribute:
+        for body in (attribute.g, *attribute.graphs):
+            for inner in body.node:
+                yield from _used(inner)
 
 
 def _light_node(node: NodeProto, light: NodeProto) -> None:

@@ -360,3 +360,16 @@ def test_renaming_moves_nothing_and_elements_below_a_byte_are_packed() -> None:
 )
 def test_the_peak_is_the_most_that_is_alive_at_once(body: str, peak: int) -> None:
     assert count(text(f"g {body}")).peak_activation_bytes == peak
+
+
+def test_nodes_may_stand_in_any_order() -> None:
+    body = """a = MatMul(x, w) c = ReduceSum(a) d = Cast<to = 9>(c)
+    y = If<then_branch = t () => (float[2,4] p) { p = Relu(a) },
+           else_branch = e () => (float[2,4] q) { q = Neg(a) }>(d)"""
+    built = text(f"g (float[2,3] x) => (float[2,4] y) {{ {body} }}", weight("w", 3, 4))
+    expected = count(built)
+    nodes = list(built.graph.node)
+    del built.graph.node[:]
+    built.graph.node.extend(reversed(nodes))
+    assert count(built) == expected
+    assert expected.macs == 24
