@@ -6,6 +6,8 @@ import select
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from benchbox.agent.ort import messages
+
 Message = Mapping[str, Any]  # what json.loads returned: the one place where types are not known
 _requests = 0  # the descriptor that requests come by
 
@@ -56,6 +58,7 @@ class Refusal(Exception):  # noqa: N818 - not an error of the program, but what 
 
 
 def sentence(error: BaseException) -> str:
-    """Return an exception as one line."""
-    text = str(error) if isinstance(error, Refusal) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())
+    """Return an exception as one line, with its type where the text does not have it itself."""
+    text = messages.plain(str(error))
+    is_whole = isinstance(error, Refusal) or "[ONNXRuntimeError]" in str(error)
+    return text if is_whole else f"{type(error).__name__}: {text}"

@@ -41,13 +41,6 @@ WORDS = frozenset(
 )
 
 
-# Where in ONNX Runtime's own source an error was raised, with the function, and its code.
-SOURCE = re.compile(
-    r"[\w./-]+\.(?:cc|h|cpp):\d+ (?:[^()\[\]]*?\w::[^()]*\([^()]*\)|\w+) ?"
-    r"|\[ONNXRuntimeError\] : \d+ : \w+ : "
-)
-
-
 def record(index: int, case: Case, graph: Graph | None) -> Record:
     """The record of a case that was not measured yet."""
     facts = graph.facts() if graph else {}
@@ -70,6 +63,8 @@ def record(index: int, case: Case, graph: Graph | None) -> Record:
         note=case.note,
         paper={name: value for name, value in asdict(case.paper).items() if value},
         graph=facts or None,
+        values={tensor.name: str(tensor.values) for tensor in case.inputs if tensor.values},
+        has_images=case.has_images,
         cost=cost,  # type: ignore[arg-type]
     )
 
@@ -127,17 +122,15 @@ def loaded(earlier: Record) -> Loaded | None:
 
 def shareable(text: str) -> str:
     """Strip this machine's folders, its name and its user's from a reason."""
-    text = SOURCE.sub("", text)
     for folder in _folders():
         if len(folder) > 1:
             text = re.sub(rf"(?<![\w.]){re.escape(folder + os.sep)}", "", text)
-    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     text = re.sub(r"(?<![\w.:/])/(?:[^\s/'\":,]+/)+", "", text)
     host = socket.gethostname()
     for name in dict.fromkeys((host, host.partition(".")[0], _user())):
         if name not in ("", "root", "localhost"):
             text = _without(name, text)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 :]}"
 
 
 def _without(name: str, text: str) -> str:
