@@ -4,6 +4,7 @@ BenchboxError          one line: what is wrong, where, what to do
 +-- UsageError         2   the command line or a file it names is wrong
 |   +-- SpecError      2   a spec: unknown name, bad TOML, broken builder, [match] violated
 |   +-- GraphError     2   an .onnx file that is corrupt or cannot be fed
+|   +-- OpenSizesError 2   inputs whose sizes nobody gave
 |   +-- RecordError    2   a record file that is broken, in use, or of a newer schema
 +-- CaseError          1   one case cannot be exported, loaded or timed; it becomes a failed row
 |   +-- AgentError     1   the agent process died, hung or spoke nonsense while it worked on a case
@@ -12,6 +13,7 @@ BenchboxError          one line: what is wrong, where, what to do
 +-- StorageError       1   results or cache cannot be written
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -33,6 +35,14 @@ class SpecError(UsageError):
 
 class GraphError(UsageError):
     """An .onnx file that is corrupt, or whose inputs cannot be made."""
+
+
+class OpenSizesError(UsageError):
+    """Inputs whose sizes nobody gave, in `what`, and the `options` that would give them."""
+
+    def __init__(self, what: Sequence[str], options: Sequence[str]) -> None:
+        self.what, self.options = list(what), list(dict.fromkeys(options))
+        super().__init__(f"{'; '.join(self.what)}: give {' '.join(self.options)}")
 
 
 class RecordError(UsageError):

@@ -17,6 +17,8 @@ import psutil
 from benchbox.errors import UsageError
 
 OBSERVED_S = 0.2
+LFS = b"version https://git-lfs"
+LFS_ADVICE = "it is a pointer of Git LFS to the file, not the file; run git lfs pull"
 CACHED_MB = 16  # of a file of the cache; one of states has a tenth of one
 
 
@@ -73,6 +75,15 @@ def why_no_file(path: Path) -> str:
     if stat.S_ISREG(mode):
         return ""
     return "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file"
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether a file only names the one that Git LFS has yet to fetch."""
+    try:
+        with _opened(path) as file:
+            return file.read(len(LFS)) == LFS
+    except OSError:
+        return False
 
 
 def read_file(path: Path, most_mb: int | None = None) -> bytes:

@@ -3,7 +3,7 @@
 from benchbox import specs
 from benchbox.cli.options import Options
 from benchbox.cli.run import measure
-from benchbox.cli.selection import file_name, find_all, run_name
+from benchbox.cli.selection import file_name, run_name
 from benchbox.report.text import listed
 
 
@@ -12,7 +12,7 @@ def compare(options: Options) -> None:
     names = options.cases.names
     labels = [_label(name) for name in names]
     title = f"{labels[0]} against {listed(labels[1:])}" if labels[1:] else labels[0]
-    comparison = specs.comparison(find_all(names), title)
+    comparison = specs.comparison(specs.find_all(names), title)
     measure(options, [comparison], file_name(f"{specs.COMPARE}-{run_name(names)}"))
 
 

@@ -14,7 +14,7 @@ Defaults = dict[str, dict[str, Any]]
 # fmt: off
 HARMLESS = frozenset({
     "allow_emulated", "arrival", "batch", "cache", "channels", "conv_search", "cooldown",
-    "cpus", "dtype", "format_", "margin", "max_time", "mode", "percentiles", "precision",
+    "cpus", "dim", "dtype", "format_", "margin", "max_time", "mode", "percentiles", "precision",
     "provider", "quick", "resume", "scale", "seconds", "seed", "sessions", "shape", "strict",
     "sustained", "tf32", "threads", "top", "verbose",
 })

@@ -71,6 +71,20 @@ class CaseOptions:
             help="an input of a builder, network or graph; repeatable",
         ),
     ] = None
+    dim: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dim", metavar="NAME=128", help="an open size of a graph, by its name; repeatable"
+        ),
+    ] = None
+    input: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="NAME=FILE.npy",
+            help="values of an input, or NAME=NUMBER; repeatable",
+        ),
+    ] = None
     weights: Annotated[
         list[str] | None,
         typer.Option(metavar="[NETWORK=]FILE", help=".pth file of the reference code; repeatable"),

@@ -4,11 +4,11 @@ import errno
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
+from benchbox import specs
 from benchbox.devices.registry import CLUSTERS, Processors
 from benchbox.errors import UsageError
-from benchbox.specs.model import DType, TensorSpec
+from benchbox.specs import Values
 
 SMALLEST = 1e-9  # share
 LOWEST = 50.0  # percentile
@@ -115,18 +115,31 @@ def one_device(text: str) -> str:
     return text
 
 
-def shape(text: str) -> TensorSpec:
-    """Parse `x=1x3x224x224` or `ids=1x128:int64` as an input; raises UsageError otherwise."""
-    match = re.fullmatch(r"(.+)=((?:\d{1,12}(?:x\d{1,12})*)|scalar)(?::(\w+))?", text.strip())
-    if match is None:
-        raise UsageError(f"--shape {text}: write name=1x3x224x224, with :int64 or such behind it")
-    sizes = () if match[2] == "scalar" else tuple(int(size) for size in match[2].split("x"))
-    dtype = match[3] or "float32"
-    if dtype not in get_args(DType):
-        raise UsageError(f"--shape {text}: {dtype} is none of {', '.join(get_args(DType))}")
-    if 0 in sizes:
-        raise UsageError(f"--shape {text}: a size must be positive")
-    return TensorSpec(match[1], sizes, dtype)
+def dims(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Parse `seq=128` or `seq=128,512` as sizes by symbol; raises UsageError otherwise."""
+    result: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, _, sizes = (part.strip() for part in text.rpartition("="))
+        words = [word.strip() for word in sizes.split(",")]
+        if not name or not all(re.fullmatch(r"0*[1-9]\d{0,8}", word) for word in words):
+            raise UsageError(f"--dim {text}: write NAME=SIZE such as seq=128")
+        if name in result or len(set(words)) < len(words):
+            raise UsageError(f"--dim {text}: name each symbol and each of its sizes once")
+        result[name] = tuple(map(int, words))
+    return result
+
+
+def values(texts: Sequence[str]) -> dict[str, Values]:
+    """Parse `ids=ids.npy` or `sr=16000` as values by input; raises UsageError otherwise."""
+    result: dict[str, Values] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"--input {text}: write NAME=FILE.npy, or NAME=NUMBER as sr=16000")
+        if name in result:
+            raise UsageError(f"--input {name}: given twice")
+        result[name] = specs.parse_values(value, f"--input {name}")
+    return result
 
 
 def path(text: str | Path, option: str) -> Path:

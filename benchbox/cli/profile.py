@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import typer
 from rich.console import Console
 
-from benchbox import devices, records, runner
+from benchbox import devices, records, runner, specs
 from benchbox.analysis.parts import By
 from benchbox.cli import parsing
 from benchbox.cli.bar import Bar
@@ -13,7 +13,7 @@ from benchbox.cli.exits import CASE_FAILED, INTERRUPTED
 from benchbox.cli.options import CaseOptions, ExportOptions, ProcessorOptions
 from benchbox.cli.output import Exports, console
 from benchbox.cli.progress import Live
-from benchbox.cli.selection import find_all, selection
+from benchbox.cli.selection import selection
 from benchbox.devices import Device
 from benchbox.errors import CaseError, UsageError
 from benchbox.export import Graph
@@ -37,7 +37,7 @@ def profile(
     if depth is not None and by != "module":
         raise UsageError(f"--depth {depth}: it is that of modules; give --by module as well")
     files = Exports(exports.paths())
-    found = find_all(options.names)
+    found = specs.find_all(options.names)
     cpus = parsing.one_choice(processors.cpus)
     device = devices.resolve(parsing.one_device(device_name), processors.threads, cpus)
     require_processor(device)

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from benchbox import devices, records, runner
+from benchbox import devices, records, runner, specs
 from benchbox.analysis import stats
 from benchbox.cli import gpu_options, load_options, parsing
 from benchbox.cli.defaults import DeviceOptions, fitting
@@ -17,7 +17,7 @@ from benchbox.cli.options import LoadOptions, Options
 from benchbox.cli.output import REPORT, Exports, console
 from benchbox.cli.progress import Lives
 from benchbox.cli.report import render
-from benchbox.cli.selection import find_all, run_name, selection
+from benchbox.cli.selection import run_name, selection
 from benchbox.devices import Device, providers
 from benchbox.errors import UsageError
 from benchbox.report import claims
@@ -39,7 +39,7 @@ QUICK = Plan(precision=0.05, min_rounds=stats.MIN_ROUNDS, burst_s=0.02, min_call
 def run(options: Options) -> None:
     """Measure the named cases, print, export; exits with 1, 130, or if strict 5 or 4."""
     names = options.cases.names
-    measure(options, find_all(names), run_name(names))
+    measure(options, specs.find_all(names), run_name(names))
 
 
 def measure(options: Options, found: Sequence[BlockSpec], name: str) -> None:
@@ -196,7 +196,7 @@ def plan(
     timing, margin = options.timing, options.margin
     published = COMPARED if margin is not None else ON_GPU if is_gpu else PUBLISHED
     base = QUICK if timing.quick else published
-    count = sum(len(spec.cases(selected)) for spec in found)
+    count = len(specs.unfolded(found, selected))
     least_s, each_s = (3.0, 0.5) if timing.quick else (45.0, 3.4) if base is PUBLISHED else LONGER
     default_s = max(least_s, each_s * count)
     precision = parsing.share(timing.precision) if timing.precision else base.precision

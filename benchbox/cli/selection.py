@@ -18,23 +18,23 @@ NAME_CHARACTERS = 100  # of a run in a file name; file systems end at 255
 DIGEST_CHARACTERS = 8
 
 
-def find_all(names: Sequence[str]) -> list[BlockSpec]:
-    """The specs of all names, in order."""
-    return [spec for name in names for spec in specs.find(name)]
-
-
 def selection(options: CaseOptions, device_channels: Platform) -> Selection:
     """The selection that options ask for, with the device's channel set unless they name one."""
-    tensors = [parsing.shape(text) for text in options.shape or ()]
+    tensors = [specs.shape(text) for text in options.shape or ()]
     names = [tensor.name for tensor in tensors]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise UsageError(f"--shape {twice[0]}: given twice")
+    sizes = parsing.dims(options.dim or ())
+    if several := next((name for name, each in sizes.items() if len(each) > 1), None):
+        raise UsageError(f"--dim {several}: give one size; several make cases behind a file's name")
     return Selection(
         channels=options.channels.value if options.channels else device_channels,
         batches=parsing.batches(options.batch),
         scales=tuple(options.scale or ()),
         shapes=tuple(tensors),
+        dims=sizes,
+        values=parsing.values(options.input or ()),
         weights=parsing.weights(options.weights or ()),
         dtype=options.dtype.value if options.dtype else None,
         head=options.head.value if options.head else None,
@@ -48,8 +48,7 @@ def run_name(names: Sequence[str]) -> str:
         found = specs.find(name)
         narrowed = "".join(f"_{key}={value}" for key, value in found[0].only.items())
         base = specs.split(name)[0]
-        is_file = base.endswith((".toml", ".onnx"))
-        own = Path(base).name if is_file else found[0].name
+        own = Path(base).name if specs.is_file(base) else found[0].name
         if specs.is_network(base):
             own = found[0].only["network"]
             narrowed = narrowed.replace(f"_network={own}", "")
@@ -73,7 +72,7 @@ def prepared(
 
     Where nobody will time them either, .onnx files are counted without a run.
     """
-    found = find_all(options.names)
+    found = specs.find_all(options.names)
     cases = runner.unfold(found, selection(options, "arm"))
     with Live(stderr, len(cases)) as live:
         graphs = runner.prepare(found, cases, live.exporting, timed=timed)

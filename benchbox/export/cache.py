@@ -39,7 +39,7 @@ def key(case: Case, digest_of: Callable[[Builder], str] = source_digest.digest) 
 
     Raises SpecError or GraphError when its source is not there.
     """
-    inputs = [[tensor.name, tensor.shape, tensor.dtype] for tensor in case.inputs]
+    inputs = [[t.name, t.shape, t.dtype, str(t.values or "")] for t in case.inputs]
     if isinstance(case.source, Builder):
         source = {"builder": case.source.reference, "text": digest_of(case.source)}
         if case.source.weights is not None:
@@ -131,7 +131,11 @@ def require_unchanged(case: Case, graph: Graph, *, as_module: bool = False) -> N
 
     With `as_module` it is built anew from its source, which must be what the graph was made from.
     """
+    given = [tensor.values for tensor in case.inputs if tensor.values and tensor.values.file]
     same = _is_whole(graph.path, graph.beside, graph.sha256)
+    same = same and all(
+        _is_whole(values.file, (), values.sha256) for values in given if values.file
+    )
     if same and as_module:
         made = lookup(key(case), case)
         same = made is not None and made.sha256 == graph.sha256

@@ -1,6 +1,7 @@
 """ONNX Runtime calls on the processor: a graph's outputs, or the shapes inside it, from one run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,19 +9,60 @@ from benchbox import memory
 
 if TYPE_CHECKING:
     import onnx
+    import onnxruntime as ort
 
     from benchbox.export.verify import Array
 
 
-def run(path: Path, feeds: Mapping[str, "Array"]) -> list["Array"]:
-    """Return the outputs of the graph at `path`, in order."""
+@dataclass(frozen=True, slots=True)
+class Output:
+    """An output of a call: as an array where it is a tensor, and why it cannot be bound."""
+
+    name: str
+    array: "Array | None"
+    unbound: str
+
+    def not_finite(self) -> int:
+        """How many of its values are NaN or infinite."""
+        import numpy as np
+
+        if self.array is None or self.array.dtype.kind != "f":
+            return 0
+        return int(self.array.size - np.isfinite(self.array).sum())
+
+    def notes(self) -> Iterator[str]:
+        """What a reader of its latency should know."""
+        if bad := self.not_finite():
+            assert self.array is not None, "it has values"
+            size = self.array.size
+            yield f"{bad} of {size} values of output {self.name} are NaN or infinite"
+        if self.unbound:
+            yield f"output {self.name} {self.unbound}, so each call allocates its outputs"
+
+
+def opened(path: Path) -> "ort.InferenceSession":
+    """Return a session of the graph at `path`."""
     import onnxruntime as ort
 
     from benchbox.agent.ort import session
 
-    options = session.options(1, [])
-    runtime = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return list(runtime.run(None, dict(feeds)))
+    return ort.InferenceSession(str(path), session.options(1, []), providers=[session.CPU])
+
+
+def call(runtime: "ort.InferenceSession", feeds: Mapping[str, "Array"]) -> list[Output]:
+    """Return the outputs of a graph, in order."""
+    from benchbox.agent.ort import session
+
+    given = session.values(feeds)
+    return [
+        Output(output.name, session.array(value), session.why_unbound(output, value))
+        for output, value in zip(runtime.get_outputs(), session.run(runtime, given), strict=True)
+    ]
+
+
+def run(path: Path, feeds: Mapping[str, "Array"]) -> list["Array"]:
+    """Return those outputs of the graph at `path` that are tensors, in order."""
+    return [each.array for each in call(opened(path), feeds) if each.array is not None]
 
 
 def observe(
@@ -33,8 +75,12 @@ def observe(
     import onnx
     import onnxruntime as ort
 
+    from benchbox.agent.ort import session
+
     inside = {output for node in model.graph.node for output in node.output}
     wanted = [name for name in names if name in inside]
+    if not wanted:
+        return {}
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     present = {output.name for output in probe.graph.output}
@@ -51,9 +97,10 @@ def observe(
         runtime = ort.InferenceSession(
             probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        values = runtime.run(wanted, dict(feeds))
+        values = runtime.run_with_ort_values(wanted, session.values(feeds))
     except Exception as error:  # optional or sequence tensors, or a model beyond protobuf's size
         if memory.ran_out(error):
             raise
         return {}
-    return {n: tuple(v.shape) for n, v in zip(wanted, values, strict=True) if hasattr(v, "shape")}
+    found = zip(wanted, values, strict=True)
+    return {name: tuple(v.shape()) for name, v in found if v.has_value() and v.is_tensor()}

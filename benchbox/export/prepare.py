@@ -180,7 +180,7 @@ def _request(key: str, case: Case) -> dict[str, Any]:
     request: dict[str, Any] = {
         "key": key,
         "word": secrets.token_hex(),  # which only the reply to it repeats
-        "inputs": [[tensor.name, tensor.shape, tensor.dtype] for tensor in case.inputs],
+        "inputs": [tensor.message() for tensor in case.inputs],
         "fork": fork.AVAILABLE,
     }
     if isinstance(case.source, Builder):

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchbox.agent.stdio import sentence
 from benchbox.errors import SpecError
+from benchbox.export.causes import cause
 from benchbox.export.source_digest import is_library, search_path
 
 
@@ -50,7 +50,7 @@ def resolve(reference: str, file: str | None) -> Callable[..., object]:
             sys.modules.setdefault(spec.name, module)  # dataclasses and pickle look it up there
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise SpecError(f"builder {reference!r} does not import: {sentence(error)}") from None
+        raise SpecError(f"builder {reference!r} does not import: {cause(error)}") from None
     found = getattr(module, name, None)
     if not callable(found):
         what = "has no" if found is None else "has no callable"

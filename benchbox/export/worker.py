@@ -1,7 +1,7 @@
 """Export worker, the process that imports torch: builds, exports, verifies and counts a case.
 
     {"op": "build", "key": k, "reference": "module:callable", "file": path | null, "args": {...},
-     "inputs": [[name, shape, dtype], ...],
+     "inputs": [{"name", "shape", "dtype", "values"?}, ...],
      "network": name | "", "weights": path | null, "conversion": "fp16" | ... | null}
     {"op": "inspect", "key": k, "file": path, "inputs": [...], "conversion": "fp16" | ... | null,
      "timed": bool}
@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchbox import costs, memory
 from benchbox.agent import stdio
-from benchbox.agent.ort import inputs
-from benchbox.errors import BenchboxError, SpecError, StorageError
+from benchbox.agent.ort import inputs, messages
+from benchbox.agent.stdio import Message
+from benchbox.errors import BenchboxError, CaseError, SpecError, StorageError
 from benchbox.export import (
     cache,
     entries,
@@ -40,7 +41,9 @@ from benchbox.export import (
     reads,
 )
 from benchbox.export.batch_norm import folded
+from benchbox.export.causes import cause
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
+from benchbox.export.made_up import MadeUp, made_up
 from benchbox.export.verify import check_finite, difference, half_difference
 from benchbox.specs import QUANTISED, Builder, Precision, onnx_file
 
@@ -78,7 +81,7 @@ def _failure(error: BaseException) -> dict[str, object]:
     if memory.ran_out(error):
         return {"error": memory.sentence("it needs more memory"), "kind": "case"}
     kinds = {SpecError: "spec", StorageError: "storage"}
-    text = str(error) if isinstance(error, BenchboxError) else stdio.sentence(error)
+    text = str(error) if isinstance(error, BenchboxError) else cause(error)
     return {
         "error": text,
         "kind": next((k for t, k in kinds.items() if isinstance(error, t)), "case"),
@@ -139,6 +142,7 @@ def build(request: Mapping[str, Any]) -> None:
             max_abs_error=error,
             versions=cache.versions(),
             beside=beside,
+            made_up=_tried(path, model, request["inputs"]),
         )
         cache.write_facts(folder, request["key"], graph, files)
 
@@ -191,38 +195,40 @@ def inspect(request: Mapping[str, Any]) -> None:
     """Run an .onnx file, or what it is converted to, once, count its cost, and cache these facts.
 
     One that is not to be timed is counted only, without a run where its sizes can be inferred.
-    Raises GraphError for a malformed file, or one with an output that is no tensor, CaseError when
-    an output is not finite.
+    Raises GraphError for a malformed file.
     """
     path = Path(request["file"])
     model = onnx_file.read(path)
-    onnx_file.require_tensors(path, model)
+    onnx_file.require_weights(path, model)
     costs.require_few_nodes(model)  # ONNX Runtime would write them out for minutes
     with cache.new_entry(request["key"]) as folder:
-        error = None
-        if conversion := request["conversion"]:
-            feeds = _feeds(request["inputs"], SEED)
-            path, source = folder / MODEL, path
-            expected = ort_call.run(source, float16.single(feeds))
-            error = _convert(conversion, source, path, feeds, expected)
-        elif request["timed"]:
-            check_finite(ort_call.run(path, _feeds(request["inputs"], SEED)))
-        graph = _inspected(path, request["inputs"], error)
+        graph = _inspected(path, folder, request)
         cache.write_facts(folder, request["key"], graph)
 
 
-def _inspected(path: Path, tensors: Sequence[Sequence[Any]], error: float | None) -> Graph:
+def _inspected(path: Path, folder: Path, request: Mapping[str, Any]) -> Graph:
+    tensors, error, outputs = request["inputs"], None, list[ort_call.Output]()
+    made: MadeUp = made_up(onnx_file.read(path), tensors)
+    if conversion := request["conversion"]:
+        feeds = _feeds(tensors, SEED)
+        path, source = folder / MODEL, path
+        expected = ort_call.run(source, float16.single(feeds))
+        error = _convert(conversion, source, path, feeds, expected)
+    elif request["timed"]:
+        made, outputs = _called(path, tensors, made)
     model = onnx_file.read(path)
-    shapes = {name: shape for name, shape, _ in tensors}
-    observed: Mapping[str, Sequence[int]] = {}
-    if unknown := costs.unknown_tensors(model, shapes):
-        observed = ort_call.observe(model, path, _feeds(tensors, SEED), unknown)
+    shapes = {each["name"]: each["shape"] for each in tensors}
+    cost, observed = costs.count(model, shapes), dict[str, tuple[int, ...]]()
+    if cost.uncounted or cost.memory_access_bytes is None:  # a run may show what the graph does not
+        unknown = costs.unknown_tensors(model, shapes)
+        observed = ort_call.observe(model, path, _feeds(tensors, SEED, made), unknown)
+        cost = costs.count(model, shapes, observed)
     beside = onnx_file.external_files(path)
     files = [path, *(path.parent / name for name in beside)]
     return Graph(
         path=path,
         sha256=cache.digest(path, beside),
-        cost=costs.count(model, shapes, observed),
+        cost=cost,
         size_bytes=sum(file.stat().st_size for file in files),
         opset=_opset(model),
         batch_norm=_batch_norm(None, model),
@@ -230,7 +236,38 @@ def _inspected(path: Path, tensors: Sequence[Sequence[Any]], error: float | None
         versions=cache.versions(),
         beside=beside,
         observed=observed,
+        made_up=made,
+        notes=[note for output in outputs for note in output.notes()],
+        finite=not any(output.not_finite() for output in outputs),
     )
+
+
+def _called(
+    path: Path, tensors: Sequence[Message], made: MadeUp
+) -> tuple[MadeUp, list[ort_call.Output]]:
+    """How integers are made so that the graph runs, and its outputs on them.
+
+    Those that it does not run on stay 0 or 1. Raises CaseError where it runs on neither.
+    """
+    runtime = ort_call.opened(path)
+    plain: MadeUp = {name: {} for name in made}
+    ways = [made, *([plain] if any(made.values()) else [])]
+    for way in ways:
+        try:
+            return way, ort_call.call(runtime, _feeds(tensors, SEED, way))
+        except Exception as error:  # ONNX Runtime's have no common ancestor but this
+            if memory.ran_out(error):
+                raise
+            reason = stdio.sentence(error)
+    options = " ".join(f"--input {name}=FILE.npy" for name in made)
+    advice = f"; values were made up: give them with {options}" if made else ""
+    raise CaseError(reason.removesuffix(f"; {messages.GIVE}") + advice)
+
+
+def _tried(path: Path, model: "onnx.ModelProto", tensors: Sequence[Message]) -> MadeUp:
+    """How integers are made for a graph that ran on 0 and 1."""
+    made = made_up(model, tensors)
+    return _called(path, tensors, made)[0] if any(made.values()) else made
 
 
 def outputs(request: Mapping[str, Any]) -> None:
@@ -243,8 +280,12 @@ def outputs(request: Mapping[str, Any]) -> None:
     np.savez(request["to"], *found)
 
 
-def _feeds(tensors: Sequence[Sequence[Any]], seed: int) -> dict[str, "Array"]:
-    return {name: inputs.make(name, shape, dtype, seed) for name, shape, dtype in tensors}
+def _feeds(tensors: Sequence[Message], seed: int, made: MadeUp | None = None) -> dict[str, "Array"]:
+    """The inputs of a call, with integers as they are `made` for the graph."""
+    return {
+        each["name"]: inputs.of({"values": (made or {}).get(each["name"]), **each}, seed)
+        for each in tensors
+    }
 
 
 def _export(module: "torch.nn.Module", feeds: Mapping[str, "Array"], path: Path) -> None:

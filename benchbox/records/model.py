@@ -76,6 +76,8 @@ class Context:
 class Record:
     """One case of a run: its labels, its cost and its measurements.
 
+    `values` has the values of inputs that were given, as text; `has_images` says whether `batch`
+    counts images.
     `cost` comes from benchbox.costs, as JSON types; None for a case without a graph.
     `relative` is its latency over that of the group's reference, from the rounds that they share;
     `relative_to` is the sha256 of the reference's graph in these.
@@ -136,6 +138,8 @@ class Record:
     arrival: Arrival | None = None
     sustained: Sustained | None = None
     cooldowns: tuple[Cooldown, ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
+    has_images: bool = True
     bursts: Sequence[Burst] = ()
 
     @property

@@ -33,11 +33,20 @@ class CostPart(RecordPart):
     ops: dict[str, Count] = {}
 
 
+class MadeUpPart(RecordPart):
+    """How integers were made up for an input."""
+
+    below: Count | None = None
+    number: Count | None = None
+
+
 class GraphPart(RecordPart):
     """What a graph is."""
 
     sha256: str
     batch_norm: str | None = None
+    made_up: dict[str, MadeUpPart] = {}
+    notes: list[str] = []
 
 
 class PaperPart(RecordPart):

@@ -1,7 +1,7 @@
 """Footnotes of a spec's table, and lines for the cases that failed."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import compress
 from statistics import median
 
@@ -27,6 +27,7 @@ DENORMAL = 1.1  # a case that denormals would slow down by more gets a note; a f
 SHIFT = 0.05  # of the processor's state against that of earlier runs, which is worth a note
 ADJUSTED = 0.005  # of a latency, by the usual state of the machine, which is worth a note
 DISTURBED = 0.05  # of the median of all calls over p50, which is worth a note
+DIGITS = len("sha256 ") + 12  # of a file's hash
 APART = 0.005  # a standard deviation between processes that is worth a note
 OVER_FLOPS = "over FLOPs"
 FLOPS_NOTE = "FLOPs are multiply-accumulates, as the papers count them"
@@ -67,6 +68,9 @@ def notes(
         *by_text(names, [lower_bound(uncounted(record.cost)) for record in records]),
         *by_text(names, [_not_built(record) for record in records]),
         *by_text(names, [record.note for record in records]),
+        *by_text(names, [_given(record) for record in records]),
+        *by_text(names, [_made_up(record) for record in records]),
+        *by_text(names, ["; ".join((record.graph or {}).get("notes", ())) for record in records]),
         *_other_providers(records, run.context.provider),
         *by_text(names, [_denormal(record) for record in records]),
         *by_text(names, [_shifted(record) for record in records]),
@@ -113,6 +117,30 @@ def _paper(records: Sequence[Record], spec_facts: SpecFacts) -> list[str]:
     device = f" on {spec_facts.published_device}" if spec_facts.published_device else ""
     source = f" ({spec_facts.source})" if spec_facts.source else ""
     return [f"paper: ratios of its {unit}{device}{source}"]
+
+
+def _given(record: Record) -> str:
+    """The values of inputs that were given, a file's by the first digits of its hash."""
+    return listed([f"{name} is {text[:DIGITS]}" for name, text in record.values.items()])
+
+
+def _made_up(record: Record) -> str:
+    """The made-up integers on which the work depends, and how to give others."""
+    found = (record.graph or {}).get("made_up") or {}
+    if not found:
+        return ""
+    values = listed([f"{name} ({_range(how)} here)" for name, how in found.items()])
+    options = " ".join(
+        f"--input {name}={'FILE.npy' if 'below' in how else 'NUMBER'}"
+        for name, how in found.items()
+    )
+    return f"latency may depend on the values of {values}; give them with {options}"
+
+
+def _range(how: Mapping[str, int]) -> str:
+    if "below" in how:
+        return f"0 to {how['below'] - 1}"
+    return str(how.get("number", "0 or 1"))
 
 
 def _not_built(record: Record) -> str:

@@ -156,7 +156,7 @@ def _row(run: Run, record: Record) -> dict[str, object]:
         "threads": context.threads,
         "macs": known_macs(record.cost),
         **_cost(record.cost or {}),
-        **({} if record.latency is None else _latency(record.latency, record.batch)),
+        **({} if record.latency is None else _latency(record)),
         "relative_latency": _rounded(interval.value if interval else None),
         "latency_over_flops": _rounded(over.value if over else None),
         "published": record.published,
@@ -171,14 +171,17 @@ def _cost(cost: Mapping[str, Any]) -> dict[str, object]:
     return {name: cost.get(name) for name in ("params", "memory_access_bytes")}
 
 
-def _latency(latency: Latency, batch: int) -> dict[str, object]:
+def _latency(record: Record) -> dict[str, object]:
+    latency = record.latency
+    assert latency is not None, "it was timed"
+    images = rate(latency, record.batch).value if record.has_images else None
     return {
         "latency_p50_ms": _ms(latency.p50_s),
         "latency_ci_low_ms": _ms(latency.ci_low_s),
         "latency_ci_high_ms": _ms(latency.ci_high_s),
         "latency_p90_ms": _ms(latency.p90_s),
         "latency_p99_ms": _ms(latency.p99_s),
-        "images_per_s": _rounded(rate(latency, batch).value),
+        "images_per_s": _rounded(images),
         "batches_per_s": _rounded(rate(latency, 1).value),
         "samples": latency.samples,
         "quiet_share": _rounded(latency.quiet_share),

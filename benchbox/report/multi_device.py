@@ -27,7 +27,7 @@ from benchbox.report.tables import (
     short_case,
 )
 
-PLANNED = ("margin", "batch", "shapes", "weights", "dtype")
+PLANNED = ("margin", "batch", "shapes", "dims", "values", "weights", "dtype")
 ON_GPU = (gpu.SPAN, gpu.SHARE)
 
 

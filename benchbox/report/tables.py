@@ -178,9 +178,10 @@ def mark(basis: Basis) -> str:
 
 
 def _throughput(record: Record, facts: SpecFacts) -> str:
-    if record.latency is None:
+    by_image = facts.published_unit != "batches_per_s"
+    if record.latency is None or (by_image and not record.has_images):
         return formatting.UNKNOWN
-    count = 1 if facts.published_unit == "batches_per_s" else record.batch
+    count = record.batch if by_image else 1
     interval = rate(record.latency, count)
     figure = formatting.figure(interval.value, formatting.width(interval))
     return mark(record.latency.basis) + figure

@@ -28,6 +28,8 @@ def context_of(request: Request, cases: Sequence[Case], agent: Agent) -> Context
             **asdict(request.plan),
             "batch": [*selection.batches] if selection.batches[1:] else selection.batch,
             "shapes": [str(shape) for shape in selection.shapes],
+            **({"dims": {k: [*v] for k, v in selection.dims.items()}} if selection.dims else {}),
+            **({"values": given} if (given := _values(cases)) else {}),
             "weights": _weights(cases),
             "dtype": selection.dtype,
             **(device.driving.plan() if device.driving else {}),
@@ -44,6 +46,18 @@ def _weights(cases: Sequence[Case]) -> dict[str, str]:
     """The sha256 of the checkpoint of every network that has one."""
     sources = {case.network: case.source for case in cases if isinstance(case.source, Builder)}
     return {name: s.weights_sha256 for name, s in sources.items() if s.weights is not None}
+
+
+def _values(cases: Sequence[Case]) -> dict[str, str]:
+    """The values that were given, by input where all cases have the same, else by case too."""
+    found = {(c.key, t.name): str(t.values) for c in cases for t in c.inputs if t.values}
+    by_input: dict[str, set[str]] = {}
+    for (_, name), text in found.items():
+        by_input.setdefault(name, set()).add(text)
+    return {
+        name if len(by_input[name]) == 1 else f"{key} {name}": text
+        for (key, name), text in found.items()
+    }
 
 
 # What changes from minute to minute is no part of what the machine is.

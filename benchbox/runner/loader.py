@@ -81,9 +81,10 @@ class Loader:
         loaded = agent.load(
             key,
             str(state.graph.path),
-            state.case.inputs,
+            state.graph.filled(state.case.inputs),
             self._seed,
             denormals=is_first,
+            finite=state.graph.finite,
             types=is_first and _asked_types(state.case),
             compare=_least_type(state.case) if is_compared else None,
             module=module,

@@ -10,9 +10,11 @@ from benchbox.specs import (
     BlockSpec,
     Case,
     Selection,
+    unfolded,
     with_dtype,
     with_head,
     with_references,
+    with_values,
     with_weights,
 )
 
@@ -29,15 +31,29 @@ def unfold(specs: Sequence[BlockSpec], selection: Selection) -> list[Case]:
                 f"two different specs are called {spec.name!r}; rename one, or set files beside "
                 "each other by benchbox compare"
             )
-    cases = [case for spec in specs for case in spec.cases(selection)]
+    cases = unfolded(specs, selection)
     cases = with_head(with_weights(cases, selection.weights), selection.head)
-    cases = with_dtype(cases, selection.dtype)
+    _require_known(cases, selection)
+    cases = with_values(with_dtype(cases, selection.dtype), selection.values)
     names: set[str] = set()
     for case in cases:
         if case.key in names:
             raise UsageError(f"{case.key} is named twice; give each spec and file once")
         names.add(case.key)
     return with_references(cases)  # a run may name one spec twice, narrowed in two ways
+
+
+def _require_known(cases: Sequence[Case], selection: Selection) -> None:
+    """Raise UsageError for a shape of an input that no case has, and for a size of no symbol."""
+    inputs = dict.fromkeys(tensor.name for case in cases for tensor in case.inputs)
+    for tensor in selection.shapes:
+        if tensor.name not in inputs:
+            raise UsageError(f"--shape {tensor.name}: the inputs are {', '.join(inputs)}")
+    symbols = dict.fromkeys(symbol for case in cases for symbol in case.symbols)
+    for name in selection.dims:
+        if name not in symbols:
+            known = f"the open sizes are {', '.join(symbols)}" if symbols else "no size is open"
+            raise UsageError(f"--dim {name}: {known}")
 
 
 def prepare(

@@ -93,7 +93,7 @@ def _profile(
             raise CaseError("its nodes carry no names of modules; --by type works with any graph")
         nodes = sum(graph.cost.ops.values())
         reply = agent.profile(
-            *(str(path), case.inputs, SEED, MOST_EVENTS // max(1, nodes)),
+            *(str(path), graph.filled(case.inputs), SEED, MOST_EVENTS // max(1, nodes)),
             lambda share: notify(case, share),
         )
     if not reply["nodes"]:

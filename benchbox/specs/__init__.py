@@ -3,7 +3,7 @@
 from benchbox.specs.comparison import NAME as COMPARE
 from benchbox.specs.comparison import comparison
 from benchbox.specs.dtype import QUANTISED, is_quantised, with_dtype
-from benchbox.specs.find import bundled, find, is_network, split
+from benchbox.specs.find import bundled, find, find_all, is_file, is_network, split
 from benchbox.specs.model import (
     BlockSpec,
     Builder,
@@ -18,9 +18,14 @@ from benchbox.specs.model import (
     Scalar,
     Selection,
     TensorSpec,
+    Values,
+    unfolded,
     with_references,
 )
 from benchbox.specs.network_input import with_head, with_weights
+from benchbox.specs.shapes import shape
+from benchbox.specs.values import parse as parse_values
+from benchbox.specs.values import with_values
 
 __all__ = [
     "COMPARE",
@@ -38,14 +43,21 @@ __all__ = [
     "Scalar",
     "Selection",
     "TensorSpec",
+    "Values",
     "bundled",
     "comparison",
     "find",
+    "find_all",
+    "is_file",
     "is_network",
     "is_quantised",
+    "parse_values",
+    "shape",
     "split",
+    "unfolded",
     "with_dtype",
     "with_head",
     "with_references",
+    "with_values",
     "with_weights",
 ]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from benchbox.errors import UsageError
-from benchbox.specs.model import BlockSpec, Case, OnnxFile, Selection
+from benchbox.specs.model import BlockSpec, Case, OnnxFile, Selection, unfolded
 
 NAME = "compare"
 FEWEST = 2
@@ -33,7 +33,7 @@ def comparison(found: Sequence[BlockSpec], title: str) -> BlockSpec:
 
 
 def _unfold(found: Sequence[BlockSpec], is_one: bool, selection: Selection) -> list[Case]:
-    members = [case for spec in found for case in spec.cases(selection)]
+    members = unfolded(found, selection)
     names = _names(members)
     seen: set[Hashable] = set()
     for case in members:

@@ -4,7 +4,7 @@
 import difflib
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -13,8 +13,10 @@ from pathlib import Path
 from benchbox import host
 from benchbox.errors import SpecError, UsageError
 from benchbox.networks import catalogue
-from benchbox.specs import onnx_file, toml
+from benchbox.specs import onnx_inputs, toml
+from benchbox.specs.labels import case_name
 from benchbox.specs.model import BlockSpec, Case, Selection, TensorSpec, precision
+from benchbox.specs.shapes import shape
 
 ALL = "all"
 OF_NETWORKS = ("models", "detectors")  # the bundled specs that hold every network once
@@ -29,9 +31,9 @@ def find(name: str) -> list[BlockSpec]:
     if name == ALL:
         found = [spec for spec in map(_bundled, bundled()) if spec.guideline]
     elif ":" in name:
-        found = [_from_builder(name)]
-    elif name.endswith((".toml", ".onnx")) or "/" in name or "\\" in name:
-        found = [_from_path(Path(name))]
+        found = [_from_builder(name, only)]
+    elif is_file(name) or "/" in name or "\\" in name:
+        found = _from_path(Path(name), only)
     elif name in bundled():
         found = [_bundled(name)]
     elif network := catalogue.find(name):
@@ -41,6 +43,47 @@ def find(name: str) -> list[BlockSpec]:
     if name in OF_NETWORKS and (network := catalogue.find(only.get("network", ""))):
         only = {**only, "network": network.name}
     return [replace(spec, only=only) for spec in found]
+
+
+def find_all(names: Iterable[str]) -> list[BlockSpec]:
+    """Return the specs of all names; files that share a name are told apart by their folders."""
+    found = [spec for name in names for spec in find(name)]
+    places = {spec.path for spec in found if spec.path is not None}
+    return [_unique(spec, places) for spec in found]
+
+
+def _unique(spec: BlockSpec, places: Collection[Path]) -> BlockSpec:
+    """The spec, with as many folders in its name as no other file of that name is in."""
+    if spec.path is None:
+        return spec
+    parts = [part for part in (*spec.path.parts[:-1], spec.path.stem) if part != spec.path.anchor]
+    others = [
+        (*place.parts[:-1], place.stem)
+        for place in places
+        if place.stem == spec.path.stem and place != spec.path
+    ]
+    lengths = range(1, len(parts) + 1)
+    count = next((n for n in lengths if not _is_among(parts[-n:], others)), 1)
+    return spec if count == 1 else _renamed(spec, "/".join(parts[-count:]))
+
+
+def _is_among(end: Sequence[str], others: Iterable[Sequence[str]]) -> bool:
+    return any(list(other[-len(end) :]) == list(end) for other in others)
+
+
+def _renamed(spec: BlockSpec, name: str) -> BlockSpec:
+    def unfold(selection: Selection) -> list[Case]:
+        return [
+            replace(case, spec=name, name=name if case.name == spec.name else case.name)
+            for case in spec.unfold(selection)
+        ]
+
+    return replace(spec, name=name, unfold=unfold)
+
+
+def is_file(name: str) -> bool:
+    """Whether a name, without a selection, is that of a file with a spec or a graph."""
+    return name.lower().endswith((".toml", ".onnx"))
 
 
 def is_network(name: str) -> bool:
@@ -87,31 +130,50 @@ def _nearest(name: str) -> str:
     return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
 
 
-def _from_path(path: Path) -> BlockSpec:
+def _from_path(path: Path, only: Mapping[str, str]) -> list[BlockSpec]:
+    if path.is_dir():
+        return _from_folder(path, only)
     if problem := host.why_no_file(path):
         raise SpecError(f"{path}: {problem}")
-    if path.suffix == ".toml":
-        return toml.load(path, path.stem)
-    if path.suffix == ".onnx":
-        return onnx_file.spec(path)
-    if path.suffix == ".py":
+    suffix = path.suffix.lower()
+    if suffix == ".toml":
+        return [replace(toml.load(path, path.stem), path=path.resolve())]
+    if suffix == ".onnx":
+        return [onnx_inputs.spec(path, only)]
+    if suffix == ".py":
         raise SpecError(f"{path}: name the callable in it: {path}:build")
+    if suffix == ".ort":
+        raise SpecError(
+            f"{path}: an ORT file says nothing of its operators that could be counted; "
+            "give the .onnx file that it was made from"
+        )
     raise SpecError(f"{path}: expected a .toml spec or an .onnx file")
 
 
-def _from_builder(reference: str) -> BlockSpec:
+def _from_folder(folder: Path, only: Mapping[str, str]) -> list[BlockSpec]:
+    """The specs of all .onnx files of a folder, sorted by name."""
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".onnx")
+    if not files:
+        raise SpecError(f"{folder}: the folder has no .onnx file")
+    return [onnx_inputs.spec(path, only) for path in files]
+
+
+def _from_builder(reference: str, only: Mapping[str, str]) -> BlockSpec:
     source = toml.builder(reference, Path())
     name = source.reference.rpartition(":")[2]
     digest = hashlib.sha256(reference.encode()).hexdigest()
     if source.path is not None:
         digest = host.sha256(source.path)
+    own = [shape(f"{key}={text}", f"{reference}:") for key, text in only.items()]
 
     def unfold(selection: Selection) -> list[Case]:
-        if not selection.shapes:
+        shapes = {tensor.name: tensor for tensor in own} or selection.given
+        if not shapes:
             raise UsageError(f"{reference}: say what goes in, e.g. --shape x=1x3x224x224")
-        inputs = tuple(_with_batch(tensor, selection.batch) for tensor in selection.shapes)
+        inputs = tuple(_with_batch(tensor, selection.batch) for tensor in shapes.values())
         batch = (inputs[0].shape or (1,))[0]
-        return [Case(name, name, {}, {}, inputs, batch, source, dtype=precision(inputs))]
+        named = case_name(only) or name
+        return [Case(name, named, dict(only), {}, inputs, batch, source, dtype=precision(inputs))]
 
     return BlockSpec(name, f"{source.reference}", digest, unfold)
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from benchbox.errors import UsageError
+from benchbox.errors import OpenSizesError, UsageError
 from benchbox.networks import catalogue
 from benchbox.specs import labels
 from benchbox.specs.labels import label_text
@@ -32,16 +32,49 @@ Unit = Literal["images_per_s", "batches_per_s"]
 
 
 @dataclass(frozen=True, slots=True)
+class Values:
+    """The values of an input: those of a .npy file, a number, or whole numbers `below` a bound.
+
+    A file has its shape and dtype here, which are empty otherwise.
+    """
+
+    file: Path | None = None
+    sha256: str = ""
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+    number: float | None = None
+    below: int | None = None
+
+    def __str__(self) -> str:
+        return f"sha256 {self.sha256}" if self.file else str(self.number)
+
+    def message(self) -> dict[str, Any]:
+        """The values as an agent on this machine makes them."""
+        if self.file:
+            return {"file": str(self.file)}
+        return {"below": self.below} if self.below is not None else {"number": self.number}
+
+
+@dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One input: its name, its shape with the batch in it, its numpy dtype."""
+    """One input: its name, its shape with the batch in it, its numpy dtype.
+
+    `values` are None where they are made up.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
+    values: Values | None = None
 
     def __str__(self) -> str:
         dtype = "" if self.dtype == "float32" else f":{self.dtype}"
         return f"{self.name}={'x'.join(map(str, self.shape)) or 'scalar'}{dtype}"
+
+    def message(self) -> dict[str, Any]:
+        """The input as JSON types, as an agent on this machine makes it."""
+        values = {"values": self.values.message()} if self.values else {}
+        return {"name": self.name, "shape": self.shape, "dtype": self.dtype, **values}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +141,8 @@ class Case:
     first of them. `printed` holds arguments that the paper prints but that cannot be built so,
     `paper` what it prints of the case as a network. `network` is its name in the catalogue.
     `conversion` is what its float32 graph is converted to, None where it stays as it is.
+    `has_images` says that its `batch` counts images: the first size of an input may be a time
+    instead. `symbols` are those of its file's open sizes.
     """
 
     spec: str
@@ -125,6 +160,8 @@ class Case:
     note: str = ""
     dtype: str = "float32"
     conversion: Precision | None = None
+    has_images: bool = True
+    symbols: tuple[str, ...] = ()
     network: str = ""
     paper: Paper = field(default_factory=Paper)
 
@@ -144,7 +181,8 @@ class Selection:
     """The command line's choice from a spec: which cases, on which input, with which weights.
 
     `weights` maps names of networks to checkpoints; the empty name is that of the only network.
-    `head` is what detectors give.
+    `head` is what detectors give. `dims` maps symbols of open sizes to sizes, `values` inputs to
+    their values.
     With several `batches` every case is there at each of them.
     """
 
@@ -152,6 +190,8 @@ class Selection:
     batches: tuple[int, ...] = ()
     scales: tuple[str, ...] = ()
     shapes: tuple[TensorSpec, ...] = ()
+    dims: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    values: Mapping[str, Values] = field(default_factory=dict)
     weights: Mapping[str, Path] = field(default_factory=dict)
     dtype: Precision | None = None
     head: str | None = None
@@ -160,6 +200,17 @@ class Selection:
     def batch(self) -> int | None:
         """The first batch, which is the only one where cases are made; None for a spec's own."""
         return self.batches[0] if self.batches else None
+
+    @property
+    def given(self) -> dict[str, TensorSpec]:
+        """The inputs whose shapes are given, by --shape or with the file of their values."""
+        files = {name: values for name, values in self.values.items() if values.file}
+        shaped = {tensor.name: tensor for tensor in self.shapes}
+        return shaped | {
+            name: TensorSpec(name, values.shape, values.dtype)
+            for name, values in files.items()
+            if name not in shaped
+        }
 
     def by_batch(self) -> list["Selection"]:
         """One selection for each batch."""
@@ -170,7 +221,8 @@ class Selection:
 class BlockSpec:
     """One experiment: `unfold` makes its cases for what the command line selects.
 
-    `sha256` is that of the file behind it, so that a record can say which version was run.
+    `sha256` is that of the file behind it, which lies at `path`, so that a record can say which
+    version was run.
     """
 
     name: str
@@ -185,6 +237,7 @@ class BlockSpec:
     match: Match | None = None
     published: tuple[Published, ...] = ()
     claim: Claim | None = None
+    path: Path | None = None
     only: Mapping[str, str] = field(default_factory=dict)
 
     def cases(self, selection: Selection) -> list[Case]:
@@ -220,6 +273,21 @@ class BlockSpec:
     def figures(self, platform: Platform | None) -> Published | None:
         """Return the paper's figures for the platform whose channels were used."""
         return next((p for p in self.published if p.platform == platform), None)
+
+
+def unfolded(specs: Sequence[BlockSpec], selection: Selection) -> list[Case]:
+    """Return the selected cases of all specs; raises OpenSizesError for all that lack sizes."""
+    cases, lacking = list[Case](), list[OpenSizesError]()
+    for spec in specs:
+        try:
+            cases += spec.cases(selection)
+        except OpenSizesError as error:
+            lacking.append(error)
+    if lacking:
+        raise OpenSizesError(
+            [w for e in lacking for w in e.what], [o for e in lacking for o in e.options]
+        )
+    return cases
 
 
 def _named_by_batch(case: Case) -> Case:

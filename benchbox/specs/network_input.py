@@ -22,11 +22,7 @@ def image(
 
     Raises UsageError for a shape that the network cannot take.
     """
-    given = {tensor.name: tensor for tensor in selection.shapes}
-    unknown = sorted(set(given) - {INPUT})
-    if unknown:
-        raise UsageError(f"--shape {unknown[0]}: the input of a network is {INPUT}")
-    tensor = given.get(INPUT)
+    tensor = selection.given.get(INPUT)
     channels, *own = network.image
     if tensor is None:
         return TensorSpec(INPUT, (selection.batch or 1, channels, *(size or own)))

@@ -1,40 +1,35 @@
-"""ONNX file as a spec of one case: inputs read from the file, dynamic sizes filled in."""
+"""ONNX files: read, with the files of their external data, or refused in a line."""
 
 import math
 import mmap
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbox import host, memory
 from benchbox.errors import GraphError, UsageError
-from benchbox.specs.model import BlockSpec, Case, OnnxFile, Selection, TensorSpec, precision
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, TensorProto, TypeProto, ValueInfoProto
+    from onnx import ModelProto, TensorProto
 
-IMAGE_RANK = 4
 MOST_BYTES = 1 << 31  # of protobuf
 SIZES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 10: 2, 11: 8, 16: 2}  # bytes of an element, by its type
-Dims = tuple[int | str, ...] | None  # a name or "?" for an open size, None for an open rank
 
 
-def spec(path: Path) -> BlockSpec:
-    """Return the spec of one .onnx file; raises GraphError when it is no such file."""
-    _require_size(path)
+def digest(path: Path) -> str:
+    """The sha256 of an .onnx file; raises GraphError for what is none at a glance."""
+    _require_model(path)
     try:
-        digest = host.sha256(path)
+        return host.sha256(path)
     except OSError as error:
         raise GraphError(f"{path}: cannot be read: {error.strerror}") from None
-    return BlockSpec(path.stem, path.name, digest, partial(_unfold, path))
 
 
 def read(path: Path) -> "ModelProto":
     """Return the model without its external data; raises GraphError when it cannot be read."""
     import onnx
 
-    _require_size(path)
+    _require_model(path)
     try:
         with memory.limited():  # of two bytes a node protobuf makes two hundred
             model = onnx.load(str(path), load_external_data=False)
@@ -49,7 +44,9 @@ def read(path: Path) -> "ModelProto":
     return model
 
 
-def _require_size(path: Path) -> None:
+def _require_model(path: Path) -> None:
+    if host.is_lfs_pointer(path):
+        raise GraphError(f"{path.name}: {host.LFS_ADVICE}")
     if path.is_file() and path.stat().st_size > MOST_BYTES:
         raise GraphError(f"{path.name}: it is larger than 2 GiB, which no ONNX file can be")
 
@@ -71,22 +68,13 @@ def external_files(path: Path) -> list[str]:
             raise GraphError(f"{path.name}: external data {name!r} lies outside of its folder")
         if not place.is_file():
             raise GraphError(f"{path.name}: its external data {name!r} is not beside it")
+        if host.is_lfs_pointer(place):
+            raise GraphError(f"{path.name}: its external data {name!r}: {host.LFS_ADVICE}")
     return names
 
 
-def require_tensors(path: Path, model: "ModelProto") -> None:
-    """Raise GraphError unless all outputs are tensors, and its weights have their data.
-
-    Into a sequence that is bound, ONNX Runtime puts more with every call, which takes ever longer.
-    """
-    for value in model.graph.output:
-        kind = value.type.WhichOneof("value")
-        if kind not in ("tensor_type", None):
-            what = kind.removesuffix("_type").replace("_", " ")
-            raise GraphError(
-                f"{path.name}: output {value.name!r} is no tensor but of the kind {what}, which "
-                "every call would add to; such a graph is not timed: leave that output out"
-            )
+def require_weights(path: Path, model: "ModelProto") -> None:
+    """Raise GraphError unless the weights have their data."""
     for tensor in model.graph.initializer:
         if _data_bytes(path, tensor) < math.prod(tensor.dims) * SIZES.get(tensor.data_type, 0):
             shape = "x".join(map(str, tensor.dims))
@@ -136,99 +124,3 @@ def _locations(message: Any) -> Iterator[str]:  # noqa: ANN401 - any protobuf me
 def one_line(error: BaseException) -> str:
     """An error's text as one line."""
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _unfold(path: Path, selection: Selection) -> list[Case]:
-    given = {tensor.name: tensor for tensor in selection.shapes}
-    inputs = list(_inputs(path, read(path)))
-    unknown = sorted(set(given) - {name for name, _, _ in inputs})
-    if unknown:
-        names = ", ".join(name for name, _, _ in inputs)
-        raise UsageError(f"{path.name}: --shape {unknown[0]}: the inputs are {names}")
-    tensors = tuple(_fix(path, *each, given.get(each[0]), selection.batch) for each in inputs)
-    batch = _batch(inputs[0][1], tensors[0].shape) if tensors else 1
-    if selection.batch not in (None, batch):
-        raise UsageError(f"{path.name}: --batch {selection.batch}: its batch is {batch} here")
-    source = OnnxFile(path.resolve())
-    dtype = precision(tensors)
-    return [Case(path.stem, path.stem, {}, {}, tensors, batch, source, dtype=dtype)]
-
-
-def _batch(dims: Dims, shape: tuple[int, ...]) -> int:
-    """Return the images in one call: the first size where it is open, or that of an NCHW input.
-
-    The first size of any other input may be anything: tokens, rows of a matrix.
-    """
-    is_open = dims is None or not dims or isinstance(dims[0], str)
-    return shape[0] if shape and (is_open or len(shape) == IMAGE_RANK) else 1
-
-
-def _inputs(path: Path, model: "ModelProto") -> Iterable[tuple[str, Dims, str]]:
-    """Yield name, dimensions and dtype of every input that is not a constant."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    constants |= {tensor.values.name for tensor in model.graph.sparse_initializer}
-    for value in model.graph.input:
-        if value.name not in constants:
-            if not isinstance(value.name, str):  # bytes where protobuf found no UTF-8
-                raise GraphError(f"{path.name}: corrupt: an input has no readable name")
-            dtype = _dtype(path, value.name, value.type)
-            yield value.name, _dims(value), dtype
-
-
-def _dims(value: "ValueInfoProto") -> Dims:
-    tensor = value.type.tensor_type
-    if not tensor.HasField("shape"):
-        return None
-    return tuple(
-        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else dim.dim_param or "?"
-        for dim in tensor.shape.dim
-    )
-
-
-def _dtype(path: Path, name: str, type_: "TypeProto") -> str:
-    import onnx
-
-    if not type_.HasField("tensor_type"):
-        raise GraphError(f"{path.name}: input {name!r} is no tensor; such a graph is not timed")
-    code = type_.tensor_type.elem_type
-    if code == onnx.TensorProto.STRING:
-        return "string"
-    try:
-        return str(onnx.helper.tensor_dtype_to_np_dtype(code))
-    except KeyError:
-        raise GraphError(f"{path.name}: input {name!r} has the unknown type {code}") from None
-
-
-def _fix(
-    path: Path, name: str, dims: Dims, dtype: str, given: TensorSpec | None, batch: int | None
-) -> TensorSpec:
-    """Return the input with every size known; raises UsageError that shows what to type."""
-    if given is not None:
-        if dims is not None and not _fits(dims, given.shape):
-            shape = "x".join(map(str, dims))
-            raise UsageError(f"{path.name}: --shape {given} does not fit the input's {shape}")
-        if given.dtype not in ("float32", dtype):
-            raise UsageError(f"{path.name}: --shape {given}: the input is of type {dtype}")
-        return TensorSpec(name, given.shape, dtype)
-    if dims is None:
-        raise UsageError(
-            f"{path.name}: input {name!r} leaves its shape open: give --shape {name}=1x3x224x224"
-        )
-    sizes = list(dims)
-    if sizes and isinstance(sizes[0], str):
-        sizes[0] = batch or 1
-    elif batch is not None and sizes and sizes[0] != batch:
-        raise UsageError(f"{path.name}: --batch {batch}: the file fixes the batch to {sizes[0]}")
-    if any(isinstance(size, str) for size in sizes):
-        shape = "x".join(map(str, dims))
-        example = "x".join(str(s) if isinstance(s, int) else "224" for s in sizes)
-        raise UsageError(
-            f"{path.name}: input {name!r} has open sizes ({shape}): give --shape {name}={example}"
-        )
-    return TensorSpec(name, tuple(int(size) for size in sizes), dtype)
-
-
-def _fits(dims: Sequence[int | str], shape: tuple[int, ...]) -> bool:
-    return len(dims) == len(shape) and all(
-        isinstance(dim, str) or dim == size for dim, size in zip(dims, shape, strict=True)
-    )

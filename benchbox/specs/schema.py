@@ -39,11 +39,15 @@ class Closed(BaseModel):
 
 
 class InputTable(Closed):
-    """`[[inputs]]`: shape without the batch; a word in it stands for the case's argument."""
+    """`[[inputs]]`: shape without the batch; a word in it stands for the case's argument.
+
+    `values` is a .npy file beside the spec, or a number.
+    """
 
     name: Short
     shape: Shape
     dtype: DType = "float32"
+    values: Value | None = None
 
 
 class PrintedTable(Closed):

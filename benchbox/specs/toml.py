@@ -2,14 +2,14 @@
 
 import hashlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from benchbox import host
 from benchbox.errors import SpecError, UsageError
 from benchbox.networks import catalogue
-from benchbox.specs import network_input, schema
+from benchbox.specs import network_input, schema, values
 from benchbox.specs.labels import case_name, label_text
 from benchbox.specs.model import (
     BlockSpec,
@@ -156,7 +156,9 @@ def _group(table: schema.SpecTable, case: schema.CaseTable) -> str | None:
 
 
 def _unfold(path: Path, name: str, table: schema.SpecTable, selection: Selection) -> list[Case]:
-    if selection.shapes and any(case.network is None or case.image for case in table.cases):
+    own = [tensor.name for tensor in table.inputs] or [network_input.INPUT]
+    is_built = any(case.network is None or case.image for case in table.cases)
+    if is_built and any(tensor.name in own for tensor in selection.shapes):
         raise UsageError(
             f"{name}: --shape is for networks, .onnx files and builders; a TOML has its input"
         )
@@ -185,11 +187,12 @@ def _case(
         paper = network.paper if paper == Paper() else paper
     else:
         args = {**table.args, **case.args, **channels}
-        inputs = tuple(_inputs(where, table, args, selection.batch or 1))
+        inputs = tuple(_inputs(where, path.parent, table, args, selection.batch or 1))
     assert source is not None, "checked when the file was read"
     name = _name(path, table, case)
     batch = inputs[0].shape[0] if case.network is not None else selection.batch or 1
-    as_printed = not (selection.shapes or case.image)  # else the paper's are of other images
+    # Else the paper's figures are of other images.
+    as_printed = network_input.INPUT not in selection.given and not case.image
     printed = [p for p in table.published if p.platform == platform and p.batch == batch]
     figures = printed[0].figures if printed and as_printed else {}
     return Case(
@@ -224,13 +227,18 @@ def _channels(
 
 
 def _inputs(
-    where: str, table: schema.SpecTable, args: Mapping[str, Scalar], batch: int
-) -> list[TensorSpec]:
-    tables = table.inputs or [schema.InputTable(name="x", shape=table.input or [])]
-    return [
-        TensorSpec(t.name, (batch, *(_size(where, s, args) for s in t.shape)), t.dtype)
-        for t in tables
-    ]
+    where: str, folder: Path, table: schema.SpecTable, args: Mapping[str, Scalar], batch: int
+) -> Iterator[TensorSpec]:
+    for each in table.inputs or [schema.InputTable(name="x", shape=table.input or [])]:
+        shape = (batch, *(_size(where, size, args) for size in each.shape))
+        tensor = TensorSpec(each.name, shape, each.dtype)
+        option = f"{where}: values of"
+        given = (
+            None
+            if each.values is None
+            else values.parse(each.values, f"{option} {each.name}", folder)
+        )
+        yield values.filled(tensor, given, option)
 
 
 def _size(where: str, size: int | str, args: Mapping[str, Scalar]) -> int:

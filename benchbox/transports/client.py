@@ -99,13 +99,14 @@ class Agent:
         *,
         denormals: bool = False,
         types: bool | Literal["operators"] = False,
+        finite: bool = True,
         compare: str | None = None,
         module: Mapping[str, object] | None = None,
     ) -> Loaded:
         """Open a graph on the device and call it once.
 
-        Where asked, look for `denormals` in it, and see the `types` in which its nodes compute,
-        those of each operator for "operators".
+        Where asked, look for `denormals` in it, see the `types` in which its nodes compute, those
+        of each operator for "operators", and require its outputs to be `finite`.
         On a GPU `compare` its outputs with the processor's: "single", or "half" for what may
         compute in less than float32.
         `module` says how the nn.Module is built that is to run instead, and to equal the graph.
@@ -118,7 +119,7 @@ class Agent:
             "graph": graph,
             "path": self._path_of(path),
             "provider": self._provider,
-            "inputs": _plain(inputs),
+            "inputs": self._plain(inputs),
             "seed": seed,
             "denormals": denormals,
             "types": types,
@@ -127,7 +128,7 @@ class Agent:
         }
         reply = self._ask(request, self._deadlines.load_s)
         self._believe("first_call_s", reply["load_s"] + reply["first_call_s"])
-        if not reply["finite"]:
+        if finite and not reply["finite"]:
             raise CaseError("an output is not finite (NaN or infinity) on this device")
         affinity = reply.get("affinity")
         return Loaded(
@@ -142,6 +143,14 @@ class Agent:
             reply.get("gpu_bytes"),
             reply.get("types"),
         )
+
+    def _plain(self, inputs: Sequence[TensorSpec]) -> list[dict[str, object]]:
+        """The inputs as an agent makes them, with files of values sent to the device."""
+        messages = [tensor.message() for tensor in inputs]
+        for values in (message.get("values", {}) for message in messages):
+            if "file" in values:
+                values["file"] = self._path_of(values["file"])
+        return messages
 
     def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
         """Yield the bursts asked for, in order, as they come.
@@ -222,7 +231,7 @@ class Agent:
             "op": "profile",
             "path": self._path_of(path),
             "provider": self._provider,
-            "inputs": _plain(inputs),
+            "inputs": self._plain(inputs),
             "seed": seed,
             "most_calls": most_calls,
         }
@@ -303,10 +312,6 @@ def _modules(device: Device) -> dict[str, object]:
     if not providers.runs_modules(device.provider):
         return {}
     return {"provider": device.provider}
-
-
-def _plain(inputs: Sequence[TensorSpec]) -> list[dict[str, object]]:
-    return [{"name": i.name, "shape": i.shape, "dtype": i.dtype} for i in inputs]
 
 
 def _checked(reply: dict[str, Any], op: object) -> dict[str, Any]:

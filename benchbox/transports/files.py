@@ -11,6 +11,7 @@ from benchbox.specs import onnx_file
 from benchbox.transports.channel import ChannelClosed
 
 CHUNK = 1 << 18
+NPY = ".npy"  # of the values of an input
 
 # A file's name, the bytes of it that are sent, its size: None while it is yet being made here.
 Progress = Callable[[str, int, int | None], None]
@@ -58,13 +59,14 @@ def path_of(
     push: Callable[[Mapping[str, Path]], Mapping[str, str]],
     gather: Callable[[Mapping[str, Path]], str],
 ) -> str:
-    """The path on a device of a graph here, which is pushed if it is not there yet.
+    """The path on a device of a graph or values here, pushed if they are not there yet.
 
     `push` keeps files in a folder there and returns their names in it, `gather` gives those that
     lie beside each other a folder of their own. Raises CaseError when that cannot be, AgentError
     when the link is lost.
     """
-    files = {name: graph.parent / name for name in [graph.name, *onnx_file.external_files(graph)]}
+    beside = [] if graph.suffix == NPY else onnx_file.external_files(graph)
+    files = {name: graph.parent / name for name in [graph.name, *beside]}
     try:
         if len(files) == 1:
             return f"{folder}/{push(files)[graph.name]}"

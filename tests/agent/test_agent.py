@@ -175,6 +175,32 @@ def test_a_graph_may_fail_to_load(greeted: Client, write_onnx: WriteOnnx, tmp_pa
     assert ratio is None or ratio > 0
 
 
+ODD = {
+    "sequence": "g (float[2] x) => (seq(float[2]) y) { y = SequenceConstruct(x) }",
+    "optional": "g (float[2] x) => (optional(float[2]) y) { y = Optional(x) }",
+    "string": "g (float[2] x) => (string[2] y) { y = Cast<to = 8>(x) }",
+    "bfloat16": "g (float[2] x) => (bfloat16[2] y) { y = Cast<to = 16>(x) }",
+    "scalar": "g (float[2] x) => (float y) { y = ReduceMax<keepdims = 0>(x) }",
+    "empty": "g (float[2] x) => (float[0] y) { k = Constant<value = int64[1] {0}>() "
+    "y = Slice(x, k, k) }",
+    "misdeclared": "g (float[2] x) => (float[1,n] y) { y = Relu(x) }",
+    "drawn": "g (float[2] x) => (float[n] y) { u = RandomUniform<shape = [64]>() "
+    "h = Constant<value = float {0.5}>() b = Greater(u, h) y = Compress(u, b) }",
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_any_output_is_taken_and_none_grows(
+    greeted: Client, write_onnx: WriteOnnx, kind: str
+) -> None:
+    tensor = {"name": "x", "shape": [2], "dtype": "float32"}
+    reply = greeted.load(kind, write_onnx(kind, ODD[kind]), tensor)
+    assert "error" not in reply, reply
+    (burst,) = greeted.time((kind, 20))
+    assert len(burst["latencies_ns"]) == 20
+    assert greeted.channel.receive(5)["reply"] == "time"
+
+
 def test_every_dtype_reaches_the_graph(greeted: Client, write_onnx: WriteOnnx) -> None:
     for dtype in inputs.DTYPES:
         kind = {"float32": "float", "float64": "double"}.get(dtype, dtype)

@@ -17,11 +17,14 @@ HELPER = (
         "initializer.cc:51 onnxruntime::Initializer::Initializer(const onnx::Proto&, std::path&) ",
         "/onnxruntime_src/onnxruntime/core/math/ops.h:523 void onnxruntime::B::Init(ptrdiff_t) ",
         "[ONNXRuntimeError] : 1 : FAIL : tensorprotoutils.cc:633 GetExternalDataInfo ",
-        f"Load model from /tmp/a/m.onnx failed:/onnxruntime_src/core/graph/model.h:46 {HELPER}",
+        f"/onnxruntime_src/core/graph/model.h:46 {HELPER}",
     ],
 )
 def test_a_message_names_no_source_of_onnx_runtime(place: str) -> None:
-    assert messages.plain(f"{place}\x1b[96mw: size\x1b[0m\n mismatch: 16") == "w: size mismatch: 16"
+    text = f"{place}\x1b[96mw: size\x1b[0m\n mismatch: 16"
+    assert messages.plain(text) == "w: size mismatch: 16"
+    opened = messages.plain(f"Load model from /tmp/a/m.onnx failed:{text}")
+    assert opened == "m.onnx: w: size mismatch: 16"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchbox import specs
 from benchbox.agent.ort.inputs import DTYPES
 from benchbox.cli import parsing
 from benchbox.errors import UsageError
@@ -13,6 +14,16 @@ from benchbox.specs import TensorSpec
 from benchbox.specs.model import DType
 
 Parse = Callable[[Any], Any]
+
+
+def dims(text: str) -> object:
+    return parsing.dims([text])
+
+
+def values(text: str) -> object:
+    return parsing.values([text])
+
+
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_./:=]{0,12}", fullmatch=True)
 GOOD: list[tuple[Parse, dict[str | None, Any]]] = [
     (parsing.share, {"1%": 0.01, " 0.5 % ": 0.005, "0.01": 0.01, ".05": 0.05, "99%": 0.99}),
@@ -24,7 +35,7 @@ GOOD: list[tuple[Parse, dict[str | None, Any]]] = [
     (parsing.processors, {" little , middle,big": ["little", "middle", "big"]}),
     (parsing.one_choice, {None: (), "little": "little", "1": (1,)}),
     (
-        parsing.shape,
+        specs.shape,
         {
             "ids=1x128:int64": TensorSpec("ids", (1, 128), "int64"),
             "k=scalar": TensorSpec("k", ()),
@@ -34,6 +45,7 @@ GOOD: list[tuple[Parse, dict[str | None, Any]]] = [
             " x=1 ": TensorSpec("x", (1,)),
         },
     ),
+    (dims, {"seq=128": {"seq": (128,)}, "a=b = 1,8": {"a=b": (1, 8)}}),
 ]
 SHARE = "--precision {}: write a share such as 1%"
 PERCENTILES = "--percentiles {}: write each once, from 50 to 99.9, as in 90,99"
@@ -55,10 +67,13 @@ BAD: list[tuple[Parse, str, list[str]]] = [
     (parsing.processors, MIXED, ["big,0", "0,big", "big,big", "big,", "big little,big", "big,BIG"]),
     (parsing.processors, CPUS + ", or big, middle or little", ["bigg", "Big", "gold,silver"]),
     (parsing.one_choice, "--cpus {}: choose one cluster here", ["big,little"]),
-    (parsing.shape, SHAPE, ["", "x", "x=", "=1x3", "1x3", "x=1x", "x=ax3", "x=-1x3", "x=1 x 3"]),
-    (parsing.shape, SHAPE, ["x=1,3", "x=1x3:"]),
-    (parsing.shape, "--shape {}: a size must be positive", ["x=1x0x3"]),
-    (parsing.shape, "--shape {}: flaot32 is none of float16, float32", ["x=1x3:flaot32"]),
+    (specs.shape, SHAPE, ["", "x", "x=", "=1x3", "1x3", "x=1x", "x=ax3", "x=-1x3", "x=1 x 3"]),
+    (specs.shape, SHAPE, ["x=1,3", "x=1x3:"]),
+    (specs.shape, "--shape {}: a size must be positive", ["x=1x0x3"]),
+    (dims, "--dim {}: write NAME=SIZE", ["", "seq", "seq=", "=8", "seq=0", "seq=a", "seq=1,"]),
+    (dims, "--dim {}: name each", ["seq=8,8"]),
+    (values, "--input {}: write NAME=FILE.npy, or NAME=NUMBER", ["", "x", "x=", "=1"]),
+    (specs.shape, "--shape {}: flaot32 is none of float16, float32", ["x=1x3:flaot32"]),
 ]
 
 
@@ -84,11 +99,11 @@ def test_a_printed_list_of_processors_is_read_back(numbers: list[int]) -> None:
 @given(names, st.lists(st.integers(1, 10**6), max_size=5), st.sampled_from(DTYPES))
 def test_a_printed_input_is_read_back(name: str, sizes: list[int], dtype: str) -> None:
     tensor = TensorSpec(name, tuple(sizes), dtype)
-    assert parsing.shape(str(tensor)) == tensor
+    assert specs.shape(str(tensor)) == tensor
 
 
 @pytest.mark.parametrize(
-    "parse", [parsing.share, parsing.seconds, parsing.shape, parsing.cpus, parsing.processors]
+    "parse", [parsing.share, parsing.seconds, specs.shape, parsing.cpus, parsing.processors]
 )
 @given(text=st.text(max_size=12))
 def test_any_other_text_is_a_usage_error(parse: Parse, text: str) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.cli.conftest import write
@@ -116,6 +117,34 @@ def test_every_case_is_timed_at_every_batch(bench: CalmCommand) -> None:
     assert invoke("report").stdout == result.stdout
     other = bench.run("open.onnx", *SHORT, "--batch", "1,2", "--resume", code=2)
     assert "cannot be resumed: batch was [1, 4] and is [1, 2] now" in other.stderr
+
+
+def test_other_peoples_files_run_with_a_footnote(bench: CalmCommand) -> None:
+    write("log", "g (float[64] x) => (float[64] y) { y = Log(x) }")
+    write("rank", "g (float[a,b] x) => (float[1,n] y) { y = Relu(x) }")
+    write("parts", "g (float[4] x) => (seq(float) y) { y = SequenceConstruct(x, x) }")
+    table = "t = Constant<value = float[5] {1, 2, 3, 4, 5}>() y = Gather(t, ids)"
+    write("ids", f"g (int64[1,seq] ids) => (float[1,seq] y) {{ {table} }}")
+    names = ["log.onnx", "rank.onnx", "parts.onnx", "ids.onnx:seq=8"]
+    options = ["--dim", "a=3", "--dim", "b=2", "--export-csv", "t.csv"]
+    result = bench.run(*names, *options, *SHORT)
+    assert {row["status"] for row in rows(Path("t.csv").read_text())} == {"ok"}
+    text = " ".join(result.stdout.split())
+    for note in (
+        "values of output y are NaN or infinite",
+        "output y is declared as 1xn and is 3x2, so each call allocates its outputs",
+        "output y is of the kind seq(tensor(float)), so each call allocates its outputs",
+        "latency may depend on the values of ids (0 to 4 here); give them with --input ids=FILE",
+    ):
+        assert note in text
+    assert invoke("report").stdout == result.stdout
+    np.save("ids.npy", np.arange(5).reshape(1, 5))
+    given = bench.run("ids.onnx", "--input", "ids=ids.npy", *SHORT)
+    assert "ids is sha256 " in given.stdout
+    assert "latency may depend" not in given.stdout
+    np.save("ids.npy", np.zeros((1, 5), np.int64))
+    other = bench.run("ids.onnx", "--input", "ids=ids.npy", *SHORT, "--resume", code=2)
+    assert "cannot be resumed: values was " in other.stderr
 
 
 def test_a_run_in_float16_says_so_and_what_computed_it(bench: CalmCommand) -> None:

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 from benchbox import export
 from benchbox.costs import count
 from benchbox.errors import CaseError, GraphError
-from benchbox.specs import Selection, onnx_file
+from benchbox.specs import Selection, onnx_inputs
 from tests.helpers.onnx_models import (
     DATA,
     FLOAT,
@@ -82,7 +82,7 @@ def test_graphs_at_which_counting_would_not_end_are_refused_before(tmp_path: Pat
     cases = []
     for name, built in endless.items():
         (tmp_path / f"{name}.onnx").write_bytes(built.SerializeToString())
-        cases += onnx_file.spec(tmp_path / f"{name}.onnx").cases(Selection())
+        cases += onnx_inputs.spec(tmp_path / f"{name}.onnx").cases(Selection())
     outcomes = export.prepare(cases)
     for case in cases:
         assert isinstance(outcomes[case.key], CaseError)

@@ -399,6 +399,26 @@ def test_figures_and_names_as_they_are_printed(
     assert {given: function(*given) for given in texts} == texts
 
 
+def test_integers_that_were_made_up_or_given_are_named() -> None:
+    made_up = {"ids": {"below": 50}, "len": {"number": 9}, "sr": {}}
+    graph = {"sha256": "a", "made_up": made_up, "notes": ["output y is odd"]}
+    given = {"x": f"sha256 {'ab' * 32}", "k": "3"}
+    text = printed(run_of([record({}, graph=graph, values=given)]))
+    assert (
+        "latency may depend on the values of ids (0 to 49 here), len (9 here) and sr (0 or 1 here)"
+        "; give them with --input ids=FILE.npy --input len=NUMBER --input sr=NUMBER\n" in text
+    )
+    assert "x is sha256 abababababab and k is 3\n" in text
+    assert "output y is odd\n" in text
+
+
+def test_without_images_there_is_no_rate_of_them() -> None:
+    run = run_of([record({}, has_images=False)], [replace(G2, published_unit=None)])
+    assert "images/s" not in printed(run)
+    assert to_frame([run])["images_per_s"].isna().all()
+    assert to_frame([run])["batches_per_s"].notna().all()
+
+
 def test_denormals_are_noted_above_a_tenth() -> None:
     texts = [printed(net_of(denormal_ratio=ratio)) for ratio in (1.1, 1.11, None)]
     assert ["denormal numbers in it" in text for text in texts] == [False, True, False]

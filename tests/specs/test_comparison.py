@@ -16,7 +16,7 @@ TWO_G2 = ["g2:groups=1,scale=1", "g2:groups=8,scale=1"]
 
 
 def comparison(*names: str, title: str = "T") -> BlockSpec:
-    return specs.comparison([spec for name in names for spec in specs.find(name)], title)
+    return specs.comparison(specs.find_all(names), title)
 
 
 def compared(*names: str, selection: Selection = ARM) -> list[Case]:
@@ -42,7 +42,7 @@ def refusal(*names: str, selection: Selection = ARM) -> str:
         (["one.py:build", "two.py:build"], ["build#1", "build#2"]),
         (["old/m.onnx", "new/m.onnx", "other/b.onnx"], ["old/m", "new/m", "b"]),
         (["old/ghostnetv2_x1_0.onnx", "ghostnetv2"], ["old/ghostnetv2_x1_0", "ghostnetv2_x1_0"]),
-        (["a.onnx", "x/run/m.onnx", "y/run/m.onnx"], ["a", "run/m#2", "run/m#3"]),
+        (["a.onnx", "x/run/m.onnx", "y/run/m.onnx"], ["a", "x/run/m", "y/run/m"]),
         (["a.onnx", "copy.onnx"], ["a", "copy"]),
         (["shufflenetv2", "shufflenetv2_tv"], ["shufflenetv2_x1_0", "shufflenetv2_tv_x1_0"]),
     ],

@@ -227,11 +227,6 @@ STRIDE = "height and width must be multiples of 32, the stride of a network, suc
         (shaped(1, 3, 224, 224, dtype="float16"), f"--shape x=1x3x224x224:float16: {SUCH}"),
         (shaped(1, 3, 100, 224), f"--shape x=1x3x100x224: {STRIDE} 96x224"),
         (shaped(1, 3, 7, 223), f"--shape x=1x3x7x223: {STRIDE} 32x224"),
-        (shaped(1, 3, 224, 224, name="input"), "--shape input: the input of a network is x"),
-        (
-            Selection(shapes=(TensorSpec("x", (1, 3, 32, 32)), TensorSpec("y", (1,)))),
-            "--shape y: the input of a network is x",
-        ),
     ],
 )
 def test_a_shape_that_no_network_takes_says_what_would_do(selection: Selection, says: str) -> None:

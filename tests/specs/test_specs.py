@@ -2,9 +2,11 @@ import re
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchbox import specs
+from benchbox.agent.ort import inputs
 from benchbox.errors import SpecError, UsageError
 from benchbox.specs import Builder, Case, Platform, Selection, TensorSpec
 from benchbox.specs.labels import label_text
@@ -32,6 +34,23 @@ refusal = partial(conftest.refusal, kind=SpecError)
 
 
 # A file
+
+
+def test_an_input_may_have_values(write: Write, in_tmp: Path) -> None:
+    np.save(in_tmp / "ids.npy", np.arange(4).reshape(1, 4))
+    (in_tmp / "b.py").write_text("def build(): ...")
+    table = '[[inputs]]\nname = "{}"\nshape = [4]\ndtype = "int64"\nvalues = {}\n'
+    given = {"ids": '"ids.npy"', "sr": "16000"}
+    spec = 'title = "T"\nbuilder = "./b.py:build"\n[[cases]]\n'
+    path = write(spec + "".join(table.format(*each) for each in given.items()))
+    (case,) = cases_of(path)
+    arrays = [inputs.of(each.message(), 0).tolist() for each in case.inputs]
+    assert arrays == [[[0, 1, 2, 3]], [[16000] * 4]]
+    assert [str(each.values)[:7] for each in case.inputs] == ["sha256 ", "16000"]
+    for value, why in (('"no.npy"', "there is no such file"), ("0.5", "0.5 is no int64")):
+        message = conftest.refusal(write(spec + table.format("ids", value)))
+        assert "cases[1]: values of ids: " in message
+        assert message.endswith(why)
 
 
 def test_a_file_unfolds_into_cases(write: Write) -> None:
@@ -154,8 +173,8 @@ def test_labels_read_as_they_are_typed(value: Scalar | None, text: str) -> None:
         ("g5", "unknown name 'g5' (did you mean 'g"),
         ("zzzzzzzz", "unknown name 'zzzzzzzz'; `benchbox list` shows them all"),
         ("./g2", "g2: there is no such file"),
-        ("blocks/", "blocks: it is a folder"),
-        ("folder.onnx", "folder.onnx: it is a folder"),
+        ("blocks/", "blocks: the folder has no .onnx file"),
+        ("folder.onnx", "folder.onnx: the folder has no .onnx file"),
         ("./block.py", "block.py: name the callable in it: block.py:build"),
         ("./notes.txt", "notes.txt: expected a .toml spec or an .onnx file"),
         ("block.py:1st", "builder 'block.py:1st': write module:callable or ./file.py:callable"),

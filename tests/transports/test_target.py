@@ -146,6 +146,13 @@ def test_a_file_that_changed_on_the_board_is_sent_anew(
     assert ((again / "g").read_bytes(), (again / "beside.bin").read_bytes()) == (sent, b"weights")
 
 
+def test_values_of_an_input_are_sent_by_content(device: Device, tmp_path: Path) -> None:
+    np.save(tmp_path / "location.npy", np.frombuffer(b"location", np.uint8))
+    with open_target(device) as board:
+        there = board.path_of(str(tmp_path / "location.npy"))
+    assert np.load(there).tobytes() == b"location"
+
+
 def put(sha256: str, size: int) -> dict[str, object]:
     return {"op": "put", "name": f"{sha256}.onnx", "sha256": sha256, "size": size}
 

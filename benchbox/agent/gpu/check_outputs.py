@@ -21,10 +21,7 @@ def compare(request: Message, loaded: GpuGraph, tolerance: float, threads: int) 
 
     options = session.options(threads, ())
     reference = ort.InferenceSession(request["path"], options, providers=[session.CPU])
-    feeds = {
-        each["name"]: inputs.make(each["name"], each["shape"], each["dtype"], request["seed"])
-        for each in request["inputs"]
-    }
+    feeds = {each["name"]: inputs.of(each, request["seed"]) for each in request["inputs"]}
     expected = reference.run(None, feeds)
     with errors.translate_errors():
         given = loaded.run_with_copies()

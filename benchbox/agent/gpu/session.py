@@ -82,10 +82,7 @@ def load(
         nodes = session._nodes(opened)
         session._require(where.provider, opened.get_providers()[0], nodes)
         _require_whole(opened, where)
-        arrays = {
-            each["name"]: inputs.make(each["name"], each["shape"], each["dtype"], seed)
-            for each in tensors
-        }
+        arrays = {each["name"]: inputs.of(each, seed) for each in tensors}
         bound = BoundSession(opened, where, arrays)
         start = time.perf_counter()
         values = bound.first_call()

@@ -6,20 +6,38 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from benchbox.agent.stdio import Message
+
 FLOATS = ("float16", "float32", "float64")
 BYTES = ("int8", "uint8")
 WORDS = ("int16", "int32", "int64", "uint16", "uint32", "uint64")
 DTYPES = (*FLOATS, *BYTES, *WORDS, "bool")
 
 
-def make(name: str, shape: Sequence[int], dtype: str, seed: int) -> NDArray[np.generic]:
+def of(tensor: Message, seed: int) -> NDArray[np.generic]:
+    """Return the array for an input as a request describes it."""
+    values = tensor.get("values")
+    return make(tensor["name"], tensor["shape"], tensor["dtype"], seed, values)
+
+
+def make(
+    name: str, shape: Sequence[int], dtype: str, seed: int, values: Message | None = None
+) -> NDArray[np.generic]:
     """Return the array of `shape` for the input `name`.
 
-    Floats are standard normal; 8-bit integers span their range, as pixels do; wider integers are 0
-    or 1, because as indices, lengths or masks these are the values that every graph accepts.
-    Raises ValueError for a dtype that is not in DTYPES.
+    `values` are {"file": path of a .npy}, a {"number"} that fills it, or spread {"below"} a bound.
+    Without them floats are standard normal; 8-bit integers span their range, as pixels do; wider
+    integers are 0 or 1, because as indices, lengths or masks these are the values that every graph
+    accepts. Raises ValueError for a dtype that is not in DTYPES.
     """
+    if values and "file" in values:
+        given: NDArray[np.generic] = np.load(values["file"], allow_pickle=False)
+        return np.ascontiguousarray(given).reshape(shape)
+    if values and "number" in values:
+        return np.full(shape, values["number"], dtype)
     generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    if values and "below" in values:
+        return np.asarray(generator.integers(0, values["below"], shape)).astype(dtype)
     if dtype in FLOATS:
         return generator.standard_normal(shape, dtype=np.float32).astype(dtype, copy=False)
     if dtype in BYTES:

@@ -6,8 +6,9 @@ import re
 SOURCE = re.compile(
     r"[\w./-]+\.(?:cc|h|cpp|cuh?):\d+ "
     r"(?:[^()\[\]]*?\w::[^()]*\((?:[^()]|\([^()]*\))*\)(?: const)?(?: \[with [^\]]*\])?|\w+) ?"
-    r"|\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .*? failed: ?"
+    r"|\[ONNXRuntimeError\] : \d+ : \w+ : "
 )
+OPENED = re.compile(r"Load model from (?:.*?[/\\])?([^/\\]+?) failed: ?")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # What is said in place of a message, or after it.
 INSTEAD = (
@@ -37,7 +38,8 @@ AFTER = (
 
 def plain(text: str) -> str:
     """A message as one line that a user of ONNX Runtime can read."""
-    text = SOURCE.sub("", " ".join(ESCAPES.sub("", text).split()))
+    text = OPENED.sub(r"\1: ", " ".join(ESCAPES.sub("", text).split()))
+    text = SOURCE.sub("", text)
     for pattern, words in INSTEAD:
         if match := re.search(pattern, text):
             return match.expand(words)

@@ -2,11 +2,12 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from benchbox.agent.ort import inputs
 from benchbox.agent.runtime import LoadedGraph
@@ -60,18 +61,14 @@ def load(
     load_s = time.perf_counter() - start
     nodes = _nodes(session)
     _require(provider, session.get_providers()[0], nodes)
-    binding = session.io_binding()
-    for tensor in tensors:
-        array = inputs.make(tensor["name"], tensor["shape"], tensor["dtype"], seed)
-        binding.bind_ortvalue_input(tensor["name"], ort.OrtValue.ortvalue_from_numpy(array))
+    feeds = values({tensor["name"]: inputs.of(tensor, seed) for tensor in tensors})
     start = time.perf_counter()
-    values = _first_call(session, binding)
+    given = run(session, feeds)
     first_call_s = time.perf_counter() - start
-    _bind_outputs(session, binding, values)
-    call = partial(session.run_with_iobinding, binding)
+    call = _bound(session, feeds, given) or partial(run, session, feeds)
     call()
-    outputs = _describe(session, values)
-    return LoadedGraph(call, load_s, first_call_s, _finite(values), outputs, nodes)
+    outputs = _describe(session, given)
+    return LoadedGraph(call, load_s, first_call_s, _finite(given), outputs, nodes)
 
 
 def _provider_options(provider: str, session_options: ort.SessionOptions) -> dict[str, str]:
@@ -101,28 +98,68 @@ def _require(provider: str, used: str, nodes: Mapping[str, int] | None) -> None:
     raise RuntimeError(f"none of the graph's {total} nodes runs on {provider}, all on {elsewhere}")
 
 
-def _first_call(session: ort.InferenceSession, binding: ort.IOBinding) -> list[ort.OrtValue]:
-    for output in session.get_outputs():
-        binding.bind_output(output.name)
-    session.run_with_iobinding(binding)
-    return list(binding.get_outputs())
+def values(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, ort.OrtValue]:
+    """Arrays as ONNX Runtime takes them, by the name of their input."""
+    return {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
 
 
-def _bind_outputs(
-    session: ort.InferenceSession, binding: ort.IOBinding, values: Sequence[ort.OrtValue]
-) -> None:
-    """Keep the first call's output buffers, so that no later call allocates any."""
-    binding.clear_binding_outputs()
+def run(session: ort.InferenceSession, feeds: Mapping[str, ort.OrtValue]) -> list[ort.OrtValue]:
+    """The outputs of a call for which ONNX Runtime allocates them."""
+    names = [output.name for output in session.get_outputs()]
+    return list(session.run_with_ort_values(names, feeds))
+
+
+def _bound(
+    session: ort.InferenceSession,
+    feeds: Mapping[str, ort.OrtValue],
+    values: Sequence[ort.OrtValue],
+) -> Callable[[], object] | None:
+    """A call with the first one's output buffers, so that no later call allocates any.
+
+    None where an output cannot be bound, or its size differs from call to call.
+    """
+    if any(why_unbound(*each) for each in zip(session.get_outputs(), values, strict=True)):
+        return None
+    binding = session.io_binding()
+    for name, feed in feeds.items():
+        binding.bind_ortvalue_input(name, feed)
     for output, value in zip(session.get_outputs(), values, strict=True):
-        if value.is_tensor() and not output.type.endswith("(string)"):
-            binding.bind_ortvalue_output(output.name, value)
-        else:
-            binding.bind_output(output.name)
+        binding.bind_ortvalue_output(output.name, value)
+    call = partial(session.run_with_iobinding, binding)
+    try:
+        call()
+    except Exception:  # what else fails fails without a binding too
+        return None
+    return call
+
+
+def why_unbound(output: ort.NodeArg, value: ort.OrtValue) -> str:
+    """Why an output can have no buffer that stays, empty where it can."""
+    if not value.has_value() or not value.is_tensor() or output.type.endswith("(string)"):
+        return f"is of the kind {output.type}"
+    shape = value.shape()
+    fits = len(shape) == len(output.shape) and all(
+        size == declared or not isinstance(declared, int)
+        for size, declared in zip(shape, output.shape, strict=True)
+    )
+    if fits or not output.shape:  # a scalar, or of any rank
+        return ""
+    declared, found = ("x".join(map(str, each)) or "a scalar" for each in (output.shape, shape))
+    return f"is declared as {declared} and is {found}"
+
+
+def array(value: ort.OrtValue) -> NDArray[np.generic] | None:
+    """An output as an array; None for what is no tensor, or of a type that numpy has not."""
+    try:
+        found: NDArray[np.generic] = value.numpy()
+    except Exception:  # ONNX Runtime's have no common ancestor but this
+        return None
+    return found if isinstance(found, np.ndarray) else None
 
 
 def _finite(values: Sequence[ort.OrtValue]) -> bool:
-    arrays = (value.numpy() for value in values if value.is_tensor())
-    return all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f")
+    arrays = (found for value in values if (found := array(value)) is not None)
+    return all(np.isfinite(found).all() for found in arrays if found.dtype.kind == "f")
 
 
 def _describe(
@@ -130,7 +167,7 @@ def _describe(
 ) -> list[dict[str, object]]:
     return [
         {"name": output.name, "type": output.type, "shape": list(value.shape())}
-        if value.is_tensor()
+        if value.has_value() and value.is_tensor()
         else {"name": output.name, "type": output.type}
         for output, value in zip(session.get_outputs(), values, strict=True)
     ]

@@ -30,10 +30,15 @@ class Reference:
         """
         if self._channel is None:
             self._channel = python_child("benchbox.export.worker")
-        inputs = [[tensor["name"], tensor["shape"], tensor["dtype"]] for tensor in tensors]
         with tempfile.TemporaryDirectory() as folder:
             to = Path(folder) / "outputs.npz"
-            request = {"op": "outputs", "file": path, "inputs": inputs, "seed": seed, "to": str(to)}
+            request = {
+                "op": "outputs",
+                "file": path,
+                "inputs": tensors,
+                "seed": seed,
+                "to": str(to),
+            }
             try:
                 self._channel.send(request)
                 reply = self._channel.receive(RUN_S)

@@ -217,5 +217,5 @@ def _on_gpu(loaded: LoadedGraph, bound: Bound) -> GpuGraph:
 def _tensor(tensor: Message, seed: int) -> "torch.Tensor":
     import torch
 
-    array = inputs.make(tensor["name"], tensor["shape"], tensor["dtype"], seed)
+    array = inputs.of(tensor, seed)
     return torch.from_numpy(array)

@@ -1,0 +1,100 @@
+"""Values of inputs that a user gives: .npy files and numbers, checked for shape and type."""
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benchbox import host
+from benchbox.errors import UsageError
+from benchbox.specs.model import Case, TensorSpec, Values
+
+MOST_BYTES = 1 << 31
+WORDS = {"true": 1, "false": 0}
+
+
+def parse(value: str | float, option: str, folder: Path = Path()) -> Values:
+    """Parse `ids.npy` or `16000`; raises UsageError, which begins with `option`, otherwise."""
+    text = str(value).strip()
+    if text.lower().endswith(".npy"):
+        return from_file(folder / Path(text).expanduser(), option)
+    found: float | None = WORDS.get(text.lower())
+    for kind in (int, float):
+        if found is None:
+            with contextlib.suppress(ValueError, OverflowError):
+                found = kind(text)
+    if found is None or not math.isfinite(found):
+        raise UsageError(f"{option}: {text!r} is neither a .npy file nor a number such as 16000")
+    return Values(number=found)
+
+
+def from_file(path: Path, option: str) -> Values:
+    """The values of a .npy file; raises UsageError for one that numpy cannot read."""
+    import numpy as np
+
+    try:
+        if problem := host.why_no_file(path):
+            raise UsageError(f"{option}: {path}: {problem}")
+        if path.stat().st_size > MOST_BYTES:
+            raise UsageError(f"{option}: {path}: it is larger than 2 GiB")
+        if host.is_lfs_pointer(path):
+            raise UsageError(f"{option}: {path}: {host.LFS_ADVICE}")
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        shape, dtype = array.shape, array.dtype.name
+        return Values(path.resolve(), host.sha256(path), shape, dtype)
+    except (OSError, ValueError, EOFError, AttributeError) as error:
+        what = getattr(error, "strerror", None) or "not a .npy file of numbers"
+        raise UsageError(f"{option}: {path}: {what}; write it with numpy.save") from None
+
+
+def with_values(cases: Sequence[Case], values: Mapping[str, Values]) -> list[Case]:
+    """Return the cases with these values of their inputs, each checked for shape and type.
+
+    Raises UsageError for values that do not fit, and for an input that no case has.
+    """
+    names = dict.fromkeys(tensor.name for case in cases for tensor in case.inputs)
+    if unknown := next((name for name in values if name not in names), None):
+        raise UsageError(f"--input {unknown}: no such input; there are {', '.join(names)}")
+    return [
+        replace(case, inputs=tuple(filled(t, values.get(t.name), "--input") for t in case.inputs))
+        for case in cases
+    ]
+
+
+def filled(tensor: TensorSpec, values: Values | None, option: str) -> TensorSpec:
+    """Return the input with values, or as it is without; raises UsageError unless they fit."""
+    if values is None:
+        return tensor
+    where = f"{option} {tensor.name}"
+    if values.file is None:
+        _require_number(tensor, values.number, where)
+    elif values.dtype != tensor.dtype:
+        raise UsageError(
+            f"{where}: {values.file.name} is of type {values.dtype}, the input of {tensor.dtype}; "
+            f"save it as array.astype({tensor.dtype!r})"
+        )
+    elif values.shape != tensor.shape:
+        found, wanted = (_sizes(each) for each in (values.shape, tensor.shape))
+        raise UsageError(f"{where}: {values.file.name} is {found}, the input {wanted}")
+    return replace(tensor, values=values)
+
+
+def _require_number(tensor: TensorSpec, value: float | None, where: str) -> None:
+    import numpy as np
+
+    assert value is not None, "a file or a number"
+    dtype = np.dtype(tensor.dtype) if tensor.dtype != "string" else None
+    is_kind = dtype is not None and (dtype.kind == "f" or value == int(value))
+    if dtype is not None and dtype.kind == "b":
+        low, high = 0, 1
+    elif dtype is not None and dtype.kind in "iu":
+        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    else:
+        low, high = -np.inf, np.inf  # type: ignore[assignment]
+    if not is_kind or not low <= value <= high:
+        raise UsageError(f"{where}: {value:g} is no {tensor.dtype}")
+
+
+def _sizes(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "a scalar"
