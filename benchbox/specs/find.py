@@ -78,7 +78,9 @@ def _renamed(spec: BlockSpec, name: str) -> BlockSpec:
             for case in spec.unfold(selection)
         ]
 
-    return replace(spec, name=name, unfold=unfold)
+    suffix = Path(spec.title).suffix
+    title = f"{name}{suffix}" if spec.title == f"{spec.name}{suffix}" else spec.title
+    return replace(spec, name=name, title=title, unfold=unfold)
 
 
 def is_file(name: str) -> bool:

@@ -144,6 +144,8 @@ def test_files_of_one_name_are_told_apart_by_their_folders(files: Files) -> None
     names = files("a/x/m.onnx", "b/x/m.onnx", "b/x/n.ONNX", text=FIXED)
     keys = [case.key for case in cases_of(names, selected())]
     assert keys == ["a/x/m:a/x/m", "b/x/m:b/x/m", "n:n"]
+    titles = [spec.title for spec in specs.find_all(names)]
+    assert titles == ["a/x/m.onnx", "b/x/m.onnx", "n.ONNX"]
     assert [case.key for case in cases_of(["./b/x"], selected())] == ["m:m", "n:n"]
     Path("n.toml").write_text('title = "N"\n[[cases]]\nnetwork = "ghostnetv2"\n')
     Path("n.onnx").write_bytes(Path("b/x/n.ONNX").read_bytes())

@@ -65,7 +65,7 @@ def load(
     start = time.perf_counter()
     given = run(session, feeds)
     first_call_s = time.perf_counter() - start
-    call = _bound(session, feeds, given) or partial(run, session, feeds)
+    call = _bound(session, feeds, given) or _unbound(session, feeds)
     call()
     outputs = _describe(session, given)
     return LoadedGraph(call, load_s, first_call_s, _finite(given), outputs, nodes)
@@ -130,6 +130,26 @@ def _bound(
         call()
     except Exception:  # what else fails fails without a binding too
         return None
+    return call
+
+
+def _unbound(
+    session: ort.InferenceSession, feeds: Mapping[str, ort.OrtValue]
+) -> Callable[[], object]:
+    """A call for whose outputs ONNX Runtime allocates memory each time, as it does by default.
+
+    They are bound anew each time: what an output holds from the call before stays in it.
+    """
+    names, binding = [output.name for output in session.get_outputs()], session.io_binding()
+    for name, feed in feeds.items():
+        binding.bind_ortvalue_input(name, feed)
+
+    def call() -> None:
+        binding.clear_binding_outputs()
+        for name in names:
+            binding.bind_output(name)
+        session.run_with_iobinding(binding)
+
     return call
 
 
