@@ -29,7 +29,7 @@ class Part:
 def split(profile: Profile, by: By = "category", depth: int | None = None) -> list[Part]:
     """The parts that ran or that the file has, which add up to the whole.
 
-    Categories stand in their order, modules in the file's, types by their time. The path of a
+    Categories stand in their order, modules as they ran, types by their time. The path of a
     module is cut to its first `depth` names, by default to as few as tell two modules apart.
     """
     key = _key(profile, by, depth)
@@ -38,7 +38,7 @@ def split(profile: Profile, by: By = "category", depth: int | None = None) -> li
     all_macs = _sum(node.macs for node in file) if file else None
     all_memory = _sum(node.memory_access_bytes for node in file) if file else None
     parts = []
-    everything: list[Node | FileNode] = [*file, *profile.nodes]
+    everything: list[Node | FileNode] = [*profile.nodes, *file]
     for name in dict.fromkeys(map(key, everything)):
         ran = [node for node in profile.nodes if key(node) == name]
         own = [node for node in file if key(node) == name]

@@ -1,5 +1,6 @@
 """Sentences and footnotes of `benchbox profile`."""
 
+import re
 from collections.abc import Sequence
 
 from benchbox.analysis.operators import LAYOUT, QUANTISATION
@@ -35,6 +36,8 @@ TIME_NOTE = (
     "a share is a node's midmean over profiled calls, times add up to the latency of undisturbed "
     "calls without the profiler; `benchbox run` measures latencies"
 )
+HEAVY = ("convolution", "depthwise", "matmul", "attention")
+INTEGERS = re.compile(r"^Q|Integer|DynamicQuantize")
 TOP_LEVEL = "(top level)"  # what is in no module of its own
 LARGEST = 3  # parts that a sentence names
 
@@ -142,10 +145,16 @@ def _share_of(profile: Profile, types: frozenset[str]) -> float:
 
 
 def _of_quantisation(profile: Profile) -> str:
-    share = _share_of(profile, QUANTISATION)
-    if not share or profile.is_drowned:
+    """How many of the heavy nodes compute in integers, and what getting there takes."""
+    heavy = [node.operation.type for node in profile.nodes if node.category in HEAVY]
+    integers = sum(bool(INTEGERS.search(type_)) for type_ in heavy)
+    around = _share_of(profile, QUANTISATION)
+    if profile.is_drowned or not (integers or around):
         return ""
-    return f"quantising and dequantising take {_percent(share)} of the time, and are element-wise"
+    return (
+        f"{integers} of {len(heavy)} convolutions and matrix products compute in integers; "
+        f"quantising and dequantising, which are element-wise, take {_percent(around)} of the time"
+    )
 
 
 def _of_casts(profile: Profile) -> str:
@@ -222,7 +231,7 @@ def _of_added(profiles: Sequence[Profile]) -> str:
         return ""
     share = sum(node.share for node in added)
     much = f", with {_percent(share)} of the time," if len(profiles) == 1 else ""
-    return f"what ONNX Runtime adds{much} counts with the module next to it: {types}"
+    return f"what ONNX Runtime names anew{much} counts with the module next to it: {types}"
 
 
 def _of_profiler(profiles: Sequence[Profile]) -> str:

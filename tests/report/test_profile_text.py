@@ -106,7 +106,7 @@ def test_modules_and_types_are_said_by_their_share_of_the_time() -> None:
     ]
     found = estimated(*nodes, node("ReorderInput", "ReorderInput", [12] * 8), file=file)
     assert sentences(found, "module")[0] == "The time goes to a 50% and (top level) 50%."
-    added = "what ONNX Runtime adds, with 25% of the time, counts with the module next to it"
+    added = "what ONNX Runtime names anew, with 25% of the time, counts with the module next to it"
     assert f"{added}: ReorderInput" in notes(found, "module")
     assert sentences(found, "type")[0] == "The time goes to Conv 75% and ReorderInput 25%."
     assert "FLOPs" not in notes(found, "type")
@@ -123,6 +123,9 @@ def test_a_profiler_that_takes_longer_than_the_graph_is_warned_of() -> None:
     assert "profiler makes" not in " ".join(many)
 
 
-def test_quantising_is_element_wise_and_has_its_share_said() -> None:
-    found = estimated(node("a", "QLinearConv", [32] * 8), node("b", "QuantizeLinear", [12] * 8))
-    assert "quantising and dequantising take 25% of the time" in notes(found)
+def test_a_quantised_graph_has_its_integer_kernels_counted() -> None:
+    kinds = "QLinearConv", "Conv", "MatMulInteger"
+    nodes = [node(kind, kind, [32] * 8) for kind in kinds]
+    found = notes(estimated(*nodes, node("q", "QuantizeLinear", [12] * 8)))
+    assert "2 of 3 convolutions and matrix products compute in integers; quantising" in found
+    assert "which are element-wise, take 10% of the time" in found
