@@ -192,7 +192,8 @@ def _is_intact(graph: Graph) -> bool:
 
 def write_facts(entry: Path, key: str, graph: Graph, files: Reads | None = None) -> None:
     """Write the facts of a graph, and the `files` that its builder read, into its entry."""
-    parts = {"facts": graph.facts(), "reads": files or {}}
+    facts = {**graph.facts(), "observed": dict(graph.observed)}
+    parts = {"facts": facts, "reads": files or {}}
     text = json.dumps({**parts, "sha256": _seal(key, parts)})
     (entry / FACTS).write_text(text)
 

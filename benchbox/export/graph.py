@@ -43,7 +43,7 @@ class Graph:
     finite: bool = True
 
     def facts(self) -> dict[str, object]:
-        """All fields but the path, as JSON types."""
+        """All fields but the path and the shapes observed, as JSON types."""
         return {
             "sha256": self.sha256,
             "cost": self.cost.to_json(),
@@ -53,7 +53,6 @@ class Graph:
             "max_abs_error": self.max_abs_error,
             "versions": dict(self.versions),
             "beside": list(self.beside),
-            "observed": dict(self.observed),
             "made_up": {name: dict(how) for name, how in self.made_up.items()},
             "notes": list(self.notes),
             "finite": self.finite,
@@ -70,6 +69,6 @@ class Graph:
 
     @classmethod
     def of(cls, path: Path, facts: Mapping[str, Any]) -> "Graph":
-        """The graph at `path` from the facts that `facts` returned."""
+        """The graph at `path` from the facts that `facts` returned, and from shapes observed."""
         notes = tuple(facts["notes"])
         return cls(path, **{**facts, "cost": Cost.from_json(facts["cost"]), "notes": notes})

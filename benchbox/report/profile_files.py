@@ -115,7 +115,7 @@ def _profile(report: ProfileReport, profile: Profile | None) -> dict[str, object
 
 def _part(part: Part, by: By) -> dict[str, object]:
     return {
-        PLACES[by][0]: part.name,
+        PLACES[by][0]: part.name or profile_text.TOP_LEVEL,
         "nodes": part.nodes,
         "time_ms": None if part.time_s is None else part.time_s * MILLI,
         "time_share": part.share,

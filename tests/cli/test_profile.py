@@ -97,16 +97,16 @@ def test_modules_of_a_file_by_its_names_to_any_depth(write_onnx: WriteOnnx) -> N
     assert [line.split("  ")[0] for line in lines[5:8]] == ["neck", "head", "(top level)"]
     table = rows(Path("p.csv").read_text())
     assert [(row["module"], row["category"]) for row in table] == [
-        *(("neck", ""), ("head", ""), ("", "")),
+        *(("neck", ""), ("head", ""), ("(top level)", "")),
     ]
     assert sum(float(row["time_share"]) for row in table) == pytest.approx(1.0)
     (found,) = json.loads(Path("p.json").read_text())["profiles"]
-    assert [each["module"] for each in found["modules"]] == ["neck", "head", ""]
+    assert [each["module"] for each in found["modules"]] == ["neck", "head", "(top level)"]
     assert {each["module"] for each in found["nodes"]} == {"neck.0", "neck.1", "neck", "head", ""}
 
     invoke("profile", str(path), *by, "--depth", "2")
     deeper = [row["module"] for row in rows(Path("p.csv").read_text())]
-    assert deeper == ["neck.0", "neck.1", "neck", "head", ""]
+    assert deeper == ["neck.0", "neck.1", "neck", "head", "(top level)"]
 
 
 @pytest.mark.slow
