@@ -89,7 +89,19 @@ def ratio(
         rounds, others = (rounds_of(basis, b, gate, paired=paired) for b in (bursts, reference))
         if interval := stats.ratio_interval(rounds, others):
             return interval, basis
-    return None, "quiet"
+    if paired:
+        return None, "quiet"
+    ours, theirs = cases or (None, None)
+    return _quotient(estimate(bursts, gate, ours, tau), estimate(reference, gate, theirs, tau))
+
+
+def _quotient(case: Latency | None, other: Latency | None) -> tuple[Interval | None, Basis]:
+    """The ratio of two p50s that share too few rounds; its ends take each interval at its worst."""
+    if not (case and other and case.interval and other.interval):
+        return None, "quiet"
+    a, b = case.interval, other.interval
+    ratio = Interval(a.value / b.value, a.low / b.high, a.high / b.low)
+    return ratio, max(case.basis, other.basis, key=BASES.index)
 
 
 def estimate(

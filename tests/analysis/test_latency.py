@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from benchbox.analysis import latency, stats
@@ -73,6 +75,11 @@ def test_a_figure_and_a_ratio_are_of_the_quietest_calls_that_are_enough(
     assert ratio is not None and of == basis
     assert ratio.value == pytest.approx(p50_s / 0.004)
     assert latency.ratio(ours[:5], theirs[:5], GATE)[0] is None
+    elsewhere = [replace(burst, round=burst.round + 8) for burst in theirs]
+    apart, of = latency.ratio(ours, elsewhere, GATE)  # of two p50s, without a round in common
+    assert apart is not None and of == basis
+    assert apart.low <= apart.value == pytest.approx(ratio.value) <= apart.high
+    assert latency.ratio(ours, elsewhere, GATE, paired=True)[0] is None
 
 
 def test_a_percentile_is_given_only_with_enough_samples() -> None:
