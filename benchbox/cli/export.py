@@ -17,10 +17,11 @@ from benchbox.cli.options import CaseOptions
 from benchbox.cli.output import console
 from benchbox.cli.selection import prepared
 from benchbox.errors import StorageError
-from benchbox.export import Graph
+from benchbox.export import Graph, cache
 from benchbox.specs import Case
 
 MANIFEST = "manifest.json"
+PREFIX = "benchbox."  # of the names in an exported file's metadata_props
 LONGEST = 200  # characters of a file's name; file systems end at 255 bytes
 
 
@@ -56,6 +57,30 @@ def _stems(cases: Sequence[Case]) -> dict[str, str]:
     return {k: f"{s}-{digests[k]}" if counts[folded[k]] > 1 else s for k, s in stems.items()}
 
 
+def _labelled(data: bytes, case: Case, graph: Graph) -> bytes:
+    """A graph's bytes with what it is of behind them: `metadata_props`, to any reader of ONNX.
+
+    What was timed is what stands before it, whose sha256 is among these.
+    """
+    import onnx
+
+    facts = {
+        "spec": case.spec,
+        "case": case.name,
+        "arguments": json.dumps(dict(case.args)),
+        "version": __version__,
+        "graph_sha256": graph.sha256,
+    }
+    before = onnx.ModelProto.FromString(data).metadata_props
+    if any(entry.key.startswith(PREFIX) for entry in before):  # a file that was exported before
+        return data
+    labels = onnx.ModelProto()
+    for name, value in facts.items():
+        text = value.encode(errors="replace").decode()  # a file's name may be no UTF-8
+        labels.metadata_props.add(key=f"{PREFIX}{name}", value=text)
+    return data + labels.SerializeToString()
+
+
 def _copy(case: Case, graph: Graph, output: Path, stem: str) -> dict[str, object]:
     """Copy a graph and its external data; return its entry in the manifest."""
     # Graphs with external data name it from inside, so they keep their file names in a folder each.
@@ -65,7 +90,7 @@ def _copy(case: Case, graph: Graph, output: Path, stem: str) -> dict[str, object
         shutil.copyfile(graph.path.parent / name, target.parent / name)
     partial = target.with_suffix(".partial")
     try:
-        shutil.copyfile(graph.path, partial)
+        partial.write_bytes(_labelled(graph.path.read_bytes(), case, graph))
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
@@ -76,4 +101,5 @@ def _copy(case: Case, graph: Graph, output: Path, stem: str) -> dict[str, object
         "args": dict(case.args),
         "inputs": [str(tensor) for tensor in case.inputs],
         **graph.facts(),
+        "file_sha256": cache.digest(target, graph.beside),  # `sha256` is of what is timed
     }
