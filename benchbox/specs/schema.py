@@ -1,7 +1,9 @@
 """Schema of a blocks/*.toml file; keys that it does not declare are errors."""
 
+import math
 import re
 import tomllib
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,6 +30,8 @@ Table = Annotated[dict[Short, Value], Field(max_length=MOST_KEYS)]
 Size = Annotated[int, Field(strict=True, ge=1, le=LARGEST)]
 Shape = Annotated[list[Size | Short], Field(max_length=MOST_SIZES)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+Axis = Annotated[StrictInt, Field(ge=0, le=MOST_SIZES)]
+Values = Annotated[list[Value], Field(min_length=1, max_length=MOST_CASES)]
 
 
 class Closed(BaseModel):
@@ -42,12 +46,14 @@ class InputTable(Closed):
     """`[[inputs]]`: shape without the batch; a word in it stands for the case's argument.
 
     `values` is a .npy file beside the spec, or a number.
+    The batch comes at `batch_axis`, or nowhere where that is false.
     """
 
     name: Short
     shape: Shape
     dtype: DType = "float32"
     values: Value | None = None
+    batch_axis: Axis | Literal[False] | None = None
 
 
 class PrintedTable(Closed):
@@ -86,6 +92,8 @@ class CaseTable(Closed):
     image: Annotated[list[Size], Field(min_length=2, max_length=2)] | None = None
     labels: Table | None = None
     args: Table = {}
+    input: Shape | None = None
+    batch_axis: Axis | None = None
     gpu: Table | None = None
     arm: Table | None = None
     printed: PrintedTable = PrintedTable()
@@ -126,6 +134,7 @@ class SpecTable(Closed):
     title: StrictStr
     builder: StrictStr | None = None
     cases: Annotated[list[CaseTable], Field(min_length=1)]
+    grid: Annotated[dict[Short, Values], Field(max_length=MOST_KEYS)] = {}
     guideline: StrictStr = ""
     source: StrictStr = ""
     summary: StrictStr = ""
@@ -133,6 +142,7 @@ class SpecTable(Closed):
     group_by: StrictStr = ""
     args: Table = {}
     input: Shape | None = None
+    batch_axis: Axis = 0
     inputs: Annotated[list[InputTable], Field(max_length=MOST_INPUTS)] = []
     match: MatchTable | None = None
     published: Annotated[list[PublishedTable], Field(max_length=MOST_PUBLISHED)] = []
@@ -147,15 +157,38 @@ def read(path: Path, text: bytes) -> SpecTable:
         tables = tomllib.loads(text.decode())
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, 5,000 digits, deep brackets
         raise SpecError(f"{path}: not valid TOML: {_cut(str(error))}") from None
-    cases = tables.get("cases")
-    if isinstance(cases, list) and len(cases) > MOST_CASES:
+    if "grid" in tables:
+        tables.setdefault("cases", [{}])
+    cases, grid = tables.get("cases"), tables.get("grid")
+    axes = [cases, *(grid.values() if isinstance(grid, dict) else ())]
+    count = math.prod(len(each) for each in axes if isinstance(each, list))
+    if isinstance(cases, list) and count > MOST_CASES:
         raise SpecError(
-            f"{path}: {len(cases)} cases, of at most {MOST_CASES}; divide them among several files"
+            f"{path}: {count} cases, of at most {MOST_CASES}; divide them among several files"
         )
     try:
-        return SpecTable.model_validate(tables)
+        table = SpecTable.model_validate(tables)
     except Invalid as invalid:
         raise SpecError(f"{path}: {_sentence(invalid)}") from None
+    return table.model_copy(update={"cases": _on_grid(path, table)}) if table.grid else table
+
+
+def _on_grid(path: Path, table: SpecTable) -> list[CaseTable]:
+    """Each case at every point of the grid, whose values are arguments and labels."""
+    for index, case in enumerate(table.cases):
+        if twice := sorted(table.grid.keys() & {*case.args, *(case.labels or ())}):
+            raise SpecError(f"{path}: cases[{index + 1}]: {twice[0]!r} is in the grid, too")
+    points = [dict(zip(table.grid, each, strict=True)) for each in product(*table.grid.values())]
+    return [
+        case.model_copy(
+            update={
+                "args": {**case.args, **point},
+                "labels": None if case.labels is None else {**case.labels, **point},
+            }
+        )
+        for case in table.cases
+        for point in points
+    ]
 
 
 def _sentence(invalid: Invalid) -> str:
