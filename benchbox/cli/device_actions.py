@@ -51,6 +51,8 @@ def add(
     name: str, url: str, python: str, threads: int | None, cpus: str | None, *, install: bool
 ) -> None:
     """Register a device; with `install`, put there what it lacks, and check it."""
+    if url == "local" and "/" in python:  # of this folder, and meant in any other
+        python = str(parsing.path(python, "--python").absolute())
     entry = Entry(name, url, python, threads, parsing.one_choice(cpus))
     if url == "local" and install:
         raise UsageError(f"device {name!r} is this machine; --install is for others")

@@ -6,7 +6,7 @@ from rich.table import Table
 from benchbox import devices, specs
 from benchbox.cli.output import console
 from benchbox.lines import one_line
-from benchbox.networks import catalogue
+from benchbox.networks import catalogue, libraries
 from benchbox.report import formatting
 from benchbox.specs import Selection
 
@@ -22,6 +22,8 @@ def show(section: str | None) -> None:
         stdout.print(table)
     if section in (None, "networks"):
         stdout.print(_networks())
+        names = " and ".join(f"{library}:NAME" for library in libraries.NAMES)
+        stdout.print(f"{names} are networks of these libraries, where they are installed.")
     if section in (None, "devices"):
         table = _table("device", "what it is")
         for name, what in devices.names():

@@ -60,8 +60,6 @@ def check(entry: Entry) -> None:
         ssh_address(entry.url)
     elif entry.url != "local" and not ADB.fullmatch(entry.url):
         raise UsageError(f"{where}: {masked(entry.url)!r} is no address; write {FORMS}")
-    if entry.python and entry.url == "local":
-        raise UsageError(f"{where}: this machine is timed by the Python of benchbox; no --python")
     if entry.python and not PYTHON.fullmatch(entry.python):
         raise UsageError(f"{where}: --python {entry.python!r}: not the path of a program")
     _check_processors(entry, where)

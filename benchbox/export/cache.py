@@ -16,6 +16,7 @@ from benchbox.errors import BenchboxError, CaseError, GraphError
 from benchbox.export import entries, reads, source_digest
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
 from benchbox.export.reads import Reads
+from benchbox.networks import libraries
 from benchbox.specs import Builder, Case, OnnxFile, onnx_file
 
 FACTS = "graph.json"
@@ -42,6 +43,8 @@ def key(case: Case, digest_of: Callable[[Builder], str] = source_digest.digest) 
     inputs = [[t.name, t.shape, t.dtype, str(t.values or "")] for t in case.inputs]
     if isinstance(case.source, Builder):
         source = {"builder": case.source.reference, "text": digest_of(case.source)}
+        if case.source.reference.startswith(libraries.MODELS):
+            source |= {"library": libraries.identity(case.source.reference.rpartition(":")[2])}
         if case.source.weights is not None:
             source |= {"network": case.source.network, "weights": _weights(case.source)}
     else:

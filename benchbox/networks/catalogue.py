@@ -5,7 +5,7 @@ source says: params and multiply-accumulates in millions, ImageNet top-1 accurac
 percent. One that could not be confirmed is left out. Nothing here imports torch.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
@@ -40,7 +40,8 @@ class Network:
     """A network by name: `builder` is `module:callable`, called with `args`.
 
     `image` is its input by default, `spec` the bundled one that has it, `labels` what it is called
-    there beside its name. A detector takes one of `heads` as its argument `head`.
+    there beside its name. A detector takes one of `heads` as its argument `head`. Height and width
+    of an image are multiples of `stride`.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Network:
     spec: str = "models"
     heads: tuple[str, ...] = ()
     labels: Mapping[str, Scalar] = field(default_factory=dict)
+    stride: int = STRIDE
 
 
 def _widths(
@@ -231,9 +233,15 @@ def named(name: str) -> Network:
     network = find(name)
     if network is None:
         close = get_close_matches(name, [*families(), *NETWORKS], n=2, cutoff=0.4)
-        meant = f" (did you mean {_either(close)}?)" if close else ""
-        raise SpecError(f"unknown network {name!r}{meant}; `benchbox list networks` shows them")
+        raise SpecError(
+            f"unknown network {name!r}{meant(close)}; `benchbox list networks` shows them"
+        )
     return network
+
+
+def meant(close: Sequence[str]) -> str:
+    """What a name may have been meant as, in brackets."""
+    return f" (did you mean {_either(close)}?)" if close else ""
 
 
 def _either(names: Iterable[str]) -> str:

@@ -295,8 +295,10 @@ def _refusal(error: CaseError, device: Device) -> str:
         return own
     # Records keep it, so that an address without a name is not told.
     name = "ssh://..." if "://" in device.command_name else device.command_name
-    is_broken = device.url and ("ImportError" in text or "ModuleNotFoundError" in text)
-    advice = f"; benchbox device check {name} --install" if is_broken else ""
+    is_broken = "ImportError" in text or "ModuleNotFoundError" in text
+    advice = f"; benchbox device check {name} --install" if is_broken and device.url else ""
+    if is_broken and device.python and not device.url:
+        advice = "; that Python needs numpy and onnxruntime"
     return f"no agent starts there: {text}{advice}"
 
 

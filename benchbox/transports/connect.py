@@ -4,10 +4,10 @@ from benchbox import devices
 from benchbox.devices import Device, last_seen, providers
 from benchbox.errors import DeviceError
 from benchbox.transports.board.target import Target, TargetChannel
-from benchbox.transports.channel import ChannelClosed, Timeout
+from benchbox.transports.channel import ChannelClosed, ProcessChannel, Timeout
 from benchbox.transports.client import Agent, Deadlines
 from benchbox.transports.files import Progress, ignore
-from benchbox.transports.local import open_local
+from benchbox.transports.local import open_local, open_python
 
 ADB = "adb://"
 COMPILING = Deadlines(hello_s=120.0, load_s=1800.0)  # a whole network was seen to take 85 s
@@ -58,9 +58,22 @@ def _greeted(device: Device, progress: Progress) -> Agent:
     if providers.runs_modules(device.provider):
         return Agent(open_local("benchbox.export.torch_agent"), device, COMPILING)
     if not device.url:
-        return Agent(open_local(), device, _deadlines(device))
+        return Agent(_opened_here(device), device, _deadlines(device))
     target = open_target(device, progress)
     return Agent(TargetChannel(target), device, path_of=target.path_of)
+
+
+def _opened_here(device: Device) -> ProcessChannel:
+    """Start an agent on this machine, by another Python where the device names one."""
+    if not device.python:
+        return open_local()
+    try:
+        return open_python(device.python)
+    except OSError as error:
+        raise DeviceError(
+            f"device {device.name!r}: {device.python}: {error.strerror}; "
+            f"{devices.naming_python(device)}"
+        ) from None
 
 
 def _deadlines(device: Device) -> Deadlines:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import benchbox
+from benchbox import host
 from benchbox.agent.host import facts as host_facts
+from benchbox.transports.board import zipapp
 from benchbox.transports.channel import ProcessChannel
 
 ROOT = Path(benchbox.__file__).parent.parent
@@ -33,6 +35,21 @@ SINGLE_THREADED = {
 def open_local(program: str = "benchbox.agent") -> ProcessChannel:
     """Start an agent on this machine."""
     return python_child(program)
+
+
+def open_python(python: str) -> ProcessChannel:
+    """Start an agent on this machine by another Python, with the libraries that it has.
+
+    Of benchbox it gets the agent alone, as a board does. Raises OSError where there is no such
+    program.
+    """
+    program = host.cache_folder() / "agent" / f"{zipapp.digest()}.pyz"
+    if not program.is_file():
+        program.parent.mkdir(parents=True, exist_ok=True)
+        fresh = zipapp.build(program.with_suffix(f".{os.getpid()}"))
+        fresh.replace(program)
+    path = str(Path(python).expanduser())
+    return ProcessChannel([path, str(program)], SINGLE_THREADED)
 
 
 def facts() -> dict[str, Any]:

@@ -82,7 +82,6 @@ NAMES = "a name has a-z, 0-9, _ and -"
         *((Entry(name, "ssh://pi"), NAMES) for name in ("cpu", "cuda-1", "", "Pi", "-pi", "a\n")),
         (Entry("pi", "http://pi"), "'http://pi' is no address; write ssh://"),
         (Entry("pi", "adb://-x"), "is no address"),
-        (Entry("pi", "local", "python3"), "by the Python of benchbox; no --python"),
         (Entry("pi", "ssh://pi", "-c x"), "not the path of a program"),
         (Entry("pi", "ssh://pi", "a\nb"), "not the path of a program"),
         (Entry("pi", "ssh://pi", threads=0), "threads 0: choose 1 or more"),

@@ -1,5 +1,7 @@
 """The agent as one file that any Python with numpy and onnxruntime runs: `python agent.pyz`."""
 
+import hashlib
+import json
 import sys
 import zipfile
 from pathlib import Path
@@ -35,6 +37,11 @@ def build(path: Path) -> Path:
         for name, text in files.items():
             archive.writestr(zipfile.ZipInfo(name, EPOCH), text, zipfile.ZIP_DEFLATED)
     return path
+
+
+def digest() -> str:
+    """Return the sha256 of the agent's sources."""
+    return hashlib.sha256(json.dumps(sources()).encode()).hexdigest()
 
 
 def modules() -> dict[str, str]:
