@@ -113,7 +113,7 @@ RUN_EXAMPLES = """\
 Examples:
   benchbox run g2 --quick                             a first look at G2
   benchbox run mobilenetv2 model.onnx -d cpu -d pi    two graphs on two devices
-  benchbox run g2:groups=8 -d cuda --mode graph,eager --export-csv table.csv
+  benchbox run ./model.onnx --threads 1,2,4 --export-csv table.csv
 """
 COMPARE_EXAMPLES = """\
 Examples:

@@ -34,15 +34,6 @@ class ConvSearch(StrEnum):
     default = "default"
 
 
-class Dtype(StrEnum):
-    """The types of a graph's weights and activations."""
-
-    fp32 = "fp32"
-    fp16 = "fp16"
-    int8 = "int8"
-    int8_dynamic = "int8-dynamic"
-
-
 class DetectorHead(StrEnum):
     """What a detector gives."""
 
@@ -70,10 +61,19 @@ class Section(StrEnum):
 def complete_names(incomplete: str) -> list[str]:
     """The blocks, networks and families whose names begin so."""
     from benchbox import specs
-    from benchbox.networks import catalogue
+    from benchbox.networks import catalogue, libraries
 
     names = [*specs.bundled(), "all", *catalogue.families(), *catalogue.NETWORKS]
-    return [name for name in names if name.startswith(incomplete)]
+    own = [name for name in names if name.startswith(incomplete)]
+    return [*own, *libraries.complete(incomplete)]
+
+
+def complete_dtypes(incomplete: str) -> list[str]:
+    """The types of a graph's weights and activations that begin so, the last of a list too."""
+    from benchbox.specs import PRECISIONS
+
+    before, comma, begun = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in PRECISIONS if name.startswith(begun)]
 
 
 def complete_devices(incomplete: str) -> list[str]:

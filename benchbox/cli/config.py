@@ -15,8 +15,8 @@ Defaults = dict[str, dict[str, Any]]
 HARMLESS = frozenset({
     "allow_emulated", "arrival", "batch", "cache", "channels", "conv_search", "cooldown",
     "cpus", "dim", "dtype", "format_", "margin", "max_time", "mode", "percentiles", "precision",
-    "provider", "quick", "resume", "scale", "seconds", "seed", "sessions", "shape", "strict",
-    "sustained", "tf32", "threads", "top", "verbose",
+    "provider", "quick", "resume", "scale", "seconds", "seed", "sessions", "shape", "size",
+    "strict", "sustained", "tf32", "threads", "top", "verbose",
 })
 # fmt: on
 

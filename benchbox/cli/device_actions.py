@@ -106,6 +106,9 @@ def check(name: str, provider: str, *, install: bool, clean: bool) -> None:
     with agent:  # it is ready only if an agent starts there
         if reason := client.reason(agent):
             _print([("emulation", reason)])
+        if device.python and not device.url:
+            versions = (f"{name} {version}" for name, version in agent.hello["versions"].items())
+            _print([("versions", ", ".join(versions))])
     stdout.print(f"{device.name} is ready")
 
 

@@ -30,7 +30,8 @@ Used = dict[tuple[int, float], tuple[str, float]]  # by pid and start: name, pro
 def doctor(name: str, processors: ProcessorOptions, seconds: float, typed: Set[str]) -> None:
     """Observe a device for some seconds, then print how good a place to measure it is, and why."""
     name, cpus = parsing.one_device(name), [parsing.one_choice(processors.cpus)]
-    asked = DeviceOptions(processors.threads, cpus, [""])
+    threads = parsing.one_number_of_threads(processors.threads)
+    asked = DeviceOptions(threads, cpus, [""])
     own = fitting(asked, name, typed)
     device = devices.resolve(name, own.threads, own.cpus[0])
     with open_agent(device) as agent:

@@ -78,7 +78,7 @@ def _labelled(data: bytes, case: Case, graph: Graph) -> bytes:
     for name, value in facts.items():
         text = value.encode(errors="replace").decode()  # a file's name may be no UTF-8
         labels.metadata_props.add(key=f"{PREFIX}{name}", value=text)
-    return data + labels.SerializeToString()
+    return data + bytes(labels.SerializeToString())
 
 
 def _copy(case: Case, graph: Graph, output: Path, stem: str) -> dict[str, object]:

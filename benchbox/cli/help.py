@@ -5,13 +5,19 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from benchbox.cli import repeats
+
 ARGUMENTS, COMMANDS, OPTIONS = "Arguments", "Commands", "Options"
 
 Row = tuple[str, str]
 
 
 class HelpCommand(TyperCommand):
-    """A command that prints its help in this way."""
+    """A command that prints its help in this way, and whose options add up."""
+
+    def make_parser(self, ctx: Any) -> Any:  # noqa: ANN401 - Typer's own types
+        """The parser of its options."""
+        return repeats.add_up(super().make_parser(ctx))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - Typer's own types
         """Write the help."""

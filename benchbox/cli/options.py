@@ -13,8 +13,8 @@ from benchbox.cli.choices import (
     Channels,
     ConvSearch,
     DetectorHead,
-    Dtype,
     complete_devices,
+    complete_dtypes,
     complete_names,
     complete_registered,
 )
@@ -51,12 +51,17 @@ class CaseOptions:
             "--batch", "-b", metavar="1,8", help="images per call; each case is run at each of them"
         ),
     ] = None
+    size: Annotated[
+        str | None,
+        typer.Option("--size", metavar="160,224", help="side of images; each case at each of them"),
+    ] = None
     dtype: Annotated[
-        Dtype | None,
+        str | None,
         typer.Option(
             "--dtype",
-            metavar="TYPE",
+            metavar="fp32,int8",
             help="convert the graph: fp32, fp16, int8 or int8-dynamic",
+            autocompletion=complete_dtypes,
         ),
     ] = None
     scale: Annotated[
@@ -74,7 +79,7 @@ class CaseOptions:
     dim: Annotated[
         list[str] | None,
         typer.Option(
-            "--dim", metavar="NAME=128", help="an open size of a graph, by its name; repeatable"
+            "--dim", metavar="NAME=128", help="an open size of a graph, or several; repeatable"
         ),
     ] = None
     input: Annotated[
@@ -102,11 +107,11 @@ class ProcessorOptions:
     panel: ClassVar[str] = "Where"
 
     threads: Annotated[
-        int | None,
+        str | None,
         typer.Option(
             "--threads",
             "-t",
-            metavar="N",
+            metavar="1,2",
             envvar="BENCHBOX_THREADS",
             help="per call (default 1, or one for each of --cpus)",
         ),
@@ -133,7 +138,7 @@ class WhereOptions:
             "-d",
             metavar="NAME",
             envvar="BENCHBOX_DEVICE",
-            help=f"{DEVICE}; repeatable",
+            help="cpu, cuda, ssh://host, adb://id or a name; repeatable",
             autocompletion=complete_devices,
         ),
     ] = None
@@ -141,10 +146,9 @@ class WhereOptions:
     provider: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
+            metavar="cpu,torch",
             envvar="BENCHBOX_PROVIDER",
-            help="cpu, xnnpack, acl, nnapi, cuda, tensorrt, torch, torch-compile, "
-            "torch-cudagraph; several as cpu,torch",
+            help="such as cpu, xnnpack, nnapi, tensorrt, torch-compile",
         ),
     ] = None
     allow_emulated: Annotated[

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchbox import specs
 from benchbox.devices.registry import CLUSTERS, Processors
 from benchbox.errors import UsageError
-from benchbox.specs import Values
+from benchbox.specs import PRECISIONS, Precision, Values
 
 SMALLEST = 1e-9  # share
 LOWEST = 50.0  # percentile
@@ -89,15 +89,47 @@ def processors(text: str | None) -> list[Processors]:
 
 def batches(text: str | None) -> tuple[int, ...]:
     """Parse `1,8` as 1 and 8, an empty tuple without text; raises UsageError otherwise."""
+    return _numbers(text, "--batch", "write images in one call as 8, or several as 1,8", "batch")
+
+
+def sizes(text: str | None) -> tuple[int, ...]:
+    """Parse `--size` as sides of images; raises UsageError otherwise."""
+    return _numbers(text, "--size", "write the side of an image as 224, or several as 160,224")
+
+
+def threads(text: str | None) -> tuple[int, ...]:
+    """Parse `--threads` as numbers of them; raises UsageError otherwise."""
+    return _numbers(text, "--threads", "write threads of a call as 2, or several as 1,2,4")
+
+
+def one_number_of_threads(text: str | None) -> int | None:
+    """Parse `--threads` of a command that takes one; raises UsageError for several."""
+    found = threads(text)
+    if len(found) > 1:
+        raise UsageError(f"--threads {text}: choose one here")
+    return found[0] if found else None
+
+
+def _numbers(text: str | None, option: str, advice: str, what: str = "number") -> tuple[int, ...]:
     if text is None:
         return ()
     words = [word.strip() for word in text.split(",")]
     if not all(re.fullmatch(r"0*[1-9]\d{0,8}", word) for word in words):
-        raise UsageError(f"--batch {text}: write images in one call as 8, or several as 1,8")
+        raise UsageError(f"{option} {text}: {advice}")
     result = tuple(map(int, words))
     if len(set(result)) < len(result):
-        raise UsageError(f"--batch {text}: name each batch once")
+        raise UsageError(f"{option} {text}: name each {what} once")
     return result
+
+
+def dtypes(text: str | None) -> tuple[Precision, ...]:
+    """Parse `fp32,fp16` as both, an empty tuple without text; raises UsageError otherwise."""
+    words = [word.strip() for word in text.split(",")] if text is not None else []
+    found = tuple(each for word in words for each in PRECISIONS if each == word)
+    if len(found) < len(words) or len(set(found)) < len(found):
+        known = ", ".join(PRECISIONS)
+        raise UsageError(f"--dtype {text}: choose from {known}, one or several, each once")
+    return found
 
 
 def one_choice(text: str | None) -> Processors:

@@ -50,14 +50,20 @@ def measure(options: Options, found: Sequence[BlockSpec], name: str) -> None:
     exports = Exports(options.output.exports.paths())
     if options.where.allow_emulated and options.load.sustained:
         raise UsageError("--allow-emulated: not with --sustained, which keeps figures, no samples")
-    chosen = _devices(options)
+    threads = parsing.threads(options.where.processors.threads)
+    chosen = _devices(options, max(threads, default=None))
     gpu_options.refuse_loads(chosen, options.load, options.typed)
-    selected = selection(options.cases, _channels(chosen))
-    gpu_options.refuse_quantised(chosen, selected.dtype)
+    swept = () if any(device.gpu for device in chosen) else threads  # of a GPU one drives it
+    selected = selection(options.cases, _channels(chosen), swept)
+    for dtype in selected.dtypes:
+        gpu_options.refuse_quantised(chosen, dtype)
     gpu_options.require(chosen)
-    requests = _resumable([_request(options, found, name, selected, each) for each in chosen])
+    count = len(runner.unfold(found, selected))
+    requests = _resumable(
+        [_request(options, found, name, selected, each, count) for each in chosen]
+    )
     stderr = console(stderr=True)
-    ends = _measured(requests, stderr)
+    ends = _measured(requests, count, stderr)
     outcomes = [ends.outcomes[index] for index in sorted(ends.outcomes)]
     if outcomes:
         runs = [outcome.run for outcome in outcomes]
@@ -86,11 +92,11 @@ def _end(ends: Ends, outcomes: Sequence[Outcome], stderr: Console, *, strict: bo
         raise typer.Exit(code)
 
 
-def _devices(options: Options) -> list[Device]:
+def _devices(options: Options, threads: int | None) -> list[Device]:
     """The devices asked for, in each cluster and by each provider asked for."""
     where, processors = options.where, options.where.processors
     by = providers.several(where.provider) if where.provider else [""]
-    asked = DeviceOptions(processors.threads, parsing.processors(processors.cpus), by)
+    asked = DeviceOptions(threads, parsing.processors(processors.cpus), by)
     wanted = [(name, fitting(asked, name, options.typed)) for name in where.device or ["cpu"]]
     resolved = [
         devices.resolve(name, own.threads, cpus, provider)
@@ -124,9 +130,8 @@ def _resumable(requests: Sequence[Request]) -> list[Request]:
     ]
 
 
-def _measured(requests: Sequence[Request], stderr: Console) -> Ends:
-    """Measure on every device, with a live view of all."""
-    count = len(runner.unfold(requests[0].specs, requests[0].selection))
+def _measured(requests: Sequence[Request], count: int, stderr: Console) -> Ends:
+    """Measure so many cases on every device, with a live view of all."""
     hardware = [request.device.hardware for request in requests]
     turns = max(map(hardware.count, hardware))
     if text := load_options.announcement(requests[0].plan, count, turns):
@@ -172,23 +177,26 @@ def _kept(request: Request, before: Path | None) -> Path | None:
 
 
 def _request(
-    options: Options, found: Sequence[BlockSpec], name: str, selected: Selection, device: Device
+    options: Options,
+    found: Sequence[BlockSpec],
+    name: str,
+    selected: Selection,
+    device: Device,
+    count: int,
 ) -> Request:
     return Request(
         name=name,
         specs=found,
         selection=selected,
         device=device,
-        plan=plan(options, found, selected, is_gpu=bool(device.gpu)),
+        plan=plan(options, count, is_gpu=bool(device.gpu)),
         results=options.output.results,
         resume=options.timing.resume,
         allow_emulated=options.where.allow_emulated,
     )
 
 
-def plan(
-    options: Options, found: Sequence[BlockSpec], selected: Selection, *, is_gpu: bool = False
-) -> Plan:
+def plan(options: Options, count: int, *, is_gpu: bool = False) -> Plan:
     """The plan that the options ask for; max_time grows with the number of cases.
 
     On a GPU a load is left out: there it can only be a default that nobody typed.
@@ -196,7 +204,6 @@ def plan(
     timing, margin = options.timing, options.margin
     published = COMPARED if margin is not None else ON_GPU if is_gpu else PUBLISHED
     base = QUICK if timing.quick else published
-    count = len(specs.unfolded(found, selected))
     least_s, each_s = (3.0, 0.5) if timing.quick else (45.0, 3.4) if base is PUBLISHED else LONGER
     default_s = max(least_s, each_s * count)
     precision = parsing.share(timing.precision) if timing.precision else base.precision

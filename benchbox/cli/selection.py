@@ -18,26 +18,27 @@ NAME_CHARACTERS = 100  # of a run in a file name; file systems end at 255
 DIGEST_CHARACTERS = 8
 
 
-def selection(options: CaseOptions, device_channels: Platform) -> Selection:
+def selection(
+    options: CaseOptions, device_channels: Platform, threads: tuple[int, ...] = ()
+) -> Selection:
     """The selection that options ask for, with the device's channel set unless they name one."""
     tensors = [specs.shape(text) for text in options.shape or ()]
     names = [tensor.name for tensor in tensors]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise UsageError(f"--shape {twice[0]}: given twice")
-    sizes = parsing.dims(options.dim or ())
-    if several := next((name for name, each in sizes.items() if len(each) > 1), None):
-        raise UsageError(f"--dim {several}: give one size; several make cases behind a file's name")
     return Selection(
         channels=options.channels.value if options.channels else device_channels,
         batches=parsing.batches(options.batch),
         scales=tuple(options.scale or ()),
         shapes=tuple(tensors),
-        dims=sizes,
+        dims=parsing.dims(options.dim or ()),
         values=parsing.values(options.input or ()),
         weights=parsing.weights(options.weights or ()),
-        dtype=options.dtype.value if options.dtype else None,
+        dtypes=parsing.dtypes(options.dtype),
         head=options.head.value if options.head else None,
+        sizes=parsing.sizes(options.size),
+        threads=threads,
     )
 
 

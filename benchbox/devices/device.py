@@ -54,6 +54,11 @@ class Device:
         """Its name in commands: an unregistered address stands for itself."""
         return self.typed or self.name
 
+    def with_threads(self, threads: int) -> "Device":
+        """The device with so many of its threads, on the first of the processors named."""
+        cpus = self.cpus if isinstance(self.cpus, str) else self.cpus[:threads]
+        return replace(self, threads=threads, cpus=cpus)
+
     @property
     def hardware(self) -> str:
         """The machine behind it, however its address is spelled; one run at a time uses it."""
@@ -99,7 +104,8 @@ def resolve(
     device = _with_gpu_options(device, name, driving)
     if is_here:
         require_claims(device, platform.machine())
-        require_onnxruntime()
+        if not entry.python:
+            require_onnxruntime()
         _check_threads(threads, named)
     _check_pairs(threads, named)
     return device
@@ -145,7 +151,7 @@ def _check_torch(device: Device) -> None:
     """Raise DeviceError where PyTorch cannot be timed as it is asked for."""
     if not providers.runs_modules(device.provider):
         return
-    if device.url:
+    if device.url or device.python:
         raise DeviceError(
             f"device {device.name!r}: torch is timed on the machine that benchbox runs on; run it "
             "on the board itself, or leave --provider out"

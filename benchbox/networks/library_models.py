@@ -42,7 +42,9 @@ def names(library: str) -> Sequence[str]:
 
 def image(library: str, name: str) -> Sequence[int]:
     """Return the size of the images that a network's default configuration names."""
-    with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):
+    with contextlib.suppress(
+        AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError
+    ):
         size = _of_timm(name) if library == "timm" else _of_torchvision(name)
         return [int(each) for each in size]
     return IMAGE
@@ -65,4 +67,4 @@ if __name__ == "__main__":
     library, *name = sys.argv[1:]
     with contextlib.redirect_stdout(sys.stderr):
         answer = list(image(library, *name) if name else names(library))
-    print(json.dumps(answer))  # noqa: T201 - to the process that asked
+    sys.stdout.write(f"{json.dumps(answer)}\n")

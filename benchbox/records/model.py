@@ -95,6 +95,8 @@ class Record:
     `gate` holds the states of the processor in which its samples count, `state_shift` is that state
     over the one of earlier runs on the machine, above 1 where it is slower. On a GPU it is of the
     GPU, and `host_shift` of the processor beside it. `index` is the place of the case in its run.
+    `threads` are its own in a run with several numbers of them, `axes` its place on all that the
+    run sweeps: batch, size of images, dtype, threads.
     """
 
     index: Count
@@ -140,12 +142,19 @@ class Record:
     cooldowns: tuple[Cooldown, ...] = ()
     values: Mapping[str, str] = field(default_factory=dict)
     has_images: bool = True
+    threads: Some | None = None
+    axes: Mapping[str, Any] = field(default_factory=dict)
     bursts: Sequence[Burst] = ()
 
     @property
     def key(self) -> str:
         """The name of this case in a run of several specs."""
         return f"{self.spec}:{self.case}"
+
+    @property
+    def place(self) -> Mapping[str, Any]:
+        """Its place on what the run sweeps; older records say only of what batch they are."""
+        return self.axes or {"batch": self.batch}
 
     @property
     def sha256(self) -> str:

@@ -67,6 +67,7 @@ class RecordParts(ReplyPart):
     labels: Labels
     args: Labels
     printed: Labels
+    axes: Labels
     paper: PaperPart
     graph: GraphPart | None
     cost: CostPart | None

@@ -11,7 +11,8 @@ from benchbox.records import Context, Run
 # Samples taken under different values of these do not belong in one table. What was timed may have
 # changed: samples belong to a graph, by its sha256.
 SAME = ("device", "provider", "threads", "cpus", "channels", "seed", "versions")
-SAME_PLAN = ("batch", "shapes", "dims", "values", "dtype", "arrival_per_s", "sustained_s")
+SWEPT = ("batch", "size", "shapes", "dims", "values", "dtype", "threads")
+SAME_PLAN = (*SWEPT, "arrival_per_s", "sustained_s")
 SAME_DRIVING = tuple(gpu_options.OPTIONS)
 SAME_GPU = {"name": "GPU", "power_limit_w": "its power limit"}
 SAME_HOST = ("machine", "cpu", "cpus", "kernel", "emulated")

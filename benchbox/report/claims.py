@@ -13,8 +13,10 @@ from benchbox.report import (
     comparison_text,
     formatting,
     load_text,
+    text,
 )
 from benchbox.report.text import listed
+from benchbox.specs.labels import case_name
 
 MARGIN = 1.01  # a case is slower when its whole interval is beyond 1% more than the other's
 EQUAL_FLOPS = 0.005  # FLOPs that differ by less are called equal
@@ -45,9 +47,9 @@ class Pair:
 
     @property
     def group(self) -> str:
-        """The group of the two, without the batch where that is in it."""
-        labels = self.slower.group.split(",")
-        return ",".join(label for label in labels if label != f"batch={self.slower.batch}")
+        """The group of the two, without its place on what the run sweeps."""
+        swept = case_name(self.slower.place).split(",")
+        return ",".join(label for label in self.slower.group.split(",") if label not in swept)
 
     @property
     def place(self) -> str:
@@ -58,28 +60,32 @@ class Pair:
 def sentences(run: Run, spec_facts: SpecFacts) -> list[str]:
     """The sentence on the spec's claim in this run, none if no pair of it was measured.
 
-    Several batches get a line each. A case under continuous load gets a sentence on its slowdown,
-    a comparison its verdicts.
+    Several places on what is swept, such as batches, get a line each. A case under continuous load
+    gets a sentence on its slowdown, a comparison its verdicts.
     """
     records = run.of_spec(spec_facts.name)
     if compared := comparison_text.sentences(run, records):
         return compared
-    batches = [
-        [r for r in records if r.batch == b] for b in dict.fromkeys(r.batch for r in records)
+    places = dict.fromkeys(case_name(record.place) for record in records)
+    lines = [
+        _claim(
+            spec_facts,
+            [record for record in records if case_name(record.place) == place],
+            f" at {text.group(place)}" if len(places) > 1 else "",
+        )
+        for place in places
     ]
-    lines = [_claim(spec_facts, own, several=len(batches) > 1) for own in batches]
     return [*filter(None, lines)] or load_text.sentences(records)
 
 
-def _claim(spec_facts: SpecFacts, records: Sequence[Record], *, several: bool) -> str:
-    """The sentence for the records of one of `several` batches, empty if no pair was measured."""
+def _claim(spec_facts: SpecFacts, records: Sequence[Record], at: str) -> str:
+    """The sentence for the records of one place, empty if no pair was measured."""
     claim = spec_facts.claim
     pairs = [] if claim is None else _pairs(records, claim)
     if claim is None or not pairs:
         return ""
     ratios = listed([formatting.ratio(p.ratio.value, formatting.width(p.ratio)) for p in pairs])
     what = spec_facts.guideline or f"The claim of {spec_facts.name}"
-    at = f" at batch {records[0].batch}" if several else ""
     about = f"{what}{at}{load_text.at(pairs[0].slower)}"
     return (
         f"{about} {_verdict(pairs)}{_reservation(pairs)}: "

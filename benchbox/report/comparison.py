@@ -1,6 +1,4 @@
-"""Columns of `benchbox compare`: interval of the ratio, relative FLOPs, verdict."""
-
-from collections.abc import Sequence
+"""File columns of ratios: their interval, relative FLOPs, and a comparison's verdict."""
 
 from benchbox.analysis import stats
 from benchbox.analysis.stats import Verdict
@@ -22,15 +20,8 @@ def margin(context: Context) -> float | None:
     return None if value is None else float(value)
 
 
-def columns(contexts: Sequence[Context]) -> dict[str, str]:
-    """The columns that these runs need, with their dtypes: all of them or none."""
-    return COLUMNS if any(margin(context) is not None for context in contexts) else {}
-
-
 def cells(run: Run, record: Record) -> dict[str, str | float | None]:
-    """The cells of a record, none in a run that is no comparison."""
-    if margin(run.context) is None:
-        return {}
+    """The cells of a record."""
     ratio = record.relative
     return {
         "relative_ci_low": ratio.low if ratio else None,

@@ -35,7 +35,7 @@ def notes(run: Run, records: Sequence[Record]) -> list[str]:
     by_graph: dict[tuple[str, ...], list[str]] = {}
     for record in records:
         if record.graph:
-            what = (str(record.graph["sha256"]), *record.inputs)
+            what = (str(record.graph["sha256"]), *record.inputs, str(record.threads))
             by_graph.setdefault(what, []).append(record.case)
     return [
         f"verdict, by the whole 95% interval of the ratio to {' or '.join(references)}: "

@@ -48,6 +48,20 @@ def notes(context: Context, records: Sequence[Record]) -> list[str]:
     ]
 
 
+def processor(context: Context) -> str:
+    """What the processor or the GPU calls itself."""
+    gpu = context.host.get("gpu")
+    return str(gpu["name"] if gpu else context.host.get("cpu", ""))
+
+
+def kind(context: Context) -> str:
+    """`gpu`, or the processor's architecture, which may be emulated."""
+    if "gpu" in context.host:
+        return "gpu"
+    emulated = "emulated " if context.host.get("emulated") else ""
+    return f"{emulated}{context.host.get('machine', '')}"
+
+
 def _differences(context: Context, records: Sequence[Record]) -> Iterator[str]:
     """Differences between the graph and the program that ran."""
     if context.provider not in AS_BUILT:

@@ -1,4 +1,4 @@
-"""Files of a run: CSV and JSON of the data frame, Markdown of the printed tables."""
+"""Files of a run: CSV and JSON of the data frame, Markdown of the printed tables and of it."""
 
 import json
 import re
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchbox.lines import one_line, visible
 from benchbox.records import Run
+from benchbox.report.frame import to_frame
 from benchbox.report.multi_device import tables_of
 from benchbox.report.table import Table, sections
 
@@ -14,10 +15,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 QUOTED = re.compile('[,"]')
+HEADING = "### Runs and graphs"
 FORMULA = re.compile("[=+\\-@\uff1d\uff0b\uff0d\uff20]")  # begins one, wide characters too
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # An underscore within a word is no emphasis, and a colon matters in a bare link alone.
 MARKDOWN = re.compile(r"([\\`*<\[|~$]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|:(?=//)|(?<=\bwww)\.)")
+# What the printed tables leave out, of a run and of a case: columns of the data frame.
+OF_RUN = ("device", "run", "utc", "benchbox", "onnxruntime", "processor", "device_kind")
+OF_CASE = (
+    "device",
+    "case",
+    "group",
+    "graph_sha256",
+    "relative_ci_low",
+    "relative_ci_high",
+    "raw_p50_ms",
+    "peak_memory_bytes",
+    "load_ms",
+    "first_call_ms",
+)
 BEGINNING = re.compile(r"^(\d*)([#>+=.)-])")  # of a heading, a quotation, a list or a rule
 
 
@@ -43,14 +59,26 @@ def json_text(document: object) -> str:
 
 
 def to_markdown(runs: Sequence[Run]) -> str:
-    """Write the printed tables of runs as Markdown."""
-    return tables_to_markdown(tables_of(runs))
+    """Write the printed tables of runs as Markdown, and below them what these leave out."""
+    frame = to_frame(runs)
+    parts = [frame[list(OF_RUN)].drop_duplicates(), frame[list(OF_CASE)]]
+    texts = ["\n".join(_plain(part)) for part in parts]
+    return "\n\n".join([tables_to_markdown(tables_of(runs)).rstrip(), HEADING, *texts]) + "\n"
 
 
 def tables_to_markdown(tables: Sequence[Table]) -> str:
     """Write tables as Markdown, each with the text above and below it."""
     texts = ["\n".join(_markdown(table)).strip() for table in tables]
     return "\n\n".join(texts) + "\n"
+
+
+def _plain(frame: "pd.DataFrame") -> Iterator[str]:
+    """Yield the lines of a data frame as a Markdown table."""
+    yield _line(list(frame.columns))
+    is_text = [dtype == "string" for dtype in frame.dtypes]
+    yield "|" + "|".join(":--" if text else "--:" for text in is_text) + "|"
+    for row in _rows(frame):
+        yield _line([one_line("" if value is None else str(value)) for value in row.values()])
 
 
 def _rows(frame: "pd.DataFrame") -> list[dict[Hashable, Any]]:

@@ -17,6 +17,7 @@ from benchbox.report import (
     gpu,
     load_text,
     published,
+    scaling,
 )
 from benchbox.report.frame import over_flops
 from benchbox.report.text import by_text, grouped, listed
@@ -100,7 +101,8 @@ def lower_bound(operators: str) -> str:
 
 def _over_flops(run: Run, records: Sequence[Record]) -> list[str]:
     """The note on a column of tables without verdicts."""
-    is_shown = comparison.margin(run.context) is None and load_text.compared(records)
+    is_compared = comparison.margin(run.context) is None and load_text.compared(records)
+    is_shown = is_compared and scaling.has_ratios(records)
     if not is_shown or not any(over_flops(run, record) for record in records):
         return []
     return [f"{OVER_FLOPS}: relative latency over relative FLOPs, 1.00x by FLOPs alone"]

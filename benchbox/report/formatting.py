@@ -118,9 +118,9 @@ def per(rate: float) -> str:
     return f"{_plain(rate * size, 4)}/{unit}"
 
 
-def threads(count: int) -> str:
-    """`1 thread`, `4 threads`."""
-    return f"{count} thread" if count == 1 else f"{count} threads"
+def threads(*counts: int) -> str:
+    """`1 thread`, `4 threads`, `1, 2, 4 threads`."""
+    return f"{', '.join(map(str, counts))} thread{'' if counts == (1,) else 's'}"
 
 
 def per_second(unit: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Data frame of runs: FLOPs beside latency, one row per case."""
+"""Data frame of runs: FLOPs beside latency, one row per case; every run has the same columns."""
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,10 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbox import records
-from benchbox.analysis.latency import GOOD, Latency
+from benchbox.analysis.latency import Latency
 from benchbox.analysis.stats import Interval
 from benchbox.records import Context, Record, Run, known_macs, uncounted
-from benchbox.report import comparison, conditions, gpu, load_columns, percentiles, published
+from benchbox.report import (
+    comparison,
+    conditions,
+    gpu,
+    load_columns,
+    percentiles,
+    published,
+    scaling,
+)
 from benchbox.specs.labels import label_text
 
 if TYPE_CHECKING:
@@ -44,6 +52,29 @@ COLUMNS = {
     "status": "string",
     "reason": "string",
 }
+# Those that are NA but for some runs, after the columns of arguments.
+FURTHER = {
+    **dict.fromkeys((*load_columns.COLUMNS, *published.COLUMNS), "Float64"),
+    **comparison.COLUMNS,
+    **gpu.COLUMNS,
+}
+# What tells rows of several files apart, and the rest of what was measured; these stand last.
+ORIGIN = {
+    "latency_basis": "string",
+    "run": "string",
+    "utc": "string",
+    "benchbox": "string",
+    "onnxruntime": "string",
+    "processor": "string",
+    "device_kind": "string",
+    "graph_sha256": "string",
+    "group": "string",
+    "raw_p50_ms": "Float64",
+    "peak_memory_bytes": "Int64",
+    "load_ms": "Float64",
+    "first_call_ms": "Float64",
+    **dict.fromkeys(scaling.COLUMNS.values(), "Float64"),
+}
 
 
 def read(paths: str | Path | Iterable[str | Path]) -> "pd.DataFrame":
@@ -63,22 +94,27 @@ def read(paths: str | Path | Iterable[str | Path]) -> "pd.DataFrame":
     - `published`: the paper's throughput, in the unit of the spec
     - `samples`, `quiet_share`: timed calls, and the share of them that nothing disturbed
     - `status`, `reason`: `ok`, `imprecise`, `failed` or `skipped`, and why
-    - `arg_*`: labels and arguments of the case, as text
-
-    and, where some run needs them:
-
+    - `arg_*`: labels and arguments of the case, as numbers where all of a column are
     - `arrival_per_s`, `back_to_back_*_ms`, `back_to_back_ratio*`: calls at a rate, beside calls in
       a row
     - `sustained_s`, `first_p50_ms`, `slower_from_s`, `steady_from_s`, `steady_ratio`: continuous
       load
     - `published_params_m`, `published_macs_m` (millions), `published_top1_percent`,
       `published_map_percent`, `published_cpu_onnx_ms`, `published_t4_tensorrt_ms`: a paper's
-    - `relative_ci_low`, `relative_ci_high`, `relative_macs`, `verdict`, `margin`: comparisons
-    - `latency_p95_ms` and the like: other percentiles, where they were asked for
-    - `latency_basis`: the calls that p50 is of where some case had too few quiet ones: `quiet`,
-      `undisturbed` (not preempted, the machine at any speed) or `all`
+    - `relative_ci_low`, `relative_ci_high`: the 95% interval of `relative_latency`
+    - `relative_macs`: multiply-accumulates over those of the reference
+    - `verdict`, `margin`: of comparisons
     - `gpu_*_ms`, `with_copies_p50_ms`, `launch_share`, `ceiling`, `ceiling_share`: GPUs, and how
       they were driven
+    - `latency_p95_ms` and the like: other percentiles, columns that only such runs have
+    - `latency_basis`: the calls that p50 is of: `adjusted`, `quiet`, `undisturbed` (not preempted,
+      the machine at any speed) or `all`
+    - `run`, `utc`, `benchbox`, `onnxruntime`: the run, when it began, and the versions
+    - `processor`, `device_kind`: what the device calls itself, and `gpu` or its architecture
+    - `graph_sha256`, `group`: the graph, and the cases that it is compared with
+    - `raw_p50_ms`: median of all calls, disturbed ones too
+    - `peak_memory_bytes`, `load_ms`, `first_call_ms`: of loading the graph
+    - `speedup_by_threads`, `speedup_by_dtype`: over the first of several in one run
 
     Raises `benchbox.errors.RecordError` for a file that is no run; warns of a truncated last line.
     """
@@ -90,22 +126,17 @@ def read(paths: str | Path | Iterable[str | Path]) -> "pd.DataFrame":
 
 
 def to_frame(runs: Sequence[Run]) -> "pd.DataFrame":
-    """Make a row per record: COLUMNS, then an `arg_*` column per label and argument.
+    """Make a row per record: COLUMNS, an `arg_*` column per label and argument, FURTHER, ORIGIN.
 
-    Runs at a rate or under continuous load, networks of which a paper prints figures, comparisons,
-    and runs on a GPU add columns of their own, at the very end. A value that is not known is NA.
+    Percentiles that were asked for stand before ORIGIN. A value that is not known is NA.
     """
     import pandas as pd
 
-    rows = [_row(run, record) for run in runs for record in run.records]
     found = [record for run in runs for record in run.records]
-    dtypes = COLUMNS | {f"arg_{name}": "string" for name in _arguments(found)}
-    dtypes |= dict.fromkeys([*load_columns.columns(found), *published.columns(found)], "Float64")
-    dtypes |= comparison.columns([run.context for run in runs])
-    dtypes |= gpu.columns(runs)
-    dtypes |= dict.fromkeys(percentiles.file_columns(runs), "Float64")
-    if any(record.latency and record.latency.basis not in GOOD for record in found):
-        dtypes["latency_basis"] = "string"
+    arguments = _arguments(found)
+    rows = [_row(run, record, arguments) for run in runs for record in run.records]
+    dtypes = COLUMNS | arguments | FURTHER
+    dtypes |= dict.fromkeys(percentiles.file_columns(runs), "Float64") | ORIGIN
     # As objects first: pandas would make floats of whole numbers beside a missing one.
     return pd.DataFrame(rows, columns=list(dtypes), dtype=object).astype(dtypes)
 
@@ -131,19 +162,37 @@ def rate(latency: Latency, count: int) -> Interval:
     return Interval(count / span.value, count / span.high, count / span.low)
 
 
-def _arguments(records: Sequence[Record]) -> list[str]:
-    """The names of all labels and then of all other arguments, in the order they appear."""
-    labels = [name for record in records for name in record.labels]
-    return list(dict.fromkeys([*labels, *(name for record in records for name in record.args)]))
+def _arguments(records: Sequence[Record]) -> dict[str, str]:
+    """The columns of all labels and then of all other arguments, in the order they appear."""
+    values: dict[str, list[Any]] = {}
+    swept = [_sizes(record) for record in records]
+    for each in [*(r.labels for r in records), *(r.args for r in records), *swept]:
+        for name, value in each.items():
+            values.setdefault(f"arg_{name}", []).append(value)
+    return {name: _kind(found) for name, found in values.items()}
 
 
-def _row(run: Run, record: Record) -> dict[str, object]:
+def _sizes(record: Record) -> dict[str, Any]:
+    """Its place on what the run sweeps and has no column: sizes."""
+    return {name: value for name, value in record.axes.items() if name not in COLUMNS}
+
+
+def _kind(values: Iterable[object]) -> str:
+    """The type of a column of arguments: numbers where all of them are."""
+    kinds = {type(value) for value in values if value is not None}
+    if not kinds or not kinds <= {int, float}:
+        return "string"
+    return "Float64" if float in kinds else "Int64"
+
+
+def _row(run: Run, record: Record, arguments: Mapping[str, str]) -> dict[str, object]:
     context, interval, over = run.context, relative(record), over_flops(run, record)
     further = {
         **load_columns.cells(record),
         **published.cells(record),
         **comparison.cells(run, record),
         **percentiles.file_cells(run, record),
+        **scaling.cells(run, record),
     }
     further |= gpu.cells(context, record)
     return {
@@ -153,7 +202,7 @@ def _row(run: Run, record: Record) -> dict[str, object]:
         "provider": context.provider,
         "dtype": record.dtype,
         "batch": record.batch,
-        "threads": context.threads,
+        "threads": record.threads or context.threads,
         "macs": known_macs(record.cost),
         **_cost(record.cost or {}),
         **({} if record.latency is None else _latency(record)),
@@ -162,8 +211,31 @@ def _row(run: Run, record: Record) -> dict[str, object]:
         "published": record.published,
         "status": record.status,
         "reason": _reason(context, record),
-        **{f"arg_{name}": label_text(v) for name, v in {**record.args, **record.labels}.items()},
+        **{
+            column: label_text(value) if arguments[column] == "string" else value
+            for name, value in {**record.args, **record.labels, **_sizes(record)}.items()
+            if (column := f"arg_{name}")
+        },
         **{name: _rounded(v) if isinstance(v, float) else v for name, v in further.items()},
+        **_origin(context, record),
+    }
+
+
+def _origin(context: Context, record: Record) -> dict[str, object]:
+    latency = record.latency
+    return {
+        "run": context.run,
+        "utc": context.created,
+        "benchbox": context.benchbox,
+        "onnxruntime": context.versions.get("onnxruntime"),
+        "processor": conditions.processor(context) or None,
+        "device_kind": conditions.kind(context) or None,
+        "graph_sha256": record.sha256 or None,
+        "group": record.group,
+        "raw_p50_ms": _ms(latency.raw_p50_s if latency else None),
+        "peak_memory_bytes": record.peak_bytes,
+        "load_ms": _ms(record.load_s),
+        "first_call_ms": _ms(record.first_call_s),
     }
 
 

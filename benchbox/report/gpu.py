@@ -39,11 +39,6 @@ def types(dtypes: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(others))
 
 
-def columns(runs: Sequence[Run]) -> dict[str, str]:
-    """The columns that a file of these runs needs: all of them or none."""
-    return dict(COLUMNS) if any("mode" in run.context.plan for run in runs) else {}
-
-
 def cells(context: Context, record: Record) -> dict[str, str | float | None]:
     """The cells of a record in a file, by column."""
     spans, bound = record.spans, ceiling(context, record)

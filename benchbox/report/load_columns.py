@@ -3,7 +3,7 @@
 The ordinary columns of such a row hold its figures at the rate, or its steady state.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from benchbox.analysis.arrival import Arrival
 from benchbox.analysis.sustained import Sustained
@@ -25,14 +25,8 @@ SUSTAINED = (
     "steady_from_s",
     "steady_ratio",
 )
+COLUMNS = (*ARRIVAL, *SUSTAINED)
 Cells = Mapping[str, float | None]
-
-
-def columns(records: Sequence[Record]) -> list[str]:
-    """The names of the columns that these records need, in order."""
-    arrival = ARRIVAL if any(record.arrival for record in records) else ()
-    sustained = SUSTAINED if any(record.sustained for record in records) else ()
-    return [*arrival, *sustained]
 
 
 def cells(record: Record) -> dict[str, float | None]:

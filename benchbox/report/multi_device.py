@@ -12,6 +12,8 @@ from benchbox.report import (
     formatting,
     gpu,
     percentiles,
+    published,
+    scaling,
 )
 from benchbox.report.table import Column, Table
 from benchbox.report.tables import (
@@ -25,9 +27,10 @@ from benchbox.report.tables import (
     run_tables,
     setting,
     short_case,
+    throughput,
 )
 
-PLANNED = ("margin", "batch", "shapes", "dims", "values", "weights", "dtype")
+PLANNED = ("margin", "batch", "size", "shapes", "dims", "values", "weights", "dtype", "threads")
 ON_GPU = (gpu.SPAN, gpu.SHARE)
 
 
@@ -99,6 +102,9 @@ def _table(runs: Sequence[Run], facts: SpecFacts) -> Table:
             *(Column(f"{run.context.device} (ms)", _cells(run, keys)) for run in runs),
             *(column for run in runs for column in _percentiles(run, keys)),
             *(column for run in runs for column in _on_gpu(run, keys) if column.known),
+            *(_throughput(run, facts, keys) for run in runs),
+            *(column for run in runs for column in _scaling(run, keys)),
+            *(column for column in _of_networks(known) if column.known),
         ),
         groups=tuple(heading(record.group) for record in known),
         failures=tuple(
@@ -175,6 +181,27 @@ def _percentiles(run: Run, keys: Sequence[str]) -> list[Column]:
         )
         for header, cell in percentiles.columns(run.context)
     ]
+
+
+def _of_networks(records: Sequence[Record]) -> list[Column]:
+    """Columns of params, and of what papers print."""
+    params = tuple(formatting.millions((r.cost or {}).get("params")) for r in records)
+    papers = published.printed([record.paper for record in records], 1, sizes=False)
+    return [Column("params (M)", params, drop=1), *papers]
+
+
+def _throughput(run: Run, facts: SpecFacts, keys: Sequence[str]) -> Column:
+    """The column of a run's images per second."""
+    found = [run.record(key) for key in keys]
+    cells = (throughput(record, facts) if record else formatting.UNKNOWN for record in found)
+    unit = formatting.per_second(facts.published_unit)
+    return Column(f"{run.context.device}, {unit}", tuple(cells), drop=1)
+
+
+def _scaling(run: Run, keys: Sequence[str]) -> list[Column]:
+    """Columns of a run's speed-ups."""
+    found = scaling.columns(run, [run.record(key) for key in keys])
+    return [Column(f"{run.context.device}, {header}", cells, drop=1) for header, cells in found]
 
 
 def _on_gpu(run: Run, keys: Sequence[str]) -> list[Column]:

@@ -19,15 +19,6 @@ OTHERS = (
     ("t4_tensorrt_ms", "T4, paper (ms)", formatting.as_printed),
 )
 COLUMNS = {f"published_{name}": name for name, *_ in (*SIZES, *OTHERS)}
-ALWAYS = 3  # of the columns in a file of any networks; detectors have the others
-
-
-def columns(records: Sequence[Record]) -> list[str]:
-    """The columns in a file that these records need: none where no paper prints any."""
-    papers = [record.paper for record in records if record.paper]
-    columns = list(COLUMNS)
-    further = [c for c in columns[ALWAYS:] if any(COLUMNS[c] in paper for paper in papers)]
-    return [*columns[:ALWAYS], *further] if papers else []
 
 
 def cells(record: Record) -> dict[str, float | None]:

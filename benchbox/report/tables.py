@@ -21,6 +21,7 @@ from benchbox.report import (
     load_text,
     percentiles,
     published,
+    scaling,
     text,
 )
 from benchbox.report.frame import over_flops, rate, relative
@@ -90,7 +91,8 @@ def _run_table(run: Run, facts: SpecFacts, verbose: bool) -> Table:
 def setting(context: Context, records: Sequence[Record]) -> str:
     """Device, provider, threads, batch and load of the records."""
     batches = ", ".join(dict.fromkeys(str(record.batch) for record in records))
-    how = gpu_options.words(context.plan) or [formatting.threads(context.threads)]
+    counts = [record.threads or context.threads for record in records] or [context.threads]
+    how = gpu_options.words(context.plan) or [formatting.threads(*dict.fromkeys(counts))]
     types = gpu.types(record.dtype for record in records)
     parts = (context.device, context.provider, *how, f"batch {batches}", *types)
     return ", ".join([*parts, *load_text.setting(records)])
@@ -141,9 +143,14 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
         column(load_cells.p50_header(records), p50),
         *(column(*percentile, drop=KEPT) for percentile in asked),
         *(column(*load) for load in load_cells.columns(records)),
-        *([] if paced else [column(images, lambda r: _throughput(r, facts), drop=2)]),
+        *([] if paced else [column(images, lambda r: throughput(r, facts), drop=2)]),
         *(_comparison(run, records) if versus else []),
-        *(_relative(run, records) if compared and not versus else []),
+        *(
+            _relative(run, records)
+            if compared and not versus and scaling.has_ratios(records)
+            else []
+        ),
+        *(Column(header, cells, drop=1) for header, cells in scaling.columns(run, records)),
         *([column(_paper_header(records), lambda r: _paper(run, r), 4)] if has_paper else []),
         *published.printed([record.paper for record in records], 4, sizes=False),
         column("quiet share", _quiet_share, drop=1),
@@ -177,7 +184,8 @@ def mark(basis: Basis) -> str:
     return "" if basis in GOOD else "~"
 
 
-def _throughput(record: Record, facts: SpecFacts) -> str:
+def throughput(record: Record, facts: SpecFacts) -> str:
+    """Images per second, or batches where the paper counts these."""
     by_image = facts.published_unit != "batches_per_s"
     if record.latency is None or (by_image and not record.has_images):
         return formatting.UNKNOWN

@@ -1,10 +1,12 @@
 """Agent processes of a run: one session after the other, all with the same libraries."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from benchbox.devices import Device
 from benchbox.errors import DeviceError
 from benchbox.runner.cooldown import Cooling
+from benchbox.runner.pool import Pool
+from benchbox.specs import Case
 from benchbox.transports import Agent
 
 
@@ -28,12 +30,27 @@ class Agents:
         self._setting = setting
         self._versions = first.hello.get("versions", {})
 
-    def open(self) -> Agent:
-        """A fresh agent; raises DeviceError for one with other libraries than the first."""
-        if self._first is not None:
+    def open(self, cases: Iterable[Case]) -> Agent | Pool:
+        """A fresh agent for these cases, of several numbers of threads a pool of them.
+
+        Raises DeviceError for one with other libraries than the first.
+        """
+        threads = {case.key: case.threads or self._device.threads for case in cases}
+        agents: dict[int, Agent] = {}
+        try:
+            for number in dict.fromkeys(threads.values()):
+                agents[number] = self._fresh(self._device.with_threads(number))
+        except BaseException:
+            if agents:
+                Pool(agents, threads).close()
+            raise
+        return Pool(agents, threads) if len(agents) > 1 else next(iter(agents.values()))
+
+    def _fresh(self, device: Device) -> Agent:
+        if self._first is not None and device == self._device:
             agent, self._first = self._first, None
             return agent
-        agent = self._open(self._device)
+        agent = self._open(device)
         versions = agent.hello.get("versions", {})
         if versions != self._versions:
             agent.close()
@@ -44,7 +61,7 @@ class Agents:
             )
         return agent
 
-    def settle(self, agent: Agent, session: int) -> None:
+    def settle(self, agent: Agent | Pool, session: int) -> None:
         """Have the agent report changes since the run began, and wait until it has cooled down."""
         if self._setting:
             agent.setting = self._setting

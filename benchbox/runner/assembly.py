@@ -55,7 +55,8 @@ def assemble(
     if plan.sustained_s is None:
         judge = RoundsJudge(state, plan, journal)
         free_bytes = host.get("memory_available_bytes")
-        schedule = RoundsSchedule(state, judge, free_bytes, clock.now, notify)
+        is_alone = bool(request.device.url)
+        schedule = RoundsSchedule(state, judge, free_bytes, clock.now, notify, is_alone=is_alone)
     else:
         judge = sustained = SustainedJudge(state, plan.sustained_s, journal)
         build = sustained.with_windows(build)

@@ -26,12 +26,13 @@ def context_of(request: Request, cases: Sequence[Case], agent: Agent) -> Context
         seed=request.plan.seed,
         plan={
             **asdict(request.plan),
-            "batch": [*selection.batches] if selection.batches[1:] else selection.batch,
+            "batch": _one_or_all(selection.batches),
             "shapes": [str(shape) for shape in selection.shapes],
             **({"dims": {k: [*v] for k, v in selection.dims.items()}} if selection.dims else {}),
             **({"values": given} if (given := _values(cases)) else {}),
             "weights": _weights(cases),
-            "dtype": selection.dtype,
+            "dtype": _one_or_all(selection.dtypes),
+            **_swept(selection),
             **(device.driving.plan() if device.driving else {}),
         },
         specs=[_facts(spec, selection) for spec in once(request.specs)],
@@ -40,6 +41,18 @@ def context_of(request: Request, cases: Sequence[Case], agent: Agent) -> Context
         cpus=hello["cpus"],
         affinity=hello["affinity"],
     )
+
+
+def _one_or_all(values: Sequence[object]) -> object:
+    """The only value, a list of several, None without any."""
+    return [*values] if len(values) > 1 else next(iter(values), None)
+
+
+def _swept(selection: Selection) -> dict[str, object]:
+    """The sizes and threads that were asked for, where they were."""
+    threads = selection.threads if len(selection.threads) > 1 else ()
+    swept = {"size": _one_or_all(selection.sizes), "threads": _one_or_all(threads)}
+    return {name: value for name, value in swept.items() if value is not None}
 
 
 def _weights(cases: Sequence[Case]) -> dict[str, str]:

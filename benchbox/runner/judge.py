@@ -82,7 +82,7 @@ class RoundsJudge:
 
     def _lacks(self, key: str, bursts: Sequence[Burst]) -> str:
         machine = self._state.machine
-        case = machine.adjust(key, self._state.sha256(key), bursts)
+        case = machine.adjust(key, self._state.identity(key), bursts)
         return shortfall(bursts, self._plan, machine, case, self._reference(key))
 
     def _is_unclear(self, key: str, bursts: Sequence[Burst]) -> bool:

@@ -49,7 +49,8 @@ def _folder() -> Path:
 def _processor_run(context: Context) -> list[object]:
     device = providers.without_provider(context.device, context.provider)
     numpy = context.versions.get("numpy")
-    return [STEP, device, context.threads, list(context.cpus), numpy, *_processor(context)]
+    threads = context.plan.get("threads") or context.threads  # several read otherwise than one
+    return [STEP, device, threads, list(context.cpus), numpy, *_processor(context)]
 
 
 def _processor(context: Context) -> list[object]:

@@ -9,6 +9,7 @@ from benchbox.errors import AgentError, CaseError, FullError
 from benchbox.export import is_copy, recipe, require_unchanged
 from benchbox.runner import memory_groups
 from benchbox.runner.memory_groups import Postponed, Room
+from benchbox.runner.pool import Pool
 from benchbox.runner.recorder import Recorder
 from benchbox.runner.state import RunState
 from benchbox.sampling.progress import Progress
@@ -38,7 +39,7 @@ class Loader:
         self._no_samples = no_samples
         self._postponed: list[Postponed] = []
 
-    def load_all(self, agent: Agent, sampler: Sampler) -> None:
+    def load_all(self, agent: Agent | Pool, sampler: Sampler) -> None:
         """Load what waits for the agent; postpone what a GPU has no room for.
 
         A case that cannot be loaded is recorded as failed.
@@ -70,7 +71,7 @@ class Loader:
         waiting, self._postponed = self._postponed, []
         yield from memory_groups.regrouped(waiting, exported)
 
-    def _load(self, agent: Agent, progress: Progress, room: Room) -> None:
+    def _load(self, agent: Agent | Pool, progress: Progress, room: Room) -> None:
         key = progress.subject.key
         state = self._state.cases[key]
         assert state.graph is not None, "only exported cases are sampled"
@@ -106,7 +107,7 @@ class Loader:
         self._state.keep(sampler.cases[case.key])
         self._postponed.append(Postponed(case, sampler.postpone(case.key), alone))
 
-    def _free_bytes(self, agent: Agent) -> int | None:
+    def _free_bytes(self, agent: Agent | Pool) -> int | None:
         """How much of a GPU's memory graphs may take, None where there is none."""
         free = agent.hello["host"].get("memory_available_bytes") if self._device.driving else None
         return None if free is None else int(free * memory_groups.SHARE)

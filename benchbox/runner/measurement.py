@@ -76,7 +76,7 @@ class Measurement:
         graph = self.state.cases[case.key].graph
         # The compute sentinel adjusts memory-bound cases as well.
         watched = not self.state.machine.adjusts and graph is not None and _is_memory_bound(graph)
-        return Subject(case.key, reference_key(case), watched, self.state.sha256(case.key))
+        return Subject(case.key, reference_key(case), watched, self.state.identity(case.key))
 
     def _stage(self, sampler: Sampler) -> None:
         """Time what belongs to one session, in a fresh agent after each crash."""
@@ -93,7 +93,8 @@ class Measurement:
     def _session(self, sampler: Sampler) -> None:
         """Load the unfinished cases into an agent and time them until it, or the stage, ends."""
         with sampler.untimed():
-            agent = self._agents.open()
+            keys = [progress.subject.key for progress in sampler.awake]
+            agent = self._agents.open(self.state.cases[key].case for key in keys)
         self.state.session += 1
         session = self.state.session
         with agent:

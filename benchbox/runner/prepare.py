@@ -1,6 +1,7 @@
 """Cases and graphs of a run: specs unfolded, exported, and held to their `[match]`."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from benchbox import export
 from benchbox.errors import CaseError, UsageError
@@ -34,7 +35,15 @@ def unfold(specs: Sequence[BlockSpec], selection: Selection) -> list[Case]:
     cases = unfolded(specs, selection)
     cases = with_head(with_weights(cases, selection.weights), selection.head)
     _require_known(cases, selection)
-    cases = with_values(with_dtype(cases, selection.dtype), selection.values)
+    dtypes, threads = selection.dtypes, selection.threads
+    cases = [
+        case.at({"dtype": dtype} if dtype and len(dtypes) > 1 else {})
+        for dtype in dtypes or (None,)
+        for case in with_dtype(cases, dtype)
+    ]
+    cases = with_values(cases, selection.values)
+    if len(threads) > 1:
+        cases = [replace(c, threads=n).at({"threads": n}) for n in threads for c in cases]
     names: set[str] = set()
     for case in cases:
         if case.key in names:

@@ -62,6 +62,8 @@ def record(index: int, case: Case, graph: Graph | None) -> Record:
         printed=dict(case.printed),
         note=case.note,
         paper={name: value for name, value in asdict(case.paper).items() if value},
+        threads=case.threads,
+        axes=dict(case.axes),
         graph=facts or None,
         values={tensor.name: str(tensor.values) for tensor in case.inputs if tensor.values},
         has_images=case.has_images,

@@ -34,9 +34,15 @@ class RoundsSchedule:
         free_bytes: int | None,
         clock: Callable[[], float],
         notify: Callable[[Sampler], None],
+        *,
+        is_alone: bool = False,
     ) -> None:
-        """`free_bytes` is the device's memory where that is known."""
+        """`free_bytes` is the device's memory where that is known.
+
+        Where an agent `is_alone` on its device, those of other threads come after it.
+        """
         self._state, self._judge, self._free_bytes = state, judge, free_bytes
+        self._is_alone = is_alone
         self._clock, self._notify = clock, notify
 
     def groups(self) -> list[list[Case]]:
@@ -45,7 +51,14 @@ class RoundsSchedule:
         wanted = {case.key for case in pending} | {reference_key(case) for case in pending}
         graphs = {key: each.graph for key, each in self._state.cases.items() if each.graph}
         cases = [self._state.cases[key].case for key in graphs if key in wanted]
-        return memory_groups.split(cases, graphs, memory_groups.budget(self._free_bytes))
+        budget = memory_groups.budget(self._free_bytes)
+        if not self._is_alone:
+            return memory_groups.split(cases, graphs, budget)
+        parts = [
+            [each for each in cases if each.threads == threads]
+            for threads in dict.fromkeys(case.threads for case in cases)
+        ]
+        return [group for part in parts for group in memory_groups.split(part, graphs, budget)]
 
     def sampler(self, subjects: Sequence[Subject], plan: Plan) -> Sampler:
         """A sampler of calls in a row, or at the rate of the plan."""

@@ -93,12 +93,15 @@ class RunState:
     def adjusted(self, key: str) -> Adjusted | None:
         """A case by all its samples, adjusted to the machine's usual state; None where none is."""
         bursts = self.bursts(key)
-        return self.machine.adjust(key, self.sha256(key), bursts) if bursts else None
+        return self.machine.adjust(key, self.identity(key), bursts) if bursts else None
 
-    def sha256(self, key: str) -> str:
-        """That of a case's graph, empty without one."""
+    def identity(self, key: str) -> str:
+        """The sha256 of a case's graph, with its threads where it has own; empty without one."""
         each = self.cases.get(key)
-        return each.graph.sha256 if each and each.graph else ""
+        if each is None or each.graph is None:
+            return ""
+        threads = each.case.threads
+        return f"{each.graph.sha256} by {threads}" if threads else each.graph.sha256
 
     def keep(self, progress: Progress) -> None:
         """Keep the samples of a case that leaves its sampler."""

@@ -5,6 +5,7 @@ from benchbox.specs.comparison import comparison
 from benchbox.specs.dtype import QUANTISED, is_quantised, with_dtype
 from benchbox.specs.find import bundled, find, find_all, is_file, is_network, split
 from benchbox.specs.model import (
+    PRECISIONS,
     BlockSpec,
     Builder,
     Case,
@@ -29,6 +30,7 @@ from benchbox.specs.values import with_values
 
 __all__ = [
     "COMPARE",
+    "PRECISIONS",
     "QUANTISED",
     "BlockSpec",
     "Builder",

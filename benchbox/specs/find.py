@@ -12,10 +12,10 @@ from pathlib import Path
 
 from benchbox import host
 from benchbox.errors import SpecError, UsageError
-from benchbox.networks import catalogue
-from benchbox.specs import onnx_inputs, toml
+from benchbox.networks import catalogue, libraries
+from benchbox.specs import network_input, onnx_inputs, toml
 from benchbox.specs.labels import case_name
-from benchbox.specs.model import BlockSpec, Case, Selection, TensorSpec, precision
+from benchbox.specs.model import BlockSpec, Builder, Case, Selection, precision
 from benchbox.specs.shapes import shape
 
 ALL = "all"
@@ -30,6 +30,9 @@ def find(name: str) -> list[BlockSpec]:
     name, only = split(name)
     if name == ALL:
         found = [spec for spec in map(_bundled, bundled()) if spec.guideline]
+    elif library := libraries.find(name):
+        found = [_of_library(library)]
+        only = {"network": str(library.args["name"]), **only}
     elif ":" in name:
         found = [_from_builder(name, only)]
     elif is_file(name) or "/" in name or "\\" in name:
@@ -128,8 +131,8 @@ def _nearest(name: str) -> str:
     if at:
         return f" (for the file write {at[0]})"
     known = [*bundled(), ALL, *catalogue.families(), *catalogue.NETWORKS]
-    close = difflib.get_close_matches(name, known, n=2, cutoff=0.4)
-    return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
+    close = difflib.get_close_matches(name, known, n=2, cutoff=0.4) + libraries.near(name)
+    return catalogue.meant(close)
 
 
 def _from_path(path: Path, only: Mapping[str, str]) -> list[BlockSpec]:
@@ -160,6 +163,20 @@ def _from_folder(folder: Path, only: Mapping[str, str]) -> list[BlockSpec]:
     return [onnx_inputs.spec(path, only) for path in files]
 
 
+def _of_library(network: catalogue.Network) -> BlockSpec:
+    """The spec of a library, with one of its networks."""
+    library, _, own = network.name.partition(":")
+
+    def unfold(selection: Selection) -> list[Case]:
+        inputs = (network_input.image(network, selection),)
+        labels = {"network": own}
+        source, batch = Builder(network.builder), inputs[0].shape[0]
+        return [Case(library, own, labels, network.args, inputs, batch, source)]
+
+    digest = hashlib.sha256(libraries.identity(library).encode()).hexdigest()
+    return BlockSpec(library, f"Networks of {library}, random weights", digest, unfold)
+
+
 def _from_builder(reference: str, only: Mapping[str, str]) -> BlockSpec:
     source = toml.builder(reference, Path())
     name = source.reference.rpartition(":")[2]
@@ -169,19 +186,9 @@ def _from_builder(reference: str, only: Mapping[str, str]) -> BlockSpec:
     own = [shape(f"{key}={text}", f"{reference}:") for key, text in only.items()]
 
     def unfold(selection: Selection) -> list[Case]:
-        shapes = {tensor.name: tensor for tensor in own} or selection.given
-        if not shapes:
-            raise UsageError(f"{reference}: say what goes in, e.g. --shape x=1x3x224x224")
-        inputs = tuple(_with_batch(tensor, selection.batch) for tensor in shapes.values())
+        inputs = network_input.of_builder(reference, selection, own)
         batch = (inputs[0].shape or (1,))[0]
         named = case_name(only) or name
         return [Case(name, named, dict(only), {}, inputs, batch, source, dtype=precision(inputs))]
 
     return BlockSpec(name, f"{source.reference}", digest, unfold)
-
-
-def _with_batch(tensor: TensorSpec, batch: int | None) -> TensorSpec:
-    """Return the input with its first size replaced; a scalar has none."""
-    if batch is None or not tensor.shape:
-        return tensor
-    return replace(tensor, shape=(batch, *tensor.shape[1:]))

@@ -1,9 +1,10 @@
 """Spec model: BlockSpec, Case, Selection and their parts; a spec unfolds into cases."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from benchbox.errors import OpenSizesError, UsageError
 from benchbox.networks import catalogue
@@ -28,6 +29,7 @@ DType = Literal[
 ]  # fmt: skip - those that the agent can fill
 Platform = Literal["gpu", "arm"]
 Precision = Literal["fp32", "fp16", "int8", "int8-dynamic"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 Unit = Literal["images_per_s", "batches_per_s"]
 
 
@@ -142,7 +144,8 @@ class Case:
     `paper` what it prints of the case as a network. `network` is its name in the catalogue.
     `conversion` is what its float32 graph is converted to, None where it stays as it is.
     `has_images` says that its `batch` counts images: the first size of an input may be a time
-    instead. `symbols` are those of its file's open sizes.
+    instead. `symbols` are those of its file's open sizes. `threads` are those of a run with several
+    numbers of them, `axes` its place on all that such a run sweeps.
     """
 
     spec: str
@@ -164,6 +167,17 @@ class Case:
     symbols: tuple[str, ...] = ()
     network: str = ""
     paper: Paper = field(default_factory=Paper)
+    threads: int | None = None
+    axes: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def at(self, point: Mapping[str, Scalar]) -> "Case":
+        """The case named by its place on what is swept: `groups=8,batch=2` in `batch=2`."""
+        if not point:
+            return self
+        where = labels.case_name(point)
+        group = f"{self.group},{where}" if self.group else where
+        name, axes = f"{self.name},{where}", {**self.axes, **point}
+        return replace(self, name=name, group=group, axes=axes)
 
     @property
     def key(self) -> str:
@@ -183,7 +197,8 @@ class Selection:
     `weights` maps names of networks to checkpoints; the empty name is that of the only network.
     `head` is what detectors give. `dims` maps symbols of open sizes to sizes, `values` inputs to
     their values.
-    With several `batches` every case is there at each of them.
+    With several `batches`, `sizes` of images or of symbols, `dtypes` or `threads` every case is
+    there at each.
     """
 
     channels: Platform = "arm"
@@ -193,8 +208,10 @@ class Selection:
     dims: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     values: Mapping[str, Values] = field(default_factory=dict)
     weights: Mapping[str, Path] = field(default_factory=dict)
-    dtype: Precision | None = None
+    dtypes: tuple[Precision, ...] = ()
     head: str | None = None
+    sizes: tuple[int, ...] = ()
+    threads: tuple[int, ...] = ()
 
     @property
     def batch(self) -> int | None:
@@ -212,9 +229,30 @@ class Selection:
             if name not in shaped
         }
 
-    def by_batch(self) -> list["Selection"]:
-        """One selection for each batch."""
-        return [replace(self, batches=(batch,)) for batch in self.batches] or [self]
+    @property
+    def size(self) -> int | None:
+        """The first side of images, which is the only one where cases are made."""
+        return self.sizes[0] if self.sizes else None
+
+    def points(self) -> Iterator[tuple["Selection", dict[str, Scalar]]]:
+        """Yield a selection for each size and batch, with its place where there are several."""
+        all_axes = [
+            ("sizes", "size", self.sizes),
+            *(("dims", name, sizes) for name, sizes in self.dims.items()),
+            ("batches", "batch", self.batches),
+        ]
+        axes = [axis for axis in all_axes if len(axis[2]) > 1]
+        for values in product(*(sizes for _, _, sizes in axes)):
+            one, dims, point = self, dict(self.dims), dict[str, Scalar]()
+            for (kind, name, _), value in zip(axes, values, strict=True):
+                point[name] = value
+                if kind == "dims":
+                    dims[name] = (value,)
+                elif kind == "sizes":
+                    one = replace(one, sizes=(value,))
+                else:
+                    one = replace(one, batches=(value,))
+            yield replace(one, dims=dims), point
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,15 +281,13 @@ class BlockSpec:
     def cases(self, selection: Selection) -> list[Case]:
         """Return the selected cases, each with its group's reference named.
 
-        With several batches each has its own cases and groups, named by it. Raises
+        Several batches or sizes each have their own cases and groups, named by them. Raises
         UsageError when the selection leaves none.
         """
-        cases = [case for each in selection.by_batch() for case in self._of_one_batch(each)]
-        if len(selection.batches) > 1:
-            cases = [_named_by_batch(case) for case in cases]
-        return with_references(cases)
+        points = selection.points()
+        return with_references([c.at(point) for each, point in points for c in self._at_one(each)])
 
-    def _of_one_batch(self, selection: Selection) -> list[Case]:
+    def _at_one(self, selection: Selection) -> list[Case]:
         wanted = dict(self.only)
         cases = [
             case
@@ -288,13 +324,6 @@ def unfolded(specs: Sequence[BlockSpec], selection: Selection) -> list[Case]:
             [w for e in lacking for w in e.what], [o for e in lacking for o in e.options]
         )
     return cases
-
-
-def _named_by_batch(case: Case) -> Case:
-    """Name a case by its batch: `groups=8,scale=1,batch=2` in the group `scale=1,batch=2`."""
-    at = f"batch={case.batch}"
-    group = f"{case.group},{at}" if case.group else at
-    return replace(case, name=f"{case.name},{at}", group=group)
 
 
 def with_references(cases: Sequence[Case]) -> list[Case]:

@@ -1,4 +1,4 @@
-"""Input, checkpoint and head of networks: `--shape`, `--weights`, `--head` for the catalogue."""
+"""Images, checkpoint and head: `--shape`, `--size`, `--batch`, `--weights` and `--head`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,14 +9,14 @@ from benchbox.errors import SpecError, UsageError
 from benchbox.networks import catalogue
 from benchbox.specs.model import Builder, Case, Selection, TensorSpec
 
-INPUT = "x"
+INPUT, CHANNELS, IMAGE_RANK = "x", 3, 4  # of images, with the batch
 DIGITS = 12  # of a checkpoint's sha256 in a note
 
 
 def image(
     network: catalogue.Network, selection: Selection, size: Sequence[int] | None = None
 ) -> TensorSpec:
-    """Return the input of a network: what --shape says, else its own image, --batch of them.
+    """Return the input of a network: what --shape or --size says, else its own image.
 
     `size` is another height and width of its image.
 
@@ -24,6 +24,11 @@ def image(
     """
     tensor = selection.given.get(INPUT)
     channels, *own = network.image
+    if selection.size is not None:
+        _refuse_both(selection)
+        size = (selection.size, selection.size)
+        if problem := misfit(*size, network.stride):
+            raise UsageError(f"--size {selection.size}: {problem}")
     if tensor is None:
         return TensorSpec(INPUT, (selection.batch or 1, channels, *(size or own)))
     if len(tensor.shape) != 4 or tensor.shape[1] != channels or tensor.dtype != "float32":
@@ -31,21 +36,62 @@ def image(
             f"--shape {tensor}: the input of a network is float32 images of {channels} channels, "
             f"such as {INPUT}=1x{channels}x{'x'.join(map(str, own))}"
         )
-    if problem := misfit(*tensor.shape[2:]):
+    if problem := misfit(*tensor.shape[2:], network.stride):
         raise UsageError(f"--shape {tensor}: {problem}")
     batch = tensor.shape[0] if selection.batch is None else selection.batch
     return TensorSpec(INPUT, (batch, *tensor.shape[1:]))
 
 
-def misfit(height: int, width: int) -> str:
+def misfit(height: int, width: int, stride: int = catalogue.STRIDE) -> str:
     """Why no network takes images of that size, and the nearest one that does; empty if they do."""
-    stride = catalogue.STRIDE
     nearest = [max(stride, round(size / stride) * stride) for size in (height, width)]
     if nearest == [height, width]:
         return ""
     return (
         f"height and width must be multiples of {stride}, the stride of a network, "
         f"such as {'x'.join(map(str, nearest))}"
+    )
+
+
+def of_builder(
+    reference: str, selection: Selection, own: Sequence[TensorSpec] = ()
+) -> tuple[TensorSpec, ...]:
+    """The inputs of a builder: its `own`, or what is given, or images of --size; --batch of them.
+
+    Raises UsageError without any, and for a batch over what may be none.
+    """
+    tensors = {tensor.name: tensor for tensor in own} or selection.given
+    if selection.size is not None:
+        _refuse_both(selection)
+        image = TensorSpec(INPUT, (1, CHANNELS, selection.size, selection.size))
+        tensors = {INPUT: image, **tensors}
+    if not tensors:
+        raise UsageError(
+            f"{reference}: say what goes in, e.g. --shape {INPUT}=1x3x224x224, or --size 224"
+        )
+    return _batched([*tensors.values()], selection.batch)
+
+
+def _refuse_both(selection: Selection) -> None:
+    if INPUT in selection.given and selection.size is not None:
+        raise UsageError(
+            f"--size {selection.size}: {selection.given[INPUT]} is given, too; give one of them"
+        )
+
+
+def _batched(tensors: Sequence[TensorSpec], batch: int | None) -> tuple[TensorSpec, ...]:
+    """The inputs with another batch: the first size of the first, in all that begin with it."""
+    before = next(iter(tensors[0].shape), 0)
+    if batch is None or before == batch:
+        return tuple(tensors)
+    if before != 1 and len(tensors[0].shape) != IMAGE_RANK:
+        begins = f"begins with {before}, which may be no batch" if before else "has no batch"
+        raise UsageError(
+            f"--batch {batch}: {tensors[0]} {begins}; write 1 where the batch is, or it in --shape"
+        )
+    return tuple(
+        replace(each, shape=(batch, *each.shape[1:])) if each.shape[:1] == (before,) else each
+        for each in tensors
     )
 
 

@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,7 +57,7 @@ def spec(path: Path, only: Mapping[str, str] | None = None) -> BlockSpec:
 
 def _unfold(path: Path, only: Mapping[str, str], selection: Selection) -> list[Case]:
     model = onnx_file.read(path)
-    inputs = list(_inputs(path, model))
+    inputs = _with_sides(path, list(_inputs(path, model)), selection.size)
     symbols = tuple(dict.fromkeys(dim for each in inputs for dim in _open(each.dims) if dim))
     batched = [each.name for each in inputs if _has_batch(model, each)]
     sizes = _Sizes(path, inputs, symbols, only, selection)
@@ -136,6 +136,39 @@ def _dtype(path: Path, name: str, type_: "TypeProto") -> str:
         return str(onnx.helper.tensor_dtype_to_np_dtype(code))
     except KeyError:
         raise GraphError(f"{path.name}: input {name!r} has the unknown type {code}") from None
+
+
+def _with_sides(
+    path: Path, inputs: Sequence[DeclaredInput], size: int | None
+) -> list[DeclaredInput]:
+    """The inputs with the open sides of images filled in, where --size says them.
+
+    Raises UsageError for a file without images, and for one whose sides are fixed.
+    """
+    if size is None:
+        return list(inputs)
+    images = [each for each in inputs if each.dims is not None and len(each.dims) == IMAGE_RANK]
+    found, fixed = dict[str, int](), list[str]()
+    filled: dict[str, Dims] = {}
+    for each in images:
+        assert each.dims is not None, "it has a rank"
+        is_last = isinstance(each.dims[1], str) and isinstance(each.dims[3], int)  # channels
+        sides = (1, 2) if is_last else (2, 3)
+        found |= {str(each.dims[i]): size for i in sides if isinstance(each.dims[i], str)}
+        if not any(each.dims[i] in (size, *found, "") for i in sides):
+            fixed.append(str(each))
+        filled[each.name] = tuple(
+            size if dim == "" and index in sides else dim for index, dim in enumerate(each.dims)
+        )
+    if fixed or not images:
+        what = f"the file fixes {' and '.join(fixed)}" if fixed else "no input of it is of images"
+        raise UsageError(f"{path.name}: --size {size}: {what}; leave it out")
+    found.pop("", None)
+    return [
+        replace(each, dims=dims and tuple(found.get(str(dim), dim) for dim in dims))
+        for each in inputs
+        for dims in [filled.get(each.name, each.dims)]
+    ]
 
 
 def _open(dims: Dims) -> list[str]:

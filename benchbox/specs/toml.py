@@ -61,7 +61,8 @@ def _check(path: Path, table: schema.SpecTable) -> None:
     for index, case in enumerate(table.cases):
         _check_source(f"{path}: cases[{index + 1}]", path, table, case)
     built = [case for case in table.cases if case.network is None]
-    if built and (table.input is None) == (not table.inputs):
+    ways = {case.input is None and table.input is None for case in built}
+    if built and ways != {bool(table.inputs)}:
         raise SpecError(f"{path}: give either input = [...] or [[inputs]], one of the two")
     names = [_name(path, table, case) for case in table.cases]
     seen: set[str] = set()
@@ -97,7 +98,8 @@ def _check_source(where: str, path: Path, table: schema.SpecTable, case: schema.
         if case.image:
             raise SpecError(f"{where}: image: it is for a network; a builder has input = [...]")
         return
-    own = [table.builder, table.args, table.input, table.inputs, case.args, case.gpu, case.arm]
+    own = [table.builder, table.args, table.input, table.inputs, table.batch_axis]
+    own += [case.args, case.gpu, case.arm, case.input, case.batch_axis]
     if any(own):
         raise SpecError(
             f"{where}: network: it brings its builder, arguments and input; "
@@ -158,6 +160,10 @@ def _group(table: schema.SpecTable, case: schema.CaseTable) -> str | None:
 def _unfold(path: Path, name: str, table: schema.SpecTable, selection: Selection) -> list[Case]:
     own = [tensor.name for tensor in table.inputs] or [network_input.INPUT]
     is_built = any(case.network is None or case.image for case in table.cases)
+    if is_built and selection.size is not None:
+        raise UsageError(
+            f"{name}: --size is for networks, .onnx files and builders; a TOML has its input"
+        )
     if is_built and any(tensor.name in own for tensor in selection.shapes):
         raise UsageError(
             f"{name}: --shape is for networks, .onnx files and builders; a TOML has its input"
@@ -187,12 +193,15 @@ def _case(
         paper = network.paper if paper == Paper() else paper
     else:
         args = {**table.args, **case.args, **channels}
-        inputs = tuple(_inputs(where, path.parent, table, args, selection.batch or 1))
+        inputs = tuple(_inputs(where, path.parent, table, case, args, selection.batch or 1))
+        if selection.batch and table.inputs and not any(map(_has_batch, table.inputs)):
+            raise UsageError(f"{spec}: --batch {selection.batch}: no input of it has a batch")
     assert source is not None, "checked when the file was read"
     name = _name(path, table, case)
     batch = inputs[0].shape[0] if case.network is not None else selection.batch or 1
     # Else the paper's figures are of other images.
     as_printed = network_input.INPUT not in selection.given and not case.image
+    as_printed &= selection.size is None
     printed = [p for p in table.published if p.platform == platform and p.batch == batch]
     figures = printed[0].figures if printed and as_printed else {}
     return Case(
@@ -226,12 +235,28 @@ def _channels(
     return wanted, chosen
 
 
+def _has_batch(table: schema.InputTable) -> bool:
+    return table.batch_axis is not False
+
+
 def _inputs(
-    where: str, folder: Path, table: schema.SpecTable, args: Mapping[str, Scalar], batch: int
+    where: str,
+    folder: Path,
+    table: schema.SpecTable,
+    case: schema.CaseTable,
+    args: Mapping[str, Scalar],
+    batch: int,
 ) -> Iterator[TensorSpec]:
-    for each in table.inputs or [schema.InputTable(name="x", shape=table.input or [])]:
-        shape = (batch, *(_size(where, size, args) for size in each.shape))
-        tensor = TensorSpec(each.name, shape, each.dtype)
+    own = table.input if case.input is None else case.input
+    axis = table.batch_axis if case.batch_axis is None else case.batch_axis
+    for each in table.inputs or [schema.InputTable(name="x", shape=own or [])]:
+        sizes = [_size(where, size, args) for size in each.shape]
+        at = axis if each.batch_axis is None else each.batch_axis
+        if at is not False:
+            if at > len(sizes):
+                raise SpecError(f"{where}: batch_axis: {each.name} has no axis {at} to have it at")
+            sizes.insert(at, batch)
+        tensor = TensorSpec(each.name, tuple(sizes), each.dtype)
         option = f"{where}: values of"
         given = (
             None
@@ -245,7 +270,12 @@ def _size(where: str, size: int | str, args: Mapping[str, Scalar]) -> int:
     """Return a dimension: a number, or the case's argument of that name."""
     value = args.get(size) if isinstance(size, str) else size
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise SpecError(f"{where}: input: {size!r} is no argument with a positive whole number")
+        raise SpecError(
+            f"{where}: input: {size!r} is no argument with a positive whole number; "
+            f"give it one in args, as args = {{ {size} = 56 }}, or in the grid"
+            if isinstance(size, str) and size.isidentifier() and size not in args
+            else f"{where}: input: {size!r} is no argument with a positive whole number"
+        )
     return value
 
 

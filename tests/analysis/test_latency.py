@@ -78,7 +78,8 @@ def test_a_figure_and_a_ratio_are_of_the_quietest_calls_that_are_enough(
     elsewhere = [replace(burst, round=burst.round + 8) for burst in theirs]
     apart, of = latency.ratio(ours, elsewhere, GATE)  # of two p50s, without a round in common
     assert apart is not None and of == basis
-    assert apart.low <= apart.value == pytest.approx(ratio.value) <= apart.high
+    assert apart.value == pytest.approx(ratio.value)
+    assert apart.low <= apart.value <= apart.high
     assert latency.ratio(ours, elsewhere, GATE, paired=True)[0] is None
 
 

@@ -2,9 +2,11 @@
 
 import json
 import os
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.cli.conftest import write
@@ -65,7 +67,17 @@ def test_cases_of_any_kind_are_compared_and_exported_as_timed(
     manifest = json.loads(Path("out/manifest.json").read_text())
     timed = {record.graph["sha256"] for record in only_run().records if record.graph}
     assert {entry["sha256"] for entry in manifest["graphs"]} == timed
-    assert all((Path("out") / entry["file"]).is_file() for entry in manifest["graphs"])
+    files = [Path("out") / entry["file"] for entry in manifest["graphs"]]
+    labels = [{e.key: e.value for e in onnx.load(str(file)).metadata_props} for file in files]
+    assert [each["benchbox.spec"] for each in labels] == ["large", "mine"]
+    assert labels[1]["benchbox.arguments"] == '{"width": 8}'
+    assert {each["benchbox.graph_sha256"] for each in labels} == timed
+    for file, entry in zip(files, manifest["graphs"], strict=True):
+        data = file.read_bytes()
+        assert sha256(data).hexdigest() == entry["file_sha256"]
+        assert sha256(data[: entry["size_bytes"]]).hexdigest() == entry["sha256"]  # as timed
+        bench("export", str(file), "--output", "again")
+        assert (Path("again") / f"{file.stem}-{file.stem}.onnx").read_bytes() == data
 
 
 def test_a_failed_case_is_a_row_and_with_a_dash_only_the_export_goes_to_stdout(
@@ -103,6 +115,22 @@ def test_percentiles_have_columns_and_what_they_lack_is_said(bench: CalmCommand)
     assert "p99.9 needs 6636 samples, has " in " ".join(result.stdout.split())
     (row,) = rows(Path("t.csv").read_text())
     assert (row["status"], row["latency_p99.9_ms"]) == ("imprecise", "")
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
+def test_numbers_of_threads_are_timed_in_one_run(bench: CalmCommand) -> None:
+    swept = ["--threads", "1", "--threads", "2", "--batch", "1,4"]
+    result = bench.run("open.onnx", *SHORT, *swept, "--export-csv", "t.csv")
+    assert "speed-up over 1 thread" in result.stdout
+    assert "\nbatch 4, threads 2\n" in result.stdout
+    found = rows(Path("t.csv").read_text())
+    assert [(row["threads"], row["batch"]) for row in found] == [(t, b) for t in "12" for b in "14"]
+    assert all(float(row["speedup_by_threads"]) == 1 for row in found[:2])
+    run = only_run()
+    assert run.context.plan["threads"] == [1, 2]
+    assert len({burst.session for record in run.records for burst in record.bursts}) == 1
+    again = bench.run("open.onnx", *SHORT, "--threads", "1", "--batch", "1,4", "--resume", code=2)
+    assert "cannot be resumed: " in again.stderr
 
 
 def test_every_case_is_timed_at_every_batch(bench: CalmCommand) -> None:

@@ -1,3 +1,5 @@
+import io
+import json
 import re
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -9,10 +11,10 @@ import pytest
 
 import benchbox
 from benchbox.devices import gpu_options
-from benchbox.report import comparison, gpu, load_columns, published
-from benchbox.report.frame import COLUMNS, read, to_frame
+from benchbox.report.files import to_csv, to_json
+from benchbox.report.frame import COLUMNS, FURTHER, ORIGIN, read, to_frame
 from tests.helpers.record_files import cut, write
-from tests.helpers.tables import cost, g2_records, record, run_of
+from tests.helpers.tables import cost, g2_records, ratio, record, run_of
 
 
 def row_of(labels: dict[str, Any], p50_ms: float | None = 1.0, **changes: Any) -> pd.Series:
@@ -20,10 +22,30 @@ def row_of(labels: dict[str, Any], p50_ms: float | None = 1.0, **changes: Any) -
     return to_frame([run_of([record(labels, p50_ms, **changes)])]).iloc[0]
 
 
-def test_an_empty_frame_has_the_columns_of_all_runs() -> None:
+def test_every_frame_has_the_same_columns_with_arguments_between_them() -> None:
+    first, further = list(COLUMNS), [*FURTHER, *ORIGIN]
+    assert list(to_frame([]).columns) == [*first, *further]
     frame = to_frame([run_of(g2_records())])
-    assert list(to_frame([]).columns) == list(COLUMNS) == list(frame.columns[:-4])
-    assert len(to_frame([])) == 0
+    names = [name for name in frame.columns if not name.startswith("arg_")]
+    assert (list(frame.columns)[: len(first)], names) == (first, [*first, *further])
+
+
+def test_exports_of_two_runs_are_put_together_and_told_apart() -> None:
+    graph = {"graph": {"sha256": "ab"}, "peak_bytes": 4096, "load_s": 0.5, "relative": ratio(2)}
+    runs = [run_of([record({"groups": 1, "scale": 1}, **more)]) for more in ({}, graph)]
+    old = replace(runs[0].context, benchbox="0.0.9", host={"cpu": "old", "machine": "armv7l"})
+    runs[0] = replace(runs[0], context=old)
+    files = [pd.read_csv(io.StringIO(to_csv(to_frame([run])))) for run in runs]
+    assert list(files[0].columns) == list(files[1].columns)
+    both = pd.concat(files, ignore_index=True)
+    assert list(both["benchbox"]) == ["0.0.9", "0.1.0"]
+    assert list(both["processor"]) == ["old", "Cortex-A76"]
+    assert both["device_kind"][0] == "armv7l"
+    assert both["run"][1] == "cpu 2026-05-09T10:00:00Z g2"
+    shown = ["graph_sha256", "group", "relative_ci_low", "peak_memory_bytes", "load_ms"]
+    assert list(both.loc[1, shown]) == ["ab", "scale=1", 1.98, 4096, 500]
+    numbers = json.loads(to_json(to_frame(runs)))[1]
+    assert (numbers["arg_groups"], numbers["first_call_ms"]) == (1, None)
 
 
 def test_rows_keep_the_order_of_runs_and_records() -> None:
@@ -62,7 +84,9 @@ def test_arguments_are_as_printed_and_missing_where_a_case_has_none() -> None:
     first = record({"relu": True, "scale": 0.5}, args={"relu": True, "middle": 12})
     frame = to_frame([run_of([first, record({}, args={"path": "a|b"})])]).filter(like="arg_")
     assert list(frame.columns) == ["arg_relu", "arg_scale", "arg_middle", "arg_path"]
-    assert frame.to_numpy().tolist() == [["yes", "0.5", "12", pd.NA], [*[pd.NA] * 3, "a|b"]]
+    assert frame.to_numpy().tolist() == [["yes", 0.5, 12, pd.NA], [*[pd.NA] * 3, "a|b"]]
+    mixed = [record({"c": 8}), record({"c": "same"}), record({"c": 1.0})]
+    assert list(to_frame([run_of(mixed)])["arg_c"]) == ["8", "same", "1"]
 
 
 def test_benchbox_reads_files_into_one_table(tmp_path: Path) -> None:
@@ -78,8 +102,7 @@ def test_benchbox_reads_files_into_one_table(tmp_path: Path) -> None:
 
 def test_every_column_is_explained() -> None:
     words = re.findall(r"[\w*]+", read.__doc__ or "")
-    every = [*COLUMNS, *comparison.COLUMNS, *published.COLUMNS, *load_columns.ARRIVAL]
-    every += [*load_columns.SUSTAINED, *gpu.COLUMNS]
+    every = [*COLUMNS, *FURTHER, *ORIGIN]
     options = set(gpu_options.OPTIONS)
     missing = [name for name in every if not any(fnmatchcase(name, word) for word in words)]
     assert set(missing) <= options

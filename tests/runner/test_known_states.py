@@ -51,6 +51,7 @@ def loaded(folder: Path, content: object) -> Known:
     [
         ({"device": "arm"}, False),
         ({"threads": 2}, False),
+        ({"plan": {"threads": [1, 2]}}, False),
         ({"versions": {"numpy": "2.2", "onnxruntime": "1.22"}}, False),
         ({"host": {**HOST, "cpu": "D"}}, False),
         ({"host": {**HOST, "cpus": 4}}, False),

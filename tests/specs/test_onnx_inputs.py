@@ -268,3 +268,33 @@ def test_only_an_open_size_or_an_image_tells_the_batch(tmp_path: Path) -> None:
         path = save(tmp_path / "g.onnx", tensor(TensorProto.FLOAT, dims))
         assert only(path).batch == batch
     assert str(only(path, selected(4)).inputs[0]) == "x=4x4", "a negative size is open"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (OPEN, "x=1x3x32x32"),
+        (OPEN.replace("N,3,H,W", "N,H,W,3"), "x=1x32x32x3"),
+        (OPEN.replace("H,W", "H,16"), "x=1x3x32x16"),
+        (OPEN.replace("H,W", "?,?"), "x=1x3x32x32"),
+        (FIXED, "fixed.onnx: --size 32: the file fixes x=2x3x8x8; leave it out"),
+        (FIXED.replace("8,8", "32,32"), "x=2x3x32x32"),
+        (TWO, "fixed.onnx: --size 32: no input of it is of images; leave it out"),
+    ],
+)
+def test_the_side_of_images_fills_what_is_open(
+    write_onnx: WriteOnnx, text: str, expected: str
+) -> None:
+    try:
+        found = str(only(write_onnx("fixed", text), Selection(sizes=(32,))).inputs[0])
+    except UsageError as error:
+        found = str(error)
+    assert found == expected
+
+
+def test_several_sizes_of_a_symbol_are_cases_and_groups(write_onnx: WriteOnnx) -> None:
+    (spec,) = specs.find(str(write_onnx("seq", SEQ)))
+    cases = spec.cases(Selection(dims={"seq": (8, 16)}, batches=(1,)))
+    assert [(c.name, c.group, c.inputs[0].shape) for c in cases] == [
+        (f"seq,seq={size}", f"seq={size}", (1, size)) for size in (8, 16)
+    ]

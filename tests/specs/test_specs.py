@@ -295,10 +295,12 @@ def test_a_file_on_the_command_line_is_a_builder(in_tmp: Path, reference: str) -
     assert (case.key, case.batch, case.is_reference) == ("build:build", 2, True)
 
 
-def test_shapes_stand_as_typed_and_a_batch_goes_over_their_first_size() -> None:
+def test_shapes_stand_as_typed_and_a_batch_goes_over_the_first_size_of_those_that_share_it() -> (
+    None
+):
     shapes = (TensorSpec("x", (2, 3, 8, 8)), TensorSpec("k", ()), TensorSpec("n", (5,), "int64"))
     (typed,) = cases_of("nets:dumps", Selection(shapes=shapes))
     assert (typed.inputs, typed.batch) == (shapes, 2)
     (batched,) = cases_of("nets:dumps", Selection(shapes=shapes, batches=(4,)))
-    assert [str(tensor) for tensor in batched.inputs] == ["x=4x3x8x8", "k=scalar", "n=4:int64"]
+    assert [str(tensor) for tensor in batched.inputs] == ["x=4x3x8x8", "k=scalar", "n=5:int64"]
     assert batched.batch == 4
