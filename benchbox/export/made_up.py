@@ -109,13 +109,18 @@ def made_up(model: "ModelProto", tensors: Sequence[Message]) -> dict[str, dict[s
 
     Empty for a graph whose inputs all have values, or no integers.
     """
-    kinds = (*inputs.BYTES, *inputs.WORDS, "bool")
-    asked = {t["name"]: t["dtype"] for t in tensors if t["dtype"] in kinds and "values" not in t}
+    asked = made_up_integers(tensors)
     if not asked:
         return {}
     graph = _Graph(infer(model, {each["name"]: each["shape"] for each in tensors}).graph)
     found = {name: graph.follow(name) for name in asked}
     return {name: each.how(asked[name]) for name, each in found.items() if each.decides}
+
+
+def made_up_integers(tensors: Sequence[Message]) -> dict[str, str]:
+    """The inputs that integers are made up for, with their types."""
+    kinds = (*inputs.BYTES, *inputs.WORDS, "bool")
+    return {t["name"]: t["dtype"] for t in tensors if t["dtype"] in kinds and "values" not in t}
 
 
 class _Graph:

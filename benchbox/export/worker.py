@@ -43,7 +43,7 @@ from benchbox.export import (
 from benchbox.export.batch_norm import folded
 from benchbox.export.causes import cause
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
-from benchbox.export.made_up import MadeUp, made_up
+from benchbox.export.made_up import MadeUp, made_up, made_up_integers
 from benchbox.export.verify import check_finite, difference, half_difference
 from benchbox.specs import QUANTISED, Builder, Precision, onnx_file
 
@@ -237,7 +237,7 @@ def _inspected(path: Path, folder: Path, request: Mapping[str, Any]) -> Graph:
         beside=beside,
         observed=observed,
         made_up=made,
-        notes=[note for output in outputs for note in output.notes()],
+        notes=[*_empty(tensors, outputs), *(note for each in outputs for note in each.notes())],
         finite=not any(output.not_finite() for output in outputs),
     )
 
@@ -247,21 +247,33 @@ def _called(
 ) -> tuple[MadeUp, list[ort_call.Output]]:
     """How integers are made so that the graph runs, and its outputs on them.
 
-    Those that it does not run on stay 0 or 1. Raises CaseError where it runs on neither.
+    Where it does not run on those that are `made` for it, they are 0 or 1, else all 1 or all 0, as
+    sizes and axes may have to be. Raises CaseError where it runs on none of these.
     """
     runtime = ort_call.opened(path)
-    plain: MadeUp = {name: {} for name in made}
-    ways = [made, *([plain] if any(made.values()) else [])]
+    every, reason = made_up_integers(tensors), ""
+    bounded = {name: how for name, how in made.items() if how}
+    ways: list[MadeUp] = [made]
+    if every:
+        ways.append({name: {} for name in made})
+        ways += [{key: {"number": n} for key in every} | b for b in (bounded, {}) for n in (1, 0)]
     for way in ways:
         try:
             return way, ort_call.call(runtime, _feeds(tensors, SEED, way))
         except Exception as error:  # ONNX Runtime's have no common ancestor but this
             if memory.ran_out(error):
                 raise
-            reason = stdio.sentence(error)
-    options = " ".join(f"--input {name}=FILE.npy" for name in made)
-    advice = f"; values were made up: give them with {options}" if made else ""
+            reason = reason or stdio.sentence(error)
+    options = " ".join(f"--input {name}=FILE.npy" for name in every)
+    advice = f"; values were made up: give them with {options}" if every else ""
     raise CaseError(reason.removesuffix(f"; {messages.GIVE}") + advice)
+
+
+def _empty(tensors: Sequence[Message], given: Sequence[ort_call.Output]) -> Iterator[str]:
+    """What is said of a graph that computes nothing, as an input of it is declared empty."""
+    empty = [each["name"] for each in tensors if 0 in each["shape"]]
+    if empty and given and all(o.array is not None and not o.array.size for o in given):
+        yield f"nothing is computed: input {empty[0]} is empty by its declaration"
 
 
 def _tried(path: Path, model: "onnx.ModelProto", tensors: Sequence[Message]) -> MadeUp:

@@ -96,7 +96,7 @@ def _inputs(path: Path, model: "ModelProto") -> Iterator[DeclaredInput]:
             if not isinstance(value.name, str):  # bytes where protobuf found no UTF-8
                 raise GraphError(f"{path.name}: corrupt: an input has no readable name")
             dtype, dims = _dtype(path, value.name, value.type), _dims(value)
-            if dims is not None and 0 in dims:
+            if dims is not None and 0 in dims and len(dims) > 1:  # a list may well be empty
                 raise GraphError(_empty(path, model, DeclaredInput(value.name, dims, dtype)))
             yield DeclaredInput(value.name, dims, dtype)
 

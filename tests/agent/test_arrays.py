@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchbox.agent import stdio
 from benchbox.agent.ort import compare, inputs
 from tests.helpers.detections import detections, swapped
 
@@ -31,7 +32,7 @@ def test_inputs_differ_by_name_and_by_seed_and_span_the_range_of_their_type() ->
     assert inputs.make("x", (4,), "uint8", 7).tolist() == [106, 145, 46, 82]
     assert set(inputs.make("x", (99,), "int64", 0)) == {0, 1}  # valid indices
     assert set(inputs.make("x", (9999,), "uint8", 0)) == set(range(256))
-    with pytest.raises(ValueError, match="'x' is of type complex64; benchbox can fill float16"):
+    with pytest.raises(stdio.Refusal, match="'x' is of type complex64; benchbox can fill float16"):
         inputs.make("x", (1,), "complex64", 0)
 
 

@@ -445,6 +445,10 @@ def test_integers_that_a_graph_cannot_take_stay_small_or_are_asked_for(
         assert graph.made_up == {"ids": how}
         spread = graph.filled([ids])[0].values
         assert (spread.below if spread else None) == how.get("below")
+    axis = TensorSpec("axis", (), "int64")
+    text = f"g (int64 axis, int64[3] ids) => (float[3] y) {{ {table} y = CumSum(v, axis) }}"
+    graph = exporter.graph(file_case(write_onnx("axis", text), axis, ids))
+    assert graph.made_up == {"axis": {"number": 0}, "ids": {"below": 5}}
     text = f"g (int64[3] ids) => (float[?,?] y) {{ {table} y = Reshape(t, ids) }}"
     kind, error = exporter.error(file_case(write_onnx("bad", text), ids))
     assert kind == "case"

@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from benchbox import runner, specs
+from benchbox.agent import stdio
 from benchbox.agent.ort import inputs
 from benchbox.cli import parsing
 from benchbox.errors import GraphError, SpecError, UsageError
@@ -259,7 +260,7 @@ def test_a_dtype_that_cannot_be_filled_is_refused_by_name_when_it_is_to_be_fille
 ) -> None:
     value = tensor(dtype, [1])
     (x,) = only(save(tmp_path / "odd.onnx", value)).inputs
-    with pytest.raises(ValueError, match=f"input 'x' is of type {x.dtype}; benchbox can fill"):
+    with pytest.raises(stdio.Refusal, match=f"input 'x' is of type {x.dtype}; benchbox can fill"):
         inputs.make(x.name, x.shape, x.dtype, 0)
 
 

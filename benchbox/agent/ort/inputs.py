@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from benchbox.agent.stdio import Message
+from benchbox.agent.stdio import Message, Refusal
 
 FLOATS = ("float16", "float32", "float64")
 BYTES = ("int8", "uint8")
@@ -28,7 +28,7 @@ def make(
     `values` are {"file": path of a .npy}, a {"number"} that fills it, or spread {"below"} a bound.
     Without them floats are standard normal; 8-bit integers span their range, as pixels do; wider
     integers are 0 or 1, because as indices, lengths or masks these are the values that every graph
-    accepts. Raises ValueError for a dtype that is not in DTYPES.
+    accepts. Raises Refusal for a dtype that is not in DTYPES.
     """
     if values and "file" in values:
         given: NDArray[np.generic] = np.load(values["file"], allow_pickle=False)
@@ -45,7 +45,7 @@ def make(
         return _some(generator.integers(info.min, info.max, shape, dtype=dtype, endpoint=True))
     if dtype in WORDS or dtype == "bool":
         return _some(generator.integers(0, 2, shape).astype(dtype))
-    raise ValueError(f"input {name!r} is of type {dtype}; benchbox can fill {', '.join(DTYPES)}")
+    raise Refusal(f"input {name!r} is of type {dtype}; benchbox can fill {', '.join(DTYPES)}")
 
 
 def _some(array: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -5,7 +5,8 @@ import re
 # Where in ONNX Runtime's own source an error was raised, with the function, and its code.
 SOURCE = re.compile(
     r"[\w./-]+\.(?:cc|h|cpp|cuh?):\d+ "
-    r"(?:[^()\[\]]*?\w::[^()]*\((?:[^()]|\([^()]*\))*\)(?: const)?(?: \[with [^\]]*\])?|\w+) ?"
+    r"(?:[^()\[\]]*?\w::[^()]*\((?:[^()]|\([^()]*\))*\)(?:::<[^>]*>)?(?: const)?"
+    r"(?: \[with [^\]]*\])?|\w+) ?"
     r"|\[ONNXRuntimeError\] : \d+ : \w+ : "
 )
 OPENED = re.compile(r"Load model from (?:.*?[/\\])?([^/\\]+?) failed: ?")
