@@ -32,6 +32,7 @@ from benchbox.errors import BenchboxError, CaseError, SpecError, StorageError
 from benchbox.export import (
     cache,
     entries,
+    exporter,
     float16,
     fork,
     int8,
@@ -42,7 +43,7 @@ from benchbox.export import (
 )
 from benchbox.export.batch_norm import folded
 from benchbox.export.causes import cause
-from benchbox.export.graph import MODEL, OPSET, SEED, Graph
+from benchbox.export.graph import MODEL, SEED, Graph
 from benchbox.export.made_up import MadeUp, made_up, made_up_integers
 from benchbox.export.verify import check_finite, difference, half_difference
 from benchbox.specs import QUANTISED, Builder, Precision, onnx_file
@@ -103,7 +104,7 @@ def _import(operation: str, conversion: Precision | None) -> None:
         import torch
 
         torch.set_num_threads(1)
-        _onnx_program(torch.nn.Identity(), (torch.empty(1),), ["x"])
+        exporter.program(torch.nn.Identity(), (torch.empty(1),), ["x"])
 
 
 def build(request: Mapping[str, Any]) -> None:
@@ -305,44 +306,12 @@ def _export(module: "torch.nn.Module", feeds: Mapping[str, "Array"], path: Path)
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     arrays = tuple(torch.from_numpy(array) for array in feeds.values())
-    program = _onnx_program(folded(module, arrays), arrays, list(feeds))
+    program = exporter.program(folded(module, arrays), arrays, list(feeds))
     names.assign(program.model)
     # The exporter notes source lines with their folders; equal modules must give equal bytes.
     ClearMetadataAndDocStringPass()(program.model)
     weights = sum(p.numel() * p.element_size() for p in module.state_dict().values())
     program.save(str(path), external_data=weights > INLINE_BYTES)
-
-
-def _onnx_program(
-    module: "torch.nn.Module", arrays: "tuple[torch.Tensor, ...]", names: Sequence[str]
-) -> "torch.onnx.ONNXProgram":
-    import torch
-
-    _keep_operator_table()
-    program = torch.onnx.export(
-        module,
-        arrays,
-        dynamo=True,
-        optimize=True,
-        verbose=False,
-        opset_version=OPSET,
-        input_names=names,
-    )
-    assert program is not None
-    return program
-
-
-@functools.cache
-def _keep_operator_table() -> None:
-    """Have torch's exporter make its table of operators once, not for every graph: half the time.
-
-    It has no public name; where that has changed, exports take longer.
-    """
-    with contextlib.suppress(ImportError, AttributeError):
-        from torch.onnx._internal.exporter._registration import ONNXRegistry
-
-        make = functools.cache(ONNXRegistry.from_torchlib)
-        ONNXRegistry.from_torchlib = staticmethod(make)  # type: ignore[method-assign]
 
 
 def _load(path: Path) -> "onnx.ModelProto":
