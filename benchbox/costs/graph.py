@@ -248,7 +248,7 @@ def _giver(type_: str, index: int, inputs: Sequence[Tensor | None]) -> int | Non
 
     if type_ == f"{_CONTRIB}QGemm":  # of the zero point of its result, a float without one
         return 8 if len(inputs) > 8 and inputs[8] else 1
-    if type_.startswith(_CONTRIB):
+    if type_.startswith("com.microsoft"):  # of the domain for blocked layouts, too
         return _TYPE_GIVER.get(type_, 0)
     if not defs.has(type_):
         return None

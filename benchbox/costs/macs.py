@@ -54,9 +54,18 @@ _FREE_CONTRIB = """
     SkipSimplifiedLayerNormalization Trilu Unique UnfoldTensor
 """
 
+_FREE_BLOCKED = """
+    AveragePool GlobalAveragePool GlobalMaxPool MaxPool ReorderInput ReorderOutput Upsample
+"""
+
 FREE = frozenset(
     f"{_FREE_MATHS} {_FREE_REDUCTIONS} {_FREE_MOVEMENT} {_FREE_SOURCES}".split()
-) | frozenset(f"com.microsoft:{name}" for name in _FREE_CONTRIB.split())
+) | frozenset(
+    [
+        *(f"com.microsoft:{name}" for name in _FREE_CONTRIB.split()),
+        *(f"com.microsoft.nchwc:{name}" for name in _FREE_BLOCKED.split()),
+    ]
+)
 """Operators without multiply-accumulates: standard ones, and ONNX Runtime's commonest."""
 
 _BRANCHES = 2
@@ -227,5 +236,6 @@ COUNTED: dict[str, Callable[[GraphNode], int]] = {
     "com.microsoft:QGemm": partial(_gemm, right=3),
     "com.microsoft:QLinearConv": partial(_convolution, weight=3),
     "com.microsoft:TransposeMatMul": _matmul,
+    "com.microsoft.nchwc:Conv": _convolution,
 }
 """The rule of each operator that has multiply-accumulates."""

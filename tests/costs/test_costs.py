@@ -78,6 +78,7 @@ def test_an_operator_costs_the_products_that_it_sums(built: onnx.ModelProto, exp
 @pytest.mark.parametrize(
     ("op", "shapes", "attributes", "output", "expected"),
     [
+        ("nchwc.Conv", ((1, 8, 8, 8), (16, 8, 3, 3)), {}, (1, 16, 6, 6), 16 * 36 * 72),
         ("NhwcFusedConv", ((1, 8, 8, 3), K), {}, (1, 6, 6, 4), 4 * 36 * 27),
         ("FusedMatMul", ((3, 5, 2), (3, 5, 7)), {"transA": 1}, (3, 2, 7), 210),
         ("FusedMatMul", ((5, 3, 2), (5, 3, 7)), {"transA": 1, "transBatchA": 1, "transBatchB": 1},
@@ -87,8 +88,10 @@ def test_an_operator_costs_the_products_that_it_sums(built: onnx.ModelProto, exp
 def test_a_fused_operator_is_counted_once_its_output_is_observed(
     op: str, shapes: Sequence[Dims], attributes: dict[str, int], output: Dims, expected: int
 ) -> None:
-    built = product(*shapes, op, domain=MICROSOFT, **attributes)
-    assert count(built).uncounted == (f"{MICROSOFT}:{op} (shape of 'y' unknown)",)
+    *inner, name = op.split(".")
+    domain = ".".join([MICROSOFT, *inner])
+    built = product(*shapes, name, domain=domain, **attributes)
+    assert count(built).uncounted == (f"{domain}:{name} (shape of 'y' unknown)",)
     cost = count(built, tensor_shapes={"y": output})  # type: ignore[dict-item]
     assert cost.known_macs == expected
     assert cost.memory_access_bytes == 4 * sum(map(math.prod, (*shapes, output)))

@@ -36,7 +36,7 @@ def model(
         [helper.make_value_info(name, onnx.TypeProto()) for name in outputs],
         list(weights),
     )
-    domains = {"": 18, MICROSOFT: 1, "custom": 1}
+    domains = {"": 18, MICROSOFT: 1, f"{MICROSOFT}.nchwc": 1, "custom": 1}
     opsets = [helper.make_opsetid(domain, version) for domain, version in domains.items()]
     return helper.make_model(graph, opset_imports=opsets, ir_version=9)
 
