@@ -137,7 +137,8 @@ def _measured(requests: Sequence[Request], count: int, stderr: Console) -> Ends:
     if text := load_options.announcement(requests[0].plan, count, turns):
         stderr.print(text)
     plan, few = requests[0].plan, PUBLISHED.sessions
-    if plan.margin is None and plan.sessions == processes_for(plan.precision) > few:
+    wanted = processes_for(plan.precision, plan.max_time_s)
+    if plan.margin is None and plan.sessions == wanted > few:
         asked = f"±{100 * plan.precision:g}%"
         stderr.print(f"{plan.sessions} processes in turn, as {asked} takes more than {few}")
 
@@ -207,11 +208,12 @@ def plan(options: Options, count: int, *, is_gpu: bool = False) -> Plan:
     least_s, each_s = (3.0, 0.5) if timing.quick else (45.0, 3.4) if base is PUBLISHED else LONGER
     default_s = max(least_s, each_s * count)
     precision = parsing.share(timing.precision) if timing.precision else base.precision
+    max_time_s = parsing.seconds(timing.max_time) if timing.max_time else default_s
     few = timing.quick or margin is not None or is_gpu
-    sessions = base.sessions if few else max(base.sessions, processes_for(precision))
+    sessions = base.sessions if few else max(base.sessions, processes_for(precision, max_time_s))
     ordinary = Plan(
         precision=precision,
-        max_time_s=parsing.seconds(timing.max_time) if timing.max_time else default_s,
+        max_time_s=max_time_s,
         min_rounds=base.min_rounds,
         burst_s=base.burst_s,
         min_calls=base.min_calls,

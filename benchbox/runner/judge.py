@@ -158,7 +158,7 @@ def _too_few_for_p50(count: int) -> str:
 def _processes_differ(widths: Widths, plan: Plan, tau: float) -> str:
     return (
         f"±{widths.total:.1%}, ±{plan.precision:.1%} was asked: processes differ by {tau:.1%}; "
-        f"take more of them with --sessions {processes_for(plan.precision, tau)}"
+        f"take more of them with --sessions {processes_for(plan.precision, tau=tau)}"
     )
 
 

@@ -7,6 +7,7 @@ from benchbox.analysis import stats
 from benchbox.analysis.adjusted import UNKNOWN_TAU, Z95, Rounds
 from benchbox.analysis.stats import Interval
 
+LEAST_PROCESS_S = 9.0  # to load all graphs, warm up and time some rounds
 MOST_PROCESSES = 20
 LEAST_REST = 0.3  # of the precision, asked of the rounds however much processes differ
 
@@ -68,9 +69,13 @@ class Plan:
         return self.max_time_s * (stage + 1) / self.sessions
 
 
-def processes_for(precision: float, tau: float = UNKNOWN_TAU) -> int:
-    """The processes that a half-width takes where they differ by `tau`: half of it is theirs."""
-    return min(MOST_PROCESSES, math.ceil(2 * (Z95 * tau / precision) ** 2))
+def processes_for(precision: float, max_time_s: float = math.inf, tau: float = UNKNOWN_TAU) -> int:
+    """The processes that a half-width takes where they differ by `tau`: half of it is theirs.
+
+    No more than find time.
+    """
+    wanted = math.ceil(2 * (Z95 * tau / precision) ** 2)
+    return int(min(MOST_PROCESSES, wanted, max_time_s / LEAST_PROCESS_S))
 
 
 def lacking(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from benchbox.analysis import stats
 from benchbox.analysis.samples import round_medians
-from benchbox.sampling.plan import LEAST_REST, Plan, lacking
+from benchbox.sampling.plan import LEAST_REST, Plan, lacking, processes_for
 from tests.helpers.sessions import bursts
 
 PLAN = Plan(precision=0.01, min_rounds=20)
@@ -20,6 +20,16 @@ plans = st.builds(
 
 
 # the parts of a plan
+
+
+@pytest.mark.parametrize(
+    ("precision", "max_time_s", "processes"),
+    [(0.03, 45.0, 1), (0.01, 45.0, 5), (0.006, 100.0, 11), (0.006, 36.0, 4), (0.0001, 1.0, 0)],
+)
+def test_a_precision_takes_more_processes_as_far_as_they_find_time(
+    precision: float, max_time_s: float, processes: int
+) -> None:
+    assert processes_for(precision, max_time_s) == processes
 
 
 @given(plans)
