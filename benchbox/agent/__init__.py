@@ -29,7 +29,7 @@ stdout, diagnostics on stderr. It ends when stdin closes.
     -> {"op": "time", "bursts": [[id, calls, stream?, period_s?], ...]}
     <- {"burst": {"graph": id, "latencies_ns": [...], "switches": [...] | null,
         "probe": "compute" | "stream", "marks": [[calls before it, ns], ...],
-        "stream_ns": [before, after], "probed_ns": n,
+        "stream_ns": [before, after], "refill_ns": [before, after], "probed_ns": n,
         "pool": whether several threads worked, "seen": {counter: n, ...},
         of a GPU "spans_ns": [...], "enqueues_ns": [...], "unheld": n, "copies_ns": [...],
         "cold": bool}}

@@ -195,18 +195,24 @@ class AgentProgram:
         assert self.sentinel is not None, "greeted"
         kind = "stream" if stream else "compute"
         try:
-            streams = [] if stream or period_s else [self.sentinel.stream()]
+            levels = [] if stream or period_s else [self.sentinel.level()]
             before = self._read_counters()
             burst, host = self._timed(self.sessions[graph], calls, period_s, stream=stream)
             change = disturbances.between(before, self._read_counters())
-            streams += [self.sentinel.stream() for _ in streams]
+            levels += [self.sentinel.level() for _ in levels]
         except GpuLostError as error:
             _leave(error)
         except Exception as error:  # one graph's failure must not end the others' bursts
             return {"error": sentence(error)}
-        facts = {"probe": kind, "stream_ns": streams, "pool": self.threads > 1, "seen": change}
-        probed_ns = burst.probed_ns + self.sentinel.streamed_ns()
-        return {**asdict(burst), **facts, **host, "probed_ns": probed_ns}
+        facts = {
+            "probe": kind,
+            "stream_ns": [level[0] for level in levels],
+            "refill_ns": [ns for level in levels for ns in level[1:]],
+            "pool": self.threads > 1,
+            "seen": change,
+            "probed_ns": burst.probed_ns + self.sentinel.levelled_ns(),
+        }
+        return {**asdict(burst), **host, **facts}
 
     def _timed(
         self, session: LoadedGraph, calls: int, period_s: float, *, stream: bool

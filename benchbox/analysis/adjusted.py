@@ -1,22 +1,22 @@
 """Adjusted latency: each call set back to the machine's usual speed by slopes of its own graph.
 
 A shared machine has no quiet minutes to choose from, but its sentinels tell how fast it is: the
-compute sentinel between calls, and the level of the stream sentinel over some seconds. How much a
-graph follows either of them is fitted to its own calls,
+compute sentinel between calls, and the levels of the stream and of the refill sentinel over some
+seconds. How much a graph follows each of them is fitted to its own calls,
 
-    ln t = a + clock x + memory z,    x = ln(reading / usual reading), z likewise of the level,
+    ln t = a + clock x + memory y + refill z,    x = ln(reading / usual reading), y and z of levels,
 
-and a latency is the median over rounds of exp(ln t - clock x - memory z). What is adjusted is
-small: readings further than WINDOW from the usual one do not count. The half-width of the interval
-joins three parts: the scatter of rounds, the error of the slopes times the shift, and the spread
-between processes, which more calls in the same process do not lower.
+and a latency is the median over rounds of exp(ln t - clock x - memory y - refill z). Calls whose
+compute readings are further than WINDOW from the usual one do not count. The half-width of the
+interval joins three parts: the scatter of rounds, the error of the slopes times the shift, and the
+spread between processes, which more calls in the same process do not lower.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import median, variance
+from statistics import fmean, median, variance
 
 import numpy as np
 
@@ -27,11 +27,15 @@ from benchbox.analysis.stats import Interval
 
 Round = tuple[int, int]  # session and round
 Rounds = Mapping[Round, float]  # the latency of each, in seconds
+# Of the compute, the stream and the refill sentinel: ln of readings over the usual ones, or slopes.
+PerSentinel = tuple[float, float, float]
 
 WINDOW = 0.12  # ln of a reading over the usual one
-# Rounds to each side over which the level of the stream sentinel is taken, or more for the seconds.
+# Rounds to each side over which a level is taken, or more for the seconds.
 NEIGHBOURS, NEAR_S, MOST_NEAR = 3, 2.0, 100
-CLIP = 0.3  # of the level: beyond it the slope was never seen
+STREAM_CLIP, REFILL_CLIP = 0.3, 1.5  # of the levels: beyond them the slopes were never seen
+# The variance that a run's few independent levels must exceed, over that of their readings alone.
+DOUBT = 3.0
 FEWEST_SEGMENTS = 6
 FULL_SEGMENT, FULL_WEIGHT = 20, 10.0  # calls; beyond them a segment's median gets no better
 HUBER = 1.345  # standard deviations: 95% efficient where nothing is an outlier
@@ -54,44 +58,124 @@ class Slopes:
     clock_se: Amount
     memory: Number
     memory_se: Amount
+    refill: Number = 0.0
+    refill_se: Amount = 0.0
+
+    @property
+    def values(self) -> PerSentinel:
+        """The slopes alone."""
+        return self.clock, self.memory, self.refill
+
+    @property
+    def errors(self) -> PerSentinel:
+        """Their standard errors."""
+        return self.clock_se, self.memory_se, self.refill_se
 
 
-# Seven graphs of 0.7 to 43 ms had 0.2 to 0.6 and 0.4 to 1.0 (a product with 16 MB 1.5) on an Intel
-# processor; twelve on an AMD EPYC 0.8 to 1.2 by the clock.
-UNKNOWN = Slopes(0.75, 0.25, 0.5, 0.35)
+# Nine graphs of 0.7 to 43 ms had 0.2 to 0.9, 0.2 to 0.4 and 0.05 to 0.28 on an Intel processor;
+# twelve on an AMD EPYC 0.8 to 1.2 by the clock.
+UNKNOWN = Slopes(0.75, 0.25, 0.3, 0.3, 0.12, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """The usual readings of a machine's compute and stream sentinel, in ns."""
+    """The usual readings of a machine's sentinels, in ns; None of one that did not run."""
 
     compute_ns: Ratio
     stream_ns: Ratio
+    refill_ns: Ratio | None = None
+
+    def apart(self, other: "Usual") -> PerSentinel:
+        """How far another usual state is from this one, as ln of its readings over these."""
+        return (
+            math.log(other.compute_ns / self.compute_ns),
+            math.log(other.stream_ns / self.stream_ns),
+            math.log(other.refill_ns / self.refill_ns) if other.refill_ns and self.refill_ns else 0,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Undisturbed calls between two readings: ln of their latencies, and how fast the machine was.
-
-    `clock` and `memory` are ln of the readings over the usual ones.
-    """
+    """Undisturbed calls between two readings: ln of their latencies, and the machine's state."""
 
     round: Round
     latencies: tuple[float, ...]
-    clock: float
-    memory: float
+    state: PerSentinel
 
 
-class StreamLevels:
-    """Levels of the stream sentinel: for each round the mean of ln of the readings around it.
+class ReadingLevel:
+    """Readings of one sentinel, whose mean over some rounds shows a state that lasts for seconds.
+
+    A reading that stands for a while is in several bursts, and counts once.
+    """
+
+    def __init__(self) -> None:
+        self._rounds: dict[Round, list[float]] = {}  # ln of readings in ns
+        self._steps: list[float] = []  # from one reading to the next
+        self._last_ns = 0
+        self._found: dict[Round, tuple[float, int] | None] = {}  # until there are new readings
+
+    def add(self, key: Round, readings: Sequence[int]) -> None:
+        """Add the readings of a burst in a round."""
+        for ns in readings:
+            if ns <= 0 or ns == self._last_ns:
+                continue
+            if self._last_ns:
+                self._steps.append(abs(math.log(ns / self._last_ns)))
+            self._last_ns = ns
+            self._rounds.setdefault(key, []).append(math.log(ns))
+            self._found.clear()
+
+    def over_usual(
+        self, windows: Mapping[Round, Iterable[Round]], usual_ns: float, clip: float
+    ) -> list[float]:
+        """The levels around rounds, each over a window of others, as ln over the usual one.
+
+        They are drawn towards their mean as far as their scatter is that of readings: else slopes
+        would be too low, and too sure of it, where a level stays the same.
+        """
+        for key in windows.keys() - self._found.keys():
+            self._found[key] = self._over(windows[key])
+        found = [each for key in windows if (each := self._found[key])]
+        if not found:
+            return [0.0] * len(windows)
+        mean = fmean(level for level, _ in found)
+        spread = fmean((level - mean) ** 2 for level, _ in found)
+        noise = self._variance() * fmean(1 / count for _, count in found)
+        kept = max(0.0, 1.0 - DOUBT * noise / spread) if spread else 0.0
+        over = [(self._found[key] or (mean, 0))[0] - mean for key in windows]
+        usual = math.log(usual_ns)
+        return [min(clip, max(-clip, mean + kept * each - usual)) for each in over]
+
+    def _over(self, rounds: Iterable[Round]) -> tuple[float, int] | None:
+        """The mean of ln of the readings in rounds, and their number; None without any.
+
+        The tenth at each end is left out: of readings that were preempted.
+        """
+        found = sorted(value for key in rounds for value in self._rounds.get(key, ()))
+        ends = len(found) // 10
+        return (fmean(found[ends : len(found) - ends]), len(found)) if found else None
+
+    def _variance(self) -> float:
+        """That of a reading, had the level stayed the same."""
+        return (stats.SD_OF_MAD * median(self._steps)) ** 2 / 2 if self._steps else 0.0
+
+    def usual_ns(self, rounds: Iterable[Round]) -> float | None:
+        """The level over rounds, or over all where they have none; None without readings."""
+        found = self._over(rounds) or self._over(self._rounds)
+        return math.exp(found[0]) if found else None
+
+
+class MemoryLevels:
+    """Levels of the stream and the refill sentinel around each round.
 
     Single readings scatter more than the state that they show, so those of all cases count, and of
     the neighbouring rounds of the same process.
     """
 
     def __init__(self, bursts: Iterable[Burst] = ()) -> None:
-        self._sums: dict[Round, tuple[float, int]] = {}  # of ln of its readings, and their number
-        self._clocks: dict[Round, tuple[float, int]] = {}  # likewise of the compute sentinel
+        self._stream, self._refill = ReadingLevel(), ReadingLevel()
+        self._clocks: dict[Round, tuple[float, int]] = {}  # ln of the compute sentinel's readings
         self._lasted: dict[int, tuple[float, set[int]]] = {}  # by session: seconds, and rounds
         for burst in bursts:
             self.add(burst)
@@ -99,55 +183,55 @@ class StreamLevels:
     def add(self, burst: Burst) -> None:
         """Add the readings of a burst."""
         key = burst.session, burst.round
-        _sum(self._sums, key, burst.stream_ns)
+        self._stream.add(key, burst.stream_ns)
+        self._refill.add(key, burst.refill_ns)
         if burst.probe == "compute":
-            _sum(self._clocks, key, [reading for _, reading in burst.marks])
+            total, count = self._clocks.get(key, (0.0, 0))
+            found = [math.log(ns) for _, ns in burst.marks if ns > 0]
+            self._clocks[key] = total + sum(found), count + len(found)
         seconds, rounds = self._lasted.get(burst.session, (0.0, set()))
         rounds.add(burst.round)
         self._lasted[burst.session] = seconds + burst.duration_ns * NS, rounds
 
-    def around(self, key: Round) -> float | None:
-        """The level in a round; None without a reading."""
+    def around(self, rounds: Iterable[Round], usual: Usual) -> Mapping[Round, tuple[float, float]]:
+        """Both levels around each of some rounds, as ln over the usual ones; 0 of one unknown."""
+        windows = {key: self._window(key) for key in rounds}
+        stream, refill = (
+            level.over_usual(windows, usual_ns or 1.0, clip if usual_ns else 0.0)
+            for level, usual_ns, clip in (
+                (self._stream, usual.stream_ns, STREAM_CLIP),
+                (self._refill, usual.refill_ns, REFILL_CLIP),
+            )
+        )
+        return dict(zip(windows, zip(stream, refill, strict=True), strict=True))
+
+    def _window(self, key: Round) -> list[Round]:
         session, number = key
         seconds, rounds = self._lasted.get(session, (0.0, {number}))
         reach = max(NEIGHBOURS, round(NEAR_S * len(rounds) / seconds) if seconds else 0)
-        near = range(number - min(reach, MOST_NEAR), number + min(reach, MOST_NEAR) + 1)
-        return _mean([self._sums.get((session, other), (0.0, 0)) for other in near])
+        reach = min(reach, MOST_NEAR)
+        return [(session, other) for other in range(number - reach, number + reach + 1)]
 
-    def usual(self, compute_ns: float) -> float | None:
-        """The level of the run while the compute sentinel read about that; None without a reading.
+    def usual(self, compute_ns: float) -> Usual | None:
+        """What was usual in the run while the compute sentinel read about that.
 
-        It is that of the whole run where it never did.
+        None without readings of the stream.
         """
         calm = [
-            self._sums[key]
+            key
             for key, (total, count) in self._clocks.items()
             if count and abs(total / count - math.log(compute_ns)) <= WINDOW
         ]
-        return _mean(calm) or _mean(list(self._sums.values()))
+        stream_ns = self._stream.usual_ns(calm)
+        return Usual(compute_ns, stream_ns, self._refill.usual_ns(calm)) if stream_ns else None
 
 
-def _sum(sums: dict[Round, tuple[float, int]], key: Round, readings: Sequence[int]) -> None:
-    """Add ln of readings, and their number."""
-    total, count = sums.get(key, (0.0, 0))
-    found = [math.log(ns) for ns in readings if ns > 0]
-    sums[key] = total + sum(found), count + len(found)
-
-
-def _mean(sums: Sequence[tuple[float, int]]) -> float | None:
-    count = sum(n for _, n in sums)
-    return sum(total for total, _ in sums) / count if count else None
-
-
-def segments(bursts: Sequence[Burst], levels: StreamLevels, usual: Usual) -> list[Segment]:
+def segments(bursts: Sequence[Burst], levels: MemoryLevels, usual: Usual) -> list[Segment]:
     """The segments of a case's bursts that count, as far as readings are near the usual one."""
-    found = []
+    timed = []
     for burst in figures(bursts):
         if burst.probe != "compute" or burst.waited():
             continue
-        key = burst.session, burst.round
-        level = levels.around(key)
-        memory = 0.0 if level is None else level - math.log(usual.stream_ns)
         kept = burst.undisturbed()
         for (first, before), (last, after) in pairwise(burst.marks):
             ends = [math.log(max(ns, 1) / usual.compute_ns) for ns in (before, after)]
@@ -157,9 +241,9 @@ def segments(bursts: Sequence[Burst], levels: StreamLevels, usual: Usual) -> lis
                 if kept[i] and burst.latencies_ns[i] > 0
             ]
             if calls and max(map(abs, ends)) <= WINDOW:
-                z = min(CLIP, max(-CLIP, memory))
-                found.append(Segment(key, tuple(calls), sum(ends) / 2, z))
-    return found
+                timed.append(((burst.session, burst.round), tuple(calls), sum(ends) / 2))
+    levels_of = levels.around(dict.fromkeys(key for key, *_ in timed), usual)
+    return [Segment(key, calls, (x, *levels_of[key])) for key, calls, x in timed]
 
 
 def fit(found: Sequence[Segment], prior: Slopes = UNKNOWN) -> Slopes:
@@ -167,10 +251,10 @@ def fit(found: Sequence[Segment], prior: Slopes = UNKNOWN) -> Slopes:
     if len(found) < FEWEST_SEGMENTS:
         return prior
     y = np.array([median(each.latencies) for each in found])
-    x = np.array([[1.0, each.clock, each.memory] for each in found])
+    x = np.array([(1.0, *each.state) for each in found])
     sizes = np.array([min(len(each.latencies), FULL_SEGMENT) / FULL_WEIGHT for each in found])
-    means = np.array([0.0, prior.clock, prior.memory])
-    precision = np.array([0.0, prior.clock_se**-2, prior.memory_se**-2])
+    means = np.array((0.0, *prior.values))
+    precision = np.array((0.0, *(error**-2 for error in prior.errors)))
     weights, scale, before = np.ones(len(y)), 0.02, means
     for _ in range(ITERATIONS):
         weighted = x * (weights * sizes)[:, None]
@@ -183,51 +267,51 @@ def fit(found: Sequence[Segment], prior: Slopes = UNKNOWN) -> Slopes:
             break
         before = beta
     errors = np.sqrt(np.diag(np.linalg.inv(information)))
-    return Slopes(float(beta[1]), float(errors[1]), float(beta[2]), float(errors[2]))
+    pairs = zip(beta[1:], errors[1:], strict=True)
+    return Slopes(*(float(value) for pair in pairs for value in pair))
 
 
 @dataclass(frozen=True, slots=True)
 class Adjusted:
     """A case set back to the machine's usual state: its latency in each round, and by how much.
 
-    `clock` and `memory` are the state that most of its segments had, as ln over the usual one;
-    `calls` counts the calls in the segments.
+    `state` is the one in the middle of its segments; `calls` counts the calls in them.
     """
 
     slopes: Slopes
     rounds: Rounds
-    clock: float = 0.0
-    memory: float = 0.0
+    state: PerSentinel = (0.0, 0.0, 0.0)
     calls: int = 0
 
     @property
     def shift(self) -> float:
         """What the usual state changes: ln of the latency as it was over the adjusted one."""
-        return self.slopes.clock * self.clock + self.slopes.memory * self.memory
+        return _moved(self.slopes, self.state)
 
 
 def adjust(
-    bursts: Sequence[Burst], levels: StreamLevels, usual: Usual, prior: Slopes = UNKNOWN
+    bursts: Sequence[Burst], levels: MemoryLevels, usual: Usual, prior: Slopes = UNKNOWN
 ) -> Adjusted:
     """Fit a case's slopes to its bursts, and adjust its calls by them."""
     found = segments(bursts, levels, usual)
     if not found:
         return Adjusted(prior, {})
     slopes = fit(found, prior)
-    return Adjusted(
-        slopes,
-        _rounds(found, slopes),
-        median(each.clock for each in found),
-        median(each.memory for each in found),
-        sum(len(each.latencies) for each in found),
-    )
+    clock, memory, refill = (median(each) for each in zip(*(s.state for s in found), strict=True))
+    calls = sum(len(each.latencies) for each in found)
+    return Adjusted(slopes, _rounds(found, slopes), (clock, memory, refill), calls)
+
+
+def _moved(slopes: Slopes, state: PerSentinel) -> float:
+    """Ln of a latency in a state over the one in the usual state."""
+    return sum(slope * part for slope, part in zip(slopes.values, state, strict=True))
 
 
 def _rounds(found: Sequence[Segment], slopes: Slopes) -> Rounds:
     """The median of each round's calls, adjusted, in seconds."""
     rounds: dict[Round, list[float]] = {}
     for each in found:
-        shift = slopes.clock * each.clock + slopes.memory * each.memory
+        shift = _moved(slopes, each.state)
         rounds.setdefault(each.round, []).extend(value - shift for value in each.latencies)
     return {key: math.exp(median(values)) for key, values in rounds.items()}
 
@@ -275,7 +359,12 @@ def ratio(case: Adjusted, reference: Adjusted, tau: float) -> tuple[Interval, Wi
 
 def _slopes_error(case: Adjusted) -> float:
     """The standard error of the shift."""
-    return math.hypot(case.slopes.clock_se * case.clock, case.slopes.memory_se * case.memory)
+    return error_of(case.slopes, case.state)
+
+
+def error_of(slopes: Slopes, state: PerSentinel) -> float:
+    """The standard error of what slopes say of a state."""
+    return math.hypot(*(e * part for e, part in zip(slopes.errors, state, strict=True)))
 
 
 def _widened(
@@ -303,6 +392,7 @@ class Adjustment:
     shift: Number
     tau: Amount
     widths: Widths
+    usual_refill_ns: Ratio | None = None
 
 
 def between(found: Iterable[tuple[float, float]], earlier: Sequence[float] = ()) -> float:

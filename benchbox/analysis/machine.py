@@ -12,8 +12,8 @@ from benchbox.analysis.adjusted import (
     Z95,
     Adjusted,
     Adjustment,
+    MemoryLevels,
     Slopes,
-    StreamLevels,
     Usual,
 )
 from benchbox.analysis.quantities import Amount
@@ -23,12 +23,12 @@ from benchbox.analysis.states import Bases, Gate, Readings, State
 # What was usual is kept while what is usual now is near, as ln of a reading. Figures are set back
 # to it, so that those of several runs can be compared, where that adds less to the half-width than
 # it is worth: by slopes that are known.
-COMPUTE_NEAR, STREAM_NEAR = 0.08, 0.3
+NEAR = 0.08, 0.3, 1.0  # of the compute, the stream and the refill sentinel
 WORTH = 0.012
 # Runs whose processes tell what those of the next differ by, and the most that one of them counts.
 RECENT, MOST_VARIANCE = 5, 0.02**2
 # Slopes change with the neighbours' kind of work: what is known of one is never surer than this.
-SUREST_CLOCK, SUREST_MEMORY = 0.05, 0.03
+SUREST = 0.05, 0.03, 0.01
 STEEPEST = 2.0  # no graph follows a sentinel more
 ADJUSTED = ("x86_64", "AMD64")  # where adjusting was tried, as platform.machine() names them
 Variance = tuple[float, float]
@@ -60,7 +60,7 @@ class Machine:
         self.known = known or Known()
         self.adjusts = adjusts
         self._readings = Readings(self.known.bases)
-        self._levels = StreamLevels()
+        self._levels = MemoryLevels()
         self.usual: Usual | None = None  # what cases are set back to, once there are readings
         self._kept = self.known.usual
         self._graphs: dict[str, Slopes] = {}
@@ -105,18 +105,16 @@ class Machine:
         return has_moved
 
     def _find_usual(self, now_ns: float) -> None:
-        level = self._levels.usual(now_ns)
-        if level is None:
+        before, now = self.known.usual, self._levels.usual(now_ns)
+        if now is None:
             return
-        before, now = self.known.usual, Usual(now_ns, math.exp(level))
         self._kept = before if before and _is_near(before, now) else now
         self.usual = self._kept if self._cost(self._kept, now) <= WORTH else now
 
     def _cost(self, kept: Usual, now: Usual) -> float:
         """What setting figures back from now to what was usual adds to a half-width."""
-        clock, memory = _apart(kept, now)
         each = self._graphs.values() or [UNKNOWN]
-        return median(Z95 * math.hypot(s.clock_se * clock, s.memory_se * memory) for s in each)
+        return median(Z95 * adjusted.error_of(slopes, kept.apart(now)) for slopes in each)
 
     def adjust(self, key: str, sha256: str, bursts: Sequence[Burst]) -> Adjusted | None:
         """A case adjusted by the slopes of its graph; None where nothing is."""
@@ -162,6 +160,7 @@ class Machine:
             case.shift,
             self.tau,
             found[1],
+            usual.refill_ns,
         )
 
     def after(self) -> Known:
@@ -178,16 +177,8 @@ class Machine:
 
 
 def _is_near(before: Usual, now: Usual) -> bool:
-    clock, memory = _apart(before, now)
-    return abs(clock) <= COMPUTE_NEAR and abs(memory) <= STREAM_NEAR
-
-
-def _apart(before: Usual, now: Usual) -> tuple[float, float]:
-    """How far two usual states are from each other, as ln of both readings."""
-    return (
-        math.log(now.compute_ns / before.compute_ns),
-        math.log(now.stream_ns / before.stream_ns),
-    )
+    pairs = zip(before.apart(now), NEAR, strict=True)
+    return all(abs(apart) <= near for apart, near in pairs)
 
 
 def _with(before: tuple[float, ...], cases: Mapping[str, Variance]) -> tuple[float, ...]:
@@ -198,9 +189,8 @@ def _with(before: tuple[float, ...], cases: Mapping[str, Variance]) -> tuple[flo
 
 def _unsure(slopes: Slopes) -> Slopes:
     """Slopes of earlier runs as far as they are believed."""
-    return Slopes(
-        min(max(slopes.clock, -STEEPEST), STEEPEST),
-        min(max(slopes.clock_se, SUREST_CLOCK), UNKNOWN.clock_se),
-        min(max(slopes.memory, -STEEPEST), STEEPEST),
-        min(max(slopes.memory_se, SUREST_MEMORY), UNKNOWN.memory_se),
-    )
+    found = []
+    for each in zip(slopes.values, slopes.errors, SUREST, UNKNOWN.errors, strict=True):
+        value, error, surest, unknown = each
+        found += [min(max(value, -STEEPEST), STEEPEST), min(max(error, surest), unknown)]
+    return Slopes(*found)

@@ -33,7 +33,8 @@ class Burst:
     `session` counts agent processes, `round` passes over the cases; `switches` are the involuntary
     context switches in each call, None where the system does not count them. `marks` are readings
     of a sentinel, each with the number of calls before it, and `probe` says of which; `stream_ns`
-    are those of the stream sentinel before and after the burst, `probed_ns` what all of them took.
+    and `refill_ns` are those of the stream and the refill sentinel before and after the burst,
+    `probed_ns` what all of them took.
     `pool` says whether several threads worked, `seen` what else the system tells of the burst, and
     `setting` what of the device was set otherwise than when the run began, and `tags` the causes of
     disturbance found in all of it. Between calls that come at a rate the
@@ -53,6 +54,7 @@ class Burst:
     marks: tuple[tuple[Whole, Count], ...] = ()
     probe: Probe = "compute"
     stream_ns: tuple[Count, ...] = ()
+    refill_ns: tuple[Count, ...] = ()
     pool: Flag = False
     probed_ns: Count = 0
     seen: Mapping[str, Reading] = field(default_factory=dict)

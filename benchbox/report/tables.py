@@ -306,5 +306,6 @@ DETAILS: tuple[tuple[str, Callable[[Record], str]], ...] = (
     ("adjusted by", lambda r: _slope(r, lambda a: f"{math.expm1(-a.shift):+.1%}")),
     ("clock slope", lambda r: _slope(r, lambda a: f"{a.slopes.clock:.2f}")),
     ("memory slope", lambda r: _slope(r, lambda a: f"{a.slopes.memory:.2f}")),
+    ("refill slope", lambda r: _slope(r, lambda a: f"{a.slopes.refill:.2f}")),
 )
 KEPT = 5 + len(DETAILS)  # `drop` of a column that goes after all others

@@ -50,7 +50,9 @@ def _processor_run(context: Context) -> list[object]:
     device = providers.without_provider(context.device, context.provider)
     numpy = context.versions.get("numpy")
     threads = context.plan.get("threads") or context.threads  # several read otherwise than one
-    return [STEP, device, threads, list(context.cpus), numpy, *_processor(context)]
+    # "refill": what was learned without that sentinel is of no use.
+    where = [device, threads, list(context.cpus), numpy, *_processor(context)]
+    return [STEP, "refill", *where]
 
 
 def _processor(context: Context) -> list[object]:

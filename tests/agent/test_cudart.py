@@ -149,9 +149,9 @@ def test_the_sentinel_reads_copies_and_products_and_measures_ceilings(
     fake_gpu.tell(cuda="still 1\ngpu_ns_per_mb 1000")
     free = device.memory()
     with opened() as probe:
-        assert (probe.stream(), probe.copy()) == (67108, 67108)  # 64 MiB at 1 us/MB
-        assert probe.streamed_ns() > 0
-        assert probe.streamed_ns() == 0  # what it took is returned once
+        assert (probe.level(), probe.copy()) == ((67108,), 67108)  # 64 MiB at 1 us/MB
+        assert probe.levelled_ns() > 0
+        assert probe.levelled_ns() == 0  # what it took is returned once
         assert probe.compute() > 0
         ceilings = probe.ceilings()
     assert round(ceilings.pop("bytes_per_s") / 1e9) == 2000  # each MB is read and written

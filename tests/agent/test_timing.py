@@ -113,7 +113,7 @@ def test_a_graph_settles_first(latencies: list[float], calls: int, *, is_bound: 
 
 def test_the_sentinel_reads_whole_nanoseconds_more_for_a_copy_than_for_a_product() -> None:
     probe = Sentinel()
-    streams, products = ([read() for _ in range(5)] for read in (probe.stream, probe.compute))
+    streams, products = ([read() for _ in range(5)] for read in (probe.copy, probe.compute))
     assert all(isinstance(reading, int) for reading in (*streams, *products))
     assert min(streams) > min(products) > 0
     reads = iter([1, 9, 5, 6])  # of a few calls the fastest but the first counts
@@ -159,7 +159,7 @@ def test_sentinels_take_a_small_share_and_no_latency(
 ) -> None:
     for _ in range(100):
         crowded.burst("g", 5)
-    assert crowded.now / (100 * 7 * 0.002) < 1 + 2 * sentinel.STREAM_SHARE
+    assert crowded.now / (100 * 7 * 0.002) < 1 + 2 * sentinel.LEVEL_SHARE
     for _ in range(3):
         before, calls = crowded.now, crowded.calls
         burst = crowded.burst("g", 100, stream)

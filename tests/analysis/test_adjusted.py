@@ -9,10 +9,10 @@ from statistics import median
 import pytest
 
 from benchbox.analysis import adjusted
-from benchbox.analysis.adjusted import UNKNOWN, Adjusted, Slopes, StreamLevels, Usual
+from benchbox.analysis.adjusted import UNKNOWN, Adjusted, MemoryLevels, Slopes, Usual
 from benchbox.analysis.samples import Burst
 
-USUAL = Usual(16_000.0, 120_000.0)
+USUAL = Usual(16_000.0, 120_000.0, 400_000.0)
 LATENCY_NS = 1e6
 CALLS = 6
 Course = Callable[[int], float]
@@ -27,19 +27,21 @@ def drifting(number: int) -> float:
 
 
 def timed(
-    slopes: tuple[float, float] = (0.9, 0.2),
+    slopes: tuple[float, float, float] = (0.9, 0.2, 0.1),
     clock: Course = steady,
     memory: Course = steady,
+    refill: Course = steady,
     preempted: float = 0.0,
     outliers: float = 0.0,
     rounds: int = 40,
     sessions: int = 3,
     seed: int = 0,
 ) -> list[Burst]:
-    """Bursts of a graph that follows clock and memory by these slopes; both are ln over usual."""
+    """Bursts of a graph that follows the sentinels by these slopes; all are ln over usual."""
     rng, bursts = random.Random(seed), []
     for number in range(rounds):
-        state = slopes[0] * clock(number) + slopes[1] * memory(number)
+        courses = zip(slopes, (clock, memory, refill), strict=True)
+        state = sum(slope * course(number) for slope, course in courses)
         latencies, switches, late = [], [], 0.0
         for _ in range(CALLS):
             lost = rng.random() < preempted
@@ -55,18 +57,25 @@ def timed(
         copies = [
             round(USUAL.stream_ns * math.exp(memory(number) + rng.gauss(0, 0.1))) for _ in "ab"
         ]
+        refills = [round(4e5 * math.exp(refill(number) + rng.gauss(0, 0.3))) for _ in "ab"]
         marks = ((0, ends[0]), (CALLS, ends[1]))
         session = number * sessions // rounds
         bursts.append(
             Burst(
-                session, number, tuple(latencies), tuple(switches), marks, stream_ns=tuple(copies)
+                session,
+                number,
+                tuple(latencies),
+                tuple(switches),
+                marks,
+                stream_ns=tuple(copies),
+                refill_ns=tuple(refills),
             )
         )
     return bursts
 
 
 def adjust(bursts: Sequence[Burst], prior: Slopes = UNKNOWN) -> Adjusted:
-    return adjusted.adjust(bursts, StreamLevels(bursts), USUAL, prior)
+    return adjusted.adjust(bursts, MemoryLevels(bursts), USUAL, prior)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +84,9 @@ def adjust(bursts: Sequence[Burst], prior: Slopes = UNKNOWN) -> Adjusted:
         {},
         {"clock": drifting},
         {"clock": lambda number: 0.03 if number > 20 else 0.0},
-        {"memory": drifting, "slopes": (0.9, 0.5)},
+        {"memory": drifting, "slopes": (0.9, 0.5, 0.1)},
+        {"refill": lambda number: 12 * drifting(number)},
+        {"refill": lambda _: 0.5, "slopes": (0.9, 0.2, 0.12)},
         {"preempted": 0.3},
         {"outliers": 0.2},
         {"clock": drifting, "preempted": 0.2, "outliers": 0.1},
@@ -90,15 +101,16 @@ def test_the_latency_of_the_usual_state_is_found(disturbed: dict[str, object], s
 
 
 def test_slopes_are_those_of_the_graph_with_as_much_data_and_of_the_prior_without() -> None:
-    slopes = adjust(timed((0.5, 0.0), clock=drifting, rounds=200)).slopes
+    slopes = adjust(timed((0.5, 0.0, 0.1), clock=drifting, rounds=200)).slopes
     assert abs(slopes.clock - 0.5) < 3 * slopes.clock_se < 0.3
     assert adjust(timed(rounds=5)).slopes == UNKNOWN
 
 
 def test_slopes_of_earlier_runs_are_kept_where_a_run_tells_nothing_new() -> None:
-    known = Slopes(0.4, 0.02, 0.5, 0.02)
+    known = Slopes(0.4, 0.02, 0.5, 0.02, 0.2, 0.01)
     slopes = adjust(timed(rounds=30), known).slopes
     assert abs(slopes.clock - 0.4) < 0.02 and abs(slopes.memory - 0.5) < 0.02
+    assert abs(slopes.refill - 0.2) < 0.01
 
 
 def test_a_state_far_from_the_usual_one_does_not_count() -> None:
@@ -110,7 +122,7 @@ def test_a_state_far_from_the_usual_one_does_not_count() -> None:
 
 def test_the_shift_and_what_its_error_adds_are_those_at_the_middle_of_the_segments() -> None:
     bursts = timed(clock=lambda _: 0.02)
-    found = replace(adjust(bursts), slopes=Slopes(0.5, 0.1, 0.0, 0.0))
+    found = replace(adjust(bursts), slopes=Slopes(0.5, 0.1, 0.0, 0.0, 0.0, 0.0))
     assert found.shift == pytest.approx(0.01, rel=0.05)
     interval = adjusted.interval(found, tau=0.0)
     assert interval is not None
@@ -139,8 +151,14 @@ def test_the_interval_covers_the_truth_though_the_slopes_are_uncertain() -> None
     covered = 0
     for seed in range(40):
         rng = random.Random(seed)
-        slopes = rng.gauss(UNKNOWN.clock, UNKNOWN.clock_se), rng.gauss(UNKNOWN.memory, 0.1)
-        bursts = timed(slopes, lambda number: 0.03 + 0.005 * math.sin(number), seed=seed)
+        values, errors = UNKNOWN.values, (UNKNOWN.clock_se, 0.1, UNKNOWN.refill_se)
+        clock, memory, refill = map(rng.gauss, values, errors)
+        bursts = timed(
+            (clock, memory, refill),
+            lambda number: 0.03 + 0.005 * math.sin(number),
+            refill=lambda _: 0.3,
+            seed=seed,
+        )
         found = adjusted.interval(adjust(bursts), adjusted.UNKNOWN_TAU)
         assert found is not None
         covered += found[0].low <= 1e-3 <= found[0].high

@@ -17,7 +17,7 @@ COMPUTE_NS, STREAM_NS, LATENCY_NS = 16_000.0, 120_000.0, 1e8
 USUAL = Usual(COMPUTE_NS, STREAM_NS)
 KNOWN = Known(Bases(COMPUTE_NS), USUAL)
 TRUE = Slopes(0.7, 0.0, 0.4, 0.0)
-SURE = Slopes(0.7, 0.05, 0.4, 0.03)
+SURE = Slopes(0.7, 0.05, 0.4, 0.03, 0.0, 0.01)
 Course = Callable[[int], float]  # round -> ln over the usual state
 
 

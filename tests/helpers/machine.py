@@ -27,6 +27,7 @@ from benchbox.transports.local import open_local
 PROBE_NS = 12_000  # of the sentinel in the usual state
 PROBES = 4  # of which the first does not count and of the others the fastest
 STREAM_NS = 300_000
+REFILL_NS = 400_000
 TOP_KHZ = 3_000_000
 MEMORY_SHARE = 1 / 3  # of what slows a copy down
 NS = 1e-9
@@ -121,15 +122,19 @@ class SimulatedMachine:
         """The stream sentinel."""
         return self._probe(STREAM_NS, self.memory)
 
-    def stream(self) -> int:
+    def level(self) -> tuple[int, ...]:
         start = self.now
-        reading = self.copy()
+        readings = self.copy(), self.refill()
         self.streamed += self.now - start
-        return reading
+        return readings
 
-    def streamed_ns(self) -> int:
+    def levelled_ns(self) -> int:
         spent, self.streamed = self.streamed, 0.0
         return round(spent / NS)
+
+    def refill(self) -> int:
+        """The refill sentinel; no graph follows it."""
+        return self._probe(REFILL_NS, usual)
 
     def _probe(self, usual_ns: int, memory: State = usual) -> int:
         readings = []

@@ -7,7 +7,7 @@ from statistics import median
 
 from benchbox import records
 from benchbox.analysis import adjusted, latency
-from benchbox.analysis.adjusted import Adjusted, StreamLevels, Usual
+from benchbox.analysis.adjusted import Adjusted, MemoryLevels
 from benchbox.analysis.samples import NS, Burst
 from benchbox.records import Run
 from tools.bench.common import UNLIMITED, Row
@@ -89,12 +89,11 @@ def coverage(run: Run) -> tuple[int, int]:
 
 def adjust(run: Run, cases: Sequence[Sequence[Burst]]) -> list[Adjusted]:
     """Cases set back to the state that was usual in their run."""
-    levels = StreamLevels(burst for record in run.records for burst in record.bursts)
+    levels = MemoryLevels(burst for record in run.records for burst in record.bursts)
     state = next((r.gate.compute for r in run.records if r.gate.compute), None)
-    level = levels.usual(state.centre_ns) if state else None
-    if state is None or level is None:
+    usual = levels.usual(state.centre_ns) if state else None
+    if usual is None:
         return []
-    usual = Usual(state.centre_ns, math.exp(level))
     return [adjusted.adjust(bursts, levels, usual) for bursts in cases]
 
 

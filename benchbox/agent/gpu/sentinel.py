@@ -49,15 +49,15 @@ class GpuSentinel:
         """Return the nanoseconds of one product of two 1024x1024 matrices in float32."""
         return self._fastest(self._product)
 
-    def stream(self) -> int:
-        """Return the nanoseconds of copying STREAM_BYTES within the GPU's memory."""
+    def level(self) -> tuple[int, ...]:
+        """Return the nanoseconds of copying STREAM_BYTES within the GPU's memory, alone."""
         start = time.perf_counter_ns()
         reading = self.copy()
         self._spent_ns += time.perf_counter_ns() - start
-        return reading
+        return (reading,)
 
-    def streamed_ns(self) -> int:
-        """Nanoseconds spent in `stream` since the last time this was asked."""
+    def levelled_ns(self) -> int:
+        """Nanoseconds spent in `level` since the last time this was asked."""
         spent_ns, self._spent_ns = self._spent_ns, 0
         return spent_ns
 

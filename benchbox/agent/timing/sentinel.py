@@ -25,6 +25,24 @@ Relu on 16 MB          0.96   0.98    0.95    0.75
 
 On an AMD EPYC 8 MiB explained 0.80 to 0.88, 4 MiB 0.05 to 0.08 or, in another hour, 0.41 to 0.50.
 16 MiB take three times as long as 8, for as much. Random reads and smaller copies explain less.
+
+Refill probe: one product of a 900x900 matrix and a vector, right after a copy of 4 MiB has
+displaced it from the core's own caches: how long it takes (0.25 to 1.6 ms) shows how much of it the
+shared cache still holds, and how fast the rest comes back. Graphs with 5 to 25 MB of weights were
+up to 25% slower for a minute while the other two probes had moved by 2%. Largest over smallest
+latency in eight periods of 45 s, each adjusted by slopes fitted in it (Intel; eight graphs of 1.4
+to 26 ms, 400 s in each of two restless hours: median and worst graph):
+
+not adjusted                   1.096  1.249      1.060  1.134
+compute and stream             1.059  1.213      1.034  1.129
+compute and refill, 640x640    1.017  1.035      1.032  1.065
+compute and refill, 900x900    1.018  1.033      1.029  1.062
+             after 4 MiB                         1.034  1.066
+                 1280x1280                       1.040  1.137
+all three                      1.019  1.030      1.030  1.063
+
+In the first hour the same product once more, which finds its matrix in the caches, left the worst
+graph at 1.24, and a graph of convolutions as a third probe at 1.22.
 """
 
 import mmap
@@ -40,7 +58,8 @@ SIZE = 96
 CALLS, UNTIMED = 8, 5  # of the others the fastest counts; 100 us together
 STREAM_BYTES = 8 << 20  # beyond a core's own caches
 STREAM_CALLS = 3  # the first untimed; 2 ms together
-STREAM_SHARE = 0.02  # of the time at most: until then the last reading stands
+REFILL_SIZE = 900  # 3.2 MB: more than a core's own caches, less than those that are shared
+LEVEL_SHARE = 0.02  # of the time at most, for each of the two: until then its last reading stands
 PAGE = 4096
 
 Matrices = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
@@ -52,9 +71,10 @@ class Sentinel:
     def __init__(self, cpus: Sequence[int] = ()) -> None:
         self._matrices = _matrices()
         self._others = [_Other(cpu) for cpu in cpus[1:]]
-        self._source: NDArray[np.float32] | None = None
-        self._target: NDArray[np.float32] | None = None
-        self._reading = self._spent_ns = self._stands_until = 0
+        self._pair: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        self._matrix: NDArray[np.float32] | None = None
+        # By name, so that a test can stand in for them.
+        self._stream, self._refill = _Rare(lambda: self.copy()), _Rare(lambda: self.refill())
         self.compute()
 
     def compute(self) -> int:
@@ -65,31 +85,55 @@ class Sentinel:
         slowest = max((other.compute() for other in self._others), default=0)
         return max(slowest, _compute(self._matrices))
 
-    def stream(self) -> int:
-        """Return the nanoseconds of copying STREAM_BYTES, by the calling thread.
+    def level(self) -> tuple[int, ...]:
+        """Return a reading of the stream probe and one of the refill probe, in nanoseconds."""
+        return self._stream.read(), self._refill.read()
 
-        A device on which that takes long is asked less often: the last reading stands for a while.
-        """
-        start = time.perf_counter_ns()
-        if start >= self._stands_until:
-            self._reading = self.copy()
-            end = time.perf_counter_ns()
-            self._spent_ns += end - start
-            self._stands_until = end + int((end - start) / STREAM_SHARE)
-        return self._reading
-
-    def streamed_ns(self) -> int:
-        """Nanoseconds spent in `stream` since the last time this was asked."""
-        spent_ns, self._spent_ns = self._spent_ns, 0
-        return spent_ns
+    def levelled_ns(self) -> int:
+        """Nanoseconds spent in `level` since the last time this was asked."""
+        return self._stream.spent() + self._refill.spent()
 
     def copy(self) -> int:
         """Return a reading of the stream probe that is taken now, in nanoseconds."""
-        if self._source is None or self._target is None:
-            self._source = _floats(STREAM_BYTES // 4)
-            self._target = _floats(STREAM_BYTES // 4)
-        source, target = self._source, self._target
+        source, target = self._buffers()
         return fastest(lambda: np.copyto(target, source), STREAM_CALLS)
+
+    def refill(self) -> int:
+        """Return a reading of the refill probe that is taken now, in nanoseconds."""
+        if self._matrix is None:
+            self._matrix = _floats(REFILL_SIZE**2).reshape(REFILL_SIZE, REFILL_SIZE)
+        matrix, half = self._matrix, STREAM_BYTES // 8
+        source, target = self._buffers()
+        np.copyto(target[:half], source[:half])
+        return fastest(lambda: np.matmul(matrix, matrix[0]), 1, untimed=0)
+
+    def _buffers(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        if self._pair is None:
+            self._pair = _floats(STREAM_BYTES // 4), _floats(STREAM_BYTES // 4)
+        return self._pair
+
+
+class _Rare:
+    """A probe that takes LEVEL_SHARE of the time at most: its last reading stands for a while."""
+
+    def __init__(self, probe: Callable[[], int]) -> None:
+        self._probe = probe
+        self._reading = self._spent_ns = self._stands_until = 0
+
+    def read(self) -> int:
+        """Return the reading that stands, or a new one."""
+        start = time.perf_counter_ns()
+        if start >= self._stands_until:
+            self._reading = self._probe()
+            end = time.perf_counter_ns()
+            self._spent_ns += end - start
+            self._stands_until = end + int((end - start) / LEVEL_SHARE)
+        return self._reading
+
+    def spent(self) -> int:
+        """Nanoseconds spent since the last time this was asked."""
+        spent_ns, self._spent_ns = self._spent_ns, 0
+        return spent_ns
 
 
 class _Other(threading.Thread):
