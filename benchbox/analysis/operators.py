@@ -36,7 +36,7 @@ _CONVOLUTIONS = {
 _CHANNELS_LAST = frozenset({"NhwcConv", "NhwcFusedConv"})
 # There are ever more of them, named after what they compute.
 _MATMUL = re.compile(r"MatMul|Gemm(?!a)|^Einsum$")
-_ATTENTION = re.compile(r"Attention")
+_ATTENTION = re.compile(r"Attention|BiasSoftmax")
 # Every element of the result depends on the elements at its own place.
 _ELEMENT_WISE = """
     Abs Acos Acosh Add And Asin Asinh Atan Atanh BatchNormalization BiasGelu BitShift BitwiseAnd

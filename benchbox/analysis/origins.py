@@ -14,7 +14,7 @@ FUSED = ("convolution", "matmul")  # kinds that take in the element-wise operato
 class FileNode:
     """One node of a file, of the module at a path where nodes carry one, and its costs on paper.
 
-    Costs are None where not all of the file's are known. `reads` and `makes` name its tensors.
+    Costs are None where they are not known. `reads` and `makes` name its tensors, no constants.
     """
 
     name: str

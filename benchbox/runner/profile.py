@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchbox.analysis.attention import with_attention
 from benchbox.analysis.operators import Operation, classify
 from benchbox.analysis.origins import FileNode
 from benchbox.analysis.parts import By
@@ -126,7 +127,7 @@ def file_nodes(model: "onnx.ModelProto", case: Case, graph: Graph) -> list[FileN
         return []
     categories = classify([_operation(step) for step, *_ in counted])
     modules = names.modules(model)
-    return [
+    nodes = [
         FileNode(
             name=step.node.name,
             operation=_operation(step),
@@ -134,11 +135,12 @@ def file_nodes(model: "onnx.ModelProto", case: Case, graph: Graph) -> list[FileN
             module=modules.get(step.node.name),
             macs=macs,
             memory_access_bytes=memory,
-            reads=tuple(step.node.input),
-            makes=tuple(step.node.output),
+            reads=[each.name for each in step.inputs if each and not each.constant],
+            makes=[each.name for each in step.outputs if each],
         )
         for (step, macs, memory), category in zip(counted, categories, strict=True)
     ]
+    return with_attention(nodes)
 
 
 def _operation(step: "GraphNode") -> Operation:

@@ -1,11 +1,13 @@
 """Operators sorted into categories, and the estimate of a profile."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
 
+from benchbox.analysis.attention import with_attention
 from benchbox.analysis.operators import CATEGORIES, OPERATORS, Operation, classify
 from benchbox.analysis.origins import FileNode
 from benchbox.analysis.parts import split
@@ -16,7 +18,7 @@ from tests.helpers.profiled import Costs, estimated, node, reply
 
 IMAGE = (1, 8, 6, 6)
 MATMUL = "Gemm MatMul FusedMatMul MatMulInteger QGemm QLinearMatMul MatMulNBits Einsum"
-ATTENTION = "Attention MultiHeadAttention GroupQueryAttention QAttention"
+ATTENTION = "BiasSoftmax Attention MultiHeadAttention GroupQueryAttention QAttention"
 
 
 @pytest.mark.parametrize(
@@ -247,6 +249,35 @@ def test_modules_below_one_that_holds_all_are_told_apart() -> None:
     file = [of_file(name, "Relu", module=f"net.{name}") for name in "ab"]
     found = estimated(*(node(name, "Relu", [30] * 8) for name in "ab"), file=file)
     assert [part.name for part in split(found, "module")] == ["net.a", "net.b"]
+
+
+WRITTEN_OUT = {
+    "proj": ("MatMul", "x"),
+    "k": ("Transpose", "x"),
+    "qk": ("MatMul", "proj", "k"),
+    "scaled": ("Mul", "qk"),
+    "masked": ("Add", "scaled", "mask"),
+    "soft": ("Softmax", "masked"),
+    "t": ("Transpose", "soft"),
+    "av": ("MatMul", "x", "t"),
+    "out": ("Gemm", "av"),
+    "classes": ("Softmax", "out"),
+}
+
+
+def chain(nodes: dict[str, tuple[str, ...]]) -> list[str]:
+    """The nodes that are attention, of those whose results have their names."""
+    file = [
+        replace(of_file(name, op, *reads), makes=[name]) for name, (op, *reads) in nodes.items()
+    ]
+    return [each.name for each in with_attention(file) if each.category == "attention"]
+
+
+def test_a_softmax_between_two_products_of_activations_is_attention() -> None:
+    assert chain(WRITTEN_OUT) == ["qk", "scaled", "masked", "soft", "t", "av"]
+    assert chain({**WRITTEN_OUT, "qk": ("MatMul", "proj")}) == []
+    assert chain({**WRITTEN_OUT, "t": ("Conv", "soft")}) == []
+    assert chain({**WRITTEN_OUT, "scaled": ("Mul", "masked")}) == []
 
 
 def test_types_are_those_that_ran_the_slowest_first() -> None:
