@@ -154,10 +154,10 @@ def dims(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
         name, _, sizes = (part.strip() for part in text.rpartition("="))
         words = [word.strip() for word in sizes.split(",")]
         if not name or not all(re.fullmatch(r"0*[1-9]\d{0,8}", word) for word in words):
-            raise UsageError(f"--dim {text}: write NAME=SIZE such as seq=128")
-        if name in result or len(set(words)) < len(words):
-            raise UsageError(f"--dim {text}: name each symbol and each of its sizes once")
-        result[name] = tuple(map(int, words))
+            raise UsageError(f"--dim {text}: write NAME=SIZE such as seq=128, or seq=128,512")
+        result[name] = (*result.get(name, ()), *map(int, words))
+        if len(set(result[name])) < len(result[name]):
+            raise UsageError(f"--dim {text}: name each size of a symbol once")
     return result
 
 

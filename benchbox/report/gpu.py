@@ -34,9 +34,9 @@ class Ceiling:
 
 
 def types(dtypes: Iterable[str]) -> list[str]:
-    """Short names of the types that graphs compute in, but for float32."""
-    others = (FLOATS.get(dtype, dtype) for dtype in dtypes if dtype != "float32")
-    return list(dict.fromkeys(others))
+    """Short names of the types that graphs compute in, none where all of it is float32."""
+    found = list(dict.fromkeys(FLOATS.get(dtype, dtype) for dtype in dtypes))
+    return [] if found == ["fp32"] else found
 
 
 def cells(context: Context, record: Record) -> dict[str, str | float | None]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from benchbox.analysis.latency import GOOD
 from benchbox.analysis.stats import Interval
 from benchbox.records import Record, Run
 from benchbox.report import formatting
@@ -17,8 +18,7 @@ def columns(run: Run, records: Sequence[Record | None]) -> Iterator[tuple[str, t
         values = list(dict.fromkeys(r.axes[axis] for r in records if r and axis in r.axes))
         if len(values) > 1:
             first = formatting.threads(values[0]) if axis == "threads" else values[0]
-            ratios = [speedup(run, record, axis) if record else None for record in records]
-            yield f"speed-up over {first}", tuple(map(_cell, ratios))
+            yield f"speed-up over {first}", tuple(_cell(run, each, axis) for each in records)
 
 
 def has_ratios(records: Sequence[Record]) -> bool:
@@ -68,7 +68,11 @@ def _bare(record: Record) -> str:
     return record.case.removesuffix(f",{case_name(record.axes)}")
 
 
-def _cell(ratio: Interval | None) -> str:
-    if ratio is None:
+def _cell(run: Run, record: Record | None, axis: str) -> str:
+    """A speed-up, marked where a figure in it is not of the machine's usual state."""
+    ratio = speedup(run, record, axis) if record else None
+    if record is None or ratio is None:
         return formatting.UNKNOWN
-    return formatting.ratio(ratio.value, formatting.width(ratio))
+    of = [record.latency, (_at_first(run, record, axis) or record).latency]
+    mark = "" if all(each is None or each.basis in GOOD for each in of) else "~"
+    return mark + formatting.ratio(ratio.value, formatting.width(ratio))

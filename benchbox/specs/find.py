@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -132,7 +132,12 @@ def _nearest(name: str) -> str:
         return f" (for the file write {at[0]})"
     known = [*bundled(), ALL, *catalogue.families(), *catalogue.NETWORKS]
     close = difflib.get_close_matches(name, known, n=2, cutoff=0.4) + libraries.near(name)
-    return catalogue.meant(close)
+    return catalogue.meant(sorted(close, key=partial(_unlike, name))[:2])
+
+
+def _unlike(name: str, other: str) -> float:
+    """How much a name differs from another, whose library counts for nothing."""
+    return -difflib.SequenceMatcher(a=name, b=other.rpartition(":")[2]).ratio()
 
 
 def _from_path(path: Path, only: Mapping[str, str]) -> list[BlockSpec]:

@@ -115,3 +115,9 @@ def test_any_other_text_is_a_usage_error(parse: Parse, text: str) -> None:
 
 def test_every_type_that_may_be_asked_for_can_be_filled_by_the_agent() -> None:
     assert sorted(get_args(DType)) == sorted(DTYPES)
+
+
+def test_sizes_of_a_symbol_add_up() -> None:
+    assert parsing.dims(["seq=64", "n=1", "seq=128,256"]) == {"seq": (64, 128, 256), "n": (1,)}
+    with pytest.raises(UsageError, match="name each size of a symbol once"):
+        parsing.dims(["seq=64", "seq=64"])

@@ -118,7 +118,7 @@ def test_a_name_is_a_case_of_its_library_asked_for_once(answers: list[tuple[str,
     [
         ("timm:resnet81", "(did you mean 'torchvision:resnet18' or 'timm:resnet18'?)"),
         ("torchvision:efficientnet_lite1", "(did you mean 'timm:efficientnet_lite0'?)"),
-        ("efficientnet_lite", "'timm:efficientnet_lite0'?)"),
+        ("efficientnet_lite", "(did you mean 'timm:efficientnet_lite0' or "),
     ],
 )
 def test_an_unknown_name_suggests_near_ones_of_all_catalogues(
