@@ -8,14 +8,12 @@ from statistics import median
 from benchbox.analysis import adjusted
 from benchbox.analysis.adjusted import (
     UNKNOWN,
-    WINDOW,
     Z95,
     Adjusted,
     Adjustment,
-    MemoryLevels,
     Slopes,
-    Usual,
 )
+from benchbox.analysis.levels import WINDOW, MemoryLevels, Usual
 from benchbox.analysis.quantities import Amount
 from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Bases, Gate, Readings, State

@@ -9,7 +9,8 @@ from statistics import median
 import pytest
 
 from benchbox.analysis import adjusted
-from benchbox.analysis.adjusted import UNKNOWN, Adjusted, MemoryLevels, Slopes, Usual
+from benchbox.analysis.adjusted import UNKNOWN, Adjusted, Slopes
+from benchbox.analysis.levels import MemoryLevels, Usual
 from benchbox.analysis.samples import Burst
 
 USUAL = Usual(16_000.0, 120_000.0, 400_000.0)

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from benchbox.analysis import adjusted
-from benchbox.analysis.adjusted import UNKNOWN, Slopes, Usual
+from benchbox.analysis.adjusted import UNKNOWN, Slopes
+from benchbox.analysis.levels import Usual
 from benchbox.analysis.machine import Known, Machine
 from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Bases

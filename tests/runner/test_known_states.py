@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from benchbox.analysis import adjusted
-from benchbox.analysis.adjusted import Slopes, Usual
+from benchbox.analysis.adjusted import Slopes
+from benchbox.analysis.levels import Usual
 from benchbox.analysis.machine import Known, Machine
 from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Bases

@@ -7,7 +7,8 @@ from statistics import median
 
 from benchbox import records
 from benchbox.analysis import adjusted, latency
-from benchbox.analysis.adjusted import Adjusted, MemoryLevels
+from benchbox.analysis.adjusted import Adjusted
+from benchbox.analysis.levels import MemoryLevels
 from benchbox.analysis.samples import NS, Burst
 from benchbox.records import Run
 from tools.bench.common import UNLIMITED, Row

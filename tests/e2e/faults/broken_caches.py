@@ -8,7 +8,8 @@ from unittest.mock import patch
 
 from benchbox import host
 from benchbox.analysis import adjusted
-from benchbox.analysis.adjusted import Slopes, Usual
+from benchbox.analysis.adjusted import Slopes
+from benchbox.analysis.levels import Usual
 from benchbox.analysis.machine import Known, Machine
 from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Bases
