@@ -258,6 +258,7 @@ def profile(
     by: Annotated[
         By,
         typer.Option(
+            metavar="category|module|type",
             help="what the time is divided by (default category)",
             rich_help_panel="Output",
         ),
