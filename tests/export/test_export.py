@@ -14,7 +14,7 @@ import pytest
 from benchbox import costs, export, host
 from benchbox.errors import AgentError, CaseError, SpecError
 from benchbox.export import cache, entries, fork, user_builder, worker
-from benchbox.export.graph import Graph
+from benchbox.export.graph import OPSET, Graph
 from benchbox.export.prepare import _request
 from benchbox.specs import Builder, Case, OnnxFile, TensorSpec
 from benchbox.transports import local
@@ -171,7 +171,7 @@ def test_a_module_becomes_a_graph_that_equals_it(exporter: Exporter) -> None:
     model = onnx.load(graph.path)
     onnx.checker.check_model(model)
     assert [i.name for i in model.graph.input] == ["x"]
-    assert model.opset_import[0].version == worker.OPSET
+    assert model.opset_import[0].version == OPSET
     (graph.path.parent / cache.FACTS).unlink()
     assert exporter.graph(exporter.case("conv", c=6)).sha256 == graph.sha256, "the same bytes"
 
