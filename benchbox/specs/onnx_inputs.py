@@ -22,6 +22,7 @@ IMAGE_SIZE, OTHER_SIZE = 224, 128  # in a line to paste
 Dims = tuple[int | str, ...] | None  # a name or "" for an open size, None for an open rank
 # Names of a first size that counts something else than images.
 NO_BATCH = re.compile(r"seq|time|len|tok|frame|step|word|char|past|^[tlshw]$", re.IGNORECASE)
+UNNAMED = ("?", "None", "unk", "-1")  # what some exporters write for any open size
 BATCH = re.compile(r"batch|^(n|b|bs)$", re.IGNORECASE)
 # Operators that leave the order of the dimensions as it is; RECURRENT ones have time first.
 _IN_ORDER = """
@@ -119,7 +120,9 @@ def _dims(value: "ValueInfoProto") -> Dims:
     if not tensor.HasField("shape"):
         return None
     return tuple(
-        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else dim.dim_param
+        dim.dim_value
+        if dim.HasField("dim_value") and dim.dim_value >= 0
+        else ("" if dim.dim_param in UNNAMED else dim.dim_param)
         for dim in tensor.shape.dim
     )
 
@@ -256,8 +259,9 @@ class _Sizes:
     def fix(self, batched: Sequence[str]) -> list[TensorSpec]:
         """The inputs with every size known; raises UsageError that shows what to type."""
         for each in self._inputs:
-            if each.name in batched and each.dims and isinstance(each.dims[0], str):
-                self._sizes.setdefault(each.dims[0], self._batch or 1)
+            first = each.dims[0] if each.name in batched and each.dims else ""
+            if isinstance(first, str) and first:
+                self._sizes.setdefault(first, self._batch or 1)
         tensors = [self._fixed(each, each.name in batched) for each in self._inputs]
         if None in tensors:
             raise self._question(tensors)

@@ -100,6 +100,8 @@ def test_a_file_is_a_spec_of_one_case_by_its_name_and_content(write_onnx: WriteO
         (OPEN, selected(), "x=Nx3xHxW has open sizes: give --dim H=224 --dim W=224"),
         (OPEN, selected(None, [], ["W=8", "h=8"]), "(and none is h): give --dim H=224"),
         (SEQ, selected(), "a=1xseq, b=1xseq have open sizes: give --dim seq=128"),
+        (OPEN.replace("N,3,H,W", "?,3,?,?"), selected(), "give --shape x=1x3x224x224"),
+        (OPEN.replace("N,3,H,W", "None,3,None,9"), selected(), "give --shape x=1x3x224x9"),
         (UNNAMED, selected(), "x=1x? has open sizes: give --shape x=1x128"),
         (GRU % ("seq,n,4", 0), selected(), "has open sizes: give --dim seq=128 --dim n=1"),
         (NO_INPUT, selected(8), "--batch 8: its batch is 1 here"),
