@@ -1,6 +1,7 @@
-"""Names of nodes in files of others: the modules in them, and those that are missing."""
+"""Names of nodes: as they are exported, and the modules in those of others."""
 
 import onnx
+import onnx_ir
 import pytest
 
 from benchbox.export import names
@@ -62,3 +63,27 @@ def test_each_node_has_a_name_of_its_own_in_the_end() -> None:
     assert len(set(found)) == 4
     assert found[1:] == ["Conv_1_1", "a", "Conv_1"]
     assert not names.complete(model)
+
+
+def test_exported_nodes_are_named_after_the_module_that_torch_notes() -> None:
+    text = (
+        "g (float[1,8,4,4] x) => (float[1,8,4,4] y) "
+        "{ a = Conv(x, w) b = Relu(a) c, d = Split<axis = 1, num_outputs = 2>(b) y = Add(c, d) }"
+    )
+    model = onnx_models.text(text, *onnx_models.weights(w=(8, 8, 1, 1)))
+    model.graph.node[0].input[1] = model.graph.initializer[0].name = "body.conv.weight"
+    model.graph.input[0].name = model.graph.node[0].input[0] = "body/Relu"
+    scopes = ["", "body", "body.norm", "norm"], ["", "body", "relu"], None, ["", "add"]
+    for node, each in zip(model.graph.node, scopes, strict=True):
+        if each:
+            node.metadata_props.add(key=SCOPES, value=repr(each))
+    ir_model = onnx_ir.from_proto(model)
+    names.assign(ir_model)
+    found = onnx_ir.to_proto(ir_model)
+    onnx.checker.check_model(found)
+    assert {node.name: list(node.output) for node in found.graph.node} == {
+        "body.conv/Conv": ["body.conv/Conv"],  # whose norm was folded into it
+        "body/Relu": ["b"],  # an input has that name
+        "body/Split": ["body/Split", "body/Split:1"],  # a rewrite made it
+        "/Add": ["y"],
+    }
