@@ -151,7 +151,11 @@ def _check_torch(device: Device) -> None:
     """Raise DeviceError where PyTorch cannot be timed as it is asked for."""
     if not providers.runs_modules(device.provider):
         return
-    if device.url or device.python:
+    if device.python and not device.url:
+        raise DeviceError(
+            f"device {device.name!r}: torch is timed by benchbox's own Python; leave --provider out"
+        )
+    if device.url:
         raise DeviceError(
             f"device {device.name!r}: torch is timed on the machine that benchbox runs on; run it "
             "on the board itself, or leave --provider out"

@@ -58,7 +58,7 @@ def spec(path: Path, only: Mapping[str, str] | None = None) -> BlockSpec:
 
 def _unfold(path: Path, only: Mapping[str, str], selection: Selection) -> list[Case]:
     model = onnx_file.read(path)
-    inputs = _with_sides(path, list(_inputs(path, model)), selection.size)
+    inputs = _with_sides(path, list(_inputs(path, model)), selection)
     symbols = tuple(dict.fromkeys(dim for each in inputs for dim in _open(each.dims) if dim))
     batched = [each.name for each in inputs if _has_batch(model, each)]
     sizes = _Sizes(path, inputs, symbols, only, selection)
@@ -142,15 +142,19 @@ def _dtype(path: Path, name: str, type_: "TypeProto") -> str:
 
 
 def _with_sides(
-    path: Path, inputs: Sequence[DeclaredInput], size: int | None
+    path: Path, inputs: Sequence[DeclaredInput], selection: Selection
 ) -> list[DeclaredInput]:
     """The inputs with the open sides of images filled in, where --size says them.
 
-    Raises UsageError for a file without images, and for one whose sides are fixed.
+    Raises UsageError for a file without images, and for one whose sides are fixed or given.
     """
+    size = selection.size
     if size is None:
         return list(inputs)
     images = [each for each in inputs if each.dims is not None and len(each.dims) == IMAGE_RANK]
+    if given := next((each.name for each in images if each.name in selection.given), ""):
+        also = selection.given[given]
+        raise UsageError(f"{path.name}: --size {size}: {also} is given, too; give one of them")
     found, fixed = dict[str, int](), list[str]()
     filled: dict[str, Dims] = {}
     for each in images:

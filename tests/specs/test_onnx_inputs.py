@@ -1,6 +1,7 @@
 """Inputs of .onnx files: sizes from the file, the options, and what stands behind a name."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -301,3 +302,11 @@ def test_several_sizes_of_a_symbol_are_cases_and_groups(write_onnx: WriteOnnx) -
     assert [(c.name, c.group, c.inputs[0].shape) for c in cases] == [
         (f"seq,seq={size}", f"seq={size}", (1, size)) for size in (8, 16)
     ]
+
+
+def test_a_side_and_a_shape_of_one_input_exclude_each_other(write_onnx: WriteOnnx) -> None:
+    path = write_onnx("open", OPEN)
+    both = replace(selected(shapes=["x=1x3x8x8"]), sizes=(32,))
+    assert refusal(path, both) == (
+        "open.onnx: --size 32: x=1x3x8x8 is given, too; give one of them"
+    )
