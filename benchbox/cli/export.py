@@ -49,7 +49,8 @@ def export(options: CaseOptions, output: Path) -> None:
 
 def _stems(cases: Sequence[Case]) -> dict[str, str]:
     """The name of each case's file by case key; no two are one to any file system."""
-    names = {c.key: "-".join(filter(None, (c.spec, c.name, c.conversion))) for c in cases}
+    kinds = {c.key: "" if "dtype" in c.axes else c.conversion for c in cases}  # or in the name
+    names = {c.key: "-".join(filter(None, (c.spec, c.name, kinds[c.key]))) for c in cases}
     stems = {key: re.sub(r"[^\w.=,-]", "-", name)[:LONGEST] for key, name in names.items()}
     folded = {key: normalize("NFKC", stem).casefold() for key, stem in stems.items()}
     counts = Counter(folded.values())

@@ -27,7 +27,6 @@ AS_BUILT = {
     providers.TENSORRT: "its nodes are fused to engines, which each process builds anew, by timing "
     "kernels: another process may choose others",
 }
-FEW = 3  # footnotes of one kind that stand one by one
 SINGLE = "float"  # float32, in ONNX Runtime's words
 NOW = " now"  # ends what a board's firmware says of this moment
 
@@ -38,6 +37,7 @@ def notes(context: Context, records: Sequence[Record]) -> list[str]:
     waits = {each.session: each for record in records for each in record.cooldowns}
     return [
         *_differences(context, records),
+        *quantised.about(record.dtype for record in records),
         *_other_types(context, records),
         *quantised.slower(records),
         *_clusters(context),
@@ -76,7 +76,7 @@ def _other_types(context: Context, records: Sequence[Record]) -> list[str]:
     """Notes on converted graphs that computed in another type, or whose types are not known."""
     names = [record.case for record in records]
     lines = by_text(names, [other_types(context, record) for record in records])
-    if len(lines) <= FEW:
+    if len(lines) <= quantised.FEW:
         return lines
     worst = max(records, key=_share_single)
     count = sum(_share_single(record) > 0 for record in records)
@@ -166,7 +166,7 @@ def _gpu_disturbances(records: Sequence[Record]) -> Iterator[str]:
         ends = dict.fromkeys(f"{end:.0%}" for end in (min(worth.values()), max(worth.values())))
         seen, help_ = disturbance_text.WORDS[tag]
         text = f"in {' to '.join(ends)} of the bursts that count {seen}; {help_}"
-        if len(shares) > len(worth) > FEW:
+        if len(shares) > len(worth) > quantised.FEW:
             yield f"{len(worth)} of {len(shares)} cases: {text}"
         else:
             yield from by_text(list(shares), [text if case in worth else "" for case in shares])

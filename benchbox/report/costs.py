@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchbox.records import known_macs, uncounted
-from benchbox.report import files, footnotes, formatting, published
+from benchbox.report import files, footnotes, formatting, published, quantised
 from benchbox.report.table import Column, Table
 from benchbox.report.tables import (
     by_group,
@@ -172,5 +172,6 @@ def _notes(rows: Sequence[CostRow]) -> list[str]:
         *by_text(names, [footnotes.lower_bound(uncounted(row.cost)) for row in rows]),
         *by_text(names, [_other_params(row.cost or {}) for row in rows]),
         *by_text(names, [row.note for row in rows]),
+        *quantised.about(row.dtype for row in rows),
         *published.notes([row.paper for row in rows]),
     ]

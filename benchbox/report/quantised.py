@@ -2,8 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from benchbox.analysis.latency import Latency
 from benchbox.records import Record
 from benchbox.report.formatting import ratio
 from benchbox.specs import QUANTISED
@@ -13,6 +14,7 @@ from benchbox.specs.dtype import QUANTISED_OPERATOR
 CONVERSIONS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 FLOATS = frozenset({"float", "float16", "double"})
 BYTES = frozenset({"int8", "uint8"})
+FEW = 3  # footnotes of one kind that stand one by one
 MOST = 6  # operators that a footnote names
 DTYPE = re.compile(r"(?:^|,)dtype=[\w-]+")
 
@@ -52,14 +54,33 @@ def kernels(record: Record) -> str:
     return f"{integers} of {total} nodes ran int8 kernels; these stayed float32: {named}"
 
 
-def slower(records: Sequence[Record]) -> Iterator[str]:
-    """A line for every quantised case that takes longer than the same case in float32."""
+def about(dtypes: Iterable[str]) -> list[str]:
+    """A line for each way of quantising among the types of cases."""
+    kinds = set(dtypes)
+    return [text for dtype, text in QUANTISED.items() if dtype in kinds]
+
+
+def slower(records: Sequence[Record]) -> list[str]:
+    """Lines on quantised cases that take longer than the same case in float32."""
     single = {_bare(each): each.latency for each in records if each.dtype == "float32"}
+    times = {}
     for record in filter(is_quantised, records):
         before, after = single.get(_bare(record)), record.latency
-        if before and after and after.p50_s > before.p50_s:
-            times = ratio(after.p50_s / before.p50_s)
-            yield f"{record.case}: {record.dtype} is slower here, {times} the p50 of float32"
+        if before and after and _low(after) > (before.ci_high_s or before.p50_s):
+            times[record.case] = after.p50_s / before.p50_s
+    if len(times) <= FEW:
+        return [
+            f"{case}: slower here than float32, {ratio(x)} its p50" for case, x in times.items()
+        ]
+    most = max(times, key=times.__getitem__)
+    return [
+        f"{len(times)} quantised cases are slower here than float32; most of all {most}: "
+        f"{ratio(times[most])} its p50"
+    ]
+
+
+def _low(latency: Latency) -> float:
+    return latency.ci_low_s or latency.p50_s
 
 
 def _bare(record: Record) -> tuple[str, str]:

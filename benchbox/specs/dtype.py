@@ -43,10 +43,9 @@ def is_quantised(case: Case) -> bool:
 
 
 def _converted(case: Case, asked: Precision) -> Case:
-    note = "; ".join(filter(None, (case.note, QUANTISED.get(asked))))
     # The paper's speed is of float32.
     paper = case.paper.untimed()
-    case = replace(case, conversion=asked, dtype=asked, note=note, published=None, paper=paper)
+    case = replace(case, conversion=asked, dtype=asked, published=None, paper=paper)
     if asked != "fp16":
         return replace(case, paper=replace(case.paper, top1_percent=None, map_percent=None))
     inputs = tuple(

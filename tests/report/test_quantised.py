@@ -28,7 +28,9 @@ ALL = {"QuantizeLinear:uint8": 1, "QLinearConv:uint8": 5, "QGemm:float": 1, "Sha
 def test_an_int8_figure_names_what_stayed_float32(types: Any, said: str) -> None:
     found = [record({"groups": 1, "scale": 1}, dtype="int8", types=types)]
     run = run_of(found)
-    (note,) = conditions.notes(run.context, found) or [""]
+    about, *notes = conditions.notes(run.context, found)
+    note = notes[0] if notes else ""
+    assert about.endswith("so a latency without an accuracy")
     assert note.removeprefix("groups=1,scale=1: ").startswith(said)
     assert note.endswith("…") == (types is not None and len(types) > 10)
     assert said in to_frame([run]).reason[0]
@@ -40,16 +42,29 @@ def test_of_many_cases_the_one_with_the_most_float_nodes_is_named() -> None:
         record({"groups": n, "scale": 1}, dtype="int8", types=ALL | {"Resize:float": n + 1})
         for n in range(5)
     ]
-    (note,) = conditions.notes(run_of(found).context, found)
+    _, note = conditions.notes(run_of(found).context, found)
     assert note.startswith("5 of 5 cases have nodes that stayed float32; most of all groups=4,sc")
 
 
-def test_a_case_that_int8_made_slower_is_named() -> None:
-    single, slow, fast = (
-        record({"groups": 1, "scale": scale, "dtype": dtype}, dtype=type_, types=ALL, p50_ms=ms)
-        for scale, dtype, type_, ms in (
-            (1, "fp32", "float32", 2.0), (1, "int8", "int8", 3.0), (1, "int8-dynamic", "int8", 1.0),
-        )
-    )  # fmt: skip
-    notes = conditions.notes(run_of([single, slow, fast]).context, [single, slow, fast])
-    assert notes == ["groups=1,scale=1,dtype=int8: int8 is slower here, 1.50x the p50 of float32"]
+NONE: list[str] = []
+SLOW = "{},dtype=int8: slower here than float32, 1.50x its p50"
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "notes"),
+    [
+        ([3.0], [SLOW.format("groups=0")]),
+        ([1.0], NONE),
+        ([2.004], NONE),  # within the intervals
+        ([3.0, 1.0, 3.0], [SLOW.format("groups=0"), SLOW.format("groups=2")]),
+        ([3.0, 5.0, 3.0, 3.0], ["4 quantised cases are slower here than float32; most of all "
+                                "groups=1,dtype=int8: 2.50x its p50"]),
+    ],
+)  # fmt: skip
+def test_cases_that_int8_made_slower_are_named(times_ms: list[float], notes: list[str]) -> None:
+    found = [
+        record({"groups": n, "dtype": dtype}, dtype=type_, types=ALL, p50_ms=ms)
+        for n, time_ms in enumerate(times_ms)
+        for dtype, type_, ms in (("fp32", "float32", 2.0), ("int8", "int8", time_ms))
+    ]
+    assert conditions.notes(run_of(found).context, found)[1:] == notes
