@@ -70,7 +70,7 @@ def notes(
         *by_text(names, [_not_built(record) for record in records]),
         *by_text(names, [record.note for record in records]),
         *by_text(names, [_given(record) for record in records]),
-        *by_text(names, [_made_up(record) for record in records]),
+        *by_text(names, [made_up((record.graph or {}).get("made_up") or {}) for record in records]),
         *by_text(names, ["; ".join((record.graph or {}).get("notes", ())) for record in records]),
         *_other_providers(records, run.context.provider),
         *by_text(names, [_denormal(record) for record in records]),
@@ -126,9 +126,8 @@ def _given(record: Record) -> str:
     return listed([f"{name} is {text[:DIGITS]}" for name, text in record.values.items()])
 
 
-def _made_up(record: Record) -> str:
+def made_up(found: Mapping[str, Mapping[str, int]]) -> str:
     """The made-up integers on which the work depends, and how to give others."""
-    found = (record.graph or {}).get("made_up") or {}
     if not found:
         return ""
     values = listed([f"{name} ({_range(how)} here)" for name, how in found.items()])

@@ -9,9 +9,10 @@ from benchbox.analysis.operators import CATEGORIES
 from benchbox.analysis.parts import By, Part, split
 from benchbox.analysis.profile import Node, Profile
 from benchbox.devices import Device
-from benchbox.report import formatting, gpu, profile_text
+from benchbox.report import footnotes, formatting, gpu, profile_text
 from benchbox.report.table import Column, Table
 from benchbox.report.tables import heading, short_case
+from benchbox.report.text import by_text
 from benchbox.runner.profile import ProfileOutcome
 from benchbox.specs import Case
 
@@ -89,7 +90,7 @@ def _of_one(report: ProfileReport, case: Case, profile: Profile) -> Table:
         columns=tuple(column for column in columns if column.known),
         groups=("",) * len(parts),
         sentences=tuple(profile_text.sentences(profile, parts, report.by)),
-        notes=tuple(profile_text.notes(profile, report.by)),
+        notes=(*profile_text.notes(profile, report.by), *_made_up(report)),
         elsewhere=ELSEWHERE,
     )
 
@@ -116,9 +117,19 @@ def _of_many(report: ProfileReport) -> Table:
             f"{label(c)}: {profile_text.division(p, report.parts(p), report.by)}."
             for c, p in profiled
         ),
-        notes=tuple(profile_text.notes_of_many([(label(c), p) for c, p in profiled], report.by)),
+        notes=(
+            *profile_text.notes_of_many([(label(c), p) for c, p in profiled], report.by),
+            *_made_up(report),
+        ),
         elsewhere=ELSEWHERE,
     )
+
+
+def _made_up(report: ProfileReport) -> list[str]:
+    """The inputs on whose made-up values the work of a case depends."""
+    found = [each for each in report.outcomes if each.profile is not None]
+    texts = [footnotes.made_up(each.made_up) for each in found]
+    return by_text([label(each.case) for each in found], texts)
 
 
 def _share_columns(cases: Sequence[Sequence[Part]], by: By) -> list[Column]:

@@ -29,12 +29,16 @@ MOST_EVENTS = 40_000  # ONNX Runtime holds them all in memory, with 2 KB each
 
 @dataclass(frozen=True, slots=True)
 class ProfileOutcome:
-    """A case with its profile or the reason why it has none, and the agent's `hello`."""
+    """A case with its profile or the reason why it has none, and the agent's `hello`.
+
+    `made_up` maps inputs on whose made-up values the work depends to how these were made.
+    """
 
     case: Case
     profile: Profile | None
     reason: str = ""
     hello: Mapping[str, Any] = field(default_factory=dict)
+    made_up: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def require_processor(device: Device) -> None:
@@ -73,7 +77,7 @@ def outcomes(
                 client.require_real(agent, device.name, "times to profile")
                 started = True
                 profile = _profile(agent, case, graph, by, notify)
-                yield ProfileOutcome(case, profile, "", agent.hello)
+                yield ProfileOutcome(case, profile, "", agent.hello, graph.made_up)
         except DeviceError as error:
             if not started:
                 raise

@@ -172,6 +172,14 @@ def report(*cases: Case, top: int | None = None) -> profile.ProfileReport:
     return profile.ProfileReport(outcomes, device, "2026-01-02T03:04:05Z", top)
 
 
+@pytest.mark.slow
+def test_integers_that_were_made_up_are_named(write_onnx: WriteOnnx) -> None:
+    text = "g (int64[3] ids, float[9,4] t) => (float[3,4] y) { y = Gather(t, ids) }"
+    result = invoke("profile", str(write_onnx("ids", text)))
+    note = "ids: latency may depend on the values of ids (0 to 8 here); give them with --input ids"
+    assert note in " ".join(result.stdout.split())
+
+
 def test_few_nodes_are_shown_of_many_cases_and_none_where_none_are_wanted(
     onnx_cases: Callable[..., list[Case]],
 ) -> None:
