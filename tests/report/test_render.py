@@ -422,3 +422,22 @@ def test_without_images_there_is_no_rate_of_them() -> None:
 def test_denormals_are_noted_above_a_tenth() -> None:
     texts = [printed(net_of(denormal_ratio=ratio)) for ratio in (1.1, 1.11, None)]
     assert ["denormal numbers in it" in text for text in texts] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("counted", "dtype", "notes"),
+    [
+        ({"graph_params": 40_960}, "float32", []),
+        ({"graph_params": 40_000}, "float32", ["net: params are the module's; its graph holds"]),
+        ({"graph_params": 50_000}, "float32", ["net: params are the module's; its graph holds"]),
+        ({"graph_params": 40_960, "table_params": 9}, "float32", []),
+        ({"table_params": 9}, "float32", ["net: params count tables of constants, which"]),
+        ({}, "int8", ["int8: static, per channel (onnxruntime.quantization), random calibration"]),
+    ],
+)  # fmt: skip
+def test_costs_say_where_params_are_not_the_graphs_and_what_quantised_it(
+    counted: dict[str, int], dtype: str, notes: list[str]
+) -> None:
+    row = CostRow("net", "", "net", [], {**cost(1, 1), **counted}, {}, dtype=dtype)
+    _, *found = cost_table("t", [row]).notes
+    assert [note[: len(said)] for note, said in zip(found, notes, strict=True)] == notes
