@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _KEPT_ELEMENTS = 1024
 _LONG = 1 << 16  # elements
 _MOST_NODES = 1_000_000
+NAMELESS = ("", "?", "None", "unk", "-1")  # what some exporters write for any open size
 
 
 def infer(model: ModelProto, input_shapes: Mapping[str, Sequence[int]]) -> ModelProto:
@@ -257,7 +258,7 @@ def _fix_input(
     if not fits or not value.type.HasField("tensor_type"):
         raise GraphError(f"input {value.name!r} cannot have the shape {list(shape)}")
     for dim, size in zip(declared, shape, strict=True):
-        if dim.dim_param:
+        if dim.dim_param not in NAMELESS:
             symbols[dim.dim_param].add(size)
     dims = [TensorShapeProto.Dimension(dim_value=size) for size in shape]
     tensor.shape.CopyFrom(TensorShapeProto(dim=dims))

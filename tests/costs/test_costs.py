@@ -376,3 +376,13 @@ def test_nodes_may_stand_in_any_order() -> None:
     built.graph.node.extend(reversed(nodes))
     assert count(built) == expected
     assert expected.macs == 24
+
+
+def test_open_sizes_without_a_name_are_not_one() -> None:
+    built = text("g (float[?,3] x) => (float[?,?] y) { y = MatMul(x, w) }", weight("w", 3, 5))
+    for value in (*built.graph.input, *built.graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if not dim.dim_value:
+                dim.dim_param = "?"
+    cost = count(built, {"x": (8, 3)})
+    assert (cost.macs, cost.memory_access_bytes) == (120, 4 * (24 + 15 + 40))

@@ -19,13 +19,12 @@ from benchbox.agent.gpu import errors, libraries
 from benchbox.agent.gpu.binding import BoundSession
 from benchbox.agent.gpu.libraries import PROVIDER, TENSORRT
 from benchbox.agent.gpu.placement import Placement
-from benchbox.agent.ort import inputs, session
+from benchbox.agent.ort import inputs, messages, session
 from benchbox.agent.runtime import GpuGraph
 from benchbox.agent.stdio import Message
 
 ConvSearch = Literal["EXHAUSTIVE", "HEURISTIC", "DEFAULT"]
 CAPTURE = re.compile("graph capture|captur|cudaStream(Begin|End)Capture", re.IGNORECASE)
-PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
 
 def placement(
@@ -124,7 +123,7 @@ def _capturing(where: Placement) -> Iterator[None]:
     except Exception as error:  # ONNX Runtime's have no common ancestor but this
         if not where.captured or not CAPTURE.search(str(error)):
             raise
-        why = PREFIX.sub("", " ".join(str(error).split()))
+        why = messages.plain(str(error))
         raise RuntimeError(
             f"it cannot be captured as a CUDA graph: {why}; time it with --mode eager"
         ) from None
