@@ -25,11 +25,12 @@ from benchbox.report.console import show_runs
 from benchbox.runner import Outcome, Request, several_devices
 from benchbox.runner.several_devices import Ends
 from benchbox.sampling.plan import Plan, processes_for
-from benchbox.specs import BlockSpec, Platform, Selection
+from benchbox.specs import BlockSpec, Case, Platform, Selection
 from benchbox.transports import open_agent
 
 # Of 30 ms bursts of at least three calls two fit where one of 60 ms did, with as much scatter each.
 PUBLISHED = Plan(precision=0.03, burst_s=0.03, min_calls=3, sessions=3, aim=2 / 3)
+MOST_IMAGES = 10.0  # of 224x224 that one counts for, so that no default is endless
 LONGER = 60.0, 5.5  # seconds in all or for each case, of comparisons and GPUs
 ON_GPU = Plan(precision=0.03, sessions=3)
 COMPARED = Plan(precision=0.015, sessions=3)  # of ratios, whose interval is always printed
@@ -58,9 +59,10 @@ def measure(options: Options, found: Sequence[BlockSpec], name: str) -> None:
     for dtype in selected.dtypes:
         gpu_options.refuse_quantised(chosen, dtype)
     gpu_options.require(chosen)
-    count = len(runner.unfold(found, selected))
+    cases = runner.unfold(found, selected)
+    count = len(cases)
     requests = _resumable(
-        [_request(options, found, name, selected, each, count) for each in chosen]
+        [_request(options, found, name, selected, each, cases) for each in chosen]
     )
     stderr = console(stderr=True)
     ends = _measured(requests, count, stderr)
@@ -183,22 +185,22 @@ def _request(
     name: str,
     selected: Selection,
     device: Device,
-    count: int,
+    cases: Sequence[Case],
 ) -> Request:
     return Request(
         name=name,
         specs=found,
         selection=selected,
         device=device,
-        plan=plan(options, count, is_gpu=bool(device.gpu)),
+        plan=plan(options, cases, is_gpu=bool(device.gpu)),
         results=options.output.results,
         resume=options.timing.resume,
         allow_emulated=options.where.allow_emulated,
     )
 
 
-def plan(options: Options, count: int, *, is_gpu: bool = False) -> Plan:
-    """The plan that the options ask for; max_time grows with the number of cases.
+def plan(options: Options, cases: Sequence[Case], *, is_gpu: bool = False) -> Plan:
+    """The plan that the options ask for; max_time grows with the cases and, off GPUs, their images.
 
     On a GPU a load is left out: there it can only be a default that nobody typed.
     """
@@ -206,7 +208,7 @@ def plan(options: Options, count: int, *, is_gpu: bool = False) -> Plan:
     published = COMPARED if margin is not None else ON_GPU if is_gpu else PUBLISHED
     base = QUICK if timing.quick else published
     least_s, each_s = (3.0, 0.5) if timing.quick else (45.0, 3.4) if base is PUBLISHED else LONGER
-    default_s = max(least_s, each_s * count)
+    default_s = max(least_s, each_s * (len(cases) if is_gpu else sum(map(_images, cases))))
     precision = parsing.share(timing.precision) if timing.precision else base.precision
     max_time_s = parsing.seconds(timing.max_time) if timing.max_time else default_s
     few = timing.quick or margin is not None or is_gpu
@@ -227,11 +229,18 @@ def plan(options: Options, count: int, *, is_gpu: bool = False) -> Plan:
     return load_options.adapt(
         ordinary,
         LoadOptions() if is_gpu else options.load,
-        count,
+        len(cases),
         precise=timing.precision is not None or timing.quick,
         timed=timing.max_time is not None,
         typed=options.typed,
     )
+
+
+def _images(case: Case) -> float:
+    """How many images of 224x224 the one of a case takes as long as; 1 for other inputs."""
+    shapes = [tensor.shape for tensor in case.inputs[:1]]
+    sizes = [shape[2:] for shape in shapes if len(shape) == 4 and shape[1] == 3]
+    return min(MOST_IMAGES, max([1.0, *(height * width / 224**2 for height, width in sizes)]))
 
 
 def _epilogue(stderr: Console, outcome: Outcome) -> None:
