@@ -57,15 +57,15 @@ G2: group convolution costs memory access
 cpu, CPUExecutionProvider, 1 thread, batch 1; cpu chip, {MACHINE}
 pi, CPUExecutionProvider, 1 thread, batch 1; pi chip, {MACHINE}
 
-case      FLOPs (M)  memory (MB)               cpu (ms)               pi (ms)  cpu, images/s  pi, images/s  params (M)
+case      FLOPs (M)  memory (MB)  params (M)               cpu (ms)               pi (ms)  cpu, images/s  pi, images/s
 scale 1
-groups=1        128         16.2          1.000 ± 0.004          10.00 ± 0.04           1000         100.0      0.0410
-groups=2        127         22.7  1.420 ± 0.006 (1.42x)  14.20 ± 0.06 (1.42x)            704          70.4      0.0410
-groups=8        133         46.3  2.310 ± 0.009 (2.31x)  23.10 ± 0.09 (2.31x)          432.9         43.29      0.0410
+groups=1        128         16.2      0.0410          1.000 ± 0.004          10.00 ± 0.04           1000         100.0
+groups=2        127         22.7      0.0410  1.420 ± 0.006 (1.42x)  14.20 ± 0.06 (1.42x)            704          70.4
+groups=8        133         46.3      0.0410  2.310 ± 0.009 (2.31x)  23.10 ± 0.09 (2.31x)          432.9         43.29
 scale 2
-groups=1        514         32.8          4.000 ± 0.016          40.00 ± 0.16          250.0         25.00      0.0410
-groups=2        508         45.8    5.20 ± 0.02 (1.30x)    52.0 ± 0.2 (1.30x)          192.3         19.23      0.0410
-groups=8        508         91.0    7.60 ± 0.03 (1.90x)    76.0 ± 0.3 (1.90x)          131.6         13.16      0.0410
+groups=1        514         32.8      0.0410          4.000 ± 0.016          40.00 ± 0.16          250.0         25.00
+groups=2        508         45.8      0.0410    5.20 ± 0.02 (1.30x)    52.0 ± 0.2 (1.30x)          192.3         19.23
+groups=8        508         91.0      0.0410    7.60 ± 0.03 (1.90x)    76.0 ± 0.3 (1.90x)          131.6         13.16
 
 cpu: {G2_HOLDS}
 pi: {G2_HOLDS}
@@ -85,8 +85,8 @@ def test_what_failed_or_is_imprecise_on_one_device_says_so_in_its_column() -> No
     )
     (table,) = tables_of([on("cpu", wide), on("pi", lacking)])
     rows = cells_of(table)
-    assert rows[1][3:5] == ["1.42 ± 0.06 (1.42x, imprecise)", "1.420 ± 0.006 (1.42x)"]
-    assert rows[5][3:5] == ["7.60 ± 0.03 (1.90x)", "failed"]
+    assert rows[1][4:6] == ["1.42 ± 0.06 (1.42x, imprecise)", "1.420 ± 0.006 (1.42x)"]
+    assert rows[5][4:6] == ["7.60 ± 0.03 (1.90x)", "failed"]
     assert table.failures == ("pi: groups=8,scale=2 failed: no kernel",)
     assert "cpu: groups=2,scale=1: 4% wide" in table.notes
     assert not [note for note in table.notes if note.startswith("pi: ")]
@@ -113,7 +113,7 @@ def test_where_devices_have_different_cases_there_are_dashes_and_groups_stay_tog
     assert table.groups == ("scale 1",) * 3 + ("scale 2",) * 3
     rows = cells_of(table)
     assert sorted(row[0] for row in rows) == sorted(["groups=1", "groups=2", "groups=8"] * 2)
-    assert all(sorted(cell == "-" for cell in row[3:5]) == [False, True] for row in rows)
+    assert all(sorted(cell == "-" for cell in row[4:6]) == [False, True] for row in rows)
 
 
 def test_each_spec_of_a_run_has_its_table() -> None:
@@ -133,7 +133,7 @@ def test_verbose_adds_the_table_of_each_device() -> None:
 def test_in_markdown_it_is_one_table_that_says_what_was_measured_on() -> None:
     text = to_markdown([on("cpu"), on("pi", slower(10))])
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    figures = "2.310 ± 0.009 (2.31x) | 23.10 ± 0.09 (2.31x) | 432.9 | 43.29 | 0.0410 |"
+    figures = "0.0410 | 2.310 ± 0.009 (2.31x) | 23.10 ± 0.09 (2.31x) | 432.9 | 43.29 |"
     assert rows[5] == f"| groups=8 | 133 | 46.3 | {figures}"
     assert {line.count("|") for line in rows[:10]} == {9}
     assert [text.count(once) for once in ("\n## ", "cpu chip", "pi chip")] == [0, 2, 2]
@@ -191,7 +191,7 @@ GRAPH, EAGER = on_gpu("graph", 1.25), on_gpu("eager", 5.0)
 
 def test_both_modes_of_a_gpu_show_side_by_side_what_launching_costs() -> None:
     (table,) = tables_of([GRAPH, EAGER])
-    assert {column.header: column.cells[0] for column in table.columns[5:9]} == {
+    assert {column.header: column.cells[0] for column in table.columns[6:10]} == {
         f"cuda-{mode}, {figure}": cell
         for mode, share in (("graph", "20%"), ("eager", "80%"))
         for figure, cell in (("GPU (ms)", "0.100"), ("launch share", share))
