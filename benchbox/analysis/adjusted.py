@@ -19,6 +19,7 @@ from itertools import pairwise
 from statistics import median, variance
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchbox.analysis import stats
 from benchbox.analysis.levels import WINDOW, MemoryLevels, PerSentinel, Round, Usual
@@ -34,6 +35,8 @@ HUBER = 1.345  # standard deviations: 95% efficient where nothing is an outlier
 LEAST_SD = 0.003
 ITERATIONS = 12
 CONVERGED = 1e-4  # of a slope
+RUN_SD = 0.012  # ln of a latency, from one run to the next in one state of the machine
+UNSURE = 1e-9  # precision of what nothing is known of
 Z95 = 1.96
 WIDEST = 5.0  # ln of an interval's end over the middle
 # The relative spread between processes before any run, and how many runs that is worth: by three
@@ -66,7 +69,7 @@ class Slopes:
 
 # Nine graphs of 0.7 to 43 ms had 0.2 to 0.9, 0.2 to 0.4 and 0.05 to 0.28 on an Intel processor;
 # twelve on an AMD EPYC 0.8 to 1.2 by the clock.
-UNKNOWN = Slopes(0.75, 0.25, 0.3, 0.3, 0.12, 0.1)
+UNKNOWN = Slopes(0.75, 0.25, 0.2, 0.15, 0.14, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,63 +101,112 @@ def segments(bursts: Sequence[Burst], levels: MemoryLevels, usual: Usual) -> lis
     return [Segment(key, calls, (x, *levels_of[key])) for key, calls, x in timed]
 
 
-def fit(found: Sequence[Segment], prior: Slopes = UNKNOWN) -> Slopes:
-    """The slopes of a case by Huber's regression, drawn towards the prior; needs six segments."""
+@dataclass(frozen=True, slots=True)
+class RunCenter:
+    """A graph in one run: its latency, not adjusted, and the readings of the sentinels then."""
+
+    latency_s: Ratio
+    readings: Usual
+
+
+def fit(
+    found: Sequence[Segment],
+    prior: Slopes = UNKNOWN,
+    earlier: Sequence[tuple[float, PerSentinel]] = (),
+) -> tuple[Slopes, Slopes]:
+    """The slopes of a case by Huber's regression, drawn towards the prior; needs six segments.
+
+    `earlier` has ln of the graph's latency in other runs, and the states then: what a run's own
+    minute does not show, as it stayed the same, may differ from one run to the next. The second are
+    the slopes without them.
+    """
     if len(found) < FEWEST_SEGMENTS:
-        return prior
-    y = np.array([median(each.latencies) for each in found])
-    x = np.array([(1.0, *each.state) for each in found])
-    sizes = np.array([min(len(each.latencies), FULL_SEGMENT) / FULL_WEIGHT for each in found])
-    means = np.array((0.0, *prior.values))
-    precision = np.array((0.0, *(error**-2 for error in prior.errors)))
+        return prior, prior
+    # An intercept of this run, and one that it shares with the others but for their spread.
+    rows = [(1.0, 0.0, *each.state) for each in found]
+    rows += [(0.0, 1.0, *state) for _, state in earlier]
+    x = np.array([*rows, (1.0, -1.0, 0.0, 0.0, 0.0)])
+    y = np.array([*(median(s.latencies) for s in found), *(ln for ln, _ in earlier), 0.0])
+    own = np.arange(len(y)) < len(found)
+    sizes = np.ones(len(y))
+    sizes[own] = [min(len(each.latencies), FULL_SEGMENT) / FULL_WEIGHT for each in found]
+    means = np.array((0.0, 0.0, *prior.values))
+    precision = np.diag((0.0, UNSURE, *(error**-2 for error in prior.errors)))
     weights, scale, before = np.ones(len(y)), 0.02, means
     for _ in range(ITERATIONS):
-        weighted = x * (weights * sizes)[:, None]
-        information = weighted.T @ x / scale**2 + np.diag(precision)
-        beta = np.linalg.solve(information, weighted.T @ y / scale**2 + precision * means)
+        sd = np.where(own, scale, RUN_SD)
+        weighted = x * (weights * sizes / sd**2)[:, None]
+        information = weighted.T @ x + precision
+        beta = np.linalg.solve(information, weighted.T @ y + precision @ means)
         apart = np.abs(y - x @ beta)
-        scale = max(stats.SD_OF_MAD * float(np.median(apart)), LEAST_SD)
-        weights = np.minimum(1.0, HUBER * scale / np.maximum(apart, 1e-12))
-        if np.allclose(beta[1:], before[1:], rtol=0.0, atol=CONVERGED):
+        scale = max(stats.SD_OF_MAD * float(np.median(apart[own])), LEAST_SD)
+        sd = np.where(own, scale, RUN_SD)
+        weights = np.minimum(1.0, HUBER * sd / np.maximum(apart, 1e-12))
+        if np.allclose(beta[2:], before[2:], rtol=0.0, atol=CONVERGED):
             break
         before = beta
+    weighted[~own] = 0.0
+    alone = weighted.T @ x + precision
+    return _slopes(beta, information), _slopes(
+        np.linalg.solve(alone, weighted.T @ y + precision @ means), alone
+    )
+
+
+def _slopes(beta: NDArray[np.float64], information: NDArray[np.float64]) -> Slopes:
     errors = np.sqrt(np.diag(np.linalg.inv(information)))
-    pairs = zip(beta[1:], errors[1:], strict=True)
-    return Slopes(*(float(value) for pair in pairs for value in pair))
+    return Slopes(*(float(v) for pair in zip(beta[2:], errors[2:], strict=True) for v in pair))
 
 
 @dataclass(frozen=True, slots=True)
 class Adjusted:
     """A case set back to the machine's usual state: its latency in each round, and by how much.
 
-    `state` is the one in the middle of its segments; `calls` counts the calls in them.
+    `state` is the one in the middle of its segments; `calls` counts the calls in them. `learned`
+    are the slopes without what other runs say of them.
     """
 
     slopes: Slopes
     rounds: Rounds
     state: PerSentinel = (0.0, 0.0, 0.0)
     calls: int = 0
+    learned: Slopes = UNKNOWN
 
     @property
     def shift(self) -> float:
         """What the usual state changes: ln of the latency as it was over the adjusted one."""
-        return _moved(self.slopes, self.state)
+        return moved(self.slopes, self.state)
 
 
 def adjust(
-    bursts: Sequence[Burst], levels: MemoryLevels, usual: Usual, prior: Slopes = UNKNOWN
+    bursts: Sequence[Burst],
+    levels: MemoryLevels,
+    usual: Usual,
+    prior: Slopes = UNKNOWN,
+    earlier: Sequence[RunCenter] = (),
 ) -> Adjusted:
     """Fit a case's slopes to its bursts, and adjust its calls by them."""
     found = segments(bursts, levels, usual)
     if not found:
-        return Adjusted(prior, {})
-    slopes = fit(found, prior)
+        return Adjusted(prior, {}, learned=prior)
+    runs = [(math.log(run.latency_s), usual.apart(run.readings)) for run in earlier]
+    slopes, learned = fit(found, prior, runs)
     clock, memory, refill = (median(each) for each in zip(*(s.state for s in found), strict=True))
     calls = sum(len(each.latencies) for each in found)
-    return Adjusted(slopes, _rounds(found, slopes), (clock, memory, refill), calls)
+    return Adjusted(slopes, _rounds(found, slopes), (clock, memory, refill), calls, learned)
 
 
-def _moved(slopes: Slopes, state: PerSentinel) -> float:
+def center(case: Adjusted, usual: Usual) -> RunCenter:
+    """What a run found of a graph, for the fits of later ones; the case has rounds."""
+    clock, memory, refill = case.state
+    readings = Usual(
+        usual.compute_ns * math.exp(clock),
+        usual.stream_ns * math.exp(memory),
+        usual.refill_ns * math.exp(refill) if usual.refill_ns else None,
+    )
+    return RunCenter(median(case.rounds.values()) * math.exp(case.shift), readings)
+
+
+def moved(slopes: Slopes, state: PerSentinel) -> float:
     """Ln of a latency in a state over the one in the usual state."""
     return sum(slope * part for slope, part in zip(slopes.values, state, strict=True))
 
@@ -163,7 +215,7 @@ def _rounds(found: Sequence[Segment], slopes: Slopes) -> Rounds:
     """The median of each round's calls, adjusted, in seconds."""
     rounds: dict[Round, list[float]] = {}
     for each in found:
-        shift = _moved(slopes, each.state)
+        shift = moved(slopes, each.state)
         rounds.setdefault(each.round, []).extend(value - shift for value in each.latencies)
     return {key: math.exp(median(values)) for key, values in rounds.items()}
 

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from benchbox.analysis import adjusted
+from benchbox.analysis import adjusted, stats
 from benchbox.analysis.adjusted import (
     UNKNOWN,
     Z95,
     Adjusted,
     Adjustment,
+    RunCenter,
     Slopes,
 )
 from benchbox.analysis.levels import WINDOW, MemoryLevels, Usual
@@ -22,9 +23,10 @@ from benchbox.analysis.states import Bases, Gate, Readings, State
 # to it, so that those of several runs can be compared, where that adds less to the half-width than
 # it is worth: by slopes that are known.
 NEAR = 0.08, 0.3, 1.0  # of the compute, the stream and the refill sentinel
-WORTH = 0.012
+WORTH = 0.02
 # Runs whose processes tell what those of the next differ by, and the most that one of them counts.
 RECENT, MOST_VARIANCE = 5, 0.02**2
+CENTERS = 8  # runs of a graph that are kept
 # Slopes change with the neighbours' kind of work: what is known of one is never surer than this.
 SUREST = 0.05, 0.03, 0.01
 STEEPEST = 2.0  # no graph follows a sentinel more
@@ -37,7 +39,8 @@ class Known:
     """What earlier runs learned of a machine: usual readings, and slopes by the graph's sha256.
 
     `bases` make the gate, `usual` is what figures are set back to. Between the processes of the
-    last runs latencies differed by `variances`, ratios by `ratio_variances`.
+    last runs latencies differed by `variances`, ratios by `ratio_variances`; `centers` has the
+    last runs of each graph.
     """
 
     bases: Bases = field(default_factory=Bases)
@@ -45,6 +48,7 @@ class Known:
     slopes: Mapping[str, Slopes] = field(default_factory=dict)
     variances: tuple[Amount, ...] = ()
     ratio_variances: tuple[Amount, ...] = ()
+    centers: Mapping[str, tuple[RunCenter, ...]] = field(default_factory=dict)
 
 
 class Machine:
@@ -61,7 +65,7 @@ class Machine:
         self._levels = MemoryLevels()
         self.usual: Usual | None = None  # what cases are set back to, once there are readings
         self._kept = self.known.usual
-        self._graphs: dict[str, Slopes] = {}
+        self._graphs: dict[str, Adjusted] = {}
         self._cases: dict[str, Variance] = {}
         self._ratios: dict[str, Variance] = {}
 
@@ -80,10 +84,15 @@ class Machine:
 
     @property
     def shift(self) -> float | None:
-        """The state that counts over the one of earlier runs; above 1 it is slower."""
-        if self.usual and self.known.usual:
-            return self.usual.compute_ns / self.known.usual.compute_ns
-        return self._readings.shift
+        """The state that counts over the one of earlier runs; above 1 it is slower.
+
+        Of adjusted cases it is what the middle one's slopes say that it does to latencies.
+        """
+        if self.usual is None or self.known.usual is None:
+            return self._readings.shift
+        apart = self.known.usual.apart(self.usual)
+        each = [case.slopes for case in self._graphs.values()] or [UNKNOWN]
+        return math.exp(median(adjusted.moved(slopes, apart) for slopes in each))
 
     @property
     def host_shift(self) -> float | None:
@@ -111,7 +120,7 @@ class Machine:
 
     def _cost(self, kept: Usual, now: Usual) -> float:
         """What setting figures back from now to what was usual adds to a half-width."""
-        each = self._graphs.values() or [UNKNOWN]
+        each = [case.slopes for case in self._graphs.values()] or [UNKNOWN]
         return median(Z95 * adjusted.error_of(slopes, kept.apart(now)) for slopes in each)
 
     def adjust(self, key: str, sha256: str, bursts: Sequence[Burst]) -> Adjusted | None:
@@ -119,8 +128,9 @@ class Machine:
         usual = self.usual
         if usual is None:
             return None
-        found = adjusted.adjust(bursts, self._levels, usual, self._prior(sha256))
-        self._graphs[sha256] = found.slopes
+        earlier = self.known.centers.get(sha256, ())
+        found = adjusted.adjust(bursts, self._levels, usual, self._prior(sha256), earlier)
+        self._graphs[sha256] = found
         if variance := adjusted.process_variance(found.rounds):
             self._cases[key] = variance
         return found
@@ -163,14 +173,22 @@ class Machine:
 
     def after(self) -> Known:
         """What is known of the machine after this run; the graphs of this run come last."""
-        learned = {k: v for k, v in self._graphs.items() if k and v != self._prior(k)}
+        cases = {k: case for k, case in self._graphs.items() if k and case.rounds}
+        learned = {k: v.learned for k, v in cases.items() if v.learned != self._prior(k)}
         earlier = {k: v for k, v in self.known.slopes.items() if k not in learned}
+        before = {k: v for k, v in self.known.centers.items() if k not in cases}
+        centers = {
+            k: (*self.known.centers.get(k, ()), adjusted.center(case, self.usual))[-CENTERS:]
+            for k, case in cases.items()
+            if self.usual and len(case.rounds) >= stats.MIN_ROUNDS
+        }
         return Known(
             self._readings.after(),
             self._kept,
             {**earlier, **learned},
             _with(self.known.variances, self._cases),
             _with(self.known.ratio_variances, self._ratios),
+            {**before, **centers},
         )
 
 

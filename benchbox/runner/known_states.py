@@ -3,9 +3,11 @@
 import contextlib
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import TypeAdapter
 
@@ -15,7 +17,9 @@ from benchbox.analysis.states import STEP, Bases
 from benchbox.devices import gpu_options, providers
 from benchbox.records import Context
 
-MOST_GRAPHS = 500  # whose slopes are kept for a machine
+MOST_GRAPHS = 500  # that are kept for a machine
+
+Kept = TypeVar("Kept")
 
 
 def path(context: Context) -> Path:
@@ -94,9 +98,13 @@ def save(file: Path, known: Known, host_file: Path | None = None) -> None:
 
 
 def _write(file: Path, known: Known) -> None:
-    newest = dict(list(known.slopes.items())[-MOST_GRAPHS:])
+    newest = replace(known, slopes=_newest(known.slopes), centers=_newest(known.centers))
     with contextlib.suppress(OSError):
-        host.write(file, _adapter().dump_json(replace(known, slopes=newest)).decode())
+        host.write(file, _adapter().dump_json(newest).decode())
+
+
+def _newest(graphs: Mapping[str, Kept]) -> dict[str, Kept]:
+    return dict(list(graphs.items())[-MOST_GRAPHS:])
 
 
 def forget() -> int:

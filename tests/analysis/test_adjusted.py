@@ -9,7 +9,7 @@ from statistics import median
 import pytest
 
 from benchbox.analysis import adjusted
-from benchbox.analysis.adjusted import UNKNOWN, Adjusted, Slopes
+from benchbox.analysis.adjusted import UNKNOWN, Adjusted, RunCenter, Slopes
 from benchbox.analysis.levels import MemoryLevels, Usual
 from benchbox.analysis.samples import Burst
 
@@ -87,7 +87,7 @@ def adjust(bursts: Sequence[Burst], prior: Slopes = UNKNOWN) -> Adjusted:
         {"clock": lambda number: 0.03 if number > 20 else 0.0},
         {"memory": drifting, "slopes": (0.9, 0.5, 0.1)},
         {"refill": lambda number: 12 * drifting(number)},
-        {"refill": lambda _: 0.5, "slopes": (0.9, 0.2, 0.12)},
+        {"refill": lambda _: 0.5, "slopes": (0.9, 0.2, 0.14)},
         {"preempted": 0.3},
         {"outliers": 0.2},
         {"clock": drifting, "preempted": 0.2, "outliers": 0.1},
@@ -112,6 +112,24 @@ def test_slopes_of_earlier_runs_are_kept_where_a_run_tells_nothing_new() -> None
     slopes = adjust(timed(rounds=30), known).slopes
     assert abs(slopes.clock - 0.4) < 0.02 and abs(slopes.memory - 0.5) < 0.02
     assert abs(slopes.refill - 0.2) < 0.01
+
+
+def test_slopes_that_a_run_does_not_show_are_told_by_the_latencies_of_others() -> None:
+    bursts = timed((0.9, 0.2, 0.3), refill=lambda _: 0.3)
+    runs = [
+        RunCenter(1e-3 * math.exp(0.3 * z), replace(USUAL, refill_ns=4e5 * math.exp(z)))
+        for z in (-0.2, 0.0, 0.1, 0.2)
+    ]
+    alone, known = (
+        adjusted.adjust(bursts, MemoryLevels(bursts), USUAL, earlier=each) for each in ([], runs)
+    )
+    assert abs(known.slopes.refill - 0.3) < 2 * known.slopes.refill_se < 0.1
+    # What runs have in common is to count once.
+    assert known.learned.refill == pytest.approx(alone.slopes.refill, abs=0.01)
+    assert known.learned.refill_se == pytest.approx(alone.slopes.refill_se, abs=0.01)
+    center = adjusted.center(known, USUAL)
+    assert center.latency_s == pytest.approx(1e-3 * math.exp(0.09), rel=0.01)
+    assert math.log(center.readings.refill_ns / 4e5) == pytest.approx(0.3, abs=0.1)
 
 
 def test_a_state_far_from_the_usual_one_does_not_count() -> None:

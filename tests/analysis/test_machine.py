@@ -10,7 +10,7 @@ import pytest
 from benchbox.analysis import adjusted
 from benchbox.analysis.adjusted import UNKNOWN, Slopes
 from benchbox.analysis.levels import Usual
-from benchbox.analysis.machine import Known, Machine
+from benchbox.analysis.machine import CENTERS, Known, Machine
 from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Bases
 
@@ -160,6 +160,17 @@ def test_slopes_are_learned_and_lead_the_next_run_however_little_it_shows() -> N
         errors.append(abs(found[0].value * 1e9 / LATENCY_NS - 1))
     assert errors[1] < 0.015 < errors[0]
     assert list(run_of([], known).after().slopes) == ["ab"]  # kept though the run had others
+
+
+def test_the_last_runs_of_a_graph_are_kept() -> None:
+    bursts, known = timed(), KNOWN
+    for _ in range(CENTERS + 1):
+        machine = run_of(bursts, known)
+        machine.adjust("a", "ab", bursts)
+        known = machine.after()
+    assert len(known.centers["ab"]) == CENTERS
+    assert known.centers["ab"][0].latency_s * 1e9 == pytest.approx(LATENCY_NS, rel=0.01)
+    assert run_of([], known).after().centers == known.centers
 
 
 def test_a_case_with_too_few_segments_teaches_nothing() -> None:
