@@ -21,6 +21,7 @@ from benchbox.networks.detector import Detector
 LIMIT = 1 << 30  # bytes, unpacked; the largest of the networks is 70 MB, optimizers keep two more
 WRAPPERS = ("state_dict", "model")
 ANEW = "save it anew by torch.save(model.state_dict(), path)"
+MEAN = "running_mean"  # of a batch norm
 COUNTER = "num_batches_tracked"  # of batches seen in training; some files lack it, none needs it
 
 # In the names of a detector's checkpoint: the bins of distances, and YOLOv10's deployed head.
@@ -120,6 +121,17 @@ def _named_as(module: nn.Module, state: State) -> State:
     """
     if not isinstance(module, Detector):
         return state
+    theirs, ours = _in_order(state, module)
+    own = module.state_dict()
+    if [_form(state[key]) for key in theirs] != [_shape(own[key]) for key in ours]:
+        return state
+    found = {key: state[other] for key, other in zip(ours, theirs, strict=True)}
+    bins = own[OWN_BINS].shape
+    return found | {OWN_BINS: torch.arange(float(bins.numel())).view(bins)}
+
+
+def _in_order(state: State, module: Detector) -> tuple[list[str], list[str]]:
+    """The names of a detector's tensors in a state and in `module`, which match in their order."""
     deployed = {key.partition(ONE_TO_ONE)[0] for key in state if ONE_TO_ONE in key}
     unused = tuple(owner + branch for owner in deployed for branch in ("cv2.", "cv3."))
     theirs = [
@@ -128,12 +140,7 @@ def _named_as(module: nn.Module, state: State) -> State:
         if not (_is_counter(key) or BINS in key or (unused and key.startswith(unused)))
     ]
     own = module.state_dict()
-    ours = [key for key in own if not _is_counter(key) and key != OWN_BINS]
-    if [_form(state[key]) for key in theirs] != [_shape(own[key]) for key in ours]:
-        return state
-    found = {key: state[other] for key, other in zip(ours, theirs, strict=True)}
-    bins = own[OWN_BINS].shape
-    return found | {OWN_BINS: torch.arange(float(bins.numel())).view(bins)}
+    return theirs, [key for key in own if not _is_counter(key) and key != OWN_BINS]
 
 
 def _is_counter(key: str) -> bool:
@@ -142,7 +149,10 @@ def _is_counter(key: str) -> bool:
 
 def _differences(state: State, module: nn.Module) -> str:
     """Summary of missing, unexpected and misshapen tensors; empty where there are none."""
-    wanted = {k: _shape(v) for k, v in module.state_dict().items() if not _is_counter(k)}
+    own = module.state_dict()
+    if isinstance(module, Detector) and not state.keys() & own.keys():
+        return _first_difference(state, module)
+    wanted = {k: _shape(v) for k, v in own.items() if not _is_counter(k)}
     found = {key: _form(value) for key, value in state.items() if not _is_counter(key)}
     other = [
         f"{_quoted(key)}: {found[key]} in place of {shape}"
@@ -156,6 +166,20 @@ def _differences(state: State, module: nn.Module) -> str:
     }
     summary = [f"{len(each)} {what} (first {each[0]})" for what, each in groups.items() if each]
     return ", ".join(summary)
+
+
+def _first_difference(state: State, module: Detector) -> str:
+    """What a state under other names lacks, by the order of its tensors."""
+    theirs, ours = _in_order(state, module)
+    if any(key.endswith(MEAN) for key in ours) and not any(key.endswith(MEAN) for key in theirs):
+        return "its batch norms are folded; save its state_dict before that"
+    own = module.state_dict()
+    for number, (key, wanted) in enumerate(zip(theirs, ours, strict=False), 1):
+        if _form(state[key]) != _shape(own[wanted]):
+            where = f"its tensor {number} of {len(theirs)}, {_quoted(key)}"
+            return f"{where}, is {_form(state[key])} in place of {_shape(own[wanted])}"
+    same = len(theirs) == len(ours)
+    return "" if same else f"it has {len(theirs)} tensors in place of {len(ours)}"
 
 
 def _quoted(key: str) -> str:

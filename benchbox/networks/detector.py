@@ -14,6 +14,7 @@ from benchbox.networks.layers import calibrated
 SIZE = 640  # height and width of an image, by default
 STRIDES = (8, 16, 32)
 CLASSES = 80
+OBJECTS = 5  # in an image, as the first biases have it
 SIDES = 4  # left, top, right, bottom
 BINS = 16  # of the distance from an anchor to each side
 DETECTIONS = 300
@@ -132,6 +133,20 @@ class Head(nn.Module):
         boxes, scores = self._boxes(distances, maps), torch.sigmoid(classes)
         return best(boxes, scores) if self.output == HEADS[-1] else torch.cat([boxes, scores], 1)
 
+    @torch.no_grad()
+    def begin(self) -> None:
+        """Set the biases that training begins with, so that few places have a high score.
+
+        Random class branches alone would have hundreds of scores that round to 1.
+        """
+        for boxes, classes, stride in zip(self.box, self.classes, STRIDES, strict=True):
+            score = math.log(OBJECTS / CLASSES / (SIZE / stride) ** 2)
+            for branch, bias in ((boxes, 1.0), (classes, score)):
+                *_, last = branch.children()
+                assert isinstance(last, nn.Conv2d)
+                assert last.bias is not None
+                nn.init.constant_(last.bias, bias)
+
     def _boxes(self, distances: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """(n, 64, places) -> (n, 4, places), in pixels."""
         n, _, places = distances.shape
@@ -199,7 +214,10 @@ class Detector(nn.Module):
         return self.head.output
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, 3, h, w) -> what the head gives."""
+        """(n, 3, h, w), h and w multiples of 32, -> what the head gives."""
+        if any(side % STRIDES[-1] for side in x.shape[-2:]):
+            sides = "x".join(map(str, x.shape[-2:]))
+            raise ValueError(f"a detector takes images of multiples of 32, not of {sides}")
         result: Tensor = self.head(self.neck(self.backbone(x)))
         return result
 
@@ -215,4 +233,5 @@ def with_eps(module: nn.Module) -> nn.Module:
 def detector(backbone: nn.Module, neck: Neck, head: Head, *, is_fused: bool = False) -> nn.Module:
     """The detector of these parts, calibrated, with branches folded if it `is_fused`."""
     module = calibrated(with_eps(Detector(backbone, neck, head)), size=SIZE, images=1)
+    head.begin()
     return fuse(module) if is_fused else module

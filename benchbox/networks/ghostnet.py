@@ -5,6 +5,7 @@ with a cheap depthwise one. Names in the state_dict are those of the authors' im
 Dropout, which does nothing in eval mode, is left out.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -168,8 +169,8 @@ class Features(nn.Module):
 
     def __init__(self, width: float, bottleneck: Callable[[Layer], nn.Module]) -> None:
         super().__init__()
-        if not width > 0:
-            raise ValueError(f"width is {width}; it must be positive")
+        if not isinstance(width, int | float) or not 0 < width < math.inf:
+            raise ValueError(f"width is {width!r}; it must be a positive number")
         stem = make_divisible(STEM * width, DIVISOR)
         self.conv_stem, self.bn1, self.act1 = conv_bn(3, stem, 3, stride=2, activation=relu)
         stages = list(_stages(width, stem))
@@ -221,7 +222,7 @@ class Backbone(Features):
         last_conv: bool = True,
     ) -> None:
         super().__init__(width, bottleneck)
-        if taps not in TAPS:
+        if not isinstance(taps, str) or taps not in TAPS:
             raise ValueError(f"taps is {taps!r}; it must be 'last' or 'first'")
         if taps == "first" and last_conv:
             raise ValueError("taps='first' ends before the last convolution; set last_conv=False")

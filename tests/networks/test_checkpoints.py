@@ -182,6 +182,27 @@ def test_a_detectors_checkpoint_of_another_one_is_told_what_it_fits(
 
 
 @pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda key, value: value[:2] if ".cv3." in key and value.dim() else value,
+            "in place of (80,",
+        ),
+        (lambda key, value: None if "running" in key else value, "its batch norms are folded"),
+        (lambda key, value: None if ".cv3." in key else value, "tensors in place of"),
+    ],
+    ids=["classes", "folded", "no classes"],
+)
+def test_a_detectors_checkpoint_is_told_where_it_first_differs(
+    change: Callable[[str, Tensor], Tensor | None], said: str, candidates: list[str], save: Save
+) -> None:
+    candidates += ["yolov8n"]
+    state = as_published(created("yolov8n").state_dict())
+    changed = {key: new for key, value in state.items() if (new := change(key, value)) is not None}
+    assert said in refusal(save(changed), "yolov8n")
+
+
+@pytest.mark.parametrize(
     ("held", "wanted"),
     [
         ("shufflenetv2_tv_x0_5", "shufflenetv2_x0_5"),

@@ -5,6 +5,7 @@
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchbox import networks
+from benchbox.errors import CaseError, SpecError
+from benchbox.export.verify import difference
 from benchbox.networks import catalogue
 from benchbox.networks import detector_blocks as blocks
 from benchbox.networks.backbones import backbone
@@ -168,6 +171,11 @@ def test_folding_leaves_no_branches_and_keeps_the_original(name: str) -> None:
         (yolov10, {"head": "boxes"}, "it must be 'raw', 'decoded' or 'detections'"),
         (yolov8_ghostnetv2, {"taps": "all"}, "taps is 'all'; it must be 'last' or 'first'"),
         (yolov8_ghostnetv2, {"taps": "first"}, "set last_conv=False"),
+        (yolov8_ghostnetv2, {"taps": ["last"]}, "it must be 'last' or 'first'"),
+        *(
+            (yolov8_ghostnetv2, {"width": width}, "must be a positive number")
+            for width in ("1", 0, math.inf)
+        ),
         (backbone, {"host": "yolov9"}, "host is 'yolov9'; it must be one of yolov8, yolov10, yol"),
     ],
 )
@@ -195,6 +203,28 @@ def test_a_backbone_alone_gives_the_maps_that_the_whole_has_inside(
         (c, 64 // stride, 96 // stride) for c, stride in zip(channels, (8, 16, 32), strict=True)
     ]
     assert parity.params(alone) == parity.params(whole.backbone) < parity.params(whole)
+
+
+def test_an_argument_that_a_network_does_not_take_is_refused() -> None:
+    with pytest.raises(SpecError, match="yolov8n takes no 'width'; it takes scale, head"):
+        networks.create("yolov8n", width=1.0)
+
+
+@pytest.mark.parametrize("name", ["yolov10n", "yolov10s_ghost"])
+def test_detections_of_random_weights_are_told_apart(name: str) -> None:
+    module = networks.create(name)
+    with torch.no_grad():
+        found = module(torch.randn(1, 3, 640, 640)).numpy()
+    moved = found.copy()
+    moved[:, ::2, :4] += 300
+    assert difference([found], [found[:, ::-1]], kind="detections") == 0
+    with pytest.raises(CaseError):
+        difference([found], [moved], kind="detections")
+
+
+def test_a_side_that_no_multiple_of_32_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="multiples of 32, not of 64x40"):
+        on_meta(networks.create, "yolo11n")(torch.empty(1, 3, 64, 40, device="meta"))
 
 
 def test_a_small_image_has_as_many_detections_as_places() -> None:
