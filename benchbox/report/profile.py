@@ -101,6 +101,7 @@ def _of_many(report: ProfileReport) -> Table:
     failed = [outcome for outcome in report.outcomes if outcome.profile is None]
     cases = [case for case, _ in profiled]
     layouts = [None if p.is_drowned else profile_text.layout_share(p) for _, p in profiled]
+    shows_layout = any(layouts) and report.by != "module"  # whose shares have it in them
     return Table(
         title=f"Where the time goes: share by {HEADERS[report.by]}",
         about=_about(report, *cases),
@@ -108,7 +109,7 @@ def _of_many(report: ProfileReport) -> Table:
             Column("case", tuple(_name(case, cases) for case in cases), text=True),
             Column("time (ms)", tuple(_milliseconds(p.latency_s) for _, p in profiled)),
             *_share_columns([report.parts(profile) for _, profile in profiled], report.by),
-            *([Column("layout", tuple(map(share, layouts)), drop=2)] if any(layouts) else []),
+            *([Column("layout", tuple(map(share, layouts)), drop=2)] if shows_layout else []),
             Column("unoptimised", tuple(_unoptimised(p) for _, p in profiled), drop=1),
         ),
         groups=tuple(heading(case.group) for case in cases),
