@@ -14,6 +14,7 @@ from benchbox.networks.layers import calibrated
 SIZE = 640  # height and width of an image, by default
 STRIDES = (8, 16, 32)
 CLASSES = 80
+TIMID = 0.1  # of the last weights of random class branches
 OBJECTS = 5  # in an image, as the first biases have it
 SIDES = 4  # left, top, right, bottom
 BINS = 16  # of the distance from an anchor to each side
@@ -135,17 +136,19 @@ class Head(nn.Module):
 
     @torch.no_grad()
     def begin(self) -> None:
-        """Set the biases that training begins with, so that few places have a high score.
+        """Give class branches small weights and first biases, where the head chooses detections.
 
-        Random class branches alone would have hundreds of scores that round to 1.
+        Random ones would have hundreds of scores that round to 1, among which any would do. Other
+        heads keep theirs.
         """
-        for boxes, classes, stride in zip(self.box, self.classes, STRIDES, strict=True):
-            score = math.log(OBJECTS / CLASSES / (SIZE / stride) ** 2)
-            for branch, bias in ((boxes, 1.0), (classes, score)):
-                *_, last = branch.children()
-                assert isinstance(last, nn.Conv2d)
-                assert last.bias is not None
-                nn.init.constant_(last.bias, bias)
+        if not self._has_corners:
+            return
+        for branch, stride in zip(self.classes, STRIDES, strict=True):
+            *_, last = branch.children()
+            assert isinstance(last, nn.Conv2d)
+            assert last.bias is not None
+            last.weight.mul_(TIMID)
+            nn.init.constant_(last.bias, math.log(OBJECTS / CLASSES / (SIZE / stride) ** 2))
 
     def _boxes(self, distances: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """(n, 64, places) -> (n, 4, places), in pixels."""

@@ -105,7 +105,8 @@ def filled(page: Path) -> str:
 def _parts(path: Path) -> str:
     """The share of the time, and that of the FLOPs, which each module of a network has."""
     cases: dict[str, dict[str, str]] = {}
-    for row in csv.DictReader(path.read_text().splitlines()):
+    rows = csv.DictReader(path.read_text().splitlines())
+    for row in (row for row in rows if row["status"] == "ok"):
         text = f"{float(row['time_share']):.0%} ({float(row['macs_share'] or 0):.0%})"
         cases.setdefault(row["case"], {})[row["module"]] = text
     modules = list(next(iter(cases.values())))
