@@ -39,7 +39,7 @@ def millions(**args: Any) -> tuple[float, float]:
 def test_any_width_is_taken_that_is_positive(build: Build) -> None:
     assert on_meta(build, 0.1)(torch.empty(1, 3, 64, 64, device="meta")).shape == (1, 1000)
     for width in (0, float("nan")):
-        with pytest.raises(ValueError, match=f"width is {width}; it must be positive"):
+        with pytest.raises(ValueError, match=f"width is {width}; it must be a positive number"):
             build(width)
 
 
