@@ -14,8 +14,6 @@ from benchbox.networks.layers import calibrated
 SIZE = 640  # height and width of an image, by default
 STRIDES = (8, 16, 32)
 CLASSES = 80
-TIMID = 0.1  # of the last weights of random class branches
-OBJECTS = 5  # in an image, as the first biases have it
 SIDES = 4  # left, top, right, bottom
 BINS = 16  # of the distance from an anchor to each side
 DETECTIONS = 300
@@ -134,22 +132,6 @@ class Head(nn.Module):
         boxes, scores = self._boxes(distances, maps), torch.sigmoid(classes)
         return best(boxes, scores) if self.output == HEADS[-1] else torch.cat([boxes, scores], 1)
 
-    @torch.no_grad()
-    def begin(self) -> None:
-        """Give class branches small weights and first biases, where the head chooses detections.
-
-        Random ones would have hundreds of scores that round to 1, among which any would do. Other
-        heads keep theirs.
-        """
-        if not self._has_corners:
-            return
-        for branch, stride in zip(self.classes, STRIDES, strict=True):
-            *_, last = branch.children()
-            assert isinstance(last, nn.Conv2d)
-            assert last.bias is not None
-            last.weight.mul_(TIMID)
-            nn.init.constant_(last.bias, math.log(OBJECTS / CLASSES / (SIZE / stride) ** 2))
-
     def _boxes(self, distances: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """(n, 64, places) -> (n, 4, places), in pixels."""
         n, _, places = distances.shape
@@ -236,5 +218,4 @@ def with_eps(module: nn.Module) -> nn.Module:
 def detector(backbone: nn.Module, neck: Neck, head: Head, *, is_fused: bool = False) -> nn.Module:
     """The detector of these parts, calibrated, with branches folded if it `is_fused`."""
     module = calibrated(with_eps(Detector(backbone, neck, head)), size=SIZE, images=1)
-    head.begin()
     return fuse(module) if is_fused else module
