@@ -3,7 +3,6 @@
 Those are tables, pictures and figures. What no record is there for stays as it is.
 """
 
-import csv
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -22,8 +21,6 @@ TABLE = re.compile(
     r"(<!-- table of (?P<file>\S+)(?: (?P<title>[^>]+?))? -->\n).*?(<!-- end -->)", re.DOTALL
 )
 
-# Shares of modules, from a table that `profile --by module --export-csv` wrote.
-PARTS = re.compile(r"(<!-- parts of (?P<file>\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 PICTURE = re.compile(r"(<!-- picture of (?P<file>\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # `latency of detectors: CASE` or `latency of detectors: CASE / CASE`, a figure or a ratio.
 FIGURE = re.compile(
@@ -94,25 +91,8 @@ def filled(page: Path) -> str:
             return found[0]
         return f"{found[1]}{_figure(run, found['what'], found['case'], found['over'])}{found[6]}"
 
-    def parts(found: re.Match[str]) -> str:
-        path = REFERENCE / found["file"]
-        return f"{found[1]}{_parts(path)}\n{found[3]}" if path.exists() else found[0]
-
-    text = PARTS.sub(parts, TABLE.sub(table, page.read_text()))
+    text = TABLE.sub(table, page.read_text())
     return FIGURE.sub(figure, PICTURE.sub(drawing, text))
-
-
-def _parts(path: Path) -> str:
-    """The share of the time, and that of the FLOPs, which each module of a network has."""
-    cases: dict[str, dict[str, str]] = {}
-    rows = csv.DictReader(path.read_text().splitlines())
-    for row in (row for row in rows if row["status"] == "ok"):
-        text = f"{float(row['time_share']):.0%} ({float(row['macs_share'] or 0):.0%})"
-        cases.setdefault(row["case"], {})[row["module"]] = text
-    modules = list(next(iter(cases.values())))
-    lines = [["", *modules], [":--", *(len(modules) * ["--:"])]]
-    lines += [[case, *(found[module] for module in modules)] for case, found in cases.items()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _figure(run: Run, what: str, case: str, over: str | None) -> str:
