@@ -211,12 +211,6 @@ class Readings:
         """The same of the processor beside a GPU."""
         return _shift(self.known.host, self.gate.host)
 
-    def share(self, reading_ns: float, reach: float) -> float:
-        """The share of the compute probe's readings within `reach` of one, as ln."""
-        bins, centre = self._now["compute"].bins, _bin(reading_ns)
-        near = sum(n for i, n in bins.items() if abs(i - centre) * STEP <= reach)
-        return near / max(1, sum(bins.values()))
-
     def update(self) -> bool:
         """Find the states anew; return whether the gate has moved by more than a bin."""
         fresh = self._bases()

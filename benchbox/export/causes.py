@@ -4,13 +4,11 @@ import re
 import traceback
 from pathlib import Path
 
-import benchbox
 from benchbox.agent import stdio
 from benchbox.agent.ort import messages
 from benchbox.export.source_digest import is_library
 
 LONGEST = 300  # characters; what an exporter adds on how to export fills pages
-OWN = Path(benchbox.__file__).parent
 PLACE = re.compile(r'File "([^"]+)", line (\d+)')
 
 
@@ -34,4 +32,4 @@ def cause(error: BaseException) -> str:
 
 
 def _is_users(file: Path) -> bool:
-    return file.is_file() and not file.is_relative_to(OWN) and not is_library(file)
+    return file.is_file() and not is_library(file)

@@ -16,6 +16,7 @@ from benchbox.specs import Builder
 
 MOST_MB = 16  # of a source file
 # Modules that lie in one of these do not belong together.
+OWN = Path(__file__).parents[1]
 LIBRARY_FOLDERS = frozenset({"site-packages", "dist-packages"})
 
 
@@ -56,9 +57,9 @@ def is_own(builder: Builder) -> bool:
 
 
 def is_library(path: Path) -> bool:
-    """Whether a file is of Python or of an installed library."""
+    """Whether a file is of Python, of an installed library, or of benchbox, wherever it lies."""
     return not LIBRARY_FOLDERS.isdisjoint(path.parts) or any(
-        path.is_relative_to(folder) for folder in sysconfig.get_paths().values()
+        path.is_relative_to(folder) for folder in (str(OWN), *sysconfig.get_paths().values())
     )
 
 
