@@ -23,7 +23,7 @@ from benchbox.analysis.states import Bases, Gate, Readings, State
 # to it, so that those of several runs can be compared, where that adds less to the half-width than
 # it is worth: by slopes that are known.
 NEAR = 0.08, 0.3, 1.0  # of the compute, the stream and the refill sentinel
-WORTH = 0.02
+WORTH = 0.03
 # Runs whose processes tell what those of the next differ by, and the most that one of them counts.
 RECENT, MOST_VARIANCE = 5, 0.02**2
 CENTERS = 8  # runs of a graph that are kept
