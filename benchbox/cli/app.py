@@ -3,7 +3,7 @@
 import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -16,15 +16,23 @@ from benchbox.cli.exits import INTERRUPTED
 from benchbox.cli.help import HelpCommand, HelpGroup
 from benchbox.cli.option_groups import grouped
 from benchbox.cli.options import (
+    BudgetOptions,
+    CandidateOptions,
     CaseOptions,
     DeviceName,
+    EffortOptions,
     ExportOptions,
+    GpuOptions,
     LoadOptions,
     Margin,
     Options,
+    OutputOptions,
     ProcessorOptions,
-    Results,
+    RecordOptions,
+    RunOptions,
+    TimingOptions,
     Verbose,
+    WhereOptions,
     expanded,
 )
 from benchbox.errors import BenchboxError, UsageError
@@ -121,6 +129,19 @@ Examples:
   benchbox compare old.onnx new.onnx --margin 2% --strict
   benchbox compare g2:groups=1,scale=1 g2:groups=8,scale=1 -d cpu -d pi
 """
+CHOOSE_EXAMPLES = """\
+Examples:
+  benchbox choose --budget 33ms -d pi               of the classifiers by name
+  benchbox choose detectors --fps 30 --percentile 95
+  benchbox choose --from models --budget 10ms       times nothing
+Exit codes: 1 nothing fits or a case failed, 2 usage, 6 device, 130 Ctrl-C
+"""
+REPORT_EXAMPLES = """\
+Examples:
+  benchbox report --list --since 7d            the runs of a week
+  benchbox report g2 --diff                    the newest over the one before
+  benchbox report 'cpu/g*' 'pi/g*' --merge     one table for both devices
+"""
 EXIT_CODES = """\
 Exit codes: 1 case failed, 2 usage, 4 unclear, 5 imprecise, 6 device, 130 Ctrl-C"""
 
@@ -185,18 +206,50 @@ def compare(ctx: typer.Context, options: Options, margin: Margin = "1%") -> None
     compare(replace(options, margin=margin, typed=_typed(ctx)))
 
 
+@app.command("choose", cls=HelpCommand, epilog=CHOOSE_EXAMPLES)
+@grouped
+def choose(
+    ctx: typer.Context,
+    *,
+    cases: CandidateOptions,
+    budget: BudgetOptions,
+    where: WhereOptions,
+    effort: EffortOptions,
+    gpu: GpuOptions,
+    records: RecordOptions,
+) -> None:
+    """Choose what fits a latency budget, timing what is not recorded yet."""
+    from benchbox.cli.choose import choose
+
+    timing = TimingOptions(**{each.name: getattr(effort, each.name) for each in fields(effort)})
+    output = OutputOptions(exports=records.exports, results=records.results)
+    choose(Options(cases, where, timing, gpu, output, typed=_typed(ctx)), budget)
+
+
 def _typed(ctx: typer.Context) -> frozenset[str]:
     """The names of the options that stand on the command line itself."""
     sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
     return frozenset(n for n, source in sources.items() if source and source.name == "COMMANDLINE")
 
 
-@app.command("report", cls=HelpCommand)
+@app.command("report", cls=HelpCommand, epilog=REPORT_EXAMPLES)
+@grouped
 def report(
-    runs: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[RUN...]", help="files or names of runs (default: the newest)"),
-    ] = None,
+    *,
+    chosen: RunOptions,
+    list_: Annotated[bool, typer.Option("--list", help="list the runs that there are")] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="set the second of two runs beside the first")
+    ] = False,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="put runs and devices into one table")
+    ] = False,
+    margin: Annotated[
+        str,
+        typer.Option(
+            metavar="1%", envvar="BENCHBOX_MARGIN", help="of --diff: what counts as the same"
+        ),
+    ] = "1%",
     format_: Annotated[
         Format,
         typer.Option(
@@ -216,13 +269,13 @@ def report(
             help="file to write; - for stdout",
         ),
     ] = None,
-    results: Results = Path("results"),
     verbose: Verbose = False,
 ) -> None:
-    """Print the tables of runs again, from their records."""
+    """Print the tables of earlier runs, list them, or set two of them side by side."""
     from benchbox.cli.report import report
 
-    report(runs or [], format_.value, output, results, verbose)
+    asked = {"list": list_, "diff": diff, "merge": merge}
+    report(chosen, asked, format_.value, output, margin=margin, verbose=verbose)
 
 
 @app.command("export", cls=HelpCommand)

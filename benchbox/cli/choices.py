@@ -1,6 +1,9 @@
 """Values of options that Typer knows: closed choices, and names that it completes."""
 
+import os
 from enum import StrEnum
+from pathlib import Path
+from typing import Any
 
 
 class Channels(StrEnum):
@@ -50,6 +53,14 @@ class By(StrEnum):
     type = "type"
 
 
+class Sort(StrEnum):
+    """The orders of what fits a budget."""
+
+    accuracy = "accuracy"
+    latency = "latency"
+    flops = "flops"
+
+
 class Section(StrEnum):
     """The parts of `benchbox list`."""
 
@@ -81,6 +92,14 @@ def complete_devices(incomplete: str) -> list[str]:
     from benchbox import devices
 
     return [name for name, _ in devices.names() if name.startswith(incomplete)]
+
+
+def complete_runs(ctx: Any, incomplete: str) -> list[str]:  # noqa: ANN401 - Typer's own type
+    """The recorded runs whose names begin so; a path is the shell's to complete."""
+    from benchbox.records import names
+
+    folder = ctx.params.get("results") or os.environ.get("BENCHBOX_RESULTS") or "results"
+    return [] if "/" in incomplete else names.complete(Path(folder), incomplete)
 
 
 def complete_registered(incomplete: str) -> list[str]:

@@ -51,9 +51,16 @@ def _options(group: Any) -> Iterator[inspect.Parameter]:  # noqa: ANN401 - any d
             yield inspect.Parameter(
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if field.default is MISSING else field.default,
+                default=_default(field),
                 annotation=Annotated[base, info],
             )
+
+
+def _default(field: Field[Any]) -> object:
+    """The default of an option, none where it is required."""
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return inspect.Parameter.empty if field.default is MISSING else field.default
 
 
 def _group(group: Any, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any dataclass

@@ -1,7 +1,7 @@
 """Options of the commands, each declared once, in groups that are the panels of the help."""
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -13,10 +13,12 @@ from benchbox.cli.choices import (
     Channels,
     ConvSearch,
     DetectorHead,
+    Sort,
     complete_devices,
     complete_dtypes,
     complete_names,
     complete_registered,
+    complete_runs,
 )
 
 
@@ -158,8 +160,8 @@ class WhereOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class TimingOptions:
-    """The effort of a run."""
+class EffortOptions:
+    """The precision of a run, and the time that it may take."""
 
     panel: ClassVar[str] = "How long"
 
@@ -192,6 +194,12 @@ class TimingOptions:
     quick: Annotated[
         bool, typer.Option("--quick", help="a first look: 5% precision, 0.5s per case")
     ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class TimingOptions(EffortOptions):
+    """The effort of a run in full."""
+
     percentiles: Annotated[
         str | None,
         typer.Option(
@@ -271,6 +279,39 @@ Results = Annotated[
         help="folder of the records (default results)",
     ),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The recorded runs that a command is about."""
+
+    panel: ClassVar[str] = "Which runs"
+
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN...]",
+            help="names, files or globs of runs (default: the newest)",
+            autocompletion=complete_runs,
+        ),
+    ] = None
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            "-d",
+            metavar="NAME",
+            help="only those of this device, or glob of devices",
+            autocompletion=complete_devices,
+        ),
+    ] = None
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="30d", help="only those begun since: 12h, 30d or 2026-11-01 (UTC)"),
+    ] = None
+    results: Results = Path("results")
+
+
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="show more columns")]
 
 
@@ -299,13 +340,19 @@ class ExportOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OutputOptions:
-    """The records and tables of a run."""
+class RecordOptions:
+    """The records of a run, and the files to which tables are written."""
 
     panel: ClassVar[str] = "Output"
 
     exports: ExportOptions
     results: Results = Path("results")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions(RecordOptions):
+    """The records and tables of a run."""
+
     strict: Annotated[
         bool, typer.Option("--strict", help="exit 4 for unclear claims, 5 for imprecise figures")
     ] = False
@@ -330,6 +377,57 @@ class Options:
     load: LoadOptions = LoadOptions()
     margin: str | None = None
     typed: Set[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateOptions(CaseOptions):
+    """The cases to choose from, which need not be named."""
+
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NAME...]",
+            help="what to choose from, as in run (default: models)",
+            autocompletion=complete_names,
+        ),
+    ] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetOptions:
+    """The budget of a choice."""
+
+    panel: ClassVar[str] = "Budget"
+
+    budget: Annotated[
+        str | None, typer.Option(metavar="33ms", help="the longest latency of a call")
+    ] = None
+    fps: Annotated[
+        float | None, typer.Option("--fps", metavar="30", help="or images per second")
+    ] = None
+    percentile: Annotated[
+        float,
+        typer.Option(
+            metavar="95", min=50, max=99.9, help="hold this to it (default 50, the median)"
+        ),
+    ] = 50.0
+    sort: Annotated[
+        Sort,
+        typer.Option(metavar="WORD", help="accuracy (default), latency or flops, of what fits"),
+    ] = Sort.accuracy
+    from_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="choose from a recorded run, timing nothing",
+            autocompletion=complete_runs,
+        ),
+    ] = None
+    since: Annotated[
+        str,
+        typer.Option(metavar="30d", help="take what was recorded since (0h: nothing)"),
+    ] = "30d"
 
 
 DeviceName = Annotated[

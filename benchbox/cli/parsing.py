@@ -3,6 +3,7 @@
 import errno
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from benchbox import specs
@@ -14,6 +15,7 @@ SMALLEST = 1e-9  # share
 LOWEST = 50.0  # percentile
 YEAR_S = 366 * 86_400.0
 RAREST, FASTEST = 1 / 86_400, 100_000  # calls per second
+HOURS = {"h": 1, "d": 24, "w": 168}
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
 
@@ -42,6 +44,23 @@ def seconds(text: str, option: str = "--max-time") -> float:
     if not 0 < value <= YEAR_S:
         raise UsageError(f"{option} {text}: write it as 90s, 5m or 1h, up to a year")
     return value
+
+
+def budget(text: str) -> float:
+    """Parse `33ms` or `1.5s` as seconds; raises UsageError without a unit."""
+    if not re.fullmatch(r"\s*\d*\.?\d+\s*m?s\s*", text):
+        raise UsageError(f"--budget {text}: write it as 33ms or 1.5s")
+    return seconds(text, "--budget")
+
+
+def since(text: str) -> datetime:
+    """Parse `12h`, `30d` or `2026-11-01`, which is of UTC; raises UsageError otherwise."""
+    if match := re.fullmatch(r"\s*(\d{1,5})\s*(h|d|w)\s*", text):
+        return datetime.now(UTC) - timedelta(hours=int(match[1]) * HOURS[match[2]])
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        raise UsageError(f"--since {text}: write it as 12h, 30d, 8w or 2026-11-01") from None
 
 
 def rate(text: str) -> float:

@@ -1,65 +1,58 @@
-"""The `benchbox report` command: tables of runs from their records."""
+"""The `benchbox report` command: tables of runs from their records, their list and difference."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
-from benchbox import records
+from benchbox.cli import parsing, runs
+from benchbox.cli.options import RunOptions
 from benchbox.cli.output import STDOUT, console, require_writable, write
 from benchbox.errors import RecordError, UsageError
-from benchbox.records import Run
-from benchbox.report.console import show_runs
+from benchbox.records import Run, diff, merge, names, reader
+from benchbox.records.names import Wanted
+from benchbox.report.console import show_runs, show_tables
+from benchbox.report.table import Table
+
+PLAIN = ("table", "csv", "markdown", "json")  # formats of lists, differences and merged tables
 
 
 def report(
-    runs: Sequence[str], format_: str, output: Path | None, results: Path, verbose: bool
+    chosen: RunOptions,
+    asked: Mapping[str, bool],
+    format_: str,
+    output: Path | None,
+    *,
+    margin: str,
+    verbose: bool,
 ) -> None:
-    """Print or write the tables of runs; of the newest one when none is named."""
+    """Print or write the tables of runs, or what is asked for; of the newest run by default.
+
+    Runs that cannot be read are named, and the others shown; raises BenchboxError then.
+    """
+    what = _only(asked)
     if output:
         require_writable("--output", output)
-    stderr = console(stderr=True)
-    read, failures = _readable(runs or [None], results, stderr)
-    for run in read:
-        for warning in [*run.warnings, *_empty(run)]:
-            stderr.print(f"Warning: {warning}", style="yellow")
-    if format_ != "table":
-        write(output or STDOUT, render(read, format_))
-    elif output not in (None, STDOUT):
+    if format_ == "table" and output not in (None, STDOUT):
         raise UsageError("--output needs --format csv, markdown or json")
+    if what and format_ not in PLAIN:
+        raise UsageError(f"--{what}: its formats are {', '.join(PLAIN)}")
+    since = parsing.since(chosen.since) if chosen.since else None
+    wanted, to = Wanted(chosen.results, chosen.device, since), output or STDOUT
+    if what == "list":
+        runs.show_list(chosen.runs or [], wanted, format_, to)
+        return
+    typed = chosen.runs or []
+    found, failures = runs.readable(
+        _two(typed, wanted) if what == "diff" else typed or [None], wanted
+    )
+    if what == "diff":
+        _show_diff(found, parsing.share(margin, "--margin"), format_, to)
+    elif what == "merge":
+        _show_merged(found, format_, to, verbose=verbose)
+    elif format_ == "table":
+        show_runs(found, console(), verbose=verbose)
     else:
-        show_runs(read, console(), verbose=verbose)
-    if failures:
-        raise RecordError("; ".join(map(str, failures)))
-
-
-def _readable(
-    names: Iterable[str | None], results: Path, stderr: Console
-) -> tuple[list[Run], list[RecordError]]:
-    """The named runs, and the errors of those that are broken; raises that of the only."""
-    read, failures = list[Run](), list[RecordError]()
-    for name in names:
-        found, broken = _first_readable(_candidates(name, results))
-        read += found
-        if not found:
-            failures.append(broken[0])
-        elif broken:
-            words = "; ".join(map(str, broken))
-            stderr.print(f"Warning: {words}; shown is {found[0].path}", style="yellow")
-    if failures and not read:
-        raise failures[0]
-    return read, failures
-
-
-def _first_readable(paths: Iterable[Path]) -> tuple[list[Run], list[RecordError]]:
-    """The runs of the first file that is not broken, and the errors of those before it."""
-    broken = list[RecordError]()
-    for path in paths:
-        try:
-            return records.read_all(path), broken
-        except RecordError as error:
-            broken.append(error)
-    return [], broken
+        write(to, render(found, format_))
+    runs.require_all(failures)
 
 
 def render(runs: Sequence[Run], format_: str) -> str:
@@ -73,18 +66,56 @@ def render(runs: Sequence[Run], format_: str) -> str:
     return files.to_csv(table) if format_ == "csv" else files.to_json(table)
 
 
-def _empty(run: Run) -> list[str]:
-    if run.records:
-        return []
-    return [f"{run.path}: it stopped before a case was finished; benchbox run --resume goes on"]
+def _only(asked: Mapping[str, bool]) -> str:
+    """The one thing that is asked for instead of tables, empty without any."""
+    options = [name for name, is_asked in asked.items() if is_asked]
+    if len(options) > 1:
+        raise UsageError(f"--{options[0]} and --{options[1]}: choose one")
+    return options[0] if options else ""
 
 
-def _candidates(name: str | None, results: Path) -> list[Path]:
-    """The file of a run, or those of this name, or of any, of which the first is wanted."""
-    if name and (name.endswith(".jsonl") or "/" in name):
-        return [Path(name)]
-    paths = records.newest_first(sorted(p for p in results.glob("*") if p.is_dir()), name)
-    if not paths:
-        what = "no run" if name is None else f"no run of {name!r}"
-        raise RecordError(f"{results}: {what} here; name a .jsonl file, or run something first")
-    return paths
+def _two(typed: Sequence[str], wanted: Wanted) -> Sequence[str]:
+    """The names of two runs: of a single name the newest run of it, and the one before."""
+    if len(typed) > 1:
+        return typed
+    choices = names.files(typed[0] if typed else None, wanted)
+    if not typed:
+        choices = names.files(reader.name_of(choices[0][0].stem), wanted)
+    return [str(path) for path in reversed(choices[0][:2])] if len(choices) == 1 else typed
+
+
+def _show_diff(found: Sequence[Run], margin: float, format_: str, to: Path) -> None:
+    from benchbox.report import diff as words
+
+    if len(found) != 2:
+        raise UsageError(
+            f"--diff sets two runs beside each other, and {'this is' if found[1:] else 'there is'} "
+            f"{len(found)}; `benchbox report --list` shows their names"
+        )
+    a, b = found
+    between = diff.diff(a, b, margin)
+    _show([words.table(between)], words.rows(between), format_, to)
+
+
+def _show_merged(found: Sequence[Run], format_: str, to: Path, *, verbose: bool) -> None:
+    from benchbox.report import merged
+
+    together = merge.merge(found)
+    if not together.runs:
+        raise RecordError("--merge: none of these runs has a case")
+    if format_ in ("csv", "json"):
+        write(to, render(together.runs, format_))
+    else:
+        _show(merged.tables(together, verbose=verbose), [], format_, to)
+
+
+def _show(
+    tables: Sequence[Table], rows: Sequence[Mapping[str, object]], format_: str, to: Path
+) -> None:
+    """Print tables, or write them or their rows."""
+    if format_ == "table":
+        show_tables(tables, console())
+        return
+    from benchbox.report import files
+
+    write(to, files.of_rows(format_, tables, rows))

@@ -20,9 +20,11 @@ from benchbox.cli.report import render
 from benchbox.cli.selection import run_name, selection
 from benchbox.devices import Device, providers
 from benchbox.errors import UsageError
+from benchbox.records import Context
 from benchbox.report import claims
 from benchbox.report.console import show_runs
 from benchbox.runner import Outcome, Request, several_devices
+from benchbox.runner.context import context_of
 from benchbox.runner.several_devices import Ends
 from benchbox.sampling.plan import Plan, processes_for
 from benchbox.specs import BlockSpec, Case, Platform, Selection
@@ -49,6 +51,27 @@ def measure(options: Options, found: Sequence[BlockSpec], name: str) -> None:
     The error of a device that cannot be used is printed when it occurs, and decides the exit code.
     """
     exports = Exports(options.output.exports.paths())
+    requests, cases = requested(options, found, name)
+    stderr = console(stderr=True)
+    ends = measured(_resumable(requests), len(cases), stderr)
+    outcomes = [ends.outcomes[index] for index in sorted(ends.outcomes)]
+    if outcomes:
+        runs = [outcome.run for outcome in outcomes]
+        show_runs(runs, exports.console(), verbose=options.output.verbose)
+    for outcome in outcomes:
+        epilogue(stderr, outcome)
+    for index in sorted(ends.failures) if outcomes else ():
+        name = requests[index].device.name
+        stderr.print(f"Not measured: {name}, for the reason above", style="red")
+    if outcomes:
+        exports.write(partial(render, runs), "" if any(o.lost for o in outcomes) else REPORT)
+    end(ends, outcomes, stderr, strict=options.output.strict)
+
+
+def requested(
+    options: Options, found: Sequence[BlockSpec], name: str
+) -> tuple[list[Request], list[Case]]:
+    """A request for each device asked for, and the cases of each."""
     if options.where.allow_emulated and options.load.sustained:
         raise UsageError("--allow-emulated: not with --sustained, which keeps figures, no samples")
     threads = parsing.threads(options.where.processors.threads)
@@ -60,27 +83,10 @@ def measure(options: Options, found: Sequence[BlockSpec], name: str) -> None:
         gpu_options.refuse_quantised(chosen, dtype)
     gpu_options.require(chosen)
     cases = runner.unfold(found, selected)
-    count = len(cases)
-    requests = _resumable(
-        [_request(options, found, name, selected, each, cases) for each in chosen]
-    )
-    stderr = console(stderr=True)
-    ends = _measured(requests, count, stderr)
-    outcomes = [ends.outcomes[index] for index in sorted(ends.outcomes)]
-    if outcomes:
-        runs = [outcome.run for outcome in outcomes]
-        show_runs(runs, exports.console(), verbose=options.output.verbose)
-    for outcome in outcomes:
-        _epilogue(stderr, outcome)
-    for index in sorted(ends.failures) if outcomes else ():
-        name = requests[index].device.name
-        stderr.print(f"Not measured: {name}, for the reason above", style="red")
-    if outcomes:
-        exports.write(partial(render, runs), "" if any(o.lost for o in outcomes) else REPORT)
-    _end(ends, outcomes, stderr, strict=options.output.strict)
+    return [_request(options, found, name, selected, each, cases) for each in chosen], cases
 
 
-def _end(ends: Ends, outcomes: Sequence[Outcome], stderr: Console, *, strict: bool) -> None:
+def end(ends: Ends, outcomes: Sequence[Outcome], stderr: Console, *, strict: bool) -> None:
     """Exit with the code that the outcomes ask for; their tables are printed by now."""
     if ends.interrupted:
         again = "; `--resume` goes on from here" if outcomes else ""
@@ -118,6 +124,12 @@ def _channels(chosen: Sequence[Device]) -> Platform:
     return chosen[0].channels if len({device.channels for device in chosen}) == 1 else "arm"
 
 
+def context_now(request: Request, cases: Sequence[Case]) -> Context:
+    """The context that a run of these cases would have now."""
+    with open_agent(request.device) as agent:
+        return context_of(request, cases, agent)
+
+
 def _resumable(requests: Sequence[Request]) -> list[Request]:
     """The requests, with those to be resumed begun anew on devices that have no run of it yet.
 
@@ -132,7 +144,7 @@ def _resumable(requests: Sequence[Request]) -> list[Request]:
     ]
 
 
-def _measured(requests: Sequence[Request], count: int, stderr: Console) -> Ends:
+def measured(requests: Sequence[Request], count: int, stderr: Console) -> Ends:
     """Measure so many cases on every device, with a live view of all."""
     hardware = [request.device.hardware for request in requests]
     turns = max(map(hardware.count, hardware))
@@ -243,7 +255,8 @@ def _images(case: Case) -> float:
     return min(MOST_IMAGES, max([1.0, *(height * width / 224**2 for height, width in sizes)]))
 
 
-def _epilogue(stderr: Console, outcome: Outcome) -> None:
+def epilogue(stderr: Console, outcome: Outcome) -> None:
+    """Print the warnings of a run, and where its records are."""
     for warning in outcome.run.warnings:
         stderr.print(f"Warning: {warning}", style="yellow")
     if outcome.lost:

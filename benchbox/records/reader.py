@@ -1,7 +1,7 @@
 """Reader of runs: finds the newest in a folder, and validates a file line by line."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -37,6 +37,9 @@ class Head:
     benchbox: Version = "unknown"
 
 
+H = TypeVar("H", bound=Head)
+
+
 def latest(folder: Path, device: str, name: str | None = None) -> Path | None:
     """The newest run on a device, of that name where one is given; None without any."""
     return next(iter(newest_first([folder / device], name)), None)
@@ -45,7 +48,7 @@ def latest(folder: Path, device: str, name: str | None = None) -> Path | None:
 def newest_first(folders: Iterable[Path], name: str | None = None) -> list[Path]:
     """The files of runs in the folders of devices, of that name where one is given."""
     found = [path for folder in folders for path in folder.glob("*Z-*.jsonl")]
-    named = [path for path in found if name in (None, _name(path.stem))]
+    named = [path for path in found if name in (None, name_of(path.stem))]
     return sorted(named, key=lambda path: (dated(path), _changed_s(path)), reverse=True)
 
 
@@ -65,7 +68,7 @@ def _changed_s(path: Path) -> float:
         return 0.0
 
 
-def _name(stem: str) -> str:
+def name_of(stem: str) -> str:
     """The run's name in `20261121T220007Z-g2` or, of two in one second, `...Z-g2~2`."""
     return stem.partition("Z-")[2].partition("~")[0]
 
@@ -89,6 +92,25 @@ def read_all(path: Path) -> list[Run]:
     RecordError for a file that is not a run, is broken before its last line, has a newer major
     schema, or a record of another run.
     """
+    found, warnings = split(path, lambda place, line: parse(place, Head, line))
+    runs = []
+    for context, written in found:
+        records: dict[tuple[str, str], Record] = {}
+        for place, _, line in written:
+            record = _record(place, line)
+            records.pop((record.key, record.sha256), None)  # the last one stands last
+            records[record.key, record.sha256] = record
+        runs.append(_run(path, context, records.values()))
+    return [*runs[:-1], replace(runs[-1], warnings=warnings)]
+
+
+def split(
+    path: Path, head_of: Callable[[str, bytes], H]
+) -> tuple[list[tuple[Context, list[tuple[str, H, bytes]]]], list[str]]:
+    """The runs of a file, each with its records as place, head and line; and warnings.
+
+    Raises RecordError as `read_all` does, but for what `head_of` leaves unread of a record.
+    """
     try:
         lines = host.read_file(path).split(b"\n")
     except OSError as error:
@@ -100,20 +122,18 @@ def read_all(path: Path) -> list[Run]:
     written = [(f"{path}: line {n}", line) for n, line in enumerate(lines, 1) if line.strip()]
     if not written:
         raise RecordError(f"{path}: not a run: it has no context line")
-    found: list[tuple[Context, dict[tuple[str, str], Record]]] = []
+    found: list[tuple[Context, list[tuple[str, H, bytes]]]] = []
     for place, line in written:
-        head = _parse(place, Head, line)
+        head = head_of(place, line)
         if head.kind == "context":
-            found.append((_context(path, place, head, line), {}))
+            found.append((_context(path, place, head, line), []))
         elif not found:
             raise RecordError(f"{path}: not a run: its first line is no context")
         elif head.kind == "record":
             context, records = found[-1]
-            record = _record(place, head, context, line)
-            records.pop((record.key, record.sha256), None)  # the last one stands last
-            records[record.key, record.sha256] = record
-    runs = [_run(path, context, records.values()) for context, records in found]
-    return [*runs[:-1], replace(runs[-1], warnings=warnings)]
+            _require_own(place, head, context)
+            records.append((place, head, line))
+    return found, warnings
 
 
 def _run(path: Path, context: Context, found: Iterable[Record]) -> Run:
@@ -122,13 +142,16 @@ def _run(path: Path, context: Context, found: Iterable[Record]) -> Run:
     return Run(path, context, ordered(newest.values()), (), ordered(earlier))
 
 
-def _record(place: str, head: Head, context: Context, line: bytes) -> Record:
+def _require_own(place: str, head: Head, context: Context) -> None:
     if head.run not in (None, context.run):
         other = one_line(str(head.run))[:MOST_SHOWN]
         raise RecordError(
             f"{place}: a record of another run ({other}); give each run a file of its own"
         )
-    record = _parse(place, Record, line)
+
+
+def _record(place: str, line: bytes) -> Record:
+    record = parse(place, Record, line)
     _check(place, parts.RecordParts, record)
     if not _is_of_bursts(record):
         raise RecordError(f"{place}: 'latency' is outside of the samples in 'bursts'")
@@ -154,7 +177,7 @@ def _context(path: Path, place: str, head: Head, line: bytes) -> Context:
             f"{path}: schema {head.schema}, this benchbox reads {SCHEMA}; "
             f"use the benchbox that wrote it ({head.benchbox}) or a newer one"
         )
-    context = _parse(place, Context, line)
+    context = parse(place, Context, line)
     _check(place, parts.of_context(context.plan), context)
     return context
 
@@ -175,7 +198,7 @@ def _adapter(cls: type) -> TypeAdapter[Any]:
     return TypeAdapter(cls)
 
 
-def _parse(place: str, cls: type[T], line: bytes) -> T:
+def parse(place: str, cls: type[T], line: bytes) -> T:
     """Parse a line of JSON; raises RecordError with the first field that is missing or wrong."""
     adapter: TypeAdapter[T] = _adapter(cls)  # type: ignore[arg-type]  # a class is hashable
     try:

@@ -38,7 +38,7 @@ def show_tables(tables: Sequence[Table], console: Console) -> None:
         if console.is_terminal:
             _show_boxed(table, console)
         else:
-            for line in _plain(table):
+            for line in plain(table):
                 _say(console, line)
         _show_text(table, console)
         _say(console, "")  # an empty line ends every table, as more may follow
@@ -61,7 +61,7 @@ def _say(console: Console, line: str, style: str = "") -> None:
     console.print(Text(text, style), soft_wrap=True)
 
 
-def _plain(table: Table) -> list[str]:
+def plain(table: Table) -> list[str]:
     """Format a table as lines without a box; no column is left out and nothing wraps."""
     columns = table.written
     widths = [max(map(cell_len, (column.header, *column.cells))) for column in columns]

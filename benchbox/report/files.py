@@ -2,12 +2,12 @@
 
 import json
 import re
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchbox.lines import one_line, visible
 from benchbox.records import Run
-from benchbox.report.frame import to_frame
+from benchbox.report.frame import DIGITS, to_frame
 from benchbox.report.multi_device import tables_of
 from benchbox.report.table import Table, sections
 
@@ -43,13 +43,31 @@ def to_csv(frame: "pd.DataFrame") -> str:
     A text that a spreadsheet could take for a formula begins with an apostrophe, and each is one
     line that a terminal may show; it is for this that pandas does not write it.
     """
-    rows = [row.values() for row in _rows(frame)]
-    return "".join(",".join(map(_csv_cell, row)) + "\n" for row in [list(frame.columns), *rows])
+    return rows_to_csv(list(frame.columns), [[*row.values()] for row in _rows(frame)])
+
+
+def rows_to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Write rows as CSV in the same way."""
+    return "".join(",".join(map(_csv_cell, row)) + "\n" for row in [header, *rows])
 
 
 def to_json(frame: "pd.DataFrame") -> str:
     """Write a table as a list of row objects; what is not known is null."""
     return json_text(_rows(frame))
+
+
+def of_rows(format_: str, tables: Sequence[Table], rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows as csv or json, or their tables as markdown."""
+    if format_ == "markdown":
+        return tables_to_markdown(tables)
+    short = [{name: _short(value) for name, value in row.items()} for row in rows]
+    if format_ == "json":
+        return json_text(short)
+    return rows_to_csv([*short[0]] if short else [], [[*row.values()] for row in short])
+
+
+def _short(value: object) -> object:
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 def json_text(document: object) -> str:

@@ -34,12 +34,14 @@ PLANNED = ("margin", "batch", "size", "shapes", "dims", "values", "weights", "dt
 ON_GPU = (gpu.SPAN, gpu.SHARE)
 
 
-def tables_of(runs: Sequence[Run], *, verbose: bool = False) -> list[Table]:
-    """The tables of runs: one of all where they are one run on several devices.
+def tables_of(
+    runs: Sequence[Run], *, verbose: bool = False, is_merged: bool = False
+) -> list[Table]:
+    """The tables of runs: one of all where they are one run on several devices, or `is_merged`.
 
     With `verbose` the table of each device follows.
     """
-    is_across = _is_across(runs)
+    is_across = len(runs) > 1 if is_merged else _is_across(runs)
     together = [_table(runs, facts) for facts in _specs(runs)] if is_across else []
     if together and not verbose:
         return together
@@ -50,7 +52,8 @@ def tables_of(runs: Sequence[Run], *, verbose: bool = False) -> list[Table]:
 def _specs(runs: Sequence[Run]) -> list[SpecFacts]:
     """The specs that some run has a record of."""
     found = {record.spec for run in runs for record in run.records}
-    return [facts for facts in runs[0].context.specs if facts.name in found]
+    facts = {each.name: each for run in reversed(runs) for each in reversed(run.context.specs)}
+    return [each for name, each in reversed(facts.items()) if name in found]
 
 
 def _is_across(runs: Sequence[Run]) -> bool:

@@ -49,7 +49,8 @@ def unfold(specs: Sequence[BlockSpec], selection: Selection) -> list[Case]:
         if case.key in names:
             raise UsageError(f"{case.key} is named twice; give each spec and file once")
         names.add(case.key)
-    return with_references(cases)  # a run may name one spec twice, narrowed in two ways
+    wanted = [case for case in cases if not selection.keys or case.key in selection.keys]
+    return with_references(wanted)  # a run may name one spec twice, narrowed in two ways
 
 
 def _require_known(cases: Sequence[Case], selection: Selection) -> None:

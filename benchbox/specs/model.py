@@ -198,7 +198,7 @@ class Selection:
     `head` is what detectors give. `dims` maps symbols of open sizes to sizes, `values` inputs to
     their values.
     With several `batches`, `sizes` of images or of symbols, `dtypes` or `threads` every case is
-    there at each.
+    there at each. `keys` are those of the only cases that are wanted, empty for all.
     """
 
     channels: Platform = "arm"
@@ -212,6 +212,7 @@ class Selection:
     head: str | None = None
     sizes: tuple[int, ...] = ()
     threads: tuple[int, ...] = ()
+    keys: frozenset[str] = frozenset()
 
     @property
     def batch(self) -> int | None:

@@ -12,7 +12,17 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from benchbox.agent.host import machine
-from tools.bench import estimators, networks, program, repeating, simulated, ssh, tables, verdicts
+from tools.bench import (
+    estimators,
+    networks,
+    program,
+    repeating,
+    simulated,
+    ssh,
+    store,
+    tables,
+    verdicts,
+)
 from tools.bench.common import Row
 
 SECTIONS = {
@@ -24,6 +34,7 @@ SECTIONS = {
     "warm": program.warm,
     "networks": networks.networks,
     "ssh": ssh.ssh,
+    "store": store.store,
     "simulated": simulated.simulated,
     "estimators": estimators.estimators,
 }

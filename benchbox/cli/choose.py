@@ -1,0 +1,149 @@
+"""The `benchbox choose` command: what fits a latency budget, of recorded figures and new ones."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+import typer
+
+from benchbox import runner, specs
+from benchbox.analysis import choice
+from benchbox.cli import parsing, run, runs
+from benchbox.cli.exits import CASE_FAILED
+from benchbox.cli.options import BudgetOptions, Options
+from benchbox.cli.output import Exports, console
+from benchbox.cli.progress import Live
+from benchbox.cli.selection import file_name, run_name
+from benchbox.errors import RecordError, UsageError
+from benchbox.records import Record, Run, merge
+from benchbox.records import choice as choices
+from benchbox.records.choice import P50, Budget, Choice
+from benchbox.records.names import Wanted
+from benchbox.report import choice as words
+from benchbox.report.console import show_tables
+from benchbox.runner import Request, recorded
+from benchbox.runner.recorded import Archive
+from benchbox.runner.several_devices import Ends
+from benchbox.specs import Case
+
+T = TypeVar("T")
+DEFAULT = "models"
+FASTEST = 1e6  # images per second
+
+
+def choose(options: Options, asked: BudgetOptions) -> None:
+    """Print and export what fits; exits with 1 where nothing does or a case failed."""
+    budget, exports = _budget(asked), Exports(options.output.exports.paths())
+    if asked.from_:
+        _choose_recorded(options, asked.from_, budget, asked.sort.value, exports)
+    else:
+        _choose_measured(options, asked, budget, exports)
+
+
+def _choose_recorded(
+    options: Options, typed: Sequence[str], budget: Budget, sort: str, exports: Exports
+) -> None:
+    """Choose from runs as they are recorded, on each machine of them."""
+    if options.cases.names:
+        raise UsageError("--from: name a run or cases to choose from, not both")
+    device = _only(options.where.device or [], "--device")
+    found, failures = runs.readable(typed, Wanted(options.output.results, device))
+    found_on = [choices.choose(each, budget) for each in merge.merge(found).runs]
+    if not found_on:
+        raise RecordError(f"--from {' '.join(typed)}: no case was recorded there")
+    _show(found_on, sort, exports)
+    runs.require_all(failures)
+    if not all(each.fits for each in found_on):
+        raise typer.Exit(CASE_FAILED)
+
+
+def _choose_measured(
+    options: Options, asked: BudgetOptions, budget: Budget, exports: Exports
+) -> None:
+    """Choose from the cases of a command line, and time those that are not recorded."""
+    names = options.cases.names or [DEFAULT]
+    timing = options.timing
+    if budget.percentile != P50:
+        timing = replace(timing, percentiles=f"{budget.percentile:g}")
+    options = replace(options, cases=replace(options.cases, names=names), timing=timing)
+    named, stderr = specs.find_all(names), console(stderr=True)
+    requests, cases = run.requested(options, named, file_name(f"choose-{run_name(names)}"))
+    request = _only(requests, "--device, --cpus, --provider or --mode")
+    assert request is not None, "there is a device"
+    with Live(stderr, len(cases)) as live:
+        graphs = runner.prepare(named, cases, live.exporting)
+    context = run.context_now(request, cases)
+    with runs.index(request.results) as index:
+        archive = Archive(index, context, parsing.since(asked.since))
+        found = recorded.look_up(
+            archive, cases, graphs, partial(_is_enough, budget, request.plan.precision)
+        )
+    if found.known and found.missing:
+        count, left = len(found.known), len(found.missing)
+        stderr.print(f"{count} of {len(cases)} cases are recorded; {left} to time")
+    ends = _measured(options, request, found.missing) if found.missing else Ends()
+    outcomes = list(ends.outcomes.values())
+    timed = [each for outcome in outcomes for each in outcome.run.records]
+    records = [*(each.record for each in found.known), *timed, *found.failed]
+    origins = {each.record.key: each.run.path.stem for each in found.known}
+    chosen = choices.choose(Run(request.results, context, records), budget, origins)
+    _show([chosen], asked.sort.value, exports)
+    for outcome in outcomes:
+        run.epilogue(stderr, outcome)
+    run.end(ends, outcomes, stderr, strict=False)
+    if found.failed or not chosen.fits:
+        raise typer.Exit(CASE_FAILED)
+
+
+def _measured(options: Options, request: Request, missing: Sequence[Case]) -> Ends:
+    """Time the cases that are missing, as `benchbox run` would."""
+    keys = frozenset(case.key for case in missing)
+    narrowed = replace(
+        request,
+        selection=replace(request.selection, keys=keys),
+        plan=run.plan(options, missing, is_gpu=bool(request.device.gpu)),
+    )
+    return run.measured([narrowed], len(missing), console(stderr=True))
+
+
+def _is_enough(budget: Budget, precision: float, record: Record) -> bool:
+    """Whether a recorded figure decides, or is as precise as one of now would be."""
+    held = choices.held(record, budget)
+    if held is None:
+        return False
+    interval = record.latency.interval if record.latency else None
+    is_precise = interval is not None and interval.half_width <= precision
+    return is_precise or choice.fit(held, budget.of(record)) != "may fit"
+
+
+def _budget(asked: BudgetOptions) -> Budget:
+    if (asked.budget is None) == (asked.fps is None):
+        raise UsageError("give --budget 33ms or --fps 30, one of them")
+    if round(asked.percentile, 1) != asked.percentile:
+        raise UsageError(f"--percentile {asked.percentile}: write one decimal at most")
+    if asked.budget is not None:
+        return Budget(parsing.budget(asked.budget), percentile=asked.percentile)
+    assert asked.fps is not None, "one of them is there"
+    if not 1 / parsing.YEAR_S < asked.fps <= FASTEST:
+        raise UsageError(f"--fps {asked.fps:g}: write images per second, up to {FASTEST:g}")
+    return Budget(1 / asked.fps, per_image=True, percentile=asked.percentile)
+
+
+def _only(several: Sequence[T], options: str) -> T | None:
+    """The only one; raises UsageError for several."""
+    if len(several) > 1:
+        raise UsageError(f"{options}: choose on one device, in one way, at a time")
+    return next(iter(several), None)
+
+
+def _show(found: Sequence[Choice], sort: str, exports: Exports) -> None:
+    tables = [table for each in found for table in words.tables(each, sort)]
+    show_tables(tables, exports.console())
+
+    def render(format_: str) -> str:
+        from benchbox.report import files
+
+        return files.of_rows(format_, tables, [row for e in found for row in words.rows(e, sort)])
+
+    exports.write(render, "")

@@ -1,0 +1,98 @@
+"""Recorded runs as commands find them: by name, and in a list."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from benchbox import records
+from benchbox.cli.output import console, write
+from benchbox.errors import BenchboxError, RecordError
+from benchbox.records import Run, names
+from benchbox.records.index import Index
+from benchbox.records.names import Wanted
+from benchbox.report import run_list
+from benchbox.report.console import plain
+
+LONG = 500  # files to read anew, for which one waits
+
+
+def readable(typed: Iterable[str | None], wanted: Wanted) -> tuple[list[Run], list[RecordError]]:
+    """The runs of these names, and the errors of those that are broken; raises that of the only.
+
+    What is odd about a run is printed.
+    """
+    read, failures, warnings = list[Run](), list[RecordError](), list[str]()
+    for name in typed:
+        try:
+            choices = names.files(name, wanted)
+        except RecordError as error:
+            failures.append(error)
+            continue
+        for choice in choices:
+            found, broken = _first_readable(choice)
+            read += found
+            if not found:
+                failures.append(broken[0])
+            elif broken:
+                warnings.append(f"{'; '.join(map(str, broken))}; shown is {found[0].path}")
+    if failures and not read:
+        raise failures[0]
+    stderr = console(stderr=True)
+    for warning in [*warnings, *(text for run in read for text in _odd(run))]:
+        stderr.print(f"Warning: {warning}", style="yellow")
+    return read, failures
+
+
+def _first_readable(paths: Iterable[Path]) -> tuple[list[Run], list[RecordError]]:
+    """The runs of the first file that is not broken, and the errors of those before it."""
+    broken = list[RecordError]()
+    for path in paths:
+        try:
+            return records.read_all(path), broken
+        except RecordError as error:
+            broken.append(error)
+    return [], broken
+
+
+def _odd(run: Run) -> list[str]:
+    if run.records:
+        return list(run.warnings)
+    empty = f"{run.path}: it stopped before a case was finished; benchbox run --resume goes on"
+    return [*run.warnings, empty]
+
+
+def index(results: Path) -> Index:
+    """The index of a results folder; a line says what one waits for."""
+
+    def reading(count: int) -> None:
+        if count > LONG:
+            line = f"Reading {count} new files of {results} ..."
+            console(stderr=True).print(line, style="dim")
+
+    return Index(results, reading)
+
+
+def show_list(typed: Sequence[str], wanted: Wanted, format_: str, to: Path) -> None:
+    """Print or write the list of runs, of these names where some are given."""
+
+    def is_asked(path: Path) -> bool:
+        return wanted.takes(path) and (not typed or any(names.matches(path, n) for n in typed))
+
+    with index(wanted.results) as known:
+        found = [run for run in known.runs() if is_asked(run.path)]
+        broken = [line for path, line in known.unreadable().items() if is_asked(path)]
+    if not (found or broken):
+        raise RecordError(f"{wanted.results}: no such run here; another folder is --results")
+    table = run_list.table(found)
+    if format_ == "table":
+        write(to, "".join(f"{line}\n" for line in plain(table)))
+    else:
+        from benchbox.report import files
+
+        write(to, files.of_rows(format_, [table], run_list.rows(found)))
+    require_all(broken)
+
+
+def require_all(left_out: Sequence[object]) -> None:
+    """Raise the errors of files that were left out, in one line; the others have been shown."""
+    if left_out:
+        raise BenchboxError("; ".join(map(str, left_out)))

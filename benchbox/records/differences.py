@@ -1,0 +1,86 @@
+"""Differences between two runs: machine, versions, settings and plan."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from benchbox.devices import gpu_options, providers
+from benchbox.records.model import Context
+
+# Samples taken under different values of these do not belong in one table. What was timed may have
+# changed: samples belong to a graph, by its sha256.
+SAME = ("device", "provider", "threads", "cpus", "channels", "seed", "versions")
+SWEPT = ("batch", "size", "shapes", "dims", "values", "dtype", "threads")
+LOAD = ("arrival_per_s", "sustained_s")
+DRIVING = tuple(gpu_options.OPTIONS)
+SAME_GPU = {"name": "GPU", "power_limit_w": "its power limit"}
+SAME_HOST = ("machine", "cpu", "cpus", "kernel", "emulated")
+# What makes a machine another one, as far as records tell.
+MACHINE = ("system", "machine", "cpu", "cpus", "virtual", "emulated")
+GPU_FACTS = {
+    "driver": "GPU driver",
+    "runtime": "CUDA",
+    "power_limit_w": "GPU power limit (W)",
+    "clock_khz": "GPU clock (kHz)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that two runs differ in, by name; None is unknown, or none."""
+
+    name: str
+    was: object
+    now: object
+
+
+def of_samples(old: Context, new: Context, swept: Sequence[str] = SWEPT) -> list[Difference]:
+    """What forbids the samples of two runs to stand for one run; `swept` is part of the plan."""
+    pairs = [(name, getattr(old, name), getattr(new, name)) for name in SAME]
+    pairs += [(name, old.host.get(name), new.host.get(name)) for name in SAME_HOST]
+    pairs += _planned(old, new, (*swept, *LOAD, *DRIVING))
+    pairs += [(label, _gpu(old).get(key), _gpu(new).get(key)) for key, label in SAME_GPU.items()]
+    return _where_they_differ(pairs)
+
+
+def machine(context: Context) -> tuple[object, ...]:
+    """The device and its hardware: equal for two runs of one machine, as far as records tell."""
+    device = providers.without_provider(context.device, context.provider)
+    hardware = (context.host.get(name) for name in MACHINE)
+    return (device, *hardware, _gpu(context).get("name"))
+
+
+def between(old: Context, new: Context) -> list[Difference]:
+    """What changed from one run to another, but for their cases and for how long they took."""
+    names = ("benchbox", "provider", "threads", "cpus")
+    pairs = [(name, getattr(old, name), getattr(new, name)) for name in names]
+    pairs += _items(old.versions, new.versions)
+    pairs += [(name, old.host.get(name), new.host.get(name)) for name in ("kernel", "memory_bytes")]
+    pairs += _items(old.host.get("setting", {}), new.host.get("setting", {}))
+    pairs += [("top clock (kHz)", _clocks(old), _clocks(new))]
+    pairs += [(label, _gpu(old).get(key), _gpu(new).get(key)) for key, label in GPU_FACTS.items()]
+    pairs += _planned(old, new, (*SWEPT, *LOAD, *DRIVING))
+    return _where_they_differ(pairs)
+
+
+Pairs = list[tuple[str, object, object]]
+
+
+def _planned(old: Context, new: Context, names: Sequence[str]) -> Pairs:
+    return [(name, old.plan.get(name) or None, new.plan.get(name) or None) for name in names]
+
+
+def _items(old: Mapping[str, object], new: Mapping[str, object]) -> Pairs:
+    return [(name, old.get(name), new.get(name)) for name in dict.fromkeys([*old, *new])]
+
+
+def _where_they_differ(pairs: Pairs) -> list[Difference]:
+    return [Difference(name, was, now) for name, was, now in pairs if was != now]
+
+
+def _gpu(context: Context) -> Mapping[str, object]:
+    found = context.host.get("gpu")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _clocks(context: Context) -> list[object]:
+    return [cluster.get("top_khz") for cluster in context.host.get("clusters", ())]

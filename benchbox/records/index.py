@@ -1,0 +1,252 @@
+"""Index of a results folder: its runs and cases without their samples, in SQLite.
+
+It is in the cache folder, made from the records whenever they are newer, and never the truth: a
+file that is damaged, or that cannot be written, is made anew or done without. Two processes may
+use it at once: files are read without a lock, and what was read is written in one transaction.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchbox import host
+from benchbox.analysis.quantities import Ratio
+from benchbox.errors import RecordError
+from benchbox.records import reader
+from benchbox.records.model import Context, Status
+from benchbox.records.reader import Head
+
+VERSION = 1  # of the tables; others are made anew
+LOCKED_S = 10.0  # longer than another process takes to write ten thousand runs
+SAMPLES = b',"bursts":['  # ends what is read of a record, whose last field they are
+STATUSES: tuple[Status, ...] = ("ok", "imprecise", "failed", "skipped")
+TABLES = """
+CREATE TABLE file (path TEXT PRIMARY KEY, changed_ns INTEGER, size INTEGER, error TEXT);
+CREATE TABLE run (
+    id INTEGER PRIMARY KEY, path TEXT, place INTEGER, name TEXT, created TEXT, device TEXT,
+    ok INTEGER, imprecise INTEGER, failed INTEGER, skipped INTEGER, context TEXT);
+CREATE TABLE entry (
+    run INTEGER, name TEXT, sha256 TEXT, status TEXT, p50_s REAL, low_s REAL, high_s REAL);
+CREATE INDEX run_of_path ON run (path);
+CREATE INDEX entry_of_run ON entry (run);
+CREATE INDEX entry_of_graph ON entry (sha256);
+CREATE INDEX entry_of_name ON entry (name);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphFacts:
+    """The graph of a record, as far as the index has it."""
+
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyFacts:
+    """The latency of a record, as far as the index has it."""
+
+    p50_s: Ratio
+    ci_low_s: Ratio | None = None
+    ci_high_s: Ratio | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedLine(Head):
+    """A line of a file, as far as the index has it."""
+
+    spec: str = ""
+    case: str = ""
+    status: Status = "skipped"
+    graph: GraphFacts | None = None
+    latency: LatencyFacts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRun:
+    """A run as a list shows it; `cases` counts them by status."""
+
+    path: Path
+    name: str
+    created: str
+    device: str
+    cases: Mapping[Status, int]
+    size_bytes: int
+
+
+class Index:
+    """The index of a results folder, as its files are now."""
+
+    def __init__(self, results: Path, reading: Callable[[int], object] = lambda _: None) -> None:
+        """Read the files that are new or changed; `reading` hears how many there are."""
+        self._results = results
+        try:
+            self._tables = _opened(_file(results))
+            self._update(reading)
+        except sqlite3.Error:  # a full or read-only disk, or another process that never ends
+            self._tables = _opened(None)
+            self._update(reading)
+
+    def __enter__(self) -> "Index":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tables.close()
+
+    def runs(self) -> list[ListedRun]:
+        """All runs, the newest first."""
+        rows = self._tables.execute(
+            f"SELECT path, name, created, device, size, {', '.join(STATUSES)} "  # noqa: S608
+            "FROM run JOIN file USING (path)"
+        )
+        found = [
+            ListedRun(
+                self._results / path,
+                name,
+                created,
+                device,
+                {s: n for s, n in zip(STATUSES, counts, strict=True) if n},
+                size,
+            )
+            for path, name, created, device, size, *counts in rows
+        ]
+        return sorted(found, key=lambda run: (run.created, run.path.name), reverse=True)
+
+    def unreadable(self) -> dict[Path, str]:
+        """Why files are in no list, a line for each."""
+        rows = self._tables.execute("SELECT path, error FROM file WHERE error <> '' ORDER BY path")
+        return {(path := self._results / name): f"{path}{error}" for name, error in rows}
+
+    def of_graph(self, sha256: str) -> list[Path]:
+        """The files with figures of a graph, those of the newest runs first."""
+        rows = self._tables.execute(
+            "SELECT DISTINCT path, created FROM entry JOIN run ON run.id = entry.run "
+            "WHERE sha256 = ? AND p50_s IS NOT NULL ORDER BY created DESC, path DESC",
+            (sha256,),
+        )
+        return list(dict.fromkeys(self._results / path for path, _ in rows))
+
+    def _update(self, reading: Callable[[int], object]) -> None:
+        known = {
+            path: (changed, size)
+            for path, changed, size in self._tables.execute(
+                "SELECT path, changed_ns, size FROM file"
+            )
+        }
+        there = dict(_files(self._results))
+        changed = [path for path, stamp in there.items() if known.get(path) != stamp]
+        gone = known.keys() - there.keys()
+        if changed:
+            reading(len(changed))
+        read = [(path, *_read(self._results / path)) for path in changed]
+        if not read and not gone:
+            return
+        with self._tables:
+            self._tables.execute("BEGIN IMMEDIATE")
+            for path in (*gone, *changed):
+                self._remove(path)
+            for path, runs, error in read:
+                self._tables.execute(
+                    "INSERT INTO file VALUES (?, ?, ?, ?)", (path, *there[path], error)
+                )
+                for place, (context, lines) in enumerate(runs):
+                    self._add(path, place, context, lines)
+
+    def _remove(self, path: str) -> None:
+        of_path = "(SELECT id FROM run WHERE path = ?)"
+        self._tables.execute(f"DELETE FROM entry WHERE run IN {of_path}", (path,))  # noqa: S608
+        self._tables.execute("DELETE FROM run WHERE path = ?", (path,))
+        self._tables.execute("DELETE FROM file WHERE path = ?", (path,))
+
+    def _add(self, path: str, place: int, context: Context, lines: Sequence[IndexedLine]) -> None:
+        counts = [sum(line.status == status for line in lines) for status in STATUSES]
+        facts = {"provider": context.provider, "threads": context.threads, "cpus": context.cpus}
+        facts |= {"host": context.host, "versions": context.versions, "benchbox": context.benchbox}
+        row = (path, place, context.name, context.created, context.device)
+        run = self._tables.execute(
+            "INSERT INTO run VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*row, *counts, json.dumps(facts)),
+        ).lastrowid
+        self._tables.executemany(
+            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                (
+                    run,
+                    f"{line.spec}:{line.case}",
+                    line.graph.sha256 if line.graph else "",
+                    line.status,
+                    *((f.p50_s, f.ci_low_s, f.ci_high_s) if (f := line.latency) else (None,) * 3),
+                )
+                for line in lines
+            ),
+        )
+
+
+def _file(results: Path) -> Path:
+    digest = hashlib.sha256(os.fsencode(results.resolve())).hexdigest()
+    return host.cache_folder() / "index" / f"{digest[:32]}.sqlite"
+
+
+def _opened(file: Path | None) -> sqlite3.Connection:
+    """The tables in a file, made anew where it is damaged; in memory without a file."""
+    if file is None:
+        return _connected(":memory:")
+    with contextlib.suppress(OSError):  # sqlite says why it cannot be opened
+        file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return _connected(file)
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError:
+        file.unlink(missing_ok=True)
+        return _connected(file)
+
+
+def _connected(file: Path | str) -> sqlite3.Connection:
+    tables = sqlite3.connect(file, timeout=LOCKED_S, isolation_level=None)
+    try:
+        if tables.execute("PRAGMA user_version").fetchone() != (VERSION,):
+            tables.execute("BEGIN IMMEDIATE")
+            for (name,) in tables.execute("SELECT name FROM sqlite_master WHERE type = 'table'"):
+                tables.execute(f'DROP TABLE "{name}"')
+            for statement in TABLES.split(";"):
+                tables.execute(statement)
+            tables.execute(f"PRAGMA user_version = {VERSION}")
+            tables.execute("COMMIT")
+    except sqlite3.Error:
+        tables.close()
+        raise
+    return tables
+
+
+def _files(results: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the files of runs in the folders of devices, with when and how they last changed."""
+    with contextlib.suppress(OSError), os.scandir(results) as folders:
+        for folder in folders:
+            with contextlib.suppress(OSError), os.scandir(folder) as files:
+                for file in files:
+                    if file.name.endswith(".jsonl") and "Z-" in file.name:
+                        status = file.stat()
+                        yield f"{folder.name}/{file.name}", (status.st_mtime_ns, status.st_size)
+
+
+def _read(path: Path) -> tuple[list[tuple[Context, list[IndexedLine]]], str]:
+    """The runs of a file, each with the newest record of every case; or why it cannot be read."""
+    try:
+        runs, _ = reader.split(path, _line)
+    except RecordError as error:
+        return [], str(error).removeprefix(str(path))
+    newest = [(context, {(s.spec, s.case): s for _, s, _ in lines}) for context, lines in runs]
+    return [(context, [*lines.values()]) for context, lines in newest], ""
+
+
+def _line(place: str, text: bytes) -> IndexedLine:
+    head, samples, _ = text.partition(SAMPLES)
+    if samples:
+        with contextlib.suppress(RecordError):
+            return reader.parse(place, IndexedLine, head + b"}")
+    return reader.parse(place, IndexedLine, text)

@@ -1,0 +1,104 @@
+"""Merging of runs: those of one machine, done alike, become one, and what conflicts is named."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from benchbox.errors import RecordError
+from benchbox.records import differences
+from benchbox.records.differences import Difference
+from benchbox.records.model import Record, Run
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A case that several runs of one column have, of which the newest with a figure counts."""
+
+    case: str
+    taken: Run
+    others: Sequence[Run]
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Runs as columns of one table, each of what could have been one run.
+
+    `apart` has the columns of one device name, with what keeps them from being one; `graphs` the
+    cases whose graph is not the same in all columns.
+    """
+
+    runs: Sequence[Run]
+    replaced: Sequence[Replaced]
+    apart: Sequence[tuple[Run, Run, Sequence[Difference]]]
+    graphs: Sequence[str]
+
+
+def merge(runs: Sequence[Run]) -> Merged:
+    """Merge runs, the oldest first; those without a case are left out.
+
+    Raises RecordError for runs whose figures are of no calls in a row.
+    """
+    for run in runs:
+        if any(record.arrival or record.sustained for record in run.records):
+            raise RecordError(f"{run.path}: at a rate or under load, which has tables of its own")
+    columns: list[list[Run]] = []
+    measured = [run for run in runs if run.records]
+    for run in sorted(measured, key=lambda each: each.context.created):
+        own = next((each for each in columns if _could_be_one(each[-1], run)), None)
+        if own is None:
+            columns.append([run])
+        else:
+            own.append(run)
+    joined = [_joined(column) for column in columns]
+    return Merged(
+        [run for run, _ in joined],
+        [each for _, found in joined for each in found],
+        [
+            (run, other, differences.of_samples(run.context, other.context))
+            for index, (run, _) in enumerate(joined)
+            for other, _ in joined[index + 1 :]
+            if run.context.device == other.context.device
+        ],
+        _of_several_graphs([run for run, _ in joined]),
+    )
+
+
+def _could_be_one(run: Run, other: Run) -> bool:
+    ours, theirs = run.context, other.context
+    is_alike = ours.plan.get("margin") == theirs.plan.get("margin")
+    return is_alike and not differences.of_samples(ours, theirs)
+
+
+def _joined(column: Sequence[Run]) -> tuple[Run, list[Replaced]]:
+    """The runs of a column as one, as the newest says but for the specs, which are those of all."""
+    newest = column[-1]
+    holders: dict[str, list[tuple[Record, Run]]] = {}
+    for run in column:
+        for record in run.records:
+            holders.setdefault(record.key, []).append((record, run))
+    taken = {key: _newest_figure(found) for key, found in holders.items()}
+    records = [replace(record, index=index) for index, (record, _) in enumerate(taken.values())]
+    specs = {spec.name: spec for run in column for spec in run.context.specs}
+    merged = replace(
+        newest,
+        context=replace(newest.context, specs=[*specs.values()]),
+        records=records,
+        warnings=[warning for run in column for warning in run.warnings],
+    )
+    return merged, [
+        Replaced(record.case, run, [each for _, each in holders[key] if each is not run])
+        for key, (record, run) in taken.items()
+        if len(holders[key]) > 1
+    ]
+
+
+def _newest_figure(found: Sequence[tuple[Record, Run]]) -> tuple[Record, Run]:
+    return next((each for each in reversed(found) if each[0].latency is not None), found[-1])
+
+
+def _of_several_graphs(runs: Sequence[Run]) -> list[str]:
+    graphs: dict[str, set[str]] = {}
+    for run in runs:
+        for record in run.records:
+            if record.sha256:
+                graphs.setdefault(record.case, set()).add(record.sha256)
+    return [case for case, found in graphs.items() if len(found) > 1]

@@ -1,0 +1,88 @@
+"""Names of runs: the files that a name, a glob, a device and a date stand for."""
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from benchbox.errors import RecordError
+from benchbox.records.reader import dated, name_of, newest_first
+
+SUFFIX = ".jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What runs of a folder are asked for; None asks for any device, or any date."""
+
+    results: Path
+    device: str | None = None
+    since: datetime | None = None
+
+    def takes(self, path: Path) -> bool:
+        """Whether a file of the folder is of that device and not older."""
+        of_device = self.device is None or fnmatchcase(path.parent.name, self.device)
+        return of_device and (self.since is None or dated(path) >= self.since)
+
+
+def files(name: str | None, wanted: Wanted) -> list[list[Path]]:
+    """The files that a name stands for, each with those to take its place if it is broken.
+
+    A name alone, or none, stands for the newest run of that name, or of any; a glob for every run
+    that matches it, the newest last. Raises RecordError where there is none.
+    """
+    if name and (typed := _typed(name)):
+        return [[path] for path in typed]
+    found = [path for path in newest_first(_folders(wanted.results)) if wanted.takes(path)]
+    named = [path for path in found if name is None or matches(path, name)]
+    if name and "/" in name and not (named or is_glob(name)):
+        return [[Path(name)]]  # which does not exist
+    if not named:
+        raise RecordError(f"{wanted.results}: {_missing(name, wanted)}")
+    return [[path] for path in reversed(named)] if name and is_glob(name) else [named]
+
+
+def is_glob(name: str) -> bool:
+    """Whether a name is a pattern."""
+    return glob.has_magic(name)
+
+
+def matches(path: Path, name: str) -> bool:
+    """Whether a name or a glob is that of a run's file, with its device and its date or without."""
+    return any(fnmatchcase(each, name) if is_glob(name) else each == name for each in _names(path))
+
+
+def complete(results: Path, begun: str) -> list[str]:
+    """The names of runs that begin so, the newest first: with their dates once a digit is typed."""
+    paths = newest_first(_folders(results))
+    every = [path.stem if begun[:1].isdigit() else name_of(path.stem) for path in paths]
+    return [name for name in dict.fromkeys(every) if name.startswith(begun)]
+
+
+def _typed(name: str) -> list[Path]:
+    """The files that a path or a glob of paths stands for, none for a name."""
+    if is_glob(name) and "/" in name:
+        return sorted(map(Path, glob.glob(name)))  # noqa: PTH207 - pathlib's takes no absolute one
+    return [Path(name)] if name.endswith(SUFFIX) and not is_glob(name) else []
+
+
+def _names(path: Path) -> Iterator[str]:
+    yield str(path)
+    for name in (path.stem, name_of(path.stem)):
+        yield name
+        yield f"{path.parent.name}/{name}"
+
+
+def _folders(results: Path) -> Sequence[Path]:
+    return sorted(path for path in results.glob("*") if path.is_dir())
+
+
+def _missing(name: str | None, wanted: Wanted) -> str:
+    what = "no run" if name is None else f"no run of {name!r}"
+    on = f" on {wanted.device}" if wanted.device else ""
+    since = f" since {wanted.since:%Y-%m-%d %H:%M} UTC" if wanted.since else ""
+    if on or since or (name and is_glob(name)):
+        return f"{what}{on}{since} here; `benchbox report --list` shows all"
+    return f"{what} here; name a .jsonl file, or run something first"

@@ -1,0 +1,207 @@
+"""Tables of a choice by a latency budget: what fits first, the most accurate of it on top."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from benchbox.analysis import choice
+from benchbox.analysis.choice import Fit
+from benchbox.analysis.latency import GOOD
+from benchbox.records.choice import METRICS, P50, Budget, Candidate, Choice
+from benchbox.report import formatting, published
+from benchbox.report.table import Column, Table
+from benchbox.report.tables import flops, measured_by, p50, setting
+from benchbox.report.text import listed
+
+FITS: tuple[Fit, ...] = ("fits", "may fit", "does not fit")
+FEW = 3  # runs that are named
+FRONT = "front"
+TIMES = 10  # a budget; from then on no percentage
+SORTS: Mapping[str, Callable[[Candidate], float]] = {
+    "accuracy": lambda each: -each.accuracy if each.accuracy is not None else math.inf,
+    "latency": lambda each: each.bounds[0],
+    "flops": lambda each: (each.record.cost or {}).get("macs", math.inf),
+}
+
+
+def tables(found: Choice, sort: str) -> list[Table]:
+    """A table for each kind of accuracy, of which none is set beside another."""
+    metrics = dict.fromkeys(each.metric for each in found.candidates)
+    return [_table(found, metric, sort) for metric in sorted(metrics, key=_rank)] or [
+        Table("Nothing to choose from", (), (), (), _failures(found))
+    ]
+
+
+def rows(found: Choice, sort: str) -> list[dict[str, object]]:
+    """The rows of a file, in the order of the tables."""
+    result = []
+    for metric in sorted({each.metric for each in found.candidates}, key=_rank):
+        own = _sorted(found, metric, sort)
+        for each, is_front in zip(own, _front(own), strict=True):
+            value, low, high = each.bounds
+            result.append(
+                {
+                    "spec": each.record.spec,
+                    "case": each.record.case,
+                    "device": found.run.context.device,
+                    "accuracy_kind": each.metric or None,
+                    "accuracy_percent": each.accuracy,
+                    "macs": (each.record.cost or {}).get("macs"),
+                    "percentile": found.budget.percentile,
+                    "latency_ms": value * formatting.MILLI,
+                    "latency_ci_low_ms": low * formatting.MILLI,
+                    "latency_ci_high_ms": high * formatting.MILLI if high < math.inf else None,
+                    "budget_ms": each.budget_s * formatting.MILLI,
+                    "fit": each.fit,
+                    "pareto": is_front,
+                    "recorded": found.origins.get(each.record.key),
+                    "status": each.record.status,
+                }
+            )
+    return result
+
+
+def _table(found: Choice, metric: str, sort: str) -> Table:
+    own = _sorted(found, metric, sort)
+    records = [each.record for each in own]
+    kind = {"top-1": "classifiers", "mAP": "detectors"}.get(metric, "without published accuracy")
+    fronts = [FRONT if is_front else formatting.UNKNOWN for is_front in _front(own)]
+    accuracies = tuple(formatting.accuracy(each.accuracy) for each in own)
+    columns = (
+        Column("case", tuple(record.case for record in records), text=True),
+        *([Column(f"{metric}, paper (%)", accuracies)] if metric else []),
+        Column("FLOPs (M)", tuple(flops(record.cost) for record in records), drop=2),
+        Column(
+            f"{_figure(found.budget)} (ms)", tuple(_latency(found.budget, each) for each in own)
+        ),
+        Column("of budget", tuple(_share(each.bounds[0] / each.budget_s) for each in own)),
+        *([Column("Pareto", tuple(fronts), text=True, drop=1)] if metric else []),
+    )
+    return Table(
+        title=f"Budget {_words(found.budget)}: {kind}",
+        about=(
+            setting(found.run.context, records),
+            measured_by(found.run.context),
+        ),
+        columns=columns,
+        groups=tuple(f"{each.fit} {_words(found.budget)}" for each in own),
+        failures=_failures(found),
+        sentences=tuple(_sentences(found.budget, own, metric)),
+        notes=tuple(_notes(found, own, metric)),
+    )
+
+
+def _sorted(found: Choice, metric: str, sort: str) -> list[Candidate]:
+    """What fits first; those without published accuracy below the others that do."""
+    own = [each for each in found.candidates if each.metric == metric]
+    by = SORTS[sort]
+    return sorted(
+        own,
+        key=lambda e: (FITS.index(e.fit), e.accuracy is None, by(e), e.bounds[0]),
+    )
+
+
+def _front(own: Sequence[Candidate]) -> list[bool]:
+    """Whether each is on the Pareto front of latency and accuracy; not without an accuracy."""
+    known = [each for each in own if each.accuracy is not None]
+    marks = choice.front([(each.bounds[0], each.accuracy or 0.0) for each in known])
+    on_front = {id(each) for each, mark in zip(known, marks, strict=True) if mark}
+    return [id(each) in on_front for each in own]
+
+
+def _latency(budget: Budget, each: Candidate) -> str:
+    value, low, high = each.bounds
+    if budget.percentile == P50:
+        return p50(each.record)
+    width = max(high - value, value - low) if high < math.inf else 0.0
+    return formatting.estimate(value * formatting.MILLI, width * formatting.MILLI)
+
+
+def _sentences(budget: Budget, own: Sequence[Candidate], metric: str) -> list[str]:
+    """The answer: the most accurate that fits, or the fastest where that is not known."""
+    fitting = [each for each in own if each.fit == "fits"]
+    fastest = min(own, key=lambda each: each.bounds[0])
+    if not fitting:
+        return [f"Nothing fits {_words(budget)}; the fastest is {_answer(fastest)}."]
+    known = [each for each in fitting if each.accuracy is not None]
+    if not known:
+        what = f"The fastest that fits is {_answer(fastest)}."
+        return [f"{what} What fits has no published accuracy." if metric else what]
+    best = max(known, key=lambda each: (each.accuracy or 0.0, -each.bounds[0]))
+    percent = formatting.accuracy(best.accuracy)
+    lines = [f"The most accurate that fits is {best.record.case} ({percent}%), {_part(best)}."]
+    better = [
+        each
+        for each in own
+        if each.fit == "may fit" and (each.accuracy or 0.0) > (best.accuracy or 0.0)
+    ]
+    if better:
+        names = listed([each.record.case for each in better])
+        lines.append(f"More accurate, and may fit: {names}; more time narrows the interval.")
+    return lines
+
+
+def _share(value: float) -> str:
+    """`45%`, or how many times the budget it is."""
+    return formatting.ratio(value) if value >= TIMES else f"{value:.0%}"
+
+
+def _answer(each: Candidate) -> str:
+    return f"{each.record.case}, {_part(each)}"
+
+
+def _part(each: Candidate) -> str:
+    """`14.8 of 33 ms`."""
+    value, budget = formatting.duration(each.bounds[0]), formatting.duration(each.budget_s)
+    unit = budget.partition(" ")[2]
+    return f"{value.removesuffix(f' {unit}')} of {budget}"
+
+
+def _notes(found: Choice, own: Sequence[Candidate], metric: str) -> list[str]:
+    notes = ["fits: the whole 95% interval is within the budget; may fit: a part of it is"]
+    if found.budget.percentile != P50:
+        notes.append(f"{_figure(found.budget)} is of all calls, disturbed ones too")
+    elif any(each.record.latency and each.record.latency.basis not in GOOD for each in own):
+        notes.append("~ is of calls that were disturbed, or of a state that is not the usual one")
+    if metric:
+        notes.append(f"{FRONT}: none of these is both faster and more accurate")
+        notes += published.notes([each.record.paper for each in own])
+    return [*notes, *_reused(found, own)]
+
+
+def _reused(found: Choice, own: Sequence[Candidate]) -> list[str]:
+    """The note on figures that were recorded before."""
+    by_run: dict[str, list[str]] = {}
+    for each in own:
+        if origin := found.origins.get(each.record.key):
+            by_run.setdefault(origin, []).append(each.record.case)
+    lines = [
+        f"{len(cases)} of {len(own)} recorded before, by {run}" for run, cases in by_run.items()
+    ]
+    if len(lines) <= FEW:
+        return lines
+    return [*lines[:FEW], f"others by {len(lines) - FEW} more runs"]
+
+
+def _failures(found: Choice) -> tuple[str, ...]:
+    """The cases of the run that have no latency to be held to the budget."""
+    known = {each.record.key for each in found.candidates}
+    return tuple(
+        f"{record.case}: {record.reason or f'no {_figure(found.budget)}: too few calls'}"
+        for record in found.run.records
+        if record.key not in known
+    )
+
+
+def _rank(metric: str) -> int:
+    return [*METRICS.values(), ""].index(metric)
+
+
+def _figure(budget: Budget) -> str:
+    """The latency that is held to a budget: `p50`."""
+    return f"p{budget.percentile:g}"
+
+
+def _words(budget: Budget) -> str:
+    """`33 ms`, or `33.3 ms (30 images/s)`."""
+    text = formatting.duration(budget.seconds)
+    return f"{text} ({1 / budget.seconds:g} images/s)" if budget.per_image else text

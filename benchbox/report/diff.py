@@ -1,0 +1,216 @@
+"""Difference of two runs: case by case how much slower the second is, and what else changed."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+from benchbox.analysis.adjusted import Z95
+from benchbox.analysis.between_runs import UNKNOWN_SPREAD
+from benchbox.analysis.stats import Verdict
+from benchbox.records import Run
+from benchbox.records.diff import CasePair, RunDiff
+from benchbox.records.differences import Difference
+from benchbox.report import conditions, formatting
+from benchbox.report.table import Column, Table
+from benchbox.report.tables import measured_by, p50
+from benchbox.report.text import listed
+
+EQUAL_FLOPS = 0.005  # FLOPs that differ by less are called equal
+SHIFTED = 0.01  # ln of what the machine's usual state changed that is worth a note
+SHOWN = 12  # characters of a sha256
+FEW = 3  # graphs whose sha256 are printed
+UNIT_MS = 1e3
+HELP = (
+    "runs share no round, so what changes from minute to minute does not cancel; "
+    "benchbox compare times cases beside each other and tells smaller differences"
+)
+
+
+def table(found: RunDiff) -> Table:
+    """The table of a difference."""
+    pairs = found.pairs
+
+    def column(header: str, cells: Sequence[str], drop: int = 0, *, text: bool = False) -> Column:
+        return Column(header, tuple(cells), text, drop)
+
+    specs = [found.b.context.spec(pair.b.spec).title for pair in pairs]
+    return Table(
+        title=f"{found.b.path.stem} (B) over {found.a.path.stem} (A)",
+        about=(_about("A", found.a), _about("B", found.b)),
+        columns=(
+            column("case", [pair.b.case for pair in pairs], text=True),
+            column("A (ms)", [p50(pair.a) for pair in pairs], 3),
+            column("B (ms)", [p50(pair.b) for pair in pairs], 3),
+            column("B/A", [_ratio_text(pair) for pair in pairs]),
+            column("95% interval", [_bounds(pair) for pair in pairs], 2),
+            column("verdict", [found.verdict(p) or formatting.UNKNOWN for p in pairs], text=True),
+            column("graph", [_graph(pair) for pair in pairs], 1, text=True),
+        ),
+        groups=tuple(specs) if len(set(specs)) > 1 else ("",) * len(pairs),
+        failures=(*_machines(found), *_failures(found)),
+        sentences=(_summary(found), _what_changed(found)),
+        notes=tuple(_notes(found)),
+        elsewhere="--format csv has all",
+    )
+
+
+def rows(found: RunDiff) -> list[dict[str, object]]:
+    """The rows of a file."""
+    return [
+        {
+            "spec": pair.b.spec,
+            "case": pair.b.case,
+            "run_a": found.a.context.run,
+            "run_b": found.b.context.run,
+            "a_p50_ms": pair.a.latency.p50_s * UNIT_MS if pair.a.latency else None,
+            "b_p50_ms": pair.b.latency.p50_s * UNIT_MS if pair.b.latency else None,
+            "ratio": pair.ratio.interval.value if pair.ratio else None,
+            "ratio_ci_low": pair.ratio.interval.low if pair.ratio else None,
+            "ratio_ci_high": pair.ratio.interval.high if pair.ratio else None,
+            "verdict": found.verdict(pair),
+            "relative_macs": pair.relative_macs,
+            "a_status": pair.a.status,
+            "b_status": pair.b.status,
+            "a_graph_sha256": pair.a.sha256 or None,
+            "b_graph_sha256": pair.b.sha256 or None,
+            "same_machine": found.is_one_machine,
+        }
+        for pair in found.pairs
+    ]
+
+
+def _about(letter: str, run: Run) -> str:
+    context = run.context
+    threads = formatting.threads(context.threads)
+    where = f"{context.device}, {context.provider}, {threads}"
+    return f"{letter}: {where}; {measured_by(context)}"
+
+
+def _ratio_text(pair: CasePair) -> str:
+    if pair.ratio is None:
+        return formatting.UNKNOWN
+    interval = pair.ratio.interval
+    text = formatting.ratio(interval.value, formatting.width(interval))
+    return text if pair.ratio.is_usual else f"~{text}"
+
+
+def _bounds(pair: CasePair) -> str:
+    return formatting.bounds(pair.ratio.interval) if pair.ratio else formatting.UNKNOWN
+
+
+def _graph(pair: CasePair) -> str:
+    """Whether the graph is another, and how much more it costs then."""
+    if not (pair.a.sha256 and pair.b.sha256):
+        return formatting.UNKNOWN
+    if pair.is_same_graph:
+        return "same"
+    macs = pair.relative_macs
+    is_equal = macs is None or abs(macs - 1) <= EQUAL_FLOPS
+    return "changed" if is_equal else f"changed, {formatting.ratio(macs or 0)} FLOPs"
+
+
+def _machines(found: RunDiff) -> list[str]:
+    if found.is_one_machine:
+        return []
+    a, b = (f"{run.context.device}: {_machine(run)}" for run in (found.a, found.b))
+    return [f"DIFFERENT MACHINES: A ran on {a}, B on {b}; each ratio is of both, machine and graph"]
+
+
+def _machine(run: Run) -> str:
+    host = run.context.host
+    count = f"{host['cpus']} processors" if "cpus" in host else ""
+    virtual = "virtual" if host.get("virtual") else ""
+    parts = (conditions.processor(run.context), conditions.kind(run.context), count, virtual)
+    return ", ".join(filter(None, parts)) or "unknown"
+
+
+def _failures(found: RunDiff) -> list[str]:
+    return [
+        f"{record.case}: {record.status} in {letter}{f': {record.reason}' if record.reason else ''}"
+        for pair in found.pairs
+        for letter, record in (("A", pair.a), ("B", pair.b))
+        if record.status in ("failed", "skipped")
+    ]
+
+
+def _summary(found: RunDiff) -> str:
+    counts = Counter(filter(None, map(found.verdict, found.pairs)))
+    if not counts:
+        return "No case has a figure in both."
+    words = [f"{counts[each]} {each}" for each in get_args(Verdict) if counts[each]]
+    total = counts.total()
+    return f"Of {total} case{'' if total == 1 else 's'} in B: {listed(words)}."
+
+
+def _what_changed(found: RunDiff) -> str:
+    graphs = [p for p in found.pairs if p.a.sha256 and p.b.sha256 and not p.is_same_graph]
+    parts = changes(found.changed)
+    if 0 < len(graphs) <= FEW:
+        parts += [
+            f"graph of {p.b.case} {p.a.sha256[:SHOWN]} -> {p.b.sha256[:SHOWN]}" for p in graphs
+        ]
+    elif graphs:
+        parts.append(f"the graphs of {len(graphs)} of {len(found.pairs)} cases")
+    if parts:
+        return f"Changed from A to B: {'; '.join(parts)}."
+    return "Nothing else that records tell has changed."
+
+
+def changes(found: Sequence[Difference]) -> list[str]:
+    """`threads 1 -> 2` for each difference, of a mapping for each item of it."""
+    return [text for each in found for text in _change(each.name, each.was, each.now)]
+
+
+def _change(name: str, was: object, now: object) -> list[str]:
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        keys = [key for key in {**was, **now} if was.get(key) != now.get(key)]
+        return [text for key in keys for text in _change(key, was.get(key), now.get(key))]
+    return [f"{name} {_shown(was)} -> {_shown(now)}"]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={text}" for name, text in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def _notes(found: RunDiff) -> list[str]:
+    return [
+        *_controls(found),
+        *_carried(found),
+        *_alone(found),
+        f"verdict, by the whole 95% interval and a margin of {100 * found.margin:g}%: {HELP}",
+    ]
+
+
+def _controls(found: RunDiff) -> list[str]:
+    """How much wider intervals are for what runs differ by, and where that is known from."""
+    same = [p.ratio.interval.value for p in found.pairs if p.ratio and p.is_same_graph]
+    wider = f"each interval has ±{Z95 * found.spread:.1%} for what two runs differ by"
+    if found.spread == UNKNOWN_SPREAD or not same:
+        return [wider]
+    low, high = (formatting.ratio(each) for each in (min(same), max(same)))
+    what = f"{len(same)} graphs are the same, nothing else changed, and B took {low} to {high}"
+    return [f"{what}: {wider}"]
+
+
+def _carried(found: RunDiff) -> list[str]:
+    shifts = [-pair.ratio.carried for pair in found.pairs if pair.ratio]
+    if not shifts or max(map(abs, shifts)) < SHIFTED:
+        return []
+    ends = " to ".join(dict.fromkeys(f"{each:+.1%}" for each in (min(shifts), max(shifts))))
+    return [f"for ratios B is set back to A's usual state of the machine, by {ends}"]
+
+
+def _alone(found: RunDiff) -> list[str]:
+    """The cases of one run only."""
+    paired = {letter: {id(getattr(p, letter)) for p in found.pairs} for letter in ("a", "b")}
+    lines = []
+    for letter, run in (("a", found.a), ("b", found.b)):
+        only = [record.case for record in run.records if id(record) not in paired[letter]]
+        if only:
+            shown = listed(only) if len(only) <= FEW else f"{len(only)} cases, {only[0]} the first"
+            lines.append(f"only in {letter.upper()}: {shown}")
+    return lines

@@ -1,0 +1,66 @@
+"""List of runs: a table with a line for each, and the same as rows of a file."""
+
+from collections.abc import Mapping, Sequence
+
+from benchbox.records import Status
+from benchbox.records.index import STATUSES, ListedRun
+from benchbox.report import formatting
+from benchbox.report.table import Column, Table
+
+HEADERS = ("when (UTC)", "device", "cases", "status", "size", "run")
+RIGHT = ("cases", "size")
+SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+NONE = "no case"  # was finished before it stopped
+
+
+def table(runs: Sequence[ListedRun]) -> Table:
+    """The list; a name is the last in its line, so that none is cut."""
+    columns = zip(*map(_cells, runs), strict=True)
+    return Table(
+        title="Runs",
+        about=(),
+        columns=tuple(
+            Column(header, cells, text=header not in RIGHT)
+            for header, cells in zip(HEADERS, columns, strict=True)
+        ),
+        groups=("",) * len(runs),
+    )
+
+
+def rows(runs: Sequence[ListedRun]) -> list[dict[str, object]]:
+    """The rows of a file."""
+    return [
+        {
+            "run": run.path.stem,
+            "name": run.name,
+            "utc": run.created,
+            "device": run.device,
+            "cases": sum(run.cases.values()),
+            **{status: run.cases.get(status, 0) for status in STATUSES},
+            "size_bytes": run.size_bytes,
+            "path": str(run.path),
+        }
+        for run in runs
+    ]
+
+
+def _cells(run: ListedRun) -> tuple[str, ...]:
+    return (
+        run.created[:16].replace("T", " "),
+        run.device,
+        str(sum(run.cases.values())),
+        _status(run.cases),
+        _size(run.size_bytes),
+        run.path.stem,
+    )
+
+
+def _status(cases: Mapping[Status, int]) -> str:
+    """`ok` where all cases are, else how many are not."""
+    others = [f"{count} {status}" for status, count in cases.items() if status != "ok"]
+    return ", ".join(others) or ("ok" if cases else NONE)
+
+
+def _size(count: int) -> str:
+    size, unit = next(((s, u) for s, u in SIZES if count >= s), (1, "B"))
+    return f"{formatting.significant(count / size) if size > 1 else count} {unit}"

@@ -1,0 +1,197 @@
+"""The list, the difference and the merging of runs, from records that nobody measured."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from benchbox.cli.choices import complete_runs
+from benchbox.records import SpecFacts
+from tests.helpers.command import by_case, invoke, rows
+from tests.helpers.record_files import LATENCY, context, cut, edit, record, write
+
+pytestmark = pytest.mark.usefixtures("in_tmp")
+RESULTS = Path("results")
+SPECS = [SpecFacts("g2", "G2", "ab" * 32)]
+LATER = "2026-11-22T10:00:00Z"
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def keep(*cases: tuple[str, float], version: str = "1", **changes: Any) -> Path:
+    """Write a run of cases with latencies in ms, of a version of their graphs."""
+    found = [
+        record(
+            index,
+            case,
+            latency=replace(
+                LATENCY, p50_s=ms / 1e3, ci_low_s=0.99 * ms / 1e3, ci_high_s=1.01 * ms / 1e3
+            ),
+            graph={"sha256": (case + version) * 8, "size_bytes": 1, "opset": 18},
+            cost={"macs": 1000, "params": 1, "memory_access_bytes": 1},
+            group="",
+        )
+        for index, (case, ms) in enumerate(cases)
+    ]
+    return write(RESULTS, *found, of=context(specs=SPECS, **changes))
+
+
+def test_runs_are_listed_filtered_and_written() -> None:
+    keep(("a", 1), ("b", 2))
+    keep(("a", 1), name="g1", device="pi", created=LATER)
+    lines = invoke("report", "--list").stdout.splitlines()
+    assert lines[0].split() == ["when", "(UTC)", "device", "cases", "status", "size", "run"]
+    assert [line.split()[2:5] for line in lines[1:]] == [["pi", "1", "ok"], ["cpu", "2", "ok"]]
+    for narrowed in (["g2"], ["--device", "c*"], ["*T220007Z*"]):
+        (line,) = invoke("report", "--list", *narrowed).stdout.splitlines()[1:]
+        assert line.endswith("20261121T220007Z-g2")
+    (line,) = invoke("report", "--list", "--since", "2026-11-22").stdout.splitlines()[1:]
+    assert line.endswith("-g1")
+    data = json.loads(invoke("report", "--list", "-f", "json").stdout)
+    assert [(run["name"], run["device"], run["ok"]) for run in data] == [
+        ("g1", "pi", 1),
+        ("g2", "cpu", 2),
+    ]
+    assert [row["run"] for row in rows(invoke("report", "--list", "-f", "csv").stdout)] == [
+        run["run"] for run in data
+    ]
+    assert "| 2026-11-22 10:00 | pi |" in invoke("report", "--list", "-f", "markdown").stdout
+
+
+def test_the_same_filters_say_which_run_is_reported() -> None:
+    keep(("here", 1))
+    keep(("there", 1), device="pi", created=LATER)
+    assert "there" in invoke("report").stdout
+    assert "here" in invoke("report", "-d", "cpu").stdout
+    both = invoke("report", "g*").stdout
+    assert both.index("here") < both.index("there")
+    failed = invoke("report", "g3*")
+    assert (failed.exit_code, failed.stdout) == (2, "")
+    assert "no run of 'g3*' here; `benchbox report --list` shows all" in failed.stderr
+    assert invoke("report", "--since", "soon").exit_code == 2
+
+
+@pytest.mark.parametrize("asked", [["--list"], ["cpu/*"], ["cpu/*", "--merge"]])
+def test_what_cannot_be_read_is_named_and_the_rest_is_shown(asked: list[str]) -> None:
+    keep(("good", 1))
+    newer = edit(keep(("a", 1)), 0, schema="9.0")
+    broken = cut(keep(("a", 1)), 200)
+    broken.write_text(broken.read_text() + "\n")
+    result = invoke("report", *asked)
+    assert result.exit_code == 1
+    assert "good" in result.stdout or "20261121T220007Z-g2\n" in result.stdout
+    assert len(result.stderr.splitlines()) == 1
+    assert f"{newer}: schema 9.0" in result.stderr
+    assert f"{broken}: line 2" in result.stderr
+
+
+def test_a_difference_has_ratios_verdicts_and_what_else_changed() -> None:
+    keep(("same", 1), ("slow", 1), ("gone", 1))
+    keep(
+        *(("same", 1.01), ("slow", 2), ("fresh", 1)),
+        created=LATER,
+        versions={"onnxruntime": "1.23"},
+        host={**context().host, "setting": {"governor": "powersave"}},
+    )
+    found = by_case(invoke("report", "g2", "--diff", "-f", "csv").stdout)
+    assert {case: row["verdict"] for case, row in found.items()} == {
+        "same": "UNCLEAR",
+        "slow": "SLOWER",
+    }
+    slow = found["slow"]
+    ends = [float(slow[name]) for name in ("ratio_ci_low", "ratio", "ratio_ci_high")]
+    assert ends == sorted(ends)
+    assert (ends[1], slow["same_machine"]) == (2.0, "True")
+    text = invoke("report", "g2", "--diff").stdout
+    for words in (
+        "Of 2 cases in B: 1 SLOWER and 1 UNCLEAR.",
+        "Changed from A to B: onnxruntime 1.22 -> 1.23; governor none -> powersave.",
+        "only in A: gone",
+        "only in B: fresh",
+    ):
+        assert words in text
+    assert "DIFFERENT MACHINES" not in text
+    assert "| slow |" in invoke("report", "g2", "--diff", "-f", "markdown").stdout
+
+
+def test_graphs_that_did_not_change_say_how_far_runs_are_apart() -> None:
+    keep(*((name, 1) for name in "abcd"))
+    keep(*((name, 1.2) for name in "abcd"), created=LATER)
+    text = invoke("report", "g2", "--diff").stdout
+    assert "Of 4 cases in B: 4 UNCLEAR." in text
+    assert "4 graphs are the same, nothing else changed, and B took 1.20x to 1.20x" in text
+    keep(*((name, 1.2) for name in "abcd"), version="2", created=LATER)
+    text = invoke("report", "20261121T220007Z-g2", "g2", "--diff").stdout
+    assert "Of 4 cases in B: 4 SLOWER." in text
+    assert "Changed from A to B: the graphs of 4 of 4 cases." in text
+
+
+def test_another_machine_is_said_loudly() -> None:
+    keep(("a", 1))
+    host = {**context().host, "cpu": "Another", "cpus": 64}
+    keep(("a", 1), created=LATER, host=host)
+    text = invoke("report", "g2", "--diff").stdout
+    assert "DIFFERENT MACHINES: A ran on cpu: C, x86_64, 2 processors, B on cpu: Another" in text
+
+
+def test_a_difference_is_of_two_runs() -> None:
+    path = str(keep(("a", 1)))
+    for names, count in (([], "there is 1"), (["g2"], "there is 1"), ([path] * 3, "this is 3")):
+        result = invoke("report", *names, "--diff")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert f"--diff sets two runs beside each other, and {count};" in result.stderr
+    for options in (["--diff", "--list"], ["--list", "--merge"]):
+        assert "choose one" in invoke("report", *options).stderr
+
+
+def test_cases_are_paired_by_spec_and_name_or_by_their_only_name_or_graph() -> None:
+    a = record(case="x", spec="models", latency=LATENCY, graph={"sha256": "1" * 64})
+    b = record(1, case="y", latency=LATENCY, graph={"sha256": "2" * 64})
+    write(RESULTS, a, b, of=context())
+    renamed = replace(b, case="z")
+    write(RESULTS, replace(a, spec="compare"), renamed, of=context(created=LATER))
+    found = by_case(invoke("report", "g2", "--diff", "-f", "csv").stdout)
+    assert list(found) == ["x", "z"]
+
+
+def test_runs_and_devices_merge_into_one_table() -> None:
+    keep(("a", 1), ("b", 2))
+    keep(("b", 3), ("c", 4), created=LATER)  # could go on as the first
+    keep(("a", 5), device="pi", created=LATER)
+    text = invoke("report", "*/g2", "--merge").stdout
+    header = next(line for line in text.splitlines() if line.startswith("case"))
+    assert header.index("cpu (ms)") < header.index("pi (ms)")
+    cells = {line.split()[0]: line for line in text.splitlines() if line[:2] in ("a ", "b ", "c ")}
+    assert "1.000" in cells["a"]
+    assert "5.00" in cells["a"]
+    assert "3.00" in cells["b"]
+    assert "4.00" in cells["c"]
+    assert "in several runs, shown as 20261122T100000Z-g2 has it: b" in text
+    csv = rows(invoke("report", "*/g2", "--merge", "-f", "csv").stdout)
+    assert [(row["device"], row["case"]) for row in csv] == [
+        *(("cpu", "a"), ("cpu", "b"), ("cpu", "c"), ("pi", "a"))
+    ]
+
+
+def test_conflicts_of_merged_runs_are_named() -> None:
+    keep(("a", 1))
+    keep(("a", 2), created=LATER, versions={"onnxruntime": "1.23"}, version="2")
+    text = invoke("report", "*g2", "--merge").stdout
+    assert "cpu 1 and cpu 2 are columns of their own: onnxruntime 1.22 -> 1.23" in text
+    assert "not the same graph in all columns, so latencies are not of one thing: a" in text
+
+
+def test_names_of_runs_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    ctx = SimpleNamespace(params={})
+    keep(("a", 1))
+    assert complete_runs(ctx, "") == ["g2"]
+    assert complete_runs(ctx, "2026") == ["20261121T220007Z-g2"]
+    assert complete_runs(ctx, "results/") == []  # the shell's own to complete
+    monkeypatch.setenv("BENCHBOX_RESULTS", "elsewhere")
+    assert complete_runs(ctx, "") == []

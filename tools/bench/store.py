@@ -1,0 +1,59 @@
+"""Ten thousand recorded runs: how long it takes to list them, and to find two of them."""
+
+import json
+import os
+import statistics
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tools.bench.common import BENCHBOX, UNLIMITED, Row
+from tools.bench.program import wall
+
+RUNS, TIMES = 10_000, 5
+FIRST = datetime(2020, 1, 1, tzinfo=UTC)
+DEVICES = ("cpu", "pi", "phone", "cuda")
+COMMANDS = {
+    "report --list": ["--list"],
+    "report --list, of one device and since a day": ["--list", "-d", "pi", "--since", "2026-06-01"],
+    "report A B --diff": ["20200101T000000Z-run0", "run7", "--diff"],
+    "report": [],
+}
+
+
+def store() -> Iterator[Row]:
+    """Whole processes, first with the index to be made, then with it."""
+    (model,) = Path("results/reference/cpu").glob("*-reparam.jsonl")
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder) / "results"
+        among = f"among {RUNS} runs of {generate(results, model.read_text()) / 1e9:.1f} GB"
+        env = {**os.environ, "BENCHBOX_CACHE_DIR": f"{folder}/cache"}
+        report = [*BENCHBOX, "report", "--results", str(results)]
+        first = wall([*report, "--list"], env=env)
+        yield f"report --list {among}, index made anew", f"{first:.1f} s", UNLIMITED, True
+        for name, options in COMMANDS.items():
+            seconds = statistics.median(wall([*report, *options], env=env) for _ in range(TIMES))
+            yield f"{name} {among}", f"{seconds:.2f} s", "<= 1 s", seconds <= 1
+
+
+def generate(results: Path, model: str) -> int:
+    """Write copies of a run, with names, dates and devices of their own; the number of bytes."""
+    for device in DEVICES:
+        (results / device).mkdir(parents=True)
+    first, _, rest = model.partition("\n")
+    context = json.loads(first)
+    own = '"run":"{device} {created} {name}"'
+    size = 0
+    for number in range(RUNS):
+        begun = FIRST + timedelta(hours=6 * number)
+        made = {
+            "device": DEVICES[number % len(DEVICES)],
+            "created": f"{begun:%Y-%m-%dT%H:%M:%SZ}",
+            "name": f"run{number % 50}",
+        }
+        head = json.dumps({**context, **made}, separators=(",", ":"))
+        records = rest.replace(own.format(**context), own.format(**made))
+        path = results / made["device"] / f"{begun:%Y%m%dT%H%M%SZ}-{made['name']}.jsonl"
+        size += path.write_text(f"{head}\n{records}")
+    return size
