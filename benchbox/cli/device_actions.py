@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from benchbox import devices
 from benchbox.cli import gpu_check, parsing
 from benchbox.cli.bar import Bar
+from benchbox.cli.list import table
 from benchbox.cli.output import console
 from benchbox.cli.progress import Live
 from benchbox.devices import Device, last_seen, providers, registry
@@ -19,7 +18,10 @@ from benchbox.devices.registry import Entry
 from benchbox.errors import DeviceError, UsageError
 from benchbox.lines import one_line
 from benchbox.report.conditions import LABELS
+from benchbox.report.console import show_tables
 from benchbox.report.formatting import cpu_list
+from benchbox.report.table import Column
+from benchbox.report.text import folded
 from benchbox.transports import client, local, open_agent, open_target
 from benchbox.transports.board import setup
 from benchbox.transports.board.target import Target, lacking
@@ -34,17 +36,21 @@ OF_ALL = ("throttled", "nvpmodel", "jetson_clocks")  # not of single processors
 
 def show() -> None:
     """Print every device: what it is, and when it was last reached."""
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for header in ("device", "what it is", "last seen", "from"):
-        table.add_column(header, overflow="fold")
     known = registry.entries()
+    rows = []
     for name, what in devices.names():
         entry = known.get(name)
         last = last_seen.last(entry.url) if entry else last_seen.LastSeen()
-        lines = "\n".join(one_line(each) for each in (what, last.what) if each)
-        file = "" if entry is None else str(entry.file)
-        table.add_row(name, lines, one_line(last.at), one_line(file))
-    console().print(table)
+        is_ = "; ".join(filter(None, (what, last.what)))
+        rows.append((name, is_, last.at, "" if entry is None else str(entry.file)))
+    names, about, seen, files = zip(*rows, strict=True)
+    columns = [
+        Column("device", names, text=True),
+        Column("what it is", about, text=True),
+        Column("last seen", seen, text=True, drop=1),
+        Column("from", files, text=True, drop=2),
+    ]
+    show_tables([table("Devices", columns)], console())
 
 
 def add(
@@ -114,7 +120,9 @@ def check(name: str, provider: str, *, install: bool, clean: bool) -> None:
 
 def _print(rows: Sequence[tuple[str, str]]) -> None:
     for label, value in rows:
-        console().print(Text(f"{label:<{LABEL}} {one_line(value)}"))
+        stdout = console()
+        line = folded(f"{label:<{LABEL}} {one_line(value)}", stdout.width)
+        stdout.print(Text(line), soft_wrap=True)
 
 
 def _examine(device: Device, *, install: bool, clean: bool) -> bool:

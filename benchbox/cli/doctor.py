@@ -18,6 +18,7 @@ from benchbox.cli.options import ProcessorOptions
 from benchbox.cli.output import console
 from benchbox.errors import CaseError, DeviceError
 from benchbox.lines import one_line
+from benchbox.report.text import folded
 from benchbox.runner import known_states
 from benchbox.transports import Agent, client, open_agent
 
@@ -110,11 +111,13 @@ def _busiest(before: Used, after: Used, seconds: float) -> list[tuple[str, float
 
 def _print(device: str, report: Report, stdout: Console) -> None:
     """Print the verdict, then the findings, each command on a line of its own."""
-    stdout.print(Text(f"{device}, {report.verdict}", f"bold {STYLES[report.severity]}"))
+    verdict = folded(f"{device}, {report.verdict}", stdout.width)
+    stdout.print(Text(verdict, f"bold {STYLES[report.severity]}"), soft_wrap=True)
     stdout.print()
     for finding in report.findings:
-        label = (finding.severity, STYLES[finding.severity])
-        stdout.print(Text.assemble(label, "  ", one_line(finding.text)))
+        line = Text(folded(f"{finding.severity}  {one_line(finding.text)}", stdout.width))
+        line.stylize(STYLES[finding.severity], 0, len(finding.severity))
+        stdout.print(line, soft_wrap=True)
         if finding.command:
             # Wrapped by the terminal alone, so that it can be copied in one piece.
             stdout.print(Text(INDENT + finding.command), soft_wrap=True)

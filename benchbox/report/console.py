@@ -3,13 +3,13 @@
 Nothing here is parsed as markup: titles, names and reasons come from files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from textwrap import wrap
 
-from rich import box
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from benchbox.records import Run
@@ -18,7 +18,7 @@ from benchbox.report.table import Column, Table, sections
 from benchbox.report.text import folded
 
 NARROWEST = 12  # a text column wraps down to this many cells before a whole column is left out
-WORD = 24  # the longest word that is not broken before a whole column is left out
+NAME = 0.5  # of a terminal; a longer name has its own line before a column is left out
 GAP = 3  # cells between two columns
 STATUS_STYLES = {"failed": "red", "imprecise": "yellow", "skipped": "yellow"}
 
@@ -36,7 +36,7 @@ def show_tables(tables: Sequence[Table], console: Console) -> None:
             _say(console, line, "dim")
         _say(console, "")
         if console.is_terminal:
-            _show_boxed(table, console)
+            _show_ruled(table, console)
         else:
             for line in plain(table):
                 _say(console, line)
@@ -83,22 +83,90 @@ def _gaps(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
     return [" " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)]
 
 
-def _show_boxed(table: Table, console: Console) -> None:
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The columns that a terminal has room for, with lines broken to fit.
+
+    With `name` the first column is none of them: each name stands on a line of its own.
+    """
+
+    columns: list[Column]
+    widths: list[int]
+    name: Column | None
+    left_out: list[str]
+
+    def header(self) -> Iterator[Text]:
+        """The lines of the header."""
+        cells = [_lines(column.header, w) for column, w in self._sized()]
+        height = max(map(len, cells))
+        yield from self._joined([[""] * (height - len(each)) + each for each in cells])
+
+    def row(self, index: int) -> Iterator[Text]:
+        """The lines of a row."""
+        if self.name:
+            yield Text(self.name.cells[index])
+        texts = [column.cells[index] for column in self.columns]
+        cells = [_lines(t, w) for t, w in zip(texts, self.widths, strict=True)]
+        yield from self._joined(cells, [STATUS_STYLES.get(text, "") for text in texts])
+
+    def _sized(self) -> Iterator[tuple[Column, int]]:
+        return zip(self.columns, self.widths, strict=True)
+
+    def _joined(self, cells: Sequence[list[str]], styles: Sequence[str] = ()) -> Iterator[Text]:
+        """The lines of cells that stand beside each other."""
+        for line in zip_longest(*cells, fillvalue=""):
+            text = Text()
+            for (column, width), part, style in zip_longest(self._sized(), line, styles):
+                gap = " " * (width - cell_len(part))
+                text.append(" " * GAP if text else "")
+                text.append(part + gap if column.text else gap + part, style)
+            text.rstrip()
+            yield text
+
+
+def _show_ruled(table: Table, console: Console) -> None:
     """Print the table without those columns that this terminal is too narrow for."""
-    columns = list(table.columns)
-    if _least(columns) > console.width:
-        columns = [_stacked(column) for column in columns]
-    columns, left_out = _fitting(columns, console.width)
-    if _least(columns) > console.width:
-        columns = [_broken(column) for column in columns]
-    word = WORD if _least(columns) <= console.width else NARROWEST
-    boxed = _boxed(table.groups, columns, word)
-    if (least := _least(columns, word)) > console.width:
-        boxed.width = least
-    console.print(boxed, crop=False)
-    if left_out:
-        names = "; ".join(left_out)
+    layout = _layout(table.columns, console.width)
+    dash = "-" if console.options.ascii_only else "\u2500"
+    rule = Text(dash * (sum(layout.widths) + GAP * (len(layout.widths) - 1)))
+    lines = [*layout.header(), rule]
+    for index, (heading, _) in enumerate(sections(table.groups, layout.columns)):
+        if heading:
+            lines += [*([rule] if index else []), Text(heading, "bold")]
+        lines += layout.row(index)
+    for line in lines:
+        console.print(line, soft_wrap=True)
+    if layout.left_out:
+        names = "; ".join(layout.left_out)
         _say(console, f"left out at this width: {names} ({table.elsewhere})", "dim")
+
+
+def _layout(columns: Sequence[Column], width: int) -> _Layout:
+    """The layout that leaves out the fewest columns without breaking a word."""
+    if _least(columns) > width:
+        columns = [_stacked(column) for column in columns]
+    name, *others = columns
+    kept, left_out = _fitting(columns, width)
+    is_long = _narrowest(name) > NAME * width
+    is_too_narrow = _least([_broken(column) for column in kept]) > width
+    is_apart = bool(others) and (is_too_narrow or (bool(left_out) and is_long))
+    if is_apart:
+        kept, left_out = _fitting(others, width)
+    if _least(kept) > width:
+        kept = [_broken(column) for column in kept]
+    return _Layout(kept, _widths(kept, width), name if is_apart else None, left_out)
+
+
+def _widths(columns: Sequence[Column], width: int) -> list[int]:
+    """The widths of columns: the widest texts wrap first, and none below its longest word."""
+    widths = [_widest(column) for column in columns]
+    least = [_narrowest(column) for column in columns]
+    excess = sum(widths) + GAP * (len(widths) - 1) - width
+    for _ in range(excess):
+        able = [index for index, each in enumerate(widths) if each > least[index]]
+        if able:
+            widths[max(able, key=widths.__getitem__)] -= 1
+    return widths
 
 
 def _fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
@@ -115,16 +183,26 @@ def _fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[
     return kept, [each.header.replace("\n", " ") for each in lost]
 
 
-def _least(columns: Sequence[Column], word: int = WORD) -> int:
-    """The width of a table below which something would be cut, with longer words broken."""
-    return sum(_narrowest(column, word) for column in columns) + GAP * (len(columns) - 1)
+def _least(columns: Sequence[Column]) -> int:
+    """The width of a table below which a word or a figure would be cut."""
+    return sum(map(_narrowest, columns)) + GAP * (len(columns) - 1)
 
 
-def _narrowest(column: Column, word: int) -> int:
-    lines = [line for text in (column.header, *column.cells) for line in text.split("\n")]
-    widest = max(map(cell_len, lines))
-    longest_word = max((cell_len(word) for line in lines for word in line.split()), default=0)
-    return min(widest, max(NARROWEST, min(longest_word, word))) if column.text else widest
+def _widest(column: Column) -> int:
+    texts = (column.header, *column.cells)
+    return max(cell_len(line) for text in texts for line in text.split("\n"))
+
+
+def _narrowest(column: Column) -> int:
+    """The width of the longest word of a text, and of the longest figure."""
+    widest = _widest(column)
+    words = (word for text in (column.header, *column.cells) for word in text.split())
+    return min(widest, max(NARROWEST, *map(cell_len, words))) if column.text else widest
+
+
+def _lines(text: str, width: int) -> list[str]:
+    """The lines of a cell."""
+    return [line for part in text.split("\n") for line in folded(part, width).split("\n")]
 
 
 class _Broken(Column):
@@ -147,21 +225,3 @@ def _broken(column: Column) -> Column:
         return column
     header, *cells = (text.replace(" (", "\n(") for text in (column.header, *column.cells))
     return _Broken(header, tuple(cells), drop=column.drop)
-
-
-def _boxed(groups: Sequence[str], columns: Sequence[Column], word: int) -> RichTable:
-    boxed = RichTable(box=box.HORIZONTALS, show_edge=False, pad_edge=False)
-    for column in columns:
-        boxed.add_column(
-            Text(column.header),
-            justify="left" if column.text else "right",
-            min_width=_narrowest(column, word),
-            no_wrap=not column.text,
-            overflow="fold",
-        )
-    for heading, cells in sections(groups, columns):
-        if heading:
-            boxed.add_section()
-            boxed.add_row(Text(heading, "bold"))
-        boxed.add_row(*(Text(cell, STATUS_STYLES.get(cell, "")) for cell in cells))
-    return boxed

@@ -20,7 +20,7 @@ from benchbox.report import (
     scaling,
 )
 from benchbox.report.frame import over_flops
-from benchbox.report.text import by_text, grouped, listed
+from benchbox.report.text import by_range, by_text, grouped, listed
 from benchbox.specs.labels import label_text
 
 FEW = 3  # imprecise cases that are explained one by one
@@ -73,8 +73,8 @@ def notes(
         *by_text(names, [made_up((record.graph or {}).get("made_up") or {}) for record in records]),
         *by_text(names, ["; ".join((record.graph or {}).get("notes", ())) for record in records]),
         *_other_providers(records, run.context.provider),
-        *by_text(names, [_denormal(record) for record in records]),
-        *by_text(names, [_shifted(record) for record in records]),
+        *by_range(names, [_denormal(record) for record in records]),
+        *by_range(names, [_shifted(record) for record in records]),
         *_process_differences([each for each in records if each.adjustment is None]),
         *_adjusted(run, records),
         *_disturbed(records),

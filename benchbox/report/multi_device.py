@@ -1,5 +1,6 @@
 """One run on several devices: a column per device, the same graphs everywhere."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from benchbox.devices import providers
@@ -29,6 +30,7 @@ from benchbox.report.tables import (
     short_case,
     throughput,
 )
+from benchbox.report.text import FIGURE, listed, merged
 
 PLANNED = ("margin", "batch", "size", "shapes", "dims", "values", "weights", "dtype", "threads")
 ON_GPU = (gpu.SPAN, gpu.SHARE)
@@ -162,10 +164,17 @@ def _relative_flops(runs: Sequence[Run], record: Record) -> str:
 
 
 def _notes(runs: Sequence[Run], facts: SpecFacts) -> list[str]:
-    """The footnotes of all runs, those of one device with its name."""
+    """The footnotes of all runs, those of some with their devices."""
     by_run = [(run, footnotes.notes(run, facts, ON_GPU)) for run in runs]
     common = [note for note in by_run[0][1] if all(note in notes for _, notes in by_run)]
-    own = [f"{r.context.device}: {n}" for r, notes in by_run for n in notes if n not in common]
+    alike: dict[tuple[str, int], dict[str, str]] = {}
+    for run, notes in by_run:
+        kinds = Counter[str]()  # of which one device may have several
+        for note in notes:
+            if note not in common:
+                kinds[kind := FIGURE.sub("", note)] += 1
+                alike.setdefault((kind, kinds[kind]), {})[run.context.device] = note
+    own = [f"{listed([*of])}: {merged([*of.values()], listed)}" for of in alike.values()]
     return [*common, *own]
 
 

@@ -1,8 +1,12 @@
 """English lists, and texts with the cases that they are about."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 from rich.cells import cell_len
+
+# A number that is no part of a name.
+FIGURE = re.compile(r"(?<![\w=.:/+-])[+-]?\d+(?:\.\d+)?[%x]?(?=[\s,;:)]|$)")
 
 
 def listed(items: Sequence[str]) -> str:
@@ -27,6 +31,25 @@ def grouped(cases: Sequence[str], texts: Sequence[str]) -> list[tuple[str, str]]
         if text:
             about.setdefault(text, []).append(case)
     return [(_all_or(names, len(cases)), text) for text, names in about.items()]
+
+
+def by_range(cases: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """The texts as `by_text` has them, with a range where they differ in nothing but figures."""
+    kinds = [FIGURE.sub("", text) for text in texts]
+    alike = {kind: [t for t, k in zip(texts, kinds, strict=True) if k == kind] for kind in kinds}
+    return by_text(cases, [merged(alike[kind], _range) for kind in kinds])
+
+
+def merged(texts: Sequence[str], join: Callable[[Sequence[str]], str]) -> str:
+    """One text for several that differ in figures alone, each of which is joined."""
+    figures = zip(*(FIGURE.findall(text) for text in texts), strict=True)
+    words = (join(each) if len({*each}) > 1 else each[0] for each in figures)
+    return FIGURE.sub(lambda _: next(words), texts[0])
+
+
+def _range(figures: Sequence[str]) -> str:
+    ordered = sorted(figures, key=lambda figure: float(figure.rstrip("%x")))
+    return f"{ordered[0]} to {ordered[-1]}"
 
 
 def _all_or(names: Sequence[str], count: int) -> str:

@@ -246,6 +246,16 @@ def test_nodes_that_another_provider_ran_are_in_a_note(
     assert about_nodes(nodes) == [f"pi: {note}"]
 
 
+def test_notes_that_differ_in_figures_alone_are_one_for_all_devices() -> None:
+    shifts = {"cpu": 1.06, "pi": 1.25, "phone": 1.1}
+    runs = [
+        on(name, [replace(r, state_shift=shift) for r in g2_records()])
+        for name, shift in shifts.items()
+    ]
+    note = "all cases: taken while the processor was 6%, 25% and 10% slower than"
+    assert f"\ncpu, pi and phone: {note} in earlier runs" in printed(*runs)
+
+
 def test_nodes_of_the_runs_own_provider_are_in_no_note() -> None:
     nodes = [None, {}, {providers.CPU: 24}, {providers.CPU: 24, XNNPACK: 0}]
     assert about_nodes(nodes, providers.CPU) == []

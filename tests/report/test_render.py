@@ -22,6 +22,7 @@ from benchbox.report.console import show_tables
 from benchbox.report.costs import CostRow, cost_table
 from benchbox.report.files import FORMULA, to_csv, to_json, to_markdown
 from benchbox.report.frame import to_frame
+from benchbox.report.table import Column, Table
 from benchbox.report.tables import short_case
 from tests.helpers.tables import (
     COST_NOTES,
@@ -166,7 +167,7 @@ def test_rows_of_one_group_stand_together() -> None:
         (120, ""),
         (80, "quiet share"),
         (60, "quiet share; images/s; memory (MB)"),
-        (40, "quiet share; images/s; memory (MB); paper, ARM; over FLOPs"),
+        (40, "quiet share; images/s; memory (MB); paper, ARM"),
     ],
 )
 def test_a_narrow_terminal_loses_whole_columns_and_is_told_which(width: int, left_out: str) -> None:
@@ -203,15 +204,30 @@ def test_no_figure_is_ever_cut(width: int) -> None:
             assert max(map(cell_len, printed(each, width=width).splitlines())) <= width
 
 
-def test_a_long_name_wraps_and_is_not_cut() -> None:
-    name = "a_very_long_name_of_a_network_that_somebody_exported_from_somewhere_x1_0"
+@pytest.mark.parametrize("width", [120, 80, 60, 40])
+@pytest.mark.parametrize("length", [10, 30, 60, 90])
+def test_a_name_is_whole_beside_or_above_its_figures(width: int, length: int) -> None:
+    name = "network_" + "x" * (length - 8)
     wide = {"status": "imprecise", "relative": ratio(1.3, 0.05)}
-    table = printed(net_of(name, "T", **wide), width=60).partition("left out")[0]
-    assert max(map(cell_len, table.splitlines())) <= 60
-    assert "imprecise" in table
-    _, _, rows = table.rpartition("─\n")
-    first = [line.split()[0] for line in rows.splitlines() if line.strip()]
-    assert "".join(first) == name
+    _, table, *_ = printed(net_of(name, "T", **wide), width=width).split("\n\n")
+    table = table.partition("left out")[0]
+    assert max(map(cell_len, table.splitlines())) <= max(width, length)
+    _, *rows = table.partition("\u2500")[2].splitlines()
+    assert name in rows[0].split()
+    assert all(each in table for each in ("12.50 ± 0.05", "imprecise"))
+
+
+@pytest.mark.parametrize("width", [80, 60, 40])
+def test_every_word_of_a_table_that_is_no_runs_is_whole(width: int) -> None:
+    names = [f"a_network_of_some_length_{i}" for i in range(2)]
+    about = ["re-parameterisation of everything by itself", "2211.12905"]
+    columns = [Column("name", tuple(names), True), Column("about", tuple(about), True)]
+    file = io.StringIO()
+    show_tables(
+        [Table("T", (), tuple(columns), ("", ""))],
+        Console(file=file, force_terminal=True, width=width, color_system=None),
+    )
+    assert {*names, *" ".join(about).split()} <= set(file.getvalue().split())
 
 
 @pytest.mark.parametrize("width", [None, 120])
@@ -422,6 +438,16 @@ def test_without_images_there_is_no_rate_of_them() -> None:
 def test_denormals_are_noted_above_a_tenth() -> None:
     texts = [printed(net_of(denormal_ratio=ratio)) for ratio in (1.1, 1.11, None)]
     assert ["denormal numbers in it" in text for text in texts] == [False, True, False]
+
+
+def test_notes_that_differ_in_figures_alone_are_one() -> None:
+    records = [replace(r, state_shift=1.06) for r in g2_records()]
+    records[1] = replace(records[1], state_shift=1.08)
+    note = "taken while the processor was 6% to 8% slower than in earlier runs on this machine"
+    assert f"\nall cases: {note}\n" in printed(run_of(records))
+    faster = replace(records[1], state_shift=0.9)
+    text = printed(run_of([*records[:1], faster, *records[2:]]))
+    assert text.count("than in earlier runs on this machine") == 2
 
 
 @pytest.mark.parametrize(
