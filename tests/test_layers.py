@@ -22,6 +22,7 @@ FLOORS = (
     ("export", "records"),
     ("runner",),
     ("report",),
+    ("api",),
     ("cli",),
     ("__main__",),
 )

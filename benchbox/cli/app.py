@@ -126,7 +126,7 @@ Examples:
 COMPARE_EXAMPLES = """\
 Examples:
   benchbox compare mobilenetv2 ghostnetv2             latency beside FLOPs
-  benchbox compare old.onnx new.onnx --margin 2% --strict
+  benchbox compare old.onnx new.onnx --fail-on 'slower>3%'
   benchbox compare g2:groups=1,scale=1 g2:groups=8,scale=1 -d cpu -d pi
 """
 CHOOSE_EXAMPLES = """\
@@ -143,7 +143,7 @@ Examples:
   benchbox report 'cpu/g*' 'pi/g*' --merge     one table for both devices
 """
 EXIT_CODES = """\
-Exit codes: 1 case failed, 2 usage, 4 unclear, 5 imprecise, 6 device, 130 Ctrl-C"""
+Exit codes: 1 failed, 2 usage, 3 limit, 4 unclear, 5 imprecise, 6 device, 130 ^C"""
 
 
 def _version(show: bool) -> None:
@@ -201,7 +201,7 @@ def run(ctx: typer.Context, options: Options, load: LoadOptions) -> None:
 @grouped
 def compare(ctx: typer.Context, options: Options, margin: Margin = "1%") -> None:
     """Tell which case is faster, timing them in paired rounds."""
-    from benchbox.cli.compare import compare
+    from benchbox.cli.run import compare
 
     compare(replace(options, margin=margin, typed=_typed(ctx)))
 

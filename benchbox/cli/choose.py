@@ -9,12 +9,15 @@ import typer
 
 from benchbox import runner, specs
 from benchbox.analysis import choice
-from benchbox.cli import parsing, run, runs
+from benchbox.api import job, parsing
+from benchbox.api.job import Job
+from benchbox.api.plan import plan
+from benchbox.api.selection import file_name, run_name
+from benchbox.cli import run, runs
 from benchbox.cli.exits import CASE_FAILED
 from benchbox.cli.options import BudgetOptions, Options
 from benchbox.cli.output import Exports, console
 from benchbox.cli.progress import Live
-from benchbox.cli.selection import file_name, run_name
 from benchbox.errors import RecordError, UsageError
 from benchbox.records import Record, Run, merge
 from benchbox.records import choice as choices
@@ -68,12 +71,13 @@ def _choose_measured(
         timing = replace(timing, percentiles=f"{budget.percentile:g}")
     options = replace(options, cases=replace(options.cases, names=names), timing=timing)
     named, stderr = specs.find_all(names), console(stderr=True)
-    requests, cases = run.requested(options, named, file_name(f"choose-{run_name(names)}"))
-    request = _only(requests, "--device, --cpus, --provider or --mode")
+    whole = job.of_specs(options.plain(), named, file_name(f"choose-{run_name(names)}"))
+    cases = whole.cases
+    request = _only(whole.requests, "--device, --cpus, --provider or --mode")
     assert request is not None, "there is a device"
     with Live(stderr, len(cases)) as live:
         graphs = runner.prepare(named, cases, live.exporting)
-    context = run.context_now(request, cases)
+    context = job.context_now(request, cases)
     with runs.index(request.results) as index:
         archive = Archive(index, context, parsing.since(asked.since))
         found = recorded.look_up(
@@ -102,9 +106,9 @@ def _measured(options: Options, request: Request, missing: Sequence[Case]) -> En
     narrowed = replace(
         request,
         selection=replace(request.selection, keys=keys),
-        plan=run.plan(options, missing, is_gpu=bool(request.device.gpu)),
+        plan=plan(options.plain(), missing, is_gpu=bool(request.device.gpu)),
     )
-    return run.measured([narrowed], len(missing), console(stderr=True))
+    return run.measured(Job([narrowed], missing), console(stderr=True))
 
 
 def _is_enough(budget: Budget, precision: float, record: Record) -> bool:

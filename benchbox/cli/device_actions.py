@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from benchbox import devices
-from benchbox.cli import gpu_check, parsing
+from benchbox.api import parsing
+from benchbox.cli import gpu_check
 from benchbox.cli.bar import Bar
 from benchbox.cli.list import table
 from benchbox.cli.output import console

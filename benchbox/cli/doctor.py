@@ -11,9 +11,9 @@ from rich.text import Text
 
 from benchbox import devices, host
 from benchbox.analysis.doctor import Report, examine, gather
-from benchbox.cli import parsing
+from benchbox.api import parsing
+from benchbox.api.defaults import DeviceOptions, fitting
 from benchbox.cli.bar import Bar
-from benchbox.cli.defaults import DeviceOptions, fitting
 from benchbox.cli.options import ProcessorOptions
 from benchbox.cli.output import console
 from benchbox.errors import CaseError, DeviceError

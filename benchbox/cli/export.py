@@ -15,7 +15,7 @@ from benchbox import __version__, host
 from benchbox.cli.exits import CASE_FAILED
 from benchbox.cli.options import CaseOptions
 from benchbox.cli.output import console
-from benchbox.cli.selection import prepared
+from benchbox.cli.prepared import prepared
 from benchbox.errors import StorageError
 from benchbox.export import Graph, cache
 from benchbox.specs import Case

@@ -1,13 +1,15 @@
 """Options of the commands, each declared once, in groups that are the panels of the help."""
 
 from collections.abc import Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import typer
 
-from benchbox.cli import parsing
+from benchbox.api import parsing
+from benchbox.api.options import Cases, JobOptions, OnGpu, UnderLoad
 from benchbox.cli.choices import (
     Cache,
     Channels,
@@ -100,6 +102,10 @@ class CaseOptions:
         DetectorHead | None,
         typer.Option(metavar="KIND", help="what detectors give: raw, decoded or detections"),
     ] = None
+
+    def plain(self) -> Cases:
+        """The options in plain types."""
+        return Cases(**_values(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,10 +359,34 @@ class RecordOptions:
 class OutputOptions(RecordOptions):
     """The records and tables of a run."""
 
+    export_junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", callback=expanded, help="write JUnit XML")
+    ] = None
+    export_ci: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            callback=expanded,
+            help="write JSON of github-action-benchmark or Bencher",
+        ),
+    ] = None
     strict: Annotated[
         bool, typer.Option("--strict", help="exit 4 for unclear claims, 5 for imprecise figures")
     ] = False
+    fail_on: Annotated[
+        str | None,
+        typer.Option(
+            "--fail-on",
+            metavar="slower>3%,...",
+            help="exit 3 where a whole interval is over a limit",
+        ),
+    ] = None
     verbose: Verbose = False
+
+    def paths(self) -> dict[str, Path]:
+        """The files to write, by format."""
+        more = {"junit": self.export_junit, "ci": self.export_ci}
+        return self.exports.paths() | {name: path for name, path in more.items() if path}
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +407,28 @@ class Options:
     load: LoadOptions = LoadOptions()
     margin: str | None = None
     typed: Set[str] = frozenset()
+
+    def plain(self) -> JobOptions:
+        """The options in plain types."""
+        where = _values(self.where)
+        return JobOptions(
+            cases=self.cases.plain(),
+            gpu=OnGpu(**_values(self.gpu)),
+            load=UnderLoad(**_values(self.load)),
+            margin=self.margin,
+            fail_on=self.output.fail_on,
+            results=self.output.results,
+            typed=self.typed,
+            **_values(where.pop("processors")),
+            **where,
+            **_values(self.timing),
+        )
+
+
+def _values(group: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass
+    """The options of a group by name, choices as their words."""
+    found = {each.name: getattr(group, each.name) for each in fields(group)}
+    return {name: str(v) if isinstance(v, StrEnum) else v for name, v in found.items()}
 
 
 @dataclass(frozen=True, slots=True)

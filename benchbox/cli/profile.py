@@ -7,13 +7,13 @@ from rich.console import Console
 
 from benchbox import devices, records, runner, specs
 from benchbox.analysis.parts import By
-from benchbox.cli import parsing
+from benchbox.api import parsing
+from benchbox.api.selection import selection
 from benchbox.cli.bar import Bar
 from benchbox.cli.exits import CASE_FAILED, INTERRUPTED
 from benchbox.cli.options import CaseOptions, ExportOptions, ProcessorOptions
 from benchbox.cli.output import Exports, console
 from benchbox.cli.progress import Live
-from benchbox.cli.selection import selection
 from benchbox.devices import Device
 from benchbox.errors import CaseError, UsageError
 from benchbox.export import Graph
@@ -42,7 +42,7 @@ def profile(
     threads = parsing.one_number_of_threads(processors.threads)
     device = devices.resolve(parsing.one_device(device_name), threads, cpus)
     require_processor(device)
-    cases = runner.unfold(found, selection(options, device.channels))
+    cases = runner.unfold(found, selection(options.plain(), device.channels))
     stderr = console(stderr=True)
     with Live(stderr, len(cases), is_here=not device.url) as live:
         graphs = runner.prepare(found, cases, live.exporting)

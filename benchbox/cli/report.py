@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchbox.cli import parsing, runs
+from benchbox.api import parsing
+from benchbox.cli import runs
 from benchbox.cli.options import RunOptions
 from benchbox.cli.output import STDOUT, console, require_writable, write
 from benchbox.errors import RecordError, UsageError

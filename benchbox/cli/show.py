@@ -7,7 +7,7 @@ import typer
 from benchbox.cli.exits import CASE_FAILED
 from benchbox.cli.options import CaseOptions, ExportOptions
 from benchbox.cli.output import Exports, console
-from benchbox.cli.selection import prepared
+from benchbox.cli.prepared import prepared
 from benchbox.errors import CaseError
 from benchbox.export import Graph
 from benchbox.lines import one_line

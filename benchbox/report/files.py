@@ -112,7 +112,7 @@ def _csv_cell(value: object) -> str:
 
 def _markdown(table: Table) -> Iterator[str]:
     yield f"## {_escaped(table.title)}\n"
-    yield _paragraph("; ".join(table.about)) + "\n"
+    yield paragraph("; ".join(table.about)) + "\n"
     columns = table.written
     yield _line([column.header for column in columns])
     yield "|" + "|".join(":--" if column.text else "--:" for column in columns) + "|"
@@ -121,15 +121,16 @@ def _markdown(table: Table) -> Iterator[str]:
             yield f"| **{_escaped(heading)}** |" + " |" * (len(columns) - 1)
         yield _line(cells)
     yield ""
-    yield from (f"{_paragraph(line)}\n" for line in table.sentences)
-    yield from (f"- {_paragraph(line)}" for line in (*table.failures, *table.notes))
+    yield from (f"{paragraph(line)}\n" for line in table.sentences)
+    yield from (f"- {paragraph(line)}" for line in (*table.failures, *table.notes))
 
 
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
 
 
-def _paragraph(text: str) -> str:
+def paragraph(text: str) -> str:
+    """A text as a paragraph of Markdown, in which nothing of it has a meaning."""
     return BEGINNING.sub(r"\1\\\2", _escaped(text))
 
 

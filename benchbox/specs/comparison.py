@@ -65,7 +65,9 @@ def _identity(case: Case) -> Hashable:
 def _names(members: Sequence[Case]) -> list[str]:
     """The shortest unique name of each case."""
     names = [_short(case) for case in members]
-    names = _longer(names, [_in_folder(case) for case in members])
+    placed = Counter(_in_folder(case) for case in members)
+    apart = [_in_folder(c) if placed[_in_folder(c)] == 1 else _short(c) for c in members]
+    names = _longer(names, apart)
     while len(set(names)) < len(names):
         names = _longer(names, [f"{name}#{index + 1}" for index, name in enumerate(names)])
     return names
@@ -82,7 +84,7 @@ def _short(case: Case) -> str:
 
 
 def _in_folder(case: Case) -> str:
-    """A file's name with its folder: `before/model`."""
-    if isinstance(case.source, OnnxFile):
-        return f"{case.source.path.resolve().parent.name}/{case.name}"
-    return _short(case)
+    """A file's or builder's name with its folder: `before/model`."""
+    path, is_file = case.source.path, isinstance(case.source, OnnxFile)
+    name = case.name if is_file else _short(case)
+    return f"{path.resolve().parent.name}/{name}" if path else name

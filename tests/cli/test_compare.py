@@ -5,16 +5,13 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchbox.analysis import stats
-from benchbox.cli import compare as cli
-from benchbox.cli import selection
-from benchbox.cli.options import CaseOptions
+from benchbox.api import job, selection
 from tests.cli.conftest import product, write
 from tests.conftest import Files
 from tests.helpers.command import FOREVER, CalmCommand, by_case, invoke, only_run
@@ -164,12 +161,7 @@ def test_a_name_that_does_not_fit_ends_in_a_digest_of_all_of_it() -> None:
         (["b.onnx", "ghostnetv2", "g2:groups=8,scale=1"], "b against ghostnetv2_x1_0 and {g2}"),
     ],
 )
-def test_a_title_has_no_folders(
-    files: Files, in_tmp: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], title: str
-) -> None:
+def test_a_title_has_no_folders(files: Files, in_tmp: Path, names: list[str], title: str) -> None:
     files("deep/down/a.onnx", "b.onnx")
-    made: list[str] = []
-    monkeypatch.setattr(cli, "measure", lambda _, found, *__: made.append(found[0].title))
     spelled = [name.format(tmp=in_tmp) for name in names]
-    cli.compare(SimpleNamespace(cases=CaseOptions(spelled)))  # type: ignore[arg-type]
-    assert made == [title.format(g2="g2:groups=8,scale=1")]
+    assert job.title(spelled) == title.format(g2="g2:groups=8,scale=1")

@@ -7,9 +7,9 @@ import pytest
 
 from benchbox import devices
 from benchbox.agent.host import clusters, machine
-from benchbox.cli.defaults import DeviceOptions, fitting
-from benchbox.cli.gpu_options import in_modes
-from benchbox.cli.options import GpuOptions
+from benchbox.api.defaults import DeviceOptions, fitting
+from benchbox.api.gpu_options import in_modes
+from benchbox.api.options import OnGpu
 from benchbox.devices import providers
 from benchbox.devices.gpu_options import Driving
 from benchbox.errors import UsageError
@@ -172,7 +172,7 @@ def test_defaults_are_narrowed_to_those_that_fit_the_device() -> None:
 
 def test_defaults_for_gpus_do_not_concern_a_processor_in_the_same_run() -> None:
     chosen = [devices.resolve("cpu"), devices.resolve("cuda", provider="torch")]
-    asked = GpuOptions(mode="graph,eager", cache="cold", tf32=True)  # type: ignore[arg-type]
+    asked = OnGpu(mode="graph,eager", cache="cold", tf32=True)  # type: ignore[arg-type]
     processor, module = in_modes(chosen, asked, frozenset())
     assert processor == chosen[0]
     assert module.driving == replace(chosen[1].driving or Driving(), cache="cold")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from benchbox import specs
 from benchbox.agent.ort.inputs import DTYPES
-from benchbox.cli import parsing
+from benchbox.api import parsing
 from benchbox.errors import UsageError
 from benchbox.specs import TensorSpec
 from benchbox.specs.model import DType

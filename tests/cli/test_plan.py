@@ -2,17 +2,8 @@
 
 import pytest
 
-from benchbox.cli import run
-from benchbox.cli.options import (
-    CaseOptions,
-    ExportOptions,
-    GpuOptions,
-    Options,
-    OutputOptions,
-    ProcessorOptions,
-    TimingOptions,
-    WhereOptions,
-)
+from benchbox.api.options import Cases, JobOptions
+from benchbox.api.plan import plan
 from tests.specs.conftest import cases_of
 
 
@@ -27,9 +18,7 @@ from tests.specs.conftest import cases_of
 def test_a_run_has_time_for_its_cases_and_on_processors_for_the_size_of_their_images(
     name: str, seconds: float, on_gpu: float
 ) -> None:
-    where = WhereOptions(processors=ProcessorOptions())
-    output = OutputOptions(exports=ExportOptions())
-    options = Options(CaseOptions([name]), where, TimingOptions(), GpuOptions(), output)
+    options = JobOptions(cases=Cases([name]))
     for is_gpu, expected in ((False, seconds), (True, on_gpu)):
-        found = run.plan(options, cases_of(name), is_gpu=is_gpu)
+        found = plan(options, cases_of(name), is_gpu=is_gpu)
         assert found.max_time_s == pytest.approx(expected)

@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from benchbox import devices, export
-from benchbox.cli.gpu_options import in_modes
-from benchbox.cli.options import GpuOptions
+from benchbox.api.gpu_options import in_modes
+from benchbox.api.options import OnGpu
 from benchbox.devices import Device, providers
 from benchbox.devices.gpu_options import Driving
 from benchbox.devices.registry import Processors
@@ -220,7 +220,7 @@ def test_on_a_gpu_the_provider_says_how_calls_are_made_and_algorithms_are_chosen
     provider: str, mode: str, search: str | None, tried: str
 ) -> None:
     places = [devices.resolve("cuda"), devices.resolve("cuda", provider=provider)]
-    asked = GpuOptions(mode="graph,eager", cache="cold", conv_search=search)
+    asked = OnGpu(mode="graph,eager", cache="cold", conv_search=search)
     *graphs, module = in_modes(places, asked)
     assert [each.name for each in graphs] == ["cuda-graph", "cuda-eager"]
     assert (module.name, module.driving) == (
@@ -240,7 +240,7 @@ def test_an_onnx_file_is_a_failed_row_of_torch(
     write_onnx: WriteOnnx, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The agent, here one without torch, is never asked for it."""
-    monkeypatch.setattr("benchbox.cli.run.open_agent", lambda device, **_: open_calm(device))
+    monkeypatch.setattr("benchbox.api.job.open_agent", lambda device, **_: open_calm(device))
     done = invoke("run", write_onnx().name, "--provider", "torch", *QUICK)
     assert done.exit_code == 1, done.output
     assert "tiny.onnx has no module; only ONNX Runtime runs an .onnx file" in done.stdout

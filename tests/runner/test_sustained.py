@@ -4,8 +4,8 @@ import pytest
 
 from benchbox import runner
 from benchbox.analysis.machine import Known
-from benchbox.cli import load_options
-from benchbox.cli.options import LoadOptions
+from benchbox.api import load_options
+from benchbox.api.options import UnderLoad
 from benchbox.errors import UsageError
 from benchbox.runner import recorder
 from benchbox.sampling.plan import Plan
@@ -84,7 +84,7 @@ def test_ctrl_c_keeps_the_windows_and_a_resumed_run_begins_the_case_anew(
 
 
 def adapted(text: str, *typed: str) -> Plan:
-    load, names = LoadOptions(sustained=text), frozenset(typed)
+    load, names = UnderLoad(sustained=text), frozenset(typed)
     return load_options.adapt(Plan(sessions=3), load, 2, precise=False, timed=False, typed=names)
 
 

@@ -11,8 +11,8 @@ from benchbox.analysis import arrival as analysis_arrival
 from benchbox.analysis.latency import estimate
 from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Gate, State
-from benchbox.cli import load_options, parsing
-from benchbox.cli.options import LoadOptions
+from benchbox.api import load_options, parsing
+from benchbox.api.options import UnderLoad
 from benchbox.devices import Device
 from benchbox.errors import UsageError
 from benchbox.report import formatting
@@ -224,7 +224,7 @@ def test_what_is_no_rate_or_beside_another_load_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--arrival"):
         parsing.rate(text)
     with pytest.raises(UsageError, match="exclude each other"):
-        load_options.adapt(Plan(), LoadOptions(text, "10m"), 1, precise=False, timed=False)
+        load_options.adapt(Plan(), UnderLoad(text, "10m"), 1, precise=False, timed=False)
 
 
 def test_a_duration_has_the_unit_that_suits_it() -> None:
@@ -234,7 +234,7 @@ def test_a_duration_has_the_unit_that_suits_it() -> None:
 
 
 def adapted(text: str, plan: Plan | None = None, **asked: bool) -> Plan:
-    load, asked = LoadOptions(arrival=text), {"precise": False, "timed": False} | asked
+    load, asked = UnderLoad(arrival=text), {"precise": False, "timed": False} | asked
     return load_options.adapt(plan or Plan(sessions=3, burst_s=0.1), load, 4, **asked)
 
 

@@ -40,6 +40,7 @@ def refusal(*names: str, selection: Selection = ARM) -> str:
         (["g2:scale=1"], [f"g2:groups={n},scale=1" for n in (1, 2, 4, 8)]),
         (["a.onnx", "deep/down/b.onnx"], ["a", "b"]),
         (["one.py:build", "two.py:build"], ["build#1", "build#2"]),
+        (["base/one.py:build", "new/one.py:build"], ["base/build", "new/build"]),
         (["old/m.onnx", "new/m.onnx", "other/b.onnx"], ["old/m", "new/m", "b"]),
         (["old/ghostnetv2_x1_0.onnx", "ghostnetv2"], ["old/ghostnetv2_x1_0", "ghostnetv2_x1_0"]),
         (["a.onnx", "x/run/m.onnx", "y/run/m.onnx"], ["a", "x/run/m", "y/run/m"]),
@@ -51,9 +52,10 @@ def test_every_case_has_a_name_that_no_other_has_and_that_is_short(
     files: Files, in_tmp: Path, names: list[str], expected: list[str]
 ) -> None:
     files(*(name for name in names if name.endswith(".onnx")))
-    for name in ("one.py", "two.py"):
+    for name in ("one.py", "two.py", "base/one.py", "new/one.py"):
+        (in_tmp / name).parent.mkdir(exist_ok=True)
         (in_tmp / name).write_text("def build(): ...")
-    selection = IMAGE if names[0] == "one.py:build" else ARM
+    selection = IMAGE if names[0].endswith(":build") else ARM
     assert [case.name for case in compared(*names, selection=selection)] == expected
 
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from benchbox import runner, specs
 from benchbox.agent import stdio
 from benchbox.agent.ort import inputs
-from benchbox.cli import parsing
+from benchbox.api import parsing
 from benchbox.errors import GraphError, SpecError, UsageError
 from benchbox.specs import Case, OnnxFile, Selection, TensorSpec
 from tests.conftest import Files, WriteOnnx

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchbox.cli import parsing
+from benchbox.api import parsing
 from benchbox.errors import SpecError, UsageError
 from benchbox.export import cache
 from benchbox.runner import record as runner_record

@@ -16,8 +16,8 @@ import pytest
 
 from benchbox import devices, records, runner, specs
 from benchbox.analysis.samples import NS
+from benchbox.api import selection
 from benchbox.cli import export as cli_export
-from benchbox.cli import selection
 from benchbox.costs import Cost
 from benchbox.devices import CPU_PROVIDER, Device, registry
 from benchbox.devices.registry import Entry

@@ -1,25 +1,21 @@
-"""Selection of the cases that the options of a command name, and the name of their run."""
+"""Selection of the cases that options name, and the name of their run."""
 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
-from benchbox import runner, specs
-from benchbox.cli import parsing
-from benchbox.cli.options import CaseOptions
-from benchbox.cli.progress import Live
-from benchbox.errors import CaseError, UsageError
-from benchbox.export import Graph
-from benchbox.specs import BlockSpec, Case, Platform, Selection
+from benchbox import specs
+from benchbox.api import parsing
+from benchbox.api.options import Cases
+from benchbox.errors import UsageError
+from benchbox.specs import Platform, Selection
 
 NAME_CHARACTERS = 100  # of a run in a file name; file systems end at 255
 DIGEST_CHARACTERS = 8
 
 
 def selection(
-    options: CaseOptions, device_channels: Platform, threads: tuple[int, ...] = ()
+    options: Cases, device_channels: Platform, threads: tuple[int, ...] = ()
 ) -> Selection:
     """The selection that options ask for, with the device's channel set unless they name one."""
     tensors = [specs.shape(text) for text in options.shape or ()]
@@ -28,7 +24,7 @@ def selection(
     if twice:
         raise UsageError(f"--shape {twice[0]}: given twice")
     return Selection(
-        channels=options.channels.value if options.channels else device_channels,
+        channels=options.channels or device_channels,
         batches=parsing.batches(options.batch),
         scales=tuple(options.scale or ()),
         shapes=tuple(tensors),
@@ -36,7 +32,7 @@ def selection(
         values=parsing.values(options.input or ()),
         weights=parsing.weights(options.weights or ()),
         dtypes=parsing.dtypes(options.dtype),
-        head=options.head.value if options.head else None,
+        head=options.head,
         sizes=parsing.sizes(options.size),
         threads=threads,
     )
@@ -64,17 +60,3 @@ def file_name(text: str) -> str:
         return name
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:DIGEST_CHARACTERS]
     return f"{name[: NAME_CHARACTERS - DIGEST_CHARACTERS - 1]}-{digest}"
-
-
-def prepared(
-    options: CaseOptions, stderr: Console, *, timed: bool = True
-) -> tuple[list[BlockSpec], list[Case], dict[str, Graph | CaseError]]:
-    """The specs, cases and graphs of a command that times nothing.
-
-    Where nobody will time them either, .onnx files are counted without a run.
-    """
-    found = specs.find_all(options.names)
-    cases = runner.unfold(found, selection(options, "arm"))
-    with Live(stderr, len(cases)) as live:
-        graphs = runner.prepare(found, cases, live.exporting, timed=timed)
-    return found, cases, graphs

@@ -2,11 +2,12 @@
 
 import errno
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from benchbox import specs
+from benchbox.analysis.limits import Limit
 from benchbox.devices.registry import CLUSTERS, Processors
 from benchbox.errors import UsageError
 from benchbox.specs import PRECISIONS, Precision, Values
@@ -16,6 +17,19 @@ LOWEST = 50.0  # percentile
 YEAR_S = 366 * 86_400.0
 RAREST, FASTEST = 1 / 86_400, 100_000  # calls per second
 HOURS = {"h": 1, "d": 24, "w": 168}
+COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+# What a limit can be about -> its units, and what they count.
+LIMITS: Mapping[str, Mapping[str, float]] = {
+    "slower": {"%": 0.01, "": 1.0},
+    "latency": {"us": 1e-6, "ms": 1e-3, "s": 1.0},
+    "peak_memory": {"kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 1024.0, "mib": 2.0**20, "gib": 2.0**30},
+    "params": COUNTS,
+    "flops": COUNTS,
+}
+FITS = (
+    "write slower>3%, p50>33ms or another percentile, peak_memory>50MB, params>5M or flops>300M, "
+    "several with commas"
+)
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
 
@@ -61,6 +75,28 @@ def since(text: str) -> datetime:
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
     except ValueError:
         raise UsageError(f"--since {text}: write it as 12h, 30d, 8w or 2026-11-01") from None
+
+
+def limits(text: str | None) -> list[Limit]:
+    """Parse `slower>3%,p99>33ms,params>5M`; raises UsageError for what is no limit."""
+    return [_limit(word, text) for word in text.split(",")] if text is not None else []
+
+
+def _limit(word: str, text: str) -> Limit:
+    match = re.fullmatch(r"([\w.]+?)\s*>\s*(\d*\.?\d+)\s*([a-zA-Z%]*)", word.strip())
+    name, number, unit = match.groups() if match else ("", "0", "")
+    percentile = re.fullmatch(r"p(\d{2}(?:\.\d)?)", name)
+    figure = "latency" if percentile and float(percentile[1]) >= LOWEST else name
+    scale = LIMITS.get(figure, {}).get(unit.lower())
+    if scale is None or not (float(number) > 0 or figure == "slower"):
+        raise UsageError(f"--fail-on {text}: {FITS}")
+    most = float(number) * scale + (figure == "slower")
+    return Limit(
+        f"{name}>{number}{unit}",
+        figure,  # type: ignore[arg-type]  # a key of LIMITS
+        most,
+        float(percentile[1]) if percentile else None,
+    )
 
 
 def rate(text: str) -> float:

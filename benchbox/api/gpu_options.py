@@ -1,10 +1,10 @@
-"""Rules for the options of `benchbox run` and `compare` that only GPUs have."""
+"""Rules for the options of a run that only GPUs have."""
 
 from collections.abc import Sequence, Set
 from dataclasses import replace
 from typing import TypeVar
 
-from benchbox.cli.options import GpuOptions, LoadOptions
+from benchbox.api.options import OnGpu, UnderLoad
 from benchbox.devices import Device, providers
 from benchbox.devices.gpu_options import CACHES, MODES, OPTIONS, SEARCHES, Driving, Mode
 from benchbox.errors import UsageError
@@ -14,7 +14,7 @@ from benchbox.transports import require_gpu
 Choice = TypeVar("Choice", bound=str)
 
 
-def _drivings(asked: GpuOptions) -> list[Driving]:
+def _drivings(asked: OnGpu) -> list[Driving]:
     """The ways in which each GPU is driven, one after the other; raises UsageError."""
     cache, search = _one(CACHES, asked.cache), _one(SEARCHES, asked.conv_search)
     return [Driving(mode, cache, asked.tf32, search) for mode in _modes(asked.mode or MODES[0])]
@@ -33,20 +33,20 @@ def _one(choices: Sequence[Choice], word: str | None) -> Choice:
     return next((choice for choice in choices if choice == word), choices[0])
 
 
-def _among(asked: GpuOptions, names: Set[str]) -> GpuOptions:
+def _among(asked: OnGpu, names: Set[str]) -> OnGpu:
     """Those of the options that have such names."""
-    return GpuOptions(**{name: getattr(asked, name) for name in OPTIONS if name in names})
+    return OnGpu(**{name: getattr(asked, name) for name in OPTIONS if name in names})
 
 
 def in_modes(
-    chosen: Sequence[Device], asked: GpuOptions, typed: Set[str] = frozenset(OPTIONS)
+    chosen: Sequence[Device], asked: OnGpu, typed: Set[str] = frozenset(OPTIONS)
 ) -> list[Device]:
     """The devices, each GPU once for each mode asked for.
 
     Raises UsageError for `typed` options that a device has no use for.
     """
     drivings = _drivings(asked)
-    if (own := _among(asked, typed)) != GpuOptions():
+    if (own := _among(asked, typed)) != OnGpu():
         _require_gpus(chosen, own)
     result: list[Device] = []
     for device in chosen:
@@ -59,7 +59,7 @@ def in_modes(
     return result
 
 
-def _require_gpus(chosen: Sequence[Device], asked: GpuOptions) -> None:
+def _require_gpus(chosen: Sequence[Device], asked: OnGpu) -> None:
     modules = [device for device in chosen if providers.runs_modules(device.provider)]
     for device in chosen:
         if not device.gpu:
@@ -78,11 +78,11 @@ def _require_gpus(chosen: Sequence[Device], asked: GpuOptions) -> None:
         )
 
 
-def _options(asked: GpuOptions) -> list[str]:
+def _options(asked: OnGpu) -> list[str]:
     return [option for name, option in OPTIONS.items() if getattr(asked, name)]
 
 
-def refuse_loads(chosen: Sequence[Device], load: LoadOptions, typed: Set[str]) -> None:
+def refuse_loads(chosen: Sequence[Device], load: UnderLoad, typed: Set[str]) -> None:
     """Raise UsageError for a typed load on a GPU, where only calls in a row are timed."""
     for name in ("arrival", "sustained"):
         for device in chosen:

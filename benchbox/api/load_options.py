@@ -3,8 +3,8 @@
 from collections.abc import Set
 from dataclasses import replace
 
-from benchbox.cli import parsing
-from benchbox.cli.options import LoadOptions
+from benchbox.api import parsing
+from benchbox.api.options import UnderLoad
 from benchbox.errors import UsageError
 from benchbox.report import formatting
 from benchbox.sampling.arrival import SPARE, least_s
@@ -18,7 +18,7 @@ MEANINGLESS = ("quick", "precision", "percentiles", "max_time")
 
 def adapt(
     plan: Plan,
-    load: LoadOptions,
+    load: UnderLoad,
     cases: int,
     *,
     precise: bool,

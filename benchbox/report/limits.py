@@ -1,0 +1,124 @@
+"""Judgements on limits: which figure of a case a limit is about, and the sentence on it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from benchbox.analysis import limits
+from benchbox.analysis.limits import Kept, Limit
+from benchbox.analysis.samples import NS, figures
+from benchbox.analysis.stats import Interval
+from benchbox.records import Record, Run, uncounted
+from benchbox.report import comparison, formatting
+
+MEGABYTE = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Whether a case keeps a limit, with the figure that decides."""
+
+    limit: Limit
+    run: Run
+    record: Record
+    figure: Interval | None
+
+    @property
+    def kept(self) -> Kept:
+        """The decision by the whole interval of the figure."""
+        return limits.kept(self.figure, self.limit.most)
+
+
+def judgements(runs: Sequence[Run], asked: Sequence[Limit]) -> Iterator[Judgement]:
+    """Judge every case that was timed by every limit that is about it."""
+    for run in runs:
+        for limit in asked:
+            for record in run.records:
+                is_reference = record.case == record.reference
+                if record.status in comparison.MEASURED and not (
+                    limit.figure == "slower" and is_reference
+                ):
+                    yield Judgement(limit, run, record, _figure(record, limit))
+
+
+def sentence(judgement: Judgement) -> str:
+    """The line on a case that is over a limit, or of which that is unclear."""
+    limit, record = judgement.limit, judgement.record
+    over = judgement.kept == "over"
+    has = f"{record.case} {_words(judgement)} on {judgement.run.context.device}"
+    most = _amount(limit, limit.most)
+    if over:
+        return f"Failed: {has}, over the limit of {most} ({limit.text})"
+    why = "lies within" if judgement.figure else "is undecided"
+    return f"Unclear: {has}; the limit of {most} ({limit.text}) {why}"
+
+
+def within(found: Sequence[Judgement]) -> str:
+    """The line on limits that every case keeps."""
+    texts = ", ".join(dict.fromkeys(each.limit.text for each in found))
+    cases = len({(each.run.context.device, each.record.key) for each in found})
+    return f"Within limits: {texts} ({cases} {'case' if cases == 1 else 'cases'})"
+
+
+def _figure(record: Record, limit: Limit) -> Interval | None:
+    if limit.figure == "slower":
+        return record.relative
+    if limit.figure == "latency":
+        return _latency(record, limit.percentile or 50.0)
+    if limit.figure == "peak_memory":
+        return _exact(record.peak_bytes)
+    cost = record.cost or {}
+    count = cost.get("params" if limit.figure == "params" else "macs")
+    if limit.figure == "flops" and count is not None and uncounted(record.cost):
+        return Interval(count, count, float("inf"))
+    return _exact(count)
+
+
+def _latency(record: Record, percentile: float) -> Interval | None:
+    if percentile == 50.0:
+        return record.latency.interval if record.latency else None
+    rounds: dict[tuple[int, int], list[float]] = {}
+    for burst in figures(record.bursts):
+        values = rounds.setdefault((burst.session, burst.round), [])
+        values += [ns * NS for ns in burst.latencies_ns]
+    return limits.percentile_interval(list(rounds.values()), percentile / 100)
+
+
+def _exact(count: float | None) -> Interval | None:
+    return None if count is None else Interval(count, count, count)
+
+
+def _words(judgement: Judgement) -> str:
+    """The figure of a case in words, with its interval."""
+    limit, record, figure = judgement.limit, judgement.record, judgement.figure
+    if limit.figure == "slower":
+        than = f"the latency of {record.reference}"
+        if figure is None:
+            return f"shares too few rounds with {record.reference} to know its ratio"
+        ratio = formatting.ratio(figure.value, formatting.width(figure))
+        return f"takes {ratio} ({formatting.bounds(figure)}) {than}"
+    name = {
+        "latency": f"p{limit.percentile or 50:g}",
+        "peak_memory": "peak memory",
+        "params": "params",
+        "flops": "FLOPs",
+    }[limit.figure]
+    if figure is None:
+        return f"has no known {name}"
+    value = _amount(limit, figure.value)
+    if limit.figure in ("params", "flops"):
+        return f"has {'at least ' * (figure.high > figure.low)}{value} {name}"
+    if figure.low == figure.high:
+        return f"has a {name} of {value}"
+    low, high = (_amount(limit, end) for end in (figure.low, figure.high))
+    return f"has a {name} of {value} ({low} to {high})"
+
+
+def _amount(limit: Limit, value: float) -> str:
+    """A value in the unit of a limit."""
+    if limit.figure == "slower":
+        return formatting.ratio(value)
+    if limit.figure == "latency":
+        return f"{formatting.milliseconds(value)} ms"
+    if limit.figure == "peak_memory":
+        return f"{formatting.millions(value)} MB"
+    return formatting.scaled(value)

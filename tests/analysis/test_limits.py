@@ -1,0 +1,41 @@
+import random
+
+import pytest
+
+from benchbox.analysis import limits, stats
+from benchbox.analysis.stats import Interval
+
+
+@pytest.mark.parametrize(
+    ("figure", "kept"),
+    [
+        (Interval(2.0, 1.9, 2.1), "over"),
+        (Interval(1.04, 1.03, 1.05), "unclear"),  # it ends at the limit
+        (Interval(1.04, 1.02, 1.06), "unclear"),
+        (Interval(1.02, 1.01, 1.03), "within"),
+        (None, "unclear"),
+    ],
+)
+def test_a_limit_is_kept_or_not_by_the_whole_interval(figure: Interval | None, kept: str) -> None:
+    assert limits.kept(figure, 1.03) == kept
+
+
+def test_a_percentile_has_an_interval_once_it_is_known() -> None:
+    draw = random.Random(1)
+    rounds = [[draw.lognormvariate(0, 0.1) for _ in range(50)] for _ in range(40)]
+    found = limits.percentile_interval(rounds, 0.99)
+    assert found is not None
+    every = [value for values in rounds for value in values]
+    assert found.value == stats.quantile(every, 0.99)
+    assert found.low < found.value < found.high
+    assert found == limits.percentile_interval(rounds, 0.99)  # no chance in it
+    assert limits.percentile_interval(rounds[:5], 0.9) is None  # rounds
+    assert limits.percentile_interval(rounds[:10], 0.99) is None  # calls
+
+
+def test_calls_that_are_slow_together_leave_a_percentile_less_certain() -> None:
+    alone = [[1.0] * 95 + [1.0 + n / 10 for n in range(5)] for _ in range(20)]
+    together = [[1.0] * 100 for _ in range(19)] + [[1.0 + n / 20 for n in range(100)]]
+    widths = [limits.percentile_interval(rounds, 0.97) for rounds in (alone, together)]
+    first, second = (each.high - each.low for each in widths if each)
+    assert second > 2 * first

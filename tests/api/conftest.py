@@ -1,0 +1,3 @@
+from tests.cli.conftest import bench, graphs, two_devices
+
+__all__ = ["bench", "graphs", "two_devices"]  # fixtures
