@@ -6,7 +6,7 @@ BENCH_STAMP := .venv/.installed-bench
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-cuda faults lint type check docs bench wheel clean
+.PHONY: help setup run test test-cuda test-page faults lint type check docs bench wheel clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  || { echo "benchbox needs Python 3.11 or newer; choose one with: make PYTHON=/path/to/python3.11 setup" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev -e '.[cpu]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev -e '.[cpu,report]'
 	@touch $@
 
 run: $(STAMP)  ## the main job: ShuffleNetV2's second guideline, timed on this CPU
@@ -29,6 +29,12 @@ test: $(STAMP)  ## all tests, in four processes: many wait for boards and for ti
 
 test-cuda:  ## checks on a real GPU, by $(PYTHON) as it is: no .venv/ is built
 	$(PYTHON) -m tools.cuda $(ARGS)
+
+test-page: $(STAMP)  ## the page of a run in a real Chromium (Debian's package), which must be there
+	$(BIN)/python -m tools.page $(ARGS)
+
+test-page: $(STAMP)  ## the page of a run in a real Chromium (Debian's package), which must be there
+	$(BIN)/python -m tools.page $(ARGS)
 
 faults: $(STAMP)  ## a thousand faults by random choices; each that is not held is printed
 	$(BIN)/python -m tests.e2e.faults $(ARGS)

@@ -175,16 +175,17 @@ def _temporary_folder() -> Path:
     return folder
 
 
-def write(path: Path, text: str, mode: int = 0o600) -> None:
-    """Replace a file by one with this text; whoever reads or crashes finds the old or the new one.
+def write(path: Path, content: str | bytes, mode: int = 0o600) -> None:
+    """Replace a file by one with this content; who reads or crashes finds the old or the new one.
 
     Its mode stays, and a link stays a link; a new file has `mode`, less the umask. What is no
     file, or stands in a folder that is not the user's to change, is written to as it is. Raises
     OSError, and leaves nothing behind, when the disk is full or cannot be written.
     """
+    data = content.encode() if isinstance(content, str) else content
     exists = path.exists()
     if exists and not (path.is_file() and os.access(path.resolve().parent, os.W_OK)):
-        path.write_bytes(text.encode())
+        path.write_bytes(data)
         return
     target = path.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -194,7 +195,7 @@ def write(path: Path, text: str, mode: int = 0o600) -> None:
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor has no path
-            file.write(text.encode())
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         if exists:

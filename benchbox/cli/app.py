@@ -27,6 +27,7 @@ from benchbox.cli.options import (
     Margin,
     Options,
     OutputOptions,
+    PictureOptions,
     ProcessorOptions,
     RecordOptions,
     RunOptions,
@@ -138,6 +139,8 @@ Exit codes: 1 nothing fits or a case failed, 2 usage, 6 device, 130 Ctrl-C
 """
 REPORT_EXAMPLES = """\
 Examples:
+  benchbox report -o page.html                 the newest run as a page
+  benchbox report models --figure pareto -o front.pdf
   benchbox report --list --since 7d            the runs of a week
   benchbox report g2 --diff                    the newest over the one before
   benchbox report 'cpu/g*' 'pi/g*' --merge     one table for both devices
@@ -236,6 +239,7 @@ def _typed(ctx: typer.Context) -> frozenset[str]:
 @grouped
 def report(
     *,
+    ctx: typer.Context,
     chosen: RunOptions,
     list_: Annotated[bool, typer.Option("--list", help="list the runs that there are")] = False,
     diff: Annotated[
@@ -256,7 +260,7 @@ def report(
             "--format",
             "-f",
             metavar="FORMAT",
-            help="table (default), csv, markdown or json",
+            help="table (default), csv, markdown, json, html, latex, svg, pdf or png",
         ),
     ] = Format.table,
     output: Annotated[
@@ -266,16 +270,28 @@ def report(
             "-o",
             metavar="FILE",
             callback=expanded,
-            help="file to write; - for stdout",
+            help="file to write, whose ending says the format; - for stdout",
         ),
     ] = None,
+    pictures: PictureOptions,
     verbose: Verbose = False,
 ) -> None:
-    """Print the tables of earlier runs, list them, or set two of them side by side."""
+    """Print earlier runs as tables, draw them, list them, or set two of them side by side."""
+    from benchbox.cli.forms import Form
     from benchbox.cli.report import report
 
     asked = {"list": list_, "diff": diff, "merge": merge}
-    report(chosen, asked, format_.value, output, margin=margin, verbose=verbose)
+    form = Form(format_.value, output, pictures, _typed(ctx))
+    report(chosen, asked, form, margin=margin, verbose=verbose)
+
+
+@app.command("open", cls=HelpCommand)
+@grouped
+def open_(chosen: RunOptions) -> None:
+    """Show the page of a run in the browser, made anew if the record has changed."""
+    from benchbox.cli.open import open_page
+
+    open_page(chosen)
 
 
 @app.command("export", cls=HelpCommand)

@@ -20,6 +20,22 @@ class Format(StrEnum):
     csv = "csv"
     markdown = "markdown"
     json = "json"
+    html = "html"
+    latex = "latex"
+    svg = "svg"
+    pdf = "pdf"
+    png = "png"
+
+
+class ChartName(StrEnum):
+    """The charts of a run."""
+
+    flops = "flops"
+    pareto = "pareto"
+    over_flops = "over-flops"
+    profile = "profile"
+    samples = "samples"
+    processes = "processes"
 
 
 class Cache(StrEnum):

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from benchbox.cli.report import render
+from benchbox.cli.forms import render
 from benchbox.records import Run
 from benchbox.report.limits import Judgement, sentence, within
 
@@ -42,7 +42,9 @@ def tell_github(runs: Sequence[Run], judged: Sequence[Judgement], stderr: Consol
         stderr.print(f"Warning: GITHUB_STEP_SUMMARY {path}: {reason}", style="yellow")
 
 
-def rendered(runs: Sequence[Run], judged: Sequence[Judgement], name: str, format_: str) -> str:
+def rendered(
+    runs: Sequence[Run], judged: Sequence[Judgement], name: str, format_: str
+) -> str | bytes:
     """A run in a format of its exports; `name` is of the file for benchmark services."""
     from benchbox.report import ci
 

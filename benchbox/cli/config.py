@@ -13,11 +13,11 @@ Defaults = dict[str, dict[str, Any]]
 # Options that say how to measure or what to show; a file must be trusted to set any other.
 # fmt: off
 HARMLESS = frozenset({
-    "allow_emulated", "arrival", "batch", "budget", "cache", "channels", "conv_search", "cooldown",
-    "cpus", "dim", "dtype", "format_", "fps", "margin", "max_time", "mode", "percentile",
-    "percentiles", "precision", "provider", "quick", "resume", "scale", "seconds", "seed",
-    "sessions", "shape", "since", "size", "sort", "strict", "sustained", "tf32", "threads", "top",
-    "verbose",
+    "allow_emulated", "arrival", "batch", "budget", "cache", "channels", "cite", "conv_search",
+    "cooldown", "cpus", "dim", "dtype", "figure", "format_", "fps", "margin", "max_time", "mode",
+    "percentile", "percentiles", "precision", "provider", "quick", "resume", "scale", "seconds",
+    "seed", "sessions", "shape", "since", "size", "sort", "strict", "sustained", "tf32", "threads",
+    "top", "verbose", "wide",
 })
 # fmt: on
 

@@ -13,6 +13,7 @@ from benchbox.api.options import Cases, JobOptions, OnGpu, UnderLoad
 from benchbox.cli.choices import (
     Cache,
     Channels,
+    ChartName,
     ConvSearch,
     DetectorHead,
     Sort,
@@ -343,6 +344,35 @@ class ExportOptions:
         """The files to write, by format."""
         paths = {"csv": self.export_csv, "markdown": self.export_markdown, "json": self.export_json}
         return {format_: path for format_, path in paths.items() if path is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class PictureOptions:
+    """The pictures of a report, and what a paper says of them."""
+
+    panel: ClassVar[str] = "Pictures and papers"
+
+    figure: Annotated[
+        ChartName | None,
+        typer.Option(
+            metavar="NAME",
+            help="flops (default), pareto, over-flops, profile, samples or processes",
+        ),
+    ] = None
+    wide: Annotated[
+        bool, typer.Option("--wide", help="a figure as wide as two columns of a paper")
+    ] = False
+    with_profile: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            callback=expanded,
+            help="what `profile --export-json` wrote, for --figure profile and html",
+        ),
+    ] = None
+    cite: Annotated[
+        bool, typer.Option("--cite", help="print the setup as a paragraph, and BibTeX")
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

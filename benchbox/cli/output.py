@@ -90,7 +90,7 @@ class Exports:
         """The console for tables: stderr where an export goes to stdout."""
         return console(stderr=_place(STDOUT) in self._places)
 
-    def write(self, render: Callable[[str], str], advice: str = REPORT) -> None:
+    def write(self, render: Callable[[str], str | bytes], advice: str = REPORT) -> None:
         """Write the exports, each as `render` gives its format; a failed one stops no other."""
         failures = []
         for format_, path in self._paths.items():
@@ -124,14 +124,21 @@ def _place(path: Path) -> object:
     return path.resolve()
 
 
-def write(path: Path, text: str, advice: str = REPORT) -> None:
-    """Write text as UTF-8 to a file or stdout; raises StorageError if a file cannot be written."""
+def write(path: Path, content: str | bytes, advice: str = REPORT) -> None:
+    """Write text as UTF-8, or bytes, to a file or stdout.
+
+    Raises StorageError if a file cannot be written, UsageError for bytes on a terminal.
+    """
     if path == STDOUT:
+        is_shown = sys.stdout.isatty()
+        if is_shown and isinstance(content, bytes):
+            raise UsageError("this format is nothing for a terminal; name a file with --output")
+        text = visible(content) if is_shown and isinstance(content, str) else content
         sys.stdout.flush()
-        sys.stdout.buffer.write((visible(text) if sys.stdout.isatty() else text).encode())
+        sys.stdout.buffer.write(text.encode() if isinstance(text, str) else text)
         sys.stdout.flush()
         return
     try:
-        host.write(path, text, 0o666)
+        host.write(path, content, 0o666)
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror}{advice}") from None

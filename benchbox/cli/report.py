@@ -5,6 +5,7 @@ from pathlib import Path
 
 from benchbox.api import parsing
 from benchbox.cli import runs
+from benchbox.cli.forms import Form, render
 from benchbox.cli.options import RunOptions
 from benchbox.cli.output import STDOUT, console, require_writable, write
 from benchbox.errors import RecordError, UsageError
@@ -13,14 +14,13 @@ from benchbox.records.names import Wanted
 from benchbox.report.console import show_runs, show_tables
 from benchbox.report.table import Table
 
-PLAIN = ("table", "csv", "markdown", "json")  # formats of lists, differences and merged tables
+PLAIN = ("table", "csv", "markdown", "json")  # formats of lists and differences
 
 
 def report(
     chosen: RunOptions,
     asked: Mapping[str, bool],
-    format_: str,
-    output: Path | None,
+    form: Form,
     *,
     margin: str,
     verbose: bool,
@@ -29,15 +29,13 @@ def report(
 
     Runs that cannot be read are named, and the others shown; raises BenchboxError then.
     """
-    what = _only(asked)
-    if output:
-        require_writable("--output", output)
-    if format_ == "table" and output not in (None, STDOUT):
-        raise UsageError("--output needs --format csv, markdown or json")
-    if what and format_ not in PLAIN:
+    what, format_ = _only(asked), form.chosen()
+    if form.output:
+        require_writable("--output", form.output)
+    if what in ("list", "diff") and format_ not in PLAIN:
         raise UsageError(f"--{what}: its formats are {', '.join(PLAIN)}")
     since = parsing.since(chosen.since) if chosen.since else None
-    wanted, to = Wanted(chosen.results, chosen.device, since), output or STDOUT
+    wanted, to = Wanted(chosen.results, chosen.device, since), form.output or STDOUT
     if what == "list":
         runs.show_list(chosen.runs or [], wanted, format_, to)
         return
@@ -48,23 +46,12 @@ def report(
     if what == "diff":
         _show_diff(found, parsing.share(margin, "--margin"), format_, to)
     elif what == "merge":
-        _show_merged(found, format_, to, verbose=verbose)
+        _show_merged(found, format_, form, verbose=verbose)
     elif format_ == "table":
         show_runs(found, console(), verbose=verbose)
     else:
-        write(to, render(found, format_))
+        write(to, render(found, format_, form.pictures))
     runs.require_all(failures)
-
-
-def render(runs: Sequence[Run], format_: str) -> str:
-    """Runs as csv, markdown or json."""
-    from benchbox.report import files
-    from benchbox.report.frame import to_frame
-
-    if format_ == "markdown":
-        return files.to_markdown(runs)
-    table = to_frame(runs)
-    return files.to_csv(table) if format_ == "csv" else files.to_json(table)
 
 
 def _only(asked: Mapping[str, bool]) -> str:
@@ -98,14 +85,15 @@ def _show_diff(found: Sequence[Run], margin: float, format_: str, to: Path) -> N
     _show([words.table(between)], words.rows(between), format_, to)
 
 
-def _show_merged(found: Sequence[Run], format_: str, to: Path, *, verbose: bool) -> None:
+def _show_merged(found: Sequence[Run], format_: str, form: Form, *, verbose: bool) -> None:
     from benchbox.report import merged
 
     together = merge.merge(found)
     if not together.runs:
         raise RecordError("--merge: none of these runs has a case")
-    if format_ in ("csv", "json"):
-        write(to, render(together.runs, format_))
+    to = form.output or STDOUT
+    if format_ not in ("table", "markdown"):
+        write(to, render(together.runs, format_, form.pictures))
     else:
         _show(merged.tables(together, verbose=verbose), [], format_, to)
 

@@ -43,7 +43,7 @@ def to_csv(frame: "pd.DataFrame") -> str:
     A text that a spreadsheet could take for a formula begins with an apostrophe, and each is one
     line that a terminal may show; it is for this that pandas does not write it.
     """
-    return rows_to_csv(list(frame.columns), [[*row.values()] for row in _rows(frame)])
+    return rows_to_csv(list(frame.columns), [[*row.values()] for row in frame_rows(frame)])
 
 
 def rows_to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -53,7 +53,7 @@ def rows_to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def to_json(frame: "pd.DataFrame") -> str:
     """Write a table as a list of row objects; what is not known is null."""
-    return json_text(_rows(frame))
+    return json_text(frame_rows(frame))
 
 
 def of_rows(format_: str, tables: Sequence[Table], rows: Sequence[Mapping[str, object]]) -> str:
@@ -95,11 +95,12 @@ def _plain(frame: "pd.DataFrame") -> Iterator[str]:
     yield _line(list(frame.columns))
     is_text = [dtype == "string" for dtype in frame.dtypes]
     yield "|" + "|".join(":--" if text else "--:" for text in is_text) + "|"
-    for row in _rows(frame):
+    for row in frame_rows(frame):
         yield _line([one_line("" if value is None else str(value)) for value in row.values()])
 
 
-def _rows(frame: "pd.DataFrame") -> list[dict[Hashable, Any]]:
+def frame_rows(frame: "pd.DataFrame") -> list[dict[Hashable, Any]]:
+    """The rows of a table as Python's own values; what is not known is None."""
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 

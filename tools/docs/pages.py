@@ -12,7 +12,8 @@ from pathlib import Path
 from benchbox import records
 from benchbox.records import Record, Run
 from benchbox.report import formatting
-from tools.docs import commands, detectors, picture
+from benchbox.report.charts import drawing, panel, style
+from tools.docs import commands
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "results" / "reference" / "cpu"
@@ -21,15 +22,18 @@ TABLE = re.compile(
     r"(<!-- table of (?P<file>\S+)(?: (?P<title>[^>]+?))? -->\n).*?(<!-- end -->)", re.DOTALL
 )
 
-PICTURE = re.compile(r"(<!-- picture of (?P<file>\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # `latency of detectors: CASE` or `latency of detectors: CASE / CASE`, a figure or a ratio.
 FIGURE = re.compile(
     r"(<!-- (?P<what>\w+) of (?P<file>[\w-]+): (?P<case>[^>]+?)(?: / (?P<over>[^>]+?))? -->)"
     r".*?(<!-- end -->)"
 )
-PICTURES: Mapping[str, tuple[str, Callable[[Run], str]]] = {
-    "models": ("networks.svg", picture.draw),
-    "detectors": ("detectors.svg", detectors.draw),
+# The file in docs of each picture, the record that it is drawn from, and which figure it is.
+PICTURES: Mapping[str, tuple[str, str]] = {
+    "networks.svg": ("models", "flops"),
+    "pareto.svg": ("models", "pareto"),
+    "over-flops.svg": ("models", "over-flops"),
+    "samples.svg": ("models", "samples"),
+    "detectors.svg": ("detectors", "flops"),
 }
 
 COMMANDS = "<!-- written by `make docs` from here on -->\n"
@@ -37,10 +41,11 @@ COMMANDS = "<!-- written by `make docs` from here on -->\n"
 
 def generated() -> dict[Path, str]:
     """What each generated file, and each page with tables of records, must hold."""
-    runs = {file: newest(file) for file in PICTURES}
     return {
         **{
-            ROOT / "docs" / PICTURES[file][0]: PICTURES[file][1](r) for file, r in runs.items() if r
+            ROOT / "docs" / file: drawn(run, figure)
+            for file, (name, figure) in PICTURES.items()
+            if (run := newest(name))
         },
         ROOT / "docs" / "cli.md": _with_reference((ROOT / "docs" / "cli.md").read_text()),
         **{path: filled(path) for path in pages() if "<!-- end -->" in path.read_text()},
@@ -52,6 +57,13 @@ def newest(file: str, folder: Path = REFERENCE) -> Run | None:
     """The newest record of that name, which begins with its time."""
     path = max(folder.glob(f"*Z-{file}.jsonl"), default=None)
     return records.read(path) if path else None
+
+
+def drawn(run: Run, figure: str) -> str:
+    """A figure as `benchbox report FILE --figure NAME --wide --format svg` draws it."""
+    svg = drawing.draw(panel.panels([run]), figure, style.WIDE, "svg")
+    assert isinstance(svg, str), "it is no image"
+    return svg
 
 
 def pages() -> list[Path]:
@@ -81,18 +93,12 @@ def filled(page: Path) -> str:
         links = f"([notes]({link}), [samples]({link.removesuffix('.md')}.jsonl))"
         return f"{found[1]}{_table(path, found['title'] or '', links)}\n{found[4]}"
 
-    def drawing(found: re.Match[str]) -> str:
-        if newest(found["file"]) is None:
-            return found[0]
-        return f"{found[1]}![FLOPs against latency]({PICTURES[found['file']][0]})\n{found[3]}"
-
     def figure(found: re.Match[str]) -> str:
         if (run := newest(found["file"])) is None:
             return found[0]
         return f"{found[1]}{_figure(run, found['what'], found['case'], found['over'])}{found[6]}"
 
-    text = TABLE.sub(table, page.read_text())
-    return FIGURE.sub(figure, PICTURE.sub(drawing, text))
+    return FIGURE.sub(figure, TABLE.sub(table, page.read_text()))
 
 
 def _figure(run: Run, what: str, case: str, over: str | None) -> str:

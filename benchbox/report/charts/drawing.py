@@ -1,0 +1,51 @@
+"""Drawings of charts as SVG, PDF or PNG, by vl-convert."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from benchbox.errors import UsageError
+from benchbox.report.charts import CHARTS, NEEDS, style
+from benchbox.report.charts.panel import Panel
+from benchbox.report.charts.style import Size, Spec
+
+PPI = 300
+MARGIN = 2
+INSTALL = "pip install 'benchbox[report]'"
+
+
+def converter(what: str) -> Any:  # noqa: ANN401 - a module without types
+    """vl-convert's module; raises UsageError where it is not installed."""
+    try:
+        import vl_convert
+    except ImportError:
+        raise UsageError(f"{what} needs vl-convert-python: {INSTALL}") from None
+    return vl_convert
+
+
+def draw(panels: Sequence[Panel], figure: str, size: Size, format_: str) -> str | bytes:
+    """Draw a chart of all panels that have its figures, one below the other."""
+    converts = converter(f"--format {format_}")
+    spec = json.dumps(_together(panels, figure, size))
+    if format_ == "png":
+        image: bytes = converts.vegalite_to_png(spec, ppi=PPI, scale=1, allowed_base_urls=[])
+        return image
+    write: Callable[..., str | bytes] = getattr(converts, f"vegalite_to_{format_}")
+    return write(spec, allowed_base_urls=[])
+
+
+def _together(panels: Sequence[Panel], figure: str, size: Size) -> Spec:
+    built = [(panel, spec) for panel in panels if (spec := CHARTS[figure](panel, size))]
+    if not built:
+        raise UsageError(f"--figure {figure}: there is no {NEEDS[figure]}")
+    parts = [spec | ({"title": panel.title} if len(panels) > 1 else {}) for panel, spec in built]
+    body = parts[0] if len(parts) == 1 else {"vconcat": parts, "description": figure}
+    sets: Mapping[str, Any] = {k: v for panel, _ in built for k, v in panel.datasets.items()}
+    return {
+        "$schema": style.SCHEMA,
+        **body,
+        "datasets": {name: rows for name, rows in sets.items() if name in str(body)},
+        "config": style.config(size),
+        "background": "white",
+        "padding": MARGIN,
+    }

@@ -1,0 +1,270 @@
+"""Panel of charts: one run's rows, as the data frame has them, and its samples."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, NamedTuple
+
+from benchbox.analysis.operators import CATEGORIES
+from benchbox.analysis.samples import Burst, figures
+from benchbox.analysis.states import Gate, State
+from benchbox.lines import one_line
+from benchbox.records import Record, Run
+from benchbox.report import files
+from benchbox.report.charts.profile_file import SavedProfile
+from benchbox.report.frame import DIGITS, to_frame
+from benchbox.report.tables import short_case
+
+Row = dict[str, Any]
+# `ghostnetv3_x1_0_train` is x1_0 of ghostnetv3_train, `yolov8n_ghost` is n of yolov8_ghost.
+MEMBER = re.compile(r"(?P<family>.+?)_(?P<member>x\d+_\d+|g\d+|small|large)(?P<ending>_train)?")
+DETECTOR = re.compile(r"(?P<family>yolo\w?\d+)(?P<member>[a-z])(?P<ending>_.+)?")
+MOST_FAMILIES = 16  # beyond them the cases of a run are one
+UNDISTURBED, OTHER = "undisturbed", "other"
+MOST_CAUSES = 6  # of disturbances, told apart
+MOST_PARTS = 7  # of profiles, the rest as one
+STATES = ("slow", "fast", "gpu_slow", "gpu_fast")
+ACCURACIES = {"published_top1_percent": "top-1", "published_map_percent": "mAP"}
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """The data of one run's charts; `index` tells its data sets from those of other panels.
+
+    `rows` has a row per case, `samples` one per call in the order taken, `processes` one per case
+    and process, `shares` the parts of profiles. `families` and `causes` are those of all panels, in
+    the order of their colours; `accuracy` is the published one that the rows carry, if any.
+    """
+
+    index: int
+    title: str
+    rows: Sequence[Row]
+    samples: Sequence[Row]
+    processes: Sequence[Row]
+    shares: Sequence[Row]
+    families: Sequence[str]
+    causes: Sequence[str]
+    accuracy: str
+
+    @property
+    def datasets(self) -> Mapping[str, Sequence[Row]]:
+        """The data by the names under which charts ask for it."""
+        kinds = ("rows", "samples", "processes", "shares")
+        return {f"{kind}{self.index}": getattr(self, kind) for kind in kinds}
+
+
+def panels(runs: Sequence[Run], profile: SavedProfile | None = None) -> list[Panel]:
+    """A panel for each run; `profile` is shown with the first."""
+    rows = iter(files.frame_rows(to_frame(runs)))
+    names = _names([record for run in runs for record in run.records])
+    samples = [list(_samples(run, names)) for run in runs]
+    causes = _causes([row["cause"] for row in chain(*samples)])
+    for row in chain(*samples):
+        row["cause"] = row["cause"] if row["cause"] in causes else OTHER
+    return [
+        Panel(
+            index,
+            _clean(title),
+            _clean(
+                _of_panel([_row(next(rows), names[r.key], _accuracy(run)) for r in run.records])
+            ),
+            _clean(taken),
+            _clean([*_processes(run, names)]),
+            _clean([*_shares(profile)] if index == 0 else []),
+            _clean(list(dict.fromkeys(name.family for name in names.values()))),
+            _clean(causes),
+            ACCURACIES.get(_accuracy(run), ""),
+        )
+        for index, (run, title, taken) in enumerate(zip(runs, _titles(runs), samples, strict=True))
+    ]
+
+
+def _clean(value: Any) -> Any:  # noqa: ANN401 - whatever rows hold
+    """The value with each text as one line; others end the process that draws them."""
+    if isinstance(value, str):
+        return one_line(value)
+    if isinstance(value, list):
+        return [_clean(each) for each in value]
+    return {k: _clean(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _titles(runs: Sequence[Run]) -> list[str]:
+    """The device of each run, with its name and time where devices repeat."""
+    devices = [run.context.device for run in runs]
+    if len(set(devices)) == len(devices):
+        return devices
+    facts = [(run.context.device, run.context.name, run.context.created) for run in runs]
+    return [", ".join(each) for each in facts]
+
+
+class Name(NamedTuple):
+    """The names of a case: alone, in its family, and in a list of all cases."""
+
+    family: str
+    label: str
+    full: str
+
+
+def _names(records: Sequence[Record]) -> dict[str, Name]:
+    """The names of each case by its key."""
+    specs = {record.spec for record in records}
+    keys = {(record.spec, record.case) for record in records}
+    repeated = {case for case, count in Counter(case for _, case in keys).items() if count > 1}
+    found = {
+        record.key: Name(
+            *_of_family(record, one_spec=len(specs) == 1),
+            f"{record.spec}: {record.case}" if record.case in repeated else record.case,
+        )
+        for record in records
+    }
+    if len({name.family for name in found.values()}) <= MOST_FAMILIES:
+        return found
+    full = {each.key: found[each.key].full for each in records}
+    return {each.key: Name(each.spec, full[each.key], full[each.key]) for each in records}
+
+
+def _of_family(record: Record, *, one_spec: bool) -> tuple[str, str]:
+    """The family of a case, and its label there."""
+    base, _, place = record.case.partition(",")
+    if "=" in base:
+        family = record.group if one_spec and record.group else record.spec
+        return family, short_case(record.case, record.group)
+    found = DETECTOR.fullmatch(base) or MEMBER.fullmatch(base)
+    if found is None:
+        return base, place or base
+    label = ", ".join(filter(None, (found["member"], place)))
+    return f"{found['family']}{found['ending'] or ''}", label
+
+
+def _row(row: Mapping[Any, Any], name: Name, accuracy: str) -> Row:
+    macs, relative = row["macs"], row["relative_macs"]
+    ends = {end: row[f"relative_ci_{end}"] for end in ("low", "high")}
+    return {
+        **row,
+        "family": name.family,
+        "label": name.label,
+        "name": name.full,
+        "macs_m": macs and macs / 1e6,
+        "accuracy": row.get(accuracy),
+        **{
+            f"over_{end}": _rounded(value / relative) if value and relative else None
+            for end, value in ends.items()
+        },
+    }
+
+
+def _of_panel(rows: list[Row]) -> list[Row]:
+    """The rows with a mark on those of the Pareto front: none is faster and as accurate."""
+    best = 0.0
+    known = [row for row in rows if row["latency_p50_ms"] and row["accuracy"] is not None]
+    for row in sorted(known, key=lambda row: (row["latency_p50_ms"], -row["accuracy"])):
+        row["front"] = row["accuracy"] > best
+        best = max(best, row["accuracy"])
+    return rows
+
+
+def _accuracy(run: Run) -> str:
+    """The column of the published accuracy that most records have."""
+    counts = Counter(
+        column
+        for record in run.records
+        for column in ACCURACIES
+        if record.paper.get(column.removeprefix("published_")) is not None
+    )
+    return max(counts, key=lambda column: counts[column], default="")
+
+
+def _samples(run: Run, names: Mapping[str, Name]) -> Iterator[Row]:
+    """A row for each call in the order taken, with its latency over the p50 of its case."""
+    bursts = [
+        (burst, record)
+        for record in run.records
+        if record.latency and record.latency.p50_s
+        for burst in figures(record.bursts)
+    ]
+    bursts.sort(key=lambda pair: (pair[0].session, pair[0].round, pair[1].index))
+    number = 0
+    for burst, record in bursts:
+        assert record.latency, "others are left out"
+        for ns, cause in zip(burst.latencies_ns, _disturbed(burst, record), strict=True):
+            number += 1
+            yield {
+                "n": number,
+                "case": names[record.key].full,
+                "ms": _rounded(ns / 1e6),
+                "over": _rounded(ns * 1e-9 / record.latency.p50_s),
+                "cause": cause,
+                "process": burst.session + 1,
+            }
+
+
+def _disturbed(burst: Burst, record: Record) -> list[str]:
+    """What disturbed each call, by its tag."""
+    state = next((tag for tag in STATES if tag in burst.tags), STATES[0])
+    others = [tag for tag in burst.tags if tag not in ("preempted", *STATES)]
+    rest = "queued" if burst.waited() else (*others, UNDISTURBED)[0]
+    pairs = zip(burst.undisturbed(), burst.steady(_gate(record)), strict=True)
+    return ["preempted" if not calm else rest if still else state for calm, still in pairs]
+
+
+def _gate(record: Record) -> Gate:
+    """The states of the machine in which the calls of a record count."""
+    if (adjustment := record.adjustment) is None:
+        return record.gate
+    usual, factor = adjustment.usual_compute_ns, math.exp(adjustment.window)
+    return Gate(State(usual, usual / factor, usual * factor))
+
+
+def _causes(found: Sequence[str]) -> list[str]:
+    """Undisturbed, and then the commonest causes, the rest as one."""
+    counts = Counter(found)
+    del counts[UNDISTURBED]
+    common = [cause for cause, _ in counts.most_common()]
+    if len(common) > MOST_CAUSES:
+        common = [*common[: MOST_CAUSES - 1], OTHER]
+    return [UNDISTURBED, *common]
+
+
+def _processes(run: Run, names: Mapping[str, Name]) -> Iterator[Row]:
+    """A row for the p50 of each process, over that of its case."""
+    for record in run.records:
+        latency = record.latency
+        if latency is None or not latency.p50_s or len(latency.sessions_p50_s) < 2:
+            continue
+        ends = latency.interval
+        for number, seconds in enumerate(latency.sessions_p50_s, 1):
+            yield {
+                "name": names[record.key].full,
+                "process": str(number),
+                "over": _rounded(seconds / latency.p50_s),
+                "low": _rounded(ends.low / latency.p50_s) if ends else None,
+                "high": _rounded(ends.high / latency.p50_s) if ends else None,
+            }
+
+
+def _shares(profile: SavedProfile | None) -> Iterator[Row]:
+    """The shares of time, FLOPs and memory of each part of the profiled cases."""
+    if profile is None:
+        return
+    many = {"category": "categories", "module": "modules", "operator": "operators"}[profile.by]
+    parts = [
+        (case.case, getattr(part, profile.by), part)
+        for case in profile.profiles
+        for part in getattr(case, many)
+    ]
+    longest = sorted(parts, key=lambda each: -(each[2].time_share or 0))
+    kept = list(dict.fromkeys(name for _, name, _ in longest))[:MOST_PARTS]
+    kept.sort(key=lambda name: CATEGORIES.index(name) if name in CATEGORIES else len(CATEGORIES))
+    for case, name, part in parts:
+        place = kept.index(name) if name in kept else MOST_PARTS
+        shares = {"time": part.time_share, "FLOPs": part.macs_share, "memory": part.memory_share}
+        for kind, share in shares.items():
+            own = name if place < MOST_PARTS else "others"
+            yield {"case": case, "part": own, "place": place, "kind": kind, "share": share or 0.0}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")

@@ -1,0 +1,249 @@
+"""Scatter plots: FLOPs against latency, and accuracy against latency."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from benchbox.report.charts.labels import MARK, Box, Label, box, mark, placed
+from benchbox.report.charts.panel import Panel, Row
+from benchbox.report.charts.style import (
+    COLOURS,
+    QUIET,
+    TIP,
+    Ends,
+    Size,
+    Spec,
+    colour,
+    data,
+    domain,
+    logarithmic,
+    shape,
+    share,
+    value_at,
+)
+from benchbox.report.formatting import significant
+
+LATENCY = "p50 latency (ms)"
+RATES = tuple(n * 10**power for power in range(-3, 5) for n in (1, 2, 5))  # of GMAC/s
+NEAR = 1.6  # times the throughput of a case, of lines worth drawing
+SHORTEST = 0.35  # of the plot's width, of a line of equal throughput
+THIN = {"type": "line", "strokeWidth": 1}
+FADED = 0.15  # what was not chosen in the legend
+
+
+def flops(panel: Panel, size: Size) -> Spec | None:
+    """FLOPs against latency, with lines of equal throughput and of families."""
+    rows = [row for row in panel.rows if row["macs_m"] and row["latency_p50_ms"]]
+    if not rows:
+        return None
+    plot = Plot(
+        size,
+        domain(row["macs_m"] for row in rows),
+        domain(value for row in rows for value in _ends(row)),
+    )
+    x = logarithmic("macs_m", "FLOPs (millions of multiply-accumulates)", plot.across)
+    y = logarithmic("latency_p50_ms", LATENCY, plot.up)
+    throughputs = [row["macs_m"] / row["latency_p50_ms"] for row in rows]
+    rates = list(_rates(plot, min(throughputs) / NEAR, max(throughputs) * NEAR))
+    points = [(*plot.pixels(row["macs_m"], row["latency_p50_ms"]), row["label"]) for row in rows]
+    names = _names(plot, rates, [mark(x, y) for x, y, _ in points])
+    taken = [box(name, size.font) for name in names]
+    labels = placed(points, (size.width, size.height), size.font, taken)
+    ends = [{"rate": rate, "x": at, "y": at / rate} for rate, *both in rates for at in both]
+    return {
+        "description": f"FLOPs against latency of {len(rows)} cases: "
+        f"{_span(row['macs_m'] for row in rows)} M FLOPs, "
+        f"{_span(row['latency_p50_ms'] for row in rows)} ms, {_span(throughputs)} GMAC/s",
+        "width": size.width,
+        "height": size.height,
+        "layer": [
+            {
+                "data": {"values": ends},
+                "mark": {**THIN, "strokeDash": [2, 3], "color": QUIET},
+                "encoding": {
+                    "x": {**x, "field": "x"},
+                    "y": {**y, "field": "y"},
+                    "detail": {"field": "rate"},
+                },
+            },
+            _texts(plot.rows(names), x, y, color=QUIET),
+            _families(panel, plot, x, y),
+            *_points(panel, plot, x, y, bars="y"),
+            _texts(plot.rows(labels), x, y),
+        ],
+    }
+
+
+def _rates(plot: "Plot", least: float, most: float) -> Iterator[tuple[float, float, float]]:
+    """The round throughputs whose lines are long enough, with the FLOPs at both ends."""
+    for rate in filter(lambda rate: least < rate < most, RATES):
+        low = max(plot.across[0], plot.up[0] * rate)
+        high = min(plot.across[1], plot.up[1] * rate)
+        if low < high and share(high, plot.across) - share(low, plot.across) > SHORTEST:
+            yield rate, low, high
+
+
+def _names(
+    plot: "Plot", rates: Sequence[tuple[float, float, float]], taken: Sequence[Box]
+) -> list[Label]:
+    """The names of throughputs, each as near to the upper end of its line as no point stands."""
+    font, covered, found = plot.size.font, list(taken), []
+    for rate, low, high in rates:
+        for share_of_line in (1.0, 0.85, 0.7, 0.55):
+            at = low * (high / low) ** share_of_line
+            x, y = plot.pixels(at, at / rate)
+            label = Label(f"{rate:g} GMAC/s", x - font, max(y - font / 3, font * 0.6), "right")
+            if not any(map(box(label, font).meets, covered)):
+                covered.append(box(label, font))
+                found.append(label)
+                break
+    return found
+
+
+def pareto(panel: Panel, size: Size) -> Spec | None:
+    """Published accuracy against latency, with the front that nothing faster reaches."""
+    rows = [row for row in panel.rows if row["accuracy"] is not None and row["latency_p50_ms"]]
+    if not rows:
+        return None
+    low, *_, high = sorted([row["accuracy"] for row in rows] * 2)
+    room = (high - low) * 0.06 + 0.2
+    plot = Plot(
+        size,
+        domain(value for row in rows for value in _ends(row)),
+        (low - room, high + room),
+        is_linear=True,
+    )
+    x = logarithmic("latency_p50_ms", LATENCY, plot.across)
+    y: Spec = {
+        "field": "accuracy",
+        "type": "quantitative",
+        "scale": {"domain": list(plot.up), "nice": False},
+        "axis": {"title": f"{panel.accuracy}, as published (%)"},
+    }
+    front = sorted((row for row in rows if row["front"]), key=lambda row: row["accuracy"])
+    places = [plot.pixels(row["latency_p50_ms"], row["accuracy"]) for row in front]
+    named = [(*at, row["name"], row["label"]) for at, row in zip(places, front, strict=True)][::-1]
+    taken = [mark(*plot.pixels(row["latency_p50_ms"], row["accuracy"])) for row in rows]
+    taken = [each for each in taken if each not in [mark(*at) for at in places]]
+    labels = placed(named, (size.width, size.height), size.font, [*taken, *_steps(places)])
+    names = ", ".join(row["case"] for row in front)
+    spec: Spec = {
+        "description": f"Published accuracy against latency of {len(rows)} cases. "
+        f"On the Pareto front, from the fastest: {names}",
+        "width": size.width,
+        "height": size.height,
+        "layer": [
+            {
+                "data": data(panel, "rows"),
+                "transform": [{"filter": "datum.front"}],
+                "mark": {
+                    "type": "line",
+                    "interpolate": "step-after",
+                    "color": QUIET,
+                    "strokeWidth": 1,
+                },
+                "encoding": {"x": x, "y": y},
+            },
+            *_points(panel, plot, x, y, bars="x"),
+            _texts(plot.rows(labels), x, y),
+        ],
+    }
+    return _with_budget(spec, x) if size.interactive else spec
+
+
+def _with_budget(spec: Spec, x: Spec) -> Spec:
+    """The chart with a line at the budget, which the page sets."""
+    line = {
+        "data": {"values": [{}]},
+        "transform": [{"calculate": "budget", "as": "at"}, {"filter": "datum.at > 0"}],
+        "mark": {"type": "rule", "color": COLOURS[1], "strokeDash": [5, 3], "clip": True},
+        "encoding": {"x": {**x, "field": "at"}},
+    }
+    return {**spec, "params": [{"name": "budget", "value": 0}], "layer": [*spec["layer"], line]}
+
+
+def _steps(front: Sequence[tuple[float, float]]) -> Iterator[Box]:
+    """What the line of the front covers: across from each point, and up to the next."""
+    for (x, y), (next_x, next_y) in pairwise(front):
+        yield Box(x + MARK, y - 1, next_x, y + 1)
+        yield Box(next_x - 1, next_y + MARK, next_x + 1, y)
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A plot's pixels: a logarithmic axis across, and one up that may be linear."""
+
+    size: Size
+    across: Ends
+    up: Ends
+    is_linear: bool = False
+
+    def pixels(self, x: float, y: float) -> tuple[float, float]:
+        """Where a point is, from the top left."""
+        low, high = self.up
+        height = (y - low) / (high - low) if self.is_linear else share(y, self.up)
+        return share(x, self.across) * self.size.width, (1 - height) * self.size.height
+
+    def rows(self, labels: Iterable[Label]) -> list[Row]:
+        """Labels as data, at values of the axes."""
+        low, high = self.up
+        found = []
+        for label in labels:
+            height = 1 - label.y / self.size.height
+            y = low + (high - low) * height if self.is_linear else value_at(height, self.up)
+            x = value_at(label.x / self.size.width, self.across)
+            found.append({"x": x, "y": y, "text": label.text, "align": label.align})
+        return found
+
+
+def _families(panel: Panel, plot: Plot, x: Spec, y: Spec) -> Spec:
+    """A layer with a line through the cases of each family."""
+    encoding = {"x": x, "y": y, "color": colour("family", panel.families, plot.size)}
+    return {**_known(panel, x, y), "mark": {**THIN, "opacity": 0.4}, "encoding": encoding}
+
+
+def _known(panel: Panel, x: Spec, y: Spec) -> Spec:
+    """The rows that have both values."""
+    fields = " && ".join(f"isValid(datum.{axis['field']})" for axis in (x, y))
+    return {"data": data(panel, "rows"), "transform": [{"filter": fields}]}
+
+
+def _points(panel: Panel, plot: Plot, x: Spec, y: Spec, *, bars: str) -> Iterator[Spec]:
+    """The layers of the cases: their intervals along `bars`, and their points."""
+    known = _known(panel, x, y)
+    encoding = {"x": x, "y": y, "color": colour("family", panel.families, plot.size)}
+    ends = {bars: {**encoding[bars], "field": "latency_ci_low_ms"}}
+    ends[f"{bars}2"] = {"field": "latency_ci_high_ms"}
+    yield {**known, "mark": {"type": "rule"}, "encoding": encoding | ends}
+    chosen = f"family{panel.index}"
+    yield {
+        **known,
+        "params": [
+            {"name": chosen, "select": {"type": "point", "fields": ["family"]}, "bind": "legend"}
+        ],
+        "mark": {"type": "point", "filled": True, "opacity": 1},
+        "encoding": {
+            **encoding,
+            "shape": shape("family", panel.families, plot.size),
+            "tooltip": TIP,
+            "opacity": {"condition": {"param": chosen, "value": 1}, "value": FADED},
+        },
+    }
+
+
+def _texts(rows: Sequence[Row], x: Spec, y: Spec, **mark: object) -> Spec:
+    """A layer of labels."""
+    text = {"type": "text", "align": {"expr": "datum.align"}, "baseline": "middle", **mark}
+    encoding = {"x": {**x, "field": "x"}, "y": {**y, "field": "y"}, "text": {"field": "text"}}
+    return {"data": {"values": list(rows)}, "mark": text, "encoding": encoding}
+
+
+def _ends(row: Row) -> Iterator[float]:
+    """The latency of a row and the ends of its interval."""
+    names = ("latency_p50_ms", "latency_ci_low_ms", "latency_ci_high_ms")
+    yield from (row[name] for name in names if row[name])
+
+
+def _span(values: Iterable[float]) -> str:
+    low, *_, high = sorted([*values] * 2)
+    return f"{significant(low)} to {significant(high)}"

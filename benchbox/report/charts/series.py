@@ -1,0 +1,68 @@
+"""Chart of every call in the order taken."""
+
+from itertools import pairwise
+
+from benchbox.report.charts.panel import UNDISTURBED, Panel
+from benchbox.report.charts.style import (
+    QUIET,
+    Size,
+    Spec,
+    colour,
+    data,
+    domain,
+    logarithmic,
+    shape,
+    tooltip,
+)
+
+MOST_SAMPLES = 1500  # of a drawing; a page has all of them
+
+
+def samples(panel: Panel, size: Size) -> Spec | None:
+    """Every call in the order taken, over the p50 of its case, by what disturbed it."""
+    if not panel.samples:
+        return None
+    step = 1 if size.interactive else -(-len(panel.samples) // MOST_SAMPLES)
+    shown = panel.samples[::step]
+    starts = [a["n"] + 0.5 for a, b in pairwise(panel.samples) if a["process"] != b["process"]]
+    calm = sum(row["cause"] == UNDISTURBED for row in panel.samples) / len(panel.samples)
+    y = logarithmic("over", "latency / p50 of its case", domain(row["over"] for row in shown))
+    x: Spec = {
+        "field": "n",
+        "type": "quantitative",
+        "scale": {"domain": [0, len(panel.samples)], "nice": False},
+        "axis": {"title": "call, in the order taken"},
+    }
+    spec: Spec = {
+        "description": f"{len(panel.samples)} calls in the order taken, {calm:.0%} of them "
+        f"undisturbed; others: {', '.join(panel.causes[1:]) or 'none'}",
+        "width": size.width,
+        "height": size.height * 2 // 3,
+        "layer": [
+            {
+                "data": {"values": [{"at": at} for at in starts]},
+                "mark": {"type": "rule", "color": QUIET, "strokeDash": [3, 2]},
+                "encoding": {"x": {**x, "field": "at"}},
+            },
+            {
+                "data": data(panel, "samples") if size.interactive else {"values": shown},
+                "mark": {"type": "point", "filled": True, "size": size.font, "opacity": 0.7},
+                "encoding": {
+                    "x": x,
+                    "y": y,
+                    "color": colour("cause", panel.causes, size),
+                    "shape": shape("cause", panel.causes, size),
+                    "tooltip": tooltip(
+                        ("case", "case", ""),
+                        ("ms", "ms", ".4~g"),
+                        ("cause", "disturbed by", ""),
+                        ("process", "process", ""),
+                    ),
+                },
+            },
+        ],
+    }
+    if size.interactive:
+        spec["params"] = [{"name": "shown", "value": ""}]
+        spec["layer"][1]["transform"] = [{"filter": "!shown || datum.case == shown"}]
+    return spec

@@ -1,0 +1,67 @@
+"""Tables of runs as LaTeX for booktabs, with the setup as caption."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from benchbox.records import Run
+from benchbox.report import citation
+from benchbox.report.multi_device import tables_of
+from benchbox.report.table import Column, Table, sections
+
+# What LaTeX reads as its own, and characters of tables that its fonts have in formulas only.
+SPECIAL = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+    "≥": r"$\geq$",
+    "°": r"\textdegree{}",
+}
+RATIO = re.compile(r"(?<=\d)x\b")
+ASIDE = ("quiet share", "status")  # columns that a paper has no room for
+PACKAGES = "% in the preamble: \\usepackage{booktabs}\n"
+
+
+def to_latex(runs: Sequence[Run]) -> str:
+    """Write the tables of runs; several runs on one device give several tables."""
+    setup = citation.setup(runs)
+    return PACKAGES + "\n".join("\n".join(_table(table, setup)) + "\n" for table in tables_of(runs))
+
+
+def _table(table: Table, setup: str) -> Iterator[str]:
+    columns = [each for each in table.written if each.header not in ASIDE and each.known]
+    yield r"\begin{table}"
+    yield r"\centering"
+    yield f"\\caption{{{_escaped(table.title)}. {_escaped(setup)}}}"
+    yield f"\\begin{{tabular}}{{{''.join('l' if each.text else 'r' for each in columns)}}}"
+    yield r"\toprule"
+    yield _line([each.header for each in columns])
+    yield r"\midrule"
+    for index, (heading, cells) in enumerate(sections(table.groups, columns)):
+        if heading:
+            if index:
+                yield r"\addlinespace"
+            yield f"\\multicolumn{{{len(columns)}}}{{l}}{{\\textit{{{_escaped(heading)}}}}} \\\\"
+        yield _line([_cell(c, text) for c, text in zip(columns, cells, strict=True)], is_tex=True)
+    yield r"\bottomrule"
+    yield r"\end{tabular}"
+    yield r"\end{table}"
+
+
+def _line(cells: Sequence[str], *, is_tex: bool = False) -> str:
+    return " & ".join(cells if is_tex else map(_escaped, cells)) + r" \\"
+
+
+def _cell(column: Column, text: str) -> str:
+    """A cell; of figures the x of a ratio is a sign, and a dash stands for what is not known."""
+    if text == "-":
+        return "--"
+    written = _escaped(text)
+    return written if column.text else RATIO.sub(r"$\\times$", written)
+
+
+def _escaped(text: str) -> str:
+    return "".join(SPECIAL.get(character, character) for character in text)

@@ -1,0 +1,211 @@
+"""Page of runs, filled in from their records: the template, and the data for its script."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchbox import __version__
+from benchbox.errors import UsageError
+from benchbox.lines import one_line
+from benchbox.records import Context, Run
+from benchbox.report import citation, conditions, files, formatting, latex
+from benchbox.report.charts import CHARTS, style
+from benchbox.report.charts.drawing import INSTALL, converter
+from benchbox.report.charts.panel import Panel, Row, panels
+from benchbox.report.charts.profile_file import SavedProfile
+from benchbox.report.frame import to_frame
+from benchbox.report.multi_device import tables_of
+
+FOLDER = Path(__file__).parent
+FORMAT = "--format html"
+MOST_SAMPLES = 10_000  # of a run; a page with more has each second, third, ... of them
+TITLES = {
+    "flops": "FLOPs and latency",
+    "pareto": "Accuracy and latency",
+    "over-flops": "Latency over what FLOPs alone say",
+    "profile": "Where the time goes",
+    "samples": "Every call in the order taken",
+    "processes": "p50 by process",
+}
+ABOUT = {
+    "flops": "Dotted: equal throughput. Bars: 95% intervals. Click a family in the legend.",
+    "pareto": "Line: nothing faster is as accurate. Dashed: the budget.",
+    "over-flops": "1: the latency that FLOPs alone give, beside the group's reference. "
+    "Lines: 95% intervals.",
+    "profile": "Shares of time beside those of FLOPs and of memory accessed.",
+    "samples": "By what disturbed it. Dashed: a new process.",
+    "processes": "Bars: the 95% interval of the case.",
+}
+MEMORY = "memory_access_bytes"
+Cell = Callable[[Row], str]
+# Header, the field by which the table is sorted, the text of a cell, or how a number is written.
+COLUMNS: Sequence[tuple[str, str, Cell]] = (
+    ("case", "name", lambda row: str(row["name"])),
+    ("device", "device", lambda row: str(row["device"])),
+    ("FLOPs (M)", "macs", lambda row: formatting.millions(row["macs"])),
+    ("p50 (ms)", "latency_p50_ms", lambda row: _estimate(row, "latency_p50_ms", "latency_ci")),
+    ("relative", "relative_latency", lambda row: _ratio(row["relative_latency"])),
+    ("over FLOPs", "latency_over_flops", lambda row: _ratio(row["latency_over_flops"])),
+    ("images/s", "images_per_s", lambda row: _figure(row["images_per_s"])),
+    ("accuracy, paper (%)", "accuracy", lambda row: formatting.accuracy(row["accuracy"])),
+    ("verdict", "verdict", lambda row: row["verdict"] or formatting.UNKNOWN),
+    ("status", "status", lambda row: str(row["status"])),
+    ("params (M)", "params", lambda row: formatting.millions(row["params"])),
+    ("memory (MB)", MEMORY, lambda row: formatting.millions(row[MEMORY])),
+    ("p90 (ms)", "latency_p90_ms", lambda row: _figure(row["latency_p90_ms"])),
+    ("p99 (ms)", "latency_p99_ms", lambda row: _figure(row["latency_p99_ms"])),
+    ("quiet share", "quiet_share", lambda row: formatting.percent(row["quiet_share"])),
+)  # fmt: skip
+
+
+def page(runs: Sequence[Run], profile: SavedProfile | None = None) -> str:
+    """The page of runs; raises UsageError where what it is made of is not installed."""
+    converts = converter(FORMAT)
+    try:
+        import jinja2
+    except ImportError:
+        raise UsageError(f"{FORMAT} needs jinja2: {INSTALL}") from None
+    template = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True
+    ).from_string((FOLDER / "page.html").read_text())
+    found = panels(runs, profile)
+    tables = tables_of(runs)
+    charts = [_chart(panel, name, several=len(found) > 1) for name in CHARTS for panel in found]
+    drawn = [chart for chart in charts if chart]
+    return template.render(
+        title="; ".join(dict.fromkeys(table.title for table in tables)) or "Runs",
+        version=__version__,
+        css=(FOLDER / "page.css").read_text(),
+        bundle=_in_script(converts.javascript_bundle()),
+        script=(FOLDER / "page.js").read_text(),
+        data=json.dumps(_data(runs, found, drawn), allow_nan=False).replace("<", "\\u003c"),
+        machines=[
+            (panel.title, _facts(run.context)) for panel, run in zip(found, runs, strict=True)
+        ],
+        setup=citation.setup(runs),
+        charts=drawn,
+        has_budget=any(row["latency_p50_ms"] for panel in found for row in panel.rows),
+        columns=_columns(found),
+        rows=[(panel, row) for panel in found for row in panel.rows],
+        tables=tables,
+        bibtex=citation.bibtex(runs),
+    )
+
+
+def _in_script(text: str) -> str:
+    """JavaScript that does not end the element it is in."""
+    return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _chart(panel: Panel, name: str, *, several: bool) -> dict[str, Any] | None:
+    """A chart for wide and for narrow screens, with its words."""
+    chart = CHARTS[name]
+    wide = chart(panel, style.PAGE)
+    if wide is None:
+        return None
+    return {
+        "id": f"{name}-{panel.index}",
+        "name": name,
+        "title": TITLES[name] + (f": {panel.title}" if several else ""),
+        "about": ABOUT[name],
+        "text": wide["description"],
+        "wide": wide,
+        "narrow": chart(panel, style.PHONE),
+        "cases": list(dict.fromkeys(row["case"] for row in panel.samples)),
+    }
+
+
+def _data(
+    runs: Sequence[Run], found: Sequence[Panel], charts: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What the script reads: charts, rows, samples by columns, and the files that it offers."""
+    sets = {name: rows for panel in found for name, rows in panel.datasets.items()}
+    frame = to_frame(runs)
+    return {
+        "charts": [
+            {key: chart[key] for key in ("id", "name", "wide", "narrow")} for chart in charts
+        ],
+        "sets": {name: rows for name, rows in sets.items() if not name.startswith("samples")},
+        "samples": {f"samples{panel.index}": _packed(panel) for panel in found},
+        "columns": list(frame.columns),
+        "titles": [panel.title for panel in found],
+        "config": [style.config(style.PAGE), style.config(style.PHONE)],
+        "files": {
+            "csv": files.to_csv(frame),
+            "tex": latex.to_latex(runs),
+            "bib": citation.bibtex(runs),
+        },
+    }
+
+
+def _packed(panel: Panel) -> dict[str, Any]:
+    """The samples by columns, with numbers for names."""
+    step = -(-len(panel.samples) // MOST_SAMPLES) or 1
+    shown = panel.samples[::step]
+    cases = list(dict.fromkeys(row["case"] for row in shown))
+    p50 = {row["name"]: row["latency_p50_ms"] for row in panel.rows}
+    places = {case: index for index, case in enumerate(cases)}
+    causes = {cause: index for index, cause in enumerate(panel.causes)}
+    return {
+        "step": step,
+        "cases": cases,
+        "p50_ms": [p50[case] for case in cases],
+        "causes": list(causes),
+        "case": [places[row["case"]] for row in shown],
+        "cause": [causes[row["cause"]] for row in shown],
+        **{name: [row[name] for row in shown] for name in ("ms", "process")},
+    }
+
+
+def _columns(found: Sequence[Panel]) -> list[tuple[str, str, Cell]]:
+    """The columns in which some row has something; the device where there are several."""
+    rows = [row for panel in found for row in panel.rows]
+    several = len({row["device"] for row in rows}) > 1
+    return [
+        column
+        for column in COLUMNS
+        if any(row[column[1]] is not None for row in rows) and (several or column[1] != "device")
+    ]
+
+
+def _facts(context: Context) -> list[tuple[str, str]]:
+    """The facts of the machine that are known."""
+    host, plan = context.host, context.plan
+    gpu = host.get("gpu")
+    facts = {
+        "device": context.device,
+        "processor": conditions.processor(context),
+        "kind": conditions.kind(context) + (", virtual machine" if host.get("virtual") else ""),
+        "system": f"{host.get('system', '')} {host.get('kernel', '')}".strip(),
+        "memory": f"{host['memory_bytes'] / 2**30:.3g} GiB" if host.get("memory_bytes") else "",
+        "driver": str((gpu or {}).get("driver", "")),
+        "provider": context.provider,
+        "threads": "" if gpu else str(context.threads),
+        "processors used": "" if gpu else formatting.cpu_list(context.cpus[: context.threads]),
+        **{words: context.versions.get(name, "") for name, words in LIBRARIES.items()},
+        "benchbox": context.benchbox,
+        "measured": context.created.replace("T", " ").replace("Z", " UTC"),
+        "processes": str(plan.get("sessions") or ""),
+        "precision": f"{100 * plan['precision']:.3g}%" if plan.get("precision") else "",
+        "seed": str(context.seed),
+    }
+    return [(name, one_line(text)) for name, text in facts.items() if text]
+
+
+LIBRARIES = {"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT", "torch": "PyTorch"}
+
+
+def _estimate(row: Row, field: str, ends: str) -> str:
+    value, low, high = row[field], row[f"{ends}_low_ms"], row[f"{ends}_high_ms"]
+    if value is None:
+        return formatting.UNKNOWN
+    return formatting.estimate(value, 0.0 if low is None or high is None else (high - low) / 2)
+
+
+def _figure(value: float | None) -> str:
+    return formatting.UNKNOWN if value is None else formatting.significant(value)
+
+
+def _ratio(value: float | None) -> str:
+    return formatting.UNKNOWN if value is None else formatting.ratio(value)

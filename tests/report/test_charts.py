@@ -1,0 +1,208 @@
+"""Charts of recorded and of hostile runs: what they show, and that it can be read."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchbox import records
+from benchbox.analysis.samples import Burst
+from benchbox.errors import UsageError
+from benchbox.records import Run
+from benchbox.report.charts import CHARTS, drawing, labels, style
+from benchbox.report.charts.panel import Panel, panels
+from benchbox.report.charts.profile_file import SavedProfile, read
+from benchbox.report.charts.style import COLUMN, PAGE, PHONE, WIDE, Size
+from tests.helpers.record_files import LATENCY, context, record
+from tests.helpers.tables import cost, g2_records, ratio, run_of
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "cpu"
+HOSTILE = "</script><img src=x onerror=alert(1)>'\"`${x}\x1b[2J\u202e&%_$\\"
+SIZES = {"column": COLUMN, "wide": WIDE, "page": PAGE, "phone": PHONE}
+SVG = "{http://www.w3.org/2000/svg}"
+PROFILE = {
+    "profiles": [
+        {
+            "case": case,
+            "categories": [
+                {"category": name, "time_share": time, "macs_share": macs, "memory_share": None}
+                for name, time, macs in (("convolution", 0.6, 1.0), ("shuffle", 0.4, None))
+            ],
+        }
+        for case in ("groups=1,scale=1", HOSTILE)
+    ]
+}
+
+
+def reference(name: str) -> Run:
+    (path,) = REFERENCE.glob(f"*Z-{name}.jsonl")
+    return records.read(path)
+
+
+def hostile() -> Run:
+    """A run of two networks whose names and device aim at a page, a picture and LaTeX."""
+    rows = [
+        record(
+            index,
+            case,
+            spec=HOSTILE,
+            group=HOSTILE,
+            reference=HOSTILE,
+            cost=cost(10**6, 10**6),
+            latency=replace(LATENCY, sessions_p50_s=(0.002, 0.0021)),
+            relative=None if index == 0 else ratio(2.0),
+            paper={"top1_percent": 50.0, "source": HOSTILE},
+            bursts=[Burst(0, 0, (2_000_000, 2_100_000), (0, 1), tags=(HOSTILE,))],
+        )
+        for index, case in enumerate((HOSTILE, "other"))
+    ]
+    return Run(Path("hostile.jsonl"), context(HOSTILE, device=HOSTILE, specs=[]), rows)
+
+
+def layers(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(spec.get("layer", [spec]))
+
+
+def written(spec: dict[str, Any], size: Size) -> Iterator[labels.Box]:
+    """What the labels of a scatter plot cover."""
+    for layer in layers(spec):
+        if isinstance(layer["mark"], dict) and layer["mark"]["type"] == "text":
+            x, y = (layer["encoding"][axis]["scale"] for axis in "xy")
+            for row in layer["data"]["values"]:
+                low, high = y["domain"]
+                is_log = y.get("type") == "log"
+                up = (
+                    style.share(row["y"], (low, high))
+                    if is_log
+                    else (row["y"] - low) / (high - low)
+                )
+                across = style.share(row["x"], x["domain"]) * size.width
+                label = labels.Label(row["text"], across, (1 - up) * size.height, row["align"])
+                yield labels.box(label, size.font)
+
+
+def panel_of(run: Run) -> Panel:
+    (panel,) = panels([run])
+    return panel
+
+
+@pytest.mark.parametrize("name", ["models", "detectors", "all"])
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_no_label_stands_on_another_or_beyond_the_plot(name: str, size: Size) -> None:
+    panel = panel_of(reference(name))
+    for figure in ("flops", "pareto"):
+        spec = CHARTS[figure](panel, size)
+        if spec is None:
+            continue
+        boxes = list(written(spec, size))
+        assert len(boxes) >= 3, figure
+        assert not any(one.meets(other) for one, other in combinations(boxes, 2)), figure
+        assert all(box.left >= 0 and box.right <= size.width + 1e-6 for box in boxes), figure
+
+
+def test_a_run_of_networks_has_families_a_front_and_samples_by_what_disturbed_them() -> None:
+    panel = panel_of(reference("models"))
+    assert panel.families[:3] == ["shufflenetv2", "shufflenetv2_tv", "shufflenetv1"]
+    assert panel.accuracy == "top-1"
+    front = {row["name"] for row in panel.rows if row.get("front")}
+    assert {"shufflenetv2_x0_5", "ghostnetv3_x1_6"} <= front < {row["name"] for row in panel.rows}
+    assert "ghostnet_x1_0" not in front
+    assert panel.causes[0] == "undisturbed" and "preempted" in panel.causes
+    assert [row["n"] for row in panel.samples] == [*range(1, len(panel.samples) + 1)]
+    assert {row["process"] for row in panel.samples} == {1, 2, 3}
+    colours = [style.COLOURS[i % len(style.COLOURS)] for i in range(len(panel.families))]
+    shapes = style.shape("family", panel.families, COLUMN)["scale"]["range"]
+    assert len(set(zip(colours, shapes, strict=True))) == len(panel.families)
+
+
+def test_cases_that_are_no_networks_are_told_apart_by_group_or_spec() -> None:
+    own = panel_of(run_of(g2_records()))
+    assert {(row["family"], row["label"]) for row in own.rows} >= {("scale=1", "groups=8")}
+    assert set(panel_of(reference("all")).families) == {"g1", "g2", "g3", "g4"}
+    two = [replace(each, spec=spec) for spec in ("a", "b") for each in g2_records()]
+    assert "b: groups=8,scale=1" in {row["name"] for row in panel_of(run_of(two)).rows}
+
+
+def test_a_run_without_figures_has_no_charts_and_says_which_are_missing() -> None:
+    empty = panel_of(run_of([record()]))
+    assert {name: chart(empty, COLUMN) for name, chart in CHARTS.items()} == dict.fromkeys(CHARTS)
+    with pytest.raises(UsageError, match="--figure pareto: there is no published accuracy"):
+        drawing.draw([empty], "pareto", COLUMN, "svg")
+
+
+def svg_of(run: Run, figure: str, size: Size = COLUMN, **more: Any) -> ET.Element:
+    text = drawing.draw(panels([run], **more), figure, size, "svg")
+    assert isinstance(text, str)
+    return ET.fromstring(text)  # noqa: S314 - our own
+
+
+def texts(svg: ET.Element) -> list[str]:
+    return ["".join(each.itertext()) for each in svg.iter(f"{SVG}text")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("figure", ["flops", "pareto", "over-flops", "samples", "processes"])
+def test_a_figure_fits_a_column_and_has_its_axes(figure: str) -> None:
+    svg = svg_of(reference("models"), figure)
+    assert float(svg.attrib["width"]) <= 252  # 3.5 inches
+    assert float(svg_of(reference("models"), figure, WIDE).attrib["width"]) <= 516  # 7.16 inches
+    assert any(re.search("latency|p50", text) for text in texts(svg)), texts(svg)
+    assert {"Liberation"} == set(re.findall(r"font-family=\"(\w+)", ET.tostring(svg).decode()))
+
+
+@pytest.mark.slow
+def test_pictures_are_reproducible_embed_fonts_and_are_fine_enough_to_print() -> None:
+    drawn = [
+        {form: drawing.draw(panels([reference("models")]), "flops", COLUMN, form) for form in forms}
+        for forms in (("svg", "pdf", "png"), ("svg",))
+    ]
+    assert drawn[0]["svg"] == drawn[1]["svg"]
+    pdf, png = drawn[0]["pdf"], drawn[0]["png"]
+    assert isinstance(pdf, bytes) and isinstance(png, bytes)
+    assert pdf.startswith(b"%PDF") and b"/FontFile" in pdf
+    assert int.from_bytes(png[16:20]) > 3 * 300  # dots across, of 3.4 inches
+
+
+@pytest.mark.slow
+def test_several_devices_stand_one_below_the_other_under_their_names() -> None:
+    run = reference("models")
+    other = replace(run, context=replace(run.context, device="pi"))
+    text = drawing.draw(panels([run, other]), "flops", COLUMN, "svg")
+    assert isinstance(text, str)
+    found = texts(ET.fromstring(text))  # noqa: S314 - our own
+    assert {"cpu", "pi"} <= set(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("figure", list(CHARTS))
+def test_hostile_names_are_text_in_every_picture(figure: str) -> None:
+    profile = SavedProfile.model_validate(PROFILE)
+    svg = svg_of(hostile(), figure, profile=profile)
+    assert {each.tag for each in svg.iter()} <= {f"{SVG}{name}" for name in TAGS}
+    assert not any("\x1b" in text or "\u202e" in text for text in svg.itertext())
+
+
+TAGS = ("svg", "g", "path", "text", "rect", "line", "defs", "clipPath", "style", "title", "desc")
+
+
+def test_a_profile_is_read_and_another_file_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps(PROFILE))
+    (panel,) = panels([hostile()], read(path))
+    assert [(row["part"], row["kind"], row["share"]) for row in panel.shares[:3]] == [
+        ("convolution", "time", 0.6),
+        ("convolution", "FLOPs", 1.0),
+        ("convolution", "memory", 0.0),
+    ]
+    for text in ("", "[]", "{}", '{"profiles": [{"case": 1}]}', '{"profiles": [{}]}', "\xff"):
+        path.write_text(text)
+        with pytest.raises(UsageError, match="not a profile"):
+            read(path)
+    with pytest.raises(UsageError, match="cannot be read"):
+        read(tmp_path)

@@ -1,0 +1,123 @@
+"""Page of runs, and what it offers of them: LaTeX, the setup and BibTeX."""
+
+import json
+import re
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from benchbox.errors import UsageError
+from benchbox.records import Run
+from benchbox.report import citation, files, latex
+from benchbox.report.charts.profile_file import SavedProfile
+from benchbox.report.frame import to_frame
+from benchbox.report.page import page
+from tests.helpers.record_files import record
+from tests.helpers.tables import g2_records, run_of
+from tests.report.test_charts import HOSTILE, PROFILE, hostile, reference
+
+MOST_BYTES = 1_500_000
+UNPAIRED = re.compile(r"(?<!\\)[&%$#_~^]")
+
+
+class Elements(HTMLParser):
+    """The elements of a page: how often each stands there, their attributes, and its data."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.data = ""
+        self._is_data = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        self._is_data = ("id", "data") in attrs
+
+    def handle_data(self, data: str) -> None:
+        self.data += data if self._is_data else ""
+
+    def handle_endtag(self, _: str) -> None:
+        self._is_data = False
+
+
+@pytest.mark.slow
+def test_the_page_of_all_networks_is_one_small_file_with_every_chart() -> None:
+    text = page([reference("models")], SavedProfile.model_validate(PROFILE))
+    assert len(text.encode()) < MOST_BYTES
+    found = Elements(text)
+    assert not [each for each in found.attributes if each[1] in ("src", "href", "srcset")]
+    data = json.loads(found.data)
+    assert [chart["name"] for chart in data["charts"]] == [
+        "flops", "pareto", "over-flops", "profile", "samples", "processes",
+    ]  # fmt: skip
+    frame = to_frame([reference("models")])
+    assert data["files"]["csv"] == files.to_csv(frame)
+    assert found.tags.count("figure") == 6
+    assert found.tags.count("tr") == 31
+    assert "default-src 'none'" in text
+
+
+@pytest.mark.slow
+def test_hostile_names_are_text_on_the_page() -> None:
+    plain, spoilt = (Elements(page([run])) for run in (harmless(), hostile()))
+    assert set(spoilt.tags) == set(plain.tags)
+    assert not [each for each in spoilt.attributes if each[1].startswith("on")]
+    assert json.loads(spoilt.data)["sets"]["rows0"][1]["name"] == "other"
+
+
+def harmless() -> Run:
+    run = hostile()
+    return replace(
+        run,
+        context=replace(run.context, device="cpu"),
+        records=[
+            replace(each, spec="s", group="", case=f"c{i}") for i, each in enumerate(run.records)
+        ],
+    )
+
+
+@pytest.mark.slow
+def test_a_page_of_nothing_measured_still_has_its_table() -> None:
+    text = page([run_of([record(status="failed", reason="it broke")])])
+    assert "it broke" in text
+    assert json.loads(Elements(text).data)["charts"] == []
+
+
+@pytest.mark.parametrize("missing", ["vl_convert", "jinja2"])
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(UsageError, match=r"pip install 'benchbox\[report\]'"):
+        page([run_of(g2_records())])
+
+
+@pytest.mark.parametrize("name", ["models", "all", HOSTILE], ids=["models", "all", "hostile"])
+def test_latex_has_balanced_tables_and_escapes_what_it_would_read(name: str) -> None:
+    text = latex.to_latex([hostile() if name == HOSTILE else reference(name)])
+    begun, ended = (re.findall(rf"\\{word}{{(\w+)}}", text) for word in ("begin", "end"))
+    assert sorted(begun) == sorted(ended)
+    assert "\x1b" not in text
+    for line in text.splitlines()[1:]:
+        assert line.count("{") - line.count("\\{") == line.count("}") - line.count("\\}"), line
+    cells = [line for line in text.splitlines() if line.endswith(r" \\") and " & " in line]
+    body = [re.sub(r"\$\\\w+\$| & ", "", line) for line in cells]
+    assert not [line for line in body if UNPAIRED.search(line)]
+    assert len({line.count(" & ") for line in cells if "multicolumn" not in line}) <= 4
+
+
+def test_the_citation_says_how_it_was_measured_and_names_the_papers() -> None:
+    text = citation.cite([reference("models")])
+    assert re.search(r"cpu, CPUExecutionProvider, 1 thread, batch 1 .* in 3 processes", text)
+    assert {"ma2018shufflenetv2", "han2020ghostnet", "sandler2018mobilenetv2", "benchbox"} <= set(
+        re.findall(r"@\w+{(\w+),", text)
+    )
+    bare = citation.cite([hostile()])
+    assert bare.count("{") == bare.count("}") and HOSTILE not in bare
+    unknown = replace(g2_records()[0], paper={"source": "Someone, arXiv 2599.99999"})
+    assert "eprint = {2599.99999}" in citation.bibtex([run_of([unknown])])

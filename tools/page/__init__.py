@@ -1,0 +1,1 @@
+"""Checks of a page in a real Chromium: `make test-page`."""
