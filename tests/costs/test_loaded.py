@@ -46,6 +46,26 @@ def test_a_pair_whose_float_is_used_elsewhere_is_work() -> None:
     assert count(quantised(body)).memory_access_bytes == 2 * 400 + 2 * (400 + 100 + 5)
 
 
+@pytest.mark.parametrize("is_read_twice", [False, True])
+def test_a_dynamically_quantised_product_is_one_operator(is_read_twice: bool) -> None:
+    second = "n = Clip(q)" if is_read_twice else ""
+    body = f"""g (float[1,16,32] x) => (float[1,16,8] y) {{
+        q, qs, qz = DynamicQuantizeLinear(x) i = MatMulInteger(q, w, qz, zw) f = Cast<to=1>(i)
+        k = Mul(qs, s) m = Mul(f, k) y = Add(m, b) {second} }}"""
+    tensors = [
+        weight("w", 32, 8, dtype=INT8),
+        weight("zw", dtype=INT8),
+        weight("s"),
+        weight("b", 8),
+    ]
+    cost = count(text(body, *tensors))
+    product = 32 * 8 + 4 * 16 * 8 + 1 + 1 + 4 + 4 * 8  # weights, output, zero points, scale, bias
+    quantised, floats = 16 * 32, 4 * 16 * 32
+    apart = floats + quantised + 4 + 1 + quantised + 2 * quantised  # Relu reads and writes it
+    assert cost.memory_access_bytes == product + (apart if is_read_twice else floats)
+    assert cost.known_macs == 16 * 32 * 8
+
+
 @pytest.mark.parametrize(
     ("body", "moved"),
     [
