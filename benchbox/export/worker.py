@@ -117,8 +117,8 @@ def build(request: Mapping[str, Any]) -> None:
         cache.new_entry(request["key"]) as folder,  # before a builder has moved the cache
         entries.scratch() as scratch,
     ):
-        final_feeds = _feeds(request["inputs"], SEED)
-        conversion = request["conversion"]
+        tensors, conversion = request["inputs"], request["conversion"]
+        final_feeds = _feeds(tensors, SEED)
         feeds = float16.single(final_feeds) if conversion else final_feeds
         with reads.recorded(_builder(request)) as files:
             module = modules.build(request)
@@ -129,8 +129,9 @@ def build(request: Mapping[str, Any]) -> None:
         actual = ort_call.run(first, feeds)
         kind = modules.output_kind(module)
         error: float | None = difference(expected, actual, kind=kind)
+        made = _tried(first, tensors, conversion)
         if conversion:
-            error = _convert(conversion, first, path, final_feeds, actual, kind)
+            error = _convert(conversion, first, path, _feeds(tensors, SEED, made), kind)
         model = _load(path)
         beside = sorted(p.name for p in folder.iterdir() if p.name != MODEL)
         graph = Graph(
@@ -143,7 +144,7 @@ def build(request: Mapping[str, Any]) -> None:
             max_abs_error=error,
             versions=cache.versions(),
             beside=beside,
-            made_up=_tried(path, model, request["inputs"]),
+            made_up=made,
         )
         cache.write_facts(folder, request["key"], graph, files)
 
@@ -158,10 +159,9 @@ def _convert(
     source: Path,
     target: Path,
     feeds: Mapping[str, "Array"],
-    expected: Sequence["Array"],
     kind: str = "",
 ) -> float | None:
-    """Convert a graph; return the largest difference of float16 outputs to `expected`.
+    """Convert a graph; return the largest difference of float16 outputs to the float32 ones.
 
     Raises CaseError where outputs are not finite, or those in float16 too far from the float32
     graph's. Quantised ones are not compared: random calibration data gives them no accuracy.
@@ -173,7 +173,7 @@ def _convert(
     float16.halve(source, target)
     outputs = ort_call.run(target, feeds)
     check_finite(outputs, " in float16, which ends at 65504")
-    return half_difference(expected, outputs, kind)
+    return half_difference(ort_call.run(source, float16.single(feeds)), outputs, kind)
 
 
 def _cost(
@@ -209,14 +209,13 @@ def inspect(request: Mapping[str, Any]) -> None:
 
 def _inspected(path: Path, folder: Path, request: Mapping[str, Any]) -> Graph:
     tensors, error, outputs = request["inputs"], None, list[ort_call.Output]()
-    made: MadeUp = made_up(onnx_file.read(path), tensors)
     if conversion := request["conversion"]:
-        feeds = _feeds(tensors, SEED)
-        path, source = folder / MODEL, path
-        expected = ort_call.run(source, float16.single(feeds))
-        error = _convert(conversion, source, path, feeds, expected)
-    elif request["timed"]:
-        made, outputs = _called(path, tensors, made)
+        made, path, source = _tried(path, tensors, conversion), folder / MODEL, path
+        error = _convert(conversion, source, path, _feeds(tensors, SEED, made))
+    else:
+        made = made_up(onnx_file.read(path), tensors)
+        if request["timed"]:
+            made, outputs = _called(path, tensors, made)
     model = onnx_file.read(path)
     shapes = {each["name"]: each["shape"] for each in tensors}
     cost, observed = costs.count(model, shapes), dict[str, tuple[int, ...]]()
@@ -277,9 +276,11 @@ def _empty(tensors: Sequence[Message], given: Sequence[ort_call.Output]) -> Iter
         yield f"nothing is computed: input {empty[0]} is empty by its declaration"
 
 
-def _tried(path: Path, model: "onnx.ModelProto", tensors: Sequence[Message]) -> MadeUp:
-    """How integers are made for a graph that ran on 0 and 1."""
-    made = made_up(model, tensors)
+def _tried(path: Path, tensors: Sequence[Message], conversion: Precision | None) -> MadeUp:
+    """How integers are made for a graph that ran on 0 and 1, or that is to be converted."""
+    if conversion:  # it is in float32 as yet
+        tensors = [{**t, "dtype": "float32"} if t["dtype"] == "float16" else t for t in tensors]
+    made = made_up(onnx_file.read(path), tensors)
     return _called(path, tensors, made)[0] if any(made.values()) else made
 
 

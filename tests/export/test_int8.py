@@ -10,9 +10,12 @@ import numpy as np
 import onnx
 import pytest
 
+from benchbox import export
 from benchbox.agent.ort.runtime import OnnxRuntime
 from benchbox.errors import CaseError
 from benchbox.export import entries, int8, ort_call
+from benchbox.export.graph import Graph
+from benchbox.specs import Case, OnnxFile, TensorSpec
 from tests.conftest import WriteOnnx
 
 NET = """g (float[1,8,8,8] x) => (float[1,4] y) {
@@ -112,3 +115,20 @@ def test_what_cannot_be_quantised_fails_the_case(
     path = write_onnx("bad", f"g (float[1,8,8,8] x) => (float[1,8,8,8] y) {body}")
     with pytest.raises(CaseError, match=sentence):
         int8.quantise(path, tmp_path / "int8.onnx", FEEDS, is_dynamic=False)
+
+
+def test_calibration_looks_a_table_up_all_over(net: Path, write_onnx: WriteOnnx) -> None:
+    path = write_onnx("ids", "g (int64[1,8] i) => (y) { x = Gather(t, i) y = MatMul(x, w) }")
+    model = onnx.load(path)
+    tables = {"t": np.arange(400.0).reshape(100, 4), "w": np.ones((4, 4))}
+    for name, table in tables.items():
+        tensor = onnx.numpy_helper.from_array(table.astype(np.float32), name)
+        model.graph.initializer.append(tensor)
+    onnx.save(model, path)
+    inputs = (TensorSpec("i", (1, 8), "int64"),)
+    case = Case("ids", "ids", {}, {}, inputs, 1, OnnxFile(path), conversion="int8")
+    graph = export.prepare([case])[case.key]
+    assert isinstance(graph, Graph) and net
+    initializers = onnx.load(graph.path).graph.initializer
+    (scale,) = (onnx.numpy_helper.to_array(t) for t in initializers if t.name == "y_scale")
+    assert scale > 500 / 255, "of the sums of 0 to 1594, of which ids of 0 and 1 give 6 and 22"
