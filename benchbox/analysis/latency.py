@@ -53,6 +53,11 @@ class Latency:
             return None
         return Interval(self.p50_s, self.ci_low_s, self.ci_high_s)
 
+    @property
+    def span(self) -> Interval:
+        """The interval of p50; all three are p50 where it has none."""
+        return self.interval or Interval(self.p50_s, self.p50_s, self.p50_s)
+
 
 def rounds_of(
     basis: Basis,

@@ -158,7 +158,7 @@ def over_flops(run: Run, record: Record) -> Interval | None:
 
 def rate(latency: Latency, count: int) -> Interval:
     """`count` per latency, per second; without an interval all three are the value."""
-    span = latency.interval or Interval(latency.p50_s, latency.p50_s, latency.p50_s)
+    span = latency.span
     return Interval(count / span.value, count / span.high, count / span.low)
 
 

@@ -16,9 +16,15 @@ def columns(run: Run, records: Sequence[Record | None]) -> Iterator[tuple[str, t
     """Yield the header and the cells of each column of a printed table."""
     for axis in COLUMNS:
         values = list(dict.fromkeys(r.axes[axis] for r in records if r and axis in r.axes))
-        if len(values) > 1:
+        if len(values) > 1 and not any(r and _is_compared(run, r, axis) for r in records):
             first = formatting.threads(values[0]) if axis == "threads" else values[0]
             yield f"speed-up over {first}", tuple(_cell(run, each, axis) for each in records)
+
+
+def _is_compared(run: Run, record: Record, axis: str) -> bool:
+    """Whether a case is at another place of an axis than its reference, whose ratio says it."""
+    reference = run.record(f"{record.spec}:{record.reference}")
+    return reference is not None and reference.axes.get(axis) != record.axes.get(axis)
 
 
 def has_ratios(records: Sequence[Record]) -> bool:
@@ -37,13 +43,12 @@ def speedup(run: Run, record: Record, axis: str) -> Interval | None:
 
     The ends take each interval at its worst.
     """
-    ours = record.latency.interval if record.latency else None
     before = _at_first(run, record, axis) if axis in record.axes else None
-    theirs = before.latency.interval if before and before.latency else None
-    if ours is None or theirs is None:
+    if record.latency is None or before is None or before.latency is None:
         return None
     if before is record:
         return Interval(1.0, 1.0, 1.0)
+    ours, theirs = record.latency.span, before.latency.span
     return Interval(theirs.value / ours.value, theirs.low / ours.high, theirs.high / ours.low)
 
 

@@ -8,6 +8,7 @@ from benchbox.errors import CaseError, UsageError
 from benchbox.export import Graph
 from benchbox.runner import match
 from benchbox.specs import (
+    COMPARE,
     BlockSpec,
     Case,
     Selection,
@@ -18,6 +19,7 @@ from benchbox.specs import (
     with_values,
     with_weights,
 )
+from benchbox.specs.labels import case_name
 
 
 def unfold(specs: Sequence[BlockSpec], selection: Selection) -> list[Case]:
@@ -49,8 +51,28 @@ def unfold(specs: Sequence[BlockSpec], selection: Selection) -> list[Case]:
         if case.key in names:
             raise UsageError(f"{case.key} is named twice; give each spec and file once")
         names.add(case.key)
+    cases = _compared(cases)
     wanted = [case for case in cases if not selection.keys or case.key in selection.keys]
     return with_references(wanted)  # a run may name one spec twice, narrowed in two ways
+
+
+def _compared(cases: list[Case]) -> list[Case]:
+    """The cases; where a comparison is of one alone, its places on one axis beside each other.
+
+    Raises UsageError for a comparison of a single case.
+    """
+    if any(case.spec != COMPARE for case in cases) or len({c.group for c in cases}) < len(cases):
+        return cases
+    axes = list(cases[0].axes)
+    if not axes:
+        raise UsageError(
+            f"{cases[0].name}: a comparison needs two cases; name another one, or several of "
+            "--dtype, --threads, --batch, --size or --dim"
+        )
+    axis = next((each for each in ("dtype", "threads") if each in axes), axes[-1])
+    return [
+        replace(c, group=case_name({n: at for n, at in c.axes.items() if n != axis})) for c in cases
+    ]
 
 
 def _require_known(cases: Sequence[Case], selection: Selection) -> None:

@@ -11,13 +11,12 @@ from benchbox.errors import UsageError
 from benchbox.specs.model import BlockSpec, Case, OnnxFile, Selection, unfolded
 
 NAME = "compare"
-FEWEST = 2
 
 
 def comparison(found: Sequence[BlockSpec], title: str) -> BlockSpec:
     """Return the spec that compares the cases of all these with the first of them.
 
-    Unfolding it raises UsageError for fewer than two cases, and for one that is named twice.
+    Unfolding it raises UsageError for a case that is named twice.
     """
     parts = [[spec.sha256, sorted(spec.only.items())] for spec in found]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -40,8 +39,6 @@ def _unfold(found: Sequence[BlockSpec], is_one: bool, selection: Selection) -> l
         if (same := _identity(case)) in seen:
             raise UsageError(f"{_short(case)} is compared with itself; name two different cases")
         seen.add(same)
-    if len(members) < FEWEST:
-        raise UsageError(f"{names[0]}: a comparison needs two cases; name another one")
     return [
         replace(
             case,

@@ -71,6 +71,20 @@ def test_a_place_without_figures_has_no_speed_up() -> None:
     assert list(frame["speedup_by_threads"].isna()) == [True, *[False] * 3, True, *[False] * 3]
 
 
+def test_a_place_of_few_calls_has_a_speed_up_that_is_marked() -> None:
+    run = swept()
+    (first, *others), bounds = run.records, {"ci_low_s": None, "ci_high_s": None}
+    assert first.latency is not None
+    few = replace(first, latency=replace(first.latency, **bounds, basis="all"))  # type: ignore[arg-type]
+    assert printed(replace(run, records=[few, *others])).count("~2.00x") == 2
+
+
+def test_what_a_comparison_compares_has_no_column_of_speed_ups() -> None:
+    first, second = (at(LABELS[0], 4.0 / n, threads=n) for n in (1, 2))
+    compared = replace(second, group=first.group, reference=first.case, relative=ratio(0.5))
+    assert "speed-up" not in printed(run_of([replace(first, reference=first.case), compared]))
+
+
 def test_the_claim_is_decided_at_each_place() -> None:
     lines = sentences(swept(), G2)
     assert len(lines) == 4

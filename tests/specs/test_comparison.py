@@ -1,10 +1,11 @@
 """Cases of `benchbox compare`: their names, what is refused, what comes from the specs."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchbox import specs
+from benchbox import runner, specs
 from benchbox.errors import UsageError
 from benchbox.specs import BlockSpec, Case, Selection
 from tests.conftest import MATMUL, Files
@@ -94,8 +95,33 @@ def test_a_selection_is_for_all_cases() -> None:
     names = [case.name for case in compared("g2", "g3", selection=Selection(scales=("4",)))]
     assert names[0] == "g2:groups=1,scale=4"
     assert all(name.endswith("scale=4") for name in names)
-    said = refusal("g2:groups=8", selection=Selection(scales=("4",)))
-    assert said.startswith("g2:groups=8,scale=4: a comparison needs two cases; name another")
+
+
+@pytest.mark.parametrize(
+    ("swept", "groups", "references"),
+    [
+        ({"dtypes": ("fp32", "int8")}, [""], ["dtype=fp32"]),
+        ({"threads": (1, 2)}, [""], ["threads=1"]),
+        ({"sizes": (160, 192)}, [""], ["size=160"]),
+        (
+            {"batches": (1, 8), "dtypes": ("fp32", "fp16")},
+            ["batch=1", "batch=8"],
+            ["batch=1,dtype=fp32", "batch=8,dtype=fp32"],
+        ),
+    ],
+)
+def test_a_case_alone_is_compared_with_itself_at_other_places(
+    swept: dict[str, Any], groups: list[str], references: list[str]
+) -> None:
+    cases = runner.unfold([comparison("ghostnetv2")], Selection(**swept))
+    assert list(dict.fromkeys(case.group for case in cases)) == groups
+    named = [f"ghostnetv2_x1_0,{place}" for place in references]
+    assert list(dict.fromkeys(case.reference for case in cases)) == named
+
+
+def test_several_cases_are_compared_with_each_other_at_each_place() -> None:
+    cases = runner.unfold([comparison(*TWO_G2)], Selection(dtypes=("fp32", "int8")))
+    assert [case.is_reference for case in cases] == [True, False] * 2
 
 
 # what is refused
