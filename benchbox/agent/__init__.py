@@ -16,7 +16,7 @@ stdout, diagnostics on stderr. It ends when stdin closes.
        with the fastest cluster first; benchbox.agent.host.health tells what a setting is
     -> {"op": "load", "graph": id, "path": p, "provider": name, "seed": n,
         "inputs": [{"name", "shape", "dtype",
-            "values"?: {"file": path of a .npy} | {"number": x} | {"below": n}}, ...],
+            "values"?: {"file": path of a .npy} | {"number": x} | {"text": s} | {"below": n}}, ...],
         "denormals": whether to look for them, "types": whether to say in which it computes, for
             each operator too where it is "operators",
         "compare": "single" | "half" | null, the type in which it computes at least, where its

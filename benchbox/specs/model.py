@@ -35,7 +35,7 @@ Unit = Literal["images_per_s", "batches_per_s"]
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """The values of an input: those of a .npy file, a number, or whole numbers `below` a bound.
+    """The values of an input: those of a .npy file, a number, a text, or integers `below` a bound.
 
     A file has its shape and dtype here, which are empty otherwise.
     """
@@ -46,14 +46,18 @@ class Values:
     dtype: str = ""
     number: float | None = None
     below: int | None = None
+    text: str | None = None
 
     def __str__(self) -> str:
-        return f"sha256 {self.sha256}" if self.file else str(self.number)
+        own = self.number if self.text is None else self.text
+        return f"sha256 {self.sha256}" if self.file else str(own)
 
     def message(self) -> dict[str, Any]:
         """The values as an agent on this machine makes them."""
         if self.file:
             return {"file": str(self.file)}
+        if self.text is not None:
+            return {"text": self.text}
         return {"below": self.below} if self.below is not None else {"number": self.number}
 
 

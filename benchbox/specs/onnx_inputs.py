@@ -238,6 +238,7 @@ class _Sizes:
                 )
         self._unknown = [name for name in self._shapes if name not in names]
         self._unknown += [name for name in self._sizes if name not in symbols]
+        self._typed = dict(self._sizes)
         for each in inputs:
             self._learn(each)
 
@@ -257,6 +258,9 @@ class _Sizes:
         if option == "--shape" and given.dtype not in ("float32", found.dtype):
             raise UsageError(f"{self._file}: --shape {given}: the input is of type {found.dtype}")
         for dim, size in zip(found.dims or (), given.shape, strict=False):
+            if isinstance(dim, str) and self._typed.get(dim, size) != size:
+                typed = f"{dim}={self._typed[dim]}"
+                raise UsageError(f"{self._file}: {typed}: {option} {given} has {size} there")
             if isinstance(dim, str) and dim:
                 self._sizes.setdefault(dim, size)
 

@@ -1,4 +1,4 @@
-"""Values of inputs that a user gives: .npy files and numbers, checked for shape and type."""
+"""Values of inputs that a user gives: .npy files, numbers, texts; checked for shape and type."""
 
 import contextlib
 import math
@@ -15,7 +15,10 @@ WORDS = {"true": 1, "false": 0}
 
 
 def parse(value: str | float, option: str, folder: Path = Path()) -> Values:
-    """Parse `ids.npy` or `16000`; raises UsageError, which begins with `option`, otherwise."""
+    """Parse `ids.npy`, `16000` or a text; raises UsageError for a file that cannot be read.
+
+    Its message begins with `option`.
+    """
     text = str(value).strip()
     if text.lower().endswith(".npy"):
         return from_file(folder / Path(text).expanduser(), option)
@@ -24,9 +27,8 @@ def parse(value: str | float, option: str, folder: Path = Path()) -> Values:
         if found is None:
             with contextlib.suppress(ValueError, OverflowError):
                 found = kind(text)
-    if found is None or not math.isfinite(found):
-        raise UsageError(f"{option}: {text!r} is neither a .npy file nor a number such as 16000")
-    return Values(number=found)
+    number = found if found is not None and math.isfinite(found) else None
+    return Values(number=number, text=str(value))
 
 
 def from_file(path: Path, option: str) -> Values:
@@ -41,7 +43,7 @@ def from_file(path: Path, option: str) -> Values:
         if host.is_lfs_pointer(path):
             raise UsageError(f"{option}: {path}: {host.LFS_ADVICE}")
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-        shape, dtype = array.shape, array.dtype.name
+        shape, dtype = array.shape, "string" if array.dtype.kind == "U" else array.dtype.name
         return Values(path.resolve(), host.sha256(path), shape, dtype)
     except (OSError, ValueError, EOFError, AttributeError) as error:
         what = getattr(error, "strerror", None) or "not a .npy file of numbers"
@@ -68,11 +70,12 @@ def filled(tensor: TensorSpec, values: Values | None, option: str) -> TensorSpec
         return tensor
     where = f"{option} {tensor.name}"
     if values.file is None:
-        _require_number(tensor, values.number, where)
+        is_text = tensor.dtype == "string"
+        values = replace(values, number=None) if is_text else _number(tensor, values, where)
     elif values.dtype != tensor.dtype:
         raise UsageError(
             f"{where}: {values.file.name} is of type {values.dtype}, the input of {tensor.dtype}; "
-            f"save it as array.astype({tensor.dtype!r})"
+            f"save it as array.astype({tensor.dtype.replace('string', 'str')!r})"
         )
     elif values.shape != tensor.shape:
         found, wanted = (_sizes(each) for each in (values.shape, tensor.shape))
@@ -80,20 +83,24 @@ def filled(tensor: TensorSpec, values: Values | None, option: str) -> TensorSpec
     return replace(tensor, values=values)
 
 
-def _require_number(tensor: TensorSpec, value: float | None, where: str) -> None:
+def _number(tensor: TensorSpec, values: Values, where: str) -> Values:
+    """A number that fills an input; raises UsageError for none, and for one of another type."""
     import numpy as np
 
-    assert value is not None, "a file or a number"
-    dtype = np.dtype(tensor.dtype) if tensor.dtype != "string" else None
-    is_kind = dtype is not None and (dtype.kind == "f" or value == int(value))
-    if dtype is not None and dtype.kind == "b":
+    value, text = values.number, values.text
+    if value is None:
+        raise UsageError(f"{where}: {text!r} is neither a .npy file nor a number such as 16000")
+    dtype = np.dtype(tensor.dtype)
+    if dtype.kind == "b":
         low, high = 0, 1
-    elif dtype is not None and dtype.kind in "iu":
+    elif dtype.kind in "iu":
         low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
     else:
         low, high = -np.inf, np.inf  # type: ignore[assignment]
+    is_kind = dtype.kind == "f" or value == int(value)
     if not is_kind or not low <= value <= high:
         raise UsageError(f"{where}: {value:g} is no {tensor.dtype}")
+    return replace(values, text=None)
 
 
 def _sizes(shape: Sequence[int]) -> str:

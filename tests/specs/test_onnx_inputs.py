@@ -14,6 +14,7 @@ from benchbox.agent import stdio
 from benchbox.agent.ort import inputs
 from benchbox.api import parsing
 from benchbox.errors import GraphError, SpecError, UsageError
+from benchbox.export import ort_call
 from benchbox.specs import Case, OnnxFile, Selection, TensorSpec
 from tests.conftest import Files, WriteOnnx
 from tests.specs.conftest import only, refusal
@@ -98,6 +99,7 @@ def test_a_file_is_a_spec_of_one_case_by_its_name_and_content(write_onnx: WriteO
         (BATCHED, selected(None, ["x=1x3x8"]), "x=1x3x8 does not fit the input x=Nx3x8x8"),
         (BATCHED, selected(None, ["x=1x3x8x8:int64"]), "the input is of type float32"),
         (BATCHED, selected(8, ["x=4x3x8x8"]), "--batch 8: its batch is 4 here"),
+        (SEQ, selected(None, ["a=1x9"], ["seq=8"]), "seq=8: --shape a=1x9 has 9 there"),
         (OPEN, selected(), "x=Nx3xHxW has open sizes: give --dim H=224 --dim W=224"),
         (OPEN, selected(None, [], ["W=8", "h=8"]), "(and none is h): give --dim H=224"),
         (SEQ, selected(), "a=1xseq, b=1xseq have open sizes: give --dim seq=128"),
@@ -224,6 +226,24 @@ def test_a_number_must_be_of_the_type(write_onnx: WriteOnnx, value: str, fits: b
         cases_of([name], given)
 
 
+def test_strings_are_made_or_given_as_text_or_in_a_file(write_onnx: WriteOnnx) -> None:
+    path = write_onnx(text="g (string[1,2] x) => (string[1,2] y) { y = Identity(x) }")
+    words = path.with_name("words.npy")
+    np.save(words, np.array([["a", "é" * 200]]))
+    for values, expected in (
+        ([], [["480", "801"]]),
+        (["x=hello"], [["hello"] * 2]),
+        (["x=1.50"], [["1.50"] * 2]),
+        ([f"x={words}"], [["a", "é" * 200]]),
+    ):
+        (case,) = cases_of([str(path)], selected(values=values))
+        array = inputs.of(case.inputs[0].message(), 0)
+        (given,) = ort_call.run(path, {"x": array})
+        assert given.tolist() == array.tolist() == expected
+    with pytest.raises(UsageError, match=r"words.npy is of type string, the input of float32"):
+        cases_of([str(write_onnx(text=SEQ))], selected(dims=["seq=2"], values=[f"a={words}"]))
+
+
 # what is declared
 
 
@@ -257,11 +277,10 @@ def test_an_input_that_cannot_be_made_is_refused(
         only(save(tmp_path / "odd.onnx", value))
 
 
-@pytest.mark.parametrize("dtype", [TensorProto.STRING, TensorProto.BFLOAT16])
 def test_a_dtype_that_cannot_be_filled_is_refused_by_name_when_it_is_to_be_filled(
-    tmp_path: Path, dtype: int
+    tmp_path: Path,
 ) -> None:
-    value = tensor(dtype, [1])
+    value = tensor(TensorProto.BFLOAT16, [1])
     (x,) = only(save(tmp_path / "odd.onnx", value)).inputs
     with pytest.raises(stdio.Refusal, match=f"input 'x' is of type {x.dtype}; benchbox can fill"):
         inputs.make(x.name, x.shape, x.dtype, 0)

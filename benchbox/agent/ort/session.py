@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from benchbox.agent.ort import inputs
+from benchbox.agent.ort import inputs, strings
 from benchbox.agent.runtime import LoadedGraph
 from benchbox.agent.stdio import Message
 
@@ -100,7 +100,12 @@ def _require(provider: str, used: str, nodes: Mapping[str, int] | None) -> None:
 
 def values(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, ort.OrtValue]:
     """Arrays as ONNX Runtime takes them, by the name of their input."""
-    return {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
+    return {
+        name: strings.value(array)
+        if array.dtype == object
+        else ort.OrtValue.ortvalue_from_numpy(array)
+        for name, array in arrays.items()
+    }
 
 
 def run(session: ort.InferenceSession, feeds: Mapping[str, ort.OrtValue]) -> list[ort.OrtValue]:
