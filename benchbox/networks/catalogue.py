@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from benchbox.errors import SpecError
 
 Scalar = str | int | float | bool
-Image = tuple[int, int, int]
+Image = tuple[int, ...]  # channels, frames of a video, height, width
 IMAGE: Image = (3, 224, 224)
 DETECTOR_IMAGE: Image = (3, 640, 640)
 STRIDE = 32  # of all of them together; height and width of an image are multiples of it

@@ -87,8 +87,7 @@ def _origin(library: str) -> Path | None:
 
 def _image(library: str, name: str) -> Image:
     """Return the size that a network's own default configuration names."""
-    channels, height, width = (int(size) for size in _asked(library, name))
-    return channels, height, width
+    return tuple(int(size) for size in _asked(library, name))
 
 
 def _asked(library: str, *name: str) -> Sequence[str | int]:

@@ -30,13 +30,18 @@ def image(
         if problem := misfit(*size, network.stride):
             raise UsageError(f"--size {selection.size}: {problem}")
     if tensor is None:
-        return TensorSpec(INPUT, (selection.batch or 1, channels, *(size or own)))
-    if len(tensor.shape) != 4 or tensor.shape[1] != channels or tensor.dtype != "float32":
+        sides = (*own[:-2], *size) if size else own
+        return TensorSpec(INPUT, (selection.batch or 1, channels, *sides))
+    if (
+        len(tensor.shape) != 2 + len(own)
+        or tensor.shape[1] != channels
+        or tensor.dtype != "float32"
+    ):
         raise UsageError(
             f"--shape {tensor}: the input of a network is float32 images of {channels} channels, "
             f"such as {INPUT}=1x{channels}x{'x'.join(map(str, own))}"
         )
-    if problem := misfit(*tensor.shape[2:], network.stride):
+    if problem := misfit(tensor.shape[-2], tensor.shape[-1], network.stride):
         raise UsageError(f"--shape {tensor}: {problem}")
     batch = tensor.shape[0] if selection.batch is None else selection.batch
     return TensorSpec(INPUT, (batch, *tensor.shape[1:]))

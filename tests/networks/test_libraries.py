@@ -13,6 +13,12 @@ from benchbox.networks import libraries
 from benchbox.specs import Selection
 from tests.helpers.command import benchbox, invoke
 
+WHEEL = """
+import torch
+
+for name in ("nms", "qnms"):  # as a wheel for CUDA does beside a torch without it
+    torch.library.register_fake(f"torchvision::{name}")(lambda boxes: boxes)
+"""
 TORCHVISION = """
 from torch import nn
 
@@ -23,7 +29,14 @@ def segmenter(weights_backbone: object = "download") -> nn.Module:
     assert weights_backbone is None
     return small()
 
-MODELS = {"resnet18": small, "inception_v3": small, "fcn": segmenter}
+def video() -> nn.Module:
+    return nn.Conv3d(3, 4, 3)
+
+def ssd() -> None: ...
+
+video.__module__ += ".video.resnet"
+ssd.__module__ += ".detection.ssd"
+MODELS = {"resnet18": small, "inception_v3": small, "fcn": segmenter, "r3d": video, "ssd": ssd}
 
 def list_models():
     print("a line that no one asked for")
@@ -42,7 +55,7 @@ class Weights:
     crop_size = [48]
 
 def get_model_weights(name):
-    return [Weights()] if name == "inception_v3" else []
+    return [Weights()] if name in ("inception_v3", "r3d") else []
 """
 TIMM = """
 import torch
@@ -67,7 +80,7 @@ def get_pretrained_cfg(name):
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand-ins for both libraries, on the path of this process and of those that it starts."""
     files = {
-        "torchvision/__init__.py": "",
+        "torchvision/__init__.py": WHEEL,
         "torchvision/models/__init__.py": TORCHVISION,
         "timm/__init__.py": TIMM,
         "timm/models.py": CONFIG,
@@ -159,6 +172,7 @@ def test_what_does_not_import_says_why(installed: Path) -> None:
     [
         ("torchvision:inception_v3", "3x48x48"),
         ("torchvision:fcn", "3x224x224"),
+        ("torchvision:r3d", "3x16x48x48"),
         ("timm:resnet18", "3x40x56"),
     ],
 )
@@ -174,7 +188,9 @@ def test_a_network_is_built_with_random_weights_at_its_own_size(
 
 @pytest.mark.usefixtures("installed")
 def test_a_library_is_asked_in_a_process_that_may_print(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert libraries.names("torchvision") == ["resnet18", "inception_v3", "fcn"]
+    assert libraries.names("torchvision") == ["resnet18", "inception_v3", "fcn", "r3d", "ssd"]
+    with pytest.raises(SpecError, match=r"^torchvision:ssd: it takes a list of images, and gives "):
+        libraries.find("torchvision:ssd")
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("asked again")
