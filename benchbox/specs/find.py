@@ -19,6 +19,20 @@ from benchbox.specs.model import BlockSpec, Builder, Case, Selection, precision
 from benchbox.specs.shapes import shape
 
 ALL = "all"
+WEIGHTS = "weights have no graph; name a callable that builds the module: ./file.py:build"
+TENSORFLOW = "a graph of TensorFlow; convert it to .onnx, as tf2onnx does"
+BUILT = "a graph as one runtime keeps it; give the .onnx file that it was made from"
+PACKED = "a packed file; unpack it"
+OTHER_FILES = {
+    ".py": "name the callable in it: {}:build",
+    ".ort": "an ORT file says nothing of its operators that could be counted; give the .onnx file "
+    "that it was made from",
+    **dict.fromkeys((".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".gguf"), WEIGHTS),
+    **dict.fromkeys((".tflite", ".pb", ".h5", ".hdf5", ".keras"), TENSORFLOW),
+    **dict.fromkeys((".engine", ".plan", ".trt", ".mlmodel", ".mlpackage", ".xml"), BUILT),
+    **dict.fromkeys((".gz", ".zip", ".tar", ".tgz", ".xz", ".7z"), PACKED),
+    ".data": "the weights of an .onnx file; give that file",
+}
 OF_NETWORKS = ("models", "detectors")  # the bundled specs that hold every network once
 
 
@@ -35,7 +49,7 @@ def find(name: str) -> list[BlockSpec]:
         only = {"network": str(library.args["name"]), **only}
     elif ":" in name:
         found = [_from_builder(name, only)]
-    elif is_file(name) or "/" in name or "\\" in name:
+    elif is_file(name) or "/" in name or "\\" in name or _suffix(name) in OTHER_FILES:
         found = _from_path(Path(name), only)
     elif name in bundled():
         found = [_bundled(name)]
@@ -86,6 +100,10 @@ def _renamed(spec: BlockSpec, name: str) -> BlockSpec:
     return replace(spec, name=name, title=title, unfold=unfold)
 
 
+def _suffix(name: str) -> str:
+    return Path(name).suffix.lower()
+
+
 def is_file(name: str) -> bool:
     """Whether a name, without a selection, is that of a file with a spec or a graph."""
     return name.lower().endswith((".toml", ".onnx"))
@@ -130,6 +148,8 @@ def _nearest(name: str) -> str:
     at = [path for path in (Path(f"{name}.toml"), Path(f"{name}.onnx")) if path.is_file()]
     if at:
         return f" (for the file write {at[0]})"
+    if Path(name).is_dir():
+        return f" (for the folder write ./{name})"
     known = [*bundled(), ALL, *catalogue.families(), *catalogue.NETWORKS]
     close = difflib.get_close_matches(name, known, n=2, cutoff=0.4) + libraries.near(name)
     return catalogue.meant(sorted(close, key=partial(_unlike, name))[:2])
@@ -145,19 +165,13 @@ def _from_path(path: Path, only: Mapping[str, str]) -> list[BlockSpec]:
         return _from_folder(path, only)
     if problem := host.why_no_file(path):
         raise SpecError(f"{path}: {problem}")
-    suffix = path.suffix.lower()
+    suffix = _suffix(path.name)
     if suffix == ".toml":
         return [replace(toml.load(path, path.stem), path=path.resolve())]
     if suffix == ".onnx":
         return [onnx_inputs.spec(path, only)]
-    if suffix == ".py":
-        raise SpecError(f"{path}: name the callable in it: {path}:build")
-    if suffix == ".ort":
-        raise SpecError(
-            f"{path}: an ORT file says nothing of its operators that could be counted; "
-            "give the .onnx file that it was made from"
-        )
-    raise SpecError(f"{path}: expected a .toml spec or an .onnx file")
+    advice = OTHER_FILES.get(suffix, "expected a .toml spec or an .onnx file")
+    raise SpecError(f"{path}: {advice.format(path)}")
 
 
 def _from_folder(folder: Path, only: Mapping[str, str]) -> list[BlockSpec]:

@@ -176,6 +176,11 @@ def test_labels_read_as_they_are_typed(value: Scalar | None, text: str) -> None:
         ("blocks/", "blocks: the folder has no .onnx file"),
         ("folder.onnx", "folder.onnx: the folder has no .onnx file"),
         ("./block.py", "block.py: name the callable in it: block.py:build"),
+        ("block.py", "block.py: name the callable in it: block.py:build"),
+        ("notes.pt", "notes.pt: weights have no graph; name a callable that builds the module: "),
+        ("./notes.TFLite", "notes.TFLite: a graph of TensorFlow; convert it to .onnx"),
+        ("notes.onnx.gz", "notes.onnx.gz: a packed file; unpack it"),
+        ("folder", "unknown name 'folder' (for the folder write ./folder)"),
         ("./notes.txt", "notes.txt: expected a .toml spec or an .onnx file"),
         ("block.py:1st", "builder 'block.py:1st': write module:callable or ./file.py:callable"),
         ("nowhere.py:build", "builder 'nowhere.py:build': nowhere.py: there is no such file"),
@@ -184,10 +189,11 @@ def test_labels_read_as_they_are_typed(value: Scalar | None, text: str) -> None:
 def test_a_name_that_stands_for_nothing_says_what_would(
     in_tmp: Path, name: str, sentence: str
 ) -> None:
-    (in_tmp / "blocks").mkdir()
-    (in_tmp / "folder.onnx").mkdir()
+    for folder in ("blocks", "folder", "folder.onnx"):
+        (in_tmp / folder).mkdir()
     (in_tmp / "block.py").write_text("def build(): ...")
-    (in_tmp / "notes.txt").write_text("")
+    for suffix in ("txt", "pt", "TFLite", "onnx.gz"):
+        (in_tmp / f"notes.{suffix}").touch()
     assert refusal(name).startswith(sentence)
 
 
