@@ -47,7 +47,7 @@ def find(name: str) -> list[BlockSpec]:
     elif library := libraries.find(name):
         found = [_of_library(library)]
         only = {"network": str(library.args["name"]), **only}
-    elif ":" in name:
+    elif ":" in name and not (is_file(name) and Path(name).is_file()):
         found = [_from_builder(name, only)]
     elif is_file(name) or "/" in name or "\\" in name or _suffix(name) in OTHER_FILES:
         found = _from_path(Path(name), only)

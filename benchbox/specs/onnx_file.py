@@ -2,6 +2,7 @@
 
 import math
 import mmap
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
 
 MOST_BYTES = 1 << 31  # of protobuf
+# What other files begin with.
+KINDS = {
+    re.compile(rb"\x1f\x8b|BZh|\xfd7z|7z"): "a packed one; unpack it",
+    re.compile(rb"PK|\x80[\2-\5]"): "PyTorch's; name a callable that builds its module",
+    re.compile(rb"\x89HDF|....TFL"): "TensorFlow's; convert it, as tf2onnx does",
+    re.compile(rb"\s*<[!?hH]"): "a web page, perhaps of a download that failed",
+    re.compile(rb"ir_version|\s*[<{]"): "text; save the model by onnx.save",
+}
 SIZES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 10: 2, 11: 8, 16: 2}  # bytes of an element, by its type
 
 
@@ -38,10 +47,18 @@ def read(path: Path) -> "ModelProto":
     except Exception as error:  # protobuf's decode errors have no common base that is public
         if memory.ran_out(error):
             raise GraphError(memory.sentence(f"{path.name}: it cannot be read")) from None
-        raise GraphError(f"{path.name}: not an ONNX file: {one_line(error)}") from None
+        what = f"but {kind}" if (kind := _kind(path)) else f"or a broken one: {one_line(error)}"
+        raise GraphError(f"{path.name}: not an ONNX file, {what}") from None
     if not model.graph.node:
         raise GraphError(f"{path.name}: not an ONNX file, or one with an empty graph")
     return model
+
+
+def _kind(path: Path) -> str:
+    """What a file is by its first bytes, empty where they say nothing."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    return next((kind for sign, kind in KINDS.items() if sign.match(head)), "")
 
 
 def _require_model(path: Path) -> None:

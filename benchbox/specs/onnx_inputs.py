@@ -131,7 +131,8 @@ def _dtype(path: Path, name: str, type_: "TypeProto") -> str:
     import onnx
 
     if not type_.HasField("tensor_type"):
-        raise GraphError(f"{path.name}: input {name!r} is no tensor; such a graph is not timed")
+        kind = (type_.WhichOneof("value") or "no type").replace("_", " ")
+        raise GraphError(f"{path.name}: input {name!r} is of {kind}; only tensors can be made")
     code = type_.tensor_type.elem_type
     if code == onnx.TensorProto.STRING:
         return "string"

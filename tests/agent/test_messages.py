@@ -42,9 +42,10 @@ def test_a_message_names_no_source_of_onnx_runtime(place: str) -> None:
             "with ir_version = 13, or take a newer ONNX Runtime",
         ),
         (
+            "Non-zero status code returned while running Gather node. Name:'/emb' Status Message: "
             "indices element out of data bounds, idx=9 must be within [-4,3]",
-            "indices element out of data bounds, idx=9 must be within [-4,3]; give values that fit "
-            "with --input NAME=FILE.npy",
+            "Gather /emb: indices element out of data bounds, idx=9 must be within [-4,3]; give "
+            "values that fit with --input NAME=FILE.npy",
         ),
     ],
 )

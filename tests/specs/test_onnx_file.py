@@ -73,9 +73,17 @@ def test_external_data_outside_of_the_folder_is_refused(tmp_path: Path, location
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "g.onnx"
-    for content in (b"", b"not a model", b"PK\x03\x04" + bytes(64)):
+    for content, kind in (
+        (b"", ", or one with an empty graph"),
+        (b"not a model", ", or a broken one: "),
+        (b"PK\x03\x04" + bytes(64), ", but PyTorch's; "),
+        (b"\x1f\x8b\x08" + bytes(64), ", but a packed one; unpack it"),
+        (b"\x1c\0\0\0TFL3" + bytes(64), ", but TensorFlow's; "),
+        (b"<!DOCTYPE html><html>", ", but a web page"),
+        (b'ir_version: 8 graph { name: "g" }', ", but text; "),
+    ):
         path.write_bytes(content)
-        with pytest.raises(GraphError, match=r"^g.onnx: not an ONNX file"):
+        with pytest.raises(GraphError, match=f"^g.onnx: not an ONNX file{kind}"):
             only(path)
     with pytest.raises(GraphError, match=re.escape(f"{tmp_path}: cannot be read: it is a folder")):
         onnx_file.digest(tmp_path)

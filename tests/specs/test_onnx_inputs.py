@@ -264,7 +264,7 @@ def test_an_input_without_a_rank_takes_its_shape_from_the_command_line(tmp_path:
     [
         (
             helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, [1]),
-            "input 'x' is no tensor; such a graph is not timed",
+            "input 'x' is of sequence type; only tensors can be made",
         ),
         (tensor(0, [1]), "input 'x' has the unknown type 0"),
         (tensor(1, [0, 3]), r"input x=0x3 has a size of 0, .*dim\[0\].dim_param = 'N'; onnx.save"),

@@ -9,6 +9,9 @@ SOURCE = re.compile(
     r"(?: \[with [^\]]*\])?|\w+) ?"
     r"|\[ONNXRuntimeError\] : \d+ : \w+ : "
 )
+RUNNING = re.compile(
+    r"Non-zero status code returned while running (\w+) node\. Name:'([^']*)' Status Message: "
+)
 OPENED = re.compile(r"Load model from (?:.*?[/\\])?([^/\\]+?) failed: ?")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # What is said in place of a message, or after it.
@@ -34,13 +37,14 @@ AFTER = (
     ("Could not find an implementation for", "this ONNX Runtime has no kernel for it in this type"),
     ("is not a registered function/op", "an operator library of one's own is not loaded"),
     ("out of data bounds", GIVE),
+    ("Scale value should be greater", GIVE),
 )
 
 
 def plain(text: str) -> str:
     """A message as one line that a user of ONNX Runtime can read."""
     text = OPENED.sub(r"\1: ", " ".join(ESCAPES.sub("", text).split()))
-    text = SOURCE.sub("", text)
+    text = RUNNING.sub(lambda m: f"{m[1]} {m[2]}".strip() + ": ", SOURCE.sub("", text))
     for pattern, words in INSTEAD:
         if match := re.search(pattern, text):
             return match.expand(words)
