@@ -100,12 +100,15 @@ def _require(provider: str, used: str, nodes: Mapping[str, int] | None) -> None:
 
 def values(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, ort.OrtValue]:
     """Arrays as ONNX Runtime takes them, by the name of their input."""
-    return {
-        name: strings.value(array)
-        if array.dtype == object
-        else ort.OrtValue.ortvalue_from_numpy(array)
-        for name, array in arrays.items()
-    }
+    return {name: _value(array) for name, array in arrays.items()}
+
+
+def _value(array: NDArray[np.generic]) -> ort.OrtValue:
+    if array.dtype != object:
+        return ort.OrtValue.ortvalue_from_numpy(array)
+    holder = ort.InferenceSession(strings.graph(array), providers=[CPU])
+    (found,) = holder.run_with_ort_values(["y"], {})
+    return found
 
 
 def run(session: ort.InferenceSession, feeds: Mapping[str, ort.OrtValue]) -> list[ort.OrtValue]:
