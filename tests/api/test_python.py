@@ -167,3 +167,21 @@ def test_a_script_with_a_guard_works() -> None:
     Path("script.py").write_text(SCRIPT)
     done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, check=True)
     assert done.stdout == "1 small\n"
+
+
+NOTEBOOK = """\
+import nbclient, nbformat
+
+cells = ["import benchbox", "benchbox.run('small.onnx', quick=True, precision=0.9, max_time=2)"]
+book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+nbclient.NotebookClient(book, timeout=300, kernel_name="python3").execute()
+print(book.cells[1].outputs[-1]["data"]["text/html"])
+"""
+
+
+def test_a_notebook_shows_the_table() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NOTEBOOK], capture_output=True, text=True, check=True
+    )
+    assert "<b>small.onnx</b>" in done.stdout
+    assert '<td style="text-align: left">small</td>' in done.stdout
