@@ -1,6 +1,6 @@
 """Limits on figures, each decided by the whole interval, and the interval of a percentile."""
 
-import random
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,8 +9,7 @@ from benchbox.analysis import stats
 from benchbox.analysis.stats import Interval
 
 Kept = Literal["within", "over", "unclear"]
-RESAMPLES = 400
-SEED = 20
+WIDTH = 2.1  # of an interval in standard errors of a few rounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,35 +37,22 @@ def kept(figure: Interval | None, most: float) -> Kept:
 def percentile_interval(rounds: Sequence[Sequence[float]], q: float) -> Interval | None:
     """The q-quantile of all calls and its 95% interval, None for too few calls or rounds.
 
-    Calls in a row are correlated, so whole rounds are drawn again, with replacement.
+    Calls in a row are correlated, so how far the share above the estimate may be from 1 - q comes
+    from its scatter between rounds. The upper end is infinite where no call is that far out.
     """
-    every = sorted((value, index) for index, values in enumerate(rounds) for value in values)
-    value = stats.percentile([each for each, _ in every], q)
+    every = sorted(value for values in rounds for value in values)
+    value = stats.percentile(every, q)
     if value is None or len(rounds) < stats.MIN_ROUNDS:
         return None
-    draw = random.Random(SEED)
-    found = sorted(_weighted(every, _counts(draw, len(rounds)), q) for _ in range(RESAMPLES))
-    tail = (1 - stats.CONFIDENCE) / 2
+    above = [sum(each > value for each in values) for values in rounds]
+    share = sum(above) / len(every)
+    scatter = [n - share * len(values) for n, values in zip(above, rounds, strict=True)]
+    spread = math.sqrt(sum(each**2 for each in scatter) * len(rounds) / (len(rounds) - 1))
+    half = WIDTH * spread / len(every)
+    low, high = q - half, q + half
+    is_known = high <= 1 - 1 / len(every)
     return Interval(
         value,
-        min(value, stats.quantile(found, tail)),
-        max(value, stats.quantile(found, 1 - tail)),
+        stats.quantile(every, max(0.0, low)),
+        stats.quantile(every, high) if is_known else math.inf,
     )
-
-
-def _counts(draw: random.Random, rounds: int) -> list[int]:
-    """How often each round is drawn."""
-    counts = [0] * rounds
-    for index in draw.choices(range(rounds), k=rounds):
-        counts[index] += 1
-    return counts
-
-
-def _weighted(every: Sequence[tuple[float, int]], counts: Sequence[int], q: float) -> float:
-    """The q-quantile of sorted values, each as often as its round was drawn."""
-    left = (1 - q) * sum(counts[index] for _, index in every)
-    for value, index in reversed(every):
-        left -= counts[index]
-        if left < 0:
-            return value
-    return every[0][0]

@@ -22,7 +22,7 @@ from benchbox.report.conditions import LABELS
 from benchbox.report.console import show_tables
 from benchbox.report.formatting import cpu_list
 from benchbox.report.table import Column
-from benchbox.report.text import folded
+from benchbox.report.text import by_text, folded
 from benchbox.transports import client, local, open_agent, open_target
 from benchbox.transports.board import setup
 from benchbox.transports.board.target import Target, lacking
@@ -38,20 +38,20 @@ OF_ALL = ("throttled", "nvpmodel", "jetson_clocks")  # not of single processors
 def show() -> None:
     """Print every device: what it is, and when it was last reached."""
     known = registry.entries()
-    rows = []
-    for name, what in devices.names():
-        entry = known.get(name)
-        last = last_seen.last(entry.url) if entry else last_seen.LastSeen()
-        is_ = "; ".join(filter(None, (what, last.what)))
-        rows.append((name, is_, last.at, "" if entry is None else str(entry.file)))
-    names, about, seen, files = zip(*rows, strict=True)
+    found = devices.names()
+    entries = [known.get(name) for name, _ in found]
+    seen = [last_seen.last(entry.url) if entry else last_seen.LastSeen() for entry in entries]
+    about = [
+        "; ".join(filter(None, (what, s.what))) for (_, what), s in zip(found, seen, strict=True)
+    ]
+    names = tuple(name for name, _ in found)
     columns = [
         Column("device", names, text=True),
-        Column("what it is", about, text=True),
-        Column("last seen", seen, text=True, drop=1),
-        Column("from", files, text=True, drop=2),
+        Column("what it is", tuple(about), text=True),
+        Column("last seen", tuple(each.at for each in seen), text=True, drop=1),
     ]
-    show_tables([table("Devices", columns)], console())
+    files = [f"registered in {entry.file}" if entry else "" for entry in entries]
+    show_tables([table("Devices", columns, by_text(names, files))], console())
 
 
 def add(

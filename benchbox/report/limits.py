@@ -1,5 +1,6 @@
 """Judgements on limits: which figure of a case a limit is about, and the sentence on it."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -69,7 +70,7 @@ def _figure(record: Record, limit: Limit) -> Interval | None:
     cost = record.cost or {}
     count = cost.get("params" if limit.figure == "params" else "macs")
     if limit.figure == "flops" and count is not None and uncounted(record.cost):
-        return Interval(count, count, float("inf"))
+        return Interval(count, count, math.inf)
     return _exact(count)
 
 
@@ -109,8 +110,10 @@ def _words(judgement: Judgement) -> str:
         return f"has {'at least ' * (figure.high > figure.low)}{value} {name}"
     if figure.low == figure.high:
         return f"has a {name} of {value}"
-    low, high = (_amount(limit, end) for end in (figure.low, figure.high))
-    return f"has a {name} of {value} ({low} to {high})"
+    low = _amount(limit, figure.low)
+    if math.isinf(figure.high):
+        return f"has a {name} of {value} ({low} or more)"
+    return f"has a {name} of {value} ({low} to {_amount(limit, figure.high)})"
 
 
 def _amount(limit: Limit, value: float) -> str:
