@@ -11,6 +11,8 @@ INVISIBLE = re.compile(
 
 def one_line(words: str) -> str:
     """The text as one line: breaks become spaces, other control characters are spelled."""
+    if words.isascii() and words.isprintable() and "  " not in words and words.strip() == words:
+        return words  # as most are, of the ten thousand in a list
     return visible(" ".join(words.split()))
 
 

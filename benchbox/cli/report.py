@@ -9,9 +9,8 @@ from benchbox.cli.forms import Form, render
 from benchbox.cli.options import RunOptions
 from benchbox.cli.output import STDOUT, console, require_writable, write
 from benchbox.errors import RecordError, UsageError
-from benchbox.records import Run, diff, merge, names, reader
+from benchbox.records import Run, names, reader
 from benchbox.records.names import Wanted
-from benchbox.report.console import show_runs, show_tables
 from benchbox.report.table import Table
 
 PLAIN = ("table", "csv", "markdown", "json")  # formats of lists and differences
@@ -48,6 +47,8 @@ def report(
     elif what == "merge":
         _show_merged(found, format_, form, verbose=verbose)
     elif format_ == "table":
+        from benchbox.report.console import show_runs  # here, as a list needs none of it
+
         show_runs(found, console(), verbose=verbose)
     else:
         write(to, render(found, format_, form.pictures))
@@ -73,6 +74,7 @@ def _two(typed: Sequence[str], wanted: Wanted) -> Sequence[str]:
 
 
 def _show_diff(found: Sequence[Run], margin: float, format_: str, to: Path) -> None:
+    from benchbox.records import diff
     from benchbox.report import diff as words
 
     if len(found) != 2:
@@ -86,6 +88,7 @@ def _show_diff(found: Sequence[Run], margin: float, format_: str, to: Path) -> N
 
 
 def _show_merged(found: Sequence[Run], format_: str, form: Form, *, verbose: bool) -> None:
+    from benchbox.records import merge
     from benchbox.report import merged
 
     together = merge.merge(found)
@@ -103,6 +106,8 @@ def _show(
 ) -> None:
     """Print tables, or write them or their rows."""
     if format_ == "table":
+        from benchbox.report.console import show_tables
+
         show_tables(tables, console())
         return
     from benchbox.report import files

@@ -10,7 +10,7 @@ from benchbox.records import Run, names
 from benchbox.records.index import Index
 from benchbox.records.names import Wanted
 from benchbox.report import run_list
-from benchbox.report.console import plain
+from benchbox.report.table import plain
 
 LONG = 500  # files to read anew, for which one waits
 
@@ -78,7 +78,8 @@ def show_list(typed: Sequence[str], wanted: Wanted, format_: str, to: Path) -> N
         return wanted.takes(path) and (not typed or any(names.matches(path, n) for n in typed))
 
     with index(wanted.results) as known:
-        found = [run for run in known.runs() if is_asked(run.path)]
+        every = not (typed or wanted.device or wanted.since)
+        found = [run for run in known.runs() if every or is_asked(run.path)]
         broken = [line for path, line in known.unreadable().items() if is_asked(path)]
     if not (found or broken):
         raise RecordError(f"{wanted.results}: no such run here; another folder is --results")

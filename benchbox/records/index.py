@@ -29,7 +29,8 @@ TABLES = """
 CREATE TABLE file (path TEXT PRIMARY KEY, changed_ns INTEGER, size INTEGER, error TEXT);
 CREATE TABLE run (
     id INTEGER PRIMARY KEY, path TEXT, place INTEGER, name TEXT, created TEXT, device TEXT,
-    ok INTEGER, imprecise INTEGER, failed INTEGER, skipped INTEGER, context TEXT);
+    size INTEGER, ok INTEGER, imprecise INTEGER, failed INTEGER, skipped INTEGER);
+CREATE TABLE context (run INTEGER PRIMARY KEY, facts TEXT);
 CREATE TABLE entry (
     run INTEGER, name TEXT, sha256 TEXT, status TEXT, p50_s REAL, low_s REAL, high_s REAL);
 CREATE INDEX run_of_path ON run (path);
@@ -68,14 +69,25 @@ class IndexedLine(Head):
 
 @dataclass(frozen=True, slots=True)
 class ListedRun:
-    """A run as a list shows it; `cases` counts them by status."""
+    """A run as a list shows it: `file` is that in its folder, `cases` counts them by status."""
 
-    path: Path
+    results: Path
+    file: str
     name: str
     created: str
     device: str
-    cases: Mapping[Status, int]
     size_bytes: int
+    cases: Mapping[Status, int]
+
+    @property
+    def path(self) -> Path:
+        """The file of the run."""
+        return self.results / self.file
+
+    @property
+    def stem(self) -> str:
+        """The name of the file, without its folder and its ending."""
+        return self.file.rpartition("/")[2].removesuffix(".jsonl")
 
 
 class Index:
@@ -101,20 +113,15 @@ class Index:
         """All runs, the newest first."""
         rows = self._tables.execute(
             f"SELECT path, name, created, device, size, {', '.join(STATUSES)} "  # noqa: S608
-            "FROM run JOIN file USING (path)"
+            "FROM run ORDER BY created DESC, path DESC, place DESC"
         )
-        found = [
+        return [
             ListedRun(
-                self._results / path,
-                name,
-                created,
-                device,
-                {s: n for s, n in zip(STATUSES, counts, strict=True) if n},
-                size,
+                *(self._results, path, name, created, device, size),
+                {status: n for status, n in zip(STATUSES, counts, strict=True) if n},
             )
             for path, name, created, device, size, *counts in rows
         ]
-        return sorted(found, key=lambda run: (run.created, run.path.name), reverse=True)
 
     def unreadable(self) -> dict[Path, str]:
         """Why files are in no list, a line for each."""
@@ -154,23 +161,26 @@ class Index:
                     "INSERT INTO file VALUES (?, ?, ?, ?)", (path, *there[path], error)
                 )
                 for place, (context, lines) in enumerate(runs):
-                    self._add(path, place, context, lines)
+                    self._add(path, there[path][1], place, context, lines)
 
     def _remove(self, path: str) -> None:
         of_path = "(SELECT id FROM run WHERE path = ?)"
-        self._tables.execute(f"DELETE FROM entry WHERE run IN {of_path}", (path,))  # noqa: S608
+        for table in ("entry", "context"):
+            self._tables.execute(f"DELETE FROM {table} WHERE run IN {of_path}", (path,))  # noqa: S608
         self._tables.execute("DELETE FROM run WHERE path = ?", (path,))
         self._tables.execute("DELETE FROM file WHERE path = ?", (path,))
 
-    def _add(self, path: str, place: int, context: Context, lines: Sequence[IndexedLine]) -> None:
+    def _add(
+        self, path: str, size: int, place: int, context: Context, lines: Sequence[IndexedLine]
+    ) -> None:
         counts = [sum(line.status == status for line in lines) for status in STATUSES]
         facts = {"provider": context.provider, "threads": context.threads, "cpus": context.cpus}
         facts |= {"host": context.host, "versions": context.versions, "benchbox": context.benchbox}
-        row = (path, place, context.name, context.created, context.device)
+        row = (path, place, context.name, context.created, context.device, size)
         run = self._tables.execute(
-            "INSERT INTO run VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*row, *counts, json.dumps(facts)),
+            "INSERT INTO run VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, *counts)
         ).lastrowid
+        self._tables.execute("INSERT INTO context VALUES (?, ?)", (run, json.dumps(facts)))
         self._tables.executemany(
             "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)",
             (

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from benchbox.records import Run
 from benchbox.report.multi_device import tables_of
-from benchbox.report.table import Column, Table, sections
+from benchbox.report.table import Column, Table, plain, sections
 from benchbox.report.text import folded
 
 NARROWEST = 12  # a text column wraps down to this many cells before a whole column is left out
@@ -59,28 +59,6 @@ def _say(console: Console, line: str, style: str = "") -> None:
     """Print a line as it is: wrapped by words on a terminal, as long as it is elsewhere."""
     text = folded(line, console.width) if console.is_terminal else line
     console.print(Text(text, style), soft_wrap=True)
-
-
-def plain(table: Table) -> list[str]:
-    """Format a table as lines without a box; no column is left out and nothing wraps."""
-    columns = table.written
-    widths = [max(map(cell_len, (column.header, *column.cells))) for column in columns]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = (
-            cell + gap if column.text else gap + cell
-            for column, cell, gap in zip(columns, cells, _gaps(cells, widths), strict=True)
-        )
-        return "  ".join(padded).rstrip()
-
-    lines = [line([column.header for column in columns])]
-    for heading, cells in sections(table.groups, columns):
-        lines += [heading, line(cells)] if heading else [line(cells)]
-    return lines
-
-
-def _gaps(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [" " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,14 +31,14 @@ def rows(runs: Sequence[ListedRun]) -> list[dict[str, object]]:
     """The rows of a file."""
     return [
         {
-            "run": run.path.stem,
+            "run": run.stem,
             "name": run.name,
             "utc": run.created,
             "device": run.device,
             "cases": sum(run.cases.values()),
             **{status: run.cases.get(status, 0) for status in STATUSES},
             "size_bytes": run.size_bytes,
-            "path": str(run.path),
+            "path": f"{run.results}/{run.file}",
         }
         for run in runs
     ]
@@ -51,7 +51,7 @@ def _cells(run: ListedRun) -> tuple[str, ...]:
         str(sum(run.cases.values())),
         _status(run.cases),
         _size(run.size_bytes),
-        run.path.stem,
+        run.stem,
     )
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
+
 from benchbox.lines import one_line
 from benchbox.report import formatting
 
@@ -67,3 +69,29 @@ def sections(groups: Sequence[str], columns: Sequence[Column]) -> Iterator[tuple
     for index, group in enumerate(groups):
         yield group if group != before else "", [column.cells[index] for column in columns]
         before = group
+
+
+def plain(table: Table) -> list[str]:
+    """Format a table as lines without a box; no column is left out and nothing wraps."""
+    columns = table.written
+    widths = [max(map(_width, (column.header, *column.cells))) for column in columns]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (
+            cell + gap if column.text else gap + cell
+            for column, cell, gap in zip(columns, cells, _gaps(cells, widths), strict=True)
+        )
+        return "  ".join(padded).rstrip()
+
+    lines = [line([column.header for column in columns])]
+    for heading, cells in sections(table.groups, columns):
+        lines += [heading, line(cells)] if heading else [line(cells)]
+    return lines
+
+
+def _gaps(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [" " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)]
+
+
+def _width(text: str) -> int:
+    return len(text) if text.isascii() else cell_len(text)

@@ -42,9 +42,16 @@ def test_the_list_has_what_a_reader_finds_the_newest_first(folder: Path) -> None
     )
     new = write(folder, of=context("g1", created="2026-11-22T00:00:00Z", device="pi"))
     assert listed(folder) == [
-        ListedRun(new, "g1", "2026-11-22T00:00:00Z", "pi", {}, new.stat().st_size),
-        ListedRun(old, "g2", context().created, "cpu", {"ok": 1, "failed": 1}, old.stat().st_size),
+        ListedRun(
+            *(folder, f"pi/{new.name}", "g1", "2026-11-22T00:00:00Z", "pi"),
+            *(new.stat().st_size, {}),
+        ),
+        ListedRun(
+            *(folder, f"cpu/{old.name}", "g2", context().created, "cpu"),
+            *(old.stat().st_size, {"ok": 1, "failed": 1}),
+        ),
     ]
+    assert [run.path for run in listed(folder)] == [new, old]
     with Index(folder) as found:
         assert found.of_graph("cd" * 32) == [old]
         assert found.of_graph("ef" * 32) == []
