@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchbox.analysis import stats
+from benchbox.analysis.samples import NS, Burst, figures
 from benchbox.analysis.stats import Interval
 
 Kept = Literal["within", "over", "unclear"]
@@ -32,6 +33,15 @@ def kept(figure: Interval | None, most: float) -> Kept:
     if figure.low > most:
         return "over"
     return "within" if figure.high <= most else "unclear"
+
+
+def percentile_of(bursts: Sequence[Burst], percentile: float) -> Interval | None:
+    """A percentile of all calls of a case with its 95% interval, None for too few."""
+    rounds: dict[tuple[int, int], list[float]] = {}
+    for burst in figures(bursts):
+        values = rounds.setdefault((burst.session, burst.round), [])
+        values += [ns * NS for ns in burst.latencies_ns]
+    return percentile_interval(list(rounds.values()), percentile / 100)
 
 
 def percentile_interval(rounds: Sequence[Sequence[float]], q: float) -> Interval | None:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchbox.analysis import choice
-from benchbox.analysis.choice import Bounds, Fit
-from benchbox.analysis.samples import NS, figures
+from benchbox.analysis import choice, limits
+from benchbox.analysis.choice import Fit
+from benchbox.analysis.stats import Interval
 from benchbox.records.model import Record, Run
 
 METRICS = {"top1_percent": "top-1", "map_percent": "mAP"}
@@ -31,7 +31,7 @@ class Candidate:
     """A case with the latency that is held to the budget."""
 
     record: Record
-    bounds: Bounds
+    latency: Interval
     fit: Fit
     metric: str
     budget_s: float
@@ -68,17 +68,13 @@ def choose(run: Run, budget: Budget, origins: Mapping[str, str] | None = None) -
     return Choice(run, budget, candidates, origins or {})
 
 
-def held(record: Record, budget: Budget) -> Bounds | None:
+def held(record: Record, budget: Budget) -> Interval | None:
     """The latency of a case that is held to a budget, None where it is not known."""
     if record.latency is None or record.status not in ("ok", "imprecise"):
         return None
     if budget.percentile == P50:
-        return choice.bounds(record.latency)
-    rounds: dict[tuple[int, int], list[float]] = {}
-    for burst in figures(record.bursts):
-        calls = [ns * NS for ns in burst.latencies_ns]
-        rounds.setdefault((burst.session, burst.round), []).extend(calls)
-    return choice.percentile_bounds([*rounds.values()], budget.percentile / 100)
+        return choice.held(record.latency)
+    return limits.percentile_of(record.bursts, budget.percentile)
 
 
 def _metric(run: Run, record: Record) -> str:

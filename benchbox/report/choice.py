@@ -18,7 +18,7 @@ FRONT = "front"
 TIMES = 10  # a budget; from then on no percentage
 SORTS: Mapping[str, Callable[[Candidate], float]] = {
     "accuracy": lambda each: -each.accuracy if each.accuracy is not None else math.inf,
-    "latency": lambda each: each.bounds[0],
+    "latency": lambda each: each.latency.value,
     "flops": lambda each: (each.record.cost or {}).get("macs", math.inf),
 }
 
@@ -37,7 +37,7 @@ def rows(found: Choice, sort: str) -> list[dict[str, object]]:
     for metric in sorted({each.metric for each in found.candidates}, key=_rank):
         own = _sorted(found, metric, sort)
         for each, is_front in zip(own, _front(own), strict=True):
-            value, low, high = each.bounds
+            latency = each.latency
             result.append(
                 {
                     "spec": each.record.spec,
@@ -47,9 +47,11 @@ def rows(found: Choice, sort: str) -> list[dict[str, object]]:
                     "accuracy_percent": each.accuracy,
                     "macs": (each.record.cost or {}).get("macs"),
                     "percentile": found.budget.percentile,
-                    "latency_ms": value * formatting.MILLI,
-                    "latency_ci_low_ms": low * formatting.MILLI,
-                    "latency_ci_high_ms": high * formatting.MILLI if high < math.inf else None,
+                    "latency_ms": latency.value * formatting.MILLI,
+                    "latency_ci_low_ms": latency.low * formatting.MILLI,
+                    "latency_ci_high_ms": latency.high * formatting.MILLI
+                    if latency.high < math.inf
+                    else None,
                     "budget_ms": each.budget_s * formatting.MILLI,
                     "fit": each.fit,
                     "pareto": is_front,
@@ -73,7 +75,7 @@ def _table(found: Choice, metric: str, sort: str) -> Table:
         Column(
             f"{_figure(found.budget)} (ms)", tuple(_latency(found.budget, each) for each in own)
         ),
-        Column("of budget", tuple(_share(each.bounds[0] / each.budget_s) for each in own)),
+        Column("of budget", tuple(_share(each.latency.value / each.budget_s) for each in own)),
         *([Column("Pareto", tuple(fronts), text=True, drop=1)] if metric else []),
     )
     return Table(
@@ -96,37 +98,36 @@ def _sorted(found: Choice, metric: str, sort: str) -> list[Candidate]:
     by = SORTS[sort]
     return sorted(
         own,
-        key=lambda e: (FITS.index(e.fit), e.accuracy is None, by(e), e.bounds[0]),
+        key=lambda e: (FITS.index(e.fit), e.accuracy is None, by(e), e.latency.value),
     )
 
 
 def _front(own: Sequence[Candidate]) -> list[bool]:
     """Whether each is on the Pareto front of latency and accuracy; not without an accuracy."""
     known = [each for each in own if each.accuracy is not None]
-    marks = choice.front([(each.bounds[0], each.accuracy or 0.0) for each in known])
+    marks = choice.front([(each.latency.value, each.accuracy or 0.0) for each in known])
     on_front = {id(each) for each, mark in zip(known, marks, strict=True) if mark}
     return [id(each) in on_front for each in own]
 
 
 def _latency(budget: Budget, each: Candidate) -> str:
-    value, low, high = each.bounds
     if budget.percentile == P50:
         return p50(each.record)
-    width = max(high - value, value - low) if high < math.inf else 0.0
-    return formatting.estimate(value * formatting.MILLI, width * formatting.MILLI)
+    width = formatting.width(each.latency)
+    return formatting.estimate(each.latency.value * formatting.MILLI, width * formatting.MILLI)
 
 
 def _sentences(budget: Budget, own: Sequence[Candidate], metric: str) -> list[str]:
     """The answer: the most accurate that fits, or the fastest where that is not known."""
     fitting = [each for each in own if each.fit == "fits"]
-    fastest = min(own, key=lambda each: each.bounds[0])
+    fastest = min(own, key=lambda each: each.latency.value)
     if not fitting:
         return [f"Nothing fits {_words(budget)}; the fastest is {_answer(fastest)}."]
     known = [each for each in fitting if each.accuracy is not None]
     if not known:
         what = f"The fastest that fits is {_answer(fastest)}."
         return [f"{what} What fits has no published accuracy." if metric else what]
-    best = max(known, key=lambda each: (each.accuracy or 0.0, -each.bounds[0]))
+    best = max(known, key=lambda each: (each.accuracy or 0.0, -each.latency.value))
     percent = formatting.accuracy(best.accuracy)
     lines = [f"The most accurate that fits is {best.record.case} ({percent}%), {_part(best)}."]
     better = [
@@ -151,7 +152,7 @@ def _answer(each: Candidate) -> str:
 
 def _part(each: Candidate) -> str:
     """`14.8 of 33 ms`."""
-    value, budget = formatting.duration(each.bounds[0]), formatting.duration(each.budget_s)
+    value, budget = formatting.duration(each.latency.value), formatting.duration(each.budget_s)
     unit = budget.partition(" ")[2]
     return f"{value.removesuffix(f' {unit}')} of {budget}"
 

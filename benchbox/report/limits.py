@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from benchbox.analysis import limits
 from benchbox.analysis.limits import Kept, Limit
-from benchbox.analysis.samples import NS, figures
 from benchbox.analysis.stats import Interval
 from benchbox.records import Record, Run, uncounted
 from benchbox.report import comparison, formatting
@@ -77,11 +76,7 @@ def _figure(record: Record, limit: Limit) -> Interval | None:
 def _latency(record: Record, percentile: float) -> Interval | None:
     if percentile == 50.0:
         return record.latency.interval if record.latency else None
-    rounds: dict[tuple[int, int], list[float]] = {}
-    for burst in figures(record.bursts):
-        values = rounds.setdefault((burst.session, burst.round), [])
-        values += [ns * NS for ns in burst.latencies_ns]
-    return limits.percentile_interval(list(rounds.values()), percentile / 100)
+    return limits.percentile_of(record.bursts, percentile)
 
 
 def _exact(count: float | None) -> Interval | None:
