@@ -3,10 +3,9 @@
 from importlib import import_module
 from typing import Any
 
-from benchbox import errors
-
 __version__ = "0.1.0"
-# Each is loaded when first asked for: pandas takes a second. Their types are in __init__.pyi.
+# Each is loaded when first asked for: pandas takes a second, and a device has the agent alone.
+# Their types are in __init__.pyi.
 PUBLIC = {
     "Result": "benchbox.api.result",
     "Step": "benchbox.api.python",
@@ -18,10 +17,12 @@ __all__ = ["Result", "Step", "__version__", "compare", "errors", "read", "run"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever has that name
+    if name == "errors":
+        return import_module("benchbox.errors")
     if name not in PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(PUBLIC[name]), name)
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *PUBLIC]
+    return [*globals(), *PUBLIC, "errors"]
