@@ -44,6 +44,8 @@ stdout, diagnostics on stderr. It ends when stdin closes.
     <- {"reply": "gpu"} where graphs can be run on it, else an error
     -> {"op": "ceilings"}
     <- {"reply": "ceilings", "ceilings": {name: n, ...}, "seen": {...}}
+    -> {"op": "cpu_ceilings"}
+    <- {"reply": "cpu_ceilings", "ceilings": {name: n, ...}}
     -> {"op": "profile", "path": p, "provider": name, "inputs": [...], "seed": n, "most_calls": n}
     <- {"step": {"share": done, "next_s": s | null}} now and then, and in the end
        {"reply": "profile", "latencies_ns": {variant: [...]}, "unoptimised_error": sentence | null,

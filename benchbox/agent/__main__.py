@@ -58,6 +58,7 @@ class AgentProgram:
             "health": self.report_health,
             "gpu": self.require_gpu,
             "ceilings": self.ceilings,
+            "cpu_ceilings": self.cpu_ceilings,
             "profile": self.profile,
             "unload": self.unload,
             "bye": self.bye,
@@ -267,6 +268,16 @@ class AgentProgram:
             "reply": "ceilings",
             "ceilings": self.gpu.ceilings(),
             "seen": self.gpu.read_counters(),
+        }
+
+    def cpu_ceilings(self, _: Message) -> Iterator[dict[str, object]]:
+        """Measure the peak rates of this session's processors."""
+        from benchbox.agent.ort import ceilings
+
+        gc.collect()
+        yield {
+            "reply": "cpu_ceilings",
+            "ceilings": ceilings.measure(self._runtime.load, self.cpus[: self.threads]),
         }
 
     def look(self, request: Message) -> Iterator[dict[str, object]]:

@@ -75,6 +75,12 @@ def check(
         bool,
         typer.Option("--clean", help="empty benchbox's folder, installation included, and check"),
     ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads", "-t", min=1, metavar="N", help="of a processor's ceilings (default 1)"
+        ),
+    ] = None,
     provider: Annotated[
         str,
         typer.Option(
@@ -86,8 +92,9 @@ def check(
 ) -> None:
     """Reach a device, and print what it is and what it lacks; exits 6 if it is not usable.
 
-    On a GPU it also measures the ceilings; tables then show each case's share of them.
+    It also measures the ceilings; tables then show each case's share of them (on processors with
+    --verbose).
     """
     from benchbox.cli import device_actions
 
-    device_actions.check(name, provider, install=install, clean=clean)
+    device_actions.check(name, provider, threads, install=install, clean=clean)

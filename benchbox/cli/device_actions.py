@@ -9,7 +9,7 @@ from rich.text import Text
 
 from benchbox import devices
 from benchbox.api import parsing
-from benchbox.cli import gpu_check
+from benchbox.cli import cpu_check, gpu_check
 from benchbox.cli.bar import Bar
 from benchbox.cli.list import table
 from benchbox.cli.output import console
@@ -85,12 +85,14 @@ def remove(name: str) -> None:
     console().print(f"{name} is no longer in {path}")
 
 
-def check(name: str, provider: str, *, install: bool, clean: bool) -> None:
+def check(
+    name: str, provider: str, threads: int | None = None, *, install: bool, clean: bool
+) -> None:
     """Print what a device is; raises DeviceError when it is not usable.
 
-    On a GPU its ceilings are measured, by `provider` if one is named.
+    Its ceilings are measured, on a GPU by `provider` if one is named, else by so many threads.
     """
-    device = devices.resolve(name, provider=providers.named(provider) if provider else "")
+    device = devices.resolve(name, threads, provider=providers.named(provider) if provider else "")
     if provider and not device.gpu:
         raise UsageError(f"--provider: only for GPUs, and device {name!r} is none")
     if device.gpu:
@@ -98,16 +100,19 @@ def check(name: str, provider: str, *, install: bool, clean: bool) -> None:
         return
     if device.url:
         is_busy = _examine(device, install=install, clean=clean)
+        if is_busy:
+            console().print(f"{device.name} is in use: another benchbox is timing on it")
+            return
     elif install or clean:
         raise UsageError(f"device {name!r} is this machine; --install and --clean are for others")
     else:
-        is_busy = False
         here = {key: value for key, value in local.facts().items() if key != "free_bytes"}
         _print(_rows(here))
-    stdout = console()
-    if is_busy:
-        stdout.print(f"{device.name} is in use: another benchbox is timing on it")
-        return
+    _start(device)
+
+
+def _start(device: Device) -> None:
+    """Start an agent, without which a device is not ready, and measure the ceilings."""
     with Live(console(stderr=True), 1) as live:
         agent = open_agent(device, live.sending)
     with agent:  # it is ready only if an agent starts there
@@ -116,7 +121,9 @@ def check(name: str, provider: str, *, install: bool, clean: bool) -> None:
         if device.python and not device.url:
             versions = (f"{name} {version}" for name, version in agent.hello["versions"].items())
             _print([("versions", ", ".join(versions))])
-    stdout.print(f"{device.name} is ready")
+        if not reason:
+            _print(cpu_check.rows(agent, device))
+    console().print(f"{device.name} is ready")
 
 
 def _print(rows: Sequence[tuple[str, str]]) -> None:

@@ -8,7 +8,7 @@ from rich.text import Text
 from benchbox import host, records
 from benchbox.analysis.disturbances import clock_reasons
 from benchbox.cli.output import console
-from benchbox.devices import Device, gpu_ceilings, gpu_options
+from benchbox.devices import Device, ceilings, gpu_options
 from benchbox.devices.providers import runs_modules
 from benchbox.errors import CaseError, DeviceError, UsageError
 from benchbox.lines import one_line
@@ -36,7 +36,7 @@ def check(device: Device, option: str) -> None:
     for label, value in [*_facts(facts), *_now(observed), *_ceilings(measured)]:
         stdout.print(Text(f"{label:<13} {one_line(value)}"))
     identity = gpu_options.identity(facts, device.provider, versions)
-    is_kept = gpu_ceilings.save(identity, measured, records.now())
+    is_kept = ceilings.save(identity, measured, records.now())
     stdout.print(f"{device.name} is ready; {_sentence(is_kept)}")
 
 

@@ -30,8 +30,8 @@ class Cluster(ReplyPart):
     limit: Text | None = None
 
 
-class GpuCeilings(ReplyPart):
-    """The best rates of a GPU, by name, and when they were measured."""
+class KnownCeilings(ReplyPart):
+    """The best rates of a GPU or a processor, by name, and when they were measured."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Ratio] = Field(init=False)
@@ -52,7 +52,7 @@ class Gpu(ReplyPart):
     power_limit_w: Amount | None = None
     persistence: bool | None = None
     unseen: Text | None = None
-    ceilings: GpuCeilings = GpuCeilings()
+    ceilings: KnownCeilings = KnownCeilings()
 
 
 class Host(ReplyPart):
@@ -74,6 +74,7 @@ class Host(ReplyPart):
     boot: Text | None = None
     clusters: list[Cluster] = []
     setting: Setting = {}
+    ceilings: KnownCeilings = KnownCeilings()
     gpu: Gpu = None  # type: ignore[assignment]  # absent or whole
 
 

@@ -1,4 +1,7 @@
-"""GPU columns and footnotes: device time, copies, launch share, share of the measured ceiling."""
+"""GPU columns and footnotes: device time, copies, launch share, share of the measured ceiling.
+
+Of these the last is of processors as well.
+"""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,19 +95,31 @@ def launch_share(record: Record) -> float | None:
 def ceiling(context: Context, record: Record) -> Ceiling | None:
     """The ceiling that binds a case: its arithmetic's or its memory traffic's.
 
-    None where the GPU's were not measured, or the case's span or cost is not known.
+    None where the device's were not measured, or the case's time or cost is not known.
     """
-    known = context.host.get("gpu", {}).get("ceilings", {})
+    known, taken_s = _known(context, record)
     macs = known_macs(record.cost)
     memory = (record.cost or {}).get("memory_access_bytes")
     rounded = context.plan.get("tf32") and record.dtype == "float32"
-    kind = "tf32" if rounded else FLOATS.get(record.dtype)
+    kind = "tf32" if rounded else FLOATS.get(record.dtype, record.dtype)
     per_s, bytes_per_s = known.get(f"{kind}_macs_per_s"), known.get("bytes_per_s")
-    if not (record.spans and macs and memory and per_s and bytes_per_s):
+    if not (taken_s and macs and memory and per_s and bytes_per_s):
         return None
     computing_s, moving_s = macs / per_s, memory / bytes_per_s
     name = "arithmetic" if computing_s >= moving_s else "memory"
-    return Ceiling(name, max(computing_s, moving_s) / record.spans.span_s)
+    return Ceiling(name, max(computing_s, moving_s) / taken_s)
+
+
+def _known(context: Context, record: Record) -> tuple[Mapping[str, Any], float | None]:
+    """The device's ceilings, and the case's time on it; of processors the fastest copy counts."""
+    if "gpu" in context.host:
+        found = context.host["gpu"].get("ceilings", {})
+        return found, record.spans.span_s if record.spans else None
+    found = context.host.get("ceilings", {})
+    if record.threads not in (None, context.threads) or record.latency is None:
+        return {}, None
+    copies = [rate for name, rate in found.items() if name.startswith("copy_")]
+    return {**found, "bytes_per_s": max(copies, default=None)}, record.latency.p50_s
 
 
 def notes(
@@ -181,7 +196,10 @@ def _ceilings(context: Context, records: Sequence[Record]) -> list[str]:
     bounds = {r.case: bound.name for r in records if (bound := ceiling(context, r))}
     if not bounds:
         return []
-    measured = str(context.host["gpu"]["ceilings"].get("measured", "")).partition("T")[0]
+    is_gpu = "gpu" in context.host
+    known = (context.host["gpu"] if is_gpu else context.host)["ceilings"]
+    measured = str(known.get("measured", "")).partition("T")[0]
+    whose, over = ("GPU", "its GPU time") if is_gpu else ("processor", "its latency")
     parts = []
     for name in dict.fromkeys(bounds.values()):
         cases = [case for case, bound in bounds.items() if bound == name]
@@ -189,7 +207,7 @@ def _ceilings(context: Context, records: Sequence[Record]) -> list[str]:
         parts.append(f"{name} ({'all cases' if every else listed(cases)})")
     return [
         f"of ceiling: the least time that what binds a case, {' or '.join(parts)}, takes at the "
-        f"GPU's measured best ({measured}), over its GPU time{''.join(_beyond(context, records))}"
+        f"{whose}'s measured best ({measured}), over {over}{''.join(_beyond(context, records))}"
     ]
 
 

@@ -84,7 +84,9 @@ def _run_table(run: Run, facts: SpecFacts, verbose: bool) -> Table:
         groups=tuple(heading(record.group) for record in records),
         failures=tuple(footnotes.failures(run, facts)),
         sentences=tuple(claims.sentences(run, facts)),
-        notes=tuple(footnotes.notes(run, facts)),
+        notes=tuple(
+            footnotes.notes(run, facts, (footnotes.OVER_FLOPS, *_device_headers(run, verbose)))
+        ),
     )
 
 
@@ -154,17 +156,25 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
         *([column(_paper_header(records), lambda r: _paper(run, r), 4)] if has_paper else []),
         *published.printed([record.paper for record in records], 4, sizes=False),
         column("quiet share", _quiet_share, drop=1),
-        *_on_gpu(run, records),
+        *_on_device(run, records, verbose),
         *(details if verbose else []),
         *([Column("status", tuple(r.status for r in records), text=True)] if failed else []),
     ]
     return [column for column in columns if column.known or not column.drop]
 
 
-def _on_gpu(run: Run, records: Sequence[Record]) -> list[Column]:
-    """Columns of the GPU's part in each latency."""
+def _on_device(run: Run, records: Sequence[Record], verbose: bool) -> list[Column]:
+    """Columns of the GPU's part in each latency, and the share of what a device can do."""
     rows = [gpu.printed_cells(run.context, record) for record in records]
-    return [Column(header, tuple(row[header] for row in rows), drop=1) for header in gpu.HEADERS]
+    headers = _device_headers(run, verbose)
+    return [Column(header, tuple(row[header] for row in rows), drop=1) for header in headers]
+
+
+def _device_headers(run: Run, verbose: bool) -> Sequence[str]:
+    """The headers of a GPU's columns, of which a processor has the ceiling with --verbose."""
+    if verbose or "gpu" in run.context.host:
+        return gpu.HEADERS
+    return [header for header in gpu.HEADERS if header != gpu.CEILING]
 
 
 def p50(record: Record) -> str:

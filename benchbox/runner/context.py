@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from benchbox import __version__, export, records
-from benchbox.devices import gpu_ceilings, gpu_options
+from benchbox.devices import CPU_PROVIDER, Device, ceilings, gpu_options
 from benchbox.records import Context, SpecFacts
 from benchbox.runner.prepare import once
 from benchbox.runner.request import Request
@@ -36,7 +37,7 @@ def context_of(request: Request, cases: Sequence[Case], agent: Agent) -> Context
             **(device.driving.plan() if device.driving else {}),
         },
         specs=[_facts(spec, selection) for spec in once(request.specs)],
-        host=_with_ceilings(_shareable(hello["host"]), device.provider, hello["versions"]),
+        host=_with_ceilings(hello, device),
         versions={**export.versions(), **hello["versions"]},
         cpus=hello["cpus"],
         affinity=hello["affinity"],
@@ -81,14 +82,15 @@ def _shareable(host: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in host.items() if name not in PASSING}
 
 
-def _with_ceilings(
-    host: dict[str, object], provider: str, versions: Mapping[str, str]
-) -> dict[str, object]:
-    """The facts with the measured ceilings of the GPU among them, where there are any."""
-    gpu = host.get("gpu")
+def _with_ceilings(hello: Mapping[str, Any], device: Device) -> dict[str, object]:
+    """The host's facts with the measured ceilings of the GPU or the processors, if any."""
+    host, gpu = _shareable(hello["host"]), hello["host"].get("gpu")
+    if device.provider == CPU_PROVIDER:
+        known = ceilings.load(ceilings.of_processor(hello, device.threads))
+        return {**host, "ceilings": known} if known else host
     if not isinstance(gpu, dict):
         return host
-    known = gpu_ceilings.load(gpu_options.identity(gpu, provider, versions))
+    known = ceilings.load(gpu_options.identity(gpu, device.provider, hello["versions"]))
     return {**host, "gpu": {**gpu, "ceilings": known}} if known else host
 
 

@@ -204,6 +204,14 @@ class Agent:
         reply = self._ask({"op": "ceilings"}, self._deadlines.load_s)
         return reply["ceilings"], reply["seen"]
 
+    def cpu_ceilings(self) -> dict[str, float]:
+        """Measure what this session's processors do at best.
+
+        Raises CaseError when it cannot be done, AgentError when the agent is lost over it.
+        """
+        reply = self._ask({"op": "cpu_ceilings"}, self._deadlines.load_s)
+        return dict(reply["ceilings"])
+
     def look(self, cpu: int, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
         """Watch a processor for a second at most.
 

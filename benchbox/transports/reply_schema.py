@@ -6,7 +6,7 @@ Parts that are not declared are left alone: a newer agent says more.
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from benchbox.analysis.quantities import (
     Amount,
@@ -14,6 +14,7 @@ from benchbox.analysis.quantities import (
     Count,
     Nanoseconds,
     Number,
+    Ratio,
     Seconds,
     Share,
 )
@@ -89,6 +90,26 @@ class Ceilings(ReplyPart):
 
     ceilings: Rates
     seen: Seen
+
+
+class ProcessorRates(ReplyPart):
+    """The best figures of processors; of a type that ONNX Runtime has no product for, none."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Ratio] = Field(init=False)
+
+    fp32_macs_per_s: Ratio
+    copy_524288_bytes_per_s: Ratio
+    copy_1048576_bytes_per_s: Ratio
+    copy_4194304_bytes_per_s: Ratio
+    copy_67108864_bytes_per_s: Ratio
+    node_s: Ratio
+
+
+class ProcessorCeilings(ReplyPart):
+    """What processors do at best."""
+
+    ceilings: ProcessorRates
 
 
 class Processor(ReplyPart):
@@ -209,6 +230,7 @@ REPLIES: Mapping[object, type[ReplyPart]] = {
     "time": TimedReply,
     "health": HealthReply,
     "ceilings": Ceilings,
+    "cpu_ceilings": ProcessorCeilings,
     "look": Look,
     "profile": ProfileReply,
     "step": StepReply,

@@ -15,9 +15,11 @@ import pytest
 
 from benchbox.agent import PROTOCOL, stdio
 from benchbox.agent.host import machine
-from benchbox.agent.ort import inputs, session
+from benchbox.agent.ort import ceilings, inputs, matmul_graph, session
+from benchbox.agent.ort.runtime import OnnxRuntime
 from benchbox.devices import CPU_PROVIDER
 from benchbox.sampling.session import Timed
+from benchbox.transports import reply_schema
 from benchbox.transports.board import zipapp
 from benchbox.transports.channel import ProcessChannel
 from benchbox.transports.local import ROOT, open_local
@@ -234,6 +236,25 @@ def test_unloading_gives_the_memory_back(greeted: Client, write_onnx: WriteOnnx)
     assert resident() - before < size / 2
     assert "KeyError" in greeted.time(("big", 1))[0]["error"]
     assert greeted.channel.receive(5)["reply"] == "time"
+
+
+def test_ceilings_of_processors_are_those_of_each_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ceilings, "EACH_S", 0.0)
+    runtime = OnnxRuntime()
+    runtime.begin({"threads": 1}, ())
+    one, two = (ceilings.measure(runtime.load, machine.usable_cpus()[:1] * n) for n in (1, 2))
+    assert (
+        one.keys()
+        == two.keys()
+        == {*reply_schema.ProcessorRates.model_fields}
+        | {
+            "fp16_macs_per_s",
+            "int8_macs_per_s",
+        }
+    )
+    assert min(*one.values(), *two.values()) > 0
+    monkeypatch.setattr(matmul_graph, "ELEMENTS", {**matmul_graph.ELEMENTS, "float16": 99})
+    assert "fp16_macs_per_s" not in ceilings.measure(runtime.load, machine.usable_cpus()[:1])
 
 
 # what the agent is made of

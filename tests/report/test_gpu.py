@@ -7,9 +7,10 @@ import pytest
 
 from benchbox.analysis import disturbance_text, gpu_time, samples
 from benchbox.analysis.gpu_time import Spans
+from benchbox.analysis.latency import Latency
 from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Gate, State
-from benchbox.devices import gpu_ceilings, gpu_options
+from benchbox.devices import ceilings, gpu_options
 from benchbox.records import Context, Record
 from benchbox.report import conditions
 from benchbox.report import gpu as report_gpu
@@ -35,7 +36,7 @@ def burst(number: int, span_ns: int = 40_000, **more: object) -> Burst:
 def record(name: str = "a", launch: float = 0.2, group: str = "", **more: object) -> Record:
     found = Record(0, "s", name, {}, {}, group, "a", 1, "float32", (), "ok")
     figures = Spans(1e-3, launch_share=launch)
-    return replace(found, spans=figures, **more)  # type: ignore[arg-type]
+    return replace(found, **{"spans": figures, **more})  # type: ignore[arg-type]
 
 
 def context(**plan: object) -> Context:
@@ -159,6 +160,29 @@ def test_the_ceiling_is_what_binds_the_case(
     assert report_gpu.ceiling(context(tf32=tf32), record(cost=cost, dtype=dtype)) == ceiling
 
 
+LATENCY = Latency(1e-3, None, None, None, None, 1e-3, 1e-3, 1, None, 1)
+CPU_KNOWN = {"fp32_macs_per_s": 1e12, "int8_macs_per_s": 4e12, "copy_1_bytes_per_s": 2e10}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "cost", "threads", "ceiling"),
+    [
+        ("float32", COMPUTING, None, report_gpu.Ceiling("arithmetic", 0.5)),
+        ("int8", COMPUTING, 1, report_gpu.Ceiling("arithmetic", 0.125)),
+        ("float32", MOVING, None, report_gpu.Ceiling("memory", 0.75)),
+        ("float32", COMPUTING, 2, None),  # whose ceilings are others
+        ("float16", COMPUTING, None, None),  # that were not measured
+    ],
+)
+def test_a_processor_has_ceilings_of_its_fastest_copy_and_its_threads(
+    dtype: str, cost: object, threads: int | None, ceiling: report_gpu.Ceiling | None
+) -> None:
+    host = {"ceilings": {**CPU_KNOWN, "copy_2_bytes_per_s": 8e10, "measured": "2026"}}
+    on_cpu = replace(context(), host=host)
+    found = record(cost=cost, dtype=dtype, threads=threads, spans=None, latency=LATENCY)
+    assert report_gpu.ceiling(on_cpu, found) == ceiling
+
+
 @pytest.mark.parametrize(
     ("cache", "cost", "said"),
     [
@@ -193,21 +217,32 @@ def test_files_have_the_columns_of_a_gpu_with_how_it_was_driven() -> None:
     assert (cells["gpu_p50_ms"], cells["mode"], cells["tf32"]) == (1.0, "eager", "false")
 
 
+def test_a_disturbed_measurement_lowers_no_ceiling_of_a_processor() -> None:
+    hello = {"cpus": [0], "host": {"cpu": "x"}, "versions": {"onnxruntime": "1"}}
+    first, second = {"fp32_macs_per_s": 9.0, "node_s": 3.0}, {"fp32_macs_per_s": 8.0, "node_s": 2.0}
+    assert ceilings.best(first, second) == {"fp32_macs_per_s": 9.0, "node_s": 2.0}
+    others = [{**hello, "host": {"cpu": "y"}}, {**hello, "versions": {"onnxruntime": "2"}}]
+    big = {"cpus": [0], "core": "A76"}
+    others.append({**hello, "host": {"cpu": "x", "clusters": [big, {"cpus": [4]}]}})
+    kinds = [ceilings.of_processor(each, 1) for each in (hello, *others)]
+    assert len({*map(str, [*kinds, ceilings.of_processor(hello, 2)])}) == 5
+
+
 def test_ceilings_are_kept_by_what_decides_them(cache_dir: Path) -> None:
-    assert gpu_ceilings.save(identity(), KNOWN, "now")
-    assert cache_dir in gpu_ceilings.path(identity()).parents
+    assert ceilings.save(identity(), KNOWN, "now")
+    assert cache_dir in ceilings.path(identity()).parents
     kept = {**KNOWN, "measured": "now"}
     of = gpu_options.identity
-    assert gpu_ceilings.load(identity(mig=False)) == kept
-    assert gpu_ceilings.load(of(GPU, "p", {**VERSIONS, "torch": "3"})) == kept
-    assert gpu_ceilings.load(of(GPU, "p", {**VERSIONS, "onnxruntime": "2"})) == {}
-    assert gpu_ceilings.load(of(GPU, "torch", VERSIONS)) == {}
+    assert ceilings.load(identity(mig=False)) == kept
+    assert ceilings.load(of(GPU, "p", {**VERSIONS, "torch": "3"})) == kept
+    assert ceilings.load(of(GPU, "p", {**VERSIONS, "onnxruntime": "2"})) == {}
+    assert ceilings.load(of(GPU, "torch", VERSIONS)) == {}
 
 
 @pytest.mark.parametrize("fact", gpu_options.IDENTITY)
 def test_another_gpu_or_a_part_of_it_has_ceilings_and_states_of_its_own(fact: str) -> None:
-    gpu_ceilings.save(identity(), KNOWN, "now")
-    assert gpu_ceilings.load(identity(**{fact: "another"})) == {}
+    ceilings.save(identity(), KNOWN, "now")
+    assert ceilings.load(identity(**{fact: "another"})) == {}
     part = replace(context(), host={"gpu": {**GPU, fact: "another"}})
     assert history(part) != history(context())
     eager = replace(context(mode="eager"), device="cuda-eager")
@@ -215,10 +250,10 @@ def test_another_gpu_or_a_part_of_it_has_ceilings_and_states_of_its_own(fact: st
 
 
 def test_a_file_that_makes_no_sense_holds_no_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
-    path = gpu_ceilings.path(identity())
+    path = ceilings.path(identity())
     path.parent.mkdir(parents=True)
     for text in ("", "[]", '{"fp32_macs_per_s": -1}', '{"bytes_per_s": "x"}'):
         path.write_text(text)
-        assert gpu_ceilings.load(identity()) == {}
+        assert ceilings.load(identity()) == {}
     monkeypatch.setenv("BENCHBOX_CACHE_DIR", "/proc/nope")
-    assert not gpu_ceilings.save(identity(), KNOWN, "now")
+    assert not ceilings.save(identity(), KNOWN, "now")

@@ -13,7 +13,7 @@ from benchbox.analysis.levels import Usual
 from benchbox.analysis.machine import Known, Machine
 from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Bases
-from benchbox.devices import gpu_ceilings, last_seen
+from benchbox.devices import ceilings, last_seen
 from benchbox.runner import known_states
 from tests.e2e.faults.bench import Bench, fault
 from tests.e2e.faults.mutations import mutated, odd
@@ -33,10 +33,10 @@ def broken_cache(bench: Bench, rng: random.Random) -> None:
         for number in range(TRIES):
             states = bench.folder / f"states-{number}.json"
             known_states.save(states, STATES)
-            gpu_ceilings.save(["H200", number], RATES, "2026-01-01T00:00:00Z")
+            ceilings.save(["H200", number], RATES, "2026-01-01T00:00:00Z")
             last_seen.note(URL, "a board")
             _spoil(states, rng)
-            _spoil(gpu_ceilings.path(["H200", number]), rng)
+            _spoil(ceilings.path(["H200", number]), rng)
             _spoil(bench.folder / "devices.json", rng)
             _use(states, number)
 
@@ -54,7 +54,7 @@ def _use(states: Path, number: int) -> None:
     assert found is None or 0 < found[0].low <= found[0].high < 1
     known_states.save(states, machine.after())
     assert known_states.load(states).slopes == machine.after().slopes
-    known = gpu_ceilings.load(["H200", number])
+    known = ceilings.load(["H200", number])
     assert all(rate >= 1e-12 for name, rate in known.items() if name != "measured")
     assert last_seen.last(URL).at.__class__ is str
     last_seen.note(URL, "a board")

@@ -290,7 +290,7 @@ def wrong_answer(bench: Bench, rng: random.Random) -> None:
             TURN,
             patch.object(doctor, "console", lambda **_: screen),
             patch.object(gpu_check, "console", lambda: screen),
-            patch.object(gpu_check, "gpu_ceilings", SimpleNamespace(save=would_save)),
+            patch.object(gpu_check, "ceilings", SimpleNamespace(save=would_save)),
         ):
             try:
                 command(agents, bench)
