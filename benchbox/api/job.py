@@ -104,7 +104,7 @@ def of_specs(options: JobOptions, found: Sequence[BlockSpec], name: str) -> Job:
         gpu_options.refuse_quantised(chosen, dtype)
     gpu_options.require(chosen)
     cases = runner.unfold(found, selected)
-    for limit in parsing.limits(options.fail_on):
+    for limit in parsing.limits(options.fail_on if "fail_on" in options.typed else None):
         if limit.figure == "slower" and all(case.is_reference for case in cases):
             raise UsageError(
                 f"--fail-on {limit.text}: no case of these is set beside another; "

@@ -14,10 +14,10 @@ Defaults = dict[str, dict[str, Any]]
 # fmt: off
 HARMLESS = frozenset({
     "allow_emulated", "arrival", "batch", "budget", "cache", "channels", "cite", "conv_search",
-    "cooldown", "cpus", "dim", "dtype", "figure", "format_", "fps", "margin", "max_time", "mode",
-    "percentile", "percentiles", "precision", "provider", "quick", "resume", "scale", "seconds",
-    "seed", "sessions", "shape", "since", "size", "sort", "strict", "sustained", "tf32", "threads",
-    "top", "verbose", "wide",
+    "cooldown", "cpus", "dim", "dtype", "fail_on", "figure", "format_", "fps", "margin", "max_time",
+    "mode", "percentile", "percentiles", "precision", "provider", "quick", "resume", "scale",
+    "seconds", "seed", "sessions", "shape", "since", "size", "sort", "strict", "sustained", "tf32",
+    "threads", "top", "verbose", "wide",
 })
 # fmt: on
 

@@ -38,6 +38,13 @@ def test_a_limit_that_is_certain_comes_before_a_case_that_failed(bench: CalmComm
     assert bench.run(*names, *SHORT, "--fail-on", "flops>1G", code=1)
 
 
+def test_a_limit_of_the_file_holds_for_what_it_fits(bench: CalmCommand) -> None:
+    Path("benchbox.toml").write_text('[run]\nfail-on = ["slower>3%", "flops>1k"]\n')
+    failed = bench.run("small.onnx", *SHORT, code=3)
+    assert "over the limit of 1.00 K (flops>1k)" in failed.stderr
+    assert "slower" not in failed.stderr
+
+
 @pytest.mark.parametrize(
     ("names", "text", "message"),
     [
