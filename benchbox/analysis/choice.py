@@ -9,6 +9,7 @@ from benchbox.analysis.latency import GOOD, Latency
 from benchbox.analysis.limits import Kept
 from benchbox.analysis.stats import Interval
 
+SLOWED = 4.0  # by what disturbs it, every call of a case
 Fit = Literal["fits", "may fit", "does not fit"]
 FITS: Mapping[Kept, Fit] = {"within": "fits", "unclear": "may fit", "over": "does not fit"}
 
@@ -16,13 +17,12 @@ FITS: Mapping[Kept, Fit] = {"within": "fits", "unclear": "may fit", "over": "doe
 def held(latency: Latency) -> Interval:
     """The p50 with its interval; one that is not of the usual state is only above what it is then.
 
-    What was disturbed takes no longer undisturbed, and never less than its fastest call.
+    Undisturbed it takes no longer, and less than its fastest call by SLOWED at most.
     """
     interval = latency.interval
-    if interval is None:
-        return Interval(latency.p50_s, latency.min_s, math.inf)
-    low = interval.low if latency.basis in GOOD else latency.min_s
-    return Interval(latency.p50_s, low, interval.high)
+    if interval and latency.basis in GOOD:
+        return interval
+    return Interval(latency.p50_s, latency.min_s / SLOWED, interval.high if interval else math.inf)
 
 
 def fit(latency: Interval, budget_s: float) -> Fit:

@@ -137,7 +137,9 @@ def _sentences(budget: Budget, own: Sequence[Candidate], metric: str) -> list[st
     ]
     if better:
         names = listed([each.record.case for each in better])
-        lines.append(f"More accurate, and may fit: {names}; more time narrows the interval.")
+        lines.append(
+            f"More accurate, and may fit: {names}; more time or a quieter machine decides."
+        )
     return lines
 
 

@@ -64,7 +64,7 @@ def test_the_most_accurate_that_fits_comes_first_and_last() -> None:
         *("may fit 33 ms", "near", "does not fit 33 ms", "huge"),
     ]
     assert "The most accurate that fits is best (79.1%), 15 of 33 ms." in lines
-    assert "More accurate, and may fit: near; more time narrows the interval." in lines
+    assert "More accurate, and may fit: near; more time or a quieter machine decides." in lines
     assert "The most accurate that fits is yolo (39.0%), 30 of 33 ms." in lines
     assert "bad: no memory" in lines
     fronts = [line.split()[0] for line in lines if line.endswith("front")]
