@@ -70,6 +70,14 @@ def modules(model: "onnx.ModelProto") -> dict[str, str]:
     return found
 
 
+def given(model: "onnx.ModelProto", module: str) -> list[str]:
+    """The results of other nodes that those of a module, as `assign` names them, read."""
+    nodes = model.graph.node
+    own = [node for node in nodes if node.name.startswith(f"{module}/")]
+    others = {name for node in nodes if node not in own for name in node.output}
+    return list(dict.fromkeys(name for node in own for name in node.input if name in others))
+
+
 def _of_node(node: "onnx.NodeProto") -> str | None:
     scopes = next((each.value for each in node.metadata_props if each.key == SCOPES), "")
     module = _of_scopes(scopes)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from benchbox.export.verify import Array
 
 
+BESIDE = "session.model_external_initializers_file_folder_path"
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """An output of a call: as an array where it is a tensor, and why it cannot be bound."""
@@ -40,13 +43,17 @@ class Output:
             yield f"output {self.name} {self.unbound}, so each call allocates its outputs"
 
 
-def opened(path: Path) -> "ort.InferenceSession":
-    """Return a session of the graph at `path`."""
+def opened(path: Path, model: "onnx.ModelProto | None" = None) -> "ort.InferenceSession":
+    """Return a session of the graph at `path`, or of a `model` with external data beside it."""
     import onnxruntime as ort
 
     from benchbox.agent.ort import session
 
-    return ort.InferenceSession(str(path), session.options(1, []), providers=[session.CPU])
+    options = session.options(1, [])
+    if model is None:
+        return ort.InferenceSession(str(path), options, providers=[session.CPU])
+    options.add_session_config_entry(BESIDE, str(path.parent))
+    return ort.InferenceSession(model.SerializeToString(), options, providers=[session.CPU])
 
 
 def call(runtime: "ort.InferenceSession", feeds: Mapping[str, "Array"]) -> list[Output]:
@@ -62,7 +69,30 @@ def call(runtime: "ort.InferenceSession", feeds: Mapping[str, "Array"]) -> list[
 
 def run(path: Path, feeds: Mapping[str, "Array"]) -> list["Array"]:
     """Return those outputs of the graph at `path` that are tensors, in order."""
-    return [each.array for each in call(opened(path), feeds) if each.array is not None]
+    return _arrays(opened(path), feeds)
+
+
+def run_with(
+    model: "onnx.ModelProto", path: Path, feeds: Mapping[str, "Array"], names: Sequence[str]
+) -> list["Array"]:
+    """The same of the `model` at `path` with the tensors `names` inside it after its outputs."""
+    return _arrays(opened(path, _with_outputs(model, names)), feeds)
+
+
+def _arrays(runtime: "ort.InferenceSession", feeds: Mapping[str, "Array"]) -> list["Array"]:
+    return [each.array for each in call(runtime, feeds) if each.array is not None]
+
+
+def _with_outputs(model: "onnx.ModelProto", names: Sequence[str]) -> "onnx.ModelProto":
+    import onnx
+
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    present = {output.name for output in probe.graph.output}
+    for name in names:
+        if name not in present:
+            probe.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    return probe
 
 
 def observe(
@@ -72,7 +102,6 @@ def observe(
 
     Tensors whose shape no run can show are left out; their operators count as not counted.
     """
-    import onnx
     import onnxruntime as ort
 
     from benchbox.agent.ort import session
@@ -81,22 +110,13 @@ def observe(
     wanted = [name for name in names if name in inside]
     if not wanted:
         return {}
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    present = {output.name for output in probe.graph.output}
-    for name in wanted:
-        if name not in present:
-            probe.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
-    options.add_session_config_entry(
-        "session.model_external_initializers_file_folder_path", str(path.parent)
-    )
+    options.add_session_config_entry(BESIDE, str(path.parent))
     try:
-        runtime = ort.InferenceSession(
-            probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        probe = _with_outputs(model, wanted).SerializeToString()
+        runtime = ort.InferenceSession(probe, options, providers=[session.CPU])
         values = runtime.run_with_ort_values(wanted, session.values(feeds))
     except Exception as error:  # optional or sequence tensors, or a model beyond protobuf's size
         if memory.ran_out(error):

@@ -31,6 +31,7 @@ from benchbox.agent.stdio import Message
 from benchbox.errors import BenchboxError, CaseError, SpecError, StorageError
 from benchbox.export import (
     cache,
+    compared,
     entries,
     exporter,
     float16,
@@ -45,7 +46,7 @@ from benchbox.export.batch_norm import folded
 from benchbox.export.causes import cause
 from benchbox.export.graph import MODEL, SEED, Graph
 from benchbox.export.made_up import MadeUp, made_up, made_up_integers
-from benchbox.export.verify import check_finite, difference, half_difference
+from benchbox.export.verify import check_finite, difference, half_difference, unseen
 from benchbox.specs import QUANTISED, Builder, Precision, onnx_file
 
 if TYPE_CHECKING:
@@ -122,16 +123,16 @@ def build(request: Mapping[str, Any]) -> None:
         feeds = float16.single(final_feeds) if conversion else final_feeds
         with reads.recorded(_builder(request)) as files:
             module = modules.build(request)
-            expected = modules.call(module, list(feeds.values()))
+            expected = compared.of_module(module, list(feeds.values()))
         path = folder / MODEL
         first = scratch / MODEL if conversion else path
         _export(module, feeds, first)
-        actual = ort_call.run(first, feeds)
-        kind = modules.output_kind(module)
+        kind, chooser = modules.output_kind(module), compared.chooser(module)
+        actual = compared.of_graph(first, feeds, chooser)
         error: float | None = difference(expected, actual, kind=kind)
         made = _tried(first, tensors, conversion)
         if conversion:
-            error = _convert(conversion, first, path, _feeds(tensors, SEED, made), kind)
+            error = _convert(conversion, first, path, _feeds(tensors, SEED, made), kind, chooser)
         model = _load(path)
         beside = sorted(p.name for p in folder.iterdir() if p.name != MODEL)
         graph = Graph(
@@ -145,6 +146,7 @@ def build(request: Mapping[str, Any]) -> None:
             versions=cache.versions(),
             beside=beside,
             made_up=made,
+            notes=[*unseen(expected, actual)],
         )
         cache.write_facts(folder, request["key"], graph, files)
 
@@ -160,6 +162,7 @@ def _convert(
     target: Path,
     feeds: Mapping[str, "Array"],
     kind: str = "",
+    chooser: str = "",
 ) -> float | None:
     """Convert a graph; return the largest difference of float16 outputs to the float32 ones.
 
@@ -171,9 +174,10 @@ def _convert(
         check_finite(ort_call.run(target, feeds), f" in {conversion}")
         return None
     float16.halve(source, target)
-    outputs = ort_call.run(target, feeds)
+    outputs = compared.of_graph(target, feeds, chooser)
     check_finite(outputs, " in float16, which ends at 65504")
-    return half_difference(ort_call.run(source, float16.single(feeds)), outputs, kind)
+    expected = compared.of_graph(source, float16.single(feeds), chooser)
+    return half_difference(expected, outputs, kind)
 
 
 def _cost(

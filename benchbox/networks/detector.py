@@ -120,6 +120,7 @@ class Head(nn.Module):
             *others, last = map(repr, allowed)
             raise ValueError(f"head is {output!r}; it must be {', '.join(others)} or {last}")
         self.output = output
+        self.best = Best()
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps of stride 8, 16 and 32 -> what `output` says."""
@@ -130,7 +131,10 @@ class Head(nn.Module):
         if self.output == "raw":
             return torch.cat([distances, classes], 1)
         boxes, scores = self._boxes(distances, maps), torch.sigmoid(classes)
-        return best(boxes, scores) if self.output == HEADS[-1] else torch.cat([boxes, scores], 1)
+        if self.output == "decoded":
+            return torch.cat([boxes, scores], 1)
+        chosen: Tensor = self.best(boxes, scores)
+        return chosen
 
     def _boxes(self, distances: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """(n, 64, places) -> (n, 4, places), in pixels."""
@@ -167,21 +171,23 @@ def _anchors(maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.cat(anchors, 1), torch.cat(strides, 1)
 
 
-def best(boxes: Tensor, scores: Tensor) -> Tensor:
-    """The best detections: of the best places, those classes with the best scores.
+class Best(nn.Module):
+    """The best detections: of the best places, those classes with the best scores."""
 
-    (n, 4, places) and (n, classes, places) -> (n, up to 300, 6); a place may be there with several
-    classes.
-    """
-    classes, places = scores.shape[1:]
-    count = min(DETECTIONS, places)
-    chosen = scores.amax(1).topk(count).indices.unsqueeze(1)
-    boxes = boxes.gather(2, chosen.expand(-1, SIDES, -1)).transpose(1, 2)
-    scores = scores.gather(2, chosen.expand(-1, classes, -1)).transpose(1, 2)
-    values, index = scores.flatten(1).topk(count)
-    rows = (index // classes).unsqueeze(2).expand(-1, -1, SIDES)
-    found = [boxes.gather(1, rows), values.unsqueeze(2), (index % classes).unsqueeze(2).to(values)]
-    return torch.cat(found, 2)
+    def forward(self, boxes: Tensor, scores: Tensor) -> Tensor:
+        """(n, 4, places) and (n, classes, places) -> (n, up to 300, 6).
+
+        A place may be there with several classes.
+        """
+        classes, places = scores.shape[1:]
+        count = min(DETECTIONS, places)
+        chosen = scores.amax(1).topk(count).indices.unsqueeze(1)
+        boxes = boxes.gather(2, chosen.expand(-1, SIDES, -1)).transpose(1, 2)
+        scores = scores.gather(2, chosen.expand(-1, classes, -1)).transpose(1, 2)
+        values, index = scores.flatten(1).topk(count)
+        rows = (index // classes).unsqueeze(2).expand(-1, -1, SIDES)
+        kinds = (index % classes).unsqueeze(2).to(values)
+        return torch.cat([boxes.gather(1, rows), values.unsqueeze(2), kinds], 2)
 
 
 class Detector(nn.Module):
@@ -197,6 +203,11 @@ class Detector(nn.Module):
     def output_kind(self) -> str:
         """What the head gives, as the check of an export needs to know."""
         return self.head.output
+
+    @property
+    def chooser(self) -> str:
+        """The path of the module that chooses detections; empty where nothing is chosen."""
+        return "head.best" if self.head.output == HEADS[-1] else ""
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, 3, h, w), h and w multiples of 32, -> what the head gives."""

@@ -44,3 +44,23 @@ def test_detections_may_swap_places_but_not_differ() -> None:
     other_last[0, -1, :4] += 100  # another place with the same score
     verify.difference([rows], [other_last])
     assert verify.half_difference([rows], [other_last]) == 0.0
+
+
+def test_detections_that_all_tie_have_at_least_like_scores_and_it_is_said() -> None:
+    rows = detections()
+    rows[..., 4] = 1
+    moved = rows.copy()
+    moved[..., :4] += 300
+    assert verify.difference([rows], [moved]) == 0.0
+    (text,) = verify.unseen([np.ones(3), rows], [np.ones(3), moved])
+    assert text.startswith("of output 2 40 of 40 detections tie with the last")
+    moved[0, 2:, :4] -= 300
+    assert not [*verify.unseen([rows], [moved])]
+    moved[..., 4] = 0.5
+    with pytest.raises(CaseError, match=r"differs from torch by 0\.5"):
+        verify.difference([rows], [moved])
+
+
+def test_no_number_is_like_a_number() -> None:
+    with pytest.raises(CaseError, match="differs from torch by nan"):
+        verify.difference([np.ones(3)], [np.array([1, 1, np.nan])])

@@ -4,7 +4,7 @@ Two libraries differ a little even if both are right: sums depend on the order o
 detections of a network are compared as sets: two with like scores may swap places.
 """
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,14 @@ BOX = 4
 COLUMNS = 6
 MOST_ROWS = 1000
 FLOOR = 1e-6  # below which a value may be what is left of larger ones
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """Detections in pairs of arrays to be compared; of `unseen` rows only the score is."""
+
+    pairs: list[tuple[Array, Array]]
+    unseen: int
 
 
 def some(array: Array) -> Array:
@@ -50,7 +58,7 @@ def share(right: Array, other: Array, *, rounded: bool = False) -> float:
         return _share(right, other)
     if rounded:
         return _share(right[..., BOX], other[..., BOX])
-    return max(_share(*pair) for pair in parts(right, other, TOLERANCE))
+    return max(_share(*pair) for pair in matched(right, other, TOLERANCE).pairs)
 
 
 def are_detections(output: Array) -> bool:
@@ -60,27 +68,29 @@ def are_detections(output: Array) -> bool:
     return 1 < output.shape[1] <= MOST_ROWS and bool((np.diff(output[..., BOX], axis=1) <= 0).all())
 
 
-def parts(one: Array, other: Array, tolerance: float) -> Iterator[tuple[Array, Array]]:
-    """Yield boxes, scores and classes of detections in pairs, those of every image both ways."""
+def matched(one: Array, other: Array, tolerance: float) -> Matched:
+    """Compare detections: scores by their rank, boxes and classes with the nearest, both ways."""
+    pairs, unseen = [(one[..., BOX], other[..., BOX])], 0
     for a, b in zip(one, other, strict=True):
-        for rows, others in ((a, nearest(a, b, tolerance)), (b, nearest(b, a, tolerance))):
-            for columns in (slice(BOX), BOX, BOX + 1):
-                yield rows[:, columns], others[:, columns]
+        for rows, others in ((a, b), (b, a)):
+            own, like = _nearest(rows, others, tolerance)
+            pairs += [(own[:, :BOX], like[:, :BOX]), (own[:, BOX + 1], like[:, BOX + 1])]
+            unseen = max(unseen, len(rows) - len(own))
+    return Matched(pairs, unseen)
 
 
-def nearest(rows: Array, others: Array, tolerance: float) -> Array:
-    """For each of the rows the nearest of the others.
+def _nearest(rows: Array, others: Array, tolerance: float) -> tuple[Array, Array]:
+    """The rows, and for each the nearest of the others.
 
-    One that ties with the last of the others may be there in place of another, and is its own.
+    Rows that are not there are left out where their score ties with the last of the others: any of
+    those that tie may be there.
     """
     wide, away = rows.astype(np.float64), others.astype(np.float64)
-    apart = np.abs(wide[:, None] - away[None])
-    distance = (apart / (wide.std(0) + np.abs(wide)[:, None] + FLOOR)).max(2)
-    found: Array = others[distance.argmin(1)]
-    last = away[:, BOX].min() * (1 + tolerance)
-    is_missing = (distance.min(1) > tolerance) & (rows[:, BOX] <= last)
-    found[is_missing] = rows[is_missing]
-    return found
+    apart = np.abs(wide[:, None] - away[None]) / (wide.std(0) + np.abs(wide)[:, None] + FLOOR)
+    distance = apart.max(2)
+    has_tie = (wide[:, BOX] <= away[-1, BOX]) | (apart[:, -1, BOX] <= tolerance)
+    kept = ~(has_tie & (distance.min(1) > tolerance))
+    return rows[kept], others[distance.argmin(1)][kept]
 
 
 def _share(right: Array, other: Array) -> float:
