@@ -9,10 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from benchbox.export import compared, modules
+from benchbox.export.verify import difference
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-TOLERANCE = 1e-5  # of the largest value; beyond it the module is exported as it was
+    from benchbox.export.verify import Array
 
 Pair = tuple[Any, Any]
 
@@ -21,20 +24,23 @@ def folded(module: "nn.Module", inputs: "Sequence[Tensor]") -> "nn.Module":
     """Copy a module in eval mode with its batch norms folded; its output on `inputs` is the same.
 
     A norm is folded if nothing else reads the convolution's output and both are called once.
-    Returns the module itself, never called, if there is nothing to fold or the copy is not equal.
+    Returns the module itself, never called, if there is nothing to fold or the copy is not equal,
+    as its graph has to be.
     """
     import torch
 
     if not any(isinstance(each, _norms()) for each in module.modules()):
         return module
     try:
-        other = copy.deepcopy(module)
+        other, arrays = copy.deepcopy(module), [each.numpy() for each in inputs]
+        expected, pairs = _traced(other, arrays)
+        if not pairs:
+            return module
         with torch.no_grad():
-            expected, pairs = _traced(other, inputs)
-            if not pairs:
-                return module
             _fold(other, pairs)
-            return other if _equal(other(*inputs), expected) else module
+        outputs = compared.of_module(other, arrays)
+        difference(expected, outputs, kind=modules.output_kind(other))
+        return other
     except Exception:  # a user's module may not let itself be copied, called twice, or changed
         return module
 
@@ -56,17 +62,16 @@ def _fold(module: "nn.Module", pairs: Sequence[Pair]) -> None:
             setattr(module.get_submodule(parent), child, nn.Identity())
 
 
-def _traced(module: "nn.Module", inputs: "Sequence[Tensor]") -> tuple[object, list[Pair]]:
-    """Call the module; return its output, and each convolution with the norm that reads it."""
+def _traced(module: "nn.Module", inputs: "Sequence[Array]") -> "tuple[list[Array], list[Pair]]":
+    """Call the module; return its outputs, and each convolution with the norm that reads it."""
     trace = _Trace()
     layers = [each for each in module.modules() if isinstance(each, (*_convs(), *_norms()))]
     handles = [each.register_forward_pre_hook(trace.enter) for each in layers]
     handles += [each.register_forward_hook(trace.leave) for each in layers]
     with _reading(trace):
-        outputs = module(*inputs)
+        outputs = compared.of_module(module, inputs)
     for handle in handles:
         handle.remove()
-    trace.read(outputs)
     return outputs, trace.pairs()
 
 
@@ -146,18 +151,3 @@ def _leaves(values: object) -> "list[Tensor]":
     from torch.utils import _pytree
 
     return [leaf for leaf in _pytree.tree_leaves(values) if isinstance(leaf, torch.Tensor)]
-
-
-def _equal(ours: object, theirs: object) -> bool:
-    pairs = zip(_leaves(ours), _leaves(theirs), strict=True)
-    return all(_close(one, other) for one, other in pairs)
-
-
-def _close(one: "Tensor", other: "Tensor") -> bool:
-    import torch
-
-    if one.shape != other.shape or not other.is_floating_point():
-        return torch.equal(one, other)
-    if not other.numel():
-        return True
-    return bool((one - other).abs().max() <= TOLERANCE * other.abs().max())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree
 
+from benchbox import networks
 from benchbox.export.batch_norm import folded
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -184,6 +185,11 @@ class Beside(Block):
 def test_what_is_read_elsewhere_is_not_folded_where_no_figure_shows_it(how: str) -> None:
     check_left_alone(lived(Beside(how)), torch.randn(IMAGE))
     assert count(folded(lived(Beside("nothing")), [torch.randn(IMAGE)])) == 1
+
+
+@pytest.mark.parametrize("name", ["yolov10n", "yolo11n"])
+def test_detectors_with_random_weights_are_folded_whatever_they_choose(name: str) -> None:
+    assert count(folded(networks.create(name), [torch.randn(1, 3, 256, 320)])) == 0
 
 
 def test_the_module_itself_is_never_called() -> None:
