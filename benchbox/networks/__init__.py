@@ -29,5 +29,5 @@ def create(name: str, weights: Path | None = None, **args: catalogue.Scalar) -> 
     if weights is not None:
         from benchbox.networks.checkpoints import load
 
-        load(module, weights, catalogue.named(name).name)
+        load(module, weights, catalogue.named(name).name, args)
     return module

@@ -18,16 +18,21 @@ HOSTS: Mapping[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] =
 
 
 def backbone(
-    host: str, scale: str = "n", *, last_conv: bool | None = None, alone: bool = True
+    host: str,
+    scale: str = "n",
+    width: float = 1.0,
+    *,
+    last_conv: bool | None = None,
+    alone: bool = True,
 ) -> nn.Module:
     """The backbone of `host`, or the whole of it unless `alone`; (n, 3, h, w) -> three maps.
 
-    With `last_conv` it is a GhostNet with or without its last convolution, `blocks.9`. Raises
-    ValueError for another host or scale.
+    With `last_conv` it is a GhostNet of that `width` with or without its last convolution,
+    `blocks.9`. Raises ValueError for another host or scale.
     """
     if host not in HOSTS:
         raise ValueError(f"host is {host!r}; it must be one of {', '.join(HOSTS)}")
     own, ghost = HOSTS[host]
-    module = own(scale) if last_conv is None else ghost(scale, last_conv=last_conv)
+    module = own(scale) if last_conv is None else ghost(scale, width, last_conv=last_conv)
     assert isinstance(module, Detector), "built here"
     return module.backbone if alone else module

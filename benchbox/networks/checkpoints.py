@@ -8,7 +8,8 @@ import pickle
 import re
 import zipfile
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -16,11 +17,17 @@ from torch import Tensor, nn
 
 from benchbox.errors import SpecError
 from benchbox.networks.build import build, fuse, names
+from benchbox.networks.catalogue import NETWORKS, Scalar
 from benchbox.networks.detector import Detector
 
 LIMIT = 1 << 30  # bytes, unpacked; the largest of the networks is 70 MB, optimizers keep two more
 WRAPPERS = ("state_dict", "model")
 ANEW = "save it anew by torch.save(model.state_dict(), path)"
+# Of a file that holds a detector itself, as those of ultralytics do.
+DETECTOR = (
+    "where ultralytics is installed, save its state_dict: torch.save(torch.load('{0}.pt', "
+    "weights_only=False)['model'].state_dict(), '{0}-state.pth')"
+)
 MEAN = "running_mean"  # of a batch norm
 COUNTER = "num_batches_tracked"  # of batches seen in training; some files lack it, none needs it
 
@@ -29,10 +36,19 @@ BINS, ONE_TO_ONE = ".dfl.", "one2one_"
 OWN_BINS = "head.bins"
 
 State = dict[str, Tensor]
+Args = Mapping[str, Scalar]
+
+# Arguments of detectors on GhostNets, as public code has them.
+WIDTHS = (0.5, 1.0, 1.3, 1.6)
+ENDINGS: Sequence[Args] = (
+    {"last_conv": True},
+    {"last_conv": False},
+    {"taps": "first", "last_conv": False},
+)
 
 
-def load(module: nn.Module, path: Path, name: str) -> None:
-    """Give `module`, the network `name`, the weights of a file that torch.save wrote.
+def load(module: nn.Module, path: Path, name: str, args: Args | None = None) -> None:
+    """Give `module`, the network `name` built with `args`, the weights of a file of torch.save.
 
     The file holds a state_dict, alone or as "state_dict" or "model" of a dict, its keys with or
     without "module." before each, of any floating type. A network that is deployed in another form
@@ -41,14 +57,15 @@ def load(module: nn.Module, path: Path, name: str) -> None:
     """
     held = _without_prefix(_tensors(path, _read(path)))
     state = _named_as(module, held)
-    differences = _differences(state, module)
+    differences, args = _differences(state, module), args or {}
     if not differences:
         _copy(path, state, module)
-    elif trained := _training_form(held, name):
+    elif trained := _training_form(held, name, args):
         _copy(path, _named_as(trained, held), trained)
         _copy(path, fuse(trained).state_dict(), module)
     else:
-        raise SpecError(f"{path} is no checkpoint of {name}: {differences}; {_fitting(held)}")
+        what = f"{path} is no checkpoint of {_words(name, args)}"
+        raise SpecError(f"{what}: {differences}; {_fitting(held, name)}")
 
 
 def _read(path: Path) -> object:
@@ -67,7 +84,7 @@ def _read(path: Path) -> object:
     except SpecError:
         raise
     except Exception as error:  # a file of any bytes may make torch raise anything
-        raise SpecError(f"{path} {_reason(error)}") from None
+        raise SpecError(f"{path} {_reason(path, error)}") from None
 
 
 def _check(path: Path) -> None:
@@ -85,11 +102,13 @@ def _check(path: Path) -> None:
         )
 
 
-def _reason(error: Exception) -> str:
+def _reason(path: Path, error: Exception) -> str:
     """Explain why torch refused the file, and what to do."""
     refused = re.search(r"GLOBAL (\S+)", str(error))
     if refused and isinstance(error, pickle.UnpicklingError):
-        return f"holds {_quoted(refused[1])}, which is code and is never run here; {ANEW}"
+        is_detector = refused[1].startswith("ultralytics.")
+        anew = DETECTOR.format(path.stem) if is_detector else ANEW
+        return f"holds {_quoted(refused[1])}, which is code and is never run here; {anew}"
     return "is no checkpoint that torch.save wrote, or it is damaged; get it again"
 
 
@@ -211,23 +230,46 @@ def _copy(path: Path, state: State, module: nn.Module) -> None:
     module.load_state_dict(values, strict=False)
 
 
-def _training_form(state: State, name: str) -> nn.Module | None:
+def _training_form(state: State, name: str, args: Args) -> nn.Module | None:
     """Return the network's training form without values, if the state fits it."""
     trained = f"{name}_train"
     if trained not in names():
         return None
-    module = _outline(trained)
-    return None if _differences(_named_as(module, state), module) else build(trained)
+    module = _outline(trained, args)
+    return None if _differences(_named_as(module, state), module) else build(trained, **args)
 
 
-def _fitting(state: State) -> str:
-    outlines = ((name, _outline(name)) for name in names())
-    fitting = (n for n, each in outlines if not _differences(_named_as(each, state), each))
-    name = next(fitting, None)
-    return f"it fits {name}" if name else "it fits no network of benchbox"
+def _fitting(state: State, name: str) -> str:
+    """The network that a state fits, or the form of `name` by its arguments."""
+    plain: Iterable[tuple[str, Args]] = ((each, {}) for each in names())
+    forms = chain(plain, _forms(state, name), _forms(state, f"{name}_train"))
+    outlines = ((each, args, _outline(each, args)) for each, args in forms)
+    fitting = (
+        _words(each, args)
+        for each, args, module in outlines
+        if not _differences(_named_as(module, state), module)
+    )
+    words = next(fitting, None)
+    return f"it fits {words}" if words else "it fits no network of benchbox"
 
 
-def _outline(name: str) -> nn.Module:
+def _forms(state: State, name: str) -> Iterator[tuple[str, Args]]:
+    """A detector on a GhostNet with every width, and those endings that have as many tensors."""
+    network = NETWORKS.get(name)
+    for ending in ENDINGS if network and network.heads and "ghostnet" in name else ():
+        module = _outline(name, ending)
+        assert isinstance(module, Detector), "it has heads"
+        theirs, ours = _in_order(state, module)
+        if len(theirs) == len(ours):
+            yield from ((name, {"width": width, **ending}) for width in WIDTHS)
+
+
+def _words(name: str, args: Args) -> str:
+    given = ", ".join(f"{key}={value!r}" for key, value in args.items())
+    return f"{name} with {given}" if given else name
+
+
+def _outline(name: str, args: Args) -> nn.Module:
     """Build the network on the meta device: names and shapes without values."""
     with torch.device("meta"):
-        return build(name)
+        return build(name, **args)

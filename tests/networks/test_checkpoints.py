@@ -9,6 +9,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -182,6 +183,23 @@ def test_a_detectors_checkpoint_of_another_one_is_told_what_it_fits(
 
 
 @pytest.mark.parametrize(
+    ("held", "args"),
+    [
+        ("yolov8n_ghostnetv2_x1_0", {"width": 0.5, "last_conv": True}),
+        ("yolov10s_ghostnet_x1_0", {"width": 1.3, "taps": "first", "last_conv": False}),
+    ],
+)
+def test_a_detectors_checkpoint_of_another_backbone_is_told_its_arguments(
+    held: str, args: dict[str, Any], candidates: list[str], save: Save
+) -> None:
+    candidates += [held]
+    path = save(as_published(networks.create(held, **args).state_dict()))
+    words = ", ".join(f"{key}={value!r}" for key, value in args.items())
+    assert refusal(path, held).endswith(f"; it fits {held} with {words}")
+    networks.create(held, path, **args)
+
+
+@pytest.mark.parametrize(
     ("change", "said"),
     [
         (
@@ -310,6 +328,17 @@ def test_code_in_a_file_is_never_run(is_zip: bool, save: Save, tmp_path: Path) -
     text = refusal(save({"state_dict": {"w": torch.zeros(1)}, "extra": Hostile(made)}, is_zip))
     assert ".mkdir', which is code and is never run here; save it anew by torch.save(" in text
     assert not made.exists()
+
+
+def test_ultralytics_files_are_told_how_to_save_their_state(save: Save) -> None:
+    path = save(b"\x80\x02cultralytics.nn.tasks\nDetectionModel\nq\x00.")
+    with pytest.raises(SpecError) as caught:
+        checkpoints.load(TINY, path, "tiny")
+    assert str(caught.value).endswith(
+        "'ultralytics.nn.tasks.DetectionModel', which is code and is never run here; where "
+        "ultralytics is installed, save its state_dict: torch.save(torch.load('weights.pt', "
+        "weights_only=False)['model'].state_dict(), 'weights-state.pth')"
+    )
 
 
 def test_a_file_that_would_fill_the_memory_is_refused_unread(save: Save) -> None:
