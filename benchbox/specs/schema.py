@@ -7,8 +7,18 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+)
 from pydantic import ValidationError as Invalid
+from pydantic_core import PydanticCustomError
 
 from benchbox.errors import SpecError
 from benchbox.specs.model import DType
@@ -23,6 +33,13 @@ SHOWN = 80  # characters of a value in a message
 # For whose keys the parser takes time that grows with the square.
 _DEEP = re.compile(rb"(?<![\w\"'-])(?:[\w\"'-]++ *+\. *+){%d}" % MOST_KEYS)
 
+
+def _of_two(sizes: object) -> object:
+    if not isinstance(sizes, list) or len(sizes) != 2:
+        raise PydanticCustomError("image", "height and width, such as [320, 416]")
+    return sizes
+
+
 Whole = Annotated[StrictInt, Field(ge=-LARGEST - 1, le=LARGEST)]
 Short = Annotated[StrictStr, Field(max_length=MOST_CHARACTERS)]
 Value = Short | StrictBool | Whole | StrictFloat
@@ -31,6 +48,7 @@ Size = Annotated[int, Field(strict=True, ge=1, le=LARGEST)]
 Shape = Annotated[list[Size | Short], Field(max_length=MOST_SIZES)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Axis = Annotated[StrictInt, Field(ge=0, le=MOST_SIZES)]
+Image = Annotated[list[Size], BeforeValidator(_of_two)]
 Values = Annotated[list[Value], Field(min_length=1, max_length=MOST_CASES)]
 
 
@@ -89,7 +107,7 @@ class CaseTable(Closed):
     """
 
     network: StrictStr | None = None
-    image: Annotated[list[Size], Field(min_length=2, max_length=2)] | None = None
+    image: Image | None = None
     labels: Table | None = None
     args: Table = {}
     input: Shape | None = None

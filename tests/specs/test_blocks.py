@@ -137,7 +137,7 @@ def test_the_papers_own_figures_bear_the_claim_out(name: str, platform: Platform
             [f"part={host}n {part}" for host in HOSTS for part in ("backbone", "whole")],
             {"backbone": "own"},
         ),
-        ("resolution", [f"size={n}" for n in (320, 416, 512, 640)], {"network": "yolov8n"}),
+        ("resolution", [f"size={n}" for n in (160, 320, 416, 512, 640)], {"network": "yolov8n"}),
     ],
 )
 def test_detectors_stand_beside_their_hosts_with_both_sides_of_the_claim(
@@ -174,7 +174,9 @@ def test_a_case_is_built_as_it_is_labelled(platform: Platform) -> None:
         assert case.network == catalogue.named(str(case.labels["network"])).name
     for case in of("backbones", platform):
         assert f"{case.args['host']}n" in str(case.labels["part"])
-        assert case.args.get("last_conv") == case.labels.get("last_conv")
+        is_narrow = case.labels["backbone"] == "ghostnet_x0_5"
+        assert case.args.get("width", 1.0) == (0.5 if is_narrow else 1.0)
+        assert case.args.get("last_conv") == case.labels.get("last_conv", is_narrow or None)
         assert case.args["alone"] == str(case.labels["part"]).endswith("backbone")
     for case in (case for name in GUIDELINES for case in of(name, platform)):
         assert case.args["repeat"] == 10
