@@ -38,8 +38,9 @@ def notes(run: Run, records: Sequence[Record]) -> list[str]:
             what = (str(record.graph["sha256"]), *record.inputs, str(record.threads))
             by_graph.setdefault(what, []).append(record.case)
     return [
-        f"verdict, by the whole 95% interval of the ratio to {' or '.join(references)}: "
-        f"{_bounds(margin)}; UNCLEAR where it lies across a bound",
+        f"relative is the latency over that of {' or '.join(references)}, below 1 it is faster; "
+        f"verdict, by its whole 95% interval: {_bounds(margin)}; UNCLEAR where it lies across a "
+        "bound",
         *(
             f"{listed(same)} are the same graph: what differs is chance"
             for same in by_graph.values()

@@ -34,14 +34,19 @@ def show_tables(tables: Sequence[Table], console: Console) -> None:
         _say(console, table.title, "bold")
         for line in table.about:
             _say(console, line, "dim")
-        _say(console, "")
-        if console.is_terminal:
-            _show_ruled(table, console)
-        else:
-            for line in plain(table):
-                _say(console, line)
+        if table.columns:
+            _say(console, "")
+            _show_columns(table, console)
         _show_text(table, console)
         _say(console, "")  # an empty line ends every table, as more may follow
+
+
+def _show_columns(table: Table, console: Console) -> None:
+    if console.is_terminal:
+        _show_ruled(table, console)
+    else:
+        for line in plain(table):
+            _say(console, line)
 
 
 def _show_text(table: Table, console: Console) -> None:

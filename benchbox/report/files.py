@@ -114,6 +114,12 @@ def _csv_cell(value: object) -> str:
 def _markdown(table: Table) -> Iterator[str]:
     yield f"## {_escaped(table.title)}\n"
     yield paragraph("; ".join(table.about)) + "\n"
+    yield from _columns(table) if table.columns else ()
+    yield from (f"{paragraph(line)}\n" for line in table.sentences)
+    yield from (f"- {paragraph(line)}" for line in (*table.failures, *table.notes))
+
+
+def _columns(table: Table) -> Iterator[str]:
     columns = table.written
     yield _line([column.header for column in columns])
     yield "|" + "|".join(":--" if column.text else "--:" for column in columns) + "|"
@@ -122,8 +128,6 @@ def _markdown(table: Table) -> Iterator[str]:
             yield f"| **{_escaped(heading)}** |" + " |" * (len(columns) - 1)
         yield _line(cells)
     yield ""
-    yield from (f"{paragraph(line)}\n" for line in table.sentences)
-    yield from (f"- {paragraph(line)}" for line in (*table.failures, *table.notes))
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -9,12 +9,13 @@ from benchbox.analysis.operators import CATEGORIES
 from benchbox.analysis.parts import By, Part, split
 from benchbox.analysis.profile import Node, Profile
 from benchbox.devices import Device
+from benchbox.networks import catalogue
 from benchbox.report import footnotes, formatting, gpu, profile_text
 from benchbox.report.table import Column, Table
 from benchbox.report.tables import heading, short_case
-from benchbox.report.text import by_text
+from benchbox.report.text import by_text, listed, shared_input
 from benchbox.runner.profile import ProfileOutcome
-from benchbox.specs import Case
+from benchbox.specs import Builder, Case
 
 ONE_CASE, MANY_CASES = 10, 3  # slowest nodes of a table without --top
 HEADERS: dict[By, str] = {"category": "category", "module": "module", "type": "operator"}
@@ -96,7 +97,7 @@ def _of_one(report: ProfileReport, case: Case, profile: Profile) -> Table:
 
 
 def _of_many(report: ProfileReport) -> Table:
-    """A row per case: Figure 2 of the paper as a table."""
+    """A row per case: Figure 2 of the paper as a table. Without any profile it has no columns."""
     profiled = report.profiled
     failed = [outcome for outcome in report.outcomes if outcome.profile is None]
     cases = [case for case, _ in profiled]
@@ -104,14 +105,16 @@ def _of_many(report: ProfileReport) -> Table:
     shows_layout = any(layouts) and report.by != "module"  # whose shares have it in them
     return Table(
         title=f"Where the time goes: share by {HEADERS[report.by]}",
-        about=_about(report, *cases),
+        about=_about(report, *(each.case for each in report.outcomes)),
         columns=(
             Column("case", tuple(_name(case, cases) for case in cases), text=True),
             Column("time (ms)", tuple(_milliseconds(p.latency_s) for _, p in profiled)),
             *_share_columns([report.parts(profile) for _, profile in profiled], report.by),
             *([Column("layout", tuple(map(share, layouts)), drop=2)] if shows_layout else []),
             Column("unoptimised", tuple(_unoptimised(p) for _, p in profiled), drop=1),
-        ),
+        )
+        if profiled
+        else (),
         groups=tuple(heading(case.group) for case in cases),
         failures=tuple(f"{label(each.case)} failed: {each.reason}" for each in failed),
         sentences=tuple(
@@ -211,6 +214,18 @@ def _milliseconds(seconds: float | None) -> str:
     return formatting.UNKNOWN if seconds is None else f"{seconds * formatting.MILLI:.3f}"
 
 
+def _networks(cases: Sequence[Case]) -> list[str]:
+    """The heads and the weights of those cases that are networks."""
+    heads, weights = dict[str, None](), dict[str, None]()
+    for case in cases:
+        if case.network and isinstance(case.source, Builder):
+            own, file = catalogue.named(case.network).heads, case.source.weights
+            if own:
+                heads[str(case.args.get("head", own[-1]))] = None  # the last is what is exported
+            weights[f"weights of {file.name}" if file else "random weights"] = None
+    return [*([f"head {listed([*heads])}"] if heads else []), *weights]
+
+
 def _about(report: ProfileReport, *cases: Case) -> tuple[str, ...]:
     device = report.device
     batches = ", ".join(dict.fromkeys(str(case.batch) for case in cases))
@@ -224,5 +239,7 @@ def _about(report: ProfileReport, *cases: Case) -> tuple[str, ...]:
         report.created.partition("T")[0],
     ]
     where += [f"batch {batches}"] if batches else []
+    where += shared_input([str(each) for each in case.inputs] for case in cases)
     where += gpu.types(case.dtype for case in cases)
+    where += _networks(cases)
     return ", ".join(where), ", ".join(filter(None, what))

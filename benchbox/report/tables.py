@@ -91,12 +91,14 @@ def _run_table(run: Run, facts: SpecFacts, verbose: bool) -> Table:
 
 
 def setting(context: Context, records: Sequence[Record]) -> str:
-    """Device, provider, threads, batch and load of the records."""
+    """Device, provider, threads, batch and load of the records; the input of compared ones."""
     batches = ", ".join(dict.fromkeys(str(record.batch) for record in records))
     counts = [record.threads or context.threads for record in records] or [context.threads]
     how = gpu_options.words(context.plan) or [formatting.threads(*dict.fromkeys(counts))]
     types = gpu.types(record.dtype for record in records)
-    parts = (context.device, context.provider, *how, f"batch {batches}", *types)
+    is_comparison = comparison.margin(context) is not None
+    inputs = text.shared_input(record.inputs for record in records) if is_comparison else []
+    parts = (context.device, context.provider, *how, f"batch {batches}", *inputs, *types)
     return ", ".join([*parts, *load_text.setting(records)])
 
 

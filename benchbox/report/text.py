@@ -1,7 +1,7 @@
 """English lists, and texts with the cases that they are about."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from rich.cells import cell_len
 
@@ -17,6 +17,13 @@ def listed(items: Sequence[str]) -> str:
 def group(name: str) -> str:
     """`scale 1, batch 8` for the group `scale=1,batch=8`."""
     return ", ".join(part.replace("=", " ", 1) for part in name.split(","))
+
+
+def shared_input(cases: Iterable[Sequence[str]]) -> list[str]:
+    """`input 1x3x640x640`, where all cases have that as their only one; no text otherwise."""
+    shapes = {tuple(text.partition("=")[2] for text in inputs) for inputs in cases}
+    (shape, *more) = shapes.pop() if len(shapes) == 1 else ("",)
+    return [f"input {shape}"] if shape and not more else []
 
 
 def by_text(cases: Sequence[str], texts: Sequence[str]) -> list[str]:

@@ -114,6 +114,8 @@ def test_a_file_that_names_no_modules_says_so_in_one_line(conv: Path) -> None:
     result = invoke("profile", str(conv), "--by", "module")
     assert result.exit_code == 1
     assert "conv failed: its nodes carry no names of modules; --by type works" in result.stdout
+    assert "time (ms)" not in result.stdout
+    assert "its nodes" not in result.stderr
 
 
 def test_a_depth_without_modules_is_refused(conv: Path) -> None:

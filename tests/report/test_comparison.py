@@ -31,8 +31,9 @@ FACTS = SpecFacts("compare", "a against b", "0" * 64)
 HALF, TWICE = ratio(0.5), ratio(2.0)
 MACS = 128_450_560
 VERDICT_NOTE = (
-    "verdict, by the whole 95% interval of the ratio to a: FASTER below 0.990x, "
-    "SLOWER above 1.010x, SAME between; UNCLEAR where it lies across a bound"
+    "relative is the latency over that of a, below 1 it is faster; verdict, by its whole 95% "
+    "interval: FASTER below 0.990x, SLOWER above 1.010x, SAME between; UNCLEAR where it lies "
+    "across a bound"
 )
 
 
@@ -169,7 +170,7 @@ def test_a_graph_at_two_batches_is_compared_with_others_and_not_with_itself() ->
     records = [*first, *(replace(each, case=f"{each.case},batch=8", **at_8) for each in first)]
     notes = "\n".join(footnotes.notes(run(*records), FACTS))
     assert "same graph" not in notes
-    assert "of the ratio to a or a,batch=8: " in notes
+    assert "over that of a or a,batch=8, " in notes
 
 
 PAPER_A = {"params_m": 6.1, "macs_m": 167.0, "top1_percent": 75.3, "source": "GhostNetV2, Fig. 1"}
@@ -189,7 +190,7 @@ def test_a_pipe_gets_the_table_the_failures_and_then_the_sentence() -> None:
         printed(three_cases())
         == f"""\
 a against b
-cpu, CPUExecutionProvider, 1 thread, batch 1
+cpu, CPUExecutionProvider, 1 thread, batch 1, input 1x64x56x56
 Cortex-A76, {MACHINE}
 
 case  FLOPs (M)  memory (MB)       p50 (ms)  images/s  relative FLOPs  relative    95% interval  \

@@ -68,3 +68,27 @@ def test_a_picture_of_the_docs_is_what_the_command_draws(file: str, in_tmp: Path
     result = invoke("report", str(record), "--figure", figure, "--wide", "-o", file)
     assert (result.exit_code, result.output) == (0, "")
     assert (in_tmp / file).read_text() == (pages.ROOT / "docs" / file).read_text()
+
+
+def test_a_profile_by_modules_becomes_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "REFERENCE", tmp_path)
+    (tmp_path / "20260101T000000Z-profile-detectors.csv").write_text(
+        "case,module,time_ms,time_share,macs_share\n"
+        "one,backbone,30.0,0.6,0.25\none,head,20.0,0.4,0.75\ntwo,head,7.0,1.0,\n"
+    )
+    page = tmp_path / "page.md"
+    page.write_text(
+        "<!-- parts of detectors -->\n<!-- end -->\n<!-- parts of x -->\n<!-- end -->\n"
+    )
+    assert pages.filled(page).splitlines() == [
+        "<!-- parts of detectors -->",
+        "| | time (ms) | backbone | head |",
+        "|:--|--:|--:|--:|",
+        "| one | 50 | 60% (25%) | 40% (75%) |",
+        "| two | 7 | - | 100% (0%) |",
+        "<!-- end -->",
+        "<!-- parts of x -->",
+        "<!-- end -->",
+    ]

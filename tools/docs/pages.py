@@ -3,10 +3,13 @@
 Those are tables, pictures and figures. What no record is there for stays as it is.
 """
 
+import csv
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from benchbox import records
@@ -35,6 +38,9 @@ PICTURES: Mapping[str, tuple[str, str]] = {
     "samples.svg": ("models", "samples"),
     "detectors.svg": ("detectors", "flops"),
 }
+
+# A profile by modules: of each case the time, and each module's share of it and of the FLOPs.
+PARTS = re.compile(r"(<!-- parts of (?P<file>\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 COMMANDS = "<!-- written by `make docs` from here on -->\n"
 
@@ -94,17 +100,47 @@ def filled(page: Path) -> str:
         return f"{found[1]}{_table(path, found['title'] or '', links)}\n{found[4]}"
 
     def figure(found: re.Match[str]) -> str:
-        if (run := newest(found["file"])) is None:
+        run = newest(found["file"])
+        cases = [name for name in (found["case"], found["over"]) if name]
+        records = [run and _record(run, case) for case in cases]
+        known = [record for record in records if record]
+        if len(known) < len(cases):
             return found[0]
-        return f"{found[1]}{_figure(run, found['what'], found['case'], found['over'])}{found[6]}"
+        return f"{found[1]}{_figure(found['what'], *known)}{found[6]}"
 
-    return FIGURE.sub(figure, TABLE.sub(table, page.read_text()))
+    def parts(found: re.Match[str]) -> str:
+        rows = profiled(found["file"])
+        return f"{found[1]}{_parts(rows)}\n{found[3]}" if rows else found[0]
+
+    text = PARTS.sub(parts, TABLE.sub(table, page.read_text()))
+    return FIGURE.sub(figure, text)
 
 
-def _figure(run: Run, what: str, case: str, over: str | None) -> str:
+def profiled(file: str) -> list[dict[str, str]]:
+    """The rows of the newest profile by modules of that name; none where there is none."""
+    path = max(REFERENCE.glob(f"*Z-profile-{file}.csv"), default=None)
+    return list(csv.DictReader(path.read_text().splitlines())) if path else []
+
+
+def _parts(rows: Sequence[Mapping[str, str]]) -> str:
+    """The table of a profile: time and FLOPs of each module, in percent of the whole."""
+    modules = list(dict.fromkeys(row["module"] for row in rows))
+    lines = [f"| | time (ms) | {' | '.join(modules)} |", "|:--|" + "--:|" * (len(modules) + 1)]
+    for case, own in groupby(rows, key=itemgetter("case")):
+        found = {row["module"]: row for row in own}
+        whole = sum(float(row["time_ms"]) for row in found.values())
+        cells = [_of_both(found[module]) if module in found else "-" for module in modules]
+        lines.append(f"| {case} | {whole:.0f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _of_both(row: Mapping[str, str]) -> str:
+    time, macs = (float(row[name] or 0) for name in ("time_share", "macs_share"))
+    return f"{time:.0%} ({macs:.0%})"
+
+
+def _figure(what: str, one: Record, other: Record | None = None) -> str:
     """A figure of a case, or its ratio to that of another."""
-    one, other = (_record(run, name) if name else None for name in (case, over))
-    assert one, "a case is named"
     if other is None:
         return f"{QUANTITIES[what](one):.0f} {UNITS[what]}"
     if what == "latency" and one.reference == other.case and one.relative:
@@ -112,8 +148,8 @@ def _figure(run: Run, what: str, case: str, over: str | None) -> str:
     return formatting.ratio(QUANTITIES[what](one) / QUANTITIES[what](other))
 
 
-def _record(run: Run, case: str) -> Record:
-    return next(record for record in run.records if record.case == case)
+def _record(run: Run, case: str) -> Record | None:
+    return next((record for record in run.records if record.case == case), None)
 
 
 def _ms(record: Record) -> float:
