@@ -10,7 +10,6 @@ from benchbox.records import Run, names
 from benchbox.records.index import Index
 from benchbox.records.names import Wanted
 from benchbox.report import run_list
-from benchbox.report.table import plain
 
 LONG = 500  # files to read anew, for which one waits
 
@@ -83,13 +82,13 @@ def show_list(typed: Sequence[str], wanted: Wanted, format_: str, to: Path) -> N
         broken = [line for path, line in known.unreadable().items() if is_asked(path)]
     if not (found or broken):
         raise RecordError(f"{wanted.results}: no such run here; another folder is --results")
-    table = run_list.table(found)
     if format_ == "table":
-        write(to, "".join(f"{line}\n" for line in plain(table)))
+        lines = run_list.lines(found, console().width)
+        write(to, "".join(f"{line}\n" for line in lines))
     else:
         from benchbox.report import files
 
-        write(to, files.of_rows(format_, [table], run_list.rows(found)))
+        write(to, files.of_rows(format_, [run_list.table(found)], run_list.rows(found)))
     require_all(broken)
 
 

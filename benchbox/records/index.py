@@ -10,18 +10,19 @@ import hashlib
 import json
 import os
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from benchbox import host
+from benchbox import __version__, host
 from benchbox.analysis.quantities import Ratio
 from benchbox.errors import RecordError
 from benchbox.records import reader
 from benchbox.records.model import Context, Status
 from benchbox.records.reader import Head
 
-VERSION = 1  # of the tables; others are made anew
 LOCKED_S = 10.0  # longer than another process takes to write ten thousand runs
 SAMPLES = b',"bursts":['  # ends what is read of a record, whose last field they are
 STATUSES: tuple[Status, ...] = ("ok", "imprecise", "failed", "skipped")
@@ -38,6 +39,7 @@ CREATE INDEX entry_of_run ON entry (run);
 CREATE INDEX entry_of_graph ON entry (sha256);
 CREATE INDEX entry_of_name ON entry (name);
 """
+VERSION = zlib.crc32(f"{__version__} {TABLES}".encode()) >> 1  # whatever else there is, is not read
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +97,20 @@ class Index:
 
     def __init__(self, results: Path, reading: Callable[[int], object] = lambda _: None) -> None:
         """Read the files that are new or changed; `reading` hears how many there are."""
-        self._results = results
+        self._results, self._reading = results, reading
         try:
-            self._tables = _opened(_file(results))
-            self._update(reading)
-        except sqlite3.Error:  # a full or read-only disk, or another process that never ends
-            self._tables = _opened(None)
-            self._update(reading)
+            self._tables = _connected(_file(results))
+            self._update()
+        except sqlite3.Error as error:
+            self._do_without(error)
+
+    def _do_without(self, error: sqlite3.Error) -> None:
+        """Read all files: the index is damaged, on a full disk, or another process never ends."""
+        if not isinstance(error, sqlite3.OperationalError):
+            with contextlib.suppress(OSError):
+                _file(self._results).unlink(missing_ok=True)
+        self._tables = _connected(":memory:")
+        self._update()
 
     def __enter__(self) -> "Index":
         return self
@@ -111,7 +120,7 @@ class Index:
 
     def runs(self) -> list[ListedRun]:
         """All runs, the newest first."""
-        rows = self._tables.execute(
+        rows = self._rows(
             f"SELECT path, name, created, device, size, {', '.join(STATUSES)} "  # noqa: S608
             "FROM run ORDER BY created DESC, path DESC, place DESC"
         )
@@ -125,30 +134,34 @@ class Index:
 
     def unreadable(self) -> dict[Path, str]:
         """Why files are in no list, a line for each."""
-        rows = self._tables.execute("SELECT path, error FROM file WHERE error <> '' ORDER BY path")
+        rows = self._rows("SELECT path, error FROM file WHERE error <> '' ORDER BY path")
         return {(path := self._results / name): f"{path}{error}" for name, error in rows}
 
     def of_graph(self, sha256: str) -> list[Path]:
         """The files with figures of a graph, those of the newest runs first."""
-        rows = self._tables.execute(
+        rows = self._rows(
             "SELECT DISTINCT path, created FROM entry JOIN run ON run.id = entry.run "
             "WHERE sha256 = ? AND p50_s IS NOT NULL ORDER BY created DESC, path DESC",
-            (sha256,),
+            sha256,
         )
         return list(dict.fromkeys(self._results / path for path, _ in rows))
 
-    def _update(self, reading: Callable[[int], object]) -> None:
-        known = {
-            path: (changed, size)
-            for path, changed, size in self._tables.execute(
-                "SELECT path, changed_ns, size FROM file"
-            )
-        }
+    def _rows(self, query: str, *values: str) -> list[Any]:
+        """The rows of a query, which may be the first to meet a damaged page."""
+        try:
+            return self._tables.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            self._do_without(error)
+            return self._tables.execute(query, values).fetchall()
+
+    def _update(self) -> None:
+        stamps = self._tables.execute("SELECT path, changed_ns, size FROM file")
+        known = {path: (changed, size) for path, changed, size in stamps}
         there = dict(_files(self._results))
         changed = [path for path, stamp in there.items() if known.get(path) != stamp]
         gone = known.keys() - there.keys()
         if changed:
-            reading(len(changed))
+            self._reading(len(changed))
         read = [(path, *_read(self._results / path)) for path in changed]
         if not read and not gone:
             return
@@ -201,36 +214,35 @@ def _file(results: Path) -> Path:
     return host.cache_folder() / "index" / f"{digest[:32]}.sqlite"
 
 
-def _opened(file: Path | None) -> sqlite3.Connection:
-    """The tables in a file, made anew where it is damaged; in memory without a file."""
-    if file is None:
-        return _connected(":memory:")
-    with contextlib.suppress(OSError):  # sqlite says why it cannot be opened
-        file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        return _connected(file)
-    except sqlite3.OperationalError:
-        raise
-    except sqlite3.DatabaseError:
-        file.unlink(missing_ok=True)
-        return _connected(file)
-
-
 def _connected(file: Path | str) -> sqlite3.Connection:
+    """The tables in a file, made anew where they are those of another version."""
+    if isinstance(file, Path):
+        with contextlib.suppress(OSError):  # sqlite says why it cannot be opened
+            file.parent.mkdir(parents=True, exist_ok=True)
     tables = sqlite3.connect(file, timeout=LOCKED_S, isolation_level=None)
     try:
-        if tables.execute("PRAGMA user_version").fetchone() != (VERSION,):
+        if _is_other(tables):
             tables.execute("BEGIN IMMEDIATE")
-            for (name,) in tables.execute("SELECT name FROM sqlite_master WHERE type = 'table'"):
-                tables.execute(f'DROP TABLE "{name}"')
-            for statement in TABLES.split(";"):
-                tables.execute(statement)
-            tables.execute(f"PRAGMA user_version = {VERSION}")
+            if _is_other(tables):  # still, as another process may have made them anew
+                _make(tables)
             tables.execute("COMMIT")
     except sqlite3.Error:
         tables.close()
         raise
     return tables
+
+
+def _is_other(tables: sqlite3.Connection) -> bool:
+    return bool(tables.execute("PRAGMA user_version").fetchone() != (VERSION,))
+
+
+def _make(tables: sqlite3.Connection) -> None:
+    names = tables.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    for (name,) in names:
+        tables.execute(f'DROP TABLE "{name}"')
+    for statement in TABLES.split(";"):
+        tables.execute(statement)
+    tables.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _files(results: Path) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+from rich.cells import cell_len
+
+from benchbox.lines import one_line
 from benchbox.records import Status
 from benchbox.records.index import STATUSES, ListedRun
 from benchbox.report import formatting
-from benchbox.report.table import Column, Table
+from benchbox.report.table import Column, Table, plain
 
 HEADERS = ("when (UTC)", "device", "cases", "status", "size", "run")
 RIGHT = ("cases", "size")
@@ -15,16 +18,29 @@ NONE = "no case"  # was finished before it stopped
 
 def table(runs: Sequence[ListedRun]) -> Table:
     """The list; a name is the last in its line, so that none is cut."""
-    columns = zip(*map(_cells, runs), strict=True)
+    rows = [HEADERS, *map(_cells, runs)]
     return Table(
         title="Runs",
         about=(),
         columns=tuple(
-            Column(header, cells, text=header not in RIGHT)
-            for header, cells in zip(HEADERS, columns, strict=True)
+            Column(header, tuple(cells), text=header not in RIGHT)
+            for header, *cells in zip(*rows, strict=True)
         ),
         groups=("",) * len(runs),
     )
+
+
+def lines(runs: Sequence[ListedRun], width: int) -> list[str]:
+    """The list as lines no wider than that, but for names: each is whole, if need be on its own."""
+    header, *others = plain(table(runs))
+    found = [header]
+    for line, run in zip(others, runs, strict=True):
+        stem = one_line(run.stem)
+        if cell_len(line) > width:
+            found += [line.removesuffix(stem).rstrip(), f"  {stem}"]
+        else:
+            found.append(line)
+    return found
 
 
 def rows(runs: Sequence[ListedRun]) -> list[dict[str, object]]:

@@ -1,6 +1,8 @@
 """The list, the difference and the merging of runs, from records that nobody measured."""
 
 import json
+import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +12,7 @@ import pytest
 
 from benchbox.cli.choices import complete_runs
 from benchbox.records import SpecFacts
-from tests.helpers.command import by_case, invoke, rows
+from tests.helpers.command import BENCHBOX, by_case, invoke, rows
 from tests.helpers.record_files import LATENCY, context, cut, edit, record, write
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -89,6 +91,31 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_shown(asked: list[str]) ->
     assert len(result.stderr.splitlines()) == 1
     assert f"{newer}: schema 9.0" in result.stderr
     assert f"{broken}: line 2" in result.stderr
+
+
+def test_a_list_of_broken_files_alone_has_no_line() -> None:
+    keep(("a", 1)).write_text("{}\n")
+    for options, text in (([], "when (UTC)"), (["-f", "csv"], ""), (["-f", "json"], "[]")):
+        result = invoke("report", "--list", *options)
+        assert (result.exit_code, result.stdout.strip()[:10]) == (1, text)
+        assert "not a run" in result.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
+def test_a_terminal_shows_the_name_of_a_run_whole() -> None:
+    name = keep(("a", 1), name="n" * 80).stem
+    leader, follower = os.openpty()
+    process = subprocess.run(
+        [*BENCHBOX, "report", "--list"],
+        stdout=follower,
+        env={**os.environ, "COLUMNS": "80"},
+        check=True,
+    )
+    os.close(follower)
+    shown = os.read(leader, 10_000).decode().splitlines()
+    assert process.returncode == 0
+    assert [line.strip() for line in shown][2] == name
+    assert max(map(len, shown[:2])) <= 80
 
 
 def test_a_difference_has_ratios_verdicts_and_what_else_changed() -> None:

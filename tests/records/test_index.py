@@ -108,10 +108,13 @@ def test_samples_that_are_not_the_last_field_hide_nothing(folder: Path) -> None:
     [
         lambda file: file.write_bytes(b"no database" * 999),
         lambda file: file.write_bytes(file.read_bytes()[:5000]),
+        lambda file: file.write_bytes(
+            file.read_bytes()[:8192] + b"x" * (len(file.read_bytes()) - 8192)
+        ),
         lambda file: sqlite3.connect(file).execute("PRAGMA user_version = 99"),
         lambda file: (file.unlink(), file.mkdir()),
     ],
-    ids=["nonsense", "truncated", "other version", "folder"],
+    ids=["nonsense", "truncated", "damaged pages", "other version", "folder"],
 )
 def test_a_damaged_index_is_made_anew_or_done_without(folder: Path, spoil: object) -> None:
     write(folder, record())
