@@ -179,6 +179,24 @@ def test_several_devices_stand_one_below_the_other_under_their_names() -> None:
     assert {"cpu", "pi"} <= set(found)
 
 
+def test_panels_of_several_devices_have_the_same_axes() -> None:
+    run = reference("models")
+    slow = [
+        replace(each, latency=replace(each.latency, p50_s=9 * each.latency.p50_s))
+        for each in run.records
+        if each.latency
+    ]
+    pi = replace(run, context=replace(run.context, device="pi"), records=slow)
+    for figure in ("flops", "pareto"):
+        specs = [CHARTS[figure](panel, COLUMN) for panel in panels([run, pi])]
+        scales = [
+            [layer["encoding"]["y"]["scale"], layer["encoding"]["x"]["scale"]]
+            for spec in specs
+            for layer in layers(spec or {})[:1]
+        ]
+        assert scales[0] == scales[1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("figure", list(CHARTS))
 def test_hostile_names_are_text_in_every_picture(figure: str) -> None:

@@ -118,7 +118,7 @@ def processes(panel: Panel, size: Size) -> Spec | None:
         "field": "over",
         "type": "quantitative",
         "scale": {"zero": False},
-        "axis": {"title": "p50 of a process / p50", "format": ".2f"},
+        "axis": {"title": "p50 of a process / p50", "format": ".4~g"},
     }
     numbers = list(dict.fromkeys(row["process"] for row in rows))
     once = {"filter": {"field": "process", "equal": numbers[0]}}
@@ -165,4 +165,4 @@ def _cases(panel: Panel, kind: str, rows: Sequence[Row]) -> tuple[Spec, Spec]:
 def _width(size: Size, rows: Sequence[Row]) -> int:
     """The width of the plot beside the names of its cases: the chart is as wide as others are."""
     longest = max(LETTER * size.font * len(row["name"]) for row in rows)
-    return max(size.width // 3, round(size.width + size.axis - longest))
+    return round(size.width + size.axis - min(longest, size.name_limit))

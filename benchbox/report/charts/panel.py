@@ -35,13 +35,15 @@ class Panel:
     """The data of one run's charts; `index` tells its data sets from those of other panels.
 
     `rows` has a row per case, `samples` one per call in the order taken, `processes` one per case
-    and process, `shares` the parts of profiles. `families` and `causes` are those of all panels, in
-    the order of their colours; `accuracy` is the published one that the rows carry, if any.
+    and process, `shares` the parts of profiles. `every` has the rows of all runs of its name,
+    whose axes are alike; `families` and `causes` are those of all panels, in the order of colours;
+    `accuracy` is the published one that the rows carry, if any.
     """
 
     index: int
     title: str
     rows: Sequence[Row]
+    every: Sequence[Row]
     samples: Sequence[Row]
     processes: Sequence[Row]
     shares: Sequence[Row]
@@ -58,19 +60,22 @@ class Panel:
 
 def panels(runs: Sequence[Run], profile: SavedProfile | None = None) -> list[Panel]:
     """A panel for each run; `profile` is shown with the first."""
-    rows = iter(files.frame_rows(to_frame(runs)))
+    frame_rows = iter(files.frame_rows(to_frame(runs)))
     names = _names([record for run in runs for record in run.records])
     samples = [list(_samples(run, names)) for run in runs]
     causes = _causes([row["cause"] for row in chain(*samples)])
     for row in chain(*samples):
         row["cause"] = row["cause"] if row["cause"] in causes else OTHER
+    rows = [_clean(_of_panel(_rows(run, frame_rows, names))) for run in runs]
+    every: dict[str, list[Row]] = {}
+    for run, own in zip(runs, rows, strict=True):
+        every.setdefault(run.context.name, []).extend(own)
     return [
         Panel(
             index,
             _clean(title),
-            _clean(
-                _of_panel([_row(next(rows), names[r.key], _accuracy(run)) for r in run.records])
-            ),
+            own,
+            every[run.context.name],
             _clean(taken),
             _clean([*_processes(run, names)]),
             _clean([*_shares(profile)] if index == 0 else []),
@@ -78,7 +83,9 @@ def panels(runs: Sequence[Run], profile: SavedProfile | None = None) -> list[Pan
             _clean(causes),
             ACCURACIES.get(_accuracy(run), ""),
         )
-        for index, (run, title, taken) in enumerate(zip(runs, _titles(runs), samples, strict=True))
+        for index, (run, title, own, taken) in enumerate(
+            zip(runs, _titles(runs), rows, samples, strict=True)
+        )
     ]
 
 
@@ -137,6 +144,12 @@ def _of_family(record: Record, *, one_spec: bool) -> tuple[str, str]:
         return base, place or base
     label = ", ".join(filter(None, (found["member"], place)))
     return f"{found['family']}{found['ending'] or ''}", label
+
+
+def _rows(run: Run, rows: Iterator[Mapping[Any, Any]], names: Mapping[str, Name]) -> list[Row]:
+    """The rows of a run, which are the next ones of the data frame."""
+    accuracy = _accuracy(run)
+    return [_row(next(rows), names[record.key], accuracy) for record in run.records]
 
 
 def _row(row: Mapping[Any, Any], name: Name, accuracy: str) -> Row:

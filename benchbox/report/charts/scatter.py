@@ -33,13 +33,14 @@ FADED = 0.15  # what was not chosen in the legend
 
 def flops(panel: Panel, size: Size) -> Spec | None:
     """FLOPs against latency, with lines of equal throughput and of families."""
-    rows = [row for row in panel.rows if row["macs_m"] and row["latency_p50_ms"]]
+    rows = [row for row in panel.rows if _has_flops(row)]
     if not rows:
         return None
+    every = list(filter(_has_flops, panel.every))
     plot = Plot(
         size,
-        domain(row["macs_m"] for row in rows),
-        domain(value for row in rows for value in _ends(row)),
+        domain(row["macs_m"] for row in every),
+        domain(value for row in every for value in _ends(row)),
     )
     x = logarithmic("macs_m", "FLOPs (millions of multiply-accumulates)", plot.across)
     y = logarithmic("latency_p50_ms", LATENCY, plot.up)
@@ -102,14 +103,15 @@ def _names(
 
 def pareto(panel: Panel, size: Size) -> Spec | None:
     """Published accuracy against latency, with the front that nothing faster reaches."""
-    rows = [row for row in panel.rows if row["accuracy"] is not None and row["latency_p50_ms"]]
+    rows = [row for row in panel.rows if _has_accuracy(row)]
     if not rows:
         return None
-    low, *_, high = sorted([row["accuracy"] for row in rows] * 2)
+    every = list(filter(_has_accuracy, panel.every))
+    low, *_, high = sorted([row["accuracy"] for row in every] * 2)
     room = (high - low) * 0.06 + 0.2
     plot = Plot(
         size,
-        domain(value for row in rows for value in _ends(row)),
+        domain(value for row in every for value in _ends(row)),
         (low - room, high + room),
         is_linear=True,
     )
@@ -236,6 +238,14 @@ def _texts(rows: Sequence[Row], x: Spec, y: Spec, **mark: object) -> Spec:
     text = {"type": "text", "align": {"expr": "datum.align"}, "baseline": "middle", **mark}
     encoding = {"x": {**x, "field": "x"}, "y": {**y, "field": "y"}, "text": {"field": "text"}}
     return {"data": {"values": list(rows)}, "mark": text, "encoding": encoding}
+
+
+def _has_flops(row: Row) -> bool:
+    return bool(row["macs_m"] and row["latency_p50_ms"])
+
+
+def _has_accuracy(row: Row) -> bool:
+    return row["accuracy"] is not None and bool(row["latency_p50_ms"])
 
 
 def _ends(row: Row) -> Iterator[float]:

@@ -51,6 +51,11 @@ class Size:
         return self.font * 4
 
     @property
+    def name_limit(self) -> int:
+        """The longest that a name may be beside a plot; the rest is cut."""
+        return (self.width + self.axis) * 2 // 3
+
+    @property
     def step(self) -> int:
         """The height of a row of a chart with a row for each case."""
         return self.font + 4
@@ -64,7 +69,7 @@ PHONE = Size(250, 250, 10, interactive=True)
 
 def config(size: Size) -> Spec:
     """The look of all charts of a size; a page adds the colours of its theme."""
-    texts = {"labelFontSize": size.font, "titleFontSize": size.font, "labelLimit": 0}
+    texts = {"labelFontSize": size.font, "titleFontSize": size.font, "labelLimit": size.name_limit}
     return {
         "font": FONT,
         "view": {"stroke": None},
