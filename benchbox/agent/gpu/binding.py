@@ -13,9 +13,9 @@ from benchbox.agent.ort.compare import Array
 EAGER, CAPTURED = "-1", "1"  # values of gpu_graph_id: not captured, and the one that is
 
 
-def run_options(where: Placement, graph: str, *, wait: bool) -> ort.JobOptions:
+def run_options(where: Placement, graph: str, *, wait: bool) -> ort.RunOptions:
     """Return the options of a call: which CUDA graph, where there are any, and whether it waits."""
-    options = ort.JobOptions()
+    options = ort.RunOptions()
     options.log_severity_level = session.ERRORS_ONLY
     if where.captured:
         options.add_run_config_entry("gpu_graph_id", graph)

@@ -155,7 +155,7 @@ class Session(ort.InferenceSession):
             return
         kept = [binding.get_outputs()[int(n)] for n in told("fixed") if replayed]
         before = [value.numpy().copy() for value in kept]
-        plain = ort.JobOptions()
+        plain = ort.RunOptions()
         plain.log_severity_level = 3
         super().run_with_iobinding(binding, plain)
         for value, array in zip(kept, before, strict=True):
