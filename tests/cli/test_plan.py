@@ -12,7 +12,7 @@ from tests.specs.conftest import cases_of
     [
         ("models", 30 * 3.4, 30 * 5.5),
         ("g2:groups=1,scale=1", 45.0, 60.0),
-        ("detectors", 18 * 3.4 * (640 / 224) ** 2, 18 * 5.5),
+        ("detectors", 18 * 3.4 * 7, 18 * 5.5),
     ],
 )
 def test_a_run_has_time_for_its_cases_and_on_processors_for_the_size_of_their_images(
