@@ -76,7 +76,7 @@ def _other_types(context: Context, records: Sequence[Record]) -> list[str]:
     """Notes on converted graphs that computed in another type, or whose types are not known."""
     names = [record.case for record in records]
     lines = by_text(names, [other_types(context, record) for record in records])
-    if len(lines) <= quantised.FEW:
+    if len(lines) < 2:
         return lines
     worst = max(records, key=_share_single)
     count = sum(_share_single(record) > 0 for record in records)

@@ -23,7 +23,6 @@ from benchbox.report.frame import over_flops
 from benchbox.report.text import by_range, by_text, grouped, listed
 from benchbox.specs.labels import label_text
 
-FEW = 3  # imprecise cases that are explained one by one
 DENORMAL = 1.1  # a case that denormals would slow down by more gets a note; a few calls are noisy
 SHIFT = 0.05  # of the processor's state against that of earlier runs, which is worth a note
 ADJUSTED = 0.005  # of a latency, by the usual state of the machine, which is worth a note
@@ -175,7 +174,7 @@ def _other_providers(records: Sequence[Record], provider: str) -> list[str]:
         [record.case for record in records],
         [_nodes_elsewhere(record, provider) for record in records],
     )
-    if len(lines) <= FEW:
+    if len(lines) < 2:
         return lines
     some = [record for record in records if _nodes_elsewhere(record, provider)]
     most = max(some, key=lambda record: _share_elsewhere(record, provider))
@@ -208,7 +207,7 @@ def _denormal(record: Record) -> str:
 def _process_differences(records: Sequence[Record]) -> list[str]:
     """Cases whose processes differ by more than their intervals, which cover rounds only."""
     lines = [f"{r.case}: {_of_processes(r)}" for r in records if _processes_matter(r)]
-    if len(lines) <= FEW:
+    if len(lines) < 2:
         return lines
     worst = max(filter(_processes_matter, records), key=_between)
     count = f"{len(lines)} of {len(records)} cases differ between processes by more than their ±"

@@ -7,6 +7,7 @@ from benchbox.analysis import disturbances
 from benchbox.analysis.sustained import Sustained, Window
 from benchbox.records import Record
 from benchbox.report import formatting
+from benchbox.report.text import by_range, by_text
 
 LATE = 0.01  # of the calls that were not over when the next was due: worth a word
 CLOCK = 0.03  # a change of the clock that is more than it scatters
@@ -55,10 +56,11 @@ def notes(records: Sequence[Record]) -> list[str]:
             f"p50{at(rates[0])} is what a call takes when the processor may sleep before it; "
             "slow states of the processor are in both figures"
         )
-    lines += [_late(record) for record in rates if record.arrival.late_share >= LATE]  # type: ignore[union-attr]
-    held = [r for r in records if r.sustained and r.sustained.steady]
-    if len(held) > 1:
-        lines += [f"{record.case}: {_slowdown(record.sustained)}" for record in held]  # type: ignore[arg-type]
+    names = [record.case for record in records]
+    lines += by_range(names, list(map(_late, records)))
+    held = [r.sustained if r.sustained and r.sustained.steady else None for r in records]
+    if len(held) - held.count(None) > 1:
+        lines += by_text(names, [_slowdown(each) if each else "" for each in held])
         lines.append("each case but the first begins on a processor that the one before has heated")
     return lines
 
@@ -70,9 +72,10 @@ def sentences(records: Sequence[Record]) -> list[str]:
 
 
 def _late(record: Record) -> str:
-    assert record.arrival is not None, "at a rate"
-    share = formatting.percent(record.arrival.late_share)
-    return f"{record.case}: {share} of the calls were not over when the next was due"
+    share = record.arrival.late_share if record.arrival else 0.0
+    if share < LATE:
+        return ""
+    return f"{formatting.percent(share)} of the calls were not over when the next was due"
 
 
 def _slowdown(sustained: Sustained) -> str:

@@ -9,7 +9,7 @@ from benchbox.analysis.parts import By, Part
 from benchbox.analysis.profile import Node, Profile
 from benchbox.report import formatting
 from benchbox.report.footnotes import FLOPS_NOTE
-from benchbox.report.text import by_text, listed
+from benchbox.report.text import by_range, listed
 
 WORTH_A_WORD = 0.01  # of the latency
 DISTURBED = 1.15  # median latency over the undisturbed one
@@ -131,7 +131,7 @@ def notes_of_many(profiled: Sequence[tuple[str, Profile]], by: By) -> list[str]:
     own = (_of_quantisation, _of_casts, _of_harm, _of_disturbance)
     return [
         *(text for text in texts if text),
-        *(line for text in own for line in by_text(labels, list(map(text, profiles)))),
+        *(line for text in own for line in by_range(labels, list(map(text, profiles)))),
     ]
 
 

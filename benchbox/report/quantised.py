@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from benchbox.analysis.latency import Latency
 from benchbox.records import Record
 from benchbox.report.formatting import ratio
+from benchbox.report.text import by_range
 from benchbox.specs import QUANTISED
 from benchbox.specs.dtype import QUANTISED_OPERATOR
 
@@ -69,9 +70,9 @@ def slower(records: Sequence[Record]) -> list[str]:
         if before and after and _low(after) > (before.ci_high_s or before.p50_s):
             times[record.case] = after.p50_s / before.p50_s
     if len(times) <= FEW:
-        return [
-            f"{case}: slower here than float32, {ratio(x)} its p50" for case, x in times.items()
-        ]
+        slower = {n: f"slower here than float32, {ratio(x)} its p50" for n, x in times.items()}
+        names = [record.case for record in records]
+        return by_range(names, [slower.get(name, "") for name in names])
     most = max(times, key=times.__getitem__)
     return [
         f"{len(times)} quantised cases are slower here than float32; most of all {most}: "

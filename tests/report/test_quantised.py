@@ -56,7 +56,8 @@ SLOW = "{},dtype=int8: slower here than float32, 1.50x its p50"
         ([3.0], [SLOW.format("groups=0")]),
         ([1.0], NONE),
         ([2.004], NONE),  # within the intervals
-        ([3.0, 1.0, 3.0], [SLOW.format("groups=0"), SLOW.format("groups=2")]),
+        ([3.0, 1.0, 3.0], [SLOW.format("groups=0,dtype=int8 and groups=2")]),
+        ([3.0, 4.0], [SLOW.format("groups=0,dtype=int8 and groups=1").replace("x", "x to 2.00x")]),
         ([3.0, 5.0, 3.0, 3.0], ["4 quantised cases are slower here than float32; most of all "
                                 "groups=1,dtype=int8: 2.50x its p50"]),
     ],

@@ -98,7 +98,7 @@ def test_several_cases_have_notes_and_are_not_compared() -> None:
     run = run_of([HOT, replace(other, reference=HOT.case)])
     assert sentences(run, G2) == []
     text = "\n".join(notes(run, G2))
-    assert text.count(": from 25 s on 1.31x slower") == 2
+    assert text.count("all cases: from 25 s on 1.31x slower") == 1
     assert text.count("begins on a processor that the one before has heated") == 1
     assert "paper:" not in text
     header = next(line for line in to_markdown([run]).splitlines() if line.startswith("| case"))
