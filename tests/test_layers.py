@@ -20,7 +20,7 @@ FLOORS = (
     ("specs",),
     ("transports",),
     ("export", "records"),
-    ("runner",),
+    ("runner", "insight"),
     ("report",),
     ("api",),
     ("cli",),

@@ -101,7 +101,12 @@ def kind(operation: Operation) -> Category:
 
 def kernel(operation: Operation) -> Sequence[int]:
     """The size of a convolution's kernel, empty for what is none."""
-    return operation.input(_CONVOLUTIONS.get(operation.type, len(operation.inputs)))[2:]
+    return weights(operation)[2:]
+
+
+def weights(operation: Operation) -> Sequence[int]:
+    """The shape of a convolution's weights, empty for what is none."""
+    return operation.input(_CONVOLUTIONS.get(operation.type, len(operation.inputs)))
 
 
 def _category(operation: Operation) -> Category:

@@ -58,9 +58,9 @@ class Profile:
 
     `latency_s` is that of undisturbed calls without the profiler, `unoptimised_s` the same with
     every optimisation off, or None and why. `slowdown` is what the profiler makes of a call,
-    `overhead_s` what was taken off each node, `covered` the nodes' part of a profiled call,
-    `disturbance` the median latency over the undisturbed one. `file` has the nodes of the file,
-    where they could be read.
+    `overhead_s` what was taken off each node, `summed_s` what nodes' times add up to before they
+    are scaled, `covered` the nodes' part of a profiled call, `disturbance` the median latency over
+    the undisturbed one. `file` has the nodes of the file, where they could be read.
     """
 
     nodes: tuple[Node, ...]
@@ -72,6 +72,7 @@ class Profile:
     unoptimised_error: str
     slowdown: float
     overhead_s: float
+    summed_s: float
     covered: float
     disturbance: float
 
@@ -102,6 +103,7 @@ def estimate(reply: Mapping[str, Any], file_nodes: int, file: Sequence[FileNode]
         unoptimised_error=reply["unoptimised_error"],
         slowdown=latencies["profiled"] / latency_s,
         overhead_s=overhead / 1e6,
+        summed_s=total / 1e6,
         covered=midmean([sum(own) / max(1, whole) for whole, *own in called]),
         disturbance=median(reply["latencies_ns"]["default"]) / 1e9 / latency_s,
     )

@@ -11,7 +11,7 @@ import typer
 
 from benchbox import __version__
 from benchbox.cli import device
-from benchbox.cli.choices import By, Format, Section
+from benchbox.cli.choices import By, ExplainBy, Format, Section
 from benchbox.cli.exits import INTERRUPTED
 from benchbox.cli.help import HelpCommand, HelpGroup
 from benchbox.cli.option_groups import grouped
@@ -355,6 +355,46 @@ def profile(
     from benchbox.cli.profile import profile
 
     profile(cases, device, processors, exports, by.value, depth, top)
+
+
+@app.command("explain", cls=HelpCommand)
+@grouped
+def explain(
+    *,
+    cases: CaseOptions,
+    device: DeviceName = "cpu",
+    processors: ProcessorOptions,
+    exports: ExportOptions,
+    against: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="a case to set beside the others, and what the difference is made of",
+            rich_help_panel="What",
+        ),
+    ] = "",
+    by: Annotated[
+        ExplainBy,
+        typer.Option(
+            metavar="part|category|kernel|module",
+            help="what the time of one case is divided by (default part)",
+            rich_help_panel="Output",
+        ),
+    ] = ExplainBy.part,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="slowest nodes of one case to show (default 10)",
+            rich_help_panel="Output",
+        ),
+    ] = None,
+) -> None:
+    """Explain why a graph takes its time, in parts that add up to its latency."""
+    from benchbox.cli.explain import explain
+
+    explain(cases, device, processors, exports, against, by.value, top)
 
 
 @app.command("doctor", cls=HelpCommand)

@@ -69,6 +69,15 @@ class By(StrEnum):
     type = "type"
 
 
+class ExplainBy(StrEnum):
+    """What an explanation is divided by."""
+
+    part = "part"
+    category = "category"
+    kernel = "kernel"
+    module = "module"
+
+
 class Sort(StrEnum):
     """The orders of what fits a budget."""
 

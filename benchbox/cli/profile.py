@@ -48,7 +48,7 @@ def profile(
         graphs = runner.prepare(found, cases, live.exporting)
         live.starting()
     done: list[ProfileOutcome] = []
-    interrupted = _collect(done, cases, graphs, device, stderr, by)
+    interrupted = collect(done, cases, graphs, device, stderr, by)
     _write(ProfileReport(done, device, records.now(), top, by, depth), files)
     if interrupted:
         stderr.print(f"Interrupted; profiled: {len(done)} of {len(cases)}.", style="yellow")
@@ -57,13 +57,15 @@ def profile(
         raise typer.Exit(CASE_FAILED)
 
 
-def _collect(
+def collect(
     done: list[ProfileOutcome],
     cases: Sequence[Case],
     graphs: Mapping[str, Graph | CaseError],
     device: Device,
     stderr: Console,
-    by: By,
+    by: By = "category",
+    *,
+    with_ceilings: bool = False,
 ) -> bool:
     """Add the outcome of every case; return whether Ctrl-C cut it short."""
     try:
@@ -73,7 +75,10 @@ def _collect(
             def show(case: Case, share: float) -> None:
                 line.draw("profiling", (len(done) + share) / len(cases), case.key)
 
-            for outcome in outcomes(cases, graphs, device, open_agent, show, by):
+            found = outcomes(
+                *(cases, graphs, device, open_agent, show, by), with_ceilings=with_ceilings
+            )
+            for outcome in found:
                 done.append(outcome)
                 if not line.is_live:
                     _print_line(outcome, len(done), len(cases), stderr)

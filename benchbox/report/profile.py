@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Protocol
 
 from benchbox import __version__
 from benchbox.analysis.operators import CATEGORIES
@@ -21,6 +22,22 @@ ONE_CASE, MANY_CASES = 10, 3  # slowest nodes of a table without --top
 HEADERS: dict[By, str] = {"category": "category", "module": "module", "type": "operator"}
 MOST_COLUMNS = 8  # parts of several cases, above which the smallest share one
 ELSEWHERE = "a wider terminal, a pipe and --export-json have all"
+
+
+class Profiled(Protocol):
+    """Outcomes of profiles on a device, made at an ISO 8601 time."""
+
+    @property
+    def outcomes(self) -> Sequence[ProfileOutcome]:
+        """An outcome per case."""
+
+    @property
+    def device(self) -> Device:
+        """The device."""
+
+    @property
+    def created(self) -> str:
+        """The time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +96,7 @@ def _of_one(report: ProfileReport, case: Case, profile: Profile) -> Table:
             text=True,
         ),
         Column("nodes", tuple(str(part.nodes) for part in parts)),
-        Column("time (ms)", tuple(_milliseconds(part.time_s) for part in parts)),
+        Column("time (ms)", tuple(milliseconds(part.time_s) for part in parts)),
         Column("time share", tuple(share(part.share) for part in parts)),
         Column("FLOPs (M)", tuple(_flops(part) for part in parts), drop=2),
         Column("FLOPs share", tuple(share(part.macs_share) for part in parts)),
@@ -87,7 +104,7 @@ def _of_one(report: ProfileReport, case: Case, profile: Profile) -> Table:
     ]
     return Table(
         title=f"Where the time goes: {label(case)}",
-        about=_about(report, case),
+        about=about(report, case),
         columns=tuple(column for column in columns if column.known),
         groups=("",) * len(parts),
         sentences=tuple(profile_text.sentences(profile, parts, report.by)),
@@ -105,10 +122,10 @@ def _of_many(report: ProfileReport) -> Table:
     shows_layout = any(layouts) and report.by != "module"  # whose shares have it in them
     return Table(
         title=f"Where the time goes: share by {HEADERS[report.by]}",
-        about=_about(report, *(each.case for each in report.outcomes)),
+        about=about(report, *(each.case for each in report.outcomes)),
         columns=(
-            Column("case", tuple(_name(case, cases) for case in cases), text=True),
-            Column("time (ms)", tuple(_milliseconds(p.latency_s) for _, p in profiled)),
+            Column("case", tuple(name_among(case, cases) for case in cases), text=True),
+            Column("time (ms)", tuple(milliseconds(p.latency_s) for _, p in profiled)),
             *_share_columns([report.parts(profile) for _, profile in profiled], report.by),
             *([Column("layout", tuple(map(share, layouts)), drop=2)] if shows_layout else []),
             Column("unoptimised", tuple(_unoptimised(p) for _, p in profiled), drop=1),
@@ -162,7 +179,7 @@ def _sum(parts: Sequence[Part], names: Sequence[str]) -> float | None:
     return sum(part.share or 0.0 for part in parts if part.name in names)
 
 
-def _name(case: Case, cases: Sequence[Case]) -> str:
+def name_among(case: Case, cases: Sequence[Case]) -> str:
     """A case's name without its group, and with its spec where there are several."""
     if len({each.spec for each in cases}) > 1:
         return label(case)
@@ -186,7 +203,7 @@ def _slowest(case: Case, profile: Profile, top: int) -> Table:
             Column("operator", tuple(node.operation.type for node in nodes), text=True),
             Column("category", tuple(node.category for node in nodes), text=True, drop=2),
             Column("shape", tuple(shape(node) for node in nodes), text=True, drop=1),
-            Column("time (ms)", tuple(_milliseconds(node.time_s) for node in nodes)),
+            Column("time (ms)", tuple(milliseconds(node.time_s) for node in nodes)),
             Column("share", tuple(share(node.share) for node in nodes)),
         ),
         groups=("",) * len(nodes),
@@ -209,7 +226,7 @@ def _flops(part: Part) -> str:
     return formatting.millions(part.macs) if part.macs else formatting.UNKNOWN
 
 
-def _milliseconds(seconds: float | None) -> str:
+def milliseconds(seconds: float | None) -> str:
     """Format milliseconds to a microsecond: the profiler's clock has no finer steps."""
     return formatting.UNKNOWN if seconds is None else f"{seconds * formatting.MILLI:.3f}"
 
@@ -226,7 +243,8 @@ def _networks(cases: Sequence[Case]) -> list[str]:
     return [*([f"head {listed([*heads])}"] if heads else []), *weights]
 
 
-def _about(report: ProfileReport, *cases: Case) -> tuple[str, ...]:
+def about(report: Profiled, *cases: Case) -> tuple[str, ...]:
+    """The setting of the cases: the device and how it was used, the processor and versions."""
     device = report.device
     batches = ", ".join(dict.fromkeys(str(case.batch) for case in cases))
     hello = next((each.hello for each in report.outcomes if each.hello), {})

@@ -14,6 +14,7 @@ from benchbox.analysis.profile import Profile, estimate
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import BenchboxError, CaseError, DeviceError, GraphError
 from benchbox.export import Graph, names, require_unchanged
+from benchbox.runner import ceilings
 from benchbox.specs import Case, onnx_file
 from benchbox.transports import Agent, client
 
@@ -31,7 +32,8 @@ MOST_EVENTS = 40_000  # ONNX Runtime holds them all in memory, with 2 KB each
 class ProfileOutcome:
     """A case with its profile or the reason why it has none, and the agent's `hello`.
 
-    `made_up` maps inputs on whose made-up values the work depends to how these were made.
+    `made_up` maps inputs on whose made-up values the work depends to how these were made,
+    `ceilings` has what the processors do at best, where that was asked for.
     """
 
     case: Case
@@ -39,6 +41,7 @@ class ProfileOutcome:
     reason: str = ""
     hello: Mapping[str, Any] = field(default_factory=dict)
     made_up: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    ceilings: Mapping[str, float] = field(default_factory=dict)
 
 
 def require_processor(device: Device) -> None:
@@ -57,6 +60,8 @@ def outcomes(
     open_agent: Callable[[Device], Agent],
     notify: Callable[[Case, float], None] = lambda *_: None,
     by: By = "category",
+    *,
+    with_ceilings: bool = False,
 ) -> Iterator[ProfileOutcome]:
     """Profile one case after the other, each in its own agent, so that a crash costs one case.
 
@@ -76,8 +81,9 @@ def outcomes(
             with open_agent(device) as agent:
                 client.require_real(agent, device.name, "times to profile")
                 started = True
+                known = ceilings.find(agent, device) if with_ceilings else {}
                 profile = _profile(agent, case, graph, by, notify)
-                yield ProfileOutcome(case, profile, "", agent.hello, graph.made_up)
+                yield ProfileOutcome(case, profile, "", agent.hello, graph.made_up, known)
         except DeviceError as error:
             if not started:
                 raise

@@ -54,6 +54,7 @@ THREAD = "one thread drives --device cuda; leave it out"
         ("run g2 --cpus first", 2, "--cpus first: write processors as 0,1 or 0-3"),
         ("run g2 --cpus 4095", 2, "--cpus 4095: no processor 4095 usable here"),
         ("run g2 --cpus 0 --threads 2", 2, "one processor for each of the 2"),
+        ("explain small.onnx --against nope", 2, "nope"),
         ("profile small.onnx --threads 999", 2, "--threads 999"),
         ("doctor --device cuda", 6, "built without CUDA"),
         ("doctor --cpus 9999", 2, "--cpus 9999"),

@@ -154,7 +154,7 @@ def test_a_case_that_fails_alone_prints_why(write_onnx: WriteOnnx) -> None:
 def test_an_interrupt_keeps_what_is_there(
     write_onnx: WriteOnnx, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def outcomes(cases: Sequence[Case], *_: object) -> Iterator[ProfileOutcome]:
+    def outcomes(cases: Sequence[Case], *_: object, **__: object) -> Iterator[ProfileOutcome]:
         yield ProfileOutcome(cases[0], estimated(node("a", "Conv", [30] * 8)), "", {})
         raise KeyboardInterrupt
 

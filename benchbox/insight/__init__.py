@@ -1,0 +1,1 @@
+"""Insight: why a graph takes its time, as numbers; the words for them are in `report`."""

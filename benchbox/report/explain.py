@@ -1,0 +1,277 @@
+"""Explanations as tables: latency by parts, nodes by roofline, differences, and fits of a spec."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
+
+from benchbox.devices import Device
+from benchbox.insight import guidelines
+from benchbox.insight.fit import r_squared
+from benchbox.insight.parts import PARTS, Explained, ExplainedNode, explain, peaks, total
+from benchbox.report import explain_text, formatting, profile_text
+from benchbox.report.profile import about, label, milliseconds, name_among, shape, share
+from benchbox.report.table import Column, Table
+from benchbox.report.tables import heading, short_case
+from benchbox.runner.profile import ProfileOutcome
+from benchbox.specs import Case
+
+NODES = 10  # slowest, without --top
+ELSEWHERE = "a wider terminal, a pipe and --export-json have all"
+KEYS: Mapping[str, Callable[[ExplainedNode], str]] = {
+    "category": lambda each: each.node.category,
+    "kernel": explain_text.kernel_name,
+    "module": lambda each: (each.node.module or profile_text.TOP_LEVEL).split(".")[0],
+}
+
+
+@dataclass(frozen=True)
+class ExplainReport:
+    """Explanations of a command: an outcome per case on a device; `against` is the key of one.
+
+    `by` is a part or one of KEYS, `guidelines` has those of specs, `top` how many nodes are shown.
+    """
+
+    outcomes: Sequence[ProfileOutcome]
+    device: Device
+    created: str
+    by: str = "part"
+    against: str = ""
+    guidelines: Mapping[str, str] = field(default_factory=dict)
+    top: int | None = None
+
+    @cached_property
+    def explained(self) -> list[tuple[Case, Explained]]:
+        """The cases that have an explanation."""
+        found = []
+        for each in self.outcomes:
+            known = peaks(each.ceilings, each.case.dtype)
+            if each.profile and known and not each.profile.is_drowned:
+                found.append((each.case, explain(each.profile, known)))
+        return found
+
+    def failure(self, outcome: ProfileOutcome) -> str:
+        """Why a case has no explanation, empty where it has one."""
+        if outcome.profile is None:
+            return outcome.reason
+        if outcome.profile.is_drowned:
+            return profile_text.warning(outcome.profile)
+        if not peaks(outcome.ceilings, outcome.case.dtype):
+            return f"no product of {outcome.case.dtype} was measured on this device"
+        return ""
+
+
+def tables(report: ExplainReport) -> list[Table]:
+    """The table of the one case, of two set against each other, or of all of them."""
+    explained = report.explained
+    if not explained:
+        return [_of_many(report)]
+    if len(report.outcomes) == 1:
+        top = NODES if report.top is None else report.top
+        return [_of_one(report, *explained[0]), *([_nodes(*explained[0], top)] if top else [])]
+    if report.against:
+        return [*_against(report)] or [_of_many(report)]
+    return [_of_many(report), *_fits(report)]
+
+
+def _of_one(report: ExplainReport, case: Case, found: Explained) -> Table:
+    return Table(
+        title=f"Why it takes its time: {label(case)}",
+        about=about(report, *(each.case for each in report.outcomes)),
+        columns=tuple(_parts(found) if report.by == "part" else _divided(found, report.by)),
+        groups=("",)
+        * (len(_shown([found])) if report.by == "part" else len(_keys(found, report.by))),
+        sentences=(
+            f"{explain_text.rate(found)}.",
+            *explain_text.sentences(found),
+        ),
+        notes=tuple(explain_text.notes([found])),
+        elsewhere=ELSEWHERE,
+    )
+
+
+def _shown(cases: Sequence[Explained]) -> list[str]:
+    """The parts that any of the cases has."""
+    return [part for part in PARTS if any(each.parts[part] > 0 for each in cases)]
+
+
+def _parts(found: Explained) -> list[Column]:
+    parts, latency_s = found.parts, found.profile.latency_s
+    shown = [part for part in PARTS if part in _shown([found])]
+    counts = [sum(1 for n in found.nodes if n.parts.get(part)) for part in shown]
+    return [
+        Column("part", tuple(shown), text=True),
+        Column("nodes", tuple(map(str, counts))),
+        Column("time (ms)", tuple(milliseconds(parts[part]) for part in shown)),
+        Column("share", tuple(share(parts[part] / latency_s) for part in shown)),
+    ]
+
+
+def _keys(found: Explained, by: str) -> list[str]:
+    """What the nodes are divided by, the longest first."""
+    times: dict[str, float] = {}
+    for each in found.nodes:
+        times[KEYS[by](each)] = times.get(KEYS[by](each), 0.0) + each.node.time_s
+    return sorted(times, key=lambda key: -times[key])
+
+
+def _divided(found: Explained, by: str) -> list[Column]:
+    rows = {key: [n for n in found.nodes if KEYS[by](n) == key] for key in _keys(found, by)}
+    sums = [total(node.parts for node in nodes) for nodes in rows.values()]
+    times = [sum(each.values()) for each in sums]
+    rest = [{part: s for part, s in each.items() if part != PARTS[0]} for each in sums]
+    most = [max(each, key=lambda part: each[part]) for each in rest]
+    return [
+        Column(by, tuple(rows), text=True),
+        Column("nodes", tuple(str(len(nodes)) for nodes in rows.values())),
+        Column("time (ms)", tuple(map(milliseconds, times))),
+        Column("share", tuple(share(time / found.profile.latency_s) for time in times)),
+        Column(
+            "at peak",
+            tuple(share(s[PARTS[0]] / t if t else 0.0) for s, t in zip(sums, times, strict=True)),
+            drop=2,
+        ),
+        Column("most of the rest", tuple(most), text=True, drop=1),
+    ]
+
+
+def _nodes(case: Case, found: Explained, top: int) -> Table:
+    nodes = sorted(found.nodes, key=lambda each: -each.node.time_s)[:top]
+    return Table(
+        title=f"Slowest nodes: {label(case)}",
+        about=(f"{len(nodes)} of {len(found.nodes)}; reached is the share of what binds a node",),
+        columns=(
+            Column("node", tuple(each.node.name for each in nodes), text=True, drop=2),
+            Column("kernel", tuple(map(explain_text.kernel_name, nodes)), text=True),
+            Column("shape", tuple(shape(each.node) for each in nodes), text=True, drop=1),
+            Column("time (ms)", tuple(milliseconds(each.node.time_s) for each in nodes)),
+            Column("bound", tuple(each.bound for each in nodes), text=True, drop=3),
+            Column("reached", tuple(share(each.reached) for each in nodes)),
+            Column(
+                "reason", tuple(explain_text.reason(each, found.block) for each in nodes), text=True
+            ),
+        ),
+        groups=("",) * len(nodes),
+        elsewhere=ELSEWHERE,
+    )
+
+
+def _of_many(report: ExplainReport) -> Table:
+    """A row per case, a column per part: Figure 2 of the paper over the arithmetic floor."""
+    explained = report.explained
+    own, cases = [case for case, _ in explained], [found for _, found in explained]
+    failed = [(each, report.failure(each)) for each in report.outcomes]
+    return Table(
+        title="Why it takes its time: share by part",
+        about=about(report, *(each.case for each in report.outcomes)),
+        columns=(
+            Column("case", tuple(name_among(case, own) for case in own), text=True),
+            Column("time (ms)", tuple(milliseconds(each.profile.latency_s) for each in cases)),
+            *(
+                Column(
+                    part,
+                    tuple(share(each.parts[part] / each.profile.latency_s) for each in cases),
+                    drop=len(PARTS) - index,
+                )
+                for index, part in enumerate(PARTS)
+                if part in _shown(cases)
+            ),
+        ),
+        groups=tuple(heading(case.group) for case, _ in explained),
+        failures=tuple(f"{label(each.case)} failed: {why}" for each, why in failed if why),
+        sentences=tuple(_firsts(report)),
+        notes=tuple(explain_text.notes(cases)) if cases else (),
+        elsewhere=ELSEWHERE,
+    )
+
+
+def _firsts(report: ExplainReport) -> list[str]:
+    """The weightiest sentence of each case; of a guideline's groups what makes them differ."""
+    lines = []
+    for (spec, _), rows in groupby(report.explained, lambda row: (row[0].spec, row[0].group)):
+        own = list(rows)
+        verdict = guidelines.judge(report.guidelines.get(spec, ""), [found for _, found in own])
+        if verdict is not None:
+            names = [short_case(case.name, case.group) for case, _ in own]
+            where = f"{heading(own[0][0].group)}: " if own[0][0].group else ""
+            said = explain_text.verdict(verdict, report.guidelines[spec], names)
+            lines.append(f"{where}{said}")
+        elif spec not in report.guidelines:
+            for case, found in own:
+                lines += [f"{label(case)}: {s}" for s in explain_text.sentences(found)[:1]]
+    return lines
+
+
+def _against(report: ExplainReport) -> list[Table]:
+    other = next((row for row in report.explained if row[0].key == report.against), None)
+    if other is None:
+        return []
+    return [
+        _difference(report, (case, found), other)
+        for case, found in report.explained
+        if case.key != report.against
+    ]
+
+
+def _difference(
+    report: ExplainReport, row: tuple[Case, Explained], other_row: tuple[Case, Explained]
+) -> Table:
+    (case, found), (other_case, other) = row, other_row
+    names = label(case), label(other_case)
+    more = guidelines.difference(found, other)
+    shown = [part for part in PARTS if part in _shown([found, other])]
+    rows = [
+        [each.parts[part] for part in shown] + [each.profile.latency_s] for each in (found, other)
+    ]
+    differences = [*(more[part] for part in shown), rows[0][-1] - rows[1][-1]]
+    return Table(
+        title=f"Why {names[0]} takes another time than {names[1]}",
+        about=about(report, *(each.case for each in report.outcomes)),
+        columns=(
+            Column("part", (*shown, "latency"), text=True),
+            *(
+                Column(f"{name} (ms)", tuple(map(milliseconds, own)))
+                for name, own in zip(names, rows, strict=True)
+            ),
+            Column(
+                "difference (ms)", tuple(f"{each * formatting.MILLI:+.3f}" for each in differences)
+            ),
+        ),
+        groups=("",) * (len(shown) + 1),
+        sentences=(explain_text.against(found, other, *names),),
+        notes=tuple(explain_text.notes([found, other])),
+        elsewhere=ELSEWHERE,
+    )
+
+
+def _fits(report: ExplainReport) -> list[Table]:
+    """What latency follows from, where there are enough cases to tell."""
+    rows = [
+        (found.profile.latency_s, found.macs, _memory(found), len(found.nodes))
+        for _, found in report.explained
+    ]
+    times = [row[0] for row in rows]
+    counts = {"FLOPs": 2, "FLOPs, memory access": 3, "FLOPs, memory access, nodes": 4}
+    fits = {name: r_squared([row[1:end] for row in rows], times) for name, end in counts.items()}
+    if any(fit is None for fit in fits.values()):
+        return []
+    return [
+        Table(
+            title="What latency follows from",
+            about=(
+                f"{len(rows)} cases; R2 of the logarithm of latency by that of what is counted",
+            ),
+            columns=(
+                Column("counted", tuple(fits), text=True),
+                Column("R2", tuple(f"{fit:.3f}" for fit in fits.values())),
+            ),
+            groups=("",) * len(fits),
+        )
+    ]
+
+
+def _memory(found: Explained) -> int:
+    """The memory access of the file, else that of the nodes that ran."""
+    own = [node.memory_access_bytes for node in found.profile.file]
+    known = [each for each in own if each is not None]
+    return sum(known) or sum(each.kernel.memory_bytes for each in found.nodes)

@@ -1,0 +1,65 @@
+"""`benchbox explain` as a user has it: its tables, its files, what it refuses."""
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+
+from benchbox.analysis import profile as analysis_profile
+from tests.conftest import WriteOnnx
+from tests.helpers import onnx_models
+from tests.helpers.command import invoke, rows
+
+NETWORK = """network (float[1,8,12,12] x) => (float[1,12,12,12] y) {
+    a = Conv(x, w) b = Relu(a) c = Conv<group = 6>(b, g) y = Concat<axis = 1>(b, c)
+}"""
+pytestmark = pytest.mark.usefixtures("in_tmp", "shared_cache")
+
+
+@pytest.fixture
+def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A convolution, a depthwise one and a concatenation, so small that they would be drowned."""
+    monkeypatch.setattr(analysis_profile, "DROWNED", float("inf"))
+    weights = onnx_models.weights(w=(6, 8, 1, 1), g=(6, 1, 1, 1))
+    onnx.save(onnx_models.text(NETWORK, *weights), tmp_path / "network.onnx")
+    return str(tmp_path / "network.onnx")
+
+
+@pytest.mark.slow
+def test_a_latency_is_explained_in_parts_that_add_up_to_it(network: str) -> None:
+    exports = ["--export-json", "e.json", "--export-csv", "e.csv", "--export-markdown", "e.md"]
+    result = invoke("explain", network, *exports)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == "Why it takes its time: network"
+    assert lines[4].split() == ["part", "nodes", "time", "(ms)", "share"]
+    document = json.loads(Path("e.json").read_text())
+    (found,) = document["explained"]
+    assert sum(found["parts_ms"].values()) == pytest.approx(found["latency_ms"])
+    assert found["macs"] == 144 * 6 * (8 + 1)
+    assert document["ceilings"].keys() >= {"fp32_macs_per_s", "node_s"}
+    table = rows(Path("e.csv").read_text())
+    assert sum(float(row["time_share"]) for row in table) == pytest.approx(1.0)
+    assert "## Why it takes its time: network" in Path("e.md").read_text()
+    again = invoke("explain", network, "--against", network)
+    assert (again.exit_code, again.stdout) == (2, "")
+    assert "it is the case to explain; name another" in again.stderr
+
+
+@pytest.mark.slow
+def test_two_graphs_are_set_against_each_other(network: str, write_onnx: WriteOnnx) -> None:
+    other = str(write_onnx("other"))
+    result = invoke("explain", network, "--against", other)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == "Why network takes another time than other"
+    assert any(line.startswith("network takes ") for line in lines)
+
+
+def test_what_cannot_be_explained_is_refused_in_one_line(write_onnx: WriteOnnx) -> None:
+    path = str(write_onnx("a"))
+    for words in (["--against", "g1"], ["-d", "cuda"]):
+        result = invoke("explain", path, *words)
+        assert (result.exit_code in (2, 6), result.stdout) == (True, "")
+        assert len(result.stderr.splitlines()) == 1, result.stderr
