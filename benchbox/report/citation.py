@@ -131,14 +131,18 @@ def _measured(run: Run) -> str:
     context, plan = run.context, run.context.plan
     bases = {record.latency.basis for record in run.records if record.latency}
     calls = [BASES[basis] for basis in BASES if basis in bases]
-    rounds = sum(record.latency.samples for record in run.records if record.latency)
+    count = sum(record.latency.samples for record in run.records if record.latency)
+    taken = [] if any(record.sustained for record in run.records) else ["in interleaved rounds"]
     sessions = plan.get("sessions")
-    processes = f" in {sessions} processes" if sessions and sessions > 1 else ""
-    text = (
+    taken += [f"in {sessions} processes"] if sessions and sessions > 1 else []
+    cases = f"{len(run.records)} case{'s' if len(run.records) != 1 else ''}"
+    parts = [
         f"Latencies on {setting(context, run.records)} ({measured_by(context)}) are medians of "
-        f"{rounds} calls of {len(run.records)} cases, taken in interleaved rounds{processes}, "
-        f"with 95% intervals"
-    )
+        f"{count} calls of {cases}",
+        " ".join(["taken", *taken]) if taken else "",
+        "with 95% intervals",
+    ]
+    text = ", ".join(filter(None, parts))
     return one_line(f"{text}; {listed(calls)}." if calls else f"{text}.")
 
 

@@ -21,7 +21,8 @@ SPECIAL = {
     "°": r"\textdegree{}",
 }
 RATIO = re.compile(r"(?<=\d)x\b")
-ASIDE = ("quiet share", "status")  # columns that a paper has no room for
+# Columns that a paper has no room for, or its fonts no letters.
+ASIDE = ("quiet share", "status", "over time")
 PACKAGES = "% in the preamble: \\usepackage{booktabs}\n"
 
 

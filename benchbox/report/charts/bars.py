@@ -74,7 +74,7 @@ def profile(panel: Panel, size: Size) -> Spec | None:
     ]
     names = list(dict.fromkeys(parts))
     cases = list(dict.fromkeys(row["case"] for row in panel.shares))
-    header = {"labelAngle": 0, "labelAlign": "left", "labelOrient": "top", "title": None}
+    header = {"labelAngle": 0, "labelAnchor": "start", "labelOrient": "top", "title": None}
     return {
         "description": f"Shares of time, FLOPs and memory of {', '.join(cases)} "
         f"by {', '.join(names)}",

@@ -25,7 +25,7 @@ DETECTOR = re.compile(r"(?P<family>yolo\w?\d+)(?P<member>[a-z])(?P<ending>_.+)?"
 MOST_FAMILIES = 16  # beyond them the cases of a run are one
 UNDISTURBED, OTHER = "undisturbed", "other"
 MOST_CAUSES = 6  # of disturbances, told apart
-MOST_PARTS = 7  # of profiles, the rest as one
+MOST_PARTS = 6  # of profiles, the rest as one
 STATES = ("slow", "fast", "gpu_slow", "gpu_fast")
 ACCURACIES = {"published_top1_percent": "top-1", "published_map_percent": "mAP"}
 
