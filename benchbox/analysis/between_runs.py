@@ -88,7 +88,8 @@ def _carried(before: Figure, after: Figure) -> tuple[float, float]:
     if usual is None or now is None or after.adjustment is None:
         return 0.0, 0.0
     apart, slopes = usual.apart(now), after.adjustment.slopes
-    return adjusted.moved(slopes, apart), adjusted.error_of(slopes, apart)
+    moved = adjusted.moved(slopes, apart)
+    return max(-adjusted.WIDEST, min(moved, adjusted.WIDEST)), adjusted.error_of(slopes, apart)
 
 
 def _processes(figure: Figure) -> float:

@@ -25,10 +25,13 @@ from benchbox.analysis.sustained import Sustained, Window
 from benchbox.cli.report import render
 from benchbox.devices.gpu_options import Driving
 from benchbox.errors import RecordError, UsageError
-from benchbox.records import Run, resume
+from benchbox.records import Run, choice, diff, merge, resume
+from benchbox.records.choice import Budget
 from benchbox.records.cooldown import Cooldown
-from benchbox.report import claims
-from benchbox.report.console import show_runs
+from benchbox.report import choice as choice_text
+from benchbox.report import claims, files, merged
+from benchbox.report import diff as diff_text
+from benchbox.report.console import show_runs, show_tables
 from benchbox.runner import record as case_record
 from benchbox.runner.state import RunState
 from tests.e2e.faults.bench import Bench, fault
@@ -173,6 +176,7 @@ def use(runs: Sequence[Run]) -> None:
             show_runs(runs, console, verbose=verbose)
     for format_ in ("csv", "markdown", "json"):
         render(runs, format_)
+    set_side_by_side(runs)
     for run in runs:
         claims.is_unclear(run)
         state = RunState((), {}, run, adjusts=True)
@@ -214,3 +218,20 @@ def try_all(path: Path, other: Run) -> None:
     use([*runs, other])
     with contextlib.suppress(RecordError, UsageError):
         resume.previous(path.parents[1], replace(other.context, device="cpu", name="g2"))
+
+
+def set_side_by_side(runs: Sequence[Run]) -> None:
+    """Set each run beside the first, merge them, and choose from them."""
+    shown = []
+    for run in runs:
+        found = diff.diff(runs[0], run, 0.01)
+        shown.append(([diff_text.table(found)], diff_text.rows(found)))
+        for budget in (Budget(0.01), Budget(0.01, per_image=True, percentile=90.0)):
+            chosen = choice.choose(run, budget)
+            shown.append((choice_text.tables(chosen, "flops"), choice_text.rows(chosen, "flops")))
+    with contextlib.suppress(RecordError):
+        shown.append((merged.tables(merge.merge(runs)), []))
+    for text, rows in shown:
+        show_tables(text, Console(file=io.StringIO(), width=60, force_terminal=True))
+        for format_ in ("csv", "markdown", "json"):
+            files.of_rows(format_, text, rows)
