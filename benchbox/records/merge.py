@@ -13,23 +13,35 @@ from benchbox.records.model import Record, Run
 class Replaced:
     """A case that several runs of one column have, of which the newest with a figure counts."""
 
-    case: str
+    record: Record
     taken: Run
     others: Sequence[Run]
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """Runs as columns of one table, each of what could have been one run.
-
-    `apart` has the columns of one device name, with what keeps them from being one; `graphs` the
-    cases whose graph is not the same in all columns.
-    """
+    """Runs as columns of one table, each of what could have been one run."""
 
     runs: Sequence[Run]
     replaced: Sequence[Replaced]
-    apart: Sequence[tuple[Run, Run, Sequence[Difference]]]
-    graphs: Sequence[str]
+
+
+def between(run: Run, other: Run) -> list[Difference]:
+    """What keeps two runs from being one."""
+    margins = (each.context.plan.get("margin") for each in (run, other))
+    margin = Difference("margin", *margins)
+    found = differences.of_samples(run.context, other.context)
+    return [*found, *([margin] if margin.was != margin.now else [])]
+
+
+def of_several_graphs(runs: Sequence[Run]) -> list[str]:
+    """The cases whose graph is not the same in all runs."""
+    graphs: dict[str, set[str]] = {}
+    for run in runs:
+        for record in run.records:
+            if record.sha256:
+                graphs.setdefault(record.case, set()).add(record.sha256)
+    return [case for case, found in graphs.items() if len(found) > 1]
 
 
 def merge(runs: Sequence[Run]) -> Merged:
@@ -43,7 +55,7 @@ def merge(runs: Sequence[Run]) -> Merged:
     columns: list[list[Run]] = []
     measured = [run for run in runs if run.records]
     for run in sorted(measured, key=lambda each: each.context.created):
-        own = next((each for each in columns if _could_be_one(each[-1], run)), None)
+        own = next((each for each in columns if not between(each[-1], run)), None)
         if own is None:
             columns.append([run])
         else:
@@ -52,20 +64,7 @@ def merge(runs: Sequence[Run]) -> Merged:
     return Merged(
         [run for run, _ in joined],
         [each for _, found in joined for each in found],
-        [
-            (run, other, differences.of_samples(run.context, other.context))
-            for index, (run, _) in enumerate(joined)
-            for other, _ in joined[index + 1 :]
-            if run.context.device == other.context.device
-        ],
-        _of_several_graphs([run for run, _ in joined]),
     )
-
-
-def _could_be_one(run: Run, other: Run) -> bool:
-    ours, theirs = run.context, other.context
-    is_alike = ours.plan.get("margin") == theirs.plan.get("margin")
-    return is_alike and not differences.of_samples(ours, theirs)
 
 
 def _joined(column: Sequence[Run]) -> tuple[Run, list[Replaced]]:
@@ -85,7 +84,7 @@ def _joined(column: Sequence[Run]) -> tuple[Run, list[Replaced]]:
         warnings=[warning for run in column for warning in run.warnings],
     )
     return merged, [
-        Replaced(record.case, run, [each for _, each in holders[key] if each is not run])
+        Replaced(record, run, [each for _, each in holders[key] if each is not run])
         for key, (record, run) in taken.items()
         if len(holders[key]) > 1
     ]
@@ -93,12 +92,3 @@ def _joined(column: Sequence[Run]) -> tuple[Run, list[Replaced]]:
 
 def _newest_figure(found: Sequence[tuple[Record, Run]]) -> tuple[Record, Run]:
     return next((each for each in reversed(found) if each[0].latency is not None), found[-1])
-
-
-def _of_several_graphs(runs: Sequence[Run]) -> list[str]:
-    graphs: dict[str, set[str]] = {}
-    for run in runs:
-        for record in run.records:
-            if record.sha256:
-                graphs.setdefault(record.case, set()).add(record.sha256)
-    return [case for case, found in graphs.items() if len(found) > 1]

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 
 from benchbox.records import Run
-from benchbox.records.merge import Merged
+from benchbox.records.merge import Merged, Replaced, between, of_several_graphs
 from benchbox.report.diff import changes
 from benchbox.report.multi_device import tables_of
 from benchbox.report.table import Table
@@ -15,52 +16,56 @@ FEW = 3  # cases that are named one by one
 
 
 def tables(merged: Merged, *, verbose: bool = False) -> list[Table]:
-    """The tables, the first with what conflicts."""
-    runs = _told_apart(merged.runs)
-    first, *others = tables_of(runs, verbose=verbose, is_merged=True)
-    names = {id(run): own.context.device for run, own in zip(merged.runs, runs, strict=True)}
-    conflicts = [*_graphs(merged.graphs), *_apart(merged, names)]
-    return [
-        replace(
-            first,
-            failures=(*first.failures, *conflicts),
-            notes=(*first.notes, *_replaced(merged)),
-        ),
-        *others,
+    """The tables of each spec, the first with what conflicts."""
+    names = dict.fromkeys(record.spec for run in merged.runs for record in run.records)
+    labels = _labels(merged.runs)
+    return [table for name in names for table in _of_spec(name, merged, labels, verbose)]
+
+
+def _of_spec(name: str, merged: Merged, labels: Sequence[str], verbose: bool) -> list[Table]:
+    pairs = [
+        (replace(run, records=own), label)
+        for run, label in zip(merged.runs, labels, strict=True)
+        if (own := run.of_spec(name))
     ]
+    runs = [replace(run, context=replace(run.context, device=label)) for run, label in pairs]
+    first, *others = tables_of(runs, verbose=verbose, is_merged=True)
+    replaced = [each for each in merged.replaced if each.record.spec == name]
+    failures = (*first.failures, *_graphs(runs), *_apart(pairs))
+    return [replace(first, failures=failures, notes=(*first.notes, *_replaced(replaced))), *others]
 
 
-def _told_apart(runs: Sequence[Run]) -> list[Run]:
-    """The runs with a number behind the name of a device that several have."""
+def _labels(runs: Sequence[Run]) -> list[str]:
+    """The devices of the runs, with a number behind a name that several have."""
     counts, numbers = Counter(run.context.device for run in runs), Counter[str]()
-    found = []
+    labels = []
     for run in runs:
         device = run.context.device
         numbers[device] += 1
-        name = device if counts[device] == 1 else f"{device} {numbers[device]}"
-        found.append(replace(run, context=replace(run.context, device=name)))
-    return found
+        labels.append(device if counts[device] == 1 else f"{device} {numbers[device]}")
+    return labels
 
 
-def _graphs(cases: Sequence[str]) -> list[str]:
-    if not cases:
+def _graphs(runs: Sequence[Run]) -> list[str]:
+    if not (cases := of_several_graphs(runs)):
         return []
     return [f"not the same graph in all columns, so latencies are not of one thing: {_few(cases)}"]
 
 
-def _apart(merged: Merged, names: dict[int, str]) -> list[str]:
+def _apart(pairs: Sequence[tuple[Run, str]]) -> list[str]:
+    """Why columns of one device are not one."""
     return [
-        f"{names[id(one)]} and {names[id(other)]} are columns of their own: "
-        f"{'; '.join(changes(found)) or 'another margin'}"
-        for one, other, found in merged.apart
+        f"{label} and {theirs} are columns of their own: {'; '.join(changes(between(run, other)))}"
+        for (run, label), (other, theirs) in combinations(pairs, 2)
+        if run.context.device == other.context.device
     ]
 
 
-def _replaced(merged: Merged) -> list[str]:
+def _replaced(found: Sequence[Replaced]) -> list[str]:
     """A note for each run whose cases stand for those of others."""
     by_run: dict[str, list[str]] = {}
-    for each in merged.replaced:
-        by_run.setdefault(each.taken.path.stem, []).append(each.case)
+    for each in found:
+        by_run.setdefault(each.taken.path.stem, []).append(each.record.case)
     return [f"in several runs, shown as {run} has it: {_few(by_run[run])}" for run in by_run]
 
 

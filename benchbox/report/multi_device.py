@@ -53,9 +53,12 @@ def tables_of(
 
 def _specs(runs: Sequence[Run]) -> list[SpecFacts]:
     """The specs that some run has a record of."""
-    found = {record.spec for run in runs for record in run.records}
-    facts = {each.name: each for run in reversed(runs) for each in reversed(run.context.specs)}
-    return [each for name, each in reversed(facts.items()) if name in found]
+    contexts = [run.context for run in runs]
+    records = [record for run in runs for record in run.records]
+    known = {each.name: each for context in contexts for each in context.specs}
+    found = dict.fromkeys(record.spec for record in records)
+    names = [name for name in dict.fromkeys([*known, *found]) if name in found]
+    return [known.get(name, SpecFacts(name, name, "")) for name in names]
 
 
 def _is_across(runs: Sequence[Run]) -> bool:

@@ -206,6 +206,16 @@ def test_runs_and_devices_merge_into_one_table() -> None:
     ]
 
 
+def test_a_merged_table_has_the_devices_of_its_spec_alone() -> None:
+    keep(("a", 1))
+    keep(("a", 2), device="pi", created=LATER)
+    other = record(case="x", spec="own", latency=LATENCY, group="")  # of no spec that is described
+    write(RESULTS, other, of=context("own", device="pi"))
+    first, _, second = invoke("report", "*/g2", "own", "--merge").stdout.partition("\nown\npi, ")
+    assert "cpu (ms)" in first
+    assert "cpu" not in second
+
+
 def test_conflicts_of_merged_runs_are_named() -> None:
     keep(("a", 1))
     keep(("a", 2), created=LATER, versions={"onnxruntime": "1.23"}, version="2")
