@@ -45,6 +45,8 @@ def explain(
         cases = [*cases, *([other] if all(case.key != other_key for case in cases) else [])]
         if len(cases) == 1:
             raise UsageError(f"--against {against}: it is the case to explain; name another")
+    if by != "part" and len(cases) > 1:
+        raise UsageError(f"--by {by}: for one case, and these are {len(cases)}; name one")
     stderr = console(stderr=True)
     with Live(stderr, len(cases), is_here=not device.url) as live:
         graphs = runner.prepare(found, cases, live.exporting)

@@ -56,9 +56,10 @@ def of(node: Node, bytes_each: int) -> Kernel:
     shapes = [*node.operation.inputs, *node.operation.outputs]
     memory = bytes_each * sum(math.prod(shape) for shape in shapes if shape)
     result = operation.output()
-    if kind_of(operation) == "convolution" and len(weights(operation)) > 2:
-        each = weights(operation)
-        channels = operation.input(0)[1]
+    each, data = weights(operation), operation.input(0)
+    is_known = min((len(each), len(data), len(result))) > 2 and min((*each, *data, *result)) > 0
+    if kind_of(operation) == "convolution" and is_known:
+        channels = data[1]
         groups = max(1, channels // each[1]) if "Transpose" not in operation.type else 1
         known = math.prod(result) * math.prod(each[1:]) if "Transpose" not in operation.type else 0
         return Kernel(
@@ -66,15 +67,15 @@ def of(node: Node, bytes_each: int) -> Kernel:
             macs=known if macs is None else macs,
             is_blocked=node.name.endswith(BLOCKED),
             inputs=channels,
-            outputs=result[1] if len(result) > 1 else 0,
+            outputs=result[1],
             groups=groups,
             window=each[2:],
             pixels=math.prod(result[2:]),
             weights=math.prod(each),
             memory_bytes=memory,
         )
-    if kind_of(operation) in ("matmul", "attention") and result and operation.input(0):
-        depth = operation.input(0)[-1]
+    if kind_of(operation) in ("matmul", "attention") and result and data:
+        depth = data[-1]
         known = math.prod(result) * depth
         return Kernel(
             "product",

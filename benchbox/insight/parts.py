@@ -158,7 +158,7 @@ def _reason(kernel: Kernel, block: int) -> Reason:
         return ""
     if kernel.reads_weights:
         return "weights"
-    if kernel.inputs < block:
+    if kernel.is_blocked and kernel.inputs < block:
         return "few inputs"
     if kernel.padding(block):
         return "of a block"

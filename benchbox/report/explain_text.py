@@ -41,8 +41,8 @@ SUBJECTS: Mapping[Part, tuple[str, str]] = {
     ),
     "data movement": ("node that only moves data", "nodes that only move data"),
     "element-wise and pooling": (
-        "element-wise and pooling or other node",
-        "element-wise and pooling and other nodes",
+        "element-wise, pooling or other node",
+        "element-wise, pooling and other nodes",
     ),
 }
 # What is behind a part where no channels are; each ends a sentence that says "this suggests".

@@ -1,4 +1,4 @@
-"""Ceilings of the processors that an agent greeted from: measured, kept and found again."""
+"""Ceilings of the processors that an agent greeted from: measured and kept."""
 
 from typing import Any
 
@@ -15,11 +15,6 @@ def measure(agent: Agent, device: Device) -> tuple[dict[str, float], bool]:
     found = ceilings.best(_known(agent, device), agent.cpu_ceilings())
     identity = ceilings.of_processor(agent.hello, device.threads)
     return found, ceilings.save(identity, found, records.now())
-
-
-def find(agent: Agent, device: Device) -> dict[str, float]:
-    """What is known, else what is measured now; raises CaseError where it cannot be measured."""
-    return _known(agent, device) or measure(agent, device)[0]
 
 
 def _known(agent: Agent, device: Device) -> dict[str, Any]:

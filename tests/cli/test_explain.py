@@ -58,8 +58,12 @@ def test_two_graphs_are_set_against_each_other(network: str, write_onnx: WriteOn
 
 
 def test_what_cannot_be_explained_is_refused_in_one_line(write_onnx: WriteOnnx) -> None:
-    path = str(write_onnx("a"))
-    for words in (["--against", "g1"], ["-d", "cuda"]):
+    path, _ = str(write_onnx("a")), write_onnx("other")
+    for words in (
+        ["--against", "g1"],
+        ["-d", "cuda"],
+        ["--against", "other.onnx", "--by", "module"],
+    ):
         result = invoke("explain", path, *words)
         assert (result.exit_code in (2, 6), result.stdout) == (True, "")
         assert len(result.stderr.splitlines()) == 1, result.stderr
