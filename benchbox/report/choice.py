@@ -122,7 +122,9 @@ def _sentences(budget: Budget, own: Sequence[Candidate], metric: str) -> list[st
     fitting = [each for each in own if each.fit == "fits"]
     fastest = min(own, key=lambda each: each.latency.value)
     if not fitting:
-        return [f"Nothing fits {_words(budget)}; the fastest is {_answer(fastest)}."]
+        may = [each.record.case for each in own if each.fit == "may fit"]
+        unsure = f"; it is not known of {listed(may)}" if may else ""
+        return [f"Nothing fits {_words(budget)}; the fastest is {_answer(fastest)}{unsure}."]
     known = [each for each in fitting if each.accuracy is not None]
     if not known:
         what = f"The fastest that fits is {_answer(fastest)}."

@@ -1,11 +1,14 @@
 """Difference of two runs: case by case how much slower the second is, and what else changed."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import get_args
 
 from benchbox.analysis.adjusted import Z95
 from benchbox.analysis.between_runs import UNKNOWN_SPREAD
+from benchbox.analysis.samples import NS
 from benchbox.analysis.stats import Verdict
 from benchbox.records import Run
 from benchbox.records.diff import CasePair, RunDiff
@@ -17,6 +20,7 @@ from benchbox.report.text import listed
 
 EQUAL_FLOPS = 0.005  # FLOPs that differ by less are called equal
 SHIFTED = 0.01  # ln of what the machine's usual state changed that is worth a note
+CLOCK = 0.03  # ln of readings that say that the processor itself is another speed
 SHOWN = 12  # characters of a sha256
 FEW = 3  # graphs whose sha256 are printed
 UNIT_MS = 1e3
@@ -180,6 +184,7 @@ def _notes(found: RunDiff) -> list[str]:
     return [
         *_controls(found),
         *_carried(found),
+        *_clock(found),
         *_alone(found),
         f"verdict, by the whole 95% interval and a margin of {100 * found.margin:g}%: {HELP}",
     ]
@@ -202,6 +207,24 @@ def _carried(found: RunDiff) -> list[str]:
         return []
     ends = " to ".join(dict.fromkeys(f"{each:+.1%}" for each in (min(shifts), max(shifts))))
     return [f"for ratios B is set back to A's usual state of the machine, by {ends}"]
+
+
+def _clock(found: RunDiff) -> list[str]:
+    """The note on a processor that was itself faster or slower, by the compute sentinel."""
+    readings = [
+        (a.centre_ns, b.centre_ns)
+        for pair in found.pairs
+        if (a := pair.a.gate.compute) and (b := pair.b.gate.compute)
+    ]
+    if not (found.is_one_machine and readings):
+        return []
+    before, after = (median(each) for each in zip(*readings, strict=True))
+    if abs(math.log(after / before)) < CLOCK:
+        return []
+    ends = " -> ".join(formatting.duration(ns * NS) for ns in (before, after))
+    raw = any(pair.ratio and not pair.ratio.carried for pair in found.pairs)
+    rest = ", which ratios have in them" if raw else ""
+    return [f"the processor took {formatting.ratio(after / before)} as long in B ({ends}){rest}"]
 
 
 def _alone(found: RunDiff) -> list[str]:

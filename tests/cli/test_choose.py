@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchbox import records
 from benchbox.analysis.samples import Burst
 from benchbox.records import SpecFacts
 from tests.helpers.command import CalmCommand, by_case, invoke
@@ -86,6 +87,8 @@ def test_nothing_that_fits_is_exit_code_1() -> None:
     result = choose("--budget", "0.5ms")
     assert result.exit_code == 1
     assert "Nothing fits 500 us; the fastest is unknown, 1 ms of 500 us." in result.stdout
+    unsure = choose("--budget", "1ms").stdout
+    assert "the fastest is unknown, 1 of 1 ms; it is not known of unknown." in unsure
 
 
 @pytest.mark.usefixtures("recorded")
@@ -121,14 +124,14 @@ def test_what_is_recorded_is_taken_and_the_rest_timed(bench: CalmCommand) -> Non
     asked = ["small.onnx", "large.onnx", "--budget", "20s", *SHORT]
     result = bench("choose", *asked)
     assert "1 of 2 cases are recorded; 1 to time" in result.stderr
-    (run,) = Path("results/cpu").glob("*-small.onnx.jsonl")
-    assert f"1 of 2 recorded before, by {run.stem}" in result.stdout
+    (path,) = Path("results/cpu").glob("*-small.onnx.jsonl")
+    assert f"1 of 2 recorded before, by {records.read(path).context.run}" in result.stdout
     assert "The fastest that fits is small, " in result.stdout
     (timed,) = Path("results/cpu").glob("*choose-*.jsonl")
     assert timed.read_text().count('"kind":"record"') == 1
     again = bench("choose", *asked)
     assert "to time" not in again.stderr
-    assert f"recorded before, by {timed.stem}" in again.stdout
+    assert f"recorded before, by {records.read(timed).context.run}" in again.stdout
     assert len(list(Path("results/cpu").glob("*.jsonl"))) == 2
     bench("choose", *asked, "--threads", "2")  # another way to run is timed
     assert len(list(Path("results/cpu").glob("*.jsonl"))) == 3

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from benchbox.analysis.states import Gate, State
 from benchbox.cli.choices import complete_runs
 from benchbox.records import SpecFacts
 from tests.helpers.command import BENCHBOX, by_case, invoke, rows
@@ -157,6 +158,14 @@ def test_graphs_that_did_not_change_say_how_far_runs_are_apart() -> None:
     text = invoke("report", "20261121T220007Z-g2", "g2", "--diff").stdout
     assert "Of 4 cases in B: 4 SLOWER." in text
     assert "Changed from A to B: the graphs of 4 of 4 cases." in text
+
+
+def test_a_processor_that_was_slower_itself_is_said() -> None:
+    for created, ns in ((context().created, 10_000.0), (LATER, 11_000.0)):
+        gate = Gate(State(ns, 0.9 * ns, 1.1 * ns))
+        write(RESULTS, record(latency=LATENCY, gate=gate), of=context(created=created))
+    text = invoke("report", "g2", "--diff").stdout
+    assert "the processor took 1.10x as long in B (10 us -> 11 us), which ratios have in" in text
 
 
 def test_another_machine_is_said_loudly() -> None:
