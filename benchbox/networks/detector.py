@@ -14,6 +14,7 @@ from benchbox.networks.layers import calibrated
 SIZE = 640  # height and width of an image, by default
 STRIDES = (8, 16, 32)
 CLASSES = 80
+TIMID = 0.1  # of the last weights of random class branches
 SIDES = 4  # left, top, right, bottom
 BINS = 16  # of the distance from an anchor to each side
 DETECTIONS = 300
@@ -136,6 +137,18 @@ class Head(nn.Module):
         chosen: Tensor = self.best(boxes, scores)
         return chosen
 
+    @torch.no_grad()
+    def spread(self) -> None:
+        """Give random class branches small weights where the best are chosen.
+
+        Else hundreds of scores round to 1, and no comparison tells one choice from another.
+        """
+        if self._has_corners:
+            for branch in self.classes:
+                *_, last = branch.children()
+                assert isinstance(last, nn.Conv2d)
+                last.weight.mul_(TIMID)
+
     def _boxes(self, distances: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """(n, 64, places) -> (n, 4, places), in pixels."""
         n, _, places = distances.shape
@@ -229,4 +242,5 @@ def with_eps(module: nn.Module) -> nn.Module:
 def detector(backbone: nn.Module, neck: Neck, head: Head, *, is_fused: bool = False) -> nn.Module:
     """The detector of these parts, calibrated, with branches folded if it `is_fused`."""
     module = calibrated(with_eps(Detector(backbone, neck, head)), size=SIZE, images=1)
+    head.spread()
     return fuse(module) if is_fused else module

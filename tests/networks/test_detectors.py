@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchbox import networks
+from benchbox.agent.ort import compare
 from benchbox.errors import SpecError
 from benchbox.networks import catalogue
 from benchbox.networks import detector_blocks as blocks
@@ -207,6 +209,15 @@ def test_a_backbone_alone_gives_the_maps_that_the_whole_has_inside(
 def test_an_argument_that_a_network_does_not_take_is_refused() -> None:
     with pytest.raises(SpecError, match="yolov8n takes no 'width'; it takes scale, head"):
         networks.create("yolov8n", width=1.0)
+
+
+@pytest.mark.parametrize("name", ["yolov10n", "yolov10s_ghost"])
+def test_detections_of_random_weights_are_told_apart(name: str) -> None:
+    with torch.no_grad():
+        found = networks.create(name)(torch.randn(1, 3, 640, 640)).numpy()
+    moved = found + np.array([300, 300, 300, 300, 0, 0], np.float32)
+    assert compare.share(found, moved) > compare.TOLERANCE
+    assert compare.matched(found, moved, compare.TOLERANCE).unseen < 100
 
 
 def test_a_side_that_no_multiple_of_32_has_is_refused() -> None:
