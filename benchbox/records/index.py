@@ -12,7 +12,7 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -137,14 +137,24 @@ class Index:
         rows = self._rows("SELECT path, error FROM file WHERE error <> '' ORDER BY path")
         return {(path := self._results / name): f"{path}{error}" for name, error in rows}
 
-    def of_graph(self, sha256: str) -> list[Path]:
-        """The files with figures of a graph, those of the newest runs first."""
+    def contexts(self, device: str, since: str) -> Iterator[tuple[int, Path, Context]]:
+        """Yield number, file and context, but for its specs, of each run on a device since then."""
         rows = self._rows(
-            "SELECT DISTINCT path, created FROM entry JOIN run ON run.id = entry.run "
+            "SELECT id, path, facts FROM run JOIN context ON run.id = context.run "
+            "WHERE device = ? AND created >= ?",
+            *(device, since),
+        )
+        for number, path, facts in rows:
+            yield number, self._results / path, Context(**json.loads(facts), specs=())
+
+    def of_graph(self, sha256: str) -> list[int]:
+        """The numbers of the runs with figures of a graph, the newest first."""
+        rows = self._rows(
+            "SELECT DISTINCT run.id FROM entry JOIN run ON run.id = entry.run "
             "WHERE sha256 = ? AND p50_s IS NOT NULL ORDER BY created DESC, path DESC",
             sha256,
         )
-        return list(dict.fromkeys(self._results / path for path, _ in rows))
+        return [number for (number,) in rows]
 
     def _rows(self, query: str, *values: str) -> list[Any]:
         """The rows of a query, which may be the first to meet a damaged page."""
@@ -187,8 +197,7 @@ class Index:
         self, path: str, size: int, place: int, context: Context, lines: Sequence[IndexedLine]
     ) -> None:
         counts = [sum(line.status == status for line in lines) for status in STATUSES]
-        facts = {"provider": context.provider, "threads": context.threads, "cpus": context.cpus}
-        facts |= {"host": context.host, "versions": context.versions, "benchbox": context.benchbox}
+        facts = {name: value for name, value in asdict(context).items() if name != "specs"}
         row = (path, place, context.name, context.created, context.device, size)
         run = self._tables.execute(
             "INSERT INTO run VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, *counts)

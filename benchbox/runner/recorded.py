@@ -10,7 +10,6 @@ from benchbox.errors import CaseError, RecordError
 from benchbox.export import Graph
 from benchbox.records import Context, Record, Run, differences
 from benchbox.records.index import Index
-from benchbox.records.reader import dated
 from benchbox.runner import record
 from benchbox.specs import Case
 
@@ -19,6 +18,9 @@ DESCRIBING = (
     *("index", "spec", "case", "labels", "args", "group", "reference", "channels", "axes"),
     *("published", "printed", "note", "paper"),
 )
+
+
+STAMP = "%Y-%m-%dT%H:%M:%SZ"  # as contexts have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +35,22 @@ class Archive:
     """The runs of a folder that were made as one of now would be."""
 
     def __init__(self, index: Index, context: Context, since: datetime) -> None:
-        self._index, self._context, self._since = index, context, since
+        self._index, self._context = index, context
+        self._alike = {
+            number: path
+            for number, path, other in index.contexts(context.device, f"{since:{STAMP}}")
+            if self._is_alike(other)
+        }
         self._runs: dict[Path, list[Run]] = {}
 
     def find(self, bare: Record, is_enough: Callable[[Record], bool]) -> Recorded | None:
         """The newest record that stands for a case, of which `bare` has no samples; or None."""
-        for path in self._index.of_graph(bare.sha256):
-            for run in self._read(path):
-                for found in run.records:
-                    if self._is_of(found, run, bare) and is_enough(found):
-                        names = {name: getattr(bare, name) for name in DESCRIBING}
-                        return Recorded(replace(found, **names, relative=None), run)
+        alike = [self._alike[n] for n in self._index.of_graph(bare.sha256) if n in self._alike]
+        for run in (run for path in dict.fromkeys(alike) for run in self._read(path)):
+            for found in run.records if self._is_alike(run.context) else ():
+                if self._is_of(found, run, bare) and is_enough(found):
+                    names = {name: getattr(bare, name) for name in DESCRIBING}
+                    return Recorded(replace(found, **names, relative=None), run)
         return None
 
     def _is_of(self, found: Record, run: Run, bare: Record) -> bool:
@@ -57,13 +64,12 @@ class Archive:
         )
 
     def _read(self, path: Path) -> list[Run]:
-        """The runs of a file that could go on as the one of now; none if it is old or broken."""
+        """The runs of a file, none if it is broken."""
         if path not in self._runs:
             try:
-                runs = records.read_all(path) if dated(path) >= self._since else []
+                self._runs[path] = records.read_all(path)
             except RecordError:
-                runs = []
-            self._runs[path] = [run for run in runs if self._is_alike(run.context)]
+                self._runs[path] = []
         return self._runs[path]
 
     def _is_alike(self, other: Context) -> bool:

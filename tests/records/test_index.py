@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,10 @@ def test_the_list_has_what_a_reader_finds_the_newest_first(folder: Path) -> None
     ]
     assert [run.path for run in listed(folder)] == [new, old]
     with Index(folder) as found:
-        assert found.of_graph("cd" * 32) == [old]
-        assert found.of_graph("ef" * 32) == []
+        (number,) = found.of_graph("cd" * 32)
+        ((same, path, its_context),) = found.contexts("cpu", "2026-11-21")
+        assert (same, path, its_context) == (number, old, replace(context(), specs=()))
+        assert found.of_graph("ef" * 32) == [*found.contexts("cpu", "2026-11-22")] == []
 
 
 def test_only_what_is_new_or_changed_is_read_again(folder: Path) -> None:
