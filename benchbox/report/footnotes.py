@@ -122,7 +122,8 @@ def _paper(records: Sequence[Record], spec_facts: SpecFacts) -> list[str]:
 
 def _given(record: Record) -> str:
     """The values of inputs that were given, a file's by the first digits of its hash."""
-    return listed([f"{name} is {text[:DIGITS]}" for name, text in record.values.items()])
+    short = {n: t[:DIGITS] if t.startswith("sha256 ") else t for n, t in record.values.items()}
+    return listed([f"{name} is {text}" for name, text in short.items()])
 
 
 def made_up(found: Mapping[str, Mapping[str, int]]) -> str:

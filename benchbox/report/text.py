@@ -21,9 +21,9 @@ def group(name: str) -> str:
 
 def shared_input(cases: Iterable[Sequence[str]]) -> list[str]:
     """`input 1x3x640x640`, where all cases have that as their only one; no text otherwise."""
-    shapes = {tuple(text.partition("=")[2] for text in inputs) for inputs in cases}
-    (shape, *more) = shapes.pop() if len(shapes) == 1 else ("",)
-    return [f"input {shape}"] if shape and not more else []
+    shapes = {tuple(text.rpartition("=")[2] for text in inputs) for inputs in cases}
+    only = shapes.pop() if len(shapes) == 1 else ()
+    return [f"input {only[0]}"] if len(only) == 1 else []
 
 
 def by_text(cases: Sequence[str], texts: Sequence[str]) -> list[str]:

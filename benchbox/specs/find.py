@@ -132,7 +132,9 @@ def _bundled(name: str) -> BlockSpec:
 
 def split(name: str) -> tuple[str, Mapping[str, str]]:
     """Split `g2:groups=8,scale=1` into the name and its selection."""
-    match = re.fullmatch(r"(.+?):([^:=,/\\]*=.*)", name)  # values may hold colons: ratio=1:12
+    # Values may hold colons, as ratio=1:12, and names of a graph's inputs, as input:0.
+    match = re.fullmatch(r"(?i:(.+?\.onnx):(.*=.*))", name)
+    match = match or re.fullmatch(r"(.+?):([^:=,/\\]*=.*)", name)
     if match is None:
         return name, {}
     pairs = [part.partition("=") for part in match[2].split(",")]

@@ -172,7 +172,7 @@ def read(path: Path, text: bytes) -> SpecTable:
     try:
         if _DEEP.search(text):
             raise SpecError(f"{path}: a key of more than {MOST_KEYS} parts; no spec has such a key")
-        tables = tomllib.loads(text.decode())
+        tables = tomllib.loads(text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, 5,000 digits, deep brackets
         raise SpecError(f"{path}: not valid TOML: {_cut(str(error))}") from None
     if "grid" in tables:

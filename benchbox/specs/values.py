@@ -89,15 +89,18 @@ def _number(tensor: TensorSpec, values: Values, where: str) -> Values:
 
     value, text = values.number, values.text
     if value is None:
-        raise UsageError(f"{where}: {text!r} is neither a .npy file nor a number such as 16000")
+        raise UsageError(
+            f"{where}: {text!r} is neither a .npy file, as numpy.save writes, nor a number such as "
+            "16000"
+        )
     dtype = np.dtype(tensor.dtype)
     if dtype.kind == "b":
-        low, high = 0, 1
+        is_kind, high = value in (0, 1), 1.0
     elif dtype.kind in "iu":
-        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+        is_kind, high = value == int(value), np.iinfo(dtype).max
     else:
-        low, high = -np.inf, np.inf  # type: ignore[assignment]
-    is_kind = dtype.kind == "f" or value == int(value)
+        is_kind, high = True, float(np.finfo(dtype).max)
+    low = np.iinfo(dtype).min if dtype.kind in "iu" else -high
     if not is_kind or not low <= value <= high:
         raise UsageError(f"{where}: {value:g} is no {tensor.dtype}")
     return replace(values, text=None)

@@ -26,6 +26,7 @@ from tests.helpers.profiled import estimated, node
 CONV = """conv (float[1,8,12,12] x) => (float[1,16,12,12] y) {
     a = Conv(x, w) b = Relu(a) y = Concat<axis = 1>(a, b)
 }"""
+CONSTANT = "g () => (float[1] y) { y = Constant<value = float[1] {1}>() }"  # nothing to profile
 BROKEN = "nan (float[32] x) => (float[32] y) { y = nowhere.Magic(x) }"
 pytestmark = pytest.mark.usefixtures("in_tmp", "shared_cache")
 
@@ -142,8 +143,9 @@ def test_several_cases_are_rows_of_one_table_and_a_failed_one_leaves_the_others(
 
 
 @pytest.mark.slow
-def test_a_case_that_fails_alone_prints_why(write_onnx: WriteOnnx) -> None:
-    result = invoke("profile", str(write_onnx("nan", BROKEN)), "--export-csv", "p.csv")
+@pytest.mark.parametrize("text", [BROKEN, CONSTANT])
+def test_a_case_that_fails_alone_prints_why(write_onnx: WriteOnnx, text: str) -> None:
+    result = invoke("profile", str(write_onnx("nan", text)), "--export-csv", "p.csv")
     assert result.exit_code == 1
     assert "nan failed: " in result.stdout
     (row,) = rows(Path("p.csv").read_text())

@@ -118,6 +118,13 @@ def test_what_does_not_fit_the_file_says_what_to_type(
     assert sentence in message
 
 
+def test_a_name_of_an_input_may_hold_colons_and_slashes(tmp_path: Path) -> None:
+    model = onnx.load(save(tmp_path / "tf.onnx", tensor(TensorProto.FLOAT, [None, 4])))
+    model.graph.input[0].name = model.graph.node[0].input[0] = "serving/x:0"
+    onnx.save(model, tmp_path / "tf.onnx")
+    assert texts(only(f"{tmp_path}/tf.onnx:serving/x:0=2x4")) == ["serving/x:0=2x4"]
+
+
 def test_a_shape_goes_to_the_files_that_have_the_input(files: Files) -> None:
     files("one.onnx", text=OPEN)
     files("two.onnx", text=OPEN.replace(" x", " img").replace("(x", "(img"))
@@ -202,8 +209,9 @@ def test_values_fix_a_shape_and_are_checked(files: Files) -> None:
         ("a=ids.npy", "ids.npy is of type int64, the input of float32; save it as array.astype"),
         ("a=no.npy", "there is no such file"),
         ("a=text.npy", "not a .npy file of numbers"),
-        ("a=b", "'b' is neither a .npy file nor a number"),
+        ("a=b", "'b' is neither a .npy file, as numpy.save writes, nor"),
         ("a=nan", "'nan' is neither"),
+        ("a=1e39", "1e\\+39 is no float32"),
         ("z=1", "--input z: no such input; there are a, b"),
     ):
         with pytest.raises(UsageError, match=why):

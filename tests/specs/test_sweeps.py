@@ -64,6 +64,10 @@ def test_a_wrong_grid_is_named(write: Write, old: str, new: str, sentence: str) 
     assert not_valid(path).startswith(f"{path}: {sentence}")
 
 
+def test_a_mark_of_byte_order_is_no_part_of_a_spec(write: Write) -> None:
+    assert len(cases_of(write("\ufeff" + GRID))) == 4
+
+
 def test_an_argument_is_in_the_case_or_in_the_grid(write: Write) -> None:
     path = write(GRID + "[[cases]]\nargs = { c = 1 }\n")
     assert not_valid(path) == f"{path}: cases[1]: 'c' is in the grid, too"
