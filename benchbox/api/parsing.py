@@ -72,7 +72,8 @@ def since(text: str) -> datetime:
     if match := re.fullmatch(r"\s*(\d{1,5})\s*(h|d|w)\s*", text):
         return datetime.now(UTC) - timedelta(hours=int(match[1]) * HOURS[match[2]])
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+        found = datetime.fromisoformat(text)
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
     except ValueError:
         raise UsageError(f"--since {text}: write it as 12h, 30d, 8w or 2026-11-01") from None
 

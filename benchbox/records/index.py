@@ -27,9 +27,9 @@ LOCKED_S = 10.0  # longer than another process takes to write ten thousand runs
 SAMPLES = b',"bursts":['  # ends what is read of a record, whose last field they are
 STATUSES: tuple[Status, ...] = ("ok", "imprecise", "failed", "skipped")
 TABLES = """
-CREATE TABLE file (path TEXT PRIMARY KEY, changed_ns INTEGER, size INTEGER, error TEXT);
+CREATE TABLE file (path BLOB PRIMARY KEY, changed_ns INTEGER, size INTEGER, error TEXT);
 CREATE TABLE run (
-    id INTEGER PRIMARY KEY, path TEXT, place INTEGER, name TEXT, created TEXT, device TEXT,
+    id INTEGER PRIMARY KEY, path BLOB, place INTEGER, name TEXT, created TEXT, device TEXT,
     size INTEGER, ok INTEGER, imprecise INTEGER, failed INTEGER, skipped INTEGER);
 CREATE TABLE context (run INTEGER PRIMARY KEY, facts TEXT);
 CREATE TABLE entry (
@@ -126,7 +126,7 @@ class Index:
         )
         return [
             ListedRun(
-                *(self._results, path, name, created, device, size),
+                *(self._results, os.fsdecode(path), name, created, device, size),
                 {status: n for status, n in zip(STATUSES, counts, strict=True) if n},
             )
             for path, name, created, device, size, *counts in rows
@@ -135,7 +135,8 @@ class Index:
     def unreadable(self) -> dict[Path, str]:
         """Why files are in no list, a line for each."""
         rows = self._rows("SELECT path, error FROM file WHERE error <> '' ORDER BY path")
-        return {(path := self._results / name): f"{path}{error}" for name, error in rows}
+        paths = {self._results / os.fsdecode(path): error for path, error in rows}
+        return {path: f"{path}{error}" for path, error in paths.items()}
 
     def contexts(self, device: str, since: str) -> Iterator[tuple[int, Path, Context]]:
         """Yield number, file and context, but for its specs, of each run on a device since then."""
@@ -145,7 +146,7 @@ class Index:
             *(device, since),
         )
         for number, path, facts in rows:
-            yield number, self._results / path, Context(**json.loads(facts), specs=())
+            yield number, self._results / os.fsdecode(path), Context(**json.loads(facts), specs=())
 
     def of_graph(self, sha256: str) -> list[int]:
         """The numbers of the runs with figures of a graph, the newest first."""
@@ -166,7 +167,7 @@ class Index:
 
     def _update(self) -> None:
         stamps = self._tables.execute("SELECT path, changed_ns, size FROM file")
-        known = {path: (changed, size) for path, changed, size in stamps}
+        known = {os.fsdecode(path): (changed, size) for path, changed, size in stamps}
         there = dict(_files(self._results))
         changed = [path for path, stamp in there.items() if known.get(path) != stamp]
         gone = known.keys() - there.keys()
@@ -181,12 +182,14 @@ class Index:
                 self._remove(path)
             for path, runs, error in read:
                 self._tables.execute(
-                    "INSERT INTO file VALUES (?, ?, ?, ?)", (path, *there[path], error)
+                    "INSERT INTO file VALUES (?, ?, ?, ?)",
+                    (os.fsencode(path), *there[path], _storable(error)),
                 )
                 for place, (context, lines) in enumerate(runs):
                     self._add(path, there[path][1], place, context, lines)
 
-    def _remove(self, path: str) -> None:
+    def _remove(self, name: str) -> None:
+        path = os.fsencode(name)
         of_path = "(SELECT id FROM run WHERE path = ?)"
         for table in ("entry", "context"):
             self._tables.execute(f"DELETE FROM {table} WHERE run IN {of_path}", (path,))  # noqa: S608
@@ -198,7 +201,8 @@ class Index:
     ) -> None:
         counts = [sum(line.status == status for line in lines) for status in STATUSES]
         facts = {name: value for name, value in asdict(context).items() if name != "specs"}
-        row = (path, place, context.name, context.created, context.device, size)
+        texts = map(_storable, (context.name, context.created, context.device))
+        row = (os.fsencode(path), place, *texts, size)
         run = self._tables.execute(
             "INSERT INTO run VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, *counts)
         ).lastrowid
@@ -208,14 +212,19 @@ class Index:
             (
                 (
                     run,
-                    f"{line.spec}:{line.case}",
-                    line.graph.sha256 if line.graph else "",
+                    _storable(f"{line.spec}:{line.case}"),
+                    _storable(line.graph.sha256 if line.graph else ""),
                     line.status,
                     *((f.p50_s, f.ci_low_s, f.ci_high_s) if (f := line.latency) else (None,) * 3),
                 )
                 for line in lines
             ),
         )
+
+
+def _storable(text: str) -> str:
+    """A text without halves of surrogate pairs, of names that are no UTF-8."""
+    return text.encode(errors="replace").decode()
 
 
 def _file(results: Path) -> Path:

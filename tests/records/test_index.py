@@ -167,6 +167,22 @@ def test_a_folder_without_runs_has_an_empty_list(tmp_path: Path) -> None:
     assert listed(tmp_path / "results") == []
 
 
+@pytest.mark.skipif(os.name != "posix", reason="names of files are bytes")
+def test_names_that_are_no_utf_8_are_listed(folder: Path) -> None:
+    path = write(
+        folder, record(case="\ud800", graph={**GRAPH, "sha256": "\udcff"}, latency=LATENCY)
+    )
+    edit(path, 0, name="\udcff")
+    edit(path, 1, run=None)
+    odd = path.rename(path.with_name(os.fsdecode(b"20261121T220007Z-\xff.jsonl")))
+    edit(write(folder, record()), 1, case=5)
+    (run,) = listed(folder)
+    assert (run.path, run.name, run.cases) == (odd, "?", {"ok": 1})
+    odd.write_text("{}")
+    with Index(folder) as found:
+        assert set(found.unreadable()) == {odd, path}
+
+
 def test_runs_of_one_file_are_listed_each(folder: Path) -> None:
     first, second = write(folder, record()), write(folder, of=context("g1"))
     first.write_text(first.read_text() + second.read_text())
