@@ -4,7 +4,6 @@ from pathlib import Path
 import onnx
 import pytest
 
-from benchbox.api import job
 from benchbox.sampling import sampler
 from tests.conftest import HEADER
 from tests.helpers.command import CalmCommand
@@ -36,7 +35,7 @@ def bench(graphs: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """The command in this process, with agents that nothing disturbs."""
     assert graphs and shared_cache
     bench = CalmCommand()
-    monkeypatch.setattr(job, "open_agent", bench.open)
+    bench.install(monkeypatch)
     monkeypatch.setattr(sampler, "CHUNK_S", 0.05)
     return bench
 

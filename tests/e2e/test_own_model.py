@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import pytest
 
-from benchbox.api import job
 from tests.helpers import onnx_models
 from tests.helpers.command import CalmCommand, invoke
 from tests.networks.test_libraries import installed
@@ -94,7 +93,7 @@ def test_a_recipe_gives_what_it_shows(
     request.getfixturevalue("installed" if "torchvision:" in block else "shared_cache")
     for name, value in SETTINGS.items():
         monkeypatch.setenv(f"BENCHBOX_{name}", value)
-    monkeypatch.setattr(job, "open_agent", CalmCommand().open)
+    CalmCommand().install(monkeypatch)
     for recipe in block.removeprefix("$ ").split("\n$ "):
         command, _, shown = recipe.partition("\n")
         found = "\n".join(plain(output(command, fails="Error: " in shown)))

@@ -9,15 +9,19 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
+import pytest
 from typer.testing import CliRunner, Result
 
 from benchbox import records
+from benchbox.api import job
 from benchbox.cli.app import app
 from benchbox.devices import Device
 from benchbox.errors import DeviceError
 from benchbox.records import Run
+from benchbox.runner.request import Clock, Request
 from benchbox.sampling.session import Ask, Timed
 from benchbox.transports import Agent
 from benchbox.transports.local import open_local
@@ -25,6 +29,7 @@ from tests.helpers.machine import Calm
 
 BENCHBOX = [sys.executable, "-m", "benchbox"]
 FOREVER = ["--precision", "0.0001%", "--max-time", "10m"]
+BURST_S, LOOK_S = 0.02, 1e-4  # of the clock of calm commands
 MEASURED = {"ok", "imprecise"}  # which of the two is for the machine to say: it may be busy
 
 
@@ -100,14 +105,29 @@ def only_run(device: str = "cpu") -> Run:
 
 class CalmCommand:
     """Runs the command in this process, with agents whose calls all count: what else this machine
-    does then makes no figure imprecise. At the `interrupt_at`-th burst somebody presses Ctrl-C;
-    devices that are `gone` cannot be opened.
+    does then makes no figure imprecise. Time passes by bursts, so that a busy machine gets as many
+    into a run. At the `interrupt_at`-th burst somebody presses Ctrl-C; devices that are `gone`
+    cannot be opened.
     """
 
     def __init__(self) -> None:
         self.bursts = 0
+        self.looks = 0
         self.interrupt_at = 0
         self.gone: set[str] = set()
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have jobs open its agents and keep its time."""
+        monkeypatch.setattr(job, "open_agent", self.open)
+        monkeypatch.setattr(job, "Request", self.request)
+
+    def request(self, **options: Any) -> Request:
+        """A request as jobs make it, on the clock of this command."""
+        return Request(**options, clock=Clock(now=self.now))
+
+    def now(self) -> float:
+        self.looks += 1
+        return self.bursts * BURST_S + self.looks * LOOK_S
 
     def open(self, device: Device, **_: object) -> Agent:
         bench = self
