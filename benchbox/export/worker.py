@@ -17,7 +17,9 @@ ends with it: no builder meets what another left behind.
 import contextlib
 import functools
 import logging
+import math
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 
     from benchbox.export.verify import Array
 
+FEW = 8  # numbers of an input that may be scales, thresholds or a ratio
 INLINE_BYTES = 1 << 30  # protobuf ends at 2 GiB; larger weights go to a file beside the model
 
 
@@ -252,15 +255,18 @@ def _called(
     """How integers are made so that the graph runs, and its outputs on them.
 
     Where it does not run on those that are `made` for it, they are 0 or 1, else all 1 or all 0, as
-    sizes and axes may have to be. Raises CaseError where it runs on none of these.
+    sizes and axes may have to be, else floats of few numbers are, as scales and thresholds may have
+    to be. Raises CaseError where it runs on none of these.
     """
     runtime = ort_call.opened(path)
     every, reason = made_up_integers(tensors), ""
+    few = [t["name"] for t in tensors if _may_be_setting(t)]
     bounded = {name: how for name, how in made.items() if how}
     ways: list[MadeUp] = [made]
     if every:
         ways.append({name: {} for name in made})
         ways += [{key: {"number": n} for key in every} | b for b in (bounded, {}) for n in (1, 0)]
+    ways += [{**made, **{name: {"number": n} for name in few}} for n in (1, 0) if few]
     for way in ways:
         try:
             return way, ort_call.call(runtime, _feeds(tensors, SEED, way))
@@ -268,9 +274,16 @@ def _called(
             if memory.ran_out(error):
                 raise
             reason = reason or stdio.sentence(error)
-    options = " ".join(f"--input {name}=FILE.npy" for name in every)
-    advice = f"; values were made up: give them with {options}" if every else ""
+    named = [name for name in (*every, *few) if re.search(rf"\b{re.escape(name)}\b", reason)]
+    options = " ".join(f"--input {name}=FILE.npy" for name in named or every or few)
+    advice = f"; values were made up: give them with {options}" if options else ""
     raise CaseError(reason.removesuffix(f"; {messages.GIVE}") + advice)
+
+
+def _may_be_setting(tensor: Message) -> bool:
+    """Whether an input without values is of a few floats."""
+    is_float = tensor["dtype"] in inputs.FLOATS and "values" not in tensor
+    return is_float and math.prod(tensor["shape"]) <= FEW
 
 
 def _empty(tensors: Sequence[Message], given: Sequence[ort_call.Output]) -> Iterator[str]:

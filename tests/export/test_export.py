@@ -449,6 +449,12 @@ def test_integers_that_a_graph_cannot_take_stay_small_or_are_asked_for(
     text = f"g (int64 axis, int64[3] ids) => (float[3] y) {{ {table} y = CumSum(v, axis) }}"
     graph = exporter.graph(file_case(write_onnx("axis", text), axis, ids))
     assert graph.made_up == {"axis": {"number": 0}, "ids": {"below": 5}}
+    text = "g (float[1,1,4,4] x, float[4] s) => (float[?,?,?,?] y) { y = Resize(x, , s) }"
+    scales = TensorSpec("s", (4,))
+    graph = exporter.graph(
+        file_case(write_onnx("resize", text), TensorSpec("x", (1, 1, 4, 4)), scales)
+    )
+    assert graph.made_up == {"s": {"number": 1}}
     text = f"g (int64[3] ids) => (float[?,?] y) {{ {table} y = Reshape(t, ids) }}"
     kind, error = exporter.error(file_case(write_onnx("bad", text), ids))
     assert kind == "case"
