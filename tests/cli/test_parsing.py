@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, get_args
 
 import pytest
@@ -30,6 +31,9 @@ GOOD: list[tuple[Parse, dict[str | None, Any]]] = [
     (parsing.percentiles, {None: (), "99": (99.0,), "99.9, 50,90": (50.0, 90.0, 99.9)}),
     (parsing.batches, {None: (), "8": (8,), "1,8": (1, 8), " 8, 1 ": (8, 1)}),
     (parsing.seconds, {"90s": 90, "90": 90, "5m": 300, "1.5h": 5400, "250ms": 0.25, " .5 m ": 30}),
+    (parsing.budget, {"33ms": 0.033, " 1.5 s ": 1.5, ".5ms": 0.0005}),
+    (parsing.since, {"2026-11-01": datetime(2026, 11, 1, tzinfo=UTC)}),
+    (parsing.since, {"2026-11-01T02:00+02:00": datetime(2026, 11, 1, tzinfo=UTC)}),
     (parsing.cpus, {"0": (0,), "3,1": (3, 1), "4-5,0-1": (4, 5, 0, 1), " 0 , 7-7 ": (0, 7)}),
     (parsing.processors, {None: [()], "0,2-3": [(0, 2, 3)], "big": ["big"]}),
     (parsing.processors, {" little , middle,big": ["little", "middle", "big"]}),
@@ -51,12 +55,16 @@ SHARE = "--precision {}: write a share such as 1%"
 PERCENTILES = "--percentiles {}: write each once, from 50 to 99.9, as in 90,99"
 BATCH = "--batch {}: write images in one call"
 SECONDS = "--max-time {}: write it as 90s, 5m or 1h"
+BUDGET = "--budget {}: write it as 33ms or 1.5s"
+SINCE = "--since {}: write it as 12h, 30d, 8w or 2026-11-01"
 CPUS = "--cpus {}: write processors as 0,1 or 0-3"
 MIXED = "--cpus {}: write clusters as big,little or processors as 0,1"
 SHAPE = "--shape {}: write name=1x3x224x224"
 BAD: list[tuple[Parse, str, list[str]]] = [
     (parsing.share, SHARE, ["", "%", "0%", "100%", "1", "-1%", "1%%", "nan", "1,5%", "9" * 400]),
     (parsing.percentiles, PERCENTILES, ["", "0", "49.9", "100", "99.99", "p99", "99%", "90,90"]),
+    (parsing.budget, BUDGET, ["", "33", "ms", "-1ms", "1m", "1e3ms", "33 msec", "inf"]),
+    (parsing.since, SINCE, ["", "30", "d", "-1d", "1y", "2026-13-01", "yesterday", "9" * 9 + "h"]),
     (parsing.batches, BATCH, ["", "0", "1,", ",1", "1,,8", "-1", "1.5", "1 8", "x", "9" * 99]),
     (parsing.batches, "--batch {}: name each batch once", ["1,1", "8,1,08"]),
     (parsing.seconds, SECONDS, ["", "s", "0s", "-5s", "5 minutes", "1d", "1h30m", "inf"]),
@@ -103,7 +111,11 @@ def test_a_printed_input_is_read_back(name: str, sizes: list[int], dtype: str) -
 
 
 @pytest.mark.parametrize(
-    "parse", [parsing.share, parsing.seconds, specs.shape, parsing.cpus, parsing.processors]
+    "parse",
+    [
+        *(parsing.share, parsing.seconds, specs.shape, parsing.cpus, parsing.processors),
+        *(parsing.since, parsing.budget),
+    ],
 )
 @given(text=st.text(max_size=12))
 def test_any_other_text_is_a_usage_error(parse: Parse, text: str) -> None:
