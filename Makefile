@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 BENCH_STAMP := .venv/.installed-bench
+OPENVINO_STAMP := .venv/.installed-openvino
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-cuda test-page faults lint type check docs bench wheel clean
+.PHONY: help setup run test test-openvino test-cuda test-page faults lint type check docs bench wheel clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
@@ -26,6 +27,13 @@ run: $(STAMP)  ## the main job: ShuffleNetV2's second guideline, timed on this C
 
 test: $(STAMP)  ## all tests, in four processes: many wait for boards and for time
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile $(ARGS)
+
+test-openvino: $(OPENVINO_STAMP)  ## tests of the OpenVINO plug-in, which is installed for them (53 MB)
+	BENCHBOX_TEST_OPENVINO=required $(BIN)/python -m pytest tests/e2e/test_openvino.py $(ARGS)
+
+$(OPENVINO_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[openvino]'
+	@touch $@
 
 test-cuda:  ## checks on a real GPU, by $(PYTHON) as it is: no .venv/ is built
 	$(PYTHON) -m tools.cuda $(ARGS)

@@ -7,24 +7,27 @@ stdout, diagnostics on stderr. It ends when stdin closes.
     -> {"op": "hello", "protocol": 1, "threads": n,
         "cpus": [i, ...] | "big" | "middle" | "little" | null,
         "gpu": "cuda:0", "provider": name,
+        "plugin"?: {"provider": name or empty, "library": path or empty, "options": {name: text}},
         "driving": {"mode": "graph" | "eager", "cache": "hot" | "cold",
             "tf32": bool, "conv_search": "exhaustive" | "heuristic" | "default" | null} | null}
     <- {"reply": "hello", "protocol": 1, "versions": {...}, "providers": [...],
         "host": {..., "clusters": [{"cpus": [...], "capacity"?, "top_khz"?, "core"?}, ...],
                  "setting": {name: words, ...}, "gpu"?: {"name", "driver", ...}},
-        "cpus": [...], "affinity": [...] | null, "rss_bytes": n, of a GPU "seen": {...}}
+        "cpus": [...], "affinity": [...] | null, "rss_bytes": n, of a GPU "seen": {...},
+        "plugin"?: {"provider", "library", "sha256", "device", "hardware", "version", "options"}}
        with the fastest cluster first; benchbox.agent.host.health tells what a setting is
     -> {"op": "load", "graph": id, "path": p, "provider": name, "seed": n,
         "inputs": [{"name", "shape", "dtype",
             "values"?: {"file": path of a .npy} | {"number": x} | {"text": s} | {"below": n}}, ...],
         "denormals": whether to look for them, "types": whether to say in which it computes, for
             each operator too where it is "operators",
-        "compare": "single" | "half" | null, the type in which it computes at least, where its
-            outputs on a GPU are to be compared with the processor's}
+        "compare": "single" | "half" | "quantised" | null, the type in which it computes at least,
+            where its outputs by another provider are to be compared with the CPU's}
     <- {"reply": "load", "load_s": s, "first_call_s": s, "finite": bool, "outputs": [...],
         "nodes": {provider: how many of the graph's nodes it runs} | null,
         "denormal_ratio": x | null, "affinity": [...] | null, "rss_bytes": n, "peak_rss_bytes": n,
         "peak_bytes": n | null, "gpu_bytes": n | null,
+        "output_error"?: share of an output | null, "computed_in"?: type | null,
         "types"?: {type or operator:type : how many nodes gave it, casts left out} | null}
     -> {"op": "time", "bursts": [[id, calls, stream?, period_s?], ...]}
     <- {"burst": {"graph": id, "latencies_ns": [...], "switches": [...] | null,

@@ -111,6 +111,7 @@ class AgentProgram:
                 **self._runtime.versions(),
             },
             "providers": self._runtime.providers(),
+            **({"plugin": plugin} if (plugin := self._runtime.plugin()) else {}),
             "cpus": self.cpus,
             "affinity": machine.affinity(),
             "rss_bytes": machine.rss_bytes(),
@@ -157,7 +158,7 @@ class AgentProgram:
         denormal_ratio = denormals.ratio(loaded.call) if looked_for else None
         gc.collect()
         gc.freeze()
-        reply = {
+        reply: dict[str, object] = {
             "reply": "load",
             "load_s": loaded.load_s,
             "first_call_s": loaded.first_call_s,
@@ -172,7 +173,7 @@ class AgentProgram:
             "peak_bytes": machine.peak_since(mark),
         }
         if request.get("compare"):
-            self._runtime.compare(request, loaded)
+            reply |= self._runtime.compare(request, loaded)
         self.sessions[request["graph"]] = loaded
         yield reply | ({"types": self._runtime.types(request)} if request.get("types") else {})
 

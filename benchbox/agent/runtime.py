@@ -17,6 +17,7 @@ class LoadedGraph:
     """A loaded graph; `call` runs it once on an input that was made beforehand.
 
     `nodes` counts the nodes that each provider runs, None where the runtime does not report it.
+    `fetch` gives the outputs of a call, None for one that is no array; a GPU's come otherwise.
     `gpu_bytes` is what loading it and its first calls took of a GPU's memory, None on a processor.
     """
 
@@ -27,6 +28,7 @@ class LoadedGraph:
     outputs: list[dict[str, object]]
     nodes: Mapping[str, int] | None = None
     gpu_bytes: int | None = None
+    fetch: "Callable[[], Sequence[Array | None]] | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +75,14 @@ class Runtime(Protocol):
     def read_counters(self) -> Counters:
         """Counters of the GPU that it runs on; empty on a processor."""
 
-    def compare(self, request: Message, loaded: LoadedGraph) -> None:
-        """Raise Refusal unless a graph gives on a GPU what it gives on the processor."""
+    def compare(self, request: Message, loaded: LoadedGraph) -> Mapping[str, object]:
+        """What to add to a `load` on how its outputs stand to those of the CPU's provider.
+
+        Raises Refusal where they have nothing to do with these.
+        """
+
+    def plugin(self) -> Mapping[str, object] | None:
+        """Facts of the plug-in that runs the graphs, None for providers of the build itself."""
 
     def types(self, request: Message) -> Mapping[str, int] | None:
         """Number of the graph's nodes by the type of their output, None where that is unknown."""

@@ -157,7 +157,7 @@ class WhereOptions:
         typer.Option(
             metavar="cpu,torch",
             envvar="BENCHBOX_PROVIDER",
-            help="such as cpu, xnnpack, nnapi, tensorrt, torch-compile",
+            help="cpu, openvino, plugin:PATH, xnnpack, tensorrt, torch",
         ),
     ] = None
     allow_emulated: Annotated[

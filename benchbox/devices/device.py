@@ -7,12 +7,14 @@ import platform
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from benchbox import host
 from benchbox.devices import claims, providers, registry
 from benchbox.devices.address import adb_serial, masked, ssh_address
 from benchbox.devices.gpu_options import Driving
+from benchbox.devices.plugins import Plugin
 from benchbox.devices.registry import Entry, Processors
 from benchbox.errors import DeviceError, UsageError
 
@@ -34,6 +36,7 @@ class Device:
 
     `url` is empty for this machine. It, `python` and `typed` (the name that the user typed) are for
     the transport and for messages to that user: no record holds them.
+    `plugin` is the library that brings the provider, if any.
     `gpu` is the one of this machine to run on, as `cuda:0`, empty for its processors; `driving`
     says how it is driven.
     """
@@ -47,6 +50,7 @@ class Device:
     python: str = ""
     gpu: str = ""
     driving: Driving | None = None
+    plugin: Plugin | None = None
     typed: str = field(default="", compare=False)
 
     @property
@@ -86,8 +90,9 @@ def resolve(
     gpu = _gpu(name)
     entry = Entry(name.replace(":", "-"), "local") if gpu else _entry(name)
     default = providers.CUDA if gpu else CPU_PROVIDER
-    provider = provider or default
-    own = _named(entry.name, cpus, provider, default)
+    plugin = _plugin(provider, is_here=entry.url == "local")
+    provider = providers.without_options(provider or default)
+    own = _named(entry.name, cpus, provider, default, plugin)
     if not cpus and threads is None:
         threads, cpus = entry.threads, entry.cpus
     elif not cpus and (threads == entry.threads or isinstance(entry.cpus, str)):
@@ -99,7 +104,8 @@ def resolve(
     is_here = entry.url == "local"
     url = "" if is_here else entry.url
     channels: Channels = "gpu" if gpu else "arm"
-    device = Device(own, provider, threads, channels, cpus, url, entry.python, gpu, typed=name)
+    where = (cpus, url, entry.python, gpu)
+    device = Device(own, provider, threads, channels, *where, plugin=plugin, typed=name)
     _check_torch(device)
     device = _with_gpu_options(device, name, driving)
     if is_here:
@@ -113,6 +119,7 @@ def resolve(
 
 def takes(device: Device, provider: str) -> bool:
     """Whether a provider can run on a device of this kind."""
+    provider = providers.without_options(provider)
     if providers.runs_modules(provider):
         return not device.url and (bool(device.gpu) or provider != providers.TORCH_CUDAGRAPH)
     return bool(device.gpu) == (provider in providers.GPUS.values())
@@ -135,10 +142,29 @@ def _with_gpu_options(device: Device, name: str, driving: Driving | None) -> Dev
     return replace(device, driving=(driving or Driving()).by(device.provider))
 
 
-def _named(name: str, cpus: Processors, provider: str, default: str = CPU_PROVIDER) -> str:
+def _plugin(provider: str, *, is_here: bool) -> Plugin | None:
+    """The plug-in of a provider; raises UsageError for a path that leads to no file."""
+    plugin = providers.plugin(provider)
+    if plugin is None or not plugin.library:
+        return plugin
+    path = Path(plugin.library).expanduser().absolute() if is_here else Path(plugin.library)
+    if not path.is_absolute():
+        raise UsageError(f"--provider plugin:{path}: write its whole path on the device")
+    if is_here and not path.is_file():
+        raise UsageError(f"--provider plugin:{plugin.library}: no such file")
+    return replace(plugin, library=str(path))
+
+
+def _named(
+    name: str,
+    cpus: Processors,
+    provider: str,
+    default: str = CPU_PROVIDER,
+    plugin: Plugin | None = None,
+) -> str:
     """A device's name with its cluster and provider, where they are not the default."""
     own = f"{name}-{cpus}" if isinstance(cpus, str) else name
-    return own if provider == default else providers.with_provider(own, provider)
+    return own if provider == default else providers.with_provider(own, provider, plugin)
 
 
 def _gpu(name: str) -> str:
@@ -216,7 +242,8 @@ def naming_python(device: Device, *, addressed: bool = True) -> str:
 
 def require_claims(device: Device, machine: str, model: str | None = None) -> None:
     """Raise DeviceError where a device's name says that it is what it is not."""
-    claimed = "" if device.gpu else claims.false_one(device.name, machine, model)
+    own = device.name.removesuffix(f"-{device.plugin.name}") if device.plugin else device.name
+    claimed = "" if device.gpu else claims.false_one(own, machine, model)
     if not claimed:
         return
     if device.url or device.command_name not in DEVICES:

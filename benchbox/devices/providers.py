@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Mapping, Sequence
 
+from benchbox.agent.ort import plugins as on_device
+from benchbox.devices import plugins
 from benchbox.errors import DeviceError, UsageError
 
 CPU = "CPUExecutionProvider"
@@ -19,6 +21,8 @@ NAMES: Mapping[str, str] = {
     "qnn": "QNNExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
     "dnnl": "DnnlExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "webgpu": "WebGpuExecutionProvider",
 }
 # Those for NVIDIA's GPUs, and others for GPUs, by which nothing is timed.
 GPUS: Mapping[str, str] = {"cuda": CUDA, "tensorrt": TENSORRT}
@@ -26,14 +30,35 @@ OF_GPUS = ("nvtensorrtrtx", "rocm", "migraphx")
 # PyTorch beside ONNX Runtime: as it is called, by torch.compile, and as a captured CUDA graph.
 TORCH, TORCH_COMPILE, TORCH_CUDAGRAPH = "torch", "torch-compile", "torch-cudagraph"
 MODULES = (TORCH, TORCH_COMPILE, TORCH_CUDAGRAPH)
+PLUGIN = "plugin"  # in place of a provider that its library is to name
 SHORT = {full: short for short, full in {**NAMES, **GPUS}.items()}
 
 
-def named(text: str) -> str:
+def named(word: str) -> str:
     """Return the provider that `xnnpack`, `XnnpackExecutionProvider` or `torch` stands for.
 
-    Raises UsageError for what is neither a name known here nor one as ONNX Runtime writes them.
+    Options after it stay, and so does `plugin:PATH`. Raises UsageError for what is neither a name
+    known here nor one as ONNX Runtime writes them, and for options that it does not take.
     """
+    head = plugins.head(word)
+    provider = head if head.startswith(plugins.PREFIX) else _named(head)
+    plugins.of(word, provider, short(provider))
+    return f"{provider}{word[len(head) :]}"
+
+
+def without_options(word: str) -> str:
+    """The provider that `named` has given, without its options; `plugin` for one by its path."""
+    head = plugins.head(word)
+    return PLUGIN if head.startswith(plugins.PREFIX) else head
+
+
+def plugin(word: str) -> plugins.Plugin | None:
+    """The plug-in that a provider of `named` may be."""
+    head = plugins.head(word)
+    return plugins.of(word, head, short(head))
+
+
+def _named(text: str) -> str:
     if text.lower() in NAMES:
         return NAMES[text.lower()]
     if text.lower() in MODULES:
@@ -55,7 +80,7 @@ def named(text: str) -> str:
 
 def several(text: str) -> list[str]:
     """Return the providers that `cpu,torch` stands for; raises UsageError as `named` does."""
-    found = [named(word.strip()) for word in text.split(",")]
+    found = [named(word) for word in plugins.words(text)]
     if twice := [each for each in found if found.count(each) > 1]:
         raise UsageError(f"--provider {text}: {short(twice[0])} is named twice")
     return found
@@ -82,21 +107,23 @@ def short(provider: str) -> str:
     return SHORT.get(provider, provider)
 
 
-def with_provider(name: str, provider: str) -> str:
-    """A device's name with its provider, which is left out for `cpu`."""
-    return name if provider == CPU else f"{name}-{short(provider)}"
+def with_provider(name: str, provider: str, own: plugins.Plugin | None = None) -> str:
+    """A device's name with its provider, which is left out for `cpu`; a plug-in has its own."""
+    return name if provider == CPU else f"{name}-{own.name if own else short(provider)}"
 
 
-def without_provider(name: str, provider: str) -> str:
-    """A device's name without the provider that `with_provider` added."""
-    return name if provider == CPU else name.removesuffix(f"-{short(provider)}")
+def without_provider(name: str, provider: str, own: str = "") -> str:
+    """A device's name without what `with_provider` added, of a plug-in its `own` name."""
+    return name if provider == CPU else name.removesuffix(f"-{own or short(provider)}")
 
 
 def require(provider: str, available: Sequence[str], device: str) -> None:
     """Raise DeviceError unless the ONNX Runtime of a device has a provider."""
     if provider not in available:
         there = ", ".join(map(short, filter(_is_local, available)))
+        package = on_device.PACKAGES.get(provider, "").replace("_", "-")
+        what = f"pip install {package} there" if package else "install a build that has it"
         raise DeviceError(
             f"device {device!r}: its ONNX Runtime has no {provider}, only {there}; "
-            "install a build that has it, or leave --provider out"
+            f"{what}, or leave --provider out"
         )

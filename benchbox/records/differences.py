@@ -8,7 +8,7 @@ from benchbox.records.model import Context
 
 # Samples taken under different values of these do not belong in one table. What was timed may have
 # changed: samples belong to a graph, by its sha256.
-SAME = ("device", "provider", "threads", "cpus", "channels", "seed", "versions")
+SAME = ("device", "provider", "threads", "cpus", "channels", "seed", "versions", "plugin")
 SWEPT = ("batch", "size", "shapes", "dims", "values", "dtype", "threads")
 LOAD = ("arrival_per_s", "sustained_s")
 DRIVING = tuple(gpu_options.OPTIONS)
@@ -44,14 +44,16 @@ def of_samples(old: Context, new: Context, swept: Sequence[str] = SWEPT) -> list
 
 def machine(context: Context) -> tuple[object, ...]:
     """The device and its hardware: equal for two runs of one machine, as far as records tell."""
-    device = providers.without_provider(context.device, context.provider)
+    device = providers.without_provider(
+        context.device, context.provider, context.plugin.get("name", "")
+    )
     hardware = (context.host.get(name) for name in MACHINE)
     return (device, *hardware, _gpu(context).get("name"))
 
 
 def between(old: Context, new: Context) -> list[Difference]:
     """What changed from one run to another, but for their cases and for how long they took."""
-    names = ("benchbox", "provider", "threads", "cpus")
+    names = ("benchbox", "provider", "plugin", "threads", "cpus")
     pairs = [(name, getattr(old, name), getattr(new, name)) for name in names]
     pairs += _items(old.versions, new.versions)
     pairs += [(name, old.host.get(name), new.host.get(name)) for name in ("kernel", "memory_bytes")]

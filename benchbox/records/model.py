@@ -60,6 +60,7 @@ class Context:
     versions: Mapping[str, str] = field(default_factory=dict)
     cpus: Sequence[Count] = ()
     affinity: Sequence[str] | None = None
+    plugin: Mapping[str, Any] = field(default_factory=dict)
     schema: str = SCHEMA
 
     @property
@@ -86,6 +87,8 @@ class Record:
     `types` counts the nodes of a float16 graph by result type, those of a quantised one by
     `operator:type`, None where that is not known.
     `gpu_bytes` is the GPU memory that loading and the first calls took.
+    `output_error` is how far its outputs by another provider are off the CPU's, as a share of their
+    size; `computed_in` is the type in which it computed by these, None where they do not tell.
     `spans` are its figures on a GPU, where it ran there.
     `cooldowns` are the waits for the device to cool down before the sessions that timed it.
     With `arrival` its calls came at a rate, which `latency` and `relative` are about; with
@@ -128,6 +131,8 @@ class Record:
     nodes: Mapping[str, Count] | None = None
     types: Mapping[str, Count] | None = None
     gpu_bytes: Count | None = None
+    output_error: Amount | None = None
+    computed_in: str | None = None
     latency: Latency | None = None
     spans: Spans | None = None
     relative: Interval | None = None

@@ -103,11 +103,21 @@ class GpuPlanPart(PlanPart):
     conv_search: ConvSearch | None
 
 
+class PluginPart(RecordPart):
+    """The library that brought a provider."""
+
+    name: str = ""
+    device: str = ""
+    hardware: str = ""
+    version: str = ""
+
+
 class ContextParts(ReplyPart):
     """The objects of a context."""
 
     host: Host
     plan: PlanPart
+    plugin: PluginPart
     specs: list[SpecParts]
 
 

@@ -28,6 +28,7 @@ AS_BUILT = {
     "kernels: another process may choose others",
 }
 SINGLE = "float"  # float32, in ONNX Runtime's words
+LEAST = 1e-4  # of an output, which is worth a figure
 NOW = " now"  # ends what a board's firmware says of this moment
 
 
@@ -37,6 +38,7 @@ def notes(context: Context, records: Sequence[Record]) -> list[str]:
     waits = {each.session: each for record in records for each in record.cooldowns}
     return [
         *_differences(context, records),
+        *_computed_in(context, records),
         *quantised.about(record.dtype for record in records),
         *_other_types(context, records),
         *quantised.slower(records),
@@ -70,6 +72,29 @@ def _differences(context: Context, records: Sequence[Record]) -> Iterator[str]:
     folded = any((record.graph or {}).get("batch_norm") == "folded" for record in records)
     if folded and providers.runs_modules(context.provider):
         yield "its batch norms are as in the module; the ONNX graph has them folded away"
+
+
+def _computed_in(context: Context, records: Sequence[Record]) -> Iterator[str]:
+    """Notes on the type in which a provider computed, and on how far its outputs are off."""
+    found: dict[str, list[float]] = {}
+    for record in records:
+        if record.output_error is None:
+            continue
+        computed = record.computed_in
+        of = f", not {record.dtype}" if computed and record.dtype not in computed else ""
+        how = f"computed in {computed}{of}: " if computed else ""
+        found.setdefault(how, []).append(record.output_error)
+    for how, errors in found.items():
+        ends = dict.fromkeys(map(_share, (min(errors), max(errors))))
+        count = f"{len(errors)} of {len(records)} cases " if len(errors) < len(records) else ""
+        yield (
+            f"{context.provider} {count and f'in {count}'}{how}outputs are {' to '.join(ends)} off "
+            "the CPU provider's"
+        )
+
+
+def _share(error: float) -> str:
+    return f"{error:.2%}" if error >= LEAST else f"less than {LEAST:.2%}"
 
 
 def _other_types(context: Context, records: Sequence[Record]) -> list[str]:

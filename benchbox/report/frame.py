@@ -74,6 +74,8 @@ ORIGIN = {
     "load_ms": "Float64",
     "first_call_ms": "Float64",
     **dict.fromkeys(scaling.COLUMNS.values(), "Float64"),
+    "computed_in": "string",
+    "output_error": "Float64",
 }
 
 
@@ -115,6 +117,8 @@ def read(paths: str | Path | Iterable[str | Path]) -> "pd.DataFrame":
     - `raw_p50_ms`: median of all calls, disturbed ones too
     - `peak_memory_bytes`, `load_ms`, `first_call_ms`: of loading the graph
     - `speedup_by_threads`, `speedup_by_dtype`: over the first of several in one run
+    - `computed_in`, `output_error`: the type in which another provider than the CPU's computed, and
+      by which share of their size its outputs are off
 
     Raises `benchbox.errors.RecordError` for a file that is no run; warns of a truncated last line.
     """
@@ -236,6 +240,8 @@ def _origin(context: Context, record: Record) -> dict[str, object]:
         "peak_memory_bytes": record.peak_bytes,
         "load_ms": _ms(record.load_s),
         "first_call_ms": _ms(record.first_call_s),
+        "computed_in": record.computed_in,
+        "output_error": _rounded(record.output_error),
     }
 
 

@@ -98,7 +98,9 @@ def setting(context: Context, records: Sequence[Record]) -> str:
     types = gpu.types(record.dtype for record in records)
     is_comparison = comparison.margin(context) is not None
     inputs = text.shared_input(record.inputs for record in records) if is_comparison else []
-    parts = (context.device, context.provider, *how, f"batch {batches}", *inputs, *types)
+    on = f" on {context.plugin['device']}" if context.plugin else ""
+    provider = f"{context.provider}{on}"
+    parts = (context.device, provider, *how, f"batch {batches}", *inputs, *types)
     return ", ".join([*parts, *load_text.setting(records)])
 
 
@@ -112,6 +114,7 @@ def measured_by(context: Context) -> str:
         _hardware(context),
         f"{name} {runtime}" if runtime else "",
         f"TensorRT {engines}" if engines else "",
+        f"its plug-in {plugin}" if (plugin := context.versions.get("plugin")) else "",
         f"benchbox {context.benchbox}",
         context.created.partition("T")[0],
     ]
@@ -121,7 +124,8 @@ def measured_by(context: Context) -> str:
 def _hardware(context: Context) -> str:
     facts = context.host.get("gpu")
     if facts is None:
-        return str(context.host.get("cpu", ""))
+        own = context.plugin.get("hardware") if context.plugin.get("device") != "CPU" else ""
+        return str(own or context.host.get("cpu", ""))
     driver = f", driver {facts['driver']}" if "driver" in facts else ""
     return f"{facts['name']}{driver}, CUDA {facts['runtime']}"
 

@@ -8,6 +8,7 @@ from benchbox import __version__, export, records
 from benchbox.devices import CPU_PROVIDER, Device, ceilings, gpu_options
 from benchbox.records import Context, SpecFacts
 from benchbox.runner.prepare import once
+from benchbox.runner.record import shareable
 from benchbox.runner.request import Request
 from benchbox.specs import BlockSpec, Builder, Case, Selection
 from benchbox.transports import Agent
@@ -16,12 +17,13 @@ from benchbox.transports import Agent
 def context_of(request: Request, cases: Sequence[Case], agent: Agent) -> Context:
     """The context of a request on the device that an agent has greeted from."""
     device, selection, hello = request.device, request.selection, agent.hello
+    plugin = _plugin(device, hello)
     return Context(
         name=request.name,
         created=records.now(),
         benchbox=__version__,
         device=device.name,
-        provider=device.provider,
+        provider=plugin.get("provider", device.provider),
         threads=device.threads,
         channels=selection.channels,
         seed=request.plan.seed,
@@ -41,7 +43,16 @@ def context_of(request: Request, cases: Sequence[Case], agent: Agent) -> Context
         versions={**export.versions(), **hello["versions"]},
         cpus=hello["cpus"],
         affinity=hello["affinity"],
+        plugin=plugin,
     )
+
+
+def _plugin(device: Device, hello: Mapping[str, Any]) -> dict[str, Any]:
+    """The plug-in with its part of the device's name, and without the folders of options."""
+    if "plugin" not in hello or device.plugin is None:
+        return {}
+    options = {name: shareable(text) for name, text in hello["plugin"]["options"].items()}
+    return {**hello["plugin"], "name": device.plugin.name, "options": options}
 
 
 def _one_or_all(values: Sequence[object]) -> object:

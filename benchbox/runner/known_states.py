@@ -51,7 +51,9 @@ def _folder() -> Path:
 
 
 def _processor_run(context: Context) -> list[object]:
-    device = providers.without_provider(context.device, context.provider)
+    device = providers.without_provider(
+        context.device, context.provider, context.plugin.get("name", "")
+    )
     numpy = context.versions.get("numpy")
     threads = context.plan.get("threads") or context.threads  # several read otherwise than one
     # "refill": what was learned without that sentinel is of no use.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from benchbox.devices import Device
+from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.devices.providers import runs_modules
 from benchbox.errors import AgentError, CaseError, FullError
 from benchbox.export import is_copy, recipe, require_unchanged
@@ -77,7 +77,7 @@ class Loader:
         assert state.graph is not None, "only exported cases are sampled"
         is_first = state.loaded is None
         module = recipe(state.case) if runs_modules(self._device.provider) else None
-        is_compared = is_first and self._device.driving and module is None
+        is_compared = is_first and self._device.provider != CPU_PROVIDER and module is None
         require_unchanged(state.case, state.graph, as_module=module is not None)
         loaded = agent.load(
             key,
@@ -119,8 +119,10 @@ def _asked_types(case: Case) -> bool | Literal["operators"]:
 
 
 def _least_type(case: Case) -> str:
-    """The type in which a case computes at least, "single" or "half".
+    """The type in which a case computes at least, "single" or "half"; or "quantised".
 
     An .onnx file may have any type inside.
     """
+    if is_quantised(case):
+        return "quantised"
     return "single" if isinstance(case.source, Builder) and case.dtype == "float32" else "half"

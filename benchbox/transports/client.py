@@ -43,6 +43,8 @@ class Loaded:
     nodes: Mapping[str, int] | None = None
     gpu_bytes: int | None = None
     types: Mapping[str, int] | None = None
+    output_error: float | None = None
+    computed_in: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Agent:
                     "cpus": device.cpus or None,
                     **_modules(device),
                     **_driving(device),
+                    **({"plugin": device.plugin.message()} if device.plugin else {}),
                 },
                 deadlines.hello_s,
             )
@@ -88,7 +91,13 @@ class Agent:
             if not isinstance(error, CaseError):
                 raise
             raise DeviceError(f"device {device.name!r}: {_refusal(error, device)}") from None
+        self._provider = self.plugin.get("provider", self._provider)
         self.setting = self.hello["host"].get("setting", {})
+
+    @property
+    def plugin(self) -> Mapping[str, Any]:
+        """What the device says of the plug-in that runs its graphs; empty without one."""
+        return self.hello.get("plugin") or {}
 
     def load(
         self,
@@ -107,8 +116,8 @@ class Agent:
 
         Where asked, look for `denormals` in it, see the `types` in which its nodes compute, those
         of each operator for "operators", and require its outputs to be `finite`.
-        On a GPU `compare` its outputs with the processor's: "single", or "half" for what may
-        compute in less than float32.
+        By another provider than the CPU's `compare` its outputs with that one's: "single", "half"
+        for what may compute in less than float32, "quantised" for what computes in integers.
         `module` says how the nn.Module is built that is to run instead, and to equal the graph.
 
         Raises CaseError when it cannot be loaded, FullError where a GPU's memory is full for it,
@@ -142,6 +151,8 @@ class Agent:
             reply.get("nodes"),
             reply.get("gpu_bytes"),
             reply.get("types"),
+            reply.get("output_error"),
+            reply.get("computed_in"),
         )
 
     def _plain(self, inputs: Sequence[TensorSpec]) -> list[dict[str, object]]:
@@ -298,6 +309,8 @@ class Agent:
 def _refusal(error: CaseError, device: Device) -> str:
     """Why an agent did not greet; its own sentences about the request stand alone."""
     text = replies.line(error)
+    if device.plugin is not None and isinstance(error, AgentError):
+        return f"its agent was to load plug-in {device.plugin.name}: {text}"
     own = text.removeprefix("ValueError: ")
     if own != text:
         return own

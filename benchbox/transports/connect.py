@@ -96,7 +96,8 @@ def open_target(device: Device, progress: Progress = ignore) -> Target:
 def _check(device: Device, agent: Agent) -> None:
     """Raise DeviceError where a device has less than was asked of it."""
     there = agent.hello["host"]
-    providers.require(device.provider, agent.hello["providers"], device.name)
+    if not agent.plugin:
+        providers.require(device.provider, agent.hello["providers"], device.name)
     devices.require_claims(device, there["machine"], there.get("cpu", ""))
     if device.threads > there["cpus_usable"]:
         raise DeviceError(

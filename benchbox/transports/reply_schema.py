@@ -35,6 +35,18 @@ class Greeted(Host):
     cpus_usable: Count
 
 
+class PluginReply(ReplyPart):
+    """A library that brings a provider, and the device that it runs on."""
+
+    provider: Text
+    library: Text
+    sha256: Text
+    device: Text
+    hardware: Text
+    version: Text
+    options: dict[Text, Text]
+
+
 class Hello(ReplyPart):
     """The answer to a greeting."""
 
@@ -43,6 +55,7 @@ class Hello(ReplyPart):
     versions: dict[Text, Text]
     cpus: Processors
     affinity: list[Text] | None = None
+    plugin: PluginReply | None = None
     seen: Seen = {}
 
 
@@ -54,6 +67,8 @@ class Load(ReplyPart):
     finite: bool
     nodes: dict[Text, Count] | None = None
     types: dict[Text, Count] | None = None
+    output_error: Amount | None = None
+    computed_in: Text | None = None
     denormal_ratio: Amount | None = None
     span_s: Amount | None = None
     gpu_bytes: Count | None = None

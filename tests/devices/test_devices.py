@@ -210,8 +210,8 @@ def test_a_provider_has_a_short_name_and_its_own() -> None:
 
 
 CHOICES = (
-    "choose cpu, xnnpack, acl, nnapi, coreml, qnn, openvino, dnnl, cuda, tensorrt, "
-    "torch, torch-compile, torch-cudagraph"
+    "choose cpu, xnnpack, acl, nnapi, coreml, qnn, openvino, dnnl, directml, webgpu, cuda, "
+    "tensorrt, torch, torch-compile, torch-cudagraph"
 )
 OTHERS = "GPUs are timed by cuda, tensorrt or torch; write --device cuda"
 

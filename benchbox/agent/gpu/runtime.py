@@ -136,16 +136,24 @@ class GpuOnnxRuntime:
             )
         return replace(loaded, gpu_bytes=max(0, free - self.gpu.free_bytes()))
 
-    def compare(self, request: Message, loaded: LoadedGraph) -> None:
+    def plugin(self) -> None:
+        """None: the providers for GPUs are the build's own."""
+
+    def compare(self, request: Message, loaded: LoadedGraph) -> Mapping[str, object]:
         """Raise Refusal unless the graph gives what it gives on the processor."""
-        from benchbox.agent.gpu import check_outputs
+        from benchbox.agent.gpu import errors
+        from benchbox.agent.ort import check_outputs
         from benchbox.agent.ort import compare as ort_compare
 
         assert isinstance(loaded, GpuGraph), "loaded here"
         rounded = request["compare"] == "half" or self._driving["tf32"]
         tolerance = ort_compare.HALF_TOLERANCE if rounded else ort_compare.TOLERANCE
         with self._anywhere():
-            check_outputs.compare(request, loaded, tolerance, len(self._usable))
+            reference = check_outputs.CpuReference(request, len(self._usable))
+            with errors.translate_errors():
+                given = loaded.run_with_copies()
+            check_outputs.require_alike(reference, given, tolerance, "the GPU")
+        return {}
 
     def types(self, request: Message) -> Mapping[str, int] | None:
         """Number of the graph's nodes by the type of their output; unknown of an engine."""

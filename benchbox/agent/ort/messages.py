@@ -7,7 +7,7 @@ SOURCE = re.compile(
     r"[\w./-]+\.(?:cc|h|cpp|cuh?):\d+ "
     r"(?:[^()\[\]]*?\w::[^()]*\((?:[^()]|\([^()]*\))*\)(?:::<[^>]*>)?(?: const)?"
     r"(?: \[with [^\]]*\])?|\w+) ?"
-    r"|\[ONNXRuntimeError\] : \d+ : \w+ : "
+    r"|\[ONNXRuntimeError\] : \d+ : \w+ : |Exception from [\w./-]+:\d+: "
 )
 RUNNING = re.compile(
     r"Non-zero status code returned while running (\w+) node\. Name:'([^']*)' Status Message: "

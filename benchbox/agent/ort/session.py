@@ -10,6 +10,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from benchbox.agent.ort import inputs, strings
+from benchbox.agent.ort.plugins import LoadedPlugin
 from benchbox.agent.runtime import LoadedGraph
 from benchbox.agent.stdio import Message
 
@@ -47,17 +48,16 @@ def load(
     tensors: Sequence[Message],
     seed: int,
     session_options: ort.SessionOptions,
+    plugin: LoadedPlugin | None = None,
 ) -> LoadedGraph:
-    """Open the graph at `path` and run it once.
+    """Open the graph at `path` and run it once, by a provider of this build or a plug-in's.
 
     Raises RuntimeError when the session runs on another provider than the one asked for, or when
     that one has none of its nodes: ONNX Runtime falls back to the CPU without an error. ONNX
     Runtime's own errors pass through.
     """
     start = time.perf_counter()
-    providers = [provider] if provider == CPU else [provider, CPU]
-    own = _provider_options(provider, session_options)
-    session = ort.InferenceSession(path, session_options, providers, [own, {}][: len(providers)])
+    session = opened(path, provider, session_options, plugin)
     load_s = time.perf_counter() - start
     nodes = _nodes(session)
     _require(provider, session.get_providers()[0], nodes)
@@ -68,7 +68,36 @@ def load(
     call = _bound(session, feeds, given) or _unbound(session, feeds)
     call()
     outputs = _describe(session, given)
-    return LoadedGraph(call, load_s, first_call_s, _finite(given), outputs, nodes)
+    return LoadedGraph(
+        call,
+        load_s,
+        first_call_s,
+        _finite(given),
+        outputs,
+        nodes,
+        fetch=partial(fetch, session, feeds),
+    )
+
+
+def opened(
+    path: str,
+    provider: str,
+    session_options: ort.SessionOptions,
+    plugin: LoadedPlugin | None = None,
+) -> ort.InferenceSession:
+    """A session that runs what a provider takes on it, and the rest on the processor."""
+    if plugin is not None:  # without enable_fallback=0 its error is printed, and the CPU's runs
+        return ort.InferenceSession(path, plugin.attach(session_options), enable_fallback=0)
+    providers = [provider] if provider == CPU else [provider, CPU]
+    own = _provider_options(provider, session_options)
+    return ort.InferenceSession(path, session_options, providers, [own, {}][: len(providers)])
+
+
+def fetch(
+    session: ort.InferenceSession, feeds: Mapping[str, ort.OrtValue]
+) -> list[NDArray[np.generic] | None]:
+    """The outputs of a call as arrays, None for what is none."""
+    return [array(value) if value.has_value() else None for value in run(session, feeds)]
 
 
 def _provider_options(provider: str, session_options: ort.SessionOptions) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -135,8 +135,12 @@ class TorchRuntime:
         except BenchboxError as error:
             raise Refusal(str(error)) from None
 
-    def compare(self, request: Message, loaded: LoadedGraph) -> None:
-        """Leave it: `load` has compared the module with the graph."""
+    def compare(self, _: Message, loaded: LoadedGraph) -> Mapping[str, object]:  # noqa: ARG002
+        """Nothing to add: `load` has compared the module with the graph."""
+        return {}
+
+    def plugin(self) -> None:
+        """None: PyTorch has none."""
 
     def types(self, _: Message) -> None:
         """None: the module computes in the type that was asked for."""

@@ -1,0 +1,192 @@
+"""Plug-ins: execution providers in libraries of their own, which ONNX Runtime loads at run time."""
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchbox.agent.ort import messages
+from benchbox.agent.stdio import Message
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+OPENVINO = "OpenVINOExecutionProvider"
+# Python packages that bring the library of a provider, and say where it is.
+PACKAGES = {
+    OPENVINO: "onnxruntime_ep_openvino",
+    "QNNExecutionProvider": "onnxruntime_qnn",
+    "WebGpuExecutionProvider": "onnxruntime_ep_webgpu",
+}
+DEVICE, PRECISION, CONFIG = "device", "precision", "load_config"
+DEVICES = ("cpu", "gpu", "npu")
+# What a provider calls the types that it can be told to compute in.
+PRECISIONS = {OPENVINO: {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}}
+TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+# OpenVINO drops any other option without an error.
+OPTIONS = {OPENVINO: (DEVICE, PRECISION, CONFIG)}
+UNLOADED = re.compile(r"^Failed to load library .* with error: ")
+DIGITS = 12  # of a library's hash
+VERSION = "version"  # in what a plug-in says of itself
+NAMES = ("FULL_DEVICE_NAME", "Description")  # of the hardware, there or in what the system says
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPlugin:
+    """A provider that was loaded, on one of the devices that it offers.
+
+    `precision` is the type that it is told to compute in, if any; `options` go to the provider,
+    `config` is its `load_config` where it has one.
+    """
+
+    provider: str
+    device: "ort.OrtEpDevice"
+    precision: str
+    options: Mapping[str, str]
+    config: Mapping[str, Any]
+    facts: Mapping[str, object]
+
+    @property
+    def kind(self) -> str:
+        """CPU, GPU or NPU."""
+        return str(self.device.device.type.name)
+
+    @property
+    def precisions(self) -> Sequence[str]:
+        """The types that it can be told to compute in."""
+        return tuple(PRECISIONS.get(self.provider, ()))
+
+    def attach(self, options: "ort.SessionOptions") -> "ort.SessionOptions":
+        """Have a session run on it, with as many threads as the session has."""
+        own = dict(self.options)
+        if self.provider == OPENVINO:
+            ours = {"INFERENCE_NUM_THREADS": str(options.intra_op_num_threads)}
+            given = (ours if self.kind == "CPU" else {}) | self.config.get(self.kind, {})
+            if self.precision:
+                hint = PRECISIONS[OPENVINO][self.precision]
+                given |= {"INFERENCE_PRECISION_HINT": hint}
+            own[CONFIG] = json.dumps({**self.config, self.kind: given})
+        options.add_provider_for_devices([self.device], own)
+        return options
+
+
+def load(asked: Message) -> LoadedPlugin | None:
+    """Load the plug-in that a `hello` asks for; None where its package is not there.
+
+    Raises ValueError where it is no plug-in for this ONNX Runtime, or offers no such device.
+    """
+    import onnxruntime as ort
+
+    library = asked["library"] or _in_package(asked["provider"])
+    if not library:
+        if asked["options"] and asked["provider"] in ort.get_available_providers():
+            raise ValueError(
+                f"options of {asked['provider']} are for its plug-in: "
+                f"pip install {PACKAGES[asked['provider']].replace('_', '-')}"
+            )
+        return None
+    if not hasattr(ort, "register_execution_provider_library"):
+        raise ValueError(f"ONNX Runtime {ort.__version__} takes no plug-ins; 1.23 and newer do")
+    there = {_key(each) for each in ort.get_ep_devices()}
+    name = Path(library).name
+    try:
+        ort.register_execution_provider_library(f"benchbox {name}", library)
+    except Exception as error:  # ONNX Runtime's have no common ancestor but this
+        why = UNLOADED.sub("", messages.plain(str(error))).replace(f"{library}: ", "")
+        raise ValueError(f"{name} is no plug-in for its ONNX Runtime: {why}") from None
+    offered = [each for each in ort.get_ep_devices() if _key(each) not in there]
+    return _chosen(library, offered, asked["options"])
+
+
+def _in_package(provider: str) -> str:
+    """The library of a provider that Python has a package of, else empty."""
+    package = PACKAGES.get(provider, "")
+    if not package or importlib.util.find_spec(package) is None:
+        return ""
+    try:
+        return str(importlib.import_module(package).get_library_path())
+    except Exception as error:
+        raise ValueError(f"Python's {package} is broken: {messages.plain(str(error))}") from None
+
+
+def _key(device: "ort.OrtEpDevice") -> tuple[str, str, int, int]:
+    hardware = device.device
+    return (device.ep_name, hardware.type.name, hardware.vendor_id, hardware.device_id)
+
+
+def _chosen(
+    library: str, offered: Sequence["ort.OrtEpDevice"], asked: Mapping[str, str]
+) -> LoadedPlugin:
+    """The plug-in on the device asked for, else on the processor, else on what it has."""
+    name = Path(library).name
+    if not offered:
+        raise ValueError(f"{name} finds no device here that it can run on")
+    provider = offered[0].ep_name  # others are selections of its own among the same devices
+    own = [each for each in offered if each.ep_name == provider]
+    require_options(provider, asked)
+    kinds = [each.device.type.name for each in own]
+    kind = asked.get(DEVICE, "cpu" if "CPU" in kinds else kinds[0]).upper()
+    if kind not in kinds:
+        raise ValueError(
+            f"{provider} runs on {' and '.join(dict.fromkeys(kinds))} here, not {kind}"
+        )
+    device = own[kinds.index(kind)]
+    words = (DEVICE, PRECISION, CONFIG) if provider in PRECISIONS else (DEVICE,)
+    options = {name: value for name, value in asked.items() if name not in words}
+    config = _config(asked[CONFIG]) if CONFIG in asked and CONFIG in words else {}
+    facts = {
+        "provider": provider,
+        "library": name,
+        "sha256": _sha256(library),
+        "device": kind,
+        "hardware": _hardware(device),
+        "options": dict(asked),
+        VERSION: str(device.ep_metadata.get(VERSION, "")),
+    }
+    precision = _type(asked.get(PRECISION, "")) if PRECISION in words else ""
+    return LoadedPlugin(provider, device, precision, options, config, facts)
+
+
+def require_options(provider: str, asked: Mapping[str, str]) -> None:
+    """Raise ValueError for options that a provider does not take, as far as that is known."""
+    takes = OPTIONS.get(provider)
+    if takes and (unknown := [name for name in asked if name not in takes]):
+        raise ValueError(f"{unknown[0]}={asked[unknown[0]]}: {provider} takes {', '.join(takes)}")
+    if DEVICE in asked and asked[DEVICE].lower() not in DEVICES:
+        raise ValueError(f"{DEVICE}={asked[DEVICE]}: choose {', '.join(DEVICES)}")
+    known = PRECISIONS.get(provider, {})
+    if known and PRECISION in asked and _type(asked[PRECISION]) not in known:
+        raise ValueError(f"{PRECISION}={asked[PRECISION]}: choose {', '.join(TYPES)}")
+
+
+def _type(name: str) -> str:
+    return TYPES.get(name, name)
+
+
+def _sha256(library: str) -> str:
+    with Path(library).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
+
+
+def _config(text: str) -> Mapping[str, Any]:
+    """What `load_config` holds, as JSON or in a file of it."""
+    try:
+        found = json.loads(text if text.startswith("{") else Path(text).read_bytes())
+    except OSError as error:
+        raise ValueError(f"{CONFIG}={text}: {error.strerror}") from None
+    except ValueError:
+        raise ValueError(f"{CONFIG}={text}: not JSON") from None
+    if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
+        raise ValueError(f'{CONFIG}={text}: write it as {{"CPU": {{"NAME": "value"}}}}')
+    return found
+
+
+def _hardware(device: "ort.OrtEpDevice") -> str:
+    """What the device calls itself, else who made it."""
+    said = {**device.device.metadata, **device.ep_metadata}
+    return str(next((said[name] for name in NAMES if said.get(name)), device.device.vendor))

@@ -1,0 +1,66 @@
+"""Plug-ins as `--provider` names them."""
+
+from pathlib import Path
+
+import pytest
+
+from benchbox import devices
+from benchbox.agent.ort.plugins import OPENVINO
+from benchbox.devices import providers
+from benchbox.devices.plugins import Plugin
+from benchbox.errors import UsageError
+
+CONFIG = 'load_config={"CPU":{"A":"1","B":"2"}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cpu,openvino,torch", [providers.CPU, OPENVINO, "torch"]),
+        (
+            "openvino,precision=fp32, device=cpu,cpu",
+            [f"{OPENVINO},precision=fp32,device=cpu", providers.CPU],
+        ),
+        (f"openvino,{CONFIG},openvino", [f"{OPENVINO},{CONFIG}", OPENVINO]),
+        ("plugin:/a=b/x.so,k=v,plugin:y.so", ["plugin:/a=b/x.so,k=v", "plugin:y.so"]),
+    ],
+)
+def test_options_stand_after_their_provider(text: str, expected: list[str]) -> None:
+    assert providers.several(text) == expected
+
+
+def test_a_device_has_the_plugin_with_its_options_in_its_name(in_tmp: Path) -> None:
+    (in_tmp / "libonnxruntime_providers_npu_plugin.so.1").touch()
+    found = devices.resolve("cpu", provider="plugin:libonnxruntime_providers_npu_plugin.so.1,a=b c")
+    library = str(in_tmp / "libonnxruntime_providers_npu_plugin.so.1")
+    assert (found.name, found.provider) == ("cpu-npu-b-c", "plugin")
+    assert found.plugin == Plugin("npu-b-c", "", library, (("a", "b c"),))
+    devices.require_claims(found, "x86_64")
+    own = devices.resolve("ssh://b", provider=providers.named(f"openvino,{CONFIG},precision=fp32"))
+    assert own.plugin is not None and own.plugin.provider == own.provider == OPENVINO
+    assert own.name.endswith("-openvino-cda6cb-fp32")
+    assert providers.without_provider(found.name, "Npu", "npu-b-c") == "cpu"
+    there = devices.resolve("ssh://b", provider="plugin:/opt/x.so").plugin
+    assert there is not None and there.library == "/opt/x.so"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("cpu", "plugin:no.so", "--provider plugin:no.so: no such file"),
+        ("cpu", "plugin:", "--provider plugin:: write plugin:PATH, of the provider's library"),
+        ("ssh://b", "plugin:x.so", "--provider plugin:x.so: write its whole path on the device"),
+        ("cpu", "cpu,a=b", "--provider cpu,a=b: cpu takes no options"),
+        ("cpu", "torch,a=b", "--provider torch,a=b: torch takes no options"),
+        ("cpu", "openvino,a=b", f"--provider openvino: a=b: {OPENVINO} takes device, precision"),
+        ("cpu", "openvino,precision=8", "precision=8: choose fp32, bf16, fp16"),
+        ("cpu", "openvino,device=cpu,device=gpu", "'device=gpu' is no option, or given twice"),
+        ("cpu", "openvino,openvino", "openvino is named twice"),
+        ("cuda", "openvino", "--provider openvino: not on GPUs; choose cuda, tensorrt or torch"),
+    ],
+)
+def test_what_names_no_plugin_is_refused(name: str, text: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        for provider in providers.several(text):
+            devices.resolve(name, provider=provider)
+    assert said in str(caught.value)
