@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from benchbox import __version__, host
+from benchbox import __version__, host, runner, specs
 from benchbox.analysis import profile as analysis_profile
 from benchbox.cli import profile as command
 from benchbox.cli.output import Exports
@@ -18,7 +18,7 @@ from benchbox.devices import Device
 from benchbox.errors import StorageError
 from benchbox.report import profile, profile_files
 from benchbox.runner.profile import ProfileOutcome
-from benchbox.specs import Case
+from benchbox.specs import Case, Selection
 from tests.conftest import WriteOnnx
 from tests.helpers.command import invoke, rows
 from tests.helpers.profiled import estimated, node
@@ -198,6 +198,17 @@ def test_few_nodes_are_shown_of_many_cases_and_none_where_none_are_wanted(
     assert len(profile.tables(report(*cases, top=0))) == 1
     (_, nodes) = profile.tables(report(cases[0], top=1))
     assert nodes.columns[0].cells == ("a",)
+
+
+def test_input_heads_and_weights_of_networks_are_said() -> None:
+    selection = Selection(weights={"yolov8n": Path(__file__)})
+    found = runner.unfold(specs.find_all(["yolov8n", "yolov10n"]), selection)
+    for cases, said in (
+        (found, "input 1x3x640x640, head decoded and detections, weights of test_profile.py, "),
+        (found[1:], "input 1x3x640x640, head detections, "),
+    ):
+        about, *_ = profile.tables(report(*cases))[0].about
+        assert about.endswith(f"batch 1, {said}random weights")
 
 
 def test_the_largest_of_many_parts_have_a_column_and_the_others_share_one(

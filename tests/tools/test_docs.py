@@ -75,8 +75,8 @@ def test_a_profile_by_modules_becomes_a_table(
 ) -> None:
     monkeypatch.setattr(pages, "REFERENCE", tmp_path)
     (tmp_path / "20260101T000000Z-profile-detectors.csv").write_text(
-        "case,module,time_ms,time_share,macs_share\n"
-        "one,backbone,30.0,0.6,0.25\none,head,20.0,0.4,0.75\ntwo,head,7.0,1.0,\n"
+        "case,module,time_share,macs_share\n"
+        "one,backbone,0.6,0.25\none,head,0.4,0.75\ntwo,head,1.0,\n"
     )
     page = tmp_path / "page.md"
     page.write_text(
@@ -84,10 +84,10 @@ def test_a_profile_by_modules_becomes_a_table(
     )
     assert pages.filled(page).splitlines() == [
         "<!-- parts of detectors -->",
-        "| | time (ms) | backbone | head |",
-        "|:--|--:|--:|--:|",
-        "| one | 50 | 60% (25%) | 40% (75%) |",
-        "| two | 7 | - | 100% (0%) |",
+        "| | backbone | head |",
+        "|:--|--:|--:|",
+        "| one | 60% (25%) | 40% (75%) |",
+        "| two | - | 100% (0%) |",
         "<!-- end -->",
         "<!-- parts of x -->",
         "<!-- end -->",

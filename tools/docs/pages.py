@@ -39,7 +39,7 @@ PICTURES: Mapping[str, tuple[str, str]] = {
     "detectors.svg": ("detectors", "flops"),
 }
 
-# A profile by modules: of each case the time, and each module's share of it and of the FLOPs.
+# A profile by modules: each one's share of the time, and of the FLOPs.
 PARTS = re.compile(r"(<!-- parts of (?P<file>\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 COMMANDS = "<!-- written by `make docs` from here on -->\n"
@@ -125,12 +125,11 @@ def profiled(file: str) -> list[dict[str, str]]:
 def _parts(rows: Sequence[Mapping[str, str]]) -> str:
     """The table of a profile: time and FLOPs of each module, in percent of the whole."""
     modules = list(dict.fromkeys(row["module"] for row in rows))
-    lines = [f"| | time (ms) | {' | '.join(modules)} |", "|:--|" + "--:|" * (len(modules) + 1)]
+    lines = [f"| | {' | '.join(modules)} |", "|:--|" + "--:|" * len(modules)]
     for case, own in groupby(rows, key=itemgetter("case")):
         found = {row["module"]: row for row in own}
-        whole = sum(float(row["time_ms"]) for row in found.values())
         cells = [_of_both(found[module]) if module in found else "-" for module in modules]
-        lines.append(f"| {case} | {whole:.0f} | {' | '.join(cells)} |")
+        lines.append(f"| {case} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
