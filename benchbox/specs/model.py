@@ -318,16 +318,16 @@ class BlockSpec:
 
 def unfolded(specs: Sequence[BlockSpec], selection: Selection) -> list[Case]:
     """Return the selected cases of all specs; raises OpenSizesError for all that lack sizes."""
-    cases, lacking = list[Case](), list[OpenSizesError]()
+    cases, what, options = list[Case](), list[str](), list[str]()
     for spec in specs:
         try:
             cases += spec.cases(selection)
-        except OpenSizesError as error:
-            lacking.append(error)
-    if lacking:
-        raise OpenSizesError(
-            [w for e in lacking for w in e.what], [o for e in lacking for o in e.options]
-        )
+        except OpenSizesError as error:  # the title tells files of one name apart
+            said = [each.partition(": ")[2] for each in error.what]
+            what += [f"{spec.title}: {each}" for each in said] if spec.path else error.what
+            options += error.options
+    if what:
+        raise OpenSizesError(what, options)
     return cases
 
 

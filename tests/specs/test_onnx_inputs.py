@@ -160,6 +160,11 @@ def test_files_of_one_name_are_told_apart_by_their_folders(files: Files) -> None
     titles = [spec.title for spec in specs.find_all(names)]
     assert titles == ["a/x/m.onnx", "b/x/m.onnx", "n.ONNX"]
     assert [case.key for case in cases_of(["./b/x"], selected())] == ["m:m", "n:n"]
+    both = files("c/s.onnx", "d/s.onnx", text=SEQ)
+    with pytest.raises(UsageError, match=r"^c/s.onnx: .* have open sizes; d/s.onnx: .*: give --d"):
+        cases_of(both, selected())
+    with pytest.raises(UsageError, match=r"^c/s.onnx: .* have open sizes; d/s.onnx: .*: give --d"):
+        runner.unfold([specs.comparison(specs.find_all(both), "T")], selected())
     Path("n.toml").write_text('title = "N"\n[[cases]]\nnetwork = "ghostnetv2"\n')
     Path("n.onnx").write_bytes(Path("b/x/n.ONNX").read_bytes())
     with pytest.raises(UsageError, match="two different specs are called 'n'"):
