@@ -93,13 +93,16 @@ def _about(letter: str, run: Run) -> str:
 def _ratio_text(pair: CasePair) -> str:
     if pair.ratio is None:
         return formatting.UNKNOWN
-    interval = pair.ratio.interval
-    text = formatting.ratio(interval.value, formatting.width(interval))
-    return text if pair.ratio.is_usual else f"~{text}"
+    value = pair.ratio.interval.value
+    if not pair.ratio.is_usual:  # its interval says nothing of the usual state
+        return f"~{formatting.ratio(value)}"
+    return formatting.ratio(value, formatting.width(pair.ratio.interval))
 
 
 def _bounds(pair: CasePair) -> str:
-    return formatting.bounds(pair.ratio.interval) if pair.ratio else formatting.UNKNOWN
+    if pair.ratio is None or not pair.ratio.is_usual:
+        return formatting.UNKNOWN
+    return formatting.bounds(pair.ratio.interval)
 
 
 def _graph(pair: CasePair) -> str:
@@ -185,6 +188,7 @@ def _notes(found: RunDiff) -> list[str]:
         *_controls(found),
         *_carried(found),
         *_clock(found),
+        *_disturbed(found),
         *_alone(found),
         f"verdict, by the whole 95% interval and a margin of {100 * found.margin:g}%: {HELP}",
     ]
@@ -225,6 +229,12 @@ def _clock(found: RunDiff) -> list[str]:
     raw = any(pair.ratio and not pair.ratio.carried for pair in found.pairs)
     rest = ", which ratios have in them" if raw else ""
     return [f"the processor took {formatting.ratio(after / before)} as long in B ({ends}){rest}"]
+
+
+def _disturbed(found: RunDiff) -> list[str]:
+    if all(pair.ratio is None or pair.ratio.is_usual for pair in found.pairs):
+        return []
+    return ["~ where a figure is of disturbed calls, or of no usual state: nothing is decided"]
 
 
 def _alone(found: RunDiff) -> list[str]:

@@ -160,6 +160,16 @@ def test_graphs_that_did_not_change_say_how_far_runs_are_apart() -> None:
     assert "Changed from A to B: the graphs of 4 of 4 cases." in text
 
 
+def test_disturbed_figures_decide_nothing() -> None:
+    for created, p50_s in ((context().created, 0.002), (LATER, 0.2)):
+        found = replace(LATENCY, p50_s=p50_s, ci_low_s=p50_s, ci_high_s=p50_s, basis="all")
+        write(RESULTS, record(latency=found), of=context(created=created))
+    text = invoke("report", "g2", "--diff").stdout
+    (line,) = (line for line in text.splitlines() if line.startswith("groups=1"))
+    assert line.split()[-4:] == ["~100x", "-", "UNCLEAR", "-"]
+    assert "~ where a figure is of disturbed calls" in text
+
+
 def test_a_processor_that_was_slower_itself_is_said() -> None:
     for created, ns in ((context().created, 10_000.0), (LATER, 11_000.0)):
         gate = Gate(State(ns, 0.9 * ns, 1.1 * ns))
