@@ -67,7 +67,7 @@ def budget(text: str) -> float:
     return seconds(text, "--budget")
 
 
-def since(text: str) -> datetime:
+def since(text: str, option: str = "--since") -> datetime:
     """Parse `12h`, `30d` or `2026-11-01`, which is of UTC; raises UsageError otherwise."""
     if match := re.fullmatch(r"\s*(\d{1,5})\s*(h|d|w)\s*", text):
         return datetime.now(UTC) - timedelta(hours=int(match[1]) * HOURS[match[2]])
@@ -75,7 +75,7 @@ def since(text: str) -> datetime:
         found = datetime.fromisoformat(text)
         return found if found.tzinfo else found.replace(tzinfo=UTC)
     except ValueError:
-        raise UsageError(f"--since {text}: write it as 12h, 30d, 8w or 2026-11-01") from None
+        raise UsageError(f"{option} {text}: write it as 12h, 30d, 8w or 2026-11-01") from None
 
 
 def limits(text: str | None) -> list[Limit]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from benchbox import __version__
-from benchbox.cli import device
+from benchbox.cli import device, results
 from benchbox.cli.choices import By, ExplainBy, Format, Section
 from benchbox.cli.exits import INTERRUPTED
 from benchbox.cli.help import HelpCommand, HelpGroup
@@ -445,3 +445,4 @@ def trust(
 
 
 app.add_typer(device.app, name="device")
+app.add_typer(results.app, name="results")

@@ -9,6 +9,7 @@ from benchbox.devices import DEVICES, registry, trust
 from benchbox.errors import UsageError
 
 Defaults = dict[str, dict[str, Any]]
+DEVICE_BELOW = f"; write `device` below [run], and what a device is below [{registry.TABLE}.NAME]"
 
 # Options that say how to measure or what to show; a file must be trusted to set any other.
 # fmt: off
@@ -91,8 +92,8 @@ def defaults_of(path: Path, tables: Mapping[str, Any], ctx: Any) -> Defaults:  #
         known = ctx.command.commands.get(command)
         if hasattr(known, "commands"):
             raise UsageError(
-                f"{path}: {command}: its commands take no defaults; write `device` below [run], "
-                f"and what a device is below [{registry.TABLE}.NAME]"
+                f"{path}: {command}: its commands take no defaults"
+                + DEVICE_BELOW * (command == "device")
             )
         if known is None:
             raise UsageError(f"{path}: {command}: there is no such command to set defaults for")

@@ -17,7 +17,7 @@ def open_page(chosen: RunOptions) -> None:
     since = parsing.since(chosen.since) if chosen.since else None
     wanted = Wanted(chosen.results, chosen.device, since)
     found, failures = runs.readable(chosen.runs or [None], wanted)
-    page = found[0].path.with_suffix(".html")
+    page = found[0].path.with_name(f"{found[0].stem}.html")
     newest = max(run.path.stat().st_mtime for run in found)
     if len(found) > 1 or not page.exists() or page.stat().st_mtime < newest:
         write(page, render(found, "html"), WHERE)

@@ -10,6 +10,7 @@ from benchbox.cli.options import RunOptions
 from benchbox.cli.output import STDOUT, console, require_writable, write
 from benchbox.errors import RecordError, UsageError
 from benchbox.records import Run, names, reader
+from benchbox.records.model import stem
 from benchbox.records.names import Wanted
 from benchbox.report.table import Table
 
@@ -69,7 +70,7 @@ def _two(typed: Sequence[str], wanted: Wanted) -> Sequence[str]:
         return typed
     choices = names.files(typed[0] if typed else None, wanted)
     if not typed:
-        choices = names.files(reader.name_of(choices[0][0].stem), wanted)
+        choices = names.files(reader.name_of(stem(choices[0][0])), wanted)
     return [str(path) for path in reversed(choices[0][:2])] if len(choices) == 1 else typed
 
 

@@ -20,7 +20,7 @@ from benchbox import __version__, host
 from benchbox.analysis.quantities import Ratio
 from benchbox.errors import RecordError
 from benchbox.records import reader
-from benchbox.records.model import Context, Status
+from benchbox.records.model import Context, Status, stem
 from benchbox.records.reader import Head
 
 LOCKED_S = 10.0  # longer than another process takes to write ten thousand runs
@@ -89,7 +89,7 @@ class ListedRun:
     @property
     def stem(self) -> str:
         """The name of the file, without its folder and its ending."""
-        return self.file.rpartition("/")[2].removesuffix(".jsonl")
+        return stem(self.path)
 
 
 class Index:
@@ -269,7 +269,7 @@ def _files(results: Path) -> Iterator[tuple[str, tuple[int, int]]]:
         for folder in folders:
             with contextlib.suppress(OSError), os.scandir(folder) as files:
                 for file in files:
-                    if file.name.endswith(".jsonl") and "Z-" in file.name:
+                    if reader.is_run(file.name):
                         status = file.stat()
                         yield f"{folder.name}/{file.name}", (status.st_mtime_ns, status.st_size)
 

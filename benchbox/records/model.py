@@ -24,6 +24,8 @@ from benchbox.analysis.sustained import Sustained
 from benchbox.records.cooldown import Cooldown
 
 SCHEMA = "1.1"
+PACKED = ".gz"  # ends the name of an archived run's file
+SUFFIXES = (".jsonl", f".jsonl{PACKED}")
 Status = Literal["ok", "imprecise", "failed", "skipped"]
 
 
@@ -185,6 +187,11 @@ class Run:
     warnings: Sequence[str] = ()
     earlier: Sequence[Record] = ()
 
+    @property
+    def stem(self) -> str:
+        """The name of its file, without the ending."""
+        return stem(self.path)
+
     def record(self, key: str) -> Record | None:
         """The record of the case `key`, None where there is none."""
         return next((record for record in self.records if record.key == key), None)
@@ -192,6 +199,11 @@ class Run:
     def of_spec(self, name: str) -> list[Record]:
         """The records of one spec."""
         return [record for record in self.records if record.spec == name]
+
+
+def stem(path: Path) -> str:
+    """The name of a run's file, without the ending."""
+    return Path(path.name.removesuffix(PACKED)).stem
 
 
 def ordered(found: Iterable[Record]) -> list[Record]:

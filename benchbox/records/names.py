@@ -8,9 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from benchbox.errors import RecordError
+from benchbox.records.model import SUFFIXES, stem
 from benchbox.records.reader import dated, name_of, newest_first
-
-SUFFIX = ".jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ def matches(path: Path, name: str) -> bool:
 def complete(results: Path, begun: str) -> list[str]:
     """The names of runs that begin so, the newest first: with their dates once a digit is typed."""
     paths = newest_first(_folders(results))
-    every = [path.stem if begun[:1].isdigit() else name_of(path.stem) for path in paths]
+    every = [stem(path) if begun[:1].isdigit() else name_of(stem(path)) for path in paths]
     return [name for name in dict.fromkeys(every) if name.startswith(begun)]
 
 
@@ -65,12 +64,12 @@ def _typed(name: str) -> list[Path]:
     """The files that a path or a glob of paths stands for, none for a name."""
     if is_glob(name) and "/" in name:
         return sorted(map(Path, glob.glob(name)))  # noqa: PTH207 - pathlib's takes no absolute one
-    return [Path(name)] if name.endswith(SUFFIX) and not is_glob(name) else []
+    return [Path(name)] if name.endswith(SUFFIXES) and not is_glob(name) else []
 
 
 def _names(path: Path) -> Iterator[str]:
     yield str(path)
-    for name in (path.stem, name_of(path.stem)):
+    for name in (stem(path), name_of(stem(path))):
         yield name
         yield f"{path.parent.name}/{name}"
 

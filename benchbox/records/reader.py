@@ -1,10 +1,13 @@
 """Reader of runs: finds the newest in a folder, and validates a file line by line."""
 
+import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -16,7 +19,16 @@ from benchbox.analysis.samples import NS, figures
 from benchbox.errors import RecordError
 from benchbox.lines import one_line
 from benchbox.records import parts
-from benchbox.records.model import SCHEMA, Context, Record, Run, ordered
+from benchbox.records.model import (
+    PACKED,
+    SCHEMA,
+    SUFFIXES,
+    Context,
+    Record,
+    Run,
+    ordered,
+    stem,
+)
 
 T = TypeVar("T")
 NO_DATE = datetime.min.replace(tzinfo=UTC)
@@ -24,6 +36,7 @@ NO_DATE_FROM = 9000  # a year that nobody means
 ROUNDING = 1e-9
 ADJUSTED = 4.0  # how far from all samples the machine's usual state can be
 MOST_SHOWN = 100  # characters
+DENSEST = 100  # times the size of an archived run; records take five times
 Version = Annotated[str, Field(pattern=r"^[\w.+-]{0,40}$")]
 
 
@@ -47,9 +60,14 @@ def latest(folder: Path, device: str, name: str | None = None) -> Path | None:
 
 def newest_first(folders: Iterable[Path], name: str | None = None) -> list[Path]:
     """The files of runs in the folders of devices, of that name where one is given."""
-    found = [path for folder in folders for path in folder.glob("*Z-*.jsonl")]
-    named = [path for path in found if name in (None, name_of(path.stem))]
+    found = [path for folder in folders for path in folder.glob("*Z-*") if is_run(path.name)]
+    named = [path for path in found if name in (None, name_of(stem(path)))]
     return sorted(named, key=lambda path: (dated(path), _changed_s(path)), reverse=True)
+
+
+def is_run(name: str) -> bool:
+    """Whether a file of that name is a run."""
+    return "Z-" in name and name.endswith(SUFFIXES)
 
 
 def dated(path: Path) -> datetime:
@@ -112,9 +130,9 @@ def split(
     Raises RecordError as `read_all` does, but for what `head_of` leaves unread of a record.
     """
     try:
-        lines = host.read_file(path).split(b"\n")
+        lines = contents(path).split(b"\n")
     except OSError as error:
-        raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
+        raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from None
     warnings = []
     if not is_whole(lines[-1]):
         warnings.append(f"{path}: the last line is truncated and was left out")
@@ -169,6 +187,22 @@ def _is_of_bursts(record: Record) -> bool:
     is_within = low / factor * (1 - ROUNDING) <= found.p50_s <= high * factor * (1 + ROUNDING)
     values = (found.min_s, found.raw_p50_s, found.p90_s or low, found.p99_s or low)
     return is_within and all(low * (1 - ROUNDING) <= v <= high * (1 + ROUNDING) for v in values)
+
+
+def contents(path: Path) -> bytes:
+    """The bytes of a run's file, unpacked where it is archived; raises OSError."""
+    data = host.read_file(path)
+    if path.suffix != PACKED:
+        return data
+    most = DENSEST * len(data)
+    try:
+        with gzip.open(BytesIO(data)) as file:
+            unpacked = file.read(most + 1)
+    except (EOFError, zlib.error) as error:
+        raise gzip.BadGzipFile(str(error)) from None
+    if len(unpacked) > most:
+        raise gzip.BadGzipFile(f"it is more than {DENSEST} times as large unpacked")
+    return unpacked
 
 
 def _context(path: Path, place: str, head: Head, line: bytes) -> Context:

@@ -5,7 +5,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, Self
 from benchbox import host
 from benchbox.analysis.samples import Burst
 from benchbox.errors import RecordError, StorageError
-from benchbox.records.model import Context, Record, Run, SpecFacts
+from benchbox.records.model import PACKED, Context, Record, Run, SpecFacts
 from benchbox.records.reader import NO_DATE, dated, is_whole
 
 try:
@@ -161,7 +161,7 @@ def _date(folder: Path, context: Context) -> str:
     A clock that once ran ahead has left files with dates that are still to come.
     """
     own = context.created.translate(str.maketrans("", "", "-:"))
-    newest = max(map(dated, folder.glob("*/*Z-*.jsonl")), default=NO_DATE)
+    newest = max(map(dated, folder.glob("*/*Z-*.jsonl*")), default=NO_DATE)
     if newest <= max(dated(Path(own)), datetime.now(UTC)):
         return own
     return f"{newest + timedelta(seconds=1):%Y%m%dT%H%M%SZ}"
@@ -195,6 +195,8 @@ def reopen(run: Run) -> Writer:
     Raises RecordError when another process has it open or has just replaced it, StorageError when
     it cannot be written.
     """
+    if run.path.suffix == PACKED:
+        raise RecordError(f"{run.path}: it is archived; gunzip it to go on with it")
     try:
         descriptor = os.open(run.path, os.O_RDWR)
     except OSError as error:
@@ -211,6 +213,17 @@ def reopen(run: Run) -> Writer:
     else:
         os.ftruncate(descriptor, complete)
     return Writer(run.path, descriptor, run.context)
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold a file's lock, so that no run goes on with it; raises RecordError where one does."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    _lock(path, descriptor)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _lock(path: Path, descriptor: int) -> None:

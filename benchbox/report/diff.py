@@ -39,7 +39,7 @@ def table(found: RunDiff) -> Table:
 
     specs = [found.b.context.spec(pair.b.spec).title for pair in pairs]
     return Table(
-        title=f"{found.b.path.stem} (B) over {found.a.path.stem} (A)",
+        title=f"{found.b.stem} (B) over {found.a.stem} (A)",
         about=(_about("A", found.a), _about("B", found.b)),
         columns=(
             column("case", [pair.b.case for pair in pairs], text=True),

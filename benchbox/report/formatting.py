@@ -15,6 +15,7 @@ MILLI = 1e3
 MEGA = 1e6
 KILO = 1e3
 NEAR_ONE = 1.1
+SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def width(interval: Interval | None) -> float:
@@ -102,6 +103,12 @@ def percent(share: float | None) -> str:
     if share is None:
         return UNKNOWN
     return "<1%" if 0 < share < 0.01 else f"{math.floor(share * 100 + 1e-9)}%"
+
+
+def size(count: int) -> str:
+    """Bytes with the unit that suits them: `653 kB`."""
+    of, unit = next(((s, u) for s, u in SIZES if count >= s), (1, "B"))
+    return f"{significant(count / of) if of > 1 else count} {unit}"
 
 
 def duration(seconds: float, digits: int = 3) -> str:

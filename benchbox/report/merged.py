@@ -65,7 +65,7 @@ def _replaced(found: Sequence[Replaced]) -> list[str]:
     """A note for each run whose cases stand for those of others."""
     by_run: dict[str, list[str]] = {}
     for each in found:
-        by_run.setdefault(each.taken.path.stem, []).append(each.record.case)
+        by_run.setdefault(each.taken.stem, []).append(each.record.case)
     return [f"in several runs, shown as {run} has it: {_few(by_run[run])}" for run in by_run]
 
 

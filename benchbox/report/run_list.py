@@ -12,7 +12,6 @@ from benchbox.report.table import Column, Table, plain
 
 HEADERS = ("when (UTC)", "device", "cases", "status", "size", "run")
 RIGHT = ("cases", "size")
-SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 NONE = "no case"  # was finished before it stopped
 
 
@@ -66,7 +65,7 @@ def _cells(run: ListedRun) -> tuple[str, ...]:
         run.device,
         str(sum(run.cases.values())),
         _status(run.cases),
-        _size(run.size_bytes),
+        formatting.size(run.size_bytes),
         run.stem,
     )
 
@@ -75,8 +74,3 @@ def _status(cases: Mapping[Status, int]) -> str:
     """`ok` where all cases are, else how many are not."""
     others = [f"{count} {status}" for status, count in cases.items() if status != "ok"]
     return ", ".join(others) or ("ok" if cases else NONE)
-
-
-def _size(count: int) -> str:
-    size, unit = next(((s, u) for s, u in SIZES if count >= s), (1, "B"))
-    return f"{formatting.significant(count / size) if size > 1 else count} {unit}"
