@@ -53,6 +53,7 @@ OPTIONS = (
     "--hide-scrollbars",
     "--host-resolver-rules=MAP * ~NOTFOUND",
     "--virtual-time-budget=30000",
+    "--run-all-compositor-stages-before-draw",
 )
 DARK, LIGHT = (f"--blink-settings=preferredColorScheme={scheme}" for scheme in (0, 1))
 HOSTILE = "</script></style><img src=x onerror=note(1)>'\"`${note(2)}{{ 7 * 7 }}"

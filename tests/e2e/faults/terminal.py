@@ -152,7 +152,7 @@ def text_aims_at_the_terminal(bench: Bench, rng: random.Random) -> None:
 
 
 def records_as(rng: random.Random) -> list[str]:
-    return [rng.choice(["table", "json", "csv", "markdown"])] * 3
+    return [rng.choice(["table", "json", "csv", "markdown", "latex", "svg"])] * 3
 
 
 def spoil(path: Path, text: str) -> None:
