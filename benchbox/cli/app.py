@@ -373,6 +373,14 @@ def explain(
             rich_help_panel="What",
         ),
     ] = "",
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="alter the channels that are blamed, and time that beside the original",
+            rich_help_panel="How long",
+        ),
+    ] = False,
     by: Annotated[
         ExplainBy,
         typer.Option(
@@ -394,7 +402,7 @@ def explain(
     """Explain why a graph takes its time, in parts that add up to its latency."""
     from benchbox.cli.explain import explain
 
-    explain(cases, device, processors, exports, against, by.value, top)
+    explain(cases, device, processors, exports, against, by.value, top, is_checked=check)
 
 
 @app.command("doctor", cls=HelpCommand)

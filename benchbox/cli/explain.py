@@ -1,19 +1,31 @@
 """The `benchbox explain` command: latency in parts that add up, and what is behind them."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import typer
+from rich.console import Console
 
 from benchbox import devices, records, runner, specs
 from benchbox.api import parsing
 from benchbox.api.selection import selection
+from benchbox.cli.bar import Bar
 from benchbox.cli.exits import CASE_FAILED, INTERRUPTED
 from benchbox.cli.options import CaseOptions, ExportOptions, ProcessorOptions
 from benchbox.cli.output import Exports, console
 from benchbox.cli.profile import collect
 from benchbox.cli.progress import Live
-from benchbox.errors import UsageError
+from benchbox.errors import CaseError, UsageError
+from benchbox.export import Graph
+from benchbox.insight.blame import blames
+from benchbox.insight.check import Check
+from benchbox.insight.parts import Part
+from benchbox.report import explain_text
 from benchbox.report.console import show_tables
 from benchbox.report.explain import ExplainReport, tables
+from benchbox.runner.check import checks
 from benchbox.runner.profile import ProfileOutcome, require_processor
+from benchbox.transports import open_agent
 
 
 def explain(
@@ -24,6 +36,8 @@ def explain(
     against: str,
     by: str,
     top: int | None,
+    *,
+    is_checked: bool,
 ) -> None:
     """Explain every case, print and export; exits 1 for a failed one, 130 when interrupted."""
     files = Exports(exports.paths())
@@ -58,12 +72,42 @@ def explain(
         guidelines={spec.name: spec.guideline for spec in found if spec.guideline},
         top=top,
     )
+    if is_checked and not interrupted:
+        checked: dict[str, dict[Part, Check]] = {}
+        report = replace(report, checked=checked)
+        interrupted = _check(report, checked, graphs, stderr)
     _write(report, files)
     if interrupted:
         stderr.print(f"Interrupted; explained: {len(done)} of {len(cases)}.", style="yellow")
         raise typer.Exit(INTERRUPTED)
     if any(map(report.failure, done)):
         raise typer.Exit(CASE_FAILED)
+
+
+def _check(
+    report: ExplainReport,
+    checked: dict[str, dict[Part, Check]],
+    graphs: Mapping[str, Graph | CaseError],
+    stderr: Console,
+) -> bool:
+    """Add what was altered and timed of each case; return whether Ctrl-C cut it short."""
+    cases = report.explained
+    try:
+        with Bar(stderr) as bar:
+            line = bar.line()
+            for index, (case, found) in enumerate(cases):
+                graph = graphs[case.key]
+                assert isinstance(graph, Graph), "explained"
+
+                def show(share: float, done: int = index, key: str = case.key) -> None:
+                    line.draw("checking", (done + share) / len(cases), key)
+
+                blamed = blames(found)[: explain_text.SENTENCES]
+                for each in checks(blamed, found, case, graph, report.device, open_agent, show):
+                    checked.setdefault(case.key, {})[each.part] = each
+    except KeyboardInterrupt:
+        return True
+    return False
 
 
 def _write(report: ExplainReport, exports: Exports) -> None:

@@ -7,8 +7,10 @@ from itertools import groupby
 
 from benchbox.devices import Device
 from benchbox.insight import guidelines
+from benchbox.insight.blame import blames
+from benchbox.insight.check import Check
 from benchbox.insight.fit import r_squared
-from benchbox.insight.parts import PARTS, Explained, ExplainedNode, explain, peaks, total
+from benchbox.insight.parts import PARTS, Explained, ExplainedNode, Part, explain, peaks, total
 from benchbox.report import explain_text, formatting, profile_text
 from benchbox.report.profile import about, label, milliseconds, name_among, shape, share
 from benchbox.report.table import Column, Table
@@ -29,7 +31,8 @@ KEYS: Mapping[str, Callable[[ExplainedNode], str]] = {
 class ExplainReport:
     """Explanations of a command: an outcome per case on a device; `against` is the key of one.
 
-    `by` is a part or one of KEYS, `guidelines` has those of specs, `top` how many nodes are shown.
+    `by` is a part or one of KEYS, `guidelines` has those of specs, `top` how many nodes are shown,
+    `checked` what was altered and timed of a case, by its key and by part, None where nothing was.
     """
 
     outcomes: Sequence[ProfileOutcome]
@@ -39,6 +42,7 @@ class ExplainReport:
     against: str = ""
     guidelines: Mapping[str, str] = field(default_factory=dict)
     top: int | None = None
+    checked: Mapping[str, Mapping[Part, Check]] | None = None
 
     @cached_property
     def explained(self) -> list[tuple[Case, Explained]]:
@@ -49,6 +53,10 @@ class ExplainReport:
             if each.profile and known and not each.profile.is_drowned:
                 found.append((each.case, explain(each.profile, known)))
         return found
+
+    def of(self, case: Case) -> Mapping[Part, Check]:
+        """What was checked of a case."""
+        return (self.checked or {}).get(case.key, {})
 
     def failure(self, outcome: ProfileOutcome) -> str:
         """Why a case has no explanation, empty where it has one."""
@@ -83,9 +91,9 @@ def _of_one(report: ExplainReport, case: Case, found: Explained) -> Table:
         * (len(_shown([found])) if report.by == "part" else len(_keys(found, report.by))),
         sentences=(
             f"{explain_text.rate(found)}.",
-            *explain_text.sentences(found),
+            *explain_text.sentences(found, report.of(case)),
         ),
-        notes=tuple(explain_text.notes([found])),
+        notes=tuple(explain_text.notes([found], is_checked=report.checked is not None)),
         elsewhere=ELSEWHERE,
     )
 
@@ -180,7 +188,9 @@ def _of_many(report: ExplainReport) -> Table:
         groups=tuple(heading(case.group) for case, _ in explained),
         failures=tuple(f"{label(each.case)} failed: {why}" for each, why in failed if why),
         sentences=tuple(_firsts(report)),
-        notes=tuple(explain_text.notes(cases)) if cases else (),
+        notes=tuple(explain_text.notes(cases, is_checked=report.checked is not None))
+        if cases
+        else (),
         elsewhere=ELSEWHERE,
     )
 
@@ -196,10 +206,22 @@ def _firsts(report: ExplainReport) -> list[str]:
             where = f"{heading(own[0][0].group)}: " if own[0][0].group else ""
             said = explain_text.verdict(verdict, report.guidelines[spec], names)
             lines.append(f"{where}{said}")
+            if report.checked is not None:
+                for case, found in own:
+                    lines += [f"{label(case)}: {s}" for s in _said(report, case, found)]
         elif spec not in report.guidelines:
             for case, found in own:
-                lines += [f"{label(case)}: {s}" for s in explain_text.sentences(found)[:1]]
+                lines += [f"{label(case)}: {s}" for s in _said(report, case, found)]
     return lines
+
+
+def _said(report: ExplainReport, case: Case, found: Explained) -> list[str]:
+    """The weightiest sentence of one of many cases, and those that were checked."""
+    if report.checked is None:
+        return explain_text.sentences(found)[:1]
+    checked = report.of(case)
+    blamed = [each for each in blames(found) if each.part in checked]
+    return [explain_text.sentence(each, found.block, checked[each.part]) for each in blamed]
 
 
 def _against(report: ExplainReport) -> list[Table]:

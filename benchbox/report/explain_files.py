@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from benchbox import __version__
 from benchbox.insight.blame import blames
+from benchbox.insight.check import Check
 from benchbox.insight.parts import Explained
 from benchbox.report import explain_text, files
 from benchbox.report.explain import ExplainReport, tables
@@ -74,7 +75,7 @@ def to_json(report: ExplainReport) -> str:
         "provider": report.device.provider,
         "threads": report.device.threads,
         "ceilings": next((dict(each.ceilings) for each in report.outcomes if each.ceilings), None),
-        "explained": [_case(case, found) for case, found in report.explained],
+        "explained": [_case(report, case, found) for case, found in report.explained],
         "failed": [
             {"spec": each.case.spec, "case": each.case.name, "reason": why}
             for each in report.outcomes
@@ -84,8 +85,8 @@ def to_json(report: ExplainReport) -> str:
     return files.json_text(document)
 
 
-def _case(case: Case, found: Explained) -> dict[str, object]:
-    profile = found.profile
+def _case(report: ExplainReport, case: Case, found: Explained) -> dict[str, object]:
+    profile, checked = found.profile, report.of(case)
     return {
         "spec": case.spec,
         "case": case.name,
@@ -105,8 +106,8 @@ def _case(case: Case, found: Explained) -> dict[str, object]:
                 "share": each.share,
                 "channels": [*each.channels],
                 "nodes": [node.node.name for node in each.nodes],
-                "sentence": explain_text.sentence(each, found.block),
-                "checked": False,
+                "sentence": explain_text.sentence(each, found.block, checked.get(each.part)),
+                "check": _check(checked.get(each.part)),
             }
             for each in blames(found)
         ],
@@ -127,4 +128,20 @@ def _case(case: Case, found: Explained) -> dict[str, object]:
             }
             for each in found.nodes
         ],
+    }
+
+
+def _check(check: Check | None) -> dict[str, object] | None:
+    if check is None:
+        return None
+    measured = check.measured
+    return {
+        "widths": {str(old): new for old, new in check.widths.items()},
+        "relative_flops": check.flops,
+        "said": check.said,
+        "measured": measured and measured.value,
+        "measured_low": measured and measured.low,
+        "measured_high": measured and measured.high,
+        "verdict": check.verdict if measured else None,
+        "reason": check.reason or None,
     }

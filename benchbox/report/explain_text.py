@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from benchbox.insight.blame import Blame, blames
+from benchbox.insight.check import Check
 from benchbox.insight.guidelines import Verdict, difference
 from benchbox.insight.kernels import Kernel
 from benchbox.insight.parts import ALIGNMENT, SMALL_MAP, Explained, ExplainedNode, Part, Reason
@@ -15,6 +17,11 @@ NAMED = 3  # channels in a sentence
 MADE_OF = 4  # parts that a difference is said to be made of
 ADDED_UP = 0.9, 1.1  # of the latency, between which the nodes' own times should add up
 GIGA = 1e9
+CHECKED = (
+    "checked: the graph with other widths, of which accuracy is not claimed, timed beside the "
+    "original in mirrored rounds; HOLDS where time over FLOPs fell by as much as said within a "
+    "third; what suggests something was not altered"
+)
 WORTH_A_WORD = 0.02  # of the latency
 SUBJECTS: Mapping[Part, tuple[str, str]] = {
     "padding": ("convolution multiplies padding", "convolutions multiply padding"),
@@ -64,17 +71,37 @@ PAPER = {
 }
 
 
-def sentences(found: Explained) -> list[str]:
+def sentences(found: Explained, checked: Mapping[Part, Check] = MappingProxyType({})) -> list[str]:
     """The sentences on one graph, the weightiest first."""
-    return [sentence(each, found.block) for each in blames(found)[:SENTENCES]]
+    blamed = blames(found)[:SENTENCES]
+    return [sentence(each, found.block, checked.get(each.part)) for each in blamed]
 
 
-def sentence(blame: Blame, block: int) -> str:
-    """`12% (0.320 ms) is 4 depthwise ...: 58 is no multiple of 4; this suggests ...`."""
+def sentence(blame: Blame, block: int, checked: Check | None = None) -> str:
+    """`12% (0.320 ms): 4 depthwise ...; 58 is no multiple of 4, which suggests ...`.
+
+    What was checked says what was said, measured, and whether it holds; else it is withdrawn.
+    """
     count = len(blame.nodes)
     subject = SUBJECTS[blame.part][count != 1]
     amount = f"{blame.share:.0%} ({formatting.milliseconds(blame.time_s)} ms)"
-    return f"{amount}: {count} {subject}; {_behind(blame, block)}."
+    if checked is None:
+        return f"{amount}: {count} {subject}; {_behind(blame, block)}."
+    if checked.measured is None:
+        why = checked.reason or "too few rounds"
+        return f"{amount}: {count} {subject}; {_behind(blame, block)}, not checked: {why}."
+    pairs = [*checked.widths.items()][:NAMED]
+    to = listed([f"{new} for {old}" for old, new in pairs])
+    by = f"{to} channels, {formatting.ratio(checked.flops)} the FLOPs"
+    outcome = (
+        f"said {formatting.ratio(checked.said)} the time, measured "
+        f"{formatting.ratio(checked.measured.value)} ({formatting.bounds(checked.measured)})"
+    )
+    if checked.verdict == "UNCLEAR":
+        behind = _behind(blame, block)
+        return f"{amount}: {count} {subject}; {behind}; with {by}: {outcome}: unclear."
+    text = f"{amount}: {count} {subject}; with {by}: {outcome}"
+    return f"{text}: HOLDS." if checked.verdict == "HOLDS" else f"Withdrawn: {text}."
 
 
 def _behind(blame: Blame, block: int) -> str:
@@ -173,7 +200,7 @@ def _ms(seconds: float) -> str:
     return formatting.milliseconds(seconds) if seconds else "0"
 
 
-def notes(cases: Sequence[Explained]) -> list[str]:
+def notes(cases: Sequence[Explained], *, is_checked: bool = False) -> list[str]:
     """The footnotes of the tables."""
     sums = [each.profile.summed_s / each.profile.latency_s for each in cases]
     ends = " to ".join(dict.fromkeys(f"{each:.2f}x" for each in (min(sums), max(sums))))
@@ -190,5 +217,5 @@ def notes(cases: Sequence[Explained]) -> list[str]:
         f"profiler; nodes' own times add up to {ends} of it and are scaled to that{doubt}",
         "multiply-accumulates are the file's; padding is what blocks of "
         f"{blocks} channels add to them",
-        "what suggests something was not altered and timed again",
+        CHECKED if is_checked else "what suggests something was not altered and timed again",
     ]

@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 from benchbox.analysis import profile as analysis_profile
+from benchbox.runner import mirrored
 from tests.conftest import WriteOnnx
 from tests.helpers import onnx_models
 from tests.helpers.command import invoke, rows
@@ -67,3 +68,21 @@ def test_what_cannot_be_explained_is_refused_in_one_line(write_onnx: WriteOnnx) 
         result = invoke("explain", path, *words)
         assert (result.exit_code in (2, 6), result.stdout) == (True, "")
         assert len(result.stderr.splitlines()) == 1, result.stderr
+
+
+@pytest.mark.slow
+def test_what_is_blamed_on_channels_is_altered_and_timed(
+    network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirrored, "BURST_S", 0.0)
+    result = invoke("explain", network, "--check", "--export-json", "e.json")
+    assert result.exit_code == 0, result.output
+    (found,) = json.loads(Path("e.json").read_text())["explained"]
+    checks = {each["part"]: each["check"] for each in found["blamed"]}
+    check = checks["plain depthwise"]
+    assert check["widths"] == {"6": 8}
+    assert check["relative_flops"] == pytest.approx(8 / 6)
+    assert check["measured_low"] <= check["measured"] <= check["measured_high"]
+    said = {"HOLDS": ": HOLDS.", "WITHDRAWN": "Withdrawn: ", "UNCLEAR": ": unclear."}
+    assert said[check["verdict"]] in result.stdout
+    assert "checked: the graph with other widths" in result.stdout

@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from benchbox.analysis.stats import Interval
 from benchbox.devices import Device
 from benchbox.insight import guidelines
 from benchbox.insight.blame import blames
+from benchbox.insight.check import Check
 from benchbox.report import explain, explain_text
 from benchbox.report.explain import ExplainReport
 from benchbox.runner.profile import ProfileOutcome
@@ -137,3 +139,33 @@ def test_times_that_do_not_add_up_are_doubted() -> None:
     assert "0.50x" in explain_text.notes([doubted])[0]
     assert "explain again when it is quieter" in explain_text.notes([doubted])[0]
     assert found.profile.summed_s == pytest.approx(found.profile.latency_s)
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        (
+            {"measured": Interval(0.89, 0.88, 0.9)},
+            "with 60 for 58 channels, 1.04x the FLOPs: said 0.90x the time, measured 0.89x (0.88x "
+            "to 0.90x): HOLDS.",
+        ),
+        (
+            {"measured": Interval(1.09, 1.08, 1.1)},
+            "Withdrawn: 86% (0.0516 ms): 1 depthwise convolution outside the blocked layout; with "
+            "60 for 58 channels, 1.04x the FLOPs: said 0.90x the time, measured 1.09x",
+        ),
+        (
+            {"measured": Interval(0.95, 0.8, 1.1)},
+            "which suggests 60 for 58; with 60 for 58 channels, 1.04x the FLOPs: said 0.90x the "
+            "time, measured 0.95x (0.80x to 1.10x): unclear.",
+        ),
+        ({"reason": "no widths"}, "which suggests 60 for 58, not checked: no widths."),
+    ],
+)
+def test_a_sentence_that_was_checked_holds_or_is_withdrawn(
+    check: dict[str, object], said: str
+) -> None:
+    found = explained(conv("a", 60, (58, 58), 4, 3, 58))
+    (blame,) = blames(found)
+    checked = Check(blame.part, {58: 60}, 1.04, 0.9, **check)  # type: ignore[arg-type]
+    assert said in explain_text.sentence(blame, found.block, checked)

@@ -1,0 +1,49 @@
+"""Two graphs timed in mirrored rounds: A B B A, so that a drift is the same for both."""
+
+from collections.abc import Callable, Sequence
+from statistics import median
+
+from benchbox.analysis.stats import Interval, quantile, ratio_interval
+from benchbox.errors import CaseError
+from benchbox.sampling.session import Session, Timed
+
+ROUNDS = 24
+BURST_S = 0.05
+CALIBRATING_CALLS = 3
+MOST_CALLS = 1000  # of a burst
+UNDISTURBED = 0.25  # the quantile of a burst: what disturbs a call only adds to it
+
+
+def ratio(
+    session: Session,
+    graphs: tuple[str, str],
+    expected_s: Sequence[float],
+    notify: Callable[[float], None] = lambda _: None,
+) -> Interval | None:
+    """The latency of the second loaded graph over the first's, with its 95% interval.
+
+    `expected_s` is what a call of each should take. Raises CaseError where one fails.
+    """
+    first = [(name, CALIBRATING_CALLS) for name in graphs]
+    limits = [CALIBRATING_CALLS * each for each in expected_s]
+    calls_s = [median(_samples(timed)) / 1e9 for timed in session.time(first, limits)]
+    counts = [max(1, min(MOST_CALLS, round(BURST_S / each))) for each in calls_s]
+    asked = [(name, count) for name, count in zip(graphs, counts, strict=True)]
+    order = (0, 1, 1, 0)
+    rounds: tuple[dict[tuple[int, int], float], ...] = ({}, {})
+    for number in range(ROUNDS):
+        taken = [0.0, 0.0]
+        bursts = [asked[index] for index in order]
+        limits = [counts[index] * calls_s[index] for index in order]
+        for index, timed in zip(order, session.time(bursts, limits), strict=True):
+            taken[index] += quantile(_samples(timed), UNDISTURBED)
+        for index in (0, 1):
+            rounds[index][0, number] = taken[index]
+        notify((number + 1) / ROUNDS)
+    return ratio_interval(rounds[1], rounds[0])
+
+
+def _samples(timed: Timed) -> Sequence[int]:
+    if timed.error is not None:
+        raise CaseError(timed.error)
+    return timed.latencies_ns
