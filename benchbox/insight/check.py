@@ -58,6 +58,8 @@ def widths(blame: Blame, block: int) -> dict[int, int]:
     for kernel in (each.kernel for each in blame.nodes):
         if blame.reason == "of 4":
             found[kernel.inputs] = _up(kernel.inputs, ALIGNMENT)
+        elif blame.reason == "few inputs" and kernel.inputs >= ALIGNMENT:  # no image's colours
+            found[kernel.inputs] = block
         elif blame.reason in ("of a block", "group of a block"):
             for channels in (kernel.inputs, kernel.outputs):
                 if channels >= block:
@@ -88,14 +90,18 @@ def said(found: Explained, to: Mapping[int, int]) -> float:
 def _then_s(found: Explained, each: ExplainedNode, to: Mapping[int, int]) -> float:
     """The seconds that a node should take with other widths."""
     kernel, now_s = each.kernel, each.node.time_s
-    if kernel.kind not in CONVOLUTIONS or kernel.is_blocked:
+    is_few = kernel.is_blocked and kernel.kind == "dense" and kernel.inputs < found.block
+    gains = is_few and to.get(kernel.inputs, 0) >= found.block
+    if kernel.kind not in CONVOLUTIONS or (kernel.is_blocked and not gains):
         return now_s
     grown = to.get(kernel.outputs, kernel.outputs) / kernel.outputs
     if kernel.kind != "depthwise":
         grown *= to.get(kernel.inputs, kernel.inputs) / kernel.inputs
-    if not _becomes_blocked(kernel, to, found.block):
+    if not gains and not _becomes_blocked(kernel, to, found.block):
         return now_s * grown
     alike = [n for n in found.nodes if n.kernel.kind == kernel.kind and n.kernel.is_blocked]
+    if kernel.kind == "dense":
+        alike = [n for n in alike if n.kernel.inputs >= found.block]
     macs = sum(n.kernel.macs * (1 + n.kernel.padding(found.block)) for n in alike)
     if macs:
         return grown * kernel.macs * sum(n.node.time_s for n in alike) / macs

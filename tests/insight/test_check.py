@@ -19,6 +19,8 @@ from tests.insight.test_parts import blocked, conv, explained, node
         (explained(conv("a", 60, (58, 58), 4, 3, 58)), {58: 60}),
         (blocked(200, (24, 40), (32, 48)), {24: 32, 40: 48}),
         (explained(conv("a", 600, (60, 60), 4, 3, 2)), {60: 64}),
+        (blocked(90, (8, 16), (8, 16)), {8: 16}),
+        (blocked(90, (3, 16), (3, 16)), {}),
         (explained(node("a", "Concat", 9, (1, 4), (1, 8))), {}),
     ],
 )
@@ -35,6 +37,8 @@ def test_what_is_said_follows_from_the_parts() -> None:
     fast = conv("fast_nchwc", 10.8, (60, 60), 4, 3, 60)
     network = explained(slow, fast)
     assert said(network, {58: 60}) == pytest.approx(2 * 10.8 / 23.328)
+    few = blocked(90, (8, 16), (8, 16))
+    assert said(few, {8: 16}) == pytest.approx(25.6 / 0.9 / 90)
     assert said(network, {40: 60}) == pytest.approx(1.0)
     grouped = explained(conv("a", 600, (60, 60), 4, 3, 2))
     assert said(grouped, {60: 64}) == pytest.approx(259.2 * (64 / 60) ** 2 / 0.75 / 600)
