@@ -7,7 +7,7 @@ OPENVINO_STAMP := .venv/.installed-openvino
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-openvino test-cuda test-page faults lint type check docs bench wheel clean
+.PHONY: help setup run test test-openvino test-wheels test-cuda test-page faults lint type check docs bench wheel clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
@@ -34,6 +34,9 @@ test-openvino: $(OPENVINO_STAMP)  ## tests of the OpenVINO plug-in, which is ins
 $(OPENVINO_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[openvino]'
 	@touch $@
+
+test-wheels: $(STAMP)  ## what PyPI's packages of providers bring (downloads 270 MB)
+	BENCHBOX_TEST_WHEELS=required $(BIN)/python -m pytest tests/e2e/test_wheels.py $(ARGS)
 
 test-cuda:  ## checks on a real GPU, by $(PYTHON) as it is: no .venv/ is built
 	$(PYTHON) -m tools.cuda $(ARGS)

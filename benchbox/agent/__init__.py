@@ -11,6 +11,7 @@ stdout, diagnostics on stderr. It ends when stdin closes.
         "driving": {"mode": "graph" | "eager", "cache": "hot" | "cold",
             "tf32": bool, "conv_search": "exhaustive" | "heuristic" | "default" | null} | null}
     <- {"reply": "hello", "protocol": 1, "versions": {...}, "providers": [...],
+        "plugins": providers that Python has packages of,
         "host": {..., "clusters": [{"cpus": [...], "capacity"?, "top_khz"?, "core"?}, ...],
                  "setting": {name: words, ...}, "gpu"?: {"name", "driver", ...}},
         "cpus": [...], "affinity": [...] | null, "rss_bytes": n, of a GPU "seen": {...},

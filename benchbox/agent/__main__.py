@@ -17,6 +17,7 @@ from benchbox.agent.host.clusters import Cluster
 from benchbox.agent.host.counters import Counters
 from benchbox.agent.host.disturbances import PROC, SYS, CounterReader
 from benchbox.agent.host.health import HealthReader
+from benchbox.agent.ort import plugins
 from benchbox.agent.ort.runtime import OnnxRuntime
 from benchbox.agent.runtime import GpuGraph, LoadedGraph, Runtime
 from benchbox.agent.stdio import Message, sentence
@@ -111,6 +112,7 @@ class AgentProgram:
                 **self._runtime.versions(),
             },
             "providers": self._runtime.providers(),
+            "plugins": plugins.installed(),
             **({"plugin": plugin} if (plugin := self._runtime.plugin()) else {}),
             "cpus": self.cpus,
             "affinity": machine.affinity(),

@@ -121,6 +121,10 @@ def _start(device: Device) -> None:
         if device.python and not device.url:
             versions = (f"{name} {version}" for name, version in agent.hello["versions"].items())
             _print([("versions", ", ".join(versions))])
+        there, hello = agent.hello["host"], agent.hello
+        known = [*hello["providers"], *hello.get("plugins", ())]
+        system = "" if device.url.startswith("adb:") else there.get("system", "")
+        _print(providers.rows(known, system, there["machine"]))
         if not reason:
             _print(cpu_check.rows(agent, device))
     console().print(f"{device.name} is ready")

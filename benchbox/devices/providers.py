@@ -3,8 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 
-from benchbox.agent.ort import plugins as on_device
-from benchbox.devices import plugins
+from benchbox.devices import plugins, provider_needs
 from benchbox.errors import DeviceError, UsageError
 
 CPU = "CPUExecutionProvider"
@@ -91,6 +90,18 @@ def runs_modules(provider: str) -> bool:
     return provider in MODULES
 
 
+def rows(there: Sequence[str], system: str, machine: str) -> list[tuple[str, str]]:
+    """The providers of a device, and what others a package may bring to such a machine."""
+    own = list(dict.fromkeys(map(short, filter(_is_local, there))))
+    others = [
+        f"{name} ({need.hardware}): {need.how}"
+        for name, need in provider_needs.fitting(system, machine)
+        if name not in own
+    ]
+    more = [("others", "; ".join(others))] if others else []
+    return [("providers", ", ".join(own)), *more]
+
+
 def _is_local(provider: str) -> bool:
     """Whether a provider computes on this device: Azure's calls a service."""
     return provider != "AzureExecutionProvider"
@@ -121,9 +132,7 @@ def require(provider: str, available: Sequence[str], device: str) -> None:
     """Raise DeviceError unless the ONNX Runtime of a device has a provider."""
     if provider not in available:
         there = ", ".join(map(short, filter(_is_local, available)))
-        package = on_device.PACKAGES.get(provider, "").replace("_", "-")
-        what = f"pip install {package} there" if package else "install a build that has it"
         raise DeviceError(
             f"device {device!r}: its ONNX Runtime has no {provider}, only {there}; "
-            f"{what}, or leave --provider out"
+            f"{provider_needs.how(short(provider))}, or leave --provider out"
         )

@@ -52,6 +52,7 @@ class Hello(ReplyPart):
 
     host: Greeted
     providers: list[Text]
+    plugins: list[Text] = []
     versions: dict[Text, Text]
     cpus: Processors
     affinity: list[Text] | None = None

@@ -239,7 +239,8 @@ def test_a_device_says_which_providers_its_build_has() -> None:
         providers.require(NAMES["xnnpack"], there, "phone")
     assert str(caught.value) == (
         "device 'phone': its ONNX Runtime has no XnnpackExecutionProvider, only "
-        "VitisAIExecutionProvider, cpu; install a build that has it, or leave --provider out"
+        "VitisAIExecutionProvider, cpu; install a build that has it, as Termux's "
+        "python-onnxruntime for Android, or leave --provider out"
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from benchbox import devices
 from benchbox.agent.ort.plugins import OPENVINO
-from benchbox.devices import providers
+from benchbox.devices import provider_needs, providers
 from benchbox.devices.plugins import Plugin
 from benchbox.errors import UsageError
 
@@ -64,3 +64,16 @@ def test_what_names_no_plugin_is_refused(name: str, text: str, said: str) -> Non
         for provider in providers.several(text):
             devices.resolve(name, provider=provider)
     assert said in str(caught.value)
+
+
+def test_a_device_has_its_providers_and_hears_of_those_that_fit_its_machine() -> None:
+    rows = dict(
+        providers.rows([OPENVINO, providers.CPU, "AzureExecutionProvider"], "Linux", "amd64")
+    )
+    assert rows["providers"] == "openvino, cpu"
+    assert rows["others"].startswith("webgpu (GPU with Vulkan") and "qnn" not in rows["others"]
+    on_arm = dict(providers.rows([providers.CPU], "Linux", "aarch64"))["others"]
+    assert "qnn (Snapdragon with a Hexagon NPU): pip install onnxruntime-qnn; " in on_arm
+    assert "coreml (Mac): onnxruntime" in dict(providers.rows([], "Darwin", "arm64"))["others"]
+    assert list(dict(providers.rows([providers.CPU], "", "aarch64"))) == ["providers"]
+    assert {*providers.NAMES, *providers.GPUS} == set(provider_needs.NEEDS)

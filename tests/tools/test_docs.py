@@ -1,6 +1,7 @@
 """Generated parts of the documentation, of records that are made up."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,18 @@ def test_a_profile_by_modules_becomes_a_table(
         "<!-- parts of x -->",
         "<!-- end -->",
     ]
+
+
+def test_a_provider_has_the_newest_record_of_hardware_or_none(tmp_path: Path) -> None:
+    run = record_files.context()
+    for place, changes in (
+        ("cpu", {}),
+        ("npu", {"provider": "QNNExecutionProvider", "created": "2026-12-01T00:00:00Z"}),
+        ("board", {"provider": "XnnpackExecutionProvider", "host": {"emulated": "qemu"}}),
+    ):
+        record_files.write(tmp_path / place, of=replace(run, **changes))
+    rows = dict(
+        line[3:].split("` |", 1) for line in pages.provider_table(tmp_path).splitlines()[2:]
+    )
+    assert "[2026-12-01](" in rows["qnn"] and "[2026-11-21](" in rows["cpu"]
+    assert rows["xnnpack"].endswith(" none |")

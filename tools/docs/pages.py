@@ -4,6 +4,7 @@ Those are tables, pictures and figures. What no record is there for stays as it 
 """
 
 import csv
+import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from benchbox import records
+from benchbox.devices import provider_needs, providers
 from benchbox.records import Record, Run
 from benchbox.report import formatting
 from benchbox.report.charts import drawing, panel, style
@@ -38,6 +40,9 @@ PICTURES: Mapping[str, tuple[str, str]] = {
     "samples.svg": ("models", "samples"),
     "detectors.svg": ("detectors", "flops"),
 }
+
+# The table of providers, and which of them records of hardware are there for.
+PROVIDERS = re.compile(r"(<!-- table of providers -->\n).*?(<!-- end -->)", re.DOTALL)
 
 # A profile by modules: each one's share of the time, and of the FLOPs.
 PARTS = re.compile(r"(<!-- parts of (?P<file>\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -112,8 +117,26 @@ def filled(page: Path) -> str:
         rows = profiled(found["file"])
         return f"{found[1]}{_parts(rows)}\n{found[3]}" if rows else found[0]
 
-    text = PARTS.sub(parts, TABLE.sub(table, page.read_text()))
+    text = PROVIDERS.sub(
+        lambda found: f"{found[1]}{provider_table()}\n{found[2]}", page.read_text()
+    )
+    text = PARTS.sub(parts, TABLE.sub(table, text))
     return FIGURE.sub(figure, text)
+
+
+def provider_table(folder: Path = REFERENCE.parent) -> str:
+    """What each provider needs, and the newest record of it on hardware."""
+    ran: dict[str, str] = {}
+    for path in sorted(folder.rglob("*.jsonl"), key=lambda each: each.name):
+        with path.open() as file:
+            context = json.loads(file.readline())
+        if not context.get("host", {}).get("emulated"):
+            where = Path(os.path.relpath(path, ROOT / "docs")).as_posix()
+            ran[providers.short(context["provider"])] = f"[{context['created'][:10]}]({where})"
+    lines = ["| provider | for | comes with | record of hardware |", "|:--|:--|:--|:--|"]
+    for name, need in provider_needs.NEEDS.items():
+        lines.append(f"| `{name}` | {need.hardware} | {need.how} | {ran.get(name, 'none')} |")
+    return "\n".join(lines)
 
 
 def profiled(file: str) -> list[dict[str, str]]:

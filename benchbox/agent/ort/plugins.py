@@ -103,6 +103,11 @@ def load(asked: Message) -> LoadedPlugin | None:
     return _chosen(library, offered, asked["options"])
 
 
+def installed() -> list[str]:
+    """The providers that Python has packages of."""
+    return [name for name, package in PACKAGES.items() if importlib.util.find_spec(package)]
+
+
 def _in_package(provider: str) -> str:
     """The library of a provider that Python has a package of, else empty."""
     package = PACKAGES.get(provider, "")
