@@ -87,23 +87,32 @@ def ratio(
     """The ratio of a case to its reference, of the first basis with enough rounds of both.
 
     Both `cases` are adjusted where they can be; `tau` is the spread of ratios between processes.
+    Disturbed calls may take several times as long, and so come last.
     """
-    if cases and (found := adjusted.ratio(*cases, tau)):
-        return found[0], "adjusted"
-    for basis in BASES[1:] if reference else ():
-        rounds, others = (rounds_of(basis, b, gate, paired=paired) for b in (bursts, reference))
-        if interval := stats.ratio_interval(rounds, others):
-            return interval, basis
-    if paired:
+    if cases and (interval := adjusted.ratio(*cases, tau)):
+        return interval[0], "adjusted"
+    if not reference:
         return None, "quiet"
-    ours, theirs = cases or (None, None)
-    return _quotient(estimate(bursts, gate, ours, tau), estimate(reference, gate, theirs, tau))
+    ways: list[tuple[Basis, bool]] = [("quiet", paired), ("undisturbed", paired)]
+    for basis, strict in [*ways, ("undisturbed", False)]:
+        rounds, others = (rounds_of(basis, b, gate, paired=strict) for b in (bursts, reference))
+        if found := stats.ratio_interval(rounds, others):
+            return found, basis
+    quotient: tuple[Interval | None, Basis] = None, "all"
+    if not paired:
+        ours, theirs = cases or (None, None)
+        both = estimate(bursts, gate, ours, tau), estimate(reference, gate, theirs, tau)
+        quotient = _quotient(*both)
+    if quotient[1] != "all":
+        return quotient
+    rounds, others = (rounds_of("all", each, gate) for each in (bursts, reference))
+    return stats.ratio_interval(rounds, others) or quotient[0], "all"
 
 
 def _quotient(case: Latency | None, other: Latency | None) -> tuple[Interval | None, Basis]:
     """The ratio of two p50s that share too few rounds; its ends take each interval at its worst."""
     if not (case and other and case.interval and other.interval):
-        return None, "quiet"
+        return None, "all"
     a, b = case.interval, other.interval
     ratio = Interval(a.value / b.value, a.low / b.high, a.high / b.low)
     return ratio, max(case.basis, other.basis, key=BASES.index)

@@ -1,7 +1,7 @@
 """Machine of a run by its sentinels: usual states, levels by round, and slopes of graphs."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -19,11 +19,13 @@ from benchbox.analysis.quantities import Amount
 from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Bases, Gate, Readings, State
 
-# What was usual is kept while what is usual now is near, as ln of a reading. Figures are set back
-# to it, so that those of several runs can be compared, where that adds less to the half-width than
-# it is worth: by slopes that are known.
+# Figures are set back to what is usual, so that those of several runs can be compared, where that
+# is near, as ln of a reading, and adds less to the half-width than it is worth.
 NEAR = 0.08, 0.3, 1.0  # of the compute, the stream and the refill sentinel
 WORTH = 0.03
+# What is usual stays until it is so far from the middle of the last runs, as a usual graph would
+# feel it: it does not wander, and one bad minute neither becomes it nor stays it.
+STALE = 0.05
 # Runs whose processes tell what those of the next differ by, and the most that one of them counts.
 RECENT, MOST_VARIANCE = 5, 0.02**2
 CENTERS = 8  # runs of a graph that are kept
@@ -38,9 +40,9 @@ Variance = tuple[float, float]
 class Known:
     """What earlier runs learned of a machine: usual readings, and slopes by the graph's sha256.
 
-    `bases` make the gate, `usual` is what figures are set back to. Between the processes of the
-    last runs latencies differed by `variances`, ratios by `ratio_variances`; `centers` has the
-    last runs of each graph.
+    `bases` make the gate, `usual` is what figures are set back to, `seen` what was usual in each of
+    the last runs. Between the processes of these latencies differed by `variances`, ratios by
+    `ratio_variances`; `centers` has the last runs of each graph.
     """
 
     bases: Bases = field(default_factory=Bases)
@@ -49,6 +51,7 @@ class Known:
     variances: tuple[Amount, ...] = ()
     ratio_variances: tuple[Amount, ...] = ()
     centers: Mapping[str, tuple[RunCenter, ...]] = field(default_factory=dict)
+    seen: tuple[Usual, ...] = ()
 
 
 class Machine:
@@ -65,6 +68,7 @@ class Machine:
         self._levels = MemoryLevels()
         self.usual: Usual | None = None  # what cases are set back to, once there are readings
         self._kept = self.known.usual
+        self._now: Usual | None = None  # what is usual in this run
         self._graphs: dict[str, Adjusted] = {}
         self._cases: dict[str, Variance] = {}
         self._ratios: dict[str, Variance] = {}
@@ -115,8 +119,12 @@ class Machine:
         before, now = self.known.usual, self._levels.usual(now_ns)
         if now is None:
             return
-        self._kept = before if before and _is_near(before, now) else now
-        self.usual = self._kept if self._cost(self._kept, now) <= WORTH else now
+        earlier = self.known.seen or ((before,) if before else ())
+        middle = _middle((*earlier, now))
+        self._kept = before if before and _felt(before.apart(middle)) <= STALE else middle
+        self._now = now
+        is_worth = _is_near(self._kept, now) and self._cost(self._kept, now) <= WORTH
+        self.usual = self._kept if is_worth else now
 
     def _cost(self, kept: Usual, now: Usual) -> float:
         """What setting figures back from now to what was usual adds to a half-width."""
@@ -189,7 +197,26 @@ class Machine:
             _with(self.known.variances, self._cases),
             _with(self.known.ratio_variances, self._ratios),
             {**before, **centers},
+            (*self.known.seen, *([self._now] if self._now else []))[-RECENT:],
         )
+
+
+def _middle(seen: Sequence[Usual]) -> Usual:
+    """The middle reading of each sentinel, of an even number the faster one."""
+
+    def middle(readings: Iterable[float | None]) -> float | None:
+        known = sorted(each for each in readings if each)
+        return known[(len(known) - 1) // 2] if known else None
+
+    compute_ns, stream_ns = (
+        middle(getattr(each, name) for each in seen) or 0 for name in ("compute_ns", "stream_ns")
+    )
+    return Usual(compute_ns, stream_ns, middle(each.refill_ns for each in seen))
+
+
+def _felt(apart: Sequence[float]) -> float:
+    """What it does to the latency of a usual graph when sentinels read so far apart, as ln."""
+    return sum(abs(slope * each) for slope, each in zip(UNKNOWN.values, apart, strict=True))
 
 
 def _is_near(before: Usual, now: Usual) -> bool:

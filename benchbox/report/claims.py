@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from benchbox.analysis.latency import Latency
+from benchbox.analysis.latency import BASES, Basis, Latency
 from benchbox.analysis.stats import Interval
 from benchbox.records import Record, Run, SpecFacts, known_macs
 from benchbox.report import (
@@ -32,15 +32,21 @@ AFTER: Mapping[Decision, str] = {"fails": "not at", "unclear": "and is unclear a
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The two cases of one group that a claim is about, and the ratio of their latencies."""
+    """The two cases of one group that a claim is about, and the ratio of their latencies.
+
+    `basis` are the calls that it is of.
+    """
 
     slower: Record
     than: Record
     ratio: Interval
+    basis: Basis
 
     @property
     def decision(self) -> Decision:
-        """The decision by the whole interval of the ratio."""
+        """The decision by the whole interval of the ratio; disturbed calls decide nothing."""
+        if self.basis == "all":
+            return "unclear"
         if self.ratio.low > MARGIN:
             return "holds"
         return "fails" if self.ratio.high <= MARGIN else "unclear"
@@ -84,7 +90,13 @@ def _claim(spec_facts: SpecFacts, records: Sequence[Record], at: str) -> str:
     pairs = [] if claim is None else _pairs(records, claim)
     if claim is None or not pairs:
         return ""
-    ratios = listed([formatting.ratio(p.ratio.value, formatting.width(p.ratio)) for p in pairs])
+    ratios = listed(
+        [
+            formatting.mark(pair.basis)
+            + formatting.ratio(pair.ratio.value, formatting.width(pair.ratio))
+            for pair in pairs
+        ]
+    )
     what = spec_facts.guideline or f"The claim of {spec_facts.name}"
     about = f"{what}{at}{load_text.at(pairs[0].slower)}"
     return (
@@ -127,8 +139,8 @@ def _pairs(records: Sequence[Record], claim: Mapping[str, Any]) -> list[Pair]:
         members = [record for record in records if record.group == group]
         slower, than = _find(members, claim["slower"]), _find(members, claim["than"])
         if slower and than and slower.latency and than.latency:
-            ratio = _paired(slower, than) or _quotient(slower.latency, than.latency)
-            pairs.append(Pair(slower, than, ratio))
+            found = _paired(slower, than) or _quotient(slower.latency, than.latency)
+            pairs.append(Pair(slower, than, *found))
     return pairs
 
 
@@ -146,23 +158,25 @@ def _find(records: Iterable[Record], labels: Mapping[str, Any]) -> Record | None
     )
 
 
-def _paired(slower: Record, than: Record) -> Interval | None:
+def _paired(slower: Record, than: Record) -> tuple[Interval, Basis] | None:
     """The ratio from the rounds that the two share, if one of them is the reference."""
     if than.case == slower.reference and slower.relative is not None:
-        return slower.relative
+        return slower.relative, slower.relative_basis
     if slower.case == than.reference and than.relative is not None:
         inverse = than.relative
-        return Interval(1 / inverse.value, 1 / inverse.high, 1 / inverse.low)
+        basis = than.relative_basis
+        return Interval(1 / inverse.value, 1 / inverse.high, 1 / inverse.low), basis
     return None
 
 
-def _quotient(slower: Latency, than: Latency) -> Interval:
+def _quotient(slower: Latency, than: Latency) -> tuple[Interval, Basis]:
     """The quotient of two p50s; its ends take each interval at its worst."""
     value = slower.p50_s / than.p50_s
+    basis = max(slower.basis, than.basis, key=BASES.index)
     a, b = slower.interval, than.interval
     if a is None or b is None:
-        return Interval(value, 0.0, math.inf)
-    return Interval(value, a.low / b.high, a.high / b.low)
+        return Interval(value, 0.0, math.inf), basis
+    return Interval(value, a.low / b.high, a.high / b.low), basis
 
 
 def _verdict(pairs: Sequence[Pair]) -> str:

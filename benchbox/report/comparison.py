@@ -33,14 +33,17 @@ def cells(run: Run, record: Record) -> dict[str, str | float | None]:
 
 
 def verdict(run: Run, record: Record) -> Verdict | None:
-    """The verdict on a case against its reference; None for that itself, and where one failed."""
+    """The verdict on a case against its reference; None for that itself, and where one failed.
+
+    UNCLEAR by disturbed calls, whatever their interval.
+    """
     within = margin(run.context)
     if within is None or record.case == record.reference:
         return None
     reference = run.record(f"{record.spec}:{record.reference}")
     if any(each is None or each.status not in MEASURED for each in (record, reference)):
         return None
-    return stats.verdict(record.relative, within)
+    return "UNCLEAR" if record.relative_basis == "all" else stats.verdict(record.relative, within)
 
 
 def is_unclear(run: Run) -> bool:

@@ -61,7 +61,8 @@ def _line(run: Run, record: Record, ratio: Interval) -> str:
     if text == "UNCLEAR":
         text += f": {formatting.bounds(ratio)}"
     inverse = Interval(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)
-    latency, takes = _times(inverse), f"takes {_times(ratio)} ({text})"
+    mark = formatting.mark(record.relative_basis)
+    latency, takes = mark + _times(inverse), f"takes {mark}{_times(ratio)} ({text})"
     macs = comparison.relative_macs(run, record)
     if not macs:
         return f"{reference} has {latency} the latency of {case} on {device}: {case} {takes}."

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable
 from itertools import groupby
 
+from benchbox.analysis.latency import GOOD, Basis
 from benchbox.analysis.stats import Interval
 
 UNKNOWN = "-"
@@ -16,6 +17,11 @@ MEGA = 1e6
 KILO = 1e3
 NEAR_ONE = 1.1
 SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+
+
+def mark(basis: Basis) -> str:
+    """The mark of a figure that is not of the machine's usual state."""
+    return "" if basis in GOOD else "~"
 
 
 def width(interval: Interval | None) -> float:

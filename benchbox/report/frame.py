@@ -76,6 +76,7 @@ ORIGIN = {
     **dict.fromkeys(scaling.COLUMNS.values(), "Float64"),
     "computed_in": "string",
     "output_error": "Float64",
+    "relative_basis": "string",
 }
 
 
@@ -119,6 +120,7 @@ def read(paths: str | Path | Iterable[str | Path]) -> "pd.DataFrame":
     - `speedup_by_threads`, `speedup_by_dtype`: over the first of several in one run
     - `computed_in`, `output_error`: the type in which another provider than the CPU's computed, and
       by which share of their size its outputs are off
+    - `relative_basis`: the calls that `relative_latency` is of, as `latency_basis`
 
     Raises `benchbox.errors.RecordError` for a file that is no run; warns of a truncated last line.
     """
@@ -212,6 +214,7 @@ def _row(run: Run, record: Record, arguments: Mapping[str, str]) -> dict[str, ob
         **({} if record.latency is None else _latency(record)),
         "relative_latency": _rounded(interval.value if interval else None),
         "latency_over_flops": _rounded(over.value if over else None),
+        "relative_basis": record.relative_basis if record.relative else None,
         "published": record.published,
         "status": record.status,
         "reason": _reason(context, record),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchbox.analysis.adjusted import Adjustment
-from benchbox.analysis.latency import GOOD, Basis
+from benchbox.analysis.latency import GOOD
 from benchbox.devices import gpu_options
 from benchbox.devices.providers import runs_modules
 from benchbox.records import Context, Record, Run, SpecFacts, uncounted
@@ -189,15 +189,10 @@ def p50(record: Record) -> str:
         return formatting.UNKNOWN
     p50, interval = record.latency.p50_s, record.latency.interval
     if record.latency.basis not in GOOD:  # its interval says nothing of the usual state
-        return mark(record.latency.basis) + formatting.milliseconds(p50)
+        return formatting.mark(record.latency.basis) + formatting.milliseconds(p50)
     return formatting.estimate(
         p50 * formatting.MILLI, formatting.width(interval) * formatting.MILLI
     )
-
-
-def mark(basis: Basis) -> str:
-    """The mark of a figure that is not of the machine's usual state."""
-    return "" if basis in GOOD else "~"
 
 
 def throughput(record: Record, facts: SpecFacts) -> str:
@@ -208,7 +203,7 @@ def throughput(record: Record, facts: SpecFacts) -> str:
     count = record.batch if by_image else 1
     interval = rate(record.latency, count)
     figure = formatting.figure(interval.value, formatting.width(interval))
-    return mark(record.latency.basis) + figure
+    return formatting.mark(record.latency.basis) + figure
 
 
 def relative_latency(record: Record) -> str:
@@ -217,7 +212,7 @@ def relative_latency(record: Record) -> str:
     if interval is None:
         return formatting.UNKNOWN
     ratio = formatting.ratio(interval.value, formatting.width(interval))
-    return mark(record.relative_basis) + ratio
+    return formatting.mark(record.relative_basis) + ratio
 
 
 def _relative(run: Run, records: Sequence[Record]) -> list[Column]:
@@ -227,7 +222,7 @@ def _relative(run: Run, records: Sequence[Record]) -> list[Column]:
     ratios = [
         formatting.UNKNOWN
         if interval is None
-        else mark(r.relative_basis) + formatting.ratio(interval.value, formatting.width(interval))
+        else formatting.mark(r.relative_basis) + formatting.ratio(interval.value, formatting.width(interval))
         for r, interval in zip(records, over, strict=True)
     ]
     return [

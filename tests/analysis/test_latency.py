@@ -83,6 +83,17 @@ def test_a_figure_and_a_ratio_are_of_the_quietest_calls_that_are_enough(
     assert latency.ratio(ours, elsewhere, GATE, paired=True)[0] is None
 
 
+def test_few_undisturbed_calls_of_a_round_are_compared_rather_than_disturbed_ones() -> None:
+    switches = (1, 1, 1, 1, 0, 0)  # of which the last alone is not after a preempted one
+    ours, theirs = (
+        [Burst(0, i, (*[hit * MS] * 5, quiet * MS), switches) for i in range(8)]
+        for hit, quiet in ((90, 3), (5, 1))
+    )
+    ratio, basis = latency.ratio(ours, theirs, GATE, paired=True)
+    assert ratio is not None and ratio.value == pytest.approx(3)
+    assert basis == "undisturbed"
+
+
 def test_a_percentile_is_given_only_with_enough_samples() -> None:
     counts = 63, 64, 661, 662
     of_counts = [estimate(Burst(0, 0, tuple(range(1, count + 1)))) for count in counts]

@@ -101,11 +101,21 @@ def test_figures_are_set_back_to_what_was_usual_where_that_is_near_and_slopes_ar
     usual, known = usual_over(clock, memory, replace(KNOWN, slopes={"ab": slopes}))
     assert math.log(usual.compute_ns / COMPUTE_NS) == pytest.approx(moved[0], abs=0.006)
     assert math.log(usual.stream_ns / STREAM_NS) == pytest.approx(moved[1], abs=0.01)
-    assert known.usual == (usual if clock == 0.3 else USUAL)
+    assert known.usual == USUAL
     # The run after it that is like those before finds again what they had.
     usual, _ = usual_over(0.0, 0.0, known)
     assert math.log(usual.compute_ns / COMPUTE_NS) == pytest.approx(0.0, abs=0.006)
     assert math.log(usual.stream_ns / STREAM_NS) == pytest.approx(0.0, abs=0.01)
+
+
+def test_what_is_usual_moves_where_most_of_the_last_runs_were() -> None:
+    known = Known()
+    at = []
+    for clock in (0.0, 0.06, 0.0, 0.06, 0.06, 0.06):
+        _, known = usual_over(clock, clock, known)
+        assert known.usual is not None
+        at.append(round(math.log(known.usual.compute_ns / COMPUTE_NS), 2))
+    assert at == [0.0, 0.0, 0.0, 0.0, 0.06, 0.06]
 
 
 @pytest.mark.parametrize(
@@ -113,6 +123,7 @@ def test_figures_are_set_back_to_what_was_usual_where_that_is_near_and_slopes_ar
     [
         (-0.2, still),
         (0.2, still),
+        (0.06, still),
         (0.08, lambda number: 0.08 * (number % 10 < 3)),  # still common, and 8% slower
     ],
 )

@@ -55,6 +55,12 @@ def test_the_verdict_is_that_of_each_group(ratios: list[Interval], verdict: str)
     assert str(read(*records)).startswith(verdict)
 
 
+def test_disturbed_calls_are_marked_and_decide_nothing() -> None:
+    one, eight = pair(1, HOLDS)
+    shown = str(read(one, replace(eight, relative_basis="all")))
+    assert shown.startswith("G2 is unclear here: 8 groups cost ~1.50x the latency")
+
+
 def test_of_several_batches_each_has_its_sentence() -> None:
     at_8 = {"group": "scale=1,batch=8", "reference": "groups=1,scale=1,batch=8", "batch": 8}
     eight = [replace(r, case=f"{r.case},batch=8", **at_8) for r in pair(1, FAILS)]

@@ -85,6 +85,11 @@ def test_there_is_no_verdict_without_figures_of_the_reference() -> None:
     assert "same graph" not in notes
 
 
+def test_there_is_no_verdict_by_disturbed_calls() -> None:
+    judged = run(row("a"), row("b", 2.0, relative=TWICE, relative_basis="all"))
+    assert str(sentence_of(judged)).endswith(" takes ~2.00x (UNCLEAR: 1.98x to 2.02x).")
+
+
 def test_no_other_run_has_verdicts() -> None:
     other = two(ratio(1.0, 0.5), margin=None)
     assert report_comparison.verdict(other, other.records[1]) is None

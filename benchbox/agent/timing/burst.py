@@ -79,20 +79,25 @@ def time_calls(
     Of far more than MOST_TIMED only some are timed, evenly spread. With one thread the calling
     thread does all the work and its switches are counted; with more, those of the whole process.
     They are read between calls, outside of the timed window, and so is the sentinel `probe`, now
-    and then.
+    and then. Those of an untimed call or a reading are the next call's: it finds the caches as
+    another program left them.
     """
     clock, count = time.perf_counter_ns, switch_counter(threads)
     readings = SentinelReadings(call, probe)
     stride = max(1, calls // MOST_TIMED)
     timed = calls // stride
     latencies, switches = [0] * timed, [0] * timed
-    due = readings.within(0, settle(call, memory_bound=memory_bound))
-    seen = count()
+    seen = 0
+
+    def watched() -> None:
+        nonlocal seen
+        seen = count()
+        call()
+
+    due = readings.within(0, settle(watched, memory_bound=memory_bound))
     for index in range(timed):
-        if stride > 1:
-            for _ in range(stride - 1):
-                call()
-            seen = count()
+        for _ in range(stride - 1):
+            watched()
         start = clock()
         call()
         end = clock()
@@ -102,7 +107,6 @@ def time_calls(
         seen = now
         if end >= due and index + 1 < timed:
             due = readings.within(index + 1, end - start)
-            seen = count()
     readings.take(timed)
     return TimedBurst(latencies, counted(switches), readings.marks, readings.probed_ns)
 
