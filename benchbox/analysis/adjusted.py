@@ -44,6 +44,7 @@ WIDEST = 5.0  # ln of an interval's end over the middle
 # The relative spread between processes before any run, and how many runs that is worth: by three
 # processes it is known to within a factor of three only.
 UNKNOWN_TAU, UNKNOWN_RUNS = 0.0075, 2
+MOST_VARIANCE = 0.02**2  # that an earlier run counts
 CHI2_MEDIAN = 0.693  # of two degrees of freedom, over their number: that of a variance of three
 
 
@@ -311,7 +312,7 @@ def between(found: Iterable[tuple[float, float]], earlier: Sequence[float] = ())
     Each case has its `process_variance`; `earlier` has the `excess` of earlier runs.
     """
     own = excess(found)
-    runs = [*earlier, *([] if own is None else [own])]
+    runs = [*(min(each, MOST_VARIANCE) for each in earlier), *([] if own is None else [own])]
     total = UNKNOWN_RUNS * UNKNOWN_TAU**2 + sum(runs)
     return math.sqrt(total / (UNKNOWN_RUNS + len(runs)))
 

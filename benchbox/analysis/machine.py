@@ -26,8 +26,7 @@ WORTH = 0.03
 # What is usual stays until it is so far from the middle of the last runs, as a usual graph would
 # feel it: it does not wander, and one bad minute neither becomes it nor stays it.
 STALE = 0.05
-# Runs whose processes tell what those of the next differ by, and the most that one of them counts.
-RECENT, MOST_VARIANCE = 5, 0.02**2
+RECENT = 5  # runs that tell what is usual, and what the processes of the next differ by
 CENTERS = 8  # runs of a graph that are kept
 # Slopes change with the neighbours' kind of work: what is known of one is never surer than this.
 SUREST = 0.05, 0.03, 0.01
@@ -227,7 +226,7 @@ def _is_near(before: Usual, now: Usual) -> bool:
 def _with(before: tuple[float, ...], cases: Mapping[str, Variance]) -> tuple[float, ...]:
     """The variances of the last runs, this one's too."""
     own = adjusted.excess(cases.values())
-    return before if own is None else (*before, min(own, MOST_VARIANCE))[-RECENT:]
+    return before if own is None else (*before, own)[-RECENT:]
 
 
 def _unsure(slopes: Slopes) -> Slopes:

@@ -247,7 +247,7 @@ def _adjusted(run: Run, records: Sequence[Record]) -> list[str]:
 
 def _not_adjusted(run: Run, records: Sequence[Record]) -> list[str]:
     """The note on records of processors that are older than the adjustment."""
-    host, timed = run.context.host, [r for r in records if r.latency and not r.arrival]
+    host, timed = run.context.host, [r for r in records if not (r.arrival or r.sustained)]
     is_older = "gpu" not in host and host.get("machine") in machine.ADJUSTED
     if not is_older or not any(r.latency and r.latency.basis == "quiet" for r in timed):
         return []

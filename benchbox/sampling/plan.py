@@ -94,7 +94,8 @@ def lacking(
         plural = "" if count == 1 else "s"
         return f"only {count} quiet round{plural}{both} and an interval needs {stats.MIN_ROUNDS}"
     if interval.half_width > plan.precision:
-        reached = f"±{interval.half_width:.1%} after {count} rounds"
+        digits = 1 if interval.half_width >= plan.precision + 0.0005 else 2
+        reached = f"±{interval.half_width:.{digits}%} after {count} rounds"
         of_what = "" if reference is None else "the ratio is "
         return f"{of_what}{reached}, ±{plan.precision:.1%} was asked"
     if count < plan.min_rounds:

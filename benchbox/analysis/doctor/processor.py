@@ -41,7 +41,7 @@ def speed(observed: Observation) -> Iterator[Finding]:
         yield Finding("poor", "The sentinel could hardly run: too few readings to judge the speed.")
         return
     parts = [f"It ran at one speed for {percent(found.steady)} of the time", *_other_speeds(found)]
-    hint = ". Calls beside that speed do not count, so runs take longer"
+    hint = ". Calls far from that speed do not count, so runs take longer"
     bad = severity(1 - found.steady, UNSTEADY)
     yield Finding(bad, "; ".join(parts) + (hint if bad != "good" else "") + ".")
 
