@@ -222,7 +222,8 @@ def _relative(run: Run, records: Sequence[Record]) -> list[Column]:
     ratios = [
         formatting.UNKNOWN
         if interval is None
-        else formatting.mark(r.relative_basis) + formatting.ratio(interval.value, formatting.width(interval))
+        else formatting.mark(r.relative_basis)
+        + formatting.ratio(interval.value, formatting.width(interval))
         for r, interval in zip(records, over, strict=True)
     ]
     return [

@@ -160,8 +160,8 @@ def test_the_spread_between_processes_is_that_of_all_cases(
         found.append(adjusted.process_variance({key: math.exp(v) for key, v in logs.items()}))
     known = [each for each in found if each]
     assert least <= adjusted.between(known) <= most
-    # Earlier runs count as much as this one.
-    assert adjusted.between(known, [0.05**2] * 99) == pytest.approx(0.05, rel=0.02)
+    # Earlier runs count as much as this one, up to a point.
+    assert adjusted.between(known, [0.05**2] * 99) == pytest.approx(0.02, rel=0.02)
     assert adjusted.process_variance({(0, r): 1.0 for r in range(9)}) is None
     assert adjusted.between([]) == adjusted.UNKNOWN_TAU
 
