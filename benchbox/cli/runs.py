@@ -73,8 +73,10 @@ def index(results: Path) -> Index:
 def show_list(typed: Sequence[str], wanted: Wanted, format_: str, to: Path) -> None:
     """Print or write the list of runs, of these names where some are given."""
 
+    named = [names.matcher(name) for name in typed]
+
     def is_asked(path: Path) -> bool:
-        return wanted.takes(path) and (not typed or any(names.matches(path, n) for n in typed))
+        return wanted.takes(path) and (not typed or any(is_it(path) for is_it in named))
 
     with index(wanted.results) as known:
         every = not (typed or wanted.device or wanted.since)

@@ -1,7 +1,7 @@
 """Names of runs: the files that a name, a glob, a device and a date stand for."""
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -35,7 +35,7 @@ def files(name: str | None, wanted: Wanted) -> list[list[Path]]:
     if name and (typed := _typed(name)):
         return [[path] for path in typed]
     found = [path for path in newest_first(_folders(wanted.results)) if wanted.takes(path)]
-    named = [path for path in found if name is None or matches(path, name)]
+    named = found if name is None else [*filter(matcher(name), found)]
     if name and "/" in name and not (named or is_glob(name)):
         return [[Path(name)]]  # which does not exist
     if not named:
@@ -48,9 +48,11 @@ def is_glob(name: str) -> bool:
     return glob.has_magic(name)
 
 
-def matches(path: Path, name: str) -> bool:
-    """Whether a name or a glob is that of a run's file, with its device and its date or without."""
-    return any(fnmatchcase(each, name) if is_glob(name) else each == name for each in _names(path))
+def matcher(name: str) -> Callable[[Path], bool]:
+    """Whether a name or a glob is that of a file, with its device and its date or without."""
+    if is_glob(name):
+        return lambda path: any(fnmatchcase(each, name) for each in _names(path))
+    return lambda path: name in _names(path)
 
 
 def complete(results: Path, begun: str) -> list[str]:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -62,7 +63,13 @@ def newest_first(folders: Iterable[Path], name: str | None = None) -> list[Path]
     """The files of runs in the folders of devices, of that name where one is given."""
     found = [path for folder in folders for path in folder.glob("*Z-*") if is_run(path.name)]
     named = [path for path in found if name in (None, name_of(stem(path)))]
-    return sorted(named, key=lambda path: (dated(path), _changed_s(path)), reverse=True)
+    dates = {path: dated(path) for path in named}
+    alike = Counter(dates.values())
+    return sorted(
+        named,
+        key=lambda path: (dates[path], _changed_s(path) if alike[dates[path]] > 1 else 0.0),
+        reverse=True,
+    )
 
 
 def is_run(name: str) -> bool:
