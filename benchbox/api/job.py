@@ -9,7 +9,7 @@ from typing import Protocol
 from benchbox import devices, records, runner, specs
 from benchbox.api import gpu_options, parsing
 from benchbox.api.defaults import DeviceOptions, fitting
-from benchbox.api.options import JobOptions
+from benchbox.api.options import Baseline, JobOptions
 from benchbox.api.plan import plan
 from benchbox.api.selection import file_name, run_name, selection
 from benchbox.devices import Device, providers
@@ -66,11 +66,11 @@ def of_comparison(options: JobOptions) -> Job:
 
 def title(names: Sequence[str]) -> str:
     """The title of a comparison of these names."""
-    labels = [_label(name) for name in names]
+    labels = list(map(label, names))
     return f"{labels[0]} against {listed(labels[1:])}" if labels[1:] else labels[0]
 
 
-def _label(name: str) -> str:
+def label(name: str) -> str:
     """A name as the table's title has it: a network in full, a file without its folder."""
     first, *others = specs.find(name)
     base = specs.split(name)[0]
@@ -105,7 +105,8 @@ def of_specs(options: JobOptions, found: Sequence[BlockSpec], name: str) -> Job:
     gpu_options.require(chosen)
     cases = runner.unfold(found, selected)
     for limit in parsing.limits(options.fail_on if "fail_on" in options.typed else None):
-        if limit.figure == "slower" and all(case.is_reference for case in cases):
+        is_alone = options.against == Baseline()
+        if limit.figure == "slower" and is_alone and all(case.is_reference for case in cases):
             raise UsageError(
                 f"--fail-on {limit.text}: no case of these is set beside another; "
                 "name two with `benchbox compare`"

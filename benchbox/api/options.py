@@ -42,6 +42,15 @@ class UnderLoad:
     sustained: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What a run is set beside: figures kept under a name, graphs of a folder or a revision."""
+
+    name: str | None = None
+    graphs: Path | None = None
+    rev: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
     """What is asked of a run.
@@ -67,6 +76,7 @@ class JobOptions:
     gpu: OnGpu = OnGpu()
     load: UnderLoad = UnderLoad()
     margin: str | None = None
+    against: Baseline = Baseline()
     fail_on: str | None = None
     results: Path = Path("results")
     typed: Set[str] = frozenset()

@@ -10,12 +10,13 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from benchbox import __version__
-from benchbox.cli import device, results
+from benchbox.cli import baseline, device, results
 from benchbox.cli.choices import By, ExplainBy, Format, Section
 from benchbox.cli.exits import INTERRUPTED
 from benchbox.cli.help import HelpCommand, HelpGroup
 from benchbox.cli.option_groups import grouped
 from benchbox.cli.options import (
+    BaselineOptions,
     BudgetOptions,
     CandidateOptions,
     CaseOptions,
@@ -193,11 +194,11 @@ def show(cases: CaseOptions, exports: ExportOptions) -> None:
 
 @app.command("run", cls=HelpCommand, epilog=RUN_EXAMPLES + EXIT_CODES)
 @grouped
-def run(ctx: typer.Context, options: Options, load: LoadOptions) -> None:
+def run(ctx: typer.Context, options: Options, load: LoadOptions, against: BaselineOptions) -> None:
     """Time cases on a device, print FLOPs against latency, and keep the raw samples."""
     from benchbox.cli.run import run
 
-    run(replace(options, load=load, typed=_typed(ctx)))
+    run(replace(options, load=load, against=against, typed=_typed(ctx)))
 
 
 @app.command("compare", cls=HelpCommand, epilog=COMPARE_EXAMPLES + EXIT_CODES)
@@ -452,5 +453,6 @@ def trust(
         trust.change(ctx.find_root(), remove=remove)
 
 
+app.add_typer(baseline.app, name="baseline")
 app.add_typer(device.app, name="device")
 app.add_typer(results.app, name="results")

@@ -127,6 +127,13 @@ def complete_runs(ctx: Any, incomplete: str) -> list[str]:  # noqa: ANN401 - Typ
     return [] if "/" in incomplete else names.complete(Path(folder), incomplete)
 
 
+def complete_baselines(incomplete: str) -> list[str]:
+    """The baselines in the folder whose names begin so."""
+    from benchbox.records import baselines
+
+    return [name for name in baselines.names() if name.startswith(incomplete)]
+
+
 def complete_registered(incomplete: str) -> list[str]:
     """The registered devices whose names begin so."""
     from benchbox.devices import registry

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 import typer
 
 from benchbox.api import parsing
-from benchbox.api.options import Cases, JobOptions, OnGpu, UnderLoad
+from benchbox.api.options import Baseline, Cases, JobOptions, OnGpu, UnderLoad
 from benchbox.cli.choices import (
     Cache,
     Channels,
@@ -17,6 +17,7 @@ from benchbox.cli.choices import (
     ConvSearch,
     DetectorHead,
     Sort,
+    complete_baselines,
     complete_devices,
     complete_dtypes,
     complete_names,
@@ -246,6 +247,30 @@ class LoadOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class BaselineOptions:
+    """What a run is set beside."""
+
+    panel: ClassVar[str] = "Output"
+
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="beside figures of `baseline set`",
+            autocompletion=complete_baselines,
+        ),
+    ] = None
+    baseline_graphs: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", callback=expanded, help="beside graphs of `export`, paired"),
+    ] = None
+    baseline_rev: Annotated[
+        str | None,
+        typer.Option(metavar="REV", help="beside the same files of a git revision"),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
 class GpuOptions:
     """The way in which calls are made on a GPU; None, or False, is the default."""
 
@@ -423,10 +448,10 @@ class OutputOptions(RecordOptions):
 class Options:
     """The options of `run` and `compare`.
 
-    Those without a default are options of both. A command itself fills in the others: `load` is of
-    `run`, `margin` of `compare`, and `typed` names the options that stand on the command line. The
-    rest have their values from the environment or benchbox.toml, where they may be meant for other
-    runs.
+    Those without a default are options of both. A command itself fills in the others: `load` and
+    `against` are of `run`, `margin` of `compare`, and `typed` names the options that stand on the
+    command line. The rest have their values from the environment or benchbox.toml, where they may
+    be meant for other runs.
     """
 
     cases: CaseOptions
@@ -435,6 +460,7 @@ class Options:
     gpu: GpuOptions
     output: OutputOptions
     load: LoadOptions = LoadOptions()
+    against: BaselineOptions = BaselineOptions()
     margin: str | None = None
     typed: Set[str] = frozenset()
 
@@ -446,6 +472,7 @@ class Options:
             gpu=OnGpu(**_values(self.gpu)),
             load=UnderLoad(**_values(self.load)),
             margin=self.margin,
+            against=Baseline(*_values(self.against).values()),
             fail_on=self.output.fail_on,
             results=self.output.results,
             typed=self.typed,

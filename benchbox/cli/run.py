@@ -7,7 +7,8 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from benchbox.api import job, load_options, parsing
+from benchbox.api import baseline, job, load_options, parsing
+from benchbox.api.baseline import Against
 from benchbox.api.job import Job
 from benchbox.api.plan import PUBLISHED
 from benchbox.cli import ci
@@ -15,8 +16,8 @@ from benchbox.cli.exits import CASE_FAILED, IMPRECISE, INTERRUPTED, OVER_LIMIT, 
 from benchbox.cli.options import Options
 from benchbox.cli.output import REPORT, Exports, console
 from benchbox.cli.progress import Lives
-from benchbox.report import claims
-from benchbox.report.console import show_runs
+from benchbox.report import claims, diff
+from benchbox.report.console import show_runs, show_tables
 from benchbox.report.limits import Judgement, judgements
 from benchbox.runner import Outcome, Request
 from benchbox.runner.several_devices import Ends
@@ -26,26 +27,29 @@ from benchbox.sampling.plan import processes_for
 def run(options: Options) -> None:
     """Measure the named cases, print, export; exits with 1, 130, or if strict 5 or 4."""
     exports = Exports(options.output.paths())
-    _do(job.of_run(options.plain()), exports, options)
+    with baseline.of_run(options.plain()) as against:
+        _do(against, exports, options)
 
 
 def compare(options: Options) -> None:
     """Measure cases paired with the first of them, print verdicts, export; exits as `run` does."""
     exports = Exports(options.output.paths())
-    _do(job.of_comparison(options.plain()), exports, options)
+    _do(Against(job.of_comparison(options.plain())), exports, options)
 
 
-def _do(asked: Job, exports: Exports, options: Options) -> None:
+def _do(against: Against, exports: Exports, options: Options) -> None:
     """Do a job, print and export tables, and exit with a code.
 
     The error of a device that cannot be used is printed when it occurs, and decides the exit code.
     """
-    stderr = console(stderr=True)
+    stderr, asked = console(stderr=True), against.job
     ends = measured(asked, stderr)
     outcomes = [ends.outcomes[index] for index in sorted(ends.outcomes)]
     if outcomes:
         runs = [outcome.run for outcome in outcomes]
         show_runs(runs, exports.console(), verbose=options.output.verbose)
+        diffs = against.diffs(runs)
+        show_tables(list(map(diff.table, diffs)), exports.console())
     for outcome in outcomes:
         epilogue(stderr, outcome)
     for index in sorted(ends.failures) if outcomes else ():
@@ -53,12 +57,15 @@ def _do(asked: Job, exports: Exports, options: Options) -> None:
         stderr.print(f"Not measured: {name}, for the reason above", style="red")
     judged = list[Judgement]()
     if outcomes:
-        judged = list(judgements(runs, parsing.limits(options.output.fail_on)))
+        judged = list(judgements(runs, parsing.limits(options.output.fail_on), diffs))
+        for problem in against.problems:
+            stderr.print(f"Not set beside its baseline: {problem}", style="red")
         ci.say(judged, stderr)
         ci.tell_github(runs, judged, stderr)
         render = partial(ci.rendered, runs, judged, str(options.output.export_ci))
         exports.write(render, "" if any(o.lost for o in outcomes) else REPORT)
-    end(ends, outcomes, stderr, judged, strict=options.output.strict)
+    lacking = bool(against.problems)
+    end(ends, outcomes, stderr, judged, strict=options.output.strict, lacking=lacking)
 
 
 def end(
@@ -68,8 +75,12 @@ def end(
     judged: Sequence[Judgement] = (),
     *,
     strict: bool,
+    lacking: bool = False,
 ) -> None:
-    """Exit with the code that the outcomes ask for; their tables are printed by now."""
+    """Exit with the code that the outcomes ask for; their tables are printed by now.
+
+    `lacking` says that a case could not be set beside its baseline.
+    """
     if ends.interrupted:
         again = "; `--resume` goes on from here" if outcomes else ""
         stderr.print(f"Interrupted{again}.", style="yellow")
@@ -78,7 +89,7 @@ def end(
         raise bug
     if ends.failures:
         raise typer.Exit(ends.failures[min(ends.failures)].exit_code)
-    if code := exit_code(outcomes, judged, strict):
+    if code := exit_code(outcomes, judged, strict=strict, lacking=lacking):
         raise typer.Exit(code)
 
 
@@ -130,12 +141,18 @@ def epilogue(stderr: Console, outcome: Outcome) -> None:
         stderr.print(f"Records: {outcome.run.path}")
 
 
-def exit_code(outcomes: Sequence[Outcome], judged: Sequence[Judgement], strict: bool) -> int:
+def exit_code(
+    outcomes: Sequence[Outcome], judged: Sequence[Judgement], *, strict: bool, lacking: bool = False
+) -> int:
     """The exit code of a command with these outcomes; what is certain comes first."""
     if any(each.kept == "over" for each in judged):
         return OVER_LIMIT
     statuses = {record.status for outcome in outcomes for record in outcome.run.records}
-    if "failed" in statuses or any(outcome.lost or outcome.failed for outcome in outcomes):
+    if (
+        lacking
+        or "failed" in statuses
+        or any(outcome.lost or outcome.failed for outcome in outcomes)
+    ):
         return CASE_FAILED
     if strict and "imprecise" in statuses:
         return IMPRECISE

@@ -34,7 +34,7 @@ class Writer:
 
     def append(self, record: Record) -> None:
         """Write one record; raises StorageError, and then the file ends at the record before."""
-        self._write({"kind": "record", "run": self._context.run, **_plain(record)})
+        self._write(_record_line(self._context, record))
 
     def write_context(self) -> None:
         """Write the first line."""
@@ -119,6 +119,16 @@ def _unknown(line: Mapping[str, Any], cls: type) -> dict[str, Any]:
 
 def _context_line(context: Context) -> dict[str, object]:
     return {"kind": "context", "schema": context.schema, **_plain(context)}
+
+
+def _record_line(context: Context, record: Record) -> dict[str, object]:
+    return {"kind": "record", "run": context.run, **_plain(record)}
+
+
+def text(run: Run) -> str:
+    """The lines of a run's file, as they are written one by one."""
+    records = [_record_line(run.context, record) for record in run.records]
+    return "".join(map(_text, [_context_line(run.context), *records]))
 
 
 def _text(line: Mapping[str, object]) -> str:

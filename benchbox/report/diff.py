@@ -10,7 +10,7 @@ from benchbox.analysis.adjusted import Z95
 from benchbox.analysis.between_runs import UNKNOWN_SPREAD
 from benchbox.analysis.samples import NS
 from benchbox.analysis.stats import Verdict
-from benchbox.records import Run
+from benchbox.records import Context, Run
 from benchbox.records.diff import CasePair, RunDiff
 from benchbox.records.differences import Difference
 from benchbox.report import conditions, formatting
@@ -119,15 +119,16 @@ def _graph(pair: CasePair) -> str:
 def _machines(found: RunDiff) -> list[str]:
     if found.is_one_machine:
         return []
-    a, b = (f"{run.context.device}: {_machine(run)}" for run in (found.a, found.b))
+    a, b = (f"{run.context.device}: {machine(run.context)}" for run in (found.a, found.b))
     return [f"DIFFERENT MACHINES: A ran on {a}, B on {b}; each ratio is of both, machine and graph"]
 
 
-def _machine(run: Run) -> str:
-    host = run.context.host
+def machine(context: Context) -> str:
+    """The machine of a run in words."""
+    host = context.host
     count = f"{host['cpus']} processors" if "cpus" in host else ""
     virtual = "virtual" if host.get("virtual") else ""
-    parts = (conditions.processor(run.context), conditions.kind(run.context), count, virtual)
+    parts = (conditions.processor(context), conditions.kind(context), count, virtual)
     return ", ".join(filter(None, parts)) or "unknown"
 
 

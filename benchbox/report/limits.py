@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from benchbox.analysis import limits
 from benchbox.analysis.limits import Kept, Limit
 from benchbox.analysis.stats import Interval
 from benchbox.records import Record, Run, uncounted
+from benchbox.records.diff import RunDiff
 from benchbox.report import comparison, formatting
 
 MEGABYTE = 1e6
@@ -15,12 +17,13 @@ MEGABYTE = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Whether a case keeps a limit, with the figure that decides."""
+    """Whether a case keeps a limit, with the figure that decides; a ratio is to that of `than`."""
 
     limit: Limit
     run: Run
     record: Record
     figure: Interval | None
+    than: str = ""
 
     @property
     def kept(self) -> Kept:
@@ -28,16 +31,32 @@ class Judgement:
         return limits.kept(self.figure, self.limit.most)
 
 
-def judgements(runs: Sequence[Run], asked: Sequence[Limit]) -> Iterator[Judgement]:
-    """Judge every case that was timed by every limit that is about it."""
+def judgements(
+    runs: Sequence[Run], asked: Sequence[Limit], diffs: Sequence[RunDiff] = ()
+) -> Iterator[Judgement]:
+    """Judge every case that was timed by every limit that is about it.
+
+    Of a run in `diffs` the limit of a ratio is about that to the earlier run, its baseline.
+    """
+    baselines = {id(each.b): each for each in diffs}
     for run in runs:
-        for limit in asked:
-            for record in run.records:
-                is_reference = record.case == record.reference
-                if record.status in comparison.MEASURED and not (
-                    limit.figure == "slower" and is_reference
-                ):
-                    yield Judgement(limit, run, record, _figure(record, limit))
+        for limit, record in product(asked, run.records):
+            if record.status not in comparison.MEASURED:
+                continue
+            if limit.figure == "slower" and diffs:
+                if between := baselines.get(id(run)):
+                    yield from _beside(limit, between, record)
+            elif limit.figure != "slower" or record.case != record.reference:
+                yield Judgement(limit, run, record, _figure(record, limit), record.reference)
+
+
+def _beside(limit: Limit, between: RunDiff, record: Record) -> Iterator[Judgement]:
+    """The judgement on the ratio of a case that is in its baseline."""
+    for pair in between.pairs:
+        if pair.b is record:
+            ratio = pair.ratio.interval if pair.ratio and pair.ratio.is_usual else None
+            than = f"baseline {between.a.path.stem}"
+            yield Judgement(limit, between.b, record, ratio, than)
 
 
 def sentence(judgement: Judgement) -> str:
@@ -87,7 +106,9 @@ def _words(judgement: Judgement) -> str:
     """The figure of a case in words, with its interval."""
     limit, record, figure = judgement.limit, judgement.record, judgement.figure
     if limit.figure == "slower":
-        than = f"the latency of {record.reference}"
+        than = f"the latency of {judgement.than}"
+        if figure is None and judgement.than != record.reference:
+            return f"has no sure ratio to {judgement.than}"
         if figure is None:
             return f"shares too few rounds with {record.reference} to know its ratio"
         ratio = formatting.ratio(figure.value, formatting.width(figure))

@@ -1,7 +1,7 @@
 """Specs (one TOML, .onnx file or builder each) and the cases they hold: what is timed."""
 
 from benchbox.specs.comparison import NAME as COMPARE
-from benchbox.specs.comparison import comparison
+from benchbox.specs.comparison import beside, comparison
 from benchbox.specs.dtype import QUANTISED, is_quantised, with_dtype
 from benchbox.specs.find import bundled, find, find_all, is_file, is_network, split
 from benchbox.specs.model import (
@@ -46,6 +46,7 @@ __all__ = [
     "Selection",
     "TensorSpec",
     "Values",
+    "beside",
     "bundled",
     "comparison",
     "find",

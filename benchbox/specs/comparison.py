@@ -31,6 +31,29 @@ def comparison(found: Sequence[BlockSpec], title: str) -> BlockSpec:
     )
 
 
+def beside(
+    found: Sequence[BlockSpec], old: Sequence[BlockSpec], label: str, title: str
+) -> BlockSpec:
+    """Return the spec that compares each case with the one of its name in the `old` specs.
+
+    Old ones are called `name@label`; a case without one is a group of its own.
+    """
+
+    def unfold(selection: Selection) -> list[Case]:
+        before = {case.key: case for case in unfolded(old, selection)}
+        members = unfolded(found, selection)
+        cases = list[Case]()
+        for case, name in zip(members, _names(members), strict=True):
+            group = name if len(members) > 1 else ""
+            pair = [(before.get(case.key), f"{name}@{label}"), (case, name)]
+            cases += [replace(c, spec=NAME, name=n, group=group) for c, n in pair if c]
+        return cases
+
+    digests = [[spec.sha256, sorted(spec.only.items())] for spec in (*found, *old)]
+    digest = hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+    return BlockSpec(NAME, title, digest, unfold)
+
+
 def _unfold(found: Sequence[BlockSpec], is_one: bool, selection: Selection) -> list[Case]:
     members = unfolded(found, selection)
     names = _names(members)

@@ -1,0 +1,204 @@
+"""Jobs against a baseline: its graphs timed beside the new ones, or its figures kept in a file."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from benchbox import host, runner, specs
+from benchbox.api import job, parsing, revision
+from benchbox.api.job import Job
+from benchbox.api.options import JobOptions
+from benchbox.api.selection import file_name, run_name
+from benchbox.errors import BenchboxError, RecordError, UsageError
+from benchbox.records import Record, Run, baselines
+from benchbox.records.diff import RunDiff, diff
+from benchbox.report.diff import machine
+from benchbox.report.text import listed
+from benchbox.runner.prepare import prepare
+from benchbox.specs import COMPARE, BlockSpec, Case, OnnxFile, Selection
+
+MARGIN = "1%"
+MANIFEST = "manifest.json"
+MOST_MB = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """A job, the kept runs that its figures are set beside, and what cannot be set beside it."""
+
+    job: Job
+    name: str = ""
+    kept: Sequence[Run] = ()
+    problems: list[str] = field(default_factory=list)
+
+    def diffs(self, runs: Sequence[Run]) -> list[RunDiff]:
+        """The runs beside the kept ones of their machines; cases of one alone are problems."""
+        found = list[RunDiff]()
+        for run in runs:
+            kept = baselines.of_machine(self.kept, run.context)
+            if kept is None:
+                continue
+            between = diff(kept, run, parsing.share(MARGIN))
+            found.append(between)
+            ours, theirs = ({id(getattr(p, each)) for p in between.pairs} for each in ("b", "a"))
+            for record in run.records:
+                if id(record) not in ours:
+                    self.problems.append(f"{record.case}: not in baseline {self.name}")
+            for record in kept.records:
+                if id(record) not in theirs:
+                    self.problems.append(f"{record.case}: only in baseline {self.name}")
+        return found
+
+
+@contextmanager
+def of_run(options: JobOptions) -> Iterator[Against]:
+    """The job of timing cases against the baseline that the options name, if any."""
+    against = options.against
+    if not (against.name or against.graphs or against.rev):
+        yield Against(job.of_run(options))
+        return
+    if options.load.arrival or options.load.sustained:
+        raise UsageError("--baseline: not with --arrival or --sustained")
+    if against.graphs and against.rev:
+        raise UsageError("--baseline-graphs and --baseline-rev: choose one")
+    kept, problems = _kept(against.name)
+    if against.graphs:
+        label = against.name or against.graphs.resolve().name
+        records = [record for run in kept for record in run.records]
+        yield _beside(options, _of_folder(options, against.graphs, records, label, problems))
+    elif against.rev:
+        with revision.checkout(against.rev) as place:
+            yield _beside(options, _of_checkout(options, place, against.rev, problems))
+    else:
+        plain, name = job.of_run(options), str(against.name)
+        _require_same_machine(plain, name, kept)
+        yield Against(plain, name, kept, problems)
+
+
+def _kept(name: str | None) -> tuple[list[Run], list[str]]:
+    """The runs of a baseline, none of a damaged one, and what is wrong with it."""
+    try:
+        return (baselines.read(name) if name else []), []
+    except RecordError as error:
+        return [], [str(error)]
+
+
+def _require_same_machine(plain: Job, name: str, kept: Sequence[Run]) -> None:
+    for request in plain.requests if kept else ():
+        try:
+            context = job.context_now(request, plain.cases)
+        except BenchboxError:
+            continue  # the run tells what is wrong with the device
+        if baselines.of_machine(kept, context) is None:
+            known = "; ".join(f"{run.context.device}: {machine(run.context)}" for run in kept)
+            raise UsageError(
+                f"--baseline {name}: it is of another machine ({known}) than "
+                f"{context.device}: {machine(context)}; time its graphs beside the new ones with "
+                "--baseline-rev REV or --baseline-graphs DIR, or make one here with "
+                f"`benchbox baseline set {name} RUN`"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Old:
+    """The specs of the old graphs; `gone` are the names of those without any, for `problems`."""
+
+    label: str
+    specs: list[BlockSpec]
+    problems: list[str]
+    gone: set[str] = field(default_factory=set)
+    folder: str = ""
+
+    def lacks(self, names: Iterable[str], what: str, error: object) -> None:
+        """Keep why specs have no old graphs, without the folder of a checkout."""
+        self.gone.update(names)
+        self.problems.append(f"{what}: {error}".replace(f"{self.folder}/", ""))
+
+
+def _of_checkout(
+    options: JobOptions, place: revision.Checkout, label: str, problems: list[str]
+) -> _Old:
+    """The specs of the run as they are in a checkout."""
+    old = _Old(label, [], problems, folder=str(place.folder))
+    wanted = [(typed, place.name(typed)) for typed in options.cases.names]
+    for typed, name in wanted:
+        try:
+            old.specs.extend(specs.find_all([name]))
+        except BenchboxError as error:
+            old.lacks((spec.name for spec in specs.find(typed)), f"{typed}: in {label}", error)
+    return old
+
+
+def _of_folder(
+    options: JobOptions, folder: Path, kept: Sequence[Record], label: str, problems: list[str]
+) -> _Old:
+    """The specs of the run with the graphs of a folder: by manifest, by sha256, or by name."""
+    if not folder.is_dir():
+        raise UsageError(f"--baseline-graphs {folder}: there is no such folder")
+    entries = _manifest(folder)
+    recorded = {record.key: record.sha256 for record in kept}
+
+    def file(case: Case) -> Path | None:
+        own = [e for e in entries if (e.get("spec"), e.get("case")) == (case.spec, case.name)]
+        if wanted := recorded.get(case.key):
+            own = [e for e in entries if wanted in (e.get("sha256"), e.get("file_sha256"))] or own
+        names = [str(entry.get("file")) for entry in own]
+        names += [f"{case.spec}-{case.name}.onnx", f"{case.name}.onnx"]
+        if isinstance(case.source, OnnxFile):
+            names.append(case.source.path.name)
+        return next((path for name in names if (path := folder / name).is_file()), None)
+
+    def with_files(unfold: Callable[[Selection], list[Case]]) -> Callable[[Selection], list[Case]]:
+        def cases(selection: Selection) -> list[Case]:
+            found = [(case, file(case)) for case in unfold(selection)]
+            return [replace(case, source=OnnxFile(path)) for case, path in found if path]
+
+        return cases
+
+    found = specs.find_all(options.cases.names)
+    with_old = [replace(spec, unfold=with_files(spec.unfold)) for spec in found]
+    return _Old(label, with_old, problems, folder=str(folder))
+
+
+def _manifest(folder: Path) -> list[Mapping[str, object]]:
+    try:
+        found = json.loads(host.read_file(folder / MANIFEST, MOST_MB))["graphs"]
+        return [entry for entry in found if isinstance(entry, Mapping)]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        raise UsageError(
+            f"--baseline-graphs {folder}: {MANIFEST} is damaged; `benchbox export` writes it"
+        ) from None
+
+
+def _beside(options: JobOptions, old: _Old) -> Against:
+    """The job of timing each case beside its old one; alone where that cannot be built."""
+    names, label = options.cases.names, old.label
+    found = specs.find_all(names)
+    plain = job.of_specs(options, found, run_name(names))
+    selection = plain.requests[0].selection
+    built, keys = list[BlockSpec](), list[str]()
+    for spec in old.specs:
+        try:
+            cases = runner.unfold([spec], selection) if spec.unfold(selection) else []
+            prepare([spec], cases)
+        except BenchboxError as error:
+            old.lacks([spec.name], f"{spec.name}: {label} does not build", error)
+            continue
+        built += [spec] if cases else []
+        keys += [case.key for case in cases]
+    ours = [case.key for case in plain.cases if case.spec not in old.gone]
+    old.problems.extend(f"{key}: not in {label}" for key in ours if key not in keys)
+    old.problems.extend(f"{key}: only in {label}" for key in keys if key not in ours)
+    if not set(keys) & set(ours):
+        return Against(plain, problems=old.problems)
+    spec = specs.beside(
+        found, built, label, f"{listed(list(map(job.label, names)))} against {label}"
+    )
+    name = file_name(f"{COMPARE}-{label}+{run_name(names)}")
+    return Against(
+        job.of_specs(replace(options, margin=MARGIN), [spec], name), problems=old.problems
+    )

@@ -1,0 +1,72 @@
+"""Checkout of a git revision in a worktree of its own, and where named files lie in it."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchbox import host, specs
+from benchbox.errors import UsageError
+
+OPTION = "--baseline-rev"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """A revision in a folder, and the top folder of the repository that it is of."""
+
+    top: Path
+    folder: Path
+
+    def name(self, name: str) -> str:
+        """What a name stands for in the checkout; raises UsageError for one of no file in it."""
+        base, only = specs.split(name)
+        callable_ = ""
+        if not specs.is_file(base) and ".py:" in base:
+            base, _, callable_ = base.rpartition(":")
+        path = Path(os.path.realpath(Path(base).parent), Path(base).name)
+        if not ((callable_ or specs.is_file(base)) and path.is_relative_to(self.top)):
+            raise UsageError(
+                f"{OPTION}: {name} is no .onnx, .toml or .py:callable of this repository, so no "
+                "revision has another; --baseline NAME sets it beside recorded figures"
+            )
+        pairs = ",".join(f"{key}={value}" for key, value in only.items())
+        place = self.folder / path.relative_to(self.top)
+        return ":".join(filter(None, (str(place), callable_, pairs)))
+
+
+@contextlib.contextmanager
+def checkout(revision: str) -> Iterator[Checkout]:
+    """Check a revision out into a new folder, which is removed at the end; no hook runs.
+
+    Raises UsageError where there is no such revision.
+    """
+    if not shutil.which("git"):
+        raise UsageError(f"{OPTION} {revision}: git is not installed")
+    top = _git(revision, "rev-parse", "--show-toplevel")
+    commit = _git(revision, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+    place = host.cache_folder() / "revisions"
+    place.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{commit[:12]}-", dir=place))
+    try:
+        _git(revision, "worktree", "add", "--quiet", "--detach", str(folder), commit)
+        yield Checkout(Path(top), folder)
+    finally:
+        with contextlib.suppress(UsageError):
+            _git(revision, "worktree", "remove", "--force", str(folder))
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _git(revision: str, *words: str) -> str:
+    command = ["git", "-c", f"core.hooksPath={os.devnull}", *words]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        reason = next(filter(None, reversed(done.stderr.splitlines())), "git failed")
+        if "single revision" in reason:
+            reason = "there is no such revision here; fetch it first"
+        raise UsageError(f"{OPTION} {revision}: {reason}")
+    return done.stdout.strip()

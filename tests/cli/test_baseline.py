@@ -1,0 +1,181 @@
+"""Baselines: kept, listed and removed; runs beside their figures, graphs and git revisions."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from benchbox import records
+from tests.cli.conftest import product, write
+from tests.helpers.command import CalmCommand, invoke, only_run
+
+SHORT = ["--quick", "--precision", "90%", "--max-time", "4s"]
+TWO = ["small.onnx", "twin.onnx"]
+SLOWER = ["--fail-on", "slower>900%"]
+KEPT = Path("baselines/main.jsonl")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("graphs")]
+
+
+def slow() -> str:
+    """A graph with the inputs of the small one and 200 times its work."""
+    steps = "".join(f"t{n} = MatMul(t{n - 1}, x) " for n in range(1, 200))
+    tensor = "float[16,16]"
+    return f"g ({tensor} x) => ({tensor} y) {{ t0 = MatMul(x, x) {steps} y = MatMul(t199, x) }}"
+
+
+@pytest.fixture
+def main(bench: CalmCommand) -> Path:
+    """A baseline of two graphs."""
+    bench.run(*TWO, *SHORT)
+    bench("baseline", "set", "main", "small.onnx+twin.onnx")
+    return KEPT
+
+
+@pytest.fixture
+def repository(bench: CalmCommand) -> str:
+    """A commit of the graphs, and of one that cannot be run."""
+    assert bench
+    identity = ["-c", "user.name=n", "-c", "user.email=a@b.c"]
+    Path(".gitignore").write_text("results\n")
+    for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "one"]):
+        subprocess.run(["git", *words], check=True)  # noqa: S607
+    return git("rev-parse", "HEAD")
+
+
+def git(*words: str) -> str:
+    return subprocess.run(
+        ["git", *words],  # noqa: S607
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+
+
+def test_a_baseline_has_figures_and_graphs_of_each_machine_and_no_samples(
+    bench: CalmCommand, main: Path
+) -> None:
+    (run,) = records.read_all(main)
+    assert [record.sha256 for record in run.records] == [r.sha256 for r in only_run().records]
+    assert not any(record.bursts for record in run.records)
+    assert main.stat().st_size < 10_000
+    other = main.with_name("other.jsonl")
+    other.write_text(main.read_text().replace('"machine":"', '"machine":"not-'))
+    again = bench("baseline", "set", "other", "small.onnx+twin.onnx")
+    assert "2 cases of results/cpu/" in again.stdout
+    bench("baseline", "set", "other", "small.onnx+twin.onnx")
+    assert len(records.read_all(other)) == 2
+    assert bench("baseline", "list").stdout.count("2 cases") == 3
+    bench("baseline", "remove", "other")
+    assert not other.exists()
+    assert "p50 (ms)" in bench("report", str(main)).stdout
+
+
+def test_a_run_is_judged_by_its_baseline_and_what_one_alone_has_is_said(
+    bench: CalmCommand, main: Path
+) -> None:
+    assert main.exists()
+    kept = bench.run(*TWO, *SHORT, "--baseline", "main", *SLOWER)
+    assert "Within limits: slower>900% (2 cases)" in kept.stderr
+    assert "(B) over main (A)" in kept.stdout
+    alone = bench.run("small.onnx", "large.onnx", *SHORT, "--baseline", "main", *SLOWER, code=1)
+    for line in ("large: not in baseline main", "twin: only in baseline main"):
+        assert f"Not set beside its baseline: {line}" in alone.stderr
+    write("small", slow())
+    failed = bench.run(*TWO, *SHORT, "--baseline", str(main), *SLOWER, code=3)
+    (line,) = [line for line in failed.stderr.splitlines() if line.startswith("Failed: ")]
+    assert " the latency of baseline main on cpu, over the limit of 10.0" in line
+
+
+def test_what_of_a_baseline_cannot_be_used_is_one_line(bench: CalmCommand, main: Path) -> None:
+    text, timed = main.read_text(), bench.bursts
+    main.write_text(text.replace('"machine":"', '"machine":"not-'))
+    refused = bench.run(*TWO, *SHORT, "--baseline", "main", code=2)
+    assert "it is of another machine" in refused.stderr
+    assert "--baseline-rev REV or --baseline-graphs DIR" in refused.stderr
+    assert bench.bursts == timed
+    for damaged, why in (
+        (text[: len(text) // 2] + "\n" + text, "not JSON"),
+        (text.replace('"schema":"1', '"schema":"9'), "use the benchbox that wrote it"),
+    ):
+        main.write_text(damaged)
+        for limit, code in (("flops>1k", 3), ("flops>1G", 1)):
+            done = bench.run(*TWO, *SHORT, "--baseline", "main", "--fail-on", limit, code=code)
+            (line,) = [line for line in done.stderr.splitlines() if line.startswith("Not set")]
+            assert why in line
+    listed = invoke("baseline", "list")
+    assert (listed.exit_code, listed.stderr.count("\n")) == (1, 1)
+
+
+def test_files_are_timed_beside_those_of_a_revision(bench: CalmCommand, repository: str) -> None:
+    write("small", slow())
+    write("new", product(16))
+    write("bad", product(16))
+    names = ["small.onnx", "twin.onnx", "new.onnx", "bad.onnx"]
+    before = git("status", "--porcelain"), git("for-each-ref"), git("worktree", "list")
+    failed = bench.run(*names, *SHORT, "--baseline-rev", repository[:10], *SLOWER, code=3)
+    assert before == (git("status", "--porcelain"), git("for-each-ref"), git("worktree", "list"))
+    assert f"the latency of small@{repository[:10]} on cpu, over the limit" in failed.stderr
+    wrong = [line for line in failed.stderr.splitlines() if line.startswith("Not set")]
+    assert [line.split(": ")[1] for line in wrong] == ["new.onnx"]
+    assert "new.onnx: there is no such file" in wrong[0]
+    assert "Blorp" in failed.stdout
+    judged = {record.case: record.relative is not None for record in only_run().records}
+    assert (judged["small"], judged["twin"], judged["new"], judged["bad"]) == (1, 1, 0, 0)
+    alone = bench.run("new.onnx", *SHORT, "--baseline-rev", "HEAD", *SLOWER, code=1)
+    assert "new.onnx: in HEAD: new.onnx: there is no such file" in alone.stderr
+
+
+def test_files_are_timed_beside_exported_graphs(bench: CalmCommand, main: Path) -> None:
+    bench("export", *TWO, "--output", "old")
+    write("small", slow())
+    write("new", product(16))
+    graphs = ["--baseline-graphs", "old"]
+    failed = bench.run(*TWO, *SHORT, *graphs, "--baseline", "main", *SLOWER, code=3)
+    assert "the latency of small@main on cpu, over the limit" in failed.stderr
+    lacking = bench.run("twin.onnx", "new.onnx", *SHORT, *graphs, code=1)
+    assert "new:new: not in old" in lacking.stderr
+    assert main.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("run small.onnx --baseline none", "no such file (there is none); `benchbox baseline set"),
+        ("run small.onnx --baseline a/b", "name it with letters, digits"),
+        ("run small.onnx --baseline-graphs none", "there is no such folder"),
+        ("run small.onnx --baseline-graphs . --baseline-rev HEAD", "choose one"),
+        ("run small.onnx --baseline-rev HEAD", "not a git repository"),
+        ("run g2 --baseline-rev HEAD", "not a git repository"),
+        ("run small.onnx --baseline none --arrival 5/s", "not with --arrival"),
+        ("baseline set main none", "no run of 'none' here"),
+        ("baseline remove none", "no such file"),
+    ],
+)
+def test_a_baseline_that_is_none_is_one_line(words: str, message: str) -> None:
+    refused = invoke(*words.split())
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert message in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("run small.onnx --baseline-rev none", "none: there is no such revision here"),
+        ("run small.onnx --baseline-rev --help", "--help: there is no such revision here"),
+        ("run g2 --baseline-rev HEAD", "g2 is no .onnx, .toml or .py:callable of this repository"),
+    ],
+)
+def test_a_revision_or_name_without_files_is_one_line(
+    repository: str, words: str, message: str
+) -> None:
+    assert repository
+    refused = invoke(*words.split())
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert message in refused.stderr
+
+
+def test_a_manifest_that_is_none_is_one_line(bench: CalmCommand) -> None:
+    Path("manifest.json").write_text(json.dumps({"graphs": 5}))
+    refused = bench.run("small.onnx", "--baseline-graphs", ".", code=2)
+    assert "manifest.json is damaged" in refused.stderr
