@@ -121,6 +121,18 @@ def test_a_run_of_networks_has_families_a_front_and_samples_by_what_disturbed_th
     assert len(set(zip(colours, shapes, strict=True))) == len(panel.families)
 
 
+def test_arrows_lead_from_a_detector_to_its_variants() -> None:
+    panel = panel_of(reference("detectors"))
+    spec = CHARTS["flops"](panel, COLUMN)
+    assert spec is not None
+    by_host = [row for row in panel.rows if row["family"] == "yolov8n"]
+    assert [row["label"] for row in by_host] == ["yolov8n", "ghost", "ghostnetv2"]
+    (arrows,) = (each for each in spec["layer"] if "x2" in each.get("encoding", {}))
+    found = [row for row in arrows["data"]["values"] if row["family"] == "yolov8n"]
+    assert {row["x2"] for row in found} == {by_host[0]["macs_m"]}
+    assert len(found) == 2
+
+
 def test_cases_that_are_no_networks_are_told_apart_by_group_or_spec() -> None:
     own = panel_of(run_of(g2_records()))
     assert {(row["family"], row["label"]) for row in own.rows} >= {("scale=1", "groups=8")}

@@ -19,9 +19,11 @@ from benchbox.report.frame import DIGITS, to_frame
 from benchbox.report.tables import short_case
 
 Row = dict[str, Any]
-# `ghostnetv3_x1_0_train` is x1_0 of ghostnetv3_train, `yolov8n_ghost` is n of yolov8_ghost.
+# `ghostnetv3_x1_0_train` is x1_0 of ghostnetv3_train, `yolov8n_ghost` is a variant of yolov8n.
 MEMBER = re.compile(r"(?P<family>.+?)_(?P<member>x\d+_\d+|g\d+|small|large)(?P<ending>_train)?")
-DETECTOR = re.compile(r"(?P<family>yolo\w?\d+)(?P<member>[a-z])(?P<ending>_.+)?")
+DETECTOR = re.compile(
+    r"(?P<host>yolo\w?\d+[a-z])(?:_(?P<variant>.+?)(?:_x1_0)?(?P<ending>_train)?)?"
+)
 MOST_FAMILIES = 16  # beyond them the cases of a run are one
 UNDISTURBED, OTHER = "undisturbed", "other"
 MOST_CAUSES = 6  # of disturbances, told apart
@@ -139,7 +141,10 @@ def _of_family(record: Record, *, one_spec: bool) -> tuple[str, str]:
     if "=" in base:
         family = record.group if one_spec and record.group else record.spec
         return family, short_case(record.case, record.group)
-    found = DETECTOR.fullmatch(base) or MEMBER.fullmatch(base)
+    if found := DETECTOR.fullmatch(base):
+        variant = f"{found['variant'] or found['host']}{found['ending'] or ''}"
+        return found["host"], ", ".join(filter(None, (variant, place)))
+    found = MEMBER.fullmatch(base)
     if found is None:
         return base, place or base
     label = ", ".join(filter(None, (found["member"], place)))
@@ -149,7 +154,12 @@ def _of_family(record: Record, *, one_spec: bool) -> tuple[str, str]:
 def _rows(run: Run, rows: Iterator[Mapping[Any, Any]], names: Mapping[str, Name]) -> list[Row]:
     """The rows of a run, which are the next ones of the data frame."""
     accuracy = _accuracy(run)
-    return [_row(next(rows), names[record.key], accuracy) for record in run.records]
+    found = [_row(next(rows), names[record.key], accuracy) for record in run.records]
+    for record, row in zip(run.records, found, strict=True):
+        is_detector = DETECTOR.fullmatch(record.case.partition(",")[0])
+        row["host"] = f"{record.spec}:{record.reference}" if is_detector else None
+        row["key"] = record.key
+    return found
 
 
 def _row(row: Mapping[Any, Any], name: Name, accuracy: str) -> Row:

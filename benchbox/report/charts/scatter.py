@@ -1,5 +1,6 @@
 """Scatter plots: FLOPs against latency, and accuracy against latency."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,12 +28,16 @@ LATENCY = "p50 latency (ms)"
 RATES = tuple(n * 10**power for power in range(-3, 5) for n in (1, 2, 5))  # of GMAC/s
 NEAR = 1.6  # times the throughput of a case, of lines worth drawing
 SHORTEST = 0.35  # of the plot's width, of a line of equal throughput
+HEAD = 5  # of an arrow, in pixels
 THIN = {"type": "line", "strokeWidth": 1}
 FADED = 0.15  # what was not chosen in the legend
 
 
 def flops(panel: Panel, size: Size) -> Spec | None:
-    """FLOPs against latency, with lines of equal throughput and of families."""
+    """FLOPs against latency, with lines of equal throughput and of families.
+
+    From a detector there are arrows to its variants instead.
+    """
     rows = [row for row in panel.rows if _has_flops(row)]
     if not rows:
         return None
@@ -69,6 +74,7 @@ def flops(panel: Panel, size: Size) -> Spec | None:
             },
             _texts(plot.rows(names), x, y, color=QUIET),
             _families(panel, plot, x, y),
+            *_arrows(panel, rows, plot, x, y),
             *_points(panel, plot, x, y, bars="y"),
             _texts(plot.rows(labels), x, y),
         ],
@@ -201,7 +207,42 @@ class Plot:
 def _families(panel: Panel, plot: Plot, x: Spec, y: Spec) -> Spec:
     """A layer with a line through the cases of each family."""
     encoding = {"x": x, "y": y, "color": colour("family", panel.families, plot.size)}
-    return {**_known(panel, x, y), "mark": {**THIN, "opacity": 0.4}, "encoding": encoding}
+    known = _known(panel, x, y)
+    known["transform"] = [*known["transform"], {"filter": "!datum.host"}]
+    return {**known, "mark": {**THIN, "opacity": 0.4}, "encoding": encoding}
+
+
+def _arrows(panel: Panel, rows: Sequence[Row], plot: Plot, x: Spec, y: Spec) -> Iterator[Spec]:
+    """Layers with an arrow from each detector to its variants, which ends beside their points."""
+    hosts = {row["key"]: row for row in rows}
+    values, heads = [], []
+    for row in rows:
+        host = hosts.get(row["host"])
+        if host is None or host is row:
+            continue
+        ends = [(each["macs_m"], each["latency_p50_ms"]) for each in (host, row)]
+        (x0, y0), (x1, y1) = (plot.pixels(*end) for end in ends)
+        part = 1 - min(0.5, (MARK + HEAD / 2) / max(math.hypot(x1 - x0, y1 - y0), 1e-9))
+        at = [before * (after / before) ** part for before, after in zip(*ends, strict=True)]
+        own = {"family": row["family"], "x": at[0], "y": at[1]}
+        values.append({**own, "x2": ends[0][0], "y2": ends[0][1]})
+        angle = math.degrees(math.atan2(x1 - x0, y0 - y1))  # clockwise from above
+        heads.append({**own, "angle": angle})
+    if not values:
+        return
+    colours = {"color": colour("family", panel.families, plot.size)}
+    encoding = {"x": {**x, "field": "x"}, "y": {**y, "field": "y"}, **colours}
+    yield {
+        "data": {"values": values},
+        "mark": {**THIN, "type": "rule", "opacity": 0.6},
+        "encoding": {**encoding, "x2": {"field": "x2"}, "y2": {"field": "y2"}},
+    }
+    turned = {"field": "angle", "type": "quantitative", "scale": None}
+    yield {
+        "data": {"values": heads},
+        "mark": {"type": "point", "shape": "triangle", "filled": True, "size": HEAD**2},
+        "encoding": {**encoding, "angle": turned},
+    }
 
 
 def _known(panel: Panel, x: Spec, y: Spec) -> Spec:
