@@ -38,6 +38,10 @@ def add(
         str | None,
         typer.Option(metavar="LIST", help="processors such as 0,1, or big, middle or little"),
     ] = None,
+    provider: Annotated[
+        str,
+        typer.Option(metavar="cuda", help="of a GPU there: cuda or tensorrt"),
+    ] = "",
     install: Annotated[
         bool,
         typer.Option("--install", help="install ONNX Runtime there if it is missing, and check"),
@@ -46,7 +50,7 @@ def add(
     """Register a device under a name, or change its options; keys stay with SSH."""
     from benchbox.cli import device_actions
 
-    device_actions.add(name, url, python, threads, cpus, install=install)
+    device_actions.add(name, url, python, threads, cpus, provider, install=install)
 
 
 @app.command("remove", cls=HelpCommand)

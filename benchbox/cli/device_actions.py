@@ -55,12 +55,24 @@ def show() -> None:
 
 
 def add(
-    name: str, url: str, python: str, threads: int | None, cpus: str | None, *, install: bool
+    name: str,
+    url: str,
+    python: str,
+    threads: int | None,
+    cpus: str | None,
+    provider: str = "",
+    *,
+    install: bool,
 ) -> None:
     """Register a device; with `install`, put there what it lacks, and check it."""
     if url == "local" and "/" in python:  # of this folder, and meant in any other
         python = str(parsing.path(python, "--python").absolute())
-    entry = Entry(name, url, python, threads, parsing.one_choice(cpus))
+    entry = Entry(name, url, python, threads, parsing.one_choice(cpus), provider)
+    if provider and install:
+        raise UsageError(
+            "--install: puts ONNX Runtime for processors there; for a GPU install "
+            "'onnxruntime-gpu[cuda,cudnn]' and nvidia-ml-py in a Python, and name it with --python"
+        )
     if url == "local" and install:
         raise UsageError(f"device {name!r} is this machine; --install is for others")
     if url == "local":

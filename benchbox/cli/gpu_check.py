@@ -22,7 +22,9 @@ PRODUCTS = {"fp32": "float32", "tf32": "TF32", "fp16": "float16"}
 def check(device: Device, option: str) -> None:
     """Print what a GPU is, measure its ceilings, print and keep them; raises DeviceError."""
     if option:
-        raise UsageError(f"{option}: for boards; of device {device.name!r} nothing is installed")
+        raise UsageError(
+            f"{option}: for processors; of device {device.name!r} nothing is installed"
+        )
     if not runs_modules(device.provider):
         require_gpu(device)
     stdout = console()

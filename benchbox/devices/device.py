@@ -22,7 +22,7 @@ Channels = Literal["gpu", "arm"]
 CPU_PROVIDER = providers.CPU
 SSH_PORT = 22
 DIGITS = 12  # of 6, two of some thousand addresses are the same
-GPU = re.compile(r"cuda(?::(0|[1-9]\d?))?")
+GPU = re.compile(r"(?:(?P<name>[a-z0-9][a-z0-9_-]*):)?cuda(?::(?P<index>0|[1-9]\d?))?")
 DEVICES = {
     "cpu": "this machine's processor",
     "arm": "this machine's processor, where that is an ARM one",
@@ -87,13 +87,14 @@ def resolve(
     `driving` is for GPUs alone. Raises DeviceError when there is no such device, UsageError when
     this machine has no such processors; another machine's are checked by its agent.
     """
-    gpu = _gpu(name)
-    entry = Entry(name.replace(":", "-"), "local") if gpu else _entry(name)
-    default = providers.CUDA if gpu else CPU_PROVIDER
+    entry, gpu = _placed(name)
+    default = providers.GPUS.get(entry.provider, providers.CUDA) if gpu else CPU_PROVIDER
     plugin = _plugin(provider, is_here=entry.url == "local")
     provider = providers.without_options(provider or default)
-    own = _named(entry.name, cpus, provider, default, plugin)
-    if not cpus and threads is None:
+    own = _named(entry.name, cpus, provider, providers.CUDA if gpu else default, plugin)
+    if gpu and entry.url != "local":
+        threads = threads or 1  # those of the entry are for its processors
+    elif not cpus and threads is None:
         threads, cpus = entry.threads, entry.cpus
     elif not cpus and (threads == entry.threads or isinstance(entry.cpus, str)):
         cpus = entry.cpus
@@ -167,10 +168,27 @@ def _named(
     return own if provider == default else providers.with_provider(own, provider, plugin)
 
 
-def _gpu(name: str) -> str:
-    """The GPU that `cuda` or `cuda:1` stands for; empty for any other name."""
+def _placed(name: str) -> tuple[Entry, str]:
+    """The entry of a name, as it is recorded, and the GPU there that it stands for, if any.
+
+    That is `cuda` or `cuda:1` of this machine, `box:cuda:1` of a registered one, or `box` where
+    that is registered with a provider for GPUs.
+    """
     match = GPU.fullmatch(name)
-    return "" if match is None else f"cuda:{match[1] or 0}"
+    if match is None:
+        entry = _entry(name)
+        if not entry.provider:
+            return entry, ""
+        return replace(entry, name=f"{name}-cuda-0"), "cuda:0"
+    gpu = f"cuda:{match['index'] or 0}"
+    if not match["name"]:
+        return Entry(name.replace(":", "-"), "local"), gpu
+    entry = _entry(match["name"])
+    if not entry.url.startswith("ssh:"):
+        raise UsageError(
+            f"device {name!r}: only GPUs of this machine (cuda) and over ssh are timed"
+        )
+    return replace(entry, name=f"{entry.name}-{gpu.replace(':', '-')}"), gpu
 
 
 def _check_torch(device: Device) -> None:

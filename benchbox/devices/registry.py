@@ -23,6 +23,7 @@ CLUSTERS: tuple[Cluster, ...] = get_args(Cluster)
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 UNNAMED = re.compile(r"(ssh|adb)-[0-9a-f]{12}")  # as devices without a name are recorded
+OF_GPU = re.compile(r"^cuda-|-cuda-\d+$")
 RESERVED = ("cpu", "cuda", "all")
 # What a run with these options puts behind a device's name, by the option.
 BEHIND = dict.fromkeys(CLUSTERS, "--cpus") | {
@@ -37,18 +38,23 @@ EXPECTED = {
     "python": "not a text",
     "threads": "not a whole number",
     "cpus": f"not a list of whole numbers, nor {CLUSTER_NAMES}",
+    "provider": "not a text",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A registered device, as its table has it; `file` is where that stands."""
+    """A registered device, as its table has it; `file` is where that stands.
+
+    With a `provider` for GPUs its name is that of its first GPU.
+    """
 
     name: str
     url: str
     python: str = ""
     threads: int | None = None
     cpus: Processors = ()
+    provider: str = ""
     file: Path = Path()
 
 
@@ -60,21 +66,24 @@ def check(entry: Entry) -> None:
         ssh_address(entry.url)
     elif entry.url != "local" and not ADB.fullmatch(entry.url):
         raise UsageError(f"{where}: {masked(entry.url)!r} is no address; write {FORMS}")
+    if entry.provider and (entry.provider not in providers.GPUS or entry.url[:4] != "ssh:"):
+        known = " or ".join(providers.GPUS)
+        raise UsageError(f"{where}: --provider {entry.provider}: {known}, of an ssh:// address")
     if entry.python and not PYTHON.fullmatch(entry.python):
         raise UsageError(f"{where}: --python {entry.python!r}: not the path of a program")
     _check_processors(entry, where)
 
 
 def _check_name(entry: Entry, where: str) -> None:
-    is_reserved = entry.name in RESERVED or entry.name.startswith("cuda-")  # as GPUs are recorded
+    is_reserved = entry.name in RESERVED or OF_GPU.search(entry.name)  # as GPUs are recorded
     if not NAME.fullmatch(entry.name) or is_reserved:
         raise UsageError(f"{where}: a name has a-z, 0-9, _ and -, and is not cpu, cuda or all")
     if UNNAMED.fullmatch(entry.name):
         raise UsageError(f"{where}: an address without a name is recorded as such; choose another")
-    if claims.GPU in claims.of(entry.name.replace(claims.MAKER, "")):
+    if claims.GPU in claims.of(entry.name.replace(claims.MAKER, "")) and not entry.provider:
         raise UsageError(
-            f"{where}: processors are registered, no GPUs: this machine's is --device cuda; "
-            "choose a name that does not say GPU"
+            f"{where}: this machine's GPU is --device cuda, another's is registered with "
+            "--provider cuda; choose a name that does not say GPU for processors"
         )
     if word := next((each for each in BEHIND if entry.name.endswith(f"-{each}")), ""):
         taken = f"-d {entry.name.removesuffix(f'-{word}')} {BEHIND[word]} {word}"
@@ -170,6 +179,7 @@ class DeviceTable(BaseModel):
     python: str = ""
     threads: int | None = None
     cpus: str | list[int] = []
+    provider: str = ""
 
 
 def _entry(path: Path, name: str, table: object) -> Entry:
@@ -185,7 +195,7 @@ def _entry(path: Path, name: str, table: object) -> Entry:
         raise UsageError(f"{where}.{key}: {EXPECTED.get(key, unknown)}") from None
     # Whether it is the name of a cluster is checked with the rest.
     cpus: Any = read.cpus if isinstance(read.cpus, str) else tuple(read.cpus)
-    entry = Entry(name, read.url, read.python, read.threads, cpus, path)
+    entry = Entry(name, read.url, read.python, read.threads, cpus, read.provider, path)
     try:
         check(entry)
     except UsageError as error:
@@ -234,6 +244,8 @@ def command(entry: Entry) -> str:
     if entry.cpus:
         cpus = entry.cpus if isinstance(entry.cpus, str) else ",".join(map(str, entry.cpus))
         words += ["--cpus", cpus]
+    if entry.provider:
+        words += ["--provider", entry.provider]
     return " ".join(map(shlex.quote, words))
 
 
@@ -244,6 +256,7 @@ def _table(entry: Entry) -> dict[str, Any]:
         "python": entry.python,
         "threads": entry.threads,
         "cpus": entry.cpus if isinstance(entry.cpus, str) else list(entry.cpus),
+        "provider": entry.provider,
     }
     return {key: value for key, value in values.items() if value not in ("", None, [])}
 

@@ -22,7 +22,7 @@ LOOK_S = 120.0
 def require_gpu(device: Device) -> None:
     """Raise DeviceError, with what helps, unless the GPU of a device can be used from here."""
     index = int(device.gpu.rpartition(":")[2])
-    channel = open_local()
+    channel = TargetChannel(open_target(device)) if device.url else open_local()
     try:
         channel.send({"op": "gpu", "index": index, "provider": device.provider})
         reply = channel.receive(LOOK_S)
@@ -60,7 +60,7 @@ def _greeted(device: Device, progress: Progress) -> Agent:
     if not device.url:
         return Agent(_opened_here(device), device, _deadlines(device))
     target = open_target(device, progress)
-    return Agent(TargetChannel(target), device, path_of=target.path_of)
+    return Agent(TargetChannel(target), device, _deadlines(device), target.path_of)
 
 
 def _opened_here(device: Device) -> ProcessChannel:
