@@ -14,6 +14,7 @@ from functools import partial
 from benchbox.agent.host import machine
 from tools.bench import (
     estimators,
+    explained,
     networks,
     program,
     repeating,
@@ -37,6 +38,7 @@ SECTIONS = {
     "store": store.store,
     "simulated": simulated.simulated,
     "estimators": estimators.estimators,
+    "explain": explained.explain,
 }
 REPEATED = {
     "tables": tables.tables,

@@ -1,0 +1,59 @@
+"""Explanations: whether nodes' times add up to the latency, and whether checked sentences hold."""
+
+import json
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tools.bench.common import BENCHBOX, Row
+
+CASES = ("models", "g1", "g2", "g3", "g4")
+CHECKED = (
+    *("shufflenetv2_x0_5", "shufflenetv2_x1_0", "shufflenetv2_x1_5", "shufflenetv2_x2_0"),
+    *("ghostnet_x1_0", "ghostnetv2_x1_0", "mobilenetv2_x1_0", "mobilenetv3_small"),
+    *("mobilenetv3_large", "shufflenetv1_g1", "shufflenetv1_g3", "shufflenetv1_g8"),
+)
+CLOSE = 0.05
+
+
+def explain() -> Iterator[Row]:
+    """All networks and the guidelines' cases; of twelve networks what is blamed on channels."""
+    found = explained(CASES)
+    sums = [each["nodes_sum_ms"] / each["latency_ms"] for each in found]
+    close = sum(abs(each - 1) <= CLOSE for each in sums)
+    yield (
+        f"nodes' own times over the latency, {len(sums)} cases: median, least, most",
+        ", ".join(f"{each:.2f}x" for each in (statistics.median(sums), min(sums), max(sums))),
+        f"within {CLOSE:.0%} in all",
+        close == len(sums),
+    )
+    parts = [abs(sum(each["parts_ms"].values()) / each["latency_ms"] - 1) for each in found]
+    yield (
+        "parts over the latency, the largest difference",
+        f"{max(parts):.1e}",
+        "<= 5%",
+        max(parts) <= CLOSE,
+    )
+    blamed = [each for case in explained(CHECKED, "--check") for each in case["blamed"]]
+    verdicts = [each["check"]["verdict"] for each in blamed if each["check"]]
+    clear = [verdict for verdict in verdicts if verdict in ("HOLDS", "WITHDRAWN")]
+    holds = clear.count("HOLDS")
+    yield (
+        f"checked sentences that hold, of {len(clear)} clear ones among {len(blamed)}",
+        f"{holds} of {len(clear)}",
+        ">= 80%",
+        bool(clear) and holds >= 0.8 * len(clear),
+    )
+
+
+def explained(names: Sequence[str], *options: str) -> list[Any]:
+    """What `benchbox explain --export-json` has of these; what fails there is left out."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "explained.json"
+        argv = [*BENCHBOX, "explain", *names, *options, "--export-json", str(path)]
+        done = subprocess.run(argv, check=False, capture_output=True, text=True)
+        assert done.returncode in (0, 1), done.stderr  # 1: some have none
+        return list(json.loads(path.read_text())["explained"])
