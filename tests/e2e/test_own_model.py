@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
+from benchbox.sampling import sampler
 from tests.helpers import onnx_models
 from tests.helpers.command import CalmCommand, invoke
 from tests.networks.test_libraries import installed
@@ -19,7 +20,16 @@ __all__ = ["installed"]  # fixture
 PAGE = (Path(__file__).parents[2] / "docs" / "your-own-model.md").read_text()
 FENCED = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 BLOCKS = [text for language, text in FENCED if language == "console"]
-SETTINGS = {"PRECISION": "90%", "MAX_TIME": "20s", "SESSIONS": "1"}
+QUICK = """
+[run]
+quick = true
+precision = "90%"
+max_time = "20s"
+[compare]
+quick = true
+precision = "90%"
+max_time = "20s"
+"""
 # What depends on the machine: figures, and columns that tell how busy it is.
 NUMBER = re.compile(r"[~≥]?\b\d[\d.,]*( ± [\d.]+)?x?(?![\w%])")
 BUSY = re.compile(r"<?\d+%|quiet share|status|imprecise|\bok\b|FASTER|SLOWER|SAME|UNCLEAR")
@@ -91,8 +101,8 @@ def test_a_recipe_gives_what_it_shows(
 ) -> None:
     """Three dots stand for what is left out."""
     request.getfixturevalue("installed" if "torchvision:" in block else "shared_cache")
-    for name, value in SETTINGS.items():
-        monkeypatch.setenv(f"BENCHBOX_{name}", value)
+    Path("benchbox.toml").write_text(QUICK)
+    monkeypatch.setattr(sampler, "CHUNK_S", 0.05)
     CalmCommand().install(monkeypatch)
     for recipe in block.removeprefix("$ ").split("\n$ "):
         command, _, shown = recipe.partition("\n")
