@@ -8,7 +8,7 @@ from benchbox.records.model import Context
 
 # Samples taken under different values of these do not belong in one table. What was timed may have
 # changed: samples belong to a graph, by its sha256.
-SAME = ("device", "provider", "threads", "cpus", "channels", "seed", "versions", "plugin")
+SAME = ("device", "provider", "threads", "cpus", "channels", "seed", "versions")
 SWEPT = ("batch", "size", "shapes", "dims", "values", "dtype", "threads")
 LOAD = ("arrival_per_s", "sustained_s")
 DRIVING = tuple(gpu_options.OPTIONS)
@@ -36,6 +36,7 @@ class Difference:
 def of_samples(old: Context, new: Context, swept: Sequence[str] = SWEPT) -> list[Difference]:
     """What forbids the samples of two runs to stand for one run; `swept` is part of the plan."""
     pairs = [(name, getattr(old, name), getattr(new, name)) for name in SAME]
+    pairs += [("plug-in", _plugin(old), _plugin(new))]
     pairs += [(name, old.host.get(name), new.host.get(name)) for name in SAME_HOST]
     pairs += _planned(old, new, (*swept, *LOAD, *DRIVING))
     pairs += [(label, _gpu(old).get(key), _gpu(new).get(key)) for key, label in SAME_GPU.items()]
@@ -53,8 +54,9 @@ def machine(context: Context) -> tuple[object, ...]:
 
 def between(old: Context, new: Context) -> list[Difference]:
     """What changed from one run to another, but for their cases and for how long they took."""
-    names = ("benchbox", "provider", "plugin", "threads", "cpus")
+    names = ("benchbox", "provider", "threads", "cpus")
     pairs = [(name, getattr(old, name), getattr(new, name)) for name in names]
+    pairs += [("plug-in", _plugin(old), _plugin(new))]
     pairs += _items(old.versions, new.versions)
     pairs += [(name, old.host.get(name), new.host.get(name)) for name in ("kernel", "memory_bytes")]
     pairs += _items(old.host.get("setting", {}), new.host.get("setting", {}))
@@ -77,6 +79,15 @@ def _items(old: Mapping[str, object], new: Mapping[str, object]) -> Pairs:
 
 def _where_they_differ(pairs: Pairs) -> list[Difference]:
     return [Difference(name, was, now) for name, was, now in pairs if was != now]
+
+
+def _plugin(context: Context) -> str | None:
+    """The library that brought the provider, the device and the options; None without one."""
+    if not context.plugin:
+        return None
+    library, digest, device = (context.plugin.get(key) for key in ("library", "sha256", "device"))
+    options = [f"{name}={value}" for name, value in context.plugin.get("options", {}).items()]
+    return ", ".join([f"{library} ({digest}) on {device}", *options])
 
 
 def _gpu(context: Context) -> Mapping[str, object]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from benchbox.agent.ort.plugins import OPENVINO
-from benchbox.records import Run
+from benchbox.records import Run, differences
 from benchbox.report import frame, tables
 from tests.helpers.tables import g2_records, run_of
 
@@ -52,3 +52,12 @@ def test_files_have_both() -> None:
     rows = frame.to_frame([run(("float16", 0.001234567), (None, None))])
     assert list(rows["computed_in"])[:1] == ["float16"] and rows["output_error"][0] == 0.00123457
     assert rows["computed_in"].isna().sum() == len(rows) - 1
+
+
+def test_samples_of_two_libraries_or_options_do_not_mix() -> None:
+    old = run((None, None)).context
+    new = replace(old, plugin={**PLUGIN, "library": "x.so", "sha256": "ab", "options": {"a": "b"}})
+    (found,) = differences.of_samples(old, new)
+    assert (found.name, found.now) == ("plug-in", "x.so (ab) on NPU, a=b")
+    assert differences.between(old, new) == [found] and not differences.between(old, old)
+    assert differences.machine(old)[0] == "cpu"
