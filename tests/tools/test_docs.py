@@ -1,6 +1,7 @@
 """Generated parts of the documentation, of records that are made up."""
 
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,3 +109,12 @@ def test_a_provider_has_the_newest_record_of_hardware_or_none(tmp_path: Path) ->
     )
     assert "[2026-12-01](" in rows["qnn"] and "[2026-11-21](" in rows["cpu"]
     assert rows["xnnpack"].endswith(" none |")
+
+
+def test_the_parts_of_the_detectors_add_up_to_the_whole() -> None:
+    shares: Counter[str] = Counter()
+    for row in pages.profiled("detectors"):
+        if row["module"] in ("backbone", "neck", "head"):
+            shares[row["case"]] += float(row["time_share"])
+    assert len(shares) == 18
+    assert all(share == pytest.approx(1, abs=0.05) for share in shares.values())
