@@ -1,6 +1,6 @@
 """The `benchbox explain` command: latency in parts that add up, and what is behind them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import typer
@@ -25,6 +25,7 @@ from benchbox.report.console import show_tables
 from benchbox.report.explain import ExplainReport, tables
 from benchbox.runner.check import checks
 from benchbox.runner.profile import ProfileOutcome, require_processor
+from benchbox.specs import Case
 from benchbox.transports import open_agent
 
 
@@ -40,6 +41,8 @@ def explain(
     is_checked: bool,
 ) -> None:
     """Explain every case, print and export; exits 1 for a failed one, 130 when interrupted."""
+    if is_checked and against:
+        raise UsageError("--check: without --against; check each of the two by itself")
     files = Exports(exports.paths())
     found = specs.find_all(options.names)
     cpus = parsing.one_choice(processors.cpus)
@@ -51,9 +54,7 @@ def explain(
     other_key = ""
     if against:
         others = specs.find_all([against])
-        (other, *more) = runner.unfold(others, chosen)
-        if more:
-            raise UsageError(f"--against {against}: {1 + len(more)} cases; name one of them")
+        other = _one(against, runner.unfold(others, chosen))
         other_key = other.key
         found = [*found, *others]
         cases = [*cases, *([other] if all(case.key != other_key for case in cases) else [])]
@@ -82,6 +83,13 @@ def explain(
         raise typer.Exit(INTERRUPTED)
     if any(map(report.failure, done)):
         raise typer.Exit(CASE_FAILED)
+
+
+def _one(name: str, cases: Sequence[Case]) -> Case:
+    """The case that --against names; raises UsageError where it names several."""
+    if len(cases) > 1:
+        raise UsageError(f"--against {name}: {len(cases)} cases; name one of them")
+    return cases[0]
 
 
 def _check(

@@ -64,6 +64,7 @@ def test_what_cannot_be_explained_is_refused_in_one_line(write_onnx: WriteOnnx) 
         ["--against", "g1"],
         ["-d", "cuda"],
         ["--against", "other.onnx", "--by", "module"],
+        ["--against", "other.onnx", "--check"],
     ):
         result = invoke("explain", path, *words)
         assert (result.exit_code in (2, 6), result.stdout) == (True, "")
