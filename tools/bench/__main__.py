@@ -15,6 +15,7 @@ from benchbox.agent.host import machine
 from tools.bench import (
     estimators,
     explained,
+    gate,
     networks,
     program,
     repeating,
@@ -45,6 +46,7 @@ REPEATED = {
     "repeat": repeating.repeat,
     "neighbours": repeating.neighbours,
     "verdicts": verdicts.verdicts,
+    "gate": gate.gate,
 }
 NAMES = (*SECTIONS, *REPEATED)
 

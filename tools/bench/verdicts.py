@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 
 from benchbox import costs, devices
 from benchbox.analysis import samples, stats
+from benchbox.analysis.stats import Interval
 from benchbox.sampling.plan import Plan
 from benchbox.sampling.progress import Subject
 from benchbox.sampling.sampler import Sampler
@@ -93,6 +94,11 @@ def told(said: Counter[str]) -> str:
 
 def compare(base: Path, other: Path, plan: Plan) -> str:
     """Say how `other` stands to `base`, timed in turn in a fresh agent."""
+    return stats.verdict(ratio(measured(base, other, plan), other, base), MARGIN)
+
+
+def measured(base: Path, other: Path, plan: Plan) -> Sampler:
+    """The samples of two graphs, timed in turn in a fresh agent."""
     key = base.stem
     subjects = [Subject(key, key), Subject(other.stem, key)]
     sampler = Sampler(subjects, plan)
@@ -101,11 +107,16 @@ def compare(base: Path, other: Path, plan: Plan) -> str:
             loaded = agent.load(path.stem, str(path), [image(path)], plan.seed)
             sampler.cases[path.stem].latency_s = loaded.first_call_s
         deque(sampler.measure(agent, 0), maxlen=0)
-    rounds = {
-        name: samples.round_medians(case.bursts, sampler.machine.gate, paired=True)
-        for name, case in sampler.cases.items()
-    }
-    return stats.verdict(stats.ratio_interval(rounds[other.stem], rounds[key]), MARGIN)
+    return sampler
+
+
+def ratio(sampler: Sampler, other: Path, base: Path) -> Interval | None:
+    """The latency of a graph over that of another, None for too few rounds."""
+    ours, theirs = (
+        samples.round_medians(sampler.cases[path.stem].bursts, sampler.machine.gate, paired=True)
+        for path in (other, base)
+    )
+    return stats.ratio_interval(ours, theirs)
 
 
 def image(path: Path) -> TensorSpec:
