@@ -23,10 +23,13 @@ from benchbox.cli.options import (
     DeviceName,
     EffortOptions,
     ExportOptions,
+    FormatName,
     GpuOptions,
+    HistoryOptions,
     LoadOptions,
     Margin,
     Options,
+    OutputFile,
     OutputOptions,
     PictureOptions,
     ProcessorOptions,
@@ -146,6 +149,13 @@ Examples:
   benchbox report g2 --diff                    the newest over the one before
   benchbox report 'cpu/g*' 'pi/g*' --merge     one table for both devices
 """
+HISTORY_EXAMPLES = """\
+Examples:
+  benchbox history models --since 30d          each case on each machine
+  benchbox history 'g2:*' -d pi -o g2.svg      as a figure; .csv has every run
+  benchbox history --fail-on 'slower>3%'       for a nightly job
+Exit codes: 1 a record is broken, 2 usage, 3 over the limit, 4 unclear
+"""
 EXIT_CODES = """\
 Exit codes: 1 failed, 2 usage, 3 limit, 4 unclear, 5 imprecise, 6 device, 130 ^C"""
 
@@ -255,25 +265,8 @@ def report(
             metavar="1%", envvar="BENCHBOX_MARGIN", help="of --diff: what counts as the same"
         ),
     ] = "1%",
-    format_: Annotated[
-        Format,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="FORMAT",
-            help="table (default), csv, markdown, json, html, latex, svg, pdf or png",
-        ),
-    ] = Format.table,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            callback=expanded,
-            help="file to write, whose ending says the format; - for stdout",
-        ),
-    ] = None,
+    format_: FormatName = Format.table,
+    output: OutputFile = None,
     pictures: PictureOptions,
     verbose: Verbose = False,
 ) -> None:
@@ -284,6 +277,33 @@ def report(
     asked = {"list": list_, "diff": diff, "merge": merge}
     form = Form(format_.value, output, pictures, _typed(ctx))
     report(chosen, asked, form, margin=margin, verbose=verbose)
+
+
+@app.command("history", cls=HelpCommand, epilog=HISTORY_EXAMPLES)
+@grouped
+def history(
+    *,
+    ctx: typer.Context,
+    chosen: HistoryOptions,
+    fail_on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="slower>3%", help="exit 3 where a last step's whole interval is over it"
+        ),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="exit 4 where that is unclear")] = False,
+    format_: FormatName = Format.table,
+    output: OutputFile = None,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="a figure as wide as two columns of a paper")
+    ] = False,
+) -> None:
+    """Follow cases from run to run: p50 on each machine, steps, and what changed there."""
+    from benchbox.cli.forms import Form
+    from benchbox.cli.history import show
+
+    form = Form(format_.value, output, PictureOptions(wide=wide), _typed(ctx))
+    show(chosen, form, fail_on=fail_on, strict=strict)
 
 
 @app.command("open", cls=HelpCommand)

@@ -16,6 +16,7 @@ from benchbox.cli.choices import (
     ChartName,
     ConvSearch,
     DetectorHead,
+    Format,
     Sort,
     complete_baselines,
     complete_devices,
@@ -313,6 +314,22 @@ Results = Annotated[
 ]
 
 
+OnlyDevice = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        "-d",
+        metavar="NAME",
+        help="only those of this device, or glob of devices",
+        autocompletion=complete_devices,
+    ),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(metavar="30d", help="only those begun since: 12h, 30d or 2026-11-01 (UTC)"),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """The recorded runs that a command is about."""
@@ -327,23 +344,48 @@ class RunOptions:
             autocompletion=complete_runs,
         ),
     ] = None
-    device: Annotated[
-        str | None,
-        typer.Option(
-            "--device",
-            "-d",
-            metavar="NAME",
-            help="only those of this device, or glob of devices",
-            autocompletion=complete_devices,
-        ),
-    ] = None
-    since: Annotated[
-        str | None,
-        typer.Option(metavar="30d", help="only those begun since: 12h, 30d or 2026-11-01 (UTC)"),
-    ] = None
+    device: OnlyDevice = None
+    since: Since = None
     results: Results = Path("results")
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryOptions:
+    """The cases whose histories a command is about."""
+
+    panel: ClassVar[str] = "Which runs"
+
+    cases: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CASE...]",
+            help="names as in g2:groups=1, globs or specs (default: all)",
+        ),
+    ] = None
+    device: OnlyDevice = None
+    since: Since = None
+    results: Results = Path("results")
+
+
+FormatName = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        "-f",
+        metavar="FORMAT",
+        help="table (default), csv, markdown, json, html, latex, svg, pdf or png",
+    ),
+]
+OutputFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        callback=expanded,
+        help="file to write, whose ending says the format; - for stdout",
+    ),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="show more columns")]
 
 

@@ -20,14 +20,7 @@ REPORT = "; the records are kept, `benchbox report` makes the table again"
 LONGEST = 1000  # characters of a line on stderr, where a name may be of any length
 UNBOUNDED = 1000  # columns of a pipe or a file; no line is that long
 SIZES = range(10, UNBOUNDED)  # that COLUMNS and LINES can sensibly have
-READ = (
-    ".jsonl",
-    ".gz",
-    ".onnx",
-    ".toml",
-    ".py",
-    ".pth",
-)  # what such files hold, a table must not replace
+READ = (".jsonl", ".gz", ".onnx", ".toml", ".py", ".pth")  # a table must not replace such files
 
 
 class _Lines(Console):

@@ -5,24 +5,13 @@ from typing import Annotated
 
 import typer
 
-from benchbox.cli.choices import complete_devices
 from benchbox.cli.help import HelpCommand, HelpGroup
-from benchbox.cli.options import Results
+from benchbox.cli.options import OnlyDevice, Results
 
 app = typer.Typer(cls=HelpGroup, no_args_is_help=True, help="Archive or remove old runs.")
 Age = Annotated[
     str,
     typer.Option(metavar="90d", help="runs begun before: 12h, 90d, 8w or 2026-11-01 (UTC)"),
-]
-Device = Annotated[
-    str | None,
-    typer.Option(
-        "--device",
-        "-d",
-        metavar="NAME",
-        help="only those of this device, or glob of devices",
-        autocompletion=complete_devices,
-    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="name them, and change nothing")]
 
@@ -30,7 +19,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="name them, and change n
 @app.command("archive", cls=HelpCommand)
 def archive(
     older_than: Age,
-    device: Device = None,
+    device: OnlyDevice = None,
     dry_run: DryRun = False,
     results: Results = Path("results"),
 ) -> None:
@@ -43,7 +32,7 @@ def archive(
 @app.command("prune", cls=HelpCommand)
 def prune(
     older_than: Age,
-    device: Device = None,
+    device: OnlyDevice = None,
     dry_run: DryRun = False,
     results: Results = Path("results"),
 ) -> None:

@@ -52,6 +52,13 @@ def machine(context: Context) -> tuple[object, ...]:
     return (device, *hardware, _gpu(context).get("name"))
 
 
+def setting(context: Context) -> dict[str, object]:
+    """What figures of one case and machine must have in common to be followed from run to run."""
+    planned = {name: context.plan.get(name) for name in (*SWEPT, *LOAD, *DRIVING)}
+    own = {name: getattr(context, name) for name in ("provider", "threads", "channels")}
+    return {name: value for name, value in (planned | own).items() if value}
+
+
 def between(old: Context, new: Context) -> list[Difference]:
     """What changed from one run to another, but for their cases and for how long they took."""
     names = ("benchbox", "provider", "threads", "cpus")

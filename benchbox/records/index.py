@@ -17,56 +17,29 @@ from pathlib import Path
 from typing import Any
 
 from benchbox import __version__, host
-from benchbox.analysis.quantities import Ratio
 from benchbox.errors import RecordError
-from benchbox.records import reader
+from benchbox.records import differences, reader
+from benchbox.records.indexed_line import COLUMNS, IndexedLine
 from benchbox.records.model import Context, Status, stem
-from benchbox.records.reader import Head
 
 LOCKED_S = 10.0  # longer than another process takes to write ten thousand runs
 SAMPLES = b',"bursts":['  # ends what is read of a record, whose last field they are
 STATUSES: tuple[Status, ...] = ("ok", "imprecise", "failed", "skipped")
-TABLES = """
+TABLES = f"""
 CREATE TABLE file (path BLOB PRIMARY KEY, changed_ns INTEGER, size INTEGER, error TEXT);
 CREATE TABLE run (
     id INTEGER PRIMARY KEY, path BLOB, place INTEGER, name TEXT, created TEXT, device TEXT,
-    size INTEGER, ok INTEGER, imprecise INTEGER, failed INTEGER, skipped INTEGER);
+    size INTEGER, ok INTEGER, imprecise INTEGER, failed INTEGER, skipped INTEGER, machine TEXT);
 CREATE TABLE context (run INTEGER PRIMARY KEY, facts TEXT);
 CREATE TABLE entry (
-    run INTEGER, name TEXT, sha256 TEXT, status TEXT, p50_s REAL, low_s REAL, high_s REAL);
+    run INTEGER, name TEXT, sha256 TEXT, status TEXT,
+    {", ".join(f"{each} REAL" for each in COLUMNS)});
 CREATE INDEX run_of_path ON run (path);
 CREATE INDEX entry_of_run ON entry (run);
 CREATE INDEX entry_of_graph ON entry (sha256);
 CREATE INDEX entry_of_name ON entry (name);
 """
 VERSION = zlib.crc32(f"{__version__} {TABLES}".encode()) >> 1  # whatever else there is, is not read
-
-
-@dataclass(frozen=True, slots=True)
-class GraphFacts:
-    """The graph of a record, as far as the index has it."""
-
-    sha256: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class LatencyFacts:
-    """The latency of a record, as far as the index has it."""
-
-    p50_s: Ratio
-    ci_low_s: Ratio | None = None
-    ci_high_s: Ratio | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class IndexedLine(Head):
-    """A line of a file, as far as the index has it."""
-
-    spec: str = ""
-    case: str = ""
-    status: Status = "skipped"
-    graph: GraphFacts | None = None
-    latency: LatencyFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +121,32 @@ class Index:
         for number, path, facts in rows:
             yield number, self._results / os.fsdecode(path), Context(**json.loads(facts), specs=())
 
+    def context(self, number: int) -> Context:
+        """The context of a run, but for its specs."""
+        ((facts,),) = self._rows("SELECT facts FROM context WHERE run = ?", number)
+        return Context(**json.loads(facts), specs=())
+
+    def names(self) -> list[str]:
+        """The specs and names of all cases, as in `g2:groups=1`."""
+        return [name for (name,) in self._rows("SELECT DISTINCT name FROM entry ORDER BY name")]
+
+    def dated(self, since: str) -> dict[int, tuple[str, str, str]]:
+        """Machine, date and file of each run since then, by its number, the oldest first."""
+        rows = self._rows(
+            "SELECT id, machine, created, path FROM run WHERE created >= ? "
+            "ORDER BY created, path, place",
+            since,
+        )
+        return {number: (*facts, os.fsdecode(path)) for number, *facts, path in rows}
+
+    def figures(self, name: str) -> list[tuple[Any, ...]]:
+        """The figures of a case: number of the run, sha256 of the graph, COLUMNS."""
+        return self._rows(
+            f"SELECT run, sha256, {', '.join(COLUMNS)} FROM entry "  # noqa: S608
+            "WHERE name = ? AND p50_s > 0 AND status IN ('ok', 'imprecise')",
+            name,
+        )
+
     def of_graph(self, sha256: str) -> list[int]:
         """The numbers of the runs with figures of a graph, the newest first."""
         rows = self._rows(
@@ -157,7 +156,7 @@ class Index:
         )
         return [number for (number,) in rows]
 
-    def _rows(self, query: str, *values: str) -> list[Any]:
+    def _rows(self, query: str, *values: str | int) -> list[Any]:
         """The rows of a query, which may be the first to meet a damaged page."""
         try:
             return self._tables.execute(query, values).fetchall()
@@ -204,18 +203,19 @@ class Index:
         texts = map(_storable, (context.name, context.created, context.device))
         row = (os.fsencode(path), place, *texts, size)
         run = self._tables.execute(
-            "INSERT INTO run VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, *counts)
+            "INSERT INTO run VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*row, *counts, _machine(context)),
         ).lastrowid
         self._tables.execute("INSERT INTO context VALUES (?, ?)", (run, json.dumps(facts)))
         self._tables.executemany(
-            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO entry VALUES (?, ?, ?, ?{', ?' * len(COLUMNS)})",  # noqa: S608
             (
                 (
                     run,
                     _storable(f"{line.spec}:{line.case}"),
                     _storable(line.graph.sha256 if line.graph else ""),
                     line.status,
-                    *((f.p50_s, f.ci_low_s, f.ci_high_s) if (f := line.latency) else (None,) * 3),
+                    *line.figures,
                 )
                 for line in lines
             ),
@@ -225,6 +225,11 @@ class Index:
 def _storable(text: str) -> str:
     """A text without halves of surrogate pairs, of names that are no UTF-8."""
     return text.encode(errors="replace").decode()
+
+
+def _machine(context: Context) -> str:
+    """The machine of a run and how it was set, as a text that is equal for those alike."""
+    return json.dumps([differences.machine(context), differences.setting(context)])
 
 
 def _file(results: Path) -> Path:

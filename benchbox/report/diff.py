@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import median
 from typing import get_args
 
@@ -12,8 +12,8 @@ from benchbox.analysis.samples import NS
 from benchbox.analysis.stats import Verdict
 from benchbox.records import Context, Run
 from benchbox.records.diff import CasePair, RunDiff
-from benchbox.records.differences import Difference
 from benchbox.report import conditions, formatting
+from benchbox.report.changes import SHOWN, changes
 from benchbox.report.table import Column, Table
 from benchbox.report.tables import measured_by, p50
 from benchbox.report.text import listed
@@ -21,7 +21,6 @@ from benchbox.report.text import listed
 EQUAL_FLOPS = 0.005  # FLOPs that differ by less are called equal
 SHIFTED = 0.01  # ln of what the machine's usual state changed that is worth a note
 CLOCK = 0.03  # ln of readings that say that the processor itself is another speed
-SHOWN = 12  # characters of a sha256
 FEW = 3  # graphs whose sha256 are printed
 UNIT_MS = 1e3
 HELP = (
@@ -162,26 +161,6 @@ def _what_changed(found: RunDiff) -> str:
     if parts:
         return f"Changed from A to B: {'; '.join(parts)}."
     return "Nothing else that records tell has changed."
-
-
-def changes(found: Sequence[Difference]) -> list[str]:
-    """`threads 1 -> 2` for each difference, of a mapping for each item of it."""
-    return [text for each in found for text in _change(each.name, each.was, each.now)]
-
-
-def _change(name: str, was: object, now: object) -> list[str]:
-    if isinstance(was, Mapping) and isinstance(now, Mapping):
-        keys = [key for key in {**was, **now} if was.get(key) != now.get(key)]
-        return [text for key in keys for text in _change(key, was.get(key), now.get(key))]
-    return [f"{name} {_shown(was)} -> {_shown(now)}"]
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ",".join(f"{name}={text}" for name, text in value.items()) or "none"
-    if isinstance(value, (list, tuple)):
-        return ",".join(map(str, value)) or "none"
-    return "none" if value is None else str(value)
 
 
 def _notes(found: RunDiff) -> list[str]:

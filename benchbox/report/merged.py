@@ -7,7 +7,7 @@ from itertools import combinations
 
 from benchbox.records import Run
 from benchbox.records.merge import Merged, Replaced, between, of_several_graphs
-from benchbox.report.diff import changes
+from benchbox.report.changes import changes
 from benchbox.report.multi_device import tables_of
 from benchbox.report.table import Table
 from benchbox.report.text import listed

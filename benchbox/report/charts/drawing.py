@@ -25,8 +25,20 @@ def converter(what: str) -> Any:  # noqa: ANN401 - a module without types
 
 def draw(panels: Sequence[Panel], figure: str, size: Size, format_: str) -> str | bytes:
     """Draw a chart of all panels that have its figures, one below the other."""
+    return converted(_together(panels, figure, size), size, format_)
+
+
+def converted(chart: Spec, size: Size, format_: str) -> str | bytes:
+    """Draw a chart."""
     converts = converter(f"--format {format_}")
-    spec = json.dumps(_together(panels, figure, size))
+    whole = {
+        "$schema": style.SCHEMA,
+        **chart,
+        "config": style.config(size),
+        "background": "white",
+        "padding": MARGIN,
+    }
+    spec = json.dumps(whole)
     if format_ == "png":
         image: bytes = converts.vegalite_to_png(spec, ppi=PPI, scale=1, allowed_base_urls=[])
         return image
@@ -41,11 +53,4 @@ def _together(panels: Sequence[Panel], figure: str, size: Size) -> Spec:
     parts = [spec | ({"title": panel.title} if len(panels) > 1 else {}) for panel, spec in built]
     body = parts[0] if len(parts) == 1 else {"vconcat": parts, "description": figure}
     sets: Mapping[str, Any] = {k: v for panel, _ in built for k, v in panel.datasets.items()}
-    return {
-        "$schema": style.SCHEMA,
-        **body,
-        "datasets": {name: rows for name, rows in sets.items() if name in str(body)},
-        "config": style.config(size),
-        "background": "white",
-        "padding": MARGIN,
-    }
+    return {**body, "datasets": {n: rows for n, rows in sets.items() if n in str(body)}}

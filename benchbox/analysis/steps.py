@@ -1,0 +1,127 @@
+"""Steps of a series of runs: where the level of a figure changed for good, and by how much.
+
+The values are logarithms, one for each run, weighted by their own intervals. From a step on, the
+mean of the next few runs is further from the level before it than noise explains, and by more than
+MARGIN. The noise is that of the intervals or, where neighbours differ by more, in proportion to
+them, by what these do, as they know nothing of steps. A single run that is far off is no step: each
+is drawn in to CLIP standard deviations of its neighbours.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchbox.analysis import stats
+from benchbox.analysis.adjusted import RUN_SD, Z95
+from benchbox.analysis.stats import MARGIN, Interval
+
+WINDOWS = (3, 8, 20)  # runs after a step: few find a large one at once, many a small one
+FEWEST = 3  # runs that make a level
+SURE = 2.8  # times ln of the number of runs: the square of so many standard errors
+NEAR = 2  # runs to each side that a run is compared with
+CLIP = 2.0  # standard deviations
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A level from run `start` to before run `end`: ln of it, and its standard error."""
+
+    start: int
+    end: int
+    value: float
+    error: float
+
+    @property
+    def interval(self) -> Interval:
+        """The level itself with its 95% interval."""
+        return _interval(self.value, self.error)
+
+    def over(self, before: "Level") -> Interval:
+        """The ratio to an earlier level, with its 95% interval."""
+        return _interval(self.value - before.value, math.hypot(self.error, before.error))
+
+
+def _interval(value: float, error: float) -> Interval:
+    more = math.exp(Z95 * error)
+    return Interval(math.exp(value), math.exp(value) / more, math.exp(value) * more)
+
+
+def levels(series: Floats, sds: Floats) -> list[Level]:
+    """The levels between the steps of a series; `sds` are the runs' own, 0 where not known."""
+    noise = _noise(series, sds)
+    weights = 1 / noise**2
+    sums = Sums(_summed(weights), _summed(weights * _drawn_in(series, noise)))
+    starts = [0]
+    while (step := _next(sums, starts[-1])) is not None:
+        starts.append(step)
+    ends = [*starts[1:], len(series)]
+    means = zip(*sums.mean(np.array(starts), np.array(ends)), strict=True)
+    return [
+        Level(start, end, float(value), float(error))
+        for start, end, (value, error) in zip(starts, ends, means, strict=True)
+    ]
+
+
+class Sums(NamedTuple):
+    """The sums of weights, and of weighted values, before each run of a series."""
+
+    weights: Floats
+    values: Floats
+
+    def mean(self, start: Places, end: Places) -> tuple[Floats, Floats]:
+        """The means from some runs to before others, and their standard errors."""
+        weight = self.weights[end] - self.weights[start]
+        return (self.values[end] - self.values[start]) / weight, 1 / np.sqrt(weight)
+
+
+def _summed(values: Floats) -> Floats:
+    return np.concatenate([[0.0], np.cumsum(values)])
+
+
+def _noise(series: Floats, sds: Floats) -> Floats:
+    """The standard deviation of each run: its own, times what neighbours differ by beyond it."""
+    known = sds[sds > 0]
+    usual = float(np.median(known)) if len(known) else RUN_SD
+    own = np.maximum(np.where(sds > 0, sds, usual), usual / 2)
+    if len(series) < 2:
+        return own
+    apart = np.abs(np.diff(series)) / np.hypot(own[1:], own[:-1])
+    return own * max(1.0, stats.SD_OF_MAD * float(np.median(apart)))
+
+
+def _drawn_in(series: Floats, noise: Floats) -> Floats:
+    """The series without single runs that are far off their neighbours."""
+    if len(series) <= NEAR:
+        return series
+    padded = np.pad(series, NEAR, mode="reflect")
+    near = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * NEAR + 1), axis=1)
+    return np.clip(series, near - CLIP * noise, near + CLIP * noise)
+
+
+def _next(sums: Sums, start: int) -> int | None:
+    """The first step after the beginning of a level."""
+    runs = len(sums.weights) - 1
+    sure = math.sqrt(SURE * math.log(max(runs, 2)))
+    ends = []
+    for window in WINDOWS:
+        at = np.arange(start + FEWEST, runs - window + 1)
+        change, error = _apart(sums, np.full(len(at), start), at, at + window)
+        steps = at[(change > sure * error) & (change > MARGIN)]
+        ends += [int(steps[0]) + window] if len(steps) else []
+    if not ends:
+        return None
+    at = np.arange(start + FEWEST, min(ends))
+    change, error = _apart(sums, np.full(len(at), start), at, np.full(len(at), min(ends)))
+    return int(at[np.argmax(change / error)])
+
+
+def _apart(sums: Sums, start: Places, at: Places, end: Places) -> tuple[Floats, Floats]:
+    """How far the means before and after each place are apart, with the error of that."""
+    before, after = sums.mean(start, at), sums.mean(at, end)
+    return np.abs(after[0] - before[0]), np.hypot(before[1], after[1])

@@ -1,0 +1,65 @@
+"""The `benchbox history` command: cases from run to run, their steps, and a gate on the last."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from benchbox.api import parsing
+from benchbox.cli import runs
+from benchbox.cli.ci import STYLES
+from benchbox.cli.exits import OVER_LIMIT, UNCLEAR
+from benchbox.cli.forms import PICTURES, Form
+from benchbox.cli.options import HistoryOptions
+from benchbox.cli.output import STDOUT, console, require_writable, write
+from benchbox.errors import UsageError
+from benchbox.records.history import History, histories
+from benchbox.records.names import Wanted
+from benchbox.report import history as words
+
+FORMATS = ("table", "csv", "markdown", "json", *PICTURES)
+
+
+def show(chosen: HistoryOptions, form: Form, *, fail_on: str | None, strict: bool) -> None:
+    """Print, write or draw histories; exits with 3 where the last step of one is over a limit."""
+    format_, limits = form.chosen(), parsing.limits(fail_on)
+    if format_ not in FORMATS:
+        raise UsageError(f"--format {format_}: a history's are {', '.join(FORMATS)}")
+    if other := next((limit.text for limit in limits if limit.figure != "slower"), None):
+        raise UsageError(f"--fail-on {other}: a history has slower>3% alone")
+    if form.output:
+        require_writable("--output", form.output)
+    since = parsing.since(chosen.since) if chosen.since else None
+    wanted = Wanted(chosen.results, chosen.device, since)
+    with runs.index(wanted.results) as index:
+        broken = [line for path, line in index.unreadable().items() if wanted.takes(path)]
+        found = histories(index, chosen.cases or [], wanted)
+    _write(found, format_, form)
+    judged = [each for limit in limits for each in words.judged(found, limit)]
+    stderr = console(stderr=True)
+    for kept, line in judged:
+        stderr.print(line, style=STYLES[kept])
+    if limits and not judged:
+        stderr.print(f"No last step is over {fail_on}", style="green")
+    if any(kept == "over" for kept, _ in judged):
+        raise typer.Exit(OVER_LIMIT)
+    runs.require_all(broken)
+    if strict and judged:
+        raise typer.Exit(UNCLEAR)
+
+
+def _write(found: Sequence[History], format_: str, form: Form) -> None:
+    to: Path = form.output or STDOUT
+    if format_ == "table":
+        from benchbox.report.console import show_tables
+
+        show_tables(words.tables(found), console())
+    elif format_ in PICTURES:
+        from benchbox.report.charts import drawing, history, style
+
+        size = style.WIDE if form.pictures.wide else style.COLUMN
+        write(to, drawing.converted(history.chart(found, size), size, format_))
+    else:
+        from benchbox.report import files
+
+        write(to, files.of_rows(format_, words.tables(found), words.rows(found)))

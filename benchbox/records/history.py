@@ -1,0 +1,157 @@
+"""History of a case on a machine: its p50 from run to run, its steps, and what changed there."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchbox.analysis import steps
+from benchbox.analysis.adjusted import WIDEST, Z95
+from benchbox.analysis.stats import Interval
+from benchbox.analysis.steps import Level
+from benchbox.errors import RecordError
+from benchbox.records import differences, names
+from benchbox.records.differences import Difference
+from benchbox.records.index import Index
+from benchbox.records.model import Context
+from benchbox.records.names import Wanted
+
+Row = tuple[Any, ...]  # of Index.figures
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A run's figure in seconds, set back to the machine's usual state in the newest run."""
+
+    run: int
+    created: str
+    path: Path
+    sha256: str
+    p50_s: float
+    interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class LevelStep:
+    """A change of the level from `before`, the last run of the old one, to `after`."""
+
+    before: Point
+    after: Point
+    ratio: Interval
+    changed: Sequence[Difference]
+
+    @property
+    def is_same_graph(self) -> bool:
+        """Whether both timed one graph."""
+        return self.before.sha256 == self.after.sha256
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A case, as in `g2:groups=1`, on a machine; `context` is of the newest run.
+
+    `p50_s` are its figures, `levels` and `steps` what is between and at their changes.
+    """
+
+    name: str
+    context: Context
+    rows: Sequence[Row]
+    factors: Sequence[float]
+    place: Callable[[int], tuple[str, Path]]
+    levels: Sequence[Level] = ()
+    steps: Sequence[LevelStep] = ()
+
+    @property
+    def p50_s(self) -> list[float]:
+        """The figures alone, of which there may be many."""
+        return [row[2] * factor for row, factor in zip(self.rows, self.factors, strict=True)]
+
+    def point(self, index: int) -> Point:
+        """A run's figure."""
+        run, sha256, p50, low, high, *_ = self.rows[index]
+        factor = self.factors[index]
+        is_known = None not in (low, high)
+        interval = Interval(p50 * factor, low * factor, high * factor) if is_known else None
+        return Point(run, *self.place(run), sha256, p50 * factor, interval)
+
+
+def histories(index: Index, cases: Sequence[str], wanted: Wanted) -> list[History]:
+    """The histories of cases by name, glob or spec, of all where none is named.
+
+    Raises RecordError for a name that no run has.
+    """
+    runs = index.dated(f"{wanted.since:%Y-%m-%dT%H:%M:%SZ}" if wanted.since else "")
+    order = {number: place for place, number in enumerate(runs)}
+
+    def place(run: int) -> tuple[str, Path]:
+        _, created, path = runs[run]
+        return created, wanted.results / path
+
+    found = []
+    for name in _asked(index.names(), cases, wanted):
+        by_machine: dict[str, list[Row]] = defaultdict(list)
+        rows = [row for row in index.figures(name) if row[0] in order]
+        for row in sorted(rows, key=lambda row: order[row[0]]):
+            by_machine[runs[row[0]][0]].append(row)
+        for own in by_machine.values():
+            context = index.context(own[-1][0])
+            if wanted.device is None or fnmatchcase(context.device, wanted.device):
+                found.append(_with_steps(name, context, own, place, index))
+    if not found:
+        raise RecordError(f"{wanted.results}: no figures here; `benchbox report --list` shows all")
+    return found
+
+
+def _asked(known: Sequence[str], cases: Sequence[str], wanted: Wanted) -> list[str]:
+    for case in cases:
+        if not any(_is_asked(name, case) for name in known):
+            raise RecordError(f"{wanted.results}: no run has a case {case}; names are g2:groups=1")
+    return [name for name in known if not cases or any(_is_asked(name, c) for c in cases)]
+
+
+def _is_asked(name: str, case: str) -> bool:
+    spec, _, short = name.partition(":")
+    if names.is_glob(case):
+        return fnmatchcase(name, case) or fnmatchcase(short, case)
+    return case in (name, spec, short)
+
+
+def _with_steps(
+    name: str,
+    context: Context,
+    rows: Sequence[Row],
+    place: Callable[[int], tuple[str, Path]],
+    index: Index,
+) -> History:
+    figures = np.array([row[2:] for row in rows], float)  # None becomes NaN
+    p50, low, high = figures[:, :3].T
+    carried = _carried(figures[:, 3:6], figures[:, 6:])
+    sds = np.nan_to_num(np.log(high / low) / 2 / Z95, posinf=0.0)
+    levels = steps.levels(np.log(p50) + carried, sds)
+    bare = History(name, context, rows, np.exp(carried).tolist(), place)
+    found = [
+        _step(index, bare.point(after.start - 1), bare.point(after.start), after.over(before))
+        for before, after in pairwise(levels)
+    ]
+    return replace(bare, levels=levels, steps=found)
+
+
+def _step(index: Index, before: Point, after: Point, ratio: Interval) -> LevelStep:
+    old, new = index.context(before.run), index.context(after.run)
+    return LevelStep(before, after, ratio, differences.between(old, new))
+
+
+def _carried(slopes: NDArray[Any], usual: NDArray[Any]) -> NDArray[Any]:
+    """Ln of what takes each figure to the usual state of the newest that has one."""
+    known = np.flatnonzero(~np.isnan(usual[:, 0]))
+    if not len(known):
+        return np.zeros(len(usual))
+    apart = np.log(usual[known[-1]] / usual)
+    carried: NDArray[Any] = (np.nan_to_num(slopes) * np.nan_to_num(apart)).sum(axis=1)
+    return carried.clip(-WIDEST, WIDEST)

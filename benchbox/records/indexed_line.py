@@ -1,0 +1,70 @@
+"""Line of a record as far as the index has it."""
+
+from dataclasses import dataclass
+
+from benchbox.analysis.quantities import Number, Ratio
+from benchbox.records.model import Status
+from benchbox.records.reader import Head
+
+COLUMNS = (
+    *("p50_s", "low_s", "high_s", "clock", "memory", "refill"),
+    *("compute_ns", "stream_ns", "refill_ns"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GraphFacts:
+    """The graph of a record, as far as the index has it."""
+
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyFacts:
+    """The latency of a record, as far as the index has it."""
+
+    p50_s: Ratio
+    ci_low_s: Ratio | None = None
+    ci_high_s: Ratio | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SlopeFacts:
+    """The slopes of an adjusted figure."""
+
+    clock: Number
+    memory: Number
+    refill: Number = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustmentFacts:
+    """The adjustment of a figure, as far as the index has it."""
+
+    slopes: SlopeFacts
+    usual_compute_ns: Ratio
+    usual_stream_ns: Ratio
+    usual_refill_ns: Ratio | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedLine(Head):
+    """A line of a file, as far as the index has it."""
+
+    spec: str = ""
+    case: str = ""
+    status: Status = "skipped"
+    graph: GraphFacts | None = None
+    latency: LatencyFacts | None = None
+    adjustment: AdjustmentFacts | None = None
+
+    @property
+    def figures(self) -> tuple[float | None, ...]:
+        """Its latency and adjustment, in the order of their columns."""
+        found, adjusted = self.latency, self.adjustment
+        latency = (found.p50_s, found.ci_low_s, found.ci_high_s) if found else (None,) * 3
+        if adjusted is None:
+            return (*latency, *(None,) * 6)
+        slopes = adjusted.slopes
+        usual = (adjusted.usual_compute_ns, adjusted.usual_stream_ns, adjusted.usual_refill_ns)
+        return (*latency, slopes.clock, slopes.memory, slopes.refill, *usual)

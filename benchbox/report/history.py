@@ -1,0 +1,163 @@
+"""Histories of cases in words: a table of each machine, the rows of a file, and the gate."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby, pairwise
+from statistics import median
+
+from benchbox.analysis import limits
+from benchbox.analysis.limits import Kept, Limit
+from benchbox.analysis.stats import Interval
+from benchbox.records import differences
+from benchbox.records.history import History, LevelStep
+from benchbox.report import formatting
+from benchbox.report.changes import SHOWN, changes, shown
+from benchbox.report.conditions import processor
+from benchbox.report.table import Column, Table
+
+LEVELS = "▁▂▃▄▅▆▇█"
+CELLS = 24
+LEAST_RANGE = 0.1  # of a line of its own; noise does not fill it
+FEW = 12  # steps that are printed
+NONE = "none"
+USUAL = ("provider", "threads", "channels")  # said otherwise, or by the graph
+HELP = (
+    "a step: the next runs differ from those before by more than noise; figures are set back to "
+    "the machine's usual state in the newest run"
+)
+
+
+def tables(found: Sequence[History]) -> list[Table]:
+    """A table for each machine and setting, with the newest steps below it."""
+    every = [_table(place, own) for place, own in by_machine(found)]
+    return [*every[:-1], replace(every[-1], notes=(*every[-1].notes, HELP))]
+
+
+def by_machine(found: Sequence[History]) -> list[tuple[str, list[History]]]:
+    """The histories of each machine and setting, by a line that says which it is."""
+    alike = groupby(sorted(found, key=_where), key=_where)
+    return [(place, list(own)) for place, own in alike]
+
+
+def _where(history: History) -> str:
+    context = history.context
+    setting = differences.setting(context)
+    threads = formatting.threads(context.threads)
+    others = [f"{name} {shown(value)}" for name, value in setting.items() if name not in USUAL]
+    place = f"{context.device}: {processor(context)}"
+    return ", ".join([place, context.provider, threads, *others])
+
+
+def _table(place: str, found: Sequence[History]) -> Table:
+    def column(header: str, cells: Iterator[str], drop: int = 0, **how: bool) -> Column:
+        return Column(header, tuple(cells), drop=drop, **how)
+
+    last = [each.steps[-1] if each.steps else None for each in found]
+    steps = sorted(
+        ((step, each) for each in found for step in each.steps),
+        key=lambda pair: pair[0].after.created,
+    )
+    earlier = len(steps) - FEW
+    return Table(
+        title=f"History on {place}",
+        about=(),
+        columns=(
+            column("case", (each.name for each in found), text=True),
+            column("runs", (str(len(each.rows)) for each in found), 2),
+            column("from run to run", map(sparkline, found), 1, text=True, drawing=True),
+            column("p50 now (ms)", map(_now, found)),
+            column("last step", (_ratio(step.ratio) if step else NONE for step in last)),
+            column("in the run of (UTC)", (_date(s) if s else formatting.UNKNOWN for s in last), 3),
+        ),
+        groups=("",) * len(found),
+        sentences=tuple(_sentence(step, each) for step, each in steps[-FEW:]),
+        notes=(f"{earlier} earlier steps: --format csv",) if earlier > 0 else (),
+        elsewhere="--format csv has all",
+    )
+
+
+def sparkline(history: History) -> str:
+    """The p50 of runs from the first to the newest as a line of blocks; one is of several runs."""
+    values = history.p50_s
+    count = min(CELLS, len(values))
+    ends = [index * len(values) // count for index in range(count + 1)]
+    cells = [median(values[a:b]) for a, b in pairwise(ends)]
+    low = min(cells)
+    span = max(max(cells) - low, LEAST_RANGE * low)
+    return "".join(LEVELS[round((each - low) / span * (len(LEVELS) - 1))] for each in cells)
+
+
+def _now(history: History) -> str:
+    now = history.levels[-1].interval
+    scaled = now.value * formatting.MILLI
+    return formatting.estimate(scaled, now.half_width * scaled)
+
+
+def _ratio(interval: Interval) -> str:
+    return formatting.ratio(interval.value, formatting.width(interval))
+
+
+def _date(step: LevelStep) -> str:
+    return step.after.created[:16].replace("T", " ")
+
+
+def _sentence(step: LevelStep, history: History) -> str:
+    ratio = f"{_ratio(step.ratio)} ({formatting.bounds(step.ratio)})"
+    return f"{_date(step)} {history.name} {ratio}: {changed(step)}"
+
+
+def changed(step: LevelStep) -> str:
+    """What changed at a step, as far as records tell."""
+    parts = changes(step.changed)
+    if not step.is_same_graph:
+        before, after = step.before.sha256[:SHOWN], step.after.sha256[:SHOWN]
+        parts.append(f"graph {before or NONE} -> {after or NONE}")
+    return "; ".join(parts) or "nothing that records tell has changed"
+
+
+def rows(found: Sequence[History]) -> list[dict[str, object]]:
+    """The rows of a file: one for each run of each case."""
+    return [
+        {
+            "case": history.name,
+            "device": history.context.device,
+            "processor": processor(history.context),
+            "provider": history.context.provider,
+            "threads": history.context.threads,
+            "utc": point.created,
+            "run": str(point.path),
+            "graph_sha256": point.sha256 or None,
+            "p50_ms": point.p50_s * formatting.MILLI,
+            "p50_ci_low_ms": point.interval.low * formatting.MILLI if point.interval else None,
+            "p50_ci_high_ms": point.interval.high * formatting.MILLI if point.interval else None,
+            "level_ms": level.interval.value * formatting.MILLI,
+            "level_ci_low_ms": level.interval.low * formatting.MILLI,
+            "level_ci_high_ms": level.interval.high * formatting.MILLI,
+            "step": step.ratio.value if step else None,
+            "step_ci_low": step.ratio.low if step else None,
+            "step_ci_high": step.ratio.high if step else None,
+            "changed": changed(step) if step else None,
+        }
+        for history in found
+        for level, first in zip(history.levels, [None, *history.steps], strict=True)
+        for number in range(level.start, level.end)
+        for point, step in [(history.point(number), first if number == level.start else None)]
+    ]
+
+
+def judged(found: Sequence[History], limit: Limit) -> Iterator[tuple[Kept, str]]:
+    """Hold the last step of each case to a limit, with a sentence on each that is not within."""
+    for history in found:
+        if not history.steps:
+            continue
+        step = history.steps[-1]
+        kept = limits.kept(step.ratio, limit.most)
+        has = (
+            f"{history.name} takes {_ratio(step.ratio)} ({formatting.bounds(step.ratio)}) the "
+            f"latency of before on {history.context.device} since the run of {_date(step)} UTC"
+        )
+        most = f"the limit of {formatting.ratio(limit.most)} ({limit.text})"
+        if kept == "over":
+            yield kept, f"Failed: {has}, over {most}; {changed(step)}"
+        elif kept == "unclear":
+            yield kept, f"Unclear: {has}; {most} lies within; {changed(step)}"

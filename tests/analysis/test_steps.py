@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from benchbox.analysis import steps
+from benchbox.analysis.steps import Level
+
+# Half-widths of 95% intervals in results/reference: quantiles of 158 records.
+HALF_WIDTHS = (0.016, 0.018, 0.020, 0.022, 0.0234, 0.025, 0.028, 0.033, 0.039)
+FIVE = float(np.log(1.05))
+
+
+def series(count: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    random = np.random.default_rng(seed)
+    sds = random.choice(HALF_WIDTHS, count) / 1.96
+    return random.normal(0, sds), sds
+
+
+def starts(found: list[Level]) -> list[int]:
+    return [level.start for level in found[1:]]
+
+
+@pytest.mark.parametrize("before", [10, 30, 300])
+@pytest.mark.parametrize("step", [FIVE, -FIVE])
+def test_steps_of_five_percent_are_found_within_three_runs(before: int, step: float) -> None:
+    found = 0
+    for seed in range(100):
+        values, sds = series(before + 3, seed)
+        values[before:] += step
+        found += any(abs(at - before) <= 2 for at in starts(steps.levels(values, sds)))
+    assert found >= 95
+
+
+def test_noise_is_no_step() -> None:
+    assert sum(len(starts(steps.levels(*series(500, seed)))) for seed in range(40)) <= 8
+
+
+def test_noise_beyond_the_intervals_and_single_runs_far_off_are_no_step() -> None:
+    values, sds = series(300, 1)
+    assert starts(steps.levels(3 * values, sds)) == []
+    values[[0, 40, 120, 299]] += 0.4
+    assert starts(steps.levels(values, sds)) == []
+
+
+def test_levels_have_intervals_and_ratios() -> None:
+    values, _ = series(60, 2)
+    values[20:] += np.log(1.1)
+    values[40:] -= np.log(1.3)
+    found = steps.levels(values, np.zeros(60))
+    assert starts(found) == [20, 40]
+    up, down = found[1].over(found[0]), found[2].over(found[1])
+    assert up.low < 1.1 < up.high < 1.12
+    assert down.low < 1 / 1.3 < down.high
+    assert found[0].interval.low < 1 < found[0].interval.high
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 6])
+def test_few_runs_are_one_level(count: int) -> None:
+    (level,) = steps.levels(*series(count, 0))
+    assert (level.start, level.end) == (0, count)

@@ -1,0 +1,148 @@
+"""Histories of cases from records that nobody measured: steps, what changed there, and the gate."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchbox.analysis.adjusted import Adjustment, Slopes, Widths
+from tests.helpers.command import invoke, rows
+from tests.helpers.record_files import LATENCY, context, edit, record, write
+
+pytestmark = pytest.mark.usefixtures("in_tmp")
+RESULTS = Path("results")
+NOISE = (0.0, 0.006, -0.005, 0.002, -0.004, 0.005)
+COUNT = 24
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def keep(number: int, graph: str, *cases: tuple[str, float], **changes: Any) -> Path:
+    """Write the run of a day, of cases with latencies in ms."""
+    found = [
+        record(
+            index,
+            case,
+            latency=replace(LATENCY, p50_s=s, ci_low_s=0.985 * s, ci_high_s=1.015 * s, raw_p50_s=s),
+            graph={"sha256": graph * 32, "size_bytes": 1, "opset": 18},
+            **changes.pop(case, {}),
+        )
+        for index, (case, ms) in enumerate(cases)
+        for s in [ms * (1 + NOISE[(number + index) % len(NOISE)]) / 1e3]
+    ]
+    created = f"2026-10-{number + 1:02}T00:00:00Z"
+    return write(RESULTS, *found, of=context(created=created, **changes))
+
+
+@pytest.fixture
+def kept(in_tmp: Path) -> None:  # noqa: ARG001 - its folder
+    """Case `a` takes 6% more from the 21st run on, of another graph by another ONNX Runtime."""
+    for number in range(COUNT):
+        is_new = number >= 20
+        versions = {"onnxruntime": "1.23" if is_new else "1.22"}
+        cases = (("a", 2.12 if is_new else 2.0), ("b", 30.0))
+        keep(number, "cd" if is_new else "ab", *cases, versions=versions)
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_step_is_shown_with_what_changed_there() -> None:
+    lines = invoke("history").stdout.splitlines()
+    assert lines[0] == "History on cpu: C, CPUExecutionProvider, 1 thread"
+    assert [line.split()[:2] for line in lines[3:5]] == [["g2:a", "24"], ["g2:b", "24"]]
+    assert lines[3].endswith("1.06x     2026-10-21 00:00")
+    (step,) = [line for line in lines if "->" in line]
+    assert step.startswith("2026-10-21 00:00 g2:a 1.06x (")
+    assert step.endswith("): onnxruntime 1.22 -> 1.23; graph abababababab -> cdcdcdcdcdcd")
+    assert "none" in lines[4]
+
+
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (("--fail-on", "slower>3%"), 3, "Failed: g2:a takes 1.06x ("),
+        (("--fail-on", "slower>6%"), 0, "Unclear: g2:a takes 1.06x ("),
+        (("--fail-on", "slower>6%", "--strict"), 4, "Unclear: g2:a takes "),
+        (("--fail-on", "slower>20%", "--strict"), 0, "No last step is over slower>20%"),
+        (("b", "--fail-on", "slower>3%"), 0, "No last step is over slower>3%"),
+        (("--since", "2026-10-21", "--fail-on", "slower>3%"), 0, "No last step is over "),
+    ],
+)
+def test_the_gate_is_on_the_last_step(options: tuple[str, ...], code: int, says: str) -> None:
+    result = invoke("history", *options)
+    assert (result.exit_code, result.stderr.startswith(says)) == (code, True), result.stderr
+
+
+@pytest.mark.usefixtures("kept")
+def test_files_have_every_run_and_figures_are_drawn() -> None:
+    found = rows(invoke("history", "a", "--format", "csv").stdout)
+    assert len(found) == COUNT
+    assert [row["utc"][:10] for row in found if row["step"]] == ["2026-10-21"]
+    assert {row["graph_sha256"][:2] for row in found} == {"ab", "cd"}
+    before, after = found[0], found[-1]
+    assert 1.05 < float(after["level_ms"]) / float(before["level_ms"]) < 1.07
+    assert float(before["p50_ci_low_ms"]) < float(before["p50_ms"]) == 2.0
+    assert invoke("history", "*", "-o", "h.svg").exit_code == 0
+    assert "History" not in (text := Path("h.svg").read_text())
+    assert text.count("g2:a") >= COUNT
+
+
+def test_machines_and_settings_have_histories_of_their_own() -> None:
+    for number, changes in enumerate(
+        [{}, {"threads": 2}, {"host": {"cpu": "D"}}, {"device": "pi"}, {"plan": {"size": [160]}}]
+    ):
+        for run in range(3):
+            keep(3 * number + run, "ab", ("a", 1.0 + number), **changes)
+    titles = [line for line in invoke("history").stdout.splitlines() if "History on" in line]
+    assert titles == [
+        "History on cpu: C, CPUExecutionProvider, 1 thread",
+        "History on cpu: C, CPUExecutionProvider, 1 thread, size 160",
+        "History on cpu: C, CPUExecutionProvider, 2 threads",
+        "History on cpu: D, CPUExecutionProvider, 1 thread",
+        "History on pi: C, CPUExecutionProvider, 1 thread",
+    ]
+    assert invoke("history", "--device", "p*").stdout.count("History on") == 1
+
+
+def test_figures_are_set_back_to_one_state_of_the_machine() -> None:
+    slopes, widths = Slopes(1.0, 0.01, 0.0, 0.01), Widths(0.01, 0.01, 0.01)
+    for number in range(COUNT):
+        slow = 1.2 if number >= 12 else 1.0
+        own = Adjustment(slopes, 1000.0 * slow, 1000.0, 0.1, 0.0, 0.005, widths)
+        keep(number, "ab", ("a", 2.0 * slow), a={"adjustment": own})
+    found = rows(invoke("history", "--format", "csv").stdout)
+    assert {row["step"] for row in found} == {""}
+    assert all(2.38 < float(row["p50_ms"]) < 2.42 for row in found)
+
+
+def test_broken_files_are_named_and_the_others_followed() -> None:
+    for number in range(4):
+        keep(number, "ab", ("a", 1.0))
+    edit(next(RESULTS.glob("*/20261002*")), 1, status="splendid")
+    result = invoke("history")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert "g2:a     3" in result.stdout
+    assert "20261002T000000Z-g2.jsonl: line 2: 'status'" in result.stderr
+
+
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("nope",), "results: no run has a case nope"),
+        (("--fail-on", "p99>33ms"), "--fail-on p99>33ms: a history has slower>3% alone"),
+        (("--fail-on", "faster"), "--fail-on faster: write slower>3%"),
+        (("-o", "page.html"), "--format html: a history's are table, csv"),
+        (("--since", "soon"), "--since soon: write it as"),
+        (("--results", "nowhere"), "nowhere: no figures here"),
+        (("-d", "pi"), "results: no figures here"),
+    ],
+)
+def test_wrong_usage_is_one_line(options: tuple[str, ...], says: str) -> None:
+    result = invoke("history", *options)
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (2, "", 1)
+    assert says in result.stderr

@@ -1,0 +1,64 @@
+"""Steps in series with the noise of the reference runs: how many are found, how many are false."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchbox import records
+from benchbox.analysis import steps
+from benchbox.analysis.adjusted import Z95
+from tools.bench.common import Row
+
+STEP, WITHIN, NEAR = math.log(1.05), 3, 2  # ln, runs, runs beside its place
+TRIALS, RUNS, SERIES = 1000, 500, 200
+ONLINE = 10  # series that are looked at after each run, as a nightly job does
+
+Series = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def found() -> Iterator[Row]:
+    """Steps of 5% found within three runs, and false ones in 500 runs without any."""
+    random = np.random.default_rng(1)
+    sds = np.array([*_sds()])
+
+    def series(count: int) -> Series:
+        own = random.choice(sds, count)
+        return random.normal(0, own), own
+
+    for before in (6, 10, 30, 100, 300):
+        share = sum(_is_found(*series(before + WITHIN), before) for _ in range(TRIALS)) / TRIALS
+        yield f"5% step after {before} runs found", f"{share:.1%}", ">= 95%", share >= 0.95
+    false = sum(len(_starts(*series(RUNS))) for _ in range(SERIES)) / SERIES
+    yield "false steps in 500 runs, at the end", f"{false:.2f}", "<= 1", false <= 1
+    false = sum(_online(*series(RUNS)) for _ in range(ONLINE)) / ONLINE
+    yield "false steps in 500 runs, after each run", f"{false:.2f}", "<= 1", false <= 1
+
+
+def _sds() -> Iterator[float]:
+    for path in sorted(Path("results/reference/cpu").glob("*.jsonl")):
+        for record in records.read(path).records:
+            if record.latency and (interval := record.latency.interval):
+                yield interval.half_width / Z95
+
+
+def _starts(values: NDArray[np.float64], sds: NDArray[np.float64]) -> list[int]:
+    return [level.start for level in steps.levels(values, sds)[1:]]
+
+
+def _is_found(values: NDArray[np.float64], sds: NDArray[np.float64], at: int) -> bool:
+    values[at:] += STEP
+    ends = range(at + 1, at + WITHIN + 1)
+    return any(abs(s - at) <= NEAR for end in ends for s in _starts(values[:end], sds[:end]))
+
+
+def _online(values: NDArray[np.float64], sds: NDArray[np.float64]) -> int:
+    """How many places were ever called a step."""
+    places: list[int] = []
+    for end in range(2, len(values) + 1):
+        for start in _starts(values[:end], sds[:end]):
+            if all(abs(start - place) > WITHIN for place in places):
+                places.append(start)
+    return len(places)
