@@ -74,7 +74,7 @@ class History:
 
     def point(self, index: int) -> Point:
         """A run's figure."""
-        run, sha256, p50, low, high, *_ = self.rows[index]
+        run, sha256, p50, low, high, _ = self.rows[index]
         factor = self.factors[index]
         is_known = None not in (low, high)
         interval = Interval(p50 * factor, low * factor, high * factor) if is_known else None
@@ -129,9 +129,10 @@ def _with_steps(
     place: Callable[[int], tuple[str, Path]],
     index: Index,
 ) -> History:
-    figures = np.array([row[2:] for row in rows], float)  # None becomes NaN
-    p50, low, high = figures[:, :3].T
-    carried = _carried(figures[:, 3:6], figures[:, 6:])
+    _, _, *latencies, adjustments = zip(*rows, strict=True)
+    p50, low, high = np.array(latencies, float)  # None becomes NaN
+    adjusted = np.frombuffer(b"".join(adjustments)).reshape(-1, 6)
+    carried = _carried(adjusted[:, :3], adjusted[:, 3:])
     sds = np.nan_to_num(np.log(high / low) / 2 / Z95, posinf=0.0)
     levels = steps.levels(np.log(p50) + carried, sds)
     bare = History(name, context, rows, np.exp(carried).tolist(), place)

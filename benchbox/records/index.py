@@ -33,7 +33,7 @@ CREATE TABLE run (
 CREATE TABLE context (run INTEGER PRIMARY KEY, facts TEXT);
 CREATE TABLE entry (
     run INTEGER, name TEXT, sha256 TEXT, status TEXT,
-    {", ".join(f"{each} REAL" for each in COLUMNS)});
+    {", ".join(COLUMNS)});
 CREATE INDEX run_of_path ON run (path);
 CREATE INDEX entry_of_run ON entry (run);
 CREATE INDEX entry_of_graph ON entry (sha256);

@@ -1,15 +1,17 @@
 """Line of a record as far as the index has it."""
 
+import math
+import struct
 from dataclasses import dataclass
 
 from benchbox.analysis.quantities import Number, Ratio
 from benchbox.records.model import Status
 from benchbox.records.reader import Head
 
-COLUMNS = (
-    *("p50_s", "low_s", "high_s", "clock", "memory", "refill"),
-    *("compute_ns", "stream_ns", "refill_ns"),
-)
+# The last has what takes a figure to another state: slopes, and the usual readings in ns.
+COLUMNS = ("p50_s", "low_s", "high_s", "adjustment")
+PACKED = struct.Struct("6d")
+NOT_ADJUSTED = PACKED.pack(*(math.nan,) * 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,13 @@ class IndexedLine(Head):
     adjustment: AdjustmentFacts | None = None
 
     @property
-    def figures(self) -> tuple[float | None, ...]:
-        """Its latency and adjustment, in the order of their columns."""
+    def figures(self) -> tuple[float | bytes | None, ...]:
+        """Its latency and adjustment, in the order of COLUMNS."""
         found, adjusted = self.latency, self.adjustment
         latency = (found.p50_s, found.ci_low_s, found.ci_high_s) if found else (None,) * 3
         if adjusted is None:
-            return (*latency, *(None,) * 6)
+            return (*latency, NOT_ADJUSTED)
         slopes = adjusted.slopes
         usual = (adjusted.usual_compute_ns, adjusted.usual_stream_ns, adjusted.usual_refill_ns)
-        return (*latency, slopes.clock, slopes.memory, slopes.refill, *usual)
+        known = (math.nan if each is None else each for each in usual)
+        return (*latency, PACKED.pack(slopes.clock, slopes.memory, slopes.refill, *known))
