@@ -65,7 +65,10 @@ def load(
     start = time.perf_counter()
     given = run(session, feeds)
     first_call_s = time.perf_counter() - start
-    call = _bound(session, feeds, given) or _unbound(session, feeds)
+    unbound = _unbound(session, feeds)
+    call = _bound(session, feeds, given) or unbound
+    if any(not isinstance(size, int) for each in session.get_outputs() for size in each.shape):
+        call = _either(call, unbound)
     call()
     outputs = _describe(session, given)
     return LoadedGraph(
@@ -167,6 +170,21 @@ def _bound(
         call()
     except Exception:  # what else fails fails without a binding too
         return None
+    return call
+
+
+def _either(bound: Callable[[], object], unbound: Callable[[], object]) -> Callable[[], object]:
+    """A call with buffers until an output does not fit its own: its size may differ by chance."""
+    chosen = bound
+
+    def call() -> None:
+        nonlocal chosen
+        try:
+            chosen()
+        except Exception:  # ONNX Runtime's own are of no common class
+            chosen = unbound
+            chosen()
+
     return call
 
 
