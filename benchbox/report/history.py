@@ -64,10 +64,10 @@ def _table(place: str, found: Sequence[History]) -> Table:
         columns=(
             column("case", (each.name for each in found), text=True),
             column("runs", (str(len(each.rows)) for each in found), 2),
-            column("from run to run", map(sparkline, found), 1, text=True, drawing=True),
+            column("from run to run", map(sparkline, found), 3, text=True, drawing=True),
             column("p50 now (ms)", map(_now, found)),
             column("last step", (_ratio(step.ratio) if step else NONE for step in last)),
-            column("in the run of (UTC)", (_date(s) if s else formatting.UNKNOWN for s in last), 3),
+            column("in the run of (UTC)", (_date(s) if s else formatting.UNKNOWN for s in last), 1),
         ),
         groups=("",) * len(found),
         sentences=tuple(_sentence(step, each) for step, each in steps[-FEW:]),

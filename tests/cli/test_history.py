@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 
 from benchbox.analysis.adjusted import Adjustment, Slopes, Widths
+from benchbox.records.history import histories
+from benchbox.records.index import Index
+from benchbox.records.names import Wanted
+from benchbox.report.history import sparkline
 from tests.helpers.command import invoke, rows
 from tests.helpers.record_files import LATENCY, context, edit, record, write
 
@@ -89,6 +93,15 @@ def test_files_have_every_run_and_figures_are_drawn() -> None:
     assert invoke("history", "*", "-o", "h.svg").exit_code == 0
     assert "History" not in (text := Path("h.svg").read_text())
     assert text.count("g2:a") >= COUNT
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_line_of_blocks_shows_a_step_and_no_noise() -> None:
+    with Index(RESULTS) as index:
+        a, b = map(sparkline, histories(index, [], Wanted(RESULTS)))
+    assert len(a) == len(b) == COUNT
+    assert max(a[:20]) < min(a[20:])
+    assert max(b) <= "▂"
 
 
 def test_machines_and_settings_have_histories_of_their_own() -> None:
