@@ -9,6 +9,7 @@ Readers ignore fields they do not know and refuse a newer major version.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -174,7 +175,7 @@ class Record:
         return bool(self.bursts or self.sustained)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Run:
     """A run as read from its file: of several records of one case and graph the last one counts.
 
@@ -194,7 +195,11 @@ class Run:
 
     def record(self, key: str) -> Record | None:
         """The record of the case `key`, None where there is none."""
-        return next((record for record in self.records if record.key == key), None)
+        return self._by_key.get(key)
+
+    @cached_property
+    def _by_key(self) -> dict[str, Record]:
+        return {record.key: record for record in reversed(self.records)}
 
     def of_spec(self, name: str) -> list[Record]:
         """The records of one spec."""

@@ -8,21 +8,12 @@ from benchbox.insight.check import Check
 from benchbox.insight.parts import Explained
 from benchbox.report import explain_text, files
 from benchbox.report.explain import ExplainReport, tables
+from benchbox.report.formatting import MILLI
+from benchbox.report.profile_files import CASE
 from benchbox.specs import Case
 
-MILLI = 1e3
-
-
 COLUMNS = {
-    "spec": "string",
-    "case": "string",
-    "device": "string",
-    "provider": "string",
-    "dtype": "string",
-    "batch": "Int64",
-    "threads": "Int64",
-    "status": "string",
-    "reason": "string",
+    **CASE,
     "part": "string",
     "time_ms": "Float64",
     "time_share": "Float64",

@@ -7,13 +7,13 @@ from benchbox import __version__
 from benchbox.analysis.parts import By, Part, split
 from benchbox.analysis.profile import Node, Profile
 from benchbox.report import files, profile_text
+from benchbox.report.formatting import MILLI
 from benchbox.report.profile import ProfileReport, tables
 from benchbox.runner.profile import ProfileOutcome
 
-MILLI = 1e3
 HOST = ("system", "machine", "cpu")
-# Column -> pandas dtype, nullable as in the table of a run.
-COLUMNS = {
+# Columns of a case -> pandas dtype, nullable as in the table of a run.
+CASE = {
     "spec": "string",
     "case": "string",
     "device": "string",
@@ -23,6 +23,9 @@ COLUMNS = {
     "threads": "Int64",
     "status": "string",
     "reason": "string",
+}
+COLUMNS = {
+    **CASE,
     "category": "string",
     "nodes": "Int64",
     "time_ms": "Float64",
