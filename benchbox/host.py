@@ -178,16 +178,18 @@ def _temporary_folder() -> Path:
 def write(path: Path, content: str | bytes, mode: int = 0o600) -> None:
     """Replace a file by one with this content; who reads or crashes finds the old or the new one.
 
-    Its mode stays, and a link stays a link; a new file has `mode`, less the umask. What is no
-    file, or stands in a folder that is not the user's to change, is written to as it is. Raises
-    OSError, and leaves nothing behind, when the disk is full or cannot be written.
+    Its mode stays, and a link stays a link; a new file has `mode`, less the umask. A file in a
+    folder that is not the user's to change is written to as it is. Raises OSError, and leaves
+    nothing behind, for what is no regular file, and when the disk is full or cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
-    exists = path.exists()
-    if exists and not (path.is_file() and os.access(path.resolve().parent, os.W_OK)):
-        path.write_bytes(data)
-        return
     target = path.resolve()
+    exists = path.exists()
+    if exists:
+        _require_regular(path, path.stat(), None)  # a pipe waits for who reads it
+        if not os.access(target.parent, os.W_OK):
+            path.write_bytes(data)
+            return
     target.parent.mkdir(parents=True, exist_ok=True)
     if exists and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))

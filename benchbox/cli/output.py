@@ -139,6 +139,9 @@ def write(path: Path, content: str | bytes, advice: str = REPORT) -> None:
         sys.stdout.flush()
         return
     try:
-        host.write(path, content, 0o666)
+        if path.exists() and not path.is_file():  # such as /dev/fd/3
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        else:
+            host.write(path, content, 0o666)
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror}{advice}") from None

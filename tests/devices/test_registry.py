@@ -1,3 +1,4 @@
+import os
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
@@ -270,3 +271,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
         host.write(path, "new")
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_pipe_in_place_of_a_file_is_refused_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "file")
+    with pytest.raises(OSError, match="no regular file"):
+        host.write(tmp_path / "file", "new")
