@@ -1,9 +1,13 @@
-"""Values of options that Typer knows: closed choices, and names that it completes."""
+"""Values of options that Typer knows: closed choices, names that it completes, and paths."""
 
 import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+import typer
+
+from benchbox.api import parsing
 
 
 class Channels(StrEnum):
@@ -139,3 +143,8 @@ def complete_registered(incomplete: str) -> list[str]:
     from benchbox.devices import registry
 
     return [name for name in registry.entries() if name.startswith(incomplete)]
+
+
+def expanded(param: typer.CallbackParam, value: Path | None) -> Path | None:
+    """Typer's callback of options that are a path."""
+    return value and parsing.path(value, param.opts[0])

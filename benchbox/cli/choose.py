@@ -15,7 +15,8 @@ from benchbox.api.plan import plan
 from benchbox.api.selection import file_name, run_name
 from benchbox.cli import run, runs
 from benchbox.cli.exits import CASE_FAILED
-from benchbox.cli.options import BudgetOptions, Options
+from benchbox.cli.options.jobs import Options
+from benchbox.cli.options.timing import BudgetOptions
 from benchbox.cli.output import Exports, console
 from benchbox.cli.progress import Live
 from benchbox.errors import RecordError, UsageError

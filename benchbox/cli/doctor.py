@@ -14,7 +14,7 @@ from benchbox.analysis.doctor import Report, examine, gather
 from benchbox.api import parsing
 from benchbox.api.defaults import DeviceOptions, fitting
 from benchbox.cli.bar import Bar
-from benchbox.cli.options import ProcessorOptions
+from benchbox.cli.options.devices import ProcessorOptions
 from benchbox.cli.output import console
 from benchbox.errors import CaseError, DeviceError
 from benchbox.lines import one_line

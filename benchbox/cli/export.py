@@ -13,7 +13,7 @@ import typer
 
 from benchbox import __version__, host
 from benchbox.cli.exits import CASE_FAILED
-from benchbox.cli.options import CaseOptions
+from benchbox.cli.options.cases import CaseOptions
 from benchbox.cli.output import console
 from benchbox.cli.prepared import prepared
 from benchbox.errors import StorageError

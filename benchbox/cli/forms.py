@@ -4,7 +4,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchbox.cli.options import PictureOptions
+from benchbox.cli.options.output import PictureOptions
 from benchbox.cli.output import STDOUT
 from benchbox.errors import UsageError
 from benchbox.records import Run

@@ -10,7 +10,7 @@ from benchbox.cli import runs
 from benchbox.cli.ci import STYLES
 from benchbox.cli.exits import OVER_LIMIT, UNCLEAR
 from benchbox.cli.forms import PICTURES, Form
-from benchbox.cli.options import HistoryOptions
+from benchbox.cli.options.recorded import HistoryOptions
 from benchbox.cli.output import STDOUT, console, require_writable, write
 from benchbox.errors import UsageError
 from benchbox.records.history import History, histories

@@ -5,7 +5,7 @@ import webbrowser
 from benchbox.api import parsing
 from benchbox.cli import runs
 from benchbox.cli.forms import render
-from benchbox.cli.options import RunOptions
+from benchbox.cli.options.recorded import RunOptions
 from benchbox.cli.output import console, write
 from benchbox.records.names import Wanted
 

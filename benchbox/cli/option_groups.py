@@ -4,8 +4,11 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import MISSING, Field, fields, is_dataclass
+from enum import StrEnum
 from functools import wraps
 from typing import Annotated, Any, get_args, get_origin
+
+import typer
 
 Command = Callable[..., None]
 
@@ -37,6 +40,18 @@ def grouped(command: Command) -> Command:
     flat.__annotations__ = {each.name: each.annotation for each in parameters}
     flat.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return flat
+
+
+def values(group: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass
+    """The options of a group by name, choices as their words."""
+    found = {each.name: getattr(group, each.name) for each in fields(group)}
+    return {name: str(v) if isinstance(v, StrEnum) else v for name, v in found.items()}
+
+
+def typed(ctx: typer.Context) -> frozenset[str]:
+    """The names of the options that stand on the command line itself."""
+    sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
+    return frozenset(n for n, source in sources.items() if source and source.name == "COMMANDLINE")
 
 
 def _options(group: Any) -> Iterator[inspect.Parameter]:  # noqa: ANN401 - any dataclass

@@ -4,7 +4,7 @@ from rich.console import Console
 
 from benchbox import runner, specs
 from benchbox.api.selection import selection
-from benchbox.cli.options import CaseOptions
+from benchbox.cli.options.cases import CaseOptions
 from benchbox.cli.progress import Live
 from benchbox.errors import CaseError
 from benchbox.export import Graph

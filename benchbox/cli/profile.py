@@ -11,7 +11,9 @@ from benchbox.api import parsing
 from benchbox.api.selection import selection
 from benchbox.cli.bar import Bar
 from benchbox.cli.exits import CASE_FAILED, INTERRUPTED
-from benchbox.cli.options import CaseOptions, ExportOptions, ProcessorOptions
+from benchbox.cli.options.cases import CaseOptions
+from benchbox.cli.options.devices import ProcessorOptions
+from benchbox.cli.options.output import ExportOptions
 from benchbox.cli.output import Exports, console
 from benchbox.cli.progress import Live
 from benchbox.devices import Device

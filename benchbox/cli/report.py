@@ -6,7 +6,7 @@ from pathlib import Path
 from benchbox.api import parsing
 from benchbox.cli import runs
 from benchbox.cli.forms import Form, render
-from benchbox.cli.options import RunOptions
+from benchbox.cli.options.recorded import RunOptions
 from benchbox.cli.output import STDOUT, console, require_writable, write
 from benchbox.errors import RecordError, UsageError
 from benchbox.records import Run, names, reader

@@ -13,7 +13,7 @@ from benchbox.api.job import Job
 from benchbox.api.plan import PUBLISHED
 from benchbox.cli import ci
 from benchbox.cli.exits import CASE_FAILED, IMPRECISE, INTERRUPTED, OVER_LIMIT, UNCLEAR
-from benchbox.cli.options import Options
+from benchbox.cli.options.jobs import Options
 from benchbox.cli.output import REPORT, Exports, console
 from benchbox.cli.progress import Lives
 from benchbox.report import claims, diff

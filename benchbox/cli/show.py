@@ -5,7 +5,8 @@ from dataclasses import asdict
 import typer
 
 from benchbox.cli.exits import CASE_FAILED
-from benchbox.cli.options import CaseOptions, ExportOptions
+from benchbox.cli.options.cases import CaseOptions
+from benchbox.cli.options.output import ExportOptions
 from benchbox.cli.output import Exports, console
 from benchbox.cli.prepared import prepared
 from benchbox.errors import CaseError

@@ -14,7 +14,7 @@ from benchbox import host
 from benchbox.agent.host import machine
 from benchbox.analysis.doctor import Finding, Report
 from benchbox.cli import bar, doctor
-from benchbox.cli.options import ProcessorOptions
+from benchbox.cli.options.devices import ProcessorOptions
 from benchbox.devices import Device
 from benchbox.errors import CaseError, DeviceError
 from benchbox.transports import open_agent

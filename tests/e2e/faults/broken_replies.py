@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 from benchbox import records
 from benchbox.cli import doctor, gpu_check, output
-from benchbox.cli.options import ProcessorOptions
+from benchbox.cli.options.devices import ProcessorOptions
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import BenchboxError, DeviceError
 from benchbox.report import profile_files

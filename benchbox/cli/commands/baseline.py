@@ -1,4 +1,4 @@
-"""The `benchbox baseline` commands: figures of runs under names that a repository can hold."""
+"""Commands of `benchbox baseline`: figures of runs under names that a repository can hold."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 from benchbox.cli.choices import complete_baselines, complete_runs
 from benchbox.cli.help import HelpCommand, HelpGroup
-from benchbox.cli.options import Results
+from benchbox.cli.options.recorded import Results
 
 app = typer.Typer(
     cls=HelpGroup, no_args_is_help=True, help="Keep figures that `run --baseline` is set beside."

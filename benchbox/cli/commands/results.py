@@ -1,4 +1,4 @@
-"""The `benchbox results` commands and their options."""
+"""Commands of `benchbox results` and their options."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from benchbox.cli.help import HelpCommand, HelpGroup
-from benchbox.cli.options import OnlyDevice, Results
+from benchbox.cli.options.recorded import OnlyDevice, Results
 
 app = typer.Typer(cls=HelpGroup, no_args_is_help=True, help="Archive or remove old runs.")
 Age = Annotated[

@@ -1,4 +1,4 @@
-"""The `benchbox device` commands and their options."""
+"""Commands of `benchbox device` and their options."""
 
 from typing import Annotated
 
@@ -6,11 +6,11 @@ import typer
 
 from benchbox.cli.choices import complete_registered
 from benchbox.cli.help import HelpCommand, HelpGroup
-from benchbox.cli.options import RegisteredName
 
 app = typer.Typer(
     cls=HelpGroup, no_args_is_help=True, help="Register, check and list boards and other devices."
 )
+RegisteredName = Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_registered)]
 
 
 @app.command("list", cls=HelpCommand)

@@ -1,0 +1,1 @@
+"""Commands and their options; each hands them to a module that is imported only then."""
