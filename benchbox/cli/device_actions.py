@@ -14,7 +14,7 @@ from benchbox.cli.bar import Bar
 from benchbox.cli.list import table
 from benchbox.cli.output import console
 from benchbox.cli.progress import Live
-from benchbox.devices import Device, last_seen, providers, registry
+from benchbox.devices import Device, kernels, last_seen, providers, registry
 from benchbox.devices.registry import Entry
 from benchbox.errors import DeviceError, UsageError
 from benchbox.lines import one_line
@@ -226,6 +226,7 @@ def _rows(found: dict[str, Any], *, is_sent: bool = False) -> list[tuple[str, st
         ("software", f"no Python; sent: {versions}" if is_sent else versions),
     ]
     rows += _clusters(found["clusters"])
+    rows += kernels.rows(found.get("instructions"), found["machine"])
     if (celsius := found.get("temperature_c")) is not None:
         warm = "; it may throttle soon" if celsius >= HOT_C else ""
         rows.append(("heat", f"{celsius:.0f} °C{warm}"))

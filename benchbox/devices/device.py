@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchbox import host
-from benchbox.devices import claims, providers, registry
+from benchbox.devices import claims, last_seen, providers, registry
 from benchbox.devices.address import adb_serial, masked, ssh_address
 from benchbox.devices.gpu_options import Driving
 from benchbox.devices.plugins import Plugin
@@ -267,10 +267,27 @@ def require_claims(device: Device, machine: str, model: str | None = None) -> No
     if device.url or device.command_name not in DEVICES:
         what = "is timed on its processor" if claimed in claims.ON_CARDS else f"is {machine}"
         raise DeviceError(f"device {device.name!r}: it {what}, not {claimed}; give it another name")
+    own_boards = " or ".join(f"-d {each}" for each in _perhaps_arm())
     raise DeviceError(
-        f"device 'arm': this machine is {machine}, not an ARM one; run benchbox on the "
-        "board itself, or `benchbox device add arm ssh://user@host` (a phone: adb://serial)"
+        f"device 'arm': this machine is {machine}, not an ARM one; "
+        + (
+            f"which of your devices: {own_boards}?"
+            if own_boards
+            else "run benchbox on the board itself, or `benchbox device add arm ssh://user@host` "
+            "(a phone: adb://serial)"
+        )
     )
+
+
+def _perhaps_arm() -> list[str]:
+    """The registered devices that are ARM ones, or that were never reached and may be."""
+    kinds = {
+        name: {*last_seen.last(entry.url).what.split(", ")}
+        for name, entry in registry.entries().items()
+        if entry.url != "local" and not entry.provider
+    }
+    known = [name for name, kind in kinds.items() if kind & {*claims.ARM_MACHINES}]
+    return known + [name for name, kind in kinds.items() if kind == {""}]
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

@@ -72,6 +72,7 @@ class Host(ReplyPart):
     virtual: bool | None = None
     emulated: Text | None = None
     boot: Text | None = None
+    instructions: list[Text] | None = None
     clusters: list[Cluster] = []
     setting: Setting = {}
     ceilings: KnownCeilings = KnownCeilings()

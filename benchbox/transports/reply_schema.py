@@ -236,6 +236,7 @@ class Facts(ReplyPart):
     versions: dict[Text, Text]
     free_bytes: Count
     model: Text | None = None
+    instructions: list[Text] | None = None
     temperature_c: Number | None = None
     setting: Setting = {}
 

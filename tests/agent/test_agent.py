@@ -224,7 +224,7 @@ def test_unloading_gives_the_memory_back(greeted: Client, write_onnx: WriteOnnx)
     onnx.save(model, path)
 
     def resident() -> int:
-        status = machine._fields(Path(f"/proc/{greeted.channel.pid}/status"))
+        status = machine.proc_fields(Path(f"/proc/{greeted.channel.pid}/status"))
         return int(status["VmRSS"].split()[0]) * 1024
 
     before = resident()

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from benchbox import devices, host, records
+from benchbox.agent.host import instructions
 from benchbox.devices import CPU_PROVIDER, Device, providers
+from benchbox.devices import kernels as device_kernels
 from benchbox.devices.providers import GPUS, NAMES
 from benchbox.devices.registry import CLUSTERS, Cluster, Processors
 from benchbox.errors import BenchboxError, DeviceError, UsageError
@@ -261,3 +263,37 @@ def test_a_provider_that_takes_no_node_is_a_failed_row_and_not_a_figure_of_anoth
     (cpu,) = Path().glob("results/cpu/*.jsonl")
     run = records.read(cpu)
     assert (run.context.provider, run.records[0].nodes) == (CPU_PROVIDER, {CPU_PROVIDER: 1})
+
+
+@pytest.mark.parametrize(
+    ("machine", "cpuinfo", "sets", "kernels"),
+    [
+        (
+            "aarch64",
+            {"Features": "fp asimd"},
+            "none of note; no dotprod, fp16, i8mm, bf16, sve, sme",
+            "float32 by NEON, not in blocks of channels (NCHWc); int8 by NEON without dot "
+            "products; float16 converted to float32",
+        ),
+        (
+            "aarch64",
+            {"Features": "fp asimd asimdhp asimddp sve i8mm bf16"},
+            "dotprod, fp16, i8mm, bf16, sve; no sme",
+            "float32 by NEON, not in blocks of channels (NCHWc); int8 by 8-bit matrix products "
+            "(i8mm); float16 by NEON; KleidiAI for 4-bit weights alone; bf16 unused, as results "
+            "would differ",
+        ),
+        (
+            "x86_64",
+            {"flags": "fma avx2 avx512f amx_int8 amx_bf16"},  # parts of some, and no tiles
+            "avx2; no avx512, avx_vnni, avx512_vnni, amx_int8, amx_bf16",
+            "float32 by AVX2 in blocks of 8 channels (NCHWc); int8 by AVX2",
+        ),
+    ],
+)
+def test_instruction_sets_and_the_kernels_that_they_switch_on(
+    machine: str, cpuinfo: dict[str, str], sets: str, kernels: str
+) -> None:
+    rows = device_kernels.rows(instructions.read(cpuinfo), machine)
+    assert rows == [("instructions", sets), ("kernels", kernels)]
+    assert device_kernels.rows(instructions.read({"isa": "rv64imafdc"}), "riscv64") == []

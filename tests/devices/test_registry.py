@@ -1,4 +1,5 @@
 import os
+import platform
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from benchbox import host
+from benchbox import devices, host
 from benchbox.devices import last_seen, registry, trust
 from benchbox.devices.address import Address, ssh_address
 from benchbox.devices.registry import Entry
-from benchbox.errors import StorageError, UsageError
+from benchbox.errors import DeviceError, StorageError, UsageError
 
 pytestmark = pytest.mark.usefixtures("user_file", "in_tmp")
 
@@ -277,3 +278,17 @@ def test_a_pipe_in_place_of_a_file_is_refused_not_waited_for(tmp_path: Path) -> 
     os.mkfifo(tmp_path / "file")
     with pytest.raises(OSError, match="no regular file"):
         host.write(tmp_path / "file", "new")
+
+
+def test_arm_asks_which_of_the_registered_boards(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    boards = {"new": "", "xeon": "PowerEdge, x86_64, 8 x CPU", "pi": "Raspberry Pi 5, aarch64"}
+    for name, what in boards.items():
+        registry.add(Entry(name, f"ssh://{name}"))
+        last_seen.note(f"ssh://{name}", what)
+    registry.add(Entry("box", "ssh://box", provider="cuda"))
+    with pytest.raises(DeviceError, match=r"which of your devices: -d pi or -d new\?$"):
+        devices.resolve("arm")

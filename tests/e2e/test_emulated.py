@@ -133,7 +133,7 @@ def test_an_agent_says_what_emulates_it_and_a_board_stands_for_a_processor_witho
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "emulator", lambda: "qemu-user")
-    monkeypatch.setattr(machine, "_fields", lambda _: {})
+    monkeypatch.setattr(machine, "proc_fields", lambda _: {})
     monkeypatch.setattr(machine, "BOARD", tmp_path / "model")
     (tmp_path / "model").write_bytes(b"NVIDIA Jetson Orin Nano\0")
     assert machine.host()["emulated"] == "qemu-user"

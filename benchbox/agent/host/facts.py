@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from sys import argv
 
-from benchbox.agent.host import clusters, health, machine
+from benchbox.agent.host import clusters, health, instructions, machine
 from benchbox.agent.host.clusters import Cluster
 from benchbox.agent.host.disturbances import PROC, SYS
 from benchbox.agent.host.health import HealthReader
@@ -31,6 +31,7 @@ def read(proc: Path = PROC, sys: Path = SYS) -> dict[str, object]:
         "clusters": [
             cluster(each, sys) for each in clusters.read(machine.usable_cpus(), proc, sys)
         ],
+        "instructions": instructions.read(machine.proc_fields(proc / "cpuinfo")),
         "temperature_c": health_reader.temperature_c(),
         "setting": health_reader.setting(),
         "versions": _versions(),

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from benchbox.agent.host import instructions
 from benchbox.agent.host.emulation import emulator
 
 try:
@@ -34,6 +35,7 @@ def host() -> dict[str, object]:
         "machine": platform.machine(),
         "bits": None if IS_64_BIT else 32,  # of the process, whatever the kernel has
         "cpu": cpu_model(),
+        "instructions": instructions.read(proc_fields(Path("/proc/cpuinfo"))),
         "cpus": os.cpu_count(),
         "cpus_usable": len(usable_cpus()),
         "memory_bytes": memory("MemTotal"),
@@ -57,7 +59,7 @@ def _boot() -> str | None:
 
 def cpu_model() -> str | None:
     """Return the processor's name as the system prints it, None where it does not."""
-    fields = _fields(Path("/proc/cpuinfo"))
+    fields = proc_fields(Path("/proc/cpuinfo"))
     name = fields.get("model name") or fields.get("Model") or fields.get("Hardware")
     return name or _board() or platform.processor() or None
 
@@ -70,17 +72,17 @@ def _board() -> str | None:
 
 
 def _virtual() -> bool | None:
-    flags = _fields(Path("/proc/cpuinfo")).get("flags")
+    flags = proc_fields(Path("/proc/cpuinfo")).get("flags")
     return None if flags is None else "hypervisor" in flags.split()
 
 
 def memory(field: str) -> int | None:
     """Return a field of /proc/meminfo in bytes, None where there is none."""
-    value = _fields(Path("/proc/meminfo")).get(field)
+    value = proc_fields(Path("/proc/meminfo")).get(field)
     return int(value.split()[0]) * 1024 if value else None
 
 
-def _fields(path: Path) -> dict[str, str]:
+def proc_fields(path: Path) -> dict[str, str]:
     """Return the `key : value` lines of a /proc file; the first of each key."""
     fields: dict[str, str] = {}
     with contextlib.suppress(OSError):
@@ -93,7 +95,7 @@ def _fields(path: Path) -> dict[str, str]:
 
 def rss_bytes() -> int | None:
     """Return this process's resident memory in bytes, None where /proc does not say."""
-    value = _fields(Path("/proc/self/status")).get("VmRSS")
+    value = proc_fields(Path("/proc/self/status")).get("VmRSS")
     return int(value.split()[0]) * 1024 if value else None
 
 
@@ -119,7 +121,7 @@ def mark_peak() -> int | None:
 
 def peak_since(mark: int | None) -> int | None:
     """Return by how many bytes this process has grown at most since it was marked."""
-    value = _fields(Path("/proc/self/status")).get("VmHWM")
+    value = proc_fields(Path("/proc/self/status")).get("VmHWM")
     return None if mark is None or value is None else int(value.split()[0]) * 1024 - mark
 
 
@@ -205,7 +207,7 @@ def _not_bound(cpu: int) -> str:
 
 def _own_mask() -> str | None:
     """Return the mask of the calling thread as the kernel prints it, None where it shows none."""
-    shown = _fields(THREAD / "status").get("Cpus_allowed_list")
+    shown = proc_fields(THREAD / "status").get("Cpus_allowed_list")
     if shown is None and hasattr(os, "sched_getaffinity"):
         return ranges(os.sched_getaffinity(0))
     return shown
@@ -250,7 +252,7 @@ def affinity() -> list[str] | None:
     """Return the mask of every thread of this process as the kernel prints it, if it does."""
     masks = []
     for task in sorted(TASKS.glob("*"), key=lambda path: int(path.name)):
-        mask = _fields(task / "status").get("Cpus_allowed_list")
+        mask = proc_fields(task / "status").get("Cpus_allowed_list")
         if mask is not None:
             masks.append(mask)
     return masks or None
