@@ -22,8 +22,7 @@ from benchbox.export import Graph
 from benchbox.insight.blame import blames
 from benchbox.insight.check import Check
 from benchbox.insight.parts import Part
-from benchbox.report import explain_text
-from benchbox.report.console import show_tables
+from benchbox.report import explain_files, explain_text
 from benchbox.report.explain import ExplainReport, tables
 from benchbox.runner.check import checks
 from benchbox.runner.profile import ProfileOutcome, require_processor
@@ -79,7 +78,12 @@ def explain(
         checked: dict[str, dict[Part, Check]] = {}
         report = replace(report, checked=checked)
         interrupted = _check(report, checked, graphs, stderr)
-    _write(report, files)
+    files.publish(
+        tables(report) if done else (),
+        "; explain again",
+        csv=lambda: explain_files.to_csv(report),
+        json=lambda: explain_files.to_json(report),
+    )
     if interrupted:
         stderr.print(f"Interrupted; explained: {len(done)} of {len(cases)}.", style="yellow")
         raise typer.Exit(INTERRUPTED)
@@ -118,17 +122,3 @@ def _check(
     except KeyboardInterrupt:
         return True
     return False
-
-
-def _write(report: ExplainReport, exports: Exports) -> None:
-    """Print the tables and write the exports."""
-    from benchbox.report import explain_files
-
-    if report.outcomes:
-        show_tables(tables(report), exports.console())
-    formats = {
-        "csv": explain_files.to_csv,
-        "markdown": explain_files.to_markdown,
-        "json": explain_files.to_json,
-    }
-    exports.write(lambda format_: formats[format_](report), "; explain again")

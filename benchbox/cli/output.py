@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.segment import Segment
 from benchbox import host
 from benchbox.errors import StorageError, UsageError
 from benchbox.lines import one_line, visible
+from benchbox.report.table import Table
 from benchbox.report.text import folded
 
 STDOUT = Path("-")
@@ -89,6 +90,16 @@ class Exports:
     def console(self) -> Console:
         """The console for tables: stderr where an export goes to stdout."""
         return console(stderr=_place(STDOUT) in self._places)
+
+    def publish(
+        self, tables: Sequence[Table], advice: str, **formats: Callable[[], str | bytes]
+    ) -> None:
+        """Print tables, and write the exports: Markdown has the tables, `formats` the others."""
+        from benchbox.report import console, files  # here, as most commands only print a line
+
+        console.show_tables(tables, self.console())
+        formats["markdown"] = lambda: files.tables_to_markdown(tables)
+        self.write(lambda format_: formats[format_](), advice)
 
     def write(self, render: Callable[[str], str | bytes], advice: str = REPORT) -> None:
         """Write the exports, each as `render` gives its format; a failed one stops no other."""

@@ -19,7 +19,7 @@ from benchbox.cli.progress import Live
 from benchbox.devices import Device
 from benchbox.errors import CaseError, UsageError
 from benchbox.export import Graph
-from benchbox.report.console import show_tables
+from benchbox.report import profile_files
 from benchbox.report.profile import ProfileReport, tables
 from benchbox.runner.profile import ProfileOutcome, outcomes, require_processor
 from benchbox.specs import Case
@@ -51,7 +51,13 @@ def profile(
         live.starting()
     done: list[ProfileOutcome] = []
     interrupted = collect(done, cases, graphs, device, stderr, by)
-    _write(ProfileReport(done, device, records.now(), top, by, depth), files)
+    report = ProfileReport(done, device, records.now(), top, by, depth)
+    files.publish(
+        tables(report) if done else (),
+        "; profile again",
+        csv=lambda: profile_files.to_csv(report),
+        json=lambda: profile_files.to_json(report),
+    )
     if interrupted:
         stderr.print(f"Interrupted; profiled: {len(done)} of {len(cases)}.", style="yellow")
         raise typer.Exit(INTERRUPTED)
@@ -94,17 +100,3 @@ def _print_line(outcome: ProfileOutcome, index: int, count: int, stderr: Console
     profile = outcome.profile
     what = "failed" if profile is None else f"{profile.calls} calls profiled"
     stderr.print(f"[{index}/{count}] {outcome.case.key} {what}")
-
-
-def _write(report: ProfileReport, exports: Exports) -> None:
-    """Print the tables and write the exports."""
-    from benchbox.report import profile_files
-
-    if report.outcomes:
-        show_tables(tables(report), exports.console())
-    formats = {
-        "csv": profile_files.to_csv,
-        "markdown": profile_files.to_markdown,
-        "json": profile_files.to_json,
-    }
-    exports.write(lambda format_: formats[format_](report), "; profile again")

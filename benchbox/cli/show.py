@@ -12,9 +12,7 @@ from benchbox.cli.prepared import prepared
 from benchbox.errors import CaseError
 from benchbox.export import Graph
 from benchbox.lines import one_line
-from benchbox.report.console import show_tables
 from benchbox.report.costs import CostRow, cost_table, to_csv, to_json
-from benchbox.report.files import tables_to_markdown
 from benchbox.report.table import Table
 from benchbox.specs import BlockSpec, Case
 
@@ -28,13 +26,7 @@ def show(options: CaseOptions, exports: ExportOptions) -> None:
         rows = [_row(spec, case, graphs[case.key]) for case in cases if case.spec == spec.name]
         tables.append(cost_table(_title(spec), rows))
         every += rows
-    show_tables(tables, files.console())
-    formats = {
-        "csv": lambda: to_csv(every),
-        "json": lambda: to_json(every),
-        "markdown": lambda: tables_to_markdown(tables),
-    }
-    files.write(lambda format_: formats[format_](), "; show again")
+    files.publish(tables, "; show again", csv=lambda: to_csv(every), json=lambda: to_json(every))
     if any(isinstance(graph, CaseError) for graph in graphs.values()):
         raise typer.Exit(CASE_FAILED)
 

@@ -7,7 +7,7 @@ from benchbox.insight.blame import blames
 from benchbox.insight.check import Check
 from benchbox.insight.parts import Explained
 from benchbox.report import explain_text, files
-from benchbox.report.explain import ExplainReport, tables
+from benchbox.report.explain import ExplainReport
 from benchbox.report.formatting import MILLI
 from benchbox.report.profile_files import CASE
 from benchbox.specs import Case
@@ -50,11 +50,6 @@ def _rows(report: ExplainReport) -> Iterator[dict[str, object]]:
         for part, seconds in found.parts.items():
             share = seconds / found.profile.latency_s
             yield {**common, "part": part, "time_ms": seconds * MILLI, "time_share": share}
-
-
-def to_markdown(report: ExplainReport) -> str:
-    """The printed tables as Markdown."""
-    return files.tables_to_markdown(tables(report))
 
 
 def to_json(report: ExplainReport) -> str:

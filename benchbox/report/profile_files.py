@@ -8,7 +8,7 @@ from benchbox.analysis.parts import By, Part, split
 from benchbox.analysis.profile import Node, Profile
 from benchbox.report import files, profile_text
 from benchbox.report.formatting import MILLI
-from benchbox.report.profile import ProfileReport, tables
+from benchbox.report.profile import ProfileReport
 from benchbox.runner.profile import ProfileOutcome
 
 HOST = ("system", "machine", "cpu")
@@ -51,11 +51,6 @@ def to_csv(report: ProfileReport) -> str:
 
     frame = pd.DataFrame(_rows(report), columns=list(COLUMNS), dtype=object)
     return files.to_csv(frame.astype(COLUMNS))
-
-
-def to_markdown(report: ProfileReport) -> str:
-    """The printed tables as Markdown."""
-    return files.tables_to_markdown(tables(report))
 
 
 def to_json(report: ProfileReport) -> str:
