@@ -14,7 +14,6 @@ from benchbox.cli.options.recorded import HistoryOptions
 from benchbox.cli.output import STDOUT, console, require_writable, write
 from benchbox.errors import UsageError
 from benchbox.records.history import History, histories
-from benchbox.records.names import Wanted
 from benchbox.report import history as words
 
 FORMATS = ("table", "csv", "markdown", "json", *PICTURES)
@@ -29,8 +28,7 @@ def show(chosen: HistoryOptions, form: Form, *, fail_on: str | None, strict: boo
         raise UsageError(f"--fail-on {other}: a history has slower>3% alone")
     if form.output:
         require_writable("--output", form.output)
-    since = parsing.since(chosen.since) if chosen.since else None
-    wanted = Wanted(chosen.results, chosen.device, since)
+    wanted = runs.wanted(chosen)
     with runs.index(wanted.results) as index:
         broken = [line for path, line in index.unreadable().items() if wanted.takes(path)]
         found = histories(index, chosen.cases or [], wanted)

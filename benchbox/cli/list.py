@@ -71,6 +71,5 @@ def _devices() -> Table:
 
 def table(title: str, columns: Sequence[Column], notes: Sequence[str] = ()) -> Table:
     """A table that is no run's."""
-    groups = ("",) * len(columns[0].cells)
     wider = "a wider terminal or a pipe gets all"
-    return Table(title, (), tuple(columns), groups, notes=tuple(notes), elsewhere=wider)
+    return Table(title, (), tuple(columns), notes=tuple(notes), elsewhere=wider)

@@ -2,21 +2,17 @@
 
 import webbrowser
 
-from benchbox.api import parsing
 from benchbox.cli import runs
 from benchbox.cli.forms import render
 from benchbox.cli.options.recorded import RunOptions
 from benchbox.cli.output import console, write
-from benchbox.records.names import Wanted
 
 WHERE = "; name another with `benchbox report --output`"
 
 
 def open_page(chosen: RunOptions) -> None:
     """Show the page of runs, which stands beside the record of the first."""
-    since = parsing.since(chosen.since) if chosen.since else None
-    wanted = Wanted(chosen.results, chosen.device, since)
-    found, failures = runs.readable(chosen.runs or [None], wanted)
+    found, failures = runs.readable(chosen.runs or [None], runs.wanted(chosen))
     page = found[0].path.with_name(f"{found[0].stem}.html")
     newest = max(run.path.stat().st_mtime for run in found)
     if len(found) > 1 or not page.exists() or page.stat().st_mtime < newest:

@@ -34,12 +34,10 @@ def report(
         require_writable("--output", form.output)
     if what in ("list", "diff") and format_ not in PLAIN:
         raise UsageError(f"--{what}: its formats are {', '.join(PLAIN)}")
-    since = parsing.since(chosen.since) if chosen.since else None
-    wanted, to = Wanted(chosen.results, chosen.device, since), form.output or STDOUT
+    typed, wanted, to = chosen.runs or [], runs.wanted(chosen), form.output or STDOUT
     if what == "list":
-        runs.show_list(chosen.runs or [], wanted, format_, to)
+        runs.show_list(typed, wanted, format_, to)
         return
-    typed = chosen.runs or []
     found, failures = runs.readable(
         _two(typed, wanted) if what == "diff" else typed or [None], wanted
     )

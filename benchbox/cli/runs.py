@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchbox import records
+from benchbox.api import parsing
+from benchbox.cli.options.recorded import HistoryOptions, RunOptions
 from benchbox.cli.output import console, write
 from benchbox.errors import BenchboxError, RecordError
 from benchbox.records import Run, names
@@ -12,6 +14,12 @@ from benchbox.records.names import Wanted
 from benchbox.report import run_list
 
 LONG = 500  # files to read anew, for which one waits
+
+
+def wanted(chosen: RunOptions | HistoryOptions) -> Wanted:
+    """The runs that the options of a command ask for."""
+    since = parsing.since(chosen.since) if chosen.since else None
+    return Wanted(chosen.results, chosen.device, since)
 
 
 def readable(typed: Iterable[str | None], wanted: Wanted) -> tuple[list[Run], list[RecordError]]:

@@ -49,7 +49,7 @@ def table(found: RunDiff) -> Table:
             column("verdict", [found.verdict(p) or formatting.UNKNOWN for p in pairs], text=True),
             column("graph", [_graph(pair) for pair in pairs], 1, text=True),
         ),
-        groups=tuple(specs) if len(set(specs)) > 1 else ("",) * len(pairs),
+        groups=tuple(specs) if len(set(specs)) > 1 else (),
         failures=(*_machines(found), *_failures(found)),
         sentences=(_summary(found), _what_changed(found)),
         notes=tuple(_notes(found)),

@@ -87,8 +87,6 @@ def _of_one(report: ExplainReport, case: Case, found: Explained) -> Table:
         title=f"Why it takes its time: {label(case)}",
         about=about(report, *(each.case for each in report.outcomes)),
         columns=tuple(_parts(found) if report.by == "part" else _divided(found, report.by)),
-        groups=("",)
-        * (len(_shown([found])) if report.by == "part" else len(_keys(found, report.by))),
         sentences=(
             f"{explain_text.rate(found)}.",
             *explain_text.sentences(found, report.of(case)),
@@ -159,7 +157,6 @@ def _nodes(case: Case, found: Explained, top: int) -> Table:
                 "reason", tuple(explain_text.reason(each, found.block) for each in nodes), text=True
             ),
         ),
-        groups=("",) * len(nodes),
         elsewhere=ELSEWHERE,
     )
 
@@ -259,7 +256,6 @@ def _difference(
                 "difference (ms)", tuple(f"{each * formatting.MILLI:+.3f}" for each in differences)
             ),
         ),
-        groups=("",) * (len(shown) + 1),
         sentences=(explain_text.against(found, other, *names),),
         notes=tuple(explain_text.notes([found, other])),
         elsewhere=ELSEWHERE,
@@ -287,7 +283,6 @@ def _fits(report: ExplainReport) -> list[Table]:
                 Column("counted", tuple(fits), text=True),
                 Column("R2", tuple(f"{fit:.3f}" for fit in fits.values())),
             ),
-            groups=("",) * len(fits),
         )
     ]
 

@@ -69,7 +69,6 @@ def _table(place: str, found: Sequence[History]) -> Table:
             column("last step", (_ratio(step.ratio) if step else NONE for step in last)),
             column("in the run of (UTC)", (_date(s) if s else formatting.UNKNOWN for s in last), 1),
         ),
-        groups=("",) * len(found),
         sentences=tuple(_sentence(step, each) for step, each in steps[-FEW:]),
         notes=(f"{earlier} earlier steps: --format csv",) if earlier > 0 else (),
         elsewhere="--format csv has all",

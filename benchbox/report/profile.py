@@ -106,7 +106,6 @@ def _of_one(report: ProfileReport, case: Case, profile: Profile) -> Table:
         title=f"Where the time goes: {label(case)}",
         about=about(report, case),
         columns=tuple(column for column in columns if column.known),
-        groups=("",) * len(parts),
         sentences=tuple(profile_text.sentences(profile, parts, report.by)),
         notes=(*profile_text.notes(profile, report.by), *_made_up(report)),
         elsewhere=ELSEWHERE,
@@ -206,7 +205,6 @@ def _slowest(case: Case, profile: Profile, top: int) -> Table:
             Column("time (ms)", tuple(milliseconds(node.time_s) for node in nodes)),
             Column("share", tuple(share(node.share) for node in nodes)),
         ),
-        groups=("",) * len(nodes),
         elsewhere=ELSEWHERE,
     )
 

@@ -25,7 +25,6 @@ def table(runs: Sequence[ListedRun]) -> Table:
             Column(header, tuple(cells), text=header not in RIGHT)
             for header, *cells in zip(*rows, strict=True)
         ),
-        groups=("",) * len(runs),
     )
 
 

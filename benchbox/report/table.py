@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from rich.cells import cell_len
 
@@ -38,14 +39,14 @@ class Column:
 class Table:
     """A spec's table, with the text above and below it.
 
-    `about` stands under the title, and `groups` has the heading that each row is under. `failures`
-    are the cases without figures, `elsewhere` says how to get a column that was left out.
+    `about` stands under the title, and `groups` has the heading of each row, if there are any.
+    `failures` are the cases without figures, `elsewhere` says how to get a column left out.
     """
 
     title: str
     about: tuple[str, ...]
     columns: tuple[Column, ...]
-    groups: tuple[str, ...]
+    groups: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
     sentences: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -66,8 +67,9 @@ class Table:
 def sections(groups: Sequence[str], columns: Sequence[Column]) -> Iterator[tuple[str, list[str]]]:
     """Yield each row's cells, with its heading where a new group begins and else with none."""
     before = ""
-    for index, group in enumerate(groups):
-        yield group if group != before else "", [column.cells[index] for column in columns]
+    rows = zip(*(column.cells for column in columns), strict=True)
+    for group, cells in zip_longest(groups, rows, fillvalue=""):
+        yield group if group != before else "", [*cells]
         before = group
 
 
