@@ -18,6 +18,7 @@ from benchbox.records import Context
 from benchbox.report.text import listed
 from benchbox.runner import Request, Watcher, several_devices
 from benchbox.runner.context import context_of
+from benchbox.runner.profile import require_processor
 from benchbox.runner.several_devices import Ends
 from benchbox.specs import BlockSpec, Case, Platform
 from benchbox.transports import open_agent
@@ -32,10 +33,11 @@ class Follower(Watcher, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The requests of a run, one for each device, and its cases."""
+    """The requests of a run, one for each device, and its cases; whether they are profiled, too."""
 
     requests: Sequence[Request]
     cases: Sequence[Case]
+    profiles: bool = False
 
     def run(
         self,
@@ -103,6 +105,8 @@ def of_specs(options: JobOptions, found: Sequence[BlockSpec], name: str) -> Job:
     for dtype in selected.dtypes:
         gpu_options.refuse_quantised(chosen, dtype)
     gpu_options.require(chosen)
+    if options.profile and "profile" in options.typed:
+        _require_profiles(chosen, allow_emulated=options.allow_emulated)
     cases = runner.unfold(found, selected)
     for limit in parsing.limits(options.fail_on if "fail_on" in options.typed else None):
         is_alone = options.against == Baseline()
@@ -124,7 +128,15 @@ def of_specs(options: JobOptions, found: Sequence[BlockSpec], name: str) -> Job:
         )
         for device in chosen
     ]
-    return Job(_resumable(requests), cases)
+    return Job(_resumable(requests), cases, options.profile and not options.allow_emulated)
+
+
+def _require_profiles(chosen: Sequence[Device], *, allow_emulated: bool) -> None:
+    """Raise a BenchboxError where a device cannot be profiled."""
+    if allow_emulated:
+        raise UsageError("--profile: not with --allow-emulated; an emulator's times say nothing")
+    for device in chosen:
+        require_processor(device)
 
 
 def _devices(options: JobOptions, threads: int | None) -> list[Device]:

@@ -75,6 +75,7 @@ class JobOptions:
     resume: bool = False
     gpu: OnGpu = OnGpu()
     load: UnderLoad = UnderLoad()
+    profile: bool = False
     margin: str | None = None
     against: Baseline = Baseline()
     fail_on: str | None = None

@@ -9,13 +9,15 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
-from benchbox.api import job, parsing
+from benchbox.api import job, parsing, profiles
 from benchbox.api.job import Job
 from benchbox.api.options import Cases, JobOptions, OnGpu, UnderLoad
 from benchbox.api.result import Result
 from benchbox.devices.gpu_options import CACHES, SEARCHES
-from benchbox.errors import UsageError
-from benchbox.records import Record
+from benchbox.errors import BenchboxError, UsageError
+from benchbox.records import Record, Run
+from benchbox.runner import Outcome
+from benchbox.runner.profile import ProfileOutcome, outcomes
 from benchbox.sampling.sampler import Sampler
 
 Names = str | Path | Sequence[str | Path]
@@ -28,7 +30,7 @@ CHOICES: Mapping[str, Sequence[str]] = {
     "conv_search": SEARCHES,
 }
 REPEATED = ("device", "scale", "shape", "dim", "input", "weights")
-FLAGS = ("allow_emulated", "quick", "resume", "tf32")
+FLAGS = ("allow_emulated", "profile", "quick", "resume", "tf32")
 WHOLE: Mapping[str, tuple[int, int | None]] = {"sessions": (1, 100), "seed": (0, None)}
 
 
@@ -65,6 +67,7 @@ class Keywords(TypedDict, total=False):
     cache: Literal["hot", "cold"]
     tf32: bool
     conv_search: Literal["exhaustive", "heuristic", "default"]
+    profile: bool
     results: str | Path
 
 
@@ -73,7 +76,7 @@ class Step:
     """What a run has come to on one device: `done` of `total` graphs, bytes or cases."""
 
     device: str
-    what: Literal["exporting", "sending", "loading", "cooling", "timing", "finished"]
+    what: Literal["exporting", "sending", "loading", "cooling", "timing", "finished", "profiling"]
     done: int
     total: int
     case: str = ""
@@ -232,6 +235,33 @@ def _result(asked: Job, progress: Callable[[Step], object] | None) -> Result:
         raise failures[0]
     outcomes = [ends.outcomes[index] for index in sorted(ends.outcomes)]
     lines = [line for outcome in outcomes for line in (*outcome.run.warnings, outcome.lost)]
+    runs = [outcome.run for outcome in outcomes]
+    if asked.profiles:
+        runs = [
+            _profiled(asked, index, ends.outcomes[index], tell, lines)
+            for index in sorted(ends.outcomes)
+        ]
     for line in [*map(str, failures), *filter(None, lines)]:
         warnings.warn(line, stacklevel=3)
-    return Result([outcome.run for outcome in outcomes])
+    return Result(runs)
+
+
+def _profiled(
+    asked: Job, index: int, outcome: Outcome, tell: Callable[[Step], object], lines: list[str]
+) -> Run:
+    """The run of an outcome with profiles of its cases; what went wrong is added to `lines`."""
+    cases, graphs = profiles.missing(asked, index, outcome.run)
+    request, done = asked.requests[index], list[ProfileOutcome]()
+    try:
+        for each in outcomes(cases, graphs, request.device, request.open):
+            done.append(each)
+            tell(Step(request.device.name, "profiling", len(done), len(cases), each.case.key))
+        lines += [
+            f"{each.case.key} was not profiled: {each.reason}" for each in done if each.reason
+        ]
+        return (
+            profiles.keep(outcome.run, done, graphs) if done and not outcome.lost else outcome.run
+        )
+    except BenchboxError as error:
+        lines.append(f"not profiled: {error}")
+        return outcome.run

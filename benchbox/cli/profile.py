@@ -1,4 +1,4 @@
-"""The `benchbox profile` command: time by operator and the slowest nodes."""
+"""The `benchbox profile` command, and `--profile` of others: time by operator, slowest nodes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,8 @@ from rich.console import Console
 
 from benchbox import devices, records, runner, specs
 from benchbox.analysis.parts import By
-from benchbox.api import parsing
+from benchbox.api import parsing, profiles
+from benchbox.api.job import Job
 from benchbox.api.selection import selection
 from benchbox.cli.bar import Bar
 from benchbox.cli.exits import CASE_FAILED, INTERRUPTED
@@ -17,11 +18,13 @@ from benchbox.cli.options.output import ExportOptions
 from benchbox.cli.output import Exports, console
 from benchbox.cli.progress import Live
 from benchbox.devices import Device
-from benchbox.errors import CaseError, UsageError
+from benchbox.errors import BenchboxError, CaseError, UsageError
 from benchbox.export import Graph
 from benchbox.report import profile_files
+from benchbox.report.console import show_tables
 from benchbox.report.profile import ProfileReport, tables
 from benchbox.runner.profile import ProfileOutcome, outcomes, require_processor
+from benchbox.runner.several_devices import Ends
 from benchbox.specs import Case
 from benchbox.transports import open_agent
 
@@ -63,6 +66,27 @@ def profile(
         raise typer.Exit(INTERRUPTED)
     if any(outcome.profile is None for outcome in done):
         raise typer.Exit(CASE_FAILED)
+
+
+def after_timing(asked: Job, ends: Ends, out: Console, stderr: Console) -> bool:
+    """Profile what a job timed, print it and keep it with the records; whether all of it worked."""
+    is_whole = True
+    for index, outcome in sorted(ends.outcomes.items()):
+        if ends.interrupted:
+            break
+        cases, graphs = profiles.missing(asked, index, outcome.run)
+        device, done = asked.requests[index].device, list[ProfileOutcome]()
+        try:
+            ends.interrupted = bool(cases) and collect(done, cases, graphs, device, stderr)
+            if done and not outcome.lost:
+                profiles.keep(outcome.run, done, graphs)
+        except BenchboxError as error:
+            is_whole = False
+            stderr.print(f"Not profiled: {error}", style="red")
+        if done:
+            show_tables(tables(ProfileReport(done, device, records.now(), top=0)), out)
+        is_whole &= all(each.profile for each in done)
+    return is_whole
 
 
 def collect(

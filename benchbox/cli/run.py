@@ -50,6 +50,7 @@ def _do(against: Against, exports: Exports, options: Options) -> None:
         show_runs(runs, exports.console(), verbose=options.output.verbose)
         diffs = against.diffs(runs)
         show_tables(list(map(diff.table, diffs)), exports.console())
+    is_profiled = not asked.profiles or _profile(asked, ends, exports.console(), stderr)
     for outcome in outcomes:
         epilogue(stderr, outcome)
     for index in sorted(ends.failures) if outcomes else ():
@@ -64,8 +65,14 @@ def _do(against: Against, exports: Exports, options: Options) -> None:
         ci.tell_github(runs, judged, stderr)
         render = partial(ci.rendered, runs, judged, str(options.output.export_ci))
         exports.write(render, "" if any(o.lost for o in outcomes) else REPORT)
-    lacking = bool(against.problems)
+    lacking = bool(against.problems) or not is_profiled
     end(ends, outcomes, stderr, judged, strict=options.output.strict, lacking=lacking)
+
+
+def _profile(asked: Job, ends: Ends, out: Console, stderr: Console) -> bool:
+    from benchbox.cli import profile  # here, as few runs need it
+
+    return profile.after_timing(asked, ends, out, stderr)
 
 
 def end(
@@ -79,7 +86,7 @@ def end(
 ) -> None:
     """Exit with the code that the outcomes ask for; their tables are printed by now.
 
-    `lacking` says that a case could not be set beside its baseline.
+    `lacking` says that a case could not be set beside its baseline, or not be profiled.
     """
     if ends.interrupted:
         again = "; `--resume` goes on from here" if outcomes else ""

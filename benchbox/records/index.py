@@ -20,7 +20,7 @@ from benchbox import __version__, host
 from benchbox.errors import RecordError
 from benchbox.records import differences, reader
 from benchbox.records.indexed_line import COLUMNS, IndexedLine
-from benchbox.records.model import Context, Status, stem
+from benchbox.records.model import RECORD, Context, Status, stem
 
 LOCKED_S = 10.0  # longer than another process takes to write ten thousand runs
 SAMPLES = b',"bursts":['  # ends what is read of a record, whose last field they are
@@ -285,7 +285,10 @@ def _read(path: Path) -> tuple[list[tuple[Context, list[IndexedLine]]], str]:
         runs, _ = reader.split(path, _line)
     except RecordError as error:
         return [], str(error).removeprefix(str(path))
-    newest = [(context, {(s.spec, s.case): s for _, s, _ in lines}) for context, lines in runs]
+    newest = [
+        (context, {(s.spec, s.case): s for _, s, _ in lines if s.kind == RECORD})
+        for context, lines in runs
+    ]
     return [(context, [*lines.values()]) for context, lines in newest], ""
 
 

@@ -1,13 +1,14 @@
 """Journal of a run: its file or, once that cannot be written any more, a rescue file."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from benchbox import records
 from benchbox.errors import StorageError
 from benchbox.records import Context, Record, Run, Writer
+from benchbox.records.profile import CaseProfile
 
 
 class Journal:
@@ -27,12 +28,14 @@ class Journal:
         self.warnings: list[str] = []
         self.lost = ""
         self._earlier: dict[tuple[str, str], Record] = {}
+        self._profiles: Sequence[CaseProfile] = ()
         self._replaced = previous is not None  # its context line then is that of both
         if previous is not None:
             # Read again under the lock: another run may have added to it since.
             read = records.read(self.path)
             self.records = {record.key: record for record in read.records}
             self._earlier = {(record.key, record.sha256): record for record in read.earlier}
+            self._profiles = read.profiles
             self.warnings = list(previous.warnings)
             self.context = _together(previous.context, context)
 
@@ -84,7 +87,7 @@ class Journal:
     def run(self) -> Run:
         """The run as a reader of its file would see it."""
         newest, earlier = map(records.ordered, (self.records.values(), self._earlier.values()))
-        return Run(self.path, self.context, newest, self.warnings, earlier)
+        return Run(self.path, self.context, newest, self.warnings, earlier, self._profiles)
 
     def close(self) -> None:
         """Close the file and give up its lock; records that later ones replaced leave it."""

@@ -82,6 +82,7 @@ def _joined(column: Sequence[Run]) -> tuple[Run, list[Replaced]]:
         context=replace(newest.context, specs=[*specs.values()]),
         records=records,
         warnings=[warning for run in column for warning in run.warnings],
+        profiles=[profile for run in column for profile in run.profiles],
     )
     return merged, [
         Replaced(record, run, [each for _, each in holders[key] if each is not run])

@@ -23,8 +23,10 @@ from benchbox.analysis.states import Gate
 from benchbox.analysis.stats import Interval
 from benchbox.analysis.sustained import Sustained
 from benchbox.records.cooldown import Cooldown
+from benchbox.records.profile import CaseProfile
 
 SCHEMA = "1.1"
+RECORD, PROFILE = "record", "profile"  # kinds of lines
 PACKED = ".gz"  # ends the name of an archived run's file
 SUFFIXES = (".jsonl", f".jsonl{PACKED}")
 Status = Literal["ok", "imprecise", "failed", "skipped"]
@@ -179,7 +181,8 @@ class Record:
 class Run:
     """A run as read from its file: of several records of one case and graph the last one counts.
 
-    `records` has of each case that of its newest graph, `earlier` the samples of its other graphs.
+    `records` has of each case that of its newest graph, `earlier` the samples of its other graphs,
+    `profiles` those that were made of its graphs.
     """
 
     path: Path
@@ -187,6 +190,7 @@ class Run:
     records: Sequence[Record]
     warnings: Sequence[str] = ()
     earlier: Sequence[Record] = ()
+    profiles: Sequence[CaseProfile] = ()
 
     @property
     def stem(self) -> str:
@@ -200,6 +204,14 @@ class Run:
     @cached_property
     def _by_key(self) -> dict[str, Record]:
         return {record.key: record for record in reversed(self.records)}
+
+    def profile(self, record: Record) -> CaseProfile | None:
+        """The profile of a record's graph, None where there is none."""
+        return self._profiles.get((record.spec, record.case, record.sha256))
+
+    @cached_property
+    def _profiles(self) -> dict[tuple[str, str, str], CaseProfile]:
+        return {(each.spec, each.case, each.sha256): each for each in self.profiles}
 
     def of_spec(self, name: str) -> list[Record]:
         """The records of one spec."""

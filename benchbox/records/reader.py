@@ -4,7 +4,7 @@ import gzip
 import json
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -22,6 +22,8 @@ from benchbox.lines import one_line
 from benchbox.records import parts
 from benchbox.records.model import (
     PACKED,
+    PROFILE,
+    RECORD,
     SCHEMA,
     SUFFIXES,
     Context,
@@ -30,6 +32,7 @@ from benchbox.records.model import (
     ordered,
     stem,
 )
+from benchbox.records.profile import CaseProfile
 
 T = TypeVar("T")
 NO_DATE = datetime.min.replace(tzinfo=UTC)
@@ -121,18 +124,22 @@ def read_all(path: Path) -> list[Run]:
     runs = []
     for context, written in found:
         records: dict[tuple[str, str], Record] = {}
-        for place, _, line in written:
+        profiles = []
+        for place, head, line in written:
+            if head.kind == PROFILE:
+                profiles.append(parse(place, CaseProfile, line))
+                continue
             record = _record(place, line)
             records.pop((record.key, record.sha256), None)  # the last one stands last
             records[record.key, record.sha256] = record
-        runs.append(_run(path, context, records.values()))
+        runs.append(_run(path, context, records.values(), tuple(profiles)))
     return [*runs[:-1], replace(runs[-1], warnings=warnings)]
 
 
 def split(
     path: Path, head_of: Callable[[str, bytes], H]
 ) -> tuple[list[tuple[Context, list[tuple[str, H, bytes]]]], list[str]]:
-    """The runs of a file, each with its records as place, head and line; and warnings.
+    """The runs of a file, each with its records and profiles as place, head and line; and warnings.
 
     Raises RecordError as `read_all` does, but for what `head_of` leaves unread of a record.
     """
@@ -154,17 +161,19 @@ def split(
             found.append((_context(path, place, head, line), []))
         elif not found:
             raise RecordError(f"{path}: not a run: its first line is no context")
-        elif head.kind == "record":
+        elif head.kind in (RECORD, PROFILE):
             context, records = found[-1]
             _require_own(place, head, context)
             records.append((place, head, line))
     return found, warnings
 
 
-def _run(path: Path, context: Context, found: Iterable[Record]) -> Run:
+def _run(
+    path: Path, context: Context, found: Iterable[Record], profiles: Sequence[CaseProfile]
+) -> Run:
     newest = {record.key: record for record in found}
     earlier = [each for each in found if each is not newest[each.key] and each.has_samples]
-    return Run(path, context, ordered(newest.values()), (), ordered(earlier))
+    return Run(path, context, ordered(newest.values()), (), ordered(earlier), profiles)
 
 
 def _require_own(place: str, head: Head, context: Context) -> None:

@@ -14,7 +14,8 @@ from typing import Any, Self
 from benchbox import host
 from benchbox.analysis.samples import Burst
 from benchbox.errors import RecordError, StorageError
-from benchbox.records.model import PACKED, Context, Record, Run, SpecFacts
+from benchbox.records.model import PACKED, PROFILE, RECORD, Context, Record, Run, SpecFacts
+from benchbox.records.profile import CaseProfile
 from benchbox.records.reader import NO_DATE, dated, is_whole
 
 try:
@@ -35,6 +36,10 @@ class Writer:
     def append(self, record: Record) -> None:
         """Write one record; raises StorageError, and then the file ends at the record before."""
         self._write(_record_line(self._context, record))
+
+    def append_profile(self, profile: CaseProfile) -> None:
+        """Write the profile of a case, likewise."""
+        self._write({"kind": PROFILE, "run": self._context.run, **_plain(profile)})
 
     def write_context(self) -> None:
         """Write the first line."""
@@ -90,7 +95,7 @@ def _last(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The last record of each case and graph, where it has samples or is its case's newest."""
     others, last = list[dict[str, Any]](), dict[tuple[str, str, str], dict[str, Any]]()
     for line in lines:
-        if line.get("kind") != "record":
+        if line.get("kind") != RECORD:
             others.append(line)
             continue
         graph = (line["spec"], line["case"], (line.get("graph") or {}).get("sha256", ""))
@@ -122,7 +127,7 @@ def _context_line(context: Context) -> dict[str, object]:
 
 
 def _record_line(context: Context, record: Record) -> dict[str, object]:
-    return {"kind": "record", "run": context.run, **_plain(record)}
+    return {"kind": RECORD, "run": context.run, **_plain(record)}
 
 
 def text(run: Run) -> str:

@@ -247,7 +247,9 @@ def about(report: Profiled, *cases: Case) -> tuple[str, ...]:
     batches = ", ".join(dict.fromkeys(str(case.batch) for case in cases))
     hello = next((each.hello for each in report.outcomes if each.hello), {})
     runtime = hello.get("versions", {}).get("onnxruntime")
-    where = [device.name, device.provider, formatting.threads(device.threads)]
+    threads = {case.threads or device.threads for case in cases}
+    where = [device.name, device.provider]
+    where += map(formatting.threads, threads) if len(threads) == 1 else []
     what = [
         str(hello.get("host", {}).get("cpu", "")),
         f"ONNX Runtime {runtime}" if runtime else "",

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,9 +44,14 @@ class ProfileOutcome:
     ceilings: Mapping[str, float] = field(default_factory=dict)
 
 
+def is_processor(device: Device) -> bool:
+    """Whether a device can be profiled."""
+    return device.provider == CPU_PROVIDER
+
+
 def require_processor(device: Device) -> None:
     """Raise DeviceError for a device that is no processor."""
-    if device.provider != CPU_PROVIDER:
+    if not is_processor(device):
         raise DeviceError(
             f"device {device.name!r}: only processors can be profiled, not {device.provider}; "
             "profile with --device cpu"
@@ -78,7 +83,7 @@ def outcomes(
             yield ProfileOutcome(case, None, str(graph))
             continue
         try:
-            with open_agent(device) as agent:
+            with open_agent(replace(device, threads=case.threads or device.threads)) as agent:
                 client.require_real(agent, device.name, "times to profile")
                 started = True
                 if with_ceilings and not known:  # anew each time: a busy hour shows in none alone

@@ -23,15 +23,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("graphs")]
 @pytest.mark.usefixtures("bench")
 def test_a_run_is_a_frame_of_the_records_that_it_leaves_and_tells_its_steps() -> None:
     steps: list[benchbox.Step] = []
-    result = benchbox.run(["small.onnx", "bad.onnx"], progress=steps.append, **SHORT)
+    names = ["small.onnx", "bad.onnx"]
+    result = benchbox.run(names, profile=True, progress=steps.append, **SHORT)
     pd.testing.assert_frame_equal(result.table, benchbox.read(only_run().path))
     assert list(result.table["case"]) == ["small", "bad"]
     assert result.table["status"].to_list()[1] == "failed"
-    assert {step.what for step in steps} >= {"loading", "timing", "finished"}
+    assert {step.what for step in steps} >= {"loading", "timing", "finished", "profiling"}
     assert max(step.done for step in steps if step.what == "finished") == 2
     assert str(steps[-1]).startswith("cpu: ")
     assert f"{result}\n" == invoke("report").stdout.rstrip("\n") + "\n"
     assert str(only_run().path) in repr(result)
+    assert result.runs[0].profiles == only_run().profiles != ()
     with pytest.raises(UsageError, match="no comparison"):
         result.verdict  # noqa: B018
 

@@ -20,7 +20,7 @@ from benchbox.report import profile, profile_files
 from benchbox.runner.profile import ProfileOutcome
 from benchbox.specs import Case, Selection
 from tests.conftest import WriteOnnx
-from tests.helpers.command import invoke, rows
+from tests.helpers.command import CalmCommand, invoke, only_run, rows
 from tests.helpers.profiled import estimated, node
 
 CONV = """conv (float[1,8,12,12] x) => (float[1,16,12,12] y) {
@@ -167,6 +167,45 @@ def test_an_interrupt_keeps_what_is_there(
     assert "Where the time goes" in result.stdout
     assert "Interrupted; profiled: 1 of 2." in result.stderr
     assert {row["case"] for row in rows(Path("p.csv").read_text())} == {"a"}
+
+
+@pytest.mark.slow
+def test_a_run_profiles_what_it_timed_once_and_its_report_draws_that(
+    conv: Path, write_onnx: WriteOnnx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = CalmCommand()
+    bench.install(monkeypatch)
+    short = ["--quick", "--precision", "90%", "--max-time", "1s", "--profile"]
+    names = [str(conv), str(write_onnx("nan", BROKEN))]
+    result = bench.run(*names, *short, code=1)
+    assert "\nWhere the time goes: conv\n" in result.stdout
+    assert "Slowest nodes" not in result.stdout
+    assert "[1/1] conv:conv " in result.stderr  # the other has failed already
+    run = only_run()
+    (found,) = run.profiles
+    assert found == run.profile(run.records[0])
+    assert found.categories[0].category == "convolution"
+    assert sum(part.time_share or 0 for part in found.categories) == pytest.approx(1.0)
+    assert "conv" in invoke("report", "--figure", "profile", "-f", "svg").stdout
+
+    again = bench.run(*names, *short, "--resume", code=1)
+    assert "profiled" not in again.stderr
+    assert only_run().profiles == run.profiles
+    (line,) = [each for each in run.path.read_text().splitlines() if '"profile"' in each]
+    with run.path.open("a") as file:
+        file.write(json.dumps(json.loads(line) | {"categories": 1}) + "\n")
+    broken = invoke("report", str(run.path))
+    assert (broken.exit_code, broken.stderr.count("'categories' is of a wrong type")) == (2, 1)
+
+
+@pytest.mark.parametrize("options", [["--allow-emulated"], ["--provider", "xnnpack"]])
+def test_a_run_that_cannot_be_profiled_says_so_before_it_times(
+    conv: Path, options: list[str]
+) -> None:
+    result = invoke("run", str(conv), "--profile", *options)
+    assert result.exit_code in (2, 6)
+    assert "profile" in result.stderr
+    assert not Path("results").exists()
 
 
 def report(*cases: Case, top: int | None = None) -> profile.ProfileReport:

@@ -85,6 +85,7 @@ class Options:
             margin=self.margin,
             against=Baseline(*values(self.against).values()),
             fail_on=self.output.fail_on,
+            profile=self.output.profile,
             results=self.output.results,
             typed=self.typed,
             **values(where.pop("processors")),

@@ -111,6 +111,10 @@ class OutputOptions(RecordOptions):
             help="write JSON of github-action-benchmark or Bencher",
         ),
     ] = None
+    profile: Annotated[
+        bool,
+        typer.Option("--profile", help="then profile each case: where its time goes"),
+    ] = False
     strict: Annotated[
         bool, typer.Option("--strict", help="exit 4 for unclear claims, 5 for imprecise figures")
     ] = False

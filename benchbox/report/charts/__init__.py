@@ -23,7 +23,8 @@ NEEDS = {
     "flops": "case with FLOPs and a latency",
     "pareto": "published accuracy beside a latency",
     "over-flops": "ratio of latencies beside one of FLOPs",
-    "profile": "profile; give that of `benchbox profile --export-json` as --with-profile",
+    "profile": "profile; time cases with --profile, or give what `benchbox profile --export-json` "
+    "wrote as --with-profile",
     "samples": "samples",
     "processes": "p50 of several processes",
 }

@@ -4,7 +4,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from benchbox.analysis.samples import Burst, figures
 from benchbox.analysis.states import Gate, State
 from benchbox.lines import one_line
 from benchbox.records import Record, Run
+from benchbox.records.profile import CaseProfile
 from benchbox.report import files
 from benchbox.report.charts.profile_file import SavedProfile
 from benchbox.report.frame import DIGITS, to_frame
@@ -28,6 +29,8 @@ MOST_FAMILIES = 16  # beyond them the cases of a run are one
 UNDISTURBED, OTHER = "undisturbed", "other"
 MOST_CAUSES = 6  # of disturbances, told apart
 MOST_PARTS = 6  # of profiles, the rest as one
+# What profiles are divided by, where they are: a part's name, and where the parts are.
+DIVISIONS = (("module", "modules"), ("operator", "operators"), ("category", "categories"))
 STATES = ("slow", "fast", "gpu_slow", "gpu_fast")
 ACCURACIES = {"published_top1_percent": "top-1", "published_map_percent": "mAP"}
 
@@ -61,7 +64,7 @@ class Panel:
 
 
 def panels(runs: Sequence[Run], profile: SavedProfile | None = None) -> list[Panel]:
-    """A panel for each run; `profile` is shown with the first."""
+    """A panel for each run with its own profiles, or for the first with `profile`."""
     frame_rows = iter(files.frame_rows(to_frame(runs)))
     names = _names([record for run in runs for record in run.records])
     samples = [list(_samples(run, names)) for run in runs]
@@ -80,7 +83,7 @@ def panels(runs: Sequence[Run], profile: SavedProfile | None = None) -> list[Pan
             every[run.context.name],
             _clean(taken),
             _clean([*_processes(run, names)]),
-            _clean([*_shares(profile)] if index == 0 else []),
+            _clean([*_shares(_profiles(run, names, profile if index == 0 else None))]),
             _clean(list(dict.fromkeys(name.family for name in names.values()))),
             _clean(causes),
             ACCURACIES.get(_accuracy(run), ""),
@@ -268,15 +271,24 @@ def _processes(run: Run, names: Mapping[str, Name]) -> Iterator[Row]:
             }
 
 
-def _shares(profile: SavedProfile | None) -> Iterator[Row]:
+def _profiles(
+    run: Run, names: Mapping[str, Name], saved: SavedProfile | None
+) -> Sequence[CaseProfile]:
+    """The saved profiles, else those of the run, by the names of its cases."""
+    if saved:
+        return saved.profiles
+    found = [(record, run.profile(record)) for record in run.records]
+    return [replace(own, case=names[record.key].full) for record, own in found if own]
+
+
+def _shares(profiles: Sequence[CaseProfile]) -> Iterator[Row]:
     """The shares of time, FLOPs and memory of each part of the profiled cases."""
-    if profile is None:
-        return
-    many = {"category": "categories", "module": "modules", "operator": "operators"}[profile.by]
+    by, many = next(
+        (pair for pair in DIVISIONS if any(getattr(case, pair[1]) for case in profiles)),
+        DIVISIONS[-1],
+    )
     parts = [
-        (case.case, getattr(part, profile.by), part)
-        for case in profile.profiles
-        for part in getattr(case, many)
+        (case.case, getattr(part, by), part) for case in profiles for part in getattr(case, many)
     ]
     longest = sorted(parts, key=lambda each: -(each[2].time_share or 0))
     kept = list(dict.fromkeys(name for _, name, _ in longest))[:MOST_PARTS]
