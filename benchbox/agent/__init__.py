@@ -13,7 +13,8 @@ stdout, diagnostics on stderr. It ends when stdin closes.
     <- {"reply": "hello", "protocol": 1, "versions": {...}, "providers": [...],
         "plugins": providers that Python has packages of,
         "host": {..., "clusters": [{"cpus": [...], "capacity"?, "top_khz"?, "core"?}, ...],
-                 "setting": {name: words, ...}, "gpu"?: {"name", "driver", ...}},
+                 "setting": {name: words, ...}, "gpu"?: {"name", "driver", ...},
+                 "energy"?: {"source", "idle_w", "idle_s", "step_s"} or {"missing": reason}},
         "cpus": [...], "affinity": [...] | null, "rss_bytes": n, of a GPU "seen": {...},
         "plugin"?: {"provider", "library", "sha256", "device", "hardware", "version", "options"}}
        with the fastest cluster first; benchbox.agent.host.health tells what a setting is

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from benchbox.agent import PROTOCOL, stdio
 from benchbox.agent.gpu_errors import GpuFullError, GpuLostError
-from benchbox.agent.host import clusters, disturbances, machine
+from benchbox.agent.host import clusters, disturbances, energy, machine
 from benchbox.agent.host.clusters import Cluster
 from benchbox.agent.host.counters import Counters
 from benchbox.agent.host.disturbances import PROC, SYS, CounterReader
@@ -48,6 +48,7 @@ class AgentProgram:
         self.sentinel: Sentinel | GpuSentinel | None = None
         self.gpu: GpuDevice | None = None
         self.counters: CounterReader | None = None
+        self.energy = energy.EnergyMeter("")
 
     def replies(self, request: Message) -> Iterator[dict[str, object]]:
         """Yield every reply to one request; an error becomes a reply."""
@@ -97,6 +98,8 @@ class AgentProgram:
 
         self.sentinel = self._probes()
         self.counters = CounterReader(self.threads, self.cpus, self._proc, self._sys)
+        counted = self.gpu.read_counters if self.gpu else None
+        self.energy = energy.meter(self._sys, self.cpus, counted)
         yield {
             "reply": "hello",
             "protocol": PROTOCOL,
@@ -105,6 +108,7 @@ class AgentProgram:
                 **self._gpu_facts(host),
                 "clusters": [each.facts() for each in found],
                 "setting": self.health.setting(),
+                "energy": self.energy.facts(),
             },
             "versions": {
                 "python": platform.python_version(),
@@ -201,8 +205,10 @@ class AgentProgram:
         try:
             levels = [] if stream or period_s else [self.sentinel.level()]
             before = self._read_counters()
+            mark = self.energy.mark()
             burst, host = self._timed(self.sessions[graph], calls, period_s, stream=stream)
-            change = disturbances.between(before, self._read_counters())
+            used = self.energy.since(mark)
+            change = disturbances.between(before, self._read_counters()) | used
             levels += [self.sentinel.level() for _ in levels]
         except GpuLostError as error:
             _leave(error)

@@ -18,6 +18,7 @@ from benchbox.devices import Device, kernels, last_seen, providers, registry
 from benchbox.devices.registry import Entry
 from benchbox.errors import DeviceError, UsageError
 from benchbox.lines import one_line
+from benchbox.report import energy
 from benchbox.report.conditions import LABELS
 from benchbox.report.console import show_tables
 from benchbox.report.formatting import cpu_list
@@ -137,6 +138,7 @@ def _start(device: Device) -> None:
         known = [*hello["providers"], *hello.get("plugins", ())]
         system = "" if device.url.startswith("adb:") else there.get("system", "")
         _print(providers.rows(known, system, there["machine"]))
+        _print([("energy", energy.source(there))])
         if not reason:
             _print(cpu_check.rows(agent, device))
     console().print(f"{device.name} is ready")

@@ -46,7 +46,7 @@ def doctor(name: str, processors: ProcessorOptions, seconds: float, typed: Set[s
     is_here = not device.url  # the programs of another machine are not known
     observed = gather(
         looks,
-        facts,
+        {**facts, "energy": agent.hello["host"].get("energy", {})},
         programs if is_here else (),
         host.usable_cpus() if is_here else (),
         agent.hello["host"].get("gpu"),

@@ -12,6 +12,7 @@ from benchbox.devices import Device, ceilings, gpu_options
 from benchbox.devices.providers import runs_modules
 from benchbox.errors import CaseError, DeviceError, UsageError
 from benchbox.lines import one_line
+from benchbox.report import energy
 from benchbox.transports import open_agent, require_gpu
 
 GIB = 1 << 30
@@ -29,13 +30,15 @@ def check(device: Device, option: str) -> None:
         require_gpu(device)
     stdout = console()
     with open_agent(device) as agent:
+        energy_source = energy.source(agent.hello["host"])
         versions = agent.hello["versions"]
         facts = {k: v for k, v in agent.hello["host"]["gpu"].items() if v is not None}
         try:
             measured, observed = agent.ceilings()
         except CaseError as error:
             raise DeviceError(f"device {device.name!r}: {error}") from None
-    for label, value in [*_facts(facts), *_now(observed), *_ceilings(measured)]:
+    rows = [*_facts(facts), *_now(observed), ("energy", energy_source), *_ceilings(measured)]
+    for label, value in rows:
         stdout.print(Text(f"{label:<13} {one_line(value)}"))
     identity = gpu_options.identity(facts, device.provider, versions)
     is_kept = ceilings.save(identity, measured, records.now())

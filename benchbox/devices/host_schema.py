@@ -38,6 +38,16 @@ class KnownCeilings(ReplyPart):
     measured: Text = ""
 
 
+class EnergySource(ReplyPart):
+    """What energy is read from, and the power that it showed while idle; or why there is none."""
+
+    source: Text = ""
+    idle_w: Amount = 0.0
+    idle_s: Amount = 0.0
+    step_s: Amount = 0.0
+    missing: Text = ""
+
+
 class Gpu(ReplyPart):
     """A GPU and its settings."""
 
@@ -76,6 +86,7 @@ class Host(ReplyPart):
     clusters: list[Cluster] = []
     setting: Setting = {}
     ceilings: KnownCeilings = KnownCeilings()
+    energy: EnergySource = EnergySource()
     gpu: Gpu = None  # type: ignore[assignment]  # absent or whole
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from benchbox.analysis.adjusted import Adjustment
 from benchbox.analysis.arrival import Arrival
+from benchbox.analysis.energy import Energy
 from benchbox.analysis.gpu_time import Spans
 from benchbox.analysis.latency import Basis, Latency
 from benchbox.analysis.quantities import Amount, Change, Count, Ratio, Seconds, Some
@@ -105,6 +106,7 @@ class Record:
     GPU, and `host_shift` of the processor beside it. `index` is the place of the case in its run.
     `threads` are its own in a run with several numbers of them, `axes` its place on all that the
     run sweeps: batch, size of images, dtype, threads.
+    `energy` is that of one call, where the device can be asked.
     """
 
     index: Count
@@ -154,6 +156,7 @@ class Record:
     has_images: bool = True
     threads: Some | None = None
     axes: Mapping[str, Any] = field(default_factory=dict)
+    energy: Energy | None = None
     bursts: Sequence[Burst] = ()
 
     @property

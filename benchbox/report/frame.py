@@ -12,6 +12,7 @@ from benchbox.records import Context, Record, Run, known_macs, uncounted
 from benchbox.report import (
     comparison,
     conditions,
+    energy,
     gpu,
     load_columns,
     percentiles,
@@ -77,6 +78,7 @@ ORIGIN = {
     "computed_in": "string",
     "output_error": "Float64",
     "relative_basis": "string",
+    **energy.COLUMNS,
 }
 
 
@@ -121,6 +123,8 @@ def read(paths: str | Path | Iterable[str | Path]) -> "pd.DataFrame":
     - `computed_in`, `output_error`: the type in which another provider than the CPU's computed, and
       by which share of their size its outputs are off
     - `relative_basis`: the calls that `relative_latency` is of, as `latency_basis`
+    - `energy_mj`, `energy_ci_low_mj`, `energy_ci_high_mj`, `power_w`, `idle_power_w`,
+      `energy_source`: of one call above idle, where the device can be asked
 
     Raises `benchbox.errors.RecordError` for a file that is no run; warns of a truncated last line.
     """
@@ -200,7 +204,7 @@ def _row(run: Run, record: Record, arguments: Mapping[str, str]) -> dict[str, ob
         **percentiles.file_cells(run, record),
         **scaling.cells(run, record),
     }
-    further |= gpu.cells(context, record)
+    further |= gpu.cells(context, record) | energy.cells(context, record)
     return {
         "spec": record.spec,
         "case": record.case,

@@ -14,6 +14,7 @@ from benchbox.report import (
     claims,
     comparison,
     comparison_text,
+    energy,
     footnotes,
     formatting,
     gpu,
@@ -151,6 +152,7 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
         column(load_cells.p50_header(records), p50),
         *(column(*percentile, drop=KEPT) for percentile in asked),
         *(column(*load) for load in load_cells.columns(records)),
+        *([column(energy.HEADER, energy.cell)] if energy.has(records) else []),
         *([] if paced else [column(images, lambda r: throughput(r, facts), drop=2)]),
         *(_comparison(run, records) if versus else []),
         *(

@@ -90,7 +90,11 @@ PASSING = ("memory_available_bytes", "boot")
 
 
 def _shareable(host: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in host.items() if name not in PASSING}
+    kept = {name: value for name, value in host.items() if name not in PASSING}
+    energy = kept.pop("energy", None)
+    if isinstance(energy, dict) and "source" in energy:
+        kept["energy"] = {name: energy[name] for name in ("source", "idle_s") if name in energy}
+    return kept
 
 
 def _with_ceilings(hello: Mapping[str, Any], device: Device) -> dict[str, object]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from benchbox.analysis import gpu_time, latency, samples
+from benchbox.analysis import energy, gpu_time, latency, samples
 from benchbox.analysis.adjusted import Adjusted
 from benchbox.analysis.machine import Machine
 from benchbox.analysis.samples import Burst
@@ -104,6 +104,7 @@ def measured(
         relative=relative,
         relative_basis=basis,
         relative_to=reference_sha256 if relative else "",
+        energy=energy.estimate(bursts),
     )
 
 

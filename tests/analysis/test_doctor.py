@@ -290,3 +290,9 @@ def test_the_doctor_looks_at_the_gpu_that_it_is_asked_for(fake_gpu: Libraries) -
     assert " and NVIDIA Stand-in: a poor place" in ended.stdout.splitlines()[0]
     for text in ("1 other process computes on the GPU, and holds 1.0 GB", "800 W", "starts anew"):
         assert text in ended.stdout
+
+
+def test_a_source_of_energy_is_named_and_the_lack_of_one_is_no_fault() -> None:
+    observed = gather([CALM], {"energy": {"source": "RAPL"}})
+    assert "energy of calls is read too, by RAPL." in str(examine(observed).findings)
+    assert "energy" not in str(examine(gather([CALM], {"energy": {"missing": "x"}})).findings)

@@ -142,8 +142,7 @@ class _Program:
         measured: Sequence[int],
     ) -> None:
         self._measured = measured
-        path = os.pathsep.join([os.environ.get("PATH", os.defpath), *PLACES])
-        self._program = shutil.which(name, path=path)
+        self._program = shutil.which(name, path=search_path())
         self._argument, self._parse, self._clock = argument, parse, clock
         self._answer: str | None = None
         self._asked_s: float | None = None
@@ -162,18 +161,24 @@ class _Program:
         """Run it from a thread of its own, whose processors it inherits: not those measured."""
         from concurrent.futures import ThreadPoolExecutor  # most boards have no such program
 
-        with ThreadPoolExecutor(1, initializer=_leave, initargs=(self._measured,)) as asking:
-            output = asking.submit(_run, program, self._argument).result()
+        with ThreadPoolExecutor(1, initializer=leave, initargs=(self._measured,)) as asking:
+            output = asking.submit(run, program, self._argument).result()
         return None if output is None else self._parse(output.decode(errors="replace"))
 
 
-def _leave(cpus: Sequence[int]) -> None:
+def search_path() -> str:
+    """Where the system's own programs may be."""
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), *PLACES])
+
+
+def leave(cpus: Sequence[int]) -> None:
     """Have the calling thread run on other processors than these, where there are some."""
     with contextlib.suppress(OSError, AttributeError):
         os.sched_setaffinity(0, set(range(os.cpu_count() or 1)) - set(cpus))
 
 
-def _run(program: str, argument: str) -> bytes | None:
+def run(program: str, argument: str) -> bytes | None:
+    """What a program prints, None where it does not run or takes too long."""
     try:
         return subprocess.run(
             [program, argument],

@@ -31,6 +31,7 @@ CHECKS = (
     settings.isolated,
     settings.power,
     settings.visibility,
+    settings.energy,
     gpu.others,
     gpu.held_down,
     gpu.clock,

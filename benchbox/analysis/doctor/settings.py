@@ -127,3 +127,9 @@ def visibility(observed: Observation) -> Iterator[Finding]:
     else:
         readable = [name for name in gauges if name not in hidden]
         yield Finding("good", f"Its {' and '.join(readable)} can be read.")
+
+
+def energy(observed: Observation) -> Iterator[Finding]:
+    """What energy is read from; the lack of it makes no place a worse one."""
+    if source := observed.facts.get("energy", {}).get("source"):
+        yield Finding("good", f"The energy of calls is read too, by {source}.")
