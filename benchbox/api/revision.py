@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchbox import host, specs
-from benchbox.errors import UsageError
+from benchbox.errors import RecordError, UsageError
+from benchbox.records.writer import held
 
 OPTION = "--baseline-rev"
 
@@ -49,16 +50,40 @@ def checkout(revision: str) -> Iterator[Checkout]:
         raise UsageError(f"{OPTION} {revision}: git is not installed")
     top = _git(revision, "rev-parse", "--show-toplevel")
     commit = _git(revision, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
-    place = host.cache_folder() / "revisions"
+    place = Path(os.path.realpath(host.cache_folder() / "revisions"))
     place.mkdir(parents=True, exist_ok=True)
+    _remove_left(revision, place)
     folder = Path(tempfile.mkdtemp(prefix=f"{commit[:12]}-", dir=place))
-    try:
-        _git(revision, "worktree", "add", "--quiet", "--detach", str(folder), commit)
-        yield Checkout(Path(top), folder)
-    finally:
-        with contextlib.suppress(UsageError):
-            _git(revision, "worktree", "remove", "--force", str(folder))
-        shutil.rmtree(folder, ignore_errors=True)
+    _lock(folder).touch()
+    with held(_lock(folder)):
+        try:
+            _git(revision, "worktree", "add", "--quiet", "--detach", str(folder), commit)
+            yield Checkout(Path(top), folder)
+        finally:
+            _remove(revision, folder)
+
+
+def _lock(folder: Path) -> Path:
+    """The file that whoever uses a checkout holds; the system frees that of one that was killed."""
+    return folder.with_name(f"{folder.name}.lock")
+
+
+def _remove_left(revision: str, place: Path) -> None:
+    """Remove the checkouts of this repository whose runs were killed, and no other worktree."""
+    listed = _git(revision, "worktree", "list", "--porcelain").splitlines()
+    ours = [Path(line.removeprefix("worktree ")) for line in listed if line.startswith("worktree ")]
+    for folder in ours:
+        if folder.parent == place and os.name == "posix":  # other systems have no such lock
+            _lock(folder).touch()
+            with contextlib.suppress(RecordError), held(_lock(folder)):
+                _remove(revision, folder)
+
+
+def _remove(revision: str, folder: Path) -> None:
+    with contextlib.suppress(UsageError):
+        _git(revision, "worktree", "remove", "--force", str(folder))
+    shutil.rmtree(folder, ignore_errors=True)
+    _lock(folder).unlink(missing_ok=True)
 
 
 def _git(revision: str, *words: str) -> str:

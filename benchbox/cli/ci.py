@@ -23,20 +23,28 @@ def say(judged: Sequence[Judgement], stderr: Console) -> None:
         stderr.print(within(judged), style="green")
 
 
-def tell_github(runs: Sequence[Run], judged: Sequence[Judgement], stderr: Console) -> None:
-    """Write the summary and annotations of a step of GitHub Actions, where this is one."""
+def tell_github(
+    runs: Sequence[Run],
+    judged: Sequence[Judgement],
+    stderr: Console,
+    problems: Sequence[str] = (),
+) -> None:
+    """Write the summary and annotations of a step of GitHub Actions, where this is one.
+
+    `problems` are sentences on what could not be judged.
+    """
     is_runner = os.environ.get("GITHUB_ACTIONS") == "true"
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not (is_runner or path):
         return
     from benchbox.report import ci
 
-    for line in ci.annotations(runs, judged) if is_runner else ():
+    for line in ci.annotations(runs, judged, problems) if is_runner else ():
         typer.echo(line, err=True)
     try:
         if path:
             with Path(path).open("a", encoding="utf-8", errors="replace") as file:
-                file.write(ci.summary(runs, judged))
+                file.write(ci.summary(runs, judged, problems))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", "") or error
         stderr.print(f"Warning: GITHUB_STEP_SUMMARY {path}: {reason}", style="yellow")

@@ -59,10 +59,11 @@ def _do(against: Against, exports: Exports, options: Options) -> None:
     judged = list[Judgement]()
     if outcomes:
         judged = list(judgements(runs, parsing.limits(options.output.fail_on), diffs))
-        for problem in against.problems:
-            stderr.print(f"Not set beside its baseline: {problem}", style="red")
+        problems = [f"Not set beside its baseline: {each}" for each in against.problems]
+        for problem in problems:
+            stderr.print(problem, style="red")
         ci.say(judged, stderr)
-        ci.tell_github(runs, judged, stderr)
+        ci.tell_github(runs, judged, stderr, problems)
         render = partial(ci.rendered, runs, judged, str(options.output.export_ci))
         exports.write(render, "" if any(o.lost for o in outcomes) else REPORT)
     lacking = bool(against.problems) or not is_profiled

@@ -16,9 +16,10 @@ NS = 1e9  # in a second
 BENCHER = ".bmf.json"  # how the name of a file in Bencher's format ends
 
 
-def summary(runs: Sequence[Run], judged: Sequence[Judgement]) -> str:
-    """Markdown of the tables with their notes folded, below the limits that are not kept."""
-    parts = [f"- {paragraph(sentence(each))}" for each in judged if each.kept != "within"]
+def summary(runs: Sequence[Run], judged: Sequence[Judgement], problems: Sequence[str] = ()) -> str:
+    """Markdown of the tables with their notes folded, below problems and limits not kept."""
+    found = [*problems, *(sentence(each) for each in judged if each.kept != "within")]
+    parts = [f"- {paragraph(each)}" for each in found]
     texts = ["\n".join(parts)] if parts else []
     for table in tables_of(runs):
         texts.append(tables_to_markdown([replace(table, notes=())]).rstrip())
@@ -28,8 +29,12 @@ def summary(runs: Sequence[Run], judged: Sequence[Judgement]) -> str:
     return "\n\n".join(texts) + "\n"
 
 
-def annotations(runs: Sequence[Run], judged: Sequence[Judgement]) -> Iterator[str]:
+def annotations(
+    runs: Sequence[Run], judged: Sequence[Judgement], problems: Sequence[str] = ()
+) -> Iterator[str]:
     """The workflow commands that GitHub shows beside a change."""
+    for problem in problems:
+        yield _annotation("error", problem)
     for each in judged:
         if each.kept != "within":
             yield _annotation("error" if each.kept == "over" else "warning", sentence(each))

@@ -1,12 +1,15 @@
 """Baselines: kept, listed and removed; runs beside their figures, graphs and git revisions."""
 
 import json
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from benchbox import records
+from benchbox.api import revision
 from tests.cli.conftest import product, write
 from tests.helpers.command import CalmCommand, invoke, only_run
 
@@ -124,6 +127,27 @@ def test_files_are_timed_beside_those_of_a_revision(bench: CalmCommand, reposito
     assert (judged["small"], judged["twin"], judged["new"], judged["bad"]) == (1, 1, 0, 0)
     alone = bench.run("new.onnx", *SHORT, "--baseline-rev", "HEAD", *SLOWER, code=1)
     assert "new.onnx: in HEAD: new.onnx: there is no such file" in alone.stderr
+
+
+def test_a_checkout_that_a_killed_run_left_is_removed_by_the_next_one(
+    bench: CalmCommand, repository: str, tmp_path: Path
+) -> None:
+    assert bench
+    own = git("worktree", "list")
+    git("worktree", "add", "-q", "--detach", str(tmp_path / "the-users"), repository)
+    shutil.rmtree(tmp_path / "the-users")  # on a disk that is not mounted now
+    before = git("worktree", "list", "--porcelain")
+    code = (
+        "import os, signal; from benchbox.api.revision import checkout\n"
+        "with checkout('HEAD'): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    with revision.checkout("HEAD") as first:
+        assert git("worktree", "list").count("\n") == own.count("\n") + 2, "that of a killed run"
+        with revision.checkout("HEAD") as second:
+            assert first.folder.is_dir() and second.folder != first.folder
+    assert before == git("worktree", "list", "--porcelain")
+    assert list(first.folder.parent.iterdir()) == []
 
 
 def test_files_are_timed_beside_exported_graphs(bench: CalmCommand, main: Path) -> None:

@@ -36,19 +36,21 @@ def judged(run: Run) -> list[Judgement]:
 def test_a_summary_has_what_is_not_kept_first_and_its_notes_folded(
     run: Run, judged: list[Judgement]
 ) -> None:
-    lines = ci.summary([run], judged).splitlines()
-    assert lines[0].startswith("- Failed: new takes 2.00x")
-    assert lines[1].startswith("- Unclear: near takes 1.03x")
+    lines = ci.summary([run], judged, ["Not set: x"]).splitlines()
+    assert lines[:1] == ["- Not set: x"]
+    assert lines[1].startswith("- Failed: new takes 2.00x")
+    assert lines[2].startswith("- Unclear: near takes 1.03x")
     table = next(n for n, line in enumerate(lines) if line.startswith("| case |"))
     folded = lines.index("<details><summary>Notes</summary>")
     notes = [n for n, line in enumerate(lines) if line.startswith("- FLOPs are")]
-    assert 1 < table < folded < notes[0] < lines.index("</details>")
+    assert 2 < table < folded < notes[0] < lines.index("</details>")
 
 
 def test_annotations_are_one_line_each_with_percent_signs_escaped(
     run: Run, judged: list[Judgement]
 ) -> None:
-    over, unclear, failed = ci.annotations([run], judged)
+    lacking, over, unclear, failed = ci.annotations([run], judged, [ODD])
+    assert lacking.startswith("::error title=benchbox::50%25 <of> \\x1b")
     assert over.startswith("::error title=benchbox::Failed: new takes 2.00x")
     assert over.endswith("(slower>3%25)")
     assert unclear.startswith("::warning title=benchbox::Unclear: near")
