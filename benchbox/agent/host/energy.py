@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 from benchbox.agent.host import health
 from benchbox.agent.host.counters import Counters, number
@@ -24,7 +24,7 @@ from benchbox.agent.host.machine import contents
 
 IDLE_S = 1.0
 LONGEST_S = 1.0  # that a counter may stand still
-STEPS = 4  # of a counter, by which it is known how long one takes
+STEPS = 6  # of a counter, by which it is known how long one takes
 BLOCK = 20  # steps that a block lasts at least, so that its ends are 5% of it
 EVERY_S = 0.1  # from one reading of a sensor to the next, or what reading it took over SHARE
 RAREST_S = 2.0
@@ -110,7 +110,7 @@ class CounterMeter(_Meter):
 
     def _idle_w(self) -> float:
         moves = [self._move() for _ in range(STEPS)]
-        self.step_s = max(now[0] - before[0] for before, now in pairwise(moves))
+        self.step_s = median(now[0] - before[0] for before, now in pairwise(moves))
         began_s, before = moves[-1]
         self._sleep(IDLE_S)
         ended_s, after = self._move()
