@@ -9,6 +9,8 @@ import typer
 
 from benchbox.api import parsing
 
+ANYTHING, CUDA = "anything", "cuda"  # of --install: alone, and what to install for
+
 
 class Channels(StrEnum):
     """The channel sets of a paper."""

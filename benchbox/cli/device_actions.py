@@ -11,6 +11,7 @@ from benchbox import devices
 from benchbox.api import parsing
 from benchbox.cli import cpu_check, gpu_check
 from benchbox.cli.bar import Bar
+from benchbox.cli.choices import ANYTHING, CUDA
 from benchbox.cli.list import table
 from benchbox.cli.output import console
 from benchbox.cli.progress import Live
@@ -24,11 +25,11 @@ from benchbox.report.console import show_tables
 from benchbox.report.formatting import cpu_list
 from benchbox.report.table import Column
 from benchbox.report.text import by_text, folded
-from benchbox.transports import client, local, open_agent, open_target
+from benchbox.transports import client, local, open_agent, open_target, require_gpu
 from benchbox.transports.board import setup
 from benchbox.transports.board.target import Target, lacking
 
-MIB = 1 << 20
+MIB, GB = 1 << 20, 10**9
 LITTLE_FREE_BYTES = 256 * MIB  # ONNX Runtime, numpy and some graphs need less
 HOT_C = 75.0  # most boards begin to throttle at 80 to 85
 KHZ = 1000  # in a MHz
@@ -63,17 +64,15 @@ def add(
     cpus: str | None,
     provider: str = "",
     *,
-    install: bool,
+    install: str,
 ) -> None:
     """Register a device; with `install`, put there what it lacks, and check it."""
     if url == "local" and "/" in python:  # of this folder, and meant in any other
         python = str(parsing.path(python, "--python").absolute())
     entry = Entry(name, url, python, threads, parsing.one_choice(cpus), provider)
-    if provider and install:
-        raise UsageError(
-            "--install: puts ONNX Runtime for processors there; for a GPU install "
-            "'onnxruntime-gpu[cuda,cudnn]' and nvidia-ml-py in a Python, and name it with --python"
-        )
+    _check_install(install)
+    if install == CUDA and not url.startswith("ssh:"):
+        raise UsageError(f"device {name!r}: --install cuda: of an ssh:// address")
     if url == "local" and install:
         raise UsageError(f"device {name!r} is this machine; --install is for others")
     if url == "local":
@@ -86,7 +85,7 @@ def add(
     advice = "" if install else f"; try it: benchbox device check {name}"
     console().print(f"{name} is in {path}{advice}")
     if install:
-        check(name, "", install=True, clean=False)
+        check(name, "", install=install, clean=False)
 
 
 def remove(name: str) -> None:
@@ -98,29 +97,52 @@ def remove(name: str) -> None:
     console().print(f"{name} is no longer in {path}")
 
 
+def _check_install(install: str) -> None:
+    if install not in ("", ANYTHING, CUDA):
+        raise UsageError(f"--install {install}: write --install, or --install cuda for a GPU")
+
+
+def _with_gpu(name: str, install: str) -> str:
+    """The name of a device, of its first GPU with `--install cuda`; raises UsageError."""
+    _check_install(install)
+    if install != CUDA or devices.resolve(name).gpu:
+        return name
+    if name.startswith("ssh:"):
+        raise UsageError(
+            f"--install cuda: register it: benchbox device add NAME {name} --install cuda"
+        )
+    return f"{name}:{CUDA}"
+
+
 def check(
-    name: str, provider: str, threads: int | None = None, *, install: bool, clean: bool
+    name: str, provider: str, threads: int | None = None, *, install: str, clean: bool
 ) -> None:
     """Print what a device is; raises DeviceError when it is not usable.
 
     Its ceilings are measured, on a GPU by `provider` if one is named, else by so many threads.
+    With `install` for CUDA it is the first GPU of a device that is registered for its processors.
     """
+    name = _with_gpu(name, install)
     device = devices.resolve(name, threads, provider=providers.named(provider) if provider else "")
     if provider and not device.gpu:
         raise UsageError(f"--provider: only for GPUs, and device {name!r} is none")
+    if (install or clean) and not device.url:
+        here = "; here: pip install 'benchbox[cuda]'" if device.gpu else ""
+        raise UsageError(
+            f"device {name!r} is this machine; --install and --clean are for others{here}"
+        )
     if device.gpu:
-        gpu_check.check(device, "--install" * install or "--clean" * clean)
+        if device.url:
+            _prepare(device, console(stderr=True), install=bool(install), clean=clean)
+        gpu_check.check(device)
         return
     if device.url:
-        is_busy = _examine(device, install=install, clean=clean)
+        is_busy = _examine(device, install=bool(install), clean=clean)
         if is_busy:
             console().print(f"{device.name} is in use: another benchbox is timing on it")
             return
-    elif install or clean:
-        raise UsageError(f"device {name!r} is this machine; --install and --clean are for others")
     else:
-        here = {key: value for key, value in local.facts().items() if key != "free_bytes"}
-        _print(_rows(here))
+        _print(_rows({k: v for k, v in local.facts().items() if k != "free_bytes"}))
     _start(device)
 
 
@@ -186,8 +208,15 @@ def _prepare(device: Device, stderr: Console, *, install: bool, clean: bool) -> 
             stderr.print(f"removed {setup.clean(target) / MIB:.0f} MB there")
     if not install:
         return
+    lacks_cuda = bool(device.gpu) and _lacks_cuda(device)
     with _opened(device) as target:
-        if target.lacks or setup.import_error(target):
+        if lacks_cuda or (not device.gpu and (target.lacks or setup.import_error(target))):
+            if lacks_cuda:
+                free = setup.require_cuda(target)
+                stderr.print(
+                    f"downloading {setup.CUDA_DOWNLOAD_MB / 1000:.1f} GB there, which become "
+                    f"{setup.CUDA_SIZE_MB / 1000:.1f} GB; {free / GB:.0f} GB are free"
+                )
             stderr.print("installing what an agent needs there")
             with Bar(stderr) as bar:
                 line = bar.line()
@@ -201,6 +230,17 @@ def _prepare(device: Device, stderr: Console, *, install: bool, clean: bool) -> 
             stderr.print("nothing to install: no Python there, so that one is sent")
         else:
             stderr.print("nothing to install: an agent has what it needs there")
+
+
+def _lacks_cuda(device: Device) -> bool:
+    """Whether a GPU cannot be used for want of what is installed; raises DeviceError otherwise."""
+    try:
+        require_gpu(device)
+    except DeviceError as error:
+        if "--install" not in str(error):
+            raise
+        return True
+    return False
 
 
 def _missing(device: Device, found: dict[str, Any], lacks: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from benchbox.analysis.disturbances import clock_reasons
 from benchbox.cli.output import console
 from benchbox.devices import Device, ceilings, gpu_options
 from benchbox.devices.providers import runs_modules
-from benchbox.errors import CaseError, DeviceError, UsageError
+from benchbox.errors import CaseError, DeviceError
 from benchbox.lines import one_line
 from benchbox.report import energy
 from benchbox.transports import open_agent, require_gpu
@@ -20,12 +20,8 @@ TERA, GIGA = 1e12, 1e9
 PRODUCTS = {"fp32": "float32", "tf32": "TF32", "fp16": "float16"}
 
 
-def check(device: Device, option: str) -> None:
+def check(device: Device) -> None:
     """Print what a GPU is, measure its ceilings, print and keep them; raises DeviceError."""
-    if option:
-        raise UsageError(
-            f"{option}: for processors; of device {device.name!r} nothing is installed"
-        )
     if not runs_modules(device.provider):
         require_gpu(device)
     stdout = console()

@@ -1,6 +1,7 @@
 """Agents on this machine and on devices: each is started, greeted, and checked before its use."""
 
 from benchbox import devices
+from benchbox.agent.gpu import libraries
 from benchbox.devices import Device, last_seen, providers
 from benchbox.errors import DeviceError
 from benchbox.transports.board.target import Target, TargetChannel
@@ -33,7 +34,9 @@ def require_gpu(device: Device) -> None:
     finally:
         channel.close()
     if "error" in reply:
-        raise DeviceError(f"device {device.name!r}: {reply['error']}")
+        is_curable = device.url and libraries.INSTALL in reply["error"]
+        cure = f"; or: benchbox device check {device.command_name} --install" if is_curable else ""
+        raise DeviceError(f"device {device.name!r}: {reply['error']}{cure}")
 
 
 def open_agent(device: Device, progress: Progress = ignore) -> Agent:

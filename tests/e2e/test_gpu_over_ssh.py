@@ -8,6 +8,8 @@ from collections.abc import Callable
 import pytest
 from typer.testing import Result
 
+from benchbox import host
+from benchbox.transports.board import setup
 from tests.board.running import Board
 from tests.conftest import WriteOnnx
 from tests.fakegpu.building import Libraries
@@ -17,21 +19,38 @@ pytestmark = pytest.mark.slow
 RUN = ("--quick", "--precision", "90%", "--max-time", "10s")
 
 
+# A Python that has no stand-in for ONNX Runtime, until its pip, a stand-in too, has run.
+INSTALLING = """\
+PATH={work}/bin:$PATH
+case "$0 $2" in
+*venv*/python\\ pip) echo "$@" >> {work}/asked; sh {work}/pip; exit $? ;;
+*venv*/python\\ *) ;;
+*\\ venv) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; exit ;;
+*) export PYTHONPATH= ;;
+esac
+"""
+
+
 @pytest.fixture
 def box(
     ssh_board: Board, reach: Callable[[Board], None], fake_gpu: Libraries
 ) -> Callable[..., Result]:
-    """Return the command, for which `box` is registered: its Python finds the stand-ins."""
+    """Return the command, for which `box` is registered: its Python finds the stand-ins.
+
+    That of `bare` does once something was installed.
+    """
     reach(ssh_board)
-    python = fake_gpu.work / "python"
     told = {
         k: v
         for k, v in fake_gpu.environment().items()
         if k.startswith(("FAKE", "LD_", "PYTHONPATH"))
     }
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in told.items())
-    python.write_text(f'#!/bin/sh\n{exports}exec {sys.executable} "$@"\n')
-    python.chmod(0o755)
+    for name, more in ("python", ""), ("bare", INSTALLING.format(work=fake_gpu.work)):
+        python = fake_gpu.work / name
+        python.write_text(f'#!/bin/sh\n{exports}{more}exec {sys.executable} "$@"\n')
+        python.chmod(0o755)
+    (fake_gpu.work / "pip").touch()
     fake_gpu.tell(cuda="no_sleep 1\n", nvml="", ort="", torch="")
 
     def command(*arguments: str, code: int = 0) -> Result:
@@ -40,7 +59,9 @@ def box(
         assert ended.exit_code == code, ended.stderr
         return ended
 
-    command("device", "add", "box", "ssh://board", "--python", str(python), "--provider", "cuda")
+    add = ("ssh://board", "--provider", "cuda", "--python")
+    command("device", "add", "box", *add, str(fake_gpu.work / "python"))
+    command("device", "add", "bare", *add, str(fake_gpu.work / "bare"))
     return command
 
 
@@ -68,4 +89,54 @@ def test_what_its_machine_cannot_do_is_one_line(
     torch = box("run", path, "-d", "box", "--provider", "torch", *RUN, code=6).stderr
     assert "torch is timed on the machine that benchbox runs on" in torch
     assert "not on GPUs" in box("run", path, "-d", "box", "--provider", "xnnpack", code=2).stderr
-    assert "--install: for processors" in box("device", "check", "box", "--install", code=2).stderr
+    bare = box("run", path, "-d", "bare", *RUN, code=6).stderr
+    assert "was built without CUDA" in bare and bare.count("\n") == 1
+    assert bare.endswith("; or: benchbox device check bare --install\n")
+
+
+def test_cudas_libraries_are_installed_there(
+    box: Callable[..., Result], fake_gpu: Libraries
+) -> None:
+    checked = box("device", "check", "bare", "--install", "cuda")
+    assert "downloading 1.6 GB there, which become 2.5 GB; " in checked.stderr
+    assert "\nbare-cuda-0 is ready; " in checked.stdout
+    (asked,) = (fake_gpu.work / "asked").read_text().splitlines()
+    runtime = f"onnxruntime-gpu[cuda,cudnn]=={host.onnxruntime_version()}"
+    assert asked.split()[-3:] == ["numpy", "nvidia-ml-py", runtime]
+    assert "nothing to install" in box("device", "check", "bare", "--install").stderr
+    cleaned = box("device", "check", "bare", "--clean", code=6).stderr
+    assert "removed " in cleaned and "was built without CUDA" in cleaned
+
+
+@pytest.mark.parametrize(
+    ("pip", "space_mb", "nvpmodel", "said"),
+    [
+        ("", 10**9, "", "no space left there: 1000001600 MB needed, "),
+        ("", 0, "NV Power Mode: 25W\n1", "a Jetson takes JetPack's own onnxruntime-gpu (https://"),
+        (
+            "connection broken by 'NewConnectionError(...)'",
+            0,
+            "",
+            "its pip reaches no package index",
+        ),
+        ("No matching distribution found for numpy", 0, "", "No matching distribution found for n"),
+    ],
+)
+def test_what_cannot_be_installed_is_one_line(
+    box: Callable[..., Result],
+    fake_gpu: Libraries,
+    monkeypatch: pytest.MonkeyPatch,
+    pip: str,
+    space_mb: int,
+    nvpmodel: str,
+    said: str,
+) -> None:
+    monkeypatch.setattr(setup, "CUDA_SIZE_MB", space_mb)
+    (fake_gpu.work / "pip").write_text(f"echo ERROR: {shlex.quote(pip)} >&2; exit 1")
+    if nvpmodel:
+        (fake_gpu.work / "bin").mkdir()
+        (fake_gpu.work / "bin/nvpmodel").write_text(f"#!/bin/sh\necho '{nvpmodel}'\n")
+        (fake_gpu.work / "bin/nvpmodel").chmod(0o755)
+    refused = box("device", "check", "bare", "--install", code=6).stderr.splitlines()
+    assert refused[-1].startswith("Error: device 'bare-cuda-0': nothing installed: ")
+    assert said in refused[-1]

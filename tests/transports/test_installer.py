@@ -142,7 +142,7 @@ def test_what_pip_says_twice_is_told_once_and_no_version_is_blamed_for_it(
     said = refused(full, install)
     assert said == "device 'board': nothing installed: ERROR: Could not install"
     assert len((shell.home / "asked").read_text().splitlines()) == 1
-    said = commands.why_not_installed("OSError(28, 'No space left on device')\n  at line 7")
+    said = commands.why_not_installed("OSError(28, 'No space left on device')\n  at line 7", 250)
     assert said.startswith("no space left there: ")
 
 

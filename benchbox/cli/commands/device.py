@@ -1,11 +1,33 @@
 """Commands of `benchbox device` and their options."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
-from benchbox.cli.choices import complete_registered
+from benchbox.cli.choices import ANYTHING, CUDA, complete_registered
 from benchbox.cli.help import HelpCommand, HelpGroup
+
+INSTALL = "--install"
+
+
+class InstallCommand(HelpCommand):
+    """A command with --install, which stands alone or before what to install for."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's own type
+        """Give --install its value."""
+        return super().parse_args(ctx, _with_value(args))
+
+
+def _with_value(args: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    for word in args:
+        if word == CUDA and found[-1:] == [f"{INSTALL}={ANYTHING}"]:
+            found[-1] = f"{INSTALL}={word}"
+        else:
+            found.append(f"{INSTALL}={ANYTHING}" if word == INSTALL else word)
+    return found
+
 
 app = typer.Typer(
     cls=HelpGroup, no_args_is_help=True, help="Register, check and list boards and other devices."
@@ -21,7 +43,7 @@ def list_() -> None:
     device_actions.show()
 
 
-@app.command("add", cls=HelpCommand)
+@app.command("add", cls=InstallCommand)
 def add(
     name: RegisteredName,
     url: Annotated[
@@ -43,9 +65,13 @@ def add(
         typer.Option(metavar="cuda", help="of a GPU there: cuda or tensorrt"),
     ] = "",
     install: Annotated[
-        bool,
-        typer.Option("--install", help="install ONNX Runtime there if it is missing, and check"),
-    ] = False,
+        str,
+        typer.Option(
+            INSTALL,
+            metavar="[cuda]",
+            help="install ONNX Runtime there if missing, with CUDA for a GPU; and check",
+        ),
+    ] = "",
 ) -> None:
     """Register a device under a name, or change its options; keys stay with SSH."""
     from benchbox.cli import device_actions
@@ -61,7 +87,7 @@ def remove(name: RegisteredName) -> None:
     device_actions.remove(name)
 
 
-@app.command("check", cls=HelpCommand)
+@app.command("check", cls=InstallCommand)
 def check(
     name: Annotated[
         str,
@@ -72,9 +98,13 @@ def check(
         ),
     ],
     install: Annotated[
-        bool,
-        typer.Option("--install", help="install ONNX Runtime in benchbox's folder if missing"),
-    ] = False,
+        str,
+        typer.Option(
+            INSTALL,
+            metavar="[cuda]",
+            help="install ONNX Runtime in benchbox's folder if missing; cuda: with CUDA",
+        ),
+    ] = "",
     clean: Annotated[
         bool,
         typer.Option("--clean", help="empty benchbox's folder, installation included, and check"),

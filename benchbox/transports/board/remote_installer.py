@@ -9,6 +9,7 @@ made in a folder beside its place, and put there once it is complete.
 """
 
 import contextlib
+import ctypes
 import fcntl
 import json
 import os
@@ -30,9 +31,10 @@ TAIL = 4000  # characters of what went wrong
 MAKING = "venv-new-"
 COMPLETE = "complete"  # as commands.py has it
 NO_SUCH_VERSION = "No matching distribution"
+OFFLINE = "connection broken by"  # pip warns of it, and then finds no version either
 PIP = (
     *("-m", "pip", "install", "--disable-pip-version-check", "--progress-bar=off"),
-    *("--only-binary=:all:", "numpy"),
+    *("--no-cache-dir", "--only-binary=:all:"),
 )
 
 Message = dict[str, Any]
@@ -154,13 +156,22 @@ def _make(request: Message, lock: int, fresh: Path) -> None:
     _say({"said": "making an environment"})
     run(os.path.expanduser(request["python"]), "-m", "venv", str(made))  # noqa: PTH111 - or a name
     try:
-        run(python, *PIP, f"onnxruntime=={request['version']}")
-    except FailedError as error:
-        if NO_SUCH_VERSION not in str(error):  # but of all else, the same would be said again
+        run(python, *PIP, *request["packages"])
+    except FailedError as error:  # of all other errors, the same would be said again
+        if NO_SUCH_VERSION not in str(error) or OFFLINE in str(error):
             raise
-        run(python, *PIP, "onnxruntime")
+        run(python, *PIP, *request["otherwise"])
     run(python, "-c", "import numpy, onnxruntime")
     (made / COMPLETE).touch()
+
+
+def _require_library(name: str) -> None:
+    """Raise FailedError without a library that is no package's, before gigabytes are fetched."""
+    if name:
+        try:
+            ctypes.CDLL(name)
+        except OSError as error:
+            raise FailedError(f"there is no NVIDIA driver there ({error})") from None
 
 
 def _put(fresh: Path, place: Path) -> None:
@@ -180,6 +191,7 @@ def install(request: Message) -> Message:
         shutil.rmtree(left, ignore_errors=True)
     fresh = Path(tempfile.mkdtemp(prefix=MAKING, dir=folder))
     try:
+        _require_library(request["library"])
         _make(request, lock, fresh)
         _put(fresh, folder / request["name"])
     except FailedError as error:

@@ -4,14 +4,23 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchbox import host
+from benchbox import devices, host
 from benchbox.errors import CaseError, DeviceError
 from benchbox.transports import replies, reply_schema
 from benchbox.transports.board import commands, zipapp
 from benchbox.transports.board.target import BUSY, NARROW, REPLY_S, Target
 from benchbox.transports.channel import ChannelClosed, Timeout
 
-INSTALL_S = 900.0
+INSTALL_S, CUDA_INSTALL_S = 900.0, 7200.0
+# On the disk there: of numpy and ONNX Runtime, and with CUDA's libraries, as of 1.31.
+SIZE_MB, CUDA_SIZE_MB = 250, 2500
+CUDA_DOWNLOAD_MB = 1600  # lies there until it is unpacked
+MB = 10**6
+CUDA_MACHINES = ("x86_64", "aarch64")  # that PyPI has wheels of onnxruntime-gpu for
+JETSON = (
+    "a Jetson takes JetPack's own onnxruntime-gpu (https://pypi.jetson-ai-lab.io, for JetPack 6 "
+    "its jp6/cu126 by pip's --index-url); install that there, then: {}"
+)
 TICK_S = 1.0  # of the clock of an installation
 FACTS = {"main": "benchbox.agent.__main__", "arguments": ["--facts"]}
 
@@ -21,8 +30,7 @@ Report = Callable[[float, str], None]  # of the seconds so far, and the last lin
 def facts(target: Target) -> dict[str, Any]:
     """The facts of a target, as benchbox.agent.host.facts reads them; raises DeviceError."""
     try:
-        program = target.link.start(commands.program(target.python))
-        program.write(commands.script("remote_facts.py"))
+        program = target.start("remote_facts.py")
         program.send({"sources": zipapp.modules(), "folder": target.folder, **FACTS})
         found = program.receive(REPLY_S)
         replies.check(reply_schema.Facts, found)
@@ -67,28 +75,47 @@ def install(target: Target, report: Report = lambda _seconds, _line: None) -> No
         raise DeviceError(f"device {target.device.name!r}: nothing installed: {error}") from None
 
 
+def require_cuda(target: Target) -> int:
+    """The free bytes of a target that CUDA's packages can be installed on.
+
+    Raises DeviceError for one that they are not made for, or that has no room for them.
+    """
+    found = facts(target)
+    model, machine = str(found.get("model", "")), found["machine"]
+    free: int = found["free_bytes"]
+    if "jetson" in model.lower() or "nvpmodel" in found.get("setting", {}):
+        reason = JETSON.format(devices.naming_python(target.device))
+    elif machine not in CUDA_MACHINES:
+        reason = f"onnxruntime-gpu has wheels for {' and '.join(CUDA_MACHINES)}, this is {machine}"
+    elif free < (needed_mb := CUDA_DOWNLOAD_MB + CUDA_SIZE_MB) * MB:
+        reason = f"no space left there: {needed_mb} MB needed, {free // MB} MB free"
+    else:
+        return free
+    raise DeviceError(f"device {target.device.name!r}: nothing installed: {reason}")
+
+
 def _install(target: Target, report: Report) -> None:
-    installer = target.link.start(commands.program(target.python))
-    installer.write(commands.script("remote_installer.py"))
+    gpu = bool(target.device.gpu)
+    installer = target.start("remote_installer.py")
     version = host.onnxruntime_version()
-    installer.send(commands.installation(target.python, target.folder, version))
+    installer.send(commands.installation(target.python, target.folder, version, gpu=gpu))
     target.installer = installer
-    started, last = time.monotonic(), ""
-    while (taken := time.monotonic() - started) < INSTALL_S:
+    started, last, longest_s = time.monotonic(), "", CUDA_INSTALL_S if gpu else INSTALL_S
+    while (taken := time.monotonic() - started) < longest_s:
         report(taken, last)
         try:
             reply = installer.receive(TICK_S)
         except Timeout:
             continue
         if "said" not in reply:
-            return _check_installed(reply)
+            return _check_installed(reply, CUDA_SIZE_MB if gpu else SIZE_MB)
         last = replies.line(reply["said"])
-    raise CaseError(f"it took longer than {INSTALL_S / 60:.0f} minutes; {last}")
+    raise CaseError(f"it took longer than {longest_s / 60:.0f} minutes; {last}")
 
 
-def _check_installed(reply: Mapping[str, Any]) -> None:
+def _check_installed(reply: Mapping[str, Any], size_mb: int) -> None:
     """Raise CaseError for a last reply of remote_installer.py that is no success."""
     if reply.get("busy"):
         raise CaseError("another benchbox installs there; wait for it to end")
     if "error" in reply:
-        raise CaseError(commands.why_not_installed(str(reply["error"])))
+        raise CaseError(commands.why_not_installed(str(reply["error"]), size_mb))

@@ -68,8 +68,7 @@ class Target:
         self.installer: RemoteChannel | None = None  # which gets pings, too
         self._turn = threading.Lock()  # a file's bytes must not be cut by a line
         try:
-            self._keeper = self.link.start(commands.program(self.python))
-            self._keeper.write(commands.script("remote_keeper.py"))
+            self._keeper = self.start("remote_keeper.py")
             self.facts = self.ask({"op": "hello"})
             self._check_python()
             self.folder = replies.path(self.facts, "folder")
@@ -86,6 +85,12 @@ class Target:
         self._was_reached = was_reached(device)
         _reached.add(device.url)
         last_seen.note(device.url)
+
+    def start(self, script: str) -> RemoteChannel:
+        """Start a program of this package by the Python there."""
+        program = self.link.start(commands.program(self.python, gpu=bool(self.device.gpu)))
+        program.write(commands.script(script))
+        return program
 
     def _no_python(self, error: Exception) -> str:
         name, python = self.device.name, self.device.python or "python3"
@@ -210,7 +215,10 @@ class Target:
         if self.ask({"op": "watch", "name": run, "again": again}).get("busy"):
             raise DeviceError(f"device {self.device.name!r}: {BUSY}; wait for it to end")
         pid_file = f"{self.folder}/run/{run}"
-        return self.link.start(commands.agent(self.python, program, pid_file, SINGLE_THREADED))
+        command = commands.agent(
+            self.python, program, pid_file, SINGLE_THREADED, gpu=bool(self.device.gpu)
+        )
+        return self.link.start(command)
 
     def _agent_file(self) -> str:
         """Push the agent's program if it is not there yet; return its path there."""
