@@ -76,7 +76,7 @@ class Runtime(Protocol):
         """Counters of the GPU that it runs on; empty on a processor."""
 
     def compare(self, request: Message, loaded: LoadedGraph) -> Mapping[str, object]:
-        """What to add to a `load` on how its outputs stand to those of the CPU's provider.
+        """The fields of a `load` reply that compare its outputs with those of the CPU provider.
 
         Raises Refusal where they have nothing to do with these.
         """

@@ -75,7 +75,7 @@ def ratio(
 
 
 def spread(controls: Iterable[float]) -> float:
-    """What two runs differ by: of graphs that did not change all ratios would be 1."""
+    """The spread between two runs, by graphs that did not change: their ratios should all be 1."""
     squares = [math.log(ratio) ** 2 for ratio in controls]
     if len(squares) < FEWEST_CONTROLS:
         return UNKNOWN_SPREAD

@@ -122,6 +122,6 @@ def _next(sums: Sums, start: int) -> int | None:
 
 
 def _apart(sums: Sums, start: Places, at: Places, end: Places) -> tuple[Floats, Floats]:
-    """How far the means before and after each place are apart, with the error of that."""
+    """The distance of the means before and after each place, with its error."""
     before, after = sums.mean(start, at), sums.mean(at, end)
     return np.abs(after[0] - before[0]), np.hypot(before[1], after[1])

@@ -44,7 +44,7 @@ class UnderLoad:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What a run is set beside: figures kept under a name, graphs of a folder or a revision."""
+    """The baseline of a run: figures kept under a name, graphs of a folder or a revision."""
 
     name: str | None = None
     graphs: Path | None = None
@@ -53,7 +53,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
-    """What is asked of a run.
+    """All options of a run, in plain types.
 
     With a `margin` it is a comparison. `typed` names the options that somebody chose for this run;
     the rest are defaults, which may be meant for others.

@@ -24,7 +24,7 @@ class Checkout:
     folder: Path
 
     def name(self, name: str) -> str:
-        """What a name stands for in the checkout; raises UsageError for one of no file in it."""
+        """A name as spelled for the checkout; raises UsageError where it has no file there."""
         base, only = specs.split(name)
         callable_ = ""
         if not specs.is_file(base) and ".py:" in base:

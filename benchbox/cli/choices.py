@@ -60,7 +60,7 @@ class ConvSearch(StrEnum):
 
 
 class DetectorHead(StrEnum):
-    """What a detector gives."""
+    """The outputs of a detector."""
 
     raw = "raw"
     decoded = "decoded"
@@ -68,7 +68,7 @@ class DetectorHead(StrEnum):
 
 
 class By(StrEnum):
-    """What a profile is divided by."""
+    """The divisions of a profile."""
 
     category = "category"
     module = "module"
@@ -76,7 +76,7 @@ class By(StrEnum):
 
 
 class ExplainBy(StrEnum):
-    """What an explanation is divided by."""
+    """The divisions of an explanation."""
 
     part = "part"
     category = "category"

@@ -61,7 +61,7 @@ def _one_line_errors(ctx: Any = None) -> Iterator[None]:  # noqa: ANN401
 
 
 def _file(ctx: Any, flags: Sequence[str]) -> str:  # noqa: ANN401 - Typer's own type
-    """How an error about these flags begins: with benchbox.toml, where they stand there alone."""
+    """The beginning of an error about these flags: benchbox.toml, where they stand there alone."""
     from_file = ((ctx and ctx.default_map) or {}).get(ctx and ctx.invoked_subcommand, ())
     for option in ctx.command.commands[ctx.invoked_subcommand].params if from_file else ():
         spellings = tuple(option.opts)

@@ -1,4 +1,4 @@
-"""What the `benchbox results` commands do to old runs."""
+"""Packing and removal of old runs, for the `benchbox results` commands."""
 
 from pathlib import Path
 

@@ -128,7 +128,7 @@ def require_writable(option: str, path: Path) -> None:
 
 
 def _place(path: Path) -> object:
-    """What two paths to one file have in common, and stdout with the file that it goes to."""
+    """The identity of a file: the same for two paths to it, and for stdout that goes to it."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         status = os.fstat(1) if path == STDOUT else path.stat()
         return status.st_dev, status.st_ino

@@ -46,7 +46,7 @@ def words(text: str) -> list[str]:
 
 
 def _parts(text: str) -> Iterator[str]:
-    """What stands between commas; those within braces, as JSON has them, do not count."""
+    """The parts between commas; commas within braces, as JSON has them, do not count."""
     part = ""
     for piece in text.split(","):
         part = f"{part},{piece}" if part else piece

@@ -11,7 +11,7 @@ BUILD = "install a build that has it"
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a provider needs; `how` is what to do, `systems` and `machines` where that may help."""
+    """Requirements of a provider; `how` is what to do, `systems` and `machines` where it helps."""
 
     hardware: str
     how: str
@@ -56,7 +56,7 @@ NEEDS: Mapping[str, Need] = {
 
 
 def how(short: str) -> str:
-    """What to do for a provider that a device has not."""
+    """The advice for a provider that a device lacks."""
     return NEEDS[short].how if short in NEEDS else BUILD
 
 

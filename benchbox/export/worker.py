@@ -252,7 +252,7 @@ def _inspected(path: Path, folder: Path, request: Mapping[str, Any]) -> Graph:
 def _called(
     path: Path, tensors: Sequence[Message], made: MadeUp
 ) -> tuple[MadeUp, list[ort_call.Output]]:
-    """How integers are made so that the graph runs, and its outputs on them.
+    """A way to make integers on which the graph runs, and its outputs on them.
 
     Where it does not run on those that are `made` for it, they are 0 or 1, else all 1 or all 0, as
     sizes and axes may have to be, else floats of few numbers are, as scales and thresholds may have
@@ -287,14 +287,14 @@ def _may_be_setting(tensor: Message) -> bool:
 
 
 def _empty(tensors: Sequence[Message], given: Sequence[ort_call.Output]) -> Iterator[str]:
-    """What is said of a graph that computes nothing, as an input of it is declared empty."""
+    """The advice on a graph that computes nothing because an input is declared empty."""
     empty = [each["name"] for each in tensors if 0 in each["shape"]]
     if empty and given and all(o.array is not None and not o.array.size for o in given):
         yield f"nothing is computed: input {empty[0]} is empty by its declaration"
 
 
 def _tried(path: Path, tensors: Sequence[Message], conversion: Precision | None) -> MadeUp:
-    """How integers are made for a graph that ran on 0 and 1, or that is to be converted."""
+    """A way to make integers for a graph that ran on 0 and 1, or that is to be converted."""
     if conversion:  # it is in float32 as yet
         tensors = [{**t, "dtype": "float32"} if t["dtype"] == "float16" else t for t in tensors]
     made = made_up(onnx_file.read(path), tensors)

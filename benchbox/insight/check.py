@@ -21,7 +21,7 @@ CONVOLUTIONS = tuple(SHARES)
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What altering the channels behind a part was said to do to the latency, and what it did.
+    """The predicted and the measured effect on latency of altering the channels behind a part.
 
     `widths` are the new numbers of channels by the old ones, `flops` the altered graph's over the
     original's, `said` and `measured` latencies over the original's. `reason` is why it was not

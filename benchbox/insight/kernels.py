@@ -39,7 +39,7 @@ class Kernel:
         return 0 < self.macs <= READ_ONCE * self.weights
 
     def padding(self, block: int) -> float:
-        """What it multiplies beside what the file asks for, over that, in blocks of channels."""
+        """Multiplications that blocks of channels add, as a share of those of the file."""
         if not self.is_blocked or self.kind != "dense":
             return 0.0
         padded = _up(self.outputs, block) / self.outputs
@@ -88,7 +88,7 @@ def of(node: Node, bytes_each: int) -> Kernel:
 
 
 def block(nodes: Sequence[Node]) -> int:
-    """How many channels a block has: 16, or 8 where a blocked result has no multiple of 16."""
+    """The channels of a block: 16, or 8 where a blocked result has no multiple of 16."""
     blocked = [node.operation.output() for node in nodes if node.name.endswith(BLOCKED)]
     return 8 if any(len(shape) > 1 and shape[1] % 16 for shape in blocked) else 16
 

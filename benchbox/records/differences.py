@@ -34,7 +34,7 @@ class Difference:
 
 
 def of_samples(old: Context, new: Context, swept: Sequence[str] = SWEPT) -> list[Difference]:
-    """What forbids the samples of two runs to stand for one run; `swept` is part of the plan."""
+    """Differences that forbid two runs to share samples; `swept` is part of the plan."""
     pairs = [(name, getattr(old, name), getattr(new, name)) for name in SAME]
     pairs += [("plug-in", _plugin(old), _plugin(new))]
     pairs += [(name, old.host.get(name), new.host.get(name)) for name in SAME_HOST]
@@ -53,14 +53,14 @@ def machine(context: Context) -> tuple[object, ...]:
 
 
 def setting(context: Context) -> dict[str, object]:
-    """What figures of one case and machine must have in common to be followed from run to run."""
+    """The settings that figures of a case must share to be followed from run to run."""
     planned = {name: context.plan.get(name) for name in (*SWEPT, *LOAD, *DRIVING)}
     own = {name: getattr(context, name) for name in ("provider", "threads", "channels")}
     return {name: value for name, value in (planned | own).items() if value}
 
 
 def between(old: Context, new: Context) -> list[Difference]:
-    """What changed from one run to another, but for their cases and for how long they took."""
+    """The changes from one run to another, except in cases and effort."""
     names = ("benchbox", "provider", "threads", "cpus")
     pairs = [(name, getattr(old, name), getattr(new, name)) for name in names]
     pairs += [("plug-in", _plugin(old), _plugin(new))]

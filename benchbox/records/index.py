@@ -106,7 +106,7 @@ class Index:
         ]
 
     def unreadable(self) -> dict[Path, str]:
-        """Why files are in no list, a line for each."""
+        """The files that cannot be read, each with an error line."""
         rows = self._rows("SELECT path, error FROM file WHERE error <> '' ORDER BY path")
         paths = {self._results / os.fsdecode(path): error for path, error in rows}
         return {path: f"{path}{error}" for path, error in paths.items()}

@@ -27,7 +27,7 @@ class Merged:
 
 
 def between(run: Run, other: Run) -> list[Difference]:
-    """What keeps two runs from being one."""
+    """The differences that keep two runs from being one."""
     margins = (each.context.plan.get("margin") for each in (run, other))
     margin = Difference("margin", *margins)
     found = differences.of_samples(run.context, other.context)

@@ -14,7 +14,7 @@ from benchbox.records.reader import dated, name_of, newest_first
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What runs of a folder are asked for; None asks for any device, or any date."""
+    """A selection of runs in a folder; None allows any device, or any date."""
 
     results: Path
     device: str | None = None

@@ -1,4 +1,4 @@
-"""What changed between two runs, in words."""
+"""Differences of two runs in words."""
 
 from collections.abc import Mapping, Sequence
 

@@ -93,7 +93,7 @@ def _table(found: Choice, metric: str, sort: str) -> Table:
 
 
 def _sorted(found: Choice, metric: str, sort: str) -> list[Candidate]:
-    """What fits first; those without published accuracy below the others that do."""
+    """The candidates in order: what fits first, and then those with a published accuracy."""
     own = [each for each in found.candidates if each.metric == metric]
     by = SORTS[sort]
     return sorted(

@@ -175,7 +175,7 @@ def _notes(found: RunDiff) -> list[str]:
 
 
 def _controls(found: RunDiff) -> list[str]:
-    """How much wider intervals are for what runs differ by, and where that is known from."""
+    """The widening of intervals for the spread between runs, and its source."""
     same = [p.ratio.interval.value for p in found.pairs if p.ratio and p.is_same_graph]
     wider = f"each interval has ±{Z95 * found.spread:.1%} for what two runs differ by"
     if found.spread == UNKNOWN_SPREAD or not same:

@@ -55,11 +55,11 @@ class ExplainReport:
         return found
 
     def of(self, case: Case) -> Mapping[Part, Check]:
-        """What was checked of a case."""
+        """The checks of a case by part."""
         return (self.checked or {}).get(case.key, {})
 
     def failure(self, outcome: ProfileOutcome) -> str:
-        """Why a case has no explanation, empty where it has one."""
+        """The reason why a case has no explanation, empty where it has one."""
         if outcome.profile is None:
             return outcome.reason
         if outcome.profile.is_drowned:
@@ -114,7 +114,7 @@ def _parts(found: Explained) -> list[Column]:
 
 
 def _keys(found: Explained, by: str) -> list[str]:
-    """What the nodes are divided by, the longest first."""
+    """The keys that divide the nodes, the longest total first."""
     times: dict[str, float] = {}
     for each in found.nodes:
         times[KEYS[by](each)] = times.get(KEYS[by](each), 0.0) + each.node.time_s
@@ -263,7 +263,7 @@ def _difference(
 
 
 def _fits(report: ExplainReport) -> list[Table]:
-    """What latency follows from, where there are enough cases to tell."""
+    """The fit of latency to FLOPs, memory access and nodes, where there are enough cases."""
     rows = [
         (found.profile.latency_s, found.macs, _memory(found), len(found.nodes))
         for _, found in report.explained

@@ -123,7 +123,7 @@ def _behind(blame: Blame, block: int) -> str:
 
 
 def _multiple(reason: Reason, block: int) -> int:
-    """What channels should be a multiple of, zero where they have nothing to do with it."""
+    """The number that channels should be a multiple of, zero where they do not matter."""
     return {"of 4": ALIGNMENT, "of a block": block, "group of a block": block}.get(reason, 0)
 
 
@@ -159,7 +159,7 @@ def kernel_name(each: ExplainedNode) -> str:
 
 
 def rate(found: Explained) -> str:
-    """What a graph computes a second, over what its multiplications take at the peak."""
+    """Multiply-accumulates per second, and their share of the time at the peak."""
     at_peak = found.parts["arithmetic at peak"] / found.profile.latency_s
     rate = found.macs / found.profile.latency_s / GIGA
     return (
@@ -169,7 +169,7 @@ def rate(found: Explained) -> str:
 
 
 def against(found: Explained, other: Explained, name: str, other_name: str) -> str:
-    """What one graph takes more than another, by the parts that make most of it."""
+    """The difference of two graphs' latencies, by the parts that make most of it."""
     more = difference(found, other)
     total = found.profile.latency_s - other.profile.latency_s
     word, sign = ("more", 1) if total >= 0 else ("less", -1)

@@ -106,7 +106,7 @@ def _sentence(step: LevelStep, history: History) -> str:
 
 
 def changed(step: LevelStep) -> str:
-    """What changed at a step, as far as records tell."""
+    """The changes at a step, as far as records tell."""
     parts = changes(step.changed)
     if not step.is_same_graph:
         before, after = step.before.sha256[:SHOWN], step.after.sha256[:SHOWN]

@@ -53,7 +53,7 @@ def _graphs(runs: Sequence[Run]) -> list[str]:
 
 
 def _apart(pairs: Sequence[tuple[Run, str]]) -> list[str]:
-    """Why columns of one device are not one."""
+    """The reasons why columns of one device are kept apart."""
     return [
         f"{label} and {theirs} are columns of their own: {'; '.join(changes(between(run, other)))}"
         for (run, label), (other, theirs) in combinations(pairs, 2)

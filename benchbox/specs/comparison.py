@@ -76,7 +76,7 @@ def _unfold(found: Sequence[BlockSpec], is_one: bool, selection: Selection) -> l
 
 
 def _identity(case: Case) -> Hashable:
-    """What two cases share that have the same source, arguments and input."""
+    """The identity of a case: its source, arguments and input."""
     source = case.source
     where = source.path.resolve() if isinstance(source, OnnxFile) else source
     return where, frozenset(case.args.items()), case.inputs

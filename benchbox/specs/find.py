@@ -158,7 +158,7 @@ def _nearest(name: str) -> str:
 
 
 def _unlike(name: str, other: str) -> float:
-    """How much a name differs from another, whose library counts for nothing."""
+    """The distance of a name from another, whose library does not count."""
     return -difflib.SequenceMatcher(a=name, b=other.rpartition(":")[2]).ratio()
 
 

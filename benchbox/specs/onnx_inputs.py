@@ -103,7 +103,7 @@ def _inputs(path: Path, model: "ModelProto") -> Iterator[DeclaredInput]:
 
 
 def _empty(path: Path, model: "ModelProto", found: DeclaredInput) -> str:
-    """What is said of a file that declares a size of 0, which ONNX Runtime takes literally."""
+    """The advice on a file that declares a size of 0, which ONNX Runtime takes literally."""
     assert found.dims is not None, "it has a size"
     index = [value.name for value in model.graph.input].index(found.name)
     dim = f"m.graph.input[{index}].type.tensor_type.shape.dim[{found.dims.index(0)}]"

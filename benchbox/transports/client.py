@@ -96,7 +96,7 @@ class Agent:
 
     @property
     def plugin(self) -> Mapping[str, Any]:
-        """What the device says of the plug-in that runs its graphs; empty without one."""
+        """Facts about the plug-in that runs the device's graphs; empty without one."""
         return self.hello.get("plugin") or {}
 
     def load(

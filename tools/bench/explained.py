@@ -50,7 +50,7 @@ def explain() -> Iterator[Row]:
 
 
 def explained(names: Sequence[str], *options: str) -> list[Any]:
-    """What `benchbox explain --export-json` has of these; what fails there is left out."""
+    """The explanations in `benchbox explain --export-json` of these cases, without failed ones."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "explained.json"
         argv = [*BENCHBOX, "explain", *names, *options, "--export-json", str(path)]

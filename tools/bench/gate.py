@@ -94,6 +94,6 @@ def found(base: Path, other: Path, more: More, times: int) -> Iterator[Row]:
 
 
 def usual(sampler: Sampler, graph: Path) -> float:
-    """What the usual gate takes: the median of the first calls, whatever disturbed them."""
+    """The figure of the usual gate: the median of the first calls, disturbed or not."""
     calls = chain.from_iterable(b.latencies_ns for b in sampler.cases[graph.stem].bursts)
     return median(islice(calls, CALLS))

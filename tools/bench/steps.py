@@ -55,7 +55,7 @@ def _is_found(values: NDArray[np.float64], sds: NDArray[np.float64], at: int) ->
 
 
 def _online(values: NDArray[np.float64], sds: NDArray[np.float64]) -> int:
-    """How many places were ever called a step."""
+    """The number of places that were ever called a step."""
     places: list[int] = []
     for end in range(2, len(values) + 1):
         for start in _starts(values[:end], sds[:end]):

@@ -1,4 +1,4 @@
-"""What benchbox says of two graphs: of a graph and its copy, of a graph and one with 3% more work.
+"""Verdicts on two graphs: a graph and its copy, and a graph and one with 3% more work.
 
 Always with busy neighbours, and each comparison in a fresh agent.
 """
@@ -93,7 +93,7 @@ def told(said: Counter[str]) -> str:
 
 
 def compare(base: Path, other: Path, plan: Plan) -> str:
-    """Say how `other` stands to `base`, timed in turn in a fresh agent."""
+    """The ratio of `other` to `base`, timed in turn in a fresh agent."""
     return stats.verdict(ratio(measured(base, other, plan), other, base), MARGIN)
 
 

@@ -51,7 +51,7 @@ COMMANDS = "<!-- written by `make docs` from here on -->\n"
 
 
 def generated() -> dict[Path, str]:
-    """What each generated file, and each page with tables of records, must hold."""
+    """The contents of each generated file, and of each page with tables of records."""
     return {
         **{
             ROOT / "docs" / file: drawn(run, figure)
@@ -125,7 +125,7 @@ def filled(page: Path) -> str:
 
 
 def provider_table(folder: Path = REFERENCE.parent) -> str:
-    """What each provider needs, and the newest record of it on hardware."""
+    """The table of providers: what each needs, and its newest record on hardware."""
     ran: dict[str, str] = {}
     for path in sorted(folder.rglob("*.jsonl"), key=lambda each: each.name):
         with path.open() as file:

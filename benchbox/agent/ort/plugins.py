@@ -179,7 +179,7 @@ def _sha256(library: str) -> str:
 
 
 def _config(text: str) -> Mapping[str, Any]:
-    """What `load_config` holds, as JSON or in a file of it."""
+    """The value of `load_config`, given as JSON or as a JSON file."""
     try:
         found = json.loads(text if text.startswith("{") else Path(text).read_bytes())
     except OSError as error:
@@ -192,6 +192,6 @@ def _config(text: str) -> Mapping[str, Any]:
 
 
 def _hardware(device: "ort.OrtEpDevice") -> str:
-    """What the device calls itself, else who made it."""
+    """The device's own name, else its vendor."""
     said = {**device.device.metadata, **device.ep_metadata}
     return str(next((said[name] for name in NAMES if said.get(name)), device.device.vendor))

@@ -73,7 +73,7 @@ class OnnxRuntime:
         return loaded
 
     def compare(self, request: Message, loaded: LoadedGraph) -> Mapping[str, object]:
-        """How far the outputs of another provider are off the CPU's, and its precision."""
+        """The error of another provider's outputs relative to the CPU's, and its precision."""
         from benchbox.agent.ort import check_outputs
         from benchbox.agent.ort import compare as ort_compare
 

@@ -33,7 +33,7 @@ class LoadOptions:
 
 @dataclass(frozen=True, slots=True)
 class BaselineOptions:
-    """What a run is set beside."""
+    """The baseline of a run."""
 
     panel: ClassVar[str] = "Output"
 
