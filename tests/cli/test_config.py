@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from benchbox import devices
-from benchbox.agent.host import clusters, machine
 from benchbox.api.defaults import DeviceOptions, fitting
 from benchbox.api.gpu_options import in_modes
 from benchbox.api.options import OnGpu
@@ -180,16 +179,3 @@ def test_defaults_for_gpus_do_not_concern_a_processor_in_the_same_run() -> None:
         in_modes(chosen, asked, {"cache"})
     with pytest.raises(UsageError, match="--tf32: only for ONNX Runtime on GPUs"):
         in_modes(chosen[1:], asked, {"tf32"})
-
-
-@pytest.mark.slow
-def test_each_cluster_of_equal_processors_is_an_error_of_its_own(write_onnx: WriteOnnx) -> None:
-    if len(clusters.read(machine.usable_cpus())) > 1:
-        pytest.skip("the processors of this machine differ")
-    configure('[run]\ncpus = "big,little"\n')
-    result = invoke("run", str(write_onnx()), "--quick")
-    assert (result.exit_code, result.stdout) == (6, "")
-    errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert [line.split(":")[1] for line in errors] == [" device 'cpu-big'", " device 'cpu-little'"]
-    assert all("--cpus" in line and "has no meaning here" in line for line in errors)
-    assert not list(Path().glob("results/*/*.jsonl"))

@@ -62,6 +62,7 @@ THREAD = "one thread drives --device cuda; leave it out"
         ("run g2 --precision 0", 2, "--precision"),
         ("run g2 --max-time soon", 2, "--max-time soon"),
         ("run g2 --allow-emulated --sustained 1m", 2, "not with --sustained"),
+        ("run g2 --sustained 1m --max-time 9s", 2, "leave --max-time out"),
         ("doctor --seconds 0", 2, "--seconds"),
         ("run g2 --results /proc/none", 1, "results cannot be written"),
         ("run g2 --export-csv - --export-json -", 2, "only one export"),

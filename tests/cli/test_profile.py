@@ -110,15 +110,6 @@ def test_modules_of_a_file_by_its_names_to_any_depth(write_onnx: WriteOnnx) -> N
     assert deeper == ["neck.0", "neck.1", "neck", "head", "(top level)"]
 
 
-@pytest.mark.slow
-def test_a_file_that_names_no_modules_says_so_in_one_line(conv: Path) -> None:
-    result = invoke("profile", str(conv), "--by", "module")
-    assert result.exit_code == 1
-    assert "conv failed: its nodes carry no names of modules; --by type works" in result.stdout
-    assert "time (ms)" not in result.stdout
-    assert "its nodes" not in result.stderr
-
-
 def test_a_depth_without_modules_is_refused(conv: Path) -> None:
     result = invoke("profile", str(conv), "--depth", "2")
     assert (result.exit_code, result.stdout) == (2, "")
@@ -143,9 +134,8 @@ def test_several_cases_are_rows_of_one_table_and_a_failed_one_leaves_the_others(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("text", [BROKEN, CONSTANT])
-def test_a_case_that_fails_alone_prints_why(write_onnx: WriteOnnx, text: str) -> None:
-    result = invoke("profile", str(write_onnx("nan", text)), "--export-csv", "p.csv")
+def test_a_case_that_fails_alone_prints_why(write_onnx: WriteOnnx) -> None:
+    result = invoke("profile", str(write_onnx("nan", CONSTANT)), "--export-csv", "p.csv")
     assert result.exit_code == 1
     assert "nan failed: " in result.stdout
     (row,) = rows(Path("p.csv").read_text())

@@ -56,6 +56,7 @@ def test_a_device_has_the_plugin_with_its_options_in_its_name(in_tmp: Path) -> N
         ("cpu", "openvino,precision=8", "precision=8: choose fp32, bf16, fp16"),
         ("cpu", "openvino,device=cpu,device=gpu", "'device=gpu' is no option, or given twice"),
         ("cpu", "openvino,openvino", "openvino is named twice"),
+        ("cpu", "cpu,tirch", "did you mean"),
         ("cuda", "openvino", "--provider openvino: not on GPUs; choose cuda, tensorrt or torch"),
     ],
 )

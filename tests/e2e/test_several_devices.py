@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.board import Board
-from tests.helpers.command import BENCHBOX, FOREVER, MEASURED, invoke, rows, start
+from tests.helpers.command import FOREVER, MEASURED, invoke, rows, start
 from tests.helpers.on_boards import benchbox, bursts, graphs, newest
 
 LONG_S = 60.0  # for something that happens at once, on a machine that may be busy
@@ -141,18 +141,3 @@ def test_a_second_ctrl_c_says_where_what_was_measured_is(box: Board) -> None:
     while box.agents() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not box.agents()
-
-
-@pytest.mark.usefixtures("box")
-def test_a_reader_that_leaves_ends_a_run_on_two_devices_quietly() -> None:
-    command = f"{' '.join(BENCHBOX)} run a.onnx {' '.join([*BOTH, *SHORT])} | head -c 1"
-    done = subprocess.run(
-        ["/bin/bash", "-c", f"set -o pipefail; {command}"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=2 * LONG_S,
-    )
-    assert "Traceback" not in done.stderr
-    assert len(done.stdout) == 1
-    assert bursts(newest("box"))

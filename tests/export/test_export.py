@@ -212,12 +212,8 @@ def test_nodes_carry_the_path_of_their_module(exporter: Exporter, name: str, nam
     assert [node.name for node in found.node] == names.split()
     results = {node.output[0] for node in found.node} - {each.name for each in found.output}
     assert results < set(names.split())
-
-
-@pytest.mark.slow
-def test_counts_agree_with_torch(exporter: Exporter) -> None:
-    cost = exporter.graph(exporter.case("everything", EVERY)).cost
-    assert (cost.known_macs, cost.params) == (29612, 560), "FlopCounterMode's"
+    if name == "everything":
+        assert (graph.cost.known_macs, graph.cost.params) == (29612, 560), "FlopCounterMode's"
 
 
 @pytest.mark.slow
@@ -284,7 +280,6 @@ def test_a_builder_that_raises_fails_its_case_alone(exporter: Exporter) -> None:
     ("name", "reason"),
     [
         ("no_module", "builder 'mine.py:no_module' returned list, not an nn.Module"),
-        ("nothing", "has no 'nothing'"),
         ("not_callable", "has no callable 'not_callable'"),
     ],
 )
@@ -392,21 +387,6 @@ def test_a_file_with_external_data_counts_and_verifies_it(
     assert cache.lookup(key, case) is None
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("g (float[4] x) => (float[4] y) { y = nowhere.Magic(x) }", "Magic"),
-        ("g (float[4] z) => (float[4] y) { y = Relu(z) }", "z"),
-    ],
-)
-def test_a_file_that_does_not_run_fails_its_case(
-    exporter: Exporter, write_onnx: WriteOnnx, text: str, reason: str
-) -> None:
-    kind, error = exporter.error(file_case(write_onnx("bad", text), TensorSpec("x", (4,))))
-    assert kind == "case"
-    assert reason in error
-
-
 NOTED = {
     "log": ("float[a,b,c] y", "y = Log(x)", "values of output y are NaN or infinite"),
     "rank": (
@@ -492,7 +472,7 @@ def test_one_of_many_may_fail_or_die_and_the_others_have_their_graphs(
     graphs = export.prepare([deadly, raising, good], lambda *news: heard.append(news))
     died, raised, graph = (graphs[case.key] for case in (deadly, raising, good))
     assert isinstance(graph, Graph)
-    assert isinstance(raised, CaseError)
+    assert isinstance(raised, CaseError) and "Magic" in str(raised)
     assert isinstance(died, AgentError)
     assert "the export process died: it was ended by SIGKILL" in str(died)
     assert heard[0] == (0, 3, deadly.key)

@@ -14,7 +14,7 @@ from benchbox.api.options import OnGpu
 from benchbox.devices import Device, providers
 from benchbox.devices.gpu_options import Driving
 from benchbox.devices.registry import Processors
-from benchbox.errors import CaseError, DeviceError, UsageError
+from benchbox.errors import CaseError, DeviceError
 from benchbox.export import Graph
 from benchbox.export.torch_agent import torch_compile
 from benchbox.specs import Builder, Case, TensorSpec, with_dtype
@@ -178,14 +178,6 @@ def test_a_gpu_that_torch_cannot_use_is_told_of_in_one_line() -> None:
 
 
 # names
-
-
-def test_several_providers_are_named_one_after_the_other() -> None:
-    three = [providers.CPU, "torch", "torch-compile"]
-    assert providers.several("cpu, torch,torch-compile") == three
-    for text, why in (("torch,torch", "torch is named twice"), ("cpu,tirch", "did you mean")):
-        with pytest.raises(UsageError, match=why):
-            providers.several(text)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,10 @@
 """Comparisons: verdicts, sentences, tables, files."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import pytest
-from rich.cells import cell_len
 
 from benchbox.analysis.stats import Interval
 from benchbox.records import Record, Run, SpecFacts
@@ -20,7 +18,6 @@ from tests.helpers.tables import (
     MACHINE,
     cells_of,
     cost,
-    g2_records,
     printed,
     ratio,
     record,
@@ -234,19 +231,6 @@ def test_markdown_has_a_paragraph_for_each_line_of_the_sentence() -> None:
     assert notes.splitlines()[2:] == [f"- {VERDICT_NOTE}", f"- {help_line}"]
 
 
-@pytest.mark.parametrize("width", [160, 80, 40, 20])
-def test_a_narrow_terminal_keeps_ratios_and_verdicts_whole(width: int) -> None:
-    text = printed(three_cases(), width=width)
-    table = text.partition("left out")[0]
-    assert all(figure in text for figure in ("2.000 ± 0.008", "0.50x", "1.000 ± 0.004"))
-    assert "FASTER" in table.replace("\n", "")
-    assert "…" not in text
-    if width == 80:
-        assert max(map(cell_len, table.splitlines())) <= 80
-        assert "relative FLOPs" not in text.partition("left out")[2]
-        assert "95% interval" in text.partition("left out")[2]
-
-
 FIGURES = ["relative_ci_low", "relative_ci_high", "relative_macs", "verdict", "margin"]
 PUBLISHED = ["published_params_m", "published_macs_m", "published_top1_percent"]
 
@@ -303,31 +287,3 @@ def test_a_case_that_one_device_lacks_has_a_dash_there_and_its_status_where_it_f
     assert table.failures == ("cpu: b failed: no kernel",)
     assert str(table.sentences).count("on arm") == 2
     assert "on cpu" not in str(table.sentences)
-
-
-def test_there_is_a_line_for_each_case_with_a_ratio() -> None:
-    failed = row("b", None, status="failed", reason="no kernel")
-    assert sentence_of(run(row("a"), failed)) is None
-    imprecise = row("c", status="imprecise", reason="only 2 quiet rounds")
-    found = sentence_of(run(row("a"), failed, imprecise, row("d", relative=HALF)))
-    assert [line.rpartition("; ")[2] for line in str(found).split("\n")] == [
-        "d takes 0.50x (FASTER)."
-    ]
-
-
-CPU, ARM, PI = (on(device, *pair(TWICE)) for device in ("cpu", "arm", "pi"))
-
-
-@pytest.mark.parametrize(
-    ("runs", "tables"),
-    [
-        ([CPU, ARM, PI], 1),
-        ([CPU, CPU, ARM], 3),
-        ([CPU, run_of(g2_records())], 2),
-        ([CPU, on("arm", *pair(TWICE), margin=0.05)], 2),
-    ],
-)
-def test_a_comparison_by_one_margin_on_several_devices_is_one_table(
-    runs: Sequence[Run], tables: int
-) -> None:
-    assert len(tables_of(runs)) == tables

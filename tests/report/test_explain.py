@@ -53,14 +53,6 @@ def test_a_sentence_has_the_weight_the_nodes_and_what_they_suggest(
     assert said in " ".join(explain_text.sentence(each, found.block) for each in blames(found))
 
 
-def test_three_sentences_at_most_are_said_of_a_graph() -> None:
-    types = ("Concat", "MaxPool", "ReorderInput")
-    each = [node(name, name, 10, (1, 4), (1, 4)) for name in types]
-    found = explained(*each, conv("a", 30, (64, 64), 4, 3, 64), conv("b", 90, (60, 60), 4))
-    assert len(blames(found)) == 5
-    assert len(explain_text.sentences(found)) == explain_text.SENTENCES
-
-
 def test_a_difference_is_said_by_the_parts_that_make_it() -> None:
     said = explain_text.against(grown(2, 200), grown(2, 100), "a", "b")
     assert said == (

@@ -48,13 +48,6 @@ def test_exports_of_two_runs_are_put_together_and_told_apart() -> None:
     assert (numbers["arg_groups"], numbers["first_call_ms"]) == (1, None)
 
 
-def test_rows_keep_the_order_of_runs_and_records() -> None:
-    first, second = run_of(g2_records()[:2]), run_of(g2_records()[3:4], threads=4)
-    frame = to_frame([second, first])
-    assert list(frame["case"]) == ["groups=1,scale=2", "groups=1,scale=1", "groups=2,scale=1"]
-    assert list(frame["threads"]) == [4, 1, 1]
-
-
 def test_throughput_counts_the_images_of_a_batch_and_a_failed_row_has_no_figures() -> None:
     row = row_of({"groups": 1}, 2.0, batch=8)
     assert (row["images_per_s"], row["batches_per_s"]) == (4000.0, 500.0)

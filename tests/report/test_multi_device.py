@@ -11,7 +11,6 @@ from rich.cells import cell_len
 from benchbox.analysis.gpu_time import Spans
 from benchbox.devices import gpu_options, providers
 from benchbox.records import Record, Run, SpecFacts
-from benchbox.report.files import to_markdown
 from benchbox.report.multi_device import tables_of
 from tests.helpers.tables import (
     COST_NOTES,
@@ -128,15 +127,6 @@ def test_verbose_adds_the_table_of_each_device() -> None:
     assert [both] == tables_of(runs)
     assert [table.about[0].partition(",")[0] for table in own] == ["cpu", "pi"]
     assert all("samples" in [c.header for c in table.columns] for table in own)
-
-
-def test_in_markdown_it_is_one_table_that_says_what_was_measured_on() -> None:
-    text = to_markdown([on("cpu"), on("pi", slower(10))])
-    rows = [line for line in text.splitlines() if line.startswith("|")]
-    figures = "0.0410 | 2.310 ± 0.009 (2.31x) | 23.10 ± 0.09 (2.31x) | 432.9 | 43.29 |"
-    assert rows[5] == f"| groups=8 | 133 | 46.3 | {figures}"
-    assert {line.count("|") for line in rows[:10]} == {9}
-    assert [text.count(once) for once in ("\n## ", "cpu chip", "pi chip")] == [0, 2, 2]
 
 
 @pytest.mark.parametrize("width", [40, 80])
@@ -268,6 +258,7 @@ def test_nodes_of_the_runs_own_provider_are_in_no_note() -> None:
         (on("pi", name="g2+g1"), 2),
         (on("pi", channels="gpu"), 2),
         (on("pi", plan={"batch": 8}), 2),
+        (on("pi", plan={"margin": 0.05}), 2),
         (on("pi", plan={"weights": {"n": "ab"}}), 2),
         (on("pi", specs=(replace(G2, sha256="2" * 64),)), 2),
         (on("pi", plan={"precision": 0.05, "cooldown_s": 60.0}), 1),

@@ -41,7 +41,6 @@ from tests.helpers.tables import (
 )
 
 PLAIN = SpecFacts("g2", "Nothing claimed", "0" * 64)
-FIGURE = re.compile(r"\d+\.\d+ ± \d+\.\d+")
 OVER_NOTE = "over FLOPs: relative latency over relative FLOPs, 1.00x by FLOPs alone"
 WIDE = "its interval is 4% wide, 1% was asked for"
 NO_KERNEL = "no kernel for Conv(11)\nin [red]this[/red] build [/]"
@@ -192,18 +191,6 @@ def test_a_wide_terminal_draws_latency_over_flops_and_files_have_the_number_alon
     ]
 
 
-@pytest.mark.parametrize("width", [120, 60, 20])
-def test_no_figure_is_ever_cut(width: int) -> None:
-    run = run_of(g2_records())
-    for verbose in (False, True):
-        text = printed(run, width=width, verbose=verbose)
-        assert FIGURE.findall(text) == FIGURE.findall(printed(run))
-        assert [cut in text for cut in ("…", "2.31x", "1.90x")] == [False, True, True]
-    if width == 60:
-        for each in (run, mixed_run()):
-            assert max(map(cell_len, printed(each, width=width).splitlines())) <= width
-
-
 @pytest.mark.parametrize("width", [120, 80, 60, 40])
 @pytest.mark.parametrize("length", [10, 30, 60, 90])
 def test_a_name_is_whole_beside_or_above_its_figures(width: int, length: int) -> None:
@@ -305,16 +292,6 @@ def csv_columns(text: str) -> dict[str, list[str]]:
     return dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
 
 
-def test_files_have_nothing_for_what_is_not_known() -> None:
-    frame = to_frame([mixed_run()])
-    columns = csv_columns(to_csv(frame))
-    nothing = ("macs", "latency_p50_ms", "samples", "published")
-    assert (columns["status"][3], {columns[name][3] for name in nothing}) == ("skipped", {""})
-    rows = json.loads(to_json(frame))
-    assert [row["macs"] for row in rows] == [128_450_560, None, 128_450_560, None]
-    assert rows[3]["latency_p50_ms"] is None
-
-
 @settings(max_examples=15)  # frames take their time
 @given(st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=3))
 def test_csv_gives_any_text_back_as_a_line_and_json_as_it_is(reasons: list[str]) -> None:
@@ -329,13 +306,6 @@ def test_csv_gives_any_text_back_as_a_line_and_json_as_it_is(reasons: list[str])
 @pytest.mark.parametrize("name", ["=1+1", "+a1", "-", "-1+1", "@SUM(A1)", "\t=1", "\uff1d1"])
 def test_csv_has_no_text_that_a_spreadsheet_takes_for_a_formula(name: str) -> None:
     assert f"g2,'{name.strip()},cpu" in to_csv(to_frame([net_of(spec="g2", case=name)]))
-
-
-def test_csv_moves_no_cursor() -> None:
-    frame = to_frame([run_of([record({"c\x1b[2J\n": "a\r\x1b[2Jb"})])])
-    header, row = to_csv(frame).splitlines()
-    assert "arg_c\\x1b[2J" in header
-    assert "a \\x1b[2Jb" in row
 
 
 @pytest.mark.parametrize("number", ["-1", "+1.5e-3", "-.5"])

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from benchbox import records, runner
+from benchbox import records
 from benchbox.analysis.machine import Known
 from benchbox.devices import Device
-from benchbox.errors import SpecError, UsageError
+from benchbox.errors import SpecError
 from benchbox.records import Record
 from benchbox.runner import Outcome, Request, known_states
 from benchbox.sampling import sampler as sampling_sampler
@@ -89,12 +89,6 @@ def test_multiply_accumulates_that_differ_stop_before_anything_is_timed(
     with pytest.raises(SpecError, match=r"^tiny: \[match\] allows 5.00%: b has 95.31% more"):
         run(request, Watcher())  # (40 / 32)**3
     assert not request.results.exists()
-
-
-def test_a_case_named_twice_is_a_usage_error(onnx_cases: MakeCases) -> None:
-    spec = spec_of(onnx_cases("a"))
-    with pytest.raises(UsageError, match="tiny:a is named twice"):
-        runner.unfold([spec, spec], Selection())
 
 
 def test_a_run_remembers_the_states_of_the_machine_for_the_next(request_for: RequestFor) -> None:

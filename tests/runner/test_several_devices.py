@@ -354,14 +354,6 @@ def test_a_run_that_cannot_go_on_does_not_keep_another_from_it(place: Place) -> 
     assert "threads was 1 and is 2 now" in place.failures[0][1]
 
 
-def test_an_agent_that_is_lost_on_one_device_is_nothing_to_the_other(place: Place) -> None:
-    place.names = "ab"
-    first = place.request(*CPU, open=lambda device: Steady(device, lost_at=9))
-    ends = place.run(first, place.request(*BOX))
-    assert "failed" in statuses(ends.outcomes[0]).values()
-    assert statuses(ends.outcomes[1]) == {"a": "ok", "b": "ok"}
-
-
 def test_devices_that_are_reached_at_once_are_all_remembered() -> None:
     names = [f"board-{i}" for i in range(20)]
     threads = [threading.Thread(target=last_seen.note, args=(name,)) for name in names]

@@ -2,7 +2,6 @@
 
 import pytest
 
-from benchbox import runner
 from benchbox.analysis.machine import Known
 from benchbox.api import load_options
 from benchbox.api.options import UnderLoad
@@ -11,7 +10,6 @@ from benchbox.runner import recorder
 from benchbox.sampling.plan import Plan
 from benchbox.sampling.sampler import Sampler
 from benchbox.sampling.sustained import Sustainer
-from tests.helpers.command import invoke
 from tests.helpers.runs import LARGE, Bench, Watcher, graph_of, interrupt, named
 
 LOAD = Plan(sustained_s=10.0, max_time_s=20.0, burst_s=0.05)
@@ -109,14 +107,3 @@ def test_options_that_make_no_sense_are_refused_where_they_are_typed(name: str) 
 def test_a_time_that_is_none_or_too_short_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=f"--sustained {text}"):
         adapted(text)
-
-
-def test_the_command_line_knows_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCHBOX_PRECISION", "2%")
-    monkeypatch.setattr(runner, "run", lambda *_: pytest.fail("nothing is to run"))
-    result = invoke("run", "g1", "--sustained", "1m", "--max-time", "9s")
-    assert result.exit_code == 2
-    assert "leave --max-time out" in result.output
-
-
-# all of it

@@ -1,6 +1,5 @@
 """Checks of `make test-cuda`, on stand-ins and, where there is a GPU, all of them on it."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +9,9 @@ from typing import Any
 import pytest
 
 from benchbox.agent.gpu import burst
-from benchbox.devices import providers
 from tests.agent.test_gpu_burst import Machine, Waiting
-from tests.conftest import WriteOnnx
-from tests.fakegpu.building import Libraries
 from tools.cuda import __main__ as program
-from tools.cuda import checks, engines, kept, needs, profiled
+from tools.cuda import checks, engines, needs, profiled
 from tools.cuda.bench import BLIND, Bench, NotRun, TooLong
 from tools.cuda.checks import Check
 
@@ -64,11 +60,6 @@ def test_the_rows_are_a_table_and_one_that_is_not_ok_ends_with_1(
     assert end.endswith("s together")
 
 
-def test_what_a_check_does_not_use_of_the_time_is_for_all_that_follow() -> None:
-    some = [Check(name, raising(KeyError()), limit_s) for name, limit_s in (("a", 60), ("b", 20))]
-    assert checks.shares([*some, some[1]]) == [0.6, 0.5, 1.0]
-
-
 def test_the_graphs_are_made_before_the_checks_share_the_time() -> None:
     bench = Bench(Path()).within(program.LIMIT_S)
     first, *others = [(check.name, alone.left_s) for check, alone in program._begun(bench, [])]
@@ -114,17 +105,13 @@ def test_the_calls_of_spans_are_told_from_those_before_however_many_it_takes_to_
 
 @dataclass(frozen=True)
 class Stub(Bench):
-    """A bench whose programs all say the same, and whose runs all give the same records."""
+    """A bench whose programs all say the same."""
 
     results: Path = Path()
     said: Any = None
-    found: Any = None
 
     def answer(self, *_: str) -> Any:
         return self.said
-
-    def records(self, *_: object) -> Any:
-        return self.found
 
 
 EAGER, GRAPH = "g1 eager", "g3 graph"
@@ -148,74 +135,6 @@ def test_spans_and_outputs_are_right_where_all_of_them_are_seen_and_close(
 ) -> None:
     row = checked(check, Stub(said=said))
     assert (row.result, seen in row.seen) == (result, True), row
-
-
-def test_a_row_without_a_latency_fails_the_check_of_modes_with_its_reason() -> None:
-    row = {"case": "groups=1", "status": "imprecise", "reason": "only 2 quiet rounds"}
-    ended = checked(checks.modes, Stub(found={"cuda-graph": [row]}))
-    said = "cuda-graph hot: groups=1 has no latency: only 2 quiet rounds"
-    assert (ended.result, ended.seen) == ("FAILED", said)
-
-
-@pytest.mark.parametrize(
-    ("node", "result", "seen"),
-    [
-        (providers.TENSORRT, "ok", "spans are 0.50x those of CUDA; engines took up to 3.0 s"),
-        (providers.CUDA, "FAILED", "cuda-tensorrt-graph: {'CUDAExecutionProvider': 2}"),
-    ],
-)
-def test_tensorrt_has_all_of_the_nodes(
-    monkeypatch: pytest.MonkeyPatch, node: str, result: str, seen: str
-) -> None:
-    monkeypatch.setattr(needs, "missing", lambda _: "")
-
-    def row(node: str, span_s: float) -> list[dict[str, Any]]:
-        own = {"spans": {"span_s": span_s}, "latency": {"p50_s": 3e-4}, "load_s": 3.0}
-        return [{"case": "a", "status": "ok", "nodes": {node: 2}, **own}]
-
-    found = {f"cuda-{mode}": row(providers.CUDA, 2e-4) for mode in ("graph", "eager")}
-    found |= {f"cuda-tensorrt-{mode}": row(node, 1e-4) for mode in ("graph", "eager")}
-    ended = checked(engines.tensorrt, Stub(said={"a": 1e-6}, found=found))
-    assert (ended.result, seen in ended.seen) == (result, True), ended
-
-
-def test_pairs_of_the_paper_are_counted_within_their_groups() -> None:
-    def record(group: str, published: float, p50_s: float) -> dict[str, object]:
-        figures = {"latency": {"p50_s": p50_s}, "spans": {"span_s": 1.0}}
-        return {"spec": "g2", "group": group, "published": published, **figures}
-
-    found = [record("1", 30, 1.0), record("1", 20, 2.0), record("1", 10, 1.5), record("2", 5, 1.0)]
-    (said,) = kept.order(found)
-    assert said == (
-        "g2 2 of 3 pairs as the paper, 1 turned round by p50 and "
-        "0 of 3 pairs as the paper, 0 turned round by GPU"
-    )
-
-
-COMPARE = """
-import sys
-from tools.cuda import outputs
-outputs.NAMES = sys.argv[1:]
-for sys.argv[1:] in ([], ["tensorrt"]):
-    outputs.main()
-"""
-
-
-@pytest.mark.slow
-def test_outputs_of_a_stand_in_are_set_beside_the_processor_s(
-    fake_gpu: Libraries, write_onnx: WriteOnnx
-) -> None:
-    relu = "wrong (float[32,32] x) => (float[32,32] y) { y = Relu(x) }"
-    fake_gpu.tell(ort="wrong Relu")
-    paths = str(write_onnx("right")), str(write_onnx("wrong", relu))
-    ended = fake_gpu.python("-c", COMPARE, *paths)
-    assert ended.returncode == 0, ended.stderr
-    for by_provider in map(json.loads, ended.stdout.splitlines()[-2:]):
-        assert {name: off > engines.CLOSE for name, off in by_provider.items()} == {
-            f"{graph}:{graph} {mode}": graph == "wrong"
-            for graph in ("right", "wrong")
-            for mode in ("eager", "graph")
-        }
 
 
 @pytest.fixture(scope="module")
