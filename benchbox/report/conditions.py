@@ -199,6 +199,8 @@ def _gpu_disturbances(records: Sequence[Record]) -> Iterator[str]:
 
 def _share_under(tag: Tag, record: Record) -> float:
     """The share of bursts that bear a tag, of those with the GPU in its usual state."""
+    if not any(tag in burst.tags for burst in record.bursts):
+        return 0.0
     kept = [b for b in figures(record.bursts) if any(b.steady(record.gate, host=False))]
     return sum(tag in burst.tags for burst in kept) / max(1, len(kept))
 

@@ -26,10 +26,11 @@ ASIDE = ("quiet share", "status", "over time")
 PACKAGES = "% in the preamble: \\usepackage{booktabs}\n"
 
 
-def to_latex(runs: Sequence[Run]) -> str:
+def to_latex(runs: Sequence[Run], tables: Sequence[Table] | None = None) -> str:
     """Write the tables of runs; several runs on one device give several tables."""
     setup = citation.setup(runs)
-    return PACKAGES + "\n".join("\n".join(_table(table, setup)) + "\n" for table in tables_of(runs))
+    written = (_table(each, setup) for each in tables or tables_of(runs))
+    return PACKAGES + "\n".join("\n".join(each) + "\n" for each in written)
 
 
 def _table(table: Table, setup: str) -> Iterator[str]:

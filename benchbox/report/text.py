@@ -43,8 +43,11 @@ def grouped(cases: Sequence[str], texts: Sequence[str]) -> list[tuple[str, str]]
 def by_range(cases: Sequence[str], texts: Sequence[str]) -> list[str]:
     """The texts as `by_text` has them, with a range where they differ in nothing but figures."""
     kinds = [FIGURE.sub("", text) for text in texts]
-    alike = {kind: [t for t, k in zip(texts, kinds, strict=True) if k == kind] for kind in kinds}
-    return by_text(cases, [merged(alike[kind], _range) for kind in kinds])
+    alike: dict[str, list[str]] = {}
+    for kind, text in zip(kinds, texts, strict=True):
+        alike.setdefault(kind, []).append(text)
+    joined = {kind: merged(own, _range) for kind, own in alike.items()}
+    return by_text(cases, [joined[kind] for kind in kinds])
 
 
 def merged(texts: Sequence[str], join: Callable[[Sequence[str]], str]) -> str:

@@ -121,6 +121,18 @@ def test_a_run_of_networks_has_families_a_front_and_samples_by_what_disturbed_th
     assert len(set(zip(colours, shapes, strict=True))) == len(panel.families)
 
 
+def test_of_very_many_calls_each_second_third_or_later_one_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = panel_of(reference("models"))
+    monkeypatch.setattr("benchbox.report.charts.panel.MOST_SAMPLES", whole.calls // 7)
+    some = panel_of(reference("models"))
+    assert (whole.step, some.step, some.calls, some.starts) == (1, 8, whole.calls, whole.starts)
+    assert some.samples == whole.samples[::8]
+    for spec in (CHARTS["samples"](panel, PAGE) for panel in (whole, some)):
+        assert spec and f"{whole.calls} calls" in spec["description"]
+
+
 def test_arrows_lead_from_a_detector_to_its_variants() -> None:
     panel = panel_of(reference("detectors"))
     spec = CHARTS["flops"](panel, COLUMN)

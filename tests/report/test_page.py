@@ -1,8 +1,10 @@
 """Page of runs, and what it offers of them: LaTeX, the setup and BibTeX."""
 
+import gzip
 import json
 import re
 import sys
+from base64 import b64decode
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -32,6 +34,7 @@ class Elements(HTMLParser):
         self.data = ""
         self._is_data = False
         self.feed(text)
+        self.data = gzip.decompress(b64decode(self.data)).decode()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)

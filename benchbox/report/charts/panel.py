@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from benchbox.analysis.operators import CATEGORIES
@@ -27,7 +27,9 @@ DETECTOR = re.compile(
 )
 MOST_FAMILIES = 16  # beyond them the cases of a run are one
 UNDISTURBED, OTHER = "undisturbed", "other"
+MOST_SAMPLES = 10_000  # of a run, else each second, third, ... of them
 MOST_CAUSES = 6  # of disturbances, told apart
+MOST_PROFILES = 60
 MOST_PARTS = 6  # of profiles, the rest as one
 # What profiles are divided by, where they are: a part's name, and where the parts are.
 DIVISIONS = (("module", "modules"), ("operator", "operators"), ("category", "categories"))
@@ -39,8 +41,9 @@ ACCURACIES = {"published_top1_percent": "top-1", "published_map_percent": "mAP"}
 class Panel:
     """The data of one run's charts; `index` tells its data sets from those of other panels.
 
-    `rows` has a row per case, `samples` one per call in the order taken, `processes` one per case
-    and process, `shares` the parts of profiles. `every` has the rows of all runs of its name,
+    `rows` has a row per case, `samples` one for each `step`-th of all `calls` in the order taken,
+    `starts` the numbers of the calls with which processes begin, `processes` has one per case and
+    process, `shares` the parts of profiles. `every` has the rows of all runs of its name,
     whose axes are alike; `families` and `causes` are those of all panels, in the order of colours;
     `accuracy` is the published one that the rows carry, if any.
     """
@@ -50,6 +53,9 @@ class Panel:
     rows: Sequence[Row]
     every: Sequence[Row]
     samples: Sequence[Row]
+    step: int
+    calls: int
+    starts: Sequence[int]
     processes: Sequence[Row]
     shares: Sequence[Row]
     families: Sequence[str]
@@ -67,9 +73,10 @@ def panels(runs: Sequence[Run], profile: SavedProfile | None = None) -> list[Pan
     """A panel for each run with its own profiles, or for the first with `profile`."""
     frame_rows = iter(files.frame_rows(to_frame(runs)))
     names = _names([record for run in runs for record in run.records])
-    samples = [list(_samples(run, names)) for run in runs]
-    causes = _causes([row["cause"] for row in chain(*samples)])
-    for row in chain(*samples):
+    samples = [_samples(run, names) for run in runs]
+    every_sample = [row for each in samples for row in each.rows]
+    causes = _causes([row["cause"] for row in every_sample])
+    for row in every_sample:
         row["cause"] = row["cause"] if row["cause"] in causes else OTHER
     rows = [_clean(_of_panel(_rows(run, frame_rows, names))) for run in runs]
     every: dict[str, list[Row]] = {}
@@ -81,7 +88,8 @@ def panels(runs: Sequence[Run], profile: SavedProfile | None = None) -> list[Pan
             _clean(title),
             own,
             every[run.context.name],
-            _clean(taken),
+            _clean(taken.rows),
+            *taken[1:],
             _clean([*_processes(run, names)]),
             _clean([*_shares(_profiles(run, names, profile if index == 0 else None))]),
             _clean(list(dict.fromkeys(name.family for name in names.values()))),
@@ -203,8 +211,17 @@ def _accuracy(run: Run) -> str:
     return max(counts, key=lambda column: counts[column], default="")
 
 
-def _samples(run: Run, names: Mapping[str, Name]) -> Iterator[Row]:
-    """A row for each call in the order taken, with its latency over the p50 of its case."""
+class Samples(NamedTuple):
+    """The samples of a panel."""
+
+    rows: list[Row]
+    step: int
+    calls: int
+    starts: Sequence[int]
+
+
+def _samples(run: Run, names: Mapping[str, Name]) -> Samples:
+    """A row for each of some calls in the order taken, with its latency over its case's p50."""
     bursts = [
         (burst, record)
         for record in run.records
@@ -212,19 +229,30 @@ def _samples(run: Run, names: Mapping[str, Name]) -> Iterator[Row]:
         for burst in figures(record.bursts)
     ]
     bursts.sort(key=lambda pair: (pair[0].session, pair[0].round, pair[1].index))
-    number = 0
-    for burst, record in bursts:
+    firsts = [*accumulate((len(burst.latencies_ns) for burst, _ in bursts), initial=1)]
+    calls = firsts.pop() - 1
+    step = -(-calls // MOST_SAMPLES) or 1
+    rows, starts, process = list[Row](), list[int](), None
+    for first, (burst, record) in zip(firsts, bursts, strict=True):
         assert record.latency, "others are left out"
-        for ns, cause in zip(burst.latencies_ns, _disturbed(burst, record), strict=True):
-            number += 1
-            yield {
-                "n": number,
-                "case": names[record.key].full,
-                "ms": _rounded(ns / 1e6),
-                "over": _rounded(ns * 1e-9 / record.latency.p50_s),
-                "cause": cause,
-                "process": burst.session + 1,
-            }
+        if process not in (None, burst.session):
+            starts.append(first)
+        process = burst.session
+        taken = range(-(first - 1) % step, len(burst.latencies_ns), step)
+        causes = _disturbed(burst, record) if taken else []
+        for place in taken:
+            ns, cause = burst.latencies_ns[place], causes[place]
+            rows.append(
+                {
+                    "n": first + place,
+                    "case": names[record.key].full,
+                    "ms": _rounded(ns / 1e6),
+                    "over": _rounded(ns * 1e-9 / record.latency.p50_s),
+                    "cause": cause,
+                    "process": burst.session + 1,
+                }
+            )
+    return Samples(rows, step, calls, starts)
 
 
 def _disturbed(burst: Burst, record: Record) -> list[str]:
@@ -278,7 +306,8 @@ def _profiles(
     if saved:
         return saved.profiles
     found = [(record, run.profile(record)) for record in run.records]
-    return [replace(own, case=names[record.key].full) for record, own in found if own]
+    known = [replace(own, case=names[record.key].full) for record, own in found if own]
+    return known[:MOST_PROFILES]
 
 
 def _shares(profiles: Sequence[CaseProfile]) -> Iterator[Row]:

@@ -1,7 +1,5 @@
 """Chart of every call in the order taken."""
 
-from itertools import pairwise
-
 from benchbox.report.charts.panel import UNDISTURBED, Panel
 from benchbox.report.charts.style import (
     QUIET,
@@ -24,23 +22,22 @@ def samples(panel: Panel, size: Size) -> Spec | None:
         return None
     step = 1 if size.interactive else -(-len(panel.samples) // MOST_SAMPLES)
     shown = panel.samples[::step]
-    starts = [a["n"] + 0.5 for a, b in pairwise(panel.samples) if a["process"] != b["process"]]
     calm = sum(row["cause"] == UNDISTURBED for row in panel.samples) / len(panel.samples)
     y = logarithmic("over", "latency / p50 of its case", domain(row["over"] for row in shown))
     x: Spec = {
         "field": "n",
         "type": "quantitative",
-        "scale": {"domain": [0, len(panel.samples)], "nice": False},
+        "scale": {"domain": [0, panel.calls], "nice": False},
         "axis": {"title": "call, in the order taken"},
     }
     spec: Spec = {
-        "description": f"{len(panel.samples)} calls in the order taken, {calm:.0%} of them "
+        "description": f"{panel.calls} calls in the order taken, {calm:.0%} of them "
         f"undisturbed; others: {', '.join(panel.causes[1:]) or 'none'}",
         "width": size.width,
         "height": size.height * 2 // 3,
         "layer": [
             {
-                "data": {"values": [{"at": at} for at in starts]},
+                "data": {"values": [{"at": start - 0.5} for start in panel.starts]},
                 "mark": {"type": "rule", "color": QUIET, "strokeDash": [3, 2]},
                 "encoding": {"x": {**x, "field": "at"}},
             },

@@ -1,6 +1,13 @@
 "use strict";
-(() => {
-  const page = JSON.parse(document.getElementById("data").textContent);
+(async () => {
+  if (!self.DecompressionStream) {
+    document.getElementById("said").textContent = "charts need a browser of 2023 or later";
+    return;
+  }
+  const packed = atob(document.getElementById("data").textContent);
+  const bytes = Uint8Array.from(packed, (letter) => letter.charCodeAt(0));
+  const unzipped = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const page = await new Response(unzipped).json();
   const find = (id) => document.getElementById(id);
   const all = (selector) => [...document.querySelectorAll(selector)];
   const views = new Map();
@@ -126,11 +133,10 @@
   const records = panels.flat();
   const lines = [...body.rows];
 
-  function compared(a, b, column, direction) {
-    const [x, y] = [a, b].map((line) => line.cells[column].dataset.value);
-    if (x === undefined || y === undefined) return (x === undefined) - (y === undefined);
-    const [p, q] = [Number(x), Number(y)];
-    return direction * (isNaN(p) || isNaN(q) ? x.localeCompare(y, "en", { numeric: true }) : p - q);
+  const inOrder = new Intl.Collator("en", { numeric: true }).compare;
+  function compared([x], [y], direction) {
+    if (x === null || y === null) return (x === null) - (y === null);
+    return direction * (typeof x === "number" ? x - y : inOrder(x, y));
   }
 
   table.tHead.addEventListener("click", (event) => {
@@ -139,7 +145,8 @@
     const direction = head.ariaSort === "ascending" ? -1 : 1;
     for (const other of table.tHead.rows[0].cells) other.ariaSort = "none";
     head.ariaSort = direction > 0 ? "ascending" : "descending";
-    body.append(...[...body.rows].sort((a, b) => compared(a, b, head.cellIndex, direction)));
+    const pairs = lines.map((line, i) => [records[i][head.dataset.field], line]);
+    body.append(...pairs.sort((a, b) => compared(a, b, direction)).map(([, line]) => line));
   });
 
   function filter() {

@@ -1,6 +1,8 @@
 """Page of runs, filled in from their records: the template, and the data for its script."""
 
+import gzip
 import json
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,10 @@ from benchbox.report.charts.panel import Panel, Row, panels
 from benchbox.report.charts.profile_file import SavedProfile
 from benchbox.report.frame import to_frame
 from benchbox.report.multi_device import tables_of
+from benchbox.report.table import Table
 
 FOLDER = Path(__file__).parent
 FORMAT = "--format html"
-MOST_SAMPLES = 10_000  # of a run; a page with more has each second, third, ... of them
 TITLES = {
     "flops": "FLOPs and latency",
     "pareto": "Accuracy and latency",
@@ -79,7 +81,7 @@ def page(runs: Sequence[Run], profile: SavedProfile | None = None) -> str:
         css=(FOLDER / "page.css").read_text(),
         bundle=_in_script(converts.javascript_bundle()),
         script=(FOLDER / "page.js").read_text(),
-        data=json.dumps(_data(runs, found, drawn), allow_nan=False).replace("<", "\\u003c"),
+        data=_packed(_data(runs, tables, found, drawn)),
         machines=[
             (panel.title, _facts(run.context)) for panel, run in zip(found, runs, strict=True)
         ],
@@ -117,7 +119,10 @@ def _chart(panel: Panel, name: str, *, several: bool) -> dict[str, Any] | None:
 
 
 def _data(
-    runs: Sequence[Run], found: Sequence[Panel], charts: Sequence[Mapping[str, Any]]
+    runs: Sequence[Run],
+    tables: Sequence[Table],
+    found: Sequence[Panel],
+    charts: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """What the script reads: charts, rows, samples by columns, and the files that it offers."""
     sets = {name: rows for panel in found for name, rows in panel.datasets.items()}
@@ -127,28 +132,33 @@ def _data(
             {key: chart[key] for key in ("id", "name", "wide", "narrow")} for chart in charts
         ],
         "sets": {name: rows for name, rows in sets.items() if not name.startswith("samples")},
-        "samples": {f"samples{panel.index}": _packed(panel) for panel in found},
+        "samples": {f"samples{panel.index}": _columns_of(panel) for panel in found},
         "columns": list(frame.columns),
         "titles": [panel.title for panel in found],
         "config": [style.config(style.PAGE), style.config(style.PHONE)],
         "files": {
             "csv": files.to_csv(frame),
-            "tex": latex.to_latex(runs),
+            "tex": latex.to_latex(runs, tables),
             "bib": citation.bibtex(runs),
         },
     }
 
 
-def _packed(panel: Panel) -> dict[str, Any]:
+def _packed(data: object) -> str:
+    """JSON by gzip, as base64."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":")).encode()
+    return b64encode(gzip.compress(text, mtime=0)).decode()
+
+
+def _columns_of(panel: Panel) -> dict[str, Any]:
     """The samples by columns, with numbers for names."""
-    step = -(-len(panel.samples) // MOST_SAMPLES) or 1
-    shown = panel.samples[::step]
+    shown = panel.samples
     cases = list(dict.fromkeys(row["case"] for row in shown))
     p50 = {row["name"]: row["latency_p50_ms"] for row in panel.rows}
     places = {case: index for index, case in enumerate(cases)}
     causes = {cause: index for index, cause in enumerate(panel.causes)}
     return {
-        "step": step,
+        "step": panel.step,
         "cases": cases,
         "p50_ms": [p50[case] for case in cases],
         "causes": list(causes),
