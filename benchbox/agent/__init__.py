@@ -53,8 +53,8 @@ stdout, diagnostics on stderr. It ends when stdin closes.
     <- {"reply": "cpu_ceilings", "ceilings": {name: n, ...}}
     -> {"op": "profile", "path": p, "provider": name, "inputs": [...], "seed": n, "most_calls": n}
     <- {"step": {"share": done, "next_s": s | null}} now and then, and in the end
-       {"reply": "profile", "latencies_ns": {variant: [...]}, "unoptimised_error": sentence | null,
-        "run_us": [...], "gap_us": [...], "nodes": [...]}
+       {"reply": "profile", "latencies_ns": {variant: [...]}, "cpu_ns": {variant: [...]} | null,
+        "unoptimised_error": sentence | null, "run_us": [...], "gap_us": [...], "nodes": [...]}
     -> {"op": "unload", "graph": id}
     <- {"reply": "unload"}
     -> {"op": "bye"}

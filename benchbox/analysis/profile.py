@@ -1,12 +1,11 @@
 """Profile of a graph: its time by node.
 
-A node's time is the midmean (the mean of the middle half) of the profiler's times over all calls;
-its share is its part of the sum over nodes. Each node is trimmed on its own, as a program that
-takes the processor away falls into few nodes of a call. On two processors with five programs the
-share of convolutions in ShuffleNetV2 x1.0 was 51 to 53% so in six processes, and 44 to 65% from the
-mean of the fastest quarter of calls. On a quiet machine it is 57.2 to 57.6% in five, what the
-profiler adds taken off; from load to load it moves by four points, as states of the machine do not
-slow all operators down alike.
+A node's time is the mean of the middle fifth of the profiler's times over all calls; its share is
+its part of the sum over nodes. Each node is trimmed on its own, as a program that takes the
+processor away falls into few nodes of a call. On two processors with five programs the share of
+convolutions in ShuffleNetV2 x1.0 was 51 to 53% so in six processes (by the middle half), and 44 to
+65% from the mean of the fastest quarter of calls. With ten programs on two processors the middle
+half still had nodes of 1 ms twice as long as they are, the middle fifth up to those of 5 ms.
 
 What the profiler adds is taken off every node: no more than the gap between two nodes, which is the
 profiler's as well, and no more than OWN_SHARE of the shortest node, as a node that does nothing was
@@ -14,8 +13,10 @@ written down with 2.1 to 2.6 us, of which 0.25 are its own. Eight 1x1 convolutio
 28x28 take 15% less without the shuffles between them. With this the profile of them says 14 to 15%,
 with nothing taken off 24 to 25%.
 
-Shares are then scaled to the latency without the profiler. That is the tenth percentile, the calls
-that nothing disturbed, for shares hold for those.
+Shares are then scaled to the latency without the profiler, by the same mean: of one thread the
+processor's time of calls, which other programs hardly add to; of several the tenth percentile where
+hardly any call was left alone. Calls during which no other program ran are preferred, where there
+are ten.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from benchbox.analysis.operators import Category, Operation, classify, kernel, k
 from benchbox.analysis.origins import FileNode, Origins
 
 OWN_SHARE = 0.85  # at most, of the shortest node, is the profiler's
+QUIET_CALLS = 10  # from which on those that other programs interrupted are left out
 DROWNED = 3.0  # slowdown beyond which times are the profiler's rather than the graph's
 
 
@@ -36,8 +38,9 @@ class Node:
     """One node of the graph that ran; `count` is how often it did in one call.
 
     `time_s` is its part of the latency without the profiler, `share` is that part over the latency.
-    `origin` is the node of the file that it was made of, None for one that ONNX Runtime added,
-    whose module is that of its neighbour.
+    `profiled_s` is what the profiler wrote down, before anything is taken off or scaled. `origin`
+    is the node of the file that it was made of, None for one that ONNX Runtime added, whose module
+    is that of its neighbour.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Node:
     origin: FileNode | None
     provider: str
     count: float
+    profiled_s: float
     time_s: float
     share: float
 
@@ -58,9 +62,9 @@ class Profile:
 
     `latency_s` is that of undisturbed calls without the profiler, `unoptimised_s` the same with
     every optimisation off, or None and why. `slowdown` is what the profiler makes of a call,
-    `overhead_s` what was taken off each node, `summed_s` what nodes' times add up to before they
-    are scaled, `covered` the nodes' part of a profiled call, `disturbance` the median latency over
-    the undisturbed one. `file` has the nodes of the file, where they could be read.
+    `overhead_s` what was taken off each node, `covered` the nodes' part of a profiled call,
+    `disturbance` the median latency over the undisturbed one. `file` has the nodes of the file,
+    where they could be read.
     """
 
     nodes: tuple[Node, ...]
@@ -72,7 +76,6 @@ class Profile:
     unoptimised_error: str
     slowdown: float
     overhead_s: float
-    summed_s: float
     covered: float
     disturbance: float
 
@@ -84,17 +87,24 @@ class Profile:
 
 def estimate(reply: Mapping[str, Any], file_nodes: int, file: Sequence[FileNode] = ()) -> Profile:
     """Estimate the profile from an agent's reply, as the module describes."""
-    raw = [midmean(node["us"]) for node in reply["nodes"]]
+    quiet = {name: _quiet(ns) for name, ns in (reply.get("switches") or {}).items() if ns}
+    kept = quiet.get("profiled")
+    raw = [typical(_only(node["us"], kept)) for node in reply["nodes"]]
     counts = [node["count"] for node in reply["nodes"]]
-    overhead = _overhead(raw, counts, midmean(reply["gap_us"]))
+    overhead = _overhead(raw, counts, typical(reply["gap_us"]))
     times = [max(0.0, us - overhead * count) for us, count in zip(raw, counts, strict=True)]
     total = sum(times)
     shares = [us / total if total else 1 / len(times) for us in times]
-    latencies = {name: _undisturbed(ns) / 1e9 for name, ns in reply["latencies_ns"].items()}
+    own = reply.get("cpu_ns") or {}
+    latencies = {
+        name: _undisturbed(ns, own.get(name), quiet.get(name)) / 1e9
+        for name, ns in reply["latencies_ns"].items()
+        if ns
+    }
     latency_s = latencies["default"]
     called = zip(reply["run_us"], *(node["us"] for node in reply["nodes"]), strict=True)
     return Profile(
-        nodes=tuple(_nodes(reply["nodes"], file, shares, latency_s)),
+        nodes=tuple(_nodes(reply["nodes"], file, raw, shares, latency_s)),
         file=file,
         file_nodes=file_nodes,
         calls=len(reply["run_us"]),
@@ -103,16 +113,25 @@ def estimate(reply: Mapping[str, Any], file_nodes: int, file: Sequence[FileNode]
         unoptimised_error=reply["unoptimised_error"],
         slowdown=latencies["profiled"] / latency_s,
         overhead_s=overhead / 1e6,
-        summed_s=total / 1e6,
-        covered=midmean([sum(own) / max(1, whole) for whole, *own in called]),
+        covered=typical([sum(own) / max(1, whole) for whole, *own in called]),
         disturbance=median(reply["latencies_ns"]["default"]) / 1e9 / latency_s,
     )
 
 
-def midmean(values: Sequence[float]) -> float:
-    """The mean of the middle half of the values, of which there must be one."""
-    ordered, cut = sorted(values), len(values) // 4
-    return fmean(ordered[cut : len(ordered) - cut])
+def typical(values: Sequence[float]) -> float:
+    """The mean of the middle fifth of the values, of which there must be one."""
+    ordered, cut = sorted(values), 2 * len(values) // 5
+    return fmean(ordered[cut : max(cut + 1, len(ordered) - cut)])
+
+
+def _quiet(switches: Sequence[int]) -> list[int] | None:
+    """The calls during which no other program ran; None where they are few."""
+    found = [index for index, count in enumerate(switches) if not count]
+    return found if len(found) >= QUIET_CALLS else None
+
+
+def _only(values: Sequence[float], kept: Sequence[int] | None) -> Sequence[float]:
+    return values if kept is None else [values[index] for index in kept]
 
 
 def _overhead(raw: Sequence[float], counts: Sequence[float], gap: float) -> float:
@@ -121,13 +140,18 @@ def _overhead(raw: Sequence[float], counts: Sequence[float], gap: float) -> floa
     return min(gap, OWN_SHARE * min(each, default=0.0))
 
 
-def _undisturbed(latencies_ns: Sequence[int]) -> float:
+def _undisturbed(
+    latencies_ns: Sequence[int], cpu_ns: Sequence[int] | None, kept: Sequence[int] | None
+) -> float:
+    if cpu_ns or kept:
+        return typical(_only(cpu_ns or latencies_ns, kept))
     return sorted(latencies_ns)[len(latencies_ns) // 10]
 
 
 def _nodes(
     facts: Sequence[Mapping[str, Any]],
     file: Sequence[FileNode],
+    raw: Sequence[float],
     shares: Sequence[float],
     latency_s: float,
 ) -> Iterator[Node]:
@@ -135,8 +159,8 @@ def _nodes(
     known = Origins(file)
     found = [known.find(node["name"], each) for node, each in zip(facts, operations, strict=True)]
     modules = origins.modules(found, [node["name"] for node in facts])
-    for node, operation, category, origin, module, share in zip(
-        facts, operations, classify(operations), found, modules, shares, strict=True
+    for node, operation, category, origin, module, us, share in zip(
+        facts, operations, classify(operations), found, modules, raw, shares, strict=True
     ):
         # Of one kind, the file's has all shapes: those of weights that are packed are gone.
         is_alike = origin is not None and kind(origin.operation) == kind(operation)
@@ -149,6 +173,7 @@ def _nodes(
             origin=origin,
             provider=node["provider"],
             count=node["count"],
+            profiled_s=us / 1e6,
             time_s=share * latency_s,
             share=share,
         )

@@ -84,7 +84,7 @@ def said(found: Explained, to: Mapping[int, int]) -> float:
     kept = 1.0 if is_moved or not are_blocked else min(1.0, KEPT / max(1, len(layout)))
     others = [each for each in found.nodes if "layout conversion" not in each.parts]
     then_s = sum(_then_s(found, each, to) for each in others) + kept * sum(layout)
-    return then_s / found.profile.latency_s
+    return (then_s + found.outside_s) / found.profile.latency_s
 
 
 def _then_s(found: Explained, each: ExplainedNode, to: Mapping[int, int]) -> float:

@@ -7,7 +7,7 @@ padded ones.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from benchbox.analysis.operators import LAYOUT
@@ -21,6 +21,7 @@ Part = Literal[
     "layout conversion", "data movement", "element-wise and pooling",
 ]  # fmt: skip
 PARTS: tuple[Part, ...] = get_args(Part)
+OUTSIDE = "outside of nodes"  # the rest of the latency
 # What a node's channels, map or weights have to do with it.
 Reason = Literal["", "of 4", "of a block", "group of a block", "few inputs", "weights", "small map"]
 ALIGNMENT = 4  # of channels, without which a convolution is not computed in blocks
@@ -57,9 +58,13 @@ class ExplainedNode:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A profile by parts; `memory_s` is what its nodes' memory access takes as copies."""
+    """A profile by parts; `memory_s` is what its nodes' memory access takes as copies.
+
+    `overhead_s` was taken off each node as the profiler's; what nodes then take is not scaled.
+    """
 
     profile: Profile
+    overhead_s: float
     block: int
     nodes: Sequence[ExplainedNode]
     memory_s: float
@@ -74,6 +79,16 @@ class Explained:
     def parts(self) -> dict[Part, float]:
         """Seconds of each part, zero of those that there are none of."""
         return total(each.parts for each in self.nodes)
+
+    @property
+    def whole(self) -> dict[str, float]:
+        """The parts and what is outside of nodes, which add up to the latency."""
+        return dict(self.parts.items()) | {OUTSIDE: self.outside_s}
+
+    @property
+    def outside_s(self) -> float:
+        """What of the latency is in no node; below zero where they take longer than that."""
+        return self.profile.latency_s - sum(each.node.time_s for each in self.nodes)
 
 
 def total(parts: Iterable[Mapping[Part, float]]) -> dict[Part, float]:
@@ -100,12 +115,36 @@ def peaks(measured: Mapping[str, float], dtype: str) -> Peaks | None:
     return Peaks(peak, copies, measured["node_s"], BYTES[dtype])
 
 
-def explain(profile: Profile, known: Peaks) -> Explained:
-    """Split the time of every node of a profile."""
+def explain(profile: Profile, known: Peaks, overhead_s: float) -> Explained:
+    """Split the time of every node of a profile, without what the profiler adds to each."""
     block = kernels.block(profile.nodes)
-    nodes = [_explained(node, known, block) for node in profile.nodes]
+    times = [max(0.0, node.profiled_s - overhead_s * node.count) for node in profile.nodes]
+    nodes = [
+        _explained(replace(node, time_s=time_s), known, block)
+        for node, time_s in zip(profile.nodes, times, strict=True)
+    ]
     memory_s = sum(known.moving_s(each.kernel.memory_bytes) for each in nodes)
-    return Explained(profile, block, nodes, memory_s, known.node_s * len(nodes))
+    return Explained(profile, overhead_s, block, nodes, memory_s, known.node_s * len(nodes))
+
+
+def overhead_s(profiles: Sequence[Profile]) -> float:
+    """What the profiler adds to a node, by all graphs of a session: nodes' sums over latencies.
+
+    It is the overhead with which the sums of nodes differ least from the latencies, in relation to
+    these: the median of what each graph says, weighted by how much it matters there.
+    """
+    said: list[tuple[float, float]] = []
+    for each in profiles:
+        count = sum(node.count for node in each.nodes)
+        beyond_s = sum(node.profiled_s for node in each.nodes) - each.latency_s
+        said.append((beyond_s / count, count / each.latency_s))
+    said.sort()
+    half, weight = sum(weight for _, weight in said) / 2, 0.0
+    for found, own in said:
+        weight += own
+        if weight >= half:
+            return max(0.0, found)
+    return 0.0
 
 
 def _explained(node: Node, known: Peaks, block: int) -> ExplainedNode:

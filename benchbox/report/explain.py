@@ -1,5 +1,6 @@
 """Explanations as tables: latency by parts, nodes by roofline, differences, and fits of a spec."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,12 +11,22 @@ from benchbox.insight import guidelines
 from benchbox.insight.blame import blames
 from benchbox.insight.check import Check
 from benchbox.insight.fit import r_squared
-from benchbox.insight.parts import PARTS, Explained, ExplainedNode, Part, explain, peaks, total
+from benchbox.insight.parts import (
+    OUTSIDE,
+    PARTS,
+    Explained,
+    ExplainedNode,
+    Part,
+    explain,
+    overhead_s,
+    peaks,
+    total,
+)
 from benchbox.report import explain_text, formatting, profile_text
 from benchbox.report.profile import about, label, milliseconds, name_among, shape, share
 from benchbox.report.table import Column, Table
 from benchbox.report.tables import heading, short_case
-from benchbox.runner.profile import ProfileOutcome
+from benchbox.runner.profile import OVERHEAD, ProfileOutcome
 from benchbox.specs import Case
 
 NODES = 10  # slowest, without --top
@@ -47,12 +58,15 @@ class ExplainReport:
     @cached_property
     def explained(self) -> list[tuple[Case, Explained]]:
         """The cases that have an explanation."""
-        found = []
-        for each in self.outcomes:
-            known = peaks(each.ceilings, each.case.dtype)
-            if each.profile and known and not each.profile.is_drowned:
-                found.append((each.case, explain(each.profile, known)))
-        return found
+        good = [
+            (each.case, each.profile, known)
+            for each in self.outcomes
+            if each.profile and not each.profile.is_drowned
+            if (known := peaks(each.ceilings, each.case.dtype))
+        ]
+        measured = next((each.ceilings.get(OVERHEAD) for each in self.outcomes if each.ceilings), 0)
+        taken = measured or overhead_s([profile for _, profile, _ in good])
+        return [(case, explain(profile, known, taken)) for case, profile, known in good]
 
     def of(self, case: Case) -> Mapping[Part, Check]:
         """The checks of a case by part."""
@@ -97,17 +111,20 @@ def _of_one(report: ExplainReport, case: Case, found: Explained) -> Table:
 
 
 def _shown(cases: Sequence[Explained]) -> list[str]:
-    """The parts that any of the cases has."""
-    return [part for part in PARTS if any(each.parts[part] > 0 for each in cases)]
+    """The parts that any of the cases has, and what is outside of nodes."""
+    found = [part for part in PARTS if any(each.parts[part] > 0 for each in cases)]
+    return [*found, OUTSIDE]
 
 
 def _parts(found: Explained) -> list[Column]:
-    parts, latency_s = found.parts, found.profile.latency_s
-    shown = [part for part in PARTS if part in _shown([found])]
-    counts = [sum(1 for n in found.nodes if n.parts.get(part)) for part in shown]
+    parts, latency_s = found.whole, found.profile.latency_s
+    shown = _shown([found])
+    counts: Counter[str] = Counter(
+        part for n in found.nodes for part, seconds in n.parts.items() if seconds
+    )
     return [
         Column("part", tuple(shown), text=True),
-        Column("nodes", tuple(map(str, counts))),
+        Column("nodes", tuple(str(counts.get(part, formatting.UNKNOWN)) for part in shown)),
         Column("time (ms)", tuple(milliseconds(parts[part]) for part in shown)),
         Column("share", tuple(share(parts[part] / latency_s) for part in shown)),
     ]
@@ -175,10 +192,10 @@ def _of_many(report: ExplainReport) -> Table:
             *(
                 Column(
                     part,
-                    tuple(share(each.parts[part] / each.profile.latency_s) for each in cases),
+                    tuple(share(each.whole[part] / each.profile.latency_s) for each in cases),
                     drop=len(PARTS) - index,
                 )
-                for index, part in enumerate(PARTS)
+                for index, part in enumerate([*PARTS, OUTSIDE])
                 if part in _shown(cases)
             ),
         ),
@@ -237,12 +254,11 @@ def _difference(
 ) -> Table:
     (case, found), (other_case, other) = row, other_row
     names = label(case), label(other_case)
-    more = guidelines.difference(found, other)
-    shown = [part for part in PARTS if part in _shown([found, other])]
+    shown = _shown([found, other])
     rows = [
-        [each.parts[part] for part in shown] + [each.profile.latency_s] for each in (found, other)
+        [each.whole[part] for part in shown] + [each.profile.latency_s] for each in (found, other)
     ]
-    differences = [*(more[part] for part in shown), rows[0][-1] - rows[1][-1]]
+    differences = [one - two for one, two in zip(*rows, strict=True)]
     return Table(
         title=f"Why {names[0]} takes another time than {names[1]}",
         about=about(report, *(each.case for each in report.outcomes)),

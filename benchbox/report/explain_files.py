@@ -47,7 +47,7 @@ def _rows(report: ExplainReport) -> Iterator[dict[str, object]]:
             yield common
             continue
         found = explained[case.key]
-        for part, seconds in found.parts.items():
+        for part, seconds in found.whole.items():
             share = seconds / found.profile.latency_s
             yield {**common, "part": part, "time_ms": seconds * MILLI, "time_share": share}
 
@@ -79,7 +79,8 @@ def _case(report: ExplainReport, case: Case, found: Explained) -> dict[str, obje
         "dtype": case.dtype,
         "batch": case.batch,
         "latency_ms": profile.latency_s * MILLI,
-        "nodes_sum_ms": profile.summed_s * MILLI,
+        "profiler_us_per_node": found.overhead_s * 1e6,
+        "outside_of_nodes_ms": found.outside_s * MILLI,
         "macs": found.macs,
         "channels_in_a_block": found.block,
         "memory_access_at_copies_ms": found.memory_s * MILLI,

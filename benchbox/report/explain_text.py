@@ -15,7 +15,7 @@ from benchbox.report.text import listed
 SENTENCES = 3
 NAMED = 3  # channels in a sentence
 MADE_OF = 4  # parts that a difference is said to be made of
-ADDED_UP = 0.9, 1.1  # of the latency, between which the nodes' own times should add up
+CLOSE = 0.05  # of the latency, that may be outside of nodes
 GIGA = 1e9
 CHECKED = (
     "checked: the graph with other widths, of which accuracy is not claimed, timed beside the "
@@ -202,19 +202,20 @@ def _ms(seconds: float) -> str:
 
 def notes(cases: Sequence[Explained], *, is_checked: bool = False) -> list[str]:
     """The footnotes of the tables."""
-    sums = [each.profile.summed_s / each.profile.latency_s for each in cases]
-    ends = " to ".join(dict.fromkeys(f"{each:.2f}x" for each in (min(sums), max(sums))))
-    low, high = ADDED_UP
+    shares = [each.outside_s / each.profile.latency_s for each in cases]
+    ends = " to ".join(dict.fromkeys(f"{each:+.1%}" for each in (min(shares), max(shares))))
     doubt = (
-        "; where they do not add up other programs took the processor: explain again when it is "
-        "quieter"
-        if min(sums) < low or max(sums) > high
+        "; so much is the profiler's, or other programs', which took the processor: explain again "
+        "when it is quieter"
+        if max(map(abs, shares)) > CLOSE
         else ""
     )
+    taken = f"{cases[0].overhead_s * 1e6:.1f} us"
     blocks = Counter(each.block for each in cases).most_common(1)[0][0]
     return [
-        "parts exclude each other and add up to the latency of undisturbed calls without the "
-        f"profiler; nodes' own times add up to {ends} of it and are scaled to that{doubt}",
+        f"parts exclude each other: nodes' own times without {taken} each, which is what the "
+        f"profiler adds here, not scaled; outside of nodes is what is then left of the latency "
+        f"of undisturbed calls without it, {ends}{doubt}",
         "multiply-accumulates are the file's; padding is what blocks of "
         f"{blocks} channels add to them",
         CHECKED if is_checked else "what suggests something was not altered and timed again",

@@ -11,7 +11,7 @@ from benchbox.analysis.attention import with_attention
 from benchbox.analysis.operators import CATEGORIES, OPERATORS, Operation, classify
 from benchbox.analysis.origins import FileNode
 from benchbox.analysis.parts import split
-from benchbox.analysis.profile import estimate, midmean
+from benchbox.analysis.profile import estimate, typical
 from tests.helpers.profiled import Costs, estimated, node, reply
 
 # categories
@@ -168,9 +168,21 @@ def test_costs_on_paper_are_set_beside_what_ran() -> None:
     assert (part.memory_share, part.macs_share) == (None, 1.0)
 
 
-def test_a_midmean_leaves_the_extremes_out() -> None:
-    several = [5], [1, 2, 3], [0, 4, 6, 99], [1, 1, 1, 9, 9]
-    assert [midmean(each) for each in several] == pytest.approx([5, 2, 5, 11 / 3])
+def test_what_is_typical_leaves_the_extremes_out() -> None:
+    several = [5], [1, 2, 3], [0, 4, 6, 99], [1, 1, 1, 9, 9], [*range(10)]
+    assert [typical(each) for each in several] == pytest.approx([5, 2, 5, 1, 4.5])
+
+
+def test_calls_that_other_programs_interrupted_are_left_out() -> None:
+    answer = reply(node("a", "Conv", [30] * 10 + [90] * 10), default=1.0)
+    switches = {"default": [0] * 10 + [1] * 10, "profiled": [0] * 10 + [1] * 10}
+    answer["latencies_ns"]["default"] = [1_000_000] * 10 + [5_000_000] * 10
+    quiet = estimate(answer | {"switches": switches}, 1)
+    assert (quiet.latency_s, quiet.nodes[0].profiled_s) == pytest.approx((1e-3, 30e-6))
+    cpu = {"default": [2_000_000] * 20, "profiled": [3_000_000] * 20}
+    own = estimate(answer | {"cpu_ns": cpu}, 1)
+    assert (own.latency_s, own.slowdown) == pytest.approx((2e-3, 1.5))
+    assert own.nodes[0].profiled_s == pytest.approx(60e-6)
 
 
 # the file's nodes behind those that ran

@@ -9,7 +9,7 @@ from benchbox.analysis.operators import Operation
 from benchbox.analysis.origins import FileNode
 from benchbox.insight import fit, guidelines
 from benchbox.insight.blame import blames
-from benchbox.insight.parts import PARTS, Explained, Peaks, explain, peaks
+from benchbox.insight.parts import PARTS, Explained, Peaks, explain, overhead_s, peaks
 from tests.helpers import profiled
 
 PEAK = 1e9  # a microsecond has 1000 multiplications
@@ -35,7 +35,7 @@ def explained(*nodes: dict[str, Any], file: Sequence[FileNode] = ()) -> Explaine
     latency_ms = sum(each["us"][0] for each in nodes) / 1e3
     latencies = {"default": latency_ms, "profiled": latency_ms}
     found = profiled.estimated(*nodes, file=file, gap_us=0.0, **latencies)
-    return explain(found, KNOWN)
+    return explain(found, KNOWN, 0.0)
 
 
 def of(found: Explained) -> dict[str, float]:
@@ -163,3 +163,29 @@ def test_the_paper_s_reason_holds_where_it_makes_half_of_the_difference(
     assert guidelines.judge("", [fast, slow]) is None
     total = sum(guidelines.difference(slow, fast).values())
     assert total == pytest.approx(found.difference_s)
+
+
+# Nodes, what they take when they are profiled, and the latency in us: a busy Xeon, ten programs on
+# two processors. The last two are disturbed.
+SESSION = [
+    (163, 1834, 1428), (159, 4778, 4540), (55, 7468, 7453), (143, 5780, 5434), (356, 13356, 12588),
+    (116, 6770, 6594), (12, 1665, 1688), (42, 1720, 1630), (22, 818, 792), (40, 1703, 1610),
+    (30, 2499, 2380), (22, 3694, 3598), (113, 2667, 2145), (12, 98871, 24778),
+]  # fmt: skip
+
+
+def test_one_overhead_of_a_session_makes_sums_of_nodes_add_up_to_latencies() -> None:
+    profiles = []
+    for count, profiled_us, latency_us in SESSION:
+        latencies = {"default": latency_us / 1e3, "profiled": latency_us / 1e3}
+        times = profiled.node("a", "Conv", [profiled_us] * 8, float(count))
+        profiles.append(profiled.estimated(times, **latencies))
+    overhead = overhead_s(profiles)
+    assert overhead == pytest.approx(2.3e-6, abs=0.2e-6)
+    assert overhead_s(profiles[:1]) == pytest.approx((1834 - 1428) / 163 * 1e-6)
+    found = [explain(profile, KNOWN, overhead) for profile in profiles]
+    outside = [each.outside_s / each.profile.latency_s for each in found]
+    assert max(map(abs, outside[:-2])) < 0.05
+    assert outside[-1] < -1  # said, not scaled away
+    for each in found:
+        assert sum(each.whole.values()) == pytest.approx(each.profile.latency_s)

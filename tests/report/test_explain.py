@@ -126,11 +126,12 @@ def test_enough_cases_say_what_latency_follows_from(report: ExplainReport) -> No
 
 def test_times_that_do_not_add_up_are_doubted() -> None:
     found = grown(2, 100)
-    doubted = replace(found, profile=replace(found.profile, summed_s=found.profile.latency_s / 2))
+    latency_s = found.profile.latency_s
+    doubted = replace(found, profile=replace(found.profile, latency_s=2 * latency_s))
     assert "other programs" not in explain_text.notes([found])[0]
-    assert "0.50x" in explain_text.notes([doubted])[0]
+    assert "+50.0%" in explain_text.notes([doubted])[0]
     assert "explain again when it is quieter" in explain_text.notes([doubted])[0]
-    assert found.profile.summed_s == pytest.approx(found.profile.latency_s)
+    assert sum(doubted.whole.values()) == pytest.approx(2 * latency_s)
 
 
 @pytest.mark.parametrize(

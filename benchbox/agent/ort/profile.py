@@ -26,7 +26,6 @@ ROUNDS = 10
 BURST_S = 0.1
 LEAST_CALLS = 2  # in a burst
 LONGEST_S = 120.0  # after which no further round is begun
-LOADING_CALLS = 2  # of a session before it is handed over
 CALIBRATING_CALLS = 3  # to see how long one takes, of which a disturbed one tells nothing
 READ_S = 1.0  # that writing and reading the events should take
 
@@ -38,7 +37,8 @@ def profile(request: Message, threads: int, options: Options) -> Iterator[dict[s
 
     Three variants of the graph take turns: as it is timed, profiled, and without optimisation. The
     reply has all latencies in ns by variant, and of each profiled call what it took by
-    the profiler, the median gap between its nodes, and every node.
+    the profiler, the median gap between its nodes, and every node. Of one thread it has the
+    processor's time of each call as well, which other programs add nothing to.
     """
     from benchbox.agent.ort import session
 
@@ -55,11 +55,14 @@ def profile(request: Message, threads: int, options: Options) -> Iterator[dict[s
         yield from bursts.take()
         calls.clear()
         gc.collect()  # the session is gone, and its events are written
-        runs = list(compress(recording.runs(), bursts.belongs))
+        every = recording.runs()  # those of opening the graph come first
+        runs = list(compress(every[len(every) - len(bursts.belongs) :], bursts.belongs))
         nodes = recording.nodes(runs)
     yield {
         "reply": "profile",
         "latencies_ns": bursts.latencies_ns,
+        "cpu_ns": bursts.cpu_ns if threads == 1 else None,
+        "switches": bursts.switches,
         "unoptimised_error": reason,
         "run_us": [run.us for run in runs],
         "gap_us": [run.gap_us for run in runs],
@@ -91,8 +94,8 @@ def _add_unoptimised(
 class Bursts:
     """Bursts of variants in turn, so that a drift of the processor is the same for all.
 
-    `latencies_ns` has those of every variant; `belongs` says of each call of the profiled session
-    whether it is one of them.
+    `latencies_ns` has those of every variant, `cpu_ns` the time of the calling thread in each;
+    `belongs` says of each call of the profiled session since then whether it is one of them.
     """
 
     def __init__(
@@ -102,23 +105,18 @@ class Bursts:
         self._threads = threads
         self._counts: dict[str, int] = {}
         self._round_s = 0.0
-        self._made = LOADING_CALLS  # of the profiled session
-        calls["profiled"] = self._counted(calls["profiled"])
+        self._read: dict[str, list[int]] = {name: [] for name in calls}  # since a burst began
         for name, call in calls.items():
+            calls[name] = call = _clocked(call, self._read[name])
             call_s = max(1, min(settle(call) for _ in range(CALIBRATING_CALLS))) / 1e9
             most = most_profiled // ROUNDS if name == "profiled" else MOST_TIMED
             most = min(most, MOST_TIMED)
             count = self._counts[name] = max(LEAST_CALLS, min(most, int(BURST_S / call_s)))
             self._round_s += (1 + count) * call_s
         self.latencies_ns: dict[str, list[int]] = {name: [] for name in calls}
-        self.belongs: list[bool] = []
-
-    def _counted(self, call: Callable[[], object]) -> Callable[[], object]:
-        def counted() -> object:
-            self._made += 1
-            return call()
-
-        return counted
+        self.cpu_ns: dict[str, list[int]] = {name: [] for name in calls}
+        self.switches: dict[str, list[int]] = {name: [] for name in calls}
+        self.belongs = [False] * len(self._read["profiled"])
 
     def take(self) -> Iterator[dict[str, object]]:
         """Time a burst of every variant in each round, and yield a step for it."""
@@ -138,9 +136,25 @@ class Bursts:
         yield _step(1.0, READ_S)
 
     def _burst(self, name: str) -> None:
-        burst = time_calls(self._calls[name], self._counts[name], self._threads)
+        readings, count = self._read[name], self._counts[name]
+        readings.clear()
+        burst = time_calls(self._calls[name], count, self._threads)
         self.latencies_ns[name] += burst.latencies_ns
+        self.switches[name] += burst.switches or [0] * count
+        self.cpu_ns[name] += readings[-count:]
         if name == "profiled":
             # The first calls of a burst only bring the graph back into the caches.
-            untimed = self._made - len(self.belongs) - self._counts[name]
-            self.belongs += [False] * untimed + [True] * self._counts[name]
+            self.belongs += [False] * (len(readings) - count) + [True] * count
+
+
+def _clocked(call: Callable[[], object], readings: list[int]) -> Callable[[], object]:
+    """The call, which adds what it takes of its thread's time to the readings."""
+    clock = time.thread_time_ns
+
+    def clocked() -> object:
+        start = clock()
+        result = call()
+        readings.append(clock() - start)
+        return result
+
+    return clocked
