@@ -156,21 +156,6 @@ def test_the_gate_stays_where_it_is_until_it_moves_by_more_than_a_bin() -> None:
     assert is_about(run.gate.compute, 0.8)
 
 
-def test_both_probes_have_states_of_their_own() -> None:
-    run = Readings()
-    run.add("compute", marks([12_000] * 30))
-    run.add("stream", marks([300_000] * 30))
-    assert run.update()
-    compute, stream = run.gate.of("compute"), run.gate.of("stream")
-    assert compute is not None
-    assert stream is not None
-    assert run.gate == Gate(compute, stream)
-    assert compute.holds(12_000)
-    assert stream.holds(300_000)
-    assert (run.gate.host, run.host_shift) == (None, None)
-    assert run.after() == Bases(compute.centre_ns, stream.centre_ns)
-
-
 def test_a_gpu_and_the_processor_beside_it_have_states_of_their_own() -> None:
     gpu, host = [36_000.0] * 30, [12_000.0] * 30
     run = run_of(gpu, host=host)

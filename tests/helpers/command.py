@@ -1,17 +1,14 @@
 """The command as tests run it: in this process, or as a process that is signalled or killed."""
 
-import contextlib
 import csv
 import io
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -59,32 +56,6 @@ def start(*arguments: str, program: Sequence[str] = BENCHBOX) -> subprocess.Pope
         text=True,
         start_new_session=True,
     )
-
-
-def wait_for_agent(process: subprocess.Popen[str], busy_s: float = 1.5) -> psutil.Process:
-    """The agent once it has been timing for a moment; to load alone takes it 0.5 s."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with contextlib.suppress(psutil.Error):  # a child that ended between two looks
-            for child in psutil.Process(process.pid).children():
-                if "benchbox.agent" in child.cmdline() and child.cpu_times().user > busy_s:
-                    return child
-        time.sleep(0.05)
-    process.kill()
-    raise AssertionError(f"no agent is timing: {process.communicate()}")
-
-
-def has_ended(process: psutil.Process) -> bool:
-    """Wait for it; whoever adopted it may take a while to reap it, so a zombie has ended too."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def rows(text: str) -> list[dict[str, str]]:

@@ -79,16 +79,6 @@ def test_a_case_is_built_as_it_is_in_its_own_spec(files: Files) -> None:
             assert getattr(ours, field) == getattr(own, field), field
 
 
-def test_of_several_batches_each_has_a_comparison_of_its_own() -> None:
-    cases = compared("ghostnetv2", "shufflenetv2", selection=Selection(batches=(1, 4)))
-    first, second = "ghostnetv2_x1_0", "shufflenetv2_x1_0"
-    assert [(case.name, case.reference, case.group) for case in cases] == [
-        (f"{name},batch={batch}", f"{first},batch={batch}", f"batch={batch}")
-        for batch in (1, 4)
-        for name in (first, second)
-    ]
-
-
 def test_a_selection_is_for_all_cases() -> None:
     cases = compared("ghostnetv2", "g2:groups=8,scale=1", selection=Selection(batches=(4,)))
     assert {case.inputs[0].shape[0] for case in cases} == {case.batch for case in cases} == {4}

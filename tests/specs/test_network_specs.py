@@ -10,7 +10,7 @@ from benchbox.networks import catalogue
 from benchbox.networks.catalogue import Paper
 from benchbox.report import published
 from benchbox.runner import record as runner_record
-from benchbox.specs import Builder, Selection, TensorSpec
+from benchbox.specs import Builder, Selection
 from benchbox.specs.find import OF_NETWORKS
 from tests.helpers.command import invoke
 from tests.specs.conftest import Write, cases_of, only, refusal, shaped
@@ -199,21 +199,6 @@ def test_what_does_not_go_with_a_network_is_refused_by_file_and_key(
 
 
 # what goes in
-
-
-@pytest.mark.parametrize(
-    ("selection", "shape"),
-    [
-        (Selection(), (1, 3, 224, 224)),
-        (Selection(batches=(8,)), (8, 3, 224, 224)),
-        (shaped(1, 3, 192, 160), (1, 3, 192, 160)),
-        (shaped(4, 3, 32, 32, batch=2), (2, 3, 32, 32)),
-    ],
-)
-def test_the_image_is_the_one_asked_for(selection: Selection, shape: tuple[int, ...]) -> None:
-    case = only("ghostnetv2", selection)
-    assert case.inputs == (TensorSpec("x", shape),)
-    assert (case.batch, case.dtype) == (shape[0], "float32")
 
 
 SUCH = "the input of a network is float32 images of 3 channels, such as x=1x3x224x224"
