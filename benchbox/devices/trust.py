@@ -14,15 +14,11 @@ from benchbox.errors import StorageError
 
 PROJECT = Path("benchbox.toml")
 TRUST = "benchbox trust"
-MOST_MB = 1
 
 
 def trusted() -> dict[str, str]:
     """The sha256 that each trusted file had when the user trusted it, by its path."""
-    try:
-        found = json.loads(host.read_file(_file(), MOST_MB))
-    except (OSError, ValueError, RecursionError):
-        return {}
+    found = host.read_json(_file())
     return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
 
 

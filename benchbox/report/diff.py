@@ -22,7 +22,6 @@ EQUAL_FLOPS = 0.005  # FLOPs that differ by less are called equal
 SHIFTED = 0.01  # ln of what the machine's usual state changed that is worth a note
 CLOCK = 0.03  # ln of readings that say that the processor itself is another speed
 FEW = 3  # graphs whose sha256 are printed
-UNIT_MS = 1e3
 HELP = (
     "runs share no round, so what changes from minute to minute does not cancel; "
     "benchbox compare times cases beside each other and tells smaller differences"
@@ -65,8 +64,8 @@ def rows(found: RunDiff) -> list[dict[str, object]]:
             "case": pair.b.case,
             "run_a": found.a.context.run,
             "run_b": found.b.context.run,
-            "a_p50_ms": pair.a.latency.p50_s * UNIT_MS if pair.a.latency else None,
-            "b_p50_ms": pair.b.latency.p50_s * UNIT_MS if pair.b.latency else None,
+            "a_p50_ms": pair.a.latency.p50_s * formatting.MILLI if pair.a.latency else None,
+            "b_p50_ms": pair.b.latency.p50_s * formatting.MILLI if pair.b.latency else None,
             "ratio": pair.ratio.interval.value if pair.ratio else None,
             "ratio_ci_low": pair.ratio.interval.low if pair.ratio else None,
             "ratio_ci_high": pair.ratio.interval.high if pair.ratio else None,

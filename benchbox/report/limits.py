@@ -12,8 +12,6 @@ from benchbox.records import Record, Run, uncounted
 from benchbox.records.diff import RunDiff
 from benchbox.report import comparison, formatting
 
-MEGABYTE = 1e6
-
 
 @dataclass(frozen=True, slots=True)
 class Judgement:

@@ -15,11 +15,11 @@ from benchbox.report.charts.style import (
     shape,
     tooltip,
 )
+from benchbox.report.formatting import MILLI
 from benchbox.report.history import by_machine
 
 MOST_CASES = 16
 MOST_POINTS = 1500
-MS = 1e3
 
 
 def chart(found: Sequence[History], size: Size) -> Spec:
@@ -76,9 +76,9 @@ def _points(history: History, step: int) -> list[Row]:
             "case": one_line(history.name),
             "utc": point.created,
             "run": one_line(point.path.name),
-            "ms": point.p50_s * MS,
-            "low": (point.interval.low if point.interval else point.p50_s) * MS,
-            "high": (point.interval.high if point.interval else point.p50_s) * MS,
+            "ms": point.p50_s * MILLI,
+            "low": (point.interval.low if point.interval else point.p50_s) * MILLI,
+            "high": (point.interval.high if point.interval else point.p50_s) * MILLI,
         }
         for point in map(history.point, range(0, len(history.rows), step))
     ]
@@ -91,7 +91,7 @@ def _levels(history: History, number: int) -> list[Row]:
             "case": one_line(history.name),
             "level": f"{number} {level.start}",
             "utc": history.point(end).created,
-            "ms": level.interval.value * MS,
+            "ms": level.interval.value * MILLI,
         }
         for level in history.levels
         for end in (level.start, level.end - 1)
