@@ -10,6 +10,8 @@ from typer.testing import Result
 
 from benchbox import host
 from benchbox.transports.board import setup
+from tests.agent.test_tegra import ORIN, THERMAL
+from tests.board.files import plant
 from tests.board.running import Board
 from tests.conftest import WriteOnnx
 from tests.fakegpu.building import Libraries
@@ -78,6 +80,31 @@ def test_a_gpu_over_ssh_is_timed_as_one_here(
     checked = box("device", "check", "box").stdout
     assert "GPU           NVIDIA Stand-in, compute capability" in checked
     assert "box-cuda-0 is ready" in checked
+
+
+def test_a_jetson_without_nvml_is_read_from_sysfs(
+    box: Callable[..., Result],
+    fake_gpu: Libraries,
+    ssh_board: Board,
+    write_onnx: WriteOnnx,
+) -> None:
+    ssh_board.run("mount", "-t", "tmpfs", "none", "/sys/class")
+    try:
+        classes = {name: f"{value}\n" for name, value in ORIN.items() if "sys/class" in name}
+        hot = {f"{THERMAL}/cooling_device1/cur_state": "1\n"}
+        plant(ssh_board.outside("/"), classes | hot)
+        fake_gpu.tell(nvml="fail nvmlInitWithFlags 12")
+        checked = box("device", "check", "box").stdout
+        box("run", str(write_onnx()), "-d", "box", *RUN)
+    finally:
+        ssh_board.run("umount", "/sys/class")
+    lines = ("clocks        up to 624 MHz", "clock now     612 MHz", "heat          50 °C")
+    assert all(line in checked for line in (*lines, "held down by  heat"))
+    assert "not seen" not in checked
+    (record,) = fake_gpu.newest("box-cuda-0").records
+    for burst in record.bursts:
+        assert (burst.seen["gpu_busy_percent"], burst.seen["gpu_temperature_c"]) == (98.3, 49.531)
+        assert "gpu_hot" in burst.tags
 
 
 def test_what_its_machine_cannot_do_is_one_line(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from benchbox.agent.gpu import cudart, errors, nvml
+from benchbox.agent.gpu import cudart, errors, nvml, tegra
 from benchbox.agent.gpu.burst import BurstPlan, GpuBurst, GpuCall, time_gpu_calls
 from benchbox.agent.gpu.sentinel import GpuSentinel, MatmulFactory
 from benchbox.agent.gpu.stream import Marker, Stream
@@ -40,6 +40,7 @@ class GpuDevice:
         """
         runtime.require(index)
         self._nvml, self._blind = _open_nvml(runtime, index)
+        self._tegra = tegra.find() if index == 0 else None
         self._device = cudart.CudaDevice(runtime, index)
         self._stream, products, self._options = opened(self._device)
         self._marker = Marker(self._stream)
@@ -55,7 +56,11 @@ class GpuDevice:
         `options` are the library's that is timed.
         """
         properties = asdict(self._device.properties())
-        own = self._nvml.facts() if self._nvml else {"unseen": self._blind}
+        own: dict[str, object] = self._tegra.facts() if self._tegra else {}
+        if self._nvml:
+            own |= self._nvml.facts()
+        elif not self._tegra:
+            own = {"unseen": self._blind}
         return {**own, **properties, "options": self._options}
 
     def versions(self) -> dict[str, str]:
@@ -72,8 +77,9 @@ class GpuDevice:
         return self.read_counters().get("gpu_temperature_c")
 
     def read_counters(self) -> Counters:
-        """NVML's counters, empty without NVML."""
-        return self._nvml.read_counters() if self._nvml else {}
+        """NVML's counters, and what it lacks on a Jetson; empty without either."""
+        own = self._tegra.read_counters() if self._tegra else {}
+        return own | self._nvml.read_counters() if self._nvml else own
 
     def observe(self, seconds: float) -> dict[str, object]:
         """Keep the GPU busy for so long; return its sentinel's readings, and NVML's counters."""

@@ -70,7 +70,7 @@ class Nvml:
             help_ = HELP.get(error.value, "")
             raise RuntimeError(f"{ABOUT}: {error}{help_}") from None
         self._own = {os.getpid()}
-        self._queries = [_Query(read, self._nvml) for read in self._reads()]
+        self._queries = [Query(partial(self._asked, read)) for read in self._reads()]
         self._before = self._pids()
 
     def adopt(self) -> None:
@@ -170,6 +170,15 @@ class Nvml:
     def _processes(self) -> Sequence[Any]:
         return self._nvml.nvmlDeviceGetComputeRunningProcesses(self._gpu)  # type: ignore[no-any-return]
 
+    def _asked(self, read: Read) -> Mapping[str, float] | None:
+        """An answer, empty where there is none now, None where there never will be."""
+        try:
+            return read()
+        except self._nvml.NVMLLibraryMismatchError:
+            return None
+        except self._nvml.NVMLError as error:
+            return None if error.value in NEVER else {}
+
     def _given(self, read: Callable[[], T]) -> T | None:
         """Return an answer, None where the driver gives none."""
         try:
@@ -178,31 +187,24 @@ class Nvml:
             return None
 
 
-class _Query:
-    """One question, asked as often as it is cheap, and never again where it has no answer."""
+class Query:
+    """One question, asked as often as it is cheap, and never again once its answer is None."""
 
-    def __init__(self, read: Read, nvml: ModuleType) -> None:
-        self._read, self._nvml = read, nvml
+    def __init__(self, read: Callable[[], Mapping[str, float] | None]) -> None:
+        """Ask by this function."""
+        self._read = read
         self._last: Mapping[str, float] = {}
         self._stands_until = 0.0
 
     def answer(self) -> Mapping[str, float]:
+        """The answer now, or the last one where that took long."""
         start = time.perf_counter_ns()
         if start >= self._stands_until:
-            self._last = self._asked()
+            answer = self._read()
             took_ns = time.perf_counter_ns() - start
-            self._stands_until = max(self._stands_until, start + took_ns / SHARE)
+            self._last = answer or {}
+            self._stands_until = float("inf") if answer is None else start + took_ns / SHARE
         return self._last
-
-    def _asked(self) -> Mapping[str, float]:
-        try:
-            return self._read()
-        except self._nvml.NVMLLibraryMismatchError:
-            self._stands_until = float("inf")
-        except self._nvml.NVMLError as error:
-            if error.value in NEVER:
-                self._stands_until = float("inf")
-        return {}
 
 
 def _binding() -> ModuleType:
