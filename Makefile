@@ -44,9 +44,6 @@ test-cuda:  ## checks on a real GPU, by $(PYTHON) as it is: no .venv/ is built
 test-page: $(STAMP)  ## the page of a run in a real Chromium (Debian's package), which must be there
 	$(BIN)/python -m tools.page $(ARGS)
 
-test-page: $(STAMP)  ## the page of a run in a real Chromium (Debian's package), which must be there
-	$(BIN)/python -m tools.page $(ARGS)
-
 faults: $(STAMP)  ## a thousand faults by random choices; each that is not held is printed
 	$(BIN)/python -m tests.e2e.faults $(ARGS)
 

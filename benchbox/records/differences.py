@@ -1,5 +1,6 @@
 """Differences between two runs: machine, versions, settings and plan."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -57,6 +58,11 @@ def setting(context: Context) -> dict[str, object]:
     planned = {name: context.plan.get(name) for name in (*SWEPT, *LOAD, *DRIVING)}
     own = {name: getattr(context, name) for name in ("provider", "threads", "channels")}
     return {name: value for name, value in (planned | own).items() if value}
+
+
+def followed(context: Context) -> str:
+    """The machine of a run and how it was set, as a text that is equal for those alike."""
+    return json.dumps([machine(context), setting(context)])
 
 
 def between(old: Context, new: Context) -> list[Difference]:

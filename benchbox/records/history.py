@@ -19,7 +19,8 @@ from benchbox.errors import RecordError
 from benchbox.records import differences, names
 from benchbox.records.differences import Difference
 from benchbox.records.index import Index
-from benchbox.records.model import Context
+from benchbox.records.indexed_line import figures
+from benchbox.records.model import Context, Run
 from benchbox.records.names import Wanted
 
 Row = tuple[Any, ...]  # of Index.figures
@@ -102,10 +103,31 @@ def histories(index: Index, cases: Sequence[str], wanted: Wanted) -> list[Histor
         for own in by_machine.values():
             context = index.context(own[-1][0])
             if wanted.device is None or fnmatchcase(context.device, wanted.device):
-                found.append(_with_steps(name, context, own, place, index))
+                found.append(_with_steps(name, context, own, place, index.context))
     if not found:
         raise RecordError(f"{wanted.results}: no figures here; `benchbox report --list` shows all")
     return found
+
+
+def of_runs(runs: Sequence[Run]) -> list[History]:
+    """The histories of the cases that several of these runs timed on one machine, set alike."""
+    ordered = sorted(runs, key=lambda run: run.context.created)
+    contexts = [run.context for run in ordered]
+    found: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for number, run in enumerate(ordered):
+        machine = differences.followed(run.context)
+        for record in run.records:
+            if record.latency and record.latency.p50_s and record.status in ("ok", "imprecise"):
+                found[record.key, machine].append((number, record.sha256, *figures(record)))
+
+    def place(number: int) -> tuple[str, Path]:
+        return contexts[number].created, ordered[number].path
+
+    return [
+        _with_steps(name, contexts[rows[-1][0]], rows, place, contexts.__getitem__)
+        for (name, _), rows in found.items()
+        if len(rows) > 1
+    ]
 
 
 def _asked(known: Sequence[str], cases: Sequence[str], wanted: Wanted) -> list[str]:
@@ -127,7 +149,7 @@ def _with_steps(
     context: Context,
     rows: Sequence[Row],
     place: Callable[[int], tuple[str, Path]],
-    index: Index,
+    context_of: Callable[[int], Context],
 ) -> History:
     _, _, *latencies, adjustments = zip(*rows, strict=True)
     p50, low, high = np.array(latencies, float)  # None becomes NaN
@@ -137,14 +159,16 @@ def _with_steps(
     levels = steps.levels(np.log(p50) + carried, sds)
     bare = History(name, context, rows, np.exp(carried).tolist(), place)
     found = [
-        _step(index, bare.point(after.start - 1), bare.point(after.start), after.over(before))
+        _step(context_of, bare.point(after.start - 1), bare.point(after.start), after.over(before))
         for before, after in pairwise(levels)
     ]
     return replace(bare, levels=levels, steps=found)
 
 
-def _step(index: Index, before: Point, after: Point, ratio: Interval) -> LevelStep:
-    old, new = index.context(before.run), index.context(after.run)
+def _step(
+    context_of: Callable[[int], Context], before: Point, after: Point, ratio: Interval
+) -> LevelStep:
+    old, new = context_of(before.run), context_of(after.run)
     return LevelStep(before, after, ratio, differences.between(old, new))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from benchbox import __version__, host
 from benchbox.errors import RecordError
 from benchbox.records import differences, reader
-from benchbox.records.indexed_line import COLUMNS, IndexedLine
+from benchbox.records.indexed_line import COLUMNS, IndexedLine, figures
 from benchbox.records.model import RECORD, Context, Status, stem
 
 LOCKED_S = 10.0  # longer than another process takes to write ten thousand runs
@@ -204,7 +204,7 @@ class Index:
         row = (os.fsencode(path), place, *texts, size)
         run = self._tables.execute(
             "INSERT INTO run VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*row, *counts, _machine(context)),
+            (*row, *counts, differences.followed(context)),
         ).lastrowid
         self._tables.execute("INSERT INTO context VALUES (?, ?)", (run, json.dumps(facts)))
         self._tables.executemany(
@@ -215,7 +215,7 @@ class Index:
                     _storable(f"{line.spec}:{line.case}"),
                     _storable(line.graph.sha256 if line.graph else ""),
                     line.status,
-                    *line.figures,
+                    *figures(line),
                 )
                 for line in lines
             ),
@@ -225,11 +225,6 @@ class Index:
 def _storable(text: str) -> str:
     """A text without halves of surrogate pairs, of names that are no UTF-8."""
     return text.encode(errors="replace").decode()
-
-
-def _machine(context: Context) -> str:
-    """The machine of a run and how it was set, as a text that is equal for those alike."""
-    return json.dumps([differences.machine(context), differences.setting(context)])
 
 
 def _file(results: Path) -> Path:

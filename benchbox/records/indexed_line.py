@@ -5,7 +5,7 @@ import struct
 from dataclasses import dataclass
 
 from benchbox.analysis.quantities import Number, Ratio
-from benchbox.records.model import Status
+from benchbox.records.model import Record, Status
 from benchbox.records.reader import Head
 
 # The last has what takes a figure to another state: slopes, and the usual readings in ns.
@@ -60,14 +60,14 @@ class IndexedLine(Head):
     latency: LatencyFacts | None = None
     adjustment: AdjustmentFacts | None = None
 
-    @property
-    def figures(self) -> tuple[float | bytes | None, ...]:
-        """Its latency and adjustment, in the order of COLUMNS."""
-        found, adjusted = self.latency, self.adjustment
-        latency = (found.p50_s, found.ci_low_s, found.ci_high_s) if found else (None,) * 3
-        if adjusted is None:
-            return (*latency, NOT_ADJUSTED)
-        slopes = adjusted.slopes
-        usual = (adjusted.usual_compute_ns, adjusted.usual_stream_ns, adjusted.usual_refill_ns)
-        known = (math.nan if each is None else each for each in usual)
-        return (*latency, PACKED.pack(slopes.clock, slopes.memory, slopes.refill, *known))
+
+def figures(line: IndexedLine | Record) -> tuple[float | bytes | None, ...]:
+    """The latency and the adjustment of a record, in the order of COLUMNS."""
+    found, adjusted = line.latency, line.adjustment
+    latency = (found.p50_s, found.ci_low_s, found.ci_high_s) if found else (None,) * 3
+    if adjusted is None:
+        return (*latency, NOT_ADJUSTED)
+    slopes = adjusted.slopes
+    usual = (adjusted.usual_compute_ns, adjusted.usual_stream_ns, adjusted.usual_refill_ns)
+    known = (math.nan if each is None else each for each in usual)
+    return (*latency, PACKED.pack(slopes.clock, slopes.memory, slopes.refill, *known))

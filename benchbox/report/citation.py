@@ -1,7 +1,9 @@
 """Citation of runs: how they were measured, in a paragraph, and BibTeX of what they rest on."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from benchbox import __version__
@@ -117,33 +119,54 @@ def cite(runs: Sequence[Run]) -> str:
 
 
 def setup(runs: Sequence[Run]) -> str:
-    """How the runs were measured, in sentences for a paper."""
-    return " ".join(
-        [
-            *(_measured(run) for run in runs),
-            "FLOPs are multiply-accumulates, counted from the ONNX graph.",
-        ]
-    )
+    """How the runs were measured, in sentences for a paper; those alike share one."""
+    alike: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        alike.setdefault((_where(run), _how(run)), []).append(run)
+    told = [_measured(*words, own) for words, own in alike.items()]
+    return " ".join([*told, "FLOPs are multiply-accumulates, counted from the ONNX graph."])
 
 
-def _measured(run: Run) -> str:
-    """The sentences on one run."""
-    context, plan = run.context, run.context.plan
-    bases = {record.latency.basis for record in run.records if record.latency}
-    calls = [BASES[basis] for basis in BASES if basis in bases]
-    count = sum(record.latency.samples for record in run.records if record.latency)
+def _where(run: Run) -> str:
+    """The hardware, the versions, the system and the setting of a run."""
+    context = run.context
+    machine = measured_by(replace(context, created=""))
+    system = f"{context.host.get('system', '')} {context.host.get('kernel', '')}".strip()
+    return f"{machine} ({'; '.join(filter(None, [setting(context, run.records), system]))}"
+
+
+def _how(run: Run) -> str:
+    """The rounds, processes and precision of a run."""
+    plan = run.context.plan
     taken = [] if any(record.sustained for record in run.records) else ["in interleaved rounds"]
-    sessions = plan.get("sessions")
+    sessions, precision = plan.get("sessions"), plan.get("precision")
     taken += [f"in {sessions} processes"] if sessions and sessions > 1 else []
-    cases = f"{len(run.records)} case{'s' if len(run.records) != 1 else ''}"
+    taken += [f"to ±{100 * precision:.3g}%"] if precision else []
+    return " ".join(["taken", *taken]) if taken else ""
+
+
+def _measured(where: str, how: str, runs: Sequence[Run]) -> str:
+    """The sentence on runs that were measured alike."""
+    records = [record for run in runs for record in run.records]
+    latencies = [record.latency for record in records if record.latency]
+    calls = [words for basis, words in BASES.items() if any(basis == e.basis for e in latencies)]
+    known = sum(each.interval is not None for each in latencies)
+    days = sorted({run.context.created.partition("T")[0] for run in runs})
+    dates = f"{days[0]} to {days[-1]}, {len(runs)} runs" if len(days) > 1 else days[0]
+    cases = len({record.key for record in records})
+    counts = Counter(record.status for record in records)
     parts = [
-        f"Latencies on {setting(context, run.records)} ({measured_by(context)}) are medians of "
-        f"{count} calls of {cases}",
-        " ".join(["taken", *taken]) if taken else "",
-        "with 95% intervals",
+        f"Latencies on {where}; {dates}) are medians of "
+        f"{sum(each.samples for each in latencies)} calls of {cases} case{'s' * (cases != 1)}",
+        how,
+        "with 95% intervals" + ("" if known == len(latencies) else f" of {known}") if known else "",
     ]
-    text = ", ".join(filter(None, parts))
-    return one_line(f"{text}; {listed(calls)}." if calls else f"{text}.")
+    clauses = [
+        ", ".join(filter(None, parts)),
+        listed(calls),
+        *(f"{counts[s]} of {len(records)} are {s}" for s in ("imprecise", "failed") if counts[s]),
+    ]
+    return one_line("; ".join(filter(None, clauses)) + ".")
 
 
 BASES = {

@@ -69,7 +69,7 @@ def _table(place: str, found: Sequence[History]) -> Table:
             column("last step", (_ratio(step.ratio) if step else NONE for step in last)),
             column("in the run of (UTC)", (_date(s) if s else formatting.UNKNOWN for s in last), 1),
         ),
-        sentences=tuple(_sentence(step, each) for step, each in steps[-FEW:]),
+        sentences=tuple(sentence(step, each) for step, each in steps[-FEW:]),
         notes=(f"{earlier} earlier steps: --format csv",) if earlier > 0 else (),
         elsewhere="--format csv has all",
     )
@@ -100,7 +100,8 @@ def _date(step: LevelStep) -> str:
     return step.after.created[:16].replace("T", " ")
 
 
-def _sentence(step: LevelStep, history: History) -> str:
+def sentence(step: LevelStep, history: History) -> str:
+    """When a step was, of which case, its ratio, and what changed there."""
     ratio = f"{_ratio(step.ratio)} ({formatting.bounds(step.ratio)})"
     return f"{_date(step)} {history.name} {ratio}: {changed(step)}"
 

@@ -17,7 +17,7 @@ from benchbox.report.charts.profile_file import SavedProfile
 from benchbox.report.frame import to_frame
 from benchbox.report.page import page
 from tests.helpers.record_files import record
-from tests.helpers.tables import g2_records, run_of
+from tests.helpers.tables import g2_records, latency, run_of
 from tests.report.test_charts import HOSTILE, PROFILE, hostile, reference
 
 MOST_BYTES = 1_500_000
@@ -63,6 +63,38 @@ def test_the_page_of_all_networks_is_one_small_file_with_every_chart() -> None:
     assert found.tags.count("figure") == 6
     assert found.tags.count("tr") == 31
     assert "default-src 'none'" in text
+
+
+@pytest.mark.slow
+def test_runs_of_some_days_have_their_history_and_the_newest_its_charts() -> None:
+    days = [dated(day) for day in range(1, 13)]
+    found = Elements(page(days))
+    data = json.loads(found.data)
+    points, steps = (data["sets"][f"history-{name}"] for name in ("points", "steps"))
+    assert {(row["case"], row["machine"]) for row in points} == {
+        (f"g2:{each.case}", "cpu: Cortex-A76, CPUExecutionProvider, 1 thread")
+        for each in g2_records()
+    }
+    assert {row["utc"] for row in steps} == {"2026-05-07T10:00:00Z"}
+    assert {row["changed"] for row in steps} == {"benchbox 0.1.0 -> 0.2"}
+    assert [chart["id"] for chart in data["charts"]] == ["history", "flops-11", "over-flops-11"]
+    assert found.tags.count("tr") == 12 * len(g2_records()) + 1
+    alone = json.loads(Elements(page(days[:1])).data)
+    assert "history" not in {chart["name"] for chart in alone["charts"]}
+
+
+def dated(day: int) -> Run:
+    """G2 on a day of May; from the seventh on another benchbox takes 10% more."""
+    run, more = run_of(g2_records()), 1.1 if day >= 7 else 1.0
+    context = replace(run.context, created=f"2026-05-{day:02}T10:00:00Z")
+    rows = [
+        replace(each, latency=latency(more * each.latency.p50_s * 1e3))
+        for each in run.records
+        if each.latency
+    ]
+    return replace(
+        run, context=replace(context, benchbox="0.2" if day >= 7 else "0.1.0"), records=rows
+    )
 
 
 @pytest.mark.slow
@@ -116,7 +148,10 @@ def test_latex_has_balanced_tables_and_escapes_what_it_would_read(name: str) -> 
 
 def test_the_citation_says_how_it_was_measured_and_names_the_papers() -> None:
     text = citation.cite([reference("models")])
-    assert re.search(r"cpu, CPUExecutionProvider, 1 thread, batch 1 .* in 3 processes", text)
+    assert re.search(
+        r"\(cpu, CPUExecutionProvider, 1 thread, batch 1; Linux.* in 3 processes to ±3%, with 95%",
+        text,
+    )
     assert {"ma2018shufflenetv2", "han2020ghostnet", "sandler2018mobilenetv2", "benchbox"} <= set(
         re.findall(r"@\w+{(\w+),", text)
     )

@@ -32,7 +32,7 @@
       !(each.getAttribute("aria-label") || each.textContent.trim() || each.labels?.length));
     check("every control has a name", nameless.length === 0, nameless.length);
 
-    const point = document.querySelector(".chart .mark-symbol.role-mark path");
+    const point = document.querySelector("[id^=flops-] .mark-symbol.role-mark path");
     const { x, y, width: across, height } = point.getBoundingClientRect();
     for (const kind of ["pointermove", "mousemove"])
       point.dispatchEvent(new PointerEvent(kind,
@@ -83,7 +83,16 @@
     await soon();
     check("the slider's end is no limit", !all("tr.over").length && find("number").value === "");
 
-    const select = document.querySelector("[data-shown]");
+    const past = document.querySelector("[data-shown=history]");
+    if (past) {
+      const shape = () => find("history").querySelector("svg").outerHTML;
+      const before = shape();
+      input(past, past.options[1].value, "change");
+      await soon();
+      check("the history of another case is shown", shape() !== before, past.value);
+    }
+
+    const select = document.querySelector("[data-shown^=samples]");
     if (select) {
       const points = () => find(select.dataset.shown).querySelectorAll(".mark-symbol.role-mark path").length;
       const before = points();

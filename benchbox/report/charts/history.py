@@ -1,12 +1,13 @@
-"""Chart of histories: the p50 of cases from run to run, and the levels between their steps."""
+"""Charts of histories: the p50 of cases from run to run, and the levels between their steps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchbox.errors import UsageError
 from benchbox.lines import one_line
 from benchbox.records.history import History
 from benchbox.report.charts.panel import Row
 from benchbox.report.charts.style import (
+    QUIET,
     Size,
     Spec,
     colour,
@@ -16,10 +17,11 @@ from benchbox.report.charts.style import (
     tooltip,
 )
 from benchbox.report.formatting import MILLI
-from benchbox.report.history import by_machine
+from benchbox.report.history import by_machine, changed, sentence
 
 MOST_CASES = 16
 MOST_POINTS = 1500
+NEWEST = 3  # steps that are said
 
 
 def chart(found: Sequence[History], size: Size) -> Spec:
@@ -66,6 +68,118 @@ def _plot(found: Sequence[History], place: str, size: Size) -> Spec:
                 "mark": {"type": "point", "filled": True, "size": size.font, "opacity": 0.8},
                 "encoding": {**encoding, "shape": shape("case", names, size), "tooltip": tips},
             },
+        ],
+    }
+
+
+POINTS, LEVELS, STEPS = "history-points", "history-levels", "history-steps"
+
+
+def datasets(found: Sequence[History]) -> Mapping[str, Sequence[Row]]:
+    """The data of the chart of a page."""
+    places = [(one_line(place), each) for place, own in by_machine(found) for each in own]
+    return {
+        POINTS: [{**row, "machine": place} for place, each in places for row in _points(each, 1)],
+        LEVELS: [
+            {**row, "case": one_line(each.name), "machine": place}
+            for number, (place, each) in enumerate(places)
+            for row in _levels(each, number)
+        ],
+        STEPS: [
+            {
+                "case": one_line(each.name),
+                "machine": place,
+                "utc": step.after.created,
+                "ratio": step.ratio.value,
+                "low": step.ratio.low,
+                "high": step.ratio.high,
+                "changed": one_line(changed(step)),
+            }
+            for place, each in places
+            for step in each.steps
+        ],
+    }
+
+
+def cases(found: Sequence[History]) -> list[str]:
+    """The cases of the chart of a page, those with steps first."""
+    return list(dict.fromkeys(one_line(h.name) for h in sorted(found, key=lambda h: not h.steps)))
+
+
+def on_page(found: Sequence[History], size: Size) -> Spec:
+    """The p50 of the case that is chosen on the page, with a line for each machine."""
+    places = [one_line(place) for place, _ in by_machine(found)]
+    steps = sorted(one_line(sentence(step, each)) for each in found for step in each.steps)
+    said = f"{len(steps)} steps, the newest: {'; '.join(steps[-NEWEST:])}" if steps else "no step"
+    x: Spec = {
+        "field": "utc",
+        "type": "temporal",
+        "scale": {"type": "utc"},
+        "axis": {"title": "begun (UTC)", "labelOverlap": True},
+    }
+    y: Spec = {
+        "field": "ms",
+        "type": "quantitative",
+        "scale": {"zero": False},
+        "axis": {"title": "p50 latency (ms)"},
+    }
+    hues = {"color": colour("machine", places, size)}
+    if len(places) > 1:
+        hues["color"]["legend"] |= {"columns": 1, "labelLimit": size.width}
+
+    def layer(name: str, mark: Spec, **encoding: Spec | list[Spec]) -> Spec:
+        chosen = {"filter": "datum.case == shown"}
+        return {"data": {"name": name}, "transform": [chosen], "mark": mark, "encoding": encoding}
+
+    return {
+        "description": f"p50 of {len(cases(found))} cases from run to run: {said}",
+        "width": size.width,
+        "height": size.height * 2 // 3,
+        "params": [{"name": "shown", "value": cases(found)[0]}],
+        "layer": [
+            layer(
+                STEPS,
+                {"type": "rule", "strokeDash": [3, 2], "strokeWidth": 2, "color": QUIET},
+                x=x,
+                tooltip=tooltip(
+                    ("utc", "since", ""),
+                    ("ratio", "latency over before", ".3~g"),
+                    ("low", "95% from", ".3~g"),
+                    ("high", "to", ".3~g"),
+                    ("changed", "changed", ""),
+                ),
+            ),
+            layer(
+                POINTS,
+                {"type": "rule", "opacity": 0.5},
+                x=x,
+                y={**y, "field": "low"},
+                y2={"field": "high"},
+                **hues,
+            ),
+            layer(
+                LEVELS,
+                {"type": "line", "strokeWidth": 1.5},
+                x=x,
+                y=y,
+                detail={"field": "level"},
+                **hues,
+            ),
+            layer(
+                POINTS,
+                {"type": "point", "filled": True, "opacity": 1},
+                x=x,
+                y=y,
+                shape=shape("machine", places, size) | {"legend": hues["color"]["legend"]},
+                tooltip=tooltip(
+                    ("machine", "machine", ""),
+                    ("ms", "p50 (ms)", ".4~g"),
+                    ("low", "95% from", ".4~g"),
+                    ("high", "to", ".4~g"),
+                    ("run", "run", ""),
+                ),
+                **hues,
+            ),
         ],
     }
 

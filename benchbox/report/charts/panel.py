@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, compress
 from typing import Any, NamedTuple
 
 from benchbox.analysis.operators import CATEGORIES
@@ -69,11 +69,21 @@ class Panel:
         return {f"{kind}{self.index}": getattr(self, kind) for kind in kinds}
 
 
-def panels(runs: Sequence[Run], profile: SavedProfile | None = None) -> list[Panel]:
-    """A panel for each run with its own profiles, or for the first with `profile`."""
+def panels(
+    runs: Sequence[Run],
+    profile: SavedProfile | None = None,
+    drawn: Sequence[bool] | None = None,
+) -> list[Panel]:
+    """A panel for each run with its own profiles, or for the first of them with `profile`.
+
+    Runs that are not `drawn` have rows alone.
+    """
     frame_rows = iter(files.frame_rows(to_frame(runs)))
     names = _names([record for run in runs for record in run.records])
-    samples = [_samples(run, names) for run in runs]
+    drawn = drawn or [True] * len(runs)
+    first = [*drawn, True].index(True)
+    shown = [run if d else replace(run, records=()) for run, d in zip(runs, drawn, strict=True)]
+    samples = [_samples(run, names) for run in shown]
     every_sample = [row for each in samples for row in each.rows]
     causes = _causes([row["cause"] for row in every_sample])
     for row in every_sample:
@@ -90,14 +100,14 @@ def panels(runs: Sequence[Run], profile: SavedProfile | None = None) -> list[Pan
             every[run.context.name],
             _clean(taken.rows),
             *taken[1:],
-            _clean([*_processes(run, names)]),
-            _clean([*_shares(_profiles(run, names, profile if index == 0 else None))]),
+            _clean([*_processes(shown[index], names)]),
+            _clean([*_shares(_profiles(shown[index], names, profile if index == first else None))]),
             _clean(list(dict.fromkeys(name.family for name in names.values()))),
             _clean(causes),
             ACCURACIES.get(_accuracy(run), ""),
         )
         for index, (run, title, own, taken) in enumerate(
-            zip(runs, _titles(runs), rows, samples, strict=True)
+            zip(runs, _titles(runs, drawn), rows, samples, strict=True)
         )
     ]
 
@@ -111,10 +121,11 @@ def _clean(value: Any) -> Any:  # noqa: ANN401 - whatever rows hold
     return {k: _clean(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
-def _titles(runs: Sequence[Run]) -> list[str]:
-    """The device of each run, with its name and time where devices repeat."""
+def _titles(runs: Sequence[Run], drawn: Sequence[bool]) -> list[str]:
+    """The device of each run, with its name and time where devices repeat among those drawn."""
     devices = [run.context.device for run in runs]
-    if len(set(devices)) == len(devices):
+    shown = [*compress(devices, drawn)]
+    if len(set(shown)) == len(shown):
         return devices
     facts = [(run.context.device, run.context.name, run.context.created) for run in runs]
     return [", ".join(each) for each in facts]

@@ -66,7 +66,7 @@
 
   function setSignals(chart, view) {
     if (chart.name === "pareto") view.signal("budget", budget() ?? 0);
-    if (chart.name === "samples") view.signal("shown", shownCase(chart.id));
+    if (["samples", "history"].includes(chart.name)) view.signal("shown", shownCase(chart.id));
   }
 
   const shownCase = (id) =>
@@ -181,7 +181,7 @@
     const said = best
       ? `${counted}; the most accurate is ${best.name} (${best.accuracy}%), ${Number(best.latency_p50_ms.toPrecision(3))} ms`
       : counted;
-    return panels.length > 1 ? `${title}: ${said}` : said;
+    return page.shown.length > 1 ? `${title}: ${said}` : said;
   }
 
   function spend() {
@@ -190,7 +190,7 @@
       line.classList.toggle("over", ms !== null && fits(records[i], ms) !== "yes"));
     find("fits").textContent = ms === null
       ? "no limit"
-      : panels.map((rows, i) => sentence(rows, page.titles[i], ms)).join("; ");
+      : page.shown.map((i) => sentence(panels[i], page.titles[i], ms)).join("; ");
     range.setAttribute("aria-valuetext", ms === null ? "no limit" : `${ms} ms`);
     update();
   }

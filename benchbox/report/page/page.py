@@ -3,7 +3,8 @@
 import gzip
 import json
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from benchbox import __version__
 from benchbox.errors import UsageError
 from benchbox.lines import one_line
 from benchbox.records import Context, Run
+from benchbox.records.differences import followed
+from benchbox.records.history import History, of_runs
 from benchbox.report import citation, conditions, files, formatting, latex
-from benchbox.report.charts import CHARTS, style
+from benchbox.report.charts import CHARTS, history, style
 from benchbox.report.charts.drawing import INSTALL, converter
 from benchbox.report.charts.panel import Panel, Row, panels
 from benchbox.report.charts.profile_file import SavedProfile
@@ -22,6 +25,8 @@ from benchbox.report.table import Table
 
 FOLDER = Path(__file__).parent
 FORMAT = "--format html"
+MOST_ALIKE = 3  # runs with charts of their own
+MOST_TITLES = 2
 TITLES = {
     "flops": "FLOPs and latency",
     "pareto": "Accuracy and latency",
@@ -40,11 +45,13 @@ ABOUT = {
     "processes": "Bars: the 95% interval of the case.",
 }
 MEMORY = "memory_access_bytes"
+Fact = tuple[str, str]
 Cell = Callable[[Row], str]
 # Header, the field by which the table is sorted, the text of a cell, or how a number is written.
 COLUMNS: Sequence[tuple[str, str, Cell]] = (
     ("case", "name", lambda row: str(row["name"])),
     ("device", "device", lambda row: str(row["device"])),
+    ("begun (UTC)", "utc", lambda row: row["utc"][:16].replace("T", " ")),
     ("FLOPs (M)", "macs", lambda row: formatting.millions(row["macs"])),
     ("p50 (ms)", "latency_p50_ms", lambda row: _estimate(row, "latency_p50_ms", "latency_ci")),
     ("relative", "relative_latency", lambda row: _ratio(row["relative_latency"])),
@@ -71,28 +78,62 @@ def page(runs: Sequence[Run], profile: SavedProfile | None = None) -> str:
     template = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True
     ).from_string((FOLDER / "page.html").read_text())
-    found = panels(runs, profile)
+    older = set(map(id, _older(runs)))
+    drawn = [id(run) not in older for run in runs]
+    found = panels(runs, profile, drawn)
     tables = tables_of(runs)
-    charts = [_chart(panel, name, several=len(found) > 1) for name in CHARTS for panel in found]
-    drawn = [chart for chart in charts if chart]
+    past = of_runs(runs)
+    shown = [*compress(found, drawn)]
+    of_panels = [_chart(panel, name, several=len(shown) > 1) for name in CHARTS for panel in shown]
+    charts = [*_history(past), *filter(None, of_panels)]
     return template.render(
-        title="; ".join(dict.fromkeys(table.title for table in tables)) or "Runs",
+        title=_title([table.title for table in tables]),
         version=__version__,
         css=(FOLDER / "page.css").read_text(),
         bundle=_in_script(converts.javascript_bundle()),
         script=(FOLDER / "page.js").read_text(),
-        data=_packed(_data(runs, tables, found, drawn)),
-        machines=[
-            (panel.title, _facts(run.context)) for panel, run in zip(found, runs, strict=True)
-        ],
+        data=_packed(_data(runs, tables, found, shown, charts, history.datasets(past))),
+        machines=_machines(shown, [*compress(runs, drawn)]),
         setup=citation.setup(runs),
-        charts=drawn,
+        charts=charts,
         has_budget=any(row["latency_p50_ms"] for panel in found for row in panel.rows),
         columns=_columns(found),
         rows=[(panel, row) for panel in found for row in panel.rows],
-        tables=tables,
+        sentences=_once(table.sentences for table in tables),
+        failures=_once(table.failures for table in tables),
+        notes=_once(table.notes for table in tables),
         bibtex=citation.bibtex(runs),
     )
+
+
+def _older(runs: Sequence[Run]) -> list[Run]:
+    """The runs without charts of their own: of more than MOST_ALIKE on one machine all but one."""
+    alike: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        alike.setdefault((run.context.name, followed(run.context)), []).append(run)
+    many = [sorted(own, key=lambda run: run.context.created) for own in alike.values()]
+    return [run for own in many if len(own) > MOST_ALIKE for run in own[:-1]]
+
+
+def _once(lines: Iterable[Sequence[str]]) -> list[str]:
+    return list(dict.fromkeys(chain.from_iterable(lines)))
+
+
+def _history(past: Sequence[History]) -> Iterator[dict[str, Any]]:
+    """The chart of histories, where there are any."""
+    if not past:
+        return
+    wide = history.on_page(past, style.PAGE)
+    yield {
+        "id": "history",
+        "name": "history",
+        "title": "p50 from run to run",
+        "about": "Bars: 95% intervals. Lines: levels. Dashed: a step.",
+        "text": wide["description"],
+        "wide": wide,
+        "narrow": history.on_page(past, style.PHONE),
+        "cases": history.cases(past),
+    }
 
 
 def _in_script(text: str) -> str:
@@ -122,10 +163,13 @@ def _data(
     runs: Sequence[Run],
     tables: Sequence[Table],
     found: Sequence[Panel],
+    shown: Sequence[Panel],
     charts: Sequence[Mapping[str, Any]],
+    past: Mapping[str, Sequence[Row]],
 ) -> dict[str, Any]:
     """What the script reads: charts, rows, samples by columns, and the files that it offers."""
-    sets = {name: rows for panel in found for name, rows in panel.datasets.items()}
+    of_panels = {name: rows for panel in found for name, rows in panel.datasets.items()}
+    sets = {**of_panels, **past}
     frame = to_frame(runs)
     return {
         "charts": [
@@ -135,6 +179,7 @@ def _data(
         "samples": {f"samples{panel.index}": _columns_of(panel) for panel in found},
         "columns": list(frame.columns),
         "titles": [panel.title for panel in found],
+        "shown": [panel.index for panel in shown],
         "config": [style.config(style.PAGE), style.config(style.PHONE)],
         "files": {
             "csv": files.to_csv(frame),
@@ -169,17 +214,34 @@ def _columns_of(panel: Panel) -> dict[str, Any]:
 
 
 def _columns(found: Sequence[Panel]) -> list[tuple[str, str, Cell]]:
-    """The columns in which some row has something; the device where there are several."""
+    """The columns in which some row has something; device and date where they tell runs apart."""
     rows = [row for panel in found for row in panel.rows]
-    several = len({row["device"] for row in rows}) > 1
+    devices, runs = ({row[name] for row in rows} for name in ("device", "run"))
+    shown = {"device": len(devices) > 1, "utc": len(runs) > len(devices)}
     return [
         column
         for column in COLUMNS
-        if any(row[column[1]] is not None for row in rows) and (several or column[1] != "device")
+        if any(row[column[1]] is not None for row in rows) and shown.get(column[1], True)
     ]
 
 
-def _facts(context: Context) -> list[tuple[str, str]]:
+def _title(titles: Sequence[str]) -> str:
+    """The titles of tables, of many the first."""
+    found = list(dict.fromkeys(titles)) or ["Runs"]
+    more = len(found) - MOST_TITLES
+    return "; ".join([*found[:MOST_TITLES], *([f"and {more} more"] if more > 0 else [])])
+
+
+def _machines(shown: Sequence[Panel], runs: Sequence[Run]) -> list[tuple[str, list[Fact]]]:
+    """The facts that all runs share, and then those of each run."""
+    own = [_facts(run.context) for run in runs]
+    shared = [fact for fact in own[0] if all(fact in each for each in own)]
+    rest = [[fact for fact in each if fact not in shared] for each in own]
+    each = [(panel.title, facts) for panel, facts in zip(shown, rest, strict=True) if facts]
+    return [("", shared), *each]
+
+
+def _facts(context: Context) -> list[Fact]:
     """The facts of the machine that are known."""
     host, plan = context.host, context.plan
     gpu = host.get("gpu")
