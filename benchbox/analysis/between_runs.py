@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from benchbox.analysis import adjusted
+from benchbox.analysis import adjusted, stats
 from benchbox.analysis.adjusted import RUN_SD, UNKNOWN_TAU, Z95, Adjustment
 from benchbox.analysis.latency import GOOD, Latency
 from benchbox.analysis.levels import Usual
@@ -75,11 +75,15 @@ def ratio(
 
 
 def spread(controls: Iterable[float]) -> float:
-    """The spread between two runs, by graphs that did not change: their ratios should all be 1."""
+    """The spread between two runs, by graphs that did not change: their ratios should all be 1.
+
+    Of few it is itself uncertain, so that Z95 of it is as wide as Student's t asks for.
+    """
     squares = [math.log(ratio) ** 2 for ratio in controls]
     if len(squares) < FEWEST_CONTROLS:
         return UNKNOWN_SPREAD
-    return max(LEAST_SPREAD, math.sqrt(sum(squares) / len(squares)))
+    found = math.sqrt(sum(squares) / len(squares))
+    return max(LEAST_SPREAD, found * stats.student(len(squares)) / Z95)
 
 
 def _carried(before: Figure, after: Figure) -> tuple[float, float]:

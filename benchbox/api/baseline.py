@@ -26,12 +26,27 @@ MOST_MB = 64
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """A job, the kept runs that its figures are set beside, and what cannot be set beside it."""
+    """A job, the kept runs that its figures are set beside, and what cannot be set beside it.
+
+    With a `label` the job times old graphs too, whose cases are called `name@label`.
+    """
 
     job: Job
     name: str = ""
+    label: str = ""
     kept: Sequence[Run] = ()
     problems: list[str] = field(default_factory=list)
+
+    def new(self, runs: Sequence[Run]) -> list[Run]:
+        """The runs without the old graphs, which no limit and no file of CI is about."""
+        if not self.label:
+            return list(runs)
+        return [
+            replace(run, records=[r for r in run.records if not self._is_old(r)]) for run in runs
+        ]
+
+    def _is_old(self, record: Record) -> bool:
+        return record.case == record.reference and f"@{self.label}" in record.case
 
     def diffs(self, runs: Sequence[Run]) -> list[RunDiff]:
         """The runs beside the kept ones of their machines; cases of one alone are problems."""
@@ -56,31 +71,31 @@ class Against:
 def of_run(options: JobOptions) -> Iterator[Against]:
     """The job of timing cases against the baseline that the options name, if any."""
     against = options.against
-    if not (against.name or against.graphs or against.rev):
+    if not (against.name is not None or against.graphs or against.rev is not None):
         yield Against(job.of_run(options))
         return
     if options.load.arrival or options.load.sustained:
         raise UsageError("--baseline: not with --arrival or --sustained")
-    if against.graphs and against.rev:
+    if against.graphs and against.rev is not None:
         raise UsageError("--baseline-graphs and --baseline-rev: choose one")
     kept, problems = _kept(against.name)
     if against.graphs:
         label = against.name or against.graphs.resolve().name
         records = [record for run in kept for record in run.records]
         yield _beside(options, _of_folder(options, against.graphs, records, label, problems))
-    elif against.rev:
-        with revision.checkout(against.rev) as place:
+    elif against.rev is not None:
+        with revision.checkout(against.rev, options.cases.names) as place:
             yield _beside(options, _of_checkout(options, place, against.rev, problems))
     else:
         plain, name = job.of_run(options), str(against.name)
         _require_same_machine(plain, name, kept)
-        yield Against(plain, name, kept, problems)
+        yield Against(plain, name, kept=kept, problems=problems)
 
 
 def _kept(name: str | None) -> tuple[list[Run], list[str]]:
     """The runs of a baseline, none of a damaged one, and what is wrong with it."""
     try:
-        return (baselines.read(name) if name else []), []
+        return (baselines.read(name) if name is not None else []), []
     except RecordError as error:
         return [], [str(error)]
 
@@ -200,5 +215,7 @@ def _beside(options: JobOptions, old: _Old) -> Against:
     )
     name = file_name(f"{COMPARE}-{label}+{run_name(names)}")
     return Against(
-        job.of_specs(replace(options, margin=MARGIN), [spec], name), problems=old.problems
+        job.of_specs(replace(options, margin=MARGIN), [spec], name),
+        label=label,
+        problems=old.problems,
     )

@@ -20,7 +20,7 @@ HOURS = {"h": 1, "d": 24, "w": 168}
 COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 # What a limit can be about -> its units, and what they count.
 LIMITS: Mapping[str, Mapping[str, float]] = {
-    "slower": {"%": 0.01, "": 1.0},
+    "slower": {"%": 0.01},
     "latency": {"us": 1e-6, "ms": 1e-3, "s": 1.0},
     "peak_memory": {"kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 1024.0, "mib": 2.0**20, "gib": 2.0**30},
     "params": COUNTS,
@@ -35,7 +35,7 @@ SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
 def share(text: str, option: str = "--precision") -> float:
     """Parse `1%` or `0.01` as 0.01; raises UsageError unless it lies between 0 and 1."""
-    match = re.fullmatch(r"\s*(\d*\.?\d+)\s*(%?)\s*", text)
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(%?)\s*", text)
     value = float(match[1]) / (100 if match[2] else 1) if match else 0.0
     if not SMALLEST <= value < 1:
         raise UsageError(f"{option} {text}: write a share such as 1% or 0.01")
@@ -45,7 +45,7 @@ def share(text: str, option: str = "--precision") -> float:
 def percentiles(text: str | None) -> tuple[float, ...]:
     """Parse `90,99.9` as percentages, none without text; raises UsageError otherwise."""
     words = [word.strip() for word in text.split(",")] if text is not None else []
-    found = {float(word) for word in words if re.fullmatch(r"\d{2}(\.\d)?", word)}
+    found = {float(word) for word in words if re.fullmatch(r"[0-9]{2}(\.[0-9])?", word)}
     if len(found) < len(words) or not all(LOWEST <= each < 100 for each in found):
         raise UsageError(f"--percentiles {text}: write each once, from 50 to 99.9, as in 90,99")
     return tuple(sorted(found))
@@ -53,7 +53,7 @@ def percentiles(text: str | None) -> tuple[float, ...]:
 
 def seconds(text: str, option: str = "--max-time") -> float:
     """Parse `90s`, `5m`, `1h` or `90` as seconds; raises UsageError unless it is positive."""
-    match = re.fullmatch(r"\s*(\d*\.?\d+)\s*(ms|s|m|h|)\s*", text)
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(ms|s|m|h|)\s*", text)
     value = float(match[1]) * SECONDS[match[2]] if match else 0.0
     if not 0 < value <= YEAR_S:
         raise UsageError(f"{option} {text}: write it as 90s, 5m or 1h, up to a year")
@@ -62,14 +62,14 @@ def seconds(text: str, option: str = "--max-time") -> float:
 
 def budget(text: str) -> float:
     """Parse `33ms` or `1.5s` as seconds; raises UsageError without a unit."""
-    if not re.fullmatch(r"\s*\d*\.?\d+\s*m?s\s*", text):
+    if not re.fullmatch(r"\s*[0-9]*\.?[0-9]+\s*m?s\s*", text):
         raise UsageError(f"--budget {text}: write it as 33ms or 1.5s")
     return seconds(text, "--budget")
 
 
 def since(text: str, option: str = "--since") -> datetime:
     """Parse `12h`, `30d` or `2026-11-01`, which is of UTC; raises UsageError otherwise."""
-    if match := re.fullmatch(r"\s*(\d{1,5})\s*(h|d|w)\s*", text):
+    if match := re.fullmatch(r"\s*([0-9]{1,5})\s*(h|d|w)\s*", text):
         return datetime.now(UTC) - timedelta(hours=int(match[1]) * HOURS[match[2]])
     try:
         found = datetime.fromisoformat(text)
@@ -84,13 +84,16 @@ def limits(text: str | None) -> list[Limit]:
 
 
 def _limit(word: str, text: str) -> Limit:
-    match = re.fullmatch(r"([\w.]+?)\s*>\s*(\d*\.?\d+)\s*([a-zA-Z%]*)", word.strip())
+    match = re.fullmatch(r"([a-z_0-9.]+?)\s*>\s*([0-9]*\.?[0-9]+)\s*([a-zA-Z%]*)", word.strip())
     name, number, unit = match.groups() if match else ("", "0", "")
-    percentile = re.fullmatch(r"p(\d{2}(?:\.\d)?)", name)
+    percentile = re.fullmatch(r"p([0-9]{2}(?:\.[0-9])?)", name)
     figure = "latency" if percentile and float(percentile[1]) >= LOWEST else name
-    scale = LIMITS.get(figure, {}).get(unit.lower())
+    is_known = bool(percentile) or name != "latency"
+    scale = LIMITS.get(figure, {}).get(unit.lower()) if is_known else None
     if scale is None or not (float(number) > 0 or figure == "slower"):
-        raise UsageError(f"--fail-on {text}: {FITS}")
+        is_bare = figure == "slower" and not unit
+        meant = f"{name}>{number}%, with its percent sign; " if is_bare else ""
+        raise UsageError(f"--fail-on {text}: {meant}{FITS}")
     most = float(number) * scale + (figure == "slower")
     return Limit(
         f"{name}>{number}{unit}",
@@ -102,7 +105,7 @@ def _limit(word: str, text: str) -> Limit:
 
 def rate(text: str) -> float:
     """Parse `5/s`, `30/m` or `10/h` as calls per second; raises UsageError unless positive."""
-    match = re.fullmatch(r"\s*(\d*\.?\d+)\s*/\s*(s|m|h)\s*", text)
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*/\s*(s|m|h)\s*", text)
     value = float(match[1]) / SECONDS[match[2]] if match else 0.0
     if not RAREST <= value <= FASTEST:
         raise UsageError(f"--arrival {text}: write it as 5/s, 30/m or 10/h, up to {FASTEST}/s")
@@ -113,7 +116,7 @@ def cpus(text: str) -> tuple[int, ...]:
     """Parse `0,2-3` as 0, 2 and 3, in that order; raises UsageError otherwise."""
     result: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", part)
+        match = re.fullmatch(r"\s*([0-9]{1,4})(?:-([0-9]{1,4}))?\s*", part)
         if match is None:
             raise UsageError(f"--cpus {text}: write processors as 0,1 or 0-3")
         first, last = int(match[1]), int(match[2] or match[1])
@@ -170,7 +173,7 @@ def _numbers(text: str | None, option: str, advice: str, what: str = "number") -
     if text is None:
         return ()
     words = [word.strip() for word in text.split(",")]
-    if not all(re.fullmatch(r"0*[1-9]\d{0,8}", word) for word in words):
+    if not all(re.fullmatch(r"0*[1-9][0-9]{0,8}", word) for word in words):
         raise UsageError(f"{option} {text}: {advice}")
     result = tuple(map(int, words))
     if len(set(result)) < len(result):
@@ -209,7 +212,7 @@ def dims(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
     for text in texts:
         name, _, sizes = (part.strip() for part in text.rpartition("="))
         words = [word.strip() for word in sizes.split(",")]
-        if not name or not all(re.fullmatch(r"0*[1-9]\d{0,8}", word) for word in words):
+        if not name or not all(re.fullmatch(r"0*[1-9][0-9]{0,8}", word) for word in words):
             raise UsageError(f"--dim {text}: write NAME=SIZE such as seq=128, or seq=128,512")
         result[name] = (*result.get(name, ()), *map(int, words))
         if len(set(result[name])) < len(result[name]):

@@ -5,8 +5,9 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from benchbox import host, specs
@@ -14,6 +15,7 @@ from benchbox.errors import RecordError, UsageError
 from benchbox.records.writer import held
 
 OPTION = "--baseline-rev"
+Git = Callable[..., str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +43,37 @@ class Checkout:
 
 
 @contextlib.contextmanager
-def checkout(revision: str) -> Iterator[Checkout]:
+def checkout(revision: str, names: Sequence[str] = ()) -> Iterator[Checkout]:
     """Check a revision out into a new folder, which is removed at the end; no hook runs.
 
+    It is of the repository of the first of `names` that is a file, else of the current folder's.
     Raises UsageError where there is no such revision.
     """
+    if not revision.strip():
+        raise UsageError(f"{OPTION} '': name a revision, such as origin/main")
     if not shutil.which("git"):
         raise UsageError(f"{OPTION} {revision}: git is not installed")
-    top = _git(revision, "rev-parse", "--show-toplevel")
-    commit = _git(revision, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+    git = partial(_git, revision, _home(names))
+    top = git("rev-parse", "--show-toplevel")
+    commit = git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
     place = Path(os.path.realpath(host.cache_folder() / "revisions"))
     place.mkdir(parents=True, exist_ok=True)
-    _remove_left(revision, place)
+    _remove_left(git, place)
     folder = Path(tempfile.mkdtemp(prefix=f"{commit[:12]}-", dir=place))
     _lock(folder).touch()
     with held(_lock(folder)):
         try:
-            _git(revision, "worktree", "add", "--quiet", "--detach", str(folder), commit)
+            git("worktree", "add", "--quiet", "--detach", str(folder), commit)
             yield Checkout(Path(top), folder)
         finally:
-            _remove(revision, folder)
+            _remove(git, folder)
+
+
+def _home(names: Sequence[str]) -> Path:
+    """The folder of the first file, or of the first builder's."""
+    files = (specs.split(name)[0].partition(".py:") for name in names)
+    paths = (Path(base + colon[:3]) for base, colon, _ in files)
+    return next((Path(os.path.realpath(p.parent)) for p in paths if p.is_file()), Path.cwd())
 
 
 def _lock(folder: Path) -> Path:
@@ -68,30 +81,46 @@ def _lock(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.lock")
 
 
-def _remove_left(revision: str, place: Path) -> None:
+def _remove_left(git: Git, place: Path) -> None:
     """Remove the checkouts of this repository whose runs were killed, and no other worktree."""
-    listed = _git(revision, "worktree", "list", "--porcelain").splitlines()
+    listed = git("worktree", "list", "--porcelain").splitlines()
     ours = [Path(line.removeprefix("worktree ")) for line in listed if line.startswith("worktree ")]
     for folder in ours:
         if folder.parent == place and os.name == "posix":  # other systems have no such lock
             _lock(folder).touch()
             with contextlib.suppress(RecordError), held(_lock(folder)):
-                _remove(revision, folder)
+                _remove(git, folder)
 
 
-def _remove(revision: str, folder: Path) -> None:
+def _remove(git: Git, folder: Path) -> None:
     with contextlib.suppress(UsageError):
-        _git(revision, "worktree", "remove", "--force", str(folder))
+        git("worktree", "remove", "--force", str(folder))
     shutil.rmtree(folder, ignore_errors=True)
     _lock(folder).unlink(missing_ok=True)
 
 
-def _git(revision: str, *words: str) -> str:
-    command = ["git", "-c", f"core.hooksPath={os.devnull}", *words]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+def _git(revision: str, folder: Path, *words: str) -> str:
+    done = _run(folder, "-c", f"core.hooksPath={os.devnull}", *words)
     if done.returncode:
         reason = next(filter(None, reversed(done.stderr.splitlines())), "git failed")
         if "single revision" in reason:
             reason = "there is no such revision here; fetch it first"
         raise UsageError(f"{OPTION} {revision}: {reason}")
     return done.stdout.strip()
+
+
+def _run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run git; what a hook's git tells of its own repository and index is not for this one."""
+    command = ["git", "-C", str(folder), *words]
+    env = {name: value for name, value in os.environ.items() if name not in _local_variables()}
+    return subprocess.run(
+        command, env=env, capture_output=True, text=True, errors="replace", check=False
+    )
+
+
+@cache
+def _local_variables() -> frozenset[str]:
+    """The variables that are about one repository, but for its settings."""
+    words = ["git", "rev-parse", "--local-env-vars"]
+    told = subprocess.run(words, capture_output=True, text=True, check=False).stdout.split()
+    return frozenset(name for name in told if not name.startswith("GIT_CONFIG"))

@@ -22,6 +22,9 @@ def keep(name: str, run: str, results: Path) -> None:
     kept, left_out = baselines.keep(name, found[0])
     if left_out:
         console(stderr=True).print(f"Without a figure: {', '.join(left_out)}", style="yellow")
+    if wide := [each.case for each in kept.records if each.status == "imprecise"]:
+        text = f"Imprecise, so that limits are unclear sooner: {', '.join(wide)}"
+        console(stderr=True).print(text, style="yellow")
     device = f"{kept.context.device}: {machine(kept.context)}"
     console().print(f"{_count(kept)} of {found[0].path} on {device} in {kept.path}")
 

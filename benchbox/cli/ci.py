@@ -51,11 +51,19 @@ def tell_github(
 
 
 def rendered(
-    runs: Sequence[Run], judged: Sequence[Judgement], name: str, format_: str
+    runs: Sequence[Run],
+    new: Sequence[Run],
+    judged: Sequence[Judgement],
+    name: str,
+    format_: str,
 ) -> str | bytes:
-    """A run in a format of its exports; `name` is of the file for benchmark services."""
+    """Runs in a format of their exports.
+
+    `new` are they without the graphs of a baseline, and `name` is of the file for benchmark
+    services, which is of these alone.
+    """
     from benchbox.report import ci
 
     if format_ == "ci":
-        return ci.benchmarks(runs, name)
+        return ci.benchmarks(new, name)
     return ci.junit(runs, judged) if format_ == "junit" else render(runs, format_)

@@ -58,13 +58,14 @@ def _do(against: Against, exports: Exports, options: Options) -> None:
         stderr.print(f"Not measured: {name}, for the reason above", style="red")
     judged = list[Judgement]()
     if outcomes:
-        judged = list(judgements(runs, parsing.limits(options.output.fail_on), diffs))
+        new = against.new(runs)
+        judged = list(judgements(new, parsing.limits(options.output.fail_on), diffs))
         problems = [f"Not set beside its baseline: {each}" for each in against.problems]
         for problem in problems:
             stderr.print(problem, style="red")
         ci.say(judged, stderr)
         ci.tell_github(runs, judged, stderr, problems)
-        render = partial(ci.rendered, runs, judged, str(options.output.export_ci))
+        render = partial(ci.rendered, runs, new, judged, str(options.output.export_ci))
         exports.write(render, "" if any(o.lost for o in outcomes) else REPORT)
     lacking = bool(against.problems) or not is_profiled
     end(ends, outcomes, stderr, judged, strict=options.output.strict, lacking=lacking)
@@ -162,8 +163,10 @@ def exit_code(
         or any(outcome.lost or outcome.failed for outcome in outcomes)
     ):
         return CASE_FAILED
-    if strict and "imprecise" in statuses:
+    if not strict:
+        return 0
+    if judged:  # then they decide, however wide other intervals are
+        return UNCLEAR if any(each.kept == "unclear" for each in judged) else 0
+    if "imprecise" in statuses:
         return IMPRECISE
-    unclear = any(claims.is_unclear(outcome.run) for outcome in outcomes)
-    unclear |= any(each.kept == "unclear" for each in judged)
-    return UNCLEAR if strict and unclear else 0
+    return UNCLEAR if any(claims.is_unclear(outcome.run) for outcome in outcomes) else 0

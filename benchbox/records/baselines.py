@@ -43,7 +43,10 @@ def read(name: str) -> list[Run]:
             f"baseline {name}: {path}: no such file ({known}); "
             f"`benchbox baseline set {name} RUN` makes it of a recorded run"
         )
-    return reader.read_all(path)
+    found = reader.read_all(path)
+    if cut := next((line for run in found for line in run.warnings), ""):
+        raise RecordError(f"{cut}; set it anew, or take it from your repository")
+    return found
 
 
 def keep(name: str, run: Run) -> tuple[Run, list[str]]:

@@ -208,3 +208,8 @@ def test_a_percentile_needs_so_many_samples_that_two_lie_above_it(q: float, floo
     numbers = [float(i) for i in range(floor)]
     assert stats.percentile(numbers, q) == pytest.approx(q * (floor - 1))
     assert stats.percentile(numbers[:-1], q) is None
+
+
+@pytest.mark.parametrize(("freedom", "t"), [(3, 3.182), (5, 2.571), (20, 2.086)])
+def test_students_t_is_that_of_tables(freedom: int, t: float) -> None:
+    assert stats.student(freedom) == pytest.approx(t, rel=0.01)

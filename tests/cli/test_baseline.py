@@ -1,6 +1,7 @@
 """Baselines: kept, listed and removed; runs beside their figures, graphs and git revisions."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import pytest
 
 from benchbox import records
 from benchbox.api import revision
+from benchbox.api.baseline import Against
 from tests.cli.conftest import product, write
+from tests.helpers import tables
 from tests.helpers.command import CalmCommand, invoke, only_run
 
 SHORT = ["--quick", "--precision", "90%", "--max-time", "4s"]
@@ -99,6 +102,7 @@ def test_what_of_a_baseline_cannot_be_used_is_one_line(bench: CalmCommand, main:
     assert bench.bursts == timed
     for damaged, why in (
         (text[: len(text) // 2] + "\n" + text, "not JSON"),
+        (text[:-20], "the last line is truncated"),
         (text.replace('"schema":"1', '"schema":"9'), "use the benchbox that wrote it"),
     ):
         main.write_text(damaged)
@@ -127,6 +131,35 @@ def test_files_are_timed_beside_those_of_a_revision(bench: CalmCommand, reposito
     assert (judged["small"], judged["twin"], judged["new"], judged["bad"]) == (1, 1, 0, 0)
     alone = bench.run("new.onnx", *SHORT, "--baseline-rev", "HEAD", *SLOWER, code=1)
     assert "new.onnx: in HEAD: new.onnx: there is no such file" in alone.stderr
+
+
+def test_no_limit_is_about_the_old_graphs() -> None:
+    usual = {"spec": "compare", "reference": "a@main"}
+    old, new = (tables.record({}, case=name, **usual) for name in ("a@main", "a"))
+    alone = tables.record({}, case="b", spec="compare", reference="b")
+    swept = {"spec": "compare", "reference": "a@main,threads=1"}
+    several = [tables.record({}, case=f"{n},threads=1", **swept) for n in ("a@main", "a")]
+    run = tables.run_of([old, new, alone, *several])
+    (judged,) = Against(None, label="main").new([run])  # type: ignore[arg-type]
+    assert [record.case for record in judged.records] == ["a", "b", "a,threads=1"]
+
+
+def test_what_git_tells_a_hook_is_not_for_the_checkout(
+    bench: CalmCommand, repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bench
+    write("small", slow())
+    git("add", "small.onnx")
+    index, here = Path(".git/index").absolute(), Path.cwd()
+    before = index.read_bytes()
+    monkeypatch.setenv("GIT_INDEX_FILE", str(index))
+    monkeypatch.setenv("GIT_DIR", str(here / ".git"))
+    with revision.checkout(repository) as place:
+        assert (place.folder / "small.onnx").read_bytes() != Path("small.onnx").read_bytes()
+    assert index.read_bytes() == before
+    monkeypatch.chdir("/")
+    with revision.checkout("HEAD", [str(here / "small.onnx")]) as place:
+        assert place.top == here
 
 
 def test_a_checkout_that_a_killed_run_left_is_removed_by_the_next_one(
@@ -165,6 +198,7 @@ def test_files_are_timed_beside_exported_graphs(bench: CalmCommand, main: Path) 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ("run small.onnx --baseline ''", "name it with letters, digits"),
         ("run small.onnx --baseline none", "no such file (there is none); `benchbox baseline set"),
         ("run small.onnx --baseline a/b", "name it with letters, digits"),
         ("run small.onnx --baseline-graphs none", "there is no such folder"),
@@ -177,7 +211,7 @@ def test_files_are_timed_beside_exported_graphs(bench: CalmCommand, main: Path) 
     ],
 )
 def test_a_baseline_that_is_none_is_one_line(words: str, message: str) -> None:
-    refused = invoke(*words.split())
+    refused = invoke(*shlex.split(words))
     assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
     assert message in refused.stderr
 
@@ -185,6 +219,7 @@ def test_a_baseline_that_is_none_is_one_line(words: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ("run small.onnx --baseline-rev ''", "name a revision, such as origin/main"),
         ("run small.onnx --baseline-rev none", "none: there is no such revision here"),
         ("run small.onnx --baseline-rev --help", "--help: there is no such revision here"),
         ("run g2 --baseline-rev HEAD", "g2 is no .onnx, .toml or .py:callable of this repository"),
@@ -194,7 +229,7 @@ def test_a_revision_or_name_without_files_is_one_line(
     repository: str, words: str, message: str
 ) -> None:
     assert repository
-    refused = invoke(*words.split())
+    refused = invoke(*shlex.split(words))
     assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
     assert message in refused.stderr
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from pathlib import Path
-from statistics import fmean, median
 
 from benchbox.agent.host import health
 from benchbox.agent.host.counters import Counters, number
@@ -110,7 +109,7 @@ class CounterMeter(_Meter):
 
     def _idle_w(self) -> float:
         moves = [self._move() for _ in range(STEPS)]
-        self.step_s = median(now[0] - before[0] for before, now in pairwise(moves))
+        self.step_s = sorted(now[0] - before[0] for before, now in pairwise(moves))[STEPS // 2 - 1]
         began_s, before = moves[-1]
         self._sleep(IDLE_S)
         ended_s, after = self._move()
@@ -161,7 +160,7 @@ class SensorMeter(_Meter):
         while self._clock() < began_s + IDLE_S or len(readings) < IDLE_READINGS:
             self._sleep(self.step_s)
             readings.append(self._read())
-        return fmean(readings)
+        return sum(readings) / len(readings)
 
     def _watch(self) -> None:
         health.leave(self._cpus)
@@ -187,7 +186,7 @@ class SensorMeter(_Meter):
         lasted_s = now_s - mark[0]
         if not watts or not any(watts):
             return {}
-        return self._block(fmean(watts) * lasted_s / MILLI, lasted_s)
+        return self._block(sum(watts) / len(watts) * lasted_s / MILLI, lasted_s)
 
 
 def meter(
