@@ -1,6 +1,7 @@
 """The `benchbox report` command: tables of runs from their records, their list and difference."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchbox.api import parsing
@@ -14,6 +15,7 @@ from benchbox.records.model import stem
 from benchbox.records.names import Wanted
 from benchbox.report.table import Table
 
+PAIR = 2
 PLAIN = ("table", "csv", "markdown", "json")  # formats of lists and differences
 
 
@@ -42,6 +44,8 @@ def report(
         _two(typed, wanted) if what == "diff" else typed or [None], wanted
     )
     if what == "diff":
+        if len(found) != PAIR:
+            runs.require_all(failures)
         _show_diff(found, parsing.share(margin, "--margin"), format_, to)
     elif what == "merge":
         _show_merged(found, format_, form, verbose=verbose)
@@ -63,25 +67,30 @@ def _only(asked: Mapping[str, bool]) -> str:
 
 
 def _two(typed: Sequence[str], wanted: Wanted) -> Sequence[str]:
-    """The names of two runs: of a single name the newest run of it, and the one before."""
+    """The names of two runs: of a single name the newest run of it, and the one before it there."""
     if len(typed) > 1:
         return typed
     choices = names.files(typed[0] if typed else None, wanted)
     if not typed:
         choices = names.files(reader.name_of(stem(choices[0][0])), wanted)
-    return [str(path) for path in reversed(choices[0][:2])] if len(choices) == 1 else typed
+    if len(choices) > 1:
+        return typed
+    of_device = [str(path) for path in choices[0] if path.parent == choices[0][0].parent]
+    return of_device[PAIR - 1 :: -1]
 
 
 def _show_diff(found: Sequence[Run], margin: float, format_: str, to: Path) -> None:
     from benchbox.records import diff
     from benchbox.report import diff as words
 
-    if len(found) != 2:
+    if len(found) != PAIR:
         raise UsageError(
             f"--diff sets two runs beside each other, and {'this is' if found[1:] else 'there is'} "
             f"{len(found)}; `benchbox report --list` shows their names"
         )
     a, b = found
+    if replace(a, path=b.path) == b:
+        raise UsageError(f"--diff: {a.path} and {b.path} are one run; name another beside it")
     between = diff.diff(a, b, margin)
     _show([words.table(between)], words.rows(between), format_, to)
 

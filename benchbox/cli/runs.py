@@ -23,7 +23,7 @@ def wanted(chosen: RunOptions | HistoryOptions) -> Wanted:
 
 
 def readable(typed: Iterable[str | None], wanted: Wanted) -> tuple[list[Run], list[RecordError]]:
-    """The runs of these names, and the errors of those that are broken; raises that of the only.
+    """The runs of these names, and the errors of those that are broken; raises them without others.
 
     What is odd about a run is printed.
     """
@@ -40,9 +40,10 @@ def readable(typed: Iterable[str | None], wanted: Wanted) -> tuple[list[Run], li
             if not found:
                 failures.append(broken[0])
             elif broken:
-                warnings.append(f"{'; '.join(map(str, broken))}; shown is {found[0].path}")
+                warnings += [f"{error}; shown is {found[0].path}" for error in broken]
     if failures and not read:
-        raise failures[0]
+        name_all(failures[:-1])
+        raise failures[-1]
     stderr = console(stderr=True)
     for warning in [*warnings, *(text for run in read for text in _odd(run))]:
         stderr.print(f"Warning: {warning}", style="yellow")
@@ -103,6 +104,13 @@ def show_list(typed: Sequence[str], wanted: Wanted, format_: str, to: Path) -> N
 
 
 def require_all(left_out: Sequence[object]) -> None:
-    """Raise the errors of files that were left out, in one line; the others have been shown."""
+    """Print the errors of what was left out and raise the last; the others have been shown."""
     if left_out:
-        raise BenchboxError("; ".join(map(str, left_out)))
+        name_all(left_out[:-1])
+        raise BenchboxError(str(left_out[-1]))
+
+
+def name_all(left_out: Iterable[object]) -> None:
+    """Print the errors of what is left out, each in its line."""
+    for error in left_out:
+        console(stderr=True).print(f"Error: {error}", style="red")

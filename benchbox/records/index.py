@@ -29,7 +29,8 @@ TABLES = f"""
 CREATE TABLE file (path BLOB PRIMARY KEY, changed_ns INTEGER, size INTEGER, error TEXT);
 CREATE TABLE run (
     id INTEGER PRIMARY KEY, path BLOB, place INTEGER, name TEXT, created TEXT, device TEXT,
-    size INTEGER, ok INTEGER, imprecise INTEGER, failed INTEGER, skipped INTEGER, machine TEXT);
+    size INTEGER, ok INTEGER, imprecise INTEGER, failed INTEGER, skipped INTEGER, machine TEXT,
+    planned INTEGER);
 CREATE TABLE context (run INTEGER PRIMARY KEY, facts TEXT);
 CREATE TABLE entry (
     run INTEGER, name TEXT, sha256 TEXT, status TEXT,
@@ -44,7 +45,10 @@ VERSION = zlib.crc32(f"{__version__} {TABLES}".encode()) >> 1  # whatever else t
 
 @dataclass(frozen=True, slots=True)
 class ListedRun:
-    """A run as a list shows it: `file` is that in its folder, `cases` counts them by status."""
+    """A run as a list shows it: `file` is that in its folder, `cases` counts them by status.
+
+    `planned` is how many there were to be, None of runs that do not tell.
+    """
 
     results: Path
     file: str
@@ -53,6 +57,7 @@ class ListedRun:
     device: str
     size_bytes: int
     cases: Mapping[Status, int]
+    planned: int | None = None
 
     @property
     def path(self) -> Path:
@@ -94,15 +99,16 @@ class Index:
     def runs(self) -> list[ListedRun]:
         """All runs, the newest first."""
         rows = self._rows(
-            f"SELECT path, name, created, device, size, {', '.join(STATUSES)} "  # noqa: S608
+            f"SELECT path, name, created, device, size, planned, {', '.join(STATUSES)} "  # noqa: S608
             "FROM run ORDER BY created DESC, path DESC, place DESC"
         )
         return [
             ListedRun(
                 *(self._results, os.fsdecode(path), name, created, device, size),
                 {status: n for status, n in zip(STATUSES, counts, strict=True) if n},
+                planned,
             )
-            for path, name, created, device, size, *counts in rows
+            for path, name, created, device, size, planned, *counts in rows
         ]
 
     def unreadable(self) -> dict[Path, str]:
@@ -203,8 +209,8 @@ class Index:
         texts = map(_storable, (context.name, context.created, context.device))
         row = (os.fsencode(path), place, *texts, size)
         run = self._tables.execute(
-            "INSERT INTO run VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*row, *counts, differences.followed(context)),
+            "INSERT INTO run VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*row, *counts, differences.followed(context), _planned(context)),
         ).lastrowid
         self._tables.execute("INSERT INTO context VALUES (?, ?)", (run, json.dumps(facts)))
         self._tables.executemany(
@@ -225,6 +231,11 @@ class Index:
 def _storable(text: str) -> str:
     """A text without halves of surrogate pairs, of names that are no UTF-8."""
     return text.encode(errors="replace").decode()
+
+
+def _planned(context: Context) -> int | None:
+    found = context.plan.get("cases")
+    return found if isinstance(found, int) else None
 
 
 def _file(results: Path) -> Path:
@@ -270,8 +281,16 @@ def _files(results: Path) -> Iterator[tuple[str, tuple[int, int]]]:
             with contextlib.suppress(OSError), os.scandir(folder) as files:
                 for file in files:
                     if reader.is_run(file.name):
-                        status = file.stat()
-                        yield f"{folder.name}/{file.name}", (status.st_mtime_ns, status.st_size)
+                        yield f"{folder.name}/{file.name}", _stamp(file)
+
+
+def _stamp(file: "os.DirEntry[str]") -> tuple[int, int]:
+    """When a file last changed and its size, of a link to nothing those of the link."""
+    try:
+        status = file.stat()
+    except OSError:
+        status = file.stat(follow_symlinks=False)
+    return status.st_mtime_ns, status.st_size
 
 
 def _read(path: Path) -> tuple[list[tuple[Context, list[IndexedLine]]], str]:

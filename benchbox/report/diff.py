@@ -10,12 +10,12 @@ from benchbox.analysis.adjusted import Z95
 from benchbox.analysis.between_runs import UNKNOWN_SPREAD
 from benchbox.analysis.samples import NS
 from benchbox.analysis.stats import Verdict
-from benchbox.records import Context, Run
+from benchbox.records import Context, Record, Run
 from benchbox.records.diff import CasePair, RunDiff
 from benchbox.report import conditions, formatting
 from benchbox.report.changes import SHOWN, changes
 from benchbox.report.table import Column, Table
-from benchbox.report.tables import measured_by, p50
+from benchbox.report.tables import measured_by
 from benchbox.report.text import listed
 
 EQUAL_FLOPS = 0.005  # FLOPs that differ by less are called equal
@@ -35,21 +35,22 @@ def table(found: RunDiff) -> Table:
     def column(header: str, cells: Sequence[str], drop: int = 0, *, text: bool = False) -> Column:
         return Column(header, tuple(cells), text, drop)
 
+    graphs = [_graph(pair) for pair in pairs]
     specs = [found.b.context.spec(pair.b.spec).title for pair in pairs]
     return Table(
-        title=f"{found.b.stem} (B) over {found.a.stem} (A)",
-        about=(_about("A", found.a), _about("B", found.b)),
+        title=_title(found),
+        about=(*_machines(found), _about("A", found.a), _about("B", found.b)),
         columns=(
             column("case", [pair.b.case for pair in pairs], text=True),
-            column("A (ms)", [p50(pair.a) for pair in pairs], 3),
-            column("B (ms)", [p50(pair.b) for pair in pairs], 3),
+            column("A (ms)", [_p50(pair.a) for pair in pairs], 3),
+            column("B (ms)", [_p50(pair.b) for pair in pairs], 2),
             column("B/A", [_ratio_text(pair) for pair in pairs]),
-            column("95% interval", [_bounds(pair) for pair in pairs], 2),
+            column("95% interval", [_bounds(pair) for pair in pairs]),
             column("verdict", [found.verdict(p) or formatting.UNKNOWN for p in pairs], text=True),
-            column("graph", [_graph(pair) for pair in pairs], 1, text=True),
+            *([column("graph", graphs, 1, text=True)] if {*graphs} - {"same"} else []),
         ),
         groups=tuple(specs) if len(set(specs)) > 1 else (),
-        failures=(*_machines(found), *_failures(found)),
+        failures=tuple(_failures(found)),
         sentences=(_summary(found), _what_changed(found)),
         notes=tuple(_notes(found)),
         elsewhere="--format csv has all",
@@ -81,11 +82,28 @@ def rows(found: RunDiff) -> list[dict[str, object]]:
     ]
 
 
+def _title(found: RunDiff) -> str:
+    a, b = found.a, found.b
+    if found.is_one_machine:
+        return f"{b.stem} (B) over {a.stem} (A)"
+    a_name, b_name = (f"{run.context.device}/{run.stem}" for run in (a, b))
+    return f"DIFFERENT MACHINES: {b_name} (B) over {a_name} (A)"
+
+
 def _about(letter: str, run: Run) -> str:
     context = run.context
     threads = formatting.threads(context.threads)
     where = f"{context.device}, {context.provider}, {threads}"
     return f"{letter}: {where}; {measured_by(context)}"
+
+
+def _p50(record: Record) -> str:
+    """The median latency in ms to the digit that its interval, which the ratio's has, leaves."""
+    if record.latency is None:
+        return formatting.UNKNOWN
+    value, width = record.latency.p50_s, formatting.width(record.latency.interval)
+    figure = formatting.figure(value * formatting.MILLI, width * formatting.MILLI)
+    return formatting.mark(record.latency.basis) + figure
 
 
 def _ratio_text(pair: CasePair) -> str:
@@ -118,7 +136,7 @@ def _machines(found: RunDiff) -> list[str]:
     if found.is_one_machine:
         return []
     a, b = (f"{run.context.device}: {machine(run.context)}" for run in (found.a, found.b))
-    return [f"DIFFERENT MACHINES: A ran on {a}, B on {b}; each ratio is of both, machine and graph"]
+    return [f"A ran on {a}, B on {b}; each ratio is of both, machine and graph"]
 
 
 def machine(context: Context) -> str:

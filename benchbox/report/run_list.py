@@ -53,6 +53,7 @@ def rows(runs: Sequence[ListedRun]) -> list[dict[str, object]]:
             **{status: run.cases.get(status, 0) for status in STATUSES},
             "size_bytes": run.size_bytes,
             "path": f"{run.results}/{run.file}",
+            "planned_cases": run.planned,
         }
         for run in runs
     ]
@@ -62,11 +63,17 @@ def _cells(run: ListedRun) -> tuple[str, ...]:
     return (
         run.created[:16].replace("T", " "),
         run.device,
-        str(sum(run.cases.values())),
+        _count(run),
         _status(run.cases),
         formatting.size(run.size_bytes),
         run.stem,
     )
+
+
+def _count(run: ListedRun) -> str:
+    """The number of cases, `10 of 30` where others were to follow."""
+    done = sum(run.cases.values())
+    return f"{done} of {run.planned}" if run.planned and done < run.planned else str(done)
 
 
 def _status(cases: Mapping[Status, int]) -> str:

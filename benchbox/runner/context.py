@@ -29,6 +29,7 @@ def context_of(request: Request, cases: Sequence[Case], agent: Agent) -> Context
         seed=request.plan.seed,
         plan={
             **asdict(request.plan),
+            "cases": len(cases),
             "batch": _one_or_all(selection.batches),
             "shapes": [str(shape) for shape in selection.shapes],
             **({"dims": {k: [*v] for k, v in selection.dims.items()}} if selection.dims else {}),

@@ -80,18 +80,38 @@ def test_the_same_filters_say_which_run_is_reported() -> None:
     assert invoke("report", "--since", "soon").exit_code == 2
 
 
-@pytest.mark.parametrize("asked", [["--list"], ["cpu/*"], ["cpu/*", "--merge"]])
+@pytest.mark.parametrize(
+    "asked", [["--list"], ["cpu/*"], ["cpu/*", "--merge"], ["cpu/*", "--diff"]]
+)
 def test_what_cannot_be_read_is_named_and_the_rest_is_shown(asked: list[str]) -> None:
     keep(("good", 1))
     newer = edit(keep(("a", 1)), 0, schema="9.0")
     broken = cut(keep(("a", 1)), 200)
     broken.write_text(broken.read_text() + "\n")
+    other = edit(keep(("a", 1)), 1, run="of another")
+    gone = newer.with_stem("20261121T220007Z-gone")
+    gone.symlink_to("nowhere")
     result = invoke("report", *asked)
     assert result.exit_code == 1
-    assert "good" in result.stdout or "20261121T220007Z-g2\n" in result.stdout
-    assert len(result.stderr.splitlines()) == 1
-    assert f"{newer}: schema 9.0" in result.stderr
-    assert f"{broken}: line 2" in result.stderr
+    assert ("good" in result.stdout or "T220007Z-g2\n" in result.stdout) != ("--diff" in asked)
+    named = {
+        newer: ": schema 9.0",
+        broken: ": line 2",
+        other: ": line 2: a record of another run",
+        gone: ": cannot be read",
+    }
+    assert all(f"Error: {path}{what}" in result.stderr for path, what in named.items())
+    assert len(result.stderr.splitlines()) == 4
+
+
+def test_a_run_that_stopped_has_a_part_of_its_cases() -> None:
+    plan = {**context().plan, "cases": 3}
+    keep(("a", 1), ("b", 1), plan=plan)
+    keep(*((name, 1) for name in "abc"), plan=plan, created=LATER)
+    counts = [line[23:32] for line in invoke("report", "--list").stdout.splitlines()[1:]]
+    assert [each.strip() for each in counts] == ["3", "2 of 3"]
+    listed = rows(invoke("report", "--list", "-f", "csv").stdout)
+    assert {row["planned_cases"] for row in listed} == {"3"}
 
 
 def test_a_list_of_broken_files_alone_has_no_line() -> None:
@@ -166,7 +186,7 @@ def test_disturbed_figures_decide_nothing() -> None:
         write(RESULTS, record(latency=found), of=context(created=created))
     text = invoke("report", "g2", "--diff").stdout
     (line,) = (line for line in text.splitlines() if line.startswith("groups=1"))
-    assert line.split()[-4:] == ["~100x", "-", "UNCLEAR", "-"]
+    assert line.split()[-6:] == ["~2.00", "~200", "~100x", "-", "UNCLEAR", "-"]
     assert "~ where a figure is of disturbed calls" in text
 
 
@@ -183,15 +203,22 @@ def test_another_machine_is_said_loudly() -> None:
     host = {**context().host, "cpu": "Another", "cpus": 64}
     keep(("a", 1), created=LATER, host=host)
     text = invoke("report", "g2", "--diff").stdout
-    assert "DIFFERENT MACHINES: A ran on cpu: C, x86_64, 2 processors, B on cpu: Another" in text
+    b, a = "cpu/20261122T100000Z-g2", "cpu/20261121T220007Z-g2"
+    title, about = text.splitlines()[:2]
+    assert title == f"DIFFERENT MACHINES: {b} (B) over {a} (A)"
+    assert about.startswith("A ran on cpu: C, x86_64, 2 processors, B on cpu: Another")
 
 
 def test_a_difference_is_of_two_runs() -> None:
     path = str(keep(("a", 1)))
+    keep(("a", 1), device="pi", created=LATER)  # is not set over that of another device
     for names, count in (([], "there is 1"), (["g2"], "there is 1"), ([path] * 3, "this is 3")):
         result = invoke("report", *names, "--diff")
         assert (result.exit_code, result.stdout) == (2, "")
         assert f"--diff sets two runs beside each other, and {count};" in result.stderr
+    same = invoke("report", path, "cpu/g2", "--diff")
+    assert (same.exit_code, same.stdout) == (2, "")
+    assert f"--diff: {path} and {path} are one run" in same.stderr
     for options in (["--diff", "--list"], ["--list", "--merge"]):
         assert "choose one" in invoke("report", *options).stderr
 

@@ -77,7 +77,7 @@ def test_runs_in_use_and_files_that_cannot_be_changed_stay_and_are_named() -> No
     assert (result.exit_code, used.exists(), other.exists()) == (1, True, False)
     assert f"{used}: another run is writing to it" in result.stderr
     assert f"{odd}: cannot be removed: " in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    assert len(result.stderr.splitlines()) == 2
 
 
 @pytest.mark.parametrize(
