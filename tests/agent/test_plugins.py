@@ -18,7 +18,8 @@ from benchbox.agent.stdio import Refusal
 from benchbox.devices import Device
 from benchbox.devices.plugins import Plugin
 from benchbox.errors import DeviceError
-from benchbox.transports import open_agent
+from benchbox.transports import connect, open_agent
+from benchbox.transports.client import Deadlines
 from tests.conftest import WriteOnnx
 from tests.fakegpu.building import build, compiler
 
@@ -33,6 +34,7 @@ void *CreateEpFactories(const char *name, const struct base *base, void *log, vo
                         size_t room, size_t *count) {
   (void)name, (void)log, (void)made, (void)room;
   if (HOW == 'c') abort();
+  while (HOW == 'h') ;
   if (HOW == 'n' && !base->api(999)) return ((status)base->api(1)[0])(1, "it needs API 999");
   *count = 0;
   return NULL;
@@ -64,15 +66,24 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     [
         ("crashing", "its agent was to load plug-in p: the agent is gone: it was ended by SIGABRT"),
         ("newer", "newer.so is no plug-in for its ONNX Runtime: it needs API 999"),
+        ("hanging", "its agent was to load plug-in p: the agent gave no answer for 5 s"),
         ("empty", "empty.so finds no device here that it can run on"),
         ("text", "text.so is no plug-in for its ONNX Runtime: file too short"),
+        ("riscv", "riscv.so is no plug-in .*: it is for another kind of processor"),
     ],
 )
 def test_what_is_no_plugin_is_one_line_of_the_device(
-    library: Callable[[str], Path], tmp_path: Path, how: str, said: str
+    library: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+    said: str,
 ) -> None:
+    monkeypatch.setattr(connect, "_deadlines", lambda _: Deadlines(hello_s=5.0))
     (tmp_path / "text.so").write_text("words")
-    path = tmp_path / "text.so" if how == "text" else library(how)
+    riscv = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00\xf3\x00\x01"
+    (tmp_path / "riscv.so").write_bytes(riscv + bytes(4096))
+    path = tmp_path / f"{how}.so" if how in ("text", "riscv") else library(how)
     device = Device("cpu-p", "plugin", 1, "arm", plugin=Plugin("p", "", str(path)))
     with pytest.raises(DeviceError, match=f"^device 'cpu-p': {said}") as caught:
         open_agent(device)

@@ -143,9 +143,10 @@ class Board:
     def agents(self) -> list[int]:
         """The programs that were sent to the board and run there."""
 
-        def is_shell(pid: int) -> bool:  # that waits for one
+        def is_shell(pid: int) -> bool:  # that waits for one, behind the emulator's own words
             with contextlib.suppress(OSError):
-                return self.outside(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sh\0")
+                words = self.outside(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                return b"sh" in words[:3]
             return True
 
         sent = (pid for folder in ("files", "sets") for pid in self.pids(f"benchbox/{folder}/"))

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import platform
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from tests.board import Board, Phone
 
 PYTHON = os.path.abspath(sys.executable)  # noqa: PTH100 - not through the link
+PROC = """\
+cd /run/root && [ ! -e proc/self ] || exit 0
+touch /run/cpuinfo && mount --bind proc/cpuinfo /run/cpuinfo && mount -t proc proc proc &&
+mount --bind /run/cpuinfo proc/cpuinfo"""
 KEEPER = "exec(json.loads"  # in its command line
 
 
@@ -119,6 +125,7 @@ class Remote:
     board: "Board"
     cache: Path
     lose: Callable[[], None]
+    machine: str = platform.machine()
 
 
 @pytest.fixture
@@ -128,6 +135,20 @@ def over_ssh(ssh_board: "Board", reach: Callable[["Board"], None]) -> Remote:
     ssh_board.run("rm", "-rf", "/run/home/.cache")
     device = Device("board", CPU_PROVIDER, 1, "arm", (), "ssh://board", PYTHON)
     return Remote(device, ssh_board, ssh_board.home / ".cache/benchbox", ssh_board.hang_up)
+
+
+@pytest.fixture
+def over_ssh_on_arm(emulated_board: "Board", reach: Callable[["Board"], None]) -> Remote:
+    """An emulated aarch64 system behind an sshd, with nothing of benchbox kept on it.
+
+    It gets a /proc with its processes, but for what that says of its processors.
+    """
+    reach(emulated_board)
+    emulated_board.run("sh", "-c", PROC)
+    cache = emulated_board.home / ".cache/benchbox"
+    shutil.rmtree(cache, ignore_errors=True)
+    device = Device("board", CPU_PROVIDER, 1, "arm", (), "ssh://board")
+    return Remote(device, emulated_board, cache, emulated_board.hang_up, "aarch64")
 
 
 @pytest.fixture
@@ -147,7 +168,7 @@ def over_adb(there: "Phone") -> Iterator[Remote]:
     there.link_up()
 
 
-@pytest.fixture(params=["ssh", "adb"])
+@pytest.fixture(params=["ssh", "adb", "ssh_on_arm"])
 def remote(request: pytest.FixtureRequest) -> Remote:
     found: Remote = request.getfixturevalue(f"over_{request.param}")
     return found

@@ -1,7 +1,6 @@
 """Real agents: of this machine, and on another device, be it behind ssh or behind adb."""
 
 import os
-import platform
 import resource
 import signal
 import subprocess
@@ -138,7 +137,7 @@ def test_a_graph_is_timed_and_nothing_is_sent_twice(remote: Remote, write_onnx: 
     assert {Path(name).suffix for name in kept[0]} == {".onnx", ".pyz"}
     assert wait_for(lambda: not remote.board.agents() and not remote.board.pids(KEEPER))
     assert list((remote.cache / "run").iterdir()) == []
-    assert platform.machine() in last_seen.last(remote.device.url).what
+    assert remote.machine in last_seen.last(remote.device.url).what
 
 
 def test_a_link_that_is_lost_ends_the_agent_here_and_there(

@@ -31,6 +31,7 @@ TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 # OpenVINO drops any other option without an error.
 OPTIONS = {OPENVINO: (DEVICE, PRECISION, CONFIG)}
 UNLOADED = re.compile(r"^Failed to load library .* with error: ")
+ABSENT = "cannot open shared object file: No such file or directory"
 DIGITS = 12  # of a library's hash
 VERSION = "version"  # in what a plug-in says of itself
 NAMES = ("FULL_DEVICE_NAME", "Description")  # of the hardware, there or in what the system says
@@ -98,6 +99,8 @@ def load(asked: Message) -> LoadedPlugin | None:
         ort.register_execution_provider_library(f"benchbox {name}", library)
     except Exception as error:  # ONNX Runtime's have no common ancestor but this
         why = UNLOADED.sub("", messages.plain(str(error))).replace(f"{library}: ", "")
+        if why == ABSENT and Path(library).exists():  # of another machine's
+            why = "it is for another kind of processor"
         raise ValueError(f"{name} is no plug-in for its ONNX Runtime: {why}") from None
     offered = [each for each in ort.get_ep_devices() if _key(each) not in there]
     return _chosen(library, offered, asked["options"])
