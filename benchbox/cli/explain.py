@@ -2,19 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
 
-from benchbox import devices, records, runner, specs
-from benchbox.api import parsing
+from benchbox import records, runner, specs
 from benchbox.api.selection import selection
 from benchbox.cli.bar import Bar
 from benchbox.cli.exits import CASE_FAILED, INTERRUPTED
+from benchbox.cli.forms import FORMATS, PICTURES
 from benchbox.cli.options.cases import CaseOptions
 from benchbox.cli.options.devices import ProcessorOptions
 from benchbox.cli.options.output import ExportOptions
 from benchbox.cli.output import Exports, console
+from benchbox.cli.prepared import processor
 from benchbox.cli.profile import collect
 from benchbox.cli.progress import Live
 from benchbox.errors import CaseError, UsageError
@@ -23,9 +26,11 @@ from benchbox.insight.blame import blames
 from benchbox.insight.check import Check
 from benchbox.insight.parts import Part
 from benchbox.report import explain_files, explain_text
+from benchbox.report.charts import drawing, style
+from benchbox.report.charts.parts import parts
 from benchbox.report.explain import ExplainReport, tables
 from benchbox.runner.check import checks
-from benchbox.runner.profile import ProfileOutcome, require_processor
+from benchbox.runner.profile import ProfileOutcome
 from benchbox.specs import Case
 from benchbox.transports import open_agent
 
@@ -38,18 +43,17 @@ def explain(
     against: str,
     by: str,
     top: int | None,
+    plot: Path | None,
     *,
     is_checked: bool,
 ) -> None:
     """Explain every case, print and export; exits 1 for a failed one, 130 when interrupted."""
     if is_checked and against:
         raise UsageError("--check: without --against; check each of the two by itself")
-    files = Exports(exports.paths())
+    picture = _picture(plot) if plot else ""
+    files = Exports(exports.paths() | ({picture: plot} if plot else {}), {picture: "--plot"})
     found = specs.find_all(options.names)
-    cpus = parsing.one_choice(processors.cpus)
-    threads = parsing.one_number_of_threads(processors.threads)
-    device = devices.resolve(parsing.one_device(device_name), threads, cpus)
-    require_processor(device)
+    device = processor(device_name, processors)
     chosen = selection(options.plain(), device.channels)
     cases = runner.unfold(found, chosen)
     other_key = ""
@@ -83,12 +87,29 @@ def explain(
         "; explain again",
         csv=lambda: explain_files.to_csv(report),
         json=lambda: explain_files.to_json(report),
+        **{picture: lambda: _drawn(report, picture)},
     )
     if interrupted:
         stderr.print(f"Interrupted; explained: {len(done)} of {len(cases)}.", style="yellow")
         raise typer.Exit(INTERRUPTED)
     if any(map(report.failure, done)):
         raise typer.Exit(CASE_FAILED)
+
+
+def _picture(path: Path) -> str:
+    """The format of a plot, by its ending; raises UsageError where it cannot be drawn."""
+    format_ = FORMATS.get(path.suffix.lower(), "")
+    if format_ not in PICTURES:
+        raise UsageError(f"--plot {path}: name it .svg, .pdf or .png")
+    drawing.converter("--plot")
+    return format_
+
+
+def _drawn(report: ExplainReport, format_: str) -> str | bytes:
+    explained: Any = explain_files.document(report)["explained"]
+    if not explained:
+        raise CaseError("--plot: nothing was explained")
+    return drawing.converted(parts(explained, style.WIDE), style.WIDE, format_)
 
 
 def _one(name: str, cases: Sequence[Case]) -> Case:

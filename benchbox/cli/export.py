@@ -32,7 +32,7 @@ def export(options: CaseOptions, output: Path) -> None:
     good = [(case, graph) for case in cases if isinstance(graph := graphs[case.key], Graph)]
     try:
         output.mkdir(parents=True, exist_ok=True)
-        stems = _stems([case for case, _ in good])
+        stems = file_stems([case for case, _ in good])
         entries = [_copy(case, graph, output, stems[case.key]) for case, graph in good]
         manifest = {"benchbox": __version__, "graphs": entries}
         host.write(output / MANIFEST, json.dumps(manifest, indent=2) + "\n", 0o666)
@@ -47,7 +47,7 @@ def export(options: CaseOptions, output: Path) -> None:
         raise typer.Exit(CASE_FAILED)
 
 
-def _stems(cases: Sequence[Case]) -> dict[str, str]:
+def file_stems(cases: Sequence[Case]) -> dict[str, str]:
     """The name of each case's file by case key; no two are one to any file system."""
     kinds = {c.key: "" if "dtype" in c.axes else c.conversion for c in cases}  # or in the name
     names = {c.key: "-".join(filter(None, (c.spec, c.name, kinds[c.key]))) for c in cases}

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console, ConsoleOptions
@@ -75,13 +76,18 @@ def _is_size(text: str) -> bool:
 
 
 class Exports:
-    """The files to export to, by format; no two of them are one file, however it is named."""
+    """The files to export to, by format; no two of them are one file, however it is named.
 
-    def __init__(self, paths: Mapping[str, Path]) -> None:
+    `options` name those formats that are not asked for by `--export-`.
+    """
+
+    def __init__(
+        self, paths: Mapping[str, Path], options: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._paths = paths
         self._places: dict[object, str] = {}
         for format_, path in paths.items():
-            option = f"--export-{format_}"
+            option = options.get(format_, f"--export-{format_}")
             require_writable(option, path)
             other = self._places.setdefault(_place(path), option)
             if other != option:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import typer
 from rich.console import Console
 
-from benchbox import devices, records, runner, specs
+from benchbox import records, runner, specs
 from benchbox.analysis.parts import By
-from benchbox.api import parsing, profiles
+from benchbox.api import profiles
 from benchbox.api.job import Job
 from benchbox.api.selection import selection
 from benchbox.cli.bar import Bar
@@ -16,6 +16,7 @@ from benchbox.cli.options.cases import CaseOptions
 from benchbox.cli.options.devices import ProcessorOptions
 from benchbox.cli.options.output import ExportOptions
 from benchbox.cli.output import Exports, console
+from benchbox.cli.prepared import processor
 from benchbox.cli.progress import Live
 from benchbox.devices import Device
 from benchbox.errors import BenchboxError, CaseError, UsageError
@@ -23,7 +24,7 @@ from benchbox.export import Graph
 from benchbox.report import profile_files
 from benchbox.report.console import show_tables
 from benchbox.report.profile import ProfileReport, tables
-from benchbox.runner.profile import ProfileOutcome, outcomes, require_processor
+from benchbox.runner.profile import ProfileOutcome, outcomes
 from benchbox.runner.several_devices import Ends
 from benchbox.specs import Case
 from benchbox.transports import open_agent
@@ -43,10 +44,7 @@ def profile(
         raise UsageError(f"--depth {depth}: it is that of modules; give --by module as well")
     files = Exports(exports.paths())
     found = specs.find_all(options.names)
-    cpus = parsing.one_choice(processors.cpus)
-    threads = parsing.one_number_of_threads(processors.threads)
-    device = devices.resolve(parsing.one_device(device_name), threads, cpus)
-    require_processor(device)
+    device = processor(device_name, processors)
     cases = runner.unfold(found, selection(options.plain(), device.channels))
     stderr = console(stderr=True)
     with Live(stderr, len(cases), is_here=not device.url) as live:

@@ -25,14 +25,14 @@ class Blame:
     channels: Sequence[int]
 
 
-def blames(found: Explained) -> list[Blame]:
-    """The parts above WEIGHTY, by weight; arithmetic at peak is nobody's fault."""
+def blames(found: Explained, least: float = WEIGHTY) -> list[Blame]:
+    """The parts above a share, by weight; arithmetic at peak is nobody's fault."""
     latency_s = found.profile.latency_s
     parts = found.parts
     return [
         _blame(found, part, parts[part], parts[part] / latency_s)
         for part in sorted(parts, key=lambda part: -parts[part])
-        if part != "arithmetic at peak" and parts[part] >= WEIGHTY * latency_s
+        if part != "arithmetic at peak" and parts[part] >= least * latency_s
     ]
 
 

@@ -56,15 +56,17 @@ def widths(blame: Blame, block: int) -> dict[int, int]:
     """The widths that put an end to what a part is blamed for; empty where that is no width."""
     found = {}
     for kernel in (each.kernel for each in blame.nodes):
+        if kernel.inputs < ALIGNMENT:  # an image's colours
+            continue
         if blame.reason == "of 4":
-            found[kernel.inputs] = _up(kernel.inputs, ALIGNMENT)
-        elif blame.reason == "few inputs" and kernel.inputs >= ALIGNMENT:  # no image's colours
+            found[kernel.inputs] = rounded_up(kernel.inputs, ALIGNMENT)
+        elif blame.reason == "few inputs":
             found[kernel.inputs] = block
         elif blame.reason in ("of a block", "group of a block"):
             for channels in (kernel.inputs, kernel.outputs):
                 if channels >= block:
                     groups = kernel.groups
-                    found[channels] = groups * _up(channels // groups, block)
+                    found[channels] = groups * rounded_up(channels // groups, block)
     return {old: new for old, new in found.items() if old != new}
 
 
@@ -119,5 +121,6 @@ def _becomes_blocked(kernel: Kernel, to: Mapping[int, int], block: int) -> bool:
     return inputs % ALIGNMENT == 0 and inputs >= block
 
 
-def _up(count: int, multiple: int) -> int:
+def rounded_up(count: int, multiple: int) -> int:
+    """The next multiple, of a count that is none."""
     return -(-count // multiple) * multiple

@@ -3,7 +3,7 @@
 Shapes are carried forward through the graph: a convolution's new width follows from its old one,
 what is concatenated, split, shuffled or added after it follows suit, and where two widths that are
 to be added differ, the smaller one is made the larger. Weights are repeated, scaled so that sums
-stay as large as they were.
+stay as large as they were. What a graph gives of an image stays as wide as its users expect it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 ATTEMPTS = 30  # of widening further where widths meet that differ
 WIDENING = ("Conv", "Concat", "Split")  # what may be widened though all that it reads is not
+COLOURS = 3  # channels that an image has at most
 NAMES = 4  # axes of an image; a shuffle has one more, for the groups
 
 
@@ -77,6 +78,21 @@ class _Widening:
         }
         self._inputs = dict(self._new)
         self._changed: dict[str, Any] = {}
+        is_of_image = all(len(shape) != NAMES or shape[1] <= COLOURS for shape in inputs.values())
+        self._given = self._giving() if is_of_image else set[str]()
+
+    def _giving(self) -> set[str]:
+        """The results of those convolutions whose channels are the graph's outputs' own."""
+        makers = {name: node for node in self._model.graph.node for name in node.output}
+        names, found = [each.name for each in self._model.graph.output], set[str]()
+        while names:
+            node = makers.get(name := names.pop())
+            if node is None or name in found or node.op_type in ("Gemm", "MatMul"):
+                continue
+            found.add(name)
+            if node.op_type != "Conv" or self._is_depthwise(node):
+                names += node.input
+        return found
 
     def done(self) -> tuple[ModelProto, dict[str, Shape]]:
         """Carry all shapes forward and write the model."""
@@ -135,16 +151,20 @@ class _Widening:
 
     def _width(self, node: NodeProto) -> int:
         """The new width of a convolution's result."""
-        old, inputs = self._old_width(node), self._old[node.input[0]][1]
-        if self._groups(node) == inputs > 1:  # depthwise: as wide as what it reads
+        old = self._old_width(node)
+        if self._is_depthwise(node):  # as wide as what it reads
+            inputs = self._old[node.input[0]][1]
             return old // inputs * self._new[node.input[0]][1]
-        return self._widths.get(old, old)
+        return old if node.output[0] in self._given else self._widths.get(old, old)
+
+    def _is_depthwise(self, node: NodeProto) -> bool:
+        return self._groups(node) == self._old[node.input[0]][1] > 1
 
     def _op_conv(self, node: NodeProto) -> None:
         weights = self._constant(node.input[1])
-        old_groups, inputs = self._groups(node), self._old[node.input[0]][1]
+        old_groups = self._groups(node)
         width, reads = self._width(node), self._new[node.input[0]][1]
-        groups = reads if old_groups == inputs > 1 else old_groups
+        groups = reads if self._is_depthwise(node) else old_groups
         if reads % groups or width % groups:
             raise GraphError(f"{node.name or node.op_type}: {groups} groups do not divide {width}")
         for attribute in node.attribute:

@@ -54,7 +54,12 @@ def _rows(report: ExplainReport) -> Iterator[dict[str, object]]:
 
 def to_json(report: ExplainReport) -> str:
     """Every case with its parts, what is blamed, and every node; failed ones with their reason."""
-    document = {
+    return files.json_text(document(report))
+
+
+def document(report: ExplainReport) -> dict[str, object]:
+    """What is written as JSON."""
+    return {
         "benchbox": __version__,
         "created": report.created,
         "device": report.device.name,
@@ -68,7 +73,6 @@ def to_json(report: ExplainReport) -> str:
             if (why := report.failure(each))
         ],
     }
-    return files.json_text(document)
 
 
 def _case(report: ExplainReport, case: Case, found: Explained) -> dict[str, object]:

@@ -11,7 +11,7 @@ ROUNDS = 24
 BURST_S = 0.05
 CALIBRATING_CALLS = 3
 MOST_CALLS = 1000  # of a burst
-UNDISTURBED = 0.25  # the quantile of a burst: what disturbs a call only adds to it
+UNDISTURBED = 0.1  # the quantile of a burst: what disturbs a call only adds to it
 
 
 def ratio(

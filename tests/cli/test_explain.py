@@ -1,4 +1,4 @@
-"""`benchbox explain` as a user has it: its tables, its files, what it refuses."""
+"""`benchbox explain` and `advise` as a user has them: tables, files, what they refuse."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 from benchbox.analysis import profile as analysis_profile
+from benchbox.insight.advice import Advice
 from benchbox.runner import mirrored
 from tests.conftest import WriteOnnx
 from tests.helpers import onnx_models
@@ -37,7 +38,8 @@ def test_a_latency_is_explained_in_parts_that_add_up_to_it(network: str) -> None
     assert lines[4].split() == ["part", "nodes", "time", "(ms)", "share"]
     document = json.loads(Path("e.json").read_text())
     (found,) = document["explained"]
-    assert sum(found["parts_ms"].values()) == pytest.approx(found["latency_ms"])
+    in_nodes = sum(found["parts_ms"].values())
+    assert in_nodes + found["outside_of_nodes_ms"] == pytest.approx(found["latency_ms"])
     assert found["macs"] == 144 * 6 * (8 + 1)
     assert document["ceilings"].keys() >= {"fp32_macs_per_s", "node_s"}
     table = rows(Path("e.csv").read_text())
@@ -65,6 +67,7 @@ def test_what_cannot_be_explained_is_refused_in_one_line(write_onnx: WriteOnnx) 
         ["-d", "cuda"],
         ["--against", "other.onnx", "--by", "module"],
         ["--against", "other.onnx", "--check"],
+        ["--plot", "parts.txt"],
     ):
         result = invoke("explain", path, *words)
         assert (result.exit_code in (2, 6), result.stdout) == (True, "")
@@ -87,3 +90,31 @@ def test_what_is_blamed_on_channels_is_altered_and_timed(
     said = {"HOLDS": ": HOLDS.", "WITHDRAWN": "Withdrawn: ", "UNCLEAR": ": unclear."}
     assert said[check["verdict"]] in result.stdout
     assert "checked: the graph with other widths" in result.stdout
+
+
+@pytest.mark.slow
+def test_wider_channels_are_timed_and_the_faster_ones_kept(
+    network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirrored, "BURST_S", 0.0)
+    monkeypatch.setattr(Advice, "verdict", "FASTER")
+    result = invoke("advise", network, "-o", "wider", "--export-json", "a.json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(Path("a.json").read_text())
+    assert {each["widths"] for each in found} >= {"6:8"}
+    assert {each["file"] for each in found} == {each.name for each in Path("wider").iterdir()}
+    for path in Path("wider").iterdir():
+        model = onnx.load(str(path))
+        assert "not trained" in model.doc_string
+        onnx.checker.check_model(model)
+    several = invoke("advise", "g1")
+    assert (several.exit_code, several.stdout) == (2, "")
+    assert "name one of them" in several.stderr
+
+
+@pytest.mark.slow
+def test_parts_are_drawn(network: str) -> None:
+    result = invoke("explain", network, "--plot", "parts.svg")
+    assert result.exit_code == 0, result.output
+    drawn = Path("parts.svg").read_text()
+    assert drawn.startswith("<svg") and "plain depthwise" in drawn and ">ms<" in drawn

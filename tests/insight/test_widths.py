@@ -109,3 +109,21 @@ def test_what_cannot_be_altered_says_so(text: str, to: dict[int, int], reason: s
     shape = tuple(d.dim_value for d in found.graph.input[0].type.tensor_type.shape.dim)
     with pytest.raises(GraphError, match=reason):
         widened(found, {"x": shape}, to)
+
+
+IMAGE = """image (float[1,3,8,8] x) => (float[1,12] y, float[1,6,8,8] z) {
+    a = Conv(x, w6_3w) b = Relu(a) c = Conv(b, w12_6) d = GlobalAveragePool(c) y = Flatten(d)
+    e = Conv(b, w6_6) z = Conv<group = 6, pads = [1, 1, 1, 1]>(e, dw)
+}"""
+
+
+def test_what_is_given_of_an_image_stays_as_wide() -> None:
+    weights = onnx_models.weights(
+        w6_3w=(6, 3, 1, 1), w12_6=(12, 6, 1, 1), w6_6=(6, 6, 1, 1), dw=(6, 1, 3, 3)
+    )
+    altered, _ = widened(onnx_models.text(IMAGE, *weights), {"x": (1, 3, 8, 8)}, {6: 8, 12: 16})
+    session = ort.InferenceSession(altered.SerializeToString())
+    y, z = session.run(None, {"x": np.ones((1, 3, 8, 8), np.float32)})
+    assert (y.shape, z.shape) == ((1, 12), (1, 6, 8, 8))
+    arrays = {each.name: each.dims for each in altered.graph.initializer}
+    assert [*arrays[altered.graph.node[0].input[1]]] == [8, 3, 1, 1]

@@ -1,4 +1,4 @@
-"""Commands on graphs: `list`, `show`, `export`, `profile` and `explain`."""
+"""Commands on graphs: `list`, `show`, `export`, `profile`, `explain` and `advise`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -132,8 +132,42 @@ def explain(
             rich_help_panel="Output",
         ),
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            callback=expanded,
+            help="draw the parts in ms: .svg, .pdf or .png",
+            rich_help_panel="Output",
+        ),
+    ] = None,
 ) -> None:
     """Explain why a graph takes its time, in parts that add up to its latency."""
     from benchbox.cli.explain import explain
 
-    explain(cases, device, processors, exports, against, by.value, top, is_checked=check)
+    explain(cases, device, processors, exports, against, by.value, top, plot, is_checked=check)
+
+
+@grouped
+def advise(
+    *,
+    cases: CaseOptions,
+    device: DeviceName = "cpu",
+    processors: ProcessorOptions,
+    exports: ExportOptions,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            callback=expanded,
+            help="folder to write the .onnx files of the faster ones to",
+            rich_help_panel="Output",
+        ),
+    ] = None,
+) -> None:
+    """Find wider channels that make a network faster, each timed beside the original."""
+    from benchbox.cli.advise import advise
+
+    advise(cases, device, processors, exports, output)
