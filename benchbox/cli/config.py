@@ -16,9 +16,9 @@ DEVICE_BELOW = f"; write `device` below [run], and what a device is below [{regi
 HARMLESS = frozenset({
     "allow_emulated", "arrival", "batch", "budget", "cache", "channels", "cite", "conv_search",
     "cooldown", "cpus", "dim", "dtype", "fail_on", "figure", "format_", "fps", "margin", "max_time",
-    "mode", "percentile", "percentiles", "precision", "provider", "quick", "resume", "scale",
-    "seconds", "seed", "sessions", "shape", "since", "size", "sort", "strict", "sustained", "tf32",
-    "threads", "top", "verbose", "wide",
+    "mode", "percentile", "percentiles", "precision", "profile", "provider", "quick", "resume",
+    "scale", "seconds", "seed", "sessions", "shape", "since", "size", "sort", "strict", "sustained",
+    "tf32", "threads", "top", "verbose", "wide",
 })
 # fmt: on
 

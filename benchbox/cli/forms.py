@@ -19,7 +19,7 @@ FORMATS = {
     ".svg": "svg",
     ".pdf": "pdf",
     ".png": "png",
-    ".bib": "cite",
+    ".bib": "bib",
 }
 PICTURES = ("svg", "pdf", "png")
 NO_PICTURES = PictureOptions()
@@ -37,7 +37,8 @@ class Form:
     def chosen(self) -> str:
         """The format, by the file's ending where none is typed; raises UsageError for two."""
         named = FORMATS.get(self.output.suffix.lower(), "") if self.output else ""
-        typed = "cite" if self.pictures.cite else self.format
+        cited = "bib" if named == "bib" else "cite"
+        typed = cited if self.pictures.cite else self.format
         is_typed = self.pictures.cite or "format_" in self.typed or not named
         if is_typed and named not in ("", typed):
             what = "--cite" if typed == "cite" else f"--format {typed}"
@@ -69,6 +70,7 @@ def render(
     """Runs in a format of FORMATS."""
     from benchbox.report import citation, files, latex
     from benchbox.report.frame import to_frame
+    from benchbox.report.multi_device import tables_with_runs
 
     match format_:
         case "csv":
@@ -78,7 +80,9 @@ def render(
         case "markdown":
             return files.to_markdown(runs)
         case "latex":
-            return latex.to_latex(runs)
+            return latex.to_latex(tables_with_runs(runs))
+        case "bib":
+            return citation.bibtex(runs)
         case "cite":
             return citation.cite(runs)
         case _:

@@ -114,7 +114,7 @@ PAPERS: Mapping[str, Publication] = {
 
 
 def cite(runs: Sequence[Run]) -> str:
-    """The paragraph on the setup, and BibTeX below it; as a .bib file it is one, too."""
+    """The paragraph on the setup, and BibTeX below it."""
     return f"{setup(runs)}\n\n{bibtex(runs)}"
 
 

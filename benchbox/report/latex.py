@@ -1,11 +1,12 @@
 """Tables of runs as LaTeX for booktabs, with the setup as caption."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 
 from benchbox.records import Run
 from benchbox.report import citation
-from benchbox.report.multi_device import tables_of
+from benchbox.report.footnotes import FLOPS_NOTE
 from benchbox.report.table import Column, Table, sections
 
 # What LaTeX reads as its own, and characters of tables that its fonts have in formulas only.
@@ -22,15 +23,18 @@ SPECIAL = {
 }
 RATIO = re.compile(r"(?<=\d)x\b")
 # Columns that a paper has no room for, or its fonts no letters.
-ASIDE = ("quiet share", "status", "over time")
+ASIDE = ("quiet share", "over time")
 PACKAGES = "% in the preamble: \\usepackage{booktabs}\n"
+OTHER_LETTERS = "% needs XeLaTeX or LuaLaTeX and a font that has its letters\n"
 
 
-def to_latex(runs: Sequence[Run], tables: Sequence[Table] | None = None) -> str:
-    """Write the tables of runs; several runs on one device give several tables."""
-    setup = citation.setup(runs)
-    written = (_table(each, setup) for each in tables or tables_of(runs))
-    return PACKAGES + "\n".join("\n".join(each) + "\n" for each in written)
+def to_latex(tables: Sequence[tuple[Sequence[Run], Table]]) -> str:
+    """Write tables, each with the setup of its runs in the caption, and its notes below."""
+    written = "\n".join("\n".join(_table(table, citation.setup(r))) + "\n" for r, table in tables)
+    is_latin = all(
+        unicodedata.name(each, "LATIN").startswith("LATIN") for each in written if each.isalpha()
+    )
+    return PACKAGES + ("" if is_latin else OTHER_LETTERS) + written
 
 
 def _table(table: Table, setup: str) -> Iterator[str]:
@@ -50,6 +54,10 @@ def _table(table: Table, setup: str) -> Iterator[str]:
         yield _line([_cell(c, text) for c, text in zip(columns, cells, strict=True)], is_tex=True)
     yield r"\bottomrule"
     yield r"\end{tabular}"
+    if notes := [*table.failures, *(each for each in table.notes if each != FLOPS_NOTE)]:
+        yield r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize"
+        yield from (f"{_escaped(note)}\\par" for note in notes)
+        yield r"\end{minipage}"
     yield r"\end{table}"
 
 

@@ -39,15 +39,22 @@ ON_GPU = (gpu.SPAN, gpu.SHARE)
 def tables_of(
     runs: Sequence[Run], *, verbose: bool = False, is_merged: bool = False
 ) -> list[Table]:
-    """The tables of runs: one of all where they are one run on several devices, or `is_merged`.
+    """The tables of runs, as `tables_with_runs` has them."""
+    return [table for _, table in tables_with_runs(runs, verbose=verbose, is_merged=is_merged)]
+
+
+def tables_with_runs(
+    runs: Sequence[Run], *, verbose: bool = False, is_merged: bool = False
+) -> list[tuple[Sequence[Run], Table]]:
+    """Tables and their runs: one of all where they are one run on several devices, or `is_merged`.
 
     With `verbose` the table of each device follows.
     """
     is_across = len(runs) > 1 if is_merged else _is_across(runs)
-    together = [_table(runs, facts) for facts in _specs(runs)] if is_across else []
+    together = [(runs, _table(runs, facts)) for facts in _specs(runs)] if is_across else []
     if together and not verbose:
         return together
-    own = [table for run in runs for table in run_tables(run, verbose=verbose)]
+    own = [([run], table) for run in runs for table in run_tables(run, verbose=verbose)]
     return [*together, *own]
 
 

@@ -26,7 +26,7 @@ BEGINNINGS = {
     "t.md": b"## ghostnetv2",
     "t.json": b"[\n",
     "t.tex": b"% in the preamble",
-    "t.bib": b"Latencies on cpu",
+    "t.bib": b"@software{benchbox",
     "T.SVG": b"<svg",
     "t.pdf": b"%PDF",
     "t.png": b"\x89PNG",
@@ -53,7 +53,7 @@ def test_the_ending_of_a_file_says_its_format(name: str) -> None:
         ("--wide -o t.html", "--wide: it needs --format svg, pdf or png"),
         ("--with-profile p.json --cite", "--with-profile: it needs --format"),
         ("-o t.txt", "--output t.txt: it needs --format csv, markdown, json"),
-        ("-f svg --figure profile", "--figure profile: there is no profile; give"),
+        ("-f svg --figure profile", "--figure profile: there is no profile; time"),
         ("-o t.svg --with-profile none.json", "--with-profile none.json: cannot be read"),
     ],
 )
@@ -77,7 +77,7 @@ def test_a_typed_file_prevails_over_a_default_format() -> None:
 @pytest.mark.usefixtures("run")
 def test_cite_prints_the_setup_and_bibtex() -> None:
     result = invoke("report", "--cite")
-    assert result.stdout.startswith("Latencies on cpu, CPUExecutionProvider, 1 thread, batch 1")
+    assert "(cpu, CPUExecutionProvider, 1 thread, " in result.stdout.splitlines()[0]
     assert "@inproceedings{tang2022ghostnetv2," in result.stdout
 
 

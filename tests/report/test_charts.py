@@ -121,16 +121,20 @@ def test_a_run_of_networks_has_families_a_front_and_samples_by_what_disturbed_th
     assert len(set(zip(colours, shapes, strict=True))) == len(panel.families)
 
 
-def test_of_very_many_calls_each_second_third_or_later_one_is_shown(
+def test_of_very_many_calls_the_fastest_and_the_slowest_are_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = panel_of(reference("models"))
-    monkeypatch.setattr("benchbox.report.charts.panel.MOST_SAMPLES", whole.calls // 7)
+    monkeypatch.setattr("benchbox.report.charts.panel.MOST_SAMPLES", 1000)
     some = panel_of(reference("models"))
-    assert (whole.step, some.step, some.calls, some.starts) == (1, 8, whole.calls, whole.starts)
-    assert some.samples == whole.samples[::8]
-    for spec in (CHARTS["samples"](panel, PAGE) for panel in (whole, some)):
-        assert spec and f"{whole.calls} calls" in spec["description"]
+    assert (some.calls, some.starts) == (whole.calls, whole.starts)
+    assert 900 < len(some.samples) <= 1000
+    assert all(row == whole.samples[row["n"] - 1] for row in some.samples)
+    for end in (min, max):
+        assert end(row["over"] for row in some.samples) == end(row["over"] for row in whole.samples)
+    for panel, size in ((whole, COLUMN), (some, PAGE)):
+        spec = CHARTS["samples"](panel, size)
+        assert spec and "of them, the fastest and the slowest of each few" in spec["description"]
 
 
 def test_arrows_lead_from_a_detector_to_its_variants() -> None:

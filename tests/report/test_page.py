@@ -15,6 +15,7 @@ from benchbox.records import Run
 from benchbox.report import citation, files, latex
 from benchbox.report.charts.profile_file import SavedProfile
 from benchbox.report.frame import to_frame
+from benchbox.report.multi_device import tables_with_runs
 from benchbox.report.page import page
 from tests.helpers.record_files import record
 from tests.helpers.tables import g2_records, latency, run_of
@@ -134,7 +135,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
 
 @pytest.mark.parametrize("name", ["models", "all", HOSTILE], ids=["models", "all", "hostile"])
 def test_latex_has_balanced_tables_and_escapes_what_it_would_read(name: str) -> None:
-    text = latex.to_latex([hostile() if name == HOSTILE else reference(name)])
+    text = latex.to_latex(tables_with_runs([hostile() if name == HOSTILE else reference(name)]))
     begun, ended = (re.findall(rf"\\{word}{{(\w+)}}", text) for word in ("begin", "end"))
     assert sorted(begun) == sorted(ended)
     assert "\x1b" not in text

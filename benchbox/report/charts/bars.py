@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from benchbox.report.charts.panel import Panel, Row
 from benchbox.report.charts.style import (
+    COLOURS,
     LETTER,
     QUIET,
     TIP,
@@ -22,7 +23,7 @@ MOST_BARS = 60
 def over_flops(panel: Panel, size: Size) -> Spec | None:
     """Latency over what FLOPs alone say, as bars; the reference of each group is 1."""
     rows = [row for row in panel.rows if row["latency_over_flops"]]
-    if len(rows) < 2:
+    if all(row["latency_over_flops"] == 1 for row in rows):
         return None
     rows.sort(key=lambda row: -abs(math.log(row["latency_over_flops"])))
     rows = sorted(rows[:MOST_BARS], key=lambda row: row["latency_over_flops"])
@@ -42,13 +43,8 @@ def over_flops(panel: Panel, size: Size) -> Spec | None:
         "layer": [
             {
                 **known,
-                "mark": {"type": "bar", "height": {"band": 0.75}},
-                "encoding": {
-                    "y": y,
-                    "x": x,
-                    "color": {**colour("family", panel.families, size), "legend": None},
-                    "tooltip": TIP,
-                },
+                "mark": {"type": "bar", "height": {"band": 0.75}, "color": COLOURS[0]},
+                "encoding": {"y": y, "x": x, "tooltip": TIP},
             },
             {
                 **known,

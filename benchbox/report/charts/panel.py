@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, compress
+from itertools import compress
 from typing import Any, NamedTuple
 
 from benchbox.analysis.operators import CATEGORIES
@@ -16,8 +16,9 @@ from benchbox.records import Record, Run
 from benchbox.records.profile import CaseProfile
 from benchbox.report import files
 from benchbox.report.charts.profile_file import SavedProfile
-from benchbox.report.frame import DIGITS, to_frame
-from benchbox.report.tables import short_case
+from benchbox.report.formatting import UNKNOWN, mark, ratio, width
+from benchbox.report.frame import DIGITS, over_flops, to_frame
+from benchbox.report.tables import p50, relative_latency, short_case, throughput
 
 Row = dict[str, Any]
 # `ghostnetv3_x1_0_train` is x1_0 of ghostnetv3_train, `yolov8n_ghost` is a variant of yolov8n.
@@ -27,7 +28,7 @@ DETECTOR = re.compile(
 )
 MOST_FAMILIES = 16  # beyond them the cases of a run are one
 UNDISTURBED, OTHER = "undisturbed", "other"
-MOST_SAMPLES = 10_000  # of a run, else each second, third, ... of them
+MOST_SAMPLES = 10_000  # of a run, else extremes
 MOST_CAUSES = 6  # of disturbances, told apart
 MOST_PROFILES = 60
 MOST_PARTS = 6  # of profiles, the rest as one
@@ -41,7 +42,7 @@ ACCURACIES = {"published_top1_percent": "top-1", "published_map_percent": "mAP"}
 class Panel:
     """The data of one run's charts; `index` tells its data sets from those of other panels.
 
-    `rows` has a row per case, `samples` one for each `step`-th of all `calls` in the order taken,
+    `rows` has a row per case, `samples` one for each of `calls` in the order taken, or for some,
     `starts` the numbers of the calls with which processes begin, `processes` has one per case and
     process, `shares` the parts of profiles. `every` has the rows of all runs of its name,
     whose axes are alike; `families` and `causes` are those of all panels, in the order of colours;
@@ -53,7 +54,6 @@ class Panel:
     rows: Sequence[Row]
     every: Sequence[Row]
     samples: Sequence[Row]
-    step: int
     calls: int
     starts: Sequence[int]
     processes: Sequence[Row]
@@ -132,10 +132,14 @@ def _titles(runs: Sequence[Run], drawn: Sequence[bool]) -> list[str]:
 
 
 class Name(NamedTuple):
-    """The names of a case: alone, in its family, and in a list of all cases."""
+    """The names of a case: alone, in its family, and in a list of all cases.
+
+    `series` is that of the cases on one line, empty where there is none.
+    """
 
     family: str
     label: str
+    series: str
     full: str
 
 
@@ -154,23 +158,24 @@ def _names(records: Sequence[Record]) -> dict[str, Name]:
     if len({name.family for name in found.values()}) <= MOST_FAMILIES:
         return found
     full = {each.key: found[each.key].full for each in records}
-    return {each.key: Name(each.spec, full[each.key], full[each.key]) for each in records}
+    return {each.key: Name(each.spec, full[each.key], "", full[each.key]) for each in records}
 
 
-def _of_family(record: Record, *, one_spec: bool) -> tuple[str, str]:
-    """The family of a case, and its label there."""
-    base, _, place = record.case.partition(",")
+def _of_family(record: Record, *, one_spec: bool) -> tuple[str, str, str]:
+    """The family of a case, its label there, and its series."""
+    base, _, place = record.case.removeprefix("network=").partition(",")
     if "=" in base:
         family = record.group if one_spec and record.group else record.spec
-        return family, short_case(record.case, record.group)
+        return family, short_case(record.case, record.group), ""
     if found := DETECTOR.fullmatch(base):
         variant = f"{found['variant'] or found['host']}{found['ending'] or ''}"
-        return found["host"], ", ".join(filter(None, (variant, place)))
+        return found["host"], ", ".join(filter(None, (variant, place))), ""
     found = MEMBER.fullmatch(base)
     if found is None:
-        return base, place or base
+        return base, place or base, ""
     label = ", ".join(filter(None, (found["member"], place)))
-    return f"{found['family']}{found['ending'] or ''}", label
+    family = f"{found['family']}{found['ending'] or ''}"
+    return family, label, f"{family},{place}"
 
 
 def _rows(run: Run, rows: Iterator[Mapping[Any, Any]], names: Mapping[str, Name]) -> list[Row]:
@@ -178,6 +183,12 @@ def _rows(run: Run, rows: Iterator[Mapping[Any, Any]], names: Mapping[str, Name]
     accuracy = _accuracy(run)
     found = [_row(next(rows), names[record.key], accuracy) for record in run.records]
     for record, row in zip(run.records, found, strict=True):
+        over = over_flops(run, record)
+        row["p50"], row["relative"] = p50(record), relative_latency(record)
+        row["rate"] = throughput(record, run.context.spec(record.spec))
+        row["over"] = (
+            mark(record.relative_basis) + ratio(over.value, width(over)) if over else UNKNOWN
+        )
         is_detector = DETECTOR.fullmatch(record.case.partition(",")[0])
         row["host"] = f"{record.spec}:{record.reference}" if is_detector else None
         row["key"] = record.key
@@ -190,6 +201,7 @@ def _row(row: Mapping[Any, Any], name: Name, accuracy: str) -> Row:
     return {
         **row,
         "family": name.family,
+        "series": name.series,
         "label": name.label,
         "name": name.full,
         "macs_m": macs and macs / 1e6,
@@ -226,7 +238,6 @@ class Samples(NamedTuple):
     """The samples of a panel."""
 
     rows: list[Row]
-    step: int
     calls: int
     starts: Sequence[int]
 
@@ -234,36 +245,46 @@ class Samples(NamedTuple):
 def _samples(run: Run, names: Mapping[str, Name]) -> Samples:
     """A row for each of some calls in the order taken, with its latency over its case's p50."""
     bursts = [
-        (burst, record)
+        (burst, record, record.latency.p50_s)
         for record in run.records
         if record.latency and record.latency.p50_s
         for burst in figures(record.bursts)
     ]
-    bursts.sort(key=lambda pair: (pair[0].session, pair[0].round, pair[1].index))
-    firsts = [*accumulate((len(burst.latencies_ns) for burst, _ in bursts), initial=1)]
-    calls = firsts.pop() - 1
-    step = -(-calls // MOST_SAMPLES) or 1
-    rows, starts, process = list[Row](), list[int](), None
-    for first, (burst, record) in zip(firsts, bursts, strict=True):
-        assert record.latency, "others are left out"
+    bursts.sort(key=lambda each: (each[0].session, each[0].round, each[1].index))
+    over = [ns * 1e-9 / p50 for burst, _, p50 in bursts for ns in burst.latencies_ns]
+    taken = iter([*extremes(over, MOST_SAMPLES), len(over)])
+    rows, starts, process, first, place = list[Row](), list[int](), None, 0, next(taken)
+    for burst, record, _ in bursts:
         if process not in (None, burst.session):
-            starts.append(first)
+            starts.append(first + 1)
         process = burst.session
-        taken = range(-(first - 1) % step, len(burst.latencies_ns), step)
-        causes = _disturbed(burst, record) if taken else []
-        for place in taken:
-            ns, cause = burst.latencies_ns[place], causes[place]
+        end = first + len(burst.latencies_ns)
+        causes = _disturbed(burst, record) if place < end else []
+        while place < end:
             rows.append(
                 {
-                    "n": first + place,
+                    "n": place + 1,
                     "case": names[record.key].full,
-                    "ms": _rounded(ns / 1e6),
-                    "over": _rounded(ns * 1e-9 / record.latency.p50_s),
-                    "cause": cause,
+                    "ms": _rounded(burst.latencies_ns[place - first] / 1e6),
+                    "over": _rounded(over[place]),
+                    "cause": causes[place - first],
                     "process": burst.session + 1,
                 }
             )
-    return Samples(rows, step, calls, starts)
+            place = next(taken)
+        first = end
+    return Samples(rows, len(over), starts)
+
+
+def extremes(values: Sequence[float], most: int) -> list[int]:
+    """The places of all values or, of more than `most`, of the least and largest in each bin."""
+    if len(values) <= most:
+        return [*range(len(values))]
+    width = math.ceil(2 * len(values) / most)
+    bins = (range(start, min(start + width, len(values))) for start in range(0, len(values), width))
+    return [
+        at for own in bins for at in sorted({f(own, key=values.__getitem__) for f in (min, max)})
+    ]
 
 
 def _disturbed(burst: Burst, record: Record) -> list[str]:

@@ -30,7 +30,8 @@ NEAR = 1.6  # times the throughput of a case, of lines worth drawing
 SHORTEST = 0.35  # of the plot's width, of a line of equal throughput
 HEAD = 5  # of an arrow, in pixels
 THIN = {"type": "line", "strokeWidth": 1}
-FADED = 0.15  # what was not chosen in the legend
+FADED = 0.15  # what was not chosen
+MOST_NAMES = 5  # of cases left out
 
 
 def flops(panel: Panel, size: Size) -> Spec | None:
@@ -59,7 +60,9 @@ def flops(panel: Panel, size: Size) -> Spec | None:
     return {
         "description": f"FLOPs against latency of {len(rows)} cases: "
         f"{_span(row['macs_m'] for row in rows)} M FLOPs, "
-        f"{_span(row['latency_p50_ms'] for row in rows)} ms, {_span(throughputs)} GMAC/s",
+        f"{_span(row['latency_p50_ms'] for row in rows)} ms, {_span(throughputs)} GMAC/s"
+        f"{_left_out(panel)}",
+        **_chosen(size),
         "width": size.width,
         "height": size.height,
         "layer": [
@@ -79,6 +82,18 @@ def flops(panel: Panel, size: Size) -> Spec | None:
             _texts(plot.rows(labels), x, y),
         ],
     }
+
+
+def _left_out(panel: Panel) -> str:
+    """The cases that have a latency and no FLOPs: a logarithmic axis has no place for them."""
+    names = [row["name"] for row in panel.rows if row["latency_p50_ms"] and not row["macs_m"]]
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"; without FLOPs and not shown: {', '.join(names[:MOST_NAMES])}{more}" if names else ""
+
+
+def _chosen(size: Size) -> Spec:
+    """The family that a page shows, empty for all."""
+    return {"params": [{"name": "shown", "value": ""}]} if size.interactive else {}
 
 
 def _rates(plot: "Plot", least: float, most: float) -> Iterator[tuple[float, float, float]]:
@@ -138,6 +153,7 @@ def pareto(panel: Panel, size: Size) -> Spec | None:
     spec: Spec = {
         "description": f"Published accuracy against latency of {len(rows)} cases. "
         f"On the Pareto front, from the fastest: {names}",
+        **_chosen(size),
         "width": size.width,
         "height": size.height,
         "layer": [
@@ -167,7 +183,8 @@ def _with_budget(spec: Spec, x: Spec) -> Spec:
         "mark": {"type": "rule", "color": COLOURS[1], "strokeDash": [5, 3], "clip": True},
         "encoding": {"x": {**x, "field": "at"}},
     }
-    return {**spec, "params": [{"name": "budget", "value": 0}], "layer": [*spec["layer"], line]}
+    params = [*spec["params"], {"name": "budget", "value": 0}]
+    return {**spec, "params": params, "layer": [*spec["layer"], line]}
 
 
 def _steps(front: Sequence[tuple[float, float]]) -> Iterator[Box]:
@@ -208,8 +225,9 @@ def _families(panel: Panel, plot: Plot, x: Spec, y: Spec) -> Spec:
     """A layer with a line through the cases of each family."""
     encoding = {"x": x, "y": y, "color": colour("family", panel.families, plot.size)}
     known = _known(panel, x, y)
-    known["transform"] = [*known["transform"], {"filter": "!datum.host"}]
-    return {**known, "mark": {**THIN, "opacity": 0.4}, "encoding": encoding}
+    known["transform"] = [*known["transform"], {"filter": "datum.series"}]
+    detail = {"detail": {"field": "series"}}
+    return {**known, "mark": {**THIN, "opacity": 0.4}, "encoding": encoding | detail}
 
 
 def _arrows(panel: Panel, rows: Sequence[Row], plot: Plot, x: Spec, y: Spec) -> Iterator[Spec]:
@@ -247,29 +265,30 @@ def _arrows(panel: Panel, rows: Sequence[Row], plot: Plot, x: Spec, y: Spec) -> 
 
 def _known(panel: Panel, x: Spec, y: Spec) -> Spec:
     """The rows that have both values."""
-    fields = " && ".join(f"isValid(datum.{axis['field']})" for axis in (x, y))
+    fields = " && ".join(f"datum.{axis['field']} > 0" for axis in (x, y))
     return {"data": data(panel, "rows"), "transform": [{"filter": fields}]}
 
 
 def _points(panel: Panel, plot: Plot, x: Spec, y: Spec, *, bars: str) -> Iterator[Spec]:
     """The layers of the cases: their intervals along `bars`, and their points."""
     known = _known(panel, x, y)
-    encoding = {"x": x, "y": y, "color": colour("family", panel.families, plot.size)}
+    fields = [axis["field"] for axis in (x, y)]
+    drawn = {row["family"] for row in panel.rows if all(row[field] for field in fields)}
+    hues, shapes = (each("family", panel.families, plot.size, drawn) for each in (colour, shape))
+    encoding = {"x": x, "y": y, "color": hues}
     ends = {bars: {**encoding[bars], "field": "latency_ci_low_ms"}}
     ends[f"{bars}2"] = {"field": "latency_ci_high_ms"}
     yield {**known, "mark": {"type": "rule"}, "encoding": encoding | ends}
-    chosen = f"family{panel.index}"
+    chosen = {"test": "!shown || datum.family == shown", "value": 1}
+    opacity = {"opacity": {"condition": chosen, "value": FADED}} if plot.size.interactive else {}
     yield {
         **known,
-        "params": [
-            {"name": chosen, "select": {"type": "point", "fields": ["family"]}, "bind": "legend"}
-        ],
         "mark": {"type": "point", "filled": True, "opacity": 1},
         "encoding": {
             **encoding,
-            "shape": shape("family", panel.families, plot.size),
+            "shape": shapes,
             "tooltip": TIP,
-            "opacity": {"condition": {"param": chosen, "value": 1}, "value": FADED},
+            **opacity,
         },
     }
 

@@ -1,6 +1,6 @@
 """Chart of every call in the order taken."""
 
-from benchbox.report.charts.panel import UNDISTURBED, Panel
+from benchbox.report.charts.panel import UNDISTURBED, Panel, extremes
 from benchbox.report.charts.style import (
     QUIET,
     Size,
@@ -20,8 +20,9 @@ def samples(panel: Panel, size: Size) -> Spec | None:
     """Every call in the order taken, over the p50 of its case, by what disturbed it."""
     if not panel.samples:
         return None
-    step = 1 if size.interactive else -(-len(panel.samples) // MOST_SAMPLES)
-    shown = panel.samples[::step]
+    most = len(panel.samples) if size.interactive else MOST_SAMPLES
+    shown = [panel.samples[i] for i in extremes([row["over"] for row in panel.samples], most)]
+    thinned = f"{len(shown)} of them, the fastest and the slowest of each few in a row"
     calm = sum(row["cause"] == UNDISTURBED for row in panel.samples) / len(panel.samples)
     y = logarithmic("over", "latency / p50 of its case", domain(row["over"] for row in shown))
     x: Spec = {
@@ -31,7 +32,8 @@ def samples(panel: Panel, size: Size) -> Spec | None:
         "axis": {"title": "call, in the order taken"},
     }
     spec: Spec = {
-        "description": f"{panel.calls} calls in the order taken, {calm:.0%} of them "
+        "description": f"{panel.calls} calls in the order taken"
+        f"{f' ({thinned})' if len(shown) < panel.calls else ''}, {calm:.0%} of them "
         f"undisturbed; others: {', '.join(panel.causes[1:]) or 'none'}",
         "width": size.width,
         "height": size.height * 2 // 3,
@@ -43,7 +45,13 @@ def samples(panel: Panel, size: Size) -> Spec | None:
             },
             {
                 "data": data(panel, "samples") if size.interactive else {"values": shown},
-                "mark": {"type": "point", "filled": True, "size": size.font, "opacity": 0.7},
+                "mark": {
+                    "type": "point",
+                    "filled": True,
+                    "size": size.font,
+                    "opacity": 0.7,
+                    "aria": False,  # a mark for each of thousands of calls tells nobody anything
+                },
                 "encoding": {
                     "x": x,
                     "y": y,

@@ -1,7 +1,7 @@
 """Style of charts: sizes, colours and shapes that are told apart without colours, axes."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +73,12 @@ def config(size: Size) -> Spec:
     return {
         "font": FONT,
         "view": {"stroke": None},
-        "axis": {**texts, "titleFontWeight": "normal", "gridOpacity": 0.5},
+        "axis": {
+            **texts,
+            "titleFontWeight": "normal",
+            "gridOpacity": 0.5,
+        },
+        "axisQuantitative": {"labelOverlap": "greedy", "labelSeparation": size.font / 2},
         "legend": {
             **texts,
             "orient": "bottom",
@@ -124,23 +129,35 @@ def logarithmic(field: str, title: str, ends: Ends) -> Spec:
     return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
 
 
-def colour(field: str, names: Sequence[str], size: Size) -> Spec:
-    """A colour for each name; the eighth begins again."""
-    return _nominal(field, names, COLOURS, size)
+def colour(
+    field: str, names: Sequence[str], size: Size, drawn: Collection[str] | None = None
+) -> Spec:
+    """A colour for each name; the eighth begins again. The legend has those `drawn`, or all."""
+    return _nominal(field, names, COLOURS, size, drawn)
 
 
-def shape(field: str, names: Sequence[str], size: Size) -> Spec:
+def shape(
+    field: str, names: Sequence[str], size: Size, drawn: Collection[str] | None = None
+) -> Spec:
     """A shape for each name; no two of a colour, as 7 colours and 6 make an odd number."""
     shapes = [SHAPES[(i + 6 * (i // len(COLOURS))) % len(SHAPES)] for i in range(len(names))]
-    return _nominal(field, names, shapes, size)
+    return _nominal(field, names, shapes, size, drawn)
 
 
-def _nominal(field: str, names: Sequence[str], values: Sequence[str], size: Size) -> Spec:
+def _nominal(
+    field: str,
+    names: Sequence[str],
+    values: Sequence[str],
+    size: Size,
+    drawn: Collection[str] | None,
+) -> Spec:
     own = [values[index % len(values)] for index in range(len(names))]
     scale = {"domain": list(names), "range": own}
-    entry = (max(map(len, names), default=0) * LETTER + SYMBOL) * size.font
+    shown = [name for name in names if drawn is None or name in drawn]
+    entry = (max(map(len, shown), default=0) * LETTER + SYMBOL) * size.font
     columns = max(1, int((size.width + size.axis) / entry))
-    legend = {"symbolLimit": len(names), "columns": columns} if len(names) > 1 else None
+    entries = {"symbolLimit": len(shown), "columns": columns, "values": shown}
+    legend = entries if len(shown) > 1 else None
     return {"field": field, "type": "nominal", "scale": scale, "legend": legend}
 
 
@@ -158,13 +175,11 @@ TIP = tooltip(
     ("macs_m", "FLOPs (M)", ".4~g"),
     ("params", "params", ",d"),
     ("memory_access_bytes", "memory (bytes)", ",d"),
-    ("latency_p50_ms", "p50 (ms)", ".4~g"),
-    ("latency_ci_low_ms", "95% from", ".4~g"),
-    ("latency_ci_high_ms", "to", ".4~g"),
-    ("latency_p90_ms", "p90 (ms)", ".4~g"),
-    ("images_per_s", "images/s", ".4~g"),
-    ("relative_latency", "relative", ".3~g"),
-    ("latency_over_flops", "over FLOPs", ".3~g"),
+    ("p50", "p50 (ms)", ""),
+    ("latency_p90_ms", "p90 (ms)", ".4~r"),
+    ("rate", "images/s", ""),
+    ("relative", "relative", ""),
+    ("over", "over FLOPs", ""),
     ("accuracy", "published accuracy (%)", ".1f"),
     ("verdict", "verdict", ""),
     ("quiet_share", "quiet share", ".0%"),

@@ -14,7 +14,7 @@
 
   const unpacked = (packed) =>
     packed.ms.map((ms, i) => ({
-      n: i * packed.step + 1,
+      n: packed.n[i],
       case: packed.cases[packed.case[i]],
       cause: packed.causes[packed.cause[i]],
       ms,
@@ -51,10 +51,17 @@
     };
   }
 
+  function tip(value, sanitize) {
+    const known = Object.entries(value).filter(([, text]) => !["null", "-", ""].includes(String(text)));
+    const line = ([name, text]) =>
+      `<tr><td class="key">${sanitize(name)}</td><td class="value">${sanitize(text)}</td></tr>`;
+    return `<table>${known.map(line).join("")}</table>`;
+  }
+
   async function draw() {
     for (const chart of page.charts) {
       const old = views.get(chart.id);
-      const options = { renderer: "svg", actions: false, tooltip: { theme: "custom" } };
+      const options = { renderer: "svg", actions: false, tooltip: { theme: "custom", formatTooltip: tip } };
       const { view } = await vegaEmbed(find(chart.id), spec(chart, true), options);
       if (old) old.finalize();
       views.set(chart.id, view);
@@ -66,11 +73,9 @@
 
   function setSignals(chart, view) {
     if (chart.name === "pareto") view.signal("budget", budget() ?? 0);
-    if (["samples", "history"].includes(chart.name)) view.signal("shown", shownCase(chart.id));
+    const shown = all("[data-shown]").find((each) => each.dataset.shown === chart.id);
+    if (shown) view.signal("shown", shown.value);
   }
-
-  const shownCase = (id) =>
-    all("[data-shown]").find((each) => each.dataset.shown === id)?.value ?? "";
 
   function update() {
     for (const chart of page.charts) {

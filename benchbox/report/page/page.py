@@ -19,9 +19,9 @@ from benchbox.report.charts import CHARTS, history, style
 from benchbox.report.charts.drawing import INSTALL, converter
 from benchbox.report.charts.panel import Panel, Row, panels
 from benchbox.report.charts.profile_file import SavedProfile
+from benchbox.report.charts.style import Spec
 from benchbox.report.frame import to_frame
-from benchbox.report.multi_device import tables_of
-from benchbox.report.table import Table
+from benchbox.report.multi_device import tables_with_runs
 
 FOLDER = Path(__file__).parent
 FORMAT = "--format html"
@@ -36,7 +36,7 @@ TITLES = {
     "processes": "p50 by process",
 }
 ABOUT = {
-    "flops": "Dotted: equal throughput. Bars: 95% intervals. Click a family in the legend.",
+    "flops": "Dotted: equal throughput. Bars: 95% intervals.",
     "pareto": "Line: nothing faster is as accurate. Dashed: the budget.",
     "over-flops": "1: the latency that FLOPs alone give, beside the group's reference. "
     "Lines: 95% intervals.",
@@ -53,10 +53,10 @@ COLUMNS: Sequence[tuple[str, str, Cell]] = (
     ("device", "device", lambda row: str(row["device"])),
     ("begun (UTC)", "utc", lambda row: row["utc"][:16].replace("T", " ")),
     ("FLOPs (M)", "macs", lambda row: formatting.millions(row["macs"])),
-    ("p50 (ms)", "latency_p50_ms", lambda row: _estimate(row, "latency_p50_ms", "latency_ci")),
-    ("relative", "relative_latency", lambda row: _ratio(row["relative_latency"])),
-    ("over FLOPs", "latency_over_flops", lambda row: _ratio(row["latency_over_flops"])),
-    ("images/s", "images_per_s", lambda row: _figure(row["images_per_s"])),
+    ("p50 (ms)", "latency_p50_ms", lambda row: row["p50"]),
+    ("relative", "relative_latency", lambda row: row["relative"]),
+    ("over FLOPs", "latency_over_flops", lambda row: row["over"]),
+    ("images/s", "images_per_s", lambda row: row["rate"]),
     ("accuracy, paper (%)", "accuracy", lambda row: formatting.accuracy(row["accuracy"])),
     ("verdict", "verdict", lambda row: row["verdict"] or formatting.UNKNOWN),
     ("status", "status", lambda row: str(row["status"])),
@@ -81,7 +81,8 @@ def page(runs: Sequence[Run], profile: SavedProfile | None = None) -> str:
     older = set(map(id, _older(runs)))
     drawn = [id(run) not in older for run in runs]
     found = panels(runs, profile, drawn)
-    tables = tables_of(runs)
+    pairs = tables_with_runs(runs)
+    tables = [table for _, table in pairs]
     past = of_runs(runs)
     shown = [*compress(found, drawn)]
     of_panels = [_chart(panel, name, several=len(shown) > 1) for name in CHARTS for panel in shown]
@@ -92,7 +93,9 @@ def page(runs: Sequence[Run], profile: SavedProfile | None = None) -> str:
         css=(FOLDER / "page.css").read_text(),
         bundle=_in_script(converts.javascript_bundle()),
         script=(FOLDER / "page.js").read_text(),
-        data=_packed(_data(runs, tables, found, shown, charts, history.datasets(past))),
+        data=_packed(
+            _data(runs, latex.to_latex(pairs), found, shown, charts, history.datasets(past))
+        ),
         machines=_machines(shown, [*compress(runs, drawn)]),
         setup=citation.setup(runs),
         charts=charts,
@@ -132,7 +135,7 @@ def _history(past: Sequence[History]) -> Iterator[dict[str, Any]]:
         "text": wide["description"],
         "wide": wide,
         "narrow": history.on_page(past, style.PHONE),
-        "cases": history.cases(past),
+        "choices": history.cases(past),
     }
 
 
@@ -155,13 +158,22 @@ def _chart(panel: Panel, name: str, *, several: bool) -> dict[str, Any] | None:
         "text": wide["description"],
         "wide": wide,
         "narrow": chart(panel, style.PHONE),
-        "cases": list(dict.fromkeys(row["case"] for row in panel.samples)),
+        "choices": list(dict.fromkeys(row["case"] for row in panel.samples))
+        if name == "samples"
+        else _families(panel, wide),
     }
+
+
+def _families(panel: Panel, chart: Spec) -> list[str]:
+    """The families to choose from in a chart that has such a choice."""
+    if not any(each["name"] == "shown" for each in chart.get("params", ())):
+        return []
+    return list(dict.fromkeys(row["family"] for row in panel.rows))
 
 
 def _data(
     runs: Sequence[Run],
-    tables: Sequence[Table],
+    tex: str,
     found: Sequence[Panel],
     shown: Sequence[Panel],
     charts: Sequence[Mapping[str, Any]],
@@ -183,7 +195,7 @@ def _data(
         "config": [style.config(style.PAGE), style.config(style.PHONE)],
         "files": {
             "csv": files.to_csv(frame),
-            "tex": latex.to_latex(runs, tables),
+            "tex": tex,
             "bib": citation.bibtex(runs),
         },
     }
@@ -203,13 +215,12 @@ def _columns_of(panel: Panel) -> dict[str, Any]:
     places = {case: index for index, case in enumerate(cases)}
     causes = {cause: index for index, cause in enumerate(panel.causes)}
     return {
-        "step": panel.step,
         "cases": cases,
         "p50_ms": [p50[case] for case in cases],
         "causes": list(causes),
         "case": [places[row["case"]] for row in shown],
         "cause": [causes[row["cause"]] for row in shown],
-        **{name: [row[name] for row in shown] for name in ("ms", "process")},
+        **{name: [row[name] for row in shown] for name in ("n", "ms", "process")},
     }
 
 
@@ -268,16 +279,5 @@ def _facts(context: Context) -> list[Fact]:
 LIBRARIES = {"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT", "torch": "PyTorch"}
 
 
-def _estimate(row: Row, field: str, ends: str) -> str:
-    value, low, high = row[field], row[f"{ends}_low_ms"], row[f"{ends}_high_ms"]
-    if value is None:
-        return formatting.UNKNOWN
-    return formatting.estimate(value, 0.0 if low is None or high is None else (high - low) / 2)
-
-
 def _figure(value: float | None) -> str:
     return formatting.UNKNOWN if value is None else formatting.significant(value)
-
-
-def _ratio(value: float | None) -> str:
-    return formatting.UNKNOWN if value is None else formatting.ratio(value)
