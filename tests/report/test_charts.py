@@ -125,7 +125,7 @@ def test_of_very_many_calls_the_fastest_and_the_slowest_are_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = panel_of(reference("models"))
-    monkeypatch.setattr("benchbox.report.charts.panel.MOST_SAMPLES", 1000)
+    monkeypatch.setattr("benchbox.report.charts.calls.MOST_SAMPLES", 1000)
     some = panel_of(reference("models"))
     assert (some.calls, some.starts) == (whole.calls, whole.starts)
     assert 900 < len(some.samples) <= 1000
@@ -135,6 +135,29 @@ def test_of_very_many_calls_the_fastest_and_the_slowest_are_shown(
     for panel, size in ((whole, COLUMN), (some, PAGE)):
         spec = CHARTS["samples"](panel, size)
         assert spec and "of them, the fastest and the slowest of each few" in spec["description"]
+
+
+def test_a_case_without_flops_is_left_out_of_their_chart_and_named() -> None:
+    rows = [
+        replace(each, cost=cost(0 if i == 2 else 10**6, 1)) for i, each in enumerate(g2_records())
+    ]
+    spec = CHARTS["flops"](panel_of(run_of(rows)), PAGE)
+    assert spec and spec["description"].endswith(f"; without FLOPs and not shown: {rows[2].case}")
+    layers_of_rows = [each for each in layers(spec) if each["data"] == {"name": "rows0"}]
+    shown = "datum.macs_m > 0 && datum.latency_p50_ms > 0"
+    assert {each["transform"][0]["filter"] for each in layers_of_rows} == {shown}
+
+
+def test_ratios_that_are_all_of_references_are_no_chart() -> None:
+    alone = [replace(each, reference=each.case, relative=None) for each in g2_records()]
+    assert CHARTS["over-flops"](panel_of(run_of(alone)), PAGE) is None
+
+
+def test_lines_join_widths_of_a_family_and_no_other_cases() -> None:
+    names = ["ghostnet_x0_5,batch=1", "network=ghostnet_x1_0,batch=1", "ghostnet_x1_0,batch=8", "a"]
+    rows = panel_of(run_of([replace(g2_records()[0], case=name) for name in names])).rows
+    assert [row["series"] for row in rows] == ["ghostnet,batch=1"] * 2 + ["ghostnet,batch=8", ""]
+    assert rows[1]["label"] == "x1_0, batch=1"
 
 
 def test_arrows_lead_from_a_detector_to_its_variants() -> None:

@@ -147,6 +147,26 @@ def test_latex_has_balanced_tables_and_escapes_what_it_would_read(name: str) -> 
     assert len({line.count(" & ") for line in cells if "multicolumn" not in line}) <= 4
 
 
+def test_latex_has_each_tables_own_setup_and_its_notes_below() -> None:
+    rows = [replace(each, status="imprecise", reason="why") for each in g2_records()[:2]]
+    runs = [run_of(g2_records()), run_of(rows, threads=2)]
+    first, second = latex.to_latex(tables_with_runs(runs)).split(r"\end{table}")[:2]
+    assert ("1 thread" in first, "2 threads" in first, "imprecise" in first) == (True, False, False)
+    assert "2 of 2 are imprecise" in second and "& imprecise" in second and "why" in second
+    assert "needs XeLaTeX" not in first
+    odd = run_of([replace(each, case="\u732b") for each in rows[:1]])
+    assert latex.to_latex(tables_with_runs([odd])).splitlines()[1].startswith("% needs XeLaTeX")
+
+
+@pytest.mark.slow
+def test_a_disturbed_figure_is_marked_in_the_table_and_over_its_mark() -> None:
+    rows = g2_records()
+    found = replace(rows[0].latency, basis="all") if rows[0].latency else None
+    text = page([run_of([replace(rows[0], latency=found, status="imprecise"), *rows[1:]])])
+    assert "<td>~1.00</td>" in text
+    assert json.loads(Elements(text).data)["sets"]["rows0"][0]["p50"] == "~1.00"
+
+
 def test_the_citation_says_how_it_was_measured_and_names_the_papers() -> None:
     text = citation.cite([reference("models")])
     assert re.search(

@@ -1,6 +1,5 @@
 """Panel of charts: one run's rows, as the data frame has them, and its samples."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,15 +8,14 @@ from itertools import compress
 from typing import Any, NamedTuple
 
 from benchbox.analysis.operators import CATEGORIES
-from benchbox.analysis.samples import Burst, figures
-from benchbox.analysis.states import Gate, State
 from benchbox.lines import one_line
 from benchbox.records import Record, Run
 from benchbox.records.profile import CaseProfile
 from benchbox.report import files
+from benchbox.report.charts.calls import OTHER, common_causes, rounded, samples
 from benchbox.report.charts.profile_file import SavedProfile
 from benchbox.report.formatting import UNKNOWN, mark, ratio, width
-from benchbox.report.frame import DIGITS, over_flops, to_frame
+from benchbox.report.frame import over_flops, to_frame
 from benchbox.report.tables import p50, relative_latency, short_case, throughput
 
 Row = dict[str, Any]
@@ -27,14 +25,10 @@ DETECTOR = re.compile(
     r"(?P<host>yolo\w?\d+[a-z])(?:_(?P<variant>.+?)(?:_x1_0)?(?P<ending>_train)?)?"
 )
 MOST_FAMILIES = 16  # beyond them the cases of a run are one
-UNDISTURBED, OTHER = "undisturbed", "other"
-MOST_SAMPLES = 10_000  # of a run, else extremes
-MOST_CAUSES = 6  # of disturbances, told apart
 MOST_PROFILES = 60
 MOST_PARTS = 6  # of profiles, the rest as one
 # What profiles are divided by, where they are: a part's name, and where the parts are.
 DIVISIONS = (("module", "modules"), ("operator", "operators"), ("category", "categories"))
-STATES = ("slow", "fast", "gpu_slow", "gpu_fast")
 ACCURACIES = {"published_top1_percent": "top-1", "published_map_percent": "mAP"}
 
 
@@ -83,9 +77,10 @@ def panels(
     drawn = drawn or [True] * len(runs)
     first = [*drawn, True].index(True)
     shown = [run if d else replace(run, records=()) for run, d in zip(runs, drawn, strict=True)]
-    samples = [_samples(run, names) for run in shown]
-    every_sample = [row for each in samples for row in each.rows]
-    causes = _causes([row["cause"] for row in every_sample])
+    full = {key: name.full for key, name in names.items()}
+    calls = [samples(run, full) for run in shown]
+    every_sample = [row for each in calls for row in each.rows]
+    causes = common_causes([row["cause"] for row in every_sample])
     for row in every_sample:
         row["cause"] = row["cause"] if row["cause"] in causes else OTHER
     rows = [_clean(_of_panel(_rows(run, frame_rows, names))) for run in runs]
@@ -107,7 +102,7 @@ def panels(
             ACCURACIES.get(_accuracy(run), ""),
         )
         for index, (run, title, own, taken) in enumerate(
-            zip(runs, _titles(runs, drawn), rows, samples, strict=True)
+            zip(runs, _titles(runs, drawn), rows, calls, strict=True)
         )
     ]
 
@@ -207,7 +202,7 @@ def _row(row: Mapping[Any, Any], name: Name, accuracy: str) -> Row:
         "macs_m": macs and macs / 1e6,
         "accuracy": row.get(accuracy),
         **{
-            f"over_{end}": _rounded(value / relative) if value and relative else None
+            f"over_{end}": rounded(value / relative) if value and relative else None
             for end, value in ends.items()
         },
     }
@@ -234,86 +229,6 @@ def _accuracy(run: Run) -> str:
     return max(counts, key=lambda column: counts[column], default="")
 
 
-class Samples(NamedTuple):
-    """The samples of a panel."""
-
-    rows: list[Row]
-    calls: int
-    starts: Sequence[int]
-
-
-def _samples(run: Run, names: Mapping[str, Name]) -> Samples:
-    """A row for each of some calls in the order taken, with its latency over its case's p50."""
-    bursts = [
-        (burst, record, record.latency.p50_s)
-        for record in run.records
-        if record.latency and record.latency.p50_s
-        for burst in figures(record.bursts)
-    ]
-    bursts.sort(key=lambda each: (each[0].session, each[0].round, each[1].index))
-    over = [ns * 1e-9 / p50 for burst, _, p50 in bursts for ns in burst.latencies_ns]
-    taken = iter([*extremes(over, MOST_SAMPLES), len(over)])
-    rows, starts, process, first, place = list[Row](), list[int](), None, 0, next(taken)
-    for burst, record, _ in bursts:
-        if process not in (None, burst.session):
-            starts.append(first + 1)
-        process = burst.session
-        end = first + len(burst.latencies_ns)
-        causes = _disturbed(burst, record) if place < end else []
-        while place < end:
-            rows.append(
-                {
-                    "n": place + 1,
-                    "case": names[record.key].full,
-                    "ms": _rounded(burst.latencies_ns[place - first] / 1e6),
-                    "over": _rounded(over[place]),
-                    "cause": causes[place - first],
-                    "process": burst.session + 1,
-                }
-            )
-            place = next(taken)
-        first = end
-    return Samples(rows, len(over), starts)
-
-
-def extremes(values: Sequence[float], most: int) -> list[int]:
-    """The places of all values or, of more than `most`, of the least and largest in each bin."""
-    if len(values) <= most:
-        return [*range(len(values))]
-    width = math.ceil(2 * len(values) / most)
-    bins = (range(start, min(start + width, len(values))) for start in range(0, len(values), width))
-    return [
-        at for own in bins for at in sorted({f(own, key=values.__getitem__) for f in (min, max)})
-    ]
-
-
-def _disturbed(burst: Burst, record: Record) -> list[str]:
-    """What disturbed each call, by its tag."""
-    state = next((tag for tag in STATES if tag in burst.tags), STATES[0])
-    others = [tag for tag in burst.tags if tag not in ("preempted", *STATES)]
-    rest = "queued" if burst.waited() else (*others, UNDISTURBED)[0]
-    pairs = zip(burst.undisturbed(), burst.steady(_gate(record)), strict=True)
-    return ["preempted" if not calm else rest if still else state for calm, still in pairs]
-
-
-def _gate(record: Record) -> Gate:
-    """The states of the machine in which the calls of a record count."""
-    if (adjustment := record.adjustment) is None:
-        return record.gate
-    usual, factor = adjustment.usual_compute_ns, math.exp(adjustment.window)
-    return Gate(State(usual, usual / factor, usual * factor))
-
-
-def _causes(found: Sequence[str]) -> list[str]:
-    """Undisturbed, and then the commonest causes, the rest as one."""
-    counts = Counter(found)
-    del counts[UNDISTURBED]
-    common = [cause for cause, _ in counts.most_common()]
-    if len(common) > MOST_CAUSES:
-        common = [*common[: MOST_CAUSES - 1], OTHER]
-    return [UNDISTURBED, *common]
-
-
 def _processes(run: Run, names: Mapping[str, Name]) -> Iterator[Row]:
     """A row for the p50 of each process, over that of its case."""
     for record in run.records:
@@ -325,9 +240,9 @@ def _processes(run: Run, names: Mapping[str, Name]) -> Iterator[Row]:
             yield {
                 "name": names[record.key].full,
                 "process": str(number),
-                "over": _rounded(seconds / latency.p50_s),
-                "low": _rounded(ends.low / latency.p50_s) if ends else None,
-                "high": _rounded(ends.high / latency.p50_s) if ends else None,
+                "over": rounded(seconds / latency.p50_s),
+                "low": rounded(ends.low / latency.p50_s) if ends else None,
+                "high": rounded(ends.high / latency.p50_s) if ends else None,
             }
 
 
@@ -360,7 +275,3 @@ def _shares(profiles: Sequence[CaseProfile]) -> Iterator[Row]:
         for kind, share in shares.items():
             own = name if place < MOST_PARTS else "others"
             yield {"case": case, "part": own, "place": place, "kind": kind, "share": share or 0.0}
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")

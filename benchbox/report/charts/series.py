@@ -1,6 +1,7 @@
 """Chart of every call in the order taken."""
 
-from benchbox.report.charts.panel import UNDISTURBED, Panel, extremes
+from benchbox.report.charts.calls import UNDISTURBED, extremes
+from benchbox.report.charts.panel import Panel
 from benchbox.report.charts.style import (
     QUIET,
     Size,
