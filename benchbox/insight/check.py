@@ -73,9 +73,10 @@ def widths(blame: Blame, block: int) -> dict[int, int]:
 def said(found: Explained, to: Mapping[int, int]) -> float:
     """The latency with these widths over that now, kernel by kernel.
 
-    A convolution that is computed in blocks takes as long as before: what it now multiplies was
-    padding. One that was not and is then takes what others of its kind take in blocks. Without any
-    other left, and nothing that moves channels, only the first and the last conversion remain.
+    A convolution that is computed in blocks takes as long as before as far as what it now
+    multiplies was padding, and longer with every further block. One that was not and is then takes
+    what others of its kind take in blocks. Without any other left, and nothing that moves channels,
+    only the first and the last conversion remain.
     """
     kernels = [each.kernel for each in found.nodes if each.kernel.kind in CONVOLUTIONS]
     are_blocked = all(
@@ -94,8 +95,10 @@ def _then_s(found: Explained, each: ExplainedNode, to: Mapping[int, int]) -> flo
     kernel, now_s = each.kernel, each.node.time_s
     is_few = kernel.is_blocked and kernel.kind == "dense" and kernel.inputs < found.block
     gains = is_few and to.get(kernel.inputs, 0) >= found.block
-    if kernel.kind not in CONVOLUTIONS or (kernel.is_blocked and not gains):
+    if kernel.kind not in CONVOLUTIONS:
         return now_s
+    if kernel.is_blocked and not gains:
+        return now_s * _padded(kernel, to, found.block) / _padded(kernel, {}, found.block)
     grown = to.get(kernel.outputs, kernel.outputs) / kernel.outputs
     if kernel.kind != "depthwise":
         grown *= to.get(kernel.inputs, kernel.inputs) / kernel.inputs
@@ -109,6 +112,14 @@ def _then_s(found: Explained, each: ExplainedNode, to: Mapping[int, int]) -> flo
         return grown * kernel.macs * sum(n.node.time_s for n in alike) / macs
     at_peak_s = each.parts.get("arithmetic at peak", 0.0)
     return min(now_s, at_peak_s * grown / SHARES[kernel.kind])
+
+
+def _padded(kernel: Kernel, to: Mapping[int, int], block: int) -> int:
+    """The channels, by channels where each reads all, that a kernel in blocks works on."""
+    inputs, outputs = (
+        rounded_up(to.get(each, each), block) for each in (kernel.inputs, kernel.outputs)
+    )
+    return outputs if kernel.kind == "depthwise" else inputs * outputs
 
 
 def _becomes_blocked(kernel: Kernel, to: Mapping[int, int], block: int) -> bool:

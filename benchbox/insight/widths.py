@@ -35,8 +35,10 @@ class _MeetsError(Exception):
 
 def widened(
     model: ModelProto, inputs: Mapping[str, Sequence[int]], to: Mapping[int, int]
-) -> tuple[ModelProto, dict[str, Shape]]:
+) -> tuple[ModelProto, dict[str, Shape], dict[int, int]]:
     """A copy with other numbers of channels, by old number, and the shapes of its inputs.
+
+    The last are all numbers of channels that changed, with those that followed suit.
 
     Raises GraphError for a graph with operators whose new shapes are not known.
     """
@@ -94,7 +96,7 @@ class _Widening:
                 names += node.input
         return found
 
-    def done(self) -> tuple[ModelProto, dict[str, Shape]]:
+    def done(self) -> tuple[ModelProto, dict[str, Shape], dict[int, int]]:
         """Carry all shapes forward and write the model."""
         from onnx import numpy_helper
 
@@ -113,7 +115,11 @@ class _Widening:
                 for dim, size in zip(value.type.tensor_type.shape.dim, shape, strict=False):
                     dim.Clear()
                     dim.dim_value = size
-        return self._model, self._inputs
+        pairs = ((self._old.get(name, ()), new) for name, new in self._new.items())
+        changed = {
+            old[1]: new[1] for old, new in pairs if len(old) == len(new) == NAMES and old != new
+        }
+        return self._model, self._inputs, changed
 
     def _widened_input(self, shape: Shape) -> Shape:
         if len(shape) < 4 or shape[1] not in self._widths:

@@ -43,9 +43,9 @@ def checks(
         try:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "altered.onnx"
-                inputs, cost = altered(case, graph, to, path)
+                inputs, cost, changed = altered(case, graph, to, path)
                 flops = cost.macs / max(1, graph.cost.macs)
-                unchecked = replace(unchecked, flops=flops, said=said(found, to))
+                unchecked = replace(unchecked, flops=flops, said=said(found, changed))
                 loaded = (graph.path, graph.filled(case.inputs)), (path, inputs)
                 limits = _limits(found, flops)
                 yield replace(
@@ -70,7 +70,7 @@ def advice(
         path = folder / f"{number}.onnx"
         unmeasured = Advice(to)
         try:
-            inputs, cost = altered(case, graph, to, path)
+            inputs, cost, _ = altered(case, graph, to, path)
             flops = cost.macs / max(1, graph.cost.macs)
             digest = sha256(path.read_bytes()).digest()
             if digest in known or not 1 <= flops <= MOST_FLOPS:
@@ -109,15 +109,15 @@ def _limits(found: Explained, flops: float) -> tuple[float, float]:
 
 def altered(
     case: Case, graph: Graph, to: Mapping[int, int], path: Path
-) -> tuple[list[TensorSpec], costs.Cost]:
-    """Write the graph with other widths; return its inputs and what it costs on paper."""
+) -> tuple[list[TensorSpec], costs.Cost, dict[int, int]]:
+    """Write the graph with other widths; return its inputs, its cost, and all that changed."""
     import onnx
 
     if graph.beside or graph.size_bytes > LARGE_BYTES:
         raise GraphError("its weights are too many to alter")
     shapes = {tensor.name: tensor.shape for tensor in case.inputs}
-    model, now = widened(onnx.load(str(graph.path)), shapes, to)
+    model, now, changed = widened(onnx.load(str(graph.path)), shapes, to)
     model.doc_string = f"{case.name} with other widths; its weights are repeated, not trained"
     onnx.save(model, path)
     inputs = [replace(tensor, shape=now[tensor.name]) for tensor in graph.filled(case.inputs)]
-    return inputs, costs.count(model, now)
+    return inputs, costs.count(model, now), changed

@@ -32,6 +32,8 @@ def test_widths_fill_what_was_not_full(found: object, to: dict[int, int]) -> Non
 def test_what_is_said_follows_from_the_parts() -> None:
     # What it multiplies more was padding before.
     assert said(blocked(60, (24, 16), (32, 16)), {24: 32}) == pytest.approx(1.0)
+    # A further block takes longer.
+    assert said(blocked(60, (24, 16), (32, 16)), {16: 32}) == pytest.approx(2.0)
     # The plain one takes 1.5 ns a multiplication, the one in blocks 1.25.
     slow = conv("plain", 12.528, (58, 58), 4, 3, 58)
     fast = conv("fast_nchwc", 10.8, (60, 60), 4, 3, 60)
