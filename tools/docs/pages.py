@@ -18,6 +18,7 @@ from benchbox.devices import provider_needs, providers
 from benchbox.records import Record, Run
 from benchbox.report import formatting
 from benchbox.report.charts import drawing, panel, style
+from benchbox.report.charts.parts import parts as parts_chart
 from tools.docs import commands
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,9 @@ PICTURES: Mapping[str, tuple[str, str]] = {
     "detectors.svg": ("detectors", "flops"),
 }
 
+# The picture of latencies in parts, and what `benchbox explain --export-json` wrote for it.
+EXPLAINED = "parts.svg", "*Z-explain-*.json"
+
 # The table of providers, and which of them records of hardware are there for.
 PROVIDERS = re.compile(r"(<!-- table of providers -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -58,6 +62,7 @@ def generated() -> dict[Path, str]:
             for file, (name, figure) in PICTURES.items()
             if (run := newest(name))
         },
+        **({ROOT / "docs" / EXPLAINED[0]: parts_drawn(path)} if (path := explained()) else {}),
         ROOT / "docs" / "cli.md": _with_reference((ROOT / "docs" / "cli.md").read_text()),
         **{path: filled(path) for path in pages() if "<!-- end -->" in path.read_text()},
     }
@@ -73,6 +78,19 @@ def newest(file: str, folder: Path = REFERENCE) -> Run | None:
 def drawn(run: Run, figure: str) -> str:
     """A figure as `benchbox report FILE --figure NAME --wide --format svg` draws it."""
     svg = drawing.draw(panel.panels([run]), figure, style.WIDE, "svg")
+    assert isinstance(svg, str), "it is no image"
+    return svg
+
+
+def explained(folder: Path = REFERENCE) -> Path | None:
+    """The newest explanation."""
+    return max(folder.glob(EXPLAINED[1]), default=None)
+
+
+def parts_drawn(path: Path) -> str:
+    """The parts of an explanation as `benchbox explain --plot FILE.svg` draws them."""
+    cases = json.loads(path.read_text())["explained"]
+    svg = drawing.converted(parts_chart(cases, style.WIDE), style.WIDE, "svg")
     assert isinstance(svg, str), "it is no image"
     return svg
 
