@@ -10,8 +10,10 @@ import pytest
 
 from benchbox.agent.gpu import burst
 from tests.agent.test_gpu_burst import Machine, Waiting
+from tests.conftest import WriteOnnx
+from tests.fakegpu.building import Libraries
 from tools.cuda import __main__ as program
-from tools.cuda import checks, engines, needs, profiled
+from tools.cuda import checks, engines, kept, needs, profiled
 from tools.cuda.bench import BLIND, Bench, NotRun, TooLong
 from tools.cuda.checks import Check
 
@@ -153,6 +155,25 @@ def test_without_a_gpu_the_checks_end_with_6_and_one_line(
     assert len(missing.splitlines()) == 1
     row = checked(engines.tensorrt, Bench(Path()))
     assert (row.result, row.seen) == ("not run", missing)
+
+
+@pytest.mark.slow
+def test_the_reference_of_a_gpu_is_kept_in_one_go_whatever_is_cut_off(
+    fake_gpu: Libraries, write_onnx: WriteOnnx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in fake_gpu.environment().items():
+        monkeypatch.setenv(name, value)
+    fake_gpu.tell(cuda="no_sleep 1\n", nvml="", ort="", torch="")
+    quick = (*kept.BOTH, "--precision", "90%")
+    asked = (([str(write_onnx())], quick, 0.5), (["absent.onnx"], quick, 0.5))
+    monkeypatch.setattr(kept, "REFERENCE", asked)
+    monkeypatch.setattr(kept, "REFERENCE_GRAPHS", ())
+    row = checked(kept.reference, Bench(fake_gpu.work / "results").within(120))
+    assert row.result == "cut off"
+    assert "cuda-eager: 1 of 1 cases timed; cuda-graph: 1 of 1 cases timed; absent.o" in row.seen
+    for mode in ("graph", "eager"):
+        suffixes = {file.suffix for file in (fake_gpu.work / f"results/cuda-{mode}").iterdir()}
+        assert suffixes == {".jsonl", ".csv", ".md"}
 
 
 @pytest.fixture

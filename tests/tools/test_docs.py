@@ -111,6 +111,15 @@ def test_a_provider_has_the_newest_record_of_hardware_or_none(tmp_path: Path) ->
     assert rows["xnnpack"].endswith(" none |")
 
 
+def test_gpus_have_the_newest_day_that_each_was_measured_on(tmp_path: Path) -> None:
+    assert "not run on a GPU yet" in pages.gpu_status(tmp_path)
+    for day in ("2026-11-29", "2026-12-01"):
+        host = {"gpu": {"name": "NVIDIA H200", "runtime": "13.0"}}
+        run = record_files.context(device="cuda-graph", created=f"{day}T00:00:00Z", host=host)
+        record_files.write(tmp_path, of=run)
+    assert pages.gpu_status(tmp_path) == "measured on NVIDIA H200 (2026-12-01)"
+
+
 def test_the_parts_of_the_detectors_add_up_to_the_whole() -> None:
     shares: Counter[str] = Counter()
     for row in pages.profiled("detectors"):

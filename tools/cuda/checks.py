@@ -222,6 +222,7 @@ CHECKS: Mapping[str, Check] = {
 LONGER: Mapping[str, Check] = {
     check.name: check
     for check in (
+        Check("reference", kept.reference, 570),
         Check("all-guidelines", kept.all_guidelines, 560),
         Check("all-networks", kept.all_networks, 560),
         Check("all-torch", kept.all_torch, 560),

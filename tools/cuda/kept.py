@@ -1,5 +1,6 @@
 """Runs whose records are kept, with the tables made of them, and set beside the paper's figures."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -18,13 +19,28 @@ NETWORKS = (
     "mobilenetv3_large",
 )
 BOTH = ("--mode", "graph,eager")
+TORCH = ("--provider", "torch")
+# What is run, how, and its share of the time that is left then; each by as much as is left of it.
+REFERENCE: Sequence[tuple[Sequence[str], Sequence[str], float]] = (
+    (("all",), BOTH, 0.4),
+    (("models",), BOTH, 0.5),
+    (("all",), TORCH, 0.5),
+    (("models",), TORCH, 0.9),
+)
+REFERENCE_GRAPHS = (("all", "--channels", "gpu"), ("models",))
+PREPARING, MEASURING, LEAST_S = 0.4, 0.6, 5.0
 FORMATS = {"csv": ".csv", "markdown": ".md"}
 APART = 0.02  # figures that differ by less are alike
 
 
 def graphs(bench: Bench) -> str:
     """All graphs of the checks of every day are made, on the processors, before the GPU is used."""
-    for asked in (("all", "--channels", "gpu"), (*NETWORKS, "--batch", "1,8")):
+    return prepared(bench, (("all", "--channels", "gpu"), (*NETWORKS, "--batch", "1,8")))
+
+
+def prepared(bench: Bench, every: Sequence[Sequence[str]]) -> str:
+    """Make the graphs of each of these selections."""
+    for asked in every:
         ended = bench.run("show", *asked)
         if ended.cut:
             raise TooLong(f"not all graphs of {asked[0]} and others are made")
@@ -57,6 +73,24 @@ def all_torch(bench: Bench) -> str:
     """`run all` by ONNX Runtime and by PyTorch, eager and captured."""
     by = ("--provider", "cuda,torch,torch-cudagraph")
     return _kept(bench, ("all",), *by, "--sessions", "1", "--max-time", "60s")
+
+
+def reference(bench: Bench) -> str:
+    """All that results/reference has of a GPU, in one go; what is cut off stops nothing."""
+    said: list[str] = []
+    with contextlib.suppress(TooLong):
+        prepared(bench.within(bench.left_s * PREPARING), REFERENCE_GRAPHS)
+    for names, options, share in REFERENCE:
+        own = bench.within(bench.left_s * share)
+        time_s = max(LEAST_S, own.left_s * MEASURING)
+        try:
+            brief = ("--sessions", "1", "--max-time", f"{time_s:.0f}s")
+            said.append(_kept(own, names, *options, *brief))
+        except (TooLong, AssertionError) as reason:
+            said.append(f"{' '.join([*names, *options])} was cut off: {reason}")
+    if any("cut off" in each for each in said):
+        raise TooLong("; ".join(said))
+    return "; ".join(said)
 
 
 def _batches(bench: Bench, names: Sequence[str], *options: str) -> str:

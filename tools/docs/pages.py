@@ -48,6 +48,9 @@ EXPLAINED = "parts.svg", "*Z-explain-*.json"
 # The table of providers, and which of them records of hardware are there for.
 PROVIDERS = re.compile(r"(<!-- table of providers -->\n).*?(<!-- end -->)", re.DOTALL)
 
+# What was run on a GPU, in a cell of a table or a sentence.
+GPU = re.compile(r"(<!-- status of GPUs -->).*?(<!-- end -->)")
+
 # A profile by modules: each one's share of the time, and of the FLOPs.
 PARTS = re.compile(r"(<!-- parts of (?P<file>\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -138,8 +141,20 @@ def filled(page: Path) -> str:
     text = PROVIDERS.sub(
         lambda found: f"{found[1]}{provider_table()}\n{found[2]}", page.read_text()
     )
+    text = GPU.sub(lambda found: f"{found[1]}{gpu_status()}{found[2]}", text)
     text = PARTS.sub(parts, TABLE.sub(table, text))
     return FIGURE.sub(figure, text)
+
+
+def gpu_status(folder: Path = REFERENCE.parent) -> str:
+    """What was run on a GPU, by the newest record of each, else that nothing was."""
+    ran: dict[str, str] = {}
+    for path in sorted(folder.glob("cuda*/*.jsonl"), key=lambda each: each.name):
+        context = records.read(path).context
+        ran[context.host["gpu"]["name"]] = context.created[:10]
+    if not ran:
+        return "tested against stand-ins for CUDA, NVML and TensorRT; not run on a GPU yet"
+    return f"measured on {' and '.join(f'{name} ({date})' for name, date in ran.items())}"
 
 
 def provider_table(folder: Path = REFERENCE.parent) -> str:
