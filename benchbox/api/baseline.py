@@ -1,7 +1,7 @@
 """Jobs against a baseline: its graphs timed beside the new ones, or its figures kept in a file."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,13 +11,15 @@ from benchbox.api import job, parsing, revision
 from benchbox.api.job import Job
 from benchbox.api.options import JobOptions
 from benchbox.api.selection import file_name, run_name
-from benchbox.errors import BenchboxError, RecordError, UsageError
-from benchbox.records import Record, Run, baselines
+from benchbox.errors import BenchboxError, CaseError, RecordError, UsageError
+from benchbox.records import Context, Record, Run, baselines, differences
 from benchbox.records.diff import RunDiff, diff
+from benchbox.report.changes import changes
 from benchbox.report.diff import machine
 from benchbox.report.text import listed
 from benchbox.runner.prepare import prepare
-from benchbox.specs import COMPARE, BlockSpec, Case, OnnxFile, Selection
+from benchbox.runner.record import record as bare
+from benchbox.specs import COMPARE, BlockSpec, Builder, Case, OnnxFile, Selection
 
 MARGIN = "1%"
 MANIFEST = "manifest.json"
@@ -48,6 +50,15 @@ class Against:
     def _is_old(self, record: Record) -> bool:
         return record.case == record.reference and f"@{self.label}" in record.case
 
+    def same(self, runs: Sequence[Run]) -> list[str]:
+        """The cases whose graph is that of their old one, each once."""
+        found = list[str]()
+        for run in runs if self.label else ():
+            old = {each.case: each.sha256 for each in run.records if self._is_old(each)}
+            new = [each for each in run.records if each.case not in old and each.sha256]
+            found += [each.case for each in new if each.sha256 == old.get(each.reference)]
+        return list(dict.fromkeys(found))
+
     def diffs(self, runs: Sequence[Run]) -> list[RunDiff]:
         """The runs beside the kept ones of their machines; cases of one alone are problems."""
         found = list[RunDiff]()
@@ -56,7 +67,8 @@ class Against:
             if kept is None:
                 continue
             between = diff(kept, run, parsing.share(MARGIN))
-            found.append(between)
+            fitting = [p for p in between.pairs if not self._is_other(kept, p.a, run, p.b)]
+            found.append(replace(between, pairs=fitting))
             ours, theirs = ({id(getattr(p, each)) for p in between.pairs} for each in ("b", "a"))
             for record in run.records:
                 if id(record) not in ours:
@@ -65,6 +77,14 @@ class Against:
                 if id(record) not in theirs:
                     self.problems.append(f"{record.case}: only in baseline {self.name}")
         return found
+
+    def _is_other(self, kept: Run, a: Record, run: Run, b: Record) -> bool:
+        """Whether a case was kept at another setting, which is a problem then."""
+        apart = differences.of_case(kept.context, a, run.context, b)
+        if apart:
+            text = "; ".join(changes(apart))
+            self.problems.append(f"{b.case}: baseline {self.name} is of another setting: {text}")
+        return bool(apart)
 
 
 @contextmanager
@@ -88,7 +108,7 @@ def of_run(options: JobOptions) -> Iterator[Against]:
             yield _beside(options, _of_checkout(options, place, against.rev, problems))
     else:
         plain, name = job.of_run(options), str(against.name)
-        _require_same_machine(plain, name, kept)
+        _require_fitting(plain, name, kept)
         yield Against(plain, name, kept=kept, problems=problems)
 
 
@@ -100,13 +120,16 @@ def _kept(name: str | None) -> tuple[list[Run], list[str]]:
         return [], [str(error)]
 
 
-def _require_same_machine(plain: Job, name: str, kept: Sequence[Run]) -> None:
+def _require_fitting(plain: Job, name: str, kept: Sequence[Run]) -> None:
+    """Raise UsageError for a baseline of other machines alone, or of other settings alone."""
     for request in plain.requests if kept else ():
         try:
             context = job.context_now(request, plain.cases)
         except BenchboxError:
             continue  # the run tells what is wrong with the device
-        if baselines.of_machine(kept, context) is None:
+        if run := baselines.of_machine(kept, context):
+            _require_setting(plain, name, run, context)
+        else:
             known = "; ".join(f"{run.context.device}: {machine(run.context)}" for run in kept)
             raise UsageError(
                 f"--baseline {name}: it is of another machine ({known}) than "
@@ -114,6 +137,18 @@ def _require_same_machine(plain: Job, name: str, kept: Sequence[Run]) -> None:
                 "--baseline-rev REV or --baseline-graphs DIR, or make one here with "
                 f"`benchbox baseline set {name} RUN`"
             )
+
+
+def _require_setting(plain: Job, name: str, kept: Run, context: Context) -> None:
+    """Raise UsageError where every case that was kept was so at another setting."""
+    now = (bare(index, case, None) for index, case in enumerate(plain.cases))
+    pairs = [(old, each) for each in now if (old := kept.record(each.key))]
+    apart = [differences.of_case(kept.context, old, context, each) for old, each in pairs]
+    if pairs and all(apart):
+        raise UsageError(
+            f"--baseline {name}: it is of another setting ({'; '.join(changes(apart[0]))}); "
+            f"time that, or `benchbox baseline set {name} RUN` of a run at this one"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,26 +224,42 @@ def _manifest(folder: Path) -> list[Mapping[str, object]]:
         ) from None
 
 
+def _without(
+    unfold: Callable[[Selection], list[Case]], keys: Container[str]
+) -> Callable[[Selection], list[Case]]:
+    return lambda selection: [case for case in unfold(selection) if case.key not in keys]
+
+
 def _beside(options: JobOptions, old: _Old) -> Against:
     """The job of timing each case beside its old one; alone where that cannot be built."""
     names, label = options.cases.names, old.label
     found = specs.find_all(names)
     plain = job.of_specs(options, found, run_name(names))
     selection = plain.requests[0].selection
-    built, keys = list[BlockSpec](), list[str]()
+    built, keys, failed = list[BlockSpec](), list[str](), set[str]()
     for spec in old.specs:
         try:
             cases = runner.unfold([spec], selection) if spec.unfold(selection) else []
-            prepare([spec], cases)
+            graphs = prepare([spec], cases)
         except BenchboxError as error:
             old.lacks([spec.name], f"{spec.name}: {label} does not build", error)
             continue
-        built += [spec] if cases else []
+        raised = {
+            case.key: reason
+            for case in cases
+            if isinstance(case.source, Builder)
+            and isinstance(reason := graphs[case.key], CaseError)
+        }
+        for key, reason in raised.items():
+            old.lacks([], f"{key}: {label} does not build", reason)
+        spec = replace(spec, unfold=_without(spec.unfold, raised))
+        failed |= {*raised}
+        built += [spec] if len(cases) > len(raised) else []
         keys += [case.key for case in cases]
     ours = [case.key for case in plain.cases if case.spec not in old.gone]
     old.problems.extend(f"{key}: not in {label}" for key in ours if key not in keys)
     old.problems.extend(f"{key}: only in {label}" for key in keys if key not in ours)
-    if not set(keys) & set(ours):
+    if not (set(keys) - failed) & set(ours):
         return Against(plain, problems=old.problems)
     spec = specs.beside(
         found, built, label, f"{listed(list(map(job.label, names)))} against {label}"

@@ -5,16 +5,17 @@ from pathlib import Path
 
 import typer
 
+from benchbox.analysis.limits import Kept
 from benchbox.api import parsing
-from benchbox.cli import runs
-from benchbox.cli.ci import STYLES
+from benchbox.cli import ci, runs
 from benchbox.cli.exits import OVER_LIMIT, UNCLEAR
 from benchbox.cli.forms import PICTURES, Form
 from benchbox.cli.options.recorded import HistoryOptions
 from benchbox.cli.output import STDOUT, console, require_writable, write
-from benchbox.errors import UsageError
+from benchbox.errors import RecordError, UsageError
 from benchbox.records.history import History, histories
 from benchbox.report import history as words
+from benchbox.report.ci import annotation, page
 
 FORMATS = ("table", "csv", "markdown", "json", *PICTURES)
 
@@ -31,19 +32,36 @@ def show(chosen: HistoryOptions, form: Form, *, fail_on: str | None, strict: boo
     wanted = runs.wanted(chosen)
     with runs.index(wanted.results) as index:
         broken = [line for path, line in index.unreadable().items() if wanted.takes(path)]
-        found = histories(index, chosen.cases or [], wanted)
+        try:
+            found = histories(index, chosen.cases or [], wanted)
+        except RecordError:
+            runs.name_all(broken)
+            raise
     _write(found, format_, form)
     judged = [each for limit in limits for each in words.judged(found, limit)]
-    stderr = console(stderr=True)
-    for kept, line in judged:
-        stderr.print(line, style=STYLES[kept])
-    if limits and not judged:
-        stderr.print(f"No last step is over {fail_on}", style="green")
+    if limits:
+        _tell(judged, found, fail_on)
     if any(kept == "over" for kept, _ in judged):
+        runs.name_all(broken)
         raise typer.Exit(OVER_LIMIT)
     runs.require_all(broken)
     if strict and judged:
         raise typer.Exit(UNCLEAR)
+
+
+def _tell(
+    judged: Sequence[tuple[Kept, str]], found: Sequence[History], fail_on: str | None
+) -> None:
+    """Print which last steps are over a limit or unclear, and tell GitHub."""
+    stderr = console(stderr=True)
+    for kept, line in judged:
+        if ci.on_github():
+            typer.echo(annotation("error" if kept == "over" else "warning", line), err=True)
+        else:
+            stderr.print(line, style=ci.STYLES[kept])
+    ci.add_summary(lambda: page([line for _, line in judged], words.tables(found)), stderr)
+    if not judged:
+        stderr.print(f"No last step is over {fail_on}", style="green")
 
 
 def _write(found: Sequence[History], format_: str, form: Form) -> None:

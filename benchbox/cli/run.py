@@ -49,7 +49,10 @@ def _do(against: Against, exports: Exports, options: Options) -> None:
         runs = [outcome.run for outcome in outcomes]
         show_runs(runs, exports.console(), verbose=options.output.verbose)
         diffs = against.diffs(runs)
-        show_tables(list(map(diff.table, diffs)), exports.console())
+        beside = list(map(diff.table, diffs))
+        show_tables(beside, exports.console())
+        if same := against.same(runs):
+            stderr.print(f"The same graph in both: {', '.join(same)}")
     is_profiled = not asked.profiles or _profile(asked, ends, exports.console(), stderr)
     for outcome in outcomes:
         epilogue(stderr, outcome)
@@ -61,11 +64,10 @@ def _do(against: Against, exports: Exports, options: Options) -> None:
         new = against.new(runs)
         judged = list(judgements(new, parsing.limits(options.output.fail_on), diffs))
         problems = [f"Not set beside its baseline: {each}" for each in against.problems]
-        for problem in problems:
-            stderr.print(problem, style="red")
-        ci.say(judged, stderr)
-        ci.tell_github(runs, judged, stderr, problems)
-        render = partial(ci.rendered, runs, new, judged, str(options.output.export_ci))
+        ci.say(judged, stderr, problems)
+        ci.tell_github(runs, judged, stderr, problems, beside)
+        about = (judged, problems, str(options.output.export_ci))
+        render = partial(ci.rendered, runs, new, *about)
         exports.write(render, "" if any(o.lost for o in outcomes) else REPORT)
     lacking = bool(against.problems) or not is_profiled
     end(ends, outcomes, stderr, judged, strict=options.output.strict, lacking=lacking)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchbox.devices import gpu_options, providers
-from benchbox.records.model import Context
+from benchbox.records.model import Context, Record
 
 # Samples taken under different values of these do not belong in one table. What was timed may have
 # changed: samples belong to a graph, by its sha256.
@@ -63,6 +63,24 @@ def setting(context: Context) -> dict[str, object]:
 def followed(context: Context) -> str:
     """The machine of a run and how it was set, as a text that is equal for those alike."""
     return json.dumps([machine(context), setting(context)])
+
+
+def of_case(old: Context, a: Record, new: Context, b: Record) -> list[Difference]:
+    """The settings of a case that make its figures in two runs figures of two things."""
+    pairs: Pairs = [
+        ("inputs", _shapes(a), _shapes(b)),
+        ("values", dict(a.values), dict(b.values)),
+        ("dtype", a.dtype, b.dtype),
+        ("threads", a.threads or old.threads, b.threads or new.threads),
+        ("provider", old.provider, new.provider),
+        *_planned(old, new, (*LOAD, *DRIVING)),
+    ]
+    return _where_they_differ(pairs)
+
+
+def _shapes(record: Record) -> list[str]:
+    """The shapes and types of inputs; their names change nothing."""
+    return [text.partition("=")[2] for text in record.inputs]
 
 
 def between(old: Context, new: Context) -> list[Difference]:

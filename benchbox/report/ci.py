@@ -10,18 +10,29 @@ from benchbox.report import conditions, formatting
 from benchbox.report.files import json_text, paragraph, tables_to_markdown
 from benchbox.report.limits import Judgement, sentence
 from benchbox.report.multi_device import tables_of
+from benchbox.report.table import Table
 from benchbox.report.tables import flops
 
 NS = 1e9  # in a second
 BENCHER = ".bmf.json"  # how the name of a file in Bencher's format ends
 
 
-def summary(runs: Sequence[Run], judged: Sequence[Judgement], problems: Sequence[str] = ()) -> str:
-    """Markdown of the tables with their notes folded, below problems and limits not kept."""
+def summary(
+    runs: Sequence[Run],
+    judged: Sequence[Judgement],
+    problems: Sequence[str] = (),
+    further: Sequence[Table] = (),
+) -> str:
+    """Markdown of the runs' tables and `further` ones, below problems and limits not kept."""
     found = [*problems, *(sentence(each) for each in judged if each.kept != "within")]
+    return page(found, [*tables_of(runs), *further])
+
+
+def page(found: Sequence[str], tables: Sequence[Table]) -> str:
+    """Markdown of tables with their notes folded, below sentences."""
     parts = [f"- {paragraph(each)}" for each in found]
     texts = ["\n".join(parts)] if parts else []
-    for table in tables_of(runs):
+    for table in tables:
         texts.append(tables_to_markdown([replace(table, notes=())]).rstrip())
         if table.notes:
             notes = "\n".join(f"- {paragraph(note)}" for note in table.notes)
@@ -34,25 +45,30 @@ def annotations(
 ) -> Iterator[str]:
     """The workflow commands that GitHub shows beside a change."""
     for problem in problems:
-        yield _annotation("error", problem)
+        yield annotation("error", problem)
     for each in judged:
         if each.kept != "within":
-            yield _annotation("error" if each.kept == "over" else "warning", sentence(each))
+            yield annotation("error" if each.kept == "over" else "warning", sentence(each))
     for run in runs:
         for record in run.records:
             if record.status == "failed":
                 text = f"{record.key} failed on {run.context.device}: {record.reason}"
-                yield _annotation("error", text)
+                yield annotation("error", text)
 
 
-def _annotation(level: str, text: str) -> str:
+def annotation(level: str, text: str) -> str:
+    """A sentence as one of them."""
     escaped = one_line(text).replace("%", "%25")
     return f"::{level} title=benchbox::{escaped}"
 
 
-def junit(runs: Sequence[Run], judged: Sequence[Judgement]) -> str:
-    """JUnit XML: a suite for each device, a case for each case, whose time is its p50."""
+def junit(runs: Sequence[Run], judged: Sequence[Judgement], problems: Sequence[str] = ()) -> str:
+    """JUnit XML: a suite for each device, a case for each case, whose time is its p50.
+
+    What could not be judged is an error of a suite of its own.
+    """
     suites = [_suite(run, judged) for run in runs]
+    suites += [_lacking(problems)] if problems else []
     root = ElementTree.Element("testsuites", _totals(suites))
     root.extend(suites)
     ElementTree.indent(root)
@@ -80,6 +96,17 @@ def _suite(run: Run, judged: Sequence[Judgement]) -> ElementTree.Element:
     }
     time_s = sum(float(case.attrib["time"]) for case in cases)
     suite.attrib.update(tests=str(len(cases)), **counts, time=f"{time_s:.9f}")
+    return suite
+
+
+def _lacking(problems: Sequence[str]) -> ElementTree.Element:
+    counts = {"tests": str(len(problems)), "failures": "0", "errors": str(len(problems))}
+    named = {"name": "baseline", **counts, "skipped": "0", "time": "0"}
+    suite = ElementTree.Element("testsuite", named)
+    for number, problem in enumerate(map(one_line, problems), 1):
+        facts = {"classname": "baseline", "name": f"{number}", "time": "0"}
+        case = ElementTree.SubElement(suite, "testcase", facts)
+        ElementTree.SubElement(case, "error", message=problem, type="baseline").text = problem
     return suite
 
 

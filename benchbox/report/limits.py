@@ -102,13 +102,11 @@ def _exact(count: float | None) -> Interval | None:
 
 def _words(judgement: Judgement) -> str:
     """The figure of a case in words, with its interval."""
-    limit, record, figure = judgement.limit, judgement.record, judgement.figure
+    limit, figure = judgement.limit, judgement.figure
     if limit.figure == "slower":
         than = f"the latency of {judgement.than}"
-        if figure is None and judgement.than != record.reference:
-            return f"has no sure ratio to {judgement.than}"
         if figure is None:
-            return f"shares too few rounds with {record.reference} to know its ratio"
+            return _no_ratio(judgement)
         ratio = formatting.ratio(figure.value, formatting.width(figure))
         return f"takes {ratio} ({formatting.bounds(figure)}) {than}"
     name = {
@@ -128,6 +126,16 @@ def _words(judgement: Judgement) -> str:
     if math.isinf(figure.high):
         return f"has a {name} of {value} ({low} or more)"
     return f"has a {name} of {value} ({low} to {_amount(limit, figure.high)})"
+
+
+def _no_ratio(judgement: Judgement) -> str:
+    record = judgement.record
+    if judgement.than != record.reference:
+        return f"has no sure ratio to {judgement.than}"
+    base = judgement.run.record(f"{record.spec}:{record.reference}")
+    if base and base.status not in comparison.MEASURED:
+        return f"has no ratio to {record.reference}, which is {base.status}"
+    return f"shares too few rounds with {record.reference} to know its ratio"
 
 
 def _amount(limit: Limit, value: float) -> str:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -110,8 +111,10 @@ def test_what_of_a_baseline_cannot_be_used_is_one_line(bench: CalmCommand, main:
             done = bench.run(*TWO, *SHORT, "--baseline", "main", "--fail-on", limit, code=code)
             (line,) = [line for line in done.stderr.splitlines() if line.startswith("Not set")]
             assert why in line
+    main.with_name("two.jsonl").write_text("{}\n")
     listed = invoke("baseline", "list")
-    assert (listed.exit_code, listed.stderr.count("\n")) == (1, 1)
+    assert (listed.exit_code, listed.stderr.count("\n")) == (1, 2)
+    assert all(line.startswith("Error: baselines/") for line in listed.stderr.splitlines())
 
 
 def test_files_are_timed_beside_those_of_a_revision(bench: CalmCommand, repository: str) -> None:
@@ -126,11 +129,48 @@ def test_files_are_timed_beside_those_of_a_revision(bench: CalmCommand, reposito
     wrong = [line for line in failed.stderr.splitlines() if line.startswith("Not set")]
     assert [line.split(": ")[1] for line in wrong] == ["new.onnx"]
     assert "new.onnx: there is no such file" in wrong[0]
+    assert "The same graph in both: twin\n" in failed.stderr
     assert "Blorp" in failed.stdout
     judged = {record.case: record.relative is not None for record in only_run().records}
     assert (judged["small"], judged["twin"], judged["new"], judged["bad"]) == (1, 1, 0, 0)
     alone = bench.run("new.onnx", *SHORT, "--baseline-rev", "HEAD", *SLOWER, code=1)
     assert "new.onnx: in HEAD: new.onnx: there is no such file" in alone.stderr
+
+
+def test_a_baseline_of_another_setting_judges_nothing(bench: CalmCommand, main: Path) -> None:
+    timed = bench.bursts
+    limits = ["--baseline", "main", *SLOWER]
+    refused = bench.run(*TWO, *SHORT, "--dtype", "fp16", *limits, code=2)
+    assert "--baseline main: it is of another setting (inputs" in refused.stderr
+    assert bench.bursts == timed
+    lines = main.read_text().splitlines()
+    lines[1] = lines[1].replace("x=16x16", "x=32x32", 1)
+    main.write_text("\n".join(lines) + "\n")
+    done = bench.run(*TWO, *SHORT, *limits, code=1)
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("Not set")]
+    assert line.endswith("small: baseline main is of another setting: inputs 32x32 -> 16x16")
+    assert "(1 case)" in done.stderr
+
+
+def test_a_builder_that_raises_in_the_revision_is_one_that_does_not_build(
+    bench: CalmCommand, repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert repository
+    net = "from torch import nn\ndef build() -> nn.Module:\n    {}\n    return nn.ReLU()\n"
+    Path("net.py").write_text(net.format("raise ValueError('no')"))
+    git("add", "net.py")
+    git("-c", "user.name=n", "-c", "user.email=a@b.c", "commit", "-qm", "two")
+    Path("net.py").write_text(net.format("pass"))
+    names = ["net.py:build", "--shape", "x=1x64", *SHORT, "--baseline-rev", "HEAD", *SLOWER]
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    done = bench.run(*names, "--export-junit", "t.xml", code=1)
+    (line,) = [line for line in done.stderr.splitlines() if "Not set beside" in line]
+    assert line.startswith("::error title=benchbox::Not set beside its baseline: ")
+    assert "HEAD does not build" in line and "ValueError" in line
+    assert "Not set beside its baseline" in Path("summary.md").read_text()
+    suites = ElementTree.parse("t.xml").getroot()  # noqa: S314 - its own
+    assert (suites.attrib["errors"], suites[-1].attrib["name"]) == ("1", "baseline")
 
 
 def test_no_limit_is_about_the_old_graphs() -> None:

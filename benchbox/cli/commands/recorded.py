@@ -6,7 +6,13 @@ import typer
 
 from benchbox.cli.choices import Format
 from benchbox.cli.option_groups import grouped, typed
-from benchbox.cli.options.output import FormatName, OutputFile, PictureOptions, Verbose
+from benchbox.cli.options.output import (
+    FormatName,
+    HistoryFormat,
+    OutputFile,
+    PictureOptions,
+    Verbose,
+)
 from benchbox.cli.options.recorded import HistoryOptions, RunOptions
 
 REPORT_EXAMPLES = """\
@@ -71,7 +77,7 @@ def history(
         ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="exit 4 where that is unclear")] = False,
-    format_: FormatName = Format.table,
+    format_: HistoryFormat = Format.table,
     output: OutputFile = None,
     wide: Annotated[
         bool, typer.Option("--wide", help="a figure as wide as two columns of a paper")

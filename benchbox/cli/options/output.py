@@ -19,6 +19,16 @@ FormatName = Annotated[
     ),
 ]
 
+HistoryFormat = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        "-f",
+        metavar="FORMAT",
+        help="table (default), csv, markdown, json, svg, pdf or png",
+    ),
+]
+
 OutputFile = Annotated[
     Path | None,
     typer.Option(

@@ -1,6 +1,7 @@
 """Charts of histories: the p50 of cases from run to run, and the levels between their steps."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 
 from benchbox.errors import UsageError
 from benchbox.lines import one_line
@@ -21,6 +22,7 @@ from benchbox.report.history import by_machine, changed, sentence
 
 MOST_CASES = 16
 MOST_POINTS = 1500
+LETTER_PX = 6  # of a title
 NEWEST = 3  # steps that are said
 
 
@@ -49,7 +51,7 @@ def _plot(found: Sequence[History], place: str, size: Size) -> Spec:
     encoding = {"x": x, "y": y, "color": hues}
     tips = tooltip(("case", "case", ""), ("ms", "p50 (ms)", ".4~g"), ("run", "run", ""))
     return {
-        "title": {"text": one_line(place), "limit": size.width + size.axis},
+        "title": {"text": wrap(one_line(place), (size.width + size.axis) // LETTER_PX)},
         "width": size.width,
         "height": size.height,
         "layer": [
