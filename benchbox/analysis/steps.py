@@ -3,11 +3,14 @@
 The values are logarithms, one for each run, weighted by their own intervals. From a step on, the
 mean of the next few runs is further from the level before it than noise explains, and by more than
 MARGIN. The noise is that of the intervals or, where neighbours differ by more, in proportion to
-them, by what these do, as they know nothing of steps. A single run that is far off is no step: each
-is drawn in to CLIP standard deviations of its neighbours.
+them, by what these do, as they know nothing of steps. Neighbours are runs, and the means of 2, 4, 8
+and 16 runs in a row: where runs are correlated these differ by more, and a step takes more runs to
+find. A single run that is far off is no step: each is drawn in to CLIP standard deviations of its
+neighbours.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,8 +24,11 @@ from benchbox.analysis.stats import MARGIN, Interval
 WINDOWS = (3, 8, 20)  # runs after a step: few find a large one at once, many a small one
 FEWEST = 3  # runs that make a level
 SURE = 2.8  # times ln of the number of runs: the square of so many standard errors
+PASSES = 4  # to find steps that larger ones hide
 NEAR = 2  # runs to each side that a run is compared with
 CLIP = 2.0  # standard deviations
+# Runs whose means are compared, in a series of so many at least: else a step is in most pairs.
+BLOCKS = {1: 2, 2: 18, 4: 36, 8: 56, 16: 112}
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
@@ -53,14 +59,50 @@ def _interval(value: float, error: float) -> Interval:
 
 
 def levels(series: Floats, sds: Floats) -> list[Level]:
-    """The levels between the steps of a series; `sds` are the runs' own, 0 where not known."""
-    noise = _noise(series, sds)
-    weights = 1 / noise**2
-    sums = Sums(_summed(weights), _summed(weights * _drawn_in(series, noise)))
-    starts = [0]
+    """The levels between the steps of a series; `sds` are the runs' own, 0 where not known.
+
+    Steps that are found are taken out of what noise is told by, which may show smaller ones.
+    """
+    found = _between(series, sds, np.zeros(len(series)))
+    for _ in range(PASSES):
+        flat = np.repeat([each.value for each in found], [each.end - each.start for each in found])
+        more = _between(series, sds, flat)
+        if len(more) < len(found):
+            break
+        is_all, found = len(more) == len(found), more
+        if is_all:
+            break
+    return found
+
+
+def _between(series: Floats, sds: Floats, flat: Floats) -> list[Level]:
+    """The levels by the noise of a series without those that are known."""
+    sums, starts = _sums(series, _noise(series - flat, sds)), [0]
     while (step := _next(sums, starts[-1])) is not None:
         starts.append(step)
-    ends = [*starts[1:], len(series)]
+    return _levels(sums, starts, [*starts[1:], len(series)])
+
+
+def overall(series: Floats, sds: Floats, found: Sequence[Level]) -> Interval | None:
+    """The newest of the levels over the first one: what several steps, each small, add up to.
+
+    Of one level its last runs over its first, as a drift is no step; None for too few.
+    """
+    if len(found) > 1:
+        return found[-1].over(found[0])
+    count, runs = min(len(series) // 3, WINDOWS[-1]), len(series)
+    if count < FEWEST:
+        return None
+    first, last = _levels(_sums(series, _noise(series, sds)), [0, runs - count], [count, runs])
+    return last.over(first)
+
+
+def _sums(series: Floats, noise: Floats) -> "Sums":
+    weights = 1 / noise**2
+    return Sums(_summed(weights), _summed(weights * _drawn_in(series, noise)))
+
+
+def _levels(sums: "Sums", starts: Sequence[int], ends: Sequence[int]) -> list[Level]:
     means = zip(*sums.mean(np.array(starts), np.array(ends)), strict=True)
     return [
         Level(start, end, float(value), float(error))
@@ -89,10 +131,21 @@ def _noise(series: Floats, sds: Floats) -> Floats:
     known = sds[sds > 0]
     usual = float(np.median(known)) if len(known) else RUN_SD
     own = np.maximum(np.where(sds > 0, sds, usual), usual / 2)
-    if len(series) < 2:
-        return own
-    apart = np.abs(np.diff(series)) / np.hypot(own[1:], own[:-1])
-    return own * max(1.0, stats.SD_OF_MAD * float(np.median(apart)))
+    found = [_excess(series, own, block) for block, least in BLOCKS.items() if len(series) >= least]
+    return own * max([1.0, *found])
+
+
+def _excess(series: Floats, own: Floats, block: int) -> float:
+    """How many times as far apart the means of blocks side by side are as they should be.
+
+    Runs that are correlated, as in states that last for nights, show in the longer ones. Steps
+    are in few of the pairs, which the median leaves out.
+    """
+    ends = np.arange(block, len(series) - block + 1)
+    values, squares = _summed(series), _summed(own**2)
+    apart = values[ends + block] - 2 * values[ends] + values[ends - block]
+    error = np.sqrt(squares[ends + block] - squares[ends - block])
+    return stats.SD_OF_MAD * float(np.median(np.abs(apart) / error))
 
 
 def _drawn_in(series: Floats, noise: Floats) -> Floats:

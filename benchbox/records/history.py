@@ -24,6 +24,7 @@ from benchbox.records.model import Context, Run
 from benchbox.records.names import Wanted
 
 Row = tuple[Any, ...]  # of Index.figures
+NEAR = 2  # runs to each side of a step
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +40,12 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class LevelStep:
-    """A change of the level from `before`, the last run of the old one, to `after`."""
+class Change:
+    """What changed from a run to the next one."""
 
     before: Point
     after: Point
-    ratio: Interval
-    changed: Sequence[Difference]
+    what: Sequence[Difference]
 
     @property
     def is_same_graph(self) -> bool:
@@ -54,10 +54,28 @@ class LevelStep:
 
 
 @dataclass(frozen=True, slots=True)
+class LevelStep:
+    """A change of the level at a run, and the changes there: its own, and those nearby.
+
+    A step is at its place to within NEAR runs.
+    """
+
+    ratio: Interval
+    own: Change
+    nearby: Sequence[Change] = ()
+
+    @property
+    def after(self) -> Point:
+        """The first run of the new level."""
+        return self.own.after
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """A case, as in `g2:groups=1`, on a machine; `context` is of the newest run.
 
-    `p50_s` are its figures, `levels` and `steps` what is between and at their changes.
+    `p50_s` are its figures, `levels` and `steps` what is between and at their changes, `overall`
+    the ratio of the newest to the first.
     """
 
     name: str
@@ -67,6 +85,7 @@ class History:
     place: Callable[[int], tuple[str, Path]]
     levels: Sequence[Level] = ()
     steps: Sequence[LevelStep] = ()
+    overall: Interval | None = None
 
     @property
     def p50_s(self) -> list[float]:
@@ -156,20 +175,27 @@ def _with_steps(
     adjusted = np.frombuffer(b"".join(adjustments)).reshape(-1, 6)
     carried = _carried(adjusted[:, :3], adjusted[:, 3:])
     sds = np.nan_to_num(np.log(high / low) / 2 / Z95, posinf=0.0)
-    levels = steps.levels(np.log(p50) + carried, sds)
+    series = np.log(p50) + carried
+    levels = steps.levels(series, sds)
     bare = History(name, context, rows, np.exp(carried).tolist(), place)
-    found = [
-        _step(context_of, bare.point(after.start - 1), bare.point(after.start), after.over(before))
-        for before, after in pairwise(levels)
-    ]
-    return replace(bare, levels=levels, steps=found)
+    found = [_step(context_of, bare, before, after) for before, after in pairwise(levels)]
+    return replace(bare, levels=levels, steps=found, overall=steps.overall(series, sds, levels))
 
 
 def _step(
-    context_of: Callable[[int], Context], before: Point, after: Point, ratio: Interval
+    context_of: Callable[[int], Context], history: History, before: Level, after: Level
 ) -> LevelStep:
-    old, new = context_of(before.run), context_of(after.run)
-    return LevelStep(before, after, ratio, differences.between(old, new))
+    places = range(
+        max(before.start, after.start - 1 - NEAR), min(after.end, after.start + 1 + NEAR)
+    )
+    points = [history.point(place) for place in places]
+    changes = [
+        Change(a, b, differences.between(context_of(a.run), context_of(b.run)))
+        for a, b in pairwise(points)
+    ]
+    own = changes.pop(after.start - 1 - places.start)
+    nearby = [each for each in changes if each.what or not each.is_same_graph]
+    return LevelStep(after.over(before), own, nearby)
 
 
 def _carried(slopes: NDArray[Any], usual: NDArray[Any]) -> NDArray[Any]:

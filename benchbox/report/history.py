@@ -9,7 +9,7 @@ from benchbox.analysis import limits
 from benchbox.analysis.limits import Kept, Limit
 from benchbox.analysis.stats import Interval
 from benchbox.records import differences
-from benchbox.records.history import History, LevelStep
+from benchbox.records.history import Change, History, LevelStep, Point
 from benchbox.report import formatting
 from benchbox.report.changes import SHOWN, changes, shown
 from benchbox.report.conditions import processor
@@ -67,7 +67,11 @@ def _table(place: str, found: Sequence[History]) -> Table:
             column("from run to run", map(sparkline, found), 3, text=True, drawing=True),
             column("p50 now (ms)", map(_now, found)),
             column("last step", (_ratio(step.ratio) if step else NONE for step in last)),
-            column("in the run of (UTC)", (_date(s) if s else formatting.UNKNOWN for s in last), 1),
+            column(
+                "in the run of (UTC)",
+                (_date(s.after) if s else formatting.UNKNOWN for s in last),
+                1,
+            ),
         ),
         sentences=tuple(sentence(step, each) for step, each in steps[-FEW:]),
         notes=(f"{earlier} earlier steps: --format csv",) if earlier > 0 else (),
@@ -96,23 +100,35 @@ def _ratio(interval: Interval) -> str:
     return formatting.ratio(interval.value, formatting.width(interval))
 
 
-def _date(step: LevelStep) -> str:
-    return step.after.created[:16].replace("T", " ")
+def _begun(step: LevelStep | None) -> str:
+    return _date(step.after) if step else formatting.UNKNOWN
+
+
+def _date(point: Point) -> str:
+    return point.created[:16].replace("T", " ")
 
 
 def sentence(step: LevelStep, history: History) -> str:
     """When a step was, of which case, its ratio, and what changed there."""
-    ratio = f"{_ratio(step.ratio)} ({formatting.bounds(step.ratio)})"
-    return f"{_date(step)} {history.name} {ratio}: {changed(step)}"
+    return f"{_date(step.after)} {history.name} {_interval(step.ratio)}: {changed(step)}"
 
 
 def changed(step: LevelStep) -> str:
     """The changes at a step, as far as records tell."""
-    parts = changes(step.changed)
-    if not step.is_same_graph:
-        before, after = step.before.sha256[:SHOWN], step.after.sha256[:SHOWN]
-        parts.append(f"graph {before or NONE} -> {after or NONE}")
+    parts = [_changes(step.own)] if step.own.what or not step.own.is_same_graph else []
+    parts += [
+        f"{_changes(each)} between the runs of {_date(each.before)} and {_date(each.after)}"
+        for each in step.nearby
+    ]
     return "; ".join(parts) or "nothing that records tell has changed"
+
+
+def _changes(change: Change) -> str:
+    parts = changes(change.what)
+    if not change.is_same_graph:
+        before, after = change.before.sha256[:SHOWN], change.after.sha256[:SHOWN]
+        parts.append(f"graph {before or NONE} -> {after or NONE}")
+    return "; ".join(parts)
 
 
 def rows(found: Sequence[History]) -> list[dict[str, object]]:
@@ -146,18 +162,33 @@ def rows(found: Sequence[History]) -> list[dict[str, object]]:
 
 
 def judged(found: Sequence[History], limit: Limit) -> Iterator[tuple[Kept, str]]:
-    """Hold the last step of each case to a limit, with a sentence on each that is not within."""
+    """Hold the last step of each case, and what all add up to, to a limit.
+
+    Yields a sentence on each that is not within.
+    """
     for history in found:
-        if not history.steps:
-            continue
-        step = history.steps[-1]
-        kept = limits.kept(step.ratio, limit.most)
-        has = (
-            f"{history.name} takes {_ratio(step.ratio)} ({formatting.bounds(step.ratio)}) the "
-            f"latency of before on {history.context.device} since the run of {_date(step)} UTC"
-        )
+        step = history.steps[-1] if history.steps else None
+        on = history.context.device
         most = f"the limit of {formatting.ratio(limit.most)} ({limit.text})"
-        if kept == "over":
+        kept = limits.kept(step.ratio, limit.most) if step else "within"
+        has = (
+            f"{history.name} takes {_interval(step.ratio)} the latency of before on {on} since the "
+            f"run of {_date(step.after)} UTC"
+            if step
+            else ""
+        )
+        if step and kept == "over":
             yield kept, f"Failed: {has}, over {most}; {changed(step)}"
-        elif kept == "unclear":
+        elif history.overall and history.overall.low > limit.most:
+            first = _date(history.point(0))
+            yield (
+                "over",
+                f"Failed: {history.name} takes {_interval(history.overall)} the latency of its "
+                f"first runs on {on}, from {first} UTC on, over {most}",
+            )
+        elif step and kept == "unclear":
             yield kept, f"Unclear: {has}; {most} lies within; {changed(step)}"
+
+
+def _interval(ratio: Interval) -> str:
+    return f"{_ratio(ratio)} ({formatting.bounds(ratio)})"

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -33,6 +36,45 @@ def test_steps_of_five_percent_are_found_within_three_runs(before: int, step: fl
 
 def test_noise_is_no_step() -> None:
     assert sum(len(starts(steps.levels(*series(500, seed)))) for seed in range(40)) <= 8
+
+
+def correlated(count: int, seed: int) -> NDArray[np.float64]:
+    """An AR(1) process of 0.5 and 2%."""
+    noise = np.random.default_rng(seed).normal(0, 0.02, count)
+    values = noise.copy()
+    for now in range(1, count):
+        values[now] = 0.5 * values[now - 1] + np.sqrt(0.75) * noise[now]
+    return values
+
+
+def held(count: int, seed: int) -> NDArray[np.float64]:
+    """States that last for three runs, 2% apart, and the noise of runs."""
+    states = np.random.default_rng(seed).choice([0, 0.02], count // 3 + 1).repeat(3)[:count]
+    return states + series(count, seed)[0]
+
+
+@pytest.mark.parametrize("made", [correlated, held])
+def test_runs_that_are_correlated_have_few_steps_and_no_alarms(
+    made: Callable[[int, int], NDArray[np.float64]],
+) -> None:
+    sds = series(60, 0)[1]
+    every = [(values := made(60, seed), steps.levels(values, sds)) for seed in range(60)]
+    assert sum(len(found) > 1 for _, found in every) <= 9
+    ratios = [b.over(a) for _, found in every for a, b in pairwise(found)]
+    ratios += [o for v, f in every if (o := steps.overall(v, sds, f))]
+    assert sum(ratio.low > 1.03 for ratio in ratios) <= 2
+
+
+@pytest.mark.parametrize(
+    "changes", [{20: 0.025, 40: 0.025, 60: 0.025, 80: 0.025}, {30: 0.077, 70: -0.015}]
+)
+def test_what_small_steps_add_up_to_is_known(changes: dict[int, float]) -> None:
+    for seed in range(20):
+        values, sds = series(100, seed)
+        for at, step in changes.items():
+            values[at:] += step
+        overall = steps.overall(values, sds, steps.levels(values, sds))
+        assert overall is not None and 1.03 < overall.low < np.exp(sum(changes.values())) + 0.02
 
 
 def test_noise_beyond_the_intervals_and_single_runs_far_off_are_no_step() -> None:

@@ -81,6 +81,18 @@ def test_the_gate_is_on_the_last_step(options: tuple[str, ...], code: int, says:
     assert (result.exit_code, result.stderr.startswith(says)) == (code, True), result.stderr
 
 
+def test_small_steps_add_up_and_what_changed_nearby_is_named() -> None:
+    for number in range(COUNT):
+        level = 2.0 * 1.05 ** sum(number >= at for at in (8, 16))
+        changes = {"versions": {"onnxruntime": "1.23"}} if number >= 17 else {}
+        keep(number, "ab", ("a", level), **changes)
+    result = invoke("history", "--fail-on", "slower>8%")
+    assert result.exit_code == 3
+    assert "the latency of its first runs on cpu, from 2026-10-01 00:00 UTC on" in result.stderr
+    (step,) = [line for line in result.stdout.splitlines() if "1.22 -> 1.23" in line]
+    assert "between the runs of 2026-10-17 00:00 and 2026-10-18 00:00" in step
+
+
 @pytest.mark.usefixtures("kept")
 def test_files_have_every_run_and_figures_are_drawn() -> None:
     found = rows(invoke("history", "a", "--format", "csv").stdout)

@@ -10,13 +10,18 @@ from numpy.typing import NDArray
 from benchbox import records
 from benchbox.analysis import steps
 from benchbox.analysis.adjusted import Z95
+from benchbox.analysis.steps import Level
 from tools.bench.common import Row
 
 STEP, WITHIN, NEAR = math.log(1.05), 3, 2  # ln, runs, runs beside its place
 TRIALS, RUNS, SERIES = 1000, 500, 200
+SD, RHO, HELD, LIMIT = 0.02, 0.5, 3, 1.03  # of correlated noise, and the gate's
+NIGHTS = (30, 60, 300)
+FEW = 0.2  # of series
 ONLINE = 10  # series that are looked at after each run, as a nightly job does
 
-Series = tuple[NDArray[np.float64], NDArray[np.float64]]
+Floats = NDArray[np.float64]
+Series = tuple[Floats, Floats]
 
 
 def found() -> Iterator[Row]:
@@ -33,8 +38,36 @@ def found() -> Iterator[Row]:
         yield f"5% step after {before} runs found", f"{share:.1%}", ">= 95%", share >= 0.95
     false = sum(len(_starts(*series(RUNS))) for _ in range(SERIES)) / SERIES
     yield "false steps in 500 runs, at the end", f"{false:.2f}", "<= 1", false <= 1
+    for name, made in (("AR(1) of 0.5, sd 2%", _correlated), ("states of 2% for 3 runs", _held)):
+        for runs in NIGHTS:
+            every = [made(random, *series(runs)) for _ in range(SERIES)]
+            found = [steps.levels(*each) for each in every]
+            share = sum(len(each) > 1 for each in found) / SERIES
+            what = f"{runs} runs, {name}: series with a step"
+            yield what, f"{share:.1%}", f"<= {FEW:.0%}", share <= FEW
+            alarms = sum(map(_is_alarm, found, *zip(*every, strict=True))) / SERIES
+            yield f"{runs} runs, {name}: alarms at 3%", f"{alarms:.1%}", "<= 5%", alarms <= 0.05
     false = sum(_online(*series(RUNS)) for _ in range(ONLINE)) / ONLINE
     yield "false steps in 500 runs, after each run", f"{false:.2f}", "<= 1", false <= 1
+
+
+def _correlated(random: np.random.Generator, values: Floats, own: Floats) -> Series:
+    noise = random.normal(0, SD, len(values))
+    for now in range(1, len(noise)):
+        noise[now] = RHO * noise[now - 1] + math.sqrt(1 - RHO**2) * noise[now]
+    return noise, own
+
+
+def _held(random: np.random.Generator, values: Floats, own: Floats) -> Series:
+    states = random.choice([0.0, SD], len(values) // HELD + 1).repeat(HELD)
+    return values + states[: len(values)], own
+
+
+def _is_alarm(found: list[Level], values: Floats, own: Floats) -> bool:
+    """Whether the gate on the last step, or on what all add up to, is over 3%."""
+    overall = steps.overall(values, own, found)
+    last = found[-1].over(found[-2]) if len(found) > 1 else None
+    return any(ratio is not None and ratio.low > LIMIT for ratio in (overall, last))
 
 
 def _sds() -> Iterator[float]:
