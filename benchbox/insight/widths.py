@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 ATTEMPTS = 30  # of widening further where widths meet that differ
-WIDENING = ("Conv", "Concat", "Split")  # what may be widened though all that it reads is not
+# What may be widened though all that it reads is not.
+WIDENING = ("Conv", "ConvTranspose", "Concat", "Split")
 COLOURS = 3  # channels that an image has at most
 NAMES = 4  # axes of an image; a shuffle has one more, for the groups
 
@@ -92,7 +93,7 @@ class _Widening:
             if node is None or name in found or node.op_type in ("Gemm", "MatMul"):
                 continue
             found.add(name)
-            if node.op_type != "Conv" or self._is_depthwise(node):
+            if not node.op_type.startswith("Conv") or self._is_depthwise(node):
                 names += node.input
         return found
 
@@ -182,6 +183,17 @@ class _Widening:
         old = self._old[node.output[0]]
         self._new[node.output[0]] = (old[0], width, *old[2:])
 
+    def _op_convtranspose(self, node: NodeProto) -> None:
+        weights, reads = self._constant(node.input[1]), self._new[node.input[0]][1]
+        if self._groups(node) != 1:
+            raise GraphError(f"{node.name or node.op_type}: groups of a transposed convolution")
+        width = self._width(node)
+        self._resize(node, 1, (reads, width, *weights.shape[2:]))
+        if len(node.input) > 2 and node.input[2]:
+            self._resize(node, 2, (width,))
+        old = self._old[node.output[0]]
+        self._new[node.output[0]] = (old[0], width, *old[2:])
+
     def _op_batchnormalization(self, node: NodeProto) -> None:
         shape = self._new[node.input[0]]
         for index in range(1, 5):
@@ -222,10 +234,14 @@ class _Widening:
         if any(old[i] != before[i] for i in changed):
             (axis, *others) = changed
             starts = self._constant(node.input[1])
-            if others or starts.size != 1 or starts.flat[0]:
+            start = starts.flat[0] * shape[axis] / before[axis]  # of what is cut into like parts
+            if others or starts.size != 1 or start < 0 or start % 1:
                 raise GraphError(f"{node.name or node.op_type}: a slice of changed channels")
             size = min(shape[axis], self._widths.get(old[axis], old[axis]))
-            self._put(node, 2, np.array([size], np.int64))
+            if start:
+                size = min(shape[axis] - int(start), old[axis] * shape[axis] // before[axis])
+                self._put(node, 1, np.array([start], np.int64))
+            self._put(node, 2, np.array([start + size], np.int64))
             self._new[node.output[0]] = (*shape[:axis], size, *shape[axis + 1 :])
             return
         self._alone(node, node.input[0])

@@ -25,6 +25,11 @@ RESIDUAL = """residual (float[1,8,8,8] x) => (float[1,6,8,8] y) {
 SLICED = """sliced (float[1,4,6,6] x) => (float[1,5,6,6] y) {
     a = Conv(x, w4_3) b = Concat<axis = 1>(a, a) y = Slice(b, from, to, axis)
 }"""
+UP = """up (float[1,3,8,8] x) => (float[1,2,8,8] y) {
+    a = Conv<strides = [2, 2]>(x, w12_3) b = Slice(a, zero, half, axis)
+    c = Slice(a, half, end, axis) d = Add(b, c)
+    e = ConvTranspose<strides = [2, 2], kernel_shape = [2, 2]>(d, up_4) y = Conv(e, w2_4)
+}"""
 GROUPED = """odd (float[1,6,4,4] x) => (float[1,6,4,4] y) { y = Conv<group = 2>(x, grouped) }"""
 OTHERS = {
     "apart": [1, 6, 2, 8, 8],
@@ -33,6 +38,9 @@ OTHERS = {
     "from": [0],
     "to": [5],
     "axis": [1],
+    "zero": [0],
+    "half": [6],
+    "end": [12],
 }
 WEIGHTS = {
     "w3_4": (4, 3, 1, 1),
@@ -45,6 +53,9 @@ WEIGHTS = {
     "w6_3": (3, 6, 1, 1),
     "w4_3": (3, 4, 1, 1),
     "bias": (1, 6, 1, 1),
+    "w12_3": (12, 3, 1, 1),
+    "up_4": (6, 4, 2, 2),
+    "w2_4": (2, 4, 1, 1),
     "grouped": (6, 3, 1, 1),
 }
 
@@ -68,6 +79,7 @@ def model(text: str) -> onnx.ModelProto:
         # Twice 4 channels are added to 6, which have to be 8; the input is widened as well.
         (RESIDUAL, (1, 16, 8, 8), {8: 16, 3: 4}, (1, 8, 8, 8), {"b": 8, "e": 8, "i": 8}),
         (SLICED, (1, 4, 6, 6), {3: 4, 5: 6}, (1, 6, 6, 6), {"b": 8}),
+        (UP, (1, 3, 8, 8), {12: 16, 4: 8}, (1, 2, 8, 8), {"b": 8, "c": 8, "e": 8}),
         (SLICED, (1, 4, 6, 6), {}, (1, 5, 6, 6), {"b": 6}),
     ],
 )
