@@ -19,7 +19,6 @@ from benchbox.report.charts import CHARTS, history, style
 from benchbox.report.charts.drawing import INSTALL, converter
 from benchbox.report.charts.panel import Panel, Row, panels
 from benchbox.report.charts.profile_file import SavedProfile
-from benchbox.report.charts.style import Spec
 from benchbox.report.frame import to_frame
 from benchbox.report.multi_device import tables_with_runs
 
@@ -44,6 +43,7 @@ ABOUT = {
     "samples": "By what disturbed it. Dashed: a new process.",
     "processes": "Bars: the 95% interval of the case.",
 }
+AXES = {"flops": "macs", "pareto": "accuracy"}  # of charts of families, beside latency
 MEMORY = "memory_access_bytes"
 Fact = tuple[str, str]
 Cell = Callable[[Row], str]
@@ -160,15 +160,16 @@ def _chart(panel: Panel, name: str, *, several: bool) -> dict[str, Any] | None:
         "narrow": chart(panel, style.PHONE),
         "choices": list(dict.fromkeys(row["case"] for row in panel.samples))
         if name == "samples"
-        else _families(panel, wide),
+        else _families(panel, name),
     }
 
 
-def _families(panel: Panel, chart: Spec) -> list[str]:
+def _families(panel: Panel, chart: str) -> list[str]:
     """The families to choose from in a chart that has such a choice."""
-    if not any(each["name"] == "shown" for each in chart.get("params", ())):
+    if chart not in AXES:
         return []
-    return list(dict.fromkeys(row["family"] for row in panel.rows))
+    rows = (row for row in panel.rows if row["latency_p50_ms"] and row[AXES[chart]])
+    return list(dict.fromkeys(row["family"] for row in rows))
 
 
 def _data(
