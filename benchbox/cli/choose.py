@@ -91,7 +91,7 @@ def _choose_measured(
     outcomes = list(ends.outcomes.values())
     timed = [each for outcome in outcomes for each in outcome.run.records]
     records = [*(each.record for each in found.known), *timed, *found.failed]
-    origins = {each.record.key: each.run.context.run for each in found.known}
+    origins = {each.record.key: each.run for each in found.known}
     chosen = choices.choose(Run(request.results, context, records), budget, origins)
     _show([chosen], asked.sort.value, exports)
     for outcome in outcomes:

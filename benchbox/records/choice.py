@@ -1,10 +1,12 @@
 """Choice from the cases of a run by a latency budget."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchbox.analysis import choice, limits
 from benchbox.analysis.choice import Fit
+from benchbox.analysis.latency import GOOD
 from benchbox.analysis.stats import Interval
 from benchbox.records.model import Record, Run
 
@@ -28,13 +30,19 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A case with the latency that is held to the budget."""
+    """A case with the latency that is held to the budget; `is_usual` where that can be known."""
 
     record: Record
     latency: Interval
     fit: Fit
     metric: str
     budget_s: float
+    is_usual: bool = True
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its interval has two ends and is of what the budget is about, not around it."""
+        return self.is_usual and self.latency.high < math.inf
 
     @property
     def accuracy(self) -> float | None:
@@ -45,12 +53,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The cases of a run under a budget; `origins` says where figures are from, by case key."""
+    """The cases of a run under a budget; `origins` has the run of earlier figures, by case key."""
 
     run: Run
     budget: Budget
     candidates: Sequence[Candidate]
-    origins: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, Run] = field(default_factory=dict)
 
     @property
     def fits(self) -> bool:
@@ -58,10 +66,13 @@ class Choice:
         return any(each.fit == "fits" for each in self.candidates)
 
 
-def choose(run: Run, budget: Budget, origins: Mapping[str, str] | None = None) -> Choice:
+def choose(run: Run, budget: Budget, origins: Mapping[str, Run] | None = None) -> Choice:
     """Hold the cases of a run to a budget."""
     candidates = [
-        Candidate(record, found, choice.fit(found, longest), _metric(run, record), longest)
+        Candidate(
+            *(record, found, choice.fit(found, longest), _metric(run, record), longest),
+            is_usual=budget.percentile != P50 or _is_usual(record),
+        )
         for record in run.records
         if (found := held(record, budget)) and (longest := budget.of(record))
     ]
@@ -75,6 +86,10 @@ def held(record: Record, budget: Budget) -> Interval | None:
     if budget.percentile == P50:
         return choice.held(record.latency)
     return limits.percentile_of(record.bursts, budget.percentile)
+
+
+def _is_usual(record: Record) -> bool:
+    return record.latency is not None and record.latency.basis in GOOD
 
 
 def _metric(run: Run, record: Record) -> str:

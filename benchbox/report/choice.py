@@ -2,19 +2,23 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from benchbox.analysis import choice
 from benchbox.analysis.choice import Fit
-from benchbox.analysis.latency import GOOD
+from benchbox.analysis.stats import Interval
+from benchbox.records import ordered, reader
 from benchbox.records.choice import METRICS, P50, Budget, Candidate, Choice
 from benchbox.report import formatting, published
 from benchbox.report.table import Column, Table
-from benchbox.report.tables import flops, measured_by, p50, setting
-from benchbox.report.text import listed
+from benchbox.report.tables import flops, measured_by, setting
+from benchbox.report.text import few, listed
 
 FITS: tuple[Fit, ...] = ("fits", "may fit", "does not fit")
 FEW = 3  # runs that are named
 FRONT = "front"
+FRONT_NOTE = f"{FRONT}: none of these is both faster and more accurate"
 TIMES = 10  # a budget; from then on no percentage
 SORTS: Mapping[str, Callable[[Candidate], float]] = {
     "accuracy": lambda each: -each.accuracy if each.accuracy is not None else math.inf,
@@ -26,9 +30,9 @@ SORTS: Mapping[str, Callable[[Candidate], float]] = {
 def tables(found: Choice, sort: str) -> list[Table]:
     """A table for each kind of accuracy, of which none is set beside another."""
     metrics = dict.fromkeys(each.metric for each in found.candidates)
-    return [_table(found, metric, sort) for metric in sorted(metrics, key=_rank)] or [
-        Table("Nothing to choose from", (), (), (), _failures(found))
-    ]
+    shown = [_table(found, metric, sort) for metric in sorted(metrics, key=_rank)]
+    *others, last = shown or [Table("Nothing to choose from", (), ())]
+    return [*others, replace(last, failures=_failures(found))]
 
 
 def rows(found: Choice, sort: str) -> list[dict[str, object]]:
@@ -37,7 +41,7 @@ def rows(found: Choice, sort: str) -> list[dict[str, object]]:
     for metric in sorted({each.metric for each in found.candidates}, key=_rank):
         own = _sorted(found, metric, sort)
         for each, is_front in zip(own, _front(own), strict=True):
-            latency = each.latency
+            latency, origin = each.latency, found.origins.get(each.record.key)
             result.append(
                 {
                     "spec": each.record.spec,
@@ -55,7 +59,7 @@ def rows(found: Choice, sort: str) -> list[dict[str, object]]:
                     "budget_ms": each.budget_s * formatting.MILLI,
                     "fit": each.fit,
                     "pareto": is_front,
-                    "recorded": found.origins.get(each.record.key),
+                    "recorded": origin.context.run if origin else None,
                     "status": each.record.status,
                 }
             )
@@ -71,22 +75,20 @@ def _table(found: Choice, metric: str, sort: str) -> Table:
     columns = (
         Column("case", tuple(record.case for record in records), text=True),
         *([Column(f"{metric}, paper (%)", accuracies)] if metric else []),
-        Column("FLOPs (M)", tuple(flops(record.cost) for record in records), drop=2),
-        Column(
-            f"{_figure(found.budget)} (ms)", tuple(_latency(found.budget, each) for each in own)
-        ),
+        Column("FLOPs (M)", tuple(flops(record.cost) for record in records), drop=1),
+        Column(f"{_figure(found.budget)} (ms)", tuple(map(_latency, own))),
+        Column("95% interval", tuple(map(_bounds, own))),
         Column("of budget", tuple(_share(each.latency.value / each.budget_s) for each in own)),
-        *([Column("Pareto", tuple(fronts), text=True, drop=1)] if metric else []),
+        *([Column("Pareto", tuple(fronts), text=True, drop=2, note=FRONT)] if metric else []),
     )
     return Table(
         title=f"Budget {_words(found.budget)}: {kind}",
         about=(
-            setting(found.run.context, records),
+            setting(found.run.context, ordered(records)),
             measured_by(found.run.context),
         ),
         columns=columns,
         groups=tuple(f"{each.fit} {_words(found.budget)}" for each in own),
-        failures=_failures(found),
         sentences=tuple(_sentences(found.budget, own, metric)),
         notes=tuple(_notes(found, own, metric)),
     )
@@ -103,18 +105,34 @@ def _sorted(found: Choice, metric: str, sort: str) -> list[Candidate]:
 
 
 def _front(own: Sequence[Candidate]) -> list[bool]:
-    """Whether each is on the Pareto front of latency and accuracy; not without an accuracy."""
-    known = [each for each in own if each.accuracy is not None]
+    """Whether each is on the Pareto front of latency and accuracy; not where one is not known."""
+    known = [each for each in own if each.is_known and each.accuracy is not None]
     marks = choice.front([(each.latency.value, each.accuracy or 0.0) for each in known])
     on_front = {id(each) for each, mark in zip(known, marks, strict=True) if mark}
     return [id(each) in on_front for each in own]
 
 
-def _latency(budget: Budget, each: Candidate) -> str:
-    if budget.percentile == P50:
-        return p50(each.record)
-    width = formatting.width(each.latency)
-    return formatting.estimate(each.latency.value * formatting.MILLI, width * formatting.MILLI)
+def _latency(each: Candidate) -> str:
+    """The latency in ms, to the digit that its interval leaves certain."""
+    value, low, high = _in_ms(each.latency)
+    if not each.is_known:
+        return f"{'' if each.is_usual else '~'}{formatting.significant(value)}"
+    return formatting.figure(value, (high - low) / 2)
+
+
+def _bounds(each: Candidate) -> str:
+    """The ends of the interval in ms, of which the upper one may not be known."""
+    _, low, high = _in_ms(each.latency)
+    if high == math.inf:
+        return f"{formatting.significant(low)} or more"
+    return " to ".join(formatting.figure(end, (high - low) / 2) for end in (low, high))
+
+
+def _in_ms(latency: Interval) -> tuple[float, float, float]:
+    value, low, high = (
+        each * formatting.MILLI for each in (latency.value, latency.low, latency.high)
+    )
+    return value, low, high
 
 
 def _sentences(budget: Budget, own: Sequence[Candidate], metric: str) -> list[str]:
@@ -165,10 +183,19 @@ def _notes(found: Choice, own: Sequence[Candidate], metric: str) -> list[str]:
     notes = ["fits: the whole 95% interval is within the budget; may fit: a part of it is"]
     if found.budget.percentile != P50:
         notes.append(f"{_figure(found.budget)} is of all calls, disturbed ones too")
-    elif any(each.record.latency and each.record.latency.basis not in GOOD for each in own):
-        notes.append("~ is of calls that were disturbed, or of a state that is not the usual one")
+    if not all(each.is_usual for each in own):
+        notes.append(
+            "~ is of disturbed calls, or of no usual state: undisturbed it takes no longer, and no "
+            f"less than 1/{choice.SLOWED:g} of its fastest call"
+        )
+    if any(each.latency.high == math.inf for each in own):
+        notes.append("or more: of too few calls, or rounds, to know how much")
+    if any(each.budget_s != found.budget.seconds for each in own):
+        whole = dict.fromkeys((e.record.batch, e.budget_s) for e in own)
+        calls = [f"{formatting.duration(s)} at batch {n}" for n, s in sorted(whole)]
+        notes.append(f"of budget: each image of a call has its own, so a call has {listed(calls)}")
     if metric:
-        notes.append(f"{FRONT}: none of these is both faster and more accurate")
+        notes += [FRONT_NOTE] if any(_front(own)) else []
         notes += published.notes([each.record.paper for each in own])
     return [*notes, *_reused(found, own)]
 
@@ -178,23 +205,26 @@ def _reused(found: Choice, own: Sequence[Candidate]) -> list[str]:
     by_run: dict[str, list[str]] = {}
     for each in own:
         if origin := found.origins.get(each.record.key):
-            by_run.setdefault(origin, []).append(each.record.case)
-    lines = [
-        f"{len(cases)} of {len(own)} recorded before, by {run}" for run, cases in by_run.items()
-    ]
+            age = datetime.now(UTC) - reader.dated(origin.path)
+            name = f"{origin.context.device}/{origin.stem}"
+            was = f"{formatting.duration(max(age.total_seconds(), 1.0), 2)} ago in {name}"
+            by_run.setdefault(was, []).append(each.record.case)
+    lines = [f"{len(cases)} of {len(own)} recorded {was}" for was, cases in by_run.items()]
     if len(lines) <= FEW:
         return lines
     return [*lines[:FEW], f"others by {len(lines) - FEW} more runs"]
 
 
 def _failures(found: Choice) -> tuple[str, ...]:
-    """The cases of the run that have no latency to be held to the budget."""
+    """The cases that have no latency to be held to the budget, each reason in one line."""
     known = {each.record.key for each in found.candidates}
-    return tuple(
-        f"{record.case}: {record.reason or f'no {_figure(found.budget)}: too few calls'}"
-        for record in found.run.records
-        if record.key not in known
-    )
+    left = [record for record in found.run.records if record.key not in known]
+    too_few = f"no {_figure(found.budget)}: too few calls"
+    by_text: dict[str, list[str]] = {}
+    for each in left:
+        text = each.reason if each.latency is None and each.reason else too_few
+        by_text.setdefault(text, []).append(each.case)
+    return tuple(f"{few(cases)}: {text}" for text, cases in by_text.items())
 
 
 def _rank(metric: str) -> int:

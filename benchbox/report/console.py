@@ -36,27 +36,29 @@ def show_tables(tables: Sequence[Table], console: Console) -> None:
             _say(console, line, "dim")
         if table.columns:
             _say(console, "")
-            _show_columns(table, console)
-        _show_text(table, console)
+        _show_text(table, _show_columns(table, console), console)
         _say(console, "")  # an empty line ends every table, as more may follow
 
 
-def _show_columns(table: Table, console: Console) -> None:
-    if console.is_terminal:
-        _show_ruled(table, console)
-    else:
-        for line in plain(table):
-            _say(console, line)
+def _show_columns(table: Table, console: Console) -> Sequence[Column]:
+    """Print the columns that there is room for; those are returned."""
+    if console.is_terminal and table.columns:
+        return _show_ruled(table, console)
+    for line in plain(table) if table.columns else ():
+        _say(console, line)
+    return table.columns
 
 
-def _show_text(table: Table, console: Console) -> None:
-    if table.failures or table.sentences or table.notes:
+def _show_text(table: Table, shown: Sequence[Column], console: Console) -> None:
+    unseen = {column.note for column in table.columns} - {"", *(column.note for column in shown)}
+    notes = [note for note in table.notes if not note.startswith(tuple(unseen))]
+    if table.failures or table.sentences or notes:
         _say(console, "")
     for line in table.failures:
         _say(console, line, "red")
     for line in table.sentences:
         _say(console, line, "bold")
-    for note in table.notes:
+    for note in notes:
         _say(console, note, "dim")
 
 
@@ -107,7 +109,7 @@ class _Layout:
             yield text
 
 
-def _show_ruled(table: Table, console: Console) -> None:
+def _show_ruled(table: Table, console: Console) -> Sequence[Column]:
     """Print the table without those columns that this terminal is too narrow for."""
     layout = _layout(table.columns, console.width)
     dash = "-" if console.options.ascii_only else "\u2500"
@@ -122,6 +124,7 @@ def _show_ruled(table: Table, console: Console) -> None:
     if layout.left_out:
         names = "; ".join(layout.left_out)
         _say(console, f"left out at this width: {names} ({table.elsewhere})", "dim")
+    return layout.columns
 
 
 def _layout(columns: Sequence[Column], width: int) -> _Layout:
@@ -199,7 +202,7 @@ def _stacked(column: Column) -> Column:
     """Put the words of a header below each other where that makes its column narrower."""
     widest = max(map(cell_len, (*column.cells, *column.header.split())), default=1)
     header = "\n".join(wrap(column.header, widest, break_on_hyphens=False))
-    return _Broken(header, column.cells, column.text, column.drop, column.drawing)
+    return _Broken(header, column.cells, column.text, column.drop, column.drawing, column.note)
 
 
 def _broken(column: Column) -> Column:
@@ -207,4 +210,4 @@ def _broken(column: Column) -> Column:
     if column.text:
         return column
     header, *cells = (text.replace(" (", "\n(") for text in (column.header, *column.cells))
-    return _Broken(header, tuple(cells), drop=column.drop)
+    return _Broken(header, tuple(cells), drop=column.drop, note=column.note)

@@ -16,7 +16,7 @@ from benchbox.report import conditions, formatting
 from benchbox.report.changes import SHOWN, changes
 from benchbox.report.table import Column, Table
 from benchbox.report.tables import measured_by
-from benchbox.report.text import listed
+from benchbox.report.text import few, listed
 
 EQUAL_FLOPS = 0.005  # FLOPs that differ by less are called equal
 SHIFTED = 0.01  # ln of what the machine's usual state changed that is worth a note
@@ -241,6 +241,5 @@ def _alone(found: RunDiff) -> list[str]:
     for letter, run in (("a", found.a), ("b", found.b)):
         only = [record.case for record in run.records if id(record) not in paired[letter]]
         if only:
-            shown = listed(only) if len(only) <= FEW else f"{len(only)} cases, {only[0]} the first"
-            lines.append(f"only in {letter.upper()}: {shown}")
+            lines.append(f"only in {letter.upper()}: {few(only)}")
     return lines

@@ -32,6 +32,7 @@ DIGITS = len("sha256 ") + 12  # of a file's hash
 APART = 0.005  # a standard deviation between processes that is worth a note
 OVER_FLOPS = "over FLOPs"
 FLOPS_NOTE = "FLOPs are multiply-accumulates, as the papers count them"
+MEMORY_NOTE = "memory is what is accessed: every tensor read and written once, with weights"
 
 
 def failures(run: Run, spec_facts: SpecFacts) -> list[str]:
@@ -59,7 +60,7 @@ def notes(
     costs = [record.cost for record in records if record.cost is not None]
     lines = [FLOPS_NOTE] if costs else []
     if any(cost.get("memory_access_bytes") is not None for cost in costs):
-        lines.append("memory is what is accessed: every tensor read and written once, with weights")
+        lines.append(MEMORY_NOTE)
     return [
         *lines,
         *comparison_text.notes(run, records),

@@ -49,8 +49,8 @@ def _where(history: History) -> str:
 
 
 def _table(place: str, found: Sequence[History]) -> Table:
-    def column(header: str, cells: Iterator[str], drop: int = 0, **how: bool) -> Column:
-        return Column(header, tuple(cells), drop=drop, **how)
+    def column(header: str, cells: Iterator[str], drop: int = 0, *, text: bool = False) -> Column:
+        return Column(header, tuple(cells), text, drop, drawing=text and bool(drop))
 
     last = [each.steps[-1] if each.steps else None for each in found]
     steps = sorted(
@@ -64,7 +64,7 @@ def _table(place: str, found: Sequence[History]) -> Table:
         columns=(
             column("case", (each.name for each in found), text=True),
             column("runs", (str(len(each.rows)) for each in found), 2),
-            column("from run to run", map(sparkline, found), 3, text=True, drawing=True),
+            column("from run to run", map(sparkline, found), 3, text=True),
             column("p50 now (ms)", map(_now, found)),
             column("last step", (_ratio(step.ratio) if step else NONE for step in last)),
             column(

@@ -10,9 +10,7 @@ from benchbox.records.merge import Merged, Replaced, between, of_several_graphs
 from benchbox.report.changes import changes
 from benchbox.report.multi_device import tables_of
 from benchbox.report.table import Table
-from benchbox.report.text import listed
-
-FEW = 3  # cases that are named one by one
+from benchbox.report.text import few
 
 
 def tables(merged: Merged, *, verbose: bool = False) -> list[Table]:
@@ -49,7 +47,7 @@ def _labels(runs: Sequence[Run]) -> list[str]:
 def _graphs(runs: Sequence[Run]) -> list[str]:
     if not (cases := of_several_graphs(runs)):
         return []
-    return [f"not the same graph in all columns, so latencies are not of one thing: {_few(cases)}"]
+    return [f"not the same graph in all columns, so latencies are not of one thing: {few(cases)}"]
 
 
 def _apart(pairs: Sequence[tuple[Run, str]]) -> list[str]:
@@ -66,10 +64,4 @@ def _replaced(found: Sequence[Replaced]) -> list[str]:
     by_run: dict[str, list[str]] = {}
     for each in found:
         by_run.setdefault(each.taken.stem, []).append(each.record.case)
-    return [f"in several runs, shown as {run} has it: {_few(by_run[run])}" for run in by_run]
-
-
-def _few(cases: Sequence[str]) -> str:
-    if len(cases) <= FEW:
-        return listed(cases)
-    return f"{len(cases)} cases, {cases[0]} the first"
+    return [f"in several runs, shown as {run} has it: {few(by_run[run])}" for run in by_run]

@@ -112,7 +112,12 @@ def _table(runs: Sequence[Run], facts: SpecFacts) -> Table:
         columns=(
             Column("case", tuple(short_case(r.case, r.group) for r in known), text=True),
             Column("FLOPs (M)", tuple(flops(record.cost) for record in known)),
-            Column("memory (MB)", tuple(memory(record.cost) for record in known), drop=1),
+            Column(
+                "memory (MB)",
+                tuple(memory(record.cost) for record in known),
+                drop=1,
+                note=footnotes.MEMORY_NOTE,
+            ),
             *([Column("relative FLOPs", tuple(ratios))] if is_compared else []),
             *(column for column in _of_networks(known) if column.known),
             *(Column(f"{run.context.device} (ms)", _cells(run, keys)) for run in runs),

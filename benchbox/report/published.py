@@ -18,6 +18,7 @@ OTHERS = (
     ("cpu_onnx_ms", "CPU, paper (ms)", formatting.as_printed),
     ("t4_tensorrt_ms", "T4, paper (ms)", formatting.as_printed),
 )
+SOURCES = "published figures"
 COLUMNS = {f"published_{name}": name for name, *_ in (*SIZES, *OTHERS)}
 
 
@@ -29,7 +30,7 @@ def cells(record: Record) -> dict[str, float | None]:
 def printed(papers: Sequence[Mapping[str, Any]], drop: int, *, sizes: bool) -> list[Column]:
     """The columns of a table, with the published `sizes` or without."""
     return [
-        Column(header, tuple(text(paper.get(name)) for paper in papers), drop=drop)
+        Column(header, tuple(text(paper.get(name)) for paper in papers), drop=drop, note=SOURCES)
         for name, header, text in (*(SIZES if sizes else ()), *OTHERS)
     ]
 
@@ -37,4 +38,4 @@ def printed(papers: Sequence[Mapping[str, Any]], drop: int, *, sizes: bool) -> l
 def notes(papers: Sequence[Mapping[str, Any]]) -> list[str]:
     """The footnote with the sources."""
     sources = dict.fromkeys(str(paper["source"]) for paper in papers if paper.get("source"))
-    return [f"published figures: {'; '.join(sources)}"] if sources else []
+    return [f"{SOURCES}: {'; '.join(sources)}"] if sources else []

@@ -15,7 +15,7 @@ class Column:
     """One column: `text` is left-aligned and may wrap; figures never do.
 
     `drop` says in which order a narrow terminal loses columns, 0 that it always keeps this one. A
-    `drawing` of figures is on terminals only.
+    `drawing` of figures is on terminals only. `note` begins the notes that explain this column.
     """
 
     header: str
@@ -23,6 +23,7 @@ class Column:
     text: bool = False
     drop: int = 0
     drawing: bool = False
+    note: str = ""
 
     def __post_init__(self) -> None:
         """Make every cell one line."""

@@ -139,7 +139,8 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
     versus = comparison.margin(run.context) is not None
     others = [record for record in records if record.case != record.reference]
     has_paper = compared and any(_paper(run, record) != formatting.UNKNOWN for record in others)
-    failed = any(record.status != "ok" for record in records)
+    statuses = tuple(record.status for record in records)
+    failed = {*statuses} - {"ok"}
     paced = any(record.arrival for record in records)
     images = formatting.per_second(facts.published_unit)
     asked = percentiles.columns(run.context)
@@ -148,7 +149,12 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
     columns = [
         Column("case", tuple(short_case(r.case, r.group) for r in records), text=True),
         column("FLOPs (M)", lambda r: flops(r.cost), drop=KEPT - 1 if versus else 0),
-        column("memory (MB)", lambda r: memory(r.cost), drop=3),
+        Column(
+            "memory (MB)",
+            tuple(memory(record.cost) for record in records),
+            drop=3,
+            note=footnotes.MEMORY_NOTE,
+        ),
         column(load_cells.p50_header(records), p50),
         *(column(*percentile, drop=KEPT) for percentile in asked),
         *(column(*load) for load in load_cells.columns(records)),
@@ -166,7 +172,11 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
         column("quiet share", _quiet_share, drop=1),
         *_on_device(run, records, verbose),
         *(details if verbose else []),
-        *([Column("status", tuple(r.status for r in records), text=True)] if failed else []),
+        *(
+            [Column("status", tuple(r.status for r in records), True, KEPT + 1 if versus else 0)]
+            if failed
+            else []
+        ),
     ]
     return [column for column in columns if column.known or not column.drop]
 
@@ -250,9 +260,11 @@ def _comparison(run: Run, records: Sequence[Record]) -> list[Column]:
         _interval(r) if k else formatting.UNKNOWN for r, k in zip(records, is_known, strict=True)
     ]
     return [
-        Column("relative FLOPs", tuple(_relative_flops(run, each) for each in records), drop=KEPT),
+        Column(
+            "relative FLOPs", tuple(_relative_flops(run, each) for each in records), drop=KEPT + 1
+        ),
         Column("relative", tuple(ratio)),
-        Column("95% interval", tuple(within), drop=4),
+        Column("95% interval", tuple(within)),
         Column("verdict", tuple(verdict), text=True),
     ]
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from rich.cells import cell_len
 
+FEW = 3  # cases that are named one by one
 # A number that is no part of a name.
 FIGURE = re.compile(r"(?<![\w=.:/+-])[+-]?\d+(?:\.\d+)?[%x]?(?=[\s,;:)]|$)")
 
@@ -12,6 +13,13 @@ FIGURE = re.compile(r"(?<![\w=.:/+-])[+-]?\d+(?:\.\d+)?[%x]?(?=[\s,;:)]|$)")
 def listed(items: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def few(cases: Sequence[str]) -> str:
+    """The cases, or of many how many they are."""
+    if len(cases) <= FEW:
+        return listed(cases)
+    return f"{len(cases)} cases, {cases[0]} the first"
 
 
 def group(name: str) -> str:

@@ -72,6 +72,26 @@ def test_the_most_accurate_that_fits_comes_first_and_last() -> None:
     assert fronts == ["best", "small", "near", "huge", "yolo"]
 
 
+def test_a_figure_that_is_not_known_has_bounds_and_no_mark(in_tmp: Path) -> None:
+    names = ("odd ", "fine")
+    fine, odd = case("fine", 9, top1_percent=60.0), case("odd", 8, top1_percent=70.0)
+    latency = replace(odd.latency, basis="all", ci_low_s=None, ci_high_s=None)
+    odd = replace(odd, index=1, latency=latency, bursts=[], axes={"batch": 2}, batch=2)
+    few = [replace(odd, index=2 + n, case=f"few{n}", reason="±9% after 5 rounds") for n in range(4)]
+    cases = [odd, fine, *few]
+    write(in_tmp / "results", *cases, of=context("networks", specs=SPECS))
+    text = choose("--fps", "111").stdout
+    lines = {line.split()[0]: line.split()[3:] for line in text.splitlines() if line[:4] in names}
+    assert lines == {
+        "odd": ["~8.00", "2.00", "or", "more", "44%", "-"],
+        "fine": ["9.00", "8.91", "to", "9.09", "100%", "front"],
+    }
+    assert "so a call has 9.01 ms at batch 1 and 18 ms at batch 2" in text
+    late = choose("--budget", "9ms", "--percentile", "99.9").stdout.splitlines()
+    reasons = [line for line in late if "too few" in line]
+    assert reasons == ["6 cases, fine the first: no p99.9: too few calls"]
+
+
 @pytest.mark.usefixtures("recorded")
 def test_a_rate_is_a_budget_and_the_order_can_be_another() -> None:
     found = json.loads(choose("--fps", "100", "--sort", "latency", "--export-json", "-").stdout)
@@ -125,13 +145,13 @@ def test_what_is_recorded_is_taken_and_the_rest_timed(bench: CalmCommand) -> Non
     result = bench("choose", *asked)
     assert "1 of 2 cases are recorded; 1 to time" in result.stderr
     (path,) = Path("results/cpu").glob("*-small.onnx.jsonl")
-    assert f"1 of 2 recorded before, by {records.read(path).context.run}" in result.stdout
+    assert f" ago in cpu/{records.read(path).stem}" in result.stdout
     assert "The fastest that fits is small, " in result.stdout
     (timed,) = Path("results/cpu").glob("*choose-*.jsonl")
     assert timed.read_text().count('"kind":"record"') == 1
     again = bench("choose", *asked)
     assert "to time" not in again.stderr
-    assert f"recorded before, by {records.read(timed).context.run}" in again.stdout
+    assert f" ago in cpu/{records.read(timed).stem}" in again.stdout
     assert len(list(Path("results/cpu").glob("*.jsonl"))) == 2
     bench("choose", *asked, "--threads", "2")  # another way to run is timed
     assert len(list(Path("results/cpu").glob("*.jsonl"))) == 3
