@@ -60,7 +60,10 @@ class Result:
 
     def __str__(self) -> str:
         file = io.StringIO()
-        show_runs(self.runs, Console(file=file, markup=False, highlight=False, emoji=False))
+        console = Console(  # a notebook's own would show each line by itself
+            file=file, force_jupyter=False, markup=False, highlight=False, emoji=False
+        )
+        show_runs(self.runs, console)
         return file.getvalue().rstrip("\n")
 
     def __repr__(self) -> str:

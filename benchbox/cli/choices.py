@@ -129,8 +129,18 @@ def complete_runs(ctx: Any, incomplete: str) -> list[str]:  # noqa: ANN401 - Typ
     """The recorded runs whose names begin so; a path is the shell's to complete."""
     from benchbox.records import names
 
-    folder = ctx.params.get("results") or os.environ.get("BENCHBOX_RESULTS") or "results"
-    return [] if "/" in incomplete else names.complete(Path(folder), incomplete)
+    return names.complete(_results(ctx), incomplete)
+
+
+def complete_recorded_devices(ctx: Any, incomplete: str) -> list[str]:  # noqa: ANN401 - Typer's own
+    """The devices of recorded runs whose names begin so."""
+    from benchbox.records import names
+
+    return [name for name in names.devices(_results(ctx)) if name.startswith(incomplete)]
+
+
+def _results(ctx: Any) -> Path:  # noqa: ANN401 - Typer's own
+    return Path(ctx.params.get("results") or os.environ.get("BENCHBOX_RESULTS") or "results")
 
 
 def complete_baselines(incomplete: str) -> list[str]:

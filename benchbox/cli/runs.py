@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchbox import records
 from benchbox.api import parsing
 from benchbox.cli.options.recorded import HistoryOptions, RunOptions
 from benchbox.cli.output import console, write
@@ -27,20 +26,7 @@ def readable(typed: Iterable[str | None], wanted: Wanted) -> tuple[list[Run], li
 
     What is odd about a run is printed.
     """
-    read, failures, warnings = list[Run](), list[RecordError](), list[str]()
-    for name in typed:
-        try:
-            choices = names.files(name, wanted)
-        except RecordError as error:
-            failures.append(error)
-            continue
-        for choice in choices:
-            found, broken = _first_readable(choice)
-            read += found
-            if not found:
-                failures.append(broken[0])
-            elif broken:
-                warnings += [f"{error}; shown is {found[0].path}" for error in broken]
+    read, failures, warnings = names.readable(typed, wanted)
     if failures and not read:
         name_all(failures[:-1])
         raise failures[-1]
@@ -48,17 +34,6 @@ def readable(typed: Iterable[str | None], wanted: Wanted) -> tuple[list[Run], li
     for warning in [*warnings, *(text for run in read for text in _odd(run))]:
         stderr.print(f"Warning: {warning}", style="yellow")
     return read, failures
-
-
-def _first_readable(paths: Iterable[Path]) -> tuple[list[Run], list[RecordError]]:
-    """The runs of the first file that is not broken, and the errors of those before it."""
-    broken = list[RecordError]()
-    for path in paths:
-        try:
-            return records.read_all(path), broken
-        except RecordError as error:
-            broken.append(error)
-    return [], broken
 
 
 def _odd(run: Run) -> list[str]:

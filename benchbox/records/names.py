@@ -1,15 +1,19 @@
 """Names of runs: the files that a name, a glob, a device and a date stand for."""
 
 import glob
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from benchbox.errors import RecordError
-from benchbox.records.model import SUFFIXES, stem
+from benchbox.records import reader
+from benchbox.records.model import SUFFIXES, Run, stem
 from benchbox.records.reader import dated, name_of, newest_first
+
+MOST = 60  # names that a shell is given to complete one
+DATES = (4, 6, 8, 11, 13)  # characters of a name up to its year, month, day, hour and minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,41 @@ def files(name: str | None, wanted: Wanted) -> list[list[Path]]:
     return [[path] for path in reversed(named)] if name and is_glob(name) else [named]
 
 
+def readable(
+    typed: Iterable[str | None], wanted: Wanted
+) -> tuple[list[Run], list[RecordError], list[str]]:
+    """The runs of these names, the errors of those that are broken, and what was taken instead.
+
+    In place of a broken file stands the next of its name.
+    """
+    read, failures, warnings = list[Run](), list[RecordError](), list[str]()
+    for name in typed:
+        try:
+            choices = files(name, wanted)
+        except RecordError as error:
+            failures.append(error)
+            continue
+        for choice in choices:
+            found, broken = _first_readable(choice)
+            read += found
+            if not found:
+                failures.append(broken[0])
+            else:
+                warnings += [f"{error}; shown is {found[0].path}" for error in broken]
+    return read, failures, warnings
+
+
+def _first_readable(paths: Iterable[Path]) -> tuple[list[Run], list[RecordError]]:
+    """The runs of the first file that is not broken, and the errors of those before it."""
+    broken = list[RecordError]()
+    for path in paths:
+        try:
+            return reader.read_all(path), broken
+        except RecordError as error:
+            broken.append(error)
+    return [], broken
+
+
 def is_glob(name: str) -> bool:
     """Whether a name is a pattern."""
     return glob.has_magic(name)
@@ -56,17 +95,49 @@ def matcher(name: str) -> Callable[[Path], bool]:
 
 
 def complete(results: Path, begun: str) -> list[str]:
-    """The names of runs that begin so, the newest first: with their dates once a digit is typed."""
-    paths = newest_first(_folders(results))
-    every = [stem(path) if begun[:1].isdigit() else name_of(stem(path)) for path in paths]
-    return [name for name in dict.fromkeys(every) if name.startswith(begun)]
+    """The names of runs that begin so, the newest first: with their dates once a digit is typed.
+
+    Of many the beginnings, up to the month, day, hour or minute. A device may stand before it.
+    """
+    device, slash, begun = begun.rpartition("/")
+    folders = [path for path in _folders(results) if device in ("", path.name)]
+    is_dated = begun[:1].isdigit()
+    stems = [stem(path) for path in newest_first(folders)]
+    every = dict.fromkeys(each if is_dated else name_of(each) for each in stems)
+    found = [name for name in every if name.startswith(begun)]
+    for length in DATES if is_dated and len(found) > MOST else ():
+        beginnings = [*dict.fromkeys(name[:length] for name in found)]
+        if length > len(begun) and len(beginnings) > 1:
+            found = beginnings
+            break
+    return [f"{device}{slash}{name}" for name in found[:MOST]]
+
+
+def devices(results: Path) -> list[str]:
+    """The devices that have a folder of runs."""
+    return [path.name for path in _folders(results)]
 
 
 def _typed(name: str) -> list[Path]:
-    """The files that a path or a glob of paths stands for, none for a name."""
+    """The files that a path, a folder or a glob of paths stands for, none for a name."""
+    if in_folder := _in_folder(Path(name)):
+        return in_folder
+    if "/" in name and Path(name).is_file():
+        return [Path(name)]
     if is_glob(name) and "/" in name:
         return sorted(map(Path, glob.glob(name)))  # noqa: PTH207 - pathlib's takes no absolute one
     return [Path(name)] if name.endswith(SUFFIXES) and not is_glob(name) else []
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """The runs in a device's folder or in those of all devices, the oldest first."""
+    try:
+        is_folder = folder.is_dir()
+    except OSError:  # no name that a file can have
+        is_folder = False
+    if not is_folder:
+        return []
+    return [*reversed(newest_first([folder, *_folders(folder)]))]
 
 
 def _names(path: Path) -> Iterator[str]:

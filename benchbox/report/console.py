@@ -138,8 +138,11 @@ def _layout(columns: Sequence[Column], width: int) -> _Layout:
     is_apart = bool(others) and (is_too_narrow or (bool(left_out) and is_long))
     if is_apart:
         kept, left_out = _fitting(others, width)
-    if _least(kept) > width:
-        kept = [_broken(column) for column in kept]
+    for longest in range(width, -1, -1):  # of the cells that stay in one line
+        broken = [_broken(column, longest) for column in kept]
+        if _least(kept) <= width or _least(broken) <= width or not longest:
+            kept = kept if _least(kept) <= width else broken
+            break
     return _Layout(kept, _widths(kept, width), name if is_apart else None, left_out)
 
 
@@ -205,9 +208,12 @@ def _stacked(column: Column) -> Column:
     return _Broken(header, column.cells, column.text, column.drop, column.drawing, column.note)
 
 
-def _broken(column: Column) -> Column:
-    """Put brackets in a column of figures on a line of their own."""
+def _broken(column: Column, longest: int = 0) -> Column:
+    """Put brackets in longer cells of a column of figures on a line of their own."""
     if column.text:
         return column
-    header, *cells = (text.replace(" (", "\n(") for text in (column.header, *column.cells))
+    header, *cells = (
+        text.replace(" (", "\n(") if cell_len(text) > longest else text
+        for text in (column.header, *column.cells)
+    )
     return _Broken(header, tuple(cells), drop=column.drop, note=column.note)

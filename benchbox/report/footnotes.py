@@ -272,10 +272,11 @@ def _bases(records: Sequence[Record]) -> list[str]:
     of_all = [record for record in marked if record.latency and record.latency.basis == "all"]
     if of_all:
         share = formatting.percent(max(map(_preempted, of_all)))
-        faster = max(map(_faster_when_idle, of_all))
+        faster = f"{max(map(_faster_when_idle, of_all)):.0%}"
+        idle = f"; by the others, an idle machine is at least {faster} faster"
         return [
-            f"~ is of all calls: up to {share} of a case's were preempted or came right after one "
-            f"that was; by its others an idle machine would be {faster:.0%} faster or more"
+            "~ is of all calls, disturbed ones too: other programs interrupted up to "
+            f"{share} of a case's calls, or the call before{'' if faster == '0%' else idle}"
         ]
     if marked or any(record.relative_basis not in GOOD for record in records):
         return ["~ is of calls at any speed of the machine, as too few were at its usual one"]

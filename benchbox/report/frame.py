@@ -3,12 +3,13 @@
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from benchbox import records
 from benchbox.analysis.latency import Latency
 from benchbox.analysis.stats import Interval
-from benchbox.records import Context, Record, Run, known_macs, uncounted
+from benchbox.errors import UsageError
+from benchbox.records import Context, Record, Run, known_macs, names, uncounted
+from benchbox.records.names import Wanted
 from benchbox.report import (
     comparison,
     conditions,
@@ -82,8 +83,17 @@ ORIGIN = {
 }
 
 
-def read(paths: str | Path | Iterable[str | Path]) -> "pd.DataFrame":
+def read(
+    paths: str | Path | Iterable[str | Path],
+    *,
+    results: str | Path = "results",
+    errors: Literal["raise", "warn"] = "raise",
+) -> "pd.DataFrame":
     """Read runs into one table with a row per case, in the order of the files.
+
+    `paths` are files, folders, and names or globs of runs in the folder `results`, as `benchbox
+    report` takes them: a name is the newest run of it, a glob or a folder all, the oldest first.
+    Texts are as recorded; a CSV has an apostrophe before those that a spreadsheet would compute.
 
     Columns, with nullable dtypes; what is not known is NA:
 
@@ -126,13 +136,19 @@ def read(paths: str | Path | Iterable[str | Path]) -> "pd.DataFrame":
     - `energy_mj`, `energy_ci_low_mj`, `energy_ci_high_mj`, `power_w`, `idle_power_w`,
       `energy_source`: of one call above idle, where the device can be asked
 
-    Raises `benchbox.errors.RecordError` for a file that is no run; warns of a truncated last line.
+    Warns of a truncated last line. Raises `benchbox.errors.RecordError` for what is no run; with
+    `errors="warn"` it warns, and reads the others.
     """
-    several = [paths] if isinstance(paths, (str, Path)) else paths
-    runs = [run for path in several for run in records.read_all(Path(path))]
-    for text in (text for run in runs for text in run.warnings):
+    if errors not in ("raise", "warn"):
+        raise UsageError(f"errors {errors!r}: choose from raise, warn")
+    named = [paths] if isinstance(paths, (str, Path)) else paths
+    found, failures, lines = names.readable(map(str, named), Wanted(Path(results)))
+    if failures and errors == "raise":
+        raise failures[0]
+    lines += [text for run in found for text in run.warnings]
+    for text in [*map(str, failures), *lines]:
         warnings.warn(text, stacklevel=2)
-    return to_frame(runs)
+    return to_frame(found)
 
 
 def to_frame(runs: Sequence[Run]) -> "pd.DataFrame":

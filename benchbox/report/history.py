@@ -49,8 +49,8 @@ def _where(history: History) -> str:
 
 
 def _table(place: str, found: Sequence[History]) -> Table:
-    def column(header: str, cells: Iterator[str], drop: int = 0, *, text: bool = False) -> Column:
-        return Column(header, tuple(cells), text, drop, drawing=text and bool(drop))
+    def column(header: str, cells: Iterator[str], drop: int = 0) -> Column:
+        return Column(header, tuple(cells), drop=drop)
 
     last = [each.steps[-1] if each.steps else None for each in found]
     steps = sorted(
@@ -62,9 +62,9 @@ def _table(place: str, found: Sequence[History]) -> Table:
         title=f"History on {place}",
         about=(),
         columns=(
-            column("case", (each.name for each in found), text=True),
+            Column("case", tuple(each.name for each in found), text=True),
             column("runs", (str(len(each.rows)) for each in found), 2),
-            column("from run to run", map(sparkline, found), 3, text=True),
+            Column("from run to run", tuple(map(sparkline, found)), True, 3, drawing=True),
             column("p50 now (ms)", map(_now, found)),
             column("last step", (_ratio(step.ratio) if step else NONE for step in last)),
             column(

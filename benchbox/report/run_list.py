@@ -1,6 +1,7 @@
 """List of runs: a table with a line for each, and the same as rows of a file."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rich.cells import cell_len
 
@@ -12,6 +13,7 @@ from benchbox.report.table import Column, Table, plain
 
 HEADERS = ("when (UTC)", "device", "cases", "status", "size", "run")
 RIGHT = ("cases", "size")
+LEFT_OUT = ("size", "cases", "status", "when (UTC)")  # one after the other, where there is no room
 NONE = "no case"  # was finished before it stopped
 
 
@@ -30,14 +32,17 @@ def table(runs: Sequence[ListedRun]) -> Table:
 
 def lines(runs: Sequence[ListedRun], width: int) -> list[str]:
     """The list as lines no wider than that, but for names: each is whole, if need be on its own."""
-    header, *others = plain(table(runs))
-    found = [header]
-    for line, run in zip(others, runs, strict=True):
-        stem = one_line(run.stem)
-        if cell_len(line) > width:
-            found += [line.removesuffix(stem).rstrip(), f"  {stem}"]
-        else:
-            found.append(line)
+    shown, names = table(runs), [HEADERS[-1], *(one_line(run.stem) for run in runs)]
+    for left_out in (*LEFT_OUT, ""):
+        every = plain(shown)
+        heads = [line.removesuffix(name).rstrip() for line, name in zip(every, names, strict=True)]
+        if not left_out or max(map(cell_len, heads)) <= width:
+            break
+        kept = tuple(column for column in shown.columns if column.header != left_out)
+        shown = replace(shown, columns=kept)
+    found = [every[0]] if cell_len(every[0]) <= width else [heads[0], f"  {names[0]}"]
+    for line, head, name in zip(every[1:], heads[1:], names[1:], strict=True):
+        found += [head, f"  {name}"] if cell_len(line) > width else [line]
     return found
 
 

@@ -214,7 +214,9 @@ def throughput(record: Record, facts: SpecFacts) -> str:
         return formatting.UNKNOWN
     count = record.batch if by_image else 1
     interval = rate(record.latency, count)
-    figure = formatting.figure(interval.value, formatting.width(interval))
+    width = formatting.width(interval)
+    value = interval.value if width else float(f"{interval.value:.3g}")  # no more is certain
+    figure = formatting.figure(value, width)
     return formatting.mark(record.latency.basis) + figure
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchbox.analysis.states import Gate, State
-from benchbox.cli.choices import complete_runs
+from benchbox.cli.choices import complete_recorded_devices, complete_runs
 from benchbox.records import SpecFacts
 from tests.helpers.command import BENCHBOX, by_case, invoke, rows
 from tests.helpers.record_files import LATENCY, context, cut, edit, record, write
@@ -123,20 +123,21 @@ def test_a_list_of_broken_files_alone_has_no_line() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
-def test_a_terminal_shows_the_name_of_a_run_whole() -> None:
+@pytest.mark.parametrize("width", [80, 30])
+def test_a_terminal_shows_the_name_of_a_run_whole(width: int) -> None:
     name = keep(("a", 1), name="n" * 80).stem
     leader, follower = os.openpty()
     process = subprocess.run(
         [*BENCHBOX, "report", "--list"],
         stdout=follower,
-        env={**os.environ, "COLUMNS": "80"},
+        env={**os.environ, "COLUMNS": str(width)},
         check=True,
     )
     os.close(follower)
     shown = os.read(leader, 10_000).decode().splitlines()
     assert process.returncode == 0
-    assert [line.strip() for line in shown][2] == name
-    assert max(map(len, shown[:2])) <= 80
+    assert [line.strip() for line in shown][-1] == name
+    assert max(map(len, shown[:-1])) <= width
 
 
 def test_a_difference_has_ratios_verdicts_and_what_else_changed() -> None:
@@ -276,5 +277,9 @@ def test_names_of_runs_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     assert complete_runs(ctx, "") == ["g2"]
     assert complete_runs(ctx, "2026") == ["20261121T220007Z-g2"]
     assert complete_runs(ctx, "results/") == []  # the shell's own to complete
+    keep(("a", 1), device="pixel", name="models")
+    assert complete_runs(ctx, "pixel/") == ["pixel/models"]
+    assert complete_runs(ctx, "pixel/2") == ["pixel/20261121T220007Z-models"]
+    assert complete_recorded_devices(ctx, "p") == ["pixel"]
     monkeypatch.setenv("BENCHBOX_RESULTS", "elsewhere")
     assert complete_runs(ctx, "") == []

@@ -70,3 +70,15 @@ def test_names_complete_and_with_a_digit_those_of_single_runs(folder: Path) -> N
         *(STEMS["pi"][0], STEMS["cpu"][2], STEMS["cpu"][1], STEMS["cpu"][0])
     ]
     assert names.complete(folder / "nowhere", "") == []
+
+
+def test_of_many_runs_the_beginnings_of_dates_complete(tmp_path: Path) -> None:
+    (tmp_path / "cpu").mkdir()
+    for month in (10, 11):
+        for day in range(1, 29):
+            for hour in (0, 12):
+                (tmp_path / "cpu" / f"2026{month}{day:02}T{hour:02}0000Z-g2.jsonl").touch()
+    assert names.complete(tmp_path, "2") == ["202611", "202610"]
+    days = names.complete(tmp_path, "cpu/202611")
+    assert (days[0], len(days)) == ("cpu/20261128T120000Z-g2", 56)
+    assert names.complete(tmp_path, "20261128T12") == ["20261128T120000Z-g2"]

@@ -1,6 +1,7 @@
 import io
 import json
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 
 import benchbox
 from benchbox.devices import gpu_options
+from benchbox.errors import RecordError
 from benchbox.report.files import to_csv, to_json
 from benchbox.report.frame import COLUMNS, FURTHER, ORIGIN, read, to_frame
-from tests.helpers.record_files import cut, write
+from tests.helpers.record_files import context, cut, edit, write
 from tests.helpers.tables import cost, g2_records, ratio, record, run_of
 
 
@@ -99,3 +101,19 @@ def test_every_column_is_explained() -> None:
     options = set(gpu_options.OPTIONS)
     missing = [name for name in every if not any(fnmatchcase(name, word) for word in words)]
     assert set(missing) <= options
+
+
+def test_runs_are_read_by_name_folder_and_glob(in_tmp: Path) -> None:
+    for name in ("g1", "g2"):
+        write(in_tmp / "results", record({"groups": 1}), of=context(name))
+    newer = edit(
+        write(in_tmp / "results", record({"groups": 1}), of=context("g3")), 0, schema="9.0"
+    )
+    for paths, count in (("g1", 1), ("cpu/g2", 1), (["g?"], 2), ("results", 2), ("results/cpu", 2)):
+        several = count > 1
+        with pytest.warns(UserWarning, match=r"schema 9\.0") if several else nullcontext():
+            assert len(benchbox.read(paths, errors="warn")) == count
+    assert len(benchbox.read("g1", results=in_tmp / "results")) == 1
+    for wrong in (newer, "results", "g4", "none.jsonl"):
+        with pytest.raises(RecordError):
+            benchbox.read(wrong)

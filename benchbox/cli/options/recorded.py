@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 import typer
 
-from benchbox.cli.choices import complete_devices, complete_runs, expanded
+from benchbox.cli.choices import complete_recorded_devices, complete_runs, expanded
 
 Results = Annotated[
     Path,
@@ -26,7 +26,7 @@ OnlyDevice = Annotated[
         "-d",
         metavar="NAME",
         help="only those of this device, or glob of devices",
-        autocompletion=complete_devices,
+        autocompletion=complete_recorded_devices,
     ),
 ]
 
