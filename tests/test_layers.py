@@ -21,13 +21,14 @@ FLOORS = (
     ("transports",),
     ("export", "records"),
     ("runner", "insight"),
+    ("fleet",),
     ("report",),
     ("api",),
     ("cli",),
     ("__main__",),
 )
 LEVEL = {part: level for level, parts in enumerate(FLOORS) for part in parts}
-HEAVY = ("torch", "onnxruntime", "onnx", "onnxscript", "pandas")
+HEAVY = ("torch", "onnxruntime", "onnx", "onnxscript", "pandas", "distributed", "dask")
 ON_THE_DEVICE = {"numpy", "onnxruntime", "pynvml"}  # the last where it is installed
 
 
@@ -137,6 +138,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     light = tuple(f"benchbox.networks{each}" for each in ("", ".build", ".catalogue"))
     lazy = {name for name in modules() if part(name) != "networks" or name in light}
     lazy -= {f"benchbox.agent.{name}" for name in ("ort.session", "gpu.binding", "gpu.session")}
+    lazy -= {"benchbox.fleet.worker"}  # a subclass of Dask's; imported when it is started
     for name in lazy:
         tops = {each.partition(".")[0] for each in imports(modules()[name], at_start=True)}
         assert not tops & set(HEAVY), name

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from benchbox import devices, records, runner, specs
-from benchbox.api import gpu_options, parsing
+from benchbox.api import fleet, gpu_options, parsing
 from benchbox.api.defaults import DeviceOptions, fitting
 from benchbox.api.options import Baseline, JobOptions
 from benchbox.api.plan import plan
@@ -98,7 +98,11 @@ def of_specs(options: JobOptions, found: Sequence[BlockSpec], name: str) -> Job:
     if options.allow_emulated and options.load.sustained:
         raise UsageError("--allow-emulated: not with --sustained, which keeps figures, no samples")
     threads = parsing.threads(options.threads)
-    chosen = _devices(options, max(threads, default=None))
+    chosen = (
+        fleet.placeholders(options, max(threads, default=1))
+        if options.scheduler
+        else _devices(options, max(threads, default=None))
+    )
     gpu_options.refuse_loads(chosen, options.load, options.typed)
     swept = () if any(device.gpu for device in chosen) else threads  # of a GPU one drives it
     selected = selection(options.cases, _channels(chosen), swept)
@@ -128,6 +132,8 @@ def of_specs(options: JobOptions, found: Sequence[BlockSpec], name: str) -> Job:
         )
         for device in chosen
     ]
+    if options.scheduler:
+        return Job(requests, cases)
     return Job(_resumable(requests), cases, options.profile and not options.allow_emulated)
 
 

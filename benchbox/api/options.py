@@ -55,8 +55,9 @@ class Baseline:
 class JobOptions:
     """All options of a run, in plain types.
 
-    With a `margin` it is a comparison. `typed` names the options that somebody chose for this run;
-    the rest are defaults, which may be meant for others.
+    With a `margin` it is a comparison, with a `scheduler` it is done by the devices of a fleet.
+    `typed` names the options that somebody chose for this run; the rest are defaults, which may be
+    meant for others.
     """
 
     cases: Cases
@@ -80,4 +81,6 @@ class JobOptions:
     against: Baseline = Baseline()
     fail_on: str | None = None
     results: Path = Path("results")
+    scheduler: str | None = None
+    priority: int = 0
     typed: Set[str] = frozenset()

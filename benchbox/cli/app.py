@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from benchbox import __version__
-from benchbox.cli.commands import baseline, device, graphs, recorded, results, setup, timing
+from benchbox.cli.commands import baseline, device, fleet, graphs, recorded, results, setup, timing
 from benchbox.cli.errors import CONFIG, Commands
 from benchbox.cli.help import HelpCommand
 
@@ -59,3 +59,5 @@ command("trust")(setup.trust)
 app.add_typer(baseline.app, name="baseline")
 app.add_typer(device.app, name="device")
 app.add_typer(results.app, name="results")
+command("worker")(fleet.worker)
+app.add_typer(fleet.app, name="fleet")

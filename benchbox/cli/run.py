@@ -43,7 +43,7 @@ def _do(against: Against, exports: Exports, options: Options) -> None:
     The error of a device that cannot be used is printed when it occurs, and decides the exit code.
     """
     stderr, asked = console(stderr=True), against.job
-    ends = measured(asked, stderr)
+    ends = on_fleet(asked, stderr, options) if options.where.scheduler else measured(asked, stderr)
     outcomes = [ends.outcomes[index] for index in sorted(ends.outcomes)]
     if outcomes:
         runs = [outcome.run for outcome in outcomes]
@@ -132,6 +132,13 @@ def measured(asked: Job, stderr: Console) -> Ends:
             stderr.print(f"Records so far: {path}")
         stderr.print("Interrupted; `--resume` goes on from here.", style="yellow")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def on_fleet(asked: Job, stderr: Console, options: Options) -> Ends:
+    """Measure on the devices of a fleet."""
+    from benchbox.cli import fleet_run  # here, as few runs are
+
+    return fleet_run.measured(asked, stderr, options.where)
 
 
 def _kept(request: Request, before: Path | None) -> Path | None:

@@ -28,24 +28,37 @@ def context_of(request: Request, cases: Sequence[Case], agent: Agent) -> Context
         channels=selection.channels,
         seed=request.plan.seed,
         plan={
-            **asdict(request.plan),
-            "cases": len(cases),
-            "batch": _one_or_all(selection.batches),
-            "shapes": [str(shape) for shape in selection.shapes],
-            **({"dims": {k: [*v] for k, v in selection.dims.items()}} if selection.dims else {}),
-            **({"values": given} if (given := _values(cases)) else {}),
-            "weights": _weights(cases),
-            "dtype": _one_or_all(selection.dtypes),
-            **_swept(selection),
+            **planned(request, cases),
             **(device.driving.plan() if device.driving else {}),
         },
-        specs=[_facts(spec, selection) for spec in once(request.specs)],
+        specs=facts(request),
         host=_with_ceilings(hello, device),
         versions={**export.versions(), **hello["versions"]},
         cpus=hello["cpus"],
         affinity=hello["affinity"],
         plugin=plugin,
     )
+
+
+def planned(request: Request, cases: Sequence[Case]) -> dict[str, Any]:
+    """The plan of a request and what of its cases it asks for, whatever the device."""
+    selection = request.selection
+    return {
+        **asdict(request.plan),
+        "cases": len(cases),
+        "batch": _one_or_all(selection.batches),
+        "shapes": [str(shape) for shape in selection.shapes],
+        **({"dims": {k: [*v] for k, v in selection.dims.items()}} if selection.dims else {}),
+        **({"values": given} if (given := _values(cases)) else {}),
+        "weights": _weights(cases),
+        "dtype": _one_or_all(selection.dtypes),
+        **_swept(selection),
+    }
+
+
+def facts(request: Request) -> list[SpecFacts]:
+    """The facts of the specs of a request."""
+    return [_facts(spec, request.selection) for spec in once(request.specs)]
 
 
 def _plugin(device: Device, hello: Mapping[str, Any]) -> dict[str, Any]:

@@ -207,7 +207,7 @@ def _in_turn(
         if stop.is_set():
             return
         try:
-            outcome = _measure(request, ready, watcher, agent)
+            outcome = measure(request, ready, watcher, agent)
         except Exception as error:  # a bug, too, takes no other device's rows with it
             failed(index, ends.fail(index, request.device.name, error))
             continue
@@ -222,7 +222,9 @@ def _in_turn(
             return
 
 
-def _measure(request: Request, ready: Prepared, watcher: Watcher, agent: Agent | None) -> Outcome:
+def measure(
+    request: Request, ready: Prepared, watcher: Watcher, agent: Agent | None = None
+) -> Outcome:
     """Measure and record every case of a request.
 
     The first process is that of `agent`, which it ends, or one that it opens.

@@ -1,0 +1,78 @@
+"""Commands of a fleet: `worker`, and `fleet` with what makes, starts and shows one."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchbox.cli.choices import complete_registered, expanded
+from benchbox.cli.help import HelpCommand, HelpGroup
+
+app = typer.Typer(
+    cls=HelpGroup, no_args_is_help=True, help="Time on the devices of many machines as one fleet."
+)
+Scheduler = Annotated[
+    str, typer.Option("--scheduler", metavar="URL", help="of the fleet, as tls://host:8786")
+]
+Devices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--device",
+        "-d",
+        metavar="NAME",
+        help="to offer: cpu (default), cuda or a registered name; repeatable",
+        autocompletion=complete_registered,
+    ),
+]
+MachineName = Annotated[
+    str,
+    typer.Option("--name", metavar="NAME", help="put before the names of this machine's devices"),
+]
+
+
+def worker(
+    scheduler: Scheduler,
+    device: Devices = None,
+    name: MachineName = "",
+) -> None:
+    """Offer this machine's devices, and boards and phones at it, to a fleet."""
+    from benchbox.cli import fleet
+
+    fleet.work(scheduler, device or ["cpu"], name)
+
+
+@app.command("init", cls=HelpCommand)
+def init(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", callback=expanded, help="(default: the user's)")
+    ] = None,
+) -> None:
+    """Make the certificates by which a fleet's members know each other.
+
+    Whoever has them can run code on every machine of the fleet.
+    """
+    from benchbox.cli import fleet
+
+    fleet.init(folder)
+
+
+@app.command("start", cls=HelpCommand)
+def start(
+    listen: Annotated[
+        str, typer.Option(metavar="URL", help="where to be reached (default tls://:8786)")
+    ] = "tls://:8786",
+    device: Devices = None,
+    name: MachineName = "",
+) -> None:
+    """Start a fleet: its scheduler, and a worker with this machine's devices."""
+    from benchbox.cli import fleet
+
+    fleet.start(listen, device or ["cpu"], name)
+
+
+@app.command("list", cls=HelpCommand)
+def list_(scheduler: Scheduler) -> None:
+    """List the devices of a fleet: what each is, what it is at, and what waits for it."""
+    from benchbox.cli import fleet
+
+    fleet.show(scheduler)

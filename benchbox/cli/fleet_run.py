@@ -1,0 +1,53 @@
+"""Progress of a run on a fleet: a line for each case, device and graph."""
+
+from rich.console import Console
+
+from benchbox.api.job import Job
+from benchbox.cli.options.devices import WhereOptions
+from benchbox.cli.progress import Live
+from benchbox.fleet import authority, engine
+from benchbox.records import Record
+from benchbox.report import tables
+from benchbox.runner.several_devices import Ends
+
+
+class FleetLines:
+    """Prints what becomes of a run on a fleet."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console, self._total = console, total
+        self._done: set[tuple[str, str]] = set()
+        self._exports = Live(console, total, is_here=False)
+
+    def exporting(self, done: int, total: int, name: str) -> None:
+        """Show how many graphs are made."""
+        self._exports.exporting(done, total, name)
+
+    def finished(self, device: str, record: Record) -> None:
+        """Print a case that is finished."""
+        self._done.add((device, record.key))
+        figure = "" if record.latency is None else f" {tables.p50(record)} ms"
+        status = "" if record.status == "ok" else f" {record.status}"
+        count = f"[{len(self._done)}/{self._total}]"
+        self._console.print(f"{count} {device} {record.key}{figure}{status}")
+
+    def aside(self, device: str, reason: str) -> None:
+        """Print why a device gets no more cases."""
+        self._console.print(f"{device} is put aside: {reason}", style="yellow")
+
+    def stopping(self, count: int) -> None:
+        """Print what Ctrl-C waits for."""
+        tasks = "the task that has" if count == 1 else f"the {count} tasks that have"
+        self._console.print(
+            f"Interrupted, waiting for {tasks} begun; Ctrl-C again leaves at once.", style="yellow"
+        )
+
+
+def measured(asked: Job, stderr: Console, where: WhereOptions) -> Ends:
+    """Measure on the devices of a fleet."""
+    engine.require()
+    address = authority.parse(where.scheduler or "")
+    from benchbox.fleet import submit
+
+    lines = FleetLines(stderr, len(asked.cases) * len(asked.requests))
+    return submit.run(address, asked.requests, asked.cases, lines, where.priority)

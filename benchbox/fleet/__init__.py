@@ -1,0 +1,1 @@
+"""Fleet: devices of many machines as workers of Dask distributed, comparison groups as tasks."""

@@ -1,0 +1,162 @@
+"""Authority of a fleet: certificates that its members know each other by, and addresses."""
+
+import contextlib
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchbox import host
+from benchbox.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+PORT = 8786
+YEARS = 10
+AUTHORITY, AUTHORITY_KEY = "authority.pem", "authority-key.pem"
+MEMBER, MEMBER_KEY = "member.pem", "member-key.pem"
+FOR_MEMBERS = (AUTHORITY, MEMBER, MEMBER_KEY)
+ADDRESS = re.compile(r"(tls|tcp)://(\[[0-9A-Fa-f:.]+\]|[\w.-]*)(?::(\d{1,5}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class FleetAddress:
+    """The address of a scheduler, and the folder of the certificates for it."""
+
+    url: str
+    certificates: Path | None = None
+
+    def security(self) -> Any:  # noqa: ANN401 - the type is of an extra
+        """Dask's security for it: TLS with certificates of both sides, none on loopback alone."""
+        from distributed.security import Security
+
+        if self.certificates is None:
+            return Security()
+        authority, own, key = (str(self.certificates / name) for name in FOR_MEMBERS)
+        roles = ("client", "scheduler", "worker")
+        pairs = {f"tls_{role}_cert": own for role in roles} | {
+            f"tls_{role}_key": key for role in roles
+        }
+        return Security(require_encryption=True, tls_ca_file=authority, **pairs)
+
+
+def default_folder() -> Path:
+    """The folder of the certificates: $BENCHBOX_CERTIFICATES, or one of the user's settings."""
+    named = os.environ.get("BENCHBOX_CERTIFICATES")
+    return Path(named) if named else host.config_folder() / "fleet"
+
+
+def parse(text: str, option: str = "--scheduler", folder: Path | None = None) -> FleetAddress:
+    """Parse `tls://host:8786`; raises UsageError for another, and where certificates are missing.
+
+    Without TLS whoever reaches the port could run code: that is for loopback alone.
+    """
+    match = ADDRESS.fullmatch(text)
+    port = int(match[3] or PORT) if match else 0
+    if match is None or not port < 1 << 16:
+        raise UsageError(f"{option} {text}: write it as tls://host:{PORT}")
+    url = f"{match[1]}://{match[2] or '0.0.0.0'}:{port}"  # noqa: S104 - whoever has a certificate
+    if match[1] == "tcp":
+        if not _is_loopback(match[2].strip("[]")):
+            raise UsageError(f"{option} {text}: tcp:// is for 127.0.0.1 alone; write tls://")
+        return FleetAddress(url)
+    own = folder or default_folder()
+    if missing := [name for name in FOR_MEMBERS if not (own / name).is_file()]:
+        raise UsageError(
+            f"{own}: {missing[0]} is missing; `benchbox fleet init` makes a fleet's certificates, "
+            f"and its members have copies of {', '.join(FOR_MEMBERS)} there"
+        )
+    return FleetAddress(url, own)
+
+
+def _is_loopback(name: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(name).is_loopback
+    return name == "localhost"
+
+
+def init(folder: Path) -> list[Path]:
+    """Make the authority of a fleet and the certificate of its members; return the files.
+
+    Raises UsageError where one of them is there already.
+    """
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    if there := [name for name in (*FOR_MEMBERS, AUTHORITY_KEY) if (folder / name).exists()]:
+        raise UsageError(
+            f"{folder}: it holds {there[0]} already; remove it, or name another folder"
+        )
+    root, own = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    authority = _certificate("benchbox fleet authority", root, root, is_authority=True)
+    member = _certificate("benchbox fleet member", own, root, is_authority=False)
+    files = {
+        AUTHORITY: _pem(authority),
+        AUTHORITY_KEY: _key_pem(root),
+        MEMBER: _pem(member),
+        MEMBER_KEY: _key_pem(own),
+    }
+    _write(folder, files)
+    return [folder / name for name in files]
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write new files, keys so that nobody else reads them, ever."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, data in files.items():
+            mode = 0o600 if name.endswith("-key.pem") else 0o644
+            descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be written: {error.strerror}") from None
+
+
+def _certificate(
+    name: str,
+    key: "ec.EllipticCurvePrivateKey",
+    signer: "ec.EllipticCurvePrivateKey",
+    *,
+    is_authority: bool,
+) -> "x509.Certificate":
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.x509.oid import NameOID
+
+    def named(text: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(named(name))
+        .issuer_name(named("benchbox fleet authority"))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))  # clocks of boards are behind
+        .not_valid_after(now + timedelta(days=365 * YEARS))
+        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+        )
+        .sign(signer, hashes.SHA256())
+    )
+
+
+def _pem(certificate: "x509.Certificate") -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def _key_pem(key: "ec.EllipticCurvePrivateKey") -> bytes:
+    from cryptography.hazmat.primitives import serialization as form
+
+    return key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())

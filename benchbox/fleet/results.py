@@ -1,0 +1,148 @@
+"""Results of a fleet's run: the records of each device in a file of its own, as they come."""
+
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from benchbox import records
+from benchbox.errors import RecordError, StorageError
+from benchbox.export import Graph
+from benchbox.fleet.chunks import Chunk
+from benchbox.records import Context, Record, Run, Writer, differences, reader
+from benchbox.records.indexed_line import IndexedLine
+from benchbox.records.model import RECORD
+from benchbox.runner.context import facts, planned
+from benchbox.runner.request import Outcome, Request
+from benchbox.specs import Case
+
+GOOD = ("ok", "imprecise")  # whoever resumes times the others again
+MOST_SHOWN = 1000  # records of a file that are read again for a table
+
+
+@dataclass(slots=True)
+class DeviceFile:
+    """The file of one device's run, whose samples are on disk and nowhere else."""
+
+    writer: Writer
+    context: Context
+    statuses: dict[str, str] = field(default_factory=dict)
+    lost: str = ""
+
+    def append(self, record: Record) -> None:
+        """Write a record; once the file cannot be, to another in the temporary folder."""
+        self.statuses[record.key] = record.status
+        try:
+            self.writer.append(record)
+        except StorageError as error:
+            self.writer.close()
+            if self.lost:
+                raise
+            self.writer = records.create(Path(tempfile.mkdtemp(prefix="benchbox-")), self.context)
+            self.lost = f"{error}; records from then on are in {self.writer.path}"
+            self.writer.append(record)
+
+    def outcome(self, *, interrupted: bool) -> Outcome:
+        """What became of the run on this device."""
+        self.writer.close()
+        path = self.writer.path
+        is_short = len(self.statuses) <= MOST_SHOWN
+        run = records.read(path) if is_short else Run(path, self.context, ())
+        return Outcome(run, interrupted, self.lost, "failed" in self.statuses.values())
+
+
+class Results:
+    """The files of a request's run, one for each device that has timed some of it."""
+
+    def __init__(self, request: Request, cases: Sequence[Case], pool: str) -> None:
+        """`pool` is what the devices share, empty where one was asked for by name."""
+        self._request, self._pool = request, pool
+        self._index = {case.key: index for index, case in enumerate(cases)}
+        self._plan = planned(request, cases)
+        if pool:  # how many of the cases a device gets is not known before
+            self._plan = {**self._plan, "pool": pool, "cases": None}
+        self._specs = facts(request)
+        self._previous = self._earlier() if request.resume else {}
+        self.files: dict[str, DeviceFile] = {}
+
+    def done(self) -> set[tuple[str, str]]:
+        """The cases that an earlier run on these devices has, by key and sha256 of the graph."""
+        return {each for _, statuses in self._previous.values() for each in statuses}
+
+    def take(self, device: str, lines: str, chunk: Chunk) -> list[Record]:
+        """Keep the records of a task; those of it that are new."""
+        run = _read(lines)
+        self._require_asked(run, chunk)
+        file = self.files.get(device) or self._open(device, run.context)
+        taken = []
+        for record in run.records:
+            if record.key not in chunk.wanted and file.statuses.get(record.key) in GOOD:
+                continue  # a reference that this device has timed before
+            taken.append(replace(record, index=self._index[record.key]))
+            file.append(taken[-1])
+        return taken
+
+    def _require_asked(self, run: Run, chunk: Chunk) -> None:
+        """Raise RecordError for records of what nobody asked for."""
+        for record in run.records:
+            graph = chunk.graphs.get(record.key)
+            asked = graph.sha256 if isinstance(graph, Graph) else ""
+            if graph is None or record.sha256 not in ("", asked):
+                raise RecordError(f"a record of what was not asked for: {record.key!r}")
+
+    def _open(self, device: str, context: Context) -> DeviceFile:
+        own = replace(
+            context,
+            device=device,
+            name=self._request.name,
+            created=records.now(),
+            plan={**context.plan, **self._plan},
+            specs=self._specs,
+        )
+        before = self._previous.get(device)
+        if before and not differences.of_samples(before[0].context, own):
+            run, statuses = before
+            file = DeviceFile(records.reopen(run), run.context)
+            file.statuses |= {key: "ok" for key, _ in statuses}
+        else:
+            file = DeviceFile(records.create(self._request.results, own), own)
+        self.files[device] = file
+        return file
+
+    def _earlier(self) -> Mapping[str, tuple[Run, Collection[tuple[str, str]]]]:
+        """The newest run of that name of each device of the target, with what it has."""
+        found: dict[str, tuple[Run, Collection[tuple[str, str]]]] = {}
+        results, name = self._request.results, self._request.name
+        for folder in sorted(path for path in results.glob("*") if path.is_dir()):
+            path = records.latest(results, folder.name, name)
+            if path is None or (not self._pool and folder.name != self._request.device.name):
+                continue
+            context, statuses = _head(path)
+            if (context.plan.get("pool") or "") == self._pool:
+                found[folder.name] = Run(path, context, ()), statuses
+        return found
+
+
+def _read(lines: str) -> Run:
+    """The run in the lines of a file; raises RecordError."""
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
+        file.write(lines)
+        file.flush()
+        return records.read(Path(file.name))
+
+
+def _head(path: Path) -> tuple[Context, set[tuple[str, str]]]:
+    """The context of a run, and the cases that it has by key and sha256; no sample is kept."""
+
+    def head(place: str, line: bytes) -> IndexedLine:
+        return reader.parse(place, IndexedLine, line)
+
+    found, _ = reader.split(path, head)
+    context, written = found[0]
+    statuses: dict[tuple[str, str], Any] = {}
+    for _, line, _ in written:
+        if line.kind == RECORD:
+            sha256 = line.graph.sha256 if line.graph else ""
+            statuses[f"{line.spec}:{line.case}", sha256] = line.status
+    return context, {key for key, status in statuses.items() if status in GOOD}

@@ -1,0 +1,89 @@
+"""Store of a host's graphs: each is sent once, in parts, and checked before it has its name."""
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchbox import host
+from benchbox.errors import StorageError
+from benchbox.export import cache
+from benchbox.export.graph import MODEL
+from benchbox.fleet.task import SHA256, is_inside
+
+PART_BYTES = 8 << 20
+KEPT_S = 30 * 86_400.0  # without a use
+
+
+def path(sha256: str) -> Path:
+    """The path of a file by the digest of it and of those beside it."""
+    return _folder() / _checked(sha256) / MODEL
+
+
+def lacking(digests: Sequence[str]) -> list[str]:
+    """Those that are not here; the others are used now."""
+    missing = []
+    for sha256 in digests:
+        try:
+            os.utime(path(sha256).parent)
+        except OSError:
+            missing.append(sha256)
+    return missing
+
+
+def receive(sha256: str, token: str, name: str, data: bytes) -> None:
+    """Append a part of a file; raises StorageError where it cannot be written."""
+    place = _new(sha256, token) / (name if is_inside(name) else MODEL)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("ab") as file:
+            file.write(data)
+    except OSError as error:
+        shutil.rmtree(_new(sha256, token), ignore_errors=True)
+        raise StorageError(f"its cache cannot be written: {error.strerror}") from None
+
+
+def finish(sha256: str, token: str, beside: Sequence[str]) -> None:
+    """Give what was received its name; raises StorageError where it is not what was announced."""
+    fresh = _new(sha256, token)
+    try:
+        if not all(map(is_inside, beside)) or cache.digest(fresh / MODEL, beside) != sha256:
+            raise StorageError("a graph arrived damaged")
+        with contextlib.suppress(OSError):  # another was faster
+            fresh.rename(path(sha256).parent)
+    except OSError as error:
+        raise StorageError(f"its cache cannot be written: {error.strerror}") from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def parts(first: Path, beside: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the bytes of every part of a file and of those beside it."""
+    for name, place in ((MODEL, first), *((each, first.parent / each) for each in beside)):
+        with place.open("rb") as file:
+            while data := file.read(PART_BYTES):
+                yield name, data
+
+
+def sweep() -> None:
+    """Remove what nobody used for a month, and what was never finished."""
+    with contextlib.suppress(OSError):
+        for entry in _folder().iterdir():
+            if time.time() - entry.stat().st_mtime > KEPT_S:
+                shutil.rmtree(entry, ignore_errors=True)
+
+
+def _folder() -> Path:
+    return host.cache_folder() / "fleet"
+
+
+def _new(sha256: str, token: str) -> Path:
+    return _folder() / f"{_checked(sha256)}.{_checked(token)[:16]}"
+
+
+def _checked(sha256: str) -> str:
+    if not SHA256.fullmatch(sha256):
+        raise StorageError("no sha256")
+    return sha256

@@ -1,0 +1,69 @@
+"""A process of a fleet whose devices are stand-ins: start or worker, URL, two folders, names.
+
+A device times a case at once; while the second folder has a file `hold` it waits, and one whose
+name has a file there is broken.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from benchbox.analysis.latency import Latency
+from benchbox.devices import CPU_PROVIDER, Device
+from benchbox.errors import DeviceError
+from benchbox.export import Graph
+from benchbox.fleet import authority, engine, members
+from benchbox.records.journal import Journal
+from benchbox.runner import record
+from benchbox.runner.request import Outcome, Prepared, Request
+from tests.helpers.record_files import context
+
+LATENCY = Latency(0.002, 0.0019, 0.0021, 0.003, None, 0.002, 0.001, 64, 0.9, 20)
+HELLO: Mapping[str, Any] = {
+    "host": {"machine": "aarch64", "cpu": "Cortex-A76", "cpus": 4},
+    "versions": {"onnxruntime": "1.22"},
+}
+
+
+def measure(folder: Path, request: Request, ready: Prepared, watcher: Any) -> Outcome:
+    name = request.device.name
+    with (folder / "begun").open("a") as file:
+        file.write(f"{name} {' '.join(case.key for case in ready.cases)}\n")
+    while (folder / "hold").exists():
+        time.sleep(0.02)
+    if (folder / name).exists():
+        raise DeviceError(f"device {name!r}: it is on fire")
+    own = context(request.name, device=name)
+    with closing(Journal(request.results, own)) as journal:
+        for index, case in enumerate(ready.cases):
+            graph = ready.graphs[case.key]
+            assert isinstance(graph, Graph)
+            assert graph.path.read_bytes(), "it was sent"
+            bare = record.record(index, case, graph)
+            journal.append(replace(bare, status="ok", latency=LATENCY))
+            watcher.finished(journal.records[case.key])
+    return Outcome(journal.run, False, "", False)
+
+
+def main(what: str, url: str, certificates: str, folder: str, *names: str) -> None:
+    engine.require()
+    from benchbox.fleet import worker
+
+    address = authority.parse(url, folder=Path(certificates))
+    found = [Device(name, CPU_PROVIDER, 1, "arm") for name in names]
+    offered = [worker.Offered(each, members.described(each, HELLO)) for each in found]
+    say = partial(print, flush=True)
+    with patch.object(worker, "measure", partial(measure, Path(folder))):
+        serve = partial(worker.serve, address, offered, say)
+        asyncio.run(worker.schedule(address, say, serve) if what == "start" else serve())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

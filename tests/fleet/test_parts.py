@@ -1,0 +1,195 @@
+"""The parts of a fleet: certificates and addresses, tasks, the store, chunks, and who matches."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchbox import host
+from benchbox.errors import CaseError, DeviceError, StorageError, UsageError
+from benchbox.fleet import authority, chunks, engine, members, store, task
+from benchbox.fleet.members import Member
+from benchbox.specs import Builder, Case, OnnxFile, TensorSpec, Values
+from tests.helpers.command import invoke
+from tests.helpers.runs import QUICK, graph_of, named
+
+TOKEN = "ab" * 32
+
+
+def test_keys_are_for_their_owner_alone_and_nothing_is_overwritten(tmp_path: Path) -> None:
+    made = invoke("fleet", "init", str(tmp_path / "f"))
+    assert made.exit_code == 0
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "f").iterdir()}
+    assert modes == {
+        "authority.pem": 0o644,
+        "authority-key.pem": 0o600,
+        "member.pem": 0o644,
+        "member-key.pem": 0o600,
+    }
+    assert invoke("fleet", "init", str(tmp_path / "f")).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("tcp://10.0.0.7:8786", "tcp:// is for 127.0.0.1 alone"),
+        ("tcp://localhost.example:1", "tcp:// is for 127.0.0.1 alone"),
+        ("tls://lab", "benchbox fleet init"),
+        ("http://lab", "write it as tls://host:8786"),
+        ("tls://lab:99999", "write it as tls://host:8786"),
+        ("tls://lab/x", "write it as tls://host:8786"),
+    ],
+)
+def test_an_address_beyond_loopback_needs_certificates(url: str, says: str) -> None:
+    done = invoke("fleet", "list", "--scheduler", url)
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize("url", ["tcp://127.0.0.1", "tcp://localhost:8786", "tcp://[::1]:8786"])
+def test_loopback_needs_none(url: str) -> None:
+    assert authority.parse(url).url.endswith(":8786")
+
+
+def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "NEEDED", ("no_such_package",))
+    done = invoke("worker", "--scheduler", "tcp://127.0.0.1")
+    assert (done.exit_code, done.stderr) == (2, f"Error: {engine.INSTALL}\n")
+
+
+@pytest.mark.parametrize("option", ["--cpus=0", "--arrival=5/s", "--profile", "--tf32"])
+def test_what_a_fleet_cannot_follow_is_refused(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = invoke("run", "g2", "--scheduler", "tcp://127.0.0.1", option)
+    assert done.exit_code == 2
+    assert "not with --scheduler" in done.stderr
+
+
+def asked(tmp_path: Path) -> task.Task:
+    (tmp_path / "secret.npy").write_bytes(b"x")
+    values = Values(file=tmp_path / "secret.npy", sha256="cd" * 32, shape=(4, 4), dtype="float32")
+    first, other = named("a", "b")
+    first = replace(first, inputs=(TensorSpec("x", (4, 4), values=values),))
+    built = replace(other, source=Builder("secret.py:build", tmp_path / "secret.py"))
+    graph = task.sent(replace(graph_of(first), path=tmp_path / "secret.onnx"))
+    return task.Task(
+        device="pi-1",
+        run="g2",
+        cases=[task.bare(first), task.bare(built)],
+        graphs={first.key: graph, built.key: "it cannot be exported"},
+        plan=QUICK,
+        channels="arm",
+    )
+
+
+def test_a_task_survives_json_without_a_path_of_the_submitter(tmp_path: Path) -> None:
+    sent = asked(tmp_path)
+    text = task.dump(sent)
+    assert str(tmp_path) not in text
+    again = task.parse_task(text)
+    assert task.dump(again) == text
+    cases, graphs = task.placed(again, store.path)
+    assert cases[0].inputs[0].values is not None
+    assert cases[0].inputs[0].values.file == store.path("cd" * 32)
+    assert isinstance(graphs[cases[1].key], CaseError)
+    assert isinstance(cases[1].source, Builder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"device": "../x"}, "device"),
+        ({"run": "a/b"}, "run"),
+        ({"cases": []}, "cases"),
+        ({"graphs": {}}, "graphs"),
+        ({"plan": {"precision": "1%"}}, "plan.precision"),
+        ({"plan": {"sessions": 10**9}}, "plan.sessions"),
+        ({"plan": {"max_time_s": -1.0}}, "plan.max_time_s"),
+        ({"channels": "dsp"}, "channels"),
+        ({"benchbox": "0.0.1"}, "benchbox 0.0.1"),
+    ],
+)
+def test_a_wrong_task_is_refused_by_name(
+    changes: dict[str, object], says: str, tmp_path: Path
+) -> None:
+    text = json.dumps({**json.loads(task.dump(asked(tmp_path))), **changes})
+    with pytest.raises(UsageError, match=says):
+        task.parse_task(text)
+
+
+@pytest.mark.parametrize("where", ["sha256", "beside"])
+def test_a_graph_leads_out_of_no_folder(where: str, tmp_path: Path) -> None:
+    fields = json.loads(task.dump(asked(tmp_path)))
+    graph = next(each for each in fields["graphs"].values() if isinstance(each, dict))
+    graph[where] = {"sha256": "../../x", "beside": ["../x"]}[where]
+    with pytest.raises(UsageError, match=f"graphs.{where}"):
+        task.parse_task(json.dumps(fields))
+
+
+def test_what_arrives_whole_is_kept_and_what_is_damaged_is_not(tmp_path: Path) -> None:
+    graph = tmp_path / "g.onnx"
+    graph.write_bytes(b"graph" * 3)
+    sha256 = host.sha256(graph)
+    assert store.lacking([sha256]) == [sha256]
+    for name, data in store.parts(graph, ()):
+        store.receive(sha256, TOKEN, name, data)
+    store.receive("00" * 32, TOKEN, "model.onnx", b"other")
+    with pytest.raises(StorageError, match="damaged"):
+        store.finish("00" * 32, TOKEN, ())
+    store.finish(sha256, TOKEN, ())
+    assert store.lacking([sha256, "00" * 32]) == ["00" * 32]
+    assert store.path(sha256).read_bytes() == graph.read_bytes()
+    assert len(list(store.path(sha256).parent.parent.iterdir())) == 1
+
+
+def cases(**groups: int) -> list[Case]:
+    return [
+        Case("s", f"{group}{n}", {}, {}, (), 1, OnnxFile(Path()), group, reference=f"{group}0")
+        for group, count in groups.items()
+        for n in range(count)
+    ]
+
+
+def test_a_reference_goes_along_with_each_part_of_its_group() -> None:
+    parts = chunks.groups(cases(a=10, b=1, c=1), 1, is_comparison=False)
+    assert [[case.name for case in part] for part in parts] == [
+        ["b0", "c0"],
+        ["a0", "a1", "a2"],
+        ["a0", "a3", "a4"],
+        ["a0", "a5", "a6"],
+        ["a0", "a7", "a8"],
+        ["a0", "a9"],
+    ]
+    whole = chunks.groups(cases(a=10), 4, is_comparison=True)
+    assert [len(part) for part in whole] == [10]
+
+
+def member(name: str, identity: str = "one", machine: str = "aarch64") -> Member:
+    return Member(name, "w", identity, machine, "A76", "ONNX Runtime 1", "", ("pi", identity))
+
+
+FLEET = [member("pi1"), member("pi2"), member("pi3", "two"), member("pc", "three", "x86_64")]
+
+
+@pytest.mark.parametrize(
+    ("target", "names"),
+    [("pi1", ["pi1"]), ("pool:one", ["pi1", "pi2"]), ("arch:x86_64", ["pc"])],
+)
+def test_names_pools_and_machines_stand_for_devices(target: str, names: list[str]) -> None:
+    assert [each.name for each in members.matching(target, FLEET)] == names
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("pool:pi", "they differ, choose one: pool:one is .*pool:two"),
+        ("", "they differ"),
+        ("pi9", "the fleet has pc, pi1, pi2, pi3"),
+    ],
+)
+def test_devices_that_differ_are_never_mixed(target: str, says: str) -> None:
+    with pytest.raises(DeviceError, match=says):
+        members.matching(target, FLEET)
