@@ -155,6 +155,8 @@ class AgentProgram:
     def load(self, request: Message) -> Iterator[dict[str, object]]:
         """Open a graph, call it once, and keep it."""
         gc.collect()  # what a graph that failed has left on a GPU is free again
+        if not self.sessions and self.gpu is None and isinstance(self._runtime, OnnxRuntime):
+            self._runtime.warm_up()
         mark = machine.mark_peak()
         loaded = self._runtime.load(request)
         machine.check_bound(self.cpus)
