@@ -11,6 +11,12 @@ def to_html(tables: Sequence[Table]) -> str:
     return "\n".join(line for table in tables for line in _lines(table))
 
 
+def to_page(tables: Sequence[Table]) -> str:
+    """The tables as a file that a browser opens."""
+    head = f'<meta charset="utf-8"><title>{escape(tables[0].title)}</title>'
+    return f"<!doctype html>\n{head}\n{to_html(tables)}\n"
+
+
 def _lines(table: Table) -> Iterator[str]:
     columns = table.written
     aligned = ["left" if column.text else "right" for column in columns]

@@ -166,7 +166,12 @@ def test_a_difference_has_ratios_verdicts_and_what_else_changed() -> None:
     ):
         assert words in text
     assert "DIFFERENT MACHINES" not in text
-    assert "| slow |" in invoke("report", "g2", "--diff", "-f", "markdown").stdout
+    for format_, words in (
+        ("markdown", "| slow |"),
+        ("html", ">SLOWER</td>"),
+        ("latex", "slow & "),
+    ):
+        assert words in invoke("report", "g2", "--diff", "-f", format_).stdout
 
 
 def test_graphs_that_did_not_change_say_how_far_runs_are_apart() -> None:
