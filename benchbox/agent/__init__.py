@@ -11,7 +11,7 @@ stdout, diagnostics on stderr. It ends when stdin closes.
         "driving": {"mode": "graph" | "eager", "cache": "hot" | "cold",
             "tf32": bool, "conv_search": "exhaustive" | "heuristic" | "default" | null} | null}
     <- {"reply": "hello", "protocol": 1, "versions": {...}, "providers": [...],
-        "plugins": providers that Python has packages of,
+        "plugins": providers that Python has packages of, "build"?: how ONNX Runtime was built,
         "host": {..., "clusters": [{"cpus": [...], "capacity"?, "top_khz"?, "core"?}, ...],
                  "setting": {name: words, ...}, "gpu"?: {"name", "driver", ...},
                  "energy"?: {"source", "idle_w", "idle_s", "step_s"} or {"missing": reason}},
@@ -51,7 +51,8 @@ stdout, diagnostics on stderr. It ends when stdin closes.
     <- {"reply": "ceilings", "ceilings": {name: n, ...}, "seen": {...}}
     -> {"op": "cpu_ceilings"}
     <- {"reply": "cpu_ceilings", "ceilings": {name: n, ...}}
-    -> {"op": "profile", "path": p, "provider": name, "inputs": [...], "seed": n, "most_calls": n}
+    -> {"op": "profile", "path": p, "provider": name, "inputs": [...], "seed": n, "most_calls": n,
+        "brief"?: whether it is one of many graphs}
     <- {"step": {"share": done, "next_s": s | null}} now and then, and in the end
        {"reply": "profile", "latencies_ns": {variant: [...]}, "cpu_ns": {variant: [...]} | null,
         "unoptimised_error": sentence | null, "run_us": [...], "gap_us": [...], "nodes": [...]}

@@ -117,12 +117,17 @@ class AgentProgram:
             },
             "providers": self._runtime.providers(),
             "plugins": plugins.installed(),
+            **self._build(),
             **({"plugin": plugin} if (plugin := self._runtime.plugin()) else {}),
             "cpus": self.cpus,
             "affinity": machine.affinity(),
             "rss_bytes": machine.rss_bytes(),
             **({} if self.gpu is None else {"seen": self.gpu.read_counters()}),
         }
+
+    def _build(self) -> dict[str, str]:
+        """How ONNX Runtime was built, which decides what runs and how fast."""
+        return {"build": self._runtime.build()} if isinstance(self._runtime, OnnxRuntime) else {}
 
     def _probes(self) -> "Sentinel | GpuSentinel":
         if self.gpu is not None:

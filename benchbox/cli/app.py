@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from benchbox import __version__
-from benchbox.cli.commands import baseline, device, fleet, graphs, recorded, results, setup, timing
+from benchbox.cli.commands import (
+    baseline,
+    device,
+    fleet,
+    graphs,
+    predicted,
+    recorded,
+    results,
+    setup,
+    timing,
+)
 from benchbox.cli.errors import CONFIG, Commands
 from benchbox.cli.help import HelpCommand
 
@@ -54,6 +64,8 @@ command("export")(graphs.export)
 command("profile")(graphs.profile)
 command("explain")(graphs.explain)
 command("advise")(graphs.advise)
+command("calibrate")(predicted.calibrate)
+command("predict", epilog=predicted.PREDICT_EXAMPLES)(predicted.predict)
 command("doctor")(setup.doctor)
 command("trust")(setup.trust)
 app.add_typer(baseline.app, name="baseline")

@@ -17,6 +17,7 @@ from tools.bench import (
     explained,
     gate,
     networks,
+    predicted,
     program,
     repeating,
     simulated,
@@ -42,6 +43,7 @@ SECTIONS = {
     "simulated": simulated.simulated,
     "estimators": estimators.estimators,
     "explain": explained.explain,
+    "predict": predicted.predict,
 }
 REPEATED = {
     "tables": tables.tables,

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from benchbox.agent.runtime import LoadedGraph
 
-ROUNDS = 10
-BURST_S = 0.1
+ROUNDS, BURST_S = 10, 0.1
+BRIEF_ROUNDS, BRIEF_BURST_S = 4, 0.05  # of one of many graphs, each of which is taken twice
 LEAST_CALLS = 2  # in a burst
 LONGEST_S = 120.0  # after which no further round is begun
 CALIBRATING_CALLS = 3  # to see how long one takes, of which a disturbed one tells nothing
@@ -38,7 +38,8 @@ def profile(request: Message, threads: int, options: Options) -> Iterator[dict[s
     Three variants of the graph take turns: as it is timed, profiled, and without optimisation. The
     reply has all latencies in ns by variant, and of each profiled call what it took by
     the profiler, the median gap between its nodes, and every node. Of one thread it has the
-    processor's time of each call as well, which other programs add nothing to.
+    processor's time of each call as well, which other programs add nothing to. A `brief` request is
+    for one of many graphs: in fewer and shorter bursts, without the last variant.
     """
     from benchbox.agent.ort import session
 
@@ -50,8 +51,9 @@ def profile(request: Message, threads: int, options: Options) -> Iterator[dict[s
         calls["profiled"] = load(recording.attach(options())).call
         recording.hide()
         yield _step(0.0)
-        reason = _add_unoptimised(calls, load, options())
-        bursts = Bursts(calls, threads, request["most_calls"])
+        is_brief = bool(request.get("brief"))
+        reason = "" if is_brief else _add_unoptimised(calls, load, options())
+        bursts = Bursts(calls, threads, request["most_calls"], is_brief=is_brief)
         yield from bursts.take()
         calls.clear()
         gc.collect()  # the session is gone, and its events are written
@@ -99,8 +101,15 @@ class Bursts:
     """
 
     def __init__(
-        self, calls: dict[str, Callable[[], object]], threads: int, most_profiled: int
+        self,
+        calls: dict[str, Callable[[], object]],
+        threads: int,
+        most_profiled: int,
+        *,
+        is_brief: bool = False,
     ) -> None:
+        self._rounds = BRIEF_ROUNDS if is_brief else ROUNDS
+        burst_s = BRIEF_BURST_S if is_brief else BURST_S
         self._calls = calls
         self._threads = threads
         self._counts: dict[str, int] = {}
@@ -109,9 +118,9 @@ class Bursts:
         for name, call in calls.items():
             calls[name] = call = _clocked(call, self._read[name])
             call_s = max(1, min(settle(call) for _ in range(CALIBRATING_CALLS))) / 1e9
-            most = most_profiled // ROUNDS if name == "profiled" else MOST_TIMED
+            most = most_profiled // self._rounds if name == "profiled" else MOST_TIMED
             most = min(most, MOST_TIMED)
-            count = self._counts[name] = max(LEAST_CALLS, min(most, int(BURST_S / call_s)))
+            count = self._counts[name] = max(LEAST_CALLS, min(most, int(burst_s / call_s)))
             self._round_s += (1 + count) * call_s
         self.latencies_ns: dict[str, list[int]] = {name: [] for name in calls}
         self.cpu_ns: dict[str, list[int]] = {name: [] for name in calls}
@@ -124,8 +133,8 @@ class Bursts:
         order = list(self._calls)
         gc.disable()
         try:
-            for index in range(ROUNDS):
-                yield _step(index / ROUNDS, self._round_s)
+            for index in range(self._rounds):
+                yield _step(index / self._rounds, self._round_s)
                 for name in order:
                     self._burst(name)
                 order.reverse()

@@ -43,6 +43,12 @@ class OnnxRuntime:
         own = self._plugin.facts[plugins.VERSION] if self._plugin else ""
         return {"onnxruntime": ort.__version__, **({"plugin": str(own)} if own else {})}
 
+    def build(self) -> str:
+        """Return from what and how it was built, empty for one that does not say."""
+        import onnxruntime as ort
+
+        return str(ort.get_build_info()) if hasattr(ort, "get_build_info") else ""
+
     def providers(self) -> list[str]:
         """Return the execution providers of this build."""
         import onnxruntime as ort

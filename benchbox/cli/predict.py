@@ -1,0 +1,180 @@
+"""The `benchbox predict` command: latency of graphs that are not timed."""
+
+import ast
+import importlib.util
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from benchbox import devices, host, records, runner, specs
+from benchbox.api import parsing
+from benchbox.api.selection import selection
+from benchbox.cli import runs
+from benchbox.cli.bar import Bar
+from benchbox.cli.exits import CASE_FAILED, INTERRUPTED
+from benchbox.cli.options.cases import CaseOptions
+from benchbox.cli.options.devices import ProcessorOptions
+from benchbox.cli.options.output import ExportOptions
+from benchbox.cli.output import Exports, console
+from benchbox.cli.progress import Live
+from benchbox.devices import Device
+from benchbox.errors import CaseError, SpecError, UsageError
+from benchbox.insight.predict.calibration import Calibration
+from benchbox.insight.predict.model import LatencyModel
+from benchbox.records.names import Wanted
+from benchbox.report import predicted as report_predicted
+from benchbox.report.console import show_tables
+from benchbox.report.predicted import PredictReport
+from benchbox.runner.calibrate import require_predictable
+from benchbox.runner.predict import (
+    Asked,
+    Predicted,
+    calibration_of,
+    model_of,
+    of_cases,
+    of_generated,
+    predicted,
+    shift_by,
+)
+from benchbox.transports import open_agent
+
+
+def predict(
+    options: CaseOptions,
+    device_name: str,
+    processors: ProcessorOptions,
+    exports: ExportOptions,
+    anchor: str,
+    results: Path,
+) -> None:
+    """Predict every graph; exits 1 where one cannot be predicted, 130 when interrupted."""
+    files = Exports(exports.paths())
+    cpus = parsing.one_choice(processors.cpus)
+    threads = parsing.one_number_of_threads(processors.threads)
+    device = devices.resolve(parsing.one_device(device_name), threads, cpus)
+    require_predictable(device)
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before it is imported here
+    generators = [name for name in options.names if is_generator(name)]
+    names = [name for name in options.names if name not in generators]
+    stderr = console(stderr=True)
+    known = calibration_of(device, open_agent)
+    with Bar(stderr) as bar:
+        bar.line().draw("fitting", None, f"{len(known.networks)} networks")
+        model = model_of(known)
+    asked = _prepared(names, options, device, stderr) if names else []
+    shift, anchored = 1.0, 0
+    if anchor:
+        shift, anchored = _anchored(anchor, results, known, model)
+    done: list[Predicted] = []
+    interrupted = _collect(done, [*asked, *generators], known, model, shift, stderr)
+    report = PredictReport(
+        *(done, known, model, device.name, records.now()), shift=shift, anchored=anchored
+    )
+    if done:
+        show_tables(report_predicted.tables(report), files.console())
+    formats = {
+        "csv": report_predicted.to_csv,
+        "markdown": report_predicted.to_markdown,
+        "json": report_predicted.to_json,
+    }
+    files.write(lambda format_: formats[format_](report), "; predict again")
+    if interrupted:
+        stderr.print(f"Interrupted; predicted: {len(done)}.", style="yellow")
+        raise typer.Exit(INTERRUPTED)
+    if any(each.prediction is None for each in done):
+        raise typer.Exit(CASE_FAILED)
+
+
+def _prepared(
+    names: Sequence[str],
+    options: CaseOptions,
+    device: Device,
+    stderr: Any,  # noqa: ANN401
+) -> list[Asked]:
+    """The graphs of cases, exported where they are not in the cache."""
+    found = specs.find_all(names)
+    cases = runner.unfold(found, selection(options.plain(), device.channels))
+    with Live(stderr, len(cases)) as live:
+        graphs = runner.prepare(found, cases, live.exporting, timed=False)
+    return list(of_cases(cases, graphs))
+
+
+def _anchored(
+    anchor: str, results: Path, known: Calibration, model: LatencyModel
+) -> tuple[float, int]:
+    """What the cases of a run took over what is predicted, and how many there are."""
+    (run, *_), _ = runs.readable([anchor], Wanted(results))
+    keys = dict.fromkeys(each.key for each in run.records if each.latency is not None)
+    if not keys:
+        raise UsageError(f"--anchor {anchor}: it has no latency")
+    found = specs.find_all([*dict.fromkeys(key.partition(":")[0] for key in keys)])
+    cases = [case for case in runner.unfold(found, specs.Selection()) if case.key in keys]
+    try:
+        return shift_by(run.records, cases, runner.prepare(found, cases), known, model)
+    except CaseError as error:
+        raise UsageError(f"--anchor {anchor}: {error}") from None
+
+
+def _collect(
+    done: list[Predicted],
+    asked: Sequence[Asked | str],
+    known: Calibration,
+    model: LatencyModel,
+    shift: float,
+    stderr: Any,  # noqa: ANN401
+) -> bool:
+    """Add the prediction of every graph; return whether Ctrl-C cut it short."""
+    try:
+        with Bar(stderr) as bar:
+            line = bar.line()
+            for each in predicted(_asked(asked), known, model, shift):
+                done.append(each)
+                line.draw("predicting", None, f"{len(done)} graphs")
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def _asked(asked: Iterable[Asked | str]) -> Iterator[Asked]:
+    for each in asked:
+        if isinstance(each, Asked):
+            yield each
+        else:
+            yield from of_generated(_generated(each))
+
+
+def is_generator(name: str) -> bool:
+    """Whether a name is `file.py:callable`, and that one yields: it is read, not run."""
+    file, _, function = name.rpartition(":")
+    if not file.endswith(".py"):
+        return False
+    try:
+        tree = ast.parse(host.read_file(Path(file).expanduser()))
+    except (OSError, SyntaxError, ValueError):
+        return False  # what is wrong with it is said where builders are looked for
+    return any(
+        isinstance(node, ast.FunctionDef)
+        and node.name == function
+        and any(isinstance(inner, ast.Yield | ast.YieldFrom) for inner in ast.walk(node))
+        for node in tree.body
+    )
+
+
+def _generated(name: str) -> Iterator[Any]:
+    """What a generator yields; what it raises becomes an error in one line."""
+    text, _, function = name.rpartition(":")
+    path = Path(text).expanduser().absolute()
+    try:
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec and spec.loader, "a Python file"
+        module = importlib.util.module_from_spec(spec)
+        sys.path.insert(0, str(path.parent))
+        spec.loader.exec_module(module)
+        yield from getattr(module, function)()
+    except (Exception, SystemExit) as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise SpecError(f"generator {name!r} fails: {what}") from None

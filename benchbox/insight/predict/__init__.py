@@ -1,0 +1,1 @@
+"""Prediction: the latency of graphs that nobody timed, from graphs that were."""

@@ -1,0 +1,245 @@
+"""Predictions of cases and of graphs that a generator yields, for a device that is calibrated."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from benchbox import host
+from benchbox.devices import Device
+from benchbox.errors import BenchboxError, CaseError, DeviceError
+from benchbox.export import Graph
+from benchbox.insight.predict import calibration, work
+from benchbox.insight.predict.calibration import LEAST_NETWORKS, Calibration, Identity
+from benchbox.insight.predict.model import LatencyModel, Prediction, examples, fit
+from benchbox.insight.predict.optimise import Optimiser
+from benchbox.insight.predict.residuals import best_method
+from benchbox.insight.predict.work import NetworkWork
+from benchbox.records import Record
+from benchbox.runner.calibrate import identity, require_same_version
+from benchbox.specs import Case
+from benchbox.transports import Agent
+
+if TYPE_CHECKING:
+    import onnx
+
+CHUNK = 64  # graphs that are predicted at once
+FLOAT, FLOAT16, INTEGERS = 1, 10, (2, 3)  # TensorProto.DataTypes
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """A graph with its prediction, or why there is none.
+
+    `macs` are those of the file, None where they were not counted; `accuracy` is in percent.
+    """
+
+    name: str
+    prediction: Prediction | None
+    macs: int | None = None
+    accuracy: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A graph to predict."""
+
+    name: str
+    model: "Callable[[], onnx.ModelProto]"
+    shapes: Mapping[str, Sequence[int]]
+    macs: int | None = None
+    accuracy: float | None = None
+
+
+def calibration_of(device: Device, open_agent: Callable[[Device], Agent]) -> Calibration:
+    """The calibration of a device as it is now; raises DeviceError where there is none."""
+    with open_agent(device) as agent:
+        found = identity(agent, device)
+    require_same_version(found)
+    file = calibration.path(found)
+    if not file.exists():
+        raise DeviceError(
+            f"device {device.name!r} is not calibrated{_as_it_was(device, found)}: "
+            f"benchbox calibrate -d {device.command_name} (some minutes)"
+        )
+    known = calibration.read(file)
+    if len(known.networks) < LEAST_NETWORKS:
+        raise DeviceError(
+            f"device {device.name!r}: its calibration was cut short after {len(known.networks)} "
+            f"networks; benchbox calibrate -d {device.command_name} goes on"
+        )
+    return known
+
+
+def _as_it_was(device: Device, now: Identity) -> str:
+    """What is another one than when the device was calibrated last, empty where it never was."""
+    for file in sorted(calibration.folder().glob("*.jsonl")):
+        try:
+            known = calibration.read(file)
+        except DeviceError:
+            continue
+        if known.device == device.command_name:
+            return f" as it is ({', '.join(known.identity.differences(now))})"
+    return ""
+
+
+def model_of(known: Calibration) -> LatencyModel:
+    """The model of a calibration, fitted to it or as it was fitted before."""
+    file = calibration.folder() / f"{known.digest[:24]}-{best_method().split()[0]}.json"
+    kept = host.read_json(file)
+    try:
+        if isinstance(kept, dict):
+            return LatencyModel.from_json(kept)
+    except (KeyError, TypeError, ValueError):
+        pass  # of another benchbox: it is fitted anew
+    found = fit(examples(known.networks))
+    try:
+        host.write(file, json.dumps(found.to_json()))
+    except OSError:
+        return found  # fitted anew each time
+    return found
+
+
+def of_cases(cases: Sequence[Case], graphs: Mapping[str, Graph | CaseError]) -> Iterator[Asked]:
+    """The graphs of cases; raises CaseError for one without."""
+    for case in cases:
+        graph = graphs[case.key]
+        shapes = {tensor.name: tensor.shape for tensor in case.inputs}
+        accuracy = case.paper.top1_percent or case.paper.map_percent
+        if isinstance(graph, CaseError):
+            yield Asked(case.key, _failing(graph), shapes)
+        else:
+            yield Asked(case.key, _loader(graph.path), shapes, graph.cost.known_macs, accuracy)
+
+
+def _failing(error: CaseError) -> "Callable[[], onnx.ModelProto]":
+    def fail() -> "onnx.ModelProto":
+        raise error
+
+    return fail
+
+
+def _loader(path: Path) -> "Callable[[], onnx.ModelProto]":
+    def load() -> "onnx.ModelProto":
+        import onnx
+
+        return onnx.load(str(path), load_external_data=False)
+
+    return load
+
+
+def of_generated(items: Iterable[Any]) -> Iterator[Asked]:
+    """The graphs that a generator yields: a name, an ONNX model, and its accuracy if it has one.
+
+    Raises CaseError for anything else.
+    """
+    for number, item in enumerate(items, 1):
+        if not isinstance(item, tuple) or len(item) not in (2, 3):
+            raise CaseError(
+                f"item {number} of the generator is no (name, model) or (name, model, accuracy)"
+            )
+        name, model, *accuracy = item
+        known = float(accuracy[0]) if accuracy and accuracy[0] is not None else None
+        yield Asked(str(name), _reader(model, number), {}, accuracy=known)
+
+
+def _reader(model: object, number: int) -> "Callable[[], onnx.ModelProto]":
+    def read() -> "onnx.ModelProto":
+        import onnx
+
+        if isinstance(model, onnx.ModelProto):
+            return model
+        if isinstance(model, bytes):
+            return onnx.load_from_string(model)
+        if isinstance(model, str | Path):
+            return onnx.load(str(model), load_external_data=False)
+        raise CaseError(f"item {number} has no ONNX model, bytes or path of one")
+
+    return read
+
+
+def predicted(
+    asked: Iterable[Asked], known: Calibration, model: LatencyModel, shift: float = 1.0
+) -> Iterator[Predicted]:
+    """Predict each graph as it comes, several at once."""
+    with Optimiser(is_blocked=known.is_blocked) as optimiser:
+        waiting: list[tuple[Asked, NetworkWork]] = []
+        for each in asked:
+            try:
+                waiting.append((each, works(each, optimiser)))
+            except BenchboxError as error:
+                yield Predicted(each.name, None, each.macs, each.accuracy, str(error))
+            if len(waiting) == CHUNK:
+                yield from _together(waiting, model, shift)
+                waiting = []
+        yield from _together(waiting, model, shift)
+
+
+def _together(
+    waiting: Sequence[tuple[Asked, NetworkWork]], model: LatencyModel, shift: float
+) -> Iterator[Predicted]:
+    found = model.predict([network for _, network in waiting], shift)
+    for (each, _), prediction in zip(waiting, found, strict=True):
+        yield Predicted(each.name, prediction, each.macs, each.accuracy)
+
+
+def works(each: Asked, optimiser: Optimiser) -> NetworkWork:
+    """The work of a graph; raises CaseError for one that no calibration is about."""
+    try:
+        model = each.model()
+    except BenchboxError:
+        raise
+    except Exception as error:  # protobuf's and the system's, of a file that is none
+        raise CaseError(f"no ONNX model: {' '.join(str(error).split())[:200]}") from None
+    _require_single(model, each.shapes)
+    found = optimiser.operators(model, each.shapes)
+    if not found:
+        raise CaseError("optimisation leaves no operator to run")
+    return NetworkWork([work.of(operator) for operator in found])
+
+
+def _require_single(model: "onnx.ModelProto", shapes: Mapping[str, Sequence[int]]) -> None:
+    """Raise CaseError for a graph of another type or batch than was calibrated."""
+    kinds = {weight.data_type for weight in model.graph.initializer if math.prod(weight.dims) > 64}
+    if FLOAT16 in kinds or kinds & {*INTEGERS}:
+        raise CaseError("its weights are no float32, which alone is calibrated")
+    for value in model.graph.input:
+        dims = [each.dim_value for each in value.type.tensor_type.shape.dim]
+        shape = list(shapes.get(value.name, dims))
+        if len(shape) == 4 and shape[0] not in (0, 1):
+            raise CaseError(f"it has a batch of {shape[0]}; one image alone is calibrated")
+        if 0 in shape:
+            raise CaseError(f"input {value.name!r} has open sizes; give them with --shape or --dim")
+
+
+def shift_by(
+    records: Sequence[Record],
+    cases: Sequence[Case],
+    graphs: Mapping[str, Graph | CaseError],
+    known: Calibration,
+    model: LatencyModel,
+) -> tuple[float, int]:
+    """What a run's cases took over what is predicted of them, and how many there are.
+
+    Those count whose graph is the one that was timed. Raises CaseError where there are none.
+    """
+    timed = {each.key: each for each in records if each.latency is not None}
+    same = [
+        case
+        for case in cases
+        if isinstance(graph := graphs[case.key], Graph)
+        and case.key in timed
+        and timed[case.key].sha256 == graph.sha256
+    ]
+    ratios = [
+        latency.p50_s / found.prediction.latency_s
+        for found in predicted(of_cases(same, graphs), known, model)
+        if found.prediction and (latency := timed[found.name].latency)
+    ]
+    if not ratios:
+        raise CaseError("none of its cases can be predicted as it was timed")
+    return median(ratios), len(ratios)
