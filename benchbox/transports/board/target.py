@@ -68,7 +68,8 @@ class Target:
         self.installer: RemoteChannel | None = None  # which gets pings, too
         self._turn = threading.Lock()  # a file's bytes must not be cut by a line
         try:
-            self._keeper = self.start("remote_keeper.py")
+            self._keeper = self._started()
+            self._keeper.write(commands.script("remote_keeper.py"))
             self.facts = self.ask({"op": "hello"})
             self._check_python()
             self.folder = replies.path(self.facts, "folder")
@@ -88,9 +89,12 @@ class Target:
 
     def start(self, script: str) -> RemoteChannel:
         """Start a program of this package by the Python there."""
-        program = self.link.start(commands.program(self.python, gpu=bool(self.device.gpu)))
+        program = self._started()
         program.write(commands.script(script))
         return program
+
+    def _started(self) -> RemoteChannel:
+        return self.link.start(commands.program(self.python, gpu=bool(self.device.gpu)))
 
     def _no_python(self, error: Exception) -> str:
         name, python = self.device.name, self.device.python or "python3"
