@@ -8,6 +8,7 @@ from benchbox.errors import UsageError
 def placeholders(options: JobOptions, threads: int) -> list[Device]:
     """A device for each -d, by which requests name what the fleet is to choose from.
 
+    With 0 `threads` each has those that its worker offers.
     Raises UsageError for options that a fleet cannot follow.
     """
     mode = options.gpu

@@ -99,7 +99,7 @@ def of_specs(options: JobOptions, found: Sequence[BlockSpec], name: str) -> Job:
         raise UsageError("--allow-emulated: not with --sustained, which keeps figures, no samples")
     threads = parsing.threads(options.threads)
     chosen = (
-        fleet.placeholders(options, max(threads, default=1))
+        fleet.placeholders(options, max(threads, default=0))
         if options.scheduler
         else _devices(options, max(threads, default=None))
     )

@@ -20,6 +20,7 @@ FORMATS = {
     ".pdf": "pdf",
     ".png": "png",
     ".bib": "bib",
+    ".parquet": "parquet",
 }
 PICTURES = ("svg", "pdf", "png")
 NO_PICTURES = PictureOptions()
@@ -75,6 +76,8 @@ def render(
     match format_:
         case "csv":
             return files.to_csv(to_frame(runs))
+        case "parquet":
+            return files.to_parquet(to_frame(runs))
         case "json":
             return files.to_json(to_frame(runs))
         case "markdown":

@@ -1,9 +1,8 @@
 """Chunks of a run: cases that one device times in one task, prepared a batch ahead."""
 
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 
 from benchbox.errors import CaseError
@@ -11,6 +10,7 @@ from benchbox.export import Graph
 from benchbox.runner.memory_groups import reference_key
 from benchbox.runner.prepare import prepare
 from benchbox.runner.request import Request
+from benchbox.runner.threads import Threads
 from benchbox.specs import Case
 
 MOST_CASES = 8  # of a task that need not be together
@@ -62,25 +62,37 @@ def prepared(
     """Yield the parts with their graphs, without what is `done` by key and sha256."""
     seen: set[str] = set()
     batches = list(_batches(parts))
-    with ThreadPoolExecutor(1, "benchbox-export") as pool:
-        make = partial(_make, request, progress)
-        later = pool.submit(make, batches[0]) if batches else None
-        for number, batch in enumerate(batches):
-            assert later is not None, "each batch is begun by the one before"
-            graphs = later.result()
-            if number + 1 < len(batches):
-                later = pool.submit(make, batches[number + 1])
-            for part in batch:
-                wanted = {case.key for case in part} - seen
-                wanted -= {key for key in wanted if (key, _sha256(graphs[key])) in done}
-                seen |= {case.key for case in part}
-                if not wanted:
-                    continue
-                needed = wanted | {reference_key(case) for case in part if case.key in wanted}
-                if request.plan.margin is not None:
-                    needed = {case.key for case in part}
-                cases = [case for case in part if case.key in needed]
-                yield Chunk(cases, {case.key: graphs[case.key] for case in cases}, wanted)
+    ahead = [_Ahead(request, progress, batch) for batch in batches[:1]]
+    for number, batch in enumerate(batches):
+        graphs = ahead.pop().graphs()
+        ahead += [_Ahead(request, progress, later) for later in batches[number + 1 : number + 2]]
+        for part in batch:
+            wanted = {case.key for case in part} - seen
+            wanted -= {key for key in wanted if (key, _sha256(graphs[key])) in done}
+            seen |= {case.key for case in part}
+            if not wanted:
+                continue
+            needed = wanted | {reference_key(case) for case in part if case.key in wanted}
+            if request.plan.margin is not None:
+                needed = {case.key for case in part}
+            cases = [case for case in part if case.key in needed]
+            yield Chunk(cases, {case.key: graphs[case.key] for case in cases}, wanted)
+
+
+class _Ahead:
+    """The graphs of a batch, made in a thread that nobody waits for at the end of the program."""
+
+    def __init__(
+        self, request: Request, progress: Progress, batch: Sequence[Sequence[Case]]
+    ) -> None:
+        self._made: dict[str, Graph | CaseError] = {}
+        self._threads = Threads(threading.Event())
+        self._threads.begin(lambda: self._made.update(_make(request, progress, batch)))
+
+    def graphs(self) -> dict[str, Graph | CaseError]:
+        """Wait for the graphs; raises what making them raised."""
+        self._threads.wait()
+        return self._made
 
 
 def _make(

@@ -70,6 +70,15 @@ class Results:
         """The cases that an earlier run on these devices has, by key and sha256 of the graph."""
         return {each for _, statuses in self._previous.values() for each in statuses}
 
+    def outcomes(self, *, interrupted: bool) -> list[Outcome]:
+        """What became of the run on each device; of one that had nothing to add, what it has."""
+        found = [file.outcome(interrupted=interrupted) for file in self.files.values()]
+        for device, (run, done) in self._previous.items():
+            if device not in self.files:
+                own = records.read(run.path) if len(done) <= MOST_SHOWN else run
+                found.append(Outcome(own, interrupted, ""))
+        return found
+
     def take(self, device: str, lines: str, chunk: Chunk) -> list[Record]:
         """Keep the records of a task; those of it that are new."""
         run = _read(lines)

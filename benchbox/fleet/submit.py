@@ -139,9 +139,9 @@ class Submission:
         finally:
             for flight in self._flights.values():
                 flight.future.cancel()
-        files = [file for target in self._targets for file in target.results.files.values()]
-        for index, file in enumerate(files):
-            ends.outcomes[index] = file.outcome(interrupted=ends.interrupted)
+        for target in self._targets:
+            for outcome in target.results.outcomes(interrupted=ends.interrupted):
+                ends.outcomes[len(ends.outcomes)] = outcome
         for index, target in enumerate(self._targets):
             if target.failure is not None:
                 ends.failures[index] = target.failure
@@ -258,7 +258,7 @@ class Submission:
             graphs={name: task.sent(graph) for name, graph in chunk.graphs.items()},
             plan=replace(request.plan, max_time_s=request.plan.max_time_s * min(1.0, share)),
             channels=request.selection.channels,
-            threads=request.device.threads if request.device.threads > 1 else None,
+            threads=request.device.threads or None,
             allow_emulated=request.allow_emulated,
             topic=self._topic,
             key=key,

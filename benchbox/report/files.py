@@ -1,10 +1,12 @@
 """Files of a run: CSV and JSON of the data frame, Markdown of the printed tables and of it."""
 
+import importlib.util
 import json
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from benchbox.errors import UsageError
 from benchbox.lines import one_line, visible
 from benchbox.records import Run
 from benchbox.report.frame import DIGITS, to_frame
@@ -49,6 +51,14 @@ def to_csv(frame: "pd.DataFrame") -> str:
 def rows_to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Write rows as CSV in the same way."""
     return "".join(",".join(map(_csv_cell, row)) + "\n" for row in [header, *rows])
+
+
+def to_parquet(frame: "pd.DataFrame") -> bytes:
+    """The table as Parquet, for data frames of any program; raises UsageError without pyarrow."""
+    if importlib.util.find_spec("pyarrow") is None:
+        raise UsageError("Parquet is written by pyarrow: pip install pyarrow")
+    data: bytes = frame.to_parquet(index=False)
+    return data
 
 
 def to_json(frame: "pd.DataFrame") -> str:

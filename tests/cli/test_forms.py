@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.helpers.command import invoke
@@ -41,6 +42,26 @@ def test_the_ending_of_a_file_says_its_format(name: str) -> None:
     result = invoke("report", "-o", name)
     assert (result.exit_code, result.output) == (0, "")
     assert Path(name).read_bytes().startswith(BEGINNINGS[name])
+
+
+@pytest.mark.usefixtures("run")
+def test_parquet_has_the_rows_and_columns_of_csv() -> None:
+    pytest.importorskip("pyarrow")
+    assert invoke("report", "-o", "t.parquet").exit_code == 0
+    assert invoke("report", "-o", "t.csv").exit_code == 0
+    table, text = pd.read_parquet("t.parquet"), pd.read_csv("t.csv")
+    assert [*table.columns] == [*text.columns]
+    assert [*table["case"]] == [*text["case"]]
+
+
+@pytest.mark.usefixtures("run")
+def test_parquet_without_pyarrow_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    done = invoke("report", "-o", "t.parquet")
+    assert (done.exit_code, done.stderr) == (
+        2,
+        "Error: Parquet is written by pyarrow: pip install pyarrow\n",
+    )
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,8 @@ def test_what_is_left_is_timed_by_resume(lab: Lab) -> None:
     lab.run(again, resume=True)
     assert {case for _, case in again.finished_on} == everything(lab).keys() - timed
     assert Counter(lab.timed()) == everything(lab)
+    shown = lab.run(Hearer(), resume=True).outcomes.values()
+    assert Counter(r.case for each in shown for r in each.run.records) == everything(lab)
 
 
 def test_ctrl_c_takes_back_what_has_not_begun_and_keeps_the_rest(lab: Lab) -> None:
