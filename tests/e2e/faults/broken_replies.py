@@ -265,7 +265,7 @@ def run_profile(agents: Liars, bench: Bench) -> None:
     assert sum(each.profile is None for each in found) <= 1, [each.reason for each in found]
     report = ProfileReport(found, runs.CPU, "2026-01-01T00:00:00Z")
     show_tables(tables(report), doctor.console())
-    for to in (profile_files.to_csv, profile_files.to_markdown, profile_files.to_json):
+    for to in (profile_files.to_csv, profile_files.to_json):
         to(report)
 
 
@@ -276,7 +276,7 @@ def would_save(*parts: object) -> bool:
 def check_gpu(agents: Liars, _: Bench) -> None:
     device = replace(runs.CPU, name="cuda", provider="torch")
     with patch.object(gpu_check, "open_agent", agents.open):
-        gpu_check.check(device, "")
+        gpu_check.check(device)
 
 
 @fault("mistakes", "a reply to doctor, profile or a check of a GPU is wrong in any part")

@@ -315,7 +315,7 @@ def shared_names(bench: Bench, rng: random.Random) -> None:
     pair = [text, rng.choice([other for other in others if other != text])]
     assert len({selection.file_name(name) for name in pair}) == 2, pair
     cases = runs.named(*pair)
-    stems = cli_export._stems(cases)
+    stems = cli_export.file_stems(cases)
     assert len({stem.casefold() for stem in stems.values()}) == 2, stems
     values = rng.choice(ALIKE)
     rows = [
