@@ -139,7 +139,7 @@ def test_cudas_libraries_are_installed_there(
     ("pip", "space_mb", "nvpmodel", "said"),
     [
         ("", 10**9, "", "no space left there: 1000001600 MB needed, "),
-        ("", 0, "NV Power Mode: 25W\n1", "a Jetson takes JetPack's own onnxruntime-gpu, from"),
+        ("", 0, "NV Power Mode: 25W\n1", "a Jetson takes JetPack's own onnxruntime-gpu, which"),
         (
             "connection broken by 'NewConnectionError(...)'",
             0,

@@ -18,8 +18,8 @@ CUDA_DOWNLOAD_MB = 1600  # lies there until it is unpacked
 MB = 10**6
 CUDA_MACHINES = ("x86_64", "aarch64")  # that PyPI has wheels of onnxruntime-gpu for
 JETSON = (
-    "a Jetson takes JetPack's own onnxruntime-gpu, from the index of NVIDIA's Jetson AI Lab for "
-    "its JetPack and CUDA, by pip's --index-url; install that there, then: {}"
+    "a Jetson takes JetPack's own onnxruntime-gpu, which NVIDIA's Jetson AI Lab has for each "
+    "JetPack and CUDA; install that there, then: {}"
 )
 TICK_S = 1.0  # of the clock of an installation
 FACTS = {"main": "benchbox.agent.__main__", "arguments": ["--facts"]}
