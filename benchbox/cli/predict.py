@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rich.console import Console
 
 from benchbox import devices, host, records, runner, specs
 from benchbox.api import parsing
@@ -22,12 +23,12 @@ from benchbox.cli.options.output import ExportOptions
 from benchbox.cli.output import Exports, console
 from benchbox.cli.progress import Live
 from benchbox.devices import Device
-from benchbox.errors import CaseError, SpecError, UsageError
+from benchbox.errors import BenchboxError, CaseError, SpecError, UsageError
 from benchbox.insight.predict.calibration import Calibration
 from benchbox.insight.predict.model import LatencyModel
+from benchbox.records import Run
 from benchbox.records.names import Wanted
 from benchbox.report import predicted as report_predicted
-from benchbox.report.console import show_tables
 from benchbox.report.predicted import PredictReport
 from benchbox.runner.calibrate import require_predictable
 from benchbox.runner.predict import (
@@ -61,28 +62,27 @@ def predict(
     generators = [name for name in options.names if is_generator(name)]
     names = [name for name in options.names if name not in generators]
     stderr = console(stderr=True)
+    run = _run(anchor, results) if anchor else None
     known = calibration_of(device, open_agent)
+    asked = _prepared(names, options, device, stderr) if names else []  # before the fit: names err
     with Bar(stderr) as bar:
         bar.line().draw("fitting", None, f"{len(known.networks)} networks")
         model = model_of(known)
-    asked = _prepared(names, options, device, stderr) if names else []
-    shift, anchored = 1.0, 0
-    if anchor:
-        shift, anchored = _anchored(anchor, results, known, model)
+    shift, anchored = _anchored(anchor, run, known, model) if run else (1.0, 0)
     done: list[Predicted] = []
-    interrupted = _collect(done, [*asked, *generators], known, model, shift, stderr)
+    cut = _collect(done, [*asked, *generators], known, model, shift, stderr)
     report = PredictReport(
         *(done, known, model, device.name, records.now()), shift=shift, anchored=anchored
     )
-    if done:
-        show_tables(report_predicted.tables(report), files.console())
-    formats = {
-        "csv": report_predicted.to_csv,
-        "markdown": report_predicted.to_markdown,
-        "json": report_predicted.to_json,
-    }
-    files.write(lambda format_: formats[format_](report), "; predict again")
-    if interrupted:
+    files.publish(
+        report_predicted.tables(report) if done else (),
+        "; predict again",
+        csv=lambda: report_predicted.to_csv(report),
+        json=lambda: report_predicted.to_json(report),
+    )
+    if isinstance(cut, BenchboxError):
+        raise cut
+    if cut:
         stderr.print(f"Interrupted; predicted: {len(done)}.", style="yellow")
         raise typer.Exit(INTERRUPTED)
     if any(each.prediction is None for each in done):
@@ -93,7 +93,7 @@ def _prepared(
     names: Sequence[str],
     options: CaseOptions,
     device: Device,
-    stderr: Any,  # noqa: ANN401
+    stderr: Console,
 ) -> list[Asked]:
     """The graphs of cases, exported where they are not in the cache."""
     found = specs.find_all(names)
@@ -103,14 +103,17 @@ def _prepared(
     return list(of_cases(cases, graphs))
 
 
-def _anchored(
-    anchor: str, results: Path, known: Calibration, model: LatencyModel
-) -> tuple[float, int]:
-    """What the cases of a run took over what is predicted, and how many there are."""
+def _run(anchor: str, results: Path) -> Run:
+    """The run to shift by."""
     (run, *_), _ = runs.readable([anchor], Wanted(results))
-    keys = dict.fromkeys(each.key for each in run.records if each.latency is not None)
-    if not keys:
+    if all(each.latency is None for each in run.records):
         raise UsageError(f"--anchor {anchor}: it has no latency")
+    return run
+
+
+def _anchored(anchor: str, run: Run, known: Calibration, model: LatencyModel) -> tuple[float, int]:
+    """What the cases of a run took over what is predicted, and how many there are."""
+    keys = dict.fromkeys(each.key for each in run.records if each.latency is not None)
     found = specs.find_all([*dict.fromkeys(key.partition(":")[0] for key in keys)])
     cases = [case for case in runner.unfold(found, specs.Selection()) if case.key in keys]
     try:
@@ -125,18 +128,18 @@ def _collect(
     known: Calibration,
     model: LatencyModel,
     shift: float,
-    stderr: Any,  # noqa: ANN401
-) -> bool:
-    """Add the prediction of every graph; return whether Ctrl-C cut it short."""
+    stderr: Console,
+) -> BaseException | None:
+    """Add the prediction of every graph; return Ctrl-C, or the error, that cut it short."""
     try:
         with Bar(stderr) as bar:
             line = bar.line()
             for each in predicted(_asked(asked), known, model, shift):
                 done.append(each)
                 line.draw("predicting", None, f"{len(done)} graphs")
-    except KeyboardInterrupt:
-        return True
-    return False
+    except (KeyboardInterrupt, BenchboxError) as error:
+        return error
+    return None
 
 
 def _asked(asked: Iterable[Asked | str]) -> Iterator[Asked]:

@@ -160,11 +160,6 @@ def to_csv(report: PredictReport) -> str:
     return files.to_csv(frame.astype(COLUMNS))
 
 
-def to_markdown(report: PredictReport) -> str:
-    """The printed table as Markdown."""
-    return files.tables_to_markdown(tables(report))
-
-
 def to_json(report: PredictReport) -> str:
     """Every prediction with its time by kind of kernel, and what it is made from."""
     known = report.calibration.identity

@@ -165,17 +165,21 @@ def _reader(model: object, number: int) -> "Callable[[], onnx.ModelProto]":
 def predicted(
     asked: Iterable[Asked], known: Calibration, model: LatencyModel, shift: float = 1.0
 ) -> Iterator[Predicted]:
-    """Predict each graph as it comes, several at once."""
+    """Predict each graph as it comes, several at once; those before an error come before it."""
     with Optimiser(is_blocked=known.is_blocked) as optimiser:
         waiting: list[tuple[Asked, NetworkWork]] = []
-        for each in asked:
-            try:
-                waiting.append((each, works(each, optimiser)))
-            except BenchboxError as error:
-                yield Predicted(each.name, None, each.macs, each.accuracy, str(error))
-            if len(waiting) == CHUNK:
-                yield from _together(waiting, model, shift)
-                waiting = []
+        try:
+            for each in asked:
+                try:
+                    waiting.append((each, works(each, optimiser)))
+                except BenchboxError as error:
+                    yield Predicted(each.name, None, each.macs, each.accuracy, str(error))
+                if len(waiting) == CHUNK:
+                    yield from _together(waiting, model, shift)
+                    waiting = []
+        except BenchboxError:  # of what makes the graphs
+            yield from _together(waiting, model, shift)
+            raise
         yield from _together(waiting, model, shift)
 
 

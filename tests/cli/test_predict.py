@@ -35,7 +35,7 @@ def wrong():
     yield 3
 
 def failing():
-    yield from ()
+    yield from variants()
     raise KeyError("no such width")
 """
 
@@ -92,6 +92,7 @@ def test_a_generator_that_fails_is_an_error_in_one_line(
     done = run(name)
     assert done.exit_code in (1, 2)
     assert message in done.output and folder.exists()
+    assert ("c005.onnx" in done.output) == (name == "search.py:failing")  # what came before
 
 
 def test_a_gpu_is_refused(folder: Path) -> None:
