@@ -1,6 +1,7 @@
 import ctypes
 import importlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -59,6 +60,12 @@ ENDLESS_LOOP = (
 }"""
 )
 MATMUL = "tiny (float[32,32] x) => (float[32,32] y) { y = MatMul(x, x) }"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that have most slow tests, so that no process ends with one alone."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(autouse=True)
