@@ -24,6 +24,12 @@ MOST_CASES = 16
 MOST_POINTS = 1500
 LETTER_PX = 6  # of a title
 NEWEST = 3  # steps that are said
+BEGUN: Spec = {
+    "field": "utc",
+    "type": "temporal",
+    "scale": {"type": "utc"},
+    "axis": {"title": "begun (UTC)"},
+}
 
 
 def chart(found: Sequence[History], size: Size) -> Spec:
@@ -40,15 +46,9 @@ def _plot(found: Sequence[History], place: str, size: Size) -> Spec:
     points = [row for each in found for row in _points(each, step)]
     levels = [row for number, each in enumerate(found) for row in _levels(each, number)]
     ends = [row[end] for row in points for end in ("low", "high", "ms")]
-    x: Spec = {
-        "field": "utc",
-        "type": "temporal",
-        "scale": {"type": "utc"},
-        "axis": {"title": "begun (UTC)"},
-    }
     y = logarithmic("ms", "p50 latency (ms)", domain(ends))
     hues = colour("case", names, size)
-    encoding = {"x": x, "y": y, "color": hues}
+    encoding = {"x": BEGUN, "y": y, "color": hues}
     tips = tooltip(("case", "case", ""), ("ms", "p50 (ms)", ".4~g"), ("run", "run", ""))
     return {
         "title": {"text": wrap(one_line(place), (size.width + size.axis) // LETTER_PX)},
@@ -113,12 +113,6 @@ def on_page(found: Sequence[History], size: Size) -> Spec:
     places = [one_line(place) for place, _ in by_machine(found)]
     steps = sorted(one_line(sentence(step, each)) for each in found for step in each.steps)
     said = f"{len(steps)} steps, the newest: {'; '.join(steps[-NEWEST:])}" if steps else "no step"
-    x: Spec = {
-        "field": "utc",
-        "type": "temporal",
-        "scale": {"type": "utc"},
-        "axis": {"title": "begun (UTC)", "labelOverlap": True},
-    }
     y: Spec = {
         "field": "ms",
         "type": "quantitative",
@@ -142,7 +136,7 @@ def on_page(found: Sequence[History], size: Size) -> Spec:
             layer(
                 STEPS,
                 {"type": "rule", "strokeDash": [3, 2], "strokeWidth": 2, "color": QUIET},
-                x=x,
+                x=BEGUN,
                 tooltip=tooltip(
                     ("utc", "since", ""),
                     ("ratio", "latency over before", ".3~g"),
@@ -154,7 +148,7 @@ def on_page(found: Sequence[History], size: Size) -> Spec:
             layer(
                 POINTS,
                 {"type": "rule", "opacity": 0.5},
-                x=x,
+                x=BEGUN,
                 y={**y, "field": "low"},
                 y2={"field": "high"},
                 **hues,
@@ -162,7 +156,7 @@ def on_page(found: Sequence[History], size: Size) -> Spec:
             layer(
                 LEVELS,
                 {"type": "line", "strokeWidth": 1.5},
-                x=x,
+                x=BEGUN,
                 y=y,
                 detail={"field": "level"},
                 **hues,
@@ -170,7 +164,7 @@ def on_page(found: Sequence[History], size: Size) -> Spec:
             layer(
                 POINTS,
                 {"type": "point", "filled": True, "opacity": 1},
-                x=x,
+                x=BEGUN,
                 y=y,
                 shape=shape("machine", places, size) | {"legend": hues["color"]["legend"]},
                 tooltip=tooltip(
