@@ -62,7 +62,7 @@ OLD = "import sys; sys.version_info = (3, 9, 2); exec(sys.argv[1])"
 @pytest.mark.parametrize(
     ("python", "said"),
     [
-        (f'exec {PYTHON} -c "{OLD}" "$2"', "its Python is 3.9.2, the agent needs 3.11 or newer"),
+        (f'exec {PYTHON} -c "{OLD}" "$2"', "its Python is 3.9.2, the agent needs 3.10 or newer"),
         (
             f'exec {PYTHON} -S "$@"',
             "has no numpy and no onnxruntime; benchbox device check board --install",

@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Protocol
 
 from benchbox.agent.gpu import errors
 from benchbox.agent.timing.burst import (
@@ -296,7 +296,7 @@ class _Timer:
         self._call.run_with_copies()
         self._copies.append(self.clock() - start)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "_Timer":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import ModuleType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from benchbox.agent.host.counters import Counters
 
@@ -115,7 +115,7 @@ class Nvml:
         """Shut the library down."""
         self._given(self._nvml.nvmlShutdown)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Nvml":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -8,7 +8,7 @@ does not show in them.
 
 import time
 from collections.abc import Callable
-from typing import Protocol, Self
+from typing import Protocol
 
 from benchbox.agent.gpu import errors
 from benchbox.agent.gpu.stream import Buffer, Marker, Stream
@@ -88,7 +88,7 @@ class GpuSentinel:
         for buffer in self._buffers:
             buffer.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "GpuSentinel":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -4,7 +4,6 @@ import ctypes
 from collections.abc import Callable
 from ctypes import byref, c_float, c_void_p
 from types import TracebackType
-from typing import Self
 
 from benchbox.agent.gpu.cudart import DEVICE_TO_DEVICE, NON_BLOCKING, NS_PER_MS, CudaDevice
 
@@ -23,7 +22,7 @@ class _Owned:
         if handle and self._undo:
             self.device.runtime.call(self._undo, handle)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "_Owned":
         return self
 
     def __exit__(

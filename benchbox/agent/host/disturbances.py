@@ -29,7 +29,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Self
 
 from benchbox.agent.gpu import nvml
 from benchbox.agent.host import counters
@@ -92,7 +91,7 @@ class CounterReader:
                 file.close()
         self._sources.clear()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "CounterReader":
         return self
 
     def __exit__(self, *_: object) -> None:

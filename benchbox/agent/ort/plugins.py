@@ -178,7 +178,7 @@ def _type(name: str) -> str:
 
 def _sha256(library: str) -> str:
     with Path(library).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
+        return hashlib.sha256(file.read()).hexdigest()[:DIGITS]
 
 
 def _config(text: str) -> Mapping[str, Any]:

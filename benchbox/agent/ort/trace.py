@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from benchbox.agent.stdio import Message
 
@@ -69,7 +69,7 @@ class Recording:
         self._file: TextIO | None = None
         self._first: dict[Key, Message] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Recording":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -51,7 +51,7 @@ def add(
     ],
     python: Annotated[
         str,
-        typer.Option(metavar="PATH", help="path of Python 3.11 or newer there (default python3)"),
+        typer.Option(metavar="PATH", help="path of Python 3.10 or newer there (default python3)"),
     ] = "",
     threads: Annotated[
         int | None, typer.Option("--threads", "-t", metavar="N", help="threads of one inference")

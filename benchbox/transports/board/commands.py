@@ -22,7 +22,7 @@ VENV_PACKAGE = re.compile(r"install (python3[0-9.]*-venv)$", re.MULTILINE)
 RUNTIME = "onnxruntime"
 OFFLINE = ("connection broken by", "Failed to establish a new connection")  # as pip says it
 COMPLETE = "complete"  # a file in an environment that has all; one half made is never used
-FLOOR = (3, 11)  # of the agent: typing.Self; an older Python would only show a traceback
+FLOOR = (3, 10)  # of the agent: slots of dataclasses; an older one would only show a traceback
 # The first line of input is the program; what follows is for that. Any Python can say its version.
 BOOTSTRAP = (
     "import json, sys; exec(json.loads(open(0, 'rb', 0, closefd=False).readline()) "

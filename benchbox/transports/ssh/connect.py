@@ -5,7 +5,7 @@ from benchbox.devices.address import ssh_address
 from benchbox.transports.board.target import was_reached
 from benchbox.transports.ssh.connection import SshLink
 
-NO_PYTHON = "install Python 3.11 or newer, or name one with: {}"
+NO_PYTHON = "install Python 3.10 or newer, or name one with: {}"
 
 
 def connect(device: Device) -> SshLink:
