@@ -160,9 +160,7 @@ def _bound(
     """
     if any(why_unbound(*each) for each in zip(session.get_outputs(), values, strict=True)):
         return None
-    binding = session.io_binding()
-    for name, feed in feeds.items():
-        binding.bind_ortvalue_input(name, feed)
+    binding = _fed(session, feeds)
     for output, value in zip(session.get_outputs(), values, strict=True):
         binding.bind_ortvalue_output(output.name, value)
     call = partial(session.run_with_iobinding, binding)
@@ -171,6 +169,15 @@ def _bound(
     except Exception:  # what else fails fails without a binding too
         return None
     return call
+
+
+def _fed(session: ort.InferenceSession, feeds: Mapping[str, ort.OrtValue]) -> ort.IOBinding:
+    """A binding of the inputs, which it keeps: that of ONNX Runtime 1.23 does not."""
+    binding = session.io_binding()
+    for name, feed in feeds.items():
+        binding.bind_ortvalue_input(name, feed)
+    binding.feeds = feeds
+    return binding
 
 
 def _either(bound: Callable[[], object], unbound: Callable[[], object]) -> Callable[[], object]:
@@ -195,9 +202,7 @@ def _unbound(
 
     They are bound anew each time: what an output holds from the call before stays in it.
     """
-    names, binding = [output.name for output in session.get_outputs()], session.io_binding()
-    for name, feed in feeds.items():
-        binding.bind_ortvalue_input(name, feed)
+    names, binding = [output.name for output in session.get_outputs()], _fed(session, feeds)
 
     def call() -> None:
         binding.clear_binding_outputs()
