@@ -10,7 +10,7 @@ from benchbox.records.model import Context, Record
 # Samples taken under different values of these do not belong in one table. What was timed may have
 # changed: samples belong to a graph, by its sha256.
 SAME = ("device", "provider", "threads", "cpus", "channels", "seed", "versions")
-SWEPT = ("batch", "size", "shapes", "dims", "values", "dtype", "threads")
+SWEPT = ("batch", "size", "shapes", "dims", "values", "dtype", "threads", "head")
 LOAD = ("arrival_per_s", "sustained_s")
 DRIVING = tuple(gpu_options.OPTIONS)
 SAME_GPU = {"name": "GPU", "power_limit_w": "its power limit"}
@@ -57,6 +57,7 @@ def setting(context: Context) -> dict[str, object]:
     """The settings that figures of a case must share to be followed from run to run."""
     planned = {name: context.plan.get(name) for name in (*SWEPT, *LOAD, *DRIVING)}
     own = {name: getattr(context, name) for name in ("provider", "threads", "channels")}
+    own |= {"plug-in": _options(context), "processors": _kinds(context)}
     return {name: value for name, value in (planned | own).items() if value}
 
 
@@ -66,16 +67,46 @@ def followed(context: Context) -> str:
 
 
 def of_case(old: Context, a: Record, new: Context, b: Record) -> list[Difference]:
-    """The settings of a case that make its figures in two runs figures of two things."""
+    """The settings of a case that make its figures in two runs figures of two things.
+
+    Of checkpoints that is whether there is one, as each has numbers of its own. The channels of a
+    platform are no setting of what has the same for both.
+    """
+    are_channels = a.args != b.args and None not in (a.channels, b.channels)
     pairs: Pairs = [
+        ("channels", a.channels, b.channels if are_channels else a.channels),
         ("inputs", _shapes(a), _shapes(b)),
         ("values", dict(a.values), dict(b.values)),
         ("dtype", a.dtype, b.dtype),
+        ("head", a.args.get("head"), b.args.get("head")),
+        ("weights", _weights(old, a), _weights(new, b)),
         ("threads", a.threads or old.threads, b.threads or new.threads),
         ("provider", old.provider, new.provider),
+        ("plug-in", _options(old), _options(new)),
+        ("processors", _kinds(old), _kinds(new)),
         *_planned(old, new, (*LOAD, *DRIVING)),
     ]
     return _where_they_differ(pairs)
+
+
+def _weights(context: Context, record: Record) -> str | None:
+    network = record.labels.get("network")
+    return "a checkpoint" if network in context.plan.get("weights", {}) else None
+
+
+def _options(context: Context) -> dict[str, object]:
+    """The options of a plug-in and its device, whatever version it is; empty without one."""
+    found = {"device": context.plugin.get("device"), **context.plugin.get("options", {})}
+    return found if context.plugin else {}
+
+
+def _kinds(context: Context) -> list[str]:
+    """The kinds of processors that were used, where the machine has several."""
+    clusters = context.host.get("clusters", ())
+    used = [each for each in clusters if not set(each["cpus"]).isdisjoint(context.cpus)]
+    facts = ((each.get("core"), each.get("capacity") or each.get("top_khz")) for each in used)
+    kinds = [" ".join(str(fact) for fact in each if fact) for each in facts]
+    return kinds if len(clusters) > 1 else []
 
 
 def _shapes(record: Record) -> list[str]:

@@ -41,7 +41,9 @@ CREATE INDEX entry_of_graph ON entry (sha256);
 CREATE INDEX entry_of_name ON entry (name);
 """
 FACTS = [field.name for field in fields(Context) if field.name != "specs"]
-VERSION = zlib.crc32(f"{__version__} {TABLES}".encode()) >> 1  # whatever else there is, is not read
+MEANING = 2  # of what is in the tables, such as what sets histories apart
+# Whatever has another version is not read.
+VERSION = zlib.crc32(f"{__version__} {MEANING} {TABLES}".encode()) >> 1
 
 
 @dataclass(frozen=True, slots=True)

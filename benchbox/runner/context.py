@@ -52,6 +52,7 @@ def planned(request: Request, cases: Sequence[Case]) -> dict[str, Any]:
         **({"values": given} if (given := _values(cases)) else {}),
         "weights": _weights(cases),
         "dtype": _one_or_all(selection.dtypes),
+        **({"head": selection.head} if selection.head else {}),
         **_swept(selection),
     }
 
