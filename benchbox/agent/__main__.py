@@ -214,7 +214,7 @@ class AgentProgram:
             before = self._read_counters()
             mark = self.energy.mark()
             burst, host = self._timed(self.sessions[graph], calls, period_s, stream=stream)
-            used = self.energy.since(mark)
+            used = self.energy.since(mark, "" if period_s else graph)
             change = disturbances.between(before, self._read_counters()) | used
             levels += [self.sentinel.level() for _ in levels]
         except GpuLostError as error:

@@ -26,7 +26,7 @@ SHORT = 60  # windows that a series of less than a minute has, as far as they ar
 SHORTEST_S = 0.05
 # Of a window the middle of the bursts, where a burst says how high something was and not how often
 # it happened.
-GAUGES = ("clock_khz", "temperature_c")
+GAUGES = ("clock_khz", "temperature_c", "idle_w")
 BITS = ("throttled_bits",)  # those of any burst
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from benchbox.analysis import energy
 from benchbox.analysis.sustained import Window, estimate, latency
 from benchbox.records import Record, Status
 from benchbox.records.journal import Journal
@@ -88,7 +89,10 @@ class SustainedJudge:
             sustained = estimate(windows, self._asked_s)
             is_measured = record.status in ("ok", "imprecise")
             return replace(
-                record, sustained=sustained, latency=latency(sustained) if is_measured else None
+                record,
+                sustained=sustained,
+                latency=latency(sustained) if is_measured else None,
+                energy=energy.of_windows(sustained.steady_windows) if is_measured else None,
             )
 
         return with_windows

@@ -15,6 +15,7 @@ from benchbox.agent.host.energy import EnergyMeter, SensorMeter, Source
 from benchbox.analysis import energy as analysis
 from benchbox.analysis.energy import Energy
 from benchbox.analysis.samples import Burst
+from benchbox.analysis.sustained import window
 from benchbox.devices.host_schema import Host, wrong
 from benchbox.report import energy as report
 from benchbox.report.frame import to_frame
@@ -86,18 +87,18 @@ def test_a_counter_gives_a_block_its_energy_and_the_idle_power(tmp_path: Path, m
     for _ in range(3):  # past its highest value
         mark = meter.mark()
         world.sleep(0.5)
-        block = meter.since(mark)
+        block = meter.since(mark, "g")
         assert block["energy_mj"] == pytest.approx(5000, rel=0.01)
         assert block["energy_ns"] == pytest.approx(5e8, rel=0.01)
     mark = meter.mark()
     world.sleep(0.01)
-    assert meter.since(mark) == {}, "too few of its steps"
+    assert meter.since(mark, "g") == {}, "too few of its steps"
     mark = meter.mark()
     world.moves.clear()
     world.sleep(0.5)
     for text in ("", "garbage", "-7"):
         (tmp_path / f"{RAPL}:0/energy_uj").write_text(text)
-        assert meter.since(mark) == {}
+        assert meter.since(mark, "g") == {}
 
 
 def test_packages_are_added_up_and_their_parts_are_not(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_what_gives_no_energy_says_why(
     plant(tmp_path, files)
     meter = World(0.01).meter(tmp_path)
     assert str(meter.facts()["missing"]).startswith(reason)
-    assert meter.since(meter.mark()) == {}
+    assert meter.since(meter.mark(), "g") == {}
 
 
 def test_a_counter_for_root_alone_says_what_helps(
@@ -151,10 +152,37 @@ def test_a_card_is_read_by_its_driver(tmp_path: Path) -> None:
     assert meter.facts()["idle_w"] == pytest.approx(70, rel=0.02)
     mark = meter.mark()
     world.sleep(1.0)
-    assert meter.since(mark) == {}, "a tenth of a second of ten may be the neighbour's"
+    assert meter.since(mark, "g") == {}, "a tenth of a second of ten may be the neighbour's"
     world.sleep(2.0)
-    assert meter.since(mark)["energy_mj"] == pytest.approx(210_000, rel=0.05)
+    assert meter.since(mark, "g")["energy_mj"] == pytest.approx(210_000, rel=0.05)
     assert "no figure" in str(world.meter(tmp_path, dict).facts()["missing"])
+
+
+@pytest.mark.parametrize(
+    ("between_s", "names", "found"),
+    [
+        (0.003, ["g"], 2),
+        (0.02, ["g"], 0),  # too much of something else
+        (0.003, ["g", "h"], 0),  # the neighbour's
+        (0.003, [""], 0),  # calls at a rate, each block with pauses of its own
+    ],
+)
+def test_blocks_in_a_row_have_energy_by_a_counter_that_moves_rarely(
+    tmp_path: Path, between_s: float, names: list[str], found: int
+) -> None:
+    world = World(0.0001)
+    meter = world.meter(tmp_path, lambda: {"gpu_energy_mj": int(world.now_s / 0.1) * 7000})
+    blocks = []
+    for number in range(70):
+        mark = meter.mark()
+        world.sleep(0.06)
+        blocks.append(meter.since(mark, names[number % len(names)]))
+        world.sleep(between_s)
+    known = [each for each in blocks if each]
+    assert len(known) == found
+    for each in known:
+        assert each["energy_ns"] == pytest.approx(2e9, rel=0.05)
+        assert each["energy_mj"] == pytest.approx(140_000, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -214,23 +242,23 @@ def test_a_sensor_gives_a_block_the_mean_of_its_readings(
     assert meter.facts()["idle_w"] == idle_w
     mark = meter.mark()
     meter.take()
-    assert meter.since(mark) == {}, "still of what was before"
+    assert meter.since(mark, "g") == {}, "still of what was before"
     for shown[0] in (5.0, 7.0):
         world.sleep(0.05)
         meter.take()
-    block = meter.since(mark)
+    block = meter.since(mark, "g")
     assert block["energy_mj"] / (block["energy_ns"] * 1e-6) == pytest.approx(6.0)
     assert block["idle_w"] == idle_w
     later = meter.mark()
     world.sleep(0.05)
     shown[0] = None  # type: ignore[call-overload]
     meter.take()
-    assert meter.since(later) == {}
+    assert meter.since(later, "g") == {}
 
 
 class Stub(EnergyMeter):
-    def since(self, mark: energy.Mark) -> Counters:
-        assert mark == (0, None)
+    def since(self, mark: energy.Mark, what: str) -> Counters:
+        assert (mark, what) == ((0, None), "g")
         return {"energy_mj": 1.5, "energy_ns": 10, "idle_w": 0.5}
 
 
@@ -266,6 +294,16 @@ def test_a_call_has_its_share_of_the_blocks_above_idle() -> None:
     none = [{}, {"energy_mj": 0, "energy_ns": 9**9, "idle_w": 1}]
     none += [{"energy_mj": 5, "energy_ns": ns, "idle_w": 1} for ns in (-1, 0, 49_000_000)]
     assert analysis.estimate([block(0, seen=seen) for seen in none]) is None
+
+
+def test_a_load_that_lasts_has_the_energy_of_its_windows() -> None:
+    bursts = [block(i) for i in range(3)]
+    windows = [window(bursts, at_s, 0.2) for at_s in range(8)]
+    assert windows[0].seen["idle_w"] == 4
+    found = analysis.of_windows([*windows, window([block(0, seen={})], 9, 0.2)])
+    assert found is not None
+    assert (found.mj, found.low_mj) == (pytest.approx(30), pytest.approx(30))
+    assert (found.power_w, found.idle_w, found.rounds) == (pytest.approx(10), 4, 8)
 
 
 FOUND = Energy(12.34, 12.1, 12.6, 10.0, 4.0, 20)

@@ -1,9 +1,10 @@
 """Energy meters: RAPL by powercap, NVML, Jetson's INA3221, and the PMIC of a Raspberry Pi 5.
 
 They are of a processor package, a card or a board, never of one program. A counter is read at both
-ends of a block of calls; one that lasts for few of its steps has no energy, as those would be the
-neighbour's. A sensor gives the power of a moment: a thread reads it, on other processors than those
-measured and for less than 1% of one's time. Idle power is read beforehand, with nothing loaded.
+ends of a block of calls. One that lasts for few of its steps has no energy, as those would be the
+neighbour's, unless blocks of the same graph in a row last long enough together. A sensor gives the
+power of a moment: a thread reads it, on other processors than those measured and for less than 1%
+of one's time. Idle power is read beforehand, with nothing loaded.
 """
 
 import re
@@ -25,6 +26,7 @@ IDLE_S = 1.0
 LONGEST_S = 1.0  # that a counter may stand still
 STEPS = 6  # of a counter, by which it is known how long one takes
 BLOCK = 20  # steps that a block lasts at least, so that its ends are 5% of it
+GAPS = 0.1  # of the time of blocks in a row; at less power than theirs, which the mean is low by
 EVERY_S = 0.1  # from one reading of a sensor to the next, or what reading it took over SHARE
 RAREST_S = 2.0
 SHARE = 0.01
@@ -71,8 +73,11 @@ class EnergyMeter:
         """Begin a block."""
         return 0.0, None
 
-    def since(self, mark: Mark) -> Counters:  # noqa: ARG002 - of a meter that reads something
-        """The energy of the block that began there, how long it lasted, and the idle power."""
+    def since(self, mark: Mark, what: str) -> Counters:  # noqa: ARG002 - of one that reads something
+        """The energy of the block that began there, how long it lasted, and the idle power.
+
+        It is of `what`, as are blocks beside it that may count with it; of nothing else if empty.
+        """
         return {}
 
 
@@ -107,6 +112,10 @@ class _Meter(EnergyMeter):
 class CounterMeter(_Meter):
     """A counter of energy."""
 
+    # The blocks in a row that have no energy yet: of what, since when, and how long without gaps.
+    _what, _calls_s = "", 0.0
+    _first: Mark = (0.0, None)
+
     def _idle_w(self) -> float:
         moves = [self._move() for _ in range(STEPS)]
         self.step_s = sorted(now[0] - before[0] for before, now in pairwise(moves))[STEPS // 2 - 1]
@@ -127,11 +136,20 @@ class CounterMeter(_Meter):
         """The moment, and what the counter shows."""
         return self._clock(), self._source.read()
 
-    def since(self, mark: Mark) -> Counters:
-        """What it has counted, unless that is of too few steps."""
-        (began_s, before), after = mark, self._source.read()
-        lasted_s = self._clock() - began_s
-        if before is None or after is None or after <= before or lasted_s < BLOCK * self.step_s:
+    def since(self, mark: Mark, what: str) -> Counters:
+        """What it has counted, with the blocks before if of few steps; those have nothing then."""
+        own_s, after, now_s = mark[0], self._source.read(), self._clock()
+        if what != self._what or not what or mark[1] is None:
+            self._first, self._calls_s = mark, 0.0
+        self._what, self._calls_s = what, self._calls_s + now_s - own_s
+        began_s, before = self._first
+        lasted_s = now_s - began_s
+        if after is not None and lasted_s < BLOCK * self.step_s:
+            return {}
+        self._what = ""
+        if before is None or after is None or after <= before:
+            return {}
+        if lasted_s - self._calls_s > GAPS * lasted_s:
             return {}
         return self._block(after - before, lasted_s)
 
@@ -178,7 +196,7 @@ class SensorMeter(_Meter):
         """The moment."""
         return self._clock(), None
 
-    def since(self, mark: Mark) -> Counters:
+    def since(self, mark: Mark, what: str) -> Counters:  # noqa: ARG002 - each block has readings
         """The mean of its readings meanwhile, for as long as that was."""
         first_s, now_s = mark[0] + self._source.lag_s, self._clock()
         found = tuple(self._readings)
