@@ -19,7 +19,7 @@ from benchbox.report.diff import machine
 from benchbox.report.text import listed
 from benchbox.runner.prepare import prepare
 from benchbox.runner.record import record as bare
-from benchbox.specs import COMPARE, BlockSpec, Builder, Case, OnnxFile, Selection
+from benchbox.specs import COMPARE, BlockSpec, Builder, Case, Checkout, OnnxFile, Selection
 
 MARGIN = "1%"
 MANIFEST = "manifest.json"
@@ -167,15 +167,13 @@ class _Old:
         self.problems.append(f"{what}: {error}".replace(f"{self.folder}/", ""))
 
 
-def _of_checkout(
-    options: JobOptions, place: revision.Checkout, label: str, problems: list[str]
-) -> _Old:
+def _of_checkout(options: JobOptions, place: Checkout, label: str, problems: list[str]) -> _Old:
     """The specs of the run as they are in a checkout."""
     old = _Old(label, [], problems, folder=str(place.folder))
-    wanted = [(typed, place.name(typed)) for typed in options.cases.names]
+    wanted = [(typed, revision.name_in(place, typed)) for typed in options.cases.names]
     for typed, name in wanted:
         try:
-            old.specs.extend(specs.find_all([name]))
+            old.specs.extend(revision.found_in(place, name))
         except BenchboxError as error:
             old.lacks((spec.name for spec in specs.find(typed)), f"{typed}: in {label}", error)
     return old

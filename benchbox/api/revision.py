@@ -1,4 +1,4 @@
-"""Checkout of a git revision in a worktree of its own, and where named files lie in it."""
+"""Checkout of a git revision in a worktree of its own, and what names stand for in it."""
 
 import contextlib
 import os
@@ -6,40 +6,68 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
 from benchbox import host, specs
-from benchbox.errors import RecordError, UsageError
+from benchbox.errors import RecordError, SpecError, UsageError
+from benchbox.export import source_digest
 from benchbox.records.writer import held
+from benchbox.specs import BlockSpec, Builder, Case, Checkout, OnnxFile, Selection
 
 OPTION = "--baseline-rev"
+FATAL, SUBMODULE = "fatal: ", "160000 "  # in what git says
 Git = Callable[..., str]
 
 
-@dataclass(frozen=True, slots=True)
-class Checkout:
-    """A revision in a folder, and the top folder of the repository that it is of."""
+def name_in(place: Checkout, name: str) -> str:
+    """A name as spelled for a checkout; raises UsageError where it has no file there."""
+    base, only = specs.split(name)
+    if _is_module_of(place, base):
+        return name
+    callable_ = ""
+    if not specs.is_file(base) and ".py:" in base:
+        base, _, callable_ = base.rpartition(":")
+    path = Path(os.path.realpath(Path(base).parent), Path(base).name)
+    if not ((callable_ or specs.is_file(base)) and path.is_relative_to(place.top)):
+        raise UsageError(
+            f"{OPTION}: {name} is no .onnx, .toml or .py:callable of this repository, so no "
+            "revision has another; --baseline NAME sets it beside recorded figures"
+        )
+    pairs = ",".join(f"{key}={value}" for key, value in only.items())
+    there = place.folder / path.relative_to(place.top)
+    return ":".join(filter(None, (str(there), callable_, pairs)))
 
-    top: Path
-    folder: Path
 
-    def name(self, name: str) -> str:
-        """A name as spelled for the checkout; raises UsageError where it has no file there."""
-        base, only = specs.split(name)
-        callable_ = ""
-        if not specs.is_file(base) and ".py:" in base:
-            base, _, callable_ = base.rpartition(":")
-        path = Path(os.path.realpath(Path(base).parent), Path(base).name)
-        if not ((callable_ or specs.is_file(base)) and path.is_relative_to(self.top)):
-            raise UsageError(
-                f"{OPTION}: {name} is no .onnx, .toml or .py:callable of this repository, so no "
-                "revision has another; --baseline NAME sets it beside recorded figures"
-            )
-        pairs = ",".join(f"{key}={value}" for key, value in only.items())
-        place = self.folder / path.relative_to(self.top)
-        return ":".join(filter(None, (str(place), callable_, pairs)))
+def _is_module_of(place: Checkout, base: str) -> bool:
+    """Whether a name is `module:callable` of the repository of a checkout."""
+    if ":" not in base or specs.is_file(base) or ".py:" in base:
+        return False
+    try:
+        file, *_ = source_digest.place(Builder(base))
+    except SpecError:
+        return False
+    return source_digest.moved(file, place) != file
+
+
+def found_in(place: Checkout, name: str) -> list[BlockSpec]:
+    """The specs of a name in a checkout, whose builders import from there."""
+    found = specs.find_all([name])
+    return [replace(spec, unfold=partial(_unfold, place, spec.unfold)) for spec in found]
+
+
+def _unfold(
+    place: Checkout, unfold: Callable[[Selection], list[Case]], selection: Selection
+) -> list[Case]:
+    def taken(case: Case) -> Case:
+        source = case.source
+        if isinstance(source, OnnxFile) or source_digest.is_own(source):
+            return case
+        path = source.path and source_digest.moved(source.path, place)
+        return replace(case, source=replace(source, path=path, checkout=place))
+
+    return list(map(taken, unfold(selection)))
 
 
 @contextlib.contextmanager
@@ -54,8 +82,11 @@ def checkout(revision: str, names: Sequence[str] = ()) -> Iterator[Checkout]:
     if not shutil.which("git"):
         raise UsageError(f"{OPTION} {revision}: git is not installed")
     git = partial(_git, revision, _home(names))
-    top = git("rev-parse", "--show-toplevel")
+    top = Path(git("rev-parse", "--show-toplevel"))
     commit = git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+    git = partial(_git, revision, top)
+    others = ("--others", "--ignored", "--exclude-standard", "--directory", "-z")
+    ignored = {each.rstrip("/") for each in git("ls-files", *others).split("\0")} - {""}
     place = Path(os.path.realpath(host.cache_folder() / "revisions"))
     place.mkdir(parents=True, exist_ok=True)
     _remove_left(git, place)
@@ -63,8 +94,8 @@ def checkout(revision: str, names: Sequence[str] = ()) -> Iterator[Checkout]:
     _lock(folder).touch()
     with held(_lock(folder)):
         try:
-            git("worktree", "add", "--quiet", "--detach", str(folder), commit)
-            yield Checkout(Path(top), folder)
+            _add(revision, top, folder, commit)
+            yield Checkout(top, folder, commit, frozenset(ignored))
         finally:
             _remove(git, folder)
 
@@ -92,8 +123,29 @@ def _remove_left(git: Git, place: Path) -> None:
                 _remove(git, folder)
 
 
+def _add(revision: str, top: Path, folder: Path, commit: str) -> None:
+    """Check a commit out, and the commits of its submodules as far as they are at hand."""
+    git = partial(_git, revision, top)
+    git("worktree", "add", "--quiet", "--detach", str(folder), commit)
+    for name, own in _submodules(git("ls-tree", "-r", "-z", commit)):
+        if (top / name / ".git").exists():
+            with contextlib.suppress(UsageError):
+                _add(revision, top / name, folder / name, own)
+
+
+def _submodules(listed: str) -> Iterator[tuple[str, str]]:
+    """The folders of submodules in a list of git's, and what it says last of each: its commit."""
+    for line in listed.split("\0"):
+        facts, _, name = line.partition("\t")
+        if facts.startswith(SUBMODULE):
+            yield name, facts.split()[-1]
+
+
 def _remove(git: Git, folder: Path) -> None:
     with contextlib.suppress(UsageError):
+        for name, _ in _submodules(_git("", folder, "ls-files", "--stage", "-z")):
+            if (folder / name / ".git").exists():
+                _remove(partial(_git, "", folder / name), folder / name)
         git("worktree", "remove", "--force", str(folder))
     shutil.rmtree(folder, ignore_errors=True)
     _lock(folder).unlink(missing_ok=True)
@@ -102,11 +154,18 @@ def _remove(git: Git, folder: Path) -> None:
 def _git(revision: str, folder: Path, *words: str) -> str:
     done = _run(folder, "-c", f"core.hooksPath={os.devnull}", *words)
     if done.returncode:
-        reason = next(filter(None, reversed(done.stderr.splitlines())), "git failed")
-        if "single revision" in reason:
-            reason = "there is no such revision here; fetch it first"
-        raise UsageError(f"{OPTION} {revision}: {reason}")
+        raise UsageError(f"{OPTION} {revision}: {_reason(done.stderr)}")
     return done.stdout.strip()
+
+
+def _reason(said: str) -> str:
+    """Why git failed, in one line of what it said."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["git failed"]
+    reason = next((line for line in reversed(lines) if line.startswith(FATAL)), lines[-1])
+    if "single revision" in reason:
+        return "there is no such revision here; fetch it first"
+    advice = f"; {lines[-1]}" if "dubious ownership" in reason else ""
+    return reason.removeprefix(FATAL) + advice
 
 
 def _run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

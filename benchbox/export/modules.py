@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchbox import networks
 from benchbox.errors import CaseError, SpecError
+from benchbox.export import checkout
 from benchbox.export.graph import SEED
 from benchbox.export.user_builder import resolve
 from benchbox.export.verify import check_finite
@@ -29,6 +30,7 @@ def recipe(case: Case) -> dict[str, object]:
     return {
         "reference": source.reference,
         "file": None if source.path is None else str(source.path),
+        "checkout": checkout.message(source.checkout),
         "args": dict(case.args),
         "network": source.network,
         "weights": None if source.weights is None else str(source.weights),

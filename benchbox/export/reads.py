@@ -1,7 +1,7 @@
 """Files that a user's builder reads while it builds: its graph is made of these, too.
 
-Those in the builder's own folder and in the current one count. They are kept by folder and name, so
-that another copy of a project finds its own.
+Those in the builder's own folder, in the current one and in the builder's repository count. They
+are kept by folder and name, so that another copy of a project finds its own.
 """
 
 import importlib.util
@@ -60,9 +60,13 @@ def recorded(builder: Builder) -> Iterator[dict[str, dict[str, str]]]:
 
 
 def _folders(builder: Builder) -> dict[str, Path]:
-    found = {"builder": source_digest.place(builder)[1].absolute()}
+    place = source_digest.place(builder)[1].absolute()
+    found = {"builder": place}
     with suppress(OSError):  # it was deleted
-        found["current"] = Path.cwd()
+        found["current"] = source_digest.moved(Path.cwd(), builder.checkout)
+    tops = (each for each in (place, *place.parents) if (each / ".git").exists())
+    if top := next(tops, None):
+        found["repository"] = top
     return found
 
 

@@ -2,17 +2,18 @@
 
 import ast
 import hashlib
+import os
 import sys
 import sysconfig
 import warnings
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
 from benchbox import host
 from benchbox.errors import SpecError
-from benchbox.specs import Builder
+from benchbox.specs import Builder, Checkout
 
 MOST_MB = 16  # of a source file
 # Modules that lie in one of these do not belong together.
@@ -25,15 +26,34 @@ def search_path() -> list[str]:
     return [*sys.path, str(Path.cwd())]
 
 
+def moved(path: str | Path, checkout: Checkout | None) -> Path:
+    """Where a path of a repository is in a checkout; of libraries and what git ignores, itself."""
+    real = Path(os.path.realpath(path))
+    if checkout is None or not real.is_relative_to(checkout.top) or is_library(real):
+        return Path(path)
+    own = real.relative_to(checkout.top)
+    is_ignored = any(str(each) in checkout.ignored for each in (own, *own.parents))
+    if is_ignored or real.is_relative_to(checkout.folder):
+        return Path(path)
+    return checkout.folder / own
+
+
 def digest(builder: Builder) -> str:
     """Return the sha256 of the builder's module and of every module beside it that it imports.
 
     Beside it means in the same top-level package, and in the same folder for a file or a module of
-    no package; of other libraries the key has the versions. Raises SpecError when there is no
-    such module.
+    no package; of other libraries the key has the versions. In a checkout the commit stands for
+    them, with what decides where in it modules are found. Raises SpecError when there is no such
+    module.
     """
     start, root, top = place(builder)
     result = hashlib.sha256()
+    if checkout := builder.checkout:
+        folders = [start, *(moved(each, checkout) for each in search_path())]
+        own = (p for p in folders if p.is_relative_to(checkout.folder))
+        names = [str(path.relative_to(checkout.folder)) for path in own]
+        result.update("\0".join([checkout.commit, *names]).encode(errors="surrogateescape"))
+        return result.hexdigest()
     for path in sorted(_closure(start, root, top)):
         result.update(str(path.relative_to(root)).encode() + b"\0" + _read(path) + b"\0")
     return result.hexdigest()
@@ -44,7 +64,7 @@ def place(builder: Builder) -> tuple[Path, Path, str | None]:
     if builder.path is not None:
         return builder.path, builder.path.parent, None
     module = builder.reference.rpartition(":")[0]
-    start = _locate(builder.reference, module)
+    start = _locate(builder.reference, module, builder.checkout)
     depth = module.count(".") + (start.name == "__init__.py")
     root = start.parents[depth]
     alone = not depth and root.name not in LIBRARY_FOLDERS
@@ -58,9 +78,13 @@ def is_own(builder: Builder) -> bool:
 
 def is_library(path: Path) -> bool:
     """Whether a file is of Python, of an installed library, or of benchbox, wherever it lies."""
-    return not LIBRARY_FOLDERS.isdisjoint(path.parts) or any(
-        path.is_relative_to(folder) for folder in (str(OWN), *sysconfig.get_paths().values())
-    )
+    is_installed = not LIBRARY_FOLDERS.isdisjoint(path.parts)
+    return is_installed or any(path.is_relative_to(folder) for folder in _library_folders())
+
+
+@cache
+def _library_folders() -> frozenset[str]:
+    return frozenset((str(OWN), *sysconfig.get_paths().values()))
 
 
 def _read(path: Path) -> bytes:
@@ -70,9 +94,9 @@ def _read(path: Path) -> bytes:
         raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _locate(reference: str, module: str) -> Path:
+def _locate(reference: str, module: str, checkout: Checkout | None) -> Path:
     """Return a module's file, walking its packages without running them."""
-    path: list[str] | None = search_path()
+    path: list[str] | None = [str(moved(each, checkout)) for each in search_path()]
     spec = None
     name = ""
     for part in module.split("."):

@@ -1,6 +1,7 @@
 """Export worker, the process that imports torch: builds, exports, verifies and counts a case.
 
     {"op": "build", "key": k, "reference": "module:callable", "file": path | null, "args": {...},
+     "checkout": {"top", "folder", "commit", "ignored"} | null,
      "inputs": [{"name", "shape", "dtype", "values"?}, ...],
      "network": name | "", "weights": path | null, "conversion": "fp16" | ... | null}
     {"op": "inspect", "key": k, "file": path, "inputs": [...], "conversion": "fp16" | ... | null,
@@ -33,6 +34,7 @@ from benchbox.agent.stdio import Message
 from benchbox.errors import BenchboxError, CaseError, SpecError, StorageError
 from benchbox.export import (
     cache,
+    checkout,
     compared,
     entries,
     exporter,
@@ -124,12 +126,13 @@ def build(request: Mapping[str, Any]) -> None:
         tensors, conversion = request["inputs"], request["conversion"]
         final_feeds = _feeds(tensors, SEED)
         feeds = float16.single(final_feeds) if conversion else final_feeds
-        with reads.recorded(_builder(request)) as files:
-            module = modules.build(request)
-            expected = compared.of_module(module, list(feeds.values()))
-        path = folder / MODEL
+        path, builder = folder / MODEL, _builder(request)
         first = scratch / MODEL if conversion else path
-        _export(module, feeds, first)
+        with checkout.within(builder.checkout):
+            with reads.recorded(builder) as files:
+                module = modules.build(request)
+                expected = compared.of_module(module, list(feeds.values()))
+            _export(module, feeds, first)
         kind, chooser = modules.output_kind(module), compared.chooser(module)
         actual = compared.of_graph(first, feeds, chooser)
         error: float | None = difference(expected, actual, kind=kind)
@@ -155,8 +158,8 @@ def build(request: Mapping[str, Any]) -> None:
 
 
 def _builder(request: Mapping[str, Any]) -> Builder:
-    file = request["file"]
-    return Builder(request["reference"], None if file is None else Path(file))
+    path = None if request["file"] is None else Path(request["file"])
+    return Builder(request["reference"], path, checkout=checkout.of(request["checkout"]))
 
 
 def _convert(

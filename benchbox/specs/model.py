@@ -84,10 +84,24 @@ class TensorSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkout:
+    """A commit in a `folder` of its own, beside the repository at `top`.
+
+    `ignored` are the paths in that which git ignores: what is built and installed, of no commit.
+    """
+
+    top: Path
+    folder: Path
+    commit: str
+    ignored: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Builder:
     """What returns an nn.Module: `module:callable`, or `file.py:callable` with its path.
 
-    With `weights` it is the network of that name with a checkpoint loaded into it.
+    With `weights` it is the network of that name with a checkpoint loaded into it. With a
+    `checkout` it is of that, as is all that it imports from the repository.
     """
 
     reference: str
@@ -95,6 +109,7 @@ class Builder:
     network: str = ""
     weights: Path | None = None
     weights_sha256: str = ""
+    checkout: Checkout | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ import pytest
 from benchbox import records
 from benchbox.api import revision
 from benchbox.api.baseline import Against
+from benchbox.errors import UsageError
+from benchbox.specs import Builder, Selection, TensorSpec
 from tests.cli.conftest import product, write
 from tests.helpers import tables
 from tests.helpers.command import CalmCommand, invoke, only_run
@@ -21,6 +23,7 @@ SHORT = ["--quick", "--precision", "90%", "--max-time", "4s"]
 TWO = ["small.onnx", "twin.onnx"]
 SLOWER = ["--fail-on", "slower>900%"]
 KEPT = Path("baselines/main.jsonl")
+IDENTITY = ["-c", "user.name=n", "-c", "user.email=a@b.c"]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("graphs")]
 
 
@@ -43,9 +46,8 @@ def main(bench: CalmCommand) -> Path:
 def repository(bench: CalmCommand) -> str:
     """A commit of the graphs, and of one that cannot be run."""
     assert bench
-    identity = ["-c", "user.name=n", "-c", "user.email=a@b.c"]
     Path(".gitignore").write_text("results\n")
-    for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "one"]):
+    for words in (["init", "-q"], ["add", "."], [*IDENTITY, "commit", "-qm", "one"]):
         subprocess.run(["git", *words], check=True)  # noqa: S607
     return git("rev-parse", "HEAD")
 
@@ -159,7 +161,7 @@ def test_a_builder_that_raises_in_the_revision_is_one_that_does_not_build(
     net = "from torch import nn\ndef build() -> nn.Module:\n    {}\n    return nn.ReLU()\n"
     Path("net.py").write_text(net.format("raise ValueError('no')"))
     git("add", "net.py")
-    git("-c", "user.name=n", "-c", "user.email=a@b.c", "commit", "-qm", "two")
+    git(*IDENTITY, "commit", "-qm", "two")
     Path("net.py").write_text(net.format("pass"))
     names = ["net.py:build", "--shape", "x=1x64", *SHORT, "--baseline-rev", "HEAD", *SLOWER]
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
@@ -200,6 +202,52 @@ def test_what_git_tells_a_hook_is_not_for_the_checkout(
     monkeypatch.chdir("/")
     with revision.checkout("HEAD", [str(here / "small.onnx")]) as place:
         assert place.top == here
+
+
+def test_a_checkout_has_its_submodules_and_knows_what_git_ignores(
+    bench: CalmCommand, repository: str
+) -> None:
+    assert bench and repository
+    git("init", "-q", "lib")
+    for text in ("old", "new"):
+        Path("lib/part.py").write_text(text)
+        git("-C", "lib", "add", ".")
+        git("-C", "lib", *IDENTITY, "commit", "-qm", text)
+        git("add", "lib")
+        git(*IDENTITY, "commit", "-qm", text)
+    Path("results").mkdir()
+    Path("results/some.txt").touch()
+    before = git("-C", "lib", "worktree", "list")
+    with revision.checkout("HEAD~1", ["small.onnx"]) as place:
+        assert (place.folder / "lib/part.py").read_text() == "old"
+        assert place.ignored == {"results"}
+    assert Path("lib/part.py").read_text() == "new"
+    assert before == git("-C", "lib", "worktree", "list")
+
+
+def test_a_module_of_the_repository_is_one_of_the_revision(
+    repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert repository
+    Path("nets_here.py").write_text("")
+    with revision.checkout("HEAD") as place:
+        assert revision.name_in(place, "nets_here:build:x=1x64") == "nets_here:build:x=1x64"
+        (spec,) = revision.found_in(place, "nets_here:build")
+        (case,) = spec.cases(Selection(shapes=(TensorSpec("x", (1, 64)),)))
+        assert isinstance(case.source, Builder) and case.source.checkout == place
+        for other in ("torch.nn:ReLU", "nowhere:build"):
+            with pytest.raises(UsageError, match="of this repository"):
+                revision.name_in(place, other)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: Refused())
+    with pytest.raises(UsageError, match="HEAD: detected dubious ownership in 'x'; git config"):
+        revision._git("HEAD", Path(), "status")
+
+
+class Refused:
+    """What git says in a container of a folder that is another user's."""
+
+    returncode, stdout = 128, ""
+    stderr = "fatal: detected dubious ownership in 'x'\nTo add it:\n\n\tgit config --global x\n"
 
 
 def test_a_checkout_that_a_killed_run_left_is_removed_by_the_next_one(

@@ -17,7 +17,7 @@ from benchbox.agent.runtime import GpuGraph, LoadedGraph
 from benchbox.agent.stdio import Message, Refusal
 from benchbox.devices import providers
 from benchbox.errors import BenchboxError
-from benchbox.export import modules
+from benchbox.export import checkout, modules
 from benchbox.export.torch_agent import cuda, torch_compile
 from benchbox.export.torch_agent.reference import Reference
 from benchbox.export.torch_agent.untouched import untouched
@@ -130,7 +130,7 @@ class TorchRuntime:
         Raises Refusal when it cannot be built or is not equal; torch's own errors pass through.
         """
         try:
-            with own_modules():
+            with own_modules(), checkout.within(checkout.of(request["module"]["checkout"])):
                 return self._load(request) if self.gpu is None else self._placed(self.gpu, request)
         except BenchboxError as error:
             raise Refusal(str(error)) from None
