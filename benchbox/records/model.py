@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from benchbox.analysis.adjusted import Adjustment
 from benchbox.analysis.arrival import Arrival
+from benchbox.analysis.between_boards import Boards
 from benchbox.analysis.energy import Energy
 from benchbox.analysis.gpu_time import Spans
 from benchbox.analysis.latency import Basis, Latency
@@ -180,12 +181,21 @@ class Record:
         return bool(self.bursts or self.sustained)
 
 
+@dataclass(frozen=True, slots=True)
+class BoardPool:
+    """The boards of a run that is those of several, the boards of each case, and their spread."""
+
+    names: Sequence[str]
+    holders: Mapping[str, Sequence[str]]
+    boards: Boards
+
+
 @dataclass(frozen=True)
 class Run:
     """A run as read from its file: of several records of one case and graph the last one counts.
 
     `records` has of each case that of its newest graph, `earlier` the samples of its other graphs,
-    `profiles` those that were made of its graphs.
+    `profiles` those that were made of its graphs. `pool` is there of several boards' runs as one.
     """
 
     path: Path
@@ -194,6 +204,7 @@ class Run:
     warnings: Sequence[str] = ()
     earlier: Sequence[Record] = ()
     profiles: Sequence[CaseProfile] = ()
+    pool: BoardPool | None = None
 
     @property
     def stem(self) -> str:

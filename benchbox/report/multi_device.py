@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from benchbox.devices import providers
 from benchbox.records import Record, Run, SpecFacts
+from benchbox.records.pools import folded
 from benchbox.report import (
     claims,
     comparison,
@@ -13,6 +14,7 @@ from benchbox.report import (
     formatting,
     gpu,
     percentiles,
+    pools,
     published,
     scaling,
 )
@@ -48,14 +50,23 @@ def tables_with_runs(
 ) -> list[tuple[Sequence[Run], Table]]:
     """Tables and their runs: one of all where they are one run on several devices, or `is_merged`.
 
-    With `verbose` the table of each device follows.
+    The runs of a pool's boards count as one. With `verbose` the table of each device follows.
     """
-    is_across = len(runs) > 1 if is_merged else _is_across(runs)
-    together = [(runs, _table(runs, facts)) for facts in _specs(runs)] if is_across else []
-    if together and not verbose:
-        return together
-    own = [([run], table) for run in runs for table in run_tables(run, verbose=verbose)]
-    return [*together, *own]
+    pooled = folded(runs)
+    is_across = len(pooled) > 1 if is_merged else _is_across(pooled)
+    first: list[tuple[Sequence[Run], Table]]
+    if is_across:
+        first = [(pooled, _table(pooled, facts)) for facts in _specs(pooled)]
+    else:
+        first = _apart(pooled, verbose=verbose)
+    if not verbose:
+        return first
+    shown = [] if is_across else [id(run) for run in pooled]
+    return [*first, *_apart([run for run in runs if id(run) not in shown], verbose=True)]
+
+
+def _apart(runs: Sequence[Run], *, verbose: bool) -> list[tuple[Sequence[Run], Table]]:
+    return [([run], table) for run in runs for table in run_tables(run, verbose=verbose)]
 
 
 def _specs(runs: Sequence[Run]) -> list[SpecFacts]:
@@ -141,7 +152,7 @@ def _table(runs: Sequence[Run], facts: SpecFacts) -> Table:
 def _all_sentences(runs: Sequence[Run], facts: SpecFacts) -> list[str]:
     """The sentences of each run, then the cost of launching for a GPU in both modes."""
     return [
-        *(line for run in runs for line in _sentences(run, facts)),
+        *(line for run in runs for line in (*_sentences(run, facts), *pools.sentences(run))),
         *(
             f"{name}: {sentence}"
             for name, graph, eager in _in_both_modes(runs)
@@ -190,7 +201,7 @@ def _notes(runs: Sequence[Run], facts: SpecFacts) -> list[str]:
                 kinds[kind := FIGURE.sub("", note)] += 1
                 alike.setdefault((kind, kinds[kind]), {})[run.context.device] = note
     own = [f"{listed([*of])}: {merged([*of.values()], listed)}" for of in alike.values()]
-    return [*common, *own]
+    return [*common, *own, *(note for run in runs for note in pools.notes(run))]
 
 
 def _about(run: Run) -> str:

@@ -21,6 +21,7 @@ from benchbox.report import (
     load_cells,
     load_text,
     percentiles,
+    pools,
     published,
     scaling,
     text,
@@ -84,9 +85,10 @@ def _run_table(run: Run, facts: SpecFacts, verbose: bool) -> Table:
         columns=tuple(_columns(run, facts, records, verbose)),
         groups=tuple(heading(record.group) for record in records),
         failures=tuple(footnotes.failures(run, facts)),
-        sentences=tuple(claims.sentences(run, facts)),
-        notes=tuple(
-            footnotes.notes(run, facts, (footnotes.OVER_FLOPS, *_device_headers(run, verbose)))
+        sentences=(*claims.sentences(run, facts), *pools.sentences(run)),
+        notes=(
+            *footnotes.notes(run, facts, (footnotes.OVER_FLOPS, *_device_headers(run, verbose))),
+            *pools.notes(run),
         ),
     )
 
@@ -148,6 +150,7 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
     details = [column(*detail, drop=KEPT - 1 - i) for i, detail in enumerate(further)]
     columns = [
         Column("case", tuple(short_case(r.case, r.group) for r in records), text=True),
+        *pools.columns(run, records),
         column("FLOPs (M)", lambda r: flops(r.cost), drop=KEPT - 1 if versus else 0),
         Column(
             "memory (MB)",

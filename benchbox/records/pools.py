@@ -1,0 +1,111 @@
+"""Pools: runs on several boards of one kind as one, with the spread between boards in intervals."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from benchbox.analysis import between_boards
+from benchbox.analysis.between_boards import Boards
+from benchbox.analysis.latency import GOOD
+from benchbox.analysis.stats import Interval
+from benchbox.records import differences
+from benchbox.records.model import BoardPool, Context, Record, Run
+
+SETTINGS = ("governor", "limit", "nvpmodel")  # of a board, that decide how fast it is
+SAME = ("name", "provider", "threads", "cpus", "channels", "seed")
+
+
+def kind(host: Mapping[str, Any], versions: Mapping[str, Any]) -> dict[str, str]:
+    """What a device is, by its agent's facts: boards that are equal in this are timed alike."""
+    gpu, setting = host.get("gpu") or {}, host.get("setting") or {}
+    cores = [str(each.get("core") or "") for each in host.get("clusters") or ()]
+    return {
+        "machine": str(host.get("machine") or ""),
+        "cpu": str(gpu.get("name") or host.get("cpu") or " ".join(filter(None, cores))),
+        "cpus": str(host.get("cpus") or ""),
+        "cores": " ".join(cores),
+        "runtime": f"ONNX Runtime {versions.get('onnxruntime', 'unknown')}",
+        **{name: str(setting.get(name) or "") for name in SETTINGS},
+        "emulated": str(host.get("emulated") or ""),
+    }
+
+
+def folded(runs: Sequence[Run]) -> list[Run]:
+    """The runs, with those of one pool that were done alike as one in the first's place."""
+    pools: list[list[Run]] = []
+    for run in runs:
+        own = next((each for each in pools if _is_one(each[0].context, run.context)), None)
+        if own is None:
+            pools.append([run])
+        else:
+            own.append(run)
+    return [own[0] if len(own) == 1 else _joined(own) for own in pools]
+
+
+def _is_one(one: Context, other: Context) -> bool:
+    """Whether two runs are of different boards of one pool, done alike."""
+    pool = one.plan.get("pool")
+    return bool(pool) and pool == other.plan.get("pool") and _facts(one) == _facts(other)
+
+
+def _facts(context: Context) -> list[object]:
+    own = [getattr(context, name) for name in SAME]
+    planned = [context.plan.get("margin"), differences.setting(context), context.plugin]
+    return [*own, *planned, kind(context.host, context.versions)]
+
+
+def _joined(runs: Sequence[Run]) -> Run:
+    """The runs of a pool as one: of a case that several boards timed, that of the middle one."""
+    holders: dict[str, list[tuple[str, Record]]] = {}
+    shared: dict[str, dict[str, Interval]] = {}
+    for run in runs:
+        for record in run.records:
+            holders.setdefault(record.key, []).append((run.context.device, record))
+            if (figure := _figure(record)) and record.sha256:
+                by_board = shared.setdefault(f"{record.key} {record.sha256}", {})
+                by_board[run.context.device] = figure
+    boards = between_boards.between(shared)
+    taken = [_widened(own, boards) for own in holders.values()]
+    records = sorted((record for record, _ in taken), key=lambda record: record.index)
+    context = runs[-1].context
+    specs = {spec.name: spec for run in runs for spec in run.context.specs}
+    names = list(dict.fromkeys(run.context.device for run in runs))
+    return Run(
+        runs[-1].path,
+        replace(context, device=_named(names), specs=[*specs.values()]),
+        records,
+        warnings=[warning for run in runs for warning in run.warnings],
+        earlier=[record for run in runs for record in run.earlier],
+        profiles=[profile for run in runs for profile in run.profiles],
+        pool=BoardPool(names, {record.key: own for record, own in taken}, boards),
+    )
+
+
+def _named(names: Sequence[str]) -> str:
+    """`pi-1 to pi-20` for the boards of a pool, or their names where these are few."""
+    most = 3
+    ordered = sorted(names, key=lambda name: (len(name), name))
+    if len(names) <= most:
+        return " + ".join(ordered)
+    return f"{ordered[0]} to {ordered[-1]} ({len(names)} boards)"
+
+
+def _figure(record: Record) -> Interval | None:
+    latency = record.latency
+    return latency.interval if latency and latency.basis in GOOD and latency.p50_s > 0 else None
+
+
+def _widened(own: Sequence[tuple[str, Record]], boards: Boards) -> tuple[Record, Sequence[str]]:
+    """A case's record with what boards differ by in its interval, and the boards that timed it."""
+    known = sorted(
+        ((board, record, figure) for board, record in own if (figure := _figure(record))),
+        key=lambda each: each[2].value,
+    )
+    if not known:
+        board, record = next((each for each in own if each[1].latency), own[-1])
+        return record, [board]
+    _, record, figure = known[(len(known) - 1) // 2]
+    assert record.latency is not None, "it has a figure"
+    wide = between_boards.widened(figure, boards.sd, len(known))
+    latency = replace(record.latency, ci_low_s=wide.low, ci_high_s=wide.high)
+    return replace(record, latency=latency), [board for board, *_ in known]
