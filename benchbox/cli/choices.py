@@ -33,6 +33,19 @@ class Format(StrEnum):
     png = "png"
 
 
+class ListFormat(StrEnum):
+    """The formats of a list that is no report."""
+
+    table = "table"
+    json = "json"
+
+
+class Role(StrEnum):
+    """What a worker of a fleet does beside offering devices."""
+
+    export = "export"
+
+
 class ChartName(StrEnum):
     """The charts of a run."""
 

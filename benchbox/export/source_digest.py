@@ -46,17 +46,22 @@ def digest(builder: Builder) -> str:
     them, with what decides where in it modules are found. Raises SpecError when there is no such
     module.
     """
-    start, root, top = place(builder)
     result = hashlib.sha256()
     if checkout := builder.checkout:
-        folders = [start, *(moved(each, checkout) for each in search_path())]
+        folders = [place(builder)[0], *(moved(each, checkout) for each in search_path())]
         own = (p for p in folders if p.is_relative_to(checkout.folder))
         names = [str(path.relative_to(checkout.folder)) for path in own]
         result.update("\0".join([checkout.commit, *names]).encode(errors="surrogateescape"))
         return result.hexdigest()
-    for path in sorted(_closure(start, root, top)):
-        result.update(str(path.relative_to(root)).encode() + b"\0" + _read(path) + b"\0")
+    for name, text in sources(builder).items():
+        result.update(name.encode() + b"\0" + text + b"\0")
     return result.hexdigest()
+
+
+def sources(builder: Builder) -> dict[str, bytes]:
+    """The files that `digest` reads, by their names in the folder that modules are named from."""
+    start, root, top = place(builder)
+    return {str(path.relative_to(root)): _read(path) for path in sorted(_closure(start, root, top))}
 
 
 def place(builder: Builder) -> tuple[Path, Path, str | None]:

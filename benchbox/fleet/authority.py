@@ -22,6 +22,7 @@ YEARS = 10
 AUTHORITY, AUTHORITY_KEY = "authority.pem", "authority-key.pem"
 MEMBER, MEMBER_KEY = "member.pem", "member-key.pem"
 FOR_MEMBERS = (AUTHORITY, MEMBER, MEMBER_KEY)
+AGAIN = "`benchbox fleet init` makes new ones, in an empty folder"
 ADDRESS = re.compile(r"(tls|tcp)://(\[[0-9A-Fa-f:.]+\]|[\w.-]*)(?::(\d{1,5}))?")
 
 
@@ -53,7 +54,7 @@ def default_folder() -> Path:
 
 
 def parse(text: str, option: str = "--scheduler", folder: Path | None = None) -> FleetAddress:
-    """Parse `tls://host:8786`; raises UsageError for another, and where certificates are missing.
+    """Parse `tls://host:8786`; raises UsageError for another, and where certificates are no good.
 
     Without TLS whoever reaches the port could run code: that is for loopback alone.
     """
@@ -72,7 +73,35 @@ def parse(text: str, option: str = "--scheduler", folder: Path | None = None) ->
             f"{own}: {missing[0]} is missing; `benchbox fleet init` makes a fleet's certificates, "
             f"and its members have copies of {', '.join(FOR_MEMBERS)} there"
         )
+    _check(own)
     return FleetAddress(url, own)
+
+
+def _check(folder: Path) -> None:
+    """Raise UsageError for a key that others can read, and for certificates that are no good."""
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+
+    key = folder / MEMBER_KEY
+    if os.name == "posix" and (mode := key.stat().st_mode & 0o077):
+        who = "others can change it" if mode & 0o022 else "others can read it"
+        raise UsageError(f"{key}: {who}; `chmod 600` it, and make new certificates if any did")
+    try:
+        root, own = (
+            x509.load_pem_x509_certificate((folder / name).read_bytes())
+            for name in (AUTHORITY, MEMBER)
+        )
+    except (OSError, ValueError):
+        raise UsageError(f"{folder}: {AUTHORITY} or {MEMBER} is no certificate") from None
+    for name, each in ((AUTHORITY, root), (MEMBER, own)):
+        if (end := each.not_valid_after_utc) < datetime.now(UTC):
+            raise UsageError(f"{folder / name}: it expired on {end:%Y-%m-%d}; {AGAIN}")
+    try:
+        own.verify_directly_issued_by(root)
+    except (ValueError, TypeError, InvalidSignature):
+        raise UsageError(
+            f"{folder}: {MEMBER} is of another fleet than {AUTHORITY}; {AGAIN}"
+        ) from None
 
 
 def _is_loopback(name: str) -> bool:

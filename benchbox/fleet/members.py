@@ -1,6 +1,7 @@
 """Members of a fleet: its devices, what they are and what they are at, as the scheduler knows."""
 
 import hashlib
+import importlib.util
 import json
 import re
 from collections import Counter
@@ -10,18 +11,24 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from benchbox.analysis.quantities import Amount, Count, wrong_field
+from benchbox.analysis.quantities import Amount, Count, Number, wrong_field
 from benchbox.devices import Device
 from benchbox.errors import DeviceError
+from benchbox.records import Context, pools
 
-METRIC = "benchbox"
+METRIC, ROLE = "benchbox", "role:export"
+SHOWN = ("machine", "cpu", "runtime", "governor")
 Text = Annotated[str, Field(max_length=400)]
 NUMBERED = re.compile(r"(.+?)[-_]?\d+")
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A device of a fleet: two of one `identity` are timed alike; `boot` tells hardware apart."""
+    """A device of a fleet: two of one `identity` are timed alike; `boot` tells hardware apart.
+
+    `left_s` is what the task that it is at still takes, `task_s` what one takes; `rests` says why
+    it gets none for a while, `reading_ns` what its sentinel took.
+    """
 
     name: Text
     worker: Text
@@ -36,6 +43,18 @@ class Member:
     done: Count = 0
     p50_s: Amount | None = None
     waiting: Count = 0
+    left_s: Amount | None = None
+    task_s: Amount | None = None
+    rests: Text = ""
+    reading_ns: Amount | None = None
+    temperature_c: Number | None = None
+
+    @property
+    def queued_s(self) -> float | None:
+        """The seconds until all is done that the device has now; None where that is not known."""
+        if not self.waiting:
+            return self.left_s
+        return None if self.task_s is None else (self.left_s or 0.0) + self.waiting * self.task_s
 
     @property
     def kind(self) -> str:
@@ -43,33 +62,38 @@ class Member:
         return ", ".join(filter(None, (self.cpu, self.machine, self.runtime, self.governor)))
 
 
-def described(device: Device, hello: Mapping[str, Any]) -> dict[str, Any]:
-    """A device by the facts with which its agent greeted."""
-    there, versions = hello["host"], hello["versions"]
-    gpu = there.get("gpu") or {}
-    clusters = [each.get("core") or "" for each in there.get("clusters", ())]
-    cpu = str(gpu.get("name") or there.get("cpu") or " ".join(filter(None, clusters)))
-    governors = {str(each.get("governor") or "") for each in there.get("clusters", ())} - {""}
-    runtime = f"ONNX Runtime {versions.get('onnxruntime', 'unknown')}"
-    parts = {
-        "machine": str(there.get("machine") or ""),
-        "cpu": cpu,
-        "runtime": runtime,
-        "governor": " ".join(sorted(governors)),
-    }
-    others = [device.provider, device.threads, clusters, there.get("emulated"), there.get("cpus")]
-    identity = _digest(json.dumps([parts, others], default=str))
+def described(device: Device, seen: Context | Mapping[str, Any]) -> dict[str, Any]:
+    """A device by the facts with which its agent greeted, or that a run of it has."""
+    there, versions = _seen(seen)
+    parts = pools.kind(there, versions)
+    identity = _digest(json.dumps([parts, device.provider, device.threads]))
     stem = match[1] if (match := NUMBERED.fullmatch(device.name)) else device.name
-    slug = re.sub(r"[^a-z0-9]+", "-", cpu.lower()).strip("-")
-    pools = [*dict.fromkeys(filter(None, (stem, slug, identity)))]
+    slug = re.sub(r"[^a-z0-9]+", "-", parts["cpu"].lower()).strip("-")
     boot = there.get("boot")
     return {
         "name": device.name,
         "identity": identity,
-        **parts,
-        "pools": pools,
+        **{name: parts[name] for name in SHOWN},
+        "parts": parts,
+        "pools": [*dict.fromkeys(filter(None, (stem, slug, identity)))],
         "boot": _digest(str(boot)) if boot else "",
     }
+
+
+def changes(facts: Mapping[str, Any], seen: Context) -> str:
+    """What of a device is no more as it was when it was offered, in words; empty for nothing."""
+    before, now = facts["parts"], pools.kind(*_seen(seen))
+    return ", ".join(
+        f"{name} {now[name] or 'unknown'}, not {before[name] or 'unknown'}"
+        for name in now
+        if now[name] != before[name]
+    )
+
+
+def _seen(seen: Context | Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    if isinstance(seen, Context):
+        return seen.host, seen.versions
+    return seen["host"], seen["versions"]
 
 
 def _digest(text: str) -> str:
@@ -91,6 +115,15 @@ def of_scheduler(dask_scheduler: Any) -> list[dict[str, Any]]:  # noqa: ANN401 -
             count = waiting[str(own.get("name"))]
             found.append({**own, "waiting": max(0, count - bool(own.get("case")))})
     return found
+
+
+def services(dask_scheduler: Any) -> tuple[int, str | None]:  # noqa: ANN401 - it runs there
+    """How many workers export graphs, and the dashboard's address there; None without one."""
+    exporters = sum(ROLE in worker.resources for worker in dask_scheduler.workers.values())
+    server = dask_scheduler.services.get("dashboard")
+    if server is None or importlib.util.find_spec("bokeh") is None:
+        return exporters, None
+    return exporters, f"http://{server.address}:{server.port}/status"
 
 
 def parse(found: object) -> list[Member]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -57,6 +58,27 @@ def finish(sha256: str, token: str, beside: Sequence[str]) -> None:
         raise StorageError(f"its cache cannot be written: {error.strerror}") from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def keep(first: Path, sha256: str, beside: Sequence[str]) -> None:
+    """Keep a file of this host, and those beside it, for others to fetch."""
+    if not lacking([sha256]):
+        return
+    token = secrets.token_hex(32)
+    for name, data in parts(first, beside):
+        receive(sha256, token, name, data)
+    finish(sha256, token, beside)
+
+
+def part(sha256: str, name: str, at: int) -> bytes:
+    """A part of a file that is kept, empty at its end; raises StorageError without it."""
+    place = path(sha256).parent / (name if is_inside(name) else MODEL)
+    try:
+        with place.open("rb") as file:
+            file.seek(at)
+            return file.read(PART_BYTES)
+    except OSError as error:
+        raise StorageError(f"its cache cannot be read: {error.strerror}") from None
 
 
 def parts(first: Path, beside: Sequence[str]) -> Iterator[tuple[str, bytes]]:

@@ -310,8 +310,8 @@ class Submission:
             return
         try:
             reply = task.parse_reply(flight.future.result(timeout=CONNECT_S))
-            if reply.failure:
-                raise DeviceError(reply.failure)
+            if reply.failure or reply.rests:
+                raise DeviceError(reply.failure or reply.rests)
             taken = target.results.take(name, reply.lines, flight.chunk)
         except Exception as error:  # whatever a device's host met takes no other's cases with it
             target.returned.append(flight.chunk)

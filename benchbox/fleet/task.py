@@ -49,10 +49,11 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The lines of a run's file that a device made of a task; or why it cannot be used."""
+    """The lines of a run's file that a device made of a task; or why it fails, or rests."""
 
     lines: str = ""
     failure: Text = ""
+    rests: Text = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def bare(case: Case) -> Case:
     """The case without the paths of this machine."""
     source: Builder | OnnxFile = OnnxFile(Path(MODEL))
     if isinstance(case.source, Builder):
-        source = replace(case.source, path=None, weights=None)
+        source = replace(case.source, path=None, weights=None, checkout=None)
     return replace(case, source=source, inputs=_at(case.inputs, lambda _: Path(MODEL)))
 
 
@@ -105,17 +106,16 @@ def sent(graph: Graph | CaseError) -> Graph | str:
     return replace(graph, path=Path(MODEL)) if isinstance(graph, Graph) else str(graph)
 
 
-def dump(value: Task | Reply) -> str:
-    """A task or a reply as JSON."""
+def dump(value: object) -> str:
+    """A message of the fleet as JSON."""
     adapter: TypeAdapter[Any] = _adapter(type(value))  # type: ignore[arg-type]
     return adapter.dump_json(value).decode()
 
 
 def parse_task(text: str) -> Task:
     """Parse a task; raises UsageError with the first part that is missing or wrong."""
-    task = _parse(Task, text)
-    if task.benchbox != __version__:
-        raise UsageError(f"a task of benchbox {task.benchbox}; this is {__version__}: use one")
+    task = parse(Task, text)
+    require_version(task.benchbox)
     graphs = [each for each in task.graphs.values() if isinstance(each, Graph)]
     values = [tensor.values for case in task.cases for tensor in case.inputs if tensor.values]
     digests = [g.sha256 for g in graphs] + [each.sha256 for each in values if each.file]
@@ -135,7 +135,7 @@ def parse_task(text: str) -> Task:
 
 def parse_reply(text: str) -> Reply:
     """Parse a reply; raises UsageError with the first part that is missing or wrong."""
-    return _parse(Reply, text)
+    return parse(Reply, text)
 
 
 def is_inside(name: str) -> bool:
@@ -151,7 +151,14 @@ def _adapter(kind: type) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _parse(kind: type[T], text: str) -> T:
+def require_version(version: str) -> None:
+    """Raise UsageError for what another version of benchbox sent."""
+    if version != __version__:
+        raise UsageError(f"a task of benchbox {version}; this is {__version__}: use one")
+
+
+def parse(kind: type[T], text: str) -> T:
+    """Parse a message of the fleet; raises UsageError with the first part that is wrong."""
     adapter: TypeAdapter[T] = _adapter(kind)  # type: ignore[arg-type]  # a class is hashable
     try:
         return adapter.validate_json(text, strict=True)

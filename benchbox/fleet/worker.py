@@ -4,79 +4,28 @@ import asyncio
 import contextlib
 import importlib.util
 import tempfile
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from distributed import Client, Scheduler, Worker, get_worker
 
-from benchbox.devices import Device
-from benchbox.devices.providers import runs_modules
 from benchbox.errors import BenchboxError, DeviceError, UsageError
 from benchbox.fleet import members, store, task
 from benchbox.fleet.authority import FleetAddress
-from benchbox.fleet.members import METRIC
+from benchbox.fleet.members import METRIC, ROLE
+from benchbox.fleet.offered import Offered, refuse
 from benchbox.fleet.task import Reply, Task
-from benchbox.records import Record
 from benchbox.runner.request import Prepared, Request
 from benchbox.runner.several_devices import measure
-from benchbox.sampling.sampler import Sampler
 from benchbox.specs import Selection
-from benchbox.transports import open_agent
 
 HEARTBEAT_S = 5.0  # Dask's own half a second would be felt beside timed calls
 RETRY_S = 5.0  # after a scheduler was lost
 CONNECT_S = 10.0
+LOOK_S = 30.0  # between looks at a device that rests
 DASHBOARD = "127.0.0.1:8787"  # it asks nobody for a certificate
-
-
-@dataclass(slots=True)
-class Offered:
-    """A device that a worker offers, what it is, and what it is at."""
-
-    device: Device
-    facts: Mapping[str, Any]
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    case: str = ""
-    done: int = 0
-    p50_s: float | None = None
-
-    def now(self) -> dict[str, Any]:
-        """The device as a member of the fleet."""
-        return {**self.facts, "case": self.case, "done": self.done, "p50_s": self.p50_s}
-
-
-class _Watch:
-    """A watcher that keeps what a device is at for `fleet list`."""
-
-    def __init__(self, offered: Offered) -> None:
-        self._offered = offered
-
-    def exporting(self, done: int, total: int, name: str) -> None:
-        pass
-
-    def starting(self) -> None:
-        pass
-
-    def greeted(self, seen: Mapping[str, float]) -> None:
-        pass
-
-    def loading(self, done: int, total: int) -> None:
-        pass
-
-    def cooling(self, now_c: float, goal_c: float, left_s: float) -> None:
-        pass
-
-    def measuring(self, sampler: Sampler) -> None:
-        pass
-
-    def finished(self, record: Record) -> None:
-        self._offered.done += 1
-        if record.latency is not None:
-            self._offered.p50_s = record.latency.p50_s
 
 
 class DeviceWorker(Worker):  # type: ignore[misc]  # Dask's is not known where it is not installed
@@ -90,28 +39,6 @@ class DeviceWorker(Worker):  # type: ignore[misc]  # Dask's is not known where i
         self.periodic_callbacks["heartbeat"].callback_time = 1000 * HEARTBEAT_S
 
 
-def offer(devices: Sequence[Device]) -> list[Offered]:
-    """Reach devices, and see what they are; raises DeviceError, and for two on one hardware."""
-    found: list[Offered] = []
-    for device in devices:
-        if runs_modules(device.provider):
-            raise DeviceError(f"device {device.name!r}: torch builds modules, a fleet times graphs")
-        with open_agent(device) as agent:
-            facts = members.described(device, agent.hello)
-        for other in found:
-            same = facts["boot"] and facts["boot"] == other.facts["boot"]
-            if same or device.hardware == other.device.hardware:
-                _refuse(device.name, other.device.name)
-        found.append(Offered(device, facts))
-    return found
-
-
-def _refuse(name: str, other: str) -> None:
-    raise DeviceError(
-        f"devices {other!r} and {name!r} are the same hardware; offer one of them with -d"
-    )
-
-
 def perform(text: str) -> str:
     """Time a task on its device, in a thread of the worker; what goes wrong is in the reply."""
     worker = get_worker()
@@ -121,20 +48,19 @@ def perform(text: str) -> str:
         if offered is None:
             raise DeviceError(f"{asked.device!r} is not offered here")
         with offered.lock:
+            if word := offered.condition.word:
+                return task.dump(Reply(rests=word))
             worker.log_event(asked.topic, asked.key)
-            offered.case = asked.cases[0].key
-            try:
-                return task.dump(Reply(lines=_timed(asked, offered)))
-            finally:
-                offered.case = ""
+            with offered.at(asked.cases[0].key):
+                return task.dump(_timed(asked, offered))
     except BenchboxError as error:
         return task.dump(Reply(failure=str(error)[:4000]))
     except OSError as error:
         return task.dump(Reply(failure=f"its host refused: {error.strerror or error}"[:4000]))
 
 
-def _timed(asked: Task, offered: Offered) -> str:
-    """The file that a run of these cases makes."""
+def _timed(asked: Task, offered: Offered) -> Reply:
+    """The file that a run of these cases makes; or why the device rests, or is another now."""
     cases, graphs = task.placed(asked, store.path)
     device = offered.device if asked.threads is None else offered.device.with_threads(asked.threads)
     with tempfile.TemporaryDirectory(prefix="benchbox-") as folder:
@@ -147,16 +73,30 @@ def _timed(asked: Task, offered: Offered) -> str:
             results=Path(folder),
             allow_emulated=asked.allow_emulated,
         )
-        outcome = measure(request, Prepared(cases, graphs), _Watch(offered))
+        outcome = measure(request, Prepared(cases, graphs), offered.watcher())
         if outcome.lost:
             raise DeviceError(outcome.lost)
-        return outcome.run.path.read_text()
+        run = outcome.run
+        if changed := members.changes(offered.facts, run.context):
+            offered.facts = members.described(offered.device, run.context) | {
+                "boot": offered.facts["boot"]
+            }
+            raise DeviceError(f"it is no more what it was: {changed}")
+        if word := offered.condition.after(run.context.threads, run.records):
+            return Reply(rests=word)
+        return Reply(lines=run.path.read_text())
 
 
 async def serve(
-    address: FleetAddress, offered: Sequence[Offered], say: Callable[[str], None]
+    address: FleetAddress,
+    offered: Sequence[Offered],
+    say: Callable[[str], None],
+    *,
+    exports_graphs: bool = False,
 ) -> None:
     """Offer devices to the fleet until the end; where its scheduler is lost, wait for it again.
+
+    With `exports_graphs` it exports graphs for submitters without torch, too.
 
     Raises DeviceError where it cannot be joined the first time.
     """
@@ -164,7 +104,8 @@ async def serve(
     has_joined = False
     while True:
         try:
-            worker = await _join(address, {each.device.name: each for each in offered})
+            names = {each.device.name: each for each in offered}
+            worker = await _join(address, names, exports_graphs=exports_graphs)
         except (OSError, TimeoutError, RuntimeError, ValueError) as error:
             if not has_joined:
                 raise DeviceError(_unreachable(address, error)) from None
@@ -172,11 +113,25 @@ async def serve(
             say("the scheduler is back" if has_joined else f"joined the fleet at {address.url}")
             has_joined = True
             try:
-                await worker.finished()
+                async with asyncio.TaskGroup() as group:
+                    looks = group.create_task(_look(offered, say))
+                    await worker.finished()
+                    looks.cancel()
             finally:
                 await worker.close(timeout=2, executor_wait=False)
             say(f"the scheduler was lost; trying again every {RETRY_S:.0f} s")
         await asyncio.sleep(RETRY_S)
+
+
+async def _look(offered: Sequence[Offered], say: Callable[[str], None]) -> None:
+    """Look at devices that rest, now and then, and tell when one is usual again."""
+    while True:
+        await asyncio.sleep(LOOK_S)
+        for each in offered:
+            if not each.condition.word:
+                continue
+            if await asyncio.to_thread(each.look):
+                say(f"{each.device.name} is usual again")
 
 
 def _unreachable(address: FleetAddress, error: Exception) -> str:
@@ -184,20 +139,23 @@ def _unreachable(address: FleetAddress, error: Exception) -> str:
     return f"{address.url}: no scheduler answers; `benchbox fleet start` starts one: {why}"
 
 
-async def _join(address: FleetAddress, offered: Mapping[str, Offered]) -> DeviceWorker:
+async def _join(
+    address: FleetAddress, offered: Mapping[str, Offered], *, exports_graphs: bool
+) -> DeviceWorker:
     security = address.security()
     await _require_new(address, security, offered)
     each_of = [each.facts for each in offered.values()]
     resources = Counter(f"device:{name}" for name in offered)
     resources += Counter(f"pool:{pool}" for facts in each_of for pool in facts["pools"])
     resources += Counter(f"arch:{facts['machine']}" for facts in each_of)
+    resources += Counter([ROLE] if exports_graphs else [])
 
     def devices(_: object) -> list[dict[str, Any]]:
         return [each.now() for each in offered.values()]
 
     worker = DeviceWorker(
         address.url,
-        nthreads=len(offered),
+        nthreads=len(offered) + exports_graphs,
         resources=dict(resources),
         security=security,
         memory_limit=0,
@@ -228,7 +186,7 @@ async def _require_new(
                         "give this machine's a name of their own with --name"
                     )
                 if member.boot and member.boot == each.facts["boot"]:
-                    _refuse(name, member.name)
+                    refuse(name, member.name)
 
 
 async def schedule(address: FleetAddress, say: Callable[[str], None], work: Any = None) -> None:  # noqa: ANN401
@@ -257,8 +215,3 @@ async def schedule(address: FleetAddress, say: Callable[[str], None], work: Any 
 
 def _has_dashboard() -> bool:
     return importlib.util.find_spec("bokeh") is not None
-
-
-def named(devices: Sequence[Device], name: str) -> list[Device]:
-    """Devices with the name of their machine before their own, where it has one."""
-    return [replace(each, name=f"{name}-{each.name}") if name else each for each in devices]

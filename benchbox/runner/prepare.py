@@ -99,7 +99,13 @@ def prepare(
 
     Raises SpecError for a builder that cannot work, and for a `[match]` that does not hold.
     """
-    outcomes = export.prepare(cases, progress, timed=timed)
+    return matched(specs, cases, export.prepare(cases, progress, timed=timed))
+
+
+def matched(
+    specs: Sequence[BlockSpec], cases: Sequence[Case], outcomes: dict[str, Graph | CaseError]
+) -> dict[str, Graph | CaseError]:
+    """The outcomes of exports; raises SpecError for a `[match]` that does not hold."""
     graphs = {key: graph for key, graph in outcomes.items() if isinstance(graph, Graph)}
     for spec in once(specs):
         match.verify(spec, [case for case in cases if case.spec == spec.name], graphs)

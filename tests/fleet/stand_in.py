@@ -40,7 +40,7 @@ def measure(folder: Path, request: Request, ready: Prepared, watcher: Any) -> Ou
         time.sleep(0.02)
     if (folder / name).exists():
         raise DeviceError(f"device {name!r}: it is on fire")
-    own = context(request.name, device=name)
+    own = context(request.name, device=name, **HELLO)
     with closing(Journal(request.results, own)) as journal:
         for index, case in enumerate(ready.cases):
             graph = ready.graphs[case.key]
@@ -54,14 +54,14 @@ def measure(folder: Path, request: Request, ready: Prepared, watcher: Any) -> Ou
 
 def main(what: str, url: str, certificates: str, folder: str, *names: str) -> None:
     engine.require()
-    from benchbox.fleet import worker
+    from benchbox.fleet import offered, worker
 
     address = authority.parse(url, folder=Path(certificates))
     found = [Device(name, CPU_PROVIDER, 1, "arm") for name in names]
-    offered = [worker.Offered(each, members.described(each, HELLO)) for each in found]
+    there = [offered.Offered(each, members.described(each, HELLO)) for each in found]
     say = partial(print, flush=True)
     with patch.object(worker, "measure", partial(measure, Path(folder))):
-        serve = partial(worker.serve, address, offered, say)
+        serve = partial(worker.serve, address, there, say)
         asyncio.run(worker.schedule(address, say, serve) if what == "start" else serve())
 
 

@@ -1,17 +1,24 @@
 """The parts of a fleet: certificates and addresses, tasks, the store, chunks, and who matches."""
 
+import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from benchbox import host
+from benchbox.cli import fleet_list
+from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import CaseError, DeviceError, StorageError, UsageError
 from benchbox.fleet import authority, chunks, engine, members, store, task
 from benchbox.fleet.members import Member
+from benchbox.report.console import show_tables
 from benchbox.specs import Builder, Case, OnnxFile, TensorSpec, Values
 from tests.helpers.command import invoke
+from tests.helpers.record_files import context
 from tests.helpers.runs import QUICK, graph_of, named
 
 TOKEN = "ab" * 32
@@ -43,6 +50,49 @@ def test_keys_are_for_their_owner_alone_and_nothing_is_overwritten(tmp_path: Pat
 )
 def test_an_address_beyond_loopback_needs_certificates(url: str, says: str) -> None:
     done = invoke("fleet", "list", "--scheduler", url)
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert says in done.stderr
+
+
+def expire(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authority, "YEARS", 0)
+    authority.init(folder)
+
+
+def of_another(folder: Path, _: object) -> None:
+    authority.init(folder)
+    authority.init(folder / "other")
+    (folder / "other" / "member.pem").rename(folder / "member.pem")
+
+
+def tear(folder: Path, _: object) -> None:
+    authority.init(folder)
+    (folder / "member.pem").write_text("-----BEGIN CERTIFICATE-----")
+
+
+def open_up(folder: Path, _: object) -> None:
+    authority.init(folder)
+    (folder / "member-key.pem").chmod(0o640)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (expire, "authority.pem: it expired on"),
+        (of_another, "member.pem is of another fleet than authority.pem"),
+        (tear, "authority.pem or member.pem is no certificate"),
+        (open_up, "member-key.pem: others can read it"),
+    ],
+)
+def test_certificates_that_are_no_good_are_named(
+    make: Callable[[Path, pytest.MonkeyPatch], None],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make(tmp_path / "f", monkeypatch)
+    monkeypatch.setenv("BENCHBOX_CERTIFICATES", str(tmp_path / "f"))
+    done = invoke("worker", "--scheduler", "tls://127.0.0.1")
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
     assert says in done.stderr
 
@@ -167,6 +217,28 @@ def test_a_reference_goes_along_with_each_part_of_its_group() -> None:
     assert [len(part) for part in whole] == [10]
 
 
+HOST = {"machine": "aarch64", "cpu": "Cortex-A76", "cpus": 4, "boot": "b"}
+
+
+@pytest.mark.parametrize(
+    ("host", "runtime", "changed"),
+    [
+        ({"kernel": "6.9", "memory_bytes": 1}, "1.22", ""),
+        ({"setting": {"governor": "powersave"}}, "1.22", "governor powersave, not unknown"),
+        ({}, "1.23", "runtime ONNX Runtime 1.23, not ONNX Runtime 1.22"),
+    ],
+)
+def test_a_device_has_the_identity_of_its_processor_runtime_and_governor(
+    host: dict[str, object], runtime: str, changed: str
+) -> None:
+    device = Device("pi-1", CPU_PROVIDER, 1, "arm")
+    facts = members.described(device, {"host": HOST, "versions": {"onnxruntime": "1.22"}})
+    own = context(host={**HOST, **host}, versions={"onnxruntime": runtime, "torch": "3"})
+    assert members.changes(facts, own) == changed
+    is_same = members.described(device, own)["identity"] == facts["identity"]
+    assert is_same is not bool(changed)
+
+
 def member(name: str, identity: str = "one", machine: str = "aarch64") -> Member:
     return Member(name, "w", identity, machine, "A76", "ONNX Runtime 1", "", ("pi", identity))
 
@@ -193,3 +265,18 @@ def test_names_pools_and_machines_stand_for_devices(target: str, names: list[str
 def test_devices_that_differ_are_never_mixed(target: str, says: str) -> None:
     with pytest.raises(DeviceError, match=says):
         members.matching(target, FLEET)
+
+
+def test_the_list_fits_a_terminal_and_says_who_rests() -> None:
+    busy = replace(member("pi-1"), case="g2:groups=8,scale=1", left_s=2.0, task_s=20.0, waiting=1)
+    hot = replace(member("pi-2"), rests="heat slows it down at 85 °C", temperature_c=85.0)
+    read = replace(member("pi-3"), reading_ns=96_100.0, p50_s=0.0123, done=12)
+    out = io.StringIO()
+    table = fleet_list.of([busy, hot, read], 2, "http://127.0.0.1:8787/status")
+    show_tables([table], Console(file=out, width=80, force_terminal=True, color_system=None))
+    text = out.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    for words in ("22 s", "12.3", "pi-2 rests: heat", "2 workers export graphs", "8787/status"):
+        assert words in text
+    assert fleet_list.row(busy)["queued_s"] == 22.0
+    json.dumps(fleet_list.row(hot))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchbox.cli.choices import complete_registered, expanded
+from benchbox.cli.choices import ListFormat, Role, complete_registered, expanded
 from benchbox.cli.help import HelpCommand, HelpGroup
 
 app = typer.Typer(
@@ -34,11 +34,18 @@ def worker(
     scheduler: Scheduler,
     device: Devices = None,
     name: MachineName = "",
+    role: Annotated[
+        Role | None,
+        typer.Option(
+            help="export: make graphs for submitters without torch; no device then but -d"
+        ),
+    ] = None,
 ) -> None:
     """Offer this machine's devices, and boards and phones at it, to a fleet."""
     from benchbox.cli import fleet
 
-    fleet.work(scheduler, device or ["cpu"], name)
+    is_exporter = role is Role.export
+    fleet.work(scheduler, device or ([] if role else ["cpu"]), name, exports_graphs=is_exporter)
 
 
 @app.command("init", cls=HelpCommand)
@@ -71,8 +78,11 @@ def start(
 
 
 @app.command("list", cls=HelpCommand)
-def list_(scheduler: Scheduler) -> None:
-    """List the devices of a fleet: what each is, what it is at, and what waits for it."""
-    from benchbox.cli import fleet
+def list_(
+    scheduler: Scheduler,
+    format_: Annotated[ListFormat, typer.Option("--format", help="of the list")] = ListFormat.table,
+) -> None:
+    """List the devices of a fleet: what each is, what it is at, what waits for it, how long."""
+    from benchbox.cli import fleet_list
 
-    fleet.show(scheduler)
+    fleet_list.show(scheduler, format_.value)
