@@ -104,7 +104,7 @@ def estimate(reply: Mapping[str, Any], file_nodes: int, file: Sequence[FileNode]
     latency_s = latencies["default"]
     called = zip(reply["run_us"], *(node["us"] for node in reply["nodes"]), strict=True)
     return Profile(
-        nodes=tuple(_nodes(reply["nodes"], file, raw, shares, latency_s)),
+        nodes=tuple(nodes_of(reply["nodes"], file, raw, shares, latency_s)),
         file=file,
         file_nodes=file_nodes,
         calls=len(reply["run_us"]),
@@ -148,13 +148,14 @@ def _undisturbed(
     return sorted(latencies_ns)[len(latencies_ns) // 10]
 
 
-def _nodes(
+def nodes_of(
     facts: Sequence[Mapping[str, Any]],
     file: Sequence[FileNode],
     raw: Sequence[float],
     shares: Sequence[float],
     latency_s: float,
 ) -> Iterator[Node]:
+    """The nodes that an agent reports, with where in the file they come from."""
     operations = [Operation(node["op"], node["inputs"], node["outputs"]) for node in facts]
     known = Origins(file)
     found = [known.find(node["name"], each) for node, each in zip(facts, operations, strict=True)]

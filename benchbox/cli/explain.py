@@ -28,7 +28,8 @@ from benchbox.insight.parts import Part
 from benchbox.report import explain_files, explain_text
 from benchbox.report.charts import drawing, style
 from benchbox.report.charts.parts import parts
-from benchbox.report.explain import ExplainReport, tables
+from benchbox.report.explain import ExplainReport
+from benchbox.report.explain_tables import tables
 from benchbox.runner.check import checks
 from benchbox.runner.profile import ProfileOutcome
 from benchbox.specs import Case

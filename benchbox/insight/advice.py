@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchbox.analysis.stats import Interval, Verdict, verdict
+from benchbox.insight.alteration import MOST_WIDER, aligned, widths
 from benchbox.insight.blame import blames
-from benchbox.insight.check import CONVOLUTIONS, rounded_up, widths
-from benchbox.insight.parts import ALIGNMENT, Explained
+from benchbox.insight.parts import Explained
 
 Widths = Mapping[int, int]
 
 LEAST = 0.01  # of the latency, from which on what a part is blamed for is tried
 MULTIPLES = (4, 8, 16, 32)  # that all channels are rounded up to
-MOST_WIDER = 1.5  # times a width: beyond it is another network
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +43,9 @@ def candidates(found: Explained) -> list[Widths]:
     for each in blamed:
         for old, new in each.items():
             together[old] = max(new, together.get(old, 0))
-    aligned = [_aligned(found, multiple) for multiple in MULTIPLES]
     wanted: list[Widths] = []
-    for to in [*blamed, together, *aligned]:
+    for to in [*blamed, together, *(aligned(found, multiple) for multiple in MULTIPLES)]:
         kept = {old: new for old, new in to.items() if new <= MOST_WIDER * old}
         if kept and kept not in wanted:
             wanted.append(kept)
     return wanted
-
-
-def _aligned(found: Explained, multiple: int) -> dict[int, int]:
-    """Every number of channels as a multiple, that of a group where there are groups."""
-    to: dict[int, int] = {}
-    for kernel in (each.kernel for each in found.nodes if each.kernel.kind in CONVOLUTIONS):
-        groups = kernel.groups if kernel.kind == "grouped" else 1
-        for old in (kernel.inputs, kernel.outputs):
-            new = groups * rounded_up(old // groups, multiple)
-            if old > ALIGNMENT and new != old:
-                to[old] = max(new, to.get(old, 0))
-    return to

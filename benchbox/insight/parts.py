@@ -60,10 +60,12 @@ class ExplainedNode:
 class Explained:
     """A profile by parts; `memory_s` is what its nodes' memory access takes as copies.
 
-    `overhead_s` was taken off each node as the profiler's; what nodes then take is not scaled.
+    `known` is the best of the processor. `overhead_s` was taken off each node as the profiler's;
+    what nodes then take is not scaled.
     """
 
     profile: Profile
+    known: Peaks
     overhead_s: float
     block: int
     nodes: Sequence[ExplainedNode]
@@ -79,6 +81,11 @@ class Explained:
     def parts(self) -> dict[Part, float]:
         """Seconds of each part, zero of those that there are none of."""
         return total(each.parts for each in self.nodes)
+
+    @property
+    def conversions(self) -> int:
+        """How many conversions of layout there are."""
+        return sum("layout conversion" in each.parts for each in self.nodes)
 
     @property
     def whole(self) -> dict[str, float]:
@@ -120,11 +127,11 @@ def explain(profile: Profile, known: Peaks, overhead_s: float) -> Explained:
     block = kernels.block(profile.nodes)
     times = [max(0.0, node.profiled_s - overhead_s * node.count) for node in profile.nodes]
     nodes = [
-        _explained(replace(node, time_s=time_s), known, block)
+        explained_node(replace(node, time_s=time_s), known, block)
         for node, time_s in zip(profile.nodes, times, strict=True)
     ]
     memory_s = sum(known.moving_s(each.kernel.memory_bytes) for each in nodes)
-    return Explained(profile, overhead_s, block, nodes, memory_s, known.node_s * len(nodes))
+    return Explained(profile, known, overhead_s, block, nodes, memory_s, known.node_s * len(nodes))
 
 
 def overhead_s(profiles: Sequence[Profile]) -> float:
@@ -147,7 +154,8 @@ def overhead_s(profiles: Sequence[Profile]) -> float:
     return 0.0
 
 
-def _explained(node: Node, known: Peaks, block: int) -> ExplainedNode:
+def explained_node(node: Node, known: Peaks, block: int) -> ExplainedNode:
+    """A node with its time split into parts."""
     kernel = kernels.of(node, known.bytes_each)
     computing_s = kernel.macs / known.macs_per_s
     moving_s = known.moving_s(kernel.memory_bytes)

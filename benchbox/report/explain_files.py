@@ -125,9 +125,9 @@ def _case(report: ExplainReport, case: Case, found: Explained) -> dict[str, obje
 def _check(check: Check | None) -> dict[str, object] | None:
     if check is None:
         return None
-    measured = check.measured
+    measured, altered = check.measured, check.alteration
     return {
-        "widths": {str(old): new for old, new in check.widths.items()},
+        "widths": {str(old): new for old, new in altered.widths.items()},
         "relative_flops": check.flops,
         "said": check.said,
         "measured": measured and measured.value,
@@ -135,4 +135,9 @@ def _check(check: Check | None) -> dict[str, object] | None:
         "measured_high": measured and measured.high,
         "verdict": check.verdict if measured else None,
         "reason": check.reason or None,
+        "groups": {name: new for name, (_, new) in altered.groups.items()},
+        "narrowed": dict(altered.narrowed),
+        "left_out": dict(altered.kinds),
+        "conversions": check.conversions[0],
+        "conversions_left": check.conversions[1],
     }

@@ -9,7 +9,7 @@ from benchbox.insight.check import Check
 from benchbox.insight.guidelines import Verdict, difference
 from benchbox.insight.kernels import Kernel
 from benchbox.insight.parts import ALIGNMENT, SMALL_MAP, Explained, ExplainedNode, Part, Reason
-from benchbox.report import formatting
+from benchbox.report import check_text, formatting
 from benchbox.report.text import listed
 
 SENTENCES = 3
@@ -17,11 +17,6 @@ NAMED = 3  # channels in a sentence
 MADE_OF = 4  # parts that a difference is said to be made of
 CLOSE = 0.05  # of the latency, that may be outside of nodes
 GIGA = 1e9
-CHECKED = (
-    "checked: the graph with other widths, of which accuracy is not claimed, timed beside the "
-    "original in mirrored rounds; HOLDS where time over FLOPs fell by as much as said within a "
-    "third; what suggests something was not altered"
-)
 WORTH_A_WORD = 0.02  # of the latency
 SUBJECTS: Mapping[Part, tuple[str, str]] = {
     "padding": ("convolution multiplies padding", "convolutions multiply padding"),
@@ -85,23 +80,16 @@ def sentence(blame: Blame, block: int, checked: Check | None = None) -> str:
     count = len(blame.nodes)
     subject = SUBJECTS[blame.part][count != 1]
     amount = f"{blame.share:.0%} ({formatting.milliseconds(blame.time_s)} ms)"
+    said = f"{amount}: {count} {subject}"
     if checked is None:
-        return f"{amount}: {count} {subject}; {_behind(blame, block)}."
+        return f"{said}; {_behind(blame, block)}."
     if checked.measured is None:
-        why = checked.reason or "too few rounds"
-        return f"{amount}: {count} {subject}; {_behind(blame, block)}, not checked: {why}."
-    pairs = [*checked.widths.items()][:NAMED]
-    to = listed([f"{new} for {old}" for old, new in pairs])
-    by = f"{to} channels, {formatting.ratio(checked.flops)} the FLOPs"
-    outcome = (
-        f"said {formatting.ratio(checked.said)} the time, measured "
-        f"{formatting.ratio(checked.measured.value)} ({formatting.bounds(checked.measured)})"
-    )
+        return f"{said}; {_behind(blame, block)}, {check_text.failure(checked)}."
+    outcome = check_text.outcome(checked)
     if checked.verdict == "UNCLEAR":
-        behind = _behind(blame, block)
-        return f"{amount}: {count} {subject}; {behind}; with {by}: {outcome}: unclear."
-    text = f"{amount}: {count} {subject}; with {by}: {outcome}"
-    return f"{text}: HOLDS." if checked.verdict == "HOLDS" else f"Withdrawn: {text}."
+        return f"{said}; {_behind(blame, block)}; {outcome}: unclear."
+    holds = checked.verdict == "HOLDS"
+    return f"{said}; {outcome}: HOLDS." if holds else f"Withdrawn: {said}; {outcome}."
 
 
 def _behind(blame: Blame, block: int) -> str:
@@ -218,5 +206,7 @@ def notes(cases: Sequence[Explained], *, is_checked: bool = False) -> list[str]:
         f"of undisturbed calls without it, {ends}{doubt}",
         "multiply-accumulates are the file's; padding is what blocks of "
         f"{blocks} channels add to them",
-        CHECKED if is_checked else "what suggests something was not altered and timed again",
+        check_text.NOTE
+        if is_checked
+        else "what suggests something was not altered and timed again",
     ]

@@ -1,4 +1,4 @@
-"""Checks: the widths to try, what they should do, and when a sentence holds."""
+"""Checks: the widths to try, what proves nothing, and when a sentence holds."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,8 +6,10 @@ import pytest
 
 from benchbox.analysis.stats import Interval
 from benchbox.errors import CaseError
+from benchbox.insight.alteration import Alteration, widths
 from benchbox.insight.blame import blames
-from benchbox.insight.check import Check, said, widths
+from benchbox.insight.check import Check, objection
+from benchbox.insight.parts import Explained
 from benchbox.runner import mirrored
 from benchbox.sampling.session import Ask, Timed
 from tests.insight.test_parts import blocked, conv, explained, node
@@ -29,27 +31,29 @@ def test_widths_fill_what_was_not_full(found: object, to: dict[int, int]) -> Non
     assert widths(first, found.block) == to  # type: ignore[attr-defined]
 
 
-def test_what_is_said_follows_from_the_parts() -> None:
-    # What it multiplies more was padding before.
-    assert said(blocked(60, (24, 16), (32, 16)), {24: 32}) == pytest.approx(1.0)
-    # A further block takes longer.
-    assert said(blocked(60, (24, 16), (32, 16)), {16: 32}) == pytest.approx(2.0)
-    # The plain one takes 1.5 ns a multiplication, the one in blocks 1.25.
-    slow = conv("plain", 12.528, (58, 58), 4, 3, 58)
-    fast = conv("fast_nchwc", 10.8, (60, 60), 4, 3, 60)
-    network = explained(slow, fast)
-    assert said(network, {58: 60}) == pytest.approx(2 * 10.8 / 23.328)
-    few = blocked(90, (8, 16), (8, 16))
-    assert said(few, {8: 16}) == pytest.approx(25.6 / 0.9 / 90)
-    assert said(network, {40: 60}) == pytest.approx(1.0)
-    grouped = explained(conv("a", 600, (60, 60), 4, 3, 2))
-    assert said(grouped, {60: 64}) == pytest.approx(259.2 * (64 / 60) ** 2 / 0.75 / 600)
-    # Without other plain ones the conversions between go, unless something moves channels.
-    reorders = [node(f"r{i}", "ReorderInput", 10, (1, 4), (1, 4)) for i in range(4)]
-    plain = conv("plain", 40, (18, 18), 4)
-    assert said(explained(plain, *reorders), {18: 20}) == pytest.approx((6.4 / 0.9 + 20) / 80)
-    moved = explained(plain, *reorders, node("s", "Split", 20, (1, 4), (1, 2)))
-    assert said(moved, {18: 20}) == pytest.approx((6.4 / 0.9 + 60) / 100)
+def after(*nodes: dict[str, object], us: float) -> Explained:
+    """What is left of 100 us, of which nodes are a part."""
+    return explained(conv("rest_nchwc", us, (64, 64), 4), *nodes)
+
+
+@pytest.mark.parametrize(
+    ("part", "alteration", "flops", "then", "why"),
+    [
+        ("data movement", Alteration(left_out={"a": "b"}), 1.0, after(us=90), ""),
+        ("data movement", Alteration(left_out={"a": "b"}), 1.0, after(us=98.5), "too little"),
+        ("data movement", Alteration(widths={3: 4}), 1.2, after(us=99), ""),
+        ("data movement", Alteration(left_out={"a": "b"}), 1.0, after(us=70), "67% of what"),
+        ("layout conversion", Alteration(widths={3: 4}), 1.0, after(us=90), "4 of 4 conversions"),
+    ],
+)
+def test_what_saves_little_or_other_work_proves_nothing(
+    part: str, alteration: Alteration, flops: float, then: Explained, why: str
+) -> None:
+    found = after(node("move", "Concat", 10, (1, 4), (1, 8)), us=90)
+    said = then.profile.latency_s / found.profile.latency_s
+    check = Check(part, alteration, flops, said, conversions=(4, 4))  # type: ignore[arg-type]
+    said_why = objection(check, found, then)
+    assert why in said_why and bool(why) == bool(said_why)
 
 
 @pytest.mark.parametrize(
@@ -63,14 +67,15 @@ def test_what_is_said_follows_from_the_parts() -> None:
         (1.20, 1.00, (1.01, 1.00, 1.02), "HOLDS"),  # FLOPs for nothing
         (1.20, 1.00, (1.18, 1.17, 1.19), "WITHDRAWN"),
         (1.00, 1.03, (0.90, 0.89, 0.91), "WITHDRAWN"),  # nothing was said to be saved
+        (0.80, 0.90, (0.91, 0.90, 0.92), "HOLDS"),  # fewer FLOPs count for nothing
     ],
 )
 def test_a_sentence_holds_for_what_was_said_within_a_third(
     flops: float, said_: float, measured: tuple[float, float, float], verdict: str
 ) -> None:
-    check = Check("padding", {}, flops, said_, Interval(*measured))
+    check = Check("padding", Alteration(), flops, said_, Interval(*measured))
     assert check.verdict == verdict
-    assert Check("padding", {}, flops, said_).verdict == "UNCLEAR"
+    assert Check("padding", Alteration(), flops, said_).verdict == "UNCLEAR"
 
 
 class Drifting:
@@ -95,5 +100,7 @@ def test_a_drift_is_the_same_for_both_of_mirrored_rounds() -> None:
     assert found.value == pytest.approx(0.8, rel=0.003)
     assert session.order[2:] == "ABBA" * mirrored.ROUNDS
     assert shares[-1] == 1.0
+    assert mirrored.ratio(session, ("A", "B"), (0.01, 0.01), width=0.0) is not None
+    assert session.order.count("ABBA") == mirrored.ROUNDS + mirrored.MOST_ROUNDS
     with pytest.raises(CaseError, match="killed"):
         mirrored.ratio(Drifting("killed"), ("A", "B"), (0.01, 0.01))

@@ -8,9 +8,11 @@ import pytest
 from benchbox.analysis.stats import Interval
 from benchbox.devices import Device
 from benchbox.insight import guidelines
+from benchbox.insight.alteration import Alteration
 from benchbox.insight.blame import blames
 from benchbox.insight.check import Check
-from benchbox.report import explain, explain_text
+from benchbox.insight.parts import Explained
+from benchbox.report import check_text, explain_tables, explain_text
 from benchbox.report.explain import ExplainReport
 from benchbox.runner.profile import ProfileOutcome
 from benchbox.specs import Case
@@ -48,7 +50,7 @@ CEILINGS = {"fp32_macs_per_s": 1e9, "copy_1000_bytes_per_s": 1e9, "node_s": 1e-6
     ],
 )
 def test_a_sentence_has_the_weight_the_nodes_and_what_they_suggest(
-    found: explain.Explained, said: str
+    found: Explained, said: str
 ) -> None:
     assert said in " ".join(explain_text.sentence(each, found.block) for each in blames(found))
 
@@ -85,27 +87,27 @@ def report(onnx_cases: Callable[..., list[Case]]) -> ExplainReport:
 
 
 def test_each_case_is_a_row_or_says_why_it_is_none(report: ExplainReport) -> None:
-    (table,) = explain.tables(report)
+    (table,) = explain_tables.tables(report)
     assert table.columns[0].cells == ("a",)
     assert [line.partition(" failed: ")[2] for line in table.failures] == [
         "no product of int8 was measured on this device",
         "no kernel",
     ]
-    (only,) = explain.tables(replace(report, outcomes=report.outcomes[2:]))
+    (only,) = explain_tables.tables(replace(report, outcomes=report.outcomes[2:]))
     assert only.failures
     drowned = replace(grown(3, 100).profile, slowdown=9.0)
     outcome = replace(report.outcomes[0], profile=drowned)
     assert report.failure(outcome).startswith("the profiler makes a call 9")
 
 
-@pytest.mark.parametrize("by", ["part", *explain.KEYS])
+@pytest.mark.parametrize("by", ["part", *explain_tables.KEYS])
 def test_the_rows_of_one_case_add_up_to_its_latency(report: ExplainReport, by: str) -> None:
     one = replace(report, outcomes=report.outcomes[:1], by=by)
-    first, nodes = explain.tables(one)
+    first, nodes = explain_tables.tables(one)
     times = next(column for column in first.columns if column.header == "time (ms)")
     assert sum(map(float, times.cells)) == pytest.approx(0.13, abs=0.002)
     assert len(nodes.columns[0].cells) == 4
-    assert len(explain.tables(replace(one, top=0))) == 1
+    assert len(explain_tables.tables(replace(one, top=0))) == 1
 
 
 def test_enough_cases_say_what_latency_follows_from(report: ExplainReport) -> None:
@@ -118,8 +120,8 @@ def test_enough_cases_say_what_latency_follows_from(report: ExplainReport) -> No
         )
         for i in range(1, 9)
     ]
-    assert [t.title for t in explain.tables(replace(report, outcomes=many[:6]))][1:] == []
-    fits = explain.tables(replace(report, outcomes=many))[-1]
+    assert [t.title for t in explain_tables.tables(replace(report, outcomes=many[:6]))][1:] == []
+    fits = explain_tables.tables(replace(report, outcomes=many))[-1]
     assert fits.title == "What latency follows from"
     assert [len(column.cells) for column in fits.columns] == [3, 3]
 
@@ -152,7 +154,10 @@ def test_times_that_do_not_add_up_are_doubted() -> None:
             "which suggests 60 for 58; with 60 for 58 channels, 1.04x the FLOPs: said 0.90x the "
             "time, measured 0.95x (0.80x to 1.10x): unclear.",
         ),
-        ({"reason": "no widths"}, "which suggests 60 for 58, not checked: no widths."),
+        (
+            {"reason": "no widths"},
+            "which suggests 60 for 58, not checked: with 60 for 58 channels, no widths.",
+        ),
     ],
 )
 def test_a_sentence_that_was_checked_holds_or_is_withdrawn(
@@ -160,5 +165,41 @@ def test_a_sentence_that_was_checked_holds_or_is_withdrawn(
 ) -> None:
     found = explained(conv("a", 60, (58, 58), 4, 3, 58))
     (blame,) = blames(found)
-    checked = Check(blame.part, {58: 60}, 1.04, 0.9, **check)  # type: ignore[arg-type]
+    checked = Check(blame.part, Alteration({58: 60}), 1.04, 0.9, **check)  # type: ignore[arg-type]
     assert said in explain_text.sentence(blame, found.block, checked)
+
+
+@pytest.mark.parametrize(
+    ("altered", "said"),
+    [
+        (Alteration(groups={"a": (8, 2), "b": (8, 2)}), "with 2 for 8 groups"),
+        (Alteration(narrowed={"a": 5}), "with half the results of 1 layer"),
+        (
+            Alteration(kinds={"a": "shuffle", "b": "shuffle", "c": "Mul"}),
+            "without 2 shuffles and 1 Mul",
+        ),
+        (
+            Alteration({n: 2 * n for n in range(1, 7)}),
+            "with 2 for 1, 4 for 2, 6 for 3 and 3 others",
+        ),
+    ],
+)
+def test_an_alteration_is_said_in_few_words(altered: Alteration, said: str) -> None:
+    assert check_text.alteration(altered).startswith(said)
+    left = Check("layout conversion", altered, 1, 0.9, Interval(0.9, 0.89, 0.91), "", (9, 2))
+    assert "2 of 9 conversions left" in check_text.outcome(left)
+
+
+def test_few_cases_stand_beside_each_other_and_many_below(report: ExplainReport) -> None:
+    def cases(*names: str) -> list[ProfileOutcome]:
+        (base, *_) = report.outcomes
+        own = (replace(base.case, name=name, spec=name) for name in names)
+        return [replace(base, case=case) for case in own]
+
+    (few,) = explain_tables.tables(replace(report, outcomes=cases("a", "b")))
+    assert [column.header for column in few.columns] == ["part", "a", "b"]
+    assert few.columns[0].cells[-1] == "latency (ms)"
+    (many,) = explain_tables.tables(replace(report, outcomes=cases("a" * 40, "b" * 40)))
+    assert many.columns[0].cells == ("a" * 40, "b" * 40)
+    kept = max(many.columns, key=lambda column: column.drop)
+    assert kept.header == "plain grouped"  # the weightiest is left out last

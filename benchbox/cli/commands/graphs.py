@@ -111,7 +111,7 @@ def explain(
         bool,
         typer.Option(
             "--check",
-            help="alter the channels that are blamed, and time that beside the original",
+            help="alter what is blamed, and time that beside the original",
             rich_help_panel="How long",
         ),
     ] = False,

@@ -1,0 +1,102 @@
+"""Surgery on an ONNX model: an alteration carried out, what nobody reads any more removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchbox.errors import GraphError
+from benchbox.insight.alteration import Alteration
+from benchbox.insight.carried import Shape
+from benchbox.insight.widths import widened
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto
+
+
+def altered(
+    model: ModelProto, inputs: Mapping[str, Sequence[int]], alteration: Alteration
+) -> tuple[ModelProto, dict[str, Shape]]:
+    """A valid copy of a model that is altered, and the shapes of its inputs.
+
+    Raises GraphError for a model that cannot be.
+    """
+    shapes = {name: tuple(shape) for name, shape in inputs.items()}
+    if alteration.widths or alteration.narrowed:
+        made, shapes, _ = widened(model, inputs, alteration.widths, alteration.narrowed)
+    else:
+        made = type(model)()
+        made.CopyFrom(model)
+        made.graph.ClearField("value_info")
+    _merge_groups(made.graph, {name: new for name, (_, new) in alteration.groups.items()})
+    _leave_out(made.graph, alteration.left_out)
+    _prune(made.graph)
+    return made, shapes
+
+
+def _leave_out(graph: GraphProto, left_out: Mapping[str, str]) -> None:
+    """Let other tensors stand for results; ONNX Runtime removes an Identity."""
+    for node in graph.node:
+        for name in node.output[:1]:
+            if name in left_out:
+                node.op_type, node.domain, node.name = "Identity", "", ""
+                node.input[:] = [left_out[name]]
+                node.output[:] = [name]
+                node.ClearField("attribute")
+
+
+def _prune(graph: GraphProto) -> None:
+    """Remove nodes and weights that nobody reads."""
+    makers = {name: node for node in graph.node for name in node.output if name}
+    needed, names = set[str](), [value.name for value in graph.output]
+    while names:
+        if (name := names.pop()) not in needed:
+            needed.add(name)
+            names += _reads(makers[name]) if name in makers else ()
+    nodes = [node for node in graph.node if needed & {*node.output}]
+    weights = [weight for weight in graph.initializer if weight.name in needed]
+    inputs = {weight.name for weight in graph.initializer} - needed  # of files before IR 4
+    values = [value for value in graph.input if value.name not in inputs]
+    for field, kept in (("node", nodes), ("initializer", weights), ("input", values)):
+        _replace(graph, field, kept)
+
+
+def _replace(graph: GraphProto, field: str, kept: Iterable[object]) -> None:
+    copies = type(graph)()
+    getattr(copies, field).extend(kept)
+    own = getattr(graph, field)
+    del own[:]
+    own.extend(getattr(copies, field))
+
+
+def _reads(node: NodeProto) -> Iterator[str]:
+    """The names that a node reads, in its bodies too."""
+    yield from node.input
+    for attribute in node.attribute:
+        for body in (attribute.g, *attribute.graphs):
+            yield from (value.name for value in body.output)
+            for inner in body.node:
+                yield from _reads(inner)
+
+
+def _merge_groups(graph: GraphProto, groups: Mapping[str, int]) -> None:
+    """Give convolutions fewer groups, whose weights are repeated and scaled as sums get longer."""
+    from onnx import numpy_helper
+
+    weights = {each.name: each for each in graph.initializer}
+    for node in graph.node if groups else ():
+        if (count := groups.get(node.output[0], 0)) == 0:
+            continue
+        if node.op_type != "Conv" or node.input[1] not in weights:
+            raise GraphError(f"{node.name or node.op_type}: its groups are no constants")
+        (attribute,) = (each for each in node.attribute if each.name == "group")
+        array = numpy_helper.to_array(weights[node.input[1]])
+        size = array.shape[1] * attribute.i // count
+        repeated = np.take(array, np.arange(size) % array.shape[1], axis=1)
+        scaled = (repeated * (array.shape[1] / size)).astype(array.dtype)
+        attribute.i = count
+        name = f"{node.input[1]}@{node.output[0]}"
+        graph.initializer.append(numpy_helper.from_array(scaled, name))
+        node.input[1] = name
