@@ -23,6 +23,7 @@ from benchbox.insight.blame import Blame
 from benchbox.insight.check import Check, objection
 from benchbox.insight.expected import expected
 from benchbox.insight.file_graph import FileGraph
+from benchbox.insight.folded import folded
 from benchbox.insight.parts import Explained
 from benchbox.insight.predict.optimise import Optimiser
 from benchbox.insight.surgery import altered
@@ -79,7 +80,7 @@ def advice(
         path = folder / f"{number}.onnx"
         unmeasured = Advice(to)
         try:
-            model, inputs = _altered(_model(graph), case, graph, Alteration(widths=to))
+            model, inputs = _altered(_model(case, graph), case, graph, Alteration(widths=to))
             cost = costs.count(model, _shapes(inputs))
             flops = cost.macs / max(1, graph.cost.macs)
             model.doc_string = (
@@ -131,7 +132,7 @@ class _Bench:
     ) -> None:
         self._found, self._case, self._graph = found, case, graph
         self._device, self._open_agent = device, open_agent
-        self._model = _model(graph)
+        self._model = _model(case, graph)
         self._view = FileGraph(self._model, _shapes(case.inputs))
         self._macs = costs.count(self._model, _shapes(case.inputs)).macs
         self._timed: list[tuple[Alteration, Interval | None]] = []
@@ -214,7 +215,7 @@ def _shapes(inputs: Sequence[TensorSpec]) -> Mapping[str, Sequence[int]]:
     return {tensor.name: tensor.shape for tensor in inputs}
 
 
-def _model(graph: Graph) -> ModelProto:
+def _model(case: Case, graph: Graph) -> ModelProto:
     """The model of a file as its profile names the nodes; raises GraphError for a large one."""
     import onnx
     from onnx import inliner
@@ -225,7 +226,7 @@ def _model(graph: Graph) -> ModelProto:
     names.complete(model)
     if model.functions:
         model = inliner.inline_local_functions(model)
-    return model
+    return folded(model, _shapes(case.inputs), graph.observed)
 
 
 def _altered(

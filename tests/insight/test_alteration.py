@@ -14,9 +14,11 @@ from benchbox.insight.alteration import Alteration, alterations
 from benchbox.insight.blame import blames
 from benchbox.insight.expected import expected
 from benchbox.insight.file_graph import FileGraph
+from benchbox.insight.folded import folded
 from benchbox.insight.parts import Explained, explain
 from benchbox.insight.predict.optimise import Optimiser
 from benchbox.insight.surgery import altered
+from benchbox.insight.widths import widened
 from benchbox.runner.profile import file_nodes
 from benchbox.specs import TensorSpec
 from tests.helpers import onnx_models, profiled
@@ -188,3 +190,25 @@ def test_nothing_is_altered_for_what_no_alteration_proves() -> None:
     why = explained(found, a=500)
     (blame,) = [each for each in blames(why) if each.part == "kernels below peak"]
     assert [*alterations(blame, why, FileGraph(found, shape(found)))] == []
+
+
+BEHIND = """net (float[1,32,8,8] x) => (float[1,64] y) { s = Shape(x) g = Gather<axis = 0>(s, one)
+    h = Div(g, two) i = Cast<to = 7>(h) b = Slice(x, nought, i, one) w = Identity(half)
+    c = Conv(b, w) d = GlobalAveragePool(c) f = Flatten(d) t = Transpose(fc) u = Transpose(t)
+    v = Shape<start = 1>(b) y = MatMul(f, u) }"""
+
+
+def test_constants_are_computed_and_what_follows_from_known_shapes() -> None:
+    numbers = {"nought": [0], "one": [1], "two": [2]}
+    others = [
+        onnx.numpy_helper.from_array(np.array(values, np.int64), name)
+        for name, values in numbers.items()
+    ]
+    weights = onnx_models.weights(half=(32, 16, 1, 1), fc=(32, 64))
+    found = onnx_models.text(BEHIND, *weights, *others)
+    made = folded(found, shape(found), {"b": (1, 16, 8, 8)})
+    assert run(made) == ["Slice", "Conv", "GlobalAveragePool", "Flatten", "MatMul"]
+    arrays = {w.name: onnx.numpy_helper.to_array(w) for w in made.graph.initializer}
+    assert arrays["v"].tolist() == [16, 8, 8] and arrays["u"].shape == (32, 64)
+    narrow, _, _ = widened(made, shape(made), {}, {"c": 8})
+    assert "Conv" in run(narrow)
