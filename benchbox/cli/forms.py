@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchbox.cli.options.output import PictureOptions
-from benchbox.cli.output import STDOUT
+from benchbox.cli.output import STDOUT, console
 from benchbox.errors import UsageError
 from benchbox.records import Run
 
@@ -103,4 +103,15 @@ def _drawn(runs: Sequence[Run], format_: str, pictures: PictureOptions) -> str |
         return page(runs, profile)
     size = style.WIDE if pictures.wide else style.COLUMN
     figure = pictures.figure.value if pictures.figure else "flops"
-    return drawing.draw(panel.panels(runs, profile), figure, size, format_)
+    drawn = panel.panels(runs, profile)
+    warn_of_boxes("".join(row["name"] for each in drawn for row in each.rows), format_)
+    return drawing.draw(drawn, figure, size, format_)
+
+
+def warn_of_boxes(text: str, format_: str) -> None:
+    """Print which letters of a picture no font here has; SVG leaves them to its reader."""
+    from benchbox.report.charts import drawing
+
+    if format_ != "svg" and (found := drawing.boxes(text)):
+        line = f"Warning: no font on this machine has {' '.join(found)}: boxes in the picture"
+        console(stderr=True).print(line, style="yellow")

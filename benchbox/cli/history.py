@@ -9,7 +9,7 @@ from benchbox.analysis.limits import Kept
 from benchbox.api import parsing
 from benchbox.cli import ci, runs
 from benchbox.cli.exits import OVER_LIMIT, UNCLEAR
-from benchbox.cli.forms import PICTURES, Form
+from benchbox.cli.forms import PICTURES, Form, warn_of_boxes
 from benchbox.cli.options.recorded import HistoryOptions
 from benchbox.cli.output import STDOUT, console, require_writable, write
 from benchbox.errors import RecordError, UsageError
@@ -74,6 +74,7 @@ def _write(found: Sequence[History], format_: str, form: Form) -> None:
         from benchbox.report.charts import drawing, history, style
 
         size = style.WIDE if form.pictures.wide else style.COLUMN
+        warn_of_boxes("".join(each.name for each in found), format_)
         write(to, drawing.converted(history.chart(found, size), size, format_))
     else:
         from benchbox.report import files

@@ -16,8 +16,7 @@ from benchbox.records.names import Wanted
 from benchbox.report.table import Table
 
 PAIR = 2
-PLAIN = ("table", "csv", "markdown", "json")  # formats of lists
-WRITTEN = (*PLAIN, "html", "latex")  # and of differences
+WRITTEN = ("table", "csv", "markdown", "json", "html", "latex")  # formats of lists and differences
 
 
 def report(
@@ -35,9 +34,8 @@ def report(
     what, format_ = _only(asked), form.chosen()
     if form.output:
         require_writable("--output", form.output)
-    formats = {"list": PLAIN, "diff": WRITTEN}.get(what, (format_,))
-    if format_ not in formats:
-        raise UsageError(f"--{what}: its formats are {', '.join(formats)}")
+    if what in ("list", "diff") and format_ not in WRITTEN:
+        raise UsageError(f"--{what}: its formats are {', '.join(WRITTEN)}")
     typed, wanted, to = chosen.runs or [], runs.wanted(chosen), form.output or STDOUT
     if what == "list":
         runs.show_list(typed, wanted, format_, to)
@@ -94,16 +92,6 @@ def _show_diff(found: Sequence[Run], margin: float, format_: str, to: Path) -> N
     if replace(a, path=b.path) == b:
         raise UsageError(f"--diff: {a.path} and {b.path} are one run; name another beside it")
     between = diff.diff(a, b, margin)
-    if format_ == "html":
-        from benchbox.report import notebook
-
-        write(to, notebook.to_page([words.table(between)]))
-        return
-    if format_ == "latex":
-        from benchbox.report import latex
-
-        write(to, latex.to_latex([(found, words.table(between))]))
-        return
     _show([words.table(between)], words.rows(between), format_, to)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchbox.errors import UsageError
 from benchbox.lines import one_line, visible
 from benchbox.records import Run
+from benchbox.report import latex, notebook
 from benchbox.report.frame import DIGITS, to_frame
 from benchbox.report.multi_device import tables_of
 from benchbox.report.table import Table, sections
@@ -67,9 +68,13 @@ def to_json(frame: "pd.DataFrame") -> str:
 
 
 def of_rows(format_: str, tables: Sequence[Table], rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows as csv or json, or their tables as markdown."""
+    """Rows as csv or json, or their tables as markdown, html or latex."""
     if format_ == "markdown":
         return tables_to_markdown(tables)
+    if format_ == "html":
+        return notebook.to_page(tables)
+    if format_ == "latex":
+        return latex.to_latex([((), table) for table in tables])
     short = [{name: _short(value) for name, value in row.items()} for row in rows]
     if format_ == "json":
         return json_text(short)

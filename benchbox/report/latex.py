@@ -29,8 +29,15 @@ OTHER_LETTERS = "% needs XeLaTeX or LuaLaTeX and a font that has its letters\n"
 
 
 def to_latex(tables: Sequence[tuple[Sequence[Run], Table]]) -> str:
-    """Write tables, each with the setup of its runs in the caption, and its notes below."""
-    written = "\n".join("\n".join(_table(table, citation.setup(r))) + "\n" for r, table in tables)
+    """Write tables, each with the setup of its runs in the caption, and its notes below.
+
+    A table of no runs has the lines under its title there.
+    """
+    setups = [citation.setup(runs) if runs else ". ".join(table.about) for runs, table in tables]
+    written = "\n".join(
+        "\n".join(_table(table, setup)) + "\n"
+        for (_, table), setup in zip(tables, setups, strict=True)
+    )
     is_latin = all(
         unicodedata.name(each, "LATIN").startswith("LATIN") for each in written if each.isalpha()
     )
@@ -41,7 +48,7 @@ def _table(table: Table, setup: str) -> Iterator[str]:
     columns = [each for each in table.written if each.header not in ASIDE and each.known]
     yield r"\begin{table}"
     yield r"\centering"
-    yield f"\\caption{{{_escaped(table.title)}. {_escaped(setup)}}}"
+    yield f"\\caption{{{_escaped(f'{table.title}. {setup}'.strip())}}}"
     yield f"\\begin{{tabular}}{{{''.join('l' if each.text else 'r' for each in columns)}}}"
     yield r"\toprule"
     yield _line([each.header for each in columns])

@@ -1,9 +1,13 @@
-"""Tables as a notebook shows them: plain HTML, styled by the notebook itself."""
+"""Tables as plain HTML: styled by a notebook itself, and as a file with the style of pages."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
+from pathlib import Path
 
 from benchbox.report.table import Table, sections
+
+STYLE = Path(__file__).with_name("page") / "page.css"
+BADGES = ("verdict", "status")  # columns whose words have a sign
 
 
 def to_html(tables: Sequence[Table]) -> str:
@@ -13,8 +17,10 @@ def to_html(tables: Sequence[Table]) -> str:
 
 def to_page(tables: Sequence[Table]) -> str:
     """The tables as a file that a browser opens."""
-    head = f'<meta charset="utf-8"><title>{escape(tables[0].title)}</title>'
-    return f"<!doctype html>\n{head}\n{to_html(tables)}\n"
+    title = f"<title>{escape(tables[0].title)}</title>"
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width">{title}'
+    style = f"<style>{STYLE.read_text()}</style>"
+    return f'<!doctype html>\n<html lang="en">{head}{style}\n<main>\n{to_html(tables)}\n</main>\n'
 
 
 def _lines(table: Table) -> Iterator[str]:
@@ -23,8 +29,8 @@ def _lines(table: Table) -> Iterator[str]:
 
     def row(tag: str, cells: Sequence[str]) -> str:
         styled = (
-            f'<{tag} style="text-align: {side}">{escape(cell)}</{tag}>'
-            for side, cell in zip(aligned, cells, strict=True)
+            f'<{tag}{_badge(column.header, cell)} style="text-align: {side}">{escape(cell)}</{tag}>'
+            for column, side, cell in zip(columns, aligned, cells, strict=True)
         )
         return f"<tr>{''.join(styled)}</tr>"
 
@@ -38,3 +44,7 @@ def _lines(table: Table) -> Iterator[str]:
     yield from (f"<p>{escape(line)}</p>" for line in (*table.failures, *table.sentences))
     if table.notes:
         yield f"<p><small>{'<br>'.join(map(escape, table.notes))}</small></p>"
+
+
+def _badge(header: str, cell: str) -> str:
+    return f' class="{header} {escape(cell)}"' if header in BADGES and cell != header else ""

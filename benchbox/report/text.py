@@ -50,12 +50,17 @@ def grouped(cases: Sequence[str], texts: Sequence[str]) -> list[tuple[str, str]]
 
 def by_range(cases: Sequence[str], texts: Sequence[str]) -> list[str]:
     """The texts as `by_text` has them, with a range where they differ in nothing but figures."""
+    return by_text(cases, ranged(texts))
+
+
+def ranged(texts: Sequence[str]) -> list[str]:
+    """The texts, alike with a range of figures where they differ in nothing else."""
     kinds = [FIGURE.sub("", text) for text in texts]
     alike: dict[str, list[str]] = {}
     for kind, text in zip(kinds, texts, strict=True):
         alike.setdefault(kind, []).append(text)
     joined = {kind: merged(own, _range) for kind, own in alike.items()}
-    return by_text(cases, [joined[kind] for kind in kinds])
+    return [joined[kind] for kind in kinds]
 
 
 def merged(texts: Sequence[str], join: Callable[[Sequence[str]], str]) -> str:

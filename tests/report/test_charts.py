@@ -221,6 +221,11 @@ def test_pictures_are_reproducible_embed_fonts_and_are_fine_enough_to_print() ->
 
 
 @pytest.mark.slow
+def test_letters_that_no_font_has_are_found() -> None:
+    assert drawing.boxes("plain, \u00e9t\u00e9 and \U0001e290\u03b1") == ["\U0001e290"]
+
+
+@pytest.mark.slow
 def test_several_devices_stand_one_below_the_other_under_their_names() -> None:
     run = reference("models")
     other = replace(run, context=replace(run.context, device="pi"))

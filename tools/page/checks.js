@@ -41,6 +41,15 @@
     const tip = find("vg-tooltip-element");
     check("a point tells its figures", tip && tip.textContent.includes("FLOPs (M)"), tip && tip.textContent.slice(0, 40));
 
+    const ringed = document.querySelector("[data-ringed]");
+    const marks = () => find(ringed.dataset.ringed).querySelectorAll(".mark-symbol.role-mark path").length;
+    const unringed = marks();
+    input(ringed, ringed.options[1].value, "change");
+    await soon();
+    const told = find(`${ringed.dataset.ringed}-case`).textContent;
+    check("a chosen case has a ring", marks() === unringed + 1, `${marks()} of ${unringed}`);
+    check("and its figures in words", told.startsWith(ringed.options[1].text) && told.includes("p50 (ms) "), told);
+
     const table = document.querySelector("table");
     const heads = [...table.tHead.rows[0].cells];
     const column = heads.findIndex((each) => each.textContent.startsWith("p50"));

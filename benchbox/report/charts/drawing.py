@@ -11,6 +11,12 @@ from benchbox.report.charts.style import Size, Spec
 
 PPI = 300
 MARGIN = 2
+NO_LETTER = "\U0010fffd"  # that no font has
+MOST_LETTERS = 60  # that are looked for
+LETTER = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20">'
+    '<text y="16" font-family="{font}" font-size="16">{letter}</text></svg>'
+)
 INSTALL = "pip install 'benchbox[report]'"
 
 
@@ -44,6 +50,19 @@ def converted(chart: Spec, size: Size, format_: str) -> str | bytes:
         return image
     write: Callable[..., str | bytes] = getattr(converts, f"vegalite_to_{format_}")
     return write(spec, allowed_base_urls=[])
+
+
+def boxes(text: str) -> list[str]:
+    """The letters of a text that no font of this machine has; a picture has boxes for them."""
+    converts = converter("a picture")
+
+    def picture(letter: str) -> bytes:
+        image: bytes = converts.svg_to_png(LETTER.format(font=style.FONT, letter=letter))
+        return image
+
+    letters = [each for each in dict.fromkeys(text) if each.isalpha() and not each.isascii()]
+    box = picture(NO_LETTER) if letters else b""
+    return [each for each in letters[:MOST_LETTERS] if picture(each) == box]
 
 
 def _together(panels: Sequence[Panel], figure: str, size: Size) -> Spec:

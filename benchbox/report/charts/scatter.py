@@ -1,6 +1,7 @@
 """Scatter plots: FLOPs against latency, and accuracy against latency."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,6 +30,7 @@ RATES = tuple(n * 10**power for power in range(-3, 5) for n in (1, 2, 5))  # of 
 NEAR = 1.6  # times the throughput of a case, of lines worth drawing
 SHORTEST = 0.35  # of the plot's width, of a line of equal throughput
 HEAD = 5  # of an arrow, in pixels
+RING = 16  # likewise
 THIN = {"type": "line", "strokeWidth": 1}
 FADED = 0.15  # what was not chosen
 MOST_NAMES = 5  # of cases left out
@@ -52,8 +54,16 @@ def flops(panel: Panel, size: Size) -> Spec | None:
     y = logarithmic("latency_p50_ms", LATENCY, plot.up)
     throughputs = [row["macs_m"] / row["latency_p50_ms"] for row in rows]
     rates = list(_rates(plot, min(throughputs) / NEAR, max(throughputs) * NEAR))
-    points = [(*plot.pixels(row["macs_m"], row["latency_p50_ms"]), row["label"]) for row in rows]
-    names = _names(plot, rates, [mark(x, y) for x, y, _ in points])
+    members = Counter(row["family"] for row in rows)
+    points = [
+        (
+            *plot.pixels(row["macs_m"], row["latency_p50_ms"]),
+            *([row["name"]] if members[row["family"]] == 1 else []),  # its family is but a colour
+            row["label"],
+        )
+        for row in rows
+    ]
+    names = _names(plot, rates, [mark(x, y) for x, y, *_ in points])
     taken = [box(name, size.font) for name in names]
     labels = placed(points, (size.width, size.height), size.font, taken)
     ends = [{"rate": rate, "x": at, "y": at / rate} for rate, *both in rates for at in both]
@@ -92,8 +102,9 @@ def _left_out(panel: Panel) -> str:
 
 
 def _chosen(size: Size) -> Spec:
-    """The family that a page shows, empty for all."""
-    return {"params": [{"name": "shown", "value": ""}]} if size.interactive else {}
+    """The family that a page shows, empty for all, and the case that has a ring there."""
+    names = ("shown", "ringed")
+    return {"params": [{"name": each, "value": ""} for each in names]} if size.interactive else {}
 
 
 def _rates(plot: "Plot", least: float, most: float) -> Iterator[tuple[float, float, float]]:
@@ -291,6 +302,10 @@ def _points(panel: Panel, plot: Plot, x: Spec, y: Spec, *, bars: str) -> Iterato
             **opacity,
         },
     }
+    if plot.size.interactive:
+        ringed = [*known["transform"], {"filter": "datum.key == ringed"}]
+        ring = {"type": "point", "style": "ring", "size": RING**2, "strokeWidth": 2}
+        yield {**known, "transform": ringed, "mark": ring, "encoding": {"x": x, "y": y}}
 
 
 def _texts(rows: Sequence[Row], x: Spec, y: Spec, **mark: object) -> Spec:

@@ -78,7 +78,11 @@ def config(size: Size) -> Spec:
             "titleFontWeight": "normal",
             "gridOpacity": 0.5,
         },
-        "axisQuantitative": {"labelOverlap": "greedy", "labelSeparation": size.font / 2},
+        "axisQuantitative": {
+            "labelOverlap": "parity",
+            "labelSeparation": size.font / 2,
+            "labelFlush": False,
+        },
         "legend": {
             **texts,
             "orient": "bottom",
@@ -124,7 +128,8 @@ def ticks(ends: Ends) -> list[float]:
 def logarithmic(field: str, title: str, ends: Ends) -> Spec:
     """A logarithmic axis."""
     found = ticks(ends)
-    axis = {"title": title, "format": "~g", **({"values": found} if found else {})}
+    known = {"values": found} if found else {}
+    axis = {"title": title, "format": "~g", "labelOverlap": "greedy", **known}
     scale = {"type": "log", "domain": list(ends), "nice": False}
     return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
 

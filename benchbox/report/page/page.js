@@ -33,6 +33,7 @@
     header: { labelColor: ink, titleColor: ink },
     text: { color: ink },
     rule: { color: ink },
+    style: { ring: { stroke: ink } },
   };
 
   function spec(chart, onPage) {
@@ -73,8 +74,10 @@
 
   function setSignals(chart, view) {
     if (chart.name === "pareto") view.signal("budget", budget() ?? 0);
-    const shown = all("[data-shown]").find((each) => each.dataset.shown === chart.id);
-    if (shown) view.signal("shown", shown.value);
+    for (const name of ["shown", "ringed"]) {
+      const select = all(`[data-${name}]`).find((each) => each.dataset[name] === chart.id);
+      if (select) view.signal(name, select.value);
+    }
   }
 
   function update() {
@@ -164,6 +167,22 @@
     find("count").textContent = left < lines.length ? `${left} of ${lines.length}` : "";
   }
   find("filter").addEventListener("input", filter);
+
+  // Cases of charts: one has a ring and its figures in words, for whoever has no mouse ----------
+  const heads = [...table.tHead.rows[0].cells].map((head) => head.textContent);
+  const words = (line) =>
+    [...line.cells].map((cell, i) => [i ? heads[i] : "", cell.textContent.trim()])
+      .filter(([, text]) => text !== "-").map((pair) => pair.join(" ").trim()).join(", ");
+  for (const select of all("[data-ringed]")) {
+    const chart = page.charts.find((each) => each.id === select.dataset.ringed);
+    const drawn = panels[chart.panel].filter((row) => row.latency_p50_ms && row[chart.axis]);
+    for (const row of drawn) select.add(new Option(row.name, row.key));
+    select.addEventListener("change", () => {
+      const row = drawn[select.selectedIndex - 1];
+      find(`${chart.id}-case`).textContent = row ? words(lines[records.indexOf(row)]) : "";
+      update();
+    });
+  }
 
   // Budget -------------------------------------------------------------------------------------
   const range = find("range"), number = find("number");

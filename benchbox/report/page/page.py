@@ -21,6 +21,7 @@ from benchbox.report.charts.panel import Panel, Row, panels
 from benchbox.report.charts.profile_file import SavedProfile
 from benchbox.report.frame import to_frame
 from benchbox.report.multi_device import tables_with_runs
+from benchbox.report.text import ranged
 
 FOLDER = Path(__file__).parent
 FORMAT = "--format html"
@@ -44,6 +45,7 @@ ABOUT = {
     "processes": "Bars: the 95% interval of the case.",
 }
 AXES = {"flops": "macs", "pareto": "accuracy"}  # of charts of families, beside latency
+DRAWN = ("id", "name", "panel", "axis", "wide", "narrow")  # of a chart, for the script
 MEMORY = "memory_access_bytes"
 Fact = tuple[str, str]
 Cell = Callable[[Row], str]
@@ -99,12 +101,13 @@ def page(runs: Sequence[Run], profile: SavedProfile | None = None) -> str:
         machines=_machines(shown, [*compress(runs, drawn)]),
         setup=citation.setup(runs),
         charts=charts,
+        several=len(shown) > 1,
         has_budget=any(row["latency_p50_ms"] for panel in found for row in panel.rows),
         columns=_columns(found),
-        rows=[(panel, row) for panel in found for row in panel.rows],
+        rows=[row for panel in found for row in panel.rows],
         sentences=_once(table.sentences for table in tables),
         failures=_once(table.failures for table in tables),
-        notes=_once(table.notes for table in tables),
+        notes=[*dict.fromkeys(ranged(_once(table.notes for table in tables)))],
         bibtex=citation.bibtex(runs),
     )
 
@@ -153,6 +156,8 @@ def _chart(panel: Panel, name: str, *, several: bool) -> dict[str, Any] | None:
     return {
         "id": f"{name}-{panel.index}",
         "name": name,
+        "panel": panel.index,
+        "axis": AXES.get(name, ""),
         "title": TITLES[name] + (f": {panel.title}" if several else ""),
         "about": ABOUT[name],
         "text": wide["description"],
@@ -186,7 +191,7 @@ def _data(
     frame = to_frame(runs)
     return {
         "charts": [
-            {key: chart[key] for key in ("id", "name", "wide", "narrow")} for chart in charts
+            {key: value for key, value in chart.items() if key in DRAWN} for chart in charts
         ],
         "sets": {name: rows for name, rows in sets.items() if not name.startswith("samples")},
         "samples": {f"samples{panel.index}": _columns_of(panel) for panel in found},
@@ -245,9 +250,10 @@ def _title(titles: Sequence[str]) -> str:
 
 
 def _machines(shown: Sequence[Panel], runs: Sequence[Run]) -> list[tuple[str, list[Fact]]]:
-    """The facts that all runs share, and then those of each run."""
+    """The devices, the facts that all runs share, and then those of each run."""
     own = [_facts(run.context) for run in runs]
-    shared = [fact for fact in own[0] if all(fact in each for each in own)]
+    devices = ", ".join(dict.fromkeys(one_line(run.context.device) for run in runs))
+    shared = [("device", devices), *(f for f in own[0] if all(f in each for each in own))]
     rest = [[fact for fact in each if fact not in shared] for each in own]
     each = [(panel.title, facts) for panel, facts in zip(shown, rest, strict=True) if facts]
     return [("", shared), *each]
@@ -258,7 +264,6 @@ def _facts(context: Context) -> list[Fact]:
     host, plan = context.host, context.plan
     gpu = host.get("gpu")
     facts = {
-        "device": context.device,
         "processor": conditions.processor(context),
         "kind": conditions.kind(context) + (", virtual machine" if host.get("virtual") else ""),
         "system": f"{host.get('system', '')} {host.get('kernel', '')}".strip(),
