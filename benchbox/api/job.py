@@ -1,8 +1,9 @@
 """Job: one run that options ask for, on all of its devices, ready to be done."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -16,11 +17,11 @@ from benchbox.devices import Device, providers
 from benchbox.errors import BenchboxError, UsageError
 from benchbox.records import Context
 from benchbox.report.text import listed
-from benchbox.runner import Request, Watcher, several_devices
+from benchbox.runner import Request, Watcher, generated, several_devices
 from benchbox.runner.context import context_of
 from benchbox.runner.profile import require_processor
 from benchbox.runner.several_devices import Ends
-from benchbox.specs import BlockSpec, Case, Platform
+from benchbox.specs import BlockSpec, Case, Platform, Selection
 from benchbox.transports import open_agent
 
 
@@ -33,11 +34,15 @@ class Follower(Watcher, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The requests of a run, one for each device, and its cases; whether they are profiled, too."""
+    """The requests of a run, one for each device, and its cases; whether they are profiled, too.
+
+    Of a `stream` the cases are not known before; it goes on after them.
+    """
 
     requests: Sequence[Request]
     cases: Sequence[Case]
     profiles: bool = False
+    stream: Iterator[Case] | None = None
 
     def run(
         self,
@@ -56,7 +61,19 @@ class Job:
 def of_run(options: JobOptions) -> Job:
     """The job of timing cases; raises a BenchboxError for options that are wrong."""
     names = options.cases.names
-    return of_specs(options, specs.find_all(names), run_name(names))
+    if not any(map(generated.is_generator, names)):
+        return of_specs(options, specs.find_all(names), run_name(names))
+    (name, *others) = names
+    if others:
+        raise UsageError(f"{' '.join(names)}: a generator is run alone; give each a run of its own")
+    return of_specs(options, [generated.spec(name)], run_name(names), partial(_stream, name))
+
+
+def _stream(name: str, options: JobOptions, selected: Selection) -> Iterator[Case]:
+    """The cases of a generator as they come; raises UsageError for options that need them all."""
+    if len(options.device or ()) > 1:
+        raise UsageError(f"{name}: what a generator yields goes to one device or pool; give one -d")
+    return generated.stream(name, selected)
 
 
 def of_comparison(options: JobOptions) -> Job:
@@ -93,8 +110,16 @@ def newest(request: Request) -> Path | None:
     return records.latest(request.results, request.device.name, request.name)
 
 
-def of_specs(options: JobOptions, found: Sequence[BlockSpec], name: str) -> Job:
-    """The job of timing the cases of specs, as a run of that name."""
+def of_specs(
+    options: JobOptions,
+    found: Sequence[BlockSpec],
+    name: str,
+    streamed: Callable[[JobOptions, Selection], Iterator[Case]] | None = None,
+) -> Job:
+    """The job of timing the cases of specs, as a run of that name.
+
+    On a fleet those that come in a stream are not waited for.
+    """
     if options.allow_emulated and options.load.sustained:
         raise UsageError("--allow-emulated: not with --sustained, which keeps figures, no samples")
     threads = parsing.threads(options.threads)
@@ -111,7 +136,8 @@ def of_specs(options: JobOptions, found: Sequence[BlockSpec], name: str) -> Job:
     gpu_options.require(chosen)
     if options.profile and "profile" in options.typed:
         _require_profiles(chosen, allow_emulated=options.allow_emulated)
-    cases = runner.unfold(found, selected)
+    stream = streamed(options, selected) if streamed and options.scheduler else None
+    cases = [*islice(stream, 1)] if stream else runner.unfold(found, selected)
     for limit in parsing.limits(options.fail_on if "fail_on" in options.typed else None):
         is_alone = options.against == Baseline()
         if limit.figure == "slower" and is_alone and all(case.is_reference for case in cases):
@@ -133,7 +159,7 @@ def of_specs(options: JobOptions, found: Sequence[BlockSpec], name: str) -> Job:
         for device in chosen
     ]
     if options.scheduler:
-        return Job(requests, cases)
+        return Job(requests, cases, stream=stream)
     return Job(_resumable(requests), cases, options.profile and not options.allow_emulated)
 
 

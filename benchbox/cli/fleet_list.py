@@ -1,5 +1,6 @@
 """The `benchbox fleet list` command: the devices of a fleet, as a table or as JSON."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -16,11 +17,11 @@ def show(scheduler: str, format_: str) -> None:
     """Print the devices of a fleet."""
     engine.require()
     address = authority.parse(scheduler)
-    from benchbox.fleet import submit
+    from benchbox.fleet.connection import Connection
 
-    with submit.connected(address) as client:
-        found = sorted(submit.members_of(client), key=lambda each: each.name)
-        exporters, dashboard = client.run_on_scheduler(members.services)
+    with contextlib.closing(Connection(address)) as connection:
+        found = sorted(connection.members() or (), key=lambda each: each.name)
+        exporters, dashboard = connection.ask(members.services)
     if format_ == "json":
         whole = {"dashboard": dashboard, "exporters": exporters, "devices": list(map(row, found))}
         write(STDOUT, files.json_text(whole))

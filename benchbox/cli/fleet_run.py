@@ -5,6 +5,7 @@ from rich.console import Console
 from benchbox.api.job import Job
 from benchbox.cli.options.devices import WhereOptions
 from benchbox.cli.progress import Live
+from benchbox.errors import BenchboxError
 from benchbox.fleet import authority, engine
 from benchbox.records import Record
 from benchbox.report import tables
@@ -14,10 +15,10 @@ from benchbox.runner.several_devices import Ends
 class FleetLines:
     """Prints what becomes of a run on a fleet."""
 
-    def __init__(self, console: Console, total: int) -> None:
-        self._console, self._total = console, total
+    def __init__(self, console: Console, total: int | None) -> None:
+        self._console, self._of = console, "" if total is None else f"/{total}"
         self._done: set[tuple[str, str]] = set()
-        self._exports = Live(console, total, is_here=False)
+        self._exports = Live(console, total or 0, is_here=False)
 
     def exporting(self, done: int, total: int, name: str) -> None:
         """Show how many graphs are made."""
@@ -28,12 +29,21 @@ class FleetLines:
         self._done.add((device, record.key))
         figure = "" if record.latency is None else f" {tables.p50(record)} ms"
         status = "" if record.status == "ok" else f" {record.status}"
-        count = f"[{len(self._done)}/{self._total}]"
+        count = f"[{len(self._done)}{self._of}]"
         self._console.print(f"{count} {device} {record.key}{figure}{status}")
 
     def aside(self, device: str, reason: str) -> None:
         """Print why a device gets no more cases."""
         self._console.print(f"{device} is put aside: {reason}", style="yellow")
+
+    def waiting(self, reason: str) -> None:
+        """Print what a run waits for."""
+        text = f"{reason}; waiting for it" if reason else "It is back, going on"
+        self._console.print(text, style="yellow")
+
+    def failed(self, error: BenchboxError) -> None:
+        """Print why not all is timed."""
+        self._console.print(f"Error: {error}", style="red")
 
     def stopping(self, count: int) -> None:
         """Print what Ctrl-C waits for."""
@@ -49,5 +59,6 @@ def measured(asked: Job, stderr: Console, where: WhereOptions) -> Ends:
     address = authority.parse(where.scheduler or "")
     from benchbox.fleet import submit
 
-    lines = FleetLines(stderr, len(asked.cases) * len(asked.requests))
-    return submit.run(address, asked.requests, asked.cases, lines, where.priority)
+    total = None if asked.stream else len(asked.cases) * len(asked.requests)
+    lines = FleetLines(stderr, total)
+    return submit.run(address, asked.requests, asked.cases, lines, where.priority, asked.stream)

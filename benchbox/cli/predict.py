@@ -1,17 +1,13 @@
 """The `benchbox predict` command: latency of graphs that are not timed."""
 
-import ast
-import importlib.util
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.console import Console
 
-from benchbox import devices, host, records, runner, specs
+from benchbox import devices, records, runner, specs
 from benchbox.api import parsing
 from benchbox.api.selection import selection
 from benchbox.cli import runs
@@ -23,13 +19,14 @@ from benchbox.cli.options.output import ExportOptions
 from benchbox.cli.output import Exports, console
 from benchbox.cli.progress import Live
 from benchbox.devices import Device
-from benchbox.errors import BenchboxError, CaseError, SpecError, UsageError
+from benchbox.errors import BenchboxError, CaseError, UsageError
 from benchbox.insight.predict.calibration import Calibration
 from benchbox.insight.predict.model import LatencyModel
 from benchbox.records import Run
 from benchbox.records.names import Wanted
 from benchbox.report import predicted as report_predicted
 from benchbox.report.predicted import PredictReport
+from benchbox.runner import generated
 from benchbox.runner.calibrate import require_predictable
 from benchbox.runner.predict import (
     Asked,
@@ -59,7 +56,7 @@ def predict(
     device = devices.resolve(parsing.one_device(device_name), threads, cpus)
     require_predictable(device)
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before it is imported here
-    generators = [name for name in options.names if is_generator(name)]
+    generators = [name for name in options.names if generated.is_generator(name)]
     names = [name for name in options.names if name not in generators]
     stderr = console(stderr=True)
     run = _run(anchor, results) if anchor else None
@@ -147,37 +144,4 @@ def _asked(asked: Iterable[Asked | str]) -> Iterator[Asked]:
         if isinstance(each, Asked):
             yield each
         else:
-            yield from of_generated(_generated(each))
-
-
-def is_generator(name: str) -> bool:
-    """Whether a name is `file.py:callable`, and that one yields: it is read, not run."""
-    file, _, function = name.rpartition(":")
-    if not file.endswith(".py"):
-        return False
-    try:
-        tree = ast.parse(host.read_file(Path(file).expanduser()))
-    except (OSError, SyntaxError, ValueError):
-        return False  # what is wrong with it is said where builders are looked for
-    return any(
-        isinstance(node, ast.FunctionDef)
-        and node.name == function
-        and any(isinstance(inner, ast.Yield | ast.YieldFrom) for inner in ast.walk(node))
-        for node in tree.body
-    )
-
-
-def _generated(name: str) -> Iterator[Any]:
-    """What a generator yields; what it raises becomes an error in one line."""
-    text, _, function = name.rpartition(":")
-    path = Path(text).expanduser().absolute()
-    try:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec and spec.loader, "a Python file"
-        module = importlib.util.module_from_spec(spec)
-        sys.path.insert(0, str(path.parent))
-        spec.loader.exec_module(module)
-        yield from getattr(module, function)()
-    except (Exception, SystemExit) as error:
-        what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise SpecError(f"generator {name!r} fails: {what}") from None
+            yield from of_generated(generated.items(each))

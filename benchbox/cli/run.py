@@ -57,7 +57,7 @@ def _do(against: Against, exports: Exports, options: Options) -> None:
     for outcome in outcomes:
         epilogue(stderr, outcome)
     for index in sorted(ends.failures) if outcomes else ():
-        name = asked.requests[index].device.name
+        name = asked.requests[index].device.name or "the fleet"
         stderr.print(f"Not measured: {name}, for the reason above", style="red")
     judged = list[Judgement]()
     if outcomes:

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchbox import agent, costs, host
-from benchbox.errors import BenchboxError, CaseError, GraphError
+from benchbox.errors import BenchboxError, CaseError, GraphError, StorageError
 from benchbox.export import entries, reads, source_digest
 from benchbox.export.graph import MODEL, OPSET, SEED, Graph
 from benchbox.export.reads import Reads
@@ -84,21 +84,45 @@ def settled(case: Case) -> Case:
     size = sum((path.parent / name).stat().st_size for name in (path.name, *beside))
     if size > COPIED_BYTES or FACTS in (path.name, *beside):
         return case
-    sha256 = digest(path, beside)
-    entry = hashlib.sha256(f"{sha256} {path.name}".encode(errors="surrogateescape")).hexdigest()
-    is_same = partial(_is_copy_of, name=path.name, beside=beside, sha256=sha256)
+
+    def fill(fresh: Path) -> None:
+        for name in (path.name, *beside):
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path.parent / name, fresh / name)
+
+    copy = _copy(path.name, beside, digest(path, beside), fill) or path.parent
+    return replace(case, source=OnnxFile(copy / path.name))
+
+
+def kept(data: bytes, name: str) -> Path:
+    """The path of an .onnx file in the cache that has these bytes, as `settled` would find it.
+
+    Raises StorageError without room in the cache.
+    """
+    sha256 = hashlib.sha256(data).hexdigest()
+    copy = _copy(name, (), sha256, lambda fresh: (fresh / name).write_bytes(data))
+    if copy is None:
+        raise StorageError(f"{entries.copies()}: what is written there changes; run again")
+    return copy / name
+
+
+def _copy(
+    name: str, beside: Sequence[str], sha256: str, fill: Callable[[Path], object]
+) -> Path | None:
+    """The folder of a copy in the cache, which `fill` makes; None where it is gone at once."""
+    entry = hashlib.sha256(f"{sha256} {name}".encode(errors="surrogateescape")).hexdigest()
+    is_same = partial(_is_copy_of, name=name, beside=beside, sha256=sha256)
     copy = next(filter(is_same, entries.places(entry, entries.copies())), None)
     if copy is None:
         with entries.new(entries.copies(), entry, lambda _, found: is_same(found)) as fresh:
-            for name in (path.name, *beside):
-                (fresh / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path.parent / name, fresh / name)
+            fill(fresh)
             if not is_same(fresh):
-                raise GraphError(f"{path.name}: it changed while it was read; run again")
-        copy = next(filter(is_same, entries.places(entry, entries.copies())), path.parent)
-    with contextlib.suppress(OSError):
-        os.utime(copy)
-    return replace(case, source=OnnxFile(copy / path.name))
+                raise GraphError(f"{name}: it changed while it was read; run again")
+        copy = next(filter(is_same, entries.places(entry, entries.copies())), None)
+    if copy is not None:
+        with contextlib.suppress(OSError):
+            os.utime(copy)
+    return copy
 
 
 def _is_copy_of(entry: Path, name: str, beside: Sequence[str], sha256: str) -> bool:

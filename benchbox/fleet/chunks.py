@@ -1,32 +1,44 @@
-"""Chunks of a run: cases that one device times in one task, prepared a batch ahead."""
+"""Chunks of a run: cases that one device times in one task, prepared while others are timed."""
 
+import queue
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 
 from benchbox.errors import CaseError
 from benchbox.export import Graph
 from benchbox.runner.memory_groups import reference_key
 from benchbox.runner.prepare import prepare
 from benchbox.runner.request import Request
-from benchbox.runner.threads import Threads
 from benchbox.specs import Case
 
 MOST_CASES = 8  # of a task that need not be together
-TASKS_EACH = 4  # of a device at least, so that all end at about the same time
-BATCH = 64  # cases whose graphs are made at once, while earlier ones are timed
+STREAMED = 4  # of a task where nobody knows how many there will be, so that all end soon
+TASKS_EACH = 2  # of a device at least are left, so that all end at about the same time
+AHEAD = 64  # chunks that are ready before they are asked for
+BATCHES = 64, 512  # cases whose graphs are made at once: the first, and most
+
+making = threading.Lock()  # what several targets time is made once
 
 Progress = Callable[[int, int, str], None]
+Made = Mapping[str, Graph | CaseError]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Chunk:
-    """Cases to be timed on one device; `wanted` are those for whose sake it is."""
+    """Cases to be timed on one device; `wanted` are those for whose sake it is.
+
+    `places` are theirs in the order in which they came. `losses` counts the hosts that left while
+    they had it.
+    """
 
     cases: Sequence[Case]
-    graphs: Mapping[str, Graph | CaseError]
+    graphs: Made
     wanted: Collection[str]
+    places: Mapping[str, int]
+    losses: int = 0
 
 
 def groups(cases: Sequence[Case], devices: int, *, is_comparison: bool) -> list[list[Case]]:
@@ -34,13 +46,12 @@ def groups(cases: Sequence[Case], devices: int, *, is_comparison: bool) -> list[
 
     Those of a comparison stay together, as their rounds are mirrored.
     """
-    size = max(1, min(MOST_CASES, -(-len(cases) // (TASKS_EACH * devices))))
     by_key = {case.key: case for case in cases}
     together: dict[tuple[str, str], list[Case]] = {}
     for case in cases:
         together.setdefault((case.spec, case.group), []).append(case)
     alone = list(chain.from_iterable(each for each in together.values() if len(each) == 1))
-    parts = [alone[at : at + size] for at in range(0, len(alone), size)]
+    parts = _shared(alone, devices, 1)
     for group in together.values():
         if len(group) == 1:
             continue
@@ -48,69 +59,93 @@ def groups(cases: Sequence[Case], devices: int, *, is_comparison: bool) -> list[
             parts.append(group)
             continue
         first, others = by_key[reference_key(group[0])], [c for c in group if not c.is_reference]
-        most = max(1, size - 1)
-        parts += [[first, *others[at : at + most]] for at in range(0, len(others), most)]
+        parts += [[first, *part] for part in _shared(others, devices, 2)]
+    return parts
+
+
+def streamed(cases: Iterator[Case]) -> Iterator[list[Case]]:
+    """Yield cases that are compared with none in parts, as they come."""
+    while part := list(islice(cases, STREAMED)):
+        yield part
+
+
+def _shared(cases: Sequence[Case], devices: int, least: int) -> list[list[Case]]:
+    """Cases in parts that get smaller to the end."""
+    parts, at = list[list[Case]](), 0
+    while at < len(cases):
+        size = max(least, min(MOST_CASES, -(-(len(cases) - at) // (TASKS_EACH * devices))))
+        parts.append(list(cases[at : at + size]))
+        at += size
     return parts
 
 
 def prepared(
     request: Request,
-    parts: Sequence[Sequence[Case]],
+    parts: Iterable[Sequence[Case]],
     done: Collection[tuple[str, str]],
     progress: Progress,
 ) -> Iterator[Chunk]:
     """Yield the parts with their graphs, without what is `done` by key and sha256."""
-    seen: set[str] = set()
-    batches = list(_batches(parts))
-    ahead = [_Ahead(request, progress, batch) for batch in batches[:1]]
-    for number, batch in enumerate(batches):
-        graphs = ahead.pop().graphs()
-        ahead += [_Ahead(request, progress, later) for later in batches[number + 1 : number + 2]]
+    seen: dict[str, int] = {}
+    for batch in _batches(parts):
+        members = list({case.key: case for part in batch for case in part}.values())
+        with making:
+            graphs = prepare(request.specs, members, progress)
         for part in batch:
-            wanted = {case.key for case in part} - seen
+            wanted = {case.key for case in part} - seen.keys()
             wanted -= {key for key in wanted if (key, _sha256(graphs[key])) in done}
-            seen |= {case.key for case in part}
+            places = {case.key: seen.setdefault(case.key, len(seen)) for case in part}
             if not wanted:
                 continue
             needed = wanted | {reference_key(case) for case in part if case.key in wanted}
             if request.plan.margin is not None:
                 needed = {case.key for case in part}
             cases = [case for case in part if case.key in needed]
-            yield Chunk(cases, {case.key: graphs[case.key] for case in cases}, wanted)
+            yield Chunk(cases, {case.key: graphs[case.key] for case in cases}, wanted, places)
 
 
-class _Ahead:
-    """The graphs of a batch, made in a thread that nobody waits for at the end of the program."""
+class Preparation:
+    """Chunks that a thread makes ahead of those that are taken; `ready` is called at each."""
 
-    def __init__(
-        self, request: Request, progress: Progress, batch: Sequence[Sequence[Case]]
-    ) -> None:
-        self._made: dict[str, Graph | CaseError] = {}
-        self._threads = Threads(threading.Event())
-        self._threads.begin(lambda: self._made.update(_make(request, progress, batch)))
+    def __init__(self, chunks: Iterator[Chunk], ready: Callable[[], None]) -> None:
+        self._chunks, self._ready = chunks, ready
+        self._ahead: queue.Queue[Chunk] = queue.Queue(AHEAD)
+        self._is_over = False
+        self.error: BaseException | None = None
+        # A daemon: Ctrl-C waits for no export.
+        threading.Thread(target=self._work, daemon=True).start()
 
-    def graphs(self) -> dict[str, Graph | CaseError]:
-        """Wait for the graphs; raises what making them raised."""
-        self._threads.wait()
-        return self._made
+    def _work(self) -> None:
+        try:
+            for chunk in self._chunks:
+                self._ahead.put(chunk)
+                self._ready()
+        except BaseException as error:  # it is raised where chunks are taken
+            self.error = error
+        self._is_over = True
+        self._ready()
+
+    def next(self) -> Chunk | None:
+        """The next chunk, None where none is ready."""
+        with suppress(queue.Empty):
+            return self._ahead.get_nowait()
+        return None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no chunk is left, nor will be."""
+        return self._is_over and self._ahead.empty()
 
 
-def _make(
-    request: Request, progress: Progress, batch: Sequence[Sequence[Case]]
-) -> dict[str, Graph | CaseError]:
-    cases = list({case.key: case for part in batch for case in part}.values())
-    return prepare(request.specs, cases, progress)
-
-
-def _batches(parts: Sequence[Sequence[Case]]) -> Iterator[list[Sequence[Case]]]:
+def _batches(parts: Iterable[Sequence[Case]]) -> Iterator[list[Sequence[Case]]]:
+    """Batches of parts: small at first, so that devices need not wait; then ever larger."""
     batch: list[Sequence[Case]] = []
-    count = 0
+    size, most = BATCHES
     for part in parts:
         batch.append(part)
-        count += len(part)
-        if count >= BATCH:
+        if sum(map(len, batch)) >= size:
             yield batch
-            batch, count = [], 0
+            batch, size = [], min(most, 2 * size)
     if batch:
         yield batch
 

@@ -25,6 +25,8 @@ QUIET = {
     "distributed.scheduler.work-stealing": False,  # a task belongs to the device that it is sent to
     "distributed.scheduler.worker-ttl": "60s",
     "distributed.scheduler.allowed-failures": 0,  # whose worker died is sent elsewhere
+    "distributed.scheduler.reuse-broadcast-comm": True,  # else there is a handshake for each file
+    "distributed.client.scheduler-info-interval": "60s",
     "distributed.comm.timeouts.connect": "10s",
 }
 # What goes wrong is said in one line.

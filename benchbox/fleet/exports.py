@@ -135,9 +135,9 @@ def _fetched(exporters: Exporters, worker: str, graph: Graph) -> Graph:
         for name in (MODEL, *graph.beside):
             at = 0
             while data := exporters.call(worker, store.part, graph.sha256, name, at):
-                store.receive(graph.sha256, token, name, data)
+                store.receive([(graph.sha256, token, name, data)])
                 at += len(data)
-        store.finish(graph.sha256, token, list(graph.beside))
+        store.receive((), [(graph.sha256, token, list(graph.beside))])
     return replace(graph, path=store.path(graph.sha256))
 
 

@@ -18,7 +18,7 @@ from benchbox.runner.request import Outcome, Request
 from benchbox.specs import Case
 
 GOOD = ("ok", "imprecise")  # whoever resumes times the others again
-MOST_SHOWN = 1000  # records of a file that are read again for a table
+MOST_SHOWN = 1000  # records that are read again for a table
 
 
 @dataclass(slots=True)
@@ -43,12 +43,11 @@ class DeviceFile:
             self.lost = f"{error}; records from then on are in {self.writer.path}"
             self.writer.append(record)
 
-    def outcome(self, *, interrupted: bool) -> Outcome:
-        """What became of the run on this device."""
+    def outcome(self, *, interrupted: bool, is_shown: bool) -> Outcome:
+        """What became of the run on this device, with records to be shown."""
         self.writer.close()
         path = self.writer.path
-        is_short = len(self.statuses) <= MOST_SHOWN
-        run = records.read(path) if is_short else Run(path, self.context, ())
+        run = records.read(path) if is_shown else Run(path, self.context, ())
         return Outcome(run, interrupted, self.lost, "failed" in self.statuses.values())
 
 
@@ -60,8 +59,8 @@ class Results:
         self._request, self._pool = request, pool
         self._index = {case.key: index for index, case in enumerate(cases)}
         self._plan = planned(request, cases)
-        if pool:  # how many of the cases a device gets is not known before
-            self._plan = {**self._plan, "pool": pool, "cases": None}
+        if pool or not cases:  # how many of the cases a device gets is not known before
+            self._plan = {**self._plan, **({"pool": pool} if pool else {}), "cases": None}
         self._specs = facts(request)
         self._previous = self._earlier() if request.resume else {}
         self.files: dict[str, DeviceFile] = {}
@@ -72,10 +71,14 @@ class Results:
 
     def outcomes(self, *, interrupted: bool) -> list[Outcome]:
         """What became of the run on each device; of one that had nothing to add, what it has."""
-        found = [file.outcome(interrupted=interrupted) for file in self.files.values()]
-        for device, (run, done) in self._previous.items():
+        counts = {device: len(done) for device, (_, done) in self._previous.items()}
+        counts |= {device: len(file.statuses) for device, file in self.files.items()}
+        is_shown = sum(counts.values()) <= MOST_SHOWN
+        files = self.files.values()
+        found = [file.outcome(interrupted=interrupted, is_shown=is_shown) for file in files]
+        for device, (run, _) in self._previous.items():
             if device not in self.files:
-                own = records.read(run.path) if len(done) <= MOST_SHOWN else run
+                own = records.read(run.path) if is_shown else run
                 found.append(Outcome(own, interrupted, ""))
         return found
 
@@ -88,7 +91,8 @@ class Results:
         for record in run.records:
             if record.key not in chunk.wanted and file.statuses.get(record.key) in GOOD:
                 continue  # a reference that this device has timed before
-            taken.append(replace(record, index=self._index[record.key]))
+            place = self._index.get(record.key, chunk.places[record.key])
+            taken.append(replace(record, index=place))
             file.append(taken[-1])
         return taken
 

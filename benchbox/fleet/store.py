@@ -5,17 +5,20 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchbox import host
 from benchbox.errors import StorageError
 from benchbox.export import cache
 from benchbox.export.graph import MODEL
-from benchbox.fleet.task import SHA256, is_inside
+from benchbox.fleet.task import SHA256, Files, is_inside
 
 PART_BYTES = 8 << 20
 KEPT_S = 30 * 86_400.0  # without a use
+
+Part = tuple[str, str, str, bytes]  # sha256, token of whoever sends it, name of the file, data
+Whole = tuple[str, str, list[str]]  # sha256, token, names of the files beside
 
 
 def path(sha256: str) -> Path:
@@ -34,40 +37,41 @@ def lacking(digests: Sequence[str]) -> list[str]:
     return missing
 
 
-def receive(sha256: str, token: str, name: str, data: bytes) -> None:
-    """Append a part of a file; raises StorageError where it cannot be written."""
-    place = _new(sha256, token) / (name if is_inside(name) else MODEL)
+def receive(parts: Sequence[Part], whole: Sequence[Whole] = ()) -> None:
+    """Append parts to files, and give those that are whole then their names.
+
+    Raises StorageError where they cannot be written, and for one that is not what was announced.
+    """
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with place.open("ab") as file:
-            file.write(data)
+        for sha256, token, name, data in parts:
+            place = _new(sha256, token) / (name if is_inside(name) else MODEL)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with place.open("ab") as file:
+                file.write(data)
+        for each in whole:
+            _finish(*each)
     except OSError as error:
-        shutil.rmtree(_new(sha256, token), ignore_errors=True)
+        for sha256, token, *_ in parts:
+            shutil.rmtree(_new(sha256, token), ignore_errors=True)
         raise StorageError(f"its cache cannot be written: {error.strerror}") from None
 
 
-def finish(sha256: str, token: str, beside: Sequence[str]) -> None:
-    """Give what was received its name; raises StorageError where it is not what was announced."""
+def _finish(sha256: str, token: str, beside: Sequence[str]) -> None:
     fresh = _new(sha256, token)
-    try:
-        if not all(map(is_inside, beside)) or cache.digest(fresh / MODEL, beside) != sha256:
-            raise StorageError("a graph arrived damaged")
-        with contextlib.suppress(OSError):  # another was faster
-            fresh.rename(path(sha256).parent)
-    except OSError as error:
-        raise StorageError(f"its cache cannot be written: {error.strerror}") from None
-    finally:
+    if not all(map(is_inside, beside)) or cache.digest(fresh / MODEL, beside) != sha256:
         shutil.rmtree(fresh, ignore_errors=True)
+        raise StorageError("a graph arrived damaged")
+    with contextlib.suppress(OSError):  # another was faster
+        fresh.rename(path(sha256).parent)
+    shutil.rmtree(fresh, ignore_errors=True)
 
 
 def keep(first: Path, sha256: str, beside: Sequence[str]) -> None:
     """Keep a file of this host, and those beside it, for others to fetch."""
     if not lacking([sha256]):
         return
-    token = secrets.token_hex(32)
-    for name, data in parts(first, beside):
-        receive(sha256, token, name, data)
-    finish(sha256, token, beside)
+    for load in loads({sha256: Files(first, beside)}):
+        receive(*load)
 
 
 def part(sha256: str, name: str, at: int) -> bytes:
@@ -81,9 +85,26 @@ def part(sha256: str, name: str, at: int) -> bytes:
         raise StorageError(f"its cache cannot be read: {error.strerror}") from None
 
 
-def parts(first: Path, beside: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+def loads(files: Mapping[str, Files]) -> Iterator[tuple[list[Part], list[Whole]]]:
+    """Yield what `receive` takes, so that files by sha256 are sent in few messages of some MB."""
+    parts, whole, size = list[Part](), list[Whole](), 0
+    for sha256, each in files.items():
+        token = secrets.token_hex(32)
+        for name, data in _read(each):
+            parts.append((sha256, token, name, data))
+            size += len(data)
+            if size >= PART_BYTES:
+                yield parts, whole
+                parts, whole, size = [], [], 0
+        whole.append((sha256, token, list(each.beside)))
+    if whole:
+        yield parts, whole
+
+
+def _read(files: Files) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the bytes of every part of a file and of those beside it."""
-    for name, place in ((MODEL, first), *((each, first.parent / each) for each in beside)):
+    places = ((MODEL, files.path), *((each, files.path.parent / each) for each in files.beside))
+    for name, place in places:
         with place.open("rb") as file:
             while data := file.read(PART_BYTES):
                 yield name, data

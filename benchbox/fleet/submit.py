@@ -1,30 +1,32 @@
 """Submission to a fleet: hands its devices comparison groups, and keeps the records they return."""
 
 import contextlib
+import operator
 import queue
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from functools import partial
+from typing import Protocol
 
 from benchbox import records
-from benchbox.errors import BenchboxError, DeviceError
-from benchbox.fleet import chunks, members, store, task, worker
+from benchbox.errors import BenchboxError, DeviceError, StorageError
+from benchbox.fleet import members, targets, task
 from benchbox.fleet.authority import FleetAddress
 from benchbox.fleet.chunks import Chunk
+from benchbox.fleet.connection import Connection, Flight
 from benchbox.fleet.members import Member
-from benchbox.fleet.results import Results
-from benchbox.fleet.task import Task
+from benchbox.fleet.targets import FleetTarget, SentChunk
 from benchbox.records import Record
 from benchbox.runner.request import Request
 from benchbox.runner.several_devices import Ends
 from benchbox.specs import Case
 
-CONNECT_S = 10.0
-LOOK_S = 2.0  # between looks at who is in the fleet
+LOOK_S = 5.0  # between looks at who is in the fleet, as often as its members tell that they live
 IN_FLIGHT = 2  # tasks of a device: the one it is at, and the one after it
-AWAY_S = 30.0  # how long a run waits for a device where none is left
+AWAY_S = 120.0  # how long a run waits for a device, or the scheduler, where there is none
+NOTHING = ""  # a key of no task: chunks are ready
 
 
 class Hearer(Protocol):
@@ -39,69 +41,14 @@ class Hearer(Protocol):
     def aside(self, device: str, reason: str) -> None:
         """A device gets no more cases."""
 
+    def waiting(self, reason: str) -> None:
+        """The run waits for a fleet that has gone, or goes on where there is no reason."""
+
+    def failed(self, error: BenchboxError) -> None:
+        """Nothing more is timed on what one -d stands for."""
+
     def stopping(self, count: int) -> None:
         """After Ctrl-C, `count` tasks that have begun are waited for."""
-
-
-@contextlib.contextmanager
-def connected(address: FleetAddress) -> Iterator[Any]:
-    """A client of a fleet's scheduler; raises DeviceError where none answers."""
-    from distributed import Client
-
-    try:
-        client = Client(address.url, security=address.security(), timeout=CONNECT_S)
-    except (OSError, TimeoutError, ValueError) as error:
-        why = str(error).split("\n")[0] or type(error).__name__
-        raise DeviceError(f"{address.url}: no scheduler answers: {why}") from None
-    try:
-        yield client
-    finally:
-        client.close(timeout=2)
-
-
-def members_of(client: Any) -> list[Member]:  # noqa: ANN401 - the type is of an extra
-    """The devices of a fleet as they are now."""
-    return members.parse(client.run_on_scheduler(members.of_scheduler))
-
-
-@dataclass(slots=True)
-class FleetTarget:
-    """What one -d asks for: devices of one identity that share all cases of a run."""
-
-    text: str
-    identity: str
-    request: Request
-    results: Results
-    ahead: Iterator[Chunk]
-    total: int
-    returned: list[Chunk] = field(default_factory=list)
-    is_over: bool = False
-    alone_since: float | None = None
-    failure: BenchboxError | None = None
-
-    def next(self) -> Chunk | None:
-        """The next chunk, of those that came back first; None without any."""
-        if self.returned:
-            return self.returned.pop()
-        found = None if self.is_over else next(self.ahead, None)
-        self.is_over |= found is None
-        return found
-
-    @property
-    def is_done(self) -> bool:
-        """Whether no chunk is left to be handed out."""
-        return self.is_over and not self.returned
-
-
-@dataclass(slots=True)
-class Flight:
-    """A chunk that a device has."""
-
-    target: FleetTarget
-    chunk: Chunk
-    member: Member
-    future: Any
-    has_begun: bool = False
 
 
 class Submission:
@@ -109,24 +56,32 @@ class Submission:
 
     def __init__(
         self,
-        client: Any,  # noqa: ANN401 - the type is of an extra
+        connection: Connection,
         requests: Sequence[Request],
         cases: Sequence[Case],
         hearer: Hearer,
         priority: int = 0,
+        stream: Iterator[Case] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Raises DeviceError where the fleet has no such devices."""
-        self._client, self._hearer, self._priority, self._clock = client, hearer, priority, clock
-        self._topic = f"benchbox-{secrets.token_hex(8)}"
-        self._members = {each.name: each for each in members_of(client)}
+        """Raises DeviceError where the fleet has no such devices.
+
+        What the `stream` yields comes after the cases; how many that will be is not known.
+        """
+        self._hearer, self._priority, self._clock = hearer, priority, clock
         self._aside: set[str] = set()
-        self._flights: dict[str, Flight] = {}
+        self._sent: dict[str, SentChunk] = {}
         self._over: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._has: set[tuple[str, str]] = set()  # worker and sha256
-        self._looked = clock()
-        self._targets = [self._target(each, cases) for each in requests]
-        client.subscribe_topic(self._topic, self._begun)
+        self._connection = connection
+        connection.begun = self._begun
+        self._is_away = False
+        self._members: dict[str, Member] = {}
+        self._look()
+        there, ready = list(self._members.values()), partial(self._over.put, NOTHING)
+        self._targets = [
+            targets.of_request(each, cases, stream, there, hearer.exporting, ready)
+            for each in requests
+        ]
 
     def run(self) -> Ends:
         """Have all cases timed; after Ctrl-C, those that have begun."""
@@ -137,95 +92,96 @@ class Submission:
             ends.interrupted = True
             self._wind_up()
         finally:
-            for flight in self._flights.values():
-                flight.future.cancel()
-        for target in self._targets:
+            self._drop(lambda _: True)
+        for index, target in enumerate(self._targets):
             for outcome in target.results.outcomes(interrupted=ends.interrupted):
                 ends.outcomes[len(ends.outcomes)] = outcome
-        for index, target in enumerate(self._targets):
             if target.failure is not None:
                 ends.failures[index] = target.failure
+                if ends.outcomes:
+                    self._hearer.failed(target.failure)
         if not ends.outcomes:
             ends.raise_only()
         return ends
 
-    def _target(self, request: Request, cases: Sequence[Case]) -> FleetTarget:
-        text = request.device.name
-        found = members.matching(text, list(self._members.values()))
-        is_one = text == found[0].name
-        results = Results(request, cases, "" if is_one else found[0].identity)
-        is_comparison = request.plan.margin is not None
-        parts = chunks.groups(cases, len(found), is_comparison=is_comparison)
-        ahead = chunks.prepared(request, parts, results.done(), self._hearer.exporting)
-        return FleetTarget(text, found[0].identity, request, results, ahead, len(cases))
-
-    def _begun(self, event: tuple[float, Any]) -> None:
+    def _begun(self, key: str) -> None:
         """Note that a task has begun; it is called in another thread."""
-        if (flight := self._flights.get(str(event[1]))) is not None:
-            flight.has_begun = True
+        if (sent := self._sent.get(key)) is not None:
+            sent.flight.has_begun = True
 
     def _all(self) -> None:
         while True:
-            self._hand_out()
-            is_left = any(not each.is_done for each in self._targets if each.failure is None)
-            if not self._flights and not is_left:
+            for target in self._targets:
+                self._hand_out(target)
+                self._check(target)
+                self._give_up(target)
+            if not self._sent and all(each.is_done for each in self._targets):
                 return
             self._take_one()
 
+    def _check(self, target: FleetTarget) -> None:
+        """Fail a target whose cases cannot be made, or some of which are given up in the end."""
+        error = target.ahead.error
+        if error is not None and not isinstance(error, BenchboxError):
+            raise error
+        if target.is_done and not self._has_sent(target):
+            error = error or target.given_up()
+        target.failure = target.failure or error
+
     def _wind_up(self) -> None:
         """Take back what has not begun, and wait for the rest; again Ctrl-C leaves at once."""
-        for key in [key for key, flight in self._flights.items() if not flight.has_begun]:
-            self._flights.pop(key).future.cancel()
-        if self._flights:
-            self._hearer.stopping(len(self._flights))
-        for target in self._targets:
-            target.returned.clear()
-        while self._flights:
+        self._drop(lambda sent: not sent.flight.has_begun)
+        if self._sent:
+            self._hearer.stopping(len(self._sent))
+        while self._sent:
             self._take_one()
 
     def _take_one(self) -> None:
         """Wait for a task to be over, or for the next look at the fleet."""
         with contextlib.suppress(queue.Empty):
             key = self._over.get(timeout=LOOK_S)
-            if (flight := self._flights.pop(key, None)) is not None:
-                self._take(flight)
+            if (sent := self._sent.pop(key, None)) is not None:
+                self._take(sent)
         if self._clock() - self._looked >= LOOK_S:
             self._look()
 
     def _look(self) -> None:
         """See who is in the fleet; what a device had that has left goes to others."""
         self._looked = self._clock()
-        try:
-            self._members = {each.name: each for each in members_of(self._client)}
-        except (OSError, TimeoutError, RuntimeError):  # the scheduler is away for a moment
-            self._members = {}
-        for key, flight in list(self._flights.items()):
-            now = self._members.get(flight.member.name)
-            if now is None or now.worker != flight.member.worker:
-                del self._flights[key]
-                flight.future.cancel()
-                flight.target.returned.append(flight.chunk)
-        for target in self._targets:
-            self._give_up(target)
+        found = self._connection.members()
+        if self._is_away != (found is None):
+            self._is_away = found is None
+            self._hearer.waiting("the fleet's scheduler is away" if self._is_away else "")
+        self._members = {each.name: each for each in found or ()}
+        for sent in self._drop(self._has_left):
+            sent.target.take_back(sent.chunk)
+
+    def _has_left(self, sent: SentChunk) -> bool:
+        """Whether the worker that has a task is there no more, or the scheduler that it was of."""
+        if self._is_away:
+            return False  # it may be back before it is missed
+        now, member = self._members.get(sent.flight.member.name), sent.flight.member
+        is_there = now is not None and now.worker == member.worker
+        return not is_there or sent.flight.made != self._connection.made
 
     def _give_up(self, target: FleetTarget) -> None:
         """Fail a target that no device is left for."""
-        busy = any(flight.target is target for flight in self._flights.values())
-        if target.is_done or busy or self._usable(target) or target.failure:
+        if target.is_done or self._has_sent(target) or self._usable(target):
             target.alone_since = None
             return
         now = self._clock()
         target.alone_since = now if target.alone_since is None else target.alone_since
-        if now - target.alone_since >= AWAY_S or any(
-            each.identity == target.identity for each in self._members.values()
-        ):
+        is_there = any(each.identity == target.identity for each in self._members.values())
+        if is_there or now - target.alone_since >= AWAY_S:
+            what = "the scheduler has gone" if self._is_away else "no device is left to time on"
             name = target.text or "the fleet"
-            target.failure = DeviceError(
-                f"{name}: no device is left to time on; `--resume` goes on from here"
-            )
+            target.failure = DeviceError(f"{name}: {what}; `--resume` goes on from here")
+
+    def _has_sent(self, target: FleetTarget) -> bool:
+        return any(sent.target is target for sent in self._sent.values())
 
     def _usable(self, target: FleetTarget) -> list[Member]:
-        """The devices of a target that may get a task, those with the fewest first."""
+        """The devices of a target that may get a task."""
         named = [
             each
             for each in self._members.values()
@@ -235,98 +191,71 @@ class Submission:
             return members.matching(target.text, named)
         return []
 
-    def _hand_out(self) -> None:
-        for target in self._targets:
-            while target.failure is None and not target.is_done:
-                counts = {each.name: 0 for each in self._usable(target)}
-                for flight in self._flights.values():
-                    if flight.target is target and flight.member.name in counts:
-                        counts[flight.member.name] += 1
-                name = min(counts, key=counts.__getitem__, default="")
-                if not counts or counts[name] >= IN_FLIGHT:
-                    break
-                if (chunk := target.next()) is not None:
-                    self._submit(target, chunk, self._members[name])
-
-    def _submit(self, target: FleetTarget, chunk: Chunk, member: Member) -> None:
-        request, key = target.request, f"benchbox-{secrets.token_hex(16)}"
-        share = len(chunk.cases) / target.total
-        asked = Task(
-            device=member.name,
-            run=request.name,
-            cases=[task.bare(case) for case in chunk.cases],
-            graphs={name: task.sent(graph) for name, graph in chunk.graphs.items()},
-            plan=replace(request.plan, max_time_s=request.plan.max_time_s * min(1.0, share)),
-            channels=request.selection.channels,
-            threads=request.device.threads or None,
-            allow_emulated=request.allow_emulated,
-            topic=self._topic,
-            key=key,
+    def _hand_out(self, target: FleetTarget) -> None:
+        """Give each device of a target its tasks, those with the fewest first."""
+        counts = Counter({each.name: 0 for each in self._usable(target)})
+        counts.update(
+            sent.flight.member.name for sent in self._sent.values() if sent.target is target
         )
-        try:
-            self._send(chunk, member)
-        except BenchboxError as error:
-            target.returned.append(chunk)
-            self._put_aside(member, str(error))
-            return
-        except (OSError, TimeoutError, RuntimeError, ValueError):  # it has left: see who is there
-            target.returned.append(chunk)
-            del self._members[member.name]
-            return
-        future = self._client.submit(
-            worker.perform,
-            task.dump(asked),
-            key=key,
-            workers=[member.worker],
-            allow_other_workers=False,
-            resources={f"device:{member.name}": 1},
-            priority=self._priority,
-            retries=0,
-            pure=False,
-        )
-        self._flights[key] = Flight(target, chunk, member, future)
-        future.add_done_callback(lambda _: self._over.put(key))
+        usable = [name for name in counts if name in self._members and name not in self._aside]
+        while usable and target.failure is None:
+            name = min(usable, key=counts.__getitem__)
+            if counts[name] >= IN_FLIGHT:
+                return
+            chunk = target.next() or (None if counts[name] else self._spared(target, counts))
+            if chunk is None:
+                return
+            self._send(target, chunk, self._members[name])
+            counts[name] += 1
 
-    def _send(self, chunk: Chunk, member: Member) -> None:
-        """Send the files of a chunk that the host of a device lacks."""
-        needed = task.files(chunk.cases, chunk.graphs)
-        unknown = [sha256 for sha256 in needed if (member.worker, sha256) not in self._has]
-        if not unknown:
-            return
-        there = [member.worker]
-        lacking = self._client.run(store.lacking, unknown, workers=there)[member.worker]
-        for sha256 in lacking:
-            token, files = secrets.token_hex(32), needed[sha256]
-            for name, data in store.parts(files.path, files.beside):
-                self._client.run(store.receive, sha256, token, name, data, workers=there)
-            self._client.run(store.finish, sha256, token, list(files.beside), workers=there)
-        self._has |= {(member.worker, sha256) for sha256 in unknown}
+    def _spared(self, target: FleetTarget, counts: Counter[str]) -> Chunk | None:
+        """Where no chunk is left, one that waits for a device which is at another."""
+        waiting = [s for s in self._sent.values() if s.target is target and not s.flight.has_begun]
+        for sent in reversed(waiting if target.ahead.is_done else []):
+            if counts[sent.flight.member.name] > 1:
+                self._drop(partial(operator.is_, sent))
+                counts[sent.flight.member.name] -= 1
+                return sent.chunk
+        return None
 
-    def _take(self, flight: Flight) -> None:
+    def _send(self, target: FleetTarget, chunk: Chunk, member: Member) -> None:
+        key = f"benchbox-{secrets.token_hex(16)}"
+        asked = target.task(chunk, member.name, self._connection.topic, key)
+        files = task.files(chunk.cases, chunk.graphs)
+        flight = Flight(self._connection, asked, member, files, self._over.put, self._priority)
+        self._sent[key] = SentChunk(target, chunk, flight)
+
+    def _take(self, sent: SentChunk) -> None:
         """Keep what a task returned; where its device failed, put that aside."""
-        target, name = flight.target, flight.member.name
-        if flight.future.status in ("cancelled", "lost"):
-            target.returned.append(flight.chunk)
+        target, flight, chunk = sent.target, sent.flight, sent.chunk
+        member, reason = flight.member, flight.failure
+        if flight.has_left:
+            target.take_back(chunk, is_loss=flight.is_killed)
             return
+        taken: Sequence[Record] = ()
         try:
-            reply = task.parse_reply(flight.future.result(timeout=CONNECT_S))
-            if reply.failure or reply.rests:
-                raise DeviceError(reply.failure or reply.rests)
-            taken = target.results.take(name, reply.lines, flight.chunk)
-        except Exception as error:  # whatever a device's host met takes no other's cases with it
-            target.returned.append(flight.chunk)
-            if type(error).__name__ != "KilledWorker":  # it left; it may come back
-                self._put_aside(flight.member, str(error) or type(error).__name__)
-            return
-        finally:
-            flight.future.release()
+            if flight.reply is not None and not reason:
+                taken = target.results.take(member.name, flight.reply.lines, chunk)
+        except StorageError as error:  # whatever else is measured could not be kept either
+            target.failure = error
+            self._drop(lambda sent: sent.target is target)
+        except Exception as error:  # whatever a device tells takes no other's cases with it
+            reason = str(error) or type(error).__name__
         for record in taken:
-            self._hearer.finished(name, record)
+            self._hearer.finished(member.name, record)
+        if reason:
+            target.take_back(chunk)
+            if member.name not in self._aside:
+                self._aside.add(member.name)
+                self._hearer.aside(member.name, reason.split("\n")[0])
 
-    def _put_aside(self, member: Member, reason: str) -> None:
-        if member.name not in self._aside:
-            self._aside.add(member.name)
-            self._hearer.aside(member.name, reason.split("\n")[0])
+    def _drop(self, is_wanted: Callable[[SentChunk], bool]) -> list[SentChunk]:
+        """Take some tasks back."""
+        found = {key: sent for key, sent in self._sent.items() if is_wanted(sent)}
+        for key, sent in found.items():
+            del self._sent[key]
+            sent.flight.drop()
+        return [*found.values()]
 
 
 def run(
@@ -335,9 +264,10 @@ def run(
     cases: Sequence[Case],
     hearer: Hearer,
     priority: int = 0,
+    stream: Iterator[Case] | None = None,
 ) -> Ends:
     """Time cases on a fleet; raises a BenchboxError where nothing could be timed."""
     for request in requests:
         records.check_writable(request.results)
-    with connected(address) as client:
-        return Submission(client, requests, cases, hearer, priority).run()
+    with contextlib.closing(Connection(address)) as connection:
+        return Submission(connection, requests, cases, hearer, priority, stream).run()

@@ -166,7 +166,14 @@ async def _join(
     )
     worker.offered = offered
     await worker
+    _stop(worker, "find-missing")
     return worker
+
+
+def _stop(server: Any, *names: str) -> None:  # noqa: ANN401 - the type is of an extra
+    """Stop what a server looks after several times a second, and a fleet has no use for."""
+    for name in names:
+        server.periodic_callbacks[name].stop()
 
 
 async def _require_new(
@@ -205,6 +212,7 @@ async def schedule(address: FleetAddress, say: Callable[[str], None], work: Any 
         await scheduler
     except OSError as error:
         raise UsageError(f"{address.url}: cannot be listened at: {error.strerror}") from None
+    _stop(scheduler, "idle-timeout", "no-workers-timeout")
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(scheduler.close)
         say(f"the fleet's scheduler is at {address.url}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchbox import host
 from benchbox.devices import Device
@@ -20,6 +20,7 @@ from benchbox.insight.predict.residuals import best_method
 from benchbox.insight.predict.work import NetworkWork
 from benchbox.records import Record
 from benchbox.runner.calibrate import identity, require_same_version
+from benchbox.runner.generated import Generated
 from benchbox.specs import Case
 from benchbox.transports import Agent
 
@@ -132,34 +133,10 @@ def _loader(path: Path) -> "Callable[[], onnx.ModelProto]":
     return load
 
 
-def of_generated(items: Iterable[Any]) -> Iterator[Asked]:
-    """The graphs that a generator yields: a name, an ONNX model, and its accuracy if it has one.
-
-    Raises CaseError for anything else.
-    """
-    for number, item in enumerate(items, 1):
-        if not isinstance(item, tuple) or len(item) not in (2, 3):
-            raise CaseError(
-                f"item {number} of the generator is no (name, model) or (name, model, accuracy)"
-            )
-        name, model, *accuracy = item
-        known = float(accuracy[0]) if accuracy and accuracy[0] is not None else None
-        yield Asked(str(name), _reader(model, number), {}, accuracy=known)
-
-
-def _reader(model: object, number: int) -> "Callable[[], onnx.ModelProto]":
-    def read() -> "onnx.ModelProto":
-        import onnx
-
-        if isinstance(model, onnx.ModelProto):
-            return model
-        if isinstance(model, bytes):
-            return onnx.load_from_string(model)
-        if isinstance(model, str | Path):
-            return onnx.load(str(model), load_external_data=False)
-        raise CaseError(f"item {number} has no ONNX model, bytes or path of one")
-
-    return read
+def of_generated(items: Iterable[Generated]) -> Iterator[Asked]:
+    """The graphs that a generator yields."""
+    for each in items:
+        yield Asked(each.name, each.load, {}, accuracy=each.accuracy)
 
 
 def predicted(

@@ -82,7 +82,7 @@ def test_what_a_generator_yields_is_sorted_with_its_front(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("search.py:wrong", "item 1 of the generator is no (name, model)"),
+        ("search.py:wrong", "item 1 is no (name, model)"),
         ("search.py:failing", "KeyError: 'no such width'"),
     ],
 )
@@ -99,10 +99,3 @@ def test_a_gpu_is_refused(folder: Path) -> None:
     done = run("search.py:variants", "-d", "cuda")
     assert (done.exit_code, folder.exists()) == (DeviceError.exit_code, True)
     assert "only processors" in done.output
-
-
-def test_a_function_that_yields_is_told_without_running_it(folder: Path) -> None:
-    assert command.is_generator("search.py:variants")
-    (folder / "builder.py").write_text("raise SystemExit\ndef net(width): return width\n")
-    assert not command.is_generator("builder.py:net")
-    assert not command.is_generator("mobilenetv2")

@@ -1,4 +1,4 @@
-"""A process of a fleet whose devices are stand-ins: start or worker, URL, two folders, names.
+"""A process of a fleet of stand-ins: start, scheduler or worker, URL, two folders, names.
 
 A device times a case at once; while the second folder has a file `hold` it waits, and one whose
 name has a file there is broken.
@@ -60,9 +60,15 @@ def main(what: str, url: str, certificates: str, folder: str, *names: str) -> No
     found = [Device(name, CPU_PROVIDER, 1, "arm") for name in names]
     there = [offered.Offered(each, members.described(each, HELLO)) for each in found]
     say = partial(print, flush=True)
-    with patch.object(worker, "measure", partial(measure, Path(folder))):
+    with (
+        patch.object(worker, "measure", partial(measure, Path(folder))),
+        patch.object(worker, "RETRY_S", 0.2),
+    ):
         serve = partial(worker.serve, address, there, say)
-        asyncio.run(worker.schedule(address, say, serve) if what == "start" else serve())
+        if what == "worker":
+            asyncio.run(serve())
+        else:
+            asyncio.run(worker.schedule(address, say, serve if what == "start" else None))
 
 
 if __name__ == "__main__":

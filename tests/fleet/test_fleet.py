@@ -1,5 +1,6 @@
 """Fleets of stand-in devices on loopback: real schedulers, workers and certificates."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -7,17 +8,22 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from benchbox import records
 from benchbox.devices import CPU_PROVIDER, Device
-from benchbox.errors import BenchboxError, CaseError, DeviceError
+from benchbox.errors import BenchboxError, CaseError, DeviceError, SpecError, StorageError
 from benchbox.export import Graph
-from benchbox.fleet import authority, chunks, engine, submit
+from benchbox.fleet import authority, chunks, connection, engine, submit
 from benchbox.fleet.authority import FleetAddress
+from benchbox.fleet.connection import Connection
 from benchbox.records import Record
 from benchbox.runner import Request
 from benchbox.runner.several_devices import Ends
@@ -47,7 +53,8 @@ class Fleet:
         )
         self.processes.append(process)
         assert process.stdout is not None
-        assert any("joined" in line for line in process.stdout)
+        until = "scheduler is at" if what == "scheduler" else "joined"
+        assert any(until in line for line in process.stdout)
         return process
 
     def begun(self) -> list[list[str]]:
@@ -55,10 +62,9 @@ class Fleet:
         return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+@contextmanager
+def a_fleet(folder: Path) -> Iterator[Fleet]:
     engine.require()
-    folder = tmp_path_factory.mktemp("fleet")
     authority.init(folder / "certificates")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -67,12 +73,18 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     (folder / "state").mkdir()
     fleet = Fleet(address, folder / "state")
     try:
-        fleet.start("start", "pi-1", "pi-2")
         yield fleet
     finally:
         for process in fleet.processes:
             process.kill()
             process.communicate()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with a_fleet(tmp_path_factory.mktemp("fleet")) as fleet:
+        fleet.start("start", "pi-1", "pi-2")
+        yield fleet
 
 
 @pytest.fixture
@@ -85,10 +97,13 @@ def fleet(running: Fleet) -> Fleet:
 class Hearer:
     """Notes what it hears of a run."""
 
-    def __init__(self, act: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, act: Callable[[], None] = lambda: None, stop: Callable[[], None] = lambda: None
+    ) -> None:
         self.finished_on: list[tuple[str, str]] = []
         self.put_aside: dict[str, str] = {}
-        self.act = act
+        self.waited: list[str] = []
+        self.act, self.stop = act, stop
 
     def exporting(self, done: int, total: int, name: str) -> None:
         pass
@@ -100,8 +115,14 @@ class Hearer:
     def aside(self, device: str, reason: str) -> None:
         self.put_aside[device] = reason
 
-    def stopping(self, count: int) -> None:
+    def waiting(self, reason: str) -> None:
+        self.waited.append(reason)
+
+    def failed(self, error: BenchboxError) -> None:
         pass
+
+    def stopping(self, _: int) -> None:
+        self.stop()
 
 
 @dataclass
@@ -112,7 +133,15 @@ class Lab:
     folder: Path
     cases: list[Case]
 
-    def run(self, hearer: Hearer, device: str = "pool:pi", *, resume: bool = False) -> Ends:
+    def run(
+        self,
+        hearer: Hearer,
+        device: str = "pool:pi",
+        *,
+        resume: bool = False,
+        priority: int = 0,
+        stream: Iterator[Case] | None = None,
+    ) -> Ends:
         request = Request(
             name="lab",
             specs=[spec_of(self.cases)],
@@ -122,7 +151,8 @@ class Lab:
             results=self.folder / "results",
             resume=resume,
         )
-        return submit.run(self.fleet.address, [request], self.cases, hearer)
+        known = () if stream else self.cases
+        return submit.run(self.fleet.address, [request], known, hearer, priority, stream)
 
     def recorded(self) -> Mapping[str, list[str]]:
         """The cases that each device's files have."""
@@ -151,6 +181,13 @@ def lab(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
 
     monkeypatch.setattr(chunks, "prepare", prepare)
     return Lab(fleet, tmp_path, own)
+
+
+def waited(is_so: Callable[[], bool]) -> None:
+    until = time.monotonic() + LONG_S
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def everything(lab: Lab) -> Counter[str]:
@@ -214,17 +251,27 @@ def test_what_is_left_is_timed_by_resume(lab: Lab) -> None:
 
 
 def test_ctrl_c_takes_back_what_has_not_begun_and_keeps_the_rest(lab: Lab) -> None:
-    def interrupt() -> None:
-        if len(hearer.finished_on) == 1:
-            raise KeyboardInterrupt
+    hold, heard, real = lab.fleet.folder / "hold", list[str](), submit.Submission._begun
+    hold.touch()
 
-    hearer = Hearer(interrupt)
-    ends = lab.run(hearer)
+    def begun(submission: submit.Submission, key: str) -> None:
+        real(submission, key)
+        heard.append(key)
+
+    def interrupt() -> None:
+        waited(lambda: len(heard) == 2)  # on each device, the others wait
+        signal.raise_signal(signal.SIGINT)
+
+    with patch.object(submit.Submission, "_begun", begun):
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        hearer = Hearer(stop=hold.unlink)
+        ends = lab.run(hearer)
+        thread.join()
     assert ends.interrupted
-    begun = [key for line in lab.fleet.begun() for key in line[1:]]
-    kept = lab.timed()
-    assert Counter(f"tiny:{case}" for case in kept) == Counter(begun)
-    assert len(kept) < len(lab.cases)
+    kept = Counter(f"tiny:{case}" for case in lab.timed())
+    assert kept == Counter(key for line in lab.fleet.begun() for key in line[1:])
+    assert 0 < kept.total() < len(lab.cases)
 
 
 def test_what_a_killed_worker_had_is_timed_by_others(lab: Lab) -> None:
@@ -233,10 +280,7 @@ def test_what_a_killed_worker_had_is_timed_by_others(lab: Lab) -> None:
     hold.touch()
 
     def kill() -> None:
-        until = time.monotonic() + LONG_S
-        while not any(line[0] == "pi-3" for line in lab.fleet.begun()):
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        waited(lambda: any(line[0] == "pi-3" for line in lab.fleet.begun()))
         doomed.kill()
         hold.unlink()
 
@@ -250,19 +294,104 @@ def test_what_a_killed_worker_had_is_timed_by_others(lab: Lab) -> None:
     assert Counter(lab.timed()) == everything(lab)
 
 
+def test_a_run_goes_on_when_the_scheduler_is_back(lab: Lab, tmp_path: Path) -> None:
+    with a_fleet(tmp_path) as fleet:
+        lab.fleet = fleet
+        scheduler = fleet.start("scheduler")
+        fleet.start("worker", "pi-1")
+
+        def restart() -> None:
+            if len(hearer.finished_on) == 4:
+                scheduler.kill()
+                fleet.start("scheduler")
+
+        hearer = Hearer(restart)
+        ends = lab.run(hearer)
+    assert not ends.failures
+    assert hearer.put_aside == {}
+    assert Counter(lab.timed()) == everything(lab)
+
+
+def test_what_comes_in_a_stream_is_timed_as_it_comes(lab: Lab) -> None:
+    pulled = list[str]()
+
+    def stream() -> Iterator[Case]:
+        for case in lab.cases:
+            pulled.append(case.name)
+            yield case
+        waited(lambda: len(hearer.finished_on) == len(lab.cases))  # before its end is known
+        raise SpecError("generator 'search.py:variants' fails: it is over")
+
+    hearer = Hearer()
+    with patch.object(chunks, "BATCHES", (4, 4)):
+        ends = lab.run(hearer, stream=stream())
+    assert str(ends.failures[0]).endswith("it is over")
+    assert Counter(lab.timed()) == everything(lab)
+    again = Hearer()
+    lab.run(again, resume=True, stream=iter(lab.cases))
+    assert again.finished_on == []
+
+
+def test_a_full_disk_ends_a_run_with_its_reason(lab: Lab) -> None:
+    real, hearer = records.Writer.append, Hearer()
+
+    def append(writer: records.Writer, record: Record) -> None:
+        if len(hearer.finished_on) > 3:
+            raise StorageError("results: cannot be written: No space left on device")
+        real(writer, record)
+
+    with patch.object(records.Writer, "append", append):
+        ends = lab.run(hearer)
+    assert str(ends.failures[0]).endswith("No space left on device")
+    assert hearer.put_aside == {}
+    timed = Counter(lab.timed())
+    assert timed == Counter(case for _, case in hearer.finished_on)
+    lab.run(Hearer(), resume=True)
+    assert Counter(lab.timed()) == everything(lab)
+
+
+def tasks(dask_scheduler: Any) -> int:
+    return sum(task.state == "processing" for task in dask_scheduler.tasks.values())
+
+
+@pytest.mark.parametrize(("priority", "order"), [(0, "aabb"), (1, "abb")])
+def test_two_runs_take_turns_and_one_with_priority_goes_first(
+    lab: Lab, priority: int, order: str
+) -> None:
+    def run(name: str, cases: list[Case], priority: int) -> threading.Thread:
+        own = replace(lab, folder=lab.folder / name, cases=cases)
+        call = partial(own.run, Hearer(), "pi-1", priority=priority)
+        thread = threading.Thread(target=call)
+        thread.start()
+        return thread
+
+    hold = lab.fleet.folder / "hold"
+    hold.touch()
+    with closing(Connection(lab.fleet.address)) as watched:
+        first = run("a", lab.cases[:6], 0)
+        waited(lambda: watched._client.run_on_scheduler(tasks) == 2)
+        second = run("b", lab.cases[6:], priority)
+        waited(lambda: watched._client.run_on_scheduler(tasks) == 4)
+    hold.unlink()
+    first.join()
+    second.join()
+    own = {case.key for case in lab.cases[:6]}
+    found = "".join("a" if line[1] in own else "b" for line in lab.fleet.begun())
+    assert found.startswith(order)
+
+
 def test_a_graph_is_sent_to_a_host_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.run(Hearer())
-    monkeypatch.setattr(submit.store, "parts", lambda *_: pytest.fail("sent again"))
+    monkeypatch.setattr(
+        connection.store, "loads", lambda files: pytest.fail("sent again") if files else ()
+    )
     lab.run(Hearer())
 
 
 def test_whoever_has_no_certificate_of_the_fleet_is_left_outside(
     fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submit, "CONNECT_S", 2.0)
+    monkeypatch.setattr(connection, "CONNECT_S", 2.0)
     authority.init(tmp_path / "other")
-    with (
-        pytest.raises(BenchboxError, match="no scheduler answers"),
-        submit.connected(FleetAddress(fleet.address.url, tmp_path / "other")),
-    ):
-        pass
+    with pytest.raises(BenchboxError, match="no scheduler answers"):
+        Connection(FleetAddress(fleet.address.url, tmp_path / "other"))

@@ -15,6 +15,7 @@ from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import CaseError, DeviceError, StorageError, UsageError
 from benchbox.fleet import authority, chunks, engine, members, store, task
 from benchbox.fleet.members import Member
+from benchbox.fleet.task import Files
 from benchbox.report.console import show_tables
 from benchbox.specs import Builder, Case, OnnxFile, TensorSpec, Values
 from tests.helpers.command import invoke
@@ -184,15 +185,45 @@ def test_what_arrives_whole_is_kept_and_what_is_damaged_is_not(tmp_path: Path) -
     graph.write_bytes(b"graph" * 3)
     sha256 = host.sha256(graph)
     assert store.lacking([sha256]) == [sha256]
-    for name, data in store.parts(graph, ()):
-        store.receive(sha256, TOKEN, name, data)
-    store.receive("00" * 32, TOKEN, "model.onnx", b"other")
+    for load in store.loads({sha256: Files(graph)}):
+        store.receive(*load)
+    other = "00" * 32
     with pytest.raises(StorageError, match="damaged"):
-        store.finish("00" * 32, TOKEN, ())
-    store.finish(sha256, TOKEN, ())
-    assert store.lacking([sha256, "00" * 32]) == ["00" * 32]
+        store.receive([(other, TOKEN, "model.onnx", b"other")], [(other, TOKEN, [])])
+    assert store.lacking([sha256, other]) == [other]
     assert store.path(sha256).read_bytes() == graph.read_bytes()
     assert len(list(store.path(sha256).parent.parent.iterdir())) == 1
+
+
+def test_files_travel_in_few_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "PART_BYTES", 10)
+    files = {}
+    for index, size in enumerate((3, 3, 25, 3)):
+        path = tmp_path / f"{index}.onnx"
+        path.write_bytes(bytes([index]) * size)
+        files[host.sha256(path)] = Files(path)
+    loads = list(store.loads(files))
+    assert [sum(len(part[-1]) for part in parts) for parts, _ in loads] == [16, 10, 8]
+    for load in loads:
+        store.receive(*load)
+    assert store.lacking([*files]) == []
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "g.onnx"
+    path.write_bytes(b"graph")
+    sha256 = host.sha256(path)
+
+    def full(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.cache, "digest", full)
+    with pytest.raises(StorageError, match="its cache cannot be written: No space left"):
+        for load in store.loads({sha256: Files(path)}):
+            store.receive(*load)
+    assert not any(sha256 in entry.name for entry in (host.cache_folder() / "fleet").iterdir())
 
 
 def cases(**groups: int) -> list[Case]:
@@ -206,12 +237,11 @@ def cases(**groups: int) -> list[Case]:
 def test_a_reference_goes_along_with_each_part_of_its_group() -> None:
     parts = chunks.groups(cases(a=10, b=1, c=1), 1, is_comparison=False)
     assert [[case.name for case in part] for part in parts] == [
-        ["b0", "c0"],
-        ["a0", "a1", "a2"],
-        ["a0", "a3", "a4"],
-        ["a0", "a5", "a6"],
-        ["a0", "a7", "a8"],
-        ["a0", "a9"],
+        ["b0"],
+        ["c0"],
+        ["a0", "a1", "a2", "a3", "a4", "a5"],
+        ["a0", "a6", "a7"],
+        ["a0", "a8", "a9"],
     ]
     whole = chunks.groups(cases(a=10), 4, is_comparison=True)
     assert [len(part) for part in whole] == [10]

@@ -15,6 +15,7 @@ from benchbox.agent.host import machine
 from tools.bench import (
     estimators,
     explained,
+    fleet,
     gate,
     networks,
     predicted,
@@ -44,6 +45,7 @@ SECTIONS = {
     "estimators": estimators.estimators,
     "explain": explained.explain,
     "predict": predicted.predict,
+    "fleet": fleet.fleet,
 }
 REPEATED = {
     "tables": tables.tables,

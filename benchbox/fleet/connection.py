@@ -1,0 +1,171 @@
+"""Connection to a fleet: who is in it, and tasks with their files, sent and waited for."""
+
+import contextlib
+import secrets
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError
+from typing import Any, TypeVar
+
+from benchbox.errors import DeviceError
+from benchbox.fleet import members, store, task, worker
+from benchbox.fleet.authority import FleetAddress
+from benchbox.fleet.members import Member
+from benchbox.fleet.task import Files, Reply, Task
+
+T = TypeVar("T")
+CONNECT_S = 10.0
+AGAIN_S = 2.0  # for a try to reach a scheduler that was lost
+# What Dask raises where a worker, or the scheduler, has left.
+LEFT = (OSError, TimeoutError, RuntimeError, ValueError, LookupError)
+
+
+class Connection:
+    """A client of a fleet's scheduler, which is made again once that was lost."""
+
+    def __init__(self, address: FleetAddress) -> None:
+        """Raises DeviceError where no scheduler answers."""
+        self._address = address
+        self.begun: Callable[[str], None] = lambda _: None  # it hears the keys of tasks
+        self.made = 0  # how often: what an earlier client had is lost
+        self.topic = f"benchbox-{secrets.token_hex(8)}"
+        self._has: set[tuple[str, str]] = set()  # worker and sha256
+        self._sending: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        try:
+            self._client = self._open(CONNECT_S)
+        except (OSError, TimeoutError, ValueError) as error:
+            why = str(error).split("\n")[0] or type(error).__name__
+            raise DeviceError(f"{address.url}: no scheduler answers: {why}") from None
+
+    def _open(self, timeout_s: float) -> Any:  # noqa: ANN401 - the type is of an extra
+        from distributed import Client
+
+        security = self._address.security()
+        client = Client(
+            self._address.url, security=security, timeout=timeout_s, set_as_default=False
+        )
+        self._stream = client.scheduler_comm  # another once Dask has connected it again by itself
+        self.made += 1
+        client.subscribe_topic(self.topic, lambda event: self.begun(str(event[1])))
+        return client
+
+    def members(self) -> list[Member] | None:
+        """The devices of the fleet as they are now, None while its scheduler is away."""
+        try:
+            is_same = self._client.scheduler_comm is self._stream
+            if self._client.status != "running" or not is_same:  # what it had has gone
+                self.close()
+                self._client = self._open(AGAIN_S)
+            found = self.ask(members.of_scheduler)
+        except LEFT:
+            return None
+        return members.parse(found)
+
+    def submit(self, asked: Task, there: Member, priority: int) -> Any:  # noqa: ANN401
+        """Submit a task to the worker of a device; return its future."""
+        return self._client.submit(
+            worker.perform,
+            task.dump(asked),
+            key=asked.key,
+            workers=[there.worker],
+            allow_other_workers=False,
+            resources={f"device:{there.name}": 1},
+            priority=priority,
+            fifo_timeout=0,  # what came first goes first, whoever sent it
+            retries=0,
+            pure=False,
+        )
+
+    def send(self, files: Mapping[str, Files], host: str) -> None:
+        """Send the files that a worker's host lacks, each once.
+
+        Raises StorageError where it cannot keep them.
+        """
+        with self._sending[host]:
+            unknown = [sha256 for sha256 in files if (host, sha256) not in self._has]
+            lacking = self.call(host, store.lacking, unknown) if unknown else ()
+            for load in store.loads({sha256: files[sha256] for sha256 in lacking}):
+                self.call(host, store.receive, *load)
+            self._has |= {(host, sha256) for sha256 in unknown}
+
+    def call(self, host: str, function: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401
+        """Call a function on the host of a worker."""
+        return self._client.run(function, *args, workers=[host])[host]
+
+    def ask(self, function: Callable[..., T]) -> T:
+        """Call a function on the scheduler."""
+        found: T = self._client.run_on_scheduler(function)
+        return found
+
+    def close(self) -> None:
+        """Leave the fleet."""
+        with contextlib.suppress(Exception):  # of a client whose scheduler has gone
+            self._client.close(timeout=2)
+
+
+class Flight:
+    """A task that is sent to a device and waited for, in a thread of its own."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        asked: Task,
+        there: Member,
+        files: Mapping[str, Files],
+        over: Callable[[str], None],
+        priority: int = 0,
+    ) -> None:
+        """`over` hears the key of the task once there is a reply, or an error."""
+        self.member, self.made, self.has_begun = there, connection.made, False
+        self.reply: Reply | None = None
+        self.error: BaseException | None = None
+        self._future: Any = None
+        self._is_dropped = False
+        args = connection, asked, files, over, priority
+        threading.Thread(target=self._go, args=args, daemon=True).start()
+
+    def _go(
+        self,
+        connection: Connection,
+        asked: Task,
+        files: Mapping[str, Files],
+        over: Callable[[str], None],
+        priority: int,
+    ) -> None:
+        try:
+            connection.send(files, self.member.worker)
+            self._future = connection.submit(asked, self.member, priority)
+            if self._is_dropped:
+                self.drop()
+            self.reply = task.parse_reply(self._future.result())
+            self._future.release()
+        except BaseException as error:  # whoever takes the flight tells what to do
+            self.error = error
+        over(asked.key)
+
+    def drop(self) -> None:
+        """Take the task back; what becomes of one that has begun is not kept."""
+        self._is_dropped = True
+        if self._future is not None:
+            with contextlib.suppress(Exception):  # of a client whose scheduler has gone
+                self._future.cancel()
+
+    @property
+    def is_killed(self) -> bool:
+        """Whether its worker was lost while it had the task."""
+        return type(self.error).__name__ == "KilledWorker"
+
+    @property
+    def has_left(self) -> bool:
+        """Whether it came to nothing as its worker, or the scheduler, has left."""
+        if self._future is None:
+            return isinstance(self.error, LEFT)
+        return self.is_killed or isinstance(self.error, CancelledError | OSError)
+
+    @property
+    def failure(self) -> str:
+        """Why its device cannot be used, empty where it can."""
+        if self.error is not None:
+            return str(self.error) or type(self.error).__name__
+        return self.reply.failure or self.reply.rests if self.reply else ""

@@ -1,0 +1,114 @@
+"""Targets of a run on a fleet: what one -d asks for, and the chunks that are left of it."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+
+from benchbox.errors import BenchboxError, DeviceError
+from benchbox.fleet import members, task
+from benchbox.fleet.chunks import (
+    STREAMED,
+    Chunk,
+    Preparation,
+    Progress,
+    groups,
+    prepared,
+    streamed,
+)
+from benchbox.fleet.connection import Flight
+from benchbox.fleet.members import Member
+from benchbox.fleet.results import Results
+from benchbox.fleet.task import Task
+from benchbox.runner.request import Request
+from benchbox.specs import Case
+
+MOST_LOSSES = 3  # hosts that left while they timed a chunk: it may well be the reason
+
+
+@dataclass(slots=True)
+class FleetTarget:
+    """Devices of one identity that share all cases of a run, each of which has `case_s`."""
+
+    text: str
+    identity: str
+    request: Request
+    results: Results
+    ahead: Preparation
+    case_s: float
+    returned: list[Chunk] = field(default_factory=list)
+    lost: list[Chunk] = field(default_factory=list)
+    alone_since: float | None = None
+    failure: BenchboxError | None = None
+
+    def next(self) -> Chunk | None:
+        """The next chunk, of those that came back first; None where none is ready."""
+        return self.returned.pop() if self.returned else self.ahead.next()
+
+    def take_back(self, chunk: Chunk, *, is_loss: bool = False) -> None:
+        """Keep a chunk for another device; one that host after host was lost with is given up."""
+        chunk.losses += is_loss
+        (self.lost if chunk.losses >= MOST_LOSSES else self.returned).append(chunk)
+
+    def given_up(self) -> DeviceError | None:
+        """What is given up, None without any."""
+        names = [case.key for chunk in self.lost for case in chunk.cases]
+        more = f" and {len(names) - 1} more" if names[1:] else ""
+        what = "not timed, as worker after worker was lost with it"
+        return DeviceError(f"{names[0]}{more}: {what}") if names else None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no chunk is left to be handed out."""
+        return self.failure is not None or (not self.returned and self.ahead.is_done)
+
+    def task(self, chunk: Chunk, device: str, topic: str, key: str) -> Task:
+        """The task that has a chunk timed."""
+        request = self.request
+        max_time_s = min(request.plan.max_time_s, self.case_s * len(chunk.cases))
+        return Task(
+            device=device,
+            run=request.name,
+            cases=[task.bare(case) for case in chunk.cases],
+            graphs={name: task.sent(graph) for name, graph in chunk.graphs.items()},
+            plan=replace(request.plan, max_time_s=max_time_s),
+            channels=request.selection.channels,
+            threads=request.device.threads or None,
+            allow_emulated=request.allow_emulated,
+            topic=topic,
+            key=key,
+        )
+
+
+@dataclass(slots=True)
+class SentChunk:
+    """A chunk that a device has."""
+
+    target: FleetTarget
+    chunk: Chunk
+    flight: Flight
+
+
+def of_request(
+    request: Request,
+    cases: Sequence[Case],
+    stream: Iterator[Case] | None,
+    there: Sequence[Member],
+    progress: Progress,
+    ready: Callable[[], None],
+) -> FleetTarget:
+    """The target of a request, whose chunks are being made, `ready` being called at each.
+
+    What a `stream` yields comes after the cases, with as much time for every four.
+    Raises DeviceError where the fleet has no such devices.
+    """
+    text = request.device.name
+    found = members.matching(text, there)
+    identity, count = found[0].identity, len(cases)
+    is_comparison = request.plan.margin is not None
+    parts: Iterable[Sequence[Case]] = groups(cases, len(found), is_comparison=is_comparison)
+    if stream is not None:
+        parts, cases, count = streamed(chain(cases, stream)), (), STREAMED
+    results = Results(request, cases, "" if text == found[0].name else identity)
+    ahead = Preparation(prepared(request, parts, results.done(), progress), ready)
+    case_s = request.plan.max_time_s / max(1, count)
+    return FleetTarget(text, identity, request, results, ahead, case_s)

@@ -1,0 +1,128 @@
+"""Generators of graphs: what they yield becomes cases, one after the other."""
+
+import re
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from benchbox.api import job
+from benchbox.api.job import Job
+from benchbox.api.options import Cases, JobOptions
+from benchbox.errors import SpecError, UsageError
+from benchbox.export import cache
+from benchbox.runner import generated
+from benchbox.specs import OnnxFile, Selection
+from tests.helpers.onnx_models import product
+
+SEARCH = """
+import onnx
+from pathlib import Path
+
+FILE = Path(__file__).parent / "wide.onnx"
+
+def variants():
+    yield "small", onnx.load(FILE), 60
+    yield "large", FILE.read_bytes()
+    yield "wide", FILE
+    raise KeyError("no such width")
+
+def three():
+    yield from list(variants_of(3))
+
+def variants_of(count):
+    for index in range(count):
+        yield index, FILE
+
+def no_tuple():
+    yield 3
+
+def no_model():
+    yield "a", 3
+
+def twice():
+    yield "a", FILE
+    yield "a", FILE
+
+def no_graph():
+    yield "a", b"nothing"
+
+def no_file():
+    yield "a", "no-such.onnx"
+
+def no_number():
+    yield "a", FILE, "60%"
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    onnx.save(product((4, 8), (8, 2)), tmp_path / "wide.onnx")
+    (tmp_path / "search.py").write_text(SEARCH)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_function_that_yields_is_told_without_running_it(folder: Path) -> None:
+    assert generated.is_generator("search.py:variants")
+    (folder / "builder.py").write_text("raise SystemExit\ndef net(width): return width\n")
+    assert not generated.is_generator("builder.py:net")
+    assert not generated.is_generator("mobilenetv2")
+
+
+def test_cases_come_one_by_one_each_alone_and_from_files_that_stay(folder: Path) -> None:
+    cases = list(islice(generated.stream("search.py:variants", Selection()), 3))
+    assert [(c.key, c.group, c.is_reference) for c in cases] == [
+        (f"variants:{name}", name, True) for name in ("small", "large", "wide")
+    ]
+    paths = [c.source.path for c in cases if isinstance(c.source, OnnxFile)]
+    assert paths[2] == folder / "wide.onnx"
+    assert paths[1].read_bytes() == paths[2].read_bytes()
+    kept = cache.settled(cases[1])
+    assert isinstance(kept.source, OnnxFile) and kept.source.path == paths[1]
+
+
+def test_all_cases_are_there_once_a_spec_is_unfolded() -> None:
+    found = generated.spec("search.py:three")
+    batched = found.cases(Selection())
+    assert [case.name for case in batched] == ["0", "1", "2"]
+    assert found.cases(Selection()) == batched
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("variants", "generator 'search.py:variants' fails: KeyError: 'no such width'"),
+        ("no_tuple", "item 1 is no (name, model) or (name, model, accuracy)"),
+        ("no_model", "'a': a has no ONNX model, bytes or path of one"),
+        ("twice", "item 2: a second graph 'a'"),
+        ("no_graph", "'a': graph.onnx: "),
+        ("no_file", "no-such.onnx"),
+        ("no_number", "the accuracy of 'a' is no number"),
+    ],
+)
+def test_what_is_no_graph_is_an_error_in_one_line(name: str, says: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(says)) as raised:
+        list(generated.stream(f"search.py:{name}", Selection()))
+    assert "\n" not in str(raised.value)
+
+
+def job_of(*names: str, **options: Any) -> Job:
+    return job.of_run(JobOptions(cases=Cases(names), **options))
+
+
+def test_a_fleet_waits_for_the_first_graph_alone() -> None:
+    asked = job_of("search.py:variants", scheduler="tcp://127.0.0.1")
+    assert [case.name for case in asked.cases] == ["small"]
+    assert asked.stream is not None and next(asked.stream).name == "large"
+    here = job_of("search.py:three")
+    assert ([case.name for case in here.cases], here.stream) == (["0", "1", "2"], None)
+
+
+def test_a_generator_is_run_alone_on_one_device() -> None:
+    with pytest.raises(UsageError, match="a generator is run alone"):
+        job_of("search.py:three", "g2")
+    with pytest.raises(UsageError, match="give one -d"):
+        job_of("search.py:three", scheduler="tcp://127.0.0.1", device=["a", "b"])

@@ -1,0 +1,151 @@
+"""Fleets: what a hundred stand-in devices wait for, the submitter's memory, and a timed call."""
+
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import onnx
+import psutil
+
+from benchbox import records
+from tests.helpers.onnx_models import convolution
+from tools.bench.common import BENCHBOX, UNLIMITED, Row, counted
+from tools.bench.fleet_parts import SPEED
+
+DEVICES, HOSTS, CASES = 100, 5, 10_000
+MOST_MB = 500
+LONG_S = 60.0
+PAIRS = 8
+WATCHED_S = 14
+EFFORT = ["--sessions", "2", "--max-time", "6s", "--precision", "0.01%"]
+PARTS = [sys.executable, "-m", "tools.bench.fleet_parts"]
+
+
+def fleet() -> Iterator[Row]:
+    yield from scaled()
+    yield from calls()
+
+
+def scaled() -> Iterator[Row]:
+    """A search of 10,000 cases on a hundred devices, 20 times as fast as in earnest.
+
+    So what is lost between two tasks weighs 20 times as much as it would.
+    """
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        url = f"tcp://127.0.0.1:{_free_port()}"
+        running = [stack.enter_context(_started([*PARTS, "scheduler", url], "scheduler is at"))]
+        names = [f"pi-{index}" for index in range(DEVICES)]
+        for at in range(HOSTS):
+            own = names[at::HOSTS]
+            host = [*PARTS, "host", url, folder, *own]
+            running.append(stack.enter_context(_started(host, "joined")))
+        argv = [*PARTS, "submitter", url, folder, str(CASES)]
+        told = json.loads(subprocess.check_output(argv, text=True))
+        spent = [sum(psutil.Process(each.pid).cpu_times()[:2]) for each in running]
+        logs = [log.read_text().splitlines() for log in Path(folder).glob("log-*")]
+        paths = [*(Path(folder) / "results").glob("*/*.jsonl")]
+        kept = sum(path.read_bytes().count(b'"kind":"record"') for path in paths)
+    tasks = defaultdict(list)
+    for device, begin, end, busy_s in (json.loads(line) for log in logs for line in log):
+        tasks[device].append((begin, end, busy_s))
+    gaps = [b[0] - a[1] for each in tasks.values() for a, b in pairwise(sorted(each))]
+    took = told["end"] - told["begin"]
+    busy_s = sum(each[2] for found in tasks.values() for each in found)
+    yield (
+        f"{CASES:,} cases on {DEVICES} devices, {SPEED:.0f} times as fast",
+        f"{took:.0f} s",
+        UNLIMITED,
+        True,
+    )
+    yield "  records that are kept", str(kept), str(CASES), kept == CASES
+    share = sum(gaps) / busy_s
+    text = f"{share:.2%} ({1e3 * statistics.median(gaps):.0f} ms a task)"
+    yield "  between two tasks, of the time that they take", text, "< 5%", share < 0.05
+    idle = 1 - sum(e - b for found in tasks.values() for b, e, _ in found) / (DEVICES * took)
+    yield "  idle share of the devices", f"{idle:.1%}", "< 5%", idle < 0.05
+    bound = busy_s / SPEED / DEVICES / took
+    yield "  throughput, of what the devices could do", f"{bound:.0%}", ">= 90%", bound >= 0.9
+    rss = told["rss_mb"]
+    yield "  peak memory of the submitter", f"{rss:.0f} MB", f"<= {MOST_MB} MB", rss <= MOST_MB
+    each = [told["cpu_s"], spent[0], sum(spent[1:])]
+    text = ", ".join(f"{1e3 * seconds / CASES:.1f}" for seconds in each)
+    yield "  processor time a case: submitter, scheduler, hosts", f"{text} ms", UNLIMITED, True
+
+
+def calls() -> Iterator[Row]:
+    """The same graph on this processor, as it is and as the only device of a fleet, in turn."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        path = Path(folder) / "graph.onnx"
+        onnx.save(convolution((1, 32, 56, 56), (32, 32, 3, 3)), path)
+        url = f"tcp://127.0.0.1:{_free_port()}"
+        start = [*BENCHBOX, "fleet", "start", "--listen", url]
+        process = stack.enter_context(_started(start, "joined"))
+        places = {"here": [], "fleet": ["--scheduler", url]}
+        found: dict[str, list[float]] = {place: [] for place in places}
+        for index in counted("calls", PAIRS):
+            for place in list(places) if index % 2 else reversed(places):
+                found[place].append(_p50(path, Path(folder) / place, [*places[place], *EFFORT]))
+        share = _share(process, path, Path(folder), url)
+    ratios = [there / here for here, there in zip(found["here"], found["fleet"], strict=True)]
+    ratio = statistics.median(ratios)
+    low, high = sorted(ratios)[1], sorted(ratios)[-2]
+    text = f"{ratio:.4f} ({low:.4f} to {high:.4f})"
+    yield "a timed call through a fleet over one without", text, "0.99-1.01", abs(ratio - 1) <= 0.01
+    what = "share of a core of scheduler and worker while they time"
+    yield what, f"{share:.2%}", "<= 1%", share <= 0.01
+
+
+def _p50(path: Path, results: Path, options: list[str]) -> float:
+    argv = [*BENCHBOX, "run", str(path), "--device", "cpu", "--results", str(results), *options]
+    subprocess.run(argv, check=False, capture_output=True)
+    newest = records.latest(results, "cpu", "graph")
+    assert newest is not None, "it was timed"
+    (record,) = records.read(newest).records
+    assert record.latency is not None, record.reason
+    return record.latency.p50_s
+
+
+def _share(process: psutil.Process, path: Path, folder: Path, url: str) -> float:
+    """The processor time of a fleet's process while its only device is timed."""
+    argv = [*BENCHBOX, "run", str(path), "--results", str(folder), "--scheduler", url]
+    argv += ["--sessions", "1", "--max-time", f"{WATCHED_S}s", "--precision", "0.01%"]
+    readings = []
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        while run.poll() is None:
+            if process.children():
+                times = process.cpu_times()
+                readings.append((time.monotonic(), times.user + times.system))
+            time.sleep(0.1)
+    window = [r for r in readings if readings[0][0] + 3 < r[0] < readings[-1][0] - 1.5]
+    return (window[-1][1] - window[0][1]) / (window[-1][0] - window[0][0])
+
+
+@contextmanager
+def _started(argv: list[str], until: str) -> Iterator[psutil.Process]:
+    """A process that has printed a text, and is ended with the block."""
+    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
+    ) as process:
+        assert process.stdout is not None, "a pipe"
+        try:
+            assert any(until in line for line in process.stdout), f"{argv} ended"
+            yield psutil.Process(process.pid)
+        finally:
+            process.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,171 @@
+"""Processes of a fleet in scaled time: scheduler, submitter, and hosts of stand-in devices.
+
+A device sleeps for as long as its cases take, which is in their names, divided by SPEED; what
+everything else takes is real.
+"""
+
+import asyncio
+import json
+import os
+import random
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from benchbox.analysis.latency import Latency
+from benchbox.analysis.samples import Burst
+from benchbox.api.plan import PUBLISHED
+from benchbox.devices import CPU_PROVIDER, Device
+from benchbox.errors import BenchboxError
+from benchbox.export import Graph
+from benchbox.fleet import authority, chunks, engine, members
+from benchbox.records.journal import Journal
+from benchbox.runner import record
+from benchbox.runner.request import Outcome, Prepared, Request
+from benchbox.specs import BlockSpec, Case, OnnxFile, Selection
+from tests.helpers.record_files import context
+from tests.helpers.runs import graph_of, named
+
+SPEED = 20.0
+SHORTEST_S, LONGEST_S = 2.0, 20.0
+SESSIONS, ROUNDS, CALLS = 3, 18, 2  # of a case, as many as an ordinary run has
+GRAPH_BYTES = 4096
+LATENCY = Latency(0.002, 0.0019, 0.0021, 0.003, None, 0.002, 0.001, 64, 0.9, 20)
+HELLO: Mapping[str, Any] = {
+    "host": {"machine": "aarch64", "cpu": "Cortex-A76", "cpus": 4},
+    "versions": {"onnxruntime": "1.22"},
+}
+
+
+def takes_s(name: str) -> float:
+    """How long a case takes on a device."""
+    return float(name.rpartition("-")[2])
+
+
+def measure(log: Path, request: Request, ready: Prepared, watcher: Any) -> Outcome:
+    begin = time.monotonic()
+    device = request.device.name
+    own = context(request.name, device=device, **HELLO)
+    generator = random.Random(device)
+    with closing(Journal(request.results, own)) as journal:
+        for index, case in enumerate(ready.cases):
+            graph = ready.graphs[case.key]
+            assert isinstance(graph, Graph)
+            assert graph.path.read_bytes(), "it was sent"
+            bare = record.record(index, case, graph)
+            calls = [10**6, 3 * 10**6] + [
+                generator.randrange(10**6, 3 * 10**6) for _ in range(CALLS)
+            ]
+            places = product(range(SESSIONS), range(ROUNDS))
+            bursts = [Burst(session, at, tuple(calls)) for session, at in places]
+            journal.append(replace(bare, status="ok", latency=LATENCY, bursts=bursts))
+            watcher.finished(journal.records[case.key])
+    busy_s = sum(takes_s(case.name) for case in ready.cases)
+    time.sleep(max(0.0, begin + busy_s / SPEED - time.monotonic()))
+    with log.open("a") as file:
+        file.write(json.dumps([device, begin, time.monotonic(), busy_s]) + "\n")
+    return Outcome(journal.run, False, "", False)
+
+
+def host(url: str, folder: str, *names: str) -> None:
+    """Offer devices until the end."""
+    from benchbox.fleet import offered, worker
+
+    os.environ["BENCHBOX_CACHE_DIR"] = str(Path(folder) / f"cache-{names[0]}")
+    found = [Device(name, CPU_PROVIDER, 1, "arm") for name in names]
+    there = [offered.Offered(each, members.described(each, HELLO)) for each in found]
+    with patch.object(worker, "measure", partial(measure, Path(folder) / f"log-{names[0]}")):
+        asyncio.run(worker.serve(authority.parse(url), there, partial(print, flush=True)))
+
+
+def scheduler(url: str) -> None:
+    """Run a scheduler until the end."""
+    from benchbox.fleet import worker
+
+    asyncio.run(worker.schedule(authority.parse(url), partial(print, flush=True)))
+
+
+def yielded(folder: Path, count: int) -> Iterator[Case]:
+    """Yield cases of 2 to 20 s, each with a graph of its own."""
+    generator = random.Random(0)
+    for index in range(count):
+        takes = generator.uniform(SHORTEST_S, LONGEST_S)
+        (case,) = named(f"v{index}-{takes:.2f}")
+        path = folder / f"{case.name}.onnx"
+        path.write_bytes(f"{index:08}".encode() * (GRAPH_BYTES // 8))
+        yield replace(case, group=case.name, source=OnnxFile(path))
+
+
+class Silent:
+    """Hears of a run, and says what went wrong."""
+
+    def exporting(self, *_: object) -> None:
+        pass
+
+    def finished(self, *_: object) -> None:
+        pass
+
+    def aside(self, device: str, reason: str) -> None:
+        print(device, reason, file=sys.stderr)
+
+    def waiting(self, reason: str) -> None:
+        print(reason or "it is back", file=sys.stderr)
+
+    def failed(self, error: BenchboxError) -> None:
+        print(error, file=sys.stderr)
+
+    def stopping(self, count: int) -> None:
+        pass
+
+
+def submitter(url: str, folder: str, count: str, *options: str) -> None:
+    """Have cases timed as they come, and print what it took."""
+    from benchbox.fleet import submit
+
+    def prepare(_: object, cases: Sequence[Case], *__: object) -> dict[str, Graph]:
+        return {case.key: graph_of(case) for case in cases}
+
+    place = Path(folder)
+    (place / "graphs").mkdir(exist_ok=True)
+    request = Request(
+        name="search",
+        specs=[BlockSpec("tiny", "Search", "0" * 64, lambda _: [])],
+        selection=Selection(),
+        device=Device("", CPU_PROVIDER, 1, "arm", url="fleet:"),
+        plan=PUBLISHED,
+        results=place / "results",
+        resume="resume" in options,
+    )
+    begin = time.monotonic()
+    with patch.object(chunks, "prepare", prepare):
+        stream = yielded(place / "graphs", int(count))
+        submit.run(authority.parse(url), [request], (), Silent(), stream=stream)
+    took = resource.getrusage(resource.RUSAGE_SELF)
+    print(
+        json.dumps(
+            {
+                "begin": begin,
+                "end": time.monotonic(),
+                "rss_mb": took.ru_maxrss / 1e3,
+                "cpu_s": took.ru_utime + took.ru_stime,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    engine.require()
+    roles: dict[str, Callable[..., None]] = {
+        "host": host,
+        "scheduler": scheduler,
+        "submitter": submitter,
+    }
+    roles[sys.argv[1]](*sys.argv[2:])
