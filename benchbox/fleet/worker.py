@@ -52,14 +52,14 @@ def perform(text: str) -> str:
                 return task.dump(Reply(rests=word))
             worker.log_event(asked.topic, asked.key)
             with offered.at(asked.cases[0].key):
-                return task.dump(_timed(asked, offered))
+                return task.dump(timed(asked, offered))
     except BenchboxError as error:
         return task.dump(Reply(failure=str(error)[:4000]))
     except OSError as error:
         return task.dump(Reply(failure=f"its host refused: {error.strerror or error}"[:4000]))
 
 
-def _timed(asked: Task, offered: Offered) -> Reply:
+def timed(asked: Task, offered: Offered) -> Reply:
     """The file that a run of these cases makes; or why the device rests, or is another now."""
     cases, graphs = task.placed(asked, store.path)
     device = offered.device if asked.threads is None else offered.device.with_threads(asked.threads)
