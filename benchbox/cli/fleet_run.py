@@ -45,6 +45,11 @@ class FleetLines:
         """Print why not all is timed."""
         self._console.print(f"Error: {error}", style="red")
 
+    def resting(self, device: str, reason: str) -> None:
+        """Print that a device rests, or gets cases again."""
+        text = f"rests: {reason}" if reason else "is usual again"
+        self._console.print(f"{device} {text}", style="yellow")
+
     def stopping(self, count: int) -> None:
         """Print what Ctrl-C waits for."""
         tasks = "the task that has" if count == 1 else f"the {count} tasks that have"

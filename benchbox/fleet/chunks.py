@@ -12,7 +12,7 @@ from benchbox.export import Graph
 from benchbox.runner.memory_groups import reference_key
 from benchbox.runner.prepare import prepare
 from benchbox.runner.request import Request
-from benchbox.specs import Case
+from benchbox.specs import BlockSpec, Case
 
 MOST_CASES = 8  # of a task that need not be together
 STREAMED = 4  # of a task where nobody knows how many there will be, so that all end soon
@@ -24,6 +24,7 @@ making = threading.Lock()  # what several targets time is made once
 
 Progress = Callable[[int, int, str], None]
 Made = Mapping[str, Graph | CaseError]
+Make = Callable[[Sequence[BlockSpec], Sequence[Case], Progress], Made]
 
 
 @dataclass(slots=True)
@@ -84,13 +85,20 @@ def prepared(
     parts: Iterable[Sequence[Case]],
     done: Collection[tuple[str, str]],
     progress: Progress,
+    make: Make | None = None,
+    made: Callable[[Sequence[Case], Made], None] | None = None,
 ) -> Iterator[Chunk]:
-    """Yield the parts with their graphs, without what is `done` by key and sha256."""
+    """Yield the parts with their graphs, without what is `done` by key and sha256.
+
+    Graphs are prepared here, or as `make` does; `made` hears of those of each batch.
+    """
     seen: dict[str, int] = {}
     for batch in _batches(parts):
         members = list({case.key: case for part in batch for case in part}.values())
         with making:
-            graphs = prepare(request.specs, members, progress)
+            graphs = (make or prepare)(request.specs, members, progress)
+        if made is not None:
+            made(members, graphs)
         for part in batch:
             wanted = {case.key for case in part} - seen.keys()
             wanted -= {key for key in wanted if (key, _sha256(graphs[key])) in done}

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
 from benchbox.errors import DeviceError
-from benchbox.fleet import members, store, task, worker
+from benchbox.fleet import exports, members, store, task, worker
 from benchbox.fleet.authority import FleetAddress
 from benchbox.fleet.members import Member
 from benchbox.fleet.task import Files, Reply, Task
@@ -89,6 +89,18 @@ class Connection:
                 self.call(host, store.receive, *load)
             self._has |= {(host, sha256) for sha256 in unknown}
 
+    def export(self, text: str, key: str) -> str:
+        """Have a worker export graphs; raises DeviceError where none does."""
+        try:
+            if not self.ask(members.services)[0]:
+                raise DeviceError(exports.NOBODY)
+            resources = {members.ROLE: 1}
+            future = self._client.submit(exports.perform, text, key=key, resources=resources)
+            found: str = future.result()
+        except (*LEFT, CancelledError) as error:
+            raise DeviceError(f"the worker that exports graphs has left: {error}") from None
+        return found
+
     def call(self, host: str, function: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401
         """Call a function on the host of a worker."""
         return self._client.run(function, *args, workers=[host])[host]
@@ -164,8 +176,13 @@ class Flight:
         return self.is_killed or isinstance(self.error, CancelledError | OSError)
 
     @property
+    def rests(self) -> bool:
+        """Whether its device rests, and what it timed is not kept."""
+        return self.reply is not None and bool(self.reply.rests)
+
+    @property
     def failure(self) -> str:
         """Why its device cannot be used, empty where it can."""
         if self.error is not None:
             return str(self.error) or type(self.error).__name__
-        return self.reply.failure or self.reply.rests if self.reply else ""
+        return self.reply.failure if self.reply else ""

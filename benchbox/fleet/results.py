@@ -69,6 +69,11 @@ class Results:
         """The cases that an earlier run on these devices has, by key and sha256 of the graph."""
         return {each for _, statuses in self._previous.values() for each in statuses}
 
+    def has(self, device: str, key: str, sha256: str) -> bool:
+        """Whether an earlier run on a device has a case."""
+        before = self._previous.get(device)
+        return before is not None and (key, sha256) in before[1]
+
     def outcomes(self, *, interrupted: bool) -> list[Outcome]:
         """What became of the run on each device; of one that had nothing to add, what it has."""
         counts = {device: len(done) for device, (_, done) in self._previous.items()}

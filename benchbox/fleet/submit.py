@@ -12,11 +12,12 @@ from typing import Protocol
 
 from benchbox import records
 from benchbox.errors import BenchboxError, DeviceError, StorageError
-from benchbox.fleet import members, targets, task
+from benchbox.fleet import exports, members, targets, task
 from benchbox.fleet.authority import FleetAddress
 from benchbox.fleet.chunks import Chunk
 from benchbox.fleet.connection import Connection, Flight
 from benchbox.fleet.members import Member
+from benchbox.fleet.rests import Rests
 from benchbox.fleet.targets import FleetTarget, SentChunk
 from benchbox.records import Record
 from benchbox.runner.request import Request
@@ -40,6 +41,9 @@ class Hearer(Protocol):
 
     def aside(self, device: str, reason: str) -> None:
         """A device gets no more cases."""
+
+    def resting(self, device: str, reason: str) -> None:
+        """A device rests as it is not as usual; without a reason it gets cases again."""
 
     def waiting(self, reason: str) -> None:
         """The run waits for a fleet that has gone, or goes on where there is no reason."""
@@ -70,16 +74,19 @@ class Submission:
         """
         self._hearer, self._priority, self._clock = hearer, priority, clock
         self._aside: set[str] = set()
+        self._rests = Rests(hearer.resting)
         self._sent: dict[str, SentChunk] = {}
         self._over: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._connection = connection
         connection.begun = self._begun
         self._is_away = False
         self._members: dict[str, Member] = {}
+        self._targets: list[FleetTarget] = []
         self._look()
         there, ready = list(self._members.values()), partial(self._over.put, NOTHING)
+        make = partial(exports.prepare, connection) if exports.is_needed() else None
         self._targets = [
-            targets.of_request(each, cases, stream, there, hearer.exporting, ready)
+            targets.of_request(each, cases, stream, there, hearer.exporting, ready, make)
             for each in requests
         ]
 
@@ -154,7 +161,9 @@ class Submission:
             self._hearer.waiting("the fleet's scheduler is away" if self._is_away else "")
         self._members = {each.name: each for each in found or ()}
         for sent in self._drop(self._has_left):
-            sent.target.take_back(sent.chunk)
+            sent.target.take_back(sent.chunk, sent.flight.member.name)
+        identities = {each.identity for each in self._targets}
+        self._rests.look(self._members.values(), identities, self._looked)
 
     def _has_left(self, sent: SentChunk) -> bool:
         """Whether the worker that has a task is there no more, or the scheduler that it was of."""
@@ -171,8 +180,11 @@ class Submission:
             return
         now = self._clock()
         target.alone_since = now if target.alone_since is None else target.alone_since
-        is_there = any(each.identity == target.identity for each in self._members.values())
-        if is_there or now - target.alone_since >= AWAY_S:
+        own = [each for each in self._members.values() if each.identity == target.identity]
+        if any(each.name in self._rests for each in own):
+            target.alone_since = None  # it is looked at until it is usual, or that is
+            return
+        if own or now - target.alone_since >= AWAY_S:
             what = "the scheduler has gone" if self._is_away else "no device is left to time on"
             name = target.text or "the fleet"
             target.failure = DeviceError(f"{name}: {what}; `--resume` goes on from here")
@@ -185,7 +197,9 @@ class Submission:
         named = [
             each
             for each in self._members.values()
-            if each.identity == target.identity and each.name not in self._aside
+            if each.identity == target.identity
+            and each.name not in self._aside
+            and each.name not in self._rests
         ]
         with contextlib.suppress(DeviceError):
             return members.matching(target.text, named)
@@ -220,6 +234,8 @@ class Submission:
 
     def _send(self, target: FleetTarget, chunk: Chunk, member: Member) -> None:
         key = f"benchbox-{secrets.token_hex(16)}"
+        if target.control is not None:
+            chunk = target.control.added(chunk, member.name, target.results)
         asked = target.task(chunk, member.name, self._connection.topic, key)
         files = task.files(chunk.cases, chunk.graphs)
         flight = Flight(self._connection, asked, member, files, self._over.put, self._priority)
@@ -227,27 +243,34 @@ class Submission:
 
     def _take(self, sent: SentChunk) -> None:
         """Keep what a task returned; where its device failed, put that aside."""
-        target, flight, chunk = sent.target, sent.flight, sent.chunk
-        member, reason = flight.member, flight.failure
-        if flight.has_left:
-            target.take_back(chunk, is_loss=flight.is_killed)
+        flight, member = sent.flight, sent.flight.member
+        if flight.has_left or flight.rests:
+            sent.target.take_back(sent.chunk, member.name, is_loss=flight.is_killed)
+            if flight.rests:
+                self._rests.begin(member.name, self._clock())
             return
-        taken: Sequence[Record] = ()
-        try:
-            if flight.reply is not None and not reason:
-                taken = target.results.take(member.name, flight.reply.lines, chunk)
-        except StorageError as error:  # whatever else is measured could not be kept either
-            target.failure = error
-            self._drop(lambda sent: sent.target is target)
-        except Exception as error:  # whatever a device tells takes no other's cases with it
-            reason = str(error) or type(error).__name__
-        for record in taken:
-            self._hearer.finished(member.name, record)
-        if reason:
-            target.take_back(chunk)
+        if reason := flight.failure or self._keep(sent):
+            sent.target.take_back(sent.chunk, member.name)
             if member.name not in self._aside:
                 self._aside.add(member.name)
                 self._hearer.aside(member.name, reason.split("\n")[0])
+
+    def _keep(self, sent: SentChunk) -> str:
+        """Keep the records of a task; why its device is not to be believed, empty where it is."""
+        target, reply, name = sent.target, sent.flight.reply, sent.flight.member.name
+        assert reply is not None, "it is no failure"
+        try:
+            taken = target.results.take(name, reply.lines, sent.chunk)
+        except StorageError as error:  # whatever else is measured could not be kept either
+            target.failure = error
+            self._drop(lambda sent: sent.target is target)
+            return ""
+        except Exception as error:  # whatever a device tells takes no other's cases with it
+            return str(error) or type(error).__name__
+        for record in taken:
+            if record.key in sent.chunk.wanted:
+                self._hearer.finished(name, record)
+        return ""
 
     def _drop(self, is_wanted: Callable[[SentChunk], bool]) -> list[SentChunk]:
         """Take some tasks back."""

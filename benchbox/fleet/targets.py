@@ -9,6 +9,7 @@ from benchbox.fleet import members, task
 from benchbox.fleet.chunks import (
     STREAMED,
     Chunk,
+    Make,
     Preparation,
     Progress,
     groups,
@@ -16,6 +17,7 @@ from benchbox.fleet.chunks import (
     streamed,
 )
 from benchbox.fleet.connection import Flight
+from benchbox.fleet.control import Control
 from benchbox.fleet.members import Member
 from benchbox.fleet.results import Results
 from benchbox.fleet.task import Task
@@ -39,13 +41,16 @@ class FleetTarget:
     lost: list[Chunk] = field(default_factory=list)
     alone_since: float | None = None
     failure: BenchboxError | None = None
+    control: Control | None = None  # of a pool
 
     def next(self) -> Chunk | None:
         """The next chunk, of those that came back first; None where none is ready."""
         return self.returned.pop() if self.returned else self.ahead.next()
 
-    def take_back(self, chunk: Chunk, *, is_loss: bool = False) -> None:
-        """Keep a chunk for another device; one that host after host was lost with is given up."""
+    def take_back(self, chunk: Chunk, device: str, *, is_loss: bool = False) -> None:
+        """Keep what a device had for another; what host after host was lost with is given up."""
+        if self.control is not None:
+            self.control.devices.discard(device)
         chunk.losses += is_loss
         (self.lost if chunk.losses >= MOST_LOSSES else self.returned).append(chunk)
 
@@ -95,6 +100,7 @@ def of_request(
     there: Sequence[Member],
     progress: Progress,
     ready: Callable[[], None],
+    make: Make | None = None,
 ) -> FleetTarget:
     """The target of a request, whose chunks are being made, `ready` being called at each.
 
@@ -108,7 +114,10 @@ def of_request(
     parts: Iterable[Sequence[Case]] = groups(cases, len(found), is_comparison=is_comparison)
     if stream is not None:
         parts, cases, count = streamed(chain(cases, stream)), (), STREAMED
-    results = Results(request, cases, "" if text == found[0].name else identity)
-    ahead = Preparation(prepared(request, parts, results.done(), progress), ready)
+    is_pool = text != found[0].name
+    results = Results(request, cases, identity if is_pool else "")
+    control = Control() if is_pool and not is_comparison else None
+    made = control.choose if control else None
+    ahead = Preparation(prepared(request, parts, results.done(), progress, make, made), ready)
     case_s = request.plan.max_time_s / max(1, count)
-    return FleetTarget(text, identity, request, results, ahead, case_s)
+    return FleetTarget(text, identity, request, results, ahead, case_s, control=control)

@@ -1,13 +1,14 @@
 """A process of a fleet of stand-ins: start, scheduler or worker, URL, two folders, names.
 
-A device times a case at once; while the second folder has a file `hold` it waits, and one whose
-name has a file there is broken.
+A device times a case at once; while the second folder has a file `hold` it waits, one whose name
+has a file there is broken, and `NAME.ns` has what its sentinel reads. Graphs are exported, too:
+each is the name of its case.
 """
 
 import asyncio
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -16,14 +17,18 @@ from typing import Any
 from unittest.mock import patch
 
 from benchbox.analysis.latency import Latency
+from benchbox.analysis.states import Gate, state_at
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import DeviceError
 from benchbox.export import Graph
 from benchbox.fleet import authority, engine, members
+from benchbox.fleet.condition import Condition, Glance
 from benchbox.records.journal import Journal
 from benchbox.runner import record
 from benchbox.runner.request import Outcome, Prepared, Request
+from benchbox.specs import Case, OnnxFile
 from tests.helpers.record_files import context
+from tests.helpers.runs import graph_of
 
 LATENCY = Latency(0.002, 0.0019, 0.0021, 0.003, None, 0.002, 0.001, 64, 0.9, 20)
 HELLO: Mapping[str, Any] = {
@@ -47,24 +52,52 @@ def measure(folder: Path, request: Request, ready: Prepared, watcher: Any) -> Ou
             assert isinstance(graph, Graph)
             assert graph.path.read_bytes(), "it was sent"
             bare = record.record(index, case, graph)
-            journal.append(replace(bare, status="ok", latency=LATENCY))
+            gate = Gate(state_at(reading_ns(folder, name), 3))
+            journal.append(replace(bare, status="ok", latency=LATENCY, gate=gate))
             watcher.finished(journal.records[case.key])
     return Outcome(journal.run, False, "", False)
 
 
+def reading_ns(folder: Path, name: str) -> float:
+    path = folder / f"{name}.ns"
+    return float(path.read_text()) if path.exists() else 100_000.0
+
+
+def look(folder: Path, offered: Any) -> bool:
+    found: bool = offered.condition.look(Glance(reading_ns(folder, offered.device.name)))
+    return found
+
+
+def prepare(folder: Path, cases: Sequence[Case], *_: object) -> dict[str, Graph]:
+    found = {}
+    for case in cases:
+        path = folder / f"{case.name}.onnx"
+        path.write_text(f"{case.name} of {folder}")
+        found[case.key] = graph_of(replace(case, source=OnnxFile(path)))
+    return found
+
+
 def main(what: str, url: str, certificates: str, folder: str, *names: str) -> None:
     engine.require()
-    from benchbox.fleet import offered, worker
+    from benchbox.fleet import exports, offered, worker
 
     address = authority.parse(url, folder=Path(certificates))
     found = [Device(name, CPU_PROVIDER, 1, "arm") for name in names]
-    there = [offered.Offered(each, members.described(each, HELLO)) for each in found]
+    idle = Glance(100_000.0)
+    there = [
+        offered.Offered(each, members.described(each, HELLO), condition=Condition(idle))
+        for each in found
+    ]
     say = partial(print, flush=True)
     with (
         patch.object(worker, "measure", partial(measure, Path(folder))),
         patch.object(worker, "RETRY_S", 0.2),
+        patch.object(worker, "LOOK_S", 0.2),
+        patch.object(worker, "HEARTBEAT_S", 0.5),
+        patch.object(offered.Offered, "look", lambda each: look(Path(folder), each)),
+        patch.object(exports.export, "prepare", partial(prepare, Path(folder))),
     ):
-        serve = partial(worker.serve, address, there, say)
+        serve = partial(worker.serve, address, there, say, exports_graphs=True)
         if what == "worker":
             asyncio.run(serve())
         else:

@@ -21,13 +21,13 @@ from benchbox import records
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import BenchboxError, CaseError, DeviceError, SpecError, StorageError
 from benchbox.export import Graph
-from benchbox.fleet import authority, chunks, connection, engine, submit
+from benchbox.fleet import authority, chunks, connection, engine, exports, submit
 from benchbox.fleet.authority import FleetAddress
 from benchbox.fleet.connection import Connection
 from benchbox.records import Record
 from benchbox.runner import Request
 from benchbox.runner.several_devices import Ends
-from benchbox.specs import Case, OnnxFile, Selection
+from benchbox.specs import Builder, Case, OnnxFile, Selection
 from tests.helpers.runs import QUICK, graph_of, named, spec_of
 
 pytestmark = pytest.mark.slow
@@ -94,6 +94,9 @@ def fleet(running: Fleet) -> Fleet:
     return running
 
 
+CONTROL = "c0"
+
+
 class Hearer:
     """Notes what it hears of a run."""
 
@@ -103,6 +106,7 @@ class Hearer:
         self.finished_on: list[tuple[str, str]] = []
         self.put_aside: dict[str, str] = {}
         self.waited: list[str] = []
+        self.rested: list[tuple[str, str]] = []
         self.act, self.stop = act, stop
 
     def exporting(self, done: int, total: int, name: str) -> None:
@@ -114,6 +118,9 @@ class Hearer:
 
     def aside(self, device: str, reason: str) -> None:
         self.put_aside[device] = reason
+
+    def resting(self, device: str, reason: str) -> None:
+        self.rested.append((device, reason))
 
     def waiting(self, reason: str) -> None:
         self.waited.append(reason)
@@ -164,7 +171,13 @@ class Lab:
         return found
 
     def timed(self) -> list[str]:
-        return [case for found in self.recorded().values() for case in found]
+        """The cases of all files; that by which boards are set beside each other counts once."""
+        return once([case for found in self.recorded().values() for case in found])
+
+
+def once(cases: list[str]) -> list[str]:
+    rest = [case for case in cases if case != CONTROL]
+    return rest if len(rest) == len(cases) else [CONTROL, *rest]
 
 
 @pytest.fixture
@@ -201,6 +214,8 @@ def test_devices_of_a_kind_share_the_cases(lab: Lab) -> None:
     assert Counter(case for _, case in hearer.finished_on) == everything(lab)
     found = lab.recorded()
     assert Counter(lab.timed()) == everything(lab)
+    assert CONTROL in found["pi-1"]
+    assert CONTROL in found["pi-2"]
     runs = [outcome.run for outcome in ends.outcomes.values()]
     assert {run.context.device: [r.case for r in run.records] for run in runs} == found
     assert runs[0].context.specs[0].name == "tiny"
@@ -247,7 +262,8 @@ def test_what_is_left_is_timed_by_resume(lab: Lab) -> None:
     assert {case for _, case in again.finished_on} == everything(lab).keys() - timed
     assert Counter(lab.timed()) == everything(lab)
     shown = lab.run(Hearer(), resume=True).outcomes.values()
-    assert Counter(r.case for each in shown for r in each.run.records) == everything(lab)
+    cases = [r.case for each in shown for r in each.run.records]
+    assert Counter(once(cases)) == everything(lab)
 
 
 def test_ctrl_c_takes_back_what_has_not_begun_and_keeps_the_rest(lab: Lab) -> None:
@@ -269,9 +285,10 @@ def test_ctrl_c_takes_back_what_has_not_begun_and_keeps_the_rest(lab: Lab) -> No
         ends = lab.run(hearer)
         thread.join()
     assert ends.interrupted
-    kept = Counter(f"tiny:{case}" for case in lab.timed())
-    assert kept == Counter(key for line in lab.fleet.begun() for key in line[1:])
-    assert 0 < kept.total() < len(lab.cases)
+    begun_keys = [key for line in lab.fleet.begun() for key in line[1:]]
+    kept = lab.timed()
+    assert Counter(kept) == Counter(once([key.removeprefix("tiny:") for key in begun_keys]))
+    assert 0 < len(kept) < len(lab.cases)
 
 
 def test_what_a_killed_worker_had_is_timed_by_others(lab: Lab) -> None:
@@ -341,12 +358,37 @@ def test_a_full_disk_ends_a_run_with_its_reason(lab: Lab) -> None:
         real(writer, record)
 
     with patch.object(records.Writer, "append", append):
-        ends = lab.run(hearer)
+        ends = lab.run(hearer, "pi-2")
     assert str(ends.failures[0]).endswith("No space left on device")
     assert hearer.put_aside == {}
     timed = Counter(lab.timed())
     assert timed == Counter(case for _, case in hearer.finished_on)
-    lab.run(Hearer(), resume=True)
+    lab.run(Hearer(), "pi-2", resume=True)
+    assert Counter(lab.timed()) == everything(lab)
+
+
+def test_a_device_that_drifts_rests_and_its_cases_go_elsewhere(lab: Lab) -> None:
+    lab.run(Hearer(), "pi-1")
+    drifted = lab.fleet.folder / "pi-1.ns"
+    drifted.write_text("120000")
+    fresh = replace(lab, folder=lab.folder / "fresh")
+    hearer = Hearer()
+    fresh.run(hearer)
+    assert hearer.put_aside == {}
+    assert [*fresh.recorded()] == ["pi-2"]
+    drifted.unlink()
+    with closing(Connection(lab.fleet.address)) as watched:
+        waited(lambda: not any(each.rests for each in watched.members() or ()))
+
+
+def test_graphs_are_exported_by_whoever_has_torch(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "is_needed", lambda: True)
+    source = Builder("benchbox.networks.shufflenetv2:g2")
+    lab.cases = [replace(case, source=source) for case in lab.cases]
+    ends = lab.run(Hearer())
+    assert not ends.failures
     assert Counter(lab.timed()) == everything(lab)
 
 

@@ -67,7 +67,8 @@ def scaled() -> Iterator[Row]:
         UNLIMITED,
         True,
     )
-    yield "  records that are kept", str(kept), str(CASES), kept == CASES
+    wanted = CASES + DEVICES - 1  # one case is timed on all devices
+    yield "  records that are kept", str(kept), str(wanted), kept == wanted
     share = sum(gaps) / busy_s
     text = f"{share:.2%} ({1e3 * statistics.median(gaps):.0f} ms a task)"
     yield "  between two tasks, of the time that they take", text, "< 5%", share < 0.05

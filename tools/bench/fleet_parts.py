@@ -122,6 +122,9 @@ class Silent:
     def failed(self, error: BenchboxError) -> None:
         print(error, file=sys.stderr)
 
+    def resting(self, device: str, reason: str) -> None:
+        print(device, reason, file=sys.stderr)
+
     def stopping(self, count: int) -> None:
         pass
 
