@@ -26,11 +26,10 @@ EMPTY = "libcuda.so.1", "libcublasLt.so.13", "libcublas.so.13", "libcurand.so.10
 
 
 def compiler() -> list[str] | None:
-    """The C compiler that comes with Python's ziglang, the system's, or None."""
-    if importlib.util.find_spec("ziglang"):
-        return [sys.executable, "-m", "ziglang", "cc"]
-    found = shutil.which("cc")
-    return [found] if found else None
+    """The system's C compiler, the one that comes with Python's ziglang, or None."""
+    if found := shutil.which("cc"):
+        return [found]
+    return [sys.executable, "-m", "ziglang", "cc"] if importlib.util.find_spec("ziglang") else None
 
 
 def build(cc: Sequence[str], source: Path, library: Path, *flags: str) -> None:
