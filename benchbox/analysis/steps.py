@@ -3,32 +3,33 @@
 The values are logarithms, one for each run, weighted by their own intervals. From a step on, the
 mean of the next few runs is further from the level before it than noise explains, and by more than
 MARGIN. The noise is that of the intervals or, where neighbours differ by more, in proportion to
-them, by what these do, as they know nothing of steps. Neighbours are runs, and the means of 2, 4, 8
-and 16 runs in a row: where runs are correlated these differ by more, and a step takes more runs to
-find. A single run that is far off is no step: each is drawn in to CLIP standard deviations of its
-neighbours.
+them, by what these do, as they know nothing of steps. Neighbours are runs and, of many, the means
+of some in a row: where runs are correlated these differ by more. What is found so counts as a step
+where there is evidence beside noise that is correlated. A single run that is far off is none: each
+is drawn in to CLIP standard deviations of its neighbours.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchbox.analysis import stats
+from benchbox.analysis import evidence, stats
 from benchbox.analysis.adjusted import RUN_SD, Z95
 from benchbox.analysis.stats import MARGIN, Interval
 
 WINDOWS = (3, 8, 20)  # runs after a step: few find a large one at once, many a small one
 FEWEST = 3  # runs that make a level
-SURE = 2.8  # times ln of the number of runs: the square of so many standard errors
+SURE = 2.4  # times ln of the number of runs: the square of so many standard errors
 PASSES = 4  # to find steps that larger ones hide
 NEAR = 2  # runs to each side that a run is compared with
 CLIP = 2.0  # standard deviations
 # Runs whose means are compared, in a series of so many at least: else a step is in most pairs.
 BLOCKS = {1: 2, 2: 18, 4: 36, 8: 56, 16: 112}
+SOUGHT = {1: 2, 8: 112, 16: 224}  # the same where steps are looked for: evidence has the rest
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
@@ -72,12 +73,31 @@ def levels(series: Floats, sds: Floats) -> list[Level]:
         is_all, found = len(more) == len(found), more
         if is_all:
             break
-    return found
+    starts = _kept(series, _own(sds), [each.start for each in found])
+    ends = [*starts[1:], len(series)]
+    means = [float(series[start:end].mean()) for start, end in zip(starts, ends, strict=True)]
+    flat = np.repeat(means, np.subtract(ends, starts))
+    return _levels(_sums(series, _noise(series - flat, sds)), starts, ends)
+
+
+def _kept(series: Floats, own: Floats, starts: Sequence[int]) -> list[int]:
+    """The starts of the levels that there is evidence for, without the least likely one by one."""
+    kept = list(starts)
+    while len(kept) > 1:
+        ends = [*kept[2:], len(series)]
+        lacks = [
+            evidence.lack(series[before:end], own[before:end], at - before)
+            for before, at, end in zip(kept[:-1], kept[1:], ends, strict=True)
+        ]
+        if max(lacks) <= 0:
+            break
+        del kept[1 + lacks.index(max(lacks))]
+    return kept
 
 
 def _between(series: Floats, sds: Floats, flat: Floats) -> list[Level]:
     """The levels by the noise of a series without those that are known."""
-    sums, starts = _sums(series, _noise(series - flat, sds)), [0]
+    sums, starts = _sums(series, _noise(series - flat, sds, SOUGHT)), [0]
     while (step := _next(sums, starts[-1])) is not None:
         starts.append(step)
     return _levels(sums, starts, [*starts[1:], len(series)])
@@ -126,12 +146,17 @@ def _summed(values: Floats) -> Floats:
     return np.concatenate([[0.0], np.cumsum(values)])
 
 
-def _noise(series: Floats, sds: Floats) -> Floats:
-    """The standard deviation of each run: its own, times what neighbours differ by beyond it."""
+def _own(sds: Floats) -> Floats:
+    """The standard deviation of each run by its own interval, the usual one where it has none."""
     known = sds[sds > 0]
     usual = float(np.median(known)) if len(known) else RUN_SD
-    own = np.maximum(np.where(sds > 0, sds, usual), usual / 2)
-    found = [_excess(series, own, block) for block, least in BLOCKS.items() if len(series) >= least]
+    return np.maximum(np.where(sds > 0, sds, usual), usual / 2)
+
+
+def _noise(series: Floats, sds: Floats, blocks: Mapping[int, int] = BLOCKS) -> Floats:
+    """The standard deviation of each run: its own, times what neighbours differ by beyond it."""
+    own = _own(sds)
+    found = [_excess(series, own, block) for block, least in blocks.items() if len(series) >= least]
     return own * max([1.0, *found])
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchbox.analysis import steps
+from benchbox.analysis import evidence, steps
 from benchbox.analysis.steps import Level
 
 # Half-widths of 95% intervals in results/reference: quantiles of 158 records.
@@ -34,6 +34,16 @@ def test_steps_of_five_percent_are_found_within_three_runs(before: int, step: fl
     assert found >= 95
 
 
+def test_the_evidence_for_a_step_lacks_less_the_larger_it_is_and_much_of_a_drift() -> None:
+    values, sds = series(40, 4)
+    jump = np.arange(40) >= 20
+    lacks = [evidence.lack(values + size * jump, sds, 20) for size in (0.0, 0.01, 0.02, 0.05)]
+    assert lacks == sorted(lacks, reverse=True) and lacks[0] > 0 > lacks[-1]
+    assert evidence.lack(values + 0.05 * np.arange(40) / 40, sds, 20) > 0
+    long = np.concatenate([values, values, values]), np.concatenate([sds, sds, sds])
+    assert evidence.lack(long[0], long[1], 100) > 0
+
+
 def test_noise_is_no_step() -> None:
     assert sum(len(starts(steps.levels(*series(500, seed)))) for seed in range(40)) <= 8
 
@@ -53,13 +63,14 @@ def held(count: int, seed: int) -> NDArray[np.float64]:
     return states + series(count, seed)[0]
 
 
+@pytest.mark.parametrize("count", [30, 60])
 @pytest.mark.parametrize("made", [correlated, held])
 def test_runs_that_are_correlated_have_few_steps_and_no_alarms(
-    made: Callable[[int, int], NDArray[np.float64]],
+    made: Callable[[int, int], NDArray[np.float64]], count: int
 ) -> None:
-    sds = series(60, 0)[1]
-    every = [(values := made(60, seed), steps.levels(values, sds)) for seed in range(60)]
-    assert sum(len(found) > 1 for _, found in every) <= 9
+    sds = series(count, 0)[1]
+    every = [(values := made(count, seed), steps.levels(values, sds)) for seed in range(40)]
+    assert sum(len(found) > 1 for _, found in every) <= 8
     ratios = [b.over(a) for _, found in every for a, b in pairwise(found)]
     ratios += [o for v, f in every if (o := steps.overall(v, sds, f))]
     assert sum(ratio.low > 1.03 for ratio in ratios) <= 2
