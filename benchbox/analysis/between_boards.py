@@ -1,8 +1,8 @@
 """Spread between boards of one kind, from cases that several of them timed."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 
 from benchbox.analysis.adjusted import RUN_SD, WIDEST, Z95
@@ -22,12 +22,13 @@ Shared = Mapping[str, Mapping[str, Interval]]  # by case, the figure of each boa
 class Boards:
     """Boards set beside the middle one, or of two beside the faster, by how many cases they share.
 
-    `effects` has how many times as long each takes, `sd` is what boards of the kind differ by: a
-    standard deviation of ln.
+    `effects` has how many times as long each takes, `sd` is what boards of the kind differ by, as a
+    standard deviation of ln, and `odd_sd` that with those that are apart.
     """
 
     effects: Mapping[str, Interval]
-    sd: float
+    sd: float = UNKNOWN_SD
+    odd_sd: float = UNKNOWN_SD
     cases: int = 0
 
     @property
@@ -35,6 +36,13 @@ class Boards:
         """The boards that differ by more than APART for sure, the slowest first."""
         found = sorted(self.effects.items(), key=lambda each: -each[1].value)
         return {name: each for name, each in found if _is_apart(each)}
+
+    def widened(self, figure: Interval, boards: Collection[str]) -> Interval:
+        """A figure of some boards as one of any board of the kind."""
+        sd = self.sd if self.apart.keys().isdisjoint(boards) else self.odd_sd
+        half = math.hypot(_half(figure), Z95 * sd / math.sqrt(len(boards)))
+        more = math.exp(min(half, WIDEST))
+        return Interval(figure.value, figure.value / more, figure.value * more)
 
 
 def _is_apart(effect: Interval) -> bool:
@@ -48,25 +56,17 @@ def between(found: Shared) -> Boards:
     """
     shared = {case: own for case, own in found.items() if len(own) > 1}
     if not shared:
-        return Boards({}, UNKNOWN_SD)
+        return Boards({})
     logs = {case: {b: math.log(f.value) for b, f in own.items()} for case, own in shared.items()}
     effects = _polished(logs)
     errors = {
         board: fmean(_half(own[board]) for own in shared.values() if board in own)
         for board in effects
     }
-    return Boards(
-        {board: _effect(board, effects, errors) for board in effects},
-        _sd([*effects.values()], [*errors.values()]),
-        len(shared),
-    )
-
-
-def widened(figure: Interval, sd: float, boards: int = 1) -> Interval:
-    """A figure of some boards as one of any board of the kind."""
-    half = math.hypot(_half(figure), Z95 * sd / math.sqrt(boards))
-    more = math.exp(min(half, WIDEST))
-    return Interval(figure.value, figure.value / more, figure.value * more)
+    boards = Boards({board: _effect(board, effects, errors) for board in effects})
+    usual = [board for board in effects if board not in boards.apart]
+    sd, odd_sd = (_sd(each, effects, errors) for each in (usual, [*effects]))
+    return replace(boards, sd=sd, odd_sd=odd_sd, cases=len(shared))
 
 
 def _half(figure: Interval) -> float:
@@ -97,9 +97,9 @@ def _effect(board: str, effects: Mapping[str, float], errors: Mapping[str, float
     return Interval(value, value / more, value * more)
 
 
-def _sd(effects: Sequence[float], errors: Sequence[float]) -> float:
+def _sd(boards: Sequence[str], effects: Mapping[str, float], errors: Mapping[str, float]) -> float:
     """What boards differ by beyond what their figures are unsure of."""
-    mean, count = fmean(effects), len(effects) - 1
-    error = fmean((each / Z95) ** 2 for each in errors)
-    excess = max(0.0, sum((each - mean) ** 2 for each in effects) - count * error)
+    mean, count = fmean(effects[board] for board in boards), len(boards) - 1
+    error = fmean((errors[board] / Z95) ** 2 for board in boards)
+    excess = max(0.0, sum((effects[board] - mean) ** 2 for board in boards) - count * error)
     return math.sqrt((UNKNOWN_BOARDS * UNKNOWN_SD**2 + excess) / (UNKNOWN_BOARDS + count))

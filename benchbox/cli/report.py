@@ -10,7 +10,7 @@ from benchbox.cli.forms import Form, render
 from benchbox.cli.options.recorded import RunOptions
 from benchbox.cli.output import STDOUT, console, require_writable, write
 from benchbox.errors import RecordError, UsageError
-from benchbox.records import Run, names, reader
+from benchbox.records import Run, names, pools, reader
 from benchbox.records.model import stem
 from benchbox.records.names import Wanted
 from benchbox.report.table import Table
@@ -40,9 +40,7 @@ def report(
     if what == "list":
         runs.show_list(typed, wanted, format_, to)
         return
-    found, failures = runs.readable(
-        _two(typed, wanted) if what == "diff" else typed or [None], wanted
-    )
+    found, failures = _found(what, typed, wanted)
     if what == "diff":
         if len(found) != PAIR:
             runs.require_all(failures)
@@ -56,6 +54,20 @@ def report(
     else:
         write(to, render(found, format_, form.pictures))
     runs.require_all(failures)
+
+
+def _found(what: str, typed: Sequence[str], wanted: Wanted) -> tuple[list[Run], list[RecordError]]:
+    """The runs of these names, each with those of the other boards that one command made with it.
+
+    A file or a pattern stands for itself, and so do names with `--device`. Broken runs are errors.
+    """
+    if what == "diff":
+        return runs.readable(_two(typed, wanted), wanted)
+    found, failures = runs.readable(typed or [None], wanted)
+    if not (wanted.device or any(map(names.is_path, typed))):
+        every = [each for run in found for each in (run, *pools.others(run, wanted.results))]
+        found = list({each.path: each for each in every}.values())
+    return found, failures
 
 
 def _only(asked: Mapping[str, bool]) -> str:

@@ -1,5 +1,6 @@
 """Results of a fleet's run: the records of each device in a file of its own, as they come."""
 
+import secrets
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -63,6 +64,9 @@ class Results:
             self._plan = {**self._plan, **({"pool": pool} if pool else {}), "cases": None}
         self._specs = facts(request)
         self._previous = self._earlier() if request.resume else {}
+        if pool:
+            before = (run.context.plan.get("together") for run, _ in self._previous.values())
+            self._plan["together"] = next(filter(None, before), secrets.token_hex(8))
         self.files: dict[str, DeviceFile] = {}
 
     def done(self) -> set[tuple[str, str]]:

@@ -82,6 +82,11 @@ def _first_readable(paths: Iterable[Path]) -> tuple[list[Run], list[RecordError]
     return [], broken
 
 
+def is_path(name: str) -> bool:
+    """Whether a name is of files or a pattern, and none of runs alone."""
+    return is_glob(name) or "/" in name or name.endswith(SUFFIXES)
+
+
 def is_glob(name: str) -> bool:
     """Whether a name is a pattern."""
     return glob.has_magic(name)

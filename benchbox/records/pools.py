@@ -1,14 +1,18 @@
 """Pools: runs on several boards of one kind as one, with the spread between boards in intervals."""
 
+import contextlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from benchbox.analysis import between_boards
 from benchbox.analysis.between_boards import Boards
 from benchbox.analysis.latency import GOOD
 from benchbox.analysis.stats import Interval
-from benchbox.records import differences
+from benchbox.errors import RecordError
+from benchbox.records import differences, reader
 from benchbox.records.model import BoardPool, Context, Record, Run
 
 SETTINGS = ("governor", "limit", "nvpmodel")  # of a board, that decide how fast it is
@@ -40,6 +44,27 @@ def folded(runs: Sequence[Run]) -> list[Run]:
         else:
             own.append(run)
     return [own[0] if len(own) == 1 else _joined(own) for own in pools]
+
+
+def others(run: Run, results: Path) -> list[Run]:
+    """The runs on other boards that the command made which made this one."""
+    together = run.context.plan.get("together")
+    if not together:
+        return []
+    folders = [path for path in results.glob("*") if path.is_dir()]
+    paths = reader.newest_first(sorted(folders), run.context.name)
+    own = [path for path in paths if _together(reader.first_line(path)) == together]
+    found = list[Run]()
+    for path in own:
+        with contextlib.suppress(RecordError):  # whoever names it is told
+            found += [reader.read(path)] if path != run.path else []
+    return found
+
+
+def _together(line: bytes) -> object:
+    with contextlib.suppress(ValueError, RecursionError, TypeError, LookupError):
+        return json.loads(line)["plan"]["together"]
+    return None
 
 
 def _is_one(one: Context, other: Context) -> bool:
@@ -96,16 +121,19 @@ def _figure(record: Record) -> Interval | None:
 
 
 def _widened(own: Sequence[tuple[str, Record]], boards: Boards) -> tuple[Record, Sequence[str]]:
-    """A case's record with what boards differ by in its interval, and the boards that timed it."""
-    known = sorted(
-        ((board, record, figure) for board, record in own if (figure := _figure(record))),
-        key=lambda each: each[2].value,
-    )
+    """A case's record with what boards differ by in its interval, and the boards it is of.
+
+    Those that are apart count where no other timed it.
+    """
+    figures = [(board, record, figure) for board, record in own if (figure := _figure(record))]
+    usual = [each for each in figures if each[0] not in boards.apart]
+    known = sorted(usual or figures, key=lambda each: each[2].value)
     if not known:
         board, record = next((each for each in own if each[1].latency), own[-1])
         return record, [board]
     _, record, figure = known[(len(known) - 1) // 2]
     assert record.latency is not None, "it has a figure"
-    wide = between_boards.widened(figure, boards.sd, len(known))
+    names = [board for board, *_ in known]
+    wide = boards.widened(figure, names)
     latency = replace(record.latency, ci_low_s=wide.low, ci_high_s=wide.high)
-    return replace(record, latency=latency), [board for board, *_ in known]
+    return replace(record, latency=latency), names

@@ -41,6 +41,7 @@ ROUNDING = 1e-9
 ADJUSTED = 4.0  # how far from all samples the machine's usual state can be
 MOST_SHOWN = 100  # characters
 DENSEST = 100  # times the size of an archived run; records take five times
+LONGEST_CONTEXT = 1 << 20  # bytes
 Version = Annotated[str, Field(pattern=r"^[\w.+-]{0,40}$")]
 
 
@@ -203,6 +204,17 @@ def _is_of_bursts(record: Record) -> bool:
     is_within = low / factor * (1 - ROUNDING) <= found.p50_s <= high * factor * (1 + ROUNDING)
     values = (found.min_s, found.raw_p50_s, found.p90_s or low, found.p99_s or low)
     return is_within and all(low * (1 - ROUNDING) <= v <= high * (1 + ROUNDING) for v in values)
+
+
+def first_line(path: Path) -> bytes:
+    """The first line of a run's file, which is its context; empty where it cannot be read."""
+    try:
+        if path.is_file():  # and no pipe, which waits for who writes to it
+            with (gzip.open if path.suffix == PACKED else open)(path, "rb") as file:
+                return bytes(file.readline(LONGEST_CONTEXT))
+        return b""
+    except (OSError, EOFError, zlib.error):
+        return b""
 
 
 def contents(path: Path) -> bytes:

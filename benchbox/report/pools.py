@@ -8,6 +8,7 @@ from benchbox.analysis.stats import Interval
 from benchbox.records import Record, Run
 from benchbox.report import formatting
 from benchbox.report.table import Column
+from benchbox.report.text import listed
 
 MIDDLE = 2  # boards at most of which none is the middle one
 
@@ -46,6 +47,8 @@ def notes(run: Run) -> list[str]:
         return []
     boards = run.pool.boards
     wider = f"each interval has ±{Z95 * boards.sd:.1%} for what boards of this kind differ by"
+    if odd := [*boards.apart]:
+        wider += f", ±{Z95 * boards.odd_sd:.1%} where it is of {listed(odd)}"
     if not boards.cases:
         return [f"{wider}, by experience: no case was timed on two of them"]
     cases = f"{boards.cases} case{'' if boards.cases == 1 else 's'}"

@@ -62,7 +62,14 @@ def test_noise_of_figures_is_no_spread_of_boards() -> None:
 def test_boards_that_share_no_case_have_the_spread_of_experience() -> None:
     own = Interval(1.0, 0.99, 1.01)
     found = between_boards.between({"a": {"pi-1": own}, "b": {"pi-2": own}})
-    assert found == Boards({}, UNKNOWN_SD)
+    assert found == Boards({}, UNKNOWN_SD, UNKNOWN_SD)
+
+
+def test_an_odd_board_widens_no_figure_but_its_own() -> None:
+    found = timed({f"pi-{n}": 0.0 for n in range(5)} | {"pi-9": 0.3}, random.Random(3))
+    own = Interval(1.0, 0.99, 1.01)
+    assert found.widened(own, ["pi-1"]).half_width < 0.03
+    assert found.widened(own, ["pi-9"]).half_width > 0.1
 
 
 def test_boards_that_share_cases_by_others_are_set_beside_each_other() -> None:
@@ -82,6 +89,7 @@ def test_boards_that_share_cases_by_others_are_set_beside_each_other() -> None:
 
 def test_an_interval_has_the_spread_less_of_a_case_that_several_boards_timed() -> None:
     own = Interval(1.0, 0.99, 1.01)
-    one, four = (between_boards.widened(own, 0.01, count) for count in (1, 4))
+    boards = Boards({}, sd=0.01)
+    one, four = (boards.widened(own, [f"pi-{n}" for n in range(count)]) for count in (1, 4))
     assert 0.021 < one.half_width < 0.023
     assert own.half_width < four.half_width < one.half_width

@@ -1,5 +1,6 @@
 """Runs on several boards of a pool as one table: spread in intervals, odd boards named."""
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from benchbox.records import Record, Run, merge
 from benchbox.records.pools import folded
 from benchbox.report import merged
 from benchbox.report.multi_device import tables_of
-from tests.helpers.record_files import context, record
+from tests.helpers.command import invoke
+from tests.helpers.record_files import context, record, write
 
 LATENCY = Latency(0.002, 0.00199, 0.00201, None, None, 0.002, 0.001, 64, 0.9, 20)
 RATIO = Interval(1.5, 1.49, 1.51)
@@ -53,10 +55,11 @@ def test_boards_of_a_pool_are_one_column_with_their_spread_in_it() -> None:
     assert run.records[1].relative == RATIO, "of one board"
     (table,) = tables_of(POOL)
     cells = {column.header: column.cells for column in table.columns}
-    assert cells["board"] == ("4 boards", "pi-1", "pi-2", "pi-3", "pi-4")
+    assert cells["board"] == ("3 boards", "pi-1", "pi-2", "pi-3", "pi-4")
     assert [line for line in table.sentences if "pi-4 takes 1.2" in line]
     assert not [line for line in table.sentences if "pi-1 takes" in line]
     assert "4 boards timed 1 case in common" in table.notes[-1]
+    assert "where it is of pi-4" in table.notes[-1]
     assert len(tables_of(POOL, verbose=True)) == 1 + len(POOL)
 
 
@@ -100,3 +103,26 @@ def test_a_case_of_two_graphs_says_nothing_of_boards() -> None:
     assert run.pool is not None
     assert run.pool.boards.effects == {}
     assert "by experience" in tables_of([POOL[0], board(2, changed)])[0].notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "devices"),
+    [
+        (["g2"], {"pi-1", "pi-2"}),
+        (["g2", "--merge"], {"pi-1", "pi-2"}),
+        (["pi-1/g2"], {"pi-1"}),
+        (["g2", "-d", "pi-2"], {"pi-2"}),
+    ],
+)
+def test_a_name_stands_for_all_boards_that_one_command_timed_on(
+    asked: list[str], devices: set[str], tmp_path: Path
+) -> None:
+    for number, together in ((1, "ab" * 8), (2, "ab" * 8), (3, "cd" * 8)):
+        plan = {"precision": 0.01, "pool": "ab12", "together": together}
+        created = f"2026-11-21T22:00:0{5 - number}Z"
+        own = context(device=f"pi-{number}", plan=plan, created=created)
+        write(tmp_path / "results", timed(0, "groups=1"), timed(number, f"groups={number}"), of=own)
+    (tmp_path / "results" / "pi-1" / "20261121T220009Z-g2.jsonl").write_text("broken")
+    out = invoke("report", *asked, "--format", "csv", "--results", str(tmp_path / "results"))
+    found = {row["device"] for row in csv.DictReader(out.stdout.splitlines())}
+    assert found == devices
