@@ -14,6 +14,7 @@ from benchbox.fleet.chunks import Chunk
 from benchbox.records import Context, Record, Run, Writer, differences, reader
 from benchbox.records.indexed_line import IndexedLine
 from benchbox.records.model import RECORD
+from benchbox.records.reader import RawLine
 from benchbox.runner.context import facts, planned
 from benchbox.runner.request import Outcome, Request
 from benchbox.specs import Case
@@ -157,8 +158,8 @@ def _read(lines: str) -> Run:
 def _head(path: Path) -> tuple[Context, set[tuple[str, str]]]:
     """The context of a run, and the cases that it has by key and sha256; no sample is kept."""
 
-    def head(place: str, line: bytes) -> IndexedLine:
-        return reader.parse(place, IndexedLine, line)
+    def head(place: str, line: RawLine) -> IndexedLine:
+        return reader.parse(place, IndexedLine, line.text)
 
     found, _ = reader.split(path, head)
     context, written = found[0]

@@ -14,13 +14,14 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchbox import __version__, host
 from benchbox.errors import RecordError
 from benchbox.records import differences, reader
 from benchbox.records.indexed_line import COLUMNS, IndexedLine, figures
 from benchbox.records.model import RECORD, Context, Status, stem
+from benchbox.records.reader import RawLine
 
 LOCKED_S = 10.0  # longer than another process takes to write ten thousand runs
 SAMPLES = b',"bursts":['  # ends what is read of a record, whose last field they are
@@ -28,8 +29,8 @@ STATUSES: tuple[Status, ...] = ("ok", "imprecise", "failed", "skipped")
 TABLES = f"""
 CREATE TABLE file (path BLOB PRIMARY KEY, changed_ns INTEGER, size INTEGER, error TEXT);
 CREATE TABLE run (
-    id INTEGER PRIMARY KEY, path BLOB, place INTEGER, name TEXT, created TEXT, device TEXT,
-    size INTEGER, ok INTEGER, imprecise INTEGER, failed INTEGER, skipped INTEGER, machine TEXT,
+    id INTEGER PRIMARY KEY, path BLOB, place INTEGER, size INTEGER, name TEXT, created TEXT,
+    device TEXT, ok INTEGER, imprecise INTEGER, failed INTEGER, skipped INTEGER, machine TEXT,
     planned INTEGER);
 CREATE TABLE context (run INTEGER PRIMARY KEY, facts TEXT);
 CREATE TABLE entry (
@@ -71,6 +72,14 @@ class ListedRun:
     def stem(self) -> str:
         """The name of the file, without its folder and its ending."""
         return stem(self.path)
+
+
+class Rows(NamedTuple):
+    """The rows of a run, but for its file: texts and numbers alone, as there may be very many."""
+
+    run: tuple[str | int | None, ...]
+    facts: str
+    entries: list[tuple[str | float | bytes | None, ...]]
 
 
 class Index:
@@ -193,8 +202,8 @@ class Index:
                     "INSERT INTO file VALUES (?, ?, ?, ?)",
                     (os.fsencode(path), *there[path], _storable(error)),
                 )
-                for place, (context, lines) in enumerate(runs):
-                    self._add(path, there[path][1], place, context, lines)
+                for place, rows in enumerate(runs):
+                    self._add((os.fsencode(path), place, there[path][1]), rows)
 
     def _remove(self, name: str) -> None:
         path = os.fsencode(name)
@@ -204,30 +213,15 @@ class Index:
         self._tables.execute("DELETE FROM run WHERE path = ?", (path,))
         self._tables.execute("DELETE FROM file WHERE path = ?", (path,))
 
-    def _add(
-        self, path: str, size: int, place: int, context: Context, lines: Sequence[IndexedLine]
-    ) -> None:
-        counts = [sum(line.status == status for line in lines) for status in STATUSES]
-        facts = {name: getattr(context, name) for name in FACTS}  # asdict takes a fifth of it all
-        texts = map(_storable, (context.name, context.created, context.device))
-        row = (os.fsencode(path), place, *texts, size)
+    def _add(self, file: tuple[bytes, int, int], rows: "Rows") -> None:
+        """Add a run by its file, its place there and the size of that."""
         run = self._tables.execute(
-            "INSERT INTO run VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*row, *counts, differences.followed(context), _planned(context)),
+            "INSERT INTO run VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*file, *rows.run)
         ).lastrowid
-        self._tables.execute("INSERT INTO context VALUES (?, ?)", (run, json.dumps(facts)))
+        self._tables.execute("INSERT INTO context VALUES (?, ?)", (run, rows.facts))
         self._tables.executemany(
             f"INSERT INTO entry VALUES (?, ?, ?, ?{', ?' * len(COLUMNS)})",  # noqa: S608
-            (
-                (
-                    run,
-                    _storable(f"{line.spec}:{line.case}"),
-                    _storable(line.graph.sha256 if line.graph else ""),
-                    line.status,
-                    *figures(line),
-                )
-                for line in lines
-            ),
+            ((run, *entry) for entry in rows.entries),
         )
 
 
@@ -296,7 +290,7 @@ def _stamp(file: "os.DirEntry[str]") -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-def _read(path: Path) -> tuple[list[tuple[Context, list[IndexedLine]]], str]:
+def _read(path: Path) -> tuple[list[Rows], str]:
     """The runs of a file, each with the newest record of every case; or why it cannot be read."""
     try:
         runs, _ = reader.split(path, _line)
@@ -306,12 +300,28 @@ def _read(path: Path) -> tuple[list[tuple[Context, list[IndexedLine]]], str]:
         (context, {(s.spec, s.case): s for _, s, _ in lines if s.kind == RECORD})
         for context, lines in runs
     ]
-    return [(context, [*lines.values()]) for context, lines in newest], ""
+    return [_rows(context, [*lines.values()]) for context, lines in newest], ""
 
 
-def _line(place: str, text: bytes) -> IndexedLine:
-    head, samples, _ = text.partition(SAMPLES)
-    if samples:
+def _rows(context: Context, lines: Sequence[IndexedLine]) -> Rows:
+    counts = [sum(line.status == status for line in lines) for status in STATUSES]
+    facts = {name: getattr(context, name) for name in FACTS}  # asdict takes a fifth of it all
+    texts = map(_storable, (context.name, context.created, context.device))
+    entries = [
+        (
+            _storable(f"{line.spec}:{line.case}"),
+            _storable(line.graph.sha256 if line.graph else ""),
+            line.status,
+            *figures(line),
+        )
+        for line in lines
+    ]
+    run = (*texts, *counts, differences.followed(context), _planned(context))
+    return Rows(run, json.dumps(facts), entries)
+
+
+def _line(place: str, line: RawLine) -> IndexedLine:
+    if head := line.before(SAMPLES):
         with contextlib.suppress(RecordError):
             return reader.parse(place, IndexedLine, head + b"}")
-    return reader.parse(place, IndexedLine, text)
+    return reader.parse(place, IndexedLine, line.text)

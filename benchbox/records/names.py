@@ -130,7 +130,8 @@ def _typed(name: str) -> list[Path]:
     if "/" in name and Path(name).is_file():
         return [Path(name)]
     if is_glob(name) and "/" in name:
-        return sorted(map(Path, glob.glob(name)))  # noqa: PTH207 - pathlib's takes no absolute one
+        every = sorted(map(Path, glob.glob(name)))  # noqa: PTH207 - pathlib's takes no absolute one
+        return [path for path in every if path.name.endswith(SUFFIXES)] or every
     return [Path(name)] if name.endswith(SUFFIXES) and not is_glob(name) else []
 
 

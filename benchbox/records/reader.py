@@ -4,13 +4,13 @@ import gzip
 import json
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -56,6 +56,28 @@ class Head:
 
 
 H = TypeVar("H", bound=Head)
+
+
+class RawLine(NamedTuple):
+    """A line of a file's bytes, which is copied when it is asked for: most of it are samples."""
+
+    data: bytes
+    start: int
+    end: int
+
+    @property
+    def text(self) -> bytes:
+        """The bytes of the line."""
+        return self.data[self.start : self.end]
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing but white space is in it."""
+        return not (self.data[self.start : self.start + 1].strip() or self.text.strip())
+
+    def before(self, mark: bytes) -> bytes:
+        """The bytes before a mark, none where it is not in the line."""
+        return self.data[self.start : max(self.start, self.data.find(mark, self.start, self.end))]
 
 
 def latest(folder: Path, device: str, name: str | None = None) -> Path | None:
@@ -121,16 +143,16 @@ def read_all(path: Path) -> list[Run]:
     RecordError for a file that is not a run, is broken before its last line, has a newer major
     schema, or a record of another run.
     """
-    found, warnings = split(path, lambda place, line: parse(place, Head, line))
+    found, warnings = split(path, lambda place, line: parse(place, Head, line.text))
     runs = []
     for context, written in found:
         records: dict[tuple[str, str], Record] = {}
         profiles = []
         for place, head, line in written:
             if head.kind == PROFILE:
-                profiles.append(parse(place, CaseProfile, line))
+                profiles.append(parse(place, CaseProfile, line.text))
                 continue
-            record = _record(place, line)
+            record = _record(place, line.text)
             records.pop((record.key, record.sha256), None)  # the last one stands last
             records[record.key, record.sha256] = record
         runs.append(_run(path, context, records.values(), tuple(profiles)))
@@ -138,28 +160,28 @@ def read_all(path: Path) -> list[Run]:
 
 
 def split(
-    path: Path, head_of: Callable[[str, bytes], H]
-) -> tuple[list[tuple[Context, list[tuple[str, H, bytes]]]], list[str]]:
+    path: Path, head_of: Callable[[str, RawLine], H]
+) -> tuple[list[tuple[Context, list[tuple[str, H, RawLine]]]], list[str]]:
     """The runs of a file, each with its records and profiles as place, head and line; and warnings.
 
     Raises RecordError as `read_all` does, but for what `head_of` leaves unread of a record.
     """
     try:
-        lines = contents(path).split(b"\n")
+        lines = [*_lines(contents(path))]
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from None
     warnings = []
-    if not is_whole(lines[-1]):
+    if not is_whole(lines[-1].text):
         warnings.append(f"{path}: the last line is truncated and was left out")
         lines.pop()
-    written = [(f"{path}: line {n}", line) for n, line in enumerate(lines, 1) if line.strip()]
+    written = [(f"{path}: line {n}", line) for n, line in enumerate(lines, 1) if not line.is_blank]
     if not written:
         raise RecordError(f"{path}: not a run: it has no context line")
-    found: list[tuple[Context, list[tuple[str, H, bytes]]]] = []
+    found: list[tuple[Context, list[tuple[str, H, RawLine]]]] = []
     for place, line in written:
         head = head_of(place, line)
         if head.kind == "context":
-            found.append((_context(path, place, head, line), []))
+            found.append((_context(path, place, head, line.text), []))
         elif not found:
             raise RecordError(f"{path}: not a run: its first line is no context")
         elif head.kind in (RECORD, PROFILE):
@@ -167,6 +189,14 @@ def split(
             _require_own(place, head, context)
             records.append((place, head, line))
     return found, warnings
+
+
+def _lines(data: bytes) -> Iterator[RawLine]:
+    start = 0
+    while (end := data.find(b"\n", start)) >= 0:
+        yield RawLine(data, start, end)
+        start = end + 1
+    yield RawLine(data, start, len(data))
 
 
 def _run(

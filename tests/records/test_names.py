@@ -59,6 +59,8 @@ def test_paths_and_their_globs_are_files_wherever_they_are(folder: Path) -> None
     elsewhere = Wanted(Path("nowhere"), "pi")
     assert names.files(str(path), elsewhere) == [[path]]
     assert names.files(f"{folder}/*/*-g1.jsonl", elsewhere) == [[path]]
+    path.with_suffix(".csv").touch()  # is no run
+    assert names.files(f"{folder}/*/*-g1*", elsewhere) == [[path]]
     assert names.files("./gone.jsonl", elsewhere) == [[Path("gone.jsonl")]]
     assert names.files("cpu/20261101T000000Z-g1", Wanted(folder)) == [[path]]
 
