@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from benchbox import __version__, export, host
-from benchbox.errors import BenchboxError, CaseError, DeviceError, UsageError
+from benchbox.errors import BenchboxError, CaseError, DeviceError, SpecError, UsageError
 from benchbox.export import Graph, source_digest
 from benchbox.export.graph import MODEL
 from benchbox.fleet import store, task
@@ -54,11 +54,15 @@ class Export:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """The graphs of cases, or why they have none; and the worker whose host keeps them."""
+    """The graphs of cases, or why they have none; and the worker whose host keeps them.
+
+    A failure may be one of a builder, which is the same anywhere.
+    """
 
     graphs: Mapping[str, Graph | Text] = field(default_factory=dict)
     worker: Text = ""
     failure: Text = ""
+    is_of_spec: bool = False
 
 
 def is_needed() -> bool:
@@ -116,6 +120,8 @@ def _of(exporters: Exporters, asked: Export) -> dict[str, Graph | CaseError]:
     text = task.dump(asked)
     key = f"benchbox-export-{hashlib.sha256(text.encode()).hexdigest()}"
     reply = task.parse(Exported, exporters.export(text, key))
+    if reply.failure and reply.is_of_spec:
+        raise SpecError(reply.failure)
     if reply.failure:
         raise DeviceError(f"an exporter of the fleet: {reply.failure}")
     if reply.graphs.keys() != {case.key for case in asked.cases}:
@@ -148,7 +154,8 @@ def perform(text: str) -> str:
     try:
         return task.dump(made(text, get_worker().address))
     except (BenchboxError, OSError) as error:
-        return task.dump(Exported(failure=str(error)[:4000]))
+        is_of_spec = isinstance(error, SpecError)
+        return task.dump(Exported(failure=str(error)[:4000], is_of_spec=is_of_spec))
 
 
 def made(text: str, worker: str) -> Exported:
@@ -172,7 +179,7 @@ def made(text: str, worker: str) -> Exported:
 def _placed(sources: Mapping[str, str]) -> Path:
     """The folder of this host that has the sources of a builder."""
     digest = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
-    folder = host.cache_folder() / "fleet-sources" / digest
+    folder = store.folder() / f"{digest}-sources"
     for name, text in sources.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         host.write(folder / name, text)

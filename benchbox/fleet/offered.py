@@ -40,7 +40,7 @@ class Offered:
         left_s = None if self.until_s is None else max(0.0, self.until_s - time.monotonic())
         return {
             **{name: fact for name, fact in self.facts.items() if name != "parts"},
-            "case": self.case,
+            "case": self.case[:400],
             "done": self.done,
             "p50_s": self.p50_s,
             "left_s": left_s,

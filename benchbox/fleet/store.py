@@ -23,7 +23,7 @@ Whole = tuple[str, str, list[str]]  # sha256, token, names of the files beside
 
 def path(sha256: str) -> Path:
     """The path of a file by the digest of it and of those beside it."""
-    return _folder() / _checked(sha256) / MODEL
+    return folder() / _checked(sha256) / MODEL
 
 
 def lacking(digests: Sequence[str]) -> list[str]:
@@ -113,17 +113,18 @@ def _read(files: Files) -> Iterator[tuple[str, bytes]]:
 def sweep() -> None:
     """Remove what nobody used for a month, and what was never finished."""
     with contextlib.suppress(OSError):
-        for entry in _folder().iterdir():
+        for entry in folder().iterdir():
             if time.time() - entry.stat().st_mtime > KEPT_S:
                 shutil.rmtree(entry, ignore_errors=True)
 
 
-def _folder() -> Path:
+def folder() -> Path:
+    """The folder of what this host keeps for a fleet."""
     return host.cache_folder() / "fleet"
 
 
 def _new(sha256: str, token: str) -> Path:
-    return _folder() / f"{_checked(sha256)}.{_checked(token)[:16]}"
+    return folder() / f"{_checked(sha256)}.{_checked(token)[:16]}"
 
 
 def _checked(sha256: str) -> str:

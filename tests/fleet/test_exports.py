@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from benchbox import host
-from benchbox.errors import CaseError, DeviceError, StorageError, UsageError
+from benchbox.errors import CaseError, DeviceError, SpecError, StorageError, UsageError
 from benchbox.export import Graph
 from benchbox.fleet import exports, store, task
 from benchbox.specs import Builder, Case, OnnxFile
@@ -90,7 +91,7 @@ def test_a_builder_in_a_file_travels_with_what_it_imports(
     found = prepared(exporter, built(source, "a"))["tiny:a"]
     assert isinstance(found, Graph)
     assert found.path.read_text() == "aimport beside\n"
-    (folder,) = (exporter.cache / "fleet-sources").iterdir()
+    (folder,) = (exporter.cache / "fleet").glob("*-sources")
     assert {path.name for path in folder.iterdir()} == {"mine.py", "beside.py"}
 
 
@@ -117,6 +118,19 @@ def test_an_exporter_that_sends_other_graphs_is_not_believed(
     empty = exports.Exported()
     monkeypatch.setattr(exporter, "export", lambda *_: task.dump(empty))
     with pytest.raises(DeviceError, match="other graphs"):
+        prepared(exporter, built(OWN, "a"))
+
+
+def test_a_wrong_builder_is_an_error_of_the_spec_as_it_is_here(
+    exporter: Exporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(*_: object) -> exports.Exported:
+        raise SpecError("builder 'm.py:f' returned int, not an nn.Module")
+
+    monkeypatch.setattr(exports, "made", made)
+    monkeypatch.setattr("distributed.get_worker", lambda: SimpleNamespace(address="w"))
+    monkeypatch.setattr(exporter, "export", lambda text, _: exports.perform(text))
+    with pytest.raises(SpecError, match="returned int"):
         prepared(exporter, built(OWN, "a"))
 
 
