@@ -11,6 +11,7 @@ import pytest
 
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.specs import Case, OnnxFile, TensorSpec
+from benchbox.transports import connect
 from tests.board.fixtures import (
     _adb_server,
     adb_server,
@@ -23,6 +24,7 @@ from tests.board.fixtures import (
     ssh_board,
 )
 from tests.fakegpu.building import built_gpu, fake_gpu
+from tests.helpers import agents
 from tests.helpers.exporter import WarmWorker
 
 __all__ = [  # fixtures of all tests
@@ -103,17 +105,28 @@ def export_worker(session_cache: Path) -> Iterator[WarmWorker]:
 
 
 @pytest.fixture
-def shared_cache(
+def warm(
     session_cache: Path,
     export_worker: WarmWorker,
     cache_dir: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Path:
-    """One cache and export worker for all tests that ask for it: exports take seconds."""
-    assert cache_dir
-    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(session_cache))
+) -> None:
+    """Graphs and an export worker of all tests that ask for it, and agents that start at once.
+
+    All else in the cache is the test's own.
+    """
+    cache_dir.mkdir()
+    (cache_dir / "graphs").symlink_to(session_cache / "graphs")
     preparation = importlib.import_module("benchbox.export.prepare")
     monkeypatch.setattr(preparation, "python_child", export_worker.start)
+    monkeypatch.setattr(connect, "open_local", agents.open_local)
+
+
+@pytest.fixture
+def shared_cache(session_cache: Path, warm: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One cache for all tests that ask for it, with what is `warm`."""
+    assert warm is None
+    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(session_cache))
     return session_cache
 
 

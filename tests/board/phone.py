@@ -22,9 +22,6 @@ from tests.board.running import QEMU_CPU, NetworkBoard, free_port
 from tests.board.setup import LIBRARIES, Parts, Taken
 
 ADBD_RELEASE = "trixie"  # its adbd is 34, and runs without Android around it
-PORT = 5555
-# One phone of each kind at a time: this machine, or an emulated one.
-LINKS, NETWORKS = ("benchbox-phone", "benchbox-arm"), ("198.19.77", "198.19.78")
 START_S = 10.0
 APEX = "/apex"
 ADBD_NEEDS = (
@@ -42,10 +39,11 @@ SHELL: Taken = {"mksh": ("./bin/mksh",), "toybox": ("./bin/toybox",)}
 class Phone(NetworkBoard):
     """A phone that runs, at `serial`; `root` is its / as this process sees it."""
 
+    kind, networks, server_port = "benchbox-phone", "198.19.7", 5555
+
     def __init__(self, parts: Parts, adbd: Path) -> None:
         self.is_emulated = parts.emulator is not None
-        super().__init__(parts, NETWORKS[self.is_emulated])
-        self.link, self.port = LINKS[self.is_emulated], PORT
+        super().__init__(parts)
         self.user, self._adbd = "root", adbd
 
     @property

@@ -1,6 +1,7 @@
 """Starts boards and ends them."""
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -20,8 +21,7 @@ from tests.board.files import UID, USER
 from tests.board.setup import Parts, parts, which
 
 LOOPBACK = "127.0.0.1"
-NETWORK = "198.18.77"  # for tests of networks, so of no real machine (RFC 2544)
-LINK = "benchbox-board"  # of at most 15 characters, as all names of interfaces
+MOST = 8  # boards of a kind at once, each in a network of its own
 QEMU_CPU = "cortex-a72"  # `max` is ten times slower, and files.FEATURES names what this one can
 END_S = 10.0
 SSHD = """\
@@ -291,18 +291,14 @@ class Board:
 
 
 class NetworkBoard(Board):
-    """A board in a network of its own, on port 22 of an address: its link can fail or be slow.
+    """A board in a network of its own, on a port of an address: its link can fail or be slow.
 
     `absent` is an address beside it that nobody has.
     """
 
-    link = LINK
-
-    def __init__(self, parts: Parts, network: str) -> None:
-        super().__init__(parts)
-        self.host, self.port = f"{network}.2", 22
-        self.absent = f"{network}.9"
-        self._here = f"{network}.1/24"
+    kind = "benchbox-board"  # whose links have a digit more, and no more than 15 characters
+    networks = "198.18.7"  # for tests of networks, so of no real machine (RFC 2544)
+    server_port = 22
 
     def link_down(self) -> None:
         """Pull the board's cable: connections hang, new ones find no host after three seconds."""
@@ -331,7 +327,11 @@ class NetworkBoard(Board):
             super().stop()
 
     def _start(self) -> None:
-        self._held.enter_context(_only_one_network(self.link))
+        number = self._held.enter_context(_free_number(self.kind))
+        self.link, network = f"{self.kind}{number}", f"{self.networks}{number}"
+        self.host, self.port = f"{network}.2", self.server_port
+        self.absent = f"{network}.9"
+        self._here = f"{network}.1/24"
         super()._start()
 
     def _remove_link(self) -> None:
@@ -369,8 +369,8 @@ def host_board() -> Board:
 
 
 def network_board() -> NetworkBoard:
-    """A board at an address of its own; a second one on this machine waits for its end."""
-    return NetworkBoard(parts(emulated=False), NETWORK)
+    """A board at an address of its own."""
+    return NetworkBoard(parts(emulated=False))
 
 
 def _run_here(found: Parts, *argv: str) -> None:
@@ -383,18 +383,20 @@ def _run_here(found: Parts, *argv: str) -> None:
 
 
 @contextmanager
-def _only_one_network(link: str) -> Iterator[None]:
-    """Wait until no other process has the link; its name is one for all who share a network.
+def _free_number(kind: str) -> Iterator[int]:
+    """A number that no other board of the kind has on this machine, among all processes.
 
-    So is that of an abstract socket, which no two processes can bind and none leaves behind.
+    It is held by an abstract socket, which no two processes can bind and none leaves behind.
     """
-    with socket.socket(socket.AF_UNIX) as lock:
-        while True:
-            with contextlib.suppress(OSError):
-                lock.bind(f"\0{link}")
-                break
-            time.sleep(0.1)
-        yield
+    for number in itertools.cycle(range(MOST)):
+        with socket.socket(socket.AF_UNIX) as lock:
+            try:
+                lock.bind(f"\0{kind}{number}")
+            except OSError:
+                time.sleep(0.1)
+                continue
+            yield number
+            return
 
 
 def free_port() -> int:

@@ -22,7 +22,7 @@ from benchbox.sampling import sampler as sampling_sampler
 from benchbox.sampling.plan import Plan
 from benchbox.specs import Case, Selection
 from benchbox.transports import Agent, client
-from benchbox.transports.local import open_local
+from tests.helpers.agents import open_local
 from tests.helpers.machine import Calm, open_calm
 from tests.helpers.on_boards import EMULATED
 from tests.helpers.runs import run, spec_of

@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 import pytest
 
+from benchbox import host
+from benchbox.networks import libraries as networks_libraries
 from benchbox.sampling import sampler
 from tests.helpers import onnx_models
 from tests.helpers.command import CalmCommand, invoke
@@ -76,6 +78,18 @@ def files(in_tmp: Path) -> Path:
     return in_tmp
 
 
+@pytest.fixture
+def libraries(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Torchvision and timm, which say at once what they have, and one process that exports it."""
+
+    def ask(_: str, *name: str) -> list[str] | list[int]:
+        return [3, 224, 224] if name else ["resnet18"]
+
+    monkeypatch.setattr(networks_libraries, "_ask", ask)
+    monkeypatch.setattr(host, "usable_cpus", lambda: [0])
+    return installed
+
+
 def plain(text: str) -> Iterator[str]:
     """The lines of an output, with all that depends on the machine and its width alike."""
     for line in NUMBER.sub("#", BUSY.sub("", text)).splitlines():
@@ -100,7 +114,7 @@ def test_a_recipe_gives_what_it_shows(
     block: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three dots stand for what is left out."""
-    request.getfixturevalue("installed" if "torchvision:" in block else "shared_cache")
+    request.getfixturevalue("libraries" if "torchvision:" in block else "shared_cache")
     Path("benchbox.toml").write_text(QUICK)
     monkeypatch.setattr(sampler, "CHUNK_S", 0.05)
     CalmCommand().install(monkeypatch)

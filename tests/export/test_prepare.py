@@ -15,10 +15,9 @@ from benchbox.export import cache, entries, fork, worker
 from benchbox.export.graph import Graph
 from benchbox.export.prepare import _request
 from benchbox.specs import Builder, Case, TensorSpec
-from benchbox.transports import local
 from benchbox.transports.channel import ProcessChannel
 from benchbox.transports.local import ROOT
-from tests.conftest import ENDLESS_LOOP, WriteOnnx
+from tests.conftest import ENDLESS_LOOP, MATMUL, WriteOnnx
 from tests.export.conftest import IMAGE, Exporter, external_case, file_case
 
 OPEN = "g (float[n,m] x) => (float[n,n] y) { t = Transpose(x) y = MatMul(x, t) }"
@@ -184,34 +183,38 @@ def test_a_graph_that_counts_for_ever_is_given_up(
     assert str(error) == "it was not counted after 1 s of processor time"
 
 
-MEDDLING = """
-import torch
-torch.nn.ReLU.forward = lambda self, x: -x
-def build():
-    return torch.nn.ReLU()
+COUNTING = """
+import os
+from itertools import count
+from benchbox.agent import stdio
+from benchbox.export import fork
+served = count(1)
+def replies(request):
+    yield {**fork.echo(request), "error": f"{os.getpid()} {next(served)}", "kind": "case"}
+stdio.serve(replies)
 """
 
 
 @pytest.mark.slow
-def test_where_no_process_forks_each_builder_of_a_user_has_one_of_its_own(
-    exporter: Exporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_where_no_process_forks_nothing_follows_a_users_builder_in_its_process(
+    mine: Path, write_onnx: WriteOnnx, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = exporter.graph(exporter.case("normed"))
-    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path / "cache"))
+    def start(_: str) -> ProcessChannel:
+        return ProcessChannel([sys.executable, "-c", COUNTING], {"PYTHONPATH": str(ROOT)})
+
     monkeypatch.setattr(host, "usable_cpus", lambda: [0])  # one after the other
     monkeypatch.setattr(fork, "AVAILABLE", False)
-    started: list[str] = []
-    prepare = sys.modules["benchbox.export.prepare"]
-    start = local.python_child  # no warm one
-    monkeypatch.setattr(prepare, "python_child", lambda m: started.append(m) or start(m))
-    (tmp_path / "own.py").write_text(MEDDLING)
-    source = Builder("own.py:build", tmp_path / "own.py")
-    meddling = Case("own", "own", {}, {}, IMAGE, 1, source)
-    graphs = export.prepare([meddling, honest := exporter.case("normed")])
-    assert isinstance(graphs[meddling.key], Graph)
-    graph = graphs[honest.key]
-    assert isinstance(graph, Graph) and graph.sha256 == expected.sha256
-    assert started == ["benchbox.export.worker"] * 2
+    monkeypatch.setattr(sys.modules["benchbox.export.prepare"], "python_child", start)
+    cases = [
+        Case("own", "conv", {}, {}, IMAGE, 1, Builder("mine.py:conv", mine)),
+        file_case(write_onnx("file"), x := TensorSpec("x", (32, 32))),
+        Case("own", "normed", {}, {}, IMAGE, 1, Builder("mine.py:normed", mine)),
+        file_case(write_onnx("other", MATMUL.replace("MatMul", "Add")), x),
+    ]
+    found = export.prepare(cases)
+    processes, counts = zip(*(str(found[case.key]).split() for case in cases), strict=True)
+    assert counts == ("1", "1", "2", "1")
+    assert processes[1] == processes[2] and len({*processes}) == 3
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from benchbox.errors import CaseError, DeviceError
 from benchbox.export import Graph
 from benchbox.export.torch_agent import torch_compile
 from benchbox.specs import Builder, Case, TensorSpec, with_dtype
-from benchbox.transports import Agent, open_agent
+from benchbox.transports import Agent, connect, local, open_agent
 from tests.conftest import WriteOnnx
 from tests.export.conftest import builders
 from tests.helpers.command import invoke
@@ -68,9 +68,10 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def ready(mine: Path, shared_cache: Path) -> Callable[..., Ready]:
-    """Return a function that exports one of the builders."""
+def ready(mine: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ready]:
+    """Return a function that exports one of the builders; agents are told all before torch is."""
     assert shared_cache
+    monkeypatch.setattr(connect, "open_local", local.open_local)
 
     def make(name: str, c: int = 4) -> Ready:
         source = Builder(f"mine.py:{name}", mine)

@@ -140,8 +140,9 @@ def built_gpu(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def fake_gpu(
-    built_gpu: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    built_gpu: tuple[Path, Path], warm: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Libraries:
+    assert warm is None
     for name in ("cuda", "nvml", "ort", "torch"):
         monkeypatch.setenv(f"FAKE_{name.upper()}", str(tmp_path / name))
     return Libraries(*built_gpu, tmp_path)

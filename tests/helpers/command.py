@@ -21,7 +21,7 @@ from benchbox.records import Run
 from benchbox.runner.request import Clock, Request
 from benchbox.sampling.session import Ask, Timed
 from benchbox.transports import Agent
-from benchbox.transports.local import open_local
+from tests.helpers.agents import open_local
 from tests.helpers.machine import Calm
 
 BENCHBOX = [sys.executable, "-m", "benchbox"]

@@ -1,19 +1,24 @@
 """One warm export worker for all tests of a session: importing torch takes seconds."""
 
+import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchbox.transports.channel import ProcessChannel
-from benchbox.transports.local import python_child
+from benchbox.transports.local import ROOT, python_child
 
 
 class WarmWorker:
     """Stands in for the channels of all export workers, which take turns on one process."""
 
     def __init__(self, cache: Path) -> None:
-        self._cache = cache
+        # As it is before a test has put stand-ins for packages before the real ones.
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        libraries = os.environ.get("LD_LIBRARY_PATH", "")
+        self._environment = {"PYTHONPATH": path, "LD_LIBRARY_PATH": libraries}
+        self._environment["BENCHBOX_CACHE_DIR"] = str(cache)
         self._turn = threading.Lock()
         self._channel: ProcessChannel | None = None
 
@@ -21,7 +26,7 @@ class WarmWorker:
         """Start the process, if it is not running yet."""
         with self._turn:
             if self._channel is None:
-                self._channel = python_child(module, BENCHBOX_CACHE_DIR=str(self._cache))
+                self._channel = python_child(module, **self._environment)
         return self
 
     def send(self, message: Mapping[str, object]) -> None:

@@ -22,7 +22,7 @@ from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.sampling.session import Ask, Timed
 from benchbox.transports import Agent
 from benchbox.transports.client import Loaded
-from benchbox.transports.local import open_local
+from tests.helpers.agents import open_local
 
 PROBE_NS = 12_000  # of the sentinel in the usual state
 PROBES = 4  # of which the first does not count and of the others the fastest

@@ -21,8 +21,9 @@ FIGURES = ("latency_p50_ms", "latency_ci_low_ms", "latency_p90_ms", "images_per_
 
 
 @pytest.fixture
-def graphs(write_onnx: Callable[..., Path]) -> None:
+def graphs(write_onnx: Callable[..., Path], warm: None) -> None:
     """Three graphs in the current folder: a.onnx, b.onnx and c.onnx."""
+    assert warm is None
     for name, n in (("a", 24), ("b", 32), ("c", 40)):
         write_onnx(name, f"{name} (float[{n},{n}] x) => (float[{n},{n}] y) {{ y = MatMul(x, x) }}")
 

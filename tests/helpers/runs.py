@@ -25,7 +25,7 @@ from benchbox.specs import BlockSpec, Case, OnnxFile, Selection, TensorSpec
 from benchbox.specs.model import Match
 from benchbox.transports import Agent, Loaded
 from benchbox.transports.client import Deadlines
-from benchbox.transports.local import open_local
+from tests.helpers.agents import open_local
 from tests.helpers.machine import Calm, SimulatedMachine
 from tests.helpers.record_files import context
 

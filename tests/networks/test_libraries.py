@@ -1,17 +1,19 @@
 """Networks of torchvision and timm by name: of stand-ins for these, in processes of their own."""
 
-import json
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchbox import specs
 from benchbox.cli.choices import complete_names
 from benchbox.errors import SpecError
-from benchbox.networks import libraries
-from benchbox.specs import Selection
-from tests.helpers.command import benchbox, invoke
+from benchbox.networks import libraries, library_models
+from benchbox.specs import Builder, Selection
+from tests.helpers.command import invoke
 
 WHEEL = """
 import torch
@@ -166,19 +168,37 @@ def test_what_does_not_import_says_why(installed: Path) -> None:
         libraries.names("timm")
 
 
-@pytest.mark.slow
-def test_networks_are_built_with_random_weights_at_their_own_sizes(installed: Path) -> None:
-    shapes = {
-        "torchvision:inception_v3": "3x48x48",
-        "torchvision:fcn": "3x224x224",
-        "torchvision:r3d": "3x16x48x48",
-        "timm:resnet18": "3x40x56",
-    }
-    done = benchbox("export", *shapes, "--output", str(installed / "out"))
-    assert done.returncode == 0, done.stderr
-    manifest = json.loads((installed / "out" / "manifest.json").read_text())["graphs"]
-    found = {f"{each['spec']}:{each['case']}": each["inputs"] for each in manifest}
-    assert found == {name: [f"x=1x{shape}"] for name, shape in shapes.items()}
+@pytest.fixture
+def here(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Both are asked in this process, where their operators need not be registered."""
+    (installed / "site/torchvision/__init__.py").write_text("")
+
+    def ask(library: str, *name: str) -> list[str] | list[int]:
+        ask = library_models.image if name else library_models.names
+        return list(ask(library, *name))
+
+    monkeypatch.setattr(libraries, "_ask", ask)
+    yield
+    for each in [each for each in sys.modules if each.split(".")[0] in libraries.NAMES]:
+        del sys.modules[each]
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("torchvision:inception_v3", "3x48x48"),
+        ("torchvision:fcn", "3x224x224"),
+        ("torchvision:r3d", "3x16x48x48"),
+        ("timm:resnet18", "3x40x56"),
+    ],
+)
+def test_a_network_is_built_with_random_weights_for_its_own_size(name: str, shape: str) -> None:
+    ((case,),) = [spec.cases(Selection()) for spec in specs.find(name)]
+    assert [str(each) for each in case.inputs] == [f"x=1x{shape}"]
+    assert isinstance(case.source, Builder)
+    build = getattr(library_models, case.source.reference.rpartition(":")[2])
+    assert build(**case.args)(torch.zeros(case.inputs[0].shape)).shape[0] == 1
 
 
 @pytest.mark.usefixtures("installed")

@@ -300,7 +300,7 @@ def test_the_table_shows_both_latencies_and_their_ratio() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("in_tmp")
+@pytest.mark.usefixtures("in_tmp", "warm")
 def test_a_run_at_a_rate_from_end_to_end(write_onnx: Callable[..., Path]) -> None:
     tiny = str(write_onnx())
     done = invoke(

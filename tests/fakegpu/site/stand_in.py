@@ -33,7 +33,7 @@ def slowness(period_ns):
     return 1 + time.monotonic_ns() // period_ns % 2 if period_ns else 1
 
 
-def stay_calm(period_ns=0):
+def stay_calm(period_ns=lambda: 0):
     """Have such a power take as long, whatever else keeps the processor busy."""
     power = builtins.pow
 
@@ -41,7 +41,7 @@ def stay_calm(period_ns=0):
         start = time.perf_counter_ns()
         result = power(*arguments)
         while (
-            len(arguments) > 2 and time.perf_counter_ns() < start + slowness(period_ns) * POWER_NS
+            len(arguments) > 2 and time.perf_counter_ns() < start + slowness(period_ns()) * POWER_NS
         ):
             pass
         return result

@@ -20,7 +20,7 @@ import ctypes
 import json
 import os
 import time
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,7 +54,10 @@ def named(key, names):
     return [name for name in names if name in chosen]
 
 
-PERIOD_NS = int((told("slow_every") or ["0"])[0]) * 1_000_000  # read once: it must cost nothing
+@cache
+def period_ns():
+    """Read once, by each agent: it must cost nothing."""
+    return int((told("slow_every") or ["0"])[0]) * 1_000_000
 
 
 ort = stand_in.real("onnxruntime")
@@ -146,7 +149,7 @@ class Session(ort.InferenceSession):
         if entry(run_options, WAITING) != "1":
             self._cuda.cudaStreamSynchronize(stream)
             work_ns = megabytes * NS_PER_MB
-            while time.perf_counter_ns() < start + stand_in.slowness(PERIOD_NS) * work_ns:
+            while time.perf_counter_ns() < start + stand_in.slowness(period_ns()) * work_ns:
                 pass
         return None
 
@@ -193,7 +196,7 @@ ort.InferenceSession = Session
 ort.OrtValue.update_inplace = noted
 ort.OrtValue.ortvalue_from_numpy = staticmethod(lambda array, *_: ortvalue_from_numpy(array))
 Session.io_binding = lambda session: Binding(session)
-stand_in.stay_calm(PERIOD_NS)
+stand_in.stay_calm(period_ns)
 if home := os.environ.get("FAKE_ORT_HOME"):
     ort.__file__ = str(Path(home) / "__init__.py")
 sentinel.BIG_SIZE = 1024  # it is computed here: 4096 would take minutes in float16
