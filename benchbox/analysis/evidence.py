@@ -17,7 +17,7 @@ NOISES = ((0.0, 0.5), *((share, rho) for share in (0.5, 1.0, 2.0, 4.0) for rho i
 # Twice the ln of the likelihoods' ratio that a step needs: slope by ln of the runs, and offset. By
 # simulation: 95% of steps of 5% reach it within three runs with the noise of the reference runs.
 SLOPE, OFFSET = 3.4, -0.4
-BEFORE, AFTER = 60, 24  # runs that are looked at
+BEFORE, AFTER = 40, 24  # runs that are looked at
 
 Floats = NDArray[np.float64]
 

@@ -12,6 +12,7 @@ is drawn in to CLIP standard deviations of its neighbours.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -83,12 +84,14 @@ def levels(series: Floats, sds: Floats) -> list[Level]:
 def _kept(series: Floats, own: Floats, starts: Sequence[int]) -> list[int]:
     """The starts of the levels that there is evidence for, without the least likely one by one."""
     kept = list(starts)
+
+    @cache
+    def lack(before: int, at: int, end: int) -> float:
+        return evidence.lack(series[before:end], own[before:end], at - before)
+
     while len(kept) > 1:
         ends = [*kept[2:], len(series)]
-        lacks = [
-            evidence.lack(series[before:end], own[before:end], at - before)
-            for before, at, end in zip(kept[:-1], kept[1:], ends, strict=True)
-        ]
+        lacks = list(map(lack, kept[:-1], kept[1:], ends))
         if max(lacks) <= 0:
             break
         del kept[1 + lacks.index(max(lacks))]

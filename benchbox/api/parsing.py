@@ -93,7 +93,8 @@ def _limit(word: str, text: str) -> Limit:
     if scale is None or not (float(number) > 0 or figure == "slower"):
         is_bare = figure == "slower" and not unit
         meant = f"{name}>{number}%, with its percent sign; " if is_bare else ""
-        raise UsageError(f"--fail-on {text}: {meant}{FITS}")
+        which = f"{word.strip()!r}: " if "," in text and not is_bare else ""
+        raise UsageError(f"--fail-on {text}: {which}{meant}{FITS}")
     most = float(number) * scale + (figure == "slower")
     return Limit(
         f"{name}>{number}{unit}",

@@ -6,6 +6,7 @@ from pathlib import Path
 import typer
 
 from benchbox.analysis.limits import Kept
+from benchbox.analysis.steps import FEWEST
 from benchbox.api import parsing
 from benchbox.cli import ci, runs
 from benchbox.cli.exits import OVER_LIMIT, UNCLEAR
@@ -24,7 +25,8 @@ def show(chosen: HistoryOptions, form: Form, *, fail_on: str | None, strict: boo
     """Print, write or draw histories; exits with 3 where the last step of one is over a limit."""
     format_, limits = form.chosen(), parsing.limits(fail_on)
     if format_ not in FORMATS:
-        raise UsageError(f"--format {format_}: a history's are {', '.join(FORMATS)}")
+        page = "; `benchbox report 'g2*' -o page.html` has it in a page" * (format_ == "html")
+        raise UsageError(f"--format {format_}: a history's are {', '.join(FORMATS)}{page}")
     if other := next((limit.text for limit in limits if limit.figure != "slower"), None):
         raise UsageError(f"--fail-on {other}: a history has slower>3% alone")
     if form.output:
@@ -61,7 +63,9 @@ def _tell(
             stderr.print(line, style=ci.STYLES[kept])
     ci.add_summary(lambda: page([line for _, line in judged], words.tables(found)), stderr)
     if not judged:
-        stderr.print(f"No last step is over {fail_on}", style="green")
+        short = sum(len(each.rows) < 2 * FEWEST for each in found)
+        few = f"; {short} of {len(found)} histories are too short for one: {2 * FEWEST} runs"
+        stderr.print(f"No last step is over {fail_on}{few if short else ''}", style="green")
 
 
 def _write(found: Sequence[History], format_: str, form: Form) -> None:

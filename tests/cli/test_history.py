@@ -73,7 +73,11 @@ def test_a_step_is_shown_with_what_changed_there() -> None:
         (("--fail-on", "slower>6%", "--strict"), 4, "Unclear: g2:a takes "),
         (("--fail-on", "slower>20%", "--strict"), 0, "No last step is over slower>20%"),
         (("b", "--fail-on", "slower>3%"), 0, "No last step is over slower>3%"),
-        (("--since", "2026-10-21", "--fail-on", "slower>3%"), 0, "No last step is over "),
+        (
+            ("--since", "2026-10-21", "--fail-on", "slower>3%"),
+            0,
+            "No last step is over slower>3%; 2 of 2",
+        ),
     ],
 )
 def test_the_gate_is_on_the_last_step(options: tuple[str, ...], code: int, says: str) -> None:
@@ -161,7 +165,7 @@ def test_broken_files_are_named_and_the_others_followed() -> None:
         (("nope",), "results: no run has a case nope"),
         (("--fail-on", "p99>33ms"), "--fail-on p99>33ms: a history has slower>3% alone"),
         (("--fail-on", "faster"), "--fail-on faster: write slower>3%"),
-        (("-o", "page.html"), "--format html: a history's are table, csv"),
+        (("-o", "page.html"), "svg, pdf, png; `benchbox report 'g2*' -o page.html` has"),
         (("--since", "soon"), "--since soon: write it as"),
         (("--results", "nowhere"), "nowhere: no figures here"),
         (("-d", "pi"), "results: no figures here"),
