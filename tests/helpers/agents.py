@@ -34,7 +34,8 @@ class Process:
     """A child of this process, as `subprocess.Popen` is one."""
 
     def __init__(self, pid: int, stdin: int, stdout: int, stderr: int) -> None:
-        self.pid, self.returncode = pid, None
+        self.pid = pid
+        self.returncode: int | None = None
         self.stdin = os.fdopen(stdin, "wb", 0)
         self.stdout, self.stderr = (os.fdopen(each, "rb", 0) for each in (stdout, stderr))
         self._turn = threading.Lock()
@@ -69,7 +70,8 @@ class WarmChannel(ProcessChannel):
     """A channel to a process that has been forked."""
 
     def __init__(self, process: Process) -> None:
-        self._buffer, self._stderr, self._process = bytearray(), b"", process
+        self._buffer, self._stderr = bytearray(), b""
+        self._process = process  # type: ignore[assignment]  # it is as good as a Popen
         self._stdin, self._outputs = process.stdin, [process.stdout, process.stderr]
         for pipe in (self._stdin, *self._outputs):
             os.set_blocking(pipe.fileno(), False)
