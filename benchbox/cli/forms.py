@@ -103,9 +103,10 @@ def _drawn(runs: Sequence[Run], format_: str, pictures: PictureOptions) -> str |
         return page(runs, profile)
     size = style.WIDE if pictures.wide else style.COLUMN
     figure = pictures.figure.value if pictures.figure else "flops"
-    drawn = panel.panels(runs, profile)
-    warn_of_boxes("".join(row["name"] for each in drawn for row in each.rows), format_)
-    return drawing.draw(drawn, figure, size, format_)
+    found = panel.panels(runs, profile)
+    drawn = drawing.draw(found, figure, size, format_)
+    warn_of_boxes("".join(row["name"] for each in found for row in each.rows), format_)
+    return drawn
 
 
 def warn_of_boxes(text: str, format_: str) -> None:

@@ -78,8 +78,9 @@ def _write(found: Sequence[History], format_: str, form: Form) -> None:
         from benchbox.report.charts import drawing, history, style
 
         size = style.WIDE if form.pictures.wide else style.COLUMN
+        drawn = drawing.converted(history.chart(found, size), size, format_)
         warn_of_boxes("".join(each.name for each in found), format_)
-        write(to, drawing.converted(history.chart(found, size), size, format_))
+        write(to, drawn)
     else:
         from benchbox.report import files
 

@@ -19,7 +19,7 @@ from benchbox.report.text import folded
 
 NARROWEST = 12  # a text column wraps down to this many cells before a whole column is left out
 NAME = 0.5  # of a terminal; a longer name has its own line before a column is left out
-GAP = 3  # cells between two columns
+GAP = 3  # cells between two columns, fewer where even the columns that always stay are too wide
 STATUS_STYLES = {"failed": "red", "imprecise": "yellow", "skipped": "yellow"}
 
 
@@ -79,6 +79,7 @@ class _Layout:
     widths: list[int]
     name: Column | None
     left_out: list[str]
+    gap: int
 
     def header(self) -> Iterator[Text]:
         """The lines of the header."""
@@ -102,9 +103,9 @@ class _Layout:
         for line in zip_longest(*cells, fillvalue=""):
             text = Text()
             for (column, width), part, style in zip_longest(self._sized(), line, styles):
-                gap = " " * (width - cell_len(part))
-                text.append(" " * GAP if text else "")
-                text.append(part + gap if column.text else gap + part, style)
+                rest = " " * (width - cell_len(part))
+                text.append(" " * self.gap if text else "")
+                text.append(part + rest if column.text else rest + part, style)
             text.rstrip()
             yield text
 
@@ -113,7 +114,7 @@ def _show_ruled(table: Table, console: Console) -> Sequence[Column]:
     """Print the table without those columns that this terminal is too narrow for."""
     layout = _layout(table.columns, console.width)
     dash = "-" if console.options.ascii_only else "\u2500"
-    rule = Text(dash * (sum(layout.widths) + GAP * (len(layout.widths) - 1)))
+    rule = Text(dash * (sum(layout.widths) + layout.gap * (len(layout.widths) - 1)))
     lines = [*layout.header(), rule]
     for index, (heading, _) in enumerate(sections(table.groups, layout.columns)):
         if heading:
@@ -143,14 +144,15 @@ def _layout(columns: Sequence[Column], width: int) -> _Layout:
         if _least(kept) <= width or _least(broken) <= width or not longest:
             kept = kept if _least(kept) <= width else broken
             break
-    return _Layout(kept, _widths(kept, width), name if is_apart else None, left_out)
+    gap = next((gap for gap in range(GAP, 1, -1) if _least(kept, gap) <= width), 1)
+    return _Layout(kept, _widths(kept, width, gap), name if is_apart else None, left_out, gap)
 
 
-def _widths(columns: Sequence[Column], width: int) -> list[int]:
+def _widths(columns: Sequence[Column], width: int, gap: int) -> list[int]:
     """The widths of columns: the widest texts wrap first, and none below its longest word."""
     widths = [_widest(column) for column in columns]
     least = [_narrowest(column) for column in columns]
-    excess = sum(widths) + GAP * (len(widths) - 1) - width
+    excess = sum(widths) + gap * (len(widths) - 1) - width
     for _ in range(excess):
         able = [index for index, each in enumerate(widths) if each > least[index]]
         if able:
@@ -172,9 +174,9 @@ def _fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[
     return kept, [each.header.replace("\n", " ") for each in lost]
 
 
-def _least(columns: Sequence[Column]) -> int:
+def _least(columns: Sequence[Column], gap: int = GAP) -> int:
     """The width of a table below which a word or a figure would be cut."""
-    return sum(map(_narrowest, columns)) + GAP * (len(columns) - 1)
+    return sum(map(_narrowest, columns)) + gap * (len(columns) - 1)
 
 
 def _widest(column: Column) -> int:

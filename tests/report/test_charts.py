@@ -148,6 +148,12 @@ def test_a_case_without_flops_is_left_out_of_their_chart_and_named() -> None:
     assert {each["transform"][0]["filter"] for each in layers_of_rows} == {shown}
 
 
+def test_a_short_logarithmic_axis_has_the_ticks_of_a_linear_one() -> None:
+    assert style.ticks((30, 3000)) == [50, 100, 200, 500, 1000, 2000]
+    assert style.ticks((0.0145, 0.0176)) == [0.015, 0.016, 0.017]
+    assert style.ticks((99, 101)) == [99, 99.5, 100, 100.5, 101]
+
+
 def test_ratios_that_are_all_of_references_are_no_chart() -> None:
     alone = [replace(each, reference=each.case, relative=None) for each in g2_records()]
     assert CHARTS["over-flops"](panel_of(run_of(alone)), PAGE) is None

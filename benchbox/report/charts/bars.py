@@ -70,7 +70,13 @@ def profile(panel: Panel, size: Size) -> Spec | None:
     ]
     names = list(dict.fromkeys(parts))
     cases = list(dict.fromkeys(row["case"] for row in panel.shares))
-    header = {"labelAngle": 0, "labelAnchor": "start", "labelOrient": "top", "title": None}
+    header = {
+        "labelAngle": 0,
+        "labelAnchor": "start",
+        "labelOrient": "top",
+        "labelPadding": 0,
+        "title": None,
+    }
     return {
         "description": f"Shares of time, FLOPs and memory of {', '.join(cases)} "
         f"by {', '.join(names)}",
@@ -79,7 +85,7 @@ def profile(panel: Panel, size: Size) -> Spec | None:
         "height": {"step": size.step},
         "mark": "bar",
         "encoding": {
-            "row": {"field": "case", "sort": cases, "header": header, "spacing": 6},
+            "row": {"field": "case", "sort": cases, "header": header, "spacing": 10},
             "y": {
                 "field": "kind",
                 "type": "nominal",

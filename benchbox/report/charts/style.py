@@ -30,7 +30,7 @@ LETTER = 0.56  # width of a letter over the size of its font: more than most hav
 SYMBOL = 3.5  # of a legend with the room around it, likewise
 ROOM = 1.15  # around the figures of a logarithmic axis
 NICE = ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 5), (1, 3), (1,))
-MOST_TICKS = 7
+FEWEST_TICKS, MOST_TICKS = 3, 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +115,23 @@ def value_at(place: float, ends: Ends) -> float:
 
 
 def ticks(ends: Ends) -> list[float]:
-    """The round values on a logarithmic axis, as many as there is room for."""
+    """The round values on a logarithmic axis, as many as there is room for.
+
+    Where it is so short that hardly any is in it, they are those of a linear one.
+    """
     powers = range(math.floor(math.log10(ends[0])), math.ceil(math.log10(ends[1])) + 1)
     for steps in NICE:
         found = [float(f"{n * 10.0**power:.6g}") for power in powers for n in steps]
         inside = [tick for tick in found if ends[0] <= tick <= ends[1]]
         if len(inside) <= MOST_TICKS:
             break
-    return inside
+    if len(inside) >= FEWEST_TICKS:
+        return inside
+    power = 10.0 ** math.floor(math.log10(ends[1] - ends[0]))
+    widths = (2 * power, power, power / 2, power / 5)
+    step = next(width for width in widths if (ends[1] - ends[0]) / width > FEWEST_TICKS)
+    places = range(math.ceil(ends[0] / step), math.floor(ends[1] / step) + 1)
+    return [float(f"{place * step:.6g}") for place in places]
 
 
 def logarithmic(field: str, title: str, ends: Ends) -> Spec:
