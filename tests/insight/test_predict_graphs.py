@@ -10,8 +10,7 @@ import pytest
 
 from benchbox.errors import CaseError
 from benchbox.insight.predict import operators
-from benchbox.insight.predict.calibration_networks import network
-from benchbox.insight.predict.motifs import MOTIFS
+from benchbox.insight.predict.calibration_networks import MOTIFS, network
 from benchbox.insight.predict.operators import Operator
 from benchbox.insight.predict.optimise import Optimiser
 from benchbox.insight.predict.writer import INPUT, GraphWriter

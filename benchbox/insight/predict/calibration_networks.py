@@ -1,10 +1,32 @@
 """Calibration networks: seeded random networks like those that people design."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchbox.insight.predict.motifs import MOTIFS, Style
+from benchbox.insight.predict import motifs, token_motifs
+from benchbox.insight.predict.style import Motif, Style
 from benchbox.insight.predict.writer import INPUT, Activation, FeatureMap, GraphWriter
 
+MOTIFS: Mapping[str, Motif] = {
+    "inverted": motifs.inverted,
+    "fused inverted": motifs.fused_inverted,
+    "separable": motifs.separable,
+    "basic": motifs.basic,
+    "bottleneck": motifs.bottleneck,
+    "plain": motifs.plain,
+    "shuffled": motifs.shuffled,
+    "grouped": motifs.grouped,
+    "ghost": motifs.ghost,
+    "attended ghost": motifs.attended_ghost,
+    "branched": motifs.branched,
+    "partial": motifs.partial,
+    "pyramid": motifs.pyramid,
+    "dense": motifs.dense,
+    "fire": motifs.fire,
+    "inception": motifs.inception,
+    "large kernel": token_motifs.large_kernel,
+    "attention": token_motifs.attention,
+}
 CLASSES = 1000
 MOST_HIDDEN = 16_000  # inputs of a hidden layer
 HEAVY = {  # motifs with plain convolutions: their networks are narrower for the same time
@@ -43,10 +65,10 @@ def network(seed: int) -> CalibrationNetwork:
     names = list(MOTIFS)
     first = names[seed % len(names)]
     others = [name for name in names if name != first]
-    motifs = (first, *r.sample(others, r.choice([0, 1, 1, 2])))
+    chosen = (first, *r.sample(others, r.choice([0, 1, 1, 2])))
     size = r.choice([128, 160, 192, 224, 224, 224, 224, 256, 320, 448, 640])
     act = r.choice(["relu", "relu", "relu", "relu6", "hswish", "hswish", "silu", "silu", "leaky"])
-    if {"shuffled", "grouped", "ghost", "attended ghost"} & {*motifs} and r.random() < 0.6:
+    if {"shuffled", "grouped", "ghost", "attended ghost"} & {*chosen} and r.random() < 0.6:
         act = "relu"
     style = Style(
         multiple=r.choice([2, 4, 4, 8, 8, 8, 16, 16]),
@@ -54,15 +76,15 @@ def network(seed: int) -> CalibrationNetwork:
         act=act,
     )
     width = r.choice([0.5, 0.75, 1, 1, 1.4, 2, 2.8])
-    width *= min(1.0, (320 / size) ** 0.5) * min(HEAVY.get(each, 1.0) for each in motifs)
+    width *= min(1.0, (320 / size) ** 0.5) * min(HEAVY.get(each, 1.0) for each in chosen)
     x = _stem(w, style, FeatureMap(INPUT, 3, size), width, act)
     for base in STAGES:
         if x.size < 6:
             break
         channels = style.up(base * width * r.uniform(0.8, 1.3), 2 * max(1, style.multiple // 2))
         for index in range(r.randint(1, 5)):
-            x = MOTIFS[r.choice(motifs)](w, style, x, channels, 2 if index == 0 else 1)
-    return CalibrationNetwork(f"c{seed:03d}", motifs, size, _classified(w, style, x, size))
+            x = MOTIFS[r.choice(chosen)](w, style, x, channels, 2 if index == 0 else 1)
+    return CalibrationNetwork(f"c{seed:03d}", chosen, size, _classified(w, style, x, size))
 
 
 def _stem(w: GraphWriter, style: Style, x: FeatureMap, width: float, act: Activation) -> FeatureMap:

@@ -1,61 +1,18 @@
 """Motifs of calibration networks: the blocks that networks for small devices are made of."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from benchbox.insight.predict import style
+from benchbox.insight.predict.style import Style
 from benchbox.insight.predict.writer import Activation, FeatureMap, GraphWriter
-
-
-@dataclass(frozen=True, slots=True)
-class Style:
-    """What the blocks of one network have in common: channels are multiples of `multiple`.
-
-    `attention` is the share of blocks with squeeze and excitation.
-    """
-
-    multiple: int
-    attention: float
-    act: Activation
-
-    def up(self, channels: float, multiple: int = 0) -> int:
-        """About so many channels, a multiple of the network's or of this."""
-        each = multiple or self.multiple
-        return max(each, round(channels / each) * each)
-
-
-Motif = Callable[[GraphWriter, Style, FeatureMap, int, int], FeatureMap]
-
-
-def excite(w: GraphWriter, style: Style, x: FeatureMap) -> FeatureMap:
-    """Squeeze and excitation, in a share of all blocks."""
-    if w.random.random() >= style.attention:
-        return x
-    few = max(4, style.up(x.channels / w.random.choice([4, 4, 8, 16]), 4))
-    act = style.act if style.act == "silu" else "relu"
-    y = w.conv(w.mean(x), few, act=act)
-    gate = w.random.choice(["hard_sigmoid", "hard_sigmoid", "sigmoid"])
-    return w.times(x, w.conv(y, x.channels, act=gate))
-
-
-def shortcut(w: GraphWriter, x: FeatureMap, y: FeatureMap, stride: int) -> FeatureMap:
-    """A sum with the input, made to fit where it must."""
-    if stride == 1 and x.channels == y.channels:
-        return w.plus(y, x)
-    if stride == 2 and x.size % 2 == 0 and w.random.random() < 0.3:
-        return w.plus(y, w.conv(w.pool(x, "Average", 2, 2), y.channels))
-    return w.plus(y, w.conv(x, y.channels, stride=stride))
-
-
-def _kernel(w: GraphWriter) -> int:
-    return w.random.choice([3, 3, 3, 3, 5, 5, 7])
 
 
 def inverted(w: GraphWriter, s: Style, x: FeatureMap, to: int, stride: int) -> FeatureMap:
     """MobileNetV2's and V3's, EfficientNet's and MnasNet's."""
     wide = s.up(x.channels * w.random.choice([1, 2, 3, 4, 6, 6]))
     y = w.conv(x, wide, act=s.act) if wide != x.channels else x
-    y = w.conv(y, wide, _kernel(w), stride=stride, groups=wide, act=s.act)
-    y = w.conv(excite(w, s, y), to)
+    y = w.conv(y, wide, style.kernel(w), stride=stride, groups=wide, act=s.act)
+    y = w.conv(style.excite(w, s, y), to)
     return w.plus(y, x) if stride == 1 and x.channels == to else y
 
 
@@ -69,14 +26,14 @@ def fused_inverted(w: GraphWriter, s: Style, x: FeatureMap, to: int, stride: int
 def separable(w: GraphWriter, s: Style, x: FeatureMap, to: int, stride: int) -> FeatureMap:
     """MobileNetV1's; without an activation between in others."""
     act = w.random.choice([s.act, ""])
-    y = w.conv(x, x.channels, _kernel(w), stride=stride, groups=x.channels, act=act)
+    y = w.conv(x, x.channels, style.kernel(w), stride=stride, groups=x.channels, act=act)
     return w.conv(y, to, act=s.act)
 
 
 def basic(w: GraphWriter, s: Style, x: FeatureMap, to: int, stride: int) -> FeatureMap:
     """ResNet-18's."""
     y = w.conv(w.conv(x, to, 3, stride=stride, act=s.act), to, 3)
-    return w.act(shortcut(w, x, y, stride), s.act)
+    return w.act(style.shortcut(w, x, y, stride), s.act)
 
 
 def bottleneck(w: GraphWriter, s: Style, x: FeatureMap, to: int, stride: int) -> FeatureMap:
@@ -87,8 +44,8 @@ def bottleneck(w: GraphWriter, s: Style, x: FeatureMap, to: int, stride: int) ->
         middle = s.up(middle, each)
     groups = middle // each if each else 1
     y = w.conv(x, middle, act=s.act)
-    y = excite(w, s, w.conv(y, middle, 3, stride=stride, groups=groups, act=s.act))
-    return w.act(shortcut(w, x, w.conv(y, to), stride), s.act)
+    y = style.excite(w, s, w.conv(y, middle, 3, stride=stride, groups=groups, act=s.act))
+    return w.act(style.shortcut(w, x, w.conv(y, to), stride), s.act)
 
 
 def plain(w: GraphWriter, s: Style, x: FeatureMap, to: int, stride: int) -> FeatureMap:
@@ -98,7 +55,7 @@ def plain(w: GraphWriter, s: Style, x: FeatureMap, to: int, stride: int) -> Feat
 
 def shuffled(w: GraphWriter, s: Style, x: FeatureMap, to: int, stride: int) -> FeatureMap:
     """ShuffleNetV2's: half of the channels stay as they are."""
-    kernel, half = _kernel(w), to // 2
+    kernel, half = style.kernel(w), to // 2
     if stride == 1 and x.channels == to:
         kept, y = w.split(x, half, half)
     else:
@@ -121,7 +78,7 @@ def grouped(w: GraphWriter, s: Style, x: FeatureMap, to: int, stride: int) -> Fe
         y = w.conv(y, rest, groups=groups if rest % groups == 0 else 1)
         return w.act(w.concat(w.pool(x, "Average", 3, 2), y), s.act)
     y = w.conv(y, to, groups=groups if to % groups == 0 else 1)
-    return w.act(shortcut(w, x, y, stride), s.act)
+    return w.act(style.shortcut(w, x, y, stride), s.act)
 
 
 def _ghost(w: GraphWriter, x: FeatureMap, to: int, act: Activation) -> FeatureMap:
@@ -156,8 +113,8 @@ def _ghost_block(
             y, replace(y, name=w.one("Resize", gate, "", scales, mode="nearest", **nearest))
         )
     if stride == 2:
-        y = w.conv(y, wide, _kernel(w), stride=2, groups=wide)
-    y = _ghost(w, excite(w, s, y), to, "")
+        y = w.conv(y, wide, style.kernel(w), stride=2, groups=wide)
+    y = _ghost(w, style.excite(w, s, y), to, "")
     if stride == 1 and x.channels == to:
         return w.plus(y, x)
     z = w.conv(x, x.channels, 3, stride=stride, groups=x.channels)
@@ -181,7 +138,7 @@ def branched(w: GraphWriter, s: Style, x: FeatureMap, to: int, stride: int) -> F
         return w.act(total, s.act)
 
     y = add(x, x.channels, 3, stride, x.channels)
-    return add(excite(w, s, y), to, 1, 1, 1)
+    return add(style.excite(w, s, y), to, 1, 1, 1)
 
 
 def partial(w: GraphWriter, s: Style, x: FeatureMap, to: int, stride: int) -> FeatureMap:
@@ -238,72 +195,3 @@ def inception(w: GraphWriter, s: Style, x: FeatureMap, to: int, stride: int) -> 
     kind = w.random.choice(["Max", "Average"])
     last = w.conv(w.pool(x, kind, 3), quarter, act=s.act)
     return w.concat(w.conv(x, quarter, act=s.act), second, third, last)
-
-
-def large_kernel(w: GraphWriter, s: Style, x: FeatureMap, to: int, stride: int) -> FeatureMap:
-    """ConvNeXt's, in channels last, and the like that stay as they are."""
-    if stride == 2 or x.channels != to:
-        x = w.conv(x, to, stride, stride=stride)
-    y = w.conv(x, to, w.random.choice([5, 7, 7]), groups=to)
-    wide = s.up(to * w.random.choice([2, 3, 4]))
-    if w.random.random() < 0.4:
-        return w.plus(w.conv(w.conv(y, wide, act="gelu"), to), x)
-    tokens = w.layer_norm(w.one("Transpose", y.name, perm=[0, 2, 3, 1]), to)
-    tokens = _mlp(w, tokens, to, wide)
-    back = w.one("Transpose", tokens, perm=[0, 3, 1, 2])
-    return w.plus(replace(y, name=back), x)
-
-
-def _mlp(w: GraphWriter, tokens: str, channels: int, wide: int) -> str:
-    return w.linear(w.activate(w.linear(tokens, channels, wide), "gelu"), wide, channels)
-
-
-def attention(w: GraphWriter, s: Style, x: FeatureMap, to: int, stride: int) -> FeatureMap:
-    """A transformer's, over all pixels of a small map; of a large one a separable convolution."""
-    to = s.up(to, 32)
-    if x.size // stride > 20:
-        return separable(w, s, x, to, stride)
-    if stride == 2 or x.channels != to:
-        x = w.conv(x, to, 3, stride=stride)
-    tokens = w.one("Transpose", w.reshape(x.name, 1, to, x.pixels), perm=[0, 2, 1])
-    tokens = w.one("Add", tokens, _attended(w, w.layer_norm(tokens, to), x, to))
-    wide = to * w.random.choice([2, 3, 4])
-    tokens = w.one("Add", tokens, _mlp(w, w.layer_norm(tokens, to), to, wide))
-    back = w.one("Transpose", tokens, perm=[0, 2, 1])
-    return replace(x, name=w.reshape(back, 1, to, x.size, x.size))
-
-
-def _attended(w: GraphWriter, tokens: str, x: FeatureMap, channels: int) -> str:
-    """Attention of heads of 32 channels."""
-    heads = channels // 32
-    parts = []
-    for perm in ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]):
-        each = w.reshape(w.linear(tokens, channels, channels), 1, x.pixels, heads, 32)
-        parts.append(w.one("Transpose", each, perm=perm))
-    query, key, value = parts
-    scores = w.one("Mul", w.one("MatMul", query, key), w.constant([32**-0.5]))
-    mixed = w.one("MatMul", w.one("Softmax", scores, axis=-1), value)
-    joined = w.reshape(w.one("Transpose", mixed, perm=[0, 2, 1, 3]), 1, x.pixels, channels)
-    return w.linear(joined, channels, channels)
-
-
-MOTIFS: Mapping[str, Motif] = {
-    "inverted": inverted,
-    "fused inverted": fused_inverted,
-    "separable": separable,
-    "basic": basic,
-    "bottleneck": bottleneck,
-    "plain": plain,
-    "shuffled": shuffled,
-    "grouped": grouped,
-    "ghost": ghost,
-    "attended ghost": attended_ghost,
-    "branched": branched,
-    "partial": partial,
-    "pyramid": pyramid,
-    "dense": dense,
-    "fire": fire,
-    "inception": inception,
-    "large kernel": large_kernel,
-    "attention": attention,
-}

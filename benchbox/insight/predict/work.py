@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchbox.insight.predict.operators import Operator, Shape
+from benchbox.insight.predict.operators import Operator
+from benchbox.insight.predict.shapes import Shape
 
 BLOCK = 16  # channels
 BYTES = 4  # of a float32
