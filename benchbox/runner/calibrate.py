@@ -115,7 +115,7 @@ class Calibrator:
         found = identity(agent, self._device)
         require_same_version(found)
         self.file = self.file or calibration.path(found)
-        if self._is_blocked is not None or self._anew or not self.file.exists():
+        if self._is_blocked is not None or self._anew or not self._mended():
             return
         known = calibration.read(self.file)
         if known.identity == found:
@@ -165,13 +165,21 @@ class Calibrator:
             shapes = {tensor.name: tensor.shape for tensor in graph.inputs}
             return optimiser.operators(onnx.load_from_string(graph.model), shapes)
 
+    def _mended(self) -> bool:
+        """Whether there is a file to go on with, ended at what was written whole."""
+        assert self.file is not None, "begun"
+        try:
+            return calibration.mend(self.file)
+        except OSError as error:
+            raise StorageError(f"{self.file}: cannot be written: {error.strerror}") from None
+
     def _write(self, lines: Sequence[Mapping[str, object]], *, anew: bool = False) -> None:
         assert self.file is not None, "begun"
         text = "".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines)
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            with self.file.open("w" if anew else "a", encoding="utf-8") as file:
-                file.write(text)
+            with self.file.open("wb" if anew else "ab") as file:
+                file.write(text.encode())
         except OSError as error:
             raise StorageError(f"{self.file}: cannot be written: {error.strerror}") from None
 

@@ -7,6 +7,7 @@ fitted to it when it is used, and never stored as code.
 
 import hashlib
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -128,7 +129,8 @@ def read(file: Path) -> Calibration:
             if line["kind"] == "timed":
                 timing = NetworkTiming(line["latency_s"], line["calls"], line["operators_us"])
                 timings[line["network"]].append(timing)
-        networks = [_network(line, timings) for line in lines[1:] if line["kind"] == "network"]
+        made = {line["network"]: line for line in lines[1:] if line["kind"] == "network"}
+        networks = [_network(line, timings) for line in made.values()]
         return Calibration(
             identity=Identity(**head["identity"]),
             is_blocked=head["is_blocked"],
@@ -153,10 +155,18 @@ def _network(
 
 
 def _lines(file: Path) -> Iterator[dict[str, Any]]:
-    *whole, last = host.read_file(file, MOST_MB).decode().split("\n")
+    whole = host.read_file(file, MOST_MB).decode().split("\n")[:-1]
     yield from (json.loads(line) for line in whole)
-    if last.endswith("}"):
-        yield json.loads(last)
+
+
+def mend(file: Path) -> bool:
+    """Cut off a last line that was not written whole; whether anything is left."""
+    try:
+        with file.open("rb+") as open_file:
+            open_file.truncate(open_file.read().rfind(b"\n") + 1)
+            return open_file.seek(0, os.SEEK_END) > 0
+    except FileNotFoundError:
+        return False
 
 
 def head(identity: Identity, created: str, device: str, *, is_blocked: bool) -> dict[str, object]:
