@@ -12,12 +12,12 @@ from benchbox import host
 from benchbox.devices import Device
 from benchbox.errors import BenchboxError, CaseError, DeviceError
 from benchbox.export import Graph
-from benchbox.insight.predict import calibration, work
+from benchbox.insight.predict import calibration
 from benchbox.insight.predict.calibration import LEAST_NETWORKS, Calibration, Identity
 from benchbox.insight.predict.model import LatencyModel, Prediction, examples, fit
-from benchbox.insight.predict.optimise import Optimiser
+from benchbox.insight.predict.optimise import LightGraph, lighten
+from benchbox.insight.predict.predictor import Predictor
 from benchbox.insight.predict.residuals import best_method
-from benchbox.insight.predict.work import NetworkWork
 from benchbox.records import Record
 from benchbox.runner.calibrate import identity, require_same_version
 from benchbox.runner.generated import Generated
@@ -27,7 +27,6 @@ from benchbox.transports import Agent
 if TYPE_CHECKING:
     import onnx
 
-CHUNK = 64  # graphs that are predicted at once
 FLOAT, FLOAT16, INTEGERS = 1, 10, (2, 3)  # TensorProto.DataTypes
 
 
@@ -143,44 +142,26 @@ def predicted(
     asked: Iterable[Asked], known: Calibration, model: LatencyModel, shift: float = 1.0
 ) -> Iterator[Predicted]:
     """Predict each graph as it comes, several at once; those before an error come before it."""
-    with Optimiser(is_blocked=known.is_blocked) as optimiser:
-        waiting: list[tuple[Asked, NetworkWork]] = []
-        try:
-            for each in asked:
-                try:
-                    waiting.append((each, works(each, optimiser)))
-                except BenchboxError as error:
-                    yield Predicted(each.name, None, each.macs, each.accuracy, str(error))
-                if len(waiting) == CHUNK:
-                    yield from _together(waiting, model, shift)
-                    waiting = []
-        except BenchboxError:  # of what makes the graphs
-            yield from _together(waiting, model, shift)
-            raise
-        yield from _together(waiting, model, shift)
+    with Predictor(model, is_blocked=known.is_blocked, shift=shift) as predictor:
+        for each, found in predictor.several((each, _light(each)) for each in asked):
+            if isinstance(found, CaseError):
+                yield Predicted(each.name, None, each.macs, each.accuracy, str(found))
+            else:
+                yield Predicted(each.name, found, each.macs, each.accuracy)
 
 
-def _together(
-    waiting: Sequence[tuple[Asked, NetworkWork]], model: LatencyModel, shift: float
-) -> Iterator[Predicted]:
-    found = model.predict([network for _, network in waiting], shift)
-    for (each, _), prediction in zip(waiting, found, strict=True):
-        yield Predicted(each.name, prediction, each.macs, each.accuracy)
-
-
-def works(each: Asked, optimiser: Optimiser) -> NetworkWork:
-    """The work of a graph; raises CaseError for one that no calibration is about."""
+def _light(each: Asked) -> LightGraph | CaseError:
+    """A graph without its weights, or why it is none that a calibration is about."""
     try:
         model = each.model()
-    except BenchboxError:
-        raise
+        _require_single(model, each.shapes)
+        return lighten(model, each.shapes)
+    except CaseError as error:
+        return error
+    except BenchboxError as error:
+        return CaseError(str(error))
     except Exception as error:  # protobuf's and the system's, of a file that is none
-        raise CaseError(f"no ONNX model: {' '.join(str(error).split())[:200]}") from None
-    _require_single(model, each.shapes)
-    found = optimiser.operators(model, each.shapes)
-    if not found:
-        raise CaseError("optimisation leaves no operator to run")
-    return NetworkWork([work.of(operator) for operator in found])
+        return CaseError(f"no ONNX model: {' '.join(str(error).split())[:200]}")
 
 
 def _require_single(model: "onnx.ModelProto", shapes: Mapping[str, Sequence[int]]) -> None:

@@ -12,6 +12,7 @@ import math
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -28,6 +29,14 @@ ERRORS_ONLY = 4
 UNBLOCKED = "NchwcTransformer"  # what makes operators in blocks of channels
 
 
+@dataclass(frozen=True, slots=True)
+class LightGraph:
+    """A graph without the values of large weights, and the bytes of the largest of them."""
+
+    content: bytes
+    most: int
+
+
 class Optimiser:
     """Opens graphs as a device would that computes in blocks of channels, or one that does not.
 
@@ -38,44 +47,45 @@ class Optimiser:
         self._is_blocked = is_blocked
         self._held = tempfile.TemporaryDirectory(prefix="benchbox-predict-")
         self._folder = Path(self._held.name)
-        (self._folder / NOWHERE).symlink_to(os.devnull)  # where weights are written to
         self._zeros = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the folder."""
         self._held.cleanup()
 
     def operators(
         self, model: ModelProto, shapes: Mapping[str, Sequence[int]] | None = None
     ) -> list[Operator]:
-        """The operators that run of a model, whose inputs get these shapes where they are open.
+        """The operators that run of a model, as `read` gives them."""
+        return self.read(lighten(model, shapes))
 
-        Raises CaseError where ONNX Runtime does not open it.
-        """
-        light = _light(model)
-        self._reserve(light)
-        _fix(light, shapes or {})
-        return operators.read(self._optimised(light))
-
-    def _reserve(self, model: ModelProto) -> None:
-        """Have as many zeros as the largest weight needs; they take no room on the disk."""
-        lengths = (_length(each) for each in model.graph.initializer if each.external_data)
-        if (most := max(lengths, default=0)) > self._zeros:
+    def read(self, graph: LightGraph) -> list[Operator]:
+        """The operators that run; raises CaseError where ONNX Runtime does not open a graph."""
+        if graph.most > self._zeros:  # zeros for the largest weight take no room on the disk
             with (self._folder / ZEROS).open("ab") as file:
-                file.truncate(most)
-            self._zeros = most
+                file.truncate(graph.most)
+            self._zeros = graph.most
+        return operators.read(self._optimised(graph.content))
 
-    def _optimised(self, model: ModelProto) -> ModelProto:
+    def _optimised(self, content: bytes) -> ModelProto:
         import onnx
         import onnxruntime as ort
 
         source, target = self._folder / "source.onnx", self._folder / "optimised.onnx"
-        source.write_bytes(model.SerializeToString())
+        source.write_bytes(content)
+        nowhere = self._folder / NOWHERE  # where weights go to, and which goes with them
+        nowhere.unlink(missing_ok=True)
+        nowhere.symlink_to(os.devnull)
         options = ort.SessionOptions()
         options.log_severity_level = ERRORS_ONLY
         options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # nothing is run
         options.optimized_model_filepath = str(target)
         for name, value in {
             "session.disable_prepacking": "1",
@@ -97,8 +107,8 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split()).rpartition(" : ")[2]
 
 
-def _light(model: ModelProto) -> ModelProto:
-    """A copy without the values of large weights."""
+def lighten(model: ModelProto, shapes: Mapping[str, Sequence[int]] | None = None) -> LightGraph:
+    """A copy without large weights, whose inputs get these shapes where they are open."""
     from onnx import ModelProto
 
     light = ModelProto()
@@ -111,7 +121,9 @@ def _light(model: ModelProto) -> ModelProto:
     graph.input.extend(model.graph.input)
     graph.output.extend(model.graph.output)
     graph.initializer.extend(_light_weight(each) for each in model.graph.initializer)
-    return light
+    _fix(light, shapes or {})
+    lengths = (_length(each) for each in graph.initializer if each.external_data)
+    return LightGraph(light.SerializeToString(), max(lengths, default=0))
 
 
 def _light_weight(weight: TensorProto) -> TensorProto:
@@ -119,7 +131,8 @@ def _light_weight(weight: TensorProto) -> TensorProto:
 
     size = math.prod(weight.dims)
     bits: dict[int, int] = {TensorProto.FLOAT: 32, TensorProto.FLOAT16: 16, TensorProto.DOUBLE: 64}
-    if size < LARGE or weight.data_type not in bits:
+    is_here = weight.data_location != TensorProto.EXTERNAL
+    if (size < LARGE and is_here) or weight.data_type not in bits:
         return weight
     light = TensorProto(name=weight.name, dims=weight.dims, data_type=weight.data_type)
     light.data_location = TensorProto.EXTERNAL
