@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  || { echo "benchbox needs Python 3.11 or newer; choose one with: make PYTHON=/path/to/python3.11 setup" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt --group test $(COMPILER) -e '.[cpu,predict,report]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt --group test $(COMPILER) -e '.[cpu,report]'
 	$(BIN)/python -m compileall -q -j 0 -x '/(tests?|testing)/' $$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')
 	@touch $@
 

@@ -126,10 +126,6 @@ def _notes(report: PredictReport) -> list[str]:
         notes.append(
             f"shifted by {report.shift:.2f}x, as what the anchor's {report.anchored} {several}"
         )
-    if report.model.method == "nearest neighbours":
-        notes.append(
-            "by numpy alone; scikit-learn's boosting may be better: pip install 'benchbox[predict]'"
-        )
     if report.model.method == "physics":
         notes.append("by physics alone, which networks that were left out fit at least as well")
     if report.front:

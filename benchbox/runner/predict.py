@@ -14,10 +14,9 @@ from benchbox.errors import BenchboxError, CaseError, DeviceError
 from benchbox.export import Graph
 from benchbox.insight.predict import calibration
 from benchbox.insight.predict.calibration import LEAST_NETWORKS, Calibration, Identity
-from benchbox.insight.predict.model import LatencyModel, Prediction, examples, fit
+from benchbox.insight.predict.model import VERSION, LatencyModel, Prediction, examples, fit
 from benchbox.insight.predict.optimise import LightGraph, lighten
 from benchbox.insight.predict.predictor import Predictor
-from benchbox.insight.predict.residuals import best_method
 from benchbox.records import Record
 from benchbox.runner.calibrate import identity, require_same_version
 from benchbox.runner.generated import Generated
@@ -89,7 +88,7 @@ def _as_it_was(device: Device, now: Identity) -> str:
 
 def model_of(known: Calibration) -> LatencyModel:
     """The model of a calibration, fitted to it or as it was fitted before."""
-    file = calibration.folder() / f"{known.digest[:24]}-{best_method().split()[0]}.json"
+    file = calibration.folder() / f"{known.digest[:24]}-{VERSION}.json"
     kept = host.read_json(file)
     try:
         if isinstance(kept, dict):

@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 from benchbox.cli import predict as command
 from benchbox.cli.app import app
 from benchbox.errors import DeviceError
-from benchbox.insight.predict import work
+from benchbox.insight.predict import amounts, work
+from benchbox.insight.predict.amounts import Call
 from benchbox.insight.predict.calibration import Calibration, Identity
 from benchbox.insight.predict.calibration_networks import network
 from benchbox.insight.predict.model import KindModel, LatencyModel
@@ -48,10 +49,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             model = onnx.load_from_string(network(seed).model)
             onnx.save(model, tmp_path / f"c{seed:03d}.onnx")
             for each in map(work.of, optimiser.operators(model)):
-                ones = [1.0] + [0.0] * (len(work.physics(each)) - 1)
-                low, high = [0.0] * 5, [math.inf] * 5
-                kinds[each.kind] = KindModel(ones, None, 99, low, high)
-    fitted = LatencyModel(kinds, "physics", 1.0, [0.1] * 20, 1e-3)
+                ones = [1.0] + [0.0] * (amounts.physics([each], [Call(1, 1, 1, 1)]).shape[1] - 1)
+                kinds[each.kind] = KindModel(ones, None, [0.0] * 6, [math.inf] * 6)
+    fitted = LatencyModel(kinds, "physics", 1.0, [0.1] * 20, 1e-3, [1.0, 0.0, 0.0])
     monkeypatch.setattr(command, "calibration_of", lambda *_: KNOWN)
     monkeypatch.setattr(command, "model_of", lambda _: fitted)
     monkeypatch.chdir(tmp_path)

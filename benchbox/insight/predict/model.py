@@ -9,30 +9,38 @@ off, and how wide an interval has to be.
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from benchbox.insight.predict import residuals, work
+from benchbox.insight.predict import amounts, residuals, work
+from benchbox.insight.predict.amounts import Call
 from benchbox.insight.predict.calibration import TimedNetwork
-from benchbox.insight.predict.residuals import Floats, Method, Residuals
+from benchbox.insight.predict.fitting import fit_logarithm
+from benchbox.insight.predict.residuals import Floats, Residuals
 from benchbox.insight.predict.work import FALLING_BACK, NetworkWork, Work
 
+Method = Literal["smoothing", "physics"]
+
 FOLDS = 5
-STEPS = 60
 LEAST_US = 0.05
 OWN_SHARE = 0.85  # at most, of the shortest operator, is the profiler's
 SLACK = 0.25  # of a logarithm, beyond what was calibrated
-FEW = 5  # operators of a kind: nothing is known of it
+FEW = 5  # operators of a kind, below which nothing is known of it
 MOST_EXTRAPOLATED = 0.2  # of the time, above which there is no interval
 LEVEL = 0.8  # of networks that an interval covers
+MOST_ADDED = 1.0  # of a logarithm, to what physics say
+VERSION = 2  # of what is fitted: another benchbox's is fitted anew
+
+
+Timed = tuple[Work, Call, float, float]  # the time, its share of the network's
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A network of a calibration with the seconds of each operator, in microseconds."""
+    """A network of a calibration with the time of each operator."""
 
     network: NetworkWork
     times_us: Sequence[float]
@@ -50,24 +58,23 @@ class KindModel:
 
     coefficients: Sequence[float]
     residuals: Residuals | None
-    examples: int
     lowest: Sequence[float]
     highest: Sequence[float]
 
-    def times_us(self, works: Sequence[Work], footprints: Sequence[int]) -> Floats:
+    def times_us(self, works: Sequence[Work], calls: Sequence[Call]) -> Floats:
         """The time of each operator."""
-        physics = np.array([work.physics(each) for each in works])
-        times = np.maximum(physics @ np.array(self.coefficients), LEAST_US)
+        times = np.maximum(amounts.physics(works, calls) @ np.array(self.coefficients), LEAST_US)
         if self.residuals is None:
             return np.asarray(times)
-        features = _features(works, footprints)
-        longest = residuals.LONGEST
-        return np.asarray(times * np.exp(np.clip(self.residuals.of(features), -longest, longest)))
+        left = self.residuals.of(amounts.learned(works, calls))
+        return np.asarray(times * np.exp(np.clip(left, -MOST_ADDED, MOST_ADDED)))
 
-    def covers(self, each: Work) -> bool:
-        """Whether an operator is of a size that was calibrated."""
-        sizes = zip(self.lowest, _sizes(each), self.highest, strict=True)
-        return all(low - SLACK <= size <= high + SLACK for low, size, high in sizes)
+    def covers(self, works: Sequence[Work]) -> list[bool]:
+        """Of each operator whether it is of a size that was calibrated."""
+        sizes = _sizes(works)
+        lowest, highest = np.array(self.lowest) - SLACK, np.array(self.highest) + SLACK
+        found: list[bool] = np.all((sizes >= lowest) & (sizes <= highest), axis=1).tolist()
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +95,17 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class LatencyModel:
-    """The kinds, and how far networks that were left out were off, as logarithms."""
+    """The kinds, and how far networks that were left out were off, as logarithms.
+
+    `pace` is what a call takes for each operator, million of MACs and megabyte, roughly.
+    """
 
     kinds: Mapping[str, KindModel]
     method: Method
     scale: float
     errors: Sequence[float]
     us_per_byte: float
+    pace: Sequence[float]
 
     def predict(self, networks: Sequence[NetworkWork], shift: float = 1.0) -> list[Prediction]:
         """Predict graphs; `shift` is what the device takes now over what it was calibrated at."""
@@ -112,26 +123,23 @@ class LatencyModel:
                 places[each.kind].append((index, at))
         times = [np.zeros(len(network.works)) for network in networks]
         is_known = [[False] * len(network.works) for network in networks]
-        footprints = [network.footprint_bytes for network in networks]
+        calls = [_call(network, self.pace) for network in networks]
         for kind, own in places.items():
-            model = self.of(kind)
             works = [networks[index].works[at] for index, at in own]
+            model, known = self.of(kind), [False] * len(own)
             if model is None:
                 found = np.array([1 + each.memory_bytes * self.us_per_byte for each in works])
             else:
-                found = model.times_us(works, [footprints[index] for index, _ in own])
-            for (index, at), each, time_us in zip(own, works, found, strict=True):
+                found = model.times_us(works, [calls[index] for index, _ in own])
+                known = model.covers(works)
+            for (index, at), time_us, is_covered in zip(own, found, known, strict=True):
                 times[index][at] = time_us
-                is_known[index][at] = model is not None and model.covers(each)
+                is_known[index][at] = is_covered
         return times, is_known
 
     def of(self, kind: str) -> KindModel | None:
         """What is known of a kind, or of one that is like it."""
-        for each in (kind, FALLING_BACK.get(kind, "")):
-            found = self.kinds.get(each)
-            if found and found.examples >= FEW:
-                return found
-        return None
+        return self.kinds.get(kind) or self.kinds.get(FALLING_BACK.get(kind, ""))
 
     def _prediction(
         self, network: NetworkWork, times_us: Floats, known: Sequence[bool]
@@ -162,15 +170,24 @@ class LatencyModel:
 
     def to_json(self) -> dict[str, Any]:
         """The model as plain values."""
-        return asdict(self)
+        kinds = {
+            name: {
+                **{each.name: getattr(kind, each.name) for each in fields(kind)},
+                "residuals": kind.residuals.to_json() if kind.residuals else None,
+            }
+            for name, kind in self.kinds.items()
+        }
+        return {**{each.name: getattr(self, each.name) for each in fields(self)}, "kinds": kinds}
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> "LatencyModel":
         """The model that `to_json` wrote."""
-        kinds = {
-            name: KindModel(**{**each, "residuals": residuals.from_json(each["residuals"])})
-            for name, each in plain.pop("kinds").items()
-        }
+        kinds = {}
+        for name, each in plain.pop("kinds").items():
+            learned = each.pop("residuals")
+            kinds[name] = KindModel(
+                residuals=Residuals.from_json(learned) if learned else None, **each
+            )
         return cls(kinds=kinds, **plain)
 
 
@@ -195,7 +212,7 @@ def examples(networks: Sequence[TimedNetwork]) -> list[Example]:
 
 def fit(known: Sequence[Example], method: Method | None = None) -> LatencyModel:
     """Fit a model, by the method that is better for networks that are left out."""
-    methods: list[Method] = [method] if method else [residuals.best_method(), "physics"]
+    methods: list[Method] = [method] if method else ["smoothing", "physics"]
     found = {each: _left_out(known, each) for each in methods}
     best = min(methods, key=lambda each: median(map(abs, _centred(found[each]))))
     model = _fit(known, best)
@@ -205,6 +222,7 @@ def fit(known: Sequence[Example], method: Method | None = None) -> LatencyModel:
         scale=math.exp(median(found[best])),
         errors=_centred(found[best]),
         us_per_byte=model.us_per_byte,
+        pace=model.pace,
     )
 
 
@@ -226,76 +244,48 @@ def _left_out(known: Sequence[Example], method: Method) -> list[float]:
 
 
 def _fit(known: Sequence[Example], method: Method) -> LatencyModel:
-    by_kind: defaultdict[str, list[tuple[Work, int, float, float]]] = defaultdict(list)
-    rates = []
+    by_kind: defaultdict[str, list[Timed]] = defaultdict(list)
+    pace = _pace(known)
     for example in known:
-        footprint, latency = example.network.footprint_bytes, example.latency_us
+        call, latency = _call(example.network, pace), example.latency_us
         for each, time_us in zip(example.network.works, example.times_us, strict=True):
-            by_kind[each.kind].append((each, footprint, time_us, time_us / latency))
-            rates.append(time_us / max(1, each.memory_bytes))
-    kinds = {kind: _fit_kind(own, method) for kind, own in by_kind.items()}
-    return LatencyModel(kinds, method, 1.0, (), float(np.median(rates)))
+            by_kind[each.kind].append((each, call, time_us, time_us / latency))
+    kinds = {kind: _fit_kind(own, method) for kind, own in by_kind.items() if len(own) >= FEW}
+    rates = [us / max(1, each.memory_bytes) for own in by_kind.values() for each, _, us, _ in own]
+    return LatencyModel(kinds, method, 1.0, (), float(np.median(rates)), pace)
 
 
-def _fit_kind(own: Sequence[tuple[Work, int, float, float]], method: Method) -> KindModel:
-    works, footprints, times, shares = (list(each) for each in zip(*own, strict=True))
+def _pace(known: Sequence[Example]) -> list[float]:
+    rough = np.array([_roughly(each.network) for each in known])
+    times = np.array([each.latency_us for each in known])
+    found: list[float] = fit_logarithm(rough, times, np.ones(len(known))).tolist()
+    return found
+
+
+def _roughly(network: NetworkWork) -> list[float]:
+    return [len(network.works), network.macs / 1e6, network.memory_bytes / 1e6]
+
+
+def _call(network: NetworkWork, pace: Sequence[float]) -> Call:
+    about_us = float(np.dot(_roughly(network), pace))
+    sizes = network.footprint_bytes, network.memory_bytes, network.weight_bytes
+    return Call(*sizes, max(about_us, LEAST_US))
+
+
+def _fit_kind(own: Sequence[Timed], method: Method) -> KindModel:
+    works, calls, times, shares = (list(each) for each in zip(*own, strict=True))
     seconds, weights = np.array(times), np.array(shares)
-    physics = np.array([work.physics(each) for each in works])
+    physics = amounts.physics(works, calls)
     coefficients = fit_logarithm(physics, seconds, weights)
     left = np.log(seconds / np.maximum(physics @ coefficients, LEAST_US))
-    sizes = np.array([_sizes(each) for each in works])
-    learned = residuals.learn(
-        _features(works, footprints), np.clip(left, -1.5, 1.5), weights / weights.mean(), method
-    )
-    return KindModel(
-        coefficients.tolist(), learned, len(works), sizes.min(0).tolist(), sizes.max(0).tolist()
-    )
+    features = amounts.learned(works, calls)
+    is_learned = method != "physics" and len(works) >= residuals.LEAST
+    learned = residuals.learn(features, left, weights) if is_learned else None
+    sizes = _sizes(works)
+    return KindModel(coefficients.tolist(), learned, sizes.min(0).tolist(), sizes.max(0).tolist())
 
 
-def _features(works: Sequence[Work], footprints: Sequence[int]) -> Floats:
-    return np.array([work.learned(*each) for each in zip(works, footprints, strict=True)])
-
-
-def _sizes(each: Work) -> list[float]:
+def _sizes(works: Sequence[Work]) -> Floats:
     """The logarithms by which is told what is like what was calibrated."""
-    amounts = (each.macs + 1, each.memory_bytes + 1, each.inputs, each.outputs, each.pixels)
-    return [math.log(max(1, amount)) for amount in amounts]
-
-
-def fit_logarithm(amounts: Floats, times: Floats, weights: Floats) -> Floats:
-    """Coefficients that are not negative, so that the logarithms of sums are those of times.
-
-    Levenberg's and Marquardt's steps over the logarithms of the coefficients.
-    """
-    largest = amounts.max(0)
-    is_used = largest > 0
-    scaled = amounts / np.where(is_used, largest, 1.0)
-    logs, weights = np.log(times), weights / weights.mean()
-    found = np.full(amounts.shape[1], math.log(float(np.median(times)) / amounts.shape[1]))
-    damping = 1e-2
-
-    def off(at: Floats) -> tuple[Floats, Floats, float]:
-        sums = scaled @ np.exp(at) + 1e-6
-        wrong = np.log(sums) - logs
-        return sums, wrong, float((weights * wrong**2).sum())
-
-    sums, wrong, cost = off(found)
-    for _ in range(STEPS):
-        slopes = scaled * np.exp(found) / sums[:, None]
-        weighted = slopes * weights[:, None]
-        curved = weighted.T @ slopes
-        held = damping * np.diag(np.diag(curved) + 1e-3)
-        step = np.linalg.solve(curved + held, -weighted.T @ wrong)
-        then = np.clip(found + np.clip(step, -2, 2), -16, 20)
-        new_sums, new_wrong, new_cost = off(then)
-        if new_cost < cost:
-            is_done = cost - new_cost < 1e-6 * cost
-            found, sums, wrong, cost = then, new_sums, new_wrong, new_cost
-            damping = max(damping / 3, 1e-7)
-            if is_done:
-                break
-        else:
-            damping *= 4
-            if damping > 1e8:
-                break
-    return np.asarray(np.exp(found) * is_used / np.where(is_used, largest, 1.0))
+    own = [(w.macs, w.memory_bytes, w.inputs, w.outputs, w.pixels, w.each) for w in works]
+    return np.asarray(np.log(np.maximum(1, np.array(own, float))))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from benchbox.insight.predict import shapes
-from benchbox.insight.predict.shapes import BLOCKS, FLOAT, Known, Shape
+from benchbox.insight.predict.shapes import BLOCKS, FLOAT, Shape, Tensors
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -60,11 +60,11 @@ class Operator:
 
 def read(model: ModelProto) -> list[Operator]:
     """The operators of an optimised graph, constants left out, in the order in which they run."""
-    scope = Known(model)
+    scope = Tensors(model)
     return [_read(node, scope) for node in model.graph.node if node.op_type != "Constant"]
 
 
-def _read(node: NodeProto, scope: Known) -> Operator:
+def _read(node: NodeProto, scope: Tensors) -> Operator:
     attributes = {each.name: _value(each) for each in node.attribute if each.name in READ}
     inputs = tuple(scope.shapes.get(name) if name else None for name in node.input)
     outputs = shapes.of(node, inputs, attributes, scope)

@@ -1,108 +1,58 @@
 """Residuals: what a kernel takes beside what its physics say, learned from alignment and sizes.
 
-Boosted trees by scikit-learn where that is installed, else nearest neighbours by numpy alone. Both
-are kept as plain numbers: what is read back from a file is no code.
+They are a Gaussian process, by numpy alone, and kept as plain numbers: what is read back from a
+file is no code.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Method = Literal["boosting", "nearest neighbours", "physics"]
 
-LEAST = 80  # examples of a kind, without which nothing is learned of it
-LONGEST = 1.0  # of a logarithm that is added
-TREES, DEPTH, RATE = 60, 3, 0.1
-NEIGHBOURS, NEAR = 9, 0.3
+LEAST = 30  # examples of a kind, without which nothing is learned of it
+LONGEST = 1.5  # of a logarithm that is learned from
+REACH, NOISE = 1.0, 0.3
 
 
-def best_method() -> Method:
-    """Boosting where scikit-learn is installed."""
-    return "boosting" if find_spec("sklearn") else "nearest neighbours"
+@dataclass(frozen=True, slots=True, eq=False)
+class Residuals:
+    """What each example says of others, the less, the further they are; far from all, nothing."""
 
-
-@dataclass(frozen=True, slots=True)
-class Trees:
-    """Boosted trees: of each its nodes' features, thresholds, children and values."""
-
-    start: float
-    trees: Sequence[Sequence[Sequence[float]]]
+    centre: Floats
+    spreads: Floats
+    examples: Floats
+    weights: Floats
 
     def of(self, features: Floats) -> Floats:
-        """The residual of each row."""
-        total = np.full(len(features), self.start)
-        rows = np.arange(len(features))
-        for feature, threshold, left, right, value in self.trees:
-            columns, children = np.array(feature, int), (np.array(left, int), np.array(right, int))
-            limits, at = np.array(threshold), np.zeros(len(features), int)
-            for _ in range(DEPTH):
-                column = columns[at]
-                goes_left = features[rows, column] <= limits[at]
-                inner = children[0][at] >= 0
-                at = np.where(inner, np.where(goes_left, children[0][at], children[1][at]), at)
-            total += RATE * np.array(value)[at]
-        return total
+        """The residual of each row, as a logarithm."""
+        rows = (features - self.centre) / self.spreads
+        return np.asarray(_likeness(rows, self.examples) @ self.weights)
+
+    def to_json(self) -> dict[str, Any]:
+        """The residuals as plain values."""
+        return {each.name: getattr(self, each.name).tolist() for each in fields(self)}
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Self:
+        """The residuals that `to_json` wrote."""
+        return cls(**{name: np.array(value, float) for name, value in plain.items()})
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbours:
-    """Examples, whose residuals count the more the nearer they are."""
-
-    spreads: Sequence[float]
-    examples: Sequence[Sequence[float]]
-    residuals: Sequence[float]
-
-    def of(self, features: Floats) -> Floats:
-        """The residual of each row."""
-        known, residuals = np.array(self.examples), np.array(self.residuals)
-        result = np.zeros(len(features))
-        for row, each in enumerate(features / np.array(self.spreads)):
-            distances = np.abs(known - each).sum(1)
-            near = np.argsort(distances)[:NEIGHBOURS]
-            weights = 1 / (distances[near] + NEAR) ** 2
-            result[row] = (weights * residuals[near]).sum() / (weights.sum() + 0.05)
-        return result
+def learn(features: Floats, found: Floats, weights: Floats) -> Residuals:
+    """Learn what was found of examples, the weightier ones more closely."""
+    centre, spreads = features.mean(0), features.std(0)
+    spreads[spreads < 1e-9] = 1e9  # of no use
+    rows = (features - centre) / spreads
+    noise = NOISE / np.clip(weights / weights.mean(), 0.05, 20)
+    known = np.clip(found, -LONGEST, LONGEST)
+    pulls = np.linalg.solve(_likeness(rows, rows) + np.diag(noise), known)
+    return Residuals(centre, spreads, rows, np.asarray(pulls, float))
 
 
-Residuals = Trees | Neighbours
-
-
-def learn(features: Floats, residuals: Floats, weights: Floats, method: Method) -> Residuals | None:
-    """Learn residuals; None for few examples, or where physics are to stand alone."""
-    if len(features) < LEAST or method == "physics":
-        return None
-    if method == "boosting":
-        return _boosted(features, residuals, weights)
-    spreads = features.std(0)
-    spreads[spreads == 0] = 1e9
-    return Neighbours(spreads.tolist(), (features / spreads).tolist(), residuals.tolist())
-
-
-def _boosted(features: Floats, residuals: Floats, weights: Floats) -> Trees:
-    from sklearn.ensemble import GradientBoostingRegressor
-
-    model = GradientBoostingRegressor(
-        n_estimators=TREES, max_depth=DEPTH, learning_rate=RATE,
-        subsample=0.7, min_samples_leaf=6, max_features=0.4, random_state=0,
-    )  # fmt: skip
-    model.fit(features.astype(np.float32), residuals, sample_weight=weights)
-    trees = []
-    for (each,) in model.estimators_:
-        tree = each.tree_
-        children = tree.children_left, tree.children_right
-        columns = [np.maximum(tree.feature, 0), tree.threshold, *children, tree.value.ravel()]
-        trees.append([column.tolist() for column in columns])
-    start = float(model.init_.predict(features[:1].astype(np.float32))[0])
-    return Trees(start, trees)
-
-
-def from_json(plain: dict[str, Any] | None) -> Residuals | None:
-    """Residuals as they were written."""
-    if plain is None:
-        return None
-    return Trees(**plain) if "trees" in plain else Neighbours(**plain)
+def _likeness(rows: Floats, others: Floats) -> Floats:
+    """From 1 for the same to 0, by the distance of each row from each of the others."""
+    squares = (rows**2).sum(1)[:, None] + (others**2).sum(1) - 2 * rows @ others.T
+    return np.asarray(np.exp(-np.sqrt(np.maximum(0, squares) / rows.shape[1]) / REACH))

@@ -25,7 +25,7 @@ MOST_VALUES = 1024  # of a constant that decides a shape
 FLOAT = 1  # a TensorProto.DataType
 
 
-class Known:
+class Tensors:
     """What is known of the tensors of a graph so far, and how many channels a block has."""
 
     def __init__(self, model: ModelProto) -> None:
@@ -67,7 +67,7 @@ def of(
     node: NodeProto,
     inputs: Sequence[Shape | None],
     attributes: Mapping[str, Any],
-    scope: Known,
+    scope: Tensors,
 ) -> list[Shape | None]:
     """The shapes of a node's results, None where they are not known."""
     count = len(node.output)
@@ -88,7 +88,7 @@ class _Asked:
     data: Shape
     inputs: Sequence[Shape | None]
     attributes: Mapping[str, Any]
-    scope: Known
+    scope: Tensors
 
     def values(self, index: int, attribute: str) -> list[int]:
         """Integers that an input or, in older operators, an attribute has."""
@@ -223,7 +223,7 @@ def _upsample(asked: _Asked) -> Sequence[Shape]:
     return [tuple(size * int(by) for size, by in zip(asked.data, scales, strict=True))]
 
 
-def _by_onnx(node: NodeProto, scope: Known) -> list[Shape | None]:
+def _by_onnx(node: NodeProto, scope: Tensors) -> list[Shape | None]:
     """The shapes of an operator that there is no rule for, by onnx's own inference."""
     from onnx import defs, helper, shape_inference
 

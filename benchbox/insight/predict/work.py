@@ -9,16 +9,12 @@ from benchbox.insight.predict.shapes import Shape
 
 BLOCK = 16  # channels
 BYTES = 4  # of a float32
-CACHE = 1 << 20  # bytes: about what one core keeps for itself
 KERNELS = ("Conv", "FusedConv")
 PRODUCTS = ("Gemm", "FusedGemm", "MatMul", "FusedMatMul")
 VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
 CHEAP = ("Relu", "Clip", "LeakyRelu", "HardSigmoid", "Abs", "Neg", "PRelu", "ThresholdedRelu")
 FALLING_BACK = {  # kinds that are like others where a calibration has none of them
     "blocked pixel": "blocked pointwise",
-    "plain pixel": "plain pointwise",
-    "blocked grouped": "blocked dense",
-    "plain dense": "plain pointwise",
     "blocked few": "blocked dense",
 }
 
@@ -61,12 +57,6 @@ class NetworkWork:
     works: Sequence[Work]
 
     @property
-    def footprint_bytes(self) -> int:
-        """What a call brings through the caches: all weights, and the largest maps."""
-        moved = [each.memory_bytes - each.weight_bytes for each in self.works]
-        return sum(each.weight_bytes for each in self.works) + max(moved, default=0)
-
-    @property
     def macs(self) -> int:
         """Multiply-accumulates, those of padding included."""
         return sum(each.macs for each in self.works)
@@ -75,6 +65,17 @@ class NetworkWork:
     def memory_bytes(self) -> int:
         """What all operators read and write."""
         return sum(each.memory_bytes for each in self.works)
+
+    @property
+    def weight_bytes(self) -> int:
+        """All weights."""
+        return sum(each.weight_bytes for each in self.works)
+
+    @property
+    def footprint_bytes(self) -> int:
+        """What a call needs at least of a cache: all weights, and the largest maps."""
+        moved = [each.memory_bytes - each.weight_bytes for each in self.works]
+        return self.weight_bytes + max(moved, default=0)
 
 
 def of(operator: Operator) -> Work:
@@ -100,7 +101,7 @@ def _convolution(op: Operator) -> Work:
     window = weights[2], weights[3]
     adds = len(op.inputs) > 3 and op.inputs[3] is not None
     return Work(
-        kind=f"{'blocked' if op.is_blocked else 'plain'} {_kernel(op, groups, window, pixels)}",
+        kind=_kernel(op, groups, window, pixels),
         macs=pixels * result[1] * math.prod(weights[1:]),
         memory_bytes=_size(data) + _size(weights) + _size(result) * (1 + adds),
         weight_bytes=_size(weights),
@@ -120,15 +121,19 @@ def _convolution(op: Operator) -> Work:
 
 
 def _kernel(op: Operator, groups: int, window: tuple[int, int], pixels: int) -> str:
+    """The algorithm; those that are not in blocks are products of a group's channels."""
     weights = op.inputs[1]
     assert weights is not None, "a convolution's"
-    if groups > 1:
-        return "depthwise" if weights[1] == 1 else "grouped"
-    if op.is_blocked and op.data[1] < BLOCK:
-        return "few"
-    if max(window) > 1:
-        return "dense"
-    return "pixel" if pixels == 1 else "pointwise"
+    layout = "blocked" if op.is_blocked else "plain"
+    if groups > 1 and weights[1] == 1:
+        return f"{layout} depthwise"
+    if not op.is_blocked:
+        return "plain dense"
+    if op.data[1] < BLOCK and groups == 1:
+        return "blocked few"
+    if max(window) > 1 or groups > 1:
+        return "blocked dense"
+    return "blocked pixel" if pixels == 1 else "blocked pointwise"
 
 
 def _product(op: Operator) -> Work:
@@ -205,95 +210,3 @@ def _other_kind(op: Operator, known: Sequence[Shape]) -> str:
     if kind in ("Resize", "Upsample"):
         kind = "resize"
     return f"blocked {kind}" if op.is_blocked and not kind.startswith("Reorder") else kind
-
-
-def up(count: int, multiple: int = BLOCK) -> int:
-    """The next multiple."""
-    return -(-count // multiple) * multiple
-
-
-def physics(work: Work) -> list[float]:
-    """Amounts that a kernel of its kind takes time for, each in thousands or millions."""
-    pixels, window = work.pixels, math.prod(work.kernel)
-    spilled = max(0, work.memory_bytes - work.weight_bytes - CACHE / 2)
-    if work.kind.endswith("depthwise"):
-        block = BLOCK if work.kind.startswith("blocked") else 1
-        high, wide = work.kernel
-        edge = 2 * ((high // 2) * work.width + (wide // 2) * work.height) * work.outputs
-        return [
-            1,
-            work.macs / 1e6,
-            pixels * work.outputs / 1e6,
-            work.memory_bytes / 1e6,
-            work.height * work.outputs / block / 1e3,
-            edge * window / 1e6,
-            work.outputs / 1e3,
-            pixels * work.outputs * (work.stride > 1) / 1e6,
-            spilled / 1e6,
-        ]
-    if work.macs:
-        blocked = work.kind.startswith("blocked")
-        columns = window > 1 or work.stride > 1
-        unrolled = 0 if blocked or not columns else pixels * work.inputs * window * BYTES
-        return [
-            1,
-            pixels * up(work.outputs) * up(work.each, 1 if blocked else 4) * window / 1e6
-            if not work.kind.startswith("product")
-            else work.macs / 1e6,
-            work.memory_bytes / 1e6,
-            work.weight_bytes / 1e6,
-            pixels * up(work.outputs) / 1e6,
-            unrolled / 1e6,
-            work.groups / 100,
-            work.groups * pixels * work.each * window / 1e6,
-            spilled / 1e6,
-            max(0, work.weight_bytes - CACHE / 2) / 1e6,
-        ]
-    return [
-        1,
-        work.memory_bytes / 1e6,
-        work.result_bytes / 1e6,
-        work.outputs / 1e3,
-        work.outputs * work.height / 1e5,
-        work.input_pixels * work.inputs / 1e6,
-        work.memory_bytes / BYTES / work.each / 1e4,
-        work.result_bytes * math.prod(work.kernel) / 1e6,
-        spilled / 1e6,
-    ]
-
-
-def learned(work: Work, footprint_bytes: int) -> list[float]:
-    """What else may matter: alignment, sizes, and how much passes through the caches meanwhile."""
-
-    def log(value: float) -> float:
-        return math.log(max(value, 1e-9))
-
-    moved = work.memory_bytes - work.weight_bytes
-    return [
-        log(work.macs + 1),
-        log(work.memory_bytes + 1),
-        log(work.weight_bytes + 1),
-        log(work.inputs),
-        log(work.outputs),
-        log(work.pixels),
-        log(work.height),
-        log(work.width),
-        *work.kernel,
-        work.stride,
-        log(work.groups),
-        work.inputs / up(work.inputs),
-        work.outputs / up(work.outputs),
-        work.each / up(work.each),
-        work.width % BLOCK,
-        up(work.outputs) // BLOCK % 4,
-        work.pixels % 6,
-        len(work.activation),
-        work.adds,
-        work.parts,
-        log(work.each),
-        log((work.macs + 1) / (work.memory_bytes + 1)),
-        log(footprint_bytes),
-        log(moved + footprint_bytes / 100),
-        min(1.0, work.weight_bytes / CACHE),
-        max(0.0, log(moved / CACHE)) if moved > CACHE else 0.0,
-    ]
