@@ -32,8 +32,8 @@ def name_in(place: Checkout, name: str) -> str:
     path = Path(os.path.realpath(Path(base).parent), Path(base).name)
     if not ((callable_ or specs.is_file(base)) and path.is_relative_to(place.top)):
         raise UsageError(
-            f"{OPTION}: {name} is no .onnx, .toml or .py:callable of this repository, so no "
-            "revision has another; --baseline NAME sets it beside recorded figures"
+            f"{OPTION}: {name} is no .onnx, .toml, .py:callable or module:callable of this "
+            "repository, so no revision has another; --baseline NAME is of recorded figures"
         )
     pairs = ",".join(f"{key}={value}" for key, value in only.items())
     there = place.folder / path.relative_to(place.top)

@@ -107,12 +107,15 @@ def _locate(reference: str, module: str, checkout: Checkout | None) -> Path:
     for part in module.split("."):
         name = f"{name}.{part}" if name else part
         spec = PathFinder.find_spec(name, path)
+        if spec is None and name == part:  # an editable install may have a finder of its own
+            found = (each.find_spec(name, None, None) for each in sys.meta_path)
+            spec = next((each for each in found if each and each.has_location), None)
         if spec is None:
             raise SpecError(f"builder {reference!r}: there is no module {name!r}")
-        path = list(spec.submodule_search_locations or [])
+        path = [str(moved(each, checkout)) for each in spec.submodule_search_locations or []]
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         raise SpecError(f"builder {reference!r}: {module!r} is not a Python source file")
-    return Path(spec.origin)
+    return moved(spec.origin, checkout)
 
 
 def _closure(start: Path, root: Path, top: str | None) -> set[Path]:

@@ -310,7 +310,7 @@ def test_a_baseline_that_is_none_is_one_line(words: str, message: str) -> None:
         ("run small.onnx --baseline-rev ''", "name a revision, such as origin/main"),
         ("run small.onnx --baseline-rev none", "none: there is no such revision here"),
         ("run small.onnx --baseline-rev --help", "--help: there is no such revision here"),
-        ("run g2 --baseline-rev HEAD", "g2 is no .onnx, .toml or .py:callable of this repository"),
+        ("run g2 --baseline-rev HEAD", "module:callable of this repository"),
     ],
 )
 def test_a_revision_or_name_without_files_is_one_line(

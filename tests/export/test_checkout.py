@@ -82,6 +82,9 @@ def test_the_graph_of_a_checkout_is_that_of_its_commit(place: Checkout) -> None:
     digests = list(map(source_digest.digest, [there, named, *others]))
     assert digests[0] == digests[1] and len({*digests}) == 3
     assert source_digest.place(named)[0] == place.folder / "src/r_net.py"
+    for where, own in ((place.folder, place), (place.top, None)):
+        tool = source_digest.place(Builder("r_tool:build", checkout=own))
+        assert tool == (where / "lib/r_tool/__init__.py", where / "lib", "r_tool")
     told = checkout.of(checkout.message(place))
     assert told == place and checkout.of(checkout.message(None)) is None
 
