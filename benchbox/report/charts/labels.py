@@ -10,6 +10,7 @@ Align = Literal["left", "center", "right"]
 Point = tuple[float, float, *tuple[str, ...]]
 MOST = 300  # points, beyond which they are a cloud without labels
 MARK = 4.0  # half the width of a mark, in pixels
+AXIS = 2.0  # free beside an axis
 
 
 class Box(NamedTuple):
@@ -66,7 +67,10 @@ def placed(
         for label in chain.from_iterable(_candidates(x, y, text, font) for text in texts):
             own = box(label, font)
             inside = (
-                own.left >= 0 and own.top >= 0 and own.right <= size[0] and own.bottom <= size[1]
+                own.left >= AXIS
+                and own.top >= 0
+                and own.right <= size[0]
+                and own.bottom <= size[1] - AXIS
             )
             if inside and not any(map(own.meets, covered)):
                 covered.append(own)

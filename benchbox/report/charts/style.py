@@ -28,7 +28,7 @@ QUIET = "#888888"  # readable on white and on black
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 LETTER = 0.56  # width of a letter over the size of its font: more than most have
 SYMBOL = 3.5  # of a legend with the room around it, likewise
-ROOM = 1.15  # around the figures of a logarithmic axis
+ROOM = 1.25  # around the figures of a logarithmic axis
 NICE = ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 5), (1, 3), (1,))
 FEWEST_TICKS, MOST_TICKS = 3, 7
 
