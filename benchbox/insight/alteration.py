@@ -179,14 +179,20 @@ def _left_out(results: Sequence[str], found: Explained, graph: FileGraph) -> Alt
 def _kept(name: str, graph: FileGraph) -> str:
     """What may stand for a result: that which a node reads, of its type and shape.
 
-    Of several the one without which the least work is done for nobody, then the last one made.
+    Of several the one without which the least work is done for nobody. Then of a product the first
+    one made, as the other is often an activation of it, and of a sum the last one, the branch.
     """
-    reads = graph.computed(graph.makers[name])
+    node = graph.makers[name]
+    reads = graph.computed(node)
     alike = [each for each in reads if graph.is_alike(each, name)]
-    extras = [each for each in graph.makers[name].output[1:] if graph.readers.get(each)]
-    if not alike or extras:
+    if not alike or any(graph.readers.get(each) for each in node.output[1:]):
         return ""
-    return min(alike, key=lambda each: (_orphaned(each, reads, graph), -graph.places.get(each, -1)))
+    sign = 1 if node.op_type == "Mul" else -1
+
+    def cost(kept: str) -> tuple[int, int]:
+        return _orphaned(kept, reads, graph), sign * graph.places.get(kept, -1)
+
+    return min(alike, key=cost)
 
 
 def _orphaned(kept: str, reads: Sequence[str], graph: FileGraph) -> int:

@@ -3,11 +3,11 @@
 ONNX Runtime decides which operators run when it opens a graph, so those of the altered one are
 asked of it, and conversions of layout are counted and not guessed. An operator that the profile has
 takes as long as there. Another one takes what its node took before, as far as it has more or less
-to do; one that is computed in blocks and was not takes what others of its kind take in blocks.
+to do; one that is computed in blocks and was not takes what the nearest of its kind takes there.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
@@ -57,10 +57,14 @@ class _Times:
 
     def _other_s(self, node: Node, kernel: Kernel) -> float:
         known, size = self._found.known, kernel.memory_bytes
-        alike = [n for n in self._found.nodes if n.node.operation.type == node.operation.type]
-        if not alike or not size:
+        type_ = node.operation.type
+        alike = [each for each in self._found.nodes if each.node.operation.type == type_]
+        nearest = _nearest(alike, lambda kernel: kernel.memory_bytes, size)
+        was = self._named.get(node.name)
+        if was and was.node.operation.type == type_:
+            nearest = was
+        if nearest is None or not size:
             return known.node_s + known.moving_s(size)
-        nearest = min(alike, key=lambda each: abs(each.kernel.memory_bytes - size))
         beyond_s = max(0.0, nearest.node.time_s - known.node_s)
         return known.node_s + beyond_s * size / max(1, nearest.kernel.memory_bytes)
 
@@ -79,14 +83,22 @@ class _Times:
             if (each.kernel.kind, each.kernel.is_blocked) == (kernel.kind, kernel.is_blocked)
             and (kernel.kind != "dense" or not kernel.is_blocked or each.kernel.inputs >= block)
         ]
-        macs = sum(_multiplied(each.kernel, block) for each in alike)
-        if macs:
-            return _multiplied(kernel, block) * sum(each.node.time_s for each in alike) / macs
+        macs = _multiplied(kernel, block)
+        nearest = _nearest(alike, lambda each: _multiplied(each, block), macs)
+        if nearest is not None:
+            return nearest.node.time_s * macs / max(1, _multiplied(nearest.kernel, block))
         at_peak_s = kernel.macs / self._found.known.macs_per_s
         rate_s = at_peak_s / SHARES.get(kernel.kind, 1.0)
         if was is None:
             return rate_s
         return min(was.node.time_s * kernel.macs / max(1, was.kernel.macs), rate_s)
+
+
+def _nearest(
+    alike: Sequence[ExplainedNode], amount: Callable[[Kernel], int], wanted: int
+) -> ExplainedNode | None:
+    """The node that has about as much to do."""
+    return min(alike, key=lambda each: abs(amount(each.kernel) - wanted), default=None)
 
 
 def _work(node: Node, kernel: Kernel) -> object:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from statistics import median
 
 from benchbox.analysis.stats import Interval, quantile, ratio_interval
 from benchbox.errors import CaseError
@@ -29,16 +28,16 @@ def ratio(
     """
     first = [(name, CALIBRATING_CALLS) for name in graphs]
     limits = [CALIBRATING_CALLS * each for each in expected_s]
-    calls_s = [median(_samples(timed)) / 1e9 for timed in session.time(first, limits)]
-    counts = [max(1, min(MOST_CALLS, round(BURST_S / each))) for each in calls_s]
-    asked = [(name, count) for name, count in zip(graphs, counts, strict=True)]
+    calls_s = [min(_samples(timed)) / 1e9 for timed in session.time(first, limits)]
+    # As many of both: of fewer calls on a busy machine the fastest are slower.
+    count = max(1, min(MOST_CALLS, round(BURST_S / min(calls_s))))
     order = (0, 1, 1, 0)
     rounds: tuple[dict[tuple[int, int], float], ...] = ({}, {})
     found, most = None, ROUNDS if math.isinf(width) else MOST_ROUNDS
     for number in range(most):
         taken = [0.0, 0.0]
-        bursts = [asked[index] for index in order]
-        limits = [counts[index] * calls_s[index] for index in order]
+        bursts = [(graphs[index], count) for index in order]
+        limits = [count * calls_s[index] for index in order]
         for index, timed in zip(order, session.time(bursts, limits), strict=True):
             taken[index] += quantile(_samples(timed), UNDISTURBED)
         for index in (0, 1):
