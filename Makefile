@@ -34,6 +34,7 @@ run: $(STAMP)  ## the main job: ShuffleNetV2's second guideline, timed on this C
 	$(BIN)/benchbox run g2 --device cpu $(ARGS)
 
 test: $(STAMP)  ## all tests, in four processes: many wait for boards and for time
+	@$(BIN)/python -m compileall -q -j 0 benchbox tests tools  # once, not by each of hundreds of processes
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-openvino: $(OPENVINO_STAMP)  ## tests of the OpenVINO plug-in, which is installed for them (53 MB)

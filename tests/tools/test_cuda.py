@@ -164,7 +164,7 @@ def test_the_reference_of_a_gpu_is_kept_in_one_go_whatever_is_cut_off(
     for name, value in fake_gpu.environment().items():
         monkeypatch.setenv(name, value)
     fake_gpu.tell(cuda="no_sleep 1\n", nvml="", ort="", torch="")
-    quick = (*kept.BOTH, "--precision", "90%")
+    quick = (*kept.BOTH, "--quick", "--precision", "90%")
     asked = (([str(write_onnx())], quick, 0.5), (["absent.onnx"], quick, 0.5))
     monkeypatch.setattr(kept, "REFERENCE", asked)
     monkeypatch.setattr(kept, "REFERENCE_GRAPHS", ())
