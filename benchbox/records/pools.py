@@ -15,7 +15,8 @@ from benchbox.errors import RecordError
 from benchbox.records import differences, reader
 from benchbox.records.model import BoardPool, Context, Record, Run
 
-SETTINGS = ("governor", "limit", "nvpmodel")  # of a board, that decide how fast it is
+# Of a board, that decide how fast it is; the highest clock allowed is lowered by heat, too.
+SETTINGS = ("governor", "nvpmodel")
 SAME = ("name", "provider", "threads", "cpus", "channels", "seed")
 
 

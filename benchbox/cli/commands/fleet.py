@@ -37,7 +37,7 @@ def worker(
     role: Annotated[
         Role | None,
         typer.Option(
-            help="export: make graphs for submitters without torch; no device then but -d"
+            metavar="export", help="make graphs for submitters without torch, and offer -d alone"
         ),
     ] = None,
 ) -> None:
@@ -80,7 +80,9 @@ def start(
 @app.command("list", cls=HelpCommand)
 def list_(
     scheduler: Scheduler,
-    format_: Annotated[ListFormat, typer.Option("--format", help="of the list")] = ListFormat.table,
+    format_: Annotated[
+        ListFormat, typer.Option("--format", metavar="table|json", help="of the list")
+    ] = ListFormat.table,
 ) -> None:
     """List the devices of a fleet: what each is, what it is at, what waits for it, how long."""
     from benchbox.cli import fleet_list
