@@ -32,18 +32,28 @@ class DeviceFile:
     statuses: dict[str, str] = field(default_factory=dict)
     lost: str = ""
 
-    def append(self, record: Record) -> None:
-        """Write a record; once the file cannot be, to another in the temporary folder."""
-        self.statuses[record.key] = record.status
+    def append(self, found: Sequence[Record]) -> None:
+        """Write records; once the file cannot be, to another in the temporary folder.
+
+        Raises StorageError where that cannot be written, either.
+        """
         try:
-            self.writer.append(record)
+            self.writer.append(*found)
         except StorageError as error:
-            self.writer.close()
             if self.lost:
                 raise
-            self.writer = records.create(Path(tempfile.mkdtemp(prefix="benchbox-")), self.context)
-            self.lost = f"{error}; records from then on are in {self.writer.path}"
-            self.writer.append(record)
+            self._rescue(error)
+            self.writer.append(*found)
+        self.statuses |= {record.key: record.status for record in found}
+
+    def _rescue(self, error: StorageError) -> None:
+        try:
+            rescue = records.create(Path(tempfile.mkdtemp(prefix="benchbox-")), self.context)
+        except (StorageError, OSError):
+            raise error from None
+        self.writer.close()
+        self.writer = rescue
+        self.lost = f"{error}; records from then on are in {rescue.path}"
 
     def outcome(self, *, interrupted: bool, is_shown: bool) -> Outcome:
         """What became of the run on this device, with records to be shown."""
@@ -97,13 +107,13 @@ class Results:
         run = _read(lines)
         self._require_asked(run, chunk)
         file = self.files.get(device) or self._open(device, run.context)
-        taken = []
-        for record in run.records:
-            if record.key not in chunk.wanted and file.statuses.get(record.key) in GOOD:
-                continue  # a reference that this device has timed before
-            place = self._index.get(record.key, chunk.places[record.key])
-            taken.append(replace(record, index=place))
-            file.append(taken[-1])
+        taken = [
+            replace(record, index=self._index.get(record.key, chunk.places[record.key]))
+            for record in run.records
+            # What is not wanted is a reference, which this device may have timed before.
+            if record.key in chunk.wanted or file.statuses.get(record.key) not in GOOD
+        ]
+        file.append(taken)
         return taken
 
     def _require_asked(self, run: Run, chunk: Chunk) -> None:

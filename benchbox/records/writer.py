@@ -33,9 +33,9 @@ class Writer:
         self.path = path
         self._descriptor, self._context = descriptor, context
 
-    def append(self, record: Record) -> None:
-        """Write one record; raises StorageError, and then the file ends at the record before."""
-        self._write(_record_line(self._context, record))
+    def append(self, *records: Record) -> None:
+        """Write records; raises StorageError, and then the file ends at what was there before."""
+        self._write(*(_record_line(self._context, record) for record in records))
 
     def append_profile(self, profile: CaseProfile) -> None:
         """Write the profile of a case, likewise."""
@@ -45,8 +45,8 @@ class Writer:
         """Write the first line."""
         self._write(_context_line(self._context))
 
-    def _write(self, line: Mapping[str, object]) -> None:
-        data = _text(line).encode()
+    def _write(self, *lines: Mapping[str, object]) -> None:
+        data = "".join(map(_text, lines)).encode()
         end = os.lseek(self._descriptor, 0, os.SEEK_END)
         try:
             while data:

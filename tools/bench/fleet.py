@@ -37,9 +37,9 @@ def fleet() -> Iterator[Row]:
 
 
 def scaled() -> Iterator[Row]:
-    """A search of 10,000 cases on a hundred devices, 20 times as fast as in earnest.
+    """A search of 10,000 cases on a hundred devices, 10 times as fast as in earnest.
 
-    So what is lost between two tasks weighs 20 times as much as it would.
+    So what is lost between two tasks weighs 10 times as much as it would.
     """
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         url = f"tcp://127.0.0.1:{_free_port()}"

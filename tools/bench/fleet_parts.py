@@ -34,7 +34,7 @@ from benchbox.specs import BlockSpec, Case, OnnxFile, Selection
 from tests.helpers.record_files import context
 from tests.helpers.runs import graph_of, named
 
-SPEED = 20.0
+SPEED = 10.0
 SHORTEST_S, LONGEST_S = 2.0, 20.0
 SESSIONS, ROUNDS, CALLS = 3, 18, 2  # of a case, as many as an ordinary run has
 GRAPH_BYTES = 4096
