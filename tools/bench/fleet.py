@@ -22,7 +22,8 @@ from tests.helpers.onnx_models import convolution
 from tools.bench.common import BENCHBOX, UNLIMITED, Row, counted
 from tools.bench.fleet_parts import SPEED
 
-DEVICES, HOSTS, CASES = 100, 5, 10_000
+DEVICES, HOSTS, CASES = 100, 10, 10_000
+MEMORY = Path("/dev/shm")  # noqa: S108 - for the disks of hosts that are one machine here
 MOST_MB = 500
 LONG_S = 60.0
 PAIRS = 8
@@ -37,24 +38,28 @@ def fleet() -> Iterator[Row]:
 
 
 def scaled() -> Iterator[Row]:
-    """A search of 10,000 cases on a hundred devices, 10 times as fast as in earnest.
+    """A search of 10,000 cases on a hundred devices, many times as fast as in earnest.
 
-    So what is lost between two tasks weighs 10 times as much as it would.
+    So what is lost between two tasks weighs as many times as much as it would.
     """
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+    memory = MEMORY if MEMORY.is_dir() else None
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryDirectory(dir=memory) as others,
+        ExitStack() as stack,
+    ):
         url = f"tcp://127.0.0.1:{_free_port()}"
         running = [stack.enter_context(_started([*PARTS, "scheduler", url], "scheduler is at"))]
         names = [f"pi-{index}" for index in range(DEVICES)]
-        for at in range(HOSTS):
-            own = names[at::HOSTS]
-            host = [*PARTS, "host", url, folder, *own]
-            running.append(stack.enter_context(_started(host, "joined")))
+        hosts = [[*PARTS, "host", url, others, *names[at::HOSTS]] for at in range(HOSTS)]
+        running += stack.enter_context(_all_started(hosts, "joined"))
         argv = [*PARTS, "submitter", url, folder, str(CASES)]
         told = json.loads(subprocess.check_output(argv, text=True))
         spent = [sum(psutil.Process(each.pid).cpu_times()[:2]) for each in running]
-        logs = [log.read_text().splitlines() for log in Path(folder).glob("log-*")]
+        logs = [log.read_text().splitlines() for log in Path(others).glob("log-*")]
         paths = [*(Path(folder) / "results").glob("*/*.jsonl")]
-        kept = sum(path.read_bytes().count(b'"kind":"record"') for path in paths)
+        lines = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+        kept = len({line["case"] for line in lines if line["kind"] == "record"})
     tasks = defaultdict(list)
     for device, begin, end, busy_s in (json.loads(line) for log in logs for line in log):
         tasks[device].append((begin, end, busy_s))
@@ -67,8 +72,7 @@ def scaled() -> Iterator[Row]:
         UNLIMITED,
         True,
     )
-    wanted = CASES + DEVICES - 1  # one case is timed on all devices
-    yield "  records that are kept", str(kept), str(wanted), kept == wanted
+    yield "  cases that have records", str(kept), str(CASES), kept == CASES
     share = sum(gaps) / busy_s
     text = f"{share:.2%} ({1e3 * statistics.median(gaps):.0f} ms a task)"
     yield "  between two tasks, of the time that they take", text, "< 5%", share < 0.05
@@ -133,17 +137,25 @@ def _share(process: psutil.Process, path: Path, folder: Path, url: str) -> float
 
 @contextmanager
 def _started(argv: list[str], until: str) -> Iterator[psutil.Process]:
-    """A process that has printed a text, and is ended with the block."""
+    with _all_started([argv], until) as (process,):
+        yield process
+
+
+@contextmanager
+def _all_started(commands: list[list[str]], until: str) -> Iterator[list[psutil.Process]]:
+    """Processes each of which has printed a text, and that are ended with the block."""
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
-    ) as process:
-        assert process.stdout is not None, "a pipe"
-        try:
-            assert any(until in line for line in process.stdout), f"{argv} ended"
-            yield psutil.Process(process.pid)
-        finally:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    started = [subprocess.Popen(argv, text=True, env=env, **pipes) for argv in commands]
+    try:
+        for process in started:
+            assert process.stdout is not None, "a pipe"
+            assert any(until in line for line in process.stdout), f"{process.args} ended"
+        yield [psutil.Process(process.pid) for process in started]
+    finally:
+        for process in started:
             process.kill()
+            process.communicate()
 
 
 def _free_port() -> int:

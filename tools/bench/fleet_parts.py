@@ -10,6 +10,7 @@ import os
 import random
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -34,7 +35,7 @@ from benchbox.specs import BlockSpec, Case, OnnxFile, Selection
 from tests.helpers.record_files import context
 from tests.helpers.runs import graph_of, named
 
-SPEED = 10.0
+SPEED = 12.0
 SHORTEST_S, LONGEST_S = 2.0, 20.0
 SESSIONS, ROUNDS, CALLS = 3, 18, 2  # of a case, as many as an ordinary run has
 GRAPH_BYTES = 4096
@@ -80,6 +81,7 @@ def host(url: str, folder: str, *names: str) -> None:
     from benchbox.fleet import offered, worker
 
     os.environ["BENCHBOX_CACHE_DIR"] = str(Path(folder) / f"cache-{names[0]}")
+    tempfile.tempdir = folder
     found = [Device(name, CPU_PROVIDER, 1, "arm") for name in names]
     there = [offered.Offered(each, members.described(each, HELLO)) for each in found]
     with patch.object(worker, "measure", partial(measure, Path(folder) / f"log-{names[0]}")):
