@@ -1,6 +1,7 @@
 """Engine of a fleet: Dask distributed, whether it is there, and its own upkeep made quiet."""
 
 import importlib.util
+import warnings
 
 from benchbox.errors import UsageError
 
@@ -38,5 +39,7 @@ def require() -> None:
     if any(importlib.util.find_spec(name) is None for name in NEEDED):
         raise UsageError(INSTALL)
     import dask.config
+
+    warnings.filterwarnings("ignore", module="distributed")  # of a port that is another's
 
     dask.config.set({**QUIET, "logging": dict.fromkeys(LOGGERS, "critical")})

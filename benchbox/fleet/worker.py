@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from distributed import Client, Scheduler, Worker, get_worker
+from distributed.worker_state_machine import WorkerState
 
 from benchbox.errors import BenchboxError, DeviceError, UsageError
 from benchbox.fleet import members, store, task
@@ -37,6 +38,22 @@ class DeviceWorker(Worker):  # type: ignore[misc]  # Dask's is not known where i
         """Tell the scheduler that it lives, and what its devices are at."""
         await super().heartbeat()
         self.periodic_callbacks["heartbeat"].callback_time = 1000 * HEARTBEAT_S
+
+
+class DeviceState(WorkerState):  # type: ignore[misc]  # likewise
+    """What a worker begins next: a task whose own device is idle, whatever others wait for.
+
+    Dask looks at the first that waits alone.
+    """
+
+    __slots__ = ()
+
+    def _next_ready_task(self) -> Any:  # noqa: ANN401 - the type is of an extra
+        waiting = self.constrained.sorted()
+        found = next(filter(self._resource_restrictions_satisfied, waiting), None)
+        if found is not None:
+            self.constrained.discard(found)
+        return found
 
 
 def perform(text: str) -> str:
@@ -165,6 +182,7 @@ async def _join(
         dashboard_address="127.0.0.1:0",
     )
     worker.offered = offered
+    worker.state.__class__ = DeviceState
     await worker
     _stop(worker, "find-missing")
     return worker

@@ -1,8 +1,8 @@
 """A process of a fleet of stand-ins: start, scheduler or worker, URL, two folders, names.
 
-A device times a case at once; while the second folder has a file `hold` it waits, one whose name
-has a file there is broken, and `NAME.ns` has what its sentinel reads. Graphs are exported, too:
-each is the name of its case.
+A device times a case at once; while the second folder has a file `hold`, or `hold-NAME`, it waits,
+one whose name has a file there is broken, and `NAME.ns` has what its sentinel reads. Graphs are
+exported, too: each is the name of its case.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ def measure(folder: Path, request: Request, ready: Prepared, watcher: Any) -> Ou
     name = request.device.name
     with (folder / "begun").open("a") as file:
         file.write(f"{name} {' '.join(case.key for case in ready.cases)}\n")
-    while (folder / "hold").exists():
+    while (folder / "hold").exists() or (folder / f"hold-{name}").exists():
         time.sleep(0.02)
     if (folder / name).exists():
         raise DeviceError(f"device {name!r}: it is on fire")

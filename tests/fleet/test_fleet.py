@@ -411,15 +411,30 @@ def test_two_runs_take_turns_and_one_with_priority_goes_first(
     hold.touch()
     with closing(Connection(lab.fleet.address)) as watched:
         first = run("a", lab.cases[:6], 0)
-        waited(lambda: watched._client.run_on_scheduler(tasks) == 2)
+        waited(lambda: watched.ask(tasks) == 2)
         second = run("b", lab.cases[6:], priority)
-        waited(lambda: watched._client.run_on_scheduler(tasks) == 4)
+        waited(lambda: watched.ask(tasks) == 4)
     hold.unlink()
     first.join()
     second.join()
     own = {case.key for case in lab.cases[:6]}
     found = "".join("a" if line[1] in own else "b" for line in lab.fleet.begun())
     assert found.startswith(order)
+
+
+def test_no_device_waits_for_another_of_its_worker(lab: Lab) -> None:
+    hold = lab.fleet.folder / "hold-pi-1"
+    hold.touch()
+    slow = replace(lab, folder=lab.folder / "slow")
+    thread = threading.Thread(target=partial(slow.run, Hearer(), "pi-1"))
+    thread.start()
+    with closing(Connection(lab.fleet.address)) as watched:
+        waited(lambda: watched.ask(tasks) == 2)  # one is timed, one waits
+    lab.run(Hearer(), "pi-2")
+    assert Counter(lab.timed()) == everything(lab)
+    assert slow.timed() == []
+    hold.unlink()
+    thread.join()
 
 
 def test_a_graph_is_sent_to_a_host_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
