@@ -4,7 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 from benchbox.errors import CaseError
@@ -40,6 +40,15 @@ class Chunk:
     wanted: Collection[str]
     places: Mapping[str, int]
     losses: int = 0
+
+    def split(self) -> "list[Chunk]":
+        """A chunk for each case, where none is compared with another."""
+        if not all(case.is_reference for case in self.cases):
+            return [self]
+        return [
+            replace(self, cases=[case], graphs={case.key: self.graphs[case.key]})
+            for case in self.cases
+        ]
 
 
 def groups(cases: Sequence[Case], devices: int, *, is_comparison: bool) -> list[list[Case]]:
@@ -118,7 +127,7 @@ class Preparation:
     def __init__(self, chunks: Iterator[Chunk], ready: Callable[[], None]) -> None:
         self._chunks, self._ready = chunks, ready
         self._ahead: queue.Queue[Chunk] = queue.Queue(AHEAD)
-        self._is_over = False
+        self.is_over = False  # whether all are made
         self.error: BaseException | None = None
         # A daemon: Ctrl-C waits for no export.
         threading.Thread(target=self._work, daemon=True).start()
@@ -130,7 +139,7 @@ class Preparation:
                 self._ready()
         except BaseException as error:  # it is raised where chunks are taken
             self.error = error
-        self._is_over = True
+        self.is_over = True
         self._ready()
 
     def next(self) -> Chunk | None:
@@ -140,9 +149,14 @@ class Preparation:
         return None
 
     @property
+    def count(self) -> int:
+        """How many are ready."""
+        return self._ahead.qsize()
+
+    @property
     def is_done(self) -> bool:
         """Whether no chunk is left, nor will be."""
-        return self._is_over and self._ahead.empty()
+        return self.is_over and not self.count
 
 
 def _batches(parts: Iterable[Sequence[Case]]) -> Iterator[list[Sequence[Case]]]:

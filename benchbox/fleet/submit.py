@@ -216,7 +216,9 @@ class Submission:
             name = min(usable, key=counts.__getitem__)
             if counts[name] >= IN_FLIGHT:
                 return
-            chunk = target.next() or (None if counts[name] else self._spared(target, counts))
+            chunk = target.next(len(usable)) or (
+                None if counts[name] else self._spared(target, counts)
+            )
             if chunk is None:
                 return
             self._send(target, chunk, self._members[name])

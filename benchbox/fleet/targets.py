@@ -43,9 +43,16 @@ class FleetTarget:
     failure: BenchboxError | None = None
     control: Control | None = None  # of a pool
 
-    def next(self) -> Chunk | None:
-        """The next chunk, of those that came back first; None where none is ready."""
-        return self.returned.pop() if self.returned else self.ahead.next()
+    def next(self, devices: int) -> Chunk | None:
+        """The next chunk, of those that came back first; None where none is ready.
+
+        The last, of which there are fewer than `devices`, are shared among them case by case.
+        """
+        chunk = self.returned.pop() if self.returned else self.ahead.next()
+        if chunk and self.ahead.is_over and len(self.returned) + self.ahead.count < devices:
+            chunk, *others = chunk.split()
+            self.returned += others
+        return chunk
 
     def take_back(self, chunk: Chunk, device: str, *, is_loss: bool = False) -> None:
         """Keep what a device had for another; what host after host was lost with is given up."""

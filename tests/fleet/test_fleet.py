@@ -352,10 +352,10 @@ def test_what_comes_in_a_stream_is_timed_as_it_comes(lab: Lab) -> None:
 def test_a_full_disk_ends_a_run_with_its_reason(lab: Lab) -> None:
     real, hearer = records.Writer.append, Hearer()
 
-    def append(writer: records.Writer, record: Record) -> None:
+    def append(writer: records.Writer, *found: Record) -> None:
         if len(hearer.finished_on) > 3:
             raise StorageError("results: cannot be written: No space left on device")
-        real(writer, record)
+        real(writer, *found)
 
     with patch.object(records.Writer, "append", append):
         ends = lab.run(hearer, "pi-2")

@@ -269,6 +269,13 @@ def test_a_device_has_the_identity_of_its_processor_runtime_and_governor(
     assert is_same is not bool(changed)
 
 
+def test_the_last_chunks_are_shared_case_by_case() -> None:
+    alone, together = cases(a=1, b=1, c=1), cases(d=3)
+    graphs = {case.key: CaseError("none") for case in (*alone, *together)}
+    parts = [chunks.Chunk(each, graphs, (), {}) for each in (alone, together)]
+    assert [[len(c.cases) for c in part.split()] for part in parts] == [[1, 1, 1], [3]]
+
+
 def member(name: str, identity: str = "one", machine: str = "aarch64") -> Member:
     return Member(name, "w", identity, machine, "A76", "ONNX Runtime 1", "", ("pi", identity))
 

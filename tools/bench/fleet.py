@@ -145,12 +145,14 @@ def _started(argv: list[str], until: str) -> Iterator[psutil.Process]:
 def _all_started(commands: list[list[str]], until: str) -> Iterator[list[psutil.Process]]:
     """Processes each of which has printed a text, and that are ended with the block."""
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    started = [subprocess.Popen(argv, text=True, env=env, **pipes) for argv in commands]
+    pipe, both = subprocess.PIPE, subprocess.STDOUT
+    started = [
+        subprocess.Popen(argv, text=True, env=env, stdout=pipe, stderr=both) for argv in commands
+    ]
     try:
         for process in started:
             assert process.stdout is not None, "a pipe"
-            assert any(until in line for line in process.stdout), f"{process.args} ended"
+            assert any(until in line for line in process.stdout), "it ended"
         yield [psutil.Process(process.pid) for process in started]
     finally:
         for process in started:
