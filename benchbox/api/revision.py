@@ -85,8 +85,7 @@ def checkout(revision: str, names: Sequence[str] = ()) -> Iterator[Checkout]:
     top = Path(git("rev-parse", "--show-toplevel"))
     commit = git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
     git = partial(_git, revision, top)
-    others = ("--others", "--ignored", "--exclude-standard", "--directory", "-z")
-    ignored = {each.rstrip("/") for each in git("ls-files", *others).split("\0")} - {""}
+    ignored = frozenset(_ignored(revision, top))
     place = Path(os.path.realpath(host.cache_folder() / "revisions"))
     place.mkdir(parents=True, exist_ok=True)
     _remove_left(git, place)
@@ -95,7 +94,7 @@ def checkout(revision: str, names: Sequence[str] = ()) -> Iterator[Checkout]:
     with held(_lock(folder)):
         try:
             _add(revision, top, folder, commit)
-            yield Checkout(top, folder, commit, frozenset(ignored))
+            yield Checkout(top, folder, commit, ignored)
         finally:
             _remove(git, folder)
 
@@ -131,6 +130,16 @@ def _add(revision: str, top: Path, folder: Path, commit: str) -> None:
         if (top / name / ".git").exists():
             with contextlib.suppress(UsageError):
                 _add(revision, top / name, folder / name, own)
+
+
+def _ignored(revision: str, top: Path) -> Iterator[str]:
+    """Yield the files and folders that git ignores, those of submodules too."""
+    git = partial(_git, revision, top)
+    others = git("ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z")
+    yield from (each.rstrip("/") for each in others.split("\0") if each)
+    for name, _ in _submodules(git("ls-files", "--stage", "-z")):
+        if (top / name / ".git").exists():
+            yield from (f"{name}/{each}" for each in _ignored(revision, top / name))
 
 
 def _submodules(listed: str) -> Iterator[tuple[str, str]]:

@@ -216,11 +216,13 @@ def test_a_checkout_has_its_submodules_and_knows_what_git_ignores(
         git("add", "lib")
         git(*IDENTITY, "commit", "-qm", text)
     Path("results").mkdir()
-    Path("results/some.txt").touch()
+    Path("lib/.git/info/exclude").write_text("made")
+    for ignored in ("results/some.txt", "lib/made"):
+        Path(ignored).touch()
     before = git("-C", "lib", "worktree", "list")
     with revision.checkout("HEAD~1", ["small.onnx"]) as place:
         assert (place.folder / "lib/part.py").read_text() == "old"
-        assert place.ignored == {"results"}
+        assert place.ignored == {"results", "lib/made"}
     assert Path("lib/part.py").read_text() == "new"
     assert before == git("-C", "lib", "worktree", "list")
 
