@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -234,7 +234,7 @@ class Plot:
 
 def _families(panel: Panel, plot: Plot, x: Spec, y: Spec) -> Spec:
     """A layer with a line through the cases of each family."""
-    encoding = {"x": x, "y": y, "color": colour("family", panel.families, plot.size)}
+    encoding = {"x": x, "y": y, "color": _by_family(colour, panel, plot, x, y)}
     known = _known(panel, x, y)
     known["transform"] = [*known["transform"], {"filter": "datum.series"}]
     detail = {"detail": {"field": "series"}}
@@ -259,7 +259,7 @@ def _arrows(panel: Panel, rows: Sequence[Row], plot: Plot, x: Spec, y: Spec) -> 
         heads.append({**own, "angle": angle})
     if not values:
         return
-    colours = {"color": colour("family", panel.families, plot.size)}
+    colours = {"color": _by_family(colour, panel, plot, x, y)}
     encoding = {"x": {**x, "field": "x"}, "y": {**y, "field": "y"}, **colours}
     yield {
         "data": {"values": values},
@@ -274,6 +274,13 @@ def _arrows(panel: Panel, rows: Sequence[Row], plot: Plot, x: Spec, y: Spec) -> 
     }
 
 
+def _by_family(channel: Callable[..., Spec], panel: Panel, plot: Plot, x: Spec, y: Spec) -> Spec:
+    """A colour or a shape for each family; the legend has those that are drawn."""
+    fields = [axis["field"] for axis in (x, y)]
+    drawn = {row["family"] for row in panel.rows if all(row[field] for field in fields)}
+    return channel("family", panel.families, plot.size, drawn)
+
+
 def _known(panel: Panel, x: Spec, y: Spec) -> Spec:
     """The rows that have both values."""
     fields = " && ".join(f"datum.{axis['field']} > 0" for axis in (x, y))
@@ -283,9 +290,7 @@ def _known(panel: Panel, x: Spec, y: Spec) -> Spec:
 def _points(panel: Panel, plot: Plot, x: Spec, y: Spec, *, bars: str) -> Iterator[Spec]:
     """The layers of the cases: their intervals along `bars`, and their points."""
     known = _known(panel, x, y)
-    fields = [axis["field"] for axis in (x, y)]
-    drawn = {row["family"] for row in panel.rows if all(row[field] for field in fields)}
-    hues, shapes = (each("family", panel.families, plot.size, drawn) for each in (colour, shape))
+    hues, shapes = (_by_family(each, panel, plot, x, y) for each in (colour, shape))
     encoding = {"x": x, "y": y, "color": hues}
     ends = {bars: {**encoding[bars], "field": "latency_ci_low_ms"}}
     ends[f"{bars}2"] = {"field": "latency_ci_high_ms"}

@@ -89,6 +89,7 @@ def page(runs: Sequence[Run], profile: SavedProfile | None = None) -> str:
     shown = [*compress(found, drawn)]
     of_panels = [_chart(panel, name, several=len(shown) > 1) for name in CHARTS for panel in shown]
     charts = [*_history(past), *filter(None, of_panels)]
+    facts, own = _machines(shown, [*compress(runs, drawn)])
     return template.render(
         title=_title([table.title for table in tables]),
         version=__version__,
@@ -98,7 +99,8 @@ def page(runs: Sequence[Run], profile: SavedProfile | None = None) -> str:
         data=_packed(
             _data(runs, latex.to_latex(pairs), found, shown, charts, history.datasets(past))
         ),
-        machines=_machines(shown, [*compress(runs, drawn)]),
+        facts=facts,
+        runs=own,
         setup=citation.setup(runs),
         charts=charts,
         several=len(shown) > 1,
@@ -249,14 +251,15 @@ def _title(titles: Sequence[str]) -> str:
     return "; ".join([*found[:MOST_TITLES], *([f"and {more} more"] if more > 0 else [])])
 
 
-def _machines(shown: Sequence[Panel], runs: Sequence[Run]) -> list[tuple[str, list[Fact]]]:
-    """The devices, the facts that all runs share, and then those of each run."""
+def _machines(
+    shown: Sequence[Panel], runs: Sequence[Run]
+) -> tuple[list[Fact], list[tuple[str, list[Fact]]]]:
+    """The devices with the facts that all runs share, and those of each run with its title."""
     own = [_facts(run.context) for run in runs]
     devices = ", ".join(dict.fromkeys(one_line(run.context.device) for run in runs))
     shared = [("device", devices), *(f for f in own[0] if all(f in each for each in own))]
     rest = [[fact for fact in each if fact not in shared] for each in own]
-    each = [(panel.title, facts) for panel, facts in zip(shown, rest, strict=True) if facts]
-    return [("", shared), *each]
+    return shared, [(p.title, facts) for p, facts in zip(shown, rest, strict=True) if facts]
 
 
 def _facts(context: Context) -> list[Fact]:
