@@ -254,6 +254,7 @@ HOST = {"machine": "aarch64", "cpu": "Cortex-A76", "cpus": 4, "boot": "b"}
     ("host", "runtime", "changed"),
     [
         ({"kernel": "6.9", "memory_bytes": 1}, "1.22", ""),
+        ({"setting": {"limit": "1200 MHz"}}, "1.22", ""),  # by heat
         ({"setting": {"governor": "powersave"}}, "1.22", "governor powersave, not unknown"),
         ({}, "1.23", "runtime ONNX Runtime 1.23, not ONNX Runtime 1.22"),
     ],

@@ -34,7 +34,7 @@ def timed(member: Offered, path: Path, folder: Path) -> Run:
         run="tiny",
         cases=[task.bare(case)],
         graphs={case.key: task.sent(graph)},
-        plan=replace(QUICK, sessions=1, max_time_s=1.0),
+        plan=replace(QUICK, sessions=1, max_time_s=0.1),
         channels=member.device.channels,
     )
     reply = worker.timed(task.parse_task(task.dump(asked)), member)
@@ -70,5 +70,4 @@ def test_a_gpu_is_a_member(
     assert member.facts["cpu"] == "NVIDIA Stand-in"
     assert member.condition.idle.reading_ns is not None
     (record,) = timed(member, write_onnx(), tmp_path).records
-    assert record.spans is not None
-    assert member.condition.reading_ns is not None
+    assert record.nodes == {"CUDAExecutionProvider": 1}
