@@ -84,6 +84,18 @@ def test_runs_of_some_days_have_their_history_and_the_newest_its_charts() -> Non
     assert "history" not in {chart["name"] for chart in alone["charts"]}
 
 
+@pytest.mark.slow
+def test_devices_share_facts_and_stand_side_by_side() -> None:
+    here, there = (
+        replace(run, context=replace(run.context, device=name))
+        for name, run in (("a", run_of(g2_records())), ("b", run_of(g2_records(), threads=2)))
+    )
+    text = page([here, there])
+    assert "<dt>device</dt><dd>a, b</dd>" in text and "<dt>threads</dt>" not in text
+    assert re.search("<li><b>a</b>; threads 1.*</li><li><b>b</b>; threads 2.*</li>", text)
+    assert 'class="charts several"' in text
+
+
 def dated(day: int) -> Run:
     """G2 on a day of May; from the seventh on another benchbox takes 10% more."""
     run, more = run_of(g2_records()), 1.1 if day >= 7 else 1.0

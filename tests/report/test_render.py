@@ -217,6 +217,14 @@ def test_every_word_of_a_table_that_is_no_runs_is_whole(width: int) -> None:
     assert {*names, *" ".join(about).split()} <= set(file.getvalue().split())
 
 
+def test_columns_stand_closer_before_a_line_is_too_wide() -> None:
+    columns = tuple(Column(name, (name * 12,)) for name in "nabc")
+    file = io.StringIO()
+    shown = Console(file=file, force_terminal=True, width=40, color_system=None)
+    show_tables([Table("T", (), columns)], shown)
+    assert f"{'a' * 12}  {'b' * 12}  {'c' * 12}\n" in file.getvalue()
+
+
 @pytest.mark.parametrize("width", [None, 120])
 @pytest.mark.parametrize("text", ["[/]", "[bold]x[/bold]", ":smile:", "[link=http://x]"])
 def test_markup_in_names_and_reasons_is_printed_as_it_is(width: int | None, text: str) -> None:

@@ -233,5 +233,5 @@ def set_side_by_side(runs: Sequence[Run]) -> None:
         shown.append((merged.tables(merge.merge(runs)), []))
     for text, rows in shown:
         show_tables(text, Console(file=io.StringIO(), width=60, force_terminal=True))
-        for format_ in ("csv", "markdown", "json"):
+        for format_ in ("csv", "markdown", "json", "html", "latex"):
             files.of_rows(format_, text, rows)
