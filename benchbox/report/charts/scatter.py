@@ -30,7 +30,7 @@ RATES = tuple(n * 10**power for power in range(-3, 5) for n in (1, 2, 5))  # of 
 NEAR = 1.6  # times the throughput of a case, of lines worth drawing
 SHORTEST = 0.35  # of the plot's width, of a line of equal throughput
 HEAD = 5  # of an arrow, in pixels
-RING = 16  # likewise
+RING, INK = 16, "currentColor"  # of a page, whatever its theme
 THIN = {"type": "line", "strokeWidth": 1}
 FADED = 0.15  # what was not chosen
 MOST_NAMES = 5  # of cases left out
@@ -309,7 +309,7 @@ def _points(panel: Panel, plot: Plot, x: Spec, y: Spec, *, bars: str) -> Iterato
     }
     if plot.size.interactive:
         ringed = [*known["transform"], {"filter": "datum.key == ringed"}]
-        ring = {"type": "point", "style": "ring", "size": RING**2, "strokeWidth": 2}
+        ring = {"type": "point", "stroke": INK, "opacity": 1, "size": RING**2, "strokeWidth": 2}
         yield {**known, "transform": ringed, "mark": ring, "encoding": {"x": x, "y": y}}
 
 

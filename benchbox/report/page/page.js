@@ -33,7 +33,6 @@
     header: { labelColor: ink, titleColor: ink },
     text: { color: ink },
     rule: { color: ink },
-    style: { ring: { stroke: ink } },
   };
 
   function spec(chart, onPage) {
