@@ -100,11 +100,14 @@ class AgentProgram:
         self.counters = CounterReader(self.threads, self.cpus, self._proc, self._sys)
         counted = self.gpu.read_counters if self.gpu else None
         self.energy = energy.meter(self._sys, self.cpus, counted)
+        plugin = self._runtime.plugin() or {}
+        simulator = plugin.get(plugins.SIMULATOR)
         yield {
             "reply": "hello",
             "protocol": PROTOCOL,
             "host": {
                 **host,
+                **({"emulated": simulator} if simulator else {}),
                 **self._gpu_facts(host),
                 "clusters": [each.facts() for each in found],
                 "setting": self.health.setting(),
@@ -118,7 +121,7 @@ class AgentProgram:
             "providers": self._runtime.providers(),
             "plugins": plugins.installed(),
             **self._build(),
-            **({"plugin": plugin} if (plugin := self._runtime.plugin()) else {}),
+            **({"plugin": plugin} if plugin else {}),
             "cpus": self.cpus,
             "affinity": machine.affinity(),
             "rss_bytes": machine.rss_bytes(),

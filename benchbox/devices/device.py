@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchbox import host
+from benchbox.agent.ort import plugins as on_device
 from benchbox.devices import claims, last_seen, providers, registry
 from benchbox.devices.address import adb_serial, masked, ssh_address
 from benchbox.devices.gpu_options import Driving
@@ -144,15 +145,18 @@ def _with_gpu_options(device: Device, name: str, driving: Driving | None) -> Dev
 
 
 def _plugin(provider: str, *, is_here: bool) -> Plugin | None:
-    """The plug-in of a provider; raises UsageError for a path that leads to no file."""
+    """The plug-in of a provider; raises DeviceError for a path here that leads to no file."""
     plugin = providers.plugin(provider)
     if plugin is None or not plugin.library:
         return plugin
     path = Path(plugin.library).expanduser().absolute() if is_here else Path(plugin.library)
     if not path.is_absolute():
         raise UsageError(f"--provider plugin:{path}: write its whole path on the device")
-    if is_here and not path.is_file():
-        raise UsageError(f"--provider plugin:{plugin.library}: no such file")
+    if is_here:
+        try:
+            on_device.require_file(str(path))
+        except ValueError as error:
+            raise DeviceError(f"--provider {error}") from None
     return replace(plugin, library=str(path))
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -67,13 +67,13 @@ def of(word: str, provider: str, short: str) -> Plugin | None:
 
     Raises UsageError for options that it does not take, as far as that is known here.
     """
-    options = _options(word)
+    options = _options(word, provider)
     given = tuple(options.items())
     if provider.startswith(PREFIX):
         library = provider.removeprefix(PREFIX)
         if not library:
             raise UsageError(f"--provider {word}: write plugin:PATH, of the provider's library")
-        return Plugin(_name(_stem(library), options.values()), "", library, given)
+        return Plugin(_name(_stem(library), _told(provider, options)), "", library, given)
     if provider not in on_device.PACKAGES:
         if options:
             raise UsageError(f"--provider {word}: {short} takes no options")
@@ -82,17 +82,43 @@ def of(word: str, provider: str, short: str) -> Plugin | None:
         on_device.require_options(provider, options)
     except ValueError as error:
         raise UsageError(f"--provider {short}: {error}") from None
-    return Plugin(_name(short, options.values()), provider, "", given)
+    return Plugin(_name(short, _told(provider, options)), provider, "", given)
 
 
-def _options(word: str) -> dict[str, str]:
+def _options(word: str, provider: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in [*_parts(word)][1:]:
         match = OPTION.fullmatch(part)
         if match is None or match[1] in found:
             raise UsageError(f"--provider {word}: {part!r} is no option, or given twice")
-        found[match[1]] = match[2]
+        found[match[1]] = _plain(provider, match[1], match[2])
     return found
+
+
+def _plain(provider: str, name: str, value: str) -> str:
+    """A value as one of those that mean the same: `cpu` of `CPU`, `fp32` of `float32`."""
+    lower = value.lower()
+    if name == on_device.DEVICE:
+        return lower
+    if name == on_device.PRECISION and provider in on_device.PRECISIONS:
+        alike = {long: short for short, long in on_device.TYPES.items()}
+        return alike.get(lower, lower if lower in on_device.TYPES else value)
+    return value
+
+
+def plain(word: str, provider: str) -> str:
+    """A provider with the options of one of `words`, each written in one way."""
+    own = _options(word, provider)
+    return ",".join([provider, *(f"{name}={value}" for name, value in own.items())])
+
+
+def _told(provider: str, options: Mapping[str, str]) -> Iterator[str]:
+    """Options as a device's name has them: values alone where all keys of a provider are known."""
+    known = (on_device.DEVICE, *on_device.OPTIONS.get(provider, ()))
+    for name, value in options.items():
+        if name not in known:
+            yield name
+        yield value if len(value) <= LONGEST else _brief(value)
 
 
 def _stem(library: str) -> str:
@@ -101,13 +127,11 @@ def _stem(library: str) -> str:
     return re.sub(r"^(lib)?(onnxruntime_providers_)?|_plugin$", "", stem)
 
 
-def _name(own: str, values: Iterable[str]) -> str:
-    """It in a device's name, with the values of its options, which tell columns apart."""
-    plain = (
-        re.sub(r"[^A-Za-z0-9_.]+", "-", part).strip("-") for part in (own, *map(_brief, values))
-    )
+def _name(own: str, told: Iterator[str]) -> str:
+    """It in a device's name, with what of its options tells columns apart."""
+    plain = (re.sub(r"[^A-Za-z0-9_.]+", "-", part).strip("-") for part in (own, *told))
     return "-".join(filter(None, plain)) or "plugin"
 
 
 def _brief(value: str) -> str:
-    return value if len(value) <= LONGEST else hashlib.sha256(value.encode()).hexdigest()[:DIGITS]
+    return hashlib.sha256(value.encode()).hexdigest()[:DIGITS]

@@ -42,7 +42,7 @@ def named(word: str) -> str:
     head = plugins.head(word)
     provider = head if head.startswith(plugins.PREFIX) else _named(head)
     plugins.of(word, provider, short(provider))
-    return f"{provider}{word[len(head) :]}"
+    return plugins.plain(word, provider)
 
 
 def without_options(word: str) -> str:
@@ -58,6 +58,8 @@ def plugin(word: str) -> plugins.Plugin | None:
 
 
 def _named(text: str) -> str:
+    if text.lower() == PLUGIN:
+        raise UsageError(f"--provider {text}: write plugin:PATH, of the provider's library")
     if text.lower() in NAMES:
         return NAMES[text.lower()]
     if text.lower() in MODULES:
@@ -79,9 +81,14 @@ def _named(text: str) -> str:
 
 def several(text: str) -> list[str]:
     """Return the providers that `cpu,torch` stands for; raises UsageError as `named` does."""
-    found = [named(word) for word in plugins.words(text)]
+    words = plugins.words(text)
+    if "" in words or any(word.startswith(",") for word in words):
+        raise UsageError(f"--provider {text}: a name is missing beside a comma")
+    found = [named(word) for word in words]
     if twice := [each for each in found if found.count(each) > 1]:
-        raise UsageError(f"--provider {text}: {short(twice[0])} is named twice")
+        head = plugins.head(twice[0])
+        again = f"{short(head)}{twice[0].removeprefix(head)}"
+        raise UsageError(f"--provider {text}: {again} is named twice")
     return found
 
 

@@ -1,6 +1,7 @@
 """Loading of graphs into an agent: as many as fit, with the rest postponed."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Literal
 
 from benchbox.devices import CPU_PROVIDER, Device
@@ -15,6 +16,7 @@ from benchbox.runner.state import RunState
 from benchbox.sampling.progress import Progress
 from benchbox.sampling.sampler import Sampler
 from benchbox.specs import Builder, Case, is_quantised
+from benchbox.specs.dtype import computes_in_float32
 from benchbox.transports import Agent
 
 
@@ -87,7 +89,7 @@ class Loader:
             denormals=is_first,
             finite=state.graph.finite,
             types=is_first and _asked_types(state.case),
-            compare=_least_type(state.case) if is_compared else None,
+            compare=_least_type(state.case, state.graph.path) if is_compared else None,
             module=module,
         )
         if module is not None or not is_copy(state.graph):
@@ -118,11 +120,14 @@ def _asked_types(case: Case) -> bool | Literal["operators"]:
     return "operators" if is_quantised(case) else case.dtype == "float16"
 
 
-def _least_type(case: Case) -> str:
+def _least_type(case: Case, graph: Path) -> str:
     """The type in which a case computes at least, "single" or "half"; or "quantised".
 
     An .onnx file may have any type inside.
     """
     if is_quantised(case):
         return "quantised"
-    return "single" if isinstance(case.source, Builder) and case.dtype == "float32" else "half"
+    is_single = case.dtype == "float32"
+    if is_single and not isinstance(case.source, Builder):
+        is_single = computes_in_float32(graph)
+    return "single" if is_single else "half"

@@ -42,6 +42,13 @@ def is_quantised(case: Case) -> bool:
     return case.conversion in QUANTISED
 
 
+def computes_in_float32(path: Path) -> bool:
+    """Whether an .onnx file has floats of no other type, and no quantised operators."""
+    model = onnx_file.read(path)
+    is_quantised = any(map(QUANTISED_OPERATOR.search, _operators(model)))
+    return not is_quantised and {*_floats(model)} == {"float32"}
+
+
 def _converted(case: Case, asked: Precision) -> Case:
     # The paper's speed is of float32.
     paper = case.paper.untimed()

@@ -150,6 +150,44 @@ def test_openvino_is_told_its_threads_and_types_and_the_device_is_named(
     assert found.facts.items() >= {**facts, "hardware": "V"}.items()
 
 
+def test_the_content_of_a_file_that_an_option_names_is_told(tmp_path: Path) -> None:
+    config = tmp_path / "c.json"
+    told = []
+    for text in ('{"CPU": {}}', '{"CPU": {"A": "1"}}'):
+        config.write_text(text)
+        found = plugins._chosen(
+            __file__, [offered("CPU")], {"load_config": str(config), "precision": "fp32"}
+        )
+        told.append(found.facts["options"])
+    (one, other), names = told, {each["precision"] for each in told}
+    assert one["load_config"].startswith(f"{config} (") and one != other and names == {"fp32"}
+
+
+@pytest.mark.parametrize(("machine", "simulator"), [("x86_64", True), ("aarch64", False)])
+def test_a_npu_of_qnn_is_a_simulator_on_x86(
+    register: Callable[..., None], monkeypatch: pytest.MonkeyPatch, machine: str, simulator: bool
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    register(offered("CPU", plugins.QNN))
+    found = plugins.load(asked(backend_type="htp"))
+    assert found is not None and (plugins.SIMULATOR in found.facts) == simulator
+
+
+@pytest.mark.parametrize(
+    ("provider", "file", "expected"),
+    [
+        ("", "libonnxruntime_providers_qnn.so", plugins.QNN),
+        ("", "libonnxruntime_providers_openvino_plugin.so", OPENVINO),
+        (plugins.QNN, "x.so", plugins.QNN),
+        ("", "libmy_ep.so.1", "my_ep"),
+    ],
+)
+def test_a_library_is_registered_by_the_name_of_its_provider(
+    provider: str, file: str, expected: str
+) -> None:
+    assert plugins._registered(provider, file) == expected
+
+
 def test_another_device_and_another_providers_options(register: Callable[..., None]) -> None:
     gpu = offered("GPU", FULL_DEVICE_NAME="Arc")
     register(offered("CPU"), gpu)
@@ -171,6 +209,10 @@ def test_another_device_and_another_providers_options(register: Callable[..., No
         ({"precision": "int4"}, "precision=int4: choose fp32, bf16, fp16"),
         ({"load_config": "no.json"}, "load_config=no.json: No such file or directory"),
         ({"load_config": "{"}, "load_config={: not JSON"),
+        (
+            {"load_config": '{"CPU": {"INFERENCE_NUM_THREADS": "2"}}'},
+            "load_config: leave INFERENCE_NUM_THREADS out; --threads says how many",
+        ),
         ({"load_config": '{"CPU": 1}'}, 'write it as {"CPU": {"NAME": "value"}}'),
     ],
 )
@@ -252,6 +294,18 @@ def test_precision_is_told_by_what_rounding_of_the_inputs_makes_of_the_outputs(
     )
     off = check_outputs.require_alike(reference, [given], 1.0, "P")
     assert off is not None and check_outputs.precision(reference, off, "P") == expected
+
+
+@pytest.mark.parametrize("how", [0.0, 0.4, -1.0])
+def test_outputs_that_have_nothing_to_do_with_the_right_ones_are_refused(
+    write_onnx: WriteOnnx, how: float
+) -> None:
+    request = {"path": str(write_onnx()), "seed": 0, "inputs": INPUTS}
+    reference = check_outputs.CpuReference(request, 1)
+    (right,) = reference._outputs
+    given = [right * np.float32(how)]
+    with pytest.raises(Refusal, match=r"output 'y' on P is .* more than 0\.5"):
+        check_outputs.require_alike(reference, given, check_outputs.LOST, "P")
 
 
 @pytest.mark.parametrize(("off", "first"), [(1e-7, "float32"), (1e-3, "bfloat16")])

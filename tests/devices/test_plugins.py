@@ -1,5 +1,6 @@
 """Plug-ins as `--provider` names them."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from benchbox import devices
 from benchbox.agent.ort.plugins import OPENVINO
 from benchbox.devices import provider_needs, providers
 from benchbox.devices.plugins import Plugin
-from benchbox.errors import UsageError
+from benchbox.errors import DeviceError, UsageError
 
 CONFIG = 'load_config={"CPU":{"A":"1","B":"2"}}'
 
@@ -33,13 +34,13 @@ def test_a_device_has_the_plugin_with_its_options_in_its_name(in_tmp: Path) -> N
     (in_tmp / "libonnxruntime_providers_npu_plugin.so.1").touch()
     found = devices.resolve("cpu", provider="plugin:libonnxruntime_providers_npu_plugin.so.1,a=b c")
     library = str(in_tmp / "libonnxruntime_providers_npu_plugin.so.1")
-    assert (found.name, found.provider) == ("cpu-npu-b-c", "plugin")
-    assert found.plugin == Plugin("npu-b-c", "", library, (("a", "b c"),))
+    assert (found.name, found.provider) == ("cpu-npu-a-b-c", "plugin")
+    assert found.plugin == Plugin("npu-a-b-c", "", library, (("a", "b c"),))
     devices.require_claims(found, "x86_64")
     own = devices.resolve("ssh://b", provider=providers.named(f"openvino,{CONFIG},precision=fp32"))
     assert own.plugin is not None and own.plugin.provider == own.provider == OPENVINO
     assert own.name.endswith("-openvino-cda6cb-fp32")
-    assert providers.without_provider(found.name, "Npu", "npu-b-c") == "cpu"
+    assert providers.without_provider(found.name, "Npu", "npu-a-b-c") == "cpu"
     there = devices.resolve("ssh://b", provider="plugin:/opt/x.so").plugin
     assert there is not None and there.library == "/opt/x.so"
 
@@ -47,7 +48,6 @@ def test_a_device_has_the_plugin_with_its_options_in_its_name(in_tmp: Path) -> N
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("cpu", "plugin:no.so", "--provider plugin:no.so: no such file"),
         ("cpu", "plugin:", "--provider plugin:: write plugin:PATH, of the provider's library"),
         ("ssh://b", "plugin:x.so", "--provider plugin:x.so: write its whole path on the device"),
         ("cpu", "cpu,a=b", "--provider cpu,a=b: cpu takes no options"),
@@ -56,6 +56,14 @@ def test_a_device_has_the_plugin_with_its_options_in_its_name(in_tmp: Path) -> N
         ("cpu", "openvino,precision=8", "precision=8: choose fp32, bf16, fp16"),
         ("cpu", "openvino,device=cpu,device=gpu", "'device=gpu' is no option, or given twice"),
         ("cpu", "openvino,openvino", "openvino is named twice"),
+        ("cpu", "qnn,device=npu,qnn,device=NPU", "qnn,device=npu is named twice"),
+        (
+            "cpu",
+            "openvino,precision=float32,openvino,precision=FP32",
+            "openvino,precision=fp32 is named twice",
+        ),
+        ("cpu", "cpu,,openvino", "--provider cpu,,openvino: a name is missing beside a comma"),
+        ("cpu", "plugin", "--provider plugin: write plugin:PATH, of the provider's library"),
         ("cpu", "cpu,tirch", "did you mean"),
         ("cuda", "openvino", "--provider openvino: not on GPUs; choose cuda, tensorrt or torch"),
     ],
@@ -65,6 +73,23 @@ def test_what_names_no_plugin_is_refused(name: str, text: str, said: str) -> Non
         for provider in providers.several(text):
             devices.resolve(name, provider=provider)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("no.so", "no such file"), ("folder.so", "it is a directory"), ("pipe.so", "it is no file")],
+)
+def test_a_path_that_leads_to_no_library_is_one_line(in_tmp: Path, path: str, said: str) -> None:
+    (in_tmp / "folder.so").mkdir()
+    os.mkfifo(in_tmp / "pipe.so")
+    with pytest.raises(DeviceError, match=f"^--provider plugin:.*{path}: {said}$"):
+        devices.resolve("cpu", provider=f"plugin:{path}")
+
+
+def test_options_of_one_value_have_names_of_their_own() -> None:
+    words = ("qnn,device=cpu", "qnn,backend_type=cpu", "qnn,backend_type=htp")
+    found = [devices.resolve("cpu", provider=providers.named(word)).name for word in words]
+    assert found == ["cpu-qnn-cpu", "cpu-qnn-backend_type-cpu", "cpu-qnn-backend_type-htp"]
 
 
 def test_a_device_has_its_providers_and_hears_of_those_that_fit_its_machine() -> None:

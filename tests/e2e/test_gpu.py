@@ -124,7 +124,7 @@ CONSTANT = "c (float[32,32] x) => (float[2] y) <float[2] a = {1, 2}> { y = Relu(
     [
         (ONE, "idle Relu", (), "its CUDA graph does not compute output 'y' as the first call did"),
         (ONE, "wrong Relu", ("--mode", "eager", "--tf32"), "output 'y' on the GPU is .*not timed"),
-        (ONE, "left Relu", ("--mode", "eager"), "none of the graph's 1 nodes runs on CUDAExec"),
+        (ONE, "left Relu", ("--mode", "eager"), "none of its nodes runs on CUDAExec"),
         (CONSTANT, "", ("--mode", "eager"), "no node left to run"),
         (TWO, "left Relu", (), "^RuntimeError: it cannot be captured as .* with --mode eager$"),
     ],

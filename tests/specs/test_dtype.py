@@ -17,6 +17,7 @@ from benchbox.report import conditions
 from benchbox.report.frame import to_frame
 from benchbox.report.tables import setting
 from benchbox.specs import Case, with_dtype
+from benchbox.specs.dtype import computes_in_float32
 from tests.conftest import WriteOnnx
 from tests.helpers.tables import record, run_of
 from tests.specs.conftest import only
@@ -101,6 +102,7 @@ def test_a_file_in_another_precision_is_told_of_and_left_alone(
     write_onnx: WriteOnnx, text: str, asked: str, sentence: str
 ) -> None:
     path = write_onnx("mine", f"g {text}")
+    assert not computes_in_float32(path)
     with pytest.raises(UsageError, match=f"mine.onnx: --dtype {asked}: .*{sentence}"):
         case_of(path, asked)
 
@@ -111,6 +113,7 @@ def test_a_file_in_another_precision_is_told_of_and_left_alone(
 @pytest.mark.usefixtures("shared_cache")
 def test_a_file_becomes_a_graph_of_halves_without_a_cast(write_onnx: WriteOnnx) -> None:
     path = write_onnx("net", NET)
+    assert computes_in_float32(path)
     before = path.read_bytes()
     case = case_of(path)
     graph = inspected(case)

@@ -36,6 +36,7 @@ GIVE = "give values that fit with --input NAME=FILE.npy"
 AFTER = (
     ("Could not find an implementation for", "this ONNX Runtime has no kernel for it in this type"),
     ("is not a registered function/op", "an operator library of one's own is not loaded"),
+    ("Could not determine default backend path", "name one: --provider qnn,backend_type=htp"),
     ("out of data bounds", GIVE),
     ("Scale value should be greater", GIVE),
 )

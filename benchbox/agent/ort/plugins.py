@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import platform
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +17,15 @@ from benchbox.agent.stdio import Message
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-OPENVINO = "OpenVINOExecutionProvider"
+OPENVINO, QNN = "OpenVINOExecutionProvider", "QNNExecutionProvider"
 # Python packages that bring the library of a provider, and say where it is.
 PACKAGES = {
     OPENVINO: "onnxruntime_ep_openvino",
-    "QNNExecutionProvider": "onnxruntime_qnn",
+    QNN: "onnxruntime_qnn",
     "WebGpuExecutionProvider": "onnxruntime_ep_webgpu",
 }
 DEVICE, PRECISION, CONFIG = "device", "precision", "load_config"
+THREADS = "INFERENCE_NUM_THREADS"  # of OpenVINO's configuration
 DEVICES = ("cpu", "gpu", "npu")
 # What a provider calls the types that it can be told to compute in.
 PRECISIONS = {OPENVINO: {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}}
@@ -31,9 +33,10 @@ TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 # OpenVINO drops any other option without an error.
 OPTIONS = {OPENVINO: (DEVICE, PRECISION, CONFIG)}
 UNLOADED = re.compile(r"^Failed to load library .* with error: ")
-ABSENT = "cannot open shared object file: No such file or directory"
-DIGITS = 12  # of a library's hash
+FOREIGN = "cannot open shared object file: No such file or directory"  # of one that is there
+DIGITS = 12  # of a file's hash
 VERSION = "version"  # in what a plug-in says of itself
+SIMULATOR = "simulator"
 NAMES = ("FULL_DEVICE_NAME", "Description")  # of the hardware, there or in what the system says
 
 
@@ -66,7 +69,7 @@ class LoadedPlugin:
         """Have a session run on it, with as many threads as the session has."""
         own = dict(self.options)
         if self.provider == OPENVINO:
-            ours = {"INFERENCE_NUM_THREADS": str(options.intra_op_num_threads)}
+            ours = {THREADS: str(options.intra_op_num_threads)}
             given = (ours if self.kind == "CPU" else {}) | self.config.get(self.kind, {})
             if self.precision:
                 hint = PRECISIONS[OPENVINO][self.precision]
@@ -93,17 +96,33 @@ def load(asked: Message) -> LoadedPlugin | None:
         return None
     if not hasattr(ort, "register_execution_provider_library"):
         raise ValueError(f"ONNX Runtime {ort.__version__} takes no plug-ins; 1.23 and newer do")
+    require_file(library)
     there = {_key(each) for each in ort.get_ep_devices()}
     name = Path(library).name
     try:
-        ort.register_execution_provider_library(f"benchbox {name}", library)
+        ort.register_execution_provider_library(_registered(asked["provider"], name), library)
     except Exception as error:  # ONNX Runtime's have no common ancestor but this
         why = UNLOADED.sub("", messages.plain(str(error))).replace(f"{library}: ", "")
-        if why == ABSENT and Path(library).exists():  # of another machine's
+        if why == FOREIGN:
             why = "it is for another kind of processor"
         raise ValueError(f"{name} is no plug-in for its ONNX Runtime: {why}") from None
     offered = [each for each in ort.get_ep_devices() if _key(each) not in there]
     return _chosen(library, offered, asked["options"])
+
+
+def require_file(library: str) -> None:
+    """Raise ValueError unless a file is there: ONNX Runtime would wait for a pipe's writer."""
+    path = Path(library)
+    if not path.is_file():
+        why = "a directory" if path.is_dir() else "no file" if path.exists() else ""
+        raise ValueError(f"plugin:{library}: {f'it is {why}' if why else 'no such file'}")
+
+
+def _registered(provider: str, name: str) -> str:
+    """The name to register a library by: some, as QNN's, make it the name of their provider."""
+    own = name.partition(".")[0].removeprefix("lib").removeprefix("onnxruntime_providers_")
+    known = {each.lower(): each for each in PACKAGES}
+    return provider or known.get(f"{own.removesuffix('_plugin').lower()}executionprovider", own)
 
 
 def installed() -> list[str]:
@@ -153,8 +172,9 @@ def _chosen(
         "sha256": _sha256(library),
         "device": kind,
         "hardware": _hardware(device),
-        "options": dict(asked),
+        "options": {name: _with_digest(value) for name, value in asked.items()},
         VERSION: str(device.ep_metadata.get(VERSION, "")),
+        **_simulator(provider, asked),
     }
     precision = _type(asked.get(PRECISION, "")) if PRECISION in words else ""
     return LoadedPlugin(provider, device, precision, options, config, facts)
@@ -181,6 +201,22 @@ def _sha256(library: str) -> str:
         return hashlib.sha256(file.read()).hexdigest()[:DIGITS]
 
 
+def _with_digest(value: str) -> str:
+    """An option's value, with the hash of the file that it names: what is in it decides."""
+    try:
+        return f"{value} ({_sha256(value)})" if Path(value).is_file() else value
+    except (OSError, ValueError):  # longer than a path can be, or not to be read
+        return value
+
+
+def _simulator(provider: str, asked: Mapping[str, str]) -> dict[str, str]:
+    """What stands in for the hardware: QNN's library of an NPU computes on x86 processors too."""
+    backend = asked.get("backend_type", asked.get("backend_path", ""))
+    is_simulated = provider == QNN and "htp" in Path(backend).name.lower()
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return {SIMULATOR: "QNN's simulator of an NPU"} if is_simulated and x86 else {}
+
+
 def _config(text: str) -> Mapping[str, Any]:
     """The value of `load_config`, given as JSON or as a JSON file."""
     try:
@@ -191,6 +227,8 @@ def _config(text: str) -> Mapping[str, Any]:
         raise ValueError(f"{CONFIG}={text}: not JSON") from None
     if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
         raise ValueError(f'{CONFIG}={text}: write it as {{"CPU": {{"NAME": "value"}}}}')
+    if any(THREADS in each for each in found.values()):
+        raise ValueError(f"{CONFIG}: leave {THREADS} out; --threads says how many")
     return found
 
 

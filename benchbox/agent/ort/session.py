@@ -126,8 +126,7 @@ def _require(provider: str, used: str, nodes: Mapping[str, int] | None) -> None:
         return
     if not nodes:
         raise RuntimeError("the graph has no node left to run: its outputs are constants")
-    total, elsewhere = sum(nodes.values()), " or ".join(nodes)
-    raise RuntimeError(f"none of the graph's {total} nodes runs on {provider}, all on {elsewhere}")
+    raise RuntimeError(f"none of its nodes runs on {provider}, all on {' or '.join(nodes)}")
 
 
 def values(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, ort.OrtValue]:
