@@ -46,7 +46,7 @@ def folded(
         else:
             values |= found
     made.graph.initializer.extend(
-        numpy_helper.from_array(np.ascontiguousarray(value), name)
+        numpy_helper.from_array(np.array(value, order="C"), name)
         for name, value in values.items()
         if name not in before
     )

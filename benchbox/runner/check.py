@@ -140,7 +140,7 @@ class _Bench:
         here = self._nodes(self._model, case.inputs)
         if own != Counter(each.operation.type for each in here):
             raise CaseError(
-                f"device {device.name!r} runs other operators of it than ONNX Runtime makes here"
+                f"device {device.name!r} ran other operators than ONNX Runtime writes down here"
             )
 
     def check(self, blame: Blame, notify: Notify) -> Check | None:

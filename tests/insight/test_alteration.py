@@ -195,7 +195,7 @@ def test_nothing_is_altered_for_what_no_alteration_proves() -> None:
 BEHIND = """net (float[1,32,8,8] x) => (float[1,64] y) { s = Shape(x) g = Gather<axis = 0>(s, one)
     h = Div(g, two) i = Cast<to = 7>(h) b = Slice(x, nought, i, one) w = Identity(half)
     c = Conv(b, w) d = GlobalAveragePool(c) f = Flatten(d) t = Transpose(fc) u = Transpose(t)
-    v = Shape<start = 1>(b) y = MatMul(f, u) }"""
+    v = Shape<start = 1>(b) k = Squeeze(nought) l = Gather<axis = 0>(f, k) y = MatMul(f, u) }"""
 
 
 def test_constants_are_computed_and_what_follows_from_known_shapes() -> None:
@@ -207,8 +207,9 @@ def test_constants_are_computed_and_what_follows_from_known_shapes() -> None:
     weights = onnx_models.weights(half=(32, 16, 1, 1), fc=(32, 64))
     found = onnx_models.text(BEHIND, *weights, *others)
     made = folded(found, shape(found), {"b": (1, 16, 8, 8)})
-    assert run(made) == ["Slice", "Conv", "GlobalAveragePool", "Flatten", "MatMul"]
+    assert run(made) == ["Slice", "Conv", "GlobalAveragePool", "Flatten", "Gather", "MatMul"]
     arrays = {w.name: onnx.numpy_helper.to_array(w) for w in made.graph.initializer}
     assert arrays["v"].tolist() == [16, 8, 8] and arrays["u"].shape == (32, 64)
+    assert arrays["k"].shape == ()
     narrow, _, _ = widened(made, shape(made), {}, {"c": 8})
     assert "Conv" in run(narrow)
