@@ -55,8 +55,6 @@ BEHIND: Mapping[Part, str] = {
     "plain depthwise": "a layout that is slower for them",
     "plain grouped": "a layout that is slower for them",
     "layout conversion": "channels or operators that are not computed in blocks between others",
-    "data movement": "splits, concatenations and shuffles, which cost no FLOPs",
-    "element-wise and pooling": "activations, additions and pooling, which cost next to no FLOPs",
 }
 PAPER = {
     "G1": "memory access",
@@ -100,7 +98,7 @@ def _behind(blame: Blame, block: int) -> str:
     if blame.reason == "small map":
         return f"this suggests maps of fewer than {SMALL_MAP} pixels"
     if not named or not multiple:
-        return f"this suggests {BEHIND[blame.part]}"
+        return f"this suggests {BEHIND.get(blame.part) or _operators(blame)}"
     among = "among others " if len(blame.channels) > NAMED else ""
     where = " a group" if blame.reason == "group of a block" else ""
     nearest = -(-blame.channels[0] // multiple) * multiple
@@ -108,6 +106,16 @@ def _behind(blame: Blame, block: int) -> str:
         f"{among}{listed(named)} channels{where} are no multiple of {multiple}, which suggests "
         f"{nearest} for {named[0]}"
     )
+
+
+def _operators(blame: Blame) -> str:
+    """The operators that take most of a part: `Concat, Split and Transpose, which ...`."""
+    times: Counter[str] = Counter()
+    for each in blame.nodes:
+        times[each.node.operation.type] += round(each.parts[blame.part] * 1e9)
+    origins = [each.node.origin for each in blame.nodes]
+    few = ", which cost next to no FLOPs" if not any(o and o.macs for o in origins) else ""
+    return f"{listed([name for name, _ in times.most_common(NAMED)])}{few}"
 
 
 def _multiple(reason: Reason, block: int) -> int:

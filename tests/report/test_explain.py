@@ -45,7 +45,8 @@ CEILINGS = {"fp32_macs_per_s": 1e9, "copy_1000_bytes_per_s": 1e9, "node_s": 1e-6
             explained(
                 node("a", "Concat", 9, (1, 4), (1, 8)), node("b", "Split", 9, (1, 4), (1, 2))
             ),
-            "100% (0.0180 ms): 2 nodes that only move data; this suggests splits, concatenations",
+            "100% (0.0180 ms): 2 nodes that only move data; this suggests Concat and Split, "
+            "which cost next to no FLOPs.",
         ),
     ],
 )
