@@ -11,7 +11,7 @@ from benchbox.insight.predict.work import BLOCK, BYTES, Work
 
 Floats = NDArray[np.float64]
 CACHE = 1 << 20  # bytes: about what one core keeps for itself
-COOLING_US = (4_000, 8_000, 16_000)  # after which weights leave a shared cache, by and by
+COOLING_US = 4_000, 32_000  # while which weights leave a shared cache
 ROWS, COLUMNS = 12, 16  # of the results of a product that are computed at once
 
 
@@ -92,14 +92,14 @@ def physics(works: Sequence[Work], calls: Sequence[Call]) -> Floats:
         amounts = _plain(own)
     else:
         amounts = _computing(own, is_product=kind.startswith("product"))
-    cold = _cold(own, calls) if works[0].macs else []
+    cold = [_cold(own, calls)] if works[0].macs else []
     return np.column_stack([np.ones(len(works)), *amounts, *cold])
 
 
-def _cold(own: _Columns, calls: Sequence[Call]) -> Sequence[Floats]:
+def _cold(own: _Columns, calls: Sequence[Call]) -> Floats:
     """Weights that have left the cache since they were used: the more, the longer that was ago."""
-    ago = np.array([call.about_us for call in calls])
-    return [own.weights * np.clip(np.log2(ago / since), 0, 1) / 1e6 for since in COOLING_US]
+    ago, (first, last) = np.log([call.about_us for call in calls]), np.log(COOLING_US)
+    return np.asarray(own.weights * np.clip((ago - first) / (last - first), 0, 1) / 1e6)
 
 
 def _depthwise(own: _Columns, block: int) -> Sequence[Floats]:
