@@ -134,6 +134,10 @@ def check(
     if device.gpu:
         if device.url:
             _prepare(device, console(stderr=True), install=bool(install), clean=clean)
+            with _opened(device) as target:
+                found = setup.facts(target)
+            _print(_rows(found))
+            devices.require_claims(device, found["machine"], found.get("model", ""))
         gpu_check.check(device)
         return
     if device.url:

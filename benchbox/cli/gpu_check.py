@@ -8,7 +8,7 @@ from rich.text import Text
 from benchbox import host, records
 from benchbox.analysis.disturbances import clock_reasons
 from benchbox.cli.output import console
-from benchbox.devices import Device, ceilings, gpu_options
+from benchbox.devices import Device, ceilings, gpu_options, providers
 from benchbox.devices.providers import runs_modules
 from benchbox.errors import CaseError, DeviceError
 from benchbox.lines import one_line
@@ -33,7 +33,8 @@ def check(device: Device) -> None:
             measured, observed = agent.ceilings()
         except CaseError as error:
             raise DeviceError(f"device {device.name!r}: {error}") from None
-    rows = [*_facts(facts), *_now(observed), ("energy", energy_source), *_ceilings(measured)]
+    rows = [*providers.rows(agent.hello["providers"], "", ""), *_facts(facts), *_now(observed)]
+    rows += [("energy", energy_source), *_ceilings(measured)]
     for label, value in rows:
         stdout.print(Text(f"{label:<13} {one_line(value)}"))
     identity = gpu_options.identity(facts, device.provider, versions)

@@ -25,9 +25,10 @@ def of(name: str) -> list[str]:
     return [what for word in said for what, words in WORDS.items() if words.fullmatch(word)]
 
 
-def false_one(name: str, machine: str, model: str | None = None) -> str:
+def false_one(name: str, machine: str, model: str | None = None, *, has_card: bool = False) -> str:
     """What a name claims that a processor is not, empty where all of it is true.
 
+    Where it `has_card` to be timed on, what is claimed of that is left alone.
     MAKER is true of a board that its `model` says so of, and may be where that is not known.
     """
     machine = machine.lower()
@@ -35,6 +36,7 @@ def false_one(name: str, machine: str, model: str | None = None) -> str:
         ARM: machine in ARM_MACHINES,
         X86: machine in X86_MACHINES,
         RISCV: machine.startswith("riscv"),
+        **(dict.fromkeys(ON_CARDS, True) if has_card else {}),
     }
     if model is None or MAKER in model.lower():
         name = name.replace(MAKER, "")

@@ -23,6 +23,7 @@ Channels = Literal["gpu", "arm"]
 CPU_PROVIDER = providers.CPU
 SSH_PORT = 22
 DIGITS = 12  # of 6, two of some thousand addresses are the same
+PRINTED = re.compile(r"(?:(?P<name>[a-z0-9][a-z0-9_-]*)-)?cuda-(?P<index>0|[1-9]\d?)")
 GPU = re.compile(r"(?:(?P<name>[a-z0-9][a-z0-9_-]*):)?cuda(?::(?P<index>0|[1-9]\d?))?")
 DEVICES = {
     "cpu": "this machine's processor",
@@ -176,9 +177,13 @@ def _placed(name: str) -> tuple[Entry, str]:
     """The entry of a name, as it is recorded, and the GPU there that it stands for, if any.
 
     That is `cuda` or `cuda:1` of this machine, `box:cuda:1` of a registered one, or `box` where
-    that is registered with a provider for GPUs.
+    that is registered with a provider for GPUs; `box:cpu` are the processors there. Names of
+    tables, `box-cuda-1` and `box-cpu`, are the same.
     """
-    match = GPU.fullmatch(name)
+    match = GPU.fullmatch(name) or _printed(name)
+    if match is None and (entry := _with_processors(name)):
+        own = f"{entry.name}-cpu" if entry.provider else entry.name
+        return replace(entry, name=own, provider=""), ""
     if match is None:
         entry = _entry(name)
         if not entry.provider:
@@ -193,6 +198,20 @@ def _placed(name: str) -> tuple[Entry, str]:
             f"device {name!r}: only GPUs of this machine (cuda) and over ssh are timed"
         )
     return replace(entry, name=f"{entry.name}-{gpu.replace(':', '-')}"), gpu
+
+
+def _printed(name: str) -> re.Match[str] | None:
+    """The parts of a GPU's name as tables have it, None for a name of one's own."""
+    match = None if registry.find(name) else PRINTED.fullmatch(name)
+    return match if match and (not match["name"] or registry.find(match["name"])) else None
+
+
+def _with_processors(name: str) -> Entry | None:
+    """The registered device of `box:cpu`; `box-cpu` where `box` is its GPU; else None."""
+    if registry.find(name):
+        return None
+    entry = registry.find(name.removesuffix(":cpu").removesuffix("-cpu"))
+    return entry if entry and (name.endswith(":cpu") or entry.provider) else None
 
 
 def _check_torch(device: Device) -> None:
@@ -265,7 +284,7 @@ def naming_python(device: Device, *, addressed: bool = True) -> str:
 def require_claims(device: Device, machine: str, model: str | None = None) -> None:
     """Raise DeviceError where a device's name says that it is what it is not."""
     own = device.name.removesuffix(f"-{device.plugin.name}") if device.plugin else device.name
-    claimed = "" if device.gpu else claims.false_one(own, machine, model)
+    claimed = claims.false_one(own, machine, model, has_card=bool(device.gpu))
     if not claimed:
         return
     if device.url or device.command_name not in DEVICES:

@@ -55,9 +55,14 @@ NEEDS: Mapping[str, Need] = {
 }
 
 
-def how(short: str) -> str:
-    """The advice for a provider that a device lacks."""
-    return NEEDS[short].how if short in NEEDS else BUILD
+def how(short: str, system: str, machine: str) -> str:
+    """The advice for a provider that a device lacks; the system is empty where it is not known."""
+    need = NEEDS.get(short)
+    if need is None:
+        return BUILD
+    if system and need.systems and short not in dict(fitting(system, machine)):
+        return f"no package brings it to {system.split()[0]} on {machine}"
+    return need.how
 
 
 def fitting(system: str, machine: str) -> Iterator[tuple[str, Need]]:

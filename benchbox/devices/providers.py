@@ -135,11 +135,13 @@ def without_provider(name: str, provider: str, own: str = "") -> str:
     return name if provider == CPU else name.removesuffix(f"-{own or short(provider)}")
 
 
-def require(provider: str, available: Sequence[str], device: str) -> None:
+def require(
+    provider: str, available: Sequence[str], device: str, system: str = "", machine: str = ""
+) -> None:
     """Raise DeviceError unless the ONNX Runtime of a device has a provider."""
     if provider not in available:
         there = ", ".join(map(short, filter(_is_local, available)))
         raise DeviceError(
             f"device {device!r}: its ONNX Runtime has no {provider}, only {there}; "
-            f"{provider_needs.how(short(provider))}, or leave --provider out"
+            f"{provider_needs.how(short(provider), system, machine)}, or leave --provider out"
         )

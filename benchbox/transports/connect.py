@@ -100,7 +100,8 @@ def _check(device: Device, agent: Agent) -> None:
     """Raise DeviceError where a device has less than was asked of it."""
     there = agent.hello["host"]
     if not agent.plugin:
-        providers.require(device.provider, agent.hello["providers"], device.name)
+        own = (agent.hello["providers"], device.name, there.get("system", ""), there["machine"])
+        providers.require(device.provider, *own)
     devices.require_claims(device, there["machine"], there.get("cpu", ""))
     if device.threads > there["cpus_usable"]:
         raise DeviceError(

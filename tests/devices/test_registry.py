@@ -292,3 +292,34 @@ def test_arm_asks_which_of_the_registered_boards(
     registry.add(Entry("box", "ssh://box", provider="cuda"))
     with pytest.raises(DeviceError, match=r"which of your devices: -d pi or -d new\?$"):
         devices.resolve("arm")
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "gpu"),
+    [
+        ("box", "box-cuda-0", "cuda:0"),
+        ("box-cuda-0", "box-cuda-0", "cuda:0"),
+        ("box-cuda-1", "box-cuda-1", "cuda:1"),
+        ("cuda-1", "cuda-1", "cuda:1"),
+        ("box:cpu", "box-cpu", ""),
+        ("box-cpu", "box-cpu", ""),
+        ("pi:cpu", "pi", ""),
+    ],
+)
+def test_names_of_tables_and_processors_of_a_gpus_machine(
+    in_tmp: Path,  # noqa: ARG001
+    name: str,
+    own: str,
+    gpu: str,
+) -> None:
+    registry.add(Entry("box", "ssh://box", provider="cuda"))
+    registry.add(Entry("pi", "ssh://pi"))
+    found = devices.resolve(name)
+    assert (found.name, found.gpu) == (own, gpu)
+    with pytest.raises(DeviceError):
+        devices.resolve("none-cuda-0")
+    if gpu and found.url:
+        other = replace(found, name="arm-cuda-0")
+        with pytest.raises(DeviceError, match="it is x86_64, not an ARM one"):
+            devices.require_claims(other, "x86_64")
+        devices.require_claims(found, "x86_64")
