@@ -65,7 +65,7 @@ def predict(
     with Bar(stderr) as bar:
         bar.line().draw("fitting", None, f"{len(known.networks)} networks")
         model = model_of(known)
-    shift, anchored = _anchored(anchor, run, known, model) if run else (1.0, 0)
+    shift, anchored = _anchored(anchor, run, names, known, model) if run else (1.0, 0)
     done: list[Predicted] = []
     cut = _collect(done, [*asked, *generators], known, model, shift, stderr)
     report = PredictReport(
@@ -108,10 +108,20 @@ def _run(anchor: str, results: Path) -> Run:
     return run
 
 
-def _anchored(anchor: str, run: Run, known: Calibration, model: LatencyModel) -> tuple[float, int]:
-    """What the cases of a run took over what is predicted, and how many there are."""
+def _anchored(
+    anchor: str, run: Run, names: Sequence[str], known: Calibration, model: LatencyModel
+) -> tuple[float, int]:
+    """What the cases of a run took over what is predicted, and how many there are.
+
+    They are those of bundled specs, and of the files among `names`.
+    """
     keys = dict.fromkeys(each.key for each in run.records if each.latency is not None)
-    found = specs.find_all([*dict.fromkeys(key.partition(":")[0] for key in keys)])
+    bundled = specs.bundled()
+    timed = dict.fromkeys(key.partition(":")[0] for key in keys)
+    found = specs.find_all([each for each in timed if each in bundled])
+    found += [each for each in specs.find_all(names) if each.name not in bundled]
+    if not found:
+        raise UsageError(f"--anchor {anchor}: name its files among what is predicted, too")
     cases = [case for case in runner.unfold(found, specs.Selection()) if case.key in keys]
     try:
         return shift_by(run.records, cases, runner.prepare(found, cases), known, model)

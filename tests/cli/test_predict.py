@@ -99,3 +99,15 @@ def test_a_gpu_is_refused(folder: Path) -> None:
     done = run("search.py:variants", "-d", "cuda")
     assert (done.exit_code, folder.exists()) == (DeviceError.exit_code, True)
     assert "only processors" in done.output
+
+
+def test_an_anchor_may_hold_files_that_are_predicted_too(folder: Path) -> None:
+    timed = CliRunner().invoke(app, ["run", "c005.onnx", "--quick", "--max-time", "0.5s"])
+    assert timed.exit_code in (0, 5), timed.output
+    (records,) = folder.glob("results/cpu/*.jsonl")
+    found = run("c005.onnx", "c006.onnx", "--anchor", str(records))
+    assert found.exit_code == 0
+    assert "as what the anchor's 1 case takes" in found.output
+    found = run("c006.onnx", "--anchor", str(records))
+    assert found.exit_code == 2
+    assert "none of its cases can be predicted" in found.output
