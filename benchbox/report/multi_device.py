@@ -22,7 +22,7 @@ from benchbox.report.table import Column, Table
 from benchbox.report.tables import (
     by_group,
     flops,
-    heading,
+    headings,
     measured_by,
     memory,
     p50,
@@ -137,7 +137,7 @@ def _table(runs: Sequence[Run], facts: SpecFacts) -> Table:
             *(c for run in runs if (c := _throughput(run, facts, keys)).known),
             *(column for run in runs for column in _scaling(run, keys)),
         ),
-        groups=tuple(heading(record.group) for record in known),
+        groups=headings(known),
         failures=tuple(
             f"{run.context.device}: {line}"
             for run in runs

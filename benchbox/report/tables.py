@@ -58,6 +58,13 @@ def heading(group: str) -> str:
     return text.group(group)
 
 
+def headings(records: Sequence[Record]) -> tuple[str, ...]:
+    """The heading of each row; none where every case is a group of its own name."""
+    if all(record.group == record.case for record in records):
+        return ()
+    return tuple(heading(record.group) for record in records)
+
+
 def by_group(groups: Sequence[str]) -> list[int]:
     """The order of rows in which groups stay together."""
     first = {group: index for index, group in reversed(list(enumerate(groups)))}
@@ -83,7 +90,7 @@ def _run_table(run: Run, facts: SpecFacts, verbose: bool) -> Table:
         title=facts.title,
         about=(setting(run.context, records), measured_by(run.context)),
         columns=tuple(_columns(run, facts, records, verbose)),
-        groups=tuple(heading(record.group) for record in records),
+        groups=headings(records),
         failures=tuple(footnotes.failures(run, facts)),
         sentences=(*claims.sentences(run, facts), *pools.sentences(run)),
         notes=(

@@ -22,6 +22,7 @@ from benchbox.report.console import show_tables
 from benchbox.report.costs import CostRow, cost_table
 from benchbox.report.files import FORMULA, to_csv, to_json, to_markdown
 from benchbox.report.frame import to_frame
+from benchbox.report.multi_device import tables_of
 from benchbox.report.table import Column, Table
 from benchbox.report.tables import short_case
 from tests.helpers.tables import (
@@ -158,6 +159,11 @@ def test_verbose_adds_percentiles_processes_and_how_it_was_measured() -> None:
 def test_rows_of_one_group_stand_together() -> None:
     by_groups = sorted(g2_records(), key=lambda each: each.labels["groups"])
     assert printed(run_of(by_groups)) == printed(run_of(g2_records()))
+
+
+def test_cases_that_stand_alone_have_no_headings() -> None:
+    alone = [replace(each, group=each.case) for each in g2_records()]
+    assert [table.groups for table in tables_of([run_of(alone)])] == [()]
 
 
 @pytest.mark.parametrize(
