@@ -9,6 +9,7 @@ from itertools import chain, islice
 
 from benchbox.errors import CaseError
 from benchbox.export import Graph
+from benchbox.export.prepare import Progress
 from benchbox.runner.memory_groups import reference_key
 from benchbox.runner.prepare import prepare
 from benchbox.runner.request import Request
@@ -22,7 +23,6 @@ BATCHES = 64, 512  # cases whose graphs are made at once: the first, and most
 
 making = threading.Lock()  # what several targets time is made once
 
-Progress = Callable[[int, int, str], None]
 Made = Mapping[str, Graph | CaseError]
 Make = Callable[[Sequence[BlockSpec], Sequence[Case], Progress], Made]
 

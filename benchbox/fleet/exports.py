@@ -13,6 +13,7 @@ from benchbox import __version__, export, host
 from benchbox.errors import BenchboxError, CaseError, DeviceError, SpecError, UsageError
 from benchbox.export import Graph, source_digest
 from benchbox.export.graph import MODEL
+from benchbox.export.prepare import Progress
 from benchbox.fleet import store, task
 from benchbox.fleet.task import Text, Word
 from benchbox.runner.prepare import matched
@@ -28,8 +29,6 @@ AT_HOME = (
     "an exporter has benchbox's networks and builders in files alone, no checkpoints and no values "
     "from files: install torch here"
 )
-
-Progress = Callable[[int, int, str], None]
 
 
 class Exporters(Protocol):

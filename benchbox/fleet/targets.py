@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from benchbox.errors import BenchboxError, DeviceError
+from benchbox.export.prepare import Progress
 from benchbox.fleet import members, task
 from benchbox.fleet.chunks import (
     STREAMED,
     Chunk,
     Make,
     Preparation,
-    Progress,
     groups,
     prepared,
     streamed,

@@ -21,7 +21,6 @@ from benchbox.specs.model import Platform
 T = TypeVar("T")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MOST_CASES, MOST_S = 10_000, 366 * 86_400.0
-NOWHERE = Path()
 Word = Annotated[str, Field(pattern=r"^[\w+.,=~-]{1,120}$")]
 Text = Annotated[str, Field(max_length=4000)]
 
