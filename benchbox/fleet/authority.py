@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbox import host
-from benchbox.errors import StorageError, UsageError
+from benchbox.errors import DeviceError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
 
 PORT = 8786
+CONNECT_S = 10.0
 YEARS = 10
 AUTHORITY, AUTHORITY_KEY = "authority.pem", "authority-key.pem"
 MEMBER, MEMBER_KEY = "member.pem", "member-key.pem"
@@ -45,6 +46,13 @@ class FleetAddress:
             f"tls_{role}_key": key for role in roles
         }
         return Security(require_encryption=True, tls_ca_file=authority, **pairs)
+
+    def unreachable(self, error: Exception) -> DeviceError:
+        """The error for a scheduler that does not answer."""
+        why = str(error).split("\n")[0] or type(error).__name__
+        return DeviceError(
+            f"{self.url}: no scheduler answers; `benchbox fleet start` starts one: {why}"
+        )
 
 
 def default_folder() -> Path:

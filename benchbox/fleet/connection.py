@@ -10,12 +10,11 @@ from typing import Any, TypeVar
 
 from benchbox.errors import DeviceError
 from benchbox.fleet import exports, members, store, task, worker
-from benchbox.fleet.authority import FleetAddress
+from benchbox.fleet.authority import CONNECT_S, FleetAddress
 from benchbox.fleet.members import Member
 from benchbox.fleet.task import Files, Reply, Task
 
 T = TypeVar("T")
-CONNECT_S = 10.0
 AGAIN_S = 2.0  # for a try to reach a scheduler that was lost
 # What Dask raises where a worker, or the scheduler, has left.
 LEFT = (OSError, TimeoutError, RuntimeError, ValueError, LookupError)
@@ -35,8 +34,7 @@ class Connection:
         try:
             self._client = self._open(CONNECT_S)
         except (OSError, TimeoutError, ValueError) as error:
-            why = str(error).split("\n")[0] or type(error).__name__
-            raise DeviceError(f"{address.url}: no scheduler answers: {why}") from None
+            raise address.unreachable(error) from None
 
     def _open(self, timeout_s: float) -> Any:  # noqa: ANN401 - the type is of an extra
         from distributed import Client

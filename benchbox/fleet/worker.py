@@ -14,7 +14,7 @@ from distributed.worker_state_machine import WorkerState
 
 from benchbox.errors import BenchboxError, DeviceError, UsageError
 from benchbox.fleet import members, store, task
-from benchbox.fleet.authority import FleetAddress
+from benchbox.fleet.authority import CONNECT_S, FleetAddress
 from benchbox.fleet.members import METRIC, ROLE
 from benchbox.fleet.offered import Offered, refuse
 from benchbox.fleet.task import Reply, Task
@@ -24,7 +24,6 @@ from benchbox.specs import Selection
 
 HEARTBEAT_S = 5.0  # Dask's own half a second would be felt beside timed calls
 RETRY_S = 5.0  # after a scheduler was lost
-CONNECT_S = 10.0
 LOOK_S = 30.0  # between looks at a device that rests
 DASHBOARD = "127.0.0.1:8787"  # it asks nobody for a certificate
 
@@ -125,7 +124,7 @@ async def serve(
             worker = await _join(address, names, exports_graphs=exports_graphs)
         except (OSError, TimeoutError, RuntimeError, ValueError) as error:
             if not has_joined:
-                raise DeviceError(_unreachable(address, error)) from None
+                raise address.unreachable(error) from None
         else:
             say("the scheduler is back" if has_joined else f"joined the fleet at {address.url}")
             has_joined = True
@@ -149,11 +148,6 @@ async def _look(offered: Sequence[Offered], say: Callable[[str], None]) -> None:
                 continue
             if await asyncio.to_thread(each.look):
                 say(f"{each.device.name} is usual again")
-
-
-def _unreachable(address: FleetAddress, error: Exception) -> str:
-    why = str(error).split("\n")[0] or type(error).__name__
-    return f"{address.url}: no scheduler answers; `benchbox fleet start` starts one: {why}"
 
 
 async def _join(
