@@ -62,14 +62,15 @@ class Member:
         return ", ".join(filter(None, (self.cpu, self.machine, self.runtime, self.governor)))
 
 
-def described(device: Device, seen: Context | Mapping[str, Any]) -> dict[str, Any]:
-    """A device by the facts with which its agent greeted, or that a run of it has."""
-    there, versions = _seen(seen)
-    parts = pools.kind(there, versions)
+def described(
+    device: Device, host: Mapping[str, Any], versions: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A device by the facts of its host with which its agent greeted, or that a run of it has."""
+    parts = pools.kind(host, versions)
     identity = _digest(json.dumps([parts, device.provider, device.threads]))
     stem = match[1] if (match := NUMBERED.fullmatch(device.name)) else device.name
     slug = re.sub(r"[^a-z0-9]+", "-", parts["cpu"].lower()).strip("-")
-    boot = there.get("boot")
+    boot = host.get("boot")
     return {
         "name": device.name,
         "identity": identity,
@@ -82,18 +83,12 @@ def described(device: Device, seen: Context | Mapping[str, Any]) -> dict[str, An
 
 def changes(facts: Mapping[str, Any], seen: Context) -> str:
     """What of a device is no more as it was when it was offered, in words; empty for nothing."""
-    before, now = facts["parts"], pools.kind(*_seen(seen))
+    before, now = facts["parts"], pools.kind(seen.host, seen.versions)
     return ", ".join(
         f"{name} {now[name] or 'unknown'}, not {before[name] or 'unknown'}"
         for name in now
         if now[name] != before[name]
     )
-
-
-def _seen(seen: Context | Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    if isinstance(seen, Context):
-        return seen.host, seen.versions
-    return seen["host"], seen["versions"]
 
 
 def _digest(text: str) -> str:

@@ -117,7 +117,7 @@ def offer(devices: Sequence[Device]) -> list[Offered]:
         if runs_modules(device.provider):
             raise DeviceError(f"device {device.name!r}: torch builds modules, a fleet times graphs")
         with open_agent(device) as agent:
-            facts = members.described(device, agent.hello)
+            facts = members.described(device, agent.hello["host"], agent.hello["versions"])
             idle = condition.glance(agent)
         for other in found:
             same = facts["boot"] and facts["boot"] == other.facts["boot"]

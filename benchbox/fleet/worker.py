@@ -94,9 +94,8 @@ def timed(asked: Task, offered: Offered) -> Reply:
             raise DeviceError(outcome.lost)
         run = outcome.run
         if changed := members.changes(offered.facts, run.context):
-            offered.facts = members.described(offered.device, run.context) | {
-                "boot": offered.facts["boot"]
-            }
+            now = members.described(offered.device, run.context.host, run.context.versions)
+            offered.facts = {**now, "boot": offered.facts["boot"]}
             raise DeviceError(f"it is no more what it was: {changed}")
         if word := offered.condition.after(run.context.threads, run.records):
             return Reply(rests=word)

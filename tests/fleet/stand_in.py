@@ -85,7 +85,7 @@ def main(what: str, url: str, certificates: str, folder: str, *names: str) -> No
     found = [Device(name, CPU_PROVIDER, 1, "arm") for name in names]
     idle = Glance(100_000.0)
     there = [
-        offered.Offered(each, members.described(each, HELLO), condition=Condition(idle))
+        offered.Offered(each, members.described(each, **HELLO), condition=Condition(idle))
         for each in found
     ]
     say = partial(print, flush=True)

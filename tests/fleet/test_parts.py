@@ -263,10 +263,10 @@ def test_a_device_has_the_identity_of_its_processor_runtime_and_governor(
     host: dict[str, object], runtime: str, changed: str
 ) -> None:
     device = Device("pi-1", CPU_PROVIDER, 1, "arm")
-    facts = members.described(device, {"host": HOST, "versions": {"onnxruntime": "1.22"}})
+    facts = members.described(device, HOST, {"onnxruntime": "1.22"})
     own = context(host={**HOST, **host}, versions={"onnxruntime": runtime, "torch": "3"})
     assert members.changes(facts, own) == changed
-    is_same = members.described(device, own)["identity"] == facts["identity"]
+    is_same = members.described(device, own.host, own.versions)["identity"] == facts["identity"]
     assert is_same is not bool(changed)
 
 

@@ -83,7 +83,7 @@ def host(url: str, folder: str, *names: str) -> None:
     os.environ["BENCHBOX_CACHE_DIR"] = str(Path(folder) / f"cache-{names[0]}")
     tempfile.tempdir = folder
     found = [Device(name, CPU_PROVIDER, 1, "arm") for name in names]
-    there = [offered.Offered(each, members.described(each, HELLO)) for each in found]
+    there = [offered.Offered(each, members.described(each, **HELLO)) for each in found]
     with patch.object(worker, "measure", partial(measure, Path(folder) / f"log-{names[0]}")):
         asyncio.run(worker.serve(authority.parse(url), there, partial(print, flush=True)))
 
