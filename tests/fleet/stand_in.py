@@ -8,7 +8,7 @@ exported, too: each is the name of its case.
 import asyncio
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from benchbox import export
 from benchbox.analysis.latency import Latency
 from benchbox.analysis.states import Gate, state_at
 from benchbox.devices import CPU_PROVIDER, Device
@@ -45,15 +46,22 @@ def measure(folder: Path, request: Request, ready: Prepared, watcher: Any) -> Ou
         time.sleep(0.02)
     if (folder / name).exists():
         raise DeviceError(f"device {name!r}: it is on fire")
-    own = context(request.name, device=name, **HELLO)
+    gate = Gate(state_at(reading_ns(folder, name), 3))
+    return timed(request, ready, watcher, lambda: {"gate": gate})
+
+
+def timed(
+    request: Request, ready: Prepared, watcher: Any, facts: Callable[[], Mapping[str, Any]]
+) -> Outcome:
+    """A run whose cases have all the same latency, and other facts."""
+    own = context(request.name, device=request.device.name, **HELLO)
     with closing(Journal(request.results, own)) as journal:
         for index, case in enumerate(ready.cases):
             graph = ready.graphs[case.key]
             assert isinstance(graph, Graph)
             assert graph.path.read_bytes(), "it was sent"
             bare = record.record(index, case, graph)
-            gate = Gate(state_at(reading_ns(folder, name), 3))
-            journal.append(replace(bare, status="ok", latency=LATENCY, gate=gate))
+            journal.append(replace(bare, status="ok", latency=LATENCY, **facts()))
             watcher.finished(journal.records[case.key])
     return Outcome(journal.run, False, "", False)
 
@@ -79,7 +87,7 @@ def prepare(folder: Path, cases: Sequence[Case], *_: object) -> dict[str, Graph]
 
 def main(what: str, url: str, certificates: str, folder: str, *names: str) -> None:
     engine.require()
-    from benchbox.fleet import exports, offered, worker
+    from benchbox.fleet import offered, worker
 
     address = authority.parse(url, folder=Path(certificates))
     found = [Device(name, CPU_PROVIDER, 1, "arm") for name in names]
@@ -95,7 +103,7 @@ def main(what: str, url: str, certificates: str, folder: str, *names: str) -> No
         patch.object(worker, "LOOK_S", 0.2),
         patch.object(worker, "HEARTBEAT_S", 0.5),
         patch.object(offered.Offered, "look", lambda each: look(Path(folder), each)),
-        patch.object(exports.export, "prepare", partial(prepare, Path(folder))),
+        patch.object(export, "prepare", partial(prepare, Path(folder))),
     ):
         serve = partial(worker.serve, address, there, say, exports_graphs=True)
         if what == "worker":

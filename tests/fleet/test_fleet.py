@@ -105,8 +105,6 @@ class Hearer:
     ) -> None:
         self.finished_on: list[tuple[str, str]] = []
         self.put_aside: dict[str, str] = {}
-        self.waited: list[str] = []
-        self.rested: list[tuple[str, str]] = []
         self.act, self.stop = act, stop
 
     def exporting(self, done: int, total: int, name: str) -> None:
@@ -120,10 +118,10 @@ class Hearer:
         self.put_aside[device] = reason
 
     def resting(self, device: str, reason: str) -> None:
-        self.rested.append((device, reason))
+        pass
 
     def waiting(self, reason: str) -> None:
-        self.waited.append(reason)
+        pass
 
     def failed(self, error: BenchboxError) -> None:
         pass

@@ -12,8 +12,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -21,29 +20,21 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from benchbox.analysis.latency import Latency
 from benchbox.analysis.samples import Burst
 from benchbox.api.plan import PUBLISHED
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import BenchboxError
 from benchbox.export import Graph
 from benchbox.fleet import authority, chunks, engine, members
-from benchbox.records.journal import Journal
-from benchbox.runner import record
 from benchbox.runner.request import Outcome, Prepared, Request
 from benchbox.specs import BlockSpec, Case, OnnxFile, Selection
-from tests.helpers.record_files import context
+from tests.fleet import stand_in
 from tests.helpers.runs import graph_of, named
 
 SPEED = 12.0
 SHORTEST_S, LONGEST_S = 2.0, 20.0
 SESSIONS, ROUNDS, CALLS = 3, 18, 2  # of a case, as many as an ordinary run has
 GRAPH_BYTES = 4096
-LATENCY = Latency(0.002, 0.0019, 0.0021, 0.003, None, 0.002, 0.001, 64, 0.9, 20)
-HELLO: Mapping[str, Any] = {
-    "host": {"machine": "aarch64", "cpu": "Cortex-A76", "cpus": 4},
-    "versions": {"onnxruntime": "1.22"},
-}
 
 
 def takes_s(name: str) -> float:
@@ -54,26 +45,19 @@ def takes_s(name: str) -> float:
 def measure(log: Path, request: Request, ready: Prepared, watcher: Any) -> Outcome:
     begin = time.monotonic()
     device = request.device.name
-    own = context(request.name, device=device, **HELLO)
     generator = random.Random(device)
-    with closing(Journal(request.results, own)) as journal:
-        for index, case in enumerate(ready.cases):
-            graph = ready.graphs[case.key]
-            assert isinstance(graph, Graph)
-            assert graph.path.read_bytes(), "it was sent"
-            bare = record.record(index, case, graph)
-            calls = [10**6, 3 * 10**6] + [
-                generator.randrange(10**6, 3 * 10**6) for _ in range(CALLS)
-            ]
-            places = product(range(SESSIONS), range(ROUNDS))
-            bursts = [Burst(session, at, tuple(calls)) for session, at in places]
-            journal.append(replace(bare, status="ok", latency=LATENCY, bursts=bursts))
-            watcher.finished(journal.records[case.key])
+
+    def bursts() -> dict[str, list[Burst]]:
+        calls = [10**6, 3 * 10**6] + [generator.randrange(10**6, 3 * 10**6) for _ in range(CALLS)]
+        places = product(range(SESSIONS), range(ROUNDS))
+        return {"bursts": [Burst(session, at, tuple(calls)) for session, at in places]}
+
+    outcome = stand_in.timed(request, ready, watcher, bursts)
     busy_s = sum(takes_s(case.name) for case in ready.cases)
     time.sleep(max(0.0, begin + busy_s / SPEED - time.monotonic()))
     with log.open("a") as file:
         file.write(json.dumps([device, begin, time.monotonic(), busy_s]) + "\n")
-    return Outcome(journal.run, False, "", False)
+    return outcome
 
 
 def host(url: str, folder: str, *names: str) -> None:
@@ -83,7 +67,7 @@ def host(url: str, folder: str, *names: str) -> None:
     os.environ["BENCHBOX_CACHE_DIR"] = str(Path(folder) / f"cache-{names[0]}")
     tempfile.tempdir = folder
     found = [Device(name, CPU_PROVIDER, 1, "arm") for name in names]
-    there = [offered.Offered(each, members.described(each, **HELLO)) for each in found]
+    there = [offered.Offered(each, members.described(each, **stand_in.HELLO)) for each in found]
     with patch.object(worker, "measure", partial(measure, Path(folder) / f"log-{names[0]}")):
         asyncio.run(worker.serve(authority.parse(url), there, partial(print, flush=True)))
 
@@ -131,7 +115,7 @@ class Silent:
         pass
 
 
-def submitter(url: str, folder: str, count: str, *options: str) -> None:
+def submitter(url: str, folder: str, count: str) -> None:
     """Have cases timed as they come, and print what it took."""
     from benchbox.fleet import submit
 
@@ -147,7 +131,6 @@ def submitter(url: str, folder: str, count: str, *options: str) -> None:
         device=Device("", CPU_PROVIDER, 1, "arm", url="fleet:"),
         plan=PUBLISHED,
         results=place / "results",
-        resume="resume" in options,
     )
     begin = time.monotonic()
     with patch.object(chunks, "prepare", prepare):
