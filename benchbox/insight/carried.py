@@ -110,19 +110,21 @@ class Carried:
         return self.constants[name]
 
     def resize(self, node: NodeProto, index: int, shape: Shape) -> None:
-        """Repeat a constant until it has this shape; sums over its second axis stay as large."""
+        """Repeat a constant until it has this shape."""
         array = self.constant(node.input[index])
-        if array.shape == shape:
-            return
-        made = array
-        for axis, size in enumerate(shape):
-            made = np.take(made, np.arange(size) % array.shape[axis], axis=axis)
-        if len(shape) > 1:
-            made = (made * (array.shape[1] / shape[1])).astype(array.dtype)
-        self.put(node, index, made)
+        if array.shape != shape:
+            self.put(node, index, repeated(array, shape))
 
     def put(self, node: NodeProto, index: int, array: Any) -> None:  # noqa: ANN401
         """Give a node a constant of its own, whoever else reads the old one."""
         name = f"{node.input[index]}@{node.output[0]}"
         node.input[index] = name
         self.changed[name] = array
+
+
+def repeated(array: Any, shape: Shape) -> Any:  # noqa: ANN401
+    """An array repeated until it has this shape; sums over its second axis stay as large."""
+    made = array
+    for axis, size in enumerate(shape):
+        made = np.take(made, np.arange(size) % array.shape[axis], axis=axis)
+    return (made * (array.shape[1] / shape[1])).astype(array.dtype) if len(shape) > 1 else made

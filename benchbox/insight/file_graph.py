@@ -24,14 +24,13 @@ class FileGraph:
 
         self.model = model
         graph = infer(model, inputs).graph
-        self.nodes: Sequence[NodeProto] = graph.node
         self.makers = {name: node for node in graph.node for name in node.output if name}
         self.places = {name: at for at, node in enumerate(graph.node) for name in node.output}
         self.readers: defaultdict[str, list[NodeProto | None]] = defaultdict(list)
         for node in graph.node:
             for name in node.input:
                 self.readers[name].append(node)
-            for name in _of_bodies(node):
+            for name in read_by_bodies(node):
                 self.readers[name].append(None)
         for value in graph.output:
             self.readers[value.name].append(None)
@@ -66,11 +65,11 @@ class FileGraph:
         return readers[0] if len(readers) == 1 else None
 
 
-def _of_bodies(node: NodeProto) -> Iterator[str]:
+def read_by_bodies(node: NodeProto) -> Iterator[str]:
     """The names that the bodies of a node read, their own among them."""
     for attribute in node.attribute:
         for body in (attribute.g, *attribute.graphs):
             for inner in body.node:
                 yield from inner.input
-                yield from _of_bodies(inner)
+                yield from read_by_bodies(inner)
             yield from (value.name for value in body.output)

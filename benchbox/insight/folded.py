@@ -36,8 +36,7 @@ def folded(
     made.CopyFrom(model)
     del made.graph.node[:]
     given = {value.name for value in model.graph.output}
-    places = {name: at for at, node in enumerate(view.nodes) for name in node.output}
-    for node in sorted(model.graph.node, key=lambda node: places.get(node.output[0], 0)):
+    for node in sorted(model.graph.node, key=lambda node: view.places.get(node.output[0], 0)):
         shape = view.shape(node.input[0]) or observed.get(node.input[0]) if node.input else None
         can_be = not given & {*node.output}
         found = (_of_shape(node, shape) or _computed(node, values, model)) if can_be else None

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from benchbox.errors import GraphError
 from benchbox.insight.alteration import Alteration
-from benchbox.insight.carried import Shape
+from benchbox.insight.carried import Shape, repeated
+from benchbox.insight.file_graph import read_by_bodies
 from benchbox.insight.widths import widened
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto
+    from onnx import GraphProto, ModelProto
 
 
 def altered(
@@ -54,31 +53,15 @@ def _prune(graph: GraphProto) -> None:
     while names:
         if (name := names.pop()) not in needed:
             needed.add(name)
-            names += _reads(makers[name]) if name in makers else ()
+            node = makers.get(name)
+            names += (*node.input, *read_by_bodies(node)) if node else ()
     nodes = [node for node in graph.node if needed & {*node.output}]
     weights = [weight for weight in graph.initializer if weight.name in needed]
     inputs = {weight.name for weight in graph.initializer} - needed  # of files before IR 4
     values = [value for value in graph.input if value.name not in inputs]
     for field, kept in (("node", nodes), ("initializer", weights), ("input", values)):
-        _replace(graph, field, kept)
-
-
-def _replace(graph: GraphProto, field: str, kept: Iterable[object]) -> None:
-    copies = type(graph)()
-    getattr(copies, field).extend(kept)
-    own = getattr(graph, field)
-    del own[:]
-    own.extend(getattr(copies, field))
-
-
-def _reads(node: NodeProto) -> Iterator[str]:
-    """The names that a node reads, in its bodies too."""
-    yield from node.input
-    for attribute in node.attribute:
-        for body in (attribute.g, *attribute.graphs):
-            yield from (value.name for value in body.output)
-            for inner in body.node:
-                yield from _reads(inner)
+        graph.ClearField(field)
+        getattr(graph, field).extend(kept)
 
 
 def _merge_groups(graph: GraphProto, groups: Mapping[str, int]) -> None:
@@ -94,8 +77,7 @@ def _merge_groups(graph: GraphProto, groups: Mapping[str, int]) -> None:
         (attribute,) = (each for each in node.attribute if each.name == "group")
         array = numpy_helper.to_array(weights[node.input[1]])
         size = array.shape[1] * attribute.i // count
-        repeated = np.take(array, np.arange(size) % array.shape[1], axis=1)
-        scaled = (repeated * (array.shape[1] / size)).astype(array.dtype)
+        scaled = repeated(array, (len(array), size, *array.shape[2:]))
         attribute.i = count
         name = f"{node.input[1]}@{node.output[0]}"
         graph.initializer.append(numpy_helper.from_array(scaled, name))
