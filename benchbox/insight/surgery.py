@@ -24,7 +24,7 @@ def altered(
     """
     shapes = {name: tuple(shape) for name, shape in inputs.items()}
     if alteration.widths or alteration.narrowed:
-        made, shapes, _ = widened(model, inputs, alteration.widths, alteration.narrowed)
+        made, shapes = widened(model, inputs, alteration.widths, alteration.narrowed)
     else:
         made = type(model)()
         made.CopyFrom(model)

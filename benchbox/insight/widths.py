@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from benchbox.errors import GraphError
-from benchbox.insight.carried import NAMES, Carried, MeetsError, Shape
+from benchbox.insight.carried import Carried, MeetsError, Shape
 from benchbox.insight.width_rules import carry
 
 if TYPE_CHECKING:
@@ -27,11 +27,10 @@ def widened(
     inputs: Mapping[str, Sequence[int]],
     to: Mapping[int, int],
     named: Mapping[str, int] = MappingProxyType({}),
-) -> tuple[ModelProto, dict[str, Shape], dict[int, int]]:
+) -> tuple[ModelProto, dict[str, Shape]]:
     """A copy with other numbers of channels, by old number, and the shapes of its inputs.
 
-    `named` are widths of single results. The last are all numbers of channels that changed, with
-    those that followed suit.
+    `named` are widths of single results.
 
     Raises GraphError for a graph with operators whose new shapes are not known.
     """
@@ -46,7 +45,7 @@ def widened(
     raise GraphError("no widths fit all additions in it")
 
 
-def _attempt(carried: Carried) -> tuple[ModelProto, dict[str, Shape], dict[int, int]]:
+def _attempt(carried: Carried) -> tuple[ModelProto, dict[str, Shape]]:
     """Carry all shapes forward and write the model."""
     from onnx import numpy_helper
 
@@ -69,6 +68,4 @@ def _attempt(carried: Carried) -> tuple[ModelProto, dict[str, Shape], dict[int, 
             for dim, size in zip(value.type.tensor_type.shape.dim, shape, strict=False):
                 dim.Clear()
                 dim.dim_value = size
-    pairs = ((carried.old.get(name, ()), new) for name, new in carried.new.items())
-    changed = {old[1]: new[1] for old, new in pairs if len(old) == len(new) == NAMES and old != new}
-    return carried.model, carried.inputs, changed
+    return carried.model, carried.inputs

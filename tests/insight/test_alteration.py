@@ -211,5 +211,5 @@ def test_constants_are_computed_and_what_follows_from_known_shapes() -> None:
     arrays = {w.name: onnx.numpy_helper.to_array(w) for w in made.graph.initializer}
     assert arrays["v"].tolist() == [16, 8, 8] and arrays["u"].shape == (32, 64)
     assert arrays["k"].shape == ()
-    narrow, _, _ = widened(made, shape(made), {}, {"c": 8})
+    narrow, _ = widened(made, shape(made), {}, {"c": 8})
     assert "Conv" in run(narrow)
