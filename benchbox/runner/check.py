@@ -76,11 +76,16 @@ def advice(
 ) -> Iterator[Advice]:
     """Time graphs with wider channels beside the original; those that differ lie in a folder."""
     known, wanted = set[bytes](), candidates(found)
+    try:
+        original = _model(case, graph)
+    except (CaseError, GraphError) as error:
+        yield from (Advice(to, reason=str(error)) for to in wanted)
+        return
     for number, to in enumerate(wanted):
         path = folder / f"{number}.onnx"
         unmeasured = Advice(to)
         try:
-            model, inputs = _altered(_model(case, graph), case, graph, Alteration(widths=to))
+            model, inputs = _altered(original, case, graph, Alteration(widths=to))
             cost = costs.count(model, _shapes(inputs))
             flops = cost.macs / max(1, graph.cost.macs)
             model.doc_string = (
