@@ -55,6 +55,19 @@ def text(body: str, *weights: TensorProto, opset: int = 18) -> onnx.ModelProto:
     return built
 
 
+def naming(
+    body: str, shapes: Mapping[str, Sequence[int]], numbers: Mapping[str, Sequence[int]]
+) -> onnx.ModelProto:
+    """A model of a text with those of the weights and other constants that it names."""
+    used = [weight(name, *shape) for name, shape in shapes.items() if name in body]
+    others = [
+        helper.make_tensor(name, INT64, [len(values)], values)
+        for name, values in numbers.items()
+        if name in body
+    ]
+    return text(body, *used, *others)
+
+
 def convolution(data: Dims, kernel: Sequence[int], **attributes: Any) -> onnx.ModelProto:
     return one("Conv", {"x": data}, weight("w", *kernel), **attributes)
 

@@ -50,13 +50,7 @@ CLASSIFIER = """net (float[1,32,8,8] x) => (float[1,10] y) { a = Conv(x, wide)
 
 
 def model(text: str) -> onnx.ModelProto:
-    named = {name: shape for name, shape in WEIGHTS.items() if name in text}
-    others = [
-        onnx.numpy_helper.from_array(np.array(values, np.int64), name)
-        for name, values in CONSTANTS.items()
-        if name in text
-    ]
-    found = onnx_models.text(text, *onnx_models.weights(**named), *others)
+    found = onnx_models.naming(text, WEIGHTS, CONSTANTS)
     for node in found.graph.node:
         node.name = f"n_{node.output[0]}"
     return found
@@ -200,12 +194,8 @@ BEHIND = """net (float[1,32,8,8] x) => (float[1,64] y) { s = Shape(x) g = Gather
 
 def test_constants_are_computed_and_what_follows_from_known_shapes() -> None:
     numbers = {"nought": [0], "one": [1], "two": [2]}
-    others = [
-        onnx.numpy_helper.from_array(np.array(values, np.int64), name)
-        for name, values in numbers.items()
-    ]
-    weights = onnx_models.weights(half=(32, 16, 1, 1), fc=(32, 64))
-    found = onnx_models.text(BEHIND, *weights, *others)
+    shapes = {"half": (32, 16, 1, 1), "fc": (32, 64)}
+    found = onnx_models.naming(BEHIND, shapes, numbers)
     made = folded(found, shape(found), {"b": (1, 16, 8, 8)})
     assert run(made) == ["Slice", "Conv", "GlobalAveragePool", "Flatten", "Gather", "MatMul"]
     arrays = {w.name: onnx.numpy_helper.to_array(w) for w in made.graph.initializer}

@@ -61,14 +61,7 @@ WEIGHTS = {
 
 
 def model(text: str) -> onnx.ModelProto:
-    """A model of a text with those of the weights and other constants that it names."""
-    named = {name: shape for name, shape in WEIGHTS.items() if name in text}
-    others = [
-        onnx.numpy_helper.from_array(np.array(values, np.int64), name)
-        for name, values in OTHERS.items()
-        if name in text
-    ]
-    return onnx_models.text(text, *onnx_models.weights(**named), *others)
+    return onnx_models.naming(text, WEIGHTS, OTHERS)
 
 
 @pytest.mark.parametrize(
