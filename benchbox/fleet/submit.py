@@ -66,13 +66,12 @@ class Submission:
         hearer: Hearer,
         priority: int = 0,
         stream: Iterator[Case] | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Raises DeviceError where the fleet has no such devices.
 
         What the `stream` yields comes after the cases; how many that will be is not known.
         """
-        self._hearer, self._priority, self._clock = hearer, priority, clock
+        self._hearer, self._priority = hearer, priority
         self._aside: set[str] = set()
         self._rests = Rests(hearer.resting)
         self._sent: dict[str, SentChunk] = {}
@@ -149,12 +148,12 @@ class Submission:
             key = self._over.get(timeout=LOOK_S)
             if (sent := self._sent.pop(key, None)) is not None:
                 self._take(sent)
-        if self._clock() - self._looked >= LOOK_S:
+        if time.monotonic() - self._looked >= LOOK_S:
             self._look()
 
     def _look(self) -> None:
         """See who is in the fleet; what a device had that has left goes to others."""
-        self._looked = self._clock()
+        self._looked = time.monotonic()
         found = self._connection.members()
         if self._is_away != (found is None):
             self._is_away = found is None
@@ -178,7 +177,7 @@ class Submission:
         if target.is_done or self._has_sent(target) or self._usable(target):
             target.alone_since = None
             return
-        now = self._clock()
+        now = time.monotonic()
         target.alone_since = now if target.alone_since is None else target.alone_since
         own = [each for each in self._members.values() if each.identity == target.identity]
         if any(each.name in self._rests for each in own):
@@ -249,7 +248,7 @@ class Submission:
         if flight.has_left or flight.rests:
             sent.target.take_back(sent.chunk, member.name, is_loss=flight.is_killed)
             if flight.rests:
-                self._rests.begin(member.name, self._clock())
+                self._rests.begin(member.name, time.monotonic())
             return
         if reason := flight.failure or self._keep(sent):
             sent.target.take_back(sent.chunk, member.name)
