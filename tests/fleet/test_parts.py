@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from rich.console import Console
@@ -13,7 +14,7 @@ from benchbox import host
 from benchbox.cli import fleet_list
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import CaseError, DeviceError, StorageError, UsageError
-from benchbox.fleet import authority, chunks, engine, members, store, task
+from benchbox.fleet import authority, chunks, engine, members, rests, store, targets, task
 from benchbox.fleet.members import Member
 from benchbox.fleet.task import Files
 from benchbox.report.console import show_tables
@@ -279,6 +280,32 @@ def test_the_last_chunks_are_shared_case_by_case() -> None:
 
 def member(name: str, identity: str = "one", machine: str = "aarch64") -> Member:
     return Member(name, "w", identity, machine, "A76", "ONNX Runtime 1", "", ("pi", identity))
+
+
+def test_a_device_rests_for_a_run_until_its_worker_tells_otherwise() -> None:
+    heard: list[tuple[str, str]] = []
+    rested = rests.Rests(lambda *what: heard.append(what))
+    hot, other = replace(member("pi-1"), rests="hot"), replace(member("pc", "two"), rests="hot")
+    rested.look([hot, member("pi-2"), other], {"one"}, 0.0)
+    rested.begin("pi-2", 1.0)
+    usual = [member("pi-1"), member("pi-2")]
+    rested.look(usual, {"one"}, rests.TOLD_S)
+    assert "pi-1" in rested
+    rested.look(usual, {"one"}, rests.TOLD_S + 1.0)
+    assert "pi-1" not in rested
+    assert "pi-2" in rested
+    assert heard == [("pi-1", "hot"), ("pi-1", "")]
+
+
+def test_cases_with_which_worker_after_worker_is_lost_are_given_up() -> None:
+    ahead, unused = chunks.Preparation(iter(()), lambda: None), cast("Any", None)
+    target = targets.FleetTarget("pool:pi", "one", unused, unused, ahead, 1.0)
+    for left in range(targets.MOST_LOSSES):
+        assert target.given_up() is None, f"after {left}"
+        chunk = target.next(1) or chunks.Chunk(cases(a=2), {}, (), {})
+        target.take_back(chunk, "pi-1", is_loss=True)
+    assert target.next(1) is None
+    assert str(target.given_up()).startswith("s:a0 and 1 more: not timed")
 
 
 FLEET = [member("pi1"), member("pi2"), member("pi3", "two"), member("pc", "three", "x86_64")]
