@@ -210,8 +210,9 @@ def _with_processors(name: str) -> Entry | None:
     """The registered device of `box:cpu`; `box-cpu` where `box` is its GPU; else None."""
     if registry.find(name):
         return None
-    entry = registry.find(name.removesuffix(":cpu").removesuffix("-cpu"))
-    return entry if entry and (name.endswith(":cpu") or entry.provider) else None
+    own = name.removesuffix(":cpu")
+    entry = registry.find(own if own != name else name.removesuffix("-cpu"))
+    return entry if entry and (own != name or entry.provider) else None
 
 
 def _check_torch(device: Device) -> None:

@@ -304,6 +304,7 @@ def test_arm_asks_which_of_the_registered_boards(
         ("box:cpu", "box-cpu", ""),
         ("box-cpu", "box-cpu", ""),
         ("pi:cpu", "pi", ""),
+        ("nas-cpu:cpu", "nas-cpu", ""),
     ],
 )
 def test_names_of_tables_and_processors_of_a_gpus_machine(
@@ -314,6 +315,7 @@ def test_names_of_tables_and_processors_of_a_gpus_machine(
 ) -> None:
     registry.add(Entry("box", "ssh://box", provider="cuda"))
     registry.add(Entry("pi", "ssh://pi"))
+    registry.add(Entry("nas-cpu", "ssh://nas"))
     found = devices.resolve(name)
     assert (found.name, found.gpu) == (own, gpu)
     with pytest.raises(DeviceError):
