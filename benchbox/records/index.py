@@ -213,7 +213,7 @@ class Index:
         self._tables.execute("DELETE FROM run WHERE path = ?", (path,))
         self._tables.execute("DELETE FROM file WHERE path = ?", (path,))
 
-    def _add(self, file: tuple[bytes, int, int], rows: "Rows") -> None:
+    def _add(self, file: tuple[bytes, int, int], rows: Rows) -> None:
         """Add a run by its file, its place there and the size of that."""
         run = self._tables.execute(
             "INSERT INTO run VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*file, *rows.run)

@@ -183,9 +183,8 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class BoardPool:
-    """The boards of a run that is those of several, the boards of each case, and their spread."""
+    """The boards of each case of a run that is those of several, and their spread."""
 
-    names: Sequence[str]
     holders: Mapping[str, Sequence[str]]
     boards: Boards
 

@@ -53,12 +53,11 @@ def others(run: Run, results: Path) -> list[Run]:
     if not together:
         return []
     folders = [path for path in results.glob("*") if path.is_dir()]
-    paths = reader.newest_first(sorted(folders), run.context.name)
-    own = [path for path in paths if _together(reader.first_line(path)) == together]
     found = list[Run]()
-    for path in own:
-        with contextlib.suppress(RecordError):  # whoever names it is told
-            found += [reader.read(path)] if path != run.path else []
+    for path in reader.newest_first(sorted(folders), run.context.name):
+        if path != run.path and _together(reader.first_line(path)) == together:
+            with contextlib.suppress(RecordError):  # whoever names it is told
+                found.append(reader.read(path))
     return found
 
 
@@ -103,7 +102,7 @@ def _joined(runs: Sequence[Run]) -> Run:
         warnings=[warning for run in runs for warning in run.warnings],
         earlier=[record for run in runs for record in run.earlier],
         profiles=[profile for run in runs for profile in run.profiles],
-        pool=BoardPool(names, {record.key: own for record, own in taken}, boards),
+        pool=BoardPool({record.key: own for record, own in taken}, boards),
     )
 
 
