@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 from benchbox import host
 from benchbox.devices import Device
 from benchbox.errors import BenchboxError, CaseError, DeviceError
-from benchbox.export import Graph
+from benchbox.export import Graph, source_digest
 from benchbox.insight.predict import calibration
 from benchbox.insight.predict.calibration import LEAST_NETWORKS, Calibration, Identity
-from benchbox.insight.predict.model import VERSION, LatencyModel, Prediction, examples, fit
+from benchbox.insight.predict.model import LatencyModel, Prediction, examples, fit
 from benchbox.insight.predict.optimise import LightGraph, lighten
 from benchbox.insight.predict.predictor import Predictor
 from benchbox.records import Record
 from benchbox.runner.calibrate import identity, require_same_version
 from benchbox.runner.generated import Generated
-from benchbox.specs import Case
+from benchbox.specs import Builder, Case
 from benchbox.transports import Agent
 
 if TYPE_CHECKING:
@@ -87,14 +87,15 @@ def _as_it_was(device: Device, now: Identity) -> str:
 
 
 def model_of(known: Calibration) -> LatencyModel:
-    """The model of a calibration, fitted to it or as it was fitted before."""
-    file = calibration.folder() / f"{known.digest[:24]}-{VERSION}.json"
+    """The model of a calibration, fitted to it or as the same source files fitted it before."""
+    code = source_digest.digest(Builder(f"{fit.__module__}:{fit.__name__}"))
+    file = calibration.folder() / f"{known.digest[:24]}-{code[:12]}.json"
     kept = host.read_json(file)
     try:
         if isinstance(kept, dict):
             return LatencyModel.from_json(kept)
     except (KeyError, TypeError, ValueError):
-        pass  # of another benchbox: it is fitted anew
+        pass  # damaged: it is fitted anew
     found = fit(examples(known.networks))
     try:
         host.write(file, json.dumps(found.to_json()))

@@ -32,7 +32,6 @@ FEW = 5  # operators of a kind, below which nothing is known of it
 MOST_EXTRAPOLATED = 0.2  # of the time, above which there is no interval
 LEVEL = 0.8  # of networks that an interval covers
 MOST_ADDED = 1.0  # of a logarithm, to what physics say
-VERSION = 3  # of what is fitted: another benchbox's is fitted anew
 
 
 Timed = tuple[Work, Call, float, float]  # the time, its share of the network's
