@@ -26,7 +26,7 @@ from benchbox.transports import Agent
 if TYPE_CHECKING:
     import onnx
 
-FLOAT, FLOAT16, INTEGERS = 1, 10, (2, 3)  # TensorProto.DataTypes
+FLOAT16, INTEGERS = 10, (2, 3)  # TensorProto.DataTypes
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 import json
 import random
+from statistics import median
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -79,8 +81,12 @@ def test_a_shift_moves_all_of_it() -> None:
     assert moved.latency_s == pytest.approx(1.5 * found.latency_s)
 
 
-def test_physics_is_chosen_where_nothing_else_is_better() -> None:
-    assert model.fit(KNOWN).method in ("physics", "smoothing")
+def test_the_method_is_chosen_that_errs_less_about_what_is_left_out() -> None:
+    fitted = {method: model.fit(KNOWN, method) for method in get_args(Method)}
+    errors = {method: median(map(abs, each.errors)) for method, each in fitted.items()}
+    best, worst = sorted(errors, key=errors.__getitem__)
+    assert errors[best] < errors[worst]
+    assert model.fit(KNOWN).method == best
 
 
 def test_coefficients_are_found_and_never_negative() -> None:
