@@ -1,7 +1,13 @@
-"""What the sections share: the row that they yield, the command line, a sign of life."""
+"""What the sections share: the row that they yield, a run of the command, a sign of life."""
 
+import shlex
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from benchbox import records
+from benchbox.records import Run
 
 BENCHBOX = [sys.executable, "-m", "benchbox"]
 
@@ -17,3 +23,16 @@ def counted(section: str, times: int) -> Iterator[int]:
         yield index
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def recorded(*argv: str, results: Path, env: Mapping[str, str] | None = None) -> Run:
+    """Run benchbox, and read what it recorded of this processor.
+
+    Raises RuntimeError with what it printed where it fails.
+    """
+    whole = [*BENCHBOX, *argv, "--results", str(results)]
+    done = subprocess.run(whole, check=False, capture_output=True, text=True, env=env)
+    path = records.latest(results, "cpu")
+    if done.returncode or path is None:
+        raise RuntimeError(f"{shlex.join(whole)} ended with {done.returncode}: {done.stderr}")
+    return records.read(path)

@@ -17,9 +17,8 @@ from pathlib import Path
 import onnx
 import psutil
 
-from benchbox import records
 from tests.helpers.onnx_models import convolution
-from tools.bench.common import BENCHBOX, UNLIMITED, Row, counted
+from tools.bench.common import BENCHBOX, UNLIMITED, Row, counted, recorded
 from tools.bench.fleet_parts import SPEED
 
 DEVICES, HOSTS, CASES = 100, 10, 10_000
@@ -111,11 +110,8 @@ def calls() -> Iterator[Row]:
 
 
 def _p50(path: Path, results: Path, options: list[str]) -> float:
-    argv = [*BENCHBOX, "run", str(path), "--device", "cpu", "--results", str(results), *options]
-    subprocess.run(argv, check=False, capture_output=True)
-    newest = records.latest(results, "cpu", "graph")
-    assert newest is not None, "it was timed"
-    (record,) = records.read(newest).records
+    run = recorded("run", str(path), "--device", "cpu", *options, results=results)
+    (record,) = run.records
     assert record.latency is not None, record.reason
     return record.latency.p50_s
 
@@ -125,12 +121,14 @@ def _share(process: psutil.Process, path: Path, folder: Path, url: str) -> float
     argv = [*BENCHBOX, "run", str(path), "--results", str(folder), "--scheduler", url]
     argv += ["--sessions", "1", "--max-time", f"{WATCHED_S}s", "--precision", "0.01%"]
     readings = []
-    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
         while run.poll() is None:
             if process.children():
                 times = process.cpu_times()
                 readings.append((time.monotonic(), times.user + times.system))
             time.sleep(0.1)
+        _, told = run.communicate()
+    assert run.returncode == 0, told.decode()
     window = [r for r in readings if readings[0][0] + 3 < r[0] < readings[-1][0] - 1.5]
     return (window[-1][1] - window[0][1]) / (window[-1][0] - window[0][0])
 

@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
-from benchbox import records
 from benchbox.records import Run
 from tools.bench import rivals
-from tools.bench.common import BENCHBOX, UNLIMITED, Row, counted
+from tools.bench.common import BENCHBOX, UNLIMITED, Row, counted, recorded
 from tools.bench.neighbours import busy
 
 CASES = {
@@ -82,14 +81,9 @@ def export(folder: Path) -> list[Path]:
 def whole_run() -> Figures:
     """Run benchbox from start to end, and read what it recorded."""
     with tempfile.TemporaryDirectory() as folder:
-        argv = [*BENCHBOX, "run", *CASES.values(), "--results", folder]
-        quiet = subprocess.DEVNULL
         start = time.perf_counter()
-        subprocess.run(argv, check=True, stdout=quiet, stderr=quiet)
+        run = recorded("run", *CASES.values(), results=Path(folder))
         seconds = time.perf_counter() - start
-        path = records.latest(Path(folder), "cpu")
-        assert path is not None
-        run = records.read(path)
         return {**figures(run), SENTINELS: in_sentinels_s(run) / seconds}
 
 

@@ -5,7 +5,6 @@ The gate, which earlier versions used, is read from the same samples.
 
 import math
 import os
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from benchbox import records
 from benchbox.analysis import latency
 from benchbox.analysis.latency import GOOD, Latency
 from benchbox.analysis.stats import Interval
 from benchbox.records import Record, Run
-from tools.bench.common import BENCHBOX, UNLIMITED, Row, counted
+from tools.bench.common import UNLIMITED, Row, counted, recorded
 from tools.bench.neighbours import busy
 
 SPEC = "g2"
@@ -67,14 +65,9 @@ def tables(repetitions: int) -> Iterator[Row]:
 
 def table(results: Path, env: dict[str, str]) -> Table:
     """Run benchbox and read what it recorded."""
-    argv = [*BENCHBOX, "run", SPEC, "--device", "cpu", "--results", str(results)]
-    quiet = subprocess.DEVNULL
     start = time.perf_counter()
-    subprocess.run(argv, check=True, stdout=quiet, stderr=quiet, env=env)
-    seconds = time.perf_counter() - start
-    path = records.latest(results, "cpu")
-    assert path is not None, "it ran"
-    return Table(records.read(path), seconds)
+    run = recorded("run", SPEC, "--device", "cpu", results=results, env=env)
+    return Table(run, time.perf_counter() - start)
 
 
 def narrow(one: Table) -> Row:
