@@ -214,7 +214,7 @@ def test_an_argument_that_a_network_does_not_take_is_refused() -> None:
 @pytest.mark.parametrize("name", ["yolov10n", "yolov10s_ghost"])
 def test_detections_of_random_weights_are_told_apart(name: str) -> None:
     with torch.no_grad():
-        found = networks.create(name)(torch.randn(1, 3, 640, 640)).numpy()
+        found = networks.create(name)(parity.random_images(640, 640)).numpy()
     moved = found + np.array([300, 300, 300, 300, 0, 0], np.float32)
     assert compare.share(found, moved) > compare.TOLERANCE
     assert compare.matched(found, moved, compare.TOLERANCE).unseen < 100
