@@ -251,7 +251,8 @@ def _missing(device: Device, found: dict[str, Any], lacks: Sequence[str]) -> str
     """The reason why a board cannot be used and what to do, empty when it can."""
     devices.require_claims(device, found["machine"], found.get("model", ""))
     if lacks:
-        return lacking(lacks, found.get("bits"), device.command_name)
+        cure = f"benchbox device check {device.command_name} --install"
+        return lacking(lacks, found.get("bits"), cure)
     usable = [cpu for cluster in found["clusters"] for cpu in cluster["cpus"]]
     named = set() if isinstance(device.cpus, str) else set(device.cpus)
     absent = sorted(named - set(usable))

@@ -121,6 +121,34 @@ def test_what_its_machine_cannot_do_is_one_line(
     assert bare.endswith("; or: benchbox device check bare --install\n")
 
 
+def test_no_download_is_announced_where_no_driver_is(
+    box: Callable[..., Result], fake_gpu: Libraries
+) -> None:
+    python = fake_gpu.work / "bare"
+    python.write_text(python.read_text().replace("LD_LIBRARY_PATH", "NOWHERE"))
+    refused = box("device", "check", "bare", "--install", "cuda", code=6).stderr
+    assert "there is no NVIDIA driver there (libcuda.so.1: " in refused
+    assert "downloading" not in refused
+
+
+@pytest.mark.parametrize("has_runtime", [True, False])
+def test_on_a_jetson_the_cure_is_jetpacks_own_build(
+    box: Callable[..., Result], fake_gpu: Libraries, has_runtime: bool
+) -> None:
+    (fake_gpu.work / "bin").mkdir()
+    (fake_gpu.work / "bin/nvpmodel").write_text("#!/bin/sh\necho 'NV Power Mode: 25W\n1'\n")
+    (fake_gpu.work / "bin/nvpmodel").chmod(0o755)
+    python = fake_gpu.work / "bare"
+    if not has_runtime:
+        python.write_text(
+            python.read_text().replace(f'{sys.executable} "', f'{sys.executable} -S "')
+        )
+    for more in (), ("--install",):
+        refused = box("device", "check", "bare", *more, code=6).stderr
+        assert "install JetPack's own onnxruntime-gpu, which" in refused
+        assert "--install" not in refused and ("its Python has no " in refused) != has_runtime
+
+
 def test_cudas_libraries_are_installed_there(
     box: Callable[..., Result], fake_gpu: Libraries
 ) -> None:
@@ -136,17 +164,11 @@ def test_cudas_libraries_are_installed_there(
 
 
 @pytest.mark.parametrize(
-    ("pip", "space_mb", "nvpmodel", "said"),
+    ("pip", "space_mb", "said"),
     [
-        ("", 10**9, "", "no space left there: 1000001600 MB needed, "),
-        ("", 0, "NV Power Mode: 25W\n1", "a Jetson takes JetPack's own onnxruntime-gpu, which"),
-        (
-            "connection broken by 'NewConnectionError(...)'",
-            0,
-            "",
-            "its pip reaches no package index",
-        ),
-        ("No matching distribution found for numpy", 0, "", "No matching distribution found for n"),
+        ("", 10**9, "no space left there: 1000001600 MB needed, "),
+        ("connection broken by 'NewConnectionError(...)'", 0, "its pip reaches no package index"),
+        ("No matching distribution found for numpy", 0, "No matching distribution found for n"),
     ],
 )
 def test_what_cannot_be_installed_is_one_line(
@@ -155,15 +177,10 @@ def test_what_cannot_be_installed_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     pip: str,
     space_mb: int,
-    nvpmodel: str,
     said: str,
 ) -> None:
     monkeypatch.setattr(setup, "CUDA_SIZE_MB", space_mb)
     (fake_gpu.work / "pip").write_text(f"echo ERROR: {shlex.quote(pip)} >&2; exit 1")
-    if nvpmodel:
-        (fake_gpu.work / "bin").mkdir()
-        (fake_gpu.work / "bin/nvpmodel").write_text(f"#!/bin/sh\necho '{nvpmodel}'\n")
-        (fake_gpu.work / "bin/nvpmodel").chmod(0o755)
     refused = box("device", "check", "bare", "--install", code=6).stderr.splitlines()
     assert refused[-1].startswith("Error: device 'bare-cuda-0': nothing installed: ")
     assert said in refused[-1]

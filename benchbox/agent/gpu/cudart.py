@@ -98,7 +98,7 @@ class CudaRuntime:
         try:
             self._library = ctypes.CDLL(name)
         except OSError as error:
-            message = f"CUDA's runtime library cannot be loaded ({error}): {libraries.INSTALL}"
+            message = f"CUDA's runtime library cannot be loaded ({error}): {libraries.install()}"
             raise RuntimeError(message) from None
         self._calls = {each: self._typed(each, taken) for each, taken in _SIGNATURES.items()}
         self._library.cudaGetErrorString.restype = c_char_p

@@ -15,10 +15,16 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchbox.agent.gpu import tegra
+
 PROVIDER = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
 WORDS = {PROVIDER: "CUDA", TENSORRT: "TensorRT"}
 INSTALL = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+JETPACK = (
+    "install JetPack's own onnxruntime-gpu, which NVIDIA's Jetson AI Lab has for each JetPack and "
+    "CUDA"
+)
 DRIVER = "libcuda.so.1"
 # What the provider is linked with, in CUDA 12 with cuFFT as well; cuDNN it opens when it convolves.
 NEEDED = {
@@ -65,12 +71,17 @@ def prepare(provider: str = PROVIDER) -> int:
     for name in (*NEEDED[major], CUDNN):
         if reason := _unloadable(name):
             raise RuntimeError(
-                f"a CUDA {major} library of ONNX Runtime is missing ({reason}): {INSTALL}, or put "
-                "its folder on LD_LIBRARY_PATH"
+                f"a CUDA {major} library of ONNX Runtime is missing ({reason}): {install()}, or "
+                "put its folder on LD_LIBRARY_PATH"
             )
     if provider == TENSORRT:
         _prepare_tensorrt(major)
     return major
+
+
+def install() -> str:
+    """What brings an ONNX Runtime with CUDA here."""
+    return JETPACK if tegra.is_jetson() else INSTALL
 
 
 def _prepare_tensorrt(cuda: int) -> None:
@@ -114,7 +125,7 @@ def tensorrt_built_for() -> int:
     if linked is None:
         raise RuntimeError(
             f"this ONNX Runtime {ort.__version__} lists TensorRT and lacks its part for it, "
-            f"{PARTS[TENSORRT]}: pip uninstall onnxruntime-gpu, then {INSTALL}"
+            f"{PARTS[TENSORRT]}: pip uninstall onnxruntime-gpu, then {install()}"
         )
     return int(linked[1])
 
@@ -136,7 +147,7 @@ def require_part(provider: str) -> None:
     file = _part(PARTS[provider])
     if file.exists() and (reason := _unloadable(str(file))):
         raise RuntimeError(
-            f"ONNX Runtime's part for {WORDS[provider]} cannot be loaded ({reason}): {INSTALL}, "
+            f"ONNX Runtime's part for {WORDS[provider]} cannot be loaded ({reason}): {install()}, "
             "and take folders with other libraries of NVIDIA off LD_LIBRARY_PATH"
         )
 
@@ -164,7 +175,7 @@ def built_for() -> int:
     if not major.isdigit() or int(major) not in NEEDED:
         raise RuntimeError(
             f"this ONNX Runtime {ort.__version__} was built for CUDA {version or 'unknown'}, "
-            f"benchbox knows CUDA 13 and 12: {INSTALL}"
+            f"benchbox knows CUDA 13 and 12: {install()}"
         )
     return int(major)
 
@@ -179,20 +190,20 @@ def _require_build(provider: str) -> None:
     try:
         import onnxruntime as ort
     except ImportError as error:
-        raise RuntimeError(f"ONNX Runtime cannot be imported ({error}): {INSTALL}") from None
+        raise RuntimeError(f"ONNX Runtime cannot be imported ({error}): {install()}") from None
     lacking = {PROVIDER, provider} - {*ort.get_available_providers()}
     if not lacking:
         return
     if _installed("onnxruntime") and _installed("onnxruntime-gpu"):
         raise RuntimeError(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: "
-            f"pip uninstall onnxruntime onnxruntime-gpu, then {INSTALL}"
+            f"pip uninstall onnxruntime onnxruntime-gpu, then {install()}"
         )
     wrong = "onnxruntime" if PROVIDER in lacking else "onnxruntime-gpu"
     what = " and ".join(words for name, words in WORDS.items() if name in lacking)
     raise RuntimeError(
         f"this ONNX Runtime {ort.__version__} was built without {what}: "
-        f"pip uninstall {wrong}, then {INSTALL}"
+        f"pip uninstall {wrong}, then {install()}"
     )
 
 

@@ -9,6 +9,7 @@ gpu_throttle_bits     heat where a cooling device of its is on, and the hardware
 """
 
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ ROOT = Path("/")
 # What devfreq calls it: 17000000.gpu, .ga10b, .gv11b, .gp10b, 57000000.gpu; Thor's gpu-gpc-0.
 NAME = re.compile(r"[0-9a-f]+\.(gpu|ga10b|gv11b|gp10b)|gpu-gpc-0")
 EMC = ("bpmp/debug/clk/emc/rate", "clk/emc/clk_rate")  # below /sys/kernel/debug
+RELEASE_FILE = "etc/nv_tegra_release"
 RELEASE = re.compile(r"# R(\d+) \(release\), REVISION: ([\d.]+)")
 COOLING = re.compile("gpu|hot-surface", re.IGNORECASE)
 HEAT, BRAKE = 0x20, 0x80  # of nvmlClocksEventReasons
@@ -63,7 +65,7 @@ class Tegra:
         facts: dict[str, object] = {}
         if clocks := _numbers(_text(self._devfreq / "available_frequencies")):
             facts["top_sm_clock_mhz"] = max(clocks) // MHZ
-        if release := RELEASE.search(_text(self._root / "etc/nv_tegra_release")):
+        if release := RELEASE.search(_text(self._root / RELEASE_FILE)):
             facts["driver"] = f"L4T {release[1]}.{release[2]}"
         return facts
 
@@ -75,6 +77,11 @@ class Tegra:
 
     def _count(self) -> int:
         return sum(counters.number(contents(file)) or 0 for file in self._events)
+
+
+def is_jetson() -> bool:
+    """Whether this is a Jetson with NVIDIA's system: remote_keeper.py decides it likewise."""
+    return (ROOT / RELEASE_FILE).exists() or shutil.which("nvpmodel") is not None
 
 
 def find(root: Path | None = None) -> Tegra | None:

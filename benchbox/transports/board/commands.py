@@ -97,7 +97,6 @@ def installation(python: str, folder: str, version: str, *, gpu: bool) -> dict[s
         "name": _environment(python, gpu=gpu),
         "packages": ["numpy", *others, f"{runtime}=={version}" if version else runtime],
         "otherwise": ["numpy", *others, runtime],
-        "library": "libcuda.so.1" if gpu else "",
     }
 
 

@@ -9,7 +9,6 @@ made in a folder beside its place, and put there once it is complete.
 """
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -165,15 +164,6 @@ def _make(request: Message, lock: int, fresh: Path) -> None:
     (made / COMPLETE).touch()
 
 
-def _require_library(name: str) -> None:
-    """Raise FailedError without a library that is no package's, before gigabytes are fetched."""
-    if name:
-        try:
-            ctypes.CDLL(name)
-        except OSError as error:
-            raise FailedError(f"there is no NVIDIA driver there ({error})") from None
-
-
 def _put(fresh: Path, place: Path) -> None:
     """Put a complete environment in its place; what was there goes."""
     if place.exists():
@@ -191,7 +181,6 @@ def install(request: Message) -> Message:
         shutil.rmtree(left, ignore_errors=True)
     fresh = Path(tempfile.mkdtemp(prefix=MAKING, dir=folder))
     try:
-        _require_library(request["library"])
         _make(request, lock, fresh)
         _put(fresh, folder / request["name"])
     except FailedError as error:

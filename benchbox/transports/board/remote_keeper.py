@@ -46,7 +46,7 @@ SETTLE_S = 3.0  # a run has another agent so soon after one that ended
 ABANDONED_S = 24 * 3600.0  # what is incomplete for so long is not gone on with
 
 NEEDED = ("numpy", "onnxruntime")
-TRY_S = 45.0  # to import them, from a slow card
+TRY_S = 45.0  # to import that from a slow card
 KEPT = ("files", "whole", "sets", "run")
 
 Message = dict[str, Any]
@@ -102,23 +102,24 @@ def hello(_: Message, __: Input) -> Message:
         "bits": struct.calcsize("P") * 8,
         "folder": str(FOLDER),
         "timing": _is_timing(),
+        "jetson": Path("/etc/nv_tegra_release").exists() or bool(shutil.which("nvpmodel")),
         "lacks": [n for n in NEEDED if importlib.util.find_spec(n) is None],
     }
 
 
-def try_runtime(_: Message, __: Input) -> Message:
-    """Try to import what an agent needs; the reply is the error, empty without one."""
-    argv = [sys.executable, "-c", f"import {', '.join(NEEDED)}"]
+def try_program(request: Message, _: Input) -> Message:
+    """Try a program in Python; the reply is its error, empty without one."""
+    argv = [sys.executable, "-c", request["program"]]
     env = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}  # or it would keep an id in the user's cache
     try:
         subprocess.run(
             argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=TRY_S
         )
     except subprocess.TimeoutExpired:
-        return {"broken": f"its import takes more than {TRY_S:.0f} s"}
+        return {"broken": f"it takes more than {TRY_S:.0f} s"}
     except subprocess.CalledProcessError as error:
         said = error.stderr.decode(errors="replace").strip().splitlines()
-        return {"broken": said[-1] if said else f"its import ends with code {error.returncode}"}
+        return {"broken": said[-1] if said else f"it ends with code {error.returncode}"}
     return {"broken": ""}
 
 
@@ -367,7 +368,7 @@ def clean(_: Message, __: Input) -> Message:
 
 HANDLERS: dict[str, Callable[[Message, Input], Message]] = {
     "hello": hello,
-    "try": try_runtime,
+    "try": try_program,
     "watch": watch,
     "have": have,
     "put": put,

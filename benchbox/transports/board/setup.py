@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchbox import devices, host
+from benchbox import host
+from benchbox.agent.gpu import libraries
 from benchbox.errors import CaseError, DeviceError
 from benchbox.transports import replies, reply_schema
 from benchbox.transports.board import commands, zipapp
@@ -17,10 +18,8 @@ SIZE_MB, CUDA_SIZE_MB = 250, 2500
 CUDA_DOWNLOAD_MB = 1600  # lies there until it is unpacked
 MB = 10**6
 CUDA_MACHINES = ("x86_64", "aarch64")  # that PyPI has wheels of onnxruntime-gpu for
-JETSON = (
-    "a Jetson takes JetPack's own onnxruntime-gpu, which NVIDIA's Jetson AI Lab has for each "
-    "JetPack and CUDA; install that there, then: {}"
-)
+IMPORT = "import numpy, onnxruntime"
+DRIVER = f"import ctypes; ctypes.CDLL({libraries.DRIVER!r})"
 TICK_S = 1.0  # of the clock of an installation
 FACTS = {"main": "benchbox.agent.__main__", "arguments": ["--facts"]}
 
@@ -43,8 +42,14 @@ def facts(target: Target) -> dict[str, Any]:
 
 def import_error(target: Target) -> str:
     """Why what an agent needs cannot be imported, empty where it can; raises DeviceError."""
+    return _error(target, IMPORT)
+
+
+def _error(target: Target, program: str) -> str:
+    """The error of a program in the Python of a target, empty without one; raises DeviceError."""
     try:
-        return replies.line(replies.field(target.ask({"op": "try"}), "broken", str))
+        reply = target.ask({"op": "try", "program": program})
+        return replies.line(replies.field(reply, "broken", str))
     except (ChannelClosed, CaseError) as error:
         raise DeviceError(f"device {target.device.name!r}: {error}") from None
 
@@ -78,15 +83,14 @@ def install(target: Target, report: Report = lambda _seconds, _line: None) -> No
 def require_cuda(target: Target) -> int:
     """The free bytes of a target that CUDA's packages can be installed on.
 
-    Raises DeviceError for one that they are not made for, or that has no room for them.
+    Raises DeviceError for one that they are not made for, without a driver or room for them.
     """
     found = facts(target)
-    model, machine = str(found.get("model", "")), found["machine"]
-    free: int = found["free_bytes"]
-    if "jetson" in model.lower() or "nvpmodel" in found.get("setting", {}):
-        reason = JETSON.format(devices.naming_python(target.device))
-    elif machine not in CUDA_MACHINES:
+    machine, free = str(found["machine"]), int(found["free_bytes"])
+    if machine not in CUDA_MACHINES:
         reason = f"onnxruntime-gpu has wheels for {' and '.join(CUDA_MACHINES)}, this is {machine}"
+    elif missing := _error(target, DRIVER):
+        reason = f"there is no NVIDIA driver there ({missing.removeprefix('OSError: ')})"
     elif free < (needed_mb := CUDA_DOWNLOAD_MB + CUDA_SIZE_MB) * MB:
         reason = f"no space left there: {needed_mb} MB needed, {free // MB} MB free"
     else:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from benchbox import devices
+from benchbox.agent.gpu import libraries
 from benchbox.devices import Device, last_seen
 from benchbox.errors import CaseError, DeviceError
 from benchbox.transports import replies
@@ -35,11 +36,11 @@ def was_reached(device: Device) -> bool:
     return device.url in _reached
 
 
-def lacking(lacks: Sequence[str], bits: int | None, name: str) -> str:
-    """The packages that a device's Python of 32 or 64 `bits` lacks, and a command that helps."""
+def lacking(lacks: Sequence[str], bits: int | None, cure: str) -> str:
+    """The packages that a device's Python of 32 or 64 `bits` lacks, and what helps."""
     if bits == 32:
         return NARROW
-    return f"its Python has no {' and no '.join(lacks)}; benchbox device check {name} --install"
+    return f"its Python has no {' and no '.join(lacks)}; {cure}"
 
 
 class Target:
@@ -144,9 +145,11 @@ class Target:
         if self.lacks:
             # In the middle of a run a record keeps the reason, which has no address in it.
             name = self.device.name if self._was_reached else self.device.command_name
-            raise DeviceError(
-                f"device {self.device.name!r}: {lacking(self.lacks, self.facts.get('bits'), name)}"
-            )
+            cure = f"benchbox device check {name} --install"
+            if self.device.gpu and self.facts.get("jetson"):
+                cure = f"{libraries.JETPACK}, then: {self._naming()}"
+            reason = lacking(self.lacks, self.facts.get("bits"), cure)
+            raise DeviceError(f"device {self.device.name!r}: {reason}")
 
     def ask(
         self,
