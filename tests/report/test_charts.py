@@ -5,7 +5,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -121,20 +121,21 @@ def test_a_run_of_networks_has_families_a_front_and_samples_by_what_disturbed_th
     assert len(set(zip(colours, shapes, strict=True))) == len(panel.families)
 
 
-def test_of_very_many_calls_the_fastest_and_the_slowest_are_shown(
+def test_of_very_many_calls_some_are_shown_evenly_spaced_and_their_number_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = panel_of(reference("models"))
     monkeypatch.setattr("benchbox.report.charts.calls.MOST_SAMPLES", 1000)
     some = panel_of(reference("models"))
     assert (some.calls, some.starts) == (whole.calls, whole.starts)
-    assert 900 < len(some.samples) <= 1000
+    assert len(some.samples) == 1000
     assert all(row == whole.samples[row["n"] - 1] for row in some.samples)
-    for end in (min, max):
-        assert end(row["over"] for row in some.samples) == end(row["over"] for row in whole.samples)
-    for panel, size in ((whole, COLUMN), (some, PAGE)):
-        spec = CHARTS["samples"](panel, size)
-        assert spec and "of them, the fastest and the slowest of each few" in spec["description"]
+    apart = {after["n"] - row["n"] for row, after in pairwise(some.samples)}
+    assert apart == {whole.calls // 1000, whole.calls // 1000 + 1}
+    for panel, size, count in ((whole, COLUMN, 3000), (some, PAGE, 1000)):
+        spec = CHARTS["samples"](panel, size) or {}
+        title = spec["layer"][1]["encoding"]["x"]["axis"]["title"]
+        assert title.endswith(f"({count} of {whole.calls}, evenly spaced)")
 
 
 def test_a_case_without_flops_is_left_out_of_their_chart_and_named() -> None:

@@ -1,4 +1,4 @@
-"""Calls of a run in the order taken, each with what disturbed it; of very many the extremes."""
+"""Calls of a run in the order taken, each with what disturbed it; of many some, evenly spaced."""
 
 import math
 from collections import Counter
@@ -11,7 +11,7 @@ from benchbox.records import Record, Run
 from benchbox.report.frame import DIGITS
 
 UNDISTURBED, OTHER = "undisturbed", "other"
-MOST_SAMPLES = 10_000  # of a run, else extremes
+MOST_SAMPLES = 10_000  # of a run
 MOST_CAUSES = 6  # of disturbances, told apart
 STATES = ("slow", "fast", "gpu_slow", "gpu_fast")
 
@@ -37,7 +37,7 @@ def samples(run: Run, names: Mapping[str, str]) -> Samples:
     ]
     bursts.sort(key=lambda each: (each[0].session, each[0].round, each[1].index))
     over = [ns * 1e-9 / p50 for burst, _, p50 in bursts for ns in burst.latencies_ns]
-    taken = iter([*extremes(over, MOST_SAMPLES), len(over)])
+    taken = iter([*spaced(len(over), MOST_SAMPLES), len(over)])
     rows, starts, process, first, place = list[dict[str, Any]](), list[int](), None, 0, next(taken)
     for burst, record, _ in bursts:
         if process not in (None, burst.session):
@@ -61,15 +61,13 @@ def samples(run: Run, names: Mapping[str, str]) -> Samples:
     return Samples(rows, len(over), starts)
 
 
-def extremes(values: Sequence[float], most: int) -> list[int]:
-    """The places of all values or, of more than `most`, of the least and largest in each bin."""
-    if len(values) <= most:
-        return [*range(len(values))]
-    width = math.ceil(2 * len(values) / most)
-    bins = (range(start, min(start + width, len(values))) for start in range(0, len(values), width))
-    return [
-        at for own in bins for at in sorted({f(own, key=values.__getitem__) for f in (min, max)})
-    ]
+def spaced(count: int, most: int) -> list[int]:
+    """At most so many places among `count`, evenly spaced.
+
+    No fixed number apart, which could take the same call of each burst again and again.
+    """
+    kept = min(count, most)
+    return [place * count // kept for place in range(kept)]
 
 
 def _disturbed(burst: Burst, record: Record) -> list[str]:

@@ -1,6 +1,6 @@
 """Chart of every call in the order taken."""
 
-from benchbox.report.charts.calls import UNDISTURBED, extremes
+from benchbox.report.charts.calls import UNDISTURBED, spaced
 from benchbox.report.charts.panel import Panel
 from benchbox.report.charts.style import (
     QUIET,
@@ -14,27 +14,26 @@ from benchbox.report.charts.style import (
     tooltip,
 )
 
-MOST_SAMPLES = 1500  # of a drawing; a page has all of them
+MOST_SAMPLES = 3000  # of a drawing; a page has all of the panel
 
 
 def samples(panel: Panel, size: Size) -> Spec | None:
-    """Every call in the order taken, over the p50 of its case, by what disturbed it."""
+    """Calls in the order taken, over the p50 of its case, by what disturbed it."""
     if not panel.samples:
         return None
     most = len(panel.samples) if size.interactive else MOST_SAMPLES
-    shown = [panel.samples[i] for i in extremes([row["over"] for row in panel.samples], most)]
-    thinned = f"{len(shown)} of them, the fastest and the slowest of each few in a row"
+    shown = [panel.samples[i] for i in spaced(len(panel.samples), most)]
+    some = f" ({len(shown)} of {panel.calls}, evenly spaced)" if len(shown) < panel.calls else ""
     calm = sum(row["cause"] == UNDISTURBED for row in panel.samples) / len(panel.samples)
     y = logarithmic("over", "latency / p50 of its case", domain(row["over"] for row in shown))
     x: Spec = {
         "field": "n",
         "type": "quantitative",
         "scale": {"domain": [0, panel.calls], "nice": False},
-        "axis": {"title": "call, in the order taken"},
+        "axis": {"title": f"call, in the order taken{some}"},
     }
     spec: Spec = {
-        "description": f"{panel.calls} calls in the order taken"
-        f"{f' ({thinned})' if len(shown) < panel.calls else ''}, {calm:.0%} of them "
+        "description": f"{panel.calls} calls in the order taken{some}, {calm:.0%} of them "
         f"undisturbed; others: {', '.join(panel.causes[1:]) or 'none'}",
         "width": size.width,
         "height": size.height * 2 // 3,
@@ -50,7 +49,7 @@ def samples(panel: Panel, size: Size) -> Spec | None:
                     "type": "point",
                     "filled": True,
                     "size": size.font,
-                    "opacity": 0.7,
+                    "fillOpacity": 0.7,
                     "aria": False,  # a mark for each of thousands of calls tells nobody anything
                 },
                 "encoding": {
