@@ -11,106 +11,29 @@ from benchbox.api import parsing
 
 ANYTHING, CUDA = "anything", "cuda"  # of --install: alone, and what to install for
 
-
-class Channels(StrEnum):
-    """The channel sets of a paper."""
-
-    gpu = "gpu"
-    arm = "arm"
-
-
-class Format(StrEnum):
-    """The formats of a report."""
-
-    table = "table"
-    csv = "csv"
-    markdown = "markdown"
-    json = "json"
-    html = "html"
-    latex = "latex"
-    svg = "svg"
-    pdf = "pdf"
-    png = "png"
-
-
-class ListFormat(StrEnum):
-    """The formats of a list that is no report."""
-
-    table = "table"
-    json = "json"
-
-
-class Role(StrEnum):
-    """What a worker of a fleet does beside offering devices."""
-
-    export = "export"
-
-
-class ChartName(StrEnum):
-    """The charts of a run."""
-
-    flops = "flops"
-    pareto = "pareto"
-    over_flops = "over-flops"
-    profile = "profile"
-    samples = "samples"
-    processes = "processes"
-
-
-class Cache(StrEnum):
-    """The state of a GPU's cache when a call begins."""
-
-    hot = "hot"
-    cold = "cold"
-
-
-class ConvSearch(StrEnum):
-    """The ways in which cuDNN chooses its algorithms."""
-
-    exhaustive = "exhaustive"
-    heuristic = "heuristic"
-    default = "default"
-
-
-class DetectorHead(StrEnum):
-    """The outputs of a detector."""
-
-    raw = "raw"
-    decoded = "decoded"
-    detections = "detections"
+Channels = StrEnum("Channels", ["gpu", "arm"])  # sets of a paper
+Format = StrEnum(
+    "Format", ["table", "csv", "markdown", "json", "html", "latex", "svg", "pdf", "png"]
+)
+ListFormat = StrEnum("ListFormat", ["table", "json"])  # of a list that is no report
+Role = StrEnum("Role", ["export"])  # of a fleet's worker, beside offering devices
+ChartName = StrEnum(
+    "ChartName", ["flops", "pareto", "over-flops", "profile", "samples", "processes"]
+)
+Cache = StrEnum("Cache", ["hot", "cold"])  # of a GPU, when a call begins
+ConvSearch = StrEnum("ConvSearch", ["exhaustive", "heuristic", "default"])  # by cuDNN
+DetectorHead = StrEnum("DetectorHead", ["raw", "decoded", "detections"])
+ExplainBy = StrEnum("ExplainBy", ["part", "category", "kernel", "module"])
+Sort = StrEnum("Sort", ["accuracy", "latency", "flops"])  # of what fits a budget
+Section = StrEnum("Section", ["blocks", "networks", "devices"])  # of `benchbox list`
 
 
 class By(StrEnum):
-    """The divisions of a profile."""
+    """What a profile is divided by."""
 
     category = "category"
     module = "module"
     type = "type"
-
-
-class ExplainBy(StrEnum):
-    """The divisions of an explanation."""
-
-    part = "part"
-    category = "category"
-    kernel = "kernel"
-    module = "module"
-
-
-class Sort(StrEnum):
-    """The orders of what fits a budget."""
-
-    accuracy = "accuracy"
-    latency = "latency"
-    flops = "flops"
-
-
-class Section(StrEnum):
-    """The parts of `benchbox list`."""
-
-    blocks = "blocks"
-    networks = "networks"
-    devices = "devices"
 
 
 def complete_names(incomplete: str) -> list[str]:
