@@ -103,7 +103,8 @@ class _Trace:
     def read(self, values: object) -> None:
         """Record that these values are read, unless inside a layer that is being called."""
         if not self._inside:
-            self._reads.update(id(leaf) for leaf in _leaves(values) if id(leaf) in self._made)
+            read = map(id, modules.tensors(values))
+            self._reads.update(each for each in read if each in self._made)
 
     def pairs(self) -> list[Pair]:
         """Each convolution with the norm that is its only reader, both called once."""
@@ -144,10 +145,3 @@ def _norms() -> tuple[type, ...]:
     from torch import nn
 
     return (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-
-
-def _leaves(values: object) -> "list[Tensor]":
-    import torch
-    from torch.utils import _pytree
-
-    return [leaf for leaf in _pytree.tree_leaves(values) if isinstance(leaf, torch.Tensor)]

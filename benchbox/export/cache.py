@@ -111,7 +111,10 @@ def _copy(
 ) -> Path | None:
     """The folder of a copy in the cache, which `fill` makes; None where it is gone at once."""
     entry = hashlib.sha256(f"{sha256} {name}".encode(errors="surrogateescape")).hexdigest()
-    is_same = partial(_is_copy_of, name=name, beside=beside, sha256=sha256)
+
+    def is_same(folder: Path) -> bool:
+        return _is_whole(folder / name, beside, sha256)
+
     copy = next(filter(is_same, entries.places(entry, entries.copies())), None)
     if copy is None:
         with entries.new(entries.copies(), entry, lambda _, found: is_same(found)) as fresh:
@@ -123,10 +126,6 @@ def _copy(
         with contextlib.suppress(OSError):
             os.utime(copy)
     return copy
-
-
-def _is_copy_of(entry: Path, name: str, beside: Sequence[str], sha256: str) -> bool:
-    return _is_whole(entry / name, beside, sha256)
 
 
 def drop_changed(made: Mapping[str, Case]) -> list[str]:

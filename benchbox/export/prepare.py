@@ -144,12 +144,7 @@ class Worker(threading.Thread):
             if _is_users(case) and not fork.AVAILABLE:  # what it changed ends with its process
                 self._channel.terminate()
                 self._channel = None
-        except (
-            ChannelClosed,
-            Timeout,
-            OSError,
-            ValueError,
-        ) as error:
+        except (ChannelClosed, Timeout, OSError, ValueError) as error:
             return self._lost(error)
         if "error" not in reply:
             return None
@@ -166,9 +161,8 @@ class Worker(threading.Thread):
         if self._channel is not None and not self._stopped:
             self._channel.terminate()
             self._channel = None
-        what = (
-            f"took more than {EXPORT_S:.0f} s" if isinstance(error, Timeout) else f"died: {error}"
-        )
+        slow = f"took more than {EXPORT_S:.0f} s"
+        what = slow if isinstance(error, Timeout) else f"died: {error}"
         return AgentError(memory.explained(f"the export process {what}"))
 
 

@@ -120,7 +120,7 @@ def loaded(earlier: Record) -> Loaded | None:
     """How the graph of an earlier record was loaded, None if it was not."""
     if earlier.load_s is None or earlier.first_call_s is None:
         return None
-    return Loaded(rss_bytes=None, **{name: getattr(earlier, name) for name in LOADING})
+    return Loaded(**{name: getattr(earlier, name) for name in LOADING})
 
 
 def shareable(text: str) -> str:

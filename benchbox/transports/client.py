@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
 from benchbox.agent import PROTOCOL
@@ -35,9 +35,9 @@ class Loaded:
 
     load_s: float
     first_call_s: float
-    rss_bytes: int | None
-    peak_rss_bytes: int | None
-    affinity: tuple[str, ...] | None
+    rss_bytes: int | None = None
+    peak_rss_bytes: int | None = None
+    affinity: Sequence[str] | None = None
     denormal_ratio: float | None = None
     peak_bytes: int | None = None
     nodes: Mapping[str, int] | None = None
@@ -139,20 +139,8 @@ class Agent:
         self._believe("first_call_s", reply["load_s"] + reply["first_call_s"])
         if finite and not reply["finite"]:
             raise CaseError("an output is not finite (NaN or infinity) on this device")
-        affinity = reply.get("affinity")
         return Loaded(
-            reply["load_s"],
-            reply["first_call_s"],
-            reply.get("rss_bytes"),
-            reply.get("peak_rss_bytes"),
-            None if affinity is None else tuple(affinity),
-            reply.get("denormal_ratio"),
-            reply.get("peak_bytes"),
-            reply.get("nodes"),
-            reply.get("gpu_bytes"),
-            reply.get("types"),
-            reply.get("output_error"),
-            reply.get("computed_in"),
+            **{each.name: reply[each.name] for each in fields(Loaded) if each.name in reply}
         )
 
     def _plain(self, inputs: Sequence[TensorSpec]) -> list[dict[str, object]]:

@@ -10,14 +10,7 @@ import benchbox
 from benchbox import agent
 
 MAIN = "from benchbox.agent.__main__ import main\n\nmain()\n"
-EPOCH = (
-    1980,
-    1,
-    1,
-    0,
-    0,
-    0,
-)  # the same sources give the same bytes, so a device can keep them by hash
+EPOCH = (1980, 1, 1, 0, 0, 0)  # equal sources give equal bytes, which a device keeps by hash
 
 
 def sources() -> dict[str, str]:

@@ -122,9 +122,7 @@ def _open(where: Address) -> None:
     failure = _refusal(argv)
     if failure and errors.is_hung_up(failure):
         failure = _refusal(argv)
-    if failure and errors.is_by_proxy(
-        failure
-    ):  # whose own reason ssh shows only if it ends with it
+    if failure and errors.is_by_proxy(failure):  # whose reason ssh shows only if it ends with it
         failure = _refusal([*_argv(where, limit, socket="none"), *errors.target(where), "exit"])
     if failure:
         raise errors.SshRefused(failure)
