@@ -1,10 +1,12 @@
-"""ONNX graphs of one operator, written byte by byte: the device has no onnx to build them.
+"""ONNX graphs of one operator.
 
 Field numbers are those of onnx.proto3; every message here is small, and no graph has weights.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
+
+from benchbox.agent.ort.protobuf import field, number
 
 IR_VERSION, OPSET = 8, 13
 FLOAT, UINT8, INT8, INT32, FLOAT16 = 1, 2, 3, 6, 10  # TensorProto.DataType
@@ -35,35 +37,17 @@ def chain(nodes: int) -> bytes:
 
 def _model(nodes: Sequence[bytes], inputs: Sequence[bytes], output: bytes) -> bytes:
     """Return a ModelProto of these nodes."""
-    body = b"".join(_field(1, node) for node in nodes) + _text(2, "gemm")
-    tensors = b"".join(_field(11, each) for each in inputs) + _field(12, output)
-    return _number(1, IR_VERSION) + _field(8, _number(2, OPSET)) + _field(7, body + tensors)
+    body = b"".join(field(1, node) for node in nodes) + _text(2, "gemm")
+    tensors = b"".join(field(11, each) for each in inputs) + field(12, output)
+    return number(1, IR_VERSION) + field(8, number(2, OPSET)) + field(7, body + tensors)
 
 
 def _tensor(name: str, shape: Sequence[int], element: int) -> bytes:
     """Return a ValueInfoProto."""
-    sizes = b"".join(_field(1, _number(1, size)) for size in shape)
-    kind = _field(1, _number(1, element) + _field(2, sizes))
-    return _text(1, name) + _field(2, kind)
+    sizes = b"".join(field(1, number(1, size)) for size in shape)
+    kind = field(1, number(1, element) + field(2, sizes))
+    return _text(1, name) + field(2, kind)
 
 
-def _text(field: int, text: str) -> bytes:
-    return _field(field, text.encode())
-
-
-def _field(field: int, content: bytes) -> bytes:
-    """Return a field whose content has a length: text, or a message."""
-    return _varint(field << 3 | 2) + _varint(len(content)) + content
-
-
-def _number(field: int, value: int) -> bytes:
-    return _varint(field << 3) + _varint(value)
-
-
-def _varint(value: int) -> bytes:
-    """Return a number seven bits at a time, the lowest first."""
-    digits = []
-    while value > 0x7F:
-        digits.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*digits, value])
+def _text(place: int, text: str) -> bytes:
+    return field(place, text.encode())
