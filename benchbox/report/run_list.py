@@ -1,12 +1,11 @@
 """List of runs: a table with a line for each, and the same as rows of a file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from rich.cells import cell_len
 
 from benchbox.lines import one_line
-from benchbox.records import Status
 from benchbox.records.index import STATUSES, ListedRun
 from benchbox.report import formatting
 from benchbox.report.table import Column, Table, plain
@@ -69,7 +68,7 @@ def _cells(run: ListedRun) -> tuple[str, ...]:
         run.created[:16].replace("T", " "),
         run.device,
         _count(run),
-        _status(run.cases),
+        _status(run),
         formatting.size(run.size_bytes),
         run.stem,
     )
@@ -78,10 +77,15 @@ def _cells(run: ListedRun) -> tuple[str, ...]:
 def _count(run: ListedRun) -> str:
     """The number of cases, `10 of 30` where others were to follow."""
     done = sum(run.cases.values())
-    return f"{done} of {run.planned}" if run.planned and done < run.planned else str(done)
+    return f"{done} of {run.planned}" if _is_unfinished(run) else str(done)
 
 
-def _status(cases: Mapping[Status, int]) -> str:
-    """`ok` where all cases are, else how many are not."""
-    others = [f"{count} {status}" for status, count in cases.items() if status != "ok"]
-    return ", ".join(others) or ("ok" if cases else NONE)
+def _status(run: ListedRun) -> str:
+    """`ok` where all cases are, else how many are not; and whether it stopped before its end."""
+    others = [f"{count} {status}" for status, count in run.cases.items() if status != "ok"]
+    others += ["unfinished"] if run.cases and _is_unfinished(run) else []
+    return ", ".join(others) or ("ok" if run.cases else NONE)
+
+
+def _is_unfinished(run: ListedRun) -> bool:
+    return sum(run.cases.values()) < (run.planned or 0)
