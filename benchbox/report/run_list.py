@@ -9,6 +9,7 @@ from benchbox.lines import one_line
 from benchbox.records.index import STATUSES, ListedRun
 from benchbox.report import formatting
 from benchbox.report.table import Column, Table, plain
+from benchbox.report.text import folded
 
 HEADERS = ("when (UTC)", "device", "cases", "status", "size", "run")
 RIGHT = ("cases", "size")
@@ -31,17 +32,20 @@ def table(runs: Sequence[ListedRun]) -> Table:
 
 def lines(runs: Sequence[ListedRun], width: int) -> list[str]:
     """The list as lines no wider than that, but for names: each is whole, if need be on its own."""
-    shown, names = table(runs), [HEADERS[-1], *(one_line(run.stem) for run in runs)]
-    for left_out in (*LEFT_OUT, ""):
-        every = plain(shown)
+    whole, names = table(runs), [HEADERS[-1], *(one_line(run.stem) for run in runs)]
+    for count in range(len(LEFT_OUT) + 1):
+        left_out = LEFT_OUT[:count]
+        kept = tuple(column for column in whole.columns if column.header not in left_out)
+        every = plain(replace(whole, columns=kept))
         heads = [line.removesuffix(name).rstrip() for line, name in zip(every, names, strict=True)]
-        if not left_out or max(map(cell_len, heads)) <= width:
+        if max(map(cell_len, heads)) <= width:
             break
-        kept = tuple(column for column in shown.columns if column.header != left_out)
-        shown = replace(shown, columns=kept)
     found = [every[0]] if cell_len(every[0]) <= width else [heads[0], f"  {names[0]}"]
     for line, head, name in zip(every[1:], heads[1:], names[1:], strict=True):
         found += [head, f"  {name}"] if cell_len(line) > width else [line]
+    if left_out:
+        note = f"left out at this width: {'; '.join(left_out)} (--format csv has all)"
+        found += folded(note, width).split("\n")
     return found
 
 

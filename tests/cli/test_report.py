@@ -127,8 +127,8 @@ def test_a_list_of_broken_files_alone_has_no_line() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
-@pytest.mark.parametrize("width", [80, 30])
-def test_a_terminal_shows_the_name_of_a_run_whole(width: int) -> None:
+@pytest.mark.parametrize(("width", "left_out"), [(80, ""), (30, "size; cases; status")])
+def test_a_terminal_shows_the_name_of_a_run_whole(width: int, left_out: str) -> None:
     name = keep(("a", 1), name="n" * 80).stem
     leader, follower = os.openpty()
     process = subprocess.run(
@@ -140,8 +140,9 @@ def test_a_terminal_shows_the_name_of_a_run_whole(width: int) -> None:
     os.close(follower)
     shown = os.read(leader, 10_000).decode().splitlines()
     assert process.returncode == 0
-    assert [line.strip() for line in shown][-1] == name
-    assert max(map(len, shown[:-1])) <= width
+    text, _, note = " ".join(line.strip() for line in shown).partition(" left out at this width: ")
+    assert (text.endswith(f" {name}"), note.partition(" (")[0]) == (True, left_out)
+    assert max(len(line) for line in shown if name not in line) <= width
 
 
 def test_a_difference_has_ratios_verdicts_and_what_else_changed() -> None:
