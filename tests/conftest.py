@@ -106,10 +106,7 @@ def export_worker(session_cache: Path) -> Iterator[WarmWorker]:
 
 @pytest.fixture
 def warm(
-    session_cache: Path,
-    export_worker: WarmWorker,
-    cache_dir: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    session_cache: Path, export_worker: WarmWorker, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Graphs and an export worker of all tests that ask for it, and agents that start at once.
 

@@ -29,10 +29,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "throttled": ("the processor time that its container may use was used up", "raise that limit"),
     "steal": ("the hypervisor gave its processor away", "use a machine with processors of its own"),
     "preempted": ("other programs took its processor", "stop those or choose another with --cpus"),
-    "queued": (
-        "its threads waited for a processor",
-        "stop other programs or use fewer --threads",
-    ),
+    "queued": ("its threads waited for a processor", "stop other programs or use fewer --threads"),
     "hot": ("the processor was too hot for its clock", "let it cool down"),
     "undervoltage": ("the board had too little voltage", "give it a stronger power supply"),
     "firmware": ("the board's firmware held its clock down for heat", "let it cool down"),

@@ -119,10 +119,7 @@ def _quotient(case: Latency | None, other: Latency | None) -> tuple[Interval | N
 
 
 def estimate(
-    bursts: Sequence[Burst],
-    gate: Gate = OPEN,
-    case: Adjusted | None = None,
-    tau: float = 0.0,
+    bursts: Sequence[Burst], gate: Gate = OPEN, case: Adjusted | None = None, tau: float = 0.0
 ) -> Latency | None:
     """Estimate the latency, of the first basis with enough rounds; None without any call.
 

@@ -6,14 +6,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from benchbox.analysis import adjusted, stats
-from benchbox.analysis.adjusted import (
-    UNKNOWN,
-    Z95,
-    Adjusted,
-    Adjustment,
-    RunCenter,
-    Slopes,
-)
+from benchbox.analysis.adjusted import UNKNOWN, Z95, Adjusted, Adjustment, RunCenter, Slopes
 from benchbox.analysis.levels import WINDOW, MemoryLevels, Usual
 from benchbox.analysis.quantities import Amount
 from benchbox.analysis.samples import Burst

@@ -8,14 +8,7 @@ from statistics import median
 from typing import Literal
 
 from benchbox.analysis import disturbances
-from benchbox.analysis.quantities import (
-    Change,
-    Count,
-    Flag,
-    Nanoseconds,
-    Reading,
-    Whole,
-)
+from benchbox.analysis.quantities import Change, Count, Flag, Nanoseconds, Reading, Whole
 from benchbox.analysis.states import Gate, Marks, Probe, State
 
 NS = 1e-9

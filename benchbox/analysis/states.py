@@ -184,11 +184,7 @@ class Readings:
         return self._gate
 
     def add(
-        self,
-        probe: Probe,
-        marks: Marks,
-        stream_ns: Sequence[int] = (),
-        host_marks: Marks = (),
+        self, probe: Probe, marks: Marks, stream_ns: Sequence[int] = (), host_marks: Marks = ()
     ) -> None:
         """Add the readings of a burst: those between calls, and of the stream probe around.
 

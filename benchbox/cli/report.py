@@ -20,12 +20,7 @@ WRITTEN = ("table", "csv", "markdown", "json", "html", "latex")  # formats of li
 
 
 def report(
-    chosen: RunOptions,
-    asked: Mapping[str, bool],
-    form: Form,
-    *,
-    margin: str,
-    verbose: bool,
+    chosen: RunOptions, asked: Mapping[str, bool], form: Form, *, margin: str, verbose: bool
 ) -> None:
     """Print or write the tables of runs, or what is asked for; of the newest run by default.
 

@@ -225,12 +225,7 @@ def c2fcib(c_in: int, c_out: int) -> nn.Module:
 
 
 def ghost_conv(
-    c_in: int,
-    c_out: int,
-    kernel: int = 1,
-    *,
-    stride: int = 1,
-    activation: Activation | None = silu,
+    c_in: int, c_out: int, kernel: int = 1, *, stride: int = 1, activation: Activation | None = silu
 ) -> nn.Module:
     """A ghost module as detectors have it: any kernel, and a 5x5 cheap operation."""
     return GhostModule(c_in, c_out, activation, kernel=kernel, stride=stride, cheap_kernel=5)

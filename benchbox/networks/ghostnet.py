@@ -155,8 +155,7 @@ def _shortcut(layer: Layer) -> nn.Module:
         return nn.Identity()
     c = layer.c_in
     return nn.Sequential(
-        *conv_bn(c, c, layer.kernel, stride=layer.stride, groups=c),
-        *conv_bn(c, layer.c_out),
+        *conv_bn(c, c, layer.kernel, stride=layer.stride, groups=c), *conv_bn(c, layer.c_out)
     )
 
 

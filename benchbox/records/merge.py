@@ -61,10 +61,7 @@ def merge(runs: Sequence[Run]) -> Merged:
         else:
             own.append(run)
     joined = [_joined(column) for column in columns]
-    return Merged(
-        [run for run, _ in joined],
-        [each for _, found in joined for each in found],
-    )
+    return Merged([run for run, _ in joined], [each for _, found in joined for each in found])
 
 
 def _joined(column: Sequence[Run]) -> tuple[Run, list[Replaced]]:

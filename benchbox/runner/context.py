@@ -27,10 +27,7 @@ def context_of(request: Request, cases: Sequence[Case], agent: Agent) -> Context
         threads=device.threads,
         channels=selection.channels,
         seed=request.plan.seed,
-        plan={
-            **planned(request, cases),
-            **(device.driving.plan() if device.driving else {}),
-        },
+        plan={**planned(request, cases), **(device.driving.plan() if device.driving else {})},
         specs=facts(request),
         host=_with_ceilings(hello, device),
         versions={**export.versions(), **hello["versions"]},

@@ -196,11 +196,7 @@ def _measure_all(
 
 
 def _in_turn(
-    parts: Sequence[Part],
-    ready: Prepared,
-    ends: Ends,
-    failed: Failed,
-    stop: threading.Event,
+    parts: Sequence[Part], ready: Prepared, ends: Ends, failed: Failed, stop: threading.Event
 ) -> None:
     """Measure on one device after the other, whatever becomes of each."""
     for index, request, watcher, agent in parts:

@@ -246,11 +246,7 @@ def test_ceilings_of_processors_are_those_of_each_thread(monkeypatch: pytest.Mon
     assert (
         one.keys()
         == two.keys()
-        == {*reply_schema.ProcessorRates.model_fields}
-        | {
-            "fp16_macs_per_s",
-            "int8_macs_per_s",
-        }
+        == {*reply_schema.ProcessorRates.model_fields} | {"fp16_macs_per_s", "int8_macs_per_s"}
     )
     assert min(*one.values(), *two.values()) > 0
     monkeypatch.setattr(matmul_graph, "ELEMENTS", {**matmul_graph.ELEMENTS, "float16": 99})

@@ -83,8 +83,7 @@ def test_other_courses_are_no_change(shape: Shape, ratio: float | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "at", "to"),
-    [(600, 0.1, 1.06), (600, 0.23, 3.0), (600, 0.75, 1.31), (30, 0.5, 1.3)],
+    ("count", "at", "to"), [(600, 0.1, 1.06), (600, 0.23, 3.0), (600, 0.75, 1.31), (30, 0.5, 1.3)]
 )
 def test_a_step_is_found_where_it_is(count: int, at: float, to: float) -> None:
     short = count == 30

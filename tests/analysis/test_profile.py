@@ -235,7 +235,7 @@ def test_what_is_named_after_nothing_is_of_the_module_next_to_it() -> None:
     modules = ["s.conv", "s.conv", "s.conv", "", "b.0.conv", "b.0.conv", "", ""]
     assert [each.module for each in found] == modules
     assert [each.name for each in found if each.origin is None] == [
-        *("ReorderInput", "ReorderOutput", "Transpose_token_2", "Gelu"),
+        *("ReorderInput", "ReorderOutput", "Transpose_token_2", "Gelu")
     ]
 
 

@@ -49,8 +49,7 @@ def coverage(rows: Values) -> float:
 
 
 @pytest.mark.parametrize(
-    ("draw", "count"),
-    [*product([normal], [6, 10, 20, 41]), *product([autoregressive], [10, 41])],
+    ("draw", "count"), [*product([normal], [6, 10, 20, 41]), *product([autoregressive], [10, 41])]
 )
 def test_the_interval_covers_the_median_as_often_as_it_says(draw: Draw, count: int) -> None:
     least = 0.91 if draw is autoregressive else 0.92

@@ -98,7 +98,7 @@ def test_modules_of_a_file_by_its_names_to_any_depth(write_onnx: WriteOnnx) -> N
     assert [line.split("  ")[0] for line in lines[5:8]] == ["neck", "head", "(top level)"]
     table = rows(Path("p.csv").read_text())
     assert [(row["module"], row["category"]) for row in table] == [
-        *(("neck", ""), ("head", ""), ("(top level)", "")),
+        *(("neck", ""), ("head", ""), ("(top level)", ""))
     ]
     assert sum(float(row["time_share"]) for row in table) == pytest.approx(1.0)
     (found,) = json.loads(Path("p.json").read_text())["profiles"]

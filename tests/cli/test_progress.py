@@ -29,11 +29,7 @@ PI = Device("pi", CPU_PROVIDER, 1, "arm", url="ssh://pi")
 
 def console(width: int = 200, *, is_terminal: bool = False) -> Console:
     return Console(
-        file=io.StringIO(),
-        width=width,
-        force_terminal=is_terminal,
-        color_system=None,
-        markup=False,
+        file=io.StringIO(), width=width, force_terminal=is_terminal, color_system=None, markup=False
     )
 
 

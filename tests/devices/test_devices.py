@@ -43,8 +43,7 @@ def test_arm_is_a_claim_about_the_machine(machine: str, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"),
-    [("cup", " (did you mean 'cpu'?)"), ("kettle9000", ""), ("CPU", "")],
+    ("name", "meant"), [("cup", " (did you mean 'cpu'?)"), ("kettle9000", ""), ("CPU", "")]
 )
 def test_an_unknown_device_names_the_known_ones(name: str, meant: str) -> None:
     known = ", ".join(known for known, _ in devices.names())

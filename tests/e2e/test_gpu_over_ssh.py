@@ -83,10 +83,7 @@ def test_a_gpu_over_ssh_is_timed_as_one_here(
 
 
 def test_a_jetson_without_nvml_is_read_from_sysfs(
-    box: Callable[..., Result],
-    fake_gpu: Libraries,
-    ssh_board: Board,
-    write_onnx: WriteOnnx,
+    box: Callable[..., Result], fake_gpu: Libraries, ssh_board: Board, write_onnx: WriteOnnx
 ) -> None:
     ssh_board.run("mount", "-t", "tmpfs", "none", "/sys/class")
     try:

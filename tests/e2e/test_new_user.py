@@ -9,14 +9,7 @@ import pytest
 
 from tests.board import Board
 from tests.helpers.command import rows
-from tests.helpers.on_boards import (
-    EMULATED,
-    SHORT,
-    benchbox,
-    bursts,
-    graphs,
-    newest,
-)
+from tests.helpers.on_boards import EMULATED, SHORT, benchbox, bursts, graphs, newest
 
 __all__ = ["graphs"]  # fixture
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("home", "graphs")]

@@ -30,9 +30,7 @@ class Editable:
         if name != "r_tool":
             return None
         return spec_from_file_location(
-            name,
-            self.folder / "__init__.py",
-            submodule_search_locations=[str(self.folder)],
+            name, self.folder / "__init__.py", submodule_search_locations=[str(self.folder)]
         )
 
 

@@ -39,10 +39,7 @@ Costs = Mapping[Category, tuple[int, int | None]]
 
 
 def estimated(
-    *nodes: dict[str, Any],
-    costs: Costs | None = None,
-    file: Sequence[FileNode] = (),
-    **more: float,
+    *nodes: dict[str, Any], costs: Costs | None = None, file: Sequence[FileNode] = (), **more: float
 ) -> Profile:
     """Return the profile of an agent's reply; the file has 9 nodes, or one for each cost."""
     of_costs = [

@@ -90,8 +90,7 @@ def params_m(module: nn.Module) -> float:
 
 
 @pytest.mark.parametrize(
-    ("attention", "reduction", "size"),
-    [("se", 16, 4.077), ("cbam", 16, 4.078), ("ca", 24, 4.088)],
+    ("attention", "reduction", "size"), [("se", 16, 4.077), ("cbam", 16, 4.078), ("ca", 24, 4.088)]
 )
 def test_other_reductions_miss_the_published_size(
     attention: str, reduction: int, size: float

@@ -222,10 +222,7 @@ def test_a_detectors_checkpoint_is_told_where_it_first_differs(
 
 @pytest.mark.parametrize(
     ("held", "wanted"),
-    [
-        ("shufflenetv2_tv_x0_5", "shufflenetv2_x0_5"),
-        ("mobilenetv3_small", "mobilenetv3_large"),
-    ],
+    [("shufflenetv2_tv_x0_5", "shufflenetv2_x0_5"), ("mobilenetv3_small", "mobilenetv3_large")],
 )
 def test_the_network_that_a_checkpoint_fits_is_named(
     held: str, wanted: str, candidates: list[str], save: Save

@@ -136,12 +136,7 @@ def test_folding_leaves_the_original_and_gives_what_is_deployed() -> None:
 
 @pytest.mark.parametrize(
     ("c_in", "c_out", "kernel", "stride", "groups", "branches"),
-    [
-        (6, 4, 1, 1, 1, 3),
-        (6, 6, 3, 1, 6, 5),
-        (6, 6, 5, 2, 6, 4),
-        (6, 6, 3, 1, 2, 5),
-    ],
+    [(6, 4, 1, 1, 1, 3), (6, 6, 3, 1, 6, 5), (6, 6, 5, 2, 6, 4), (6, 6, 3, 1, 2, 5)],
 )
 def test_a_layer_in_branches_is_folded_into_the_convolution_that_equals_it(
     c_in: int, c_out: int, kernel: int, stride: int, groups: int, branches: int

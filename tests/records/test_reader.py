@@ -31,16 +31,7 @@ from benchbox.records.cooldown import Cooldown
 from benchbox.records.parts import GpuPlanPart, GraphPart, PaperPart
 from benchbox.sampling.plan import Plan
 from tests.helpers import explained
-from tests.helpers.record_files import (
-    CLAIM,
-    CREATED,
-    LATENCY,
-    cases,
-    context,
-    edit,
-    record,
-    write,
-)
+from tests.helpers.record_files import CLAIM, CREATED, LATENCY, cases, context, edit, record, write
 
 PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     str: st.text(),
@@ -199,11 +190,7 @@ def test_a_file_that_is_no_run_is_refused(tmp_path: Path, content: bytes, senten
 
 @pytest.mark.parametrize(
     ("line", "sentence"),
-    [
-        ("garbage", " is not JSON: "),
-        ("3", " is not a JSON object"),
-        ('{"kind":"record"}', ": "),
-    ],
+    [("garbage", " is not JSON: "), ("3", " is not a JSON object"), ('{"kind":"record"}', ": ")],
 )
 def test_a_broken_line_in_the_middle_is_refused_with_its_number(
     tmp_path: Path, line: str, sentence: str

@@ -18,12 +18,7 @@ from benchbox.records import Record
 from benchbox.runner import record as runner_record
 from benchbox.runner.judge import MORE, shortfall
 from benchbox.sampling.plan import Plan
-from tests.helpers.runs import (
-    Bench,
-    Watcher,
-    interrupt,
-    named,
-)
+from tests.helpers.runs import Bench, Watcher, interrupt, named
 from tests.helpers.sessions import on_level, wave
 from tests.helpers.tables import record as row_of
 

@@ -53,9 +53,7 @@ def statuses(outcome: Outcome) -> dict[str, str]:
     return {record.case: record.status for record in found}
 
 
-def test_a_run_exports_and_records_without_naming_the_machine(
-    request_for: RequestFor,
-) -> None:
+def test_a_run_exports_and_records_without_naming_the_machine(request_for: RequestFor) -> None:
     watcher = Watcher()
     request = request_for("ab")
     outcome = run(request, watcher)

@@ -12,16 +12,7 @@ from benchbox.analysis.states import Bases
 from benchbox.analysis.stats import Interval
 from benchbox.sampling.plan import Plan, lacking, undecided
 from benchbox.sampling.progress import Progress, Subject
-from tests.helpers.sessions import (
-    LEVEL,
-    Model,
-    Sampling,
-    breaks,
-    noisy,
-    on_level,
-    steady,
-    wave,
-)
+from tests.helpers.sessions import LEVEL, Model, Sampling, breaks, noisy, on_level, steady, wave
 
 PLAN = Plan(margin=0.01)
 THREE = replace(PLAN, sessions=3, min_rounds=18)

@@ -13,14 +13,7 @@ from benchbox.sampling.plan import Plan, lacking
 from benchbox.sampling.progress import Subject
 from benchbox.sampling.sampler import SETTLE_S, Sampler
 from tests.helpers.machine import SimulatedMachine, usual
-from tests.helpers.sessions import (
-    FakeSession,
-    Model,
-    Sampling,
-    breaks,
-    noisy,
-    steady,
-)
+from tests.helpers.sessions import FakeSession, Model, Sampling, breaks, noisy, steady
 
 PLAN = Plan()
 THREE = Plan(sessions=3)

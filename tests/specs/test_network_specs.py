@@ -136,10 +136,7 @@ def test_labels_name_a_network_otherwise_and_let_it_stand_twice(write: Write) ->
 def test_a_file_prints_its_own_paper_or_else_the_catalogues(write: Write) -> None:
     own = f'{NETWORK}paper = {{ top1_percent = 70.5, source = "T" }}\n'
     papers = [case.paper for case in cases_of(write(TITLE + own + SHUFFLE))]
-    assert papers == [
-        Paper(None, None, 70.5, "T"),
-        catalogue.NETWORKS["shufflenetv2_x1_0"].paper,
-    ]
+    assert papers == [Paper(None, None, 70.5, "T"), catalogue.NETWORKS["shufflenetv2_x1_0"].paper]
     case = only(write(f"{TITLE}{BUILT}paper = {{ params_m = 2.5 }}\n"))
     assert (case.paper, case.network) == (Paper(2.5), "")
 

@@ -104,11 +104,7 @@ def test_sizes_are_sides_of_images_of_networks_and_builders() -> None:
 @pytest.mark.parametrize(
     ("name", "selection", "sentence"),
     [
-        (
-            "ghostnetv2",
-            Selection(sizes=(100,)),
-            "--size 100: height and width must be multiples",
-        ),
+        ("ghostnetv2", Selection(sizes=(100,)), "--size 100: height and width must be multiples"),
         ("g2", Selection(sizes=(56,)), "g2: --size is for networks, .onnx files and builders"),
         (
             "ghostnetv2",

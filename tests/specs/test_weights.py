@@ -136,8 +136,7 @@ def test_weights_that_belong_to_nothing_say_so(
 
 
 @pytest.mark.parametrize(
-    ("file", "why"),
-    [("no.pth", "is not there"), ("", "is not a file"), ("pipe", "is not a file")],
+    ("file", "why"), [("no.pth", "is not there"), ("", "is not a file"), ("pipe", "is not a file")]
 )
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(
     tmp_path: Path, file: str, why: str

@@ -34,10 +34,7 @@ def test_a_run_whose_phone_is_lost_is_kept_and_resumed(
 
 
 def test_a_slow_network_is_no_lost_phone(
-    over_adb: Remote,
-    there: "board.Phone",
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    over_adb: Remote, there: "board.Phone", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Answers to signs of life wait behind what is sent for longer than they may take."""
     monkeypatch.setattr(link, "MISSED_S", 1.0)

@@ -101,10 +101,7 @@ def test_a_graph_that_does_not_load_is_the_cases_error_and_the_agent_stays(cpu: 
     ],
 )
 def test_an_agent_that_is_lost_or_answers_something_else_is_an_agent_error(
-    cpu: Device,
-    ask: Callable[[Agent], object],
-    answer: dict[str, Any] | Exception,
-    reason: str,
+    cpu: Device, ask: Callable[[Agent], object], answer: dict[str, Any] | Exception, reason: str
 ) -> None:
     with pytest.raises(AgentError, match=reason):
         ask(agent_of(cpu, answer))

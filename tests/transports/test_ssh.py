@@ -247,8 +247,6 @@ def test_an_error_in_the_middle_of_a_run_names_no_host(configure: Configure) -> 
     assert refused().endswith("(Connection refused)")
 
 
-def test_without_the_ssh_program_it_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_the_ssh_program_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert "device 'board': it needs the ssh program; install OpenSSH's client" in refused()

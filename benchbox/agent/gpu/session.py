@@ -95,14 +95,7 @@ def load(
     enqueue = bound.caller(wait=False)
     copies = partial(bound.call_with_copies, call)
     return GpuGraph(
-        call,
-        load_s,
-        first_call_s,
-        finite,
-        outputs,
-        nodes,
-        enqueue=enqueue,
-        run_with_copies=copies,
+        call, load_s, first_call_s, finite, outputs, nodes, enqueue=enqueue, run_with_copies=copies
     )
 
 

@@ -42,10 +42,7 @@ class HealthReader:
     """Settings and temperature of a board, some of whose processors are used."""
 
     def __init__(
-        self,
-        cpus: Sequence[int],
-        sys: Path = SYS,
-        clock: Callable[[], float] = time.monotonic,
+        self, cpus: Sequence[int], sys: Path = SYS, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._cpus, self._sys = cpus, sys
         self._sensors = disturbances.sensors(sys / "class/thermal")

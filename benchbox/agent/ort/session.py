@@ -149,9 +149,7 @@ def run(session: ort.InferenceSession, feeds: Mapping[str, ort.OrtValue]) -> lis
 
 
 def _bound(
-    session: ort.InferenceSession,
-    feeds: Mapping[str, ort.OrtValue],
-    values: Sequence[ort.OrtValue],
+    session: ort.InferenceSession, feeds: Mapping[str, ort.OrtValue], values: Sequence[ort.OrtValue]
 ) -> Callable[[], object] | None:
     """A call with the first one's output buffers, so that no later call allocates any.
 

@@ -10,8 +10,7 @@ from benchbox.cli.options.recorded import OnlyDevice, Results
 
 app = typer.Typer(cls=HelpGroup, no_args_is_help=True, help="Archive or remove old runs.")
 Age = Annotated[
-    str,
-    typer.Option(metavar="90d", help="runs begun before: 12h, 90d, 8w or 2026-11-01 (UTC)"),
+    str, typer.Option(metavar="90d", help="runs begun before: 12h, 90d, 8w or 2026-11-01 (UTC)")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="name them, and change nothing")]
 

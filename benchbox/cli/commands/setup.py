@@ -16,12 +16,7 @@ def doctor(
     processors: ProcessorOptions,
     seconds: Annotated[
         float,
-        typer.Option(
-            min=0.1,
-            max=3600,
-            metavar="SECONDS",
-            help="how long to watch (default 10)",
-        ),
+        typer.Option(min=0.1, max=3600, metavar="SECONDS", help="how long to watch (default 10)"),
     ] = 10.0,
     forget: Annotated[
         bool, typer.Option("--forget", help="forget what was learned of every machine, and exit")

@@ -82,8 +82,7 @@ class WhereOptions:
         ),
     ] = None
     allow_emulated: Annotated[
-        bool,
-        typer.Option("--allow-emulated", help="time an emulated processor too; record only"),
+        bool, typer.Option("--allow-emulated", help="time an emulated processor too; record only")
     ] = False
 
 

@@ -50,8 +50,7 @@ class BaselineOptions:
         typer.Option(metavar="DIR", callback=expanded, help="beside graphs of `export`, paired"),
     ] = None
     baseline_rev: Annotated[
-        str | None,
-        typer.Option(metavar="REV", help="beside the same files of a git revision"),
+        str | None, typer.Option(metavar="REV", help="beside the same files of a git revision")
     ] = None
 
 

@@ -64,8 +64,7 @@ class HistoryOptions:
     cases: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[CASE...]",
-            help="names as in g2:groups=1, globs or specs (default: all)",
+            metavar="[CASE...]", help="names as in g2:groups=1, globs or specs (default: all)"
         ),
     ] = None
     device: OnlyDevice = None

@@ -51,17 +51,11 @@ class TimingOptions(EffortOptions):
 
     percentiles: Annotated[
         str | None,
-        typer.Option(
-            metavar="90,99",
-            help="show these, timing cases until they are known",
-        ),
+        typer.Option(metavar="90,99", help="show these, timing cases until they are known"),
     ] = None
     cooldown: Annotated[
         str | None,
-        typer.Option(
-            metavar="60s",
-            help="wait so long for the device to cool between processes",
-        ),
+        typer.Option(metavar="60s", help="wait so long for the device to cool between processes"),
     ] = None
     seed: Annotated[
         int,
@@ -115,6 +109,5 @@ class BudgetOptions:
         ),
     ] = None
     since: Annotated[
-        str,
-        typer.Option(metavar="30d", help="take what was recorded since (0h: nothing)"),
+        str, typer.Option(metavar="30d", help="take what was recorded since (0h: nothing)")
     ] = "30d"

@@ -125,9 +125,7 @@ def synchronized(call: Callable[[], Result]) -> Callable[[], Result]:
 
 
 def with_copies(
-    call: Callable[[], object],
-    tensors: "Sequence[torch.Tensor]",
-    sources: "Sequence[torch.Tensor]",
+    call: Callable[[], object], tensors: "Sequence[torch.Tensor]", sources: "Sequence[torch.Tensor]"
 ) -> "Callable[[], list[Array]]":
     """The call with its input copied from `sources` on the host and its output copied back."""
 

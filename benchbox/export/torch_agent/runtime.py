@@ -171,11 +171,7 @@ class TorchRuntime:
         return _on_gpu(loaded, bound) if self.gpu else loaded
 
     def _compare(
-        self,
-        request: Message,
-        outputs: "Sequence[Array]",
-        expected: "Sequence[Array]",
-        kind: str,
+        self, request: Message, outputs: "Sequence[Array]", expected: "Sequence[Array]", kind: str
     ) -> None:
         if request["module"].get("conversion"):
             half_difference(expected, outputs, kind)

@@ -152,9 +152,7 @@ class Target:
             raise DeviceError(f"device {self.device.name!r}: {reason}")
 
     def ask(
-        self,
-        request: Mapping[str, Any],
-        data: Callable[[int], Iterable[bytes]] | None = None,
+        self, request: Mapping[str, Any], data: Callable[[int], Iterable[bytes]] | None = None
     ) -> dict[str, Any]:
         """Send the keeper a request and return its reply; raises CaseError, ChannelClosed.
 
