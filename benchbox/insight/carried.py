@@ -31,19 +31,13 @@ class Carried:
     """
 
     def __init__(
-        self,
-        model: ModelProto,
-        inputs: Mapping[str, Sequence[int]],
-        widths: Mapping[int, int],
-        named: Mapping[str, int],
+        self, model: ModelProto, inputs: Mapping[str, Sequence[int]], named: Mapping[str, int]
     ) -> None:
         from onnx import numpy_helper
 
         from benchbox.costs.inference import infer
 
-        self.widths, self.named = widths, named
-        self.model = type(model)()
-        self.model.CopyFrom(model)
+        self.named, self._original = named, model
         self.constants = {
             each.name: numpy_helper.to_array(each) for each in model.graph.initializer
         }
@@ -53,18 +47,23 @@ class Carried:
             value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
             for value in values
         }
-        self.new: dict[str, Shape] = {
-            name: self._widened_input(tuple(shape)) for name, shape in inputs.items()
-        }
-        self.inputs = dict(self.new)
-        self.changed: dict[str, Any] = {}
+        self._inputs = {name: tuple(shape) for name, shape in inputs.items()}
         is_of_image = all(len(shape) != NAMES or shape[1] <= COLOURS for shape in inputs.values())
         self._given = self._giving() if is_of_image else set[str]()
 
+    def begin(self, widths: Mapping[int, int]) -> None:
+        """Carry from the first node on, in a copy of the model, with these widths."""
+        self.widths = widths
+        self.model = type(self._original)()
+        self.model.CopyFrom(self._original)
+        self.inputs = {name: self._widened_input(shape) for name, shape in self._inputs.items()}
+        self.new = dict(self.inputs)
+        self.changed: dict[str, Any] = {}
+
     def _giving(self) -> set[str]:
         """The results of those convolutions whose channels are the graph's outputs' own."""
-        makers = {name: node for node in self.model.graph.node for name in node.output}
-        names, found = [each.name for each in self.model.graph.output], set[str]()
+        makers = {name: node for node in self._original.graph.node for name in node.output}
+        names, found = [each.name for each in self._original.graph.output], set[str]()
         while names:
             node = makers.get(name := names.pop())
             if node is None or name in found or node.op_type in ("Gemm", "MatMul"):

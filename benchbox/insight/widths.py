@@ -34,10 +34,11 @@ def widened(
 
     Raises GraphError for a graph with operators whose new shapes are not known.
     """
-    widths = dict(to)
+    widths, carried = dict(to), Carried(model, inputs, named)
     for _ in range(ATTEMPTS):
+        carried.begin(widths)
         try:
-            return _attempt(Carried(model, inputs, widths, named))
+            return _attempt(carried)
         except MeetsError as meeting:
             if widths.get(meeting.old) == meeting.new:
                 break
