@@ -185,7 +185,10 @@ def _devices(options: JobOptions, threads: int | None) -> list[Device]:
     chosen = gpu_options.in_modes(resolved, options.gpu, options.typed)
     names = [device.name for device in chosen]
     if twice := [name for name in names if names.count(name) > 1]:
-        own = [each.plugin.library for each in chosen if each.name == twice[0] and each.plugin]
+        same = [each for each in chosen if each.name == twice[0]]
+        own = [
+            each.plugin.library or providers.short(each.provider) for each in same if each.plugin
+        ]
         if len(set(own)) > 1:
             raise UsageError(
                 f"--provider: {' and '.join(own)} would both be {twice[0]}; give one another file "

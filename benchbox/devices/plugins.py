@@ -4,7 +4,6 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
 
 from benchbox.agent.ort import plugins as on_device
 from benchbox.errors import UsageError
@@ -73,7 +72,7 @@ def of(word: str, provider: str, short: str) -> Plugin | None:
         library = provider.removeprefix(PREFIX)
         if not library:
             raise UsageError(f"--provider {word}: write plugin:PATH, of the provider's library")
-        return Plugin(_name(_stem(library), _told(provider, options)), "", library, given)
+        return Plugin(_name(on_device.stem(library), _told(provider, options)), "", library, given)
     if provider not in on_device.PACKAGES:
         if options:
             raise UsageError(f"--provider {word}: {short} takes no options")
@@ -119,12 +118,6 @@ def _told(provider: str, options: Mapping[str, str]) -> Iterator[str]:
         if name not in known:
             yield name
         yield value if len(value) <= LONGEST else _brief(value)
-
-
-def _stem(library: str) -> str:
-    """`webgpu` of `libonnxruntime_providers_webgpu.so.1`."""
-    stem = PurePath(library.replace("\\", "/")).name.partition(".")[0]
-    return re.sub(r"^(lib)?(onnxruntime_providers_)?|_plugin$", "", stem)
 
 
 def _name(own: str, told: Iterator[str]) -> str:

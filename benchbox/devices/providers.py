@@ -136,7 +136,7 @@ def without_provider(name: str, provider: str, own: str = "") -> str:
 
 
 def require(
-    provider: str, available: Sequence[str], device: str, system: str = "", machine: str = ""
+    provider: str, available: Sequence[str], device: str, system: str, machine: str
 ) -> None:
     """Raise DeviceError unless the ONNX Runtime of a device has a provider."""
     if provider not in available:

@@ -8,7 +8,7 @@ import platform
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from benchbox.agent.ort import messages
@@ -100,7 +100,7 @@ def load(asked: Message) -> LoadedPlugin | None:
     there = {_key(each) for each in ort.get_ep_devices()}
     name = Path(library).name
     try:
-        ort.register_execution_provider_library(_registered(asked["provider"], name), library)
+        ort.register_execution_provider_library(_registered(asked["provider"], library), library)
     except Exception as error:  # ONNX Runtime's have no common ancestor but this
         why = UNLOADED.sub("", messages.plain(str(error))).replace(f"{library}: ", "")
         if why == FOREIGN:
@@ -118,11 +118,17 @@ def require_file(library: str) -> None:
         raise ValueError(f"plugin:{library}: {f'it is {why}' if why else 'no such file'}")
 
 
-def _registered(provider: str, name: str) -> str:
+def stem(library: str) -> str:
+    """`webgpu` of `libonnxruntime_providers_webgpu.so.1`."""
+    name = PurePath(library.replace("\\", "/")).name.partition(".")[0]
+    return re.sub(r"^(lib)?(onnxruntime_providers_)?|_plugin$", "", name)
+
+
+def _registered(provider: str, library: str) -> str:
     """The name to register a library by: some, as QNN's, make it the name of their provider."""
-    own = name.partition(".")[0].removeprefix("lib").removeprefix("onnxruntime_providers_")
+    own = stem(library)
     known = {each.lower(): each for each in PACKAGES}
-    return provider or known.get(f"{own.removesuffix('_plugin').lower()}executionprovider", own)
+    return provider or known.get(f"{own.lower()}executionprovider", own)
 
 
 def installed() -> list[str]:
