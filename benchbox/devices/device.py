@@ -285,7 +285,9 @@ def naming_python(device: Device, *, addressed: bool = True) -> str:
 def require_claims(device: Device, machine: str, model: str | None = None) -> None:
     """Raise DeviceError where a device's name says that it is what it is not."""
     own = device.name.removesuffix(f"-{device.plugin.name}") if device.plugin else device.name
-    claimed = claims.false_one(own, machine, model, has_card=bool(device.gpu))
+    entry = _with_processors(device.typed)  # of one that is called after its GPU
+    has_card = bool(device.gpu or (entry and entry.provider))
+    claimed = claims.false_one(own, machine, model, has_card=has_card)
     if not claimed:
         return
     if device.url or device.command_name not in DEVICES:

@@ -234,7 +234,9 @@ def test_what_is_no_provider_names_those_there_are(text: str, said: str) -> None
 
 
 def test_a_device_says_which_providers_its_build_has() -> None:
-    providers.require(NAMES["xnnpack"], [NAMES["xnnpack"], CPU_PROVIDER], "phone", "Linux", "aarch64")
+    providers.require(
+        NAMES["xnnpack"], [NAMES["xnnpack"], CPU_PROVIDER], "phone", "Linux", "aarch64"
+    )
     there = ["VitisAIExecutionProvider", "AzureExecutionProvider", CPU_PROVIDER]
     with pytest.raises(DeviceError) as caught:
         providers.require(NAMES["xnnpack"], there, "phone", "Linux", "aarch64")
