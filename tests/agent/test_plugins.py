@@ -232,10 +232,11 @@ def test_a_package_is_found_or_the_build_has_the_provider_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     named = {"provider": "QNNExecutionProvider", "library": "", "options": {}}
-    package = tmp_path / plugins.PACKAGES["QNNExecutionProvider"]
+    monkeypatch.setitem(plugins.PACKAGES, "QNNExecutionProvider", "onnxruntime_none_such")
+    package = tmp_path / "onnxruntime_none_such"
     assert plugins.load(named) is None
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["QNNExecutionProvider"])
-    with pytest.raises(ValueError, match="are for its plug-in: pip install onnxruntime-qnn"):
+    with pytest.raises(ValueError, match="are for its plug-in: pip install onnxruntime-none-such"):
         plugins.load({**named, "options": {"a": "b"}})
     package.mkdir()
     (package / "__init__.py").write_text("def get_library_path(): return __file__\n")

@@ -113,6 +113,8 @@ def test_what_its_machine_cannot_do_is_one_line(
     torch = box("run", path, "-d", "box", "--provider", "torch", *RUN, code=6).stderr
     assert "torch is timed on the machine that benchbox runs on" in torch
     assert "not on GPUs" in box("run", path, "-d", "box", "--provider", "xnnpack", code=2).stderr
+    plugin = box("run", path, "-d", "bare:cpu", "--provider", "plugin:/x.so", *RUN, code=6).stderr
+    assert "plugin:/x.so: no such file" in plugin and plugin.count("\n") == 1
     bare = box("run", path, "-d", "bare", *RUN, code=6).stderr
     assert "was built without CUDA" in bare and bare.count("\n") == 1
     assert bare.endswith("; or: benchbox device check bare --install\n")
