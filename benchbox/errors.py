@@ -46,7 +46,13 @@ class OpenSizesError(UsageError):
 
 
 class RecordError(UsageError):
-    """A record file that is broken, in use, or of a newer schema."""
+    """Runs that are not there, in use, or not what is asked for."""
+
+
+class BrokenRecordError(RecordError):
+    """A record file that is damaged, or of a newer schema: no fault of the command line."""
+
+    exit_code = 1
 
 
 class CaseError(BenchboxError):

@@ -9,7 +9,7 @@ from benchbox.cli import runs
 from benchbox.cli.forms import Form, render
 from benchbox.cli.options.recorded import RunOptions
 from benchbox.cli.output import STDOUT, console, require_writable, write
-from benchbox.errors import RecordError, UsageError
+from benchbox.errors import BenchboxError, RecordError, UsageError
 from benchbox.records import Run, names, pools, reader
 from benchbox.records.model import stem
 from benchbox.records.names import Wanted
@@ -99,6 +99,8 @@ def _show_diff(found: Sequence[Run], margin: float, format_: str, to: Path) -> N
     if replace(a, path=b.path) == b:
         raise UsageError(f"--diff: {a.path} and {b.path} are one run; name another beside it")
     between = diff.diff(a, b, margin)
+    if not between.pairs:
+        raise BenchboxError(f"--diff: {a.path} and {b.path} have no case in common")
     _show([words.table(between)], words.rows(between), format_, to)
 
 

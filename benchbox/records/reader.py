@@ -17,7 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from benchbox import host
 from benchbox.analysis.quantities import wrong_field
 from benchbox.analysis.samples import NS, figures
-from benchbox.errors import RecordError
+from benchbox.errors import BrokenRecordError, RecordError
 from benchbox.lines import one_line
 from benchbox.records import parts
 from benchbox.records.model import (
@@ -169,21 +169,22 @@ def split(
     try:
         lines = [*_lines(contents(path))]
     except OSError as error:
-        raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from None
+        kind = RecordError if isinstance(error, FileNotFoundError) else BrokenRecordError
+        raise kind(f"{path}: cannot be read: {error.strerror or error}") from None
     warnings = []
     if not is_whole(lines[-1].text):
         warnings.append(f"{path}: the last line is truncated and was left out")
         lines.pop()
     written = [(f"{path}: line {n}", line) for n, line in enumerate(lines, 1) if not line.is_blank]
     if not written:
-        raise RecordError(f"{path}: not a run: it has no context line")
+        raise BrokenRecordError(f"{path}: not a run: it has no context line")
     found: list[tuple[Context, list[tuple[str, H, RawLine]]]] = []
     for place, line in written:
         head = head_of(place, line)
         if head.kind == "context":
             found.append((_context(path, place, head, line.text), []))
         elif not found:
-            raise RecordError(f"{path}: not a run: its first line is no context")
+            raise BrokenRecordError(f"{path}: not a run: its first line is no context")
         elif head.kind in (RECORD, PROFILE):
             context, records = found[-1]
             _require_own(place, head, context)
@@ -210,7 +211,7 @@ def _run(
 def _require_own(place: str, head: Head, context: Context) -> None:
     if head.run not in (None, context.run):
         other = one_line(str(head.run))[:MOST_SHOWN]
-        raise RecordError(
+        raise BrokenRecordError(
             f"{place}: a record of another run ({other}); give each run a file of its own"
         )
 
@@ -219,7 +220,7 @@ def _record(place: str, line: bytes) -> Record:
     record = parse(place, Record, line)
     _check(place, parts.RecordParts, record)
     if not _is_of_bursts(record):
-        raise RecordError(f"{place}: 'latency' is outside of the samples in 'bursts'")
+        raise BrokenRecordError(f"{place}: 'latency' is outside of the samples in 'bursts'")
     return record
 
 
@@ -265,7 +266,7 @@ def contents(path: Path) -> bytes:
 
 def _context(path: Path, place: str, head: Head, line: bytes) -> Context:
     if head.schema.split(".")[0] != SCHEMA.split(".")[0]:
-        raise RecordError(
+        raise BrokenRecordError(
             f"{path}: schema {head.schema}, this benchbox reads {SCHEMA}; "
             f"use the benchbox that wrote it ({head.benchbox}) or a newer one"
         )
@@ -306,7 +307,7 @@ def parse(place: str, cls: type[T], line: bytes) -> T:
         adapter.validate_json(text, strict=True)
         return adapter.validate_python(value)
     except ValidationError as error:
-        raise RecordError(f"{place}{_problem(error)}") from None
+        raise BrokenRecordError(f"{place}{_problem(error)}") from None
 
 
 def _check(place: str, cls: type, read: Context | Record) -> None:
@@ -314,14 +315,14 @@ def _check(place: str, cls: type, read: Context | Record) -> None:
     try:
         _adapter(cls).validate_python(read, from_attributes=True)
     except ValidationError as error:
-        raise RecordError(f"{place}{_problem(error)}") from None
+        raise BrokenRecordError(f"{place}{_problem(error)}") from None
 
 
 def _loads(place: str, line: bytes) -> object:
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise RecordError(f"{place} is not JSON: {error}") from None
+        raise BrokenRecordError(f"{place} is not JSON: {error}") from None
 
 
 def _problem(error: ValidationError) -> str:

@@ -108,6 +108,15 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_shown(asked: list[str]) ->
     assert len(result.stderr.splitlines()) == 4
 
 
+def test_a_broken_run_alone_and_runs_without_a_common_case_are_no_usage_error() -> None:
+    keep(("b", 1), name="g1")
+    good, broken = keep(("a", 1)), edit(keep(("a", 1), created=LATER), 0, schema="9.0")
+    for typed, text in (([broken], "schema 9.0"), ([good, "g1", "--diff"], "no case in common")):
+        result = invoke("report", *map(str, typed))
+        assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+        assert text in result.stderr
+
+
 def test_a_run_that_stopped_has_a_part_of_its_cases() -> None:
     plan = {**context().plan, "cases": 3}
     keep(("a", 1), ("b", 1), plan=plan)
