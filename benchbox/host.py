@@ -149,6 +149,11 @@ def config_folder() -> Path:
     return _user_folder("config")
 
 
+def results_folder() -> Path:
+    """The folder of records where none is named: $BENCHBOX_RESULTS, or `results`."""
+    return Path(os.environ.get("BENCHBOX_RESULTS") or "results")
+
+
 def _user_folder(kind: str) -> Path:
     variable = f"BENCHBOX_{kind.upper()}_DIR"
     if chosen := os.environ.get(variable):

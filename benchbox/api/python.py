@@ -9,6 +9,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
+from benchbox import host
 from benchbox.api import job, parsing, profiles
 from benchbox.api.job import Job
 from benchbox.api.options import Cases, JobOptions, OnGpu, UnderLoad
@@ -124,6 +125,7 @@ def _plain(
 ) -> JobOptions:
     """The options in plain types; raises UsageError for what is none."""
     given = {name: value for name, value in given.items() if value is not None}
+    folder = given.pop("results", host.results_folder())
     if unknown := sorted(given.keys() - Keywords.__annotations__.keys()):
         known = ", ".join(Keywords.__annotations__)
         raise UsageError(f"{unknown[0]}: no such option; choose from {known}")
@@ -138,6 +140,7 @@ def _plain(
         load=UnderLoad(**loads),
         margin=margin,
         typed=frozenset([*given, *loads]),
+        results=parsing.path(_text(folder), "--results"),
         **plain,
     )
 
@@ -162,8 +165,6 @@ def _option(name: str, value: object) -> object:
         return value
     if name in CHOICES and value not in CHOICES[name]:
         raise UsageError(f"{flag} {value}: choose from {', '.join(CHOICES[name])}")
-    if name == "results":
-        return parsing.path(_text(value), flag)
     return _texts(value) if name in REPEATED else _text(value)
 
 

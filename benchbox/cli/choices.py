@@ -1,12 +1,12 @@
 """Values of options that Typer knows: closed choices, names that it completes, and paths."""
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from benchbox import host
 from benchbox.api import parsing
 
 ANYTHING, CUDA = "anything", "cuda"  # of --install: alone, and what to install for
@@ -76,7 +76,7 @@ def complete_recorded_devices(ctx: Any, incomplete: str) -> list[str]:  # noqa: 
 
 
 def _results(ctx: Any) -> Path:  # noqa: ANN401 - Typer's own
-    return Path(ctx.params.get("results") or os.environ.get("BENCHBOX_RESULTS") or "results")
+    return Path(ctx.params.get("results") or host.results_folder())
 
 
 def complete_baselines(incomplete: str) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from benchbox import host
 from benchbox.analysis.latency import Latency
 from benchbox.analysis.stats import Interval
 from benchbox.errors import UsageError
@@ -86,13 +87,14 @@ ORIGIN = {
 def read(
     paths: str | Path | Iterable[str | Path],
     *,
-    results: str | Path = "results",
+    results: str | Path | None = None,
     errors: Literal["raise", "warn"] = "raise",
 ) -> "pd.DataFrame":
     """Read runs into one table with a row per case, in the order of the files.
 
-    `paths` are files, folders, and names or globs of runs in the folder `results`, as `benchbox
-    report` takes them: a name is the newest run of it, a glob or a folder all, the oldest first.
+    `paths` are files, folders, and names or globs of runs in the folder `results`, by default
+    $BENCHBOX_RESULTS or *results*, as `benchbox report` takes them: a name is the newest run of it,
+    a glob or a folder all, the oldest first.
     Texts are as recorded; a CSV has an apostrophe before those that a spreadsheet would compute.
 
     Columns, with nullable dtypes; what is not known is NA:
@@ -142,7 +144,8 @@ def read(
     if errors not in ("raise", "warn"):
         raise UsageError(f"errors {errors!r}: choose from raise, warn")
     named = [paths] if isinstance(paths, (str, Path)) else paths
-    found, failures, lines = names.readable(map(str, named), Wanted(Path(results)))
+    wanted = Wanted(Path(results or host.results_folder()).expanduser())
+    found, failures, lines = names.readable(map(str, named), wanted)
     if failures and errors == "raise":
         raise failures[0]
     lines += [text for run in found for text in run.warnings]

@@ -14,6 +14,7 @@ import benchbox
 from benchbox.api import plan, python
 from benchbox.errors import BenchboxError, UsageError
 from tests.cli.conftest import product, write
+from tests.helpers import record_files
 from tests.helpers.command import CalmCommand, invoke, only_run
 
 SHORT: dict[str, Any] = {"quick": True, "precision": 0.9, "max_time": 4}
@@ -107,6 +108,17 @@ def test_what_only_python_can_get_wrong_is_one_line(wrong: dict[str, Any]) -> No
     with pytest.raises(UsageError) as raised:
         benchbox.run(**{"names": "g2", **wrong})
     assert "\n" not in str(raised.value)
+
+
+def test_records_are_in_the_folder_that_commands_take(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert python._plain("g2", {}, {}).results == Path("results")
+    monkeypatch.setenv("BENCHBOX_RESULTS", str(tmp_path / "theirs"))
+    record_files.write(tmp_path / "theirs", record_files.record(), of=record_files.context("g2"))
+    assert len(benchbox.read("g2")) == 1
+    assert python._plain("g2", {}, {}).results == tmp_path / "theirs"
+    assert python._plain("g2", {"results": "own"}, {}).results == Path("own")
 
 
 def test_options_are_those_of_the_command_line_in_any_type() -> None:
