@@ -165,6 +165,7 @@ async def _join(
 
     worker = DeviceWorker(
         address.url,
+        host=None if address.certificates else "127.0.0.1",  # else whoever reaches it runs code
         nthreads=len(offered) + exports_graphs,
         resources=dict(resources),
         security=security,

@@ -2,19 +2,21 @@
 
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import psutil
 import pytest
 
 from benchbox import records
@@ -450,3 +452,30 @@ def test_whoever_has_no_certificate_of_the_fleet_is_left_outside(
     authority.init(tmp_path / "other")
     with pytest.raises(BenchboxError, match="no scheduler answers"):
         Connection(FleetAddress(fleet.address.url, tmp_path / "other"))
+    assert fleet.address.certificates is not None
+    port = int(fleet.address.url.rpartition(":")[2])
+    is_heard = {
+        of: greeted(port, of) for of in (fleet.address.certificates, tmp_path / "other", None)
+    }
+    assert [*is_heard.values()] == [True, False, False], "by the scheduler"
+
+
+def greeted(port: int, certificates: Path | None) -> bool:
+    """Whether a scheduler speaks to whoever believes any, with that certificate or none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if certificates is not None:
+        context.load_cert_chain(certificates / "member.pem", certificates / "member-key.pem")
+    plain = socket.create_connection(("127.0.0.1", port), LONG_S)
+    with context.wrap_socket(plain) as encrypted, suppress(OSError):
+        return bool(encrypted.recv(1))
+    return False
+
+
+def test_without_certificates_nothing_listens_beyond_loopback(tmp_path: Path) -> None:
+    with a_fleet(tmp_path) as fleet:
+        url = fleet.address.url.replace("tls", "tcp")
+        process = Fleet(FleetAddress(url), tmp_path, fleet.processes).start("start", "pi-1")
+        there = psutil.Process(process.pid).net_connections()
+    listening = {each.laddr[0] for each in there if each.status == psutil.CONN_LISTEN}
+    assert listening == {"127.0.0.1"}
