@@ -26,7 +26,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
     for name, value in ssh_user(tmp_path / "user").items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("BENCHBOX_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setattr(target, "_reached", set())
     monkeypatch.chdir(tmp_path)
     yield tmp_path / "user"

@@ -8,7 +8,7 @@ from benchbox.devices import CPU_PROVIDER, Device, last_seen, registry
 from benchbox.errors import DeviceError
 from tests.helpers.command import invoke
 
-pytestmark = pytest.mark.usefixtures("in_tmp", "config")
+pytestmark = pytest.mark.usefixtures("in_tmp")
 CLUSTER = {"cpus": [0, 1, 2, 3], "core": "Cortex-A76", "top_khz": 2_400_000, "limit": "2400 MHz"}
 FACTS = {
     "model": "Raspberry Pi 5 Model B",
@@ -21,11 +21,6 @@ FACTS = {
     "free_bytes": 1 << 30,
 }
 PI = Device("pi", CPU_PROVIDER, 1, "arm", (), "ssh://pi")
-
-
-@pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCHBOX_CONFIG_DIR", str(tmp_path / "config"))
 
 
 def device(*arguments: str) -> Result:

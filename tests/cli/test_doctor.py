@@ -63,12 +63,9 @@ def test_an_agent_that_is_lost_is_a_device_that_is_not_usable(
         doctor.doctor("cpu", ProcessorOptions(), 0.1, frozenset())
 
 
-def test_what_was_learned_of_machines_is_forgotten_and_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path))
+def test_what_was_learned_of_machines_is_forgotten_and_counted(cache_dir: Path) -> None:
     for name in "ab":
-        host.write(tmp_path / "states" / f"{name}.json", "{}")
+        host.write(cache_dir / "states" / f"{name}.json", "{}")
     said = [invoke("doctor", "--forget").stdout.split(" on ")[0] for _ in range(2)]
     assert said == ["Forgotten: 2 files", "Forgotten: 0 files"]
 

@@ -114,7 +114,6 @@ def test_what_cannot_be_run_is_one_line_and_an_exit_code(
     graphs: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, code: int, message: str
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    monkeypatch.setenv("BENCHBOX_CONFIG_DIR", str(graphs / "config"))
     (graphs / "broken.onnx").write_text("no graph")
     result = invoke(*arguments.split())
     assert (result.exit_code, result.stdout) == (code, ""), result.stderr

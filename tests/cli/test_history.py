@@ -20,11 +20,6 @@ NOISE = (0.0, 0.006, -0.005, 0.002, -0.004, 0.005)
 COUNT = 24
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path / "cache"))
-
-
 def keep(number: int, graph: str, *cases: tuple[str, float], **changes: Any) -> Path:
     """Write the run of a day, of cases with latencies in ms."""
     found = [

@@ -22,11 +22,6 @@ SPECS = [SpecFacts("g2", "G2", "ab" * 32)]
 LATER = "2026-11-22T10:00:00Z"
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path / "cache"))
-
-
 def keep(*cases: tuple[str, float], version: str = "1", **changes: Any) -> Path:
     """Write a run of cases with latencies in ms, of a version of their graphs."""
     found = [

@@ -14,13 +14,12 @@ from benchbox.devices.address import Address, ssh_address
 from benchbox.devices.registry import Entry
 from benchbox.errors import DeviceError, StorageError, UsageError
 
-pytestmark = pytest.mark.usefixtures("user_file", "in_tmp")
+pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
 @pytest.fixture
-def user_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def user_file(tmp_path: Path) -> Path:
     """The path of the user's own file, in a folder that there is not yet."""
-    monkeypatch.setenv("BENCHBOX_CONFIG_DIR", str(tmp_path / "config"))
     return tmp_path / "config" / "benchbox.toml"
 
 
@@ -280,10 +279,7 @@ def test_a_pipe_in_place_of_a_file_is_refused_not_waited_for(tmp_path: Path) -> 
         host.write(tmp_path / "file", "new")
 
 
-def test_arm_asks_which_of_the_registered_boards(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path / "cache"))
+def test_arm_asks_which_of_the_registered_boards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     boards = {"new": "", "xeon": "PowerEdge, x86_64, 8 x CPU", "pi": "Raspberry Pi 5, aarch64"}
     for name, what in boards.items():

@@ -105,7 +105,6 @@ def test_commands_on_graphs_of_ones_own_work(
     """All commands of the pages that take .onnx files, the worked example, or runs alone."""
     for name, value in {"PRECISION": "50%", "MAX_TIME": "0.3s", "SESSIONS": "1"}.items():
         monkeypatch.setenv(f"BENCHBOX_{name}", value)
-    monkeypatch.setenv("BENCHBOX_CONFIG_DIR", str(in_tmp / "config"))
     for name in ("model", "other"):
         write_onnx(name)
     (example,) = [page for page in PAGES if page.parent.name == "blocks"]

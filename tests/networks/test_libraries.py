@@ -93,7 +93,6 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         place.write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
-    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path
 
 

@@ -15,11 +15,6 @@ OLD, NEW = "2026-01-01T00:00:00Z", "2026-06-01T00:00:00Z"
 BEFORE = ("--older-than", "2026-03-01")
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path / "cache"))
-
-
 def keep(created: str, device: str = "cpu") -> Path:
     return write(RESULTS, record(latency=LATENCY), of=context(created=created, device=device))
 

@@ -14,11 +14,6 @@ from tests.helpers.record_files import LATENCY, context, cut, edit, record, writ
 GRAPH = {"sha256": "ab" * 32, "size_bytes": 1, "opset": 18}
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "results"

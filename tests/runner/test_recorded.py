@@ -20,11 +20,6 @@ GRAPH = graph_of(CASE)
 NOW = context("choose", created="2026-11-23T00:00:00Z")
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path / "cache"))
-
-
 def keep(folder: Path, changed: dict[str, Any] | None = None, **changes: Any) -> str:
     """Record the case as another run named it."""
     base = record.record(7, replace(CASE, spec="other", name="b"), GRAPH)

@@ -21,10 +21,7 @@ def script(path: Path, text: str) -> Path:
 
 
 @pytest.mark.slow
-def test_another_python_runs_the_agent_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BENCHBOX_CACHE_DIR", str(tmp_path / "cache"))
+def test_another_python_runs_the_agent_alone(tmp_path: Path) -> None:
     python = script(tmp_path / "python", f'echo "$1" > {tmp_path}/ran\nexec {sys.executable} "$@"')
     for _ in range(2):
         with open_agent(by(python)) as agent:
