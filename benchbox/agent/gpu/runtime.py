@@ -6,8 +6,8 @@ launches and waits, bound to its processor.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -97,12 +97,9 @@ class GpuOnnxRuntime:
         is_tensorrt = self._provider == libraries.TENSORRT
         return tensorrt.typed(self._place, request["inputs"]) if is_tensorrt else self._place
 
-    @contextmanager
-    def _anywhere(self) -> Iterator[None]:
+    def _anywhere(self) -> AbstractContextManager[None]:
         """Have the calling thread, and what it starts meanwhile, run on all processors."""
-        others = [cpu for cpu in self._usable if cpu not in self._cpus]
-        with machine.spread([*self._cpus, *others]):
-            yield
+        return machine.spread([*self._cpus, *self._usable])
 
     def versions(self) -> dict[str, str]:
         """Return the versions of ONNX Runtime, CUDA, the driver, and TensorRT where that runs."""

@@ -3,8 +3,8 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -89,12 +89,9 @@ class TorchRuntime:
         with self._anywhere():
             self.gpu = cuda.open_gpu(int(self._gpu.rpartition(":")[2]), request["driving"])
 
-    @contextmanager
-    def _anywhere(self) -> Iterator[None]:
+    def _anywhere(self) -> AbstractContextManager[None]:
         """Let threads that a GPU's driver starts meanwhile run on all processors."""
-        others = [cpu for cpu in self._usable if cpu not in self._cpus]
-        with machine.spread([*self._cpus, *others]):
-            yield
+        return machine.spread([*self._cpus, *self._usable])
 
     def _check_pool(self) -> None:
         """Let every thread work; raises RuntimeError unless each is bound to its processor."""
