@@ -66,9 +66,7 @@ def cpu_model() -> str | None:
 
 def _board() -> str | None:
     """Return the board's model, which stands for its processor where the system names none."""
-    with contextlib.suppress(OSError):
-        return BOARD.read_text(errors="replace").strip("\0 \n")
-    return None
+    return contents(BOARD).decode(errors="replace").strip("\0 \n") or None
 
 
 def _virtual() -> bool | None:
@@ -76,10 +74,14 @@ def _virtual() -> bool | None:
     return None if flags is None else "hypervisor" in flags.split()
 
 
-def memory(field: str) -> int | None:
+def memory(field: str, proc: Path = Path("/proc")) -> int | None:
     """Return a field of /proc/meminfo in bytes, None where there is none."""
-    value = proc_fields(Path("/proc/meminfo")).get(field)
-    return int(value.split()[0]) * 1024 if value else None
+    return _bytes(proc / "meminfo", field)
+
+
+def _bytes(path: Path, field: str) -> int | None:
+    kib = proc_fields(path).get(field, "").split()[:1]
+    return int(kib[0]) * 1024 if kib and kib[0].isdecimal() else None
 
 
 def proc_fields(path: Path) -> dict[str, str]:
@@ -95,8 +97,7 @@ def proc_fields(path: Path) -> dict[str, str]:
 
 def rss_bytes() -> int | None:
     """Return this process's resident memory in bytes, None where /proc does not say."""
-    value = proc_fields(Path("/proc/self/status")).get("VmRSS")
-    return int(value.split()[0]) * 1024 if value else None
+    return _bytes(Path("/proc/self/status"), "VmRSS")
 
 
 def peak_rss_bytes() -> int | None:
@@ -121,8 +122,8 @@ def mark_peak() -> int | None:
 
 def peak_since(mark: int | None) -> int | None:
     """Return by how many bytes this process has grown at most since it was marked."""
-    value = proc_fields(Path("/proc/self/status")).get("VmHWM")
-    return None if mark is None or value is None else int(value.split()[0]) * 1024 - mark
+    most = _bytes(Path("/proc/self/status"), "VmHWM")
+    return None if mark is None or most is None else most - mark
 
 
 def usable_cpus() -> list[int]:

@@ -7,9 +7,8 @@ from pathlib import Path
 from benchbox.agent.host.cgroups import folders
 from benchbox.agent.host.counters import number
 from benchbox.agent.host.disturbances import PROC, SYS
-from benchbox.agent.host.machine import contents
+from benchbox.agent.host.machine import contents, memory
 
-KIBI = 1024
 CPU_RANGE = re.compile(r"([0-9]{1,4})(?:-([0-9]{1,4}))?")  # Linux counts up to 8192
 # What makers of virtual machines call them; some clouds say so of their bare ones too.
 GUESTS = re.compile(r"KVM|QEMU|VMware|VirtualBox|Xen|EC2|Google|Virtual|Bochs|Parallels|OpenStack")
@@ -19,9 +18,7 @@ BARE = re.compile(r"\bmetal\b")
 def read(cpus: Sequence[int], proc: Path = PROC, system: Path = SYS) -> dict[str, object]:
     """Read all settings; of processors only those of `cpus`."""
     folder = system / "devices/system/cpu"
-    memory = dict(_pairs(_text(proc / "meminfo")))
-    total, available = memory.get("MemTotal"), memory.get("MemAvailable")
-    swap, swap_free = memory.get("SwapTotal"), memory.get("SwapFree")
+    swap, swap_free = (memory(field, proc) for field in ("SwapTotal", "SwapFree"))
     facts: dict[str, object] = {
         "virtual": _virtual(proc, system),
         "cpus": [_processor(folder, cpu) for cpu in cpus],
@@ -29,8 +26,8 @@ def read(cpus: Sequence[int], proc: Path = PROC, system: Path = SYS) -> dict[str
         "boost": _boost(folder),
         "quota_cpus": _quota(folders(proc, system)),
         "load_5min": _load(_text(proc / "loadavg")),
-        "memory_bytes": total,
-        "memory_available_bytes": available,
+        "memory_bytes": memory("MemTotal", proc),
+        "memory_available_bytes": memory("MemAvailable", proc),
         "swap_used_bytes": None if swap is None or swap_free is None else swap - swap_free,
         "on_battery": _on_battery(system / "class/power_supply"),
         "profile": _word(system / "firmware/acpi/platform_profile"),
@@ -115,15 +112,6 @@ def _on_battery(folder: Path) -> bool | None:
         if _word(supply / "type") in ("Mains", "USB") and _word(supply / "online")
     ]
     return None if not mains else "1" not in mains
-
-
-def _pairs(text: str) -> Iterator[tuple[str, int]]:
-    """Yield the sizes of /proc/meminfo in bytes."""
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        kib = number((value.split() or [""])[0].encode())
-        if kib is not None:
-            yield name, kib * KIBI
 
 
 def _word(path: Path) -> str | None:
