@@ -10,10 +10,11 @@ from rich.console import Console
 
 from benchbox.analysis.latency import Latency
 from benchbox.analysis.stats import Interval
-from benchbox.records import Context, Record, Run, SpecFacts
+from benchbox.records import Record, Run, SpecFacts
 from benchbox.report.console import show_runs
 from benchbox.report.table import Table
 from benchbox.specs.labels import case_name
+from tests.helpers import record_files
 
 G2 = SpecFacts(
     "g2",
@@ -32,8 +33,6 @@ G2 = SpecFacts(
     published_device="Snapdragon 810, one thread",
 )
 
-
-# groups, scale, c, macs, memory access, p50 in ms, ratio to 1 group, the paper's images per second
 # What stands under and over these tables.
 MACHINE = "ONNX Runtime 1.29.0, benchbox 0.1.0, 2026-05-09"
 COST_NOTES = """\
@@ -91,18 +90,12 @@ def ratio(value: float, half: float = 0.01) -> Interval:
 
 def record(labels: Mapping[str, Any], p50_ms: float | None = 1.0, **changes: Any) -> Record:
     name = case_name(labels) or "net"
-    bare = Record(
-        index=0,
-        spec="g2",
+    bare = record_files.record(
         case=name,
         labels=labels,
         args=labels,
         group=f"scale={labels['scale']}" if "scale" in labels else "",
         reference=name,
-        batch=1,
-        dtype="float32",
-        inputs=["x=1x64x56x56"],
-        status="ok",
         cost=cost(128_450_560, 16_220_160),
         latency=None if p50_ms is None else latency(p50_ms),
     )
@@ -129,19 +122,16 @@ def g2_records() -> list[Record]:
 
 
 def run_of(records: Sequence[Record], specs: Sequence[SpecFacts] = (G2,), threads: int = 1) -> Run:
-    context = Context(
-        name="g2",
+    context = record_files.context(
         created="2026-05-09T10:00:00Z",
         benchbox="0.1.0",
-        device="cpu",
-        provider="CPUExecutionProvider",
         threads=threads,
-        channels="arm",
-        seed=0,
         plan={},
         specs=list(specs),
         host={"cpu": "Cortex-A76"},
         versions={"onnxruntime": "1.29.0"},
+        cpus=(),
+        affinity=None,
     )
     return Run(Path("run.jsonl"), context, list(records))
 
