@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from benchbox.analysis import stats
+from benchbox.analysis.limits import Limit
 from benchbox.api import load_options, parsing
 from benchbox.api.options import JobOptions, UnderLoad
 from benchbox.sampling.plan import Plan, processes_for
@@ -22,7 +23,7 @@ def plan(options: JobOptions, cases: Sequence[Case], *, is_gpu: bool = False) ->
 
     On a GPU a load is left out: there it can only be a default that nobody typed.
     """
-    margin = options.margin
+    margin, limits = options.margin, parsing.limits(options.fail_on)
     published = COMPARED if margin is not None else ON_GPU if is_gpu else PUBLISHED
     base = QUICK if options.quick else published
     least_s, each_s = (3.0, 0.5) if options.quick else (45.0, 3.4) if base is PUBLISHED else LONGER
@@ -40,7 +41,8 @@ def plan(options: JobOptions, cases: Sequence[Case], *, is_gpu: bool = False) ->
         seed=options.seed,
         sessions=options.sessions or sessions,
         margin=None if margin is None else parsing.share(margin, "--margin"),
-        percentiles=_percentiles(options),
+        limits=tuple(each.most for each in limits if each.figure == "slower"),
+        percentiles=_percentiles(options, limits),
         cooldown_s=parsing.seconds(options.cooldown, "--cooldown") if options.cooldown else 0.0,
         aim=base.aim,
     )
@@ -54,11 +56,10 @@ def plan(options: JobOptions, cases: Sequence[Case], *, is_gpu: bool = False) ->
     )
 
 
-def _percentiles(options: JobOptions) -> tuple[float, ...]:
+def _percentiles(options: JobOptions, limits: Sequence[Limit]) -> tuple[float, ...]:
     """The percentiles that are asked for, and those that a limit is about."""
-    limits = [limit.percentile for limit in parsing.limits(options.fail_on)]
-    asked = {*parsing.percentiles(options.percentiles), *filter(None, limits)}
-    return tuple(sorted(asked))
+    judged = filter(None, (limit.percentile for limit in limits))
+    return tuple(sorted({*parsing.percentiles(options.percentiles), *judged}))
 
 
 def _images(case: Case) -> float:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from benchbox.analysis import stats
+from benchbox.analysis import limits, stats
 from benchbox.analysis.adjusted import UNKNOWN_TAU, Z95, Rounds
 from benchbox.analysis.stats import Interval
 
@@ -21,7 +21,8 @@ class Plan:
     with `sustained_s` each case runs for that long instead.
 
     A plan with a `margin` is a comparison: rounds are mirrored, `precision` is that of the ratios
-    to the reference, and each ratio must differ from 1 by the margin or lie within it.
+    to the reference, and each ratio must differ from 1 by the margin or lie within it. None may
+    have one of the `limits` within its interval, which a gate could not judge.
 
     `percentiles`, such as 99.0, need so many samples of a case that they are known.
 
@@ -40,6 +41,7 @@ class Plan:
     arrival_per_s: float | None = None
     sustained_s: float | None = None
     margin: float | None = None
+    limits: tuple[float, ...] = ()
     cooldown_s: float = 0.0
     aim: float = 1.0
     percentiles: tuple[float, ...] = ()
@@ -119,7 +121,9 @@ def spread(rounds: Rounds, reference: Rounds | None = None) -> Interval | None:
 
 
 def undecided(rounds: Rounds, plan: Plan, reference: Rounds | None) -> bool:
-    """Whether a comparison cannot tell yet if the case is faster, slower or the same."""
+    """Whether a comparison cannot tell yet how the case compares, or on which side of a limit."""
     if plan.margin is None or reference is None:
         return False
-    return stats.verdict(stats.ratio_interval(rounds, reference), plan.margin) == "UNCLEAR"
+    found = stats.ratio_interval(rounds, reference)
+    is_unclear = stats.verdict(found, plan.margin) == "UNCLEAR"
+    return is_unclear or any(limits.kept(found, most) == "unclear" for most in plan.limits)

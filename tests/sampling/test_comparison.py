@@ -280,6 +280,12 @@ def test_a_ratio_across_a_bound_is_undecided(
     assert not undecided(rounds(1.0), PLAN, None)
 
 
+@pytest.mark.parametrize(("most", "unclear"), [(1.03, False), (1.05, True), (1.07, False)])
+def test_a_ratio_across_a_limit_is_undecided(most: float, unclear: bool) -> None:
+    plan = Plan(margin=0.01, limits=(1.5, most))
+    assert undecided(rounds(*[1.04, 1.06] * 10), plan, ONES) == unclear
+
+
 # the level of the memory
 
 

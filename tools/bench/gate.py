@@ -53,7 +53,7 @@ def copies(base: Path, copy: Path, times: int) -> Iterator[Row]:
     """A/A: every alarm is false."""
     alarms, medians = 0, list[float]()
     for seed in counted("gate, A/A", times):
-        sampler = measured(base, copy, replace(PLAN, max_time_s=COPY_S, seed=seed))
+        sampler = measured(base, copy, replace(PLAN, max_time_s=COPY_S, limits=(LIMIT,), seed=seed))
         alarms += limits.kept(ratio(sampler, copy, base), LIMIT) == "over"
         medians.append(usual(sampler, copy))
     limit = times // 100
@@ -76,7 +76,7 @@ def copies(base: Path, copy: Path, times: int) -> Iterator[Row]:
 def found(base: Path, other: Path, more: More, times: int) -> Iterator[Row]:
     """A/B: more work has to be over the limit, and in time."""
     work = stack(other, more.more_rows) / stack(base, more.rows)
-    plan = replace(PLAN, max_time_s=more.within_s - RESERVE_S)
+    plan = replace(PLAN, max_time_s=more.within_s - RESERVE_S, limits=(more.limit,))
     caught, longest = 0, 0.0
     for seed in counted("gate, A/B", times):
         start = time.monotonic()
