@@ -60,12 +60,12 @@ def calibration_of(device: Device, open_agent: Callable[[Device], Agent]) -> Cal
         found = identity(agent, device)
     require_same_version(found)
     file = calibration.path(found)
-    if not file.exists():
+    known = calibration.read(file) if file.exists() else None
+    if known is None or known.identity != found:  # a file that was renamed
         raise DeviceError(
             f"device {device.name!r} is not calibrated{_as_it_was(device, found)}: "
             f"benchbox calibrate -d {device.command_name} (some minutes)"
         )
-    known = calibration.read(file)
     if len(known.networks) < LEAST_NETWORKS:
         raise DeviceError(
             f"device {device.name!r}: its calibration was cut short after {len(known.networks)} "

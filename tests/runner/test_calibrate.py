@@ -12,7 +12,14 @@ from benchbox import devices, host
 from benchbox.errors import DeviceError
 from benchbox.insight.predict import calibration
 from benchbox.insight.predict.optimise import Optimiser
-from benchbox.runner.calibrate import Calibrator, Wanted, networks, require_predictable
+from benchbox.runner.calibrate import (
+    Calibrator,
+    Wanted,
+    identity,
+    networks,
+    require_predictable,
+)
+from benchbox.runner.predict import calibration_of
 
 HELLO = {
     "cpus": [0],
@@ -114,6 +121,20 @@ def test_another_version_here_is_refused(tmp_path: Path) -> None:
 def test_a_gpu_is_refused() -> None:
     with pytest.raises(DeviceError, match="only processors"):
         require_predictable(devices.resolve("cuda", 1, ()))
+
+
+def test_a_calibration_of_another_processor_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "folder", lambda: tmp_path)
+    agent = StandIn()
+    Calibrator(DEVICE, opening(agent)).calibrate(few(5))
+    (file,) = tmp_path.iterdir()
+    agent.hello = {**HELLO, "host": {"cpu": "Other", "machine": "x86_64"}}
+    for _ in range(2):  # the second time under the other's name
+        with pytest.raises(DeviceError, match="processor Other instead of Stand-in"):
+            calibration_of(DEVICE, opening(agent))
+        calibration.path(identity(agent, DEVICE)).write_bytes(file.read_bytes())
 
 
 @pytest.mark.parametrize("text", ["", "{}", "nothing\n", '{"schema": 99}\n'])
