@@ -171,7 +171,7 @@ class Calibrator:
         try:
             return calibration.mend(self.file)
         except OSError as error:
-            raise StorageError(f"{self.file}: cannot be written: {error.strerror}") from None
+            raise _unwritten(self.file, error) from None
 
     def _write(self, lines: Sequence[Mapping[str, object]], *, anew: bool = False) -> None:
         assert self.file is not None, "begun"
@@ -181,7 +181,11 @@ class Calibrator:
             with self.file.open("wb" if anew else "ab") as file:
                 file.write(text.encode())
         except OSError as error:
-            raise StorageError(f"{self.file}: cannot be written: {error.strerror}") from None
+            raise _unwritten(self.file, error) from None
+
+
+def _unwritten(file: Path, error: OSError) -> StorageError:
+    return StorageError(f"{file}: cannot be written: {error.strerror}; calibrate again to go on")
 
 
 def require_same_version(found: Identity) -> None:
