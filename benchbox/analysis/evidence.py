@@ -2,8 +2,9 @@
 
 A machine's states hold for some runs, and a series that wanders by them soon seems to have a step.
 So the likelihood of the series with a step is set against the one without, each of them averaged
-over what the noise may be: the runs' own, and beyond it a share that fades from run to run (an
-AR(1) process). Where a few runs do not tell these apart, neither does the evidence.
+over what the noise may be: the runs' own, what they were set back by in error, and beyond it a
+share that fades from run to run (an AR(1) process). Where a few runs do not tell these apart,
+neither does the evidence.
 """
 
 import math
@@ -22,14 +23,18 @@ BEFORE, AFTER = 40, 24  # runs that are looked at
 Floats = NDArray[np.float64]
 
 
-def lack(series: Floats, own: Floats, at: int) -> float:
-    """What the evidence for a step at a run lacks; none for one that is there."""
+def lack(series: Floats, own: Floats, doubts: Floats, at: int) -> float:
+    """What the evidence for a step at a run lacks; none for one that is there.
+
+    Of all runs at once the `doubts` are that much in error, of which each column is independent.
+    """
     near = slice(max(0, at - BEFORE), at + AFTER)
-    series, own, at = series[near], own[near], min(at, BEFORE)
-    return SLOPE * math.log(len(series)) + OFFSET - _evidence(series, own, at)
+    doubts = doubts[near] - doubts[near].mean(axis=0)
+    found = _evidence(series[near], own[near], doubts @ doubts.T, min(at, BEFORE))
+    return SLOPE * math.log(len(series[near])) + OFFSET - found
 
 
-def _evidence(series: Floats, own: Floats, at: int) -> float:
+def _evidence(series: Floats, own: Floats, shared: Floats, at: int) -> float:
     """Twice the ln of the likelihood with a step over the one without."""
     places = np.arange(len(series))
     apart = np.abs(np.subtract.outer(places, places))
@@ -37,7 +42,7 @@ def _evidence(series: Floats, own: Floats, at: int) -> float:
     usual = float(np.median(own)) ** 2
     without, with_step = list[float](), list[float]()
     for share, rho in NOISES:
-        noise = np.diag(own**2) + share * usual * (rho**places)[apart]
+        noise = np.diag(own**2) + shared + share * usual * (rho**places)[apart]
         lower = np.linalg.cholesky(noise)
         values, one, step = np.linalg.solve(lower, columns).T
         values, step = (each - one * (one @ each) / (one @ one) for each in (values, step))

@@ -7,12 +7,17 @@ them, by what these do, as they know nothing of steps. Neighbours are runs and, 
 of some in a row: where runs are correlated these differ by more. What is found so counts as a step
 where there is evidence beside noise that is correlated. A single run that is far off is none: each
 is drawn in to CLIP standard deviations of its neighbours.
+
+Values that were set back by something are in doubt by what is uncertain of that, which is the same
+in all runs: `doubts` has a column for each such thing, its standard error times what it did.
 """
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -38,21 +43,26 @@ Places = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A level from run `start` to before run `end`: ln of it, and its standard error."""
+    """A level from run `start` to before run `end`: ln of it, and its standard error.
+
+    `doubt` is the mean of the doubts of its runs.
+    """
 
     start: int
     end: int
     value: float
     error: float
+    doubt: tuple[float, ...] = ()
 
     @property
     def interval(self) -> Interval:
         """The level itself with its 95% interval."""
-        return _interval(self.value, self.error)
+        return _interval(self.value, math.hypot(self.error, *self.doubt))
 
     def over(self, before: "Level") -> Interval:
         """The ratio to an earlier level, with its 95% interval."""
-        return _interval(self.value - before.value, math.hypot(self.error, before.error))
+        doubt = map(operator.sub, self.doubt, before.doubt)
+        return _interval(self.value - before.value, math.hypot(self.error, before.error, *doubt))
 
 
 def _interval(value: float, error: float) -> Interval:
@@ -60,11 +70,12 @@ def _interval(value: float, error: float) -> Interval:
     return Interval(math.exp(value), math.exp(value) / more, math.exp(value) * more)
 
 
-def levels(series: Floats, sds: Floats) -> list[Level]:
+def levels(series: Floats, sds: Floats, doubts: Floats | None = None) -> list[Level]:
     """The levels between the steps of a series; `sds` are the runs' own, 0 where not known.
 
     Steps that are found are taken out of what noise is told by, which may show smaller ones.
     """
+    doubts = np.zeros((len(series), 0)) if doubts is None else doubts
     found = _between(series, sds, np.zeros(len(series)))
     for _ in range(PASSES):
         flat = np.repeat([each.value for each in found], [each.end - each.start for each in found])
@@ -74,20 +85,18 @@ def levels(series: Floats, sds: Floats) -> list[Level]:
         is_all, found = len(more) == len(found), more
         if is_all:
             break
-    starts = _kept(series, _own(sds), [each.start for each in found])
-    ends = [*starts[1:], len(series)]
-    means = [float(series[start:end].mean()) for start, end in zip(starts, ends, strict=True)]
-    flat = np.repeat(means, np.subtract(ends, starts))
-    return _levels(_sums(series, _noise(series - flat, sds)), starts, ends)
+    starts = _kept(series, _own(sds), doubts, [each.start for each in found])
+    return _sure(series, sds, doubts, starts)
 
 
-def _kept(series: Floats, own: Floats, starts: Sequence[int]) -> list[int]:
+def _kept(series: Floats, own: Floats, doubts: Floats, starts: Sequence[int]) -> list[int]:
     """The starts of the levels that there is evidence for, without the least likely one by one."""
     kept = list(starts)
 
     @cache
     def lack(before: int, at: int, end: int) -> float:
-        return evidence.lack(series[before:end], own[before:end], at - before)
+        within = slice(before, end)
+        return evidence.lack(series[within], own[within], doubts[within], at - before)
 
     while len(kept) > 1:
         ends = [*kept[2:], len(series)]
@@ -98,15 +107,31 @@ def _kept(series: Floats, own: Floats, starts: Sequence[int]) -> list[int]:
     return kept
 
 
+def _sure(series: Floats, sds: Floats, doubts: Floats, starts: Sequence[int]) -> list[Level]:
+    """The levels from these starts, but for those whose ratio to the one before may be 1."""
+    ends = [*starts[1:], len(series)]
+    means = [float(series[start:end].mean()) for start, end in zip(starts, ends, strict=True)]
+    flat = np.repeat(means, np.subtract(ends, starts))
+    found = _levels(_sums(series, _noise(series - flat, sds)), starts, ends, doubts)
+    ratios = [after.over(before) for before, after in pairwise(found)]
+    unsure = [
+        at for at, ratio in zip(starts[1:], ratios, strict=True) if ratio.low <= 1 <= ratio.high
+    ]
+    left = [start for start in starts if start != min(unsure, default=None)]
+    return _sure(series, sds, doubts, left) if unsure else found
+
+
 def _between(series: Floats, sds: Floats, flat: Floats) -> list[Level]:
     """The levels by the noise of a series without those that are known."""
     sums, starts = _sums(series, _noise(series - flat, sds, SOUGHT)), [0]
     while (step := _next(sums, starts[-1])) is not None:
         starts.append(step)
-    return _levels(sums, starts, [*starts[1:], len(series)])
+    return _levels(sums, starts, [*starts[1:], len(series)], np.zeros((len(series), 0)))
 
 
-def overall(series: Floats, sds: Floats, found: Sequence[Level]) -> Interval | None:
+def overall(
+    found: Sequence[Level], series: Floats, sds: Floats, doubts: Floats | None = None
+) -> Interval | None:
     """The newest of the levels over the first one: what several steps, each small, add up to.
 
     Of one level its last runs over its first, as a drift is no step; None for too few.
@@ -116,7 +141,9 @@ def overall(series: Floats, sds: Floats, found: Sequence[Level]) -> Interval | N
     count, runs = min(len(series) // 3, WINDOWS[-1]), len(series)
     if count < FEWEST:
         return None
-    first, last = _levels(_sums(series, _noise(series, sds)), [0, runs - count], [count, runs])
+    doubts = np.zeros((runs, 0)) if doubts is None else doubts
+    sums = _sums(series, _noise(series, sds))
+    first, last = _levels(sums, [0, runs - count], [count, runs], doubts)
     return last.over(first)
 
 
@@ -125,10 +152,14 @@ def _sums(series: Floats, noise: Floats) -> "Sums":
     return Sums(_summed(weights), _summed(weights * _drawn_in(series, noise)))
 
 
-def _levels(sums: "Sums", starts: Sequence[int], ends: Sequence[int]) -> list[Level]:
+def _levels(
+    sums: "Sums", starts: Sequence[int], ends: Sequence[int], doubts: Floats
+) -> list[Level]:
     means = zip(*sums.mean(np.array(starts), np.array(ends)), strict=True)
     return [
-        Level(start, end, float(value), float(error))
+        Level(
+            start, end, float(value), float(error), tuple(doubts[start:end].mean(axis=0).tolist())
+        )
         for start, end, (value, error) in zip(starts, ends, means, strict=True)
     ]
 

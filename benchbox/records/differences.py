@@ -116,16 +116,22 @@ def _shapes(record: Record) -> list[str]:
 
 def between(old: Context, new: Context) -> list[Difference]:
     """The changes from one run to another, except in cases and effort."""
-    names = ("benchbox", "provider", "threads", "cpus")
-    pairs = [(name, getattr(old, name), getattr(new, name)) for name in names]
-    pairs += [("plug-in", _plugin(old), _plugin(new))]
-    pairs += _items(old.versions, new.versions)
-    pairs += [(name, old.host.get(name), new.host.get(name)) for name in ("kernel", "memory_bytes")]
-    pairs += _items(old.host.get("setting", {}), new.host.get("setting", {}))
-    pairs += [("top clock (kHz)", _clocks(old), _clocks(new))]
-    pairs += [(label, _gpu(old).get(key), _gpu(new).get(key)) for key, label in GPU_FACTS.items()]
-    pairs += _planned(old, new, (*SWEPT, *LOAD, *DRIVING))
-    return _where_they_differ(pairs)
+    was, now = conditions(old), conditions(new)
+    return _where_they_differ([(name, was.get(name), now.get(name)) for name in {**was, **now}])
+
+
+def conditions(context: Context) -> dict[str, object]:
+    """All that may change from one run to another, except cases and effort, by name."""
+    return {
+        **{name: getattr(context, name) for name in ("benchbox", "provider", "threads", "cpus")},
+        "plug-in": _plugin(context),
+        **context.versions,
+        **{name: context.host.get(name) for name in ("kernel", "memory_bytes")},
+        **context.host.get("setting", {}),
+        "top clock (kHz)": [each.get("top_khz") for each in context.host.get("clusters", ())],
+        **{label: _gpu(context).get(key) for key, label in GPU_FACTS.items()},
+        **{name: it for name in (*SWEPT, *LOAD, *DRIVING) if (it := context.plan.get(name))},
+    }
 
 
 Pairs = list[tuple[str, object, object]]
@@ -133,10 +139,6 @@ Pairs = list[tuple[str, object, object]]
 
 def _planned(old: Context, new: Context, names: Sequence[str]) -> Pairs:
     return [(name, old.plan.get(name) or None, new.plan.get(name) or None) for name in names]
-
-
-def _items(old: Mapping[str, object], new: Mapping[str, object]) -> Pairs:
-    return [(name, old.get(name), new.get(name)) for name in dict.fromkeys([*old, *new])]
 
 
 def _where_they_differ(pairs: Pairs) -> list[Difference]:
@@ -155,7 +157,3 @@ def _plugin(context: Context) -> str | None:
 def _gpu(context: Context) -> Mapping[str, object]:
     found = context.host.get("gpu")
     return found if isinstance(found, Mapping) else {}
-
-
-def _clocks(context: Context) -> list[object]:
-    return [cluster.get("top_khz") for cluster in context.host.get("clusters", ())]

@@ -1,7 +1,8 @@
 """History of a case on a machine: its p50 from run to run, its steps, and what changed there."""
 
+import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import pairwise
@@ -9,27 +10,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchbox.analysis import steps
-from benchbox.analysis.adjusted import WIDEST, Z95
+from benchbox.analysis import controls, set_back, steps
+from benchbox.analysis.adjusted import Z95
+from benchbox.analysis.controls import Common
+from benchbox.analysis.set_back import Series
 from benchbox.analysis.stats import Interval
 from benchbox.analysis.steps import Level
 from benchbox.errors import RecordError
 from benchbox.records import differences, names
 from benchbox.records.differences import Difference
-from benchbox.records.index import Index
-from benchbox.records.indexed_line import figures
+from benchbox.records.index import DatedRun, Index, conditions
+from benchbox.records.indexed_line import NOT_ADJUSTED, figures
 from benchbox.records.model import Context, Run
 from benchbox.records.names import Wanted
 
-Row = tuple[Any, ...]  # of Index.figures
+Row = tuple[Any, ...]  # run, sha256, and indexed_line.COLUMNS
+ByCase = dict[str, list[Row]]
 NEAR = 2  # runs to each side of a step
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A run's figure in seconds, set back to the machine's usual state in the newest run."""
+    """A run's figure in seconds with its interval, as recorded.
+
+    `back` times that is the figure set back to the state of the machine in the newest run.
+    """
 
     run: int
     created: str
@@ -37,6 +43,13 @@ class Point:
     sha256: str
     p50_s: float
     interval: Interval | None
+    back: float
+
+    @property
+    def set_back(self) -> Interval:
+        """The figure set back, with its interval as recorded, of none its value alone."""
+        found = self.interval or Interval(*(self.p50_s,) * 3)
+        return Interval(*(end * self.back for end in (found.value, found.low, found.high)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,34 +84,48 @@ class LevelStep:
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """The runs that histories are of: by their numbers, their folder, and their contexts."""
+
+    runs: Mapping[int, DatedRun]
+    folder: Path
+    context: Callable[[int], Context]
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """A case, as in `g2:groups=1`, on a machine; `context` is of the newest run.
 
-    `p50_s` are its figures, `levels` and `steps` what is between and at their changes, `overall`
-    the ratio of the newest to the first.
+    `back` sets its figures back to the newest run: by the sentinels and, where it `has_controls`,
+    by other cases, whose steps in common are those of the `machine`. `levels` and `steps` are what
+    is between and at its changes, `overall` is the ratio of the newest level to the first. The
+    newest graph, where it has too few runs to judge, is a level without a step: `changed` there.
     """
 
     name: str
     context: Context
+    past: Past
     rows: Sequence[Row]
-    factors: Sequence[float]
-    place: Callable[[int], tuple[str, Path]]
+    back: Sequence[float]
+    has_controls: bool = False
     levels: Sequence[Level] = ()
     steps: Sequence[LevelStep] = ()
     overall: Interval | None = None
+    changed: Change | None = None
+    machine: Sequence[LevelStep] = ()
 
     @property
-    def p50_s(self) -> list[float]:
-        """The figures alone, of which there may be many."""
-        return [row[2] * factor for row, factor in zip(self.rows, self.factors, strict=True)]
+    def set_back_s(self) -> list[float]:
+        """The figures set back, of which there may be many."""
+        return [row[2] * factor for row, factor in zip(self.rows, self.back, strict=True)]
 
     def point(self, index: int) -> Point:
         """A run's figure."""
-        run, sha256, p50, low, high, _ = self.rows[index]
-        factor = self.factors[index]
-        is_known = None not in (low, high)
-        interval = Interval(p50 * factor, low * factor, high * factor) if is_known else None
-        return Point(run, *self.place(run), sha256, p50 * factor, interval)
+        number, sha256, p50, low, high, _ = self.rows[index]
+        run = self.past.runs[number]
+        interval = None if None in (low, high) else Interval(p50, low, high)
+        path = self.past.folder / run.path
+        return Point(number, run.created, path, sha256, p50, interval, self.back[index])
 
 
 def histories(index: Index, cases: Sequence[str], wanted: Wanted) -> list[History]:
@@ -107,45 +134,44 @@ def histories(index: Index, cases: Sequence[str], wanted: Wanted) -> list[Histor
     Raises RecordError for a name that no run has.
     """
     runs = index.dated(f"{wanted.since:%Y-%m-%dT%H:%M:%SZ}" if wanted.since else "")
-    order = {number: place for place, number in enumerate(runs)}
-
-    def place(run: int) -> tuple[str, Path]:
-        _, created, path = runs[run]
-        return created, wanted.results / path
-
+    asked = _asked(index.names(), cases, wanted)
+    past = Past(runs, wanted.results, index.context)
+    by_machine: dict[str, ByCase] = defaultdict(lambda: defaultdict(list))
+    for name, *row in index.figures():
+        if row[0] in runs:
+            by_machine[runs[row[0]].machine][name].append(tuple(row))
     found = []
-    for name in _asked(index.names(), cases, wanted):
-        by_machine: dict[str, list[Row]] = defaultdict(list)
-        rows = [row for row in index.figures(name) if row[0] in order]
-        for row in sorted(rows, key=lambda row: order[row[0]]):
-            by_machine[runs[row[0]][0]].append(row)
-        for own in by_machine.values():
-            context = index.context(own[-1][0])
-            if wanted.device is None or fnmatchcase(context.device, wanted.device):
-                found.append(_with_steps(name, context, own, place, index.context))
+    for by_case in by_machine.values():
+        context = index.context(next(iter(by_case.values()))[0][0])
+        if wanted.device is None or fnmatchcase(context.device, wanted.device):
+            found += _of_machine(past, by_case, [name for name in asked if name in by_case])
     if not found:
         raise RecordError(f"{wanted.results}: no figures here; `benchbox report --list` shows all")
-    return found
+    return sorted(found, key=lambda each: each.name)
 
 
 def of_runs(runs: Sequence[Run]) -> list[History]:
     """The histories of the cases that several of these runs timed on one machine, set alike."""
-    ordered = sorted(runs, key=lambda run: run.context.created)
-    contexts = [run.context for run in ordered]
-    found: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for number, run in enumerate(ordered):
-        machine = differences.followed(run.context)
-        for record in run.records:
+    contexts = dict(enumerate(run.context for run in runs))
+    dated = {
+        number: DatedRun(
+            *(differences.followed(run.context), conditions(run.context)),
+            *(run.context.created, str(run.path)),
+        )
+        for number, run in sorted(enumerate(runs), key=lambda each: each[1].context.created)
+    }
+    by_machine: dict[str, ByCase] = defaultdict(lambda: defaultdict(list))
+    for number in dated:
+        for record in runs[number].records:
             if record.latency and record.latency.p50_s and record.status in ("ok", "imprecise"):
-                found[record.key, machine].append((number, record.sha256, *figures(record)))
-
-    def place(number: int) -> tuple[str, Path]:
-        return contexts[number].created, ordered[number].path
-
+                row = (number, record.sha256, *figures(record))
+                by_machine[dated[number].machine][record.key].append(row)
+    past = Past(dated, Path(), contexts.__getitem__)
     return [
-        _with_steps(name, contexts[rows[-1][0]], rows, place, contexts.__getitem__)
-        for (name, _), rows in found.items()
-        if len(rows) > 1
+        history
+        for by_case in by_machine.values()
+        for history in _of_machine(past, by_case, [*by_case])
+        if len(history.rows) > 1
     ]
 
 
@@ -163,46 +189,94 @@ def _is_asked(name: str, case: str) -> bool:
     return case in (name, spec, short)
 
 
-def _with_steps(
-    name: str,
-    context: Context,
-    rows: Sequence[Row],
-    place: Callable[[int], tuple[str, Path]],
-    context_of: Callable[[int], Context],
-) -> History:
+def _of_machine(past: Past, by_case: ByCase, asked: Sequence[str]) -> list[History]:
+    """The histories of some cases of a machine, of which each is a control of the others."""
+    order = {number: place for place, number in enumerate(past.runs)}
+    for rows in by_case.values():
+        rows.sort(key=lambda row: order[row[0]])
+    timed = sorted({row[0] for rows in by_case.values() for row in rows}, key=order.__getitem__)
+    alone = {name: _series(rows) for name, rows in by_case.items()}
+    of_runs, others = _common(past, by_case, timed, alone)
+    machine = _machine_steps(past, timed, of_runs)
+    found = []
+    for name in asked:
+        history = _history(name, past, by_case[name], alone[name].without(others[name]))
+        is_known = not np.isnan(others[name].values).all()
+        found.append(replace(history, has_controls=is_known, machine=machine))
+    return found
+
+
+def _series(rows: Sequence[Row]) -> Series:
     _, _, *latencies, adjustments = zip(*rows, strict=True)
-    p50, low, high = np.array(latencies, float)  # None becomes NaN
-    adjusted = np.frombuffer(b"".join(adjustments)).reshape(-1, 6)
-    carried = _carried(adjusted[:, :3], adjusted[:, 3:])
-    sds = np.nan_to_num(np.log(high / low) / 2 / Z95, posinf=0.0)
-    series = np.log(p50) + carried
-    levels = steps.levels(series, sds)
-    bare = History(name, context, rows, np.exp(carried).tolist(), place)
-    found = [_step(context_of, bare, before, after) for before, after in pairwise(levels)]
-    return replace(bare, levels=levels, steps=found, overall=steps.overall(series, sds, levels))
-
-
-def _step(
-    context_of: Callable[[int], Context], history: History, before: Level, after: Level
-) -> LevelStep:
-    places = range(
-        max(before.start, after.start - 1 - NEAR), min(after.end, after.start + 1 + NEAR)
+    return set_back.by_sentinels(
+        np.array(latencies, float).T,  # None becomes NaN
+        np.frombuffer(b"".join(adjustments)).reshape(len(rows), -1),
     )
-    points = [history.point(place) for place in places]
-    changes = [
-        Change(a, b, differences.between(context_of(a.run), context_of(b.run)))
-        for a, b in pairwise(points)
-    ]
-    own = changes.pop(after.start - 1 - places.start)
-    nearby = [each for each in changes if each.what or not each.is_same_graph]
+
+
+def _common(
+    past: Past, by_case: ByCase, timed: Sequence[int], alone: Mapping[str, Series]
+) -> tuple[Common, dict[str, Common]]:
+    """What figures of a machine have in common in each run, and for each case by the others."""
+    place = {number: index for index, number in enumerate(timed)}
+    numbers: dict[object, int] = {}
+    runs, graphs = list[int](), list[int]()
+    for name, rows in by_case.items():
+        for number, sha256, *_ in rows:
+            runs.append(place[number])
+            graph = (name, sha256 or number, past.runs[number].conditions)
+            graphs.append(numbers.setdefault(graph, len(numbers)))
+    values = np.concatenate([alone[name].values for name in by_case])
+    every, others = controls.common(values, np.array(runs), np.array(graphs))
+    ends = np.cumsum([len(rows) for rows in by_case.values()])[:-1]
+    parts = zip(*(np.split(each, ends) for each in (others.values, others.errors)), strict=True)
+    return every, {name: Common(*each) for name, each in zip(by_case, parts, strict=True)}
+
+
+def _machine_steps(past: Past, timed: Sequence[int], common: Common) -> Sequence[LevelStep]:
+    """The steps of what all cases of a machine have in common."""
+    half = Z95 * common.errors
+    ends = np.exp([common.values, common.values - half, common.values + half]).T.tolist()
+    known = zip(timed, ends, strict=True)
+    rows = [(run, "", *each, NOT_ADJUSTED) for run, each in known if not math.isnan(each[0])]
+    return _history("all cases", past, rows, _series(rows)).steps if rows else ()
+
+
+def _history(name: str, past: Past, rows: Sequence[Row], series: Series) -> History:
+    bare = History(name, past.context(rows[-1][0]), past, rows, np.exp(series.back).tolist())
+    judged = _judged(rows)
+    levels = steps.levels(*series.part(0, judged))
+    found = [_step(bare, before, after) for before, after in pairwise(levels)]
+    whole = replace(
+        bare, levels=levels, steps=found, overall=steps.overall(levels, *series.part(0, judged))
+    )
+    if judged == len(rows):
+        return whole
+    (newest,) = steps.levels(*series.part(judged, len(rows)))
+    newest = replace(newest, start=judged, end=len(rows))
+    return replace(whole, levels=[*levels, newest], changed=_change(bare, judged))
+
+
+def _judged(rows: Sequence[Row]) -> int:
+    """The number of runs before the newest graph, where that has too few; of all others all."""
+    newest = rows[-1][1]
+    place = next((n for n in range(len(rows), 0, -1) if rows[n - 1][1] != newest), 0)
+    has_few = 0 < len(rows) - place < steps.FEWEST
+    return place if place and has_few and newest and rows[place - 1][1] else len(rows)
+
+
+def _step(history: History, before: Level, after: Level) -> LevelStep:
+    places = range(
+        max(before.start + 1, after.start - NEAR), min(after.end, after.start + 1 + NEAR)
+    )
+    changes = {place: _change(history, place) for place in places}
+    own = changes.pop(after.start)
+    nearby = [each for each in changes.values() if each.what or not each.is_same_graph]
     return LevelStep(after.over(before), own, nearby)
 
 
-def _carried(slopes: NDArray[Any], usual: NDArray[Any]) -> NDArray[Any]:
-    """Ln of what takes each figure to the usual state of the newest that has one."""
-    known = np.flatnonzero(~np.isnan(usual[:, 0]))
-    if not len(known):
-        return np.zeros(len(usual))
-    apart = np.log(usual[known[-1]] / usual)
-    carried: NDArray[Any] = (np.nan_to_num(slopes) * np.nan_to_num(apart)).sum(axis=1)
-    return carried.clip(-WIDEST, WIDEST)
+def _change(history: History, place: int) -> Change:
+    """The change from the run before to a run."""
+    before, after = history.point(place - 1), history.point(place)
+    contexts = map(history.past.context, (before.run, after.run))
+    return Change(before, after, differences.between(*contexts))

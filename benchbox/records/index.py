@@ -31,7 +31,7 @@ CREATE TABLE file (path BLOB PRIMARY KEY, changed_ns INTEGER, size INTEGER, erro
 CREATE TABLE run (
     id INTEGER PRIMARY KEY, path BLOB, place INTEGER, size INTEGER, name TEXT, created TEXT,
     device TEXT, ok INTEGER, imprecise INTEGER, failed INTEGER, skipped INTEGER, machine TEXT,
-    planned INTEGER);
+    planned INTEGER, conditions INTEGER);
 CREATE TABLE context (run INTEGER PRIMARY KEY, facts TEXT);
 CREATE TABLE entry (
     run INTEGER, name TEXT, sha256 TEXT, status TEXT,
@@ -42,7 +42,7 @@ CREATE INDEX entry_of_graph ON entry (sha256);
 CREATE INDEX entry_of_name ON entry (name);
 """
 FACTS = [field.name for field in fields(Context) if field.name != "specs"]
-MEANING = 2  # of what is in the tables, such as what sets histories apart
+MEANING = 3  # of what is in the tables, such as what sets histories apart
 # Whatever has another version is not read.
 VERSION = zlib.crc32(f"{__version__} {MEANING} {TABLES}".encode()) >> 1
 
@@ -72,6 +72,15 @@ class ListedRun:
     def stem(self) -> str:
         """The name of the file, without its folder and its ending."""
         return stem(self.path)
+
+
+class DatedRun(NamedTuple):
+    """A run of a history: what its machine is, what else may change there, when, and its file."""
+
+    machine: str
+    conditions: int
+    created: str
+    path: str
 
 
 class Rows(NamedTuple):
@@ -148,21 +157,23 @@ class Index:
         """The specs and names of all cases, as in `g2:groups=1`."""
         return [name for (name,) in self._rows("SELECT DISTINCT name FROM entry ORDER BY name")]
 
-    def dated(self, since: str) -> dict[int, tuple[str, str, str]]:
-        """Machine, date and file of each run since then, by its number, the oldest first."""
+    def dated(self, since: str) -> dict[int, DatedRun]:
+        """The runs since then by their numbers, the oldest first."""
         rows = self._rows(
-            "SELECT id, machine, created, path FROM run WHERE created >= ? "
+            "SELECT id, machine, conditions, created, path FROM run WHERE created >= ? "
             "ORDER BY created, path, place",
             since,
         )
-        return {number: (*facts, os.fsdecode(path)) for number, *facts, path in rows}
+        return {
+            number: DatedRun(machine, alike, created, os.fsdecode(path))
+            for number, machine, alike, created, path in rows
+        }
 
-    def figures(self, name: str) -> list[tuple[Any, ...]]:
-        """The figures of a case: number of the run, sha256 of the graph, COLUMNS."""
+    def figures(self) -> list[tuple[Any, ...]]:
+        """All figures: spec and name of the case, number of the run, sha256, COLUMNS."""
         return self._rows(
-            f"SELECT run, sha256, {', '.join(COLUMNS)} FROM entry "  # noqa: S608
-            "WHERE name = ? AND p50_s > 0 AND status IN ('ok', 'imprecise')",
-            name,
+            f"SELECT name, run, sha256, {', '.join(COLUMNS)} FROM entry "  # noqa: S608
+            "WHERE p50_s > 0 AND status IN ('ok', 'imprecise')"
         )
 
     def of_graph(self, sha256: str) -> list[int]:
@@ -216,7 +227,8 @@ class Index:
     def _add(self, file: tuple[bytes, int, int], rows: Rows) -> None:
         """Add a run by its file, its place there and the size of that."""
         run = self._tables.execute(
-            "INSERT INTO run VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*file, *rows.run)
+            f"INSERT INTO run VALUES (NULL{', ?' * 13})",  # noqa: S608
+            (*file, *rows.run),
         ).lastrowid
         self._tables.execute("INSERT INTO context VALUES (?, ?)", (run, rows.facts))
         self._tables.executemany(
@@ -316,8 +328,14 @@ def _rows(context: Context, lines: Sequence[IndexedLine]) -> Rows:
         )
         for line in lines
     ]
-    run = (*texts, *counts, differences.followed(context), _planned(context))
+    alike = differences.followed(context), _planned(context), conditions(context)
+    run = (*texts, *counts, *alike)
     return Rows(run, json.dumps(facts), entries)
+
+
+def conditions(context: Context) -> int:
+    """A number of what may change between runs of a machine, the same where nothing did."""
+    return zlib.crc32(json.dumps(differences.conditions(context)).encode())
 
 
 def _line(place: str, line: RawLine) -> IndexedLine:

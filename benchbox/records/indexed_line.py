@@ -4,14 +4,15 @@ import math
 import struct
 from dataclasses import dataclass
 
-from benchbox.analysis.quantities import Number, Ratio
+from benchbox.analysis.quantities import Amount, Number, Ratio
 from benchbox.records.model import Record, Status
 from benchbox.records.reader import Head
 
-# The last has what takes a figure to another state: slopes, and the usual readings in ns.
+# The last has what takes a figure to another state, each of three sentinels: slopes, their standard
+# errors, and the usual readings in ns.
 COLUMNS = ("p50_s", "low_s", "high_s", "adjustment")
-PACKED = struct.Struct("6d")
-NOT_ADJUSTED = PACKED.pack(*(math.nan,) * 6)
+PACKED = struct.Struct("9d")
+NOT_ADJUSTED = PACKED.pack(*(math.nan,) * 9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,14 @@ class LatencyFacts:
 
 @dataclass(frozen=True, slots=True)
 class SlopeFacts:
-    """The slopes of an adjusted figure."""
+    """The slopes of an adjusted figure, with standard errors."""
 
     clock: Number
+    clock_se: Amount
     memory: Number
+    memory_se: Amount
     refill: Number = 0.0
+    refill_se: Amount = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,8 @@ def figures(line: IndexedLine | Record) -> tuple[float | bytes | None, ...]:
     latency = (found.p50_s, found.ci_low_s, found.ci_high_s) if found else (None,) * 3
     if adjusted is None:
         return (*latency, NOT_ADJUSTED)
-    slopes = adjusted.slopes
+    its = adjusted.slopes
+    slopes = its.clock, its.memory, its.refill, its.clock_se, its.memory_se, its.refill_se
     usual = (adjusted.usual_compute_ns, adjusted.usual_stream_ns, adjusted.usual_refill_ns)
     known = (math.nan if each is None else each for each in usual)
-    return (*latency, PACKED.pack(slopes.clock, slopes.memory, slopes.refill, *known))
+    return (*latency, PACKED.pack(*slopes, *known))

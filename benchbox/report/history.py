@@ -23,8 +23,9 @@ NONE = "none"
 USUAL = ("provider", "threads", "channels")  # said otherwise, or by the graph
 HELP = (
     "a step: the next runs differ from those before by more than noise; figures are set back to "
-    "the machine's usual state in the newest run"
+    "the machine in the newest run, by its sentinels and by what other cases have in common"
 )
+ALONE = "; too few other cases tell what the machine did"
 
 
 def tables(found: Sequence[History]) -> list[Table]:
@@ -58,6 +59,8 @@ def _table(place: str, found: Sequence[History]) -> Table:
         key=lambda pair: pair[0].after.created,
     )
     earlier = len(steps) - FEW
+    machine = [f"{_begun(step, 'all cases')}, set back here" for step in found[0].machine]
+    recent = [f"{each.name}: {_recent(each)}" for each in found if each.changed]
     return Table(
         title=f"History on {place}",
         about=(),
@@ -73,7 +76,11 @@ def _table(place: str, found: Sequence[History]) -> Table:
                 1,
             ),
         ),
-        sentences=tuple(sentence(step, each) for step, each in steps[-FEW:]),
+        sentences=(
+            *(sentence(step, each) for step, each in steps[-FEW:]),
+            *machine[-FEW:],
+            *recent,
+        ),
         notes=(f"{earlier} earlier steps: --format csv",) if earlier > 0 else (),
         elsewhere="--format csv has all",
     )
@@ -81,7 +88,7 @@ def _table(place: str, found: Sequence[History]) -> Table:
 
 def sparkline(history: History) -> str:
     """The p50 of runs from the first to the newest as a line of blocks; one is of several runs."""
-    values = history.p50_s
+    values = history.set_back_s
     count = min(CELLS, len(values))
     ends = [index * len(values) // count for index in range(count + 1)]
     cells = [median(values[a:b]) for a, b in pairwise(ends)]
@@ -100,17 +107,25 @@ def _ratio(interval: Interval) -> str:
     return formatting.ratio(interval.value, formatting.width(interval))
 
 
-def _begun(step: LevelStep | None) -> str:
-    return _date(step.after) if step else formatting.UNKNOWN
-
-
 def _date(point: Point) -> str:
     return point.created[:16].replace("T", " ")
 
 
 def sentence(step: LevelStep, history: History) -> str:
     """When a step was, of which case, its ratio, and what changed there."""
-    return f"{_date(step.after)} {history.name} {_interval(step.ratio)}: {changed(step)}"
+    return f"{_begun(step, history.name)}{'' if history.has_controls else ALONE}"
+
+
+def _begun(step: LevelStep, name: str) -> str:
+    return f"{_date(step.after)} {name} {_interval(step.ratio)}: {changed(step)}"
+
+
+def _recent(history: History) -> str:
+    """Which graph is too new to be judged."""
+    runs = history.levels[-1].end - history.levels[-1].start
+    newest = "run" if runs == 1 else f"{runs} runs"
+    changed = _changes(history.changed) if history.changed else ""
+    return f"{changed} in the newest {newest}: too few to judge"
 
 
 def changed(step: LevelStep) -> str:
@@ -146,6 +161,7 @@ def rows(found: Sequence[History]) -> list[dict[str, object]]:
             "p50_ms": point.p50_s * formatting.MILLI,
             "p50_ci_low_ms": point.interval.low * formatting.MILLI if point.interval else None,
             "p50_ci_high_ms": point.interval.high * formatting.MILLI if point.interval else None,
+            "p50_set_back_ms": point.set_back.value * formatting.MILLI,
             "level_ms": level.interval.value * formatting.MILLI,
             "level_ci_low_ms": level.interval.low * formatting.MILLI,
             "level_ci_high_ms": level.interval.high * formatting.MILLI,
@@ -155,9 +171,11 @@ def rows(found: Sequence[History]) -> list[dict[str, object]]:
             "changed": changed(step) if step else None,
         }
         for history in found
-        for level, first in zip(history.levels, [None, *history.steps], strict=True)
+        for begun in [{step.after.run: step for step in history.steps}]
+        for level in history.levels
         for number in range(level.start, level.end)
-        for point, step in [(history.point(number), first if number == level.start else None)]
+        for point in [history.point(number)]
+        for step in [begun.get(point.run)]
     ]
 
 
@@ -166,19 +184,15 @@ def judged(found: Sequence[History], limit: Limit) -> Iterator[tuple[Kept, str]]
 
     Yields a sentence on each that is not within.
     """
+    most = f"the limit of {formatting.ratio(limit.most)} ({limit.text})"
     for history in found:
         step = history.steps[-1] if history.steps else None
         on = history.context.device
-        most = f"the limit of {formatting.ratio(limit.most)} ({limit.text})"
         kept = limits.kept(step.ratio, limit.most) if step else "within"
-        has = (
-            f"{history.name} takes {_interval(step.ratio)} the latency of before on {on} since the "
-            f"run of {_date(step.after)} UTC"
-            if step
-            else ""
-        )
+        has = f"{history.name} takes {_since(step, on)}" if step else ""
+        alone = "" if history.has_controls else ALONE
         if step and kept == "over":
-            yield kept, f"Failed: {has}, over {most}; {changed(step)}"
+            yield kept, f"Failed: {has}, over {most}; {changed(step)}{alone}"
         elif history.overall and history.overall.low > limit.most:
             first = _date(history.point(0))
             yield (
@@ -187,7 +201,19 @@ def judged(found: Sequence[History], limit: Limit) -> Iterator[tuple[Kept, str]]
                 f"first runs on {on}, from {first} UTC on, over {most}",
             )
         elif step and kept == "unclear":
-            yield kept, f"Unclear: {has}; {most} lies within; {changed(step)}"
+            yield kept, f"Unclear: {has}; {most} lies within; {changed(step)}{alone}"
+        if history.changed:
+            yield "unclear", f"Unclear: {history.name} on {on}: {_recent(history)}"
+    for history in {id(each.machine): each for each in found if each.machine}.values():
+        step = history.machine[-1]
+        if limits.kept(step.ratio, limit.most) != "within":
+            has = f"all cases take {_since(step, history.context.device)}"
+            yield "unclear", f"Unclear: {has}, as the machine may; {most}; {changed(step)}"
+
+
+def _since(step: LevelStep, device: str) -> str:
+    when = f"since the run of {_date(step.after)} UTC"
+    return f"{_interval(step.ratio)} the latency of before on {device} {when}"
 
 
 def _interval(ratio: Interval) -> str:

@@ -37,11 +37,14 @@ def test_steps_of_five_percent_are_found_within_three_runs(before: int, step: fl
 def test_the_evidence_for_a_step_lacks_less_the_larger_it_is_and_much_of_a_drift() -> None:
     values, sds = series(40, 4)
     jump = np.arange(40) >= 20
-    lacks = [evidence.lack(values + size * jump, sds, 20) for size in (0.0, 0.01, 0.02, 0.05)]
+    none = np.zeros((120, 0))
+    lacks = [
+        evidence.lack(values + size * jump, sds, none[:40], 20) for size in (0.0, 0.01, 0.02, 0.05)
+    ]
     assert lacks == sorted(lacks, reverse=True) and lacks[0] > 0 > lacks[-1]
-    assert evidence.lack(values + 0.05 * np.arange(40) / 40, sds, 20) > 0
+    assert evidence.lack(values + 0.05 * np.arange(40) / 40, sds, none[:40], 20) > 0
     long = np.concatenate([values, values, values]), np.concatenate([sds, sds, sds])
-    assert evidence.lack(long[0], long[1], 100) > 0
+    assert evidence.lack(*long, none, 100) > 0
 
 
 def test_noise_is_no_step() -> None:
@@ -72,7 +75,7 @@ def test_runs_that_are_correlated_have_few_steps_and_no_alarms(
     every = [(values := made(count, seed), steps.levels(values, sds)) for seed in range(40)]
     assert sum(len(found) > 1 for _, found in every) <= 8
     ratios = [b.over(a) for _, found in every for a, b in pairwise(found)]
-    ratios += [o for v, f in every if (o := steps.overall(v, sds, f))]
+    ratios += [o for v, f in every if (o := steps.overall(f, v, sds))]
     assert sum(ratio.low > 1.03 for ratio in ratios) <= 2
 
 
@@ -84,7 +87,7 @@ def test_what_small_steps_add_up_to_is_known(changes: dict[int, float]) -> None:
         values, sds = series(100, seed)
         for at, step in changes.items():
             values[at:] += step
-        overall = steps.overall(values, sds, steps.levels(values, sds))
+        overall = steps.overall(steps.levels(values, sds), values, sds)
         assert overall is not None and 1.03 < overall.low < np.exp(sum(changes.values())) + 0.02
 
 

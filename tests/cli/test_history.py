@@ -20,6 +20,10 @@ NOISE = (0.0, 0.006, -0.005, 0.002, -0.004, 0.005)
 COUNT = 24
 
 
+def sha256(digits: str) -> dict[str, Any]:
+    return {"sha256": digits * 32, "size_bytes": 1, "opset": 18}
+
+
 def keep(number: int, graph: str, *cases: tuple[str, float], **changes: Any) -> Path:
     """Write the run of a day, of cases with latencies in ms."""
     found = [
@@ -27,8 +31,7 @@ def keep(number: int, graph: str, *cases: tuple[str, float], **changes: Any) -> 
             index,
             case,
             latency=replace(LATENCY, p50_s=s, ci_low_s=0.985 * s, ci_high_s=1.015 * s, raw_p50_s=s),
-            graph={"sha256": graph * 32, "size_bytes": 1, "opset": 18},
-            **changes.pop(case, {}),
+            **{"graph": sha256(graph), **changes.pop(case, {})},
         )
         for index, (case, ms) in enumerate(cases)
         for s in [ms * (1 + NOISE[(number + index) % len(NOISE)]) / 1e3]
@@ -55,7 +58,7 @@ def test_a_step_is_shown_with_what_changed_there() -> None:
     assert lines[3].endswith("1.06x     2026-10-21 00:00")
     (step,) = [line for line in lines if "->" in line]
     assert step.startswith("2026-10-21 00:00 g2:a 1.06x (")
-    assert step.endswith("): onnxruntime 1.22 -> 1.23; graph abababababab -> cdcdcdcdcdcd")
+    assert "): onnxruntime 1.22 -> 1.23; graph abababababab -> cdcdcdcdcdcd; too few" in step
     assert "none" in lines[4]
 
 
@@ -140,7 +143,35 @@ def test_figures_are_set_back_to_one_state_of_the_machine() -> None:
         keep(number, "ab", ("a", 2.0 * slow), a={"adjustment": own})
     found = rows(invoke("history", "--format", "csv").stdout)
     assert {row["step"] for row in found} == {""}
-    assert all(2.38 < float(row["p50_ms"]) < 2.42 for row in found)
+    assert all(2.38 < float(row["p50_set_back_ms"]) < 2.42 for row in found)
+    assert float(found[0]["p50_ms"]) == 2.0 and found[-1]["p50_ms"] == found[-1]["p50_set_back_ms"]
+
+
+def test_a_step_is_told_from_the_machine_by_other_cases() -> None:
+    for number in range(COUNT):
+        slow, own, graph = (1.1, 1.23, "cd") if number >= 18 else (1.0, 1.0, "ab")
+        latencies = {"a": 2.0 * own, "b": 1.0, "c": 2.0, "d": 5.0, "e": 9.0}
+        cases = [(name, ms * slow) for name, ms in latencies.items()]
+        keep(number, "ab", *cases, a={"graph": sha256(graph)})
+    result = invoke("history", "--fail-on", "slower>3%")
+    assert result.exit_code == 3
+    failed, unclear = result.stderr.splitlines()
+    assert failed.startswith("Failed: g2:a takes 1.23x (") and failed.endswith(
+        "abababababab -> cdcdcdcdcdcd"
+    )
+    assert unclear.startswith("Unclear: all cases take 1.10x (")
+    assert len([line for line in result.stdout.splitlines() if "->" in line]) == 1
+    assert "of 2026-10-19" not in invoke("history", "e", "--fail-on", "slower>20%").stderr
+
+
+def test_a_graph_of_too_few_runs_is_named_and_its_figure_is_the_one_of_now() -> None:
+    for number in range(10):
+        keep(number, "cd" if number >= 8 else "ab", ("a", 3.0 if number >= 8 else 2.0))
+    result = invoke("history", "--fail-on", "slower>3%")
+    line = "graph abababababab -> cdcdcdcdcdcd in the newest 2 runs: too few to judge"
+    assert (result.exit_code, result.stderr) == (0, f"Unclear: g2:a on cpu: {line}\n")
+    assert f"g2:a: {line}" in result.stdout
+    assert "  3.0" in result.stdout and "none" in result.stdout
 
 
 def test_broken_files_are_named_and_the_others_followed() -> None:

@@ -186,9 +186,9 @@ def _points(history: History, step: int) -> list[Row]:
             "case": one_line(history.name),
             "utc": point.created,
             "run": one_line(point.path.name),
-            "ms": point.p50_s * MILLI,
-            "low": (point.interval.low if point.interval else point.p50_s) * MILLI,
-            "high": (point.interval.high if point.interval else point.p50_s) * MILLI,
+            "ms": point.set_back.value * MILLI,
+            "low": point.set_back.low * MILLI,
+            "high": point.set_back.high * MILLI,
         }
         for point in map(history.point, range(0, len(history.rows), step))
     ]
