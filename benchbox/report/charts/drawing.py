@@ -1,7 +1,8 @@
 """Drawings of charts as SVG, PDF or PNG, by vl-convert."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchbox.errors import UsageError
@@ -10,6 +11,8 @@ from benchbox.report.charts.panel import Panel
 from benchbox.report.charts.style import Size, Spec
 
 PPI = 300
+POINTS = 72 / 25.4  # of a millimetre
+SIZE = re.compile(r'(?:width|height)="(\d+)"')
 MARGIN = 2
 NO_LETTER = "\U0010fffd"  # that no font has
 MOST_LETTERS = 60  # that are looked for
@@ -44,12 +47,26 @@ def converted(chart: Spec, size: Size, format_: str) -> str | bytes:
         "background": "white",
         "padding": MARGIN,
     }
-    spec = json.dumps(whole)
-    if format_ == "png":
-        image: bytes = converts.vegalite_to_png(spec, ppi=PPI, scale=1, allowed_base_urls=[])
-        return image
-    write: Callable[..., str | bytes] = getattr(converts, f"vegalite_to_{format_}")
-    return write(spec, allowed_base_urls=[])
+    svg = converts.vegalite_to_svg(json.dumps(whole), allowed_base_urls=[])
+    if format_ == "svg":
+        return _on_paper(svg, size, "mm", 1 / POINTS)
+    points = _on_paper(svg, size, "", 1.0)
+    image: bytes = (
+        converts.svg_to_pdf(points) if format_ == "pdf" else converts.svg_to_png(points, ppi=PPI)
+    )
+    return image
+
+
+def _on_paper(svg: str, size: Size, unit: str, scale: float) -> str:
+    """A drawing in points in the middle of one as wide as its paper, whose size has a unit."""
+    width, height = (int(found) for found in SIZE.findall(svg)[:2])
+    whole = max(width, size.paper_mm * POINTS)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{whole * scale:g}{unit}" '
+        f'height="{height * scale:g}{unit}" viewBox="0 0 {whole:g} {height}">'
+        f'<rect width="{whole:g}" height="{height}" fill="white"/>'
+        f'<svg x="{(whole - width) / 2:g}"{svg.removeprefix("<svg")}</svg>'
+    )
 
 
 def boxes(text: str) -> list[str]:

@@ -48,6 +48,12 @@ def mark(x: float, y: float) -> Box:
     return Box(x - MARK, y - MARK, x + MARK, y + MARK)
 
 
+def is_inside(own: Box, size: tuple[float, float]) -> bool:
+    """Whether a box is in a plot of this width and height, free of its axes."""
+    across, up = own.left >= AXIS and own.right <= size[0], own.bottom <= size[1] - AXIS
+    return across and up and own.top >= 0
+
+
 def placed(
     points: Sequence[Point],
     size: tuple[float, float],
@@ -66,13 +72,7 @@ def placed(
     for x, y, *texts in points:
         for label in chain.from_iterable(_candidates(x, y, text, font) for text in texts):
             own = box(label, font)
-            inside = (
-                own.left >= AXIS
-                and own.top >= 0
-                and own.right <= size[0]
-                and own.bottom <= size[1] - AXIS
-            )
-            if inside and not any(map(own.meets, covered)):
+            if is_inside(own, size) and not any(map(own.meets, covered)):
                 covered.append(own)
                 found.append(label)
                 break

@@ -3,16 +3,16 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
-from benchbox.report.charts.labels import MARK, Box, Label, box, mark, placed
+from benchbox.report.charts import throughput
+from benchbox.report.charts.labels import MARK, Box, box, mark, placed
 from benchbox.report.charts.panel import Panel, Row
+from benchbox.report.charts.plot import Plot
 from benchbox.report.charts.style import (
     COLOURS,
     QUIET,
     TIP,
-    Ends,
     Size,
     Spec,
     colour,
@@ -20,15 +20,10 @@ from benchbox.report.charts.style import (
     domain,
     logarithmic,
     shape,
-    share,
-    value_at,
 )
 from benchbox.report.formatting import significant
 
 LATENCY = "p50 latency (ms)"
-RATES = tuple(n * 10**power for power in range(-3, 5) for n in (1, 2, 5))  # of GMAC/s
-NEAR = 1.6  # times the throughput of a case, of lines worth drawing
-SHORTEST = 0.35  # of the plot's width, of a line of equal throughput
 HEAD = 5  # of an arrow, in pixels
 RING, INK = 16, "currentColor"  # of a page, whatever its theme
 THIN = {"type": "line", "strokeWidth": 1}
@@ -50,10 +45,7 @@ def flops(panel: Panel, size: Size) -> Spec | None:
         domain(row["macs_m"] for row in every),
         domain(value for row in every for value in _ends(row)),
     )
-    x = logarithmic("macs_m", "FLOPs (millions of multiply-accumulates)", plot.across)
-    y = logarithmic("latency_p50_ms", LATENCY, plot.up)
     throughputs = [row["macs_m"] / row["latency_p50_ms"] for row in rows]
-    rates = list(_rates(plot, min(throughputs) / NEAR, max(throughputs) * NEAR))
     members = Counter(row["family"] for row in rows)
     points = [
         (
@@ -63,10 +55,18 @@ def flops(panel: Panel, size: Size) -> Spec | None:
         )
         for row in rows
     ]
-    names = _names(plot, rates, [mark(x, y) for x, y, *_ in points])
-    taken = [box(name, size.font) for name in names]
-    labels = placed(points, (size.width, size.height), size.font, taken)
-    ends = [{"rate": rate, "x": at, "y": at / rate} for rate, *both in rates for at in both]
+    labels = placed(points, (size.width, size.height), size.font)
+    taken = [box(label, size.font) for label in labels]
+    taken += [mark(x, y) for x, y, *_ in points]
+    lines = throughput.lines(plot, throughputs, taken)
+    title = _told("FLOPs (millions of multiply-accumulates)", len(rows) - len(labels))
+    x = logarithmic("macs_m", title, plot.across)
+    y = logarithmic("latency_p50_ms", LATENCY, plot.up)
+    ends = [
+        {"rate": line.rate, "x": at, "y": at / line.rate}
+        for line in lines
+        for at in (line.low, line.high)
+    ]
     return {
         "description": f"FLOPs against latency of {len(rows)} cases: "
         f"{_span(row['macs_m'] for row in rows)} M FLOPs, "
@@ -85,13 +85,19 @@ def flops(panel: Panel, size: Size) -> Spec | None:
                     "detail": {"field": "rate"},
                 },
             },
-            _texts(plot.rows(names), x, y, color=QUIET),
+            _texts(plot.rows(line.name for line in lines), x, y, color=QUIET),
             _families(panel, plot, x, y),
             *_arrows(panel, rows, plot, x, y),
             *_points(panel, plot, x, y, bars="y"),
             _texts(plot.rows(labels), x, y),
         ],
     }
+
+
+def _told(title: str, unlabelled: int) -> str | list[str]:
+    """The title of an axis, with a second line where points had no room for their labels."""
+    labels = f"{unlabelled} label{'' if unlabelled == 1 else 's'}"
+    return [title, f"no room for {labels}"] if unlabelled else title
 
 
 def _left_out(panel: Panel) -> str:
@@ -105,32 +111,6 @@ def _chosen(size: Size) -> Spec:
     """The family that a page shows, empty for all, and the case that has a ring there."""
     names = ("shown", "ringed")
     return {"params": [{"name": each, "value": ""} for each in names]} if size.interactive else {}
-
-
-def _rates(plot: "Plot", least: float, most: float) -> Iterator[tuple[float, float, float]]:
-    """The round throughputs whose lines are long enough, with the FLOPs at both ends."""
-    for rate in filter(lambda rate: least < rate < most, RATES):
-        low = max(plot.across[0], plot.up[0] * rate)
-        high = min(plot.across[1], plot.up[1] * rate)
-        if low < high and share(high, plot.across) - share(low, plot.across) > SHORTEST:
-            yield rate, low, high
-
-
-def _names(
-    plot: "Plot", rates: Sequence[tuple[float, float, float]], taken: Sequence[Box]
-) -> list[Label]:
-    """The names of throughputs, each as near to the upper end of its line as no point stands."""
-    font, covered, found = plot.size.font, list(taken), []
-    for rate, low, high in rates:
-        for share_of_line in (1.0, 0.85, 0.7, 0.55):
-            at = low * (high / low) ** share_of_line
-            x, y = plot.pixels(at, at / rate)
-            label = Label(f"{rate:g} GMAC/s", x - font, max(y - font / 3, font * 0.6), "right")
-            if not any(map(box(label, font).meets, covered)):
-                covered.append(box(label, font))
-                found.append(label)
-                break
-    return found
 
 
 def pareto(panel: Panel, size: Size) -> Spec | None:
@@ -147,7 +127,6 @@ def pareto(panel: Panel, size: Size) -> Spec | None:
         (low - room, high + room),
         is_linear=True,
     )
-    x = logarithmic("latency_p50_ms", LATENCY, plot.across)
     y: Spec = {
         "field": "accuracy",
         "type": "quantitative",
@@ -160,6 +139,7 @@ def pareto(panel: Panel, size: Size) -> Spec | None:
     taken = [mark(*plot.pixels(row["latency_p50_ms"], row["accuracy"])) for row in rows]
     taken = [each for each in taken if each not in [mark(*at) for at in places]]
     labels = placed(named, (size.width, size.height), size.font, [*taken, *_steps(places)])
+    x = logarithmic("latency_p50_ms", _told(LATENCY, len(front) - len(labels)), plot.across)
     names = ", ".join(row["case"] for row in front)
     spec: Spec = {
         "description": f"Published accuracy against latency of {len(rows)} cases. "
@@ -203,33 +183,6 @@ def _steps(front: Sequence[tuple[float, float]]) -> Iterator[Box]:
     for (x, y), (next_x, next_y) in pairwise(front):
         yield Box(x + MARK, y - 1, next_x, y + 1)
         yield Box(next_x - 1, next_y + MARK, next_x + 1, y)
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """A plot's pixels: a logarithmic axis across, and one up that may be linear."""
-
-    size: Size
-    across: Ends
-    up: Ends
-    is_linear: bool = False
-
-    def pixels(self, x: float, y: float) -> tuple[float, float]:
-        """Where a point is, from the top left."""
-        low, high = self.up
-        height = (y - low) / (high - low) if self.is_linear else share(y, self.up)
-        return share(x, self.across) * self.size.width, (1 - height) * self.size.height
-
-    def rows(self, labels: Iterable[Label]) -> list[Row]:
-        """Labels as data, at values of the axes."""
-        low, high = self.up
-        found = []
-        for label in labels:
-            height = 1 - label.y / self.size.height
-            y = low + (high - low) * height if self.is_linear else value_at(height, self.up)
-            x = value_at(label.x / self.size.width, self.across)
-            found.append({"x": x, "y": y, "text": label.text, "align": label.align})
-        return found
 
 
 def _families(panel: Panel, plot: Plot, x: Spec, y: Spec) -> Spec:

@@ -14,7 +14,7 @@ from benchbox.report.charts.style import (
     tooltip,
 )
 
-MOST_SAMPLES = 3000  # of a drawing; a page has all of the panel
+MOST_SAMPLES = 2000  # of a drawing; a page has all of the panel
 
 
 def samples(panel: Panel, size: Size) -> Spec | None:

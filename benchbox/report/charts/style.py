@@ -37,12 +37,14 @@ FEWEST_TICKS, MOST_TICKS = 3, 7
 class Size:
     """The size of a chart: its plot in pixels (of 1/72 inch on paper), and its font.
 
-    An `interactive` one is on a page, with a budget and a choice of cases.
+    An `interactive` one is on a page, with a budget and a choice of cases; others are `paper_mm`
+    wide with all around the plot.
     """
 
     width: int
     height: int
     font: int
+    paper_mm: int = 0
     interactive: bool = False
 
     @property
@@ -61,8 +63,8 @@ class Size:
         return self.font + 4
 
 
-COLUMN = Size(200, 150, 7)  # with its axis and margins 3.3 inches, a column of a paper
-WIDE = Size(440, 270, 8)  # both columns
+COLUMN = Size(200, 150, 7, paper_mm=84)  # a column of a paper
+WIDE = Size(440, 270, 8, paper_mm=174)  # both
 PAGE = Size(500, 340, 11, interactive=True)
 PHONE = Size(250, 250, 10, interactive=True)
 
@@ -134,7 +136,7 @@ def ticks(ends: Ends) -> list[float]:
     return [float(f"{place * step:.6g}") for place in places]
 
 
-def logarithmic(field: str, title: str, ends: Ends) -> Spec:
+def logarithmic(field: str, title: str | list[str], ends: Ends) -> Spec:
     """A logarithmic axis."""
     found = ticks(ends)
     known = {"values": found} if found else {}
