@@ -15,7 +15,7 @@ from torch import nn
 def layer(c=4):
     return nn.Sequential(nn.Conv2d(3, c, 3), nn.BatchNorm2d(c), nn.ReLU())
 """
-RUN = ("--device", "cuda", "--quick", "--max-time", "3s", "--sessions", "1")
+RUN = ("--device", "cuda", "--quick", "--precision", "90%", "--max-time", "3s")
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_cache")]
 
