@@ -20,11 +20,6 @@ from benchbox.networks.layers import (
 )
 
 
-def hard_swish() -> nn.Module:
-    """Return x * relu6(x + 3) / 6 (section 5.2), one HardSwish in ONNX."""
-    return nn.Hardswish()
-
-
 class Row(NamedTuple):
     """One row of Table 1 or 2, a bottleneck."""
 
@@ -36,7 +31,7 @@ class Row(NamedTuple):
     stride: int
 
 
-RE, HS = relu, hard_swish
+RE, HS = relu, nn.Hardswish
 LARGE = (  # Table 1
     Row(3, 16, 16, False, RE, 1),
     Row(3, 64, 24, False, RE, 2),
@@ -107,18 +102,16 @@ class MobileNetV3(nn.Module):
             raise ValueError(f"width is {width}; it must be positive")
         scaled = partial(_scaled, width)
         c = scaled(16)
-        features: list[nn.Module] = [
-            nn.Sequential(*conv_bn(3, c, 3, stride=2, activation=hard_swish))
-        ]
+        features: list[nn.Module] = [nn.Sequential(*conv_bn(3, c, 3, stride=2, activation=HS))]
         for row in rows:
             row = row._replace(expanded=scaled(row.expanded), c_out=scaled(row.c_out))
             features.append(Bottleneck(c, row))
             c = row.c_out
-        features.append(nn.Sequential(*conv_bn(c, 6 * c, activation=hard_swish)))
+        features.append(nn.Sequential(*conv_bn(c, 6 * c, activation=HS)))
         self.features = nn.Sequential(*features)
         self.classifier = nn.Sequential(
             nn.Linear(6 * c, scaled(hidden)),
-            hard_swish(),
+            HS(),
             nn.Dropout(0.2),
             nn.Linear(scaled(hidden), 1000),
         )
