@@ -160,13 +160,11 @@ def _group(table: schema.SpecTable, case: schema.CaseTable) -> str | None:
 def _unfold(path: Path, name: str, table: schema.SpecTable, selection: Selection) -> list[Case]:
     own = [tensor.name for tensor in table.inputs] or [network_input.INPUT]
     is_built = any(case.network is None or case.image for case in table.cases)
-    if is_built and selection.size is not None:
+    is_shaped = any(tensor.name in own for tensor in selection.shapes)
+    if is_built and (selection.size is not None or is_shaped):
+        option = "--shape" if selection.size is None else "--size"
         raise UsageError(
-            f"{name}: --size is for networks, .onnx files and builders; a TOML has its input"
-        )
-    if is_built and any(tensor.name in own for tensor in selection.shapes):
-        raise UsageError(
-            f"{name}: --shape is for networks, .onnx files and builders; a TOML has its input"
+            f"{name}: {option} is for networks, .onnx files and builders; a TOML has its input"
         )
     source = builder(table.builder, path.parent, f"{path}: ") if table.builder else None
     return [
@@ -257,13 +255,11 @@ def _inputs(
                 raise SpecError(f"{where}: batch_axis: {each.name} has no axis {at} to have it at")
             sizes.insert(at, batch)
         tensor = TensorSpec(each.name, tuple(sizes), each.dtype)
-        option = f"{where}: values of"
-        given = (
-            None
-            if each.values is None
-            else values.parse(each.values, f"{option} {each.name}", folder)
-        )
-        yield values.filled(tensor, given, option)
+        if each.values is not None:
+            option = f"{where}: values of"
+            given = values.parse(each.values, f"{option} {each.name}", folder)
+            tensor = values.filled(tensor, given, option)
+        yield tensor
 
 
 def _size(where: str, size: int | str, args: Mapping[str, Scalar]) -> int:
