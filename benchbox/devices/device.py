@@ -133,7 +133,7 @@ def _with_gpu_options(device: Device, name: str, driving: Driving | None) -> Dev
     provider = providers.short(device.provider)
     is_known = device.provider in providers.GPUS.values()
     if not device.gpu and is_known:
-        raise UsageError(f"--provider {provider}: GPUs are timed by --device cuda")
+        raise UsageError(f"--provider {provider}: GPUs are timed by {_gpu_beside(device)}")
     if not device.gpu:
         return device
     if not is_known and not providers.runs_modules(device.provider):
@@ -143,6 +143,16 @@ def _with_gpu_options(device: Device, name: str, driving: Driving | None) -> Dev
             f"--threads {device.threads}: one thread drives --device {name}; leave it out"
         )
     return replace(device, driving=(driving or Driving()).by(device.provider))
+
+
+def _gpu_beside(device: Device) -> str:
+    """What stands for a GPU of the machine that has these processors."""
+    own = device.typed.removesuffix(":cpu")
+    if not device.url:
+        return "--device cuda"
+    if registry.find(own):
+        return f"--device {own}:cuda"
+    return f"--device NAME; name it: benchbox device add NAME {device.url} --provider cuda"
 
 
 def _plugin(provider: str, *, is_here: bool) -> Plugin | None:
@@ -256,6 +266,8 @@ def _entry(name: str) -> Entry:
 def _unknown(name: str) -> str:
     """The message for an unknown device, with what to write instead."""
     known = list(dict.fromkeys([*DEVICES, *registry.entries()]))
+    if (own := name.partition(":")[0]) in registry.entries():
+        return f"unknown device {name!r}: write {own}, {own}:cuda, {own}:cuda:1 or {own}:cpu"
     if ":" in name or "@" in name:
         return (
             f"unknown device {masked(name)!r}: write an address as "

@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchbox.devices.claims import ARM_MACHINES, X86_MACHINES
+from benchbox.devices.claims import X86_MACHINES
 
-X86, ARM = X86_MACHINES, ARM_MACHINES
 BUILD = "install a build that has it"
 
 
@@ -26,19 +25,18 @@ NEEDS: Mapping[str, Need] = {
         "Intel's processors, GPUs and NPUs",
         "pip install onnxruntime-ep-openvino",
         ("Linux", "Windows"),
-        X86,
+        X86_MACHINES,
     ),
     "qnn": Need(
-        "Snapdragon with a Hexagon NPU",
+        "Snapdragon with a Hexagon NPU; x86 has a simulator",
         "pip install onnxruntime-qnn",
         ("Linux", "Windows"),
-        ARM,
     ),
     "directml": Need(
         "GPU with DirectX 12",
         "pip install onnxruntime-directml in place of onnxruntime",
         ("Windows",),
-        X86,
+        X86_MACHINES,
     ),
     "coreml": Need("Mac", "onnxruntime for macOS has it", ("Darwin",)),
     "webgpu": Need(
@@ -55,14 +53,12 @@ NEEDS: Mapping[str, Need] = {
 }
 
 
-def how(short: str, system: str, machine: str) -> str:
+def advice(short: str, system: str, machine: str) -> str:
     """The advice for a provider that a device lacks; the system is empty where it is not known."""
     need = NEEDS.get(short)
-    if need is None:
-        return BUILD
-    if system and need.systems and short not in dict(fitting(system, machine)):
-        return f"no package brings it to {system.split()[0]} on {machine}"
-    return need.how
+    if need and system and need.systems and short not in dict(fitting(system, machine)):
+        return f"no package brings it to {system.split()[0]} on {machine}; leave --provider out"
+    return f"{need.how if need else BUILD}, or leave --provider out"
 
 
 def fitting(system: str, machine: str) -> Iterator[tuple[str, Need]]:

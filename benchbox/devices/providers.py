@@ -143,5 +143,5 @@ def require(
         there = ", ".join(map(short, filter(_is_local, available)))
         raise DeviceError(
             f"device {device!r}: its ONNX Runtime has no {provider}, only {there}; "
-            f"{provider_needs.how(short(provider), system, machine)}, or leave --provider out"
+            f"{provider_needs.advice(short(provider), system, machine)}"
         )

@@ -62,7 +62,7 @@ THREAD = "one thread drives --device cuda; leave it out"
         # GPUs
         ("run g2 --provider CUDAExecutionProvider", 2, "GPUs are timed by --device cuda"),
         ("run g2 --provider rocm", 2, "write --device cuda"),
-        ("run g2 -d ssh://b --provider tensorrt", 2, "GPUs are timed by --device cuda"),
+        ("run g2 -d ssh://b --provider tensorrt", 2, "device add NAME ssh://b --provider cuda"),
         ("run g2 -d cuda --provider xnnpack", 2, "not on GPUs; choose cuda, tensorrt or torch"),
         ("run g2 --mode eager", 2, "--mode: only for GPUs, and device 'cpu' is none"),
         ("run g2 -d cuda --mode fast", 2, "--mode fast: write graph, eager, or both"),

@@ -316,6 +316,8 @@ def test_names_of_tables_and_processors_of_a_gpus_machine(
     assert (found.name, found.gpu) == (own, gpu)
     with pytest.raises(DeviceError):
         devices.resolve("none-cuda-0")
+    with pytest.raises(DeviceError, match="write gpu1, gpu1:cuda, gpu1:cuda:1 or gpu1:cpu"):
+        devices.resolve("gpu1:1")
     if found.url:
         other = replace(found, name="arm-cuda-0")
         with pytest.raises(DeviceError, match="it is x86_64, not an ARM one"):
