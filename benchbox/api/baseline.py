@@ -19,7 +19,7 @@ from benchbox.report.diff import machine
 from benchbox.report.text import listed
 from benchbox.runner.prepare import prepare
 from benchbox.runner.record import record as bare
-from benchbox.specs import COMPARE, BlockSpec, Builder, Case, Checkout, OnnxFile, Selection
+from benchbox.specs import COMPARE, BlockSpec, Case, Checkout, OnnxFile, Selection
 
 MARGIN = "1%"
 MANIFEST = "manifest.json"
@@ -185,7 +185,7 @@ def _of_folder(
     """The specs of the run with the graphs of a folder: by manifest, by sha256, or by name."""
     if not folder.is_dir():
         raise UsageError(f"--baseline-graphs {folder}: there is no such folder")
-    entries = _manifest(folder)
+    entries = _manifest(folder, problems)
     recorded = {record.key: record.sha256 for record in kept}
 
     def file(case: Case) -> Path | None:
@@ -210,16 +210,17 @@ def _of_folder(
     return _Old(label, with_old, problems, folder=str(folder))
 
 
-def _manifest(folder: Path) -> list[Mapping[str, object]]:
+def _manifest(folder: Path, problems: list[str]) -> list[Mapping[str, object]]:
+    """The graphs by the manifest; none of a damaged one, which is a problem."""
     try:
         found = json.loads(host.read_file(folder / MANIFEST, MOST_MB))["graphs"]
         return [entry for entry in found if isinstance(entry, Mapping)]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        raise UsageError(
-            f"--baseline-graphs {folder}: {MANIFEST} is damaged; `benchbox export` writes it"
-        ) from None
+        damaged = f"{folder / MANIFEST} is damaged, files are found by name"
+        problems.append(f"{damaged}; `benchbox export` writes it anew")
+        return []
 
 
 def _without(
@@ -243,13 +244,10 @@ def _beside(options: JobOptions, old: _Old) -> Against:
             old.lacks([spec.name], f"{spec.name}: {label} does not build", error)
             continue
         raised = {
-            case.key: reason
-            for case in cases
-            if isinstance(case.source, Builder)
-            and isinstance(reason := graphs[case.key], CaseError)
+            case.key: reason for case in cases if isinstance(reason := graphs[case.key], CaseError)
         }
         for key, reason in raised.items():
-            old.lacks([], f"{key}: {label} does not build", reason)
+            old.lacks([], f"{key}: in {label}", reason)
         spec = replace(spec, unfold=_without(spec.unfold, raised))
         failed |= {*raised}
         built += [spec] if len(cases) > len(raised) else []

@@ -79,6 +79,11 @@ def test_runs_that_are_correlated_have_few_steps_and_no_alarms(
     assert sum(ratio.low > 1.03 for ratio in ratios) <= 2
 
 
+def test_what_may_be_no_change_is_no_step() -> None:
+    levels = steps.levels(correlated(60, 49), series(60, 0)[1])
+    assert not any((ratio := b.over(a)).low <= 1 <= ratio.high for a, b in pairwise(levels))
+
+
 @pytest.mark.parametrize(
     "changes", [{20: 0.025, 40: 0.025, 60: 0.025, 80: 0.025}, {30: 0.077, 70: -0.015}]
 )
