@@ -66,12 +66,15 @@ def _either(formats: Sequence[str]) -> str:
 
 
 def render(
-    runs: Sequence[Run], format_: str, pictures: PictureOptions = NO_PICTURES
+    runs: Sequence[Run],
+    format_: str,
+    pictures: PictureOptions = NO_PICTURES,
+    *,
+    verbose: bool = False,
 ) -> str | bytes:
-    """Runs in a format of FORMATS."""
+    """Runs in a format of FORMATS; with `verbose` LaTeX has all columns."""
     from benchbox.report import citation, files, latex
     from benchbox.report.frame import to_frame
-    from benchbox.report.multi_device import tables_with_runs
 
     match format_:
         case "csv":
@@ -83,7 +86,7 @@ def render(
         case "markdown":
             return files.to_markdown(runs)
         case "latex":
-            return latex.to_latex(tables_with_runs(runs))
+            return latex.of_runs(runs, verbose=verbose)
         case "bib":
             return citation.bibtex(runs)
         case "cite":

@@ -47,7 +47,7 @@ def report(
 
         show_runs(found, console(), verbose=verbose)
     else:
-        write(to, render(found, format_, form.pictures))
+        write(to, render(found, format_, form.pictures, verbose=verbose))
     runs.require_all(failures)
 
 
@@ -113,7 +113,7 @@ def _show_merged(found: Sequence[Run], format_: str, form: Form, *, verbose: boo
         raise RecordError("--merge: none of these runs has a case")
     to = form.output or STDOUT
     if format_ not in ("table", "markdown"):
-        write(to, render(together.runs, format_, form.pictures))
+        write(to, render(together.runs, format_, form.pictures, verbose=verbose))
     else:
         _show(merged.tables(together, verbose=verbose), [], format_, to)
 

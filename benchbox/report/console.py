@@ -50,8 +50,7 @@ def _show_columns(table: Table, console: Console) -> Sequence[Column]:
 
 
 def _show_text(table: Table, shown: Sequence[Column], console: Console) -> None:
-    unseen = {column.note for column in table.columns} - {"", *(column.note for column in shown)}
-    notes = [note for note in table.notes if not note.startswith(tuple(unseen))]
+    notes = table.notes_of(shown)
     if table.failures or table.sentences or notes:
         _say(console, "")
     for line in table.failures:

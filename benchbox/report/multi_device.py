@@ -20,12 +20,14 @@ from benchbox.report import (
 )
 from benchbox.report.table import Column, Table
 from benchbox.report.tables import (
+    PARAMS,
     by_group,
     flops,
     headings,
     measured_by,
     memory,
     p50,
+    params,
     relative_latency,
     run_tables,
     setting,
@@ -46,11 +48,16 @@ def tables_of(
 
 
 def tables_with_runs(
-    runs: Sequence[Run], *, verbose: bool = False, is_merged: bool = False
+    runs: Sequence[Run],
+    *,
+    verbose: bool = False,
+    is_merged: bool = False,
+    is_detailed: bool = False,
 ) -> list[tuple[Sequence[Run], Table]]:
     """Tables and their runs: one of all where they are one run on several devices, or `is_merged`.
 
-    The runs of a pool's boards count as one. With `verbose` the table of each device follows.
+    The runs of a pool's boards count as one. With `verbose` the table of each device follows; with
+    that, or `is_detailed`, tables of one device have all their columns.
     """
     pooled = folded(runs)
     is_across = len(pooled) > 1 if is_merged else _is_across(pooled)
@@ -58,7 +65,7 @@ def tables_with_runs(
     if is_across:
         first = [(pooled, _table(pooled, facts)) for facts in _specs(pooled)]
     else:
-        first = _apart(pooled, verbose=verbose)
+        first = _apart(pooled, verbose=verbose or is_detailed)
     if not verbose:
         return first
     shown = [] if is_across else [id(run) for run in pooled]
@@ -223,9 +230,8 @@ def _percentiles(run: Run, keys: Sequence[str]) -> list[Column]:
 
 def _of_networks(records: Sequence[Record]) -> list[Column]:
     """Columns of params, and of what papers print."""
-    params = tuple(formatting.millions((r.cost or {}).get("params")) for r in records)
     papers = published.printed([record.paper for record in records], 1, sizes=False)
-    return [Column("params (M)", params, drop=1), *papers]
+    return [Column(PARAMS, tuple(map(params, records)), drop=1), *papers]
 
 
 def _throughput(run: Run, facts: SpecFacts, keys: Sequence[str]) -> Column:

@@ -64,6 +64,11 @@ class Table:
         """The columns that a file has as well."""
         return tuple(column for column in self.columns if not column.drawing)
 
+    def notes_of(self, shown: Sequence[Column]) -> list[str]:
+        """The notes, but for those on columns that are not shown."""
+        unseen = {column.note for column in self.columns} - {"", *(each.note for each in shown)}
+        return [note for note in self.notes if not note.startswith(tuple(unseen))]
+
 
 def sections(groups: Sequence[str], columns: Sequence[Column]) -> Iterator[tuple[str, list[str]]]:
     """Yield each row's cells, with its heading where a new group begins and else with none."""

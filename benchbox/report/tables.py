@@ -29,6 +29,8 @@ from benchbox.report import (
 from benchbox.report.frame import over_flops, rate, relative
 from benchbox.report.table import Column, Table
 
+PARAMS = "params (M)"
+
 
 def run_tables(run: Run, *, verbose: bool = False) -> list[Table]:
     """One table per spec that has records."""
@@ -76,6 +78,11 @@ def flops(cost: Mapping[str, Any] | None) -> str:
     if cost is None:
         return formatting.UNKNOWN
     return ("≥ " if uncounted(cost) else "") + formatting.millions(cost["macs"])
+
+
+def params(record: Record) -> str:
+    """The parameters in millions."""
+    return formatting.millions((record.cost or {}).get("params"))
 
 
 def memory(cost: Mapping[str, Any] | None) -> str:
@@ -159,6 +166,7 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
         Column("case", tuple(short_case(r.case, r.group) for r in records), text=True),
         *pools.columns(run, records),
         column("FLOPs (M)", lambda r: flops(r.cost), drop=KEPT - 1 if versus else 0),
+        *([column(PARAMS, params, drop=3)] if verbose else []),
         Column(
             "memory (MB)",
             tuple(memory(record.cost) for record in records),
@@ -177,7 +185,18 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
             else []
         ),
         *(Column(header, cells, drop=1) for header, cells in scaling.columns(run, records)),
-        *([column(_paper_header(records), lambda r: _paper(run, r), 4)] if has_paper else []),
+        *(
+            [
+                Column(
+                    _paper_header(records),
+                    tuple(_paper(run, r) for r in records),
+                    drop=4,
+                    note="paper:",
+                )
+            ]
+            if has_paper
+            else []
+        ),
         *published.printed([record.paper for record in records], 4, sizes=False),
         column("quiet share", _quiet_share, drop=1),
         *_on_device(run, records, verbose),
@@ -252,7 +271,7 @@ def _relative(run: Run, records: Sequence[Record]) -> list[Column]:
     ]
     return [
         Column("relative", tuple(map(relative_latency, records))),
-        Column(footnotes.OVER_FLOPS, tuple(ratios), drop=KEPT),
+        Column(footnotes.OVER_FLOPS, tuple(ratios), drop=KEPT, note=f"{footnotes.OVER_FLOPS}:"),
         Column(bars.HEADER, tuple(bars.to_one(values)), text=True, drop=1, drawing=True),
     ]
 

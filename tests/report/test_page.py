@@ -170,6 +170,17 @@ def test_latex_has_each_tables_own_setup_and_its_notes_below() -> None:
     assert latex.to_latex(tables_with_runs([odd])).splitlines()[1].startswith("% needs XeLaTeX")
 
 
+def test_latex_has_the_columns_and_notes_that_a_paper_needs_or_all() -> None:
+    notes = {"note": "seen by --cpus 3"}, {"reason": "took --cpus 3", "status": "failed"}
+    run = run_of([replace(r, **own) for r, own in zip(g2_records(), notes, strict=False)])
+    short, long = (latex.of_runs([run], verbose=verbose) for verbose in (False, True))
+    (header,) = (line for line in short.splitlines() if line.startswith("case & "))
+    assert header == r"case & FLOPs (M) & params (M) & p50 (ms) & relative & status \\"
+    assert "& memory (MB) &" in long
+    assert "seen by" not in short
+    assert "took -{}-cpus 3" in short
+
+
 @pytest.mark.slow
 def test_a_disturbed_figure_is_marked_in_the_table_and_over_its_mark() -> None:
     rows = g2_records()

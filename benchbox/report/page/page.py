@@ -97,7 +97,7 @@ def page(runs: Sequence[Run], profile: SavedProfile | None = None) -> str:
         bundle=_in_script(converts.javascript_bundle()),
         script=(FOLDER / "page.js").read_text(),
         data=_packed(
-            _data(runs, latex.to_latex(pairs), found, shown, charts, history.datasets(past))
+            _data(runs, latex.of_runs(runs), found, shown, charts, history.datasets(past))
         ),
         facts=facts,
         runs=own,
