@@ -44,7 +44,7 @@ $(OPENVINO_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[openvino]'
 	@touch $@
 
-test-wheels: $(STAMP)  ## what PyPI's packages of providers bring (downloads 270 MB)
+test-wheels: $(STAMP)  ## what PyPI's packages of providers bring (downloads 370 MB)
 	BENCHBOX_TEST_WHEELS=required $(BIN)/python -m pytest tests/e2e/test_wheels.py $(ARGS)
 
 test-cuda:  ## checks on a real GPU, by $(PYTHON) as it is: no .venv/ is built

@@ -1,10 +1,11 @@
 """PyPI's packages of execution providers: what they bring is what benchbox says of them.
 
-`make test-wheels` downloads them; they are for other machines, and none runs here.
+`make test-wheels` downloads them; they are for other machines, and only QNN's for x86 runs here.
 """
 
 import importlib.util
 import os
+import platform
 import subprocess
 import sys
 import zipfile
@@ -14,10 +15,15 @@ import pytest
 
 from benchbox.agent.ort import plugins
 from benchbox.devices import providers
+from benchbox.records import Record
+from tests.cli.conftest import bench, graphs
+from tests.helpers.command import CalmCommand, only_run
+
+__all__ = ["bench", "graphs"]
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(
-    os.environ.get("BENCHBOX_TEST_WHEELS") != "required", reason="270 MB: make test-wheels"
+    os.environ.get("BENCHBOX_TEST_WHEELS") != "required", reason="370 MB: make test-wheels"
 )
 # What only a build with the provider refers to.
 SIGNS = {
@@ -93,3 +99,28 @@ def test_plugins_say_where_their_library_is_and_of_another_machine_are_refused(
     library = found if found.exists() else next(package.rglob("onnxruntime_providers_*.dll"))
     with pytest.raises(ValueError, match=said):
         plugins.load({"provider": provider, "library": str(library), "options": {}})
+
+
+@pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="it is for Linux on x86"
+)
+def test_qnn_for_x86_is_told_its_backend_and_its_simulator_is_not_timed(
+    bench: CalmCommand, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path_factory.mktemp("qnn")
+    unpacked(folder, "onnxruntime-qnn==2.7.0", "manylinux_2_35_x86_64")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+    def run(options: str, code: int) -> Record:
+        asked = ("--quick", "--max-time", "1s", "--provider", f"qnn{options}", "--allow-emulated")
+        bench("run", "small.onnx", *asked, code=code)
+        (record,) = only_run(f"cpu-qnn{options.replace(',', '-').replace('=', '-')}").records
+        return record
+
+    assert "name one: --provider qnn,backend_type=htp" in run("", 1).reason
+    absent = run(",backend_type=cpu", 1).reason  # the wheel has no library of that one
+    assert f"none of its nodes runs on {plugins.QNN}" in absent
+    simulated = run(",backend_type=htp", 0)
+    assert simulated.status == "skipped" and simulated.bursts  # by QNN, or it had failed
+    context = only_run("cpu-qnn-backend_type-htp").context
+    assert context.host["emulated"] and context.plugin["provider"] == plugins.QNN
