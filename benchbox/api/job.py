@@ -191,8 +191,8 @@ def _devices(options: JobOptions, threads: int | None) -> list[Device]:
         ]
         if len(set(own)) > 1:
             raise UsageError(
-                f"--provider: {' and '.join(own)} would both be {twice[0]}; give one another file "
-                "name, as by a link to it"
+                f"--provider: {' and '.join(own)} would both be {twice[0]}; give one a name: "
+                "plugin:PATH,as=NAME"
             )
         raise UsageError(f"--device {twice[0]}: given twice")
     return chosen

@@ -9,6 +9,7 @@ from benchbox.agent.ort import plugins as on_device
 from benchbox.errors import UsageError
 
 PREFIX = "plugin:"
+AS = "as"  # before a name of its own
 OPTION = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 DIGITS = 6  # of the hash of a longer one
 LONGEST = 16  # characters of an option's value that stands in a device's name as it is
@@ -67,21 +68,22 @@ def of(word: str, provider: str, short: str) -> Plugin | None:
     Raises UsageError for options that it does not take, as far as that is known here.
     """
     options = _options(word, provider)
-    given = tuple(options.items())
+    own = options.pop(AS, "")
+    given, told = tuple(options.items()), _told(provider, options)
     if provider.startswith(PREFIX):
         library = provider.removeprefix(PREFIX)
         if not library:
             raise UsageError(f"--provider {word}: write plugin:PATH, of the provider's library")
-        return Plugin(_name(on_device.stem(library), _told(provider, options)), "", library, given)
+        return Plugin(_name(own or on_device.stem(library), told), "", library, given)
     if provider not in on_device.PACKAGES:
-        if options:
+        if options or own:
             raise UsageError(f"--provider {word}: {short} takes no options")
         return None
     try:
         on_device.require_options(provider, options)
     except ValueError as error:
         raise UsageError(f"--provider {short}: {error}") from None
-    return Plugin(_name(short, _told(provider, options)), provider, "", given)
+    return Plugin(_name(own or short, told), provider, "", given)
 
 
 def _options(word: str, provider: str) -> dict[str, str]:

@@ -51,6 +51,7 @@ def test_a_device_has_the_plugin_with_its_options_in_its_name(in_tmp: Path) -> N
         ("cpu", "plugin:", "--provider plugin:: write plugin:PATH, of the provider's library"),
         ("ssh://b", "plugin:x.so", "--provider plugin:x.so: write its whole path on the device"),
         ("cpu", "cpu,a=b", "--provider cpu,a=b: cpu takes no options"),
+        ("cpu", "cpu,as=b", "--provider cpu,as=b: cpu takes no options"),
         ("cpu", "torch,a=b", "--provider torch,a=b: torch takes no options"),
         ("cpu", "openvino,a=b", f"--provider openvino: a=b: {OPENVINO} takes device, precision"),
         ("cpu", "openvino,precision=8", "precision=8: choose fp32, bf16, fp16"),
@@ -87,9 +88,14 @@ def test_a_path_that_leads_to_no_library_is_one_line(in_tmp: Path, path: str, sa
 
 
 def test_options_of_one_value_have_names_of_their_own() -> None:
-    words = ("qnn,device=cpu", "qnn,backend_type=cpu", "qnn,backend_type=htp")
+    words = ("qnn,device=cpu", "qnn,backend_type=cpu", "qnn,backend_type=htp", "qnn,a=b,as=c")
     found = [devices.resolve("cpu", provider=providers.named(word)).name for word in words]
-    assert found == ["cpu-qnn-cpu", "cpu-qnn-backend_type-cpu", "cpu-qnn-backend_type-htp"]
+    assert found == [
+        "cpu-qnn-cpu",
+        "cpu-qnn-backend_type-cpu",
+        "cpu-qnn-backend_type-htp",
+        "cpu-c-a-b",
+    ]
 
 
 def test_a_device_has_its_providers_and_hears_of_those_that_fit_its_machine() -> None:
