@@ -51,12 +51,12 @@ def percentiles(text: str | None) -> tuple[float, ...]:
     return tuple(sorted(found))
 
 
-def seconds(text: str, option: str = "--max-time") -> float:
+def seconds(text: str, option: str = "--max-time", example: str = "90s, 5m or 1h") -> float:
     """Parse `90s`, `5m`, `1h` or `90` as seconds; raises UsageError unless it is positive."""
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(ms|s|m|h|)\s*", text)
     value = float(match[1]) * SECONDS[match[2]] if match else 0.0
     if not 0 < value <= YEAR_S:
-        raise UsageError(f"{option} {text}: write it as 90s, 5m or 1h, up to a year")
+        raise UsageError(f"{option} {text}: write it as {example}, above 0 and up to a year")
     return value
 
 
@@ -64,7 +64,7 @@ def budget(text: str) -> float:
     """Parse `33ms` or `1.5s` as seconds; raises UsageError without a unit."""
     if not re.fullmatch(r"\s*[0-9]*\.?[0-9]+\s*m?s\s*", text):
         raise UsageError(f"--budget {text}: write it as 33ms or 1.5s")
-    return seconds(text, "--budget")
+    return seconds(text, "--budget", "33ms or 1.5s")
 
 
 def since(text: str, option: str = "--since") -> datetime:

@@ -17,6 +17,7 @@ SAME_GPU = {"name": "GPU", "power_limit_w": "its power limit"}
 SAME_HOST = ("machine", "cpu", "cpus", "kernel", "emulated")
 # What makes a machine another one, as far as records tell.
 MACHINE = ("system", "machine", "cpu", "cpus", "virtual", "emulated")
+VERSIONS = {"plugin": "the plug-in's version"}  # the names of others are those of packages
 GPU_FACTS = {
     "driver": "GPU driver",
     "runtime": "CUDA",
@@ -125,7 +126,7 @@ def conditions(context: Context) -> dict[str, object]:
     return {
         **{name: getattr(context, name) for name in ("benchbox", "provider", "threads", "cpus")},
         "plug-in": _plugin(context),
-        **context.versions,
+        **{VERSIONS.get(name, name): version for name, version in context.versions.items()},
         **{name: context.host.get(name) for name in ("kernel", "memory_bytes")},
         **context.host.get("setting", {}),
         "top clock (kHz)": [each.get("top_khz") for each in context.host.get("clusters", ())],

@@ -173,10 +173,8 @@ def _answer(each: Candidate) -> str:
 
 
 def _part(each: Candidate) -> str:
-    """`14.8 of 33 ms`."""
-    value, budget = formatting.duration(each.latency.value), formatting.duration(each.budget_s)
-    unit = budget.partition(" ")[2]
-    return f"{value.removesuffix(f' {unit}')} of {budget}"
+    """`14.8 of 33 ms`, in the digits of the table."""
+    return f"{_latency(each)} of {_milliseconds(each.budget_s)}"
 
 
 def _notes(found: Choice, own: Sequence[Candidate], metric: str) -> list[str]:
@@ -238,5 +236,10 @@ def _figure(budget: Budget) -> str:
 
 def _words(budget: Budget) -> str:
     """`33 ms`, or `33.3 ms (30 images/s)`."""
-    text = formatting.duration(budget.seconds)
+    text = _milliseconds(budget.seconds)
     return f"{text} ({1 / budget.seconds:g} images/s)" if budget.per_image else text
+
+
+def _milliseconds(seconds: float) -> str:
+    """`33 ms`, `0.5 ms`, `1500 ms`: the unit of the tables."""
+    return f"{float(formatting.significant(seconds * formatting.MILLI)):.15g} ms"

@@ -64,9 +64,9 @@ def test_the_most_accurate_that_fits_comes_first_and_last() -> None:
         *("fits 33 ms", "best", "slow", "small", "unknown"),
         *("may fit 33 ms", "near", "does not fit 33 ms", "huge"),
     ]
-    assert "The most accurate that fits is best (79.1%), 15 of 33 ms." in lines
+    assert "The most accurate that fits is best (79.1%), 15.00 of 33 ms." in lines
     assert "More accurate, and may fit: near; more time or a quieter machine decides." in lines
-    assert "The most accurate that fits is yolo (39.0%), 30 of 33 ms." in lines
+    assert "The most accurate that fits is yolo (39.0%), 30.0 of 33 ms." in lines
     assert "bad: no memory" in lines
     fronts = [line.split()[0] for line in lines if line.endswith("front")]
     assert fronts == ["best", "small", "near", "huge", "yolo"]
@@ -106,9 +106,9 @@ def test_a_rate_is_a_budget_and_the_order_can_be_another() -> None:
 def test_nothing_that_fits_is_exit_code_1() -> None:
     result = choose("--budget", "0.5ms")
     assert result.exit_code == 1
-    assert "Nothing fits 500 us; the fastest is unknown, 1 ms of 500 us." in result.stdout
+    assert "Nothing fits 0.5 ms; the fastest is unknown, 1.000 of 0.5 ms." in result.stdout
     unsure = choose("--budget", "1ms").stdout
-    assert "the fastest is unknown, 1 of 1 ms; it is not known of unknown." in unsure
+    assert "the fastest is unknown, 1.000 of 1 ms; it is not known of unknown." in unsure
 
 
 @pytest.mark.usefixtures("recorded")
@@ -125,6 +125,7 @@ def test_a_percentile_is_of_the_calls() -> None:
         ([], "give --budget 33ms or --fps 30, one of them"),
         (["--budget", "33ms", "--fps", "30"], "one of them"),
         (["--budget", "33"], "--budget 33: write it as 33ms or 1.5s"),
+        (["--budget", "0ms"], "--budget 0ms: write it as 33ms or 1.5s, above 0"),
         (["--fps", "nan"], "--fps nan"),
         (["--fps", "0"], "--fps 0"),
         (["--budget", "1ms", "--percentile", "95.25"], "--percentile 95.25"),
