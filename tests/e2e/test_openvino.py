@@ -51,6 +51,14 @@ def test_a_property_that_it_does_not_know_is_a_failed_row(bench: CalmCommand) ->
     assert "failed: NotFound: Unsupported property NONESUCH by CPU plugin" in result.stdout
 
 
+def test_no_run_is_resumed_by_another_content_of_a_file(bench: CalmCommand) -> None:
+    asked = ("run", "small.onnx", *QUICK, "--provider", "openvino,load_config=c.json")
+    Path("c.json").write_text('{"CPU": {"NUM_STREAMS": "1"}}')
+    bench(*asked)
+    Path("c.json").write_text('{"CPU": {"NUM_STREAMS": "2"}}')
+    assert "cannot be resumed: plug-in was" in bench(*asked, "--resume", code=2).stderr
+
+
 @pytest.mark.usefixtures("two_cpus")
 def test_it_runs_on_as_many_threads_as_asked_for(bench: CalmCommand) -> None:
     result = bench("run", "large.onnx", *QUICK, "--provider", "openvino", "--threads", "2")
