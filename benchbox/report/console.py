@@ -19,7 +19,8 @@ from benchbox.report.text import folded
 
 NARROWEST = 12  # a text column wraps down to this many cells before a whole column is left out
 NAME = 0.5  # of a terminal; a longer name has its own line before a column is left out
-GAP = 3  # cells between two columns, fewer where even the columns that always stay are too wide
+GAP = 3  # cells between two columns
+CLOSE = 2  # before the last column that can goes; fewer where those that always stay are too wide
 STATUS_STYLES = {"failed": "red", "imprecise": "yellow", "skipped": "yellow"}
 
 
@@ -134,14 +135,15 @@ def _layout(columns: Sequence[Column], width: int) -> _Layout:
     name, *others = columns
     kept, left_out = _fitting(columns, width)
     is_long = _narrowest(name) > NAME * width
-    is_too_narrow = _least([_broken(column) for column in kept]) > width
+    is_too_narrow = _least([_broken(column) for column in kept], _closest(kept)) > width
     is_apart = bool(others) and (is_too_narrow or (bool(left_out) and is_long))
     if is_apart:
         kept, left_out = _fitting(others, width)
     for longest in range(width, -1, -1):  # of the cells that stay in one line
         broken = [_broken(column, longest) for column in kept]
-        if _least(kept) <= width or _least(broken) <= width or not longest:
-            kept = kept if _least(kept) <= width else broken
+        fits = _least(kept, _closest(kept)) <= width
+        if fits or _least(broken) <= width or not longest:
+            kept = kept if fits else broken
             break
     gap = next((gap for gap in range(GAP, 1, -1) if _least(kept, gap) <= width), 1)
     return _Layout(kept, _widths(kept, width, gap), name if is_apart else None, left_out, gap)
@@ -162,8 +164,10 @@ def _widths(columns: Sequence[Column], width: int, gap: int) -> list[int]:
 def _fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
     """The columns that fit a width, and the headers of the others, the first dropped first."""
     kept, left_out = list(columns), list[Column]()
-    while _least(kept) > width and any(column.drop for column in kept):
-        dropped = min((column for column in kept if column.drop), key=lambda each: each.drop)
+    while loose := [column for column in kept if column.drop]:
+        if _least(kept, _closest(loose)) <= width:
+            break
+        dropped = min(loose, key=lambda each: each.drop)
         kept.remove(dropped)
         left_out.append(dropped)
     for column in reversed(left_out):  # a narrow one may fit after a wide one has gone
@@ -171,6 +175,11 @@ def _fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[
         kept = again if _least(again) <= width else kept
     lost = [each for each in left_out if each not in kept and not each.drawing]
     return kept, [each.header.replace("\n", " ") for each in lost]
+
+
+def _closest(columns: Sequence[Column]) -> int:
+    """The gap that is wide enough, where one of these columns alone may be left out."""
+    return CLOSE if sum(bool(column.drop) for column in columns) == 1 else GAP
 
 
 def _least(columns: Sequence[Column], gap: int = GAP) -> int:

@@ -202,7 +202,7 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
         *_on_device(run, records, verbose),
         *(details if verbose else []),
         *(
-            [Column("status", tuple(r.status for r in records), True, KEPT + 1 if versus else 0)]
+            [Column("status", tuple(r.status for r in records), True, KEPT + 2 if versus else 0)]
             if failed
             else []
         ),

@@ -68,6 +68,15 @@ def test_a_known_ratio_has_a_verdict_without_the_p50_of_a_case(lacking: str) -> 
     assert "2.00x  1.98x to 2.02x  SLOWER" in printed(judged)
 
 
+def test_a_status_stays_beside_verdicts_where_columns_stand_closer() -> None:
+    name = "shufflenetv2_x1_0"
+    other = row(name, 3.97, relative=ratio(0.39), status="imprecise")
+    (line,) = (
+        e for e in printed(run(row("a"), other), width=80).splitlines() if e.startswith(name)
+    )
+    assert line.split()[-2:] == ["FASTER", "imprecise"]
+
+
 def test_there_is_no_verdict_without_figures_of_the_reference() -> None:
     """A ratio may be there all the same, of rounds before the reference failed."""
     gone = row("a", None, status="failed", graph=ONE_GRAPH)
