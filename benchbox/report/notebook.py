@@ -4,10 +4,18 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
+from benchbox.report.formatting import UNKNOWN
 from benchbox.report.table import Table, sections
 
 STYLE = Path(__file__).with_name("page") / "page.css"
 BADGES = ("verdict", "status")  # columns whose words have a sign
+OTHER = "●", "#767676"
+# Their colours stand in each cell, as a notebook has no style of ours.
+SIGNS = {
+    **dict.fromkeys(("FASTER", "ok"), ("●", "#009E73")),
+    **dict.fromkeys(("SLOWER", "failed"), ("■", "#D55E00")),
+    **dict.fromkeys(("UNCLEAR", "imprecise"), ("○", "#E69F00")),
+}
 
 
 def to_html(tables: Sequence[Table]) -> str:
@@ -29,7 +37,7 @@ def _lines(table: Table) -> Iterator[str]:
 
     def row(tag: str, cells: Sequence[str]) -> str:
         styled = (
-            f'<{tag}{_badge(column.header, cell)} style="text-align: {side}">{escape(cell)}</{tag}>'
+            f'<{tag} style="text-align: {side}">{_badge(column.header, cell)}{escape(cell)}</{tag}>'
             for column, side, cell in zip(columns, aligned, cells, strict=True)
         )
         return f"<tr>{''.join(styled)}</tr>"
@@ -47,4 +55,7 @@ def _lines(table: Table) -> Iterator[str]:
 
 
 def _badge(header: str, cell: str) -> str:
-    return f' class="{header} {escape(cell)}"' if header in BADGES and cell != header else ""
+    if header not in BADGES or cell in (header, UNKNOWN):
+        return ""
+    sign, colour = SIGNS.get(cell, OTHER)
+    return f'<span style="color: {colour}" aria-hidden="true">{sign}</span> '
