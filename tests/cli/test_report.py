@@ -60,10 +60,7 @@ def test_runs_are_listed_filtered_and_written() -> None:
         run["run"] for run in data
     ]
     assert "| 2026-11-22 10:00 | pi |" in invoke("report", "--list", "-f", "markdown").stdout
-    assert (
-        '#009E73" aria-hidden="true">●</span> ok<'
-        in invoke("report", "--list", "-f", "html").stdout
-    )
+    assert "●</span> ok<" in invoke("report", "--list", "-f", "html").stdout
     assert "& pi & 1 & ok &" in invoke("report", "--list", "-f", "latex").stdout
     refused = invoke("report", "--list", "-o", "list.svg")
     assert (refused.exit_code, "--list: its formats are" in refused.stderr) == (2, True)
