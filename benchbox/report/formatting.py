@@ -80,13 +80,13 @@ def millions(count: float | None) -> str:
     return UNKNOWN if count is None else significant(count / MEGA)
 
 
-def scaled(count: float | None) -> str:
+def scaled(count: float | None, digits: int = 3) -> str:
     """A count with M or K, as fits: `1.37 M`, `41.0 K`, `864`."""
     if count is None:
         return UNKNOWN
     if count >= MEGA:
-        return f"{significant(count / MEGA)} M"
-    return f"{significant(count / KILO)} K" if count >= KILO else f"{count:g}"
+        return f"{significant(count / MEGA, digits)} M"
+    return f"{significant(count / KILO, digits)} K" if count >= KILO else f"{count:g}"
 
 
 def whole(count: int | None) -> str:

@@ -13,6 +13,7 @@ from benchbox.records.history import Change, History, LevelStep, Point
 from benchbox.report import formatting
 from benchbox.report.changes import SHOWN, changes, shown
 from benchbox.report.conditions import processor
+from benchbox.report.limits import named, ratio
 from benchbox.report.table import Column, Table
 
 LEVELS = "▁▂▃▄▅▆▇█"
@@ -184,36 +185,38 @@ def judged(found: Sequence[History], limit: Limit) -> Iterator[tuple[Kept, str]]
 
     Yields a sentence on each that is not within.
     """
-    most = f"the limit of {formatting.ratio(limit.most)} ({limit.text})"
     for history in found:
         step = history.steps[-1] if history.steps else None
         on = history.context.device
         kept = limits.kept(step.ratio, limit.most) if step else "within"
-        has = f"{history.name} takes {_since(step, on)}" if step else ""
+        has = f"{history.name} takes {_since(step, limit, on)}" if step else ""
         alone = "" if history.has_controls else ALONE
         if step and kept == "over":
+            most = named(limit, step.ratio)
             yield kept, f"Failed: {has}, over {most}; {changed(step)}{alone}"
         elif history.overall and history.overall.low > limit.most:
             first = _date(history.point(0))
             yield (
                 "over",
-                f"Failed: {history.name} takes {_interval(history.overall)} the latency of its "
-                f"first runs on {on}, from {first} UTC on, over {most}",
+                f"Failed: {history.name} takes {ratio(limit, history.overall)} the latency of its "
+                f"first runs on {on}, from {first} UTC on, over {named(limit, history.overall)}",
             )
         elif step and kept == "unclear":
+            most = named(limit, step.ratio)
             yield kept, f"Unclear: {has}; {most} lies within; {changed(step)}{alone}"
         if history.changed:
             yield "unclear", f"Unclear: {history.name} on {on}: {_recent(history)}"
     for history in {id(each.machine): each for each in found if each.machine}.values():
         step = history.machine[-1]
         if limits.kept(step.ratio, limit.most) != "within":
-            has = f"all cases take {_since(step, history.context.device)}"
+            has = f"all cases take {_since(step, limit, history.context.device)}"
+            most = named(limit, step.ratio)
             yield "unclear", f"Unclear: {has}, as the machine may; {most}; {changed(step)}"
 
 
-def _since(step: LevelStep, device: str) -> str:
+def _since(step: LevelStep, limit: Limit, device: str) -> str:
     when = f"since the run of {_date(step.after)} UTC"
-    return f"{_interval(step.ratio)} the latency of before on {device} {when}"
+    return f"{ratio(limit, step.ratio)} the latency of before on {device} {when}"
 
 
 def _interval(ratio: Interval) -> str:

@@ -12,6 +12,8 @@ from benchbox.records import Record, Run, uncounted
 from benchbox.records.diff import RunDiff
 from benchbox.report import comparison, formatting
 
+FEWEST_DIGITS, MOST_DIGITS = 3, 6
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
@@ -62,11 +64,41 @@ def sentence(judgement: Judgement) -> str:
     limit, record = judgement.limit, judgement.record
     over = judgement.kept == "over"
     has = f"{record.case} {_words(judgement)} on {judgement.run.context.device}"
-    most = _amount(limit, limit.most)
     if over:
-        return f"Failed: {has}, over the limit of {most} ({limit.text})"
+        return f"Failed: {has}, over {named(limit, judgement.figure)}"
     why = "lies within" if judgement.figure else "is undecided"
-    return f"Unclear: {has}; the limit of {most} ({limit.text}) {why}"
+    return f"Unclear: {has}; {named(limit, judgement.figure)} {why}"
+
+
+def named(limit: Limit, figure: Interval | None) -> str:
+    """A limit beside a figure: in as many digits as tell them apart."""
+    return f"the limit of {_amount(limit, limit.most, _digits(limit, figure))} ({limit.text})"
+
+
+def ratio(limit: Limit, figure: Interval) -> str:
+    """A ratio with its interval beside a limit."""
+    digits = _digits(limit, figure)
+    if digits == FEWEST_DIGITS:
+        value = formatting.ratio(figure.value, formatting.width(figure))
+        return f"{value} ({formatting.bounds(figure)})"
+    value, low, high = (_amount(limit, end, digits) for end in _ends(figure))
+    return f"{value} ({low} to {high})"
+
+
+def _ends(figure: Interval) -> tuple[float, float, float]:
+    return figure.value, figure.low, figure.high
+
+
+def _digits(limit: Limit, figure: Interval | None) -> int:
+    """The digits that the limit has, or more if what is not the limit would look so."""
+    ends = filter(math.isfinite, _ends(figure) if figure else ())
+    others = [end for end in ends if end != limit.most]
+    for digits in range(FEWEST_DIGITS, MOST_DIGITS):
+        is_whole = math.isclose(float(f"{limit.most:.{digits}g}"), limit.most)
+        text = _amount(limit, limit.most, digits)
+        if is_whole and all(_amount(limit, end, digits) != text for end in others):
+            return digits
+    return MOST_DIGITS
 
 
 def within(found: Sequence[Judgement]) -> str:
@@ -107,8 +139,7 @@ def _words(judgement: Judgement) -> str:
         than = f"the latency of {judgement.than}"
         if figure is None:
             return _no_ratio(judgement)
-        ratio = formatting.ratio(figure.value, formatting.width(figure))
-        return f"takes {ratio} ({formatting.bounds(figure)}) {than}"
+        return f"takes {ratio(limit, figure)} {than}"
     name = {
         "latency": f"p{limit.percentile or 50:g}",
         "peak_memory": "peak memory",
@@ -117,15 +148,15 @@ def _words(judgement: Judgement) -> str:
     }[limit.figure]
     if figure is None:
         return f"has no known {name}"
-    value = _amount(limit, figure.value)
+    digits = _digits(limit, figure)
+    value, low, high = (
+        _amount(limit, end, digits) if math.isfinite(end) else "" for end in _ends(figure)
+    )
     if limit.figure in ("params", "flops"):
         return f"has {'at least ' * (figure.high > figure.low)}{value} {name}"
     if figure.low == figure.high:
         return f"has a {name} of {value}"
-    low = _amount(limit, figure.low)
-    if math.isinf(figure.high):
-        return f"has a {name} of {value} ({low} or more)"
-    return f"has a {name} of {value} ({low} to {_amount(limit, figure.high)})"
+    return f"has a {name} of {value} ({low} {f'to {high}' if high else 'or more'})"
 
 
 def _no_ratio(judgement: Judgement) -> str:
@@ -138,12 +169,12 @@ def _no_ratio(judgement: Judgement) -> str:
     return f"shares too few rounds with {record.reference} to know its ratio"
 
 
-def _amount(limit: Limit, value: float) -> str:
+def _amount(limit: Limit, value: float, digits: int) -> str:
     """A value in the unit of a limit."""
     if limit.figure == "slower":
-        return formatting.ratio(value)
+        return f"{formatting.significant(value, digits)}x"
     if limit.figure == "latency":
-        return f"{formatting.milliseconds(value)} ms"
+        return f"{formatting.significant(value * formatting.MILLI, digits)} ms"
     if limit.figure == "peak_memory":
-        return f"{formatting.millions(value)} MB"
-    return formatting.scaled(value)
+        return f"{formatting.significant(value / formatting.MEGA, digits)} MB"
+    return formatting.scaled(value, digits)

@@ -67,7 +67,7 @@ def test_a_step_is_shown_with_what_changed_there() -> None:
     ("options", "code", "says"),
     [
         (("--fail-on", "slower>3%"), 3, "Failed: g2:a takes 1.06x ("),
-        (("--fail-on", "slower>6%"), 0, "Unclear: g2:a takes 1.06x ("),
+        (("--fail-on", "slower>6%"), 0, "Unclear: g2:a takes 1.059x ("),
         (("--fail-on", "slower>6%", "--strict"), 4, "Unclear: g2:a takes "),
         (("--fail-on", "slower>20%", "--strict"), 0, "No last step is over slower>20%"),
         (("b", "--fail-on", "slower>3%"), 0, "No last step is over slower>3%"),
