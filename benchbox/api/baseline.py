@@ -162,9 +162,10 @@ class _Old:
     folder: str = ""
 
     def lacks(self, names: Iterable[str], what: str, error: object) -> None:
-        """Keep why specs have no old graphs, without the folder of a checkout."""
+        """Keep why specs have no old graphs, without the folder and without their name twice."""
         self.gone.update(names)
-        self.problems.append(f"{what}: {error}".replace(f"{self.folder}/", ""))
+        why = str(error).replace(f"{self.folder}/", "").removeprefix(f"{what.partition(':')[0]}: ")
+        self.problems.append(f"{what}: {why}")
 
 
 def _of_checkout(options: JobOptions, place: Checkout, label: str, problems: list[str]) -> _Old:
@@ -229,6 +230,12 @@ def _without(
     return lambda selection: [case for case in unfold(selection) if case.key not in keys]
 
 
+def _short(key: str) -> str:
+    """A case by spec and name, or by its name alone where it is its spec's only one."""
+    spec, _, name = key.partition(":")
+    return name if spec == name else key
+
+
 def _beside(options: JobOptions, old: _Old) -> Against:
     """The job of timing each case beside its old one; alone where that cannot be built."""
     names, label = options.cases.names, old.label
@@ -247,14 +254,14 @@ def _beside(options: JobOptions, old: _Old) -> Against:
             case.key: reason for case in cases if isinstance(reason := graphs[case.key], CaseError)
         }
         for key, reason in raised.items():
-            old.lacks([], f"{key}: in {label}", reason)
+            old.lacks([], f"{_short(key)}: in {label}", reason)
         spec = replace(spec, unfold=_without(spec.unfold, raised))
         failed |= {*raised}
         built += [spec] if len(cases) > len(raised) else []
         keys += [case.key for case in cases]
     ours = [case.key for case in plain.cases if case.spec not in old.gone]
-    old.problems.extend(f"{key}: not in {label}" for key in ours if key not in keys)
-    old.problems.extend(f"{key}: only in {label}" for key in keys if key not in ours)
+    old.problems.extend(f"{_short(key)}: not in {label}" for key in ours if key not in keys)
+    old.problems.extend(f"{_short(key)}: only in {label}" for key in keys if key not in ours)
     if not (set(keys) - failed) & set(ours):
         return Against(plain, problems=old.problems)
     spec = specs.beside(

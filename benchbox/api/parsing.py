@@ -94,7 +94,7 @@ def _limit(word: str, text: str) -> Limit:
         is_bare = figure == "slower" and not unit
         meant = f"{name}>{number}%, with its percent sign; " if is_bare else ""
         which = f"{word.strip()!r}: " if "," in text and not is_bare else ""
-        raise UsageError(f"--fail-on {text}: {which}{meant}{FITS}")
+        raise UsageError(f"--fail-on {text.strip() or repr(text)}: {which}{meant}{FITS}")
     most = float(number) * scale + (figure == "slower")
     return Limit(
         f"{name}>{number}{unit}",

@@ -35,8 +35,11 @@ class Form:
     pictures: PictureOptions
     typed: Set[str] = frozenset()
 
-    def chosen(self) -> str:
-        """The format, by the file's ending where none is typed; raises UsageError for two."""
+    def chosen(self, known: Sequence[str] = ()) -> str:
+        """The format, by the file's ending where none is typed, of those that are known.
+
+        Raises UsageError for two, and for an ending of none.
+        """
         named = FORMATS.get(self.output.suffix.lower(), "") if self.output else ""
         cited = "bib" if named == "bib" else "cite"
         typed = cited if self.pictures.cite else self.format
@@ -47,18 +50,17 @@ class Form:
         if self.pictures.cite and "format_" in self.typed:
             raise UsageError(f"--cite: it has no --format {self.format}")
         found = typed if is_typed else named
-        self._check(found)
+        self._check(found, known or [*dict.fromkeys(FORMATS.values())])
         return found
 
-    def _check(self, found: str) -> None:
+    def _check(self, found: str, known: Sequence[str]) -> None:
         only_of = {"figure": PICTURES, "wide": PICTURES, "with_profile": (*PICTURES, "html")}
         for option, formats in only_of.items():
             if option in self.typed and found not in formats:
                 name = f"--{option.replace('_', '-')}"
                 raise UsageError(f"{name}: it needs --format {_either(formats)}, or such a file")
         if found == "table" and self.output not in (None, STDOUT):
-            known = dict.fromkeys(FORMATS.values())
-            raise UsageError(f"--output {self.output}: it needs --format {_either([*known])}")
+            raise UsageError(f"--output {self.output}: it needs --format {_either(known)}")
 
 
 def _either(formats: Sequence[str]) -> str:

@@ -18,15 +18,15 @@ from benchbox.records.history import History, histories
 from benchbox.report import history as words
 from benchbox.report.ci import annotation, page
 
-FORMATS = ("table", "csv", "markdown", "json", *PICTURES)
+FILES = ("csv", "markdown", "json", *PICTURES)
 
 
 def show(chosen: HistoryOptions, form: Form, *, fail_on: str | None, strict: bool) -> None:
     """Print, write or draw histories; exits with 3 where the last step of one is over a limit."""
-    format_, limits = form.chosen(), parsing.limits(fail_on)
-    if format_ not in FORMATS:
+    format_, limits = form.chosen(FILES), parsing.limits(fail_on)
+    if format_ not in ("table", *FILES):
         page = "; `benchbox report 'g2*' -o page.html` has it in a page" * (format_ == "html")
-        raise UsageError(f"--format {format_}: a history's are {', '.join(FORMATS)}{page}")
+        raise UsageError(f"--format {format_}: a history's are table, {', '.join(FILES)}{page}")
     if other := next((limit.text for limit in limits if limit.figure != "slower"), None):
         raise UsageError(f"--fail-on {other}: a history has slower>3% alone")
     if form.output:

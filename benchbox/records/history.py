@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +29,7 @@ from benchbox.records.names import Wanted
 Row = tuple[Any, ...]  # run, sha256, and indexed_line.COLUMNS
 ByCase = dict[str, list[Row]]
 NEAR = 2  # runs to each side of a step
+FEW = 3  # cases that are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,11 @@ def histories(index: Index, cases: Sequence[str], wanted: Wanted) -> list[Histor
         if wanted.device is None or fnmatchcase(context.device, wanted.device):
             found += _of_machine(past, by_case, [name for name in asked if name in by_case])
     if not found:
-        raise RecordError(f"{wanted.results}: no figures here; `benchbox report --list` shows all")
+        devices = ", ".join(dict.fromkeys(Path(run.path).parent.name for run in runs.values()))
+        on = f" of {wanted.device}, but of {devices}" if wanted.device and devices else ""
+        raise RecordError(
+            f"{wanted.results}: no figures{on} here; `benchbox report --list` shows all"
+        )
     return sorted(found, key=lambda each: each.name)
 
 
@@ -178,8 +184,15 @@ def of_runs(runs: Sequence[Run]) -> list[History]:
 def _asked(known: Sequence[str], cases: Sequence[str], wanted: Wanted) -> list[str]:
     for case in cases:
         if not any(_is_asked(name, case) for name in known):
-            raise RecordError(f"{wanted.results}: no run has a case {case}; names are g2:groups=1")
+            raise RecordError(f"{wanted.results}: no run has a case {case}{_known(case, known)}")
     return [name for name in known if not cases or any(_is_asked(name, c) for c in cases)]
+
+
+def _known(case: str, known: Sequence[str]) -> str:
+    """Which cases there are, those of alike names if some have any."""
+    near = get_close_matches(case, known, n=FEW, cutoff=0.3) or known[:FEW]
+    more = f", {len(known) - len(near)} more" if len(known) > len(near) else ""
+    return f"; there are {', '.join(near)}{more}" if near else ""
 
 
 def _is_asked(name: str, case: str) -> bool:

@@ -12,6 +12,7 @@ from benchbox.records import reader
 from benchbox.records.model import SUFFIXES, Run, stem
 from benchbox.records.reader import dated, name_of, newest_first
 
+FILES = (".onnx", ".toml")  # that are run, and give the run its name
 MOST = 60  # names that a shell is given to complete one
 DATES = (4, 6, 8, 11, 13)  # characters of a name up to its year, month, day, hour and minute
 
@@ -159,6 +160,8 @@ def _folders(results: Path) -> Sequence[Path]:
 
 def _missing(name: str | None, wanted: Wanted) -> str:
     what = "no run" if name is None else f"no run of {name!r}"
+    if name and name.endswith(FILES):
+        return f"{what} here; one of that file is called {Path(name).stem}"
     on = f" on {wanted.device}" if wanted.device else ""
     since = f" since {wanted.since:%Y-%m-%d %H:%M} UTC" if wanted.since else ""
     if on or since or (name and is_glob(name)):

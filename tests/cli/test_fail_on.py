@@ -66,7 +66,7 @@ def test_a_limit_of_the_file_holds_for_what_it_fits(bench: CalmCommand) -> None:
 def test_a_limit_that_is_none_is_one_line(names: str, text: str, message: str) -> None:
     refused = invoke(*names.split(), "--fail-on", text)
     assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
-    assert refused.stderr.startswith(f"Error: --fail-on {text}: {message}")
+    assert refused.stderr.startswith(f"Error: --fail-on {text or repr('')}: {message}")
 
 
 def test_a_step_of_github_gets_its_summary_and_annotations_and_files_of_services_are_written(

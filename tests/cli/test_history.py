@@ -188,13 +188,15 @@ def test_broken_files_are_named_and_the_others_followed() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("nope",), "results: no run has a case nope"),
+        (("nope",), "results: no run has a case nope; there are g2:a, g2:b"),
+        (("--fail-on", ""), "--fail-on '': write slower>3%"),
+        (("-o", "h.xyz"), "--output h.xyz: it needs --format csv, markdown, json, svg, pdf or png"),
         (("--fail-on", "p99>33ms"), "--fail-on p99>33ms: a history has slower>3% alone"),
         (("--fail-on", "faster"), "--fail-on faster: write slower>3%"),
         (("-o", "page.html"), "svg, pdf, png; `benchbox report 'g2*' -o page.html` has"),
         (("--since", "soon"), "--since soon: write it as"),
         (("--results", "nowhere"), "nowhere: no figures here"),
-        (("-d", "pi"), "results: no figures here"),
+        (("-d", "pi"), "results: no figures of pi, but of cpu here"),
     ],
 )
 def test_wrong_usage_is_one_line(options: tuple[str, ...], says: str) -> None:
