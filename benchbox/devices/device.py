@@ -369,6 +369,9 @@ def _check_pairs(threads: int, cpus: Sequence[int]) -> None:
 
 def names() -> Sequence[tuple[str, str]]:
     """Every device name with its address or description; raises UsageError for a broken file."""
-    known = {name: entry.url for name, entry in registry.entries().items()}
+    known = {
+        name: f"{entry.url}, {entry.provider}" if entry.provider else entry.url
+        for name, entry in registry.entries().items()
+    }
     unusable = {name: f"not usable: {why}" for name, why in registry.wrong().items()}
     return list({**DEVICES, **known, **unusable}.items())

@@ -314,6 +314,7 @@ def test_names_of_tables_and_processors_of_a_gpus_machine(
     registry.add(Entry("nas-cpu", "ssh://nas"))
     found = devices.resolve(name)
     assert (found.name, found.gpu) == (own, gpu)
+    assert dict(devices.names())["gpu1"] == "ssh://box, cuda"
     with pytest.raises(DeviceError):
         devices.resolve("none-cuda-0")
     with pytest.raises(DeviceError, match="write gpu1, gpu1:cuda, gpu1:cuda:1 or gpu1:cpu"):
