@@ -87,27 +87,33 @@ def load(asked: Message) -> LoadedPlugin | None:
     import onnxruntime as ort
 
     library = asked["library"] or _in_package(asked["provider"])
-    if not library:
-        if asked["options"] and asked["provider"] in ort.get_available_providers():
-            raise ValueError(
-                f"options of {asked['provider']} are for its plug-in: "
-                f"pip install {PACKAGES[asked['provider']].replace('_', '-')}"
-            )
-        return None
+    if library:
+        return _chosen(library, _register(library, asked["provider"]), asked["options"])
+    if asked["options"] and asked["provider"] in ort.get_available_providers():
+        raise ValueError(
+            f"options of {asked['provider']} are for its plug-in: "
+            f"pip install {PACKAGES[asked['provider']].replace('_', '-')}"
+        )
+    return None
+
+
+def _register(library: str, provider: str) -> list["ort.OrtEpDevice"]:
+    """Have ONNX Runtime load a library; the devices that it offers."""
+    import onnxruntime as ort
+
     if not hasattr(ort, "register_execution_provider_library"):
         raise ValueError(f"ONNX Runtime {ort.__version__} takes no plug-ins; 1.23 and newer do")
     require_file(library)
     there = {_key(each) for each in ort.get_ep_devices()}
-    name = Path(library).name
     try:
-        ort.register_execution_provider_library(_registered(asked["provider"], library), library)
+        ort.register_execution_provider_library(_registered(provider, library), library)
     except Exception as error:  # ONNX Runtime's have no common ancestor but this
         why = UNLOADED.sub("", messages.plain(str(error))).replace(f"{library}: ", "")
         if why == FOREIGN:
             why = "it is for another kind of processor"
+        name = Path(library).name
         raise ValueError(f"{name} is no plug-in for its ONNX Runtime: {why}") from None
-    offered = [each for each in ort.get_ep_devices() if _key(each) not in there]
-    return _chosen(library, offered, asked["options"])
+    return [each for each in ort.get_ep_devices() if _key(each) not in there]
 
 
 def require_file(library: str) -> None:
@@ -156,34 +162,37 @@ def _chosen(
     library: str, offered: Sequence["ort.OrtEpDevice"], asked: Mapping[str, str]
 ) -> LoadedPlugin:
     """The plug-in on the device asked for, else on the processor, else on what it has."""
-    name = Path(library).name
     if not offered:
-        raise ValueError(f"{name} finds no device here that it can run on")
+        raise ValueError(f"{Path(library).name} finds no device here that it can run on")
     provider = offered[0].ep_name  # others are selections of its own among the same devices
-    own = [each for each in offered if each.ep_name == provider]
     require_options(provider, asked)
-    kinds = [each.device.type.name for each in own]
-    kind = asked.get(DEVICE, "cpu" if "CPU" in kinds else kinds[0]).upper()
-    if kind not in kinds:
-        raise ValueError(
-            f"{provider} runs on {' and '.join(dict.fromkeys(kinds))} here, not {kind}"
-        )
-    device = own[kinds.index(kind)]
+    device = _device(provider, offered, asked.get(DEVICE, ""))
     words = (DEVICE, PRECISION, CONFIG) if provider in PRECISIONS else (DEVICE,)
     options = {name: value for name, value in asked.items() if name not in words}
     config = _config(asked[CONFIG]) if CONFIG in asked and CONFIG in words else {}
+    precision = _type(asked.get(PRECISION, "")) if PRECISION in words else ""
     facts = {
         "provider": provider,
-        "library": name,
+        "library": Path(library).name,
         "sha256": _sha256(library),
-        "device": kind,
+        "device": device.device.type.name,
         "hardware": _hardware(device),
         "options": {name: _with_digest(value) for name, value in asked.items()},
         VERSION: str(device.ep_metadata.get(VERSION, "")),
         **_simulator(provider, asked),
     }
-    precision = _type(asked.get(PRECISION, "")) if PRECISION in words else ""
     return LoadedPlugin(provider, device, precision, options, config, facts)
+
+
+def _device(provider: str, offered: Sequence["ort.OrtEpDevice"], asked: str) -> "ort.OrtEpDevice":
+    """The device of the kind asked for, else the processor, else the first."""
+    own = [each for each in offered if each.ep_name == provider]
+    kinds = [each.device.type.name for each in own]
+    kind = asked.upper() or ("CPU" if "CPU" in kinds else kinds[0])
+    if kind not in kinds:
+        there = " and ".join(dict.fromkeys(kinds))
+        raise ValueError(f"{provider} runs on {there} here, not {kind}")
+    return own[kinds.index(kind)]
 
 
 def require_options(provider: str, asked: Mapping[str, str]) -> None:
