@@ -55,7 +55,7 @@ stdout, diagnostics on stderr. It ends when stdin closes.
         "brief"?: whether it is one of many graphs}
     <- {"step": {"share": done, "next_s": s | null}} now and then, and in the end
        {"reply": "profile", "latencies_ns": {variant: [...]}, "cpu_ns": {variant: [...]} | null,
-        "unoptimised_error": sentence | null, "run_us": [...], "gap_us": [...], "nodes": [...]}
+        "unoptimised_error": sentence | null, "run_us": [...], "nodes": [...]}
     -> {"op": "unload", "graph": id}
     <- {"reply": "unload"}
     -> {"op": "bye"}

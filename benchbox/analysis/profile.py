@@ -7,11 +7,13 @@ convolutions in ShuffleNetV2 x1.0 was 51 to 53% so in six processes (by the midd
 65% from the mean of the fastest quarter of calls. With ten programs on two processors the middle
 half still had nodes of 1 ms twice as long as they are, the middle fifth up to those of 5 ms.
 
-What the profiler adds is taken off every node: no more than the gap between two nodes, which is the
-profiler's as well, and no more than OWN_SHARE of the shortest node, as a node that does nothing was
-written down with 2.1 to 2.6 us, of which 0.25 are its own. Eight 1x1 convolutions of 58 channels at
-28x28 take 15% less without the shuffles between them. With this the profile of them says 14 to 15%,
-with nothing taken off 24 to 25%.
+What the profiler adds to nodes is found for each graph: what they take more than a call without it,
+less what opens and ends a call, as nothing but nodes lies between; never more than the profiler
+adds to a call. No figure fits all graphs, as it is more where a graph pushes the profiler's code
+and data out of the caches: layout conversions of some hundred numbers were written down with 3 us
+in a graph of nothing else, 4 in MobileNetV3 small, 5 in GhostNetV2 x1.0. Every node gets like
+parts, but no more than OWN_SHARE of what it took: a node that does nothing was written down with
+2.1 to 2.6 us, of which 0.25 are its own.
 
 Shares are then scaled to the latency without the profiler, by the same mean: of one thread the
 processor's time of calls, which other programs hardly add to; of several the tenth percentile where
@@ -19,6 +21,7 @@ hardly any call was left alone. Calls during which no other program ran are pref
 are ten.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
@@ -28,7 +31,7 @@ from benchbox.analysis import origins
 from benchbox.analysis.operators import Category, Operation, classify, kernel, kind
 from benchbox.analysis.origins import FileNode, Origins
 
-OWN_SHARE = 0.85  # at most, of the shortest node, is the profiler's
+OWN_SHARE = 0.85  # at most, of a node, is the profiler's
 QUIET_CALLS = 10  # from which on those that other programs interrupted are left out
 DROWNED = 3.0  # slowdown beyond which times are the profiler's rather than the graph's
 
@@ -38,9 +41,9 @@ class Node:
     """One node of the graph that ran; `count` is how often it did in one call.
 
     `time_s` is its part of the latency without the profiler, `share` is that part over the latency.
-    `profiled_s` is what the profiler wrote down, before anything is taken off or scaled. `origin`
-    is the node of the file that it was made of, None for one that ONNX Runtime added, whose module
-    is that of its neighbour.
+    `profiled_s` is what the profiler wrote down, `own_s` that without what the profiler added; none
+    of them is scaled. `origin` is the node of the file that it was made of, None for one that ONNX
+    Runtime added, whose module is that of its neighbour.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Node:
     provider: str
     count: float
     profiled_s: float
+    own_s: float
     time_s: float
     share: float
 
@@ -62,7 +66,7 @@ class Profile:
 
     `latency_s` is that of undisturbed calls without the profiler, `unoptimised_s` the same with
     every optimisation off, or None and why. `slowdown` is what the profiler makes of a call,
-    `overhead_s` what was taken off each node, `covered` the nodes' part of a profiled call,
+    `overhead_s` what was taken off a node on average, `covered` the nodes' part of a profiled call,
     `disturbance` the median latency over the undisturbed one. `file` has the nodes of the file,
     where they could be read.
     """
@@ -90,21 +94,22 @@ def estimate(reply: Mapping[str, Any], file_nodes: int, file: Sequence[FileNode]
     quiet = {name: _quiet(ns) for name, ns in (reply.get("switches") or {}).items() if ns}
     kept = quiet.get("profiled")
     raw = [typical(_only(node["us"], kept)) for node in reply["nodes"]]
-    counts = [node["count"] for node in reply["nodes"]]
-    overhead = _overhead(raw, counts, typical(reply["gap_us"]))
-    times = [max(0.0, us - overhead * count) for us, count in zip(raw, counts, strict=True)]
-    total = sum(times)
-    shares = [us / total if total else 1 / len(times) for us in times]
-    own = reply.get("cpu_ns") or {}
+    cpu = reply.get("cpu_ns") or {}
     latencies = {
-        name: _undisturbed(ns, own.get(name), quiet.get(name)) / 1e9
+        name: _undisturbed(ns, cpu.get(name), quiet.get(name)) / 1e9
         for name, ns in reply["latencies_ns"].items()
         if ns
     }
     latency_s = latencies["default"]
+    walls_us = [ns / 1e3 for ns in reply["latencies_ns"]["profiled"]]
+    ends_us = typical([wall - us for wall, us in zip(walls_us, reply["run_us"], strict=False)])
+    most = (latencies["profiled"] - latency_s) * 1e6
+    added = min(most, sum(raw) + max(0.0, ends_us) - latency_s * 1e6)
+    taken = _taken_off(raw, [node["count"] for node in reply["nodes"]], added)
+    own = [us - off for us, off in zip(raw, taken, strict=True)]
     called = zip(reply["run_us"], *(node["us"] for node in reply["nodes"]), strict=True)
     return Profile(
-        nodes=tuple(nodes_of(reply["nodes"], file, raw, shares, latency_s)),
+        nodes=tuple(nodes_of(reply["nodes"], file, raw, own, latency_s)),
         file=file,
         file_nodes=file_nodes,
         calls=len(reply["run_us"]),
@@ -112,8 +117,8 @@ def estimate(reply: Mapping[str, Any], file_nodes: int, file: Sequence[FileNode]
         unoptimised_s=latencies.get("unoptimised"),
         unoptimised_error=reply["unoptimised_error"],
         slowdown=latencies["profiled"] / latency_s,
-        overhead_s=overhead / 1e6,
-        covered=typical([sum(own) / max(1, whole) for whole, *own in called]),
+        overhead_s=sum(taken) / sum(node["count"] for node in reply["nodes"]) / 1e6,
+        covered=typical([sum(each) / max(1, whole) for whole, *each in called]),
         disturbance=median(reply["latencies_ns"]["default"]) / 1e9 / latency_s,
     )
 
@@ -134,10 +139,16 @@ def _only(values: Sequence[float], kept: Sequence[int] | None) -> Sequence[float
     return values if kept is None else [values[index] for index in kept]
 
 
-def _overhead(raw: Sequence[float], counts: Sequence[float], gap: float) -> float:
-    """The profiler's own part of each node's time, from nodes that run in every call."""
-    each = [us / count for us, count in zip(raw, counts, strict=True) if count >= 1]
-    return min(gap, OWN_SHARE * min(each, default=0.0))
+def _taken_off(raw: Sequence[float], counts: Sequence[float], added: float) -> list[float]:
+    """What the profiler added to each node; what is too much for short ones is the others'."""
+    limited = [(OWN_SHARE * us, count) for us, count in zip(raw, counts, strict=True)]
+    left, events, each = max(0.0, added), sum(counts), math.inf
+    for limit, count in sorted(limited, key=lambda both: both[0] / both[1]):
+        each = left / events
+        if each * count <= limit:
+            break
+        left, events, each = left - limit, events - count, math.inf
+    return [min(limit, each * count) for limit, count in limited]
 
 
 def _undisturbed(
@@ -152,16 +163,21 @@ def nodes_of(
     facts: Sequence[Mapping[str, Any]],
     file: Sequence[FileNode],
     raw: Sequence[float],
-    shares: Sequence[float],
+    own: Sequence[float],
     latency_s: float,
 ) -> Iterator[Node]:
-    """The nodes that an agent reports, with where in the file they come from."""
+    """The nodes that an agent reports, with where in the file they come from.
+
+    `raw` and `own` are what each took in us, with and without what the profiler added.
+    """
+    total = sum(own)
+    shares = [us / total if total else 1 / len(own) for us in own]
     operations = [Operation(node["op"], node["inputs"], node["outputs"]) for node in facts]
     known = Origins(file)
     found = [known.find(node["name"], each) for node, each in zip(facts, operations, strict=True)]
     modules = origins.modules(found, [node["name"] for node in facts])
-    for node, operation, category, origin, module, us, share in zip(
-        facts, operations, classify(operations), found, modules, raw, shares, strict=True
+    for node, operation, category, origin, module, us, own_us, share in zip(
+        facts, operations, classify(operations), found, modules, raw, own, shares, strict=True
     ):
         # Of one kind, the file's has all shapes: those of weights that are packed are gone.
         is_alike = origin is not None and kind(origin.operation) == kind(operation)
@@ -175,6 +191,7 @@ def nodes_of(
             provider=node["provider"],
             count=node["count"],
             profiled_s=us / 1e6,
+            own_s=own_us / 1e6,
             time_s=share * latency_s,
             share=share,
         )

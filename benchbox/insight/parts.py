@@ -60,13 +60,11 @@ class ExplainedNode:
 class Explained:
     """A profile by parts; `memory_s` is what its nodes' memory access takes as copies.
 
-    `known` is the best of the processor. `overhead_s` was taken off each node as the profiler's;
-    what nodes then take is not scaled.
+    `known` is the best of the processor. What nodes take is not scaled.
     """
 
     profile: Profile
     known: Peaks
-    overhead_s: float
     block: int
     nodes: Sequence[ExplainedNode]
     memory_s: float
@@ -122,36 +120,14 @@ def peaks(measured: Mapping[str, float], dtype: str) -> Peaks | None:
     return Peaks(peak, copies, measured["node_s"], BYTES[dtype])
 
 
-def explain(profile: Profile, known: Peaks, overhead_s: float) -> Explained:
-    """Split the time of every node of a profile, without what the profiler adds to each."""
+def explain(profile: Profile, known: Peaks) -> Explained:
+    """Split the time of every node of a profile, without what the profiler added to it."""
     block = kernels.block(profile.nodes)
-    times = [max(0.0, node.profiled_s - overhead_s * node.count) for node in profile.nodes]
     nodes = [
-        explained_node(replace(node, time_s=time_s), known, block)
-        for node, time_s in zip(profile.nodes, times, strict=True)
+        explained_node(replace(node, time_s=node.own_s), known, block) for node in profile.nodes
     ]
     memory_s = sum(known.moving_s(each.kernel.memory_bytes) for each in nodes)
-    return Explained(profile, known, overhead_s, block, nodes, memory_s, known.node_s * len(nodes))
-
-
-def overhead_s(profiles: Sequence[Profile]) -> float:
-    """What the profiler adds to a node, by all graphs of a session: nodes' sums over latencies.
-
-    It is the overhead with which the sums of nodes differ least from the latencies, in relation to
-    these: the median of what each graph says, weighted by how much it matters there.
-    """
-    said: list[tuple[float, float]] = []
-    for each in profiles:
-        count = sum(node.count for node in each.nodes)
-        beyond_s = sum(node.profiled_s for node in each.nodes) - each.latency_s
-        said.append((beyond_s / count, count / each.latency_s))
-    said.sort()
-    half, weight = sum(weight for _, weight in said) / 2, 0.0
-    for found, own in said:
-        weight += own
-        if weight >= half:
-            return max(0.0, found)
-    return 0.0
+    return Explained(profile, known, block, nodes, memory_s, known.node_s * len(nodes))
 
 
 def explained_node(node: Node, known: Peaks, block: int) -> ExplainedNode:

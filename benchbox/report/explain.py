@@ -6,15 +6,9 @@ from functools import cached_property
 
 from benchbox.devices import Device
 from benchbox.insight.check import Check
-from benchbox.insight.parts import (
-    Explained,
-    Part,
-    explain,
-    overhead_s,
-    peaks,
-)
+from benchbox.insight.parts import Explained, Part, explain, peaks
 from benchbox.report import profile_text
-from benchbox.runner.profile import OVERHEAD, ProfileOutcome
+from benchbox.runner.profile import ProfileOutcome
 from benchbox.specs import Case
 
 
@@ -38,15 +32,12 @@ class ExplainReport:
     @cached_property
     def explained(self) -> list[tuple[Case, Explained]]:
         """The cases that have an explanation."""
-        good = [
-            (each.case, each.profile, known)
+        return [
+            (each.case, explain(each.profile, known))
             for each in self.outcomes
             if each.profile and not each.profile.is_drowned
             if (known := peaks(each.ceilings, each.case.dtype))
         ]
-        measured = next((each.ceilings.get(OVERHEAD) for each in self.outcomes if each.ceilings), 0)
-        taken = measured or overhead_s([profile for _, profile, _ in good])
-        return [(case, explain(profile, known, taken)) for case, profile, known in good]
 
     def of(self, case: Case) -> Mapping[Part, Check]:
         """The checks of a case by part."""

@@ -83,7 +83,7 @@ def _case(report: ExplainReport, case: Case, found: Explained) -> dict[str, obje
         "dtype": case.dtype,
         "batch": case.batch,
         "latency_ms": profile.latency_s * MILLI,
-        "profiler_us_per_node": found.overhead_s * 1e6,
+        "profiler_us_per_node": profile.overhead_s * 1e6,
         "outside_of_nodes_ms": found.outside_s * MILLI,
         "macs": found.macs,
         "channels_in_a_block": found.block,

@@ -201,17 +201,17 @@ def notes(cases: Sequence[Explained], *, is_checked: bool = False) -> list[str]:
     shares = [each.outside_s / each.profile.latency_s for each in cases]
     ends = " to ".join(dict.fromkeys(f"{each:+.1%}" for each in (min(shares), max(shares))))
     doubt = (
-        "; so much is the profiler's, or other programs', which took the processor: explain again "
-        "when it is quieter"
+        "; so much is of other programs, which took the processor: explain again when it is quieter"
         if max(map(abs, shares)) > CLOSE
         else ""
     )
-    taken = f"{cases[0].overhead_s * 1e6:.1f} us"
+    overheads = [each.profile.overhead_s * 1e6 for each in cases]
+    taken = " to ".join(dict.fromkeys(f"{us:.1f}" for us in (min(overheads), max(overheads))))
     blocks = Counter(each.block for each in cases).most_common(1)[0][0]
     return [
-        f"parts exclude each other: nodes' own times without {taken} each, which is what the "
-        f"profiler adds here, not scaled; outside of nodes is what is then left of the latency "
-        f"of undisturbed calls without it, {ends}{doubt}",
+        f"parts exclude each other: nodes' own times, less what they take more than calls without "
+        f"the profiler, {taken} us each; outside of nodes is what opens and ends a call, less "
+        f"what other programs added to nodes, {ends}{doubt}",
         "multiply-accumulates are the file's; padding is what blocks of "
         f"{blocks} channels add to them",
         check_text.NOTE

@@ -242,7 +242,7 @@ def _of_profiler(profiles: Sequence[Profile]) -> str:
     covered = [_percent(profile.covered) for profile in profiles]
     return (
         f"the profiler makes a call {_range(ratios)} as long; {_range(overheads)} us of it were "
-        f"taken off every node, and nodes are {_range(covered)} of a profiled call"
+        f"taken off a node on average, and nodes are {_range(covered)} of a profiled call"
     )
 
 

@@ -14,9 +14,8 @@ from benchbox.analysis.profile import Profile, estimate
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import BenchboxError, CaseError, DeviceError, GraphError
 from benchbox.export import Graph, names, require_unchanged
-from benchbox.insight.parts import overhead_s
 from benchbox.runner import ceilings
-from benchbox.specs import Case, TensorSpec, onnx_file
+from benchbox.specs import Case, onnx_file
 from benchbox.transports import Agent, client
 
 if TYPE_CHECKING:
@@ -27,11 +26,6 @@ if TYPE_CHECKING:
 SEED = 0  # of the inputs
 LARGE_BYTES = 256 << 20
 MOST_EVENTS = 40_000  # ONNX Runtime holds them all in memory, with 2 KB each
-
-
-FEW = 5  # cases, whose sums do not say together what the profiler adds to a node
-OVERHEAD = "profiler_node_s"
-CHAIN, CHANNELS, SIDE = 100, 64, 8  # convolutions that are profiled instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +88,6 @@ def outcomes(
                 started = True
                 if with_ceilings and not known:  # anew each time: a busy hour shows in none alone
                     known, _ = ceilings.measure(agent, device)
-                    if len(cases) < FEW:
-                        known[OVERHEAD] = _overhead_s(agent)
                 profile = _profile(agent, case, graph, by, notify)
                 yield ProfileOutcome(case, profile, "", agent.hello, graph.made_up, known)
         except DeviceError as error:
@@ -124,32 +116,6 @@ def _profile(
     if not reply["nodes"]:
         raise CaseError("the profiler wrote down no node: optimisation left none to run")
     return estimate(reply, nodes, file)
-
-
-def _overhead_s(agent: Agent) -> float:
-    """What the profiler adds to a node of a chain of small convolutions."""
-    import numpy as np
-    import onnx
-    from onnx import helper, numpy_helper
-
-    shape = (1, CHANNELS, SIDE, SIDE)
-    weights = np.full((CHANNELS, CHANNELS, 1, 1), 1 / CHANNELS, np.float32)
-    nodes = [helper.make_node("Conv", [f"x{i}", "w"], [f"x{i + 1}"]) for i in range(CHAIN)]
-    ends = [
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
-        for name in ("x0", f"x{CHAIN}")
-    ]
-    graph = helper.make_graph(
-        nodes, "chain", ends[:1], ends[1:], [numpy_helper.from_array(weights, "w")]
-    )
-    opsets = [helper.make_opsetid("", 17)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "chain.onnx"
-        onnx.save(model, path)
-        inputs = [TensorSpec("x0", shape)]
-        reply = agent.profile(str(path), inputs, SEED, MOST_EVENTS // CHAIN)
-    return overhead_s([estimate(reply, CHAIN)])
 
 
 def _with_names(model: "onnx.ModelProto", graph: Graph, folder: Path) -> Path:

@@ -226,7 +226,6 @@ class ProfileReply(ReplyPart):
     switches: Switches | None = None
     unoptimised_error: str
     run_us: Annotated[list[Number], Field(min_length=1)]
-    gap_us: Annotated[list[Number], Field(min_length=1)]
     nodes: list[NodeReply]
 
 

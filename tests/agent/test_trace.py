@@ -56,7 +56,6 @@ def test_calls_are_told_apart_and_bodies_count_once() -> None:
         ("loop", "Loop", [25 - 17] * 2, 1.0),
         ("a", "Relu", [7, 7], 1.0),
     ]
-    assert runs[0].gap_us == 6  # of 6, 7 and 3
 
 
 @pytest.mark.parametrize("text", ["", '[\n{"cat": "Node", "na'])

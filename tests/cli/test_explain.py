@@ -9,7 +9,7 @@ import pytest
 from benchbox.analysis import profile as analysis_profile
 from benchbox.insight.advice import Advice
 from benchbox.report import explain_text
-from benchbox.runner import check, mirrored, profile
+from benchbox.runner import check, mirrored
 from tests.conftest import WriteOnnx
 from tests.helpers import onnx_models
 from tests.helpers.command import invoke, rows
@@ -80,7 +80,6 @@ def test_what_is_blamed_is_altered_and_timed(network: str, monkeypatch: pytest.M
     monkeypatch.setattr(mirrored, "BURST_S", 0.0)
     monkeypatch.setattr(check, "objection", lambda *_: "")
     monkeypatch.setattr(explain_text, "SENTENCES", 9)  # the order of tiny parts is by chance
-    monkeypatch.setattr(profile, "_overhead_s", lambda _: 1e-12)  # a busy machine's hides nodes
     result = invoke("explain", network, "--check", "--export-json", "e.json")
     assert result.exit_code == 0, result.output
     (found,) = json.loads(Path("e.json").read_text())["explained"]

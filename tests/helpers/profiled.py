@@ -1,6 +1,7 @@
 """Replies of agents that profiled, and what is estimated from them."""
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from benchbox.analysis.operators import Category, Operation
@@ -21,16 +22,16 @@ def node(name: str, op: str, us: Sequence[float], count: float = 1.0) -> dict[st
     }
 
 
-def reply(*nodes: dict[str, Any], gap_us: float = 2.0, **latencies_ms: float) -> dict[str, Any]:
-    """Return an agent's reply: nodes are half of each call."""
+def reply(*nodes: dict[str, Any], added_us: float = 2.0, **latencies_ms: float) -> dict[str, Any]:
+    """Return an agent's reply; so much the profiler added to each node."""
     calls = len(nodes[0]["us"])
-    milliseconds = {"default": 1.0, "profiled": 1.5, "unoptimised": 2.0, **latencies_ms}
+    ms = {"default": 1.0, "profiled": 1.5, "unoptimised": 2.0, **latencies_ms}
+    own_us = sum(median(each["us"]) - added_us * each["count"] for each in nodes)
     return {
         "reply": "profile",
-        "latencies_ns": {name: [int(ms * 1e6)] * 20 for name, ms in milliseconds.items()},
+        "latencies_ns": {name: [int(each * 1e6)] * 20 for name, each in ms.items()},
         "unoptimised_error": "",
-        "run_us": [2 * sum(each["us"][at] for each in nodes) for at in range(calls)],
-        "gap_us": [gap_us] * calls,
+        "run_us": [1e3 * (ms["profiled"] - ms["default"]) + own_us] * calls,
         "nodes": list(nodes),
     }
 

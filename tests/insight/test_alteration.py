@@ -85,7 +85,7 @@ def explained(of: onnx.ModelProto, **us: float) -> Explained:
         each["us"] = [us.get(name, 10.0)] * 8
     latency_ms = sum(each["us"][0] for each in nodes) / 1e3
     latencies = {"default": latency_ms, "profiled": latency_ms}
-    return explain(profiled.estimated(*nodes, file=file(of), gap_us=0.0, **latencies), KNOWN, 0.0)
+    return explain(profiled.estimated(*nodes, file=file(of), added_us=0.0, **latencies), KNOWN)
 
 
 def first(text: str, part: str, **us: float) -> tuple[onnx.ModelProto, Explained, Alteration]:

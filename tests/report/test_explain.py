@@ -131,7 +131,7 @@ def test_times_that_do_not_add_up_are_doubted() -> None:
     found = grown(2, 100)
     latency_s = found.profile.latency_s
     doubted = replace(found, profile=replace(found.profile, latency_s=2 * latency_s))
-    assert "other programs" not in explain_text.notes([found])[0]
+    assert "explain again" not in explain_text.notes([found])[0]
     assert "+50.0%" in explain_text.notes([doubted])[0]
     assert "explain again when it is quieter" in explain_text.notes([doubted])[0]
     assert sum(doubted.whole.values()) == pytest.approx(2 * latency_s)

@@ -61,7 +61,6 @@ class StandIn:
             "latencies_ns": times,
             "unoptimised_error": "",
             "run_us": [10 * len(found)] * 4,
-            "gap_us": [0.0] * 4,
         }
 
 

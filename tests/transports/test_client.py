@@ -23,7 +23,7 @@ WATCHED = {"cpu": 0, "seconds": 1.0, "readings_ns": [[12000, 5]], "gaps": 0, "lo
 WATCHED |= {"longest_gap_s": 0.0, "seen": {}, "others": []}
 NODE = {"name": "n", "op": "Relu", "provider": "p", "count": 1.0, "us": [5, 6]}
 PROFILE = {"reply": "profile", "latencies_ns": {"default": [10], "profiled": [20]}}
-PROFILE |= {"unoptimised_error": "", "run_us": [10, 11], "gap_us": [1, 2.5]}
+PROFILE |= {"unoptimised_error": "", "run_us": [10, 11]}
 PROFILE |= {"nodes": [{**NODE, "inputs": [[1, 3]], "outputs": [None]}]}
 FACTS = {"machine": "aarch64", "system": "Linux", "clusters": [], "versions": {}, "free_bytes": 1}
 

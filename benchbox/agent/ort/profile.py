@@ -36,10 +36,10 @@ def profile(request: Message, threads: int, options: Options) -> Iterator[dict[s
     """Yield a step whenever something is done, with what the next should take; then the reply.
 
     Three variants of the graph take turns: as it is timed, profiled, and without optimisation. The
-    reply has all latencies in ns by variant, and of each profiled call what it took by
-    the profiler, the median gap between its nodes, and every node. Of one thread it has the
-    processor's time of each call as well, which other programs add nothing to. A `brief` request is
-    for one of many graphs: in fewer and shorter bursts, without the last variant.
+    reply has all latencies in ns by variant, and every profiled call by the profiler, whole and by
+    node. Of one thread it has the processor's time of each call as well, which other programs add
+    nothing to. A `brief` request is for one of many graphs: in fewer and shorter bursts, without
+    the last variant.
     """
     from benchbox.agent.ort import session
 
@@ -67,7 +67,6 @@ def profile(request: Message, threads: int, options: Options) -> Iterator[dict[s
         "switches": bursts.switches,
         "unoptimised_error": reason,
         "run_us": [run.us for run in runs],
-        "gap_us": [run.gap_us for run in runs],
         "nodes": nodes,
     }
 

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, TextIO
 
 from benchbox.agent.stdio import Message
@@ -35,25 +34,15 @@ Key = tuple[str, str]  # a node's name and index: names need not be there, nor d
 
 @dataclass(slots=True)
 class TracedRun:
-    """One call: what it took, each node of it with how often it ran, and the gaps between them."""
+    """One call: what it took, and each node of it with how often it ran."""
 
     us: int = 0
     nodes: dict[Key, tuple[int, int]] = field(default_factory=dict)
-    gaps: list[int] = field(default_factory=list)
-    end: int = 0  # of the last node
-
-    @property
-    def gap_us(self) -> float:
-        """The median gap: a program that took the processor shows in few of them."""
-        return median(self.gaps) if self.gaps else 0.0
 
     def add(self, event: Message, inner_us: int) -> None:
         """Add a node that has run, of which its bodies' nodes took `inner_us`."""
         us, count = self.nodes.get(_key(event), (0, 0))
         self.nodes[_key(event)] = us + max(0, event["dur"] - inner_us), count + 1
-        if self.end and not inner_us:
-            self.gaps.append(event["ts"] - self.end)
-        self.end = event["ts"] + event["dur"]
 
 
 class Recording:
