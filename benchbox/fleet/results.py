@@ -42,18 +42,11 @@ class DeviceFile:
         except StorageError as error:
             if self.lost:
                 raise
-            self._rescue(error)
+            rescued, self.lost = _rescued(self.context, error)
+            self.writer.close()
+            self.writer = rescued
             self.writer.append(*found)
         self.statuses |= {record.key: record.status for record in found}
-
-    def _rescue(self, error: StorageError) -> None:
-        try:
-            rescue = records.create(Path(tempfile.mkdtemp(prefix="benchbox-")), self.context)
-        except (StorageError, OSError):
-            raise error from None
-        self.writer.close()
-        self.writer = rescue
-        self.lost = f"{error}; records from then on are in {rescue.path}"
 
     def outcome(self, *, interrupted: bool, is_shown: bool) -> Outcome:
         """What became of the run on this device, with records to be shown."""
@@ -104,7 +97,7 @@ class Results:
 
     def take(self, device: str, lines: str, chunk: Chunk) -> list[Record]:
         """Keep the records of a task; those of it that are new."""
-        run = _read(lines)
+        run = records.read(Path(f"the reply of {device}"), lines.encode())
         self._require_asked(run, chunk)
         file = self.files.get(device) or self._open(device, run.context)
         taken = [
@@ -139,7 +132,7 @@ class Results:
             file = DeviceFile(records.reopen(run), run.context)
             file.statuses |= {key: "ok" for key, _ in statuses}
         else:
-            file = DeviceFile(records.create(self._request.results, own), own)
+            file = _created(self._request.results, own)
         self.files[device] = file
         return file
 
@@ -157,12 +150,21 @@ class Results:
         return found
 
 
-def _read(lines: str) -> Run:
-    """The run in the lines of a file; raises RecordError."""
-    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
-        file.write(lines)
-        file.flush()
-        return records.read(Path(file.name))
+def _created(results: Path, context: Context) -> DeviceFile:
+    try:
+        return DeviceFile(records.create(results, context), context)
+    except StorageError as error:
+        writer, lost = _rescued(context, error)
+        return DeviceFile(writer, context, lost=lost)
+
+
+def _rescued(context: Context, error: StorageError) -> tuple[Writer, str]:
+    """A file in the temporary folder, and what to say of it; raises the error without one."""
+    try:
+        writer = records.create(Path(tempfile.mkdtemp(prefix="benchbox-")), context)
+    except (StorageError, OSError):
+        raise error from None
+    return writer, f"{error}; records from then on are in {writer.path}"
 
 
 def _head(path: Path) -> tuple[Context, set[tuple[str, str]]]:

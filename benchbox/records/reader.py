@@ -124,9 +124,12 @@ def name_of(stem: str) -> str:
     return stem.partition("Z-")[2].partition("~")[0]
 
 
-def read(path: Path) -> Run:
-    """Read a file with one run; raises RecordError for another, or one that holds several."""
-    first, *others = read_all(path)
+def read(path: Path, data: bytes | None = None) -> Run:
+    """Read a file with one run; raises RecordError for another, or one that holds several.
+
+    With `data` of a file that is elsewhere, the path is what it is called.
+    """
+    first, *others = read_all(path, data)
     if others:
         second = one_line(others[0].context.device)[:MOST_SHOWN]
         raise RecordError(
@@ -136,14 +139,14 @@ def read(path: Path) -> Run:
     return first
 
 
-def read_all(path: Path) -> list[Run]:
+def read_all(path: Path, data: bytes | None = None) -> list[Run]:
     """Read the runs of a file, each of which begins with its context line.
 
     A truncated last line is left out and named in `warnings`, blank lines are passed over. Raises
     RecordError for a file that is not a run, is broken before its last line, has a newer major
     schema, or a record of another run.
     """
-    found, warnings = split(path, lambda place, line: parse(place, Head, line.text))
+    found, warnings = split(path, lambda place, line: parse(place, Head, line.text), data)
     runs = []
     for context, written in found:
         records: dict[tuple[str, str], Record] = {}
@@ -160,14 +163,14 @@ def read_all(path: Path) -> list[Run]:
 
 
 def split(
-    path: Path, head_of: Callable[[str, RawLine], H]
+    path: Path, head_of: Callable[[str, RawLine], H], data: bytes | None = None
 ) -> tuple[list[tuple[Context, list[tuple[str, H, RawLine]]]], list[str]]:
     """The runs of a file, each with its records and profiles as place, head and line; and warnings.
 
     Raises RecordError as `read_all` does, but for what `head_of` leaves unread of a record.
     """
     try:
-        lines = [*_lines(contents(path))]
+        lines = [*_lines(contents(path) if data is None else data)]
     except OSError as error:
         kind = RecordError if isinstance(error, FileNotFoundError) else BrokenRecordError
         raise kind(f"{path}: cannot be read: {error.strerror or error}") from None
