@@ -49,7 +49,8 @@ class FleetAddress:
 
     def unreachable(self, error: Exception) -> DeviceError:
         """The error for a scheduler that does not answer."""
-        why = str(error).split("\n")[0] or type(error).__name__
+        first = error.__cause__ or error  # of a worker that could not start
+        why = str(first).split("\n")[0] or type(first).__name__
         return DeviceError(
             f"{self.url}: no scheduler answers; `benchbox fleet start` starts one: {why}"
         )
