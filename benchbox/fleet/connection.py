@@ -149,7 +149,6 @@ class Flight:
             if self._is_dropped:
                 self.drop()
             self.reply = task.parse_reply(self._future.result())
-            self._future.release()
         except BaseException as error:  # whoever takes the flight tells what to do
             self.error = error
         over(asked.key)

@@ -12,12 +12,12 @@ from typing import Protocol
 
 from benchbox import records
 from benchbox.errors import BenchboxError, DeviceError, StorageError
-from benchbox.fleet import exports, members, targets, task
+from benchbox.fleet import exports, targets, task
 from benchbox.fleet.authority import FleetAddress
 from benchbox.fleet.chunks import Chunk
 from benchbox.fleet.connection import Connection, Flight
 from benchbox.fleet.members import Member
-from benchbox.fleet.rests import Rests
+from benchbox.fleet.roster import AWAY_S, Roster, Told
 from benchbox.fleet.targets import FleetTarget, SentChunk
 from benchbox.records import Record
 from benchbox.runner.request import Request
@@ -26,11 +26,10 @@ from benchbox.specs import Case
 
 LOOK_S = 5.0  # between looks at who is in the fleet, as often as its members tell that they live
 IN_FLIGHT = 2  # tasks of a device: the one it is at, and the one after it
-AWAY_S = 120.0  # how long a run waits for a device, or the scheduler, where there is none
 NOTHING = ""  # a key of no task: chunks are ready
 
 
-class Hearer(Protocol):
+class Hearer(Told, Protocol):
     """Hears of a run on a fleet as it happens."""
 
     def exporting(self, done: int, total: int, name: str) -> None:
@@ -38,12 +37,6 @@ class Hearer(Protocol):
 
     def finished(self, device: str, record: Record) -> None:
         """A case is finished on a device."""
-
-    def aside(self, device: str, reason: str) -> None:
-        """A device gets no more cases."""
-
-    def resting(self, device: str, reason: str) -> None:
-        """A device rests as it is not as usual; without a reason it gets cases again."""
 
     def waiting(self, reason: str) -> None:
         """The run waits for a fleet that has gone, or goes on where there is no reason."""
@@ -72,17 +65,14 @@ class Submission:
         What the `stream` yields comes after the cases; how many that will be is not known.
         """
         self._hearer, self._priority = hearer, priority
-        self._aside: set[str] = set()
-        self._rests = Rests(hearer.resting)
+        self._roster = Roster(hearer)
         self._sent: dict[str, SentChunk] = {}
         self._over: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._connection = connection
         connection.begun = self._begun
         self._is_away = False
-        self._members: dict[str, Member] = {}
         self._targets: list[FleetTarget] = []
-        self._look()
-        there, ready = list(self._members.values()), partial(self._over.put, NOTHING)
+        there, ready = self._look(), partial(self._over.put, NOTHING)
         make = partial(exports.prepare, connection) if exports.is_needed() else None
         self._targets = [
             targets.of_request(each, cases, stream, there, hearer.exporting, ready, make)
@@ -151,39 +141,39 @@ class Submission:
         if time.monotonic() - self._looked >= LOOK_S:
             self._look()
 
-    def _look(self) -> None:
+    def _look(self) -> Sequence[Member]:
         """See who is in the fleet; what a device had that has left goes to others."""
         self._looked = time.monotonic()
         found = self._connection.members()
         if self._is_away != (found is None):
             self._is_away = found is None
             self._hearer.waiting("the fleet's scheduler is away" if self._is_away else "")
-        self._members = {each.name: each for each in found or ()}
+        self._roster.look(found or (), {each.identity for each in self._targets})
         for sent in self._drop(self._has_left):
             sent.target.take_back(sent.chunk, sent.flight.member.name)
-        identities = {each.identity for each in self._targets}
-        self._rests.look(self._members.values(), identities, self._looked)
+        return found or ()
 
     def _has_left(self, sent: SentChunk) -> bool:
         """Whether the worker that has a task is there no more, or the scheduler that it was of."""
         if self._is_away:
             return False  # it may be back before it is missed
-        now, member = self._members.get(sent.flight.member.name), sent.flight.member
-        is_there = now is not None and now.worker == member.worker
-        return not is_there or sent.flight.made != self._connection.made
+        is_same = sent.flight.made == self._connection.made
+        return not (is_same and self._roster.has(sent.flight.member))
 
     def _give_up(self, target: FleetTarget) -> None:
         """Fail a target that no device is left for."""
-        if target.is_done or self._has_sent(target) or self._usable(target):
+        identity = target.identity
+        if (
+            target.is_done
+            or self._has_sent(target)
+            or self._roster.usable(target.text, identity)
+            or self._roster.has_resting(identity)  # it is looked at until it is usual, or that is
+        ):
             target.alone_since = None
             return
         now = time.monotonic()
         target.alone_since = now if target.alone_since is None else target.alone_since
-        own = [each for each in self._members.values() if each.identity == target.identity]
-        if any(each.name in self._rests for each in own):
-            target.alone_since = None  # it is looked at until it is usual, or that is
-            return
-        if own or now - target.alone_since >= AWAY_S:
+        if self._roster.has_any(identity) or now - target.alone_since >= AWAY_S:
             what = "the scheduler has gone" if self._is_away else "no device is left to time on"
             name = target.text or "the fleet"
             target.failure = DeviceError(f"{name}: {what}; `--resume` goes on from here")
@@ -191,37 +181,21 @@ class Submission:
     def _has_sent(self, target: FleetTarget) -> bool:
         return any(sent.target is target for sent in self._sent.values())
 
-    def _usable(self, target: FleetTarget) -> list[Member]:
-        """The devices of a target that may get a task."""
-        named = [
-            each
-            for each in self._members.values()
-            if each.identity == target.identity
-            and each.name not in self._aside
-            and each.name not in self._rests
-        ]
-        with contextlib.suppress(DeviceError):
-            return members.matching(target.text, named)
-        return []
-
     def _hand_out(self, target: FleetTarget) -> None:
         """Give each device of a target its tasks, those with the fewest first."""
-        counts = Counter({each.name: 0 for each in self._usable(target)})
-        counts.update(
-            sent.flight.member.name for sent in self._sent.values() if sent.target is target
-        )
-        usable = [name for name in counts if name in self._members and name not in self._aside]
+        usable = self._roster.usable(target.text, target.identity)
+        counts = Counter(s.flight.member.name for s in self._sent.values() if s.target is target)
         while usable and target.failure is None:
-            name = min(usable, key=counts.__getitem__)
-            if counts[name] >= IN_FLIGHT:
+            member = min(usable, key=lambda each: counts[each.name])
+            if counts[member.name] >= IN_FLIGHT:
                 return
             chunk = target.next(len(usable)) or (
-                None if counts[name] else self._spared(target, counts)
+                None if counts[member.name] else self._spared(target, counts)
             )
             if chunk is None:
                 return
-            self._send(target, chunk, self._members[name])
-            counts[name] += 1
+            self._send(target, chunk, member)
+            counts[member.name] += 1
 
     def _spared(self, target: FleetTarget, counts: Counter[str]) -> Chunk | None:
         """Where no chunk is left, one that waits for a device which is at another."""
@@ -244,17 +218,18 @@ class Submission:
 
     def _take(self, sent: SentChunk) -> None:
         """Keep what a task returned; where its device failed, put that aside."""
-        flight, member = sent.flight, sent.flight.member
-        if flight.has_left or flight.rests:
-            sent.target.take_back(sent.chunk, member.name, is_loss=flight.is_killed)
-            if flight.rests:
-                self._rests.begin(member.name, time.monotonic())
-            return
-        if reason := flight.failure or self._keep(sent):
-            sent.target.take_back(sent.chunk, member.name)
-            if member.name not in self._aside:
-                self._aside.add(member.name)
-                self._hearer.aside(member.name, reason.split("\n")[0])
+        flight, name = sent.flight, sent.flight.member.name
+        if flight.rests:
+            sent.target.take_back(sent.chunk, name)
+            self._roster.rest(name)
+        elif flight.has_left:
+            sent.target.take_back(sent.chunk, name, is_loss=flight.is_killed)
+            self._roster.miss(name, str(flight.error))
+        elif reason := flight.failure or self._keep(sent):
+            sent.target.take_back(sent.chunk, name)
+            self._roster.put_aside(name, reason)
+        else:
+            self._roster.reached(name)
 
     def _keep(self, sent: SentChunk) -> str:
         """Keep the records of a task; why its device is not to be believed, empty where it is."""

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -14,7 +15,7 @@ from benchbox import host
 from benchbox.cli import fleet_list
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import CaseError, DeviceError, StorageError, UsageError
-from benchbox.fleet import authority, chunks, engine, members, rests, store, targets, task
+from benchbox.fleet import authority, chunks, engine, members, roster, store, targets, task
 from benchbox.fleet.members import Member
 from benchbox.fleet.task import Files
 from benchbox.report.console import show_tables
@@ -282,19 +283,32 @@ def member(name: str, identity: str = "one", machine: str = "aarch64") -> Member
     return Member(name, "w", identity, machine, "A76", "ONNX Runtime 1", "", ("pi", identity))
 
 
-def test_a_device_rests_for_a_run_until_its_worker_tells_otherwise() -> None:
-    heard: list[tuple[str, str]] = []
-    rested = rests.Rests(lambda *what: heard.append(what))
+class Told:
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, str]] = []
+
+    def aside(self, device: str, reason: str) -> None:
+        self.heard.append((device, reason))
+
+    resting = aside
+
+
+def test_a_device_rests_for_a_run_until_its_worker_tells_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times = iter((0.0, 1.0, roster.TOLD_S, roster.TOLD_S + 1.0))
+    monkeypatch.setattr(roster, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    told = Told()
+    own = roster.Roster(told)
     hot, other = replace(member("pi-1"), rests="hot"), replace(member("pc", "two"), rests="hot")
-    rested.look([hot, member("pi-2"), other], {"one"}, 0.0)
-    rested.begin("pi-2", 1.0)
+    own.look([hot, member("pi-2"), other], {"one"})
+    own.rest("pi-2")
     usual = [member("pi-1"), member("pi-2")]
-    rested.look(usual, {"one"}, rests.TOLD_S)
-    assert "pi-1" in rested
-    rested.look(usual, {"one"}, rests.TOLD_S + 1.0)
-    assert "pi-1" not in rested
-    assert "pi-2" in rested
-    assert heard == [("pi-1", "hot"), ("pi-1", "")]
+    own.look(usual, {"one"})
+    assert own.usable("", "one") == []
+    own.look(usual, {"one"})
+    assert own.usable("", "one") == usual[:1]
+    assert told.heard == [("pi-1", "hot"), ("pi-1", "")]
 
 
 def test_cases_with_which_worker_after_worker_is_lost_are_given_up() -> None:

@@ -1,0 +1,105 @@
+"""Roster of a fleet's devices as a run sees them: who may get a task, who rests, who is put aside.
+
+A device that its worker says rests is left alone until that tells otherwise; one that fails gets
+nothing more; one that cannot be reached gets nothing until the next look.
+"""
+
+import contextlib
+import time
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from benchbox.errors import DeviceError
+from benchbox.fleet import members
+from benchbox.fleet.members import Member
+
+TOLD_S = 15.0  # after which a worker has told whether a device rests still
+AWAY_S = 120.0  # how long a run waits for a device, or the scheduler, where there is none
+
+
+class Told(Protocol):
+    """Hears of a run's devices."""
+
+    def aside(self, device: str, reason: str) -> None:
+        """A device gets no more cases."""
+
+    def resting(self, device: str, reason: str) -> None:
+        """A device rests as it is not as usual; without a reason it gets cases again."""
+
+
+class Roster:
+    """The devices of a fleet at the last look, and what is known of them besides."""
+
+    def __init__(self, told: Told) -> None:
+        self._told = told
+        self._members: dict[str, Member] = {}
+        self._aside: set[str] = set()
+        self._resting: dict[str, float] = {}  # since when, as of those below
+        self._unreached: dict[str, float] = {}
+        self._known: set[str] = set()  # to rest
+
+    def look(self, found: Sequence[Member], identities: Collection[str]) -> None:
+        """Take in who is there now, and of a run's `identities` who rests."""
+        self._members = {each.name: each for each in found}
+        self._unreached = {n: s for n, s in self._unreached.items() if n in self._members}
+        now = time.monotonic()
+        for member in found:
+            name = member.name
+            if member.rests:
+                self._resting[name] = now
+                if name not in self._known and member.identity in identities:
+                    self._known.add(name)
+                    self._told.resting(name, member.rests)
+            elif now - self._resting.get(name, now) > TOLD_S:
+                del self._resting[name]
+                if name in self._known:
+                    self._known.remove(name)
+                    self._told.resting(name, "")
+
+    def usable(self, target: str, identity: str) -> list[Member]:
+        """The devices of a target that may get a task."""
+        away = {*self._aside, *self._resting}
+        named = [each for each in self._of(identity) if each.name not in away]
+        with contextlib.suppress(DeviceError):
+            return members.matching(target, named)
+        return []
+
+    def has(self, member: Member) -> bool:
+        """Whether the worker of a device is there still."""
+        now = self._members.get(member.name)
+        return now is not None and now.worker == member.worker
+
+    def has_any(self, identity: str) -> bool:
+        """Whether devices of an identity are there, usable or not."""
+        return bool(self._of(identity))
+
+    def has_resting(self, identity: str) -> bool:
+        """Whether one of them rests, and may be usable again."""
+        return any(each.name in self._resting for each in self._of(identity))
+
+    def _of(self, identity: str) -> list[Member]:
+        return [each for each in self._members.values() if each.identity == identity]
+
+    def rest(self, name: str) -> None:
+        """Leave a device alone whose worker has not told others yet that it rests."""
+        self._resting[name] = time.monotonic()
+
+    def reached(self, name: str) -> None:
+        """Note that a device has answered."""
+        self._unreached.pop(name, None)
+
+    def miss(self, name: str, error: str) -> None:
+        """Leave a device alone until the next look; if none misses it, it is put aside in the end.
+
+        Then its worker reaches the scheduler, which does not reach that.
+        """
+        self._members.pop(name, None)
+        now = time.monotonic()
+        if now - self._unreached.setdefault(name, now) >= AWAY_S:
+            self.put_aside(name, f"its worker cannot be reached: {error}")
+
+    def put_aside(self, name: str, reason: str) -> None:
+        """Give a device nothing more."""
+        if name not in self._aside:
+            self._aside.add(name)
+            self._told.aside(name, reason.split("\n")[0])
