@@ -48,9 +48,9 @@ def boards() -> Any:
     try:
         import tests.board as made
     except ImportError as error:
-        _do_without(f"the stand-in for a board needs Linux: {error}")
+        do_without(f"the stand-in for a board needs Linux: {error}")
     if reason := made.why_not():
-        _do_without(reason)
+        do_without(reason)
     return made
 
 
@@ -62,7 +62,7 @@ def _started(name: str, **how: Any) -> Any:
         try:
             made = getattr(boards, name)(**how)
         except unittest.SkipTest as error:  # its parts cannot be fetched now
-            _do_without(str(error))
+            do_without(str(error))
         with made:
             yield made
 
@@ -89,7 +89,8 @@ def adb_server(_adb_server: int, monkeypatch: pytest.MonkeyPatch) -> int:
     return _adb_server
 
 
-def _do_without(reason: str) -> NoReturn:
+def do_without(reason: str) -> NoReturn:
+    """Skip a test, or fail it where nobody would see that."""
     if os.environ.get(REQUIRED) == "required":
         pytest.fail(f"{REQUIRED}=required, and {reason}")
     pytest.skip(reason)

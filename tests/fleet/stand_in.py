@@ -1,19 +1,19 @@
 """A process of a fleet of stand-ins: start, scheduler or worker, URL, two folders, names.
 
-A device times a case at once; while the second folder has a file `hold`, or `hold-NAME`, it waits,
-one whose name has a file there is broken, and `NAME.ns` has what its sentinel reads. Graphs are
-exported, too: each is the name of its case.
+A device times a case at once, but waits while the second folder has a file `hold` or `hold-NAME`,
+until that has one `go` for this task. One whose name has a file there is broken, and `NAME.ns` has
+what its sentinel reads. Graphs are exported, too: each is the name of its case.
 """
 
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from benchbox import export
@@ -31,6 +31,10 @@ from benchbox.specs import Case, OnnxFile
 from tests.helpers.record_files import context
 from tests.helpers.runs import graph_of
 
+if TYPE_CHECKING:
+    from benchbox.fleet.offered import Offered
+
+IDLE = Glance(100_000.0)
 LATENCY = Latency(0.002, 0.0019, 0.0021, 0.003, None, 0.002, 0.001, 64, 0.9, 20)
 HELLO: Mapping[str, Any] = {
     "host": {"machine": "aarch64", "cpu": "Cortex-A76", "cpus": 4},
@@ -42,12 +46,19 @@ def measure(folder: Path, request: Request, ready: Prepared, watcher: Any) -> Ou
     name = request.device.name
     with (folder / "begun").open("a") as file:
         file.write(f"{name} {' '.join(case.key for case in ready.cases)}\n")
-    while (folder / "hold").exists() or (folder / f"hold-{name}").exists():
+    while is_held(folder, name):
         time.sleep(0.02)
     if (folder / name).exists():
         raise DeviceError(f"device {name!r}: it is on fire")
     gate = Gate(state_at(reading_ns(folder, name), 3))
     return timed(request, ready, watcher, lambda: {"gate": gate})
+
+
+def is_held(folder: Path, name: str) -> bool:
+    with suppress(FileNotFoundError):
+        (folder / "go").unlink()
+        return False
+    return (folder / "hold").exists() or (folder / f"hold-{name}").exists()
 
 
 def timed(
@@ -85,27 +96,41 @@ def prepare(folder: Path, cases: Sequence[Case], *_: object) -> dict[str, Graph]
     return found
 
 
-def main(what: str, url: str, certificates: str, folder: str, *names: str) -> None:
-    engine.require()
-    from benchbox.fleet import offered, worker
+def offers(*names: str) -> "list[Offered]":
+    from benchbox.fleet import offered
 
-    address = authority.parse(url, folder=Path(certificates))
     found = [Device(name, CPU_PROVIDER, 1, "arm") for name in names]
-    idle = Glance(100_000.0)
-    there = [
-        offered.Offered(each, members.described(each, **HELLO), condition=Condition(idle))
+    return [
+        offered.Offered(each, members.described(each, **HELLO), condition=Condition(IDLE))
         for each in found
     ]
-    say = partial(print, flush=True)
+
+
+@contextmanager
+def standing_in(folder: Path) -> Iterator[None]:
+    """Devices of this process are such as the folder says."""
+    from benchbox.fleet import offered, worker
+
     with (
-        patch.object(worker, "measure", partial(measure, Path(folder))),
+        patch.object(worker, "measure", partial(measure, folder)),
         patch.object(worker, "RETRY_S", 0.2),
         patch.object(worker, "LOOK_S", 0.2),
         patch.object(worker, "HEARTBEAT_S", 0.5),
-        patch.object(offered.Offered, "look", lambda each: look(Path(folder), each)),
-        patch.object(export, "prepare", partial(prepare, Path(folder))),
+        patch.object(offered.Offered, "look", lambda each: look(folder, each)),
+        patch.object(export, "prepare", partial(prepare, folder)),
     ):
-        serve = partial(worker.serve, address, there, say, exports_graphs=True)
+        yield
+
+
+def main(what: str, url: str, certificates: str, folder: str, *names: str) -> None:
+    with patch.dict(engine.QUIET, {"distributed.scheduler.worker-ttl": "1s"}):
+        engine.require()
+    from benchbox.fleet import worker
+
+    address = authority.parse(url, folder=Path(certificates))
+    say = partial(print, flush=True)
+    with standing_in(Path(folder)):
+        serve = partial(worker.serve, address, offers(*names), say, exports_graphs=True)
         if what == "worker":
             asyncio.run(serve())
         else:

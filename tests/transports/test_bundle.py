@@ -25,7 +25,7 @@ from benchbox.transports.board.target import Target, TargetChannel
 from benchbox.transports.bundle import build, download, install
 from benchbox.transports.bundle.build import Bundle, bundle
 from benchbox.transports.channel import ChannelClosed
-from tests.board.fixtures import _do_without
+from tests.board.fixtures import do_without
 from tests.helpers.command import rows
 from tests.helpers.on_boards import SHORT, benchbox, newest
 from tests.transports.conftest import ShellLink
@@ -294,7 +294,7 @@ def fetched(kept_parts: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
         try:
             made = bundle(machine)
         except DeviceError as error:
-            _do_without(str(error))
+            do_without(str(error))
         assert made.size_bytes < 45_000_000
         return made
 

@@ -1,0 +1,137 @@
+"""Submissions to a fleet of this process: who gets which cases, and when a run ends."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from benchbox.errors import DeviceError, SpecError
+from benchbox.fleet import chunks, roster, submit, worker
+from benchbox.fleet.authority import FleetAddress
+from benchbox.fleet.members import Member
+from benchbox.specs import Case
+from tests.fleet import stand_in
+from tests.fleet.lab import Hearer, Inside, Lab, once, waited
+
+
+@pytest.fixture
+def inside() -> Inside:
+    return Inside("pi-1", "pi-2")
+
+
+@pytest.fixture
+def lab(
+    inside: Inside, twelve: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Lab]:
+    (tmp_path / "state").mkdir()
+    monkeypatch.setattr(worker, "get_worker", lambda: inside)
+    monkeypatch.setattr(submit, "Connection", lambda _: inside)
+    with stand_in.standing_in(tmp_path / "state"):
+        yield Lab(FleetAddress(""), tmp_path / "state", tmp_path, twelve)
+
+
+def test_one_device_by_name_gets_all(lab: Lab) -> None:
+    lab.run(Hearer(), "pi-2")
+    assert [*lab.recorded()] == ["pi-2"]
+    assert Counter(lab.recorded()["pi-2"]) == lab.everything()
+
+
+def test_a_reference_of_several_parts_is_recorded_once_on_a_device(lab: Lab) -> None:
+    lab.cases = [replace(case, group="", reference="c0") for case in lab.cases]
+    lab.run(Hearer())
+    found = lab.recorded()
+    assert all(Counter(each).most_common(1)[0][1] == 1 for each in found.values())
+    assert all("c0" in each for each in found.values())
+    assert {*found["pi-1"], *found["pi-2"]} == {*lab.everything()}
+
+
+def test_a_device_that_fails_is_put_aside_and_its_cases_go_elsewhere(lab: Lab) -> None:
+    (lab.state / "pi-1").touch()
+    hearer = Hearer()
+    ends = lab.run(hearer)
+    assert hearer.put_aside == {"pi-1": "device 'pi-1': it is on fire"}
+    assert Counter(lab.recorded()["pi-2"]) == lab.everything()
+    assert not ends.failures
+    (lab.state / "pi-2").touch()
+    with pytest.raises(DeviceError, match="no device is left"):
+        lab.run(Hearer())
+
+
+def test_what_is_left_is_timed_by_resume(lab: Lab) -> None:
+    hearer = Hearer(lambda: (lab.state / "pi-1").touch())
+    (lab.state / "pi-2").touch()
+    ends = lab.run(hearer)
+    assert isinstance(ends.failures[0], DeviceError)
+    timed = {case for _, case in hearer.finished_on}
+    assert 0 < len(timed) < len(lab.cases)
+    for name in ("pi-1", "pi-2"):
+        (lab.state / name).unlink()
+    again = Hearer()
+    lab.run(again, resume=True)
+    assert {case for _, case in again.finished_on} == lab.everything().keys() - timed
+    assert lab.timed() == lab.everything()
+    shown = lab.run(Hearer(), resume=True).outcomes.values()
+    assert once([r.case for each in shown for r in each.run.records]) == lab.everything()
+
+
+def test_what_comes_in_a_stream_is_timed_as_it_comes(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stream() -> Iterator[Case]:
+        yield from lab.cases
+        waited(lambda: len(hearer.finished_on) == len(lab.cases))  # before its end is known
+        raise SpecError("generator 'search.py:variants' fails: it is over")
+
+    hearer = Hearer()
+    monkeypatch.setattr(chunks, "BATCHES", (4, 4))
+    ends = lab.run(hearer, stream=stream())
+    assert str(ends.failures[0]).endswith("it is over")
+    assert lab.timed() == lab.everything()
+    again = Hearer()
+    lab.run(again, resume=True, stream=iter(lab.cases))
+    assert again.finished_on == []
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[float]:
+    """A clock of submissions by which each look at it takes a second."""
+    seconds = map(float, itertools.count())
+    for module in (submit, roster):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setattr(submit, "LOOK_S", 0.0)
+    return seconds
+
+
+@pytest.mark.parametrize(
+    ("found", "says"), [(None, "the scheduler has gone"), ([], "no device is left to time on")]
+)
+def test_a_run_without_a_fleet_ends_after_two_minutes(
+    found: list[Member] | None, says: str, lab: Lab, inside: Inside, clock: Iterator[float]
+) -> None:
+    left = list[float]()
+
+    def leave() -> None:
+        inside.members = lambda: found  # type: ignore[method-assign]
+        left.append(next(clock))
+
+    ends = lab.run(Hearer(leave), "pi-1")
+    assert says in str(ends.failures[0])
+    assert 0 < next(clock) - left[-1] - roster.AWAY_S < 20
+
+
+def test_a_device_that_is_there_and_cannot_be_reached_is_put_aside(
+    lab: Lab, inside: Inside, clock: Iterator[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def send(*_: object) -> None:
+        raise OSError("timed out")
+
+    monkeypatch.setattr(inside, "send", send)
+    hearer = Hearer()
+    with pytest.raises(DeviceError, match="no device is left"):
+        lab.run(hearer, "pi-1")
+    assert hearer.put_aside == {"pi-1": "its worker cannot be reached: timed out"}
+    assert roster.AWAY_S < next(clock) < 2 * roster.AWAY_S
