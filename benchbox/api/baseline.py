@@ -30,7 +30,8 @@ MOST_MB = 64
 class Against:
     """A job, the kept runs that its figures are set beside, and what cannot be set beside it.
 
-    With a `label` the job times old graphs too, whose cases are called `name@label`.
+    With a `label` the job times old graphs too, whose cases are called `name@label`; with a `name`
+    it is against that baseline, of which there may be nothing to use.
     """
 
     job: Job
@@ -59,8 +60,13 @@ class Against:
             found += [each.case for each in new if each.sha256 == old.get(each.reference)]
         return list(dict.fromkeys(found))
 
-    def diffs(self, runs: Sequence[Run]) -> list[RunDiff]:
-        """The runs beside the kept ones of their machines; cases of one alone are problems."""
+    def diffs(self, runs: Sequence[Run]) -> list[RunDiff] | None:
+        """The runs beside the kept ones of their machines, None where figures have no baseline.
+
+        Cases of one alone are problems.
+        """
+        if not self.name:
+            return None
         found = list[RunDiff]()
         for run in runs:
             kept = baselines.of_machine(self.kept, run.context)
@@ -263,7 +269,7 @@ def _beside(options: JobOptions, old: _Old) -> Against:
     old.problems.extend(f"{_short(key)}: not in {label}" for key in ours if key not in keys)
     old.problems.extend(f"{_short(key)}: only in {label}" for key in keys if key not in ours)
     if not (set(keys) - failed) & set(ours):
-        return Against(plain, problems=old.problems)
+        return Against(plain, label, problems=old.problems)
     spec = specs.beside(
         found, built, label, f"{listed(list(map(job.label, names)))} against {label}"
     )

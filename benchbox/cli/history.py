@@ -16,7 +16,6 @@ from benchbox.cli.output import STDOUT, console, require_writable, write
 from benchbox.errors import RecordError, UsageError
 from benchbox.records.history import History, histories
 from benchbox.report import history as words
-from benchbox.report.ci import annotation, page
 
 FILES = ("csv", "markdown", "json", *PICTURES)
 
@@ -55,6 +54,8 @@ def _tell(
     judged: Sequence[tuple[Kept, str]], found: Sequence[History], fail_on: str | None
 ) -> None:
     """Print which last steps are over a limit or unclear, and tell GitHub."""
+    from benchbox.report.ci import annotation, page  # here, as it takes a tenth of a list
+
     stderr = console(stderr=True)
     for kept, line in judged:
         if ci.on_github():

@@ -49,7 +49,7 @@ def _do(against: Against, exports: Exports, options: Options) -> None:
         runs = [outcome.run for outcome in outcomes]
         show_runs(runs, exports.console(), verbose=options.output.verbose)
         diffs = against.diffs(runs)
-        beside = list(map(diff.table, diffs))
+        beside = list(map(diff.table, diffs or ()))
         show_tables(beside, exports.console())
         if same := against.same(runs):
             stderr.print(f"The same graph in both: {', '.join(same)}")

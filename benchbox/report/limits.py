@@ -32,18 +32,19 @@ class Judgement:
 
 
 def judgements(
-    runs: Sequence[Run], asked: Sequence[Limit], diffs: Sequence[RunDiff] = ()
+    runs: Sequence[Run], asked: Sequence[Limit], diffs: Sequence[RunDiff] | None = None
 ) -> Iterator[Judgement]:
     """Judge every case that was timed by every limit that is about it.
 
-    Of a run in `diffs` the limit of a ratio is about that to the earlier run, its baseline.
+    Of a run in `diffs` the limit of a ratio is about that to the earlier run, its baseline; of one
+    that has none there, it is about nothing.
     """
-    baselines = {id(each.b): each for each in diffs}
+    baselines = {id(each.b): each for each in diffs or ()}
     for run in runs:
         for limit, record in product(asked, run.records):
             if record.status not in comparison.MEASURED:
                 continue
-            if limit.figure == "slower" and diffs:
+            if limit.figure == "slower" and diffs is not None:
                 if between := baselines.get(id(run)):
                     yield from _beside(limit, between, record)
             elif limit.figure != "slower" or record.case != record.reference:

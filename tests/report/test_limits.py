@@ -112,3 +112,9 @@ def test_cases_without_figures_and_references_are_not_judged() -> None:
     failed = net(status="failed", latency=None)
     reference = net(case="old", relative=None)
     assert len(told("slower>3%", failed, reference, net(relative=RATIO))) == 1
+
+
+def test_a_limit_to_a_baseline_is_about_nothing_where_that_cannot_be_used() -> None:
+    runs, limits = [run_of([net(relative=RATIO)])], parsing.limits("slower>3%")
+    assert len(list(judgements(runs, limits))) == 1
+    assert list(judgements(runs, limits, [])) == []
