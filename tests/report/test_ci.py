@@ -21,7 +21,7 @@ def run() -> Run:
         [
             record({}, case="old", **usual),
             record({}, 2.0, case="new", relative=ratio(2.0), **usual),
-            record({}, case="near", relative=ratio(1.03), **usual),
+            record({}, case="g2:near", relative=ratio(1.03), **usual),
             record({}, None, case="bad", status="failed", reason=ODD, **usual),
             record({}, None, case="none", status="skipped", reason="emulated", **usual),
         ]
@@ -39,7 +39,7 @@ def test_a_summary_has_what_is_not_kept_first_and_its_notes_folded(
     lines = ci.summary([run], judged, ["Not set: x"]).splitlines()
     assert lines[:1] == ["- Not set: x"]
     assert lines[1].startswith("- Failed: new takes 2.00x")
-    assert lines[2].startswith("- Unclear: near takes 1.03x")
+    assert lines[2].startswith("- Unclear: g2:near takes 1.03x")
     table = next(n for n, line in enumerate(lines) if line.startswith("| case |"))
     folded = lines.index("<details><summary>Notes</summary>")
     notes = [n for n, line in enumerate(lines) if line.startswith("- FLOPs are")]
@@ -53,7 +53,7 @@ def test_annotations_are_one_line_each_with_percent_signs_escaped(
     assert lacking.startswith("::error title=benchbox::50%25 <of> \\x1b")
     assert over.startswith("::error title=benchbox::Failed: new takes 2.00x")
     assert over.endswith("(slower>3%25)")
-    assert unclear.startswith("::warning title=benchbox::Unclear: near")
+    assert unclear.startswith("::warning title=benchbox::Unclear: g2:near")
     assert failed.startswith("::error title=benchbox::compare:bad failed on cpu: 50%25 <of> \\x1b")
     assert "\n" not in over + unclear + failed
 
@@ -75,7 +75,7 @@ def test_junit_has_a_test_for_each_case_and_the_counts_of_its_ends(
     }
     assert (suite.attrib["name"], suite.attrib["timestamp"]) == ("g2 on cpu", "2026-05-09T10:00:00")
     cases = {case.attrib["name"]: case for case in suite.findall("testcase")}
-    assert {case.attrib["classname"] for case in cases.values()} == {"cpu.compare"}
+    assert [cases[name].attrib["classname"] for name in ("new", "near")] == ["cpu.new", "cpu.g2"]
     assert float(cases["new"].attrib["time"]) == pytest.approx(0.002)
     tags = {name: [child.tag for child in case] for name, case in cases.items()}
     assert tags == {
@@ -91,15 +91,15 @@ def test_junit_has_a_test_for_each_case_and_the_counts_of_its_ends(
 def test_latencies_are_benchmarks_of_both_services(run: Run) -> None:
     plain = json.loads(ci.benchmarks([run], "latency.json"))
     assert [entry["name"] for entry in plain] == [
-        "cpu/compare/old",
-        "cpu/compare/new",
-        "cpu/compare/near",
+        "cpu/old",
+        "cpu/new",
+        "cpu/g2/near",
     ]
     assert {type(entry["value"]) for entry in plain} == {float}
     assert (plain[1]["unit"], plain[1]["value"], plain[1]["range"]) == ("ms", 2.0, "± 0.0080")
     metrics = json.loads(ci.benchmarks([run], "out/latency.bmf.json"))
     assert list(metrics) == [entry["name"] for entry in plain]
-    assert metrics["cpu/compare/new"] == {
+    assert metrics["cpu/new"] == {
         "latency": {
             "value": pytest.approx(2e6),
             "lower_value": pytest.approx(1.992e6),
