@@ -64,6 +64,7 @@ class Condition:
     reading_ns: float | None = None
     temperature_c: float | None = None
     _usual: dict[int, list[float]] = field(default_factory=dict)  # by threads
+    _rested_ns: float | None = None  # what the last task read, where the device rests for it
     _last: Glance = Glance(None)
     _steady_since: float = 0.0
 
@@ -79,11 +80,15 @@ class Condition:
         if centres:
             self.reading_ns = median(centres)
             usual = self._usual.setdefault(threads, [])
-            shift = math.log(self.reading_ns / median(usual)) if usual else 0.0
-            if abs(shift) > DRIFT:
-                self._rest(f"its sentinel takes {math.exp(shift):.2f}x as long as usual")
-            elif len(usual) < FIRST:
-                usual.append(self.reading_ns)
+            ratio = self.reading_ns / median(usual) if usual else 1.0
+            before, self._rested_ns = self._rested_ns, None
+            if _is_near(1.0, ratio):
+                usual += [self.reading_ns] if len(usual) < FIRST else []
+            elif before is not None and _is_near(before, self.reading_ns):
+                usual[:] = [self.reading_ns]  # looks found it usual: so it is at work
+            else:
+                self._rested_ns = self.reading_ns
+                self._rest(f"its sentinel takes {ratio:.2f}x as long as usual")
         return self.word
 
     def _rest(self, word: str) -> None:

@@ -70,6 +70,15 @@ def test_what_stays_for_long_is_the_new_usual() -> None:
     assert condition.after(1, timed(139_000)) == ""
 
 
+def test_what_two_tasks_in_a_row_read_is_usual_where_a_look_found_nothing() -> None:
+    condition = usual()
+    for reading in (75_000, 100_000, 75_000):
+        assert bool(condition.after(1, timed(reading))) is (reading != 100_000)
+        condition.look(IDLE)
+    assert condition.after(1, timed(76_000)) == ""
+    assert "1.3" in condition.after(1, timed(100_000))
+
+
 def test_a_hot_device_rests_until_it_is_cooler() -> None:
     condition = usual()
     assert condition.after(1, timed(100_000, burst(60), burst(70))) == ""
