@@ -35,12 +35,14 @@ class Roster:
         self._members: dict[str, Member] = {}
         self._aside: set[str] = set()
         self._resting: dict[str, float] = {}  # since when, as of those below
+        self._missed: set[str] = set()  # since the last look
         self._unreached: dict[str, float] = {}
         self._known: set[str] = set()  # to rest
 
     def look(self, found: Sequence[Member], identities: Collection[str]) -> None:
         """Take in who is there now, and of a run's `identities` who rests."""
         self._members = {each.name: each for each in found}
+        self._missed.clear()
         self._unreached = {n: s for n, s in self._unreached.items() if n in self._members}
         now = time.monotonic()
         for member in found:
@@ -56,29 +58,26 @@ class Roster:
                     self._known.remove(name)
                     self._told.resting(name, "")
 
-    def usable(self, target: str, identity: str) -> list[Member]:
-        """The devices of a target that may get a task."""
-        away = {*self._aside, *self._resting}
-        named = [each for each in self._of(identity) if each.name not in away]
+    def of(self, target: str, identity: str) -> list[Member]:
+        """The devices of a target that are there."""
+        named = [each for each in self._members.values() if each.identity == identity]
         with contextlib.suppress(DeviceError):
             return members.matching(target, named)
         return []
+
+    def usable(self, target: str, identity: str) -> list[Member]:
+        """Those that may get a task."""
+        away = {*self._aside, *self._resting, *self._missed}
+        return [each for each in self.of(target, identity) if each.name not in away]
+
+    def is_aside(self, member: Member) -> bool:
+        """Whether a device is put aside for good."""
+        return member.name in self._aside
 
     def has(self, member: Member) -> bool:
         """Whether the worker of a device is there still."""
         now = self._members.get(member.name)
         return now is not None and now.worker == member.worker
-
-    def has_any(self, identity: str) -> bool:
-        """Whether devices of an identity are there, usable or not."""
-        return bool(self._of(identity))
-
-    def has_resting(self, identity: str) -> bool:
-        """Whether one of them rests, and may be usable again."""
-        return any(each.name in self._resting for each in self._of(identity))
-
-    def _of(self, identity: str) -> list[Member]:
-        return [each for each in self._members.values() if each.identity == identity]
 
     def rest(self, name: str) -> None:
         """Leave a device alone whose worker has not told others yet that it rests."""
@@ -93,7 +92,7 @@ class Roster:
 
         Then its worker reaches the scheduler, which does not reach that.
         """
-        self._members.pop(name, None)
+        self._missed.add(name)
         now = time.monotonic()
         if now - self._unreached.setdefault(name, now) >= AWAY_S:
             self.put_aside(name, f"its worker cannot be reached: {error}")

@@ -162,18 +162,14 @@ class Submission:
 
     def _give_up(self, target: FleetTarget) -> None:
         """Fail a target that no device is left for."""
-        identity = target.identity
-        if (
-            target.is_done
-            or self._has_sent(target)
-            or self._roster.usable(target.text, identity)
-            or self._roster.has_resting(identity)  # it is looked at until it is usual, or that is
-        ):
+        there = self._roster.of(target.text, target.identity)
+        is_spent = all(map(self._roster.is_aside, there))
+        if target.is_done or self._has_sent(target) or not is_spent:
             target.alone_since = None
             return
         now = time.monotonic()
         target.alone_since = now if target.alone_since is None else target.alone_since
-        if self._roster.has_any(identity) or now - target.alone_since >= AWAY_S:
+        if there or now - target.alone_since >= AWAY_S:
             what = "the scheduler has gone" if self._is_away else "no device is left to time on"
             name = target.text or "the fleet"
             target.failure = DeviceError(f"{name}: {what}; `--resume` goes on from here")
