@@ -12,6 +12,8 @@ from benchbox.report import files, formatting
 from benchbox.report.console import show_tables
 from benchbox.report.table import Column, Table
 
+NO_DASHBOARD = "none, as bokeh is not installed there; pip install bokeh"
+
 
 def show(scheduler: str, format_: str) -> None:
     """Print the devices of a fleet."""
@@ -59,7 +61,7 @@ def of(found: Sequence[Member], exporters: int, dashboard: str | None) -> Table:
             *(f"{each.name} rests: {each.rests}" for each in found if each.rests),
             *(f"{identity} is {kind}" for identity, kind in kinds.items()),
             *([f"{exporters} {_export(exporters)} graphs"] if exporters else []),
-            *([f"Dask's dashboard, for the scheduler's machine: {dashboard}"] if dashboard else []),
+            f"Dask's dashboard, for the scheduler's machine: {dashboard or NO_DASHBOARD}",
         ],
     )
 

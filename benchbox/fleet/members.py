@@ -140,7 +140,7 @@ def matching(target: str, members: Sequence[Member]) -> list[Member]:
         raise DeviceError("the fleet has no devices; start `benchbox worker` where some are")
     if not found:
         names = ", ".join(sorted(each.name for each in members))
-        pools = ", ".join(sorted({f"pool:{each.pools[0]}" for each in members}))
+        pools = ", ".join(sorted({f"pool:{pool}" for each in members for pool in each.pools[:2]}))
         raise DeviceError(f"device {target!r}: the fleet has {names}; pools: {pools}")
     kinds = {each.identity: each for each in found}
     if len(kinds) > 1:

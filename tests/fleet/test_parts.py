@@ -357,5 +357,6 @@ def test_the_list_fits_a_terminal_and_says_who_rests() -> None:
     assert max(map(len, text.splitlines())) <= 80
     for words in ("22 s", "12.3", "pi-2 rests: heat", "2 workers export graphs", "8787/status"):
         assert words in text
+    assert fleet_list.NO_DASHBOARD in str(fleet_list.of([], 0, None))
     assert fleet_list.row(busy)["queued_s"] == 22.0
     json.dumps(fleet_list.row(hot))
