@@ -38,8 +38,6 @@ def work(scheduler: str, names: Sequence[str], name: str, *, exports_graphs: boo
         raise UsageError(f"--role export: it would disturb {here[0]}, which is this machine")
     say = partial(console(stderr=True).print)
     there = offered.offer(found)
-    for each in there:
-        say(f"{each.device.name}: {each.facts['cpu']}, {each.facts['runtime']}")
     asyncio.run(worker.serve(address, there, say, exports_graphs=exports_graphs))
 
 
@@ -51,7 +49,9 @@ def start(listen: str, names: Sequence[str], name: str) -> None:
 
     say = partial(console(stderr=True).print)
     there = offered.offer(_named(names, name))
-    here = authority.FleetAddress(address.url.replace("0.0.0.0", "127.0.0.1"), address.certificates)  # noqa: S104
+    here = authority.FleetAddress(
+        address.url.replace(authority.ANY, "127.0.0.1"), address.certificates
+    )
     asyncio.run(worker.schedule(address, say, partial(worker.serve, here, there, say)))
 
 

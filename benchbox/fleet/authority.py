@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from ssl import SSLError
 from typing import TYPE_CHECKING, Any
 
 from benchbox import host
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
 
-PORT = 8786
+PORT, ANY = 8786, "0.0.0.0"  # noqa: S104 - whoever has a certificate
 CONNECT_S = 10.0
 YEARS = 10
 AUTHORITY, AUTHORITY_KEY = "authority.pem", "authority-key.pem"
@@ -47,10 +48,15 @@ class FleetAddress:
         }
         return Security(require_encryption=True, tls_ca_file=authority, **pairs)
 
-    def unreachable(self, error: Exception) -> DeviceError:
-        """The error for a scheduler that does not answer."""
-        first = error.__cause__ or error  # of a worker that could not start
-        why = str(first).split("\n")[0] or type(first).__name__
+    def unreachable(self, error: BaseException) -> DeviceError:
+        """The error for a scheduler that does not answer, or not to these certificates."""
+        first = error
+        while first.__cause__ is not None:
+            first = first.__cause__
+        if isinstance(first, SSLError):
+            what = f"its certificate and those of {self.certificates} are of two fleets"
+            return DeviceError(f"{self.url}: {what}; copy those of its machine")
+        why = getattr(first, "strerror", "") or str(first).split("\n")[0] or "timed out"
         return DeviceError(
             f"{self.url}: no scheduler answers; `benchbox fleet start` starts one: {why}"
         )
@@ -71,7 +77,7 @@ def parse(text: str, option: str = "--scheduler", folder: Path | None = None) ->
     port = int(match[3] or PORT) if match else 0
     if match is None or not port < 1 << 16:
         raise UsageError(f"{option} {text}: write it as tls://host:{PORT}")
-    url = f"{match[1]}://{match[2] or '0.0.0.0'}:{port}"  # noqa: S104 - whoever has a certificate
+    url = f"{match[1]}://{match[2] or ANY}:{port}"
     if match[1] == "tcp":
         if not _is_loopback(match[2].strip("[]")):
             raise UsageError(f"{option} {text}: tcp:// is for 127.0.0.1 alone; write tls://")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import importlib.util
+import socket
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +15,8 @@ from distributed.worker_state_machine import WorkerState
 
 from benchbox.errors import BenchboxError, DeviceError, UsageError
 from benchbox.fleet import members, store, task
-from benchbox.fleet.authority import CONNECT_S, FleetAddress
-from benchbox.fleet.members import METRIC, ROLE
+from benchbox.fleet.authority import ANY, CONNECT_S, FleetAddress
+from benchbox.fleet.members import METRIC, ROLE, Member
 from benchbox.fleet.offered import Offered, refuse
 from benchbox.fleet.task import Reply, Task
 from benchbox.runner.request import Prepared, Request
@@ -116,6 +117,8 @@ async def serve(
     Raises DeviceError where it cannot be joined the first time.
     """
     store.sweep()
+    for each in offered:
+        say(f"{each.device.name}: {each.facts['cpu']}, {each.facts['runtime']}")
     has_joined = False
     while True:
         try:
@@ -124,6 +127,9 @@ async def serve(
         except (OSError, TimeoutError, RuntimeError, ValueError) as error:
             if not has_joined:
                 raise address.unreachable(error) from None
+        except DeviceError:
+            if not has_joined:
+                raise
         else:
             say("the scheduler is back" if has_joined else f"joined the fleet at {address.url}")
             has_joined = True
@@ -152,8 +158,6 @@ async def _look(offered: Sequence[Offered], say: Callable[[str], None]) -> None:
 async def _join(
     address: FleetAddress, offered: Mapping[str, Offered], *, exports_graphs: bool
 ) -> DeviceWorker:
-    security = address.security()
-    await _require_new(address, security, offered)
     each_of = [each.facts for each in offered.values()]
     resources = Counter(f"device:{name}" for name in offered)
     resources += Counter(f"pool:{pool}" for facts in each_of for pool in facts["pools"])
@@ -163,22 +167,28 @@ async def _join(
     def devices(_: object) -> list[dict[str, Any]]:
         return [each.now() for each in offered.values()]
 
-    worker = DeviceWorker(
-        address.url,
-        host=None if address.certificates else "127.0.0.1",  # else whoever reaches it runs code
-        nthreads=len(offered) + exports_graphs,
-        resources=dict(resources),
-        security=security,
-        memory_limit=0,
-        metrics={METRIC: devices},
-        local_directory=tempfile.gettempdir(),
-        dashboard=False,
-        dashboard_address="127.0.0.1:0",
-    )
-    worker.offered = offered
-    worker.state.__class__ = DeviceState
-    await worker
-    _stop(worker, "find-missing")
+    security = address.security()
+    async with Client(
+        address.url, security=security, asynchronous=True, timeout=CONNECT_S, set_as_default=False
+    ) as client:
+        _require_new(members.parse(await client.run_on_scheduler(members.of_scheduler)), offered)
+        worker = DeviceWorker(
+            address.url,
+            host=None if address.certificates else "127.0.0.1",  # else whoever reaches it runs code
+            nthreads=len(offered) + exports_graphs,
+            resources=dict(resources),
+            security=security,
+            memory_limit=0,
+            metrics={METRIC: devices},
+            local_directory=tempfile.gettempdir(),
+            dashboard=False,
+            dashboard_address="127.0.0.1:0",
+        )
+        worker.offered = offered
+        worker.state.__class__ = DeviceState
+        await worker
+        _stop(worker, "find-missing")
+        await _require_reached(client, worker)
     return worker
 
 
@@ -188,24 +198,28 @@ def _stop(server: Any, *names: str) -> None:  # noqa: ANN401 - the type is of an
         server.periodic_callbacks[name].stop()
 
 
-async def _require_new(
-    address: FleetAddress,
-    security: Any,  # noqa: ANN401 - the type is of an extra
-    offered: Mapping[str, Offered],
-) -> None:
+def _require_new(there: Sequence[Member], offered: Mapping[str, Offered]) -> None:
     """Raise UsageError where the fleet has devices of that name or on that hardware already."""
-    async with Client(
-        address.url, security=security, asynchronous=True, timeout=CONNECT_S, set_as_default=False
-    ) as client:
-        for member in members.parse(await client.run_on_scheduler(members.of_scheduler)):
-            for name, each in offered.items():
-                if member.name == name:
-                    raise UsageError(
-                        f"device {name!r}: the fleet has one of that name on {member.worker}; "
-                        "give this machine's a name of their own with --name"
-                    )
-                if member.boot and member.boot == each.facts["boot"]:
-                    refuse(name, member.name)
+    for member in there:
+        for name, each in offered.items():
+            if member.name == name:
+                raise UsageError(
+                    f"device {name!r}: the fleet has one of that name on {member.worker}; "
+                    "give this machine's a name of their own with --name"
+                )
+            if member.boot and member.boot == each.facts["boot"]:
+                refuse(name, member.name)
+
+
+async def _require_reached(client: Any, worker: DeviceWorker) -> None:  # noqa: ANN401 - see above
+    """Raise DeviceError where the scheduler cannot reach a worker that reaches it."""
+    try:
+        await client.run(str, workers=[worker.address])
+    except OSError:
+        await worker.close(timeout=2)
+        raise DeviceError(
+            f"the scheduler cannot reach {worker.address}; have this machine's firewall let it in"
+        ) from None
 
 
 async def schedule(address: FleetAddress, say: Callable[[str], None], work: Any = None) -> None:  # noqa: ANN401
@@ -227,7 +241,7 @@ async def schedule(address: FleetAddress, say: Callable[[str], None], work: Any 
     _stop(scheduler, "idle-timeout", "no-workers-timeout")
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(scheduler.close)
-        say(f"the fleet's scheduler is at {address.url}")
+        say(f"the fleet's scheduler is at {address.url.replace(ANY, socket.gethostname())}")
         if _has_dashboard():
             say(f"Dask's dashboard is at http://{DASHBOARD}/status, for this machine alone")
         await (work() if work else scheduler.finished())

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from benchbox.fleet.authority import ANY
 from benchbox.fleet.connection import Connection
 from tests.board.fixtures import do_without
 from tests.fleet.lab import Fleet, Hearer, Lab, a_fleet, once, waited
@@ -21,7 +22,6 @@ pytestmark = pytest.mark.slow
 PID = os.getpid()
 NETWORK = f"bench{PID}"  # of a machine of its own, and what leads there
 HERE, THERE = (f"198.18.{PID >> 6 & 255}.{(PID & 63) << 2 | end}" for end in (1, 2))
-ANY = "0.0.0.0"  # noqa: S104 - whoever has a certificate
 DOOMED = "pi-3"
 
 
