@@ -6,11 +6,13 @@ takes as long as there. Another one takes what its node took before, as far as i
 to do; one that is computed in blocks and was not takes what the nearest of its kind takes there.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
+from benchbox.analysis.operators import LAYOUT
 from benchbox.analysis.profile import Node
 from benchbox.insight import kernels
 from benchbox.insight.kernels import Kernel
@@ -38,7 +40,8 @@ class _Times:
         for each in found.nodes:
             times[_work(each.node, each.kernel)].append(each.node.time_s)
         self._alike = {work: fmean(each) for work, each in times.items()}
-        self._named = {each.node.name: each for each in found.nodes}
+        named = (each for each in found.nodes if each.node.operation.type not in LAYOUT)
+        self._named = {each.node.name: each for each in named}  # conversions are numbered by chance
         kernels_alone = [each for each in found.nodes if each.kernel.kind != "other"]
         self._origins = {e.node.origin.name: e for e in kernels_alone if e.node.origin}
 
@@ -53,7 +56,8 @@ class _Times:
             return self._alike[work]
         if kernel.kind == "other":
             return self._other_s(node, kernel)
-        return self._kernel_s(kernel, self._origins.get(node.origin.name) if node.origin else None)
+        was = self._origins.get(node.origin.name) if node.origin else None
+        return self._kernel_s(node, kernel, was)
 
     def _other_s(self, node: Node, kernel: Kernel) -> float:
         known, size = self._found.known, kernel.memory_bytes
@@ -68,7 +72,7 @@ class _Times:
         beyond_s = max(0.0, nearest.node.time_s - known.node_s)
         return known.node_s + beyond_s * size / max(1, nearest.kernel.memory_bytes)
 
-    def _kernel_s(self, kernel: Kernel, was: ExplainedNode | None) -> float:
+    def _kernel_s(self, node: Node, kernel: Kernel, was: ExplainedNode | None) -> float:
         block = self._found.block
         if (
             was
@@ -81,6 +85,7 @@ class _Times:
             each
             for each in self._found.nodes
             if (each.kernel.kind, each.kernel.is_blocked) == (kernel.kind, kernel.is_blocked)
+            and _read(each.node) == _read(node)
             and (kernel.kind != "dense" or not kernel.is_blocked or each.kernel.inputs >= block)
         ]
         macs = _multiplied(kernel, block)
@@ -106,7 +111,13 @@ def _work(node: Node, kernel: Kernel) -> object:
     if kernel.kind == "other":
         shapes = node.operation.input(0), node.operation.output()
         return node.operation.type, *map(tuple, shapes)
-    return replace(kernel, memory_bytes=0, window=tuple(kernel.window))
+    return replace(kernel, memory_bytes=0, window=tuple(kernel.window)), _read(node)
+
+
+def _read(node: Node) -> int:
+    """The pixels that are read for each that is made: four where every other is left out."""
+    made = math.prod(node.operation.output()[2:])
+    return math.prod(node.operation.input(0)[2:]) // max(1, made)
 
 
 def _fills(was: Kernel, kernel: Kernel, block: int) -> bool:
