@@ -133,17 +133,23 @@ def on_page(found: Sequence[History], size: Size) -> Spec:
         "height": size.height * 2 // 3,
         "params": [{"name": "shown", "value": cases(found)[0]}],
         "layer": [
-            layer(
-                STEPS,
-                {"type": "rule", "strokeDash": [3, 2], "strokeWidth": 2, "color": QUIET},
-                x=BEGUN,
-                tooltip=tooltip(
-                    ("utc", "since", ""),
-                    ("ratio", "latency over before", ".3~g"),
-                    ("low", "95% from", ".3~g"),
-                    ("high", "to", ".3~g"),
-                    ("changed", "changed", ""),
-                ),
+            *(
+                [
+                    layer(
+                        STEPS,
+                        {"type": "rule", "strokeDash": [3, 2], "strokeWidth": 2, "color": QUIET},
+                        x=BEGUN,
+                        tooltip=tooltip(
+                            ("utc", "since", ""),
+                            ("ratio", "latency over before", ".3~g"),
+                            ("low", "95% from", ".3~g"),
+                            ("high", "to", ".3~g"),
+                            ("changed", "changed", ""),
+                        ),
+                    )
+                ]
+                if steps  # without any its dates have no ends, of which Vega complains
+                else []
             ),
             layer(
                 POINTS,
