@@ -9,11 +9,11 @@ half still had nodes of 1 ms twice as long as they are, the middle fifth up to t
 
 What the profiler adds to nodes is found for each graph: what they take more than a call without it,
 less what opens and ends a call, as nothing but nodes lies between; never more than the profiler
-adds to a call. No figure fits all graphs, as it is more where a graph pushes the profiler's code
-and data out of the caches: layout conversions of some hundred numbers were written down with 3 us
-in a graph of nothing else, 4 in MobileNetV3 small, 5 in GhostNetV2 x1.0. Every node gets like
-parts, but no more than OWN_SHARE of what it took: a node that does nothing was written down with
-2.1 to 2.6 us, of which 0.25 are its own.
+adds to a call. Of that every node gets like parts, what it takes to write a node down, but no more
+than OWN_SHARE of the shortest one, as a node that does nothing was written down with 2.1 to 2.6 us,
+of which 0.25 are its own. The rest is taken off in proportion, as what is written pushes weights
+out of the caches. Three networks that were profiled in a quiet hour and in a busy one took 0.5 to
+1.5 us more a node and up to 7% more beyond their latency; the shortest nodes say those 0.5 to 1.5.
 
 Shares are then scaled to the latency without the profiler, by the same mean: of one thread the
 processor's time of calls, which other programs hardly add to; of several the tenth percentile where
@@ -21,7 +21,6 @@ hardly any call was left alone. Calls during which no other program ran are pref
 are ten.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
@@ -31,7 +30,7 @@ from benchbox.analysis import origins
 from benchbox.analysis.operators import Category, Operation, classify, kernel, kind
 from benchbox.analysis.origins import FileNode, Origins
 
-OWN_SHARE = 0.85  # at most, of a node, is the profiler's
+OWN_SHARE = 0.85  # at most, of the shortest node, is the profiler's
 QUIET_CALLS = 10  # from which on those that other programs interrupted are left out
 DROWNED = 3.0  # slowdown beyond which times are the profiler's rather than the graph's
 
@@ -104,9 +103,8 @@ def estimate(reply: Mapping[str, Any], file_nodes: int, file: Sequence[FileNode]
     walls_us = [ns / 1e3 for ns in reply["latencies_ns"]["profiled"]]
     ends_us = typical([wall - us for wall, us in zip(walls_us, reply["run_us"], strict=False)])
     most = (latencies["profiled"] - latency_s) * 1e6
-    added = min(most, sum(raw) + max(0.0, ends_us) - latency_s * 1e6)
-    taken = _taken_off(raw, [node["count"] for node in reply["nodes"]], added)
-    own = [us - off for us, off in zip(raw, taken, strict=True)]
+    added = max(0.0, min(most, sum(raw) + max(0.0, ends_us) - latency_s * 1e6))
+    own = _without(raw, [node["count"] for node in reply["nodes"]], added)
     called = zip(reply["run_us"], *(node["us"] for node in reply["nodes"]), strict=True)
     return Profile(
         nodes=tuple(nodes_of(reply["nodes"], file, raw, own, latency_s)),
@@ -117,7 +115,7 @@ def estimate(reply: Mapping[str, Any], file_nodes: int, file: Sequence[FileNode]
         unoptimised_s=latencies.get("unoptimised"),
         unoptimised_error=reply["unoptimised_error"],
         slowdown=latencies["profiled"] / latency_s,
-        overhead_s=sum(taken) / sum(node["count"] for node in reply["nodes"]) / 1e6,
+        overhead_s=added / sum(node["count"] for node in reply["nodes"]) / 1e6,
         covered=typical([sum(each) / max(1, whole) for whole, *each in called]),
         disturbance=median(reply["latencies_ns"]["default"]) / 1e9 / latency_s,
     )
@@ -139,16 +137,13 @@ def _only(values: Sequence[float], kept: Sequence[int] | None) -> Sequence[float
     return values if kept is None else [values[index] for index in kept]
 
 
-def _taken_off(raw: Sequence[float], counts: Sequence[float], added: float) -> list[float]:
-    """What the profiler added to each node; what is too much for short ones is the others'."""
-    limited = [(OWN_SHARE * us, count) for us, count in zip(raw, counts, strict=True)]
-    left, events, each = max(0.0, added), sum(counts), math.inf
-    for limit, count in sorted(limited, key=lambda both: both[0] / both[1]):
-        each = left / events
-        if each * count <= limit:
-            break
-        left, events, each = left - limit, events - count, math.inf
-    return [min(limit, each * count) for limit, count in limited]
+def _without(raw: Sequence[float], counts: Sequence[float], added: float) -> list[float]:
+    """What nodes take without what the profiler added to all of them."""
+    often = [us / count for us, count in zip(raw, counts, strict=True) if count >= 1]
+    each = min(added / sum(counts), OWN_SHARE * min(often, default=0.0))
+    own = [max(0.0, us - each * count) for us, count in zip(raw, counts, strict=True)]
+    share = (sum(raw) - added) / sum(own) if any(own) else 0.0
+    return [us * min(1.0, share) for us in own]
 
 
 def _undisturbed(

@@ -210,7 +210,7 @@ def notes(cases: Sequence[Explained], *, is_checked: bool = False) -> list[str]:
     blocks = Counter(each.block for each in cases).most_common(1)[0][0]
     return [
         f"parts exclude each other: nodes' own times, less what they take more than calls without "
-        f"the profiler, {taken} us each; outside of nodes is what opens and ends a call, less "
+        f"the profiler, {taken} us a node; outside of nodes is what opens and ends a call, less "
         f"what other programs added to nodes, {ends}{doubt}",
         "multiply-accumulates are the file's; padding is what blocks of "
         f"{blocks} channels add to them",
