@@ -12,7 +12,7 @@ Verdict = Literal["HOLDS", "WITHDRAWN", "UNCLEAR"]
 LEAST = 0.02  # of the latency, below which nothing is said to be saved of the whole
 WITHIN = 1 / 3  # of what was said to be saved, within which it must be
 OWN = 0.5  # of what leaving work out saves, that must be the blamed part's
-CONVERTED = 0.75  # of the conversions of layout that may be left where they are blamed
+LEFT = 0.75  # of what the blamed part takes, over FLOPs, that may be left of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,11 @@ def objection(check: Check, found: Explained, then: Explained) -> str:
     more = max(1.0, check.flops)
     if check.said > more * (1 - LEAST):
         return f"that should save {max(0.0, 1 - check.said / more):.1%}, too little to be seen"
-    before, after = check.conversions
-    if check.part == "layout conversion" and after > CONVERTED * before:
-        return f"{after} of {before} conversions would be left"
-    own_s = found.parts[check.part] - then.parts[check.part]
+    blamed_s, left_s = found.parts[check.part], then.parts[check.part]
+    if left_s / more > LEFT * blamed_s:
+        over = ", over FLOPs" if more > 1 else ""
+        return f"{left_s / more / blamed_s:.0%} of that part would be left{over}"
+    own_s = blamed_s - left_s
     if check.alteration.leaves_out_work and own_s < OWN * saved_s:
         return f"{1 - own_s / saved_s:.0%} of what that saves would be other work"
     return ""

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchbox.report.explain_text import SENTENCES
 from tools.bench.common import BENCHBOX, Row
 
 CASES = ("models", "g1", "g2", "g3", "g4")
@@ -25,7 +26,7 @@ def explain() -> Iterator[Row]:
     sums = [sum(each["parts_ms"].values()) / each["latency_ms"] for each in found]
     close = sum(abs(each - 1) <= CLOSE for each in sums)
     yield (
-        f"parts, not scaled, over the latency, {len(sums)} cases: median, least, most",
+        f"nodes' times over the latency, {len(sums)} cases: median, least, most",
         ", ".join(f"{each:.2f}x" for each in (statistics.median(sums), min(sums), max(sums))),
         f"within {CLOSE:.0%} in all ({close} of {len(sums)})",
         close == len(sums),
@@ -33,7 +34,7 @@ def explain() -> Iterator[Row]:
     checked = [
         (case["case"], blame["part"], blame["check"])
         for case in explained(CHECKED, "--check")
-        for blame in case["blamed"]
+        for blame in case["blamed"][:SENTENCES]
     ]
     timed = [(*at, check) for *at, check in checked if check and check["verdict"]]
     clear = [check["verdict"] for *_, check in timed if check["verdict"] != "UNCLEAR"]
