@@ -48,14 +48,14 @@ class Series:
         )
 
 
-def by_sentinels(figures: Floats, adjustments: Floats) -> Series:
+def by_sentinels(figures: Floats) -> Series:
     """Figures set back by the usual readings of their sentinels.
 
-    `figures` has p50 and its interval of each run, `adjustments` three slopes, their errors and
-    usual readings; what is not known is NaN.
+    Of each run they are p50 and its interval, and of three sentinels slopes, their errors and usual
+    readings; what is not known is NaN.
     """
-    p50, low, high = figures.T
-    slopes, errors, usual = np.split(adjustments, 3, axis=1)
+    latencies, slopes, errors, usual = np.split(figures, 4, axis=1)
+    p50, low, high = latencies.T
     known = np.flatnonzero(~np.isnan(usual[:, 0]))
     apart = np.zeros_like(usual)
     if len(known):

@@ -1,16 +1,14 @@
 """History of a case on a machine: its p50 from run to run, its steps, and what changed there."""
 
-import math
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchbox.analysis import controls, set_back, steps
 from benchbox.analysis.adjusted import Z95
@@ -22,12 +20,11 @@ from benchbox.errors import RecordError
 from benchbox.records import differences, names
 from benchbox.records.differences import Difference
 from benchbox.records.index import DatedRun, Index, conditions
-from benchbox.records.indexed_line import NOT_ADJUSTED, figures
+from benchbox.records.indexed_line import PACKED, packed
 from benchbox.records.model import Context, Run
 from benchbox.records.names import Wanted
+from benchbox.records.past import CaseRows, Past, Places, by_machine
 
-Row = tuple[Any, ...]  # run, sha256, and indexed_line.COLUMNS
-ByCase = dict[str, list[Row]]
 NEAR = 2  # runs to each side of a step
 FEW = 3  # cases that are named
 
@@ -86,15 +83,6 @@ class LevelStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
-    """The runs that histories are of: by their numbers, their folder, and their contexts."""
-
-    runs: Mapping[int, DatedRun]
-    folder: Path
-    context: Callable[[int], Context]
-
-
-@dataclass(frozen=True, slots=True)
 class History:
     """A case, as in `g2:groups=1`, on a machine; `context` is of the newest run.
 
@@ -107,8 +95,8 @@ class History:
     name: str
     context: Context
     past: Past
-    rows: Sequence[Row]
-    back: Sequence[float]
+    rows: CaseRows
+    back: NDArray[np.float64]
     has_controls: bool = False
     levels: Sequence[Level] = ()
     steps: Sequence[LevelStep] = ()
@@ -119,15 +107,19 @@ class History:
     @property
     def set_back_s(self) -> list[float]:
         """The figures set back, of which there may be many."""
-        return [row[2] * factor for row, factor in zip(self.rows, self.back, strict=True)]
+        found: list[float] = (self.rows.figures[:, 0] * self.back).tolist()
+        return found
 
     def point(self, index: int) -> Point:
         """A run's figure."""
-        number, sha256, p50, low, high, _ = self.rows[index]
-        run = self.past.runs[number]
-        interval = None if None in (low, high) else Interval(p50, low, high)
-        path = self.past.folder / run.path
-        return Point(number, run.created, path, sha256, p50, interval, self.back[index])
+        run = self.past.runs[self.rows.runs[index]]
+        p50, low, high = self.rows.figures[index, :3].tolist()
+        return Point(
+            *(run.number, run.created, self.past.folder / run.path),
+            *(self.past.graphs[self.rows.graphs[index]], p50),
+            Interval(p50, low, high) if low == low and high == high else None,
+            float(self.back[index]),
+        )
 
 
 def histories(index: Index, cases: Sequence[str], wanted: Wanted) -> list[History]:
@@ -137,18 +129,14 @@ def histories(index: Index, cases: Sequence[str], wanted: Wanted) -> list[Histor
     """
     runs = index.dated(f"{wanted.since:%Y-%m-%dT%H:%M:%SZ}" if wanted.since else "")
     asked = _asked(index.names(), cases, wanted)
-    past = Past(runs, wanted.results, index.context)
-    by_machine: dict[str, ByCase] = defaultdict(lambda: defaultdict(list))
-    for name, *row in index.figures():
-        if row[0] in runs:
-            by_machine[runs[row[0]].machine][name].append(tuple(row))
     found = []
-    for by_case in by_machine.values():
-        context = index.context(next(iter(by_case.values()))[0][0])
+    past, machines = by_machine(runs, index.figures(), wanted.results, index.context)
+    for by_case in machines:
+        context = index.context(runs[next(iter(by_case.values())).runs[0]].number)
         if wanted.device is None or fnmatchcase(context.device, wanted.device):
             found += _of_machine(past, by_case, [name for name in asked if name in by_case])
     if not found:
-        devices = ", ".join(dict.fromkeys(Path(run.path).parent.name for run in runs.values()))
+        devices = ", ".join(dict.fromkeys(Path(run.path).parent.name for run in runs))
         on = f" of {wanted.device}, but of {devices}" if wanted.device and devices else ""
         raise RecordError(
             f"{wanted.results}: no figures{on} here; `benchbox report --list` shows all"
@@ -158,24 +146,23 @@ def histories(index: Index, cases: Sequence[str], wanted: Wanted) -> list[Histor
 
 def of_runs(runs: Sequence[Run]) -> list[History]:
     """The histories of the cases that several of these runs timed on one machine, set alike."""
-    contexts = dict(enumerate(run.context for run in runs))
-    dated = {
-        number: DatedRun(
-            *(differences.followed(run.context), conditions(run.context)),
+    dated = [
+        DatedRun(
+            *(number, differences.followed(run.context), conditions(run.context)),
             *(run.context.created, str(run.path)),
         )
         for number, run in sorted(enumerate(runs), key=lambda each: each[1].context.created)
-    }
-    by_machine: dict[str, ByCase] = defaultdict(lambda: defaultdict(list))
-    for number in dated:
-        for record in runs[number].records:
-            if record.latency and record.latency.p50_s and record.status in ("ok", "imprecise"):
-                row = (number, record.sha256, *figures(record))
-                by_machine[dated[number].machine][record.key].append(row)
-    past = Past(dated, Path(), contexts.__getitem__)
+    ]
+    rows = [
+        (record.key, number, record.sha256, packed(record))
+        for number, run in enumerate(runs)
+        for record in run.records
+        if record.latency and record.latency.p50_s and record.status in ("ok", "imprecise")
+    ]
+    past, machines = by_machine(dated, rows, Path(), lambda number: runs[number].context)
     return [
         history
-        for by_case in by_machine.values()
+        for by_case in machines
         for history in _of_machine(past, by_case, [*by_case])
         if len(history.rows) > 1
     ]
@@ -202,15 +189,11 @@ def _is_asked(name: str, case: str) -> bool:
     return case in (name, spec, short)
 
 
-def _of_machine(past: Past, by_case: ByCase, asked: Sequence[str]) -> list[History]:
+def _of_machine(past: Past, by_case: Mapping[str, CaseRows], asked: Sequence[str]) -> list[History]:
     """The histories of some cases of a machine, of which each is a control of the others."""
-    order = {number: place for place, number in enumerate(past.runs)}
-    for rows in by_case.values():
-        rows.sort(key=lambda row: order[row[0]])
-    timed = sorted({row[0] for rows in by_case.values() for row in rows}, key=order.__getitem__)
-    alone = {name: _series(rows) for name, rows in by_case.items()}
-    of_runs, others = _common(past, by_case, timed, alone)
-    machine = _machine_steps(past, timed, of_runs)
+    alone = {name: set_back.by_sentinels(rows.figures) for name, rows in by_case.items()}
+    each_run, others = _common(past, by_case, alone)
+    machine = _machine_steps(past, *each_run)
     found = []
     for name in asked:
         history = _history(name, past, by_case[name], alone[name].without(others[name]))
@@ -219,45 +202,42 @@ def _of_machine(past: Past, by_case: ByCase, asked: Sequence[str]) -> list[Histo
     return found
 
 
-def _series(rows: Sequence[Row]) -> Series:
-    _, _, *latencies, adjustments = zip(*rows, strict=True)
-    return set_back.by_sentinels(
-        np.array(latencies, float).T,  # None becomes NaN
-        np.frombuffer(b"".join(adjustments)).reshape(len(rows), -1),
-    )
-
-
 def _common(
-    past: Past, by_case: ByCase, timed: Sequence[int], alone: Mapping[str, Series]
-) -> tuple[Common, dict[str, Common]]:
+    past: Past, by_case: Mapping[str, CaseRows], alone: Mapping[str, Series]
+) -> tuple[tuple[Places, Common], dict[str, Common]]:
     """What figures of a machine have in common in each run, and for each case by the others."""
-    place = {number: index for index, number in enumerate(timed)}
-    numbers: dict[object, int] = {}
-    runs, graphs = list[int](), list[int]()
-    for name, rows in by_case.items():
-        for number, sha256, *_ in rows:
-            runs.append(place[number])
-            graph = (name, sha256 or number, past.runs[number].conditions)
-            graphs.append(numbers.setdefault(graph, len(numbers)))
+    cases = [*by_case.values()]
+    runs, graphs = (np.concatenate([getattr(c, n) for c in cases]) for n in ("runs", "graphs"))
+    case = np.repeat(np.arange(len(cases)), [len(rows) for rows in cases])
+    # What is not known to be one graph is another in each run.
+    graphs = np.where(graphs == 0, len(past.graphs) + runs, graphs)
+    found, under = np.unique([run.conditions for run in past.runs], return_inverse=True)
+    graphs = (case * (graphs.max() + 1) + graphs) * len(found) + under[runs]
+    _, graphs = np.unique(graphs, return_inverse=True)
+    timed, places = np.unique(runs, return_inverse=True)
     values = np.concatenate([alone[name].values for name in by_case])
-    every, others = controls.common(values, np.array(runs), np.array(graphs))
-    ends = np.cumsum([len(rows) for rows in by_case.values()])[:-1]
+    every, others = controls.common(values, places, graphs)
+    ends = np.cumsum([len(rows) for rows in cases])[:-1]
     parts = zip(*(np.split(each, ends) for each in (others.values, others.errors)), strict=True)
-    return every, {name: Common(*each) for name, each in zip(by_case, parts, strict=True)}
+    return (timed, every), {name: Common(*each) for name, each in zip(by_case, parts, strict=True)}
 
 
-def _machine_steps(past: Past, timed: Sequence[int], common: Common) -> Sequence[LevelStep]:
+def _machine_steps(past: Past, runs: Places, common: Common) -> Sequence[LevelStep]:
     """The steps of what all cases of a machine have in common."""
-    half = Z95 * common.errors
-    ends = np.exp([common.values, common.values - half, common.values + half]).T.tolist()
-    known = zip(timed, ends, strict=True)
-    rows = [(run, "", *each, NOT_ADJUSTED) for run, each in known if not math.isnan(each[0])]
-    return _history("all cases", past, rows, _series(rows)).steps if rows else ()
+    known = np.flatnonzero(~np.isnan(common.values))
+    if not len(known):
+        return ()
+    value, half = common.values[known], Z95 * common.errors[known]
+    figures = np.full((len(known), PACKED.size // 8), np.nan)
+    figures[:, :3] = np.exp([value, value - half, value + half]).T
+    rows = CaseRows(runs[known], np.zeros(len(known), int), figures)
+    return _history("all cases", past, rows, set_back.by_sentinels(figures)).steps
 
 
-def _history(name: str, past: Past, rows: Sequence[Row], series: Series) -> History:
-    bare = History(name, past.context(rows[-1][0]), past, rows, np.exp(series.back).tolist())
-    judged = _judged(rows)
+def _history(name: str, past: Past, rows: CaseRows, series: Series) -> History:
+    newest = past.context(past.runs[rows.runs[-1]].number)
+    bare = History(name, newest, past, rows, np.exp(series.back))
+    judged = _judged(rows.graphs)
     levels = steps.levels(*series.part(0, judged))
     found = [_step(bare, before, after) for before, after in pairwise(levels)]
     whole = replace(
@@ -265,17 +245,17 @@ def _history(name: str, past: Past, rows: Sequence[Row], series: Series) -> Hist
     )
     if judged == len(rows):
         return whole
-    (newest,) = steps.levels(*series.part(judged, len(rows)))
-    newest = replace(newest, start=judged, end=len(rows))
-    return replace(whole, levels=[*levels, newest], changed=_change(bare, judged))
+    (level,) = steps.levels(*series.part(judged, len(rows)))
+    level = replace(level, start=judged, end=len(rows))
+    return replace(whole, levels=[*levels, level], changed=_change(bare, judged))
 
 
-def _judged(rows: Sequence[Row]) -> int:
+def _judged(graphs: Places) -> int:
     """The number of runs before the newest graph, where that has too few; of all others all."""
-    newest = rows[-1][1]
-    place = next((n for n in range(len(rows), 0, -1) if rows[n - 1][1] != newest), 0)
-    has_few = 0 < len(rows) - place < steps.FEWEST
-    return place if place and has_few and newest and rows[place - 1][1] else len(rows)
+    others = np.flatnonzero(graphs != graphs[-1])
+    place = int(others[-1]) + 1 if len(others) else 0
+    is_known = place and graphs[-1] and graphs[place - 1]
+    return place if is_known and len(graphs) - place < steps.FEWEST else len(graphs)
 
 
 def _step(history: History, before: Level, after: Level) -> LevelStep:

@@ -19,14 +19,14 @@ from typing import Any, NamedTuple
 from benchbox import __version__, host
 from benchbox.errors import RecordError
 from benchbox.records import differences, reader
-from benchbox.records.indexed_line import COLUMNS, IndexedLine, figures
+from benchbox.records.indexed_line import IndexedLine, packed
 from benchbox.records.model import RECORD, Context, Status, stem
 from benchbox.records.reader import RawLine
 
 LOCKED_S = 10.0  # longer than another process takes to write ten thousand runs
 SAMPLES = b',"bursts":['  # ends what is read of a record, whose last field they are
 STATUSES: tuple[Status, ...] = ("ok", "imprecise", "failed", "skipped")
-TABLES = f"""
+TABLES = """
 CREATE TABLE file (path BLOB PRIMARY KEY, changed_ns INTEGER, size INTEGER, error TEXT);
 CREATE TABLE run (
     id INTEGER PRIMARY KEY, path BLOB, place INTEGER, size INTEGER, name TEXT, created TEXT,
@@ -34,15 +34,14 @@ CREATE TABLE run (
     planned INTEGER, conditions INTEGER);
 CREATE TABLE context (run INTEGER PRIMARY KEY, facts TEXT);
 CREATE TABLE entry (
-    run INTEGER, name TEXT, sha256 TEXT, status TEXT,
-    {", ".join(COLUMNS)});
+    run INTEGER, name TEXT, sha256 TEXT, status TEXT, p50_s REAL, figures BLOB);
 CREATE INDEX run_of_path ON run (path);
 CREATE INDEX entry_of_run ON entry (run);
 CREATE INDEX entry_of_graph ON entry (sha256);
 CREATE INDEX entry_of_name ON entry (name);
 """
 FACTS = [field.name for field in fields(Context) if field.name != "specs"]
-MEANING = 3  # of what is in the tables, such as what sets histories apart
+MEANING = 4  # of what is in the tables, such as what sets histories apart
 # Whatever has another version is not read.
 VERSION = zlib.crc32(f"{__version__} {MEANING} {TABLES}".encode()) >> 1
 
@@ -75,8 +74,9 @@ class ListedRun:
 
 
 class DatedRun(NamedTuple):
-    """A run of a history: what its machine is, what else may change there, when, and its file."""
+    """A run of a history: its number, its machine, what else may change there, when, its file."""
 
+    number: int
     machine: str
     conditions: int
     created: str
@@ -88,7 +88,7 @@ class Rows(NamedTuple):
 
     run: tuple[str | int | None, ...]
     facts: str
-    entries: list[tuple[str | float | bytes | None, ...]]
+    entries: Sequence[tuple[str | float | bytes | None, ...]]
 
 
 class Index:
@@ -157,22 +157,22 @@ class Index:
         """The specs and names of all cases, as in `g2:groups=1`."""
         return [name for (name,) in self._rows("SELECT DISTINCT name FROM entry ORDER BY name")]
 
-    def dated(self, since: str) -> dict[int, DatedRun]:
-        """The runs since then by their numbers, the oldest first."""
+    def dated(self, since: str) -> list[DatedRun]:
+        """The runs since then, the oldest first."""
         rows = self._rows(
             "SELECT id, machine, conditions, created, path FROM run WHERE created >= ? "
             "ORDER BY created, path, place",
             since,
         )
-        return {
-            number: DatedRun(machine, alike, created, os.fsdecode(path))
+        return [
+            DatedRun(number, machine, alike, created, os.fsdecode(path))
             for number, machine, alike, created, path in rows
-        }
+        ]
 
-    def figures(self) -> list[tuple[Any, ...]]:
-        """All figures: spec and name of the case, number of the run, sha256, COLUMNS."""
+    def figures(self) -> list[tuple[str, int, str, bytes]]:
+        """All figures: spec and name of the case, number of the run, sha256, and PACKED."""
         return self._rows(
-            f"SELECT name, run, sha256, {', '.join(COLUMNS)} FROM entry "  # noqa: S608
+            "SELECT name, run, sha256, figures FROM entry "
             "WHERE p50_s > 0 AND status IN ('ok', 'imprecise')"
         )
 
@@ -232,7 +232,7 @@ class Index:
         ).lastrowid
         self._tables.execute("INSERT INTO context VALUES (?, ?)", (run, rows.facts))
         self._tables.executemany(
-            f"INSERT INTO entry VALUES (?, ?, ?, ?{', ?' * len(COLUMNS)})",  # noqa: S608
+            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)",
             ((run, *entry) for entry in rows.entries),
         )
 
@@ -324,7 +324,8 @@ def _rows(context: Context, lines: Sequence[IndexedLine]) -> Rows:
             _storable(f"{line.spec}:{line.case}"),
             _storable(line.graph.sha256 if line.graph else ""),
             line.status,
-            *figures(line),
+            line.latency.p50_s if line.latency else None,
+            packed(line),
         )
         for line in lines
     ]

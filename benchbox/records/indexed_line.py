@@ -8,11 +8,9 @@ from benchbox.analysis.quantities import Amount, Number, Ratio
 from benchbox.records.model import Record, Status
 from benchbox.records.reader import Head
 
-# The last has what takes a figure to another state, each of three sentinels: slopes, their standard
-# errors, and the usual readings in ns.
-COLUMNS = ("p50_s", "low_s", "high_s", "adjustment")
-PACKED = struct.Struct("9d")
-NOT_ADJUSTED = PACKED.pack(*(math.nan,) * 9)
+# P50, the ends of its interval, and what takes it to another state: slopes of three sentinels,
+# their standard errors, and the usual readings in ns. NaN is not known.
+PACKED = struct.Struct("12d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +63,15 @@ class IndexedLine(Head):
     adjustment: AdjustmentFacts | None = None
 
 
-def figures(line: IndexedLine | Record) -> tuple[float | bytes | None, ...]:
-    """The latency and the adjustment of a record, in the order of COLUMNS."""
+def packed(line: IndexedLine | Record) -> bytes:
+    """The latency and the adjustment of a record, PACKED; nothing without a latency."""
     found, adjusted = line.latency, line.adjustment
-    latency = (found.p50_s, found.ci_low_s, found.ci_high_s) if found else (None,) * 3
-    if adjusted is None:
-        return (*latency, NOT_ADJUSTED)
-    its = adjusted.slopes
-    slopes = its.clock, its.memory, its.refill, its.clock_se, its.memory_se, its.refill_se
-    usual = (adjusted.usual_compute_ns, adjusted.usual_stream_ns, adjusted.usual_refill_ns)
-    known = (math.nan if each is None else each for each in usual)
-    return (*latency, PACKED.pack(*slopes, *known))
+    if found is None:
+        return b""
+    values: list[float | None] = [found.p50_s, found.ci_low_s, found.ci_high_s]
+    if adjusted:
+        its = adjusted.slopes
+        values += [its.clock, its.memory, its.refill, its.clock_se, its.memory_se, its.refill_se]
+        values += [adjusted.usual_compute_ns, adjusted.usual_stream_ns, adjusted.usual_refill_ns]
+    values += [None] * (PACKED.size // 8 - len(values))
+    return PACKED.pack(*(math.nan if each is None else each for each in values))
