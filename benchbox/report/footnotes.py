@@ -114,7 +114,8 @@ def _paper(records: Sequence[Record], spec_facts: SpecFacts) -> list[str]:
     """The source of the paper's figures."""
     figures = {record.case: record.published for record in records}
     if not load_text.compared(records) or not any(
-        record.published and figures.get(record.reference) for record in records
+        record.published and figures.get(record.reference) and record.case != record.reference
+        for record in records
     ):
         return []
     unit = formatting.per_second(spec_facts.published_unit)

@@ -58,4 +58,4 @@ def _badge(header: str, cell: str) -> str:
     if header not in BADGES or cell in (header, UNKNOWN):
         return ""
     sign, colour = SIGNS.get(cell, OTHER)
-    return f'<span style="color: {colour}" aria-hidden="true">{sign}</span> '
+    return f'<span style="color: {colour}" aria-hidden="true">{sign}</span>&nbsp;'

@@ -60,7 +60,7 @@ def test_runs_are_listed_filtered_and_written() -> None:
         run["run"] for run in data
     ]
     assert "| 2026-11-22 10:00 | pi |" in invoke("report", "--list", "-f", "markdown").stdout
-    assert "●</span> ok<" in invoke("report", "--list", "-f", "html").stdout
+    assert "●</span>&nbsp;ok<" in invoke("report", "--list", "-f", "html").stdout
     assert "& pi & 1 & ok &" in invoke("report", "--list", "-f", "latex").stdout
     refused = invoke("report", "--list", "-o", "list.svg")
     assert (refused.exit_code, "--list: its formats are" in refused.stderr) == (2, True)
@@ -177,7 +177,7 @@ def test_a_difference_has_ratios_verdicts_and_what_else_changed() -> None:
     assert "DIFFERENT MACHINES" not in text
     for format_, words in (
         ("markdown", "| slow |"),
-        ("html", '#D55E00" aria-hidden="true">■</span> SLOWER<'),
+        ("html", '#D55E00" aria-hidden="true">■</span>&nbsp;SLOWER<'),
         ("latex", "slow & "),
     ):
         assert words in invoke("report", "g2", "--diff", "-f", format_).stdout
