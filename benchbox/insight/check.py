@@ -41,17 +41,22 @@ class Check:
         """Whether time fell for sure, and by what was said within a third.
 
         Time over FLOPs, where there are more of them. What was said to save something of the whole
-        must do so, too. Where the interval is wider than what was said to be saved it is unclear.
+        must do so, too. Where the interval is wider than what was said to be saved, or only a part
+        of it is within a third, it is unclear.
         """
         if self.measured is None:
             return "UNCLEAR"
         more = max(1.0, self.flops)
-        saved, said = 1 - self.measured.value / more, 1 - self.said / more
-        if (self.measured.high - self.measured.low) / more > abs(said):
+        found = self.measured
+        least, saved, most = (1 - each / more for each in (found.high, found.value, found.low))
+        said = 1 - self.said / more
+        if most - least > abs(said):
             return "UNCLEAR"
-        is_sure = self.measured.high < (1.0 if self.said < 1 - LEAST else more)
-        holds = is_sure and said > 0 and abs(saved - said) <= WITHIN * said
-        return "HOLDS" if holds else "WITHDRAWN"
+        is_sure = found.high < (1.0 if self.said < 1 - LEAST else more)
+        lower, upper = (1 - WITHIN) * said, (1 + WITHIN) * said
+        if is_sure and said > 0 and lower <= saved <= upper:
+            return "HOLDS"
+        return "UNCLEAR" if said > 0 and least <= upper and most >= lower else "WITHDRAWN"
 
 
 def objection(check: Check, found: Explained, then: Explained) -> str:
