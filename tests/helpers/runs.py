@@ -163,7 +163,7 @@ class SimulatedAgent:
         self.denormals += [graph] * denormals
         if self.devices.refused.get(self.number) == graph:
             raise CaseError("no memory for it")
-        return Loaded(0.1, 0.002, 1, 1 << 20, ("0",), 1.0, 1 << 10)
+        return Loaded(0.1, 0.002, 1, 1 << 20, ["0"], 1.0, 1 << 10)
 
     def time(self, bursts: Sequence[Ask], expected_s: Sequence[float]) -> Iterator[Timed]:
         for timed in self.devices.machine.time(bursts, expected_s):
