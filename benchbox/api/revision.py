@@ -1,6 +1,7 @@
 """Checkout of a git revision in a worktree of its own, and what names stand for in it."""
 
 import contextlib
+import errno
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from benchbox import host, specs
-from benchbox.errors import RecordError, SpecError, UsageError
+from benchbox.errors import RecordError, SpecError, StorageError, UsageError
 from benchbox.export import source_digest
 from benchbox.records.writer import held
 from benchbox.specs import BlockSpec, Builder, Case, Checkout, OnnxFile, Selection
@@ -163,7 +164,9 @@ def _remove(git: Git, folder: Path) -> None:
 def _git(revision: str, folder: Path, *words: str) -> str:
     done = _run(folder, "-c", f"core.hooksPath={os.devnull}", *words)
     if done.returncode:
-        raise UsageError(f"{OPTION} {revision}: {_reason(done.stderr)}")
+        is_full = os.strerror(errno.ENOSPC) in done.stderr
+        error = StorageError if is_full else UsageError
+        raise error(f"{OPTION} {revision}: {_reason(done.stderr)}")
     return done.stdout.strip()
 
 

@@ -13,7 +13,7 @@ import pytest
 from benchbox import records
 from benchbox.api import revision
 from benchbox.api.baseline import Against
-from benchbox.errors import UsageError
+from benchbox.errors import StorageError, UsageError
 from benchbox.specs import Builder, Selection, TensorSpec
 from tests.cli.conftest import product, write
 from tests.helpers import tables
@@ -242,6 +242,9 @@ def test_a_module_of_the_repository_is_one_of_the_revision(
                 revision.name_in(place, other)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: Refused())
     with pytest.raises(UsageError, match="HEAD: detected dubious ownership in 'x'; git config"):
+        revision._git("HEAD", Path(), "status")
+    monkeypatch.setattr(Refused, "stderr", "fatal: could not write to 'x': No space left on device")
+    with pytest.raises(StorageError):
         revision._git("HEAD", Path(), "status")
 
 
