@@ -8,7 +8,7 @@ to do; one that is computed in blocks and was not takes what the nearest of its 
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
@@ -63,7 +63,12 @@ class _Times:
         known, size = self._found.known, kernel.memory_bytes
         type_ = node.operation.type
         alike = [each for each in self._found.nodes if each.node.operation.type == type_]
-        nearest = _nearest(alike, lambda kernel: kernel.memory_bytes, size)
+
+        def distance(each: ExplainedNode) -> tuple[float, int]:  # many small maps take longer
+            maps = abs(math.log(_pixels(each.node) / _pixels(node)))
+            return maps, abs(each.kernel.memory_bytes - size)
+
+        nearest = min(alike, key=distance, default=None)
         was = self._named.get(node.name)
         if was and was.node.operation.type == type_:
             nearest = was
@@ -89,7 +94,9 @@ class _Times:
             and (kernel.kind != "dense" or not kernel.is_blocked or each.kernel.inputs >= block)
         ]
         macs = _multiplied(kernel, block)
-        nearest = _nearest(alike, lambda each: _multiplied(each, block), macs)
+        nearest = min(
+            alike, key=lambda each: abs(_multiplied(each.kernel, block) - macs), default=None
+        )
         if nearest is not None:
             return nearest.node.time_s * macs / max(1, _multiplied(nearest.kernel, block))
         at_peak_s = kernel.macs / self._found.known.macs_per_s
@@ -99,11 +106,9 @@ class _Times:
         return min(was.node.time_s * kernel.macs / max(1, was.kernel.macs), rate_s)
 
 
-def _nearest(
-    alike: Sequence[ExplainedNode], amount: Callable[[Kernel], int], wanted: int
-) -> ExplainedNode | None:
-    """The node that has about as much to do."""
-    return min(alike, key=lambda each: abs(amount(each.kernel) - wanted), default=None)
+def _pixels(node: Node) -> int:
+    """The results of a channel."""
+    return max(1, math.prod(node.operation.output()[2:]))
 
 
 def _work(node: Node, kernel: Kernel) -> object:
@@ -116,8 +121,7 @@ def _work(node: Node, kernel: Kernel) -> object:
 
 def _read(node: Node) -> int:
     """The pixels that are read for each that is made: four where every other is left out."""
-    made = math.prod(node.operation.output()[2:])
-    return math.prod(node.operation.input(0)[2:]) // max(1, made)
+    return math.prod(node.operation.input(0)[2:]) // _pixels(node)
 
 
 def _fills(was: Kernel, kernel: Kernel, block: int) -> bool:

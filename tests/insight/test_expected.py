@@ -63,3 +63,7 @@ def test_what_the_profile_has_takes_as_long_as_there_and_others_by_their_bytes()
     assert us(found, reorders[0]) == pytest.approx(11)  # numbered by chance
     assert us(found, node("add", "Add", 0, (1, 50), (1, 50))) == pytest.approx(1 + 8 / 2)
     assert us(found, node("new", "Relu", 0, (1, 50), (1, 50))) == pytest.approx(1 + 0.4)
+    small = node("small", "ReorderOutput", 21, (1, 50, 1, 1), (1, 50, 1, 1))
+    large = node("large", "ReorderOutput", 11, (1, 5, 5, 5), (1, 5, 5, 5))
+    new = node("new", "ReorderOutput", 0, (1, 2, 5, 5), (1, 2, 5, 5))
+    assert us(explained(small, large), new) == pytest.approx(1 + 10 * 2 / 5)  # not as the small
