@@ -72,7 +72,12 @@ def test_builds_have_these_providers(
 @pytest.mark.parametrize(
     ("short", "requirement", "platform", "said"),
     [
-        ("qnn", "onnxruntime-qnn==2.7.0", "manylinux_2_34_aarch64", "cannot open shared object"),
+        (
+            "qnn",
+            "onnxruntime-qnn==2.7.0",
+            "manylinux_2_34_aarch64",
+            "for another kind of processor",
+        ),
         ("qnn", "onnxruntime-qnn==2.7.0", "win_arm64", "invalid ELF header"),
         ("webgpu", "onnxruntime-ep-webgpu==0.4.0", "manylinux_2_28_x86_64", "finds no device here"),
     ],
