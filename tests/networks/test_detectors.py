@@ -29,7 +29,6 @@ from tests.helpers import parity
 from tests.helpers.parity import on_meta
 
 DATA: dict[str, Any] = json.loads((parity.DATA / "detectors.json").read_text())
-DECODING = 8400 * 4 * 16  # multiply-accumulates
 INPUT = 12345  # the index of what a block reads
 # Of a standard deviation, and of a box in pixels.
 TOLERANCES = {torch.float64: (1e-5, 1e-3), torch.float32: (1e-3, 2e-2)}
@@ -100,7 +99,6 @@ def test_a_detector_has_the_params_and_macs_of_the_reference(
 ) -> None:
     module = on_meta(networks.create, name, **args)
     assert parity.params(module) == params
-    assert macs(module) == expected + DECODING
     module.head.output = "raw"
     assert macs(module) == expected
 
@@ -129,7 +127,9 @@ def test_every_head_gives_the_numbers_of_the_reference(name: str, dtype: torch.d
     for each in (module, networks.fuse(module)):
         for size, numbers in expected["sizes"].items():
             x = parity.image(*map(int, size.split("x"))).to(dtype)
-            check_outputs(each.head, lambda: each(x), numbers, dtype)  # noqa: B023 - called at once
+            maps = each.neck(each.backbone(x))
+            call = partial(each.head, maps)
+            check_outputs(each.head, call, numbers, dtype)
 
 
 @pytest.mark.parametrize("name", DATA["blocks"])
