@@ -193,7 +193,8 @@ def test_a_detectors_checkpoint_of_another_backbone_is_told_its_arguments(
     held: str, args: dict[str, Any], candidates: list[str], save: Save
 ) -> None:
     candidates += [held]
-    path = save(as_published(networks.create(held, **args).state_dict()))
+    donor = parity.filled(parity.on_meta(networks.create, held, **args), [(0, 1.0)])
+    path = save(as_published(donor.state_dict()))
     words = ", ".join(f"{key}={value!r}" for key, value in args.items())
     assert refusal(path, held).endswith(f"; it fits {held} with {words}")
     networks.create(held, path, **args)
