@@ -1,6 +1,7 @@
 """Figures of a case from run to run set back to the machine as it is in the newest run.
 
-By its sentinels, whose slopes are the middle ones of all runs, and by what other cases tell.
+By what other cases tell or, without enough of them, by the sentinels, with the middle slopes of all
+runs: where both are known the sentinels bring the figures of reference runs no nearer.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from benchbox.analysis.adjusted import WIDEST, Z95
 from benchbox.analysis.controls import Common
 
 Floats = NDArray[np.float64]
+Places = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +33,22 @@ class Series:
         """Values, standard deviations and doubts of some runs."""
         return self.values[start:end], self.sds[start:end], self.doubts[start:end]
 
-    def without(self, common: Common) -> "Series":
-        """The series without what is common to other cases; where that is not known, as nearby."""
-        known = np.flatnonzero(~np.isnan(common.values))
-        if not len(known):
-            return self
-        filled = np.interp(np.arange(len(self.values)), known, common.values[known])
-        errors = np.full(len(filled), common.values[known].std())
-        errors[known] = common.errors[known]
-        back = filled[-1] - filled
-        return Series(
-            self.values + back,
-            np.where(self.sds > 0, np.hypot(self.sds, errors), 0.0),
-            self.back + back,
-            np.column_stack([self.doubts, controls.UNLIKE * back]),
-        )
+
+def by_controls(figures: Floats, common: Common) -> Series | None:
+    """Figures set back by what is common to other cases; None where most runs have too few.
+
+    Of each run `figures` are p50 and its interval, then what `by_sentinels` needs. Where it is not
+    known what is common, it is taken as nearby.
+    """
+    known = np.flatnonzero(~np.isnan(common.values))
+    if 2 * len(known) < len(figures):
+        return None
+    filled = np.interp(np.arange(len(figures)), known, common.values[known])
+    errors = np.full(len(figures), common.values[known].std())
+    errors[known] = common.errors[known]
+    back, sds = filled[-1] - filled, _sds(figures)
+    sds = np.where(sds > 0, np.hypot(sds, errors), 0.0)
+    return Series(np.log(figures[:, 0]) + back, sds, back, controls.UNLIKE * back[:, None])
 
 
 def by_sentinels(figures: Floats) -> Series:
@@ -54,15 +57,28 @@ def by_sentinels(figures: Floats) -> Series:
     Of each run they are p50 and its interval, and of three sentinels slopes, their errors and usual
     readings; what is not known is NaN.
     """
-    latencies, slopes, errors, usual = np.split(figures, 4, axis=1)
-    p50, low, high = latencies.T
+    _, slopes, errors, usual = np.split(figures, 4, axis=1)
     known = np.flatnonzero(~np.isnan(usual[:, 0]))
     apart = np.zeros_like(usual)
     if len(known):
         apart = np.nan_to_num(np.log(usual[known[-1]] / usual))
         slopes, errors = (np.nanmedian(each[known], axis=0) for each in (slopes, errors))
-        back = (apart * slopes).sum(axis=1).clip(-WIDEST, WIDEST)
-    else:
-        back = np.zeros(len(p50))
-    sds = np.nan_to_num(np.log(high / low) / 2 / Z95, posinf=0.0)
-    return Series(np.log(p50) + back, sds, back, apart * errors if len(known) else apart)
+    back = (apart * np.nan_to_num(slopes)).sum(axis=1).clip(-WIDEST, WIDEST)
+    doubts = apart * np.nan_to_num(errors)
+    return Series(np.log(figures[:, 0]) + back, _sds(figures), back, doubts)
+
+
+def of_machine(figures: Floats, runs: Places, common: Common) -> Floats:
+    """What is common to the figures of each run, as figures, with the mean of their sentinels."""
+    half = Z95 * common.errors
+    ends = np.exp([common.values, common.values - half, common.values + half])
+    known, facts = ~np.isnan(figures[:, 3:]), np.nan_to_num(figures[:, 3:])
+    counts, sums = (
+        np.stack([np.bincount(runs, column) for column in each.T]) for each in (known, facts)
+    )
+    return np.concatenate([ends, np.where(counts > 0, sums, np.nan) / np.maximum(counts, 1)]).T
+
+
+def _sds(figures: Floats) -> Floats:
+    sds: Floats = np.nan_to_num(np.log(figures[:, 2] / figures[:, 1]) / 2 / Z95, posinf=0.0)
+    return sds

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchbox.analysis import controls, set_back, steps
-from benchbox.analysis.adjusted import Z95
 from benchbox.analysis.controls import Common
 from benchbox.analysis.set_back import Series
 from benchbox.analysis.stats import Interval
@@ -20,7 +19,7 @@ from benchbox.errors import RecordError
 from benchbox.records import differences, names
 from benchbox.records.differences import Difference
 from benchbox.records.index import DatedRun, Index, conditions
-from benchbox.records.indexed_line import PACKED, packed
+from benchbox.records.indexed_line import packed
 from benchbox.records.model import Context, Run
 from benchbox.records.names import Wanted
 from benchbox.records.past import CaseRows, Past, Places, by_machine
@@ -191,47 +190,42 @@ def _is_asked(name: str, case: str) -> bool:
 
 def _of_machine(past: Past, by_case: Mapping[str, CaseRows], asked: Sequence[str]) -> list[History]:
     """The histories of some cases of a machine, of which each is a control of the others."""
-    alone = {name: set_back.by_sentinels(rows.figures) for name, rows in by_case.items()}
-    each_run, others = _common(past, by_case, alone)
-    machine = _machine_steps(past, *each_run)
+    cases = [*by_case.values()]
+    figures = np.concatenate([rows.figures for rows in cases])
+    timed, runs = np.unique(np.concatenate([rows.runs for rows in cases]), return_inverse=True)
+    ends = np.cumsum([len(rows) for rows in cases])[:-1]
+    each_run, others = controls.common(np.log(figures[:, 0]), runs, _graphs(past, cases))
+    parts = zip(*(np.split(each, ends) for each in (others.values, others.errors)), strict=True)
+    common = dict(zip(by_case, parts, strict=True))
+    machine = _machine_steps(past, timed, set_back.of_machine(figures, runs, each_run))
     found = []
     for name in asked:
-        history = _history(name, past, by_case[name], alone[name].without(others[name]))
-        is_known = not np.isnan(others[name].values).all()
-        found.append(replace(history, has_controls=is_known, machine=machine))
+        rows = by_case[name]
+        series = set_back.by_controls(rows.figures, Common(*common[name]))
+        history = _history(name, past, rows, series or set_back.by_sentinels(rows.figures))
+        found.append(replace(history, has_controls=series is not None, machine=machine))
     return found
 
 
-def _common(
-    past: Past, by_case: Mapping[str, CaseRows], alone: Mapping[str, Series]
-) -> tuple[tuple[Places, Common], dict[str, Common]]:
-    """What figures of a machine have in common in each run, and for each case by the others."""
-    cases = [*by_case.values()]
-    runs, graphs = (np.concatenate([getattr(c, n) for c in cases]) for n in ("runs", "graphs"))
+def _graphs(past: Past, cases: Sequence[CaseRows]) -> Places:
+    """A number for each graph of each case, under each set of versions and settings."""
     case = np.repeat(np.arange(len(cases)), [len(rows) for rows in cases])
+    runs, graphs = (np.concatenate([getattr(c, n) for c in cases]) for n in ("runs", "graphs"))
     # What is not known to be one graph is another in each run.
     graphs = np.where(graphs == 0, len(past.graphs) + runs, graphs)
     found, under = np.unique([run.conditions for run in past.runs], return_inverse=True)
     graphs = (case * (graphs.max() + 1) + graphs) * len(found) + under[runs]
-    _, graphs = np.unique(graphs, return_inverse=True)
-    timed, places = np.unique(runs, return_inverse=True)
-    values = np.concatenate([alone[name].values for name in by_case])
-    every, others = controls.common(values, places, graphs)
-    ends = np.cumsum([len(rows) for rows in cases])[:-1]
-    parts = zip(*(np.split(each, ends) for each in (others.values, others.errors)), strict=True)
-    return (timed, every), {name: Common(*each) for name, each in zip(by_case, parts, strict=True)}
+    numbers: Places = np.unique(graphs, return_inverse=True)[1]
+    return numbers
 
 
-def _machine_steps(past: Past, runs: Places, common: Common) -> Sequence[LevelStep]:
-    """The steps of what all cases of a machine have in common."""
-    known = np.flatnonzero(~np.isnan(common.values))
+def _machine_steps(past: Past, runs: Places, figures: NDArray[np.float64]) -> Sequence[LevelStep]:
+    """The steps of what all cases of a machine have in common that its sentinels do not explain."""
+    known = np.flatnonzero(~np.isnan(figures[:, 0]))
     if not len(known):
         return ()
-    value, half = common.values[known], Z95 * common.errors[known]
-    figures = np.full((len(known), PACKED.size // 8), np.nan)
-    figures[:, :3] = np.exp([value, value - half, value + half]).T
-    rows = CaseRows(runs[known], np.zeros(len(known), int), figures)
-    return _history("all cases", past, rows, set_back.by_sentinels(figures)).steps
+    rows = CaseRows(runs[known], np.zeros(len(known), int), figures[known])
+    return _history("all cases", past, rows, set_back.by_sentinels(rows.figures)).steps
 
 
 def _history(name: str, past: Past, rows: CaseRows, series: Series) -> History:

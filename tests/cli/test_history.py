@@ -164,6 +164,18 @@ def test_a_step_is_told_from_the_machine_by_other_cases() -> None:
     assert "of 2026-10-19" not in invoke("history", "e", "--fail-on", "slower>20%").stderr
 
 
+def test_other_cases_go_before_sentinels_that_mislead() -> None:
+    slopes, widths = Slopes(1.0, 0.1, 0.0, 0.1), Widths(0.01, 0.01, 0.01)
+    for number in range(COUNT):
+        own = Adjustment(slopes, 1200.0 if number >= 12 else 1000.0, 1.0, 0.1, 0.0, 0.005, widths)
+        cases = dict.fromkeys("abcd", 2.0)
+        keep(number, "ab", *cases.items(), **{case: {"adjustment": own} for case in cases})
+    result = invoke("history", "--format", "csv", "--fail-on", "slower>3%")
+    assert "No last step is over" in result.stderr
+    for row in rows(result.stdout):
+        assert float(row["p50_set_back_ms"]) == pytest.approx(float(row["p50_ms"]), rel=0.01)
+
+
 def test_a_graph_of_too_few_runs_is_named_and_its_figure_is_the_one_of_now() -> None:
     for number in range(10):
         keep(number, "cd" if number >= 8 else "ab", ("a", 3.0 if number >= 8 else 2.0))

@@ -66,11 +66,9 @@ def _moved(random: np.random.Generator) -> Iterator[Row]:
         runs, graphs = np.tile(np.arange(MOVED + 3), 6), np.repeat(np.arange(6), MOVED + 3)
         _, common = controls.common(values.ravel(), runs, graphs)
         parts = zip(common.values.reshape(sds.shape), common.errors.reshape(sds.shape), strict=True)
-        none = np.zeros((MOVED + 3, 0))
-        found = [
-            steps.levels(*set_back.Series(v, sd, v, none).without(Common(*part)).part(0, MOVED + 3))
-            for v, sd, part in zip(values, sds, parts, strict=True)
-        ]
+        figures = np.exp([values, values - Z95 * sds, values + Z95 * sds]).transpose(1, 2, 0)
+        series = [set_back.by_controls(f, Common(*p)) for f, p in zip(figures, parts, strict=True)]
+        found = [steps.levels(*each.part(0, MOVED + 3)) for each in series if each]
         off += [b.over(a).value / 1.23 - 1 for a, b in pairwise(found[0]) if b.start == MOVED]
         false += sum(len(each) - 1 for each in found[1:])
     most, share = float(np.quantile(np.abs(off), 0.9)), len(off) / SERIES
