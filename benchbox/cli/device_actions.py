@@ -1,6 +1,6 @@
 """The work of the `benchbox device` commands."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +34,7 @@ LITTLE_FREE_BYTES = 256 * MIB  # ONNX Runtime, numpy and some graphs need less
 HOT_C = 75.0  # most boards begin to throttle at 80 to 85
 KHZ = 1000  # in a MHz
 LABEL = 14  # characters
+UNTOLD = ("free_bytes", "versions")  # of this machine: an agent has those of its own Python
 OF_ALL = ("throttled", "nvpmodel", "jetson_clocks")  # not of single processors
 
 
@@ -146,7 +147,7 @@ def check(
             console().print(f"{device.name} is in use: another benchbox is timing on it")
             return
     else:
-        _print(_rows({k: v for k, v in local.facts().items() if k != "free_bytes"}))
+        _print(_rows({k: v for k, v in local.facts().items() if k not in UNTOLD}))
     _start(device)
 
 
@@ -157,9 +158,8 @@ def _start(device: Device) -> None:
     with agent:  # it is ready only if an agent starts there
         if reason := client.reason(agent):
             _print([("emulation", reason)])
-        if device.python and not device.url:
-            versions = (f"{name} {version}" for name, version in agent.hello["versions"].items())
-            _print([("versions", ", ".join(versions))])
+        if not device.url:
+            _print([("software", _listed(agent.hello["versions"]))])
         there, hello = agent.hello["host"], agent.hello
         known = [*hello["providers"], *hello.get("plugins", ())]
         system = "" if device.url.startswith("adb:") else there.get("system", "")
@@ -264,14 +264,14 @@ def _missing(device: Device, found: dict[str, Any], lacks: Sequence[str]) -> str
 
 
 def _rows(found: dict[str, Any], *, is_sent: bool = False) -> list[tuple[str, str]]:
-    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     setting = found.get("setting", {})
     narrow = ", 32-bit Python" if found.get("bits") == 32 else ""
     rows = [
         ("model", found.get("model", "not said")),
         ("architecture", f"{found['machine']}, {found['system']}{narrow}"),
-        ("software", f"no Python; sent: {versions}" if is_sent else versions),
     ]
+    if versions := _listed(found.get("versions", {})):
+        rows.append(("software", f"no Python; sent: {versions}" if is_sent else versions))
     rows += _clusters(found["clusters"])
     rows += kernels.rows(found.get("instructions"), found["machine"])
     if (celsius := found.get("temperature_c")) is not None:
@@ -282,6 +282,10 @@ def _rows(found: dict[str, Any], *, is_sent: bool = False) -> list[tuple[str, st
         little = "; large graphs may not fit" if free < LITTLE_FREE_BYTES else ""
         rows.append(("free space", f"{free / MIB:.0f} MB{little}"))
     return rows
+
+
+def _listed(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def _clusters(clusters: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -116,6 +116,6 @@ def test_this_machine_is_checked_under_any_of_its_names() -> None:
     checked = device("check", "here")
     assert checked.exit_code == 0, checked.output
     labels = [line[:14].strip() for line in checked.stdout.splitlines()]
-    assert labels[:3] == ["model", "architecture", "software"]
+    assert labels[:2] == ["model", "architecture"] and labels.count("software") == 1
     assert {"product best", "copy best", "node best"} <= {*labels}
     assert checked.stdout.endswith("here is ready\n")
