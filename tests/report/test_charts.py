@@ -279,7 +279,20 @@ def test_hostile_names_are_text_in_every_picture(figure: str) -> None:
     assert not any("\x1b" in text or "\u202e" in text for text in svg.itertext())
 
 
-TAGS = ("svg", "g", "path", "text", "rect", "line", "defs", "clipPath", "style", "title", "desc")
+TAGS = (
+    "svg",
+    "g",
+    "path",
+    "text",
+    "tspan",
+    "rect",
+    "line",
+    "defs",
+    "clipPath",
+    "style",
+    "title",
+    "desc",
+)
 
 
 def test_a_profile_is_read_and_another_file_refused(tmp_path: Path) -> None:
