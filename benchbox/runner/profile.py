@@ -52,9 +52,10 @@ def is_processor(device: Device) -> bool:
 def require_processor(device: Device) -> None:
     """Raise DeviceError for a device that is no processor."""
     if not is_processor(device):
+        there = device.name.rpartition("-cuda-")[0]  # another machine's
         raise DeviceError(
             f"device {device.name!r}: only processors can be profiled, not {device.provider}; "
-            "profile with --device cpu"
+            f"profile with --device {f'{there}:cpu' if there else 'cpu'}"
         )
 
 
