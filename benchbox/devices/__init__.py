@@ -3,17 +3,15 @@
 from benchbox.devices.claims import ARM_MACHINES
 from benchbox.devices.device import (
     CPU_PROVIDER,
-    DEVICES,
     SSH_PORT,
     Device,
-    names,
     naming_python,
     require_claims,
     require_onnxruntime,
     resolve,
-    shareable,
     takes,
 )
+from benchbox.devices.lookup import DEVICES, names, shareable
 
 __all__ = [
     "ARM_MACHINES",

@@ -1,10 +1,7 @@
 """Device: a name from the command line resolved to an address, a provider and threads."""
 
-import difflib
-import hashlib
 import importlib.util
 import platform
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,8 +9,8 @@ from typing import Literal
 
 from benchbox import host
 from benchbox.agent.ort import plugins as on_device
-from benchbox.devices import claims, last_seen, providers, registry
-from benchbox.devices.address import adb_serial, masked, ssh_address
+from benchbox.devices import claims, last_seen, lookup, providers, registry
+from benchbox.devices.address import ssh_address
 from benchbox.devices.gpu_options import Driving
 from benchbox.devices.plugins import Plugin
 from benchbox.devices.registry import Entry, Processors
@@ -22,14 +19,6 @@ from benchbox.errors import DeviceError, UsageError
 Channels = Literal["gpu", "arm"]
 CPU_PROVIDER = providers.CPU
 SSH_PORT = 22
-DIGITS = 12  # of 6, two of some thousand addresses are the same
-PRINTED = re.compile(r"(?:(?P<name>[a-z0-9][a-z0-9_-]*)-)?cuda-(?P<index>0|[1-9]\d?)")
-GPU = re.compile(r"(?:(?P<name>[a-z0-9][a-z0-9_-]*):)?cuda(?::(?P<index>0|[1-9]\d?))?")
-DEVICES = {
-    "cpu": "this machine's processor",
-    "arm": "this machine's processor, where that is an ARM one",
-    "cuda": "this machine's first NVIDIA GPU; cuda:1 is its second",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +78,7 @@ def resolve(
     `driving` is for GPUs alone. Raises DeviceError when there is no such device, UsageError when
     this machine has no such processors; another machine's are checked by its agent.
     """
-    entry, gpu = _placed(name)
+    entry, gpu = lookup.placed(name)
     default = providers.GPUS.get(entry.provider, providers.CUDA) if gpu else CPU_PROVIDER
     plugin = _plugin(provider, is_here=entry.url == "local")
     provider = providers.without_options(provider or default)
@@ -183,48 +172,6 @@ def _named(
     return own if provider == default else providers.with_provider(own, provider, plugin)
 
 
-def _placed(name: str) -> tuple[Entry, str]:
-    """The entry of a name, as it is recorded, and the GPU there that it stands for, if any.
-
-    That is `cuda` or `cuda:1` of this machine, `box:cuda:1` of a registered one, or `box` where
-    that is registered with a provider for GPUs; `box:cpu` are the processors there. Names of
-    tables, `box-cuda-1` and `box-cpu`, are the same.
-    """
-    match = GPU.fullmatch(name) or _printed(name)
-    if match is None and (entry := _with_processors(name)):
-        own = f"{entry.name}-cpu" if entry.provider else entry.name
-        return replace(entry, name=own, provider=""), ""
-    if match is None:
-        entry = _entry(name)
-        if not entry.provider:
-            return entry, ""
-        return replace(entry, name=f"{name}-cuda-0"), "cuda:0"
-    gpu = f"cuda:{match['index'] or 0}"
-    if not match["name"]:
-        return Entry(name.replace(":", "-"), "local"), gpu
-    entry = _entry(match["name"])
-    if not entry.url.startswith("ssh:"):
-        raise UsageError(
-            f"device {name!r}: only GPUs of this machine (cuda) and over ssh are timed"
-        )
-    return replace(entry, name=f"{entry.name}-{gpu.replace(':', '-')}"), gpu
-
-
-def _printed(name: str) -> re.Match[str] | None:
-    """The parts of a GPU's name as tables have it, None for a name of one's own."""
-    match = None if registry.find(name) else PRINTED.fullmatch(name)
-    return match if match and (not match["name"] or registry.find(match["name"])) else None
-
-
-def _with_processors(name: str) -> Entry | None:
-    """The registered device of `box:cpu`; `box-cpu` where `box` is its GPU; else None."""
-    if registry.find(name):
-        return None
-    own = name.removesuffix(":cpu")
-    entry = registry.find(own if own != name else name.removesuffix("-cpu"))
-    return entry if entry and (own != name or entry.provider) else None
-
-
 def _check_torch(device: Device) -> None:
     """Raise DeviceError where PyTorch cannot be timed as it is asked for."""
     if not providers.runs_modules(device.provider):
@@ -245,47 +192,6 @@ def _check_torch(device: Device) -> None:
             raise DeviceError(f"device {device.name!r}: {error}") from None
 
 
-def _entry(name: str) -> Entry:
-    """The entry for a name from the command line, registered or not."""
-    if name.startswith("ssh://"):
-        ssh_address(name)
-        return Entry(shareable(name), name)
-    if name.startswith("adb:"):
-        adb_serial(name)
-        return Entry(shareable(name), name)
-    if name.startswith("cuda:"):
-        raise DeviceError(f"device {name!r}: write cuda, or cuda:1 for the second GPU")
-    entry = registry.find(name)
-    if entry is not None:
-        return entry
-    if name not in DEVICES:
-        raise DeviceError(_unknown(name))
-    return Entry(name, "local")
-
-
-def _unknown(name: str) -> str:
-    """The message for an unknown device, with what to write instead."""
-    known = list(dict.fromkeys([*DEVICES, *registry.entries()]))
-    if (own := name.partition(":")[0]) in registry.entries():
-        return f"unknown device {name!r}: write {own}, {own}:cuda, {own}:cuda:1 or {own}:cpu"
-    if ":" in name or "@" in name:
-        return (
-            f"unknown device {masked(name)!r}: write an address as "
-            "ssh://[user@]host[:port] or adb://serial"
-        )
-    is_usable = registry.NAME.fullmatch(name) and not claims.of(name)
-    own = name if is_usable else "NAME"
-    return (
-        f"unknown device {name!r}{_nearest(name, known)}; benchbox times on: {', '.join(known)}; "
-        f"a board gets a name by: benchbox device add {own} ssh://user@host"
-    )
-
-
-def shareable(url: str) -> str:
-    """A name for an unregistered address that reveals neither host nor user nor serial."""
-    return f"{url[:3]}-{hashlib.sha256(url.encode()).hexdigest()[:DIGITS]}"
-
-
 def naming_python(device: Device, *, addressed: bool = True) -> str:
     """Return the command that names another Python of a device, with or without its address."""
     if not addressed:
@@ -297,12 +203,12 @@ def naming_python(device: Device, *, addressed: bool = True) -> str:
 def require_claims(device: Device, machine: str, model: str | None = None) -> None:
     """Raise DeviceError where a device's name says that it is what it is not."""
     own = device.name.removesuffix(f"-{device.plugin.name}") if device.plugin else device.name
-    entry = _with_processors(device.typed)  # of one that is called after its GPU
+    entry = lookup.with_processors(device.typed)  # of one that is called after its GPU
     has_card = bool(device.gpu or (entry and entry.provider))
     claimed = claims.false_one(own, machine, model, has_card=has_card)
     if not claimed:
         return
-    if device.url or device.command_name not in DEVICES:
+    if device.url or device.command_name not in lookup.DEVICES:
         what = "is timed on its processor" if claimed in claims.ON_CARDS else f"is {machine}"
         raise DeviceError(f"device {device.name!r}: it {what}, not {claimed}; give it another name")
     own_boards = " or ".join(f"-d {each}" for each in _perhaps_arm())
@@ -326,13 +232,6 @@ def _perhaps_arm() -> list[str]:
     }
     known = [name for name, kind in kinds.items() if kind & {*claims.ARM_MACHINES}]
     return known + [name for name, kind in kinds.items() if kind == {""}]
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    meant = {claims.GPU: "cuda", claims.ARM: "arm", claims.X86: "cpu"}
-    close = [meant[what] for what in claims.of(name) if what in meant]
-    close = close or difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def require_onnxruntime() -> None:
@@ -365,13 +264,3 @@ def _check_pairs(threads: int, cpus: Sequence[int]) -> None:
     if cpus and len(cpus) != threads:
         each = "the thread" if threads == 1 else f"each of the {threads} threads"
         raise UsageError(f"--cpus {named}: name one processor for {each}")
-
-
-def names() -> Sequence[tuple[str, str]]:
-    """Every device name with its address or description; raises UsageError for a broken file."""
-    known = {
-        name: f"{entry.url}, {entry.provider}" if entry.provider else entry.url
-        for name, entry in registry.entries().items()
-    }
-    unusable = {name: f"not usable: {why}" for name, why in registry.wrong().items()}
-    return list({**DEVICES, **known, **unusable}.items())
