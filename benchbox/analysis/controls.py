@@ -5,6 +5,7 @@ a figure is taken as that of its graph, and that of its run, and noise, fitted s
 goes its own way counts little. What a case has in common with others is told by the others alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +27,18 @@ Places = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """Ln of what is common to some figures, with standard errors; NaN where it is not known."""
+    """Ln of what is common to some figures, with standard errors; NaN where it is not known.
+
+    Only within a part, of runs that enough graphs go through, is it known how it changed.
+    """
 
     values: Floats
     errors: Floats
+    parts: Places
+
+    def of(self, figures: slice) -> "Common":
+        """The same of some of the figures."""
+        return Common(self.values[figures], self.errors[figures], self.parts[figures])
 
 
 def common(values: Floats, runs: Places, graphs: Places) -> tuple[Common, Common]:
@@ -48,9 +57,12 @@ def common(values: Floats, runs: Places, graphs: Places) -> tuple[Common, Common
         if counted.any():
             sd = max(stats.SD_OF_MAD * float(np.median(np.abs(left[counted > 0]))), RUN_SD)
         weights = counted / (1 + (left / FAR / sd) ** 2)
-    level = _moved(of_run, runs, graphs)
+    cuts = _cuts(runs, graphs)
+    level = _moved(of_run, cuts)
+    parts = np.searchsorted(cuts, np.arange(len(of_run)), side="right")
     total, sums, count = (np.bincount(runs, each) for each in (weights, weights * apart, counted))
-    every = Common(np.where(count > FEWEST, of_run + level, np.nan), sd / np.sqrt(_some(total)))
+    found = np.where(count > FEWEST, of_run + level, np.nan)
+    every = Common(found, sd / np.sqrt(_some(total)), parts)
     rest = _some(total[runs] - weights)
     others = (sums[runs] - weights * apart) / rest
     is_known = count[runs] - counted >= FEWEST
@@ -58,22 +70,24 @@ def common(values: Floats, runs: Places, graphs: Places) -> tuple[Common, Common
     errors = sd / np.sqrt(rest)
     spread = max(0.0, float(np.var(of_run)) - float(np.mean(errors**2)))
     others *= spread / (spread + errors**2)
-    return every, Common(np.where(is_known, others + level[runs], np.nan), errors)
+    return every, Common(np.where(is_known, others + level[runs], np.nan), errors, parts[runs])
 
 
-def _moved(of_run: Floats, runs: Places, graphs: Places) -> Floats:
-    """What takes the runs before each place that too few graphs go through to those after it.
-
-    The machine is taken to be the same on both sides there, as nothing tells what it did.
-    """
-    ends = np.zeros(len(of_run) + 1)
-    first, last = np.full(graphs.max() + 1, len(of_run)), np.zeros(graphs.max() + 1, np.intp)
+def _cuts(runs: Places, graphs: Places) -> list[int]:
+    """The runs that too few graphs go on to from before, the first and the end among them."""
+    count = runs.max() + 1
+    ends = np.zeros(count + 1)
+    first, last = np.full(graphs.max() + 1, count), np.zeros(graphs.max() + 1, np.intp)
     np.minimum.at(first, graphs, runs)
     np.maximum.at(last, graphs, runs)
     np.add.at(ends, first + 1, 1)
     np.add.at(ends, last + 1, -1)
-    through = np.cumsum(ends)[1:-1]  # graphs from before each run but the first to it or beyond
-    cuts = [0, *(np.flatnonzero(through < FEWEST) + 1).tolist(), len(of_run)]
+    through = np.cumsum(ends)[1:-1]
+    return [0, *(np.flatnonzero(through < FEWEST) + 1).tolist(), count]
+
+
+def _moved(of_run: Floats, cuts: Sequence[int]) -> Floats:
+    """What takes the runs before each cut to those after it, as other cases do not tell it."""
     moved = np.zeros(len(of_run))
     for start, cut, end in zip(cuts[:-2], cuts[1:-1], cuts[2:], strict=True):
         after = of_run[cut : min(cut + BESIDE, end)].mean()

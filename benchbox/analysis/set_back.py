@@ -1,7 +1,6 @@
 """Figures of a case from run to run set back to the machine as it is in the newest run.
 
-By what other cases tell or, without enough of them, by the sentinels, with the middle slopes of all
-runs: where both are known the sentinels bring the figures of reference runs no nearer.
+By its sentinels, with the middle slopes of all runs, and then by what other cases tell.
 """
 
 from dataclasses import dataclass
@@ -33,22 +32,32 @@ class Series:
         """Values, standard deviations and doubts of some runs."""
         return self.values[start:end], self.sds[start:end], self.doubts[start:end]
 
+    def without(self, common: Common) -> "Series | None":
+        """The series without what is common to other cases; None where most runs have too few.
 
-def by_controls(figures: Floats, common: Common) -> Series | None:
-    """Figures set back by what is common to other cases; None where most runs have too few.
+        Where it is not known what is common, it is taken as nearby. The sentinels' doubts are left
+        from one part to another alone.
+        """
+        known = np.flatnonzero(~np.isnan(common.values))
+        if 2 * len(known) < len(self.values):
+            return None
+        filled = np.interp(np.arange(len(self.values)), known, common.values[known])
+        errors = np.full(len(filled), common.values[known].std())
+        errors[known] = common.errors[known]
+        back = filled[-1] - filled
+        return Series(
+            self.values + back,
+            np.where(self.sds > 0, np.hypot(self.sds, errors), 0.0),
+            self.back + back,
+            np.column_stack([controls.UNLIKE * (self.back + back), self._between(common.parts)]),
+        )
 
-    Of each run `figures` are p50 and its interval, then what `by_sentinels` needs. Where it is not
-    known what is common, it is taken as nearby.
-    """
-    known = np.flatnonzero(~np.isnan(common.values))
-    if 2 * len(known) < len(figures):
-        return None
-    filled = np.interp(np.arange(len(figures)), known, common.values[known])
-    errors = np.full(len(figures), common.values[known].std())
-    errors[known] = common.errors[known]
-    back, sds = filled[-1] - filled, _sds(figures)
-    sds = np.where(sds > 0, np.hypot(sds, errors), 0.0)
-    return Series(np.log(figures[:, 0]) + back, sds, back, controls.UNLIKE * back[:, None])
+    def _between(self, parts: Places) -> Floats:
+        """The mean doubts of each part, over those of the newest."""
+        sums = np.stack([np.bincount(parts, column) for column in self.doubts.T], axis=1)
+        means = sums / np.maximum(np.bincount(parts), 1)[:, None]
+        found: Floats = means[parts] - means[parts[-1]]
+        return found
 
 
 def by_sentinels(figures: Floats) -> Series:
@@ -69,7 +78,7 @@ def by_sentinels(figures: Floats) -> Series:
 
 
 def of_machine(figures: Floats, runs: Places, common: Common) -> Floats:
-    """What is common to the figures of each run, as figures, with the mean of their sentinels."""
+    """What is common to figures that are set back, as figures, with the mean of their sentinels."""
     half = Z95 * common.errors
     ends = np.exp([common.values, common.values - half, common.values + half])
     known, facts = ~np.isnan(figures[:, 3:]), np.nan_to_num(figures[:, 3:])

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchbox.analysis import controls, set_back, steps
-from benchbox.analysis.controls import Common
 from benchbox.analysis.set_back import Series
 from benchbox.analysis.stats import Interval
 from benchbox.analysis.steps import Level
@@ -193,17 +192,17 @@ def _of_machine(past: Past, by_case: Mapping[str, CaseRows], asked: Sequence[str
     cases = [*by_case.values()]
     figures = np.concatenate([rows.figures for rows in cases])
     timed, runs = np.unique(np.concatenate([rows.runs for rows in cases]), return_inverse=True)
-    ends = np.cumsum([len(rows) for rows in cases])[:-1]
-    each_run, others = controls.common(np.log(figures[:, 0]), runs, _graphs(past, cases))
-    parts = zip(*(np.split(each, ends) for each in (others.values, others.errors)), strict=True)
-    common = dict(zip(by_case, parts, strict=True))
+    alone = [set_back.by_sentinels(rows.figures) for rows in cases]
+    values = np.concatenate([series.values for series in alone])
+    each_run, others = controls.common(values, runs, _graphs(past, cases))
     machine = _machine_steps(past, timed, set_back.of_machine(figures, runs, each_run))
+    ends = np.cumsum([0, *map(len, cases)])
     found = []
-    for name in asked:
-        rows = by_case[name]
-        series = set_back.by_controls(rows.figures, Common(*common[name]))
-        history = _history(name, past, rows, series or set_back.by_sentinels(rows.figures))
-        found.append(replace(history, has_controls=series is not None, machine=machine))
+    for (name, rows), series, part in zip(by_case.items(), alone, pairwise(ends), strict=True):
+        if name in asked:
+            without = series.without(others.of(slice(*part)))
+            history = _history(name, past, rows, without or series)
+            found.append(replace(history, has_controls=without is not None, machine=machine))
     return found
 
 
@@ -225,7 +224,9 @@ def _machine_steps(past: Past, runs: Places, figures: NDArray[np.float64]) -> Se
     if not len(known):
         return ()
     rows = CaseRows(runs[known], np.zeros(len(known), int), figures[known])
-    return _history("all cases", past, rows, set_back.by_sentinels(rows.figures)).steps
+    series = set_back.by_sentinels(rows.figures)  # for its doubts: these are set back
+    series = replace(series, values=series.values - series.back)
+    return _history("all cases", past, rows, series).steps
 
 
 def _history(name: str, past: Past, rows: CaseRows, series: Series) -> History:

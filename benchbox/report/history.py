@@ -24,7 +24,7 @@ NONE = "none"
 USUAL = ("provider", "threads", "channels")  # said otherwise, or by the graph
 HELP = (
     "a step: the next runs differ from those before by more than noise; figures are set back to "
-    "the machine in the newest run, by what other cases have in common or by its sentinels"
+    "the machine in the newest run, by its sentinels and by what other cases have in common"
 )
 ALONE = "; too few other cases tell what the machine did"
 

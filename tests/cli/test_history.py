@@ -164,6 +164,16 @@ def test_a_step_is_told_from_the_machine_by_other_cases() -> None:
     assert "of 2026-10-19" not in invoke("history", "e", "--fail-on", "slower>20%").stderr
 
 
+def test_what_all_cases_take_more_under_another_version_is_not_the_machines() -> None:
+    for number in range(COUNT):
+        slow, version = 1.2 if number >= 10 else 1.0, "1.23" if number >= 18 else "1.22"
+        ms = 2.0 * slow * (1.06 if number >= 18 else 1.0)
+        keep(number, "ab", *dict.fromkeys("abcd", ms).items(), versions={"onnxruntime": version})
+    *steps, machine = [line for line in invoke("history").stdout.splitlines() if "x (" in line]
+    assert len(steps) == 4 and all("1.06x" in line and "1.22 -> 1.23" in line for line in steps)
+    assert machine.startswith("2026-10-11 00:00 all cases 1.20x (")
+
+
 def test_other_cases_go_before_sentinels_that_mislead() -> None:
     slopes, widths = Slopes(1.0, 0.1, 0.0, 0.1), Widths(0.01, 0.01, 0.01)
     for number in range(COUNT):

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from benchbox import records
 from benchbox.analysis import controls, set_back, steps
 from benchbox.analysis.adjusted import Z95
-from benchbox.analysis.controls import Common
 from benchbox.analysis.steps import Level
 from tools.bench.common import Row
 
@@ -65,9 +64,13 @@ def _moved(random: np.random.Generator) -> Iterator[Row]:
         values[0, MOVED:] += math.log(1.23)
         runs, graphs = np.tile(np.arange(MOVED + 3), 6), np.repeat(np.arange(6), MOVED + 3)
         _, common = controls.common(values.ravel(), runs, graphs)
-        parts = zip(common.values.reshape(sds.shape), common.errors.reshape(sds.shape), strict=True)
-        figures = np.exp([values, values - Z95 * sds, values + Z95 * sds]).transpose(1, 2, 0)
-        series = [set_back.by_controls(f, Common(*p)) for f, p in zip(figures, parts, strict=True)]
+        none = np.zeros((MOVED + 3, 1))
+        series = [
+            set_back.Series(v, sd, 0 * v, none).without(common.of(slice(start, start + MOVED + 3)))
+            for start, v, sd in zip(
+                range(0, common.values.size, MOVED + 3), values, sds, strict=True
+            )
+        ]
         found = [steps.levels(*each.part(0, MOVED + 3)) for each in series if each]
         off += [b.over(a).value / 1.23 - 1 for a, b in pairwise(found[0]) if b.start == MOVED]
         false += sum(len(each) - 1 for each in found[1:])
