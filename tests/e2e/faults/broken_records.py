@@ -230,7 +230,8 @@ def set_side_by_side(runs: Sequence[Run]) -> None:
             chosen = choice.choose(run, budget)
             shown.append((choice_text.tables(chosen, "flops"), choice_text.rows(chosen, "flops")))
     with contextlib.suppress(RecordError):
-        shown.append((merged.tables(merge.merge(runs)), []))
+        together = merge.merge(runs)
+        shown += [(merged.tables(together), [])] if together.runs else []  # as the command has it
     for text, rows in shown:
         show_tables(text, Console(file=io.StringIO(), width=60, force_terminal=True))
         for format_ in ("csv", "markdown", "json", "html", "latex"):
