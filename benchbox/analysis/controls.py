@@ -16,7 +16,7 @@ from benchbox.analysis import stats
 from benchbox.analysis.adjusted import RUN_SD
 
 FEWEST = 3  # other cases
-ITERATIONS = 20
+ITERATIONS, CONVERGED = 20, 1e-5
 FAR = 2.4  # standard deviations: Cauchy's weights, 95% efficient where no case is far off
 UNLIKE = 0.2  # of what is common: what cases follow it by more or less, as a standard deviation
 BESIDE = 3  # runs to each side of a change of most graphs
@@ -51,8 +51,11 @@ def common(values: Floats, runs: Places, graphs: Places) -> tuple[Common, Common
     of_run, weights, sd = np.zeros(runs.max() + 1), counted, RUN_SD
     apart = values
     for _ in range(ITERATIONS):
+        before = of_run
         apart = values - _means(values - of_run[runs], weights, graphs)[graphs]
         of_run = _means(apart, weights, runs)
+        if np.abs(of_run - before).max() < CONVERGED:
+            break
         left = apart - of_run[runs]
         if counted.any():
             sd = max(stats.SD_OF_MAD * float(np.median(np.abs(left[counted > 0]))), RUN_SD)

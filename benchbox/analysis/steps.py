@@ -77,7 +77,7 @@ def levels(series: Floats, sds: Floats, doubts: Floats | None = None) -> list[Le
     """
     doubts = np.zeros((len(series), 0)) if doubts is None else doubts
     found = _between(series, sds, np.zeros(len(series)))
-    for _ in range(PASSES):
+    for _ in range(PASSES if len(found) > 1 else 0):
         flat = np.repeat([each.value for each in found], [each.end - each.start for each in found])
         more = _between(series, sds, flat)
         if len(more) < len(found):
