@@ -24,6 +24,7 @@ except ImportError:  # Windows has no advisory locks of this kind
     fcntl = None  # type: ignore[assignment]
 
 ELSEWHERE = "choose another folder with --results"
+PLAIN = frozenset((int, float, str, type(None)))  # what JSON has as it is: most are samples
 
 
 class Writer:
@@ -266,5 +267,5 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON is whatever the dataclasse
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [item if type(item) in PLAIN else _plain(item) for item in value]
     return value
