@@ -13,6 +13,7 @@ from dataclasses import replace
 from statistics import fmean
 
 from benchbox.analysis.operators import LAYOUT
+from benchbox.analysis.origins import BLOCKED
 from benchbox.analysis.profile import Node
 from benchbox.insight import kernels
 from benchbox.insight.kernels import Kernel
@@ -61,8 +62,7 @@ class _Times:
 
     def _other_s(self, node: Node, kernel: Kernel) -> float:
         known, size = self._found.known, kernel.memory_bytes
-        type_ = node.operation.type
-        alike = [each for each in self._found.nodes if each.node.operation.type == type_]
+        alike = [each for each in self._found.nodes if _kind(each.node) == _kind(node)]
 
         def distance(each: ExplainedNode) -> tuple[float, int]:  # many small maps take longer
             maps = abs(math.log(_pixels(each.node) / _pixels(node)))
@@ -70,7 +70,7 @@ class _Times:
 
         nearest = min(alike, key=distance, default=None)
         was = self._named.get(node.name)
-        if was and was.node.operation.type == type_:
+        if was and _kind(was.node) == _kind(node):
             nearest = was
         if nearest is None or not size:
             return known.node_s + known.moving_s(size)
@@ -106,6 +106,11 @@ class _Times:
         return min(was.node.time_s * kernel.macs / max(1, was.kernel.macs), rate_s)
 
 
+def _kind(node: Node) -> tuple[str, bool]:
+    """The operator, and whether it computes in blocks: pooling is much faster there."""
+    return node.operation.type, node.name.endswith(BLOCKED)
+
+
 def _pixels(node: Node) -> int:
     """The results of a channel."""
     return max(1, math.prod(node.operation.output()[2:]))
@@ -115,7 +120,7 @@ def _work(node: Node, kernel: Kernel) -> object:
     """What nodes that take alike have in common."""
     if kernel.kind == "other":
         shapes = node.operation.input(0), node.operation.output()
-        return node.operation.type, *map(tuple, shapes)
+        return *_kind(node), *map(tuple, shapes)
     return replace(kernel, memory_bytes=0, window=tuple(kernel.window)), _read(node)
 
 

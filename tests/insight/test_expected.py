@@ -67,3 +67,6 @@ def test_what_the_profile_has_takes_as_long_as_there_and_others_by_their_bytes()
     large = node("large", "ReorderOutput", 11, (1, 5, 5, 5), (1, 5, 5, 5))
     new = node("new", "ReorderOutput", 0, (1, 2, 5, 5), (1, 2, 5, 5))
     assert us(explained(small, large), new) == pytest.approx(1 + 10 * 2 / 5)  # not as the small
+    pool = node("pool", "MaxPool", 50, (1, 100), (1, 100))
+    blocked_pool = node("pool_nchwc", "MaxPool", 0, (1, 100), (1, 100))
+    assert us(explained(pool), blocked_pool) == pytest.approx(1 + 0.8)  # as a copy
