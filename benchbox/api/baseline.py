@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 from benchbox import host, runner, specs
@@ -12,11 +13,12 @@ from benchbox.api.job import Job
 from benchbox.api.options import JobOptions
 from benchbox.api.selection import file_name, run_name
 from benchbox.errors import BenchboxError, CaseError, RecordError, UsageError
+from benchbox.export import Graph
 from benchbox.records import Context, Record, Run, baselines, differences
-from benchbox.records.diff import RunDiff, diff
+from benchbox.records.diff import RunDiff, both, diff
 from benchbox.report.changes import changes
 from benchbox.report.diff import machine
-from benchbox.report.text import listed
+from benchbox.report.text import few, listed
 from benchbox.runner.prepare import prepare
 from benchbox.runner.record import record as bare
 from benchbox.specs import COMPARE, BlockSpec, Case, Checkout, OnnxFile, Selection
@@ -146,15 +148,30 @@ def _require_fitting(plain: Job, name: str, kept: Sequence[Run]) -> None:
 
 
 def _require_setting(plain: Job, name: str, kept: Run, context: Context) -> None:
-    """Raise UsageError where every case that was kept was so at another setting."""
-    now = (bare(index, case, None) for index, case in enumerate(plain.cases))
-    pairs = [(old, each) for each in now if (old := kept.record(each.key))]
+    """Raise UsageError where no case was kept, or every one at another setting."""
+    pairs = _common(plain, kept)
+    if not (pairs or plain.stream):
+        raise UsageError(
+            f"--baseline {name}: it has none of these cases, but "
+            f"{few([_short(record.key) for record in kept.records])}; time what it has, or "
+            f"`benchbox baseline set {name} RUN` of a run of these"
+        )
     apart = [differences.of_case(kept.context, old, context, each) for old, each in pairs]
     if pairs and all(apart):
         raise UsageError(
             f"--baseline {name}: it is of another setting ({'; '.join(changes(apart[0]))}); "
             f"time that, or `benchbox baseline set {name} RUN` of a run at this one"
         )
+
+
+def _common(plain: Job, kept: Run) -> list[tuple[Record, Record]]:
+    """The cases of a baseline that a run has; where names tell of none, by their graphs."""
+    named = [bare(index, case, None) for index, case in enumerate(plain.cases)]
+    if found := both(kept.records, named):
+        return found
+    graphs = prepare(plain.requests[0].specs, plain.cases)
+    made = (graph if isinstance(graph := graphs[c.key], Graph) else None for c in plain.cases)
+    return both(kept.records, list(map(bare, count(), plain.cases, made)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def diff(a: Run, b: Run, margin: float) -> RunDiff:
     is_one = differences.machine(a.context) == differences.machine(b.context)
 
     def pairs(spread: float) -> list[CasePair]:
-        return [CasePair(x, y, _ratio(x, y, spread, is_one)) for x, y in _both(a, b)]
+        return [CasePair(x, y, _ratio(x, y, spread, is_one)) for x, y in both(a.records, b.records)]
 
     controls = [
         pair.ratio.interval.value
@@ -73,7 +73,7 @@ def diff(a: Run, b: Run, margin: float) -> RunDiff:
     return RunDiff(a, b, pairs(spread), margin, spread, changed)
 
 
-def _both(a: Run, b: Run) -> list[tuple[Record, Record]]:
+def both(a: Sequence[Record], b: Sequence[Record]) -> list[tuple[Record, Record]]:
     """The cases of both: by spec and name or else, where one alone has it, by name or by graph."""
     ways: tuple[Callable[[Record], str], ...] = (
         lambda record: record.key,
@@ -83,15 +83,15 @@ def _both(a: Run, b: Run) -> list[tuple[Record, Record]]:
     pairs = dict[str, Record]()
     for way in ways:
         taken = {record.key for record in pairs.values()}
-        left = [record for record in a.records if record.key not in taken]
-        others = [record for record in b.records if record.key not in pairs]
+        left = [record for record in a if record.key not in taken]
+        others = [record for record in b if record.key not in pairs]
         ours, theirs = (Counter(map(way, each)) for each in (left, others))
         own = {way(record): record for record in left if ours[way(record)] == 1}
         for record in others:
             name = way(record)
             if name in own and theirs[name] == 1 and name:
                 pairs[record.key] = own[name]
-    return [(pairs[record.key], record) for record in b.records if record.key in pairs]
+    return [(pairs[record.key], record) for record in b if record.key in pairs]
 
 
 def _ratio(a: Record, b: Record, spread: float, same_machine: bool) -> RunRatio | None:

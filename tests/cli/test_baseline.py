@@ -139,11 +139,15 @@ def test_files_are_timed_beside_those_of_a_revision(bench: CalmCommand, reposito
     assert "new.onnx: in HEAD: there is no such file" in alone.stderr
 
 
-def test_a_baseline_of_another_setting_judges_nothing(bench: CalmCommand, main: Path) -> None:
+def test_a_baseline_of_other_cases_or_another_setting_judges_nothing(
+    bench: CalmCommand, main: Path
+) -> None:
     timed = bench.bursts
     limits = ["--baseline", "main", *SLOWER]
     refused = bench.run(*TWO, *SHORT, "--dtype", "fp16", *limits, code=2)
     assert "--baseline main: it is of another setting (inputs" in refused.stderr
+    refused = bench.run("large.onnx", *SHORT, *limits, code=2)
+    assert "--baseline main: it has none of these cases, but small and twin; time" in refused.stderr
     assert bench.bursts == timed
     lines = main.read_text().splitlines()
     lines[1] = lines[1].replace("x=16x16", "x=32x32", 1)
