@@ -151,7 +151,7 @@ def test_whoever_has_no_certificate_of_the_fleet_is_left_outside(
 ) -> None:
     monkeypatch.setattr(connection, "CONNECT_S", 2.0)
     authority.init(tmp_path / "other")
-    with pytest.raises(BenchboxError, match="no scheduler answers"):
+    with pytest.raises(BenchboxError, match="of two fleets"):
         Connection(FleetAddress(fleet.address.url, tmp_path / "other"))
     assert fleet.address.certificates is not None
     port = int(fleet.address.url.rpartition(":")[2])
