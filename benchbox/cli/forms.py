@@ -100,6 +100,7 @@ def render(
 def _drawn(runs: Sequence[Run], format_: str, pictures: PictureOptions) -> str | bytes:
     """Runs as a page or as a figure."""
     from benchbox.report.charts import drawing, panel, profile_file, style
+    from benchbox.report.text import few
 
     profile = profile_file.read(pictures.with_profile) if pictures.with_profile else None
     if format_ == "html":
@@ -109,7 +110,11 @@ def _drawn(runs: Sequence[Run], format_: str, pictures: PictureOptions) -> str |
     size = style.WIDE if pictures.wide else style.COLUMN
     figure = pictures.figure.value if pictures.figure else "flops"
     found = panel.panels(runs, profile)
-    drawn = drawing.draw(found, figure, size, format_)
+    chart = drawing.together(found, figure, size)
+    drawn = drawing.converted(chart, size, format_)
+    if without := chart["usermeta"]["unlabelled"]:
+        line = f"Warning: no room in the picture for the label of {few(without)}"
+        console(stderr=True).print(line, style="yellow")
     warn_of_boxes("".join(row["name"] for each in found for row in each.rows), format_)
     return drawn
 

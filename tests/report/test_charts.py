@@ -72,7 +72,7 @@ def layers(spec: dict[str, Any]) -> list[dict[str, Any]]:
 def written(spec: dict[str, Any], size: Size) -> Iterator[labels.Box]:
     """What the labels of a scatter plot cover."""
     for layer in layers(spec):
-        if isinstance(layer["mark"], dict) and layer["mark"]["type"] == "text":
+        if "layer" in layer:
             x, y = (layer["encoding"][axis]["scale"] for axis in "xy")
             for row in layer["data"]["values"]:
                 low, high = y["domain"]
@@ -106,14 +106,28 @@ def test_no_label_stands_on_another_or_beyond_the_plot(name: str, size: Size) ->
         assert all(box.left >= 0 and box.right <= size.width + 1e-6 for box in boxes), figure
 
 
-def test_labels_without_room_are_counted_and_every_line_has_its_name() -> None:
+def test_labels_without_room_are_named_beside_the_chart_and_every_line_has_its_name() -> None:
     panel = panel_of(reference("all"))
     spec = CHARTS["flops"](panel, COLUMN) or {}
-    lines, names, *_, labels_of_points = spec["layer"]
-    left = len(panel.rows) - len(labels_of_points["data"]["values"])
-    assert lines["encoding"]["x"]["axis"]["title"][1] == f"no room for {left} labels"
+    lines, names, *_ = spec["layer"]
+    without = spec["usermeta"]["unlabelled"]
+    assert 0 < len(without) < len(panel.rows) and set(without) < {r["name"] for r in panel.rows}
     rates = {f"{row['rate']:g} GMAC/s" for row in lines["data"]["values"]}
     assert rates == {row["text"] for row in names["data"]["values"]} != set()
+
+
+def test_a_label_is_beside_its_own_point_or_at_the_end_of_a_line_from_it() -> None:
+    places = [(100.0 + 6 * (i % 3), 100.0 + 6 * (i // 3)) for i in range(9)]
+    points = [labels.Point(at, (f"point {i}",)) for i, at in enumerate(places)]
+    twin = labels.Point((100.0, 101.0), ("point 0",))
+    *found, shared = labels.placed([*points, twin], (300, 300), 7)
+    assert shared == found[0]
+    led = [label.led for label in found if label and label.led]
+    assert led and set(led) <= set(places)
+    for own, label in zip(places, found, strict=True):
+        if label and not label.led:
+            far = labels.box(label, 7).distance
+            assert min(places, key=lambda at: far(*at)) == own
 
 
 def test_a_run_of_networks_has_families_a_front_and_samples_by_what_disturbed_them() -> None:

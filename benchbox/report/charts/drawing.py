@@ -34,7 +34,7 @@ def converter(what: str) -> Any:  # noqa: ANN401 - a module without types
 
 def draw(panels: Sequence[Panel], figure: str, size: Size, format_: str) -> str | bytes:
     """Draw a chart of all panels that have its figures, one below the other."""
-    return converted(_together(panels, figure, size), size, format_)
+    return converted(together(panels, figure, size), size, format_)
 
 
 def converted(chart: Spec, size: Size, format_: str) -> str | bytes:
@@ -82,11 +82,17 @@ def boxes(text: str) -> list[str]:
     return [each for each in letters[:MOST_LETTERS] if picture(each) == box]
 
 
-def _together(panels: Sequence[Panel], figure: str, size: Size) -> Spec:
+def together(panels: Sequence[Panel], figure: str, size: Size) -> Spec:
+    """The chart of all panels that have its figures, one below the other."""
     built = [(panel, spec) for panel in panels if (spec := CHARTS[figure](panel, size))]
     if not built:
         raise UsageError(f"--figure {figure}: there is no {NEEDS[figure]}")
     parts = [spec | ({"title": panel.title} if len(panels) > 1 else {}) for panel, spec in built]
     body = parts[0] if len(parts) == 1 else {"vconcat": parts, "description": figure}
     sets: Mapping[str, Any] = {k: v for panel, _ in built for k, v in panel.datasets.items()}
-    return {**body, "datasets": {n: rows for n, rows in sets.items() if n in str(body)}}
+    without = [name for part in parts for name in part.pop("usermeta", {}).get("unlabelled", ())]
+    return {
+        **body,
+        "usermeta": {"unlabelled": without},
+        "datasets": {n: rows for n, rows in sets.items() if n in str(body)},
+    }

@@ -30,13 +30,16 @@ class Plot:
         rise *= self.size.height / self.size.width
         return own.top + rise * own.left < y + rise * x < own.bottom + rise * own.right
 
+    def values(self, x: float, y: float) -> tuple[float, float]:
+        """The values of the axes at a place."""
+        (low, high), height = self.up, 1 - y / self.size.height
+        up = low + (high - low) * height if self.is_linear else value_at(height, self.up)
+        return value_at(x / self.size.width, self.across), up
+
     def rows(self, labels: Iterable[Label]) -> list[Row]:
         """Labels as data, at values of the axes."""
-        low, high = self.up
         found = []
         for label in labels:
-            height = 1 - label.y / self.size.height
-            y = low + (high - low) * height if self.is_linear else value_at(height, self.up)
-            x = value_at(label.x / self.size.width, self.across)
+            x, y = self.values(label.x, label.y)
             found.append({"x": x, "y": y, "text": label.text, "align": label.align})
         return found

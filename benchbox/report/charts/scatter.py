@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from benchbox.report.charts import throughput
-from benchbox.report.charts.labels import MARK, Box, box, mark, placed
+from benchbox.report.charts.labels import MARK, Box, Label, Point, covers, leader, mark, placed
 from benchbox.report.charts.panel import Panel, Row
 from benchbox.report.charts.plot import Plot
 from benchbox.report.charts.style import (
     COLOURS,
+    HALO,
     QUIET,
     TIP,
     Size,
@@ -48,19 +49,18 @@ def flops(panel: Panel, size: Size) -> Spec | None:
     throughputs = [row["macs_m"] / row["latency_p50_ms"] for row in rows]
     members = Counter(row["family"] for row in rows)
     points = [
-        (
-            *plot.pixels(row["macs_m"], row["latency_p50_ms"]),
-            *([row["name"]] if members[row["family"]] == 1 else []),  # its family is but a colour
-            row["label"],
+        Point(
+            plot.pixels(row["macs_m"], row["latency_p50_ms"]),
+            # The family of one case is but a colour.
+            (row["name"], row["label"])[members[row["family"]] > 1 :],
         )
         for row in rows
     ]
     labels = placed(points, (size.width, size.height), size.font)
-    taken = [box(label, size.font) for label in labels]
-    taken += [mark(x, y) for x, y, *_ in points]
+    taken = [own for label in filter(None, labels) for own in covers(label, size.font)]
+    taken += [mark(*point.place) for point in points]
     lines = throughput.lines(plot, throughputs, taken)
-    title = _told("FLOPs (millions of multiply-accumulates)", len(rows) - len(labels))
-    x = logarithmic("macs_m", title, plot.across)
+    x = logarithmic("macs_m", "FLOPs (millions of multiply-accumulates)", plot.across)
     y = logarithmic("latency_p50_ms", LATENCY, plot.up)
     ends = [
         {"rate": line.rate, "x": at, "y": at / line.rate}
@@ -72,6 +72,7 @@ def flops(panel: Panel, size: Size) -> Spec | None:
         f"{_span(row['macs_m'] for row in rows)} M FLOPs, "
         f"{_span(row['latency_p50_ms'] for row in rows)} ms, {_span(throughputs)} GMAC/s"
         f"{_left_out(panel)}",
+        **_unlabelled(rows, labels),
         **_chosen(size),
         "width": size.width,
         "height": size.height,
@@ -89,15 +90,15 @@ def flops(panel: Panel, size: Size) -> Spec | None:
             _families(panel, plot, x, y),
             *_arrows(panel, rows, plot, x, y),
             *_points(panel, plot, x, y, bars="y"),
-            _texts(plot.rows(labels), x, y),
+            *_labels(labels, plot, x, y),
         ],
     }
 
 
-def _told(title: str, unlabelled: int) -> str | list[str]:
-    """The title of an axis, with a second line where points had no room for their labels."""
-    labels = f"{unlabelled} label{'' if unlabelled == 1 else 's'}"
-    return [title, f"no room for {labels}"] if unlabelled else title
+def _unlabelled(rows: Sequence[Row], labels: Sequence[Label | None]) -> Spec:
+    """The names of the cases that had no room for a label, for who draws the chart."""
+    names = [row["name"] for row, label in zip(rows, labels, strict=True) if label is None]
+    return {"usermeta": {"unlabelled": names}}
 
 
 def _left_out(panel: Panel) -> str:
@@ -135,15 +136,20 @@ def pareto(panel: Panel, size: Size) -> Spec | None:
     }
     front = sorted((row for row in rows if row["front"]), key=lambda row: row["accuracy"])
     places = [plot.pixels(row["latency_p50_ms"], row["accuracy"]) for row in front]
-    named = [(*at, row["name"], row["label"]) for at, row in zip(places, front, strict=True)][::-1]
-    taken = [mark(*plot.pixels(row["latency_p50_ms"], row["accuracy"])) for row in rows]
-    taken = [each for each in taken if each not in [mark(*at) for at in places]]
-    labels = placed(named, (size.width, size.height), size.font, [*taken, *_steps(places)])
-    x = logarithmic("latency_p50_ms", _told(LATENCY, len(front) - len(labels)), plot.across)
+    points = [Point(at, (row["name"],)) for at, row in zip(places, front, strict=True)][::-1]
+    points += [
+        Point(plot.pixels(row["latency_p50_ms"], row["accuracy"]))
+        for row in rows
+        if not row["front"]
+    ]
+    steps = list(_steps(places))
+    labels = placed(points, (size.width, size.height), size.font, steps)[: len(front)]
+    x = logarithmic("latency_p50_ms", LATENCY, plot.across)
     names = ", ".join(row["case"] for row in front)
     spec: Spec = {
         "description": f"Published accuracy against latency of {len(rows)} cases. "
         f"On the Pareto front, from the fastest: {names}",
+        **_unlabelled(front[::-1], labels),
         **_chosen(size),
         "width": size.width,
         "height": size.height,
@@ -160,7 +166,7 @@ def pareto(panel: Panel, size: Size) -> Spec | None:
                 "encoding": {"x": x, "y": y},
             },
             *_points(panel, plot, x, y, bars="x"),
-            _texts(plot.rows(labels), x, y),
+            *_labels(labels, plot, x, y),
         ],
     }
     return _with_budget(spec, x) if size.interactive else spec
@@ -266,11 +272,38 @@ def _points(panel: Panel, plot: Plot, x: Spec, y: Spec, *, bars: str) -> Iterato
         yield {**known, "transform": ringed, "mark": ring, "encoding": {"x": x, "y": y}}
 
 
+def _labels(labels: Iterable[Label | None], plot: Plot, x: Spec, y: Spec) -> Iterator[Spec]:
+    """Layers of the labels of points, and of the lines that lead to them."""
+    known = list(dict.fromkeys(filter(None, labels)))
+    lines = []
+    for ends in filter(None, (leader(label, plot.size.font) for label in known)):
+        (x0, y0), (x1, y1) = (plot.values(*end) for end in ends)
+        lines.append({"x": x0, "y": y0, "x2": x1, "y2": y1})
+    if lines:
+        places = {"x": {**x, "field": "x"}, "y": {**y, "field": "y"}}
+        yield {
+            "data": {"values": lines},
+            "mark": {"type": "rule", "strokeWidth": 0.5},
+            "encoding": {**places, "x2": {"field": "x2"}, "y2": {"field": "y2"}},
+        }
+    yield _texts(plot.rows(known), x, y)
+
+
 def _texts(rows: Sequence[Row], x: Spec, y: Spec, **mark: object) -> Spec:
-    """A layer of labels."""
-    text = {"type": "text", "align": {"expr": "datum.align"}, "baseline": "middle", **mark}
-    encoding = {"x": {**x, "field": "x"}, "y": {**y, "field": "y"}, "text": {"field": "text"}}
-    return {"data": {"values": list(rows)}, "mark": text, "encoding": encoding}
+    """A layer of labels, clear of the lines behind them."""
+    text = {"type": "text", "align": {"expr": "datum.align"}, "baseline": "middle"}
+    return {
+        "data": {"values": list(rows)},
+        "encoding": {
+            "x": {**x, "field": "x"},
+            "y": {**y, "field": "y"},
+            "text": {"field": "text"},
+        },
+        "layer": [
+            {"mark": {**text, "style": HALO, "strokeWidth": 2, "strokeJoin": "round"}},
+            {"mark": {**text, **mark}},
+        ],
+    }
 
 
 def _has_flops(row: Row) -> bool:

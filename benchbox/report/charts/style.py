@@ -24,6 +24,7 @@ SHAPES = (
     "triangle-left",
 )
 QUIET = "#888888"  # readable on white and on black
+HALO = "halo"  # of a text, in the colour of what is behind it
 # All three have the widths of Helvetica's letters, so that a figure is the same everywhere.
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 LETTER = 0.56  # width of a letter over the size of its font: more than most have
@@ -96,6 +97,7 @@ def config(size: Size) -> Spec:
         "point": {"size": 5 * size.font},
         "header": texts,
         "text": {"fontSize": size.font},
+        "style": {HALO: {"stroke": "white"}},
         "title": {"fontSize": size.font + 1, "anchor": "start"},
     }
 

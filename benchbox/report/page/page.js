@@ -32,6 +32,7 @@
     legend: { labelColor: ink, titleColor: ink },
     header: { labelColor: ink, titleColor: ink },
     text: { color: ink },
+    style: { halo: { stroke: "var(--card)" } },
     rule: { color: ink },
   };
 
