@@ -11,6 +11,7 @@ from benchbox.records.names import Wanted
 from benchbox.report.console import show_tables
 from benchbox.report.diff import machine
 from benchbox.report.table import Column
+from benchbox.report.text import few
 
 
 def keep(name: str, run: str, results: Path) -> None:
@@ -19,7 +20,7 @@ def keep(name: str, run: str, results: Path) -> None:
     found, _ = runs.readable([run], Wanted(results))
     if len(found) != 1:
         raise UsageError(f"{run}: these are {len(found)} runs; a baseline is set from one")
-    kept, left_out = baselines.keep(name, found[0])
+    kept, replaced, left_out = baselines.keep(name, found[0])
     if left_out:
         console(stderr=True).print(f"Without a figure: {', '.join(left_out)}", style="yellow")
     if wide := [each.case for each in kept.records if each.status == "imprecise"]:
@@ -27,6 +28,8 @@ def keep(name: str, run: str, results: Path) -> None:
         console(stderr=True).print(text, style="yellow")
     device = f"{kept.context.device}: {machine(kept.context)}"
     console().print(f"{_count(kept)} of {found[0].path} on {device} in {kept.path}")
+    if replaced:
+        console().print(f"In place of {_what(replaced)}")
 
 
 def show() -> None:
@@ -56,6 +59,12 @@ def _row(name: str, run: Run) -> tuple[str, ...]:
     context = run.context
     on = f"{context.device}: {machine(context)}"
     return name, _count(run), context.name, context.created[:10], on
+
+
+def _what(run: Run) -> str:
+    """How many cases of which run, and which."""
+    context, cases = run.context, few([record.case for record in run.records])
+    return f"{_count(run)} of {context.name}, {context.created[:16].replace('T', ' ')} UTC: {cases}"
 
 
 def _count(run: Run) -> str:

@@ -49,11 +49,11 @@ def read(name: str) -> list[Run]:
     return found
 
 
-def keep(name: str, run: Run) -> tuple[Run, list[str]]:
+def keep(name: str, run: Run) -> tuple[Run, Run | None, list[str]]:
     """Keep the figures of a run as those of its machine, beside those of others.
 
-    Returns the run as it is kept, and the cases without a figure, which are left out. Raises
-    RecordError for a run that has no figures of calls in a row.
+    Returns the run as it is kept, the one of its machine that it replaces, and the cases without a
+    figure, which are left out. Raises RecordError for a run that has no figures of calls in a row.
     """
     if any(record.arrival or record.sustained for record in run.records):
         raise RecordError(f"{run.path}: at a rate or under load; a baseline is of calls in a row")
@@ -63,14 +63,16 @@ def keep(name: str, run: Run) -> tuple[Run, list[str]]:
     if not figures:
         raise RecordError(f"{run.path}: no case has a figure")
     path = path_of(name)
-    others = [each for each in read(name) if not is_of(each, run.context)] if path.exists() else []
+    earlier = read(name) if path.exists() else []
+    others = [each for each in earlier if not is_of(each, run.context)]
     kept = replace(run, path=path, records=figures, earlier=())
     try:
         host.write(path, "".join(map(writer.text, [*others, kept])), 0o666)
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror}") from None
     taken = {record.key for record in figures}
-    return kept, [record.case for record in run.records if record.key not in taken]
+    left_out = [record.case for record in run.records if record.key not in taken]
+    return kept, of_machine(earlier, run.context), left_out
 
 
 def remove(name: str) -> Path:

@@ -72,7 +72,9 @@ def test_a_baseline_has_figures_and_graphs_of_each_machine_and_no_samples(
     other.write_text(main.read_text().replace('"machine":"', '"machine":"not-'))
     again = bench("baseline", "set", "other", "small.onnx+twin.onnx")
     assert "2 cases of results/cpu/" in again.stdout
-    bench("baseline", "set", "other", "small.onnx+twin.onnx")
+    assert "In place of" not in again.stdout
+    again = bench("baseline", "set", "other", "small.onnx+twin.onnx")
+    assert f"In place of 2 cases of {run.context.name}, {run.context.created[:10]}" in again.stdout
     assert len(records.read_all(other)) == 2
     assert bench("baseline", "list").stdout.count("2 cases") == 3
     bench("baseline", "remove", "other")
