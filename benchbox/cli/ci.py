@@ -83,11 +83,11 @@ def rendered(
 ) -> str | bytes:
     """Runs in a format of their exports.
 
-    `new` are they without the graphs of a baseline, and `name` is of the file for benchmark
-    services, which is of these alone.
+    `new` are they without the graphs of a baseline, which files of CI are about alone; `name` is of
+    the one for benchmark services.
     """
     from benchbox.report import ci
 
     if format_ == "ci":
         return ci.benchmarks(new, name)
-    return ci.junit(runs, judged, problems) if format_ == "junit" else render(runs, format_)
+    return ci.junit(new, judged, problems) if format_ == "junit" else render(runs, format_)

@@ -287,8 +287,11 @@ def test_files_are_timed_beside_exported_graphs(bench: CalmCommand, main: Path) 
     write("small", slow())
     write("new", product(16))
     graphs = ["--baseline-graphs", "old"]
+    graphs += ["--export-junit", "t.xml"]
     failed = bench.run(*TWO, *SHORT, *graphs, "--baseline", "main", *SLOWER, code=3)
     assert "the latency of small@main on cpu, over the limit" in failed.stderr
+    cases = [*ElementTree.parse("t.xml").getroot().iter("testcase")]  # noqa: S314 - its own
+    assert [(case.attrib["name"], len(case)) for case in cases] == [("small", 1), ("twin", 0)]
     lacking = bench.run("twin.onnx", "new.onnx", *SHORT, *graphs, code=1)
     assert "its baseline: new: not in old" in lacking.stderr
     assert main.exists()
