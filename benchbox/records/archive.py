@@ -26,7 +26,7 @@ def begun_before(date: datetime, wanted: Wanted) -> list[Path]:
 
 
 def change(path: Path, *, pack: bool) -> int:
-    """Pack a file, or remove it; the bytes that this frees.
+    """Pack a file, or remove it with a packed one beside it; the bytes that this frees.
 
     Raises RecordError while a run writes to it, StorageError where it cannot be changed.
     """
@@ -34,12 +34,15 @@ def change(path: Path, *, pack: bool) -> int:
         with held(path):
             data = host.read_file(path)
             freed = len(data)
+            packed = path.with_name(path.name + PACKED)
             if pack:
-                status, packed = path.stat(), path.with_name(path.name + PACKED)
+                status = path.stat()
                 smaller = gzip.compress(data, mtime=0)
                 host.write(packed, smaller, status.st_mode & 0o777)
                 os.utime(packed, ns=(status.st_atime_ns, status.st_mtime_ns))
                 freed -= len(smaller)
+            else:
+                packed.unlink(missing_ok=True)
             path.unlink()
             return freed
     except OSError as error:

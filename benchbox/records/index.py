@@ -288,9 +288,9 @@ def _files(results: Path) -> Iterator[tuple[str, tuple[int, int]]]:
     with contextlib.suppress(OSError), os.scandir(results) as folders:
         for folder in folders:
             with contextlib.suppress(OSError), os.scandir(folder) as files:
-                for file in files:
-                    if reader.is_run(file.name):
-                        yield f"{folder.name}/{file.name}", _stamp(file)
+                there = {file.name: file for file in files}
+                for name in reader.runs(there):
+                    yield f"{folder.name}/{name}", _stamp(there[name])
 
 
 def _stamp(file: "os.DirEntry[str]") -> tuple[int, int]:

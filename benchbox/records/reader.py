@@ -87,7 +87,7 @@ def latest(folder: Path, device: str, name: str | None = None) -> Path | None:
 
 def newest_first(folders: Iterable[Path], name: str | None = None) -> list[Path]:
     """The files of runs in the folders of devices, of that name where one is given."""
-    found = [path for folder in folders for path in folder.glob("*Z-*") if is_run(path.name)]
+    found = [f / name for f in folders for name in runs(path.name for path in f.glob("*Z-*"))]
     named = [path for path in found if name in (None, name_of(stem(path)))]
     dates = {path: dated(path) for path in named}
     alike = Counter(dates.values())
@@ -98,9 +98,10 @@ def newest_first(folders: Iterable[Path], name: str | None = None) -> list[Path]
     )
 
 
-def is_run(name: str) -> bool:
-    """Whether a file of that name is a run."""
-    return "Z-" in name and name.endswith(SUFFIXES)
+def runs(names: Iterable[str]) -> list[str]:
+    """The names of a folder's files that are runs: of one packed beside its plain file that."""
+    found = dict.fromkeys(name for name in names if "Z-" in name and name.endswith(SUFFIXES))
+    return [n for n in found if not (n.endswith(PACKED) and n.removesuffix(PACKED) in found)]
 
 
 def dated(path: Path) -> datetime:

@@ -63,6 +63,21 @@ def test_old_runs_of_a_device_are_removed_after_a_dry_run() -> None:
     assert other.exists()
 
 
+def test_a_run_that_is_packed_and_plain_is_one() -> None:
+    old = keep(OLD)
+    data = old.read_bytes()
+    invoke("results", "archive", *BEFORE)
+    old.write_bytes(data)
+    for command in (("report", "--list"), ("history",), ("report", "*g2", "--format", "csv")):
+        both = invoke(*command).stdout
+        assert len(there()) == 2
+        old.with_name(f"{old.name}.gz").rename("aside")
+        assert invoke(*command).stdout == both
+        Path("aside").rename(old.with_name(f"{old.name}.gz"))
+    invoke("results", "prune", *BEFORE)
+    assert there() == []
+
+
 def test_runs_in_use_and_files_that_cannot_be_changed_stay_and_are_named() -> None:
     used, other = keep(OLD), keep(OLD)
     odd = used.with_name("20260101T000000Z-odd.jsonl")
