@@ -65,9 +65,14 @@ def show_list(typed: Sequence[str], wanted: Wanted, format_: str, to: Path) -> N
     with index(wanted.results) as known:
         every = not (typed or wanted.device or wanted.since)
         found = [run for run in known.runs() if every or is_asked(run.path)]
-        broken = [line for path, line in known.unreadable().items() if is_asked(path)]
-    if not (found or broken):
-        raise RecordError(f"{wanted.results}: no such run here; another folder is --results")
+        broken = {path: line for path, line in known.unreadable().items() if is_asked(path)}
+    paths = [*broken, *(run.path for run in found)]
+    lost = [name for name, is_it in zip(typed, named, strict=True) if not any(map(is_it, paths))]
+    missing = [names.missing(name, wanted) for name in lost]
+    if not paths:
+        *others, last = missing or [names.missing(None, wanted)]
+        name_all(others)
+        raise RecordError(last)
     if format_ == "table":
         lines = run_list.lines(found, console().width)
         write(to, "".join(f"{line}\n" for line in lines))
@@ -75,7 +80,7 @@ def show_list(typed: Sequence[str], wanted: Wanted, format_: str, to: Path) -> N
         from benchbox.report import files
 
         write(to, files.of_rows(format_, [run_list.table(found)], run_list.rows(found)))
-    require_all(broken)
+    require_all([*broken.values(), *missing])
 
 
 def require_all(left_out: Sequence[object]) -> None:

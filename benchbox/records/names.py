@@ -44,7 +44,7 @@ def files(name: str | None, wanted: Wanted) -> list[list[Path]]:
     if name and "/" in name and not (named or is_glob(name)):
         return [[Path(name)]]  # which does not exist
     if not named:
-        raise RecordError(f"{wanted.results}: {_missing(name, wanted)}")
+        raise RecordError(missing(name, wanted))
     return [[path] for path in reversed(named)] if name and is_glob(name) else [named]
 
 
@@ -158,8 +158,9 @@ def _folders(results: Path) -> Sequence[Path]:
     return sorted(path for path in results.glob("*") if path.is_dir())
 
 
-def _missing(name: str | None, wanted: Wanted) -> str:
-    what = "no run" if name is None else f"no run of {name!r}"
+def missing(name: str | None, wanted: Wanted) -> str:
+    """Why there is no run of a name, or none at all."""
+    what = f"{wanted.results}: no run{'' if name is None else f' of {name!r}'}"
     if name and name.endswith(FILES):
         return f"{what} here; one of that file is called {Path(name).stem}"
     on = f" on {wanted.device}" if wanted.device else ""

@@ -122,6 +122,13 @@ def test_a_run_that_stopped_has_a_part_of_its_cases() -> None:
     assert {row["planned_cases"] for row in listed} == {"3"}
 
 
+def test_a_list_names_what_matches_no_run() -> None:
+    keep(("a", 1))
+    part, none = (invoke("report", "--list", *names) for names in (["g2", "x*"], ["nosuch"]))
+    assert (part.exit_code, len(part.stdout.splitlines()), "'x*'" in part.stderr) == (1, 2, True)
+    assert (none.exit_code, none.stdout, "'nosuch'" in none.stderr) == (2, "", True)
+
+
 def test_a_list_of_broken_files_alone_has_no_line() -> None:
     keep(("a", 1)).write_text("{}\n")
     for options, text in (([], "when (UTC)"), (["-f", "csv"], ""), (["-f", "json"], "[]")):
