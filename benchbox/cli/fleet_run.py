@@ -46,8 +46,8 @@ class FleetLines:
         self._console.print(f"Error: {error}", style="red")
 
     def resting(self, device: str, reason: str) -> None:
-        """Print that a device rests, or gets cases again."""
-        text = f"rests: {reason}" if reason else "is usual again"
+        """Print why a device rests while others do not, or that it is usual again."""
+        text = f"is not as usual: {reason}" if reason else "is usual again"
         self._console.print(f"{device} {text}", style="yellow")
 
     def stopping(self, count: int) -> None:

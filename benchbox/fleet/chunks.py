@@ -32,7 +32,7 @@ class Chunk:
     """Cases to be timed on one device; `wanted` are those for whose sake it is.
 
     `places` are theirs in the order in which they came. `losses` counts the hosts that left while
-    they had it.
+    they had it. What `is_kept` stays where it is timed next, even by a device that drifts.
     """
 
     cases: Sequence[Case]
@@ -40,6 +40,7 @@ class Chunk:
     wanted: Collection[str]
     places: Mapping[str, int]
     losses: int = 0
+    is_kept: bool = False
 
     def split(self) -> "list[Chunk]":
         """A chunk for each case, where none is compared with another."""

@@ -1,7 +1,7 @@
 """Condition of a fleet's device: as fast as usual by its sentinel, and not held down by heat.
 
-A device that drifts rests: what it timed meanwhile is not kept, and it gets nothing to time until a
-look at it shows what was usual before, or for long the same as the look before.
+A device that drifts rests, as long as others of its kind do not: until a look at it shows what was
+usual before, or for long the same as the look before.
 """
 
 import math
@@ -24,7 +24,6 @@ HELD = ("throttled now", "clock capped now")  # of a board's firmware
 COOLER_C = 10.0  # than it was when heat slowed it down
 LOOK_S = 0.5
 NEW_USUAL_S = 600.0  # a reading that stays for so long is the usual one from then on
-LONGEST_S = 1800.0  # of a rest: what has not settled by then never does
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,6 @@ class Condition:
     _usual: dict[int, list[float]] = field(default_factory=dict)  # by threads
     _rested_ns: float | None = None  # what the last task read, where the device rests for it
     _last: Glance = Glance(None)
-    _since: float = 0.0
     _steady_since: float = 0.0
 
     def after(self, threads: int, records: Sequence[Record]) -> str:
@@ -96,7 +94,7 @@ class Condition:
     def _rest(self, word: str) -> None:
         if not self.word:
             self.word = word
-            self._since = self._steady_since = self.clock()
+            self._steady_since = self.clock()
             self._last = Glance(None, self.temperature_c)
 
     def look(self, now: Glance) -> bool:
@@ -104,11 +102,10 @@ class Condition:
         before, self._last = self._last, now
         if not _is_near(before.reading_ns, now.reading_ns):
             self._steady_since = self.clock()
-        times = (self._steady_since, NEW_USUAL_S), (self._since, LONGEST_S)
         is_cool = not now.is_held and self._is_cooler(now.temperature_c)
         if is_cool and _is_near(self.idle.reading_ns, now.reading_ns):
             self.word = ""
-        elif any(self.clock() - since >= longest_s for since, longest_s in times):
+        elif self.clock() - self._steady_since >= NEW_USUAL_S:
             self.word, self.idle = "", now
             self._usual.clear()
         return not self.word

@@ -173,8 +173,13 @@ class Flight:
         return self.is_killed or isinstance(self.error, CancelledError | OSError)
 
     @property
+    def is_timed(self) -> bool:
+        """Whether it has records."""
+        return self.reply is not None and bool(self.reply.lines)
+
+    @property
     def rests(self) -> bool:
-        """Whether its device rests, and what it timed is not kept."""
+        """Whether its device rests."""
         return self.reply is not None and bool(self.reply.rests)
 
     @property

@@ -1,7 +1,7 @@
 """Roster of a fleet's devices as a run sees them: who may get a task, who rests, who is put aside.
 
-A device that its worker says rests is left alone until that tells otherwise; one that fails gets
-nothing more; one that cannot be reached gets nothing until the next look.
+A device that its worker says rests is left alone until that tells otherwise, or all do; one that
+fails gets nothing more; one that cannot be reached gets nothing until the next look.
 """
 
 import contextlib
@@ -66,9 +66,14 @@ class Roster:
         return []
 
     def usable(self, target: str, identity: str) -> list[Member]:
-        """Those that may get a task."""
-        away = {*self._aside, *self._resting, *self._missed}
-        return [each for each in self.of(target, identity) if each.name not in away]
+        """Those that may get a task: those that rest only where all do."""
+        away = self._aside | self._missed
+        found = [each for each in self.of(target, identity) if each.name not in away]
+        return [each for each in found if not self.rests(each)] or found
+
+    def rests(self, member: Member) -> bool:
+        """Whether a device rests."""
+        return member.name in self._resting
 
     def is_aside(self, member: Member) -> bool:
         """Whether a device is put aside for good."""

@@ -207,6 +207,7 @@ class Submission:
         key = f"benchbox-{secrets.token_hex(16)}"
         if target.control is not None:
             chunk = target.control.added(chunk, member.name, target.results)
+        chunk.is_kept |= self._roster.rests(member)
         asked = target.task(chunk, member.name, self._connection.topic, key)
         files = task.files(chunk.cases, chunk.graphs)
         flight = Flight(self._connection, asked, member, files, self._over.put, self._priority)
@@ -216,8 +217,10 @@ class Submission:
         """Keep what a task returned; where its device failed, put that aside."""
         flight, name = sent.flight, sent.flight.member.name
         if flight.rests:
-            sent.target.take_back(sent.chunk, name)
             self._roster.rest(name)
+        if flight.rests and self._is_for_another(sent):
+            sent.chunk.is_kept = True
+            sent.target.take_back(sent.chunk, name)
         elif flight.has_left:
             sent.target.take_back(sent.chunk, name, is_loss=flight.is_killed)
             self._roster.miss(name, str(flight.error))
@@ -226,6 +229,12 @@ class Submission:
             self._roster.put_aside(name, reason)
         else:
             self._roster.reached(name)
+
+    def _is_for_another(self, sent: SentChunk) -> bool:
+        """Whether what a device that rests had goes to one that does not, as it does once."""
+        usable = self._roster.usable(sent.target.text, sent.target.identity)
+        has_other = not all(map(self._roster.rests, usable))
+        return not sent.chunk.is_kept and (has_other or not sent.flight.is_timed)
 
     def _keep(self, sent: SentChunk) -> str:
         """Keep the records of a task; why its device is not to be believed, empty where it is."""

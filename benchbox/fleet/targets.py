@@ -86,6 +86,7 @@ class FleetTarget:
             channels=request.selection.channels,
             threads=request.device.threads or None,
             allow_emulated=request.allow_emulated,
+            is_kept=chunk.is_kept,
             topic=topic,
             key=key,
         )

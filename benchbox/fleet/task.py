@@ -30,7 +30,7 @@ class Task:
     """Cases that one device is to time, with their graphs or the reasons why they have none.
 
     No path of the submitter is in it: files are named by their sha256, and the host that times them
-    has its own.
+    has its own. With `is_kept` a device that rests times it, too.
     """
 
     device: Word
@@ -41,6 +41,7 @@ class Task:
     channels: Platform
     threads: Some | None = None
     allow_emulated: bool = False
+    is_kept: bool = False
     topic: Word = "benchbox"
     key: Word = "task"
     benchbox: Word = __version__
@@ -48,7 +49,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The lines of a run's file that a device made of a task; or why it fails, or rests."""
+    """The lines of a run's file that a device made of a task; or why it fails, or rests now."""
 
     lines: str = ""
     failure: Text = ""

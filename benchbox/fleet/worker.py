@@ -65,7 +65,7 @@ def perform(text: str) -> str:
         if offered is None:
             raise DeviceError(f"{asked.device!r} is not offered here")
         with offered.lock:
-            if word := offered.condition.word:
+            if (word := offered.condition.word) and not asked.is_kept:
                 return task.dump(Reply(rests=word))
             worker.log_event(asked.topic, asked.key)
             with offered.at(asked.cases[0].key):
@@ -77,7 +77,7 @@ def perform(text: str) -> str:
 
 
 def timed(asked: Task, offered: Offered) -> Reply:
-    """The file that a run of these cases makes; or why the device rests, or is another now."""
+    """The file that a run of these cases makes, and why the device rests now, if it does."""
     cases, graphs = task.placed(asked, store.path)
     device = offered.device if asked.threads is None else offered.device.with_threads(asked.threads)
     with tempfile.TemporaryDirectory(prefix="benchbox-") as folder:
@@ -98,9 +98,8 @@ def timed(asked: Task, offered: Offered) -> Reply:
             now = members.described(offered.device, run.context.host, run.context.versions)
             offered.facts = {**now, "boot": offered.facts["boot"]}
             raise DeviceError(f"it is no more what it was: {changed}")
-        if word := offered.condition.after(run.context.threads, run.records):
-            return Reply(rests=word)
-        return Reply(lines=run.path.read_text())
+        word = offered.condition.after(run.context.threads, run.records)
+        return Reply(lines=run.path.read_text(), rests=word)
 
 
 async def serve(

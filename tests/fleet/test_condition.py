@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Gate, state_at
-from benchbox.fleet.condition import LONGEST_S, NEW_USUAL_S, Condition, Glance
+from benchbox.fleet.condition import NEW_USUAL_S, Condition, Glance
 from benchbox.records import Record
 from tests.helpers.record_files import record
 
@@ -77,16 +77,6 @@ def test_what_two_tasks_in_a_row_read_is_usual_where_a_look_found_nothing() -> N
         condition.look(IDLE)
     assert condition.after(1, timed(76_000)) == ""
     assert "1.3" in condition.after(1, timed(100_000))
-
-
-def test_what_never_settles_is_timed_on_in_the_end() -> None:
-    clock = Clock()
-    condition = usual(clock)
-    condition.after(1, timed(120_000))
-    looks = [LONGEST_S * part / 10 for part in range(1, 11)]
-    for index, clock.now in enumerate(looks):
-        is_usual = condition.look(Glance(120_000.0 + 20_000 * (index % 2)))
-        assert is_usual is (clock.now == LONGEST_S)
 
 
 def test_a_hot_device_rests_until_it_is_cooler() -> None:

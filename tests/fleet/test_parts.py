@@ -302,10 +302,11 @@ def test_a_device_rests_for_a_run_until_its_worker_tells_otherwise(
     own = roster.Roster(told)
     hot, other = replace(member("pi-1"), rests="hot"), replace(member("pc", "two"), rests="hot")
     own.look([hot, member("pi-2"), other], {"one"})
+    assert [each.name for each in own.usable("", "one")] == ["pi-2"]
     own.rest("pi-2")
     usual = [member("pi-1"), member("pi-2")]
     own.look(usual, {"one"})
-    assert own.usable("", "one") == []
+    assert own.usable("", "one") == usual, "all rest"
     own.look(usual, {"one"})
     assert own.usable("", "one") == usual[:1]
     assert told.heard == [("pi-1", "hot"), ("pi-1", "")]

@@ -106,6 +106,26 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[float]:
     return seconds
 
 
+@pytest.mark.parametrize("looks_usual", [False, True])
+@pytest.mark.usefixtures("clock")
+def test_a_run_ends_where_every_task_reads_otherwise(
+    lab: Lab, inside: Inside, monkeypatch: pytest.MonkeyPatch, *, looks_usual: bool
+) -> None:
+    def members() -> list[Member] | None:
+        for each in inside.offered.values() if looks_usual else ():
+            each.condition.look(stand_in.IDLE)
+        return found()
+
+    found, readings = inside.members, itertools.count(100_000, 20_000)
+    monkeypatch.setattr(inside, "members", members)
+    monkeypatch.setattr(stand_in, "reading_ns", lambda *_: next(readings))
+    monkeypatch.setattr(roster, "TOLD_S", 0.0)
+    assert not lab.run(Hearer()).failures
+    assert lab.timed() == lab.everything()
+    begun = Counter(key for _, *keys in lab.begun() for key in keys)
+    assert {count for key, count in begun.items() if key != "tiny:c0"} <= {1, 2}
+
+
 @pytest.mark.parametrize(
     ("found", "says"), [(None, "the scheduler has gone"), ([], "no device is left to time on")]
 )
