@@ -126,7 +126,7 @@ def test_openvino_is_told_its_threads_and_types_and_the_device_is_named(
     register: Callable[..., None], tmp_path: Path
 ) -> None:
     config = tmp_path / "c.json"
-    config.write_text('{"CPU": {"NUM_STREAMS": "1"}, "NPU": {"A": "b"}}')
+    config.write_text('{"CPU": {"NUM_STREAMS": "1"}}')
     gpu, cpu = offered("GPU", FULL_DEVICE_NAME="Arc"), offered("CPU", version="1.8")
     register(gpu, cpu, offered("CPU", "OpenVINOExecutionProvider.AUTO"))
     found = plugins.load(asked(precision="bf16", load_config=str(config)))
@@ -138,8 +138,7 @@ def test_openvino_is_told_its_threads_and_types_and_the_device_is_named(
             "INFERENCE_NUM_THREADS": "3",
             "NUM_STREAMS": "1",
             "INFERENCE_PRECISION_HINT": "bf16",
-        },
-        "NPU": {"A": "b"},
+        }
     }
     facts = {
         "provider": OPENVINO,
@@ -213,6 +212,7 @@ def test_another_device_and_another_providers_options(register: Callable[..., No
             {"load_config": '{"CPU": {"INFERENCE_NUM_THREADS": "2"}}'},
             "load_config: leave INFERENCE_NUM_THREADS out; --threads says how many",
         ),
+        ({"load_config": '{"GPU": {}}'}, f"'GPU' is unused, as {OPENVINO} runs on CPU here"),
         ({"load_config": '{"CPU": 1}'}, 'write it as {"CPU": {"NAME": "value"}}'),
     ],
 )

@@ -45,7 +45,7 @@ class LoadedPlugin:
     """A provider that was loaded, on one of the devices that it offers.
 
     `precision` is the type that it is told to compute in, if any; `options` go to the provider,
-    `config` is its `load_config` where it has one.
+    `config` is what its `load_config`, where it has one, says of that device.
     """
 
     provider: str
@@ -70,11 +70,11 @@ class LoadedPlugin:
         own = dict(self.options)
         if self.provider == OPENVINO:
             ours = {THREADS: str(options.intra_op_num_threads)}
-            given = (ours if self.kind == "CPU" else {}) | self.config.get(self.kind, {})
+            given = {**(ours if self.kind == "CPU" else {}), **self.config}
             if self.precision:
                 hint = PRECISIONS[OPENVINO][self.precision]
                 given |= {"INFERENCE_PRECISION_HINT": hint}
-            own[CONFIG] = json.dumps({**self.config, self.kind: given})
+            own[CONFIG] = json.dumps({self.kind: given})
         options.add_provider_for_devices([self.device], own)
         return options
 
@@ -170,18 +170,21 @@ def _chosen(
     words = (DEVICE, PRECISION, CONFIG) if provider in PRECISIONS else (DEVICE,)
     options = {name: value for name, value in asked.items() if name not in words}
     config = _config(asked[CONFIG]) if CONFIG in asked and CONFIG in words else {}
+    kind = device.device.type.name
+    if others := [each for each in config if each != kind]:
+        raise ValueError(f"{CONFIG}: {others[0]!r} is unused, as {provider} runs on {kind} here")
     precision = _type(asked.get(PRECISION, "")) if PRECISION in words else ""
     facts = {
         "provider": provider,
         "library": Path(library).name,
         "sha256": _sha256(library),
-        "device": device.device.type.name,
+        "device": kind,
         "hardware": _hardware(device),
         "options": {name: _with_digest(value) for name, value in asked.items()},
         VERSION: str(device.ep_metadata.get(VERSION, "")),
         **_simulator(provider, asked),
     }
-    return LoadedPlugin(provider, device, precision, options, config, facts)
+    return LoadedPlugin(provider, device, precision, options, config.get(kind, {}), facts)
 
 
 def _device(provider: str, offered: Sequence["ort.OrtEpDevice"], asked: str) -> "ort.OrtEpDevice":
