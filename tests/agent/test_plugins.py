@@ -212,6 +212,10 @@ def test_another_device_and_another_providers_options(register: Callable[..., No
             {"load_config": '{"CPU": {"INFERENCE_NUM_THREADS": "2"}}'},
             "load_config: leave INFERENCE_NUM_THREADS out; --threads says how many",
         ),
+        (
+            {"load_config": '{"CPU": {"INFERENCE_PRECISION_HINT": "bf16"}}'},
+            "load_config: leave INFERENCE_PRECISION_HINT out; precision= says the type",
+        ),
         ({"load_config": '{"GPU": {}}'}, f"'GPU' is unused, as {OPENVINO} runs on CPU here"),
         ({"load_config": '{"CPU": 1}'}, 'write it as {"CPU": {"NAME": "value"}}'),
     ],

@@ -25,7 +25,8 @@ PACKAGES = {
     "WebGpuExecutionProvider": "onnxruntime_ep_webgpu",
 }
 DEVICE, PRECISION, CONFIG = "device", "precision", "load_config"
-THREADS = "INFERENCE_NUM_THREADS"  # of OpenVINO's configuration
+THREADS, HINT = "INFERENCE_NUM_THREADS", "INFERENCE_PRECISION_HINT"  # of its configuration
+SAID_BY = {THREADS: "--threads says how many", HINT: f"{PRECISION}= says the type"}
 DEVICES = ("cpu", "gpu", "npu")
 # What a provider calls the types that it can be told to compute in.
 PRECISIONS = {OPENVINO: {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}}
@@ -73,7 +74,7 @@ class LoadedPlugin:
             given = {**(ours if self.kind == "CPU" else {}), **self.config}
             if self.precision:
                 hint = PRECISIONS[OPENVINO][self.precision]
-                given |= {"INFERENCE_PRECISION_HINT": hint}
+                given |= {HINT: hint}
             own[CONFIG] = json.dumps({self.kind: given})
         options.add_provider_for_devices([self.device], own)
         return options
@@ -245,8 +246,9 @@ def _config(text: str) -> Mapping[str, Any]:
         raise ValueError(f"{CONFIG}={text}: not JSON") from None
     if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
         raise ValueError(f'{CONFIG}={text}: write it as {{"CPU": {{"NAME": "value"}}}}')
-    if any(THREADS in each for each in found.values()):
-        raise ValueError(f"{CONFIG}: leave {THREADS} out; --threads says how many")
+    for name, instead in SAID_BY.items():
+        if any(name in each for each in found.values()):
+            raise ValueError(f"{CONFIG}: leave {name} out; {instead}")
     return found
 
 
