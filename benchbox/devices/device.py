@@ -12,7 +12,7 @@ from benchbox.agent.ort import plugins as on_device
 from benchbox.devices import claims, last_seen, lookup, providers, registry
 from benchbox.devices.address import ssh_address
 from benchbox.devices.gpu_options import Driving
-from benchbox.devices.plugins import Plugin
+from benchbox.devices.plugins import PREFIX, Plugin
 from benchbox.devices.registry import Entry, Processors
 from benchbox.errors import DeviceError, UsageError
 
@@ -154,7 +154,7 @@ def _plugin(provider: str, *, is_here: bool) -> Plugin | None:
         raise UsageError(f"--provider plugin:{path}: write its whole path on the device")
     if is_here:
         try:
-            on_device.require_file(str(path))
+            on_device.require_file(PREFIX, str(path))
         except ValueError as error:
             raise DeviceError(f"--provider {error}") from None
     return replace(plugin, library=str(path))

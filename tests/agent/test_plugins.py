@@ -206,7 +206,10 @@ def test_another_device_and_another_providers_options(register: Callable[..., No
         ({"device": "tpu"}, "device=tpu: choose cpu, gpu, npu"),
         ({"num_streams": "1"}, f"num_streams=1: {OPENVINO} takes device, precision, load_config"),
         ({"precision": "int4"}, "precision=int4: choose fp32, bf16, fp16"),
-        ({"load_config": "no.json"}, "load_config=no.json: No such file or directory"),
+        ({"load_config": "no.json"}, "load_config=no.json: no such file"),
+        ({"load_config": "/dev/zero"}, "load_config=/dev/zero: it is no file"),
+        ({"load_config": ""}, "load_config=: not JSON"),
+        ({"load_config": "large.json"}, "load_config=large.json: more than 1 MiB"),
         ({"load_config": "{"}, "load_config={: not JSON"),
         (
             {"load_config": '{"CPU": {"INFERENCE_NUM_THREADS": "2"}}'},
@@ -221,8 +224,9 @@ def test_another_device_and_another_providers_options(register: Callable[..., No
     ],
 )
 def test_options_that_a_plugin_does_not_take_are_refused(
-    register: Callable[..., None], options: dict[str, str], said: str
+    register: Callable[..., None], in_tmp: Path, options: dict[str, str], said: str
 ) -> None:
+    (in_tmp / "large.json").write_bytes(b" " * (plugins.MOST_BYTES + 1))
     register(offered("CPU"))
     with pytest.raises(ValueError) as caught:
         plugins.load(asked(**options))

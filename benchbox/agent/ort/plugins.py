@@ -35,6 +35,7 @@ TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 OPTIONS = {OPENVINO: (DEVICE, PRECISION, CONFIG)}
 UNLOADED = re.compile(r"^Failed to load library .* with error: ")
 FOREIGN = "cannot open shared object file: No such file or directory"  # of one that is there
+MOST_BYTES = 1 << 20  # of a configuration
 DIGITS = 12  # of a file's hash
 VERSION = "version"  # in what a plug-in says of itself
 SIMULATOR = "simulator"
@@ -104,7 +105,7 @@ def _register(library: str, provider: str) -> list["ort.OrtEpDevice"]:
 
     if not hasattr(ort, "register_execution_provider_library"):
         raise ValueError(f"ONNX Runtime {ort.__version__} takes no plug-ins; 1.23 and newer do")
-    require_file(library)
+    require_file("plugin:", library)
     there = {_key(each) for each in ort.get_ep_devices()}
     try:
         ort.register_execution_provider_library(_registered(provider, library), library)
@@ -117,12 +118,12 @@ def _register(library: str, provider: str) -> list["ort.OrtEpDevice"]:
     return [each for each in ort.get_ep_devices() if _key(each) not in there]
 
 
-def require_file(library: str) -> None:
-    """Raise ValueError unless a file is there: ONNX Runtime would wait for a pipe's writer."""
-    path = Path(library)
-    if not path.is_file():
-        why = "a directory" if path.is_dir() else "no file" if path.exists() else ""
-        raise ValueError(f"plugin:{library}: {f'it is {why}' if why else 'no such file'}")
+def require_file(option: str, path: str) -> None:
+    """Raise ValueError unless an option's file is there: a pipe would be waited for."""
+    file = Path(path)
+    if not file.is_file():
+        why = "a directory" if file.is_dir() else "no file" if file.exists() else ""
+        raise ValueError(f"{option}{path}: {f'it is {why}' if why else 'no such file'}")
 
 
 def stem(library: str) -> str:
@@ -239,16 +240,25 @@ def _simulator(provider: str, asked: Mapping[str, str]) -> dict[str, str]:
 def _config(text: str) -> Mapping[str, Any]:
     """The value of `load_config`, given as JSON or as a JSON file."""
     try:
-        found = json.loads(text if text.startswith("{") else Path(text).read_bytes())
+        found = json.loads(text if not text or text.startswith("{") else _read(text))
     except OSError as error:
         raise ValueError(f"{CONFIG}={text}: {error.strerror}") from None
-    except ValueError:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         raise ValueError(f"{CONFIG}={text}: not JSON") from None
     if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
         raise ValueError(f'{CONFIG}={text}: write it as {{"CPU": {{"NAME": "value"}}}}')
     for name, instead in SAID_BY.items():
         if any(name in each for each in found.values()):
             raise ValueError(f"{CONFIG}: leave {name} out; {instead}")
+    return found
+
+
+def _read(path: str) -> bytes:
+    require_file(f"{CONFIG}=", path)
+    with Path(path).open("rb") as file:
+        found = file.read(MOST_BYTES + 1)
+    if len(found) > MOST_BYTES:
+        raise ValueError(f"{CONFIG}={path}: more than {MOST_BYTES >> 20} MiB")
     return found
 
 
