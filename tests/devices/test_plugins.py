@@ -55,6 +55,7 @@ def test_a_device_has_the_plugin_with_its_options_in_its_name(in_tmp: Path) -> N
         ("cpu", "torch,a=b", "--provider torch,a=b: torch takes no options"),
         ("cpu", "openvino,a=b", f"--provider openvino: a=b: {OPENVINO} takes device, precision"),
         ("cpu", "openvino,precision=8", "precision=8: choose fp32, bf16, fp16"),
+        ("cpu", 'openvino,load_config={"CPU":5}', 'load_config={"CPU":5}: write it as {"CPU": {'),
         ("cpu", "openvino,device=cpu,device=gpu", "'device=gpu' is no option, or given twice"),
         ("cpu", "openvino,openvino", "openvino is named twice"),
         ("cpu", "qnn,device=npu,qnn,device=NPU", "qnn,device=npu is named twice"),

@@ -210,6 +210,8 @@ def require_options(provider: str, asked: Mapping[str, str]) -> None:
     known = PRECISIONS.get(provider, {})
     if known and PRECISION in asked and _type(asked[PRECISION]) not in known:
         raise ValueError(f"{PRECISION}={asked[PRECISION]}: choose {', '.join(TYPES)}")
+    if takes and CONFIG in asked and _is_json(asked[CONFIG]):
+        _config(asked[CONFIG])
 
 
 def _type(name: str) -> str:
@@ -240,7 +242,7 @@ def _simulator(provider: str, asked: Mapping[str, str]) -> dict[str, str]:
 def _config(text: str) -> Mapping[str, Any]:
     """The value of `load_config`, given as JSON or as a JSON file."""
     try:
-        found = json.loads(text if not text or text.startswith("{") else _read(text))
+        found = json.loads(text if _is_json(text) else _read(text))
     except OSError as error:
         raise ValueError(f"{CONFIG}={text}: {error.strerror}") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
@@ -251,6 +253,10 @@ def _config(text: str) -> Mapping[str, Any]:
         if any(name in each for each in found.values()):
             raise ValueError(f"{CONFIG}: leave {name} out; {instead}")
     return found
+
+
+def _is_json(text: str) -> bool:
+    return not text or text.startswith("{")
 
 
 def _read(path: str) -> bytes:
