@@ -91,6 +91,11 @@ def test_what_is_no_plugin_is_one_line_of_the_device(
     assert "\n" not in str(caught.value)
 
 
+def test_a_library_without_its_neighbours_says_what_it_needs() -> None:
+    said = plugins._unfit(f"libneighbour.so.1: {plugins.ABSENT}")
+    assert said.startswith("needs libneighbour.so.1, ") and "is no plug-in" not in said
+
+
 def offered(kind: str, provider: str = OPENVINO, **metadata: str) -> Any:
     hardware = SimpleNamespace(
         type=SimpleNamespace(name=kind), vendor_id=1, device_id=2, vendor="V", metadata={}

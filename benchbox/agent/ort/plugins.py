@@ -34,7 +34,7 @@ TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 # OpenVINO drops any other option without an error.
 OPTIONS = {OPENVINO: (DEVICE, PRECISION, CONFIG)}
 UNLOADED = re.compile(r"^Failed to load library .* with error: ")
-FOREIGN = "cannot open shared object file: No such file or directory"  # of one that is there
+ABSENT = "cannot open shared object file: No such file or directory"  # of one that is there too
 MOST_BYTES = 1 << 20  # of a configuration
 DIGITS = 12  # of a file's hash
 VERSION = "version"  # in what a plug-in says of itself
@@ -111,11 +111,17 @@ def _register(library: str, provider: str) -> list["ort.OrtEpDevice"]:
         ort.register_execution_provider_library(_registered(provider, library), library)
     except Exception as error:  # ONNX Runtime's have no common ancestor but this
         why = UNLOADED.sub("", messages.plain(str(error))).replace(f"{library}: ", "")
-        if why == FOREIGN:
-            why = "it is for another kind of processor"
-        name = Path(library).name
-        raise ValueError(f"{name} is no plug-in for its ONNX Runtime: {why}") from None
+        raise ValueError(f"{Path(library).name} {_unfit(why)}") from None
     return [each for each in ort.get_ep_devices() if _key(each) not in there]
+
+
+def _unfit(why: str) -> str:
+    """Why a library cannot be loaded, after its name, by what the system's loader says."""
+    if why == ABSENT:
+        why = "it is for another kind of processor"
+    elif why.endswith(ABSENT):
+        return f"needs {why.removesuffix(f': {ABSENT}')}, which is not found: put it beside it"
+    return f"is no plug-in for its ONNX Runtime: {why}"
 
 
 def require_file(option: str, path: str) -> None:
