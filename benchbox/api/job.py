@@ -183,19 +183,26 @@ def _devices(options: JobOptions, threads: int | None) -> list[Device]:
         for provider in own.providers
     ]
     chosen = gpu_options.in_modes(resolved, options.gpu, options.typed)
-    names = [device.name for device in chosen]
-    if twice := [name for name in names if names.count(name) > 1]:
-        same = [each for each in chosen if each.name == twice[0]]
-        own = [
-            each.plugin.library or providers.short(each.provider) for each in same if each.plugin
-        ]
-        if len(set(own)) > 1:
-            raise UsageError(
-                f"--provider: {' and '.join(own)} would both be {twice[0]}; give one a name: "
-                "plugin:PATH,as=NAME"
-            )
-        raise UsageError(f"--device {twice[0]}: given twice")
+    _require_names_of_their_own(chosen)
     return chosen
+
+
+def _require_names_of_their_own(chosen: Sequence[Device]) -> None:
+    names = [device.name for device in chosen]
+    for name in names:
+        brought = {_brought_by(each) for each in chosen if each.name == name}
+        if len(brought) > 1:
+            raise UsageError(
+                f"--provider: {' and '.join(sorted(brought))} would both be {name}; give a plug-in "
+                "another name: as=NAME after it"
+            )
+        if names.count(name) > 1:
+            raise UsageError(f"--device {name}: given twice")
+
+
+def _brought_by(device: Device) -> str:
+    library = device.plugin.library if device.plugin else ""
+    return library or providers.short(device.provider)
 
 
 def _channels(chosen: Sequence[Device]) -> Platform:

@@ -73,6 +73,8 @@ def _named(text: str) -> str:
         )
     if text.endswith(SUFFIX) and text.isalnum() and text != SUFFIX:
         return text
+    if "/" in text or "." in text:
+        raise UsageError(f"--provider {text}: write plugin:PATH, without commas, which separate")
     known = [*NAMES, *GPUS, *MODULES]
     close = difflib.get_close_matches(text.lower(), known, n=1)
     near = f" (did you mean {close[0]!r}?)" if close else ""

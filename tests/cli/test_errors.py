@@ -36,6 +36,7 @@ THREAD = "one thread drives --device cuda; leave it out"
         ("profile small.onnx --top -1", 2, "--top"),
         # where
         ("run g2 -d cpu -d cpu", 2, "--device cpu: given twice"),
+        ("run g2 --provider torch,openvino,as=torch", 2, "openvino and torch would both be cpu-t"),
         ("run g2 -d cpu -d toaster", 6, "unknown device 'toaster'"),
         ("run g2 --threads 4096", 2, "--threads 4096"),
         ("run g2 --cpus 4095", 2, "--cpus 4095: no processor 4095 usable here"),

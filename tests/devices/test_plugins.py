@@ -66,6 +66,7 @@ def test_a_device_has_the_plugin_with_its_options_in_its_name(in_tmp: Path) -> N
         ),
         ("cpu", "cpu,,openvino", "--provider cpu,,openvino: a name is missing beside a comma"),
         ("cpu", "plugin", "--provider plugin: write plugin:PATH, of the provider's library"),
+        ("cpu", "plugin:/a,b/x.so", "--provider b/x.so: write plugin:PATH, without commas"),
         ("cpu", "cpu,tirch", "did you mean"),
         ("cuda", "openvino", "--provider openvino: not on GPUs; choose cuda, tensorrt or torch"),
     ],
