@@ -66,10 +66,10 @@ def show_list(typed: Sequence[str], wanted: Wanted, format_: str, to: Path) -> N
         every = not (typed or wanted.device or wanted.since)
         found = [run for run in known.runs() if every or is_asked(run.path)]
         broken = {path: line for path, line in known.unreadable().items() if is_asked(path)}
-    paths = [*broken, *(run.path for run in found)]
+    paths = [*broken, *(run.path for run in found if typed)]
     lost = [name for name, is_it in zip(typed, named, strict=True) if not any(map(is_it, paths))]
     missing = [names.missing(name, wanted) for name in lost]
-    if not paths:
+    if not (found or broken):
         *others, last = missing or [names.missing(None, wanted)]
         name_all(others)
         raise RecordError(last)

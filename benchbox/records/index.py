@@ -70,7 +70,7 @@ class ListedRun:
     @property
     def stem(self) -> str:
         """The name of the file, without its folder and its ending."""
-        return stem(self.path)
+        return stem(self.file)
 
 
 class DatedRun(NamedTuple):
