@@ -178,9 +178,9 @@ class Flight:
         return self.reply is not None and bool(self.reply.lines)
 
     @property
-    def rests(self) -> bool:
-        """Whether its device rests."""
-        return self.reply is not None and bool(self.reply.rests)
+    def rests(self) -> str:
+        """Why its device rests, empty where it does not."""
+        return self.reply.rests if self.reply else ""
 
     @property
     def failure(self) -> str:

@@ -37,7 +37,6 @@ class Roster:
         self._resting: dict[str, float] = {}  # since when, as of those below
         self._missed: set[str] = set()  # since the last look
         self._unreached: dict[str, float] = {}
-        self._known: set[str] = set()  # to rest
 
     def look(self, found: Sequence[Member], identities: Collection[str]) -> None:
         """Take in who is there now, and of a run's `identities` who rests."""
@@ -47,16 +46,11 @@ class Roster:
         now = time.monotonic()
         for member in found:
             name = member.name
-            if member.rests:
-                self._resting[name] = now
-                if name not in self._known and member.identity in identities:
-                    self._known.add(name)
-                    self._told.resting(name, member.rests)
+            if member.rests and member.identity in identities:
+                self.rest(name, member.rests)
             elif now - self._resting.get(name, now) > TOLD_S:
                 del self._resting[name]
-                if name in self._known:
-                    self._known.remove(name)
-                    self._told.resting(name, "")
+                self._told.resting(name, "")
 
     def of(self, target: str, identity: str) -> list[Member]:
         """The devices of a target that are there."""
@@ -84,8 +78,10 @@ class Roster:
         now = self._members.get(member.name)
         return now is not None and now.worker == member.worker
 
-    def rest(self, name: str) -> None:
-        """Leave a device alone whose worker has not told others yet that it rests."""
+    def rest(self, name: str, reason: str) -> None:
+        """Leave a device alone that rests; others may not know that yet."""
+        if name not in self._resting:
+            self._told.resting(name, reason)
         self._resting[name] = time.monotonic()
 
     def reached(self, name: str) -> None:

@@ -217,7 +217,7 @@ class Submission:
         """Keep what a task returned; where its device failed, put that aside."""
         flight, name = sent.flight, sent.flight.member.name
         if flight.rests:
-            self._roster.rest(name)
+            self._roster.rest(name, flight.rests)
         if flight.rests and self._is_for_another(sent):
             sent.chunk.is_kept = True
             sent.target.take_back(sent.chunk, name)

@@ -296,20 +296,20 @@ class Told:
 def test_a_device_rests_for_a_run_until_its_worker_tells_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    times = iter((0.0, 1.0, roster.TOLD_S, roster.TOLD_S + 1.0))
+    times = iter((0.0, 0.0, 1.0, roster.TOLD_S, roster.TOLD_S + 1.0))
     monkeypatch.setattr(roster, "time", SimpleNamespace(monotonic=lambda: next(times)))
     told = Told()
     own = roster.Roster(told)
     hot, other = replace(member("pi-1"), rests="hot"), replace(member("pc", "two"), rests="hot")
     own.look([hot, member("pi-2"), other], {"one"})
     assert [each.name for each in own.usable("", "one")] == ["pi-2"]
-    own.rest("pi-2")
+    own.rest("pi-2", "it drifts")
     usual = [member("pi-1"), member("pi-2")]
     own.look(usual, {"one"})
     assert own.usable("", "one") == usual, "all rest"
     own.look(usual, {"one"})
     assert own.usable("", "one") == usual[:1]
-    assert told.heard == [("pi-1", "hot"), ("pi-1", "")]
+    assert told.heard == [("pi-1", "hot"), ("pi-2", "it drifts"), ("pi-1", "")]
 
 
 def test_cases_with_which_worker_after_worker_is_lost_are_given_up() -> None:
