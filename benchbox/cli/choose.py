@@ -34,6 +34,7 @@ from benchbox.specs import Case
 T = TypeVar("T")
 DEFAULT = "models"
 FASTEST = 1e6  # images per second
+HIGHEST = 99.9  # percentile
 
 
 def choose(options: Options, asked: BudgetOptions) -> None:
@@ -125,13 +126,14 @@ def _is_enough(budget: Budget, precision: float, record: Record) -> bool:
 def _budget(asked: BudgetOptions) -> Budget:
     if (asked.budget is None) == (asked.fps is None):
         raise UsageError("give --budget 33ms or --fps 30, one of them")
-    if round(asked.percentile, 1) != asked.percentile:
-        raise UsageError(f"--percentile {asked.percentile}: write one decimal at most")
+    if not P50 <= asked.percentile <= HIGHEST or round(asked.percentile, 1) != asked.percentile:
+        ends = f"{P50:g} to {HIGHEST:g}"
+        raise UsageError(f"--percentile {asked.percentile:g}: write {ends}, with one decimal")
     if asked.budget is not None:
         return Budget(parsing.budget(asked.budget), percentile=asked.percentile)
     assert asked.fps is not None, "one of them is there"
     if not 1 / parsing.YEAR_S < asked.fps <= FASTEST:
-        raise UsageError(f"--fps {asked.fps:g}: write images per second, up to {FASTEST:g}")
+        raise UsageError(f"--fps {asked.fps:g}: write images per second, up to {FASTEST:,.0f}")
     return Budget(1 / asked.fps, per_image=True, percentile=asked.percentile)
 
 

@@ -36,6 +36,7 @@ def report(
         runs.show_list(typed, wanted, format_, to)
         return
     found, failures = _found(what, typed, wanted)
+    _require_case(found, failures)
     if what == "diff":
         if len(found) != PAIR:
             runs.require_all(failures)
@@ -63,6 +64,12 @@ def _found(what: str, typed: Sequence[str], wanted: Wanted) -> tuple[list[Run], 
         every = [each for run in found for each in (run, *pools.others(run, wanted.results))]
         found = list({each.path: each for each in every}.values())
     return found, failures
+
+
+def _require_case(found: Sequence[Run], failures: Sequence[RecordError]) -> None:
+    if not any(run.records for run in found):
+        runs.name_all(failures)
+        raise BenchboxError("nothing to show, as no case was finished")
 
 
 def _only(asked: Mapping[str, bool]) -> str:
@@ -109,8 +116,6 @@ def _show_merged(found: Sequence[Run], format_: str, form: Form, *, verbose: boo
     from benchbox.report import merged
 
     together = merge.merge(found)
-    if not together.runs:
-        raise RecordError("--merge: none of these runs has a case")
     to = form.output or STDOUT
     if format_ not in ("table", "markdown"):
         write(to, render(together.runs, format_, form.pictures, verbose=verbose))

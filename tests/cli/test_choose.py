@@ -127,6 +127,7 @@ def test_a_percentile_is_of_the_calls() -> None:
         (["--budget", "33"], "--budget 33: write it as 33ms or 1.5s"),
         (["--budget", "0ms"], "--budget 0ms: write it as 33ms or 1.5s, above 0"),
         (["--fps", "nan"], "--fps nan"),
+        (["--fps", "30", "--percentile", "100"], "--percentile 100: write 50 to 99.9"),
         (["--fps", "0"], "--fps 0"),
         (["--budget", "1ms", "--percentile", "95.25"], "--percentile 95.25"),
         (["--budget", "1ms", "models"], "--from: name a run or cases"),

@@ -122,6 +122,14 @@ def test_a_run_that_stopped_has_a_part_of_its_cases() -> None:
     assert {row["planned_cases"] for row in listed} == {"3"}
 
 
+@pytest.mark.parametrize("options", [[], ["--merge"], ["--format", "csv"]])
+def test_a_run_without_a_finished_case_is_nothing_to_show(options: list[str]) -> None:
+    keep()
+    result = invoke("report", *options)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "no case was finished" in result.stderr
+
+
 def test_a_list_names_what_matches_no_run() -> None:
     keep(("a", 1))
     part, none = (invoke("report", "--list", *names) for names in (["g2", "x*"], ["nosuch"]))

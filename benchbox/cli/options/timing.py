@@ -91,9 +91,7 @@ class BudgetOptions:
     ] = None
     percentile: Annotated[
         float,
-        typer.Option(
-            metavar="95", min=50, max=99.9, help="hold this to it (default 50, the median)"
-        ),
+        typer.Option(metavar="95", help="hold this to it (default 50, the median)"),
     ] = 50.0
     sort: Annotated[
         Sort,
