@@ -17,12 +17,14 @@ WIDTH = 2.1  # of an interval in standard errors of a few rounds
 class Limit:
     """The most that a figure may be: a ratio, seconds, bytes or a count.
 
-    `text` is how it was written, `percentile` that of a latency.
+    `text` is how it was written, in a `unit` of so much, `percentile` that of a latency.
     """
 
     text: str
     figure: Literal["slower", "latency", "peak_memory", "params", "flops"]
     most: float
+    unit: str
+    scale: float
     percentile: float | None = None
 
 

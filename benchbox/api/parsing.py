@@ -99,7 +99,7 @@ def _limit(word: str, text: str) -> Limit:
     return Limit(
         f"{name}>{number}{unit}",
         figure,  # type: ignore[arg-type]  # a key of LIMITS
-        most,
+        *(most, unit, scale),
         float(percentile[1]) if percentile else None,
     )
 

@@ -94,8 +94,9 @@ def _digits(limit: Limit, figure: Interval | None) -> int:
     """The digits that the limit has, or more if what is not the limit would look so."""
     ends = filter(math.isfinite, _ends(figure) if figure else ())
     others = [end for end in ends if end != limit.most]
+    typed = limit.most / limit.scale
     for digits in range(FEWEST_DIGITS, MOST_DIGITS):
-        is_whole = math.isclose(float(f"{limit.most:.{digits}g}"), limit.most)
+        is_whole = math.isclose(float(f"{typed:.{digits}g}"), typed)
         text = _amount(limit, limit.most, digits)
         if is_whole and all(_amount(limit, end, digits) != text for end in others):
             return digits
@@ -174,8 +175,6 @@ def _amount(limit: Limit, value: float, digits: int) -> str:
     """A value in the unit of a limit."""
     if limit.figure == "slower":
         return f"{formatting.significant(value, digits)}x"
-    if limit.figure == "latency":
-        return f"{formatting.significant(value * formatting.MILLI, digits)} ms"
-    if limit.figure == "peak_memory":
-        return f"{formatting.significant(value / formatting.MEGA, digits)} MB"
+    if limit.figure in ("latency", "peak_memory"):
+        return f"{formatting.significant(value / limit.scale, digits)} {limit.unit}"
     return formatting.scaled(value, digits)

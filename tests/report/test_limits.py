@@ -74,18 +74,24 @@ def bursts(latencies_ms: Sequence[float], rounds: int = 10) -> list[Burst]:
         (
             "p99>0.5s",
             {"bursts": bursts([600.0] * 90)},
-            "Failed: new has a p99 of 600 ms on cpu, over the limit of 500 ms (p99>0.5s)",
+            "Failed: new has a p99 of 0.600 s on cpu, over the limit of 0.500 s (p99>0.5s)",
         ),
         (
             "p99>0.5s",
             {"bursts": bursts([600.0] * 9)},
-            "Unclear: new has no known p99 on cpu; the limit of 500 ms (p99>0.5s) is undecided",
+            "Unclear: new has no known p99 on cpu; the limit of 0.500 s (p99>0.5s) is undecided",
         ),
         (
             "peak_memory>50MB",
             {"peak_bytes": 61_200_000},
             "Failed: new has a peak memory of 61.2 MB on cpu, over the limit of 50.0 MB "
             "(peak_memory>50MB)",
+        ),
+        (
+            "peak_memory>64MiB",
+            {"peak_bytes": 2**27},
+            "Failed: new has a peak memory of 128 MiB on cpu, over the limit of 64.0 MiB "
+            "(peak_memory>64MiB)",
         ),
         ("peak_memory>64MiB", {"peak_bytes": 1}, "Within limits: peak_memory>64MiB (1 case)"),
         (
