@@ -19,9 +19,10 @@ def path_of(name: str) -> Path:
     """The file of a baseline: one in `baselines`, or that which the name itself is."""
     if name.endswith(SUFFIX):
         return Path(name)
-    if not name.strip(".") or not all(c.isalnum() or c in CHARACTERS for c in name):
+    if not name or name.startswith(".") or not all(c.isalnum() or c in CHARACTERS for c in name):
         raise UsageError(
-            f"baseline {name!r}: name it with letters, digits and {CHARACTERS}, or by its .jsonl"
+            f"baseline {name!r}: name it with letters, digits and {CHARACTERS}, no dot first, or "
+            "by its .jsonl"
         )
     return FOLDER / f"{name}{SUFFIX}"
 

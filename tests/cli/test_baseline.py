@@ -309,6 +309,7 @@ def test_files_are_timed_beside_exported_graphs(bench: CalmCommand, main: Path) 
     [
         ("run small.onnx --baseline ''", "name it with letters, digits"),
         ("run small.onnx --baseline none", "no such file (there is none); `benchbox baseline set"),
+        ("baseline set .hid none", "no dot first"),
         ("run small.onnx --baseline a/b", "name it with letters, digits"),
         ("run small.onnx --baseline-graphs none", "there is no such folder"),
         ("run small.onnx --baseline-graphs . --baseline-rev HEAD", "choose one"),
