@@ -18,6 +18,7 @@ from benchbox.records.writer import held
 from benchbox.specs import BlockSpec, Builder, Case, Checkout, OnnxFile, Selection
 
 OPTION = "--baseline-rev"
+FULL = os.strerror(errno.ENOSPC)
 FATAL, SUBMODULE = "fatal: ", "160000 "  # in what git says
 Git = Callable[..., str]
 
@@ -164,8 +165,7 @@ def _remove(git: Git, folder: Path) -> None:
 def _git(revision: str, folder: Path, *words: str) -> str:
     done = _run(folder, "-c", f"core.hooksPath={os.devnull}", *words)
     if done.returncode:
-        is_full = os.strerror(errno.ENOSPC) in done.stderr
-        error = StorageError if is_full else UsageError
+        error = StorageError if FULL in done.stderr else UsageError
         raise error(f"{OPTION} {revision}: {_reason(done.stderr)}")
     return done.stdout.strip()
 
@@ -173,7 +173,10 @@ def _git(revision: str, folder: Path, *words: str) -> str:
 def _reason(said: str) -> str:
     """Why git failed, in one line of what it said."""
     lines = [line.strip() for line in said.splitlines() if line.strip()] or ["git failed"]
-    reason = next((line for line in reversed(lines) if line.startswith(FATAL)), lines[-1])
+    told = [line for line in lines if FULL in line] or [
+        line for line in reversed(lines) if line.startswith(FATAL)
+    ]
+    reason = (told or lines[-1:])[0]
     if "single revision" in reason:
         return "there is no such revision here; fetch it first"
     advice = f"; {lines[-1]}" if "dubious ownership" in reason else ""

@@ -249,8 +249,9 @@ def test_a_module_of_the_repository_is_one_of_the_revision(
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: Refused())
     with pytest.raises(UsageError, match="HEAD: detected dubious ownership in 'x'; git config"):
         revision._git("HEAD", Path(), "status")
-    monkeypatch.setattr(Refused, "stderr", "fatal: could not write to 'x': No space left on device")
-    with pytest.raises(StorageError):
+    full = "error: unable to write x: No space left on device\nfatal: Could not reset index"
+    monkeypatch.setattr(Refused, "stderr", full)
+    with pytest.raises(StorageError, match="No space left"):
         revision._git("HEAD", Path(), "status")
 
 
@@ -308,8 +309,8 @@ def test_files_are_timed_beside_exported_graphs(bench: CalmCommand, main: Path) 
     ("words", "message"),
     [
         ("run small.onnx --baseline ''", "name it with letters, digits"),
-        ("run small.onnx --baseline none", "no such file (there is none); `benchbox baseline set"),
         ("baseline set .hid none", "no dot first"),
+        ("run small.onnx --baseline none", "no such file (there is none); `benchbox baseline set"),
         ("run small.onnx --baseline a/b", "name it with letters, digits"),
         ("run small.onnx --baseline-graphs none", "there is no such folder"),
         ("run small.onnx --baseline-graphs . --baseline-rev HEAD", "choose one"),
