@@ -12,6 +12,7 @@ from benchbox.records.index import Index
 from benchbox.records.names import Wanted
 from benchbox.report import run_list
 
+FEW = 3  # errors of files that are printed, where there are many
 LONG = 500  # files to read anew, for which one waits
 
 
@@ -84,13 +85,21 @@ def show_list(typed: Sequence[str], wanted: Wanted, format_: str, to: Path) -> N
 
 
 def require_all(left_out: Sequence[object]) -> None:
-    """Print the errors of what was left out and raise the last; the others have been shown."""
+    """Raise the error of what was left out, of several the last one, and print the others."""
     if left_out:
-        name_all(left_out[:-1])
-        raise BenchboxError(str(left_out[-1]))
+        *others, last = _few(left_out)
+        name_all(others)
+        raise BenchboxError(last)
 
 
-def name_all(left_out: Iterable[object]) -> None:
+def name_all(left_out: Sequence[object]) -> None:
     """Print the errors of what is left out, each in its line."""
-    for error in left_out:
+    for error in _few(left_out):
         console(stderr=True).print(f"Error: {error}", style="red")
+
+
+def _few(left_out: Sequence[object]) -> list[str]:
+    """The errors, of many the first ones and how many more there are."""
+    more = len(left_out) - FEW
+    lines = [str(each) for each in left_out]
+    return [*lines[:FEW], f"{more:,} more cannot be used"] if more > 1 else lines

@@ -211,6 +211,10 @@ def test_broken_files_are_named_and_the_others_followed() -> None:
     ("options", "says"),
     [
         (("nope",), "results: no run has a case nope; there are g2:a, g2:b"),
+    for number in range(5, 12):
+        edit(keep(number, "ab", ("a", 1.0)), 1, status="splendid")
+    *first, more = invoke("history").stderr.splitlines()
+    assert (len(first), more) == (3, "Error: 5 more cannot be used")
         (("--fail-on", ""), "--fail-on '': write slower>3%"),
         (("-o", "h.xyz"), "--output h.xyz: it needs --format csv, markdown, json, svg, pdf or png"),
         (("--fail-on", "p99>33ms"), "--fail-on p99>33ms: a history has slower>3% alone"),
