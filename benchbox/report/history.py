@@ -101,6 +101,8 @@ def sparkline(history: History) -> str:
 def _now(history: History) -> str:
     now = history.levels[-1].interval
     scaled = now.value * formatting.MILLI
+    if now.half_width > 1:
+        return f"~{formatting.figure(scaled, now.half_width * scaled)}"
     return formatting.estimate(scaled, now.half_width * scaled)
 
 

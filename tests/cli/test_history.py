@@ -30,11 +30,12 @@ def keep(number: int, graph: str, *cases: tuple[str, float], **changes: Any) -> 
         record(
             index,
             case,
-            latency=replace(LATENCY, p50_s=s, ci_low_s=0.985 * s, ci_high_s=1.015 * s, raw_p50_s=s),
-            **{"graph": sha256(graph), **changes.pop(case, {})},
+            **{"graph": sha256(graph), "latency": latency, **changes.pop(case, {})},
         )
         for index, (case, ms) in enumerate(cases)
         for s in [ms * (1 + NOISE[(number + index) % len(NOISE)]) / 1e3]
+        for ends in [{"ci_low_s": 0.985 * s, "ci_high_s": 1.015 * s}]
+        for latency in [replace(LATENCY, p50_s=s, raw_p50_s=s, **ends)]
     ]
     created = f"2026-10-{number + 1:02}T00:00:00Z"
     return write(RESULTS, *found, of=context(created=created, **changes))
@@ -194,6 +195,12 @@ def test_a_graph_of_too_few_runs_is_named_and_its_figure_is_the_one_of_now() -> 
     assert (result.exit_code, result.stderr) == (0, f"Unclear: g2:a on cpu: {line}\n")
     assert f"g2:a: {line}" in result.stdout
     assert "  3.0" in result.stdout and "none" in result.stdout
+
+
+def test_a_figure_that_nobody_knows_has_no_interval() -> None:
+    wide = replace(LATENCY, p50_s=0.006, ci_low_s=0.001, ci_high_s=0.025)
+    keep(0, "ab", ("a", 6.0), a={"latency": wide})
+    assert " ~6 " in invoke("history").stdout
 
 
 def test_broken_files_are_named_and_the_others_followed() -> None:
