@@ -16,6 +16,7 @@ SMALLEST = 1e-9  # share
 LOWEST = 50.0  # percentile
 YEAR_S = 366 * 86_400.0
 RAREST, FASTEST = 1 / 86_400, 100_000  # calls per second
+EARLIEST = 1970  # year
 HOURS = {"h": 1, "d": 24, "w": 168}
 COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 # What a limit can be about -> its units, and what they count.
@@ -70,12 +71,15 @@ def budget(text: str) -> float:
 def since(text: str, option: str = "--since") -> datetime:
     """Parse `12h`, `30d` or `2026-11-01`, which is of UTC; raises UsageError otherwise."""
     if match := re.fullmatch(r"\s*([0-9]{1,5})\s*(h|d|w)\s*", text):
-        return datetime.now(UTC) - timedelta(hours=int(match[1]) * HOURS[match[2]])
-    try:
-        found = datetime.fromisoformat(text)
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
-    except ValueError:
-        raise UsageError(f"{option} {text}: write it as 12h, 30d, 8w or 2026-11-01") from None
+        found = datetime.now(UTC) - timedelta(hours=int(match[1]) * HOURS[match[2]])
+    else:
+        try:
+            found = datetime.fromisoformat(text)
+        except ValueError:
+            raise UsageError(f"{option} {text}: write it as 12h, 30d, 8w or 2026-11-01") from None
+    if found.year < EARLIEST:
+        raise UsageError(f"{option} {text}: that is before {EARLIEST}")
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def limits(text: str | None) -> list[Limit]:

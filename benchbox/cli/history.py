@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from benchbox.analysis.limits import Kept
+from benchbox.analysis.limits import Kept, Limit
 from benchbox.analysis.steps import FEWEST
 from benchbox.api import parsing
 from benchbox.cli import ci, runs
@@ -22,12 +22,10 @@ FILES = ("csv", "markdown", "json", *PICTURES)
 
 def show(chosen: HistoryOptions, form: Form, *, fail_on: str | None, strict: bool) -> None:
     """Print, write or draw histories; exits with 3 where the last step of one is over a limit."""
-    format_, limits = form.chosen(FILES), parsing.limits(fail_on)
+    format_, limits = form.chosen(FILES), _limits(fail_on, strict=strict)
     if format_ not in ("table", *FILES):
         page = "; `benchbox report 'g2*' -o page.html` has it in a page" * (format_ == "html")
         raise UsageError(f"--format {format_}: a history's are table, {', '.join(FILES)}{page}")
-    if other := next((limit.text for limit in limits if limit.figure != "slower"), None):
-        raise UsageError(f"--fail-on {other}: a history has slower>3% alone")
     if form.output:
         require_writable("--output", form.output)
     wanted = runs.wanted(chosen)
@@ -48,6 +46,16 @@ def show(chosen: HistoryOptions, form: Form, *, fail_on: str | None, strict: boo
     runs.require_all(broken)
     if strict and judged:
         raise typer.Exit(UNCLEAR)
+
+
+def _limits(fail_on: str | None, *, strict: bool) -> list[Limit]:
+    """The limits; raises UsageError for those that no history has, and if strict for none."""
+    limits = parsing.limits(fail_on)
+    if other := next((limit.text for limit in limits if limit.figure != "slower"), None):
+        raise UsageError(f"--fail-on {other}: a history has slower>3% alone")
+    if strict and not limits:
+        raise UsageError("--strict: it is about limits; give one, as in --fail-on 'slower>3%'")
+    return limits
 
 
 def _tell(

@@ -125,7 +125,8 @@ def histories(index: Index, cases: Sequence[str], wanted: Wanted) -> list[Histor
 
     Raises RecordError for a name that no run has.
     """
-    runs = index.dated(f"{wanted.since:%Y-%m-%dT%H:%M:%SZ}" if wanted.since else "")
+    since = f"{wanted.since:%Y-%m-%dT%H:%M:%SZ}" if wanted.since else ""
+    runs = index.dated(since)
     asked = _asked(index.names(), cases, wanted)
     found = []
     past, machines = by_machine(runs, index.figures(), wanted.results, index.context)
@@ -134,6 +135,9 @@ def histories(index: Index, cases: Sequence[str], wanted: Wanted) -> list[Histor
         if wanted.device is None or fnmatchcase(context.device, wanted.device):
             found += _of_machine(past, by_case, [name for name in asked if name in by_case])
     if not found:
+        if since and not runs and (newest := index.runs()):
+            text = f"{wanted.results}: no run since {since[:16].replace('T', ' ')} UTC"
+            raise RecordError(f"{text}; the newest is of {newest[0].created[:10]}")
         devices = ", ".join(dict.fromkeys(Path(run.path).parent.name for run in runs))
         on = f" of {wanted.device}, but of {devices}" if wanted.device and devices else ""
         raise RecordError(

@@ -211,6 +211,10 @@ def test_broken_files_are_named_and_the_others_followed() -> None:
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert "g2:a     3" in result.stdout
     assert "20261002T000000Z-g2.jsonl: line 2: 'status'" in result.stderr
+    for number in range(5, 12):
+        edit(keep(number, "ab", ("a", 1.0)), 1, status="splendid")
+    *first, more = invoke("history").stderr.splitlines()
+    assert (len(first), more) == (3, "Error: 5 more cannot be used")
 
 
 @pytest.mark.usefixtures("kept")
@@ -218,16 +222,18 @@ def test_broken_files_are_named_and_the_others_followed() -> None:
     ("options", "says"),
     [
         (("nope",), "results: no run has a case nope; there are g2:a, g2:b"),
-    for number in range(5, 12):
-        edit(keep(number, "ab", ("a", 1.0)), 1, status="splendid")
-    *first, more = invoke("history").stderr.splitlines()
-    assert (len(first), more) == (3, "Error: 5 more cannot be used")
         (("--fail-on", ""), "--fail-on '': write slower>3%"),
         (("-o", "h.xyz"), "--output h.xyz: it needs --format csv, markdown, json, svg, pdf or png"),
         (("--fail-on", "p99>33ms"), "--fail-on p99>33ms: a history has slower>3% alone"),
         (("--fail-on", "faster"), "--fail-on faster: write slower>3%"),
         (("-o", "page.html"), "svg, pdf, png; `benchbox report 'g2*' -o page.html` has"),
         (("--since", "soon"), "--since soon: write it as"),
+        (("--since", "99999w"), "--since 99999w: that is before 1970"),
+        (
+            ("--since", "2026-11-01"),
+            "no run since 2026-11-01 00:00 UTC; the newest is of 2026-10-2",
+        ),
+        (("--strict",), "--strict: it is about limits; give one"),
         (("--results", "nowhere"), "nowhere: no figures here"),
         (("-d", "pi"), "results: no figures of pi, but of cpu here"),
     ],
