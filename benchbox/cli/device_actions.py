@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from benchbox import devices
 from benchbox.api import parsing
@@ -13,18 +12,17 @@ from benchbox.cli import cpu_check, gpu_check
 from benchbox.cli.bar import Bar
 from benchbox.cli.choices import ANYTHING, CUDA
 from benchbox.cli.list import table
-from benchbox.cli.output import console
+from benchbox.cli.output import console, print_rows
 from benchbox.cli.progress import Live
 from benchbox.devices import Device, kernels, last_seen, providers, registry
 from benchbox.devices.registry import Entry
 from benchbox.errors import DeviceError, UsageError
-from benchbox.lines import one_line
 from benchbox.report import energy
 from benchbox.report.conditions import LABELS
 from benchbox.report.console import show_tables
 from benchbox.report.formatting import cpu_list
 from benchbox.report.table import Column
-from benchbox.report.text import by_text, folded
+from benchbox.report.text import by_text
 from benchbox.transports import client, local, open_agent, open_target, require_gpu
 from benchbox.transports.board import setup
 from benchbox.transports.board.target import Target, lacking
@@ -33,7 +31,6 @@ MIB, GB = 1 << 20, 10**9
 LITTLE_FREE_BYTES = 256 * MIB  # ONNX Runtime, numpy and some graphs need less
 HOT_C = 75.0  # most boards begin to throttle at 80 to 85
 KHZ = 1000  # in a MHz
-LABEL = 14  # characters
 UNTOLD = ("free_bytes", "versions")  # of this machine: an agent has those of its own Python
 OF_ALL = ("throttled", "nvpmodel", "jetson_clocks")  # not of single processors
 
@@ -137,9 +134,8 @@ def check(
             _prepare(device, console(stderr=True), install=bool(install), clean=clean)
             with _opened(device) as target:
                 found = setup.facts(target)
-            _print(_rows(found))
             devices.require_claims(device, found["machine"], found.get("model", ""))
-        gpu_check.check(device)
+        gpu_check.check(device, _rows(found) if device.url else [])
         return
     if device.url:
         is_busy = _examine(device, install=bool(install), clean=clean)
@@ -147,7 +143,7 @@ def check(
             console().print(f"{device.name} is in use: another benchbox is timing on it")
             return
     else:
-        _print(_rows({k: v for k, v in local.facts().items() if k not in UNTOLD}))
+        print_rows(_rows({k: v for k, v in local.facts().items() if k not in UNTOLD}))
     _start(device)
 
 
@@ -157,24 +153,17 @@ def _start(device: Device) -> None:
         agent = open_agent(device, live.sending)
     with agent:  # it is ready only if an agent starts there
         if reason := client.reason(agent):
-            _print([("emulation", reason)])
+            print_rows([("emulation", reason)])
         if not device.url:
-            _print([("software", _listed(agent.hello["versions"]))])
+            print_rows([("software", _listed(agent.hello["versions"]))])
         there, hello = agent.hello["host"], agent.hello
         known = [*hello["providers"], *hello.get("plugins", ())]
         system = "" if device.url.startswith("adb:") else there.get("system", "")
-        _print(providers.rows(known, system, there["machine"]))
-        _print([("energy", energy.source(there))])
+        print_rows(providers.rows(known, system, there["machine"]))
+        print_rows([("energy", energy.source(there))])
         if not reason:
-            _print(cpu_check.rows(agent, device))
+            print_rows(cpu_check.rows(agent, device))
     console().print(f"{device.name} is ready")
-
-
-def _print(rows: Sequence[tuple[str, str]]) -> None:
-    for label, value in rows:
-        stdout = console()
-        line = folded(f"{label:<{LABEL}} {one_line(value)}", stdout.width)
-        stdout.print(Text(line), soft_wrap=True)
 
 
 def _examine(device: Device, *, install: bool, clean: bool) -> bool:
@@ -187,7 +176,7 @@ def _examine(device: Device, *, install: bool, clean: bool) -> bool:
     with _opened(device) as target:
         found, lacks, is_busy = setup.facts(target), target.lacks, target.is_busy
         is_sent = target.brings_python
-    _print(_rows(found, is_sent=is_sent))
+    print_rows(_rows(found, is_sent=is_sent))
     if found["free_bytes"] < LITTLE_FREE_BYTES and not clean:
         stderr.print(
             f"little space: benchbox device check {device.command_name} --clean makes some",

@@ -1,17 +1,14 @@
 """GPU check of `benchbox device check`: facts of the GPU, and its measured ceilings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-from rich.text import Text
 
 from benchbox import host, records
 from benchbox.analysis.disturbances import clock_reasons
-from benchbox.cli.output import console
+from benchbox.cli.output import console, print_rows
 from benchbox.devices import Device, ceilings, gpu_options, providers
 from benchbox.devices.providers import runs_modules
 from benchbox.errors import CaseError, DeviceError
-from benchbox.lines import one_line
 from benchbox.report import energy
 from benchbox.transports import open_agent, require_gpu
 
@@ -20,11 +17,13 @@ TERA, GIGA = 1e12, 1e9
 PRODUCTS = {"fp32": "float32", "tf32": "TF32", "fp16": "float16"}
 
 
-def check(device: Device) -> None:
-    """Print what a GPU is, measure its ceilings, print and keep them; raises DeviceError."""
+def check(device: Device, beside: Sequence[tuple[str, str]]) -> None:
+    """Print what a GPU is, measure its ceilings, print and keep them; raises DeviceError.
+
+    `beside` are the rows of the machine that it is in, if that is another one.
+    """
     if not runs_modules(device.provider):
         require_gpu(device)
-    stdout = console()
     with open_agent(device) as agent:
         energy_source = energy.source(agent.hello["host"])
         versions = agent.hello["versions"]
@@ -35,11 +34,10 @@ def check(device: Device) -> None:
             raise DeviceError(f"device {device.name!r}: {error}") from None
     rows = [*providers.rows(agent.hello["providers"], "", ""), *_facts(facts), *_now(observed)]
     rows += [("energy", energy_source), *_ceilings(measured)]
-    for label, value in rows:
-        stdout.print(Text(f"{label:<13} {one_line(value)}"))
+    print_rows([*beside, *rows])
     identity = gpu_options.identity(facts, device.provider, versions)
     is_kept = ceilings.save(identity, measured, records.now())
-    stdout.print(f"{device.name} is ready; {_sentence(is_kept)}")
+    console().print(f"{device.name} is ready; {_sentence(is_kept)}")
 
 
 def _sentence(is_kept: bool) -> str:
@@ -56,7 +54,7 @@ def _facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     has = f" (the driver has {facts['driver_cuda']})" if "driver_cuda" in facts else ""
     rows = [
         ("GPU", f"{facts['name']}, compute capability {facts.get('capability', '?')}"),
-        ("software", f"{driver}CUDA {facts['runtime']}{has}"),
+        ("driven by", f"{driver}CUDA {facts['runtime']}{has}"),
     ]
     if "memory_bytes" in facts:
         rows.append(("memory", f"{facts['memory_bytes'] / GIB:.1f} GiB"))

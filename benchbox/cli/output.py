@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
+from rich.text import Text
 
 from benchbox import host
 from benchbox.errors import StorageError, UsageError
@@ -19,6 +20,7 @@ from benchbox.report.text import folded
 
 STDOUT = Path("-")
 REPORT = "; the records are kept, `benchbox report` makes the table again"
+LABEL = 14  # characters
 LONGEST = 1000  # characters of a line on stderr, where a name may be of any length
 UNBOUNDED = 1000  # columns of a pipe or a file; no line is that long
 SIZES = range(10, UNBOUNDED)  # that COLUMNS and LINES can sensibly have
@@ -69,6 +71,14 @@ def console(*, stderr: bool = False, is_folded: bool = False) -> Console:
         result.soft_wrap = True
         result.width = UNBOUNDED
     return result
+
+
+def print_rows(rows: Sequence[tuple[str, str]]) -> None:
+    """Print labels and values; a value that does not fit goes on below itself."""
+    stdout = console()
+    for label, value in rows:
+        own = folded(one_line(value), stdout.width - LABEL - 1).replace("\n", f"\n{'':{LABEL}} ")
+        stdout.print(Text(f"{label:<{LABEL}} {own}"), soft_wrap=True)
 
 
 def _is_size(text: str) -> bool:

@@ -103,12 +103,11 @@ def rows(there: Sequence[str], system: str, machine: str) -> list[tuple[str, str
     """The providers of a device, and what others a package may bring to such a machine."""
     own = list(dict.fromkeys(map(short, filter(_is_local, there))))
     others = [
-        f"{name} ({need.hardware}): {need.how}"
+        ("others", f"{name} ({need.hardware}): {need.how}")
         for name, need in provider_needs.fitting(system, machine)
         if name not in own
     ]
-    more = [("others", "; ".join(others))] if others else []
-    return [("providers", ", ".join(own)), *more]
+    return [("providers", ", ".join(own)), *others]
 
 
 def _is_local(provider: str) -> bool:

@@ -237,7 +237,7 @@ def test_ceilings_that_cannot_be_kept_are_not_promised(
     under = "reasons 128\nprocess 999999 1\nprocess 999998 1"
     checked = fake_gpu.benchbox("device", "check", "cuda", nvml=under)
     assert checked.exit_code == 0, checked.stderr
-    assert "held down by  the power brake of its hardware\n" in checked.stdout
+    assert "held down by   the power brake of its hardware\n" in checked.stdout
     assert "2 processes; end them first" in checked.stdout
     said = "tables cannot show each case's share of these, as /proc/nope cannot be written\n"
     assert checked.stdout.endswith(said)

@@ -78,7 +78,7 @@ def test_a_gpu_over_ssh_is_timed_as_one_here(
     assert record.spans is not None and record.spans.span_s == pytest.approx(50e-6)
     assert record.nodes == {"CUDAExecutionProvider": 1}
     checked = box("device", "check", "box").stdout
-    assert "GPU           NVIDIA Stand-in, compute capability" in checked
+    assert "GPU            NVIDIA Stand-in, compute capability" in checked
     assert "box-cuda-0 is ready" in checked
 
 
@@ -95,8 +95,8 @@ def test_a_jetson_without_nvml_is_read_from_sysfs(
         box("run", str(write_onnx()), "-d", "box", *RUN)
     finally:
         ssh_board.run("umount", "/sys/class")
-    lines = ("clocks        up to 624 MHz", "clock now     612 MHz", "heat          50 °C")
-    assert all(line in checked for line in (*lines, "held down by  heat"))
+    lines = ("clocks         up to 624 MHz", "clock now      612 MHz", "heat           50 °C")
+    assert all(line in checked for line in (*lines, "held down by   heat"))
     assert "not seen" not in checked
     (record,) = fake_gpu.newest("box-cuda-0").records
     for burst in record.bursts:
