@@ -222,7 +222,7 @@ OTHERS = "GPUs are timed by cuda, tensorrt or torch; write --device cuda"
     [
         ("XNNPAC", f"unknown (did you mean 'xnnpack'?); {CHOICES}"),
         ("ExecutionProvider", f"unknown; {CHOICES}"),
-        ("../ExecutionProvider", f"unknown; {CHOICES}"),
+        ("My-ExecutionProvider", f"unknown; {CHOICES}"),
         ("ROCMExecutionProvider", OTHERS),
         ("migraphx", OTHERS),
     ],
