@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from benchbox.analysis import choice
 from benchbox.analysis.choice import Fit
-from benchbox.analysis.stats import Interval
-from benchbox.records import ordered, reader
+from benchbox.analysis.stats import Interval, samples_for
+from benchbox.records import Record, ordered, reader
 from benchbox.records.choice import METRICS, P50, Budget, Candidate, Choice
 from benchbox.report import formatting, published
 from benchbox.report.table import Column, Table
@@ -19,6 +19,8 @@ FITS: tuple[Fit, ...] = ("fits", "may fit", "does not fit")
 FEW = 3  # runs that are named
 FRONT = "front"
 FRONT_NOTE = f"{FRONT}: none of these is both faster and more accurate"
+FAR = 2  # times what lies below a figure, beyond which what lies above says nothing of its digits
+LONGER = 2  # a run than the calls it needs, with their preparation
 TIMES = 10  # a budget; from then on no percentage
 SORTS: Mapping[str, Callable[[Candidate], float]] = {
     "accuracy": lambda each: -each.accuracy if each.accuracy is not None else math.inf,
@@ -117,15 +119,21 @@ def _latency(each: Candidate) -> str:
     value, low, high = _in_ms(each.latency)
     if not each.is_known:
         return f"{'' if each.is_usual else '~'}{formatting.significant(value)}"
-    return formatting.figure(value, (high - low) / 2)
+    return formatting.figure(value, _width(value, low, high))
 
 
 def _bounds(each: Candidate) -> str:
     """The ends of the interval in ms, of which the upper one may not be known."""
-    _, low, high = _in_ms(each.latency)
+    value, low, high = _in_ms(each.latency)
     if high == math.inf:
         return f"{formatting.significant(low)} or more"
-    return " to ".join(formatting.figure(end, (high - low) / 2) for end in (low, high))
+    width = _width(value, low, high)
+    return " to ".join(formatting.figure(end, width) for end in (low, high))
+
+
+def _width(value: float, low: float, high: float) -> float:
+    """The half-width that the digits are by: of a percentile far more may lie above than below."""
+    return min((high - low) / 2, FAR * (value - low))
 
 
 def _in_ms(latency: Interval) -> tuple[float, float, float]:
@@ -217,12 +225,32 @@ def _failures(found: Choice) -> tuple[str, ...]:
     """The cases that have no latency to be held to the budget, each reason in one line."""
     known = {each.record.key for each in found.candidates}
     left = [record for record in found.run.records if record.key not in known]
-    too_few = f"no {_figure(found.budget)}: too few calls"
+    few_calls = [each for each in left if each.latency]
     by_text: dict[str, list[str]] = {}
     for each in left:
-        text = each.reason if each.latency is None and each.reason else too_few
-        by_text.setdefault(text, []).append(each.case)
-    return tuple(f"{few(cases)}: {text}" for text, cases in by_text.items())
+        if not each.latency:
+            by_text.setdefault(each.reason or each.status, []).append(each.case)
+    lines = [f"{few(cases)}: {text}" for text, cases in by_text.items()]
+    return (*lines, *([_not_known(found, few_calls)] if few_calls else []))
+
+
+def _not_known(found: Choice, left: Sequence[Record]) -> str:
+    """Which cases have too few calls, and the command that times enough of them."""
+    budget, calls = found.budget, samples_for(found.budget.percentile / 100)
+    long = sum(calls * each.latency.p50_s for each in left if each.latency)
+    names = listed([each.case for each in left]) if found.candidates else f"all {len(left)} cases"
+    bound = (
+        f"--fps {1 / budget.seconds:g}"
+        if budget.per_image
+        else f"--budget {_milliseconds(budget.seconds).replace(' ', '')}"
+    )
+    specs = " ".join(dict.fromkeys(each.spec for each in left))
+    seconds = math.ceil(LONGER * long)
+    return (
+        f"not known of {names}: {_figure(budget)} needs {calls} calls of each; "
+        f"`benchbox choose {specs} {bound} --percentile {budget.percentile:g} "
+        f"--max-time {seconds}s` times them"
+    )
 
 
 def _rank(metric: str) -> int:
