@@ -1,7 +1,7 @@
 """Steps in series with the noise of the reference runs: how many are found, how many are false."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from benchbox import records
 from benchbox.analysis import controls, set_back, steps
 from benchbox.analysis.adjusted import Z95
 from benchbox.analysis.steps import Level
-from tools.bench.common import Row
+from tools.bench.common import UNLIMITED, Row
 
 STEP, WITHIN, NEAR = math.log(1.05), 3, 2  # ln, runs, runs beside its place
 TRIALS, RUNS, SERIES = 1000, 500, 200
@@ -20,10 +20,12 @@ SD, RHO, HELD, LIMIT = 0.02, 0.5, 3, 1.03  # of correlated noise, and the gate's
 NIGHTS = (30, 60, 300)
 FEW = 0.2  # of series
 MOVED = 20  # runs before the machine moves
+PENALTY = 2  # of ruptures, times ln of the number of runs: as few false steps as here
 ONLINE = 10  # series that are looked at after each run, as a nightly job does
 
 Floats = NDArray[np.float64]
 Series = tuple[Floats, Floats]
+Starts = Callable[[Floats, Floats], list[int]]
 
 
 def found() -> Iterator[Row]:
@@ -50,6 +52,7 @@ def found() -> Iterator[Row]:
             alarms = sum(map(_is_alarm, found, *zip(*every, strict=True))) / SERIES
             yield f"{runs} runs, {name}: alarms at 3%", f"{alarms:.1%}", "<= 5%", alarms <= 0.05
     yield from _moved(random)
+    yield from _rival(random, series)
     false = sum(_online(*series(RUNS)) for _ in range(ONLINE)) / ONLINE
     yield "false steps in 500 runs, after each run", f"{false:.2f}", "<= 1", false <= 1
 
@@ -90,6 +93,30 @@ def _moved(random: np.random.Generator) -> Iterator[Row]:
     )
 
 
+def _rival(random: np.random.Generator, series: Callable[[int], Series]) -> Iterator[Row]:
+    """The same of ruptures by PELT and least squares, which takes all noise for white."""
+
+    def row(what: str, figure: str) -> Row:
+        return f"ruptures: {what}", figure, UNLIMITED, True
+
+    share = sum(_is_found(*series(30 + WITHIN), 30, _by_ruptures) for _ in range(TRIALS)) / TRIALS
+    yield row("5% step after 30 runs found", f"{share:.1%}")
+    false = sum(len(_by_ruptures(*series(RUNS))) for _ in range(SERIES)) / SERIES
+    yield row("false steps in 500 runs, at the end", f"{false:.2f}")
+    every = [_correlated(random, *series(NIGHTS[-1])) for _ in range(SERIES)]
+    share = sum(bool(_by_ruptures(*each)) for each in every) / SERIES
+    yield row(f"{NIGHTS[-1]} runs, AR(1) of 0.5, sd 2%: series with a step", f"{share:.1%}")
+
+
+def _by_ruptures(values: Floats, sds: Floats) -> list[int]:
+    """The starts of levels; values are in standard deviations, which it does not take beside."""
+    import ruptures  # here, as mere comparison needs it
+
+    pelt = ruptures.KernelCPD(kernel="linear", min_size=steps.FEWEST).fit(values / sds)
+    starts: list[int] = pelt.predict(pen=PENALTY * math.log(len(values)))[:-1]
+    return starts
+
+
 def _correlated(random: np.random.Generator, values: Floats, own: Floats) -> Series:
     noise = random.normal(0, SD, len(values))
     for now in range(1, len(noise)):
@@ -120,10 +147,10 @@ def _starts(values: NDArray[np.float64], sds: NDArray[np.float64]) -> list[int]:
     return [level.start for level in steps.levels(values, sds)[1:]]
 
 
-def _is_found(values: NDArray[np.float64], sds: NDArray[np.float64], at: int) -> bool:
+def _is_found(values: Floats, sds: Floats, at: int, starts: Starts = _starts) -> bool:
     values[at:] += STEP
     ends = range(at + 1, at + WITHIN + 1)
-    return any(abs(s - at) <= NEAR for end in ends for s in _starts(values[:end], sds[:end]))
+    return any(abs(s - at) <= NEAR for end in ends for s in starts(values[:end], sds[:end]))
 
 
 def _online(values: NDArray[np.float64], sds: NDArray[np.float64]) -> int:
