@@ -115,7 +115,6 @@ groups=4,scale=1 failed: no kernel for Conv(11) in [red]this[/red] build [/]
 groups=8,scale=1 skipped
 {COST_NOTES}
 {OVER_NOTE}
-{PAPER_NOTE}
 groups=2,scale=1: FLOPs are a lower bound, not counted are Loop
 groups=2,scale=1: {WIDE}
 
