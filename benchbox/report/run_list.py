@@ -1,7 +1,8 @@
 """List of runs: a table with a line for each, and the same as rows of a file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, takewhile
 
 from rich.cells import cell_len
 
@@ -14,6 +15,8 @@ from benchbox.report.text import folded
 HEADERS = ("when (UTC)", "device", "cases", "status", "size", "run")
 RIGHT = ("cases", "size")
 LEFT_OUT = ("size", "cases", "status", "when (UTC)")  # one after the other, where there is no room
+FOR_NAMES = 2  # of them, that most names may have room in their lines
+Layout = tuple[Sequence[str], list[str], list[str]]
 NONE = "no case"  # was finished before it stopped
 
 
@@ -32,14 +35,12 @@ def table(runs: Sequence[ListedRun]) -> Table:
 
 def lines(runs: Sequence[ListedRun], width: int) -> list[str]:
     """The list as lines no wider than that, but for names: each is whole, if need be on its own."""
-    whole, names = table(runs), [HEADERS[-1], *(one_line(run.stem) for run in runs)]
-    for count in range(len(LEFT_OUT) + 1):
-        left_out = LEFT_OUT[:count]
-        kept = tuple(column for column in whole.columns if column.header not in left_out)
-        every = plain(replace(whole, columns=kept))
-        heads = [line.removesuffix(name).rstrip() for line, name in zip(every, names, strict=True)]
-        if max(map(cell_len, heads)) <= width:
-            break
+    names = [HEADERS[-1], *(one_line(run.stem) for run in runs)]
+    layouts = _layouts(table(runs), names, width)
+    first = next(layouts)
+    small = takewhile(lambda each: len(each[0]) <= FOR_NAMES, layouts)
+    tried = (each for each in chain([first], small) if _is_in_lines(each, width))
+    left_out, every, heads = next(tried, first)
     found = [every[0]] if cell_len(every[0]) <= width else [heads[0], f"  {names[0]}"]
     for line, head, name in zip(every[1:], heads[1:], names[1:], strict=True):
         found += [head, f"  {name}"] if cell_len(line) > width else [line]
@@ -47,6 +48,23 @@ def lines(runs: Sequence[ListedRun], width: int) -> list[str]:
         note = f"left out at this width: {'; '.join(left_out)} (--format csv has all)"
         found += folded(note, width).split("\n")
     return found
+
+
+def _layouts(whole: Table, names: Sequence[str], width: int) -> Iterator[Layout]:
+    """The columns left out, the lines, and those without names, where these fit."""
+    for count in range(len(LEFT_OUT) + 1):
+        left_out = LEFT_OUT[:count]
+        kept = tuple(column for column in whole.columns if column.header not in left_out)
+        every = plain(replace(whole, columns=kept))
+        heads = [line.removesuffix(name).rstrip() for line, name in zip(every, names, strict=True)]
+        if left_out == LEFT_OUT or max(map(cell_len, heads)) <= width:
+            yield left_out, every, heads
+
+
+def _is_in_lines(layout: Layout, width: int) -> bool:
+    """Whether most names have room in their lines."""
+    _, every, _ = layout
+    return sum(cell_len(line) <= width for line in every) * 2 > len(every)
 
 
 def rows(runs: Sequence[ListedRun]) -> list[dict[str, object]]:

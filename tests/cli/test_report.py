@@ -13,6 +13,8 @@ import pytest
 from benchbox.analysis.states import Gate, State
 from benchbox.cli.choices import complete_recorded_devices, complete_runs
 from benchbox.records import SpecFacts
+from benchbox.records.index import Index
+from benchbox.report import run_list
 from tests.helpers.command import BENCHBOX, by_case, invoke, rows
 from tests.helpers.record_files import LATENCY, context, cut, edit, record, write
 
@@ -128,6 +130,16 @@ def test_a_run_without_a_finished_case_is_nothing_to_show(options: list[str]) ->
     result = invoke("report", *options)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "no case was finished" in result.stderr
+
+
+def test_names_of_a_list_stay_in_their_lines_for_a_column_less() -> None:
+    for name in ("a", "b", "c", "n" * 80):
+        keep(("a", 1), name=name, device="d" * 17)
+    runs = Index(RESULTS).runs()
+    whole = run_list.lines(runs, 1000)
+    head, *lines = run_list.lines(runs, len(whole[0]) + 10)
+    assert ("size" in whole[0], "size" in head) == (True, False)
+    assert sum(line.endswith(("Z-a", "Z-b", "Z-c")) and "ok" in line for line in lines) == 3
 
 
 def test_a_list_names_what_matches_no_run() -> None:
