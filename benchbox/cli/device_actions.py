@@ -82,8 +82,13 @@ def add(
         console(stderr=True).print(f"in place of: {registry.command(known)}")
     advice = "" if install else f"; try it: benchbox device check {name}"
     console().print(f"{name} is in {path}{advice}")
-    if install:
+    if not install:
+        return
+    try:
         check(name, "", install=install, clean=False)
+    except DeviceError:
+        console(stderr=True).print(f"{name} stays registered: benchbox device remove {name}")
+        raise
 
 
 def remove(name: str) -> None:

@@ -68,7 +68,10 @@ def check(entry: Entry) -> None:
         raise UsageError(f"{where}: {masked(entry.url)!r} is no address; write {FORMS}")
     if entry.provider and (entry.provider not in providers.GPUS or entry.url[:4] != "ssh:"):
         known = " or ".join(providers.GPUS)
-        raise UsageError(f"{where}: --provider {entry.provider}: {known}, of an ssh:// address")
+        raise UsageError(
+            f"{where}: --provider {entry.provider}: only {known}, of an ssh:// address; "
+            "the others are named by run --provider"
+        )
     if entry.python and not PYTHON.fullmatch(entry.python):
         raise UsageError(f"{where}: --python {entry.python!r}: not the path of a program")
     _check_processors(entry, where)

@@ -49,6 +49,12 @@ def test_a_device_is_added_changed_listed_and_removed() -> None:
     assert "Raspberry" not in device("list").stdout
 
 
+def test_a_device_that_nothing_could_be_installed_on_stays_registered() -> None:
+    added = device("add", "box", "ssh://127.0.0.1:1", "--install")
+    assert (added.exit_code, registry.find("box") is not None) == (6, True)
+    assert "benchbox device remove box" in added.stderr
+
+
 def test_a_wrong_table_concerns_its_own_device_alone_and_brackets_are_printed() -> None:
     Path("benchbox.toml").write_text(
         "[devices]\npi = 3\n[devices.bad]\nurl = 3\n[devices.nano]\nurl = 'nope://[/x]'\n"
