@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Outputs = Sequence[Array | None]
 SINGLE = "float32"
 LESS = f"fewer bits than {SINGLE}"
+NEAREST = "a type nearest to"
 # Of an output: zeros are off by all of its size, other numbers by 1.4 times that. Of 81 graphs with
 # random weights the worst let bfloat16 grow to 9%; 4 bits round a value by 6% at most.
 LOST = 0.5
@@ -109,7 +110,8 @@ def told_precision(
 ) -> str:
     """The type in which a plug-in computed: the one whose outputs are these when it is told to.
 
-    `run` gives the outputs in a type. Its own kernels are the same in both, so that they are equal.
+    `run` gives the outputs in a type. Its own kernels are the same in both, so that they are equal;
+    where none are, it is the nearest.
     """
     likely = sorted(plugin.precisions, key=lambda each: (each == SINGLE) != (off <= SAME))
     found: dict[str, float] = {}
@@ -117,7 +119,7 @@ def told_precision(
         found[each] = _distance(given, run(each))
         if not found[each]:
             return each
-    return min(found, key=lambda each: found[each])
+    return f"{NEAREST} {min(found, key=lambda each: found[each])}"
 
 
 def _distance(given: Outputs, other: Outputs) -> float:
