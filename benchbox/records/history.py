@@ -18,7 +18,7 @@ from benchbox.errors import RecordError
 from benchbox.records import differences, names
 from benchbox.records.differences import Difference
 from benchbox.records.index import DatedRun, Index, conditions
-from benchbox.records.indexed_line import packed
+from benchbox.records.indexed_line import followed, packed
 from benchbox.records.model import Context, Run
 from benchbox.records.names import Wanted
 from benchbox.records.past import CaseRows, Past, Places, by_machine
@@ -156,10 +156,11 @@ def of_runs(runs: Sequence[Run]) -> list[History]:
         for number, run in sorted(enumerate(runs), key=lambda each: each[1].context.created)
     ]
     rows = [
-        (record.key, number, record.sha256, packed(record))
+        (name, number, record.sha256, packed(record))
         for number, run in enumerate(runs)
         for record in run.records
         if record.latency and record.latency.p50_s and record.status in ("ok", "imprecise")
+        if (name := followed(record))
     ]
     past, machines = by_machine(dated, rows, Path(), lambda number: runs[number].context)
     return [

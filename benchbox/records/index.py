@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from benchbox import __version__, host
 from benchbox.errors import RecordError
 from benchbox.records import differences, reader
-from benchbox.records.indexed_line import IndexedLine, packed
+from benchbox.records.indexed_line import IndexedLine, followed, packed
 from benchbox.records.model import RECORD, Context, Status, stem
 from benchbox.records.reader import RawLine
 
@@ -41,7 +41,7 @@ CREATE INDEX entry_of_graph ON entry (sha256);
 CREATE INDEX entry_of_name ON entry (name);
 """
 FACTS = [field.name for field in fields(Context) if field.name != "specs"]
-MEANING = 4  # of what is in the tables, such as what sets histories apart
+MEANING = 5  # of what is in the tables, such as what sets histories apart
 # Whatever has another version is not read.
 VERSION = zlib.crc32(f"{__version__} {MEANING} {TABLES}".encode()) >> 1
 
@@ -155,7 +155,8 @@ class Index:
 
     def names(self) -> list[str]:
         """The specs and names of all cases, as in `g2:groups=1`."""
-        return [name for (name,) in self._rows("SELECT DISTINCT name FROM entry ORDER BY name")]
+        query = "SELECT DISTINCT name FROM entry WHERE name <> '' ORDER BY name"
+        return [name for (name,) in self._rows(query)]
 
     def dated(self, since: str) -> list[DatedRun]:
         """The runs since then, the oldest first."""
@@ -173,7 +174,7 @@ class Index:
         """All figures: spec and name of the case, number of the run, sha256, and PACKED."""
         return self._rows(
             "SELECT name, run, sha256, figures FROM entry "
-            "WHERE p50_s > 0 AND status IN ('ok', 'imprecise')"
+            "WHERE name <> '' AND p50_s > 0 AND status IN ('ok', 'imprecise')"
         )
 
     def of_graph(self, sha256: str) -> list[int]:
@@ -321,7 +322,7 @@ def _rows(context: Context, lines: Sequence[IndexedLine]) -> Rows:
     texts = map(_storable, (context.name, context.created, context.device))
     entries = [
         (
-            _storable(f"{line.spec}:{line.case}"),
+            _storable(followed(line)),
             _storable(line.graph.sha256 if line.graph else ""),
             line.status,
             line.latency.p50_s if line.latency else None,

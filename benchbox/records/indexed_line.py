@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from benchbox.analysis.quantities import Amount, Number, Ratio
 from benchbox.records.model import Record, Status
 from benchbox.records.reader import Head
+from benchbox.specs import COMPARE
 
 # P50, the ends of its interval, and what takes it to another state: slopes of three sentinels,
 # their standard errors, and the usual readings in ns. NaN is not known.
@@ -57,10 +58,23 @@ class IndexedLine(Head):
 
     spec: str = ""
     case: str = ""
+    reference: str = ""
     status: Status = "skipped"
     graph: GraphFacts | None = None
     latency: LatencyFacts | None = None
     adjustment: AdjustmentFacts | None = None
+
+
+def followed(line: IndexedLine | Record) -> str:
+    """The name of a case in histories, the same timed alone and beside others; none of old graphs.
+
+    Those are a revision's, each time another's.
+    """
+    if line.spec != COMPARE:
+        return f"{line.spec}:{line.case}"
+    if "@" in line.case and line.case == line.reference:
+        return ""
+    return line.case if ":" in line.case else f"{line.case}:{line.case}"
 
 
 def packed(line: IndexedLine | Record) -> bytes:

@@ -203,6 +203,14 @@ def test_a_figure_that_nobody_knows_has_no_interval() -> None:
     assert " ~6 " in invoke("history").stdout
 
 
+def test_a_case_has_one_history_timed_alone_and_beside_others() -> None:
+    for number in range(4):
+        beside = {"spec": "compare" if number % 2 else "m", "reference": "m@HEAD"}
+        keep(number, "ab", ("m", 1.0), ("m@HEAD", 1.0), m=beside, **{"m@HEAD": beside})
+    lines = [line for line in invoke("history").stdout.splitlines() if "@" in line or "m:m" in line]
+    assert [line.split()[:2] for line in lines] == [["m:m", "4"], ["m:m@HEAD", "2"]]
+
+
 def test_broken_files_are_named_and_the_others_followed() -> None:
     for number in range(4):
         keep(number, "ab", ("a", 1.0))
