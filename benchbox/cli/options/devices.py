@@ -78,7 +78,7 @@ class WhereOptions:
         typer.Option(
             metavar="cpu,torch",
             envvar="BENCHBOX_PROVIDER",
-            help="cpu, openvino, plugin:PATH, xnnpack, tensorrt, torch",
+            help="cpu, openvino[,key=v], plugin:PATH, tensorrt, torch",
         ),
     ] = None
     allow_emulated: Annotated[
