@@ -83,6 +83,8 @@ class _Layout:
 
     def header(self) -> Iterator[Text]:
         """The lines of the header."""
+        if self.name:
+            yield Text(self.name.header)
         cells = [_lines(column.header, w) for column, w in self._sized()]
         height = max(map(len, cells))
         yield from self._joined([[""] * (height - len(each)) + each for each in cells])
@@ -172,7 +174,9 @@ def _fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[
         left_out.append(dropped)
     for column in reversed(left_out):  # a narrow one may fit after a wide one has gone
         again = [each for each in columns if each in kept or each is column]
-        kept = again if _least(again) <= width else kept
+        outranks = column.drop > left_out[0].drop  # others, so that brackets make room for it
+        fits = _least([*map(_broken, again)] if outranks else again) <= width
+        kept = again if fits else kept
     lost = [each for each in left_out if each not in kept and not each.drawing]
     return kept, [each.header.replace("\n", " ") for each in lost]
 

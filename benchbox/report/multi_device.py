@@ -230,7 +230,7 @@ def _percentiles(run: Run, keys: Sequence[str]) -> list[Column]:
 
 def _of_networks(records: Sequence[Record]) -> list[Column]:
     """Columns of params, and of what papers print."""
-    papers = published.printed([record.paper for record in records], 1, sizes=False)
+    papers = published.printed([record.paper for record in records], 2, sizes=False)
     return [Column(PARAMS, tuple(map(params, records)), drop=1), *papers]
 
 

@@ -121,6 +121,13 @@ def test_each_spec_of_a_run_has_its_table() -> None:
     assert [table.title for table in tables_of(runs)] == [G1.title, G2.title]
 
 
+def test_an_accuracy_outranks_brackets_beside_a_latency() -> None:
+    records = [replace(each, paper={"top1_percent": 60.0}) for each in g2_records()]
+    text = printed(on("cpu", records), on("pi", records), width=66)
+    table, _, left_out = text.partition("left out at this width: ")
+    assert ("top-1" in table, "images/s" in left_out) == (True, True)
+
+
 def test_verbose_adds_the_table_of_each_device() -> None:
     runs = [on("cpu"), on("pi", slower(10))]
     both, *own = tables_of(runs, verbose=True)
