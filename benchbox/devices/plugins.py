@@ -115,7 +115,7 @@ def plain(word: str, provider: str) -> str:
 
 def _told(provider: str, options: Mapping[str, str]) -> Iterator[str]:
     """Options as a device's name has them: values alone where all keys of a provider are known."""
-    known = (on_device.DEVICE, *on_device.OPTIONS.get(provider, ()))
+    known = on_device.own_options(provider)
     for name, value in options.items():
         if name not in known:
             yield name

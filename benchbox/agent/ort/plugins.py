@@ -175,7 +175,7 @@ def _chosen(
     provider = offered[0].ep_name  # others are selections of its own among the same devices
     require_options(provider, asked)
     device = _device(provider, offered, asked.get(DEVICE, ""))
-    words = (DEVICE, PRECISION, CONFIG) if provider in PRECISIONS else (DEVICE,)
+    words = own_options(provider)
     options = {name: value for name, value in asked.items() if name not in words}
     config = _config(asked[CONFIG]) if CONFIG in asked and CONFIG in words else {}
     kind = device.device.type.name
@@ -204,6 +204,11 @@ def _device(provider: str, offered: Sequence["ort.OrtEpDevice"], asked: str) -> 
         there = " and ".join(dict.fromkeys(kinds))
         raise ValueError(f"{provider} runs on {there} here, not {kind}")
     return own[kinds.index(kind)]
+
+
+def own_options(provider: str) -> Sequence[str]:
+    """The options that are read here; a provider gets all others as they are."""
+    return OPTIONS.get(provider, (DEVICE,))
 
 
 def require_options(provider: str, asked: Mapping[str, str]) -> None:
