@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import TypeVar
 
@@ -50,17 +51,31 @@ def _choose_recorded(
     options: Options, typed: Sequence[str], budget: Budget, sort: str, exports: Exports
 ) -> None:
     """Choose from runs as they are recorded, on each machine of them."""
-    if options.cases.names:
-        raise UsageError("--from: name a run or cases to choose from, not both")
     device = _only(options.where.device or [], "--device")
     found, failures = runs.readable(typed, Wanted(options.output.results, device))
-    found_on = [choices.choose(each, budget) for each in merge.merge(found).runs]
+    merged = _of_cases(merge.merge(found).runs, options.cases.names or [])
+    found_on = [choices.choose(each, budget) for each in merged]
     if not found_on:
         raise RecordError(f"--from {' '.join(typed)}: no case was recorded there")
     _show(found_on, sort, exports)
     runs.require_all(failures)
     if not all(each.fits for each in found_on):
         raise typer.Exit(CASE_FAILED)
+
+
+def _of_cases(found: Sequence[Run], typed: Sequence[str]) -> list[Run]:
+    """The runs with their cases of these names and patterns, of specs or cases, or with all."""
+    if not typed:
+        return [*found]
+    names = {e.key: (e.case, e.spec, f"{e.spec}:{e.case}") for run in found for e in run.records}
+    kept = set[str]()
+    for name in typed:
+        own = {key for key, each in names.items() if any(fnmatchcase(n, name) for n in each)}
+        if not own:
+            raise UsageError(f"{name}: --from has no such case; `benchbox report` lists its cases")
+        kept |= own
+    narrowed = [replace(run, records=[e for e in run.records if e.key in kept]) for run in found]
+    return [run for run in narrowed if run.records]
 
 
 def _choose_measured(

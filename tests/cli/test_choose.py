@@ -103,6 +103,12 @@ def test_a_rate_is_a_budget_and_the_order_can_be_another() -> None:
 
 
 @pytest.mark.usefixtures("recorded")
+def test_cases_of_a_recorded_run_can_be_named() -> None:
+    found = by_case(choose("yolo*", "models:best", "--fps", "1", "--export-csv", "-").stdout)
+    assert [*found] == ["best", "yolo", "yolo_ghost"]
+
+
+@pytest.mark.usefixtures("recorded")
 def test_nothing_that_fits_is_exit_code_1() -> None:
     result = choose("--budget", "0.5ms")
     assert result.exit_code == 1
@@ -130,7 +136,7 @@ def test_a_percentile_is_of_the_calls() -> None:
         (["--fps", "30", "--percentile", "100"], "--percentile 100: write 50 to 99.9"),
         (["--fps", "0"], "--fps 0"),
         (["--budget", "1ms", "--percentile", "95.25"], "--percentile 95.25"),
-        (["--budget", "1ms", "models"], "--from: name a run or cases"),
+        (["--budget", "1ms", "small", "nosuch"], "nosuch: --from has no such case"),
         (["--budget", "1ms", "-d", "a", "-d", "b"], "choose on one device"),
     ],
 )
