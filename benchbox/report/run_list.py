@@ -4,12 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, takewhile
 
-from rich.cells import cell_len
-
 from benchbox.lines import one_line
 from benchbox.records.index import STATUSES, ListedRun
 from benchbox.report import formatting
-from benchbox.report.table import Column, Table, plain
+from benchbox.report.table import Column, Table, plain, shown_width
 from benchbox.report.text import folded
 
 HEADERS = ("when (UTC)", "device", "cases", "status", "size", "run")
@@ -41,9 +39,9 @@ def lines(runs: Sequence[ListedRun], width: int) -> list[str]:
     small = takewhile(lambda each: len(each[0]) <= FOR_NAMES, layouts)
     tried = (each for each in chain([first], small) if _is_in_lines(each, width))
     left_out, every, heads = next(tried, first)
-    found = [every[0]] if cell_len(every[0]) <= width else [heads[0], f"  {names[0]}"]
+    found = [every[0]] if shown_width(every[0]) <= width else [heads[0], f"  {names[0]}"]
     for line, head, name in zip(every[1:], heads[1:], names[1:], strict=True):
-        found += [head, f"  {name}"] if cell_len(line) > width else [line]
+        found += [head, f"  {name}"] if shown_width(line) > width else [line]
     if left_out:
         note = f"left out at this width: {'; '.join(left_out)} (--format csv has all)"
         found += folded(note, width).split("\n")
@@ -57,14 +55,14 @@ def _layouts(whole: Table, names: Sequence[str], width: int) -> Iterator[Layout]
         kept = tuple(column for column in whole.columns if column.header not in left_out)
         every = plain(replace(whole, columns=kept))
         heads = [line.removesuffix(name).rstrip() for line, name in zip(every, names, strict=True)]
-        if left_out == LEFT_OUT or max(map(cell_len, heads)) <= width:
+        if left_out == LEFT_OUT or max(map(shown_width, heads)) <= width:
             yield left_out, every, heads
 
 
 def _is_in_lines(layout: Layout, width: int) -> bool:
     """Whether most names have room in their lines."""
     _, every, _ = layout
-    return sum(cell_len(line) <= width for line in every) * 2 > len(every)
+    return sum(shown_width(line) <= width for line in every) * 2 > len(every)
 
 
 def rows(runs: Sequence[ListedRun]) -> list[dict[str, object]]:

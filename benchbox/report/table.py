@@ -82,7 +82,7 @@ def sections(groups: Sequence[str], columns: Sequence[Column]) -> Iterator[tuple
 def plain(table: Table) -> list[str]:
     """Format a table as lines without a box; no column is left out and nothing wraps."""
     columns = table.written
-    widths = [max(map(_width, (column.header, *column.cells))) for column in columns]
+    widths = [max(map(shown_width, (column.header, *column.cells))) for column in columns]
 
     def line(cells: Sequence[str]) -> str:
         padded = (
@@ -98,8 +98,9 @@ def plain(table: Table) -> list[str]:
 
 
 def _gaps(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [" " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)]
+    return [" " * (width - shown_width(cell)) for cell, width in zip(cells, widths, strict=True)]
 
 
-def _width(text: str) -> int:
+def shown_width(text: str) -> int:
+    """The cells of a text on a terminal."""
     return len(text) if text.isascii() else cell_len(text)
