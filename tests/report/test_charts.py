@@ -118,8 +118,8 @@ def test_labels_without_room_are_named_beside_the_chart_and_every_line_has_its_n
 
 def test_a_label_is_beside_its_own_point_or_at_the_end_of_a_line_from_it() -> None:
     places = [(100.0 + 6 * (i % 3), 100.0 + 6 * (i // 3)) for i in range(9)]
-    points = [labels.Marker(at, (f"point {i}",)) for i, at in enumerate(places)]
-    twin = labels.Marker((100.0, 101.0), ("point 0",))
+    points = [labels.LabelledPoint(at, (f"point {i}",)) for i, at in enumerate(places)]
+    twin = labels.LabelledPoint((100.0, 101.0), ("point 0",))
     *found, shared = labels.placed([*points, twin], (300, 300), 7)
     assert shared == found[0]
     led = [label.led for label in found if label and label.led]

@@ -41,7 +41,7 @@ class Box(NamedTuple):
         return math.dist((x, y), self.nearest(x, y))
 
 
-class Marker(NamedTuple):
+class LabelledPoint(NamedTuple):
     """A point of a plot, and the texts of which one is to be its label."""
 
     place: Place
@@ -104,7 +104,10 @@ def _line(label: Label, font: float) -> Iterator[Box]:
 
 
 def placed(
-    points: Sequence[Marker], size: tuple[float, float], font: float, taken: Sequence[Box] = ()
+    points: Sequence[LabelledPoint],
+    size: tuple[float, float],
+    font: float,
+    taken: Sequence[Box] = (),
 ) -> list[Label | None]:
     """The label of each point, the first first; none where none fits or the point has no text.
 
@@ -138,7 +141,7 @@ def placed(
     return found
 
 
-def _is_one(point: Marker, other: Marker) -> bool:
+def _is_one(point: LabelledPoint, other: LabelledPoint) -> bool:
     """Whether two points stand on one another, so that a text is beside both."""
     return math.dist(point.place, other.place) < MARK
 

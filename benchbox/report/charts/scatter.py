@@ -6,7 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from benchbox.report.charts import throughput
-from benchbox.report.charts.labels import MARK, Box, Label, Marker, covers, leader, mark, placed
+from benchbox.report.charts.labels import (
+    MARK,
+    Box,
+    Label,
+    LabelledPoint,
+    covers,
+    leader,
+    mark,
+    placed,
+)
 from benchbox.report.charts.panel import Panel, Row
 from benchbox.report.charts.plot import Plot
 from benchbox.report.charts.style import (
@@ -49,7 +58,7 @@ def flops(panel: Panel, size: Size) -> Spec | None:
     throughputs = [row["macs_m"] / row["latency_p50_ms"] for row in rows]
     members = Counter(row["family"] for row in rows)
     points = [
-        Marker(
+        LabelledPoint(
             plot.pixels(row["macs_m"], row["latency_p50_ms"]),
             # The family of one case is but a colour.
             (row["name"], row["label"])[members[row["family"]] > 1 :],
@@ -136,9 +145,11 @@ def pareto(panel: Panel, size: Size) -> Spec | None:
     }
     front = sorted((row for row in rows if row["front"]), key=lambda row: row["accuracy"])
     places = [plot.pixels(row["latency_p50_ms"], row["accuracy"]) for row in front]
-    points = [Marker(at, (row["name"],)) for at, row in zip(places, front, strict=True)][::-1]
+    points = [LabelledPoint(at, (row["name"],)) for at, row in zip(places, front, strict=True)][
+        ::-1
+    ]
     points += [
-        Marker(plot.pixels(row["latency_p50_ms"], row["accuracy"]))
+        LabelledPoint(plot.pixels(row["latency_p50_ms"], row["accuracy"]))
         for row in rows
         if not row["front"]
     ]
