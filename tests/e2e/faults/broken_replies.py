@@ -276,7 +276,7 @@ def would_save(*parts: object) -> bool:
 def check_gpu(agents: Liars, _: Bench) -> None:
     device = replace(runs.CPU, name="cuda", provider="torch")
     with patch.object(gpu_check, "open_agent", agents.open):
-        gpu_check.check(device)
+        gpu_check.check(device, [])
 
 
 @fault("mistakes", "a reply to doctor, profile or a check of a GPU is wrong in any part")
