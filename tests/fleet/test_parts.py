@@ -1,8 +1,7 @@
-"""The parts of a fleet: certificates and addresses, tasks, the store, chunks, and who matches."""
+"""The parts of a fleet: tasks, the store, chunks, the roster of devices, and who matches."""
 
 import io
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +14,7 @@ from benchbox import host
 from benchbox.cli import fleet_list
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import CaseError, DeviceError, StorageError, UsageError
-from benchbox.fleet import authority, chunks, engine, members, roster, store, targets, task
+from benchbox.fleet import chunks, engine, members, roster, store, targets, task
 from benchbox.fleet.members import Member
 from benchbox.fleet.task import Files
 from benchbox.report.console import show_tables
@@ -25,84 +24,6 @@ from tests.helpers.record_files import context
 from tests.helpers.runs import QUICK, graph_of, named
 
 TOKEN = "ab" * 32
-
-
-def test_keys_are_for_their_owner_alone_and_nothing_is_overwritten(tmp_path: Path) -> None:
-    made = invoke("fleet", "init", str(tmp_path / "f"))
-    assert made.exit_code == 0
-    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "f").iterdir()}
-    assert modes == {
-        "authority.pem": 0o644,
-        "authority-key.pem": 0o600,
-        "member.pem": 0o644,
-        "member-key.pem": 0o600,
-    }
-    assert invoke("fleet", "init", str(tmp_path / "f")).exit_code == 2
-
-
-@pytest.mark.parametrize(
-    ("url", "says"),
-    [
-        ("tcp://10.0.0.7:8786", "tcp:// is for 127.0.0.1 alone"),
-        ("tcp://localhost.example:1", "tcp:// is for 127.0.0.1 alone"),
-        ("tls://lab", "benchbox fleet init"),
-        ("http://lab", "write it as tls://host:8786"),
-        ("tls://lab:99999", "write it as tls://host:8786"),
-        ("tls://lab/x", "write it as tls://host:8786"),
-    ],
-)
-def test_an_address_beyond_loopback_needs_certificates(url: str, says: str) -> None:
-    done = invoke("fleet", "list", "--scheduler", url)
-    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
-    assert says in done.stderr
-
-
-def expire(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(authority, "YEARS", 0)
-    authority.init(folder)
-
-
-def of_another(folder: Path, _: object) -> None:
-    authority.init(folder)
-    authority.init(folder / "other")
-    (folder / "other" / "member.pem").rename(folder / "member.pem")
-
-
-def tear(folder: Path, _: object) -> None:
-    authority.init(folder)
-    (folder / "member.pem").write_text("-----BEGIN CERTIFICATE-----")
-
-
-def open_up(folder: Path, _: object) -> None:
-    authority.init(folder)
-    (folder / "member-key.pem").chmod(0o640)
-
-
-@pytest.mark.parametrize(
-    ("make", "says"),
-    [
-        (expire, "authority.pem: it expired on"),
-        (of_another, "member.pem is of another fleet than authority.pem"),
-        (tear, "authority.pem or member.pem is no certificate"),
-        (open_up, "member-key.pem: others can read it"),
-    ],
-)
-def test_certificates_that_are_no_good_are_named(
-    make: Callable[[Path, pytest.MonkeyPatch], None],
-    says: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    make(tmp_path / "f", monkeypatch)
-    monkeypatch.setenv("BENCHBOX_CERTIFICATES", str(tmp_path / "f"))
-    done = invoke("worker", "--scheduler", "tls://127.0.0.1")
-    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
-    assert says in done.stderr
-
-
-@pytest.mark.parametrize("url", ["tcp://127.0.0.1", "tcp://localhost:8786", "tcp://[::1]:8786"])
-def test_loopback_needs_none(url: str) -> None:
-    assert authority.parse(url).url.endswith(":8786")
 
 
 def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
