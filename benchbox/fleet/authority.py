@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from ssl import SSLError
+from ssl import SSLCertVerificationError
 from typing import TYPE_CHECKING, Any
 
 from benchbox import host
@@ -53,7 +53,7 @@ class FleetAddress:
         first = error
         while first.__cause__ is not None:
             first = first.__cause__
-        if isinstance(first, SSLError):
+        if isinstance(first, SSLCertVerificationError):
             what = f"its certificate and those of {self.certificates} are of two fleets"
             return DeviceError(f"{self.url}: {what}; copy those of its machine")
         why = getattr(first, "strerror", "") or str(first).split("\n")[0] or "timed out"

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from ssl import SSLError
 
 import pytest
 
 from benchbox.fleet import authority
+from benchbox.fleet.authority import FleetAddress
 from tests.helpers.command import invoke
 
 
@@ -85,3 +87,11 @@ def test_certificates_that_are_no_good_are_named(
 @pytest.mark.parametrize("url", ["tcp://127.0.0.1", "tcp://localhost:8786", "tcp://[::1]:8786"])
 def test_loopback_needs_none(url: str) -> None:
     assert authority.parse(url).url.endswith(":8786")
+
+
+def test_what_speaks_no_tls_is_no_scheduler(tmp_path: Path) -> None:
+    error = OSError("cannot connect")
+    error.__cause__ = SSLError(1, "wrong version number")
+    said = str(FleetAddress("tls://lab:8786", tmp_path).unreachable(error))
+    assert said.startswith("tls://lab:8786: no scheduler answers")
+    assert said.endswith("wrong version number")
