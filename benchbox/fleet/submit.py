@@ -216,6 +216,8 @@ class Submission:
     def _take(self, sent: SentChunk) -> None:
         """Keep what a task returned; where its device failed, put that aside."""
         flight, name = sent.flight, sent.flight.member.name
+        if not flight.has_left:
+            self._roster.reached(name)
         if flight.rests:
             self._roster.rest(name, flight.rests)
         if flight.rests and self._is_for_another(sent):
@@ -227,8 +229,6 @@ class Submission:
         elif reason := flight.failure or self._keep(sent):
             sent.target.take_back(sent.chunk, name)
             self._roster.put_aside(name, reason)
-        else:
-            self._roster.reached(name)
 
     def _is_for_another(self, sent: SentChunk) -> bool:
         """Whether what a device that rests had goes to one that does not, as it does once."""
