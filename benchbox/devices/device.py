@@ -136,12 +136,12 @@ def _with_gpu_options(device: Device, name: str, driving: Driving | None) -> Dev
 
 def _gpu_beside(device: Device) -> str:
     """What stands for a GPU of the machine that has these processors."""
-    own = device.typed.removesuffix(":cpu")
-    if not device.url:
+    if not device.url.startswith("ssh:"):
         return "--device cuda"
-    if registry.find(own):
-        return f"--device {own}:cuda"
-    return f"--device NAME; name it: benchbox device add NAME {device.url} --provider cuda"
+    if entry := registry.find(device.typed) or lookup.with_processors(device.typed):
+        return f"--device {entry.name}:cuda"
+    named = registry.command(Entry("NAME", device.url, provider="cuda"))
+    return f"--device NAME; name it: {named}"
 
 
 def _plugin(provider: str, *, is_here: bool) -> Plugin | None:

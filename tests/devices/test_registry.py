@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchbox import devices, host
-from benchbox.devices import last_seen, registry, trust
+from benchbox.devices import last_seen, providers, registry, trust
 from benchbox.devices.address import Address, ssh_address
 from benchbox.devices.registry import Entry
 from benchbox.errors import DeviceError, StorageError, UsageError
@@ -303,12 +303,7 @@ def test_arm_asks_which_of_the_registered_boards(monkeypatch: pytest.MonkeyPatch
         ("nas-cpu:cpu", "nas-cpu", ""),
     ],
 )
-def test_names_of_tables_and_processors_of_a_gpus_machine(
-    in_tmp: Path,  # noqa: ARG001
-    name: str,
-    own: str,
-    gpu: str,
-) -> None:
+def test_names_of_tables_and_processors_of_a_gpus_machine(name: str, own: str, gpu: str) -> None:
     registry.add(Entry("gpu1", "ssh://box", provider="cuda"))
     registry.add(Entry("pi", "ssh://pi"))
     registry.add(Entry("nas-cpu", "ssh://nas"))
@@ -324,3 +319,20 @@ def test_names_of_tables_and_processors_of_a_gpus_machine(
         with pytest.raises(DeviceError, match="it is x86_64, not an ARM one"):
             devices.require_claims(other, "x86_64")
         devices.require_claims(found, "x86_64")
+
+
+@pytest.mark.parametrize(
+    ("name", "gpu"),
+    [
+        ("gpu1:cpu", "--device gpu1:cuda"),
+        ("gpu1-cpu", "--device gpu1:cuda"),
+        ("pi", "--device pi:cuda"),
+        ("ssh://pi", "--device NAME; name it: benchbox device add NAME ssh://pi --provider cuda"),
+        ("adb://phone", "--device cuda"),  # this machine's, as no phone has one
+    ],
+)
+def test_a_provider_for_gpus_names_the_gpu_beside_the_processors(name: str, gpu: str) -> None:
+    registry.add(Entry("gpu1", "ssh://box", provider="cuda"))
+    registry.add(Entry("pi", "ssh://pi"))
+    said = refusal(lambda provider: devices.resolve(name, provider=provider), providers.CUDA)
+    assert said == f"--provider cuda: GPUs are timed by {gpu}"
