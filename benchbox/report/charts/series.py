@@ -1,4 +1,4 @@
-"""Chart of every call in the order taken."""
+"""Chart of calls in the order taken."""
 
 from benchbox.report.charts.calls import UNDISTURBED, spaced
 from benchbox.report.charts.panel import Panel

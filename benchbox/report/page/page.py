@@ -32,7 +32,7 @@ TITLES = {
     "pareto": "Accuracy and latency",
     "over-flops": "Latency over what FLOPs alone say",
     "profile": "Where the time goes",
-    "samples": "Every call in the order taken",
+    "samples": "Calls in the order taken",
     "processes": "p50 by process",
 }
 ABOUT = {
