@@ -235,21 +235,13 @@ def _failures(found: Choice) -> tuple[str, ...]:
 
 
 def _not_known(found: Choice, left: Sequence[Record]) -> str:
-    """Which cases have too few calls, and the command that times enough of them."""
-    budget, calls = found.budget, samples_for(found.budget.percentile / 100)
-    long = sum(calls * each.latency.p50_s for each in left if each.latency)
+    """Which cases have too few calls, and the time that enough of them take."""
+    calls = samples_for(found.budget.percentile / 100)
+    seconds = math.ceil(LONGER * sum(calls * each.latency.p50_s for each in left if each.latency))
     names = listed([each.case for each in left]) if found.candidates else f"all {len(left)} cases"
-    bound = (
-        f"--fps {1 / budget.seconds:g}"
-        if budget.per_image
-        else f"--budget {_milliseconds(budget.seconds).replace(' ', '')}"
-    )
-    specs = " ".join(dict.fromkeys(each.spec for each in left))
-    seconds = math.ceil(LONGER * long)
     return (
-        f"not known of {names}: {_figure(budget)} needs {calls} calls of each; "
-        f"`benchbox choose {specs} {bound} --percentile {budget.percentile:g} "
-        f"--max-time {seconds}s` times them"
+        f"not known of {names}: {_figure(found.budget)} needs {calls} calls of each; "
+        f"--max-time {seconds}s, without --from, times them"
     )
 
 
