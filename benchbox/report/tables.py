@@ -148,8 +148,8 @@ def _hardware(context: Context) -> str:
 
 
 def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: bool) -> list[Column]:
-    def column(header: str, cell: Callable[[Record], str], drop: int = 0) -> Column:
-        return Column(header, tuple(cell(record) for record in records), drop=drop)
+    def column(header: str, cell: Callable[[Record], str], drop: int = 0, note: str = "") -> Column:
+        return Column(header, tuple(map(cell, records)), drop=drop, note=note)
 
     compared = load_text.compared(records)
     versus = comparison.margin(run.context) is not None
@@ -167,12 +167,7 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
         *pools.columns(run, records),
         column("FLOPs (M)", lambda r: flops(r.cost), drop=KEPT - 1 if versus else 0),
         *([column(PARAMS, params, drop=3)] if verbose else []),
-        Column(
-            "memory (MB)",
-            tuple(memory(record.cost) for record in records),
-            drop=3,
-            note=footnotes.MEMORY_NOTE,
-        ),
+        column("memory (MB)", lambda r: memory(r.cost), 3, footnotes.MEMORY_NOTE),
         column(load_cells.p50_header(records), p50),
         *(column(*percentile, drop=KEPT) for percentile in asked),
         *(column(*load) for load in load_cells.columns(records)),
@@ -186,14 +181,7 @@ def _columns(run: Run, facts: SpecFacts, records: Sequence[Record], verbose: boo
         ),
         *(Column(header, cells, drop=1) for header, cells in scaling.columns(run, records)),
         *(
-            [
-                Column(
-                    _paper_header(records),
-                    tuple(_paper(run, r) for r in records),
-                    drop=4,
-                    note="paper:",
-                )
-            ]
+            [column(_paper_header(records), lambda r: _paper(run, r), 4, "paper:")]
             if has_paper
             else []
         ),
