@@ -127,30 +127,25 @@ def on_page(found: Sequence[History], size: Size) -> Spec:
         chosen = {"filter": "datum.case == shown"}
         return {"data": {"name": name}, "transform": [chosen], "mark": mark, "encoding": encoding}
 
+    dashed = layer(
+        STEPS,
+        {"type": "rule", "strokeDash": [3, 2], "strokeWidth": 2, "color": QUIET},
+        x=BEGUN,
+        tooltip=tooltip(
+            ("utc", "since", ""),
+            ("ratio", "latency over before", ".3~g"),
+            ("low", "95% from", ".3~g"),
+            ("high", "to", ".3~g"),
+            ("changed", "changed", ""),
+        ),
+    )
     return {
         "description": f"p50 of {len(cases(found))} cases from run to run: {said}",
         "width": size.width,
         "height": size.height * 2 // 3,
         "params": [{"name": "shown", "value": cases(found)[0]}],
         "layer": [
-            *(
-                [
-                    layer(
-                        STEPS,
-                        {"type": "rule", "strokeDash": [3, 2], "strokeWidth": 2, "color": QUIET},
-                        x=BEGUN,
-                        tooltip=tooltip(
-                            ("utc", "since", ""),
-                            ("ratio", "latency over before", ".3~g"),
-                            ("low", "95% from", ".3~g"),
-                            ("high", "to", ".3~g"),
-                            ("changed", "changed", ""),
-                        ),
-                    )
-                ]
-                if steps  # without any its dates have no ends, of which Vega complains
-                else []
-            ),
+            *([dashed] if steps else []),  # of none dates have no ends, of which Vega complains
             layer(
                 POINTS,
                 {"type": "rule", "opacity": 0.5},
