@@ -29,6 +29,7 @@ BIND_S = 1.0  # for a new thread to bind itself, on a machine that is busy
 
 def host() -> dict[str, object]:
     """Facts that identify the kind of machine; none names the machine or its user."""
+    memory = sizes(Path("/proc/meminfo"))
     facts: dict[str, object] = {
         "system": platform.system(),
         "kernel": platform.release(),
@@ -38,8 +39,8 @@ def host() -> dict[str, object]:
         "instructions": instructions.read(proc_fields(Path("/proc/cpuinfo"))),
         "cpus": os.cpu_count(),
         "cpus_usable": len(usable_cpus()),
-        "memory_bytes": memory("MemTotal"),
-        "memory_available_bytes": memory("MemAvailable"),
+        "memory_bytes": memory.get("MemTotal"),
+        "memory_available_bytes": memory.get("MemAvailable"),
         "virtual": _virtual(),
         "emulated": emulator(),
         "boot": _boot(),
@@ -74,14 +75,14 @@ def _virtual() -> bool | None:
     return None if flags is None else "hypervisor" in flags.split()
 
 
-def memory(field: str, proc: Path = Path("/proc")) -> int | None:
-    """Return a field of /proc/meminfo in bytes, None where there is none."""
-    return _bytes(proc / "meminfo", field)
-
-
-def _bytes(path: Path, field: str) -> int | None:
-    kib = proc_fields(path).get(field, "").split()[:1]
-    return int(kib[0]) * 1024 if kib and kib[0].isdecimal() else None
+def sizes(path: Path) -> dict[str, int]:
+    """Return the sizes in a /proc file, as meminfo, in bytes."""
+    fields = ((name, text.split()) for name, text in proc_fields(path).items())
+    return {
+        name: int(words[0]) * 1024
+        for name, words in fields
+        if words[1:] == ["kB"] and words[0].isdecimal()
+    }
 
 
 def proc_fields(path: Path) -> dict[str, str]:
@@ -97,7 +98,7 @@ def proc_fields(path: Path) -> dict[str, str]:
 
 def rss_bytes() -> int | None:
     """Return this process's resident memory in bytes, None where /proc does not say."""
-    return _bytes(Path("/proc/self/status"), "VmRSS")
+    return sizes(Path("/proc/self/status")).get("VmRSS")
 
 
 def peak_rss_bytes() -> int | None:
@@ -122,7 +123,7 @@ def mark_peak() -> int | None:
 
 def peak_since(mark: int | None) -> int | None:
     """Return by how many bytes this process has grown at most since it was marked."""
-    most = _bytes(Path("/proc/self/status"), "VmHWM")
+    most = sizes(Path("/proc/self/status")).get("VmHWM")
     return None if mark is None or most is None else most - mark
 
 

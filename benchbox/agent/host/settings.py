@@ -7,7 +7,7 @@ from pathlib import Path
 from benchbox.agent.host.cgroups import folders
 from benchbox.agent.host.counters import number
 from benchbox.agent.host.disturbances import PROC, SYS
-from benchbox.agent.host.machine import contents, memory
+from benchbox.agent.host.machine import contents, sizes
 
 CPU_RANGE = re.compile(r"([0-9]{1,4})(?:-([0-9]{1,4}))?")  # Linux counts up to 8192
 # What makers of virtual machines call them; some clouds say so of their bare ones too.
@@ -18,7 +18,8 @@ BARE = re.compile(r"\bmetal\b")
 def read(cpus: Sequence[int], proc: Path = PROC, system: Path = SYS) -> dict[str, object]:
     """Read all settings; of processors only those of `cpus`."""
     folder = system / "devices/system/cpu"
-    swap, swap_free = (memory(field, proc) for field in ("SwapTotal", "SwapFree"))
+    memory = sizes(proc / "meminfo")
+    swap, swap_free = memory.get("SwapTotal"), memory.get("SwapFree")
     facts: dict[str, object] = {
         "virtual": _virtual(proc, system),
         "cpus": [_processor(folder, cpu) for cpu in cpus],
@@ -26,8 +27,8 @@ def read(cpus: Sequence[int], proc: Path = PROC, system: Path = SYS) -> dict[str
         "boost": _boost(folder),
         "quota_cpus": _quota(folders(proc, system)),
         "load_5min": _load(_text(proc / "loadavg")),
-        "memory_bytes": memory("MemTotal", proc),
-        "memory_available_bytes": memory("MemAvailable", proc),
+        "memory_bytes": memory.get("MemTotal"),
+        "memory_available_bytes": memory.get("MemAvailable"),
         "swap_used_bytes": None if swap is None or swap_free is None else swap - swap_free,
         "on_battery": _on_battery(system / "class/power_supply"),
         "profile": _word(system / "firmware/acpi/platform_profile"),
