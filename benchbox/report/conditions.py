@@ -81,7 +81,7 @@ def _computed_in(context: Context, records: Sequence[Record]) -> Iterator[str]:
         if record.output_error is None:
             continue
         computed = record.computed_in
-        of = f", not {record.dtype}" if computed and record.dtype not in computed else ""
+        of = f", not {record.dtype}" if computed and record.dtype not in computed.split() else ""
         how = f"computed in {computed}{of}: " if computed else ""
         found.setdefault(how, []).append(record.output_error)
     for how, errors in found.items():

@@ -10,11 +10,11 @@ from tests.helpers.tables import g2_records, run_of
 PLUGIN = {"name": "openvino", "provider": OPENVINO, "device": "NPU", "hardware": "AI Boost"}
 
 
-def run(*told: tuple[str | None, float | None]) -> Run:
+def run(*told: tuple[str | None, float | None], dtype: str = "float32") -> Run:
     records = g2_records()
     told = told + told[-1:] * (len(records) - len(told))
     own = [
-        replace(record, computed_in=kind, output_error=error)
+        replace(record, dtype=dtype, computed_in=kind, output_error=error)
         for record, (kind, error) in zip(records, told, strict=True)
     ]
     base = run_of(own)
@@ -22,8 +22,8 @@ def run(*told: tuple[str | None, float | None]) -> Run:
     return replace(base, context=replace(base.context, versions={"plugin": "1.8"}, **where))
 
 
-def notes(*told: tuple[str | None, float | None]) -> list[str]:
-    (table,) = tables.run_tables(run(*told))
+def notes(*told: tuple[str | None, float | None], dtype: str = "float32") -> list[str]:
+    (table,) = tables.run_tables(run(*told, dtype=dtype))
     return [note.removeprefix(f"{OPENVINO} ") for note in table.notes if OPENVINO in note]
 
 
@@ -37,6 +37,8 @@ def test_the_device_is_named_and_the_precision_that_ran_is_a_note() -> None:
     assert notes(("float32", 2e-7)) == [
         "computed in float32: outputs are less than 0.01% off the CPU provider's"
     ]
+    (other,) = notes(("a type nearest to bfloat16", 0.01), dtype="float16")
+    assert other.startswith("computed in a type nearest to bfloat16, not float16: ")
     assert notes((None, None)) == []
 
 
