@@ -37,7 +37,7 @@ def show(chosen: HistoryOptions, form: Form, *, fail_on: str | None, strict: boo
             runs.name_all(broken)
             raise
     _write(found, format_, form)
-    judged = [each for limit in limits for each in words.judged(found, limit)]
+    judged = [*dict.fromkeys(each for limit in limits for each in words.judged(found, limit))]
     if limits:
         _tell(judged, found, fail_on)
     if any(kept == "over" for kept, _ in judged):

@@ -190,7 +190,7 @@ def test_other_cases_go_before_sentinels_that_mislead() -> None:
 def test_a_graph_of_too_few_runs_is_named_and_its_figure_is_the_one_of_now() -> None:
     for number in range(10):
         keep(number, "cd" if number >= 8 else "ab", ("a", 3.0 if number >= 8 else 2.0))
-    result = invoke("history", "--fail-on", "slower>3%")
+    result = invoke("history", "--fail-on", "slower>3%,slower>9%")
     line = "graph abababababab -> cdcdcdcdcdcd in the newest 2 runs: too few to judge"
     assert (result.exit_code, result.stderr) == (0, f"Unclear: g2:a on cpu: {line}\n")
     assert f"g2:a: {line}" in result.stdout
