@@ -1,5 +1,6 @@
 """The `benchbox` command: the only place that reads arguments, prints, or ends the process."""
 
+import gc
 import os
 import signal
 import sys
@@ -24,8 +25,11 @@ def main() -> None:
     from benchbox.cli import streams
 
     sinks = streams.outlast()
+    gc.disable()  # nothing that is loaded is garbage: to look for some takes a tenth of a start
     from benchbox.cli.app import app
 
+    gc.freeze()
+    gc.enable()
     try:
         _on_interrupt(signal.default_int_handler)
         try:
