@@ -190,20 +190,20 @@ def _own(sds: Floats) -> Floats:
 def _noise(series: Floats, sds: Floats, blocks: Mapping[int, int] = BLOCKS) -> Floats:
     """The standard deviation of each run: its own, times what neighbours differ by beyond it."""
     own = _own(sds)
-    found = [_excess(series, own, block) for block, least in blocks.items() if len(series) >= least]
+    values, squares = _summed(series), _summed(own**2)
+    found = [_excess(values, squares, n) for n, least in blocks.items() if len(series) >= least]
     return own * max([1.0, *found])
 
 
-def _excess(series: Floats, own: Floats, block: int) -> float:
+def _excess(values: Floats, squares: Floats, block: int) -> float:
     """How many times as far apart the means of blocks side by side are as they should be.
 
+    `values` and `squares` are the sums before each run, of the series and of its own variances.
     Runs that are correlated, as in states that last for nights, show in the longer ones. Steps
     are in few of the pairs, which the median leaves out.
     """
-    ends = np.arange(block, len(series) - block + 1)
-    values, squares = _summed(series), _summed(own**2)
-    apart = values[ends + block] - 2 * values[ends] + values[ends - block]
-    error = np.sqrt(squares[ends + block] - squares[ends - block])
+    apart = values[2 * block :] - 2 * values[block:-block] + values[: -2 * block]
+    error = np.sqrt(squares[2 * block :] - squares[: -2 * block])
     return stats.SD_OF_MAD * float(np.median(np.abs(apart) / error))
 
 
