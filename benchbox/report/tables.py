@@ -202,7 +202,10 @@ def _on_device(run: Run, records: Sequence[Record], verbose: bool) -> list[Colum
     """Columns of the GPU's part in each latency, and the share of what a device can do."""
     rows = [gpu.printed_cells(run.context, record) for record in records]
     headers = _device_headers(run, verbose)
-    return [Column(header, tuple(row[header] for row in rows), drop=1) for header in headers]
+    return [
+        Column(header, tuple(row[header] for row in rows), drop=1, note=f"{header}:")
+        for header in headers
+    ]
 
 
 def _device_headers(run: Run, verbose: bool) -> Sequence[str]:

@@ -212,6 +212,7 @@ def test_a_table_across_has_notes_on_its_own_columns_alone() -> None:
         assert ("of ceiling" in headers, "of ceiling" in notes) == (ceilings, ceilings)
         assert "launch share" in headers
         assert "launch share is" in notes
+        assert "of ceiling" not in str(table.notes_of(table.columns[:1]))
 
 
 XNNPACK = providers.named("xnnpack")
