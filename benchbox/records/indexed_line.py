@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from benchbox.analysis.quantities import Amount, Number, Ratio
 from benchbox.records.model import Record, Status
 from benchbox.records.reader import Head
-from benchbox.specs import COMPARE
+from benchbox.specs import COMPARE, timed_alone
 
 # P50, the ends of its interval, and what takes it to another state: slopes of three sentinels,
 # their standard errors, and the usual readings in ns. NaN is not known.
@@ -70,11 +70,9 @@ def followed(line: IndexedLine | Record) -> str:
 
     Those are a revision's, each time another's.
     """
-    if line.spec != COMPARE:
-        return f"{line.spec}:{line.case}"
-    if "@" in line.case and line.case == line.reference:
+    if line.spec == COMPARE and "@" in line.case and line.case == line.reference:
         return ""
-    return line.case if ":" in line.case else f"{line.case}:{line.case}"
+    return ":".join(timed_alone(line.spec, line.case))
 
 
 def packed(line: IndexedLine | Record) -> bytes:

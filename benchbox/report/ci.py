@@ -12,7 +12,7 @@ from benchbox.report.limits import Judgement, sentence
 from benchbox.report.multi_device import tables_of
 from benchbox.report.table import Table
 from benchbox.report.tables import flops
-from benchbox.specs import COMPARE
+from benchbox.specs import timed_alone
 
 NS = 1e9  # in a second
 BENCHER = ".bmf.json"  # how the name of a file in Bencher's format ends
@@ -113,7 +113,7 @@ def _lacking(problems: Sequence[str]) -> ElementTree.Element:
 
 def _case(device: str, record: Record, judged: Sequence[Judgement]) -> ElementTree.Element:
     time_s = record.latency.p50_s if record.latency else 0.0
-    spec, name = _names(record)
+    spec, name = timed_alone(record.spec, record.case)
     case = ElementTree.Element(
         "testcase",
         classname=one_line(f"{device}.{spec}"),
@@ -150,15 +150,8 @@ def benchmarks(runs: Sequence[Run], file_name: str) -> str:
 
 
 def _name(run: Run, record: Record) -> str:
-    return one_line("/".join(dict.fromkeys([run.context.device, *_names(record)])))
-
-
-def _names(record: Record) -> tuple[str, str]:
-    """The spec and the name of a case, the same whether it was timed beside others or alone."""
-    if record.spec != COMPARE:
-        return record.spec, record.case
-    spec, _, name = record.case.partition(":")
-    return spec, name or spec
+    names = timed_alone(record.spec, record.case)
+    return one_line("/".join(dict.fromkeys([run.context.device, *names])))
 
 
 def _bencher(record: Record) -> dict[str, float]:

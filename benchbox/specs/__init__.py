@@ -1,7 +1,7 @@
 """Specs (one TOML, .onnx file or builder each) and the cases they hold: what is timed."""
 
 from benchbox.specs.comparison import NAME as COMPARE
-from benchbox.specs.comparison import beside, comparison
+from benchbox.specs.comparison import beside, comparison, timed_alone
 from benchbox.specs.dtype import QUANTISED, is_quantised, with_dtype
 from benchbox.specs.find import bundled, find, find_all, is_file, is_network, split
 from benchbox.specs.model import (
@@ -59,6 +59,7 @@ __all__ = [
     "parse_values",
     "shape",
     "split",
+    "timed_alone",
     "unfolded",
     "with_dtype",
     "with_head",

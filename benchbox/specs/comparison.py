@@ -54,6 +54,14 @@ def beside(
     return BlockSpec(NAME, title, digest, unfold)
 
 
+def timed_alone(spec: str, name: str) -> tuple[str, str]:
+    """The spec and the name of a case as it has them where it is not timed beside others."""
+    if spec != NAME:
+        return spec, name
+    spec, _, short = name.partition(":")
+    return spec, short or spec
+
+
 def _unfold(found: Sequence[BlockSpec], is_one: bool, selection: Selection) -> list[Case]:
     members = unfolded(found, selection)
     names = _names(members)
