@@ -186,7 +186,7 @@ def nodes_of(
             provider=node["provider"],
             count=node["count"],
             profiled_s=us / 1e6,
-            own_s=own_us / 1e6,
+            own_s=max(0.0, own_us) / 1e6,
             time_s=share * latency_s,
             share=share,
         )

@@ -149,6 +149,13 @@ def test_what_the_profiler_added_is_taken_off(
     assert [each.share for each in found] == pytest.approx(shares)
 
 
+def test_no_node_takes_less_than_nothing_where_calls_take_long_to_open() -> None:
+    nodes = node("a", "Conv", [12] * 8), node("b", "Add", [6] * 8)
+    found = estimated(*nodes, added_us=12.5, default=0.01, profiled=0.029)
+    assert [each.own_s for each in found.nodes] == [0, 0]
+    assert [each.share for each in found.nodes] == pytest.approx([6.9 / 7.8, 0.9 / 7.8])
+
+
 def test_a_disturbed_call_changes_no_share() -> None:
     calm = estimated(node("a", "Conv", [30] * 8), node("b", "Add", [12] * 8))
     hit = estimated(node("a", "Conv", [30] * 7 + [9000]), node("b", "Add", [800] + [12] * 7))
