@@ -199,7 +199,7 @@ def _of_machine(past: Past, by_case: Mapping[str, CaseRows], asked: Sequence[str
     timed, runs = np.unique(np.concatenate([rows.runs for rows in cases]), return_inverse=True)
     alone = [set_back.by_sentinels(rows.figures) for rows in cases]
     values = np.concatenate([series.values for series in alone])
-    each_run, others = controls.common(values, runs, _graphs(past, cases))
+    each_run, others = controls.common(values, runs, _graphs(past, cases, timed, runs))
     machine = _machine_steps(past, timed, set_back.of_machine(figures, runs, each_run))
     ends = np.cumsum([0, *map(len, cases)])
     found = []
@@ -211,13 +211,16 @@ def _of_machine(past: Past, by_case: Mapping[str, CaseRows], asked: Sequence[str
     return found
 
 
-def _graphs(past: Past, cases: Sequence[CaseRows]) -> Places:
-    """A number for each graph of each case, under each set of versions and settings."""
+def _graphs(past: Past, cases: Sequence[CaseRows], timed: Places, runs: Places) -> Places:
+    """A number for each graph of each case, under each set of versions and settings.
+
+    `timed` are the runs of the cases, `runs` the places in it of the figures.
+    """
     case = np.repeat(np.arange(len(cases)), [len(rows) for rows in cases])
-    runs, graphs = (np.concatenate([getattr(c, n) for c in cases]) for n in ("runs", "graphs"))
+    graphs = np.concatenate([rows.graphs for rows in cases])
     # What is not known to be one graph is another in each run.
     graphs = np.where(graphs == 0, len(past.graphs) + runs, graphs)
-    found, under = np.unique([run.conditions for run in past.runs], return_inverse=True)
+    found, under = np.unique([past.runs[n].conditions for n in timed], return_inverse=True)
     graphs = (case * (graphs.max() + 1) + graphs) * len(found) + under[runs]
     numbers: Places = np.unique(graphs, return_inverse=True)[1]
     return numbers
