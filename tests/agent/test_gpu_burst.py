@@ -208,6 +208,24 @@ def test_the_end_of_a_replay_that_waits_is_marked_while_it_waits() -> None:
     assert all(thread.name != "span-end" for thread in threading.enumerate())
 
 
+def test_a_replay_that_is_queued_after_its_end_is_timed_anew() -> None:
+    class Stalled(Waiting):
+        calls = 0
+
+        def enqueue(self) -> None:
+            self.calls += 1
+            if self.calls == 10:  # after those that settle it and see how long to hold
+                time.sleep(0.05)
+            super().enqueue()
+
+        run = Waiting.run
+
+    machine = Stalled()
+    burst = machine.burst(BurstPlan(8, replayed=True))
+    assert (len(burst.spans_ns), min(burst.spans_ns)) == (8, Waiting.WORK_NS)
+    assert machine.calls > 8 + 3
+
+
 @pytest.mark.parametrize("stalls", [0, 2])
 def test_a_host_that_stalls_once_is_not_taken_for_a_replay_that_waits(stalls: int) -> None:
     class Stalled(Machine):

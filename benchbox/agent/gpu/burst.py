@@ -269,7 +269,16 @@ class _Timer:
         return self._latencies[-1]
 
     def span(self) -> None:
-        """Time one call on the GPU."""
+        """Time one call on the GPU, anew where a stalled host had its end marked before it."""
+        for _ in range(LOOKS_TO_SEE if self._ender else 1):
+            is_unheld, span_ns = self._span()
+            if span_ns:
+                break
+        self._unheld += is_unheld
+        self._spans.append(span_ns)
+
+    def _span(self) -> tuple[bool, int]:
+        """Whether the queue was not held until the end of a call was in it, and its nanoseconds."""
         asked = self.clock()
         self._queue.hold(self._hold_ns)
         if self._cold:
@@ -280,8 +289,7 @@ class _Timer:
         else:
             self._enqueues.append(self._enqueue())
             ended = self.clock()
-        self._unheld += ended - asked >= self._hold_ns
-        self._spans.append(self._queue.span_ns())
+        return ended - asked >= self._hold_ns, self._queue.span_ns()
 
     def _enqueue_beside(self, ender: _Ender) -> int:
         """Put a call into the queue that waits for it; return when the end of its span was."""
