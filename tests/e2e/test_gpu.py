@@ -211,7 +211,6 @@ def test_a_host_that_is_slow_by_turns_is_seen_and_is_no_latency(
     assert record.latency is None or record.latency.quiet_share < 0.9
     assert record.spans is not None
     assert record.spans.span_s == pytest.approx(50e-6)  # it is none of the GPU's business
-    assert sum("gpu_slow" in burst.tags for burst in record.bursts) < len(tagged)
 
 
 def test_ceilings_are_measured_kept_and_set_beside_the_cases(
