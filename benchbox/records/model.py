@@ -75,6 +75,12 @@ class Context:
         """The run by device, time and name, as its record lines repeat it."""
         return f"{self.device} {self.created} {self.name}"
 
+    @property
+    def processor(self) -> str:
+        """What the processor or the GPU calls itself."""
+        gpu = self.host.get("gpu")
+        return str(gpu["name"] if gpu else self.host.get("cpu", ""))
+
     def spec(self, name: str) -> SpecFacts:
         """The facts of the spec of that name."""
         return next((spec for spec in self.specs if spec.name == name), SpecFacts(name, name, ""))

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 from benchbox.lines import one_line
 from benchbox.records import Record, Run
-from benchbox.report import conditions, formatting
+from benchbox.report import formatting
 from benchbox.report.files import json_text, paragraph, tables_to_markdown
 from benchbox.report.limits import Judgement, sentence
 from benchbox.report.multi_device import tables_of
@@ -85,7 +85,7 @@ def _suite(run: Run, judged: Sequence[Judgement]) -> ElementTree.Element:
         timestamp=context.created.removesuffix("Z"),
     )
     properties = ElementTree.SubElement(suite, "properties")
-    facts = {"benchbox": context.benchbox, "processor": conditions.processor(context)}
+    facts = {"benchbox": context.benchbox, "processor": context.processor}
     for name, value in (facts | dict(context.versions)).items():
         ElementTree.SubElement(properties, "property", name=name, value=one_line(value))
     for record in run.records:
@@ -166,7 +166,7 @@ def _bencher(record: Record) -> dict[str, float]:
 def _smaller_is_better(name: str, run: Run, record: Record) -> dict[str, object]:
     latency = record.latency
     assert latency is not None, "it was timed"
-    extra = f"{flops(record.cost)} M FLOPs, {record.status}, {conditions.processor(run.context)}"
+    extra = f"{flops(record.cost)} M FLOPs, {record.status}, {run.context.processor}"
     entry: dict[str, object] = {
         "name": name,
         "unit": "ms",

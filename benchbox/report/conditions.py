@@ -50,12 +50,6 @@ def notes(context: Context, records: Sequence[Record]) -> list[str]:
     ]
 
 
-def processor(context: Context) -> str:
-    """What the processor or the GPU calls itself."""
-    gpu = context.host.get("gpu")
-    return str(gpu["name"] if gpu else context.host.get("cpu", ""))
-
-
 def kind(context: Context) -> str:
     """`gpu`, or the processor's architecture, which may be emulated."""
     if "gpu" in context.host:

@@ -144,7 +144,7 @@ def machine(context: Context) -> str:
     host = context.host
     count = f"{host['cpus']} processors" if "cpus" in host else ""
     virtual = "virtual" if host.get("virtual") else ""
-    parts = (conditions.processor(context), conditions.kind(context), count, virtual)
+    parts = (context.processor, conditions.kind(context), count, virtual)
     return ", ".join(filter(None, parts)) or "unknown"
 
 

@@ -258,7 +258,7 @@ def _origin(context: Context, record: Record) -> dict[str, object]:
         "utc": context.created,
         "benchbox": context.benchbox,
         "onnxruntime": context.versions.get("onnxruntime"),
-        "processor": conditions.processor(context) or None,
+        "processor": context.processor or None,
         "device_kind": conditions.kind(context) or None,
         "graph_sha256": record.sha256 or None,
         "group": record.group,

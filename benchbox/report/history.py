@@ -12,7 +12,6 @@ from benchbox.records import differences
 from benchbox.records.history import Change, History, LevelStep, Point
 from benchbox.report import formatting
 from benchbox.report.changes import SHOWN, changes, shown
-from benchbox.report.conditions import processor
 from benchbox.report.limits import named, ratio
 from benchbox.report.table import Column, Table
 
@@ -46,7 +45,7 @@ def _where(history: History) -> str:
     setting = differences.setting(context)
     threads = formatting.threads(context.threads)
     others = [f"{name} {shown(value)}" for name, value in setting.items() if name not in USUAL]
-    place = f"{context.device}: {processor(context)}"
+    place = f"{context.device}: {context.processor}"
     return ", ".join([place, context.provider, threads, *others])
 
 
@@ -155,7 +154,7 @@ def rows(found: Sequence[History]) -> list[dict[str, object]]:
         {
             "case": history.name,
             "device": history.context.device,
-            "processor": processor(history.context),
+            "processor": history.context.processor,
             "provider": history.context.provider,
             "threads": history.context.threads,
             "utc": point.created,

@@ -267,7 +267,7 @@ def _facts(context: Context) -> list[Fact]:
     host, plan = context.host, context.plan
     gpu = host.get("gpu")
     facts = {
-        "processor": conditions.processor(context),
+        "processor": context.processor,
         "kind": conditions.kind(context) + (", virtual machine" if host.get("virtual") else ""),
         "system": f"{host.get('system', '')} {host.get('kernel', '')}".strip(),
         "memory": f"{host['memory_bytes'] / 2**30:.3g} GiB" if host.get("memory_bytes") else "",
