@@ -8,11 +8,8 @@ import os
 import stat
 import tempfile
 import time
-from importlib import metadata
 from io import BufferedReader
 from pathlib import Path
-
-import psutil
 
 from benchbox.errors import UsageError
 
@@ -26,6 +23,8 @@ def usable_cpus() -> list[int]:
     """The processors that this process may use, ascending."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
+    import psutil  # here, as most commands ask for nothing of it
+
     return list(range(psutil.cpu_count() or 1))
 
 
@@ -41,6 +40,8 @@ def _busy_s() -> float:
 
     psutil's own shares count a period shorter than a second as a whole one. 0 without a /proc.
     """
+    import psutil
+
     try:
         times = psutil.cpu_times()
     except OSError:
@@ -50,6 +51,8 @@ def _busy_s() -> float:
 
 def onnxruntime_version() -> str:
     """The version of the ONNX Runtime that is installed here, empty where none is."""
+    from importlib import metadata  # here, as it loads all that reads e-mail
+
     for name in ("onnxruntime", "onnxruntime-gpu"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             return metadata.version(name)

@@ -168,6 +168,12 @@ def test_the_command_line_starts_without_anything_heavy(code: str) -> None:
     assert done.stdout.split() == []
 
 
+def test_a_start_leaves_out_what_only_checks_records_and_asks_the_machine() -> None:
+    ask = "import sys; import benchbox.cli.app; print({'pydantic', 'psutil'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 def test_a_list_starts_without_anything_heavy() -> None:
     ask = (
         "import sys; from benchbox.cli.app import app; app(['list'], standalone_mode=False);"

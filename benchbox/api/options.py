@@ -3,8 +3,10 @@
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchbox.specs import Platform
+if TYPE_CHECKING:
+    from benchbox.specs import Platform
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +14,7 @@ class Cases:
     """The names of what to run, and what of it; the text of an option is as it is typed."""
 
     names: Sequence[str]
-    channels: Platform | None = None
+    channels: "Platform | None" = None
     batch: str | None = None
     size: str | None = None
     dtype: str | None = None

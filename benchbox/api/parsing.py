@@ -5,12 +5,14 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchbox import specs
 from benchbox.analysis.limits import Limit
-from benchbox.devices.registry import CLUSTERS, Processors
 from benchbox.errors import UsageError
-from benchbox.specs import PRECISIONS, Precision, Values
+
+if TYPE_CHECKING:
+    from benchbox.devices.registry import Processors
+    from benchbox.specs import Precision, Values
 
 SMALLEST = 1e-9  # share
 LOWEST = 50.0  # percentile
@@ -133,11 +135,13 @@ def cpus(text: str) -> tuple[int, ...]:
     return tuple(result)
 
 
-def processors(text: str | None) -> list[Processors]:
+def processors(text: str | None) -> "list[Processors]":
     """Parse `--cpus` as choices to time on in turn: `0,1` is one, `big,little` are two.
 
     Without the option it is one empty choice. Raises UsageError for anything else.
     """
+    from benchbox.devices.registry import CLUSTERS  # here, as most commands take no device
+
     if text is None:
         return [()]
     words = [word.strip() for word in text.split(",")]
@@ -186,8 +190,10 @@ def _numbers(text: str | None, option: str, advice: str, what: str = "number") -
     return result
 
 
-def dtypes(text: str | None) -> tuple[Precision, ...]:
+def dtypes(text: str | None) -> "tuple[Precision, ...]":
     """Parse `fp32,fp16` as both, an empty tuple without text; raises UsageError otherwise."""
+    from benchbox.specs import PRECISIONS  # here, as most commands time nothing
+
     words = [word.strip() for word in text.split(",")] if text is not None else []
     found = tuple(each for word in words for each in PRECISIONS if each == word)
     if len(found) < len(words) or len(set(found)) < len(found):
@@ -196,7 +202,7 @@ def dtypes(text: str | None) -> tuple[Precision, ...]:
     return found
 
 
-def one_choice(text: str | None) -> Processors:
+def one_choice(text: str | None) -> "Processors":
     """Parse `--cpus` of a command that takes one choice; raises UsageError for several."""
     first, *others = processors(text)
     if others:
@@ -225,8 +231,10 @@ def dims(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
     return result
 
 
-def values(texts: Sequence[str]) -> dict[str, Values]:
+def values(texts: Sequence[str]) -> "dict[str, Values]":
     """Parse `ids=ids.npy` or `sr=16000` as values by input; raises UsageError otherwise."""
+    from benchbox import specs
+
     result: dict[str, Values] = {}
     for text in texts:
         name, equals, value = text.partition("=")

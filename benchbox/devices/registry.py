@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from benchbox import host
 from benchbox.devices import claims, providers, trust
 from benchbox.devices.address import ADB, FORMS, masked, ssh_address
@@ -173,19 +171,11 @@ def tables(path: Path) -> Mapping[str, Any]:
     return found
 
 
-class DeviceTable(BaseModel):
-    """A `[devices.NAME]` table; `check` looks at its values."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
-
-    url: str
-    python: str = ""
-    threads: int | None = None
-    cpus: str | list[int] = []
-    provider: str = ""
-
-
 def _entry(path: Path, name: str, table: object) -> Entry:
+    from pydantic import ValidationError  # here, as few commands look a device up
+
+    from benchbox.devices.device_table import DeviceTable
+
     where = f"{path}: {TABLE}.{name}"
     if not isinstance(table, dict):
         raise UsageError(f"{where}: not a table; write [{TABLE}.{name}] and url = below it")

@@ -10,16 +10,13 @@ from datetime import UTC, datetime
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
-
-from pydantic import Field, TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 from benchbox import host
-from benchbox.analysis.quantities import wrong_field
+from benchbox.analysis.quantities import Limits, wrong_field
 from benchbox.analysis.samples import NS, figures
 from benchbox.errors import BrokenRecordError, RecordError
 from benchbox.lines import one_line
-from benchbox.records import parts
 from benchbox.records.model import (
     PACKED,
     PROFILE,
@@ -34,6 +31,9 @@ from benchbox.records.model import (
 )
 from benchbox.records.profile import CaseProfile
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+
 T = TypeVar("T")
 NO_DATE = datetime.min.replace(tzinfo=UTC)
 NO_DATE_FROM = 9000  # a year that nobody means
@@ -42,7 +42,7 @@ ADJUSTED = 4.0  # how far from all samples the machine's usual state can be
 MOST_SHOWN = 100  # characters
 DENSEST = 100  # times the size of an archived run; records take five times
 LONGEST_CONTEXT = 1 << 20  # bytes
-Version = Annotated[str, Field(pattern=r"^[\w.+-]{0,40}$")]
+Version = Annotated[str, Limits(pattern=r"^[\w.+-]{0,40}$")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +221,8 @@ def _require_own(place: str, head: Head, context: Context) -> None:
 
 
 def _record(place: str, line: bytes) -> Record:
+    from benchbox.records import parts  # here, as the index reads no record twice
+
     record = parse(place, Record, line)
     _check(place, parts.RecordParts, record)
     if not _is_of_bursts(record):
@@ -274,6 +276,8 @@ def _context(path: Path, place: str, head: Head, line: bytes) -> Context:
             f"{path}: schema {head.schema}, this benchbox reads {SCHEMA}; "
             f"use the benchbox that wrote it ({head.benchbox}) or a newer one"
         )
+    from benchbox.records import parts
+
     context = parse(place, Context, line)
     _check(place, parts.of_context(context.plan), context)
     return context
@@ -291,12 +295,16 @@ def is_whole(end: bytes) -> bool:
 
 
 @cache
-def _adapter(cls: type) -> TypeAdapter[Any]:
+def _adapter(cls: type) -> "TypeAdapter[Any]":
+    from pydantic import TypeAdapter
+
     return TypeAdapter(cls)
 
 
 def parse(place: str, cls: type[T], line: bytes) -> T:
     """Parse a line of JSON; raises RecordError with the first field that is missing or wrong."""
+    from pydantic import ValidationError
+
     adapter: TypeAdapter[T] = _adapter(cls)  # type: ignore[arg-type]  # a class is hashable
     try:
         try:
@@ -316,6 +324,8 @@ def parse(place: str, cls: type[T], line: bytes) -> T:
 
 def _check(place: str, cls: type, read: Context | Record) -> None:
     """Raise RecordError for the first part that is missing or wrong; others may be there."""
+    from pydantic import ValidationError
+
     try:
         _adapter(cls).validate_python(read, from_attributes=True)
     except ValidationError as error:
@@ -329,7 +339,7 @@ def _loads(place: str, line: bytes) -> object:
         raise BrokenRecordError(f"{place} is not JSON: {error}") from None
 
 
-def _problem(error: ValidationError) -> str:
+def _problem(error: "ValidationError") -> str:
     """The first error of a line in words, with its field."""
     name = wrong_field(error)
     if not name:

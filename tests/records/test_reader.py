@@ -45,22 +45,16 @@ DECLARED = {
 }
 
 
-def number(kind: type, limits: Any) -> st.SearchStrategy[Any]:
+def number(kind: type, limits: Mapping[str, Any]) -> st.SearchStrategy[Any]:
     """Numbers of a kind within the limits that its annotation has."""
-    found = {name: value for each in limits for name, value in vars_of(each)}
-    least, most = found.get("ge", found.get("gt")), found.get("le", found.get("lt"))
-    if kind is int and not found:
+    least, most = limits.get("ge", limits.get("gt")), limits.get("le", limits.get("lt"))
+    if kind is int and not limits:
         return st.integers(0, 2**60)
     if kind is int:
-        return st.integers(least + ("gt" in found), most - ("lt" in found))
+        return st.integers(least + ("gt" in limits), most - ("lt" in limits))
     return st.floats(
-        float(least), float(most), exclude_min="gt" in found, exclude_max="lt" in found
+        float(least), float(most), exclude_min="gt" in limits, exclude_max="lt" in limits
     )
-
-
-def vars_of(limit: Any) -> list[tuple[str, Any]]:
-    names = ("ge", "gt", "le", "lt")
-    return [(name, getattr(limit, name)) for name in names if hasattr(limit, name)]
 
 
 def fitting(drawn: dict[str, Any]) -> Burst:
@@ -84,7 +78,7 @@ def any_of(hint: Any) -> st.SearchStrategy[Any]:
         return own.map(fitting if hint is Burst else lambda drawn: hint(**drawn))
     if get_origin(hint) is Annotated:
         kind, *limits = get_args(hint)
-        return any_of(kind) if kind in PLAIN else number(kind, limits[0].metadata)
+        return any_of(kind) if kind in PLAIN else number(kind, limits[0].limits)
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Literal:
         return st.sampled_from(inner)
