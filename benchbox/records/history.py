@@ -1,5 +1,6 @@
 """History of a case on a machine: its p50 from run to run, its steps, and what changed there."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -17,8 +18,7 @@ from benchbox.analysis.steps import Level
 from benchbox.errors import RecordError
 from benchbox.records import differences, names
 from benchbox.records.differences import Difference
-from benchbox.records.index import DatedRun, Index, conditions
-from benchbox.records.indexed_line import followed, packed
+from benchbox.records.index import DatedRun, Index
 from benchbox.records.model import Context, Run
 from benchbox.records.names import Wanted
 from benchbox.records.past import CaseRows, Past, Places, by_machine
@@ -113,7 +113,7 @@ class History:
         run = self.past.runs[self.rows.runs[index]]
         p50, low, high = self.rows.figures[index, :3].tolist()
         return Point(
-            *(run.number, run.created, self.past.folder / run.path),
+            *(run.number, run.created, self.past.folder / os.fsdecode(run.path)),
             *(self.past.graphs[self.rows.graphs[index]], p50),
             Interval(p50, low, high) if low == low and high == high else None,
             float(self.back[index]),
@@ -129,7 +129,7 @@ def histories(index: Index, cases: Sequence[str], wanted: Wanted) -> list[Histor
     runs = index.dated(since)
     asked = _asked(index.names(), cases, wanted)
     found = []
-    past, machines = by_machine(runs, index.figures(), wanted.results, index.context)
+    past, machines = by_machine(runs, *index.figures(), wanted.results, index.context)
     for by_case in machines:
         context = index.context(runs[next(iter(by_case.values())).runs[0]].number)
         if wanted.device is None or fnmatchcase(context.device, wanted.device):
@@ -138,7 +138,7 @@ def histories(index: Index, cases: Sequence[str], wanted: Wanted) -> list[Histor
         if since and not runs and (newest := index.runs()):
             text = f"{wanted.results}: no run since {since[:16].replace('T', ' ')} UTC"
             raise RecordError(f"{text}; the newest is of {newest[0].created[:10]}")
-        devices = ", ".join(dict.fromkeys(Path(run.path).parent.name for run in runs))
+        devices = ", ".join(dict.fromkeys(Path(os.fsdecode(run.path)).parent.name for run in runs))
         on = f" of {wanted.device}, but of {devices}" if wanted.device and devices else ""
         raise RecordError(
             f"{wanted.results}: no figures{on} here; `benchbox report --list` shows all"
@@ -148,21 +148,23 @@ def histories(index: Index, cases: Sequence[str], wanted: Wanted) -> list[Histor
 
 def of_runs(runs: Sequence[Run]) -> list[History]:
     """The histories of the cases that several of these runs timed on one machine, set alike."""
+    from benchbox.records import indexed_line as line  # here, as it takes a tenth of a history
+
+    numbers = {"": 0}
     dated = [
         DatedRun(
-            *(number, differences.followed(run.context), conditions(run.context)),
-            *(run.context.created, str(run.path)),
+            number,
+            line.number(differences.followed(run.context), numbers),
+            *(line.conditions(run.context), run.context.created, os.fsencode(run.path)),
         )
         for number, run in sorted(enumerate(runs), key=lambda each: each[1].context.created)
     ]
-    rows = [
-        (name, number, record.sha256, packed(record))
+    packed = [
+        (number, line.packed(map(line.entry, run.records), numbers))
         for number, run in enumerate(runs)
-        for record in run.records
-        if record.latency and record.latency.p50_s and record.status in ("ok", "imprecise")
-        if (name := followed(record))
     ]
-    past, machines = by_machine(dated, rows, Path(), lambda number: runs[number].context)
+    texts = {number: text for text, number in numbers.items()}
+    past, machines = by_machine(dated, packed, texts, Path(), lambda number: runs[number].context)
     return [
         history
         for by_case in machines
@@ -219,7 +221,7 @@ def _graphs(past: Past, cases: Sequence[CaseRows], timed: Places, runs: Places) 
     case = np.repeat(np.arange(len(cases)), [len(rows) for rows in cases])
     graphs = np.concatenate([rows.graphs for rows in cases])
     # What is not known to be one graph is another in each run.
-    graphs = np.where(graphs == 0, len(past.graphs) + runs, graphs)
+    graphs = np.where(graphs == 0, graphs.max() + 1 + runs, graphs)
     found, under = np.unique([past.runs[n].conditions for n in timed], return_inverse=True)
     graphs = (case * (graphs.max() + 1) + graphs) * len(found) + under[runs]
     numbers: Places = np.unique(graphs, return_inverse=True)[1]

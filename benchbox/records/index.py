@@ -11,37 +11,37 @@ import json
 import os
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchbox import __version__, host
-from benchbox.errors import RecordError
-from benchbox.records import differences, reader
-from benchbox.records.indexed_line import IndexedLine, followed, packed
-from benchbox.records.model import RECORD, Context, Status, stem
-from benchbox.records.reader import RawLine
+from benchbox.records import reader
+from benchbox.records.model import STATUSES, Context, Status, stem
+
+if TYPE_CHECKING:
+    from benchbox.records.indexed_line import Rows
 
 LOCKED_S = 10.0  # longer than another process takes to write ten thousand runs
-SAMPLES = b',"bursts":['  # ends what is read of a record, whose last field they are
-STATUSES: tuple[Status, ...] = ("ok", "imprecise", "failed", "skipped")
+# Texts that are in many rows have numbers there; those of an entry are of a case and a graph.
 TABLES = """
 CREATE TABLE file (path BLOB PRIMARY KEY, changed_ns INTEGER, size INTEGER, error TEXT);
 CREATE TABLE run (
     id INTEGER PRIMARY KEY, path BLOB, place INTEGER, size INTEGER, name TEXT, created TEXT,
-    device TEXT, ok INTEGER, imprecise INTEGER, failed INTEGER, skipped INTEGER, machine TEXT,
-    planned INTEGER, conditions INTEGER);
+    device TEXT, ok INTEGER, imprecise INTEGER, failed INTEGER, skipped INTEGER, planned INTEGER,
+    conditions INTEGER, machine INTEGER);
 CREATE TABLE context (run INTEGER PRIMARY KEY, facts TEXT);
-CREATE TABLE entry (
-    run INTEGER, name TEXT, sha256 TEXT, status TEXT, p50_s REAL, figures BLOB);
+CREATE TABLE figures (run INTEGER PRIMARY KEY, packed BLOB);
+CREATE TABLE entry (run INTEGER, name INTEGER, graph INTEGER);
+CREATE TABLE text (number INTEGER PRIMARY KEY, text TEXT);
 CREATE INDEX run_of_path ON run (path);
 CREATE INDEX entry_of_run ON entry (run);
-CREATE INDEX entry_of_graph ON entry (sha256);
+CREATE INDEX entry_of_graph ON entry (graph);
 CREATE INDEX entry_of_name ON entry (name);
+INSERT INTO text VALUES (0, '');
 """
-FACTS = [field.name for field in fields(Context) if field.name != "specs"]
-MEANING = 5  # of what is in the tables, such as what sets histories apart
+MEANING = 6  # of what is in the tables, such as what sets histories apart
 # Whatever has another version is not read.
 VERSION = zlib.crc32(f"{__version__} {MEANING} {TABLES}".encode()) >> 1
 
@@ -77,18 +77,10 @@ class DatedRun(NamedTuple):
     """A run of a history: its number, its machine, what else may change there, when, its file."""
 
     number: int
-    machine: str
+    machine: int
     conditions: int
     created: str
-    path: str
-
-
-class Rows(NamedTuple):
-    """The rows of a run, but for its file: texts and numbers alone, as there may be very many."""
-
-    run: tuple[str | int | None, ...]
-    facts: str
-    entries: Sequence[tuple[str | float | bytes | None, ...]]
+    path: bytes
 
 
 class Index:
@@ -155,8 +147,11 @@ class Index:
 
     def names(self) -> list[str]:
         """The specs and names of all cases, as in `g2:groups=1`."""
-        query = "SELECT DISTINCT name FROM entry WHERE name <> '' ORDER BY name"
-        return [name for (name,) in self._rows(query)]
+        rows = self._rows(
+            "SELECT text FROM text WHERE text <> '' "
+            "AND EXISTS (SELECT 1 FROM entry WHERE name = number) ORDER BY text"
+        )
+        return [name for (name,) in rows]
 
     def dated(self, since: str) -> list[DatedRun]:
         """The runs since then, the oldest first."""
@@ -165,23 +160,20 @@ class Index:
             "ORDER BY created, path, place",
             since,
         )
-        return [
-            DatedRun(number, machine, alike, created, os.fsdecode(path))
-            for number, machine, alike, created, path in rows
-        ]
+        return [*map(DatedRun._make, rows)]
 
-    def figures(self) -> list[tuple[str, int, str, bytes]]:
-        """All figures: spec and name of the case, number of the run, sha256, and PACKED."""
-        return self._rows(
-            "SELECT name, run, sha256, figures FROM entry "
-            "WHERE name <> '' AND p50_s > 0 AND status IN ('ok', 'imprecise')"
-        )
+    def figures(self) -> tuple[list[tuple[int, bytes]], dict[int, str]]:
+        """The number of each run with its figures, packed; and the texts that have numbers there.
+
+        They are fetched by run, as rows of each case would take longer than all that is computed.
+        """
+        return self._rows("SELECT run, packed FROM figures"), dict(self._rows("SELECT * FROM text"))
 
     def of_graph(self, sha256: str) -> list[int]:
-        """The numbers of the runs with figures of a graph, the newest first."""
+        """The numbers of the runs that have a graph, the newest first."""
         rows = self._rows(
-            "SELECT DISTINCT run.id FROM entry JOIN run ON run.id = entry.run "
-            "WHERE sha256 = ? AND p50_s IS NOT NULL ORDER BY created DESC, path DESC",
+            "SELECT DISTINCT run.id FROM text JOIN entry ON entry.graph = number "
+            "JOIN run ON run.id = entry.run WHERE text = ? ORDER BY created DESC, path DESC",
             sha256,
         )
         return [number for (number,) in rows]
@@ -202,50 +194,45 @@ class Index:
         gone = known.keys() - there.keys()
         if changed:
             self._reading(len(changed))
-        read = [(path, *_read(self._results / path)) for path in changed]
-        if not read and not gone:
+        if not changed and not gone:
             return
+        from benchbox.records import indexed_line  # here, as it takes a fifth of a list's time
+
+        read = [(path, *indexed_line.read(self._results / path)) for path in changed]
         with self._tables:
             self._tables.execute("BEGIN IMMEDIATE")
+            numbers = dict(self._tables.execute("SELECT text, number FROM text"))
             for path in (*gone, *changed):
                 self._remove(path)
             for path, runs, error in read:
                 self._tables.execute(
                     "INSERT INTO file VALUES (?, ?, ?, ?)",
-                    (os.fsencode(path), *there[path], _storable(error)),
+                    (os.fsencode(path), *there[path], indexed_line.storable(error)),
                 )
                 for place, rows in enumerate(runs):
-                    self._add((os.fsencode(path), place, there[path][1]), rows)
+                    self._add((os.fsencode(path), place, there[path][1]), rows, numbers)
+            self._tables.executemany("INSERT OR IGNORE INTO text VALUES (?2, ?1)", numbers.items())
 
     def _remove(self, name: str) -> None:
         path = os.fsencode(name)
         of_path = "(SELECT id FROM run WHERE path = ?)"
-        for table in ("entry", "context"):
+        for table in ("entry", "context", "figures"):
             self._tables.execute(f"DELETE FROM {table} WHERE run IN {of_path}", (path,))  # noqa: S608
         self._tables.execute("DELETE FROM run WHERE path = ?", (path,))
         self._tables.execute("DELETE FROM file WHERE path = ?", (path,))
 
-    def _add(self, file: tuple[bytes, int, int], rows: Rows) -> None:
-        """Add a run by its file, its place there and the size of that."""
+    def _add(self, file: tuple[bytes, int, int], rows: "Rows", numbers: dict[str, int]) -> None:
+        """Add a run by its file, its place there and the size of that; `numbers` are of texts."""
+        machine, packed, entries = rows.numbered(numbers)
         run = self._tables.execute(
             f"INSERT INTO run VALUES (NULL{', ?' * 13})",  # noqa: S608
-            (*file, *rows.run),
+            (*file, *rows.run, machine),
         ).lastrowid
         self._tables.execute("INSERT INTO context VALUES (?, ?)", (run, rows.facts))
+        self._tables.execute("INSERT INTO figures VALUES (?, ?)", (run, packed))
         self._tables.executemany(
-            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)",
-            ((run, *entry) for entry in rows.entries),
+            "INSERT INTO entry VALUES (?, ?, ?)", ((run, *entry) for entry in entries)
         )
-
-
-def _storable(text: str) -> str:
-    """A text without halves of surrogate pairs, of names that are no UTF-8."""
-    return text.encode(errors="replace").decode()
-
-
-def _planned(context: Context) -> int | None:
-    found = context.plan.get("cases")
-    return found if isinstance(found, int) else None
 
 
 def _file(results: Path) -> Path:
@@ -301,47 +288,3 @@ def _stamp(file: "os.DirEntry[str]") -> tuple[int, int]:
     except OSError:
         status = file.stat(follow_symlinks=False)
     return status.st_mtime_ns, status.st_size
-
-
-def _read(path: Path) -> tuple[list[Rows], str]:
-    """The runs of a file, each with the newest record of every case; or why it cannot be read."""
-    try:
-        runs, _ = reader.split(path, _line)
-    except RecordError as error:
-        return [], str(error).removeprefix(str(path))
-    newest = [
-        (context, {(s.spec, s.case): s for _, s, _ in lines if s.kind == RECORD})
-        for context, lines in runs
-    ]
-    return [_rows(context, [*lines.values()]) for context, lines in newest], ""
-
-
-def _rows(context: Context, lines: Sequence[IndexedLine]) -> Rows:
-    counts = [sum(line.status == status for line in lines) for status in STATUSES]
-    facts = {name: getattr(context, name) for name in FACTS}  # asdict takes a fifth of it all
-    texts = map(_storable, (context.name, context.created, context.device))
-    entries = [
-        (
-            _storable(followed(line)),
-            _storable(line.graph.sha256 if line.graph else ""),
-            line.status,
-            line.latency.p50_s if line.latency else None,
-            packed(line),
-        )
-        for line in lines
-    ]
-    alike = differences.followed(context), _planned(context), conditions(context)
-    run = (*texts, *counts, *alike)
-    return Rows(run, json.dumps(facts), entries)
-
-
-def conditions(context: Context) -> int:
-    """A number of what may change between runs of a machine, the same where nothing did."""
-    return zlib.crc32(json.dumps(differences.conditions(context)).encode())
-
-
-def _line(place: str, line: RawLine) -> IndexedLine:
-    if head := line.before(SAMPLES):
-        with contextlib.suppress(RecordError):
-            return reader.parse(place, IndexedLine, head + b"}")
-    return reader.parse(place, IndexedLine, line.text)

@@ -1,17 +1,29 @@
-"""Line of a record as far as the index has it."""
+"""Line of a record as far as the index has it, and the runs of a file with all such lines."""
 
+import contextlib
+import json
 import math
 import struct
-from dataclasses import dataclass
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import NamedTuple
 
 from benchbox.analysis.quantities import Amount, Number, Ratio
-from benchbox.records.model import Record, Status
-from benchbox.records.reader import Head
+from benchbox.errors import RecordError
+from benchbox.records import differences, reader
+from benchbox.records.model import RECORD, STATUSES, Context, Record, Status
+from benchbox.records.reader import Head, RawLine
 from benchbox.specs import COMPARE, timed_alone
 
-# P50, the ends of its interval, and what takes it to another state: slopes of three sentinels,
-# their standard errors, and the usual readings in ns. NaN is not known.
-PACKED = struct.Struct("12d")
+SAMPLES = b',"bursts":['  # ends what is read of a record, whose last field they are
+FACTS = [field.name for field in fields(Context) if field.name != "specs"]
+# The numbers of the name and of the sha256 of the graph, P50, the ends of its interval, and what
+# takes it to another state: slopes of three sentinels, their standard errors, and the usual
+# readings in ns. NaN is not known.
+NUMBERS, FIGURES = struct.Struct("2q"), struct.Struct("12d")
+Entry = tuple[str, str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +76,89 @@ class IndexedLine(Head):
     latency: LatencyFacts | None = None
     adjustment: AdjustmentFacts | None = None
 
+    @property
+    def sha256(self) -> str:
+        """The sha256 of the graph, empty without one."""
+        return self.graph.sha256 if self.graph else ""
+
+
+class Rows(NamedTuple):
+    """The rows of a run, but for its file: texts and numbers alone, as there may be very many."""
+
+    run: tuple[str | int | None, ...]
+    facts: str
+    machine: str
+    entries: Sequence[Entry]
+
+    def numbered(self, numbers: dict[str, int]) -> tuple[int, bytes, list[list[int]]]:
+        """Its machine, its figures, and case and graph of its entries, by the numbers of texts."""
+        entries = [[number(text, numbers) for text in each[:2]] for each in self.entries]
+        return number(self.machine, numbers), packed(self.entries, numbers), entries
+
+
+def read(path: Path) -> tuple[list[Rows], str]:
+    """The runs of a file, each with the newest record of every case; or why it cannot be read."""
+    try:
+        runs, _ = reader.split(path, _line)
+    except RecordError as error:
+        return [], str(error).removeprefix(str(path))
+    newest = [
+        (context, {(s.spec, s.case): s for _, s, _ in lines if s.kind == RECORD})
+        for context, lines in runs
+    ]
+    return [_rows(context, [*lines.values()]) for context, lines in newest], ""
+
+
+def _line(place: str, line: RawLine) -> IndexedLine:
+    if head := line.before(SAMPLES):
+        with contextlib.suppress(RecordError):
+            return reader.parse(place, IndexedLine, head + b"}")
+    return reader.parse(place, IndexedLine, line.text)
+
+
+def _rows(context: Context, lines: Sequence[IndexedLine]) -> Rows:
+    counts = [sum(line.status == status for line in lines) for status in STATUSES]
+    facts = {name: getattr(context, name) for name in FACTS}  # asdict takes a fifth of it all
+    texts = map(storable, (context.name, context.created, context.device))
+    run = (*texts, *counts, _planned(context), conditions(context))
+    return Rows(run, json.dumps(facts), differences.followed(context), [*map(entry, lines)])
+
+
+def _planned(context: Context) -> int | None:
+    found = context.plan.get("cases")
+    return found if isinstance(found, int) else None
+
+
+def conditions(context: Context) -> int:
+    """A number of what may change between runs of a machine, the same where nothing did."""
+    return zlib.crc32(json.dumps(differences.conditions(context)).encode())
+
+
+def storable(text: str) -> str:
+    """A text without halves of surrogate pairs, of names that are no UTF-8."""
+    return text.encode(errors="replace").decode()
+
+
+def entry(line: IndexedLine | Record) -> Entry:
+    """The name of a record in histories, its graph's sha256, and the FIGURES that these have."""
+    name = followed(line)
+    is_timed = name and line.latency and line.status in ("ok", "imprecise")
+    return name, line.sha256, _figures(line) if is_timed else b""
+
+
+def number(text: str, numbers: dict[str, int]) -> int:
+    """The number of a text among others, the next one where it is new."""
+    return numbers.setdefault(storable(text), len(numbers))
+
+
+def packed(entries: Iterable[Entry], numbers: dict[str, int]) -> bytes:
+    """What histories have of a run: NUMBERS and FIGURES of each case."""
+    return b"".join(
+        NUMBERS.pack(number(name, numbers), number(sha256, numbers)) + figures
+        for name, sha256, figures in entries
+        if figures
+    )
+
 
 def followed(line: IndexedLine | Record) -> str:
     """The name of a case in histories, the same timed alone and beside others; none of old graphs.
@@ -75,15 +170,13 @@ def followed(line: IndexedLine | Record) -> str:
     return ":".join(timed_alone(line.spec, line.case))
 
 
-def packed(line: IndexedLine | Record) -> bytes:
-    """The latency and the adjustment of a record, PACKED; nothing without a latency."""
+def _figures(line: IndexedLine | Record) -> bytes:
     found, adjusted = line.latency, line.adjustment
-    if found is None:
-        return b""
+    assert found
     values: list[float | None] = [found.p50_s, found.ci_low_s, found.ci_high_s]
     if adjusted:
         its = adjusted.slopes
         values += [its.clock, its.memory, its.refill, its.clock_se, its.memory_se, its.refill_se]
         values += [adjusted.usual_compute_ns, adjusted.usual_stream_ns, adjusted.usual_refill_ns]
-    values += [None] * (PACKED.size // 8 - len(values))
-    return PACKED.pack(*(math.nan if each is None else each for each in values))
+    values += [None] * (FIGURES.size // 8 - len(values))
+    return FIGURES.pack(*(math.nan if each is None else each for each in values))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from benchbox.analysis.adjusted import Adjustment
 from benchbox.analysis.arrival import Arrival
@@ -32,6 +32,7 @@ RECORD, PROFILE = "record", "profile"  # kinds of lines
 PACKED = ".gz"  # ends the name of an archived run's file
 SUFFIXES = (".jsonl", f".jsonl{PACKED}")
 Status = Literal["ok", "imprecise", "failed", "skipped"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 @dataclass(frozen=True, slots=True)

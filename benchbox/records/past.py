@@ -1,7 +1,7 @@
 """Past of a folder: the figures of all cases by machine and case, in the order of their runs."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from benchbox.records.model import Context
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
-Figures = tuple[str, int, str, bytes]  # as Index.figures has them
+ROW = np.dtype([("name", "q"), ("graph", "q"), ("figures", "12d")])  # as indexed_line packs it
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Past:
 
     runs: Sequence[DatedRun]
     folder: Path
-    graphs: Sequence[str]
+    graphs: Mapping[int, str]
     context: Callable[[int], Context]
 
 
@@ -40,34 +40,26 @@ class CaseRows:
 
 def by_machine(
     runs: Sequence[DatedRun],
-    rows: Sequence[Figures],
+    packed: Iterable[tuple[int, bytes]],
+    texts: Mapping[int, str],
     folder: Path,
     context: Callable[[int], Context],
 ) -> tuple[Past, list[dict[str, CaseRows]]]:
     """The rows of these runs by machine and case, each in the order of the runs."""
     place = {run.number: place for place, run in enumerate(runs)}
-    kept = [row for row in rows if row[1] in place]
+    kept = [(place[number], data) for number, data in packed if data and number in place]
+    past = Past(runs, folder, texts, context)
     if not kept:
-        return Past(runs, folder, [], context), []
-    names, graphs, machines = _Numbers(), _Numbers({"": 0}), _Numbers()
-    of_run = np.array([machines[run.machine] for run in runs], int)
-    at = np.array([place[row[1]] for row in kept], int)
-    named = np.array([names[row[0]] for row in kept], int)
-    timed = np.array([graphs[row[2]] for row in kept], int)
-    figures = np.frombuffer(b"".join(row[3] for row in kept)).reshape(len(kept), -1)
-    order = np.lexsort((at, named, of_run[at]))
-    ends = np.flatnonzero(np.diff(of_run[at[order]]) | np.diff(named[order])) + 1
+        return past, []
+    rows = np.frombuffer(b"".join(data for _, data in kept), ROW)
+    at = np.repeat([at for at, _ in kept], [len(data) // ROW.itemsize for _, data in kept])
+    numbers = {each: n for n, each in enumerate(dict.fromkeys(run.machine for run in runs))}
+    machine = np.array([numbers[run.machine] for run in runs])[at]
+    order = np.lexsort((at, rows["name"], machine))
+    ends = np.flatnonzero(np.diff(machine[order]) | np.diff(rows["name"][order])) + 1
     found: dict[int, dict[str, CaseRows]] = defaultdict(dict)
-    every = [*names]
     for part in np.split(order, ends):
-        of_case = CaseRows(at[part], timed[part], figures[part])
-        found[of_run[at[part[0]]]][every[named[part[0]]]] = of_case
-    return Past(runs, folder, [*graphs], context), [*found.values()]
-
-
-class _Numbers(dict[str, int]):
-    """A number for each text, in the order in which they are first asked for."""
-
-    def __missing__(self, text: str) -> int:
-        self[text] = number = len(self)
-        return number
+        name = texts[rows["name"][part[0]]]
+        of_case = CaseRows(at[part], rows["graph"][part], rows["figures"][part])
+        found[machine[part[0]]][name] = of_case
+    return past, [*found.values()]

@@ -5,7 +5,8 @@ from dataclasses import replace
 from itertools import chain, takewhile
 
 from benchbox.lines import one_line
-from benchbox.records.index import STATUSES, ListedRun
+from benchbox.records.index import ListedRun
+from benchbox.records.model import STATUSES
 from benchbox.report import formatting
 from benchbox.report.table import Column, Table, plain, shown_width
 from benchbox.report.text import folded
