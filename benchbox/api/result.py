@@ -11,7 +11,7 @@ from benchbox.analysis.stats import Verdict
 from benchbox.errors import UsageError
 from benchbox.records import Run
 from benchbox.report import comparison, notebook
-from benchbox.report.console import show_runs
+from benchbox.report.console import show_tables
 from benchbox.report.frame import to_frame
 from benchbox.report.multi_device import tables_of
 
@@ -63,7 +63,7 @@ class Result:
         console = Console(  # a notebook's own would show each line by itself
             file=file, force_jupyter=False, markup=False, highlight=False, emoji=False
         )
-        show_runs(self.runs, console)
+        show_tables(tables_of(self.runs), console)
         return file.getvalue().rstrip("\n")
 
     def __repr__(self) -> str:

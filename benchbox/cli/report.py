@@ -44,9 +44,9 @@ def report(
     elif what == "merge":
         _show_merged(found, format_, form, verbose=verbose)
     elif format_ == "table":
-        from benchbox.report.console import show_runs  # here, as a list needs none of it
+        from benchbox.report.multi_device import tables_of  # here, as a list needs none of it
 
-        show_runs(found, console(), verbose=verbose)
+        _show(tables_of(found, verbose=verbose), [], format_, to)
     else:
         write(to, render(found, format_, form.pictures, verbose=verbose))
     runs.require_all(failures)

@@ -17,8 +17,9 @@ from benchbox.cli.options.jobs import Options
 from benchbox.cli.output import REPORT, Exports, console
 from benchbox.cli.progress import Lives
 from benchbox.report import claims, diff
-from benchbox.report.console import show_runs, show_tables
+from benchbox.report.console import show_tables
 from benchbox.report.limits import Judgement, judgements
+from benchbox.report.multi_device import tables_of
 from benchbox.runner import Outcome, Request
 from benchbox.runner.several_devices import Ends
 from benchbox.sampling.plan import processes_for
@@ -47,7 +48,7 @@ def _do(against: Against, exports: Exports, options: Options) -> None:
     outcomes = [ends.outcomes[index] for index in sorted(ends.outcomes)]
     if outcomes:
         runs = [outcome.run for outcome in outcomes]
-        show_runs(runs, exports.console(), verbose=options.output.verbose)
+        show_tables(tables_of(runs, verbose=options.output.verbose), exports.console())
         diffs = against.diffs(runs)
         beside = list(map(diff.table, diffs or ()))
         show_tables(beside, exports.console())

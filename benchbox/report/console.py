@@ -12,8 +12,6 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from benchbox.records import Run
-from benchbox.report.multi_device import tables_of
 from benchbox.report.table import Column, Table, plain, sections
 from benchbox.report.text import folded
 
@@ -22,11 +20,6 @@ NAME = 0.5  # of a terminal; a longer name has its own line before a column is l
 GAP = 3  # cells between two columns
 CLOSE = 2  # before the last column that can goes; fewer where those that always stay are too wide
 STATUS_STYLES = {"failed": "red", "imprecise": "yellow", "skipped": "yellow"}
-
-
-def show_runs(runs: Sequence[Run], console: Console, *, verbose: bool = False) -> None:
-    """Print the tables of runs with their sentences and footnotes."""
-    show_tables(tables_of(runs, verbose=verbose), console)
 
 
 def show_tables(tables: Sequence[Table], console: Console) -> None:

@@ -11,7 +11,8 @@ from rich.console import Console
 from benchbox.analysis.latency import Latency
 from benchbox.analysis.stats import Interval
 from benchbox.records import Record, Run, SpecFacts
-from benchbox.report.console import show_runs
+from benchbox.report.console import show_tables
+from benchbox.report.multi_device import tables_of
 from benchbox.report.table import Table
 from benchbox.specs.labels import case_name
 from tests.helpers import record_files
@@ -151,5 +152,5 @@ def printed(*runs: Run, width: int | None = None, verbose: bool = False) -> str:
     file = io.StringIO()
     terminal = width is not None
     console = Console(file=file, force_terminal=terminal, width=width or 80, color_system=None)
-    show_runs(runs, console, verbose=verbose)
+    show_tables(tables_of(runs, verbose=verbose), console)
     return file.getvalue()

@@ -31,7 +31,8 @@ from benchbox.records.cooldown import Cooldown
 from benchbox.report import choice as choice_text
 from benchbox.report import claims, files, merged
 from benchbox.report import diff as diff_text
-from benchbox.report.console import show_runs, show_tables
+from benchbox.report.console import show_tables
+from benchbox.report.multi_device import tables_of
 from benchbox.runner import record as case_record
 from benchbox.runner.state import RunState
 from tests.e2e.faults.bench import Bench, fault
@@ -173,7 +174,7 @@ def use(runs: Sequence[Run]) -> None:
     for width in (40, 200):
         for verbose in (False, True):
             console = Console(file=io.StringIO(), width=width, force_terminal=width < 100)
-            show_runs(runs, console, verbose=verbose)
+            show_tables(tables_of(runs, verbose=verbose), console)
     for format_ in ("csv", "markdown", "json"):
         render(runs, format_)
     set_side_by_side(runs)
