@@ -3,6 +3,7 @@
 import json
 import re
 import xml.etree.ElementTree as ET
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations, pairwise
@@ -235,7 +236,9 @@ def test_a_figure_fits_a_column_and_has_its_axes(figure: str) -> None:
     assert svg.attrib["width"] == "84mm"
     assert svg_of(reference("models"), figure, WIDE).attrib["width"] == "174mm"
     assert any(re.search("latency|p50", text) for text in texts(svg)), texts(svg)
-    assert {"Liberation"} == set(re.findall(r"font-family=\"(\w+)", ET.tostring(svg).decode()))
+    assert {style.FAMILY} == set(re.findall(r"font-family=\"([\w ]+)", ET.tostring(svg).decode()))
+    (face,) = svg.iter(f"{SVG}style")
+    assert b64decode(re.findall(r"base64,([^)]+)\)", face.text or "")[0]).startswith(b"wOF2")
 
 
 @pytest.mark.slow

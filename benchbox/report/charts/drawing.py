@@ -2,7 +2,9 @@
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from benchbox.errors import UsageError
@@ -10,6 +12,7 @@ from benchbox.report.charts import CHARTS, NEEDS, style
 from benchbox.report.charts.panel import Panel
 from benchbox.report.charts.style import Size, Spec
 
+FONT = Path(__file__).parent / "font"
 PPI = 300
 POINTS = 72 / 25.4  # of a millimetre
 SIZE = re.compile(r'(?:width|height)="(\d+)"')
@@ -29,6 +32,7 @@ def converter(what: str) -> Any:  # noqa: ANN401 - a module without types
         import vl_convert
     except ImportError:
         raise UsageError(f"{what} needs vl-convert-python: {INSTALL}") from None
+    vl_convert.register_font_directory(str(FONT))
     return vl_convert
 
 
@@ -49,7 +53,7 @@ def converted(chart: Spec, size: Size, format_: str) -> str | bytes:
     }
     svg = converts.vegalite_to_svg(json.dumps(whole), allowed_base_urls=[])
     if format_ == "svg":
-        return _on_paper(svg, size, "mm", 1 / POINTS)
+        return _on_paper(svg, size, "mm", 1 / POINTS, _font())
     points = _on_paper(svg, size, "", 1.0)
     image: bytes = (
         converts.svg_to_pdf(points) if format_ == "pdf" else converts.svg_to_png(points, ppi=PPI)
@@ -57,13 +61,20 @@ def converted(chart: Spec, size: Size, format_: str) -> str | bytes:
     return image
 
 
-def _on_paper(svg: str, size: Size, unit: str, scale: float) -> str:
+def _font() -> str:
+    """The font, for an SVG to have in itself."""
+    file = b64encode((FONT / "BenchboxSans.woff2").read_bytes()).decode()
+    face = f'font-family: "{style.FAMILY}"; src: url(data:font/woff2;base64,{file})'
+    return f"<style>@font-face {{ {face} }}</style>"
+
+
+def _on_paper(svg: str, size: Size, unit: str, scale: float, font: str = "") -> str:
     """A drawing in points in the middle of one as wide as its paper, whose size has a unit."""
     width, height = (int(found) for found in SIZE.findall(svg)[:2])
     whole = max(width, size.paper_mm * POINTS)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{whole * scale:g}{unit}" '
-        f'height="{height * scale:g}{unit}" viewBox="0 0 {whole:g} {height}">'
+        f'height="{height * scale:g}{unit}" viewBox="0 0 {whole:g} {height}">{font}'
         f'<rect width="{whole:g}" height="{height}" fill="white"/>'
         f'<svg x="{(whole - width) / 2:g}"{svg.removeprefix("<svg")}</svg>'
     )

@@ -25,8 +25,9 @@ SHAPES = (
 )
 QUIET = "#888888"  # readable on white and on black
 HALO = "halo"  # of a text, in the colour of what is behind it
-# All three have the widths of Helvetica's letters, so that a figure is the same everywhere.
-FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+FAMILY = "Benchbox Sans"  # in font/, so that a figure is the same everywhere
+# For programs that read no embedded font: the same widths.
+FONT = f"{FAMILY}, Liberation Sans, Arial, Helvetica, sans-serif"
 LETTER = 0.56  # width of a letter over the size of its font: more than most have
 SYMBOL = 3.5  # of a legend with the room around it, likewise
 ROOM = 1.25  # around the figures of a logarithmic axis
@@ -98,7 +99,7 @@ def config(size: Size) -> Spec:
         "header": texts,
         "text": {"fontSize": size.font},
         "style": {HALO: {"stroke": "white"}},
-        "title": {"fontSize": size.font + 1, "anchor": "start"},
+        "title": {"fontSize": size.font + 1, "fontWeight": "normal", "anchor": "start"},
     }
 
 
