@@ -140,6 +140,8 @@ def _layout(columns: Sequence[Column], width: int) -> _Layout:
         if fits or _least(broken) <= width or not longest:
             kept = kept if fits else broken
             break
+    if _least(kept, 1) > width:
+        kept = [_broken(column, sign="±") for column in kept]
     gap = next((gap for gap in range(GAP, 1, -1) if _least(kept, gap) <= width), 1)
     return _Layout(kept, _widths(kept, width, gap), name if is_apart else None, left_out, gap)
 
@@ -215,12 +217,12 @@ def _stacked(column: Column) -> Column:
     return _Broken(header, column.cells, column.text, column.drop, column.drawing, column.note)
 
 
-def _broken(column: Column, longest: int = 0) -> Column:
-    """Put brackets in longer cells of a column of figures on a line of their own."""
+def _broken(column: Column, longest: int = 0, sign: str = "(") -> Column:
+    """Put brackets, or another sign's part, in longer cells of figures on a line of their own."""
     if column.text:
         return column
     header, *cells = (
-        text.replace(" (", "\n(") if cell_len(text) > longest else text
+        text.replace(f" {sign}", f"\n{sign}") if cell_len(text) > longest else text
         for text in (column.header, *column.cells)
     )
     return _Broken(header, tuple(cells), drop=column.drop, note=column.note)

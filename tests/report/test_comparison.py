@@ -75,6 +75,11 @@ def test_a_status_stays_beside_verdicts_where_columns_stand_closer() -> None:
     assert ["FASTER", "imprecise"] in [each[-2:] for each in words if each[:1] == [name]]
 
 
+def test_a_comparison_has_room_in_40_columns() -> None:
+    lines = printed(run(row("a"), row("b", 9.98, relative=ratio(0.39))), width=40).splitlines()
+    assert max(map(len, lines)) <= 40
+
+
 def test_there_is_no_verdict_without_figures_of_the_reference() -> None:
     """A ratio may be there all the same, of rounds before the reference failed."""
     gone = row("a", None, status="failed", graph=ONE_GRAPH)
