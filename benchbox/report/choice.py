@@ -10,7 +10,7 @@ from benchbox.analysis.choice import Fit
 from benchbox.analysis.stats import Interval, samples_for
 from benchbox.records import Record, ordered, reader
 from benchbox.records.choice import METRICS, P50, Budget, Candidate, Choice
-from benchbox.report import formatting, published
+from benchbox.report import formatting
 from benchbox.report.table import Column, Table
 from benchbox.report.tables import flops, measured_by, setting
 from benchbox.report.text import few, listed
@@ -202,7 +202,7 @@ def _notes(found: Choice, own: Sequence[Candidate], metric: str) -> list[str]:
         notes.append(f"of budget: each image of a call has its own, so a call has {listed(calls)}")
     if metric:
         notes += [FRONT_NOTE] if any(_front(own)) else []
-        notes += published.notes([each.record.paper for each in own])
+        notes.append(f"{metric}, paper: `benchbox show NAME` names the source")
     return [*notes, *_reused(found, own)]
 
 
