@@ -269,6 +269,16 @@ def test_several_devices_stand_one_below_the_other_under_their_names() -> None:
     assert {"cpu", "pi"} <= set(found)
 
 
+@pytest.mark.slow
+def test_runs_of_other_cases_have_legends_of_their_own() -> None:
+    found = panels([reference("models"), reference("detectors")])
+    text = drawing.draw(found, "flops", COLUMN, "svg")
+    assert isinstance(text, str)
+    shown = texts(ET.fromstring(text))  # noqa: S314 - our own
+    # The other is a case as well, whose label has a halo.
+    assert [shown.count(each) for each in ("mobilenetv3", "yolo11s")] == [1, 3]
+
+
 def test_panels_of_several_devices_have_the_same_axes() -> None:
     run = reference("models")
     slow = [

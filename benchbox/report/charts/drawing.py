@@ -23,6 +23,7 @@ LETTER = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20">'
     '<text y="16" font-family="{font}" font-size="16">{letter}</text></svg>'
 )
+OWN_LEGENDS = {"resolve": {"legend": {"color": "independent", "shape": "independent"}}}
 INSTALL = "pip install 'benchbox[report]'"
 
 
@@ -99,7 +100,9 @@ def together(panels: Sequence[Panel], figure: str, size: Size) -> Spec:
     if not built:
         raise UsageError(f"--figure {figure}: there is no {NEEDS[figure]}")
     parts = [spec | ({"title": panel.title} if len(panels) > 1 else {}) for panel, spec in built]
-    body = parts[0] if len(parts) == 1 else {"vconcat": parts, "description": figure}
+    alike = all(panel.every is built[0][0].every for panel, _ in built)
+    several = {"vconcat": parts, "description": figure, **({} if alike else OWN_LEGENDS)}
+    body = parts[0] if len(parts) == 1 else several
     sets: Mapping[str, Any] = {k: v for panel, _ in built for k, v in panel.datasets.items()}
     without = [name for part in parts for name in part.pop("usermeta", {}).get("unlabelled", ())]
     return {

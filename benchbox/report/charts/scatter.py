@@ -245,9 +245,9 @@ def _arrows(panel: Panel, rows: Sequence[Row], plot: Plot, x: Spec, y: Spec) -> 
 
 
 def _by_family(channel: Callable[..., Spec], panel: Panel, plot: Plot, x: Spec, y: Spec) -> Spec:
-    """A colour or a shape for each family; the legend has those that are drawn."""
+    """A colour or a shape for each family; the legend has those drawn of all runs of the name."""
     fields = [axis["field"] for axis in (x, y)]
-    drawn = {row["family"] for row in panel.rows if all(row[field] for field in fields)}
+    drawn = {row["family"] for row in panel.every if all(row[field] for field in fields)}
     return channel("family", panel.families, plot.size, drawn)
 
 
