@@ -1,6 +1,7 @@
 import ctypes
 import importlib
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,6 +43,8 @@ __all__ = [  # fixtures of all tests
 ]
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test imports onnxruntime
+# Ignored where these tests run in the background, as `nohup` and `&` have it: ours would be too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A deadline would be a timed test: this machine may be busy.
 hypothesis.settings.register_profile("untimed", deadline=None, max_examples=40)
