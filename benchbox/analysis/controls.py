@@ -58,7 +58,7 @@ def common(values: Floats, runs: Places, graphs: Places) -> tuple[Common, Common
             break
         left = apart - of_run[runs]
         if counted.any():
-            sd = max(stats.SD_OF_MAD * float(np.median(np.abs(left[counted > 0]))), RUN_SD)
+            sd = max(stats.SD_OF_MAD * stats.middle(np.abs(left[counted > 0])), RUN_SD)
         weights = counted / (1 + (left / FAR / sd) ** 2)
     cuts = _cuts(runs, graphs)
     level = _moved(of_run, cuts)

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from benchbox.analysis import stats
+
 # Variance beyond the runs' own, in units of that, and its correlation from one run to the next.
 NOISES = ((0.0, 0.5), *((share, rho) for share in (0.5, 1.0, 2.0, 4.0) for rho in (0.5, 0.7)))
 # Twice the ln of the likelihoods' ratio that a step needs: slope by ln of the runs, and offset. By
@@ -39,7 +41,7 @@ def _evidence(series: Floats, own: Floats, shared: Floats, at: int) -> float:
     places = np.arange(len(series))
     apart = np.abs(np.subtract.outer(places, places))
     columns = np.stack([series, np.ones(len(series)), places >= at], axis=1)
-    usual = float(np.median(own)) ** 2
+    usual = stats.middle(own) ** 2
     without, with_step = list[float](), list[float]()
     for share, rho in NOISES:
         noise = np.diag(own**2) + shared + share * usual * (rho**places)[apart]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchbox.analysis import controls
+from benchbox.analysis import controls, stats
 from benchbox.analysis.adjusted import WIDEST, Z95
 from benchbox.analysis.controls import Common
 
@@ -71,10 +71,16 @@ def by_sentinels(figures: Floats) -> Series:
     apart = np.zeros_like(usual)
     if len(known):
         apart = np.nan_to_num(np.log(usual[known[-1]] / usual))
-        slopes, errors = (np.nanmedian(each[known], axis=0) for each in (slopes, errors))
+        slopes, errors = (np.array([*map(_usual, each[known].T)]) for each in (slopes, errors))
     back = (apart * np.nan_to_num(slopes)).sum(axis=1).clip(-WIDEST, WIDEST)
     doubts = apart * np.nan_to_num(errors)
     return Series(np.log(figures[:, 0]) + back, _sds(figures), back, doubts)
+
+
+def _usual(values: Floats) -> float:
+    """The middle of the values that are known, 0 of none."""
+    known = values[~np.isnan(values)]
+    return stats.middle(known) if len(known) else 0.0
 
 
 def of_machine(figures: Floats, runs: Places, common: Common) -> Floats:

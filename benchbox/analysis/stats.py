@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from statistics import NormalDist, fmean, median, variance
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from benchbox.analysis.quantities import Ratio
+
+if TYPE_CHECKING:
+    from numpy import float64
+    from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 MIN_ROUNDS = 6  # the fewest medians that have a 95% interval: 1 - 2 / 2**6 = 0.97
@@ -38,6 +42,14 @@ class Interval:
         if self.value <= 0:
             return math.inf
         return max(self.high - self.value, self.value - self.low) / self.value
+
+
+def middle(values: "NDArray[float64]") -> float:
+    """The median of an array, by less than numpy's own loads: masked arrays, for no use here."""
+    ends = (len(values) - 1) // 2, len(values) // 2
+    parted = values.copy()
+    parted.partition(ends)
+    return float(parted[ends[0]] + parted[ends[1]]) / 2
 
 
 def median_interval(values: Sequence[float]) -> Interval | None:

@@ -1,10 +1,11 @@
 """History of a case on a machine: its p50 from run to run, its steps, and what changed there."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -86,7 +87,7 @@ class History:
 
     `back` sets its figures back to the newest run: by the sentinels and, where it `has_controls`,
     by other cases, whose steps in common are those of the `machine`. `levels` and `steps` are what
-    is between and at its changes, `overall` is the ratio of the newest level to the first. The
+    is between and at its changes, `overall` gives the ratio of the newest level to the first. The
     newest graph, where it has too few runs to judge, is a level without a step: `changed` there.
     """
 
@@ -98,7 +99,7 @@ class History:
     has_controls: bool = False
     levels: Sequence[Level] = ()
     steps: Sequence[LevelStep] = ()
-    overall: Interval | None = None
+    overall: Callable[[], Interval | None] = lambda: None
     changed: Change | None = None
     machine: Sequence[LevelStep] = ()
 
@@ -243,11 +244,11 @@ def _history(name: str, past: Past, rows: CaseRows, series: Series) -> History:
     newest = past.context(past.runs[rows.runs[-1]].number)
     bare = History(name, newest, past, rows, np.exp(series.back))
     judged = _judged(rows.graphs)
-    levels = steps.levels(*series.part(0, judged))
+    part = series.part(0, judged)
+    levels = steps.levels(*part)
     found = [_step(bare, before, after) for before, after in pairwise(levels)]
-    whole = replace(
-        bare, levels=levels, steps=found, overall=steps.overall(levels, *series.part(0, judged))
-    )
+    overall = partial(steps.overall, levels, *part)
+    whole = replace(bare, levels=levels, steps=found, overall=overall)
     if judged == len(rows):
         return whole
     (level,) = steps.levels(*series.part(judged, len(rows)))

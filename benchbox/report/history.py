@@ -195,12 +195,12 @@ def judged(found: Sequence[History], limit: Limit) -> Iterator[tuple[Kept, str]]
         if step and kept == "over":
             most = named(limit, step.ratio)
             yield kept, f"Failed: {has}, over {most}; {changed(step)}{alone}"
-        elif history.overall and history.overall.low > limit.most:
+        elif (overall := history.overall()) and overall.low > limit.most:
             first = _date(history.point(0))
             yield (
                 "over",
-                f"Failed: {history.name} takes {ratio(limit, history.overall)} the latency of its "
-                f"first runs on {on}, from {first} UTC on, over {named(limit, history.overall)}",
+                f"Failed: {history.name} takes {ratio(limit, overall)} the latency of its "
+                f"first runs on {on}, from {first} UTC on, over {named(limit, overall)}",
             )
         elif step and kept == "unclear":
             most = named(limit, step.ratio)

@@ -1,11 +1,11 @@
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchbox.analysis import evidence, steps
+from benchbox.analysis import evidence, stats, steps
 from benchbox.analysis.steps import Level
 
 # Half-widths of 95% intervals in results/reference: quantiles of 158 records.
@@ -45,6 +45,13 @@ def test_the_evidence_for_a_step_lacks_less_the_larger_it_is_and_much_of_a_drift
     assert evidence.lack(values + 0.05 * np.arange(40) / 40, sds, none[:40], 20) > 0
     long = np.concatenate([values, values, values]), np.concatenate([sds, sds, sds])
     assert evidence.lack(*long, none, 100) > 0
+
+
+def test_middles_are_medians() -> None:
+    assert set(steps._middles(*np.array([*permutations(range(5))], float).T)) == {2.0}
+    for count in range(1, 9):
+        values = np.random.default_rng(count).normal(size=count)
+        assert stats.middle(values) == np.median(values)
 
 
 def test_noise_is_no_step() -> None:
