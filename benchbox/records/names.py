@@ -39,8 +39,9 @@ def files(name: str | None, wanted: Wanted) -> list[list[Path]]:
     """
     if name and (typed := _typed(name)):
         return [[path] for path in typed]
-    found = [path for path in newest_first(_folders(wanted.results)) if wanted.takes(path)]
-    named = found if name is None else [*filter(matcher(name), found)]
+    is_named = reader.named(None) if name is None else matcher(name)
+    folders = _folders(wanted.results)
+    named = newest_first(folders, lambda path: is_named(path) and wanted.takes(path))
     if name and "/" in name and not (named or is_glob(name)):
         return [[Path(name)]]  # which does not exist
     if not named:
@@ -148,10 +149,12 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def _names(path: Path) -> Iterator[str]:
-    yield str(path)
-    for name in (stem(path), name_of(stem(path))):
+    whole = str(path)
+    yield whole
+    device = whole.rpartition("/")[0].rpartition("/")[2]
+    for name in (stem(whole), name_of(stem(whole))):
         yield name
-        yield f"{path.parent.name}/{name}"
+        yield f"{device}/{name}"
 
 
 def _folders(results: Path) -> Sequence[Path]:

@@ -54,7 +54,7 @@ def others(run: Run, results: Path) -> list[Run]:
         return []
     folders = [path for path in results.glob("*") if path.is_dir()]
     found = list[Run]()
-    for path in reader.newest_first(sorted(folders), run.context.name):
+    for path in reader.newest_first(sorted(folders), reader.named(run.context.name)):
         if path != run.path and _together(reader.first_line(path)) == together:
             with contextlib.suppress(RecordError):  # whoever names it is told
                 found.append(reader.read(path))

@@ -1,7 +1,9 @@
 """Reader of runs: finds the newest in a folder, and validates a file line by line."""
 
+import contextlib
 import gzip
 import json
+import os
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -82,20 +84,32 @@ class RawLine(NamedTuple):
 
 def latest(folder: Path, device: str, name: str | None = None) -> Path | None:
     """The newest run on a device, of that name where one is given; None without any."""
-    return next(iter(newest_first([folder / device], name)), None)
+    return next(iter(newest_first([folder / device], named(name))), None)
 
 
-def newest_first(folders: Iterable[Path], name: str | None = None) -> list[Path]:
-    """The files of runs in the folders of devices, of that name where one is given."""
-    found = [f / name for f in folders for name in runs(path.name for path in f.glob("*Z-*"))]
-    named = [path for path in found if name in (None, name_of(stem(path)))]
-    dates = {path: dated(path) for path in named}
+def named(name: str | None) -> Callable[[Path], bool]:
+    """Whether a file is of a run of that name, of any where none is given."""
+    return lambda path: name in (None, name_of(stem(path)))
+
+
+def newest_first(
+    folders: Iterable[Path], is_wanted: Callable[[Path], bool] = lambda _: True
+) -> list[Path]:
+    """The files of runs in the folders of devices, of those that are wanted."""
+    found = [folder / name for folder in folders for name in runs(_listed(folder))]
+    dates = {path: dated(path) for path in found if is_wanted(path)}
     alike = Counter(dates.values())
     return sorted(
-        named,
+        dates,
         key=lambda path: (dates[path], _changed_s(path) if alike[dates[path]] > 1 else 0.0),
         reverse=True,
     )
+
+
+def _listed(folder: Path) -> list[str]:
+    with contextlib.suppress(OSError):
+        return os.listdir(folder)  # noqa: PTH208 - of 10,000 files it makes no paths
+    return []
 
 
 def runs(names: Iterable[str]) -> list[str]:
