@@ -156,10 +156,28 @@ def test_no_node_takes_less_than_nothing_where_calls_take_long_to_open() -> None
     assert [each.share for each in found.nodes] == pytest.approx([6.9 / 7.8, 0.9 / 7.8])
 
 
-def test_a_disturbed_call_changes_no_share() -> None:
-    calm = estimated(node("a", "Conv", [30] * 8), node("b", "Add", [12] * 8))
-    hit = estimated(node("a", "Conv", [30] * 7 + [9000]), node("b", "Add", [800] + [12] * 7))
-    assert [each.share for each in hit.nodes] == [each.share for each in calm.nodes]
+@pytest.mark.parametrize(
+    "cpu_ns", [None, {"default": [900_000] * 10, "profiled": [1_500_000] * 10}]
+)
+def test_a_disturbed_call_changes_no_node(cpu_ns: dict[str, list[int]] | None) -> None:
+    """Of one thread what calls waited is known, of several the fastest tell."""
+    waited = [0] * 4 + [800, 0, 9000, 0, 0, 0]
+    convolution = [30 + (9000 if us == 9000 else 0) for us in waited]
+    addition = [12 + (800 if us == 800 else 0) for us in waited]
+    answer = reply(node("a", "Conv", convolution), node("b", "Add", addition))
+    answer["latencies_ns"]["profiled"] = [1_500_000 + us * 1000 for us in waited]
+    found = estimate(answer | {"cpu_ns": cpu_ns}, 1)
+    assert [each.profiled_s for each in found.nodes] == pytest.approx([30e-6, 12e-6])
+    assert (found.latency_s, found.slowdown) == pytest.approx(
+        (0.9e-3, 5 / 3) if cpu_ns else (1e-3, 1.5)
+    )
+
+
+def test_what_waits_in_each_call_takes_its_share_of_the_processor() -> None:
+    answer = reply(node("a", "Conv", [60] * 8), node("b", "Add", [24] * 8))
+    cpu_ns = {"default": [500_000] * 8, "profiled": [750_000] * 8}
+    found = estimate(answer | {"cpu_ns": cpu_ns}, 1)
+    assert [each.profiled_s for each in found.nodes] == pytest.approx([30e-6, 12e-6])
 
 
 def test_the_latency_is_that_of_calls_that_nothing_disturbed() -> None:
@@ -185,18 +203,6 @@ def test_costs_on_paper_are_set_beside_what_ran() -> None:
 def test_what_is_typical_leaves_the_extremes_out() -> None:
     several = [5], [1, 2, 3], [0, 4, 6, 99], [1, 1, 1, 9, 9], [*range(10)]
     assert [typical(each) for each in several] == pytest.approx([5, 2, 5, 1, 4.5])
-
-
-def test_calls_that_other_programs_interrupted_are_left_out() -> None:
-    answer = reply(node("a", "Conv", [30] * 10 + [90] * 10), default=1.0)
-    switches = {"default": [0] * 10 + [1] * 10, "profiled": [0] * 10 + [1] * 10}
-    answer["latencies_ns"]["default"] = [1_000_000] * 10 + [5_000_000] * 10
-    quiet = estimate(answer | {"switches": switches}, 1)
-    assert (quiet.latency_s, quiet.nodes[0].profiled_s) == pytest.approx((1e-3, 30e-6))
-    cpu = {"default": [2_000_000] * 20, "profiled": [3_000_000] * 20}
-    own = estimate(answer | {"cpu_ns": cpu}, 1)
-    assert (own.latency_s, own.slowdown) == pytest.approx((2e-3, 1.5))
-    assert own.nodes[0].profiled_s == pytest.approx(60e-6)
 
 
 # the file's nodes behind those that ran

@@ -29,7 +29,7 @@ def reply(*nodes: dict[str, Any], added_us: float = 2.0, **latencies_ms: float) 
     own_us = sum(median(each["us"]) - added_us * each["count"] for each in nodes)
     return {
         "reply": "profile",
-        "latencies_ns": {name: [int(each * 1e6)] * 20 for name, each in ms.items()},
+        "latencies_ns": {name: [int(each * 1e6)] * calls for name, each in ms.items()},
         "unoptimised_error": "",
         "run_us": [1e3 * (ms["profiled"] - ms["default"]) + own_us] * calls,
         "nodes": list(nodes),

@@ -64,7 +64,6 @@ def profile(request: Message, threads: int, options: Options) -> Iterator[dict[s
         "reply": "profile",
         "latencies_ns": bursts.latencies_ns,
         "cpu_ns": bursts.cpu_ns if threads == 1 else None,
-        "switches": bursts.switches,
         "unoptimised_error": reason,
         "run_us": [run.us for run in runs],
         "nodes": nodes,
@@ -123,7 +122,6 @@ class Bursts:
             self._round_s += (1 + count) * call_s
         self.latencies_ns: dict[str, list[int]] = {name: [] for name in calls}
         self.cpu_ns: dict[str, list[int]] = {name: [] for name in calls}
-        self.switches: dict[str, list[int]] = {name: [] for name in calls}
         self.belongs = [False] * len(self._read["profiled"])
 
     def take(self) -> Iterator[dict[str, object]]:
@@ -148,7 +146,6 @@ class Bursts:
         readings.clear()
         burst = time_calls(self._calls[name], count, self._threads)
         self.latencies_ns[name] += burst.latencies_ns
-        self.switches[name] += burst.switches or [0] * count
         self.cpu_ns[name] += readings[-count:]
         if name == "profiled":
             # The first calls of a burst only bring the graph back into the caches.
