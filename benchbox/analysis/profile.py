@@ -29,6 +29,7 @@ from benchbox.analysis.operators import Category, Operation, classify, kernel, k
 from benchbox.analysis.origins import FileNode, Origins
 
 OWN_SHARE = 0.85  # at most, of the shortest node, is the profiler's
+CLOSE = 0.05  # of the latency, that nodes may differ from it
 DROWNED = 3.0  # slowdown beyond which times are the profiler's rather than the graph's
 
 
@@ -83,6 +84,20 @@ class Profile:
     def is_drowned(self) -> bool:
         """Whether the profiler's own work hides the graph's."""
         return self.slowdown > DROWNED
+
+    @property
+    def outside_share(self) -> float:
+        """What of the latency is in no node; below zero where they take longer than that."""
+        return 1 - sum(each.own_s for each in self.nodes) / self.latency_s
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether nodes take more than calls, or so much less that not opening a call explains it.
+
+        What that takes is known where the profiler was found to add something.
+        """
+        outside = self.outside_share
+        return outside < -CLOSE or (outside > CLOSE and not self.overhead_s)
 
 
 def estimate(reply: Mapping[str, Any], file_nodes: int, file: Sequence[FileNode] = ()) -> Profile:

@@ -15,7 +15,6 @@ from benchbox.report.text import listed
 SENTENCES = 3
 NAMED = 3  # channels in a sentence
 MADE_OF = 4  # parts that a difference is said to be made of
-CLOSE = 0.05  # of the latency, that may be outside of nodes
 GIGA = 1e9
 WORTH_A_WORD = 0.02  # of the latency
 SUBJECTS: Mapping[Part, tuple[str, str]] = {
@@ -202,7 +201,7 @@ def notes(cases: Sequence[Explained], *, is_checked: bool = False) -> list[str]:
     ends = " to ".join(dict.fromkeys(f"{each:+.1%}" for each in (min(shares), max(shares))))
     doubt = (
         "; so much is of other programs, which took the processor: explain again when it is quieter"
-        if max(map(abs, shares)) > CLOSE
+        if any(each.profile.is_disturbed for each in cases)
         else ""
     )
     overheads = [each.profile.overhead_s * 1e6 for each in cases]

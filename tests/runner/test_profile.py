@@ -264,6 +264,20 @@ def test_a_case_that_fails_leaves_the_others(
     assert all(text in reason for text, reason in zip(expected, reasons, strict=True))
 
 
+def test_a_disturbed_profile_is_taken_again_and_the_closest_kept(
+    cpu: Device, onnx_cases: Callable[..., list[Case]]
+) -> None:
+    (case,) = onnx_cases("a")
+    sums_us = 1400, 1200, 1300
+    # No more is taken off than the profiler adds to a call.
+    answers = [reply(node("a", "Conv", [us] * 8), profiled=1.1) for us in sums_us]
+    channel = Scripted(HELLO, *answers)
+    opened = lambda device: Agent(channel, device)  # noqa: E731
+    (found,) = runner_profile.outcomes([case], {case.key: graph_of(case)}, cpu, opened)
+    assert found.profile is not None, found.reason
+    assert found.profile.outside_share == pytest.approx(-0.1)
+
+
 def test_a_device_without_an_agent_or_without_a_processor_is_not_usable(
     cpu: Device, onnx_cases: Callable[..., list[Case]]
 ) -> None:
