@@ -158,7 +158,9 @@ class Browser:
             ("phone-dark", PHONE, DARK),
         ):
             self._run(path, size, scheme, f"--screenshot={target}-{name}.png")
-        self._open(f"--print-to-pdf={target}.pdf", "--no-pdf-header-footer", DARK, path.as_uri())
+        wide = "--window-size={},{}".format(*WIDE)
+        printed = (f"--print-to-pdf={target}.pdf", "--no-pdf-header-footer")
+        self._open(wide, *printed, DARK, path.as_uri())
 
     def _run(self, path: Path, size: tuple[int, int], *words: str) -> str:
         """Open a page in a frame of that size."""
