@@ -4,12 +4,12 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from benchbox import host, memory
 from benchbox.devices import require_onnxruntime
-from benchbox.errors import AgentError, CaseError, SpecError, StorageError
+from benchbox.errors import AgentError, CaseError, GraphError, SpecError, StorageError
 from benchbox.export import cache, entries, fork, modules, source_digest
 from benchbox.export.graph import Graph
 from benchbox.specs import Builder, Case, OnnxFile
@@ -42,8 +42,9 @@ def prepare(
     case that is being exported, empty at the end. Raises SpecError when a builder cannot work at
     all, StorageError when the cache cannot be written.
     """
+    result: dict[str, Graph | CaseError] = {}
     if timed:
-        cases = [cache.settled(case) for case in cases]
+        cases = [*_settled(cases, result)]
     keys = cache.keys(cases)
     if not timed:
         keys |= {c.key: f"{keys[c.key]}{COUNTED}" for c in cases if _is_counted(keys[c.key], c)}
@@ -56,7 +57,6 @@ def prepare(
     failures |= {key: CaseError(CHANGED) for key in cache.drop_changed(missing)}
     for key, case in missing.items():
         found[key] = failures.get(key) or cache.lookup(key, case) or CaseError(CHANGED)
-    result: dict[str, Graph | CaseError] = {}
     for case in cases:
         outcome = found[keys[case.key]]
         if isinstance(outcome, SpecError | StorageError):
@@ -64,6 +64,15 @@ def prepare(
         assert outcome is not None, "made, or failed"
         result[case.key] = outcome
     return result
+
+
+def _settled(cases: Sequence[Case], broken: dict[str, Graph | CaseError]) -> Iterator[Case]:
+    """Yield the cases that can be read, as they stay; why others are `broken` is noted there."""
+    for case in cases:
+        try:
+            yield cache.settled(case)
+        except GraphError as error:
+            broken[case.key] = CaseError(str(error))
 
 
 def _is_counted(key: str, case: Case) -> bool:

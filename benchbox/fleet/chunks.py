@@ -5,7 +5,8 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain, count, repeat
+from typing import TypeVar
 
 from benchbox.errors import CaseError
 from benchbox.export import Graph
@@ -15,6 +16,7 @@ from benchbox.runner.prepare import prepare
 from benchbox.runner.request import Request
 from benchbox.specs import BlockSpec, Case
 
+T = TypeVar("T")
 MOST_CASES = 8  # of a task that need not be together
 STREAMED = 4  # of a task where nobody knows how many there will be, so that all end soon
 TASKS_EACH = 2  # of a device at least are left, so that all end at about the same time
@@ -76,8 +78,7 @@ def groups(cases: Sequence[Case], devices: int, *, is_comparison: bool) -> list[
 
 def streamed(cases: Iterator[Case]) -> Iterator[list[Case]]:
     """Yield cases that are compared with none in parts, as they come."""
-    while part := list(islice(cases, STREAMED)):
-        yield part
+    yield from _packed(cases, repeat(STREAMED), lambda _: 1)
 
 
 def _shared(cases: Sequence[Case], devices: int, least: int) -> list[list[Case]]:
@@ -162,15 +163,27 @@ class Preparation:
 
 def _batches(parts: Iterable[Sequence[Case]]) -> Iterator[list[Sequence[Case]]]:
     """Batches of parts: small at first, so that devices need not wait; then ever larger."""
-    batch: list[Sequence[Case]] = []
-    size, most = BATCHES
-    for part in parts:
-        batch.append(part)
-        if sum(map(len, batch)) >= size:
-            yield batch
-            batch, size = [], min(most, 2 * size)
-    if batch:
-        yield batch
+    first, most = BATCHES
+    return _packed(parts, (min(most, first << n) for n in count()), len)
+
+
+def _packed(
+    items: Iterable[T], sizes: Iterator[int], size: Callable[[T], int]
+) -> Iterator[list[T]]:
+    """Yield items in packs of these sizes at least; what comes before an error is not lost."""
+    pack, failure, wanted = list[T](), None, next(sizes)
+    try:
+        for item in items:
+            pack.append(item)
+            if sum(map(size, pack)) >= wanted:
+                yield pack
+                pack, wanted = [], next(sizes)
+    except Exception as error:  # it is raised once those before it are taken
+        failure = error
+    if pack:
+        yield pack
+    if failure is not None:
+        raise failure
 
 
 def _sha256(graph: Graph | CaseError) -> str:

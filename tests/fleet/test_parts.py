@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from rich.console import Console
 from benchbox import host
 from benchbox.cli import fleet_list
 from benchbox.devices import CPU_PROVIDER, Device
-from benchbox.errors import CaseError, DeviceError, StorageError, UsageError
+from benchbox.errors import CaseError, DeviceError, SpecError, StorageError, UsageError
 from benchbox.fleet import chunks, engine, members, roster, store, targets, task
 from benchbox.fleet.members import Member
 from benchbox.fleet.task import Files
@@ -168,6 +169,17 @@ def test_a_reference_goes_along_with_each_part_of_its_group() -> None:
     ]
     whole = chunks.groups(cases(a=10), 4, is_comparison=True)
     assert [len(part) for part in whole] == [10]
+
+
+def test_what_comes_before_an_error_is_not_lost() -> None:
+    def stream() -> Iterator[Case]:
+        yield from cases(a=5)
+        raise SpecError("it fails")
+
+    batches = chunks._batches(chunks.streamed(stream()))
+    assert [len(part) for part in next(batches)] == [4, 1]
+    with pytest.raises(SpecError):
+        next(batches)
 
 
 HOST = {"machine": "aarch64", "cpu": "Cortex-A76", "cpus": 4, "boot": "b"}

@@ -8,13 +8,15 @@ from typing import Any
 import onnx
 import pytest
 
+from benchbox import runner
 from benchbox.api import job
 from benchbox.api.job import Job
 from benchbox.api.options import Cases, JobOptions
 from benchbox.errors import SpecError, UsageError
-from benchbox.export import cache
+from benchbox.export import Graph, cache
 from benchbox.runner import generated
 from benchbox.specs import OnnxFile, Selection
+from tests.export.conftest import external_case
 from tests.helpers.onnx_models import product
 
 SEARCH = """
@@ -36,6 +38,9 @@ def variants_of(count):
     for index in range(count):
         yield index, FILE
 
+def nothing():
+    yield from ()
+
 def no_tuple():
     yield 3
 
@@ -46,8 +51,10 @@ def twice():
     yield "a", FILE
     yield "a", FILE
 
-def no_graph():
+def broken():
     yield "a", b"nothing"
+    yield "b", FILE
+    yield "c", "outside.onnx"
 
 def no_file():
     yield "a", "no-such.onnx"
@@ -95,10 +102,10 @@ def test_all_cases_are_there_once_a_spec_is_unfolded() -> None:
     ("name", "says"),
     [
         ("variants", "generator 'search.py:variants' fails: KeyError: 'no such width'"),
+        ("nothing", "generator 'search.py:nothing' yields nothing"),
         ("no_tuple", "item 1 is no (name, model) or (name, model, accuracy)"),
         ("no_model", "'a': a has no ONNX model, bytes or path of one"),
         ("twice", "item 2: a second graph 'a'"),
-        ("no_graph", "'a': graph.onnx: "),
         ("no_file", "no-such.onnx"),
         ("no_number", "the accuracy of 'a' is no number"),
     ],
@@ -107,6 +114,17 @@ def test_what_is_no_graph_is_an_error_in_one_line(name: str, says: str) -> None:
     with pytest.raises(SpecError, match=re.escape(says)) as raised:
         list(generated.stream(f"search.py:{name}", Selection()))
     assert "\n" not in str(raised.value)
+
+
+def test_a_broken_graph_takes_no_other_with_it(folder: Path) -> None:
+    external_case(folder)
+    (folder / "w.bin").unlink()
+    cases = list(generated.stream("search.py:broken", Selection()))
+    graphs = runner.prepare((), cases)
+    says = {name.split(":")[1]: str(each) for name, each in graphs.items() if name[-1] != "b"}
+    assert says["a"].startswith("graph.onnx: not an ONNX file")
+    assert says["c"] == "outside.onnx: its external data 'w.bin' is not beside it"
+    assert isinstance(graphs["broken:b"], Graph)
 
 
 def job_of(*names: str, **options: Any) -> Job:
