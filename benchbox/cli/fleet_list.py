@@ -1,7 +1,7 @@
 """The `benchbox fleet list` command: the devices of a fleet, as a table or as JSON."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from benchbox.cli.list import table
@@ -22,13 +22,16 @@ def show(scheduler: str, format_: str) -> None:
     from benchbox.fleet.connection import Connection
 
     with contextlib.closing(Connection(address)) as connection:
-        found = sorted(connection.members() or (), key=lambda each: each.name)
+        there = connection.members()
+        if there is None:
+            raise address.unreachable(TimeoutError())
+        found = sorted(there, key=lambda each: each.name)
         exporters, dashboard = connection.ask(members.services)
     if format_ == "json":
         whole = {"dashboard": dashboard, "exporters": exporters, "devices": list(map(row, found))}
         write(STDOUT, files.json_text(whole))
     else:
-        show_tables([of(found, exporters, dashboard)], console())
+        show_tables([of(found, exporters, dashboard, connection.wrong)], console())
 
 
 def row(member: Member) -> dict[str, object]:
@@ -36,8 +39,10 @@ def row(member: Member) -> dict[str, object]:
     return {**asdict(member), "pools": list(member.pools), "queued_s": member.queued_s}
 
 
-def of(found: Sequence[Member], exporters: int, dashboard: str | None) -> Table:
-    """The table of devices, with why some rest below it."""
+def of(
+    found: Sequence[Member], exporters: int, dashboard: str | None, wrong: Mapping[str, str]
+) -> Table:
+    """The table of devices, with why some rest, or are left out, below it."""
 
     def column(header: str, cells: Sequence[str], drop: int = 0, *, text: bool = False) -> Column:
         return Column(header, tuple(cells), text, drop)
@@ -59,6 +64,7 @@ def of(found: Sequence[Member], exporters: int, dashboard: str | None) -> Table:
         ],
         [
             *(f"{each.name} rests: {each.rests}" for each in found if each.rests),
+            *(f"{name} is left out: {why}" for name, why in wrong.items()),
             *(f"{identity} is {kind}" for identity, kind in kinds.items()),
             *([f"{exporters} {_export(exporters)} graphs"] if exporters else []),
             f"Dask's dashboard, for the scheduler's machine: {dashboard or NO_DASHBOARD}",

@@ -16,6 +16,7 @@ from benchbox.fleet.task import Files, Reply, Task
 
 T = TypeVar("T")
 AGAIN_S = 2.0  # for a try to reach a scheduler that was lost
+ASK_S = 10.0  # for its answer
 # What Dask raises where a worker, or the scheduler, has left.
 LEFT = (OSError, TimeoutError, RuntimeError, ValueError, LookupError)
 
@@ -29,6 +30,7 @@ class Connection:
         self.begun: Callable[[str], None] = lambda _: None  # it hears the keys of tasks
         self.made = 0  # how often: what an earlier client had is lost
         self.topic = f"benchbox-{secrets.token_hex(8)}"
+        self.wrong: Mapping[str, str] = {}  # of devices left out at the last look, by name
         self._has: set[tuple[str, str]] = set()  # worker and sha256
         self._sending: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         try:
@@ -58,7 +60,8 @@ class Connection:
             found = self.ask(members.of_scheduler)
         except LEFT:
             return None
-        return members.parse(found)
+        there, self.wrong = members.parse(found)
+        return there
 
     def submit(self, asked: Task, there: Member, priority: int) -> Any:  # noqa: ANN401
         """Submit a task to the worker of a device; return its future."""
@@ -104,8 +107,8 @@ class Connection:
         return self._client.run(function, *args, workers=[host])[host]
 
     def ask(self, function: Callable[..., T]) -> T:
-        """Call a function on the scheduler."""
-        found: T = self._client.run_on_scheduler(function)
+        """Call a function on the scheduler; raises TimeoutError where it does not answer."""
+        found: T = self._client.run_on_scheduler(function, callback_timeout=ASK_S)
         return found
 
     def close(self) -> None:

@@ -121,12 +121,17 @@ def services(dask_scheduler: Any) -> tuple[int, str | None]:  # noqa: ANN401 - i
     return exporters, f"http://{server.address}:{server.port}/status"
 
 
-def parse(found: object) -> list[Member]:
-    """The members in what the scheduler told; raises DeviceError where it told nonsense."""
-    try:
-        return TypeAdapter(list[Member]).validate_python(found)
-    except ValidationError as error:
-        raise DeviceError(f"the fleet's scheduler told nonsense: {wrong_field(error)!r}") from None
+def parse(found: Sequence[Mapping[str, Any]]) -> tuple[list[Member], dict[str, str]]:
+    """The members in what workers told, and by name why others are none."""
+    members, wrong = list[Member](), dict[str, str]()
+    adapter = TypeAdapter(Member)
+    for each in found:
+        try:
+            members.append(adapter.validate_python(each))
+        except ValidationError as error:
+            what = f"{each['worker']} tells nonsense of it, {wrong_field(error)!r}"
+            wrong[str(each.get("name"))] = f"{what}; use one benchbox on all machines"
+    return members, wrong
 
 
 def matching(target: str, members: Sequence[Member]) -> list[Member]:

@@ -70,7 +70,7 @@ class Submission:
         self._over: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._connection = connection
         connection.begun = self._begun
-        self._is_away = False
+        self._is_away = self._is_stopping = False
         self._targets: list[FleetTarget] = []
         there, ready = self._look(), partial(self._over.put, NOTHING)
         make = partial(exports.prepare, connection) if exports.is_needed() else None
@@ -126,11 +126,13 @@ class Submission:
 
     def _wind_up(self) -> None:
         """Take back what has not begun, and wait for the rest; again Ctrl-C leaves at once."""
-        self._drop(lambda sent: not sent.flight.has_begun)
-        if self._sent:
-            self._hearer.stopping(len(self._sent))
-        while self._sent:
-            self._take_one()
+        self._is_stopping = True
+        with contextlib.suppress(KeyboardInterrupt):
+            self._drop(lambda sent: not sent.flight.has_begun)
+            if self._sent:
+                self._hearer.stopping(len(self._sent))
+            while self._sent:
+                self._take_one()
 
     def _take_one(self) -> None:
         """Wait for a task to be over, or for the next look at the fleet."""
@@ -149,6 +151,8 @@ class Submission:
             self._is_away = found is None
             self._hearer.waiting("the fleet's scheduler is away" if self._is_away else "")
         self._roster.look(found or (), {each.identity for each in self._targets})
+        for name, why in self._connection.wrong.items():
+            self._roster.put_aside(name, why)
         for sent in self._drop(self._has_left):
             sent.target.take_back(sent.chunk, sent.flight.member.name)
         return found or ()
@@ -156,7 +160,7 @@ class Submission:
     def _has_left(self, sent: SentChunk) -> bool:
         """Whether the worker that has a task is there no more, or the scheduler that it was of."""
         if self._is_away:
-            return False  # it may be back before it is missed
+            return self._is_stopping  # else it may be back before it is missed
         is_same = sent.flight.made == self._connection.made
         return not (is_same and self._roster.has(sent.flight.member))
 
@@ -164,7 +168,8 @@ class Submission:
         """Fail a target that no device is left for."""
         there = self._roster.of(target.text, target.identity)
         is_spent = all(map(self._roster.is_aside, there))
-        if target.is_done or self._has_sent(target) or not is_spent:
+        is_at_it = self._has_sent(target) and not self._is_away
+        if target.is_done or is_at_it or not is_spent:
             target.alone_since = None
             return
         now = time.monotonic()
@@ -172,7 +177,11 @@ class Submission:
         if there or now - target.alone_since >= AWAY_S:
             what = "the scheduler has gone" if self._is_away else "no device is left to time on"
             name = target.text or "the fleet"
-            target.failure = DeviceError(f"{name}: {what}; `--resume` goes on from here")
+            self._fail(target, DeviceError(f"{name}: {what}; `--resume` goes on from here"))
+
+    def _fail(self, target: FleetTarget, error: BenchboxError) -> None:
+        target.failure = error
+        self._drop(lambda sent: sent.target is target)
 
     def _has_sent(self, target: FleetTarget) -> bool:
         return any(sent.target is target for sent in self._sent.values())
@@ -243,8 +252,7 @@ class Submission:
         try:
             taken = target.results.take(name, reply.lines, sent.chunk)
         except StorageError as error:  # whatever else is measured could not be kept either
-            target.failure = error
-            self._drop(lambda sent: sent.target is target)
+            self._fail(target, error)
             return ""
         except Exception as error:  # whatever a device tells takes no other's cases with it
             return str(error) or type(error).__name__

@@ -170,7 +170,8 @@ async def _join(
     async with Client(
         address.url, security=security, asynchronous=True, timeout=CONNECT_S, set_as_default=False
     ) as client:
-        _require_new(members.parse(await client.run_on_scheduler(members.of_scheduler)), offered)
+        there, _ = members.parse(await client.run_on_scheduler(members.of_scheduler))
+        _require_new(there, offered)
         worker = DeviceWorker(
             address.url,
             host=None if address.certificates else "127.0.0.1",  # else whoever reaches it runs code

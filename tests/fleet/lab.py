@@ -93,6 +93,7 @@ class Inside:
     """A connection to devices of this process, which time what they are sent as a worker does."""
 
     topic, made = "inside", 1
+    wrong: Mapping[str, str] = {}
 
     def __init__(self, *names: str) -> None:
         self.offered = {each.device.name: each for each in stand_in.offers(*names)}
@@ -100,7 +101,7 @@ class Inside:
         self.begun: Callable[[str], None] = lambda _: None
 
     def members(self) -> list[Member] | None:
-        return members.parse([{**each.now(), "worker": "w"} for each in self.offered.values()])
+        return members.parse([{**each.now(), "worker": "w"} for each in self.offered.values()])[0]
 
     def send(self, files: Mapping[str, Files], _: str) -> None:
         for load in store.loads(files):

@@ -138,6 +138,17 @@ def test_no_device_waits_for_another_of_its_worker(lab: Lab) -> None:
     thread.join()
 
 
+def test_a_scheduler_that_does_not_answer_is_away(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "ASK_S", 0.5)
+    with closing(Connection(fleet.address)) as watched:
+        fleet.processes[0].send_signal(signal.SIGSTOP)
+        assert watched.members() is None
+        fleet.processes[0].send_signal(signal.SIGCONT)
+        waited(lambda: watched.members() is not None)
+
+
 def test_a_graph_is_sent_to_a_host_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.run(Hearer())
     monkeypatch.setattr(

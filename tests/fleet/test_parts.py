@@ -285,12 +285,14 @@ def test_the_list_fits_a_terminal_and_says_who_rests() -> None:
     hot = replace(member("pi-2"), rests="heat slows it down at 85 °C", temperature_c=85.0)
     read = replace(member("pi-3"), reading_ns=96_100.0, p50_s=0.0123, done=12)
     out = io.StringIO()
-    table = fleet_list.of([busy, hot, read], 2, "http://127.0.0.1:8787/status")
+    wrong = members.parse([{**fleet_list.row(busy), "name": "pi-4", "cpu": 1}])[1]
+    table = fleet_list.of([busy, hot, read], 2, "http://127.0.0.1:8787/status", wrong)
     show_tables([table], Console(file=out, width=80, force_terminal=True, color_system=None))
     text = out.getvalue()
     assert max(map(len, text.splitlines())) <= 80
     for words in ("22 s", "12.3", "pi-2 rests: heat", "2 workers export graphs", "8787/status"):
         assert words in text
-    assert fleet_list.NO_DASHBOARD in str(fleet_list.of([], 0, None))
+    assert "pi-4 is left out: w tells nonsense of it, 'cpu'" in " ".join(text.split())
+    assert fleet_list.NO_DASHBOARD in str(fleet_list.of([], 0, None, {}))
     assert fleet_list.row(busy)["queued_s"] == 22.0
     json.dumps(fleet_list.row(hot))

@@ -132,13 +132,15 @@ def test_a_run_ends_where_every_task_reads_otherwise(
 def test_a_run_without_a_fleet_ends_after_two_minutes(
     found: list[Member] | None, says: str, lab: Lab, inside: Inside, clock: Iterator[float]
 ) -> None:
-    left = list[float]()
+    left, hold = list[float](), lab.state / "hold"
 
     def leave() -> None:
+        hold.touch()
         inside.members = lambda: found  # type: ignore[method-assign]
         left.append(next(clock))
 
     ends = lab.run(Hearer(leave), "pi-1")
+    hold.unlink()
     assert says in str(ends.failures[0])
     assert 0 < next(clock) - left[-1] - roster.AWAY_S < 20
 
