@@ -38,6 +38,7 @@ class Member:
     runtime: Text
     governor: Text
     pools: Sequence[Text]
+    threads: Count = 0
     boot: Text = ""
     case: Text = ""
     done: Count = 0
@@ -76,6 +77,7 @@ def described(
         "identity": identity,
         **{name: parts[name] for name in SHOWN},
         "parts": parts,
+        "threads": device.threads,
         "pools": [*dict.fromkeys(filter(None, (stem, slug, identity)))],
         "boot": _digest(str(boot)) if boot else "",
     }

@@ -10,8 +10,11 @@ from typing import Any
 from benchbox import records
 from benchbox.errors import RecordError, StorageError
 from benchbox.export import Graph
+from benchbox.fleet import members
 from benchbox.fleet.chunks import Chunk
-from benchbox.records import Context, Record, Run, Writer, differences, reader
+from benchbox.fleet.members import Member
+from benchbox.records import Context, Record, Run, Writer, differences, pools, reader, resume
+from benchbox.records.differences import Difference
 from benchbox.records.indexed_line import IndexedLine
 from benchbox.records.model import RECORD
 from benchbox.records.reader import RawLine
@@ -59,9 +62,15 @@ class DeviceFile:
 class Results:
     """The files of a request's run, one for each device that has timed some of it."""
 
-    def __init__(self, request: Request, cases: Sequence[Case], pool: str) -> None:
-        """`pool` is what the devices share, empty where one was asked for by name."""
-        self._request, self._pool = request, pool
+    def __init__(
+        self, request: Request, cases: Sequence[Case], member: Member, *, is_pool: bool
+    ) -> None:
+        """`member` is the device that was asked for by name, or the first of a pool.
+
+        Raises RecordError where an earlier run that is to be resumed was of other settings.
+        """
+        self._request, self._member = request, member
+        self._pool = pool = member.identity if is_pool else ""
         self._index = {case.key: index for index, case in enumerate(cases)}
         self._plan = planned(request, cases)
         if pool or not cases:  # how many of the cases a device gets is not known before
@@ -146,8 +155,25 @@ class Results:
                 continue
             context, statuses = _head(path)
             if (context.plan.get("pool") or "") == self._pool:
+                resume.require_none(path, self._differences(context))
                 found[folder.name] = Run(path, context, ()), statuses
         return found
+
+    def _differences(self, before: Context) -> list[Difference]:
+        """What forbids to show figures of an earlier run as those that are asked for now."""
+        plan = {name: before.plan.get(name) for name in differences.DRIVING}
+        now = replace(
+            before,
+            threads=self._request.device.threads or self._member.threads or before.threads,
+            channels=self._request.selection.channels,
+            seed=self._request.plan.seed,
+            plan=plan | self._plan,
+        )
+        kind = pools.kind(before.host, before.versions)
+        shown = [Difference(n, kind[n], getattr(self._member, n)) for n in members.SHOWN]
+        return differences.of_samples(before, now) + [
+            each for each in shown if each.was != each.now
+        ]
 
 
 def _created(results: Path, context: Context) -> DeviceFile:

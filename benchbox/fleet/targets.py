@@ -123,7 +123,7 @@ def of_request(
     if stream is not None:
         parts, cases, count = streamed(chain(cases, stream)), (), STREAMED
     is_pool = text != found[0].name
-    results = Results(request, cases, identity if is_pool else "")
+    results = Results(request, cases, found[0], is_pool=is_pool)
     control = Control() if is_pool and not is_comparison else None
     made = control.choose if control else None
     ahead = Preparation(prepared(request, parts, results.done(), progress, make, made), ready)

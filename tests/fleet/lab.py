@@ -168,13 +168,14 @@ class Lab:
         *,
         resume: bool = False,
         priority: int = 0,
+        threads: int = 1,
         stream: Iterator[Case] | None = None,
     ) -> Ends:
         request = Request(
             name="lab",
             specs=[spec_of(self.cases)],
             selection=Selection(),
-            device=Device(device, CPU_PROVIDER, 1, "arm", url="fleet:"),
+            device=Device(device, CPU_PROVIDER, threads, "arm", url="fleet:"),
             plan=QUICK,
             results=self.folder / "results",
             resume=resume,

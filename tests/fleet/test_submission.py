@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchbox.errors import DeviceError, SpecError
+from benchbox.errors import DeviceError, RecordError, SpecError
 from benchbox.fleet import chunks, roster, submit, worker
 from benchbox.fleet.authority import FleetAddress
 from benchbox.fleet.members import Member
@@ -76,6 +76,23 @@ def test_what_is_left_is_timed_by_resume(lab: Lab) -> None:
     assert lab.timed() == lab.everything()
     shown = lab.run(Hearer(), resume=True).outcomes.values()
     assert once([r.case for each in shown for r in each.run.records]) == lab.everything()
+
+
+@pytest.mark.parametrize(
+    ("device", "threads", "runtime", "says"),
+    [
+        ("pool:pi", 2, "ONNX Runtime 1.22", "threads was 1 and is 2 now"),
+        ("pi-1", 1, "ONNX Runtime 1.23", "runtime was 'ONNX Runtime 1.22' and is"),
+    ],
+)
+def test_figures_of_other_settings_are_not_shown_as_those_asked_for(
+    device: str, threads: int, runtime: str, says: str, lab: Lab, inside: Inside
+) -> None:
+    lab.run(Hearer(), device)
+    for each in inside.offered.values():
+        each.facts = {**each.facts, "runtime": runtime}
+    with pytest.raises(RecordError, match=says):
+        lab.run(Hearer(), device, threads=threads, resume=True)
 
 
 def test_what_comes_in_a_stream_is_timed_as_it_comes(
