@@ -73,5 +73,11 @@ class DeviceError(BenchboxError):
     exit_code = 6
 
 
+class TooMuchError(DeviceError):
+    """More is asked of a device than it has."""
+
+    exit_code = 2
+
+
 class StorageError(BenchboxError):
     """Results or cache cannot be written."""

@@ -33,8 +33,9 @@ Make = Callable[[Sequence[BlockSpec], Sequence[Case], Progress], Made]
 class Chunk:
     """Cases to be timed on one device; `wanted` are those for whose sake it is.
 
-    `places` are theirs in the order in which they came. `losses` counts the hosts that left while
-    they had it. What `is_kept` stays where it is timed next, even by a device that drifts.
+    `places` are theirs in the order in which they came. `losses` counts the devices that failed or
+    left while they had it. What `is_kept` stays where it is timed next, even by a device that
+    drifts.
     """
 
     cases: Sequence[Case]

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Protocol
 
 from benchbox import records
-from benchbox.errors import BenchboxError, DeviceError, StorageError
+from benchbox.errors import BenchboxError, DeviceError, StorageError, UsageError
 from benchbox.fleet import exports, targets, task
 from benchbox.fleet.authority import FleetAddress
 from benchbox.fleet.chunks import Chunk
@@ -229,14 +229,16 @@ class Submission:
             self._roster.reached(name)
         if flight.rests:
             self._roster.rest(name, flight.rests)
-        if flight.rests and self._is_for_another(sent):
+        if flight.reply is not None and flight.reply.refusal:
+            self._fail(sent.target, UsageError(flight.reply.refusal))
+        elif flight.rests and self._is_for_another(sent):
             sent.chunk.is_kept = True
             sent.target.take_back(sent.chunk, name)
         elif flight.has_left:
             sent.target.take_back(sent.chunk, name, is_loss=flight.is_killed)
             self._roster.miss(name, str(flight.error))
         elif reason := flight.failure or self._keep(sent):
-            sent.target.take_back(sent.chunk, name)
+            sent.target.take_back(sent.chunk, name, is_loss=True)
             self._roster.put_aside(name, reason)
 
     def _is_for_another(self, sent: SentChunk) -> bool:

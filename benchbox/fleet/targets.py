@@ -24,7 +24,7 @@ from benchbox.fleet.task import Task
 from benchbox.runner.request import Request
 from benchbox.specs import Case
 
-MOST_LOSSES = 3  # hosts that left while they timed a chunk: it may well be the reason
+MOST_LOSSES = 3  # devices that failed or left while they timed a chunk: it may be the reason
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ class FleetTarget:
         """What is given up, None without any."""
         names = [case.key for chunk in self.lost for case in chunk.cases]
         more = f" and {len(names) - 1} more" if names[1:] else ""
-        what = "not timed, as worker after worker was lost with it"
+        what = f"not timed, as {MOST_LOSSES} devices failed or left with it"
         return DeviceError(f"{names[0]}{more}: {what}") if names else None
 
     @property

@@ -49,10 +49,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The lines of a run's file that a device made of a task; or why it fails, or rests now."""
+    """The lines of a run's file that a device made of a task; or why it fails, or rests now.
+
+    With a `refusal` the task is at fault, for any device.
+    """
 
     lines: str = ""
     failure: Text = ""
+    refusal: Text = ""
     rests: Text = ""
 
 

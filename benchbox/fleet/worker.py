@@ -13,7 +13,7 @@ from typing import Any
 from distributed import Client, Scheduler, Worker, get_worker
 from distributed.worker_state_machine import WorkerState
 
-from benchbox.errors import BenchboxError, DeviceError, UsageError
+from benchbox.errors import BenchboxError, DeviceError, TooMuchError, UsageError
 from benchbox.fleet import members, store, task
 from benchbox.fleet.authority import ANY, CONNECT_S, FleetAddress
 from benchbox.fleet.members import METRIC, ROLE, Member
@@ -70,6 +70,8 @@ def perform(text: str) -> str:
             worker.log_event(asked.topic, asked.key)
             with offered.at(asked.cases[0].key):
                 return task.dump(timed(asked, offered))
+    except (UsageError, TooMuchError) as error:
+        return task.dump(Reply(refusal=str(error)[:4000]))
     except BenchboxError as error:
         return task.dump(Reply(failure=str(error)[:4000]))
     except OSError as error:

@@ -3,7 +3,7 @@
 from benchbox import devices
 from benchbox.agent.gpu import libraries
 from benchbox.devices import Device, last_seen, providers
-from benchbox.errors import DeviceError
+from benchbox.errors import DeviceError, TooMuchError
 from benchbox.transports.board.target import Target, TargetChannel
 from benchbox.transports.channel import ChannelClosed, ProcessChannel, Timeout
 from benchbox.transports.client import Agent, Deadlines
@@ -104,7 +104,7 @@ def _check(device: Device, agent: Agent) -> None:
         providers.require(device.provider, *own)
     devices.require_claims(device, there["machine"], there.get("cpu", ""))
     if device.threads > there["cpus_usable"]:
-        raise DeviceError(
+        raise TooMuchError(
             f"device {device.name!r}: {device.threads} threads asked for, it has "
             f"{there['cpus_usable']} usable processors; choose with --threads"
         )

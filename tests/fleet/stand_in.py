@@ -20,7 +20,7 @@ from benchbox import export
 from benchbox.analysis.latency import Latency
 from benchbox.analysis.states import Gate, state_at
 from benchbox.devices import CPU_PROVIDER, Device
-from benchbox.errors import DeviceError
+from benchbox.errors import DeviceError, TooMuchError
 from benchbox.export import Graph
 from benchbox.fleet import authority, engine, members
 from benchbox.fleet.condition import Condition, Glance
@@ -50,6 +50,8 @@ def measure(folder: Path, request: Request, ready: Prepared, watcher: Any) -> Ou
         time.sleep(0.02)
     if (folder / name).exists():
         raise DeviceError(f"device {name!r}: it is on fire")
+    if request.device.threads > HELLO["host"]["cpus"]:
+        raise TooMuchError("more threads than processors")
     gate = Gate(state_at(reading_ns(folder, name), 3))
     return timed(request, ready, watcher, lambda: {"gate": gate})
 

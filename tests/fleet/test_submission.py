@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchbox.errors import DeviceError, RecordError, SpecError
+from benchbox.errors import DeviceError, RecordError, SpecError, UsageError
 from benchbox.fleet import chunks, roster, submit, worker
 from benchbox.fleet.authority import FleetAddress
 from benchbox.fleet.members import Member
@@ -59,6 +59,13 @@ def test_a_device_that_fails_is_put_aside_and_its_cases_go_elsewhere(lab: Lab) -
     (lab.state / "pi-2").touch()
     with pytest.raises(DeviceError, match="no device is left"):
         lab.run(Hearer())
+
+
+def test_what_no_device_can_do_ends_the_run_and_puts_none_aside(lab: Lab) -> None:
+    hearer = Hearer()
+    with pytest.raises(UsageError, match="more threads"):
+        lab.run(hearer, threads=64)
+    assert hearer.put_aside == {}
 
 
 def test_what_is_left_is_timed_by_resume(lab: Lab) -> None:
