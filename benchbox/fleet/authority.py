@@ -4,11 +4,11 @@ import contextlib
 import ipaddress
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from ssl import SSLCertVerificationError
 from typing import TYPE_CHECKING, Any
 
 from benchbox import host
@@ -53,7 +53,7 @@ class FleetAddress:
         first = error
         while first.__cause__ is not None:
             first = first.__cause__
-        if isinstance(first, SSLCertVerificationError):
+        if isinstance(first, ssl.SSLCertVerificationError):
             what = f"its certificate and those of {self.certificates} are of two fleets"
             return DeviceError(f"{self.url}: {what}; copy those of its machine")
         why = getattr(first, "strerror", "") or str(first).split("\n")[0] or "timed out"
@@ -97,10 +97,10 @@ def _check(folder: Path) -> None:
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature
 
-    key = folder / MEMBER_KEY
-    if os.name == "posix" and (mode := key.stat().st_mode & 0o077):
-        who = "others can change it" if mode & 0o022 else "others can read it"
-        raise UsageError(f"{key}: {who}; `chmod 600` it, and make new certificates if any did")
+    for key in (folder / MEMBER_KEY, folder / AUTHORITY_KEY):
+        if os.name == "posix" and key.exists() and (mode := key.stat().st_mode & 0o077):
+            who = "others can change it" if mode & 0o022 else "others can read it"
+            raise UsageError(f"{key}: {who}; `chmod 600` it, and make new certificates if any did")
     try:
         root, own = (
             x509.load_pem_x509_certificate((folder / name).read_bytes())
@@ -117,6 +117,11 @@ def _check(folder: Path) -> None:
         raise UsageError(
             f"{folder}: {MEMBER} is of another fleet than {AUTHORITY}; {AGAIN}"
         ) from None
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_cert_chain(folder / MEMBER, folder / MEMBER_KEY, password="")
+    except OSError:
+        raise UsageError(f"{folder}: {MEMBER_KEY} is not the key of {MEMBER}; {AGAIN}") from None
 
 
 def _is_loopback(name: str) -> bool:
@@ -150,15 +155,19 @@ def init(folder: Path) -> list[Path]:
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write new files, keys so that nobody else reads them, ever."""
+    """Write new files, all or none; keys so that nobody else reads them, ever."""
+    made = list[Path]()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, data in files.items():
             mode = 0o600 if name.endswith("-key.pem") else 0o644
             descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            made.append(folder / name)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
     except OSError as error:
+        for path in made:
+            path.unlink()
         raise StorageError(f"{folder}: cannot be written: {error.strerror}") from None
 
 

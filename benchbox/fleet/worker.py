@@ -228,18 +228,18 @@ async def schedule(address: FleetAddress, say: Callable[[str], None], work: Any 
     """Run the scheduler of a fleet, and `work` beside it, until the end."""
     protocol, _, place = address.url.partition("://")
     name, _, port = place.rpartition(":")
-    scheduler = Scheduler(
-        host=name.strip("[]"),
-        port=int(port),
-        protocol=protocol,
-        security=address.security(),
-        dashboard_address=DASHBOARD,
-        dashboard=_has_dashboard(),
-    )
     try:
-        await scheduler
-    except OSError as error:
-        raise UsageError(f"{address.url}: cannot be listened at: {error.strerror}") from None
+        scheduler = await Scheduler(
+            host=name,
+            port=int(port),
+            protocol=protocol,
+            security=address.security(),
+            dashboard_address=DASHBOARD,
+            dashboard=_has_dashboard(),
+        )
+    except (OSError, RuntimeError) as error:
+        why = getattr(error.__cause__ or error, "strerror", "") or error
+        raise UsageError(f"{address.url}: cannot be listened at: {why}") from None
     _stop(scheduler, "idle-timeout", "no-workers-timeout")
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(scheduler.close)

@@ -1,12 +1,18 @@
 """Certificates and addresses of a fleet: who is let in, and what is said to others."""
 
+import asyncio
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from ssl import SSLError
 
 import pytest
 
-from benchbox.fleet import authority
+from benchbox.errors import StorageError
+from benchbox.fleet import authority, engine
 from benchbox.fleet.authority import FleetAddress
 from tests.helpers.command import invoke
 
@@ -22,6 +28,20 @@ def test_keys_are_for_their_owner_alone_and_nothing_is_overwritten(tmp_path: Pat
         "member-key.pem": 0o600,
     }
     assert invoke("fleet", "init", str(tmp_path / "f")).exit_code == 2
+
+
+def test_a_folder_has_all_certificates_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int, _: str) -> None:
+        os.close(descriptor)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as while_full:
+        while_full.setattr(os, "fdopen", full)
+        with pytest.raises(StorageError, match="No space left"):
+            authority.init(tmp_path)
+    assert authority.init(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +82,21 @@ def open_up(folder: Path, _: object) -> None:
     (folder / "member-key.pem").chmod(0o640)
 
 
+def swap(folder: Path, _: object) -> None:
+    authority.init(folder)
+    (folder / "authority-key.pem").rename(folder / "member-key.pem")
+
+
+def garble(folder: Path, _: object) -> None:
+    authority.init(folder)
+    (folder / "member-key.pem").write_text("garbage")
+
+
+def show(folder: Path, _: object) -> None:
+    authority.init(folder)
+    (folder / "authority-key.pem").chmod(0o644)
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -69,6 +104,9 @@ def open_up(folder: Path, _: object) -> None:
         (of_another, "member.pem is of another fleet than authority.pem"),
         (tear, "authority.pem or member.pem is no certificate"),
         (open_up, "member-key.pem: others can read it"),
+        (show, "authority-key.pem: others can read it"),
+        (swap, "member-key.pem is not the key of member.pem"),
+        (garble, "member-key.pem is not the key of member.pem"),
     ],
 )
 def test_certificates_that_are_no_good_are_named(
@@ -87,6 +125,27 @@ def test_certificates_that_are_no_good_are_named(
 @pytest.mark.parametrize("url", ["tcp://127.0.0.1", "tcp://localhost:8786", "tcp://[::1]:8786"])
 def test_loopback_needs_none(url: str) -> None:
     assert authority.parse(url).url.endswith(":8786")
+
+
+async def nothing() -> None:
+    pass
+
+
+def test_a_scheduler_listens_at_its_address_or_says_why_not() -> None:
+    engine.require()
+    from benchbox.fleet import worker
+
+    with socket.socket(socket.AF_INET6) as taken:
+        taken.bind(("::1", 0))
+        taken.listen()
+        address = authority.parse(f"tcp://[::1]:{taken.getsockname()[1]}")
+        start = [sys.executable, "-m", "benchbox", "fleet", "start", "--listen", address.url]
+        done = subprocess.run(start, capture_output=True, text=True, check=False)
+    says = f"Error: {address.url}: cannot be listened at: Address already in use\n"
+    assert (done.returncode, done.stderr) == (2, says)
+    said = list[str]()
+    asyncio.run(worker.schedule(address, said.append, nothing))
+    assert said[0].endswith(address.url)
 
 
 def test_what_speaks_no_tls_is_no_scheduler(tmp_path: Path) -> None:
