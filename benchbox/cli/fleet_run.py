@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from benchbox.api.job import Job
-from benchbox.cli.options.devices import WhereOptions
+from benchbox.cli.options.jobs import FleetOptions
 from benchbox.cli.progress import Live
 from benchbox.errors import BenchboxError
 from benchbox.fleet import authority, engine
@@ -47,7 +47,11 @@ class FleetLines:
 
     def resting(self, device: str, reason: str) -> None:
         """Print why a device rests while others do not, or that it is usual again."""
-        text = f"is not as usual: {reason}" if reason else "is usual again"
+        text = (
+            f"is not as usual: {reason}; its cases go to others that are, if any"
+            if reason
+            else "is usual again"
+        )
         self._console.print(f"{device} {text}", style="yellow")
 
     def stopping(self, count: int) -> None:
@@ -58,12 +62,12 @@ class FleetLines:
         )
 
 
-def measured(asked: Job, stderr: Console, where: WhereOptions) -> Ends:
+def measured(asked: Job, stderr: Console, fleet: FleetOptions) -> Ends:
     """Measure on the devices of a fleet."""
     engine.require()
-    address = authority.parse(where.scheduler or "")
+    address = authority.parse(fleet.scheduler or "")
     from benchbox.fleet import submit
 
     total = None if asked.stream else len(asked.cases) * len(asked.requests)
     lines = FleetLines(stderr, total)
-    return submit.run(address, asked.requests, asked.cases, lines, where.priority, asked.stream)
+    return submit.run(address, asked.requests, asked.cases, lines, fleet.priority, asked.stream)

@@ -44,7 +44,7 @@ def _do(against: Against, exports: Exports, options: Options) -> None:
     The error of a device that cannot be used is printed when it occurs, and decides the exit code.
     """
     stderr, asked = console(stderr=True), against.job
-    ends = on_fleet(asked, stderr, options) if options.where.scheduler else measured(asked, stderr)
+    ends = on_fleet(asked, stderr, options) if options.fleet.scheduler else measured(asked, stderr)
     outcomes = [ends.outcomes[index] for index in sorted(ends.outcomes)]
     if outcomes:
         runs = [outcome.run for outcome in outcomes]
@@ -139,7 +139,7 @@ def on_fleet(asked: Job, stderr: Console, options: Options) -> Ends:
     """Measure on the devices of a fleet."""
     from benchbox.cli import fleet_run  # here, as few runs are
 
-    return fleet_run.measured(asked, stderr, options.where)
+    return fleet_run.measured(asked, stderr, options.fleet)
 
 
 def _kept(request: Request, before: Path | None) -> Path | None:

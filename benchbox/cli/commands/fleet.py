@@ -12,7 +12,13 @@ app = typer.Typer(
     cls=HelpGroup, no_args_is_help=True, help="Time on the devices of many machines as one fleet."
 )
 Scheduler = Annotated[
-    str, typer.Option("--scheduler", metavar="URL", help="of the fleet, as tls://host:8786")
+    str,
+    typer.Option(
+        "--scheduler",
+        metavar="URL",
+        envvar="BENCHBOX_SCHEDULER",
+        help="of the fleet, as tls://host:8786",
+    ),
 ]
 Devices = Annotated[
     list[str] | None,

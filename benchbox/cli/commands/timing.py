@@ -7,7 +7,7 @@ import typer
 from benchbox.cli.option_groups import grouped, typed
 from benchbox.cli.options.cases import CandidateOptions
 from benchbox.cli.options.devices import GpuOptions, WhereOptions
-from benchbox.cli.options.jobs import BaselineOptions, LoadOptions, Options
+from benchbox.cli.options.jobs import BaselineOptions, FleetOptions, LoadOptions, Options
 from benchbox.cli.options.output import OutputOptions, RecordOptions
 from benchbox.cli.options.timing import BudgetOptions, EffortOptions, Margin, TimingOptions
 
@@ -38,19 +38,27 @@ Exit codes: 1 failed, 2 usage, 3 limit, 4 unclear, 5 imprecise, 6 device, 130 ^C
 
 
 @grouped
-def run(ctx: typer.Context, options: Options, load: LoadOptions, against: BaselineOptions) -> None:
+def run(
+    ctx: typer.Context,
+    options: Options,
+    fleet: FleetOptions,
+    load: LoadOptions,
+    against: BaselineOptions,
+) -> None:
     """Time cases on a device, print FLOPs against latency, and keep the raw samples."""
     from benchbox.cli.run import run
 
-    run(replace(options, load=load, against=against, typed=typed(ctx)))
+    run(replace(options, fleet=fleet, load=load, against=against, typed=typed(ctx)))
 
 
 @grouped
-def compare(ctx: typer.Context, options: Options, margin: Margin = "1%") -> None:
+def compare(
+    ctx: typer.Context, options: Options, fleet: FleetOptions, margin: Margin = "1%"
+) -> None:
     """Tell which case is faster, timing them in paired rounds."""
     from benchbox.cli.run import compare
 
-    compare(replace(options, margin=margin, typed=typed(ctx)))
+    compare(replace(options, fleet=fleet, margin=margin, typed=typed(ctx)))
 
 
 @grouped

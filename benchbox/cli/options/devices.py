@@ -61,17 +61,6 @@ class WhereOptions:
             autocompletion=complete_devices,
         ),
     ] = None
-    scheduler: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            envvar="BENCHBOX_SCHEDULER",
-            help="of a fleet: tls://host; then -d pool:NAME too",
-        ),
-    ] = None
-    priority: Annotated[
-        int, typer.Option(metavar="N", help="in a fleet, over other runs (default 0)")
-    ] = 0
     processors: ProcessorOptions
     provider: Annotated[
         str | None,

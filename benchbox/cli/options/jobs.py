@@ -17,6 +17,25 @@ from benchbox.cli.options.timing import TimingOptions
 
 
 @dataclass(frozen=True, slots=True)
+class FleetOptions:
+    """The fleet whose devices a run is given to."""
+
+    panel: ClassVar[str] = WhereOptions.panel
+
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="BENCHBOX_SCHEDULER",
+            help="of a fleet: tls://host; then -d pool:NAME too",
+        ),
+    ] = None
+    priority: Annotated[
+        int, typer.Option(metavar="N", help="in a fleet, over other runs (default 0)")
+    ] = 0
+
+
+@dataclass(frozen=True, slots=True)
 class LoadOptions:
     """The load of a run that is not one call right after the other."""
 
@@ -58,10 +77,10 @@ class BaselineOptions:
 class Options:
     """The options of `run` and `compare`.
 
-    Those without a default are options of both. A command itself fills in the others: `load` and
-    `against` are of `run`, `margin` of `compare`, and `typed` names the options that stand on the
-    command line. The rest have their values from the environment or benchbox.toml, where they may
-    be meant for other runs.
+    Those without a default are options of `choose`, too. A command itself fills in the others:
+    `fleet` is of both, `load` and `against` are of `run`, `margin` of `compare`, and `typed` names
+    the options that stand on the command line. The rest have their values from the environment or
+    benchbox.toml, where they may be meant for other runs.
     """
 
     cases: CaseOptions
@@ -69,6 +88,7 @@ class Options:
     timing: TimingOptions
     gpu: GpuOptions
     output: OutputOptions
+    fleet: FleetOptions = FleetOptions()
     load: LoadOptions = LoadOptions()
     against: BaselineOptions = BaselineOptions()
     margin: str | None = None
@@ -89,5 +109,6 @@ class Options:
             typed=self.typed,
             **values(where.pop("processors")),
             **where,
+            **values(self.fleet),
             **values(self.timing),
         )
