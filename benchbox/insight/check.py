@@ -32,29 +32,30 @@ class Check:
     conversions: tuple[int, int] = (0, 0)
 
     @property
+    def base(self) -> float:
+        """What saved time is taken off: the original's, or FLOPs where nothing of it was to be."""
+        return 1.0 if self.said < 1 - LEAST else max(1.0, self.flops)
+
+    @property
     def width(self) -> float:
         """How narrow an interval must be to tell what was said from a third more or less."""
-        return WITHIN * abs(max(1.0, self.flops) - self.said)
+        return WITHIN * abs(self.base - self.said)
 
     @property
     def verdict(self) -> Verdict:
         """Whether time fell for sure, and by what was said within a third.
 
-        Time over FLOPs, where there are more of them. What was said to save something of the whole
-        must do so, too. Where the interval is wider than what was said to be saved, or only a part
-        of it is within a third, it is unclear.
+        Where the interval is wider than what was said to be saved, or only a part of it is within a
+        third, it is unclear.
         """
         if self.measured is None:
             return "UNCLEAR"
-        more = max(1.0, self.flops)
-        found = self.measured
-        least, saved, most = (1 - each / more for each in (found.high, found.value, found.low))
-        said = 1 - self.said / more
+        found, said = self.measured, self.base - self.said
+        least, saved, most = (self.base - each for each in (found.high, found.value, found.low))
         if most - least > abs(said):
             return "UNCLEAR"
-        is_sure = found.high < (1.0 if self.said < 1 - LEAST else more)
         lower, upper = (1 - WITHIN) * said, (1 + WITHIN) * said
-        if is_sure and said > 0 and lower <= saved <= upper:
+        if least > 0 and said > 0 and lower <= saved <= upper:
             return "HOLDS"
         return "UNCLEAR" if said > 0 and least <= upper and most >= lower else "WITHDRAWN"
 
@@ -63,7 +64,7 @@ def objection(check: Check, found: Explained, then: Explained) -> str:
     """Why an altered graph would prove nothing; empty where it may. `then` is what it should be."""
     saved_s = found.profile.latency_s - then.profile.latency_s
     more = max(1.0, check.flops)
-    if check.said > more * (1 - LEAST):
+    if check.said > check.base * (1 - LEAST):
         return f"that should save {max(0.0, 1 - check.said / more):.1%}, too little to be seen"
     blamed_s, left_s = found.parts[check.part], then.parts[check.part]
     if left_s / more > LEFT * blamed_s:

@@ -10,8 +10,8 @@ from benchbox.report.text import listed
 NAMED = 3  # widths, groups or operators in a sentence
 NOTE = (
     "checked: the graph altered so, of which accuracy is not claimed, timed beside the original in "
-    "mirrored rounds; HOLDS where time, over FLOPs where there are more of them, fell by as much "
-    "as said within a third; what suggests something was not altered and timed"
+    "mirrored rounds; HOLDS where time fell by as much as said within a third, over FLOPs where no "
+    "time was said to be saved; what suggests something was not altered and timed"
 )
 
 
